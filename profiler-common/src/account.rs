@@ -1,0 +1,106 @@
+//! The live record of one thread: what it is doing now and where its time went since the last slice.
+//!
+//! In: nothing. Out: [`ThreadAccount`], the element of the mmap-able array `ACCOUNTS`. Only kernel programs write
+//! it; user space reads it without a system call, guarded by `lock_sequence` (odd: being written; changed across
+//! the read: torn, read again).
+
+#[cfg(not(target_arch = "bpf"))]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// [`ThreadAccount::state`]: the element belongs to no thread.
+pub const FREE: u32 = 0;
+/// [`ThreadAccount::state`]: on a CPU.
+pub const RUNNING: u32 = 1;
+/// [`ThreadAccount::state`]: runnable, waiting for a CPU.
+pub const RUNNABLE: u32 = 2;
+/// [`ThreadAccount::state`]: asleep.
+pub const BLOCKED: u32 = 3;
+
+/// [`ThreadAccount::system_call`]: in no observed call.
+pub const NOT_IN_CALL: i32 = -1;
+/// [`ThreadAccount::enter_ns`] of a call that was entered before the programs were attached.
+pub const ENTRY_UNKNOWN: u64 = 0;
+
+/// Live record of one thread. All times are `CLOCK_MONOTONIC` nanoseconds.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct ThreadAccount {
+    /// Even: stable. Odd: a program is writing.
+    pub lock_sequence: u32,
+    /// Changes whenever the element is given to another thread.
+    pub generation: u32,
+    /// Process.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// [`FREE`], [`RUNNING`], [`RUNNABLE`] or [`BLOCKED`].
+    pub state: u32,
+    /// Number of the observed call the thread is in; [`NOT_IN_CALL`] outside.
+    pub system_call: i32,
+    /// When `state` was entered.
+    pub state_since_ns: u64,
+    /// Start of the current segment: the entry of the call, or the end of the last one (start of the gap).
+    pub segment_start_ns: u64,
+    /// Entry of the current call; [`ENTRY_UNKNOWN`] if the thread was inside it when it was adopted.
+    pub enter_ns: u64,
+    /// Arguments of the current call.
+    pub arguments: [u64; 3],
+    /// As `SliceRecord::extra`, so far as it is known at entry.
+    pub extra: u64,
+    /// Time on a CPU in the current segment, up to `state_since_ns`.
+    pub cpu_ns: u64,
+    /// Time in the run queue in the current segment, up to `state_since_ns`.
+    pub run_queue_ns: u64,
+    /// Time asleep in the current segment, up to `state_since_ns`.
+    pub blocked_ns: u64,
+    /// The gap's account while a call is open (see `SliceRecord`).
+    pub gap_cpu_ns: u64,
+    /// See `gap_cpu_ns`.
+    pub gap_run_queue_ns: u64,
+    /// See `gap_cpu_ns`.
+    pub gap_blocked_ns: u64,
+    /// Page-fault part of the gap's sleep (the current gap's, or the finished one's while a call is open).
+    pub gap_fault_ns: u64,
+    /// Wall time of calls folded into that gap.
+    pub folded_ns: u64,
+    /// On-CPU time since the thread was adopted, up to `state_since_ns`.
+    pub total_cpu_ns: u64,
+    /// Run-queue time since the thread was adopted, up to `state_since_ns`.
+    pub total_run_queue_ns: u64,
+    /// Time asleep since the thread was adopted, up to `state_since_ns`.
+    pub total_blocked_ns: u64,
+    /// When the thread was adopted.
+    pub adopted_ns: u64,
+    /// When the last waker acted (`sched_waking`); written outside the lock.
+    pub waking_ns: u64,
+    /// Who woke the thread last; written outside the lock.
+    pub waker_tid: u32,
+    /// Slices emitted (and lost) so far.
+    pub sequence: u32,
+    /// Calls folded into the gap.
+    pub folded_calls: u32,
+    /// Switch-ins in the current segment.
+    pub switches: u32,
+    /// Switch-ins in the gap while a call is open.
+    pub gap_switches: u32,
+    /// See `SliceRecord::gap_blocked_call`.
+    pub gap_blocked_call: i32,
+    /// `SliceRecord` flag bits gathered so far.
+    pub flags: u32,
+    /// The call, observed or not, whose registers showed when the thread last blocked in the gap.
+    pub blocked_in_call: i32,
+    /// Fills the element to 256 bytes, so that none straddles a page; always 0.
+    pub reserved: [u64; 3],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn account_never_straddles_a_page() {
+        assert_eq!(size_of::<ThreadAccount>(), 256);
+        assert_eq!(4096 % size_of::<ThreadAccount>(), 0);
+    }
+}

@@ -1,0 +1,12 @@
+//! Records that cross the line between the kernel programs and user space, one file per kind.
+//!
+//! In: nothing. Out: `repr(C)` layouts made of integers and byte arrays only, shared by `profiler-ebpf`
+//! (which writes them) and `profiler-core` (which decodes them). There is one definition of each; the tests
+//! at the bottom of each file pin size and offsets, so that a change of layout shows in review.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod account;
+pub mod limits;
+pub mod loss;
+pub mod record;

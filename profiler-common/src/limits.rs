@@ -1,0 +1,23 @@
+//! Bounds that both sides of the kernel/user line rely on.
+//!
+//! In: nothing. Out: constants; each says what happens at the bound.
+
+/// Threads that can be followed at once. A thread beyond it has no account; each refusal is counted
+/// (`Loss::ThreadTableFull`).
+pub const MAX_THREADS: u32 = 4096;
+
+/// Bytes of the ring buffer (a power of two and a multiple of the page size).
+pub const RING_BYTES: u32 = 8 * 1024 * 1024;
+
+/// Client connections and listeners whose kernel-side state is kept at once (least recently used goes first).
+pub const MAX_SOCKETS: u32 = 65_536;
+
+/// Bytes captured after the direction of traffic turned inward: the head of one request, or of several
+/// pipelined ones. Longer heads are framed by inference.
+pub const MAX_REQUEST_HEAD_BYTES: u32 = 4096;
+
+/// Bytes captured from the start of a write that begins with a status line.
+pub const MAX_RESPONSE_HEAD_BYTES: u32 = 1024;
+
+/// Length of a kernel thread name (`TASK_COMM_LEN`, include/linux/sched.h), the closing NUL included.
+pub const COMM_BYTES: usize = 16;

@@ -1,0 +1,52 @@
+//! Causes of loss inside the kernel: each is a slot of the per-CPU array `LOSSES`.
+//!
+//! In: nothing. Out: slot numbers (append only; a retired number stays a hole) and their names.
+
+/// A slice could not be reserved: the ring buffer was full.
+pub const RING_FULL_SLICE: u32 = 0;
+/// A head capture could not be written: the ring buffer was full.
+pub const RING_FULL_HEAD: u32 = 1;
+/// A lifecycle record could not be reserved: the ring buffer was full.
+pub const RING_FULL_LIFECYCLE: u32 = 2;
+/// A connection record could not be reserved: the ring buffer was full.
+pub const RING_FULL_CONNECTION: u32 = 3;
+/// A thread of the target got no account: all of [`crate::limits::MAX_THREADS`] are taken.
+pub const THREAD_TABLE_FULL: u32 = 4;
+/// A socket's or descriptor's state could not be stored.
+pub const SOCKET_TABLE_FULL: u32 = 5;
+/// A thread was switched in while its account said "blocked": its wake-up was not seen, that wait is undecided.
+pub const WAKE_MISSED: u32 = 6;
+/// The bytes of a head could not be read from the target's memory.
+pub const HEAD_UNREADABLE: u32 = 7;
+/// A child of a traced thread could not be adopted for another reason than a full table.
+pub const FORK_UNADOPTED: u32 = 8;
+/// The socket behind an accepted descriptor could not be resolved.
+pub const SOCKET_UNRESOLVED: u32 = 9;
+
+/// Number of slots in `LOSSES`.
+pub const LOSS_CAUSES: u32 = 16;
+
+/// Names of the causes in slot order, as reports print them.
+pub const LOSS_NAMES: [&str; 10] = [
+    "ring_full_slice",
+    "ring_full_head",
+    "ring_full_lifecycle",
+    "ring_full_connection",
+    "thread_table_full",
+    "socket_table_full",
+    "wake_missed",
+    "head_unreadable",
+    "fork_unadopted",
+    "socket_unresolved",
+];
+
+/// Slots of the per-CPU array `EMITTED`: records handed to the ring, by kind (law 4: generated = received + lost).
+pub const EMITTED_SLICE: u32 = 0;
+/// See [`EMITTED_SLICE`].
+pub const EMITTED_HEAD: u32 = 1;
+/// See [`EMITTED_SLICE`].
+pub const EMITTED_LIFECYCLE: u32 = 2;
+/// See [`EMITTED_SLICE`].
+pub const EMITTED_CONNECTION: u32 = 3;
+/// Number of slots in `EMITTED`.
+pub const EMITTED_KINDS: u32 = 4;

@@ -1,0 +1,51 @@
+//! Records in the ring buffer: a common header, then one layout per kind.
+//!
+//! In: nothing. Out: the layouts. Every record starts with [`RecordHeader`]; `kind` says which layout follows.
+
+pub mod connection;
+pub mod head;
+pub mod lifecycle;
+pub mod slice;
+
+#[cfg(not(target_arch = "bpf"))]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// [`RecordHeader::kind`] of a [`slice::SliceRecord`].
+pub const KIND_SLICE: u16 = 1;
+/// [`RecordHeader::kind`] of a [`head::HeadRecord`] followed by its captured bytes.
+pub const KIND_HEAD: u16 = 2;
+/// [`RecordHeader::kind`] of a [`lifecycle::LifecycleRecord`].
+pub const KIND_LIFECYCLE: u16 = 3;
+/// [`RecordHeader::kind`] of a [`connection::ConnectionRecord`].
+pub const KIND_CONNECTION: u16 = 4;
+
+/// What every record begins with.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct RecordHeader {
+    /// One of the `KIND_` constants.
+    pub kind: u16,
+    /// Length of the whole record in bytes, header included.
+    pub length_bytes: u16,
+    /// CPU that wrote the record.
+    pub cpu: u32,
+    /// `CLOCK_MONOTONIC`: when what the record tells of ended (a slice: exit of its call).
+    pub time_ns: u64,
+    /// Process of the thread concerned, as the initial PID namespace numbers it.
+    pub tgid: u32,
+    /// Thread concerned, as the initial PID namespace numbers it.
+    pub tid: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_layout_is_pinned() {
+        assert_eq!(size_of::<RecordHeader>(), 24);
+        assert_eq!(core::mem::offset_of!(RecordHeader, time_ns), 8);
+        assert_eq!(core::mem::offset_of!(RecordHeader, tid), 20);
+    }
+}

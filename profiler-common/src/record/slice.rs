@@ -1,0 +1,96 @@
+//! The slice: one observed system call, the gap before it, and the thread's account of both.
+//!
+//! In: nothing. Out: [`SliceRecord`]. Its laws: `time_ns − enter_ns = call_cpu_ns + call_run_queue_ns +
+//! call_blocked_ns`; the gap starts where the thread's previous slice ended, and
+//! `enter_ns − gap start = gap_cpu_ns + gap_run_queue_ns + gap_blocked_ns`.
+
+use super::RecordHeader;
+#[cfg(not(target_arch = "bpf"))]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// [`SliceRecord::flags`]: the thread blocked in more than one different call within the gap.
+pub const FLAG_GAP_BLOCKED_MIXED: u32 = 1;
+/// [`SliceRecord::flags`]: the call wrote to a client connection and its first bytes are `HTTP/1.`.
+pub const FLAG_STATUS_LINE: u32 = 2;
+/// [`SliceRecord::flags`]: the descriptor is a connection that a traced listener accepted.
+pub const FLAG_CLIENT: u32 = 4;
+/// [`SliceRecord::flags`]: a wake-up inside this slice was not seen; its split of blocked and run queue is undecided.
+pub const FLAG_WAKE_MISSED: u32 = 8;
+
+/// [`SliceRecord::gap_blocked_call`]: the thread did not block in the gap outside a page fault.
+pub const NO_CALL: i32 = -2;
+/// A call number meaning "page fault" (`orig_ax` is −1 outside a system call, arch/x86/entry).
+pub const PAGE_FAULT: i32 = -1;
+
+/// One observed system call with the gap before it. `header.time_ns` is the call's exit.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct SliceRecord {
+    /// Common header; `time_ns` is the exit of the call.
+    pub header: RecordHeader,
+    /// Entry of the call, `CLOCK_MONOTONIC`.
+    pub enter_ns: u64,
+    /// The call's first three arguments, as in the registers.
+    pub arguments: [u64; 3],
+    /// What the call returned: a value, or −errno.
+    pub result: i64,
+    /// Depends on the call:
+    /// - read kinds with `result > 0` on a client connection: `arrival_ns`, when the first byte not seen by an
+    ///   earlier read reached the socket (0: not known);
+    /// - `poll`, `ppoll`: the first `struct pollfd`, read at entry (fd in the low 32 bits, events in the next 16);
+    /// - `select`, `pselect6`: the first 64 bits of the read set, read at entry;
+    /// - `socketpair`, `pipe2`, `pipe`: the two descriptors, read at exit (first in the low 32 bits);
+    /// - `connect`: address family in the low 16 bits, port (host order) in the next 16, IPv4 address (network
+    ///   order) in the high 32;
+    /// - `futex`: the timeout pointer (0: waits for ever);
+    /// - everything else: the fourth argument.
+    pub extra: u64,
+    /// Time on a CPU between entry and exit.
+    pub call_cpu_ns: u64,
+    /// Time runnable and waiting for a CPU between entry and exit.
+    pub call_run_queue_ns: u64,
+    /// Time asleep between entry and exit.
+    pub call_blocked_ns: u64,
+    /// Time on a CPU in the gap before the call.
+    pub gap_cpu_ns: u64,
+    /// Time runnable and waiting for a CPU in the gap.
+    pub gap_run_queue_ns: u64,
+    /// Time asleep in the gap (in calls that are not observed or were folded, or in page faults).
+    pub gap_blocked_ns: u64,
+    /// The part of `gap_blocked_ns` spent in page faults.
+    pub gap_fault_ns: u64,
+    /// Wall time of the observed calls that were folded into the gap (a part of the gap, not beside it).
+    pub folded_ns: u64,
+    /// Number of this slice among its thread's slices, from 1; a hole means lost slices.
+    pub sequence: u32,
+    /// System call number of the architecture.
+    pub system_call: u32,
+    /// Observed calls folded into the gap (futex calls that never slept).
+    pub folded_calls: u32,
+    /// Times the thread was switched in during the call.
+    pub call_switches: u32,
+    /// Times the thread was switched in during the gap.
+    pub gap_switches: u32,
+    /// Thread that last woke this one during the call; 0 if nobody did.
+    pub waker_tid: u32,
+    /// The unobserved call in which the thread last blocked during the gap; [`NO_CALL`] if none.
+    pub gap_blocked_call: i32,
+    /// `FLAG_` bits.
+    pub flags: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slice_layout_is_pinned() {
+        assert_eq!(size_of::<SliceRecord>(), 168);
+        assert_eq!(core::mem::offset_of!(SliceRecord, enter_ns), 24);
+        assert_eq!(core::mem::offset_of!(SliceRecord, result), 56);
+        assert_eq!(core::mem::offset_of!(SliceRecord, call_cpu_ns), 72);
+        assert_eq!(core::mem::offset_of!(SliceRecord, sequence), 136);
+        assert_eq!(core::mem::offset_of!(SliceRecord, flags), 164);
+    }
+}

@@ -1,0 +1,16 @@
+//! The kernel programs: pair, filter, fold, count. No policy and no parsing.
+//!
+//! In: tracepoint arguments and registers. Out: records of `profiler-common` in the ring buffer.
+#![no_std]
+#![no_main]
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The licence the kernel asks for before it lends GPL-only helpers.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,52 @@
+//! Builds the kernel programs for `bpfel-unknown-none` and hands the object to `attach`.
+//!
+//! In: `profiler-ebpf`, `.tools/bin/bpf-linker`. Out: `OUT_DIR/probe`. The inner build has its own target directory,
+//! `target/bpf`, shared by all profiles, so that BPF `core` is compiled once.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Context as _, bail};
+
+fn main() -> anyhow::Result<()> {
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?)
+        .parent()
+        .context("the crate has no parent directory")?
+        .to_path_buf();
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    for input in ["profiler-common", "profiler-ebpf", ".tools/bin/bpf-linker", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={}", root.join(input).display());
+    }
+    let target_directory = root.join("target/bpf");
+    let tools = root.join(".tools/bin");
+    if !tools.join("bpf-linker").exists() {
+        bail!("bpf-linker is not installed: run `make setup` first");
+    }
+    let path = env::join_paths(
+        std::iter::once(tools).chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())),
+    )?;
+    let separator = '\u{1f}';
+    let flags =
+        format!("--cfg=bpf_target_arch=\"x86_64\"{separator}-Cdebuginfo=2{separator}-Clink-arg=--btf");
+    let mut command = Command::new(env::var_os("CARGO").context("CARGO is not set")?);
+    command
+        .current_dir(&root)
+        .args(["build", "--package", "profiler-ebpf", "--bins", "--release", "--locked"])
+        .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core", "--target-dir"])
+        .arg(&target_directory)
+        .env("PATH", path)
+        // -Z build-std on the pinned stable compiler.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags)
+        .env_remove("RUSTC")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .env_remove("RUSTC_WRAPPER");
+    let output = command.output().context("cargo for the BPF programs could not be started")?;
+    if !output.status.success() {
+        bail!("the BPF programs do not build:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let object = target_directory.join("bpfel-unknown-none/release/probe");
+    fs::copy(&object, out.join("probe")).with_context(|| format!("no object at {}", object.display()))?;
+    Ok(())
+}

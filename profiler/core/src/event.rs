@@ -1,0 +1,291 @@
+//! Decoded records: what the machines consume.
+//!
+//! In: raw records (by `decode`) and facts. Out: [`Event`], ordered by `time_ns`. Slices span time: they come when
+//! their call ends and may have begun long before events that were seen earlier.
+
+use crate::fact::{Account, Fact};
+
+/// One event, at the time its record ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// When what the event tells of ended; never altered.
+    pub time_ns: u64,
+    /// What happened.
+    pub body: Body,
+}
+
+/// A process or thread by the number that the initial PID namespace gives it.
+pub type Tid = u32;
+
+/// The closed list of events.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// An observed call with the gap before it.
+    Slice(Slice),
+    /// The first bytes of a message; comes before the slice of its call.
+    Head(Head),
+    /// A client connection becomes known; comes before the slice of its accept.
+    Connection(Connection),
+    /// A thread is born, adopted, renamed or gone.
+    Lifecycle(Lifecycle),
+    /// Something learned outside the kernel.
+    Fact(Box<Fact>),
+}
+
+/// A call and the gap before it. `Event::time_ns` is the call's exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// Process.
+    pub tgid: Tid,
+    /// Thread.
+    pub tid: Tid,
+    /// Number among its thread's slices; a hole means loss.
+    pub sequence: u32,
+    /// What the call did.
+    pub call: Call,
+    /// System call number, for names.
+    pub system_call: u32,
+    /// What it returned.
+    pub result: i64,
+    /// Entry of the call.
+    pub enter_ns: u64,
+    /// Account of the call.
+    pub inside: Account,
+    /// Account of the gap.
+    pub gap: Account,
+    /// Page-fault part of the gap's sleep.
+    pub gap_fault_ns: u64,
+    /// Unobserved call in which the thread blocked in the gap (`slice::NO_CALL`: none).
+    pub gap_blocked_call: i32,
+    /// Wall time of observed calls folded into the gap.
+    pub folded_ns: u64,
+    /// Number of observed calls folded into the gap.
+    pub folded_calls: u32,
+    /// Times switched in during the call.
+    pub call_switches: u32,
+    /// Times switched in during the gap.
+    pub gap_switches: u32,
+    /// Thread that last woke this one during the call (0: nobody).
+    pub waker_tid: Tid,
+    /// `profiler_common::record::slice::FLAG_` bits.
+    pub flags: u32,
+}
+
+impl Slice {
+    /// Start of the gap: where the thread's previous slice ended.
+    #[must_use]
+    pub const fn gap_start_ns(&self) -> u64 {
+        self.enter_ns.saturating_sub(self.gap.total_ns())
+    }
+}
+
+/// What a call does, with the arguments that matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// accept, accept4 on a listener.
+    Accept {
+        /// The listener.
+        listener_fd: i32,
+    },
+    /// read, readv, recv…, pread….
+    Read {
+        /// Descriptor.
+        fd: i32,
+        /// Bytes asked for (0: not known, vectored).
+        asked_bytes: u64,
+        /// Arrival of the first byte that no earlier read saw (client connections only; 0: not known).
+        arrival_ns: u64,
+    },
+    /// write, writev, send…, pwrite….
+    Write {
+        /// Descriptor.
+        fd: i32,
+    },
+    /// sendfile, splice: from one descriptor to another inside the kernel.
+    Transfer {
+        /// Source.
+        from_fd: i32,
+        /// Destination.
+        to_fd: i32,
+    },
+    /// poll, ppoll, select, pselect6.
+    Poll {
+        /// The only descriptor waited for, where there is just one.
+        only_fd: Option<i32>,
+        /// Descriptors in the first word of the set (select), bit n = descriptor n; 0 for poll.
+        low_fds: u64,
+        /// The only descriptor is waited on for writing.
+        for_write: bool,
+        /// No descriptor at all: a sleep.
+        is_sleep: bool,
+    },
+    /// epoll_wait, epoll_pwait, epoll_pwait2.
+    EpollWait {
+        /// The epoll instance.
+        epoll_fd: i32,
+    },
+    /// epoll_ctl.
+    EpollControl {
+        /// The epoll instance.
+        epoll_fd: i32,
+        /// `EPOLL_CTL_ADD` 1, `DEL` 2, `MOD` 3.
+        operation: u32,
+        /// Descriptor added, changed or removed.
+        fd: i32,
+    },
+    /// futex waits.
+    FutexWait {
+        /// User address.
+        address: u64,
+        /// Operation with its flags.
+        operation: u32,
+        /// The wait has a time-out.
+        has_timeout: bool,
+    },
+    /// futex wakes and everything else in futex.
+    FutexWake {
+        /// User address.
+        address: u64,
+        /// Operation with its flags.
+        operation: u32,
+    },
+    /// nanosleep, clock_nanosleep.
+    Sleep,
+    /// connect.
+    Connect {
+        /// Descriptor.
+        fd: i32,
+        /// Peer's port (0: UNIX socket or not readable).
+        port: u16,
+        /// Address family.
+        family: u16,
+    },
+    /// shutdown.
+    Shutdown {
+        /// Descriptor.
+        fd: i32,
+        /// `SHUT_RD` 0, `SHUT_WR` 1, `SHUT_RDWR` 2.
+        how: u32,
+    },
+    /// close.
+    Close {
+        /// Descriptor.
+        fd: i32,
+    },
+    /// close_range.
+    CloseRange {
+        /// First descriptor.
+        first: u32,
+        /// Last descriptor.
+        last: u32,
+    },
+    /// socket, open, epoll_create, eventfd: `result` is a new descriptor.
+    Make {
+        /// What the descriptor is.
+        class: crate::fact::DescriptorClass,
+    },
+    /// socketpair, pipe2: two new descriptors.
+    MakePair {
+        /// The two, where they could be read.
+        fds: [i32; 2],
+    },
+    /// dup, dup2, dup3, fcntl F_DUPFD: `result` is a copy.
+    Duplicate {
+        /// The original.
+        fd: i32,
+    },
+    /// bind.
+    Bind {
+        /// Descriptor.
+        fd: i32,
+    },
+    /// listen.
+    Listen {
+        /// Descriptor.
+        fd: i32,
+        /// Asked length of the accept queue.
+        backlog: u32,
+    },
+    /// getrusage and other calls that servers mark phases with.
+    Marker,
+    /// Observed, but nothing above.
+    Other,
+}
+
+/// Captured first bytes of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Process.
+    pub tgid: Tid,
+    /// Thread.
+    pub tid: Tid,
+    /// Sequence of the slice of the same call.
+    pub sequence: u32,
+    /// Descriptor of the connection.
+    pub fd: i32,
+    /// From the client (`true`) or to it.
+    pub inbound: bool,
+    /// Bytes captured before these in this capture.
+    pub offset_bytes: u32,
+    /// The bytes, redacted.
+    pub bytes: Vec<u8>,
+}
+
+/// A client connection becomes known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Process.
+    pub tgid: Tid,
+    /// Accepting thread (main thread when seeded).
+    pub tid: Tid,
+    /// Descriptor.
+    pub fd: i32,
+    /// Descriptor of the listener (−1 when seeded).
+    pub listener_fd: i32,
+    /// Open already when we attached.
+    pub seeded: bool,
+    /// Kernel identity: address and generation.
+    pub socket: (u64, u32),
+    /// End of the handshake (0: not seen).
+    pub established_ns: u64,
+    /// Address family.
+    pub family: u16,
+    /// Local port.
+    pub local_port: u16,
+    /// Peer's port.
+    pub peer_port: u16,
+}
+
+/// Birth, death and change of a thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// Process.
+    pub tgid: Tid,
+    /// Thread.
+    pub tid: Tid,
+    /// What happened.
+    pub change: Change,
+    /// Name of the thread concerned (the child's on fork).
+    pub comm: String,
+}
+
+/// What happened to a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It made another thread (same process) or process.
+    Fork {
+        /// The child's process.
+        child_tgid: Tid,
+        /// The child's thread.
+        child_tid: Tid,
+    },
+    /// It ended.
+    Exit {
+        /// Exit code as the kernel keeps it: signal in the low 7 bits, status above 8.
+        code: i64,
+    },
+    /// It executed another program.
+    Exec,
+    /// It was there before us.
+    Adopted,
+}

@@ -1,0 +1,311 @@
+//! What is learned outside the kernel programs: `/proc`, ELF files, cgroups, the clock, our own attach.
+//!
+//! In: nothing (the `fact` stage of `profiler` fills these). Out: [`FactRecord`], stored in recordings as JSON, so
+//! that a replay touches no `/proc`. Times are `CLOCK_MONOTONIC` nanoseconds unless a name says otherwise.
+
+use serde::{Deserialize, Serialize};
+
+/// A fact and when it was true.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FactRecord {
+    /// When the fact was read.
+    pub time_ns: u64,
+    /// The fact.
+    pub fact: Fact,
+}
+
+/// Everything that enters the stream beside kernel records.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fact {
+    /// First fact of every stream.
+    SessionStarted(SessionStarted),
+    /// What could be attached, and so which questions can be answered.
+    Attached(Attached),
+    /// A process of the target (at attach, or when it appeared later).
+    ProcessSeen(ProcessSeen),
+    /// A listening socket that a target process holds.
+    ListenerSeen(ListenerSeen),
+    /// A descriptor that was open when the programs were attached.
+    DescriptorSeen(DescriptorSeen),
+    /// The window begins: everything before it is only context.
+    WindowStarted,
+    /// Time goes on, also when nothing happens.
+    Tick,
+    /// Kernel-side counters, cumulative.
+    Counters(Counters),
+    /// A cgroup's CPU quota and throttling, cumulative.
+    CgroupCpu(CgroupCpu),
+    /// What a thread was doing when the window ended: the slice that never came.
+    OpenSlice(OpenSlice),
+    /// A thread's totals by our account and by the kernel's own, over the same time.
+    ThreadTotals(ThreadTotals),
+    /// What the profiler itself cost.
+    Overhead(Overhead),
+    /// The window ended; last fact of a complete stream.
+    WindowEnded {
+        /// Why it ended.
+        reason: EndReason,
+    },
+}
+
+/// Why a window ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// `--duration` passed.
+    Duration,
+    /// Ctrl-C, SIGTERM or SIGHUP.
+    Interrupted,
+    /// Every process of the target ended.
+    TargetExited,
+    /// The recording could not be written further (disk full).
+    RecordingFailed,
+}
+
+/// Who watches what, where and since when.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionStarted {
+    /// Version of wsgi-trace.
+    pub tool_version: String,
+    /// Name of the host.
+    pub host_name: String,
+    /// Kernel release, as `uname -r`.
+    pub kernel_release: String,
+    /// CPUs online.
+    pub cpu_count: u32,
+    /// Process that the user named.
+    pub target_pid: u32,
+    /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC` at the start.
+    pub wall_clock_offset_ns: i64,
+    /// Whether irq time accounting or a hypervisor's steal time makes `schedstat` count less CPU than we do.
+    pub cpu_time_comparable: bool,
+}
+
+/// The attach report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// How system calls are hooked: `btf` or `tracepoints`.
+    pub hooks: String,
+    /// Why these hooks were chosen.
+    pub hooks_reason: String,
+    /// Programs attached.
+    pub programs: Vec<String>,
+    /// Programs that this kernel refused or lacks, with the reason and what the report misses without them.
+    pub missing: Vec<MissingProgram>,
+    /// Arrival of data is seen (`sock:sk_data_ready`, Linux 6.3): requests start at their first byte.
+    pub arrival_measured: bool,
+    /// Another wsgi-trace was watching the same processes.
+    pub other_profilers: u32,
+    /// Time from the first attach call to the last.
+    pub attach_ns: u64,
+}
+
+/// A program that could not be attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingProgram {
+    /// Name in the attach table.
+    pub program: String,
+    /// Why.
+    pub reason: String,
+    /// What the report cannot tell.
+    pub consequence: String,
+}
+
+/// A process of the target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessSeen {
+    /// Process.
+    pub tgid: u32,
+    /// Its parent.
+    pub parent_tgid: u32,
+    /// Kernel name of the main thread.
+    pub comm: String,
+    /// `/proc/PID/exe`, as the process's own mount namespace names it.
+    pub executable: String,
+    /// Arguments. Hostile input: escape before printing.
+    pub command_line: Vec<String>,
+    /// Values of the few environment variables that configure a server; no other is ever read into a fact.
+    pub environment: Vec<(String, String)>,
+    /// Threads at that moment: id and name.
+    pub threads: Vec<(u32, String)>,
+    /// Soft limit of open files.
+    pub open_files_limit: Option<u64>,
+    /// What `/proc/PID/maps` shows: base names of the mapped files that identify a server or an interpreter.
+    pub mapped_files: Vec<String>,
+    /// Version of the Python interpreter that is mapped ("3.11"), if one is.
+    pub python_version: Option<String>,
+    /// Version of the server software where it can be read (gunicorn: its `dist-info` directory on disk).
+    pub server_version: Option<String>,
+    /// cgroup path (v2, or the v1 `cpu` controller's).
+    pub cgroup: Option<String>,
+    /// The process uses io_uring: what goes through it is not seen.
+    pub uses_io_uring: bool,
+}
+
+/// A listening socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerSeen {
+    /// Process that holds it.
+    pub tgid: u32,
+    /// Descriptor there.
+    pub fd: i32,
+    /// Inode: the same in all processes that inherited it.
+    pub inode: u64,
+    /// `tcp`, `tcp6` or `unix`.
+    pub family: String,
+    /// `127.0.0.1:8000`, `[::]:8000` or a path. Hostile input where it is a path.
+    pub address: String,
+    /// Port, 0 for UNIX sockets.
+    pub port: u16,
+    /// Limit of the accept queue, where it is known (0: not).
+    pub backlog: u32,
+}
+
+/// What a descriptor is, as far as `/proc/PID/fd` or the call that made it tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DescriptorClass {
+    /// A listening socket of the server.
+    Listener,
+    /// A connection accepted from a listener.
+    Client,
+    /// A socket that this process connected itself, with the peer's port where known (0: not).
+    Backend {
+        /// Port of the peer; 0 for UNIX sockets or when unknown.
+        port: u16,
+    },
+    /// A socket that is neither (not yet connected, datagram, netlink).
+    Socket,
+    /// One end of a pipe or socketpair, or an eventfd: how threads and processes wake one another.
+    Wakeup,
+    /// An epoll instance.
+    Epoll,
+    /// A regular file, directory or block device.
+    File,
+    /// Anything else.
+    Other,
+}
+
+/// A descriptor that was open at attach.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DescriptorSeen {
+    /// Process.
+    pub tgid: u32,
+    /// Descriptor.
+    pub fd: i32,
+    /// What it is.
+    pub class: DescriptorClass,
+    /// For an epoll instance: the descriptors in its interest list.
+    pub interest: Vec<i32>,
+}
+
+/// Cumulative counters of the kernel programs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Losses by cause; names as `profiler_common::loss::LOSS_NAMES`, only those above zero.
+    pub lost: Vec<(String, u64)>,
+    /// Records handed to the ring buffer, by kind: `slice`, `head`, `lifecycle`, `connection`.
+    pub emitted: Vec<(String, u64)>,
+    /// Runs that the kernel skipped because a program was already running on that CPU (`recursion_misses`), by program.
+    pub recursion_misses: Vec<(String, u64)>,
+    /// Records the reader took from the ring.
+    pub received: u64,
+}
+
+/// CPU quota of a cgroup; cumulative values as in `cpu.stat`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupCpu {
+    /// Path of the cgroup.
+    pub cgroup: String,
+    /// Quota per period in µs; `None`: no limit.
+    pub quota_us: Option<u64>,
+    /// Length of a period in µs.
+    pub period_us: u64,
+    /// Periods in which the group was throttled.
+    pub throttled_periods: u64,
+    /// Time throttled (summed over CPUs).
+    pub throttled_ns: u64,
+}
+
+/// A slice still open when the window ended, from the thread's live record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenSlice {
+    /// Process.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Slices before this one.
+    pub sequence: u32,
+    /// Number of the open call; `None`: the thread is in a gap.
+    pub system_call: Option<u32>,
+    /// Start of the gap before the open call (or of the open gap).
+    pub gap_start_ns: u64,
+    /// Entry of the open call; 0: before attach, unknown.
+    pub enter_ns: u64,
+    /// Arguments of the open call.
+    pub arguments: [u64; 3],
+    /// As `SliceRecord::extra`.
+    pub extra: u64,
+    /// The open call's account so far (all 0 in a gap).
+    pub call: Account,
+    /// The gap's account (so far, if the gap is what is open).
+    pub gap: Account,
+    /// Page-fault part of the gap's sleep.
+    pub gap_fault_ns: u64,
+    /// As `SliceRecord::gap_blocked_call`.
+    pub gap_blocked_call: i32,
+}
+
+/// Where a stretch of a thread's time went; the three add up to its length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// On a CPU.
+    pub cpu_ns: u64,
+    /// Runnable, waiting for a CPU.
+    pub run_queue_ns: u64,
+    /// Asleep.
+    pub blocked_ns: u64,
+}
+
+impl Account {
+    /// Length of the stretch.
+    #[must_use]
+    pub const fn total_ns(self) -> u64 {
+        self.cpu_ns.saturating_add(self.run_queue_ns).saturating_add(self.blocked_ns)
+    }
+}
+
+/// Both accounts of one thread over the same time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadTotals {
+    /// Process.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Start of the comparison.
+    pub since_ns: u64,
+    /// End of the comparison.
+    pub until_ns: u64,
+    /// By our account.
+    pub ours: Account,
+    /// On-CPU time by `/proc/PID/task/TID/schedstat`.
+    pub kernel_cpu_ns: u64,
+    /// Run-queue time by `schedstat`.
+    pub kernel_run_queue_ns: u64,
+}
+
+/// What the profiler cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overhead {
+    /// CPU of the profiler's own process in the window.
+    pub profiler_cpu_ns: u64,
+    /// CPU of the target's threads in the window.
+    pub target_cpu_ns: u64,
+    /// Run time of the kernel programs while the kernel's statistics were on.
+    pub bpf_run_ns: u64,
+    /// Runs of the programs in that time.
+    pub bpf_runs: u64,
+    /// How long the statistics were on (0: never; the cost is then not measured).
+    pub bpf_sampled_ns: u64,
+}

@@ -1,0 +1,299 @@
+//! The second product: aggregates of one window, immutable once made.
+//!
+//! In: finished requests, slots, threads, facts. Out: [`Snapshot`], the only thing findings and reports look at
+//! beside the timeline. Nothing here is serialised as it stands: `report` has its own types.
+
+pub mod latency;
+pub mod request;
+pub mod slot;
+
+use crate::fact::{Attached, CgroupCpu, Counters, EndReason, ListenerSeen, Overhead, SessionStarted};
+use crate::phase::{Phase, Phases};
+use latency::Latency;
+use slot::Slots;
+
+/// Everything known about one window.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Who watched what.
+    pub session: SessionStarted,
+    /// The attach report.
+    pub attached: Attached,
+    /// Start, end and why.
+    pub window: Window,
+    /// The server, as recognised.
+    pub server: Server,
+    /// Requests in all.
+    pub requests: Requests,
+    /// Per method, path shape and status class.
+    pub endpoints: Vec<Endpoint>,
+    /// Endpoints beyond the bound, added up.
+    pub other_endpoints: Option<Endpoint>,
+    /// Slots and capacity.
+    pub slots: Slots,
+    /// Listening sockets.
+    pub listeners: Vec<Listener>,
+    /// Processes and their threads.
+    pub processes: Vec<Process>,
+    /// CPU quota at the start and end of the window, per cgroup.
+    pub cgroups: Vec<CgroupWindow>,
+    /// What was lost, late, evicted or impossible.
+    pub losses: Losses,
+    /// How well the laws held.
+    pub conservation: Conservation,
+    /// Phases that this run could not measure, with the reason.
+    pub not_measured: Vec<(Phase, String)>,
+    /// What the profiler cost.
+    pub overhead: Option<Overhead>,
+}
+
+/// The stretch of time the report speaks of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// Start, `CLOCK_MONOTONIC`.
+    pub start_ns: u64,
+    /// End, `CLOCK_MONOTONIC`.
+    pub end_ns: u64,
+    /// Why it ended; `None`: the recording was cut off.
+    pub end_reason: Option<EndReason>,
+}
+
+impl Window {
+    /// Length of the window.
+    #[must_use]
+    pub const fn length_ns(&self) -> u64 {
+        self.end_ns.saturating_sub(self.start_ns)
+    }
+}
+
+/// Where a piece of configuration is known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From the command line or the environment.
+    Configured,
+    /// The server's documented default, as nothing said otherwise.
+    Default,
+    /// From behaviour seen in the window.
+    Inferred,
+}
+
+impl Origin {
+    /// Name in outputs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Configured => "configured",
+            Self::Default => "default",
+            Self::Inferred => "inferred",
+        }
+    }
+}
+
+/// One setting of the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// As the server names it (`workers`, `threads`, `keepalive`).
+    pub name: String,
+    /// Its value, as text.
+    pub value: String,
+    /// Where it is known from.
+    pub origin: Origin,
+}
+
+/// The server as recognised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Server {
+    /// `gunicorn`, or `unknown`.
+    pub name: String,
+    /// Version, where it is known.
+    pub version: Option<String>,
+    /// Kind of worker: `sync`, `gthread`, … or `unknown`.
+    pub worker_class: String,
+    /// Python version, where it is known.
+    pub python_version: Option<String>,
+    /// Settings, known and inferred.
+    pub settings: Vec<Setting>,
+}
+
+impl Server {
+    /// Value of a setting as a number.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.settings.iter().find(|s| s.name == name).and_then(|s| s.value.parse().ok())
+    }
+}
+
+/// Requests of the window, in all.
+#[derive(Clone, Debug, Default)]
+pub struct Requests {
+    /// Requests that ended inside the window.
+    pub completed: u64,
+    /// Requests still open at its end.
+    pub open: u64,
+    /// Of all: those whose beginning was not seen.
+    pub truncated: u64,
+    /// Of all: those framed by inference.
+    pub inferred_framing: u64,
+    /// Exchanges that were not HTTP (TLS, garbage).
+    pub not_http: u64,
+    /// Completed requests by status code (0: no status seen).
+    pub by_status: Vec<(u16, u64)>,
+    /// `total_ns` of completed requests whose beginning was seen.
+    pub total: Latency,
+    /// `service_ns` of the same.
+    pub service: Latency,
+    /// Phases of all requests, open ones included: request-seconds.
+    pub phases: Phases,
+    /// Bytes received, heads and bodies.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// Client connections seen.
+    pub connections: u64,
+    /// The slowest requests, slowest first (bounded).
+    pub slowest: Vec<request::Request>,
+    /// Largest number of requests in flight at one moment.
+    pub peak_in_flight: u32,
+}
+
+/// One endpoint: method, path shape, status class.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoint {
+    /// Method; empty for what is not HTTP.
+    pub method: String,
+    /// Path with numeric and UUID segments folded. Hostile input.
+    pub path_shape: String,
+    /// Status code (0: none seen).
+    pub status: u16,
+    /// Requests.
+    pub count: u64,
+    /// `total_ns`.
+    pub total: Latency,
+    /// `service_ns`.
+    pub service: Latency,
+    /// Where their time went.
+    pub phases: Phases,
+    /// Requests that had each phase above zero, with that phase's distribution, for the phases that matter to findings.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+}
+
+/// One listening socket, however many processes hold it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listener {
+    /// As seen first.
+    pub seen: ListenerSeen,
+    /// Processes that hold it.
+    pub holders: Vec<u32>,
+    /// Connections accepted from it in the window.
+    pub accepted: u64,
+    /// Accept calls that found nothing (`EAGAIN`).
+    pub accepts_empty: u64,
+    /// Accept calls that failed otherwise.
+    pub accepts_failed: u64,
+}
+
+/// One process of the target.
+#[derive(Clone, Debug, Default)]
+pub struct Process {
+    /// Process.
+    pub tgid: u32,
+    /// Parent.
+    pub parent_tgid: u32,
+    /// Name. Hostile input.
+    pub comm: String,
+    /// `master`, `worker`, or `unknown`.
+    pub role: String,
+    /// Ended within the window, with the kernel's exit code.
+    pub exit_code: Option<i64>,
+    /// Requests it served.
+    pub requests: u64,
+    /// Threads, by our account over the window.
+    pub threads: Vec<Thread>,
+}
+
+/// One thread and where its time went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Thread {
+    /// Thread.
+    pub tid: u32,
+    /// Name. Hostile input.
+    pub comm: String,
+    /// Slices seen.
+    pub slices: u64,
+    /// On-CPU time in the window.
+    pub cpu_ns: u64,
+    /// Run-queue time in the window.
+    pub run_queue_ns: u64,
+    /// Sleep in the window.
+    pub blocked_ns: u64,
+    /// Requests it served.
+    pub requests: u64,
+}
+
+/// A cgroup's quota over the window.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CgroupWindow {
+    /// First reading.
+    pub first: CgroupCpu,
+    /// Last reading.
+    pub last: CgroupCpu,
+}
+
+/// Everything that did not reach the numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Kernel-side counters at the end.
+    pub kernel: Counters,
+    /// Records that could not be decoded.
+    pub malformed: u64,
+    /// Records that came after the hold-back window and were left out.
+    pub late: u64,
+    /// Holes in the sequences of slices, counted in slices.
+    pub sequence_holes: u64,
+    /// Entities dropped because a table was full.
+    pub evicted: u64,
+    /// Transitions that should be impossible, by name.
+    pub impossible: Vec<(String, u64)>,
+    /// Bytes of the recording that could not be read.
+    pub unreadable_bytes: u64,
+    /// The recording ended before the window did.
+    pub recording_truncated: bool,
+}
+
+impl Losses {
+    /// Whether anything at all was lost.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.kernel.lost.iter().any(|(_, count)| *count > 0)
+            || self.kernel.recursion_misses.iter().any(|(_, count)| *count > 0)
+            || self.malformed + self.late + self.sequence_holes + self.evicted + self.unreadable_bytes > 0
+            || self.recording_truncated
+    }
+}
+
+/// How well the conservation laws held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conservation {
+    /// Slices whose inner or gap account did not add up.
+    pub slices_broken: u64,
+    /// Slices checked.
+    pub slices: u64,
+    /// Requests whose phases did not add up.
+    pub requests_broken: u64,
+    /// On-CPU time by our account, over the threads that could be compared.
+    pub cpu_ns: u64,
+    /// The same by `schedstat`.
+    pub kernel_cpu_ns: u64,
+    /// Run-queue time by our account.
+    pub run_queue_ns: u64,
+    /// The same by `schedstat`.
+    pub kernel_run_queue_ns: u64,
+    /// Threads compared.
+    pub threads_compared: u64,
+    /// Records handed to the ring according to the kernel side (0: no counters in the stream).
+    pub emitted: u64,
+    /// Records received.
+    pub received: u64,
+}

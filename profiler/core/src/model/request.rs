@@ -1,0 +1,105 @@
+//! One request, finished or cut off by the window.
+//!
+//! In: the request machine. Out: [`Request`]; a line of `ndjson`, a span of the timeline, a count in an endpoint.
+
+use crate::event::Tid;
+use crate::phase::Phases;
+
+/// How the limits of a message were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// By RFC 9112, from heads and byte counts.
+    Exact,
+    /// From the turns of traffic, because a head could not be read.
+    Inferred,
+    /// What is exchanged is not HTTP.
+    NotHttp,
+}
+
+impl Framing {
+    /// Name in outputs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Inferred => "inferred",
+            Self::NotHttp => "not_http",
+        }
+    }
+}
+
+/// A stretch of a request on one thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Process.
+    pub tgid: Tid,
+    /// Thread.
+    pub tid: Tid,
+    /// Start.
+    pub start_ns: u64,
+    /// End.
+    pub end_ns: u64,
+}
+
+/// One request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Dense number, in the order in which requests were first seen.
+    pub id: u64,
+    /// Dense number of its connection.
+    pub connection: u64,
+    /// Position on its connection, from 0.
+    pub index_on_connection: u32,
+    /// Process that served it (wrote its last byte).
+    pub tgid: Tid,
+    /// Thread that served it.
+    pub tid: Tid,
+    /// Dense number of the slot it held (`None`: no thread took it).
+    pub slot: Option<u32>,
+    /// Arrival of its first byte.
+    pub start_ns: u64,
+    /// `start_ns` is the arrival at the socket; otherwise the first sight of the request.
+    pub start_is_arrival: bool,
+    /// Exit of the read that completed its head; `None` if the head was not completed.
+    pub service_start_ns: Option<u64>,
+    /// Exit of the first write of its response.
+    pub first_write_ns: Option<u64>,
+    /// Exit of the last write of its response, or the end of the window while it is open.
+    pub end_ns: u64,
+    /// Method; empty if no head was read.
+    pub method: String,
+    /// Path without the query; empty if no head was read. Hostile input.
+    pub path: String,
+    /// Status code; 0 if none was seen.
+    pub status: u16,
+    /// Bytes received, head and body.
+    pub bytes_in: u64,
+    /// Bytes sent, head and body.
+    pub bytes_out: u64,
+    /// How its limits were found.
+    pub framing: Framing,
+    /// Where its time went; adds up to `total_ns`.
+    pub phases: Phases,
+    /// Its stretches on threads, in order (bounded; more than that are joined into the last).
+    pub stretches: Vec<Stretch>,
+    /// Still running when the window ended.
+    pub open: bool,
+    /// Its beginning was not seen.
+    pub truncated: bool,
+    /// Records of its thread were lost while it ran: its phases hold a part `unexplained`.
+    pub lossy: bool,
+}
+
+impl Request {
+    /// From arrival to the exit of the last write.
+    #[must_use]
+    pub const fn total_ns(&self) -> u64 {
+        self.end_ns.saturating_sub(self.start_ns)
+    }
+
+    /// From the exit of the read that completed the head to the exit of the last write.
+    #[must_use]
+    pub fn service_ns(&self) -> Option<u64> {
+        self.service_start_ns.map(|start| self.end_ns.saturating_sub(start))
+    }
+}

@@ -1,0 +1,140 @@
+//! Slots and capacity over the window.
+//!
+//! In: the slot machine. Out: [`Slots`]. Law 3: for every slot, busy + idle = window.
+
+/// What holds a slot while it is busy. Closed list, in the order of reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Holding {
+    /// A request, without the time its client stalls.
+    Request,
+    /// A request whose client does not send.
+    ClientReadStall,
+    /// A request whose client does not take the response.
+    ClientWriteStall,
+    /// A fresh connection on which nothing has arrived yet.
+    FirstByte,
+    /// A kept-alive connection between requests.
+    KeepaliveIdle,
+    /// A finished connection, waiting for the client to close.
+    Linger,
+    /// The worker's own work between requests: logging, accepting, heartbeats.
+    Housekeeping,
+}
+
+impl Holding {
+    /// Number of kinds.
+    pub const COUNT: usize = 7;
+    /// All kinds, in the order of reports.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Request,
+        Self::ClientReadStall,
+        Self::ClientWriteStall,
+        Self::FirstByte,
+        Self::KeepaliveIdle,
+        Self::Linger,
+        Self::Housekeeping,
+    ];
+
+    /// Name in outputs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::ClientReadStall => "client_read_stall",
+            Self::ClientWriteStall => "client_write_stall",
+            Self::FirstByte => "first_byte",
+            Self::KeepaliveIdle => "keepalive_idle",
+            Self::Linger => "linger",
+            Self::Housekeeping => "housekeeping",
+        }
+    }
+}
+
+/// One slot: a sync worker, a pool thread.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slot {
+    /// Dense number.
+    pub id: u32,
+    /// Process.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// When the slot came to be (its thread was born or first seen), not before the window.
+    pub since_ns: u64,
+    /// When it ceased to be, at most the end of the window.
+    pub until_ns: u64,
+    /// Time held, by what held it, in the order of [`Holding::ALL`].
+    pub holding_ns: [u64; Holding::COUNT],
+    /// Requests served.
+    pub requests: u64,
+}
+
+impl Slot {
+    /// Time the slot existed within the window.
+    #[must_use]
+    pub const fn length_ns(&self) -> u64 {
+        self.until_ns.saturating_sub(self.since_ns)
+    }
+
+    /// Time held by anything.
+    #[must_use]
+    pub fn busy_ns(&self) -> u64 {
+        self.holding_ns.iter().sum()
+    }
+
+    /// Time held by one kind.
+    #[must_use]
+    pub fn held_ns(&self, holding: Holding) -> u64 {
+        self.holding_ns.get(holding as usize).copied().unwrap_or(0)
+    }
+}
+
+/// Slots of the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slots {
+    /// Slots by configuration (workers × threads); `None`: not known.
+    pub configured: Option<u32>,
+    /// Slots that were seen.
+    pub observed: Vec<Slot>,
+    /// Time with all slots busy at once: nothing could start.
+    pub exhausted_ns: u64,
+    /// Largest number busy at one moment.
+    pub peak_busy: u32,
+    /// Busy share of all slots, per bucket of time: the heat map. One row per process, `heat_bucket_ns` each.
+    pub heat: Vec<HeatRow>,
+    /// Length of a bucket.
+    pub heat_bucket_ns: u64,
+}
+
+impl Slots {
+    /// Number of slots that capacity is counted against: configured ones, or as many as were seen.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        let observed = u32::try_from(self.observed.len()).unwrap_or(u32::MAX);
+        self.configured.unwrap_or(observed)
+    }
+
+    /// Busy slot-time.
+    #[must_use]
+    pub fn busy_ns(&self) -> u64 {
+        self.observed.iter().map(Slot::busy_ns).sum()
+    }
+
+    /// Slot-time held by one kind.
+    #[must_use]
+    pub fn held_ns(&self, holding: Holding) -> u64 {
+        self.observed.iter().map(|slot| slot.held_ns(holding)).sum()
+    }
+}
+
+/// Busy slot-time of one process per bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeatRow {
+    /// Process.
+    pub tgid: u32,
+    /// Slots of the process (configured, or seen).
+    pub slots: u32,
+    /// Busy slot-time per bucket.
+    pub busy_ns: Vec<u64>,
+}

@@ -1,0 +1,150 @@
+//! The closed list of phases of a request, and a set of durations over it.
+//!
+//! In: nothing. Out: [`Phase`] and [`Phases`]. The phases of a request add up to its `total_ns`, to the nanosecond.
+
+/// Where a stretch of a request's time went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// In the listener's accept queue: from arrival to accept's return.
+    AcceptQueue,
+    /// Readable or read, waiting for a thread.
+    PoolWait,
+    /// Ready, while the event loop was busy elsewhere.
+    LoopWait,
+    /// Reading the head.
+    ReadHead,
+    /// Reading the body.
+    ReadBody,
+    /// Waiting for the client to send.
+    ClientReadStall,
+    /// Running Python: server and application cannot be told apart from outside.
+    Cpu,
+    /// Runnable, waiting for a CPU.
+    RunQueue,
+    /// Waiting for the interpreter lock.
+    GilWait,
+    /// Waiting for another lock (futex).
+    LockWait,
+    /// Waiting for a socket that is not the client's.
+    BackendWait,
+    /// Waiting for a file.
+    FileWait,
+    /// Asleep outside any call: page faults.
+    FaultWait,
+    /// Sleeping on purpose.
+    Sleep,
+    /// Writing the response.
+    Write,
+    /// Waiting for the client to take the response.
+    ClientWriteStall,
+    /// In a traced front end.
+    FrontEnd,
+    /// Not known. Shown, never spread over the others.
+    Unexplained,
+}
+
+impl Phase {
+    /// Number of phases.
+    pub const COUNT: usize = 18;
+
+    /// All phases, in the order of reports.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::AcceptQueue,
+        Self::PoolWait,
+        Self::LoopWait,
+        Self::ReadHead,
+        Self::ReadBody,
+        Self::ClientReadStall,
+        Self::Cpu,
+        Self::RunQueue,
+        Self::GilWait,
+        Self::LockWait,
+        Self::BackendWait,
+        Self::FileWait,
+        Self::FaultWait,
+        Self::Sleep,
+        Self::Write,
+        Self::ClientWriteStall,
+        Self::FrontEnd,
+        Self::Unexplained,
+    ];
+
+    /// Name in every output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AcceptQueue => "accept_queue",
+            Self::PoolWait => "pool_wait",
+            Self::LoopWait => "loop_wait",
+            Self::ReadHead => "read_head",
+            Self::ReadBody => "read_body",
+            Self::ClientReadStall => "client_read_stall",
+            Self::Cpu => "cpu",
+            Self::RunQueue => "run_queue",
+            Self::GilWait => "gil_wait",
+            Self::LockWait => "lock_wait",
+            Self::BackendWait => "backend_wait",
+            Self::FileWait => "file_wait",
+            Self::FaultWait => "fault_wait",
+            Self::Sleep => "sleep",
+            Self::Write => "write",
+            Self::ClientWriteStall => "client_write_stall",
+            Self::FrontEnd => "front_end",
+            Self::Unexplained => "unexplained",
+        }
+    }
+}
+
+/// A duration in nanoseconds for each phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases([u64; Phase::COUNT]);
+
+impl Phases {
+    /// Adds `duration_ns` to `phase`.
+    pub const fn add(&mut self, phase: Phase, duration_ns: u64) {
+        if let Some(slot) = self.0.as_mut_slice().split_at_mut(phase as usize).1.first_mut() {
+            *slot = slot.saturating_add(duration_ns);
+        }
+    }
+
+    /// Adds another set, phase by phase.
+    pub fn add_all(&mut self, other: &Self) {
+        for (slot, value) in self.0.iter_mut().zip(other.0) {
+            *slot = slot.saturating_add(value);
+        }
+    }
+
+    /// Duration of one phase.
+    #[must_use]
+    pub fn get(&self, phase: Phase) -> u64 {
+        self.0.get(phase as usize).copied().unwrap_or(0)
+    }
+
+    /// Sum over all phases.
+    #[must_use]
+    pub fn total_ns(&self) -> u64 {
+        self.0.iter().fold(0, |sum, value| sum.saturating_add(*value))
+    }
+
+    /// Phases above zero, in the order of reports.
+    pub fn iter(&self) -> impl Iterator<Item = (Phase, u64)> + '_ {
+        Phase::ALL.into_iter().zip(self.0).filter(|(_, value)| *value > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_phase_stands_at_its_own_index() {
+        for (index, phase) in Phase::ALL.into_iter().enumerate() {
+            assert_eq!(phase as usize, index);
+            let mut phases = Phases::default();
+            phases.add(phase, 7);
+            assert_eq!(phases.get(phase), 7);
+            assert_eq!(phases.total_ns(), 7);
+        }
+    }
+}

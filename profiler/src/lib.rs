@@ -1,0 +1,3 @@
+//! The edges of wsgi-trace: attach, sources, facts, recordings, reports, command line.
+//!
+//! In: a running server, or a recording of one. Out: reports. Everything between is `profiler_core`.

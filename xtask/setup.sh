@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Brings the machine to the point where `cargo build` works: the pinned Rust toolchain and bpf-linker.
+# Idempotent and without prompts: a second run only checks. Run from the project's root (make setup).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+rust=$(sed -n 's/^channel *= *"\(.*\)"/\1/p' rust-toolchain.toml)
+linker=$(sed -n 's/^linker *= *"\(.*\)"/\1/p' xtask/pins.toml)
+tools=$PWD/.tools
+
+say() { printf '[setup] %s\n' "$*" >&2; }
+
+# A Debian or Ubuntu machine may lack these; as root they are installed, otherwise named in one line.
+missing=()
+command -v cc >/dev/null || missing+=(gcc libc6-dev)
+command -v make >/dev/null || missing+=(make)
+[ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
+if [ ${#missing[@]} -gt 0 ]; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "installing ${missing[*]}"
+        apt-get -qq update
+        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+    else
+        say "missing: run  sudo apt-get install ${missing[*]}  and then this command again"
+        exit 1
+    fi
+fi
+
+command -v rustup >/dev/null || { say "rustup is missing: install it as its documentation says (https://rustup.rs), then run this again"; exit 1; }
+if ! sysroot=$(rustc --print sysroot 2>/dev/null) \
+    || [ ! -d "$sysroot/lib/rustlib/src/rust/library" ] \
+    || [ ! -d "$sysroot/lib/rustlib/x86_64-unknown-linux-musl" ] \
+    || [ ! -x "$sysroot/bin/cargo-clippy" ]; then
+    say "installing Rust $rust"
+    rustup toolchain install "$rust" --no-self-update --profile minimal -c rust-src -c clippy -c rustfmt -t x86_64-unknown-linux-musl
+    sysroot=$(rustc --print sysroot)
+fi
+
+# bpf-linker is linked to the LLVM library that this very toolchain carries, so no LLVM package is needed.
+mkdir -p "$tools/llvm/lib"
+llvm=$(ls "$sysroot"/lib/libLLVM.so.* | head -n 1)
+ln -sfn "$llvm" "$tools/llvm/lib/$(basename "$llvm")"
+ln -sfn "$llvm" "$tools/llvm/lib/libLLVM.so"
+stamp="$linker $(rustc --version)"
+if [ "$(cat "$tools/bpf-linker.stamp" 2>/dev/null)" != "$stamp" ] \
+    || ! LD_LIBRARY_PATH="$sysroot/lib" "$tools/bin/bpf-linker" --version >/dev/null 2>&1; then
+    say "building bpf-linker $linker (once, about two minutes)"
+    LLVM_PREFIX="$tools/llvm" cargo install "bpf-linker@$linker" --locked --force \
+        --no-default-features --features llvm-22 --root "$tools"
+    printf '%s\n' "$stamp" > "$tools/bpf-linker.stamp"
+fi
