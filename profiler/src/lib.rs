@@ -1,3 +1,6 @@
 //! The edges of wsgi-trace: attach, sources, facts, recordings, reports, command line.
 //!
 //! In: a running server, or a recording of one. Out: reports. Everything between is `profiler_core`.
+
+pub mod output_file;
+pub mod report;
