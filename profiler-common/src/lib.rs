@@ -10,3 +10,4 @@ pub mod account;
 pub mod limits;
 pub mod loss;
 pub mod record;
+pub mod system_call;
