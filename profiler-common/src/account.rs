@@ -91,7 +91,7 @@ pub struct ThreadAccount {
     /// The call, observed or not, whose registers showed when the thread last blocked in the gap.
     pub blocked_in_call: i32,
     /// Fills the element to 256 bytes, so that none straddles a page; always 0.
-    pub reserved: [u64; 3],
+    pub reserved: [u64; 5],
 }
 
 #[cfg(test)]

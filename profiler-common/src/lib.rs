@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod call_kind;
 pub mod limits;
 pub mod loss;
 pub mod record;
