@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Brings the machine to the point where `cargo build` works: the pinned Rust toolchain and bpf-linker.
-# Idempotent and without prompts: a second run only checks. Run from the project's root (make setup).
+# Brings the machine to the point where the build and the tests work: the pinned Rust toolchain, bpf-linker, and one
+# Python virtual environment for each tests/requirementsNAME.txt. Idempotent and without prompts: a second run only checks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -50,3 +50,16 @@ if [ "$(cat "$tools/bpf-linker.stamp" 2>/dev/null)" != "$stamp" ] \
         --no-default-features --features llvm-22 --root "$tools"
     printf '%s\n' "$stamp" > "$tools/bpf-linker.stamp"
 fi
+
+# tests/requirements27.txt becomes .tools/venv27, and so on; a changed file or another Python builds it again.
+for requirements in tests/requirements*.txt; do
+    name=${requirements#tests/requirements}
+    venv=$tools/venv${name%.txt}
+    stamp=$(python3 --version; sha256sum <"$requirements")
+    if [ "$(cat "$venv/stamp" 2>/dev/null)" != "$stamp" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
+        say "installing the packages of $requirements"
+        python3 -m venv --clear "$venv"
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
+        printf '%s\n' "$stamp" >"$venv/stamp"
+    fi
+done

@@ -1,5 +1,38 @@
 //! Chores of the workspace, called by the Makefile.
 //!
-//! In: a chore's name. Out: its effect.
+//! In: a chore's name. Out: its effect, and exit code 1 with one sentence where it fails.
 
-fn main() {}
+mod check;
+mod command;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "cargo xtask CHORE
+
+  check     format, lints of user space and BPF, documentation, and tidy
+  tidy      tests of the tree itself
+  test      all tests; live ones where root and BPF allow";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let chore = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let outcome = match chore.as_str() {
+        "check" => check::run(),
+        "tidy" => tidy::run(),
+        "test" => test::run(&rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {chore}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

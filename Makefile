@@ -1,0 +1,33 @@
+# The menu: the few commands a person types. `cargo xtask` does the work.
+SHELL := /bin/bash
+export RUST_BACKTRACE := 0
+.DEFAULT_GOAL := help
+
+.PHONY: help setup demo test check tidy fmt kernels clean
+
+help: ## Show this menu
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: ## Install what the build and the tests need (idempotent; the other commands call it)
+	@xtask/setup.sh
+
+demo: setup ## Trace a real gunicorn for ten seconds and show the report
+	@cargo xtask demo
+
+test: setup ## Run all tests: unit, property, replay, and live where root and BPF allow
+	@cargo xtask test
+
+check: setup ## Format, lints, documentation and tests of the tree itself, warnings denied
+	@cargo xtask check
+
+tidy: setup ## Only the tests of the tree itself
+	@cargo xtask tidy
+
+fmt: setup ## Format the Rust code
+	@cargo fmt --all
+
+kernels: setup ## Load, attach and trace on Linux 6.1 and 6.12 in emulation; see the refusal on 5.10
+	@cargo xtask kernels
+
+clean: ## Remove what the build made (tools stay)
+	@rm -rf target

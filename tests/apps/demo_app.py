@@ -1,0 +1,177 @@
+"""A WSGI application (standard library only) whose routes each spend their time in one known way.
+
+In, from the environment: BACKEND_ADDRESS (host:port of `backend.py`), WITNESS_FILE (where the `/truth` routes append
+their own clock's measurement as JSON lines), READY_FILE (each worker appends its PID when it has loaded this module).
+Out: responses. A route may be followed by any unique id, which is only logged: `/fast/17`.
+
+/fast              a few bytes at once                 /sleep/MS          time.sleep
+/cpu               pure Python, about 5 ms             /lock              waits 5 ms for a lock that a thread holds
+/backend           waits 20 ms for the back end        /file              writes, syncs and reads back 1 MiB, cold
+/upload            reads the body                      /mixed             back end, computing, lock and a little sleep
+/download          16 MB in one piece                  /stream            five chunks of unknown total length
+/empty 204         /unchanged 304                      /error             500 from an exception
+
+/truth/sleep/MS/ID  /truth/backend/MS/ID  /truth/lock/MS/ID  /truth/cpu/MS/ID  /truth/file/ID
+"""
+
+import json
+import os
+import socket
+import tempfile
+import threading
+import time
+
+DOWNLOAD = b"x" * (16 * 1024 * 1024)
+FILE_BYTES = 1024 * 1024
+
+
+def compute(milliseconds):
+    """Burns this thread's own CPU time, looking at the clock about every 0.1 ms."""
+    end = time.thread_time_ns() + int(milliseconds * 1_000_000)
+    value = 1
+    while time.thread_time_ns() < end:
+        for _ in range(1500):
+            value = (value * 1103515245 + 12345) & 0x7FFFFFFF
+    return value
+
+
+def ask_backend(milliseconds):
+    host, port = os.environ["BACKEND_ADDRESS"].rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=70) as connection:
+        # Without a time-out recv is one blocking call, not poll and recv.
+        connection.settimeout(None)
+        connection.sendall(b"%g\n" % milliseconds)
+        while not connection.recv(4096).endswith(b"\n"):
+            pass
+
+
+def wait_for_lock(milliseconds):
+    """A second thread opens, after the given time, the lock that this thread waits for."""
+    lock = threading.Lock()
+    lock.acquire()
+
+    def hold():
+        time.sleep(milliseconds / 1000)
+        lock.release()
+
+    holder = threading.Thread(target=hold, daemon=True)
+    holder.start()
+    lock.acquire()
+    holder.join()
+
+
+def touch_disk(_milliseconds=0):
+    """Writes and syncs a file, drops it from the page cache, and reads it: the read waits for the disk."""
+    with tempfile.TemporaryFile(dir=os.environ.get("FILE_DIRECTORY"), buffering=0) as file:
+        file.write(b"f" * FILE_BYTES)
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        position = 0
+        while part := os.pread(file.fileno(), 65536, position):
+            position += len(part)
+
+
+def sleep(milliseconds):
+    time.sleep(milliseconds / 1000)
+
+
+TRUTHS = {"sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
+
+
+def truth(kind, milliseconds, unique):
+    """Runs one kind of work and appends what this process's own clocks say of it."""
+    work = TRUTHS[kind]
+    cpu_start, start = time.thread_time_ns(), time.monotonic_ns()
+    work(milliseconds)
+    end, cpu_end = time.monotonic_ns(), time.thread_time_ns()
+    witness = {
+        "id": unique,
+        "kind": kind,
+        "asked_ms": milliseconds,
+        "pid": os.getpid(),
+        "tid": threading.get_native_id(),
+        "start_ns": start,
+        "end_ns": end,
+        "wall_ns": end - start,
+        "cpu_ns": cpu_end - cpu_start,
+    }
+    path = os.environ.get("WITNESS_FILE")
+    if path:
+        # One write to a descriptor opened for appending keeps lines of several processes whole.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, (json.dumps(witness) + "\n").encode())
+        finally:
+            os.close(descriptor)
+    return json.dumps(witness).encode()
+
+
+def read_body(environ):
+    """Reads the body to its end, sized or chunked, without keeping it."""
+    total = 0
+    while part := environ["wsgi.input"].read(65536):
+        total += len(part)
+    return total
+
+
+def mixed():
+    ask_backend(8)
+    compute(2)
+    wait_for_lock(3)
+    sleep(2)
+
+
+def respond(environ):
+    """The status and the body for a path."""
+    parts = environ["PATH_INFO"].strip("/").split("/")
+    route, rest = parts[0], parts[1:]
+    if route in ("", "fast"):
+        return "200 OK", [b"hello\n"]
+    if route == "cpu":
+        return "200 OK", [b"%d\n" % compute(5)]
+    if route == "backend":
+        ask_backend(20)
+        return "200 OK", [b"from the back end\n"]
+    if route == "upload":
+        return "200 OK", [b"%d\n" % read_body(environ)]
+    if route == "download":
+        return "200 OK", [DOWNLOAD]
+    if route == "sleep":
+        sleep(float(rest[0]))
+        return "200 OK", [b"slept\n"]
+    if route == "lock":
+        wait_for_lock(5)
+        return "200 OK", [b"locked\n"]
+    if route == "file":
+        touch_disk()
+        return "200 OK", [b"read\n"]
+    if route == "mixed":
+        mixed()
+        return "200 OK", [b"mixed\n"]
+    if route == "stream":
+        return "200 OK", (b"part %d\n" % number for number in range(5))
+    if route == "empty":
+        return "204 No Content", []
+    if route == "unchanged":
+        return "304 Not Modified", []
+    if route == "error":
+        raise RuntimeError("asked for")
+    if route == "truth" and len(rest) >= 2 and rest[0] in TRUTHS:
+        milliseconds = float(rest[1]) if len(rest) > 2 else 0.0
+        return "200 OK", [truth(rest[0], milliseconds, rest[-1])]
+    return "404 Not Found", [b"no such route\n"]
+
+
+def app(environ, start_response):
+    status, body = respond(environ)
+    headers = [("Content-Type", "text/plain")]
+    if isinstance(body, list) and not status.startswith(("204", "304")):
+        headers.append(("Content-Length", str(sum(map(len, body)))))
+    start_response(status, headers)
+    # A body in answer to HEAD would be taken for the next response: gunicorn 23 sends what it is given.
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else body
+
+
+if os.environ.get("READY_FILE"):
+    with open(os.environ["READY_FILE"], "a", encoding="ascii") as ready:
+        ready.write(f"{os.getpid()}\n")

@@ -1,0 +1,45 @@
+//! `check`: everything that judges the source without running the program.
+//!
+//! In: the tree. Out: success, or the first step that failed. Every warning is an error.
+
+use std::process::Command;
+
+use crate::{command, tidy};
+
+/// Runs all steps, cheapest first.
+pub(crate) fn run() -> anyhow::Result<()> {
+    step("tidy");
+    tidy::run()?;
+    step("format");
+    command::run(&mut command::cargo(&["fmt", "--all", "--check"]))?;
+    step("lints of user space");
+    let user_space = ["clippy", "--workspace", "--exclude", "profiler-ebpf", "--all-targets", "--locked"];
+    command::run(command::cargo(&user_space).args(["--", "-D", "warnings"]))?;
+    step("lints of the BPF programs");
+    command::run(&mut bpf_lints())?;
+    step("documentation");
+    command::run(
+        command::cargo(&["doc", "--workspace", "--exclude", "profiler-ebpf", "--no-deps", "--locked"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    eprintln!("check: all good");
+    Ok(())
+}
+
+fn step(name: &str) {
+    eprintln!("[check] {name}");
+}
+
+/// The BPF crate builds for its own target alone, with the pinned stable compiler's `-Z build-std`; the target
+/// directory is the one that `profiler/build.rs` uses.
+fn bpf_lints() -> Command {
+    let mut clippy =
+        command::cargo(&["clippy", "--package", "profiler-ebpf", "--bins", "--release", "--locked"]);
+    let flags = ["--cfg=bpf_target_arch=\"x86_64\"", "-Cdebuginfo=2", "-Clink-arg=--btf"];
+    clippy
+        .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core", "--target-dir", "target/bpf"])
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .args(["--", "-D", "warnings"]);
+    clippy
+}

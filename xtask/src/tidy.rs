@@ -1,0 +1,73 @@
+//! `tidy`: tests of the tree itself, on text alone.
+//!
+//! In: the files that git tracks or would track. Out: success, or every offence with file and line.
+
+mod arrows;
+mod catalogue;
+mod places;
+mod shape;
+mod source;
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+
+use crate::command;
+
+/// One file of the tree.
+pub(crate) struct File {
+    /// Path from the root, with slashes.
+    pub(crate) path: String,
+    /// Its text; files that are not UTF-8 are not looked at.
+    pub(crate) text: String,
+}
+
+/// One offence, as `path:line: what`.
+pub(crate) type Offence = String;
+
+/// One test of the whole tree.
+type Test = fn(&[File]) -> Vec<Offence>;
+
+/// Runs every test on the whole tree.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let files = read_tree(&command::root())?;
+    let warnings = shape::warnings(&files);
+    for warning in &warnings {
+        eprintln!("tidy: warning: {warning}");
+    }
+    let tests: [Test; 4] = [shape::offences, arrows::offences, places::offences, catalogue::offences];
+    let offences: Vec<Offence> = tests.iter().flat_map(|test| test(&files)).collect();
+    for offence in &offences {
+        eprintln!("{offence}");
+    }
+    if !offences.is_empty() {
+        bail!("{} offence(s)", offences.len());
+    }
+    eprintln!("tidy: {} files, all good", files.len());
+    Ok(())
+}
+
+fn read_tree(root: &Path) -> anyhow::Result<Vec<File>> {
+    let mut git = Command::new("git");
+    git.current_dir(root).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    let names = command::output(&mut git)?;
+    let mut files = Vec::new();
+    for name in names.split_terminator('\0') {
+        let path = root.join(name);
+        // Deleted but still in the index, or a link.
+        if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+            continue;
+        }
+        let bytes = std::fs::read(&path).with_context(|| format!("{name} is not readable"))?;
+        if let Ok(text) = String::from_utf8(bytes) {
+            files.push(File { path: name.to_owned(), text });
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+pub(crate) fn file(path: &str, text: &str) -> File {
+    File { path: path.to_owned(), text: text.to_owned() }
+}
