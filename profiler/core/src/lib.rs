@@ -5,10 +5,12 @@
 //! Time comes only from the records.
 #![forbid(unsafe_code)]
 
+pub mod decode;
 pub mod event;
 pub mod fact;
 pub mod finding;
 pub mod model;
+pub mod order;
 pub mod phase;
 pub mod stream;
 pub mod timeline;

@@ -1,0 +1,221 @@
+//! From raw kernel records to events: layouts in, meaning out.
+//!
+//! In: the bytes of one record, as `profiler-common` lays it out (from the ring buffer or from a recording, so hostile).
+//! Out: one [`Event`], or why the bytes are no record. Slices are decoded without allocation.
+
+pub mod call;
+
+use profiler_common::record::connection::{self, ConnectionRecord};
+use profiler_common::record::head::{self, HeadRecord};
+use profiler_common::record::lifecycle::{self, LifecycleRecord};
+use profiler_common::record::slice::SliceRecord;
+use profiler_common::record::{KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader};
+use zerocopy::FromBytes;
+
+use crate::event::{Body, Change, Connection, Event, Head, Lifecycle, Slice};
+use crate::fact::Account;
+use crate::stream::Item;
+
+/// Why bytes are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Fewer bytes than the layout of the record's kind has, or than the record itself claims.
+    #[error("a record of kind {kind} is cut off: {have_bytes} of {need_bytes} bytes")]
+    TooShort {
+        /// The record's kind; 0 if not even the header is whole.
+        kind: u16,
+        /// Bytes that are there.
+        have_bytes: usize,
+        /// Bytes that should be.
+        need_bytes: usize,
+    },
+    /// A kind that this version does not know.
+    #[error("record of unknown kind {kind}")]
+    UnknownKind {
+        /// The kind.
+        kind: u16,
+    },
+    /// The record's own length does not fit its kind or its captured bytes.
+    #[error("a record of kind {kind} claims a length of {length_bytes} bytes")]
+    BadLength {
+        /// The record's kind.
+        kind: u16,
+        /// What it claims.
+        length_bytes: usize,
+    },
+    /// A field of a closed list holds a value that is not on it.
+    #[error("a record of kind {kind} holds the unknown value {value}")]
+    BadValue {
+        /// The record's kind.
+        kind: u16,
+        /// The value.
+        value: u32,
+    },
+}
+
+/// Turns one item of a stream into an event: a record is decoded, a fact only changes its wrapping.
+///
+/// # Errors
+/// [`Malformed`], as [`decode`].
+pub fn item<B: AsRef<[u8]>>(item: Item<B>) -> Result<Event, Malformed> {
+    match item {
+        Item::Kernel(bytes) => decode(bytes.as_ref()),
+        Item::Fact(record) => Ok(Event { time_ns: record.time_ns, body: Body::Fact(Box::new(record.fact)) }),
+    }
+}
+
+/// Decodes one record.
+///
+/// # Errors
+/// [`Malformed`], if `bytes` do not start with a whole record of a known kind.
+pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
+    // The kind stands first in the header; a slice is what nearly every record is.
+    match bytes.first_chunk::<2>().map(|kind| u16::from_ne_bytes(*kind)) {
+        Some(KIND_SLICE) => {
+            let record = fixed::<SliceRecord>(bytes, KIND_SLICE)?;
+            Ok(Event { time_ns: record.header.time_ns, body: Body::Slice(slice(&record)) })
+        }
+        Some(KIND_HEAD) => decode_head(bytes),
+        Some(KIND_CONNECTION) => decode_connection(bytes),
+        Some(KIND_LIFECYCLE) => decode_lifecycle(bytes),
+        Some(kind) => Err(Malformed::UnknownKind { kind }),
+        None => Err(Malformed::TooShort {
+            kind: 0,
+            have_bytes: bytes.len(),
+            need_bytes: size_of::<RecordHeader>(),
+        }),
+    }
+}
+
+/// Reads a record whose layout says all; its claimed length must be that of the layout.
+fn fixed<R: FromBytes>(bytes: &[u8], kind: u16) -> Result<R, Malformed> {
+    let too_short = Malformed::TooShort { kind, have_bytes: bytes.len(), need_bytes: size_of::<R>() };
+    let (record, _) = R::read_from_prefix(bytes).ok().ok_or(too_short)?;
+    let length_bytes = claimed_length(bytes);
+    if length_bytes == size_of::<R>() { Ok(record) } else { Err(Malformed::BadLength { kind, length_bytes }) }
+}
+
+/// `RecordHeader::length_bytes`, the two bytes after the kind.
+fn claimed_length(bytes: &[u8]) -> usize {
+    bytes.get(2..4).and_then(<[u8]>::first_chunk).map_or(0, |length| usize::from(u16::from_ne_bytes(*length)))
+}
+
+fn slice(record: &SliceRecord) -> Slice {
+    Slice {
+        tgid: record.header.tgid,
+        tid: record.header.tid,
+        sequence: record.sequence,
+        call: call::call(
+            record.system_call,
+            &record.arguments,
+            record.extra,
+            call::Outcome { result: record.result, flags: record.flags },
+        ),
+        system_call: record.system_call,
+        result: record.result,
+        enter_ns: record.enter_ns,
+        inside: Account {
+            cpu_ns: record.call_cpu_ns,
+            run_queue_ns: record.call_run_queue_ns,
+            blocked_ns: record.call_blocked_ns,
+        },
+        gap: Account {
+            cpu_ns: record.gap_cpu_ns,
+            run_queue_ns: record.gap_run_queue_ns,
+            blocked_ns: record.gap_blocked_ns,
+        },
+        gap_fault_ns: record.gap_fault_ns,
+        gap_blocked_call: record.gap_blocked_call,
+        folded_ns: record.folded_ns,
+        folded_calls: record.folded_calls,
+        call_switches: record.call_switches,
+        gap_switches: record.gap_switches,
+        waker_tid: record.waker_tid,
+        flags: record.flags,
+    }
+}
+
+fn decode_head(bytes: &[u8]) -> Result<Event, Malformed> {
+    let need_bytes = size_of::<HeadRecord>();
+    let (record, after) = HeadRecord::read_from_prefix(bytes).ok().ok_or(Malformed::TooShort {
+        kind: KIND_HEAD,
+        have_bytes: bytes.len(),
+        need_bytes,
+    })?;
+    let captured = usize::try_from(record.captured_bytes).unwrap_or(usize::MAX);
+    let length_bytes = usize::from(record.header.length_bytes);
+    // The reserved place may be larger than what was captured, never smaller.
+    if length_bytes < need_bytes.saturating_add(captured) {
+        return Err(Malformed::BadLength { kind: KIND_HEAD, length_bytes });
+    }
+    let captured = after.get(..captured).ok_or(Malformed::TooShort {
+        kind: KIND_HEAD,
+        have_bytes: bytes.len(),
+        need_bytes: need_bytes.saturating_add(captured),
+    })?;
+    let inbound = match record.direction {
+        head::INBOUND => true,
+        head::OUTBOUND => false,
+        value => return Err(Malformed::BadValue { kind: KIND_HEAD, value }),
+    };
+    Ok(Event {
+        time_ns: record.header.time_ns,
+        body: Body::Head(Head {
+            tgid: record.header.tgid,
+            tid: record.header.tid,
+            sequence: record.sequence,
+            fd: record.fd,
+            inbound,
+            offset_bytes: record.offset_bytes,
+            bytes: captured.to_vec(),
+        }),
+    })
+}
+
+fn decode_connection(bytes: &[u8]) -> Result<Event, Malformed> {
+    let record = fixed::<ConnectionRecord>(bytes, KIND_CONNECTION)?;
+    let seeded = match record.origin {
+        connection::ACCEPTED => false,
+        connection::SEEDED => true,
+        value => return Err(Malformed::BadValue { kind: KIND_CONNECTION, value }),
+    };
+    Ok(Event {
+        time_ns: record.header.time_ns,
+        body: Body::Connection(Connection {
+            tgid: record.header.tgid,
+            tid: record.header.tid,
+            fd: record.fd,
+            listener_fd: record.listener_fd,
+            seeded,
+            socket: (record.socket, record.generation),
+            established_ns: record.established_ns,
+            family: record.family,
+            local_port: record.local_port,
+            peer_port: record.peer_port,
+        }),
+    })
+}
+
+fn decode_lifecycle(bytes: &[u8]) -> Result<Event, Malformed> {
+    let record = fixed::<LifecycleRecord>(bytes, KIND_LIFECYCLE)?;
+    let change = match record.what {
+        lifecycle::FORK => Change::Fork { child_tgid: record.other_tgid, child_tid: record.other_tid },
+        lifecycle::EXIT => Change::Exit { code: record.value },
+        lifecycle::EXEC => Change::Exec,
+        lifecycle::ADOPTED => Change::Adopted,
+        value => return Err(Malformed::BadValue { kind: KIND_LIFECYCLE, value }),
+    };
+    let name = record.comm.split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok(Event {
+        time_ns: record.header.time_ns,
+        body: Body::Lifecycle(Lifecycle {
+            tgid: record.header.tgid,
+            tid: record.header.tid,
+            change,
+            comm: String::from_utf8_lossy(name).into_owned(),
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests;

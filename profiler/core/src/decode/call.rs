@@ -1,0 +1,156 @@
+//! What an observed call does: from number and registers to a [`Call`].
+//!
+//! In: system call number, arguments and `extra` as `SliceRecord` describes them (also those of an open slice, which
+//! come as a fact). Out: a [`Call`]. Only numbers and bits are looked at; every input gives some answer.
+
+use profiler_common::record::slice::FLAG_CLIENT;
+use profiler_common::system_call as number;
+
+use crate::event::Call;
+use crate::fact::DescriptorClass;
+
+const POLLIN: u64 = 0x1;
+const POLLOUT: u64 = 0x4;
+const F_DUPFD: u32 = 0;
+const F_DUPFD_CLOEXEC: u32 = 1030;
+/// The range is marked close-on-exec; nothing is closed.
+const CLOSE_RANGE_CLOEXEC: u32 = 4;
+
+/// What is known of a call after its end; all 0 for one that is still open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the call returned: a value, or −errno.
+    pub result: i64,
+    /// `profiler_common::record::slice::FLAG_` bits.
+    pub flags: u32,
+}
+
+/// Says what a call does. `arguments` and `extra` are those of `SliceRecord`.
+#[must_use]
+pub const fn call(system_call: u32, arguments: &[u64; 3], extra: u64, outcome: Outcome) -> Call {
+    let [first, second, third] = *arguments;
+    match system_call {
+        number::READ | number::RECVFROM | number::PREAD64 => {
+            Call::Read { fd: fd(first), asked_bytes: third, arrival_ns: arrival_ns(extra, outcome) }
+        }
+        number::READV | number::RECVMSG | number::RECVMMSG | number::PREADV | number::PREADV2 => {
+            Call::Read { fd: fd(first), asked_bytes: 0, arrival_ns: arrival_ns(extra, outcome) }
+        }
+        number::WRITE
+        | number::WRITEV
+        | number::SENDTO
+        | number::SENDMSG
+        | number::SENDMMSG
+        | number::PWRITE64
+        | number::PWRITEV
+        | number::PWRITEV2 => Call::Write { fd: fd(first) },
+        number::SENDFILE => Call::Transfer { from_fd: fd(second), to_fd: fd(first) },
+        number::SPLICE => Call::Transfer { from_fd: fd(first), to_fd: fd(third) },
+        number::ACCEPT | number::ACCEPT4 => Call::Accept { listener_fd: fd(first) },
+        number::EPOLL_WAIT | number::EPOLL_PWAIT | number::EPOLL_PWAIT2 => {
+            Call::EpollWait { epoll_fd: fd(first) }
+        }
+        number::FUTEX => futex(first, low(second), extra),
+        number::POLL | number::PPOLL => poll(low(second), extra),
+        number::SELECT | number::PSELECT6 => select(fd(first), third, extra),
+        number::CLOSE => Call::Close { fd: fd(first) },
+        number::EPOLL_CTL => {
+            Call::EpollControl { epoll_fd: fd(first), operation: low(second), fd: fd(third) }
+        }
+        number::NANOSLEEP | number::CLOCK_NANOSLEEP => Call::Sleep,
+        number::GETRUSAGE => Call::Marker,
+        _ => descriptor_call(system_call, arguments, extra),
+    }
+}
+
+/// The rarer calls: those that make, copy, name or end descriptors.
+const fn descriptor_call(system_call: u32, arguments: &[u64; 3], extra: u64) -> Call {
+    let [first, second, third] = *arguments;
+    match system_call {
+        number::CONNECT => {
+            Call::Connect { fd: fd(first), port: bits_16(extra >> 16), family: bits_16(extra) }
+        }
+        number::SHUTDOWN => Call::Shutdown { fd: fd(first), how: low(second) },
+        number::CLOSE_RANGE => {
+            if low(third) & CLOSE_RANGE_CLOEXEC == 0 {
+                Call::CloseRange { first: low(first), last: low(second) }
+            } else {
+                Call::Other
+            }
+        }
+        number::SOCKET => Call::Make { class: DescriptorClass::Socket },
+        number::OPEN | number::OPENAT | number::OPENAT2 => Call::Make { class: DescriptorClass::File },
+        number::EPOLL_CREATE | number::EPOLL_CREATE1 => Call::Make { class: DescriptorClass::Epoll },
+        number::EVENTFD | number::EVENTFD2 => Call::Make { class: DescriptorClass::Wakeup },
+        number::IO_URING_SETUP => Call::Make { class: DescriptorClass::Other },
+        number::SOCKETPAIR | number::PIPE | number::PIPE2 => {
+            Call::MakePair { fds: [fd(extra), fd(extra >> 32)] }
+        }
+        number::DUP | number::DUP2 | number::DUP3 => Call::Duplicate { fd: fd(first) },
+        number::FCNTL => match low(second) {
+            F_DUPFD | F_DUPFD_CLOEXEC => Call::Duplicate { fd: fd(first) },
+            _ => Call::Other,
+        },
+        number::BIND => Call::Bind { fd: fd(first) },
+        number::LISTEN => Call::Listen { fd: fd(first), backlog: low(second) },
+        _ => Call::Other,
+    }
+}
+
+/// `extra` of a read is an arrival only on a client connection and only when something was read.
+const fn arrival_ns(extra: u64, outcome: Outcome) -> u64 {
+    if outcome.result > 0 && outcome.flags & FLAG_CLIENT != 0 { extra } else { 0 }
+}
+
+const fn futex(address: u64, operation: u32, timeout: u64) -> Call {
+    // FUTEX_PRIVATE_FLAG (128) and FUTEX_CLOCK_REALTIME (256) are not part of the command.
+    match operation & 127 {
+        // WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2.
+        0 | 6 | 9 | 11 | 13 => Call::FutexWait { address, operation, has_timeout: timeout != 0 },
+        _ => Call::FutexWake { address, operation },
+    }
+}
+
+/// `first` is the first `struct pollfd`; 0 if it could not be read.
+const fn poll(count: u32, first: u64) -> Call {
+    let events = first >> 32 & 0xffff;
+    // A negative descriptor is ignored by the kernel: one alone makes the call a sleep.
+    let only_is_ignored = count == 1 && fd(first) < 0;
+    let only_fd = if count == 1 && first != 0 && !only_is_ignored { Some(fd(first)) } else { None };
+    Call::Poll {
+        only_fd,
+        low_fds: 0,
+        for_write: only_fd.is_some() && events & POLLOUT != 0 && events & POLLIN == 0,
+        is_sleep: count == 0 || only_is_ignored,
+    }
+}
+
+/// `count` is the highest descriptor of all sets plus one; `read_word` the first word of the read set.
+const fn select(count: i32, write_set: u64, read_word: u64) -> Call {
+    let low_fds = match count {
+        ..=0 => 0,
+        1..=63 => read_word & ((1 << count) - 1),
+        _ => read_word,
+    };
+    let only = low_fds.trailing_zeros();
+    // Older CPythons pass all three sets, empty or not: the only reader must then be the highest of all.
+    let nothing_else = count <= 64 && (write_set == 0 || only.saturating_add(1) == count.cast_unsigned());
+    let only_fd = if low_fds.count_ones() == 1 && nothing_else { Some(only.cast_signed()) } else { None };
+    Call::Poll { only_fd, low_fds, for_write: false, is_sleep: count == 0 }
+}
+
+/// Descriptors are the low half of their register.
+#[expect(clippy::cast_possible_truncation, reason = "the kernel takes the low half as well")]
+const fn fd(register: u64) -> i32 {
+    (register as u32).cast_signed()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the kernel takes the low half as well")]
+const fn low(register: u64) -> u32 {
+    register as u32
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "packed fields of 16 bits")]
+const fn bits_16(value: u64) -> u16 {
+    value as u16
+}

@@ -1,0 +1,302 @@
+//! Every kind of record and every kind of call, by example; and garbage.
+
+use profiler_common::record::connection::{ACCEPTED, ConnectionRecord, SEEDED};
+use profiler_common::record::head::{HeadRecord, OUTBOUND};
+use profiler_common::record::lifecycle::{EXIT, FORK, LifecycleRecord};
+use profiler_common::record::slice::{FLAG_CLIENT, SliceRecord};
+use profiler_common::record::{KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader};
+use profiler_common::system_call as number;
+use proptest::prelude::*;
+use zerocopy::IntoBytes;
+
+use super::call::{Outcome, call};
+use super::{Malformed, decode};
+use crate::event::{Body, Call, Change};
+use crate::fact::{Account, DescriptorClass};
+
+fn header(kind: u16, length_bytes: usize) -> RecordHeader {
+    RecordHeader {
+        kind,
+        length_bytes: u16::try_from(length_bytes).unwrap(),
+        cpu: 1,
+        time_ns: 5_000,
+        tgid: 10,
+        tid: 11,
+    }
+}
+
+fn slice_record() -> SliceRecord {
+    SliceRecord {
+        header: header(KIND_SLICE, size_of::<SliceRecord>()),
+        enter_ns: 4_000,
+        arguments: [7, 0xdead, 8192],
+        result: 100,
+        extra: 3_999,
+        call_cpu_ns: 1,
+        call_run_queue_ns: 2,
+        call_blocked_ns: 997,
+        gap_cpu_ns: 4,
+        gap_run_queue_ns: 5,
+        gap_blocked_ns: 6,
+        gap_fault_ns: 3,
+        folded_ns: 2,
+        sequence: 42,
+        system_call: number::RECVFROM,
+        folded_calls: 8,
+        call_switches: 9,
+        gap_switches: 10,
+        waker_tid: 12,
+        gap_blocked_call: -1,
+        flags: FLAG_CLIENT,
+    }
+}
+
+#[test]
+fn every_field_of_a_slice_arrives() {
+    let event = decode(slice_record().as_bytes()).unwrap();
+    assert_eq!(event.time_ns, 5_000);
+    let Body::Slice(slice) = event.body else { panic!("not a slice") };
+    assert_eq!((slice.tgid, slice.tid, slice.sequence), (10, 11, 42));
+    assert_eq!(slice.call, Call::Read { fd: 7, asked_bytes: 8192, arrival_ns: 3_999 });
+    assert_eq!((slice.system_call, slice.result, slice.enter_ns), (number::RECVFROM, 100, 4_000));
+    assert_eq!(slice.inside, Account { cpu_ns: 1, run_queue_ns: 2, blocked_ns: 997 });
+    assert_eq!(slice.gap, Account { cpu_ns: 4, run_queue_ns: 5, blocked_ns: 6 });
+    assert_eq!((slice.gap_fault_ns, slice.gap_blocked_call), (3, -1));
+    assert_eq!((slice.folded_ns, slice.folded_calls), (2, 8));
+    assert_eq!((slice.call_switches, slice.gap_switches, slice.waker_tid), (9, 10, 12));
+    assert_eq!(slice.flags, FLAG_CLIENT);
+}
+
+fn head_bytes(captured: &[u8], slack: usize) -> Vec<u8> {
+    let record = HeadRecord {
+        header: header(KIND_HEAD, size_of::<HeadRecord>() + captured.len() + slack),
+        fd: 9,
+        direction: OUTBOUND,
+        sequence: 43,
+        offset_bytes: 17,
+        captured_bytes: u32::try_from(captured.len()).unwrap(),
+        reserved: 0,
+    };
+    let mut bytes = record.as_bytes().to_vec();
+    bytes.extend_from_slice(captured);
+    bytes.resize(bytes.len() + slack, 0);
+    bytes
+}
+
+#[test]
+fn a_head_carries_exactly_its_captured_bytes() {
+    for slack in [0, 5] {
+        let Body::Head(head) = decode(&head_bytes(b"HTTP/1.1 200", slack)).unwrap().body else {
+            panic!("not a head")
+        };
+        assert_eq!((head.tgid, head.tid, head.sequence, head.fd), (10, 11, 43, 9));
+        assert!(!head.inbound);
+        assert_eq!(head.offset_bytes, 17);
+        assert_eq!(head.bytes, b"HTTP/1.1 200");
+    }
+}
+
+#[test]
+fn a_head_that_claims_more_than_there_is_is_refused() {
+    let mut bytes = head_bytes(b"HTTP/1.1 200", 0);
+    let cut = bytes.split_off(50);
+    assert!(matches!(decode(&bytes), Err(Malformed::TooShort { kind: KIND_HEAD, .. })));
+    bytes.extend_from_slice(&cut);
+    bytes[40..44].copy_from_slice(&u32::MAX.to_ne_bytes());
+    assert!(matches!(decode(&bytes), Err(Malformed::BadLength { kind: KIND_HEAD, .. })));
+    let mut sideways = head_bytes(b"GET", 0);
+    sideways[28..32].copy_from_slice(&2_u32.to_ne_bytes());
+    assert_eq!(decode(&sideways), Err(Malformed::BadValue { kind: KIND_HEAD, value: 2 }));
+}
+
+#[test]
+fn connections_and_lifecycle_arrive_whole() {
+    let mut record = ConnectionRecord {
+        header: header(KIND_CONNECTION, size_of::<ConnectionRecord>()),
+        socket: 0xffff_8880,
+        established_ns: 4_500,
+        generation: 3,
+        fd: 9,
+        listener_fd: 5,
+        origin: ACCEPTED,
+        family: 10,
+        local_port: 8000,
+        peer_port: 54_321,
+        reserved: 0,
+    };
+    let Body::Connection(connection) = decode(record.as_bytes()).unwrap().body else { panic!() };
+    assert_eq!((connection.fd, connection.listener_fd, connection.seeded), (9, 5, false));
+    assert_eq!(connection.socket, (0xffff_8880, 3));
+    assert_eq!((connection.established_ns, connection.family), (4_500, 10));
+    assert_eq!((connection.local_port, connection.peer_port), (8000, 54_321));
+    record.origin = SEEDED;
+    let Body::Connection(connection) = decode(record.as_bytes()).unwrap().body else { panic!() };
+    assert!(connection.seeded);
+    record.origin = 3;
+    assert_eq!(decode(record.as_bytes()), Err(Malformed::BadValue { kind: KIND_CONNECTION, value: 3 }));
+
+    let mut record = LifecycleRecord {
+        header: header(KIND_LIFECYCLE, size_of::<LifecycleRecord>()),
+        what: FORK,
+        other_tgid: 20,
+        other_tid: 21,
+        reserved: 0,
+        value: 0,
+        comm: *b"gunicorn\0\0\0\0\0\0\0\0",
+    };
+    let Body::Lifecycle(lifecycle) = decode(record.as_bytes()).unwrap().body else { panic!() };
+    assert_eq!(lifecycle.change, Change::Fork { child_tgid: 20, child_tid: 21 });
+    assert_eq!(lifecycle.comm, "gunicorn");
+    record.what = EXIT;
+    record.value = 9;
+    record.comm = *b"no closing NUL\xff!";
+    let Body::Lifecycle(lifecycle) = decode(record.as_bytes()).unwrap().body else { panic!() };
+    assert_eq!(lifecycle.change, Change::Exit { code: 9 });
+    assert_eq!(lifecycle.comm, "no closing NUL\u{fffd}!");
+}
+
+#[test]
+fn what_is_no_record_says_why() {
+    assert!(matches!(decode(&[]), Err(Malformed::TooShort { kind: 0, have_bytes: 0, .. })));
+    assert_eq!(decode(&[99, 0, 0, 0]), Err(Malformed::UnknownKind { kind: 99 }));
+    let mut record = slice_record();
+    assert!(matches!(decode(&record.as_bytes()[..167]), Err(Malformed::TooShort { have_bytes: 167, .. })));
+    record.header.length_bytes = 160;
+    assert_eq!(decode(record.as_bytes()), Err(Malformed::BadLength { kind: KIND_SLICE, length_bytes: 160 }));
+}
+
+fn open(system_call: u32, arguments: [u64; 3], extra: u64) -> Call {
+    call(system_call, &arguments, extra, Outcome::default())
+}
+
+const fn poll(only_fd: Option<i32>, low_fds: u64, for_write: bool, is_sleep: bool) -> Call {
+    Call::Poll { only_fd, low_fds, for_write, is_sleep }
+}
+
+#[test]
+fn poll_names_its_only_descriptor_and_what_for() {
+    let entry = |fd: i32, events: u64| u64::from(fd.cast_unsigned()) | events << 32;
+    assert_eq!(open(number::POLL, [1, 1, 0], entry(6, 1)), poll(Some(6), 0, false, false));
+    assert_eq!(open(number::PPOLL, [1, 1, 0], entry(6, 4)), poll(Some(6), 0, true, false));
+    assert_eq!(open(number::POLL, [1, 1, 0], entry(6, 5)), poll(Some(6), 0, false, false));
+    assert_eq!(open(number::POLL, [1, 2, 0], entry(6, 4)), poll(None, 0, false, false));
+    assert_eq!(open(number::POLL, [0, 0, 0], 0), poll(None, 0, false, true));
+    assert_eq!(open(number::POLL, [1, 1, 0], entry(-1, 1)), poll(None, 0, false, true));
+    // Not readable: nothing is claimed.
+    assert_eq!(open(number::POLL, [1, 1, 0], 0), poll(None, 0, false, false));
+}
+
+#[test]
+fn select_names_its_only_descriptor_when_nothing_else_can_be_in_the_sets() {
+    assert_eq!(open(number::SELECT, [0, 0, 0], 0), poll(None, 0, false, true));
+    assert_eq!(open(number::SELECT, [6, 1, 0], 1 << 5), poll(Some(5), 1 << 5, false, false));
+    assert_eq!(open(number::PSELECT6, [64, 1, 0], 1 << 5), poll(Some(5), 1 << 5, false, false));
+    assert_eq!(open(number::PSELECT6, [64, 1, 0], 1 << 63), poll(Some(63), 1 << 63, false, false));
+    // More words than were read, a second reader, or a writer beyond the reader.
+    assert_eq!(open(number::SELECT, [65, 1, 0], 1 << 5), poll(None, 1 << 5, false, false));
+    assert_eq!(open(number::SELECT, [8, 1, 0], 0b1010_0000), poll(None, 0b1010_0000, false, false));
+    assert_eq!(open(number::SELECT, [9, 1, 1], 1 << 5), poll(None, 1 << 5, false, false));
+    assert_eq!(open(number::SELECT, [6, 1, 1], 1 << 5), poll(Some(5), 1 << 5, false, false));
+    // Bits beyond the asked ones are stack garbage.
+    assert_eq!(open(number::SELECT, [6, 1, 0], 1 << 5 | 1 << 6), poll(Some(5), 1 << 5, false, false));
+    assert_eq!(open(number::SELECT, [u64::MAX, 1, 0], u64::MAX), poll(None, 0, false, false));
+}
+
+#[test]
+fn futex_waits_are_told_from_wakes() {
+    for command in [0, 6, 9, 11, 13] {
+        let operation = command | 128 | 256;
+        assert_eq!(
+            open(number::FUTEX, [0x7000, u64::from(operation), 1], 0),
+            Call::FutexWait { address: 0x7000, operation, has_timeout: false }
+        );
+    }
+    assert_eq!(
+        open(number::FUTEX, [0x7000, 0x189, 1], 0x7fff),
+        Call::FutexWait { address: 0x7000, operation: 0x189, has_timeout: true }
+    );
+    for command in [1, 2, 3, 4, 5, 7, 8, 10, 12] {
+        assert_eq!(
+            open(number::FUTEX, [0x7000, u64::from(command), 1], 0x7fff),
+            Call::FutexWake { address: 0x7000, operation: command }
+        );
+    }
+}
+
+#[test]
+fn reads_know_their_arrival_only_on_client_connections_that_gave_bytes() {
+    let read = |result, flags| call(number::READ, &[4, 0, 10], 777, Outcome { result, flags });
+    assert_eq!(read(5, FLAG_CLIENT), Call::Read { fd: 4, asked_bytes: 10, arrival_ns: 777 });
+    for (result, flags) in [(0, FLAG_CLIENT), (-11, FLAG_CLIENT), (5, 0)] {
+        assert_eq!(read(result, flags), Call::Read { fd: 4, asked_bytes: 10, arrival_ns: 0 });
+    }
+    let vectored = call(number::READV, &[4, 0, 2], 777, Outcome { result: 5, flags: FLAG_CLIENT });
+    assert_eq!(vectored, Call::Read { fd: 4, asked_bytes: 0, arrival_ns: 777 });
+}
+
+#[test]
+fn every_other_call_is_what_its_manual_says() {
+    let make = |class| Call::Make { class };
+    let pair = u64::from(3_u32) | u64::from(4_u32) << 32;
+    let table = [
+        (number::ACCEPT4, [5, 0, 0], 0, Call::Accept { listener_fd: 5 }),
+        (number::ACCEPT, [5, 0, 0], 0, Call::Accept { listener_fd: 5 }),
+        (number::SENDMSG, [8, 0, 0], 0, Call::Write { fd: 8 }),
+        (number::SENDFILE, [8, 9, 0], 0, Call::Transfer { from_fd: 9, to_fd: 8 }),
+        (number::SPLICE, [8, 0, 9], 0, Call::Transfer { from_fd: 8, to_fd: 9 }),
+        (number::EPOLL_PWAIT2, [4, 0, 0], 0, Call::EpollWait { epoll_fd: 4 }),
+        (number::EPOLL_CTL, [4, 1, 7], 0, Call::EpollControl { epoll_fd: 4, operation: 1, fd: 7 }),
+        (number::CLOCK_NANOSLEEP, [0, 0, 0], 0, Call::Sleep),
+        (number::CONNECT, [7, 0, 0], 0x0100_007f_1538_0002, Call::Connect { fd: 7, port: 5432, family: 2 }),
+        (number::SHUTDOWN, [7, 1, 0], 0, Call::Shutdown { fd: 7, how: 1 }),
+        (number::CLOSE, [u64::MAX, 0, 0], 0, Call::Close { fd: -1 }),
+        (number::CLOSE_RANGE, [3, 0xffff_ffff, 0], 0, Call::CloseRange { first: 3, last: u32::MAX }),
+        (number::CLOSE_RANGE, [3, 0xffff_ffff, 4], 0, Call::Other),
+        (number::SOCKET, [2, 1, 0], 0, make(DescriptorClass::Socket)),
+        (number::EPOLL_CREATE1, [0, 0, 0], 0, make(DescriptorClass::Epoll)),
+        (number::EVENTFD2, [0, 0, 0], 0, make(DescriptorClass::Wakeup)),
+        (number::OPENAT, [0, 0, 0], 0, make(DescriptorClass::File)),
+        (number::IO_URING_SETUP, [0, 0, 0], 0, make(DescriptorClass::Other)),
+        (number::PIPE2, [0, 0, 0], pair, Call::MakePair { fds: [3, 4] }),
+        (number::DUP2, [3, 9, 0], 0, Call::Duplicate { fd: 3 }),
+        (number::FCNTL, [3, 1030, 0], 0, Call::Duplicate { fd: 3 }),
+        (number::FCNTL, [3, 4, 0], 0, Call::Other),
+        (number::BIND, [3, 0, 0], 0, Call::Bind { fd: 3 }),
+        (number::LISTEN, [3, 2048, 0], 0, Call::Listen { fd: 3, backlog: 2048 }),
+        (number::GETRUSAGE, [0, 0, 0], 0, Call::Marker),
+        (9999, [1, 2, 3], 4, Call::Other),
+    ];
+    for (system_call, arguments, extra, expected) in table {
+        assert_eq!(open(system_call, arguments, extra), expected, "{}", number::name(system_call));
+    }
+}
+
+#[test]
+fn every_observed_call_has_a_meaning() {
+    for system_call in number::OBSERVED {
+        if *system_call != number::FCNTL {
+            assert_ne!(open(*system_call, [1, 0, 0], 0), Call::Other, "{}", number::name(*system_call));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 0_u16..6) {
+        let mut bytes = bytes;
+        let _ = decode(&bytes);
+        for (slot, value) in bytes.iter_mut().zip(kind.to_ne_bytes()) {
+            *slot = value;
+        }
+        let _ = decode(&bytes);
+    }
+
+    #[test]
+    fn garbage_inside_a_slice_still_decodes(body in proptest::collection::vec(any::<u8>(), 164)) {
+        let mut bytes = vec![1, 0, 168, 0];
+        bytes.extend_from_slice(&body);
+        let event = decode(&bytes).unwrap();
+        let is_slice = matches!(event.body, Body::Slice(_));
+        prop_assert!(is_slice);
+    }
+}

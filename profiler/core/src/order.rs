@@ -1,0 +1,290 @@
+//! Sorts events by time: records come from several CPUs and are only almost in order.
+//!
+//! In: [`Event`]s in the order of arrival. Out: the same in the order of `time_ns`; equal times keep the order of
+//! arrival. An event becomes ready once the newest time seen is the hold-back beyond it. What comes later than an
+//! event that is ready already is counted and dropped; no time is ever altered. What is late depends only on the
+//! order of arrival, not on when [`Order::release`] is called, so a replay drops what the live run dropped.
+
+use std::collections::VecDeque;
+
+use crate::event::Event;
+
+/// Most events that wait for their time. Beyond it the oldest becomes ready early (counted).
+pub const MAX_HELD_EVENTS: usize = 131_072;
+
+/// What the sorting cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OrderCounts {
+    /// Events dropped because a later one was ready already.
+    pub late_events: u64,
+    /// Events made ready before their time because too many waited.
+    pub forced_events: u64,
+}
+
+/// Where an event waits.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    time_ns: u64,
+    /// Index into [`Order::store`].
+    slot: u32,
+}
+
+/// The sorting stage.
+#[derive(Debug)]
+pub struct Order {
+    hold_back_ns: u64,
+    max_held: usize,
+    newest_ns: u64,
+    /// Time of the last event that became ready.
+    ready_ns: u64,
+    /// How many at the front of `queue` are ready.
+    ready: usize,
+    /// Sorted by time. Small elements: an insertion moves 16 bytes an event, not a whole event.
+    queue: VecDeque<Place>,
+    store: Vec<Option<Event>>,
+    free: Vec<u32>,
+    counts: OrderCounts,
+}
+
+impl Order {
+    /// A stage that holds each event back until something `hold_back_ns` newer was seen.
+    #[must_use]
+    pub fn new(hold_back_ns: u64) -> Self {
+        Self::with_bound(hold_back_ns, MAX_HELD_EVENTS)
+    }
+
+    fn with_bound(hold_back_ns: u64, max_held: usize) -> Self {
+        Self {
+            hold_back_ns,
+            max_held,
+            newest_ns: 0,
+            ready_ns: 0,
+            ready: 0,
+            queue: VecDeque::new(),
+            store: Vec::new(),
+            free: Vec::new(),
+            counts: OrderCounts::default(),
+        }
+    }
+
+    /// Takes one event, in the order of arrival. Call [`Self::release`] after each batch: ready events wait for it.
+    pub fn push(&mut self, event: Event) {
+        let time_ns = event.time_ns;
+        if time_ns < self.ready_ns {
+            self.counts.late_events = self.counts.late_events.saturating_add(1);
+            return;
+        }
+        let slot = self.keep(event);
+        let place = Place { time_ns, slot };
+        match self.queue.back() {
+            Some(last) if last.time_ns > time_ns => self.insert(place),
+            _ => self.queue.push_back(place),
+        }
+        self.newest_ns = self.newest_ns.max(time_ns);
+        let until_ns = self.newest_ns.saturating_sub(self.hold_back_ns);
+        while let Some(next) = self.queue.get(self.ready) {
+            if next.time_ns > until_ns || self.hold_back_ns > self.newest_ns {
+                break;
+            }
+            self.ready_ns = next.time_ns;
+            self.ready = self.ready.saturating_add(1);
+        }
+        if self.queue.len().saturating_sub(self.ready) > self.max_held
+            && let Some(next) = self.queue.get(self.ready)
+        {
+            self.ready_ns = next.time_ns;
+            self.ready = self.ready.saturating_add(1);
+            self.counts.forced_events = self.counts.forced_events.saturating_add(1);
+        }
+    }
+
+    /// Hands over what is ready, in order.
+    pub fn release(&mut self, each: &mut impl FnMut(Event)) {
+        let ready = std::mem::take(&mut self.ready).min(self.queue.len());
+        for place in self.queue.drain(..ready) {
+            if let Some(event) = take(&mut self.store, &mut self.free, place.slot) {
+                each(event);
+            }
+        }
+    }
+
+    /// Hands over everything that is left, in order: the stream has ended.
+    pub fn finish(mut self, each: &mut impl FnMut(Event)) -> OrderCounts {
+        self.ready = self.queue.len();
+        self.release(each);
+        self.counts
+    }
+
+    /// What the sorting cost so far.
+    #[must_use]
+    pub const fn counts(&self) -> OrderCounts {
+        self.counts
+    }
+
+    /// Events that wait, ready or not.
+    #[must_use]
+    pub fn held_events(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn keep(&mut self, event: Event) -> u32 {
+        if let Some(slot) = self.free.pop()
+            && let Some(place) = self.store.get_mut(slot as usize)
+        {
+            *place = Some(event);
+            return slot;
+        }
+        let slot = u32::try_from(self.store.len()).unwrap_or(u32::MAX);
+        self.store.push(Some(event));
+        slot
+    }
+
+    /// Puts a place where it belongs, looking from the back: disorder is short.
+    #[cold]
+    fn insert(&mut self, place: Place) {
+        const NEAR: usize = 32;
+        let far = self.queue.len().saturating_sub(NEAR);
+        let near = self.queue.iter().rev().take(NEAR).position(|other| other.time_ns <= place.time_ns);
+        let index = match near {
+            Some(back) => self.queue.len().saturating_sub(back),
+            None => self.queue.partition_point(|other| other.time_ns <= place.time_ns).min(far),
+        };
+        self.queue.insert(index, place);
+    }
+}
+
+fn take(store: &mut [Option<Event>], free: &mut Vec<u32>, slot: u32) -> Option<Event> {
+    let event = store.get_mut(slot as usize)?.take();
+    free.push(slot);
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::Body;
+    use crate::fact::Fact;
+
+    /// Arrival numbers travel in the body of a fact, so that stability shows.
+    fn event(time_ns: u64, arrival: u32) -> Event {
+        let cgroup = crate::fact::CgroupCpu { period_us: u64::from(arrival), ..Default::default() };
+        Event { time_ns, body: Body::Fact(Box::new(Fact::CgroupCpu(cgroup))) }
+    }
+
+    fn arrival(event: &Event) -> u64 {
+        match &event.body {
+            Body::Fact(fact) => match &**fact {
+                Fact::CgroupCpu(cgroup) => cgroup.period_us,
+                _ => panic!("another fact"),
+            },
+            _ => panic!("not a fact"),
+        }
+    }
+
+    fn run(mut order: Order, times: &[u64], chunk: usize) -> (Vec<(u64, u64)>, OrderCounts) {
+        let mut out = Vec::new();
+        let mut each = |event: Event| out.push((event.time_ns, arrival(&event)));
+        for (index, time_ns) in times.iter().enumerate() {
+            order.push(event(*time_ns, u32::try_from(index).unwrap()));
+            if index % chunk == 0 {
+                order.release(&mut each);
+            }
+        }
+        let counts = order.finish(&mut each);
+        (out, counts)
+    }
+
+    #[test]
+    fn an_event_is_released_only_when_the_hold_back_has_passed() {
+        let mut order = Order::new(100);
+        let mut out = Vec::new();
+        for time_ns in [50, 0, 99] {
+            order.push(event(time_ns, 0));
+        }
+        order.release(&mut |event| out.push(event.time_ns));
+        assert_eq!(out, Vec::<u64>::new());
+        order.push(event(100, 0));
+        order.release(&mut |event| out.push(event.time_ns));
+        assert_eq!(out, [0]);
+        order.push(event(150, 0));
+        order.release(&mut |event| out.push(event.time_ns));
+        assert_eq!(out, [0, 50]);
+        assert_eq!(order.held_events(), 3);
+    }
+
+    #[test]
+    fn an_event_older_than_one_that_is_ready_is_counted_and_dropped() {
+        let (out, counts) = run(Order::new(10), &[100, 120, 99, 100, 130], 1);
+        assert_eq!(out, [(100, 0), (100, 3), (120, 1), (130, 4)]);
+        assert_eq!(counts, OrderCounts { late_events: 1, forced_events: 0 });
+    }
+
+    #[test]
+    fn the_number_of_held_events_is_bounded() {
+        let mut order = Order::with_bound(u64::MAX, 3);
+        let mut out = Vec::new();
+        for time_ns in [5, 4, 3, 2, 1] {
+            order.push(event(time_ns, 0));
+            order.release(&mut |event| out.push(event.time_ns));
+            assert!(order.held_events() <= 3);
+        }
+        assert_eq!(out, [2]);
+        assert_eq!(order.counts(), OrderCounts { late_events: 1, forced_events: 1 });
+    }
+
+    #[test]
+    fn storage_is_used_again() {
+        let mut order = Order::new(10);
+        for time_ns in 0..10_000 {
+            order.push(event(time_ns, 0));
+            order.release(&mut |_| {});
+        }
+        assert!(order.store.len() < 20, "{}", order.store.len());
+    }
+
+    proptest! {
+        #[test]
+        fn output_is_sorted_stable_and_complete_but_for_the_late(
+            times in proptest::collection::vec(0_u64..500, 0..400),
+            hold_back_ns in 0_u64..600,
+            bound in 1_usize..100,
+            chunk in 1_usize..50,
+        ) {
+            let (out, counts) = run(Order::with_bound(hold_back_ns, bound), &times, chunk);
+            // Sorted by time, equal times by arrival.
+            prop_assert!(out.is_sorted());
+            prop_assert_eq!(out.len() as u64 + counts.late_events, times.len() as u64);
+            for (time_ns, arrival) in &out {
+                prop_assert_eq!(times.get(usize::try_from(*arrival).unwrap()), Some(time_ns));
+            }
+            let mut arrivals: Vec<u64> = out.iter().map(|(_, arrival)| *arrival).collect();
+            arrivals.sort_unstable();
+            arrivals.dedup();
+            prop_assert_eq!(arrivals.len(), out.len());
+        }
+
+        #[test]
+        fn nothing_is_late_within_the_hold_back(
+            jitter in proptest::collection::vec(0_u64..100, 0..400),
+        ) {
+            let times: Vec<u64> = jitter.iter().zip(0_u64..).map(|(jitter, step)| step * 7 + jitter).collect();
+            let (out, counts) = run(Order::new(100), &times, 1);
+            prop_assert_eq!(counts, OrderCounts::default());
+            prop_assert_eq!(out.len(), times.len());
+        }
+
+        #[test]
+        fn the_outcome_does_not_depend_on_when_it_is_collected(
+            times in proptest::collection::vec(0_u64..500, 0..400),
+            hold_back_ns in 0_u64..100,
+            chunk in 2_usize..500,
+        ) {
+            prop_assert_eq!(
+                run(Order::with_bound(hold_back_ns, 20), &times, 1),
+                run(Order::with_bound(hold_back_ns, 20), &times, chunk)
+            );
+        }
+    }
+}
