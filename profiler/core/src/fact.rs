@@ -131,12 +131,17 @@ pub struct ProcessSeen {
     pub threads: Vec<(u32, String)>,
     /// Soft limit of open files.
     pub open_files_limit: Option<u64>,
-    /// What `/proc/PID/maps` shows: base names of the mapped files that identify a server or an interpreter.
+    /// What `/proc/PID/maps` shows: base names of the mapped files that identify a server or an interpreter; also
+    /// `wgunicorn` where gunicorn's deleted heartbeat file is open.
     pub mapped_files: Vec<String>,
     /// Version of the Python interpreter that is mapped ("3.11"), if one is.
     pub python_version: Option<String>,
     /// Version of the server software where it can be read (gunicorn: its `dist-info` directory on disk).
     pub server_version: Option<String>,
+    /// Configuration file that the server reads although no argument names it (gunicorn: `gunicorn.conf.py` in its
+    /// working directory), if it is there.
+    #[serde(default)]
+    pub configuration_file: Option<String>,
     /// cgroup path (v2, or the v1 `cpu` controller's).
     pub cgroup: Option<String>,
     /// The process uses io_uring: what goes through it is not seen.

@@ -12,5 +12,6 @@ pub mod finding;
 pub mod model;
 pub mod order;
 pub mod phase;
+pub mod server;
 pub mod stream;
 pub mod timeline;

@@ -1,0 +1,176 @@
+//! Everything particular to one WSGI server: how to recognise it, its roles, its slots, its settings, its advice.
+//!
+//! In: facts ([`ProcessSeen`], [`ListenerSeen`]) and what was observed. Out: [`Recognised`], the [`Server`] of the
+//! snapshot, advice for findings. One kind of server is one [`ServerKind`] in [`KINDS`]; nothing outside this module
+//! asks for a server by name.
+
+pub mod gunicorn;
+pub mod redact;
+pub mod unknown;
+
+use crate::fact::{ListenerSeen, ProcessSeen};
+use crate::model::Server;
+
+/// All kinds, asked in this order; the last one recognises everything.
+pub static KINDS: &[&dyn ServerKind] = &[&gunicorn::Gunicorn, &unknown::Unknown];
+
+/// One kind of WSGI server.
+pub trait ServerKind: Sync {
+    /// Name in reports (`gunicorn`).
+    fn name(&self) -> &'static str;
+
+    /// The server that these processes are, if they are of this kind.
+    fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised>;
+
+    /// What each process is for; a process that appears later is judged with all those known by then.
+    fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)>;
+
+    /// Role of a process of which only the fork was seen, from its parent's role.
+    fn role_of_child(&self, parent: Role) -> Role {
+        match parent {
+            Role::Master => Role::Worker,
+            Role::Worker | Role::Unknown => Role::Unknown,
+        }
+    }
+
+    /// Requests that the server can serve at once by its settings; `None`: no limit, or not known.
+    fn configured_slots(&self, server: &Server) -> Option<u32>;
+
+    /// The same server with what behaviour showed: values that are not known are filled in, values that behaviour
+    /// contradicts are replaced, both with origin `Inferred`.
+    fn refine(&self, server: &Server, observed: &Observed) -> Server;
+
+    /// The setting to turn for a finding, with its present value, or the next step; `None`: nothing to turn.
+    fn advice(&self, finding_id: &str, server: &Server) -> Option<String>;
+
+    /// What the request time in the server's access log measures; `None`: not known.
+    fn log_interval(&self, server: &Server) -> Option<LogInterval>;
+}
+
+/// A server that was recognised.
+#[derive(Clone)]
+pub struct Recognised {
+    /// Its kind.
+    pub kind: &'static dyn ServerKind,
+    /// Name, version, worker class, settings.
+    pub server: Server,
+    /// Role of each process.
+    pub roles: Vec<(u32, Role)>,
+}
+
+impl Recognised {
+    /// Role of a process.
+    #[must_use]
+    pub fn role(&self, tgid: u32) -> Role {
+        self.roles.iter().find(|(process, _)| *process == tgid).map_or(Role::Unknown, |(_, role)| *role)
+    }
+}
+
+impl std::fmt::Debug for Recognised {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Recognised")
+            .field("kind", &self.kind.name())
+            .field("server", &self.server)
+            .field("roles", &self.roles)
+            .finish()
+    }
+}
+
+/// What a process of a server is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Keeps workers running, serves nothing.
+    Master,
+    /// Serves requests.
+    Worker,
+    /// Neither, or not known: a helper that the application started, a manager.
+    #[default]
+    Unknown,
+}
+
+impl Role {
+    /// Name in outputs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Master => "master",
+            Self::Worker => "worker",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What behaviour showed of a server; zero and `None` mean "not seen".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Worker processes alive at one moment, the most seen.
+    pub worker_processes: u32,
+    /// Threads that served requests, of the worker that had most.
+    pub serving_threads: u32,
+    /// Workers wait for the listener in epoll (`false`: in select or poll).
+    pub listener_in_epoll: Option<bool>,
+}
+
+/// The stretch of a request's life that an access log's request time covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogInterval {
+    /// Where it begins.
+    pub from: LogStart,
+    /// Where it ends.
+    pub to: LogEnd,
+}
+
+/// Where an access log's request time begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStart {
+    /// The head is read and parsed, the application not yet called: `service_ns`'s start plus the CPU time of parsing.
+    /// A pipelined request whose head came with an earlier read starts when the request before it has been logged.
+    HeadParsed,
+}
+
+/// Where an access log's request time ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogEnd {
+    /// The last write of the response has returned; writing the log line, the iterable's `close()`, closing the
+    /// connection and any lingering come after.
+    ResponseWritten,
+}
+
+/// The server that these processes are; the kind `unknown` when no other recognises it.
+#[must_use]
+pub fn recognise(processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Recognised {
+    KINDS
+        .iter()
+        .find_map(|kind| kind.recognise(processes, listeners))
+        .unwrap_or_else(|| unknown::as_unknown(processes, listeners))
+}
+
+/// The kind with this name, for a [`Server`] whose kind is no longer at hand.
+#[must_use]
+pub fn kind_named(name: &str) -> &'static dyn ServerKind {
+    KINDS.iter().copied().find(|kind| kind.name() == name).unwrap_or(&unknown::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_no_kind_knows_is_reported_as_unknown_not_dropped() {
+        let process = ProcessSeen { tgid: 7, command_line: vec!["nginx".into()], ..ProcessSeen::default() };
+        let recognised = recognise(&[process], &[]);
+        assert_eq!(recognised.server.name, "unknown");
+        assert_eq!(recognised.server.worker_class, "unknown");
+        assert_eq!(recognised.role(7), Role::Unknown);
+    }
+
+    #[test]
+    fn names_of_kinds_are_unique_and_find_their_kind() {
+        for kind in KINDS {
+            assert_eq!(kind_named(kind.name()).name(), kind.name());
+            assert_eq!(KINDS.iter().filter(|other| other.name() == kind.name()).count(), 1);
+        }
+        assert_eq!(kind_named("no such server").name(), "unknown");
+    }
+}

@@ -1,0 +1,201 @@
+//! gunicorn: one master that serves nothing, and workers forked from it.
+//!
+//! In: facts of its processes. Out: its settings and roles, its slots, what its access log measures. Read off and run
+//! with 23.0.0 and 27.0.1.
+
+mod advice;
+pub mod arguments;
+mod option;
+mod setting;
+
+use super::{LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
+use crate::fact::{ListenerSeen, ProcessSeen};
+use crate::model::{Origin, Server};
+use arguments::{Arguments, base_name};
+use setting::{Sources, put, setting};
+
+/// gunicorn.
+#[derive(Debug)]
+pub struct Gunicorn;
+
+/// How a process shows that it is gunicorn's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign<'a> {
+    /// Its process title, set by setproctitle: what it is (`master`, `worker`), and the name in brackets.
+    Title(&'a str, Option<&'a str>),
+    /// Its command line; the same in master and workers, which are forks of it.
+    CommandLine,
+    /// gunicorn inside another program: only the heartbeat file gives it away.
+    Heartbeat,
+}
+
+fn sign(process: &ProcessSeen) -> Option<Sign<'_>> {
+    let first = process.command_line.first().map_or("", |argument| argument.trim_end());
+    if let Some(title) = first.strip_prefix("gunicorn: ") {
+        let (kind, name) = match title.split_once(" [") {
+            Some((kind, name)) => (kind, Some(name.trim_end_matches(']'))),
+            None => (title, None),
+        };
+        return Some(Sign::Title(kind, name));
+    }
+    if arguments::of_command_line(&process.command_line).is_some() {
+        return Some(Sign::CommandLine);
+    }
+    process.mapped_files.iter().any(|name| name == "wgunicorn").then_some(Sign::Heartbeat)
+}
+
+/// The master: the topmost process of gunicorn's.
+fn master(processes: &[ProcessSeen]) -> Option<&ProcessSeen> {
+    let is_gunicorn =
+        |tgid: u32| processes.iter().any(|process| process.tgid == tgid && sign(process).is_some());
+    processes.iter().find(|process| sign(process).is_some() && !is_gunicorn(process.parent_tgid))
+}
+
+impl ServerKind for Gunicorn {
+    fn name(&self) -> &'static str {
+        "gunicorn"
+    }
+
+    fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
+        let master = master(processes)?;
+        let roles = self.roles(processes);
+        let sources = Sources {
+            command_line: arguments::of_command_line(&master.command_line).map(arguments::read),
+            environment: variable(master, "GUNICORN_CMD_ARGS")
+                .map_or_else(Arguments::default, arguments::read_environment),
+            web_concurrency: variable(master, "WEB_CONCURRENCY").map(str::to_owned),
+            default_configuration: master.configuration_file.clone(),
+        };
+        let mut settings = setting::resolve(&sources);
+        if !settings.iter().any(|setting| setting.name == "bind") {
+            settings.extend(unknown::bind_setting(listeners));
+        }
+        if let Some(Sign::Title(_, Some(name))) = sign(master) {
+            put(&mut settings, setting("proc_name", name.to_owned(), Origin::Inferred));
+        }
+        let worker_class = settings
+            .iter()
+            .find(|setting| setting.name == "worker_class")
+            .map_or_else(|| "unknown".to_owned(), |setting| setting.value.clone());
+        let server = Server {
+            name: self.name().to_owned(),
+            version: processes.iter().find_map(|process| process.server_version.clone()),
+            worker_class,
+            python_version: processes.iter().find_map(|process| process.python_version.clone()),
+            settings,
+        };
+        let mut server = server;
+        if server.worker_class == "unknown" && maps_gevent(processes) {
+            put_class(&mut server, "gevent");
+        }
+        let workers = roles.iter().filter(|(_, role)| *role == Role::Worker).count();
+        let worker_processes = u32::try_from(workers).unwrap_or(u32::MAX);
+        let server = fill(server, &Observed { worker_processes, ..Observed::default() }, false);
+        Some(Recognised { kind: &Gunicorn, server, roles })
+    }
+
+    /// Children of the master that still are gunicorn are workers; what a worker or the application started is not.
+    fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
+        let top = master(processes).map(|process| process.tgid);
+        let role = |process: &ProcessSeen| match sign(process) {
+            Some(Sign::Title(kind, _)) if kind.starts_with("master") => Role::Master,
+            Some(Sign::Title(kind, _)) if kind.starts_with("worker") => Role::Worker,
+            Some(Sign::Title(..)) | None => Role::Unknown,
+            Some(_) if Some(process.tgid) == top => Role::Master,
+            Some(_) if Some(process.parent_tgid) == top => Role::Worker,
+            Some(_) => Role::Unknown,
+        };
+        processes.iter().map(|process| (process.tgid, role(process))).collect()
+    }
+
+    /// Workers × threads; classes built on an event loop have no limit that counts.
+    fn configured_slots(&self, server: &Server) -> Option<u32> {
+        let workers = server.number("workers")?;
+        let slots = match server.worker_class.as_str() {
+            "sync" => workers,
+            "gthread" => workers.checked_mul(server.number("threads")?)?,
+            _ => return None,
+        };
+        u32::try_from(slots).ok().filter(|slots| *slots > 0)
+    }
+
+    fn refine(&self, server: &Server, observed: &Observed) -> Server {
+        fill(server.clone(), observed, true)
+    }
+
+    fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
+        advice::advice(finding_id, server)
+    }
+
+    /// `%(D)s`, `%(M)s`, `%(T)s`, `%(L)s`: `handle_request` takes the clock after `next(parser)` and the `pre_request`
+    /// hook, and again after `resp.close()`, which writes the last chunk; the log line, the iterable's `close()`, the
+    /// `post_request` hook and closing the connection (27: with up to 2 s of lingering) come after. The same in 23.0.0
+    /// and 27.0.1 for sync, gthread, gevent and eventlet; asgi takes them in the task that serves the request. Where
+    /// the application raises, `handle_error` writes the line instead, with a time near zero taken before the error
+    /// page is sent (raised while its iterable runs: both lines are written): not comparable, nor are errors of parsing.
+    fn log_interval(&self, server: &Server) -> Option<LogInterval> {
+        match server.worker_class.as_str() {
+            "sync" | "gthread" | "gevent" | "gevent_pywsgi" | "eventlet" | "asgi" => {
+                Some(LogInterval { from: LogStart::HeadParsed, to: LogEnd::ResponseWritten })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn variable<'a>(process: &'a ProcessSeen, name: &str) -> Option<&'a str> {
+    process.environment.iter().find(|(variable, _)| variable == name).map(|(_, value)| value.as_str())
+}
+
+/// The master maps what its worker class imports, and the workers inherit it.
+fn maps_gevent(processes: &[ProcessSeen]) -> bool {
+    let loop_names = ["_gevent", "gevent", "corecext"];
+    processes.iter().flat_map(|process| &process.mapped_files).any(|name| {
+        let name = base_name(name);
+        loop_names.iter().any(|prefix| name.starts_with(prefix))
+    })
+}
+
+fn class_is_known(server: &Server) -> bool {
+    server.settings.iter().any(|setting| setting.name == "worker_class" && setting.origin != Origin::Inferred)
+}
+
+fn put_class(server: &mut Server, class: &str) {
+    server.worker_class = class.to_owned();
+    put(&mut server.settings, setting("worker_class", class.to_owned(), Origin::Inferred));
+}
+
+/// `contradict`: what was observed also replaces what was configured (TTIN, TTOU, a failing worker).
+fn fill(mut server: Server, observed: &Observed, contradict: bool) -> Server {
+    let differs = |server: &Server, name: &str, seen: u32| match server.number(name) {
+        None => true,
+        Some(value) => contradict && value != u64::from(seen),
+    };
+    if observed.worker_processes > 0 && differs(&server, "workers", observed.worker_processes) {
+        let value = observed.worker_processes.to_string();
+        put(&mut server.settings, setting("workers", value, Origin::Inferred));
+    }
+    if !class_is_known(&server) {
+        // A sync worker selects on its listeners; only gthread and the event loops put them into epoll.
+        match (observed.listener_in_epoll, observed.serving_threads) {
+            (_, 2..) | (Some(true), _) if server.worker_class == "unknown" => {
+                put_class(&mut server, "gthread")
+            }
+            (Some(false), _) if server.worker_class == "unknown" => put_class(&mut server, "sync"),
+            _ => {}
+        }
+    }
+    // Pool threads are born when they are needed: fewer than configured says nothing, more does.
+    let threads = u64::from(observed.serving_threads);
+    if server.worker_class == "gthread"
+        && threads > 0
+        && server.number("threads").is_none_or(|known| threads > known && contradict)
+    {
+        put(&mut server.settings, setting("threads", threads.to_string(), Origin::Inferred));
+    }
+    server
+}
+
+#[cfg(test)]
+#[path = "gunicorn/tests.rs"]
+mod tests;

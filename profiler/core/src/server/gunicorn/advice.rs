@@ -1,0 +1,142 @@
+//! What to turn in gunicorn for each finding, with the present value.
+//!
+//! In: id of a finding, the server. Out: one or two sentences. Options are named as on the command line.
+
+use crate::model::Server;
+
+/// The kinds of worker that call for different advice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Concurrency {
+    /// One request per process.
+    Sync,
+    /// A pool of threads per process.
+    Threads,
+    /// An event loop per process.
+    Loop,
+    /// Not known.
+    Unknown,
+}
+
+pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
+    let concurrency = match server.worker_class.as_str() {
+        "sync" => Concurrency::Sync,
+        "gthread" => Concurrency::Threads,
+        "unknown" => Concurrency::Unknown,
+        _ => Concurrency::Loop,
+    };
+    let workers = option(server, "--workers", "workers");
+    let threads = option(server, "--threads", "threads");
+    match finding_id {
+        "slots-exhausted" => Some(slots_exhausted(concurrency, &workers, &threads)),
+        "slow-clients" => Some(slow_clients(concurrency, &workers)),
+        "idle-connections" => Some(idle_connections(concurrency, server)),
+        "back-end" => Some(back_end(concurrency, &threads)),
+        "cpu-bound" => Some(format!(
+            "Raise {workers} up to the number of cores; more threads do not help while Python code holds the GIL. \
+             With the cores busy, only faster code or more machines help."
+        )),
+        "cpu-throttled" => Some(format!(
+            "Raise the CPU limit of the server's cgroup (container). If that cannot be, lower {workers}: \
+             fewer processes use up the quota more slowly and stop less often."
+        )),
+        "short-behind-long" => Some(short_behind_long(concurrency, &workers, &threads)),
+        _ => None,
+    }
+}
+
+/// The option with its present value.
+fn option(server: &Server, name: &str, setting: &str) -> String {
+    server.number(setting).map_or_else(|| name.to_owned(), |value| format!("{name} (now {value})"))
+}
+
+fn slots_exhausted(concurrency: Concurrency, workers: &str, threads: &str) -> String {
+    match concurrency {
+        Concurrency::Sync => format!(
+            "Raise {workers}. Where requests wait rather than compute, --worker-class gthread with --threads \
+             serves several per process for less memory."
+        ),
+        Concurrency::Threads => format!(
+            "Raise {threads} where requests wait (back end, sleep, slow clients), {workers} where they compute."
+        ),
+        Concurrency::Loop => format!("Raise {workers}: the event loop of each process is the limit."),
+        Concurrency::Unknown => format!("Raise {workers}, or {threads} with gthread workers."),
+    }
+}
+
+fn slow_clients(concurrency: Concurrency, workers: &str) -> String {
+    let proxy =
+        "Put a reverse proxy that buffers requests and responses (nginx does by default) before gunicorn";
+    match concurrency {
+        Concurrency::Sync => format!(
+            "{proxy}: a sync worker serves one client and waits for it. Without one, use --worker-class gthread \
+             with many --threads, or gevent."
+        ),
+        Concurrency::Threads => format!(
+            "{proxy}: each slow client holds a thread for as long as it takes. Without one, raise --threads, or use \
+             --worker-class gevent."
+        ),
+        Concurrency::Loop => format!("{proxy}; if it has to do without one, raise {workers}."),
+        Concurrency::Unknown => format!("{proxy}: sync and gthread workers wait for each client."),
+    }
+}
+
+/// 25 waits for a new connection's first bytes in the pool (up to 5 s); 26 lingers after the response (up to 2 s).
+fn idle_connections(concurrency: Concurrency, server: &Server) -> String {
+    let major = server.version.as_deref().and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    let lingers = major.is_none_or(|major| major >= 26);
+    let waits_in_pool = major.is_none_or(|major| major >= 25);
+    let version = server.version.as_deref().unwrap_or("from 26");
+    let proxy =
+        "Put a reverse proxy before gunicorn that opens a connection only when it has a request to send";
+    match concurrency {
+        Concurrency::Sync if lingers => format!(
+            "{proxy} and closes it after the response: a sync worker waits for the first byte as long as \
+             --timeout allows, and gunicorn {version} waits up to 2 s after the response for the client to close."
+        ),
+        Concurrency::Sync => format!(
+            "{proxy}: a sync worker waits for the first byte of a connection as long as --timeout allows. \
+             Load balancers that open connections ahead need --worker-class gthread."
+        ),
+        Concurrency::Threads if waits_in_pool => format!(
+            "{proxy}: gunicorn {version} lets a new connection without data hold a thread for up to 5 s. Without \
+             one, raise {}.",
+            option(server, "--threads", "threads")
+        ),
+        Concurrency::Threads | Concurrency::Loop => format!(
+            "Idle connections hold no thread in this kind of worker; lower {} if their number is the trouble.",
+            option(server, "--keep-alive", "keepalive")
+        ),
+        Concurrency::Unknown => format!("{proxy}."),
+    }
+}
+
+fn back_end(concurrency: Concurrency, threads: &str) -> String {
+    let cause = "The time is lost in the back end that the evidence names: speed up its answers, or ask it less often";
+    match concurrency {
+        Concurrency::Sync => format!(
+            "{cause}. Until then --worker-class gthread with --threads lets other requests run while one waits."
+        ),
+        Concurrency::Threads => {
+            format!("{cause}. Until then raise {threads}: a waiting thread costs little.")
+        }
+        Concurrency::Loop | Concurrency::Unknown => {
+            format!("{cause}. A time-out on its calls bounds the harm.")
+        }
+    }
+}
+
+fn short_behind_long(concurrency: Concurrency, workers: &str, threads: &str) -> String {
+    let apart = "Serve the long endpoints from a gunicorn of their own";
+    match concurrency {
+        Concurrency::Sync => {
+            format!("{apart}, or use --worker-class gthread with --threads; raising {workers} helps less.")
+        }
+        Concurrency::Threads => format!(
+            "{apart}. If the long ones compute, raise {workers} (threads share one GIL); if they wait, raise {threads}."
+        ),
+        Concurrency::Loop => {
+            format!("{apart}, or move their computation off the event loop; raising {workers} helps less.")
+        }
+        Concurrency::Unknown => format!("{apart}, or raise {workers}."),
+    }
+}

@@ -1,0 +1,157 @@
+//! Recognition, roles, slots and refinement, by processes as `/proc` shows them.
+
+use super::*;
+
+fn process(tgid: u32, parent_tgid: u32, line: &str) -> ProcessSeen {
+    ProcessSeen {
+        tgid,
+        parent_tgid,
+        command_line: line.split(' ').map(str::to_owned).collect(),
+        ..ProcessSeen::default()
+    }
+}
+
+fn titled(tgid: u32, parent_tgid: u32, title: &str) -> ProcessSeen {
+    ProcessSeen { command_line: vec![format!("{title}        ")], ..process(tgid, parent_tgid, "") }
+}
+
+fn prefork(line: &str, workers: u32) -> Vec<ProcessSeen> {
+    let mut all = vec![process(10, 1, line)];
+    all.extend((0..workers).map(|number| process(11 + number, 10, line)));
+    all
+}
+
+fn origin_of(server: &Server, name: &str) -> Option<Origin> {
+    server.settings.iter().find(|setting| setting.name == name).map(|setting| setting.origin)
+}
+
+#[test]
+fn master_and_workers_are_told_apart_without_process_titles() {
+    let mut all = prefork("/v/bin/python3 /v/bin/gunicorn -w 2 --threads 4 app:app", 2);
+    all.push(process(20, 11, "/v/bin/python3 /v/bin/gunicorn -w 2 --threads 4 app:app"));
+    all.push(process(21, 12, "ffmpeg -i x"));
+    all.push(process(22, 10, "node helper.js"));
+    let found = Gunicorn.recognise(&all, &[]).expect("gunicorn");
+    assert_eq!(found.role(10), Role::Master);
+    assert_eq!((found.role(11), found.role(12)), (Role::Worker, Role::Worker));
+    assert_eq!(
+        (found.role(20), found.role(21), found.role(22)),
+        (Role::Unknown, Role::Unknown, Role::Unknown)
+    );
+    assert_eq!(found.server.worker_class, "gthread");
+    assert_eq!(Gunicorn.configured_slots(&found.server), Some(8));
+}
+
+#[test]
+fn process_titles_name_the_roles_and_leave_unknown_what_they_hide() {
+    let all = [
+        titled(10, 1, "gunicorn: master [app:app]"),
+        titled(11, 10, "gunicorn: worker [app:app]"),
+        titled(12, 10, "gunicorn: worker [app:app]"),
+        titled(13, 10, "gunicorn: dirty-arbiter"),
+        titled(14, 13, "gunicorn: dirty-worker [app:app]"),
+    ];
+    let found = Gunicorn.recognise(&all, &[]).expect("gunicorn");
+    assert_eq!(found.role(10), Role::Master);
+    assert_eq!(
+        (found.role(11), found.role(13), found.role(14)),
+        (Role::Worker, Role::Unknown, Role::Unknown)
+    );
+    assert_eq!(found.server.number("workers"), Some(2));
+    assert_eq!(origin_of(&found.server, "workers"), Some(Origin::Inferred));
+    assert_eq!(found.server.worker_class, "unknown");
+    assert_eq!(found.server.number("timeout"), None);
+    assert_eq!(Gunicorn.configured_slots(&found.server), None);
+}
+
+#[test]
+fn gunicorn_inside_another_program_is_known_by_its_heartbeat_file() {
+    let mut all = prefork("python serve.py", 2);
+    for process in &mut all {
+        process.mapped_files.push("wgunicorn".into());
+    }
+    let found = Gunicorn.recognise(&all, &[]).expect("gunicorn");
+    assert_eq!((found.role(10), found.role(12)), (Role::Master, Role::Worker));
+}
+
+#[test]
+fn slots_follow_the_worker_class() {
+    let slots = |line: &str| {
+        Gunicorn.recognise(&prefork(line, 4), &[]).and_then(|found| Gunicorn.configured_slots(&found.server))
+    };
+    assert_eq!(slots("gunicorn -w 4 a:b"), Some(4));
+    assert_eq!(slots("gunicorn -w 4 -k gthread --threads 8 a:b"), Some(32));
+    assert_eq!(slots("gunicorn -w 4 -k gthread a:b"), Some(4));
+    assert_eq!(slots("gunicorn -w 4 -k gevent a:b"), None);
+    assert_eq!(slots("gunicorn -w 4 -k gthread --threads 18446744073709551615 a:b"), None);
+}
+
+#[test]
+fn observed_workers_replace_configured_ones_but_fewer_threads_do_not() {
+    let found = Gunicorn.recognise(&prefork("gunicorn -w 2 --threads 4 a:b", 2), &[]).expect("gunicorn");
+    let seen = Observed { worker_processes: 3, serving_threads: 1, listener_in_epoll: Some(true) };
+    let refined = Gunicorn.refine(&found.server, &seen);
+    assert_eq!(refined.number("workers"), Some(3));
+    assert_eq!(origin_of(&refined, "workers"), Some(Origin::Inferred));
+    assert_eq!(refined.number("threads"), Some(4));
+    assert_eq!(origin_of(&refined, "threads"), Some(Origin::Configured));
+    let same = Gunicorn.refine(&found.server, &Observed { worker_processes: 2, ..Observed::default() });
+    assert_eq!(same, found.server);
+}
+
+#[test]
+fn a_hidden_worker_class_is_inferred_from_how_the_listener_is_waited_for() {
+    let all = [titled(10, 1, "gunicorn: master [a]"), titled(11, 10, "gunicorn: worker [a]")];
+    let found = Gunicorn.recognise(&all, &[]).expect("gunicorn");
+    let with = |listener_in_epoll, serving_threads| {
+        let seen = Observed { worker_processes: 1, serving_threads, listener_in_epoll };
+        Gunicorn.refine(&found.server, &seen)
+    };
+    assert_eq!(with(Some(false), 1).worker_class, "sync");
+    let threaded = with(Some(true), 3);
+    assert_eq!(threaded.worker_class, "gthread");
+    assert_eq!(Gunicorn.configured_slots(&threaded), Some(3));
+    assert_eq!(with(None, 0).worker_class, "unknown");
+}
+
+#[test]
+fn gevent_is_known_by_its_mapped_extension_when_the_command_line_is_hidden() {
+    let mut all = [titled(10, 1, "gunicorn: master [a]"), titled(11, 10, "gunicorn: worker [a]")];
+    all[1].mapped_files.push("_gevent_c_hub_local.cpython-311-x86_64-linux-gnu.so".into());
+    let found = Gunicorn.recognise(&all, &[]).expect("gunicorn");
+    assert_eq!(found.server.worker_class, "gevent");
+    let seen = Observed { worker_processes: 1, serving_threads: 1, listener_in_epoll: Some(true) };
+    assert_eq!(Gunicorn.refine(&found.server, &seen).worker_class, "gevent");
+    assert_eq!(Gunicorn.configured_slots(&found.server), None);
+}
+
+#[test]
+fn a_sync_server_whose_application_uses_gevent_stays_sync() {
+    let mut all = prefork("gunicorn -w 1 a:b", 1);
+    all[1].mapped_files.push("_gevent_c_hub_local.so".into());
+    let found = Gunicorn.recognise(&all, &[]).expect("gunicorn");
+    assert_eq!(found.server.worker_class, "sync");
+}
+
+#[test]
+fn every_finding_has_advice_for_every_worker_class_and_none_is_made_up_for_health() {
+    for line in
+        ["gunicorn a:b", "gunicorn --threads 4 a:b", "gunicorn -k gevent a:b", "gunicorn -c conf.py a:b"]
+    {
+        let server = Gunicorn.recognise(&prefork(line, 1), &[]).expect("gunicorn").server;
+        for id in [
+            "slots-exhausted",
+            "slow-clients",
+            "idle-connections",
+            "back-end",
+            "cpu-bound",
+            "cpu-throttled",
+            "short-behind-long",
+        ] {
+            let advice = Gunicorn.advice(id, &server).unwrap_or_default();
+            assert!(advice.ends_with('.'), "{line}: {id}: {advice}");
+        }
+        assert_eq!(Gunicorn.advice("healthy", &server), None);
+        assert_eq!(Gunicorn.advice("no-such-finding", &server), None);
+    }
+}

@@ -1,0 +1,88 @@
+//! The fallback: a server that no other kind recognises. It still has slices, requests, slots and findings.
+//!
+//! In: its processes. Out: a [`Server`] without settings, advice without names of settings.
+
+use super::{LogInterval, Observed, Recognised, Role, ServerKind};
+use crate::fact::{ListenerSeen, ProcessSeen};
+use crate::model::{Origin, Server, Setting};
+
+/// A server that is not known.
+#[derive(Debug)]
+pub struct Unknown;
+
+impl ServerKind for Unknown {
+    fn name(&self) -> &'static str {
+        "unknown"
+    }
+
+    fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
+        Some(as_unknown(processes, listeners))
+    }
+
+    /// Who serves is not known before it does.
+    fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
+        processes.iter().map(|process| (process.tgid, Role::Unknown)).collect()
+    }
+
+    fn configured_slots(&self, _server: &Server) -> Option<u32> {
+        None
+    }
+
+    fn refine(&self, server: &Server, _observed: &Observed) -> Server {
+        server.clone()
+    }
+
+    fn advice(&self, finding_id: &str, _server: &Server) -> Option<String> {
+        let text = match finding_id {
+            "slots-exhausted" => {
+                "Raise the number of worker processes or threads of this server, or shorten what holds them."
+            }
+            "slow-clients" | "idle-connections" => {
+                "Put a reverse proxy that buffers requests and responses (nginx does) before this server."
+            }
+            "back-end" => {
+                "Look at the back end that the evidence names; a time-out on its calls bounds the harm."
+            }
+            "cpu-bound" => {
+                "Profile the application's Python code, or give the server more cores and more processes."
+            }
+            "cpu-throttled" => {
+                "Raise the CPU limit of the server's cgroup (container), or run fewer processes in it."
+            }
+            "short-behind-long" => "Serve the long endpoints from another instance of the server.",
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+
+    fn log_interval(&self, _server: &Server) -> Option<LogInterval> {
+        None
+    }
+}
+
+/// These processes as a server of unknown kind.
+pub(super) fn as_unknown(processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Recognised {
+    let server = Server {
+        name: "unknown".to_owned(),
+        version: None,
+        worker_class: "unknown".to_owned(),
+        python_version: processes.iter().find_map(|process| process.python_version.clone()),
+        settings: bind_setting(listeners).into_iter().collect(),
+    };
+    Recognised { kind: &Unknown, server, roles: Unknown.roles(processes) }
+}
+
+/// The addresses that the server listens on, as a setting named `bind`.
+pub(super) fn bind_setting(listeners: &[ListenerSeen]) -> Option<Setting> {
+    let mut addresses: Vec<&str> = Vec::new();
+    for listener in listeners {
+        if !addresses.contains(&listener.address.as_str()) {
+            addresses.push(&listener.address);
+        }
+    }
+    (!addresses.is_empty()).then(|| Setting {
+        name: "bind".to_owned(),
+        value: addresses.join(", "),
+        origin: Origin::Inferred,
+    })
+}
