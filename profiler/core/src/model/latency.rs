@@ -18,8 +18,8 @@ pub struct Latency {
 
 impl Default for Latency {
     fn default() -> Self {
-        // Two significant digits: a relative error of at most 1 %.
-        let histogram = Histogram::new(2).ok();
+        // Two significant digits: a relative error of at most 1 %. The range is given: recording clamps, never resizes.
+        let histogram = Histogram::new_with_bounds(1, MAX_NS, 2).ok();
         Self { histogram, sum_ns: 0, clamped: 0 }
     }
 }
@@ -71,5 +71,50 @@ impl Latency {
     #[must_use]
     pub fn max_ns(&self) -> u64 {
         self.histogram.as_ref().map_or(0, Histogram::max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_from_microseconds_to_hours_keep_their_value_within_one_per_cent() {
+        for duration_ns in [1_000u64, 999_999, 20_000_000, 5_000_000_000, 7_200_000_000_000] {
+            let mut latency = Latency::default();
+            latency.record(duration_ns);
+            for seen in [latency.quantile_ns(0.5), latency.quantile_ns(1.0), latency.max_ns()] {
+                assert!(seen.abs_diff(duration_ns) * 100 <= duration_ns, "{duration_ns} became {seen}");
+            }
+            assert_eq!(latency.sum_ns(), duration_ns);
+        }
+    }
+
+    #[test]
+    fn merging_counts_what_recording_both_would_count() {
+        let (mut left, mut right, mut both) = (Latency::default(), Latency::default(), Latency::default());
+        for index in 1..=1_000u64 {
+            let duration_ns = index * 1_000_003;
+            if index % 3 == 0 {
+                left.record(duration_ns)
+            } else {
+                right.record(duration_ns)
+            }
+            both.record(duration_ns);
+        }
+        left.merge(&right);
+        assert_eq!(left.count(), 1_000);
+        assert_eq!(left.sum_ns(), both.sum_ns());
+        for quantile in [0.0, 0.5, 0.9, 0.99, 1.0] {
+            assert_eq!(left.quantile_ns(quantile), both.quantile_ns(quantile));
+        }
+    }
+
+    #[test]
+    fn what_lies_beyond_a_day_is_clamped_not_refused() {
+        let mut latency = Latency::default();
+        latency.record(u64::MAX);
+        assert_eq!(latency.count(), 1);
+        assert!(latency.max_ns() >= MAX_NS);
     }
 }
