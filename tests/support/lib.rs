@@ -1,3 +1,22 @@
 //! What replay and live tests share: servers, clients, gates.
 //!
-//! In: nothing. Out: helpers for the test files beside this directory.
+//! In: the virtual environments that `make setup` made, and the scripts under `apps/` and `clients/`. Out: helpers for
+//! the test files beside this directory. Whatever they start, they end, and nothing else.
+
+pub mod access_log;
+pub mod backend;
+pub mod child;
+pub mod gate;
+pub mod gunicorn;
+pub mod load;
+pub mod program;
+pub mod witness;
+
+use std::path::{Path, PathBuf};
+
+/// The workspace's root.
+#[must_use]
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}

@@ -1,0 +1,75 @@
+//! gunicorn's access log in a format of our own.
+//!
+//! In: the log's text. Out: one [`AccessLine`] a request.
+
+use anyhow::Context as _;
+
+/// `--access-logformat`: PID, method, path, status, duration in µs, body bytes, separated by tabs.
+pub const FORMAT: &str = "%(p)s\t%(m)s\t%(U)s\t%(s)s\t%(D)s\t%(B)s";
+
+/// One request as gunicorn saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLine {
+    /// Worker process.
+    pub pid: u32,
+    /// Method.
+    pub method: String,
+    /// Path without query.
+    pub path: String,
+    /// Status.
+    pub status: u16,
+    /// `%(D)s`, in µs: from the parsed head to the end of the response.
+    pub duration_us: u64,
+    /// Body bytes of the response.
+    pub body_bytes: u64,
+}
+
+impl AccessLine {
+    /// The unique number that ends the path, where it has one.
+    #[must_use]
+    pub fn id(&self) -> Option<u64> {
+        self.path.rsplit('/').next()?.parse().ok()
+    }
+}
+
+/// Reads the whole lines of a log.
+///
+/// # Errors
+///
+/// Where a line is not of [`FORMAT`].
+pub fn parse(text: &str) -> anyhow::Result<Vec<AccessLine>> {
+    let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
+    whole
+        .lines()
+        .map(|line| line_of(line).with_context(|| format!("not a line of our format: {line:?}")))
+        .collect()
+}
+
+fn line_of(line: &str) -> Option<AccessLine> {
+    let mut fields = line.split('\t');
+    Some(AccessLine {
+        pid: fields.next()?.trim_matches(['<', '>']).parse().ok()?,
+        method: fields.next()?.to_owned(),
+        path: fields.next()?.to_owned(),
+        status: fields.next()?.parse().ok()?,
+        duration_us: fields.next()?.parse().ok()?,
+        body_bytes: match fields.next()? {
+            "None" | "-" => 0,
+            number => number.parse().ok()?,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_lines_are_read_and_a_line_being_written_is_left() {
+        let log =
+            parse("<12>\tGET\t/fast/7\t200\t153\t6\n<12>\tHEAD\t/fast/8\t200\t90\tNone\n<12>\tGE").unwrap();
+        assert_eq!(log.len(), 2);
+        assert_eq!((log[0].pid, log[0].id(), log[0].duration_us), (12, Some(7), 153));
+        assert_eq!(log[1].body_bytes, 0);
+    }
+}

@@ -1,0 +1,69 @@
+//! Whether a live test can run here, and the turn of those that can.
+//!
+//! In: this process's capabilities, `WSGI_TRACE_REQUIRE_ROOT`, `WSGI_TRACE_SKIP_LOG`. Out: a skip with its reason (a
+//! failure where skips are forbidden), or a guard that keeps live tests apart.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+
+use anyhow::Context as _;
+
+/// Ends the test here, as skipped, where BPF programs cannot be loaded; `require_bpf!(Ok(()))` for tests that return.
+#[macro_export]
+macro_rules! require_bpf {
+    () => {
+        $crate::require_bpf!(())
+    };
+    ($value:expr) => {
+        if !$crate::gate::can_bpf() {
+            $crate::gate::skip("needs root, or CAP_BPF and CAP_PERFMON");
+            return $value;
+        }
+    };
+}
+
+/// `CAP_SYS_ADMIN`, or `CAP_BPF` and `CAP_PERFMON`.
+#[must_use]
+pub fn can_bpf() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let capabilities = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0);
+    let has = |bit: u32| capabilities >> bit & 1 == 1;
+    has(21) || (has(38) && has(39))
+}
+
+/// Notes that the current test is skipped.
+///
+/// # Panics
+///
+/// Where `WSGI_TRACE_REQUIRE_ROOT` is set: there a skip is a failure.
+#[allow(clippy::panic, reason = "failing the test is what this is for")]
+pub fn skip(reason: &str) {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("a test");
+    if std::env::var_os("WSGI_TRACE_REQUIRE_ROOT").is_some() {
+        panic!("{name} must not be skipped here: {reason}");
+    }
+    // The test harness captures `eprintln!` of tests that pass, and a skip passes.
+    let _ = writeln!(std::io::stderr(), "{name}: skipped: {reason}");
+    let log = std::env::var_os("WSGI_TRACE_SKIP_LOG")
+        .and_then(|path| OpenOptions::new().append(true).create(true).open(path).ok());
+    if let Some(mut log) = log {
+        let _ = writeln!(log, "{name}\t{reason}");
+    }
+}
+
+/// Keeps this test alone among live tests, those of other test programs of this tree included, until dropped.
+///
+/// # Errors
+///
+/// Where the lock file under `target/` cannot be made.
+pub fn exclusive() -> anyhow::Result<File> {
+    let path = crate::root().join("target/live-tests.lock");
+    let lock = File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+    lock.lock()?;
+    Ok(lock)
+}

@@ -1,0 +1,112 @@
+//! Clients: `clients/load.py` as a child process.
+//!
+//! In: a server's address and the script's own options. Out: what was sent and what came back.
+
+use std::fs::File;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use tempfile::NamedTempFile;
+
+use crate::child::Child;
+use crate::gunicorn::{Address, Version};
+
+/// One request of a client.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SentRequest {
+    /// The unique number that ends the path.
+    pub id: u64,
+    /// `get`, `head`, `sized`, `chunked`, `expect`, `pipeline`, `slow_body`, `slow_head`, `slow_reader`.
+    pub kind: String,
+    /// Method.
+    pub method: String,
+    /// Path.
+    pub path: String,
+    /// Status of the answer; none came otherwise.
+    pub status: Option<u16>,
+    /// Body bytes of the answer.
+    #[serde(default)]
+    pub body_bytes: u64,
+    /// Before its first byte was sent, `CLOCK_MONOTONIC`.
+    #[serde(default)]
+    pub sent_ns: u64,
+    /// First byte of the answer, `CLOCK_MONOTONIC`.
+    #[serde(default)]
+    pub first_byte_ns: u64,
+    /// Last byte of the answer, `CLOCK_MONOTONIC`.
+    #[serde(default)]
+    pub end_ns: u64,
+    /// The client's port (0: UNIX socket, or pipelined).
+    #[serde(default)]
+    pub port: u16,
+}
+
+/// All that the clients did.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Sent {
+    /// When they began, `CLOCK_MONOTONIC`.
+    pub start_ns: u64,
+    /// When the last ended, `CLOCK_MONOTONIC`.
+    pub end_ns: u64,
+    /// Every request that was begun.
+    pub requests: Vec<SentRequest>,
+}
+
+impl Sent {
+    /// Requests that got a whole answer.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        self.requests.iter().filter(|request| request.status.is_some()).count()
+    }
+}
+
+/// Clients at work.
+#[derive(Debug)]
+pub struct Load {
+    child: Child,
+    output: NamedTempFile,
+}
+
+impl Load {
+    /// Starts clients; `options` are those of `clients/load.py --help`, its bounds among them.
+    ///
+    /// # Errors
+    ///
+    /// Where Python cannot be started.
+    pub fn start(address: &Address, options: &[&str]) -> anyhow::Result<Self> {
+        let output = NamedTempFile::new()?;
+        let mut command = Command::new(Version::V27.python());
+        command.arg(crate::root().join("tests/clients/load.py"));
+        match address {
+            Address::Tcp(address) => command.args(["--address", address]),
+            Address::Unix(path) => command.arg("--unix").arg(path),
+        };
+        command.args(options).stdin(Stdio::null()).stdout(File::create(output.path())?);
+        Ok(Self { child: Child::start(&mut command, "the clients")?, output })
+    }
+
+    /// Starts clients and waits for their end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Load::start`] and [`Load::finish`].
+    pub fn run(address: &Address, options: &[&str]) -> anyhow::Result<Sent> {
+        Self::start(address, options)?.finish()
+    }
+
+    /// Waits until the clients have reached their bounds.
+    ///
+    /// # Errors
+    ///
+    /// Where they fail or do not end.
+    pub fn finish(mut self) -> anyhow::Result<Sent> {
+        let status = self.child.wait(Duration::from_secs(120))?;
+        if !status.success() {
+            bail!("the clients failed: {status}");
+        }
+        let text = std::fs::read_to_string(self.output.path())?;
+        serde_json::from_str(&text).context("the clients' summary cannot be read")
+    }
+}

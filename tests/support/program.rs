@@ -1,0 +1,139 @@
+//! The `wsgi-trace` program under test.
+//!
+//! In: arguments. Out: a child process with its output in files, and its result.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tempfile::TempDir;
+
+use crate::child::{Child, until};
+
+/// Path of the program, built from the tree as it is now, in the profile of the test that asks.
+///
+/// `WSGI_TRACE_BINARY` names another one. Cargo does not build the binary of a package that a test only links, and one
+/// left from yesterday would be tested in its stead; so the first call in each test program asks cargo for it.
+///
+/// # Errors
+///
+/// Where it does not build.
+pub fn wsgi_trace_binary() -> anyhow::Result<PathBuf> {
+    static PATH: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    PATH.get_or_init(|| locate().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
+}
+
+fn locate() -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("WSGI_TRACE_BINARY") {
+        return Ok(path.into());
+    }
+    let test = std::env::current_exe()?;
+    // target/PROFILE/deps/test-HASH
+    let profile = test.parent().and_then(|deps| deps.parent()).context("the test program stands alone")?;
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        let mut build = Command::new(cargo);
+        build.current_dir(crate::root()).args(["build", "--quiet", "--locked", "--package", "wsgi-trace"]);
+        if profile.file_name() == Some(OsStr::new("release")) {
+            build.arg("--release");
+        }
+        if !build.status()?.success() {
+            bail!("wsgi-trace does not build");
+        }
+    }
+    let program = profile.join("wsgi-trace");
+    if !program.exists() {
+        bail!("{} is not there: build it first", program.display());
+    }
+    Ok(program)
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// A running `wsgi-trace`.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    directory: TempDir,
+}
+
+impl Program {
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not build or start.
+    pub fn start(arguments: &[&str]) -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let mut command = Command::new(wsgi_trace_binary()?);
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(std::fs::File::create(directory.path().join("stdout"))?)
+            .stderr(std::fs::File::create(directory.path().join("stderr"))?);
+        Ok(Self { child: Child::start(&mut command, "wsgi-trace")?, directory })
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not start, or does not end within `limit`.
+    pub fn run(arguments: &[&str], limit: Duration) -> anyhow::Result<Outcome> {
+        Self::start(arguments)?.finish(limit)
+    }
+
+    /// PID.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: i32) {
+        self.child.signal(signal);
+    }
+
+    /// Waits until standard error holds `text`.
+    ///
+    /// # Errors
+    ///
+    /// Where it ends without having said so, or says nothing within half a minute.
+    pub fn wait_for_stderr(&mut self, text: &str) -> anyhow::Result<()> {
+        until(&format!("wsgi-trace to say {text:?}"), Duration::from_secs(30), || {
+            let ended = self.child.ended()?;
+            let said = self.read("stderr");
+            match (said.contains(text), ended) {
+                (true, _) => Ok(Some(())),
+                (false, Some(status)) => bail!("wsgi-trace ended, {status}: {said}"),
+                (false, None) => Ok(None),
+            }
+        })
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not end within `limit`.
+    pub fn finish(mut self, limit: Duration) -> anyhow::Result<Outcome> {
+        let status = self.child.wait(limit)?;
+        Ok(Outcome { status, stdout: self.read("stdout"), stderr: self.read("stderr") })
+    }
+
+    fn read(&self, name: &str) -> String {
+        let bytes = std::fs::read(self.directory.path().join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}

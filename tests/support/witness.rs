@@ -1,0 +1,37 @@
+//! What the application's own clocks say of the `/truth` routes.
+//!
+//! In: JSON lines. Out: one [`Witness`] a request.
+
+use serde::Deserialize;
+
+/// One piece of work of known kind, measured by the thread that did it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Witness {
+    /// The unique number that ends the request's path.
+    pub id: String,
+    /// `sleep`, `backend`, `lock`, `cpu` or `file`.
+    pub kind: String,
+    /// Milliseconds asked for.
+    pub asked_ms: f64,
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Start, `CLOCK_MONOTONIC`.
+    pub start_ns: u64,
+    /// End, `CLOCK_MONOTONIC`.
+    pub end_ns: u64,
+    /// End − start.
+    pub wall_ns: u64,
+    /// CPU time of the thread in between.
+    pub cpu_ns: u64,
+}
+
+/// Reads JSON lines.
+///
+/// # Errors
+///
+/// Where a line is not a witness.
+pub fn parse(text: &str) -> anyhow::Result<Vec<Witness>> {
+    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
