@@ -23,6 +23,13 @@ pub(crate) struct File {
     pub(crate) text: String,
 }
 
+impl File {
+    /// The tests of the module beside it, in a file of their own because they are long.
+    pub(crate) fn is_unit_tests(&self) -> bool {
+        self.path.ends_with("/tests.rs")
+    }
+}
+
 /// One offence, as `path:line: what`.
 pub(crate) type Offence = String;
 
