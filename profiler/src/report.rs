@@ -3,4 +3,12 @@
 //! In: a [`Snapshot`](profiler_core::model::Snapshot), its findings, requests of the timeline. Out: text, JSON,
 //! ndjson, and the place they are written to. Nothing here looks at anything earlier than those.
 
+pub mod escape;
+pub mod json;
+pub mod ndjson;
 pub mod output;
+mod summary;
+pub mod text;
+
+#[cfg(test)]
+mod fixture;

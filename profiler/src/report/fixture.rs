@@ -1,0 +1,321 @@
+//! Snapshots for the tests of all report formats: gunicorn gthread 2×4, watched for 30 s, 1 200 requests.
+//!
+//! In: nothing. Out: a healthy server, an exhausted one, one with losses; each with the findings that fit it.
+
+mod findings;
+mod server;
+
+use findings::{absent, backend_undecided, slots_exhausted, slow_clients};
+use profiler_core::fact::{CgroupCpu, Counters, EndReason, MissingProgram, Overhead, SessionStarted};
+use profiler_core::finding::Finding;
+use profiler_core::model::latency::Latency;
+use profiler_core::model::request::{Framing, Request};
+use profiler_core::model::{CgroupWindow, Conservation, Endpoint, Losses, Requests, Snapshot, Window};
+use profiler_core::phase::{Phase, Phases};
+use server::{attached, listener, processes, server, slots};
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
+const START: u64 = 4_000 * SECOND;
+const LENGTH: u64 = 30 * SECOND;
+
+/// A route of the fixture: what one request of it does.
+struct Route {
+    method: &'static str,
+    path: &'static str,
+    status: u16,
+    count: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    phases: &'static [(Phase, u64)],
+}
+
+const CALM: [Route; 5] = [
+    Route {
+        method: "GET",
+        path: "/fast",
+        status: 200,
+        count: 800,
+        bytes_in: 140,
+        bytes_out: 420,
+        phases: &[(Phase::ReadHead, 20_000), (Phase::Cpu, 310_000), (Phase::Write, 35_000)],
+    },
+    Route {
+        method: "GET",
+        path: "/report/{n}",
+        status: 200,
+        count: 250,
+        bytes_in: 180,
+        bytes_out: 9_300,
+        phases: &[
+            (Phase::PoolWait, 90_000),
+            (Phase::ReadHead, 25_000),
+            (Phase::Cpu, 4 * MS),
+            (Phase::RunQueue, 600_000),
+            (Phase::BackendWait, 31 * MS),
+            (Phase::LockWait, 70_000),
+            (Phase::Write, 80_000),
+            (Phase::Unexplained, 12_000),
+        ],
+    },
+    Route {
+        method: "GET",
+        path: "/cpu",
+        status: 200,
+        count: 120,
+        bytes_in: 140,
+        bytes_out: 512,
+        phases: &[
+            (Phase::ReadHead, 20_000),
+            (Phase::Cpu, 45 * MS),
+            (Phase::RunQueue, 5 * MS),
+            (Phase::Write, 40_000),
+        ],
+    },
+    Route {
+        method: "POST",
+        path: "/upload",
+        status: 201,
+        count: 20,
+        bytes_in: 262_144,
+        bytes_out: 160,
+        phases: &[
+            (Phase::ReadHead, 30_000),
+            (Phase::ReadBody, 2 * MS),
+            (Phase::ClientReadStall, 180 * MS),
+            (Phase::FileWait, 3 * MS),
+            (Phase::Cpu, 6 * MS),
+            (Phase::Write, 50_000),
+        ],
+    },
+    Route {
+        method: "GET",
+        path: "/download/{uuid}",
+        status: 200,
+        count: 10,
+        bytes_in: 190,
+        bytes_out: 16_000_000,
+        phases: &[(Phase::Cpu, 9 * MS), (Phase::Write, 14 * MS), (Phase::ClientWriteStall, 640 * MS)],
+    },
+];
+
+/// A server with room to spare.
+pub(super) fn healthy() -> (Snapshot, Vec<Finding>) {
+    (snapshot(&CALM, 0, 0), vec![absent("slots-exhausted"), absent("slow-clients"), backend_undecided()])
+}
+
+/// The same server with every thread taken for a third of the window.
+pub(super) fn exhausted() -> (Snapshot, Vec<Finding>) {
+    let mut snapshot = snapshot(&CALM, 11 * SECOND + 400 * MS, 480 * MS);
+    snapshot.slots.peak_busy = 8;
+    snapshot.requests.peak_in_flight = 23;
+    snapshot.requests.open = 3;
+    let findings = vec![absent("cpu-bound"), backend_undecided(), slow_clients(), slots_exhausted()];
+    (snapshot, findings)
+}
+
+/// The exhausted server, seen through a ring buffer that was too small.
+pub(super) fn lossy() -> (Snapshot, Vec<Finding>) {
+    let (mut snapshot, mut findings) = exhausted();
+    snapshot.losses = Losses {
+        kernel: Counters {
+            lost: vec![("ring_full_slice".to_owned(), 18_204), ("head_unreadable".to_owned(), 2)],
+            emitted: vec![("slice".to_owned(), 411_992), ("head".to_owned(), 2_406)],
+            recursion_misses: vec![("sched_switch".to_owned(), 3)],
+            received: 414_398,
+        },
+        malformed: 0,
+        late: 17,
+        sequence_holes: 18_204,
+        evicted: 0,
+        impossible: vec![("accept_on_open_descriptor".to_owned(), 4)],
+        unreadable_bytes: 0,
+        recording_truncated: false,
+    };
+    snapshot.conservation.requests_broken = 0;
+    snapshot.window.end_reason = Some(EndReason::Interrupted);
+    snapshot.attached.arrival_measured = false;
+    snapshot.attached.missing.push(MissingProgram {
+        program: "sk_data_ready".to_owned(),
+        reason: "Linux 6.1 lacks the tracepoint sock:sk_data_ready (6.3 has it)".to_owned(),
+        consequence: "requests begin at the read of their first byte, not at its arrival".to_owned(),
+    });
+    for request in &mut snapshot.requests.slowest {
+        request.lossy = true;
+    }
+    findings.retain(|finding| finding.id == "slots-exhausted");
+    (snapshot, findings)
+}
+
+fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot {
+    let mut requests = Requests {
+        inferred_framing: 1,
+        connections: 212,
+        peak_in_flight: 5,
+        by_status: vec![(200, 1_180), (201, 20)],
+        ..Requests::default()
+    };
+    let mut endpoints = Vec::new();
+    for route in routes {
+        let endpoint = endpoint(route, pool_wait_ns);
+        requests.completed += endpoint.count;
+        requests.phases.add_all(&endpoint.phases);
+        requests.total.merge(&endpoint.total);
+        requests.service.merge(&endpoint.service);
+        requests.bytes_in += endpoint.bytes_in;
+        requests.bytes_out += endpoint.bytes_out;
+        endpoints.push(endpoint);
+    }
+    requests.slowest = slowest(pool_wait_ns);
+    Snapshot {
+        session: SessionStarted {
+            tool_version: "0.1.0".to_owned(),
+            host_name: "web-3".to_owned(),
+            kernel_release: "6.12.1".to_owned(),
+            cpu_count: 2,
+            target_pid: 4120,
+            wall_clock_offset_ns: 1_700_000_000_000_000_000,
+            cpu_time_comparable: true,
+        },
+        attached: attached(),
+        window: Window { start_ns: START, end_ns: START + LENGTH, end_reason: Some(EndReason::Duration) },
+        server: server(),
+        requests,
+        endpoints,
+        other_endpoints: None,
+        slots: slots(exhausted_ns),
+        listeners: vec![listener()],
+        processes: processes(),
+        cgroups: vec![CgroupWindow {
+            first: CgroupCpu {
+                cgroup: "/system.slice/shop.service".to_owned(),
+                quota_us: Some(200_000),
+                period_us: 100_000,
+                throttled_periods: 40,
+                throttled_ns: 1_000 * MS,
+            },
+            last: CgroupCpu {
+                cgroup: "/system.slice/shop.service".to_owned(),
+                quota_us: Some(200_000),
+                period_us: 100_000,
+                throttled_periods: 43,
+                throttled_ns: 1_090 * MS,
+            },
+        }],
+        losses: Losses::default(),
+        conservation: Conservation {
+            slices: 430_196,
+            threads_compared: 11,
+            cpu_ns: 8_010 * MS,
+            kernel_cpu_ns: 8_031 * MS,
+            run_queue_ns: 752 * MS,
+            kernel_run_queue_ns: 750 * MS,
+            emitted: 432_602,
+            received: 432_602,
+            ..Conservation::default()
+        },
+        not_measured: vec![
+            (Phase::AcceptQueue, "this version does not trace the accept queue".to_owned()),
+            (Phase::GilWait, "this version does not look into the interpreter".to_owned()),
+            (Phase::FrontEnd, "no front end is traced".to_owned()),
+        ],
+        overhead: Some(Overhead {
+            profiler_cpu_ns: 210 * MS,
+            target_cpu_ns: 8_010 * MS,
+            bpf_run_ns: 11 * MS,
+            bpf_runs: 83_000,
+            bpf_sampled_ns: 2 * SECOND,
+        }),
+    }
+}
+
+fn endpoint(route: &Route, pool_wait_ns: u64) -> Endpoint {
+    let mut endpoint = Endpoint {
+        method: route.method.to_owned(),
+        path_shape: route.path.to_owned(),
+        status: route.status,
+        count: route.count,
+        bytes_in: route.bytes_in * route.count,
+        bytes_out: route.bytes_out * route.count,
+        total: Latency::default(),
+        service: Latency::default(),
+        phases: Phases::default(),
+    };
+    for index in 0..route.count {
+        // From 80 % to 120 % of the route's template, evenly: percentiles that differ, without chance.
+        let percent = 80 + index * 40 / route.count;
+        let mut phases = Phases::default();
+        for (phase, duration_ns) in route.phases {
+            phases.add(*phase, duration_ns * percent / 100);
+        }
+        let service_ns = phases.total_ns();
+        phases.add(Phase::PoolWait, pool_wait_ns * percent / 100);
+        endpoint.total.record(phases.total_ns());
+        endpoint.service.record(service_ns);
+        endpoint.phases.add_all(&phases);
+    }
+    endpoint
+}
+
+fn slowest(pool_wait_ns: u64) -> Vec<Request> {
+    let make = |id: u64, path: &str, stall: (Phase, u64), cpu_ns: u64| {
+        let mut phases = Phases::default();
+        phases.add(Phase::PoolWait, pool_wait_ns);
+        phases.add(Phase::Cpu, cpu_ns);
+        phases.add(stall.0, stall.1);
+        let start_ns = START + id * 20 * MS;
+        Request {
+            id,
+            connection: id / 3,
+            index_on_connection: 0,
+            tgid: 4121,
+            tid: 4131,
+            slot: Some(1),
+            start_ns,
+            start_is_arrival: true,
+            service_start_ns: Some(start_ns + pool_wait_ns),
+            first_write_ns: Some(start_ns + pool_wait_ns + cpu_ns),
+            end_ns: start_ns + phases.total_ns(),
+            method: "GET".to_owned(),
+            path: path.to_owned(),
+            status: 200,
+            bytes_in: 190,
+            bytes_out: 16_000_000,
+            framing: Framing::Exact,
+            phases,
+            stretches: Vec::new(),
+            open: false,
+            truncated: false,
+            lossy: false,
+        }
+    };
+    let mut upload = make(211, "/upload", (Phase::ClientReadStall, 215 * MS), 7 * MS);
+    upload.method = "POST".to_owned();
+    upload.status = 201;
+    upload.bytes_in = 262_144;
+    let mut unknown = make(1_190, "", (Phase::Sleep, 40 * MS), MS);
+    unknown.method = String::new();
+    unknown.status = 0;
+    unknown.slot = None;
+    unknown.service_start_ns = None;
+    unknown.framing = Framing::NotHttp;
+    unknown.open = true;
+    unknown.truncated = true;
+    vec![
+        make(
+            873,
+            "/download/0d4be9a0-5b1c-4a3b-9c55-6f1f6d0e3f11",
+            (Phase::ClientWriteStall, 760 * MS),
+            10 * MS,
+        ),
+        make(
+            412,
+            "/download/77cd1f5e-90f5-4f0e-8a0a-2f6a1b7d9a02",
+            (Phase::ClientWriteStall, 701 * MS),
+            10 * MS,
+        ),
+        upload,
+        make(640, "/report/1984", (Phase::BackendWait, 37 * MS), 5 * MS),
+        unknown,
+    ]
+}

@@ -1,0 +1,125 @@
+//! The report for programs: one versioned JSON document.
+//!
+//! In: a [`Snapshot`] and its findings. Out: bytes that `docs/report.schema.json` describes; the same input gives the
+//! same bytes. Within a major version keys are added, never changed or removed. Units stand in the keys.
+
+mod context;
+mod endpoint;
+mod finding;
+mod latency;
+mod losses;
+mod overhead;
+mod phases;
+mod process;
+pub(crate) mod request;
+mod requests;
+pub(crate) mod safe;
+mod slots;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+
+use profiler_core::finding::Finding;
+use profiler_core::model::Snapshot;
+use serde::Serialize;
+
+use super::summary;
+
+/// Version of the document: major for breaking changes, minor for additions.
+pub const SCHEMA_VERSION: &str = "1.0";
+
+/// The whole document; the order of the fields is the order of the keys.
+#[derive(Serialize)]
+struct Report<'a> {
+    schema_version: &'static str,
+    tool: context::Tool<'a>,
+    host: context::Host<'a>,
+    target: context::Target<'a>,
+    window: context::Window,
+    losses: losses::Losses<'a>,
+    findings: Vec<finding::Finding<'a>>,
+    requests: requests::Requests<'a>,
+    phases: phases::PhaseTable<'a>,
+    endpoints: Vec<endpoint::Endpoint<'a>>,
+    slots: slots::Slots<'a>,
+    gil: NotMeasured,
+    listeners: Vec<process::Listener<'a>>,
+    drops: NotMeasured,
+    processes: Vec<process::Process<'a>>,
+    overhead: overhead::Overhead,
+}
+
+/// A section that this version or this run has no numbers for.
+#[derive(Serialize)]
+struct NotMeasured {
+    not_measured: &'static str,
+}
+
+impl<'a> Report<'a> {
+    fn new(snapshot: &'a Snapshot, findings: &'a [Finding]) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            tool: context::Tool::new(snapshot),
+            host: context::Host::new(snapshot),
+            target: context::Target::new(snapshot),
+            window: context::Window::new(snapshot),
+            losses: losses::Losses::new(snapshot),
+            findings: summary::worst_first(findings).into_iter().map(finding::Finding::new).collect(),
+            requests: requests::Requests::new(snapshot),
+            phases: phases::PhaseTable::new(snapshot),
+            endpoints: endpoint::list(snapshot),
+            slots: slots::Slots::new(snapshot),
+            gil: NotMeasured { not_measured: summary::GIL_NOT_MEASURED },
+            listeners: snapshot.listeners.iter().map(process::Listener::new).collect(),
+            drops: NotMeasured { not_measured: summary::DROPS_NOT_MEASURED },
+            processes: snapshot.processes.iter().map(process::Process::new).collect(),
+            overhead: overhead::Overhead::new(snapshot),
+        }
+    }
+}
+
+/// Writes the report as indented JSON with a newline at its end.
+///
+/// # Errors
+/// What the writer says.
+pub fn write<W: Write>(mut writer: W, snapshot: &Snapshot, findings: &[Finding]) -> io::Result<()> {
+    let mut serializer = serde_json::Serializer::with_formatter(&mut writer, safe::Safe::pretty());
+    Report::new(snapshot, findings).serialize(&mut serializer)?;
+    writer.write_all(b"\n")
+}
+
+/// The report as indented JSON, in memory.
+///
+/// # Errors
+/// None that memory could give; kept so that nothing has to be unwrapped.
+pub fn render(snapshot: &Snapshot, findings: &[Finding]) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    write(&mut bytes, snapshot, findings)?;
+    Ok(bytes)
+}
+
+/// Rounds to six digits after the point, so that equal measurements print equally; `None` for what is no number.
+fn rounded(value: f64) -> Option<f64> {
+    const SIX_DIGITS: f64 = 1e6;
+    const NOTHING_LEFT_TO_ROUND: f64 = 1e9;
+    if !value.is_finite() {
+        return None;
+    }
+    if value.abs() >= NOTHING_LEFT_TO_ROUND {
+        return Some(value.round());
+    }
+    // Adding zero turns −0 into 0.
+    Some((value * SIX_DIGITS).round() / SIX_DIGITS + 0.0)
+}
+
+/// `part ÷ whole`, rounded.
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    summary::ratio(part, whole).and_then(rounded)
+}
+
+/// Text that is empty when there is none.
+fn non_empty(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}

@@ -1,0 +1,54 @@
+//! One entry of `findings`.
+//!
+//! In: a finding of the core. Out: a serialisable view of it.
+
+use profiler_core::finding::{self, Answer};
+use serde::Serialize;
+
+use super::{rounded, summary};
+
+#[derive(Serialize)]
+pub(super) struct Finding<'a> {
+    id: &'static str,
+    answer: &'static str,
+    reason: Option<&'a str>,
+    sentence: &'a str,
+    cost_request_seconds: Option<f64>,
+    evidence: Vec<Evidence>,
+    count: u64,
+    exemplars: &'a [u64],
+    advice: &'a str,
+}
+
+#[derive(Serialize)]
+struct Evidence {
+    name: &'static str,
+    value: Option<f64>,
+    threshold: Option<f64>,
+}
+
+impl<'a> Finding<'a> {
+    pub(super) fn new(finding: &'a finding::Finding) -> Self {
+        let (answer, reason) = match &finding.answer {
+            Answer::Present => ("present", None),
+            Answer::Absent => ("absent", None),
+            Answer::Undecided { reason } => ("undecided", Some(reason.as_str())),
+        };
+        let evidence = finding.evidence.iter().map(|evidence| Evidence {
+            name: evidence.name,
+            value: rounded(evidence.value),
+            threshold: evidence.threshold.and_then(rounded),
+        });
+        Self {
+            id: finding.id,
+            answer,
+            reason,
+            sentence: &finding.sentence,
+            cost_request_seconds: rounded(summary::seconds(finding.cost_ns)),
+            evidence: evidence.collect(),
+            count: finding.count,
+            exemplars: &finding.exemplars,
+            advice: &finding.advice,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `listeners` and `processes`.
+//!
+//! In: listeners, processes and threads of a snapshot. Out: serialisable views of them.
+
+use profiler_core::model;
+use serde::Serialize;
+
+use crate::report::summary::Exit;
+
+#[derive(Serialize)]
+pub(super) struct Listener<'a> {
+    address: &'a str,
+    family: &'a str,
+    port: Option<u16>,
+    inode: u64,
+    backlog: Option<u32>,
+    holders: &'a [u32],
+    accepted: u64,
+    accepts_empty: u64,
+    accepts_failed: u64,
+}
+
+impl<'a> Listener<'a> {
+    pub(super) fn new(listener: &'a model::Listener) -> Self {
+        let seen = &listener.seen;
+        Self {
+            address: &seen.address,
+            family: &seen.family,
+            port: (seen.port > 0).then_some(seen.port),
+            inode: seen.inode,
+            backlog: (seen.backlog > 0).then_some(seen.backlog),
+            holders: &listener.holders,
+            accepted: listener.accepted,
+            accepts_empty: listener.accepts_empty,
+            accepts_failed: listener.accepts_failed,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Process<'a> {
+    pid: u32,
+    parent_pid: u32,
+    comm: &'a str,
+    role: &'a str,
+    exit: Option<ExitView>,
+    requests: u64,
+    cpu_ns: u64,
+    run_queue_ns: u64,
+    blocked_ns: u64,
+    threads: Vec<Thread<'a>>,
+}
+
+#[derive(Serialize)]
+struct ExitView {
+    status: Option<i64>,
+    signal: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct Thread<'a> {
+    tid: u32,
+    comm: &'a str,
+    slices: u64,
+    requests: u64,
+    cpu_ns: u64,
+    run_queue_ns: u64,
+    blocked_ns: u64,
+}
+
+impl<'a> Process<'a> {
+    pub(super) fn new(process: &'a model::Process) -> Self {
+        let exit = process.exit_code.map(|code| match Exit::from_kernel(code) {
+            Exit::Status(status) => ExitView { status: Some(status), signal: None },
+            Exit::Signal(signal) => ExitView { status: None, signal: Some(signal) },
+        });
+        let sum = |value: fn(&model::Thread) -> u64| process.threads.iter().map(value).sum();
+        Self {
+            pid: process.tgid,
+            parent_pid: process.parent_tgid,
+            comm: &process.comm,
+            role: &process.role,
+            exit,
+            requests: process.requests,
+            cpu_ns: sum(|thread| thread.cpu_ns),
+            run_queue_ns: sum(|thread| thread.run_queue_ns),
+            blocked_ns: sum(|thread| thread.blocked_ns),
+            threads: process.threads.iter().map(view).collect(),
+        }
+    }
+}
+
+fn view(thread: &model::Thread) -> Thread<'_> {
+    Thread {
+        tid: thread.tid,
+        comm: &thread.comm,
+        slices: thread.slices,
+        requests: thread.requests,
+        cpu_ns: thread.cpu_ns,
+        run_queue_ns: thread.run_queue_ns,
+        blocked_ns: thread.blocked_ns,
+    }
+}

@@ -1,0 +1,59 @@
+//! One request: a line of ndjson, an entry of `requests.slowest`.
+//!
+//! In: a request of the core. Out: a serialisable view of it.
+
+use profiler_core::model::request;
+use serde::Serialize;
+
+use super::non_empty;
+use super::phases::PhaseTimes;
+pub(crate) use super::phases::Unmeasured;
+
+#[derive(Serialize)]
+pub(crate) struct Request<'a> {
+    id: u64,
+    start_ns: u64,
+    start_is_arrival: bool,
+    total_ns: u64,
+    service_ns: Option<u64>,
+    method: Option<&'a str>,
+    path: Option<&'a str>,
+    status: Option<u16>,
+    pid: u32,
+    tid: u32,
+    slot: Option<u32>,
+    connection: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    phases: PhaseTimes<'a>,
+    framing: &'static str,
+    open: bool,
+    truncated: bool,
+    lossy: bool,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn new(request: &'a request::Request, unmeasured: Unmeasured) -> Self {
+        Self {
+            id: request.id,
+            start_ns: request.start_ns,
+            start_is_arrival: request.start_is_arrival,
+            total_ns: request.total_ns(),
+            service_ns: request.service_ns(),
+            method: non_empty(&request.method),
+            path: non_empty(&request.path),
+            status: (request.status > 0).then_some(request.status),
+            pid: request.tgid,
+            tid: request.tid,
+            slot: request.slot,
+            connection: request.connection,
+            bytes_in: request.bytes_in,
+            bytes_out: request.bytes_out,
+            phases: PhaseTimes::new(&request.phases, unmeasured),
+            framing: request.framing.name(),
+            open: request.open,
+            truncated: request.truncated,
+            lossy: request.lossy,
+        }
+    }
+}

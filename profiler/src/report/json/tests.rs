@@ -1,0 +1,313 @@
+//! The report against its published schema, and the rules that both keep.
+
+use std::sync::LazyLock;
+
+use profiler_core::finding::Finding;
+use profiler_core::model::Snapshot;
+use profiler_core::model::slot::Holding;
+use profiler_core::phase::Phase;
+use profiler_core::timeline::Entry;
+use serde_json::Value;
+
+use super::*;
+use crate::report::fixture;
+use crate::report::ndjson::NdjsonSink;
+
+const SCHEMA_TEXT: &str = include_str!("../../../../docs/report.schema.json");
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(SCHEMA_TEXT).unwrap());
+static VALIDATOR: LazyLock<jsonschema::Validator> =
+    LazyLock::new(|| jsonschema::draft202012::new(&SCHEMA).unwrap());
+
+const TOP_LEVEL: [&str; 16] = [
+    "schema_version",
+    "tool",
+    "host",
+    "target",
+    "window",
+    "losses",
+    "findings",
+    "requests",
+    "phases",
+    "endpoints",
+    "slots",
+    "gil",
+    "listeners",
+    "drops",
+    "processes",
+    "overhead",
+];
+
+fn value(snapshot: &Snapshot, findings: &[Finding]) -> Value {
+    serde_json::from_slice(&render(snapshot, findings).unwrap()).unwrap()
+}
+
+fn rich() -> Value {
+    let (snapshot, findings) = fixture::exhausted();
+    value(&snapshot, &findings)
+}
+
+fn assert_valid(report: &Value) {
+    let errors: Vec<String> =
+        VALIDATOR.iter_errors(report).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+}
+
+/// Every object schema below `schema`, with where it stands.
+fn object_schemas<'a>(schema: &'a Value, at: &str, found: &mut Vec<(String, &'a Value)>) {
+    if schema.get("properties").is_some() {
+        found.push((at.to_owned(), schema));
+    }
+    match schema {
+        Value::Object(map) => {
+            map.iter().for_each(|(key, inner)| object_schemas(inner, &format!("{at}/{key}"), found));
+        }
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(n, inner)| object_schemas(inner, &format!("{at}/{n}"), found));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn reports_of_every_kind_of_snapshot_fit_the_schema() {
+    assert_valid(&value(&Snapshot::default(), &[]));
+    for (snapshot, findings) in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
+        assert_valid(&value(&snapshot, &findings));
+    }
+}
+
+#[test]
+fn odd_values_fit_the_schema_too() {
+    let (mut snapshot, mut findings) = fixture::exhausted();
+    snapshot.processes[1].exit_code = Some(9);
+    snapshot.processes[2].exit_code = Some(3 << 8);
+    snapshot.other_endpoints = Some(snapshot.endpoints[0].clone());
+    snapshot.window.end_reason = None;
+    snapshot.session.wall_clock_offset_ns = i64::MIN;
+    snapshot.requests.by_status.push((0, 1));
+    findings[3].evidence[0].value = f64::NAN;
+    findings[3].evidence[1].value = f64::INFINITY;
+    let report = value(&snapshot, &findings);
+    assert_valid(&report);
+    assert_eq!(report["processes"][1]["exit"], serde_json::json!({"status": null, "signal": 9}));
+    assert_eq!(report["processes"][2]["exit"], serde_json::json!({"status": 3, "signal": null}));
+    assert_eq!(report["endpoints"][5]["other"], true);
+    assert_eq!(report["findings"][0]["evidence"][0]["value"], Value::Null);
+}
+
+#[test]
+fn every_top_level_key_is_there_in_order_even_when_there_is_nothing_to_say() {
+    let text = String::from_utf8(render(&Snapshot::default(), &[]).unwrap()).unwrap();
+    let keys: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("  \"")?.split_once('"'))
+        .map(|(key, _)| key)
+        .collect();
+    assert_eq!(keys, TOP_LEVEL);
+    assert!(text.ends_with("}\n"));
+}
+
+#[test]
+fn a_report_without_any_one_key_is_rejected() {
+    let report = rich();
+    for key in TOP_LEVEL {
+        let mut mutated = report.clone();
+        mutated.as_object_mut().unwrap().remove(key).unwrap();
+        assert!(!VALIDATOR.is_valid(&mutated), "{key} is not required");
+    }
+    for pointer in ["/losses", "/requests/slowest/0", "/phases", "/slots/held", "/endpoints/0/phases"] {
+        let mut mutated = report.clone();
+        let object = mutated.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
+        let key = object.keys().next().unwrap().clone();
+        object.remove(&key);
+        assert!(!VALIDATOR.is_valid(&mutated), "{pointer}/{key} is not required");
+    }
+}
+
+#[test]
+fn a_report_with_a_wrong_type_or_an_unknown_key_is_rejected() {
+    let report = rich();
+    for (pointer, wrong) in [
+        ("/schema_version", Value::from("2.0")),
+        ("/window/length_ns", Value::from("30 s")),
+        ("/window/end_reason", Value::from("bored")),
+        ("/losses/complete", Value::from(1)),
+        ("/findings/0/answer", Value::from("perhaps")),
+        ("/requests/total/p99_ns", Value::from(1.5)),
+        ("/phases/cpu", Value::from(12)),
+        ("/phases/cpu/total_ns", Value::from(-1)),
+        ("/slots/heat_map/rows/0/busy_ns", Value::Null),
+        ("/gil", Value::Null),
+        ("/overhead", serde_json::json!({})),
+    ] {
+        let mut mutated = report.clone();
+        *mutated.pointer_mut(pointer).unwrap() = wrong;
+        assert!(!VALIDATOR.is_valid(&mutated), "{pointer}");
+    }
+    for pointer in
+        ["", "/tool", "/window", "/requests", "/phases/cpu", "/slots/list/0", "/processes/0/threads/0"]
+    {
+        let mut mutated = report.clone();
+        mutated.pointer_mut(pointer).unwrap().as_object_mut().unwrap().insert("extra".into(), Value::from(1));
+        assert!(!VALIDATOR.is_valid(&mutated), "{pointer}");
+    }
+}
+
+#[test]
+fn the_schema_is_a_valid_schema_that_requires_and_describes_every_key() {
+    assert!(jsonschema::meta::is_valid(&SCHEMA));
+    let mut found = Vec::new();
+    object_schemas(&SCHEMA, "", &mut found);
+    assert!(found.len() > 20);
+    for (at, schema) in found {
+        assert_eq!(schema["additionalProperties"], false, "{at}");
+        let properties = schema["properties"].as_object().unwrap();
+        let mut required: Vec<&str> =
+            schema["required"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect();
+        let mut keys: Vec<&str> = properties.keys().map(String::as_str).collect();
+        required.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(keys, required, "{at}");
+        for (key, property) in properties {
+            let text = property["description"].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{at}/{key} has no description");
+            assert!(
+                !key.ends_with("_ns") || text.contains("ns") || text.contains("nanoseconds"),
+                "{at}/{key}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_same_snapshot_gives_the_same_bytes() {
+    let render_once = || {
+        let (snapshot, findings) = fixture::exhausted();
+        render(&snapshot, &findings).unwrap()
+    };
+    assert_eq!(render_once(), render_once());
+}
+
+#[test]
+fn the_order_in_which_findings_and_endpoints_come_does_not_matter() {
+    let (mut snapshot, mut findings) = fixture::exhausted();
+    let before = render(&snapshot, &findings).unwrap();
+    findings.reverse();
+    snapshot.endpoints.reverse();
+    snapshot.requests.slowest.reverse();
+    snapshot.requests.by_status.reverse();
+    assert_eq!(render(&snapshot, &findings).unwrap(), before);
+}
+
+#[test]
+fn findings_come_present_first_and_worst_first() {
+    let report = rich();
+    let order: Vec<&str> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(order, ["slots-exhausted", "slow-clients", "backend-dominates", "cpu-bound"]);
+    assert_eq!(report["findings"][0]["cost_request_seconds"], 530.123_457);
+    assert_eq!(report["findings"][0]["evidence"][1]["value"], 0.333_333);
+    assert_eq!(report["findings"][2]["answer"], "undecided");
+    assert!(report["findings"][2]["reason"].as_str().unwrap().contains("50 are needed"));
+}
+
+#[test]
+fn every_phase_is_named_and_the_measured_ones_add_up() {
+    let report = rich();
+    let phases = report["phases"].as_object().unwrap();
+    assert_eq!(phases.len(), Phase::COUNT);
+    let mut sum_ns = 0;
+    for phase in Phase::ALL {
+        let row = &phases[phase.name()];
+        match row.get("not_measured") {
+            Some(reason) => assert!(!reason.as_str().unwrap().is_empty()),
+            None => sum_ns += row["total_ns"].as_u64().unwrap(),
+        }
+    }
+    assert_eq!(Value::from(sum_ns), report["requests"]["time_in_requests_ns"]);
+    assert!(phases["gil_wait"]["not_measured"].is_string());
+    assert_eq!(phases["sleep"]["total_ns"], 0, "measured and nothing is not the same as not measured");
+}
+
+#[test]
+fn a_phase_with_time_is_shown_whatever_was_said_of_it() {
+    let (mut snapshot, findings) = fixture::healthy();
+    snapshot.requests.phases.add(Phase::GilWait, 5);
+    assert_eq!(value(&snapshot, &findings)["phases"]["gil_wait"]["total_ns"], 5);
+}
+
+#[test]
+fn losses_make_the_report_incomplete() {
+    let (snapshot, findings) = fixture::lossy();
+    let report = value(&snapshot, &findings);
+    assert_eq!(report["losses"]["complete"], false);
+    assert_eq!(report["losses"]["kernel_lost"][0]["count"], 18_204);
+    assert_eq!(rich()["losses"]["complete"], true);
+}
+
+#[test]
+fn busy_and_idle_add_up_for_every_slot_and_for_all_kinds_of_holding() {
+    let report = rich();
+    for slot in report["slots"]["list"].as_array().unwrap() {
+        let number = |key: &str| slot[key].as_u64().unwrap();
+        assert_eq!(number("busy_ns") + number("idle_ns"), number("until_ns") - number("since_ns"));
+    }
+    let held = report["slots"]["held"].as_object().unwrap();
+    assert_eq!(held.len(), Holding::COUNT);
+    let sum: u64 = held.values().map(|held_ns| held_ns.as_u64().unwrap()).sum();
+    assert_eq!(Value::from(sum), report["slots"]["busy_ns"]);
+}
+
+#[test]
+fn ratios_are_rounded_and_never_minus_zero() {
+    assert_eq!(rounded(1.0 / 3.0), Some(0.333_333));
+    assert_eq!(rounded(2e12 + 0.4), Some(2e12));
+    assert_eq!(rounded(f64::NAN), None);
+    assert!(rounded(-1e-9).unwrap().is_sign_positive());
+    assert_eq!(ratio(1, 0), None);
+}
+
+#[test]
+fn a_line_of_ndjson_is_a_request_of_the_schema() {
+    let (snapshot, _) = fixture::exhausted();
+    let unmeasured = snapshot.not_measured.iter().map(|(phase, _)| *phase);
+    let mut sink = NdjsonSink::new(Vec::new(), unmeasured);
+    sink.push(&Entry::Process { tgid: 1, name: "passed over".to_owned() }).unwrap();
+    for request in &snapshot.requests.slowest {
+        sink.push(&Entry::Request(Box::new(request.clone()))).unwrap();
+    }
+    let text = String::from_utf8(sink.into_inner()).unwrap();
+    assert_eq!(text.lines().count(), snapshot.requests.slowest.len());
+
+    let mut schema = SCHEMA["$defs"]["request"].clone();
+    schema["$defs"] = SCHEMA["$defs"].clone();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    for (line, request) in text.lines().zip(&snapshot.requests.slowest) {
+        let value: Value = serde_json::from_str(line).unwrap();
+        assert!(validator.is_valid(&value), "{line}");
+        let phases = value["phases"].as_object().unwrap();
+        let sum_ns: u64 = phases.values().filter_map(Value::as_u64).sum();
+        assert_eq!(sum_ns, request.total_ns());
+        assert_eq!(phases["gil_wait"], Value::Null);
+        assert_eq!(phases["file_wait"], 0);
+    }
+}
+
+#[test]
+fn a_hostile_path_stays_on_its_line_and_keeps_its_value() {
+    let (mut snapshot, _) = fixture::exhausted();
+    let hostile = "/a\n{\"id\":1}\u{1b}[2J\u{9b}1m\u{202e}\u{2028}\"";
+    let mut request = snapshot.requests.slowest.remove(0);
+    request.path = hostile.to_owned();
+    let mut sink = NdjsonSink::new(Vec::new(), []);
+    sink.push(&Entry::Request(Box::new(request))).unwrap();
+    let text = String::from_utf8(sink.into_inner()).unwrap();
+    assert_eq!(text.matches('\n').count(), 1);
+    assert!(text.trim_end().chars().all(crate::report::escape::is_plain));
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["path"], hostile);
+}

@@ -1,0 +1,166 @@
+//! Numbers that every report derives in the same way, so that two formats never disagree.
+//!
+//! In: a [`Snapshot`] and findings. Out: ratios, orders, the cost of the profiler, what was not measured.
+
+use std::cmp::Reverse;
+
+use profiler_core::finding::{Answer, Finding};
+use profiler_core::model::request::Request;
+use profiler_core::model::{Endpoint, Snapshot};
+use profiler_core::phase::Phase;
+
+/// Why there is no account of the interpreter lock.
+pub(crate) const GIL_NOT_MEASURED: &str = "this version does not look into the interpreter";
+/// Why there is no account of dropped connections.
+pub(crate) const DROPS_NOT_MEASURED: &str = "this version does not trace dropped connections";
+/// Why there is no account of the profiler's cost.
+pub(crate) const OVERHEAD_NOT_MEASURED: &str = "the stream holds no account of the profiler's own cost";
+
+/// Nanoseconds in a second.
+const SECOND_NS: f64 = 1e9;
+
+/// `part ÷ whole`; `None` when there is no whole.
+#[expect(clippy::cast_precision_loss, reason = "53 bits are more than six digits need")]
+pub(crate) fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// `count` per second of `length_ns`; `None` when no time passed.
+pub(crate) fn per_second(count: u64, length_ns: u64) -> Option<f64> {
+    ratio(count, length_ns).map(|per_ns| per_ns * SECOND_NS)
+}
+
+/// Nanoseconds as seconds.
+#[expect(clippy::cast_precision_loss, reason = "53 bits of nanoseconds are a hundred days")]
+pub(crate) fn seconds(duration_ns: u64) -> f64 {
+    duration_ns as f64 / SECOND_NS
+}
+
+/// `part × whole ÷ of`, without overflow on the way; 0 when `of` is 0.
+pub(crate) fn scaled(part: u64, whole: u64, of: u64) -> u64 {
+    let product = u128::from(part) * u128::from(whole);
+    u64::try_from(product.checked_div(u128::from(of)).unwrap_or(0)).unwrap_or(u64::MAX)
+}
+
+/// Findings in the order of every report: present ones by cost, then undecided, then absent.
+pub(crate) fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
+    let mut ordered: Vec<&Finding> = findings.iter().collect();
+    ordered.sort_by_key(|finding| {
+        let group = match finding.answer {
+            Answer::Present => 0,
+            Answer::Undecided { .. } => 1,
+            Answer::Absent => 2,
+        };
+        (group, Reverse(finding.cost_ns), finding.id)
+    });
+    ordered
+}
+
+/// Endpoints by the time spent in them, longest first.
+pub(crate) fn endpoints_by_time(snapshot: &Snapshot) -> Vec<&Endpoint> {
+    let mut ordered: Vec<&Endpoint> = snapshot.endpoints.iter().collect();
+    ordered.sort_by_key(|e| (Reverse(e.phases.total_ns()), &e.method, &e.path_shape, e.status));
+    ordered
+}
+
+/// The slowest requests, slowest first.
+pub(crate) fn slowest(snapshot: &Snapshot) -> Vec<&Request> {
+    let mut ordered: Vec<&Request> = snapshot.requests.slowest.iter().collect();
+    ordered.sort_by_key(|request| (Reverse(request.total_ns()), request.id));
+    ordered
+}
+
+/// Why a phase was not measured. A phase that has time was measured, whatever else is said.
+pub(crate) fn not_measured(snapshot: &Snapshot, phase: Phase) -> Option<&str> {
+    if snapshot.requests.phases.get(phase) > 0 {
+        return None;
+    }
+    snapshot.not_measured.iter().find(|(other, _)| *other == phase).map(|(_, reason)| reason.as_str())
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// By itself, with this status.
+    Status(i64),
+    /// By this signal.
+    Signal(i64),
+}
+
+impl Exit {
+    /// From the kernel's exit code: the signal in the low 7 bits, the status above the eighth.
+    pub(crate) const fn from_kernel(code: i64) -> Self {
+        match code & 0x7f {
+            0 => Self::Status((code >> 8) & 0xff),
+            signal => Self::Signal(signal),
+        }
+    }
+}
+
+/// What the profiler cost over the whole window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Cost {
+    /// Run time of the kernel programs, scaled from the sampled part to the window; `None`: not sampled.
+    pub(crate) bpf_window_ns: Option<u64>,
+    /// CPU of the profiler and of its kernel programs.
+    pub(crate) total_ns: u64,
+    /// The same per completed request; `None`: there was none.
+    pub(crate) per_request_ns: Option<u64>,
+    /// The same as a share of the target's CPU; `None`: it used none.
+    pub(crate) share_of_target: Option<f64>,
+}
+
+/// The profiler's cost; `None` where the stream does not tell.
+pub(crate) fn cost(snapshot: &Snapshot) -> Option<Cost> {
+    let overhead = snapshot.overhead.as_ref()?;
+    let window_ns = snapshot.window.length_ns();
+    let sampled_ns = overhead.bpf_sampled_ns;
+    let bpf_window_ns = (sampled_ns > 0).then(|| scaled(overhead.bpf_run_ns, window_ns, sampled_ns));
+    let total_ns = overhead.profiler_cpu_ns.saturating_add(bpf_window_ns.unwrap_or(0));
+    Some(Cost {
+        bpf_window_ns,
+        total_ns,
+        per_request_ns: total_ns.checked_div(snapshot.requests.completed),
+        share_of_target: ratio(total_ns, overhead.target_cpu_ns),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use profiler_core::fact::Overhead;
+
+    #[test]
+    fn kernel_exit_codes_are_taken_apart() {
+        assert_eq!(Exit::from_kernel(0), Exit::Status(0));
+        assert_eq!(Exit::from_kernel(3 << 8), Exit::Status(3));
+        assert_eq!(Exit::from_kernel(9), Exit::Signal(9));
+        assert_eq!(Exit::from_kernel(0x80 | 11), Exit::Signal(11), "with a core dump");
+    }
+
+    #[test]
+    fn the_cost_of_the_sampled_part_is_scaled_to_the_window() {
+        let mut snapshot = Snapshot::default();
+        snapshot.window.end_ns = 30_000;
+        snapshot.requests.completed = 10;
+        snapshot.overhead = Some(Overhead {
+            profiler_cpu_ns: 400,
+            target_cpu_ns: 20_000,
+            bpf_run_ns: 20,
+            bpf_runs: 2,
+            bpf_sampled_ns: 1_000,
+        });
+        let cost = cost(&snapshot).unwrap();
+        assert_eq!(cost.bpf_window_ns, Some(600));
+        assert_eq!(cost.total_ns, 1_000);
+        assert_eq!(cost.per_request_ns, Some(100));
+        assert_eq!(cost.share_of_target, Some(0.05));
+    }
+
+    #[test]
+    fn a_product_beyond_64_bits_does_not_overflow() {
+        assert_eq!(scaled(u64::MAX, 4, 8), u64::MAX / 2);
+        assert_eq!(scaled(u64::MAX, 2, 1), u64::MAX);
+        assert_eq!(scaled(1, 1, 0), 0);
+    }
+}

@@ -1,0 +1,3 @@
+//! The report for people.
+//!
+//! In: a snapshot and its findings. Out: text.
