@@ -12,6 +12,7 @@ pub mod finding;
 pub mod model;
 pub mod order;
 pub mod phase;
+pub mod redact;
 pub mod server;
 pub mod stream;
 pub mod timeline;

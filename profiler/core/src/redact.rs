@@ -1,0 +1,120 @@
+//! Secrets never reach the disk: captured heads are overwritten in place before anything keeps or decodes them.
+//!
+//! In: raw records, as they come from the ring buffer. Out: the same records, same length. Of a captured head only
+//! this survives: a known method, the path without its query, the HTTP version, the status code, the line structure,
+//! and the headers that frame the message (`Content-Length`, `Transfer-Encoding`, `Connection`, `Expect`) as far as
+//! their values are digits or known tokens. Everything else becomes [`FILLER`]; what is not HTTP is overwritten whole.
+//! Of an absolute target (`http://user:pass@host/path`) everything before the path becomes filler, so the path starts
+//! at the first `/`.
+
+mod message;
+mod table;
+mod word;
+
+use profiler_common::record::KIND_HEAD;
+use profiler_common::record::head::{HeadRecord, INBOUND, OUTBOUND};
+use zerocopy::FromBytes;
+
+use message::Message;
+use table::{Key, Table};
+
+/// What overwritten bytes become: it fits in a target, a header name and a header value alike.
+pub const FILLER: u8 = b'x';
+
+/// Captures whose state is kept at once. One that is pushed out is overwritten whole from then on.
+pub const MAX_CAPTURES: usize = 32_768;
+
+/// What the redactor could not follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RedactCounts {
+    /// Records that continue a capture whose beginning was lost or pushed out: overwritten whole.
+    pub unknown_captures: u64,
+    /// Head records whose lengths contradict each other: overwritten whole.
+    pub malformed_heads: u64,
+}
+
+/// Overwrites secrets, following each capture across records.
+#[derive(Debug)]
+pub struct Redactor {
+    captures: Table<Capture>,
+    counts: RedactCounts,
+}
+
+/// Where a capture stands.
+#[derive(Clone, Copy, Debug)]
+struct Capture {
+    message: Message,
+    /// `HeadRecord::offset_bytes` that the next record must have; another one means that bytes were lost.
+    next_offset_bytes: u32,
+}
+
+impl Default for Redactor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Redactor {
+    /// A redactor that has seen nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_bound(MAX_CAPTURES)
+    }
+
+    fn with_bound(max_captures: usize) -> Self {
+        Self { captures: Table::new(max_captures), counts: RedactCounts::default() }
+    }
+
+    /// Overwrites what must not be kept of one raw record; records that are no heads are left alone.
+    pub fn redact(&mut self, record: &mut [u8]) {
+        if record.first_chunk::<2>().map(|kind| u16::from_ne_bytes(*kind)) != Some(KIND_HEAD) {
+            return;
+        }
+        let Ok((head, _)) = HeadRecord::read_from_prefix(record) else {
+            // Too short to hold captured bytes by rights; what follows the kind may be anything.
+            self.counts.malformed_heads = self.counts.malformed_heads.saturating_add(1);
+            record.get_mut(2..).unwrap_or_default().fill(0);
+            return;
+        };
+        let after = record.get_mut(size_of::<HeadRecord>()..).unwrap_or_default();
+        let captured = usize::try_from(head.captured_bytes).unwrap_or(usize::MAX);
+        let Some((bytes, slack)) = after.split_at_mut_checked(captured) else {
+            self.counts.malformed_heads = self.counts.malformed_heads.saturating_add(1);
+            after.fill(FILLER);
+            return;
+        };
+        // The reserved place may be larger than what was captured; nobody reads it, but the recorder would keep it.
+        slack.fill(0);
+        self.redact_captured(&head, bytes);
+    }
+
+    /// What could not be followed so far.
+    #[must_use]
+    pub const fn counts(&self) -> RedactCounts {
+        self.counts
+    }
+
+    fn redact_captured(&mut self, head: &HeadRecord, bytes: &mut [u8]) {
+        let key = Key { tgid: head.header.tgid, fd: head.fd, direction: head.direction };
+        let before = self.captures.remove(key);
+        let message = match (head.offset_bytes, head.direction, before) {
+            (0, INBOUND, _) => Some(Message::request()),
+            (0, OUTBOUND, _) => Some(Message::response()),
+            (offset, _, Some(capture)) if offset == capture.next_offset_bytes => Some(capture.message),
+            _ => None,
+        };
+        let Some(mut message) = message else {
+            self.counts.unknown_captures = self.counts.unknown_captures.saturating_add(1);
+            bytes.fill(FILLER);
+            return;
+        };
+        message.feed(bytes);
+        self.captures.insert(
+            key,
+            Capture { message, next_offset_bytes: head.offset_bytes.wrapping_add(head.captured_bytes) },
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

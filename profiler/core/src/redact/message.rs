@@ -1,0 +1,386 @@
+//! The state machine behind redaction: one byte in, one verdict out.
+//!
+//! In: the captured bytes of one direction of a connection, in any portions. Out: the same bytes with everything
+//! overwritten that is not on the list of `redact`. It reads no further than framing needs (RFC 9112) and in doubt
+//! overwrites the rest of the capture.
+
+use super::FILLER;
+use super::word::{
+    CONNECT, CONNECTION, CONTENT_LENGTH, EXPECT, HEADERS, List, METHODS, TRANSFER_ENCODING, UPGRADE, Word,
+};
+
+/// Longest `Content-Length` that is kept: beyond it, digits are no length.
+const MAX_LENGTH_DIGITS: u8 = 15;
+
+/// `HTTP/`, digit, `.`, digit.
+const VERSION: &[u8; 8] = b"HTTP/0.0";
+
+/// One direction of a connection within one capture.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Message {
+    is_request: bool,
+    state: State,
+    head: Head,
+}
+
+/// What the head says about what follows it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    status: u16,
+    length_bytes: Option<u64>,
+    /// The length of the body cannot be told: chunked, contradictory, or another protocol takes over.
+    is_unframed: bool,
+}
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Before the first byte of a start line.
+    Start,
+    Method(Word),
+    Target(Target),
+    /// Bytes of [`VERSION`] matched.
+    Version(u8),
+    /// After a request's version: only the end of the line may follow.
+    RequestLineEnd,
+    /// Digits of the status code.
+    Status(u8),
+    /// After the status code, up to the end of the line.
+    Reason,
+    /// At the first byte of a header line, or of the blank one.
+    LineStart,
+    /// After the blank line's CR.
+    BlankLine,
+    /// A header name that begins like a known one.
+    Name(Word),
+    UnknownName,
+    Length(Length),
+    Tokens(List, Option<Word>),
+    HiddenValue,
+    Body(u64),
+    /// To the end of the capture.
+    Opaque,
+}
+
+/// The parts of a request target.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    First,
+    /// `CONNECT host:port`.
+    ConnectAuthority,
+    Scheme,
+    /// Slashes after the scheme's colon.
+    Slashes(u8),
+    Authority,
+    Path,
+    /// Query or fragment.
+    Hidden,
+    /// `OPTIONS *`.
+    Star,
+}
+
+/// A `Content-Length` value.
+#[derive(Clone, Copy, Debug, Default)]
+struct Length {
+    digits: u8,
+    value: u64,
+    ended: bool,
+}
+
+/// What becomes of a byte.
+enum Verdict {
+    Keep,
+    /// Kept, and an element (start line, header name, token) begins here.
+    Begin,
+    Hide,
+    /// Hidden, with all of its element that is still at hand.
+    HideElement,
+    /// Kept, but the element before it is hidden.
+    HideBefore,
+}
+
+impl Message {
+    /// What a client sends.
+    pub(super) fn request() -> Self {
+        Self { is_request: true, state: State::Start, head: Head::default() }
+    }
+
+    /// What a server answers.
+    pub(super) fn response() -> Self {
+        Self { is_request: false, ..Self::request() }
+    }
+
+    /// Overwrites, in place, what must not be kept of the next bytes.
+    pub(super) fn feed(&mut self, bytes: &mut [u8]) {
+        // Where the current element begins; one that began in an earlier record can be hidden only from here on.
+        let mut mark = 0;
+        let mut index = 0;
+        while let Some(byte) = bytes.get(index).copied() {
+            if let Some(hidden) = self.skip(bytes.len().saturating_sub(index)) {
+                let end = index.saturating_add(hidden);
+                bytes.get_mut(index..end).unwrap_or_default().fill(FILLER);
+                index = end;
+                continue;
+            }
+            match self.step(byte) {
+                Verdict::Keep => {}
+                Verdict::Begin => mark = index,
+                Verdict::Hide => bytes.get_mut(index..=index).unwrap_or_default().fill(FILLER),
+                Verdict::HideElement => bytes.get_mut(mark..=index).unwrap_or_default().fill(FILLER),
+                Verdict::HideBefore => bytes.get_mut(mark..index).unwrap_or_default().fill(FILLER),
+            }
+            index = index.saturating_add(1);
+        }
+    }
+
+    /// How many of the next `available` bytes are to be hidden unread; at least one, if any.
+    fn skip(&mut self, available: usize) -> Option<usize> {
+        match self.state {
+            State::Opaque => Some(available),
+            State::Body(remaining) => {
+                let hidden = usize::try_from(remaining).unwrap_or(usize::MAX).min(available);
+                let remaining = remaining.saturating_sub(hidden as u64);
+                self.state = if remaining == 0 { State::Start } else { State::Body(remaining) };
+                Some(hidden)
+            }
+            _ => None,
+        }
+    }
+
+    fn step(&mut self, byte: u8) -> Verdict {
+        match self.state {
+            State::Start => self.start(byte),
+            State::Method(word) => self.method(word, byte),
+            State::Target(target) => self.target(target, byte),
+            State::Version(matched) => self.version(matched, byte),
+            State::RequestLineEnd => match byte {
+                b'\r' => Verdict::Keep,
+                b'\n' => self.go(State::LineStart, Verdict::Keep),
+                _ => self.not_http(),
+            },
+            State::Status(digits) => self.status(digits, byte),
+            State::LineStart => self.line_start(byte),
+            State::BlankLine => match byte {
+                b'\n' => self.end_of_head(),
+                _ => self.go(State::Opaque, Verdict::Hide),
+            },
+            State::Name(word) => self.name(word, byte),
+            State::UnknownName => match byte {
+                b':' => self.go(State::HiddenValue, Verdict::Keep),
+                _ => self.hidden_line(byte),
+            },
+            State::Length(length) => self.length(length, byte),
+            State::Tokens(list, word) => self.tokens(list, word, byte),
+            State::Reason | State::HiddenValue => self.hidden_line(byte),
+            State::Body(_) | State::Opaque => Verdict::Hide,
+        }
+    }
+
+    const fn go(&mut self, state: State, verdict: Verdict) -> Verdict {
+        self.state = state;
+        verdict
+    }
+
+    /// Nothing of this start line is kept, nor of anything after it.
+    const fn not_http(&mut self) -> Verdict {
+        self.go(State::Opaque, Verdict::HideElement)
+    }
+
+    /// A byte of a line of which nothing is kept but its end.
+    const fn hidden_line(&mut self, byte: u8) -> Verdict {
+        match byte {
+            b'\n' => self.go(State::LineStart, Verdict::Keep),
+            b'\r' => Verdict::Keep,
+            _ => Verdict::Hide,
+        }
+    }
+
+    fn start(&mut self, byte: u8) -> Verdict {
+        // Empty lines before a start line are allowed (RFC 9112, 2.2).
+        if matches!(byte, b'\r' | b'\n') {
+            return Verdict::Begin;
+        }
+        self.head = Head::default();
+        let word = Word::starting(byte);
+        if !self.is_request && byte == b'H' {
+            self.go(State::Version(1), Verdict::Begin)
+        } else if self.is_request && word.begins_one_of(METHODS) {
+            self.go(State::Method(word), Verdict::Begin)
+        } else {
+            self.go(State::Opaque, Verdict::Hide)
+        }
+    }
+
+    fn method(&mut self, mut word: Word, byte: u8) -> Verdict {
+        if byte == b' ' && word.is_one_of(METHODS) {
+            let is_connect = word.as_bytes() == CONNECT;
+            // What follows a CONNECT is a tunnel.
+            self.head.is_unframed = is_connect;
+            let target = if is_connect { Target::ConnectAuthority } else { Target::First };
+            return self.go(State::Target(target), Verdict::Keep);
+        }
+        if word.push(byte) && word.begins_one_of(METHODS) {
+            self.go(State::Method(word), Verdict::Keep)
+        } else {
+            self.not_http()
+        }
+    }
+
+    const fn target(&mut self, target: Target, byte: u8) -> Verdict {
+        let (next, verdict) = match (target, byte) {
+            (_, b'\r' | b'\n') | (Target::First, b' ') => return self.not_http(),
+            (_, b' ') => return self.go(State::Version(0), Verdict::Keep),
+            (Target::First, b'/') | (Target::Authority, b'/') => (Target::Path, Verdict::Keep),
+            (Target::First, b'*') => (Target::Star, Verdict::Keep),
+            (Target::First, b'A'..=b'Z' | b'a'..=b'z') => (Target::Scheme, Verdict::Hide),
+            (Target::First | Target::Star, _) => return self.not_http(),
+            (Target::Scheme, b':') => (Target::Slashes(0), Verdict::Hide),
+            (Target::Slashes(0), b'/') => (Target::Slashes(1), Verdict::Hide),
+            (Target::Slashes(1), b'/') => (Target::Authority, Verdict::Hide),
+            (Target::Path | Target::Authority, b'?' | b'#') => (Target::Hidden, Verdict::Keep),
+            (Target::Path, 0x21..=0x7e | 0x80..) => (Target::Path, Verdict::Keep),
+            // Neither a path nor absolute: nothing of it is kept.
+            (Target::Slashes(_), _) => (Target::Hidden, Verdict::Hide),
+            (same, _) => (same, Verdict::Hide),
+        };
+        self.go(State::Target(next), verdict)
+    }
+
+    fn version(&mut self, matched: u8, byte: u8) -> Verdict {
+        let Some(pattern) = VERSION.get(usize::from(matched)) else {
+            // A response: the space before the status code.
+            return if byte == b' ' { self.go(State::Status(0), Verdict::Keep) } else { self.not_http() };
+        };
+        let fits = if *pattern == b'0' { byte.is_ascii_digit() } else { byte == *pattern };
+        let matched = matched.saturating_add(1);
+        if !fits {
+            self.not_http()
+        } else if self.is_request && usize::from(matched) == VERSION.len() {
+            self.go(State::RequestLineEnd, Verdict::Keep)
+        } else {
+            self.go(State::Version(matched), Verdict::Keep)
+        }
+    }
+
+    fn status(&mut self, digits: u8, byte: u8) -> Verdict {
+        match (digits, byte) {
+            (0..=2, b'0'..=b'9') => {
+                let digit = u16::from(byte.wrapping_sub(b'0'));
+                self.head.status = self.head.status.saturating_mul(10).saturating_add(digit);
+                self.go(State::Status(digits.saturating_add(1)), Verdict::Keep)
+            }
+            (3, b' ') => self.go(State::Reason, Verdict::Keep),
+            (3, b'\r' | b'\n') => self.hidden_line(byte),
+            _ => self.not_http(),
+        }
+    }
+
+    fn line_start(&mut self, byte: u8) -> Verdict {
+        let word = Word::starting(byte.to_ascii_lowercase());
+        match byte {
+            b'\r' => self.go(State::BlankLine, Verdict::Keep),
+            b'\n' => self.end_of_head(),
+            b' ' | b'\t' => {
+                // A folded line continues a value that was taken for whole.
+                self.head.is_unframed = true;
+                self.go(State::HiddenValue, Verdict::Keep)
+            }
+            b':' => self.go(State::HiddenValue, Verdict::Keep),
+            _ if word.begins_one_of(HEADERS) => self.go(State::Name(word), Verdict::Begin),
+            _ => self.go(State::UnknownName, Verdict::Hide),
+        }
+    }
+
+    fn name(&mut self, mut word: Word, byte: u8) -> Verdict {
+        match byte {
+            b':' => {
+                let value = match word.as_bytes() {
+                    CONTENT_LENGTH => State::Length(Length::default()),
+                    TRANSFER_ENCODING => {
+                        self.head.is_unframed = true;
+                        State::Tokens(List::Codings, None)
+                    }
+                    CONNECTION => State::Tokens(List::Options, None),
+                    EXPECT => State::Tokens(List::Expectations, None),
+                    _ => return self.go(State::HiddenValue, Verdict::HideBefore),
+                };
+                self.go(value, Verdict::Keep)
+            }
+            b'\r' => self.go(State::UnknownName, Verdict::HideBefore),
+            b'\n' => self.go(State::LineStart, Verdict::HideBefore),
+            _ => {
+                if word.push(byte.to_ascii_lowercase()) && word.begins_one_of(HEADERS) {
+                    self.go(State::Name(word), Verdict::Keep)
+                } else {
+                    self.go(State::UnknownName, Verdict::HideElement)
+                }
+            }
+        }
+    }
+
+    fn length(&mut self, mut length: Length, byte: u8) -> Verdict {
+        match byte {
+            b'0'..=b'9' if !length.ended && length.digits < MAX_LENGTH_DIGITS => {
+                let begins = length.digits == 0;
+                let digit = u64::from(byte.wrapping_sub(b'0'));
+                length.value = length.value.saturating_mul(10).saturating_add(digit);
+                length.digits = length.digits.saturating_add(1);
+                self.go(State::Length(length), if begins { Verdict::Begin } else { Verdict::Keep })
+            }
+            b' ' | b'\t' => {
+                length.ended = length.digits > 0;
+                self.go(State::Length(length), Verdict::Keep)
+            }
+            b'\r' | b'\n' => {
+                if length.digits == 0 || self.head.length_bytes.is_some_and(|other| other != length.value) {
+                    self.head.is_unframed = true;
+                }
+                self.head.length_bytes = Some(length.value);
+                self.go(State::HiddenValue, Verdict::Keep);
+                self.hidden_line(byte)
+            }
+            _ => {
+                self.head.is_unframed = true;
+                // Before the first digit there is no element to hide.
+                let verdict = if length.digits == 0 { Verdict::Hide } else { Verdict::HideElement };
+                self.go(State::HiddenValue, verdict)
+            }
+        }
+    }
+
+    fn tokens(&mut self, list: List, word: Option<Word>, byte: u8) -> Verdict {
+        if matches!(byte, b' ' | b'\t' | b',' | b'\r' | b'\n') {
+            let known = word.is_none_or(|word| word.is_one_of(list.known()));
+            if word.is_some_and(|word| word.as_bytes() == UPGRADE) {
+                self.head.is_unframed = true;
+            }
+            self.state = match byte {
+                b'\n' => State::LineStart,
+                b'\r' => State::HiddenValue,
+                _ => State::Tokens(list, None),
+            };
+            return if known { Verdict::Keep } else { Verdict::HideBefore };
+        }
+        let begins = word.is_none();
+        let mut word = word.unwrap_or_default();
+        if word.push(byte.to_ascii_lowercase()) && word.begins_one_of(list.known()) {
+            self.go(State::Tokens(list, Some(word)), if begins { Verdict::Begin } else { Verdict::Keep })
+        } else {
+            self.go(State::HiddenValue, if begins { Verdict::Hide } else { Verdict::HideElement })
+        }
+    }
+
+    /// After the blank line: where the next start line is, if that can be told.
+    const fn end_of_head(&mut self) -> Verdict {
+        let has_no_body = matches!(self.head.status, 100 | 102..=199 | 204 | 304);
+        let state = match self.head.length_bytes {
+            _ if has_no_body && !self.is_request => State::Start,
+            _ if self.head.is_unframed => State::Opaque,
+            Some(0) => State::Start,
+            Some(length_bytes) => State::Body(length_bytes),
+            None if self.is_request => State::Start,
+            None => State::Opaque,
+        };
+        self.go(state, Verdict::Keep)
+    }
+}

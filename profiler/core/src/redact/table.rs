@@ -1,0 +1,84 @@
+//! A bounded table of captures that forgets those that were not touched for longest.
+//!
+//! In: keys and states. Out: the states again, unless the table was full. Two generations: when the young one is
+//! full it becomes the old one, and the old one is dropped; no order is kept, no list is walked.
+
+use std::collections::HashMap;
+
+/// Whose bytes: process, descriptor, `HeadRecord::direction`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) tgid: u32,
+    pub(super) fd: i32,
+    pub(super) direction: u32,
+}
+
+/// The table.
+#[derive(Debug)]
+pub(super) struct Table<V> {
+    young: HashMap<Key, V>,
+    old: HashMap<Key, V>,
+    max_generation: usize,
+}
+
+impl<V> Table<V> {
+    /// A table of at most `bound` entries (at least two).
+    pub(super) fn new(bound: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), max_generation: (bound / 2).max(1) }
+    }
+
+    /// Takes an entry out.
+    pub(super) fn remove(&mut self, key: Key) -> Option<V> {
+        // An older entry of the same key must not come back to life.
+        let old = self.old.remove(&key);
+        self.young.remove(&key).or(old)
+    }
+
+    /// Puts an entry in; it is the youngest.
+    pub(super) fn insert(&mut self, key: Key, value: V) {
+        if self.young.len() >= self.max_generation {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, value);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn key(fd: i32) -> Key {
+        Key { tgid: 1, fd, direction: 0 }
+    }
+
+    #[test]
+    fn the_bound_holds_and_the_youngest_stay() {
+        let mut table = Table::new(10);
+        for fd in 0..1000 {
+            table.insert(key(fd), fd);
+            assert!(table.len() <= 10);
+        }
+        for fd in 995..1000 {
+            assert_eq!(table.remove(key(fd)), Some(fd));
+        }
+        assert_eq!(table.remove(key(0)), None);
+    }
+
+    #[test]
+    fn an_entry_that_is_used_survives() {
+        let mut table = Table::new(10);
+        table.insert(key(-1), -1);
+        for fd in 0..100 {
+            table.insert(key(fd), fd);
+            let kept = table.remove(key(-1)).unwrap();
+            table.insert(key(-1), kept);
+        }
+        assert_eq!(table.remove(key(-1)), Some(-1));
+        assert_eq!(table.remove(key(-1)), None);
+    }
+}
