@@ -1,7 +1,30 @@
 //! Verdicts: pure rules over a snapshot, one file each.
 //!
-//! In: a [`Snapshot`](crate::model::Snapshot). Out: one [`Finding`] per rule, with one of three answers. A finding
-//! without evidence does not exist.
+//! In: a [`Snapshot`] and the [`Thresholds`]. Out: one [`Finding`] per rule, with one of three answers. A finding
+//! without evidence does not exist. To add one: its file with a `RULE`, its page under `docs/findings/`, its limits
+//! in the table of [`threshold`], its line in [`RULES`].
+
+mod back_end;
+pub mod basis;
+mod cpu_bound;
+mod cpu_throttled;
+mod healthy;
+mod idle_connections;
+mod short_behind_long;
+mod slots_exhausted;
+mod slow_clients;
+pub mod threshold;
+mod words;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod property;
+
+use crate::model::Snapshot;
+use crate::server;
+use basis::{Basis, NextStep, Outcome};
+pub use threshold::Thresholds;
 
 /// A rule's answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +68,132 @@ pub struct Finding {
     pub count: u64,
     /// Ids of exemplar requests.
     pub exemplars: Vec<u64>,
-    /// The setting to turn for this server, or the next step.
+    /// The setting to turn for this server, or the next step; empty where there is none.
     pub advice: String,
+}
+
+/// Longest sentence of a finding, its period included.
+pub const SENTENCE_MAX_CHARS: usize = 220;
+
+/// How a rule judges.
+#[derive(Clone, Copy, Debug)]
+pub enum Judge {
+    /// From the snapshot alone.
+    Measured(fn(&Basis<'_>) -> Outcome),
+    /// From what the other rules said.
+    Summary(fn(&Basis<'_>, &[Finding]) -> Outcome),
+}
+
+/// One rule: its names, its page, its judgement.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Stable id, lower case with hyphens.
+    pub id: &'static str,
+    /// A line for lists.
+    pub title: &'static str,
+    /// What cannot be said when it is undecided; follows "Cannot say whether ".
+    pub question: &'static str,
+    /// Its catalogue page, Markdown.
+    pub page: &'static str,
+    /// What to do where the server's kind (`server`) has no advice.
+    pub advice: &'static str,
+    /// Its judgement.
+    pub judge: Judge,
+}
+
+/// Every rule, in the order of the catalogue.
+pub const RULES: &[Rule] = &[
+    slots_exhausted::RULE,
+    slow_clients::RULE,
+    idle_connections::RULE,
+    back_end::RULE,
+    cpu_bound::RULE,
+    cpu_throttled::RULE,
+    short_behind_long::RULE,
+    healthy::RULE,
+];
+
+/// What every rule says: the present ones first, the costliest of them on top, then the undecided, then the absent.
+#[must_use]
+pub fn evaluate(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
+    let basis = Basis::new(snapshot, thresholds);
+    let mut findings = Vec::with_capacity(RULES.len());
+    for rule in RULES {
+        if let Judge::Measured(judge) = rule.judge {
+            findings.push(finding(rule, &basis, judge(&basis)));
+        }
+    }
+    let mut summaries = Vec::new();
+    for rule in RULES {
+        if let Judge::Summary(judge) = rule.judge {
+            summaries.push(finding(rule, &basis, judge(&basis, &findings)));
+        }
+    }
+    findings.append(&mut summaries);
+    // The sort is stable: equals stay in the order of the catalogue.
+    findings.sort_by_key(|finding| match finding.answer {
+        Answer::Present => (0, std::cmp::Reverse(finding.cost_ns)),
+        Answer::Undecided { .. } => (1, std::cmp::Reverse(0)),
+        Answer::Absent => (2, std::cmp::Reverse(0)),
+    });
+    findings
+}
+
+/// Turns a rule's outcome into a finding.
+fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
+    let count = basis.request_count();
+    let id = rule.id;
+    match outcome {
+        Ok(verdict) => {
+            let mut evidence = verdict.evidence;
+            let mut sentence = verdict.sentence;
+            if basis.snapshot.losses.any() {
+                let lost = basis.lost_ratio();
+                evidence.push(basis::explains("records_lost_ratio", lost));
+                let remark = loss_remark(lost);
+                // Where there is no room, the evidence and the top of the report say it.
+                if sentence.chars().count() + remark.chars().count() < SENTENCE_MAX_CHARS {
+                    sentence.push_str(&remark);
+                }
+            }
+            sentence.push('.');
+            let (answer, cost_ns, advice) = if verdict.present {
+                (Answer::Present, verdict.cost_ns, advice(rule, basis, verdict.next_step))
+            } else {
+                (Answer::Absent, 0, String::new())
+            };
+            Finding { id, answer, sentence, cost_ns, evidence, count, exemplars: verdict.exemplars, advice }
+        }
+        Err(undecided) => Finding {
+            id,
+            sentence: format!("Cannot say whether {}: {}.", rule.question, undecided.reason),
+            answer: Answer::Undecided { reason: undecided.reason },
+            cost_ns: 0,
+            evidence: undecided.evidence,
+            count,
+            exemplars: Vec::new(),
+            advice: undecided.next_step.to_owned(),
+        },
+    }
+}
+
+/// What a sentence says of losses that were too few to make its rule undecided: it is less certain.
+fn loss_remark(lost_ratio: f64) -> String {
+    if lost_ratio > 0.0 {
+        format!(" (with {} of the records lost)", words::percent(lost_ratio))
+    } else {
+        " (with an incomplete recording)".to_owned()
+    }
+}
+
+/// The step that the numbers themselves suggest, and the setting to turn for this server.
+fn advice(rule: &Rule, basis: &Basis<'_>, next_step: Option<NextStep>) -> String {
+    let server = &basis.snapshot.server;
+    let setting =
+        || server::kind_named(&server.name).advice(rule.id, server).unwrap_or_else(|| rule.advice.to_owned());
+    match next_step {
+        Some(NextStep::Before(step)) => format!("{step} {}", setting()),
+        Some(NextStep::Instead(step)) => step,
+        None => setting(),
+    }
 }

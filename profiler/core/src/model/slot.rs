@@ -80,7 +80,7 @@ impl Slot {
     /// Time held by anything.
     #[must_use]
     pub fn busy_ns(&self) -> u64 {
-        self.holding_ns.iter().sum()
+        self.holding_ns.iter().fold(0, |sum, held_ns| sum.saturating_add(*held_ns))
     }
 
     /// Time held by one kind.
@@ -118,13 +118,13 @@ impl Slots {
     /// Busy slot-time.
     #[must_use]
     pub fn busy_ns(&self) -> u64 {
-        self.observed.iter().map(Slot::busy_ns).sum()
+        self.observed.iter().fold(0, |sum, slot| sum.saturating_add(slot.busy_ns()))
     }
 
     /// Slot-time held by one kind.
     #[must_use]
     pub fn held_ns(&self, holding: Holding) -> u64 {
-        self.observed.iter().map(|slot| slot.held_ns(holding)).sum()
+        self.observed.iter().fold(0, |sum, slot| sum.saturating_add(slot.held_ns(holding)))
     }
 }
 

@@ -111,7 +111,7 @@ fn idle_connections(concurrency: Concurrency, server: &Server) -> String {
 }
 
 fn back_end(concurrency: Concurrency, threads: &str) -> String {
-    let cause = "The time is lost in the back end that the evidence names: speed up its answers, or ask it less often";
+    let cause = "The time is lost in a back end: speed up its answers, or ask it less often";
     match concurrency {
         Concurrency::Sync => format!(
             "{cause}. Until then --worker-class gthread with --threads lets other requests run while one waits."

@@ -1,0 +1,120 @@
+//! Finding `back-end`: most of service time is spent waiting for a back end.
+//!
+//! In: phases of requests and of endpoints. Out: a verdict whose cost is the time waited for sockets that are not
+//! the client's. Which back end it was is not in the snapshot.
+
+use super::basis::{Basis, Outcome, Verdict, decides, explains, served_ns};
+use super::words::{duration, name, percent, ratio, request_seconds};
+use super::{Judge, Rule};
+use crate::model::Endpoint;
+use crate::phase::Phase;
+
+/// The rule.
+pub(super) const RULE: Rule = Rule {
+    id: "back-end",
+    title: "most of service time is waiting for a back end",
+    question: "the back end takes most of service time",
+    page: include_str!("../../../../docs/findings/back-end.md"),
+    advice: "Look at the back end's own slow log, fetch less or in fewer round trips, or cache.",
+    judge: Judge::Measured(judge),
+};
+
+fn judge(basis: &Basis<'_>) -> Outcome {
+    basis.require_window()?;
+    basis.require_requests()?;
+    let limits = basis.thresholds;
+    let cost_ns = basis.phases().get(Phase::BackendWait);
+    let share = ratio(cost_ns, served_ns(basis.phases()));
+    let rate = basis.rate(cost_ns);
+    let evidence = vec![
+        decides("backend_wait_service_ratio", share, limits.backend_served_min_ratio),
+        decides("backend_wait_seconds_per_second", rate, limits.cost_min_rate),
+        explains("backend_wait_seconds", cost_ns as f64 / 1e9),
+    ];
+    let each = duration(cost_ns.checked_div(basis.request_count()).unwrap_or(0));
+    if share < limits.backend_served_min_ratio || rate < limits.cost_min_rate {
+        let sentence =
+            format!("Requests waited for a back end {} of service time, {each} each", percent(share));
+        return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    }
+    let mut sentence = format!(
+        "Requests spent {} of service time ({}, {each} each) waiting for a back end",
+        percent(share),
+        request_seconds(cost_ns),
+    );
+    let endpoints = &basis.snapshot.endpoints;
+    if let Some(worst) = endpoints.iter().max_by_key(|endpoint| endpoint.phases.get(Phase::BackendWait)) {
+        let of_it = ratio(worst.phases.get(Phase::BackendWait), cost_ns);
+        if of_it > 0.0 {
+            sentence.push_str(&format!(", {} of it in {}", percent(of_it), endpoint_name(worst)));
+        }
+    }
+    let exemplars = basis.exemplars(&[Phase::BackendWait]);
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
+}
+
+/// Method and path of an endpoint, bounded and harmless.
+pub(super) fn endpoint_name(endpoint: &Endpoint) -> String {
+    if endpoint.method.is_empty() {
+        return "requests without a readable head".to_owned();
+    }
+    format!("{} {}", name(&endpoint.method, 8), name(&endpoint.path_shape, 32))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::finding::fixture::{SECOND, Scene};
+    use crate::phase::Phase;
+
+    fn scene() -> Scene {
+        Scene::gunicorn("sync", 4, 10 * SECOND).requests(100).phase(Phase::Cpu, 2 * SECOND)
+    }
+
+    #[test]
+    fn a_dominating_back_end_is_present_and_its_endpoint_named() {
+        let finding = scene()
+            .phase(Phase::BackendWait, 8 * SECOND)
+            .endpoint("/report/:n", 50, &[(Phase::BackendWait, 6 * SECOND)])
+            .endpoint("/", 50, &[(Phase::BackendWait, 2 * SECOND)])
+            .judge("back-end");
+        finding.assert_present();
+        assert_eq!(finding.cost_ns, 8 * SECOND);
+        assert_eq!(
+            finding.sentence,
+            "Requests spent 80 % of service time (8 request-seconds, 80 ms each) waiting for a back end, \
+             75 % of it in GET /report/:n."
+        );
+    }
+
+    #[test]
+    fn waiting_for_a_slot_does_not_dilute_the_back_ends_share() {
+        scene()
+            .phase(Phase::BackendWait, 8 * SECOND)
+            .phase(Phase::AcceptQueue, 90 * SECOND)
+            .judge("back-end")
+            .assert_present();
+    }
+
+    #[test]
+    fn a_back_end_below_half_of_service_time_is_absent() {
+        scene().phase(Phase::BackendWait, SECOND).judge("back-end").assert_absent();
+    }
+
+    #[test]
+    fn a_dominating_back_end_that_costs_next_to_nothing_is_absent() {
+        Scene::gunicorn("sync", 4, 10 * SECOND)
+            .requests(100)
+            .phase(Phase::BackendWait, SECOND / 2)
+            .judge("back-end")
+            .assert_absent();
+    }
+
+    #[test]
+    fn too_few_requests_are_undecided() {
+        Scene::gunicorn("sync", 4, 10 * SECOND)
+            .requests(3)
+            .phase(Phase::BackendWait, 8 * SECOND)
+            .judge("back-end")
+            .assert_undecided("only 3 requests were seen and 10 are needed");
+    }
+}

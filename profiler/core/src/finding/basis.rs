@@ -1,0 +1,282 @@
+//! What every rule measures with: the snapshot, the limits, the sums derived from both, and the gates that make a
+//! rule say "undecided".
+//!
+//! In: `Snapshot`, `Thresholds`. Out: [`Basis`], [`Verdict`], [`Undecided`].
+
+use super::threshold::Thresholds;
+use super::words;
+use super::{Evidence, words::ratio};
+use crate::model::Snapshot;
+use crate::model::slot::Holding;
+use crate::phase::{Phase, Phases};
+
+/// Exemplars kept per finding.
+const EXEMPLARS: usize = 5;
+
+/// What a rule found, before it becomes a finding.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// Present, or absent.
+    pub present: bool,
+    /// One sentence without its period.
+    pub sentence: String,
+    /// Request time that it cost, in nanoseconds.
+    pub cost_ns: u64,
+    /// What it rests on; the value that decides carries its threshold.
+    pub evidence: Vec<Evidence>,
+    /// Exemplar requests.
+    pub exemplars: Vec<u64>,
+    /// A next step that only these numbers can tell.
+    pub next_step: Option<NextStep>,
+}
+
+/// How a step that the numbers suggest goes with the advice for the server.
+#[derive(Clone, Debug)]
+pub enum NextStep {
+    /// It comes first.
+    Before(String),
+    /// It takes its place: turning the usual setting would not help.
+    Instead(String),
+}
+
+/// Why a rule cannot say.
+#[derive(Clone, Debug, Default)]
+pub struct Undecided {
+    /// A clause that follows "undecided: ".
+    pub reason: String,
+    /// What would decide it.
+    pub next_step: &'static str,
+    /// What was measured all the same.
+    pub evidence: Vec<Evidence>,
+}
+
+/// A rule's outcome.
+pub type Outcome = Result<Verdict, Undecided>;
+
+/// The snapshot with its limits and the sums that several rules need.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis<'a> {
+    /// The window's aggregates.
+    pub snapshot: &'a Snapshot,
+    /// The limits in force.
+    pub thresholds: &'a Thresholds,
+}
+
+impl<'a> Basis<'a> {
+    /// Joins a snapshot and limits.
+    #[must_use]
+    pub const fn new(snapshot: &'a Snapshot, thresholds: &'a Thresholds) -> Self {
+        Self { snapshot, thresholds }
+    }
+
+    /// Length of the window, in nanoseconds.
+    #[must_use]
+    pub const fn window_ns(&self) -> u64 {
+        self.snapshot.window.length_ns()
+    }
+
+    /// Phases of all requests.
+    #[must_use]
+    pub const fn phases(&self) -> &'a Phases {
+        &self.snapshot.requests.phases
+    }
+
+    /// Requests that any verdict counts: those that ended and those still open.
+    #[must_use]
+    pub const fn request_count(&self) -> u64 {
+        self.snapshot.requests.completed.saturating_add(self.snapshot.requests.open)
+    }
+
+    /// Slot-time that exists: slots × window, in nanoseconds.
+    #[must_use]
+    pub fn capacity_ns(&self) -> u64 {
+        u64::from(self.snapshot.slots.count()).saturating_mul(self.window_ns())
+    }
+
+    /// Slot-time of one kind, in nanoseconds.
+    #[must_use]
+    pub fn held_ns(&self, holding: Holding) -> u64 {
+        self.snapshot.slots.held_ns(holding)
+    }
+
+    /// Busy slot-time, in nanoseconds.
+    #[must_use]
+    pub fn busy_ns(&self) -> u64 {
+        self.snapshot.slots.busy_ns()
+    }
+
+    /// Request-seconds for each second of the window.
+    #[must_use]
+    pub fn rate(&self, cost_ns: u64) -> f64 {
+        ratio(cost_ns, self.window_ns())
+    }
+
+    /// Requests whose time in `phases` was longest among the slowest, longest first.
+    #[must_use]
+    pub fn exemplars(&self, phases: &[Phase]) -> Vec<u64> {
+        let mut scored: Vec<(u64, u64)> = self
+            .snapshot
+            .requests
+            .slowest
+            .iter()
+            .map(|request| (sum(&request.phases, phases), request.id))
+            .filter(|(time_ns, _)| *time_ns > 0)
+            .collect();
+        scored.sort_by_key(|(time_ns, id)| (std::cmp::Reverse(*time_ns), *id));
+        scored.into_iter().take(EXEMPLARS).map(|(_, id)| id).collect()
+    }
+
+    /// Why a phase has no numbers in this run, if it has none.
+    #[must_use]
+    pub fn not_measured(&self, phase: Phase) -> Option<&'a str> {
+        self.snapshot.not_measured.iter().find(|(p, _)| *p == phase).map(|(_, reason)| reason.as_str())
+    }
+
+    /// The server and its kind of worker, such as "gunicorn sync"; empty if it was not recognised.
+    #[must_use]
+    pub fn server_label(&self) -> String {
+        let server = &self.snapshot.server;
+        if server.name.is_empty() || server.name == "unknown" {
+            return String::new();
+        }
+        let name = words::name(&server.name, 12);
+        if server.worker_class.is_empty() || server.worker_class == "unknown" {
+            return name;
+        }
+        format!("{name} {}", words::name(&server.worker_class, 10))
+    }
+
+    /// What a slot is on this server: "worker", "thread" or "slot"; with an s unless `count` is 1.
+    #[must_use]
+    pub fn slot_noun(&self, count: u64) -> &'static str {
+        match (self.snapshot.server.worker_class.as_str(), count) {
+            ("sync", 1) => "worker",
+            ("sync", _) => "workers",
+            ("gthread", 1) => "thread",
+            ("gthread", _) => "threads",
+            (_, 1) => "slot",
+            (_, _) => "slots",
+        }
+    }
+
+    /// The slots with the server's name, such as "gunicorn sync workers".
+    #[must_use]
+    pub fn slots_named(&self, count: u64) -> String {
+        format!("{} {}", self.server_label(), self.slot_noun(count)).trim_start().to_owned()
+    }
+
+    /// Records that were lost, as a share of all that were made; what is counted twice is counted once.
+    #[must_use]
+    pub fn lost_ratio(&self) -> f64 {
+        let losses = &self.snapshot.losses;
+        let total = |counts: &[(String, u64)]| counts.iter().fold(0u64, |sum, (_, n)| sum.saturating_add(*n));
+        let lost = total(&losses.kernel.lost)
+            .saturating_add(total(&losses.kernel.recursion_misses))
+            .saturating_add(losses.malformed)
+            .saturating_add(losses.late)
+            // A slice that the full ring refused is also a hole in its thread's sequence.
+            .max(losses.sequence_holes)
+            .saturating_add(losses.evicted);
+        let received = self.snapshot.conservation.received.max(self.snapshot.conservation.slices);
+        ratio(lost, lost.saturating_add(received))
+    }
+
+    /// Gate: the window is long enough and not too much was lost.
+    ///
+    /// # Errors
+    /// [`Undecided`], with what would decide it.
+    pub fn require_window(&self) -> Result<(), Undecided> {
+        let seconds = self.window_ns() as f64 / 1e9;
+        let needed = self.thresholds.window_min_seconds;
+        if seconds < needed {
+            return Err(Undecided {
+                reason: format!(
+                    "the window is {} long and {needed} s are needed",
+                    words::duration(self.window_ns())
+                ),
+                next_step: "Watch for longer.",
+                evidence: vec![Evidence { name: "window_seconds", value: seconds, threshold: Some(needed) }],
+            });
+        }
+        let lost = self.lost_ratio();
+        let allowed = self.thresholds.lost_max_ratio;
+        if lost > allowed {
+            return Err(Undecided {
+                reason: format!("{} of the records were lost", words::percent(lost)),
+                next_step: "See the losses of this report; watch again when the machine is less busy.",
+                evidence: vec![Evidence {
+                    name: "records_lost_ratio",
+                    value: lost,
+                    threshold: Some(allowed),
+                }],
+            });
+        }
+        Ok(())
+    }
+
+    /// Gate: enough requests were seen.
+    ///
+    /// # Errors
+    /// [`Undecided`], with what would decide it.
+    pub fn require_requests(&self) -> Result<(), Undecided> {
+        let seen = self.request_count();
+        let needed = self.thresholds.requests_min_count;
+        if seen as f64 >= needed {
+            return Ok(());
+        }
+        let seen_text = match seen {
+            0 => "no request was seen".to_owned(),
+            1 => "only 1 request was seen".to_owned(),
+            _ => format!("only {} requests were seen", words::count(seen)),
+        };
+        Err(Undecided {
+            reason: format!("{seen_text} and {needed} are needed"),
+            next_step: "Watch for longer, or while there is traffic.",
+            evidence: vec![Evidence { name: "requests_count", value: seen as f64, threshold: Some(needed) }],
+        })
+    }
+
+    /// Gate: slots are known.
+    ///
+    /// # Errors
+    /// [`Undecided`], with what would decide it.
+    pub fn require_slots(&self) -> Result<(), Undecided> {
+        if self.snapshot.slots.observed.is_empty() {
+            return Err(Undecided {
+                reason: "no worker or thread was seen to take a connection".to_owned(),
+                next_step: "Watch while there is traffic.",
+                evidence: Vec::new(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Sum of some phases, in nanoseconds.
+pub(super) fn sum(phases: &Phases, wanted: &[Phase]) -> u64 {
+    wanted.iter().fold(0, |total, phase| total.saturating_add(phases.get(*phase)))
+}
+
+/// Time a request waited to be taken: accept queue and pool.
+pub(super) fn waited_ns(phases: &Phases) -> u64 {
+    sum(phases, &WAITING)
+}
+
+/// The phases in which a request waits to be taken.
+pub(super) const WAITING: [Phase; 2] = [Phase::AcceptQueue, Phase::PoolWait];
+
+/// Time in which a request was served: everything but waiting to be taken, reading its head and the front end.
+pub(super) fn served_ns(phases: &Phases) -> u64 {
+    let before = [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait, Phase::ReadHead, Phase::FrontEnd];
+    phases.total_ns().saturating_sub(sum(phases, &before))
+}
+
+/// Evidence that decides.
+pub(super) const fn decides(name: &'static str, value: f64, threshold: f64) -> Evidence {
+    Evidence { name, value, threshold: Some(threshold) }
+}
+
+/// Evidence that explains.
+pub(super) const fn explains(name: &'static str, value: f64) -> Evidence {
+    Evidence { name, value, threshold: None }
+}

@@ -1,0 +1,130 @@
+//! Finding `cpu-throttled`: the cgroup's CPU quota stopped the server.
+//!
+//! In: first and last reading of the cgroup's `cpu.stat`, run-queue time of requests. Out: a verdict whose cost is
+//! the throttled time, at most the time requests waited for a core (a stopped thread is runnable).
+
+use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
+use super::words::{duration, percent, ratio, request_seconds};
+use super::{Judge, Rule};
+use crate::model::CgroupWindow;
+use crate::phase::Phase;
+
+/// The rule.
+pub(super) const RULE: Rule = Rule {
+    id: "cpu-throttled",
+    title: "the container's CPU quota stops the server",
+    question: "a CPU quota stopped the server",
+    page: include_str!("../../../../docs/findings/cpu-throttled.md"),
+    advice: "Raise the CPU limit of the container or cgroup (cpu.max), or run fewer workers and threads within it.",
+    judge: Judge::Measured(judge),
+};
+
+fn judge(basis: &Basis<'_>) -> Outcome {
+    basis.require_window()?;
+    let limits = basis.thresholds;
+    let cgroups = &basis.snapshot.cgroups;
+    // Groups may be nested, and a parent counts its children's throttling again: the worst alone is judged.
+    let Some(worst) = cgroups.iter().max_by_key(|cgroup| throttled_ns(cgroup)) else {
+        return Err(Undecided {
+            reason: "the CPU statistics of the server's cgroup could not be read".to_owned(),
+            next_step: "Look at cpu.stat (nr_throttled) of the container yourself.",
+            evidence: Vec::new(),
+        });
+    };
+    let throttled = throttled_ns(worst);
+    let periods = worst.last.throttled_periods.saturating_sub(worst.first.throttled_periods);
+    let share = ratio(throttled, basis.window_ns());
+    let run_queue = basis.phases().get(Phase::RunQueue);
+    let evidence = vec![
+        decides("throttled_window_ratio", share, limits.throttled_window_min_ratio),
+        explains("throttled_seconds", throttled as f64 / 1e9),
+        explains("throttled_periods_count", periods as f64),
+        explains("quota_cores", quota_cores(worst).unwrap_or(0.0)),
+        explains("run_queue_seconds", run_queue as f64 / 1e9),
+    ];
+    if throttled == 0 && worst.last.quota_us.is_none() {
+        let sentence = "No CPU quota of its own limits the server, and none stopped it".to_owned();
+        return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    }
+    if share < limits.throttled_window_min_ratio {
+        let sentence = format!(
+            "The CPU quota stopped the server for {}, {} of the window",
+            duration(throttled),
+            percent(share)
+        );
+        return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    }
+    basis.require_requests()?;
+    let cost_ns = throttled.min(run_queue);
+    let quota = match quota_cores(worst) {
+        Some(cores) => format!("CPU quota ({cores:.1} cores)"),
+        None => "CPU quota of a parent group".to_owned(),
+    };
+    let sentence = format!(
+        "The {quota} stopped the server {periods} times, {} in all, and requests waited up to {} because of it",
+        duration(throttled),
+        request_seconds(cost_ns),
+    );
+    let exemplars = basis.exemplars(&[Phase::RunQueue]);
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
+}
+
+/// Time throttled within the window, in nanoseconds.
+fn throttled_ns(cgroup: &CgroupWindow) -> u64 {
+    cgroup.last.throttled_ns.saturating_sub(cgroup.first.throttled_ns)
+}
+
+/// The quota in cores, where there is one.
+fn quota_cores(cgroup: &CgroupWindow) -> Option<f64> {
+    let quota_us = cgroup.last.quota_us.filter(|_| cgroup.last.period_us > 0)?;
+    Some(ratio(quota_us, cgroup.last.period_us))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::finding::fixture::{SECOND, Scene};
+    use crate::phase::Phase;
+
+    fn scene() -> Scene {
+        Scene::gunicorn("sync", 4, 10 * SECOND).requests(100).phase(Phase::Cpu, 5 * SECOND)
+    }
+
+    #[test]
+    fn throttling_is_present_and_costs_at_most_the_run_queue() {
+        let finding =
+            scene().phase(Phase::RunQueue, 3 * SECOND).throttled(5 * SECOND, 60).judge("cpu-throttled");
+        finding.assert_present();
+        assert_eq!(finding.cost_ns, 3 * SECOND);
+        assert_eq!(
+            finding.sentence,
+            "The CPU quota (0.5 cores) stopped the server 60 times, 5 s in all, \
+             and requests waited up to 3 request-seconds because of it."
+        );
+    }
+
+    #[test]
+    fn throttling_cost_is_the_throttled_time_where_the_run_queue_is_longer() {
+        let finding =
+            scene().phase(Phase::RunQueue, 9 * SECOND).throttled(2 * SECOND, 60).judge("cpu-throttled");
+        assert_eq!(finding.cost_ns, 2 * SECOND);
+    }
+
+    #[test]
+    fn a_quota_that_hardly_ever_bites_is_absent() {
+        scene().throttled(SECOND / 10, 2).judge("cpu-throttled").assert_absent();
+    }
+
+    #[test]
+    fn unread_cgroup_statistics_are_undecided() {
+        scene().judge("cpu-throttled").assert_undecided("could not be read");
+    }
+
+    #[test]
+    fn throttling_without_enough_requests_is_undecided() {
+        scene()
+            .requests(2)
+            .throttled(5 * SECOND, 60)
+            .judge("cpu-throttled")
+            .assert_undecided("only 2 requests");
+    }
+}

@@ -1,0 +1,150 @@
+//! Handmade snapshots for the tests of rules.
+//!
+//! In: a server and what happened. Out: a snapshot, and assertions on what a rule says of it.
+
+use super::{Answer, Finding, Thresholds, evaluate};
+use crate::fact::CgroupCpu;
+use crate::model::slot::{Holding, Slot};
+use crate::model::{CgroupWindow, Endpoint, Process, Snapshot, Thread};
+use crate::phase::{Phase, Phases};
+
+/// Nanoseconds.
+pub(super) const SECOND: u64 = 1_000_000_000;
+/// Nanoseconds.
+pub(super) const MILLISECOND: u64 = 1_000_000;
+
+/// A snapshot in the making.
+#[derive(Clone)]
+pub(super) struct Scene(pub(super) Snapshot);
+
+impl Scene {
+    pub(super) fn empty(window_ns: u64) -> Self {
+        let mut snapshot = Snapshot::default();
+        snapshot.window.start_ns = SECOND;
+        snapshot.window.end_ns = SECOND + window_ns;
+        snapshot.session.cpu_count = 2;
+        Self(snapshot)
+    }
+
+    pub(super) fn gunicorn(worker_class: &str, slots: u32, window_ns: u64) -> Self {
+        let mut scene = Self::empty(window_ns);
+        scene.0.server.name = "gunicorn".to_owned();
+        scene.0.server.worker_class = worker_class.to_owned();
+        scene.0.slots.configured = Some(slots);
+        scene.0.slots.observed = (0..slots)
+            .map(|id| Slot {
+                id,
+                since_ns: scene.0.window.start_ns,
+                until_ns: scene.0.window.end_ns,
+                ..Slot::default()
+            })
+            .collect();
+        scene
+    }
+
+    pub(super) fn requests(mut self, completed: u64) -> Self {
+        self.0.requests.completed = completed;
+        self
+    }
+
+    pub(super) fn phase(mut self, phase: Phase, duration_ns: u64) -> Self {
+        self.0.requests.phases.add(phase, duration_ns);
+        self
+    }
+
+    pub(super) fn service(mut self, duration_ns: u64) -> Self {
+        self.0.requests.service.record(duration_ns);
+        self
+    }
+
+    pub(super) fn exhausted(mut self, duration_ns: u64) -> Self {
+        self.0.slots.exhausted_ns = duration_ns;
+        self
+    }
+
+    pub(super) fn holding_request(self, duration_ns: u64) -> Self {
+        self.holding(Holding::Request, duration_ns)
+    }
+
+    pub(super) fn holding(mut self, holding: Holding, duration_ns: u64) -> Self {
+        self.0.slots.observed[0].holding_ns[holding as usize] += duration_ns;
+        self
+    }
+
+    pub(super) fn endpoint(mut self, path: &str, count: u64, phases: &[(Phase, u64)]) -> Self {
+        let mut endpoint =
+            Endpoint { method: "GET".to_owned(), path_shape: path.to_owned(), count, ..Endpoint::default() };
+        let mut sum = Phases::default();
+        for (phase, duration_ns) in phases {
+            sum.add(*phase, *duration_ns);
+        }
+        for _ in 0..count {
+            endpoint.service.record(super::basis::served_ns(&sum) / count);
+        }
+        endpoint.phases = sum;
+        self.0.endpoints.push(endpoint);
+        self
+    }
+
+    /// A process whose threads each served a request; the first has all the CPU time.
+    pub(super) fn process(mut self, threads: u32, cpu_ns: u64, run_queue_ns: u64) -> Self {
+        let mut process = Process { requests: u64::from(threads), ..Process::default() };
+        for tid in 0..threads {
+            process.threads.push(Thread { tid, requests: 1, ..Thread::default() });
+        }
+        process.threads[0].cpu_ns = cpu_ns;
+        process.threads[0].run_queue_ns = run_queue_ns;
+        self.0.processes.push(process);
+        self
+    }
+
+    pub(super) fn throttled(mut self, throttled_ns: u64, periods: u64) -> Self {
+        let first = CgroupCpu {
+            quota_us: Some(50_000),
+            period_us: 100_000,
+            throttled_periods: 7,
+            throttled_ns: 7,
+            ..CgroupCpu::default()
+        };
+        let last =
+            CgroupCpu { throttled_periods: 7 + periods, throttled_ns: 7 + throttled_ns, ..first.clone() };
+        self.0.cgroups.push(CgroupWindow { first, last });
+        self
+    }
+
+    pub(super) fn not_measured(mut self, phase: Phase) -> Self {
+        self.0.not_measured.push((phase, "not yet".to_owned()));
+        self
+    }
+
+    pub(super) fn lost(mut self, lost: u64, received: u64) -> Self {
+        self.0.losses.kernel.lost.push(("ring_full_slice".to_owned(), lost));
+        self.0.losses.sequence_holes = lost;
+        self.0.conservation.received = received;
+        self
+    }
+
+    pub(super) fn judge(self, id: &str) -> Finding {
+        let findings = evaluate(&self.0, &Thresholds::default());
+        findings.into_iter().find(|finding| finding.id == id).expect("every rule gives a finding")
+    }
+}
+
+impl Finding {
+    pub(super) fn assert_present(&self) {
+        assert_eq!(self.answer, Answer::Present, "{}", self.sentence);
+        assert!(!self.advice.is_empty());
+    }
+
+    pub(super) fn assert_absent(&self) {
+        assert_eq!(self.answer, Answer::Absent, "{}", self.sentence);
+        assert_eq!(self.cost_ns, 0);
+    }
+
+    pub(super) fn assert_undecided(&self, because: &str) {
+        match &self.answer {
+            Answer::Undecided { reason } => assert!(reason.contains(because), "{reason}"),
+            other => panic!("{other:?}: {}", self.sentence),
+        }
+    }
+}

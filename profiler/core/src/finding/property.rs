@@ -1,0 +1,205 @@
+//! What holds for every rule and every snapshot, and for the catalogue as a whole.
+//!
+//! In: arbitrary snapshots. Out: failures where a rule panics, speaks without evidence or at too great length.
+
+use super::fixture::{SECOND, Scene};
+use super::{Answer, Finding, RULES, SENTENCE_MAX_CHARS, Thresholds, evaluate};
+use crate::fact::CgroupCpu;
+use crate::model::slot::{Holding, Slot};
+use crate::model::{CgroupWindow, Endpoint, Process, Snapshot, Thread};
+use crate::phase::{Phase, Phases};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+/// A duration from nothing to the impossible, with the plausible most often.
+fn duration() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => 0..60 * SECOND, 1 => Just(0), 1 => any::<u64>()]
+}
+
+fn phases() -> impl Strategy<Value = Phases> {
+    proptest::collection::vec(duration(), Phase::COUNT).prop_map(|durations| {
+        let mut phases = Phases::default();
+        for (phase, duration_ns) in Phase::ALL.into_iter().zip(durations) {
+            phases.add(phase, duration_ns);
+        }
+        phases
+    })
+}
+
+fn slot() -> impl Strategy<Value = Slot> {
+    proptest::array::uniform7(duration())
+        .prop_map(|holding_ns: [u64; Holding::COUNT]| Slot { holding_ns, ..Slot::default() })
+}
+
+fn endpoint() -> impl Strategy<Value = Endpoint> {
+    ("[^.]{0,80}", 0..100u64, duration(), phases()).prop_map(|(path_shape, count, service, phases)| {
+        let mut endpoint =
+            Endpoint { method: "DELETE".to_owned(), path_shape, count, phases, ..Endpoint::default() };
+        endpoint.service.record(service);
+        endpoint
+    })
+}
+
+fn process() -> impl Strategy<Value = Process> {
+    proptest::collection::vec((duration(), duration()), 0..4).prop_map(|threads| Process {
+        requests: threads.len() as u64,
+        threads: threads
+            .into_iter()
+            .map(|(cpu_ns, run_queue_ns)| Thread { cpu_ns, run_queue_ns, requests: 1, ..Thread::default() })
+            .collect(),
+        ..Process::default()
+    })
+}
+
+fn cgroup() -> impl Strategy<Value = CgroupWindow> {
+    (duration(), duration(), any::<u64>(), proptest::option::of(any::<u64>())).prop_map(
+        |(first, last, periods, quota_us)| CgroupWindow {
+            first: CgroupCpu { throttled_ns: first, ..CgroupCpu::default() },
+            last: CgroupCpu {
+                throttled_ns: last,
+                throttled_periods: periods,
+                quota_us,
+                period_us: 100_000,
+                ..CgroupCpu::default()
+            },
+        },
+    )
+}
+
+prop_compose! {
+    fn snapshot()(
+        window_ns in prop_oneof![3 => SECOND..120 * SECOND, 1 => Just(0), 1 => Just(u64::MAX - SECOND)],
+        completed in prop_oneof![3 => 0..100_000u64, 1 => any::<u64>()],
+        exhausted_ns in duration(),
+        phases in phases(),
+        slots in proptest::collection::vec(slot(), 0..5),
+        endpoints in proptest::collection::vec(endpoint(), 0..5),
+        processes in proptest::collection::vec(process(), 0..4),
+        cgroups in proptest::collection::vec(cgroup(), 0..3),
+        service in duration(),
+        configured in proptest::option::of(any::<u32>()),
+        worker_class in prop_oneof!["sync", "gthread", "[^.]{0,40}"],
+        server in prop_oneof![Just("gunicorn".to_owned()), Just(String::new()), "[^.]{0,40}"],
+        not_measured in proptest::sample::subsequence(Phase::ALL.to_vec(), 0..4),
+        lost in proptest::option::of((0..1000u64, 0..100_000u64)),
+        cpu_count in any::<u32>(),
+    ) -> Snapshot {
+        let mut scene = Scene::empty(window_ns).requests(completed).service(service).exhausted(exhausted_ns);
+        if let Some((lost, received)) = lost {
+            scene = scene.lost(lost, received);
+        }
+        for phase in not_measured {
+            scene = scene.not_measured(phase);
+        }
+        let mut snapshot = scene.0;
+        snapshot.requests.phases = phases;
+        snapshot.slots.observed = slots;
+        snapshot.slots.configured = configured;
+        snapshot.endpoints = endpoints;
+        snapshot.processes = processes;
+        snapshot.cgroups = cgroups;
+        snapshot.server.worker_class = worker_class;
+        snapshot.server.name = server;
+        snapshot.session.cpu_count = cpu_count;
+        snapshot
+    }
+}
+
+fn rank(finding: &Finding) -> u8 {
+    match finding.answer {
+        Answer::Present => 0,
+        Answer::Undecided { .. } => 1,
+        Answer::Absent => 2,
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_rule_answers_every_snapshot_in_one_short_sentence_with_evidence(snapshot in snapshot()) {
+        let findings = evaluate(&snapshot, &Thresholds::default());
+        prop_assert_eq!(findings.len(), RULES.len());
+        for finding in &findings {
+            let text = &finding.sentence;
+            prop_assert!(text.chars().count() <= SENTENCE_MAX_CHARS, "{} characters: {}", text.chars().count(), text);
+            prop_assert!(text.ends_with('.') && !text.contains(". "), "{}", text);
+            prop_assert!(!text.chars().any(char::is_control), "{:?}", text);
+            prop_assert!(finding.evidence.iter().all(|e| e.value.is_finite()), "{:?}", finding);
+            match &finding.answer {
+                Answer::Present => {
+                    prop_assert!(finding.evidence.iter().any(|e| e.threshold.is_some_and(|t| e.value >= t)));
+                    prop_assert!(!finding.advice.is_empty());
+                }
+                Answer::Undecided { reason } => prop_assert!(!reason.is_empty() && !reason.ends_with('.')),
+                Answer::Absent => prop_assert_eq!(finding.cost_ns, 0),
+            }
+        }
+        for pair in findings.windows(2) {
+            prop_assert!(rank(&pair[0]) <= rank(&pair[1]));
+            if rank(&pair[1]) == 0 {
+                prop_assert!(pair[0].cost_ns >= pair[1].cost_ns);
+            }
+        }
+    }
+}
+
+#[test]
+fn ids_are_unique_and_lower_case_with_hyphens() {
+    let ids: BTreeSet<_> = RULES.iter().map(|rule| rule.id).collect();
+    assert_eq!(ids.len(), RULES.len());
+    for id in ids {
+        assert!(id.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{id}");
+        assert!(!id.starts_with('-') && !id.ends_with('-'), "{id}");
+    }
+}
+
+#[test]
+fn every_rule_has_a_page_under_its_id_with_all_sections() {
+    for rule in RULES {
+        assert!(rule.page.starts_with(&format!("# {}\n", rule.id)), "{}", rule.id);
+        for section in [
+            "## What it means",
+            "## How it is measured",
+            "## Thresholds",
+            "## What to do",
+            "## What it does not say",
+            "## Example",
+        ] {
+            assert!(rule.page.contains(section), "{}: {section}", rule.id);
+        }
+    }
+}
+
+#[test]
+fn every_page_states_the_thresholds_of_its_rule_as_they_are() {
+    for rule in RULES {
+        for threshold in Thresholds::default().table() {
+            let stated = format!("| `{}` | {} |", threshold.name, threshold.unit.show(threshold.value));
+            assert_eq!(rule.page.contains(&stated), threshold.serves(rule.id), "{}: {stated}", rule.id);
+        }
+    }
+}
+
+#[test]
+fn every_rule_is_in_the_index() {
+    let index = include_str!("../../../../docs/findings/README.md");
+    for rule in RULES {
+        assert!(index.contains(&format!("[`{0}`]({0}.md)", rule.id)), "{}", rule.id);
+    }
+}
+
+#[test]
+fn thresholds_name_only_rules_that_exist() {
+    for threshold in Thresholds::default().table() {
+        for id in threshold.rules {
+            assert!(RULES.iter().any(|rule| rule.id == *id), "{id}");
+        }
+    }
+}
+
+#[test]
+fn pages_and_advice_end_as_sentences() {
+    for rule in RULES {
+        assert!(rule.advice.ends_with('.'), "{}", rule.id);
+        assert!(rule.page.ends_with('\n'), "{}", rule.id);
+    }
+}

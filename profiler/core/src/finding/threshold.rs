@@ -1,0 +1,171 @@
+//! The one table of limits that verdicts rest on: name, unit, value, which rules use it, and why.
+//!
+//! In: nothing. Out: [`Thresholds`] for the rules and [`Threshold`] rows for `wsgi-trace explain`. No rule holds a
+//! limit of its own.
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A share, 0 to 1; printed in per cent.
+    Ratio,
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Requests.
+    Requests,
+    /// How many times larger one value is than another.
+    Times,
+    /// Request-seconds for each second of the window: how many requests, on average, were in it at any moment.
+    RequestSecondsPerSecond,
+}
+
+impl Unit {
+    /// A value in this unit, for people.
+    #[must_use]
+    pub fn show(self, value: f64) -> String {
+        match self {
+            Self::Ratio => format!("{} %", trimmed(value * 100.0)),
+            Self::Seconds => format!("{} s", trimmed(value)),
+            Self::Milliseconds => format!("{} ms", trimmed(value)),
+            Self::Requests => format!("{} requests", trimmed(value)),
+            Self::Times => format!("{} times", trimmed(value)),
+            Self::RequestSecondsPerSecond => format!("{} request-seconds per second", trimmed(value)),
+        }
+    }
+}
+
+/// A number without needless digits.
+fn trimmed(value: f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Threshold {
+    /// Name, as in the catalogue.
+    pub name: &'static str,
+    /// What it counts.
+    pub unit: Unit,
+    /// Its value.
+    pub value: f64,
+    /// Ids of the rules that use it; empty: every rule.
+    pub rules: &'static [&'static str],
+    /// Why this value.
+    pub why: &'static str,
+}
+
+impl Threshold {
+    /// Whether the rule with this id uses it.
+    #[must_use]
+    pub fn serves(&self, id: &str) -> bool {
+        self.rules.is_empty() || self.rules.contains(&id)
+    }
+}
+
+macro_rules! thresholds {
+    ($($name:ident: $unit:ident = $value:literal, $rules:expr, $why:literal;)*) => {
+        /// The limits in force; `default()` is the documented table.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Thresholds {
+            $(#[doc = $why] pub $name: f64,)*
+        }
+
+        impl Default for Thresholds {
+            fn default() -> Self {
+                Self { $($name: $value,)* }
+            }
+        }
+
+        impl Thresholds {
+            /// Every limit with its value, in the order of the table.
+            #[must_use]
+            pub fn table(&self) -> Vec<Threshold> {
+                vec![$(Threshold {
+                    name: stringify!($name),
+                    unit: Unit::$unit,
+                    value: self.$name,
+                    rules: $rules,
+                    why: $why,
+                },)*]
+            }
+        }
+    };
+}
+
+/// Rules that judge slot-time held by something that is not work.
+const HELD: &[&str] = &["slow-clients", "idle-connections"];
+/// Rules that cannot speak without requests.
+const NEED_REQUESTS: &[&str] =
+    &["slots-exhausted", "back-end", "cpu-bound", "cpu-throttled", "short-behind-long", "healthy"];
+/// Rules whose cost must be worth a person's time.
+const COSTLY: &[&str] = &["slow-clients", "idle-connections", "back-end"];
+
+thresholds! {
+    window_min_seconds: Seconds = 1.0, &[],
+        "Shorter windows show a burst or a lull, not the server.";
+    lost_max_ratio: Ratio = 0.05, &[],
+        "Beyond this share of lost records the lost part can turn a verdict around; below it, the share is said.";
+    requests_min_count: Requests = 10.0, NEED_REQUESTS,
+        "With fewer requests, a single unusual one decides.";
+    cost_min_rate: RequestSecondsPerSecond = 0.1, COSTLY,
+        "Less than a tenth of a request (or slot) at any moment, on average: there is little to win.";
+    held_of_busy_min_ratio: Ratio = 0.10, HELD,
+        "A tenth of the time in which workers were busy is more than chance and network round trips explain.";
+    held_of_capacity_min_ratio: Ratio = 0.01, HELD,
+        "Less than a hundredth of all slots is not missed by anybody.";
+    exhausted_window_min_ratio: Ratio = 0.10, &["slots-exhausted"],
+        "Short moments with every slot busy are normal; a tenth of the window is not.";
+    waited_request_min_ratio: Ratio = 0.05, &["slots-exhausted"],
+        "Busy slots do no harm unless requests waited; a twentieth of their time is felt.";
+    backend_served_min_ratio: Ratio = 0.50, &["back-end"],
+        "From one half on, no change inside the server can win as much as a faster back end.";
+    cpu_served_min_ratio: Ratio = 0.50, &["cpu-bound"],
+        "From one half on, CPU time (and the wait for it) is the largest part of service time.";
+    cpu_pressure_min_ratio: Ratio = 0.50, &["cpu-bound"],
+        "A worker that runs for half of the time doubles the time a random arrival takes; below it, being made of CPU time is no problem.";
+    cpu_slow_request_min_seconds: Seconds = 1.0, &["cpu-bound"],
+        "A person notices a request of a second even on an idle server.";
+    run_queue_of_cpu_min_ratio: Ratio = 0.30, &["cpu-bound"],
+        "When almost a third of the time in which Python wanted to run was spent waiting for a core, cores are short.";
+    throttled_window_min_ratio: Ratio = 0.02, &["cpu-throttled"],
+        "Two hundredths of the window stopped by the quota are already visible in the slowest requests.";
+    wait_of_service_min_times: Times = 3.0, &["short-behind-long"],
+        "A request that waits three times longer than it works is slow because of others.";
+    wait_mean_min_milliseconds: Milliseconds = 10.0, &["short-behind-long"],
+        "Shorter waits are not noticed by anybody.";
+    long_of_short_min_times: Times = 10.0, &["short-behind-long"],
+        "Requests of similar length queue fairly; a tenfold difference is what makes the short ones suffer.";
+    long_served_min_ratio: Ratio = 0.30, &["short-behind-long"],
+        "The long requests must hold a considerable part of the served time to be what others wait for.";
+    endpoint_min_count: Requests = 5.0, &["short-behind-long"],
+        "An endpoint with fewer requests has no typical wait.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_threshold_is_positive_and_explained_and_named_once() {
+        let table = Thresholds::default().table();
+        let names: BTreeSet<_> = table.iter().map(|row| row.name).collect();
+        assert_eq!(names.len(), table.len());
+        for row in table {
+            assert!(row.value > 0.0, "{}", row.name);
+            assert!(row.why.ends_with('.'), "{}", row.name);
+            assert!(row.unit != Unit::Ratio || row.value < 1.0, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn values_are_shown_in_their_unit_without_needless_digits() {
+        assert_eq!(Unit::Ratio.show(0.05), "5 %");
+        assert_eq!(Unit::Ratio.show(0.125), "12.5 %");
+        assert_eq!(Unit::Seconds.show(1.0), "1 s");
+        assert_eq!(Unit::Milliseconds.show(10.0), "10 ms");
+        assert_eq!(Unit::RequestSecondsPerSecond.show(0.1), "0.1 request-seconds per second");
+    }
+}
