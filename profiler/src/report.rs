@@ -12,3 +12,4 @@ pub mod text;
 
 #[cfg(test)]
 mod fixture;
+pub mod timeline;

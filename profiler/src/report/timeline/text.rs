@@ -46,7 +46,10 @@ mod tests {
 
     #[test]
     fn controls_and_turns_of_direction_are_replaced() {
-        assert_eq!(bounded("a\0b\n\u{1b}[31m\u{202e}c\u{2028}"), "a\u{fffd}b\u{fffd}\u{fffd}[31m\u{fffd}c\u{fffd}");
+        assert_eq!(
+            bounded("a\0b\n\u{1b}[31m\u{202e}c\u{2028}"),
+            "a\u{fffd}b\u{fffd}\u{fffd}[31m\u{fffd}c\u{fffd}"
+        );
     }
 
     proptest! {
