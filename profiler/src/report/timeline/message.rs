@@ -164,10 +164,11 @@ pub(super) struct CounterDescriptor {
     pub(super) unit_name: Option<String>,
 }
 
-/// A begin, an end, an instant or a counter's value on a track.
+/// A begin, an end, an instant or a counter's value on a track. Its repeated numbers are not packed: the format is
+/// proto2, and Perfetto's reader takes a packed list for one strange number.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct TrackEvent {
-    #[prost(uint64, repeated, tag = "3")]
+    #[prost(uint64, repeated, packed = "false", tag = "3")]
     pub(super) category_iids: Vec<u64>,
     #[prost(message, repeated, tag = "4")]
     pub(super) debug_annotations: Vec<DebugAnnotation>,
@@ -211,4 +212,25 @@ pub(super) enum Value {
     Int(i64),
     #[prost(string, tag = "6")]
     Text(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn repeated_numbers_are_not_packed() {
+        let event = TrackEvent {
+            category_iids: vec![5],
+            flow_ids: vec![6],
+            terminating_flow_ids: vec![7],
+            ..TrackEvent::default()
+        };
+        let mut expected = vec![3 << 3, 5];
+        expected.extend([0xf9, 0x02, 6, 0, 0, 0, 0, 0, 0, 0]);
+        expected.extend([0x81, 0x03, 7, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(event.encode_to_vec(), expected);
+    }
 }
