@@ -9,7 +9,7 @@ pub mod ndjson;
 pub mod output;
 mod summary;
 pub mod text;
+pub mod timeline;
 
 #[cfg(test)]
 mod fixture;
-pub mod timeline;

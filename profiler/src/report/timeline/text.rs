@@ -2,6 +2,8 @@
 //!
 //! In: names of processes and threads, methods and paths: hostile. Out: valid, bounded text on one line.
 
+use crate::report::escape::is_plain;
+
 /// Longest name in characters, without the mark of a cut.
 pub(super) const NAME_CHARACTERS: usize = 200;
 
@@ -17,14 +19,7 @@ pub(super) fn bounded(text: &str) -> String {
 }
 
 fn shown(character: char) -> char {
-    let turns_direction =
-        matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let breaks_line = matches!(character, '\u{2028}' | '\u{2029}');
-    if character.is_control() || turns_direction || breaks_line {
-        char::REPLACEMENT_CHARACTER
-    } else {
-        character
-    }
+    if is_plain(character) { character } else { char::REPLACEMENT_CHARACTER }
 }
 
 #[cfg(test)]
