@@ -253,6 +253,23 @@ fn requests_that_overlap_on_a_slot_get_tracks_of_the_same_name_side_by_side() {
 }
 
 #[test]
+fn where_no_lane_is_left_a_request_becomes_a_point_with_all_its_values() {
+    let entries: Vec<Entry> = (0..=u64::from(track::MAX_LANES))
+        .map(|id| Entry::Request(Box::new(request(id, 1_000, 2_000))))
+        .collect();
+    let (trace, counts) = written(&entries);
+    assert_well_formed(&trace);
+    let points: Vec<TrackEvent> = events(&trace)
+        .into_iter()
+        .map(|(_, event)| event)
+        .filter(|event| event.event_type == Some(EventType::Instant as i32))
+        .collect();
+    assert_eq!(points.len() as u64, counts.without_length);
+    let last = Some(&Value::Uint(u64::from(track::MAX_LANES)));
+    assert!(points.iter().any(|point| value_of(&trace, &point.debug_annotations, "id") == last));
+}
+
+#[test]
 fn phases_and_values_travel_with_the_request_and_add_up() {
     let (trace, _) = written(&[Entry::Request(Box::new(request(7, 1_000, 2_000)))]);
     let (_, span) = events(&trace).into_iter().next().expect("a span");
