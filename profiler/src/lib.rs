@@ -2,5 +2,6 @@
 //!
 //! In: a running server, or a recording of one. Out: reports. Everything between is `profiler_core`.
 
+pub mod command;
 pub mod output_file;
 pub mod report;
