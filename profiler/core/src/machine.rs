@@ -1,0 +1,17 @@
+//! The machines: from ordered events to requests, slots and totals.
+//!
+//! In: ordered [`Event`](crate::event::Event)s, passed down by the pipeline. Out: transitions for the machines after
+//! them, timeline entries, and the parts of the snapshot. They form a DAG: threads and descriptors first; then
+//! connections (with their HTTP framing); then requests, which join the two; then slots and the summary. Time comes
+//! only from events. What should be impossible is counted by name, never guessed around.
+
+pub mod classify;
+pub mod connection;
+pub mod descriptor;
+pub mod endpoint;
+pub mod http1;
+pub mod process;
+pub mod request;
+pub mod slot;
+pub mod summary;
+pub mod thread;

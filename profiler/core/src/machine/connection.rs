@@ -1,0 +1,107 @@
+//! Client connections: who accepted them, what goes through them, which requests are on them.
+//!
+//! In: accepts, seeds, closes. Out: [`Connection`]s by number, in a bounded table.
+
+use std::collections::VecDeque;
+
+use crate::event::{Connection as Opened, Tid};
+use crate::machine::http1::{Inbound, Outbound};
+use crate::machine::request::Active;
+
+/// Connections followed at once; one more is counted and not followed.
+const MAX_CONNECTIONS: usize = 65_536;
+
+/// One client connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Dense number, in the order in which connections were first seen.
+    pub id: u64,
+    /// Process.
+    pub tgid: Tid,
+    /// Descriptor there.
+    pub fd: i32,
+    /// When accept returned it; `None`: before we attached.
+    pub accepted_ns: Option<u64>,
+    /// Exit of the last read that moved bytes.
+    pub last_read_ns: u64,
+    /// Framing of what the client sends.
+    pub inbound: Inbound,
+    /// Framing of what it gets.
+    pub outbound: Outbound,
+    /// Requests begun and not finished, oldest first.
+    pub requests: VecDeque<Active>,
+    /// Requests begun so far.
+    pub begun: u32,
+    /// Requests finished so far.
+    pub finished: u32,
+    /// The server has ended its direction.
+    pub shut: bool,
+}
+
+/// All open client connections.
+#[derive(Debug, Default)]
+pub struct Connections {
+    table: Vec<Option<Connection>>,
+    free: Vec<u32>,
+    /// Connections seen so far.
+    pub seen: u64,
+    /// Connections that found no place.
+    pub evicted: u64,
+}
+
+impl Connections {
+    /// Enters a connection; `None` if the table is full (counted).
+    pub fn open(&mut self, opened: &Opened, time_ns: u64) -> Option<u32> {
+        let id = self.seen;
+        self.seen = self.seen.saturating_add(1);
+        let connection = Connection {
+            id,
+            tgid: opened.tgid,
+            fd: opened.fd,
+            accepted_ns: (!opened.seeded).then_some(time_ns),
+            last_read_ns: 0,
+            inbound: if opened.seeded { Inbound::uncertain() } else { Inbound::default() },
+            outbound: Outbound::default(),
+            requests: VecDeque::new(),
+            begun: 0,
+            finished: 0,
+            shut: false,
+        };
+        if let Some(index) = self.free.pop()
+            && let Some(place) = self.table.get_mut(index as usize)
+        {
+            *place = Some(connection);
+            return Some(index);
+        }
+        if self.table.len() >= MAX_CONNECTIONS {
+            self.evicted = self.evicted.saturating_add(1);
+            return None;
+        }
+        let index = u32::try_from(self.table.len()).ok()?;
+        self.table.push(Some(connection));
+        Some(index)
+    }
+
+    /// A connection by number.
+    #[must_use]
+    pub fn get(&self, index: u32) -> Option<&Connection> {
+        self.table.get(index as usize)?.as_ref()
+    }
+
+    /// A connection by number.
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut Connection> {
+        self.table.get_mut(index as usize)?.as_mut()
+    }
+
+    /// Takes a connection out.
+    pub fn close(&mut self, index: u32) -> Option<Connection> {
+        let connection = self.table.get_mut(index as usize)?.take()?;
+        self.free.push(index);
+        Some(connection)
+    }
+
+    /// Numbers of all open connections.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..).zip(&self.table).filter(|(_, place)| place.is_some()).map(|(index, _)| index)
+    }
+}

@@ -1,0 +1,63 @@
+//! Limits of HTTP/1.x messages on one connection, by RFC 9112, from captured heads and byte counts.
+//!
+//! In: for each read or write the number of bytes it moved and how many of them were captured. Out: [`Step`]s: which
+//! message the bytes belong to, its head once that is whole, whether the message is complete. Bodies are only
+//! counted, never seen. What cannot be framed so is marked inferred.
+
+mod inbound;
+mod outbound;
+
+pub use inbound::{Inbound, RequestHead};
+pub use outbound::{Outbound, ResponseHead};
+
+/// Longest head that is put together; the kernel captures no more.
+const MAX_HEAD_BYTES: usize = profiler_common::limits::MAX_REQUEST_HEAD_BYTES as usize;
+/// Header lines that are looked at.
+const MAX_HEADERS: usize = 128;
+
+/// How the end of a body is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// This many bytes are still to come.
+    Sized(u64),
+    /// Chunked, or until the connection ends: bytes are counted until traffic turns.
+    UntilTurn,
+}
+
+/// What a stretch of bytes is for one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step<H> {
+    /// Bytes of this read or write that belong to the message.
+    pub bytes: u64,
+    /// They are its first.
+    pub begins: bool,
+    /// Its head, if it became whole within them.
+    pub head: Option<H>,
+    /// The message is complete.
+    pub complete: bool,
+    /// Its limits are inferred.
+    pub inferred: bool,
+    /// It is not HTTP.
+    pub not_http: bool,
+}
+
+impl<H> Step<H> {
+    const fn new(begins: bool) -> Self {
+        Self { bytes: 0, begins, head: None, complete: false, inferred: false, not_http: false }
+    }
+}
+
+/// Body framing from header lines, shared by both directions: `Transfer-Encoding` overrides `Content-Length`
+/// (RFC 9112 section 6.3).
+fn framing(headers: &[httparse::Header<'_>]) -> (Option<u64>, bool) {
+    let mut length = None;
+    let mut chunked = false;
+    for header in headers {
+        if header.name.eq_ignore_ascii_case("content-length") {
+            length = std::str::from_utf8(header.value).ok().and_then(|text| text.trim().parse().ok());
+        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            chunked = true;
+        }
+    }
+    (length, chunked)
+}

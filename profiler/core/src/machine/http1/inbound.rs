@@ -1,0 +1,211 @@
+//! The requests on one connection: heads, sizes, pipelining.
+//!
+//! In: bytes read from the client, the captured ones first. Out: a [`Step`] per request that they touch.
+
+use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing};
+
+/// A request's head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestHead {
+    /// Method.
+    pub method: String,
+    /// Path without the query.
+    pub path: String,
+    /// The method is HEAD: its response has no body.
+    pub is_head: bool,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// Between requests.
+    #[default]
+    Idle,
+    /// The head has begun.
+    Head,
+    /// In a body.
+    Body(Body),
+    /// Not HTTP, or a head too long to be captured: bytes are counted until traffic turns.
+    Opaque,
+}
+
+/// Framing of the inbound direction.
+#[derive(Debug, Default)]
+pub struct Inbound {
+    state: State,
+    buffer: Vec<u8>,
+    /// The first bytes seen may lie within a message (the connection was open before we attached).
+    uncertain: bool,
+}
+
+impl Inbound {
+    /// For a connection whose earlier bytes were not seen.
+    #[must_use]
+    pub fn uncertain() -> Self {
+        Self { uncertain: true, ..Self::default() }
+    }
+
+    /// Whether the head of the request that is being received has been read.
+    #[must_use]
+    pub const fn head_complete(&self) -> bool {
+        matches!(self.state, State::Body(_) | State::Opaque)
+    }
+
+    /// Whether bytes are still owed for the request that is being received.
+    #[must_use]
+    pub const fn in_message(&self) -> bool {
+        !matches!(self.state, State::Idle)
+    }
+
+    /// Takes `total_bytes` read at once, of which the first `captured.len()` are known. `after_response`: the
+    /// response to the last request has begun, so a message without a known size is over.
+    pub fn push(&mut self, total_bytes: u64, captured: &[u8], after_response: bool) -> Vec<Step<RequestHead>> {
+        if after_response && matches!(self.state, State::Opaque | State::Body(Body::UntilTurn)) {
+            self.state = State::Idle;
+        }
+        let mut steps = Vec::new();
+        let mut rest = total_bytes;
+        let mut captured = captured;
+        while rest > 0 {
+            let step = match self.state {
+                State::Idle | State::Head => self.take_head(rest, captured),
+                State::Body(Body::Sized(owed)) => {
+                    let bytes = owed.min(rest);
+                    self.state =
+                        if bytes == owed { State::Idle } else { State::Body(Body::Sized(owed - bytes)) };
+                    Step { bytes, complete: bytes == owed, ..Step::new(false) }
+                }
+                State::Body(Body::UntilTurn) | State::Opaque => Step { bytes: rest, ..Step::new(false) },
+            };
+            let taken = usize::try_from(step.bytes).unwrap_or(usize::MAX).min(captured.len());
+            captured = captured.get(taken..).unwrap_or_default();
+            rest -= step.bytes.min(rest);
+            let stuck = step.bytes == 0;
+            steps.push(step);
+            if stuck {
+                break;
+            }
+        }
+        steps
+    }
+
+    fn take_head(&mut self, rest: u64, captured: &[u8]) -> Step<RequestHead> {
+        let mut step = Step::new(matches!(self.state, State::Idle));
+        let before = self.buffer.len();
+        let room = MAX_HEAD_BYTES.saturating_sub(before);
+        self.buffer.extend_from_slice(captured.get(..room.min(captured.len())).unwrap_or_default());
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(&self.buffer) {
+            Ok(httparse::Status::Complete(head_bytes)) => {
+                let (length, chunked) = framing(request.headers);
+                let method = request.method.unwrap_or_default().to_owned();
+                let target = request.path.unwrap_or_default();
+                let path = target.split('?').next().unwrap_or_default().to_owned();
+                let is_head = method == "HEAD";
+                step.head = Some(RequestHead { method, path, is_head });
+                step.bytes = u64::try_from(head_bytes.saturating_sub(before)).unwrap_or(0).min(rest);
+                self.buffer.clear();
+                self.uncertain = false;
+                self.state = match (chunked, length) {
+                    (true, _) => State::Body(Body::UntilTurn),
+                    (false, Some(owed)) if owed > 0 => State::Body(Body::Sized(owed)),
+                    _ => State::Idle,
+                };
+                step.complete = matches!(self.state, State::Idle);
+                step.inferred = chunked;
+            }
+            Ok(httparse::Status::Partial) if captured.len() as u64 >= rest && self.buffer.len() < MAX_HEAD_BYTES => {
+                self.state = State::Head;
+                step.bytes = rest;
+            }
+            // Longer than what is captured: it is HTTP, but where its head ends is not known.
+            Ok(httparse::Status::Partial) => {
+                self.opaque(&mut step, rest);
+                step.inferred = true;
+            }
+            Err(_) => {
+                self.opaque(&mut step, rest);
+                step.not_http = !self.uncertain;
+                step.inferred = self.uncertain;
+                self.uncertain = false;
+            }
+        }
+        step
+    }
+
+    fn opaque(&mut self, step: &mut Step<RequestHead>, rest: u64) {
+        self.state = State::Opaque;
+        self.buffer.clear();
+        step.bytes = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(inbound: &mut Inbound, bytes: &[u8], after_response: bool) -> Vec<Step<RequestHead>> {
+        inbound.push(bytes.len() as u64, bytes, after_response)
+    }
+
+    #[test]
+    fn three_pipelined_requests_in_one_read_are_three_messages() {
+        let mut inbound = Inbound::default();
+        let bytes = b"GET /a?x HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\nHEAD /c HTTP/1.1\r\n\r\n";
+        let steps = whole(&mut inbound, bytes, false);
+        let paths: Vec<_> = steps.iter().filter_map(|step| step.head.as_ref().map(|h| h.path.as_str())).collect();
+        assert_eq!(paths, ["/a", "/b", "/c"]);
+        assert!(steps.iter().all(|step| step.begins && step.complete && !step.inferred));
+        assert_eq!(steps.iter().map(|step| step.bytes).sum::<u64>(), bytes.len() as u64);
+        assert!(steps.last().and_then(|step| step.head.as_ref()).is_some_and(|head| head.is_head));
+    }
+
+    #[test]
+    fn a_head_read_byte_by_byte_is_one_message() {
+        let mut inbound = Inbound::default();
+        let bytes = b"GET /slow HTTP/1.1\r\nxxxx: yy\r\n\r\n";
+        let mut begun = 0;
+        let mut heads = 0;
+        for byte in bytes {
+            for step in whole(&mut inbound, &[*byte], false) {
+                begun += u32::from(step.begins);
+                heads += u32::from(step.head.is_some());
+            }
+        }
+        assert_eq!((begun, heads), (1, 1));
+    }
+
+    #[test]
+    fn a_sized_body_ends_where_content_length_says_and_the_next_request_follows() {
+        let mut inbound = Inbound::default();
+        let head = b"POST /up HTTP/1.1\r\nContent-Length: 10\r\n\r\n";
+        let steps = inbound.push(head.len() as u64 + 4, head, false);
+        assert_eq!(steps.len(), 2);
+        assert!(!steps[1].complete && inbound.head_complete());
+        // The rest of the body and a whole new request arrive at once, captured from the body's part on.
+        let next = b"123456GET /n HTTP/1.1\r\n\r\n";
+        let steps = whole(&mut inbound, next, false);
+        assert!(steps[0].complete && !steps[0].begins && steps[0].bytes == 6);
+        assert_eq!(steps[1].head.as_ref().map(|head| head.path.as_str()), Some("/n"));
+    }
+
+    #[test]
+    fn a_chunked_body_ends_with_the_turn_of_traffic() {
+        let mut inbound = Inbound::default();
+        let head = b"POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(whole(&mut inbound, head, false)[0].inferred);
+        assert!(!inbound.push(5000, b"", false)[0].begins);
+        let steps = whole(&mut inbound, b"GET /d HTTP/1.1\r\n\r\n", true);
+        assert!(steps[0].begins && steps[0].head.is_some());
+    }
+
+    #[test]
+    fn what_is_not_http_is_one_message_until_the_turn() {
+        let mut inbound = Inbound::default();
+        let steps = whole(&mut inbound, &[22, 3, 1, 0, 200, 1], false);
+        assert!(steps[0].not_http && steps[0].begins);
+        assert!(!inbound.push(100, &[1, 2], false)[0].begins);
+        let mut unseen = Inbound::uncertain();
+        assert!(!whole(&mut unseen, &[22, 3, 1], false)[0].not_http);
+    }
+}

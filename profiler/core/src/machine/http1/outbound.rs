@@ -1,0 +1,188 @@
+//! The responses on one connection.
+//!
+//! In: bytes written to the client, the captured ones first, and whether the write began with a status line. Out: a
+//! [`Step`] per response that they touch.
+
+use super::{Body, MAX_HEADERS, Step, framing};
+
+/// A response's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// Status code.
+    pub status: u16,
+    /// Interim (1xx): the final response is still to come.
+    pub interim: bool,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// No response is under way.
+    #[default]
+    Idle,
+    /// The head has begun.
+    Head,
+    /// In a body.
+    Body(Body),
+}
+
+/// Framing of the outbound direction.
+#[derive(Debug, Default)]
+pub struct Outbound {
+    state: State,
+    buffer: Vec<u8>,
+}
+
+impl Outbound {
+    /// Whether the response under way has an end that only the turn of traffic shows.
+    #[must_use]
+    pub const fn until_turn(&self) -> bool {
+        matches!(self.state, State::Body(Body::UntilTurn))
+    }
+
+    /// Whether a response is under way.
+    #[must_use]
+    pub const fn in_message(&self) -> bool {
+        !matches!(self.state, State::Idle)
+    }
+
+    /// The response under way is over: traffic turned, or the connection ended.
+    pub fn turn(&mut self) {
+        self.state = State::Idle;
+        self.buffer.clear();
+    }
+
+    /// Takes `total_bytes` written at once, of which the first `captured.len()` are known. `to_head` tells whether
+    /// the request being answered is a HEAD request.
+    pub fn push(
+        &mut self,
+        total_bytes: u64,
+        captured: &[u8],
+        status_line: bool,
+        to_head: bool,
+    ) -> Vec<Step<ResponseHead>> {
+        let mut steps = Vec::new();
+        if status_line && self.until_turn() {
+            // A new status line on an open-ended response: the old one is over.
+            self.turn();
+            steps.push(Step { complete: true, ..Step::new(false) });
+        }
+        let mut rest = total_bytes;
+        let mut captured = captured;
+        while rest > 0 {
+            let step = match self.state {
+                State::Idle | State::Head => self.take_head(rest, captured, to_head),
+                State::Body(Body::Sized(owed)) => {
+                    let bytes = owed.min(rest);
+                    self.state =
+                        if bytes == owed { State::Idle } else { State::Body(Body::Sized(owed - bytes)) };
+                    Step { bytes, complete: bytes == owed, ..Step::new(false) }
+                }
+                State::Body(Body::UntilTurn) => Step { bytes: rest, ..Step::new(false) },
+            };
+            let taken = usize::try_from(step.bytes).unwrap_or(usize::MAX).min(captured.len());
+            captured = captured.get(taken..).unwrap_or_default();
+            rest -= step.bytes.min(rest);
+            let stuck = step.bytes == 0;
+            steps.push(step);
+            if stuck {
+                break;
+            }
+        }
+        steps
+    }
+
+    fn take_head(&mut self, rest: u64, captured: &[u8], to_head: bool) -> Step<ResponseHead> {
+        let mut step = Step::new(matches!(self.state, State::Idle));
+        let before = self.buffer.len();
+        self.buffer.extend_from_slice(captured);
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut headers);
+        match response.parse(&self.buffer) {
+            Ok(httparse::Status::Complete(head_bytes)) => {
+                let status = response.code.unwrap_or(0);
+                let interim = (100..200).contains(&status) && status != 101;
+                let (length, chunked) = framing(response.headers);
+                let bodiless = to_head || interim || matches!(status, 204 | 304);
+                step.head = Some(ResponseHead { status, interim });
+                step.bytes = u64::try_from(head_bytes.saturating_sub(before)).unwrap_or(0).min(rest);
+                self.buffer.clear();
+                self.state = match (bodiless, chunked, length) {
+                    (true, _, _) | (false, false, Some(0)) => State::Idle,
+                    (false, false, Some(owed)) => State::Body(Body::Sized(owed)),
+                    _ => State::Body(Body::UntilTurn),
+                };
+                step.complete = matches!(self.state, State::Idle) && !interim;
+            }
+            Ok(httparse::Status::Partial) if captured.len() as u64 >= rest && !captured.is_empty() => {
+                self.state = State::Head;
+                step.bytes = rest;
+            }
+            _ => {
+                self.state = State::Body(Body::UntilTurn);
+                self.buffer.clear();
+                step.bytes = rest;
+                step.inferred = true;
+            }
+        }
+        step
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn head_and_body_in_two_writes_are_one_sized_response() {
+        let mut outbound = Outbound::default();
+        let head = b"HTTP/1.1 200 xx\r\nContent-Length: 5\r\n\r\n";
+        let steps = outbound.push(head.len() as u64, head, true, false);
+        assert!(steps[0].begins && !steps[0].complete);
+        let steps = outbound.push(5, b"", false, false);
+        assert!(steps[0].complete && !steps[0].begins);
+    }
+
+    #[test]
+    fn an_interim_response_is_not_the_end() {
+        let mut outbound = Outbound::default();
+        let bytes = b"HTTP/1.1 100 Continue\r\n\r\n";
+        let steps = outbound.push(bytes.len() as u64, bytes, true, false);
+        assert!(!steps[0].complete && steps[0].head.is_some_and(|head| head.interim));
+        assert!(!outbound.in_message());
+    }
+
+    #[test]
+    fn responses_without_body_end_with_their_head() {
+        for (status, to_head) in [("204 x", false), ("304 x", false), ("200 x", true)] {
+            let mut outbound = Outbound::default();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: 50\r\n\r\n");
+            let steps = outbound.push(head.len() as u64, head.as_bytes(), true, to_head);
+            assert!(steps[0].complete, "{status} to HEAD {to_head}");
+        }
+    }
+
+    #[test]
+    fn a_chunked_response_ends_with_the_next_status_line() {
+        let mut outbound = Outbound::default();
+        let head = b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(!outbound.push(head.len() as u64, head, true, false)[0].complete);
+        assert!(!outbound.push(900, b"", false, false)[0].complete);
+        let next = b"HTTP/1.1 200 x\r\nContent-Length: 0\r\n\r\n";
+        let steps = outbound.push(next.len() as u64, next, true, false);
+        assert!(steps[0].complete && steps[0].bytes == 0);
+        assert!(steps[1].begins && steps[1].complete);
+    }
+
+    #[test]
+    fn a_status_line_written_in_pieces_is_put_together() {
+        let mut outbound = Outbound::default();
+        let parts: [&[u8]; 3] = [b"HTTP/1.0 200 xx\r\n", b"xxxx: yyy\r\n", b"Content-Length: 2\r\n\r\n"];
+        let steps: Vec<_> = parts
+            .iter()
+            .enumerate()
+            .flat_map(|(index, part)| outbound.push(part.len() as u64, part, index == 0, false))
+            .collect();
+        assert_eq!(steps.iter().filter(|step| step.head.is_some()).count(), 1);
+        assert!(outbound.push(2, b"", false, false)[0].complete);
+    }
+}

@@ -1,0 +1,160 @@
+//! One request on its way: which thread works on it, and where its time goes.
+//!
+//! In: the touches of threads on its connection, with the pieces of their time. Out: a finished
+//! [`Request`](crate::model::request::Request) whose phases add up. Its `cursor_ns` is the point up to which its time
+//! is explained; every step moves the cursor and adds exactly that much to the phases.
+
+use crate::event::Tid;
+use crate::machine::thread::Thread;
+use crate::model::request::{Framing, Request, Stretch};
+use crate::phase::{Phase, Phases};
+
+/// Stretches kept for a request; further ones are joined into the last.
+const MAX_STRETCHES: usize = 32;
+
+/// A request that is not finished.
+#[derive(Debug)]
+pub struct Active {
+    /// What is known so far; `end_ns` is the exit of the last write.
+    pub request: Request,
+    /// Up to here its time is explained.
+    pub cursor_ns: u64,
+    /// The thread that works on it.
+    pub owner: Option<Tid>,
+    /// Its final response has begun.
+    pub responding: bool,
+    /// The request asked for a head only.
+    pub to_head: bool,
+}
+
+/// What a request begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning {
+    /// Dense number of the request.
+    pub id: u64,
+    /// Dense number of its connection.
+    pub connection: u64,
+    /// Position on the connection.
+    pub index: u32,
+    /// First byte at the socket, or first sight.
+    pub start_ns: u64,
+    /// `start_ns` is the arrival.
+    pub start_is_arrival: bool,
+    /// When accept returned the connection, if that was after `start_ns` this much was spent in the accept queue.
+    pub accepted_ns: Option<u64>,
+    /// The beginning was not seen.
+    pub truncated: bool,
+}
+
+impl Active {
+    /// A request begins.
+    #[must_use]
+    pub fn new(beginning: &Beginning, tgid: Tid, tid: Tid) -> Self {
+        let start_ns = beginning.start_ns;
+        let mut phases = Phases::default();
+        let mut cursor_ns = start_ns;
+        if let Some(accepted_ns) = beginning.accepted_ns
+            && accepted_ns > start_ns
+        {
+            phases.add(Phase::AcceptQueue, accepted_ns - start_ns);
+            cursor_ns = accepted_ns;
+        }
+        let request = Request {
+            id: beginning.id,
+            connection: beginning.connection,
+            index_on_connection: beginning.index,
+            tgid,
+            tid,
+            slot: None,
+            start_ns,
+            start_is_arrival: beginning.start_is_arrival,
+            service_start_ns: None,
+            first_write_ns: None,
+            end_ns: start_ns,
+            method: String::new(),
+            path: String::new(),
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            framing: Framing::Exact,
+            phases,
+            stretches: Vec::new(),
+            open: false,
+            truncated: beginning.truncated,
+            lossy: false,
+        };
+        Self { request, cursor_ns, owner: None, responding: false, to_head: false }
+    }
+
+    /// A thread's last piece moved bytes of this request: its time since the cursor is this request's. `own_start_ns`
+    /// is where the thread's own work on it began at the earliest. Returns the point from which the thread's pieces
+    /// were taken.
+    pub fn advance(&mut self, thread: &mut Thread, tid: Tid, own_start_ns: u64) -> Taken {
+        let was_owner = self.owner == Some(tid);
+        let mut from_ns = self.cursor_ns;
+        if !was_owner && own_start_ns > self.cursor_ns {
+            // Nobody worked on it: before its service it waited for a thread.
+            let phase =
+                if self.request.service_start_ns.is_none() || self.owner.is_none() && !self.responding {
+                    Phase::PoolWait
+                } else {
+                    Phase::Unexplained
+                };
+            self.request.phases.add(phase, own_start_ns - self.cursor_ns);
+            from_ns = own_start_ns;
+        }
+        let mut taken = Taken { from_ns, ..Taken::default() };
+        taken.phases = thread.pending.take_from(from_ns, |piece, at_ns| {
+            if let Some(holding) = piece.holding {
+                taken.before.push((holding, piece.start_ns, at_ns));
+            }
+        });
+        self.request.phases.add_all(&taken.phases);
+        let taken_ns = taken.phases.total_ns();
+        self.cursor_ns = from_ns.saturating_add(taken_ns);
+        taken.until_ns = self.cursor_ns;
+        self.owner = Some(tid);
+        self.stretch(thread.tgid, tid, from_ns, self.cursor_ns);
+        taken
+    }
+
+    /// Time up to `until_ns` passes without anybody known to work on it.
+    pub fn pass(&mut self, until_ns: u64, phase: Phase) {
+        if until_ns > self.cursor_ns {
+            self.request.phases.add(phase, until_ns - self.cursor_ns);
+            self.cursor_ns = until_ns;
+        }
+    }
+
+    /// The phases add up to the length.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        self.request.phases.total_ns() == self.request.total_ns()
+    }
+
+    fn stretch(&mut self, tgid: Tid, tid: Tid, start_ns: u64, end_ns: u64) {
+        if end_ns <= start_ns {
+            return;
+        }
+        let full = self.request.stretches.len() >= MAX_STRETCHES;
+        match self.request.stretches.last_mut() {
+            Some(last) if last.tid == tid && last.end_ns >= start_ns || full => {
+                last.end_ns = last.end_ns.max(end_ns);
+            }
+            _ => self.request.stretches.push(Stretch { tgid, tid, start_ns, end_ns }),
+        }
+    }
+}
+
+/// What a request took of a thread's time.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Start of what was taken.
+    pub from_ns: u64,
+    /// End of what was taken.
+    pub until_ns: u64,
+    /// Its phases.
+    pub phases: Phases,
+    /// What held the thread before `from_ns`: kind, start, end.
+    pub before: Vec<(crate::model::slot::Holding, u64, u64)>,
+}

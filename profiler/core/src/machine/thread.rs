@@ -1,0 +1,318 @@
+//! A thread's time, piece by piece: what it did since it last finished something.
+//!
+//! In: slices, in the order of the thread. Out: [`Piece`]s, contiguous, until they are given to a request or to the
+//! slot; totals and the checks of law 1.
+
+use std::collections::VecDeque;
+
+use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
+
+use crate::event::{Slice, Tid};
+use crate::fact::Account;
+use crate::machine::classify::{Meaning, gap_sleep_phase};
+use crate::model::slot::Holding;
+use crate::phase::{Phase, Phases};
+
+/// Pieces kept one by one; older ones are added up.
+const MAX_PIECES: usize = 256;
+
+/// A stretch of a thread's time with its account: a gap or a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Start.
+    pub start_ns: u64,
+    /// End; the account adds up to the difference.
+    pub end_ns: u64,
+    /// Where its time went.
+    pub account: Account,
+    /// The part of the sleep that was page faults.
+    pub fault_ns: u64,
+    /// Phase of its CPU time.
+    pub cpu: Phase,
+    /// Phase of its sleep beside page faults.
+    pub blocked: Phase,
+    /// It is a wait for the client to send: what follows the arrival is the wake-up.
+    pub waits_for_client: bool,
+    /// What holds the slot meanwhile if no request does; `None`: the slot is free.
+    pub holding: Option<Holding>,
+}
+
+impl Piece {
+    /// The gap before a slice.
+    #[must_use]
+    pub fn gap(slice: &Slice) -> Self {
+        let other_sleep = slice.gap.blocked_ns > slice.gap_fault_ns;
+        let mixed = slice.flags & profiler_common::record::slice::FLAG_GAP_BLOCKED_MIXED != 0;
+        let blocked = match slice.gap_blocked_call {
+            NO_CALL | PAGE_FAULT if other_sleep => Phase::Unexplained,
+            NO_CALL | PAGE_FAULT => Phase::FaultWait,
+            _ if mixed => Phase::Unexplained,
+            call => gap_sleep_phase(call),
+        };
+        Self {
+            start_ns: slice.gap_start_ns(),
+            end_ns: slice.enter_ns,
+            account: slice.gap,
+            fault_ns: slice.gap_fault_ns.min(slice.gap.blocked_ns),
+            cpu: Phase::Cpu,
+            blocked,
+            waits_for_client: false,
+            holding: Some(Holding::Housekeeping),
+        }
+    }
+
+    /// The call of a slice that ended at `exit_ns`.
+    #[must_use]
+    pub fn call(slice: &Slice, exit_ns: u64, meaning: &Meaning) -> Self {
+        Self {
+            start_ns: slice.enter_ns,
+            end_ns: exit_ns,
+            account: slice.inside,
+            fault_ns: 0,
+            cpu: meaning.cpu,
+            blocked: meaning.blocked,
+            waits_for_client: meaning.blocked == Phase::ClientReadStall,
+            holding: Some(Holding::Housekeeping),
+        }
+    }
+
+    /// A stretch of which nothing is known (lost slices).
+    #[must_use]
+    pub const fn unknown(start_ns: u64, end_ns: u64) -> Self {
+        Self {
+            start_ns,
+            end_ns,
+            account: Account { cpu_ns: 0, run_queue_ns: 0, blocked_ns: end_ns.saturating_sub(start_ns) },
+            fault_ns: 0,
+            cpu: Phase::Unexplained,
+            blocked: Phase::Unexplained,
+            waits_for_client: false,
+            holding: Some(Holding::Housekeeping),
+        }
+    }
+
+    /// Length.
+    #[must_use]
+    pub const fn length_ns(&self) -> u64 {
+        self.end_ns.saturating_sub(self.start_ns)
+    }
+
+    /// Phases of the part from `from_ns` on; they add up to that part's length exactly.
+    #[must_use]
+    pub fn phases_from(&self, from_ns: u64) -> Phases {
+        let mut phases = Phases::default();
+        let part_ns = self.end_ns.saturating_sub(from_ns.max(self.start_ns));
+        if part_ns == 0 {
+            return phases;
+        }
+        if part_ns == self.length_ns() {
+            phases.add(self.cpu, self.account.cpu_ns);
+            phases.add(Phase::RunQueue, self.account.run_queue_ns);
+            phases.add(Phase::FaultWait, self.fault_ns);
+            phases.add(self.blocked, self.account.blocked_ns.saturating_sub(self.fault_ns));
+            // The account of a slice adds up by law 1; were it not to, the difference is shown.
+            phases.add(Phase::Unexplained, part_ns.saturating_sub(phases.total_ns()));
+            return phases;
+        }
+        // Only a part counts. A wait ends with its wake-up: sleep, then run queue, then CPU.
+        if self.account.run_queue_ns == 0 && self.account.blocked_ns == 0 {
+            phases.add(self.cpu, part_ns);
+        } else if self.waits_for_client || self.account.blocked_ns > 0 && self.cpu != Phase::Cpu {
+            let run_queue_ns = self.account.run_queue_ns.min(part_ns);
+            let cpu_ns = self.account.cpu_ns.min(part_ns - run_queue_ns);
+            phases.add(Phase::RunQueue, run_queue_ns);
+            phases.add(self.cpu, cpu_ns);
+            // What is left of a wait for the client after its bytes arrived is the wake-up itself.
+            let rest = if self.waits_for_client { self.cpu } else { self.blocked };
+            phases.add(rest, part_ns - run_queue_ns - cpu_ns);
+        } else {
+            phases.add(Phase::Unexplained, part_ns);
+        }
+        phases
+    }
+}
+
+/// What a thread did since it last finished something, in contiguous pieces.
+#[derive(Debug, Default)]
+pub struct Pending {
+    pieces: VecDeque<Piece>,
+    folded: Phases,
+    folded_until_ns: u64,
+}
+
+impl Pending {
+    /// Adds the next piece; beyond the bound the oldest one is added up with those before it.
+    pub fn push(&mut self, piece: Piece) {
+        if self.pieces.len() >= MAX_PIECES
+            && let Some(oldest) = self.pieces.pop_front()
+        {
+            self.folded.add_all(&oldest.phases_from(oldest.start_ns));
+            self.folded_until_ns = oldest.end_ns;
+        }
+        self.pieces.push_back(piece);
+    }
+
+    /// Start of what is kept one by one.
+    #[must_use]
+    pub fn start_ns(&self) -> Option<u64> {
+        self.pieces.front().map(|piece| piece.start_ns)
+    }
+
+    /// Gives all time from `from_ns` on to the caller: phases that add up to the time from `from_ns` to the end of
+    /// the last piece (zero if that is earlier). `each` gets every piece with the point from which on it was taken.
+    pub fn take_from(&mut self, from_ns: u64, mut each: impl FnMut(&Piece, u64)) -> Phases {
+        let mut phases = Phases::default();
+        let end_ns = self.pieces.back().map_or(self.folded_until_ns, |piece| piece.end_ns);
+        if self.folded_until_ns > 0 {
+            let folded_ns = self.folded.total_ns();
+            if from_ns <= self.folded_until_ns.saturating_sub(folded_ns) {
+                phases.add_all(&self.folded);
+            } else {
+                phases.add(Phase::Unexplained, self.folded_until_ns.saturating_sub(from_ns));
+            }
+        }
+        for piece in self.pieces.drain(..) {
+            phases.add_all(&piece.phases_from(from_ns));
+            each(&piece, from_ns.clamp(piece.start_ns, piece.end_ns));
+        }
+        self.clear_folded();
+        let whole_ns = end_ns.saturating_sub(from_ns);
+        phases.add(Phase::Unexplained, whole_ns.saturating_sub(phases.total_ns()));
+        phases
+    }
+
+    /// Drops everything, giving each piece to the caller.
+    pub fn drain(&mut self, mut each: impl FnMut(&Piece)) {
+        if self.folded_until_ns > 0 {
+            let start_ns = self.folded_until_ns.saturating_sub(self.folded.total_ns());
+            each(&Piece::unknown(start_ns, self.folded_until_ns));
+        }
+        for piece in self.pieces.drain(..) {
+            each(&piece);
+        }
+        self.clear_folded();
+    }
+
+    fn clear_folded(&mut self) {
+        self.folded = Phases::default();
+        self.folded_until_ns = 0;
+    }
+}
+
+/// One thread.
+#[derive(Debug, Default)]
+pub struct Thread {
+    /// Process.
+    pub tgid: Tid,
+    /// Start of what is known of it.
+    pub since_ns: u64,
+    /// End of its last slice.
+    pub last_exit_ns: u64,
+    /// Number of its last slice.
+    pub sequence: u32,
+    /// What it did since it last finished something.
+    pub pending: Pending,
+    /// End of its last wait for work, if that lies within `pending` or directly before it.
+    pub woke_for_work_ns: Option<u64>,
+    /// The request it serves: connection number and request id.
+    pub serving: Option<(u32, u64)>,
+    /// It reads requests: a slot.
+    pub slot: Option<u32>,
+    /// Since when it has been busy (not in a wait for work).
+    pub busy_since_ns: Option<u64>,
+    /// Time by its account.
+    pub totals: Account,
+    /// Slices seen.
+    pub slices: u64,
+    /// Requests served.
+    pub requests: u64,
+    /// Time by what held it beside requests (for threads that are no slots).
+    pub holding_ns: [u64; Holding::COUNT],
+}
+
+/// What continuity says of a slice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Continuity {
+    /// Slices missing before it.
+    pub missing: u32,
+    /// Stretch of which nothing is known, before its gap.
+    pub hole: Option<(u64, u64)>,
+    /// Its accounts do not add up.
+    pub broken: bool,
+}
+
+impl Thread {
+    /// Checks a slice against the one before it and notes it.
+    pub fn continue_with(&mut self, slice: &Slice, exit_ns: u64) -> Continuity {
+        let gap_start_ns = slice.gap_start_ns();
+        let mut continuity = Continuity {
+            broken: slice.inside.total_ns() != exit_ns.saturating_sub(slice.enter_ns) || slice.enter_ns > exit_ns,
+            ..Continuity::default()
+        };
+        if self.slices == 0 {
+            self.since_ns = gap_start_ns;
+        } else {
+            continuity.missing = slice.sequence.saturating_sub(self.sequence).saturating_sub(1);
+            if gap_start_ns > self.last_exit_ns {
+                continuity.hole = Some((self.last_exit_ns, gap_start_ns));
+                // A hole without missing numbers means that the gap's account is short.
+                continuity.broken |= continuity.missing == 0;
+            } else if gap_start_ns < self.last_exit_ns {
+                continuity.broken = true;
+            }
+        }
+        self.sequence = slice.sequence;
+        self.last_exit_ns = exit_ns;
+        self.slices = self.slices.saturating_add(1);
+        for account in [slice.gap, slice.inside] {
+            self.totals.cpu_ns = self.totals.cpu_ns.saturating_add(account.cpu_ns);
+            self.totals.run_queue_ns = self.totals.run_queue_ns.saturating_add(account.run_queue_ns);
+            self.totals.blocked_ns = self.totals.blocked_ns.saturating_add(account.blocked_ns);
+        }
+        continuity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(start_ns: u64, cpu_ns: u64, run_queue_ns: u64, blocked_ns: u64) -> Piece {
+        Piece {
+            start_ns,
+            end_ns: start_ns + cpu_ns + run_queue_ns + blocked_ns,
+            account: Account { cpu_ns, run_queue_ns, blocked_ns },
+            fault_ns: 0,
+            cpu: Phase::ReadHead,
+            blocked: Phase::ClientReadStall,
+            waits_for_client: true,
+            holding: None,
+        }
+    }
+
+    /// ```text
+    ///   read:  | cpu 5 |        asleep 80         | queue 10 | cpu 5 |
+    ///   bytes:                            ^ 84
+    /// ```
+    #[test]
+    fn sleep_before_the_arrival_is_the_client_s_think_time_and_not_the_request_s() {
+        let phases = piece(0, 10, 10, 80).phases_from(84);
+        assert_eq!(phases.get(Phase::ClientReadStall), 0);
+        assert_eq!(phases.get(Phase::RunQueue), 10);
+        assert_eq!(phases.get(Phase::ReadHead), 6);
+        assert_eq!(phases.total_ns(), 16);
+    }
+
+    #[test]
+    fn time_taken_from_pending_adds_up_from_any_point() {
+        for from_ns in [0, 5, 100, 101, 777, 60_000, 99_999] {
+            let mut pending = Pending::default();
+            for index in 0..1000 {
+                pending.push(piece(index * 100, 20, 30, 50));
+            }
+            let phases = pending.take_from(from_ns, |_, _| {});
+            assert_eq!(phases.total_ns(), 100_000 - from_ns, "from {from_ns}");
+            assert_eq!(pending.take_from(0, |_, _| {}).total_ns(), 0);
+        }
+    }
+}
