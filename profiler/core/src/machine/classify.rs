@@ -103,7 +103,10 @@ pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn
             let interest = descriptors.interest(tgid, epoll_fd);
             match interest.only_client {
                 Some(fd) => wait_readable(fd, head_complete(fd)),
-                None if interest.backends > 0 && interest.clients + interest.others == 0 && !interest.listener => {
+                None if interest.backends > 0
+                    && interest.clients + interest.others == 0
+                    && !interest.listener =>
+                {
                     meaning(Phase::Cpu, Phase::BackendWait, State::BackendWait)
                 }
                 None if interest.listener => IDLE,
@@ -127,7 +130,9 @@ pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn
         Call::Shutdown { fd, .. } | Call::Close { fd } => {
             let touch = if matches!(slice.call, Call::Close { .. }) { Touch::Close } else { Touch::Shutdown };
             match descriptors.class(tgid, fd) {
-                Some(DescriptorClass::Client) => on_client(Phase::Cpu, Phase::Unexplained, (fd, touch), State::Other),
+                Some(DescriptorClass::Client) => {
+                    on_client(Phase::Cpu, Phase::Unexplained, (fd, touch), State::Other)
+                }
                 class => on_descriptor(class),
             }
         }
@@ -193,9 +198,22 @@ const fn client_state(slice: &Slice) -> ThreadState {
 pub const fn gap_sleep_phase(system_call: i32) -> Phase {
     match system_call {
         // stat family, access, fcntl locks, flock, fsync, truncate, getdents, rename … chown.
-        4..=6 | 21 | 72..=95 | 133 | 161 | 162 | 191..=199 | 217 | 221 | 258..=269 | 277 | 280 | 285 | 306 | 316 | 332 => {
-            Phase::FileWait
-        }
+        4..=6
+        | 21
+        | 72..=95
+        | 133
+        | 161
+        | 162
+        | 191..=199
+        | 217
+        | 221
+        | 258..=269
+        | 277
+        | 280
+        | 285
+        | 306
+        | 316
+        | 332 => Phase::FileWait,
         // mmap, mprotect, munmap, brk, mremap, msync, madvise: the memory map's lock, or its pages.
         9..=12 | 25 | 26 | 28 => Phase::FaultWait,
         _ => Phase::Unexplained,
@@ -244,8 +262,7 @@ mod tests {
         assert_eq!(read(6).blocked, Phase::FileWait);
         assert_eq!(read(7).blocked, Phase::LockWait);
         assert_eq!(read(8).blocked, Phase::Unexplained);
-        let body =
-            classify(&slice(Call::Read { fd: 4, asked_bytes: 0, arrival_ns: 0 }), &table, |_| true);
+        let body = classify(&slice(Call::Read { fd: 4, asked_bytes: 0, arrival_ns: 0 }), &table, |_| true);
         assert_eq!(body.cpu, Phase::ReadBody);
         let poll = |fd, for_write| {
             let call = Call::Poll { only_fd: Some(fd), low_fds: 0, for_write, is_sleep: false };

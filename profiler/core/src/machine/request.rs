@@ -94,12 +94,12 @@ impl Active {
         let mut from_ns = self.cursor_ns;
         if !was_owner && own_start_ns > self.cursor_ns {
             // Nobody worked on it: before its service it waited for a thread.
-            let phase =
-                if self.request.service_start_ns.is_none() || self.owner.is_none() && !self.responding {
-                    Phase::PoolWait
-                } else {
-                    Phase::Unexplained
-                };
+            let phase = if self.request.service_start_ns.is_none() || self.owner.is_none() && !self.responding
+            {
+                Phase::PoolWait
+            } else {
+                Phase::Unexplained
+            };
             self.request.phases.add(phase, own_start_ns - self.cursor_ns);
             from_ns = own_start_ns;
         }

@@ -181,6 +181,25 @@ impl Pending {
         phases
     }
 
+    /// Takes the pieces that end at `until_ns` or before: phases of their parts from `from_ns` on.
+    pub fn take_until(&mut self, until_ns: u64, from_ns: u64) -> Phases {
+        let mut phases = Phases::default();
+        if self.folded_until_ns > 0 && self.folded_until_ns <= until_ns {
+            let start_ns = self.folded_until_ns.saturating_sub(self.folded.total_ns());
+            if from_ns <= start_ns {
+                phases.add_all(&self.folded);
+            } else {
+                phases.add(Phase::Unexplained, self.folded_until_ns.saturating_sub(from_ns));
+            }
+            self.clear_folded();
+        }
+        while let Some(piece) = self.pieces.front().filter(|piece| piece.end_ns <= until_ns) {
+            phases.add_all(&piece.phases_from(from_ns));
+            self.pieces.pop_front();
+        }
+        phases
+    }
+
     /// Drops everything, giving each piece to the caller.
     pub fn drain(&mut self, mut each: impl FnMut(&Piece)) {
         if self.folded_until_ns > 0 {
@@ -246,7 +265,8 @@ impl Thread {
     pub fn continue_with(&mut self, slice: &Slice, exit_ns: u64) -> Continuity {
         let gap_start_ns = slice.gap_start_ns();
         let mut continuity = Continuity {
-            broken: slice.inside.total_ns() != exit_ns.saturating_sub(slice.enter_ns) || slice.enter_ns > exit_ns,
+            broken: slice.inside.total_ns() != exit_ns.saturating_sub(slice.enter_ns)
+                || slice.enter_ns > exit_ns,
             ..Continuity::default()
         };
         if self.slices == 0 {

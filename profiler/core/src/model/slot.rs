@@ -101,6 +101,9 @@ pub struct Slots {
     pub exhausted_ns: u64,
     /// Largest number busy at one moment.
     pub peak_busy: u32,
+    /// Time that threads which are no slots (acceptors, event loops) spent waiting on finished connections: meanwhile
+    /// they accept nothing.
+    pub acceptor_linger_ns: u64,
     /// Busy share of all slots, per bucket of time: the heat map. One row per process, `heat_bucket_ns` each.
     pub heat: Vec<HeatRow>,
     /// Length of a bucket.

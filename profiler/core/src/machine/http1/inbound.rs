@@ -58,7 +58,12 @@ impl Inbound {
 
     /// Takes `total_bytes` read at once, of which the first `captured.len()` are known. `after_response`: the
     /// response to the last request has begun, so a message without a known size is over.
-    pub fn push(&mut self, total_bytes: u64, captured: &[u8], after_response: bool) -> Vec<Step<RequestHead>> {
+    pub fn push(
+        &mut self,
+        total_bytes: u64,
+        captured: &[u8],
+        after_response: bool,
+    ) -> Vec<Step<RequestHead>> {
         if after_response && matches!(self.state, State::Opaque | State::Body(Body::UntilTurn)) {
             self.state = State::Idle;
         }
@@ -114,7 +119,9 @@ impl Inbound {
                 step.complete = matches!(self.state, State::Idle);
                 step.inferred = chunked;
             }
-            Ok(httparse::Status::Partial) if captured.len() as u64 >= rest && self.buffer.len() < MAX_HEAD_BYTES => {
+            Ok(httparse::Status::Partial)
+                if captured.len() as u64 >= rest && self.buffer.len() < MAX_HEAD_BYTES =>
+            {
                 self.state = State::Head;
                 step.bytes = rest;
             }
@@ -153,7 +160,8 @@ mod tests {
         let mut inbound = Inbound::default();
         let bytes = b"GET /a?x HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\nHEAD /c HTTP/1.1\r\n\r\n";
         let steps = whole(&mut inbound, bytes, false);
-        let paths: Vec<_> = steps.iter().filter_map(|step| step.head.as_ref().map(|h| h.path.as_str())).collect();
+        let paths: Vec<_> =
+            steps.iter().filter_map(|step| step.head.as_ref().map(|h| h.path.as_str())).collect();
         assert_eq!(paths, ["/a", "/b", "/c"]);
         assert!(steps.iter().all(|step| step.begins && step.complete && !step.inferred));
         assert_eq!(steps.iter().map(|step| step.bytes).sum::<u64>(), bytes.len() as u64);

@@ -1,0 +1,274 @@
+//! Bytes on a connection: requests begin, advance and finish.
+//!
+//! In: reads and writes that moved bytes, ends of connections. Out: requests in their connection's queue, and finished
+//! ones.
+
+use crate::event::Slice;
+use crate::machine::connection::Connection;
+use crate::machine::http1::Step;
+use crate::machine::request::{Active, Beginning};
+use crate::machine::state::State;
+use crate::machine::thread::Thread;
+use crate::model::request::Framing;
+use crate::phase::Phase;
+use crate::timeline::Entry;
+
+/// Pipelined requests followed on one connection.
+const MAX_PIPELINED: usize = 1024;
+
+/// Bytes that a call moved.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bytes<'a> {
+    /// How many.
+    pub moved: u64,
+    /// The first of them, as far as captured.
+    pub captured: &'a [u8],
+}
+
+/// Where something happened: connection, slice, its exit.
+pub(super) type At<'a> = (u32, &'a Slice, u64);
+
+/// Whether a read here is a read for a request, not a drain after the response.
+pub(super) fn expects_request(connection: &Connection) -> bool {
+    !connection.shut && connection.requests.front().is_none_or(|active| !active.responding)
+}
+
+/// A read moved bytes.
+pub(super) fn read(
+    state: &mut State,
+    thread: &mut Thread,
+    at: At<'_>,
+    arrival_ns: u64,
+    bytes: &Bytes<'_>,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let (number, slice, exit_ns) = at;
+    let Some(connection) = state.connections.get_mut(number) else { return };
+    // After the server has ended its direction whatever still comes is drained and dropped: no request.
+    if connection.shut {
+        return;
+    }
+    let open_end = connection.outbound.until_turn();
+    let after_response = connection.requests.front().is_none_or(|active| active.responding);
+    let steps = connection.inbound.push(bytes.moved, bytes.captured, after_response);
+    for step in steps {
+        if step.begins {
+            if open_end
+                && state
+                    .connections
+                    .get(number)
+                    .is_some_and(|c| c.requests.front().is_some_and(|a| a.responding))
+            {
+                shut(state, number, sink);
+            }
+            begin(state, thread, at, arrival_ns, false);
+        }
+        let Some(connection) = state.connections.get_mut(number) else { return };
+        let Some(active) = connection.requests.back_mut() else { continue };
+        active.request.bytes_in = active.request.bytes_in.saturating_add(step.bytes);
+        note_framing(&mut active.request.framing, &step);
+        if let Some(head) = step.head {
+            active.request.method = head.method;
+            active.request.path = head.path;
+            active.to_head = head.is_head;
+            active.request.service_start_ns = Some(exit_ns);
+        }
+    }
+    let Some(connection) = state.connections.get_mut(number) else { return };
+    connection.last_read_ns = exit_ns;
+    if connection.requests.front().is_some_and(|active| !active.responding) {
+        advance(state, thread, (number, slice, exit_ns));
+    }
+}
+
+/// A write moved bytes.
+pub(super) fn write(
+    state: &mut State,
+    thread: &mut Thread,
+    at: At<'_>,
+    status_line: bool,
+    bytes: &Bytes<'_>,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let (number, _, exit_ns) = at;
+    let Some(connection) = state.connections.get_mut(number) else { return };
+    if connection.requests.is_empty() {
+        // A response to a request that was not seen: it began before us, or the server speaks first.
+        begin(state, thread, at, 0, true);
+    }
+    let Some(connection) = state.connections.get_mut(number) else { return };
+    let to_head = connection.requests.front().is_some_and(|active| active.to_head);
+    let steps = connection.outbound.push(bytes.moved, bytes.captured, status_line, to_head);
+    let mut advanced = None;
+    for step in steps {
+        if step.bytes == 0 {
+            if step.complete {
+                finish_front(state, number, sink);
+            }
+            continue;
+        }
+        let Some(id) = state.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
+        else {
+            state.summary.impossible("response_without_request");
+            continue;
+        };
+        if advanced.is_none() {
+            advance(state, thread, at);
+        } else if advanced != Some(id)
+            && let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+        {
+            // A second response in the same write: until now its request waited behind the first.
+            active.pass(exit_ns, Phase::PoolWait);
+        }
+        advanced = Some(id);
+        let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
+            return;
+        };
+        let request = &mut active.request;
+        request.bytes_out = request.bytes_out.saturating_add(step.bytes);
+        request.first_write_ns.get_or_insert(exit_ns);
+        (request.tgid, request.tid) = (thread.tgid, at.1.tid);
+        note_framing(&mut request.framing, &step);
+        let interim = step.head.is_some_and(|head| head.interim);
+        if let Some(head) = step.head
+            && !head.interim
+        {
+            request.status = head.status;
+        }
+        active.responding |= !interim;
+        if step.complete {
+            finish_front(state, number, sink);
+        }
+    }
+    let front = state.connections.get(number).and_then(|c| c.requests.front());
+    thread.serving =
+        front.filter(|active| Some(active.request.id) == advanced).map(|a| (number, a.request.id));
+}
+
+fn note_framing<H>(framing: &mut Framing, step: &Step<H>) {
+    if step.not_http {
+        *framing = Framing::NotHttp;
+    } else if step.inferred && *framing == Framing::Exact {
+        *framing = Framing::Inferred;
+    }
+}
+
+/// A request begins on a connection. `unseen`: its first bytes were not seen.
+fn begin(state: &mut State, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen: bool) {
+    let (number, slice, exit_ns) = at;
+    let arrival_measured = state.arrival_measured;
+    let id = state.request_count;
+    let Some(connection) = state.connections.get_mut(number) else { return };
+    if connection.requests.len() >= MAX_PIPELINED {
+        state.evicted = state.evicted.saturating_add(1);
+        return;
+    }
+    // Where the read itself waited, the bytes came at its wake-up; else they were there when it was entered.
+    let waited = slice.inside.blocked_ns > 0;
+    let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
+    let read_at_ns = if waited { exit_ns.saturating_sub(awake_ns) } else { slice.enter_ns };
+    let seeded = connection.accepted_ns.is_none();
+    let (start_ns, start_is_arrival) = if unseen {
+        let known_ns = thread.pending.start_ns().unwrap_or_else(|| slice.gap_start_ns());
+        (known_ns.max(state.window_start_ns.min(slice.enter_ns)), false)
+    } else if arrival_ns > 0 {
+        (arrival_ns.min(exit_ns), true)
+    } else if arrival_measured && connection.last_read_ns > 0 && !waited {
+        // The kernel saw no arrival since the last read: the bytes were there by then.
+        (connection.last_read_ns, true)
+    } else {
+        (read_at_ns, false)
+    };
+    let beginning = Beginning {
+        id,
+        connection: connection.id,
+        index: connection.begun,
+        start_ns,
+        start_is_arrival,
+        accepted_ns: connection.accepted_ns.filter(|accepted_ns| start_is_arrival && *accepted_ns <= exit_ns),
+        truncated: unseen && seeded,
+    };
+    let mut active = Active::new(&beginning, slice.tgid, slice.tid);
+    if unseen {
+        active.request.framing = Framing::Inferred;
+    }
+    connection.requests.push_back(active);
+    connection.begun = connection.begun.saturating_add(1);
+    state.request_count = state.request_count.saturating_add(1);
+    state.summary.begin();
+}
+
+/// The oldest request of a connection takes the thread's time up to the end of its last piece.
+pub(super) fn advance(state: &mut State, thread: &mut Thread, at: At<'_>) {
+    let (number, slice, _) = at;
+    let tid = slice.tid;
+    let Some(id) = state.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
+    else {
+        return;
+    };
+    let mut own_start_ns = slice.gap_start_ns();
+    match thread.serving {
+        Some(serving) if serving == (number, id) => {}
+        Some(_) => super::serving::leave(state, thread, tid, own_start_ns, &mut |_| {}),
+        None => own_start_ns = thread.woke_for_work_ns.unwrap_or(own_start_ns),
+    }
+    thread.woke_for_work_ns = None;
+    let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else { return };
+    let taken = active.advance(thread, tid, own_start_ns);
+    active.request.slot = thread.slot.or(active.request.slot);
+    thread.serving = Some((number, id));
+    for (holding, start_ns, end_ns) in &taken.before {
+        state.hold(thread, *holding, *start_ns, *end_ns);
+    }
+    state.hold_for_request(thread, taken.from_ns, &taken.phases);
+}
+
+/// The response under way, if its end is open, is over: the server turned to something else.
+pub(super) fn shut(state: &mut State, number: u32, sink: &mut dyn FnMut(Entry)) {
+    let Some(connection) = state.connections.get_mut(number) else { return };
+    if connection.outbound.until_turn() && connection.requests.front().is_some_and(|active| active.responding)
+    {
+        connection.outbound.turn();
+        finish_front(state, number, sink);
+    }
+}
+
+/// The oldest request of a connection is finished: it ended where its time is explained to.
+pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(Entry)) {
+    let Some(connection) = state.connections.get_mut(number) else { return };
+    let Some(active) = connection.requests.pop_front() else { return };
+    connection.finished = connection.finished.saturating_add(1);
+    let mut request = active.request;
+    request.end_ns = active.cursor_ns;
+    if let Some(owner) = active.owner
+        && let Some(thread) = state.threads.get_mut(&owner)
+        && thread.serving.is_some_and(|(_, id)| id == request.id)
+    {
+        thread.serving = None;
+    }
+    state.complete(request, sink);
+}
+
+/// A connection is gone; what is left on it ends with it. Time that nobody explains up to `at_ns` gets `phase`.
+pub(super) fn end_connection(
+    state: &mut State,
+    number: u32,
+    at_ns: u64,
+    phase: Phase,
+    sink: &mut dyn FnMut(Entry),
+) {
+    loop {
+        let Some(connection) = state.connections.get_mut(number) else { return };
+        let Some(active) = connection.requests.front_mut() else { break };
+        if !active.responding {
+            let phase = if active.request.service_start_ns.is_some() && active.owner.is_none() {
+                Phase::PoolWait
+            } else {
+                phase
+            };
+            active.pass(at_ns, phase);
+        }
+        finish_front(state, number, sink);
+    }
+    drop(state.connections.close(number));
+}

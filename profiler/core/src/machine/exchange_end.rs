@@ -1,0 +1,110 @@
+//! Ends that are not a response: a process dies, the window closes.
+//!
+//! In: exits of processes; the slices that were open at the end of the window. Out: requests finished without an
+//! answer, or marked open.
+
+use crate::event::{Slice, Tid};
+use crate::machine::classify::{Idle, classify};
+use crate::machine::exchange;
+use crate::machine::serving::draw;
+use crate::machine::state::State;
+use crate::machine::thread::{Piece, Thread};
+use crate::phase::Phase;
+use crate::timeline::{Entry, ThreadState};
+
+/// A process has ended: its requests end with it, what its threads did last is not known.
+pub fn end_process(state: &mut State, tgid: Tid, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    for number in state.descriptors.exit(tgid) {
+        exchange::end_connection(state, number, at_ns, Phase::Unexplained, sink);
+    }
+}
+
+/// The window ends at `end_ns`. Each open slice comes with whether its entry is unknown.
+pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    for (slice, entry_unknown) in open {
+        end_slice(state, slice, *entry_unknown, end_ns, sink);
+    }
+    let numbers: Vec<u32> = state.connections.numbers().collect();
+    for number in numbers {
+        while let Some(connection) = state.connections.get_mut(number) {
+            let open_end = connection.outbound.until_turn();
+            let Some(active) = connection.requests.front_mut() else { break };
+            let over = active.responding && open_end && !active.request.open;
+            if !over {
+                let phase = if active.owner.is_none() { Phase::PoolWait } else { Phase::Unexplained };
+                active.pass(end_ns, phase);
+                active.request.open = true;
+            }
+            exchange::finish_front(state, number, sink);
+        }
+    }
+    let tids: Vec<Tid> = state.threads.keys().copied().collect();
+    for tid in tids {
+        if let Some(thread) = state.threads.remove(&tid) {
+            state.end_thread(tid, thread, end_ns);
+        }
+    }
+    state.ended_threads.sort_by_key(|(tgid, thread)| (*tgid, thread.tid));
+}
+
+fn end_slice(
+    state: &mut State,
+    slice: &Slice,
+    entry_unknown: bool,
+    end_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let tid = slice.tid;
+    let mut thread = state.threads.remove(&tid).unwrap_or_else(|| Thread {
+        tgid: slice.tgid,
+        since_ns: slice.gap_start_ns(),
+        ..Thread::default()
+    });
+    let meaning = classify(slice, &state.descriptors, |fd| {
+        let number = state.descriptors.connection(slice.tgid, fd);
+        number.and_then(|number| state.connections.get(number)).is_some_and(|c| c.inbound.head_complete())
+    });
+    for account in [slice.gap, slice.inside] {
+        thread.totals.cpu_ns = thread.totals.cpu_ns.saturating_add(account.cpu_ns);
+        thread.totals.run_queue_ns = thread.totals.run_queue_ns.saturating_add(account.run_queue_ns);
+        thread.totals.blocked_ns = thread.totals.blocked_ns.saturating_add(account.blocked_ns);
+    }
+    let serving = thread.serving;
+    let idle = match meaning.idle {
+        Idle::Always => true,
+        Idle::UnlessServing => !crate::machine::serving::is_serving(state, &thread),
+        Idle::No => false,
+    };
+    let gap = Piece::gap(slice);
+    if gap.length_ns() > 0 {
+        thread.pending.push(gap);
+    }
+    let in_call = slice.system_call != u32::MAX;
+    if state.wants_slices && !entry_unknown {
+        draw(slice, end_ns, if idle { ThreadState::Idle } else { meaning.state }, true, sink);
+    }
+    if idle && in_call {
+        crate::machine::serving::leave(state, &mut thread, tid, slice.enter_ns, sink);
+        state.drain(&mut thread);
+        state.was_busy(&thread, slice.enter_ns);
+    } else {
+        if in_call {
+            let mut piece = Piece::call(slice, end_ns, &meaning);
+            piece.holding = Some(crate::machine::serving::holding(state, slice.tgid, &meaning));
+            thread.pending.push(piece);
+        }
+        if !entry_unknown {
+            state.was_busy(&thread, end_ns);
+        }
+        if let Some((number, id)) = serving {
+            let front = state.connections.get(number).and_then(|c| c.requests.front());
+            if front.is_some_and(|active| active.request.id == id) {
+                exchange::advance(state, &mut thread, (number, slice, end_ns));
+                if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
+                    active.request.open = true;
+                }
+            }
+        }
+    }
+    state.threads.insert(tid, thread);
+}

@@ -1,0 +1,116 @@
+//! Processes of the target: which there are, what they are called, when they ended.
+//!
+//! In: facts about processes and listeners, lifecycle events. Out: names and parents for the timeline and the
+//! snapshot, and the facts from which the server is recognised.
+
+use rustc_hash::FxHashMap;
+
+use crate::event::{Change, Lifecycle, Tid};
+use crate::fact::{ListenerSeen, ProcessSeen};
+
+/// Processes and threads remembered at once.
+const MAX_ENTRIES: usize = 65_536;
+
+/// All processes seen in the window.
+#[derive(Debug, Default)]
+pub struct Processes {
+    /// What was seen of each, first sight first.
+    pub seen: Vec<ProcessSeen>,
+    /// Listeners, one entry per process and descriptor.
+    pub listeners: Vec<ListenerSeen>,
+    /// Names of threads.
+    pub names: FxHashMap<Tid, String>,
+    /// Processes that ended, with the kernel's exit code.
+    pub ended: FxHashMap<Tid, i64>,
+    /// Entries that found no place.
+    pub evicted: u64,
+    alive: u32,
+    /// Most worker candidates (processes with a parent in the target) alive at once.
+    pub most_children: u32,
+}
+
+impl Processes {
+    /// A process was seen. A second sight of it replaces the first.
+    pub fn see(&mut self, process: &ProcessSeen) {
+        for (tid, name) in &process.threads {
+            self.name(*tid, name);
+        }
+        self.name(process.tgid, &process.comm);
+        if let Some(known) = self.seen.iter_mut().find(|known| known.tgid == process.tgid) {
+            *known = process.clone();
+        } else if self.seen.len() < MAX_ENTRIES {
+            self.seen.push(process.clone());
+            self.born(process.parent_tgid);
+        } else {
+            self.evicted += 1;
+        }
+    }
+
+    /// A listener was seen.
+    pub fn listen(&mut self, listener: &ListenerSeen) {
+        let known = self.listeners.iter().any(|other| (other.tgid, other.fd) == (listener.tgid, listener.fd));
+        if !known && self.listeners.len() < MAX_ENTRIES {
+            self.listeners.push(listener.clone());
+        }
+    }
+
+    /// A thread's life changes. Returns the process that was born, if one was.
+    pub fn change(&mut self, lifecycle: &Lifecycle) -> Option<Tid> {
+        match lifecycle.change {
+            Change::Fork { child_tgid, child_tid } => {
+                self.name(child_tid, &lifecycle.comm);
+                if child_tgid == child_tid && !self.seen.iter().any(|known| known.tgid == child_tgid) {
+                    let parent = self.seen.iter().find(|known| known.tgid == lifecycle.tgid).cloned();
+                    let child = ProcessSeen {
+                        tgid: child_tgid,
+                        parent_tgid: lifecycle.tgid,
+                        comm: lifecycle.comm.clone(),
+                        threads: vec![(child_tid, lifecycle.comm.clone())],
+                        ..parent.unwrap_or_default()
+                    };
+                    if self.seen.len() < MAX_ENTRIES {
+                        self.seen.push(child);
+                        self.inherit_listeners(lifecycle.tgid, child_tgid);
+                        self.born(lifecycle.tgid);
+                    } else {
+                        self.evicted += 1;
+                    }
+                    return Some(child_tgid);
+                }
+            }
+            Change::Exit { code } => {
+                if lifecycle.tid == lifecycle.tgid {
+                    self.ended.insert(lifecycle.tgid, code);
+                    self.alive = self.alive.saturating_sub(1);
+                }
+            }
+            Change::Exec | Change::Adopted => self.name(lifecycle.tid, &lifecycle.comm),
+        }
+        None
+    }
+
+    fn born(&mut self, parent: Tid) {
+        if self.seen.iter().any(|known| known.tgid == parent) {
+            self.alive += 1;
+            self.most_children = self.most_children.max(self.alive);
+        }
+    }
+
+    fn inherit_listeners(&mut self, parent: Tid, child: Tid) {
+        let inherited: Vec<_> = self
+            .listeners
+            .iter()
+            .filter(|listener| listener.tgid == parent)
+            .map(|listener| ListenerSeen { tgid: child, ..listener.clone() })
+            .collect();
+        for listener in &inherited {
+            self.listen(listener);
+        }
+    }
+
+    fn name(&mut self, tid: Tid, name: &str) {
+        if !name.is_empty() && (self.names.len() < MAX_ENTRIES || self.names.contains_key(&tid)) {
+            self.names.insert(tid, name.to_owned());
+        }
+    }
+}

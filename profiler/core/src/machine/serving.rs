@@ -1,0 +1,306 @@
+//! Joins threads with connections: which request a thread serves, and what its time is for.
+//!
+//! In: slices in the order of time, with the capture that came before them. Out: requests that begin, advance and
+//! finish; pieces of time given to requests or to slots; timeline slices.
+
+use profiler_common::record::slice::FLAG_STATUS_LINE;
+
+use crate::event::{Call, Slice, Tid};
+use crate::machine::classify::{Idle, Meaning, Touch, classify};
+use crate::machine::connection::Connection;
+use crate::machine::exchange::{self, Bytes};
+use crate::machine::state::State;
+use crate::machine::thread::{Piece, Thread};
+use crate::model::slot::Holding;
+use crate::phase::Phase;
+use crate::timeline::{Entry, ThreadState};
+
+/// `EAGAIN`, include/uapi/asm-generic/errno-base.h.
+const EAGAIN: i64 = -11;
+/// Threads followed at once.
+const MAX_THREADS: usize = 16_384;
+
+/// Takes one slice.
+pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    let tid = slice.tid;
+    let Some(mut thread) = take_thread(state, slice) else { return };
+    let head = state.heads.remove(&tid).filter(|head| head.sequence == slice.sequence);
+    continuity(state, &mut thread, slice, exit_ns);
+
+    let meaning = classify(slice, &state.descriptors, |fd| {
+        let number = state.descriptors.connection(slice.tgid, fd);
+        number.and_then(|number| state.connections.get(number)).is_some_and(|c| c.inbound.head_complete())
+    });
+    let gap = Piece::gap(slice);
+    if gap.length_ns() > 0 {
+        thread.pending.push(gap);
+    }
+    let idle = match meaning.idle {
+        Idle::Always => true,
+        Idle::UnlessServing => !is_serving(state, &thread),
+        Idle::No => false,
+    };
+    if state.wants_slices {
+        draw(slice, exit_ns, if idle { ThreadState::Idle } else { meaning.state }, false, sink);
+    }
+    match slice.call {
+        Call::EpollWait { .. } if meaning.idle == Idle::Always => state.listener_in_epoll = Some(true),
+        Call::Poll { .. } if meaning.idle == Idle::Always => state.listener_in_epoll = Some(false),
+        _ => {}
+    }
+    if idle {
+        wait_for_work(state, &mut thread, slice, exit_ns, sink);
+    } else {
+        let mut piece = Piece::call(slice, exit_ns, &meaning);
+        piece.holding = Some(holding(state, slice.tgid, &meaning));
+        thread.pending.push(piece);
+    }
+    effects(
+        state,
+        &mut thread,
+        slice,
+        exit_ns,
+        &meaning,
+        head.as_ref().map(|head| head.bytes.as_slice()),
+        sink,
+    );
+    state.threads.insert(tid, thread);
+}
+
+fn take_thread(state: &mut State, slice: &Slice) -> Option<Thread> {
+    if let Some(thread) = state.threads.remove(&slice.tid) {
+        return Some(thread);
+    }
+    if state.threads.len() >= MAX_THREADS {
+        state.evicted = state.evicted.saturating_add(1);
+        return None;
+    }
+    Some(Thread {
+        tgid: slice.tgid,
+        busy_since_ns: Some(slice.gap_start_ns()),
+        since_ns: slice.gap_start_ns(),
+        ..Thread::default()
+    })
+}
+
+fn continuity(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+    let continuity = thread.continue_with(slice, exit_ns);
+    state.conservation.slices += 1;
+    state.conservation.slices_broken += u64::from(continuity.broken);
+    state.sequence_holes += u64::from(continuity.missing);
+    if let Some((from_ns, to_ns)) = continuity.hole {
+        thread.pending.push(Piece::unknown(from_ns, to_ns));
+        if let Some((number, _)) = thread.serving
+            && let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+        {
+            active.request.lossy = true;
+        }
+    }
+}
+
+/// Whether a thread is within a request, as far as can be told: one whose response has an open end and has begun may
+/// be over already.
+pub(super) fn is_serving(state: &State, thread: &Thread) -> bool {
+    thread.serving.and_then(|(number, id)| {
+        let connection = state.connections.get(number)?;
+        let active = connection.requests.iter().find(|active| active.request.id == id)?;
+        Some(!(active.responding && connection.outbound.until_turn()))
+    }) == Some(true)
+}
+
+/// The call waits for work: what came before it is over.
+fn wait_for_work(
+    state: &mut State,
+    thread: &mut Thread,
+    slice: &Slice,
+    exit_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) {
+    leave(state, thread, slice.tid, slice.enter_ns, sink);
+    state.drain(thread);
+    state.was_busy(thread, slice.enter_ns);
+    thread.busy_since_ns = Some(exit_ns);
+    thread.woke_for_work_ns = Some(exit_ns);
+}
+
+/// A thread leaves the request it serves: one with an open end is over, any other goes on without an owner, with the
+/// thread's time up to `until_ns`.
+pub(super) fn leave(
+    state: &mut State,
+    thread: &mut Thread,
+    tid: Tid,
+    until_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let Some((number, id)) = thread.serving.take() else { return };
+    let Some(connection) = state.connections.get_mut(number) else { return };
+    let Some(place) = connection.requests.iter().position(|active| active.request.id == id) else { return };
+    let open_end = connection.outbound.until_turn();
+    if let Some(active) = connection.requests.get_mut(place)
+        && !(active.responding && open_end)
+    {
+        if active.owner == Some(tid) && until_ns > active.cursor_ns {
+            let from_ns = active.cursor_ns;
+            let phases = thread.pending.take_until(until_ns, from_ns);
+            active.request.phases.add_all(&phases);
+            active.cursor_ns = from_ns.saturating_add(phases.total_ns());
+            state.hold_for_request(thread, from_ns, &phases);
+        }
+        if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.get_mut(place)) {
+            active.owner = None;
+        }
+        return;
+    }
+    connection.outbound.turn();
+    exchange::finish_front(state, number, sink);
+}
+
+/// What holds the thread during a call that is not a request's.
+pub(super) fn holding(state: &State, tgid: Tid, meaning: &Meaning) -> Holding {
+    let connection = meaning
+        .touch
+        .and_then(|(fd, _)| state.descriptors.connection(tgid, fd))
+        .and_then(|number| state.connections.get(number));
+    let waits = matches!(
+        meaning.touch,
+        Some((_, Touch::Read | Touch::Write | Touch::WaitReadable | Touch::WaitWritable))
+    );
+    match connection {
+        Some(connection) if waits && connection.shut => Holding::Linger,
+        Some(connection) if waits && connection.requests.is_empty() && connection.begun == 0 => {
+            Holding::FirstByte
+        }
+        Some(connection) if waits && connection.requests.is_empty() => Holding::KeepaliveIdle,
+        _ => Holding::Housekeeping,
+    }
+}
+
+fn effects(
+    state: &mut State,
+    thread: &mut Thread,
+    slice: &Slice,
+    exit_ns: u64,
+    meaning: &Meaning,
+    captured: Option<&[u8]>,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let tgid = slice.tgid;
+    if let Call::Accept { listener_fd } = slice.call {
+        let counts = state.accepts.entry((tgid, listener_fd)).or_default();
+        let index = if slice.result >= 0 { 0 } else { 1 + usize::from(slice.result != EAGAIN) };
+        if let Some(count) = counts.get_mut(index) {
+            *count = count.saturating_add(1);
+        }
+    }
+    let Some((fd, touch)) = meaning.touch else {
+        match slice.call {
+            Call::Close { fd } => drop(state.descriptors.close(tgid, fd, slice.enter_ns)),
+            Call::CloseRange { first, last } if slice.result >= 0 => {
+                let last = i32::try_from(last).unwrap_or(i32::MAX).min(65_535);
+                for fd in i32::try_from(first).unwrap_or(i32::MAX)..=last {
+                    close(state, thread, slice, fd, exit_ns, sink);
+                }
+            }
+            _ => state.descriptors.follow(slice, exit_ns),
+        }
+        return;
+    };
+    let Some(number) = state.descriptors.connection(tgid, fd) else { return };
+    let moved = u64::try_from(slice.result).unwrap_or(0);
+    let bytes = Bytes { moved, captured: captured.unwrap_or_default() };
+    match (touch, slice.call) {
+        (Touch::Read, Call::Read { arrival_ns, .. }) => {
+            if state.connections.get(number).is_some_and(exchange::expects_request) {
+                state.make_slot(thread);
+            }
+            if moved > 0 {
+                exchange::read(state, thread, (number, slice, exit_ns), arrival_ns, &bytes, sink);
+            }
+        }
+        (Touch::Write, _) if moved > 0 => {
+            let status_line = slice.flags & FLAG_STATUS_LINE != 0;
+            exchange::write(state, thread, (number, slice, exit_ns), status_line, &bytes, sink);
+        }
+        (Touch::Shutdown, Call::Shutdown { how, .. }) if how > 0 => {
+            exchange::shut(state, number, sink);
+            if let Some(connection) = state.connections.get_mut(number) {
+                connection.shut = true;
+            }
+        }
+        (Touch::Close, _) => close(state, thread, slice, fd, exit_ns, sink),
+        (Touch::Register, _) => {
+            exchange::shut(state, number, sink);
+            state.descriptors.follow(slice, exit_ns);
+        }
+        _ => {}
+    }
+}
+
+fn close(
+    state: &mut State,
+    thread: &mut Thread,
+    slice: &Slice,
+    fd: i32,
+    exit_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let Some(descriptor) = state.descriptors.close(slice.tgid, fd, slice.enter_ns) else { return };
+    let Some(number) = descriptor.connection else { return };
+    let serving = state.connections.get_mut(number).and_then(|connection: &mut Connection| {
+        let front = connection.requests.front_mut()?;
+        // No response was sent: the server's time up to the close is the request's.
+        (!front.responding && front.owner == Some(slice.tid)).then_some(())
+    });
+    if serving.is_some() {
+        exchange::advance(state, thread, (number, slice, exit_ns));
+    }
+    exchange::end_connection(state, number, exit_ns, Phase::Unexplained, sink);
+    if thread.serving.is_some_and(|(serving, _)| serving == number) {
+        thread.serving = None;
+    }
+}
+
+/// Puts a slice on the timeline: the gap, then the call.
+pub(super) fn draw(slice: &Slice, exit_ns: u64, state: ThreadState, open: bool, sink: &mut dyn FnMut(Entry)) {
+    let (tgid, tid) = (slice.tgid, slice.tid);
+    let gap_start_ns = slice.gap_start_ns();
+    if slice.enter_ns > gap_start_ns {
+        let gap_state = if slice.gap.run_queue_ns > slice.gap.cpu_ns.saturating_add(slice.gap.blocked_ns) {
+            ThreadState::RunQueue
+        } else if slice.gap.blocked_ns > slice.gap.cpu_ns {
+            ThreadState::Other
+        } else {
+            ThreadState::Running
+        };
+        let end_ns = slice.enter_ns;
+        let entry = Entry::Slice {
+            tgid,
+            tid,
+            start_ns: gap_start_ns,
+            end_ns,
+            state: gap_state,
+            label: "running",
+            fd: None,
+            open: false,
+        };
+        sink(entry);
+    }
+    let label = profiler_common::system_call::name(slice.system_call);
+    let fd = descriptor_of(&slice.call);
+    sink(Entry::Slice { tgid, tid, start_ns: slice.enter_ns, end_ns: exit_ns, state, label, fd, open });
+}
+
+const fn descriptor_of(call: &Call) -> Option<i32> {
+    match *call {
+        Call::Accept { listener_fd: fd }
+        | Call::Read { fd, .. }
+        | Call::Write { fd }
+        | Call::Transfer { to_fd: fd, .. }
+        | Call::EpollWait { epoll_fd: fd }
+        | Call::Connect { fd, .. }
+        | Call::Shutdown { fd, .. }
+        | Call::Close { fd } => Some(fd),
+        Call::Poll { only_fd, .. } => only_fd,
+        _ => None,
+    }
+}

@@ -1,0 +1,210 @@
+//! The state of all machines of one window.
+//!
+//! In: nothing by itself; the machines beside it change it. Out: the tables that they share, each bounded.
+
+use rustc_hash::FxHashMap;
+
+use crate::event::{Head, Tid};
+use crate::fact::Account;
+use crate::machine::connection::Connections;
+use crate::machine::descriptor::Descriptors;
+use crate::machine::process::Processes;
+use crate::machine::slot::{Busy, Heat};
+use crate::machine::summary::Summary;
+use crate::machine::thread::Thread;
+use crate::model::request::Request;
+use crate::model::slot::{Holding, Slot};
+use crate::model::{Conservation, Thread as ThreadTotal};
+use crate::phase::{Phase, Phases};
+use crate::timeline::Entry;
+
+/// Threads that have ended and are still listed.
+const MAX_ENDED_THREADS: usize = 4096;
+
+/// Everything the machines share.
+#[derive(Debug)]
+pub struct State {
+    /// Live threads.
+    pub threads: FxHashMap<Tid, Thread>,
+    /// Totals of threads that ended.
+    pub ended_threads: Vec<(Tid, ThreadTotal)>,
+    /// Slots of threads that ended.
+    pub ended_slots: Vec<Slot>,
+    /// Descriptors of all processes.
+    pub descriptors: Descriptors,
+    /// Client connections.
+    pub connections: Connections,
+    /// Captures that wait for the slice of their call.
+    pub heads: FxHashMap<Tid, Head>,
+    /// Processes and listeners.
+    pub processes: Processes,
+    /// Busy slots over time.
+    pub busy: Busy,
+    /// Heat map.
+    pub heat: Heat,
+    /// Finished requests.
+    pub summary: Summary,
+    /// The laws.
+    pub conservation: Conservation,
+    /// Accepts per (process, listener): successful, empty, failed.
+    pub accepts: FxHashMap<(Tid, i32), [u64; 3]>,
+    /// Requests per process.
+    pub served: FxHashMap<Tid, u64>,
+    /// Start of the window; nothing before it counts.
+    pub window_start_ns: u64,
+    /// Slices missing from the sequences.
+    pub sequence_holes: u64,
+    /// The timeline wants thread slices.
+    pub wants_slices: bool,
+    /// Arrival is measured on this kernel.
+    pub arrival_measured: bool,
+    /// Slots so far.
+    pub slot_count: u32,
+    /// Requests so far.
+    pub request_count: u64,
+    /// Threads that found no place.
+    pub evicted: u64,
+    /// How workers wait for a listener, as seen last: in epoll, or in select or poll.
+    pub listener_in_epoll: Option<bool>,
+    /// Time that threads which are no slots spent lingering on finished connections.
+    pub acceptor_linger_ns: u64,
+}
+
+impl State {
+    /// No state yet.
+    #[must_use]
+    pub fn new(wants_slices: bool) -> Self {
+        Self {
+            threads: FxHashMap::default(),
+            ended_threads: Vec::new(),
+            ended_slots: Vec::new(),
+            descriptors: Descriptors::default(),
+            connections: Connections::default(),
+            heads: FxHashMap::default(),
+            processes: Processes::default(),
+            busy: Busy::default(),
+            heat: Heat::new(0),
+            summary: Summary::default(),
+            conservation: Conservation::default(),
+            accepts: FxHashMap::default(),
+            served: FxHashMap::default(),
+            window_start_ns: 0,
+            sequence_holes: 0,
+            wants_slices,
+            arrival_measured: false,
+            slot_count: 0,
+            request_count: 0,
+            evicted: 0,
+            listener_in_epoll: None,
+            acceptor_linger_ns: 0,
+        }
+    }
+
+    /// A request comes to its end.
+    pub fn complete(&mut self, request: Request, sink: &mut dyn FnMut(Entry)) {
+        if request.end_ns < self.window_start_ns {
+            self.summary.forget();
+            return;
+        }
+        if !request.open {
+            *self.served.entry(request.tgid).or_default() += 1;
+            if let Some(thread) = self.threads.get_mut(&request.tid) {
+                thread.requests = thread.requests.saturating_add(1);
+            }
+        }
+        self.summary.add(&request);
+        sink(Entry::Request(Box::new(request)));
+    }
+
+    /// A thread becomes a slot: it reads requests.
+    pub fn make_slot(&mut self, thread: &mut Thread) -> u32 {
+        if let Some(slot) = thread.slot {
+            return slot;
+        }
+        let slot = self.slot_count;
+        self.slot_count = self.slot_count.saturating_add(1);
+        thread.slot = Some(slot);
+        slot
+    }
+
+    /// A thread was held from `start_ns` to `end_ns`.
+    pub fn hold(&self, thread: &mut Thread, holding: Holding, start_ns: u64, end_ns: u64) {
+        let start_ns = start_ns.max(self.window_start_ns);
+        if let Some(sum_ns) = thread.holding_ns.get_mut(holding as usize) {
+            *sum_ns = sum_ns.saturating_add(end_ns.saturating_sub(start_ns));
+        }
+    }
+
+    /// A thread was held by a request from `start_ns` on, for these phases.
+    pub fn hold_for_request(&self, thread: &mut Thread, start_ns: u64, phases: &Phases) {
+        let read_ns = phases.get(Phase::ClientReadStall);
+        let write_ns = phases.get(Phase::ClientWriteStall);
+        let before_ns = self.window_start_ns.saturating_sub(start_ns).min(phases.total_ns());
+        let own_ns = phases.total_ns().saturating_sub(read_ns).saturating_sub(write_ns);
+        // A request that began before the window: what lies before it is taken off its own part first.
+        let own_before_ns = before_ns.min(own_ns);
+        let stall_before_ns = before_ns - own_before_ns;
+        let read_before_ns = stall_before_ns.min(read_ns);
+        for (holding, sum_ns) in [
+            (Holding::Request, own_ns - own_before_ns),
+            (Holding::ClientReadStall, read_ns - read_before_ns),
+            (Holding::ClientWriteStall, write_ns.saturating_sub(stall_before_ns - read_before_ns)),
+        ] {
+            if let Some(held_ns) = thread.holding_ns.get_mut(holding as usize) {
+                *held_ns = held_ns.saturating_add(sum_ns);
+            }
+        }
+    }
+
+    /// Everything pending on a thread belongs to no request.
+    pub fn drain(&self, thread: &mut Thread) {
+        let mut pending = std::mem::take(&mut thread.pending);
+        pending.drain(|piece| {
+            if let Some(holding) = piece.holding {
+                self.hold(thread, holding, piece.start_ns, piece.end_ns);
+            }
+        });
+    }
+
+    /// A busy stretch of a thread is over.
+    pub fn was_busy(&mut self, thread: &Thread, until_ns: u64) {
+        if thread.slot.is_some()
+            && let Some(since_ns) = thread.busy_since_ns
+        {
+            let since_ns = since_ns.max(self.window_start_ns);
+            if until_ns > since_ns {
+                self.busy.add(since_ns, until_ns);
+                self.heat.add(thread.tgid, since_ns, until_ns);
+            }
+        }
+    }
+
+    /// A thread ended, or the window did.
+    pub fn end_thread(&mut self, tid: Tid, mut thread: Thread, until_ns: u64) {
+        self.drain(&mut thread);
+        if let Some(id) = thread.slot {
+            self.ended_slots.push(Slot {
+                id,
+                tgid: thread.tgid,
+                tid,
+                since_ns: thread.since_ns.max(self.window_start_ns),
+                until_ns,
+                holding_ns: thread.holding_ns,
+                requests: thread.requests,
+            });
+        }
+        if thread.slot.is_none() {
+            let linger_ns = thread.holding_ns.get(Holding::Linger as usize).copied().unwrap_or(0);
+            self.acceptor_linger_ns = self.acceptor_linger_ns.saturating_add(linger_ns);
+        }
+        if self.ended_threads.len() < MAX_ENDED_THREADS {
+            let Account { cpu_ns, run_queue_ns, blocked_ns } = thread.totals;
+            let comm = self.processes.names.get(&tid).cloned().unwrap_or_default();
+            let (slices, requests) = (thread.slices, thread.requests);
+            let total = ThreadTotal { tid, comm, slices, cpu_ns, run_queue_ns, blocked_ns, requests };
+            self.ended_threads.push((thread.tgid, total));
+        } else {
+            self.evicted = self.evicted.saturating_add(1);
+        }
+    }
+}

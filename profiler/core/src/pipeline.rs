@@ -1,0 +1,272 @@
+//! The way of the data: items in, timeline entries and a snapshot out.
+//!
+//! In: [`Item`]s from any source. Out: [`Entry`]s as they become certain, and at the end one [`Snapshot`]. Live runs
+//! and replays share every line from here on.
+
+mod finish;
+
+use crate::decode;
+use crate::event::{Body, Change, Event, Lifecycle, Slice};
+use crate::fact::{
+    Attached, CgroupCpu, Counters, DescriptorClass, Fact, OpenSlice, Overhead, SessionStarted, ThreadTotals,
+};
+use crate::machine::exchange_end::end_process;
+use crate::machine::serving;
+use crate::machine::slot::Heat;
+use crate::machine::state::State;
+use crate::model::{CgroupWindow, Snapshot, Window};
+use crate::order::Order;
+use crate::stream::Item;
+use crate::timeline::Entry;
+
+/// How long an event waits for earlier ones of other CPUs.
+const HOLD_BACK_NS: u64 = 100_000_000;
+/// Threads whose totals are compared with the kernel's.
+const MAX_TOTALS: usize = 16_384;
+
+/// What a consumer wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Thread slices on the timeline, not only requests.
+    pub thread_slices: bool,
+}
+
+/// How far a run is, for a progress line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Requests completed.
+    pub completed: u64,
+    /// Requests in flight.
+    pub in_flight: u32,
+    /// Length of the window so far.
+    pub elapsed_ns: u64,
+    /// Records lost, late or malformed.
+    pub lost: u64,
+}
+
+/// All stages after the source.
+#[derive(Debug)]
+pub struct Pipeline {
+    order: Order,
+    machines: Machines,
+    malformed: u64,
+    received: u64,
+}
+
+/// What the ordered events change.
+#[derive(Debug)]
+struct Machines {
+    state: State,
+    session: SessionStarted,
+    attached: Attached,
+    counters: Counters,
+    cgroups: Vec<CgroupWindow>,
+    totals: Vec<ThreadTotals>,
+    open: Vec<OpenSlice>,
+    overhead: Option<Overhead>,
+    window: Window,
+    started: bool,
+}
+
+impl Pipeline {
+    /// An empty pipeline.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            order: Order::new(HOLD_BACK_NS),
+            machines: Machines {
+                state: State::new(settings.thread_slices),
+                session: SessionStarted::default(),
+                attached: Attached::default(),
+                counters: Counters::default(),
+                cgroups: Vec::new(),
+                totals: Vec::new(),
+                open: Vec::new(),
+                overhead: None,
+                window: Window::default(),
+                started: false,
+            },
+            malformed: 0,
+            received: 0,
+        }
+    }
+
+    /// Takes one item. Entries that become certain go to `sink`.
+    pub fn push<B: AsRef<[u8]>>(&mut self, item: Item<B>, sink: &mut dyn FnMut(Entry)) {
+        self.received += u64::from(matches!(item, Item::Kernel(_)));
+        match decode::item(item) {
+            Ok(event) => self.order.push(event),
+            Err(_) => self.malformed = self.malformed.saturating_add(1),
+        }
+        let machines = &mut self.machines;
+        self.order.release(&mut |event| machines.event(event, sink));
+    }
+
+    /// How far the run is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let machines = &self.machines;
+        let lost: u64 = machines.counters.lost.iter().map(|(_, count)| *count).sum();
+        Progress {
+            completed: machines.state.summary.completed(),
+            in_flight: machines.state.summary.in_flight,
+            elapsed_ns: machines.window.length_ns(),
+            lost: lost.saturating_add(self.malformed).saturating_add(self.order.counts().late_events),
+        }
+    }
+
+    /// The stream has ended: closes what is open and makes the snapshot.
+    pub fn finish(self, sink: &mut dyn FnMut(Entry)) -> Snapshot {
+        let mut machines = self.machines;
+        let counts = self.order.finish(&mut |event| machines.event(event, sink));
+        let received = finish::Received { records: self.received, malformed: self.malformed, order: counts };
+        machines.finish(&received, sink)
+    }
+}
+
+impl Machines {
+    fn event(&mut self, event: Event, sink: &mut dyn FnMut(Entry)) {
+        let time_ns = event.time_ns;
+        if self.window.end_reason.is_none() {
+            self.window.end_ns = self.window.end_ns.max(time_ns);
+        }
+        match event.body {
+            Body::Slice(slice) => serving::slice(&mut self.state, &slice, time_ns, sink),
+            Body::Head(head) => {
+                self.state.heads.insert(head.tid, head);
+            }
+            Body::Connection(opened) => {
+                if let Some(number) = self.state.connections.open(&opened, time_ns) {
+                    let (tgid, fd) = (opened.tgid, opened.fd);
+                    self.state.descriptors.open_client(tgid, fd, time_ns, number);
+                }
+            }
+            Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
+            Body::Fact(fact) => self.fact(*fact, time_ns, sink),
+        }
+    }
+
+    fn lifecycle(&mut self, lifecycle: &Lifecycle, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        let state = &mut self.state;
+        if let Some(tgid) = state.processes.change(lifecycle) {
+            sink(Entry::Process { tgid, name: lifecycle.comm.clone() });
+        }
+        let name = lifecycle.comm.clone();
+        match lifecycle.change {
+            Change::Fork { child_tgid, child_tid } => {
+                state.descriptors.fork(lifecycle.tgid, child_tgid);
+                sink(Entry::Thread { tgid: child_tgid, tid: child_tid, name });
+            }
+            Change::Adopted => sink(Entry::Thread { tgid: lifecycle.tgid, tid: lifecycle.tid, name }),
+            Change::Exec => {}
+            Change::Exit { .. } => {
+                if let Some(thread) = state.threads.remove(&lifecycle.tid) {
+                    state.was_busy(&thread, time_ns);
+                    state.end_thread(lifecycle.tid, thread, time_ns);
+                }
+                state.heads.remove(&lifecycle.tid);
+                if lifecycle.tid == lifecycle.tgid {
+                    end_process(state, lifecycle.tgid, time_ns, sink);
+                }
+            }
+        }
+    }
+
+    fn fact(&mut self, fact: Fact, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        match fact {
+            Fact::SessionStarted(session) => self.session = session,
+            Fact::Attached(attached) => {
+                self.state.arrival_measured = attached.arrival_measured;
+                self.attached = attached;
+            }
+            Fact::ProcessSeen(process) => {
+                sink(Entry::Process { tgid: process.tgid, name: process.comm.clone() });
+                for (tid, name) in &process.threads {
+                    sink(Entry::Thread { tgid: process.tgid, tid: *tid, name: name.clone() });
+                }
+                self.state.processes.see(&process);
+            }
+            Fact::ListenerSeen(listener) => {
+                self.state.descriptors.reclass(listener.tgid, listener.fd, DescriptorClass::Listener);
+                self.state.processes.listen(&listener);
+            }
+            Fact::DescriptorSeen(seen) => {
+                // What a call or the kernel's iterator said of this descriptor meanwhile is newer.
+                if self.state.descriptors.get(seen.tgid, seen.fd).is_none() {
+                    self.state.descriptors.open(seen.tgid, seen.fd, seen.class, 0);
+                    self.state.descriptors.set_interest(seen.tgid, seen.fd, seen.interest);
+                }
+            }
+            Fact::WindowStarted => self.start_window(time_ns),
+            Fact::Tick => self.settle(sink),
+            Fact::Counters(counters) => self.counters = counters,
+            Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
+            Fact::OpenSlice(open) => self.open.push(open),
+            Fact::ThreadTotals(totals) => {
+                if self.totals.len() < MAX_TOTALS {
+                    self.totals.push(totals);
+                }
+            }
+            Fact::Overhead(overhead) => self.overhead = Some(overhead),
+            Fact::WindowEnded { reason } => {
+                self.window.end_ns = time_ns;
+                self.window.end_reason = Some(reason);
+            }
+        }
+    }
+
+    fn start_window(&mut self, time_ns: u64) {
+        if self.started {
+            return;
+        }
+        self.started = true;
+        self.window.start_ns = time_ns;
+        self.state.window_start_ns = time_ns;
+        self.state.busy.start(time_ns);
+        self.state.heat = Heat::new(time_ns);
+    }
+
+    fn cgroup(&mut self, seen: CgroupCpu) {
+        match self.cgroups.iter_mut().find(|window| window.first.cgroup == seen.cgroup) {
+            Some(window) => window.last = seen,
+            None => self.cgroups.push(CgroupWindow { first: seen.clone(), last: seen }),
+        }
+    }
+
+    /// Busy slots are certain up to the last slice of the slot that has been silent longest.
+    fn settle(&mut self, sink: &mut dyn FnMut(Entry)) {
+        let slots = self.state.threads.values().filter(|thread| thread.slot.is_some());
+        let Some(until_ns) = slots.map(|thread| thread.last_exit_ns).min() else { return };
+        self.state.busy.settle(until_ns, |time_ns, busy| sink(Entry::BusySlots { time_ns, tgid: 0, busy }));
+    }
+}
+
+/// An open slice as the slice it would have become at `end_ns`.
+fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
+    let system_call = open.system_call.unwrap_or(u32::MAX);
+    let outcome = decode::call::Outcome { result: -4, flags: 0 };
+    let enter_ns = if open.system_call.is_some() && open.enter_ns > 0 { open.enter_ns } else { end_ns };
+    Slice {
+        tgid: open.tgid,
+        tid: open.tid,
+        sequence: open.sequence.saturating_add(1),
+        call: decode::call::call(system_call, &open.arguments, open.extra, outcome),
+        system_call,
+        // Nothing was returned: as if interrupted (-EINTR), so that no state changes by it.
+        result: -4,
+        enter_ns,
+        inside: open.call,
+        gap: open.gap,
+        gap_fault_ns: open.gap_fault_ns,
+        gap_blocked_call: open.gap_blocked_call,
+        folded_ns: 0,
+        folded_calls: 0,
+        call_switches: 0,
+        gap_switches: 0,
+        waker_tid: 0,
+        flags: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! The end of a window: what is open is closed as open, sums become the snapshot.
+//!
+//! In: the machines' state at the end of the stream. Out: the [`Snapshot`].
+
+use std::collections::BTreeMap;
+
+use crate::event::Tid;
+use crate::machine::exchange_end::end_window;
+use crate::machine::slot::Busy;
+use crate::machine::state::State;
+use crate::model::slot::{HeatRow, Slot, Slots};
+use crate::model::{Listener, Losses, Process, Server, Snapshot, Thread as ThreadTotal};
+use crate::order::OrderCounts;
+use crate::phase::Phase;
+use crate::server::{Observed, Recognised, Role, recognise};
+use crate::timeline::Entry;
+
+use super::{Machines, slice_of};
+
+/// What came in, for law 4.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Received {
+    /// Kernel records.
+    pub records: u64,
+    /// Records that could not be decoded.
+    pub malformed: u64,
+    /// What sorting cost.
+    pub order: OrderCounts,
+}
+
+impl Machines {
+    /// Closes everything and makes the snapshot.
+    pub(super) fn finish(mut self, received: &Received, sink: &mut dyn FnMut(Entry)) -> Snapshot {
+        let end_ns = self.window.end_ns;
+        let open = std::mem::take(&mut self.open);
+        let slices: Vec<_> = open.iter().map(|open| (slice_of(open, end_ns), open.enter_ns == 0)).collect();
+        end_window(&mut self.state, &slices, end_ns, sink);
+        let mut state = self.state;
+        state.busy.settle(end_ns, |time_ns, busy| sink(Entry::BusySlots { time_ns, tgid: 0, busy }));
+
+        let mut losses = losses(&state, received);
+        losses.kernel = self.counters.clone();
+        losses.recording_truncated = self.window.end_reason.is_none();
+        let mut conservation = std::mem::take(&mut state.conservation);
+        conservation.requests_broken = state.summary.broken;
+        conservation.received = received.records;
+        conservation.emitted = self.counters.emitted.iter().map(|(_, count)| *count).sum();
+        for totals in self.totals.iter().filter(|_| self.session.cpu_time_comparable) {
+            conservation.threads_compared += 1;
+            conservation.cpu_ns += totals.ours.cpu_ns;
+            conservation.run_queue_ns += totals.ours.run_queue_ns;
+            conservation.kernel_cpu_ns += totals.kernel_cpu_ns;
+            conservation.kernel_run_queue_ns += totals.kernel_run_queue_ns;
+        }
+
+        let recognised = recognise(&state.processes.seen, &state.processes.listeners);
+        let server = recognised.kind.refine(&recognised.server, &observed(&state, &recognised));
+        let configured = recognised.kind.configured_slots(&server);
+        let processes = processes(&state, &recognised);
+        let listeners = listeners(&state);
+        let connections = state.connections.seen;
+        let slots = slots(configured, &mut state, end_ns);
+        let (requests, endpoints) = state.summary.finish(connections);
+        let (endpoints, other_endpoints) = endpoints.finish();
+        Snapshot {
+            not_measured: not_measured(self.attached.arrival_measured),
+            session: self.session,
+            attached: self.attached,
+            window: self.window,
+            server: Server { python_version: server.python_version.clone(), ..server },
+            requests,
+            endpoints,
+            other_endpoints,
+            slots,
+            listeners,
+            processes,
+            cgroups: self.cgroups,
+            losses,
+            conservation,
+            overhead: self.overhead,
+        }
+    }
+}
+
+fn losses(state: &State, received: &Received) -> Losses {
+    Losses {
+        malformed: received.malformed,
+        late: received.order.late_events,
+        sequence_holes: state.sequence_holes,
+        evicted: state
+            .evicted
+            .saturating_add(state.connections.evicted)
+            .saturating_add(state.descriptors.evicted)
+            .saturating_add(state.processes.evicted)
+            .saturating_add(received.order.forced_events)
+            .saturating_add(state.busy.forced),
+        impossible: state
+            .summary
+            .impossible
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect(),
+        ..Losses::default()
+    }
+}
+
+fn not_measured(arrival_measured: bool) -> Vec<(Phase, String)> {
+    let mut list = vec![
+        (Phase::LoopWait, "event loops are not followed yet".to_owned()),
+        (
+            Phase::GilWait,
+            "the interpreter lock is not observed yet; waits for it are part of lock_wait".to_owned(),
+        ),
+        (Phase::FrontEnd, "no front end is traced".to_owned()),
+    ];
+    if !arrival_measured {
+        let reason = "this kernel does not show when data arrive (sock:sk_data_ready, Linux 6.3)";
+        list.insert(0, (Phase::AcceptQueue, reason.to_owned()));
+    }
+    list
+}
+
+fn observed(state: &State, recognised: &Recognised) -> Observed {
+    let mut serving: BTreeMap<Tid, u32> = BTreeMap::new();
+    for slot in &state.ended_slots {
+        *serving.entry(slot.tgid).or_default() += 1;
+    }
+    let workers = state
+        .processes
+        .seen
+        .iter()
+        .filter(|process| role(state, recognised, process.tgid) == Role::Worker)
+        .filter(|process| !state.processes.ended.contains_key(&process.tgid))
+        .count();
+    Observed {
+        worker_processes: u32::try_from(workers).unwrap_or(u32::MAX),
+        serving_threads: serving.values().copied().max().unwrap_or(0),
+        listener_in_epoll: state.listener_in_epoll,
+    }
+}
+
+/// Role of a process; of one whose birth alone was seen, from its parent's.
+fn role(state: &State, recognised: &Recognised, tgid: Tid) -> Role {
+    match recognised.role(tgid) {
+        Role::Unknown => state
+            .processes
+            .seen
+            .iter()
+            .find(|process| process.tgid == tgid)
+            .map_or(Role::Unknown, |process| {
+                recognised.kind.role_of_child(recognised.role(process.parent_tgid))
+            }),
+        known => known,
+    }
+}
+
+fn processes(state: &State, recognised: &Recognised) -> Vec<Process> {
+    let mut threads: BTreeMap<Tid, Vec<ThreadTotal>> = BTreeMap::new();
+    for (tgid, thread) in &state.ended_threads {
+        threads.entry(*tgid).or_default().push(thread.clone());
+    }
+    let mut list: Vec<_> = state
+        .processes
+        .seen
+        .iter()
+        .map(|process| {
+            let mut own = threads.remove(&process.tgid).unwrap_or_default();
+            own.sort_by_key(|thread| thread.tid);
+            Process {
+                tgid: process.tgid,
+                parent_tgid: process.parent_tgid,
+                comm: process.comm.clone(),
+                role: role(state, recognised, process.tgid).name().to_owned(),
+                exit_code: state.processes.ended.get(&process.tgid).copied(),
+                requests: state.served.get(&process.tgid).copied().unwrap_or(0),
+                threads: own,
+            }
+        })
+        .collect();
+    list.sort_by_key(|process| process.tgid);
+    list
+}
+
+fn listeners(state: &State) -> Vec<Listener> {
+    let mut list: Vec<Listener> = Vec::new();
+    for seen in &state.processes.listeners {
+        let [accepted, empty, failed] = state.accepts.get(&(seen.tgid, seen.fd)).copied().unwrap_or_default();
+        let same = |other: &&mut Listener| match seen.inode {
+            0 => other.seen.address == seen.address,
+            inode => other.seen.inode == inode,
+        };
+        let place = match list.iter_mut().find(same) {
+            Some(known) => known,
+            None => {
+                list.push(Listener { seen: seen.clone(), ..Listener::default() });
+                let Some(last) = list.last_mut() else { continue };
+                last
+            }
+        };
+        if !place.holders.contains(&seen.tgid) {
+            place.holders.push(seen.tgid);
+        }
+        place.accepted += accepted;
+        place.accepts_empty += empty;
+        place.accepts_failed += failed;
+    }
+    list
+}
+
+fn slots(configured: Option<u32>, state: &mut State, end_ns: u64) -> Slots {
+    let mut observed: Vec<Slot> = std::mem::take(&mut state.ended_slots);
+    observed.sort_by_key(|slot| slot.id);
+    let heat = std::mem::replace(&mut state.heat, crate::machine::slot::Heat::new(0));
+    let (heat_bucket_ns, mut heat) = heat.finish(end_ns);
+    for row in &mut heat {
+        row.slots = slots_of(row, &observed);
+    }
+    let acceptor_linger_ns = state.acceptor_linger_ns;
+    let busy: &Busy = &state.busy;
+    let mut slots = Slots {
+        configured,
+        observed,
+        peak_busy: busy.peak(),
+        heat,
+        heat_bucket_ns,
+        acceptor_linger_ns,
+        ..Slots::default()
+    };
+    if slots.count() > 0 {
+        slots.exhausted_ns = busy.at_least_ns(slots.count());
+    }
+    slots
+}
+
+fn slots_of(row: &HeatRow, observed: &[Slot]) -> u32 {
+    u32::try_from(observed.iter().filter(|slot| slot.tgid == row.tgid).count()).unwrap_or(u32::MAX)
+}
