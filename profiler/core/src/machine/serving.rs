@@ -55,15 +55,8 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         piece.holding = Some(holding(state, slice.tgid, &meaning));
         thread.pending.push(piece);
     }
-    effects(
-        state,
-        &mut thread,
-        slice,
-        exit_ns,
-        &meaning,
-        head.as_ref().map(|head| head.bytes.as_slice()),
-        sink,
-    );
+    let captured = head.as_ref().map(|head| head.bytes.as_slice());
+    effects(state, &mut thread, (slice, exit_ns), &meaning, captured, sink);
     state.threads.insert(tid, thread);
 }
 
@@ -178,8 +171,7 @@ pub(super) fn holding(state: &State, tgid: Tid, meaning: &Meaning) -> Holding {
 fn effects(
     state: &mut State,
     thread: &mut Thread,
-    slice: &Slice,
-    exit_ns: u64,
+    (slice, exit_ns): (&Slice, u64),
     meaning: &Meaning,
     captured: Option<&[u8]>,
     sink: &mut dyn FnMut(Entry),
