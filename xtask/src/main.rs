@@ -4,6 +4,7 @@
 
 mod check;
 mod command;
+mod kernels;
 mod test;
 mod tidy;
 
@@ -13,7 +14,8 @@ const USAGE: &str = "cargo xtask CHORE
 
   check     format, lints of user space and BPF, documentation, and tidy
   tidy      tests of the tree itself
-  test      all tests; live ones where root and BPF allow";
+  test      all tests; live ones where root and BPF allow
+  kernels   the programs on other kernels, in emulation; versions as arguments";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let outcome = match chore.as_str() {
         "check" => check::run(),
         "tidy" => tidy::run(),
+        "kernels" => kernels::run(&rest),
         "test" => test::run(&rest),
         _ => {
             eprintln!("{USAGE}");

@@ -1,0 +1,109 @@
+//! Kernels from Debian, by the mirror that this machine uses already.
+//!
+//! In: a release's name and a pattern of package names. Out: `.kernels/vmlinuz-SUITE`. apt's own state is not touched:
+//! each download has a private one, with Debian's keyring.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+
+use crate::command;
+
+use super::need_packages;
+
+/// QEMU, kept out of `make setup`: only this chore needs it.
+pub(super) fn need_emulator() -> anyhow::Result<()> {
+    need_packages(&[("qemu-system-x86_64", "qemu-system-x86")])
+}
+
+/// The kernel's file, downloaded once.
+pub(super) fn kernel(store: &Path, suite: &str, pattern: &str) -> anyhow::Result<PathBuf> {
+    let file = store.join(format!("vmlinuz-{suite}"));
+    if file.exists() {
+        return Ok(file);
+    }
+    need_packages(&[("apt-get", "apt"), ("dpkg-deb", "dpkg")])?;
+    let state = store.join(format!("apt-{suite}"));
+    for directory in ["etc", "lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(state.join(directory))?;
+    }
+    fs::write(state.join("status"), "")?;
+    let sources = state.join("etc/kernel.sources");
+    let text = format!(
+        "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nSigned-By: {}\n",
+        mirror()?,
+        keyring()?.display()
+    );
+    fs::write(&sources, text)?;
+    let options = [
+        format!("Dir::Etc::sourcelist={}", sources.display()),
+        "Dir::Etc::sourceparts=/dev/null".to_owned(),
+        format!("Dir::State::lists={}", state.join("lists").display()),
+        format!("Dir::Cache={}", state.join("cache").display()),
+        format!("Dir::State::status={}", state.join("status").display()),
+        "APT::Sandbox::User=root".to_owned(),
+        "Acquire::Languages=none".to_owned(),
+    ];
+    let apt = |program: &str| {
+        let mut apt = Command::new(program);
+        apt.current_dir(&state);
+        for option in &options {
+            apt.args(["-o", option]);
+        }
+        apt
+    };
+    eprintln!("fetching the kernel of {suite}");
+    command::run(apt("apt-get").args(["-qq", "update"]))?;
+    let names = command::output(apt("apt-cache").args(["pkgnames", "linux-image-"]))?;
+    let newest = newest(&names, pattern)?;
+    command::run(apt("apt-get").args(["-qq", "download", &newest]))?;
+    let package = only_file(&state, ".deb")?;
+    command::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(state.join("content")))?;
+    let image = only_file(&state.join("content/boot"), "-amd64")?;
+    // In two steps, so that an interrupted copy is not taken for the kernel.
+    let partial = store.join(format!("partial-{suite}"));
+    fs::copy(image, &partial)?;
+    fs::rename(&partial, &file)?;
+    fs::remove_dir_all(&state)?;
+    Ok(file)
+}
+
+/// The Debian mirror in apt's configuration, or `DEBIAN_MIRROR`.
+fn mirror() -> anyhow::Result<String> {
+    if let Ok(mirror) = std::env::var("DEBIAN_MIRROR") {
+        return Ok(mirror);
+    }
+    let sites = command::output(Command::new("apt-get").args(["indextargets", "--format", "$(SITE)"]))?;
+    let site = sites.lines().find(|site| site.trim_end_matches('/').ends_with("/debian"));
+    Ok(site.context("apt knows no Debian mirror here: name one in DEBIAN_MIRROR")?.to_owned())
+}
+
+fn keyring() -> anyhow::Result<PathBuf> {
+    let file = PathBuf::from("/usr/share/keyrings/debian-archive-keyring.gpg");
+    if !file.exists() {
+        bail!("missing: run  sudo apt-get install debian-archive-keyring  and then this command again");
+    }
+    Ok(file)
+}
+
+/// The package of the highest version; apt's own order of versions, by `sort -V`.
+fn newest(names: &str, pattern: &str) -> anyhow::Result<String> {
+    let mut select = Command::new("sh");
+    select.args(["-c", "printf '%s' \"$1\" | grep -E \"$2\" | sort -V | tail -n 1", "sh", names, pattern]);
+    let name = command::output(&mut select)?.trim().to_owned();
+    if name.is_empty() {
+        bail!("the release has no package {pattern}");
+    }
+    Ok(name)
+}
+
+fn only_file(directory: &Path, suffix: &str) -> anyhow::Result<PathBuf> {
+    let entries = fs::read_dir(directory).with_context(|| format!("{} is missing", directory.display()))?;
+    let mut files = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.ends_with(suffix) && (suffix == ".deb" || name.starts_with("vmlinuz"))
+    });
+    files.next().with_context(|| format!("no *{suffix} in {}", directory.display()))
+}
