@@ -151,8 +151,9 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
                 let lost = basis.lost_ratio();
                 evidence.push(basis::explains("records_lost_ratio", lost));
                 let remark = loss_remark(lost);
+                let worth_saying = lost == 0.0 || lost >= basis.thresholds.lost_said_min_ratio;
                 // Where there is no room, the evidence and the top of the report say it.
-                if sentence.chars().count() + remark.chars().count() < SENTENCE_MAX_CHARS {
+                if worth_saying && sentence.chars().count() + remark.chars().count() < SENTENCE_MAX_CHARS {
                     sentence.push_str(&remark);
                 }
             }

@@ -187,6 +187,7 @@ mod tests {
         finding.assert_present();
         assert!(finding.sentence.contains("the host's 2 cores are not enough"), "{}", finding.sentence);
         assert!(finding.advice.contains("More workers or threads would make it worse"), "{}", finding.advice);
+        assert!(!finding.advice.contains("Raise"), "{}", finding.advice);
     }
 
     #[test]

@@ -56,6 +56,11 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     basis.require_requests()?;
     let cost_ns = throttled.min(run_queue);
+    if cost_ns == 0 {
+        let sentence =
+            format!("The CPU quota stopped the server for {}, but never a request", duration(throttled));
+        return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    }
     let quota = match quota_cores(worst) {
         Some(cores) => format!("CPU quota ({cores:.1} cores)"),
         None => "CPU quota of a parent group".to_owned(),
@@ -112,6 +117,20 @@ mod tests {
     #[test]
     fn a_quota_that_hardly_ever_bites_is_absent() {
         scene().throttled(SECOND / 10, 2).judge("cpu-throttled").assert_absent();
+    }
+
+    #[test]
+    fn throttling_while_no_request_waited_for_a_core_is_absent() {
+        scene().throttled(5 * SECOND, 60).judge("cpu-throttled").assert_absent();
+    }
+
+    #[test]
+    fn a_server_without_a_quota_is_absent() {
+        let mut scene = scene().throttled(0, 0);
+        scene.0.cgroups[0].last.quota_us = None;
+        let finding = scene.judge("cpu-throttled");
+        finding.assert_absent();
+        assert!(finding.sentence.starts_with("No CPU quota"), "{}", finding.sentence);
     }
 
     #[test]

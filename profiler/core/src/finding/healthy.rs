@@ -3,12 +3,16 @@
 //! In: the other rules' findings, slots, CPU time. Out: a verdict without cost. Its headroom is an estimate: it
 //! takes further requests to look like these, and nothing else to want the slots and cores.
 
-use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
+use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, sum, waited_ns};
 use super::words::{count, factor, percent, ratio};
 use super::{Answer, Finding, Judge, Rule};
+use crate::phase::Phase;
 
 /// Headroom beyond which the number would only pretend to be known.
 const HEADROOM_MAX_TIMES: f64 = 20.0;
+
+/// Phases that say that a request did not run, but not why; beside waiting to be taken.
+const UNCLEAR: [Phase; 2] = [Phase::LoopWait, Phase::Unexplained];
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -51,6 +55,20 @@ fn judge(basis: &Basis<'_>, others: &[Finding]) -> Outcome {
         return Err(Undecided {
             reason: format!("{undecided} of {} checks are undecided", others.len()),
             next_step: "See why below.",
+            evidence,
+        });
+    }
+    let unclear_ns = waited_ns(basis.phases()).saturating_add(sum(basis.phases(), &UNCLEAR));
+    let unclear = ratio(unclear_ns, basis.phases().total_ns());
+    let limits = basis.thresholds;
+    evidence.push(decides("unclear_ratio", unclear, limits.unclear_max_ratio));
+    if unclear > limits.unclear_max_ratio && basis.rate(unclear_ns) >= limits.cost_min_rate {
+        return Err(Undecided {
+            reason: format!(
+                "no finding explains where {} of request time went (waiting, or not known)",
+                percent(unclear)
+            ),
+            next_step: "See where request time went, and the slowest requests on the timeline.",
             evidence,
         });
     }
@@ -146,6 +164,14 @@ mod tests {
     }
 
     #[test]
+    fn waits_that_no_finding_explains_are_undecided() {
+        for phase in [Phase::PoolWait, Phase::Unexplained] {
+            scene().phase(phase, 2 * SECOND).judge("healthy").assert_undecided("50 % of request time");
+            scene().phase(phase, SECOND / 2).judge("healthy").assert_present();
+        }
+    }
+
+    #[test]
     fn too_few_requests_are_undecided() {
         scene().requests(3).judge("healthy").assert_undecided("only 3 requests");
     }
@@ -153,6 +179,13 @@ mod tests {
     #[test]
     fn heavy_losses_are_undecided() {
         scene().lost(300, 700).judge("healthy").assert_undecided("30 % of the records were lost");
+    }
+
+    #[test]
+    fn tiny_losses_are_in_the_evidence_alone() {
+        let finding = scene().lost(1, 1_000_000).judge("healthy");
+        assert!(!finding.sentence.contains("lost"), "{}", finding.sentence);
+        assert!(finding.evidence.iter().any(|e| e.name == "records_lost_ratio"));
     }
 
     #[test]

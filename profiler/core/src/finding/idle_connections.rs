@@ -3,7 +3,7 @@
 //! In: slot-time by what held it. Out: a verdict that names which of the three kinds: fresh connections without a
 //! byte, kept-alive connections between requests, finished ones waiting for the client to close.
 
-use super::basis::{Basis, NextStep, Outcome, Verdict, decides, explains};
+use super::basis::{Basis, Outcome, Verdict, decides, explains};
 use super::words::{percent, ratio};
 use super::{Judge, Rule, words};
 use crate::model::slot::Holding;
@@ -58,17 +58,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         percent(of_busy),
         percent(ratio(basis.held_ns(kind), cost_ns)),
     );
-    Ok(Verdict { present, sentence, cost_ns, evidence, exemplars: Vec::new(), next_step: next_step(kind) })
-}
-
-/// What only the kind of idleness can tell.
-fn next_step(kind: Holding) -> Option<NextStep> {
-    let text = match kind {
-        Holding::FirstByte => "Clients (browsers, load balancers) open connections ahead of need.",
-        Holding::Linger => "After a response the server waits for the client to close its side.",
-        _ => return None,
-    };
-    Some(NextStep::Before(text.to_owned()))
+    Ok(Verdict { present, sentence, cost_ns, evidence, exemplars: Vec::new(), next_step: None })
 }
 
 #[cfg(test)]

@@ -197,6 +197,17 @@ fn thresholds_name_only_rules_that_exist() {
 }
 
 #[test]
+fn advice_is_the_servers_own_where_its_kind_is_known() {
+    let scene = Scene::gunicorn("sync", 2, 10 * SECOND).requests(100);
+    let slow = scene.clone().holding(Holding::ClientReadStall, 9 * SECOND).judge("slow-clients");
+    assert!(slow.advice.contains("--worker-class gthread"), "{}", slow.advice);
+    let mut unknown = scene.holding(Holding::ClientReadStall, 9 * SECOND);
+    unknown.0.server.name = "unknown".to_owned();
+    let slow = unknown.judge("slow-clients");
+    assert!(slow.advice.contains("proxy") && !slow.advice.contains("--"), "{}", slow.advice);
+}
+
+#[test]
 fn pages_and_advice_end_as_sentences() {
     for rule in RULES {
         assert!(rule.advice.ends_with('.'), "{}", rule.id);

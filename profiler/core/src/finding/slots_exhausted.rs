@@ -32,6 +32,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let mut evidence = vec![
         decides("slots_exhausted_ratio", exhausted, limits.exhausted_window_min_ratio),
         decides("requests_waited_ratio", waited_share, limits.waited_request_min_ratio),
+        decides("requests_waited_seconds_per_second", basis.rate(waited), limits.cost_min_rate),
         explains("requests_waited_seconds", waited as f64 / 1e9),
         explains("slots_count", f64::from(slots.count())),
         explains("slots_peak_busy", f64::from(slots.peak_busy)),
@@ -49,11 +50,13 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     };
     let busy = if number > 1 { "were busy at once" } else { "was busy" };
     let exhausted_text = format!("{subject} {busy} for {} of the window", percent(exhausted));
+    let felt = waited_share >= limits.waited_request_min_ratio && basis.rate(waited) >= limits.cost_min_rate;
     if exhausted < limits.exhausted_window_min_ratio {
-        let sentence = format!("{exhausted_text}, so requests hardly ever had to wait for one");
+        let but = if felt { "; requests waited, but not for lack of one" } else { ", too little to matter" };
+        let sentence = format!("{exhausted_text}{but}");
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
-    if waited_share >= limits.waited_request_min_ratio {
+    if felt {
         let each = waited.checked_div(basis.request_count()).unwrap_or(0);
         let sentence = format!(
             "{exhausted_text}; requests waited {} ({} each), mostly behind {holder} ({})",
@@ -156,7 +159,21 @@ mod tests {
 
     #[test]
     fn waiting_while_slots_are_free_is_absent() {
-        exhausted().exhausted(0).phase(Phase::PoolWait, SECOND).judge("slots-exhausted").assert_absent();
+        let finding = exhausted().exhausted(0).phase(Phase::PoolWait, 12 * SECOND).judge("slots-exhausted");
+        finding.assert_absent();
+        assert!(finding.sentence.contains("not for lack of one"), "{}", finding.sentence);
+    }
+
+    #[test]
+    fn a_wait_that_costs_next_to_nothing_is_absent() {
+        Scene::gunicorn("gthread", 4, 10 * SECOND)
+            .requests(100)
+            .phase(Phase::Cpu, SECOND)
+            .phase(Phase::PoolWait, SECOND / 2)
+            .exhausted(2 * SECOND)
+            .holding_request(SECOND)
+            .judge("slots-exhausted")
+            .assert_absent();
     }
 
     #[test]

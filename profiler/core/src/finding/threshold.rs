@@ -100,13 +100,15 @@ const HELD: &[&str] = &["slow-clients", "idle-connections"];
 const NEED_REQUESTS: &[&str] =
     &["slots-exhausted", "back-end", "cpu-bound", "cpu-throttled", "short-behind-long", "healthy"];
 /// Rules whose cost must be worth a person's time.
-const COSTLY: &[&str] = &["slow-clients", "idle-connections", "back-end"];
+const COSTLY: &[&str] = &["slots-exhausted", "slow-clients", "idle-connections", "back-end", "healthy"];
 
 thresholds! {
     window_min_seconds: Seconds = 1.0, &[],
         "Shorter windows show a burst or a lull, not the server.";
     lost_max_ratio: Ratio = 0.05, &[],
         "Beyond this share of lost records the lost part can turn a verdict around; below it, the share is said.";
+    lost_said_min_ratio: Ratio = 0.001, &[],
+        "Smaller losses stand at the top of the report and in the evidence, but change no sentence.";
     requests_min_count: Requests = 10.0, NEED_REQUESTS,
         "With fewer requests, a single unusual one decides.";
     cost_min_rate: RequestSecondsPerSecond = 0.1, COSTLY,
@@ -133,7 +135,7 @@ thresholds! {
         "Two hundredths of the window stopped by the quota are already visible in the slowest requests.";
     wait_of_service_min_times: Times = 3.0, &["short-behind-long"],
         "A request that waits three times longer than it works is slow because of others.";
-    wait_mean_min_milliseconds: Milliseconds = 10.0, &["short-behind-long"],
+    wait_mean_min_milliseconds: Milliseconds = 50.0, &["short-behind-long"],
         "Shorter waits are not noticed by anybody.";
     long_of_short_min_times: Times = 10.0, &["short-behind-long"],
         "Requests of similar length queue fairly; a tenfold difference is what makes the short ones suffer.";
@@ -141,6 +143,8 @@ thresholds! {
         "The long requests must hold a considerable part of the served time to be what others wait for.";
     endpoint_min_count: Requests = 5.0, &["short-behind-long"],
         "An endpoint with fewer requests has no typical wait.";
+    unclear_max_ratio: Ratio = 0.25, &["healthy"],
+        "With a quarter of request time in waits that no finding explains, nobody should be told that all is well.";
 }
 
 #[cfg(test)]
