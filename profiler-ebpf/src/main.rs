@@ -3,6 +3,17 @@
 //! In: tracepoint arguments and registers. Out: records of `profiler-common` in the ring buffer.
 #![no_std]
 #![no_main]
+#![feature(core_intrinsics)]
+#![allow(
+    internal_features,
+    reason = "aya-ebpf has no atomic addition; core::intrinsics is the only way to one"
+)]
+
+mod account;
+mod emit;
+mod kernel;
+mod maps;
+mod programs;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

@@ -2,6 +2,9 @@
 //!
 //! In: a running server, or a recording of one. Out: reports. Everything between is `profiler_core`.
 
+pub mod attach;
+pub mod capability;
 pub mod command;
 pub mod output_file;
 pub mod report;
+pub mod source;

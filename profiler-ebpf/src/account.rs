@@ -1,0 +1,272 @@
+//! The account of a thread: partitions its wall time into CPU, run queue and sleep, per segment.
+//!
+//! In: what the hooks saw. Out: [`ThreadAccount`]s. A segment is a call or the gap before it. An account is changed by
+//! its thread itself, by `sched_switch` and by `sched_wakeup` only, so there is never more than one writer;
+//! `sched_waking` runs outside the run-queue lock and touches nothing but the waker.
+
+use core::sync::atomic::{Ordering, compiler_fence};
+
+use aya_ebpf::bindings::task_struct;
+use profiler_common::account::{BLOCKED, ENTRY_UNKNOWN, FREE, NOT_IN_CALL, RUNNABLE, RUNNING, ThreadAccount};
+use profiler_common::loss;
+use profiler_common::record::slice::{FLAG_GAP_BLOCKED_MIXED, FLAG_WAKE_MISSED, NO_CALL, PAGE_FAULT};
+
+use crate::emit;
+use crate::maps::{ACCOUNTS, FREE_INDEXES, TASKS};
+
+/// Pointer to an element of `ACCOUNTS`.
+pub type Account = *mut ThreadAccount;
+
+/// The account of `task`, if it is followed.
+#[inline(always)]
+pub fn of(task: *mut task_struct) -> Option<Account> {
+    let storage = TASKS.get(task)?;
+    // SAFETY: the look-up succeeded.
+    let index = unsafe { *storage };
+    if index == 0 { None } else { ACCOUNTS.get_ptr_mut(index.wrapping_sub(1)) }
+}
+
+/// Runs `change` between two steps of the lock sequence, so that a reader notices.
+///
+/// # Safety
+/// `account` is an element of `ACCOUNTS` and this program is its only writer.
+#[inline(always)]
+pub unsafe fn locked<T>(account: Account, change: impl FnOnce(&mut ThreadAccount) -> T) -> T {
+    // SAFETY: as the caller promises. Stores are not reordered on x86; the fences stop the compiler.
+    unsafe {
+        let sequence = &raw mut (*account).lock_sequence;
+        sequence.write_volatile(sequence.read_volatile().wrapping_add(1));
+        compiler_fence(Ordering::SeqCst);
+        let outcome = change(&mut *account);
+        compiler_fence(Ordering::SeqCst);
+        sequence.write_volatile(sequence.read_volatile().wrapping_add(1));
+        outcome
+    }
+}
+
+/// Charges the time since the last change to the current state; returns `now_ns`, or the time of that change
+/// if it is later (the clock may step back by nanoseconds between CPUs), so that sums stay exact.
+#[inline(always)]
+pub fn settle(account: &mut ThreadAccount, now_ns: u64) -> u64 {
+    let since = account.state_since_ns;
+    if now_ns <= since {
+        return since;
+    }
+    let elapsed = now_ns.wrapping_sub(since);
+    account.state_since_ns = now_ns;
+    if account.state == RUNNING {
+        account.cpu_ns = account.cpu_ns.wrapping_add(elapsed);
+        account.total_cpu_ns = account.total_cpu_ns.wrapping_add(elapsed);
+    } else if account.state == RUNNABLE {
+        account.run_queue_ns = account.run_queue_ns.wrapping_add(elapsed);
+        account.total_run_queue_ns = account.total_run_queue_ns.wrapping_add(elapsed);
+    } else {
+        account.blocked_ns = account.blocked_ns.wrapping_add(elapsed);
+        account.total_blocked_ns = account.total_blocked_ns.wrapping_add(elapsed);
+        if account.system_call == NOT_IN_CALL && account.blocked_in_call == PAGE_FAULT {
+            account.gap_fault_ns = account.gap_fault_ns.wrapping_add(elapsed);
+        }
+    }
+    now_ns
+}
+
+/// The thread leaves its CPU. `registers_call` is what its saved registers show (only asked for when it blocks
+/// outside an observed call).
+#[inline(always)]
+pub fn switch_out(account: &mut ThreadAccount, now_ns: u64, blocks: bool, registers_call: i32) {
+    settle(account, now_ns);
+    if !blocks {
+        account.state = RUNNABLE;
+        return;
+    }
+    account.state = BLOCKED;
+    if account.system_call != NOT_IN_CALL {
+        return;
+    }
+    account.blocked_in_call = registers_call;
+    if registers_call == PAGE_FAULT {
+        return;
+    }
+    if account.gap_blocked_call != NO_CALL && account.gap_blocked_call != registers_call {
+        account.flags |= FLAG_GAP_BLOCKED_MIXED;
+    }
+    account.gap_blocked_call = registers_call;
+}
+
+/// The thread gets a CPU.
+#[inline(always)]
+pub fn switch_in(account: &mut ThreadAccount, now_ns: u64) {
+    if account.state == BLOCKED {
+        // Its wake-up was not seen: the whole wait stays "asleep" and is marked undecided.
+        account.flags |= FLAG_WAKE_MISSED;
+        emit::lose(loss::WAKE_MISSED);
+    }
+    settle(account, now_ns);
+    account.state = RUNNING;
+    account.switches = account.switches.wrapping_add(1);
+}
+
+/// The thread is put in a run queue.
+#[inline(always)]
+pub fn wake(account: &mut ThreadAccount, now_ns: u64) {
+    if account.state == BLOCKED {
+        settle(account, now_ns);
+        account.state = RUNNABLE;
+    }
+}
+
+/// An observed call begins: the segment so far becomes the gap.
+#[inline(always)]
+pub fn enter(account: &mut ThreadAccount, now_ns: u64, call: i32, arguments: [u64; 3], extra: u64) {
+    let now_ns = settle(account, now_ns);
+    if account.system_call == NOT_IN_CALL || account.enter_ns == ENTRY_UNKNOWN {
+        account.gap_cpu_ns = account.cpu_ns;
+        account.gap_run_queue_ns = account.run_queue_ns;
+        account.gap_blocked_ns = account.blocked_ns;
+        account.gap_switches = account.switches;
+    } else {
+        // The last call's exit was not seen: its segment joins the gap, so that nothing is missing.
+        account.gap_cpu_ns = account.gap_cpu_ns.wrapping_add(account.cpu_ns);
+        account.gap_run_queue_ns = account.gap_run_queue_ns.wrapping_add(account.run_queue_ns);
+        account.gap_blocked_ns = account.gap_blocked_ns.wrapping_add(account.blocked_ns);
+        account.gap_switches = account.gap_switches.wrapping_add(account.switches);
+    }
+    clear_segment(account, now_ns);
+    account.enter_ns = now_ns;
+    account.system_call = call;
+    account.arguments[0] = arguments[0];
+    account.arguments[1] = arguments[1];
+    account.arguments[2] = arguments[2];
+    account.extra = extra;
+    account.waker_tid = 0;
+}
+
+/// The call left no slice of its own: it and the gap before it become the current gap.
+#[inline(always)]
+pub fn fold(account: &mut ThreadAccount, now_ns: u64) {
+    account.folded_calls = account.folded_calls.wrapping_add(1);
+    account.folded_ns = account.folded_ns.wrapping_add(now_ns.wrapping_sub(account.enter_ns));
+    let gap_ns =
+        account.gap_cpu_ns.wrapping_add(account.gap_run_queue_ns).wrapping_add(account.gap_blocked_ns);
+    account.segment_start_ns = account.enter_ns.wrapping_sub(gap_ns);
+    account.cpu_ns = account.cpu_ns.wrapping_add(account.gap_cpu_ns);
+    account.run_queue_ns = account.run_queue_ns.wrapping_add(account.gap_run_queue_ns);
+    account.blocked_ns = account.blocked_ns.wrapping_add(account.gap_blocked_ns);
+    account.switches = account.switches.wrapping_add(account.gap_switches);
+    account.system_call = NOT_IN_CALL;
+    account.enter_ns = ENTRY_UNKNOWN;
+}
+
+/// A new gap begins now, with nothing in it.
+#[inline(always)]
+pub fn restart(account: &mut ThreadAccount, now_ns: u64) {
+    clear_segment(account, now_ns);
+    account.system_call = NOT_IN_CALL;
+    account.enter_ns = ENTRY_UNKNOWN;
+    account.gap_cpu_ns = 0;
+    account.gap_run_queue_ns = 0;
+    account.gap_blocked_ns = 0;
+    account.gap_switches = 0;
+    account.gap_fault_ns = 0;
+    account.gap_blocked_call = NO_CALL;
+    account.folded_ns = 0;
+    account.folded_calls = 0;
+    account.flags = 0;
+    account.waker_tid = 0;
+}
+
+#[inline(always)]
+fn clear_segment(account: &mut ThreadAccount, now_ns: u64) {
+    account.segment_start_ns = now_ns;
+    account.cpu_ns = 0;
+    account.run_queue_ns = 0;
+    account.blocked_ns = 0;
+    account.switches = 0;
+}
+
+/// How a thread is found when it is adopted.
+#[derive(Clone, Copy)]
+pub struct Start {
+    /// Process and thread.
+    pub who: (u32, u32),
+    /// `RUNNING`, `RUNNABLE` or `BLOCKED`.
+    pub state: u32,
+    /// The observed call it is inside, or `NOT_IN_CALL`.
+    pub call: i32,
+    /// The call its registers show while it sleeps (`PAGE_FAULT`: none).
+    pub blocked_in_call: i32,
+}
+
+/// Gives `task` an account; false if it has one already or gets none (counted).
+#[inline(always)]
+pub fn adopt(task: *mut task_struct, start: Start, now_ns: u64) -> bool {
+    let Some(storage) = TASKS.get_or_make(task) else {
+        emit::lose(loss::FORK_UNADOPTED);
+        return false;
+    };
+    // SAFETY: the look-up succeeded.
+    if unsafe { *storage } != 0 {
+        return false;
+    }
+    let index = match FREE_INDEXES.pop() {
+        Ok(Some(index)) => index,
+        Ok(None) => {
+            emit::lose(loss::THREAD_TABLE_FULL);
+            return false;
+        }
+        Err(_) => {
+            emit::lose(loss::FORK_UNADOPTED);
+            return false;
+        }
+    };
+    let Some(account) = ACCOUNTS.get_ptr_mut(index.wrapping_sub(1)) else { return false };
+    // SAFETY: the index came from the queue, so nobody else writes this element before the storage names it.
+    unsafe {
+        locked(account, |account| {
+            account.generation = account.generation.wrapping_add(1);
+            account.tgid = start.who.0;
+            account.tid = start.who.1;
+            account.state = start.state;
+            account.state_since_ns = now_ns;
+            account.adopted_ns = now_ns;
+            account.sequence = 0;
+            account.total_cpu_ns = 0;
+            account.total_run_queue_ns = 0;
+            account.total_blocked_ns = 0;
+            account.waking_ns = 0;
+            restart(account, now_ns);
+            account.system_call = start.call;
+            account.blocked_in_call = start.blocked_in_call;
+            if start.state == BLOCKED && start.call == NOT_IN_CALL && start.blocked_in_call != PAGE_FAULT {
+                account.gap_blocked_call = start.blocked_in_call;
+            }
+        });
+        *storage = index;
+    }
+    true
+}
+
+/// Takes the account of a thread that ended back.
+#[inline(always)]
+pub fn release(task: *mut task_struct, now_ns: u64) {
+    let Some(storage) = TASKS.get(task) else { return };
+    // SAFETY: the look-up succeeded.
+    let index = unsafe { *storage };
+    if index == 0 {
+        return;
+    }
+    // SAFETY: as above. The thread still switches a few times: without an index nothing touches the reused element.
+    unsafe { *storage = 0 };
+    if let Some(account) = ACCOUNTS.get_ptr_mut(index.wrapping_sub(1)) {
+        // SAFETY: the ending thread is the only writer.
+        unsafe {
+            locked(account, |account| {
+                settle(account, now_ns);
+                account.state = FREE;
+            });
+        }
+    }
+    if FREE_INDEXES.push(&index, 0).is_err() {
+        emit::lose(loss::THREAD_TABLE_FULL);
+    }
+}

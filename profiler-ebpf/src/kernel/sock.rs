@@ -1,0 +1,83 @@
+//! Fields of `struct sock` and what is around it.
+//!
+//! In: the address of a `struct sock`. Out: family, ports, state, unread bytes. Every read goes through the helper, so
+//! an address that is no socket any more yields `None` or nonsense, never a fault.
+
+use aya_ebpf::Global;
+
+use super::{MISSING, field};
+
+#[unsafe(no_mangle)]
+static SOCK_FAMILY: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_STATE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_LOCAL_PORT: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_PEER_PORT: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TCP_RECEIVE_NEXT: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TCP_COPIED: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static UNIX_ADDRESS: Global<u32> = Global::new(0);
+
+/// `AF_UNIX`.
+pub const AF_UNIX: u16 = 1;
+/// `AF_INET`.
+pub const AF_INET: u16 = 2;
+/// `AF_INET6`.
+pub const AF_INET6: u16 = 10;
+
+/// `TCP_ESTABLISHED`, for UNIX sockets too.
+pub const ESTABLISHED: u8 = 1;
+/// `TCP_SYN_RECV`.
+pub const SYN_RECV: u8 = 3;
+/// `TCP_CLOSE_WAIT`: the peer has sent its FIN.
+pub const CLOSE_WAIT: u8 = 8;
+/// `TCP_LISTEN`, for UNIX sockets too.
+pub const LISTEN: u8 = 10;
+
+/// Address family.
+#[inline(always)]
+pub fn family(sk: u64) -> u16 {
+    field(sk, &SOCK_FAMILY).unwrap_or(0)
+}
+
+/// TCP state (`include/net/tcp_states.h`).
+#[inline(always)]
+pub fn state(sk: u64) -> u8 {
+    field(sk, &SOCK_STATE).unwrap_or(0)
+}
+
+/// Local port, host order.
+#[inline(always)]
+pub fn local_port(sk: u64) -> u16 {
+    field(sk, &SOCK_LOCAL_PORT).unwrap_or(0)
+}
+
+/// Peer's port, host order.
+#[inline(always)]
+pub fn peer_port(sk: u64) -> u16 {
+    u16::from_be(field(sk, &SOCK_PEER_PORT).unwrap_or(0))
+}
+
+/// Whether every byte that arrived has been read; `None` where it cannot be told.
+#[inline(always)]
+pub fn tcp_is_drained(sk: u64) -> Option<bool> {
+    if TCP_RECEIVE_NEXT.load() == MISSING || TCP_COPIED.load() == MISSING {
+        return None;
+    }
+    let next: u32 = field(sk, &TCP_RECEIVE_NEXT)?;
+    let copied: u32 = field(sk, &TCP_COPIED)?;
+    Some(next == copied)
+}
+
+/// The address object of a UNIX socket, which accepted sockets share with their listener; 0 if it has none.
+#[inline(always)]
+pub fn unix_address(sk: u64) -> u64 {
+    if UNIX_ADDRESS.load() == MISSING {
+        return 0;
+    }
+    field(sk, &UNIX_ADDRESS).unwrap_or(0)
+}

@@ -1,0 +1,71 @@
+//! Fields of `struct task_struct`.
+//!
+//! In: a task pointer whose type the verifier knows. Out: its fields.
+
+use aya_ebpf::Global;
+use aya_ebpf::bindings::task_struct;
+
+use super::typed;
+
+#[unsafe(no_mangle)]
+static TASK_TGID: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TASK_PID: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TASK_STATE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TASK_ON_CPU: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TASK_EXIT_CODE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TASK_COMM: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+pub static TASK_FILES: Global<u32> = Global::new(0);
+
+/// Process and thread number in the initial PID namespace.
+#[inline(always)]
+pub fn who(task: *mut task_struct) -> (u32, u32) {
+    (tgid(task), tid(task))
+}
+
+/// Process number in the initial PID namespace.
+#[inline(always)]
+pub fn tgid(task: *mut task_struct) -> u32 {
+    // SAFETY: the verifier knows the pointer's type and checks the load.
+    unsafe { typed(task.cast(), &TASK_TGID) }
+}
+
+/// Thread number in the initial PID namespace.
+#[inline(always)]
+pub fn tid(task: *mut task_struct) -> u32 {
+    // SAFETY: as above.
+    unsafe { typed(task.cast(), &TASK_PID) }
+}
+
+/// `__state`; 0 means runnable. At a switch it is better than the tracepoint's own argument: it is 0 as well where a
+/// pending signal kept the thread from sleeping, and the argument exists from 5.18 only.
+#[inline(always)]
+pub fn state(task: *mut task_struct) -> u32 {
+    // SAFETY: as above.
+    unsafe { typed(task.cast(), &TASK_STATE) }
+}
+
+/// Whether the task is on a CPU at this moment.
+#[inline(always)]
+pub fn is_on_cpu(task: *mut task_struct) -> bool {
+    // SAFETY: as above.
+    unsafe { typed::<i32>(task.cast(), &TASK_ON_CPU) != 0 }
+}
+
+/// `exit_code`: signal in the low 7 bits, status above 8.
+#[inline(always)]
+pub fn exit_code(task: *mut task_struct) -> i64 {
+    // SAFETY: as above.
+    i64::from(unsafe { typed::<i32>(task.cast(), &TASK_EXIT_CODE) })
+}
+
+/// Kernel address of the task's name.
+#[inline(always)]
+pub fn comm_address(task: *mut task_struct) -> u64 {
+    (task as u64).wrapping_add(u64::from(TASK_COMM.load()))
+}

@@ -1,0 +1,166 @@
+//! Every map of the object, with what is stored in it.
+//!
+//! In: nothing. Out: the maps. Records go through `emit` only.
+
+use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, task_struct};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf};
+use aya_ebpf::helpers::generated::bpf_task_storage_get;
+use aya_ebpf::macros::btf_map;
+use profiler_common::account::ThreadAccount;
+use profiler_common::limits::{MAX_SOCKETS, MAX_THREADS, RING_BYTES};
+use profiler_common::loss::{EMITTED_KINDS, LOSS_CAUSES};
+use profiler_common::record::head::HeadRecord;
+use profiler_common::record::slice::SliceRecord;
+
+/// Live records of the threads; user space maps them read-only. Element `index − 1` belongs to the thread whose
+/// storage holds `index`.
+#[btf_map]
+pub static ACCOUNTS: Array<ThreadAccount, { MAX_THREADS as usize }, { BPF_F_MMAPABLE as usize }> =
+    Array::new();
+
+/// Indexes (from 1) that no thread has; user space fills it before anything is attached.
+#[btf_map]
+pub static FREE_INDEXES: Queue<u32, { MAX_THREADS as usize }> = Queue::new();
+
+/// Index of each thread's account; 0: none.
+#[btf_map]
+pub static TASKS: TaskStorage<u32> = TaskStorage::new();
+
+/// Processes that are traced: given by user space, then inherited by fork.
+#[btf_map]
+pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
+
+/// Local TCP ports (host order) on which a traced process listens.
+#[btf_map]
+pub static LISTENER_PORTS: HashMap<u32, u32, 1024> = HashMap::new();
+
+/// Address objects (`unix_sock.addr`) of traced UNIX listeners; accepted sockets share them.
+#[btf_map]
+pub static UNIX_LISTENERS: HashMap<u64, u32, 1024> = HashMap::new();
+
+/// State of client connections by socket address.
+#[btf_map]
+pub static SOCKETS: LruHashMap<u64, Socket, { MAX_SOCKETS as usize }> = LruHashMap::new();
+
+/// Client connections by process and descriptor.
+#[btf_map]
+pub static DESCRIPTORS: LruHashMap<DescriptorKey, Descriptor, { MAX_SOCKETS as usize }> = LruHashMap::new();
+
+/// The ring buffer; the type argument is only a name in BTF.
+#[btf_map]
+pub static RECORDS: RingBuf<SliceRecord, { RING_BYTES as usize }> = RingBuf::new();
+
+/// Losses by cause (`profiler_common::loss`).
+#[btf_map]
+pub static LOSSES: PerCpuArray<u64, { LOSS_CAUSES as usize }> = PerCpuArray::new();
+
+/// Records handed to the ring by kind (`profiler_common::loss::EMITTED_*`).
+#[btf_map]
+pub static EMITTED: PerCpuArray<u64, { EMITTED_KINDS as usize }> = PerCpuArray::new();
+
+/// Where a head record is put together before it is copied to the ring.
+#[btf_map]
+pub static HEAD_SCRATCH: PerCpuArray<HeadScratch, 1> = PerCpuArray::new();
+
+/// Longest copy into [`HeadScratch::bytes`], as a bit mask: the verifier understands masks best.
+pub const HEAD_MASK: u64 = 8191;
+
+/// A head record and its bytes.
+#[repr(C)]
+pub struct HeadScratch {
+    /// What goes before the bytes.
+    pub record: HeadRecord,
+    /// The bytes; twice the limit, so that [`HEAD_MASK`] bounds every copy.
+    pub bytes: [u8; HEAD_MASK as usize + 1],
+}
+
+/// State of one socket address.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Socket {
+    /// When the handshake was done; 0: not seen.
+    pub established_ns: u64,
+    /// When the first byte that no read has seen yet arrived; 0: there is none, or it is not known.
+    pub first_data_ns: u64,
+    /// When the last byte arrived; 0: not known.
+    pub last_data_ns: u64,
+    /// Connections seen on this address before this one.
+    pub generation: u32,
+    /// [`SOCKET_WAITING`], [`SOCKET_ACCEPTED`] or [`SOCKET_CLOSED`].
+    pub stage: u32,
+}
+
+/// [`Socket::stage`]: not accepted yet.
+pub const SOCKET_WAITING: u32 = 0;
+/// [`Socket::stage`]: a traced process accepted it.
+pub const SOCKET_ACCEPTED: u32 = 1;
+/// [`Socket::stage`]: the traced process closed it; whatever comes on this address next is another connection.
+pub const SOCKET_CLOSED: u32 = 2;
+
+/// Key of [`DESCRIPTORS`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct DescriptorKey {
+    /// Process.
+    pub tgid: u32,
+    /// Descriptor there.
+    pub fd: u32,
+}
+
+/// One client connection as its process sees it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Descriptor {
+    /// Address of the socket.
+    pub socket: u64,
+    /// Bytes that the current inbound capture may still take.
+    pub inbound_left: u32,
+    /// Bytes that the current outbound capture may still take.
+    pub outbound_left: u32,
+    /// `profiler_common::record::head::{INBOUND, OUTBOUND}`: where the last bytes went.
+    pub last_direction: u32,
+    /// Whether `tcp_sock` fields may be read from the socket.
+    pub is_tcp: u32,
+}
+
+/// Task-local storage: aya-ebpf has no type for it.
+#[repr(C)]
+pub struct TaskStorage<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
+}
+
+// SAFETY: a definition for the loader; nothing dereferences its pointers.
+unsafe impl<T> Sync for TaskStorage<T> {}
+
+impl<T> TaskStorage<T> {
+    /// The definition that the loader reads.
+    pub const fn new() -> Self {
+        use core::ptr::null;
+        Self { r#type: null(), key: null(), value: null(), max_entries: null(), map_flags: null() }
+    }
+
+    /// The value of `task`, if it has one.
+    #[inline(always)]
+    pub fn get(&self, task: *mut task_struct) -> Option<*mut T> {
+        self.lookup(task, 0)
+    }
+
+    /// The value of `task`, made (zeroed) if it has none.
+    #[inline(always)]
+    pub fn get_or_make(&self, task: *mut task_struct) -> Option<*mut T> {
+        self.lookup(task, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
+    }
+
+    #[inline(always)]
+    fn lookup(&self, task: *mut task_struct, flags: u64) -> Option<*mut T> {
+        let map = core::ptr::from_ref(self).cast_mut().cast();
+        // SAFETY: the verifier checks that `task` is a task and the map a task storage.
+        let value = unsafe { bpf_task_storage_get(map, task, core::ptr::null_mut(), flags) };
+        if value.is_null() { None } else { Some(value.cast()) }
+    }
+}

@@ -1,0 +1,269 @@
+//! What system calls mean for client connections: accepted, read, written, closed; head capture and arrival.
+//!
+//! In: an observed call with its arguments and result. Out: `DESCRIPTORS`, `SOCKETS`, connection and head records, and
+//! what the slice says about it (flags, arrival). Heads are copied, not parsed: a capture is armed where the direction
+//! of traffic turns.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use profiler_common::limits::{MAX_REQUEST_HEAD_BYTES, MAX_RESPONSE_HEAD_BYTES};
+use profiler_common::loss;
+use profiler_common::record::connection::{ACCEPTED, SEEDED};
+use profiler_common::record::head::{INBOUND, OUTBOUND};
+use profiler_common::record::slice::{FLAG_CLIENT, FLAG_STATUS_LINE};
+
+use super::socket;
+use crate::emit::{self, Connection, Head};
+use crate::kernel::sock;
+use crate::maps::{DESCRIPTORS, Descriptor, DescriptorKey, SOCKET_CLOSED, SOCKETS};
+
+/// Where a transfer's bytes are in user memory.
+#[derive(Clone, Copy)]
+pub struct Buffer {
+    /// User address.
+    pub address: u64,
+    /// Room there; `u64::MAX` where only the result bounds it.
+    pub length: u64,
+}
+
+/// A call on a client connection that is ending.
+#[derive(Clone, Copy)]
+pub struct Transfer {
+    /// Process and thread.
+    pub who: (u32, u32),
+    /// Descriptor.
+    pub fd: u32,
+    /// Exit of the call.
+    pub now_ns: u64,
+    /// Bytes moved, above 0.
+    pub moved: u64,
+    /// Bytes asked for; 0 if not known.
+    pub asked: u64,
+    /// Sequence of the slice; 0: there will be none (entry unknown), so nothing is captured.
+    pub sequence: u32,
+}
+
+/// The descriptor's connection, if it is a client's.
+#[inline(always)]
+pub fn of(tgid: u32, fd: u32) -> Option<*mut Descriptor> {
+    DESCRIPTORS.get_ptr_mut(&DescriptorKey { tgid, fd })
+}
+
+/// A number means something new now (or nothing): a close that was not seen must not outlive it.
+#[inline(always)]
+pub fn forget(tgid: u32, fd: u32) {
+    let _ = DESCRIPTORS.remove(&DescriptorKey { tgid, fd });
+}
+
+/// The descriptor is about to be closed or replaced. At entry, because after it another thread may get the number.
+/// Says whether it was a client's.
+#[inline(always)]
+pub fn closes(tgid: u32, fd: u32) -> bool {
+    let Some(descriptor) = of(tgid, fd) else { return false };
+    // SAFETY: the look-up succeeded.
+    let sk = unsafe { (*descriptor).socket };
+    if let Some(socket) = SOCKETS.get_ptr_mut(&sk) {
+        // SAFETY: the look-up succeeded.
+        unsafe { (*socket).stage = SOCKET_CLOSED };
+    }
+    forget(tgid, fd);
+    true
+}
+
+/// A connection becomes known: stores its state, emits its record.
+#[inline(always)]
+pub fn begins(who: (u32, u32), fd: u32, sk: u64, listener_fd: i32, origin: u32, now_ns: u64) {
+    let Some(state) = socket::accepted(sk) else { return };
+    let family = sock::family(sk);
+    let is_tcp = family == sock::AF_INET || family == sock::AF_INET6;
+    let descriptor = Descriptor {
+        socket: sk,
+        // A connection that was open before us is most likely idle between two requests: armed as well.
+        inbound_left: MAX_REQUEST_HEAD_BYTES,
+        outbound_left: 0,
+        last_direction: INBOUND,
+        is_tcp: u32::from(is_tcp),
+    };
+    if DESCRIPTORS.insert(&DescriptorKey { tgid: who.0, fd }, &descriptor, 0).is_err() {
+        emit::lose(loss::SOCKET_TABLE_FULL);
+    }
+    let (local_port, peer_port) = if is_tcp { (sock::local_port(sk), sock::peer_port(sk)) } else { (0, 0) };
+    // SAFETY: the look-up succeeded.
+    let (established_ns, generation) = unsafe { ((*state).established_ns, (*state).generation) };
+    let connection = Connection {
+        socket: sk,
+        established_ns,
+        generation,
+        fd: fd as i32,
+        listener_fd,
+        origin,
+        family,
+        local_port,
+        peer_port,
+    };
+    emit::connection(&connection, who, now_ns);
+}
+
+/// accept returned `fd`.
+#[inline(always)]
+pub fn accept(who: (u32, u32), fd: u32, listener_fd: i32, now_ns: u64) {
+    match crate::kernel::file::socket_of(fd) {
+        Some(sk) => begins(who, fd, sk, listener_fd, ACCEPTED, now_ns),
+        None => {
+            forget(who.0, fd);
+            emit::lose(loss::SOCKET_UNRESOLVED);
+        }
+    }
+}
+
+/// The iterator found an open connection.
+#[inline(always)]
+pub fn seed(who: (u32, u32), fd: u32, sk: u64, now_ns: u64) {
+    if let Some(known) = of(who.0, fd) {
+        // SAFETY: the look-up succeeded.
+        if unsafe { (*known).socket } == sk {
+            return;
+        }
+    }
+    begins(who, fd, sk, -1, SEEDED, now_ns);
+}
+
+/// Bytes were read from the client: captures a head, returns when the first of them arrived (0: not known).
+#[inline(always)]
+pub fn read(descriptor: *mut Descriptor, transfer: Transfer, buffer: Option<Buffer>) -> u64 {
+    // SAFETY: the pointer comes from a successful look-up. Two threads that use one connection at the same time only
+    // spoil its capture.
+    unsafe {
+        if (*descriptor).last_direction == OUTBOUND {
+            (*descriptor).last_direction = INBOUND;
+            (*descriptor).inbound_left = MAX_REQUEST_HEAD_BYTES;
+            (*descriptor).outbound_left = 0;
+        }
+        let left = (*descriptor).inbound_left;
+        if left > 0 {
+            match buffer {
+                Some(buffer) if transfer.sequence != 0 => {
+                    let taken = take(transfer, buffer, left, MAX_REQUEST_HEAD_BYTES, INBOUND);
+                    (*descriptor).inbound_left = left.wrapping_sub(taken);
+                }
+                _ => (*descriptor).inbound_left = 0,
+            }
+        }
+        arrival(descriptor, transfer)
+    }
+}
+
+/// Bytes were written to the client: captures a response head; returns the flags of the slice.
+#[inline(always)]
+pub fn write(descriptor: *mut Descriptor, transfer: Transfer, buffer: Option<Buffer>) -> u32 {
+    let mut flags = 0;
+    // SAFETY: as in `read`.
+    unsafe {
+        (*descriptor).last_direction = OUTBOUND;
+        let Some(buffer) = buffer else {
+            (*descriptor).outbound_left = 0;
+            return 0;
+        };
+        if starts_with_status_line(transfer, buffer) {
+            flags = FLAG_STATUS_LINE;
+            (*descriptor).outbound_left = MAX_RESPONSE_HEAD_BYTES;
+        }
+        let left = (*descriptor).outbound_left;
+        if left > 0 && transfer.sequence != 0 {
+            let taken = take(transfer, buffer, left, MAX_RESPONSE_HEAD_BYTES, OUTBOUND);
+            (*descriptor).outbound_left = left.wrapping_sub(taken);
+        } else {
+            (*descriptor).outbound_left = 0;
+        }
+    }
+    flags
+}
+
+/// Whatever else was called on the descriptor: the slice's flag.
+#[inline(always)]
+pub fn flag(tgid: u32, fd: u32) -> u32 {
+    if of(tgid, fd).is_some() { FLAG_CLIENT } else { 0 }
+}
+
+/// Captures what the capture still takes; returns how much of its room is used up.
+#[inline(always)]
+fn take(transfer: Transfer, buffer: Buffer, left: u32, limit: u32, direction: u32) -> u32 {
+    let mut length = transfer.moved;
+    let mut whole = true;
+    if length > buffer.length {
+        // Further vectors are not captured: the capture ends here, or its offsets would lie.
+        length = buffer.length;
+        whole = false;
+    }
+    if length > u64::from(left) {
+        length = u64::from(left);
+    }
+    let head = Head {
+        fd: transfer.fd as i32,
+        direction,
+        sequence: transfer.sequence,
+        offset_bytes: limit.wrapping_sub(left),
+    };
+    emit::head(&head, transfer.who, transfer.now_ns, buffer.address, length);
+    if whole { length as u32 } else { left }
+}
+
+#[inline(always)]
+fn starts_with_status_line(transfer: Transfer, buffer: Buffer) -> bool {
+    const PREFIX: u64 = u64::from_le_bytes(*b"HTTP/1.\0");
+    if transfer.moved < 8 || buffer.length < 8 {
+        return false;
+    }
+    let mut first = 0_u64;
+    // SAFETY: the destination holds 8 bytes.
+    let outcome = unsafe { bpf_probe_read_user((&raw mut first).cast(), 8, buffer.address as *const _) };
+    outcome == 0 && first & 0x00ff_ffff_ffff_ffff == PREFIX
+}
+
+/// Arrival of the first byte that this read saw and none before it did; leaves what the next read will need.
+///
+/// Bytes that arrive between the kernel's copy and this hook make a race: a short read (or an empty receive queue)
+/// clears the mark, and an arrival in just that moment would be cleared with it. So the mark is cleared first and set
+/// again if `last_data_ns` has moved meanwhile; what remains is a window of nanoseconds, in which an arrival is lost
+/// and the next read says "not known".
+#[inline(always)]
+fn arrival(descriptor: *mut Descriptor, transfer: Transfer) -> u64 {
+    // SAFETY: the pointer comes from a successful look-up.
+    let (sk, is_tcp) = unsafe { ((*descriptor).socket, (*descriptor).is_tcp != 0) };
+    let Some(socket) = SOCKETS.get_ptr_mut(&sk) else { return 0 };
+    // SAFETY: the look-up succeeded.
+    let (arrived_ns, last_ns) = unsafe {
+        (
+            (&raw const (*socket).first_data_ns).read_volatile(),
+            (&raw const (*socket).last_data_ns).read_volatile(),
+        )
+    };
+    let short = transfer.asked == 0 || transfer.moved < transfer.asked;
+    let drained = match is_tcp {
+        true => sock::tcp_is_drained(sk).unwrap_or(short),
+        false => short,
+    };
+    // SAFETY: as above.
+    unsafe {
+        if drained {
+            (&raw mut (*socket).first_data_ns).write_volatile(0);
+            let later_ns = (&raw const (*socket).last_data_ns).read_volatile();
+            if later_ns != last_ns {
+                (&raw mut (*socket).first_data_ns).write_volatile(later_ns);
+            }
+        } else {
+            (&raw mut (*socket).first_data_ns).write_volatile(last_ns);
+        }
+    }
+    arrived_ns
+}
+
+/// The client has sent its FIN, and no byte is left: the mark that the FIN made is no arrival.
+#[inline(always)]
+pub fn ended(descriptor: *mut Descriptor) {
+    // SAFETY: the pointer comes from a successful look-up.
+    let sk = unsafe { (*descriptor).socket };
+    if let Some(socket) = SOCKETS.get_ptr_mut(&sk) {
+        // SAFETY: the look-up succeeded.
+        unsafe { (*socket).first_data_ns = 0 };
+    }
+}

@@ -1,0 +1,111 @@
+//! Iterators: threads and sockets that were there before the hooks.
+//!
+//! In: `iter/task`, `iter/task_file`, run by user space after the hooks are on, until nothing is new. Out: accounts,
+//! listeners, connections, and the records that tell of them.
+
+use aya_ebpf::bindings::{file, task_struct};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sock_from_file};
+use profiler_common::account::{BLOCKED, NOT_IN_CALL, RUNNABLE, RUNNING};
+use profiler_common::call_kind::kind;
+use profiler_common::record::lifecycle::ADOPTED;
+use profiler_common::record::slice::PAGE_FAULT;
+
+use super::{client, socket};
+use crate::account::{self, Start};
+use crate::emit::{self, Lifecycle};
+use crate::kernel::{registers, sock, task};
+use crate::maps::{LISTENER_PORTS, TARGETS, UNIX_LISTENERS};
+
+/// Context of `iter/task`.
+#[repr(C)]
+pub struct TaskContext {
+    meta: *mut core::ffi::c_void,
+    task: *mut task_struct,
+}
+
+/// Context of `iter/task_file`.
+#[repr(C)]
+pub struct FileContext {
+    meta: *mut core::ffi::c_void,
+    task: *mut task_struct,
+    fd: u32,
+    file: *mut file,
+}
+
+/// Adopts every thread of the target that has no account yet.
+///
+/// A thread that is switched between the look at its state and the moment its storage names the account starts in a
+/// wrong state; its next switch puts that right, and the error is the time until then.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {
+    // SAFETY: the kernel passes this context.
+    let task = unsafe { (*ctx).task };
+    if task.is_null() {
+        return 0;
+    }
+    let who = task::who(task);
+    if TARGETS.get_ptr(&who.0).is_none() || account::of(task).is_some() {
+        return 0;
+    }
+    let state = if task::is_on_cpu(task) {
+        RUNNING
+    } else if task::state(task) == 0 {
+        RUNNABLE
+    } else {
+        BLOCKED
+    };
+    let shown = registers::system_call(registers::of(task));
+    let start = Start {
+        who,
+        state,
+        // For a thread that runs in user space these registers are those of its last call: then its next entry
+        // overrules them.
+        call: if shown >= 0 && kind(shown as u32).is_some() { shown } else { NOT_IN_CALL },
+        blocked_in_call: if shown >= 0 { shown } else { PAGE_FAULT },
+    };
+    // SAFETY: the helper has no preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    if account::adopt(task, start, now_ns) {
+        let event = Lifecycle { what: ADOPTED, who, other: (0, 0), value: 0, comm: task::comm_address(task) };
+        emit::lifecycle(&event, now_ns);
+    }
+    0
+}
+
+/// Notes listeners of the target, and connections that listeners noted before have accepted.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+pub extern "C" fn iterate_files(ctx: *mut FileContext) -> i32 {
+    // SAFETY: the kernel passes this context.
+    let (task, fd, file) = unsafe { ((*ctx).task, (*ctx).fd, (*ctx).file) };
+    if task.is_null() || file.is_null() {
+        return 0;
+    }
+    let tgid = task::tgid(task);
+    if TARGETS.get_ptr(&tgid).is_none() {
+        return 0;
+    }
+    // SAFETY: a file pointer whose type the verifier knows.
+    let socket = unsafe { bpf_sock_from_file(file) };
+    if socket.is_null() {
+        return 0;
+    }
+    let Some(sk) = crate::kernel::file::of_socket(socket as u64) else { return 0 };
+    let (family, state) = (sock::family(sk), sock::state(sk));
+    if state == sock::LISTEN {
+        socket::listens(sk);
+        return 0;
+    }
+    let is_open = state == sock::ESTABLISHED || state == sock::CLOSE_WAIT;
+    let is_ours = match family {
+        sock::AF_INET | sock::AF_INET6 => LISTENER_PORTS.get_ptr(&u32::from(sock::local_port(sk))).is_some(),
+        sock::AF_UNIX => UNIX_LISTENERS.get_ptr(&sock::unix_address(sk)).is_some(),
+        _ => false,
+    };
+    if is_open && is_ours {
+        // SAFETY: the helper has no preconditions.
+        client::seed((tgid, tgid), fd, sk, unsafe { bpf_ktime_get_ns() });
+    }
+    0
+}

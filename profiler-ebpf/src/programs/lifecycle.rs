@@ -1,0 +1,93 @@
+//! Birth, change and death of threads.
+//!
+//! In: `sched_process_fork`, `sched_process_exec`, `sched_process_exit`. Out: accounts given and taken back, lifecycle
+//! records. A child of a traced process is adopted before it first runs.
+
+use aya_ebpf::bindings::task_struct;
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use profiler_common::account::{NOT_IN_CALL, RUNNABLE};
+use profiler_common::loss;
+use profiler_common::record::lifecycle::{EXEC, EXIT, FORK};
+use profiler_common::record::slice::PAGE_FAULT;
+
+use crate::account::{self, Start};
+use crate::emit::{self, Lifecycle};
+use crate::kernel::task;
+use crate::maps::TARGETS;
+
+/// A thread or process is made; the child has not run yet.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+    let parent: *mut task_struct = ctx.arg(0);
+    let child: *mut task_struct = ctx.arg(1);
+    let (parent_tgid, parent_tid) = task::who(parent);
+    // By process, not by account: a thread that could get no account still has children.
+    if TARGETS.get_ptr(&parent_tgid).is_none() {
+        return 0;
+    }
+    let (child_tgid, child_tid) = task::who(child);
+    if child_tgid != parent_tgid && TARGETS.insert(&child_tgid, &1, 0).is_err() {
+        emit::lose(loss::FORK_UNADOPTED);
+    }
+    // SAFETY: the helper has no preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    // Runnable: the hook comes before `sched_wakeup_new`, which then needs no hook of its own.
+    let start = Start {
+        who: (child_tgid, child_tid),
+        state: RUNNABLE,
+        call: NOT_IN_CALL,
+        blocked_in_call: PAGE_FAULT,
+    };
+    account::adopt(child, start, now_ns);
+    let event = Lifecycle {
+        what: FORK,
+        who: (parent_tgid, parent_tid),
+        other: (child_tgid, child_tid),
+        value: 0,
+        comm: task::comm_address(child),
+    };
+    emit::lifecycle(&event, now_ns);
+    0
+}
+
+/// A process executes another program.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    let task: *mut task_struct = ctx.arg(0);
+    let Some(account) = account::of(task) else { return 0 };
+    let who = task::who(task);
+    // SAFETY: the thread itself runs here. Exec by another thread than the first gives it the first one's number.
+    unsafe { account::locked(account, |account| account.tid = who.1) };
+    let event = Lifecycle { what: EXEC, who, other: (0, 0), value: 0, comm: task::comm_address(task) };
+    // SAFETY: the helper has no preconditions.
+    emit::lifecycle(&event, unsafe { bpf_ktime_get_ns() });
+    0
+}
+
+/// A thread ends.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    let task: *mut task_struct = ctx.arg(0);
+    if account::of(task).is_none() {
+        return 0;
+    }
+    let who = task::who(task);
+    // SAFETY: the helper has no preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    let event = Lifecycle {
+        what: EXIT,
+        who,
+        other: (0, 0),
+        value: task::exit_code(task),
+        comm: task::comm_address(task),
+    };
+    emit::lifecycle(&event, now_ns);
+    account::release(task, now_ns);
+    if who.0 == who.1 {
+        // A process outlived by other threads keeps their accounts; only the iterators no longer look for it.
+        let _ = TARGETS.remove(&who.0);
+    }
+    0
+}

@@ -1,0 +1,10 @@
+//! The programs, one file per attach family.
+//!
+//! In: hooks. Out: accounts and records. What system calls mean for client connections is in `client`.
+
+mod client;
+mod iterate;
+mod lifecycle;
+mod sched;
+mod socket;
+mod system_call;

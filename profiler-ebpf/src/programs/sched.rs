@@ -1,0 +1,64 @@
+//! Scheduler hooks: when a traced thread leaves a CPU, becomes runnable, gets a CPU, and who woke it.
+//!
+//! In: `sched_switch`, `sched_wakeup`, `sched_waking`. Out: accounts. A run-queue wait starts at `sched_wakeup`, as in
+//! schedstat; `sched_waking` comes too early and on the waker's CPU, but only there `current` is the waker.
+
+use aya_ebpf::bindings::task_struct;
+use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use profiler_common::record::slice::PAGE_FAULT;
+
+use crate::account;
+use crate::kernel::{registers, task};
+
+/// A CPU goes from one thread to another.
+#[btf_tracepoint(function = "sched_switch")]
+pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+    let previous: *mut task_struct = ctx.arg(1);
+    let next: *mut task_struct = ctx.arg(2);
+    if let Some(account) = account::of(previous) {
+        // The argument is a `bool` in a 64-bit slot: only its lowest bit is defined.
+        let preempted = ctx.arg::<u64>(0) & 1 == 1;
+        let blocks = !preempted && task::state(previous) != 0;
+        let mut call = PAGE_FAULT;
+        if blocks {
+            call = registers::system_call(registers::of(previous));
+            if call < 0 {
+                call = PAGE_FAULT;
+            }
+        }
+        // SAFETY: under the run-queue lock this is the account's only writer.
+        unsafe {
+            account::locked(account, |account| account::switch_out(account, bpf_ktime_get_ns(), blocks, call))
+        };
+    }
+    if let Some(account) = account::of(next) {
+        // SAFETY: as above.
+        unsafe { account::locked(account, |account| account::switch_in(account, bpf_ktime_get_ns())) };
+    }
+    0
+}
+
+/// A thread enters a run queue.
+#[btf_tracepoint(function = "sched_wakeup")]
+pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
+    if let Some(account) = account::of(ctx.arg(0)) {
+        // SAFETY: the run-queue lock is held, so this is the account's only writer.
+        unsafe { account::locked(account, |account| account::wake(account, bpf_ktime_get_ns())) };
+    }
+    0
+}
+
+/// Somebody wakes a thread: `current` is the waker (0 where an interrupt did it on an idle CPU).
+#[btf_tracepoint(function = "sched_waking")]
+pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
+    if let Some(account) = account::of(ctx.arg(0)) {
+        // SAFETY: these two fields are written here only, outside the lock.
+        unsafe {
+            (&raw mut (*account).waker_tid).write_volatile(bpf_get_current_pid_tgid() as u32);
+            (&raw mut (*account).waking_ns).write_volatile(bpf_ktime_get_ns());
+        }
+    }
+    0
+}

@@ -1,0 +1,109 @@
+//! Socket hooks: when a connection to a traced listener is there, and when bytes reach it.
+//!
+//! In: `inet_sock_set_state`, `sk_data_ready` (from Linux 6.3). Out: `SOCKETS`.
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use profiler_common::loss;
+
+use crate::emit;
+use crate::kernel::sock;
+use crate::maps::{
+    LISTENER_PORTS, SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS, Socket, UNIX_LISTENERS,
+};
+
+/// A TCP socket changes its state.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    if ctx.arg::<i32>(1) != i32::from(sock::SYN_RECV) || ctx.arg::<i32>(2) != i32::from(sock::ESTABLISHED) {
+        return 0;
+    }
+    let sk: u64 = ctx.arg(0);
+    if LISTENER_PORTS.get_ptr(&u32::from(sock::local_port(sk))).is_some() {
+        // SAFETY: the helper has no preconditions.
+        renew(sk, unsafe { bpf_ktime_get_ns() }, 0, SOCKET_WAITING);
+    }
+    0
+}
+
+/// Bytes, a FIN, or (for a listener) a connection reached a socket.
+#[btf_tracepoint(function = "sk_data_ready")]
+pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
+    let sk: u64 = ctx.arg(0);
+    if let Some(socket) = SOCKETS.get_ptr_mut(&sk) {
+        // SAFETY: the look-up succeeded. Softirqs of one connection do not run at the same time.
+        unsafe {
+            if (*socket).stage != SOCKET_CLOSED {
+                arrive(&mut *socket, bpf_ktime_get_ns());
+                return 0;
+            }
+        }
+    }
+    // A UNIX connection has no state change to be seen; before it is accepted it is known by its listener's address.
+    if sock::family(sk) == sock::AF_UNIX && sock::state(sk) == sock::ESTABLISHED {
+        let address = sock::unix_address(sk);
+        if address != 0 && UNIX_LISTENERS.get_ptr(&address).is_some() {
+            // SAFETY: the helper has no preconditions.
+            renew(sk, 0, unsafe { bpf_ktime_get_ns() }, SOCKET_WAITING);
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn arrive(socket: &mut Socket, now_ns: u64) {
+    if socket.first_data_ns == 0 {
+        socket.first_data_ns = now_ns;
+    }
+    socket.last_data_ns = now_ns;
+}
+
+/// A new connection lives at the address `sk`.
+#[inline(always)]
+fn renew(sk: u64, established_ns: u64, data_ns: u64, stage: u32) {
+    let generation = match SOCKETS.get_ptr(&sk) {
+        // SAFETY: the look-up succeeded.
+        Some(before) => unsafe { (*before).generation }.wrapping_add(1),
+        None => 0,
+    };
+    let socket = Socket { established_ns, first_data_ns: data_ns, last_data_ns: data_ns, generation, stage };
+    if SOCKETS.insert(&sk, &socket, 0).is_err() {
+        emit::lose(loss::SOCKET_TABLE_FULL);
+    }
+}
+
+/// The connection at `sk` is accepted (or found open): its state, made if nothing was known.
+#[inline(always)]
+pub fn accepted(sk: u64) -> Option<*mut Socket> {
+    let waiting = match SOCKETS.get_ptr(&sk) {
+        // SAFETY: the look-up succeeded.
+        Some(socket) => unsafe { (*socket).stage == SOCKET_WAITING },
+        None => false,
+    };
+    if !waiting {
+        // Its beginning was not seen (established before the attach, or a UNIX socket without data so far).
+        renew(sk, 0, 0, SOCKET_ACCEPTED);
+    }
+    let socket = SOCKETS.get_ptr_mut(&sk)?;
+    // SAFETY: the look-up succeeded.
+    unsafe { (*socket).stage = SOCKET_ACCEPTED };
+    Some(socket)
+}
+
+/// A traced process listens on the socket.
+#[inline(always)]
+pub fn listens(sk: u64) {
+    let family = sock::family(sk);
+    let outcome = if family == sock::AF_INET || family == sock::AF_INET6 {
+        LISTENER_PORTS.insert(&u32::from(sock::local_port(sk)), &1, 0)
+    } else if family == sock::AF_UNIX {
+        let address = sock::unix_address(sk);
+        if address == 0 { Ok(()) } else { UNIX_LISTENERS.insert(&address, &1, 0) }
+    } else {
+        Ok(())
+    };
+    if outcome.is_err() {
+        emit::lose(loss::SOCKET_TABLE_FULL);
+    }
+}

@@ -1,0 +1,268 @@
+//! System-call entry and exit: the two ends of every slice.
+//!
+//! In: `sys_enter`, `sys_exit`. Out: accounts, slices, and (by `client`) connection and head records. Calls that are not
+//! observed are rejected by number before anything is looked up.
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_probe_read_user};
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use profiler_common::account::{ENTRY_UNKNOWN, NOT_IN_CALL};
+use profiler_common::call_kind::{Kind, duplicates, kind};
+use profiler_common::record::slice::FLAG_CLIENT;
+use profiler_common::system_call::{FCNTL, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG};
+
+use super::client::{self, Buffer, Transfer};
+use super::socket;
+use crate::account::{self, Account};
+use crate::kernel::registers::{self, Registers};
+
+/// `MSG_PEEK`: a read that takes nothing.
+const MSG_PEEK: u64 = 2;
+
+/// A call begins.
+#[btf_tracepoint(function = "sys_enter")]
+pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
+    enter(ctx.arg(0), ctx.arg::<u64>(1) as u32);
+    0
+}
+
+/// A call ends.
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
+    let registers: Registers = ctx.arg(0);
+    exit(registers, registers::system_call(registers) as u32, ctx.arg::<u64>(1) as i64);
+    0
+}
+
+/// Entry of the call `number`.
+#[inline(always)]
+fn enter(registers: Registers, number: u32) {
+    let Some(kind) = kind(number) else { return };
+    // SAFETY: the helper has no preconditions.
+    let Some(account) = account::of(unsafe { bpf_get_current_task_btf() }) else { return };
+    let arguments = registers::arguments(registers);
+    if number == FCNTL && !duplicates(arguments[1]) {
+        return;
+    }
+    // SAFETY: the look-up succeeded.
+    let tgid = unsafe { (*account).tgid };
+    let mut was_client = false;
+    let extra = match kind {
+        Kind::Poll => first_word(arguments[0], arguments[1]) & 0x0000_ffff_ffff_ffff,
+        Kind::Select => first_word(arguments[1], arguments[0]),
+        Kind::Connect => peer(arguments[1], arguments[2]),
+        Kind::Close => {
+            was_client = client::closes(tgid, arguments[0] as u32);
+            registers::fourth(registers)
+        }
+        Kind::DuplicateOnto => {
+            client::closes(tgid, arguments[1] as u32);
+            registers::fourth(registers)
+        }
+        _ => registers::fourth(registers),
+    };
+    // SAFETY: the thread itself runs here, so this is the account's only writer.
+    unsafe {
+        account::locked(account, |account| {
+            account::enter(account, bpf_ktime_get_ns(), number as i32, arguments, extra);
+            if was_client {
+                account.flags |= FLAG_CLIENT;
+            }
+        });
+    }
+}
+
+/// Exit of the call `number`.
+#[inline(always)]
+fn exit(registers: Registers, number: u32, result: i64) {
+    let Some(kind) = kind(number) else { return };
+    // SAFETY: the helper has no preconditions.
+    let Some(account) = account::of(unsafe { bpf_get_current_task_btf() }) else { return };
+    // SAFETY: the look-up succeeded.
+    let (call, enter_ns, switches) =
+        unsafe { ((*account).system_call, (*account).enter_ns, (*account).switches) };
+    if call == NOT_IN_CALL || call as u32 != number {
+        return;
+    }
+    // SAFETY: the thread itself runs here, so this is the account's only writer.
+    let now_ns = unsafe { account::locked(account, |account| account::settle(account, bpf_ktime_get_ns())) };
+    if enter_ns != ENTRY_UNKNOWN && switches == 0 && matches!(kind, Kind::Futex) {
+        // SAFETY: as above.
+        unsafe { account::locked(account, |account| account::fold(account, now_ns)) };
+        return;
+    }
+    let sequence = if enter_ns == ENTRY_UNKNOWN {
+        0
+    } else {
+        // SAFETY: as above; one aligned field.
+        unsafe {
+            let sequence = (*account).sequence.wrapping_add(1);
+            (&raw mut (*account).sequence).write_volatile(sequence);
+            sequence
+        }
+    };
+    let ending = Ending { account, kind, number, result, now_ns, sequence };
+    let (extra, flags) = consequences(registers, &ending);
+    if sequence != 0 {
+        crate::emit::slice(account, now_ns, result, extra, flags);
+    }
+    // SAFETY: as above.
+    unsafe { account::locked(account, |account| account::restart(account, now_ns)) };
+}
+
+/// A call that is ending.
+struct Ending {
+    account: Account,
+    kind: Kind,
+    number: u32,
+    result: i64,
+    now_ns: u64,
+    /// 0: its entry is unknown, it leaves no slice.
+    sequence: u32,
+}
+
+/// What the call did to descriptors and connections: `extra` and the flags of its slice.
+#[inline(always)]
+fn consequences(registers: Registers, ending: &Ending) -> (u64, u32) {
+    // SAFETY: the account comes from a successful look-up.
+    let (who, mut extra, flags) = unsafe {
+        (((*ending.account).tgid, (*ending.account).tid), (*ending.account).extra, (*ending.account).flags)
+    };
+    // From the registers, not from the account: they are right even where the entry was not seen.
+    let arguments = registers::arguments(registers);
+    let fd = arguments[0] as u32;
+    let result = ending.result;
+    let mut added = 0;
+    match ending.kind {
+        Kind::Accept if result >= 0 => client::accept(who, result as u32, fd as i32, ending.now_ns),
+        Kind::Listen if result == 0 => {
+            if let Some(sk) = crate::kernel::file::socket_of(fd) {
+                socket::listens(sk);
+            }
+        }
+        Kind::MakeSocket | Kind::OpenFile | Kind::MakeEpoll | Kind::MakeEvent | Kind::Duplicate
+            if result >= 0 =>
+        {
+            client::forget(who.0, result as u32);
+        }
+        Kind::MakeSocketPair | Kind::MakePipe if result >= 0 => {
+            let address = match ending.kind {
+                Kind::MakePipe => arguments[0],
+                _ => registers::fourth(registers),
+            };
+            extra = first_word(address, 1);
+            client::forget(who.0, extra as u32);
+            client::forget(who.0, (extra >> 32) as u32);
+        }
+        Kind::Read | Kind::ReadVector | Kind::ReadMessage => {
+            if let Some(descriptor) = client::of(who.0, fd) {
+                added = FLAG_CLIENT;
+                if result > 0 {
+                    extra = read(descriptor, who, arguments, registers, ending);
+                } else if result == 0 {
+                    client::ended(descriptor);
+                }
+            }
+        }
+        Kind::Write | Kind::WriteVector | Kind::WriteMessage => {
+            if let Some(descriptor) = client::of(who.0, fd) {
+                added = FLAG_CLIENT;
+                if result > 0 {
+                    let transfer = transfer(who, fd, arguments, ending);
+                    added |= client::write(descriptor, transfer, buffer(ending, arguments));
+                }
+            }
+        }
+        Kind::SendFile | Kind::Splice => {
+            let to = if matches!(ending.kind, Kind::Splice) { arguments[2] as u32 } else { fd };
+            if let Some(descriptor) = client::of(who.0, to) {
+                added = FLAG_CLIENT;
+                if result > 0 {
+                    client::write(descriptor, transfer(who, to, arguments, ending), None);
+                }
+            }
+        }
+        Kind::Shutdown => added = client::flag(who.0, fd),
+        _ => {}
+    }
+    (extra, flags | added)
+}
+
+#[inline(always)]
+fn read(
+    descriptor: *mut crate::maps::Descriptor,
+    who: (u32, u32),
+    arguments: [u64; 3],
+    registers: Registers,
+    ending: &Ending,
+) -> u64 {
+    let message_flags = match ending.number {
+        RECVFROM => registers::fourth(registers),
+        RECVMSG => arguments[2],
+        _ => 0,
+    };
+    if message_flags & MSG_PEEK != 0 {
+        return 0;
+    }
+    client::read(descriptor, transfer(who, arguments[0] as u32, arguments, ending), buffer(ending, arguments))
+}
+
+#[inline(always)]
+fn transfer(who: (u32, u32), fd: u32, arguments: [u64; 3], ending: &Ending) -> Transfer {
+    let asked = match ending.kind {
+        Kind::Read | Kind::Write => arguments[2],
+        _ => 0,
+    };
+    Transfer { who, fd, now_ns: ending.now_ns, moved: ending.result as u64, asked, sequence: ending.sequence }
+}
+
+/// Where the bytes of a read or write are: its buffer, or the first of its vectors.
+#[inline(always)]
+fn buffer(ending: &Ending, arguments: [u64; 3]) -> Option<Buffer> {
+    match ending.kind {
+        Kind::Read | Kind::Write => Some(Buffer { address: arguments[1], length: u64::MAX }),
+        Kind::ReadVector | Kind::WriteVector => first_vector(arguments[1]),
+        // Several messages at once: the result counts messages, not bytes.
+        _ if ending.number == RECVMMSG || ending.number == SENDMMSG => None,
+        // `msg_iov` is at 16 in `struct user_msghdr`.
+        _ => first_vector(first_word(arguments[1].wrapping_add(16), 1)),
+    }
+}
+
+#[inline(always)]
+fn first_vector(address: u64) -> Option<Buffer> {
+    let mut vector = [0_u64; 2];
+    // SAFETY: the destination holds 16 bytes.
+    let outcome = unsafe { bpf_probe_read_user((&raw mut vector).cast(), 16, address as *const _) };
+    if outcome == 0 { Some(Buffer { address: vector[0], length: vector[1] }) } else { None }
+}
+
+/// The 8 bytes at a user address; 0 if `count` is 0 or they cannot be read.
+#[inline(always)]
+fn first_word(address: u64, count: u64) -> u64 {
+    let mut word = 0_u64;
+    if count != 0 && address != 0 {
+        // SAFETY: the destination holds 8 bytes; on failure the helper leaves zeroes.
+        unsafe { bpf_probe_read_user((&raw mut word).cast(), 8, address as *const _) };
+    }
+    word
+}
+
+/// Family, port and IPv4 address of a `sockaddr`, as `SliceRecord::extra` has them.
+#[inline(always)]
+fn peer(address: u64, length: u64) -> u64 {
+    const AF_INET: u64 = 2;
+    const AF_INET6: u64 = 10;
+    if length < 2 {
+        return 0;
+    }
+    // Shorter addresses (an unnamed UNIX one) may end at the edge of a page: then nothing is known.
+    let word = first_word(address, 1);
+    let family = word & 0xffff;
+    let port = u64::from(u16::from_be((word >> 16) as u16));
+    match family {
+        AF_INET => family | port << 16 | (word & 0xffff_ffff_0000_0000),
+        AF_INET6 => family | port << 16,
+        _ => family,
+    }
+}

@@ -1,0 +1,17 @@
+//! Attaching: what can be attached here ([`plan`]), and doing it ([`execute`]).
+//!
+//! In: capabilities, settings, the processes to trace. Out: a [`crate::source::live::LiveSource`] and the attach report.
+//! Nothing is pinned: whatever ends this process, the kernel drops every program with it.
+
+pub mod error;
+pub mod execute;
+mod offsets;
+pub mod plan;
+pub mod table;
+
+pub use error::AttachError;
+pub use execute::attach;
+pub use plan::{Hooks, Settings};
+
+/// The kernel programs, as `build.rs` made them.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe"));

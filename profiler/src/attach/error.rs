@@ -1,0 +1,60 @@
+//! Why the programs could not be attached.
+//!
+//! In: what went wrong. Out: one sentence per cause that says what to do next.
+
+use crate::capability::kernel_btf::BtfUnreadable;
+
+/// Why the programs could not be attached. Nothing stays attached after any of these.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// This process may not load BPF programs.
+    #[error(
+        "not permitted to trace: {} missing; run as root (sudo), or grant CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE",
+        missing.join(" and ")
+    )]
+    Privileges {
+        /// Names of the capabilities that are missing.
+        missing: Vec<&'static str>,
+    },
+    /// The kernel publishes no type information.
+    #[error("{0}; a kernel built with CONFIG_DEBUG_INFO_BTF (every major distribution's) is needed")]
+    NoBtf(#[from] BtfUnreadable),
+    /// The kernel is too old.
+    #[error("Linux {release} is too old: it lacks {}; Linux 5.15 or newer is needed", lacks.join(", "))]
+    KernelTooOld {
+        /// `uname -r`.
+        release: String,
+        /// What it lacks.
+        lacks: Vec<String>,
+    },
+    /// A field that the programs read is not in this kernel.
+    #[error(
+        "this kernel has no field {field}: this version of wsgi-trace does not know it; please report it"
+    )]
+    NoField {
+        /// `struct.member`.
+        field: String,
+    },
+    /// The object could not be loaded.
+    #[error("the kernel did not take the maps of the programs: {0}")]
+    Object(#[from] aya::EbpfError),
+    /// A map could not be filled or read.
+    #[error("the map {map} of the programs cannot be used: {reason}")]
+    Map {
+        /// Name of the map.
+        map: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A required program was refused.
+    #[error("the kernel refused the program {program}: {reason}")]
+    Program {
+        /// Name in the attach table.
+        program: &'static str,
+        /// Why; with the verifier's log where there is one.
+        reason: String,
+    },
+    /// There is nobody to trace.
+    #[error("there is no process to trace: it has ended")]
+    NoTarget,
+}

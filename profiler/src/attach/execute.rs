@@ -1,0 +1,194 @@
+//! Carries an attach plan out: loads the object, attaches the hooks, then runs the iterators until nothing is new.
+//!
+//! In: the processes to trace, settings. Out: a [`LiveSource`], which detaches when it is dropped, and the attach report.
+
+use std::path::Path;
+use std::time::Instant;
+
+use aya::maps::{HashMap, Map, MapData, Queue};
+use aya::programs::{BtfTracePoint, Iter, Program};
+use aya::{Btf, Ebpf, EbpfLoader};
+use profiler_common::limits::MAX_THREADS;
+use profiler_core::fact::{Attached, MissingProgram};
+
+use super::plan::{Plan, Settings, plan};
+use super::table::{Place, ProgramEntry};
+use super::{AttachError, OBJECT, offsets};
+use crate::capability::kernel_btf::KernelBtf;
+use crate::capability::{Capabilities, KERNEL_BTF};
+use crate::source::live::LiveSource;
+
+/// Rounds of the iterators after which we stop looking: a target that forks faster than that is followed by the fork
+/// hook anyway.
+const MAX_ROUNDS: u32 = 8;
+
+/// Attaches to the processes that `find` names. It is asked again once the hooks are on, until it names nobody new, so
+/// that a process forked meanwhile is not missed.
+///
+/// # Errors
+/// If this process may not, this kernel cannot, or there is nobody to trace. Then nothing stays attached.
+pub fn attach(
+    settings: &Settings,
+    find: &mut dyn FnMut() -> Vec<u32>,
+) -> Result<(LiveSource, Attached), AttachError> {
+    let privileges = Capabilities::probe(None).missing_privileges();
+    if !privileges.is_empty() {
+        return Err(AttachError::Privileges { missing: privileges });
+    }
+    let kernel_btf = KernelBtf::load(Path::new(KERNEL_BTF))?;
+    let capabilities = Capabilities::probe(Some(&kernel_btf));
+    let plan = plan(&capabilities, settings)?;
+    let globals = offsets::resolve(&kernel_btf)?;
+    drop(kernel_btf);
+
+    let targets = find();
+    if targets.is_empty() {
+        return Err(AttachError::NoTarget);
+    }
+    let other_profilers = other_profilers(&targets);
+    let btf = Btf::from_sys_fs().map_err(aya::EbpfError::BtfError)?;
+    let mut ebpf = load(settings, &btf, &globals)?;
+    fill_free_indexes(&mut ebpf, settings.max_threads.unwrap_or(MAX_THREADS))?;
+    let mut target_map = target_map(&mut ebpf)?;
+    add_targets(&mut target_map, &targets)?;
+
+    let started = Instant::now();
+    let mut report = Attached {
+        hooks: plan.hooks.to_owned(),
+        hooks_reason: plan.hooks_reason.clone(),
+        missing: plan.missing.clone(),
+        other_profilers,
+        ..Attached::default()
+    };
+    attach_programs(&mut ebpf, &plan, &btf, &mut report)?;
+    let mut source = LiveSource::new(ebpf, target_map)?;
+    let mut known = 0;
+    for _ in 0..MAX_ROUNDS {
+        source.rescan(&find())?;
+        let now_known = source.followed_threads();
+        if now_known == known {
+            break;
+        }
+        known = now_known;
+    }
+    report.arrival_measured = report.programs.iter().any(|program| program == "sk_data_ready");
+    report.attach_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    source.start_totals();
+    Ok((source, report))
+}
+
+fn load(settings: &Settings, btf: &Btf, globals: &[(&'static str, u32)]) -> Result<Ebpf, AttachError> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(btf);
+    // Task storage is a map type that aya has no user-space type for; only the programs use it.
+    loader.allow_unsupported_maps();
+    for (name, value) in globals {
+        loader.override_global(name, value, true);
+    }
+    if let Some(bytes) = settings.ring_bytes {
+        loader.map_max_entries("RECORDS", bytes);
+    }
+    if let Some(threads) = settings.max_threads {
+        loader.map_max_entries("ACCOUNTS", threads).map_max_entries("FREE_INDEXES", threads);
+    }
+    Ok(loader.load(OBJECT)?)
+}
+
+fn fill_free_indexes(ebpf: &mut Ebpf, threads: u32) -> Result<(), AttachError> {
+    let failed = |reason: String| AttachError::Map { map: "FREE_INDEXES", reason };
+    let map = ebpf.map_mut("FREE_INDEXES").ok_or_else(|| failed("not in the object".to_owned()))?;
+    let mut queue: Queue<_, u32> = Queue::try_from(map).map_err(|error| failed(error.to_string()))?;
+    for index in 1..=threads {
+        queue.push(&index, 0).map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn target_map(ebpf: &mut Ebpf) -> Result<HashMap<MapData, u32, u32>, AttachError> {
+    let failed = |reason: String| AttachError::Map { map: "TARGETS", reason };
+    let map = ebpf.take_map("TARGETS").ok_or_else(|| failed("not in the object".to_owned()))?;
+    HashMap::try_from(map).map_err(|error| failed(error.to_string()))
+}
+
+/// Names the processes to the programs.
+///
+/// # Errors
+/// If the map is full.
+pub(crate) fn add_targets(map: &mut HashMap<MapData, u32, u32>, targets: &[u32]) -> Result<(), AttachError> {
+    for target in targets {
+        map.insert(target, &1, 0)
+            .map_err(|error| AttachError::Map { map: "TARGETS", reason: error.to_string() })?;
+    }
+    Ok(())
+}
+
+fn attach_programs(
+    ebpf: &mut Ebpf,
+    plan: &Plan,
+    btf: &Btf,
+    report: &mut Attached,
+) -> Result<(), AttachError> {
+    for entry in &plan.programs {
+        match attach_one(ebpf, entry, btf) {
+            Ok(()) => report.programs.push(entry.name.to_owned()),
+            Err(reason) if entry.required => {
+                return Err(AttachError::Program { program: entry.name, reason });
+            }
+            Err(reason) => report.missing.push(MissingProgram {
+                program: entry.name.to_owned(),
+                reason,
+                consequence: entry.consequence.to_owned(),
+            }),
+        }
+    }
+    Ok(())
+}
+
+fn attach_one(ebpf: &mut Ebpf, entry: &ProgramEntry, btf: &Btf) -> Result<(), String> {
+    let program = ebpf.program_mut(entry.name).ok_or("not in the object")?;
+    let text = |error: aya::programs::ProgramError| error.to_string();
+    match entry.place {
+        Place::Tracepoint(name) => {
+            let program: &mut BtfTracePoint = program.try_into().map_err(text)?;
+            program.load(name, btf).map_err(text)?;
+            program.attach().map_err(text)?;
+        }
+        // Attached for a moment each time it is run.
+        Place::Iterator(name) => {
+            let program: &mut Iter = program.try_into().map_err(text)?;
+            program.load(name, btf).map_err(text)?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs the iterator `name` once, to its end.
+///
+/// # Errors
+/// If the kernel refuses it.
+pub(crate) fn run_iterator(ebpf: &mut Ebpf, name: &'static str) -> Result<(), AttachError> {
+    let failed = |reason: String| AttachError::Program { program: name, reason };
+    let program = ebpf.program_mut(name).ok_or_else(|| failed("not in the object".to_owned()))?;
+    let Program::Iter(program) = program else { return Err(failed("not an iterator".to_owned())) };
+    let link =
+        program.attach().and_then(|id| program.take_link(id)).map_err(|error| failed(error.to_string()))?;
+    let mut file = link.into_file().map_err(|error| failed(error.to_string()))?;
+    // The programs write nothing; reading to the end is what runs them.
+    std::io::copy(&mut file, &mut std::io::sink()).map_err(|error| failed(error.to_string()))?;
+    Ok(())
+}
+
+/// How many other instances of this program watch one of the targets: their maps are there to be read.
+fn other_profilers(targets: &[u32]) -> u32 {
+    aya::maps::loaded_maps()
+        .filter_map(Result::ok)
+        .filter(|info| info.name_as_str() == Some("TARGETS"))
+        .filter(|info| {
+            let Ok(data) = MapData::from_id(info.id()) else { return false };
+            let Ok(map) = HashMap::<_, u32, u32>::try_from(Map::HashMap(data)) else { return false };
+            targets.iter().any(|target| map.get(target, 0).is_ok())
+        })
+        .count()
+        .try_into()
+        .unwrap_or(u32::MAX)
+}

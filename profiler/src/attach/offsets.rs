@@ -1,0 +1,63 @@
+//! Offsets of kernel fields: what the programs' globals must hold on this kernel.
+//!
+//! In: the kernel's type information. Out: one value per global of `profiler-ebpf/src/kernel`.
+
+use super::AttachError;
+use crate::capability::kernel_btf::KernelBtf;
+
+/// What a program sees as the offset of a field that does not exist here.
+const MISSING: u32 = u32::MAX;
+
+struct Field {
+    global: &'static str,
+    of: &'static str,
+    /// Names that the member had over time.
+    members: &'static [&'static str],
+    required: bool,
+}
+
+const fn required(global: &'static str, of: &'static str, members: &'static [&'static str]) -> Field {
+    Field { global, of, members, required: true }
+}
+
+const fn optional(global: &'static str, of: &'static str, members: &'static [&'static str]) -> Field {
+    Field { global, of, members, required: false }
+}
+
+const FIELDS: &[Field] = &[
+    required("TASK_TGID", "task_struct", &["tgid"]),
+    required("TASK_PID", "task_struct", &["pid"]),
+    required("TASK_STATE", "task_struct", &["__state", "state"]),
+    required("TASK_ON_CPU", "task_struct", &["on_cpu"]),
+    required("TASK_EXIT_CODE", "task_struct", &["exit_code"]),
+    required("TASK_COMM", "task_struct", &["comm"]),
+    required("TASK_FILES", "task_struct", &["files"]),
+    required("FILES_FDT", "files_struct", &["fdt"]),
+    required("FDTABLE_FD", "fdtable", &["fd"]),
+    required("FILE_PRIVATE_DATA", "file", &["private_data"]),
+    required("SOCKET_SK", "socket", &["sk"]),
+    required("SOCK_FAMILY", "sock_common", &["skc_family"]),
+    required("SOCK_STATE", "sock_common", &["skc_state"]),
+    required("SOCK_LOCAL_PORT", "sock_common", &["skc_num"]),
+    required("SOCK_PEER_PORT", "sock_common", &["skc_dport"]),
+    optional("TCP_RECEIVE_NEXT", "tcp_sock", &["rcv_nxt"]),
+    optional("TCP_COPIED", "tcp_sock", &["copied_seq"]),
+    optional("UNIX_ADDRESS", "unix_sock", &["addr"]),
+];
+
+/// Name and value of every global.
+pub(super) fn resolve(btf: &KernelBtf) -> Result<Vec<(&'static str, u32)>, AttachError> {
+    FIELDS
+        .iter()
+        .map(|field| {
+            let found = field.members.iter().find_map(|member| btf.offset(field.of, member));
+            match found {
+                Some(offset) => Ok((field.global, offset)),
+                None if !field.required => Ok((field.global, MISSING)),
+                None => Err(AttachError::NoField {
+                    field: format!("{}.{}", field.of, field.members.first().unwrap_or(&"")),
+                }),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,146 @@
+//! The attach table: every program with its place, what it is for and what is lost without it.
+//!
+//! In: nothing. Out: [`PROGRAMS`]. A test holds it against the object, so that neither names a program the other lacks.
+
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A tracepoint with typed arguments (`tp_btf`).
+    Tracepoint(&'static str),
+    /// An iterator, run by user space.
+    Iterator(&'static str),
+}
+
+/// With which form of the system-call hooks a program is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// With either.
+    Always,
+    /// Only where all system calls are hooked at once.
+    Btf,
+}
+
+/// One program of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramEntry {
+    /// Name of the function in the object.
+    pub name: &'static str,
+    /// Where it is attached.
+    pub place: Place,
+    /// With which form of the system-call hooks.
+    pub form: Form,
+    /// Nothing works without it.
+    pub required: bool,
+    /// What it needs of the kernel.
+    pub needs: &'static str,
+    /// The question it serves.
+    pub question: &'static str,
+    /// What the report cannot tell without it.
+    pub consequence: &'static str,
+}
+
+const fn required(name: &'static str, place: Place, form: Form, question: &'static str) -> ProgramEntry {
+    ProgramEntry {
+        name,
+        place,
+        form,
+        required: true,
+        needs: "Linux 5.15",
+        question,
+        consequence: "nothing can be measured",
+    }
+}
+
+/// All programs, in the order in which they are attached: what ends and makes threads first, so that none is missed
+/// between; the iterators, which look for what was there before, last.
+pub const PROGRAMS: &[ProgramEntry] = &[
+    required(
+        "sched_process_exit",
+        Place::Tracepoint("sched_process_exit"),
+        Form::Always,
+        "which threads ended, and how",
+    ),
+    required(
+        "sched_process_fork",
+        Place::Tracepoint("sched_process_fork"),
+        Form::Always,
+        "which threads and workers are new",
+    ),
+    required(
+        "sched_process_exec",
+        Place::Tracepoint("sched_process_exec"),
+        Form::Always,
+        "which process became another program",
+    ),
+    required(
+        "sched_switch",
+        Place::Tracepoint("sched_switch"),
+        Form::Always,
+        "when a thread is on a CPU and when not",
+    ),
+    required(
+        "sched_wakeup",
+        Place::Tracepoint("sched_wakeup"),
+        Form::Always,
+        "how long a thread waits for a CPU",
+    ),
+    required("sched_waking", Place::Tracepoint("sched_waking"), Form::Always, "who woke a thread"),
+    required(
+        "inet_sock_set_state",
+        Place::Tracepoint("inet_sock_set_state"),
+        Form::Always,
+        "when a client's connection was made",
+    ),
+    ProgramEntry {
+        name: "sk_data_ready",
+        place: Place::Tracepoint("sk_data_ready"),
+        form: Form::Always,
+        required: false,
+        needs: "Linux 6.3",
+        question: "when a request's first byte arrived",
+        consequence: "a request begins when it is read, not when it arrived: its wait before that is undecided",
+    },
+    required("sys_exit", Place::Tracepoint("sys_exit"), Form::Btf, "what a system call did, and how long"),
+    required("sys_enter", Place::Tracepoint("sys_enter"), Form::Btf, "when a system call began"),
+    required("iterate_tasks", Place::Iterator("task"), Form::Always, "which threads were there before"),
+    required("iterate_files", Place::Iterator("task_file"), Form::Always, "which sockets were open before"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+
+    use super::*;
+
+    #[test]
+    fn table_and_object_name_the_same_programs() {
+        let object = object::File::parse(crate::attach::OBJECT).unwrap();
+        let in_object: BTreeSet<&str> = object
+            .symbols()
+            .filter(|symbol| symbol.kind() == object::SymbolKind::Text && symbol.is_global())
+            .filter(|symbol| {
+                let section = symbol.section_index().and_then(|index| object.section_by_index(index).ok());
+                section.is_some_and(|section| section.name() != Ok(".text"))
+            })
+            .filter_map(|symbol| symbol.name().ok())
+            .collect();
+        let in_table: BTreeSet<&str> = PROGRAMS.iter().map(|program| program.name).collect();
+        assert_eq!(in_object, in_table);
+        assert_eq!(in_table.len(), PROGRAMS.len(), "a name occurs twice");
+    }
+
+    #[test]
+    fn iterators_come_after_every_hook() {
+        let first = PROGRAMS.iter().position(|program| matches!(program.place, Place::Iterator(_))).unwrap();
+        assert!(PROGRAMS[first..].iter().all(|program| matches!(program.place, Place::Iterator(_))));
+    }
+
+    #[test]
+    fn optional_programs_say_what_is_lost() {
+        for program in PROGRAMS.iter().filter(|program| !program.required) {
+            assert_ne!(program.consequence, "nothing can be measured", "{}", program.name);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What this kernel and this process allow, as a value.
+//!
+//! In: `/sys/kernel/btf/vmlinux`, `/proc/self/status`, `uname`. Out: [`Capabilities`]. They are probed, not derived from
+//! a kernel version: a helper or tracepoint exists if the kernel's own type information names it.
+
+pub mod kernel_btf;
+
+use std::path::Path;
+
+use kernel_btf::KernelBtf;
+
+/// Where the kernel publishes its type information.
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// `CAP_SYS_ADMIN`, which includes the two below (include/uapi/linux/capability.h).
+const CAP_SYS_ADMIN: u32 = 21;
+/// `CAP_PERFMON`.
+const CAP_PERFMON: u32 = 38;
+/// `CAP_BPF`.
+const CAP_BPF: u32 = 39;
+
+/// What this kernel and this process allow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Kernel release, as `uname -r`.
+    pub kernel_release: String,
+    /// Effective capabilities of this process, one bit each.
+    pub effective: u64,
+    /// The kernel publishes its type information, and it could be read.
+    pub has_btf: bool,
+    /// Helpers (`bpf_…`) that the programs need and this kernel lacks.
+    pub missing_helpers: Vec<&'static str>,
+    /// Tracepoints that typed programs can hook here, of those the attach table names.
+    pub tracepoints: Vec<&'static str>,
+    /// Iterators that exist here, of those the attach table names.
+    pub iterators: Vec<&'static str>,
+}
+
+/// Helpers without which the programs cannot work; the newest, `bpf_task_pt_regs`, came with Linux 5.15.
+const HELPERS: &[&str] = &[
+    "bpf_ringbuf_output",
+    "bpf_get_current_task_btf",
+    "bpf_task_storage_get",
+    "bpf_sock_from_file",
+    "bpf_task_pt_regs",
+];
+
+impl Capabilities {
+    /// Probes the running kernel. `btf` is what [`KernelBtf::load`] gave, if it gave anything.
+    #[must_use]
+    pub fn probe(btf: Option<&KernelBtf>) -> Self {
+        let mut capabilities = Self {
+            kernel_release: kernel_release(),
+            effective: effective_capabilities(
+                &std::fs::read_to_string("/proc/self/status").unwrap_or_default(),
+            ),
+            ..Self::default()
+        };
+        if let Some(btf) = btf {
+            capabilities.look_up(|name| btf.has(name));
+        }
+        capabilities
+    }
+
+    /// Fills in what the kernel's type information tells; `has` says whether it names something.
+    pub fn look_up(&mut self, has: impl Fn(&str) -> bool) {
+        use crate::attach::table::{PROGRAMS, Place};
+
+        self.has_btf = true;
+        self.missing_helpers = HELPERS.iter().copied().filter(|name| !has(name)).collect();
+        for program in PROGRAMS {
+            match program.place {
+                Place::Tracepoint(name) if has(&format!("btf_trace_{name}")) => self.tracepoints.push(name),
+                Place::Iterator(name) if has(&format!("bpf_iter_{name}")) => self.iterators.push(name),
+                _ => {}
+            }
+        }
+    }
+
+    /// Names of the capabilities that this process would need and does not have.
+    #[must_use]
+    pub fn missing_privileges(&self) -> Vec<&'static str> {
+        let has = |bit: u32| self.effective >> bit & 1 == 1;
+        if has(CAP_SYS_ADMIN) {
+            return Vec::new();
+        }
+        [(CAP_BPF, "CAP_BPF"), (CAP_PERFMON, "CAP_PERFMON")]
+            .into_iter()
+            .filter(|(bit, _)| !has(*bit))
+            .map(|(_, name)| name)
+            .collect()
+    }
+}
+
+fn effective_capabilities(status: &str) -> u64 {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+/// Kernel release, as `uname -r`.
+#[must_use]
+pub fn kernel_release() -> String {
+    let release = std::fs::read_to_string(Path::new("/proc/sys/kernel/osrelease")).unwrap_or_default();
+    release.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn administrator_needs_nothing_more() {
+        let status = "Name:\tx\nCapEff:\t000001ffffffffff\n";
+        let capabilities =
+            Capabilities { effective: effective_capabilities(status), ..Capabilities::default() };
+        assert!(capabilities.missing_privileges().is_empty());
+    }
+
+    #[test]
+    fn ordinary_user_is_told_both_capabilities() {
+        let capabilities =
+            Capabilities { effective: effective_capabilities("CapEff:\t0\n"), ..Default::default() };
+        assert_eq!(capabilities.missing_privileges(), ["CAP_BPF", "CAP_PERFMON"]);
+    }
+
+    #[test]
+    fn bpf_and_perfmon_are_enough() {
+        let effective = 1 << CAP_BPF | 1 << CAP_PERFMON;
+        assert!(Capabilities { effective, ..Default::default() }.missing_privileges().is_empty());
+    }
+
+    #[test]
+    fn kernel_without_task_storage_lacks_its_helper() {
+        let mut capabilities = Capabilities::default();
+        capabilities.look_up(|name| name != "bpf_task_storage_get" && name != "btf_trace_sk_data_ready");
+        assert_eq!(capabilities.missing_helpers, ["bpf_task_storage_get"]);
+        assert!(!capabilities.tracepoints.contains(&"sk_data_ready"));
+        assert!(capabilities.tracepoints.contains(&"sys_enter"));
+    }
+}

@@ -1,0 +1,142 @@
+//! The live source: records from the ring buffer, counters, and what every thread is doing right now.
+//!
+//! In: the attached programs. Out: raw records ([`LiveSource::drain`]), [`Counters`], [`OpenSlice`]s, [`ThreadTotals`].
+//! The ring never wakes its reader: drain it on a timer of a few milliseconds. Dropping the source detaches everything.
+
+mod accounts;
+pub mod clock;
+mod cost;
+mod totals;
+
+use aya::Ebpf;
+use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
+use profiler_core::fact::{Counters, OpenSlice, ThreadTotals};
+
+use crate::attach::AttachError;
+use crate::attach::execute::{add_targets, run_iterator};
+use accounts::AccountTable;
+pub use cost::RunTimeSample;
+use totals::Totals;
+
+/// Names of the kinds of `profiler_common::loss::EMITTED_*`, in their order.
+const KIND_NAMES: [&str; EMITTED_KINDS as usize] = ["slice", "head", "lifecycle", "connection"];
+
+/// The attached programs and their maps.
+pub struct LiveSource {
+    ebpf: Ebpf,
+    targets: HashMap<MapData, u32, u32>,
+    ring: RingBuf<MapData>,
+    losses: PerCpuArray<MapData, u64>,
+    emitted: PerCpuArray<MapData, u64>,
+    accounts: AccountTable,
+    totals: Totals,
+    received: u64,
+}
+
+impl LiveSource {
+    pub(crate) fn new(mut ebpf: Ebpf, targets: HashMap<MapData, u32, u32>) -> Result<Self, AttachError> {
+        let ring = take(&mut ebpf, "RECORDS", RingBuf::try_from)?;
+        let losses = take(&mut ebpf, "LOSSES", PerCpuArray::try_from)?;
+        let emitted = take(&mut ebpf, "EMITTED", PerCpuArray::try_from)?;
+        let accounts = AccountTable::map(&ebpf)?;
+        Ok(Self { ebpf, targets, ring, losses, emitted, accounts, totals: Totals::default(), received: 0 })
+    }
+
+    /// Hands every record that is in the ring now to `each`; returns how many.
+    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> u64 {
+        let before = self.received;
+        while let Some(record) = self.ring.next() {
+            each(&record);
+            self.received += 1;
+        }
+        self.received - before
+    }
+
+    /// Cumulative counters of both sides.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let lost =
+            LOSS_NAMES.iter().zip(0..).map(|(name, slot)| ((*name).to_owned(), sum(&self.losses, slot)));
+        let emitted =
+            KIND_NAMES.iter().zip(0..).map(|(name, slot)| ((*name).to_owned(), sum(&self.emitted, slot)));
+        Counters {
+            lost: lost.filter(|(_, count)| *count > 0).collect(),
+            emitted: emitted.collect(),
+            recursion_misses: cost::recursion_misses(&self.ebpf),
+            received: self.received,
+        }
+    }
+
+    /// Counts one cause of loss (`profiler_common::loss`) so far.
+    #[must_use]
+    pub fn lost(&self, cause: u32) -> u64 {
+        sum(&self.losses, cause)
+    }
+
+    /// What every followed thread is in the middle of at `now_ns`.
+    #[must_use]
+    pub fn open_slices(&self, now_ns: u64) -> Vec<OpenSlice> {
+        self.accounts.threads().map(|account| accounts::open_slice(&account, now_ns)).collect()
+    }
+
+    /// Number of threads that have an account.
+    #[must_use]
+    pub fn followed_threads(&self) -> usize {
+        self.accounts.threads().count()
+    }
+
+    /// Remembers where our account and the kernel's own stand, for [`Self::thread_totals`].
+    pub fn start_totals(&mut self) {
+        self.totals = Totals::start(&self.accounts);
+    }
+
+    /// Both accounts of every followed thread since [`Self::start_totals`] (or since its birth).
+    #[must_use]
+    pub fn thread_totals(&self) -> Vec<ThreadTotals> {
+        self.totals.compare(&self.accounts)
+    }
+
+    /// Adds processes and runs the iterators again: for threads that got no account
+    /// (`FORK_UNADOPTED`, `THREAD_TABLE_FULL` have moved) and for sockets.
+    ///
+    /// # Errors
+    /// If the kernel refuses an iterator.
+    pub fn rescan(&mut self, targets: &[u32]) -> Result<(), AttachError> {
+        add_targets(&mut self.targets, targets)?;
+        run_iterator(&mut self.ebpf, "iterate_tasks")?;
+        // Twice: a connection can come before the listener that explains it.
+        run_iterator(&mut self.ebpf, "iterate_files")?;
+        run_iterator(&mut self.ebpf, "iterate_files")
+    }
+
+    /// Turns the kernel's run-time statistics on until the sample is finished: they cost themselves.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn start_run_time_sample(&self) -> Result<RunTimeSample, AttachError> {
+        RunTimeSample::start(&self.ebpf)
+    }
+
+    /// Ends a sample: run time of all programs in nanoseconds, their runs, and the length of the sample in
+    /// nanoseconds.
+    #[must_use]
+    pub fn finish_run_time_sample(&self, sample: RunTimeSample) -> (u64, u64, u64) {
+        sample.finish(&self.ebpf)
+    }
+}
+
+fn sum(map: &PerCpuArray<MapData, u64>, slot: u32) -> u64 {
+    map.get(&slot, 0).map_or(0, |values| values.iter().sum())
+}
+
+fn take<T>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    convert: impl FnOnce(aya::maps::Map) -> Result<T, aya::maps::MapError>,
+) -> Result<T, AttachError> {
+    let map = ebpf
+        .take_map(name)
+        .ok_or_else(|| AttachError::Map { map: name, reason: "not in the object".to_owned() })?;
+    convert(map).map_err(|error| AttachError::Map { map: name, reason: error.to_string() })
+}

@@ -1,0 +1,223 @@
+//! The threads' live records, read from shared memory without a system call.
+//!
+//! In: the map `ACCOUNTS`. Out: consistent copies of [`ThreadAccount`]s, and what they say of the open slice.
+
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::atomic::{Ordering, fence};
+
+use aya::Ebpf;
+use aya::maps::{Array, Map};
+use profiler_common::account::{BLOCKED, ENTRY_UNKNOWN, FREE, NOT_IN_CALL, RUNNABLE, ThreadAccount};
+use profiler_common::record::slice::PAGE_FAULT;
+use profiler_core::fact::{Account, OpenSlice};
+
+use crate::attach::AttachError;
+
+/// Attempts to read an element that is being written; a program writes for well under a microsecond.
+const MAX_ATTEMPTS: u32 = 1000;
+
+/// The mapped array.
+pub(super) struct AccountTable {
+    start: *const ThreadAccount,
+    count: usize,
+    length_bytes: usize,
+}
+
+// SAFETY: the mapping is read-only and lives until drop, whichever thread holds it.
+unsafe impl Send for AccountTable {}
+
+impl AccountTable {
+    /// Maps the array read-only.
+    pub(super) fn map(ebpf: &Ebpf) -> Result<Self, AttachError> {
+        let failed = |reason: String| AttachError::Map { map: "ACCOUNTS", reason };
+        let map = ebpf.map("ACCOUNTS").ok_or_else(|| failed("not in the object".to_owned()))?;
+        let Map::Array(data) = map else { return Err(failed("not an array".to_owned())) };
+        let count = Array::<_, [u8; size_of::<ThreadAccount>()]>::try_from(map)
+            .map_err(|error| failed(error.to_string()))?
+            .len();
+        let count = usize::try_from(count).unwrap_or(0);
+        let length_bytes = (count * size_of::<ThreadAccount>()).next_multiple_of(4096);
+        // SAFETY: a new mapping of a map that allows it; nothing else uses the address.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length_bytes,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                data.fd().as_fd().as_raw_fd(),
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(failed(std::io::Error::last_os_error().to_string()));
+        }
+        Ok(Self { start: start.cast_const().cast(), count, length_bytes })
+    }
+
+    /// A consistent copy of every account that belongs to a thread.
+    pub(super) fn threads(&self) -> impl Iterator<Item = ThreadAccount> + '_ {
+        (0..self.count).filter_map(|index| self.read(index))
+    }
+
+    /// A consistent copy of one element; `None` if it is free (or, which does not happen, never at rest).
+    fn read(&self, index: usize) -> Option<ThreadAccount> {
+        if index >= self.count {
+            return None;
+        }
+        // SAFETY: `index` is inside the mapping.
+        let element = unsafe { self.start.add(index) };
+        for _ in 0..MAX_ATTEMPTS {
+            // SAFETY: `element` is inside the mapping; a torn copy is detected below and dropped.
+            let (before, copy, after) = unsafe {
+                let sequence = &raw const (*element).lock_sequence;
+                let before = sequence.read_volatile();
+                fence(Ordering::Acquire);
+                let copy = element.read_volatile();
+                fence(Ordering::Acquire);
+                (before, copy, sequence.read_volatile())
+            };
+            if before == after && before.is_multiple_of(2) {
+                return (copy.state != FREE).then_some(copy);
+            }
+            std::hint::spin_loop();
+        }
+        None
+    }
+}
+
+impl Drop for AccountTable {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `map` with this length, and no reference into it outlives `self`.
+        unsafe { libc::munmap(self.start.cast_mut().cast(), self.length_bytes) };
+    }
+}
+
+/// What is charged to the current state between its last change and `now_ns`.
+fn pending(account: &ThreadAccount, now_ns: u64) -> Account {
+    let elapsed = now_ns.saturating_sub(account.state_since_ns);
+    match account.state {
+        BLOCKED => Account { blocked_ns: elapsed, ..Account::default() },
+        RUNNABLE => Account { run_queue_ns: elapsed, ..Account::default() },
+        _ => Account { cpu_ns: elapsed, ..Account::default() },
+    }
+}
+
+fn plus(one: Account, other: Account) -> Account {
+    Account {
+        cpu_ns: one.cpu_ns.saturating_add(other.cpu_ns),
+        run_queue_ns: one.run_queue_ns.saturating_add(other.run_queue_ns),
+        blocked_ns: one.blocked_ns.saturating_add(other.blocked_ns),
+    }
+}
+
+/// The thread's totals since it was adopted, up to `now_ns`.
+pub(super) fn totals(account: &ThreadAccount, now_ns: u64) -> Account {
+    let settled = Account {
+        cpu_ns: account.total_cpu_ns,
+        run_queue_ns: account.total_run_queue_ns,
+        blocked_ns: account.total_blocked_ns,
+    };
+    plus(settled, pending(account, now_ns))
+}
+
+/// What the thread is in the middle of at `now_ns`.
+pub(super) fn open_slice(account: &ThreadAccount, now_ns: u64) -> OpenSlice {
+    let segment = Account {
+        cpu_ns: account.cpu_ns,
+        run_queue_ns: account.run_queue_ns,
+        blocked_ns: account.blocked_ns,
+    };
+    let current = plus(segment, pending(account, now_ns));
+    let in_call = account.system_call != NOT_IN_CALL;
+    let entry_known = in_call && account.enter_ns != ENTRY_UNKNOWN;
+    let (call, gap) = if entry_known {
+        let gap = Account {
+            cpu_ns: account.gap_cpu_ns,
+            run_queue_ns: account.gap_run_queue_ns,
+            blocked_ns: account.gap_blocked_ns,
+        };
+        (current, gap)
+    } else if in_call {
+        (current, Account::default())
+    } else {
+        (Account::default(), current)
+    };
+    let gap_start_ns =
+        if entry_known { account.enter_ns.saturating_sub(gap.total_ns()) } else { account.segment_start_ns };
+    let in_fault = !in_call && account.state == BLOCKED && account.blocked_in_call == PAGE_FAULT;
+    let open_fault_ns = if in_fault { pending(account, now_ns).blocked_ns } else { 0 };
+    OpenSlice {
+        tgid: account.tgid,
+        tid: account.tid,
+        sequence: account.sequence,
+        system_call: u32::try_from(account.system_call).ok(),
+        gap_start_ns,
+        enter_ns: account.enter_ns,
+        arguments: account.arguments,
+        extra: account.extra,
+        call,
+        gap,
+        gap_fault_ns: account.gap_fault_ns.saturating_add(open_fault_ns),
+        gap_blocked_call: account.gap_blocked_call,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::account::RUNNING;
+    use zerocopy::FromZeros as _;
+
+    use super::*;
+
+    fn account() -> ThreadAccount {
+        let mut account = ThreadAccount::new_zeroed();
+        account.system_call = NOT_IN_CALL;
+        account.state = RUNNING;
+        account.state_since_ns = 1_000;
+        account.segment_start_ns = 400;
+        account.cpu_ns = 600;
+        account
+    }
+
+    #[test]
+    fn open_gap_reaches_up_to_now() {
+        let open = open_slice(&account(), 1_250);
+        assert_eq!((open.system_call, open.gap_start_ns), (None, 400));
+        assert_eq!(open.gap, Account { cpu_ns: 850, ..Account::default() });
+        assert_eq!(open.gap_start_ns + open.gap.total_ns(), 1_250);
+    }
+
+    #[test]
+    fn open_call_keeps_its_finished_gap() {
+        let mut account = account();
+        account.system_call = 45;
+        account.enter_ns = 700;
+        account.segment_start_ns = 700;
+        account.cpu_ns = 300;
+        account.gap_cpu_ns = 200;
+        account.gap_blocked_ns = 100;
+        account.state = BLOCKED;
+        let open = open_slice(&account, 5_000);
+        assert_eq!((open.system_call, open.enter_ns, open.gap_start_ns), (Some(45), 700, 400));
+        assert_eq!(open.call.total_ns(), 4_300);
+        assert_eq!(open.call.blocked_ns, 4_000);
+    }
+
+    #[test]
+    fn sleep_in_an_open_page_fault_counts_as_fault() {
+        let mut account = account();
+        account.state = BLOCKED;
+        account.blocked_in_call = PAGE_FAULT;
+        account.gap_fault_ns = 7;
+        assert_eq!(open_slice(&account, 1_500).gap_fault_ns, 507);
+    }
+
+    #[test]
+    fn entry_before_the_attach_is_marked_unknown() {
+        let mut account = account();
+        account.system_call = 288;
+        let open = open_slice(&account, 1_250);
+        assert_eq!((open.system_call, open.enter_ns), (Some(288), 0));
+        assert_eq!(open.gap, Account::default());
+    }
+}

@@ -1,0 +1,13 @@
+//! The clock of the kernel records.
+//!
+//! In: nothing. Out: `CLOCK_MONOTONIC` in nanoseconds.
+
+/// Now, as the records' `time_ns` counts.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a local value of the right type; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
