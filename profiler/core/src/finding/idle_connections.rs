@@ -1,11 +1,11 @@
 //! Finding `idle-connections`: slots are held by connections on which no request runs.
 //!
-//! In: slot-time by what held it. Out: a verdict that names which of the three kinds: fresh connections without a
-//! byte, kept-alive connections between requests, finished ones waiting for the client to close.
+//! In: slot-time by what held it, lingering of threads that accept. Out: a verdict that names the largest kind: fresh
+//! connections without a byte, kept-alive ones between requests, finished ones waiting for the client to close.
 
-use super::basis::{Basis, Outcome, Verdict, decides, explains};
-use super::words::{percent, ratio};
-use super::{Judge, Rule, words};
+use super::basis::{Basis, NextStep, Outcome, Verdict, decides, explains};
+use super::words::{duration, percent, ratio};
+use super::{Evidence, Judge, Rule};
 use crate::model::slot::Holding;
 
 /// The rule.
@@ -18,6 +18,10 @@ pub(super) const RULE: Rule = Rule {
     judge: Judge::Measured(judge),
 };
 
+/// What to do when the threads that accept are held; the usual settings are about slots.
+const ACCEPTOR_STEP: &str = "Put a reverse proxy (nginx) in front, which closes finished connections at once, or \
+    raise the number of worker processes; more threads do not help, the one that accepts is what waits.";
+
 /// The three kinds, with the words and the evidence of each.
 const KINDS: [(Holding, &str, &str); 3] = [
     (Holding::FirstByte, "fresh connections that had sent nothing", "first_byte_seconds"),
@@ -28,6 +32,38 @@ const KINDS: [(Holding, &str, &str); 3] = [
 fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
     basis.require_slots()?;
+    let (held, acceptors) = (held(basis), acceptors(basis));
+    let present = held.present || acceptors.present;
+    let evidence = [held.evidence, acceptors.evidence].concat();
+    if !present {
+        let sentence =
+            format!("Idle connections held {} of busy time, too little to matter", percent(held.of_busy));
+        return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    }
+    // What is not present on its own costs nothing.
+    let cost = |part: bool, cost_ns: u64| if part { cost_ns } else { 0 };
+    let held_ns = cost(held.present, held.cost_ns);
+    let acceptors_ns = cost(acceptors.present, acceptors.cost_ns);
+    let (sentence, next_step) = if held_ns >= acceptors_ns {
+        (held.sentence, None)
+    } else {
+        (acceptors.sentence, Some(NextStep::Instead(ACCEPTOR_STEP.to_owned())))
+    };
+    let cost_ns = held_ns.saturating_add(acceptors_ns);
+    Ok(Verdict { present, sentence, cost_ns, evidence, exemplars: Vec::new(), next_step })
+}
+
+/// One way in which idle connections do harm.
+struct Harm {
+    present: bool,
+    cost_ns: u64,
+    of_busy: f64,
+    sentence: String,
+    evidence: Vec<Evidence>,
+}
+
+/// Slots that they hold.
+fn held(basis: &Basis<'_>) -> Harm {
     let limits = basis.thresholds;
     let cost_ns = KINDS.iter().fold(0u64, |sum, (kind, ..)| sum.saturating_add(basis.held_ns(*kind)));
     let of_busy = ratio(cost_ns, basis.busy_ns());
@@ -44,21 +80,42 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let present = of_busy >= limits.held_of_busy_min_ratio
         && of_capacity >= limits.held_of_capacity_min_ratio
         && rate >= limits.cost_min_rate;
-    if !present {
-        let sentence =
-            format!("Idle connections held {} of busy time, too little to matter", percent(of_busy));
-        return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    let (mut largest_ns, mut what) = (0, "");
+    for (kind, words, _) in KINDS {
+        if basis.held_ns(kind) > largest_ns {
+            (largest_ns, what) = (basis.held_ns(kind), words);
+        }
     }
-    let largest = KINDS.into_iter().rev().max_by_key(|(kind, ..)| basis.held_ns(*kind));
-    let (kind, what, _) = largest.unwrap_or(KINDS[0]);
     let sentence = format!(
         "Connections without a request held {} for {} ({} of busy time), {} of it {what}",
         basis.slots_named(2),
-        words::duration(cost_ns),
+        duration(cost_ns),
         percent(of_busy),
-        percent(ratio(basis.held_ns(kind), cost_ns)),
+        percent(ratio(largest_ns, cost_ns)),
     );
-    Ok(Verdict { present, sentence, cost_ns, evidence, exemplars: Vec::new(), next_step: None })
+    Harm { present, cost_ns, of_busy, sentence, evidence }
+}
+
+/// Threads that accept for others, and cannot while they wait for a client to close.
+fn acceptors(basis: &Basis<'_>) -> Harm {
+    let limits = basis.thresholds;
+    let cost_ns = basis.snapshot.slots.acceptor_linger_ns;
+    let serving = basis.snapshot.processes.iter().filter(|process| process.requests > 0).count().max(1);
+    let share = ratio(cost_ns, basis.window_ns().saturating_mul(serving as u64));
+    let evidence = vec![
+        decides("acceptor_linger_window_ratio", share, limits.acceptor_linger_min_ratio),
+        explains("acceptor_linger_seconds", cost_ns as f64 / 1e9),
+    ];
+    let label = basis.server_label();
+    let server = if label.is_empty() { "The server" } else { label.as_str() };
+    let sentence = format!(
+        "{server} accepted nothing for {} ({} of each worker's window) while it waited for clients to close \
+         finished connections",
+        duration(cost_ns),
+        percent(share),
+    );
+    let present = share >= limits.acceptor_linger_min_ratio && basis.rate(cost_ns) >= limits.cost_min_rate;
+    Harm { present, cost_ns, of_busy: 0.0, sentence, evidence }
 }
 
 #[cfg(test)]
@@ -99,6 +156,24 @@ mod tests {
         assert!(finding.sentence.contains("kept-alive"), "{}", finding.sentence);
         let idle = finding.evidence.iter().find(|e| e.name == "keepalive_idle_seconds");
         assert_eq!(idle.map(|e| e.value), Some(5.0));
+    }
+
+    #[test]
+    fn an_acceptor_that_lingers_is_present_although_it_holds_no_slot() {
+        let mut scene =
+            Scene::gunicorn("gthread", 4, 10 * SECOND).holding_request(SECOND).process(4, SECOND, 0);
+        scene.0.slots.acceptor_linger_ns = 4 * SECOND;
+        let finding = scene.clone().judge("idle-connections");
+        finding.assert_present();
+        assert_eq!(finding.cost_ns, 4 * SECOND);
+        assert_eq!(
+            finding.sentence,
+            "gunicorn gthread accepted nothing for 4 s (40 % of each worker's window) while it waited for clients \
+             to close finished connections."
+        );
+        assert!(finding.advice.contains("more threads do not help"), "{}", finding.advice);
+        scene.0.slots.acceptor_linger_ns = SECOND / 2;
+        scene.judge("idle-connections").assert_absent();
     }
 
     #[test]

@@ -71,6 +71,7 @@ prop_compose! {
         window_ns in prop_oneof![3 => SECOND..120 * SECOND, 1 => Just(0), 1 => Just(u64::MAX - SECOND)],
         completed in prop_oneof![3 => 0..100_000u64, 1 => any::<u64>()],
         exhausted_ns in duration(),
+        acceptor_linger_ns in duration(),
         phases in phases(),
         slots in proptest::collection::vec(slot(), 0..5),
         endpoints in proptest::collection::vec(endpoint(), 0..5),
@@ -95,6 +96,7 @@ prop_compose! {
         snapshot.requests.phases = phases;
         snapshot.slots.observed = slots;
         snapshot.slots.configured = configured;
+        snapshot.slots.acceptor_linger_ns = acceptor_linger_ns;
         snapshot.endpoints = endpoints;
         snapshot.processes = processes;
         snapshot.cgroups = cgroups;

@@ -117,6 +117,8 @@ thresholds! {
         "A tenth of the time in which workers were busy is more than chance and network round trips explain.";
     held_of_capacity_min_ratio: Ratio = 0.01, HELD,
         "Less than a hundredth of all slots is not missed by anybody.";
+    acceptor_linger_min_ratio: Ratio = 0.10, &["idle-connections"],
+        "A worker that accepts nothing for a tenth of the time lets its clients wait, however many threads are free.";
     exhausted_window_min_ratio: Ratio = 0.10, &["slots-exhausted"],
         "Short moments with every slot busy are normal; a tenth of the window is not.";
     waited_request_min_ratio: Ratio = 0.05, &["slots-exhausted"],
