@@ -6,5 +6,6 @@ pub mod attach;
 pub mod capability;
 pub mod command;
 pub mod output_file;
+pub mod recording;
 pub mod report;
 pub mod source;

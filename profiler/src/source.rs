@@ -2,4 +2,5 @@
 //!
 //! In: the ring buffer, or a file. Out: raw records and facts. Everything after a source is shared.
 
+pub mod file;
 pub mod live;

@@ -1,0 +1,94 @@
+//! Items inside a frame: tag, length, bytes.
+//!
+//! In: items. Out: bytes in a payload, and items again. A tag is 1 byte, a length 4, little-endian.
+
+use bytes::{Buf, Bytes};
+use profiler_core::fact::FactRecord;
+use profiler_core::stream::Item;
+
+/// Tag of a raw kernel record.
+const TAG_KERNEL: u8 = 1;
+/// Tag of a fact as JSON.
+const TAG_FACT: u8 = 2;
+
+/// Appends a raw kernel record.
+pub(super) fn put_kernel(payload: &mut Vec<u8>, record: &[u8]) {
+    put(payload, TAG_KERNEL, record);
+}
+
+/// Appends a fact that is JSON already.
+pub(super) fn put_fact(payload: &mut Vec<u8>, json: &[u8]) {
+    put(payload, TAG_FACT, json);
+}
+
+fn put(payload: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    // Callers refuse items beyond MAX_ITEM_BYTES, so the length always fits.
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    payload.push(tag);
+    payload.extend_from_slice(&length.to_le_bytes());
+    payload.extend_from_slice(bytes);
+}
+
+/// What came out of a payload.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Item(Item<Bytes>),
+    /// One item that cannot be read; the next one can be tried.
+    Unreadable,
+    /// Nothing that follows can be told apart.
+    Broken,
+}
+
+/// Takes the next item off a payload; `None` at its end.
+pub(super) fn take(payload: &mut Bytes) -> Option<Taken> {
+    if payload.is_empty() {
+        return None;
+    }
+    let (Ok(tag), Ok(length)) = (payload.try_get_u8(), payload.try_get_u32_le()) else {
+        return Some(broken(payload));
+    };
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if length > payload.len() {
+        return Some(broken(payload));
+    }
+    let bytes = payload.split_to(length);
+    Some(match tag {
+        TAG_KERNEL => Taken::Item(Item::Kernel(bytes)),
+        TAG_FACT => match serde_json::from_slice::<FactRecord>(&bytes) {
+            Ok(fact) => Taken::Item(Item::Fact(Box::new(fact))),
+            Err(_) => Taken::Unreadable,
+        },
+        _ => Taken::Unreadable,
+    })
+}
+
+fn broken(payload: &mut Bytes) -> Taken {
+    payload.clear();
+    Taken::Broken
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_core::fact::Fact;
+
+    use super::*;
+
+    #[test]
+    fn items_come_back_and_an_unreadable_one_does_not_hide_the_next() {
+        let fact = FactRecord { time_ns: 7, fact: Fact::Tick };
+        let mut payload = Vec::new();
+        put_kernel(&mut payload, b"record");
+        put_fact(&mut payload, b"{\"not\": \"a fact\"}");
+        put(&mut payload, 9, b"tag of the future");
+        put_fact(&mut payload, &serde_json::to_vec(&fact).unwrap());
+        payload.extend_from_slice(&[TAG_KERNEL, 255, 0, 0, 0, 1]);
+        let mut payload = Bytes::from(payload);
+        let taken: Vec<Taken> = std::iter::from_fn(|| take(&mut payload)).collect();
+        assert_eq!(taken.len(), 5);
+        assert!(matches!(&taken[0], Taken::Item(Item::Kernel(bytes)) if **bytes == *b"record"));
+        assert!(matches!(taken[1], Taken::Unreadable));
+        assert!(matches!(taken[2], Taken::Unreadable));
+        assert!(matches!(&taken[3], Taken::Item(Item::Fact(read)) if **read == fact));
+        assert!(matches!(taken[4], Taken::Broken));
+    }
+}

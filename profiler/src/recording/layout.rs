@@ -1,0 +1,104 @@
+//! A number that changes whenever a kernel record is laid out differently.
+//!
+//! In: the layouts of `profiler-common`. Out: [`LAYOUT_HASH`], computed when the program is built.
+
+use std::mem::offset_of;
+
+use profiler_common::record::connection::ConnectionRecord;
+use profiler_common::record::head::HeadRecord;
+use profiler_common::record::lifecycle::LifecycleRecord;
+use profiler_common::record::slice::SliceRecord;
+use profiler_common::record::{KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader};
+
+/// Kind, size and offsets, in the order of declaration; a missing field is an error of the compiler.
+macro_rules! layout {
+    ($kind:expr, $record:ident { $($field:ident),* $(,)? }) => {{
+        // Names every field: a new one that is missing here does not compile.
+        const fn _complete(record: &$record) {
+            let $record { $($field: _),* } = record;
+        }
+        &[$kind as usize, size_of::<$record>(), $(offset_of!($record, $field)),*]
+    }};
+}
+
+const LAYOUTS: &[&[usize]] = &[
+    layout!(0, RecordHeader { kind, length_bytes, cpu, time_ns, tgid, tid }),
+    layout!(
+        KIND_SLICE,
+        SliceRecord {
+            header,
+            enter_ns,
+            arguments,
+            result,
+            extra,
+            call_cpu_ns,
+            call_run_queue_ns,
+            call_blocked_ns,
+            gap_cpu_ns,
+            gap_run_queue_ns,
+            gap_blocked_ns,
+            gap_fault_ns,
+            folded_ns,
+            sequence,
+            system_call,
+            folded_calls,
+            call_switches,
+            gap_switches,
+            waker_tid,
+            gap_blocked_call,
+            flags,
+        }
+    ),
+    layout!(
+        KIND_HEAD,
+        HeadRecord { header, fd, direction, sequence, offset_bytes, captured_bytes, reserved }
+    ),
+    layout!(KIND_LIFECYCLE, LifecycleRecord { header, what, other_tgid, other_tid, reserved, value, comm }),
+    layout!(
+        KIND_CONNECTION,
+        ConnectionRecord {
+            header,
+            socket,
+            established_ns,
+            generation,
+            fd,
+            listener_fd,
+            origin,
+            family,
+            local_port,
+            peer_port,
+            reserved,
+        }
+    ),
+];
+
+/// FNV-1a (64 bit) over [`LAYOUTS`].
+pub const LAYOUT_HASH: u64 = hash(LAYOUTS);
+
+const fn hash(layouts: &[&[usize]]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut layouts = layouts;
+    while let [layout, others @ ..] = layouts {
+        let mut numbers = *layout;
+        while let [number, after @ ..] = numbers {
+            hash = (hash ^ *number as u64).wrapping_mul(0x0000_0100_0000_01b3);
+            numbers = after;
+        }
+        // Tells "one longer record" from "two shorter ones".
+        hash = (hash ^ u64::MAX).wrapping_mul(0x0000_0100_0000_01b3);
+        layouts = others;
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_change_of_a_number_changes_the_hash() {
+        assert_ne!(hash(&[&[1, 24, 0, 8]]), hash(&[&[1, 24, 8, 0]]));
+        assert_ne!(hash(&[&[1, 24, 0, 8]]), hash(&[&[1, 32, 0, 8]]));
+        assert_ne!(hash(&[&[1, 2], &[3]]), hash(&[&[1, 2, 3]]));
+    }
+}

@@ -1,0 +1,249 @@
+//! Reading a recording: whole frames are delivered, damaged ones passed over and counted.
+//!
+//! In: a file, possibly cut off, damaged or hostile. Out: its items in the order in which they were recorded, and a
+//! [`ReadSummary`] that says what could not be read.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use profiler_core::stream::Item;
+
+use super::compat::{FORMAT_VERSION, Verdict, judge};
+use super::format::{FILE_HEADER_BYTES, FRAME_TRAILER, FileHeader, MAGIC, Parsed};
+use super::item::{self, Taken};
+use super::scan::Scanner;
+use super::write::Totals;
+
+/// Why a file cannot be read as a recording at all.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file cannot be opened or read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// As the user named it.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file has no bytes.
+    #[error("{} is empty: the recording was never begun, or its first write failed", path.display())]
+    Empty {
+        /// As the user named it.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error("{} is not a recording of wsgi-trace", path.display())]
+    NotARecording {
+        /// As the user named it.
+        path: PathBuf,
+    },
+    /// The file begins like a recording but ends within its header, or the header is damaged.
+    #[error("the first {FILE_HEADER_BYTES} bytes of {} are damaged or cut off: nothing in it can be read", path.display())]
+    DamagedHeader {
+        /// As the user named it.
+        path: PathBuf,
+    },
+    /// The file's format is newer than this program.
+    #[error(
+        "{} has format version {found}, this program reads up to version {supported}: use a newer wsgi-trace",
+        path.display()
+    )]
+    NewerVersion {
+        /// As the user named it.
+        path: PathBuf,
+        /// Version of the file.
+        found: u16,
+        /// Newest version that can be read.
+        supported: u16,
+    },
+    /// The kernel records in the file are laid out differently from ours.
+    #[error(
+        "{} was written by wsgi-trace {tool_version}, whose kernel records are laid out differently: \
+         read it with that version",
+        path.display()
+    )]
+    UnsupportedLayout {
+        /// As the user named it.
+        path: PathBuf,
+        /// Version of the program that wrote the file.
+        tool_version: String,
+    },
+}
+
+/// How much of a recording could be read so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadSummary {
+    /// Items delivered.
+    pub items: u64,
+    /// Whole frames of items read.
+    pub frames: u64,
+    /// Bytes of the file that belong to no whole frame.
+    pub unreadable_bytes: u64,
+    /// Items within whole frames that could not be read.
+    pub unreadable_items: u64,
+    /// Items that the trailer counts and that were not delivered (0 without a trailer: then it is not known).
+    pub missing_items: u64,
+    /// The recording has no end: it was cut off, or its writer died.
+    pub truncated: bool,
+    /// The system refused to read on.
+    pub read_error: Option<String>,
+}
+
+impl ReadSummary {
+    /// Everything that was recorded was read.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.unreadable_bytes == 0
+            && self.unreadable_items == 0
+            && self.missing_items == 0
+            && !self.truncated
+            && self.read_error.is_none()
+    }
+}
+
+/// An open recording: an iterator over its items.
+#[derive(Debug)]
+pub struct Recording<R = File> {
+    scanner: Scanner<R>,
+    tool_version: String,
+    /// Rest of the frame that is being taken apart.
+    payload: Bytes,
+    /// Items of that frame not yet taken.
+    payload_items: u32,
+    trailer: Option<Totals>,
+    has_trailer: bool,
+    items: u64,
+    frames: u64,
+    unreadable_items: u64,
+}
+
+impl Recording {
+    /// Opens the recording at `path`.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let file =
+            File::open(path).map_err(|source| OpenError::Unreadable { path: path.to_path_buf(), source })?;
+        Self::from_reader(file, path)
+    }
+}
+
+impl<R: Read> Recording<R> {
+    /// Reads a recording from anywhere; `path` is what errors name.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn from_reader(source: R, path: &Path) -> Result<Self, OpenError> {
+        let path = || path.to_path_buf();
+        let mut scanner = Scanner::new(source);
+        let head = scanner.peek(FILE_HEADER_BYTES);
+        let have = head.len();
+        let looks_right = head.starts_with(MAGIC.get(..have.min(MAGIC.len())).unwrap_or_default());
+        let whole = head.first_chunk::<FILE_HEADER_BYTES>().map(FileHeader::parse);
+        if let Some(error) = scanner.failure() {
+            return Err(OpenError::Unreadable { path: path(), source: copy(error) });
+        }
+        let header = match whole {
+            Some(Parsed::Header(header)) => header,
+            Some(Parsed::Damaged) => return Err(OpenError::DamagedHeader { path: path() }),
+            None if have == 0 => return Err(OpenError::Empty { path: path() }),
+            None if looks_right => return Err(OpenError::DamagedHeader { path: path() }),
+            Some(Parsed::Foreign) | None => return Err(OpenError::NotARecording { path: path() }),
+        };
+        match judge(header.version, header.layout_hash) {
+            Verdict::Supported => {}
+            Verdict::Newer => {
+                let (found, supported) = (header.version, FORMAT_VERSION);
+                return Err(OpenError::NewerVersion { path: path(), found, supported });
+            }
+            Verdict::Unknown => return Err(OpenError::NotARecording { path: path() }),
+            Verdict::OtherLayout => {
+                let tool_version = header.tool_version;
+                return Err(OpenError::UnsupportedLayout { path: path(), tool_version });
+            }
+        }
+        scanner.consume(FILE_HEADER_BYTES);
+        Ok(Self {
+            scanner,
+            tool_version: header.tool_version,
+            payload: Bytes::new(),
+            payload_items: 0,
+            trailer: None,
+            has_trailer: false,
+            items: 0,
+            frames: 0,
+            unreadable_items: 0,
+        })
+    }
+
+    /// Version of the program that wrote the recording.
+    #[must_use]
+    pub fn tool_version(&self) -> &str {
+        &self.tool_version
+    }
+
+    /// How much could be read so far; final once the iterator has ended.
+    #[must_use]
+    pub fn summary(&self) -> ReadSummary {
+        let counted = self.trailer.map_or(0, |totals| totals.items);
+        ReadSummary {
+            items: self.items,
+            frames: self.frames,
+            unreadable_bytes: self.scanner.unreadable_bytes,
+            unreadable_items: self.unreadable_items,
+            missing_items: counted.saturating_sub(self.items),
+            truncated: !self.has_trailer,
+            read_error: self.scanner.failure().map(ToString::to_string),
+        }
+    }
+
+    /// Takes the next frame; `false` at the end.
+    fn next_payload(&mut self) -> bool {
+        let Some(frame) = self.scanner.next_frame() else { return false };
+        if frame.kind == FRAME_TRAILER {
+            self.has_trailer = true;
+            self.trailer = serde_json::from_slice(&frame.payload).ok();
+            return true;
+        }
+        self.frames = self.frames.saturating_add(1);
+        self.payload = frame.payload;
+        self.payload_items = frame.items;
+        true
+    }
+}
+
+impl<R: Read> Iterator for Recording<R> {
+    type Item = Item<Bytes>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match item::take(&mut self.payload) {
+                Some(Taken::Item(item)) => {
+                    self.payload_items = self.payload_items.saturating_sub(1);
+                    self.items = self.items.saturating_add(1);
+                    return Some(item);
+                }
+                Some(Taken::Unreadable) => {
+                    self.payload_items = self.payload_items.saturating_sub(1);
+                    self.unreadable_items = self.unreadable_items.saturating_add(1);
+                }
+                Some(Taken::Broken) => {
+                    let lost = u64::from(self.payload_items.max(1));
+                    self.unreadable_items = self.unreadable_items.saturating_add(lost);
+                }
+                None => {
+                    if !self.next_payload() {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error)
+}
