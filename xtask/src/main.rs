@@ -4,6 +4,7 @@
 
 mod check;
 mod command;
+mod demo;
 mod kernels;
 mod test;
 mod tidy;
@@ -15,6 +16,7 @@ const USAGE: &str = "cargo xtask CHORE
   check     format, lints of user space and BPF, documentation, and tidy
   tidy      tests of the tree itself
   test      all tests; live ones where root and BPF allow
+  demo      a real gunicorn under load, traced
   kernels   the programs on other kernels, in emulation; versions as arguments";
 
 fn main() -> ExitCode {
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let outcome = match chore.as_str() {
         "check" => check::run(),
         "tidy" => tidy::run(),
+        "demo" => demo::run(),
         "kernels" => kernels::run(&rest),
         "test" => test::run(&rest),
         _ => {
