@@ -127,22 +127,15 @@ impl Privilege {
 fn run(command: &mut Command, what: &str) -> anyhow::Result<()> {
     let mut child =
         command.stdin(Stdio::null()).spawn().with_context(|| format!("{what} could not be started"))?;
-    let status = loop {
-        let limit = Duration::from_secs(60);
-        let ended = until(&format!("the end of {what}"), limit, || {
-            Ok(child.try_wait()?.map(Some).or_else(|| interrupt::received().then_some(None)))
-        })?;
-        match ended {
-            Some(status) => break status,
-            None => {
-                let ended = until("its end", Duration::from_secs(10), || Ok(child.try_wait()?));
-                if ended.is_err() {
-                    // Fails where it runs as root and this program does not; then its own time limit ends it.
-                    let _ = child.kill();
-                }
-                bail!("interrupted");
-            }
+    let ended = until(&format!("the end of {what}"), Duration::from_secs(60), || {
+        Ok(child.try_wait()?.map(Some).or_else(|| interrupt::received().then_some(None)))
+    })?;
+    let Some(status) = ended else {
+        if until("its end", Duration::from_secs(10), || Ok(child.try_wait()?)).is_err() {
+            // Fails where it runs as root and this program does not; then its own time limit ends it.
+            let _ = child.kill();
         }
+        bail!("interrupted");
     };
     if !status.success() {
         bail!("{what} failed: {status}");
@@ -156,6 +149,9 @@ fn write_report(program: &Path, recording: &Path, format: &str, file: &Path) -> 
     report.arg("report").arg(recording).args(["--format", format, "--output"]).arg(file);
     run(&mut report, &format!("wsgi-trace report --format {format}"))?;
     go_on()?;
+    if !file.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+        bail!("wsgi-trace wrote nothing to {}", file.display());
+    }
     Ok(file.to_path_buf())
 }
 
