@@ -4,6 +4,7 @@
 
 pub mod attach;
 pub mod capability;
+pub mod cli;
 pub mod command;
 pub mod output_file;
 pub mod recording;

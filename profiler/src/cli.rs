@@ -1,0 +1,253 @@
+//! The command line: what can be asked for, and the help that teaches it.
+//!
+//! In: arguments. Out: [`Cli`]. Nothing is done here.
+
+pub mod duration;
+pub mod exit;
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo wsgi-trace --pid 4242                     watch until Ctrl-C, then print the report
+  sudo wsgi-trace --port 8000 --duration 30s     watch whatever serves port 8000 for 30 seconds
+  sudo wsgi-trace --name gunicorn --format json -o report.json
+  sudo wsgi-trace --pid 4242 --duration 10s --format timeline -o timeline.pftrace
+  sudo wsgi-trace record --pid 4242 --duration 1m -o incident.wtrace
+  wsgi-trace report incident.wtrace              the same report, later or elsewhere, without root
+  wsgi-trace list                                which WSGI servers run here
+
+The server is not restarted, stopped, changed or loaded with anything. Any of its processes will do for --pid.
+The report goes to stdout, progress and errors to stderr. Ctrl-C ends the window early and still reports.";
+
+fn after_help() -> String {
+    format!("{EXAMPLES}\n\nExit codes:\n{}", exit::ExitCode::table())
+}
+
+/// Tells where each request's time went, for a running WSGI server.
+///
+/// Watches a WSGI server from outside with eBPF and reports which resource ran out, who held up whom and which
+/// setting to turn.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "wsgi-trace",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true,
+    after_help = after_help(),
+    max_term_width = 110
+)]
+pub struct Cli {
+    /// What to do; without one: trace and report.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Trace and report.
+    #[command(flatten)]
+    pub trace: Trace,
+}
+
+/// The subcommands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Record a running server into a file, for `report` later
+    #[command(
+        after_help = "Example:\n  sudo wsgi-trace record --pid 4242 --duration 1m -o incident.wtrace\n\n\
+        The file is created for its owner alone (0600), holds neither header values nor query strings nor bodies,\n\
+        and stays readable up to the point where writing stopped, however it stopped."
+    )]
+    Record(Record),
+    /// Report on a recording; needs no privileges
+    #[command(after_help = "Examples:\n  wsgi-trace report incident.wtrace\n  \
+        wsgi-trace report incident.wtrace --format timeline -o timeline.pftrace   (open in ui.perfetto.dev)")]
+    Report(Report),
+    /// List the WSGI servers that run on this machine
+    #[command(after_help = "Without root, only what /proc shows of other users' processes is told.")]
+    List(List),
+    /// Say what this kernel and this target allow, and what each missing part costs the report
+    #[command(after_help = "Examples:\n  sudo wsgi-trace doctor\n  sudo wsgi-trace doctor --pid 4242")]
+    Doctor(Doctor),
+    /// Explain a finding: what it means, how it is measured, what to do
+    #[command(after_help = "Example:\n  wsgi-trace explain slots-exhausted\n\nWithout an id: all findings.")]
+    Explain(Explain),
+}
+
+/// Which server. Exactly one way in.
+#[derive(Clone, Debug, Default, Args)]
+#[group(id = "target", required = true, multiple = false)]
+pub struct Target {
+    /// Any process of the server: master or worker
+    #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Option<u32>,
+    /// The server that listens on this TCP port
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<NonZeroU16>,
+    /// The one server of this name: its kind, its application or its command
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// How to watch.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Watch {
+    /// How long to watch: 500ms, 30s, 5m (default: until Ctrl-C)
+    #[arg(long, short, value_name = "TIME", value_parser = duration::parse)]
+    pub duration: Option<Duration>,
+    /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
+    #[arg(long, value_enum, default_value_t, value_name = "KIND")]
+    pub hooks: Hooks,
+    /// No progress on stderr
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// How a report is written.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Output {
+    /// Form of the report
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
+    pub format: Format,
+    /// File for the report, instead of stdout
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Colours in the text report
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+}
+
+/// Trace and report.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Trace {
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+    /// How to watch.
+    #[command(flatten)]
+    pub watch: Watch,
+    /// How to report.
+    #[command(flatten)]
+    pub output: Output,
+    /// Also keep a recording, for `wsgi-trace report FILE` later
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+}
+
+/// `record`.
+#[derive(Clone, Debug, Args)]
+pub struct Record {
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+    /// How to watch.
+    #[command(flatten)]
+    pub watch: Watch,
+    /// File for the recording
+    #[arg(long, short, value_name = "FILE", required = true)]
+    pub output: PathBuf,
+}
+
+/// `report`.
+#[derive(Clone, Debug, Args)]
+pub struct Report {
+    /// The recording
+    #[arg(value_name = "FILE")]
+    pub recording: PathBuf,
+    /// How to report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `list`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct List {
+    /// Form of the list
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
+    pub format: PlainFormat,
+}
+
+/// `doctor`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Doctor {
+    /// A process of the server that is to be traced
+    #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Option<u32>,
+    /// Form of the answer
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
+    pub format: PlainFormat,
+}
+
+/// `explain`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Explain {
+    /// Id of a finding, as the report shows it
+    #[arg(value_name = "ID")]
+    pub id: Option<String>,
+}
+
+/// Forms of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For reading in a terminal
+    #[default]
+    Text,
+    /// One JSON document, by docs/report.schema.json
+    Json,
+    /// One JSON object per request and line
+    Ndjson,
+    /// Perfetto's protobuf: open it in ui.perfetto.dev
+    Timeline,
+}
+
+/// Forms of what is not a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PlainFormat {
+    /// For reading in a terminal
+    #[default]
+    Text,
+    /// JSON
+    Json,
+}
+
+/// How system calls are hooked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Hooks {
+    /// By how much of the machine's load is the target's
+    #[default]
+    Auto,
+    /// Two typed raw tracepoints for all calls
+    Btf,
+    /// One tracepoint per observed call
+    Tracepoints,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl Color {
+    /// Whether to colour what goes to a terminal (`true`) or elsewhere.
+    #[must_use]
+    pub fn enabled(self, is_terminal: bool) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "cli/tests.rs"]
+mod tests;

@@ -1,0 +1,79 @@
+//! What the command line accepts and refuses.
+
+use super::*;
+use clap::CommandFactory as _;
+use clap::error::ErrorKind;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+fn refusal(line: &str) -> ErrorKind {
+    parse(line).expect_err(line).kind()
+}
+
+#[test]
+fn the_definition_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn the_line_that_people_remember_traces_one_process() {
+    let cli = parse("wsgi-trace --pid 42").expect("parses");
+    assert!(cli.command.is_none());
+    assert_eq!(cli.trace.target.pid, Some(42));
+    assert_eq!(cli.trace.watch.duration, None);
+    assert_eq!(cli.trace.output.format, Format::Text);
+    assert_eq!(cli.trace.watch.hooks, Hooks::Auto);
+}
+
+#[test]
+fn every_option_of_tracing_is_read() {
+    let line = "wsgi-trace --port 8000 --duration 500ms --format timeline -o t --record r --hooks tracepoints \
+                --quiet --color never";
+    let trace = parse(line).expect("parses").trace;
+    assert_eq!(trace.target.port.map(NonZeroU16::get), Some(8000));
+    assert_eq!(trace.watch.duration, Some(Duration::from_millis(500)));
+    assert_eq!(trace.output.format, Format::Timeline);
+    assert_eq!(trace.output.output, Some(PathBuf::from("t")));
+    assert_eq!(trace.record, Some(PathBuf::from("r")));
+    assert_eq!(trace.watch.hooks, Hooks::Tracepoints);
+    assert!(trace.watch.quiet);
+    assert_eq!(trace.output.color, Color::Never);
+}
+
+#[test]
+fn a_target_is_needed_once_and_only_where_something_is_traced() {
+    assert_eq!(refusal("wsgi-trace --duration 3s"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("wsgi-trace record -o f"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("wsgi-trace record --pid 1"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("wsgi-trace --pid 1 --port 2"), ErrorKind::ArgumentConflict);
+    assert_eq!(refusal("wsgi-trace --pid 1 list"), ErrorKind::ArgumentConflict);
+    for line in ["list", "list --format json", "doctor", "doctor --pid 3", "explain", "explain x", "report f"]
+    {
+        assert!(parse(&format!("wsgi-trace {line}")).is_ok(), "{line}");
+    }
+    assert!(parse("wsgi-trace record --name gunicorn -o f").is_ok());
+}
+
+#[test]
+fn nonsense_is_refused_as_usage_with_the_documented_exit_code() {
+    for line in
+        ["--pid 0", "--pid x", "--port 0", "--port 70000", "--pid 1 --duration 30", "--pid 1 --format xml"]
+    {
+        let error = parse(&format!("wsgi-trace {line}")).expect_err(line);
+        assert_eq!(error.exit_code(), i32::from(exit::ExitCode::Usage.number()), "{line}");
+    }
+}
+
+#[test]
+fn help_shows_examples_and_all_exit_codes_within_the_width() {
+    let help = Cli::command().render_long_help().to_string();
+    assert!(help.contains("Examples:"));
+    for code in exit::ExitCode::ALL {
+        assert!(help.contains(code.meaning()), "{code:?}");
+    }
+    for line in help.lines() {
+        assert!(line.chars().count() <= 110, "{line}");
+    }
+}
