@@ -3,3 +3,4 @@
 //! In: parsed arguments. Out: text on standard output, or an error that says what to do next.
 
 pub mod explain;
+pub mod list;

@@ -6,6 +6,7 @@ pub mod attach;
 pub mod capability;
 pub mod cli;
 pub mod command;
+pub mod fact;
 pub mod output_file;
 pub mod recording;
 pub mod report;

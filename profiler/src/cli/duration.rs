@@ -34,7 +34,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if number.is_empty() {
         return Err(DurationError::Number);
     }
-    let number: f64 = number.parse().map_err(|_: std::num::ParseFloatError| DurationError::Number)?;
+    let number: f64 = number.parse().ok().ok_or(DurationError::Number)?;
     let seconds = match unit {
         "ms" => number / 1000.0,
         "s" => number,

@@ -1,0 +1,203 @@
+//! `wsgi-trace list`: the WSGI servers that run here.
+//!
+//! In: `/proc`, as far as this user may look. Out: a table, or JSON.
+
+use std::io::{self, Write};
+
+use profiler_core::model::Server;
+use profiler_core::server::Role;
+use serde::Serialize;
+
+use crate::cli::{List, PlainFormat};
+use crate::fact::find::{Found, list_servers};
+use crate::fact::{FactError, Proc};
+
+/// Why the list could not be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// `/proc` cannot be read.
+    #[error(transparent)]
+    Fact(#[from] FactError),
+    /// The output cannot be written.
+    #[error("the list could not be written: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// One server in the JSON list.
+#[derive(Serialize)]
+struct Row {
+    pid: u32,
+    server: String,
+    version: Option<String>,
+    worker_class: String,
+    workers: Option<u64>,
+    threads: Option<u64>,
+    slots: Option<u32>,
+    listeners: Vec<String>,
+    python: Option<String>,
+    application: Option<String>,
+    processes: Vec<ProcessRow>,
+}
+
+/// One process in the JSON list.
+#[derive(Serialize)]
+struct ProcessRow {
+    pid: u32,
+    role: &'static str,
+}
+
+/// Writes the list.
+///
+/// # Errors
+/// When `/proc` cannot be read or `out` cannot be written.
+pub fn run(options: &List, out: &mut impl Write) -> Result<(), ListError> {
+    let found = list_servers(&Proc::default())?;
+    let rows: Vec<Row> = found.iter().map(row).collect();
+    let hidden = found.iter().any(|found| !found.facts.hidden.is_empty());
+    match options.format {
+        PlainFormat::Json => {
+            serde_json::to_writer_pretty(&mut *out, &rows).map_err(io::Error::from)?;
+            writeln!(out)?;
+        }
+        PlainFormat::Text => text(&rows, hidden, out)?,
+    }
+    Ok(())
+}
+
+fn row(found: &Found) -> Row {
+    let server = &found.recognised.server;
+    let mut listeners: Vec<String> = Vec::new();
+    for listener in found.facts.listeners.iter().filter(|listener| is_public(found, listener.inode)) {
+        let address = plain(&listener.address);
+        if !listeners.contains(&address) {
+            listeners.push(address);
+        }
+    }
+    // Without privileges the sockets are not seen; what was asked for is.
+    if listeners.is_empty() {
+        listeners.extend(value(server, "bind"));
+    }
+    Row {
+        pid: found.tree.root,
+        server: server.name.clone(),
+        version: server.version.clone(),
+        worker_class: plain(&server.worker_class),
+        workers: server.number("workers"),
+        threads: (server.worker_class == "gthread").then(|| server.number("threads")).flatten(),
+        slots: found.recognised.kind.configured_slots(server),
+        listeners,
+        python: server.python_version.clone(),
+        application: value(server, "wsgi_app").or_else(|| value(server, "proc_name")),
+        processes: found
+            .recognised
+            .roles
+            .iter()
+            .map(|(pid, role)| ProcessRow { pid: *pid, role: role.name() })
+            .collect(),
+    }
+}
+
+/// A listener that only the master holds is not where requests come in (gunicorn's control socket).
+fn is_public(found: &Found, inode: u64) -> bool {
+    let workers = || found.recognised.roles.iter().filter(|(_, role)| *role == Role::Worker);
+    workers().next().is_none()
+        || workers().any(|(worker, _)| {
+            found.facts.listeners.iter().any(|listener| listener.tgid == *worker && listener.inode == inode)
+        })
+}
+
+fn value(server: &Server, name: &str) -> Option<String> {
+    server.settings.iter().find(|setting| setting.name == name).map(|setting| plain(&setting.value))
+}
+
+/// What other programs wrote, without what a terminal would obey.
+fn plain(text: &str) -> String {
+    text.chars().take(200).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
+fn text(rows: &[Row], hidden: bool, out: &mut impl Write) -> io::Result<()> {
+    if rows.is_empty() {
+        writeln!(out, "No WSGI server of a known kind runs here, as far as this user may look.")?;
+        return writeln!(out, "Any other server can be traced all the same: wsgi-trace --pid PID");
+    }
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["PID", "SERVER", "CLASS", "WORKERS", "THREADS", "PYTHON", "LISTENERS", "APPLICATION"]);
+    let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    for row in rows {
+        let server = match &row.version {
+            Some(version) => format!("{} {version}", row.server),
+            None => row.server.clone(),
+        };
+        table.add_row([
+            row.pid.to_string(),
+            server,
+            row.worker_class.clone(),
+            number(row.workers),
+            number(row.threads),
+            row.python.clone().unwrap_or_else(|| "-".to_owned()),
+            if row.listeners.is_empty() { "-".to_owned() } else { row.listeners.join(", ") },
+            row.application.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    for line in table.lines() {
+        writeln!(out, "{}", line.trim())?;
+    }
+    if hidden {
+        writeln!(out, "Some processes may not be looked at by this user: as root, more is told.")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Row {
+        Row {
+            pid: 42,
+            server: "gunicorn".into(),
+            version: Some("27.0.1".into()),
+            worker_class: "gthread".into(),
+            workers: Some(2),
+            threads: Some(4),
+            slots: Some(8),
+            listeners: vec!["127.0.0.1:8000".into(), "/run/app.sock".into()],
+            python: Some("3.11".into()),
+            application: None,
+            processes: vec![ProcessRow { pid: 42, role: "master" }],
+        }
+    }
+
+    #[test]
+    fn a_server_is_one_line_under_a_header() {
+        let mut out = Vec::new();
+        text(&[sample()], false, &mut out).expect("writes");
+        let out = String::from_utf8(out).expect("text");
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!(lines.len(), 2, "{out}");
+        for word in ["42", "gunicorn 27.0.1", "gthread", "127.0.0.1:8000, /run/app.sock", "3.11"] {
+            assert!(lines[1].contains(word), "{out}");
+        }
+    }
+
+    #[test]
+    fn nothing_found_says_what_can_be_done() {
+        let mut out = Vec::new();
+        text(&[], false, &mut out).expect("writes");
+        assert!(String::from_utf8(out).expect("text").contains("--pid PID"));
+    }
+
+    #[test]
+    fn what_a_server_calls_itself_cannot_steer_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2J\nb"), "a\u{fffd}[2J\u{fffd}b");
+    }
+
+    #[test]
+    fn the_list_of_this_machine_is_valid_json() {
+        let mut out = Vec::new();
+        run(&List { format: PlainFormat::Json }, &mut out).expect("list");
+        let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        assert!(value.is_array());
+    }
+}

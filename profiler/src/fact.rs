@@ -1,0 +1,119 @@
+//! What is learned outside the kernel programs: processes, sockets, descriptors, cgroups, the host.
+//!
+//! In: `/proc` and `/sys`. Out: facts of `profiler_core::fact`. Every read has a bound; a process may vanish between
+//! any two reads, and is then skipped or a typed error. What a process shows of itself is hostile.
+
+pub mod cgroup;
+pub mod descriptor;
+pub mod find;
+pub mod gather;
+pub mod process;
+mod read;
+pub mod schedule;
+pub mod session;
+pub mod socket;
+pub mod tree;
+mod version;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use gather::{ServerFacts, server_facts};
+pub use tree::{Tree, process_tree};
+
+/// Where `/proc` is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proc {
+    root: PathBuf,
+}
+
+impl Default for Proc {
+    fn default() -> Self {
+        Self::at("/proc")
+    }
+}
+
+impl Proc {
+    /// A `/proc` at another place, for tests.
+    #[must_use]
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// `/proc/NAME`.
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// `/proc/PID/NAME`.
+    fn of(&self, pid: u32, name: &str) -> PathBuf {
+        let mut path = self.root.join(pid.to_string());
+        path.push(name);
+        path
+    }
+}
+
+/// Why a fact could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FactError {
+    /// There is no such process (any more).
+    #[error("there is no process {pid}; wsgi-trace list shows the WSGI servers that run")]
+    NoSuchProcess {
+        /// The process.
+        pid: u32,
+    },
+    /// The kernel does not let us look.
+    #[error("process {pid} may not be looked at by this user: run as root")]
+    NotPermitted {
+        /// The process.
+        pid: u32,
+    },
+    /// Nothing listens on the port, or nothing that may be seen.
+    #[error("nothing listens on TCP port {port}{}", if *.hidden { " in a process that this user may look at: run as root" } else { "; wsgi-trace list shows the WSGI servers that run" })]
+    NothingOnPort {
+        /// The port.
+        port: u16,
+        /// Something listens there, but whose it is cannot be seen.
+        hidden: bool,
+    },
+    /// No server has the name.
+    #[error("no running server is called {name:?}; wsgi-trace list shows the WSGI servers that run")]
+    NoServerNamed {
+        /// The name.
+        name: String,
+    },
+    /// The way in leads to several servers.
+    #[error("{what} fits several servers: choose one with --pid ({})", pids(.roots))]
+    Several {
+        /// The name or port.
+        what: String,
+        /// Their topmost processes.
+        roots: Vec<u32>,
+    },
+    /// A file that should be there cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn pids(roots: &[u32]) -> String {
+    roots.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl FactError {
+    /// An error met while reading a file of a process.
+    fn of_process(pid: u32, path: &Path, source: io::Error) -> Self {
+        // A process that ends while its file is open gives ESRCH instead of ENOENT.
+        const ESRCH: i32 = 3;
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::NoSuchProcess { pid },
+            io::ErrorKind::PermissionDenied => Self::NotPermitted { pid },
+            _ if source.raw_os_error() == Some(ESRCH) => Self::NoSuchProcess { pid },
+            _ => Self::Unreadable { path: path.to_owned(), source },
+        }
+    }
+}

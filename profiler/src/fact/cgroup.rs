@@ -1,0 +1,247 @@
+//! CPU quota and throttling of a process's cgroup.
+//!
+//! In: `/proc/PID/cgroup`, `/proc/self/mountinfo`, the cgroup file system (v1 `cpu` controller, v2). Out:
+//! [`CgroupCpu`]. A quota on a parent group binds as well: the tightest one on the way up is reported.
+
+use std::path::{Path, PathBuf};
+
+use profiler_core::fact::CgroupCpu;
+
+use super::{FactError, Proc, read};
+
+/// Length of a period where the files do not say: the kernel's default.
+const DEFAULT_PERIOD_US: u64 = 100_000;
+/// Levels looked at on the way up.
+const MAX_DEPTH: usize = 64;
+
+/// Which hierarchy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    /// `cpu.cfs_quota_us`, times in ns.
+    V1,
+    /// `cpu.max`, times in µs.
+    V2,
+}
+
+/// Reads one cgroup's CPU quota again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupReader {
+    cgroup: String,
+    directory: PathBuf,
+    version: Version,
+}
+
+/// Path of the cgroup that limits a process's CPU: the v1 `cpu` controller's where it is used, else v2's.
+#[must_use]
+pub fn of_process(proc: &Proc, tgid: u32) -> Option<String> {
+    membership(proc, tgid).map(|(_, path)| path)
+}
+
+fn membership(proc: &Proc, tgid: u32) -> Option<(Version, String)> {
+    let text = read::text(&proc.of(tgid, "cgroup"), 64 * 1024).ok()?;
+    let mut unified = None;
+    for line in text.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        if controllers.split(',').any(|controller| controller == "cpu") {
+            return Some((Version::V1, path.to_owned()));
+        }
+        if controllers.is_empty() {
+            unified = Some((Version::V2, path.to_owned()));
+        }
+    }
+    unified
+}
+
+/// Where the hierarchy is mounted: mount point, and the cgroup that stands there.
+fn mount(proc: &Proc, version: Version) -> Option<(PathBuf, String)> {
+    let text = read::text(&proc.path("self/mountinfo"), 4 * 1024 * 1024).ok()?;
+    text.lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        let mut fields = before.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        let mut after = after.split(' ');
+        let (kind, options) = (after.next()?, after.nth(1)?);
+        let fits = match version {
+            Version::V1 => kind == "cgroup" && options.split(',').any(|option| option == "cpu"),
+            Version::V2 => kind == "cgroup2",
+        };
+        fits.then(|| (PathBuf::from(point), root.to_owned()))
+    })
+}
+
+impl CgroupReader {
+    /// For the group that binds a process: the tightest quota from its own group up; its own group where there is none.
+    #[must_use]
+    pub fn for_process(proc: &Proc, tgid: u32) -> Option<Self> {
+        let (version, cgroup) = membership(proc, tgid)?;
+        let (point, root) = mount(proc, version)?;
+        let shown = if root == "/" { cgroup.as_str() } else { cgroup.strip_prefix(&root).unwrap_or(&cgroup) };
+        // A path with `..` lies outside what this mount shows.
+        if shown.split('/').any(|part| part == "..") {
+            return None;
+        }
+        let own = Self::at(version, &point, shown);
+        let mut tightest: Option<(f64, Self)> = None;
+        let mut path = Some(Path::new(shown));
+        for _ in 0..MAX_DEPTH {
+            let Some(level) = path else { break };
+            let reader = Self::at(version, &point, &level.to_string_lossy());
+            if let Ok(CgroupCpu { quota_us: Some(quota), period_us, .. }) = reader.read() {
+                let cpus = as_cpus(quota, period_us);
+                if tightest.as_ref().is_none_or(|(least, _)| cpus < *least) {
+                    tightest = Some((cpus, reader));
+                }
+            }
+            path = level.parent();
+        }
+        Some(tightest.map_or(own, |(_, reader)| reader))
+    }
+
+    fn at(version: Version, point: &Path, cgroup: &str) -> Self {
+        Self {
+            cgroup: if cgroup.is_empty() { "/".to_owned() } else { cgroup.to_owned() },
+            directory: point.join(cgroup.trim_start_matches('/')),
+            version,
+        }
+    }
+
+    /// Quota and throttling now.
+    ///
+    /// # Errors
+    /// When the group is gone.
+    pub fn read(&self) -> Result<CgroupCpu, FactError> {
+        let file = |name: &str| {
+            let path = self.directory.join(name);
+            read::text(&path, 64 * 1024).map_err(|source| FactError::Unreadable { path, source })
+        };
+        let mut result =
+            CgroupCpu { cgroup: self.cgroup.clone(), period_us: DEFAULT_PERIOD_US, ..CgroupCpu::default() };
+        match self.version {
+            Version::V2 => {
+                // The topmost group has no limit and no such file.
+                let limit = file("cpu.max").unwrap_or_default();
+                let mut words = limit.split_whitespace();
+                result.quota_us = words.next().and_then(|quota| quota.parse().ok());
+                result.period_us =
+                    words.next().and_then(|period| period.parse().ok()).unwrap_or(DEFAULT_PERIOD_US);
+            }
+            Version::V1 => {
+                let number = |name: &str| file(name).ok()?.trim().parse::<i64>().ok();
+                result.quota_us = number("cpu.cfs_quota_us").and_then(|quota| u64::try_from(quota).ok());
+                result.period_us = number("cpu.cfs_period_us")
+                    .and_then(|period| u64::try_from(period).ok())
+                    .unwrap_or(DEFAULT_PERIOD_US);
+            }
+        }
+        for line in file("cpu.stat")?.lines() {
+            let Some((name, value)) = line.split_once(' ') else { continue };
+            let Ok(value) = value.trim().parse::<u64>() else { continue };
+            match name {
+                "nr_throttled" => result.throttled_periods = value,
+                "throttled_usec" => result.throttled_ns = value.saturating_mul(1000),
+                "throttled_time" => result.throttled_ns = value,
+                _ => {}
+            }
+        }
+        Ok(result)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "only compared; quotas stay far below 2^53 µs")]
+fn as_cpus(quota_us: u64, period_us: u64) -> f64 {
+    quota_us as f64 / period_us.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    struct Host {
+        directory: tempfile::TempDir,
+    }
+
+    impl Host {
+        fn new(membership: &str, mount: &str) -> Self {
+            let directory = tempfile::tempdir().expect("directory");
+            for name in ["proc/7", "proc/self", "cgroup/pod/container"] {
+                fs::create_dir_all(directory.path().join(name)).expect("directory");
+            }
+            fs::write(directory.path().join("proc/7/cgroup"), membership).expect("membership");
+            let point = directory.path().join("cgroup");
+            let line = format!("30 20 0:26 / {} rw - {mount}\n", point.display());
+            fs::write(directory.path().join("proc/self/mountinfo"), line).expect("mountinfo");
+            Self { directory }
+        }
+
+        fn file(&self, name: &str, text: &str) {
+            fs::write(self.directory.path().join("cgroup").join(name), text).expect("file");
+        }
+
+        fn read(&self) -> Option<CgroupCpu> {
+            let proc = Proc::at(self.directory.path().join("proc"));
+            CgroupReader::for_process(&proc, 7).and_then(|reader| reader.read().ok())
+        }
+    }
+
+    #[test]
+    fn the_quota_of_a_v2_group_and_its_throttling_are_read() {
+        let host = Host::new("0::/pod/container\n", "cgroup2 cgroup2 rw");
+        host.file("pod/container/cpu.max", "50000 100000\n");
+        host.file(
+            "pod/container/cpu.stat",
+            "usage_usec 9\nnr_periods 10\nnr_throttled 3\nthrottled_usec 250\n",
+        );
+        host.file("pod/cpu.max", "max 100000\n");
+        host.file("pod/cpu.stat", "");
+        let expected = CgroupCpu {
+            cgroup: "/pod/container".into(),
+            quota_us: Some(50_000),
+            period_us: 100_000,
+            throttled_periods: 3,
+            throttled_ns: 250_000,
+        };
+        assert_eq!(host.read(), Some(expected));
+    }
+
+    #[test]
+    fn a_tighter_quota_of_a_parent_group_is_the_one_that_counts() {
+        let host = Host::new("0::/pod/container\n", "cgroup2 cgroup2 rw");
+        host.file("pod/container/cpu.max", "200000 100000\n");
+        host.file("pod/container/cpu.stat", "nr_throttled 0\n");
+        host.file("pod/cpu.max", "50000 50000\n");
+        host.file("pod/cpu.stat", "nr_throttled 8\nthrottled_usec 1\n");
+        let found = host.read().expect("group");
+        assert_eq!(
+            (found.cgroup.as_str(), found.quota_us, found.throttled_periods),
+            ("/pod", Some(50_000), 8)
+        );
+    }
+
+    #[test]
+    fn the_v1_controller_is_preferred_where_it_is_used() {
+        let host = Host::new("4:cpu,cpuacct:/pod\n0::/other\n", "cgroup cgroup rw,cpu,cpuacct");
+        host.file("pod/cpu.cfs_quota_us", "25000\n");
+        host.file("pod/cpu.cfs_period_us", "100000\n");
+        host.file("pod/cpu.stat", "nr_periods 5\nnr_throttled 2\nthrottled_time 123456789\n");
+        let found = host.read().expect("group");
+        assert_eq!(
+            (found.quota_us, found.throttled_periods, found.throttled_ns),
+            (Some(25_000), 2, 123_456_789)
+        );
+    }
+
+    #[test]
+    fn no_quota_is_no_quota_and_a_vanished_group_is_none() {
+        let host = Host::new("4:cpu:/pod\n", "cgroup cgroup rw,cpu");
+        host.file("pod/cpu.cfs_quota_us", "-1\n");
+        host.file("pod/cpu.stat", "nr_throttled 0\n");
+        assert_eq!(host.read().expect("group").quota_us, None);
+        assert_eq!(Host::new("0::/../elsewhere\n", "cgroup2 cgroup2 rw").read(), None);
+        assert_eq!(Host::new("0::/gone\n", "cgroup2 cgroup2 rw").read(), None);
+        assert_eq!(Host::new("", "cgroup2 cgroup2 rw").read(), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! The host and the clock at the start of a session.
+//!
+//! In: `/proc`, `/sys`, the clocks. Out: [`SessionStarted`].
+
+use procfs::{CpuTime, CurrentSI as _, KernelStats};
+use profiler_core::fact::SessionStarted;
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use super::{Proc, read};
+
+/// Share of busy time that steal and interrupts may have before `schedstat` cannot be compared with our account.
+const NOT_COMPARABLE_RATIO: f64 = 0.005;
+/// Where the kernel's type information is.
+const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
+
+/// Who watches what, where and since when.
+#[must_use]
+pub fn session_started(proc: &Proc, target_pid: u32) -> SessionStarted {
+    let line = |name: &str| {
+        read::text(&proc.path(name), 1024).map(|text| text.trim().to_owned()).unwrap_or_default()
+    };
+    let stats = KernelStats::current().ok();
+    let cpus = stats.as_ref().map_or(1, |stats| stats.cpu_time.len());
+    SessionStarted {
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        host_name: line("sys/kernel/hostname"),
+        kernel_release: line("sys/kernel/osrelease"),
+        cpu_count: u32::try_from(cpus).unwrap_or(u32::MAX),
+        target_pid,
+        wall_clock_offset_ns: wall_clock_offset_ns(),
+        cpu_time_comparable: stats.is_none_or(|stats| comparable(&stats.total, interrupts_are_accounted())),
+    }
+}
+
+/// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC`: the pair of readings that lie closest together, of several.
+fn wall_clock_offset_ns() -> i64 {
+    let nanoseconds = |time: Timespec| time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec);
+    let attempt = |_| {
+        let before = nanoseconds(clock_gettime(ClockId::Monotonic));
+        let wall = nanoseconds(clock_gettime(ClockId::Realtime));
+        let after = nanoseconds(clock_gettime(ClockId::Monotonic));
+        let gap = after.saturating_sub(before);
+        (gap, wall.saturating_sub(before.saturating_add(gap / 2)))
+    };
+    (0..8).map(attempt).min_by_key(|(gap, _)| *gap).map_or(0, |(_, offset)| offset)
+}
+
+/// Whether the kernel takes interrupt time out of a task's CPU time (`CONFIG_IRQ_TIME_ACCOUNTING`): its type
+/// information then names the function that does it. `true` when that cannot be told.
+fn interrupts_are_accounted() -> bool {
+    const FUNCTION: &[u8] = b"\0irqtime_account_irq\0";
+    let Ok(types) = read::bytes(KERNEL_TYPES.as_ref(), 64 * 1024 * 1024) else { return true };
+    types.windows(FUNCTION.len()).any(|window| window == FUNCTION)
+}
+
+/// Since boot: `schedstat` counts less CPU than we do by steal time, and by interrupt time where that is accounted.
+#[expect(clippy::cast_precision_loss, reason = "a ratio of tick counts")]
+fn comparable(total: &CpuTime, interrupts_are_accounted: bool) -> bool {
+    let steal = total.steal.unwrap_or(0);
+    let interrupts = total.irq.unwrap_or(0) + total.softirq.unwrap_or(0);
+    let busy = total.user + total.nice + total.system + interrupts + steal;
+    let missing = if interrupts_are_accounted { steal + interrupts } else { steal };
+    busy == 0 || missing as f64 / (busy as f64) < NOT_COMPARABLE_RATIO
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn total(user: u64, softirq: u64, steal: u64) -> CpuTime {
+        let mut stats = KernelStats::current().expect("/proc/stat");
+        stats.total.user = user;
+        stats.total.nice = 0;
+        stats.total.system = 0;
+        stats.total.irq = Some(0);
+        stats.total.softirq = Some(softirq);
+        stats.total.steal = Some(steal);
+        stats.total
+    }
+
+    #[test]
+    fn steal_and_accounted_interrupts_forbid_the_comparison_and_others_do_not() {
+        assert!(comparable(&total(100_000, 5_000, 100), false));
+        assert!(!comparable(&total(100_000, 5_000, 100), true));
+        assert!(!comparable(&total(100_000, 0, 1_000), false));
+        assert!(comparable(&total(0, 0, 0), true));
+    }
+
+    #[test]
+    fn a_session_names_its_host_and_its_clock() {
+        let session = session_started(&Proc::default(), 42);
+        assert_eq!(session.target_pid, 42);
+        assert!(
+            session.cpu_count >= 1 && !session.kernel_release.is_empty() && !session.host_name.is_empty()
+        );
+        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        let monotonic = clock_gettime(ClockId::Monotonic).tv_sec;
+        let wall_seconds = i64::try_from(wall.as_secs()).expect("seconds") - monotonic;
+        assert!((session.wall_clock_offset_ns / 1_000_000_000 - wall_seconds).abs() <= 2);
+    }
+}

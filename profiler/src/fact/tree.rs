@@ -1,0 +1,248 @@
+//! From any process of a server to all of it.
+//!
+//! In: a process, what `/proc` tells of all. Out: [`Tree`]: the topmost process that is the same server, and all its
+//! descendants. Going up stops at shells, supervisors and inits, and wherever the parent runs something else.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use profiler_core::server::gunicorn::arguments;
+
+use super::descriptor::{open_files, socket_inode};
+use super::process::{Identity, identities, process_of_thread};
+use super::socket::sockets;
+use super::{FactError, Proc};
+
+/// Processes of one server.
+const MAX_TREE: usize = 4_096;
+/// Programs that start servers and are none, by executable, kernel name or script.
+const NOT_SERVERS: &[&str] = &[
+    "systemd",
+    "init",
+    "runsvdir",
+    "runsv",
+    "supervise",
+    "s6-svscan",
+    "s6-supervise",
+    "supervisord",
+    "circusd",
+    "circus",
+    "honcho",
+    "foreman",
+    "monit",
+    "pm2",
+    "tini",
+    "dumb-init",
+    "catatonit",
+    "docker-init",
+    "containerd-shim",
+    "containerd-shim-runc-v2",
+    "conmon",
+    "crun",
+    "runc",
+    "dockerd",
+    "docker-proxy",
+    "sh",
+    "bash",
+    "dash",
+    "zsh",
+    "fish",
+    "ash",
+    "busybox",
+    "sudo",
+    "su",
+    "doas",
+    "runuser",
+    "setpriv",
+    "gosu",
+    "env",
+    "timeout",
+    "nohup",
+    "setsid",
+    "screen",
+    "tmux",
+    "sshd",
+    "make",
+    "pytest",
+    "py.test",
+];
+
+/// A server's processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree {
+    /// Topmost process.
+    pub root: u32,
+    /// All processes, the root first, parents before children.
+    pub tgids: Vec<u32>,
+}
+
+/// The whole server that a process (or thread) belongs to.
+///
+/// # Errors
+/// When there is no such process.
+pub fn process_tree(proc: &Proc, pid: u32) -> Result<Tree, FactError> {
+    let tgid = process_of_thread(proc, pid)?;
+    Forest::read(proc)?.tree(tgid)
+}
+
+/// All processes of the host, as one reading of `/proc` saw them.
+#[derive(Debug)]
+pub struct Forest<'a> {
+    proc: &'a Proc,
+    identities: HashMap<u32, Identity>,
+    /// Sorted, so that trees come out the same every time.
+    children: BTreeMap<u32, Vec<u32>>,
+    listening: RefCell<HashMap<u32, HashSet<u64>>>,
+}
+
+impl<'a> Forest<'a> {
+    /// Reads all processes.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub fn read(proc: &'a Proc) -> Result<Self, FactError> {
+        let identities = identities(proc)?;
+        let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for identity in identities.values() {
+            children.entry(identity.parent_tgid).or_default().push(identity.tgid);
+        }
+        children.values_mut().for_each(|children| children.sort_unstable());
+        Ok(Self { proc, identities, children, listening: RefCell::default() })
+    }
+
+    /// All processes, in no order.
+    pub fn identities(&self) -> impl Iterator<Item = &Identity> {
+        self.identities.values()
+    }
+
+    /// The whole server that a process belongs to.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn tree(&self, tgid: u32) -> Result<Tree, FactError> {
+        let process = self.identities.get(&tgid).ok_or(FactError::NoSuchProcess { pid: tgid })?;
+        let root = self.root(process);
+        let mut tgids = Vec::new();
+        let mut seen = HashSet::from([root]);
+        let mut waiting = VecDeque::from([root]);
+        while let Some(next) = waiting.pop_front() {
+            tgids.push(next);
+            for child in self.children.get(&next).into_iter().flatten() {
+                if seen.len() < MAX_TREE && seen.insert(*child) {
+                    waiting.push_back(*child);
+                }
+            }
+        }
+        Ok(Tree { root, tgids })
+    }
+
+    /// The topmost process of the server.
+    fn root(&self, process: &Identity) -> u32 {
+        let mut top = process;
+        // A helper that an application started runs another program than the server: look for a server above it.
+        if !self.serves(process)
+            && let Some(server) = self.ancestors(process).find(|ancestor| self.serves(ancestor))
+        {
+            top = server;
+        }
+        while let Some(parent) = self.parent(top).filter(|parent| self.same_server(parent, top)) {
+            top = parent;
+        }
+        top.tgid
+    }
+
+    /// Whether a process shows by itself that it serves.
+    fn serves(&self, process: &Identity) -> bool {
+        is_gunicorn(process) || !self.listening_inodes(process.tgid).is_empty()
+    }
+
+    fn parent(&self, process: &Identity) -> Option<&Identity> {
+        self.identities
+            .get(&process.parent_tgid)
+            .filter(|parent| parent.tgid != process.tgid && !starts_servers(parent))
+    }
+
+    /// Parents in the same session up to the first program that only starts others; bounded, as ids may be reused.
+    fn ancestors<'b>(&'b self, process: &'b Identity) -> impl Iterator<Item = &'b Identity> {
+        let parent_of = |process: &&Identity| self.parent(process).filter(|up| up.session == process.session);
+        std::iter::successors(parent_of(&process), move |up| parent_of(up)).take(64)
+    }
+
+    fn same_server(&self, parent: &Identity, child: &Identity) -> bool {
+        if parent.session != child.session {
+            return false;
+        }
+        if self.shares_listener(parent.tgid, child.tgid) {
+            return true;
+        }
+        let same_executable = match (&parent.executable, &child.executable) {
+            (Some(parent), Some(child)) => parent == child,
+            // Not to be seen without privileges: command lines have to do.
+            _ => parent.command_line == child.command_line || is_title(child),
+        };
+        if !same_executable {
+            return false;
+        }
+        // Two Python programs share their interpreter; two gunicorns, or two processes of a C server, are one server.
+        (is_gunicorn(parent) && is_gunicorn(child))
+            || child.executable.as_deref().is_some_and(|executable| !is_interpreter(executable))
+    }
+
+    fn shares_listener(&self, one: u32, other: u32) -> bool {
+        !self.listening_inodes(one).is_disjoint(&self.listening_inodes(other))
+    }
+
+    /// Inodes of the listening sockets that a process holds (none where it may not be looked at).
+    pub fn listening_inodes(&self, tgid: u32) -> HashSet<u64> {
+        if let Some(known) = self.listening.borrow().get(&tgid) {
+            return known.clone();
+        }
+        let held: HashSet<u64> = open_files(self.proc, tgid)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|(_, target)| socket_inode(target))
+            .collect();
+        let listening: HashSet<u64> = if held.is_empty() {
+            HashSet::new()
+        } else {
+            sockets(self.proc, tgid, &|inode, socket| socket.is_listening() && held.contains(&inode))
+                .into_keys()
+                .collect()
+        };
+        self.listening.borrow_mut().insert(tgid, listening.clone());
+        listening
+    }
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn is_interpreter(executable: &str) -> bool {
+    let name = base_name(executable);
+    name.starts_with("python") || name.starts_with("pypy")
+}
+
+fn is_title(process: &Identity) -> bool {
+    process.command_line.first().is_some_and(|argument| argument.starts_with("gunicorn: "))
+}
+
+/// By command line or process title; what only its heartbeat file gives away shares its listener as well.
+pub(super) fn is_gunicorn(process: &Identity) -> bool {
+    is_title(process) || arguments::of_command_line(&process.command_line).is_some()
+}
+
+/// Shells, supervisors, inits: never part of a server.
+pub(super) fn starts_servers(process: &Identity) -> bool {
+    let executable = process.executable.as_deref().map(base_name);
+    let script = process.command_line.iter().skip(1).find(|argument| !argument.starts_with('-'));
+    let script = script.filter(|_| executable.is_none_or(is_interpreter)).map(|argument| base_name(argument));
+    [executable, script, Some(process.comm.as_str())]
+        .into_iter()
+        .flatten()
+        .any(|name| NOT_SERVERS.contains(&name))
+}
+
+#[cfg(test)]
+#[path = "tree/tests.rs"]
+mod tests;
