@@ -1,7 +1,7 @@
 //! CPU quota and throttling of a process's cgroup.
 //!
-//! In: `/proc/PID/cgroup`, `/proc/self/mountinfo`, the cgroup file system (v1 `cpu` controller, v2). Out:
-//! [`CgroupCpu`]. A quota on a parent group binds as well: the tightest one on the way up is reported.
+//! In: `/proc/PID/cgroup`, `/proc/self/mountinfo`, the cgroup file system (v1 `cpu` controller, v2).
+//! Out: [`CgroupCpu`]. A quota on a parent group binds as well: the tightest one on the way up is reported.
 
 use std::path::{Path, PathBuf};
 
