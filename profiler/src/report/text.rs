@@ -1,3 +1,51 @@
-//! The report for people.
+//! The report for people: findings first, then the numbers they rest on, at most 100 columns wide.
 //!
-//! In: a snapshot and its findings. Out: text.
+//! In: a [`Snapshot`], its findings, and a [`Style`] that says what the reader's terminal can do. Out: text that can
+//! be printed as it is: everything that came from a traced process went through [`escape`](super::escape).
+
+mod bar;
+mod cost;
+mod endpoints;
+mod findings;
+mod header;
+mod heat;
+mod listeners;
+mod losses;
+mod page;
+mod phases;
+mod processes;
+mod slots;
+mod slowest;
+mod style;
+mod table;
+mod unit;
+mod unseen;
+
+#[cfg(test)]
+mod tests;
+
+use profiler_core::finding::Finding;
+use profiler_core::model::Snapshot;
+
+use page::Page;
+pub use page::WIDTH;
+pub use style::Style;
+
+/// The whole report.
+#[must_use]
+pub fn render(snapshot: &Snapshot, findings: &[Finding], style: Style) -> String {
+    let mut page = Page::new(style);
+    losses::warning(&mut page, snapshot);
+    header::section(&mut page, snapshot);
+    findings::section(&mut page, snapshot, findings);
+    phases::section(&mut page, snapshot);
+    slots::section(&mut page, snapshot);
+    endpoints::section(&mut page, snapshot);
+    slowest::section(&mut page, snapshot);
+    listeners::section(&mut page, snapshot);
+    processes::section(&mut page, snapshot);
+    unseen::section(&mut page, snapshot);
+    losses::section(&mut page, snapshot);
+    cost::section(&mut page, snapshot);
+    page.into_text()
+}

@@ -1,0 +1,74 @@
+//! Endpoints by the time spent in them.
+//!
+//! In: the endpoints of a snapshot. Out: a table of the first few, the rest added up.
+
+use profiler_core::model::{Endpoint, Snapshot};
+
+use super::page::Page;
+use super::style::Role;
+use super::table::{Column, Table};
+use super::{phases, unit};
+use crate::report::summary;
+
+/// Endpoints shown.
+const SHOWN: usize = 15;
+
+const COLUMNS: [Column; 7] = [
+    Column::Shrinking("endpoint"),
+    Column::Right("status"),
+    Column::Right("requests"),
+    Column::Right("median"),
+    Column::Right("p99"),
+    Column::Right("of time"),
+    Column::Left("mostly"),
+];
+
+pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
+    let ordered = summary::endpoints_by_time(snapshot);
+    let beyond = if snapshot.other_endpoints.is_some() { ", and more beyond the bound" } else { "" };
+    page.heading("Endpoints", &format!("{} by time{beyond}", ordered.len()));
+    if ordered.is_empty() && snapshot.other_endpoints.is_none() {
+        page.paragraph((Role::Quiet, "  "), (None, "None: no request was seen."));
+        return;
+    }
+    let whole_ns = snapshot.requests.phases.total_ns();
+    let mut table = Table::new(&COLUMNS);
+    for endpoint in ordered.iter().take(SHOWN) {
+        let method = if endpoint.method.is_empty() { "not HTTP" } else { &endpoint.method };
+        table.row(row(page, format!("{method} {}", endpoint.path_shape), endpoint, whole_ns));
+    }
+    let rest: Vec<&Endpoint> =
+        ordered.iter().skip(SHOWN).copied().chain(snapshot.other_endpoints.as_ref()).collect();
+    if !rest.is_empty() {
+        let mut other = Endpoint::default();
+        for endpoint in rest {
+            other.count = other.count.saturating_add(endpoint.count);
+            other.total.merge(&endpoint.total);
+            other.phases.add_all(&endpoint.phases);
+        }
+        table.row(row(page, "other".to_owned(), &other, whole_ns));
+    }
+    table.write(page);
+}
+
+fn row(page: &Page, name: String, endpoint: &Endpoint, whole_ns: u64) -> [String; COLUMNS.len()] {
+    let counted = endpoint.total.count() > 0;
+    let quantile = |quantile| match counted {
+        true => unit::duration(endpoint.total.quantile_ns(quantile), page.style.charset),
+        false => "-".to_owned(),
+    };
+    [
+        name,
+        status(endpoint.status),
+        unit::count(endpoint.count),
+        quantile(0.5),
+        quantile(0.99),
+        unit::percent(summary::ratio(endpoint.phases.total_ns(), whole_ns)),
+        phases::mostly(&endpoint.phases),
+    ]
+}
+
+/// A status code, or a dash where none was seen.
+pub(super) fn status(status: u16) -> String {
+    if status > 0 { status.to_string() } else { "-".to_owned() }
+}

@@ -1,0 +1,220 @@
+//! The text report as a whole: servers as snapshots, hostile input, colour, both charsets.
+
+use profiler_core::fact::MissingProgram;
+use profiler_core::finding::Answer;
+use profiler_core::model::Snapshot;
+
+use super::*;
+use crate::report::escape::{Charset, columns, is_plain};
+use crate::report::fixture;
+
+const PLAIN: Style = Style::plain(Charset::Unicode);
+
+fn text(fixture: &(Snapshot, Vec<Finding>), style: Style) -> String {
+    render(&fixture.0, &fixture.1, style)
+}
+
+fn assert_fits(text: &str) {
+    for line in text.lines() {
+        assert!(columns(line) <= WIDTH, "{} columns: {line}", columns(line));
+        assert_eq!(line, line.trim_end(), "blanks at the end");
+    }
+}
+
+fn assert_harmless(text: &str) {
+    for character in text.chars() {
+        assert!(character == '\n' || is_plain(character), "{character:?}");
+    }
+}
+
+macro_rules! assert_report {
+    ($name:literal, $text:expr) => {
+        insta::with_settings!({ snapshot_path => "../snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!($name, $text);
+        });
+    };
+}
+
+#[test]
+fn a_healthy_server() {
+    assert_report!("healthy", text(&fixture::healthy(), PLAIN));
+}
+
+#[test]
+fn an_exhausted_server() {
+    assert_report!("exhausted", text(&fixture::exhausted(), PLAIN));
+}
+
+#[test]
+fn a_report_with_losses() {
+    assert_report!("losses", text(&fixture::lossy(), PLAIN));
+}
+
+#[test]
+fn a_window_in_which_nothing_happened() {
+    assert_report!("empty", render(&Snapshot::default(), &[], PLAIN));
+}
+
+#[test]
+fn a_terminal_without_unicode() {
+    let text = text(&fixture::exhausted(), Style::plain(Charset::Ascii));
+    assert!(text.is_ascii());
+    assert_report!("ascii", text);
+}
+
+#[test]
+fn every_line_fits_a_hundred_columns() {
+    for fixture in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
+        for charset in [Charset::Unicode, Charset::Ascii] {
+            assert_fits(&text(&fixture, Style::plain(charset)));
+        }
+    }
+}
+
+#[test]
+fn losses_are_the_very_first_thing_said() {
+    assert!(text(&fixture::lossy(), PLAIN).starts_with("INCOMPLETE  18,223 records lost"));
+    assert!(!text(&fixture::exhausted(), PLAIN).contains("INCOMPLETE"));
+}
+
+#[test]
+fn any_single_kind_of_loss_is_said_at_the_top_and_named_below() {
+    let with = |change: fn(&mut Snapshot)| {
+        let (mut snapshot, findings) = fixture::healthy();
+        change(&mut snapshot);
+        render(&snapshot, &findings, PLAIN)
+    };
+    for (text, named) in [
+        (with(|s| s.losses.kernel.lost.push(("ring_full_head".to_owned(), 1))), "ring_full_head 1"),
+        (with(|s| s.losses.kernel.recursion_misses.push(("sys_exit".to_owned(), 7))), "sys_exit 7"),
+        (with(|s| s.losses.malformed = 1), "could not be decoded"),
+        (with(|s| s.losses.late = 1), "too late"),
+        (with(|s| s.losses.sequence_holes = 1), "sequence numbers"),
+        (with(|s| s.losses.evicted = 1), "table was full"),
+        (with(|s| s.losses.unreadable_bytes = 1), "could not be read"),
+        (with(|s| s.losses.recording_truncated = true), "breaks off"),
+    ] {
+        assert!(text.starts_with("INCOMPLETE"), "{named}");
+        let losses = text.split_once("\nLosses ").unwrap().1;
+        assert!(losses.contains(named), "{named}");
+        assert!(!losses.contains("Nothing was lost"), "{named}");
+    }
+}
+
+#[test]
+fn findings_come_before_all_numbers_and_the_costliest_first() {
+    let text = text(&fixture::exhausted(), PLAIN);
+    let at = |needle: &str| text.find(needle).unwrap_or_else(|| panic!("{needle} is missing"));
+    let order = ["1  slots-exhausted", "2  slow-clients", "?  backend-dominates", "Where request time went"];
+    assert!(order.windows(2).all(|pair| at(pair[0]) < at(pair[1])));
+    assert!(at("2  slow-clients") < text.match_indices('\n').nth(24).unwrap().0, "not on the first screen");
+}
+
+#[test]
+fn a_window_without_requests_is_not_called_healthy() {
+    let text = render(&Snapshot::default(), &[], PLAIN);
+    assert!(!text.contains("Nothing wrong"));
+    assert!(text.contains("No request was seen"));
+}
+
+#[test]
+fn colour_changes_nothing_but_colour() {
+    for fixture in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
+        let coloured = text(&fixture, Style { colour: true, charset: Charset::Unicode });
+        let mut stripped = String::new();
+        let mut rest = coloured.as_str();
+        while let Some((before, after)) = rest.split_once("\u{1b}[") {
+            stripped.push_str(before);
+            rest = after.split_once('m').unwrap().1;
+        }
+        stripped.push_str(rest);
+        assert!(coloured.len() > stripped.len());
+        // Blanks at line ends may be painted; they are not in the plain report.
+        let stripped: Vec<&str> = stripped.lines().map(str::trim_end).collect();
+        assert_eq!(stripped, text(&fixture, PLAIN).lines().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn endpoints_beyond_the_table_and_beyond_the_bound_are_added_up() {
+    let (mut snapshot, findings) = fixture::healthy();
+    let template = snapshot.endpoints[4].clone();
+    for number in 0..20 {
+        let mut endpoint = template.clone();
+        endpoint.path_shape = format!("/small/{number}");
+        snapshot.requests.phases.add_all(&endpoint.phases);
+        snapshot.endpoints.push(endpoint);
+    }
+    let mut beyond = template.clone();
+    beyond.count = 1_000;
+    snapshot.other_endpoints = Some(beyond);
+    let text = render(&snapshot, &findings, PLAIN);
+    let other = text.lines().find(|line| line.starts_with("  other ")).unwrap();
+    // Of 1,400 requests in 25 endpoints and 1,000 beyond, the 15 rows hold 250 and 14 times 10.
+    assert!(other.contains(" 2,010 "), "{other}");
+    assert_fits(&text);
+}
+
+#[test]
+fn hostile_strings_reach_the_terminal_only_as_visible_text() {
+    let hostile =
+        format!("\u{1b}]0;x\u{7}\u{1b}[2J\r\nlosses: none\u{202e}\u{9b}31m\t{}\u{0}", "long".repeat(2_000));
+    for base in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
+        let (mut snapshot, mut findings) = base;
+        snapshot.session.host_name.clone_from(&hostile);
+        snapshot.session.kernel_release.clone_from(&hostile);
+        snapshot.session.tool_version.clone_from(&hostile);
+        snapshot.server.name.clone_from(&hostile);
+        snapshot.server.version = Some(hostile.clone());
+        snapshot.server.worker_class.clone_from(&hostile);
+        snapshot.server.python_version = Some(hostile.clone());
+        for setting in &mut snapshot.server.settings {
+            setting.name.clone_from(&hostile);
+            setting.value.clone_from(&hostile);
+        }
+        for endpoint in &mut snapshot.endpoints {
+            endpoint.method.clone_from(&hostile);
+            endpoint.path_shape.clone_from(&hostile);
+        }
+        for request in &mut snapshot.requests.slowest {
+            request.method.clone_from(&hostile);
+            request.path.clone_from(&hostile);
+        }
+        for listener in &mut snapshot.listeners {
+            listener.seen.address.clone_from(&hostile);
+            listener.seen.family.clone_from(&hostile);
+        }
+        for process in &mut snapshot.processes {
+            process.comm.clone_from(&hostile);
+            process.role.clone_from(&hostile);
+        }
+        for cgroup in &mut snapshot.cgroups {
+            cgroup.last.cgroup.clone_from(&hostile);
+        }
+        for (_, reason) in &mut snapshot.not_measured {
+            reason.clone_from(&hostile);
+        }
+        snapshot.losses.impossible.push((hostile.clone(), 1));
+        snapshot.losses.kernel.lost.push((hostile.clone(), 1));
+        snapshot.losses.kernel.recursion_misses.push((hostile.clone(), 1));
+        snapshot.attached.missing.push(MissingProgram {
+            program: hostile.clone(),
+            reason: hostile.clone(),
+            consequence: hostile.clone(),
+        });
+        for finding in &mut findings {
+            finding.sentence.clone_from(&hostile);
+            finding.advice.clone_from(&hostile);
+            if let Answer::Undecided { reason } = &mut finding.answer {
+                reason.clone_from(&hostile);
+            }
+        }
+        for charset in [Charset::Unicode, Charset::Ascii] {
+            let text = render(&snapshot, &findings, Style::plain(charset));
+            assert_harmless(&text);
+            assert_fits(&text);
+            assert!(text.contains(r"\x1b]0;x\x07\x1b[2J\r\nlosses:"), "{text}");
+            assert!(text.lines().count() < 600, "long strings are bounded");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What this run could not see, so that nobody takes silence for health.
+//!
+//! In: phases not measured, missing programs and doubts of a snapshot. Out: a section.
+
+use profiler_core::model::Snapshot;
+use profiler_core::phase::Phase;
+
+use super::page::Page;
+use super::unit;
+use crate::report::summary;
+
+pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
+    page.heading("Not seen", "");
+    for phase in Phase::ALL {
+        if let Some(reason) = summary::not_measured(snapshot, phase) {
+            page.entry(phase.name(), reason);
+        }
+    }
+    if summary::not_measured(snapshot, Phase::GilWait) != Some(summary::GIL_NOT_MEASURED) {
+        page.entry("interpreter lock", summary::GIL_NOT_MEASURED);
+    }
+    page.entry("dropped connections", summary::DROPS_NOT_MEASURED);
+    for program in &snapshot.attached.missing {
+        page.entry(&program.program, &format!("{}: {}", program.reason, program.consequence));
+    }
+    for (label, text) in doubts(snapshot) {
+        page.entry(label, &text);
+    }
+}
+
+/// What is counted but less certain than the rest.
+fn doubts(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
+    let requests = &snapshot.requests;
+    let attached = &snapshot.attached;
+    let mut doubts = Vec::new();
+    if !attached.arrival_measured {
+        let text = "not measured: requests begin at the read of their first byte";
+        doubts.push(("arrival of data", text.to_owned()));
+    }
+    for (number, label, text) in [
+        (requests.truncated, "begun before", "began before the window or before their connection was known"),
+        (
+            requests.inferred_framing,
+            "inferred framing",
+            "had a head that could not be read: limits by turns of traffic",
+        ),
+        (requests.not_http, "not HTTP", "were not HTTP (TLS, or garbage): without method and path"),
+    ] {
+        if number > 0 {
+            doubts.push((label, format!("{} {text}", unit::counted(number, "request"))));
+        }
+    }
+    if attached.other_profilers > 0 {
+        let others = unit::counted(u64::from(attached.other_profilers), "other wsgi-trace process");
+        doubts.push((
+            "other profilers",
+            format!("{others} watched the same server; their cost is in the figures"),
+        ));
+    }
+    doubts
+}
