@@ -5,7 +5,7 @@
 mod findings;
 mod server;
 
-use findings::{absent, backend_undecided, slots_exhausted, slow_clients};
+use findings::{absent, backend_undecided, healthy_present, slots_exhausted, slow_clients};
 use profiler_core::fact::{CgroupCpu, Counters, EndReason, MissingProgram, Overhead, SessionStarted};
 use profiler_core::finding::Finding;
 use profiler_core::model::latency::Latency;
@@ -101,7 +101,10 @@ const CALM: [Route; 5] = [
 
 /// A server with room to spare.
 pub(super) fn healthy() -> (Snapshot, Vec<Finding>) {
-    (snapshot(&CALM, 0, 0), vec![absent("slots-exhausted"), absent("slow-clients"), backend_undecided()])
+    (
+        snapshot(&CALM, 0, 0),
+        vec![healthy_present(), absent("slots-exhausted"), absent("slow-clients"), backend_undecided()],
+    )
 }
 
 /// The same server with every thread taken for a third of the window.
@@ -110,7 +113,8 @@ pub(super) fn exhausted() -> (Snapshot, Vec<Finding>) {
     snapshot.slots.peak_busy = 8;
     snapshot.requests.peak_in_flight = 23;
     snapshot.requests.open = 3;
-    let findings = vec![absent("cpu-bound"), backend_undecided(), slow_clients(), slots_exhausted()];
+    let findings =
+        vec![absent("cpu-bound"), absent("healthy"), backend_undecided(), slow_clients(), slots_exhausted()];
     (snapshot, findings)
 }
 

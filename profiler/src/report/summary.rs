@@ -42,7 +42,10 @@ pub(crate) fn scaled(part: u64, whole: u64, of: u64) -> u64 {
     u64::try_from(product.checked_div(u128::from(of)).unwrap_or(0)).unwrap_or(u64::MAX)
 }
 
-/// Findings in the order of every report: present ones by cost, then undecided, then absent.
+/// The finding that says that nothing is wrong.
+pub(crate) const HEALTHY: &str = "healthy";
+
+/// Findings in the order of every report: present ones by cost, then undecided, then absent; equals as they came.
 pub(crate) fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
     let mut ordered: Vec<&Finding> = findings.iter().collect();
     ordered.sort_by_key(|finding| {
@@ -51,7 +54,7 @@ pub(crate) fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
             Answer::Undecided { .. } => 1,
             Answer::Absent => 2,
         };
-        (group, Reverse(finding.cost_ns), finding.id)
+        (group, Reverse(finding.cost_ns))
     });
     ordered
 }

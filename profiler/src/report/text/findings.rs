@@ -2,7 +2,7 @@
 //!
 //! In: findings, and the headroom of a snapshot for when nothing is wrong. Out: a section.
 
-use profiler_core::finding::{Answer, Finding};
+use profiler_core::finding::{Answer, Evidence, Finding};
 use profiler_core::model::Snapshot;
 
 use super::page::{Page, WIDTH};
@@ -11,21 +11,25 @@ use super::unit;
 use crate::report::escape::columns;
 use crate::report::summary;
 
+/// Numbers shown per finding beside those that decided.
+const EXPLAINING: usize = 3;
 /// Exemplar requests named per finding.
 const EXEMPLARS: usize = 5;
 
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot, findings: &[Finding]) {
     let ordered = summary::worst_first(findings);
-    let present: Vec<&Finding> = only(&ordered, |answer| matches!(answer, Answer::Present));
-    let absent: Vec<&Finding> = only(&ordered, |answer| matches!(answer, Answer::Absent));
-    let undecided = ordered.len() - present.len() - absent.len();
+    let (healthy, rules): (Vec<&Finding>, Vec<&Finding>) =
+        ordered.into_iter().partition(|finding| finding.id == summary::HEALTHY);
+    let present: Vec<&Finding> = only(&rules, |answer| matches!(answer, Answer::Present));
+    let absent: Vec<&Finding> = only(&rules, |answer| matches!(answer, Answer::Absent));
+    let undecided = rules.len() - present.len() - absent.len();
     let note = [(present.len(), "present"), (undecided, "undecided"), (absent.len(), "ruled out")]
         .map(|(number, what)| format!("{number} {what}"))
         .join(", ");
     page.heading("Findings", &note);
 
     if present.is_empty() {
-        nothing_wrong(page, snapshot, undecided);
+        nothing_found(page, snapshot, healthy.first().copied());
     }
     for (index, finding) in present.iter().enumerate() {
         if index > 0 {
@@ -33,15 +37,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot, findings: &[Finding]
         }
         one(page, index + 1, finding);
     }
-    if undecided > 0 {
-        page.blank();
-    }
-    for finding in &ordered {
-        if let Answer::Undecided { reason } = &finding.answer {
-            let first = format!(" ?  {}  ", finding.id);
-            page.paragraph((Role::Doubt, &first), (None, &format!("undecided: {reason}")));
-        }
-    }
+    open_questions(page, &rules);
     if !absent.is_empty() {
         let ids: Vec<&str> = absent.iter().map(|finding| finding.id).collect();
         page.blank();
@@ -54,6 +50,49 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot, findings: &[Finding]
 
 fn only<'a>(findings: &[&'a Finding], wanted: fn(&Answer) -> bool) -> Vec<&'a Finding> {
     findings.iter().copied().filter(|finding| wanted(&finding.answer)).collect()
+}
+
+/// What could not be decided, those with the same reason together.
+fn open_questions(page: &mut Page, rules: &[&Finding]) {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for finding in rules {
+        let Answer::Undecided { reason } = &finding.answer else { continue };
+        match groups.iter_mut().find(|(other, _)| other == reason) {
+            Some((_, ids)) => ids.push(finding.id),
+            None => groups.push((reason, vec![finding.id])),
+        }
+    }
+    if !groups.is_empty() {
+        page.blank();
+    }
+    for (reason, ids) in groups {
+        let text = format!("Undecided: {} ({reason}).", ids.join(", "));
+        page.paragraph((Role::Doubt, " ?  "), (None, &text));
+    }
+}
+
+/// What there is to say when no rule found anything.
+fn nothing_found(page: &mut Page, snapshot: &Snapshot, healthy: Option<&Finding>) {
+    let requests = &snapshot.requests;
+    if requests.completed == 0 && requests.open == 0 {
+        let text = "No request was seen in the window: nothing can be said. Is this the right process, and is \
+                    there traffic? A longer --duration may help.";
+        page.paragraph((Role::Doubt, " !  "), (None, text));
+        return;
+    }
+    match healthy.map(|finding| (&finding.answer, finding)) {
+        Some((Answer::Present, finding)) => {
+            let mark = page.style.glyph(" ✓  ", " +  ");
+            page.paragraph((Role::Good, mark), (Some(Role::Good), &finding.sentence));
+        }
+        Some((Answer::Undecided { reason }, _)) => {
+            let text = format!("Nothing wrong found, but that is not certain: {reason}.");
+            page.paragraph((Role::Doubt, " !  "), (None, &text));
+        }
+        Some((Answer::Absent, _)) | None => {
+            page.paragraph((Role::Doubt, " !  "), (None, "Nothing wrong found by the rules that were run."));
+        }
+    }
 }
 
 fn one(page: &mut Page, number: usize, finding: &Finding) {
@@ -72,62 +111,29 @@ fn one(page: &mut Page, number: usize, finding: &Finding) {
     page.paragraph((Role::Quiet, "    "), (Some(Role::Quiet), &evidence));
 }
 
+/// What the verdict rests on: what decided first, then a few more numbers; all are in the JSON report.
 fn evidence(page: &Page, finding: &Finding) -> String {
     let charset = page.style.charset;
-    let mut parts: Vec<String> = finding
-        .evidence
-        .iter()
+    let (deciding, others): (Vec<&Evidence>, Vec<&Evidence>) =
+        finding.evidence.iter().partition(|evidence| evidence.threshold.is_some());
+    // What is zero explains nothing.
+    let others = others.into_iter().filter(|evidence| evidence.value != 0.0).take(EXPLAINING);
+    let mut parts: Vec<String> = deciding
+        .into_iter()
+        .chain(others)
         .map(|evidence| {
             let (name, value) = unit::measured(evidence.name, evidence.value, charset);
-            match evidence.threshold {
-                Some(threshold) => {
-                    let (_, threshold) = unit::measured(evidence.name, threshold, charset);
-                    format!("{name} {value} (threshold {threshold})")
-                }
-                None => format!("{name} {value}"),
-            }
+            let threshold =
+                evidence.threshold.map(|threshold| unit::measured(evidence.name, threshold, charset).1);
+            let threshold =
+                threshold.map(|threshold| format!(" (threshold {threshold})")).unwrap_or_default();
+            format!("{name} {value}{threshold}")
         })
         .collect();
-    if finding.count > 0 {
-        let exemplars: Vec<String> =
-            finding.exemplars.iter().take(EXEMPLARS).map(|id| format!("#{id}")).collect();
-        let such_as =
-            if exemplars.is_empty() { String::new() } else { format!(", such as {}", exemplars.join(" ")) };
-        parts.push(format!("{}{such_as}", unit::counted(finding.count, "request")));
+    let exemplars: Vec<String> =
+        finding.exemplars.iter().take(EXEMPLARS).map(|id| format!("#{id}")).collect();
+    if !exemplars.is_empty() {
+        parts.push(format!("see {}", exemplars.join(" ")));
     }
     parts.join(page.dot())
-}
-
-/// What there is to say of a server without findings: how far it is from its limits.
-fn nothing_wrong(page: &mut Page, snapshot: &Snapshot, undecided: usize) {
-    let requests = &snapshot.requests;
-    if requests.completed == 0 && requests.open == 0 {
-        let text = "No request was seen in the window: nothing can be said. Is this the right process, and is \
-                    there traffic? A longer --duration may help.";
-        page.paragraph((Role::Doubt, " !  "), (None, text));
-        return;
-    }
-    let but = if undecided > 0 { " in what could be decided" } else { "" };
-    let mark = page.style.glyph(" ✓  ", " +  ");
-    page.paragraph((Role::Good, mark), (Some(Role::Good), &format!("Nothing wrong found{but}.")));
-    if let Some(headroom) = headroom(page, snapshot) {
-        page.paragraph((Role::Quiet, "    "), (None, &headroom));
-    }
-}
-
-fn headroom(page: &Page, snapshot: &Snapshot) -> Option<String> {
-    let slots = &snapshot.slots;
-    let count = slots.count();
-    let window_ns = snapshot.window.length_ns();
-    let capacity_ns = window_ns.saturating_mul(u64::from(count));
-    let used = summary::ratio(slots.busy_ns(), capacity_ns)?;
-    let exhausted = match slots.exhausted_ns {
-        0 => "never all at once".to_owned(),
-        exhausted_ns => format!("all at once for {}", unit::duration(exhausted_ns, page.style.charset)),
-    };
-    Some(format!(
-        "Headroom: {} of slot-time was free; at most {} of {count} slots were busy at one moment, {exhausted}.",
-        unit::percent(Some((1.0 - used).max(0.0))),
-        slots.peak_busy,
-    ))
 }

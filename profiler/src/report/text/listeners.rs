@@ -11,7 +11,7 @@ use super::unit;
 
 const COLUMNS: [Column; 7] = [
     Column::Shrinking("address"),
-    Column::Left("family"),
+    Column::Narrow("family"),
     Column::Right("backlog"),
     Column::Right("held by"),
     Column::Right("accepted"),

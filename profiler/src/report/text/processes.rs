@@ -10,14 +10,12 @@ use super::table::{Column, Table};
 use super::unit;
 use crate::report::summary::{self, Exit};
 
-/// Room for a role.
-const ROLE_COLUMNS: usize = 10;
 /// Processes shown.
 const SHOWN: usize = 20;
 
 const COLUMNS: [Column; 9] = [
     Column::Right("pid"),
-    Column::Left("role"),
+    Column::Narrow("role"),
     Column::Shrinking("name"),
     Column::Right("threads"),
     Column::Right("requests"),
@@ -58,7 +56,7 @@ fn row(page: &Page, process: &Process, window_ns: u64) -> [String; COLUMNS.len()
     };
     [
         process.tgid.to_string(),
-        page.quote(&process.role, ROLE_COLUMNS),
+        process.role.clone(),
         process.comm.clone(),
         process.threads.len().to_string(),
         unit::count(process.requests),

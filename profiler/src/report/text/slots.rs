@@ -42,6 +42,13 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         ),
     };
     page.paragraph((Role::Quiet, "  "), (None, &sentence));
+    if slots.acceptor_linger_ns > 0 {
+        let lingered = unit::duration(slots.acceptor_linger_ns, page.style.charset);
+        let text = format!(
+            "Accepting threads waited {lingered} for clients to close: meanwhile they accepted nothing."
+        );
+        page.paragraph((Role::Quiet, "  "), (None, &text));
+    }
     heat::map(page, slots, window_ns);
 }
 

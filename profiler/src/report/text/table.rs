@@ -12,6 +12,8 @@ use crate::report::escape::columns;
 const GAP: u16 = 2;
 /// No cell of another column is wider: the longest phase with its share fits.
 const WIDEST: usize = 24;
+/// The same for narrow columns.
+const NARROW: usize = 10;
 /// The shrinking column is never narrower.
 const NARROWEST: usize = 12;
 
@@ -19,6 +21,8 @@ const NARROWEST: usize = 12;
 pub(super) enum Column {
     /// Text of known width.
     Left(&'static str),
+    /// Text that should be a short word but is hostile all the same.
+    Narrow(&'static str),
     /// Numbers.
     Right(&'static str),
     /// Hostile text of any length: escaped, and cut where the page ends.
@@ -28,14 +32,23 @@ pub(super) enum Column {
 impl Column {
     const fn title(self) -> &'static str {
         match self {
-            Self::Left(title) | Self::Right(title) | Self::Shrinking(title) => title,
+            Self::Left(title) | Self::Narrow(title) | Self::Right(title) | Self::Shrinking(title) => title,
+        }
+    }
+
+    /// Width that no cell exceeds; `None`: what the other columns leave.
+    const fn bound(self) -> Option<usize> {
+        match self {
+            Self::Left(_) | Self::Right(_) => Some(WIDEST),
+            Self::Narrow(_) => Some(NARROW),
+            Self::Shrinking(_) => None,
         }
     }
 
     const fn alignment(self) -> CellAlignment {
         match self {
             Self::Right(_) => CellAlignment::Right,
-            Self::Left(_) | Self::Shrinking(_) => CellAlignment::Left,
+            Self::Left(_) | Self::Narrow(_) | Self::Shrinking(_) => CellAlignment::Left,
         }
     }
 }
@@ -55,28 +68,24 @@ impl<'a> Table<'a> {
     }
 
     /// Columns left for the shrinking one when all others are as wide as their widest cell.
-    fn room(&self) -> usize {
+    fn room(&self, page: &Page) -> usize {
         let taken = self.columns.iter().enumerate().map(|(index, column)| {
-            let cells = self.rows.iter().filter_map(|row| row.get(index)).map(|cell| columns(cell));
-            match column {
-                Column::Shrinking(_) => usize::from(GAP),
-                _ => cells.max().unwrap_or(0).max(columns(column.title())).min(WIDEST) + usize::from(GAP),
-            }
+            let Some(bound) = column.bound() else { return usize::from(GAP) };
+            let cells = self.rows.iter().filter_map(|row| row.get(index));
+            let widest = cells.map(|cell| columns(&page.quote(cell, bound))).max().unwrap_or(0);
+            widest.max(columns(column.title())) + usize::from(GAP)
         });
         WIDTH.saturating_sub(taken.sum()).max(NARROWEST)
     }
 
     pub(super) fn write(self, page: &mut Page) {
-        let room = self.room();
+        let room = self.room(page);
         let mut table = comfy_table::Table::new();
         // No lines at all, not even blank ones between the columns: the gaps are paddings.
         table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
         let cell = |column: &Column, text: &str| {
-            let text = match column {
-                Column::Shrinking(_) => page.quote(text, room),
-                // Every cell is escaped: one that is harmless stays as it is.
-                _ => page.quote(text, WIDEST),
-            };
+            // Every cell is escaped: one that is harmless stays as it is.
+            let text = page.quote(text, column.bound().unwrap_or(room));
             Cell::new(text).set_alignment(column.alignment())
         };
         table.set_header(self.columns.iter().map(|column| cell(column, column.title())));

@@ -105,7 +105,12 @@ fn any_single_kind_of_loss_is_said_at_the_top_and_named_below() {
 fn findings_come_before_all_numbers_and_the_costliest_first() {
     let text = text(&fixture::exhausted(), PLAIN);
     let at = |needle: &str| text.find(needle).unwrap_or_else(|| panic!("{needle} is missing"));
-    let order = ["1  slots-exhausted", "2  slow-clients", "?  backend-dominates", "Where request time went"];
+    let order = [
+        "1  slots-exhausted",
+        "2  slow-clients",
+        "?  Undecided: backend-dominates",
+        "Where request time went",
+    ];
     assert!(order.windows(2).all(|pair| at(pair[0]) < at(pair[1])));
     assert!(at("2  slow-clients") < text.match_indices('\n').nth(24).unwrap().0, "not on the first screen");
 }

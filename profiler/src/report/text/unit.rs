@@ -106,22 +106,48 @@ pub(super) fn request_seconds(duration_ns: u64) -> String {
     if seconds < THREE_DIGITS { three_digits(seconds) } else { count(whole(seconds)) }
 }
 
+/// Units that the end of a name tells.
+#[derive(Clone, Copy)]
+enum Unit {
+    Ratio,
+    Nanoseconds,
+    Milliseconds,
+    Seconds,
+    SecondsPerSecond,
+    Bytes,
+    PerSecond,
+    Plain,
+}
+
+/// Ends of names; a longer one stands before one that it ends in.
+const UNITS: [(&str, Unit); 8] = [
+    ("_ratio", Unit::Ratio),
+    ("_ns", Unit::Nanoseconds),
+    ("_milliseconds", Unit::Milliseconds),
+    ("_seconds_per_second", Unit::SecondsPerSecond),
+    ("_seconds", Unit::Seconds),
+    ("_bytes", Unit::Bytes),
+    ("_per_second", Unit::PerSecond),
+    ("_count", Unit::Plain),
+];
+
 /// A measured value by the unit in its name: (name without unit, value with unit).
 pub(super) fn measured(name: &str, value: f64, charset: Charset) -> (String, String) {
-    let (stem, shown) = if let Some(stem) = name.strip_suffix("_ratio") {
-        (stem, percent(Some(value)))
-    } else if let Some(stem) = name.strip_suffix("_ns") {
-        (stem, duration(whole(value), charset))
-    } else if let Some(stem) = name.strip_suffix("_bytes") {
-        (stem, bytes(whole(value)))
-    } else if let Some(stem) = name.strip_suffix("_per_second") {
-        (stem, rate(Some(value)))
-    } else if let Some(stem) = name.strip_suffix("_seconds") {
-        (stem, duration(whole(value * 1e9), charset))
-    } else if value.fract() == 0.0 && value >= 0.0 {
-        (name, count(whole(value)))
-    } else {
-        (name, three_digits(value))
+    let (stem, unit) = UNITS
+        .iter()
+        .find_map(|(suffix, unit)| Some((name.strip_suffix(suffix)?, *unit)))
+        .unwrap_or((name, Unit::Plain));
+    let shown = match unit {
+        Unit::Ratio if value > 2.0 => format!("{} times", three_digits(value)),
+        Unit::Ratio => percent(Some(value)),
+        Unit::Nanoseconds => duration(whole(value), charset),
+        Unit::Milliseconds => duration(whole(value * 1e6), charset),
+        Unit::Seconds => duration(whole(value * 1e9), charset),
+        Unit::SecondsPerSecond => format!("{} per second", duration(whole(value * 1e9), charset)),
+        Unit::Bytes => bytes(whole(value)),
+        Unit::PerSecond => rate(Some(value)),
+        Unit::Plain if value.fract() == 0.0 && value >= 0.0 => count(whole(value)),
+        Unit::Plain => three_digits(value),
     };
     (stem.replace('_', " "), shown)
 }
@@ -191,7 +217,10 @@ mod tests {
         let shown = |name, value| measured(name, value, Charset::Unicode);
         assert_eq!(shown("slots_busy_ratio", 0.38), ("slots busy".to_owned(), "38.0 %".to_owned()));
         assert_eq!(shown("pool_wait_ns", 1.5e6), ("pool wait".to_owned(), "1.50 ms".to_owned()));
-        assert_eq!(shown("requests", 1_104.0), ("requests".to_owned(), "1,104".to_owned()));
+        assert_eq!(shown("requests_count", 1_104.0), ("requests".to_owned(), "1,104".to_owned()));
+        assert_eq!(shown("waited_seconds_per_second", 0.5).1, "500 ms per second");
+        assert_eq!(shown("long_service_milliseconds", 1.5).1, "1.50 ms");
+        assert_eq!(shown("headroom_ratio", 7.5).1, "7.50 times");
         assert_eq!(shown("odd", f64::NAN).1, "NaN");
     }
 
