@@ -12,7 +12,7 @@ use crate::report::escape::columns;
 use crate::report::summary;
 
 /// Numbers shown per finding beside those that decided.
-const EXPLAINING: usize = 3;
+const EXPLAINING: usize = 2;
 /// Exemplar requests named per finding.
 const EXEMPLARS: usize = 5;
 

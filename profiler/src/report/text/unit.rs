@@ -138,6 +138,7 @@ pub(super) fn measured(name: &str, value: f64, charset: Charset) -> (String, Str
         .find_map(|(suffix, unit)| Some((name.strip_suffix(suffix)?, *unit)))
         .unwrap_or((name, Unit::Plain));
     let shown = match unit {
+        Unit::Ratio if value >= THREE_DIGITS => format!("{} times", count(whole(value))),
         Unit::Ratio if value > 2.0 => format!("{} times", three_digits(value)),
         Unit::Ratio => percent(Some(value)),
         Unit::Nanoseconds => duration(whole(value), charset),
@@ -221,6 +222,7 @@ mod tests {
         assert_eq!(shown("waited_seconds_per_second", 0.5).1, "500 ms per second");
         assert_eq!(shown("long_service_milliseconds", 1.5).1, "1.50 ms");
         assert_eq!(shown("headroom_ratio", 7.5).1, "7.50 times");
+        assert_eq!(shown("wait_service_ratio", 1_318.2).1, "1,318 times");
         assert_eq!(shown("odd", f64::NAN).1, "NaN");
     }
 
