@@ -16,6 +16,7 @@ use crate::machine::slot::Heat;
 use crate::machine::state::State;
 use crate::model::{CgroupWindow, Snapshot, Window};
 use crate::order::Order;
+use crate::phase::Phase;
 use crate::stream::Item;
 use crate::timeline::Entry;
 
@@ -23,6 +24,24 @@ use crate::timeline::Entry;
 const HOLD_BACK_NS: u64 = 100_000_000;
 /// Threads whose totals are compared with the kernel's.
 const MAX_TOTALS: usize = 16_384;
+
+/// Phases that a run cannot measure, with the reason. Known as soon as the attach report is.
+#[must_use]
+pub fn not_measured(arrival_measured: bool) -> Vec<(Phase, String)> {
+    let mut list = vec![
+        (Phase::LoopWait, "event loops are not followed yet".to_owned()),
+        (
+            Phase::GilWait,
+            "the interpreter lock is not observed yet; waits for it are part of lock_wait".to_owned(),
+        ),
+        (Phase::FrontEnd, "no front end is traced".to_owned()),
+    ];
+    if !arrival_measured {
+        let reason = "this kernel does not show when data arrive (sock:sk_data_ready, Linux 6.3)";
+        list.insert(0, (Phase::AcceptQueue, reason.to_owned()));
+    }
+    list
+}
 
 /// What a consumer wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +69,6 @@ pub struct Pipeline {
     order: Order,
     machines: Machines,
     malformed: u64,
-    received: u64,
 }
 
 /// What the ordered events change.
@@ -87,13 +105,11 @@ impl Pipeline {
                 started: false,
             },
             malformed: 0,
-            received: 0,
         }
     }
 
     /// Takes one item. Entries that become certain go to `sink`.
     pub fn push<B: AsRef<[u8]>>(&mut self, item: Item<B>, sink: &mut dyn FnMut(Entry)) {
-        self.received += u64::from(matches!(item, Item::Kernel(_)));
         match decode::item(item) {
             Ok(event) => self.order.push(event),
             Err(_) => self.malformed = self.malformed.saturating_add(1),
@@ -119,7 +135,7 @@ impl Pipeline {
     pub fn finish(self, sink: &mut dyn FnMut(Entry)) -> Snapshot {
         let mut machines = self.machines;
         let counts = self.order.finish(&mut |event| machines.event(event, sink));
-        let received = finish::Received { records: self.received, malformed: self.malformed, order: counts };
+        let received = finish::Received { malformed: self.malformed, order: counts };
         machines.finish(&received, sink)
     }
 }
@@ -191,8 +207,9 @@ impl Machines {
                 self.state.processes.listen(&listener);
             }
             Fact::DescriptorSeen(seen) => {
-                // What a call or the kernel's iterator said of this descriptor meanwhile is newer.
-                if self.state.descriptors.get(seen.tgid, seen.fd).is_none() {
+                // What a call or the kernel's iterator said of this descriptor is newer than a look at /proc.
+                let known = self.state.descriptors.get(seen.tgid, seen.fd);
+                if known.is_none_or(|known| known.opened_ns == 0 && known.connection.is_none()) {
                     self.state.descriptors.open(seen.tgid, seen.fd, seen.class, 0);
                     self.state.descriptors.set_interest(seen.tgid, seen.fd, seen.interest);
                 }
@@ -201,6 +218,10 @@ impl Machines {
             Fact::Tick => self.settle(sink),
             Fact::Counters(counters) => self.counters = counters,
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
+            // Before the window: what the threads were in the middle of when they were first seen.
+            Fact::OpenSlice(open) if !self.started => {
+                self.state.initial.insert(open.tid, slice_of(&open, time_ns));
+            }
             Fact::OpenSlice(open) => self.open.push(open),
             Fact::ThreadTotals(totals) => {
                 if self.totals.len() < MAX_TOTALS {

@@ -55,6 +55,10 @@ fn end_slice(
     sink: &mut dyn FnMut(Entry),
 ) {
     let tid = slice.tid;
+    if state.threads.get(&tid).is_some_and(|thread| thread.sequence >= slice.sequence) {
+        // Its slice came after all, between the look at the thread and the end of the window.
+        return;
+    }
     let mut thread = state.threads.remove(&tid).unwrap_or_else(|| Thread {
         tgid: slice.tgid,
         since_ns: slice.gap_start_ns(),

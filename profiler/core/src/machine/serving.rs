@@ -68,12 +68,33 @@ fn take_thread(state: &mut State, slice: &Slice) -> Option<Thread> {
         state.evicted = state.evicted.saturating_add(1);
         return None;
     }
-    Some(Thread {
+    let mut thread = Thread {
         tgid: slice.tgid,
         busy_since_ns: Some(slice.gap_start_ns()),
         since_ns: slice.gap_start_ns(),
         ..Thread::default()
-    })
+    };
+    if let Some(initial) = state.initial.remove(&slice.tid) {
+        begin_within(state, &mut thread, &initial, slice.gap_start_ns());
+    }
+    Some(thread)
+}
+
+/// A thread that was inside a call when it was first seen: the call ended where its first slice's gap starts.
+fn begin_within(state: &State, thread: &mut Thread, initial: &Slice, until_ns: u64) {
+    if initial.system_call == u32::MAX {
+        return;
+    }
+    let meaning = classify(initial, &state.descriptors, |_| false);
+    thread.since_ns = state.window_start_ns.min(until_ns);
+    if meaning.idle == Idle::No {
+        let mut piece = Piece::unknown(thread.since_ns, until_ns);
+        piece.holding = Some(holding(state, thread.tgid, &meaning));
+        thread.pending.push(piece);
+        thread.busy_since_ns = Some(thread.since_ns);
+    } else {
+        thread.woke_for_work_ns = Some(until_ns);
+    }
 }
 
 fn continuity(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {

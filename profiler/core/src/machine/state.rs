@@ -4,7 +4,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::event::{Head, Tid};
+use crate::event::{Head, Slice, Tid};
 use crate::fact::Account;
 use crate::machine::connection::Connections;
 use crate::machine::descriptor::Descriptors;
@@ -36,6 +36,8 @@ pub struct State {
     pub connections: Connections,
     /// Captures that wait for the slice of their call.
     pub heads: FxHashMap<Tid, Head>,
+    /// What threads were in the middle of when they were first seen, until their first slice.
+    pub initial: FxHashMap<Tid, Slice>,
     /// Processes and listeners.
     pub processes: Processes,
     /// Busy slots over time.
@@ -81,6 +83,7 @@ impl State {
             descriptors: Descriptors::default(),
             connections: Connections::default(),
             heads: FxHashMap::default(),
+            initial: FxHashMap::default(),
             processes: Processes::default(),
             busy: Busy::default(),
             heat: Heat::new(0),

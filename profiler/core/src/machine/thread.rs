@@ -269,9 +269,7 @@ impl Thread {
                 || slice.enter_ns > exit_ns,
             ..Continuity::default()
         };
-        if self.slices == 0 {
-            self.since_ns = gap_start_ns;
-        } else {
+        if self.slices > 0 {
             continuity.missing = slice.sequence.saturating_sub(self.sequence).saturating_sub(1);
             if gap_start_ns > self.last_exit_ns {
                 continuity.hole = Some((self.last_exit_ns, gap_start_ns));

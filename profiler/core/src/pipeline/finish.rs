@@ -11,17 +11,14 @@ use crate::machine::state::State;
 use crate::model::slot::{HeatRow, Slot, Slots};
 use crate::model::{Listener, Losses, Process, Server, Snapshot, Thread as ThreadTotal};
 use crate::order::OrderCounts;
-use crate::phase::Phase;
 use crate::server::{Observed, Recognised, Role, recognise};
 use crate::timeline::Entry;
 
-use super::{Machines, slice_of};
+use super::{Machines, not_measured, slice_of};
 
 /// What came in, for law 4.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Received {
-    /// Kernel records.
-    pub records: u64,
     /// Records that could not be decoded.
     pub malformed: u64,
     /// What sorting cost.
@@ -43,7 +40,7 @@ impl Machines {
         losses.recording_truncated = self.window.end_reason.is_none();
         let mut conservation = std::mem::take(&mut state.conservation);
         conservation.requests_broken = state.summary.broken;
-        conservation.received = received.records;
+        conservation.received = self.counters.received;
         conservation.emitted = self.counters.emitted.iter().map(|(_, count)| *count).sum();
         for totals in self.totals.iter().filter(|_| self.session.cpu_time_comparable) {
             conservation.threads_compared += 1;
@@ -102,22 +99,6 @@ fn losses(state: &State, received: &Received) -> Losses {
             .collect(),
         ..Losses::default()
     }
-}
-
-fn not_measured(arrival_measured: bool) -> Vec<(Phase, String)> {
-    let mut list = vec![
-        (Phase::LoopWait, "event loops are not followed yet".to_owned()),
-        (
-            Phase::GilWait,
-            "the interpreter lock is not observed yet; waits for it are part of lock_wait".to_owned(),
-        ),
-        (Phase::FrontEnd, "no front end is traced".to_owned()),
-    ];
-    if !arrival_measured {
-        let reason = "this kernel does not show when data arrive (sock:sk_data_ready, Linux 6.3)";
-        list.insert(0, (Phase::AcceptQueue, reason.to_owned()));
-    }
-    list
 }
 
 fn observed(state: &State, recognised: &Recognised) -> Observed {
