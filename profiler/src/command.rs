@@ -1,6 +1,103 @@
 //! The commands, one file each: what each does between its arguments and its exit code.
 //!
-//! In: parsed arguments. Out: text on standard output, or an error that says what to do next.
+//! In: parsed arguments. Out: text on standard output, or a [`Failure`] with its exit code.
 
+pub mod doctor;
 pub mod explain;
 pub mod list;
+pub mod record;
+pub mod report;
+pub mod target;
+pub mod trace;
+
+use std::io::Write as _;
+
+use crate::cli::exit::ExitCode;
+use crate::cli::{Cli, Command};
+use crate::fact::FactError;
+use crate::session::SessionError;
+use crate::attach::AttachError;
+use crate::report::output::OutputError;
+
+/// Why a command did not do what it was asked for: one sentence and an exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// The sentence.
+    pub sentence: String,
+    /// The exit code.
+    pub code: ExitCode,
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        let code = match &error {
+            SessionError::Fact(fact) => code_of_fact(fact),
+            SessionError::NoListener { .. } => ExitCode::TargetNotFound,
+            SessionError::TargetGone { .. } | SessionError::Attach(AttachError::NoTarget) => ExitCode::TargetGone,
+            SessionError::Attach(AttachError::Privileges { .. }) => ExitCode::NotPermitted,
+            SessionError::Attach(
+                AttachError::NoBtf(_) | AttachError::KernelTooOld { .. } | AttachError::NoField { .. },
+            ) => ExitCode::KernelUnsuitable,
+            SessionError::Attach(_) | SessionError::Runtime(_) => ExitCode::Internal,
+            SessionError::Recording(_) => ExitCode::RecordingUnreadable,
+            SessionError::RecordingWrite(_) | SessionError::Output(_) | SessionError::Timeline(_) => {
+                ExitCode::OutputFailed
+            }
+        };
+        Self { sentence: error.to_string(), code }
+    }
+}
+
+impl From<FactError> for Failure {
+    fn from(error: FactError) -> Self {
+        SessionError::from(error).into()
+    }
+}
+
+impl From<OutputError> for Failure {
+    fn from(error: OutputError) -> Self {
+        SessionError::from(error).into()
+    }
+}
+
+const fn code_of_fact(error: &FactError) -> ExitCode {
+    match error {
+        FactError::NoSuchProcess { .. }
+        | FactError::NothingOnPort { .. }
+        | FactError::NoServerNamed { .. }
+        | FactError::Several { .. } => ExitCode::TargetNotFound,
+        FactError::NotPermitted { .. } => ExitCode::NotPermitted,
+        FactError::Unreadable { .. } => ExitCode::Internal,
+    }
+}
+
+/// Carries out what the command line asks for.
+///
+/// # Errors
+/// [`Failure`], with the exit code to end with.
+pub fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        None => trace::run(&cli.trace),
+        Some(Command::Record(options)) => record::run(options),
+        Some(Command::Report(options)) => report::run(options),
+        Some(Command::List(options)) => list::run(options, &mut std::io::stdout()).map_err(|error| Failure {
+            sentence: error.to_string(),
+            code: ExitCode::Internal,
+        }),
+        Some(Command::Doctor(options)) => doctor::run(options),
+        Some(Command::Explain(options)) => match explain::explain(options.id.as_deref()) {
+            Ok(text) => print(&text),
+            Err(error) => Err(Failure { sentence: error.to_string(), code: ExitCode::Usage }),
+        },
+    }
+}
+
+/// Prints to standard output; a reader that went away is no error.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure { sentence: format!("standard output: {error}"), code: ExitCode::OutputFailed })
+        }
+        _ => Ok(()),
+    }
+}

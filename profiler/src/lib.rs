@@ -10,4 +10,5 @@ pub mod fact;
 pub mod output_file;
 pub mod recording;
 pub mod report;
+pub mod session;
 pub mod source;

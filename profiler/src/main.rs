@@ -2,4 +2,21 @@
 //!
 //! In: arguments. Out: an exit code.
 
-fn main() {}
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use wsgi_trace::cli::Cli;
+use wsgi_trace::command;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match command::run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody may be reading: the exit code still tells.
+            let _ = writeln!(std::io::stderr(), "wsgi-trace: {}", failure.sentence);
+            failure.code.into()
+        }
+    }
+}

@@ -52,7 +52,7 @@ pub struct State {
     pub accepts: FxHashMap<(Tid, i32), [u64; 3]>,
     /// Requests per process.
     pub served: FxHashMap<Tid, u64>,
-    /// Start of the window; nothing before it counts.
+    /// Start of the window; nothing before it counts (`u64::MAX` until it is known).
     pub window_start_ns: u64,
     /// Slices missing from the sequences.
     pub sequence_holes: u64,
@@ -91,7 +91,7 @@ impl State {
             conservation: Conservation::default(),
             accepts: FxHashMap::default(),
             served: FxHashMap::default(),
-            window_start_ns: 0,
+            window_start_ns: u64::MAX,
             sequence_holes: 0,
             wants_slices,
             arrival_measured: false,

@@ -1,0 +1,142 @@
+//! `wsgi-trace doctor`: what this kernel, this user and this target allow, and what each missing part costs.
+//!
+//! In: the running kernel, our privileges, a target if one is named. Out: a list; a failure if tracing is impossible.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{Failure, print};
+use crate::attach::plan::{Settings, plan};
+use crate::attach::table::PROGRAMS;
+use crate::capability::kernel_btf::KernelBtf;
+use crate::capability::{Capabilities, KERNEL_BTF};
+use crate::cli::{Doctor, PlainFormat};
+use crate::fact::{Proc, process_tree, server_facts};
+use crate::report::escape::{Charset, line};
+use crate::session::SessionError;
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+struct Check {
+    name: String,
+    ok: bool,
+    /// What it says, or what is missing and what that costs.
+    detail: String,
+}
+
+/// Says what can be done here.
+///
+/// # Errors
+/// [`Failure`] with the exit code that a trace would end with, after the list has been printed.
+pub fn run(options: &Doctor) -> Result<(), Failure> {
+    let btf = KernelBtf::load(Path::new(KERNEL_BTF));
+    let capabilities = Capabilities::probe(btf.as_ref().ok());
+    let mut checks = vec![privileges(&capabilities)];
+    checks.push(match &btf {
+        Ok(_) => check("kernel types", true, format!("{KERNEL_BTF} can be read")),
+        Err(error) => check("kernel types", false, error.to_string()),
+    });
+    // Planned as if the user could: what the kernel allows is told apart from what the user may.
+    let as_root = Capabilities { effective: u64::MAX, ..capabilities.clone() };
+    let planned = plan(&as_root, &Settings::default());
+    match &planned {
+        Ok(plan) => {
+            let release = &capabilities.kernel_release;
+            checks.push(check("kernel", true, format!("Linux {release} has what is needed")));
+            for program in &plan.programs {
+                checks.push(check(program.name, true, program.question.to_owned()));
+            }
+            for missing in &plan.missing {
+                let detail = format!("{}; without it {}", missing.reason, missing.consequence);
+                checks.push(check(&missing.program, false, detail));
+            }
+        }
+        Err(error) => {
+            checks.push(check("kernel", false, error.to_string()));
+            for program in PROGRAMS {
+                checks.push(check(program.name, false, format!("not planned; needs {}", program.needs)));
+            }
+        }
+    }
+    let target = options.pid.map(target_checks);
+    let target_failure = match target {
+        Some(Ok(mut list)) => {
+            checks.append(&mut list);
+            None
+        }
+        Some(Err(failure)) => {
+            checks.push(check("target", false, failure.sentence.clone()));
+            Some(failure)
+        }
+        None => None,
+    };
+    print(&match options.format {
+        PlainFormat::Text => text(&checks),
+        PlainFormat::Json => json(&checks),
+    })?;
+    plan(&capabilities, &Settings::default()).map_err(SessionError::from)?;
+    target_failure.map_or(Ok(()), Err)
+}
+
+fn check(name: &str, ok: bool, detail: String) -> Check {
+    Check { name: name.to_owned(), ok, detail }
+}
+
+fn privileges(capabilities: &Capabilities) -> Check {
+    let missing = capabilities.missing_privileges();
+    let detail = if missing.is_empty() {
+        "this user may load and attach BPF programs".to_owned()
+    } else {
+        format!("{} missing: run as root (sudo)", missing.join(" and "))
+    };
+    check("privileges", missing.is_empty(), detail)
+}
+
+fn target_checks(pid: u32) -> Result<Vec<Check>, Failure> {
+    let proc = Proc::default();
+    let tree = process_tree(&proc, pid)?;
+    let facts = server_facts(&proc, &tree.tgids);
+    let recognised = profiler_core::server::recognise(&facts.processes, &facts.listeners);
+    let server = recognised.kind.refine(&recognised.server, &facts.observed());
+    let version = server.version.as_deref().unwrap_or("of unknown version");
+    let mut checks = vec![check(
+        "server",
+        server.name != "unknown",
+        format!("{} {version}, worker class {}, {} processes", server.name, server.worker_class, tree.tgids.len()),
+    )];
+    let addresses: Vec<_> = facts.listeners.iter().map(|listener| line(&listener.address, 80, Charset::Ascii)).collect();
+    let mut unique = addresses;
+    unique.sort_unstable();
+    unique.dedup();
+    checks.push(check(
+        "listeners",
+        !unique.is_empty(),
+        if unique.is_empty() { "none: this is no server".to_owned() } else { unique.join(", ") },
+    ));
+    if !facts.hidden.is_empty() {
+        let detail = format!("descriptors of {} processes may not be looked at: run as root", facts.hidden.len());
+        checks.push(check("visibility", false, detail));
+    }
+    if facts.processes.iter().any(|process| process.uses_io_uring) {
+        let detail = "the target uses io_uring: what goes through it is not seen";
+        checks.push(check("io_uring", false, detail.to_owned()));
+    }
+    Ok(checks)
+}
+
+fn text(checks: &[Check]) -> String {
+    let width = checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for check in checks {
+        let mark = if check.ok { "ok" } else { "NO" };
+        let _ = writeln!(text, "{mark}  {:width$}  {}", check.name, check.detail);
+    }
+    text
+}
+
+fn json(checks: &[Check]) -> String {
+    // Strings and booleans alone: this cannot fail.
+    serde_json::to_string_pretty(&serde_json::json!({ "checks": checks })).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,19 @@
+//! `wsgi-trace report FILE`: the report of a recording; needs no privileges.
+//!
+//! In: a recording, form of the report. Out: the report that the live run would have given.
+
+use super::Failure;
+use crate::cli::Report;
+use crate::session::consumer::Consumer;
+use crate::session::replay;
+
+/// Reports on a recording.
+///
+/// # Errors
+/// [`Failure`].
+pub fn run(options: &Report) -> Result<(), Failure> {
+    let mut consumer = Consumer::open(&options.output)?;
+    let snapshot = replay::run(&options.recording, &mut consumer)?;
+    consumer.finish(&snapshot)?;
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! From `--pid`, `--port` or `--name` to the processes of one server.
+//!
+//! In: the target options. Out: the server's tree and the process that stands for it.
+
+use crate::cli::{Hooks, Target, Watch as WatchOptions};
+use crate::fact::find::{find_by_name, find_by_port};
+use crate::fact::{FactError, Proc, Tree, process_tree};
+use crate::recording::write::Recorder;
+use crate::session::live::Watch;
+use crate::attach;
+
+/// The server that the options name, and the process that stands for it.
+///
+/// # Errors
+/// If there is no such process, or it may not be looked at, or several servers fit.
+pub fn find(target: &Target) -> Result<(Tree, u32), FactError> {
+    let proc = Proc::default();
+    if let Some(pid) = target.pid {
+        return Ok((process_tree(&proc, pid)?, pid));
+    }
+    let tree = match (&target.port, &target.name) {
+        (Some(port), _) => find_by_port(&proc, port.get())?,
+        (None, name) => find_by_name(&proc, name.as_deref().unwrap_or_default())?,
+    };
+    let pid = tree.root;
+    Ok((tree, pid))
+}
+
+/// What to watch, from the options.
+///
+/// # Errors
+/// As [`find`].
+pub fn watch(target: &Target, options: &WatchOptions, recorder: Option<Recorder>) -> Result<Watch, FactError> {
+    let (tree, named_pid) = find(target)?;
+    let hooks = match options.hooks {
+        Hooks::Auto => attach::Hooks::Auto,
+        Hooks::Btf => attach::Hooks::Btf,
+        Hooks::Tracepoints => attach::Hooks::Tracepoints,
+    };
+    Ok(Watch {
+        tree,
+        named_pid,
+        duration: options.duration,
+        attach: attach::Settings { hooks, ..attach::Settings::default() },
+        recorder,
+        quiet: options.quiet,
+    })
+}

@@ -1,0 +1,59 @@
+//! One run from its source to its outputs: live, or from a recording.
+//!
+//! In: a target or a recording, and where the report goes. Out: the report. Both ways feed the same pipeline.
+
+pub mod consumer;
+pub mod feed;
+pub mod live;
+pub mod progress;
+pub mod replay;
+
+use std::io;
+
+use crate::attach::AttachError;
+use crate::fact::FactError;
+use crate::recording::read::OpenError;
+use crate::recording::write::RecordError;
+use crate::report::output::OutputError;
+use crate::report::timeline::TimelineError;
+
+/// Why a run failed. Each is one sentence that says what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The target cannot be found or looked at.
+    #[error(transparent)]
+    Fact(#[from] FactError),
+    /// The target serves nothing.
+    #[error(
+        "process {pid} and its relatives hold no listening socket: it is not a server, or has not started to listen; \
+         wsgi-trace list shows the WSGI servers that run"
+    )]
+    NoListener {
+        /// The process that was named.
+        pid: u32,
+    },
+    /// The target ended before the window began.
+    #[error("process {pid} ended before anything was seen")]
+    TargetGone {
+        /// The process that was named.
+        pid: u32,
+    },
+    /// The programs cannot be attached.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The recording cannot be read.
+    #[error(transparent)]
+    Recording(#[from] OpenError),
+    /// The recording cannot be created or written further.
+    #[error(transparent)]
+    RecordingWrite(#[from] RecordError),
+    /// The report cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The timeline cannot be written.
+    #[error(transparent)]
+    Timeline(#[from] TimelineError),
+    /// The timer, the signals or the terminal fail.
+    #[error("the run could not be driven: {0}")]
+    Runtime(#[from] io::Error),
+}

@@ -1,0 +1,152 @@
+//! The outputs of a run: fed with the timeline while it goes on, finished with the snapshot.
+//!
+//! In: timeline entries, at the end the snapshot. Out: one report in the form that was asked for. The destination is
+//! opened before the run, so that a mistake in its name costs no window.
+
+use std::io::IsTerminal as _;
+
+use profiler_core::finding::evaluate;
+use profiler_core::finding::threshold::Thresholds;
+use profiler_core::model::Snapshot;
+use profiler_core::phase::Phase;
+use profiler_core::pipeline::{Settings, not_measured};
+use profiler_core::timeline::Entry;
+
+use super::SessionError;
+use crate::cli::{Format, Output};
+use crate::report::escape::Charset;
+use crate::report::ndjson::NdjsonSink;
+use crate::report::output::{Destination, Stream};
+use crate::report::text::Style;
+use crate::report::timeline::PerfettoSink;
+use crate::report::{json, text};
+
+enum Form {
+    /// Nothing is written.
+    Nothing,
+    Text(Destination, Style),
+    Json(Destination),
+    /// Opened with the first request: which phases are measured is known only then.
+    NdjsonToCome(Option<Destination>),
+    Ndjson(NdjsonSink<Stream>),
+    Timeline(Box<PerfettoSink<Stream>>),
+    /// Writing failed; said at the end.
+    Failed(SessionError),
+}
+
+/// One output.
+pub struct Consumer {
+    form: Form,
+    arrival_measured: bool,
+}
+
+impl Consumer {
+    /// Opens the output that was asked for.
+    ///
+    /// # Errors
+    /// If its file cannot be opened.
+    pub fn open(output: &Output) -> Result<Self, SessionError> {
+        let destination = Destination::open(output.output.as_deref())?;
+        let form = match output.format {
+            Format::Text => {
+                let is_terminal = output.output.is_none() && std::io::stdout().is_terminal();
+                let style = Style { colour: output.color.enabled(is_terminal), charset: charset() };
+                Form::Text(destination, style)
+            }
+            Format::Json => Form::Json(destination),
+            Format::Ndjson => Form::NdjsonToCome(Some(destination)),
+            Format::Timeline => Form::Timeline(Box::new(PerfettoSink::new(destination.stream()?))),
+        };
+        Ok(Self { form, arrival_measured: true })
+    }
+
+    /// An output that takes everything and writes nothing.
+    #[must_use]
+    pub const fn nothing() -> Self {
+        Self { form: Form::Nothing, arrival_measured: true }
+    }
+
+    /// What it wants of the pipeline.
+    #[must_use]
+    pub const fn settings(&self) -> Settings {
+        Settings { thread_slices: matches!(self.form, Form::Timeline(_)) }
+    }
+
+    /// Whether arrivals are measured in this run; to be told before the first request.
+    pub const fn set_arrival_measured(&mut self, measured: bool) {
+        self.arrival_measured = measured;
+    }
+
+    /// Takes one entry.
+    pub fn entry(&mut self, entry: &Entry) {
+        if let Form::NdjsonToCome(destination) = &mut self.form
+            && matches!(entry, Entry::Request(_))
+            && let Some(destination) = destination.take()
+        {
+            self.form = ndjson(destination, self.arrival_measured);
+        }
+        let outcome = match &mut self.form {
+            Form::Ndjson(sink) => sink.push(entry).err(),
+            Form::Timeline(sink) => match sink.entry(entry) {
+                Err(error) => {
+                    self.form = Form::Failed(error.into());
+                    None
+                }
+                Ok(()) => None,
+            },
+            _ => None,
+        };
+        if let Some(error) = outcome
+            && let Form::Ndjson(sink) = std::mem::replace(&mut self.form, Form::Nothing)
+            && let Err(error) = sink.into_inner().finish(Err(error))
+        {
+            self.form = Form::Failed(error.into());
+        }
+    }
+
+    /// Writes the report.
+    ///
+    /// # Errors
+    /// If it cannot be written. A reader that went away is no error.
+    pub fn finish(mut self, snapshot: &Snapshot) -> Result<(), SessionError> {
+        if let Form::NdjsonToCome(destination) = &mut self.form
+            && let Some(destination) = destination.take()
+        {
+            self.form = ndjson(destination, self.arrival_measured);
+        }
+        match self.form {
+            Form::Nothing | Form::NdjsonToCome(_) => Ok(()),
+            Form::Failed(error) => Err(error),
+            Form::Text(destination, style) => {
+                let findings = evaluate(snapshot, &Thresholds::default());
+                Ok(destination.write(text::render(snapshot, &findings, style).as_bytes())?)
+            }
+            Form::Json(destination) => {
+                let findings = evaluate(snapshot, &Thresholds::default());
+                Ok(destination.write(&json::render(snapshot, &findings)?)?)
+            }
+            Form::Ndjson(sink) => Ok(sink.into_inner().finish(Ok(()))?),
+            Form::Timeline(sink) => {
+                let (stream, _counts) = sink.finish()?;
+                Ok(stream.finish(Ok(()))?)
+            }
+        }
+    }
+}
+
+fn ndjson(destination: Destination, arrival_measured: bool) -> Form {
+    match destination.stream() {
+        Ok(stream) => {
+            let phases = not_measured(arrival_measured).into_iter().map(|(phase, _): (Phase, String)| phase);
+            Form::Ndjson(NdjsonSink::new(stream, phases))
+        }
+        Err(error) => Form::Failed(error.into()),
+    }
+}
+
+/// The charset of the locale.
+fn charset() -> Charset {
+    let variable = |name: &str| std::env::var(name).ok();
+    let (all, ctype, lang) = (variable("LC_ALL"), variable("LC_CTYPE"), variable("LANG"));
+    Charset::of_locale(all.as_deref(), ctype.as_deref(), lang.as_deref())
+}

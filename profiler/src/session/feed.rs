@@ -1,0 +1,126 @@
+//! The mouth of the stream: redacts, records, passes on.
+//!
+//! In: raw records from the ring buffer and facts. Out: the same, redacted, into the recording first and then into
+//! the pipeline, so that a replay gets exactly what the live run got.
+
+use profiler_common::record::{KIND_HEAD, RecordHeader};
+use profiler_core::fact::{Fact, FactRecord};
+use profiler_core::pipeline::Pipeline;
+use profiler_core::redact::Redactor;
+use profiler_core::stream::Item;
+use profiler_core::timeline::Entry;
+use zerocopy::FromBytes as _;
+
+use crate::recording::write::{RecordError, Recorder};
+use crate::source::live::clock::monotonic_ns;
+
+/// Takes everything a live run sees.
+pub struct Feed {
+    pipeline: Pipeline,
+    redactor: Redactor,
+    recorder: Option<Recorder>,
+    failed: Option<RecordError>,
+    scratch: Vec<u8>,
+    until_ns: u64,
+}
+
+impl Feed {
+    /// A feed into `pipeline`, and into a recording if one is wanted.
+    #[must_use]
+    pub fn new(pipeline: Pipeline, recorder: Option<Recorder>) -> Self {
+        let (redactor, scratch) = (Redactor::default(), Vec::new());
+        Self { pipeline, redactor, recorder, failed: None, scratch, until_ns: u64::MAX }
+    }
+
+    /// One raw kernel record. After the end of the window it is dropped.
+    pub fn kernel(&mut self, record: &[u8], sink: &mut dyn FnMut(Entry)) {
+        let Ok((header, _)) = RecordHeader::read_from_prefix(record) else {
+            // Too short to be one: the decoder counts it.
+            self.pass(record, sink);
+            return;
+        };
+        if header.time_ns > self.until_ns {
+            return;
+        }
+        if header.kind == KIND_HEAD {
+            let mut scratch = std::mem::take(&mut self.scratch);
+            scratch.clear();
+            scratch.extend_from_slice(record);
+            self.redactor.redact(&mut scratch);
+            self.pass(&scratch, sink);
+            self.scratch = scratch;
+        } else {
+            self.pass(record, sink);
+        }
+    }
+
+    /// A fact that is true now; returns that time.
+    pub fn fact(&mut self, fact: Fact, sink: &mut dyn FnMut(Entry)) -> u64 {
+        let time_ns = monotonic_ns().min(self.until_ns);
+        self.fact_at(fact, time_ns, sink);
+        time_ns
+    }
+
+    /// A fact that was true at `time_ns`.
+    pub fn fact_at(&mut self, fact: Fact, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        let record = FactRecord { time_ns, fact };
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.record_fact(&record)
+        {
+            self.fail(error);
+        }
+        self.pipeline.push::<&[u8]>(Item::Fact(Box::new(record)), sink);
+    }
+
+    /// The window ends at `until_ns`: what ended later is not part of it.
+    pub const fn end_at(&mut self, until_ns: u64) {
+        self.until_ns = until_ns;
+    }
+
+    /// Writes out what the recording holds back.
+    pub fn flush(&mut self) {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.flush()
+        {
+            self.fail(error);
+        }
+    }
+
+    /// Whether the recording has failed.
+    #[must_use]
+    pub const fn recording_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// The pipeline, to ask how far it is.
+    #[must_use]
+    pub const fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Closes the recording; hands the pipeline out, and why the recording is incomplete if it is.
+    #[must_use]
+    pub fn finish(mut self) -> (Pipeline, Option<RecordError>) {
+        if let Some(recorder) = self.recorder.take()
+            && let Err(error) = recorder.finish()
+        {
+            self.fail(error);
+        }
+        (self.pipeline, self.failed)
+    }
+
+    fn pass(&mut self, record: &[u8], sink: &mut dyn FnMut(Entry)) {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.record_kernel(record)
+        {
+            self.fail(error);
+        }
+        self.pipeline.push(Item::Kernel(record), sink);
+    }
+
+    /// What was written stays; nothing more is.
+    fn fail(&mut self, error: RecordError) {
+        self.recorder = None;
+        self.failed.get_or_insert(error);
+    }
+}

@@ -1,0 +1,302 @@
+//! A live run: find the target, attach, watch until the window ends, report.
+//!
+//! In: the target and how long to watch. Out: a snapshot, the timeline through the consumer, a recording if wanted.
+//! One thread drives it: a timer drains the ring buffer, another one gathers facts, signals end the window.
+
+use std::time::Duration;
+
+use profiler_core::fact::{Attached, EndReason, Fact, Overhead};
+use profiler_core::model::Snapshot;
+use profiler_core::pipeline::Pipeline;
+use profiler_core::timeline::Entry;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::SessionError;
+use super::consumer::Consumer;
+use super::feed::Feed;
+use super::progress::ProgressLine;
+use crate::attach::{self, execute};
+use crate::fact::cgroup::CgroupReader;
+use crate::fact::session::session_started;
+use crate::fact::{Proc, Tree, process_tree, server_facts};
+use crate::recording::write::{RecordError, Recorder};
+use crate::source::live::clock::{monotonic_ns, process_cpu_ns};
+use crate::source::live::{LiveSource, RunTimeSample};
+
+/// How often the ring buffer is drained: it never wakes its reader (that would cost the server a third of its
+/// throughput), and 8 MiB hold far more than comes in this time.
+const DRAIN_EVERY: Duration = Duration::from_millis(5);
+/// How often facts are gathered: ticks, counters, new processes, progress.
+const GATHER_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether the target still lives.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// When the kernel's run-time statistics are switched on, after the start of the window.
+const SAMPLE_AFTER: Duration = Duration::from_millis(700);
+/// How long they stay on: they cost every BPF program of the machine two clock reads a run.
+const SAMPLE_FOR: Duration = Duration::from_millis(400);
+
+/// What to watch and how.
+pub struct Watch {
+    /// The server's processes.
+    pub tree: Tree,
+    /// The process that the user named.
+    pub named_pid: u32,
+    /// Length of the window; `None`: until it is interrupted or the target ends.
+    pub duration: Option<Duration>,
+    /// How to attach.
+    pub attach: attach::Settings,
+    /// Where to record.
+    pub recorder: Option<Recorder>,
+    /// Say nothing on stderr.
+    pub quiet: bool,
+}
+
+/// What a run gave.
+pub struct Outcome {
+    /// The aggregates of the window.
+    pub snapshot: Snapshot,
+    /// Why the recording is incomplete, if it is.
+    pub recording_failed: Option<RecordError>,
+}
+
+/// Runs to the end of the window.
+///
+/// # Errors
+/// If the target is gone or the programs cannot be attached. Nothing stays attached.
+pub fn run(watch: Watch, consumer: &mut Consumer) -> Result<Outcome, SessionError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(drive(watch, consumer))
+}
+
+/// Everything a running window needs.
+struct Running<'a> {
+    proc: Proc,
+    tree: Tree,
+    known: Vec<u32>,
+    source: LiveSource,
+    feed: Feed,
+    consumer: &'a mut Consumer,
+    cgroup: Option<CgroupReader>,
+    progress: ProgressLine,
+    sample: Option<RunTimeSample>,
+    sampled: Option<(u64, u64, u64)>,
+    cpu_at_start_ns: u64,
+}
+
+async fn drive(watch: Watch, consumer: &mut Consumer) -> Result<Outcome, SessionError> {
+    let mut progress = ProgressLine::new(watch.quiet);
+    let mut signals = Signals::new()?;
+    let proc = Proc::default();
+    let pid = watch.named_pid;
+
+    let mut feed = Feed::new(Pipeline::new(consumer.settings()), watch.recorder);
+    feed.fact(Fact::SessionStarted(session_started(&proc, pid)), &mut |entry| consumer.entry(&entry));
+    let facts = server_facts(&proc, &watch.tree.tgids);
+    if facts.processes.is_empty() {
+        return Err(SessionError::TargetGone { pid });
+    }
+    if facts.listeners.is_empty() && facts.hidden.is_empty() {
+        return Err(SessionError::NoListener { pid });
+    }
+    for fact in facts.into_facts() {
+        feed.fact(fact, &mut |entry| consumer.entry(&entry));
+    }
+
+    let mut tree = watch.tree;
+    let (source, attached) = execute::attach(&watch.attach, &mut || {
+        if let Ok(now) = process_tree(&proc, tree.root) {
+            tree = now;
+        }
+        tree.tgids.clone()
+    })?;
+    let cgroup = CgroupReader::for_process(&proc, tree.root);
+    let known = Vec::new();
+    let mut running = Running {
+        proc,
+        tree,
+        known,
+        source,
+        feed,
+        consumer,
+        cgroup,
+        progress: ProgressLine::new(watch.quiet),
+        sample: None,
+        sampled: None,
+        cpu_at_start_ns: process_cpu_ns(),
+    };
+    running.start(attached);
+    progress.say(&format!(
+        "watching process {} and {} more, {}; Ctrl-C ends the window and reports",
+        running.tree.root,
+        running.tree.tgids.len().saturating_sub(1),
+        watch.duration.map_or_else(|| "until Ctrl-C".to_owned(), |duration| format!("for {duration:?}")),
+    ));
+    let reason = running.watch(watch.duration, &mut signals).await;
+    running.finish(reason)
+}
+
+/// The signals that end a window.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, SessionError> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
+}
+
+impl Running<'_> {
+    fn fact(&mut self, fact: Fact) {
+        self.feed.fact(fact, &mut |entry: Entry| self.consumer.entry(&entry));
+    }
+
+    fn drain(&mut self) {
+        let (feed, consumer) = (&mut self.feed, &mut *self.consumer);
+        self.source.drain(|record| feed.kernel(record, &mut |entry| consumer.entry(&entry)));
+    }
+
+    fn start(&mut self, attached: Attached) {
+        self.consumer.set_arrival_measured(attached.arrival_measured);
+        self.fact(Fact::Attached(attached));
+        // Looked at again now that every call that changes a descriptor is seen.
+        let facts = server_facts(&self.proc, &self.tree.tgids);
+        self.known.clone_from(&self.tree.tgids);
+        for fact in facts.into_facts() {
+            self.fact(fact);
+        }
+        self.cgroup_fact();
+        for open in self.source.open_slices(monotonic_ns()) {
+            self.fact(Fact::OpenSlice(open));
+        }
+        self.fact(Fact::WindowStarted);
+        self.drain();
+    }
+
+    async fn watch(&mut self, duration: Option<Duration>, signals: &mut Signals) -> EndReason {
+        let started = Instant::now();
+        let mut drain = interval(DRAIN_EVERY);
+        drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut gather = interval(GATHER_EVERY);
+        let mut look = interval(LOOK_EVERY);
+        // A window that is never ended by time ends by a signal or with the target.
+        let end = started + duration.unwrap_or(Duration::from_hours(24 * 365));
+        loop {
+            tokio::select! {
+                _ = drain.tick() => self.drain(),
+                _ = gather.tick() => self.gather(),
+                _ = look.tick() => {
+                    self.sample_cost(started.elapsed());
+                    if !self.target_lives() {
+                        return EndReason::TargetExited;
+                    }
+                }
+                () = sleep_until(end) => return EndReason::Duration,
+                () = signals.any() => return EndReason::Interrupted,
+            }
+            if self.feed.recording_failed() {
+                return EndReason::RecordingFailed;
+            }
+        }
+    }
+
+    fn gather(&mut self) {
+        self.fact(Fact::Tick);
+        let counters = self.source.counters();
+        self.fact(Fact::Counters(counters));
+        self.new_processes();
+        self.feed.flush();
+        self.progress.show(&self.feed.pipeline().progress());
+    }
+
+    /// Workers are followed from their fork on; here their facts are added.
+    fn new_processes(&mut self) {
+        let Ok(tree) = process_tree(&self.proc, self.tree.root) else { return };
+        let new: Vec<u32> = tree.tgids.iter().copied().filter(|tgid| !self.known.contains(tgid)).collect();
+        self.tree = tree;
+        if new.is_empty() {
+            return;
+        }
+        self.known.extend(&new);
+        // Fails only where the kernel refuses an iterator that it took before: the threads stay without an account,
+        // which the counters tell.
+        let _ = self.source.rescan(&self.tree.tgids);
+        for fact in server_facts(&self.proc, &new).into_facts() {
+            self.fact(fact);
+        }
+    }
+
+    fn target_lives(&self) -> bool {
+        let lives = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}/stat")).exists();
+        lives(&self.tree.root) || self.known.iter().any(lives)
+    }
+
+    fn sample_cost(&mut self, elapsed: Duration) {
+        if self.sample.is_none() && self.sampled.is_none() && elapsed >= SAMPLE_AFTER {
+            self.sample = self.source.start_run_time_sample().ok();
+        } else if elapsed >= SAMPLE_AFTER + SAMPLE_FOR
+            && let Some(sample) = self.sample.take()
+        {
+            self.sampled = Some(self.source.finish_run_time_sample(sample));
+        }
+    }
+
+    fn cgroup_fact(&mut self) {
+        if let Some(cpu) = self.cgroup.as_ref().and_then(|cgroup| cgroup.read().ok()) {
+            self.fact(Fact::CgroupCpu(cpu));
+        }
+    }
+
+    /// The window is over: what is open is read, then everything is detached, then what is left is taken.
+    fn finish(mut self, reason: EndReason) -> Result<Outcome, SessionError> {
+        if let Some(sample) = self.sample.take() {
+            self.sampled = Some(self.source.finish_run_time_sample(sample));
+        }
+        self.cgroup_fact();
+        let end_ns = monotonic_ns();
+        let open = self.source.open_slices(end_ns);
+        let totals = self.source.thread_totals();
+        self.source.detach();
+        self.feed.end_at(end_ns);
+        self.drain();
+        self.progress.clear();
+        for open in open.into_iter().filter(|open| open.gap_start_ns <= end_ns) {
+            self.fact(Fact::OpenSlice(open));
+        }
+        let target_cpu_ns = totals.iter().map(|total| total.ours.cpu_ns).sum();
+        for total in totals {
+            self.fact(Fact::ThreadTotals(total));
+        }
+        let counters = self.source.counters();
+        self.fact(Fact::Counters(counters));
+        let (bpf_run_ns, bpf_runs, bpf_sampled_ns) = self.sampled.unwrap_or_default();
+        let profiler_cpu_ns = process_cpu_ns().saturating_sub(self.cpu_at_start_ns);
+        self.fact(Fact::Overhead(Overhead {
+            profiler_cpu_ns,
+            target_cpu_ns,
+            bpf_run_ns,
+            bpf_runs,
+            bpf_sampled_ns,
+        }));
+        self.fact(Fact::WindowEnded { reason });
+        let (pipeline, recording_failed) = self.feed.finish();
+        let consumer = self.consumer;
+        let snapshot = pipeline.finish(&mut |entry| consumer.entry(&entry));
+        Ok(Outcome { snapshot, recording_failed })
+    }
+}

@@ -1,0 +1,36 @@
+//! A run from a recording: the same pipeline, another source.
+//!
+//! In: a recording. Out: the snapshot that the live run gave, with what could not be read counted as loss.
+
+use std::path::Path;
+
+use profiler_core::fact::Fact;
+use profiler_core::model::Snapshot;
+use profiler_core::pipeline::Pipeline;
+use profiler_core::stream::Item;
+
+use super::SessionError;
+use super::consumer::Consumer;
+use crate::source::file::FileSource;
+
+/// Replays a recording to its end.
+///
+/// # Errors
+/// If it is not a recording, an empty one, or one of a newer version. A damaged one is read as far as it goes.
+pub fn run(path: &Path, consumer: &mut Consumer) -> Result<Snapshot, SessionError> {
+    let mut source = FileSource::open(path)?;
+    let mut pipeline = Pipeline::new(consumer.settings());
+    for item in source.by_ref() {
+        if let Item::Fact(record) = &item
+            && let Fact::Attached(attached) = &record.fact
+        {
+            consumer.set_arrival_measured(attached.arrival_measured);
+        }
+        pipeline.push(item, &mut |entry| consumer.entry(&entry));
+    }
+    let summary = source.summary();
+    let mut snapshot = pipeline.finish(&mut |entry| consumer.entry(&entry));
+    snapshot.losses.unreadable_bytes = summary.unreadable_bytes;
+    snapshot.losses.recording_truncated |= summary.truncated;
+    Ok(snapshot)
+}
