@@ -12,12 +12,12 @@ pub mod trace;
 
 use std::io::Write as _;
 
+use crate::attach::AttachError;
 use crate::cli::exit::ExitCode;
 use crate::cli::{Cli, Command};
 use crate::fact::FactError;
-use crate::session::SessionError;
-use crate::attach::AttachError;
 use crate::report::output::OutputError;
+use crate::session::SessionError;
 
 /// Why a command did not do what it was asked for: one sentence and an exit code.
 #[derive(Debug)]
@@ -33,7 +33,9 @@ impl From<SessionError> for Failure {
         let code = match &error {
             SessionError::Fact(fact) => code_of_fact(fact),
             SessionError::NoListener { .. } => ExitCode::TargetNotFound,
-            SessionError::TargetGone { .. } | SessionError::Attach(AttachError::NoTarget) => ExitCode::TargetGone,
+            SessionError::TargetGone { .. } | SessionError::Attach(AttachError::NoTarget) => {
+                ExitCode::TargetGone
+            }
             SessionError::Attach(AttachError::Privileges { .. }) => ExitCode::NotPermitted,
             SessionError::Attach(
                 AttachError::NoBtf(_) | AttachError::KernelTooOld { .. } | AttachError::NoField { .. },
@@ -80,10 +82,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         None => trace::run(&cli.trace),
         Some(Command::Record(options)) => record::run(options),
         Some(Command::Report(options)) => report::run(options),
-        Some(Command::List(options)) => list::run(options, &mut std::io::stdout()).map_err(|error| Failure {
-            sentence: error.to_string(),
-            code: ExitCode::Internal,
-        }),
+        Some(Command::List(options)) => list::run(options, &mut std::io::stdout())
+            .map_err(|error| Failure { sentence: error.to_string(), code: ExitCode::Internal }),
         Some(Command::Doctor(options)) => doctor::run(options),
         Some(Command::Explain(options)) => match explain::explain(options.id.as_deref()) {
             Ok(text) => print(&text),

@@ -12,8 +12,8 @@ use std::io;
 
 use crate::attach::AttachError;
 use crate::fact::FactError;
-use crate::recording::read::OpenError;
-use crate::recording::write::RecordError;
+use crate::recording::OpenError;
+use crate::recording::RecordError;
 use crate::report::output::OutputError;
 use crate::report::timeline::TimelineError;
 

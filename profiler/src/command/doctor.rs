@@ -104,9 +104,15 @@ fn target_checks(pid: u32) -> Result<Vec<Check>, Failure> {
     let mut checks = vec![check(
         "server",
         server.name != "unknown",
-        format!("{} {version}, worker class {}, {} processes", server.name, server.worker_class, tree.tgids.len()),
+        format!(
+            "{} {version}, worker class {}, {} processes",
+            server.name,
+            server.worker_class,
+            tree.tgids.len()
+        ),
     )];
-    let addresses: Vec<_> = facts.listeners.iter().map(|listener| line(&listener.address, 80, Charset::Ascii)).collect();
+    let addresses: Vec<_> =
+        facts.listeners.iter().map(|listener| line(&listener.address, 80, Charset::Ascii)).collect();
     let mut unique = addresses;
     unique.sort_unstable();
     unique.dedup();
@@ -116,7 +122,8 @@ fn target_checks(pid: u32) -> Result<Vec<Check>, Failure> {
         if unique.is_empty() { "none: this is no server".to_owned() } else { unique.join(", ") },
     ));
     if !facts.hidden.is_empty() {
-        let detail = format!("descriptors of {} processes may not be looked at: run as root", facts.hidden.len());
+        let detail =
+            format!("descriptors of {} processes may not be looked at: run as root", facts.hidden.len());
         checks.push(check("visibility", false, detail));
     }
     if facts.processes.iter().any(|process| process.uses_io_uring) {

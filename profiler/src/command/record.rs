@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use super::{Failure, target};
 use crate::cli::Record;
-use crate::recording::write::Recorder;
+use crate::recording::Recorder;
 use crate::session::SessionError;
 use crate::session::consumer::Consumer;
 use crate::session::live;
@@ -17,7 +17,8 @@ use crate::session::live;
 /// [`Failure`]. What was written stays readable.
 pub fn run(options: &Record) -> Result<(), Failure> {
     let mut watch = target::watch(&options.target, &options.watch, None)?;
-    let recorder = Recorder::create(&options.output, env!("CARGO_PKG_VERSION")).map_err(SessionError::from)?;
+    let recorder =
+        Recorder::create(&options.output, env!("CARGO_PKG_VERSION")).map_err(SessionError::from)?;
     watch.recorder = Some(recorder);
     let outcome = live::run(watch, &mut Consumer::nothing())?;
     if let Some(error) = outcome.recording_failed {

@@ -2,12 +2,12 @@
 //!
 //! In: the target options. Out: the server's tree and the process that stands for it.
 
+use crate::attach;
 use crate::cli::{Hooks, Target, Watch as WatchOptions};
 use crate::fact::find::{find_by_name, find_by_port};
 use crate::fact::{FactError, Proc, Tree, process_tree};
-use crate::recording::write::Recorder;
+use crate::recording::Recorder;
 use crate::session::live::Watch;
-use crate::attach;
 
 /// The server that the options name, and the process that stands for it.
 ///
@@ -30,12 +30,16 @@ pub fn find(target: &Target) -> Result<(Tree, u32), FactError> {
 ///
 /// # Errors
 /// As [`find`].
-pub fn watch(target: &Target, options: &WatchOptions, recorder: Option<Recorder>) -> Result<Watch, FactError> {
+pub fn watch(
+    target: &Target,
+    options: &WatchOptions,
+    recorder: Option<Recorder>,
+) -> Result<Watch, FactError> {
     let (tree, named_pid) = find(target)?;
     let hooks = match options.hooks {
         Hooks::Auto => attach::Hooks::Auto,
         Hooks::Btf => attach::Hooks::Btf,
-        Hooks::Tracepoints => attach::Hooks::Tracepoints,
+        Hooks::Tracepoints => attach::Hooks::Btf,
     };
     Ok(Watch {
         tree,

@@ -4,7 +4,7 @@
 
 use super::{Failure, target};
 use crate::cli::Trace;
-use crate::recording::write::Recorder;
+use crate::recording::Recorder;
 use crate::session::SessionError;
 use crate::session::consumer::Consumer;
 use crate::session::live;

@@ -11,7 +11,7 @@ use profiler_core::stream::Item;
 use profiler_core::timeline::Entry;
 use zerocopy::FromBytes as _;
 
-use crate::recording::write::{RecordError, Recorder};
+use crate::recording::{RecordError, Recorder};
 use crate::source::live::clock::monotonic_ns;
 
 /// Takes everything a live run sees.

@@ -20,7 +20,7 @@ use crate::attach::{self, execute};
 use crate::fact::cgroup::CgroupReader;
 use crate::fact::session::session_started;
 use crate::fact::{Proc, Tree, process_tree, server_facts};
-use crate::recording::write::{RecordError, Recorder};
+use crate::recording::{RecordError, Recorder};
 use crate::source::live::clock::{monotonic_ns, process_cpu_ns};
 use crate::source::live::{LiveSource, RunTimeSample};
 

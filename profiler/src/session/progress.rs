@@ -41,7 +41,8 @@ impl ProgressLine {
         let since_ms = elapsed_ms.saturating_sub(seconds).max(1);
         let rate = progress.completed.saturating_sub(completed).saturating_mul(1000) / since_ms;
         self.last = (elapsed_ms, progress.completed);
-        let lost = if progress.lost > 0 { format!(", {} records lost", progress.lost) } else { String::new() };
+        let lost =
+            if progress.lost > 0 { format!(", {} records lost", progress.lost) } else { String::new() };
         let line = format!(
             "{:>4} s  {} requests ({rate}/s), {} in flight{lost}",
             elapsed_ms / 1000,

@@ -10,6 +10,7 @@ mod totals;
 
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::programs::Program;
 use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
 use profiler_core::fact::{Counters, OpenSlice, ThreadTotals};
 
@@ -32,6 +33,7 @@ pub struct LiveSource {
     accounts: AccountTable,
     totals: Totals,
     received: u64,
+    misses_at_detach: Option<Vec<(String, u64)>>,
 }
 
 impl LiveSource {
@@ -40,7 +42,17 @@ impl LiveSource {
         let losses = take(&mut ebpf, "LOSSES", PerCpuArray::try_from)?;
         let emitted = take(&mut ebpf, "EMITTED", PerCpuArray::try_from)?;
         let accounts = AccountTable::map(&ebpf)?;
-        Ok(Self { ebpf, targets, ring, losses, emitted, accounts, totals: Totals::default(), received: 0 })
+        Ok(Self {
+            ebpf,
+            targets,
+            ring,
+            losses,
+            emitted,
+            accounts,
+            totals: Totals::default(),
+            received: 0,
+            misses_at_detach: None,
+        })
     }
 
     /// Hands every record that is in the ring now to `each`; returns how many.
@@ -63,7 +75,10 @@ impl LiveSource {
         Counters {
             lost: lost.filter(|(_, count)| *count > 0).collect(),
             emitted: emitted.collect(),
-            recursion_misses: cost::recursion_misses(&self.ebpf),
+            recursion_misses: self
+                .misses_at_detach
+                .clone()
+                .unwrap_or_else(|| cost::recursion_misses(&self.ebpf)),
             received: self.received,
         }
     }
@@ -108,6 +123,20 @@ impl LiveSource {
         // Twice: a connection can come before the listener that explains it.
         run_iterator(&mut self.ebpf, "iterate_files")?;
         run_iterator(&mut self.ebpf, "iterate_files")
+    }
+
+    /// Takes every program off its hook. What the ring still holds can be drained afterwards, and the counters no
+    /// longer move.
+    pub fn detach(&mut self) {
+        self.misses_at_detach = Some(cost::recursion_misses(&self.ebpf));
+        for (_, program) in self.ebpf.programs_mut() {
+            // A program that was never loaded has nothing to take off: that error is no news.
+            let _ = match program {
+                Program::BtfTracePoint(program) => program.unload(),
+                Program::TracePoint(program) => program.unload(),
+                _ => Ok(()),
+            };
+        }
     }
 
     /// Turns the kernel's run-time statistics on until the sample is finished: they cost themselves.
