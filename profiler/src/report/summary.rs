@@ -142,6 +142,11 @@ mod tests {
     }
 
     #[test]
+    fn the_finding_that_says_healthy_is_one_of_the_rules() {
+        assert!(profiler_core::finding::RULES.iter().any(|rule| rule.id == HEALTHY));
+    }
+
+    #[test]
     fn the_cost_of_the_sampled_part_is_scaled_to_the_window() {
         let mut snapshot = Snapshot::default();
         snapshot.window.end_ns = 30_000;

@@ -72,6 +72,21 @@ fn every_line_fits_a_hundred_columns() {
 }
 
 #[test]
+fn what_the_real_rules_say_fits_too() {
+    let thresholds = profiler_core::finding::Thresholds::default();
+    for (snapshot, _) in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
+        let findings = profiler_core::finding::evaluate(&snapshot, &thresholds);
+        for charset in [Charset::Unicode, Charset::Ascii] {
+            let text = render(&snapshot, &findings, Style::plain(charset));
+            assert_fits(&text);
+            assert_harmless(&text);
+            // Our own sentences must not show escapes: a sign beyond ASCII has a plain form.
+            assert!(!text.contains(r"\x"), "{text}");
+        }
+    }
+}
+
+#[test]
 fn losses_are_the_very_first_thing_said() {
     assert!(text(&fixture::lossy(), PLAIN).starts_with("INCOMPLETE  18,223 records lost"));
     assert!(!text(&fixture::exhausted(), PLAIN).contains("INCOMPLETE"));
