@@ -27,7 +27,8 @@ impl Found {
     fn read(proc: &Proc, tree: Tree) -> Self {
         let facts = server_facts(proc, &tree.tgids);
         let mut recognised = recognise(&facts.processes, &facts.listeners);
-        recognised.server = recognised.kind.refine(&recognised.server, &facts.observed());
+        let observed = facts.observed(&recognised.roles);
+        recognised.server = recognised.kind.refine(&recognised.server, &observed);
         Self { tree, facts, recognised }
     }
 

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use profiler_core::fact::{DescriptorClass, DescriptorSeen, Fact, ListenerSeen, ProcessSeen};
-use profiler_core::server::Observed;
+use profiler_core::server::{Observed, Role};
 
 use super::descriptor::{Listening, descriptors, listeners, open_files, socket_inode};
 use super::process::process_seen;
@@ -34,20 +34,25 @@ impl ServerFacts {
         processes.chain(listeners).chain(descriptors)
     }
 
-    /// What the open descriptors alone show of how the server waits for connections.
+    /// What this one look shows: the workers there are, and how they wait for connections. Masters' event loops do not
+    /// count: gunicorn's has one for its control socket.
     #[must_use]
-    pub fn observed(&self) -> Observed {
-        let listener_fds = |tgid: u32| {
-            let of_process = move |seen: &&ListenerSeen| seen.tgid == tgid;
-            self.listeners.iter().filter(of_process).map(|seen| seen.fd)
-        };
-        let in_epoll = self.descriptors.iter().any(|seen| {
-            seen.class == DescriptorClass::Epoll
-                && listener_fds(seen.tgid).any(|listener| seen.interest.contains(&listener))
+    pub fn observed(&self, roles: &[(u32, Role)]) -> Observed {
+        let workers = roles.iter().filter(|(_, role)| *role == Role::Worker).count();
+        let seen =
+            Observed { worker_processes: u32::try_from(workers).unwrap_or(u32::MAX), ..Observed::default() };
+        let is_worker = |tgid: u32| roles.contains(&(tgid, Role::Worker));
+        let mut held = self.listeners.iter().filter(|seen| is_worker(seen.tgid)).peekable();
+        if held.peek().is_none() {
+            return seen;
+        }
+        let in_epoll = held.any(|listener| {
+            let of_process = self.descriptors.iter().filter(|seen| seen.tgid == listener.tgid);
+            of_process
+                .filter(|seen| seen.class == DescriptorClass::Epoll)
+                .any(|epoll| epoll.interest.contains(&listener.fd))
         });
-        // Without an epoll instance that holds it, a listener is waited for in select or poll; a master never waits.
-        let known = !self.listeners.is_empty() && self.hidden.is_empty();
-        Observed { listener_in_epoll: known.then_some(in_epoll), ..Observed::default() }
+        Observed { listener_in_epoll: Some(in_epoll), ..seen }
     }
 }
 
@@ -117,4 +122,43 @@ fn tables(proc: &Proc, open: &[(u32, Vec<(i32, String)>)]) -> Tables {
         result.namespace_of.insert(*tgid, namespace);
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(tgid: u32, fd: i32) -> ListenerSeen {
+        ListenerSeen { tgid, fd, ..ListenerSeen::default() }
+    }
+
+    fn epoll(tgid: u32, interest: &[i32]) -> DescriptorSeen {
+        DescriptorSeen { tgid, fd: 9, class: DescriptorClass::Epoll, interest: interest.to_vec() }
+    }
+
+    #[test]
+    fn only_a_worker_that_holds_its_listener_in_epoll_shows_an_event_loop() {
+        let roles = [(1, Role::Master), (2, Role::Worker)];
+        let of = |listeners: &[ListenerSeen], descriptors: &[DescriptorSeen]| {
+            let facts = ServerFacts {
+                listeners: listeners.to_vec(),
+                descriptors: descriptors.to_vec(),
+                ..ServerFacts::default()
+            };
+            facts.observed(&roles).listener_in_epoll
+        };
+        let both = [listener(1, 3), listener(1, 5), listener(2, 3)];
+        assert_eq!(of(&both, &[epoll(1, &[5]), epoll(2, &[3, 7])]), Some(true));
+        assert_eq!(of(&both, &[epoll(1, &[3, 5]), epoll(2, &[7])]), Some(false));
+        assert_eq!(of(&[listener(1, 3)], &[epoll(1, &[3])]), None);
+    }
+
+    #[test]
+    fn facts_of_a_process_that_is_gone_are_left_out() {
+        let facts = server_facts(&Proc::default(), &[u32::MAX, std::process::id()]);
+        assert_eq!(facts.processes.len(), 1);
+        assert!(facts.hidden.is_empty());
+        let kinds: Vec<bool> = facts.into_facts().map(|fact| matches!(fact, Fact::ProcessSeen(_))).collect();
+        assert!(kinds.len() > 1 && kinds.first() == Some(&true));
+    }
 }

@@ -112,7 +112,7 @@ fn distribution(proc: &Proc, tgid: u32, directory: &str) -> Option<String> {
 pub(super) fn default_configuration(proc: &Proc, identity: &Identity) -> Option<String> {
     const NAME: &str = "gunicorn.conf.py";
     let cwd = read::link(&proc.of(identity.tgid, "cwd")).ok()?;
-    open_inside(proc, identity.tgid, &format!("{cwd}/{NAME}"), OFlags::PATH).map(|_| NAME.to_owned())
+    open_inside(proc, identity.tgid, &format!("{cwd}/{NAME}"), OFlags::RDONLY).map(|_| NAME.to_owned())
 }
 
 /// Opens a file of the target by a path in the target's own mount namespace and root.
@@ -175,6 +175,16 @@ mod tests {
         let (_directory, proc) = fixture("#!/venv/bin/python3 -s\nimport gunicorn\n");
         let identity = identity("/usr/bin/python3.12 /opt/tools/bin/gunicorn app:app");
         assert_eq!(gunicorn(&proc, &identity, &Mapped::default()).as_deref(), Some("25.3.0"));
+    }
+
+    #[test]
+    fn a_configuration_file_in_the_working_directory_is_noticed() {
+        let (directory, proc) = fixture("");
+        let own = directory.path().join("proc/7");
+        std::os::unix::fs::symlink("/venv", own.join("cwd")).expect("cwd");
+        assert_eq!(default_configuration(&proc, &identity("gunicorn")), None);
+        std::fs::write(own.join("root/venv/gunicorn.conf.py"), "workers = 3").expect("configuration");
+        assert_eq!(default_configuration(&proc, &identity("gunicorn")).as_deref(), Some("gunicorn.conf.py"));
     }
 
     #[test]

@@ -64,11 +64,26 @@ impl ServerKind for Gunicorn {
             environment: variable(master, "GUNICORN_CMD_ARGS")
                 .map_or_else(Arguments::default, arguments::read_environment),
             web_concurrency: variable(master, "WEB_CONCURRENCY").map(str::to_owned),
+            // Where a user may not see the executable, the environment and the working directory are hidden as well.
+            environment_seen: !master.executable.is_empty(),
             default_configuration: master.configuration_file.clone(),
         };
         let mut settings = setting::resolve(&sources);
+        if sources.command_line.is_none() {
+            let note = match sign(master) {
+                Some(Sign::Title(..)) => "hidden by the process title",
+                _ => "gunicorn runs inside another program",
+            };
+            settings.push(setting("command_line", format!("not read: {note}"), Origin::Inferred));
+        }
         if !settings.iter().any(|setting| setting.name == "bind") {
-            settings.extend(unknown::bind_setting(listeners));
+            // What no worker holds is not for requests: the control socket of 27 is the master's alone.
+            let held = |seen: &&ListenerSeen| {
+                let others = listeners.iter().filter(|other| other.inode == seen.inode);
+                others.map(|other| other.tgid).any(|tgid| roles.contains(&(tgid, Role::Worker)))
+            };
+            let public: Vec<ListenerSeen> = listeners.iter().filter(held).cloned().collect();
+            settings.extend(unknown::bind_setting(if public.is_empty() { listeners } else { &public }));
         }
         if let Some(Sign::Title(_, Some(name))) = sign(master) {
             put(&mut settings, setting("proc_name", name.to_owned(), Origin::Inferred));
@@ -87,6 +102,10 @@ impl ServerKind for Gunicorn {
         let mut server = server;
         if server.worker_class == "unknown" && maps_gevent(processes) {
             put_class(&mut server, "gevent");
+        } else if server.worker_class == "unknown" && server.number("threads").is_some_and(|count| count > 1)
+        {
+            // What could say otherwise is a configuration file or an environment that was not seen.
+            put_class(&mut server, "gthread");
         }
         let workers = roles.iter().filter(|(_, role)| *role == Role::Worker).count();
         let worker_processes = u32::try_from(workers).unwrap_or(u32::MAX);
@@ -97,12 +116,20 @@ impl ServerKind for Gunicorn {
     /// Children of the master that still are gunicorn are workers; what a worker or the application started is not.
     fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
         let top = master(processes).map(|process| process.tgid);
+        let says = |process: &ProcessSeen, what: &str| matches!(sign(process), Some(Sign::Title(kind, _)) if kind.starts_with(what));
+        // After USR2 a new master stands under the old one. A worker just born may still bear its master's title, but
+        // has no workers of its own.
+        let is_new_master = |tgid: u32| {
+            processes.iter().any(|process| process.parent_tgid == tgid && says(process, "worker"))
+                && processes.iter().any(|process| {
+                    process.tgid == tgid && Some(process.parent_tgid) == top && says(process, "master")
+                })
+        };
         let role = |process: &ProcessSeen| match sign(process) {
-            Some(Sign::Title(kind, _)) if kind.starts_with("master") => Role::Master,
-            Some(Sign::Title(kind, _)) if kind.starts_with("worker") => Role::Worker,
-            Some(Sign::Title(..)) | None => Role::Unknown,
-            Some(_) if Some(process.tgid) == top => Role::Master,
-            Some(_) if Some(process.parent_tgid) == top => Role::Worker,
+            None => Role::Unknown,
+            Some(_) if Some(process.tgid) == top || is_new_master(process.tgid) => Role::Master,
+            Some(Sign::Title(kind, _)) if kind.starts_with("dirty") => Role::Unknown,
+            Some(_) if Some(process.parent_tgid) == top || is_new_master(process.parent_tgid) => Role::Worker,
             Some(_) => Role::Unknown,
         };
         processes.iter().map(|process| (process.tgid, role(process))).collect()

@@ -43,6 +43,8 @@ pub(super) struct Sources {
     pub(super) environment: Arguments,
     /// `WEB_CONCURRENCY`.
     pub(super) web_concurrency: Option<String>,
+    /// The environment could be looked at.
+    pub(super) environment_seen: bool,
     /// Configuration file read without being named.
     pub(super) default_configuration: Option<String>,
 }
@@ -60,7 +62,7 @@ pub(super) fn resolve(sources: &Sources) -> Vec<Setting> {
     };
     let configuration = given("config").or_else(|| sources.default_configuration.clone());
     // Only when nothing else can have spoken is a default known to hold.
-    let defaults_hold = configuration.is_none() && sources.command_line.is_some();
+    let defaults_hold = configuration.is_none() && sources.command_line.is_some() && sources.environment_seen;
     for (name, default) in DEFAULTS {
         if let Some(value) = given(name) {
             settings.push(setting(name, value, Origin::Configured));
@@ -89,10 +91,6 @@ pub(super) fn resolve(sources: &Sources) -> Vec<Setting> {
     }
     if let Some(application) = sources.command_line.as_ref().and_then(|line| line.application.clone()) {
         settings.push(setting("wsgi_app", application, Origin::Configured));
-    }
-    if sources.command_line.is_none() {
-        let note = "hidden by the process title (not read)";
-        settings.push(setting("command_line", note.to_owned(), Origin::Inferred));
     }
     settings
 }
@@ -149,7 +147,7 @@ mod tests {
 
     fn sources(line: &str) -> Sources {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        Sources { command_line: Some(read(&words)), ..Sources::default() }
+        Sources { command_line: Some(read(&words)), environment_seen: true, ..Sources::default() }
     }
 
     fn of<'a>(settings: &'a [Setting], name: &str) -> Option<(&'a str, Origin)> {
@@ -217,9 +215,17 @@ mod tests {
         let mut hidden = Sources { command_line: None, ..Sources::default() };
         hidden.environment = read_environment("--workers 3");
         let settings = resolve(&hidden);
-        assert_eq!(of(&settings, "workers"), None.or(Some(("3", Origin::Configured))));
+        assert_eq!(of(&settings, "workers"), Some(("3", Origin::Configured)));
         assert_eq!(of(&settings, "timeout"), None);
-        assert!(of(&settings, "command_line").is_some());
+    }
+
+    #[test]
+    fn an_environment_that_may_not_be_looked_at_claims_no_defaults() {
+        let mut unseen = sources("--threads 4 a:b");
+        unseen.environment_seen = false;
+        let settings = resolve(&unseen);
+        assert_eq!(of(&settings, "threads"), Some(("4", Origin::Configured)));
+        assert_eq!(of(&settings, "workers"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ fn process(tgid: u32, parent_tgid: u32, line: &str) -> ProcessSeen {
     ProcessSeen {
         tgid,
         parent_tgid,
+        executable: "/usr/bin/python3.11".to_owned(),
         command_line: line.split(' ').map(str::to_owned).collect(),
         ..ProcessSeen::default()
     }
@@ -65,6 +66,30 @@ fn process_titles_name_the_roles_and_leave_unknown_what_they_hide() {
 }
 
 #[test]
+fn a_worker_just_born_under_its_master_s_title_is_a_worker_and_a_second_master_is_a_master() {
+    let all = [
+        titled(10, 1, "gunicorn: master [a]"),
+        titled(11, 10, "gunicorn: worker [a]"),
+        titled(12, 10, "gunicorn: master [a]"),
+        titled(13, 11, "gunicorn: worker [a]"),
+        titled(20, 10, "gunicorn: master [a]"),
+        titled(21, 20, "gunicorn: worker [a]"),
+    ];
+    let roles: Vec<Role> = Gunicorn.roles(&all).iter().map(|(_, role)| *role).collect();
+    let expected = [Role::Master, Role::Worker, Role::Worker, Role::Unknown, Role::Master, Role::Worker];
+    assert_eq!(roles, expected);
+}
+
+#[test]
+fn threads_on_the_command_line_beside_a_configuration_file_mean_gthread() {
+    let found =
+        Gunicorn.recognise(&prefork("gunicorn -c conf.py --threads 4 a:b", 2), &[]).expect("gunicorn");
+    assert_eq!(found.server.worker_class, "gthread");
+    assert_eq!(origin_of(&found.server, "worker_class"), Some(Origin::Inferred));
+    assert_eq!(Gunicorn.configured_slots(&found.server), Some(8));
+}
+
+#[test]
 fn gunicorn_inside_another_program_is_known_by_its_heartbeat_file() {
     let mut all = prefork("python serve.py", 2);
     for process in &mut all {
@@ -72,6 +97,24 @@ fn gunicorn_inside_another_program_is_known_by_its_heartbeat_file() {
     }
     let found = Gunicorn.recognise(&all, &[]).expect("gunicorn");
     assert_eq!((found.role(10), found.role(12)), (Role::Master, Role::Worker));
+}
+
+#[test]
+fn the_control_socket_that_only_the_master_holds_is_no_address_for_requests() {
+    let all = [titled(10, 1, "gunicorn: master [a]"), titled(11, 10, "gunicorn: worker [a]")];
+    let listener = |tgid, inode, address: &str| ListenerSeen {
+        tgid,
+        inode,
+        address: address.to_owned(),
+        ..ListenerSeen::default()
+    };
+    let listeners =
+        [listener(10, 1, "127.0.0.1:80"), listener(10, 2, "gunicorn.ctl"), listener(11, 1, "127.0.0.1:80")];
+    let found = Gunicorn.recognise(&all, &listeners).expect("gunicorn");
+    let bind = found.server.settings.iter().find(|setting| setting.name == "bind").expect("bind");
+    assert_eq!((bind.value.as_str(), bind.origin), ("127.0.0.1:80", Origin::Inferred));
+    let note = found.server.settings.iter().find(|setting| setting.name == "command_line").expect("note");
+    assert!(note.value.contains("title"), "{}", note.value);
 }
 
 #[test]
