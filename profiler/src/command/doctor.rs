@@ -99,7 +99,7 @@ fn target_checks(pid: u32) -> Result<Vec<Check>, Failure> {
     let tree = process_tree(&proc, pid)?;
     let facts = server_facts(&proc, &tree.tgids);
     let recognised = profiler_core::server::recognise(&facts.processes, &facts.listeners);
-    let server = recognised.kind.refine(&recognised.server, &facts.observed());
+    let server = recognised.kind.refine(&recognised.server, &facts.observed(&recognised.roles));
     let version = server.version.as_deref().unwrap_or("of unknown version");
     let mut checks = vec![check(
         "server",
