@@ -60,7 +60,7 @@ impl Drop for Toy {
 
 const ANSWER: &[u8; 44] = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n";
 
-/// The server: one thread, one connection at a time, a millisecond of sleep in each request.
+/// The server: a thread for each connection, a millisecond of sleep in each request.
 pub(crate) fn serve() -> ExitCode {
     // SAFETY: the name is a NUL-terminated constant.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"toy".as_ptr()) };
@@ -77,20 +77,24 @@ fn accept_forever() -> std::io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?.port());
     loop {
-        let (mut connection, _) = listener.accept()?;
-        let mut pending: Vec<u8> = Vec::new();
-        let mut part = [0; 4096];
-        loop {
-            let length = connection.read(&mut part)?;
-            if length == 0 {
-                break;
-            }
-            pending.extend(part.iter().take(length));
-            while let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
-                pending.drain(..end + 4);
-                std::thread::sleep(std::time::Duration::from_millis(1));
-                connection.write_all(ANSWER)?;
-            }
+        let (connection, _) = listener.accept()?;
+        std::thread::spawn(move || answer_all(connection));
+    }
+}
+
+fn answer_all(mut connection: TcpStream) -> std::io::Result<()> {
+    let mut pending: Vec<u8> = Vec::new();
+    let mut part = [0; 4096];
+    loop {
+        let length = connection.read(&mut part)?;
+        if length == 0 {
+            return Ok(());
+        }
+        pending.extend(part.iter().take(length));
+        while let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
+            pending.drain(..end + 4);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            connection.write_all(ANSWER)?;
         }
     }
 }
