@@ -8,8 +8,10 @@ pub mod backend;
 pub mod child;
 pub mod gate;
 pub mod gunicorn;
+pub mod kernel_trace;
 pub mod load;
 pub mod program;
+pub mod toy;
 pub mod witness;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,359 @@
+//! The kernel side against a server whose every wait is known: accounts add up, connections and heads come, losses are
+//! counted, nothing stays behind.
+//!
+//! In: root. Out: verdicts; skipped with the reason where BPF programs cannot be loaded.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use profiler_common::loss::{RING_FULL_SLICE, THREAD_TABLE_FULL};
+use profiler_common::record::connection::{ACCEPTED, SEEDED};
+use profiler_common::record::head::{INBOUND, OUTBOUND};
+use profiler_common::record::lifecycle::{EXIT, FORK};
+use profiler_common::record::slice::{FLAG_CLIENT, FLAG_STATUS_LINE, FLAG_WAKE_MISSED, SliceRecord};
+use profiler_common::system_call::{ACCEPT4, CLOCK_NANOSLEEP, CLOSE, RECVFROM, SENDTO};
+use wsgi_trace::attach::Settings;
+use wsgi_trace::source::live::clock::monotonic_ns;
+use wsgi_trace_tests::child::until;
+use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::kernel_trace::KernelTrace;
+use wsgi_trace_tests::program::Program;
+use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::toy::{ToyServer, answer, ask, request};
+
+/// `wait4`: not observed, so a wait in it belongs to the gap.
+const WAIT4: i32 = 61;
+
+fn inside_ns(slice: &SliceRecord) -> u64 {
+    slice.call_cpu_ns + slice.call_run_queue_ns + slice.call_blocked_ns
+}
+
+fn gap_start_ns(slice: &SliceRecord) -> u64 {
+    slice.enter_ns - slice.gap_cpu_ns - slice.gap_run_queue_ns - slice.gap_blocked_ns
+}
+
+/// Requests from `clients` connections at once, `each` per connection.
+fn load(server: &ToyServer, clients: usize, each: usize, paths: &[&str]) -> anyhow::Result<()> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..clients)
+            .map(|client| {
+                scope.spawn(move || -> anyhow::Result<()> {
+                    let mut stream = server.connect()?;
+                    for path in paths.iter().cycle().skip(client).take(each) {
+                        ask(&mut stream, path)?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+#[test]
+fn every_slice_adds_up_and_follows_the_one_before() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = ToyServer::tcp(8)?;
+    let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
+    load(&server, 8, 60, &["/", "/burn/0.002", "/sleep/0.003", "/thread"])?;
+    trace.until("the closes of all connections", |records| {
+        (records.calls(CLOSE).count() >= 8).then_some(())
+    })?;
+    let mut last: HashMap<u32, (u32, u64)> = HashMap::new();
+    for slice in &trace.records.slices {
+        assert_eq!(slice.header.time_ns - slice.enter_ns, inside_ns(slice), "inside of {slice:?}");
+        assert!(slice.gap_fault_ns <= slice.gap_blocked_ns, "{slice:?}");
+        if let Some((sequence, ended_ns)) =
+            last.insert(slice.header.tid, (slice.sequence, slice.header.time_ns))
+        {
+            assert_eq!(slice.sequence, sequence + 1, "nothing was lost");
+            assert_eq!(gap_start_ns(slice), ended_ns, "the gap starts where the last slice ended: {slice:?}");
+        }
+    }
+    assert!(trace.records.slices.len() >= 2 * 480, "a read and a write per request");
+    assert!(trace.records.slices.iter().any(|slice| slice.folded_calls > 0), "no futex call was folded");
+    let counters = trace.source.counters();
+    let emitted: u64 = counters.emitted.iter().map(|(_, count)| count).sum();
+    // The server's threads still emit (a finished sleep), so what was generated bounds what was received.
+    assert!(counters.received <= emitted);
+    Ok(())
+}
+
+#[test]
+fn cpu_and_run_queue_agree_with_schedstat() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = ToyServer::tcp(1)?;
+    let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
+    // More of them than CPUs, so that there is a run queue to measure; forked, so that no interpreter lock hides it.
+    ask(&mut server.connect()?, "/burning-children/6")?;
+    until("the children's last sleep", Duration::from_secs(60), || {
+        trace.collect()?;
+        let now_ns = monotonic_ns();
+        let asleep = trace.source.open_slices(now_ns).into_iter();
+        Ok((asleep.filter(|open| open.system_call == Some(CLOCK_NANOSLEEP)).count() == 6).then_some(()))
+    })?;
+    let totals = trace.source.thread_totals();
+    let sum =
+        |value: fn(&profiler_core::fact::ThreadTotals) -> u64| totals.iter().map(value).sum::<u64>() as f64;
+    let cpu = sum(|thread| thread.ours.cpu_ns) / sum(|thread| thread.kernel_cpu_ns);
+    let run_queue = sum(|thread| thread.ours.run_queue_ns) / sum(|thread| thread.kernel_run_queue_ns);
+    assert!(sum(|thread| thread.kernel_run_queue_ns) > 1e9, "there was too little contention to compare");
+    assert!((cpu - 1.0).abs() < 0.01, "CPU: ours is {cpu} of the kernel's");
+    assert!((run_queue - 1.0).abs() < 0.01, "run queue: ours is {run_queue} of the kernel's");
+    Ok(())
+}
+
+#[test]
+fn waits_are_where_they_were_spent() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = ToyServer::tcp(1)?;
+    let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
+    let mut stream = server.connect()?;
+    ask(&mut stream, "/sleep/0.05")?;
+    ask(&mut stream, "/child/0.05")?;
+    let sleep = trace.until("the sleep", |records| records.calls(CLOCK_NANOSLEEP).next().copied())?;
+    let certain = |slice: &SliceRecord| slice.flags & FLAG_WAKE_MISSED == 0;
+    assert!(sleep.call_blocked_ns >= 49_000_000 || !certain(&sleep), "{sleep:?}");
+    let answer = trace.until("the second answer", |records| records.calls(SENDTO).nth(1).copied())?;
+    assert_eq!(answer.gap_blocked_call, WAIT4, "{answer:?}");
+    assert!(answer.gap_blocked_ns >= 45_000_000 || !certain(&answer), "{answer:?}");
+    Ok(())
+}
+
+#[test]
+fn connection_head_and_arrival_come_with_a_request() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = ToyServer::tcp(1)?;
+    let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
+    let mut stream = server.connect()?;
+    let peer_port = stream.local_addr()?.port();
+    let mut sent_ns = [0_u64; 3];
+    for (number, sent) in sent_ns.iter_mut().enumerate() {
+        let bytes = request(&format!("/{number}"));
+        let (first, rest) = bytes.split_at(10);
+        *sent = monotonic_ns();
+        stream.write_all(first)?;
+        // The first part is read before the second is sent: the head comes in two reads.
+        trace.until("the first read", |records| {
+            (records.calls(RECVFROM).count() > 2 * number).then_some(())
+        })?;
+        stream.write_all(rest)?;
+        answer(&mut stream)?;
+    }
+    drop(stream);
+    trace.until("the close", |records| {
+        records.calls(CLOSE).any(|slice| slice.flags & FLAG_CLIENT != 0).then_some(())
+    })?;
+    let records = &trace.records;
+
+    let connection = records.connections.first().context("no connection record")?;
+    assert_eq!(records.connections.len(), 1);
+    assert_eq!(
+        (connection.origin, connection.local_port, connection.peer_port),
+        (ACCEPTED, server.port(), peer_port)
+    );
+    assert!(connection.established_ns > 0 && connection.established_ns < connection.header.time_ns);
+    // The accept began before the attach: its slice is not invented, its connection known all the same.
+    assert_eq!(records.calls(ACCEPT4).filter(|slice| slice.result >= 0).count(), 0);
+
+    let reads: Vec<_> = records.calls(RECVFROM).filter(|slice| slice.result > 0).collect();
+    assert_eq!(reads.len(), 6);
+    for (number, read) in reads.iter().step_by(2).enumerate() {
+        assert_eq!(read.flags & FLAG_CLIENT, FLAG_CLIENT);
+        assert!(
+            read.extra >= sent_ns[number] && read.extra <= read.header.time_ns,
+            "arrival of {number}: {read:?}"
+        );
+    }
+    for (number, pair) in reads.chunks(2).enumerate() {
+        let captured: Vec<_> = records
+            .heads
+            .iter()
+            .filter(|(head, _)| {
+                head.direction == INBOUND && pair.iter().any(|read| read.sequence == head.sequence)
+            })
+            .collect();
+        assert_eq!(captured.iter().map(|(head, _)| head.offset_bytes).collect::<Vec<_>>(), [0, 10]);
+        let bytes: Vec<u8> = captured.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+        assert_eq!(bytes, request(&format!("/{number}")), "request {number}");
+    }
+    let writes: Vec<_> = records.calls(SENDTO).collect();
+    assert_eq!(writes.len(), 3);
+    assert!(
+        writes
+            .iter()
+            .all(|slice| slice.flags & (FLAG_CLIENT | FLAG_STATUS_LINE) == FLAG_CLIENT | FLAG_STATUS_LINE)
+    );
+    let answers: Vec<_> = records.heads.iter().filter(|(head, _)| head.direction == OUTBOUND).collect();
+    assert!(
+        answers.iter().all(|(head, bytes)| head.offset_bytes == 0 && bytes.starts_with(b"HTTP/1.1 200 OK"))
+    );
+    assert_eq!(answers.len(), 3);
+    Ok(())
+}
+
+#[test]
+fn connection_from_before_the_attach_is_seeded() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = ToyServer::tcp(2)?;
+    let mut stream = server.connect()?;
+    ask(&mut stream, "/before")?;
+    let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
+    let peer_port = stream.local_addr()?.port();
+    trace.until("the seeded connection", |records| {
+        let seeded = records.connections.iter().find(|connection| connection.origin == SEEDED)?;
+        assert_eq!((seeded.peer_port, seeded.listener_fd), (peer_port, -1));
+        Some(())
+    })?;
+    assert_eq!(trace.records.connections.len(), 1, "seeded once");
+    // The read that was open at the attach leaves no slice; the next one is whole.
+    ask(&mut stream, "/open-read")?;
+    ask(&mut stream, "/after")?;
+    let (head, bytes) = trace.until("the head", |records| {
+        records.heads.iter().find(|(head, _)| head.direction == INBOUND).cloned()
+    })?;
+    assert_eq!((head.offset_bytes, bytes), (0, request("/after")));
+    Ok(())
+}
+
+#[test]
+fn unix_connections_are_followed_like_others() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let directory = tempfile::tempdir()?;
+    let server = ToyServer::unix(&directory.path().join("toy.sock"), 1)?;
+    let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
+    for round in 0..3_usize {
+        let mut stream = server.connect_unix()?;
+        let sent_ns = monotonic_ns();
+        ask(&mut stream, "/unix")?;
+        drop(stream);
+        let read = trace.until("the read", |records| {
+            records.calls(RECVFROM).filter(|slice| slice.result > 0).nth(round).copied()
+        })?;
+        assert_eq!(read.flags & FLAG_CLIENT, FLAG_CLIENT);
+        assert!(read.extra >= sent_ns && read.extra <= read.header.time_ns, "arrival: {read:?}");
+    }
+    let families: Vec<_> = trace.records.connections.iter().map(|connection| connection.family).collect();
+    assert_eq!(families, [1, 1, 1]);
+    Ok(())
+}
+
+#[test]
+fn children_are_followed_from_their_first_instruction_to_their_end() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = ToyServer::tcp(1)?;
+    let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
+    ask(&mut server.connect()?, "/child/0.02")?;
+    let exit = trace.until("the child's end", |records| {
+        records.lifecycles.iter().find(|event| event.what == EXIT).copied()
+    })?;
+    assert_eq!(exit.value >> 8, 3, "exit status");
+    let fork = trace.records.lifecycles.iter().find(|event| event.what == FORK).context("no fork")?;
+    assert_eq!((fork.header.tgid, fork.other_tid), (server.pid(), exit.header.tid));
+    let child: Vec<_> =
+        trace.records.slices.iter().filter(|slice| slice.header.tid == exit.header.tid).collect();
+    let first = child.first().context("no slice of the child")?;
+    assert_eq!(
+        (first.sequence, gap_start_ns(first)),
+        (1, fork.header.time_ns),
+        "its first gap starts at its birth"
+    );
+    assert!(child.iter().any(|slice| slice.system_call == CLOCK_NANOSLEEP));
+    Ok(())
+}
+
+#[test]
+fn overfull_ring_is_counted_to_the_record() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = ToyServer::tcp(2)?;
+    let settings = Settings { ring_bytes: Some(4096), ..Settings::default() };
+    let mut trace = KernelTrace::start(server.pid(), &settings)?;
+    load(&server, 2, 100, &["/"])?;
+    // Nobody writes any more once all threads are back in accept.
+    let everyone = trace.source.followed_threads();
+    let sequences = until("the server's rest", Duration::from_secs(10), || {
+        let open = trace.source.open_slices(monotonic_ns());
+        let resting = open.iter().filter(|open| open.system_call.is_some_and(|call| call == ACCEPT4)).count();
+        Ok((resting + 1 == everyone).then(|| open.iter().map(|open| u64::from(open.sequence)).sum::<u64>()))
+    })?;
+    trace.collect()?;
+    let counters = trace.source.counters();
+    let emitted: u64 = counters.emitted.iter().map(|(_, count)| count).sum();
+    assert_eq!(counters.received, emitted, "what was handed over arrived");
+    let lost = trace.source.lost(RING_FULL_SLICE);
+    assert!(lost > 100, "the ring was never full: {counters:?}");
+    assert_eq!(sequences, trace.records.slices.len() as u64 + lost, "generated = received + lost");
+    Ok(())
+}
+
+#[test]
+fn full_thread_table_is_counted_and_leaves_the_others_alone() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = ToyServer::tcp(4)?;
+    let settings = Settings { max_threads: Some(3), ..Settings::default() };
+    let trace = KernelTrace::start(server.pid(), &settings)?;
+    assert_eq!(trace.source.followed_threads(), 3);
+    assert!(trace.source.lost(THREAD_TABLE_FULL) >= 2);
+    Ok(())
+}
+
+#[test]
+fn second_profiler_on_the_same_process_is_noticed() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = ToyServer::tcp(1)?;
+    let find = &mut || vec![server.pid()];
+    let (first, report) = wsgi_trace::attach::attach(&Settings::default(), find)?;
+    assert_eq!(report.other_profilers, 0);
+    let (_second, report) = wsgi_trace::attach::attach(&Settings::default(), find)?;
+    assert_eq!(report.other_profilers, 1);
+    drop(first);
+    Ok(())
+}
+
+/// Numbers of the BPF programs that a process holds.
+fn programs_of(pid: u32) -> Vec<u32> {
+    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return Vec::new() };
+    descriptors
+        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok())
+        .filter(|text| text.starts_with("pos:") && text.contains("prog_type:"))
+        .filter_map(|text| text.lines().find_map(|line| line.strip_prefix("prog_id:"))?.trim().parse().ok())
+        .collect()
+}
+
+#[test]
+fn killed_profiler_leaves_nothing_in_the_kernel() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = ToyServer::tcp(2)?;
+    let mut stream = server.connect()?;
+    for _ in 0..5 {
+        let program = Program::start(&["--pid", &server.pid().to_string()])?;
+        let ours = until("the attach", Duration::from_secs(30), || {
+            let programs = programs_of(program.pid());
+            Ok((programs.len() >= wsgi_trace::attach::table::PROGRAMS.len()).then_some(programs))
+        })?;
+        ask(&mut stream, "/while-traced")?;
+        program.signal(libc::SIGKILL);
+        until("the programs' end", Duration::from_secs(30), || {
+            let left =
+                aya::programs::loaded_programs().filter_map(Result::ok).any(|info| ours.contains(&info.id()));
+            Ok((!left).then_some(()))
+        })?;
+        ask(&mut stream, "/after-the-kill")?;
+    }
+    Ok(())
+}

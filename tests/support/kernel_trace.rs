@@ -1,0 +1,99 @@
+//! The kernel side alone: attached by the library, its raw records collected.
+//!
+//! In: a process. Out: records by kind, in the order of the ring.
+
+use profiler_common::record::connection::ConnectionRecord;
+use profiler_common::record::head::HeadRecord;
+use profiler_common::record::lifecycle::LifecycleRecord;
+use profiler_common::record::slice::SliceRecord;
+use profiler_common::record::{KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader};
+use wsgi_trace::attach::{Settings, attach};
+use wsgi_trace::source::live::LiveSource;
+use zerocopy::FromBytes as _;
+
+/// Records so far.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// Slices.
+    pub slices: Vec<SliceRecord>,
+    /// Heads with their bytes.
+    pub heads: Vec<(HeadRecord, Vec<u8>)>,
+    /// Births and deaths.
+    pub lifecycles: Vec<LifecycleRecord>,
+    /// Connections.
+    pub connections: Vec<ConnectionRecord>,
+}
+
+/// An attached kernel side.
+pub struct KernelTrace {
+    /// The source; dropping it detaches.
+    pub source: LiveSource,
+    /// What came so far.
+    pub records: Records,
+}
+
+impl KernelTrace {
+    /// Attaches to one process.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel does not let us.
+    pub fn start(pid: u32, settings: &Settings) -> anyhow::Result<Self> {
+        let (source, attached) = attach(settings, &mut || vec![pid])?;
+        anyhow::ensure!(attached.missing.is_empty(), "missing programs: {:?}", attached.missing);
+        Ok(Self { source, records: Records::default() })
+    }
+
+    /// Takes what is in the ring.
+    ///
+    /// # Errors
+    ///
+    /// Where a record is of no known layout.
+    pub fn collect(&mut self) -> anyhow::Result<&Records> {
+        let records = &mut self.records;
+        let mut unknown = 0;
+        self.source.drain(|bytes| {
+            if records.take(bytes).is_none() {
+                unknown += 1;
+            }
+        });
+        anyhow::ensure!(unknown == 0, "{unknown} records of unknown layout");
+        Ok(&self.records)
+    }
+
+    /// Collects until `found` finds something.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not within ten seconds.
+    pub fn until<T>(
+        &mut self,
+        what: &str,
+        mut found: impl FnMut(&Records) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        crate::child::until(what, std::time::Duration::from_secs(10), || Ok(found(self.collect()?)))
+    }
+}
+
+impl Records {
+    fn take(&mut self, bytes: &[u8]) -> Option<()> {
+        let (header, _) = RecordHeader::read_from_prefix(bytes).ok()?;
+        match header.kind {
+            KIND_SLICE => self.slices.push(SliceRecord::read_from_bytes(bytes).ok()?),
+            KIND_LIFECYCLE => self.lifecycles.push(LifecycleRecord::read_from_bytes(bytes).ok()?),
+            KIND_CONNECTION => self.connections.push(ConnectionRecord::read_from_bytes(bytes).ok()?),
+            KIND_HEAD => {
+                let (head, rest) = HeadRecord::read_from_prefix(bytes).ok()?;
+                let captured = rest.get(..usize::try_from(head.captured_bytes).ok()?)?;
+                self.heads.push((head, captured.to_vec()));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The slices of one system call.
+    pub fn calls(&self, system_call: u32) -> impl Iterator<Item = &SliceRecord> {
+        self.slices.iter().filter(move |slice| slice.system_call == system_call)
+    }
+}
