@@ -394,5 +394,8 @@ proptest! {
     ) {
         let output = redact(if inbound { INBOUND } else { OUTBOUND }, &portions(text.as_bytes(), &cuts));
         prop_assert_eq!(output.len(), text.len());
+        for (before, after) in text.bytes().zip(output) {
+            prop_assert!(after == before || after == super::FILLER);
+        }
     }
 }
