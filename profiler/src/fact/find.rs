@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use profiler_core::fact::ProcessSeen;
 use profiler_core::server::{Recognised, recognise};
 
-use super::process::Identity;
+use super::descriptor::open_files;
+use super::process::{Identity, process_seen};
 use super::socket::{Socket, sockets};
 use super::tree::{Forest, Tree, starts_servers};
 use super::{FactError, Proc, ServerFacts, server_facts};
@@ -172,8 +173,9 @@ fn may_be_server(proc: &Proc, identity: &Identity) -> bool {
     if !executable.starts_with("python") && !executable.starts_with("pypy") {
         return false;
     }
-    let facts = server_facts(proc, &[identity.tgid]);
-    recognise(&facts.processes, &facts.listeners).server.name != "unknown"
+    let files = open_files(proc, identity.tgid).unwrap_or_default();
+    process_seen(proc, identity.tgid, &files)
+        .is_ok_and(|seen| recognise(&[seen], &[]).server.name != "unknown")
 }
 
 #[cfg(test)]

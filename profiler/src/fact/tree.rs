@@ -11,7 +11,7 @@ use profiler_core::server::gunicorn::arguments;
 use super::descriptor::{open_files, socket_inode};
 use super::process::{Identity, identities, process_of_thread};
 use super::socket::sockets;
-use super::{FactError, Proc};
+use super::{FactError, Proc, read};
 
 /// Processes of one server.
 const MAX_TREE: usize = 4_096;
@@ -92,7 +92,10 @@ pub struct Forest<'a> {
     identities: HashMap<u32, Identity>,
     /// Sorted, so that trees come out the same every time.
     children: BTreeMap<u32, Vec<u32>>,
-    listening: RefCell<HashMap<u32, HashSet<u64>>>,
+    /// Listening inodes by network namespace.
+    listening: RefCell<HashMap<String, HashSet<u64>>>,
+    /// Listening inodes by process, as far as they were asked for.
+    held: RefCell<HashMap<u32, HashSet<u64>>>,
 }
 
 impl<'a> Forest<'a> {
@@ -107,7 +110,7 @@ impl<'a> Forest<'a> {
             children.entry(identity.parent_tgid).or_default().push(identity.tgid);
         }
         children.values_mut().for_each(|children| children.sort_unstable());
-        Ok(Self { proc, identities, children, listening: RefCell::default() })
+        Ok(Self { proc, identities, children, listening: RefCell::default(), held: RefCell::default() })
     }
 
     /// All processes, in no order.
@@ -194,23 +197,26 @@ impl<'a> Forest<'a> {
 
     /// Inodes of the listening sockets that a process holds (none where it may not be looked at).
     pub fn listening_inodes(&self, tgid: u32) -> HashSet<u64> {
-        if let Some(known) = self.listening.borrow().get(&tgid) {
+        if let Some(known) = self.held.borrow().get(&tgid) {
             return known.clone();
         }
-        let held: HashSet<u64> = open_files(self.proc, tgid)
+        let mut held: HashSet<u64> = open_files(self.proc, tgid)
             .unwrap_or_default()
             .iter()
             .filter_map(|(_, target)| socket_inode(target))
             .collect();
-        let listening: HashSet<u64> = if held.is_empty() {
-            HashSet::new()
-        } else {
-            sockets(self.proc, tgid, &|inode, socket| socket.is_listening() && held.contains(&inode))
-                .into_keys()
-                .collect()
-        };
-        self.listening.borrow_mut().insert(tgid, listening.clone());
-        listening
+        if !held.is_empty() {
+            // The tables are long on a busy host: one reading per network namespace.
+            let namespace = read::link(&self.proc.of(tgid, "ns/net")).unwrap_or_default();
+            let mut listening = self.listening.borrow_mut();
+            let known = listening.entry(namespace).or_default();
+            if known.is_empty() {
+                known.extend(sockets(self.proc, tgid, &|_, socket| socket.is_listening()).into_keys());
+            }
+            held.retain(|inode| known.contains(inode));
+        }
+        self.held.borrow_mut().insert(tgid, held.clone());
+        held
     }
 }
 

@@ -154,15 +154,16 @@ impl ServerKind for Gunicorn {
         advice::advice(finding_id, server)
     }
 
-    /// `%(D)s`, `%(M)s`, `%(T)s`, `%(L)s`: `handle_request` takes the clock after `next(parser)` and the `pre_request`
-    /// hook, and again after `resp.close()`, which writes the last chunk; the log line, the iterable's `close()`, the
-    /// `post_request` hook and closing the connection (27: with up to 2 s of lingering) come after. The same in 23.0.0
-    /// and 27.0.1 for sync, gthread, gevent and eventlet; asgi takes them in the task that serves the request. Where
-    /// the application raises, `handle_error` writes the line instead, with a time near zero taken before the error
-    /// page is sent (raised while its iterable runs: both lines are written): not comparable, nor are errors of parsing.
+    /// `%(D)s`, `%(M)s`, `%(T)s`, `%(L)s`: `handle_request` takes the clock after `next(parser)`, and again after
+    /// `resp.close()`, which writes the last chunk. The log line, the iterable's `close()`, the `post_request` hook and
+    /// closing the connection (from 26 with up to 2 s of lingering) come after. The same in 23.0.0 and 27.0.1 for sync
+    /// and gthread (measured) and for gevent and eventlet (read), which only include the `pre_request` hook as well.
+    /// Where the application raises before its first byte, `handle_error` writes the line, without a path and with the
+    /// time that logging the traceback took: lines with `%(U)s` None are not comparable, nor are errors of parsing.
+    /// gevent's own pywsgi adds the iterable's `close()`; asgi may log before its event loop has written: neither counts.
     fn log_interval(&self, server: &Server) -> Option<LogInterval> {
         match server.worker_class.as_str() {
-            "sync" | "gthread" | "gevent" | "gevent_pywsgi" | "eventlet" | "asgi" => {
+            "sync" | "gthread" | "gevent" | "eventlet" => {
                 Some(LogInterval { from: LogStart::HeadParsed, to: LogEnd::ResponseWritten })
             }
             _ => None,

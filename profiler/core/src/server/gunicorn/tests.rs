@@ -198,3 +198,18 @@ fn every_finding_has_advice_for_every_worker_class_and_none_is_made_up_for_healt
         assert_eq!(Gunicorn.advice("no-such-finding", &server), None);
     }
 }
+
+#[test]
+fn what_the_access_log_measures_is_known_for_the_workers_it_was_read_off() {
+    let interval = |line: &str| {
+        let found = Gunicorn.recognise(&prefork(line, 1), &[]).expect("gunicorn");
+        Gunicorn.log_interval(&found.server)
+    };
+    let expected = Some(LogInterval { from: LogStart::HeadParsed, to: LogEnd::ResponseWritten });
+    for class in ["sync", "gthread", "gevent", "eventlet"] {
+        assert_eq!(interval(&format!("gunicorn -k {class} a:b")), expected, "{class}");
+    }
+    for class in ["gevent_pywsgi", "asgi", "tornado", "uvicorn.workers.UvicornWorker"] {
+        assert_eq!(interval(&format!("gunicorn -k {class} a:b")), None, "{class}");
+    }
+}
