@@ -261,9 +261,9 @@ fn records_that_are_no_heads_are_left_alone_and_broken_heads_are_emptied() {
     redactor.redact(&mut slack);
     assert!(slack.ends_with(b"GET / \0\0\0\0\0\0"));
 
-    let mut stub = b"\x02\x00secret".to_vec();
+    let mut stub = *b"\x02\x00secret";
     redactor.redact(&mut stub);
-    assert_eq!(stub, b"\x02\x00\0\0\0\0\0\0");
+    assert_eq!(stub, *b"\x02\x00\0\0\0\0\0\0");
     assert_eq!(redactor.counts().malformed_heads, 2);
 }
 
@@ -365,7 +365,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_never_panics_and_keeps_its_length(
+    fn garbage_never_panics(
         records in prop::collection::vec(
             (prop::collection::vec(any::<u8>(), 0..120), any::<bool>(), any::<bool>()), 0..20),
     ) {
@@ -380,9 +380,7 @@ proptest! {
                 raw.splice(36..40, [0; 4]);
                 raw.splice(40..44, captured.to_ne_bytes());
             }
-            let length = raw.len();
             redactor.redact(&mut raw);
-            prop_assert_eq!(raw.len(), length);
         }
     }
 
