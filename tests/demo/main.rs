@@ -23,12 +23,12 @@ const SECONDS: &str = "10";
 /// Ordinary clients and slow ones; they start before the trace and end soon after it.
 const LOAD: &[&str] = &[
     "--seconds=11",
-    "--clients=8",
-    "--keep-alive=6",
-    "--think-ms=25",
+    "--clients=10",
+    "--keep-alive=8",
+    "--think-ms=10",
     "--routes=/fast=8,/cpu=3,/backend=6,/mixed=2,/download=0.2,/stream",
     "--kinds=get=12,head,sized,chunked,expect",
-    "--slow-bodies=2",
+    "--slow-bodies=1",
     "--slow-readers=1",
     "--slow-heads=1",
     "--idle=1",
