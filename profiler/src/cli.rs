@@ -100,6 +100,9 @@ pub struct Watch {
     /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
+    /// Size of the ring buffer, to see what a report with losses looks like
+    #[arg(long, value_name = "BYTES", value_parser = ring_bytes, hide = true)]
+    pub ring_bytes: Option<u32>,
     /// No progress on stderr
     #[arg(long, short)]
     pub quiet: bool,
@@ -234,6 +237,16 @@ pub enum Color {
     Always,
     /// Never
     Never,
+}
+
+/// A size that the kernel takes for a ring buffer.
+fn ring_bytes(text: &str) -> Result<u32, String> {
+    let bytes: u32 = text.parse().ok().ok_or("is not a number of bytes")?;
+    if bytes.is_power_of_two() && (4096..=1 << 30).contains(&bytes) {
+        Ok(bytes)
+    } else {
+        Err("must be a power of two from 4096 to 1073741824".to_owned())
+    }
 }
 
 impl Color {

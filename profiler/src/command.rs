@@ -11,13 +11,17 @@ pub mod target;
 pub mod trace;
 
 use std::io::Write as _;
+use std::path::Path;
 
 use crate::attach::AttachError;
 use crate::cli::exit::ExitCode;
 use crate::cli::{Cli, Command};
 use crate::fact::FactError;
+use crate::output_file::{OutputFile, same_file};
+use crate::recording::RecordError;
 use crate::report::output::OutputError;
 use crate::session::SessionError;
+use list::ListError;
 
 /// Why a command did not do what it was asked for: one sentence and an exit code.
 #[derive(Debug)]
@@ -41,7 +45,9 @@ impl From<SessionError> for Failure {
                 AttachError::NoBtf(_) | AttachError::KernelTooOld { .. } | AttachError::NoField { .. },
             ) => ExitCode::KernelUnsuitable,
             SessionError::Attach(_) | SessionError::Runtime(_) => ExitCode::Internal,
-            SessionError::Recording(_) => ExitCode::RecordingUnreadable,
+            SessionError::Recording(_) | SessionError::NothingRecorded { .. } => {
+                ExitCode::RecordingUnreadable
+            }
             SessionError::RecordingWrite(_) | SessionError::Output(_) | SessionError::Timeline(_) => {
                 ExitCode::OutputFailed
             }
@@ -82,14 +88,39 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         None => trace::run(&cli.trace),
         Some(Command::Record(options)) => record::run(options),
         Some(Command::Report(options)) => report::run(options),
-        Some(Command::List(options)) => list::run(options, &mut std::io::stdout())
-            .map_err(|error| Failure { sentence: error.to_string(), code: ExitCode::Internal }),
+        Some(Command::List(options)) => {
+            list::run(options, &mut std::io::stdout()).or_else(|error| list_failure(&error))
+        }
         Some(Command::Doctor(options)) => doctor::run(options),
         Some(Command::Explain(options)) => match explain::explain(options.id.as_deref()) {
             Ok(text) => print(&text),
             Err(error) => Err(Failure { sentence: error.to_string(), code: ExitCode::Usage }),
         },
     }
+}
+
+/// Why the list could not be shown; a reader that went away is no error.
+fn list_failure(error: &ListError) -> Result<(), Failure> {
+    let code = match &error {
+        ListError::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+        ListError::Output(_) => ExitCode::OutputFailed,
+        ListError::Fact(fact) => code_of_fact(fact),
+    };
+    Err(Failure { sentence: error.to_string(), code })
+}
+
+/// Opens the file of a recording; what it holds stays until the recording begins.
+fn open_recording(path: &Path) -> Result<OutputFile, Failure> {
+    OutputFile::open(path).map_err(|error| SessionError::from(RecordError::from(error)).into())
+}
+
+/// Two outputs, or an output and the input, must not be one file: each would destroy the other.
+fn refuse_same_file(one: &Path, other: &Path, what: &str) -> Result<(), Failure> {
+    if !same_file(one, other) {
+        return Ok(());
+    }
+    let sentence = format!("{} would be {what} at once: name another file for the report", one.display());
+    Err(Failure { sentence, code: ExitCode::Usage })
 }
 
 /// Prints to standard output; a reader that went away is no error.

@@ -19,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use gather::{ServerFacts, server_facts};
-pub use tree::{Tree, process_tree};
+pub use tree::{Tree, process_tree, server_tree};
 
 /// Where `/proc` is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub enum FactError {
         name: String,
     },
     /// The way in leads to several servers.
-    #[error("{what} fits several servers: choose one with --pid ({})", pids(.roots))]
+    #[error("{what} leads to several servers: choose one with --pid ({})", pids(.roots))]
     Several {
         /// The name or port.
         what: String,

@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Readable and writable by the owner alone.
@@ -38,7 +38,7 @@ pub enum OutputFileError {
         path: PathBuf,
     },
     /// The file could not be opened, for another reason.
-    #[error("cannot open {} for writing: {source}", path.display())]
+    #[error("cannot open {} for writing: {source}; name a place where this user may write", path.display())]
     Open {
         /// As the user named it.
         path: PathBuf,
@@ -146,6 +146,23 @@ impl OutputFile {
     }
 }
 
+/// Whether two paths name one regular file, be it there already or not.
+#[must_use]
+pub fn same_file(one: &Path, other: &Path) -> bool {
+    match (std::fs::metadata(one), std::fs::metadata(other)) {
+        (Ok(one), Ok(other)) => one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        (Err(_), Err(_)) => {
+            let place = |path: &Path| {
+                let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                let directory = directory.unwrap_or(Path::new(".")).canonicalize().ok()?;
+                Some(directory.join(path.file_name()?))
+            };
+            place(one).is_some_and(|one| place(other) == Some(one))
+        }
+        _ => false,
+    }
+}
+
 /// Opens `path` as [`OutputFile::open`] does and drops its old content at once.
 ///
 /// # Errors
@@ -163,6 +180,19 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn two_names_of_one_file_are_told_from_two_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, other) = (directory.path().join("one"), directory.path().join("other"));
+        let roundabout = directory.path().join(".").join("one");
+        assert!(same_file(&one, &roundabout) && !same_file(&one, &other));
+        std::fs::write(&one, "").unwrap();
+        assert!(same_file(&one, &roundabout) && !same_file(&one, &other));
+        std::fs::hard_link(&one, &other).unwrap();
+        assert!(same_file(&one, &other));
+        assert!(!same_file(Path::new("/dev/null"), Path::new("/dev/null")));
     }
 
     #[test]

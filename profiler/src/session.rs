@@ -9,6 +9,7 @@ pub mod progress;
 pub mod replay;
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::attach::AttachError;
 use crate::fact::FactError;
@@ -44,6 +45,12 @@ pub enum SessionError {
     /// The recording cannot be read.
     #[error(transparent)]
     Recording(#[from] OpenError),
+    /// The recording begins like one but ends before its first whole frame.
+    #[error("{} holds nothing that can be read: it was cut off or damaged at its start; record again", path.display())]
+    NothingRecorded {
+        /// As the user named it.
+        path: PathBuf,
+    },
     /// The recording cannot be created or written further.
     #[error(transparent)]
     RecordingWrite(#[from] RecordError),

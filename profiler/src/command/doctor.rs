@@ -13,7 +13,7 @@ use crate::attach::table::PROGRAMS;
 use crate::capability::kernel_btf::KernelBtf;
 use crate::capability::{Capabilities, KERNEL_BTF};
 use crate::cli::{Doctor, PlainFormat};
-use crate::fact::{Proc, process_tree, server_facts};
+use crate::fact::{Proc, server_facts, server_tree};
 use crate::report::escape::{Charset, line};
 use crate::session::SessionError;
 
@@ -60,18 +60,13 @@ pub fn run(options: &Doctor) -> Result<(), Failure> {
             }
         }
     }
-    let target = options.pid.map(target_checks);
-    let target_failure = match target {
-        Some(Ok(mut list)) => {
-            checks.append(&mut list);
-            None
-        }
-        Some(Err(failure)) => {
-            checks.push(check("target", false, failure.sentence.clone()));
-            Some(failure)
-        }
-        None => None,
-    };
+    let mut target_failure = None;
+    if let Some(pid) = options.pid
+        && let Err(failure) = target_checks(pid, &mut checks)
+    {
+        checks.push(check("target", false, failure.sentence.clone()));
+        target_failure = Some(failure);
+    }
     print(&match options.format {
         PlainFormat::Text => text(&checks),
         PlainFormat::Json => json(&checks),
@@ -94,23 +89,28 @@ fn privileges(capabilities: &Capabilities) -> Check {
     check("privileges", missing.is_empty(), detail)
 }
 
-fn target_checks(pid: u32) -> Result<Vec<Check>, Failure> {
+/// Looks at the server; the failure is the one that a trace of it would end with.
+fn target_checks(pid: u32, checks: &mut Vec<Check>) -> Result<(), Failure> {
     let proc = Proc::default();
-    let tree = process_tree(&proc, pid)?;
+    let tree = server_tree(&proc, pid)?;
     let facts = server_facts(&proc, &tree.tgids);
     let recognised = profiler_core::server::recognise(&facts.processes, &facts.listeners);
     let server = recognised.kind.refine(&recognised.server, &facts.observed(&recognised.roles));
-    let version = server.version.as_deref().unwrap_or("of unknown version");
-    let mut checks = vec![check(
+    let known = server.name != "unknown";
+    let processes = match tree.tgids.len() {
+        1 => "1 process".to_owned(),
+        count => format!("{count} processes"),
+    };
+    checks.push(check(
         "server",
-        server.name != "unknown",
-        format!(
-            "{} {version}, worker class {}, {} processes",
-            server.name,
-            server.worker_class,
-            tree.tgids.len()
-        ),
-    )];
+        known,
+        if known {
+            let version = server.version.as_deref().unwrap_or("of unknown version");
+            format!("{} {version}, worker class {}, {processes}", server.name, server.worker_class)
+        } else {
+            format!("of no known kind, {processes}; without that its slots and settings are guessed at")
+        },
+    ));
     let addresses: Vec<_> =
         facts.listeners.iter().map(|listener| line(&listener.address, 80, Charset::Ascii)).collect();
     let mut unique = addresses;
@@ -119,7 +119,7 @@ fn target_checks(pid: u32) -> Result<Vec<Check>, Failure> {
     checks.push(check(
         "listeners",
         !unique.is_empty(),
-        if unique.is_empty() { "none: this is no server".to_owned() } else { unique.join(", ") },
+        if unique.is_empty() { "none is seen".to_owned() } else { unique.join(", ") },
     ));
     if !facts.hidden.is_empty() {
         let detail =
@@ -130,7 +130,11 @@ fn target_checks(pid: u32) -> Result<Vec<Check>, Failure> {
         let detail = "the target uses io_uring: what goes through it is not seen";
         checks.push(check("io_uring", false, detail.to_owned()));
     }
-    Ok(checks)
+    // Where something is hidden, the listener may be among it.
+    if unique.is_empty() && facts.hidden.is_empty() {
+        return Err(SessionError::NoListener { pid }.into());
+    }
+    Ok(())
 }
 
 fn text(checks: &[Check]) -> String {

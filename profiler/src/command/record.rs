@@ -4,9 +4,8 @@
 
 use std::io::Write as _;
 
-use super::{Failure, target};
+use super::{Failure, open_recording, target};
 use crate::cli::Record;
-use crate::recording::Recorder;
 use crate::session::SessionError;
 use crate::session::consumer::Consumer;
 use crate::session::live;
@@ -17,9 +16,7 @@ use crate::session::live;
 /// [`Failure`]. What was written stays readable.
 pub fn run(options: &Record) -> Result<(), Failure> {
     let mut watch = target::watch(&options.target, &options.watch, None)?;
-    let recorder =
-        Recorder::create(&options.output, env!("CARGO_PKG_VERSION")).map_err(SessionError::from)?;
-    watch.recorder = Some(recorder);
+    watch.record = Some(open_recording(&options.output)?);
     let outcome = live::run(watch, &mut Consumer::nothing())?;
     if let Some(error) = outcome.recording_failed {
         return Err(SessionError::from(error).into());

@@ -2,7 +2,7 @@
 //!
 //! In: a recording, form of the report. Out: the report that the live run would have given.
 
-use super::Failure;
+use super::{Failure, refuse_same_file};
 use crate::cli::Report;
 use crate::session::consumer::Consumer;
 use crate::session::replay;
@@ -12,6 +12,9 @@ use crate::session::replay;
 /// # Errors
 /// [`Failure`].
 pub fn run(options: &Report) -> Result<(), Failure> {
+    if let Some(report) = &options.output.output {
+        refuse_same_file(report, &options.recording, "the report and the recording")?;
+    }
     let mut consumer = Consumer::open(&options.output)?;
     let snapshot = replay::run(&options.recording, &mut consumer)?;
     consumer.finish(&snapshot)?;

@@ -5,8 +5,8 @@
 use crate::attach;
 use crate::cli::{Hooks, Target, Watch as WatchOptions};
 use crate::fact::find::{find_by_name, find_by_port};
-use crate::fact::{FactError, Proc, Tree, process_tree};
-use crate::recording::Recorder;
+use crate::fact::{FactError, Proc, Tree, server_tree};
+use crate::output_file::OutputFile;
 use crate::session::live::Watch;
 
 /// The server that the options name, and the process that stands for it.
@@ -16,7 +16,10 @@ use crate::session::live::Watch;
 pub fn find(target: &Target) -> Result<(Tree, u32), FactError> {
     let proc = Proc::default();
     if let Some(pid) = target.pid {
-        return Ok((process_tree(&proc, pid)?, pid));
+        let tree = server_tree(&proc, pid)?;
+        // Not so where a shell, a supervisor or a thread was named.
+        let stands = if tree.tgids.contains(&pid) { pid } else { tree.root };
+        return Ok((tree, stands));
     }
     let tree = match (&target.port, &target.name) {
         (Some(port), _) => find_by_port(&proc, port.get())?,
@@ -33,7 +36,7 @@ pub fn find(target: &Target) -> Result<(Tree, u32), FactError> {
 pub fn watch(
     target: &Target,
     options: &WatchOptions,
-    recorder: Option<Recorder>,
+    record: Option<OutputFile>,
 ) -> Result<Watch, FactError> {
     let (tree, named_pid) = find(target)?;
     let hooks = match options.hooks {
@@ -45,8 +48,8 @@ pub fn watch(
         tree,
         named_pid,
         duration: options.duration,
-        attach: attach::Settings { hooks, ..attach::Settings::default() },
-        recorder,
+        attach: attach::Settings { hooks, ring_bytes: options.ring_bytes, ..attach::Settings::default() },
+        record,
         quiet: options.quiet,
     })
 }

@@ -2,9 +2,8 @@
 //!
 //! In: target, window, form of the report. Out: the report; a recording beside it if one is wanted.
 
-use super::{Failure, target};
+use super::{Failure, open_recording, refuse_same_file, target};
 use crate::cli::Trace;
-use crate::recording::Recorder;
 use crate::session::SessionError;
 use crate::session::consumer::Consumer;
 use crate::session::live;
@@ -16,11 +15,11 @@ use crate::session::live;
 pub fn run(options: &Trace) -> Result<(), Failure> {
     // The target first: a mistake there must not touch any file.
     let mut watch = target::watch(&options.target, &options.watch, None)?;
+    if let (Some(report), Some(record)) = (&options.output.output, &options.record) {
+        refuse_same_file(report, record, "the report and the recording")?;
+    }
     let mut consumer = Consumer::open(&options.output)?;
-    watch.recorder = match &options.record {
-        Some(path) => Some(Recorder::create(path, env!("CARGO_PKG_VERSION")).map_err(SessionError::from)?),
-        None => None,
-    };
+    watch.record = options.record.as_deref().map(open_recording).transpose()?;
     let outcome = live::run(watch, &mut consumer)?;
     consumer.finish(&outcome.snapshot)?;
     match outcome.recording_failed {

@@ -49,6 +49,10 @@ pub fn identity(proc: &Proc, tgid: u32) -> Result<Identity, FactError> {
     let bytes = read::bytes(&path, 4096).map_err(|error| FactError::of_process(tgid, &path, error))?;
     let stat = Stat::from_read(bytes.as_slice())
         .map_err(|error| FactError::of_process(tgid, &path, std::io::Error::other(error)))?;
+    // A zombie has ended; its parent has not looked yet. (One whose other threads go on has not.)
+    if has_ended(&stat) {
+        return Err(FactError::NoSuchProcess { pid: tgid });
+    }
     Ok(Identity {
         tgid,
         parent_tgid: u32::try_from(stat.ppid).unwrap_or(0),
@@ -57,6 +61,17 @@ pub fn identity(proc: &Proc, tgid: u32) -> Result<Identity, FactError> {
         command_line: command_line(proc, tgid),
         executable: read::link(&proc.of(tgid, "exe")).ok(),
     })
+}
+
+fn has_ended(stat: &Stat) -> bool {
+    matches!(stat.state, 'Z' | 'X' | 'x') && stat.num_threads <= 1
+}
+
+/// Whether a process is still there and has not ended.
+#[must_use]
+pub fn is_running(proc: &Proc, tgid: u32) -> bool {
+    let stat = read::bytes(&proc.of(tgid, "stat"), 4096);
+    stat.is_ok_and(|bytes| Stat::from_read(bytes.as_slice()).is_ok_and(|stat| !has_ended(&stat)))
 }
 
 /// Who every process is; those that vanish meanwhile are left out.

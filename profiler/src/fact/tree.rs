@@ -4,7 +4,7 @@
 //! descendants. Going up stops at shells, supervisors and inits, and wherever the parent runs something else.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use profiler_core::server::gunicorn::arguments;
 
@@ -85,6 +85,23 @@ pub fn process_tree(proc: &Proc, pid: u32) -> Result<Tree, FactError> {
     Forest::read(proc)?.tree(tgid)
 }
 
+/// The one server that a process named by a person belongs to, or, if it is an init, a shell or a supervisor, the one
+/// that it started.
+///
+/// # Errors
+/// When there is no such process, or it started several servers.
+pub fn server_tree(proc: &Proc, pid: u32) -> Result<Tree, FactError> {
+    let tgid = process_of_thread(proc, pid)?;
+    let forest = Forest::read(proc)?;
+    let tree = forest.tree(tgid)?;
+    let started = forest.started_servers(&tree);
+    match (started.first(), started.len()) {
+        (Some(only), 1) if !forest.root_serves(&tree) => forest.tree(*only),
+        (_, 0 | 1) => Ok(tree),
+        _ => Err(FactError::Several { what: format!("process {pid}"), roots: started.into_iter().collect() }),
+    }
+}
+
 /// All processes of the host, as one reading of `/proc` saw them.
 #[derive(Debug)]
 pub struct Forest<'a> {
@@ -137,6 +154,29 @@ impl<'a> Forest<'a> {
             }
         }
         Ok(Tree { root, tgids })
+    }
+
+    /// Topmost processes of the servers in a tree that are not the tree itself: beneath what only starts others,
+    /// whatever listens; beneath anything else, what is certainly a server of its own.
+    fn started_servers(&self, tree: &Tree) -> BTreeSet<u32> {
+        let Some(root) = self.identities.get(&tree.root).filter(|root| !is_gunicorn(root)) else {
+            return BTreeSet::new();
+        };
+        let only_starts = starts_servers(root);
+        let own = self.listening_inodes(root.tgid);
+        let is_server = |process: &&Identity| {
+            is_gunicorn(process)
+                || (only_starts
+                    && !starts_servers(process)
+                    && !self.listening_inodes(process.tgid).is_subset(&own))
+        };
+        let beneath = tree.tgids.iter().filter_map(|tgid| self.identities.get(tgid)).filter(is_server);
+        beneath.map(|process| self.root(process)).filter(|top| *top != tree.root).collect()
+    }
+
+    /// Whether the topmost process of a tree serves by itself, and does not only start others.
+    fn root_serves(&self, tree: &Tree) -> bool {
+        self.identities.get(&tree.root).is_some_and(|root| !starts_servers(root) && self.serves(root))
     }
 
     /// The topmost process of the server.

@@ -20,7 +20,7 @@ use super::write::Totals;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file cannot be opened or read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {}; name the file that wsgi-trace record wrote", path.display(), plain(source))]
     Unreadable {
         /// As the user named it.
         path: PathBuf,
@@ -28,19 +28,19 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The file has no bytes.
-    #[error("{} is empty: the recording was never begun, or its first write failed", path.display())]
+    #[error("{} is empty: the recording was never begun, or its first write failed; record again", path.display())]
     Empty {
         /// As the user named it.
         path: PathBuf,
     },
     /// The file is something else.
-    #[error("{} is not a recording of wsgi-trace", path.display())]
+    #[error("{} is not a recording of wsgi-trace; wsgi-trace record makes one", path.display())]
     NotARecording {
         /// As the user named it.
         path: PathBuf,
     },
     /// The file begins like a recording but ends within its header, or the header is damaged.
-    #[error("the first {FILE_HEADER_BYTES} bytes of {} are damaged or cut off: nothing in it can be read", path.display())]
+    #[error("the first {FILE_HEADER_BYTES} bytes of {} are damaged or cut off: nothing in it can be read; record again", path.display())]
     DamagedHeader {
         /// As the user named it.
         path: PathBuf,
@@ -241,6 +241,18 @@ impl<R: Read> Iterator for Recording<R> {
                 }
             }
         }
+    }
+}
+
+/// What the system said, in its own words alone.
+fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "this user may not (recordings are for their owner alone)".to_owned()
+        }
+        _ => error.to_string(),
     }
 }
 

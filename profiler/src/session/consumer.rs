@@ -29,6 +29,8 @@ enum Form {
     /// Opened with the first request: which phases are measured is known only then.
     NdjsonToCome(Option<Destination>),
     Ndjson(NdjsonSink<Stream>),
+    /// Opened with the first entry: until then the file keeps what it held.
+    TimelineToCome(Option<Destination>),
     Timeline(Box<PerfettoSink<Stream>>),
     /// Writing failed; said at the end.
     Failed(SessionError),
@@ -55,7 +57,7 @@ impl Consumer {
             }
             Format::Json => Form::Json(destination),
             Format::Ndjson => Form::NdjsonToCome(Some(destination)),
-            Format::Timeline => Form::Timeline(Box::new(PerfettoSink::new(destination.stream()?))),
+            Format::Timeline => Form::TimelineToCome(Some(destination)),
         };
         Ok(Self { form, arrival_measured: true })
     }
@@ -69,7 +71,7 @@ impl Consumer {
     /// What it wants of the pipeline.
     #[must_use]
     pub const fn settings(&self) -> Settings {
-        Settings { thread_slices: matches!(self.form, Form::Timeline(_)) }
+        Settings { thread_slices: matches!(self.form, Form::TimelineToCome(_) | Form::Timeline(_)) }
     }
 
     /// Whether arrivals are measured in this run; to be told before the first request.
@@ -85,6 +87,7 @@ impl Consumer {
         {
             self.form = ndjson(destination, self.arrival_measured);
         }
+        self.open_timeline();
         let outcome = match &mut self.form {
             Form::Ndjson(sink) => sink.push(entry).err(),
             Form::Timeline(sink) => match sink.entry(entry) {
@@ -104,6 +107,17 @@ impl Consumer {
         }
     }
 
+    fn open_timeline(&mut self) {
+        if let Form::TimelineToCome(destination) = &mut self.form
+            && let Some(destination) = destination.take()
+        {
+            self.form = match destination.stream() {
+                Ok(stream) => Form::Timeline(Box::new(PerfettoSink::new(stream))),
+                Err(error) => Form::Failed(error.into()),
+            };
+        }
+    }
+
     /// Writes the report.
     ///
     /// # Errors
@@ -114,8 +128,9 @@ impl Consumer {
         {
             self.form = ndjson(destination, self.arrival_measured);
         }
+        self.open_timeline();
         match self.form {
-            Form::Nothing | Form::NdjsonToCome(_) => Ok(()),
+            Form::Nothing | Form::NdjsonToCome(_) | Form::TimelineToCome(_) => Ok(()),
             Form::Failed(error) => Err(error),
             Form::Text(destination, style) => {
                 let findings = evaluate(snapshot, &Thresholds::default());

@@ -32,15 +32,15 @@ impl Feed {
         Self { pipeline, redactor, recorder, failed: None, scratch, until_ns: u64::MAX }
     }
 
-    /// One raw kernel record. After the end of the window it is dropped.
-    pub fn kernel(&mut self, record: &[u8], sink: &mut dyn FnMut(Entry)) {
+    /// One raw kernel record; returns its time (0 if it has none). After the end of the window it is dropped.
+    pub fn kernel(&mut self, record: &[u8], sink: &mut dyn FnMut(Entry)) -> u64 {
         let Ok((header, _)) = RecordHeader::read_from_prefix(record) else {
             // Too short to be one: the decoder counts it.
             self.pass(record, sink);
-            return;
+            return 0;
         };
         if header.time_ns > self.until_ns {
-            return;
+            return header.time_ns;
         }
         if header.kind == KIND_HEAD {
             let mut scratch = std::mem::take(&mut self.scratch);
@@ -52,6 +52,7 @@ impl Feed {
         } else {
             self.pass(record, sink);
         }
+        header.time_ns
     }
 
     /// A fact that is true now; returns that time.

@@ -18,8 +18,10 @@ use super::feed::Feed;
 use super::progress::ProgressLine;
 use crate::attach::{self, execute};
 use crate::fact::cgroup::CgroupReader;
+use crate::fact::process::is_running;
 use crate::fact::session::session_started;
 use crate::fact::{Proc, Tree, process_tree, server_facts};
+use crate::output_file::OutputFile;
 use crate::recording::{RecordError, Recorder};
 use crate::source::live::clock::{monotonic_ns, process_cpu_ns};
 use crate::source::live::{LiveSource, RunTimeSample};
@@ -46,8 +48,8 @@ pub struct Watch {
     pub duration: Option<Duration>,
     /// How to attach.
     pub attach: attach::Settings,
-    /// Where to record.
-    pub recorder: Option<Recorder>,
+    /// Where to record. What the file held before is gone only once the programs are attached.
+    pub record: Option<OutputFile>,
     /// Say nothing on stderr.
     pub quiet: bool,
 }
@@ -90,8 +92,7 @@ async fn drive(watch: Watch, consumer: &mut Consumer) -> Result<Outcome, Session
     let proc = Proc::default();
     let pid = watch.named_pid;
 
-    let mut feed = Feed::new(Pipeline::new(consumer.settings()), watch.recorder);
-    feed.fact(Fact::SessionStarted(session_started(&proc, pid)), &mut |entry| consumer.entry(&entry));
+    let session = (monotonic_ns(), Fact::SessionStarted(session_started(&proc, pid)));
     let facts = server_facts(&proc, &watch.tree.tgids);
     if facts.processes.is_empty() {
         return Err(SessionError::TargetGone { pid });
@@ -99,9 +100,8 @@ async fn drive(watch: Watch, consumer: &mut Consumer) -> Result<Outcome, Session
     if facts.listeners.is_empty() && facts.hidden.is_empty() {
         return Err(SessionError::NoListener { pid });
     }
-    for fact in facts.into_facts() {
-        feed.fact(fact, &mut |entry| consumer.entry(&entry));
-    }
+    let seen_ns = monotonic_ns();
+    let before = std::iter::once(session).chain(facts.into_facts().map(|fact| (seen_ns, fact)));
 
     let mut tree = watch.tree;
     let (source, attached) = execute::attach(&watch.attach, &mut || {
@@ -110,6 +110,14 @@ async fn drive(watch: Watch, consumer: &mut Consumer) -> Result<Outcome, Session
         }
         tree.tgids.clone()
     })?;
+    let recorder = match watch.record {
+        Some(file) => Some(Recorder::begin(file, env!("CARGO_PKG_VERSION"))?),
+        None => None,
+    };
+    let mut feed = Feed::new(Pipeline::new(consumer.settings()), recorder);
+    for (time_ns, fact) in before {
+        feed.fact_at(fact, time_ns, &mut |entry| consumer.entry(&entry));
+    }
     let cgroup = CgroupReader::for_process(&proc, tree.root);
     let known = Vec::new();
     let mut running = Running {
@@ -162,13 +170,19 @@ impl Signals {
 }
 
 impl Running<'_> {
+    /// A fact that is true now. Gathering it may have taken long: what the kernel wrote meanwhile goes first, or it
+    /// would come too late to be put in order.
     fn fact(&mut self, fact: Fact) {
+        self.drain();
         self.feed.fact(fact, &mut |entry: Entry| self.consumer.entry(&entry));
     }
 
+    /// Takes what is in the ring by now. Not what comes while it is taken: a target that writes faster than we read
+    /// must not keep signals and the end of the window waiting.
     fn drain(&mut self) {
         let (feed, consumer) = (&mut self.feed, &mut *self.consumer);
-        self.source.drain(|record| feed.kernel(record, &mut |entry| consumer.entry(&entry)));
+        let now_ns = monotonic_ns();
+        self.source.drain_while(|record| feed.kernel(record, &mut |entry| consumer.entry(&entry)) <= now_ns);
     }
 
     fn start(&mut self, attached: Attached) {
@@ -228,11 +242,12 @@ impl Running<'_> {
     fn new_processes(&mut self) {
         let Ok(tree) = process_tree(&self.proc, self.tree.root) else { return };
         let new: Vec<u32> = tree.tgids.iter().copied().filter(|tgid| !self.known.contains(tgid)).collect();
+        // What has ended is forgotten: its number may be another worker's next.
+        self.known.clone_from(&tree.tgids);
         self.tree = tree;
         if new.is_empty() {
             return;
         }
-        self.known.extend(&new);
         // Fails only where the kernel refuses an iterator that it took before: the threads stay without an account,
         // which the counters tell.
         let _ = self.source.rescan(&self.tree.tgids);
@@ -242,7 +257,7 @@ impl Running<'_> {
     }
 
     fn target_lives(&self) -> bool {
-        let lives = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}/stat")).exists();
+        let lives = |pid: &u32| is_running(&self.proc, *pid);
         lives(&self.tree.root) || self.known.iter().any(lives)
     }
 

@@ -57,10 +57,21 @@ impl LiveSource {
 
     /// Hands every record that is in the ring now to `each`; returns how many.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> u64 {
+        self.drain_while(|record| {
+            each(record);
+            true
+        })
+    }
+
+    /// Hands records to `each` until it says `false` or the ring is empty; returns how many. A target that writes
+    /// records faster than they are taken would keep [`Self::drain`] busy for ever.
+    pub fn drain_while(&mut self, mut each: impl FnMut(&[u8]) -> bool) -> u64 {
         let before = self.received;
         while let Some(record) = self.ring.next() {
-            each(&record);
             self.received += 1;
+            if !each(&record) {
+                break;
+            }
         }
         self.received - before
     }

@@ -15,8 +15,15 @@ pub(super) fn warning(page: &mut Page, snapshot: &Snapshot) {
         return;
     }
     let lost = lost_records(&snapshot.losses);
-    let what =
-        if lost > 0 { format!("{} lost", unit::counted(lost, "record")) } else { "data was lost".to_owned() };
+    let what = if lost > 0 {
+        format!("{} lost", unit::counted(lost, "record"))
+    } else if snapshot.losses.recording_truncated {
+        "the recording breaks off".to_owned()
+    } else if snapshot.losses.unreadable_bytes > 0 {
+        "parts of the recording cannot be read".to_owned()
+    } else {
+        "data was lost".to_owned()
+    };
     let text = format!("{what}: figures may be too small. See \"Losses\" near the end.");
     page.paragraph((Role::Bad, "INCOMPLETE  "), (Some(Role::Bad), &text));
     page.blank();
