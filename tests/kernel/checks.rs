@@ -11,9 +11,10 @@ use wsgi_trace::attach::{AttachError, Settings, attach};
 use wsgi_trace::source::live::LiveSource;
 use wsgi_trace_tests::child::until;
 
+use crate::program;
 use crate::toy::{REQUESTS_PER_CONNECTION, Toy};
 
-const REQUESTS: usize = 50;
+pub(crate) const REQUESTS: usize = 50;
 const CONNECTIONS: usize = REQUESTS / REQUESTS_PER_CONNECTION;
 
 /// A name and its verdict.
@@ -33,12 +34,15 @@ pub(crate) fn refusal() -> Vec<Check> {
             Ok(_) => bail!("attached to a kernel that is too old"),
         }
     });
-    vec![("a kernel that is too old is refused", refused)]
+    vec![
+        ("a kernel that is too old is refused", refused),
+        ("the program says so, with its exit code", program::refuses()),
+    ]
 }
 
 /// The whole way: attach, follow a server through some requests, take the records.
 pub(crate) fn tracing() -> Vec<Check> {
-    match trace() {
+    let mut checks = match trace() {
         Ok(run) => vec![
             ("every record of the ring decodes", Ok(())),
             ("slices and the gaps between them add up", run.identities()),
@@ -51,7 +55,9 @@ pub(crate) fn tracing() -> Vec<Check> {
             ("nothing is lost, and what was sent was received", run.losses()),
         ],
         Err(error) => vec![("attach and trace", Err(error))],
-    }
+    };
+    checks.push(("the program reports every request", program::reports()));
+    checks
 }
 
 /// What one run left.

@@ -1,10 +1,11 @@
 //! The payload of `make kernels`: init of an emulated machine, and the checks that run there.
 //!
-//! In: `EXPECT` (`tracing` or `refusal`), the program at `/wsgi-trace`. Out: a line for each check on the console, and
+//! In: `EXPECT` (`tracing` or `refusal`), `WSGI_TRACE_BINARY`. Out: a line for each check on the console, and
 //! `PAYLOAD-EXIT 0` when all passed. As an ordinary process it runs the same checks on this machine's kernel.
 
 mod checks;
 mod machine;
+mod program;
 mod toy;
 
 use std::process::ExitCode;

@@ -39,6 +39,8 @@ pub(super) fn passes(kernel: &Path, image: &Path, expect: &str) -> anyhow::Resul
 }
 
 fn machine(kernel: &Path, image: &Path, expect: &str) -> Command {
+    // Parameters that the kernel does not know become variables of init's environment.
+    let environment = format!("EXPECT={expect} WSGI_TRACE_BINARY=/wsgi-trace");
     let mut machine = Command::new("timeout");
     machine
         .args([LIMIT_SECONDS, "qemu-system-x86_64", "-machine", "q35,accel=tcg"])
@@ -49,8 +51,7 @@ fn machine(kernel: &Path, image: &Path, expect: &str) -> Command {
         .arg(kernel)
         .arg("-initrd")
         .arg(image)
-        // A parameter that the kernel does not know becomes a variable of init's environment.
-        .args(["-append", &format!("console=ttyS0 quiet panic=-1 mitigations=off EXPECT={expect}")])
+        .args(["-append", &format!("console=ttyS0 quiet panic=-1 mitigations=off {environment}")])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
     machine
