@@ -59,6 +59,10 @@ pub static LOSSES: PerCpuArray<u64, { LOSS_CAUSES as usize }> = PerCpuArray::new
 #[btf_map]
 pub static EMITTED: PerCpuArray<u64, { EMITTED_KINDS as usize }> = PerCpuArray::new();
 
+/// Element 0 is set when user space has detached: tracepoints of single system calls still run for seconds.
+#[btf_map]
+pub static CONTROL: Array<u32, 1> = Array::new();
+
 /// Where a head record is put together before it is copied to the ring.
 #[btf_map]
 pub static HEAD_SCRATCH: PerCpuArray<HeadScratch, 1> = PerCpuArray::new();

@@ -5,13 +5,15 @@
 
 pub mod error;
 pub mod execute;
+mod load;
 mod offsets;
 pub mod plan;
 pub mod table;
+pub mod tracefs;
 
 pub use error::AttachError;
 pub use execute::attach;
-pub use plan::{Hooks, Settings};
+pub use plan::{Hooks, Load, Settings};
 
 /// The kernel programs, as `build.rs` made them.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe"));

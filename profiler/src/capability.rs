@@ -34,6 +34,8 @@ pub struct Capabilities {
     pub tracepoints: Vec<&'static str>,
     /// Iterators that exist here, of those the attach table names.
     pub iterators: Vec<&'static str>,
+    /// Why the tracepoints of single system calls cannot be used; `None`: they can.
+    pub no_call_tracepoints: Option<String>,
 }
 
 /// Helpers without which the programs cannot work; the newest, `bpf_task_pt_regs`, came with Linux 5.15.
@@ -54,6 +56,7 @@ impl Capabilities {
             effective: effective_capabilities(
                 &std::fs::read_to_string("/proc/self/status").unwrap_or_default(),
             ),
+            no_call_tracepoints: crate::attach::tracefs::unusable(),
             ..Self::default()
         };
         if let Some(btf) = btf {

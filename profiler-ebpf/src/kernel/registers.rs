@@ -1,6 +1,6 @@
 //! The saved user registers of x86_64 (`struct pt_regs`): their places are part of the kernel's ABI.
 //!
-//! In: a typed `pt_regs` pointer. Out: system call number and arguments.
+//! In: a typed `pt_regs` pointer. Out: system call number, arguments and result.
 
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
@@ -9,6 +9,7 @@ use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 pub type Registers = *const core::ffi::c_void;
 
 const R10: usize = 56;
+const AX: usize = 80;
 const DX: usize = 96;
 const SI: usize = 104;
 const DI: usize = 112;
@@ -44,4 +45,10 @@ pub fn arguments(registers: Registers) -> [u64; 3] {
 #[inline(always)]
 pub fn fourth(registers: Registers) -> u64 {
     load(registers, R10)
+}
+
+/// What the call returned, once it has.
+#[inline(always)]
+pub fn result(registers: Registers) -> i64 {
+    load(registers, AX) as i64
 }

@@ -1,11 +1,12 @@
 //! System-call entry and exit: the two ends of every slice.
 //!
-//! In: `sys_enter`, `sys_exit`. Out: accounts, slices, and (by `client`) connection and head records. Calls that are not
-//! observed are rejected by number before anything is looked up.
+//! In: `sys_enter`, `sys_exit`, or the tracepoints of the single calls. Out: accounts, slices, and (by `client`)
+//! connection and head records. Calls that are not observed are rejected by number before anything is looked up.
+//! Both forms have the same bodies; the second spares the calls of other processes on a shared host.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_probe_read_user};
-use aya_ebpf::macros::btf_tracepoint;
-use aya_ebpf::programs::BtfTracePointContext;
+use aya_ebpf::macros::{btf_tracepoint, tracepoint};
+use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use profiler_common::account::{ENTRY_UNKNOWN, NOT_IN_CALL};
 use profiler_common::call_kind::{Kind, duplicates, kind};
 use profiler_common::record::slice::FLAG_CLIENT;
@@ -15,6 +16,7 @@ use super::client::{self, Buffer, Transfer};
 use super::socket;
 use crate::account::{self, Account};
 use crate::kernel::registers::{self, Registers};
+use crate::maps::CONTROL;
 
 /// `MSG_PEEK`: a read that takes nothing.
 const MSG_PEEK: u64 = 2;
@@ -32,6 +34,37 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let registers: Registers = ctx.arg(0);
     exit(registers, registers::system_call(registers) as u32, ctx.arg::<u64>(1) as i64);
     0
+}
+
+/// An observed call begins: attached to `syscalls:sys_enter_…` of each. The registers hold what the context holds, and
+/// are the same for all calls.
+#[tracepoint]
+pub fn enter_call(_ctx: TracePointContext) -> u32 {
+    if is_stopped() {
+        return 0;
+    }
+    // SAFETY: the helper has no preconditions.
+    let registers = registers::of(unsafe { bpf_get_current_task_btf() });
+    enter(registers, registers::system_call(registers) as u32);
+    0
+}
+
+/// An observed call ends: attached to `syscalls:sys_exit_…` of each.
+#[tracepoint]
+pub fn exit_call(_ctx: TracePointContext) -> u32 {
+    if is_stopped() {
+        return 0;
+    }
+    // SAFETY: the helper has no preconditions.
+    let registers = registers::of(unsafe { bpf_get_current_task_btf() });
+    exit(registers, registers::system_call(registers) as u32, registers::result(registers));
+    0
+}
+
+/// User space has detached, and the kernel is still at it.
+#[inline(always)]
+fn is_stopped() -> bool {
+    CONTROL.get(0).is_none_or(|stopped| *stopped != 0)
 }
 
 /// Entry of the call `number`.

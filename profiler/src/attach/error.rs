@@ -27,6 +27,12 @@ pub enum AttachError {
         /// What it lacks.
         lacks: Vec<String>,
     },
+    /// `--hooks tracepoints` cannot be had.
+    #[error("the tracepoints of single system calls cannot be used: {reason}; try --hooks btf")]
+    NoCallTracepoints {
+        /// Why.
+        reason: String,
+    },
     /// A field that the programs read is not in this kernel.
     #[error(
         "this kernel has no field {field}: this version of wsgi-trace does not know it; please report it"

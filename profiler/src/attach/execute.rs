@@ -6,14 +6,16 @@ use std::path::Path;
 use std::time::Instant;
 
 use aya::maps::{HashMap, Map, MapData, Queue};
-use aya::programs::{BtfTracePoint, Iter, Program};
+use aya::programs::trace_point::TracePointError;
+use aya::programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
 use profiler_common::limits::MAX_THREADS;
+use profiler_common::system_call;
 use profiler_core::fact::{Attached, MissingProgram};
 
-use super::plan::{Plan, Settings, plan};
+use super::plan::{Hooks, Load, Plan, Settings, plan};
 use super::table::{Place, ProgramEntry};
-use super::{AttachError, OBJECT, offsets};
+use super::{AttachError, OBJECT, load, offsets, tracefs};
 use crate::capability::kernel_btf::KernelBtf;
 use crate::capability::{Capabilities, KERNEL_BTF};
 use crate::source::live::LiveSource;
@@ -37,24 +39,23 @@ pub fn attach(
     }
     let kernel_btf = KernelBtf::load(Path::new(KERNEL_BTF))?;
     let capabilities = Capabilities::probe(Some(&kernel_btf));
-    let plan = plan(&capabilities, settings)?;
     let globals = offsets::resolve(&kernel_btf)?;
     drop(kernel_btf);
-
     let targets = find();
+    let plan = plan(&capabilities, settings, load_of_machine(settings, &targets))?;
     if targets.is_empty() {
         return Err(AttachError::NoTarget);
     }
     let other_profilers = other_profilers(&targets);
     let btf = Btf::from_sys_fs().map_err(aya::EbpfError::BtfError)?;
-    let mut ebpf = load(settings, &btf, &globals)?;
+    let mut ebpf = load_object(settings, &btf, &globals)?;
     fill_free_indexes(&mut ebpf, settings.max_threads.unwrap_or(MAX_THREADS))?;
     let mut target_map = target_map(&mut ebpf)?;
     add_targets(&mut target_map, &targets)?;
 
     let started = Instant::now();
     let mut report = Attached {
-        hooks: plan.hooks.to_owned(),
+        hooks: if plan.hooks == Hooks::Tracepoints { "tracepoints" } else { "btf" }.to_owned(),
         hooks_reason: plan.hooks_reason.clone(),
         missing: plan.missing.clone(),
         other_profilers,
@@ -77,7 +78,13 @@ pub fn attach(
     Ok((source, report))
 }
 
-fn load(settings: &Settings, btf: &Btf, globals: &[(&'static str, u32)]) -> Result<Ebpf, AttachError> {
+/// Sampled only where the answer can matter.
+fn load_of_machine(settings: &Settings, targets: &[u32]) -> Load {
+    let small = Load { cpu_count: load::cpu_count(), target_percent: 0, others_percent: 100 };
+    if settings.hooks == Hooks::Auto && small.is_shared() { load::sample(targets) } else { Load::default() }
+}
+
+fn load_object(settings: &Settings, btf: &Btf, globals: &[(&'static str, u32)]) -> Result<Ebpf, AttachError> {
     let mut loader = EbpfLoader::new();
     loader.btf(btf);
     // Task storage is a map type that aya has no user-space type for; only the programs use it.
@@ -146,7 +153,7 @@ fn attach_programs(
 
 fn attach_one(ebpf: &mut Ebpf, entry: &ProgramEntry, btf: &Btf) -> Result<(), String> {
     let program = ebpf.program_mut(entry.name).ok_or("not in the object")?;
-    let text = |error: aya::programs::ProgramError| error.to_string();
+    let text = |error: ProgramError| error.to_string();
     match entry.place {
         Place::Tracepoint(name) => {
             let program: &mut BtfTracePoint = program.try_into().map_err(text)?;
@@ -158,8 +165,35 @@ fn attach_one(ebpf: &mut Ebpf, entry: &ProgramEntry, btf: &Btf) -> Result<(), St
             let program: &mut Iter = program.try_into().map_err(text)?;
             program.load(name, btf).map_err(text)?;
         }
+        Place::SystemCalls(prefix) => {
+            let program: &mut TracePoint = program.try_into().map_err(text)?;
+            program.load().map_err(text)?;
+            tracefs::with_tracefs(|| attach_to_calls(program, prefix))??;
+        }
     }
     Ok(())
+}
+
+/// Attaches to every observed call that this kernel has a tracepoint for; old calls may be configured out.
+fn attach_to_calls(program: &mut TracePoint, prefix: &str) -> Result<(), String> {
+    let mut attached = 0;
+    for number in system_call::OBSERVED {
+        let tracepoint = format!("{prefix}{}", call_tracepoint(*number));
+        match program.attach("syscalls", &tracepoint) {
+            Ok(_) => attached += 1,
+            Err(ProgramError::TracePointError(TracePointError::FileError { .. })) => {}
+            Err(error) => return Err(format!("{tracepoint}: {error}")),
+        }
+    }
+    if attached == 0 { Err("this kernel has no tracepoints of system calls".to_owned()) } else { Ok(()) }
+}
+
+/// The kernel's name of a call's tracepoints where it differs from the call's (they are named after the function).
+fn call_tracepoint(number: u32) -> &'static str {
+    match number {
+        system_call::SENDFILE => "sendfile64",
+        _ => system_call::name(number),
+    }
 }
 
 /// Runs the iterator `name` once, to its end.

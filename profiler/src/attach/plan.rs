@@ -16,6 +16,34 @@ pub enum Hooks {
     Auto,
     /// Two programs see every system call of the machine: cheapest for the target, attached and detached at once.
     Btf,
+    /// Each observed call is hooked by itself: other processes of a shared host pay a third.
+    Tracepoints,
+}
+
+/// How busy the machine is, over a short sample before the attach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// CPUs online.
+    pub cpu_count: u32,
+    /// Share of the machine's CPU time that the target used, in percent.
+    pub target_percent: u32,
+    /// Share that everybody else used, in percent.
+    pub others_percent: u32,
+}
+
+/// CPUs from which on a machine counts as one that several services may share.
+const SHARED_FROM_CPUS: u32 = 8;
+/// Load by others from which on a machine counts as shared, in percent of its capacity.
+const SHARED_FROM_PERCENT: u32 = 30;
+
+impl Load {
+    /// Whether others would pay more for our hooks than the target.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.cpu_count >= SHARED_FROM_CPUS
+            && self.others_percent >= SHARED_FROM_PERCENT
+            && self.others_percent > 2 * self.target_percent
+    }
 }
 
 /// What the user wants of the attach.
@@ -36,8 +64,8 @@ pub struct Plan {
     pub programs: Vec<&'static ProgramEntry>,
     /// Programs that this kernel cannot have.
     pub missing: Vec<MissingProgram>,
-    /// How system calls are hooked, as the attach report names it.
-    pub hooks: &'static str,
+    /// How system calls are hooked; never [`Hooks::Auto`].
+    pub hooks: Hooks,
     /// Why these hooks were chosen.
     pub hooks_reason: String,
 }
@@ -46,24 +74,23 @@ pub struct Plan {
 ///
 /// # Errors
 /// If this process may not, or this kernel cannot.
-pub fn plan(capabilities: &Capabilities, settings: &Settings) -> Result<Plan, AttachError> {
+pub fn plan(capabilities: &Capabilities, settings: &Settings, load: Load) -> Result<Plan, AttachError> {
     let missing = capabilities.missing_privileges();
     if !missing.is_empty() {
         return Err(AttachError::Privileges { missing });
     }
-    let hooks_reason = match settings.hooks {
-        Hooks::Auto => "the default".to_owned(),
-        Hooks::Btf => "asked for".to_owned(),
-    };
-    let mut plan = Plan { programs: Vec::new(), missing: Vec::new(), hooks: "btf", hooks_reason };
+    let (hooks, hooks_reason) = choose(capabilities, settings.hooks, load)?;
+    let mut plan = Plan { programs: Vec::new(), missing: Vec::new(), hooks, hooks_reason };
     let mut lacks: Vec<String> =
         capabilities.missing_helpers.iter().map(|helper| format!("the helper {helper}")).collect();
-    for program in PROGRAMS.iter().filter(|program| matches!(program.form, Form::Always | Form::Btf)) {
+    let form = if hooks == Hooks::Tracepoints { Form::Tracepoints } else { Form::Btf };
+    for program in PROGRAMS.iter().filter(|program| program.form == Form::Always || program.form == form) {
         let (exists, place) = match program.place {
             Place::Tracepoint(name) => {
                 (capabilities.tracepoints.contains(&name), format!("the tracepoint {name}"))
             }
             Place::Iterator(name) => (capabilities.iterators.contains(&name), format!("the iterator {name}")),
+            Place::SystemCalls(prefix) => (true, format!("tracepoints syscalls:{prefix}…")),
         };
         if exists {
             plan.programs.push(program);
@@ -84,6 +111,29 @@ pub fn plan(capabilities: &Capabilities, settings: &Settings) -> Result<Plan, At
     }
 }
 
+fn choose(capabilities: &Capabilities, wanted: Hooks, load: Load) -> Result<(Hooks, String), AttachError> {
+    match wanted {
+        Hooks::Btf => Ok((Hooks::Btf, "asked for".to_owned())),
+        Hooks::Tracepoints => match &capabilities.no_call_tracepoints {
+            None => Ok((Hooks::Tracepoints, "asked for".to_owned())),
+            Some(reason) => Err(AttachError::NoCallTracepoints { reason: reason.clone() }),
+        },
+        Hooks::Auto if !load.is_shared() => {
+            Ok((Hooks::Btf, "the machine is small, or mostly the target's".to_owned()))
+        }
+        Hooks::Auto => match &capabilities.no_call_tracepoints {
+            None => Ok((
+                Hooks::Tracepoints,
+                format!(
+                    "others use {} % of the machine, the target {} %",
+                    load.others_percent, load.target_percent
+                ),
+            )),
+            Some(reason) => Ok((Hooks::Btf, format!("tracepoints of single calls cannot be used: {reason}"))),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,15 +150,19 @@ mod tests {
 
     #[test]
     fn new_kernel_gets_every_program() {
-        let plan = plan(&kernel(|_| true), &Settings::default()).unwrap();
-        assert_eq!(plan.programs.len(), PROGRAMS.len());
+        let plan = plan(&kernel(|_| true), &Settings::default(), Load::default()).unwrap();
+        let names: Vec<_> = plan.programs.iter().map(|program| program.name).collect();
+        let other_form = PROGRAMS.iter().filter(|program| program.form == Form::Tracepoints).count();
+        assert_eq!(names.len(), PROGRAMS.len() - other_form);
         assert!(plan.missing.is_empty());
     }
 
     #[test]
     fn kernel_without_arrivals_is_planned_around_them_and_says_so() {
-        let plan = plan(&kernel(|name| name != "btf_trace_sk_data_ready"), &Settings::default()).unwrap();
-        assert_eq!(plan.programs.len(), PROGRAMS.len() - 1);
+        let plan =
+            plan(&kernel(|name| name != "btf_trace_sk_data_ready"), &Settings::default(), Load::default())
+                .unwrap();
+        assert!(plan.programs.iter().all(|program| program.name != "sk_data_ready"));
         assert_eq!(plan.missing.len(), 1);
         assert_eq!(plan.missing[0].program, "sk_data_ready");
     }
@@ -117,7 +171,8 @@ mod tests {
     fn kernel_5_10_is_refused_in_one_sentence() {
         let old =
             ["bpf_task_storage_get", "bpf_get_current_task_btf", "bpf_task_pt_regs", "bpf_sock_from_file"];
-        let error = plan(&kernel(|name| !old.contains(&name)), &Settings::default()).unwrap_err();
+        let error =
+            plan(&kernel(|name| !old.contains(&name)), &Settings::default(), Load::default()).unwrap_err();
         let sentence = error.to_string();
         assert!(sentence.starts_with("Linux 5.10.0-test is too old"), "{sentence}");
         assert!(sentence.contains("bpf_task_storage_get") && sentence.contains("5.15"), "{sentence}");
@@ -127,7 +182,42 @@ mod tests {
     fn user_without_privileges_is_told_which() {
         let mut capabilities = kernel(|_| true);
         capabilities.effective = 0;
-        let error = plan(&capabilities, &Settings::default()).unwrap_err();
+        let error = plan(&capabilities, &Settings::default(), Load::default()).unwrap_err();
         assert!(error.to_string().contains("CAP_BPF and CAP_PERFMON"), "{error}");
+    }
+
+    #[test]
+    fn shared_host_gets_tracepoints_of_single_calls() {
+        let load = Load { cpu_count: 16, target_percent: 5, others_percent: 60 };
+        let plan = plan(&kernel(|_| true), &Settings::default(), load).unwrap();
+        assert_eq!(plan.hooks, Hooks::Tracepoints);
+        assert!(plan.programs.iter().all(|program| program.form != Form::Btf));
+        assert!(plan.hooks_reason.contains("60 %"), "{}", plan.hooks_reason);
+    }
+
+    #[test]
+    fn target_that_has_the_host_to_itself_gets_the_two_typed_hooks() {
+        for load in [
+            Load { cpu_count: 16, target_percent: 40, others_percent: 50 },
+            Load { cpu_count: 16, target_percent: 0, others_percent: 10 },
+            Load { cpu_count: 2, target_percent: 0, others_percent: 90 },
+        ] {
+            assert_eq!(
+                plan(&kernel(|_| true), &Settings::default(), load).unwrap().hooks,
+                Hooks::Btf,
+                "{load:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn tracepoints_that_cannot_be_had_are_refused_if_asked_for_and_replaced_if_not() {
+        let mut capabilities = kernel(|_| true);
+        capabilities.no_call_tracepoints = Some("no tracefs".to_owned());
+        let asked = Settings { hooks: Hooks::Tracepoints, ..Settings::default() };
+        let error = plan(&capabilities, &asked, Load::default()).unwrap_err();
+        assert!(error.to_string().contains("no tracefs"), "{error}");
+        let load = Load { cpu_count: 16, target_percent: 5, others_percent: 60 };
+        assert_eq!(plan(&capabilities, &Settings::default(), load).unwrap().hooks, Hooks::Btf);
     }
 }

@@ -9,6 +9,8 @@ pub enum Place {
     Tracepoint(&'static str),
     /// An iterator, run by user space.
     Iterator(&'static str),
+    /// The tracepoints `syscalls:PREFIX…` of all observed calls that this kernel has.
+    SystemCalls(&'static str),
 }
 
 /// With which form of the system-call hooks a program is used.
@@ -18,6 +20,8 @@ pub enum Form {
     Always,
     /// Only where all system calls are hooked at once.
     Btf,
+    /// Only where each observed call is hooked by itself.
+    Tracepoints,
 }
 
 /// One program of the object.
@@ -102,6 +106,13 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     },
     required("sys_exit", Place::Tracepoint("sys_exit"), Form::Btf, "what a system call did, and how long"),
     required("sys_enter", Place::Tracepoint("sys_enter"), Form::Btf, "when a system call began"),
+    required(
+        "exit_call",
+        Place::SystemCalls("sys_exit_"),
+        Form::Tracepoints,
+        "what a system call did, and how long",
+    ),
+    required("enter_call", Place::SystemCalls("sys_enter_"), Form::Tracepoints, "when a system call began"),
     required("iterate_tasks", Place::Iterator("task"), Form::Always, "which threads were there before"),
     required("iterate_files", Place::Iterator("task_file"), Form::Always, "which sockets were open before"),
 ];

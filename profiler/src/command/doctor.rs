@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Failure, print};
-use crate::attach::plan::{Settings, plan};
+use crate::attach::plan::{Load, Settings, plan};
 use crate::attach::table::PROGRAMS;
 use crate::capability::kernel_btf::KernelBtf;
 use crate::capability::{Capabilities, KERNEL_BTF};
@@ -40,7 +40,7 @@ pub fn run(options: &Doctor) -> Result<(), Failure> {
     });
     // Planned as if the user could: what the kernel allows is told apart from what the user may.
     let as_root = Capabilities { effective: u64::MAX, ..capabilities.clone() };
-    let planned = plan(&as_root, &Settings::default());
+    let planned = plan(&as_root, &Settings::default(), Load::default());
     match &planned {
         Ok(plan) => {
             let release = &capabilities.kernel_release;
@@ -71,7 +71,7 @@ pub fn run(options: &Doctor) -> Result<(), Failure> {
         PlainFormat::Text => text(&checks),
         PlainFormat::Json => json(&checks),
     })?;
-    plan(&capabilities, &Settings::default()).map_err(SessionError::from)?;
+    plan(&capabilities, &Settings::default(), Load::default()).map_err(SessionError::from)?;
     target_failure.map_or(Ok(()), Err)
 }
 

@@ -42,7 +42,7 @@ pub fn watch(
     let hooks = match options.hooks {
         Hooks::Auto => attach::Hooks::Auto,
         Hooks::Btf => attach::Hooks::Btf,
-        Hooks::Tracepoints => attach::Hooks::Btf,
+        Hooks::Tracepoints => attach::Hooks::Tracepoints,
     };
     Ok(Watch {
         tree,

@@ -6,11 +6,11 @@
 mod accounts;
 pub mod clock;
 mod cost;
+mod detach;
 mod totals;
 
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::Program;
 use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
 use profiler_core::fact::{Counters, OpenSlice, ThreadTotals};
 
@@ -140,14 +140,7 @@ impl LiveSource {
     /// longer move.
     pub fn detach(&mut self) {
         self.misses_at_detach = Some(cost::recursion_misses(&self.ebpf));
-        for (_, program) in self.ebpf.programs_mut() {
-            // A program that was never loaded has nothing to take off: that error is no news.
-            let _ = match program {
-                Program::BtfTracePoint(program) => program.unload(),
-                Program::TracePoint(program) => program.unload(),
-                _ => Ok(()),
-            };
-        }
+        detach::detach(&mut self.ebpf);
     }
 
     /// Turns the kernel's run-time statistics on until the sample is finished: they cost themselves.
@@ -163,6 +156,12 @@ impl LiveSource {
     #[must_use]
     pub fn finish_run_time_sample(&self, sample: RunTimeSample) -> (u64, u64, u64) {
         sample.finish(&self.ebpf)
+    }
+}
+
+impl Drop for LiveSource {
+    fn drop(&mut self) {
+        detach::detach(&mut self.ebpf);
     }
 }
 
