@@ -29,7 +29,6 @@ const MAX_TOTALS: usize = 16_384;
 #[must_use]
 pub fn not_measured(arrival_measured: bool) -> Vec<(Phase, String)> {
     let mut list = vec![
-        (Phase::LoopWait, "event loops are not followed yet".to_owned()),
         (
             Phase::GilWait,
             "the interpreter lock is not observed yet; waits for it are part of lock_wait".to_owned(),

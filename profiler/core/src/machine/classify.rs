@@ -119,11 +119,11 @@ pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn
             }
             _ => meaning(Phase::Cpu, Phase::Unexplained, State::Other),
         },
-        Call::FutexWait { has_timeout, .. } => Meaning {
+        Call::FutexWait { has_timeout, operation, .. } => Meaning {
             cpu: Phase::Cpu,
             blocked: Phase::LockWait,
             touch: None,
-            idle: if has_timeout { Idle::No } else { Idle::UnlessServing },
+            idle: if is_queue_wait(operation, has_timeout) { Idle::UnlessServing } else { Idle::No },
             state: State::LockWait,
         },
         Call::Connect { .. } => meaning(Phase::Cpu, Phase::BackendWait, State::BackendWait),
@@ -147,6 +147,16 @@ pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn
         | Call::Marker
         | Call::Other => meaning(Phase::Cpu, Phase::Unexplained, State::Other),
     }
+}
+
+/// Whether a futex wait may be a wait in a queue: glibc's semaphores and condition variables wait with a bitset and,
+/// without a limit, for ever (nptl/futex-internal.c); a mutex waits without a bitset (nptl/lowlevellock.c), the
+/// interpreter lock with a time-out (Python/ceval_gil.c).
+const fn is_queue_wait(operation: u32, has_timeout: bool) -> bool {
+    /// `FUTEX_CMD_MASK` without the private and clock flags, include/uapi/linux/futex.h.
+    const COMMAND: u32 = 127;
+    const FUTEX_WAIT_BITSET: u32 = 9;
+    !has_timeout && operation & COMMAND == FUTEX_WAIT_BITSET
 }
 
 /// A wait for several descriptors: the set's first word where it is known (select), else nothing (poll).
@@ -275,14 +285,15 @@ mod tests {
     }
 
     #[test]
-    fn a_futex_wait_without_time_out_may_be_a_wait_for_work_and_one_with_it_is_not() {
+    fn only_a_futex_wait_in_a_queue_may_be_a_wait_for_work() {
         let table = Descriptors::default();
-        let futex = |has_timeout| {
-            let call = Call::FutexWait { address: 1, operation: 0, has_timeout };
+        let futex = |operation, has_timeout| {
+            let call = Call::FutexWait { address: 1, operation, has_timeout };
             classify(&slice(call), &table, |_| false)
         };
-        assert_eq!(futex(false).idle, Idle::UnlessServing);
-        assert_eq!(futex(true).idle, Idle::No);
-        assert_eq!(futex(true).blocked, Phase::LockWait);
+        assert_eq!(futex(393, false).idle, Idle::UnlessServing, "a semaphore");
+        assert_eq!(futex(137, true).idle, Idle::No, "the interpreter lock's condition");
+        assert_eq!(futex(128, false).idle, Idle::No, "a mutex, the interpreter lock's among them");
+        assert_eq!(futex(128, false).blocked, Phase::LockWait);
     }
 }

@@ -24,6 +24,8 @@ pub struct Connection {
     pub accepted_ns: Option<u64>,
     /// Exit of the last read that moved bytes.
     pub last_read_ns: u64,
+    /// When a thread last changed its registration with an event loop: where the loop hands it over.
+    pub dispatched_ns: u64,
     /// Framing of what the client sends.
     pub inbound: Inbound,
     /// Framing of what it gets.
@@ -60,6 +62,7 @@ impl Connections {
             fd: opened.fd,
             accepted_ns: (!opened.seeded).then_some(time_ns),
             last_read_ns: 0,
+            dispatched_ns: 0,
             inbound: if opened.seeded { Inbound::uncertain() } else { Inbound::default() },
             outbound: Outbound::default(),
             requests: VecDeque::new(),

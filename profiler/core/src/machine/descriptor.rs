@@ -13,7 +13,7 @@ const MAX_DESCRIPTOR: usize = 65_536;
 /// Interest lists are followed up to this length.
 const MAX_INTEREST: usize = 4096;
 /// `EPOLL_CTL_DEL`, include/uapi/linux/eventpoll.h.
-const EPOLL_CTL_DEL: u32 = 2;
+pub(super) const EPOLL_CTL_DEL: u32 = 2;
 
 /// One descriptor.
 #[derive(Clone, Debug)]

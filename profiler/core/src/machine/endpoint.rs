@@ -146,6 +146,7 @@ mod tests {
             start_is_arrival: true,
             accepted_ns: None,
             truncated: false,
+            dispatched_ns: 0,
         };
         let mut request = crate::machine::request::Active::new(&beginning, 1, 1).request;
         request.path = path.to_owned();

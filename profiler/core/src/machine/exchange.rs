@@ -67,6 +67,9 @@ pub(super) fn read(
         let Some(active) = connection.requests.back_mut() else { continue };
         active.request.bytes_in = active.request.bytes_in.saturating_add(step.bytes);
         note_framing(&mut active.request.framing, &step);
+        // The connection was open before us and its first bytes are no head: the request's beginning was not seen.
+        active.request.truncated |= step.mid_message;
+        active.request.start_is_arrival &= !step.mid_message;
         if let Some(head) = step.head {
             active.request.method = head.method;
             active.request.path = head.path;
@@ -187,6 +190,7 @@ fn begin(state: &mut State, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen
         start_is_arrival,
         accepted_ns: connection.accepted_ns.filter(|accepted_ns| start_is_arrival && *accepted_ns <= exit_ns),
         truncated: unseen && seeded,
+        dispatched_ns: connection.dispatched_ns,
     };
     let mut active = Active::new(&beginning, slice.tgid, slice.tid);
     if unseen {
@@ -210,9 +214,9 @@ pub(super) fn advance(state: &mut State, thread: &mut Thread, at: At<'_>) {
     match thread.serving {
         Some(serving) if serving == (number, id) => {}
         Some(_) => super::serving::leave(state, thread, tid, own_start_ns, &mut |_| {}),
-        None => own_start_ns = thread.woke_for_work_ns.unwrap_or(own_start_ns),
+        None => own_start_ns = thread.work_start_ns.unwrap_or(own_start_ns),
     }
-    thread.woke_for_work_ns = None;
+    thread.work_start_ns = None;
     let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else { return };
     let taken = active.advance(thread, tid, own_start_ns);
     active.request.slot = thread.slot.or(active.request.slot);

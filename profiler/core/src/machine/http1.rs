@@ -39,11 +39,21 @@ pub struct Step<H> {
     pub inferred: bool,
     /// It is not HTTP.
     pub not_http: bool,
+    /// Its first bytes lie within a message whose beginning was not seen.
+    pub mid_message: bool,
 }
 
 impl<H> Step<H> {
     const fn new(begins: bool) -> Self {
-        Self { bytes: 0, begins, head: None, complete: false, inferred: false, not_http: false }
+        Self {
+            bytes: 0,
+            begins,
+            head: None,
+            complete: false,
+            inferred: false,
+            not_http: false,
+            mid_message: false,
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Beginning {
     pub accepted_ns: Option<u64>,
     /// The beginning was not seen.
     pub truncated: bool,
+    /// When an event loop last handed the connection over; after `start_ns` it was the loop that kept it waiting.
+    pub dispatched_ns: u64,
 }
 
 impl Active {
@@ -58,6 +60,10 @@ impl Active {
         {
             phases.add(Phase::AcceptQueue, accepted_ns - start_ns);
             cursor_ns = accepted_ns;
+        }
+        if beginning.start_is_arrival && beginning.dispatched_ns > cursor_ns {
+            phases.add(Phase::LoopWait, beginning.dispatched_ns - cursor_ns);
+            cursor_ns = beginning.dispatched_ns;
         }
         let request = Request {
             id: beginning.id,

@@ -8,6 +8,7 @@ use profiler_common::record::slice::FLAG_STATUS_LINE;
 use crate::event::{Call, Slice, Tid};
 use crate::machine::classify::{Idle, Meaning, Touch, classify};
 use crate::machine::connection::Connection;
+use crate::machine::descriptor::EPOLL_CTL_DEL;
 use crate::machine::exchange::{self, Bytes};
 use crate::machine::state::State;
 use crate::machine::thread::{Piece, Thread};
@@ -93,7 +94,7 @@ fn begin_within(state: &State, thread: &mut Thread, initial: &Slice, until_ns: u
         thread.pending.push(piece);
         thread.busy_since_ns = Some(thread.since_ns);
     } else {
-        thread.woke_for_work_ns = Some(until_ns);
+        thread.work_start_ns = Some(until_ns);
     }
 }
 
@@ -134,7 +135,8 @@ fn wait_for_work(
     state.drain(thread);
     state.was_busy(thread, slice.enter_ns);
     thread.busy_since_ns = Some(exit_ns);
-    thread.woke_for_work_ns = Some(exit_ns);
+    thread.work_start_ns = Some(exit_ns);
+    thread.engaged = None;
 }
 
 /// A thread leaves the request it serves: one with an open end is over, any other goes on without an owner, with the
@@ -219,6 +221,7 @@ fn effects(
         return;
     };
     let Some(number) = state.descriptors.connection(tgid, fd) else { return };
+    engage(thread, number, slice);
     let moved = u64::try_from(slice.result).unwrap_or(0);
     let bytes = Bytes { moved, captured: captured.unwrap_or_default() };
     match (touch, slice.call) {
@@ -243,10 +246,26 @@ fn effects(
         (Touch::Close, _) => close(state, thread, slice, fd, exit_ns, sink),
         (Touch::Register, _) => {
             exchange::shut(state, number, sink);
+            // A loop that takes a connection off its list hands it over; a slot that does so only tidies up.
+            let hands_over = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. });
+            if hands_over
+                && thread.slot.is_none()
+                && let Some(connection) = state.connections.get_mut(number)
+            {
+                connection.dispatched_ns = exit_ns;
+            }
             state.descriptors.follow(slice, exit_ns);
         }
         _ => {}
     }
+}
+
+/// A thread touches a connection: without a wait for work in between, its work there begins here.
+fn engage(thread: &mut Thread, number: u32, slice: &Slice) {
+    if thread.engaged.is_some_and(|engaged| engaged != number) {
+        thread.work_start_ns = Some(slice.gap_start_ns());
+    }
+    thread.engaged = Some(number);
 }
 
 fn close(

@@ -231,8 +231,11 @@ pub struct Thread {
     pub sequence: u32,
     /// What it did since it last finished something.
     pub pending: Pending,
-    /// End of its last wait for work, if that lies within `pending` or directly before it.
-    pub woke_for_work_ns: Option<u64>,
+    /// Where its work on the connection that it is engaged with began: the end of its last wait for work, or where it
+    /// turned to that connection.
+    pub work_start_ns: Option<u64>,
+    /// The connection that it touched last, since its last wait for work.
+    pub engaged: Option<u32>,
     /// The request it serves: connection number and request id.
     pub serving: Option<(u32, u64)>,
     /// It reads requests: a slot.

@@ -110,28 +110,13 @@ fn observed(state: &State, recognised: &Recognised) -> Observed {
         .processes
         .seen
         .iter()
-        .filter(|process| role(state, recognised, process.tgid) == Role::Worker)
+        .filter(|process| recognised.role(process.tgid) == Role::Worker)
         .filter(|process| !state.processes.ended.contains_key(&process.tgid))
         .count();
     Observed {
         worker_processes: u32::try_from(workers).unwrap_or(u32::MAX),
         serving_threads: serving.values().copied().max().unwrap_or(0),
         listener_in_epoll: state.listener_in_epoll,
-    }
-}
-
-/// Role of a process; of one whose birth alone was seen, from its parent's.
-fn role(state: &State, recognised: &Recognised, tgid: Tid) -> Role {
-    match recognised.role(tgid) {
-        Role::Unknown => state
-            .processes
-            .seen
-            .iter()
-            .find(|process| process.tgid == tgid)
-            .map_or(Role::Unknown, |process| {
-                recognised.kind.role_of_child(recognised.role(process.parent_tgid))
-            }),
-        known => known,
     }
 }
 
@@ -151,7 +136,7 @@ fn processes(state: &State, recognised: &Recognised) -> Vec<Process> {
                 tgid: process.tgid,
                 parent_tgid: process.parent_tgid,
                 comm: process.comm.clone(),
-                role: role(state, recognised, process.tgid).name().to_owned(),
+                role: recognised.role(process.tgid).name().to_owned(),
                 exit_code: state.processes.ended.get(&process.tgid).copied(),
                 requests: state.served.get(&process.tgid).copied().unwrap_or(0),
                 threads: own,

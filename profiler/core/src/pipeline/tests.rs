@@ -115,7 +115,7 @@ impl Script {
     }
 
     fn job_wait(self, inside: (u64, u64, u64)) -> Self {
-        self.call(Call::FutexWait { address: 9, operation: 0, has_timeout: false }, 0, inside, 0)
+        self.call(Call::FutexWait { address: 9, operation: 393, has_timeout: false }, 0, inside, 0)
     }
 
     fn select(self, inside: (u64, u64, u64)) -> Self {
@@ -261,6 +261,59 @@ fn a_pool_thread_that_takes_the_next_job_without_sleeping_made_it_wait() {
     assert_eq!(second.total_ns() / US, 120 + 30 + 5 + 10 + 10);
 }
 
+/// ```text
+/// main:   accept 9, accept 10 … busy …            epoll_ctl(DEL 10) wakes
+/// pool:   futex, epoll on 9: the client closes, then 10 without sleeping
+/// ```
+#[test]
+fn time_on_a_silent_connection_is_not_the_next_request_s() {
+    let main =
+        Script::new(1).select((0, 0, 1000)).accept(9, (0, 0, 0)).accept(10, (0, 0, 0)).select((1, 0, 5000));
+    let accepted = START + 1000 * US;
+    let poll = |fd| Call::Poll { only_fd: Some(fd), low_fds: 0, for_write: false, is_sleep: false };
+    let pool = Script::new(2)
+        .job_wait((0, 0, 1000))
+        .call(poll(9), 1, (0, 0, 700), 0)
+        .call(Call::Read { fd: 9, asked_bytes: 9, arrival_ns: 0 }, 0, (1, 0, 0), 4)
+        .cpu(20)
+        .call(poll(10), 1, (1, 0, 0), 0)
+        .read(10, GET, accepted, (5, 0, 0))
+        .write_head(10, OK5, (5, 0, 0))
+        .write(10, 5, (5, 0, 0));
+    let outcome = run(vec![main, pool], 7000);
+    let request = &outcome.requests[0];
+    assert_eq!(us(request, Phase::PoolWait), 701);
+    assert_eq!(us(request, Phase::Cpu), 20);
+    assert_eq!(us(request, Phase::ReadHead), 6);
+    assert_eq!(outcome.snapshot.slots.held_ns(Holding::FirstByte) / US, 701);
+}
+
+/// ```text
+/// main:   busy …   epoll_ctl(DEL 9)  ─┐
+/// pool:   futex ──────────────────────┴ recv
+/// bytes:     ^
+/// ```
+#[test]
+fn a_kept_alive_request_waits_for_the_loop_until_the_loop_hands_it_over() {
+    let main = Script::new(1)
+        .select((0, 0, 1000))
+        .accept(9, (0, 0, 0))
+        .call(Call::Sleep, 0, (0, 0, 500), 0)
+        .call(Call::EpollControl { epoll_fd: 5, operation: 2, fd: 9 }, 0, (2, 0, 0), 0)
+        .select((1, 0, 5000));
+    let pool = Script::new(2)
+        .job_wait((0, 30, 1500))
+        .cpu(10)
+        .read(9, GET, START + 1100 * US, (5, 0, 0))
+        .write_head(9, OK5, (5, 0, 0))
+        .write(9, 5, (5, 0, 0));
+    let outcome = run(vec![main, pool], 7000);
+    let request = &outcome.requests[0];
+    assert_eq!(us(request, Phase::LoopWait), 402);
+    assert_eq!(us(request, Phase::PoolWait), 28);
+    assert_eq!(us(request, Phase::Cpu), 10);
+}
+
 #[test]
 fn a_body_that_trickles_in_is_charged_to_the_client() {
     let head = b"POST /up HTTP/1.1\r\nContent-Length: 3000\r\n\r\n";
@@ -404,7 +457,7 @@ fn any_call() -> impl Strategy<Value = (Call, i64)> {
             .prop_map(|(epoll_fd, fd, operation)| { (Call::EpollControl { epoll_fd, operation, fd }, 0) }),
         fd.clone().prop_map(|epoll_fd| (Call::EpollWait { epoll_fd }, 1)),
         any::<bool>()
-            .prop_map(|has_timeout| { (Call::FutexWait { address: 1, operation: 0, has_timeout }, 0) }),
+            .prop_map(|has_timeout| { (Call::FutexWait { address: 1, operation: 393, has_timeout }, 0) }),
         Just((Call::Sleep, 0)),
         (fd.clone(), -2..3_i64).prop_map(|(fd, r)| (Call::Connect { fd, port: 80, family: 2 }, r)),
         (fd.clone(), fd).prop_map(|(a, b)| (Call::CloseRange { first: a as u32, last: b as u32 }, 0)),

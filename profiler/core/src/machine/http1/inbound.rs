@@ -105,7 +105,7 @@ impl Inbound {
                 let (length, chunked) = framing(request.headers);
                 let method = request.method.unwrap_or_default().to_owned();
                 let target = request.path.unwrap_or_default();
-                let path = target.split('?').next().unwrap_or_default().to_owned();
+                let path = path_of(target);
                 let is_head = method == "HEAD";
                 step.head = Some(RequestHead { method, path, is_head });
                 step.bytes = u64::try_from(head_bytes.saturating_sub(before)).unwrap_or(0).min(rest);
@@ -134,6 +134,7 @@ impl Inbound {
                 self.opaque(&mut step, rest);
                 step.not_http = !self.uncertain;
                 step.inferred = self.uncertain;
+                step.mid_message = self.uncertain;
                 self.uncertain = false;
             }
         }
@@ -145,6 +146,17 @@ impl Inbound {
         self.buffer.clear();
         step.bytes = rest;
     }
+}
+
+/// The path of a request target (RFC 9112 section 3.2), without the query. In an absolute target the part before the
+/// path is redacted already.
+fn path_of(target: &str) -> String {
+    let path = if target.starts_with('/') {
+        target
+    } else {
+        target.find('/').and_then(|at| target.get(at..)).unwrap_or(target)
+    };
+    path.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
