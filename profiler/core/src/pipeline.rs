@@ -214,7 +214,7 @@ impl Machines {
                 }
             }
             Fact::WindowStarted => self.start_window(time_ns),
-            Fact::Tick => self.settle(sink),
+            Fact::Tick => self.state.settle(None, sink),
             Fact::Counters(counters) => self.counters = counters,
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
             // Before the window: what the threads were in the middle of when they were first seen.
@@ -251,13 +251,6 @@ impl Machines {
             Some(window) => window.last = seen,
             None => self.cgroups.push(CgroupWindow { first: seen.clone(), last: seen }),
         }
-    }
-
-    /// Busy slots are certain up to the last slice of the slot that has been silent longest.
-    fn settle(&mut self, sink: &mut dyn FnMut(Entry)) {
-        let slots = self.state.threads.values().filter(|thread| thread.slot.is_some());
-        let Some(until_ns) = slots.map(|thread| thread.last_exit_ns).min() else { return };
-        self.state.busy.settle(until_ns, |time_ns, busy| sink(Entry::BusySlots { time_ns, tgid: 0, busy }));
     }
 }
 

@@ -162,7 +162,7 @@ impl Heat {
             .into_iter()
             .map(|(tgid, mut busy_ns)| {
                 busy_ns.resize(buckets, 0);
-                HeatRow { tgid, slots: 0, busy_ns }
+                HeatRow { tgid, slots: 0, busy_ns, exhausted_ns: 0 }
             })
             .collect();
         rows.sort_by_key(|row| row.tgid);

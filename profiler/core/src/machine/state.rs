@@ -42,6 +42,8 @@ pub struct State {
     pub processes: Processes,
     /// Busy slots over time.
     pub busy: Busy,
+    /// The same for each process.
+    pub busy_of: FxHashMap<Tid, Busy>,
     /// Heat map.
     pub heat: Heat,
     /// Finished requests.
@@ -86,6 +88,7 @@ impl State {
             initial: FxHashMap::default(),
             processes: Processes::default(),
             busy: Busy::default(),
+            busy_of: FxHashMap::default(),
             heat: Heat::new(0),
             summary: Summary::default(),
             conservation: Conservation::default(),
@@ -177,7 +180,40 @@ impl State {
             let since_ns = since_ns.max(self.window_start_ns);
             if until_ns > since_ns {
                 self.busy.add(since_ns, until_ns);
+                self.busy_of(thread.tgid).add(since_ns, until_ns);
                 self.heat.add(thread.tgid, since_ns, until_ns);
+            }
+        }
+    }
+
+    fn busy_of(&mut self, tgid: Tid) -> &mut Busy {
+        let start_ns = self.window_start_ns;
+        self.busy_of.entry(tgid).or_insert_with(|| {
+            let mut busy = Busy::default();
+            busy.start(start_ns);
+            busy
+        })
+    }
+
+    /// Busy slots are certain up to the last slice of the slot that has been silent longest; at the end of the
+    /// window, up to there.
+    pub fn settle(&mut self, end_ns: Option<u64>, sink: &mut dyn FnMut(Entry)) {
+        let mut silent_since: FxHashMap<Tid, u64> = FxHashMap::default();
+        for thread in self.threads.values().filter(|thread| thread.slot.is_some()) {
+            let since_ns = silent_since.entry(thread.tgid).or_insert(u64::MAX);
+            *since_ns = (*since_ns).min(thread.last_exit_ns);
+        }
+        let all_ns = end_ns.or_else(|| silent_since.values().copied().min());
+        if let Some(until_ns) = all_ns {
+            self.busy.settle(until_ns, |time_ns, busy| sink(Entry::BusySlots { time_ns, tgid: 0, busy }));
+        }
+        let mut processes: Vec<_> = self.busy_of.iter_mut().collect();
+        // The order of entries must not depend on a hash.
+        processes.sort_unstable_by_key(|(tgid, _)| **tgid);
+        for (tgid, process) in processes {
+            if let Some(until_ns) = end_ns.or_else(|| silent_since.get(tgid).copied()) {
+                process
+                    .settle(until_ns, |time_ns, busy| sink(Entry::BusySlots { time_ns, tgid: *tgid, busy }));
             }
         }
     }

@@ -140,4 +140,6 @@ pub struct HeatRow {
     pub slots: u32,
     /// Busy slot-time per bucket.
     pub busy_ns: Vec<u64>,
+    /// Time with all slots of this process busy at once: what it has accepted waits, whatever other processes do.
+    pub exhausted_ns: u64,
 }

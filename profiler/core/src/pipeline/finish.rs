@@ -33,7 +33,7 @@ impl Machines {
         let slices: Vec<_> = open.iter().map(|open| (slice_of(open, end_ns), open.enter_ns == 0)).collect();
         end_window(&mut self.state, &slices, end_ns, sink);
         let mut state = self.state;
-        state.busy.settle(end_ns, |time_ns, busy| sink(Entry::BusySlots { time_ns, tgid: 0, busy }));
+        state.settle(Some(end_ns), sink);
 
         let mut losses = losses(&state, received);
         losses.kernel = self.counters.clone();
@@ -56,7 +56,11 @@ impl Machines {
         let processes = processes(&state, &recognised);
         let listeners = listeners(&state);
         let connections = state.connections.seen;
-        let slots = slots(configured, &mut state, end_ns);
+        let of_one_worker = configured.zip(server.number("workers")).and_then(|(slots, workers)| {
+            let workers = u32::try_from(workers).ok()?;
+            slots.checked_div(workers)
+        });
+        let slots = slots(configured, of_one_worker, &mut state, end_ns);
         let (requests, endpoints) = state.summary.finish(connections);
         let (endpoints, other_endpoints) = endpoints.finish();
         Snapshot {
@@ -173,13 +177,14 @@ fn listeners(state: &State) -> Vec<Listener> {
     list
 }
 
-fn slots(configured: Option<u32>, state: &mut State, end_ns: u64) -> Slots {
+fn slots(configured: Option<u32>, of_one_worker: Option<u32>, state: &mut State, end_ns: u64) -> Slots {
     let mut observed: Vec<Slot> = std::mem::take(&mut state.ended_slots);
     observed.sort_by_key(|slot| slot.id);
     let heat = std::mem::replace(&mut state.heat, crate::machine::slot::Heat::new(0));
     let (heat_bucket_ns, mut heat) = heat.finish(end_ns);
     for row in &mut heat {
-        row.slots = slots_of(row, &observed);
+        row.slots = of_one_worker.unwrap_or(0).max(slots_of(row, &observed));
+        row.exhausted_ns = state.busy_of.get(&row.tgid).map_or(0, |busy| busy.at_least_ns(row.slots.max(1)));
     }
     let acceptor_linger_ns = state.acceptor_linger_ns;
     let busy: &Busy = &state.busy;

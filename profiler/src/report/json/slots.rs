@@ -63,6 +63,7 @@ struct HeatRow<'a> {
     pid: u32,
     slots: u32,
     busy_ns: &'a [u64],
+    exhausted_ns: u64,
 }
 
 impl<'a> Slots<'a> {
@@ -70,8 +71,12 @@ impl<'a> Slots<'a> {
         let slots = &snapshot.slots;
         let window_ns = snapshot.window.length_ns();
         let capacity_ns = window_ns.saturating_mul(u64::from(slots.count()));
-        let heat =
-            slots.heat.iter().map(|row| HeatRow { pid: row.tgid, slots: row.slots, busy_ns: &row.busy_ns });
+        let heat = slots.heat.iter().map(|row| HeatRow {
+            pid: row.tgid,
+            slots: row.slots,
+            busy_ns: &row.busy_ns,
+            exhausted_ns: row.exhausted_ns,
+        });
         Self {
             configured: slots.configured,
             counted: slots.count(),

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn row(busy_ns: Vec<u64>) -> HeatRow {
-        HeatRow { tgid: 1, slots: 2, busy_ns }
+        HeatRow { tgid: 1, slots: 2, busy_ns, exhausted_ns: 0 }
     }
 
     #[test]
