@@ -1,15 +1,6 @@
-//! What each observed system call does.
+//! What an observed system call can do.
 //!
-//! In: a system call number. Out: its [`Kind`]; `None` for every call that is not observed. The kernel programs reject
-//! by it before they look anything up.
-
-use crate::system_call::{
-    ACCEPT, ACCEPT4, BIND, CLOCK_NANOSLEEP, CLOSE, CLOSE_RANGE, CONNECT, DUP, DUP2, DUP3, EPOLL_CREATE,
-    EPOLL_CREATE1, EPOLL_CTL, EPOLL_PWAIT, EPOLL_PWAIT2, EPOLL_WAIT, EVENTFD, EVENTFD2, FCNTL, FUTEX,
-    GETRUSAGE, IO_URING_SETUP, LISTEN, NANOSLEEP, OPEN, OPENAT, OPENAT2, PIPE, PIPE2, POLL, PPOLL, PREAD64,
-    PREADV, PREADV2, PSELECT6, PWRITE64, PWRITEV, PWRITEV2, READ, READV, RECVFROM, RECVMMSG, RECVMSG, SELECT,
-    SENDFILE, SENDMMSG, SENDMSG, SENDTO, SHUTDOWN, SOCKET, SOCKETPAIR, SPLICE, WRITE, WRITEV,
-};
+//! In: nothing. Out: [`Kind`], which the table in [`system_call`](crate::system_call) gives to each observed call.
 
 /// What an observed call does. The arguments that matter are named per kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,47 +69,6 @@ pub enum Kind {
     UringSetup,
 }
 
-/// What the call does; `None` for calls that are not observed (of `fcntl` only the duplications are: see
-/// [`duplicates`]).
-#[inline(always)]
-#[must_use]
-pub const fn kind(number: u32) -> Option<Kind> {
-    Some(match number {
-        READ | PREAD64 | RECVFROM => Kind::Read,
-        WRITE | PWRITE64 | SENDTO => Kind::Write,
-        OPEN | OPENAT | OPENAT2 => Kind::OpenFile,
-        CLOSE => Kind::Close,
-        POLL | PPOLL => Kind::Poll,
-        READV | PREADV | PREADV2 => Kind::ReadVector,
-        WRITEV | PWRITEV | PWRITEV2 => Kind::WriteVector,
-        PIPE | PIPE2 => Kind::MakePipe,
-        SELECT | PSELECT6 => Kind::Select,
-        DUP | FCNTL => Kind::Duplicate,
-        DUP2 | DUP3 => Kind::DuplicateOnto,
-        NANOSLEEP | CLOCK_NANOSLEEP => Kind::Sleep,
-        SENDFILE => Kind::SendFile,
-        SOCKET => Kind::MakeSocket,
-        CONNECT => Kind::Connect,
-        ACCEPT | ACCEPT4 => Kind::Accept,
-        SENDMSG | SENDMMSG => Kind::WriteMessage,
-        RECVMSG | RECVMMSG => Kind::ReadMessage,
-        SHUTDOWN => Kind::Shutdown,
-        BIND => Kind::Bind,
-        LISTEN => Kind::Listen,
-        SOCKETPAIR => Kind::MakeSocketPair,
-        GETRUSAGE => Kind::Marker,
-        FUTEX => Kind::Futex,
-        EPOLL_CREATE | EPOLL_CREATE1 => Kind::MakeEpoll,
-        EPOLL_WAIT | EPOLL_PWAIT | EPOLL_PWAIT2 => Kind::EpollWait,
-        EPOLL_CTL => Kind::EpollControl,
-        SPLICE => Kind::Splice,
-        EVENTFD | EVENTFD2 => Kind::MakeEvent,
-        IO_URING_SETUP => Kind::UringSetup,
-        CLOSE_RANGE => Kind::CloseRange,
-        _ => return None,
-    })
-}
-
 /// `fcntl` command `F_DUPFD` (include/uapi/linux/fcntl.h).
 pub const F_DUPFD: u64 = 0;
 /// `fcntl` command `F_DUPFD_CLOEXEC`.
@@ -135,14 +85,6 @@ pub const fn duplicates(command: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system_call::OBSERVED;
-
-    #[test]
-    fn exactly_the_observed_calls_have_a_kind() {
-        for number in 0..1000 {
-            assert_eq!(kind(number).is_some(), OBSERVED.contains(&number), "system call {number}");
-        }
-    }
 
     #[test]
     fn fcntl_is_observed_for_duplications_only() {

@@ -1,10 +1,12 @@
 //! The observed system calls, by the numbers of `x86_64`.
 //!
-//! In: nothing. Out: one constant per observed call, [`name`] and [`is_observed`]. A call that is not in the table is
-//! rejected by number in the kernel programs, before any look-up.
+//! In: nothing. Out: one constant per observed call, [`name`] and [`kind`]. A call that is not in the table is
+//! rejected by number in the kernel programs, before any look-up. A call of a [`Kind`] that exists is added by one line.
+
+use crate::call_kind::Kind;
 
 macro_rules! observed {
-    ($($constant:ident = $number:literal, $name:literal;)*) => {
+    ($($constant:ident = $number:literal, $name:literal, $kind:ident;)*) => {
         $(
             #[doc = concat!("`", $name, "`.")]
             pub const $constant: u32 = $number;
@@ -19,96 +21,77 @@ macro_rules! observed {
             }
         }
 
+        /// What the call does; `None` for calls that are not observed (of `fcntl` only the duplications are: see
+        /// [`duplicates`](crate::call_kind::duplicates)).
+        #[inline(always)]
+        #[must_use]
+        pub const fn kind(number: u32) -> Option<Kind> {
+            match number {
+                $($number => Some(Kind::$kind),)*
+                _ => None,
+            }
+        }
+
         /// Numbers of all observed calls, ascending.
         pub const OBSERVED: &[u32] = &[$($number),*];
     };
 }
 
 observed! {
-    READ = 0, "read";
-    WRITE = 1, "write";
-    OPEN = 2, "open";
-    CLOSE = 3, "close";
-    POLL = 7, "poll";
-    PREAD64 = 17, "pread64";
-    PWRITE64 = 18, "pwrite64";
-    READV = 19, "readv";
-    WRITEV = 20, "writev";
-    PIPE = 22, "pipe";
-    SELECT = 23, "select";
-    DUP = 32, "dup";
-    DUP2 = 33, "dup2";
-    NANOSLEEP = 35, "nanosleep";
-    SENDFILE = 40, "sendfile";
-    SOCKET = 41, "socket";
-    CONNECT = 42, "connect";
-    ACCEPT = 43, "accept";
-    SENDTO = 44, "sendto";
-    RECVFROM = 45, "recvfrom";
-    SENDMSG = 46, "sendmsg";
-    RECVMSG = 47, "recvmsg";
-    SHUTDOWN = 48, "shutdown";
-    BIND = 49, "bind";
-    LISTEN = 50, "listen";
-    SOCKETPAIR = 53, "socketpair";
-    FCNTL = 72, "fcntl";
-    GETRUSAGE = 98, "getrusage";
-    FUTEX = 202, "futex";
-    EPOLL_CREATE = 213, "epoll_create";
-    CLOCK_NANOSLEEP = 230, "clock_nanosleep";
-    EPOLL_WAIT = 232, "epoll_wait";
-    EPOLL_CTL = 233, "epoll_ctl";
-    OPENAT = 257, "openat";
-    PSELECT6 = 270, "pselect6";
-    PPOLL = 271, "ppoll";
-    SPLICE = 275, "splice";
-    EPOLL_PWAIT = 281, "epoll_pwait";
-    EVENTFD = 284, "eventfd";
-    ACCEPT4 = 288, "accept4";
-    EVENTFD2 = 290, "eventfd2";
-    EPOLL_CREATE1 = 291, "epoll_create1";
-    DUP3 = 292, "dup3";
-    PIPE2 = 293, "pipe2";
-    PREADV = 295, "preadv";
-    PWRITEV = 296, "pwritev";
-    RECVMMSG = 299, "recvmmsg";
-    SENDMMSG = 307, "sendmmsg";
-    PREADV2 = 327, "preadv2";
-    PWRITEV2 = 328, "pwritev2";
-    IO_URING_SETUP = 425, "io_uring_setup";
-    CLOSE_RANGE = 436, "close_range";
-    OPENAT2 = 437, "openat2";
-    EPOLL_PWAIT2 = 441, "epoll_pwait2";
-}
-
-/// Words of the bit set behind [`is_observed`]: numbers 0 to 447.
-const WORDS: usize = 7;
-
-const BITS: [u64; WORDS] = {
-    let mut bits = [0_u64; WORDS];
-    let mut rest = OBSERVED;
-    while let [number, after @ ..] = rest {
-        let (_, tail) = bits.split_at_mut(*number as usize / 64);
-        if let Some(word) = tail.first_mut() {
-            *word |= 1 << (*number % 64);
-        }
-        rest = after;
-    }
-    bits
-};
-
-/// Whether the kernel programs make slices of this call.
-#[must_use]
-pub const fn is_observed(number: u32) -> bool {
-    let word = number as usize / 64;
-    // A comparison that the verifier follows, instead of a bounds check that could panic.
-    if word >= WORDS {
-        return false;
-    }
-    match BITS.split_at(word).1.first() {
-        Some(bits) => (*bits >> (number % 64)) & 1 == 1,
-        None => false,
-    }
+    READ = 0, "read", Read;
+    WRITE = 1, "write", Write;
+    OPEN = 2, "open", OpenFile;
+    CLOSE = 3, "close", Close;
+    POLL = 7, "poll", Poll;
+    PREAD64 = 17, "pread64", Read;
+    PWRITE64 = 18, "pwrite64", Write;
+    READV = 19, "readv", ReadVector;
+    WRITEV = 20, "writev", WriteVector;
+    PIPE = 22, "pipe", MakePipe;
+    SELECT = 23, "select", Select;
+    DUP = 32, "dup", Duplicate;
+    DUP2 = 33, "dup2", DuplicateOnto;
+    NANOSLEEP = 35, "nanosleep", Sleep;
+    SENDFILE = 40, "sendfile", SendFile;
+    SOCKET = 41, "socket", MakeSocket;
+    CONNECT = 42, "connect", Connect;
+    ACCEPT = 43, "accept", Accept;
+    SENDTO = 44, "sendto", Write;
+    RECVFROM = 45, "recvfrom", Read;
+    SENDMSG = 46, "sendmsg", WriteMessage;
+    RECVMSG = 47, "recvmsg", ReadMessage;
+    SHUTDOWN = 48, "shutdown", Shutdown;
+    BIND = 49, "bind", Bind;
+    LISTEN = 50, "listen", Listen;
+    SOCKETPAIR = 53, "socketpair", MakeSocketPair;
+    FCNTL = 72, "fcntl", Duplicate;
+    GETRUSAGE = 98, "getrusage", Marker;
+    FUTEX = 202, "futex", Futex;
+    EPOLL_CREATE = 213, "epoll_create", MakeEpoll;
+    CLOCK_NANOSLEEP = 230, "clock_nanosleep", Sleep;
+    EPOLL_WAIT = 232, "epoll_wait", EpollWait;
+    EPOLL_CTL = 233, "epoll_ctl", EpollControl;
+    OPENAT = 257, "openat", OpenFile;
+    PSELECT6 = 270, "pselect6", Select;
+    PPOLL = 271, "ppoll", Poll;
+    SPLICE = 275, "splice", Splice;
+    EPOLL_PWAIT = 281, "epoll_pwait", EpollWait;
+    EVENTFD = 284, "eventfd", MakeEvent;
+    ACCEPT4 = 288, "accept4", Accept;
+    EVENTFD2 = 290, "eventfd2", MakeEvent;
+    EPOLL_CREATE1 = 291, "epoll_create1", MakeEpoll;
+    DUP3 = 292, "dup3", DuplicateOnto;
+    PIPE2 = 293, "pipe2", MakePipe;
+    PREADV = 295, "preadv", ReadVector;
+    PWRITEV = 296, "pwritev", WriteVector;
+    RECVMMSG = 299, "recvmmsg", ReadMessage;
+    SENDMMSG = 307, "sendmmsg", WriteMessage;
+    PREADV2 = 327, "preadv2", ReadVector;
+    PWRITEV2 = 328, "pwritev2", WriteVector;
+    IO_URING_SETUP = 425, "io_uring_setup", UringSetup;
+    CLOSE_RANGE = 436, "close_range", CloseRange;
+    OPENAT2 = 437, "openat2", OpenFile;
+    EPOLL_PWAIT2 = 441, "epoll_pwait2", EpollWait;
 }
 
 #[cfg(test)]
@@ -117,9 +100,9 @@ mod tests {
 
     #[test]
     fn exactly_the_table_is_observed() {
-        let observed: Vec<u32> = (0..100_000).filter(|number| is_observed(*number)).collect();
+        let observed: Vec<u32> = (0..100_000).filter(|number| kind(*number).is_some()).collect();
         assert_eq!(observed, OBSERVED);
-        assert!(!is_observed(u32::MAX));
+        assert!(kind(u32::MAX).is_none());
     }
 
     #[test]

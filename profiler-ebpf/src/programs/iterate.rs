@@ -6,9 +6,9 @@
 use aya_ebpf::bindings::{file, task_struct};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sock_from_file};
 use profiler_common::account::{BLOCKED, NOT_IN_CALL, RUNNABLE, RUNNING};
-use profiler_common::call_kind::kind;
 use profiler_common::record::lifecycle::ADOPTED;
 use profiler_common::record::slice::PAGE_FAULT;
+use profiler_common::system_call::kind;
 
 use super::{client, socket};
 use crate::account::{self, Start};

@@ -8,9 +8,9 @@ use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_ktime_get_ns, b
 use aya_ebpf::macros::{btf_tracepoint, tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use profiler_common::account::{ENTRY_UNKNOWN, NOT_IN_CALL};
-use profiler_common::call_kind::{Kind, duplicates, kind};
+use profiler_common::call_kind::{Kind, duplicates};
 use profiler_common::record::slice::FLAG_CLIENT;
-use profiler_common::system_call::{FCNTL, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG};
+use profiler_common::system_call::{FCNTL, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, kind};
 
 use super::client::{self, Buffer, Transfer};
 use super::socket;

@@ -3,16 +3,15 @@
 //! In: system call number, arguments and `extra` as `SliceRecord` describes them (also those of an open slice, which
 //! come as a fact). Out: a [`Call`]. Only numbers and bits are looked at; every input gives some answer.
 
+use profiler_common::call_kind::{Kind, duplicates};
 use profiler_common::record::slice::FLAG_CLIENT;
-use profiler_common::system_call as number;
+use profiler_common::system_call::{FCNTL, kind};
 
 use crate::event::Call;
 use crate::fact::DescriptorClass;
 
 const POLLIN: u64 = 0x1;
 const POLLOUT: u64 = 0x4;
-const F_DUPFD: u32 = 0;
-const F_DUPFD_CLOEXEC: u32 = 1030;
 /// The range is marked close-on-exec; nothing is closed.
 const CLOSE_RANGE_CLOEXEC: u32 = 4;
 
@@ -29,71 +28,42 @@ pub struct Outcome {
 #[must_use]
 pub const fn call(system_call: u32, arguments: &[u64; 3], extra: u64, outcome: Outcome) -> Call {
     let [first, second, third] = *arguments;
-    match system_call {
-        number::READ | number::RECVFROM | number::PREAD64 => {
+    let Some(kind) = kind(system_call) else { return Call::Other };
+    match kind {
+        Kind::Read => {
             Call::Read { fd: fd(first), asked_bytes: third, arrival_ns: arrival_ns(extra, outcome) }
         }
-        number::READV | number::RECVMSG | number::RECVMMSG | number::PREADV | number::PREADV2 => {
+        Kind::ReadVector | Kind::ReadMessage => {
             Call::Read { fd: fd(first), asked_bytes: 0, arrival_ns: arrival_ns(extra, outcome) }
         }
-        number::WRITE
-        | number::WRITEV
-        | number::SENDTO
-        | number::SENDMSG
-        | number::SENDMMSG
-        | number::PWRITE64
-        | number::PWRITEV
-        | number::PWRITEV2 => Call::Write { fd: fd(first) },
-        number::SENDFILE => Call::Transfer { from_fd: fd(second), to_fd: fd(first) },
-        number::SPLICE => Call::Transfer { from_fd: fd(first), to_fd: fd(third) },
-        number::ACCEPT | number::ACCEPT4 => Call::Accept { listener_fd: fd(first) },
-        number::EPOLL_WAIT | number::EPOLL_PWAIT | number::EPOLL_PWAIT2 => {
-            Call::EpollWait { epoll_fd: fd(first) }
-        }
-        number::FUTEX => futex(first, low(second), extra),
-        number::POLL | number::PPOLL => poll(low(second), extra),
-        number::SELECT | number::PSELECT6 => select(fd(first), third, extra),
-        number::CLOSE => Call::Close { fd: fd(first) },
-        number::EPOLL_CTL => {
+        Kind::Write | Kind::WriteVector | Kind::WriteMessage => Call::Write { fd: fd(first) },
+        Kind::SendFile => Call::Transfer { from_fd: fd(second), to_fd: fd(first) },
+        Kind::Splice => Call::Transfer { from_fd: fd(first), to_fd: fd(third) },
+        Kind::Accept => Call::Accept { listener_fd: fd(first) },
+        Kind::EpollWait => Call::EpollWait { epoll_fd: fd(first) },
+        Kind::Futex => futex(first, low(second), extra),
+        Kind::Poll => poll(low(second), extra),
+        Kind::Select => select(fd(first), third, extra),
+        Kind::Close => Call::Close { fd: fd(first) },
+        Kind::EpollControl => {
             Call::EpollControl { epoll_fd: fd(first), operation: low(second), fd: fd(third) }
         }
-        number::NANOSLEEP | number::CLOCK_NANOSLEEP => Call::Sleep,
-        number::GETRUSAGE => Call::Marker,
-        _ => descriptor_call(system_call, arguments, extra),
-    }
-}
-
-/// The rarer calls: those that make, copy, name or end descriptors.
-const fn descriptor_call(system_call: u32, arguments: &[u64; 3], extra: u64) -> Call {
-    let [first, second, third] = *arguments;
-    match system_call {
-        number::CONNECT => {
-            Call::Connect { fd: fd(first), port: bits_16(extra >> 16), family: bits_16(extra) }
-        }
-        number::SHUTDOWN => Call::Shutdown { fd: fd(first), how: low(second) },
-        number::CLOSE_RANGE => {
-            if low(third) & CLOSE_RANGE_CLOEXEC == 0 {
-                Call::CloseRange { first: low(first), last: low(second) }
-            } else {
-                Call::Other
-            }
-        }
-        number::SOCKET => Call::Make { class: DescriptorClass::Socket },
-        number::OPEN | number::OPENAT | number::OPENAT2 => Call::Make { class: DescriptorClass::File },
-        number::EPOLL_CREATE | number::EPOLL_CREATE1 => Call::Make { class: DescriptorClass::Epoll },
-        number::EVENTFD | number::EVENTFD2 => Call::Make { class: DescriptorClass::Wakeup },
-        number::IO_URING_SETUP => Call::Make { class: DescriptorClass::Other },
-        number::SOCKETPAIR | number::PIPE | number::PIPE2 => {
-            Call::MakePair { fds: [fd(extra), fd(extra >> 32)] }
-        }
-        number::DUP | number::DUP2 | number::DUP3 => Call::Duplicate { fd: fd(first) },
-        number::FCNTL => match low(second) {
-            F_DUPFD | F_DUPFD_CLOEXEC => Call::Duplicate { fd: fd(first) },
-            _ => Call::Other,
-        },
-        number::BIND => Call::Bind { fd: fd(first) },
-        number::LISTEN => Call::Listen { fd: fd(first), backlog: low(second) },
-        _ => Call::Other,
+        Kind::Sleep => Call::Sleep,
+        Kind::Marker => Call::Marker,
+        Kind::Connect => Call::Connect { fd: fd(first), port: bits_16(extra >> 16), family: bits_16(extra) },
+        Kind::Shutdown => Call::Shutdown { fd: fd(first), how: low(second) },
+        Kind::CloseRange if low(third) & CLOSE_RANGE_CLOEXEC != 0 => Call::Other,
+        Kind::CloseRange => Call::CloseRange { first: low(first), last: low(second) },
+        Kind::MakeSocket => Call::Make { class: DescriptorClass::Socket },
+        Kind::OpenFile => Call::Make { class: DescriptorClass::File },
+        Kind::MakeEpoll => Call::Make { class: DescriptorClass::Epoll },
+        Kind::MakeEvent => Call::Make { class: DescriptorClass::Wakeup },
+        Kind::UringSetup => Call::Make { class: DescriptorClass::Other },
+        Kind::MakeSocketPair | Kind::MakePipe => Call::MakePair { fds: [fd(extra), fd(extra >> 32)] },
+        Kind::Duplicate if system_call == FCNTL && !duplicates(second) => Call::Other,
+        Kind::Duplicate | Kind::DuplicateOnto => Call::Duplicate { fd: fd(first) },
+        Kind::Bind => Call::Bind { fd: fd(first) },
+        Kind::Listen => Call::Listen { fd: fd(first), backlog: low(second) },
     }
 }
 
