@@ -80,7 +80,7 @@ pub(super) fn read(
     let Some(connection) = state.connections.get_mut(number) else { return };
     connection.last_read_ns = exit_ns;
     if connection.requests.front().is_some_and(|active| !active.responding) {
-        advance(state, thread, (number, slice, exit_ns));
+        advance(state, thread, (number, slice, exit_ns), sink);
     }
 }
 
@@ -95,6 +95,10 @@ pub(super) fn write(
 ) {
     let (number, _, exit_ns) = at;
     let Some(connection) = state.connections.get_mut(number) else { return };
+    if connection.requests.is_empty() && connection.finished > 0 && !status_line {
+        // What follows a finished response without a status line is no answer to anything: a body sent to HEAD.
+        return;
+    }
     if connection.requests.is_empty() {
         // A response to a request that was not seen: it began before us, or the server speaks first.
         begin(state, thread, at, 0, true);
@@ -116,7 +120,7 @@ pub(super) fn write(
             continue;
         };
         if advanced.is_none() {
-            advance(state, thread, at);
+            advance(state, thread, at, sink);
         } else if advanced != Some(id)
             && let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
         {
@@ -203,20 +207,17 @@ fn begin(state: &mut State, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen
 }
 
 /// The oldest request of a connection takes the thread's time up to the end of its last piece.
-pub(super) fn advance(state: &mut State, thread: &mut Thread, at: At<'_>) {
+pub(super) fn advance(state: &mut State, thread: &mut Thread, at: At<'_>, sink: &mut dyn FnMut(Entry)) {
     let (number, slice, _) = at;
     let tid = slice.tid;
     let Some(id) = state.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
     else {
         return;
     };
-    let mut own_start_ns = slice.gap_start_ns();
-    match thread.serving {
-        Some(serving) if serving == (number, id) => {}
-        Some(_) => super::serving::leave(state, thread, tid, own_start_ns, &mut |_| {}),
-        None => own_start_ns = thread.work_start_ns.unwrap_or(own_start_ns),
+    let own_start_ns = thread.work_start_ns.take().unwrap_or(slice.gap_start_ns());
+    if thread.serving.is_some_and(|serving| serving != (number, id)) {
+        super::serving::leave(state, thread, tid, own_start_ns, sink);
     }
-    thread.work_start_ns = None;
     let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else { return };
     let taken = active.advance(thread, tid, own_start_ns);
     active.request.slot = thread.slot.or(active.request.slot);

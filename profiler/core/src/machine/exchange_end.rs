@@ -64,6 +64,7 @@ fn end_slice(
         since_ns: slice.gap_start_ns(),
         ..Thread::default()
     });
+    state.take_in_hand(tid);
     let meaning = classify(slice, &state.descriptors, |fd| {
         let number = state.descriptors.connection(slice.tgid, fd);
         number.and_then(|number| state.connections.get(number)).is_some_and(|c| c.inbound.head_complete())
@@ -103,12 +104,12 @@ fn end_slice(
         if let Some((number, id)) = serving {
             let front = state.connections.get(number).and_then(|c| c.requests.front());
             if front.is_some_and(|active| active.request.id == id) {
-                exchange::advance(state, &mut thread, (number, slice, end_ns));
+                exchange::advance(state, &mut thread, (number, slice, end_ns), sink);
                 if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
                     active.request.open = true;
                 }
             }
         }
     }
-    state.threads.insert(tid, thread);
+    state.put_back(tid, thread);
 }

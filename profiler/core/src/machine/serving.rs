@@ -25,6 +25,7 @@ const MAX_THREADS: usize = 16_384;
 pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMut(Entry)) {
     let tid = slice.tid;
     let Some(mut thread) = take_thread(state, slice) else { return };
+    state.take_in_hand(tid);
     let head = state.heads.remove(&tid).filter(|head| head.sequence == slice.sequence);
     continuity(state, &mut thread, slice, exit_ns);
 
@@ -49,7 +50,17 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         Call::Poll { .. } if meaning.idle == Idle::Always => state.listener_in_epoll = Some(false),
         _ => {}
     }
-    if idle {
+    if idle && meaning.idle == Idle::UnlessServing && thread.serving.is_some() {
+        // After a response with an open end: the wait for the next job, or for the interpreter in the middle of it.
+        // The connection will tell: what it gets next, and from whom.
+        let mut piece = Piece::call(slice, exit_ns, &meaning);
+        piece.holding = None;
+        thread.pending.push(piece);
+        state.was_busy(&thread, slice.enter_ns);
+        thread.busy_since_ns = Some(exit_ns);
+        thread.work_start_ns = Some(exit_ns);
+        thread.engaged = None;
+    } else if idle {
         wait_for_work(state, &mut thread, slice, exit_ns, sink);
     } else {
         let mut piece = Piece::call(slice, exit_ns, &meaning);
@@ -58,7 +69,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     }
     let captured = head.as_ref().map(|head| head.bytes.as_slice());
     effects(state, &mut thread, (slice, exit_ns), &meaning, captured, sink);
-    state.threads.insert(tid, thread);
+    state.put_back(tid, thread);
 }
 
 fn take_thread(state: &mut State, slice: &Slice) -> Option<Thread> {
@@ -284,7 +295,7 @@ fn close(
         (!front.responding && front.owner == Some(slice.tid)).then_some(())
     });
     if serving.is_some() {
-        exchange::advance(state, thread, (number, slice, exit_ns));
+        exchange::advance(state, thread, (number, slice, exit_ns), sink);
     }
     exchange::end_connection(state, number, exit_ns, Phase::Unexplained, sink);
     if thread.serving.is_some_and(|(serving, _)| serving == number) {

@@ -26,6 +26,8 @@ const MAX_ENDED_THREADS: usize = 4096;
 pub struct State {
     /// Live threads.
     pub threads: FxHashMap<Tid, Thread>,
+    /// The thread whose slice is being taken (it is not in `threads` meanwhile), and the requests it finished by that.
+    pub in_hand: (Tid, u64),
     /// Totals of threads that ended.
     pub ended_threads: Vec<(Tid, ThreadTotal)>,
     /// Slots of threads that ended.
@@ -80,6 +82,7 @@ impl State {
     pub fn new(wants_slices: bool) -> Self {
         Self {
             threads: FxHashMap::default(),
+            in_hand: (0, 0),
             ended_threads: Vec::new(),
             ended_slots: Vec::new(),
             descriptors: Descriptors::default(),
@@ -116,6 +119,8 @@ impl State {
             *self.served.entry(request.tgid).or_default() += 1;
             if let Some(thread) = self.threads.get_mut(&request.tid) {
                 thread.requests = thread.requests.saturating_add(1);
+            } else if self.in_hand.0 == request.tid {
+                self.in_hand.1 = self.in_hand.1.saturating_add(1);
             }
         }
         self.summary.add(&request);
@@ -160,6 +165,17 @@ impl State {
                 *held_ns = held_ns.saturating_add(sum_ns);
             }
         }
+    }
+
+    /// A thread is about to be worked on.
+    pub const fn take_in_hand(&mut self, tid: Tid) {
+        self.in_hand = (tid, 0);
+    }
+
+    /// The thread in hand goes back to the others.
+    pub fn put_back(&mut self, tid: Tid, mut thread: Thread) {
+        thread.requests = thread.requests.saturating_add(std::mem::take(&mut self.in_hand.1));
+        self.threads.insert(tid, thread);
     }
 
     /// Everything pending on a thread belongs to no request.

@@ -103,8 +103,16 @@ impl Outbound {
                 let interim = (100..200).contains(&status) && status != 101;
                 let (length, chunked) = framing(response.headers);
                 let bodiless = to_head || interim || matches!(status, 204 | 304);
+                // Servers end a chunked response to HEAD like any other: with its last chunk, though none was sent.
+                let bodiless = bodiless && !(to_head && chunked);
                 step.head = Some(ResponseHead { status, interim });
-                step.bytes = u64::try_from(head_bytes.saturating_sub(before)).unwrap_or(0).min(rest);
+                let head_bytes = head_bytes.saturating_sub(before);
+                step.bytes = u64::try_from(head_bytes).unwrap_or(0).min(rest);
+                let follows = captured.get(head_bytes..).unwrap_or_default();
+                if bodiless && !interim && !follows.starts_with(b"HTTP/") {
+                    // A body that must not be there, sent all the same.
+                    step.bytes = rest;
+                }
                 self.buffer.clear();
                 self.state = match (bodiless, chunked, length) {
                     (true, _, _) | (false, false, Some(0)) => State::Idle,
@@ -159,6 +167,31 @@ mod tests {
             let steps = outbound.push(head.len() as u64, head.as_bytes(), true, to_head);
             assert!(steps[0].complete, "{status} to HEAD {to_head}");
         }
+    }
+
+    #[test]
+    fn a_body_sent_in_answer_to_head_belongs_to_that_answer() {
+        let mut outbound = Outbound::default();
+        let bytes = b"HTTP/1.1 500 x\r\nContent-Length: 5\r\n\r\n<htm>";
+        let steps = outbound.push(bytes.len() as u64, bytes, true, true);
+        assert_eq!(steps.len(), 1);
+        assert!(steps[0].complete && steps[0].bytes == bytes.len() as u64);
+    }
+
+    #[test]
+    fn two_answers_to_head_in_one_write_are_two() {
+        let mut outbound = Outbound::default();
+        let bytes = b"HTTP/1.1 200 x\r\nContent-Length: 5\r\n\r\nHTTP/1.1 200 x\r\nContent-Length: 5\r\n\r\n";
+        assert_eq!(outbound.push(bytes.len() as u64, bytes, true, true).len(), 2);
+    }
+
+    #[test]
+    fn the_last_chunk_after_an_answer_to_head_belongs_to_that_answer() {
+        let mut outbound = Outbound::default();
+        let head = b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(!outbound.push(head.len() as u64, head, true, true)[0].complete);
+        let steps = outbound.push(5, b"", false, true);
+        assert!(!steps[0].begins && steps[0].bytes == 5);
     }
 
     #[test]
