@@ -4,8 +4,9 @@
 
 use anyhow::Context as _;
 
-/// `--access-logformat`: PID, method, path, status, duration in µs, body bytes, separated by tabs.
-pub const FORMAT: &str = "%(p)s\t%(m)s\t%(U)s\t%(s)s\t%(D)s\t%(B)s";
+/// `--access-logformat`: PID, method, request line (`%(U)s` is not there when the application fails), status, duration
+/// in µs, body bytes, separated by tabs.
+pub const FORMAT: &str = "%(p)s\t%(m)s\t%(r)s\t%(s)s\t%(D)s\t%(B)s";
 
 /// One request as gunicorn saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ fn line_of(line: &str) -> Option<AccessLine> {
     Some(AccessLine {
         pid: fields.next()?.trim_matches(['<', '>']).parse().ok()?,
         method: fields.next()?.to_owned(),
-        path: fields.next()?.to_owned(),
+        path: fields.next()?.split(' ').nth(1)?.split('?').next()?.to_owned(),
         status: fields.next()?.parse().ok()?,
         duration_us: fields.next()?.parse().ok()?,
         body_bytes: match fields.next()? {
@@ -67,8 +68,9 @@ mod tests {
     #[test]
     fn whole_lines_are_read_and_a_line_being_written_is_left() {
         let log =
-            parse("<12>\tGET\t/fast/7\t200\t153\t6\n<12>\tHEAD\t/fast/8\t200\t90\tNone\n<12>\tGE").unwrap();
+            parse("<12>\tGET\tGET /fast/7?q=1 HTTP/1.1\t200\t153\t6\n<12>\tHEAD\tHEAD /fast/8 HTTP/1.1\t200\t90\tNone\n<12>\tGE").unwrap();
         assert_eq!(log.len(), 2);
+        assert_eq!(log[0].path, "/fast/7");
         assert_eq!((log[0].pid, log[0].id(), log[0].duration_us), (12, Some(7), 153));
         assert_eq!(log[1].body_bytes, 0);
     }

@@ -56,14 +56,30 @@ pub fn skip(reason: &str) {
     }
 }
 
+/// Keeps this test apart from those that want to be [`exclusive`], not from others of its kind: for tests of what
+/// happened, not of how long it took. Until dropped.
+///
+/// # Errors
+///
+/// Where the lock file under `target/` cannot be made.
+pub fn shared() -> anyhow::Result<File> {
+    let lock = lock_file()?;
+    lock.lock_shared()?;
+    Ok(lock)
+}
+
 /// Keeps this test alone among live tests, those of other test programs of this tree included, until dropped.
 ///
 /// # Errors
 ///
 /// Where the lock file under `target/` cannot be made.
 pub fn exclusive() -> anyhow::Result<File> {
-    let path = crate::root().join("target/live-tests.lock");
-    let lock = File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+    let lock = lock_file()?;
     lock.lock()?;
     Ok(lock)
+}
+
+fn lock_file() -> anyhow::Result<File> {
+    let path = crate::root().join("target/live-tests.lock");
+    File::create(&path).with_context(|| format!("{} cannot be made", path.display()))
 }

@@ -12,6 +12,7 @@ pub mod kernel_trace;
 pub mod load;
 pub mod program;
 pub mod toy;
+pub mod trace;
 pub mod witness;
 
 use std::path::{Path, PathBuf};

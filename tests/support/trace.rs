@@ -1,0 +1,207 @@
+//! A window of `wsgi-trace` on a server, and what it says of it.
+//!
+//! In: a PID. Out: requests as `ndjson` gives them and the `json` report, both of the same window, and its recording.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::program::{Outcome, Program};
+
+/// How long it may take to end: reading and writing what was kept, on a busy machine.
+const END_LIMIT: Duration = Duration::from_secs(60);
+
+/// One line of `ndjson`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TracedRequest {
+    /// Arrival, `CLOCK_MONOTONIC`.
+    pub start_ns: u64,
+    /// From arrival to the last write.
+    pub total_ns: u64,
+    /// From the whole head to the last write.
+    pub service_ns: Option<u64>,
+    /// Method.
+    pub method: Option<String>,
+    /// Path.
+    pub path: Option<String>,
+    /// Status.
+    pub status: Option<u16>,
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Slot.
+    pub slot: Option<u32>,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// Phases; null where this run cannot measure one.
+    pub phases: BTreeMap<String, Option<u64>>,
+    /// Still running when the window ended.
+    pub open: bool,
+    /// Its beginning was not seen.
+    pub truncated: bool,
+    /// Records were lost.
+    pub lossy: bool,
+}
+
+impl TracedRequest {
+    /// Duration of a phase; 0 where it was not measured.
+    #[must_use]
+    pub fn phase_ns(&self, name: &str) -> u64 {
+        self.phases.get(name).copied().flatten().unwrap_or(0)
+    }
+
+    /// Path, empty where none was read.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or_default()
+    }
+
+    /// The unique number that ends the path, where it has one.
+    #[must_use]
+    pub fn id(&self) -> Option<u64> {
+        self.path().rsplit('/').next()?.parse().ok()
+    }
+}
+
+/// Requests from lines of `ndjson`.
+///
+/// # Errors
+///
+/// Where a line is not a request.
+pub fn parse_requests(text: &str) -> anyhow::Result<Vec<TracedRequest>> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("not a request: {line}")))
+        .collect()
+}
+
+/// A window that is open.
+#[derive(Debug)]
+pub struct Trace {
+    program: Program,
+    directory: TempDir,
+}
+
+impl Trace {
+    /// Attaches to the server of `pid` and returns when the window has begun.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not begin.
+    pub fn start(pid: u32) -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let recording = directory.path().join("recording");
+        let recording = recording.to_str().context("no path")?;
+        let pid = pid.to_string();
+        let mut program = Program::start(&[
+            "--pid",
+            &pid,
+            "--duration",
+            "100s",
+            "--format",
+            "ndjson",
+            "--record",
+            recording,
+        ])?;
+        program.wait_for_stderr("watching process")?;
+        Ok(Self { program, directory })
+    }
+
+    /// PID of the profiler.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.program.pid()
+    }
+
+    /// Ends the window, as Ctrl-C does, and reads both reports.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not end well.
+    pub fn end(self) -> anyhow::Result<Traced> {
+        self.program.signal(libc::SIGINT);
+        let live = checked(self.program.finish(END_LIMIT)?)?;
+        let recording = self.directory.path().join("recording");
+        let report = report_on(&recording, "json")?;
+        Ok(Traced {
+            requests: parse_requests(&live.stdout)?,
+            report: serde_json::from_str(&report.stdout)?,
+            ndjson: live.stdout,
+            recording,
+            _directory: self.directory,
+        })
+    }
+}
+
+/// Runs `wsgi-trace report` on a recording.
+///
+/// # Errors
+///
+/// Where it does not succeed.
+pub fn report_on(recording: &Path, format: &str) -> anyhow::Result<Outcome> {
+    let recording = recording.to_str().context("no path")?;
+    checked(Program::run(&["report", recording, "--format", format], END_LIMIT)?)
+}
+
+fn checked(outcome: Outcome) -> anyhow::Result<Outcome> {
+    if !outcome.status.success() {
+        bail!("wsgi-trace: {}: {}", outcome.status, outcome.stderr);
+    }
+    Ok(outcome)
+}
+
+/// A window that is over.
+#[derive(Debug)]
+pub struct Traced {
+    /// What `ndjson` gave.
+    pub requests: Vec<TracedRequest>,
+    /// What `json` gave.
+    pub report: serde_json::Value,
+    /// The lines that `requests` were read from.
+    pub ndjson: String,
+    /// The recording.
+    pub recording: PathBuf,
+    _directory: TempDir,
+}
+
+impl Traced {
+    /// A part of the report, by JSON pointer.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none.
+    pub fn value(&self, pointer: &str) -> anyhow::Result<&serde_json::Value> {
+        self.report.pointer(pointer).with_context(|| format!("nothing at {pointer}"))
+    }
+
+    /// A number in the report, by JSON pointer.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none.
+    pub fn number(&self, pointer: &str) -> anyhow::Result<u64> {
+        self.value(pointer)?.as_u64().with_context(|| format!("no number at {pointer}"))
+    }
+
+    /// The finding with this id.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none.
+    pub fn finding(&self, id: &str) -> anyhow::Result<&serde_json::Value> {
+        let list = self.report.get("findings").and_then(serde_json::Value::as_array);
+        list.and_then(|list| list.iter().find(|finding| finding.get("id").is_some_and(|name| name == id)))
+            .with_context(|| format!("no finding {id}"))
+    }
+
+    /// Requests whose path begins so.
+    pub fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a TracedRequest> {
+        self.requests.iter().filter(move |request| request.path().starts_with(prefix))
+    }
+}
