@@ -19,6 +19,9 @@ const CAP_PERFMON: u32 = 38;
 /// `CAP_BPF`.
 const CAP_BPF: u32 = 39;
 
+/// Inode of the initial PID namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
 /// What this kernel and this process allow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
@@ -34,6 +37,8 @@ pub struct Capabilities {
     pub tracepoints: Vec<&'static str>,
     /// Iterators that exist here, of those the attach table names.
     pub iterators: Vec<&'static str>,
+    /// This process is in a PID namespace of its own: its numbers of processes are not the kernel's.
+    pub nested_pid_namespace: bool,
     /// Why the tracepoints of single system calls cannot be used; `None`: they can.
     pub no_call_tracepoints: Option<String>,
 }
@@ -56,6 +61,7 @@ impl Capabilities {
             effective: effective_capabilities(
                 &std::fs::read_to_string("/proc/self/status").unwrap_or_default(),
             ),
+            nested_pid_namespace: pid_namespace().is_some_and(|inode| inode != INITIAL_PID_NAMESPACE),
             no_call_tracepoints: crate::attach::tracefs::unusable(),
             ..Self::default()
         };
@@ -93,6 +99,12 @@ impl Capabilities {
             .map(|(_, name)| name)
             .collect()
     }
+}
+
+fn pid_namespace() -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    std::fs::metadata("/proc/self/ns/pid").ok().map(|namespace| namespace.ino())
 }
 
 fn effective_capabilities(status: &str) -> u64 {

@@ -42,7 +42,11 @@ impl From<SessionError> for Failure {
             }
             SessionError::Attach(AttachError::Privileges { .. }) => ExitCode::NotPermitted,
             SessionError::Attach(
-                AttachError::NoBtf(_) | AttachError::KernelTooOld { .. } | AttachError::NoField { .. },
+                AttachError::NoBtf(_)
+                | AttachError::KernelTooOld { .. }
+                | AttachError::NoField { .. }
+                | AttachError::NoCallTracepoints { .. }
+                | AttachError::PidNamespace,
             ) => ExitCode::KernelUnsuitable,
             SessionError::Attach(_) | SessionError::Runtime(_) => ExitCode::Internal,
             SessionError::Recording(_) | SessionError::NothingRecorded { .. } => {

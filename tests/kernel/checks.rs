@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, bail, ensure};
 use profiler_core::decode::decode;
 use profiler_core::event::{Body, Call, Change, Event, Slice};
-use wsgi_trace::attach::{AttachError, Settings, attach};
+use wsgi_trace::attach::{AttachError, Hooks, Settings, attach};
 use wsgi_trace::source::live::LiveSource;
 use wsgi_trace_tests::child::until;
 
@@ -42,7 +42,7 @@ pub(crate) fn refusal() -> Vec<Check> {
 
 /// The whole way: attach, follow a server through some requests, take the records.
 pub(crate) fn tracing() -> Vec<Check> {
-    let mut checks = match trace() {
+    let mut checks = match trace(Hooks::Btf) {
         Ok(run) => vec![
             ("every record of the ring decodes", Ok(())),
             ("slices and the gaps between them add up", run.identities()),
@@ -56,6 +56,10 @@ pub(crate) fn tracing() -> Vec<Check> {
         ],
         Err(error) => vec![("attach and trace", Err(error))],
     };
+    checks.push((
+        "tracepoints of single calls give the same",
+        trace(Hooks::Tracepoints).and_then(|run| run.all()),
+    ));
     checks.push(("the program reports every request", program::reports()));
     checks
 }
@@ -69,9 +73,10 @@ struct Run {
     received: u64,
 }
 
-fn trace() -> anyhow::Result<Run> {
+fn trace(hooks: Hooks) -> anyhow::Result<Run> {
     let toy = Toy::start()?;
-    let (mut source, report) = attach(&Settings::default(), &mut || vec![toy.pid()]).map_err(say_all)?;
+    let settings = Settings { hooks, ..Settings::default() };
+    let (mut source, report) = attach(&settings, &mut || vec![toy.pid()]).map_err(say_all)?;
     println!("attached {} programs", report.programs.len());
     for missing in &report.missing {
         println!("without {}: {}", missing.program, missing.reason);
@@ -135,6 +140,17 @@ fn is_change(event: &Event, wanted: impl Fn(Change) -> bool) -> bool {
 }
 
 impl Run {
+    /// Every check of a run.
+    fn all(&self) -> anyhow::Result<()> {
+        self.identities()?;
+        self.sequences()?;
+        self.connections()?;
+        self.calls()?;
+        self.heads()?;
+        self.lifecycles()?;
+        self.losses()
+    }
+
     fn slices(&self) -> impl Iterator<Item = (u64, &Slice)> {
         self.events.iter().filter_map(|event| match &event.body {
             Body::Slice(slice) => Some((event.time_ns, slice)),

@@ -1,5 +1,4 @@
-//! The kernel side against a server whose every wait is known: accounts add up, connections and heads come, losses are
-//! counted, nothing stays behind.
+//! The kernel side against a server whose every wait is known: accounts add up, connections, heads and arrivals come.
 //!
 //! In: root. Out: verdicts; skipped with the reason where BPF programs cannot be loaded.
 
@@ -8,7 +7,6 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use profiler_common::loss::{RING_FULL_SLICE, THREAD_TABLE_FULL};
 use profiler_common::record::connection::{ACCEPTED, SEEDED};
 use profiler_common::record::head::{INBOUND, OUTBOUND};
 use profiler_common::record::lifecycle::{EXIT, FORK};
@@ -19,9 +17,8 @@ use wsgi_trace::source::live::clock::monotonic_ns;
 use wsgi_trace_tests::child::until;
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::kernel_trace::KernelTrace;
-use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::toy::{ToyServer, answer, ask, request};
+use wsgi_trace_tests::toy::{ToyServer, answer, ask, load, request};
 
 /// `wait4`: not observed, so a wait in it belongs to the gap.
 const WAIT4: i32 = 61;
@@ -32,26 +29,6 @@ fn inside_ns(slice: &SliceRecord) -> u64 {
 
 fn gap_start_ns(slice: &SliceRecord) -> u64 {
     slice.enter_ns - slice.gap_cpu_ns - slice.gap_run_queue_ns - slice.gap_blocked_ns
-}
-
-/// Requests from `clients` connections at once, `each` per connection.
-fn load(server: &ToyServer, clients: usize, each: usize, paths: &[&str]) -> anyhow::Result<()> {
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..clients)
-            .map(|client| {
-                scope.spawn(move || -> anyhow::Result<()> {
-                    let mut stream = server.connect()?;
-                    for path in paths.iter().cycle().skip(client).take(each) {
-                        ask(&mut stream, path)?;
-                    }
-                    Ok(())
-                })
-            })
-            .collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    })
 }
 
 /// The identities of all slices of a loaded server; the trace goes on.
@@ -257,19 +234,35 @@ fn unix_connections_are_followed_like_others() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let server = ToyServer::unix(&directory.path().join("toy.sock"), 1)?;
     let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
-    for round in 0..3_usize {
-        let mut stream = server.connect_unix()?;
-        let sent_ns = monotonic_ns();
-        ask(&mut stream, "/unix")?;
-        drop(stream);
-        let read = trace.until("the read", |records| {
-            records.calls(RECVFROM).filter(|slice| slice.result > 0).nth(round).copied()
-        })?;
-        assert_eq!(read.flags & FLAG_CLIENT, FLAG_CLIENT);
-        assert!(read.extra >= sent_ns && read.extra <= read.header.time_ns, "arrival: {read:?}");
-    }
+    let arrival = |trace: &mut KernelTrace, number: usize| {
+        trace.until("the read", |records| {
+            let mut reads = records.calls(RECVFROM).filter(|slice| slice.result > 0);
+            reads.nth(number).map(|read| (read.flags & FLAG_CLIENT != 0, read.extra))
+        })
+    };
+    let mut first = server.connect_unix()?;
+    until("a server that waits for bytes", Duration::from_secs(10), || {
+        let open = trace.source.open_slices(monotonic_ns());
+        Ok(open
+            .iter()
+            .any(|open| open.system_call == Some(RECVFROM) && open.call.blocked_ns > 0)
+            .then_some(()))
+    })?;
+    let sent_ns = monotonic_ns();
+    ask(&mut first, "/unix")?;
+    let (is_client, arrived_ns) = arrival(&mut trace, 0)?;
+    assert!(is_client && (sent_ns..monotonic_ns()).contains(&arrived_ns), "{arrived_ns}");
+    // The only thread is busy with the first connection: these bytes come before their connection is accepted.
+    let mut second = server.connect_unix()?;
+    let sent_ns = monotonic_ns();
+    second.write_all(&request("/early"))?;
+    let until_ns = monotonic_ns();
+    drop(first);
+    answer(&mut second)?;
+    let (is_client, arrived_ns) = arrival(&mut trace, 1)?;
+    assert!(is_client && (sent_ns..until_ns).contains(&arrived_ns), "{arrived_ns}");
     let families: Vec<_> = trace.records.connections.iter().map(|connection| connection.family).collect();
-    assert_eq!(families, [1, 1, 1]);
+    assert_eq!(families, [1, 1]);
     Ok(())
 }
 
@@ -295,93 +288,5 @@ fn children_are_followed_from_their_first_instruction_to_their_end() -> anyhow::
         "its first gap starts at its birth"
     );
     assert!(child.iter().any(|slice| slice.system_call == CLOCK_NANOSLEEP));
-    Ok(())
-}
-
-#[test]
-fn overfull_ring_is_counted_to_the_record() -> anyhow::Result<()> {
-    require_bpf!(Ok(()));
-    let _alone = exclusive()?;
-    let server = ToyServer::tcp(2)?;
-    let settings = Settings { ring_bytes: Some(4096), ..Settings::default() };
-    let mut trace = KernelTrace::start(server.pid(), &settings)?;
-    load(&server, 2, 100, &["/"])?;
-    // Nobody writes any more once all threads are back in accept.
-    let everyone = trace.source.followed_threads();
-    let sequences = until("the server's rest", Duration::from_secs(10), || {
-        let open = trace.source.open_slices(monotonic_ns());
-        let resting = open.iter().filter(|open| open.system_call.is_some_and(|call| call == ACCEPT4)).count();
-        Ok((resting + 1 == everyone).then(|| open.iter().map(|open| u64::from(open.sequence)).sum::<u64>()))
-    })?;
-    trace.collect()?;
-    let counters = trace.source.counters();
-    let emitted: u64 = counters.emitted.iter().map(|(_, count)| count).sum();
-    assert_eq!(counters.received, emitted, "what was handed over arrived");
-    let lost = trace.source.lost(RING_FULL_SLICE);
-    assert!(lost > 100, "the ring was never full: {counters:?}");
-    assert_eq!(sequences, trace.records.slices.len() as u64 + lost, "generated = received + lost");
-    Ok(())
-}
-
-#[test]
-fn full_thread_table_is_counted_and_leaves_the_others_alone() -> anyhow::Result<()> {
-    require_bpf!(Ok(()));
-    let _alone = exclusive()?;
-    let server = ToyServer::tcp(4)?;
-    let settings = Settings { max_threads: Some(3), ..Settings::default() };
-    let trace = KernelTrace::start(server.pid(), &settings)?;
-    assert_eq!(trace.source.followed_threads(), 3);
-    assert!(trace.source.lost(THREAD_TABLE_FULL) >= 2);
-    Ok(())
-}
-
-#[test]
-fn second_profiler_on_the_same_process_is_noticed() -> anyhow::Result<()> {
-    require_bpf!(Ok(()));
-    let _alone = exclusive()?;
-    let server = ToyServer::tcp(1)?;
-    let find = &mut || vec![server.pid()];
-    let (first, report) = wsgi_trace::attach::attach(&Settings::default(), find)?;
-    assert_eq!(report.other_profilers, 0);
-    let (_second, report) = wsgi_trace::attach::attach(&Settings::default(), find)?;
-    assert_eq!(report.other_profilers, 1);
-    drop(first);
-    Ok(())
-}
-
-/// Programs of the form that hooks all system calls at once.
-const BTF_PROGRAMS: usize = 12;
-
-/// Numbers of the BPF programs that a process holds.
-fn programs_of(pid: u32) -> Vec<u32> {
-    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return Vec::new() };
-    descriptors
-        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok())
-        .filter(|text| text.starts_with("pos:") && text.contains("prog_type:"))
-        .filter_map(|text| text.lines().find_map(|line| line.strip_prefix("prog_id:"))?.trim().parse().ok())
-        .collect()
-}
-
-#[test]
-fn killed_profiler_leaves_nothing_in_the_kernel() -> anyhow::Result<()> {
-    require_bpf!(Ok(()));
-    let _alone = exclusive()?;
-    let server = ToyServer::tcp(2)?;
-    let mut stream = server.connect()?;
-    for _ in 0..5 {
-        let program = Program::start(&["--hooks", "btf", "--pid", &server.pid().to_string()])?;
-        let ours = until("the attach", Duration::from_secs(30), || {
-            let programs = programs_of(program.pid());
-            Ok((programs.len() >= BTF_PROGRAMS).then_some(programs))
-        })?;
-        ask(&mut stream, "/while-traced")?;
-        program.signal(libc::SIGKILL);
-        until("the programs' end", Duration::from_secs(30), || {
-            let left =
-                aya::programs::loaded_programs().filter_map(Result::ok).any(|info| ours.contains(&info.id()));
-            Ok((!left).then_some(()))
-        })?;
-        ask(&mut stream, "/after-the-kill")?;
-    }
     Ok(())
 }

@@ -125,3 +125,27 @@ pub fn answer(stream: &mut impl Read) -> anyhow::Result<()> {
     }
     if got.starts_with(b"HTTP/1.1 200") { Ok(()) } else { bail!("an unexpected answer") }
 }
+
+/// Requests from `clients` connections at once, `each` per connection.
+///
+/// # Errors
+///
+/// Where one is not answered.
+pub fn load(server: &ToyServer, clients: usize, each: usize, paths: &[&str]) -> anyhow::Result<()> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..clients)
+            .map(|client| {
+                scope.spawn(move || -> anyhow::Result<()> {
+                    let mut stream = server.connect()?;
+                    for path in paths.iter().cycle().skip(client).take(each) {
+                        ask(&mut stream, path)?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}

@@ -5,7 +5,7 @@
 
 use aya_ebpf::Global;
 
-use super::{MISSING, field};
+use super::{MISSING, field, typed};
 
 #[unsafe(no_mangle)]
 static SOCK_FAMILY: Global<u32> = Global::new(0);
@@ -21,6 +21,8 @@ static TCP_RECEIVE_NEXT: Global<u32> = Global::new(0);
 static TCP_COPIED: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static UNIX_ADDRESS: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_RECEIVE_QUEUE_LENGTH: Global<u32> = Global::new(0);
 
 /// `AF_UNIX`.
 pub const AF_UNIX: u16 = 1;
@@ -48,6 +50,23 @@ pub fn family(sk: u64) -> u16 {
 #[inline(always)]
 pub fn state(sk: u64) -> u8 {
     field(sk, &SOCK_STATE).unwrap_or(0)
+}
+
+/// A `struct sock` whose type the verifier knows: its fields need no helper.
+pub type TypedSock = *const core::ffi::c_void;
+
+/// Address family.
+#[inline(always)]
+pub fn typed_family(sk: TypedSock) -> u16 {
+    // SAFETY: the verifier knows the pointer's type and checks the load.
+    unsafe { typed(sk, &SOCK_FAMILY) }
+}
+
+/// Local port, host order.
+#[inline(always)]
+pub fn typed_local_port(sk: TypedSock) -> u16 {
+    // SAFETY: as above.
+    unsafe { typed(sk, &SOCK_LOCAL_PORT) }
 }
 
 /// Local port, host order.
@@ -80,4 +99,13 @@ pub fn unix_address(sk: u64) -> u64 {
         return 0;
     }
     field(sk, &UNIX_ADDRESS).unwrap_or(0)
+}
+
+/// Whether a reader has taken everything that was queued; false where it cannot be told.
+#[inline(always)]
+pub fn queue_is_empty(sk: u64) -> bool {
+    if SOCK_RECEIVE_QUEUE_LENGTH.load() == MISSING {
+        return false;
+    }
+    field::<u32>(sk, &SOCK_RECEIVE_QUEUE_LENGTH) == Some(0)
 }

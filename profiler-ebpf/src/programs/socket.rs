@@ -19,10 +19,10 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     if ctx.arg::<i32>(1) != i32::from(sock::SYN_RECV) || ctx.arg::<i32>(2) != i32::from(sock::ESTABLISHED) {
         return 0;
     }
-    let sk: u64 = ctx.arg(0);
-    if LISTENER_PORTS.get_ptr(&u32::from(sock::local_port(sk))).is_some() {
+    let sk: sock::TypedSock = ctx.arg(0);
+    if LISTENER_PORTS.get_ptr(&u32::from(sock::typed_local_port(sk))).is_some() {
         // SAFETY: the helper has no preconditions.
-        renew(sk, unsafe { bpf_ktime_get_ns() }, 0, SOCKET_WAITING);
+        renew(sk as u64, unsafe { bpf_ktime_get_ns() }, 0, SOCKET_WAITING);
     }
     0
 }
@@ -30,7 +30,14 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 /// Bytes, a FIN, or (for a listener) a connection reached a socket.
 #[btf_tracepoint(function = "sk_data_ready")]
 pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
-    let sk: u64 = ctx.arg(0);
+    let typed: sock::TypedSock = ctx.arg(0);
+    let sk = typed as u64;
+    let is_unix = sock::typed_family(typed) == sock::AF_UNIX;
+    // A UNIX peer queues its bytes first and calls this hook without a lock: a reader that was faster has them, and no
+    // later read may take their arrival for its own. Its own stays unknown.
+    if is_unix && sock::queue_is_empty(sk) {
+        return 0;
+    }
     if let Some(socket) = SOCKETS.get_ptr_mut(&sk) {
         // SAFETY: the look-up succeeded. Softirqs of one connection do not run at the same time.
         unsafe {
@@ -41,7 +48,7 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
         }
     }
     // A UNIX connection has no state change to be seen; before it is accepted it is known by its listener's address.
-    if sock::family(sk) == sock::AF_UNIX && sock::state(sk) == sock::ESTABLISHED {
+    if is_unix && sock::state(sk) == sock::ESTABLISHED {
         let address = sock::unix_address(sk);
         if address != 0 && UNIX_LISTENERS.get_ptr(&address).is_some() {
             // SAFETY: the helper has no preconditions.

@@ -16,6 +16,12 @@ pub enum AttachError {
         /// Names of the capabilities that are missing.
         missing: Vec<&'static str>,
     },
+    /// This process numbers processes otherwise than the kernel does.
+    #[error(
+        "this is a container with process numbers of its own; run wsgi-trace on the host, or in a container that shares \
+         the host's PID namespace (--pid=host, hostPID)"
+    )]
+    PidNamespace,
     /// The kernel publishes no type information.
     #[error("{0}; a kernel built with CONFIG_DEBUG_INFO_BTF (every major distribution's) is needed")]
     NoBtf(#[from] BtfUnreadable),

@@ -43,6 +43,7 @@ const FIELDS: &[Field] = &[
     optional("TCP_RECEIVE_NEXT", "tcp_sock", &["rcv_nxt"]),
     optional("TCP_COPIED", "tcp_sock", &["copied_seq"]),
     optional("UNIX_ADDRESS", "unix_sock", &["addr"]),
+    optional("SOCK_RECEIVE_QUEUE_LENGTH", "sock", &["sk_receive_queue.qlen"]),
 ];
 
 /// Name and value of every global.

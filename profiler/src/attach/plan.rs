@@ -79,6 +79,9 @@ pub fn plan(capabilities: &Capabilities, settings: &Settings, load: Load) -> Res
     if !missing.is_empty() {
         return Err(AttachError::Privileges { missing });
     }
+    if capabilities.nested_pid_namespace {
+        return Err(AttachError::PidNamespace);
+    }
     let (hooks, hooks_reason) = choose(capabilities, settings.hooks, load)?;
     let mut plan = Plan { programs: Vec::new(), missing: Vec::new(), hooks, hooks_reason };
     let mut lacks: Vec<String> =
@@ -219,5 +222,13 @@ mod tests {
         assert!(error.to_string().contains("no tracefs"), "{error}");
         let load = Load { cpu_count: 16, target_percent: 5, others_percent: 60 };
         assert_eq!(plan(&capabilities, &Settings::default(), load).unwrap().hooks, Hooks::Btf);
+    }
+
+    #[test]
+    fn container_with_process_numbers_of_its_own_is_refused() {
+        let mut capabilities = kernel(|_| true);
+        capabilities.nested_pid_namespace = true;
+        let error = plan(&capabilities, &Settings::default(), Load::default()).unwrap_err();
+        assert!(error.to_string().contains("--pid=host"), "{error}");
     }
 }
