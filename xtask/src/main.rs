@@ -2,6 +2,7 @@
 //!
 //! In: a chore's name. Out: its effect, and exit code 1 with one sentence where it fails.
 
+mod bench;
 mod check;
 mod command;
 mod demo;
@@ -17,6 +18,7 @@ const USAGE: &str = "cargo xtask CHORE
   tidy      tests of the tree itself
   test      all tests; live ones where root and BPF allow
   demo      a real gunicorn under load, traced
+  bench     the speed and memory of a replay
   kernels   the programs on other kernels, in emulation; versions as arguments";
 
 fn main() -> ExitCode {
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let chore = arguments.next().unwrap_or_default();
     let rest: Vec<String> = arguments.collect();
     let outcome = match chore.as_str() {
+        "bench" => bench::run(),
         "check" => check::run(),
         "tidy" => tidy::run(),
         "demo" => demo::run(),

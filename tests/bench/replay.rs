@@ -1,0 +1,254 @@
+//! Replay benchmark: slices per second on one core, and memory of a recording ten times as long.
+//!
+//! In: nothing (it makes its recordings under `target/bench`). Out: a table on standard output, and the same as JSON in
+//! `target/bench/replay.json`. The recordings are made of what gunicorn gthread does per request, call by call.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use profiler_common::record::connection::{ACCEPTED, ConnectionRecord};
+use profiler_common::record::head::{HeadRecord, INBOUND, OUTBOUND};
+use profiler_common::record::slice::{FLAG_CLIENT, FLAG_STATUS_LINE, NO_CALL, SliceRecord};
+use profiler_common::record::{KIND_CONNECTION, KIND_HEAD, KIND_SLICE, RecordHeader};
+use profiler_common::system_call::{ACCEPT4, CLOSE, EPOLL_WAIT, FUTEX, RECVFROM, SENDTO};
+use profiler_core::fact::{
+    Attached, DescriptorClass, DescriptorSeen, EndReason, Fact, FactRecord, SessionStarted,
+};
+use wsgi_trace::recording::Recorder;
+use zerocopy::IntoBytes as _;
+
+/// Requests of the short recording; the long one has ten times as many.
+const REQUESTS: u64 = 100_000;
+/// Slices of a request.
+const SLICES_PER_REQUEST: u64 = 8;
+/// Rounds of each measurement; the fastest counts, the spread is shown.
+const ROUNDS: usize = 5;
+
+const TGID: u32 = 1000;
+const THREADS: u32 = 8;
+const EPOLL: i32 = 5;
+const LISTENER: i32 = 4;
+const CONNECTION: i32 = 20;
+const SECOND: u64 = 1_000_000_000;
+/// `FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME`.
+const QUEUE_WAIT: u64 = 393;
+
+/// A recording in the making: one clock for all, so that records come in order.
+struct Maker {
+    recorder: Recorder,
+    now_ns: u64,
+    last_exit_ns: Vec<u64>,
+    sequence: Vec<u32>,
+    slices: u64,
+}
+
+impl Maker {
+    fn fact(&mut self, fact: Fact) -> anyhow::Result<()> {
+        Ok(self.recorder.record_fact(&FactRecord { time_ns: self.now_ns, fact })?)
+    }
+
+    fn header(&self, kind: u16, length: usize, thread: u32) -> anyhow::Result<RecordHeader> {
+        let length_bytes = u16::try_from(length)?;
+        Ok(RecordHeader { kind, length_bytes, cpu: 0, time_ns: self.now_ns, tgid: TGID, tid: TGID + thread })
+    }
+
+    /// A call of `call_ns`; what lies between the thread's last call and this one is CPU time, but for waits.
+    fn call(
+        &mut self,
+        thread: u32,
+        number: u32,
+        arguments: [u64; 3],
+        result: i64,
+        wait: bool,
+    ) -> anyhow::Result<()> {
+        let index = thread as usize;
+        let last_exit_ns = self.last_exit_ns.get(index).copied().unwrap_or(self.now_ns);
+        let call_ns = 2_000;
+        self.now_ns += 5_000;
+        let (enter_ns, blocked_ns) = if wait {
+            // Asleep since shortly after the last call.
+            (last_exit_ns + 1_000, self.now_ns - call_ns - last_exit_ns - 1_000)
+        } else {
+            (self.now_ns - call_ns, 0)
+        };
+        let sequence = self.sequence.get_mut(index).context("no such thread")?;
+        *sequence += 1;
+        let record = SliceRecord {
+            enter_ns,
+            arguments,
+            result,
+            extra: if number == RECVFROM { self.now_ns - 40_000 } else { 0 },
+            call_cpu_ns: call_ns,
+            call_blocked_ns: blocked_ns,
+            gap_cpu_ns: enter_ns - last_exit_ns,
+            sequence: *sequence,
+            system_call: number,
+            gap_blocked_call: NO_CALL,
+            flags: if number == SENDTO { FLAG_CLIENT | FLAG_STATUS_LINE } else { 0 },
+            header: self.header(KIND_SLICE, size_of::<SliceRecord>(), thread)?,
+            ..SliceRecord::default()
+        };
+        if let Some(last) = self.last_exit_ns.get_mut(index) {
+            *last = self.now_ns;
+        }
+        self.slices += 1;
+        Ok(self.recorder.record_kernel(record.as_bytes())?)
+    }
+
+    /// A capture that belongs to the thread's next call.
+    fn head(&mut self, thread: u32, direction: u32, bytes: &[u8]) -> anyhow::Result<()> {
+        let length = size_of::<HeadRecord>() + bytes.len();
+        let mut header = self.header(KIND_HEAD, length, thread)?;
+        header.time_ns += 5_000;
+        let sequence = self.sequence.get(thread as usize).copied().unwrap_or(0) + 1;
+        let captured_bytes = u32::try_from(bytes.len())?;
+        let record = HeadRecord {
+            header,
+            fd: CONNECTION,
+            direction,
+            sequence,
+            captured_bytes,
+            ..HeadRecord::default()
+        };
+        let mut raw = record.as_bytes().to_vec();
+        raw.extend_from_slice(bytes);
+        Ok(self.recorder.record_kernel(&raw)?)
+    }
+
+    fn request(&mut self, number: u64) -> anyhow::Result<()> {
+        let thread = 1 + u32::try_from(number % u64::from(THREADS))?;
+        let fd = u64::try_from(CONNECTION)?;
+        self.call(0, EPOLL_WAIT, [u64::try_from(EPOLL)?, 0, 64], 1, true)?;
+        let mut header = self.header(KIND_CONNECTION, size_of::<ConnectionRecord>(), 0)?;
+        header.time_ns += 5_000;
+        let opened = ConnectionRecord {
+            header,
+            socket: number,
+            fd: CONNECTION,
+            listener_fd: LISTENER,
+            origin: ACCEPTED,
+            family: 2,
+            ..ConnectionRecord::default()
+        };
+        self.recorder.record_kernel(opened.as_bytes())?;
+        self.call(0, ACCEPT4, [u64::try_from(LISTENER)?, 0, 0], i64::from(CONNECTION), false)?;
+        self.call(thread, FUTEX, [0x7000, QUEUE_WAIT, 0], 0, true)?;
+        let head = format!("GET /item/{number} HTTP/1.1\r\nxxxx: xxxxxxxxx\r\n\r\n");
+        self.head(thread, INBOUND, head.as_bytes())?;
+        self.call(thread, RECVFROM, [fd, 0, 8192], i64::try_from(head.len())?, false)?;
+        let response = b"HTTP/1.1 200 xx\r\nContent-Length: 0\r\n\r\n";
+        self.call(thread, FUTEX, [0x7100, 137, 0], 0, true)?;
+        self.head(thread, OUTBOUND, response)?;
+        self.call(thread, SENDTO, [fd, 0, 0], i64::try_from(response.len())?, false)?;
+        self.call(thread, CLOSE, [fd, 0, 0], 0, false)?;
+        self.call(thread, FUTEX, [0x7200, 129, 1], 0, false)
+    }
+}
+
+fn make(path: &Path, requests: u64) -> anyhow::Result<u64> {
+    let start_ns = SECOND;
+    let threads = THREADS as usize + 1;
+    let mut maker = Maker {
+        recorder: Recorder::create(path, env!("CARGO_PKG_VERSION"))?,
+        now_ns: start_ns,
+        last_exit_ns: vec![start_ns; threads],
+        sequence: vec![0; threads],
+        slices: 0,
+    };
+    maker.fact(Fact::SessionStarted(SessionStarted { cpu_count: 2, ..SessionStarted::default() }))?;
+    maker.fact(Fact::Attached(Attached { arrival_measured: true, ..Attached::default() }))?;
+    for (fd, class) in [(LISTENER, DescriptorClass::Listener), (EPOLL, DescriptorClass::Epoll)] {
+        let interest = if fd == EPOLL { vec![LISTENER] } else { Vec::new() };
+        maker.fact(Fact::DescriptorSeen(DescriptorSeen { tgid: TGID, fd, class, interest }))?;
+    }
+    maker.fact(Fact::WindowStarted)?;
+    let mut ticked_ns = start_ns;
+    for number in 0..requests {
+        maker.request(number)?;
+        if maker.now_ns - ticked_ns > SECOND {
+            ticked_ns = maker.now_ns;
+            maker.fact(Fact::Tick)?;
+        }
+    }
+    maker.fact(Fact::WindowEnded { reason: EndReason::Duration })?;
+    maker.recorder.finish()?;
+    Ok(maker.slices)
+}
+
+/// One run of `wsgi-trace report`, pinned to one core.
+struct Run {
+    wall_seconds: f64,
+    peak_kilobytes: i64,
+}
+
+fn measure(program: &Path, recording: &Path) -> anyhow::Result<Run> {
+    let mut command = Command::new(program);
+    command.arg("report").arg(recording).args(["--format", "json"]).stdout(Stdio::null());
+    // SAFETY: the closure only makes one system call, which is safe between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(0, &mut set);
+            if libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) == 0 {
+                Ok(())
+            } else {
+                Err(std::io::Error::last_os_error())
+            }
+        });
+    }
+    let started = Instant::now();
+    let child = command.spawn()?;
+    let (mut status, mut usage) = (0, std::mem::MaybeUninit::<libc::rusage>::zeroed());
+    let pid = libc::pid_t::try_from(child.id())?;
+    // SAFETY: both pointers are to local values of the right types; the child is ours and not yet waited for.
+    let waited = unsafe { libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr()) };
+    let wall_seconds = started.elapsed().as_secs_f64();
+    if waited != pid || status != 0 {
+        bail!("wsgi-trace report ended with {status}");
+    }
+    // SAFETY: wait4 has filled it in.
+    let usage = unsafe { usage.assume_init() };
+    Ok(Run { wall_seconds, peak_kilobytes: usage.ru_maxrss })
+}
+
+fn main() -> anyhow::Result<()> {
+    let directory: PathBuf = wsgi_trace_tests::root().join("target/bench");
+    fs::create_dir_all(&directory)?;
+    let program = std::env::current_exe()?.with_file_name("wsgi-trace");
+    let mut results = Vec::new();
+    println!(
+        "{:>12} {:>10} {:>9} {:>9} {:>16} {:>10}",
+        "slices", "file", "fastest", "slowest", "slices/s, fastest", "peak RSS"
+    );
+    for factor in [1, 10] {
+        let path = directory.join(format!("replay-{factor}.wtrace"));
+        let slices = make(&path, REQUESTS * factor)?;
+        let bytes = fs::metadata(&path)?.len();
+        let mut runs = Vec::new();
+        for _ in 0..ROUNDS {
+            runs.push(measure(&program, &path)?);
+        }
+        let fastest = runs.iter().map(|run| run.wall_seconds).fold(f64::INFINITY, f64::min);
+        let slowest = runs.iter().map(|run| run.wall_seconds).fold(0.0, f64::max);
+        let peak = runs.iter().map(|run| run.peak_kilobytes).max().unwrap_or(0);
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let rate = slices as f64 / fastest;
+        println!(
+            "{slices:>12} {:>7} MB {fastest:>8.3}s {slowest:>8.3}s {rate:>16.0} {:>7} MB",
+            bytes / 1_000_000,
+            peak / 1000
+        );
+        results.push(serde_json::json!({
+            "slices": slices, "recording_bytes": bytes, "rounds": ROUNDS, "fastest_seconds": fastest,
+            "slowest_seconds": slowest, "slices_per_second": rate, "peak_rss_kilobytes": peak,
+        }));
+        fs::remove_file(&path)?;
+    }
+    assert_eq!(SLICES_PER_REQUEST * REQUESTS, results[0]["slices"].as_u64().unwrap_or(0));
+    fs::write(directory.join("replay.json"), serde_json::to_string_pretty(&results)?)?;
+    Ok(())
+}
