@@ -3,7 +3,8 @@
 //! In: raw records from the ring buffer and facts. Out: the same, redacted, into the recording first and then into
 //! the pipeline, so that a replay gets exactly what the live run got.
 
-use profiler_common::record::{KIND_HEAD, RecordHeader};
+use profiler_common::record::lifecycle::{self, LifecycleRecord};
+use profiler_common::record::{KIND_HEAD, KIND_LIFECYCLE, RecordHeader};
 use profiler_core::fact::{Fact, FactRecord};
 use profiler_core::pipeline::Pipeline;
 use profiler_core::redact::Redactor;
@@ -22,6 +23,7 @@ pub struct Feed {
     failed: Option<RecordError>,
     scratch: Vec<u8>,
     until_ns: u64,
+    processes_born: u64,
 }
 
 impl Feed {
@@ -29,7 +31,7 @@ impl Feed {
     #[must_use]
     pub fn new(pipeline: Pipeline, recorder: Option<Recorder>) -> Self {
         let (redactor, scratch) = (Redactor::default(), Vec::new());
-        Self { pipeline, redactor, recorder, failed: None, scratch, until_ns: u64::MAX }
+        Self { pipeline, redactor, recorder, failed: None, scratch, until_ns: u64::MAX, processes_born: 0 }
     }
 
     /// One raw kernel record; returns its time (0 if it has none). After the end of the window it is dropped.
@@ -41,6 +43,13 @@ impl Feed {
         };
         if header.time_ns > self.until_ns {
             return header.time_ns;
+        }
+        if header.kind == KIND_LIFECYCLE
+            && let Ok((record, _)) = LifecycleRecord::read_from_prefix(record)
+            && record.what == lifecycle::FORK
+            && record.other_tgid == record.other_tid
+        {
+            self.processes_born = self.processes_born.saturating_add(1);
         }
         if header.kind == KIND_HEAD {
             let mut scratch = std::mem::take(&mut self.scratch);
@@ -76,6 +85,12 @@ impl Feed {
     /// The window ends at `until_ns`: what ended later is not part of it.
     pub const fn end_at(&mut self, until_ns: u64) {
         self.until_ns = until_ns;
+    }
+
+    /// Processes that the target has forked so far.
+    #[must_use]
+    pub const fn processes_born(&self) -> u64 {
+        self.processes_born
     }
 
     /// Writes out what the recording holds back.
