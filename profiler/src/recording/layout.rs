@@ -72,7 +72,7 @@ const LAYOUTS: &[&[usize]] = &[
     ),
 ];
 
-/// FNV-1a (64 bit) over [`LAYOUTS`].
+/// FNV-1a (64 bit) over `LAYOUTS`.
 pub const LAYOUT_HASH: u64 = hash(LAYOUTS);
 
 const fn hash(layouts: &[&[usize]]) -> u64 {

@@ -1,7 +1,7 @@
 //! One request on its way: which thread works on it, and where its time goes.
 //!
 //! In: the touches of threads on its connection, with the pieces of their time. Out: a finished
-//! [`Request`](crate::model::request::Request) whose phases add up. Its `cursor_ns` is the point up to which its time
+//! [`Request`] whose phases add up. Its `cursor_ns` is the point up to which its time
 //! is explained; every step moves the cursor and adds exactly that much to the phases.
 
 use crate::event::Tid;

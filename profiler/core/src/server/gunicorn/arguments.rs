@@ -1,4 +1,4 @@
-//! Reads a gunicorn command line as gunicorn's own argparse does, as far as the settings of [`super::option`] go.
+//! Reads a gunicorn command line as gunicorn's own argparse does, as far as the settings of `option` go.
 //!
 //! In: arguments of a process, or the text of `GUNICORN_CMD_ARGS`: hostile. Out: [`Arguments`]; never a panic, and
 //! nothing of a value that is not a reported setting.
