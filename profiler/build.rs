@@ -18,7 +18,9 @@ fn main() -> anyhow::Result<()> {
     for input in ["profiler-common", "profiler-ebpf", ".tools/bin/bpf-linker", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
-    let target_directory = root.join("target/bpf");
+    // Its own directory, so that a build with logging never hands its object to one without.
+    let logs = env::var_os("CARGO_FEATURE_BPF_LOG").is_some();
+    let target_directory = root.join(if logs { "target/bpf-log" } else { "target/bpf" });
     let tools = root.join(".tools/bin");
     if !tools.join("bpf-linker").exists() {
         bail!("bpf-linker is not installed: run `make setup` first");
@@ -35,6 +37,7 @@ fn main() -> anyhow::Result<()> {
         .args(["build", "--package", "profiler-ebpf", "--bins", "--release", "--locked"])
         .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core", "--target-dir"])
         .arg(&target_directory)
+        .args(if logs { &["--features", "log"][..] } else { &[] })
         .env("PATH", path)
         // -Z build-std on the pinned stable compiler.
         .env("RUSTC_BOOTSTRAP", "1")

@@ -41,6 +41,15 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         blocked_in_call: PAGE_FAULT,
     };
     account::adopt(child, start, now_ns);
+    #[cfg(feature = "log")]
+    aya_log_ebpf::debug!(
+        &ctx,
+        "thread {} of {} made thread {} of {}",
+        parent_tid,
+        parent_tgid,
+        child_tid,
+        child_tgid
+    );
     let event = Lifecycle {
         what: FORK,
         who: (parent_tgid, parent_tid),
@@ -84,6 +93,8 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
         comm: task::comm_address(task),
     };
     emit::lifecycle(&event, now_ns);
+    #[cfg(feature = "log")]
+    aya_log_ebpf::debug!(&ctx, "thread {} of {} ends", who.1, who.0);
     account::release(task, now_ns);
     if who.0 == who.1 {
         // A process outlived by other threads keeps their accounts; only the iterators no longer look for it.

@@ -4,6 +4,8 @@
 //! The ring never wakes its reader: drain it on a timer of a few milliseconds. Dropping the source detaches everything.
 
 mod accounts;
+#[cfg(feature = "bpf-log")]
+mod bpf_log;
 pub mod clock;
 mod cost;
 mod detach;
@@ -34,6 +36,8 @@ pub struct LiveSource {
     totals: Totals,
     received: u64,
     misses_at_detach: Option<Vec<(String, u64)>>,
+    #[cfg(feature = "bpf-log")]
+    log: bpf_log::BpfLog,
 }
 
 impl LiveSource {
@@ -42,6 +46,8 @@ impl LiveSource {
         let losses = take(&mut ebpf, "LOSSES", PerCpuArray::try_from)?;
         let emitted = take(&mut ebpf, "EMITTED", PerCpuArray::try_from)?;
         let accounts = AccountTable::map(&ebpf)?;
+        #[cfg(feature = "bpf-log")]
+        let log = bpf_log::BpfLog::start(&mut ebpf)?;
         Ok(Self {
             ebpf,
             targets,
@@ -52,6 +58,8 @@ impl LiveSource {
             totals: Totals::default(),
             received: 0,
             misses_at_detach: None,
+            #[cfg(feature = "bpf-log")]
+            log,
         })
     }
 
@@ -66,6 +74,8 @@ impl LiveSource {
     /// Hands records to `each` until it says `false` or the ring is empty; returns how many. A target that writes
     /// records faster than they are taken would keep [`Self::drain`] busy for ever.
     pub fn drain_while(&mut self, mut each: impl FnMut(&[u8]) -> bool) -> u64 {
+        #[cfg(feature = "bpf-log")]
+        self.log.print();
         let before = self.received;
         while let Some(record) = self.ring.next() {
             self.received += 1;
