@@ -65,6 +65,8 @@ observed! {
     LISTEN = 50, "listen", Listen;
     SOCKETPAIR = 53, "socketpair", MakeSocketPair;
     FCNTL = 72, "fcntl", Duplicate;
+    FSYNC = 74, "fsync", Write;
+    FDATASYNC = 75, "fdatasync", Write;
     GETRUSAGE = 98, "getrusage", Marker;
     FUTEX = 202, "futex", Futex;
     EPOLL_CREATE = 213, "epoll_create", MakeEpoll;
