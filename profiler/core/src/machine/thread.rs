@@ -126,7 +126,14 @@ impl Piece {
             let rest = if self.waits_for_client { self.cpu } else { self.blocked };
             phases.add(rest, part_ns - run_queue_ns - cpu_ns);
         } else {
-            phases.add(Phase::Unexplained, part_ns);
+            // In which order it ran and slept is not known. What the rest of the piece cannot hold lies in the part.
+            let Account { cpu_ns, run_queue_ns, blocked_ns } = self.account;
+            let surely_ns = |own_ns: u64| part_ns.saturating_sub(self.length_ns().saturating_sub(own_ns));
+            phases.add(self.cpu, surely_ns(cpu_ns));
+            phases.add(Phase::RunQueue, surely_ns(run_queue_ns));
+            phases.add(Phase::FaultWait, surely_ns(self.fault_ns));
+            phases.add(self.blocked, surely_ns(blocked_ns.saturating_sub(self.fault_ns)));
+            phases.add(Phase::Unexplained, part_ns.saturating_sub(phases.total_ns()));
         }
         phases
     }
@@ -322,6 +329,15 @@ mod tests {
         assert_eq!(phases.get(Phase::RunQueue), 10);
         assert_eq!(phases.get(Phase::ReadHead), 6);
         assert_eq!(phases.total_ns(), 16);
+    }
+
+    #[test]
+    fn of_a_part_of_a_gap_that_ran_and_slept_only_what_is_sure_is_said() {
+        let gap = Piece { cpu: Phase::Cpu, waits_for_client: false, ..piece(0, 80, 5, 15) };
+        let phases = gap.phases_from(10);
+        let shown = [Phase::Cpu, Phase::RunQueue, Phase::ClientReadStall, Phase::Unexplained];
+        assert_eq!(shown.map(|phase| phases.get(phase)), [70, 0, 5, 15]);
+        assert_eq!(phases.total_ns(), 90);
     }
 
     #[test]
