@@ -78,12 +78,20 @@ def sleep(milliseconds):
 TRUTHS = {"sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
 
 
+def run_queue_ns():
+    """How long this thread has been runnable without a CPU, as the kernel counts it."""
+    with open("/proc/thread-self/schedstat", "rb") as file:
+        return int(file.read().split()[1])
+
+
 def truth(kind, milliseconds, unique):
     """Runs one kind of work and appends what this process's own clocks say of it."""
     work = TRUTHS[kind]
+    queue_start = run_queue_ns()
     cpu_start, start = time.thread_time_ns(), time.monotonic_ns()
     work(milliseconds)
     end, cpu_end = time.monotonic_ns(), time.thread_time_ns()
+    queue_end = run_queue_ns()
     witness = {
         "id": unique,
         "kind": kind,
@@ -94,6 +102,7 @@ def truth(kind, milliseconds, unique):
         "end_ns": end,
         "wall_ns": end - start,
         "cpu_ns": cpu_end - cpu_start,
+        "run_queue_ns": queue_end - queue_start,
     }
     path = os.environ.get("WITNESS_FILE")
     if path:

@@ -25,6 +25,16 @@ pub struct Witness {
     pub wall_ns: u64,
     /// CPU time of the thread in between.
     pub cpu_ns: u64,
+    /// Time that the thread was runnable without a CPU in between.
+    pub run_queue_ns: u64,
+}
+
+impl Witness {
+    /// Time that the thread slept in between.
+    #[must_use]
+    pub const fn asleep_ns(&self) -> u64 {
+        self.wall_ns.saturating_sub(self.cpu_ns).saturating_sub(self.run_queue_ns)
+    }
 }
 
 /// Reads JSON lines.

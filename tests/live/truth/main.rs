@@ -4,3 +4,4 @@
 //! In: nothing. Out: verdicts; the figures measured on standard error. Needs root or BPF capabilities.
 
 mod access_log;
+mod phases;
