@@ -17,7 +17,7 @@ use crate::attach::AttachError;
 use crate::cli::exit::ExitCode;
 use crate::cli::{Cli, Command};
 use crate::fact::FactError;
-use crate::output_file::{OutputFile, same_file};
+use crate::output_file::{OutputFile, plain, same_file};
 use crate::recording::RecordError;
 use crate::report::output::OutputError;
 use crate::session::SessionError;
@@ -130,9 +130,10 @@ fn refuse_same_file(one: &Path, other: &Path, what: &str) -> Result<(), Failure>
 /// Prints to standard output; a reader that went away is no error.
 fn print(text: &str) -> Result<(), Failure> {
     match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure { sentence: format!("standard output: {error}"), code: ExitCode::OutputFailed })
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure {
+            sentence: format!("standard output cannot be written: {}; send it elsewhere", plain(&error)),
+            code: ExitCode::OutputFailed,
+        }),
         _ => Ok(()),
     }
 }

@@ -10,6 +10,9 @@ use wsgi_trace::cli::Cli;
 use wsgi_trace::command;
 
 fn main() -> ExitCode {
+    // A limit on the size of files is an error of the write that meets it, not the end of the program.
+    // SAFETY: ignoring a signal installs no code.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let cli = Cli::parse();
     match command::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,

@@ -38,7 +38,7 @@ pub enum OutputFileError {
         path: PathBuf,
     },
     /// The file could not be opened, for another reason.
-    #[error("cannot open {} for writing: {source}; name a place where this user may write", path.display())]
+    #[error("cannot open {} for writing: {}; name a place where this user may write", path.display(), plain(source))]
     Open {
         /// As the user named it.
         path: PathBuf,
@@ -54,7 +54,7 @@ pub enum OutputFileError {
         source: io::Error,
     },
     /// Writing failed, for another reason.
-    #[error("cannot write {}: what is there is incomplete: {source}", path.display())]
+    #[error("cannot write {}: what is there is incomplete: {}; name another place", path.display(), plain(source))]
     Write {
         /// As the user named it.
         path: PathBuf,
@@ -89,6 +89,15 @@ impl OutputFileError {
             _ => Self::Open { path, source },
         }
     }
+}
+
+/// What the system said, without its number, in the middle of a sentence.
+#[must_use]
+pub fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// A file that is open for writing but whose old content is still there.

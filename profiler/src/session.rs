@@ -45,7 +45,7 @@ pub enum SessionError {
     /// The recording cannot be read.
     #[error(transparent)]
     Recording(#[from] OpenError),
-    /// The recording begins like one but ends before its first whole frame.
+    /// The recording begins like one but holds no part of a window.
     #[error("{} holds nothing that can be read: it was cut off or damaged at its start; record again", path.display())]
     NothingRecorded {
         /// As the user named it.

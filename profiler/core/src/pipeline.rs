@@ -214,7 +214,11 @@ impl Machines {
                 }
             }
             Fact::WindowStarted => self.start_window(time_ns),
-            Fact::Tick => self.state.settle(None, sink),
+            Fact::Tick => {
+                // Where damage took the start of the window out of a recording, what is left still counts.
+                self.start_window(time_ns);
+                self.state.settle(None, sink);
+            }
             Fact::Counters(counters) => self.counters = counters,
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
             // Before the window: what the threads were in the middle of when they were first seen.

@@ -46,7 +46,7 @@ pub fn attach(
     if targets.is_empty() {
         return Err(AttachError::NoTarget);
     }
-    let other_profilers = other_profilers(&targets);
+    let other_profilers = profilers_of(&targets);
     let btf = Btf::from_sys_fs().map_err(aya::EbpfError::BtfError)?;
     let mut ebpf = load_object(settings, &btf, &globals)?;
     fill_free_indexes(&mut ebpf, settings.max_threads.unwrap_or(MAX_THREADS))?;
@@ -212,8 +212,8 @@ pub(crate) fn run_iterator(ebpf: &mut Ebpf, name: &'static str) -> Result<(), At
     Ok(())
 }
 
-/// How many other instances of this program watch one of the targets: their maps are there to be read.
-fn other_profilers(targets: &[u32]) -> u32 {
+/// How many instances of this program watch one of the targets: their maps are there to be read.
+pub(crate) fn profilers_of(targets: &[u32]) -> u32 {
     aya::maps::loaded_maps()
         .filter_map(Result::ok)
         .filter(|info| info.name_as_str() == Some("TARGETS"))

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::cli::{List, PlainFormat};
 use crate::fact::find::{Found, list_servers};
 use crate::fact::{FactError, Proc};
+use crate::output_file::plain;
 
 /// Why the list could not be shown.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +20,7 @@ pub enum ListError {
     #[error(transparent)]
     Fact(#[from] FactError),
     /// The output cannot be written.
-    #[error("the list could not be written: {0}")]
+    #[error("the list could not be written: {}; send it elsewhere", plain(.0))]
     Output(#[from] io::Error),
 }
 
@@ -68,7 +69,7 @@ fn row(found: &Found) -> Row {
     let server = &found.recognised.server;
     let mut listeners: Vec<String> = Vec::new();
     for listener in found.facts.listeners.iter().filter(|listener| is_public(found, listener.inode)) {
-        let address = plain(&listener.address);
+        let address = harmless(&listener.address);
         if !listeners.contains(&address) {
             listeners.push(address);
         }
@@ -81,7 +82,7 @@ fn row(found: &Found) -> Row {
         pid: found.tree.root,
         server: server.name.clone(),
         version: server.version.clone(),
-        worker_class: plain(&server.worker_class),
+        worker_class: harmless(&server.worker_class),
         workers: server.number("workers"),
         threads: (server.worker_class == "gthread").then(|| server.number("threads")).flatten(),
         slots: found.recognised.kind.configured_slots(server),
@@ -107,11 +108,11 @@ fn is_public(found: &Found, inode: u64) -> bool {
 }
 
 fn value(server: &Server, name: &str) -> Option<String> {
-    server.settings.iter().find(|setting| setting.name == name).map(|setting| plain(&setting.value))
+    server.settings.iter().find(|setting| setting.name == name).map(|setting| harmless(&setting.value))
 }
 
 /// What other programs wrote, without what a terminal would obey.
-fn plain(text: &str) -> String {
+fn harmless(text: &str) -> String {
     text.chars().take(200).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn what_a_server_calls_itself_cannot_steer_the_terminal() {
-        assert_eq!(plain("a\u{1b}[2J\nb"), "a\u{fffd}[2J\u{fffd}b");
+        assert_eq!(harmless("a\u{1b}[2J\nb"), "a\u{fffd}[2J\u{fffd}b");
     }
 
     #[test]

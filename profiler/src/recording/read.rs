@@ -252,7 +252,7 @@ fn plain(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => {
             "this user may not (recordings are for their owner alone)".to_owned()
         }
-        _ => error.to_string(),
+        _ => crate::output_file::plain(error),
     }
 }
 

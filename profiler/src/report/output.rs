@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use crate::output_file::{OutputFile, OutputFileError};
+use crate::output_file::{OutputFile, OutputFileError, plain};
 
 /// Why a report could not be delivered.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum OutputError {
     #[error(transparent)]
     File(#[from] OutputFileError),
     /// Standard output.
-    #[error("cannot write the report to standard output: {0}")]
+    #[error("cannot write the report to standard output: {}; name a file for it with -o", plain(.0))]
     Stdout(io::Error),
 }
 

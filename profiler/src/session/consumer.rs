@@ -4,6 +4,7 @@
 //! opened before the run, so that a mistake in its name costs no window.
 
 use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 
 use profiler_core::finding::evaluate;
 use profiler_core::finding::threshold::Thresholds;
@@ -14,11 +15,12 @@ use profiler_core::timeline::Entry;
 
 use super::SessionError;
 use crate::cli::{Format, Output};
+use crate::output_file::OutputFileError;
 use crate::report::escape::Charset;
 use crate::report::ndjson::NdjsonSink;
-use crate::report::output::{Destination, Stream};
+use crate::report::output::{Destination, OutputError, Stream};
 use crate::report::text::Style;
-use crate::report::timeline::PerfettoSink;
+use crate::report::timeline::{PerfettoSink, TimelineError};
 use crate::report::{json, text};
 
 enum Form {
@@ -34,11 +36,15 @@ enum Form {
     Timeline(Box<PerfettoSink<Stream>>),
     /// Writing failed; said at the end.
     Failed(SessionError),
+    /// The reader has seen enough.
+    Left,
 }
 
 /// One output.
 pub struct Consumer {
     form: Form,
+    /// The file of the report; none: standard output.
+    path: Option<PathBuf>,
     arrival_measured: bool,
 }
 
@@ -59,13 +65,13 @@ impl Consumer {
             Format::Ndjson => Form::NdjsonToCome(Some(destination)),
             Format::Timeline => Form::TimelineToCome(Some(destination)),
         };
-        Ok(Self { form, arrival_measured: true })
+        Ok(Self { form, path: output.output.clone(), arrival_measured: true })
     }
 
     /// An output that takes everything and writes nothing.
     #[must_use]
     pub const fn nothing() -> Self {
-        Self { form: Form::Nothing, arrival_measured: true }
+        Self { form: Form::Nothing, path: None, arrival_measured: true }
     }
 
     /// What it wants of the pipeline.
@@ -77,6 +83,12 @@ impl Consumer {
     /// Whether arrivals are measured in this run; to be told before the first request.
     pub const fn set_arrival_measured(&mut self, measured: bool) {
         self.arrival_measured = measured;
+    }
+
+    /// Whether nothing more can be written: the reader left, or the disk is full.
+    #[must_use]
+    pub const fn has_stopped(&self) -> bool {
+        matches!(self.form, Form::Failed(_) | Form::Left)
     }
 
     /// Takes one entry.
@@ -92,7 +104,10 @@ impl Consumer {
             Form::Ndjson(sink) => sink.push(entry).err(),
             Form::Timeline(sink) => match sink.entry(entry) {
                 Err(error) => {
-                    self.form = Form::Failed(error.into());
+                    self.form = match timeline_failure(error, self.path.as_deref()) {
+                        Some(error) => Form::Failed(error),
+                        None => Form::Left,
+                    };
                     None
                 }
                 Ok(()) => None,
@@ -100,7 +115,7 @@ impl Consumer {
             _ => None,
         };
         if let Some(error) = outcome
-            && let Form::Ndjson(sink) = std::mem::replace(&mut self.form, Form::Nothing)
+            && let Form::Ndjson(sink) = std::mem::replace(&mut self.form, Form::Left)
             && let Err(error) = sink.into_inner().finish(Err(error))
         {
             self.form = Form::Failed(error.into());
@@ -130,7 +145,7 @@ impl Consumer {
         }
         self.open_timeline();
         match self.form {
-            Form::Nothing | Form::NdjsonToCome(_) | Form::TimelineToCome(_) => Ok(()),
+            Form::Nothing | Form::Left | Form::NdjsonToCome(_) | Form::TimelineToCome(_) => Ok(()),
             Form::Failed(error) => Err(error),
             Form::Text(destination, style) => {
                 let findings = evaluate(snapshot, &Thresholds::default());
@@ -141,11 +156,23 @@ impl Consumer {
                 Ok(destination.write(&json::render(snapshot, &findings)?)?)
             }
             Form::Ndjson(sink) => Ok(sink.into_inner().finish(Ok(()))?),
-            Form::Timeline(sink) => {
-                let (stream, _counts) = sink.finish()?;
-                Ok(stream.finish(Ok(()))?)
-            }
+            Form::Timeline(sink) => match sink.finish() {
+                Ok((stream, _counts)) => Ok(stream.finish(Ok(()))?),
+                Err(error) => timeline_failure(error, self.path.as_deref()).map_or(Ok(()), Err),
+            },
         }
+    }
+}
+
+/// What a failure of the timeline's writer means; nothing, if the reader of standard output left.
+fn timeline_failure(error: TimelineError, path: Option<&Path>) -> Option<SessionError> {
+    match (error, path) {
+        (TimelineError::Write(source), Some(path)) if path != Path::new("-") => {
+            Some(OutputError::from(OutputFileError::from_write(path, source)).into())
+        }
+        (TimelineError::Write(source), _) if source.kind() == std::io::ErrorKind::BrokenPipe => None,
+        (TimelineError::Write(source), _) => Some(OutputError::Stdout(source).into()),
+        (error, _) => Some(error.into()),
     }
 }
 

@@ -108,6 +108,12 @@ impl Feed {
         self.failed.is_some()
     }
 
+    /// Whether a recording is being written.
+    #[must_use]
+    pub const fn is_recording(&self) -> bool {
+        self.recorder.is_some()
+    }
+
     /// The pipeline, to ask how far it is.
     #[must_use]
     pub const fn pipeline(&self) -> &Pipeline {

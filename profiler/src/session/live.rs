@@ -83,6 +83,7 @@ struct Running<'a> {
     source: LiveSource,
     feed: Feed,
     consumer: &'a mut Consumer,
+    attached: Attached,
     cgroup: Option<CgroupReader>,
     progress: ProgressLine,
     sample: Option<RunTimeSample>,
@@ -122,6 +123,8 @@ async fn drive(watch: Watch, consumer: &mut Consumer) -> Result<Outcome, Session
     for (time_ns, fact) in before {
         feed.fact_at(fact, time_ns, &mut |entry| consumer.entry(&entry));
     }
+    // What everything else rests on gets a frame of its own, as does the start of the window.
+    feed.flush();
     let cgroup = CgroupReader::for_process(&proc, tree.root);
     let known = Vec::new();
     let mut running = Running {
@@ -133,6 +136,7 @@ async fn drive(watch: Watch, consumer: &mut Consumer) -> Result<Outcome, Session
         source,
         feed,
         consumer,
+        attached: attached.clone(),
         cgroup,
         progress: ProgressLine::new(watch.quiet),
         sample: None,
@@ -205,6 +209,7 @@ impl Running<'_> {
             self.fact(Fact::OpenSlice(open));
         }
         self.fact(Fact::WindowStarted);
+        self.feed.flush();
         self.drain();
     }
 
@@ -232,6 +237,10 @@ impl Running<'_> {
             if self.feed.recording_failed() {
                 return EndReason::RecordingFailed;
             }
+            // Nobody reads any more, and nothing is recorded: what further came would be for nothing.
+            if self.consumer.has_stopped() && !self.feed.is_recording() {
+                return EndReason::Interrupted;
+            }
         }
     }
 
@@ -240,6 +249,7 @@ impl Running<'_> {
         let counters = self.source.counters();
         self.fact(Fact::Counters(counters));
         self.new_processes();
+        self.other_profilers();
         self.feed.flush();
         self.progress.show(&self.feed.pipeline().progress());
     }
@@ -270,6 +280,15 @@ impl Running<'_> {
         }
     }
 
+    /// Another profiler may come after us; the most that were there at once are reported.
+    fn other_profilers(&mut self) {
+        let others = self.source.other_profilers(&self.tree.tgids);
+        if others > self.attached.other_profilers {
+            self.attached.other_profilers = others;
+            self.fact(Fact::Attached(self.attached.clone()));
+        }
+    }
+
     fn target_lives(&self) -> bool {
         let lives = |pid: &u32| is_running(&self.proc, *pid);
         lives(&self.tree.root) || self.known.iter().any(lives)
@@ -297,6 +316,7 @@ impl Running<'_> {
             self.sampled = Some(self.source.finish_run_time_sample(sample));
         }
         self.cgroup_fact();
+        self.other_profilers();
         let end_ns = monotonic_ns();
         let open = self.source.open_slices(end_ns);
         let totals = self.source.thread_totals();

@@ -29,10 +29,11 @@ pub fn run(path: &Path, consumer: &mut Consumer) -> Result<Snapshot, SessionErro
         pipeline.push(item, &mut |entry| consumer.entry(&entry));
     }
     let summary = source.summary();
-    if summary.items == 0 {
+    let mut snapshot = pipeline.finish(&mut |entry| consumer.entry(&entry));
+    // Nothing counts before the window begins.
+    if snapshot.window.start_ns == 0 {
         return Err(SessionError::NothingRecorded { path: path.to_path_buf() });
     }
-    let mut snapshot = pipeline.finish(&mut |entry| consumer.entry(&entry));
     snapshot.losses.unreadable_bytes = summary.unreadable_bytes;
     snapshot.losses.recording_truncated |= summary.truncated;
     Ok(snapshot)

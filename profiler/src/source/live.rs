@@ -17,7 +17,7 @@ use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
 use profiler_core::fact::{Counters, OpenSlice, ThreadTotals};
 
 use crate::attach::AttachError;
-use crate::attach::execute::{add_targets, run_iterator};
+use crate::attach::execute::{add_targets, profilers_of, run_iterator};
 use accounts::AccountTable;
 pub use cost::RunTimeSample;
 use totals::Totals;
@@ -144,6 +144,12 @@ impl LiveSource {
         // Twice: a connection can come before the listener that explains it.
         run_iterator(&mut self.ebpf, "iterate_files")?;
         run_iterator(&mut self.ebpf, "iterate_files")
+    }
+
+    /// How many other instances of this program watch one of the targets now.
+    #[must_use]
+    pub fn other_profilers(&self, targets: &[u32]) -> u32 {
+        profilers_of(targets).saturating_sub(1)
     }
 
     /// Takes every program off its hook. What the ring still holds can be drained afterwards, and the counters no
