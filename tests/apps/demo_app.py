@@ -1,7 +1,8 @@
 """A WSGI application (standard library only) whose routes each spend their time in one known way.
 
 In, from the environment: BACKEND_ADDRESS (host:port of `backend.py`), WITNESS_FILE (where the `/truth` routes append
-their own clock's measurement as JSON lines), READY_FILE (each worker appends its PID when it has loaded this module).
+their own clock's measurement as JSON lines), READY_FILE (each worker appends its PID when it has loaded this module),
+THREAD_NAME (a name for the thread that loads it).
 Out: responses. A route may be followed by any unique id, which is only logged: `/fast/17`.
 
 /fast              a few bytes at once                 /sleep/MS          time.sleep
@@ -14,6 +15,7 @@ Out: responses. A route may be followed by any unique id, which is only logged: 
 /truth/sleep/MS/ID  /truth/backend/MS/ID  /truth/lock/MS/ID  /truth/cpu/MS/ID  /truth/file/ID
 """
 
+import ctypes
 import json
 import os
 import socket
@@ -180,6 +182,10 @@ def app(environ, start_response):
     # A body in answer to HEAD would be taken for the next response: gunicorn 23 sends what it is given.
     return [] if environ["REQUEST_METHOD"] == "HEAD" else body
 
+
+if os.environ.get("THREAD_NAME"):
+    # PR_SET_NAME of the thread that loads this module: a name that no tool should print as it stands.
+    ctypes.CDLL(None).prctl(15, os.environ["THREAD_NAME"].encode(), 0, 0, 0)
 
 if os.environ.get("READY_FILE"):
     with open(os.environ["READY_FILE"], "a", encoding="ascii") as ready:

@@ -9,6 +9,7 @@ import argparse
 import itertools
 import json
 import random
+import signal
 import socket
 import sys
 import threading
@@ -369,6 +370,8 @@ def main():
         for client, count in clients
         for number in range(count)
     ]
+    # SIGTERM: what was begun is finished, and no more.
+    signal.signal(signal.SIGTERM, lambda *_: setattr(load, "end", 0.0))
     start = time.monotonic_ns()
     for thread in threads:
         thread.start()

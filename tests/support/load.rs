@@ -96,6 +96,11 @@ impl Load {
         Self::start(address, options)?.finish()
     }
 
+    /// Asks the clients to finish the requests that they have begun, and no more.
+    pub fn stop_early(&self) {
+        self.child.signal(libc::SIGTERM);
+    }
+
     /// Waits until the clients have reached their bounds.
     ///
     /// # Errors

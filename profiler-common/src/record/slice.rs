@@ -72,7 +72,7 @@ pub struct SliceRecord {
     pub call_switches: u32,
     /// Times the thread was switched in during the gap.
     pub gap_switches: u32,
-    /// Thread that last woke this one during the call, from inside a system call; 0 if none did (an interrupt, nobody).
+    /// Thread that last woke this one during the call; 0 if nobody did.
     pub waker_tid: u32,
     /// The unobserved call in which the thread last blocked during the gap; [`NO_CALL`] if none.
     pub gap_blocked_call: i32,

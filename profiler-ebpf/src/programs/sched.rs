@@ -4,7 +4,7 @@
 //! schedstat; `sched_waking` comes too early and on the waker's CPU, but only there `current` is the waker.
 
 use aya_ebpf::bindings::task_struct;
-use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_ktime_get_ns};
+use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::record::slice::PAGE_FAULT;
@@ -50,16 +50,13 @@ pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Somebody wakes a thread: `current` is the waker, unless an interrupt that hit it in user space (or on an idle CPU) is.
-/// An interrupt that hit it inside a system call cannot be told from the call.
+/// Somebody wakes a thread: `current` is the waker (0 where an interrupt did it on an idle CPU).
 #[btf_tracepoint(function = "sched_waking")]
 pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     if let Some(account) = account::of(ctx.arg(0)) {
-        // SAFETY: the helpers have no preconditions; these two fields are written here only, outside the lock.
+        // SAFETY: these two fields are written here only, outside the lock.
         unsafe {
-            let in_call = registers::system_call(registers::of(bpf_get_current_task_btf())) >= 0;
-            let waker = if in_call { bpf_get_current_pid_tgid() as u32 } else { 0 };
-            (&raw mut (*account).waker_tid).write_volatile(waker);
+            (&raw mut (*account).waker_tid).write_volatile(bpf_get_current_pid_tgid() as u32);
             (&raw mut (*account).waking_ns).write_volatile(bpf_ktime_get_ns());
         }
     }

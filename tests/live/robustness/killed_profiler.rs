@@ -1,0 +1,112 @@
+//! SIGKILL of the profiler at any moment: the server goes on, the kernel keeps nothing.
+//!
+//! In: nothing. Out: verdicts.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use aya::programs::loaded_programs;
+use wsgi_trace::attach::table::PROGRAMS;
+use wsgi_trace_tests::child::until;
+use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::program::Program;
+use wsgi_trace_tests::require_bpf;
+
+use crate::said::LIMIT;
+
+const KILLS: u32 = 100;
+/// Light enough that the profilers get on with attaching.
+const STEADY: &[&str] = &[
+    "--requests",
+    "1000000",
+    "--seconds",
+    "90",
+    "--clients",
+    "4",
+    "--keep-alive",
+    "20",
+    "--routes",
+    "/sleep/5",
+];
+
+/// Moments that look random and are the same every time (xorshift).
+struct Moments(u64);
+
+impl Moments {
+    fn below(&mut self, bound: Duration) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        bound.mul_f64((self.0 >> 11) as f64 / (1_u64 << 53) as f64)
+    }
+}
+
+/// Loaded programs of ours that no process holds. (Other profilers may run on this machine: theirs are held.)
+fn orphans() -> anyhow::Result<Vec<String>> {
+    let mut held = HashSet::new();
+    for process in std::fs::read_dir("/proc")?.filter_map(Result::ok) {
+        let Ok(files) = std::fs::read_dir(process.path().join("fdinfo")) else { continue };
+        for file in files.filter_map(Result::ok) {
+            let text = std::fs::read_to_string(file.path()).unwrap_or_default();
+            let id = text.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse::<u32>().ok());
+            held.extend(id);
+        }
+    }
+    let ours = |name: &str| PROGRAMS.iter().any(|program| !name.is_empty() && program.name.starts_with(name));
+    Ok(loaded_programs()
+        .filter_map(Result::ok)
+        .filter(|program| !held.contains(&program.id()))
+        .filter_map(|program| program.name_as_str().filter(|name| ours(name)).map(str::to_owned))
+        .collect())
+}
+
+#[test]
+fn killed_a_hundred_times_the_profiler_costs_no_request_and_leaves_nothing_in_the_kernel()
+-> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
+    let pid = server.master().to_string();
+    let load = Load::start(server.address(), STEADY)?;
+
+    let started = Instant::now();
+    let mut first = Program::start(&["--pid", &pid])?;
+    first.wait_for_stderr("watching")?;
+    let attach = started.elapsed();
+    // Programs that are attached are found by the same look that finds none afterwards.
+    let named = loaded_programs().filter_map(Result::ok);
+    assert!(named.into_iter().any(|program| program.name_as_str() == Some("sched_switch")));
+    first.signal(libc::SIGKILL);
+    first.finish(LIMIT)?;
+
+    let mut moments = Moments(0x9E37_79B9_7F4A_7C15);
+    for kill in 1..KILLS {
+        let mut program = Program::start(&["--pid", &pid])?;
+        // Not waits for anything: the moment of the kill is what the test is about.
+        if kill % 4 == 0 {
+            program.wait_for_stderr("watching")?;
+            std::thread::sleep(moments.below(Duration::from_millis(100)));
+        } else {
+            std::thread::sleep(moments.below(attach));
+        }
+        program.signal(libc::SIGKILL);
+        let outcome = program.finish(LIMIT)?;
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&outcome.status), Some(libc::SIGKILL));
+    }
+    // The kernel frees programs some time after their last user is gone.
+    let mut left = Vec::new();
+    until("the kernel to drop the programs of killed profilers", Duration::from_secs(20), || {
+        left = orphans()?;
+        Ok(left.is_empty().then_some(()))
+    })
+    .map_err(|error| error.context(format!("{left:?}")))?;
+
+    load.stop_early();
+    let sent = load.finish()?;
+    assert!(sent.requests.len() > 100);
+    let failed: Vec<_> = sent.requests.iter().filter(|request| request.status != Some(200)).collect();
+    assert!(failed.is_empty(), "{} of {} failed: {:?}", failed.len(), sent.requests.len(), failed.first());
+    Ok(())
+}
