@@ -59,10 +59,8 @@ fn end_slice(
         // Its slice came after all, between the look at the thread and the end of the window.
         return;
     }
-    let mut thread = state.threads.remove(&tid).unwrap_or_else(|| Thread {
-        tgid: slice.tgid,
-        since_ns: slice.gap_start_ns(),
-        ..Thread::default()
+    let mut thread = state.threads.remove(&tid).unwrap_or_else(|| {
+        Box::new(Thread { tgid: slice.tgid, since_ns: slice.gap_start_ns(), ..Thread::default() })
     });
     state.take_in_hand(tid);
     let meaning = classify(slice, &state.descriptors, |fd| {

@@ -72,7 +72,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     state.put_back(tid, thread);
 }
 
-fn take_thread(state: &mut State, slice: &Slice) -> Option<Thread> {
+fn take_thread(state: &mut State, slice: &Slice) -> Option<Box<Thread>> {
     if let Some(thread) = state.threads.remove(&slice.tid) {
         return Some(thread);
     }
@@ -80,12 +80,12 @@ fn take_thread(state: &mut State, slice: &Slice) -> Option<Thread> {
         state.evicted = state.evicted.saturating_add(1);
         return None;
     }
-    let mut thread = Thread {
+    let mut thread = Box::new(Thread {
         tgid: slice.tgid,
         busy_since_ns: Some(slice.gap_start_ns()),
         since_ns: slice.gap_start_ns(),
         ..Thread::default()
-    };
+    });
     if let Some(initial) = state.initial.remove(&slice.tid) {
         begin_within(state, &mut thread, &initial, slice.gap_start_ns());
     }

@@ -24,8 +24,8 @@ const MAX_ENDED_THREADS: usize = 4096;
 /// Everything the machines share.
 #[derive(Debug)]
 pub struct State {
-    /// Live threads.
-    pub threads: FxHashMap<Tid, Thread>,
+    /// Live threads; boxed, as each is taken out while its slice is looked at.
+    pub threads: FxHashMap<Tid, Box<Thread>>,
     /// The thread whose slice is being taken (it is not in `threads` meanwhile), and the requests it finished by that.
     pub in_hand: (Tid, u64),
     /// Totals of threads that ended.
@@ -173,7 +173,7 @@ impl State {
     }
 
     /// The thread in hand goes back to the others.
-    pub fn put_back(&mut self, tid: Tid, mut thread: Thread) {
+    pub fn put_back(&mut self, tid: Tid, mut thread: Box<Thread>) {
         thread.requests = thread.requests.saturating_add(std::mem::take(&mut self.in_hand.1));
         self.threads.insert(tid, thread);
     }
@@ -235,7 +235,7 @@ impl State {
     }
 
     /// A thread ended, or the window did.
-    pub fn end_thread(&mut self, tid: Tid, mut thread: Thread, until_ns: u64) {
+    pub fn end_thread(&mut self, tid: Tid, mut thread: Box<Thread>, until_ns: u64) {
         self.drain(&mut thread);
         if let Some(id) = thread.slot {
             self.ended_slots.push(Slot {
