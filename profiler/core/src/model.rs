@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub conservation: Conservation,
     /// Phases that this run could not measure, with the reason.
     pub not_measured: Vec<(Phase, String)>,
+    /// What the target does that cannot be seen from here, one sentence each.
+    pub blind_spots: Vec<String>,
     /// What the profiler cost.
     pub overhead: Option<Overhead>,
 }

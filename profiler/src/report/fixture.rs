@@ -172,6 +172,7 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
     }
     requests.slowest = slowest(pool_wait_ns);
     Snapshot {
+        blind_spots: Vec::new(),
         session: SessionStarted {
             tool_version: "0.1.0".to_owned(),
             host_name: "web-3".to_owned(),

@@ -4,6 +4,7 @@
 //! finish; pieces of time given to requests or to slots; timeline slices.
 
 use profiler_common::record::slice::FLAG_STATUS_LINE;
+use profiler_common::system_call::IO_URING_SETUP;
 
 use crate::event::{Call, Slice, Tid};
 use crate::machine::classify::{Idle, Meaning, Touch, classify};
@@ -45,6 +46,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     if state.wants_slices {
         draw(slice, exit_ns, if idle { ThreadState::Idle } else { meaning.state }, false, sink);
     }
+    state.uses_io_uring |= slice.system_call == IO_URING_SETUP;
     match slice.call {
         Call::EpollWait { .. } if meaning.idle == Idle::Always => state.listener_in_epoll = Some(true),
         Call::Poll { .. } if meaning.idle == Idle::Always => state.listener_in_epoll = Some(false),

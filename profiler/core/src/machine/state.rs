@@ -72,6 +72,8 @@ pub struct State {
     pub evicted: u64,
     /// How workers wait for a listener, as seen last: in epoll, or in select or poll.
     pub listener_in_epoll: Option<bool>,
+    /// Somebody in the target uses io_uring: what goes through it is not seen.
+    pub uses_io_uring: bool,
     /// Time that threads which are no slots spent lingering on finished connections.
     pub acceptor_linger_ns: u64,
 }
@@ -105,6 +107,7 @@ impl State {
             request_count: 0,
             evicted: 0,
             listener_in_epoll: None,
+            uses_io_uring: false,
             acceptor_linger_ns: 0,
         }
     }

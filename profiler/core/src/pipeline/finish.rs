@@ -53,6 +53,7 @@ impl Machines {
         let recognised = recognise(&state.processes.seen, &state.processes.listeners);
         let server = recognised.kind.refine(&recognised.server, &observed(&state, &recognised));
         let configured = recognised.kind.configured_slots(&server);
+        let blind_spots = blind_spots(&state);
         let processes = processes(&state, &recognised);
         let listeners = listeners(&state);
         let connections = state.connections.seen;
@@ -76,6 +77,7 @@ impl Machines {
             listeners,
             processes,
             cgroups: self.cgroups,
+            blind_spots,
             losses,
             conservation,
             overhead: self.overhead,
@@ -103,6 +105,17 @@ fn losses(state: &State, received: &Received) -> Losses {
             .collect(),
         ..Losses::default()
     }
+}
+
+/// What the target does that cannot be seen from here.
+fn blind_spots(state: &State) -> Vec<String> {
+    let mut list = Vec::new();
+    if state.uses_io_uring || state.processes.seen.iter().any(|process| process.uses_io_uring) {
+        list.push(
+            "the target uses io_uring: reads, writes and waits that go through it are not seen".to_owned(),
+        );
+    }
+    list
 }
 
 fn observed(state: &State, recognised: &Recognised) -> Observed {

@@ -516,6 +516,16 @@ fn a_slot_counts_the_requests_that_its_thread_served() {
     assert_eq!(outcome.snapshot.slots.observed[0].requests, 1);
 }
 
+#[test]
+fn io_uring_is_reported_as_a_blind_spot() {
+    let mut script = Script::new(1).call(Call::Other, 5, (1, 0, 0), 0);
+    if let Some(Body::Slice(slice)) = script.events.last_mut().map(|event| &mut event.body) {
+        slice.system_call = profiler_common::system_call::IO_URING_SETUP;
+    }
+    assert_eq!(run(vec![script], 10).snapshot.blind_spots.len(), 1);
+    assert!(run(vec![Script::new(1).cpu(1).job_wait((1, 0, 0))], 10).snapshot.blind_spots.is_empty());
+}
+
 fn any_call() -> impl Strategy<Value = (Call, i64)> {
     let fd = 3..12_i32;
     prop_oneof![

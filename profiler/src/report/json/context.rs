@@ -75,6 +75,7 @@ pub(super) struct Target<'a> {
     pid: u32,
     server: Server<'a>,
     cgroups: Vec<Cgroup<'a>>,
+    blind_spots: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -129,6 +130,7 @@ impl<'a> Target<'a> {
                 settings: settings.collect(),
             },
             cgroups: cgroups.collect(),
+            blind_spots: &snapshot.blind_spots,
         }
     }
 }

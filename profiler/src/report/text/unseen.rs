@@ -23,6 +23,9 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     for program in &snapshot.attached.missing {
         page.entry(&program.program, &format!("{}: {}", program.reason, program.consequence));
     }
+    for blind_spot in &snapshot.blind_spots {
+        page.entry("blind spot", blind_spot);
+    }
     for (label, text) in doubts(snapshot) {
         page.entry(label, &text);
     }
@@ -42,7 +45,7 @@ fn doubts(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
         (
             requests.inferred_framing,
             "inferred framing",
-            "had a head that could not be read: limits by turns of traffic",
+            "have limits told by turns of traffic: chunked bodies, or heads that could not be read",
         ),
         (requests.not_http, "not HTTP", "were not HTTP (TLS, or garbage): without method and path"),
     ] {
