@@ -103,7 +103,7 @@ const fn in_words(holding: Holding) -> &'static str {
         Holding::Request => "requests being served",
         Holding::ClientReadStall => "clients that send slowly",
         Holding::ClientWriteStall => "clients that read slowly",
-        Holding::FirstByte => "connections that sent nothing yet",
+        Holding::FirstByte => "silent connections",
         Holding::KeepaliveIdle => "idle kept-alive connections",
         Holding::Linger => "clients that do not close",
         Holding::Housekeeping => "the server's own work",

@@ -45,7 +45,7 @@ fn doubts(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
         (
             requests.inferred_framing,
             "inferred framing",
-            "have limits told by turns of traffic: chunked bodies, or heads that could not be read",
+            "framed by turns of traffic: chunked bodies, or heads that could not be read",
         ),
         (requests.not_http, "not HTTP", "were not HTTP (TLS, or garbage): without method and path"),
     ] {
