@@ -10,7 +10,7 @@ use crate::event::{Body, Change, Event, Lifecycle, Slice};
 use crate::fact::{
     Attached, CgroupCpu, Counters, DescriptorClass, Fact, OpenSlice, Overhead, SessionStarted, ThreadTotals,
 };
-use crate::machine::exchange_end::end_process;
+use crate::machine::exchange_end::{end_predecessor, end_process};
 use crate::machine::serving;
 use crate::machine::slot::Heat;
 use crate::machine::state::State;
@@ -151,6 +151,9 @@ impl Machines {
                 self.state.heads.insert(head.tid, head);
             }
             Body::Connection(opened) => {
+                if !opened.seeded {
+                    end_predecessor(&mut self.state, opened.tgid, opened.fd, time_ns, sink);
+                }
                 if let Some(number) = self.state.connections.open(&opened, time_ns) {
                     let (tgid, fd) = (opened.tgid, opened.fd);
                     self.state.descriptors.open_client(tgid, fd, time_ns, number);

@@ -19,6 +19,13 @@ pub fn end_process(state: &mut State, tgid: Tid, at_ns: u64, sink: &mut dyn FnMu
     }
 }
 
+/// A descriptor's number was given to a new connection: the old one is gone, even if we lost its close.
+pub fn end_predecessor(state: &mut State, tgid: Tid, fd: i32, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    if let Some(number) = state.descriptors.connection(tgid, fd) {
+        exchange::end_connection(state, number, at_ns, Phase::Unexplained, sink);
+    }
+}
+
 /// The window ends at `end_ns`. Each open slice comes with whether its entry is unknown.
 pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: &mut dyn FnMut(Entry)) {
     for (slice, entry_unknown) in open {

@@ -398,6 +398,24 @@ fn a_chunked_response_ends_at_its_last_write_whatever_comes_after() {
 }
 
 #[test]
+fn a_request_whose_close_was_lost_ends_where_its_descriptor_serves_another_connection() {
+    let script = Script::new(1).select((0, 0, 10)).accept(9, (0, 0, 0));
+    let arrival = script.now_ns;
+    let script = script.read(9, GET, arrival, (5, 0, 0)).cpu(100);
+    // The response and the close are lost.
+    let mut script = script.accept(9, (0, 0, 0));
+    let taken_ns = script.now_ns;
+    let arrival = script.now_ns;
+    script = script.read(9, GET, arrival, (5, 0, 0)).cpu(100).write_head(9, OK5, (5, 0, 0));
+    script = script.write(9, 5, (5, 0, 0)).select((0, 0, 10));
+    let outcome = run(vec![script], 1000);
+    assert_eq!(outcome.requests.len(), 2);
+    let lost = outcome.requests.iter().find(|request| request.status == 0).expect("the first");
+    assert!(!lost.open && lost.end_ns <= taken_ns, "{lost:?}");
+    assert_eq!(outcome.snapshot.requests.open, 0);
+}
+
+#[test]
 fn a_request_in_flight_at_the_end_is_open_and_adds_up() {
     let script = Script::new(1).select((0, 0, 10)).accept(9, (0, 0, 0));
     let arrival = script.now_ns;
