@@ -5,11 +5,17 @@
 pub mod duration;
 pub mod exit;
 
+use std::fmt;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::report::form::{FORMS, FormKind};
+use crate::report::text;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -191,18 +197,39 @@ pub struct Explain {
     pub id: Option<String>,
 }
 
-/// Forms of a report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For reading in a terminal
-    #[default]
-    Text,
-    /// One JSON document, by docs/report.schema.json
-    Json,
-    /// One JSON object per request and line
-    Ndjson,
-    /// Perfetto's protobuf: open it in ui.perfetto.dev
-    Timeline,
+/// Form of a report: one of [`FORMS`].
+#[derive(Clone, Copy, Debug)]
+pub struct Format(&'static FormKind);
+
+impl Default for Format {
+    fn default() -> Self {
+        Self(&text::FORM)
+    }
+}
+
+impl std::ops::Deref for Format {
+    type Target = FormKind;
+
+    fn deref(&self) -> &FormKind {
+        self.0
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name)
+    }
+}
+
+impl ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Format>> = LazyLock::new(|| FORMS.iter().map(Format).collect());
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name).help(self.help))
+    }
 }
 
 /// Forms of what is not a report.

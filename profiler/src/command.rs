@@ -52,9 +52,7 @@ impl From<SessionError> for Failure {
             SessionError::Recording(_) | SessionError::NothingRecorded { .. } => {
                 ExitCode::RecordingUnreadable
             }
-            SessionError::RecordingWrite(_) | SessionError::Output(_) | SessionError::Timeline(_) => {
-                ExitCode::OutputFailed
-            }
+            SessionError::RecordingWrite(_) | SessionError::Output(_) => ExitCode::OutputFailed,
         };
         Self { sentence: error.to_string(), code }
     }

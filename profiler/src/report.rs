@@ -4,6 +4,7 @@
 //! ndjson, and the place they are written to. Nothing here looks at anything earlier than those.
 
 pub mod escape;
+pub mod form;
 pub mod json;
 pub mod ndjson;
 pub mod output;

@@ -16,7 +16,6 @@ use crate::fact::FactError;
 use crate::recording::OpenError;
 use crate::recording::RecordError;
 use crate::report::output::OutputError;
-use crate::report::timeline::TimelineError;
 
 /// Why a run failed. Each is one sentence that says what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +56,6 @@ pub enum SessionError {
     /// The report cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The timeline cannot be written.
-    #[error(transparent)]
-    Timeline(#[from] TimelineError),
     /// The timer, the signals or the terminal fail.
     #[error("the run could not be driven: {0}")]
     Runtime(#[from] io::Error),

@@ -25,10 +25,28 @@ use profiler_core::finding::Finding;
 use profiler_core::model::Snapshot;
 use serde::Serialize;
 
+use super::form::{Form, FormKind};
+use super::output::Lazy;
 use super::summary;
 
 /// Version of the document: major for breaking changes, minor for additions.
 pub const SCHEMA_VERSION: &str = "1.0";
+
+/// Reports for programs.
+pub const FORM: FormKind = FormKind {
+    name: "json",
+    help: "One JSON document, by docs/report.schema.json",
+    open: |writer, _| Box::new(JsonForm(writer)),
+};
+
+struct JsonForm(Lazy);
+
+impl Form for JsonForm {
+    fn finish(&mut self, snapshot: &Snapshot, findings: &[Finding]) -> io::Result<()> {
+        write(&mut self.0, snapshot, findings)?;
+        self.0.flush()
+    }
+}
 
 /// The whole document; the order of the fields is the order of the keys.
 #[derive(Serialize)]

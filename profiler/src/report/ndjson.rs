@@ -5,12 +5,37 @@
 
 use std::io::{self, Write};
 
+use profiler_core::finding::Finding;
+use profiler_core::model::Snapshot;
 use profiler_core::phase::Phase;
 use profiler_core::timeline::Entry;
 use serde::Serialize;
 
+use super::form::{Beginning, Form, FormKind};
 use super::json::request::{Request, Unmeasured};
 use super::json::safe::Safe;
+use super::output::Lazy;
+
+/// Requests for pipelines.
+pub const FORM: FormKind = FormKind {
+    name: "ndjson",
+    help: "One JSON object per request and line",
+    open: |writer, _| Box::new(NdjsonSink::new(writer, [])),
+};
+
+impl Form for NdjsonSink<Lazy> {
+    fn begin(&mut self, beginning: &Beginning) {
+        self.unmeasured = Unmeasured::of(beginning.not_measured.iter().copied());
+    }
+
+    fn entry(&mut self, entry: &Entry) -> io::Result<()> {
+        self.push(entry)
+    }
+
+    fn finish(&mut self, _: &Snapshot, _: &[Finding]) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
 
 /// Writes requests as lines of JSON.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::output_file::{OutputFile, OutputFileError, plain};
 
@@ -42,16 +42,6 @@ impl Destination {
         }
     }
 
-    /// Writes a whole report.
-    ///
-    /// # Errors
-    /// It could not be written completely.
-    pub fn write(self, report: &[u8]) -> Result<(), OutputError> {
-        let mut stream = self.stream()?;
-        let written = stream.write_all(report);
-        stream.finish(written)
-    }
-
     /// Starts a report that is written piece by piece (ndjson, the timeline).
     ///
     /// # Errors
@@ -59,62 +49,86 @@ impl Destination {
     pub fn stream(self) -> Result<Stream, OutputError> {
         Ok(match self {
             Self::Stdout => Stream::Stdout(BufWriter::new(io::stdout())),
-            Self::File(file) => {
-                let path = file.path().to_path_buf();
-                Stream::File(BufWriter::new(file.begin()?), path)
-            }
+            Self::File(file) => Stream::File(BufWriter::new(file.begin()?)),
         })
     }
 }
 
-/// A report being written. Hand the outcome of the last write to [`Stream::finish`].
+/// A report being written.
 #[derive(Debug)]
 pub enum Stream {
     /// To standard output.
     Stdout(BufWriter<io::Stdout>),
-    /// To a file, with its path for errors.
-    File(BufWriter<File>, PathBuf),
-}
-
-impl Stream {
-    /// Flushes and says how all went: `written` is what the writing itself came to.
-    ///
-    /// # Errors
-    /// Something was not written. That the reader of standard output left is success.
-    pub fn finish(mut self, written: io::Result<()>) -> Result<(), OutputError> {
-        let outcome = written.and_then(|()| self.flush());
-        // On an error the buffer is taken apart: dropped whole, it would try to write once more.
-        match (self, outcome) {
-            (_, Ok(())) => Ok(()),
-            (Self::Stdout(writer), Err(error)) => {
-                drop(writer.into_parts());
-                if error.kind() == io::ErrorKind::BrokenPipe {
-                    Ok(())
-                } else {
-                    Err(OutputError::Stdout(error))
-                }
-            }
-            (Self::File(writer, path), Err(error)) => {
-                drop(writer.into_parts());
-                Err(OutputFileError::from_write(&path, error).into())
-            }
-        }
-    }
+    /// To a file.
+    File(BufWriter<File>),
 }
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Stdout(writer) => writer.write(bytes),
-            Self::File(writer, _) => writer.write(bytes),
+            Self::File(writer) => writer.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Stdout(writer) => writer.flush(),
-            Self::File(writer, _) => writer.flush(),
+            Self::File(writer) => writer.flush(),
         }
+    }
+}
+
+/// A destination that is opened by the first write: until then a file keeps what it held.
+#[derive(Debug)]
+pub enum Lazy {
+    /// Nothing was written yet; none: opening failed.
+    ToCome(Option<Destination>),
+    /// Open.
+    Open(Stream),
+}
+
+impl Lazy {
+    /// Nothing is opened yet.
+    #[must_use]
+    pub const fn new(destination: Destination) -> Self {
+        Self::ToCome(Some(destination))
+    }
+
+    fn stream(&mut self) -> io::Result<&mut Stream> {
+        if let Self::ToCome(destination) = self {
+            let destination =
+                destination.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
+            // Carried through the writers above as it is; [`failure`] takes it out again.
+            *self = Self::Open(destination.stream().map_err(io::Error::other)?);
+        }
+        match self {
+            Self::Open(stream) => Ok(stream),
+            Self::ToCome(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl Write for Lazy {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream()?.flush()
+    }
+}
+
+/// What an error of writing to the file `path` (none: standard output) means; nothing, if its reader left.
+#[must_use]
+pub fn failure(error: io::Error, path: Option<&Path>) -> Option<OutputError> {
+    match (error.downcast::<OutputError>(), path) {
+        (Ok(error), _) => Some(error),
+        (Err(error), Some(path)) if path != Path::new("-") => {
+            Some(OutputFileError::from_write(path, error).into())
+        }
+        (Err(error), _) if error.kind() == io::ErrorKind::BrokenPipe => None,
+        (Err(error), _) => Some(OutputError::Stdout(error)),
     }
 }
 
@@ -123,18 +137,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_receives_the_whole_report() {
+    fn a_file_keeps_what_it_held_until_the_report_comes_and_then_receives_it_whole() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("report.json");
+        std::fs::write(&path, "old").unwrap();
+        let mut lazy = Lazy::new(Destination::open(Some(&path)).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
         let report = vec![b'x'; 100_000];
-        Destination::open(Some(&path)).unwrap().write(&report).unwrap();
+        lazy.write_all(&report).unwrap();
+        lazy.flush().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), report);
     }
 
     #[test]
     fn a_full_disk_is_one_clear_error() {
-        let destination = Destination::open(Some(Path::new("/dev/full"))).unwrap();
-        let error = destination.write(b"report").unwrap_err();
+        let path = Path::new("/dev/full");
+        let mut lazy = Lazy::new(Destination::open(Some(path)).unwrap());
+        let error = lazy.write_all(b"report").and_then(|()| lazy.flush()).unwrap_err();
+        let error = failure(error, Some(path)).unwrap();
         assert!(matches!(error, OutputError::File(OutputFileError::Full { .. })));
         assert!(error.to_string().contains("no space left for /dev/full"), "{error}");
     }
@@ -147,11 +167,8 @@ mod tests {
 
     #[test]
     fn a_reader_that_left_standard_output_is_success_and_a_failing_disk_is_not() {
-        let stream = || Destination::Stdout.stream().unwrap();
-        assert!(stream().finish(Err(io::ErrorKind::BrokenPipe.into())).is_ok());
-        assert!(matches!(
-            stream().finish(Err(io::ErrorKind::StorageFull.into())),
-            Err(OutputError::Stdout(_))
-        ));
+        assert!(failure(io::ErrorKind::BrokenPipe.into(), None).is_none());
+        assert!(matches!(failure(io::ErrorKind::StorageFull.into(), None), Some(OutputError::Stdout(_))));
+        assert!(failure(io::ErrorKind::BrokenPipe.into(), Some(Path::new("pipe"))).is_some());
     }
 }

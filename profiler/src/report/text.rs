@@ -24,12 +24,35 @@ mod unseen;
 #[cfg(test)]
 mod tests;
 
+use std::io::{self, Write as _};
+
 use profiler_core::finding::Finding;
 use profiler_core::model::Snapshot;
 
+use super::form::{Form, FormKind};
+use super::output::Lazy;
 use page::Page;
 pub use page::WIDTH;
 pub use style::Style;
+
+/// Reports for people.
+pub const FORM: FormKind = FormKind {
+    name: "text",
+    help: "For reading in a terminal",
+    open: |writer, style| Box::new(TextForm { writer, style }),
+};
+
+struct TextForm {
+    writer: Lazy,
+    style: Style,
+}
+
+impl Form for TextForm {
+    fn finish(&mut self, snapshot: &Snapshot, findings: &[Finding]) -> io::Result<()> {
+        self.writer.write_all(render(snapshot, findings, self.style).as_bytes())?;
+        self.writer.flush()
+    }
+}
 
 /// The whole report.
 #[must_use]

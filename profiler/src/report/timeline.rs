@@ -5,6 +5,7 @@
 //! entries come. Memory is bounded by the number of tracks in use, not by the length of the run. Times are
 //! `CLOCK_MONOTONIC` nanoseconds, unaltered. `docs/timeline.md` tells a user what the tracks mean.
 
+mod form;
 mod intern;
 mod message;
 mod request;
@@ -19,6 +20,7 @@ use profiler_core::model::request::Request;
 use profiler_core::timeline::Entry;
 use prost::Message;
 
+pub use form::FORM;
 use intern::Interner;
 use message::{
     CLOCK_MONOTONIC, CLOCK_REALTIME, Clock, ClockSnapshot, Data, EventType, NEEDS_STATE, PACKET_TAG,

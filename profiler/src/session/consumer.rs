@@ -1,135 +1,95 @@
-//! The outputs of a run: fed with the timeline while it goes on, finished with the snapshot.
+//! The report of a run: fed with the timeline while it goes on, finished with the snapshot.
 //!
-//! In: timeline entries, at the end the snapshot. Out: one report in the form that was asked for. The destination is
-//! opened before the run, so that a mistake in its name costs no window.
+//! In: timeline entries, at the end the snapshot. Out: one report in the form that was asked for. Its file is looked
+//! at before the run, so that a mistake in its name costs no window, and written to only when there is something.
 
-use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
 
 use profiler_core::finding::evaluate;
 use profiler_core::finding::threshold::Thresholds;
 use profiler_core::model::Snapshot;
-use profiler_core::phase::Phase;
 use profiler_core::pipeline::{Settings, not_measured};
 use profiler_core::timeline::Entry;
 
 use super::SessionError;
-use crate::cli::{Format, Output};
-use crate::output_file::OutputFileError;
+use crate::cli::Output;
 use crate::report::escape::Charset;
-use crate::report::ndjson::NdjsonSink;
-use crate::report::output::{Destination, OutputError, Stream};
+use crate::report::form::{Beginning, Form};
+use crate::report::output::{Destination, Lazy, OutputError, failure};
 use crate::report::text::Style;
-use crate::report::timeline::{PerfettoSink, TimelineError};
-use crate::report::{json, text};
 
-enum Form {
-    /// Nothing is written.
-    Nothing,
-    Text(Destination, Style),
-    Json(Destination),
-    /// Opened with the first request: which phases are measured is known only then.
-    NdjsonToCome(Option<Destination>),
-    Ndjson(NdjsonSink<Stream>),
-    /// Opened with the first entry: until then the file keeps what it held.
-    TimelineToCome(Option<Destination>),
-    Timeline(Box<PerfettoSink<Stream>>),
-    /// Writing failed; said at the end.
-    Failed(SessionError),
-    /// The reader has seen enough.
-    Left,
-}
+/// Entries that wait for the run to begin: names of processes and threads.
+const MAX_EARLY_ENTRIES: usize = 65_536;
 
-/// One output.
+/// One report.
 pub struct Consumer {
-    form: Form,
+    /// None: nothing is wanted, or nothing more can be written.
+    form: Option<Box<dyn Form>>,
     /// The file of the report; none: standard output.
     path: Option<PathBuf>,
-    arrival_measured: bool,
+    failed: Option<OutputError>,
+    wanted: bool,
+    begun: bool,
+    early: Vec<Entry>,
 }
 
 impl Consumer {
-    /// Opens the output that was asked for.
+    /// Looks at the output that was asked for.
     ///
     /// # Errors
-    /// If its file cannot be opened.
+    /// If its file cannot be written to.
     pub fn open(output: &Output) -> Result<Self, SessionError> {
-        let destination = Destination::open(output.output.as_deref())?;
-        let form = match output.format {
-            Format::Text => {
-                let is_terminal = output.output.is_none() && std::io::stdout().is_terminal();
-                let style = Style { colour: output.color.enabled(is_terminal), charset: charset() };
-                Form::Text(destination, style)
-            }
-            Format::Json => Form::Json(destination),
-            Format::Ndjson => Form::NdjsonToCome(Some(destination)),
-            Format::Timeline => Form::TimelineToCome(Some(destination)),
-        };
-        Ok(Self { form, path: output.output.clone(), arrival_measured: true })
+        let writer = Lazy::new(Destination::open(output.output.as_deref())?);
+        let is_terminal = output.output.is_none() && io::stdout().is_terminal();
+        let style = Style { colour: output.color.enabled(is_terminal), charset: charset() };
+        let form = (output.format.open)(writer, style);
+        Ok(Self { form: Some(form), path: output.output.clone(), wanted: true, ..Self::nothing() })
     }
 
-    /// An output that takes everything and writes nothing.
+    /// A report that takes everything and writes nothing.
     #[must_use]
     pub const fn nothing() -> Self {
-        Self { form: Form::Nothing, path: None, arrival_measured: true }
+        Self { form: None, path: None, failed: None, wanted: false, begun: false, early: Vec::new() }
     }
 
     /// What it wants of the pipeline.
     #[must_use]
-    pub const fn settings(&self) -> Settings {
-        Settings { thread_slices: matches!(self.form, Form::TimelineToCome(_) | Form::Timeline(_)) }
+    pub fn settings(&self) -> Settings {
+        Settings { thread_slices: self.form.as_ref().is_some_and(|form| form.wants_thread_slices()) }
     }
 
-    /// Whether arrivals are measured in this run; to be told before the first request.
-    pub const fn set_arrival_measured(&mut self, measured: bool) {
-        self.arrival_measured = measured;
+    /// The run has begun; entries that came before it are taken now.
+    pub fn begin(&mut self, arrival_measured: bool, wall_clock_offset_ns: Option<i64>) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        if let Some(form) = &mut self.form {
+            let not_measured = not_measured(arrival_measured).into_iter().map(|(phase, _)| phase).collect();
+            form.begin(&Beginning { not_measured, wall_clock_offset_ns });
+        }
+        for entry in std::mem::take(&mut self.early) {
+            self.entry(&entry);
+        }
     }
 
     /// Whether nothing more can be written: the reader left, or the disk is full.
     #[must_use]
     pub const fn has_stopped(&self) -> bool {
-        matches!(self.form, Form::Failed(_) | Form::Left)
+        self.wanted && self.form.is_none()
     }
 
     /// Takes one entry.
     pub fn entry(&mut self, entry: &Entry) {
-        if let Form::NdjsonToCome(destination) = &mut self.form
-            && matches!(entry, Entry::Request(_))
-            && let Some(destination) = destination.take()
-        {
-            self.form = ndjson(destination, self.arrival_measured);
+        let Some(form) = &mut self.form else { return };
+        if !self.begun {
+            if self.early.len() < MAX_EARLY_ENTRIES {
+                self.early.push(entry.clone());
+            }
+            return;
         }
-        self.open_timeline();
-        let outcome = match &mut self.form {
-            Form::Ndjson(sink) => sink.push(entry).err(),
-            Form::Timeline(sink) => match sink.entry(entry) {
-                Err(error) => {
-                    self.form = match timeline_failure(error, self.path.as_deref()) {
-                        Some(error) => Form::Failed(error),
-                        None => Form::Left,
-                    };
-                    None
-                }
-                Ok(()) => None,
-            },
-            _ => None,
-        };
-        if let Some(error) = outcome
-            && let Form::Ndjson(sink) = std::mem::replace(&mut self.form, Form::Left)
-            && let Err(error) = sink.into_inner().finish(Err(error))
-        {
-            self.form = Form::Failed(error.into());
-        }
-    }
-
-    fn open_timeline(&mut self) {
-        if let Form::TimelineToCome(destination) = &mut self.form
-            && let Some(destination) = destination.take()
-        {
-            self.form = match destination.stream() {
-                Ok(stream) => Form::Timeline(Box::new(PerfettoSink::new(stream))),
-                Err(error) => Form::Failed(error.into()),
-            };
+        if let Err(error) = form.entry(entry) {
+            self.fail(error);
         }
     }
 
@@ -138,51 +98,20 @@ impl Consumer {
     /// # Errors
     /// If it cannot be written. A reader that went away is no error.
     pub fn finish(mut self, snapshot: &Snapshot) -> Result<(), SessionError> {
-        if let Form::NdjsonToCome(destination) = &mut self.form
-            && let Some(destination) = destination.take()
-        {
-            self.form = ndjson(destination, self.arrival_measured);
-        }
-        self.open_timeline();
-        match self.form {
-            Form::Nothing | Form::Left | Form::NdjsonToCome(_) | Form::TimelineToCome(_) => Ok(()),
-            Form::Failed(error) => Err(error),
-            Form::Text(destination, style) => {
-                let findings = evaluate(snapshot, &Thresholds::default());
-                Ok(destination.write(text::render(snapshot, &findings, style).as_bytes())?)
+        // A recording that was cut off before the attach report begins here.
+        self.begin(snapshot.attached.arrival_measured, None);
+        if let Some(form) = &mut self.form {
+            let findings = evaluate(snapshot, &Thresholds::default());
+            if let Err(error) = form.finish(snapshot, &findings) {
+                self.fail(error);
             }
-            Form::Json(destination) => {
-                let findings = evaluate(snapshot, &Thresholds::default());
-                Ok(destination.write(&json::render(snapshot, &findings)?)?)
-            }
-            Form::Ndjson(sink) => Ok(sink.into_inner().finish(Ok(()))?),
-            Form::Timeline(sink) => match sink.finish() {
-                Ok((stream, _counts)) => Ok(stream.finish(Ok(()))?),
-                Err(error) => timeline_failure(error, self.path.as_deref()).map_or(Ok(()), Err),
-            },
         }
+        self.failed.map_or(Ok(()), |error| Err(error.into()))
     }
-}
 
-/// What a failure of the timeline's writer means; nothing, if the reader of standard output left.
-fn timeline_failure(error: TimelineError, path: Option<&Path>) -> Option<SessionError> {
-    match (error, path) {
-        (TimelineError::Write(source), Some(path)) if path != Path::new("-") => {
-            Some(OutputError::from(OutputFileError::from_write(path, source)).into())
-        }
-        (TimelineError::Write(source), _) if source.kind() == std::io::ErrorKind::BrokenPipe => None,
-        (TimelineError::Write(source), _) => Some(OutputError::Stdout(source).into()),
-        (error, _) => Some(error.into()),
-    }
-}
-
-fn ndjson(destination: Destination, arrival_measured: bool) -> Form {
-    match destination.stream() {
-        Ok(stream) => {
-            let phases = not_measured(arrival_measured).into_iter().map(|(phase, _): (Phase, String)| phase);
-            Form::Ndjson(NdjsonSink::new(stream, phases))
-        }
-        Err(error) => Form::Failed(error.into()),
+    fn fail(&mut self, error: io::Error) {
+        self.form = None;
+        self.failed = failure(error, self.path.as_deref());
     }
 }
 

@@ -97,7 +97,9 @@ async fn drive(watch: Watch, consumer: &mut Consumer) -> Result<Outcome, Session
     let proc = Proc::default();
     let pid = watch.named_pid;
 
-    let session = (monotonic_ns(), Fact::SessionStarted(session_started(&proc, pid)));
+    let session = session_started(&proc, pid);
+    let wall_clock_offset_ns = session.wall_clock_offset_ns;
+    let session = (monotonic_ns(), Fact::SessionStarted(session));
     let facts = server_facts(&proc, &watch.tree.tgids);
     if facts.processes.is_empty() {
         return Err(SessionError::TargetGone { pid });
@@ -143,7 +145,7 @@ async fn drive(watch: Watch, consumer: &mut Consumer) -> Result<Outcome, Session
         sampled: None,
         cpu_at_start_ns: process_cpu_ns(),
     };
-    running.start(attached);
+    running.start(attached, wall_clock_offset_ns);
     progress.say(&format!(
         "watching process {} and {} more, {}; Ctrl-C ends the window and reports",
         running.tree.root,
@@ -195,8 +197,8 @@ impl Running<'_> {
         self.source.drain_while(|record| feed.kernel(record, &mut |entry| consumer.entry(&entry)) <= now_ns);
     }
 
-    fn start(&mut self, attached: Attached) {
-        self.consumer.set_arrival_measured(attached.arrival_measured);
+    fn start(&mut self, attached: Attached, wall_clock_offset_ns: i64) {
+        self.consumer.begin(attached.arrival_measured, Some(wall_clock_offset_ns));
         self.fact(Fact::Attached(attached));
         // Looked at again now that every call that changes a descriptor is seen.
         let facts = server_facts(&self.proc, &self.tree.tgids);

@@ -20,11 +20,14 @@ use crate::source::file::FileSource;
 pub fn run(path: &Path, consumer: &mut Consumer) -> Result<Snapshot, SessionError> {
     let mut source = FileSource::open(path)?;
     let mut pipeline = Pipeline::new(consumer.settings());
+    let mut wall_clock_offset_ns = None;
     for item in source.by_ref() {
-        if let Item::Fact(record) = &item
-            && let Fact::Attached(attached) = &record.fact
-        {
-            consumer.set_arrival_measured(attached.arrival_measured);
+        if let Item::Fact(record) = &item {
+            match &record.fact {
+                Fact::SessionStarted(session) => wall_clock_offset_ns = Some(session.wall_clock_offset_ns),
+                Fact::Attached(attached) => consumer.begin(attached.arrival_measured, wall_clock_offset_ns),
+                _ => {}
+            }
         }
         pipeline.push(item, &mut |entry| consumer.entry(&entry));
     }
