@@ -248,6 +248,9 @@ pub struct CgroupWindow {
 pub struct Losses {
     /// Kernel-side counters at the end.
     pub kernel: Counters,
+    /// Waits whose end was not seen: how much of each was sleep and how much run queue is undecided. Nothing is lost by
+    /// them, so they do not make a report incomplete.
+    pub undecided_waits: u64,
     /// Records that could not be decoded.
     pub malformed: u64,
     /// Records that came after the hold-back window and were left out.

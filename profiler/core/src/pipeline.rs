@@ -5,6 +5,8 @@
 
 mod finish;
 
+use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
+
 use crate::decode;
 use crate::event::{Body, Change, Event, Lifecycle, Slice};
 use crate::fact::{
@@ -77,6 +79,7 @@ struct Machines {
     session: SessionStarted,
     attached: Attached,
     counters: Counters,
+    undecided_waits: u64,
     cgroups: Vec<CgroupWindow>,
     totals: Vec<ThreadTotals>,
     open: Vec<OpenSlice>,
@@ -96,6 +99,7 @@ impl Pipeline {
                 session: SessionStarted::default(),
                 attached: Attached::default(),
                 counters: Counters::default(),
+                undecided_waits: 0,
                 cgroups: Vec::new(),
                 totals: Vec::new(),
                 open: Vec::new(),
@@ -222,7 +226,7 @@ impl Machines {
                 self.start_window(time_ns);
                 self.state.settle(None, sink);
             }
-            Fact::Counters(counters) => self.counters = counters,
+            Fact::Counters(counters) => self.count(counters),
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
             // Before the window: what the threads were in the middle of when they were first seen.
             Fact::OpenSlice(open) if !self.started => {
@@ -240,6 +244,18 @@ impl Machines {
                 self.window.end_reason = Some(reason);
             }
         }
+    }
+
+    /// Cumulative counters: the newest replace those before. A wake-up that was missed is a doubt, not a loss.
+    fn count(&mut self, mut counters: Counters) {
+        let missed = LOSS_NAMES.get(WAKE_MISSED as usize).copied().unwrap_or_default();
+        self.undecided_waits = 0;
+        counters.lost.retain(|(name, count)| {
+            let is_missed = name == missed;
+            self.undecided_waits += u64::from(is_missed) * count;
+            !is_missed
+        });
+        self.counters = counters;
     }
 
     fn start_window(&mut self, time_ns: u64) {

@@ -122,6 +122,7 @@ pub(super) fn exhausted() -> (Snapshot, Vec<Finding>) {
 pub(super) fn lossy() -> (Snapshot, Vec<Finding>) {
     let (mut snapshot, mut findings) = exhausted();
     snapshot.losses = Losses {
+        undecided_waits: 2,
         kernel: Counters {
             lost: vec![("ring_full_slice".to_owned(), 18_204), ("head_unreadable".to_owned(), 2)],
             emitted: vec![("slice".to_owned(), 411_992), ("head".to_owned(), 2_406)],

@@ -37,6 +37,7 @@ impl Machines {
 
         let mut losses = losses(&state, received);
         losses.kernel = self.counters.clone();
+        losses.undecided_waits = self.undecided_waits;
         losses.recording_truncated = self.window.end_reason.is_none();
         let mut conservation = std::mem::take(&mut state.conservation);
         conservation.requests_broken = state.summary.broken;

@@ -535,6 +535,17 @@ fn a_slot_counts_the_requests_that_its_thread_served() {
 }
 
 #[test]
+fn a_wake_up_that_was_missed_is_a_doubt_and_no_loss() {
+    let mut script = Script::new(1).cpu(1).job_wait((1, 0, 0));
+    let lost = vec![("wake_missed".to_owned(), 3)];
+    let counters = Fact::Counters(Counters { lost, ..Counters::default() });
+    script.events.push(Event { time_ns: script.now_ns, body: Body::Fact(Box::new(counters)) });
+    let losses = run(vec![script], 10).snapshot.losses;
+    assert_eq!(losses.undecided_waits, 3);
+    assert!(!losses.any());
+}
+
+#[test]
 fn io_uring_is_reported_as_a_blind_spot() {
     let mut script = Script::new(1).call(Call::Other, 5, (1, 0, 0), 0);
     if let Some(Body::Slice(slice)) = script.events.last_mut().map(|event| &mut event.body) {

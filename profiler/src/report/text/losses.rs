@@ -53,6 +53,11 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         }
     }
     for (number, what, text) in [
+        (
+            losses.undecided_waits,
+            "undecided",
+            "waits whose end was not seen: their sleep and their run queue cannot be told apart",
+        ),
         (losses.malformed, "malformed", "records that could not be decoded"),
         (losses.late, "late", "records that came too late to be put in order"),
         (losses.sequence_holes, "holes", "slices missing by their sequence numbers"),
