@@ -195,6 +195,8 @@ pub struct Start {
     pub call: i32,
     /// The call its registers show while it sleeps (`PAGE_FAULT`: none).
     pub blocked_in_call: i32,
+    /// The first arguments of that call; zeros if it does not sleep.
+    pub arguments: [u64; 3],
 }
 
 /// Gives `task` an account; false if it has one already or gets none (counted).
@@ -236,6 +238,9 @@ pub fn adopt(task: *mut task_struct, start: Start, now_ns: u64) -> bool {
             account.waking_ns = 0;
             restart(account, now_ns);
             account.system_call = start.call;
+            account.arguments[0] = start.arguments[0];
+            account.arguments[1] = start.arguments[1];
+            account.arguments[2] = start.arguments[2];
             account.blocked_in_call = start.blocked_in_call;
             if start.state == BLOCKED && start.call == NOT_IN_CALL && start.blocked_in_call != PAGE_FAULT {
                 account.gap_blocked_call = start.blocked_in_call;

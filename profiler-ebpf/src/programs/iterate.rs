@@ -55,7 +55,8 @@ pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {
     } else {
         BLOCKED
     };
-    let shown = registers::system_call(registers::of(task));
+    let registers = registers::of(task);
+    let shown = registers::system_call(registers);
     let start = Start {
         who,
         state,
@@ -63,6 +64,7 @@ pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {
         // overrules them.
         call: if shown >= 0 && kind(shown as u32).is_some() { shown } else { NOT_IN_CALL },
         blocked_in_call: if shown >= 0 { shown } else { PAGE_FAULT },
+        arguments: if state == BLOCKED && shown >= 0 { registers::arguments(registers) } else { [0; 3] },
     };
     // SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };

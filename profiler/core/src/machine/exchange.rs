@@ -101,6 +101,7 @@ pub(super) fn write(
     }
     if connection.requests.is_empty() {
         // A response to a request that was not seen: it began before us, or the server speaks first.
+        state.make_slot(thread);
         begin(state, thread, at, 0, true);
     }
     let Some(connection) = state.connections.get_mut(number) else { return };
@@ -150,6 +151,23 @@ pub(super) fn write(
     let front = state.connections.get(number).and_then(|c| c.requests.front());
     thread.serving =
         front.filter(|active| Some(active.request.id) == advanced).map(|a| (number, a.request.id));
+}
+
+/// A thread was writing to a client when it was first seen, until the end of `at`: a request that began before us, and
+/// of whose response only this is known.
+pub(super) fn write_within(state: &mut State, thread: &mut Thread, at: At<'_>, sink: &mut dyn FnMut(Entry)) {
+    let (number, _, _) = at;
+    if state.connections.get(number).is_none_or(|connection| !connection.requests.is_empty()) {
+        return;
+    }
+    state.make_slot(thread);
+    begin(state, thread, at, 0, true);
+    let Some(connection) = state.connections.get_mut(number) else { return };
+    connection.outbound.within();
+    if let Some(active) = connection.requests.front_mut() {
+        active.responding = true;
+    }
+    advance(state, thread, at, sink);
 }
 
 fn note_framing<H>(framing: &mut Framing, step: &Step<H>) {

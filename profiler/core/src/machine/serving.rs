@@ -25,7 +25,7 @@ const MAX_THREADS: usize = 16_384;
 /// Takes one slice.
 pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMut(Entry)) {
     let tid = slice.tid;
-    let Some(mut thread) = take_thread(state, slice) else { return };
+    let Some(mut thread) = take_thread(state, slice, sink) else { return };
     state.take_in_hand(tid);
     let head = state.heads.remove(&tid).filter(|head| head.sequence == slice.sequence);
     continuity(state, &mut thread, slice, exit_ns);
@@ -74,7 +74,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     state.put_back(tid, thread);
 }
 
-fn take_thread(state: &mut State, slice: &Slice) -> Option<Box<Thread>> {
+fn take_thread(state: &mut State, slice: &Slice, sink: &mut dyn FnMut(Entry)) -> Option<Box<Thread>> {
     if let Some(thread) = state.threads.remove(&slice.tid) {
         return Some(thread);
     }
@@ -89,13 +89,19 @@ fn take_thread(state: &mut State, slice: &Slice) -> Option<Box<Thread>> {
         ..Thread::default()
     });
     if let Some(initial) = state.initial.remove(&slice.tid) {
-        begin_within(state, &mut thread, &initial, slice.gap_start_ns());
+        begin_within(state, &mut thread, &initial, slice.gap_start_ns(), sink);
     }
     Some(thread)
 }
 
 /// A thread that was inside a call when it was first seen: the call ended where its first slice's gap starts.
-fn begin_within(state: &State, thread: &mut Thread, initial: &Slice, until_ns: u64) {
+fn begin_within(
+    state: &mut State,
+    thread: &mut Thread,
+    initial: &Slice,
+    until_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) {
     if initial.system_call == u32::MAX {
         return;
     }
@@ -106,6 +112,12 @@ fn begin_within(state: &State, thread: &mut Thread, initial: &Slice, until_ns: u
         piece.holding = Some(holding(state, thread.tgid, &meaning));
         thread.pending.push(piece);
         thread.busy_since_ns = Some(thread.since_ns);
+        thread.work_start_ns = Some(thread.since_ns);
+        if let Some((fd, Touch::Write)) = meaning.touch
+            && let Some(number) = state.descriptors.connection(thread.tgid, fd)
+        {
+            exchange::write_within(state, thread, (number, initial, until_ns), sink);
+        }
     } else {
         thread.work_start_ns = Some(until_ns);
     }

@@ -45,6 +45,11 @@ impl Outbound {
         !matches!(self.state, State::Idle)
     }
 
+    /// The connection was first seen in the middle of a response.
+    pub fn within(&mut self) {
+        self.state = State::Body(Body::UntilTurn);
+    }
+
     /// The response under way is over: traffic turned, or the connection ended.
     pub fn turn(&mut self) {
         self.state = State::Idle;

@@ -1,0 +1,117 @@
+//! Scenarios of requests whose beginning or end does not show in a head or a length.
+//!
+//! In: scripts of threads. Out: assertions.
+
+use super::*;
+
+const CHUNKED: &[u8] = b"HTTP/1.1 200 xx\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+#[test]
+fn a_request_whose_end_shows_only_when_its_thread_takes_the_next_one_is_reported() {
+    let other = Script::new(1).accept(9, (1, 0, 0)).accept(8, (1, 0, 0));
+    let start = other.now_ns;
+    let script = Script { now_ns: start, ..Script::new(2) };
+    let script =
+        script.cpu(5).read(9, GET, start, (5, 0, 0)).write_head(9, CHUNKED, (5, 0, 0)).write(9, 5, (5, 0, 0));
+    let script =
+        script.cpu(5).read(8, GET, start, (5, 0, 0)).write_head(8, OK5, (5, 0, 0)).write(8, 5, (5, 0, 0));
+    let outcome = run(vec![other, script], 1000);
+    assert_eq!(outcome.requests.iter().map(|request| request.status).collect::<Vec<_>>(), [200, 200]);
+    assert_eq!(outcome.snapshot.requests.completed, 2);
+}
+
+/// CPython waits without a time-out for the thread that asked for the interpreter.
+#[test]
+fn a_wait_for_the_interpreter_between_two_chunks_does_not_end_the_response() {
+    let script = Script::new(1).accept(9, (1, 0, 0));
+    let arrival = script.now_ns;
+    let script = script.read(9, GET, arrival, (5, 0, 0)).write_head(9, CHUNKED, (5, 0, 0)).cpu(10);
+    let script = script.job_wait((1, 0, 300)).cpu(7).write(9, 40, (5, 0, 0)).call(
+        Call::Close { fd: 9 },
+        0,
+        (1, 0, 0),
+        0,
+    );
+    let outcome = run(vec![script.job_wait((1, 0, 100))], 1000);
+    assert_eq!(outcome.requests.len(), 1);
+    let request = &outcome.requests[0];
+    assert_eq!(request.bytes_out, CHUNKED.len() as u64 + 40);
+    assert_eq!((us(request, Phase::LockWait), us(request, Phase::Unexplained)), (300, 0));
+    assert_eq!(request.total_ns() / US, 5 + 5 + 10 + 301 + 7 + 5);
+}
+
+#[test]
+fn waiting_for_work_after_a_response_with_an_open_end_leaves_the_slot_free() {
+    let script = Script::new(1).accept(9, (1, 0, 0));
+    let arrival = script.now_ns;
+    let script =
+        script.read(9, GET, arrival, (5, 0, 0)).write_head(9, CHUNKED, (5, 0, 0)).write(9, 5, (5, 0, 0));
+    let script = script.cpu(10).job_wait((1, 0, 400)).cpu(3);
+    let main = Script { now_ns: START + 100 * US, ..Script::new(2) };
+    let main = main.call(Call::Close { fd: 9 }, 0, (1, 0, 0), 0);
+    let outcome = run(vec![main, script.job_wait((1, 0, 300))], 1000);
+    let slot = &outcome.snapshot.slots.observed[0];
+    assert_eq!((slot.held_ns(Holding::Request) / US, slot.held_ns(Holding::Housekeeping) / US), (15, 13));
+}
+
+#[test]
+fn a_body_written_after_the_answer_to_head_is_no_request() {
+    let script = Script::new(1).accept(9, (1, 0, 0));
+    let arrival = script.now_ns;
+    let script = script.read(9, b"HEAD /a HTTP/1.1\r\n\r\n", arrival, (5, 0, 0));
+    let script = script.write_head(9, OK5, (5, 0, 0)).write(9, 5, (5, 0, 0)).call(
+        Call::Close { fd: 9 },
+        0,
+        (1, 0, 0),
+        0,
+    );
+    let outcome = run(vec![script], 1000);
+    assert_eq!(outcome.requests.len(), 1);
+    assert_eq!(outcome.snapshot.losses.impossible, []);
+}
+
+#[test]
+fn a_slot_counts_the_requests_that_its_thread_served() {
+    let script = Script::new(1).accept(9, (1, 0, 0));
+    let arrival = script.now_ns;
+    let script = script.read(9, GET, arrival, (5, 0, 0)).write_head(9, OK5, (5, 0, 0)).write(9, 5, (5, 0, 0));
+    let outcome = run(vec![script], 1000);
+    assert_eq!(outcome.snapshot.slots.observed[0].requests, 1);
+}
+
+/// ```text
+/// before the window: accept, recv, send … in it: … send returns, close
+/// ```
+#[test]
+fn a_response_being_written_when_the_window_begins_is_a_truncated_request_in_a_slot() {
+    let script = Script { now_ns: START + 700 * US, ..Script::new(1) };
+    let mut script = script.cpu(10).call(Call::Close { fd: 9 }, 0, (2, 0, 0), 0).select((1, 0, 100));
+    let seeded = Connection {
+        tgid: 1,
+        tid: 1,
+        fd: 9,
+        listener_fd: LISTENER,
+        seeded: true,
+        socket: (1, 1),
+        established_ns: 0,
+        family: 2,
+        local_port: 8000,
+        peer_port: 1,
+    };
+    let sending = OpenSlice {
+        tgid: 1,
+        tid: 1,
+        system_call: Some(profiler_common::system_call::SENDTO),
+        arguments: [9, 0, 16_000_000],
+        ..OpenSlice::default()
+    };
+    let before = |body| Event { time_ns: START - 10 * US, body };
+    script.events.insert(0, before(Body::Connection(seeded)));
+    script.events.insert(1, before(Body::Fact(Box::new(Fact::OpenSlice(sending)))));
+    let outcome = run(vec![script], 1000);
+    assert_eq!(outcome.requests.len(), 1);
+    let request = &outcome.requests[0];
+    assert!(request.truncated && !request.open && request.slot.is_some(), "{request:?}");
+    assert_eq!((us(request, Phase::Unexplained), request.total_ns() / US), (700, 700));
+    assert_eq!(outcome.snapshot.slots.observed[0].held_ns(Holding::Request) / US, 700);
+}
