@@ -152,8 +152,11 @@ class Load:
             self.errors[name] = self.errors.get(name, 0) + 1
 
 
-def head_of(entry, headers=()):
-    lines = [f"{entry['method']} {entry['path']} HTTP/1.1", "Host: demo", *headers]
+SECRET_HEADERS = ["Cookie: session=planted-cookie", "Authorization: Bearer planted-token"]
+
+
+def head_of(entry, headers=(), query=""):
+    lines = [f"{entry['method']} {entry['path']}{query} HTTP/1.1", "Host: demo", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
@@ -176,18 +179,21 @@ def receive(connection, entry, pace=None):
 
 def framed(load, entry, last):
     """The bytes of one ordinary request of the entry's kind, head and body apart."""
-    closing = ["Connection: close"] if last else []
+    plant = load.options.plant_secrets
+    headers = (["Connection: close"] if last else []) + (SECRET_HEADERS if plant else [])
+    query = "?key=planted-query" if plant else ""
+    secret = b"planted-body" if plant else b""
     if entry["kind"] == "sized":
-        body = b"u" * UPLOAD_BYTES
-        return head_of(entry, [*closing, f"Content-Length: {len(body)}"]), body
+        body = secret + b"u" * UPLOAD_BYTES
+        return head_of(entry, [*headers, f"Content-Length: {len(body)}"], query), body
     if entry["kind"] == "chunked":
-        chunks = b"".join(b"%x\r\n%s\r\n" % (size, b"c" * size) for size in (1, 700, 8192, 4096))
-        return head_of(entry, [*closing, "Transfer-Encoding: chunked"]), chunks + b"0\r\n\r\n"
+        parts = [secret or b"c", b"c" * 700, b"c" * 8192, b"c" * 4096]
+        chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
+        return head_of(entry, [*headers, "Transfer-Encoding: chunked"], query), chunks + b"0\r\n\r\n"
     if entry["kind"] == "expect":
-        body = b"e" * 3000
-        return head_of(entry, [*closing, f"Content-Length: {len(body)}", "Expect: 100-continue"]), body
-    secret = ["Cookie: session=planted-cookie"] if load.options.plant_secrets else []
-    return head_of(entry, [*closing, *secret]), b""
+        body = secret + b"e" * 3000
+        return head_of(entry, [*headers, f"Content-Length: {len(body)}", "Expect: 100-continue"], query), body
+    return head_of(entry, headers, query), b""
 
 
 def exchange(load, connection, entry, last):
@@ -212,7 +218,7 @@ def pipelined(load, connection, route):
     if entries:
         for entry in entries:
             entry["sent_ns"] = time.monotonic_ns()
-        connection.socket.sendall(b"".join(map(head_of, entries)))
+        connection.socket.sendall(b"".join(framed(load, entry, False)[0] for entry in entries))
     reusable = True
     for entry in entries:
         reusable = receive(connection, entry)
@@ -350,7 +356,7 @@ def arguments():
     parser.add_argument("--first-id", type=int, default=1_000_001)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=30.0, help="longest wait for one read or write")
-    parser.add_argument("--plant-secrets", action="store_true", help="send a cookie that must never be kept")
+    parser.add_argument("--plant-secrets", action="store_true", help="send secrets of all kinds, never to be kept")
     parser.add_argument("--no-requests", action="store_true", help="print the counts alone")
     return parser.parse_args()
 

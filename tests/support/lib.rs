@@ -11,6 +11,7 @@ pub mod gunicorn;
 pub mod kernel_trace;
 pub mod load;
 pub mod program;
+pub mod raw;
 pub mod toy;
 pub mod trace;
 pub mod witness;

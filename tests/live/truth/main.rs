@@ -5,3 +5,6 @@
 
 mod access_log;
 mod phases;
+mod recording;
+mod slow_clients;
+mod workers;
