@@ -1,13 +1,10 @@
-//! Phases against the application's own clocks, thread accounts against the kernel's.
+//! Phases against the application's own clocks.
 //!
 //! In: servers whose routes each wait in one known way. Out: verdicts.
 
 use std::collections::BTreeMap;
 
-use std::time::{Duration, Instant};
-
 use anyhow::Context as _;
-use wsgi_trace_tests::child::until;
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::{Load, Sent};
@@ -116,87 +113,6 @@ fn almost_nothing_of_a_mixed_run_is_unexplained() -> anyhow::Result<()> {
             traced.requests.len()
         );
         assert!(share(unexplained_ns, total_ns) <= 0.02);
-    }
-    Ok(())
-}
-
-/// CPU time and run queue of each live thread of some processes, as the kernel counts them.
-fn schedstat(pids: &[u32]) -> anyhow::Result<BTreeMap<u32, (u64, u64)>> {
-    let mut threads = BTreeMap::new();
-    for pid in pids {
-        for entry in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-            let entry = entry?;
-            let text = std::fs::read_to_string(entry.path().join("schedstat"))?;
-            let mut numbers = text.split(' ').map(str::parse::<u64>);
-            let cpu_ns = numbers.next().context("no CPU time")??;
-            let run_queue_ns = numbers.next().context("no run queue")??;
-            threads.insert(entry.file_name().to_string_lossy().parse()?, (cpu_ns, run_queue_ns));
-        }
-    }
-    Ok(threads)
-}
-
-/// The accounts once all these processes have been asleep for a while.
-fn schedstat_at_rest(pids: &[u32]) -> anyhow::Result<BTreeMap<u32, (u64, u64)>> {
-    let mut last = (schedstat(pids)?, Instant::now());
-    until("the server to rest", Duration::from_secs(20), || {
-        let now = schedstat(pids)?;
-        if now != last.0 {
-            last = (now, Instant::now());
-        }
-        Ok((last.1.elapsed() > Duration::from_millis(150)).then(|| last.0.clone()))
-    })
-}
-
-/// The server does nothing just before and just after the window, so that readings there are readings at its ends. None
-/// of its threads ends meanwhile: the kernel would forget it.
-#[test]
-fn thread_accounts_agree_with_schedstat() -> anyhow::Result<()> {
-    require_bpf!(Ok(()));
-    let _alone = exclusive()?;
-    for settings in [Settings::sync(Version::V27, 4), Settings::gthread(Version::V27, 2, 4)] {
-        let server = Gunicorn::start(&settings)?;
-        let mut pids = server.worker_pids();
-        pids.push(server.master());
-        let before = schedstat_at_rest(&pids)?;
-        let trace = Trace::start(server.master())?;
-        let options = [
-            "--requests",
-            "500",
-            "--seconds",
-            "3",
-            "--clients",
-            "8",
-            "--keep-alive",
-            "4",
-            "--routes",
-            "/fast,/cpu,/backend",
-        ];
-        let sent = Load::run(server.address(), &options)?;
-        server.access_log(sent.answered())?;
-        let after = schedstat_at_rest(&pids)?;
-        let traced = trace.end()?;
-        let mut theirs = (0, 0);
-        for (tid, (cpu_ns, run_queue_ns)) in after {
-            let (cpu_before_ns, run_queue_before_ns) = before.get(&tid).copied().unwrap_or_default();
-            theirs = (theirs.0 + cpu_ns - cpu_before_ns, theirs.1 + run_queue_ns - run_queue_before_ns);
-        }
-        let reported = |name: &str| traced.number(&format!("/losses/conservation/{name}"));
-        let conserved = (reported("cpu_ns")?, reported("run_queue_ns")?);
-        let kernel = (reported("kernel_cpu_ns")?, reported("kernel_run_queue_ns")?);
-        eprintln!(
-            "{}: ours {conserved:?} ns, schedstat {theirs:?} ns, read by wsgi-trace {kernel:?} ns",
-            settings.worker_class
-        );
-        for (name, ours_ns, theirs_ns) in [
-            ("CPU by the report", conserved.0, kernel.0),
-            ("run queue by the report", conserved.1, kernel.1),
-            ("CPU", conserved.0, theirs.0),
-            ("run queue", conserved.1, theirs.1),
-        ] {
-            let error = share(ours_ns.abs_diff(theirs_ns), theirs_ns);
-            assert!(error <= 0.01, "{name}: {ours_ns} against {theirs_ns}, {:.2} %", error * 100.0);
-        }
     }
     Ok(())
 }
