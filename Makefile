@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check tidy fmt bench kernels clean
+.PHONY: help setup demo test check tidy fmt bench fuzz kernels clean
 
 help: ## Show this menu
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -28,6 +28,9 @@ fmt: setup ## Format the Rust code
 
 bench: setup ## Measure a replay: slices per second on one core, memory of a longer recording
 	@cargo xtask bench
+
+fuzz: setup ## Fuzz what reads hostile bytes, a minute each
+	@cargo xtask fuzz
 
 kernels: setup ## Load, attach and trace on Linux 6.1 and 6.12 in emulation; see the refusal on 5.10
 	@cargo xtask kernels

@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod command;
 mod demo;
+mod fuzz;
 mod kernels;
 mod test;
 mod tidy;
@@ -18,6 +19,7 @@ const USAGE: &str = "cargo xtask CHORE
   tidy      tests of the tree itself
   test      all tests; live ones where root and BPF allow
   demo      a real gunicorn under load, traced
+  fuzz      every fuzz target for a minute; targets as arguments
   bench     the speed and memory of a replay
   kernels   the programs on other kernels, in emulation; versions as arguments";
 
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         "check" => check::run(),
         "tidy" => tidy::run(),
         "demo" => demo::run(),
+        "fuzz" => fuzz::run(&rest),
         "kernels" => kernels::run(&rest),
         "test" => test::run(&rest),
         _ => {
