@@ -251,6 +251,19 @@ pub fn adopt(task: *mut task_struct, start: Start, now_ns: u64) -> bool {
     true
 }
 
+/// The state of a thread adopted at `adopted_ns` was looked at again: it counts if no hook has changed the account since.
+#[inline(always)]
+pub fn correct(task: *mut task_struct, state: u32, adopted_ns: u64) {
+    let Some(account) = of(task) else { return };
+    // SAFETY: `of` gives elements of `ACCOUNTS` only. A hook that comes between the look and the write is overruled
+    // until its next change; that window is a few instructions.
+    unsafe {
+        if (*account).state_since_ns == adopted_ns && (*account).state != state {
+            locked(account, |account| account.state = state);
+        }
+    }
+}
+
 /// Takes the account of a thread that ended back.
 #[inline(always)]
 pub fn release(task: *mut task_struct, now_ns: u64) {

@@ -25,7 +25,8 @@ pub(crate) fn run(names: &[String]) -> anyhow::Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(tools.join("bin")).chain(std::env::split_paths(&path)))
         .context("a directory of PATH has a colon in its name")?;
-    let chosen = TARGETS.into_iter().filter(|target| names.is_empty() || names.iter().any(|name| name == target));
+    let chosen =
+        TARGETS.into_iter().filter(|target| names.is_empty() || names.iter().any(|name| name == target));
     for target in chosen {
         println!("fuzzing {target} for {SECONDS} s");
         let limit = format!("-max_total_time={SECONDS}");

@@ -34,8 +34,8 @@ pub struct FileContext {
 
 /// Adopts every thread of the target that has no account yet.
 ///
-/// A thread that is switched between the look at its state and the moment its storage names the account starts in a
-/// wrong state; its next switch puts that right, and the error is the time until then.
+/// A thread that is switched between the look at its state and the moment its storage names the account would start in
+/// a wrong state; so it is looked at once more after that.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {
@@ -48,13 +48,7 @@ pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {
     if TARGETS.get_ptr(&who.0).is_none() || account::of(task).is_some() {
         return 0;
     }
-    let state = if task::is_on_cpu(task) {
-        RUNNING
-    } else if task::state(task) == 0 {
-        RUNNABLE
-    } else {
-        BLOCKED
-    };
+    let state = state_of(task);
     let registers = registers::of(task);
     let shown = registers::system_call(registers);
     let start = Start {
@@ -69,10 +63,22 @@ pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {
     // SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     if account::adopt(task, start, now_ns) {
+        account::correct(task, state_of(task), now_ns);
         let event = Lifecycle { what: ADOPTED, who, other: (0, 0), value: 0, comm: task::comm_address(task) };
         emit::lifecycle(&event, now_ns);
     }
     0
+}
+
+#[inline(always)]
+fn state_of(task: *mut task_struct) -> u32 {
+    if task::is_on_cpu(task) {
+        RUNNING
+    } else if task::state(task) == 0 {
+        RUNNABLE
+    } else {
+        BLOCKED
+    }
 }
 
 /// Notes listeners of the target, and connections that listeners noted before have accepted.
