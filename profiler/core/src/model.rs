@@ -295,6 +295,10 @@ pub struct Conservation {
     pub run_queue_ns: u64,
     /// The same by `schedstat`.
     pub kernel_run_queue_ns: u64,
+    /// Sleep by our account of which some part was run queue: the wake-up was not seen.
+    pub undecided_ns: u64,
+    /// CPU time that a hypervisor took meanwhile: `schedstat` may count that much less CPU than we do.
+    pub stolen_ns: u64,
     /// Threads compared.
     pub threads_compared: u64,
     /// Records handed to the ring according to the kernel side (0: no counters in the stream).

@@ -32,6 +32,13 @@ pub fn session_started(proc: &Proc, target_pid: u32) -> SessionStarted {
     }
 }
 
+/// CPU time that a hypervisor has taken from this machine since boot, all CPUs, in ns; 0 where it is not told.
+#[must_use]
+pub fn stolen_ns() -> u64 {
+    let ticks = KernelStats::current().ok().and_then(|stats| stats.total.steal).unwrap_or(0);
+    ticks.saturating_mul(1_000_000_000 / procfs::ticks_per_second().max(1))
+}
+
 /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC`: the pair of readings that lie closest together, of several.
 fn wall_clock_offset_ns() -> i64 {
     let nanoseconds = |time: Timespec| time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec);

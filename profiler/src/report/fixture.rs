@@ -216,6 +216,8 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
             kernel_cpu_ns: 8_031 * MS,
             run_queue_ns: 752 * MS,
             kernel_run_queue_ns: 750 * MS,
+            undecided_ns: 0,
+            stolen_ns: 10 * MS,
             emitted: 432_602,
             received: 432_602,
             ..Conservation::default()
@@ -231,6 +233,7 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
             bpf_run_ns: 11 * MS,
             bpf_runs: 83_000,
             bpf_sampled_ns: 2 * SECOND,
+            stolen_ns: 10 * MS,
         }),
     }
 }

@@ -157,6 +157,7 @@ mod tests {
             bpf_run_ns: 20,
             bpf_runs: 2,
             bpf_sampled_ns: 1_000,
+            ..Overhead::default()
         });
         let cost = cost(&snapshot).unwrap();
         assert_eq!(cost.bpf_window_ns, Some(600));

@@ -19,7 +19,7 @@ use super::progress::ProgressLine;
 use crate::attach::{self, execute};
 use crate::fact::cgroup::CgroupReader;
 use crate::fact::process::is_running;
-use crate::fact::session::session_started;
+use crate::fact::session::{session_started, stolen_ns};
 use crate::fact::{Proc, Tree, process_tree, server_facts};
 use crate::output_file::OutputFile;
 use crate::recording::{RecordError, Recorder};
@@ -89,6 +89,7 @@ struct Running<'a> {
     sample: Option<RunTimeSample>,
     sampled: Option<(u64, u64, u64)>,
     cpu_at_start_ns: u64,
+    stolen_at_start_ns: u64,
 }
 
 async fn drive(watch: Watch, consumer: &mut Consumer) -> Result<Outcome, SessionError> {
@@ -144,6 +145,7 @@ async fn drive(watch: Watch, consumer: &mut Consumer) -> Result<Outcome, Session
         sample: None,
         sampled: None,
         cpu_at_start_ns: process_cpu_ns(),
+        stolen_at_start_ns: stolen_ns(),
     };
     running.start(attached, wall_clock_offset_ns);
     progress.say(&format!(
@@ -343,6 +345,7 @@ impl Running<'_> {
             bpf_run_ns,
             bpf_runs,
             bpf_sampled_ns,
+            stolen_ns: stolen_ns().saturating_sub(self.stolen_at_start_ns),
         }));
         self.fact(Fact::WindowEnded { reason });
         let (pipeline, recording_failed) = self.feed.finish();

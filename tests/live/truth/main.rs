@@ -6,5 +6,6 @@
 mod access_log;
 mod phases;
 mod recording;
+mod schedstat;
 mod slow_clients;
 mod workers;

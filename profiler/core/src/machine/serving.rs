@@ -127,6 +127,7 @@ fn continuity(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u6
     let continuity = thread.continue_with(slice, exit_ns);
     state.conservation.slices += 1;
     state.conservation.slices_broken += u64::from(continuity.broken);
+    state.conservation.undecided_ns += continuity.undecided_ns;
     state.sequence_holes += u64::from(continuity.missing);
     if let Some((from_ns, to_ns)) = continuity.hole {
         thread.pending.push(Piece::unknown(from_ns, to_ns));

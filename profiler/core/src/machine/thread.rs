@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
+use profiler_common::record::slice::{FLAG_GAP_BLOCKED_MIXED, FLAG_WAKE_MISSED, NO_CALL, PAGE_FAULT};
 
 use crate::event::{Slice, Tid};
 use crate::fact::Account;
@@ -42,8 +42,9 @@ impl Piece {
     #[must_use]
     pub fn gap(slice: &Slice) -> Self {
         let other_sleep = slice.gap.blocked_ns > slice.gap_fault_ns;
-        let mixed = slice.flags & profiler_common::record::slice::FLAG_GAP_BLOCKED_MIXED != 0;
+        let mixed = slice.flags & FLAG_GAP_BLOCKED_MIXED != 0;
         let blocked = match slice.gap_blocked_call {
+            _ if undecided(slice) => Phase::Unexplained,
             NO_CALL | PAGE_FAULT if other_sleep => Phase::Unexplained,
             NO_CALL | PAGE_FAULT => Phase::FaultWait,
             _ if mixed => Phase::Unexplained,
@@ -53,7 +54,7 @@ impl Piece {
             start_ns: slice.gap_start_ns(),
             end_ns: slice.enter_ns,
             account: slice.gap,
-            fault_ns: slice.gap_fault_ns.min(slice.gap.blocked_ns),
+            fault_ns: if undecided(slice) { 0 } else { slice.gap_fault_ns.min(slice.gap.blocked_ns) },
             cpu: Phase::Cpu,
             blocked,
             waits_for_client: false,
@@ -64,14 +65,15 @@ impl Piece {
     /// The call of a slice that ended at `exit_ns`.
     #[must_use]
     pub fn call(slice: &Slice, exit_ns: u64, meaning: &Meaning) -> Self {
+        let blocked = if undecided(slice) { Phase::Unexplained } else { meaning.blocked };
         Self {
             start_ns: slice.enter_ns,
             end_ns: exit_ns,
             account: slice.inside,
             fault_ns: 0,
             cpu: meaning.cpu,
-            blocked: meaning.blocked,
-            waits_for_client: meaning.blocked == Phase::ClientReadStall,
+            blocked,
+            waits_for_client: blocked == Phase::ClientReadStall,
             holding: Some(Holding::Housekeeping),
         }
     }
@@ -137,6 +139,11 @@ impl Piece {
         }
         phases
     }
+}
+
+/// Whether a wake-up within the slice was not seen: how much of its sleep was run queue is not known.
+const fn undecided(slice: &Slice) -> bool {
+    slice.flags & FLAG_WAKE_MISSED != 0
 }
 
 /// What a thread did since it last finished something, in contiguous pieces.
@@ -268,6 +275,8 @@ pub struct Continuity {
     pub hole: Option<(u64, u64)>,
     /// Its accounts do not add up.
     pub broken: bool,
+    /// Sleep of which some part was run queue.
+    pub undecided_ns: u64,
 }
 
 impl Thread {
@@ -288,6 +297,9 @@ impl Thread {
             } else if gap_start_ns < self.last_exit_ns {
                 continuity.broken = true;
             }
+        }
+        if undecided(slice) {
+            continuity.undecided_ns = slice.inside.blocked_ns.saturating_add(slice.gap.blocked_ns);
         }
         self.sequence = slice.sequence;
         self.last_exit_ns = exit_ns;

@@ -43,6 +43,7 @@ impl Machines {
         conservation.requests_broken = state.summary.broken;
         conservation.received = self.counters.received;
         conservation.emitted = self.counters.emitted.iter().map(|(_, count)| *count).sum();
+        conservation.stolen_ns = self.overhead.as_ref().map_or(0, |overhead| overhead.stolen_ns);
         for totals in self.totals.iter().filter(|_| self.session.cpu_time_comparable) {
             conservation.threads_compared += 1;
             conservation.cpu_ns += totals.ours.cpu_ns;

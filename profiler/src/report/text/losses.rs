@@ -102,7 +102,11 @@ fn laws(page: &mut Page, snapshot: &Snapshot) {
         let cpu = difference(laws.cpu_ns, laws.kernel_cpu_ns);
         let run_queue = difference(laws.run_queue_ns, laws.kernel_run_queue_ns);
         let threads = unit::counted(laws.threads_compared, "thread");
-        let text = format!("CPU {cpu}, run queue {run_queue}, over {threads}");
+        let mut text = format!("CPU {cpu}, run queue {run_queue}, over {threads}");
+        if laws.stolen_ns > 0 {
+            let stolen = unit::duration(laws.stolen_ns, page.style.charset);
+            text.push_str(&format!("; the hypervisor took {stolen} of CPU, which the kernel does not count"));
+        }
         page.entry("against the kernel", &text);
     }
 }

@@ -1,0 +1,99 @@
+//! Thread accounts against the kernel's own.
+//!
+//! In: servers that are busy for a few seconds. Out: verdicts.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::trace::Trace;
+
+/// CPU time and run queue of each live thread of some processes, as the kernel counts them.
+type Accounts = BTreeMap<u32, (u64, u64)>;
+
+fn schedstat(pids: &[u32]) -> anyhow::Result<Accounts> {
+    let mut threads = BTreeMap::new();
+    for pid in pids {
+        for entry in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let entry = entry?;
+            let text = std::fs::read_to_string(entry.path().join("schedstat"))?;
+            let mut numbers = text.split(' ').map(str::parse::<u64>);
+            let cpu_ns = numbers.next().context("no CPU time")??;
+            let run_queue_ns = numbers.next().context("no run queue")??;
+            threads.insert(entry.file_name().to_string_lossy().parse()?, (cpu_ns, run_queue_ns));
+        }
+    }
+    Ok(threads)
+}
+
+/// What all threads gained between two readings; a thread that was born meanwhile began with nothing.
+fn gained(before: &Accounts, after: &Accounts) -> (u64, u64) {
+    after.iter().fold((0, 0), |sum, (tid, now)| {
+        let then = before.get(tid).copied().unwrap_or_default();
+        (sum.0 + now.0.saturating_sub(then.0), sum.1 + now.1.saturating_sub(then.1))
+    })
+}
+
+/// CPU time that a hypervisor has taken since boot, as `/proc/stat` tells it, in ticks of 10 ms.
+fn stolen_ns() -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string("/proc/stat")?;
+    let ticks = text.split_whitespace().nth(8).context("no steal in /proc/stat")?;
+    Ok(ticks.parse::<u64>()? * 10_000_000)
+}
+
+/// Our sums are within 1 % of the kernel's over the same time, on a server that computes: the kernel takes the clock of a
+/// switch some microseconds before the switch (at a wake-up that preempts), so that many short runs differ by more.
+/// The kernel's are read by the program at both ends of the
+/// window; that it read them truly is shown by readings of our own, just outside and just inside of those.
+#[test]
+fn thread_accounts_agree_with_schedstat() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    for settings in [Settings::sync(Version::V27, 4), Settings::gthread(Version::V27, 2, 4)] {
+        let server = Gunicorn::start(&settings)?;
+        let mut pids = server.worker_pids();
+        pids.push(server.master());
+        let stolen_before_ns = stolen_ns()?;
+        let outside = schedstat(&pids)?;
+        let trace = Trace::start(server.master())?;
+        let inside = schedstat(&pids)?;
+        let load = ["--requests", "500", "--seconds", "4", "--clients", "8", "--routes", "/cpu"];
+        let sent = Load::run(server.address(), &load)?;
+        server.access_log(sent.answered())?;
+        let inner = gained(&inside, &schedstat(&pids)?);
+        let traced = trace.end()?;
+        let outer = gained(&outside, &schedstat(&pids)?);
+        let stolen_ns = stolen_ns()? - stolen_before_ns;
+
+        let reported = |name: &str| traced.number(&format!("/losses/conservation/{name}"));
+        for (what, ours_ns, theirs_ns, bounds, allowed_ns) in [
+            // On the clock a thread is on a CPU also while the hypervisor has taken it; the kernel does not count that.
+            ("CPU", reported("cpu_ns")?, reported("kernel_cpu_ns")?, (inner.0, outer.0), stolen_ns),
+            (
+                "run queue",
+                reported("run_queue_ns")?,
+                reported("kernel_run_queue_ns")?,
+                (inner.1, outer.1),
+                reported("undecided_ns")?,
+            ),
+        ] {
+            let class = &settings.worker_class;
+            eprintln!(
+                "{class}: {what} {ours_ns} ns, schedstat {theirs_ns} ns, {allowed_ns} ns undecided or stolen"
+            );
+            assert!(
+                bounds.0 <= theirs_ns && theirs_ns <= bounds.1,
+                "{what}: {theirs_ns} is not within {bounds:?}"
+            );
+            let error_ns = ours_ns.abs_diff(theirs_ns);
+            assert!(
+                error_ns <= theirs_ns / 100 + allowed_ns,
+                "{class}, {what}: {ours_ns} ns against {theirs_ns} ns, {allowed_ns} ns undecided or stolen"
+            );
+        }
+    }
+    Ok(())
+}
