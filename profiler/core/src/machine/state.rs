@@ -214,13 +214,28 @@ impl State {
         })
     }
 
+    /// A slot that is still busy has been so up to its last slice: a thread that takes one job after the other waits
+    /// for none, and its stretch would come when that time has been settled.
+    fn busy_so_far(&mut self) {
+        let mut threads = std::mem::take(&mut self.threads);
+        for thread in threads.values_mut().filter(|thread| thread.slot.is_some()) {
+            if thread.busy_since_ns.is_some_and(|since_ns| since_ns < thread.last_exit_ns) {
+                self.was_busy(thread, thread.last_exit_ns);
+                thread.busy_since_ns = Some(thread.last_exit_ns);
+            }
+        }
+        self.threads = threads;
+    }
+
     /// Busy slots are certain up to the last slice of the slot that has been silent longest; at the end of the
     /// window, up to there.
     pub fn settle(&mut self, end_ns: Option<u64>, sink: &mut dyn FnMut(Entry)) {
+        self.busy_so_far();
         let mut silent_since: FxHashMap<Tid, u64> = FxHashMap::default();
         for thread in self.threads.values().filter(|thread| thread.slot.is_some()) {
             let since_ns = silent_since.entry(thread.tgid).or_insert(u64::MAX);
-            *since_ns = (*since_ns).min(thread.last_exit_ns);
+            // A stretch that goes on begins again at this very moment: it is not settled in between.
+            *since_ns = (*since_ns).min(thread.last_exit_ns.saturating_sub(1));
         }
         let all_ns = end_ns.or_else(|| silent_since.values().copied().min());
         if let Some(until_ns) = all_ns {
