@@ -6,6 +6,7 @@
 
 mod back_end;
 pub mod basis;
+mod cause;
 mod cpu_bound;
 mod cpu_throttled;
 mod healthy;
@@ -194,7 +195,10 @@ fn advice(rule: &Rule, basis: &Basis<'_>, next_step: Option<NextStep>) -> String
         || server::kind_named(&server.name).advice(rule.id, server).unwrap_or_else(|| rule.advice.to_owned());
     match next_step {
         Some(NextStep::Before(step)) => format!("{step} {}", setting()),
-        Some(NextStep::Instead(step)) => step,
+        Some(NextStep::For { case, otherwise }) => {
+            let case = format!("{}/{case}", rule.id);
+            server::kind_named(&server.name).advice(&case, server).unwrap_or_else(|| otherwise.to_owned())
+        }
         None => setting(),
     }
 }

@@ -35,8 +35,13 @@ pub struct Verdict {
 pub enum NextStep {
     /// It comes first.
     Before(String),
-    /// It takes its place: turning the usual setting would not help.
-    Instead(String),
+    /// These numbers are a case of their own, with its own setting to turn.
+    For {
+        /// Name of the case; the server is asked for the advice on `rule/case`.
+        case: &'static str,
+        /// What to do where the server has no advice on it.
+        otherwise: &'static str,
+    },
 }
 
 /// Why a rule cannot say.

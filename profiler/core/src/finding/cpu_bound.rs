@@ -1,11 +1,17 @@
 //! Finding `cpu-bound`: requests are mostly CPU time, and it presses.
 //!
-//! In: phases of requests, CPU time of processes. Out: a verdict that tells "Python is the work" from "cores are
-//! short". Waiting for the interpreter lock is not measured yet and may hide in `lock_wait`: then it is undecided.
+//! In: phases of requests, CPU time of processes. Out: a verdict that tells "Python is the work" from "threads take
+//! turns in one interpreter" from "cores are short". Waiting for the interpreter lock is not measured yet and hides in
+//! `lock_wait`: where the interpreter is full, it is counted; where that cannot be told, the rule is undecided. What a
+//! CPU quota stopped is left to `cpu-throttled`.
 
-use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, decides, explains, served_ns, sum};
+use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, decides, explains, served_ns};
+use super::cause::{
+    busiest_process, busiest_process_cpu, host_share, interpreter_full, run_queue_by_quota_ns,
+    serves_in_parallel,
+};
 use super::words::{duration, percent, ratio, request_seconds};
-use super::{Judge, Rule};
+use super::{Evidence, Judge, Rule};
 use crate::phase::Phase;
 
 /// The rule.
@@ -19,55 +25,70 @@ pub(super) const RULE: Rule = Rule {
 };
 
 /// The phases that are CPU time or the wait for it.
-const WANTING_CPU: [Phase; 2] = [Phase::Cpu, Phase::RunQueue];
+const WANTING_CPU: [Phase; 3] = [Phase::Cpu, Phase::RunQueue, Phase::LockWait];
 
-/// What presses on the CPU.
-struct Pressure {
-    /// CPU and run-queue time of the busiest process, as a share of the window.
-    busiest_process: f64,
-    /// CPU time of all processes, as a share of all cores.
-    host: f64,
+/// What requests wanted of the CPU.
+struct Wanted {
+    cpu_ns: u64,
+    /// Ready to run, without what a quota stopped.
+    run_queue_ns: u64,
+    /// Waits for locks, where they are for a full interpreter; 0 elsewhere.
+    turns_ns: u64,
+    /// All of it as a share of service time.
+    share: f64,
+    /// Waits for locks as a share of service time, whatever they are for.
+    lock_share: f64,
+}
+
+impl Wanted {
+    const fn cost_ns(&self) -> u64 {
+        self.cpu_ns.saturating_add(self.run_queue_ns).saturating_add(self.turns_ns)
+    }
+
+    /// The wait for a core as a share of the time in which one was wanted.
+    fn waited_share(&self) -> f64 {
+        ratio(self.run_queue_ns, self.cpu_ns.saturating_add(self.run_queue_ns))
+    }
+}
+
+fn wanted(basis: &Basis<'_>) -> Wanted {
+    let phases = basis.phases();
+    let cpu_ns = phases.get(Phase::Cpu);
+    let run_queue_ns = phases.get(Phase::RunQueue).saturating_sub(run_queue_by_quota_ns(basis));
+    let lock_ns = phases.get(Phase::LockWait);
+    let hidden = basis.not_measured(Phase::GilWait).is_some();
+    let turns_ns = if hidden && cpu_ns > 0 && interpreter_full(basis) { lock_ns } else { 0 };
+    let served = served_ns(phases);
+    let mut wanted =
+        Wanted { cpu_ns, run_queue_ns, turns_ns, share: 0.0, lock_share: ratio(lock_ns, served) };
+    wanted.share = ratio(wanted.cost_ns(), served);
+    wanted
 }
 
 fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
     basis.require_requests()?;
     let limits = basis.thresholds;
-    let phases = basis.phases();
-    let cost_ns = sum(phases, &WANTING_CPU);
-    let waited_ns = phases.get(Phase::RunQueue);
-    let served = served_ns(phases);
-    let share = ratio(cost_ns, served);
-    let waited_share = ratio(waited_ns, cost_ns);
-    let lock_share = ratio(phases.get(Phase::LockWait), served);
-    let pressure = pressure(basis);
-    let pressed = pressure.busiest_process.max(pressure.host);
+    let wanted = wanted(basis);
+    // What a quota stops does not press: the processes would have run.
+    let busiest = if run_queue_by_quota_ns(basis) > 0 { 0.0 } else { busiest_process(basis) };
+    let pressed = busiest.max(host_share(basis));
     let slow_seconds = basis.snapshot.requests.service.quantile_ns(0.9) as f64 / 1e9;
-    let evidence = vec![
-        decides("cpu_service_ratio", share, limits.cpu_served_min_ratio),
-        decides("cpu_pressure_ratio", pressed, limits.cpu_pressure_min_ratio),
-        decides("service_p90_seconds", slow_seconds, limits.cpu_slow_request_min_seconds),
-        decides("run_queue_cpu_ratio", waited_share, limits.run_queue_of_cpu_min_ratio),
-        explains("cpu_seconds", phases.get(Phase::Cpu) as f64 / 1e9),
-        explains("run_queue_seconds", waited_ns as f64 / 1e9),
-        explains("lock_wait_service_ratio", lock_share),
-        explains("busiest_process_ratio", pressure.busiest_process),
-        explains("host_cpu_ratio", pressure.host),
-    ];
+    let evidence = evidence(basis, &wanted, pressed, slow_seconds);
     let presses =
         pressed >= limits.cpu_pressure_min_ratio || slow_seconds >= limits.cpu_slow_request_min_seconds;
-    if share < limits.cpu_served_min_ratio || !presses {
+    if wanted.share < limits.cpu_served_min_ratio || !presses {
         let lock_may_be_gil = basis.not_measured(Phase::GilWait).is_some() && serves_in_parallel(basis);
         if presses
             && lock_may_be_gil
-            && lock_share > share
-            && share + lock_share >= limits.cpu_served_min_ratio
+            && wanted.lock_share > wanted.share
+            && wanted.share + wanted.lock_share >= limits.cpu_served_min_ratio
         {
             return Err(Undecided {
                 reason: format!(
                     "CPU is {} of service time, and {} are waits for locks, which may be the interpreter's own",
-                    percent(share),
-                    percent(lock_share)
+                    percent(wanted.share),
+                    percent(wanted.lock_share)
                 ),
                 next_step: "Compare with fewer threads per process: if throughput stays, it was the interpreter lock.",
                 evidence,
@@ -75,81 +96,104 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         }
         let sentence = format!(
             "CPU was {} of service time, and the busiest process used {} of one core",
-            percent(share),
-            percent(pressure.busiest_process)
+            percent(wanted.share),
+            percent(busiest_process_cpu(basis))
         );
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
     let exemplars = basis.exemplars(&WANTING_CPU);
-    let (sentence, next_step) = if waited_share >= limits.run_queue_of_cpu_min_ratio {
-        cores_short(basis, cost_ns, waited_ns)
-    } else {
-        python_is_the_work(basis, cost_ns, share, &pressure)
-    };
+    let turns_share = ratio(wanted.turns_ns, wanted.cost_ns());
+    let (sentence, next_step) =
+        if turns_share >= limits.run_queue_of_cpu_min_ratio && wanted.turns_ns > wanted.run_queue_ns {
+            taking_turns(basis, &wanted)
+        } else if wanted.waited_share() >= limits.run_queue_of_cpu_min_ratio {
+            cores_short(basis, &wanted)
+        } else {
+            python_is_the_work(basis, &wanted)
+        };
+    let cost_ns = wanted.cost_ns();
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step })
 }
 
-fn cores_short(basis: &Basis<'_>, cost_ns: u64, waited_ns: u64) -> (String, Option<NextStep>) {
-    let cores = basis.snapshot.session.cpu_count;
-    let host = match cores {
-        0 => "the host has too few free cores".to_owned(),
-        1 => "the host's single core is not enough".to_owned(),
-        _ => format!("the host's {cores} cores are not enough"),
-    };
-    let sentence = format!(
-        "Requests were ready to run but waited {} for a core, {} of all the time they wanted one: {host}",
-        request_seconds(waited_ns),
-        percent(ratio(waited_ns, cost_ns)),
-    );
-    let note = "More workers or threads would make it worse: give the host (or its quota) more cores, or move other work away.";
-    (sentence, Some(NextStep::Instead(note.to_owned())))
+fn evidence(basis: &Basis<'_>, wanted: &Wanted, pressed: f64, slow_seconds: f64) -> Vec<Evidence> {
+    let limits = basis.thresholds;
+    vec![
+        decides("cpu_service_ratio", wanted.share, limits.cpu_served_min_ratio),
+        decides("cpu_pressure_ratio", pressed, limits.cpu_pressure_min_ratio),
+        decides("service_p90_seconds", slow_seconds, limits.cpu_slow_request_min_seconds),
+        decides("run_queue_cpu_ratio", wanted.waited_share(), limits.run_queue_of_cpu_min_ratio),
+        decides("busiest_process_ratio", busiest_process(basis), limits.interpreter_full_min_ratio),
+        explains("host_cpu_ratio", host_share(basis)),
+        explains("lock_wait_service_ratio", wanted.lock_share),
+        explains("cpu_seconds", wanted.cpu_ns as f64 / 1e9),
+        explains("run_queue_seconds", wanted.run_queue_ns as f64 / 1e9),
+        explains("turns_seconds", wanted.turns_ns as f64 / 1e9),
+    ]
 }
 
-fn python_is_the_work(
-    basis: &Basis<'_>,
-    cost_ns: u64,
-    share: f64,
-    pressure: &Pressure,
-) -> (String, Option<NextStep>) {
+fn cores_short(basis: &Basis<'_>, wanted: &Wanted) -> (String, Option<NextStep>) {
+    let own = host_share(basis);
+    let cores = match basis.snapshot.session.cpu_count {
+        0 | 1 => "the host's single core".to_owned(),
+        cores => format!("the host's {cores} cores"),
+    };
+    let by_others = own < basis.thresholds.cpu_pressure_min_ratio;
+    let who = if by_others { "the server got only" } else { "the server used" };
+    let sentence = format!(
+        "Requests were ready to run but waited {} for a core, {} of the time they wanted one; {who} {} of {cores}",
+        request_seconds(wanted.run_queue_ns),
+        percent(wanted.waited_share()),
+        percent(own),
+    );
+    let step = if by_others {
+        NextStep::For {
+            case: "others",
+            otherwise: "More workers or threads would not help: find out what else uses the cores (top), or what \
+                confines the server to few of them (cpuset, the quota of a virtual machine).",
+        }
+    } else {
+        NextStep::For {
+            case: "cores",
+            otherwise: "More workers or threads would make it worse: give the host more cores.",
+        }
+    };
+    (sentence, Some(step))
+}
+
+/// One interpreter has no time left, and its threads wait for one another.
+fn taking_turns(basis: &Basis<'_>, wanted: &Wanted) -> (String, Option<NextStep>) {
+    let sentence = format!(
+        "Threads take turns in one interpreter: {} of service time went to CPU, {} to waiting for locks, most likely \
+         the GIL; the busiest process used {} of a core",
+        percent(wanted.share - wanted.lock_share),
+        percent(wanted.lock_share),
+        percent(busiest_process_cpu(basis)),
+    );
+    let step = NextStep::For {
+        case: "turns",
+        otherwise: "More threads do not help, they wait for the same interpreter: run more processes while cores are free.",
+    };
+    (sentence, Some(step))
+}
+
+fn python_is_the_work(basis: &Basis<'_>, wanted: &Wanted) -> (String, Option<NextStep>) {
+    let cost_ns = wanted.cost_ns();
     let sentence = format!(
         "Requests spent {} of service time on CPU ({}, {} each); the busiest process used {} of one core",
-        percent(share),
+        percent(wanted.share),
         request_seconds(cost_ns),
         duration(cost_ns.checked_div(basis.request_count()).unwrap_or(0)),
-        percent(pressure.busiest_process),
+        percent(busiest_process_cpu(basis)),
     );
     let lock_ns = basis.phases().get(Phase::LockWait);
     let hidden = basis.not_measured(Phase::GilWait).is_some() && serves_in_parallel(basis) && lock_ns > 0;
-    let next_step = hidden.then(|| {
+    let next_step = (hidden && wanted.turns_ns == 0).then(|| {
         format!(
             "Waiting for the interpreter lock is not measured; {} of lock waits may contain it.",
             duration(lock_ns)
         )
     });
     (sentence, next_step.map(NextStep::Before))
-}
-
-/// How much of a core, and of the host, the server's processes use.
-fn pressure(basis: &Basis<'_>) -> Pressure {
-    let window_ns = basis.window_ns();
-    let (mut busiest, mut all) = (0u64, 0u64);
-    for process in &basis.snapshot.processes {
-        let mut wanted = 0u64;
-        for thread in &process.threads {
-            wanted = wanted.saturating_add(thread.cpu_ns).saturating_add(thread.run_queue_ns);
-            all = all.saturating_add(thread.cpu_ns);
-        }
-        busiest = busiest.max(wanted);
-    }
-    let cores = u64::from(basis.snapshot.session.cpu_count);
-    Pressure { busiest_process: ratio(busiest, window_ns), host: ratio(all, window_ns.saturating_mul(cores)) }
-}
-
-/// Whether two threads of one process served requests, so that they share an interpreter lock.
-fn serves_in_parallel(basis: &Basis<'_>) -> bool {
-    let serving =
-        |process: &crate::model::Process| process.threads.iter().filter(|thread| thread.requests > 0).count();
-    basis.snapshot.processes.iter().any(|process| serving(process) > 1)
 }
 
 #[cfg(test)]
@@ -185,9 +229,49 @@ mod tests {
             .process(1, 6 * SECOND, 4 * SECOND)
             .judge("cpu-bound");
         finding.assert_present();
-        assert!(finding.sentence.contains("the host's 2 cores are not enough"), "{}", finding.sentence);
-        assert!(finding.advice.contains("More workers or threads would make it worse"), "{}", finding.advice);
+        assert!(
+            finding.sentence.contains("the server got only 30 % of the host's 2 cores"),
+            "{}",
+            finding.sentence
+        );
         assert!(!finding.advice.contains("Raise"), "{}", finding.advice);
+        let own = scene()
+            .phase(Phase::Cpu, 14 * SECOND)
+            .phase(Phase::RunQueue, 14 * SECOND)
+            .process(1, 14 * SECOND, 14 * SECOND)
+            .judge("cpu-bound");
+        assert!(own.sentence.contains("the server used 70 % of the host's 2 cores"), "{}", own.sentence);
+        assert!(own.advice.contains("--workers") && !own.advice.contains("Raise"), "{}", own.advice);
+    }
+
+    #[test]
+    fn waiting_for_a_core_that_a_quota_caused_is_not_blamed_on_the_cores() {
+        scene()
+            .phase(Phase::Cpu, SECOND)
+            .phase(Phase::RunQueue, 9 * SECOND)
+            .process(1, SECOND, 9 * SECOND)
+            .throttled(9 * SECOND, 90)
+            .judge("cpu-bound")
+            .assert_absent();
+    }
+
+    #[test]
+    fn lock_waits_of_threads_whose_interpreter_is_full_are_waits_for_their_turn() {
+        let finding = Scene::gunicorn("gthread", 4, 10 * SECOND)
+            .requests(100)
+            .phase(Phase::Cpu, 9 * SECOND)
+            .phase(Phase::LockWait, 27 * SECOND)
+            .process(4, 9 * SECOND, 0)
+            .not_measured(Phase::GilWait)
+            .judge("cpu-bound");
+        finding.assert_present();
+        assert_eq!(finding.cost_ns, 36 * SECOND);
+        assert_eq!(
+            finding.sentence,
+            "Threads take turns in one interpreter: 25 % of service time went to CPU, 75 % to waiting for locks, most \
+             likely the GIL; the busiest process used 90 % of a core."
+        );
+        assert!(finding.advice.contains("--workers"), "{}", finding.advice);
     }
 
     #[test]
@@ -221,7 +305,7 @@ mod tests {
             .requests(100)
             .phase(Phase::Cpu, 8 * SECOND)
             .phase(Phase::LockWait, 20 * SECOND)
-            .process(4, 9 * SECOND, 0);
+            .process(4, 6 * SECOND, 0);
         threads
             .clone()
             .not_measured(Phase::GilWait)

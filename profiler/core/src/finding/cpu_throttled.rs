@@ -1,12 +1,13 @@
 //! Finding `cpu-throttled`: the cgroup's CPU quota stopped the server.
 //!
 //! In: first and last reading of the cgroup's `cpu.stat`, run-queue time of requests. Out: a verdict whose cost is
-//! the throttled time, at most the time requests waited for a core (a stopped thread is runnable).
+//! the time requests waited for a core because of it: all of it where the quota was used up, else at most the
+//! throttled time (a stopped thread is runnable).
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
-use super::words::{duration, percent, ratio, request_seconds};
+use super::cause::{quota_cores, quota_used, run_queue_by_quota_ns, throttled_ns, worst_cgroup};
+use super::words::{count, duration, percent, ratio, request_seconds};
 use super::{Judge, Rule};
-use crate::model::CgroupWindow;
 use crate::phase::Phase;
 
 /// The rule.
@@ -22,9 +23,7 @@ pub(super) const RULE: Rule = Rule {
 fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
     let limits = basis.thresholds;
-    let cgroups = &basis.snapshot.cgroups;
-    // Groups may be nested, and a parent counts its children's throttling again: the worst alone is judged.
-    let Some(worst) = cgroups.iter().max_by_key(|cgroup| throttled_ns(cgroup)) else {
+    let Some(worst) = worst_cgroup(basis) else {
         return Err(Undecided {
             reason: "the CPU statistics of the server's cgroup could not be read".to_owned(),
             next_step: "Look at cpu.stat (nr_throttled) of the container yourself.",
@@ -34,12 +33,14 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let throttled = throttled_ns(worst);
     let periods = worst.last.throttled_periods.saturating_sub(worst.first.throttled_periods);
     let share = ratio(throttled, basis.window_ns());
+    let used = quota_used(basis, worst);
     let run_queue = basis.phases().get(Phase::RunQueue);
     let evidence = vec![
         decides("throttled_window_ratio", share, limits.throttled_window_min_ratio),
         explains("throttled_seconds", throttled as f64 / 1e9),
         explains("throttled_periods_count", periods as f64),
-        explains("quota_cores", quota_cores(worst).unwrap_or(0.0)),
+        explains("quota_cores_count", quota_cores(worst).unwrap_or(0.0)),
+        decides("quota_used_ratio", used, limits.full_min_ratio),
         explains("run_queue_seconds", run_queue as f64 / 1e9),
     ];
     if throttled == 0 && worst.last.quota_us.is_none() {
@@ -55,34 +56,24 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
     basis.require_requests()?;
-    let cost_ns = throttled.min(run_queue);
+    let cost_ns = run_queue_by_quota_ns(basis);
     if cost_ns == 0 {
         let sentence =
             format!("The CPU quota stopped the server for {}, but never a request", duration(throttled));
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
     let quota = match quota_cores(worst) {
-        Some(cores) => format!("CPU quota ({cores:.1} cores)"),
+        Some(cores) => format!("CPU quota ({cores:.2} cores, {} used)", percent(used)),
         None => "CPU quota of a parent group".to_owned(),
     };
     let sentence = format!(
-        "The {quota} stopped the server {periods} times, {} in all, and requests waited up to {} because of it",
+        "The {quota} stopped the server {} times for {} in all; requests waited up to {} for it",
+        count(periods),
         duration(throttled),
         request_seconds(cost_ns),
     );
     let exemplars = basis.exemplars(&[Phase::RunQueue]);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
-}
-
-/// Time throttled within the window, in nanoseconds.
-fn throttled_ns(cgroup: &CgroupWindow) -> u64 {
-    cgroup.last.throttled_ns.saturating_sub(cgroup.first.throttled_ns)
-}
-
-/// The quota in cores, where there is one.
-fn quota_cores(cgroup: &CgroupWindow) -> Option<f64> {
-    let quota_us = cgroup.last.quota_us.filter(|_| cgroup.last.period_us > 0)?;
-    Some(ratio(quota_us, cgroup.last.period_us))
 }
 
 #[cfg(test)]
@@ -102,8 +93,8 @@ mod tests {
         assert_eq!(finding.cost_ns, 3 * SECOND);
         assert_eq!(
             finding.sentence,
-            "The CPU quota (0.5 cores) stopped the server 60 times, 5 s in all, \
-             and requests waited up to 3 request-seconds because of it."
+            "The CPU quota (0.50 cores, 0 % used) stopped the server 60 times for 5 s in all; \
+             requests waited up to 3 request-seconds for it."
         );
     }
 
@@ -112,6 +103,12 @@ mod tests {
         let finding =
             scene().phase(Phase::RunQueue, 9 * SECOND).throttled(2 * SECOND, 60).judge("cpu-throttled");
         assert_eq!(finding.cost_ns, 2 * SECOND);
+    }
+
+    #[test]
+    fn all_waiting_for_a_core_is_the_quotas_where_it_was_used_up() {
+        let used = scene().phase(Phase::RunQueue, 9 * SECOND).process(1, 5 * SECOND, 9 * SECOND);
+        assert_eq!(used.throttled(2 * SECOND, 60).judge("cpu-throttled").cost_ns, 9 * SECOND);
     }
 
     #[test]

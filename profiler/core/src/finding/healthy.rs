@@ -74,6 +74,15 @@ fn judge(basis: &Basis<'_>, others: &[Finding]) -> Outcome {
     }
     let used = resource_use(basis);
     let most = used.slots.max(used.cores).max(used.interpreters);
+    evidence.push(decides("fullest_resource_ratio", most, limits.full_min_ratio));
+    if undecided > 0 && most >= limits.full_min_ratio {
+        let checks = if undecided == 1 { "check is" } else { "checks are" };
+        return Err(Undecided {
+            reason: format!("the server is full ({}), and {undecided} {checks} undecided", percent(most)),
+            next_step: "See why below.",
+            evidence,
+        });
+    }
     evidence.push(explains("slots_used_ratio", used.slots));
     evidence.push(explains("host_cpu_ratio", used.cores));
     evidence.push(explains("interpreter_ratio", used.interpreters));
@@ -161,6 +170,15 @@ mod tests {
     #[test]
     fn a_server_with_a_finding_is_not_healthy() {
         scene().phase(Phase::BackendWait, 20 * SECOND).judge("healthy").assert_absent();
+    }
+
+    #[test]
+    fn a_full_server_with_an_undecided_check_is_not_called_healthy() {
+        let full = scene().holding_request(35 * SECOND);
+        assert!(full.clone().judge("healthy").sentence.ends_with("there is no headroom left."));
+        let mut blind = full;
+        blind.0.cgroups.clear();
+        blind.judge("healthy").assert_undecided("the server is full (98 %), and 1 check is undecided");
     }
 
     #[test]

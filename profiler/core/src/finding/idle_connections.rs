@@ -3,10 +3,12 @@
 //! In: slot-time by what held it, lingering of threads that accept. Out: a verdict that names the largest kind: fresh
 //! connections without a byte, kept-alive ones between requests, finished ones waiting for the client to close.
 
-use super::basis::{Basis, NextStep, Outcome, Verdict, decides, explains};
-use super::words::{duration, percent, ratio};
+use super::basis::{Basis, NextStep, Outcome, Verdict, decides, explains, sum};
+use super::cause::waited_behind_ns;
+use super::words::{duration, percent, ratio, request_seconds};
 use super::{Evidence, Judge, Rule};
 use crate::model::slot::Holding;
+use crate::phase::Phase;
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -18,9 +20,12 @@ pub(super) const RULE: Rule = Rule {
     judge: Judge::Measured(judge),
 };
 
-/// What to do when the threads that accept are held; the usual settings are about slots.
-const ACCEPTOR_STEP: &str = "Put a reverse proxy (nginx) in front, which closes finished connections at once, or \
-    raise the number of worker processes; more threads do not help, the one that accepts is what waits.";
+/// When the threads that accept are held, the usual settings, which are about slots, do not help.
+const ACCEPTOR_STEP: NextStep = NextStep::For {
+    case: "acceptor",
+    otherwise: "Put a proxy in front that closes finished connections at once; more threads do not help, the one that \
+        accepts is what waits.",
+};
 
 /// The three kinds, with the words and the evidence of each.
 const KINDS: [(Holding, &str, &str); 3] = [
@@ -47,11 +52,15 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let (sentence, next_step) = if held_ns >= acceptors_ns {
         (held.sentence, None)
     } else {
-        (acceptors.sentence, Some(NextStep::Instead(ACCEPTOR_STEP.to_owned())))
+        (acceptors.sentence, Some(ACCEPTOR_STEP))
     };
     let cost_ns = held_ns.saturating_add(acceptors_ns);
-    Ok(Verdict { present, sentence, cost_ns, evidence, exemplars: Vec::new(), next_step })
+    let exemplars = if acceptors.present { basis.exemplars(&BEFORE_HAND_OVER) } else { Vec::new() };
+    Ok(Verdict { present, sentence, cost_ns, evidence, exemplars, next_step })
 }
+
+/// Where requests wait while the thread that accepts and hands them over does something else.
+const BEFORE_HAND_OVER: [Phase; 2] = [Phase::AcceptQueue, Phase::LoopWait];
 
 /// One way in which idle connections do harm.
 struct Harm {
@@ -93,35 +102,45 @@ fn held(basis: &Basis<'_>) -> Harm {
         percent(of_busy),
         percent(ratio(largest_ns, cost_ns)),
     );
-    Harm { present, cost_ns, of_busy, sentence, evidence }
+    let behind_ns = waited_behind_ns(basis, cost_ns);
+    evidence.push(explains("requests_waited_behind_seconds", behind_ns as f64 / 1e9));
+    Harm { present, cost_ns: cost_ns.saturating_add(behind_ns), of_busy, sentence, evidence }
 }
 
 /// Threads that accept for others, and cannot while they wait for a client to close.
 fn acceptors(basis: &Basis<'_>) -> Harm {
     let limits = basis.thresholds;
-    let cost_ns = basis.snapshot.slots.acceptor_linger_ns;
+    let lingered_ns = basis.snapshot.slots.acceptor_linger_ns;
     let serving = basis.snapshot.processes.iter().filter(|process| process.requests > 0).count().max(1);
-    let share = ratio(cost_ns, basis.window_ns().saturating_mul(serving as u64));
+    let share = ratio(lingered_ns, basis.window_ns().saturating_mul(serving as u64));
+    // Requests in flight can wait at once, but none longer than the acceptors lingered.
+    let in_flight = u64::from(basis.snapshot.requests.peak_in_flight.max(1));
+    let waited_ns = sum(basis.phases(), &BEFORE_HAND_OVER).min(lingered_ns.saturating_mul(in_flight));
     let evidence = vec![
         decides("acceptor_linger_window_ratio", share, limits.acceptor_linger_min_ratio),
-        explains("acceptor_linger_seconds", cost_ns as f64 / 1e9),
+        explains("acceptor_linger_seconds", lingered_ns as f64 / 1e9),
+        explains("requests_waited_meanwhile_seconds", waited_ns as f64 / 1e9),
     ];
     let label = basis.server_label();
     let server = if label.is_empty() { "The server" } else { label.as_str() };
     let sentence = format!(
-        "{server} accepted nothing for {} ({} of each worker's window) while it waited for clients to close \
-         finished connections",
-        duration(cost_ns),
+        "{server} accepted nothing for {} ({} of each worker's window) waiting for clients to close finished \
+         connections; requests waited {} meanwhile",
+        duration(lingered_ns),
         percent(share),
+        request_seconds(waited_ns),
     );
-    let present = share >= limits.acceptor_linger_min_ratio && basis.rate(cost_ns) >= limits.cost_min_rate;
-    Harm { present, cost_ns, of_busy: 0.0, sentence, evidence }
+    let present =
+        share >= limits.acceptor_linger_min_ratio && basis.rate(lingered_ns) >= limits.cost_min_rate;
+    // What the acceptor does not do is lost to everybody; what requests waited may be more.
+    Harm { present, cost_ns: lingered_ns.max(waited_ns), of_busy: 0.0, sentence, evidence }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::finding::fixture::{SECOND, Scene};
     use crate::model::slot::Holding;
+    use crate::phase::Phase;
 
     fn scene() -> Scene {
         Scene::gunicorn("sync", 2, 10 * SECOND).holding_request(SECOND)
@@ -168,10 +187,15 @@ mod tests {
         assert_eq!(finding.cost_ns, 4 * SECOND);
         assert_eq!(
             finding.sentence,
-            "gunicorn gthread accepted nothing for 4 s (40 % of each worker's window) while it waited for clients \
-             to close finished connections."
+            "gunicorn gthread accepted nothing for 4 s (40 % of each worker's window) waiting for clients to close \
+             finished connections; requests waited 0 request-seconds meanwhile."
         );
-        assert!(finding.advice.contains("more threads do not help"), "{}", finding.advice);
+        assert!(finding.advice.contains("More threads do not help"), "{}", finding.advice);
+        scene.0.requests.peak_in_flight = 3;
+        let queue = scene.clone().phase(Phase::AcceptQueue, 9 * SECOND);
+        assert_eq!(queue.judge("idle-connections").cost_ns, 9 * SECOND);
+        let more_than_it_can_be = scene.clone().phase(Phase::LoopWait, 90 * SECOND);
+        assert_eq!(more_than_it_can_be.judge("idle-connections").cost_ns, 12 * SECOND);
         scene.0.slots.acceptor_linger_ns = SECOND / 2;
         scene.judge("idle-connections").assert_absent();
     }

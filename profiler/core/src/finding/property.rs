@@ -5,7 +5,7 @@
 use super::fixture::{SECOND, Scene};
 use super::{Answer, Finding, RULES, SENTENCE_MAX_CHARS, Thresholds, evaluate};
 use crate::fact::CgroupCpu;
-use crate::model::slot::{Holding, Slot};
+use crate::model::slot::{HeatRow, Holding, Slot};
 use crate::model::{CgroupWindow, Endpoint, Process, Snapshot, Thread};
 use crate::phase::{Phase, Phases};
 use proptest::prelude::*;
@@ -84,6 +84,8 @@ prop_compose! {
         not_measured in proptest::sample::subsequence(Phase::ALL.to_vec(), 0..4),
         lost in proptest::option::of((0..1000u64, 0..100_000u64)),
         cpu_count in any::<u32>(),
+        heat in proptest::collection::vec((any::<u32>(), 0..9u32, duration()), 0..4),
+        peak_in_flight in any::<u32>(),
     ) -> Snapshot {
         let mut scene = Scene::empty(window_ns).requests(completed).service(service).exhausted(exhausted_ns);
         if let Some((lost, received)) = lost {
@@ -103,6 +105,11 @@ prop_compose! {
         snapshot.server.worker_class = worker_class;
         snapshot.server.name = server;
         snapshot.session.cpu_count = cpu_count;
+        snapshot.requests.peak_in_flight = peak_in_flight;
+        snapshot.slots.heat = heat
+            .into_iter()
+            .map(|(tgid, slots, exhausted_ns)| HeatRow { tgid, slots, busy_ns: Vec::new(), exhausted_ns })
+            .collect();
         snapshot
     }
 }

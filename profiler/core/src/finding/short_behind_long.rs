@@ -80,13 +80,13 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     if let Some((victim, long)) = found {
         let evidence = vec![
             decides(
-                "wait_service_ratio",
+                "wait_of_service_ratio",
                 times(victim.wait_ns, victim.service_ns),
                 limits.wait_of_service_min_times,
             ),
             decides("wait_mean_milliseconds", victim.wait_ns as f64 / 1e6, limits.wait_mean_min_milliseconds),
             decides(
-                "long_short_ratio",
+                "long_of_short_ratio",
                 times(long.service_ns, victim.service_ns),
                 limits.long_of_short_min_times,
             ),
@@ -108,7 +108,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     let worst_wait = all.iter().map(|one| times(one.wait_ns, one.service_ns)).fold(0.0, f64::max);
     let evidence = vec![
-        decides("wait_service_ratio", worst_wait, limits.wait_of_service_min_times),
+        decides("wait_of_service_ratio", worst_wait, limits.wait_of_service_min_times),
         explains("endpoints_count", all.len() as f64),
     ];
     let lengths = all.iter().map(|one| one.service_ns);

@@ -1,12 +1,13 @@
-//! Finding `slots-exhausted`: all slots were busy at once, and requests waited for one.
+//! Finding `slots-exhausted`: all slots, of the server or of one of its workers, were busy at once, and requests waited.
 //!
 //! In: slots, the waiting phases of requests. Out: a verdict whose cost is the time spent waiting. It does not say
 //! why the slots were busy, only what held them; other rules do.
 
-use super::basis::{Basis, Outcome, Undecided, Verdict, WAITING, decides, explains, waited_ns};
+use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, WAITING, decides, explains, waited_ns};
+use super::cause::{Cause, CpuShort, Holder, cpu_short, holder};
 use super::words::{count, duration, percent, ratio, request_seconds};
-use super::{Judge, Rule};
-use crate::model::slot::Holding;
+use super::{Evidence, Judge, Rule};
+use crate::model::slot::{HeatRow, Holding};
 use crate::phase::Phase;
 
 /// The rule.
@@ -19,60 +20,70 @@ pub(super) const RULE: Rule = Rule {
     judge: Judge::Measured(judge),
 };
 
+/// Of several workers, the one whose slots were all busy for longest.
+struct FullWorker {
+    tgid: u32,
+    slots: u64,
+    /// Time with all its slots busy, as a share of the window.
+    share: f64,
+    /// How many workers were full for as long as the limit says.
+    like_it: usize,
+}
+
 fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
     basis.require_slots()?;
     basis.require_requests()?;
-    let slots = &basis.snapshot.slots;
     let limits = basis.thresholds;
-    let exhausted = ratio(slots.exhausted_ns, basis.window_ns());
+    let exhausted = ratio(basis.snapshot.slots.exhausted_ns, basis.window_ns());
+    let full_worker = full_worker(basis);
+    let worker_share = full_worker.as_ref().map_or(0.0, |worker| worker.share);
     let waited = waited_ns(basis.phases());
+    let pool_waited = basis.phases().get(Phase::PoolWait);
     let waited_share = ratio(waited, basis.phases().total_ns());
-    let (holder, held_share) = largest_holding(basis);
-    let mut evidence = vec![
-        decides("slots_exhausted_ratio", exhausted, limits.exhausted_window_min_ratio),
-        decides("requests_waited_ratio", waited_share, limits.waited_request_min_ratio),
-        decides("requests_waited_seconds_per_second", basis.rate(waited), limits.cost_min_rate),
-        explains("requests_waited_seconds", waited as f64 / 1e9),
-        explains("slots_count", f64::from(slots.count())),
-        explains("slots_peak_busy", f64::from(slots.peak_busy)),
-    ];
-    for holding in Holding::ALL {
-        let share = ratio(basis.held_ns(holding), basis.busy_ns());
-        if share > 0.0 {
-            evidence.push(explains(evidence_name(holding), share));
-        }
-    }
-    let number = u64::from(slots.count());
-    let subject = match number {
-        0 | 1 => format!("The only {}", basis.slots_named(1)),
-        _ => format!("All {} {}", count(number), basis.slots_named(number)),
+    let holder = holder(basis);
+    let mut evidence = evidence(basis, (exhausted, worker_share), (waited, waited_share));
+    let felt = |waited_ns: u64| {
+        ratio(waited_ns, basis.phases().total_ns()) >= limits.waited_request_min_ratio
+            && basis.rate(waited_ns) >= limits.cost_min_rate
     };
-    let busy = if number > 1 { "were busy at once" } else { "was busy" };
-    let exhausted_text = format!("{subject} {busy} for {} of the window", percent(exhausted));
-    let felt = waited_share >= limits.waited_request_min_ratio && basis.rate(waited) >= limits.cost_min_rate;
+    // Where one worker is full for far longer than all at once, it is the case to speak of.
+    let one_worker = full_worker.filter(|worker| {
+        worker.share >= limits.exhausted_window_min_ratio
+            && worker.share > 2.0 * exhausted
+            && felt(pool_waited)
+    });
+    if let Some(worker) = one_worker {
+        evidence.push(explains("pool_wait_seconds", pool_waited as f64 / 1e9));
+        let step = Some(one_worker_step(&holder));
+        return Ok(present(
+            basis,
+            worker_sentence(basis, &worker, pool_waited, &holder),
+            pool_waited,
+            evidence,
+            step,
+        ));
+    }
+    let exhausted_text = format!("{} for {} of the window", all_slots(basis), percent(exhausted));
     if exhausted < limits.exhausted_window_min_ratio {
-        let but = if felt { "; requests waited, but not for lack of one" } else { ", too little to matter" };
+        let but = if felt(waited) {
+            "; requests waited, but not for lack of one"
+        } else {
+            ", too little to matter"
+        };
         let sentence = format!("{exhausted_text}{but}");
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
-    if felt {
+    if felt(waited) {
         let each = waited.checked_div(basis.request_count()).unwrap_or(0);
         let sentence = format!(
-            "{exhausted_text}; requests waited {} ({} each), mostly behind {holder} ({})",
+            "{exhausted_text}; requests waited {} ({} each); held by {} ({})",
             request_seconds(waited),
             duration(each),
-            percent(held_share),
+            holder.words,
+            percent(holder.share),
         );
-        let exemplars = basis.exemplars(&WAITING);
-        return Ok(Verdict {
-            present: true,
-            sentence,
-            cost_ns: waited,
-            evidence,
-            exemplars,
-            next_step: None,
-        });
+        return Ok(present(basis, sentence, waited, evidence, step(basis, &holder)));
     }
     if basis.not_measured(Phase::AcceptQueue).is_some() {
         // Where workers accept for themselves, waiting requests stay in the kernel's queue.
@@ -90,23 +101,113 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     Ok(Verdict { sentence, evidence, ..Verdict::default() })
 }
 
-/// What held the largest part of busy slot-time, in words, with its share.
-fn largest_holding(basis: &Basis<'_>) -> (&'static str, f64) {
-    // Of equals the last wins, and requests come first in the list; so look from the end.
-    let largest = Holding::ALL.into_iter().rev().max_by_key(|holding| basis.held_ns(*holding));
-    let holding = largest.unwrap_or(Holding::Request);
-    (in_words(holding), ratio(basis.held_ns(holding), basis.busy_ns()))
+fn present(
+    basis: &Basis<'_>,
+    sentence: String,
+    cost_ns: u64,
+    evidence: Vec<Evidence>,
+    next_step: Option<NextStep>,
+) -> Verdict {
+    let exemplars = basis.exemplars(&WAITING);
+    Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step }
 }
 
-const fn in_words(holding: Holding) -> &'static str {
-    match holding {
-        Holding::Request => "requests being served",
-        Holding::ClientReadStall => "clients that send slowly",
-        Holding::ClientWriteStall => "clients that read slowly",
-        Holding::FirstByte => "silent connections",
-        Holding::KeepaliveIdle => "idle kept-alive connections",
-        Holding::Linger => "clients that do not close",
-        Holding::Housekeeping => "the server's own work",
+fn evidence(basis: &Basis<'_>, exhausted: (f64, f64), waited: (u64, f64)) -> Vec<Evidence> {
+    let slots = &basis.snapshot.slots;
+    let limits = basis.thresholds;
+    let mut evidence = vec![
+        decides("slots_exhausted_ratio", exhausted.0, limits.exhausted_window_min_ratio),
+        decides("fullest_worker_exhausted_ratio", exhausted.1, limits.exhausted_window_min_ratio),
+        decides("requests_waited_ratio", waited.1, limits.waited_request_min_ratio),
+        decides("requests_waited_seconds_per_second", basis.rate(waited.0), limits.cost_min_rate),
+        explains("slots_count", f64::from(slots.count())),
+        explains("slots_peak_busy_count", f64::from(slots.peak_busy)),
+        explains("requests_waited_seconds", waited.0 as f64 / 1e9),
+    ];
+    for holding in Holding::ALL {
+        let share = ratio(basis.held_ns(holding), basis.busy_ns());
+        if share > 0.0 {
+            evidence.push(explains(evidence_name(holding), share));
+        }
+    }
+    evidence
+}
+
+/// "All 4 gunicorn gthread threads were busy at once".
+fn all_slots(basis: &Basis<'_>) -> String {
+    let number = u64::from(basis.snapshot.slots.count());
+    match number {
+        0 | 1 => format!("The only {} was busy", basis.slots_named(1)),
+        2 => format!("Both {} were busy at once", basis.slots_named(2)),
+        _ => format!("All {} {} were busy at once", count(number), basis.slots_named(number)),
+    }
+}
+
+/// Only a pool can be full while its neighbour is not: what a worker with one slot has not accepted, others take.
+fn full_worker(basis: &Basis<'_>) -> Option<FullWorker> {
+    let rows = &basis.snapshot.slots.heat;
+    let pools = || rows.iter().filter(|row| rows.len() > 1 && row.slots > 1);
+    let share = |row: &HeatRow| ratio(row.exhausted_ns, basis.window_ns());
+    let worst = pools().max_by_key(|row| row.exhausted_ns)?;
+    let like_it = pools().filter(|row| share(row) >= basis.thresholds.exhausted_window_min_ratio).count();
+    Some(FullWorker { tgid: worst.tgid, slots: u64::from(worst.slots), share: share(worst), like_it })
+}
+
+fn worker_sentence(basis: &Basis<'_>, worker: &FullWorker, waited_ns: u64, holder: &Holder) -> String {
+    let others = match worker.like_it {
+        0 | 1 => "while others had free ones".to_owned(),
+        2 => "(1 other as well, at other times)".to_owned(),
+        number => format!("({} others as well, at other times)", count(number as u64 - 1)),
+    };
+    format!(
+        "All {} {} of worker {} were busy for {} of the window {others}; its requests waited {}; held by {} ({})",
+        count(worker.slots),
+        basis.slot_noun(worker.slots),
+        worker.tgid,
+        percent(worker.share),
+        request_seconds(waited_ns),
+        holder.words,
+        percent(holder.share),
+    )
+}
+
+/// What helps one worker depends on what fills it only where slots are wasted.
+fn one_worker_step(holder: &Holder) -> NextStep {
+    match holder.cause {
+        Cause::Clients => CLIENTS,
+        Cause::Connections => CONNECTIONS,
+        _ => NextStep::For {
+            case: "one-worker",
+            otherwise: "Give each worker more threads, or see to it that connections spread evenly over workers.",
+        },
+    }
+}
+
+const CLIENTS: NextStep = NextStep::For {
+    case: "clients",
+    otherwise: "Put a proxy that buffers requests and responses in front: more slots would only be held as well.",
+};
+
+const CONNECTIONS: NextStep = NextStep::For {
+    case: "connections",
+    otherwise: "Put a proxy in front that keeps idle connections away: more slots would only be held as well.",
+};
+
+fn step(basis: &Basis<'_>, holder: &Holder) -> Option<NextStep> {
+    match (holder.cause, cpu_short(basis)) {
+        (Cause::Clients, _) => Some(CLIENTS),
+        (Cause::Connections, _) => Some(CONNECTIONS),
+        (Cause::Computing, CpuShort::Quota | CpuShort::Cores) => Some(NextStep::For {
+            case: "cpu-short",
+            otherwise: "More workers or threads would not help: the CPU is what is short.",
+        }),
+        (Cause::Computing, CpuShort::No) => {
+            Some(NextStep::For { case: "computing", otherwise: "Add worker processes while cores are free." })
+        }
+        (Cause::Waiting, _) => {
+            Some(NextStep::For { case: "waiting", otherwise: "Add threads or workers, or shorten the wait." })
+        }
+        (Cause::Housekeeping, _) => None,
     }
 }
 
@@ -125,7 +226,8 @@ const fn evidence_name(holding: Holding) -> &'static str {
 #[cfg(test)]
 mod tests {
     use crate::finding::fixture::{SECOND, Scene};
-    use crate::phase::Phase;
+    use crate::model::slot::HeatRow;
+    use crate::phase::{Phase, Phases};
 
     fn exhausted() -> Scene {
         Scene::gunicorn("sync", 4, 10 * SECOND)
@@ -143,7 +245,7 @@ mod tests {
         assert_eq!(
             finding.sentence,
             "All 4 gunicorn sync workers were busy at once for 38 % of the window; requests waited \
-             12 request-seconds (120 ms each), mostly behind requests being served (100 %)."
+             12 request-seconds (120 ms each); held by requests that compute (100 %)."
         );
     }
 
@@ -205,5 +307,55 @@ mod tests {
             .holding(crate::model::slot::Holding::Linger, 70 * SECOND)
             .judge("slots-exhausted");
         assert!(finding.sentence.contains("clients that do not close"), "{}", finding.sentence);
+    }
+    /// Two workers of four threads: the first has all of them busy for 8 of 10 s, the second has free ones.
+    fn one_full_worker() -> Scene {
+        let mut scene = Scene::gunicorn("gthread", 8, 10 * SECOND)
+            .requests(100)
+            .phase(Phase::Sleep, 30 * SECOND)
+            .phase(Phase::PoolWait, 20 * SECOND)
+            .holding_request(30 * SECOND)
+            .exhausted(SECOND / 10);
+        for (tgid, exhausted_ns) in [(700, 8 * SECOND), (701, SECOND / 10)] {
+            scene.0.slots.heat.push(HeatRow { tgid, slots: 4, exhausted_ns, busy_ns: Vec::new() });
+        }
+        scene
+    }
+
+    #[test]
+    fn a_full_worker_beside_an_idle_one_is_present_and_named() {
+        let finding = one_full_worker().judge("slots-exhausted");
+        finding.assert_present();
+        assert_eq!(finding.cost_ns, 20 * SECOND);
+        assert_eq!(
+            finding.sentence,
+            "All 4 threads of worker 700 were busy for 80 % of the window while others had free ones; its requests waited \
+             20 request-seconds; held by requests that sleep (100 %)."
+        );
+        assert!(finding.advice.contains("--worker-connections"), "{}", finding.advice);
+    }
+
+    #[test]
+    fn a_full_worker_without_waiting_requests_is_absent() {
+        let mut scene = one_full_worker();
+        scene.0.requests.phases = Phases::default();
+        scene.phase(Phase::Sleep, 30 * SECOND).judge("slots-exhausted").assert_absent();
+    }
+
+    #[test]
+    fn a_server_full_as_a_whole_is_not_blamed_on_one_worker() {
+        let finding = one_full_worker().exhausted(7 * SECOND).judge("slots-exhausted");
+        assert!(finding.sentence.starts_with("All 8 gunicorn gthread threads"), "{}", finding.sentence);
+    }
+
+    #[test]
+    fn more_slots_are_not_advised_where_the_cpu_is_short() {
+        let busy = exhausted().phase(Phase::PoolWait, 12 * SECOND);
+        assert!(busy.clone().judge("slots-exhausted").advice.contains("Raise --workers"));
+        let short = busy.phase(Phase::RunQueue, 15 * SECOND).judge("slots-exhausted");
+        assert!(!short.advice.contains("Raise"), "{}", short.advice);
+        let waiting = exhausted().phase(Phase::PoolWait, 12 * SECOND).phase(Phase::BackendWait, 90 * SECOND);
+        let waiting = waiting.judge("slots-exhausted");
+        assert!(waiting.sentence.contains("wait for a back end"), "{}", waiting.sentence);
     }
 }

@@ -4,7 +4,8 @@
 //! hold no slot (a buffering server or front end) are no finding.
 
 use super::basis::{Basis, Outcome, Verdict, decides, explains};
-use super::words::{percent, ratio, request_seconds};
+use super::cause::waited_behind_ns;
+use super::words::{duration, percent, ratio};
 use super::{Judge, Rule};
 use crate::model::slot::Holding;
 use crate::phase::Phase;
@@ -18,6 +19,9 @@ pub(super) const RULE: Rule = Rule {
     advice: "Put a proxy that buffers requests and responses in front of the server.",
     judge: Judge::Measured(judge),
 };
+
+/// Share of the cost below which one of the two kinds is not worth its own words.
+const SMALL_PART: f64 = 0.05;
 
 fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
@@ -43,17 +47,29 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         let sentence = format!("Slow clients held {} of busy time, too little to matter", percent(of_busy));
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
-    let how = match (ratio(sending, cost_ns), ratio(reading, cost_ns)) {
-        (share, _) if share >= 0.8 => "send their requests slowly",
-        (_, share) if share >= 0.8 => "read their responses slowly",
-        _ => "send or read slowly",
+    let held = basis.slots_named(2);
+    let (of_sending, of_reading) = (ratio(sending, cost_ns), ratio(reading, cost_ns));
+    let sentence = if of_sending < SMALL_PART || of_reading < SMALL_PART {
+        let how = if sending > reading { "send their requests" } else { "read their responses" };
+        format!(
+            "Clients that {how} slowly held {held} for {}, {} of the time they were busy",
+            duration(cost_ns),
+            percent(of_busy),
+        )
+    } else {
+        format!(
+            "Slow clients held {held} for {}, {} of the time they were busy: {} while sending requests, {} while reading \
+             responses",
+            duration(cost_ns),
+            percent(of_busy),
+            duration(sending),
+            duration(reading),
+        )
     };
-    let sentence = format!(
-        "Clients that {how} held {} for {}, {} of the time they were busy",
-        basis.slots_named(2),
-        request_seconds(cost_ns),
-        percent(of_busy),
-    );
+    let behind_ns = waited_behind_ns(basis, cost_ns);
+    let mut evidence = evidence;
+    evidence.push(explains("requests_waited_behind_seconds", behind_ns as f64 / 1e9));
+    let cost_ns = cost_ns.saturating_add(behind_ns);
     let exemplars = basis.exemplars(&[Phase::ClientReadStall, Phase::ClientWriteStall]);
     Ok(Verdict { present, sentence, cost_ns, evidence, exemplars, next_step: None })
 }
@@ -75,7 +91,7 @@ mod tests {
         assert_eq!(finding.cost_ns, 6 * SECOND);
         assert_eq!(
             finding.sentence,
-            "Clients that send their requests slowly held gunicorn gthread threads for 6 request-seconds, \
+            "Clients that send their requests slowly held gunicorn gthread threads for 6 s, \
              55 % of the time they were busy."
         );
     }
@@ -88,12 +104,24 @@ mod tests {
     }
 
     #[test]
-    fn both_kinds_together_are_named_together() {
+    fn both_kinds_together_are_named_with_their_parts() {
         let finding = scene()
             .holding(Holding::ClientWriteStall, 3 * SECOND)
             .holding(Holding::ClientReadStall, 3 * SECOND)
             .judge("slow-clients");
-        assert!(finding.sentence.contains("send or read slowly"), "{}", finding.sentence);
+        assert_eq!(
+            finding.sentence,
+            "Slow clients held gunicorn gthread threads for 6 s, 55 % of the time they were busy: 3 s while sending \
+             requests, 3 s while reading responses."
+        );
+    }
+
+    #[test]
+    fn requests_that_waited_for_a_held_slot_add_to_the_cost() {
+        let held = scene().holding(Holding::ClientReadStall, 5 * SECOND).phase(Phase::PoolWait, 8 * SECOND);
+        assert_eq!(held.clone().judge("slow-clients").cost_ns, 5 * SECOND, "threads were free");
+        // Half of the busy time.
+        assert_eq!(held.exhausted(2 * SECOND).judge("slow-clients").cost_ns, 9 * SECOND);
     }
 
     #[test]

@@ -99,6 +99,8 @@ const HELD: &[&str] = &["slow-clients", "idle-connections"];
 /// Rules that cannot speak without requests.
 const NEED_REQUESTS: &[&str] =
     &["slots-exhausted", "back-end", "cpu-bound", "cpu-throttled", "short-behind-long", "healthy"];
+/// Rules that ask whether the CPU is what is short; for `slots-exhausted` the answer changes the advice alone.
+const CPU_SHORT: &[&str] = &["slots-exhausted", "cpu-bound"];
 /// Rules whose cost must be worth a person's time.
 const COSTLY: &[&str] = &["slots-exhausted", "slow-clients", "idle-connections", "back-end", "healthy"];
 
@@ -119,8 +121,8 @@ thresholds! {
         "Less than a hundredth of all slots is not missed by anybody.";
     acceptor_linger_min_ratio: Ratio = 0.10, &["idle-connections"],
         "A worker that accepts nothing for a tenth of the time lets its clients wait, however many threads are free.";
-    exhausted_window_min_ratio: Ratio = 0.10, &["slots-exhausted"],
-        "Short moments with every slot busy are normal; a tenth of the window is not.";
+    exhausted_window_min_ratio: Ratio = 0.10, &["slots-exhausted", "slow-clients", "idle-connections"],
+        "Short moments with every slot (of the server, or of one worker) busy are normal; a tenth of the window is not.";
     waited_request_min_ratio: Ratio = 0.05, &["slots-exhausted"],
         "Busy slots do no harm unless requests waited; a twentieth of their time is felt.";
     backend_served_min_ratio: Ratio = 0.50, &["back-end"],
@@ -131,7 +133,7 @@ thresholds! {
         "A worker that runs for half of the time doubles the time a random arrival takes; below it, being made of CPU time is no problem.";
     cpu_slow_request_min_seconds: Seconds = 1.0, &["cpu-bound"],
         "A person notices a request of a second even on an idle server.";
-    run_queue_of_cpu_min_ratio: Ratio = 0.30, &["cpu-bound"],
+    run_queue_of_cpu_min_ratio: Ratio = 0.30, CPU_SHORT,
         "When almost a third of the time in which Python wanted to run was spent waiting for a core, cores are short.";
     throttled_window_min_ratio: Ratio = 0.02, &["cpu-throttled"],
         "Two hundredths of the window stopped by the quota are already visible in the slowest requests.";
@@ -145,6 +147,10 @@ thresholds! {
         "The long requests must hold a considerable part of the served time to be what others wait for.";
     endpoint_min_count: Requests = 5.0, &["short-behind-long"],
         "An endpoint with fewer requests has no typical wait.";
+    interpreter_full_min_ratio: Ratio = 0.80, CPU_SHORT,
+        "With four fifths of one core wanted by a process, its threads wait for one another's turn: locks are then mostly the interpreter's.";
+    full_min_ratio: Ratio = 0.90, &["slots-exhausted", "cpu-bound", "cpu-throttled", "healthy"],
+        "What is used for nine tenths on average is full most of the time.";
     unclear_max_ratio: Ratio = 0.25, &["healthy"],
         "With a quarter of request time in waits that no finding explains, nobody should be told that all is well.";
 }

@@ -18,7 +18,9 @@ pub(super) fn duration(duration_ns: u64) -> String {
 
 /// A sum over requests, always in seconds.
 pub(super) fn request_seconds(duration_ns: u64) -> String {
-    format!("{} request-seconds", seconds(duration_ns))
+    let number = seconds(duration_ns);
+    let plural = if number == "1" { "" } else { "s" };
+    format!("{number} request-second{plural}")
 }
 
 /// Nanoseconds as a number of seconds.
@@ -59,7 +61,13 @@ pub(super) fn count(number: u64) -> String {
 
 /// A factor, such as "7.5".
 pub(super) fn factor(value: f64) -> String {
-    if value > 10_000.0 { "over 10,000".to_owned() } else { digits(value) }
+    if value > 10_000.0 {
+        "over 10,000".to_owned()
+    } else if value >= 999.5 {
+        count(value.round() as u64)
+    } else {
+        digits(value)
+    }
 }
 
 /// Up to three digits: one decimal below ten (two below one), none from a hundred on.
@@ -103,6 +111,7 @@ mod tests {
         assert_eq!(duration(12_400_000_000), "12.4 s");
         assert_eq!(request_seconds(12_400_000_000), "12.4 request-seconds");
         assert_eq!(request_seconds(120_000_000), "0.12 request-seconds");
+        assert_eq!(request_seconds(1_000_000_000), "1 request-second");
         assert_eq!(request_seconds(3_600_000_000_000), "3,600 request-seconds");
     }
 

@@ -20,20 +20,32 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     };
     let charset = page.style.charset;
     let shown = |duration_ns| unit::duration(duration_ns, charset);
-    page.heading("Own cost", &format!("{} of the server's CPU", unit::percent(cost.share_of_target)));
-    page.entry("wsgi-trace", &format!("{} of CPU", shown(overhead.profiler_cpu_ns)));
+    let of_one_core = summary::ratio(cost.total_ns, snapshot.window.length_ns());
+    page.heading("Own cost", &format!("{} of one CPU", unit::percent(of_one_core)));
+    page.entry(
+        "wsgi-trace",
+        &format!("{} of CPU, the work of this process in the window", shown(overhead.profiler_cpu_ns)),
+    );
     let programs = match cost.bpf_window_ns {
         Some(window_ns) => format!(
-            "{} (from {} in a sample of {}: {} of {})",
+            "{} on all CPUs (a sample of {}: {}, {} of {})",
             shown(window_ns),
-            shown(overhead.bpf_run_ns),
             shown(overhead.bpf_sampled_ns),
+            shown(overhead.bpf_run_ns),
             unit::counted(overhead.bpf_runs, "run"),
             shown(overhead.bpf_run_ns.checked_div(overhead.bpf_runs).unwrap_or(0)),
         ),
         None => "not sampled in this run".to_owned(),
     };
     page.entry("kernel programs", &programs);
+    if let Some(share) = cost.share_of_target {
+        let text = format!(
+            "both are {} of the {} of CPU that the server used itself",
+            if share > 2.0 { format!("{share:.1} times") } else { unit::percent(Some(share)) },
+            shown(overhead.target_cpu_ns),
+        );
+        page.entry("beside the server", &text);
+    }
     if let Some(per_request_ns) = cost.per_request_ns {
         page.entry("per request", &shown(per_request_ns));
     }

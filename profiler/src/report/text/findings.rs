@@ -11,8 +11,6 @@ use super::unit;
 use crate::report::escape::columns;
 use crate::report::summary;
 
-/// Numbers shown per finding beside those that decided.
-const EXPLAINING: usize = 2;
 /// Exemplar requests named per finding.
 const EXEMPLARS: usize = 5;
 
@@ -111,23 +109,21 @@ fn one(page: &mut Page, number: usize, finding: &Finding) {
     page.paragraph((Role::Quiet, "    "), (Some(Role::Quiet), &evidence));
 }
 
-/// What the verdict rests on: what decided first, then a few more numbers; all are in the JSON report.
+/// What the verdict rests on: the limits that were passed, each with its measure; all numbers are in the JSON report.
 fn evidence(page: &Page, finding: &Finding) -> String {
     let charset = page.style.charset;
-    let (deciding, others): (Vec<&Evidence>, Vec<&Evidence>) =
-        finding.evidence.iter().partition(|evidence| evidence.threshold.is_some());
-    // What is zero explains nothing.
-    let others = others.into_iter().filter(|evidence| evidence.value != 0.0).take(EXPLAINING);
-    let mut parts: Vec<String> = deciding
-        .into_iter()
-        .chain(others)
+    let passed =
+        |evidence: &&Evidence| evidence.threshold.is_some_and(|threshold| evidence.value >= threshold);
+    let mut parts: Vec<String> = finding
+        .evidence
+        .iter()
+        .filter(passed)
         .map(|evidence| {
             let (name, value) = unit::measured(evidence.name, evidence.value, charset);
-            let threshold =
+            let limit =
                 evidence.threshold.map(|threshold| unit::measured(evidence.name, threshold, charset).1);
-            let threshold =
-                threshold.map(|threshold| format!(" (threshold {threshold})")).unwrap_or_default();
-            format!("{name} {value}{threshold}")
+            let limit = limit.map(|limit| format!(" (limit {limit})")).unwrap_or_default();
+            format!("{name} {value}{limit}")
         })
         .collect();
     let exemplars: Vec<String> =

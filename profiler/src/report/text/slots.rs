@@ -2,8 +2,10 @@
 //!
 //! In: the slots of a snapshot. Out: a section, the heat map included.
 
-use profiler_core::model::Snapshot;
 use profiler_core::model::slot::Holding;
+use profiler_core::model::{Origin, Snapshot};
+
+use profiler_core::phase::Phase;
 
 use super::page::Page;
 use super::style::Role;
@@ -15,7 +17,16 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     let window_ns = snapshot.window.length_ns();
     let capacity_ns = window_ns.saturating_mul(u64::from(slots.count()));
     let busy_ns = slots.busy_ns();
-    let known = if slots.configured.is_some() { "configured" } else { "as many as were seen" };
+    let counted = |name: &str| {
+        let settings = &snapshot.server.settings;
+        settings.iter().any(|setting| setting.name == name && setting.origin == Origin::Inferred)
+    };
+    let known = match slots.configured {
+        None => "as many as were seen",
+        // The command line is hidden: what was counted is a lower bound.
+        Some(_) if counted("workers") || counted("threads") => "as far as seen",
+        Some(_) => "configured",
+    };
     let count = unit::counted(u64::from(slots.count()), "slot");
     if slots.count() == 0 {
         page.heading("Slots", "");
@@ -42,6 +53,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         ),
     };
     page.paragraph((Role::Quiet, "  "), (None, &sentence));
+    full_workers(page, snapshot);
     if slots.acceptor_linger_ns > 0 {
         let lingered = unit::duration(slots.acceptor_linger_ns, page.style.charset);
         let text = format!(
@@ -50,6 +62,33 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         page.paragraph((Role::Quiet, "  "), (None, &text));
     }
     heat::map(page, slots, window_ns);
+}
+
+/// Share of request time spent waiting for a thread from which a full worker is worth a line.
+const WAITED: f64 = 0.01;
+
+/// Workers whose own slots were all busy for much longer than those of all at once.
+fn full_workers(page: &mut Page, snapshot: &Snapshot) {
+    let slots = &snapshot.slots;
+    let window_ns = snapshot.window.length_ns();
+    let pools = slots.heat.iter().filter(|row| slots.heat.len() > 1 && row.slots > 1);
+    let waited =
+        summary::ratio(snapshot.requests.phases.get(Phase::PoolWait), snapshot.requests.phases.total_ns());
+    if waited < Some(WAITED) {
+        return;
+    }
+    let Some(fullest) = pools.max_by_key(|row| row.exhausted_ns) else { return };
+    if fullest.exhausted_ns <= slots.exhausted_ns.saturating_mul(2) || fullest.exhausted_ns < window_ns / 100
+    {
+        return;
+    }
+    let text = format!(
+        "All slots of worker {} were busy at once for {} ({} of the window).",
+        fullest.tgid,
+        unit::duration(fullest.exhausted_ns, page.style.charset),
+        unit::percent(summary::ratio(fullest.exhausted_ns, window_ns)),
+    );
+    page.paragraph((Role::Quiet, "  "), (None, &text));
 }
 
 const fn meaning(holding: Holding) -> &'static str {

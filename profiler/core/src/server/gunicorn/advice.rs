@@ -2,7 +2,7 @@
 //!
 //! In: id of a finding, the server. Out: one or two sentences. Options are named as on the command line.
 
-use crate::model::Server;
+use crate::model::{Origin, Server};
 
 /// The kinds of worker that call for different advice.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,38 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
     let threads = option(server, "--threads", "threads");
     match finding_id {
         "slots-exhausted" => Some(slots_exhausted(concurrency, &workers, &threads)),
+        "slots-exhausted/waiting" => Some(slots_waiting(concurrency, &workers, &threads)),
+        "slots-exhausted/computing" => Some(format!(
+            "Raise {workers} up to the number of cores, or make the code faster; more threads do not help while Python \
+             holds the GIL."
+        )),
+        "slots-exhausted/cpu-short" => Some(format!(
+            "More workers or threads would not help: the CPU is what is short. Give the server more of it, make the \
+             code faster, or lower {workers} so that fewer compete."
+        )),
+        "slots-exhausted/clients" => {
+            Some(format!("More slots would only be held as well. {}", slow_clients(concurrency, &workers)))
+        }
+        "slots-exhausted/connections" => {
+            Some(format!("More slots would only be held as well. {}", idle_connections(concurrency, server)))
+        }
+        "slots-exhausted/one-worker" => Some(format!(
+            "Connections stay with the worker that took them. Raise {threads}; or lower {} to little more than \
+             --threads, so that a full worker leaves new connections to the others; or use fewer workers with more threads.",
+            option(server, "--worker-connections", "worker_connections")
+        )),
+        "idle-connections/acceptor" => Some(format!(
+            "Put a reverse proxy (nginx) before gunicorn, which closes finished connections at once; or raise {workers}. \
+             More threads do not help: the main thread of each worker, which accepts, is what waits (up to 2 s a client)."
+        )),
+        "cpu-bound/turns" => Some(format!(
+            "Raise {workers} up to the number of cores: each has an interpreter of its own. Fewer --threads lose nothing \
+             here, more only wait for the same interpreter."
+        )),
+        "cpu-bound/cores" => Some(format!(
+            "More workers or threads would make it worse: give the host more cores, or lower {workers} towards their \
+             number so that requests are served one after the other instead of all slowly."
+        )),
         "slow-clients" => Some(slow_clients(concurrency, &workers)),
         "idle-connections" => Some(idle_connections(concurrency, server)),
         "back-end" => Some(back_end(concurrency, &threads)),
@@ -44,9 +76,26 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
     }
 }
 
-/// The option with its present value.
+/// The option with its present value. Of threads that were only counted there may be more: they are born when needed.
 fn option(server: &Server, name: &str, setting: &str) -> String {
-    server.number(setting).map_or_else(|| name.to_owned(), |value| format!("{name} (now {value})"))
+    let inferred = server.settings.iter().any(|one| one.name == setting && one.origin == Origin::Inferred);
+    let now = if inferred && setting == "threads" { "seen:" } else { "now" };
+    server.number(setting).map_or_else(|| name.to_owned(), |value| format!("{name} ({now} {value})"))
+}
+
+/// Slots that wait cost little more than memory.
+fn slots_waiting(concurrency: Concurrency, workers: &str, threads: &str) -> String {
+    match concurrency {
+        Concurrency::Sync => format!(
+            "The requests wait rather than compute: --worker-class gthread with --threads serves several per process \
+             for little memory. Raising {workers} helps too, at a process each."
+        ),
+        Concurrency::Threads => {
+            format!("The requests wait rather than compute: raise {threads}, a waiting thread costs little.")
+        }
+        Concurrency::Loop => format!("Raise {workers}: the event loop of each process is the limit."),
+        Concurrency::Unknown => format!("Raise {threads} with gthread workers, or {workers}."),
+    }
 }
 
 fn slots_exhausted(concurrency: Concurrency, workers: &str, threads: &str) -> String {

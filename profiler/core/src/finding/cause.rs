@@ -1,0 +1,197 @@
+//! What several rules ask before they name a setting: what busy slots do, and whether the CPU is what is short.
+//!
+//! In: a [`Basis`]. Out: words for sentences, and the case that decides which setting helps.
+
+use super::basis::{Basis, served_ns, sum, waited_ns};
+use super::words::ratio;
+use crate::model::CgroupWindow;
+use crate::model::slot::Holding;
+use crate::phase::Phase;
+
+/// What holds slots, so far as the setting to turn depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Requests that compute.
+    Computing,
+    /// Requests that wait for something that more slots would not slow down.
+    Waiting,
+    /// Clients that send or read slowly.
+    Clients,
+    /// Connections without a request.
+    Connections,
+    /// The server's own work.
+    Housekeeping,
+}
+
+/// The largest part of busy slot-time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holder {
+    /// What it is; follows "held by ".
+    pub(super) words: &'static str,
+    /// Its share of busy slot-time.
+    pub(super) share: f64,
+    /// What follows from it.
+    pub(super) cause: Cause,
+}
+
+/// What holds the largest part of busy slot-time; requests by what they mostly do.
+pub(super) fn holder(basis: &Basis<'_>) -> Holder {
+    // Of equals the last wins, and requests come first in the list; so look from the end.
+    let largest = Holding::ALL.into_iter().rev().max_by_key(|holding| basis.held_ns(*holding));
+    let holding = largest.unwrap_or(Holding::Request);
+    let share = ratio(basis.held_ns(holding), basis.busy_ns());
+    let (words, cause) = match holding {
+        Holding::Request => return requests(basis, share),
+        Holding::ClientReadStall => ("clients that send slowly", Cause::Clients),
+        Holding::ClientWriteStall => ("clients that read slowly", Cause::Clients),
+        Holding::FirstByte => ("silent connections", Cause::Connections),
+        Holding::KeepaliveIdle => ("idle kept-alive connections", Cause::Connections),
+        Holding::Linger => ("clients that do not close", Cause::Connections),
+        Holding::Housekeeping => ("the server's own work", Cause::Housekeeping),
+    };
+    Holder { words, share, cause }
+}
+
+/// Time that requests waited for slots which this part of busy slot-time held: its share of all waiting where slots ran
+/// out for a considerable time, else 0.
+pub(super) fn waited_behind_ns(basis: &Basis<'_>, held_ns: u64) -> u64 {
+    let exhausted = ratio(basis.snapshot.slots.exhausted_ns, basis.window_ns());
+    if exhausted < basis.thresholds.exhausted_window_min_ratio {
+        return 0;
+    }
+    let share = ratio(held_ns, basis.busy_ns()).min(1.0);
+    (waited_ns(basis.phases()) as f64 * share) as u64
+}
+
+/// What requests do while they hold a slot: the kinds of time, with the phases of each.
+const DOINGS: [(&[Phase], &str, Cause); 6] = [
+    (&[Phase::Cpu, Phase::RunQueue], "requests that compute", Cause::Computing),
+    (&[Phase::LockWait, Phase::GilWait], "requests that wait for locks", Cause::Waiting),
+    (&[Phase::BackendWait], "requests that wait for a back end", Cause::Waiting),
+    (&[Phase::Sleep], "requests that sleep", Cause::Waiting),
+    (&[Phase::FileWait, Phase::FaultWait], "requests that wait for files or memory", Cause::Waiting),
+    (&[Phase::ReadBody, Phase::Write, Phase::Unexplained], "requests being served", Cause::Waiting),
+];
+
+fn requests(basis: &Basis<'_>, share_of_busy: f64) -> Holder {
+    let phases = basis.phases();
+    let clients = sum(phases, &[Phase::ClientReadStall, Phase::ClientWriteStall]);
+    let doing = DOINGS.iter().rev().max_by_key(|(kinds, ..)| sum(phases, kinds));
+    let Some((kinds, words, cause)) = doing else {
+        return Holder { words: "requests being served", share: share_of_busy, cause: Cause::Waiting };
+    };
+    // Slot-time held by requests leaves out what their clients stalled.
+    let of_requests = ratio(sum(phases, kinds), served_ns(phases).saturating_sub(clients));
+    let lock_may_be_gil = *words == "requests that wait for locks" && interpreter_full(basis);
+    let (words, cause) =
+        if lock_may_be_gil { ("requests that compute in turns", Cause::Computing) } else { (*words, *cause) };
+    Holder { words, share: (of_requests * share_of_busy).min(1.0), cause }
+}
+
+/// What keeps Python from the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CpuShort {
+    /// Nothing.
+    No,
+    /// A quota.
+    Quota,
+    /// The number of cores.
+    Cores,
+}
+
+/// Whether, and why, more processes could not compute more.
+pub(super) fn cpu_short(basis: &Basis<'_>) -> CpuShort {
+    let limits = basis.thresholds;
+    let (cpu_ns, waited_ns) = (basis.phases().get(Phase::Cpu), basis.phases().get(Phase::RunQueue));
+    let by_quota_ns = run_queue_by_quota_ns(basis);
+    let wanted_ns = cpu_ns.saturating_add(waited_ns);
+    if ratio(by_quota_ns, wanted_ns) >= limits.run_queue_of_cpu_min_ratio {
+        CpuShort::Quota
+    } else if ratio(waited_ns, wanted_ns) >= limits.run_queue_of_cpu_min_ratio
+        || host_share(basis) >= limits.full_min_ratio
+    {
+        CpuShort::Cores
+    } else {
+        CpuShort::No
+    }
+}
+
+/// CPU time of all processes of the server, in nanoseconds.
+pub(super) fn server_cpu_ns(basis: &Basis<'_>) -> u64 {
+    let threads = basis.snapshot.processes.iter().flat_map(|process| &process.threads);
+    threads.fold(0, |total, thread| total.saturating_add(thread.cpu_ns))
+}
+
+/// CPU time of all processes as a share of all cores.
+pub(super) fn host_share(basis: &Basis<'_>) -> f64 {
+    let cores = u64::from(basis.snapshot.session.cpu_count);
+    ratio(server_cpu_ns(basis), basis.window_ns().saturating_mul(cores))
+}
+
+/// CPU and run-queue time of the busiest process, as a share of the window.
+pub(super) fn busiest_process(basis: &Basis<'_>) -> f64 {
+    let wanted = |process: &crate::model::Process| {
+        process.threads.iter().fold(0u64, |total, thread| {
+            total.saturating_add(thread.cpu_ns).saturating_add(thread.run_queue_ns)
+        })
+    };
+    let busiest = basis.snapshot.processes.iter().map(wanted).max().unwrap_or(0);
+    ratio(busiest, basis.window_ns())
+}
+
+/// CPU time of the busiest process, as a share of the window.
+pub(super) fn busiest_process_cpu(basis: &Basis<'_>) -> f64 {
+    let used = |process: &crate::model::Process| {
+        process.threads.iter().fold(0u64, |total, thread| total.saturating_add(thread.cpu_ns))
+    };
+    ratio(basis.snapshot.processes.iter().map(used).max().unwrap_or(0), basis.window_ns())
+}
+
+/// Whether two threads of one process served requests, so that they share an interpreter lock.
+pub(super) fn serves_in_parallel(basis: &Basis<'_>) -> bool {
+    let serving =
+        |process: &crate::model::Process| process.threads.iter().filter(|thread| thread.requests > 0).count();
+    basis.snapshot.processes.iter().any(|process| serving(process) > 1)
+}
+
+/// Whether an interpreter that several threads share has no time left: their waits for locks are then waits for it.
+pub(super) fn interpreter_full(basis: &Basis<'_>) -> bool {
+    serves_in_parallel(basis) && busiest_process(basis) >= basis.thresholds.interpreter_full_min_ratio
+}
+
+/// The cgroup that was throttled most. Groups may be nested, and a parent counts its children's throttling again.
+pub(super) fn worst_cgroup<'a>(basis: &Basis<'a>) -> Option<&'a CgroupWindow> {
+    basis.snapshot.cgroups.iter().max_by_key(|cgroup| throttled_ns(cgroup))
+}
+
+/// Time throttled within the window, in nanoseconds.
+pub(super) const fn throttled_ns(cgroup: &CgroupWindow) -> u64 {
+    cgroup.last.throttled_ns.saturating_sub(cgroup.first.throttled_ns)
+}
+
+/// The quota in cores, where there is one.
+pub(super) fn quota_cores(cgroup: &CgroupWindow) -> Option<f64> {
+    let quota_us = cgroup.last.quota_us.filter(|_| cgroup.last.period_us > 0)?;
+    Some(ratio(quota_us, cgroup.last.period_us))
+}
+
+/// CPU time of the server as a share of what the quota allows; 0 without one.
+pub(super) fn quota_used(basis: &Basis<'_>, cgroup: &CgroupWindow) -> f64 {
+    let Some(quota_us) = cgroup.last.quota_us else { return 0.0 };
+    let used = u128::from(server_cpu_ns(basis)) * u128::from(cgroup.last.period_us);
+    let allowed = u128::from(basis.window_ns()) * u128::from(quota_us);
+    if allowed == 0 { 0.0 } else { used as f64 / allowed as f64 }
+}
+
+/// Run-queue time of requests that the quota caused: all of it where the server used its whole quota (it would have
+/// waited on an idle host too), else as much as it was throttled.
+pub(super) fn run_queue_by_quota_ns(basis: &Basis<'_>) -> u64 {
+    let waited_ns = basis.phases().get(Phase::RunQueue);
+    let Some(cgroup) = worst_cgroup(basis) else { return 0 };
+    let stopped_ns = throttled_ns(cgroup);
+    if stopped_ns > 0 && quota_used(basis, cgroup) >= basis.thresholds.full_min_ratio {
+        waited_ns
+    } else {
+        stopped_ns.min(waited_ns)
+    }
+}
