@@ -327,6 +327,54 @@ def idle(load, _seed):
             return
 
 
+def lingering(load, _seed):
+    """Reads the whole answer and the server's end of the connection, but does not close its own for a while."""
+    while entry := load.begin("lingering", "GET", "/fast"):
+        try:
+            with load.connect() as connection:
+                send(connection, entry, head_of(entry, ["Connection: close"]))
+                receive(connection, entry)
+                time.sleep(load.options.linger_seconds)
+        except (Closed, OSError) as error:
+            load.failed(error)
+
+
+def connection_to(load, pid):
+    """A kept-alive connection to the worker process `pid`: others are closed again."""
+    while not load.over():
+        entry = load.begin("sticky", "GET", "/truth/sleep/0")
+        if entry is None:
+            return None
+        connection = load.connect()
+        send(connection, entry, head_of(entry))
+        status, headers = connection.head()
+        length = int(headers["content-length"])
+        while len(connection.buffer) < length:
+            connection.fill()
+        answer, connection.buffer = connection.buffer[:length], connection.buffer[length:]
+        entry["status"], entry["body_bytes"], entry["end_ns"] = status, length, time.monotonic_ns()
+        if json.loads(answer)["pid"] == pid:
+            return connection
+        connection.socket.close()
+    return None
+
+
+def sticky(load, seed):
+    """Requests one after another on a connection to one worker process."""
+    choice = random.Random(seed)
+    while not load.over():
+        try:
+            connection = connection_to(load, load.options.sticky_pid)
+            if connection is None:
+                return
+            with connection:
+                while entry := load.begin("sticky", "GET", choice.choice(list(load.options.routes))):
+                    if not exchange(load, connection, entry, last=False):
+                        break
+        except (Closed, OSError, ValueError) as error:
+            load.failed(error)
+
+
 def weights(text):
     """`a=3,b` → {"a": 3.0, "b": 1.0}."""
     pairs = (part.partition("=") for part in text.split(","))
@@ -353,6 +401,10 @@ def arguments():
     parser.add_argument("--slow-read-seconds", type=float, default=3.0)
     parser.add_argument("--idle", type=int, default=0, help="clients that connect and send nothing")
     parser.add_argument("--idle-seconds", type=float, default=1.0)
+    parser.add_argument("--lingering", type=int, default=0, help="clients that do not close after the answer")
+    parser.add_argument("--linger-seconds", type=float, default=1.0)
+    parser.add_argument("--sticky", type=int, default=0, help="clients that all use the same worker process")
+    parser.add_argument("--sticky-pid", type=int, default=0, help="which one; the application must be demo_app")
     parser.add_argument("--first-id", type=int, default=1_000_001)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=30.0, help="longest wait for one read or write")
@@ -370,6 +422,8 @@ def main():
         (slow_head, options.slow_heads),
         (slow_reader, options.slow_readers),
         (idle, options.idle),
+        (lingering, options.lingering),
+        (sticky, options.sticky),
     ]
     threads = [
         threading.Thread(target=client, args=(load, options.seed * 1000 + number), daemon=True)

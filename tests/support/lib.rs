@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod backend;
+pub mod cgroup;
 pub mod child;
 pub mod gate;
 pub mod gunicorn;
@@ -12,8 +13,10 @@ pub mod kernel_trace;
 pub mod load;
 pub mod program;
 pub mod raw;
+pub mod scenario;
 pub mod toy;
 pub mod trace;
+pub mod verdict;
 pub mod witness;
 
 use std::path::{Path, PathBuf};

@@ -8,6 +8,7 @@ mod command;
 mod demo;
 mod fuzz;
 mod kernels;
+mod record;
 mod test;
 mod tidy;
 
@@ -20,6 +21,7 @@ const USAGE: &str = "cargo xtask CHORE
   test      all tests; live ones where root and BPF allow
   demo      a real gunicorn under load, traced
   fuzz      every fuzz target for a minute; targets as arguments
+  record    the recordings of tests/recordings, taken again; names of scenarios as arguments, --show only shows
   bench     the speed and memory of a replay
   kernels   the programs on other kernels, in emulation; versions as arguments";
 
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(),
         "demo" => demo::run(),
         "fuzz" => fuzz::run(&rest),
+        "record" => record::run(&rest),
         "kernels" => kernels::run(&rest),
         "test" => test::run(&rest),
         _ => {

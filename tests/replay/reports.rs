@@ -1,0 +1,157 @@
+//! Reports on recordings of real servers: the whole pipeline against reviewed output.
+//!
+//! In: `tests/recordings/*.wtrace`, which its README says how to take again. Out: text and JSON as snapshots under
+//! `tests/snapshots`, the JSON valid by its schema, a timeline that decodes, the verdict that the situation calls for.
+
+#![allow(clippy::expect_used, reason = "the helpers belong to tests: what fails in them fails the test")]
+
+use std::path::PathBuf;
+
+use profiler_core::fact::Fact;
+use profiler_core::pipeline::{Pipeline, Settings};
+use profiler_core::stream::Item;
+use serde_json::Value;
+use wsgi_trace::recording::Recording;
+use wsgi_trace::report::{json, timeline::PerfettoSink};
+use wsgi_trace::source::file::FileSource;
+use wsgi_trace_tests::root;
+use wsgi_trace_tests::scenario::{SCENARIOS, Scenario};
+use wsgi_trace_tests::verdict::Judged;
+
+/// Bytes of all recordings together.
+const MAX_ALL_BYTES: u64 = 1_500_000;
+
+fn path_of(scenario: &Scenario) -> PathBuf {
+    root().join("tests/recordings").join(scenario.name).with_extension("wtrace")
+}
+
+fn each(mut check: impl FnMut(&Scenario, &Judged)) {
+    for scenario in SCENARIOS {
+        let judged = Judged::recording(&path_of(scenario)).expect(scenario.name);
+        check(scenario, &judged);
+    }
+}
+
+fn json_of(judged: &Judged) -> String {
+    let bytes = json::render(&judged.snapshot, &judged.findings).expect("memory takes it");
+    String::from_utf8(bytes).expect("JSON is UTF-8")
+}
+
+#[test]
+fn every_recording_gets_the_verdict_that_its_situation_calls_for() {
+    each(|scenario, judged| judged.must_be(scenario).expect(scenario.name));
+}
+
+#[test]
+fn every_recording_gives_the_text_that_was_reviewed() {
+    each(|scenario, judged| {
+        let text = judged.text();
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(100), "{}: a line of {widest:?} columns", scenario.name);
+        settings().bind(|| insta::assert_snapshot!(format!("{}.text", scenario.name), text));
+    });
+}
+
+#[test]
+fn every_recording_gives_the_json_that_was_reviewed() {
+    each(|scenario, judged| {
+        settings().bind(|| insta::assert_snapshot!(format!("{}.json", scenario.name), json_of(judged)));
+    });
+}
+
+fn settings() -> insta::Settings {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(root().join("tests/snapshots"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings
+}
+
+#[test]
+fn the_json_of_every_recording_is_valid_by_the_published_schema() {
+    let schema = std::fs::read_to_string(root().join("docs/report.schema.json")).expect("the schema");
+    let schema: Value = serde_json::from_str(&schema).expect("the schema is JSON");
+    let validator = jsonschema::draft202012::new(&schema).expect("the schema is one");
+    each(|scenario, judged| {
+        let report: Value = serde_json::from_str(&json_of(judged)).expect("a report is JSON");
+        let errors: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{}: {errors:?}", scenario.name);
+    });
+}
+
+#[test]
+fn the_timeline_of_every_recording_is_a_whole_trace_with_a_span_for_each_request() {
+    for scenario in SCENARIOS {
+        let mut sink = PerfettoSink::new(Vec::new());
+        let mut pipeline = Pipeline::new(Settings { thread_slices: true });
+        for item in FileSource::open(&path_of(scenario)).expect(scenario.name) {
+            pipeline.push(item, &mut |entry| sink.entry(&entry).expect("memory takes it"));
+        }
+        let snapshot = pipeline.finish(&mut |entry| sink.entry(&entry).expect("memory takes it"));
+        let (bytes, counts) = sink.finish().expect("memory takes it");
+        assert_eq!(
+            counts.requests,
+            snapshot.requests.completed + snapshot.requests.open,
+            "{}",
+            scenario.name
+        );
+        assert_eq!(packets(&bytes), Some(counts.packets), "{}", scenario.name);
+    }
+}
+
+/// Number of packets of a trace that consists of whole packets: field 1, length, bytes.
+fn packets(mut bytes: &[u8]) -> Option<u64> {
+    const PACKET: u8 = 1 << 3 | 2;
+    let mut number = 0;
+    while let Some((tag, rest)) = bytes.split_first() {
+        let mut length = 0_usize;
+        let mut used = 0_usize;
+        for (place, byte) in rest.iter().take(5).enumerate() {
+            length |= usize::from(byte & 0x7f) << (7 * place);
+            used = place + 1;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        bytes = rest.get(used.checked_add(length)?..)?;
+        number += u64::from(*tag == PACKET);
+        if *tag != PACKET {
+            return None;
+        }
+    }
+    Some(number)
+}
+
+#[test]
+fn no_recording_names_the_machine_that_it_was_taken_on() {
+    for scenario in SCENARIOS {
+        for item in Recording::open(&path_of(scenario)).expect(scenario.name) {
+            let Item::Fact(record) = item else { continue };
+            match record.fact {
+                Fact::SessionStarted(session) => assert_eq!(session.host_name, "server", "{}", scenario.name),
+                Fact::ProcessSeen(process) => {
+                    assert!(process.executable.starts_with("/usr/bin/"), "{}", process.executable);
+                    let paths = process.command_line.iter().chain(&process.configuration_file);
+                    for path in paths.filter(|argument| argument.contains('/')) {
+                        assert!(path.starts_with("/srv/"), "{}: {path}", scenario.name);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn the_recordings_are_small_and_each_belongs_to_a_scenario() {
+    let mut sum_bytes = 0;
+    for entry in std::fs::read_dir(root().join("tests/recordings")).expect("the recordings") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "wtrace") {
+            let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            assert!(Scenario::named(name).is_some(), "no scenario has the recording {name}");
+            sum_bytes += path.metadata().expect("its size").len();
+        }
+    }
+    assert!(sum_bytes <= MAX_ALL_BYTES, "{sum_bytes} bytes");
+}

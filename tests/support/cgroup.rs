@@ -1,0 +1,78 @@
+//! A cgroup with a CPU quota, of either version, for as long as the value lives.
+//!
+//! In: a quota in cores, processes. Out: a group under the one that is mounted, removed when dropped.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use crate::child::until;
+
+/// Length of a period.
+const PERIOD_US: u64 = 100_000;
+/// Tells groups of one test program apart.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// The group.
+#[derive(Debug)]
+pub struct CpuQuota {
+    directory: PathBuf,
+}
+
+impl CpuQuota {
+    /// Makes a group that may use `cores` of CPU time.
+    ///
+    /// # Errors
+    ///
+    /// Where no hierarchy with the `cpu` controller can be written to.
+    pub fn new(cores: f64) -> anyhow::Result<Self> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("wsgi-trace-test-{}-{number}", std::process::id());
+        let quota_us = (cores * PERIOD_US as f64) as u64;
+        let first = Path::new("/sys/fs/cgroup/cpu");
+        let unified = Path::new("/sys/fs/cgroup");
+        if first.join("cpu.cfs_quota_us").exists() || first.join("cgroup.procs").exists() {
+            let group = Self::make(&first.join(name))?;
+            group.write("cpu.cfs_period_us", &PERIOD_US.to_string())?;
+            group.write("cpu.cfs_quota_us", &quota_us.to_string())?;
+            return Ok(group);
+        }
+        let delegated = std::fs::read_to_string(unified.join("cgroup.subtree_control")).unwrap_or_default();
+        if delegated.split_whitespace().any(|controller| controller == "cpu") {
+            let group = Self::make(&unified.join(name))?;
+            group.write("cpu.max", &format!("{quota_us} {PERIOD_US}"))?;
+            return Ok(group);
+        }
+        bail!("no cgroup hierarchy with the cpu controller")
+    }
+
+    fn make(directory: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir(directory).with_context(|| format!("{} cannot be made", directory.display()))?;
+        Ok(Self { directory: directory.to_path_buf() })
+    }
+
+    /// Moves a process into the group.
+    ///
+    /// # Errors
+    ///
+    /// Where it is gone or may not be moved.
+    pub fn take(&self, pid: u32) -> anyhow::Result<()> {
+        self.write("cgroup.procs", &pid.to_string())
+    }
+
+    fn write(&self, file: &str, value: &str) -> anyhow::Result<()> {
+        let path = self.directory.join(file);
+        std::fs::write(&path, value).with_context(|| format!("{} refuses {value}", path.display()))
+    }
+}
+
+impl Drop for CpuQuota {
+    fn drop(&mut self) {
+        // Its last process may not be reaped yet.
+        let _ = until("the end of its processes", Duration::from_secs(5), || {
+            Ok(std::fs::remove_dir(&self.directory).ok())
+        });
+    }
+}

@@ -1,0 +1,72 @@
+//! What the program says of a recording, beside what a scenario calls for.
+//!
+//! In: a recording. Out: its snapshot and findings, made by the same pipeline as any report; a comparison.
+
+use std::path::Path;
+
+use anyhow::bail;
+use profiler_core::finding::{Answer, Finding, Thresholds, evaluate};
+use profiler_core::model::Snapshot;
+use wsgi_trace::report::escape::Charset;
+use wsgi_trace::report::text::{Style, render};
+use wsgi_trace::session::consumer::Consumer;
+use wsgi_trace::session::replay;
+
+use crate::scenario::{Scenario, Verdict};
+
+/// Id of the finding that says that nothing is wrong.
+const HEALTHY: &str = "healthy";
+
+/// A recording, judged.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The numbers.
+    pub snapshot: Snapshot,
+    /// What the rules say of them, in the order of reports.
+    pub findings: Vec<Finding>,
+}
+
+impl Judged {
+    /// Replays a recording and judges it.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub fn recording(path: &Path) -> anyhow::Result<Self> {
+        let snapshot = replay::run(path, &mut Consumer::nothing())?;
+        let findings = evaluate(&snapshot, &Thresholds::default());
+        Ok(Self { snapshot, findings })
+    }
+
+    /// The report in plain text, 100 columns wide.
+    #[must_use]
+    pub fn text(&self) -> String {
+        render(&self.snapshot, &self.findings, Style { colour: false, charset: Charset::Unicode })
+    }
+
+    /// Compares with what the scenario calls for.
+    ///
+    /// # Errors
+    ///
+    /// Where the first finding is another one, or one is present that has no place there; with the report.
+    pub fn must_be(&self, scenario: &Scenario) -> anyhow::Result<()> {
+        let present: Vec<&str> = self
+            .findings
+            .iter()
+            .filter(|finding| finding.answer == Answer::Present)
+            .map(|finding| finding.id)
+            .collect();
+        let right = match scenario.verdict {
+            Verdict::First(first, others) => present
+                .split_first()
+                .is_some_and(|(found, rest)| *found == first && rest.iter().all(|id| others.contains(id))),
+            Verdict::Healthy => present == [HEALTHY],
+            Verdict::Undecided => present.is_empty(),
+        };
+        if !right {
+            let wanted = scenario.verdict;
+            bail!("{}: {wanted:?} was called for, {present:?} is present\n{}", scenario.name, self.text());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! `record`: takes the recordings of `tests/recordings` again.
+//!
+//! In: the tree, names of scenarios (none: all). Out: recordings; as root, and with the virtual environments of `setup`.
+
+use std::process::Command;
+
+use crate::command;
+
+/// Both in release: what the program itself uses of two cores is in no recording's way.
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let packages = [
+        "--package",
+        "wsgi-trace",
+        "--bin",
+        "wsgi-trace",
+        "--package",
+        "wsgi-trace-tests",
+        "--bin",
+        "record-scenarios",
+    ];
+    command::run(command::cargo(&["build", "--release", "--locked"]).args(packages))?;
+    let mut record = Command::new(command::root().join("target/release/record-scenarios"));
+    command::run(record.args(arguments).current_dir(command::root()))
+}
