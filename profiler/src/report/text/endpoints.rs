@@ -34,7 +34,12 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     let whole_ns = snapshot.requests.phases.total_ns();
     let mut table = Table::new(&COLUMNS);
     for endpoint in ordered.iter().take(SHOWN) {
-        let method = if endpoint.method.is_empty() { "not HTTP" } else { &endpoint.method };
+        let method = match (endpoint.method.as_str(), endpoint.status) {
+            // What was answered in HTTP was asked in HTTP, before the window or where the head was lost.
+            ("", 0) => "not HTTP",
+            ("", _) => "head not read",
+            (method, _) => method,
+        };
         table.row(row(page, format!("{method} {}", endpoint.path_shape), endpoint, whole_ns));
     }
     let rest: Vec<&Endpoint> =
