@@ -20,6 +20,10 @@ const fn scenario(
     Scenario { name, about, server, clients, quota_cores: None, window: Duration::from_secs(2), verdict }
 }
 
+fn sync_1() -> Settings {
+    Settings::sync(Version::V27, 1)
+}
+
 fn sync_2() -> Settings {
     Settings::sync(Version::V27, 2)
 }
@@ -111,8 +115,8 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     scenario(
         "sync-cpu",
-        "one client that keeps a sync worker computing",
-        sync_2,
+        "one client that keeps the only sync worker computing",
+        sync_1,
         Any(&["--clients=1", "--routes=/truth/cpu/20"]),
         First("cpu-bound", &[]),
     ),

@@ -34,23 +34,33 @@ pub(super) struct Holder {
     pub(super) cause: Cause,
 }
 
-/// What holds the largest part of busy slot-time; requests by what they mostly do.
+/// What holds the largest part of busy slot-time: requests by what they mostly do, clients that stall, connections
+/// without a request, or the server's own work.
 pub(super) fn holder(basis: &Basis<'_>) -> Holder {
-    // Of equals the last wins, and requests come first in the list; so look from the end.
-    let largest = Holding::ALL.into_iter().rev().max_by_key(|holding| basis.held_ns(*holding));
-    let holding = largest.unwrap_or(Holding::Request);
-    let share = ratio(basis.held_ns(holding), basis.busy_ns());
-    let (words, cause) = match holding {
-        Holding::Request => return requests(basis, share),
-        Holding::ClientReadStall => ("clients that send slowly", Cause::Clients),
-        Holding::ClientWriteStall => ("clients that read slowly", Cause::Clients),
-        Holding::FirstByte => ("silent connections", Cause::Connections),
-        Holding::KeepaliveIdle => ("idle kept-alive connections", Cause::Connections),
-        Holding::Linger => ("clients that do not close", Cause::Connections),
-        Holding::Housekeeping => ("the server's own work", Cause::Housekeeping),
+    let of_busy = |held_ns: u64| ratio(held_ns, basis.busy_ns());
+    let group = |kinds: &[(Holding, &'static str)], together: &'static str, cause: Cause| {
+        let sum_ns = kinds.iter().fold(0u64, |sum, (kind, _)| sum.saturating_add(basis.held_ns(*kind)));
+        let alone = kinds.iter().find(|(kind, _)| ratio(basis.held_ns(*kind), sum_ns) >= NEARLY_ALL);
+        Holder { words: alone.map_or(together, |(_, words)| *words), share: of_busy(sum_ns), cause }
     };
-    Holder { words, share, cause }
+    let sending = (Holding::ClientReadStall, "clients that send slowly");
+    let reading = (Holding::ClientWriteStall, "clients that read slowly");
+    let silent = (Holding::FirstByte, "silent connections");
+    let kept = (Holding::KeepaliveIdle, "idle kept-alive connections");
+    let lingering = (Holding::Linger, "clients that do not close");
+    let groups = [
+        requests(basis, of_busy(basis.held_ns(Holding::Request))),
+        group(&[sending, reading], "slow clients", Cause::Clients),
+        group(&[silent, kept, lingering], "idle connections", Cause::Connections),
+        group(&[(Holding::Housekeeping, "the server's own work")], "", Cause::Housekeeping),
+    ];
+    // Of equals the last wins, and requests come first; so look from the end.
+    let largest = groups.into_iter().rev().max_by(|one, other| one.share.total_cmp(&other.share));
+    largest.unwrap_or(Holder { words: "requests being served", share: 0.0, cause: Cause::Waiting })
 }
+
+/// Share of a group from which one kind gives it its name.
+const NEARLY_ALL: f64 = 0.8;
 
 /// Time that requests waited for slots which this part of busy slot-time held: its share of all waiting where slots ran
 /// out for a considerable time, else 0.

@@ -50,7 +50,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let held_ns = cost(held.present, held.cost_ns);
     let acceptors_ns = cost(acceptors.present, acceptors.cost_ns);
     let (sentence, next_step) = if held_ns >= acceptors_ns {
-        (held.sentence, None)
+        let also = if acceptors.present { ALSO_ACCEPTORS } else { "" };
+        (held.sentence + also, None)
     } else {
         (acceptors.sentence, Some(ACCEPTOR_STEP))
     };
@@ -61,6 +62,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
 
 /// Where requests wait while the thread that accepts and hands them over does something else.
 const BEFORE_HAND_OVER: [Phase; 2] = [Phase::AcceptQueue, Phase::LoopWait];
+
+/// Said where the slots are the larger harm, and not the only one.
+const ALSO_ACCEPTORS: &str = "; accepting threads wait for such clients, too";
 
 /// One way in which idle connections do harm.
 struct Harm {

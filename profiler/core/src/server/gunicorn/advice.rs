@@ -38,10 +38,17 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
              code faster, or lower {workers} so that fewer compete."
         )),
         "slots-exhausted/clients" => {
-            Some(format!("More slots would only be held as well. {}", slow_clients(concurrency, &workers)))
+            Some(
+                "More of them would only be held as well: first do what slow-clients advises, a reverse proxy that buffers."
+                    .to_owned(),
+            )
         }
         "slots-exhausted/connections" => {
-            Some(format!("More slots would only be held as well. {}", idle_connections(concurrency, server)))
+            Some(
+                "More of them would only be held as well: first do what idle-connections advises, a reverse proxy that \
+                 keeps such connections away."
+                    .to_owned(),
+            )
         }
         "slots-exhausted/one-worker" => Some(format!(
             "Connections stay with the worker that took them. Raise {threads}; or lower {} to little more than \
