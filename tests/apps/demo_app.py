@@ -13,6 +13,7 @@ Out: responses. A route may be followed by any unique id, which is only logged: 
 /empty 204         /unchanged 304                      /error             500 from an exception
 
 /truth/sleep/MS/ID  /truth/backend/MS/ID  /truth/lock/MS/ID  /truth/cpu/MS/ID  /truth/file/ID
+/truth/gil/MS/ID   two threads of their own that compute MS each, each with its witness
 """
 
 import ctypes
@@ -77,7 +78,16 @@ def sleep(milliseconds):
     time.sleep(milliseconds / 1000)
 
 
-TRUTHS = {"sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
+def compete(milliseconds):
+    """Two threads that keep each other waiting for the interpreter lock; each tells what its own clocks say."""
+    threads = [threading.Thread(target=truth, args=("cpu", milliseconds, f"competitor-{n}")) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+TRUTHS = {"gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
 
 
 def run_queue_ns():

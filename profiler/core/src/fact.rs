@@ -24,6 +24,8 @@ pub enum Fact {
     Attached(Attached),
     /// A process of the target (at attach, or when it appeared later).
     ProcessSeen(ProcessSeen),
+    /// The Python interpreter of a target process, and where its locks are.
+    InterpreterSeen(InterpreterSeen),
     /// A listening socket that a target process holds.
     ListenerSeen(ListenerSeen),
     /// A descriptor that was open when the programs were attached.
@@ -146,6 +148,35 @@ pub struct ProcessSeen {
     pub cgroup: Option<String>,
     /// The process uses io_uring: what goes through it is not seen.
     pub uses_io_uring: bool,
+}
+
+/// The Python interpreter of a process, or that it has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterpreterSeen {
+    /// Process.
+    pub tgid: u32,
+    /// Its version ("3.11.2", or "3.9" where no more is known); `None`: the process maps no Python, or its version
+    /// could not be told.
+    pub version: Option<String>,
+    /// Base name of the mapped file that holds the interpreter; empty: there is none. Hostile input.
+    pub file: String,
+    /// The interpreter locks, one for each interpreter that has its own; empty where there is none, or none was found.
+    pub locks: Vec<InterpreterLock>,
+    /// A build without interpreter lock (it may have been switched on: then `locks` has it).
+    pub free_threaded: bool,
+    /// Why the locks were not looked for or not found, as a clause; `None`: nothing went wrong.
+    pub refused: Option<String>,
+}
+
+/// One interpreter lock in the memory of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterpreterLock {
+    /// Address of the lock's first common field (`interval`); everything else is at a fixed distance from it.
+    pub address: u64,
+    /// Number of the interpreter, 0: the main one.
+    pub interpreter: u64,
+    /// Switch interval in µs at that moment.
+    pub interval_us: u64,
 }
 
 /// A listening socket.

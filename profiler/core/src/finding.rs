@@ -9,6 +9,7 @@ pub mod basis;
 mod cause;
 mod cpu_bound;
 mod cpu_throttled;
+mod gil_contention;
 mod healthy;
 mod idle_connections;
 mod short_behind_long;
@@ -110,6 +111,7 @@ pub const RULES: &[Rule] = &[
     back_end::RULE,
     cpu_bound::RULE,
     cpu_throttled::RULE,
+    gil_contention::RULE,
     short_behind_long::RULE,
     healthy::RULE,
 ];

@@ -11,6 +11,7 @@ pub mod descriptor;
 pub mod endpoint;
 mod exchange;
 pub mod exchange_end;
+pub mod gil;
 pub mod http1;
 pub mod process;
 pub mod request;

@@ -3,6 +3,7 @@
 //! In: finished requests, slots, threads, facts. Out: [`Snapshot`], the only thing findings and reports look at
 //! beside the timeline. Nothing here is serialised as it stands: `report` has its own types.
 
+pub mod gil;
 pub mod latency;
 pub mod request;
 pub mod slot;
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub other_endpoints: Option<Endpoint>,
     /// Slots and capacity.
     pub slots: Slots,
+    /// The interpreter lock: who waited for it.
+    pub gil: gil::Gil,
     /// Listening sockets.
     pub listeners: Vec<Listener>,
     /// Processes and their threads.

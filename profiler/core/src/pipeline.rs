@@ -27,16 +27,14 @@ const HOLD_BACK_NS: u64 = 100_000_000;
 /// Threads whose totals are compared with the kernel's.
 const MAX_TOTALS: usize = 16_384;
 
-/// Phases that a run cannot measure, with the reason. Known as soon as the attach report is.
+/// Phases that a run cannot measure, with the reason. Known as soon as the attach report and the facts about
+/// interpreters are (`gil`: why waits for the interpreter lock are not measured, if they are not).
 #[must_use]
-pub fn not_measured(arrival_measured: bool) -> Vec<(Phase, String)> {
-    let mut list = vec![
-        (
-            Phase::GilWait,
-            "the interpreter lock is not observed yet; waits for it are part of lock_wait".to_owned(),
-        ),
-        (Phase::FrontEnd, "no front end is traced".to_owned()),
-    ];
+pub fn not_measured(arrival_measured: bool, gil: Option<String>) -> Vec<(Phase, String)> {
+    let mut list = vec![(Phase::FrontEnd, "no front end is traced".to_owned())];
+    if let Some(reason) = gil {
+        list.insert(0, (Phase::GilWait, reason));
+    }
     if !arrival_measured {
         let reason = "this kernel does not show when data arrive (sock:sk_data_ready, Linux 6.3)";
         list.insert(0, (Phase::AcceptQueue, reason.to_owned()));
@@ -177,10 +175,11 @@ impl Machines {
         match lifecycle.change {
             Change::Fork { child_tgid, child_tid } => {
                 state.descriptors.fork(lifecycle.tgid, child_tgid);
+                state.gil.fork(lifecycle.tgid, child_tgid);
                 sink(Entry::Thread { tgid: child_tgid, tid: child_tid, name });
             }
             Change::Adopted => sink(Entry::Thread { tgid: lifecycle.tgid, tid: lifecycle.tid, name }),
-            Change::Exec => {}
+            Change::Exec => state.gil.exec(lifecycle.tgid),
             Change::Exit { .. } => {
                 if let Some(thread) = state.threads.remove(&lifecycle.tid) {
                     state.was_busy(&thread, time_ns);
@@ -208,6 +207,7 @@ impl Machines {
                 }
                 self.state.processes.see(&process);
             }
+            Fact::InterpreterSeen(seen) => self.state.gil.see(seen),
             Fact::ListenerSeen(listener) => {
                 self.state.descriptors.reclass(listener.tgid, listener.fd, DescriptorClass::Listener);
                 self.state.processes.listen(&listener);

@@ -21,6 +21,8 @@ pub enum ThreadState {
     BackendWait,
     /// Waiting for a lock.
     LockWait,
+    /// Waiting for the interpreter lock.
+    GilWait,
     /// Waiting for a file, or reading and writing one.
     File,
     /// Sleeping on purpose.
@@ -42,6 +44,7 @@ impl ThreadState {
             Self::ClientWait => "client_wait",
             Self::BackendWait => "backend_wait",
             Self::LockWait => "lock_wait",
+            Self::GilWait => "gil_wait",
             Self::File => "file",
             Self::Sleep => "sleep",
             Self::Idle => "idle",

@@ -30,7 +30,7 @@ fn base_name(path: &str) -> Option<&str> {
 }
 
 /// `3.11` of `3.11.so.1.0`; `None` without a minor version.
-fn leading_version(text: &str) -> Option<String> {
+pub(super) fn leading_version(text: &str) -> Option<String> {
     let (major, rest) = text.split_once('.')?;
     let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
     let plain = !major.is_empty() && major.chars().all(|digit| digit.is_ascii_digit());

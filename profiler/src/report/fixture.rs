@@ -6,8 +6,12 @@ mod findings;
 mod server;
 
 use findings::{absent, backend_undecided, healthy_present, slots_exhausted, slow_clients};
-use profiler_core::fact::{CgroupCpu, Counters, EndReason, MissingProgram, Overhead, SessionStarted};
+use profiler_core::fact::{
+    CgroupCpu, Counters, EndReason, InterpreterLock, InterpreterSeen, MissingProgram, Overhead,
+    SessionStarted,
+};
 use profiler_core::finding::Finding;
+use profiler_core::model::gil::{Gil, Waiter};
 use profiler_core::model::latency::Latency;
 use profiler_core::model::request::{Framing, Request};
 use profiler_core::model::{CgroupWindow, Conservation, Endpoint, Losses, Requests, Snapshot, Window};
@@ -101,10 +105,45 @@ const CALM: [Route; 5] = [
 
 /// A server with room to spare.
 pub(super) fn healthy() -> (Snapshot, Vec<Finding>) {
+    let mut snapshot = Snapshot { gil: gil(), ..snapshot(&CALM, 0, 0) };
+    snapshot.not_measured.retain(|(phase, _)| *phase != Phase::GilWait);
     (
-        snapshot(&CALM, 0, 0),
+        snapshot,
         vec![healthy_present(), absent("slots-exhausted"), absent("slow-clients"), backend_undecided()],
     )
+}
+
+/// Two workers whose threads waited for the interpreter lock now and then; a third process that could not be looked into.
+fn gil() -> Gil {
+    let seen = |tgid, locks: &[u64]| InterpreterSeen {
+        tgid,
+        version: Some("3.11.2".to_owned()),
+        file: "python3.11".to_owned(),
+        locks: locks
+            .iter()
+            .map(|address| InterpreterLock { address: *address, interpreter: 0, interval_us: 5_000 })
+            .collect(),
+        ..InterpreterSeen::default()
+    };
+    let mut gil =
+        Gil { run_queue_ns: 11 * MS, past_interval: 12, sleeps: 431, thread_count: 2, ..Gil::default() };
+    gil.interpreters = vec![seen(4121, &[0x95_5ca0]), seen(4122, &[0x95_5ca0]), seen(4123, &[])];
+    gil.interpreters[2].refused = Some("Python 3.19.0 is not known to this version of wsgi-trace".to_owned());
+    for index in 0..300 {
+        gil.waits.record(40_000 + index * 20_000);
+    }
+    gil.threads = [(4131, 580), (4132, 329)]
+        .map(|(tid, total_ms)| Waiter {
+            tgid: 4121,
+            tid,
+            comm: "ThreadPoolExecu".to_owned(),
+            waits: 150,
+            total_ns: total_ms * MS,
+            run_queue_ns: 5 * MS,
+            longest_ns: 6 * MS,
+        })
+        .to_vec();
+    gil
 }
 
 /// The same server with every thread taken for a third of the window.
@@ -222,9 +261,13 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
             received: 432_602,
             ..Conservation::default()
         },
+        gil: Gil {
+            not_measured: Some("Python 3.19.0 is not known to this version of wsgi-trace".to_owned()),
+            ..Gil::default()
+        },
         not_measured: vec![
             (Phase::AcceptQueue, "this version does not trace the accept queue".to_owned()),
-            (Phase::GilWait, "this version does not look into the interpreter".to_owned()),
+            (Phase::GilWait, "Python 3.19.0 is not known to this version of wsgi-trace".to_owned()),
             (Phase::FrontEnd, "no front end is traced".to_owned()),
         ],
         overhead: Some(Overhead {

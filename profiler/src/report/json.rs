@@ -6,6 +6,7 @@
 mod context;
 mod endpoint;
 mod finding;
+mod gil;
 mod latency;
 mod losses;
 mod overhead;
@@ -62,7 +63,7 @@ struct Report<'a> {
     phases: phases::PhaseTable<'a>,
     endpoints: Vec<endpoint::Endpoint<'a>>,
     slots: slots::Slots<'a>,
-    gil: NotMeasured,
+    gil: gil::Gil<'a>,
     listeners: Vec<process::Listener<'a>>,
     drops: NotMeasured,
     processes: Vec<process::Process<'a>>,
@@ -89,7 +90,7 @@ impl<'a> Report<'a> {
             phases: phases::PhaseTable::new(snapshot),
             endpoints: endpoint::list(snapshot),
             slots: slots::Slots::new(snapshot),
-            gil: NotMeasured { not_measured: summary::GIL_NOT_MEASURED },
+            gil: gil::Gil::new(snapshot),
             listeners: snapshot.listeners.iter().map(process::Listener::new).collect(),
             drops: NotMeasured { not_measured: summary::DROPS_NOT_MEASURED },
             processes: snapshot.processes.iter().map(process::Process::new).collect(),

@@ -7,6 +7,7 @@ mod bar;
 mod cost;
 mod endpoints;
 mod findings;
+mod gil;
 mod header;
 mod heat;
 mod listeners;
@@ -63,6 +64,7 @@ pub fn render(snapshot: &Snapshot, findings: &[Finding], style: Style) -> String
     findings::section(&mut page, snapshot, findings);
     phases::section(&mut page, snapshot);
     slots::section(&mut page, snapshot);
+    gil::section(&mut page, snapshot);
     endpoints::section(&mut page, snapshot);
     slowest::section(&mut page, snapshot);
     listeners::section(&mut page, snapshot);

@@ -6,8 +6,10 @@
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
+use profiler_core::fact::{Fact, InterpreterSeen};
 use profiler_core::finding::evaluate;
 use profiler_core::finding::threshold::Thresholds;
+use profiler_core::machine::gil::not_measured as gil_not_measured;
 use profiler_core::model::Snapshot;
 use profiler_core::pipeline::{Settings, not_measured};
 use profiler_core::timeline::Entry;
@@ -19,6 +21,8 @@ use crate::report::form::{Beginning, Form};
 use crate::report::output::{Destination, Lazy, OutputError, failure};
 use crate::report::text::Style;
 
+/// Interpreters remembered until the run begins.
+const MAX_INTERPRETERS: usize = 4096;
 /// Entries that wait for the run to begin: names of processes and threads.
 const MAX_EARLY_ENTRIES: usize = 65_536;
 
@@ -32,6 +36,9 @@ pub struct Consumer {
     wanted: bool,
     begun: bool,
     early: Vec<Entry>,
+    arrival_measured: bool,
+    interpreters: Vec<InterpreterSeen>,
+    wall_clock_offset_ns: Option<i64>,
 }
 
 impl Consumer {
@@ -50,7 +57,17 @@ impl Consumer {
     /// A report that takes everything and writes nothing.
     #[must_use]
     pub const fn nothing() -> Self {
-        Self { form: None, path: None, failed: None, wanted: false, begun: false, early: Vec::new() }
+        Self {
+            form: None,
+            path: None,
+            failed: None,
+            wanted: false,
+            begun: false,
+            early: Vec::new(),
+            arrival_measured: true,
+            interpreters: Vec::new(),
+            wall_clock_offset_ns: None,
+        }
     }
 
     /// What it wants of the pipeline.
@@ -59,14 +76,30 @@ impl Consumer {
         Settings { thread_slices: self.form.as_ref().is_some_and(|form| form.wants_thread_slices()) }
     }
 
+    /// Takes a fact, before what it changes: some say what the run measures, one that the window begins.
+    pub fn note(&mut self, fact: &Fact) {
+        match fact {
+            Fact::SessionStarted(session) => self.wall_clock_offset_ns = Some(session.wall_clock_offset_ns),
+            Fact::Attached(attached) => self.arrival_measured = attached.arrival_measured,
+            Fact::InterpreterSeen(seen) if !self.begun && self.interpreters.len() < MAX_INTERPRETERS => {
+                self.interpreters.push(seen.clone());
+            }
+            // Where damage took the start of the window out of a recording, the first tick stands for it.
+            Fact::WindowStarted | Fact::Tick => self.begin(),
+            _ => {}
+        }
+    }
+
     /// The run has begun; entries that came before it are taken now.
-    pub fn begin(&mut self, arrival_measured: bool, wall_clock_offset_ns: Option<i64>) {
+    fn begin(&mut self) {
         if std::mem::replace(&mut self.begun, true) {
             return;
         }
         if let Some(form) = &mut self.form {
-            let not_measured = not_measured(arrival_measured).into_iter().map(|(phase, _)| phase).collect();
-            form.begin(&Beginning { not_measured, wall_clock_offset_ns });
+            let gil = gil_not_measured(self.interpreters.iter());
+            let not_measured = not_measured(self.arrival_measured, gil).into_iter().map(|(phase, _)| phase);
+            let wall_clock_offset_ns = self.wall_clock_offset_ns;
+            form.begin(&Beginning { not_measured: not_measured.collect(), wall_clock_offset_ns });
         }
         for entry in std::mem::take(&mut self.early) {
             self.entry(&entry);
@@ -98,8 +131,8 @@ impl Consumer {
     /// # Errors
     /// If it cannot be written. A reader that went away is no error.
     pub fn finish(mut self, snapshot: &Snapshot) -> Result<(), SessionError> {
-        // A recording that was cut off before the attach report begins here.
-        self.begin(snapshot.attached.arrival_measured, None);
+        // A recording that was cut off before its window begins here.
+        self.begin();
         if let Some(form) = &mut self.form {
             let findings = evaluate(snapshot, &Thresholds::default());
             if let Err(error) = form.finish(snapshot, &findings) {

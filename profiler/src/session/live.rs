@@ -19,6 +19,7 @@ use super::progress::ProgressLine;
 use crate::attach::{self, execute};
 use crate::fact::cgroup::CgroupReader;
 use crate::fact::process::is_running;
+use crate::fact::python::Interpreters;
 use crate::fact::session::{session_started, stolen_ns};
 use crate::fact::{Proc, Tree, process_tree, server_facts};
 use crate::output_file::OutputFile;
@@ -85,6 +86,7 @@ struct Running<'a> {
     consumer: &'a mut Consumer,
     attached: Attached,
     cgroup: Option<CgroupReader>,
+    interpreters: Interpreters,
     progress: ProgressLine,
     sample: Option<RunTimeSample>,
     sampled: Option<(u64, u64, u64)>,
@@ -99,7 +101,6 @@ async fn drive(watch: Watch, consumer: &mut Consumer) -> Result<Outcome, Session
     let pid = watch.named_pid;
 
     let session = session_started(&proc, pid);
-    let wall_clock_offset_ns = session.wall_clock_offset_ns;
     let session = (monotonic_ns(), Fact::SessionStarted(session));
     let facts = server_facts(&proc, &watch.tree.tgids);
     if facts.processes.is_empty() {
@@ -124,6 +125,7 @@ async fn drive(watch: Watch, consumer: &mut Consumer) -> Result<Outcome, Session
     };
     let mut feed = Feed::new(Pipeline::new(consumer.settings()), recorder);
     for (time_ns, fact) in before {
+        consumer.note(&fact);
         feed.fact_at(fact, time_ns, &mut |entry| consumer.entry(&entry));
     }
     // What everything else rests on gets a frame of its own, as does the start of the window.
@@ -141,13 +143,14 @@ async fn drive(watch: Watch, consumer: &mut Consumer) -> Result<Outcome, Session
         consumer,
         attached: attached.clone(),
         cgroup,
+        interpreters: Interpreters::default(),
         progress: ProgressLine::new(watch.quiet),
         sample: None,
         sampled: None,
         cpu_at_start_ns: process_cpu_ns(),
         stolen_at_start_ns: stolen_ns(),
     };
-    running.start(attached, wall_clock_offset_ns);
+    running.start(attached);
     progress.say(&format!(
         "watching process {} and {} more, {}; Ctrl-C ends the window and reports",
         running.tree.root,
@@ -188,6 +191,7 @@ impl Running<'_> {
     /// would come too late to be put in order.
     fn fact(&mut self, fact: Fact) {
         self.drain();
+        self.consumer.note(&fact);
         self.feed.fact(fact, &mut |entry: Entry| self.consumer.entry(&entry));
     }
 
@@ -199,14 +203,16 @@ impl Running<'_> {
         self.source.drain_while(|record| feed.kernel(record, &mut |entry| consumer.entry(&entry)) <= now_ns);
     }
 
-    fn start(&mut self, attached: Attached, wall_clock_offset_ns: i64) {
-        self.consumer.begin(attached.arrival_measured, Some(wall_clock_offset_ns));
+    fn start(&mut self, attached: Attached) {
         self.fact(Fact::Attached(attached));
         // Looked at again now that every call that changes a descriptor is seen.
         let facts = server_facts(&self.proc, &self.tree.tgids);
         self.known.clone_from(&self.tree.tgids);
         for fact in facts.into_facts() {
             self.fact(fact);
+        }
+        for tgid in self.tree.tgids.clone() {
+            self.interpreter_fact(tgid);
         }
         self.cgroup_fact();
         for open in self.source.open_slices(monotonic_ns()) {
@@ -282,6 +288,9 @@ impl Running<'_> {
         for fact in server_facts(&self.proc, &to_read).into_facts() {
             self.fact(fact);
         }
+        for tgid in to_read {
+            self.interpreter_fact(tgid);
+        }
     }
 
     /// Another profiler may come after us; the most that were there at once are reported.
@@ -305,6 +314,13 @@ impl Running<'_> {
             && let Some(sample) = self.sample.take()
         {
             self.sampled = Some(self.source.finish_run_time_sample(sample));
+        }
+    }
+
+    /// Where the interpreter locks of a process are; nothing, if it is gone.
+    fn interpreter_fact(&mut self, tgid: u32) {
+        if let Ok(seen) = self.interpreters.look(&self.proc, tgid) {
+            self.fact(Fact::InterpreterSeen(seen));
         }
     }
 

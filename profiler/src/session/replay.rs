@@ -4,7 +4,6 @@
 
 use std::path::Path;
 
-use profiler_core::fact::Fact;
 use profiler_core::model::Snapshot;
 use profiler_core::pipeline::Pipeline;
 use profiler_core::stream::Item;
@@ -20,14 +19,9 @@ use crate::source::file::FileSource;
 pub fn run(path: &Path, consumer: &mut Consumer) -> Result<Snapshot, SessionError> {
     let mut source = FileSource::open(path)?;
     let mut pipeline = Pipeline::new(consumer.settings());
-    let mut wall_clock_offset_ns = None;
     for item in source.by_ref() {
         if let Item::Fact(record) = &item {
-            match &record.fact {
-                Fact::SessionStarted(session) => wall_clock_offset_ns = Some(session.wall_clock_offset_ns),
-                Fact::Attached(attached) => consumer.begin(attached.arrival_measured, wall_clock_offset_ns),
-                _ => {}
-            }
+            consumer.note(&record.fact);
         }
         pipeline.push(item, &mut |entry| consumer.entry(&entry));
     }

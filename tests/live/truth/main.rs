@@ -4,6 +4,7 @@
 //! In: nothing. Out: verdicts; the figures measured on standard error. Needs root or BPF capabilities.
 
 mod access_log;
+mod gil;
 mod phases;
 mod recording;
 mod schedstat;

@@ -92,9 +92,13 @@ fn requests(basis: &Basis<'_>, share_of_busy: f64) -> Holder {
     };
     // Slot-time held by requests leaves out what their clients stalled.
     let of_requests = ratio(sum(phases, kinds), served_ns(phases).saturating_sub(clients));
-    let lock_may_be_gil = *words == "requests that wait for locks" && interpreter_full(basis);
+    let mostly_gil = match basis.not_measured(Phase::GilWait) {
+        None => phases.get(Phase::GilWait) > phases.get(Phase::LockWait),
+        Some(_) => interpreter_full(basis),
+    };
+    let by_turns = *words == "requests that wait for locks" && mostly_gil;
     let (words, cause) =
-        if lock_may_be_gil { ("requests that compute in turns", Cause::Computing) } else { (*words, *cause) };
+        if by_turns { ("requests that compute in turns", Cause::Computing) } else { (*words, *cause) };
     Holder { words, share: (of_requests * share_of_busy).min(1.0), cause }
 }
 

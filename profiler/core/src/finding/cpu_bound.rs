@@ -1,9 +1,9 @@
 //! Finding `cpu-bound`: requests are mostly CPU time, and it presses.
 //!
 //! In: phases of requests, CPU time of processes. Out: a verdict that tells "Python is the work" from "threads take
-//! turns in one interpreter" from "cores are short". Waiting for the interpreter lock is not measured yet and hides in
+//! turns in one interpreter" from "cores are short". Where waiting for the interpreter lock is not measured it hides in
 //! `lock_wait`: where the interpreter is full, it is counted; where that cannot be told, the rule is undecided. What a
-//! CPU quota stopped is left to `cpu-throttled`.
+//! CPU quota stopped is left to `cpu-throttled`, measured waits for the lock to `gil-contention`.
 
 use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, decides, explains, served_ns};
 use super::cause::{

@@ -97,12 +97,20 @@ macro_rules! thresholds {
 /// Rules that judge slot-time held by something that is not work.
 const HELD: &[&str] = &["slow-clients", "idle-connections"];
 /// Rules that cannot speak without requests.
-const NEED_REQUESTS: &[&str] =
-    &["slots-exhausted", "back-end", "cpu-bound", "cpu-throttled", "short-behind-long", "healthy"];
+const NEED_REQUESTS: &[&str] = &[
+    "slots-exhausted",
+    "back-end",
+    "cpu-bound",
+    "cpu-throttled",
+    "gil-contention",
+    "short-behind-long",
+    "healthy",
+];
 /// Rules that ask whether the CPU is what is short; for `slots-exhausted` the answer changes the advice alone.
 const CPU_SHORT: &[&str] = &["slots-exhausted", "cpu-bound"];
 /// Rules whose cost must be worth a person's time.
-const COSTLY: &[&str] = &["slots-exhausted", "slow-clients", "idle-connections", "back-end", "healthy"];
+const COSTLY: &[&str] =
+    &["slots-exhausted", "slow-clients", "idle-connections", "back-end", "gil-contention", "healthy"];
 
 thresholds! {
     window_min_seconds: Seconds = 1.0, &[],
@@ -127,6 +135,8 @@ thresholds! {
         "Busy slots do no harm unless requests waited; a twentieth of their time is felt.";
     backend_served_min_ratio: Ratio = 0.50, &["back-end"],
         "From one half on, no change inside the server can win as much as a faster back end.";
+    gil_served_min_ratio: Ratio = 0.10, &["gil-contention"],
+        "Some waiting for the interpreter lock comes with any use of threads; a tenth of service time is felt.";
     cpu_served_min_ratio: Ratio = 0.50, &["cpu-bound"],
         "From one half on, CPU time (and the wait for it) is the largest part of service time.";
     cpu_pressure_min_ratio: Ratio = 0.50, &["cpu-bound"],

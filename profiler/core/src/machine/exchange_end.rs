@@ -74,6 +74,8 @@ fn end_slice(
         let number = state.descriptors.connection(slice.tgid, fd);
         number.and_then(|number| state.connections.get(number)).is_some_and(|c| c.inbound.head_complete())
     });
+    let part = state.gil.follow(&mut thread.gil_wait, slice, end_ns, state.window_start_ns);
+    let (meaning, gap) = part.apply(meaning, Piece::gap(slice));
     for account in [slice.gap, slice.inside] {
         thread.totals.cpu_ns = thread.totals.cpu_ns.saturating_add(account.cpu_ns);
         thread.totals.run_queue_ns = thread.totals.run_queue_ns.saturating_add(account.run_queue_ns);
@@ -85,7 +87,6 @@ fn end_slice(
         Idle::UnlessServing => !crate::machine::serving::is_serving(state, &thread),
         Idle::No => false,
     };
-    let gap = Piece::gap(slice);
     if gap.length_ns() > 0 {
         thread.pending.push(gap);
     }

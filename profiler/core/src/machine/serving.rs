@@ -34,7 +34,8 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         let number = state.descriptors.connection(slice.tgid, fd);
         number.and_then(|number| state.connections.get(number)).is_some_and(|c| c.inbound.head_complete())
     });
-    let gap = Piece::gap(slice);
+    let part = state.gil.follow(&mut thread.gil_wait, slice, exit_ns, state.window_start_ns);
+    let (meaning, gap) = part.apply(meaning, Piece::gap(slice));
     if gap.length_ns() > 0 {
         thread.pending.push(gap);
     }

@@ -8,6 +8,7 @@ use crate::event::{Head, Slice, Tid};
 use crate::fact::Account;
 use crate::machine::connection::Connections;
 use crate::machine::descriptor::Descriptors;
+use crate::machine::gil::Locks;
 use crate::machine::process::Processes;
 use crate::machine::slot::{Busy, Heat};
 use crate::machine::summary::Summary;
@@ -40,6 +41,8 @@ pub struct State {
     pub heads: FxHashMap<Tid, Head>,
     /// What threads were in the middle of when they were first seen, until their first slice.
     pub initial: FxHashMap<Tid, Slice>,
+    /// Interpreter locks, and who waited for them.
+    pub gil: Locks,
     /// Processes and listeners.
     pub processes: Processes,
     /// Busy slots over time.
@@ -91,6 +94,7 @@ impl State {
             connections: Connections::default(),
             heads: FxHashMap::default(),
             initial: FxHashMap::default(),
+            gil: Locks::default(),
             processes: Processes::default(),
             busy: Busy::default(),
             busy_of: FxHashMap::default(),
@@ -255,6 +259,7 @@ impl State {
     /// A thread ended, or the window did.
     pub fn end_thread(&mut self, tid: Tid, mut thread: Box<Thread>, until_ns: u64) {
         self.drain(&mut thread);
+        self.gil.end(tid, thread.gil_wait.take(), self.window_start_ns);
         if let Some(id) = thread.slot {
             self.ended_slots.push(Slot {
                 id,

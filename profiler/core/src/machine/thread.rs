@@ -10,6 +10,7 @@ use profiler_common::record::slice::{FLAG_GAP_BLOCKED_MIXED, FLAG_WAKE_MISSED, N
 use crate::event::{Slice, Tid};
 use crate::fact::Account;
 use crate::machine::classify::{Meaning, gap_sleep_phase};
+use crate::machine::gil::Episode;
 use crate::model::slot::Holding;
 use crate::phase::{Phase, Phases};
 
@@ -256,6 +257,8 @@ pub struct Thread {
     pub slot: Option<u32>,
     /// Since when it has been busy (not in a wait for work).
     pub busy_since_ns: Option<u64>,
+    /// The wait for the interpreter lock that it is in, or was in when its last slice ended.
+    pub gil_wait: Option<Episode>,
     /// Time by its account.
     pub totals: Account,
     /// Slices seen.

@@ -66,8 +66,11 @@ impl Machines {
         let slots = slots(configured, of_one_worker, &mut state, end_ns);
         let (requests, endpoints) = state.summary.finish(connections);
         let (endpoints, other_endpoints) = endpoints.finish();
+        let names = &state.processes.names;
+        let gil = std::mem::take(&mut state.gil).finish(|tid| names.get(&tid).cloned().unwrap_or_default());
         Snapshot {
-            not_measured: not_measured(self.attached.arrival_measured),
+            not_measured: not_measured(self.attached.arrival_measured, gil.not_measured.clone()),
+            gil,
             session: self.session,
             attached: self.attached,
             window: self.window,
@@ -97,6 +100,7 @@ fn losses(state: &State, received: &Received) -> Losses {
             .saturating_add(state.connections.evicted)
             .saturating_add(state.descriptors.evicted)
             .saturating_add(state.processes.evicted)
+            .saturating_add(state.gil.evicted)
             .saturating_add(received.order.forced_events)
             .saturating_add(state.busy.forced),
         impossible: state

@@ -13,6 +13,8 @@ use crate::model::request::{Framing, Request};
 use crate::model::slot::Holding;
 use crate::phase::Phase;
 
+mod gil;
+
 const US: u64 = 1000;
 const START: u64 = 1_000_000 * US;
 const LISTENER: i32 = 3;

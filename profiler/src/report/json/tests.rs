@@ -243,6 +243,16 @@ fn a_phase_with_time_is_shown_whatever_was_said_of_it() {
 }
 
 #[test]
+fn the_interpreter_lock_has_numbers_or_the_reason_why_not() {
+    let (snapshot, findings) = fixture::healthy();
+    let gil = &value(&snapshot, &findings)["gil"];
+    assert_eq!((&gil["waits"]["count"], &gil["past_interval"]), (&300.into(), &12.into()));
+    assert_eq!(gil["interpreters"][0]["switch_interval_ns"], 5_000_000);
+    assert!(gil["interpreters"][2]["not_measured"].as_str().unwrap().contains("3.19.0"));
+    assert!(rich()["gil"]["not_measured"].as_str().unwrap().contains("3.19.0"));
+}
+
+#[test]
 fn losses_make_the_report_incomplete() {
     let (snapshot, findings) = fixture::lossy();
     let report = value(&snapshot, &findings);

@@ -16,9 +16,6 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
             page.entry(phase.name(), reason);
         }
     }
-    if summary::not_measured(snapshot, Phase::GilWait) != Some(summary::GIL_NOT_MEASURED) {
-        page.entry("interpreter lock", summary::GIL_NOT_MEASURED);
-    }
     page.entry("dropped connections", summary::DROPS_NOT_MEASURED);
     for program in &snapshot.attached.missing {
         page.entry(&program.program, &format!("{}: {}", program.reason, program.consequence));

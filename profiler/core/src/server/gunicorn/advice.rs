@@ -74,6 +74,17 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
             "Raise {workers} up to the number of cores; more threads do not help while Python code holds the GIL. \
              With the cores busy, only faster code or more machines help."
         )),
+        "gil-contention" => Some(match concurrency {
+            Concurrency::Threads | Concurrency::Unknown => format!(
+                "Raise {workers} up to the number of cores and lower {threads}: processes do not share the GIL, \
+                 threads do. Move long computations out of the process."
+            ),
+            // One thread serves: who it waits for is the application's own threads.
+            Concurrency::Sync | Concurrency::Loop => format!(
+                "The application's own threads take the GIL from the one that serves: move their work to another \
+                 process; raising {workers} shares it out."
+            ),
+        }),
         "cpu-throttled" => Some(format!(
             "Raise the CPU limit of the server's cgroup (container). If that cannot be, lower {workers}: \
              fewer processes use up the quota more slowly and stop less often."

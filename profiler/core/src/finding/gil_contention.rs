@@ -1,0 +1,136 @@
+//! Finding `gil-contention`: requests wait for the interpreter lock.
+//!
+//! In: phases of requests and of endpoints, waits for the lock. Out: a verdict whose cost is the time waited; absent, it
+//! is the answer "the GIL is not the problem".
+
+use super::back_end::endpoint_name;
+use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, served_ns};
+use super::words::{duration, percent, ratio, request_seconds};
+use super::{Judge, Rule};
+use crate::phase::Phase;
+
+/// The rule.
+pub(super) const RULE: Rule = Rule {
+    id: "gil-contention",
+    title: "requests wait for the interpreter lock (GIL)",
+    question: "requests wait for the interpreter lock",
+    page: include_str!("../../../../docs/findings/gil-contention.md"),
+    advice: "Serve with more processes and fewer threads in each: threads of one process share one lock.",
+    judge: Judge::Measured(judge),
+};
+
+fn judge(basis: &Basis<'_>) -> Outcome {
+    basis.require_window()?;
+    basis.require_requests()?;
+    if let Some(reason) = basis.not_measured(Phase::GilWait) {
+        return Err(Undecided {
+            reason: reason.chars().take(120).collect(),
+            next_step: "Compare with fewer threads per process: if throughput stays, it was the interpreter lock.",
+            evidence: Vec::new(),
+        });
+    }
+    let limits = basis.thresholds;
+    let cost_ns = basis.phases().get(Phase::GilWait);
+    let share = ratio(cost_ns, served_ns(basis.phases()));
+    let rate = basis.rate(cost_ns);
+    let gil = &basis.snapshot.gil;
+    let evidence = vec![
+        decides("gil_wait_service_ratio", share, limits.gil_served_min_ratio),
+        decides("gil_wait_seconds_per_second", rate, limits.cost_min_rate),
+        explains("gil_wait_seconds", cost_ns as f64 / 1e9),
+        explains("gil_waits_count", gil.waits.count() as f64),
+        explains("gil_past_interval_ratio", ratio(gil.past_interval, gil.waits.count())),
+    ];
+    if share < limits.gil_served_min_ratio || rate < limits.cost_min_rate {
+        let sentence = if gil.waits.count() == 0 {
+            "The GIL is not your problem: no thread waited for it".to_owned()
+        } else {
+            format!(
+                "The GIL is not your problem: requests waited for it {} of service time, {} each",
+                percent(share),
+                duration(cost_ns.checked_div(basis.request_count()).unwrap_or(0)),
+            )
+        };
+        return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    }
+    let mut sentence = format!(
+        "Requests waited for the GIL {} of service time ({}, {} each)",
+        percent(share),
+        request_seconds(cost_ns),
+        duration(cost_ns.checked_div(basis.request_count()).unwrap_or(0)),
+    );
+    let endpoints = &basis.snapshot.endpoints;
+    if let Some(worst) = endpoints.iter().max_by_key(|endpoint| endpoint.phases.get(Phase::GilWait)) {
+        let of_it = ratio(worst.phases.get(Phase::GilWait), cost_ns);
+        if of_it > 0.0 {
+            sentence.push_str(&format!(", {} of it in {}", percent(of_it), endpoint_name(worst)));
+        }
+    }
+    let exemplars = basis.exemplars(&[Phase::GilWait]);
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::finding::fixture::{MILLISECOND, SECOND, Scene};
+    use crate::phase::Phase;
+
+    fn scene() -> Scene {
+        Scene::gunicorn("gthread", 4, 10 * SECOND).requests(100).phase(Phase::Cpu, 8 * SECOND)
+    }
+
+    #[test]
+    fn threads_that_keep_each_other_waiting_are_present_and_the_endpoint_named() {
+        let mut scene = scene()
+            .phase(Phase::GilWait, 8 * SECOND)
+            .endpoint("/report/:n", 50, &[(Phase::GilWait, 6 * SECOND)])
+            .endpoint("/", 50, &[(Phase::GilWait, 2 * SECOND)]);
+        scene.0.gil.waits.record(8 * SECOND);
+        let finding = scene.judge("gil-contention");
+        finding.assert_present();
+        assert_eq!(finding.cost_ns, 8 * SECOND);
+        assert_eq!(
+            finding.sentence,
+            "Requests waited for the GIL 50 % of service time (8 request-seconds, 80 ms each), 75 % of it in GET /report/:n."
+        );
+        assert!(
+            finding.advice.contains("--workers") && finding.advice.contains("--threads"),
+            "{}",
+            finding.advice
+        );
+    }
+
+    #[test]
+    fn the_answer_that_the_lock_is_not_the_problem_is_given_in_words() {
+        let finding = scene().judge("gil-contention");
+        finding.assert_absent();
+        assert_eq!(finding.sentence, "The GIL is not your problem: no thread waited for it.");
+        let mut scene = scene().phase(Phase::GilWait, 200 * MILLISECOND);
+        scene.0.gil.waits.record(200 * MILLISECOND);
+        let finding = scene.judge("gil-contention");
+        finding.assert_absent();
+        assert!(
+            finding.sentence.contains("requests waited for it 2.4 % of service time, 2 ms each"),
+            "{}",
+            finding.sentence
+        );
+    }
+
+    #[test]
+    fn a_large_share_of_next_to_nothing_is_absent() {
+        Scene::gunicorn("gthread", 4, 10 * SECOND)
+            .requests(100)
+            .phase(Phase::GilWait, 500 * MILLISECOND)
+            .judge("gil-contention")
+            .assert_absent();
+    }
+
+    #[test]
+    fn an_interpreter_that_is_not_known_makes_it_undecided() {
+        scene()
+            .phase(Phase::LockWait, 8 * SECOND)
+            .not_measured(Phase::GilWait)
+            .judge("gil-contention")
+            .assert_undecided("not yet");
+    }
+}

@@ -1,0 +1,225 @@
+//! Episodes of waiting over made-up futex calls.
+//!
+//! In: scripts. Out: assertions.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fact::Account;
+
+const LOCK: u64 = 0x10_0000;
+const WAIT: (u64, u32) = (LOCK + 72, 137);
+const US: u64 = 1000;
+
+fn locks() -> Locks {
+    let mut locks = Locks::default();
+    let lock = InterpreterLock { address: LOCK, interpreter: 0, interval_us: 5000 };
+    locks.see(InterpreterSeen { tgid: 1, locks: vec![lock], ..InterpreterSeen::default() });
+    locks
+}
+
+/// One thread: gap CPU, then a call of so much sleep and so much run queue.
+struct Script {
+    locks: Locks,
+    waiting: Option<Episode>,
+    now_ns: u64,
+    window_start_ns: u64,
+}
+
+impl Script {
+    fn new() -> Self {
+        Self { locks: locks(), waiting: None, now_ns: 1_000_000 * US, window_start_ns: 0 }
+    }
+
+    fn step(&mut self, gap_cpu_us: u64, call: Call, blocked_us: u64, run_queue_us: u64) -> Part {
+        let gap = Account { cpu_ns: gap_cpu_us * US, ..Account::default() };
+        let inside = Account { cpu_ns: US, run_queue_ns: run_queue_us * US, blocked_ns: blocked_us * US };
+        let enter_ns = self.now_ns + gap.total_ns();
+        self.now_ns = enter_ns + inside.total_ns();
+        let slice = Slice {
+            tgid: 1,
+            tid: 2,
+            sequence: 1,
+            call,
+            system_call: 202,
+            result: 0,
+            enter_ns,
+            inside,
+            gap,
+            gap_fault_ns: 0,
+            gap_blocked_call: NO_CALL,
+            folded_ns: 0,
+            folded_calls: 0,
+            call_switches: 1,
+            gap_switches: 0,
+            waker_tid: 0,
+            flags: 0,
+        };
+        self.locks.follow(&mut self.waiting, &slice, self.now_ns, self.window_start_ns)
+    }
+
+    fn wait(&mut self, gap_cpu_us: u64, blocked_us: u64) -> Part {
+        let (address, operation) = WAIT;
+        self.step(gap_cpu_us, Call::FutexWait { address, operation, has_timeout: true }, blocked_us, 0)
+    }
+
+    fn finish(mut self) -> Gil {
+        let episode = self.waiting.take();
+        self.locks.end(2, episode, self.window_start_ns);
+        self.locks.finish(|_| String::new())
+    }
+}
+
+#[test]
+fn sleeps_of_one_attempt_are_one_wait_from_the_first_entry_to_the_last_exit() {
+    let mut script = Script::new();
+    assert_eq!(script.wait(900, 5000), Part::First);
+    assert_eq!(script.wait(4, 5000), Part::Again);
+    let mutex = Call::FutexWait { address: LOCK + 80, operation: 128, has_timeout: false };
+    assert_eq!(script.step(3, mutex, 20, 7), Part::Again);
+    let gil = script.finish();
+    assert_eq!((gil.waits.count(), gil.sleeps, gil.past_interval), (1, 3, 1));
+    assert_eq!(gil.waits.sum_ns(), (5000 + 1 + 4 + 5000 + 1 + 3 + 20 + 7 + 1) * US);
+    assert_eq!(gil.run_queue_ns, 7 * US);
+    assert_eq!((gil.thread_count, gil.threads[0].total_ns), (1, gil.waits.sum_ns()));
+}
+
+#[test]
+fn another_call_or_a_stretch_of_computing_ends_a_wait() {
+    let mut script = Script::new();
+    script.wait(0, 100);
+    assert_eq!(script.step(1, Call::Sleep, 10, 0), Part::None);
+    assert_eq!(script.wait(1, 100), Part::First);
+    assert_eq!(script.wait(51, 100), Part::First, "who ran for 51 µs had the lock");
+    assert_eq!(script.wait(50, 100), Part::Again);
+    let elsewhere = Call::FutexWait { address: 9, operation: 393, has_timeout: true };
+    assert_eq!(script.step(1, elsewhere, 10, 0), Part::None);
+    assert_eq!(script.finish().waits.count(), 3);
+}
+
+#[test]
+fn who_waits_for_the_next_holder_after_a_forced_switch_does_not_want_the_lock() {
+    for (distance, operation, wants) in [
+        (64, 137, true),
+        (76, 137, true),
+        (48, 128, false),
+        (80, 128, true),
+        (80, 129, false),
+        (119, 128, true),
+        (120, 128, false),
+        (160, 393, false),
+        (168, 128, false),
+        (31, 137, false),
+        (u64::MAX, 137, false),
+    ] {
+        assert_eq!(is_take_wait(distance, operation), wants, "{distance} {operation}");
+    }
+}
+
+#[test]
+fn a_forked_worker_waits_at_its_parents_address_until_it_executes_something_else() {
+    let mut script = Script::new();
+    script.locks.fork(1, 5);
+    let slice = |tgid| {
+        let (address, operation) = WAIT;
+        let call = Call::FutexWait { address, operation, has_timeout: true };
+        Slice { tgid, ..blank(call) }
+    };
+    assert!(script.locks.lock_of(&slice(5)).is_some());
+    script.locks.exec(5);
+    assert!(script.locks.lock_of(&slice(5)).is_none());
+    assert!(script.locks.lock_of(&slice(1)).is_some());
+}
+
+fn blank(call: Call) -> Slice {
+    Slice {
+        tgid: 1,
+        tid: 2,
+        sequence: 1,
+        call,
+        system_call: 202,
+        result: 0,
+        enter_ns: 0,
+        inside: Account::default(),
+        gap: Account::default(),
+        gap_fault_ns: 0,
+        gap_blocked_call: NO_CALL,
+        folded_ns: 0,
+        folded_calls: 0,
+        call_switches: 0,
+        gap_switches: 0,
+        waker_tid: 0,
+        flags: 0,
+    }
+}
+
+#[test]
+fn what_lies_before_the_window_does_not_count() {
+    let mut script = Script::new();
+    script.window_start_ns = u64::MAX;
+    script.wait(0, 100);
+    script.step(0, Call::Sleep, 1, 0);
+    script.window_start_ns = script.now_ns + 40 * US;
+    script.wait(0, 100);
+    let gil = script.finish();
+    assert_eq!((gil.waits.count(), gil.waits.sum_ns()), (1, 61 * US));
+}
+
+#[test]
+fn the_reason_for_no_measurement_names_what_was_refused_before_what_is_missing() {
+    let with = |change: fn(&mut InterpreterSeen)| {
+        let mut seen = InterpreterSeen { tgid: 3, ..InterpreterSeen::default() };
+        change(&mut seen);
+        seen
+    };
+    let none = with(|_| {});
+    let free = with(|seen| seen.free_threaded = true);
+    let refused = with(|seen| seen.refused = Some("Python 4.0 is not known".to_owned()));
+    let found = with(|seen| seen.locks = vec![InterpreterLock::default()]);
+    let reason = |seen: &[&InterpreterSeen]| not_measured(seen.iter().copied());
+    assert_eq!(reason(&[&none, &refused, &found]), None);
+    assert!(reason(&[&none, &refused]).is_some_and(|text| text.starts_with("Python 4.0 is not known")));
+    assert!(reason(&[&none, &free]).is_some_and(|text| text.contains("no GIL")));
+    assert!(reason(&[&none]).is_some_and(|text| text.contains("no process")));
+    assert!(reason(&[]).is_some());
+}
+
+proptest! {
+    /// Whatever order futex events come in: nothing panics, each wait lies within its thread's time, the waits of a
+    /// thread do not overlap, and a second run gives the same.
+    #[test]
+    fn any_order_of_futex_events_gives_waits_that_fit_into_the_thread_s_time(
+        events in prop::collection::vec((0u64..200, 0u64..240, any::<u32>(), 0u64..6000, 0u64..50, any::<bool>()), 0..200),
+    ) {
+        let run = || {
+            let mut script = Script::new();
+            let start_ns = script.now_ns;
+            let mut in_waits_ns = 0;
+            for (gap_us, distance, operation, blocked_us, run_queue_us, wake) in &events {
+                let before_ns = script.now_ns;
+                // Half of the operations are those that matter.
+                let operation = if operation % 2 == 0 { [128, 137, 393, 129][(*operation as usize / 2) % 4] } else { *operation };
+                let address = LOCK.wrapping_add(*distance);
+                let call = if *wake {
+                    Call::FutexWake { address, operation }
+                } else {
+                    Call::FutexWait { address, operation, has_timeout: true }
+                };
+                match script.step(*gap_us, call, *blocked_us, *run_queue_us) {
+                    Part::None | Part::Handover => {}
+                    Part::First => in_waits_ns += script.now_ns - before_ns - gap_us * US,
+                    Part::Again => in_waits_ns += script.now_ns - before_ns,
+                }
+            }
+            let whole_ns = script.now_ns - start_ns;
+            (script.finish(), in_waits_ns, whole_ns)
+        };
+        let (gil, in_waits_ns, whole_ns) = run();
+        prop_assert_eq!(gil.waits.sum_ns(), in_waits_ns);
+        prop_assert!(in_waits_ns <= whole_ns);
+        prop_assert!(gil.run_queue_ns <= in_waits_ns);
+        prop_assert!(gil.waits.count() <= gil.sleeps);
+        let (again, ..) = run();
+        prop_assert_eq!(format!("{:?}", gil.threads), format!("{:?}", again.threads));
+    }
+}

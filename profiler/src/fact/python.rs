@@ -1,0 +1,159 @@
+//! The Python interpreter of a process: which one it is, and where its locks are.
+//!
+//! In: mapped files, their symbols, the memory of the process. Out: [`InterpreterSeen`]. Everything that is read comes
+//! from the traced process and is taken as hostile: bounded, checked, and refused where it does not look as it should.
+//! A version that is not known is refused by name, never treated as its neighbour.
+
+mod elf;
+mod layout;
+mod mapping;
+mod memory;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use profiler_core::fact::{InterpreterLock, InterpreterSeen};
+
+use super::version::{in_path, leading_version};
+use super::{FactError, Proc};
+use elf::Image;
+use layout::Version;
+use mapping::Mapped;
+use memory::{Memory, ProcessMemory};
+
+/// Images remembered; a server's processes map the same files.
+const MAX_IMAGES: usize = 4096;
+
+/// Why the locks of an interpreter are not known.
+#[derive(Debug, thiserror::Error)]
+enum PythonError {
+    /// Nothing tells its version.
+    #[error("the version of the Python interpreter in {file} cannot be told")]
+    NoVersion { file: String },
+    /// Its version is none of those whose layout was verified.
+    #[error("Python {version} is not known to this version of wsgi-trace")]
+    UnknownVersion { version: Version },
+    /// The memory of the process cannot be read.
+    #[error("the interpreter's memory cannot be read ({0})")]
+    Memory(#[from] memory::MemoryError),
+    /// The file is not mapped as its own headers say.
+    #[error("{file} is not mapped as its headers say")]
+    Mapping { file: String },
+    /// What is there is no lock, or none yet.
+    #[error("what is at the place of Python {version}'s interpreter lock does not look like one")]
+    Implausible { version: Version },
+    /// The interpreter's description of itself contradicts itself.
+    #[error("the debug offsets of Python {version} make no sense")]
+    DebugOffsets { version: Version },
+}
+
+/// Finds interpreters, and remembers what it learned of files.
+#[derive(Debug, Default)]
+pub struct Interpreters {
+    images: HashMap<(String, u64), Option<Image>>,
+}
+
+impl Interpreters {
+    /// Looks at one process. A process without Python gives a fact without version.
+    ///
+    /// # Errors
+    /// If the process is gone or its mappings may not be looked at.
+    pub fn look(&mut self, proc: &Proc, tgid: u32) -> Result<InterpreterSeen, FactError> {
+        let mut mapped = mapping::mapped_files(proc, tgid)?;
+        // Those that are named like an interpreter first: the others need not be opened then.
+        mapped.sort_by_key(|file| !file.name().contains("python"));
+        let found = mapped.iter().find_map(|file| Some((file, self.image(proc, tgid, file)?)));
+        let Some((file, image)) = found else {
+            return Ok(InterpreterSeen { tgid, ..InterpreterSeen::default() });
+        };
+        let mut seen = InterpreterSeen { tgid, file: bounded(file.name()), ..InterpreterSeen::default() };
+        let outcome = ProcessMemory::open(proc, tgid)
+            .map_err(PythonError::from)
+            .and_then(|memory| examine(&memory, file, &image, &named_version(file, &mapped), &mut seen));
+        if let Err(error) = outcome {
+            seen.refused = Some(error.to_string());
+        }
+        Ok(seen)
+    }
+
+    /// What a mapped file says of an interpreter in it; `None`: it holds none.
+    fn image(&mut self, proc: &Proc, tgid: u32, file: &Mapped) -> Option<Image> {
+        let key = (file.device.clone(), file.inode);
+        if let Some(known) = self.images.get(&key) {
+            return known.clone();
+        }
+        let image = mapping::open(proc, tgid, file).and_then(elf::interpreter);
+        if self.images.len() < MAX_IMAGES {
+            self.images.insert(key, image.clone());
+        }
+        image
+    }
+}
+
+/// The version that names tell: of the file itself, else of the directories that other files are mapped from.
+fn named_version(file: &Mapped, mapped: &[Mapped]) -> Option<String> {
+    let name = file.name();
+    let own =
+        name.strip_prefix("libpython").or_else(|| name.strip_prefix("python")).and_then(leading_version);
+    own.or_else(|| mapped.iter().find_map(|other| in_path(&other.path)))
+}
+
+/// Reads an interpreter's version and locks out of a process.
+fn examine(
+    memory: &dyn Memory,
+    file: &Mapped,
+    image: &Image,
+    named: &Option<String>,
+    seen: &mut InterpreterSeen,
+) -> Result<(), PythonError> {
+    let not_so = || PythonError::Mapping { file: bounded(file.name()) };
+    let bias = image.bias(file.start, file.offset).ok_or_else(not_so)?;
+    let runtime = bias.checked_add(image.runtime).ok_or_else(not_so)?;
+    let described = layout::described(memory, runtime)?;
+    let version = match (described, image.version) {
+        (Some(version), _) => Some(version),
+        (None, Some(symbol)) => {
+            let address = bias.checked_add(symbol).ok_or_else(not_so)?;
+            Version::from_hex(memory.word(address)?)
+        }
+        (None, None) => named.as_deref().and_then(Version::parse),
+    };
+    let version = version.ok_or_else(|| PythonError::NoVersion { file: bounded(file.name()) })?;
+    seen.version = Some(version.to_string());
+    let found = layout::locks(memory, runtime, version, described.is_some())?;
+    seen.free_threaded = found.free_threaded;
+    seen.locks = found.locks;
+    Ok(())
+}
+
+/// What is read of a lock at `address`, if it looks like one.
+fn lock_at(
+    memory: &dyn Memory,
+    address: u64,
+    interpreter: u64,
+) -> Result<Option<InterpreterLock>, PythonError> {
+    /// Longest switch interval taken for one, in µs.
+    const MAX_INTERVAL_US: u64 = 1_000_000;
+    if address == 0 || !address.is_multiple_of(8) {
+        return Ok(None);
+    }
+    // `interval`, `last_holder`, `locked`.
+    let mut bytes = [0; 24];
+    memory.read(address, &mut bytes)?;
+    let word = |at: usize| {
+        let bytes = bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u64::from_le_bytes)
+    };
+    let interval_us = word(0);
+    let locked = word(16) as u32 as i32;
+    let plausible =
+        (1..=MAX_INTERVAL_US).contains(&interval_us) && word(8).is_multiple_of(8) && matches!(locked, -1..=1);
+    Ok(plausible.then_some(InterpreterLock { address, interpreter, interval_us }))
+}
+
+/// A name from outside, of bounded length.
+fn bounded(name: &str) -> String {
+    name.chars().take(64).collect()
+}

@@ -1,0 +1,105 @@
+//! What an ELF file says of the interpreter in it.
+//!
+//! In: a file, hostile. Out: [`Image`]: the addresses of `_PyRuntime` and `Py_Version`, and how the file is laid out in
+//! memory. Sizes are bounded before anything is read.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+
+use object::LittleEndian;
+use object::elf::{FileHeader64, PT_LOAD, SHN_UNDEF, SHT_DYNSYM, SHT_SYMTAB, Sym64};
+use object::read::ReadCache;
+use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
+
+/// Larger files are not looked into: no interpreter is, machine-learning libraries are.
+const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
+/// Larger tables of symbols or names are not looked into.
+const MAX_TABLE_BYTES: u64 = 64 * 1024 * 1024;
+/// Segments kept.
+const MAX_SEGMENTS: usize = 64;
+/// Every build exports it.
+const RUNTIME: &[u8] = b"_PyRuntime\0";
+/// Exported from 3.11 on.
+const VERSION: &[u8] = b"Py_Version\0";
+/// Smallest page: mappings begin at multiples of it.
+const PAGE: u64 = 4096;
+
+/// An interpreter in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Image {
+    /// Address of `_PyRuntime` as the file has it.
+    pub runtime: u64,
+    /// Address of `Py_Version`, if it is there.
+    pub version: Option<u64>,
+    /// Loaded segments: place in the file and address.
+    pub segments: Vec<(u64, u64)>,
+}
+
+impl Image {
+    /// What must be added to the file's addresses, by where a mapping of the file begins; `None` where no segment
+    /// begins there.
+    pub(super) fn bias(&self, start: u64, offset: u64) -> Option<u64> {
+        let page = |value: u64| value & !(PAGE - 1);
+        let (_, address) = self.segments.iter().find(|(place, _)| page(*place) == offset)?;
+        start.checked_sub(page(*address))
+    }
+}
+
+/// The interpreter in a file; `None` where there is none, or the file is not what we can read.
+pub(super) fn interpreter(mut file: File) -> Option<Image> {
+    let mut magic = [0; 4];
+    file.read_exact(&mut magic).ok()?;
+    if magic != *b"\x7fELF" || file.metadata().ok()?.len() > MAX_FILE_BYTES {
+        return None;
+    }
+    parse(file)
+}
+
+/// The same for any bytes.
+pub(super) fn parse(file: impl Read + Seek) -> Option<Image> {
+    let data = ReadCache::new(file);
+    let endian = LittleEndian;
+    let header = FileHeader64::<LittleEndian>::parse(&data).ok()?;
+    if !header.is_little_endian() {
+        return None;
+    }
+    let mut image = Image::default();
+    let mut found = false;
+    let sections = header.sections(endian, &data).ok()?;
+    // Exported symbols first; a static build may keep them to itself.
+    for table in [SHT_DYNSYM, SHT_SYMTAB] {
+        for section in sections.iter().filter(|section| section.sh_type(endian) == table).take(4) {
+            let Ok(names) = sections.section(object::SectionIndex(section.sh_link(endian) as usize)) else {
+                continue;
+            };
+            if section.sh_size(endian) > MAX_TABLE_BYTES || names.sh_size(endian) > MAX_TABLE_BYTES {
+                continue;
+            }
+            let symbols = section.data_as_array::<Sym64<LittleEndian>, _>(endian, &data);
+            let (Ok(symbols), Ok(names)) = (symbols, names.data(endian, &data)) else { continue };
+            for symbol in symbols.iter().filter(|symbol| symbol.st_shndx.get(endian) != SHN_UNDEF) {
+                let name = usize::try_from(symbol.st_name.get(endian)).ok().and_then(|at| names.get(at..));
+                match name {
+                    Some(name) if name.starts_with(RUNTIME) => {
+                        image.runtime = symbol.st_value.get(endian);
+                        found = true;
+                    }
+                    Some(name) if name.starts_with(VERSION) => {
+                        image.version = Some(symbol.st_value.get(endian));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if found {
+            break;
+        }
+    }
+    if !found {
+        return None;
+    }
+    let segments = header.program_headers(endian, &data).ok()?;
+    let loaded = segments.iter().filter(|segment| segment.p_type(endian) == PT_LOAD).take(MAX_SEGMENTS);
+    image.segments = loaded.map(|segment| (segment.p_offset(endian), segment.p_vaddr(endian))).collect();
+    Some(image)
+}

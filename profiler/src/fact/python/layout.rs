@@ -1,0 +1,227 @@
+//! From `_PyRuntime` to the locks, by version: one file for each difference.
+//!
+//! In: the memory of a process, the address of `_PyRuntime`, the version. Out: the locks. All figures are of `x86_64`.
+
+mod v3_11;
+mod v3_12;
+mod v3_13;
+mod v3_14;
+mod v3_8;
+mod v3_9;
+
+use std::fmt;
+
+use profiler_core::fact::InterpreterLock;
+
+use super::memory::{Memory, MemoryError};
+use super::{PythonError, lock_at};
+
+/// Interpreters of one process.
+const MAX_INTERPRETERS: usize = 64;
+/// The first bytes of `_PyRuntime` from 3.13 on.
+const COOKIE: u64 = u64::from_le_bytes(*b"xdebugpy");
+/// Larger distances are not believed.
+const MAX_DISTANCE: u64 = 16 * 1024 * 1024;
+
+/// A version of CPython.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    major: u8,
+    minor: u8,
+    micro: Option<u8>,
+}
+
+impl Version {
+    /// From `PY_VERSION_HEX`: one byte each, then the release level.
+    pub(super) fn from_hex(hex: u64) -> Option<Self> {
+        let [_, micro, minor, major, 0, 0, 0, 0] = hex.to_le_bytes() else { return None };
+        (major > 0).then_some(Self { major, minor, micro: Some(micro) })
+    }
+
+    /// From `3.11`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once('.')?;
+        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()?, micro: None })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)?;
+        self.micro.map_or(Ok(()), |micro| write!(f, ".{micro}"))
+    }
+}
+
+/// Where an interpreter version keeps its locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// One lock for all interpreters, within `_PyRuntime`.
+    InRuntime {
+        /// Distance of the lock.
+        lock: u64,
+    },
+    /// A pointer in each interpreter.
+    InInterpreters {
+        /// Distance of the list's head in `_PyRuntime`; the main interpreter is the next word.
+        head: u64,
+        /// Distance of the next interpreter's pointer in an interpreter.
+        next: u64,
+        /// Distance of the lock's pointer in an interpreter.
+        lock: u64,
+    },
+    /// As the debug offsets at the start of `_PyRuntime` say.
+    Described {
+        /// Index of the lock pointer's distance among them.
+        lock_index: usize,
+    },
+}
+
+const fn layout_of(version: Version) -> Option<Layout> {
+    match (version.major, version.minor) {
+        (3, 8) => Some(v3_8::LAYOUT),
+        (3, 9 | 10) => Some(v3_9::LAYOUT),
+        (3, 11) => Some(v3_11::LAYOUT),
+        (3, 12) => Some(v3_12::LAYOUT),
+        (3, 13) => Some(v3_13::LAYOUT),
+        (3, 14 | 15) => Some(v3_14::LAYOUT),
+        _ => None,
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// A build without lock.
+    pub free_threaded: bool,
+    /// The locks.
+    pub locks: Vec<InterpreterLock>,
+}
+
+/// The version that `_PyRuntime` itself gives, if it describes itself.
+pub(super) fn described(memory: &dyn Memory, runtime: u64) -> Result<Option<Version>, MemoryError> {
+    let mut bytes = [0; 16];
+    memory.read(runtime, &mut bytes)?;
+    let [cookie, hex] = words(&bytes);
+    Ok(if cookie == COOKIE { Version::from_hex(hex) } else { None })
+}
+
+/// The locks of an interpreter.
+pub(super) fn locks(
+    memory: &dyn Memory,
+    runtime: u64,
+    version: Version,
+    describes_itself: bool,
+) -> Result<Found, PythonError> {
+    let at = |base: u64, distance: u64| base.checked_add(distance).ok_or(MemoryError::Address);
+    match layout_of(version).ok_or(PythonError::UnknownVersion { version })? {
+        Layout::InRuntime { lock } => {
+            let lock = lock_at(memory, at(runtime, lock)?, 0)?;
+            let locks = vec![lock.ok_or(PythonError::Implausible { version })?];
+            Ok(Found { free_threaded: false, locks })
+        }
+        Layout::InInterpreters { head, next, lock } => {
+            let main = memory.word(at(runtime, head + 8)?)?;
+            let walk = Walk { head: memory.word(at(runtime, head)?)?, next, lock, shift: 0 };
+            let locks = walk.locks(memory, version, |interpreter, place| {
+                Ok(if interpreter == main { 0 } else { place })
+            })?;
+            Ok(Found { free_threaded: false, locks })
+        }
+        Layout::Described { lock_index } if describes_itself => {
+            through_debug_offsets(memory, runtime, version, lock_index)
+        }
+        Layout::Described { .. } => Err(PythonError::DebugOffsets { version }),
+    }
+}
+
+/// From 3.13 on: the interpreter describes itself.
+fn through_debug_offsets(
+    memory: &dyn Memory,
+    runtime: u64,
+    version: Version,
+    lock_index: usize,
+) -> Result<Found, PythonError> {
+    const WORDS: usize = 24;
+    let mut bytes = [0; WORDS * 8];
+    memory.read(runtime, &mut bytes)?;
+    let offsets: [u64; WORDS] = words(&bytes);
+    let nonsense = || PythonError::DebugOffsets { version };
+    let offset = |index: usize| {
+        offsets.get(index).copied().filter(|distance| *distance <= MAX_DISTANCE).ok_or_else(nonsense)
+    };
+    let free_threaded = offsets.get(2).is_some_and(|flag| *flag != 0);
+    let (head, id, next) = (offset(5)?, offset(7)?, offset(8)?);
+    let (lock, state, locked) = (offset(lock_index)?, offset(lock_index + 1)?, offset(lock_index + 3)?);
+    // A free-threaded build has one more field before the others.
+    let shift =
+        locked.checked_sub(state).and_then(|distance| distance.checked_sub(16)).ok_or_else(nonsense)?;
+    if shift > 8 {
+        return Err(nonsense());
+    }
+    let address = runtime.checked_add(head).ok_or(MemoryError::Address)?;
+    let walk = Walk { head: memory.word(address)?, next, lock, shift };
+    if free_threaded && !walk.is_switched_on(memory)? {
+        return Ok(Found { free_threaded, locks: Vec::new() });
+    }
+    let locks = walk.locks(memory, version, |interpreter, _| {
+        Ok(memory.word(interpreter.checked_add(id).ok_or(MemoryError::Address)?)?)
+    })?;
+    Ok(Found { free_threaded, locks })
+}
+
+/// A list of interpreters.
+struct Walk {
+    head: u64,
+    next: u64,
+    lock: u64,
+    /// Distance of `interval` in the lock.
+    shift: u64,
+}
+
+impl Walk {
+    fn lock_of(&self, memory: &dyn Memory, interpreter: u64) -> Result<u64, MemoryError> {
+        memory.word(interpreter.checked_add(self.lock).ok_or(MemoryError::Address)?)
+    }
+
+    /// Whether a free-threaded build runs with its lock all the same: its first field says so.
+    fn is_switched_on(&self, memory: &dyn Memory) -> Result<bool, MemoryError> {
+        let lock = self.lock_of(memory, self.head)?;
+        Ok(memory.word(lock)? as u32 != 0)
+    }
+
+    /// The locks of all interpreters, each once; the newest interpreter comes first in the list.
+    fn locks(
+        &self,
+        memory: &dyn Memory,
+        version: Version,
+        number: impl Fn(u64, u64) -> Result<u64, PythonError>,
+    ) -> Result<Vec<InterpreterLock>, PythonError> {
+        let mut locks: Vec<InterpreterLock> = Vec::new();
+        let mut interpreter = self.head;
+        for place in 1..=MAX_INTERPRETERS as u64 {
+            if interpreter == 0 {
+                break;
+            }
+            let address = self.lock_of(memory, interpreter)?.wrapping_add(self.shift);
+            let found = lock_at(memory, address, number(interpreter, place)?)?;
+            let lock = found.ok_or(PythonError::Implausible { version })?;
+            // Interpreters may share the main one's: it comes last.
+            match locks.iter_mut().find(|known| known.address == lock.address) {
+                Some(known) => known.interpreter = lock.interpreter,
+                None => locks.push(lock),
+            }
+            let next = interpreter.checked_add(self.next).ok_or(MemoryError::Address)?;
+            interpreter = memory.word(next)?;
+        }
+        if locks.is_empty() { Err(PythonError::Implausible { version }) } else { Ok(locks) }
+    }
+}
+
+fn words<const N: usize>(bytes: &[u8]) -> [u64; N] {
+    let mut words = [0; N];
+    let (chunks, _) = bytes.as_chunks::<8>();
+    for (word, bytes) in words.iter_mut().zip(chunks) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    words
+}

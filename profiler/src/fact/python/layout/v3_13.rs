@@ -1,0 +1,7 @@
+//! CPython 3.13: `_PyRuntime` begins with debug offsets.
+//!
+//! In: nothing. Out: its layout, seen in 3.13.0 and 3.13.5, with and without lock.
+
+use super::Layout;
+
+pub(super) const LAYOUT: Layout = Layout::Described { lock_index: 14 };

@@ -1,0 +1,7 @@
+//! CPython 3.8: one lock, deep in `_PyRuntime`.
+//!
+//! In: nothing. Out: its layout, seen in 3.8.18.
+
+use super::Layout;
+
+pub(super) const LAYOUT: Layout = Layout::InRuntime { lock: 1152 };

@@ -1,0 +1,7 @@
+//! CPython 3.9 and 3.10: one lock in `_PyRuntime`.
+//!
+//! In: nothing. Out: their layout, seen in 3.9.18 and 3.10.13.
+
+use super::Layout;
+
+pub(super) const LAYOUT: Layout = Layout::InRuntime { lock: 352 };

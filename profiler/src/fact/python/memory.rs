@@ -1,0 +1,66 @@
+//! The memory of a process, read and never written.
+//!
+//! In: `/proc/PID/mem`. Out: bytes. A read that does not get all it asked for is an error.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use crate::fact::Proc;
+
+/// Why memory could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MemoryError {
+    /// The kernel does not let us, or there is nothing at the address.
+    #[error("{0}")]
+    Read(#[from] io::Error),
+    /// The address cannot be one of a process.
+    #[error("an address beyond user space")]
+    Address,
+}
+
+/// User space of `x86_64` ends here, five-level page tables included.
+const END: u64 = 1 << 56;
+
+/// Something that has bytes at addresses.
+pub(super) trait Memory {
+    /// Fills `bytes` with what is at `address`.
+    ///
+    /// # Errors
+    /// If not all of it can be read.
+    fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), MemoryError>;
+
+    /// The 8 bytes at `address`.
+    ///
+    /// # Errors
+    /// As [`Memory::read`].
+    fn word(&self, address: u64) -> Result<u64, MemoryError> {
+        let mut bytes = [0; 8];
+        self.read(address, &mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+}
+
+/// The memory of a running process; it stays that of the program it ran when this was opened.
+#[derive(Debug)]
+pub(super) struct ProcessMemory(File);
+
+impl ProcessMemory {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn open(proc: &Proc, tgid: u32) -> Result<Self, MemoryError> {
+        Ok(Self(File::open(proc.of(tgid, "mem"))?))
+    }
+}
+
+impl Memory for ProcessMemory {
+    fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), MemoryError> {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if address.checked_add(length).is_none_or(|end| end > END) {
+            return Err(MemoryError::Address);
+        }
+        Ok(self.0.read_exact_at(bytes, address)?)
+    }
+}

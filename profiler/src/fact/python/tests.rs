@@ -1,0 +1,219 @@
+//! Interpreters made by hand, and garbage.
+//!
+//! In: memories and files that hold what a real interpreter holds, or anything. Out: assertions.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+use proptest::prelude::*;
+
+use super::layout::{described, locks};
+use super::memory::MemoryError;
+use super::*;
+
+const RUNTIME: u64 = 0x5000_0000;
+const HEAP: u64 = 0x7000_0000;
+
+/// Words at addresses; nothing else is mapped.
+#[derive(Default)]
+struct Words(BTreeMap<u64, u64>);
+
+impl Words {
+    fn put(&mut self, address: u64, word: u64) -> &mut Self {
+        self.0.insert(address, word);
+        self
+    }
+
+    fn lock(&mut self, address: u64) -> &mut Self {
+        self.put(address, 5000).put(address + 8, 0x1000).put(address + 16, 1)
+    }
+}
+
+impl Memory for Words {
+    fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), MemoryError> {
+        for (place, chunk) in (0..).step_by(8).zip(bytes.chunks_mut(8)) {
+            let word = self.0.get(&(address + place)).ok_or(MemoryError::Address)?;
+            chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+fn version(text: &str) -> Version {
+    Version::parse(text).expect("a version")
+}
+
+fn addresses(found: &layout::Found) -> Vec<(u64, u64)> {
+    found.locks.iter().map(|lock| (lock.address, lock.interpreter)).collect()
+}
+
+#[test]
+fn the_one_lock_of_old_interpreters_is_where_their_version_has_it() {
+    for (name, distance) in [("3.8", 1152), ("3.9", 352), ("3.10", 352), ("3.11", 360)] {
+        let mut memory = Words::default();
+        memory.lock(RUNTIME + distance);
+        let found = locks(&memory, RUNTIME, version(name), false).expect(name);
+        assert_eq!(addresses(&found), [(RUNTIME + distance, 0)], "{name}");
+        assert_eq!(found.locks[0].interval_us, 5000);
+    }
+}
+
+#[test]
+fn interpreters_of_3_12_are_walked_from_the_newest_and_the_main_one_is_known() {
+    let mut memory = Words::default();
+    let (sub, main) = (HEAP, HEAP + 0x10000);
+    memory.put(RUNTIME + 40, sub).put(RUNTIME + 48, main);
+    memory.put(sub, main).put(sub + 384, sub + 1040).lock(sub + 1040);
+    memory.put(main, 0).put(main + 384, main + 1040).lock(main + 1040);
+    let found = locks(&memory, RUNTIME, version("3.12"), false).expect("locks");
+    assert_eq!(addresses(&found), [(sub + 1040, 1), (main + 1040, 0)]);
+}
+
+/// Debug offsets of 3.13 (`lock_index` 14) or later (15), one interpreter.
+fn described_runtime(hex: u64, lock_index: u64, free_threaded: bool) -> Words {
+    let mut memory = Words::default();
+    for index in 0..24 {
+        memory.put(RUNTIME + index * 8, 0);
+    }
+    let shift = if free_threaded { 8 } else { 0 };
+    memory.put(RUNTIME, u64::from_le_bytes(*b"xdebugpy")).put(RUNTIME + 8, hex);
+    memory.put(RUNTIME + 16, u64::from(free_threaded)).put(RUNTIME + 40, 632);
+    memory.put(RUNTIME + 56, 7200).put(RUNTIME + 64, 7264);
+    memory.put(RUNTIME + lock_index * 8, 16).put(RUNTIME + (lock_index + 1) * 8, 1000);
+    memory.put(RUNTIME + (lock_index + 3) * 8, 1016 + shift);
+    memory.put(RUNTIME + 632, HEAP).put(HEAP + 7264, 0).put(HEAP + 7200, 0).put(HEAP + 16, HEAP + 9000);
+    memory.lock(HEAP + 9000 + shift);
+    memory
+}
+
+#[test]
+fn later_interpreters_say_themselves_which_they_are_and_where_the_lock_is() {
+    for (hex, lock_index, name) in
+        [(0x030d_05f0, 14, "3.13.5"), (0x030e_0af0, 15, "3.14.10"), (0x030f_02f0, 15, "3.15.2")]
+    {
+        let memory = described_runtime(hex, lock_index, false);
+        let version = described(&memory, RUNTIME).expect("memory").expect("a cookie");
+        assert_eq!(version.to_string(), name);
+        let found = locks(&memory, RUNTIME, version, true).expect("locks");
+        assert_eq!(addresses(&found), [(HEAP + 9000, 0)]);
+        assert!(!found.free_threaded);
+    }
+}
+
+#[test]
+fn a_free_threaded_build_has_no_lock_until_it_is_switched_on() {
+    let mut memory = described_runtime(0x030d_05f0, 14, true);
+    memory.put(HEAP + 9000, 0);
+    let found = locks(&memory, RUNTIME, version("3.13"), true).expect("no locks");
+    assert!(found.free_threaded && found.locks.is_empty());
+    memory.put(HEAP + 9000, u64::from(i32::MAX as u32));
+    let found = locks(&memory, RUNTIME, version("3.13"), true).expect("a lock");
+    assert!(found.free_threaded);
+    assert_eq!(addresses(&found), [(HEAP + 9008, 0)]);
+}
+
+#[test]
+fn an_unknown_version_is_refused_by_its_name() {
+    for name in ["2.7", "3.7", "3.16", "4.0"] {
+        let error = locks(&Words::default(), RUNTIME, version(name), true).expect_err(name);
+        assert!(error.to_string().contains(&format!("Python {name} is not known")), "{error}");
+    }
+}
+
+#[test]
+fn what_does_not_look_like_a_lock_is_refused() {
+    for (interval, holder, locked) in [(0, 0, 1), (2_000_000, 0, 1), (5000, 3, 1), (5000, 0, 2)] {
+        let mut memory = Words::default();
+        memory.put(RUNTIME + 360, interval).put(RUNTIME + 368, holder).put(RUNTIME + 376, locked);
+        let error = locks(&memory, RUNTIME, version("3.11"), false).expect_err("refused");
+        assert!(matches!(error, PythonError::Implausible { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_ring_of_interpreters_comes_to_an_end() {
+    let mut memory = described_runtime(0x030d_05f0, 14, false);
+    memory.put(HEAP + 7264, HEAP);
+    let found = locks(&memory, RUNTIME, version("3.13"), true).expect("locks");
+    assert_eq!(found.locks.len(), 1);
+}
+
+#[test]
+fn lines_of_maps_are_told_apart() {
+    let line = "55d0c0a00000-55d0c0c00000 r--p 00001000 fe:01 123 /usr/lib/lib python3.11.so.1.0 (deleted)";
+    let file = mapping::parse(line).expect("a file");
+    assert_eq!((file.start, file.end, file.offset), (0x55d0_c0a0_0000, 0x55d0_c0c0_0000, 0x1000));
+    assert_eq!((file.inode, file.name()), (123, "lib python3.11.so.1.0"));
+    for line in
+        ["", "zz-1 r--p 0 fe:01 1 /x", "1-2 rw-p 0 00:00 0 [heap]", "1-2 rw-p 0 00:00 0", "1-2 r--p 0 0 /x"]
+    {
+        assert_eq!(mapping::parse(line), None, "{line}");
+    }
+}
+
+#[test]
+fn the_interpreter_of_a_real_executable_is_found_in_its_file() {
+    let Ok(file) = std::fs::File::open("/usr/bin/python3") else { return };
+    let image = elf::interpreter(file);
+    // Debian's has it in the executable; elsewhere it may be in libpython.
+    if let Some(image) = image {
+        assert!(image.runtime > 0 && !image.segments.is_empty());
+        assert!(image.segments.iter().any(|(_, address)| *address <= image.runtime));
+    }
+    let own = std::env::current_exe().and_then(std::fs::File::open).expect("this program");
+    assert_eq!(elf::interpreter(own), None);
+}
+
+#[test]
+fn a_process_without_python_has_none_and_one_that_is_gone_is_an_error() {
+    let seen = Interpreters::default().look(&Proc::default(), std::process::id()).expect("this process");
+    assert_eq!(seen, InterpreterSeen { tgid: std::process::id(), ..InterpreterSeen::default() });
+    assert!(Interpreters::default().look(&Proc::default(), u32::MAX).is_err());
+}
+
+/// Memory in which every address holds something.
+struct Noise(u64);
+
+impl Memory for Noise {
+    fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), MemoryError> {
+        for (place, byte) in (0u64..).zip(bytes) {
+            let mixed = (address.wrapping_add(place) ^ self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            // Small numbers often, so that more than the first check passes.
+            *byte = if mixed & 3 == 0 { (mixed >> 32) as u8 } else { 0 };
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_memory_holds_reading_it_ends_without_a_panic(
+        seed in any::<u64>(), runtime in any::<u64>(), minor in 0u8..20, describes in any::<bool>(),
+    ) {
+        let version = Version::parse(&format!("3.{minor}")).expect("a version");
+        let _ = described(&Noise(seed), runtime);
+        if let Ok(found) = locks(&Noise(seed), runtime, version, describes) {
+            prop_assert!(found.locks.len() <= 64);
+        }
+    }
+
+    #[test]
+    fn whatever_a_file_holds_reading_it_ends_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..2048)) {
+        prop_assert_eq!(elf::parse(Cursor::new(bytes)), None);
+    }
+
+    /// A true header with one stretch overwritten: the places that lead on are hit more often than by noise.
+    #[test]
+    fn a_damaged_executable_ends_without_a_panic(at in 0usize..0x400, damage in prop::collection::vec(any::<u8>(), 1..16)) {
+        let Ok(mut bytes) = std::fs::read("/bin/true") else { return Ok(()) };
+        for (byte, new) in bytes.iter_mut().skip(at).zip(damage) {
+            *byte = new;
+        }
+        let _ = elf::parse(Cursor::new(bytes));
+    }
+
+    #[test]
+    fn whatever_a_line_of_maps_holds_parsing_it_ends_without_a_panic(line in "[0-9a-f -]{0,40}.{0,40}") {
+        let _ = mapping::parse(&line);
+    }
+}

@@ -1,0 +1,131 @@
+//! The interpreter lock: whether anybody waited for it, for how long, in which endpoints and threads.
+//!
+//! In: the lock's part of a snapshot, the phases of its endpoints. Out: a section; nothing where it was not measured
+//! (then "Not seen" says why).
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use profiler_core::model::gil::{Gil, KNOWN_ERROR, METHOD};
+use profiler_core::model::{Endpoint, Snapshot};
+use profiler_core::phase::Phase;
+
+use super::endpoints::status;
+use super::page::Page;
+use super::style::Role;
+use super::table::{Column, Table};
+use super::unit;
+use crate::report::summary;
+
+/// Endpoints and threads shown.
+const SHOWN: usize = 5;
+
+const ENDPOINTS: [Column; 5] = [
+    Column::Shrinking("endpoint"),
+    Column::Right("status"),
+    Column::Right("requests"),
+    Column::Right("gil_wait"),
+    Column::Right("of its time"),
+];
+
+const THREADS: [Column; 6] = [
+    Column::Right("pid"),
+    Column::Right("thread"),
+    Column::Shrinking("name"),
+    Column::Right("waits"),
+    Column::Right("waited"),
+    Column::Right("longest"),
+];
+
+pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
+    let gil = &snapshot.gil;
+    if gil.not_measured.is_some() || gil.interpreters.is_empty() {
+        return;
+    }
+    page.heading("Interpreter lock (GIL)", &interpreters(gil));
+    page.paragraph((Role::Quiet, "  "), (None, &waits(page, gil)));
+    if gil.waits.count() > 0 {
+        endpoints(page, snapshot);
+        threads(page, gil);
+    }
+    page.entry("method", &format!("{METHOD}; {KNOWN_ERROR}"));
+    for interpreter in &gil.interpreters {
+        if let Some(reason) = &interpreter.refused {
+            page.entry(&format!("process {}", interpreter.tgid), &format!("not measured: {reason}"));
+        }
+    }
+}
+
+/// Versions, and how many locks there are.
+fn interpreters(gil: &Gil) -> String {
+    let versions: BTreeSet<&str> =
+        gil.interpreters.iter().filter_map(|seen| seen.version.as_deref()).collect();
+    let versions: Vec<&str> = versions.into_iter().take(4).collect();
+    let locks = gil.interpreters.iter().map(|seen| seen.locks.len()).sum::<usize>();
+    let locks = unit::counted(u64::try_from(locks).unwrap_or(u64::MAX), "lock");
+    format!("Python {}, {locks}", versions.join(" and "))
+}
+
+fn waits(page: &Page, gil: &Gil) -> String {
+    let shown = |duration_ns| unit::duration(duration_ns, page.style.charset);
+    let count = gil.waits.count();
+    if count == 0 {
+        return "0 waits: no thread ever slept for it.".to_owned();
+    }
+    format!(
+        "{} in {}, {} in all (median {}, 99 % within {}, longest {}); {} ({}) longer than the switch interval; {} of \
+         the time the waiter was ready, but had no CPU.",
+        unit::counted(count, "wait"),
+        unit::counted(gil.thread_count, "thread"),
+        shown(gil.waits.sum_ns()),
+        shown(gil.waits.quantile_ns(0.5)),
+        shown(gil.waits.quantile_ns(0.99)),
+        shown(gil.waits.max_ns()),
+        unit::count(gil.past_interval),
+        unit::percent(summary::ratio(gil.past_interval, count)),
+        unit::percent(summary::ratio(gil.run_queue_ns, gil.waits.sum_ns())),
+    )
+}
+
+fn endpoints(page: &mut Page, snapshot: &Snapshot) {
+    let waited = |endpoint: &Endpoint| endpoint.phases.get(Phase::GilWait);
+    let mut rows: Vec<&Endpoint> =
+        summary::endpoints_by_time(snapshot).into_iter().filter(|endpoint| waited(endpoint) > 0).collect();
+    rows.sort_by_key(|endpoint| Reverse(waited(endpoint)));
+    if rows.is_empty() {
+        return;
+    }
+    page.blank();
+    let mut table = Table::new(&ENDPOINTS);
+    for endpoint in rows.into_iter().take(SHOWN) {
+        let name = match endpoint.method.as_str() {
+            "" => "head not read".to_owned(),
+            method => format!("{method} {}", endpoint.path_shape),
+        };
+        let share = summary::ratio(waited(endpoint), endpoint.phases.total_ns());
+        table.row([
+            name,
+            status(endpoint.status),
+            unit::count(endpoint.count),
+            unit::duration(waited(endpoint), page.style.charset),
+            unit::percent(share),
+        ]);
+    }
+    table.write(page);
+}
+
+fn threads(page: &mut Page, gil: &Gil) {
+    page.blank();
+    let mut table = Table::new(&THREADS);
+    for waiter in gil.threads.iter().take(SHOWN) {
+        table.row([
+            waiter.tgid.to_string(),
+            waiter.tid.to_string(),
+            waiter.comm.clone(),
+            unit::count(waiter.waits),
+            unit::duration(waiter.total_ns, page.style.charset),
+            unit::duration(waiter.longest_ns, page.style.charset),
+        ]);
+    }
+    table.write(page);
+}

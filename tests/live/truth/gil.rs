@@ -1,0 +1,120 @@
+//! Waits for the interpreter lock against the application's own clocks.
+//!
+//! In: servers whose requests compute at the same time, or never. Out: verdicts.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::trace::{Trace, Traced};
+
+fn traced(server: &Gunicorn, options: &[&str]) -> anyhow::Result<Traced> {
+    let trace = Trace::start(server.master())?;
+    let sent = Load::run(server.address(), options)?;
+    server.access_log(sent.answered())?;
+    trace.end()
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+/// Threads that only compute sleep for nothing but the lock: what their own clocks say of wall, CPU and run queue leaves
+/// the time that they waited for it.
+#[test]
+fn waits_for_the_interpreter_lock_agree_with_the_threads_own_clocks() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 2))?;
+    let traced = traced(&server, &["--requests", "2", "--clients", "1", "--routes", "/truth/gil/1500"])?;
+    let waiters = traced.value("/gil/threads")?.as_array().context("no threads")?;
+    let witnesses: Vec<_> = server.witness()?.into_iter().filter(|witness| witness.kind == "cpu").collect();
+    assert_eq!(witnesses.len(), 4);
+    for witness in witnesses {
+        let waiter = waiters.iter().find(|waiter| waiter.get("tid") == Some(&witness.tid.into()));
+        let number = |key: &str| waiter?.get(key)?.as_u64();
+        let ours_ns = number("total_ns").context("it never waited")?
+            - number("run_queue_ns").context("no run queue")?;
+        let error = share(ours_ns.abs_diff(witness.asleep_ns()), witness.asleep_ns());
+        eprintln!(
+            "thread {}: waited {:.1} ms in {:?} waits, by its own clocks {:.1} ms of {:.1} ms, error {:.2} %",
+            witness.tid,
+            ours_ns as f64 / 1e6,
+            number("waits"),
+            witness.asleep_ns() as f64 / 1e6,
+            witness.wall_ns as f64 / 1e6,
+            error * 100.0,
+        );
+        assert!(witness.asleep_ns() > witness.cpu_ns / 2, "the load did not contend");
+        assert!(error <= 0.02, "{ours_ns} against {}", witness.asleep_ns());
+    }
+    Ok(())
+}
+
+/// The same for requests. A request also waits for the lock outside of what the application times, but no longer than
+/// that takes.
+#[test]
+fn requests_that_compute_at_the_same_time_wait_for_the_interpreter_lock() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    for version in [Version::V23, Version::V27] {
+        let server = Gunicorn::start(&Settings::gthread(version, 1, 4))?;
+        let options = ["--requests", "30", "--seconds", "60", "--clients", "3", "--routes", "/truth/cpu/100"];
+        let traced = traced(&server, &options)?;
+        let ours: BTreeMap<u64, _> =
+            traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
+        let (mut ours_ns, mut theirs_ns, mut cpu_ns, mut outside_ns) = (0, 0, 0, 0);
+        let witnesses = server.witness()?;
+        assert_eq!(witnesses.len(), 30);
+        for witness in &witnesses {
+            let request = ours.get(&witness.id.parse()?).context("a request is missing")?;
+            ours_ns += request.phase_ns("gil_wait");
+            theirs_ns += witness.asleep_ns();
+            cpu_ns += witness.cpu_ns;
+            outside_ns += request.total_ns - witness.wall_ns;
+            let sum_ns: u64 = request.phases.values().flatten().sum();
+            assert_eq!(sum_ns, request.total_ns);
+        }
+        eprintln!(
+            "{version:?}: gil_wait {:.1} ms; by the application {:.1} ms within its part, at most {:.1} ms outside",
+            ours_ns as f64 / 1e6,
+            theirs_ns as f64 / 1e6,
+            outside_ns as f64 / 1e6,
+        );
+        assert!(theirs_ns > cpu_ns / 2, "the load did not contend");
+        assert!(ours_ns + theirs_ns / 50 >= theirs_ns, "{ours_ns} against {theirs_ns}");
+        assert!(ours_ns <= theirs_ns + theirs_ns / 50 + outside_ns, "{ours_ns} against {theirs_ns}");
+        let finding = traced.finding("gil-contention")?;
+        assert_eq!(finding.get("answer"), Some(&"present".into()), "{finding}");
+    }
+    Ok(())
+}
+
+/// Requests that run one after the other, in a process without other threads, never wait for the lock.
+#[test]
+fn a_server_of_single_threads_never_waits_for_the_interpreter_lock() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::sync(Version::V27, 2))?;
+    let traced = traced(&server, &["--requests", "40", "--clients", "2", "--routes", "/cpu,/fast,/sleep/5"])?;
+    assert_eq!(traced.number("/gil/waits/count")?, 0);
+    assert_eq!(traced.number("/phases/gil_wait/total_ns")?, 0);
+    let interpreters = traced.value("/gil/interpreters")?.as_array().context("no interpreters")?;
+    let version = std::process::Command::new(Version::V27.python()).arg("--version").output()?;
+    let version = String::from_utf8(version.stdout)?;
+    let mut pids = server.worker_pids();
+    pids.push(server.master());
+    for pid in pids {
+        let seen = interpreters.iter().find(|seen| seen.get("pid") == Some(&pid.into()));
+        let seen = seen.with_context(|| format!("nothing of {pid}"))?;
+        assert_eq!(seen.get("locks"), Some(&1.into()), "{seen}");
+        assert_eq!(
+            seen.get("version").and_then(|text| text.as_str()),
+            version.trim().strip_prefix("Python ")
+        );
+    }
+    Ok(())
+}
