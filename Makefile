@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check tidy fmt bench fuzz kernels clean
+.PHONY: help setup demo test check tidy fmt bench fuzz soak kernels clean
 
 help: ## Show this menu
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -31,6 +31,9 @@ bench: setup ## Measure a replay: slices per second on one core, memory of a lon
 
 fuzz: setup ## Fuzz what reads hostile bytes, a minute each
 	@cargo xtask fuzz
+
+soak: setup ## Kill the profiler a hundred times under load
+	@cargo xtask soak
 
 kernels: setup ## Load, attach and trace on Linux 6.1 and 6.12 in emulation; see the refusal on 5.10
 	@cargo xtask kernels

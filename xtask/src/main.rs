@@ -9,6 +9,7 @@ mod demo;
 mod fuzz;
 mod kernels;
 mod record;
+mod soak;
 mod test;
 mod tidy;
 
@@ -23,6 +24,7 @@ const USAGE: &str = "cargo xtask CHORE
   fuzz      every fuzz target for a minute; targets as arguments
   record    the recordings of tests/recordings, taken again; names of scenarios as arguments, --show only shows
   bench     the speed and memory of a replay
+  soak      the profiler killed a hundred times under load
   kernels   the programs on other kernels, in emulation; versions as arguments";
 
 fn main() -> ExitCode {
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         "fuzz" => fuzz::run(&rest),
         "record" => record::run(&rest),
         "kernels" => kernels::run(&rest),
+        "soak" => soak::run(),
         "test" => test::run(&rest),
         _ => {
             eprintln!("{USAGE}");
