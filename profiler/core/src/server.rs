@@ -110,6 +110,8 @@ pub struct Observed {
     pub serving_threads: u32,
     /// Workers wait for the listener in epoll (`false`: in select or poll).
     pub listener_in_epoll: Option<bool>,
+    /// Main threads, and no others, served requests.
+    pub main_threads_serve: bool,
 }
 
 /// The stretch of a request's life that an access log's request time covers.

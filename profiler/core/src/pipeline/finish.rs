@@ -140,6 +140,8 @@ fn observed(state: &State, recognised: &Recognised) -> Observed {
         worker_processes: u32::try_from(workers).unwrap_or(u32::MAX),
         serving_threads: serving.values().copied().max().unwrap_or(0),
         listener_in_epoll: state.listener_in_epoll,
+        main_threads_serve: !state.ended_slots.is_empty()
+            && state.ended_slots.iter().all(|slot| slot.tid == slot.tgid),
     }
 }
 

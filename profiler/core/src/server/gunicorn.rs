@@ -210,6 +210,10 @@ fn fill(mut server: Server, observed: &Observed, contradict: bool) -> Server {
                 put_class(&mut server, "gthread")
             }
             (Some(false), _) if server.worker_class == "unknown" => put_class(&mut server, "sync"),
+            // A busy sync worker never waits for its listener at all.
+            (None, 1) if server.worker_class == "unknown" && observed.main_threads_serve => {
+                put_class(&mut server, "sync");
+            }
             _ => {}
         }
     }

@@ -132,7 +132,12 @@ fn slots_follow_the_worker_class() {
 #[test]
 fn observed_workers_replace_configured_ones_but_fewer_threads_do_not() {
     let found = Gunicorn.recognise(&prefork("gunicorn -w 2 --threads 4 a:b", 2), &[]).expect("gunicorn");
-    let seen = Observed { worker_processes: 3, serving_threads: 1, listener_in_epoll: Some(true) };
+    let seen = Observed {
+        worker_processes: 3,
+        serving_threads: 1,
+        listener_in_epoll: Some(true),
+        ..Observed::default()
+    };
     let refined = Gunicorn.refine(&found.server, &seen);
     assert_eq!(refined.number("workers"), Some(3));
     assert_eq!(origin_of(&refined, "workers"), Some(Origin::Inferred));
@@ -147,7 +152,8 @@ fn a_hidden_worker_class_is_inferred_from_how_the_listener_is_waited_for() {
     let all = [titled(10, 1, "gunicorn: master [a]"), titled(11, 10, "gunicorn: worker [a]")];
     let found = Gunicorn.recognise(&all, &[]).expect("gunicorn");
     let with = |listener_in_epoll, serving_threads| {
-        let seen = Observed { worker_processes: 1, serving_threads, listener_in_epoll };
+        let seen =
+            Observed { worker_processes: 1, serving_threads, listener_in_epoll, ..Observed::default() };
         Gunicorn.refine(&found.server, &seen)
     };
     assert_eq!(with(Some(false), 1).worker_class, "sync");
@@ -155,6 +161,10 @@ fn a_hidden_worker_class_is_inferred_from_how_the_listener_is_waited_for() {
     assert_eq!(threaded.worker_class, "gthread");
     assert_eq!(Gunicorn.configured_slots(&threaded), Some(3));
     assert_eq!(with(None, 0).worker_class, "unknown");
+    // Under load a sync worker accepts without waiting, and its main thread serves; gthread's never does.
+    let busy = Observed { serving_threads: 1, main_threads_serve: true, ..Observed::default() };
+    assert_eq!(Gunicorn.refine(&found.server, &busy).worker_class, "sync");
+    assert_eq!(with(None, 1).worker_class, "unknown");
 }
 
 #[test]
@@ -163,7 +173,12 @@ fn gevent_is_known_by_its_mapped_extension_when_the_command_line_is_hidden() {
     all[1].mapped_files.push("_gevent_c_hub_local.cpython-311-x86_64-linux-gnu.so".into());
     let found = Gunicorn.recognise(&all, &[]).expect("gunicorn");
     assert_eq!(found.server.worker_class, "gevent");
-    let seen = Observed { worker_processes: 1, serving_threads: 1, listener_in_epoll: Some(true) };
+    let seen = Observed {
+        worker_processes: 1,
+        serving_threads: 1,
+        listener_in_epoll: Some(true),
+        ..Observed::default()
+    };
     assert_eq!(Gunicorn.refine(&found.server, &seen).worker_class, "gevent");
     assert_eq!(Gunicorn.configured_slots(&found.server), None);
 }
