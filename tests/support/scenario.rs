@@ -17,7 +17,7 @@ pub use table::SCENARIOS;
 /// Clients go on for this long beyond the window: attaching, detaching and a busy machine are in it.
 const MARGIN_SECONDS: u64 = 25;
 /// Time for the clients to reach their stride.
-const RUN_UP: Duration = Duration::from_millis(700);
+const RUN_UP: Duration = Duration::from_millis(500);
 
 /// What clients do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
