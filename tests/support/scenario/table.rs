@@ -129,7 +129,7 @@ pub const SCENARIOS: &[Scenario] = &[
             "two clients that keep two threads of one interpreter computing",
             gthread_1x2,
             Any(&["--clients=2", "--keep-alive=20", "--routes=/truth/cpu/20"]),
-            First("cpu-bound", &[]),
+            First("cpu-bound", &["gil-contention"]),
         )
     },
     Scenario {
