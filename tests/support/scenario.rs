@@ -35,6 +35,8 @@ pub enum Clients {
 pub enum Verdict {
     /// This finding is present and the costliest; beside it only the second list may be present.
     First(&'static str, &'static [&'static str]),
+    /// One of the first list is present and the costliest; of the two lists alone others may be.
+    OneOf(&'static [&'static str], &'static [&'static str]),
     /// Nothing is wrong.
     Healthy,
     /// Nothing can be said.

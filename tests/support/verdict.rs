@@ -60,6 +60,10 @@ impl Judged {
             Verdict::First(first, others) => present
                 .split_first()
                 .is_some_and(|(found, rest)| *found == first && rest.iter().all(|id| others.contains(id))),
+            Verdict::OneOf(firsts, others) => {
+                present.first().is_some_and(|found| firsts.contains(found))
+                    && present.iter().all(|id| firsts.contains(id) || others.contains(id))
+            }
             Verdict::Healthy => present == [HEALTHY],
             Verdict::Undecided => present.is_empty(),
         };
