@@ -90,8 +90,17 @@ pub struct ThreadAccount {
     pub flags: u32,
     /// The call, observed or not, whose registers showed when the thread last blocked in the gap.
     pub blocked_in_call: i32,
+    /// Listener (address of its `struct sock`) whose connection woke the thread in the current call; 0: none. This and
+    /// the next three are written by the waker, outside the lock, while the thread sleeps.
+    pub cause_listener: u64,
+    /// `cpu_ns` at that wake-up.
+    pub cause_cpu_ns: u64,
+    /// `run_queue_ns` at that wake-up.
+    pub cause_run_queue_ns: u64,
+    /// `switches` at that wake-up.
+    pub cause_switches: u32,
     /// Fills the element to 256 bytes, so that none straddles a page; always 0.
-    pub reserved: [u64; 5],
+    pub reserved: [u32; 3],
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 pub mod account;
 pub mod call_kind;
 pub mod limits;
+pub mod listener;
 pub mod loss;
 pub mod record;
 pub mod system_call;

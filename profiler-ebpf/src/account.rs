@@ -163,6 +163,7 @@ pub fn restart(account: &mut ThreadAccount, now_ns: u64) {
     clear_segment(account, now_ns);
     account.system_call = NOT_IN_CALL;
     account.enter_ns = ENTRY_UNKNOWN;
+    account.cause_listener = 0;
     account.gap_cpu_ns = 0;
     account.gap_run_queue_ns = 0;
     account.gap_blocked_ns = 0;

@@ -10,6 +10,7 @@
 )]
 
 mod account;
+mod cause;
 mod emit;
 mod kernel;
 mod maps;

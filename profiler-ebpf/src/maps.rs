@@ -9,6 +9,7 @@ use aya_ebpf::helpers::generated::bpf_task_storage_get;
 use aya_ebpf::macros::btf_map;
 use profiler_common::account::ThreadAccount;
 use profiler_common::limits::{MAX_SOCKETS, MAX_THREADS, RING_BYTES};
+use profiler_common::listener::ListenerCount;
 use profiler_common::loss::{EMITTED_KINDS, LOSS_CAUSES};
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::slice::SliceRecord;
@@ -31,9 +32,17 @@ pub static TASKS: TaskStorage<u32> = TaskStorage::new();
 #[btf_map]
 pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 
-/// Local TCP ports (host order) on which a traced process listens.
+/// Local TCP ports (host order) on which a traced process listens, with the address of a socket that does.
 #[btf_map]
-pub static LISTENER_PORTS: HashMap<u32, u32, 1024> = HashMap::new();
+pub static LISTENER_PORTS: HashMap<u32, u64, 1024> = HashMap::new();
+
+/// What connections set in motion, by the address of their listener's socket.
+#[btf_map]
+pub static LISTENERS: HashMap<u64, ListenerCount, 1024> = HashMap::new();
+
+/// What this CPU last told a socket.
+#[btf_map]
+pub static CAUSE: PerCpuArray<Cause, 1> = PerCpuArray::new();
 
 /// Address objects (`unix_sock.addr`) of traced UNIX listeners; accepted sockets share them.
 #[btf_map]
@@ -77,6 +86,16 @@ pub struct HeadScratch {
     pub record: HeadRecord,
     /// The bytes; twice the limit, so that [`HEAD_MASK`] bounds every copy.
     pub bytes: [u8; HEAD_MASK as usize + 1],
+}
+
+/// What may be behind the wake-ups that this CPU does next.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Cause {
+    /// Listener of a traced process to which a connection was just announced; 0: something else happened since.
+    pub listener: u64,
+    /// When that was.
+    pub since_ns: u64,
 }
 
 /// State of one socket address.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, bail, ensure};
 use profiler_core::decode::decode;
 use profiler_core::event::{Body, Call, Change, Event, Slice};
+use profiler_core::fact::ListenerWakes;
 use wsgi_trace::attach::{AttachError, Hooks, Settings, attach};
 use wsgi_trace::source::live::LiveSource;
 use wsgi_trace_tests::child::until;
@@ -52,6 +53,7 @@ pub(crate) fn tracing() -> Vec<Check> {
             ("each head is captured, in and out", run.heads()),
             ("each thread's birth and end is seen", run.lifecycles()),
             ("arrivals are seen where the kernel has them", run.arrivals()),
+            ("arriving connections and the threads they wake are counted", run.wakes()),
             ("nothing is lost, and what was sent was received", run.losses()),
         ],
         Err(error) => vec![("attach and trace", Err(error))],
@@ -71,6 +73,7 @@ struct Run {
     lost: Vec<(String, u64)>,
     emitted: u64,
     received: u64,
+    listeners: Vec<ListenerWakes>,
 }
 
 fn trace(hooks: Hooks) -> anyhow::Result<Run> {
@@ -105,6 +108,7 @@ fn trace(hooks: Hooks) -> anyhow::Result<Run> {
         lost: counters.lost,
         emitted: counters.emitted.iter().map(|(_, count)| count).sum(),
         received: counters.received,
+        listeners: source.listener_counts().listeners,
     })
 }
 
@@ -148,6 +152,7 @@ impl Run {
         self.calls()?;
         self.heads()?;
         self.lifecycles()?;
+        self.wakes()?;
         self.losses()
     }
 
@@ -277,6 +282,14 @@ impl Run {
                 ensure!(arrival_ns <= exit_ns, "read before it arrived: {slice:?}");
             }
         }
+        Ok(())
+    }
+
+    fn wakes(&self) -> anyhow::Result<()> {
+        let [listener] = self.listeners.as_slice() else { bail!("not one listener: {:?}", self.listeners) };
+        ensure!(listener.arrivals == CONNECTIONS as u64, "{listener:?}, expected {CONNECTIONS} arrivals");
+        // One thread accepts: it is woken by a connection or, being busy with the one before, is not.
+        ensure!((1..=listener.arrivals).contains(&listener.woken), "{listener:?}");
         Ok(())
     }
 

@@ -92,13 +92,35 @@ impl RawClient {
 ///
 /// Where none is within ten seconds.
 pub fn until_inside(pids: &[u32], number: u32) -> anyhow::Result<u32> {
-    let inside = |pid: u32| {
-        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        threads
-            .filter_map(|thread| std::fs::read_to_string(thread.path().join("syscall")).ok())
-            .any(|text| text.starts_with(&format!("{number} ")))
-    };
     until(&format!("system call {number}"), Duration::from_secs(10), || {
-        Ok(pids.iter().copied().find(|pid| inside(*pid)))
+        Ok(pids.iter().copied().find(|pid| calls_of(*pid).contains(&Some(number))))
     })
+}
+
+/// Waits until each of these processes sleeps in the system call `number`, all of its other threads being idle.
+///
+/// # Errors
+///
+/// Where one does not within ten seconds.
+pub fn until_all_inside(pids: &[u32], number: u32) -> anyhow::Result<()> {
+    let quiet = |pid: &u32| {
+        let calls = calls_of(*pid);
+        calls.contains(&Some(number)) && calls.iter().all(|call| [Some(number), Some(FUTEX)].contains(call))
+    };
+    until(&format!("everybody in system call {number}"), Duration::from_secs(10), || {
+        // Twice: a thread that was looked at first may have been woken by one that was looked at last.
+        Ok((pids.iter().all(quiet) && pids.iter().all(quiet)).then_some(()))
+    })
+}
+
+/// `futex`: what an idle thread of a pool sleeps in.
+const FUTEX: u32 = 202;
+
+/// The call that each thread of the process sleeps in; `None` for one that runs.
+fn calls_of(pid: u32) -> Vec<Option<u32>> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("syscall")).ok())
+        .map(|text| text.split_whitespace().next().and_then(|number| number.parse().ok()))
+        .collect()
 }

@@ -22,6 +22,14 @@ static TCP_COPIED: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static UNIX_ADDRESS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
+static SOCK_SOCKET: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCKET_FILE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static FILE_INODE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static INODE_NUMBER: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
 static SOCK_RECEIVE_QUEUE_LENGTH: Global<u32> = Global::new(0);
 
 /// `AF_UNIX`.
@@ -60,6 +68,13 @@ pub type TypedSock = *const core::ffi::c_void;
 pub fn typed_family(sk: TypedSock) -> u16 {
     // SAFETY: the verifier knows the pointer's type and checks the load.
     unsafe { typed(sk, &SOCK_FAMILY) }
+}
+
+/// TCP state.
+#[inline(always)]
+pub fn typed_state(sk: TypedSock) -> u8 {
+    // SAFETY: as above.
+    unsafe { typed(sk, &SOCK_STATE) }
 }
 
 /// Local port, host order.
@@ -108,4 +123,21 @@ pub fn queue_is_empty(sk: u64) -> bool {
         return false;
     }
     field::<u32>(sk, &SOCK_RECEIVE_QUEUE_LENGTH) == Some(0)
+}
+
+/// Inode of a socket that a descriptor stands for; 0 if there is none, or it cannot be told.
+#[inline(always)]
+pub fn inode(sk: u64) -> u64 {
+    inode_of(sk).unwrap_or(0)
+}
+
+#[inline(always)]
+fn inode_of(sk: u64) -> Option<u64> {
+    if INODE_NUMBER.load() == MISSING {
+        return None;
+    }
+    let socket: u64 = field(sk, &SOCK_SOCKET)?;
+    let file: u64 = field(socket, &SOCKET_FILE)?;
+    let inode: u64 = field(file, &FILE_INODE)?;
+    field(inode, &INODE_NUMBER)
 }

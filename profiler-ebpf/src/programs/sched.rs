@@ -1,6 +1,6 @@
 //! Scheduler hooks: when a traced thread leaves a CPU, becomes runnable, gets a CPU, and who woke it.
 //!
-//! In: `sched_switch`, `sched_wakeup`, `sched_waking`. Out: accounts. A run-queue wait starts at `sched_wakeup`, as in
+//! In: `sched_switch`, `sched_wakeup`, `sched_waking`. Out: accounts, and what connections to listeners woke. A run-queue wait starts at `sched_wakeup`, as in
 //! schedstat; `sched_waking` comes too early and on the waker's CPU, but only there `current` is the waker.
 
 use aya_ebpf::bindings::task_struct;
@@ -10,6 +10,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::record::slice::PAGE_FAULT;
 
 use crate::account;
+use crate::cause;
 use crate::kernel::{registers, task};
 
 /// A CPU goes from one thread to another.
@@ -17,6 +18,7 @@ use crate::kernel::{registers, task};
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let previous: *mut task_struct = ctx.arg(1);
     let next: *mut task_struct = ctx.arg(2);
+    cause::clear();
     if let Some(account) = account::of(previous) {
         // The argument is a `bool` in a 64-bit slot: only its lowest bit is defined.
         let preempted = ctx.arg::<u64>(0) & 1 == 1;
@@ -32,6 +34,9 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         unsafe {
             account::locked(account, |account| account::switch_out(account, bpf_ktime_get_ns(), blocks, call))
         };
+        if blocks {
+            cause::sleeps(account);
+        }
     }
     if let Some(account) = account::of(next) {
         // SAFETY: as above.
@@ -54,10 +59,12 @@ pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_waking")]
 pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     if let Some(account) = account::of(ctx.arg(0)) {
-        // SAFETY: these two fields are written here only, outside the lock.
+        // SAFETY: these fields are written here only, outside the lock.
         unsafe {
             (&raw mut (*account).waker_tid).write_volatile(bpf_get_current_pid_tgid() as u32);
-            (&raw mut (*account).waking_ns).write_volatile(bpf_ktime_get_ns());
+            let now_ns = bpf_ktime_get_ns();
+            (&raw mut (*account).waking_ns).write_volatile(now_ns);
+            cause::wakes(account, now_ns);
         }
     }
     0

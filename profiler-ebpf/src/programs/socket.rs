@@ -1,28 +1,43 @@
 //! Socket hooks: when a connection to a traced listener is there, and when bytes reach it.
 //!
-//! In: `inet_sock_set_state`, `sk_data_ready` (from Linux 6.3). Out: `SOCKETS`.
+//! In: `inet_sock_set_state`, `sk_data_ready` (from Linux 6.3). Out: `SOCKETS`, and the cause of the next wake-ups.
 
+use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use profiler_common::listener::ListenerCount;
 use profiler_common::loss;
 
+use crate::cause;
 use crate::emit;
 use crate::kernel::sock;
 use crate::maps::{
-    LISTENER_PORTS, SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS, Socket, UNIX_LISTENERS,
+    LISTENER_PORTS, LISTENERS, SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS, Socket,
+    UNIX_LISTENERS,
 };
+
+/// Not 0 where this kernel has no `sk_data_ready`: then a connection's own state change stands for its announcement,
+/// and of several listeners on one port the one that became known last gets the count.
+#[unsafe(no_mangle)]
+static ANNOUNCED_BY_STATE: Global<u32> = Global::new(0);
 
 /// A TCP socket changes its state.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    // A FIN wakes through a change of state too: what is woken next is not the last connection's doing.
+    cause::clear();
     if ctx.arg::<i32>(1) != i32::from(sock::SYN_RECV) || ctx.arg::<i32>(2) != i32::from(sock::ESTABLISHED) {
         return 0;
     }
     let sk: sock::TypedSock = ctx.arg(0);
-    if LISTENER_PORTS.get_ptr(&u32::from(sock::typed_local_port(sk))).is_some() {
-        // SAFETY: the helper has no preconditions.
-        renew(sk as u64, unsafe { bpf_ktime_get_ns() }, 0, SOCKET_WAITING);
+    if let Some(listener) = LISTENER_PORTS.get_ptr(&u32::from(sock::typed_local_port(sk))) {
+        // SAFETY: the helper has no preconditions; the look-up succeeded.
+        let (now_ns, listener) = unsafe { (bpf_ktime_get_ns(), *listener) };
+        renew(sk as u64, now_ns, 0, SOCKET_WAITING);
+        if ANNOUNCED_BY_STATE.load() != 0 {
+            cause::announce(listener, now_ns);
+        }
     }
     0
 }
@@ -32,6 +47,12 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
     let typed: sock::TypedSock = ctx.arg(0);
     let sk = typed as u64;
+    if sock::typed_state(typed) == sock::LISTEN {
+        // SAFETY: the helper has no preconditions.
+        cause::announce(sk, unsafe { bpf_ktime_get_ns() });
+        return 0;
+    }
+    cause::clear();
     let is_unix = sock::typed_family(typed) == sock::AF_UNIX;
     // A UNIX peer queues its bytes first and calls this hook without a lock: a reader that was faster has them, and no
     // later read may take their arrival for its own. Its own stays unknown.
@@ -103,7 +124,7 @@ pub fn accepted(sk: u64) -> Option<*mut Socket> {
 pub fn listens(sk: u64) {
     let family = sock::family(sk);
     let outcome = if family == sock::AF_INET || family == sock::AF_INET6 {
-        LISTENER_PORTS.insert(&u32::from(sock::local_port(sk)), &1, 0)
+        LISTENER_PORTS.insert(&u32::from(sock::local_port(sk)), &sk, 0)
     } else if family == sock::AF_UNIX {
         let address = sock::unix_address(sk);
         if address == 0 { Ok(()) } else { UNIX_LISTENERS.insert(&address, &1, 0) }
@@ -111,6 +132,30 @@ pub fn listens(sk: u64) {
         Ok(())
     };
     if outcome.is_err() {
+        emit::lose(loss::SOCKET_TABLE_FULL);
+    }
+    count_for(sk);
+}
+
+/// Counts for the listener from now on; one that is known keeps its counts.
+#[inline(always)]
+fn count_for(sk: u64) {
+    let inode = sock::inode(sk);
+    if let Some(known) = LISTENERS.get_ptr(&sk) {
+        // SAFETY: the look-up succeeded. Another inode: the address is another listener's now.
+        if unsafe { (*known).inode } == inode {
+            return;
+        }
+    }
+    let count = ListenerCount {
+        inode,
+        arrivals: 0,
+        woken: 0,
+        slept_again: 0,
+        slept_again_cpu_ns: 0,
+        slept_again_run_queue_ns: 0,
+    };
+    if LISTENERS.insert(&sk, &count, 0).is_err() {
         emit::lose(loss::SOCKET_TABLE_FULL);
     }
 }

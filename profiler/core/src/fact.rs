@@ -36,6 +36,8 @@ pub enum Fact {
     Tick,
     /// Kernel-side counters, cumulative.
     Counters(Counters),
+    /// What connections set in motion, by listener, cumulative.
+    ListenerCounts(ListenerCounts),
     /// A cgroup's CPU quota and throttling, cumulative.
     CgroupCpu(CgroupCpu),
     /// What a thread was doing when the window ended: the slice that never came.
@@ -247,6 +249,47 @@ pub struct Counters {
     pub recursion_misses: Vec<(String, u64)>,
     /// Records the reader took from the ring.
     pub received: u64,
+}
+
+/// Cumulative counts of every listener that the kernel programs know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerCounts {
+    /// By inode, ascending.
+    pub listeners: Vec<ListenerWakes>,
+}
+
+/// What connections to one listener have set in motion, cumulative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerWakes {
+    /// Inode of the listening socket.
+    pub inode: u64,
+    /// Connections that the kernel announced to it.
+    pub arrivals: u64,
+    /// Traced threads that these announcements woke, in accept, poll, select or epoll.
+    pub woken: u64,
+    /// Of those woken: went back to sleep inside the same call, without returning to user space.
+    pub slept_again: u64,
+    /// On-CPU time of the latter, from wake-up to sleep.
+    pub slept_again_cpu_ns: u64,
+    /// Time of the latter in the run queue, from wake-up to sleep.
+    pub slept_again_run_queue_ns: u64,
+}
+
+impl ListenerWakes {
+    /// What was counted since `earlier`.
+    #[must_use]
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            inode: self.inode,
+            arrivals: self.arrivals.saturating_sub(earlier.arrivals),
+            woken: self.woken.saturating_sub(earlier.woken),
+            slept_again: self.slept_again.saturating_sub(earlier.slept_again),
+            slept_again_cpu_ns: self.slept_again_cpu_ns.saturating_sub(earlier.slept_again_cpu_ns),
+            slept_again_run_queue_ns: self
+                .slept_again_run_queue_ns
+                .saturating_sub(earlier.slept_again_run_queue_ns),
+        }
+    }
 }
 
 /// CPU quota of a cgroup; cumulative values as in `cpu.stat`.

@@ -11,6 +11,7 @@ mod cpu_bound;
 mod cpu_throttled;
 mod gil_contention;
 mod healthy;
+mod herd;
 mod idle_connections;
 mod short_behind_long;
 mod slots_exhausted;
@@ -113,6 +114,7 @@ pub const RULES: &[Rule] = &[
     cpu_throttled::RULE,
     gil_contention::RULE,
     short_behind_long::RULE,
+    herd::RULE,
     healthy::RULE,
 ];
 

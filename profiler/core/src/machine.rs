@@ -13,6 +13,7 @@ mod exchange;
 pub mod exchange_end;
 pub mod gil;
 pub mod http1;
+pub mod listener;
 pub mod process;
 pub mod request;
 pub mod serving;

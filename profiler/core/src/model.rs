@@ -8,7 +8,9 @@ pub mod latency;
 pub mod request;
 pub mod slot;
 
-use crate::fact::{Attached, CgroupCpu, Counters, EndReason, ListenerSeen, Overhead, SessionStarted};
+use crate::fact::{
+    Attached, CgroupCpu, Counters, EndReason, ListenerSeen, ListenerWakes, Overhead, SessionStarted,
+};
 use crate::phase::{Phase, Phases};
 use latency::Latency;
 use slot::Slots;
@@ -185,7 +187,7 @@ pub struct Endpoint {
 }
 
 /// One listening socket, however many processes hold it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Listener {
     /// As seen first.
     pub seen: ListenerSeen,
@@ -197,6 +199,35 @@ pub struct Listener {
     pub accepts_empty: u64,
     /// Accept calls that failed otherwise.
     pub accepts_failed: u64,
+    /// From the end of a connection's handshake (with deferred accept: from its first data) to accept's return.
+    pub accept_wait: Latency,
+    /// Waits that returned for nothing: the first accept after them found that somebody else had the connection.
+    pub empty_returns: u64,
+    /// On-CPU time of these from the wait's return to the next wait.
+    pub empty_returns_cpu_ns: u64,
+    /// What arrivals set in motion in the window; `None`: not measured.
+    pub wakes: Option<ListenerWakes>,
+}
+
+impl Listener {
+    /// Traced threads woken for each connection that arrived; `None`: not measured, or none arrived.
+    #[must_use]
+    pub fn woken_per_connection(&self) -> Option<f64> {
+        let wakes = self.wakes.filter(|wakes| wakes.arrivals > 0)?;
+        Some(wakes.woken as f64 / wakes.arrivals as f64)
+    }
+
+    /// Wake-ups that found nothing: in the kernel, or back in user space.
+    #[must_use]
+    pub fn woken_in_vain(&self) -> u64 {
+        self.wakes.map_or(0, |wakes| wakes.slept_again).saturating_add(self.empty_returns)
+    }
+
+    /// On-CPU time of these, in nanoseconds.
+    #[must_use]
+    pub fn in_vain_cpu_ns(&self) -> u64 {
+        self.wakes.map_or(0, |wakes| wakes.slept_again_cpu_ns).saturating_add(self.empty_returns_cpu_ns)
+    }
 }
 
 /// One process of the target.

@@ -13,6 +13,7 @@ use crate::fact::{
     Attached, CgroupCpu, Counters, DescriptorClass, Fact, OpenSlice, Overhead, SessionStarted, ThreadTotals,
 };
 use crate::machine::exchange_end::{end_predecessor, end_process};
+use crate::machine::listener::Listeners;
 use crate::machine::serving;
 use crate::machine::slot::Heat;
 use crate::machine::state::State;
@@ -79,6 +80,7 @@ struct Machines {
     counters: Counters,
     undecided_waits: u64,
     cgroups: Vec<CgroupWindow>,
+    listeners: Listeners,
     totals: Vec<ThreadTotals>,
     open: Vec<OpenSlice>,
     overhead: Option<Overhead>,
@@ -99,6 +101,7 @@ impl Pipeline {
                 counters: Counters::default(),
                 undecided_waits: 0,
                 cgroups: Vec::new(),
+                listeners: Listeners::default(),
                 totals: Vec::new(),
                 open: Vec::new(),
                 overhead: None,
@@ -148,12 +151,16 @@ impl Machines {
             self.window.end_ns = self.window.end_ns.max(time_ns);
         }
         match event.body {
-            Body::Slice(slice) => serving::slice(&mut self.state, &slice, time_ns, sink),
+            Body::Slice(slice) => {
+                self.listeners.slice(&slice, self.started);
+                serving::slice(&mut self.state, &slice, time_ns, sink);
+            }
             Body::Head(head) => {
                 self.state.heads.insert(head.tid, head);
             }
             Body::Connection(opened) => {
                 if !opened.seeded {
+                    self.listeners.accepted(&opened, time_ns, self.started);
                     end_predecessor(&mut self.state, opened.tgid, opened.fd, time_ns, sink);
                 }
                 if let Some(number) = self.state.connections.open(&opened, time_ns) {
@@ -181,6 +188,7 @@ impl Machines {
             Change::Adopted => sink(Entry::Thread { tgid: lifecycle.tgid, tid: lifecycle.tid, name }),
             Change::Exec => state.gil.exec(lifecycle.tgid),
             Change::Exit { .. } => {
+                self.listeners.forget(lifecycle.tid);
                 if let Some(thread) = state.threads.remove(&lifecycle.tid) {
                     state.was_busy(&thread, time_ns);
                     state.end_thread(lifecycle.tid, thread, time_ns);
@@ -227,10 +235,13 @@ impl Machines {
                 self.state.settle(None, sink);
             }
             Fact::Counters(counters) => self.count(counters),
+            Fact::ListenerCounts(counts) => self.listeners.count(&counts, self.started),
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
             // Before the window: what the threads were in the middle of when they were first seen.
             Fact::OpenSlice(open) if !self.started => {
-                self.state.initial.insert(open.tid, slice_of(&open, time_ns));
+                let found = slice_of(&open, time_ns);
+                self.listeners.found_inside(&found);
+                self.state.initial.insert(open.tid, found);
             }
             Fact::OpenSlice(open) => self.open.push(open),
             Fact::ThreadTotals(totals) => {

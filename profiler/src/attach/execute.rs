@@ -39,7 +39,9 @@ pub fn attach(
     }
     let kernel_btf = KernelBtf::load(Path::new(KERNEL_BTF))?;
     let capabilities = Capabilities::probe(Some(&kernel_btf));
-    let globals = offsets::resolve(&kernel_btf)?;
+    let mut globals = offsets::resolve(&kernel_btf)?;
+    let has_arrivals = capabilities.tracepoints.contains(&"sk_data_ready");
+    globals.push(("ANNOUNCED_BY_STATE", u32::from(!has_arrivals)));
     drop(kernel_btf);
     let targets = find();
     let plan = plan(&capabilities, settings, load_of_machine(settings, &targets))?;

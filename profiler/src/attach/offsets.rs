@@ -43,6 +43,10 @@ const FIELDS: &[Field] = &[
     optional("TCP_RECEIVE_NEXT", "tcp_sock", &["rcv_nxt"]),
     optional("TCP_COPIED", "tcp_sock", &["copied_seq"]),
     optional("UNIX_ADDRESS", "unix_sock", &["addr"]),
+    required("SOCK_SOCKET", "sock", &["sk_socket"]),
+    required("SOCKET_FILE", "socket", &["file"]),
+    required("FILE_INODE", "file", &["f_inode"]),
+    optional("INODE_NUMBER", "inode", &["i_ino"]),
     optional("SOCK_RECEIVE_QUEUE_LENGTH", "sock", &["sk_receive_queue.qlen"]),
 ];
 

@@ -218,6 +218,7 @@ impl Running<'_> {
         for open in self.source.open_slices(monotonic_ns()) {
             self.fact(Fact::OpenSlice(open));
         }
+        self.listener_counts();
         self.fact(Fact::WindowStarted);
         self.feed.flush();
         self.drain();
@@ -258,6 +259,7 @@ impl Running<'_> {
         self.fact(Fact::Tick);
         let counters = self.source.counters();
         self.fact(Fact::Counters(counters));
+        self.listener_counts();
         self.new_processes();
         self.other_profilers();
         self.feed.flush();
@@ -324,6 +326,11 @@ impl Running<'_> {
         }
     }
 
+    fn listener_counts(&mut self) {
+        let counts = self.source.listener_counts();
+        self.fact(Fact::ListenerCounts(counts));
+    }
+
     fn cgroup_fact(&mut self) {
         if let Some(cpu) = self.cgroup.as_ref().and_then(|cgroup| cgroup.read().ok()) {
             self.fact(Fact::CgroupCpu(cpu));
@@ -353,6 +360,7 @@ impl Running<'_> {
         }
         let counters = self.source.counters();
         self.fact(Fact::Counters(counters));
+        self.listener_counts();
         let (bpf_run_ns, bpf_runs, bpf_sampled_ns) = self.sampled.unwrap_or_default();
         let profiler_cpu_ns = process_cpu_ns().saturating_sub(self.cpu_at_start_ns);
         self.fact(Fact::Overhead(Overhead {

@@ -9,17 +9,19 @@ mod bpf_log;
 pub mod clock;
 mod cost;
 mod detach;
+mod listeners;
 mod totals;
 
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
-use profiler_core::fact::{Counters, OpenSlice, ThreadTotals};
+use profiler_core::fact::{Counters, ListenerCounts, OpenSlice, ThreadTotals};
 
 use crate::attach::AttachError;
 use crate::attach::execute::{add_targets, profilers_of, run_iterator};
 use accounts::AccountTable;
 pub use cost::RunTimeSample;
+use listeners::ListenerTable;
 use totals::Totals;
 
 /// Names of the kinds of `profiler_common::loss::EMITTED_*`, in their order.
@@ -33,6 +35,7 @@ pub struct LiveSource {
     losses: PerCpuArray<MapData, u64>,
     emitted: PerCpuArray<MapData, u64>,
     accounts: AccountTable,
+    listeners: ListenerTable,
     totals: Totals,
     received: u64,
     misses_at_detach: Option<Vec<(String, u64)>>,
@@ -46,6 +49,7 @@ impl LiveSource {
         let losses = take(&mut ebpf, "LOSSES", PerCpuArray::try_from)?;
         let emitted = take(&mut ebpf, "EMITTED", PerCpuArray::try_from)?;
         let accounts = AccountTable::map(&ebpf)?;
+        let listeners = take(&mut ebpf, "LISTENERS", ListenerTable::try_from)?;
         #[cfg(feature = "bpf-log")]
         let log = bpf_log::BpfLog::start(&mut ebpf)?;
         Ok(Self {
@@ -55,6 +59,7 @@ impl LiveSource {
             losses,
             emitted,
             accounts,
+            listeners,
             totals: Totals::default(),
             received: 0,
             misses_at_detach: None,
@@ -102,6 +107,12 @@ impl LiveSource {
                 .unwrap_or_else(|| cost::recursion_misses(&self.ebpf)),
             received: self.received,
         }
+    }
+
+    /// What connections to each listener have set in motion, cumulative.
+    #[must_use]
+    pub fn listener_counts(&self) -> ListenerCounts {
+        listeners::counts(&self.listeners)
     }
 
     /// Counts one cause of loss (`profiler_common::loss`) so far.

@@ -5,6 +5,7 @@
 
 mod access_log;
 mod gil;
+mod herd;
 mod phases;
 mod recording;
 mod schedstat;

@@ -3,9 +3,9 @@
 //! In: a server and what happened. Out: a snapshot, and assertions on what a rule says of it.
 
 use super::{Answer, Finding, Thresholds, evaluate};
-use crate::fact::CgroupCpu;
+use crate::fact::{CgroupCpu, ListenerWakes};
 use crate::model::slot::{Holding, Slot};
-use crate::model::{CgroupWindow, Endpoint, Process, Snapshot, Thread};
+use crate::model::{CgroupWindow, Endpoint, Listener, Process, Snapshot, Thread};
 use crate::phase::{Phase, Phases};
 
 /// Nanoseconds.
@@ -30,6 +30,8 @@ impl Scene {
         let mut scene = Self::empty(window_ns);
         scene.0.server.name = "gunicorn".to_owned();
         scene.0.server.worker_class = worker_class.to_owned();
+        // One listener to which nobody connects.
+        scene.0.listeners = vec![Listener { wakes: Some(ListenerWakes::default()), ..Listener::default() }];
         scene.0.slots.configured = Some(slots);
         scene.0.slots.observed = (0..slots)
             .map(|id| Slot {

@@ -4,9 +4,9 @@
 
 use super::fixture::{SECOND, Scene};
 use super::{Answer, Finding, RULES, SENTENCE_MAX_CHARS, Thresholds, evaluate};
-use crate::fact::CgroupCpu;
+use crate::fact::{CgroupCpu, ListenerWakes};
 use crate::model::slot::{HeatRow, Holding, Slot};
-use crate::model::{CgroupWindow, Endpoint, Process, Snapshot, Thread};
+use crate::model::{CgroupWindow, Endpoint, Listener, Process, Snapshot, Thread};
 use crate::phase::{Phase, Phases};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -51,6 +51,26 @@ fn process() -> impl Strategy<Value = Process> {
     })
 }
 
+fn listener() -> impl Strategy<Value = Listener> {
+    let wakes = (0..100_000u64, any::<u64>(), any::<u64>(), duration()).prop_map(
+        |(arrivals, woken, slept_again, slept_again_cpu_ns)| ListenerWakes {
+            arrivals,
+            woken,
+            slept_again,
+            slept_again_cpu_ns,
+            ..ListenerWakes::default()
+        },
+    );
+    (proptest::option::of(wakes), any::<u64>(), duration()).prop_map(
+        |(wakes, empty_returns, empty_returns_cpu_ns)| Listener {
+            wakes,
+            empty_returns,
+            empty_returns_cpu_ns,
+            ..Listener::default()
+        },
+    )
+}
+
 fn cgroup() -> impl Strategy<Value = CgroupWindow> {
     (duration(), duration(), any::<u64>(), proptest::option::of(any::<u64>())).prop_map(
         |(first, last, periods, quota_us)| CgroupWindow {
@@ -77,6 +97,7 @@ prop_compose! {
         endpoints in proptest::collection::vec(endpoint(), 0..5),
         processes in proptest::collection::vec(process(), 0..4),
         cgroups in proptest::collection::vec(cgroup(), 0..3),
+        listeners in proptest::collection::vec(listener(), 0..3),
         service in duration(),
         configured in proptest::option::of(any::<u32>()),
         worker_class in prop_oneof!["sync", "gthread", "[^.]{0,40}"],
@@ -102,6 +123,7 @@ prop_compose! {
         snapshot.endpoints = endpoints;
         snapshot.processes = processes;
         snapshot.cgroups = cgroups;
+        snapshot.listeners = listeners;
         snapshot.server.worker_class = worker_class;
         snapshot.server.name = server;
         snapshot.session.cpu_count = cpu_count;

@@ -14,6 +14,10 @@ pub enum Unit {
     Milliseconds,
     /// Requests.
     Requests,
+    /// Connections.
+    Connections,
+    /// Threads.
+    Threads,
     /// How many times larger one value is than another.
     Times,
     /// Request-seconds for each second of the window: how many requests, on average, were in it at any moment.
@@ -29,6 +33,8 @@ impl Unit {
             Self::Seconds => format!("{} s", trimmed(value)),
             Self::Milliseconds => format!("{} ms", trimmed(value)),
             Self::Requests => format!("{} requests", trimmed(value)),
+            Self::Connections => format!("{} connections", trimmed(value)),
+            Self::Threads => format!("{} threads", trimmed(value)),
             Self::Times => format!("{} times", trimmed(value)),
             Self::RequestSecondsPerSecond => format!("{} request-seconds per second", trimmed(value)),
         }
@@ -161,6 +167,14 @@ thresholds! {
         "With four fifths of one core wanted by a process, its threads wait for one another's turn: locks are then mostly the interpreter's.";
     full_min_ratio: Ratio = 0.90, &["slots-exhausted", "cpu-bound", "cpu-throttled", "healthy"],
         "What is used for nine tenths on average is full most of the time.";
+    connections_min_count: Connections = 20.0, &["herd"],
+        "A server to which so few connections come does not suffer from what each of them wakes.";
+    woken_min_count: Threads = 1.5, &["herd"],
+        "One is needed for each connection; what is a little more are threads that looked at a bad moment.";
+    in_vain_server_min_ratio: Ratio = 0.02, &["herd"],
+        "Less than a fiftieth of the server's CPU time is not worth another setting.";
+    in_vain_one_cpu_min_ratio: Ratio = 0.002, &["herd"],
+        "Less than two thousandths of one CPU is lost in the noise, whatever share of an idle server it is.";
     unclear_max_ratio: Ratio = 0.25, &["healthy"],
         "With a quarter of request time in waits that no finding explains, nobody should be told that all is well.";
 }

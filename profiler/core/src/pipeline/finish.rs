@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::event::Tid;
 use crate::machine::exchange_end::end_window;
+use crate::machine::listener::Listeners;
 use crate::machine::slot::Busy;
 use crate::machine::state::State;
 use crate::model::slot::{HeatRow, Slot, Slots};
@@ -57,7 +58,7 @@ impl Machines {
         let configured = recognised.kind.configured_slots(&server);
         let blind_spots = blind_spots(&state);
         let processes = processes(&state, &recognised);
-        let listeners = listeners(&state);
+        let listeners = listeners(&state, &self.listeners);
         let connections = state.connections.seen;
         let of_one_worker = configured.zip(server.number("workers")).and_then(|(slots, workers)| {
             let workers = u32::try_from(workers).ok()?;
@@ -172,7 +173,7 @@ fn processes(state: &State, recognised: &Recognised) -> Vec<Process> {
     list
 }
 
-fn listeners(state: &State) -> Vec<Listener> {
+fn listeners(state: &State, counted: &Listeners) -> Vec<Listener> {
     let mut list: Vec<Listener> = Vec::new();
     for seen in &state.processes.listeners {
         let [accepted, empty, failed] = state.accepts.get(&(seen.tgid, seen.fd)).copied().unwrap_or_default();
@@ -183,7 +184,10 @@ fn listeners(state: &State) -> Vec<Listener> {
         let place = match list.iter_mut().find(same) {
             Some(known) => known,
             None => {
-                list.push(Listener { seen: seen.clone(), ..Listener::default() });
+                // Announcements to UNIX listeners are seen by the hook that arrivals are seen by.
+                let is_seen = state.arrival_measured || seen.family != "unix";
+                let wakes = counted.wakes(seen.inode).filter(|_| is_seen);
+                list.push(Listener { seen: seen.clone(), wakes, ..Listener::default() });
                 let Some(last) = list.last_mut() else { continue };
                 last
             }
@@ -194,6 +198,12 @@ fn listeners(state: &State) -> Vec<Listener> {
         place.accepted += accepted;
         place.accepts_empty += empty;
         place.accepts_failed += failed;
+        let empty = counted.empty_returns(seen.tgid, seen.fd);
+        place.empty_returns += empty.count;
+        place.empty_returns_cpu_ns += empty.cpu_ns;
+        if let Some(waits) = counted.accept_wait(seen.tgid, seen.fd) {
+            place.accept_wait.merge(waits);
+        }
     }
     list
 }

@@ -5,6 +5,7 @@
 use profiler_core::model;
 use serde::Serialize;
 
+use super::latency::Latency;
 use crate::report::summary::Exit;
 
 #[derive(Serialize)]
@@ -18,6 +19,21 @@ pub(super) struct Listener<'a> {
     accepted: u64,
     accepts_empty: u64,
     accepts_failed: u64,
+    accept_wait: Latency,
+    empty_returns: u64,
+    empty_returns_cpu_ns: u64,
+    wakes: Option<Wakes>,
+}
+
+/// What arrivals set in motion.
+#[derive(Serialize)]
+struct Wakes {
+    arrivals: u64,
+    woken: u64,
+    woken_per_connection: Option<f64>,
+    slept_again: u64,
+    slept_again_cpu_ns: u64,
+    slept_again_run_queue_ns: u64,
 }
 
 impl<'a> Listener<'a> {
@@ -33,6 +49,17 @@ impl<'a> Listener<'a> {
             accepted: listener.accepted,
             accepts_empty: listener.accepts_empty,
             accepts_failed: listener.accepts_failed,
+            accept_wait: Latency::new(&listener.accept_wait),
+            empty_returns: listener.empty_returns,
+            empty_returns_cpu_ns: listener.empty_returns_cpu_ns,
+            wakes: listener.wakes.map(|wakes| Wakes {
+                arrivals: wakes.arrivals,
+                woken: wakes.woken,
+                woken_per_connection: listener.woken_per_connection(),
+                slept_again: wakes.slept_again,
+                slept_again_cpu_ns: wakes.slept_again_cpu_ns,
+                slept_again_run_queue_ns: wakes.slept_again_run_queue_ns,
+            }),
         }
     }
 }

@@ -90,6 +90,7 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
              fewer processes use up the quota more slowly and stop less often."
         )),
         "short-behind-long" => Some(short_behind_long(concurrency, &workers, &threads)),
+        "herd" => Some(herd(concurrency, server, &workers)),
         _ => None,
     }
 }
@@ -174,6 +175,27 @@ fn idle_connections(concurrency: Concurrency, server: &Server) -> String {
             option(server, "--keep-alive", "keepalive")
         ),
         Concurrency::Unknown => format!("{proxy}."),
+    }
+}
+
+/// 27 opens a listener for each worker; 23 sets the option on the one listener that all workers inherit.
+fn herd(concurrency: Concurrency, server: &Server, workers: &str) -> String {
+    let major = server.version.as_deref().and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    let fewer = match concurrency {
+        Concurrency::Threads => format!("lower {workers} and raise --threads"),
+        _ => format!("lower {workers}"),
+    };
+    if major.is_some_and(|major| major >= 27) {
+        format!(
+            "Use --reuse-port: each worker then has a listener of its own, and a connection wakes one (a worker that \
+             hangs keeps the connections of its own queue). Or {fewer}."
+        )
+    } else {
+        let version = server.version.as_deref().unwrap_or("before 27");
+        format!(
+            "Try to {fewer}. With --reuse-port gunicorn 27 gives each worker a listener of its own; gunicorn {version} \
+             shares one all the same."
+        )
     }
 }
 

@@ -1,0 +1,109 @@
+//! What a connection to a traced listener wakes: counted, not recorded.
+//!
+//! In: announcements to sockets, wake-ups, threads that go to sleep. Out: `LISTENERS`. The kernel wakes the waiters of a
+//! socket on the CPU that announced the connection, before anything else happens there: so the last announcement on this
+//! CPU is the cause, until another socket is told something or the CPU goes to another thread.
+
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
+use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
+use profiler_common::call_kind::Kind;
+use profiler_common::system_call::kind;
+
+use crate::account::{self, Account};
+use crate::maps::{CAUSE, LISTENERS};
+
+/// An announcement older than this is nobody's cause: an idle CPU switches to no thread, and its next timer would
+/// inherit it. A thousand waiters are woken in a few milliseconds.
+const LONGEST_NS: u64 = 10_000_000;
+
+/// A connection is announced to `listener`.
+#[inline(always)]
+pub fn announce(listener: u64, now_ns: u64) {
+    let Some(count) = LISTENERS.get_ptr_mut(&listener) else {
+        // Nobody's listener that is traced.
+        clear();
+        return;
+    };
+    let Some(cause) = CAUSE.get_ptr_mut(0) else { return };
+    // SAFETY: the look-ups succeeded; the cause is this CPU's own.
+    unsafe {
+        add(&raw mut (*count).arrivals, 1);
+        (*cause).since_ns = now_ns;
+        (*cause).listener = listener;
+    }
+}
+
+/// Something else happened on this CPU.
+#[inline(always)]
+pub fn clear() {
+    if let Some(cause) = CAUSE.get_ptr_mut(0) {
+        // SAFETY: the look-up succeeded; the cause is this CPU's own.
+        unsafe {
+            if (*cause).listener != 0 {
+                (*cause).listener = 0;
+            }
+        }
+    }
+}
+
+/// A traced thread is woken on this CPU (by it, not for it).
+#[inline(always)]
+pub fn wakes(account: Account, now_ns: u64) {
+    let Some(cause) = CAUSE.get_ptr(0) else { return };
+    // SAFETY: the look-ups succeeded; the cause is this CPU's own.
+    unsafe {
+        let (listener, since_ns) = ((*cause).listener, (*cause).since_ns);
+        if listener == 0 || now_ns.wrapping_sub(since_ns) > LONGEST_NS {
+            return;
+        }
+        // A wake-up through a futex is some thread's doing, not a socket's.
+        match kind((*account).system_call as u32) {
+            Some(Kind::Accept | Kind::Poll | Kind::Select | Kind::EpollWait) => {}
+            _ => return,
+        }
+        // The announcement interrupted a traced thread, which has made a call of its own since.
+        if let Some(current) = account::of(bpf_get_current_task_btf())
+            && (*current).segment_start_ns > since_ns
+        {
+            return;
+        }
+        let Some(count) = LISTENERS.get_ptr_mut(&listener) else { return };
+        add(&raw mut (*count).woken, 1);
+        (*account).cause_cpu_ns = (*account).cpu_ns;
+        (*account).cause_run_queue_ns = (*account).run_queue_ns;
+        (*account).cause_switches = (*account).switches;
+        (&raw mut (*account).cause_listener).write_volatile(listener);
+    }
+}
+
+/// A thread goes to sleep, its account being settled. If a connection had woken it in the same call, somebody else took
+/// that connection.
+#[inline(always)]
+pub fn sleeps(account: Account) {
+    // SAFETY: an element of ACCOUNTS; the thread's own CPU is the only one that takes these fields back.
+    unsafe {
+        let listener = (&raw const (*account).cause_listener).read_volatile();
+        // Woken before it was asleep: the switch that is seen now came before the wake-up.
+        if listener == 0 || (*account).switches == (*account).cause_switches {
+            return;
+        }
+        (&raw mut (*account).cause_listener).write_volatile(0);
+        let Some(count) = LISTENERS.get_ptr_mut(&listener) else { return };
+        add(&raw mut (*count).slept_again, 1);
+        let cpu_ns = (*account).cpu_ns.wrapping_sub((*account).cause_cpu_ns);
+        let run_queue_ns = (*account).run_queue_ns.wrapping_sub((*account).cause_run_queue_ns);
+        add(&raw mut (*count).slept_again_cpu_ns, cpu_ns);
+        add(&raw mut (*count).slept_again_run_queue_ns, run_queue_ns);
+    }
+}
+
+/// Several CPUs count for one listener. The result must stay unused on this target.
+///
+/// # Safety
+/// `counter` points into a map element.
+#[inline(always)]
+unsafe fn add(counter: *mut u64, amount: u64) {
+    // SAFETY: as the caller promises.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, amount) };
+}
