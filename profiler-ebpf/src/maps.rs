@@ -32,6 +32,11 @@ pub static TASKS: TaskStorage<u32> = TaskStorage::new();
 #[btf_map]
 pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 
+/// By process: address of the interpreter lock, and distance of a thread's number in its `PyThreadState`. Given by user
+/// space, inherited by fork.
+#[btf_map]
+pub static INTERPRETERS: HashMap<u32, [u64; 2], 8192> = HashMap::new();
+
 /// Local TCP ports (host order) on which a traced process listens, with the address of a socket that does.
 #[btf_map]
 pub static LISTENER_PORTS: HashMap<u32, u64, 1024> = HashMap::new();

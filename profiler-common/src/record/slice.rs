@@ -17,6 +17,9 @@ pub const FLAG_CLIENT: u32 = 4;
 /// [`SliceRecord::flags`]: a wake-up inside this slice was not seen; its split of blocked and run queue is undecided.
 pub const FLAG_WAKE_MISSED: u32 = 8;
 
+/// [`SliceRecord::arguments`], third, of a `futex`: the low 32 bits are the thread that held the interpreter lock.
+pub const HOLDER_KNOWN: u64 = 1 << 63;
+
 /// [`SliceRecord::gap_blocked_call`]: the thread did not block in the gap outside a page fault.
 pub const NO_CALL: i32 = -2;
 /// A call number meaning "page fault" (`orig_ax` is −1 outside a system call, arch/x86/entry).
@@ -31,7 +34,9 @@ pub struct SliceRecord {
     pub header: RecordHeader,
     /// Entry of the call, `CLOCK_MONOTONIC`.
     pub enter_ns: u64,
-    /// The call's first three arguments, as in the registers.
+    /// The call's first three arguments, as in the registers. Of a `futex` the third is cut to its 32 bits; where the
+    /// call waits to take an interpreter lock, it is [`HOLDER_KNOWN`] and, in the low 32 bits, the thread that held the
+    /// lock at entry (last, if it was free just then), by the number that thread gives itself.
     pub arguments: [u64; 3],
     /// What the call returned: a value, or −errno.
     pub result: i64,

@@ -15,7 +15,7 @@ use profiler_common::record::slice::PAGE_FAULT;
 use crate::account::{self, Start};
 use crate::emit::{self, Lifecycle};
 use crate::kernel::task;
-use crate::maps::TARGETS;
+use crate::maps::{INTERPRETERS, TARGETS};
 
 /// A thread or process is made; the child has not run yet.
 #[btf_tracepoint(function = "sched_process_fork")]
@@ -30,6 +30,12 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let (child_tgid, child_tid) = task::who(child);
     if child_tgid != parent_tgid && TARGETS.insert(&child_tgid, &1, 0).is_err() {
         emit::lose(loss::FORK_UNADOPTED);
+    }
+    if child_tgid != parent_tgid
+        && let Some(interpreter) = INTERPRETERS.get_ptr(&parent_tgid)
+    {
+        // SAFETY: the look-up succeeded. Without room the child's holders stay unknown.
+        let _ = INTERPRETERS.insert(&child_tgid, unsafe { &*interpreter }, 0);
     }
     // SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
@@ -68,6 +74,8 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let task: *mut task_struct = ctx.arg(0);
     let Some(account) = account::of(task) else { return 0 };
     let who = task::who(task);
+    // What was known of its memory is void.
+    let _ = INTERPRETERS.remove(&who.0);
     // SAFETY: the thread itself runs here. Exec by another thread than the first gives it the first one's number.
     unsafe { account::locked(account, |account| account.tid = who.1) };
     let event = Lifecycle { what: EXEC, who, other: (0, 0), value: 0, comm: task::comm_address(task) };
@@ -100,6 +108,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     if who.0 == who.1 {
         // A process outlived by other threads keeps their accounts; only the iterators no longer look for it.
         let _ = TARGETS.remove(&who.0);
+        let _ = INTERPRETERS.remove(&who.0);
     }
     0
 }

@@ -9,14 +9,14 @@ use aya_ebpf::macros::{btf_tracepoint, tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use profiler_common::account::{ENTRY_UNKNOWN, NOT_IN_CALL};
 use profiler_common::call_kind::{Kind, duplicates};
-use profiler_common::record::slice::FLAG_CLIENT;
+use profiler_common::record::slice::{FLAG_CLIENT, HOLDER_KNOWN};
 use profiler_common::system_call::{FCNTL, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, kind};
 
 use super::client::{self, Buffer, Transfer};
 use super::socket;
 use crate::account::{self, Account};
 use crate::kernel::registers::{self, Registers};
-use crate::maps::CONTROL;
+use crate::maps::{CONTROL, INTERPRETERS};
 
 /// `MSG_PEEK`: a read that takes nothing.
 const MSG_PEEK: u64 = 2;
@@ -73,7 +73,7 @@ fn enter(registers: Registers, number: u32) {
     let Some(kind) = kind(number) else { return };
     // SAFETY: the helper has no preconditions.
     let Some(account) = account::of(unsafe { bpf_get_current_task_btf() }) else { return };
-    let arguments = registers::arguments(registers);
+    let mut arguments = registers::arguments(registers);
     if number == FCNTL && !duplicates(arguments[1]) {
         return;
     }
@@ -92,6 +92,10 @@ fn enter(registers: Registers, number: u32) {
             client::closes(tgid, arguments[1] as u32);
             registers::fourth(registers)
         }
+        Kind::Futex => {
+            arguments[2] = holder(tgid, arguments[0], arguments[1]).unwrap_or(arguments[2] & 0xffff_ffff);
+            registers::fourth(registers)
+        }
         _ => registers::fourth(registers),
     };
     // SAFETY: the thread itself runs here, so this is the account's only writer.
@@ -103,6 +107,31 @@ fn enter(registers: Registers, number: u32) {
             }
         });
     }
+}
+
+/// Who holds the interpreter lock that this futex call waits to take, if it does and that can be read.
+#[inline(always)]
+fn holder(tgid: u32, address: u64, operation: u64) -> Option<u64> {
+    /// `FUTEX_WAIT` and `FUTEX_WAIT_BITSET` without their flags, include/uapi/linux/futex.h.
+    const WAITS: [u64; 2] = [0, 9];
+    /// The condition variable and the mutex of takers, from the lock's address (`machine/gil.rs` tells them apart).
+    const TAKERS: core::ops::Range<u64> = 32..120;
+    /// Distance of `last_holder`.
+    const LAST_HOLDER: u64 = 8;
+    let command = operation & 127;
+    if command != WAITS[0] && command != WAITS[1] {
+        return None;
+    }
+    let interpreter = INTERPRETERS.get_ptr(&tgid)?;
+    // SAFETY: the look-up succeeded.
+    let [lock, distance] = unsafe { *interpreter };
+    let place = address.wrapping_sub(lock);
+    if !TAKERS.contains(&place) {
+        return None;
+    }
+    let state = first_word(lock.wrapping_add(LAST_HOLDER), 1);
+    let thread = first_word(state.wrapping_add(distance), state);
+    if thread == 0 { None } else { Some(HOLDER_KNOWN | thread & 0xffff_ffff) }
 }
 
 /// Exit of the call `number`.

@@ -130,6 +130,7 @@ fn slice(record: &SliceRecord) -> Slice {
         folded_calls: record.folded_calls,
         call_switches: record.call_switches,
         gap_switches: record.gap_switches,
+        holder_tid: call::holder(record.system_call, &record.arguments),
         waker_tid: record.waker_tid,
         flags: record.flags,
     }

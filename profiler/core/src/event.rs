@@ -65,6 +65,8 @@ pub struct Slice {
     pub call_switches: u32,
     /// Times switched in during the gap.
     pub gap_switches: u32,
+    /// Thread that held the interpreter lock when the call began to wait for it (0: not known, or no such wait).
+    pub holder_tid: Tid,
     /// Thread that last woke this one during the call (0: nobody).
     pub waker_tid: Tid,
     /// `profiler_common::record::slice::FLAG_` bits.

@@ -164,6 +164,9 @@ pub struct InterpreterSeen {
     pub file: String,
     /// The interpreter locks, one for each interpreter that has its own; empty where there is none, or none was found.
     pub locks: Vec<InterpreterLock>,
+    /// Distance of a thread's number in its `PyThreadState`, where the holders of the lock are read; `None`: they are not.
+    #[serde(default)]
+    pub thread_number_at: Option<u64>,
     /// A build without interpreter lock (it may have been switched on: then `locks` has it).
     pub free_threaded: bool,
     /// Why the locks were not looked for or not found, as a clause; `None`: nothing went wrong.

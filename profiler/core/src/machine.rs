@@ -12,6 +12,7 @@ pub mod endpoint;
 mod exchange;
 pub mod exchange_end;
 pub mod gil;
+pub mod gil_edge;
 pub mod http1;
 pub mod listener;
 pub mod process;

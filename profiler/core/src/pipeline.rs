@@ -310,6 +310,7 @@ fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
         folded_calls: 0,
         call_switches: 0,
         gap_switches: 0,
+        holder_tid: decode::call::holder(system_call, &open.arguments),
         waker_tid: 0,
         flags: 0,
     }

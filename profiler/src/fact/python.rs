@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use profiler_core::fact::{InterpreterLock, InterpreterSeen};
 
 use super::version::{in_path, leading_version};
-use super::{FactError, Proc};
+use super::{FactError, Proc, read};
 use elf::Image;
 use layout::Version;
 use mapping::Mapped;
@@ -75,6 +75,10 @@ impl Interpreters {
         if let Err(error) = outcome {
             seen.refused = Some(error.to_string());
         }
+        // The interpreter's numbers of threads are those of its own PID namespace.
+        if !same_pid_namespace(proc, tgid) {
+            seen.thread_number_at = None;
+        }
         Ok(seen)
     }
 
@@ -125,7 +129,14 @@ fn examine(
     let found = layout::locks(memory, runtime, version, described.is_some())?;
     seen.free_threaded = found.free_threaded;
     seen.locks = found.locks;
+    seen.thread_number_at = if found.free_threaded { None } else { version.thread_number_at() };
     Ok(())
+}
+
+/// Whether a process counts threads as we do.
+fn same_pid_namespace(proc: &Proc, tgid: u32) -> bool {
+    let own = read::link(&proc.path("self/ns/pid"));
+    matches!((own, read::link(&proc.of(tgid, "ns/pid"))), (Ok(own), Ok(theirs)) if own == theirs)
 }
 
 /// What is read of a lock at `address`, if it looks like one.

@@ -11,7 +11,7 @@ use profiler_core::fact::{
     SessionStarted,
 };
 use profiler_core::finding::Finding;
-use profiler_core::model::gil::{Gil, Waiter};
+use profiler_core::model::gil::{Edge, Gil, Party, Waiter};
 use profiler_core::model::latency::Latency;
 use profiler_core::model::request::{Framing, Request};
 use profiler_core::model::{CgroupWindow, Conservation, Endpoint, Losses, Requests, Snapshot, Window};
@@ -143,6 +143,16 @@ fn gil() -> Gil {
             longest_ns: 6 * MS,
         })
         .to_vec();
+    gil.holders_known = true;
+    let endpoint = |name: &str| Party::Endpoint(name.to_owned());
+    let thread = Party::Thread { tgid: 4121, tid: 4121, comm: "gunicorn".to_owned() };
+    gil.edges = [
+        (endpoint("GET /report/:n"), endpoint("GET /"), 700),
+        (endpoint("GET /"), thread, 200),
+        (Party::Unknown, endpoint(""), 9),
+    ]
+    .map(|(waiter, holder, total_ms)| Edge { waiter, holder, total_ns: total_ms * MS, waits: 100 })
+    .to_vec();
     gil
 }
 

@@ -322,6 +322,11 @@ impl Running<'_> {
     /// Where the interpreter locks of a process are; nothing, if it is gone.
     fn interpreter_fact(&mut self, tgid: u32) {
         if let Ok(seen) = self.interpreters.look(&self.proc, tgid) {
+            if let (Some(main), Some(distance)) =
+                (seen.locks.iter().find(|lock| lock.interpreter == 0), seen.thread_number_at)
+            {
+                self.source.read_holders(tgid, main.address, distance);
+            }
             self.fact(Fact::InterpreterSeen(seen));
         }
     }

@@ -31,6 +31,7 @@ const KIND_NAMES: [&str; EMITTED_KINDS as usize] = ["slice", "head", "lifecycle"
 pub struct LiveSource {
     ebpf: Ebpf,
     targets: HashMap<MapData, u32, u32>,
+    interpreters: HashMap<MapData, u32, [u64; 2]>,
     ring: RingBuf<MapData>,
     losses: PerCpuArray<MapData, u64>,
     emitted: PerCpuArray<MapData, u64>,
@@ -46,6 +47,7 @@ pub struct LiveSource {
 impl LiveSource {
     pub(crate) fn new(mut ebpf: Ebpf, targets: HashMap<MapData, u32, u32>) -> Result<Self, AttachError> {
         let ring = take(&mut ebpf, "RECORDS", RingBuf::try_from)?;
+        let interpreters = take(&mut ebpf, "INTERPRETERS", HashMap::try_from)?;
         let losses = take(&mut ebpf, "LOSSES", PerCpuArray::try_from)?;
         let emitted = take(&mut ebpf, "EMITTED", PerCpuArray::try_from)?;
         let accounts = AccountTable::map(&ebpf)?;
@@ -55,6 +57,7 @@ impl LiveSource {
         Ok(Self {
             ebpf,
             targets,
+            interpreters,
             ring,
             losses,
             emitted,
@@ -155,6 +158,12 @@ impl LiveSource {
         // Twice: a connection can come before the listener that explains it.
         run_iterator(&mut self.ebpf, "iterate_files")?;
         run_iterator(&mut self.ebpf, "iterate_files")
+    }
+
+    /// Has the holder of the interpreter lock at `lock` read at each wait of this process; `distance` is that of a
+    /// thread's number in its `PyThreadState`. Without room in the map its holders stay unknown.
+    pub fn read_holders(&mut self, tgid: u32, lock: u64, distance: u64) {
+        let _ = self.interpreters.insert(&tgid, &[lock, distance], 0);
     }
 
     /// How many other instances of this program watch one of the targets now.

@@ -93,6 +93,48 @@ fn requests_that_compute_at_the_same_time_wait_for_the_interpreter_lock() -> any
     Ok(())
 }
 
+/// Requests that sleep for a moment and then want the lock wait because of those that compute meanwhile.
+#[test]
+fn a_wait_is_laid_to_the_endpoint_that_held_the_lock() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 2))?;
+    let options =
+        ["--requests", "60", "--seconds", "60", "--clients", "2", "--routes", "/truth/cpu/120,/sleep/3"];
+    let traced = traced(&server, &options)?;
+    assert_eq!(traced.value("/gil/holders_known")?, &serde_json::Value::Bool(true));
+    let edges = traced.value("/gil/edges")?.as_array().context("no edges")?;
+    let (mut all_ns, mut sleepers_ns, mut because_of_cpu_ns, mut unknown_ns) = (0, 0, 0, 0);
+    for edge in edges {
+        let total_ns = edge.get("total_ns").and_then(serde_json::Value::as_u64).context("no time")?;
+        let endpoint = |side: &str| edge.get(side)?.get("endpoint")?.as_str();
+        let holder_tid = edge.pointer("/holder/tid").and_then(serde_json::Value::as_u64);
+        let (waiter, holder) = (endpoint("waiter"), endpoint("holder"));
+        eprintln!("{:8.1} ms  {waiter:?} because of {holder:?} {holder_tid:?}", total_ns as f64 / 1e6);
+        all_ns += total_ns;
+        if waiter == Some("GET /sleep/{number}/{number}") {
+            sleepers_ns += total_ns;
+            if holder == Some("GET /truth/cpu/{number}/{number}") {
+                because_of_cpu_ns += total_ns;
+            }
+        }
+        if holder.is_none() && holder_tid.is_none() {
+            unknown_ns += total_ns;
+        }
+    }
+    // Every wait is laid to somebody, once.
+    assert_eq!(all_ns + traced.number("/gil/other_edges_ns")?, traced.number("/gil/waits/sum_ns")?);
+    eprintln!(
+        "of what sleepers waited {:.1} % because of those that compute; {:.1} % of all not known",
+        share(because_of_cpu_ns, sleepers_ns) * 100.0,
+        share(unknown_ns, all_ns) * 100.0
+    );
+    assert!(sleepers_ns > 50_000_000, "the load did not contend: {sleepers_ns}");
+    assert!(share(because_of_cpu_ns, sleepers_ns) > 0.9);
+    assert!(share(unknown_ns, all_ns) < 0.02);
+    Ok(())
+}
+
 /// Requests that run one after the other, in a process without other threads, never wait for the lock.
 #[test]
 fn a_server_of_single_threads_never_waits_for_the_interpreter_lock() -> anyhow::Result<()> {

@@ -4,8 +4,8 @@
 //! come as a fact). Out: a [`Call`]. Only numbers and bits are looked at; every input gives some answer.
 
 use profiler_common::call_kind::{Kind, duplicates};
-use profiler_common::record::slice::FLAG_CLIENT;
-use profiler_common::system_call::{FCNTL, kind};
+use profiler_common::record::slice::{FLAG_CLIENT, HOLDER_KNOWN};
+use profiler_common::system_call::{FCNTL, FUTEX, kind};
 
 use crate::event::Call;
 use crate::fact::DescriptorClass;
@@ -70,6 +70,12 @@ pub const fn call(system_call: u32, arguments: &[u64; 3], extra: u64, outcome: O
 /// `extra` of a read is an arrival only on a client connection and only when something was read.
 const fn arrival_ns(extra: u64, outcome: Outcome) -> u64 {
     if outcome.result > 0 && outcome.flags & FLAG_CLIENT != 0 { extra } else { 0 }
+}
+
+/// Who held the interpreter lock that a futex call waits for; 0 where that is not known.
+pub(crate) const fn holder(system_call: u32, arguments: &[u64; 3]) -> u32 {
+    let [_, _, third] = *arguments;
+    if system_call == FUTEX && third & HOLDER_KNOWN != 0 { low(third) } else { 0 }
 }
 
 const fn futex(address: u64, operation: u32, timeout: u64) -> Call {

@@ -252,6 +252,7 @@ mod tests {
             folded_calls: 0,
             call_switches: 0,
             gap_switches: 0,
+            holder_tid: 0,
             waker_tid: 0,
             flags: 0,
         }

@@ -75,6 +75,10 @@ fn end_slice(
         number.and_then(|number| state.connections.get(number)).is_some_and(|c| c.inbound.head_complete())
     });
     let part = state.gil.follow(&mut thread.gil_wait, slice, end_ns, state.window_start_ns);
+    if let Some(wait_ns) = part.wait_ns(slice, end_ns, state.window_start_ns) {
+        crate::machine::gil_edge::held(state, &mut thread, tid, slice.holder_tid, wait_ns);
+    }
+    crate::machine::gil_edge::settle(state, &mut thread, tid);
     let (meaning, gap) = part.apply(meaning, Piece::gap(slice));
     for account in [slice.gap, slice.inside] {
         thread.totals.cpu_ns = thread.totals.cpu_ns.saturating_add(account.cpu_ns);

@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use crate::event::{Call, Slice, Tid};
 use crate::fact::{InterpreterLock, InterpreterSeen};
 use crate::machine::classify::{Idle, Meaning};
+use crate::machine::gil_edge::Edges;
 use crate::machine::thread::Piece;
 use crate::model::gil::{Gil, Waiter};
 use crate::model::latency::Latency;
@@ -100,6 +101,18 @@ pub enum Part {
 }
 
 impl Part {
+    /// How much of a slice that ended at `exit_ns` is a wait within the window; `None`: it is none.
+    #[must_use]
+    pub const fn wait_ns(self, slice: &Slice, exit_ns: u64, window_start_ns: u64) -> Option<u64> {
+        let start_ns = match self {
+            Self::First => slice.enter_ns,
+            Self::Again => slice.gap_start_ns(),
+            Self::None | Self::Handover => return None,
+        };
+        let start_ns = if start_ns > window_start_ns { start_ns } else { window_start_ns };
+        if exit_ns > start_ns { Some(exit_ns - start_ns) } else { None }
+    }
+
     /// The meaning of the slice's call, and the gap before it, with the wait taken into account.
     #[must_use]
     pub fn apply(self, meaning: Meaning, mut gap: Piece) -> (Meaning, Piece) {
@@ -126,6 +139,8 @@ pub struct Locks {
     past_interval: u64,
     sleeps: u64,
     waiters: FxHashMap<(Tid, Tid), Waiter>,
+    /// Who made whom wait.
+    pub edges: Edges,
     /// Entries that found no place.
     pub evicted: u64,
 }
@@ -241,7 +256,12 @@ impl Locks {
         }
         let mut interpreters: Vec<InterpreterSeen> = self.seen.into_values().collect();
         interpreters.sort_unstable_by_key(|seen| seen.tgid);
+        let holders_known = interpreters.iter().any(|seen| seen.thread_number_at.is_some());
+        let (edges, other_edges_ns) = self.edges.finish(&name);
         Gil {
+            holders_known,
+            edges,
+            other_edges_ns,
             not_measured,
             interpreters,
             waits: self.waits,

@@ -11,6 +11,8 @@ use crate::machine::classify::{Idle, Meaning, Touch, classify};
 use crate::machine::connection::Connection;
 use crate::machine::descriptor::EPOLL_CTL_DEL;
 use crate::machine::exchange::{self, Bytes};
+use crate::machine::gil::Part;
+use crate::machine::gil_edge;
 use crate::machine::state::State;
 use crate::machine::thread::{Piece, Thread};
 use crate::model::slot::Holding;
@@ -35,6 +37,11 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         number.and_then(|number| state.connections.get(number)).is_some_and(|c| c.inbound.head_complete())
     });
     let part = state.gil.follow(&mut thread.gil_wait, slice, exit_ns, state.window_start_ns);
+    if let Some(wait_ns) = part.wait_ns(slice, exit_ns, state.window_start_ns) {
+        gil_edge::held(state, &mut thread, tid, slice.holder_tid, wait_ns);
+    } else if thread.serving.is_some() {
+        gil_edge::settle(state, &mut thread, tid);
+    }
     let (meaning, gap) = part.apply(meaning, Piece::gap(slice));
     if gap.length_ns() > 0 {
         thread.pending.push(gap);
@@ -72,6 +79,10 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     }
     let captured = head.as_ref().map(|head| head.bytes.as_slice());
     effects(state, &mut thread, (slice, exit_ns), &meaning, captured, sink);
+    // A thread waits before it touches the request that it waits for.
+    if part == Part::None {
+        gil_edge::settle(state, &mut thread, tid);
+    }
     state.put_back(tid, thread);
 }
 

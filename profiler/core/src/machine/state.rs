@@ -259,6 +259,7 @@ impl State {
     /// A thread ended, or the window did.
     pub fn end_thread(&mut self, tid: Tid, mut thread: Box<Thread>, until_ns: u64) {
         self.drain(&mut thread);
+        crate::machine::gil_edge::settle(self, &mut thread, tid);
         self.gil.end(tid, thread.gil_wait.take(), self.window_start_ns);
         if let Some(id) = thread.slot {
             self.ended_slots.push(Slot {

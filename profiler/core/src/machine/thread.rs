@@ -259,6 +259,8 @@ pub struct Thread {
     pub busy_since_ns: Option<u64>,
     /// The wait for the interpreter lock that it is in, or was in when its last slice ended.
     pub gil_wait: Option<Episode>,
+    /// What it waited for the interpreter lock since its last other call: party that held it, and for how long.
+    pub gil_held: Vec<(u32, u64)>,
     /// Time by its account.
     pub totals: Account,
     /// Slices seen.

@@ -32,6 +32,43 @@ pub struct Gil {
     pub threads: Vec<Waiter>,
     /// Threads that waited at all.
     pub thread_count: u64,
+    /// Whether the holders were read, in one process at least.
+    pub holders_known: bool,
+    /// Who made whom wait, costliest first (bounded).
+    pub edges: Vec<Edge>,
+    /// Waiting time of the pairs that are not listed.
+    pub other_edges_ns: u64,
+}
+
+/// One side of an edge.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Party {
+    /// Threads while they serve requests of one endpoint: method and path shape (empty: no head was read). Hostile input.
+    Endpoint(String),
+    /// A thread while it serves no request.
+    Thread {
+        /// Process.
+        tgid: u32,
+        /// Thread.
+        tid: u32,
+        /// Name. Hostile input.
+        comm: String,
+    },
+    /// It could not be told.
+    Unknown,
+}
+
+/// Waiting of one party while another had the lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// Who waited.
+    pub waiter: Party,
+    /// Who had the lock when the waiter went to sleep.
+    pub holder: Party,
+    /// Time waited, run queue included.
+    pub total_ns: u64,
+    /// Stretches of waiting that the time consists of.
+    pub waits: u64,
 }
 
 /// One thread that waited.

@@ -63,6 +63,7 @@ impl Script {
             folded_calls: 0,
             call_switches: 0,
             gap_switches: 0,
+            holder_tid: 0,
             waker_tid: 0,
             flags,
         };

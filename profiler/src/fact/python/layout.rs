@@ -38,6 +38,16 @@ impl Version {
         (major > 0).then_some(Self { major, minor, micro: Some(micro) })
     }
 
+    /// Distance of `native_thread_id` in `PyThreadState`; earlier versions have none.
+    pub(super) const fn thread_number_at(self) -> Option<u64> {
+        match (self.major, self.minor) {
+            (3, 11 | 13 | 14) => Some(160),
+            (3, 12) => Some(144),
+            (3, 15) => Some(184),
+            _ => None,
+        }
+    }
+
     /// From `3.11`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (major, minor) = text.split_once('.')?;

@@ -4,7 +4,7 @@
 
 use profiler_core::fact::InterpreterSeen;
 use profiler_core::model::Snapshot;
-use profiler_core::model::gil::{KNOWN_ERROR, METHOD, Waiter};
+use profiler_core::model::gil::{self, KNOWN_ERROR, METHOD, Waiter};
 use serde::Serialize;
 
 use super::latency::Latency;
@@ -28,6 +28,25 @@ pub(super) struct Measured<'a> {
     sleeps: u64,
     waiting_threads: u64,
     threads: Vec<Thread<'a>>,
+    holders_known: bool,
+    edges: Vec<Edge<'a>>,
+    other_edges_ns: u64,
+}
+
+#[derive(Serialize)]
+struct Edge<'a> {
+    waiter: Party<'a>,
+    holder: Party<'a>,
+    total_ns: u64,
+    waits: u64,
+}
+
+#[derive(Default, Serialize)]
+struct Party<'a> {
+    endpoint: Option<&'a str>,
+    pid: Option<u32>,
+    tid: Option<u32>,
+    name: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -68,6 +87,9 @@ impl<'a> Gil<'a> {
             sleeps: gil.sleeps,
             waiting_threads: gil.thread_count,
             threads: gil.threads.iter().map(Thread::new).collect(),
+            holders_known: gil.holders_known,
+            edges: gil.edges.iter().map(Edge::new).collect(),
+            other_edges_ns: gil.other_edges_ns,
         }))
     }
 }
@@ -82,6 +104,29 @@ impl<'a> Interpreter<'a> {
             switch_interval_ns: seen.locks.first().map(|lock| lock.interval_us.saturating_mul(1000)),
             free_threaded: seen.free_threaded,
             not_measured: seen.refused.as_deref(),
+        }
+    }
+}
+
+impl<'a> Edge<'a> {
+    fn new(edge: &'a gil::Edge) -> Self {
+        Self {
+            waiter: Party::new(&edge.waiter),
+            holder: Party::new(&edge.holder),
+            total_ns: edge.total_ns,
+            waits: edge.waits,
+        }
+    }
+}
+
+impl<'a> Party<'a> {
+    fn new(party: &'a gil::Party) -> Self {
+        match party {
+            gil::Party::Endpoint(name) => Self { endpoint: Some(name), ..Self::default() },
+            gil::Party::Thread { tgid, tid, comm } => {
+                Self { endpoint: None, pid: Some(*tgid), tid: Some(*tid), name: non_empty(comm) }
+            }
+            gil::Party::Unknown => Self::default(),
         }
     }
 }

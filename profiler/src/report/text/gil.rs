@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use profiler_core::model::gil::{Gil, KNOWN_ERROR, METHOD};
+use profiler_core::model::gil::{Gil, KNOWN_ERROR, METHOD, Party};
 use profiler_core::model::{Endpoint, Snapshot};
 use profiler_core::phase::Phase;
 
@@ -28,6 +28,16 @@ const ENDPOINTS: [Column; 5] = [
     Column::Right("of its time"),
 ];
 
+/// Pairs of waiter and holder shown.
+const EDGES_SHOWN: usize = 8;
+
+const EDGES: [Column; 4] = [
+    Column::Shrinking("who waited"),
+    Column::Shrinking("because of"),
+    Column::Right("waited"),
+    Column::Right("of all waits"),
+];
+
 const THREADS: [Column; 6] = [
     Column::Right("pid"),
     Column::Right("thread"),
@@ -47,6 +57,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     if gil.waits.count() > 0 {
         endpoints(page, snapshot);
         threads(page, gil);
+        edges(page, gil);
     }
     page.entry("method", &format!("{METHOD}; {KNOWN_ERROR}"));
     for interpreter in &gil.interpreters {
@@ -128,4 +139,31 @@ fn threads(page: &mut Page, gil: &Gil) {
         ]);
     }
     table.write(page);
+}
+
+/// Who made whom wait.
+fn edges(page: &mut Page, gil: &Gil) {
+    if !gil.holders_known || gil.edges.is_empty() {
+        return;
+    }
+    page.blank();
+    let mut table = Table::new(&EDGES);
+    for edge in gil.edges.iter().take(EDGES_SHOWN) {
+        table.row([
+            party(&edge.waiter),
+            party(&edge.holder),
+            unit::duration(edge.total_ns, page.style.charset),
+            unit::percent(summary::ratio(edge.total_ns, gil.waits.sum_ns())),
+        ]);
+    }
+    table.write(page);
+}
+
+fn party(party: &Party) -> String {
+    match party {
+        Party::Endpoint(name) if name.is_empty() => "head not read".to_owned(),
+        Party::Endpoint(name) => name.clone(),
+        Party::Thread { tid, comm, .. } => format!("thread {tid} ({comm}), no request"),
+        Party::Unknown => "not known".to_owned(),
+    }
 }

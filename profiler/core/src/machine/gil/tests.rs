@@ -52,6 +52,7 @@ impl Script {
             folded_calls: 0,
             call_switches: 1,
             gap_switches: 0,
+            holder_tid: 0,
             waker_tid: 0,
             flags: 0,
         };
@@ -148,6 +149,7 @@ fn blank(call: Call) -> Slice {
         folded_calls: 0,
         call_switches: 0,
         gap_switches: 0,
+        holder_tid: 0,
         waker_tid: 0,
         flags: 0,
     }

@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::fact::{InterpreterLock, InterpreterSeen};
+use crate::model::gil::Party;
 
 const LOCK: u64 = 0x4000;
 const TAKE: Call = Call::FutexWait { address: LOCK + 72, operation: 137, has_timeout: true };
@@ -15,7 +16,47 @@ fn run_with_lock(mut scripts: Vec<Script>, end_us: u64) -> Outcome {
     let seen = InterpreterSeen { tgid: 1, locks: vec![lock], ..InterpreterSeen::default() };
     let fact = Body::Fact(Box::new(Fact::InterpreterSeen(seen)));
     scripts[0].events.insert(0, Event { time_ns: START, body: fact });
-    run(scripts, end_us)
+    let outcome = run(scripts, end_us);
+    let gil = &outcome.snapshot.gil;
+    let by_edge_ns: u64 = gil.edges.iter().map(|edge| edge.total_ns).sum();
+    assert_eq!(by_edge_ns + gil.other_edges_ns, gil.waits.sum_ns());
+    outcome
+}
+
+/// The waits of `script` that begin now have this holder.
+fn because_of(mut script: Script, holder_tid: u32) -> Script {
+    if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
+        slice.holder_tid = holder_tid;
+    }
+    script
+}
+
+/// ```text
+/// thread 2: serves /slow:  accept, recv, python …………………………………………… send
+/// thread 3: serves /a:     accept, wait (held by 2), wait (held by 7, which serves nothing), recv, send
+/// ```
+#[test]
+fn a_wait_is_laid_to_the_request_that_held_the_lock_also_before_the_waiter_read_its_own() {
+    const SLOW: &[u8] = b"GET /slow HTTP/1.1\r\n\r\n";
+    let holder = Script::new(2).accept(8, (1, 0, 0));
+    let arrival = holder.now_ns;
+    let holder = holder.read(8, SLOW, arrival, (5, 0, 0)).cpu(9000).write_head(8, OK5, (5, 0, 0));
+    let holder = holder.write(8, 5, (5, 0, 0));
+    let waiter = Script::new(3).job_wait((1, 0, 99)).accept(9, (1, 0, 0));
+    let arrival = waiter.now_ns;
+    let waiter = because_of(waiter.call(TAKE, -110, (1, 0, 5000), 0), 2);
+    let waiter = because_of(waiter.cpu(3).call(TAKE, 0, (1, 10, 500), 0), 7);
+    let waiter = waiter.read(9, GET, arrival, (5, 0, 0)).write_head(9, OK5, (5, 0, 0)).write(9, 5, (5, 0, 0));
+    let outcome = run_with_lock(vec![holder, waiter.job_wait((1, 0, 400))], 12_000);
+    let gil = &outcome.snapshot.gil;
+    let edges: Vec<_> =
+        gil.edges.iter().map(|edge| (edge.waiter.clone(), edge.holder.clone(), edge.total_ns / US)).collect();
+    let endpoint = |name: &str| Party::Endpoint(name.to_owned());
+    let background = Party::Thread { tgid: 1, tid: 7, comm: String::new() };
+    assert_eq!(
+        edges,
+        [(endpoint("GET /a"), endpoint("GET /slow"), 5001), (endpoint("GET /a"), background, 514)]
+    );
 }
 
 /// ```text
