@@ -66,7 +66,11 @@ impl Interpreters {
         mapped.sort_by_key(|file| !file.name().contains("python"));
         let found = mapped.iter().find_map(|file| Some((file, self.image(proc, tgid, file)?)));
         let Some((file, image)) = found else {
-            return Ok(InterpreterSeen { tgid, ..InterpreterSeen::default() });
+            return Ok(InterpreterSeen {
+                tgid,
+                refused: unknown_kind(&mapped),
+                ..InterpreterSeen::default()
+            });
         };
         let mut seen = InterpreterSeen { tgid, file: bounded(file.name()), ..InterpreterSeen::default() };
         let outcome = ProcessMemory::open(proc, tgid)
@@ -94,6 +98,19 @@ impl Interpreters {
         }
         image
     }
+}
+
+/// What a process without `_PyRuntime` runs, if its files are named like an interpreter: a CPython before 3.7, or another
+/// implementation.
+fn unknown_kind(mapped: &[Mapped]) -> Option<String> {
+    mapped.iter().map(Mapped::name).find_map(|name| {
+        let python = name.strip_prefix("libpython").or_else(|| name.strip_prefix("python"));
+        if let Some(version) = python.and_then(leading_version) {
+            return Some(format!("Python {version} is not known to this version of wsgi-trace"));
+        }
+        let is_pypy = name.starts_with("libpypy") || name.starts_with("pypy");
+        is_pypy.then(|| "PyPy is not known to this version of wsgi-trace".to_owned())
+    })
 }
 
 /// The version that names tell: of the file itself, else of the directories that other files are mapped from.

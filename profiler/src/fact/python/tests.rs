@@ -121,6 +121,19 @@ fn an_unknown_version_is_refused_by_its_name() {
 }
 
 #[test]
+fn interpreters_without_the_symbol_are_refused_by_their_name() {
+    let reason = |path: &str| unknown_kind(&[Mapped { path: path.to_owned(), ..Mapped::default() }]);
+    assert!(
+        reason("/opt/lib/libpython2.7.so.1.0")
+            .is_some_and(|text| text.starts_with("Python 2.7 is not known"))
+    );
+    assert!(reason("/usr/bin/python3.6").is_some_and(|text| text.starts_with("Python 3.6 is not known")));
+    assert!(reason("/opt/lib/libpypy3.9-c.so").is_some_and(|text| text.starts_with("PyPy")));
+    assert_eq!(reason("/usr/lib/libpythonic.so"), None);
+    assert_eq!(reason("/usr/lib/python3.11/lib-dynload/_ssl.so"), None);
+}
+
+#[test]
 fn what_does_not_look_like_a_lock_is_refused() {
     for (interval, holder, locked) in [(0, 0, 1), (2_000_000, 0, 1), (5000, 3, 1), (5000, 0, 2)] {
         let mut memory = Words::default();
