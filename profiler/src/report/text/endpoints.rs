@@ -36,7 +36,8 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     for endpoint in ordered.iter().take(SHOWN) {
         let method = match (endpoint.method.as_str(), endpoint.status) {
             // What was answered in HTTP was asked in HTTP, before the window or where the head was lost.
-            ("", 0) => "not HTTP",
+            ("", 0) if snapshot.requests.not_http >= endpoint.count => "not HTTP",
+            ("", 0) if snapshot.requests.not_http > 0 => "not HTTP, or no head",
             ("", _) => "head not read",
             (method, _) => method,
         };

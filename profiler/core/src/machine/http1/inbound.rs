@@ -3,6 +3,7 @@
 //! In: bytes read from the client, the captured ones first. Out: a [`Step`] per request that they touch.
 
 use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing};
+use crate::redact::FILLER;
 
 /// A request's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,15 @@ pub struct RequestHead {
     pub path: String,
     /// The method is HEAD: its response has no body.
     pub is_head: bool,
+}
+
+impl RequestHead {
+    /// What the first line says.
+    fn of(request: &httparse::Request<'_, '_>) -> Self {
+        let method = request.method.unwrap_or_default().to_owned();
+        let is_head = method == "HEAD";
+        Self { path: path_of(request.path.unwrap_or_default()), method, is_head }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -100,14 +110,15 @@ impl Inbound {
         self.buffer.extend_from_slice(captured.get(..room.min(captured.len())).unwrap_or_default());
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
-        match request.parse(&self.buffer) {
+        // Redaction keeps a known method: what begins without one is another protocol.
+        let parsed = match self.buffer.first() {
+            Some(&FILLER) => Err(httparse::Error::Token),
+            _ => request.parse(&self.buffer),
+        };
+        match parsed {
             Ok(httparse::Status::Complete(head_bytes)) => {
                 let (length, chunked) = framing(request.headers);
-                let method = request.method.unwrap_or_default().to_owned();
-                let target = request.path.unwrap_or_default();
-                let path = path_of(target);
-                let is_head = method == "HEAD";
-                step.head = Some(RequestHead { method, path, is_head });
+                step.head = Some(RequestHead::of(&request));
                 step.bytes = u64::try_from(head_bytes.saturating_sub(before)).unwrap_or(0).min(rest);
                 self.buffer.clear();
                 self.uncertain = false;
@@ -125,8 +136,9 @@ impl Inbound {
                 self.state = State::Head;
                 step.bytes = rest;
             }
-            // Longer than what is captured: it is HTTP, but where its head ends is not known.
-            Ok(httparse::Status::Partial) => {
+            // Longer than what is captured: it is HTTP, but where its head ends is not known. Its first line is.
+            Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+                step.head = request.version.is_some().then(|| RequestHead::of(&request));
                 self.opaque(&mut step, rest);
                 step.inferred = true;
             }
@@ -207,6 +219,23 @@ mod tests {
         let steps = whole(&mut inbound, next, false);
         assert!(steps[0].complete && !steps[0].begins && steps[0].bytes == 6);
         assert_eq!(steps[1].head.as_ref().map(|head| head.path.as_str()), Some("/n"));
+    }
+
+    #[test]
+    fn a_head_longer_than_what_is_captured_still_says_what_is_asked_for() {
+        let mut inbound = Inbound::default();
+        let mut head = b"GET /big?q HTTP/1.1\r\nxxxxxx: ".to_vec();
+        head.resize(MAX_HEAD_BYTES, b'x');
+        let steps = inbound.push(6000, &head, false);
+        assert_eq!(steps[0].head.as_ref().map(|head| head.path.as_str()), Some("/big"));
+        assert!(steps[0].inferred && !steps[0].not_http && steps[0].bytes == 6000);
+        let mut long = Inbound::default();
+        assert!(long.push(6000, &[b"GET /", &[b'a'; 4091][..]].concat(), false)[0].head.is_none());
+    }
+
+    #[test]
+    fn what_redaction_left_nothing_of_is_not_http() {
+        assert!(whole(&mut Inbound::default(), &[FILLER; 517], false)[0].not_http);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! In: bytes written to the client, the captured ones first, and whether the write began with a status line. Out: a
 //! [`Step`] per response that they touch.
 
-use super::{Body, MAX_HEADERS, Step, framing};
+use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing};
+use crate::redact::FILLER;
 
 /// A response's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,10 +100,16 @@ impl Outbound {
     fn take_head(&mut self, rest: u64, captured: &[u8], to_head: bool) -> Step<ResponseHead> {
         let mut step = Step::new(matches!(self.state, State::Idle));
         let before = self.buffer.len();
-        self.buffer.extend_from_slice(captured);
+        let room = MAX_HEAD_BYTES.saturating_sub(before);
+        self.buffer.extend_from_slice(captured.get(..room.min(captured.len())).unwrap_or_default());
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
-        match response.parse(&self.buffer) {
+        // Redaction keeps `HTTP/`: what begins without it is no head.
+        let parsed = match self.buffer.first() {
+            Some(&FILLER) => Err(httparse::Error::Token),
+            _ => response.parse(&self.buffer),
+        };
+        match parsed {
             Ok(httparse::Status::Complete(head_bytes)) => {
                 let status = response.code.unwrap_or(0);
                 let interim = (100..200).contains(&status) && status != 101;
@@ -126,7 +133,11 @@ impl Outbound {
                 };
                 step.complete = matches!(self.state, State::Idle) && !interim;
             }
-            Ok(httparse::Status::Partial) if captured.len() as u64 >= rest && !captured.is_empty() => {
+            Ok(httparse::Status::Partial)
+                if captured.len() as u64 >= rest
+                    && !captured.is_empty()
+                    && self.buffer.len() < MAX_HEAD_BYTES =>
+            {
                 self.state = State::Head;
                 step.bytes = rest;
             }
