@@ -382,7 +382,7 @@ pub struct ThreadTotals {
 pub struct Overhead {
     /// CPU of the profiler's own process in the window.
     pub profiler_cpu_ns: u64,
-    /// CPU of the target's threads in the window.
+    /// CPU of the target's threads in the window; the pipeline fills it in.
     pub target_cpu_ns: u64,
     /// Run time of the kernel programs while the kernel's statistics were on.
     pub bpf_run_ns: u64,

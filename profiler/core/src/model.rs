@@ -180,7 +180,7 @@ pub struct Endpoint {
     pub service: Latency,
     /// Where their time went.
     pub phases: Phases,
-    /// Requests that had each phase above zero, with that phase's distribution, for the phases that matter to findings.
+    /// Bytes received.
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,

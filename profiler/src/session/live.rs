@@ -359,7 +359,6 @@ impl Running<'_> {
         for open in open.into_iter().filter(|open| open.gap_start_ns <= end_ns) {
             self.fact(Fact::OpenSlice(open));
         }
-        let target_cpu_ns = totals.iter().map(|total| total.ours.cpu_ns).sum();
         for total in totals {
             self.fact(Fact::ThreadTotals(total));
         }
@@ -370,7 +369,8 @@ impl Running<'_> {
         let profiler_cpu_ns = process_cpu_ns().saturating_sub(self.cpu_at_start_ns);
         self.fact(Fact::Overhead(Overhead {
             profiler_cpu_ns,
-            target_cpu_ns,
+            // Added up from what is recorded: these totals are of the living threads only.
+            target_cpu_ns: 0,
             bpf_run_ns,
             bpf_runs,
             bpf_sampled_ns,

@@ -272,24 +272,14 @@ pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(
     state.complete(request, sink);
 }
 
-/// A connection is gone; what is left on it ends with it. Time that nobody explains up to `at_ns` gets `phase`.
-pub(super) fn end_connection(
-    state: &mut State,
-    number: u32,
-    at_ns: u64,
-    phase: Phase,
-    sink: &mut dyn FnMut(Entry),
-) {
+/// A connection is gone at `at_ns`; what is left on it ends with it.
+pub(super) fn end_connection(state: &mut State, number: u32, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
     loop {
         let Some(connection) = state.connections.get_mut(number) else { return };
         let Some(active) = connection.requests.front_mut() else { break };
         if !active.responding {
-            let phase = if active.request.service_start_ns.is_some() && active.owner.is_none() {
-                Phase::PoolWait
-            } else {
-                phase
-            };
-            active.pass(at_ns, phase);
+            let was_read = active.request.service_start_ns.is_some();
+            active.pass(at_ns, if was_read { active.unattended() } else { Phase::Unexplained });
         }
         finish_front(state, number, sink);
     }

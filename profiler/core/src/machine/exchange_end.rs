@@ -9,20 +9,19 @@ use crate::machine::exchange;
 use crate::machine::serving::draw;
 use crate::machine::state::State;
 use crate::machine::thread::{Piece, Thread};
-use crate::phase::Phase;
 use crate::timeline::{Entry, ThreadState};
 
 /// A process has ended: its requests end with it, what its threads did last is not known.
 pub fn end_process(state: &mut State, tgid: Tid, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
     for number in state.descriptors.exit(tgid) {
-        exchange::end_connection(state, number, at_ns, Phase::Unexplained, sink);
+        exchange::end_connection(state, number, at_ns, sink);
     }
 }
 
 /// A descriptor's number was given to a new connection: the old one is gone, even if we lost its close.
 pub fn end_predecessor(state: &mut State, tgid: Tid, fd: i32, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
     if let Some(number) = state.descriptors.connection(tgid, fd) {
-        exchange::end_connection(state, number, at_ns, Phase::Unexplained, sink);
+        exchange::end_connection(state, number, at_ns, sink);
     }
 }
 
@@ -38,8 +37,7 @@ pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: 
             let Some(active) = connection.requests.front_mut() else { break };
             let over = active.responding && open_end && !active.request.open;
             if !over {
-                let phase = if active.owner.is_none() { Phase::PoolWait } else { Phase::Unexplained };
-                active.pass(end_ns, phase);
+                active.pass(end_ns, active.unattended());
                 active.request.open = true;
             }
             exchange::finish_front(state, number, sink);

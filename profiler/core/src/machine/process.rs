@@ -24,9 +24,6 @@ pub struct Processes {
     pub ended: FxHashMap<Tid, i64>,
     /// Entries that found no place.
     pub evicted: u64,
-    alive: u32,
-    /// Most worker candidates (processes with a parent in the target) alive at once.
-    pub most_children: u32,
 }
 
 impl Processes {
@@ -40,7 +37,6 @@ impl Processes {
             *known = process.clone();
         } else if self.seen.len() < MAX_ENTRIES {
             self.seen.push(process.clone());
-            self.born(process.parent_tgid);
         } else {
             self.evicted += 1;
         }
@@ -71,7 +67,6 @@ impl Processes {
                     if self.seen.len() < MAX_ENTRIES {
                         self.seen.push(child);
                         self.inherit_listeners(lifecycle.tgid, child_tgid);
-                        self.born(lifecycle.tgid);
                     } else {
                         self.evicted += 1;
                     }
@@ -81,19 +76,11 @@ impl Processes {
             Change::Exit { code } => {
                 if lifecycle.tid == lifecycle.tgid {
                     self.ended.insert(lifecycle.tgid, code);
-                    self.alive = self.alive.saturating_sub(1);
                 }
             }
             Change::Exec | Change::Adopted => self.name(lifecycle.tid, &lifecycle.comm),
         }
         None
-    }
-
-    fn born(&mut self, parent: Tid) {
-        if self.seen.iter().any(|known| known.tgid == parent) {
-            self.alive += 1;
-            self.most_children = self.most_children.max(self.alive);
-        }
     }
 
     fn inherit_listeners(&mut self, parent: Tid, child: Tid) {

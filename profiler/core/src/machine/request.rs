@@ -21,6 +21,8 @@ pub struct Active {
     pub cursor_ns: u64,
     /// The thread that works on it.
     pub owner: Option<Tid>,
+    /// The thread that worked on it last and turned to something else in the middle.
+    pub left_by: Option<Tid>,
     /// Its final response has begun.
     pub responding: bool,
     /// The request asked for a head only.
@@ -89,7 +91,7 @@ impl Active {
             truncated: beginning.truncated,
             lossy: false,
         };
-        Self { request, cursor_ns, owner: None, responding: false, to_head: false }
+        Self { request, cursor_ns, owner: None, left_by: None, responding: false, to_head: false }
     }
 
     /// A thread's last piece moved bytes of this request: its time since the cursor is this request's. `own_start_ns`
@@ -99,13 +101,11 @@ impl Active {
         let was_owner = self.owner == Some(tid);
         let mut from_ns = self.cursor_ns;
         if !was_owner && own_start_ns > self.cursor_ns {
-            // Nobody worked on it: before its service it waited for a thread.
-            let phase = if self.request.service_start_ns.is_none() || self.owner.is_none() && !self.responding
-            {
-                Phase::PoolWait
-            } else {
-                Phase::Unexplained
-            };
+            // Nobody worked on it: before its service it waited for a thread. One that left it and comes back to it
+            // runs an event loop: what the request waited for meanwhile only the loop knows.
+            let before = self.request.service_start_ns.is_none() || self.owner.is_none() && !self.responding;
+            let phase =
+                if before && self.left_by != Some(tid) { Phase::PoolWait } else { Phase::Unexplained };
             self.request.phases.add(phase, own_start_ns - self.cursor_ns);
             from_ns = own_start_ns;
         }
@@ -132,10 +132,10 @@ impl Active {
         }
     }
 
-    /// The phases add up to the length.
+    /// Phase of time at the end of its life that nobody worked on it: a wait for a thread, unless one was there before.
     #[must_use]
-    pub fn adds_up(&self) -> bool {
-        self.request.phases.total_ns() == self.request.total_ns()
+    pub const fn unattended(&self) -> Phase {
+        if self.owner.is_none() && self.left_by.is_none() { Phase::PoolWait } else { Phase::Unexplained }
     }
 
     fn stretch(&mut self, tgid: Tid, tid: Tid, start_ns: u64, end_ns: u64) {

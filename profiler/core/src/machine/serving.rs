@@ -8,7 +8,6 @@ use profiler_common::system_call::IO_URING_SETUP;
 
 use crate::event::{Call, Slice, Tid};
 use crate::machine::classify::{Idle, Meaning, Touch, classify};
-use crate::machine::connection::Connection;
 use crate::machine::descriptor::EPOLL_CTL_DEL;
 use crate::machine::exchange::{self, Bytes};
 use crate::machine::gil::Part;
@@ -16,11 +15,12 @@ use crate::machine::gil_edge;
 use crate::machine::state::State;
 use crate::machine::thread::{Piece, Thread};
 use crate::model::slot::Holding;
-use crate::phase::Phase;
 use crate::timeline::{Entry, ThreadState};
 
 /// `EAGAIN`, include/uapi/asm-generic/errno-base.h.
 const EAGAIN: i64 = -11;
+/// `EINTR`, in the same file.
+const EINTR: i64 = -4;
 /// Threads followed at once.
 const MAX_THREADS: usize = 16_384;
 
@@ -202,6 +202,7 @@ pub(super) fn leave(
         }
         if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.get_mut(place)) {
             active.owner = None;
+            active.left_by = Some(tid);
         }
         return;
     }
@@ -262,6 +263,11 @@ fn effects(
     engage(thread, number, slice);
     let moved = u64::try_from(slice.result).unwrap_or(0);
     let bytes = Bytes { moved, captured: captured.unwrap_or_default() };
+    // The client has gone: up to here the thread worked for it, whoever closes the connection.
+    let has_gone = slice.result <= 0 && !matches!(slice.result, EAGAIN | EINTR);
+    if matches!(touch, Touch::Read | Touch::Write) && has_gone && works_unanswered(state, number, slice.tid) {
+        exchange::advance(state, thread, (number, slice, exit_ns), sink);
+    }
     match (touch, slice.call) {
         (Touch::Read, Call::Read { arrival_ns, .. }) => {
             if state.connections.get(number).is_some_and(exchange::expects_request) {
@@ -306,6 +312,12 @@ fn engage(thread: &mut Thread, number: u32, slice: &Slice) {
     thread.engaged = Some(number);
 }
 
+/// The thread works on the connection's oldest request, and has not begun to answer it.
+fn works_unanswered(state: &State, number: u32, tid: Tid) -> bool {
+    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
+    front.is_some_and(|front| !front.responding && front.owner == Some(tid))
+}
+
 fn close(
     state: &mut State,
     thread: &mut Thread,
@@ -316,15 +328,11 @@ fn close(
 ) {
     let Some(descriptor) = state.descriptors.close(slice.tgid, fd, slice.enter_ns) else { return };
     let Some(number) = descriptor.connection else { return };
-    let serving = state.connections.get_mut(number).and_then(|connection: &mut Connection| {
-        let front = connection.requests.front_mut()?;
-        // No response was sent: the server's time up to the close is the request's.
-        (!front.responding && front.owner == Some(slice.tid)).then_some(())
-    });
-    if serving.is_some() {
+    // No response was sent: the server's time up to the close is the request's.
+    if works_unanswered(state, number, slice.tid) {
         exchange::advance(state, thread, (number, slice, exit_ns), sink);
     }
-    exchange::end_connection(state, number, exit_ns, Phase::Unexplained, sink);
+    exchange::end_connection(state, number, exit_ns, sink);
     if thread.serving.is_some_and(|(serving, _)| serving == number) {
         thread.serving = None;
     }

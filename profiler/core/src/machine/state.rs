@@ -31,6 +31,8 @@ pub struct State {
     pub in_hand: (Tid, u64),
     /// Totals of threads that ended.
     pub ended_threads: Vec<(Tid, ThreadTotal)>,
+    /// CPU time of threads that ended.
+    pub ended_cpu_ns: u64,
     /// Slots of threads that ended.
     pub ended_slots: Vec<Slot>,
     /// Descriptors of all processes.
@@ -89,6 +91,7 @@ impl State {
             threads: FxHashMap::default(),
             in_hand: (0, 0),
             ended_threads: Vec::new(),
+            ended_cpu_ns: 0,
             ended_slots: Vec::new(),
             descriptors: Descriptors::default(),
             connections: Connections::default(),
@@ -261,6 +264,7 @@ impl State {
         self.drain(&mut thread);
         crate::machine::gil_edge::settle(self, &mut thread, tid);
         self.gil.end(tid, thread.gil_wait.take(), self.window_start_ns);
+        self.ended_cpu_ns = self.ended_cpu_ns.saturating_add(thread.totals.cpu_ns);
         if let Some(id) = thread.slot {
             self.ended_slots.push(Slot {
                 id,

@@ -10,7 +10,7 @@ use crate::machine::listener::Listeners;
 use crate::machine::slot::Busy;
 use crate::machine::state::State;
 use crate::model::slot::{HeatRow, Slot, Slots};
-use crate::model::{Listener, Losses, Process, Server, Snapshot, Thread as ThreadTotal};
+use crate::model::{Listener, Losses, Process, Snapshot, Thread as ThreadTotal};
 use crate::order::OrderCounts;
 use crate::server::{Observed, Recognised, Role, recognise};
 use crate::timeline::Entry;
@@ -36,6 +36,10 @@ impl Machines {
         let mut state = self.state;
         state.settle(Some(end_ns), sink);
 
+        if let Some(overhead) = &mut self.overhead {
+            // Of all threads, those that ended too: what is read at the end knows only the living.
+            overhead.target_cpu_ns = state.ended_cpu_ns;
+        }
         let mut losses = losses(&state, received);
         losses.kernel = self.counters.clone();
         losses.undecided_waits = self.undecided_waits;
@@ -75,7 +79,7 @@ impl Machines {
             session: self.session,
             attached: self.attached,
             window: self.window,
-            server: Server { python_version: server.python_version.clone(), ..server },
+            server,
             requests,
             endpoints,
             other_endpoints,

@@ -40,8 +40,12 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     page.entry("kernel programs", &programs);
     if let Some(share) = cost.share_of_target {
         let text = format!(
-            "both are {} of the {} of CPU that the server used itself",
-            if share > 2.0 { format!("{share:.1} times") } else { unit::percent(Some(share)) },
+            "both are {} the {} of CPU that the server used itself",
+            if share > 2.0 {
+                format!("{share:.1} times")
+            } else {
+                format!("{} of", unit::percent(Some(share)))
+            },
             shown(overhead.target_cpu_ns),
         );
         page.entry("beside the server", &text);

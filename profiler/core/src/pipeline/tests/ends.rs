@@ -115,3 +115,53 @@ fn a_response_being_written_when_the_window_begins_is_a_truncated_request_in_a_s
     assert_eq!((us(request, Phase::Unexplained), request.total_ns() / US), (700, 700));
     assert_eq!(outcome.snapshot.slots.observed[0].held_ns(Holding::Request) / US, 700);
 }
+
+/// gunicorn's pool threads leave the close to the thread that accepts; until then they wait for their next job.
+#[test]
+fn a_client_that_hangs_up_in_the_middle_of_its_head_was_what_the_request_waited_for() {
+    let main = Script::new(1).accept(9, (1, 0, 0));
+    let arrival = main.now_ns;
+    let pool = Script { now_ns: arrival, ..Script::new(2) };
+    let pool = pool.read(9, b"GET /a HT", arrival, (5, 0, 0)).call(
+        Call::Read { fd: 9, asked_bytes: 8192, arrival_ns: 0 },
+        0,
+        (1, 0, 100),
+        0,
+    );
+    let main = Script { now_ns: pool.now_ns, ..main }.cpu(7).call(Call::Close { fd: 9 }, 0, (1, 0, 0), 0);
+    let outcome = run(vec![main, pool.job_wait((1, 0, 500))], 1000);
+    let request = &outcome.requests[0];
+    assert_eq!((us(request, Phase::ClientReadStall), us(request, Phase::Unexplained)), (100, 8));
+}
+
+/// A greenlet or a coroutine waits for something that only its loop knows; no thread was missing.
+#[test]
+fn a_request_that_an_event_loop_comes_back_to_did_not_wait_for_a_thread() {
+    let script = Script::new(1).accept(9, (1, 0, 0));
+    let arrival = script.now_ns;
+    let script = script.read(9, GET, arrival, (5, 0, 0)).cpu(10).select((1, 0, 300)).cpu(20);
+    let outcome = run(vec![script.write_head(9, OK5, (4, 0, 0)).write(9, 5, (1, 0, 0))], 1000);
+    let request = &outcome.requests[0];
+    assert_eq!((us(request, Phase::PoolWait), us(request, Phase::Unexplained)), (0, 301));
+    assert_eq!(us(request, Phase::Cpu), 30);
+}
+
+#[test]
+fn the_server_s_cpu_time_holds_threads_that_ended() {
+    let exit = |script: &Script| Event {
+        time_ns: script.now_ns,
+        body: Body::Lifecycle(Lifecycle {
+            tgid: script.tgid,
+            tid: script.tid,
+            comm: String::new(),
+            change: Change::Exit { code: 0 },
+        }),
+    };
+    let mut ended = Script::new(2).cpu(40).select((1, 0, 10));
+    ended.events.push(exit(&ended));
+    let mut living = Script::new(1).cpu(20).select((1, 0, 10));
+    let overhead = Fact::Overhead(Overhead::default());
+    living.events.push(Event { time_ns: living.now_ns, body: Body::Fact(Box::new(overhead)) });
+    let outcome = run(vec![living, ended], 1000);
+    assert_eq!(outcome.snapshot.overhead.map(|overhead| overhead.target_cpu_ns / US), Some(62));
+}
