@@ -12,7 +12,7 @@ use profiler_core::pipeline::{Pipeline, Settings};
 use profiler_core::stream::Item;
 use serde_json::Value;
 use wsgi_trace::recording::Recording;
-use wsgi_trace::report::{json, timeline::PerfettoSink};
+use wsgi_trace::report::{html, json, timeline::PerfettoSink};
 use wsgi_trace::source::file::FileSource;
 use wsgi_trace_tests::root;
 use wsgi_trace_tests::scenario::{SCENARIOS, Scenario};
@@ -76,6 +76,23 @@ fn the_json_of_every_recording_is_valid_by_the_published_schema() {
         let report: Value = serde_json::from_str(&json_of(judged)).expect("a report is JSON");
         let errors: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{}: {errors:?}", scenario.name);
+    });
+}
+
+#[test]
+fn every_figure_on_the_page_of_every_recording_is_that_of_its_json() {
+    each(|scenario, judged| {
+        let report: Value = serde_json::from_str(&json_of(judged)).expect("a report is JSON");
+        let page = html::render(&judged.snapshot, &judged.findings, &judged.snapshot.requests.slowest);
+        let mut figures = 0;
+        for figure in page.split("<data data-json=\"").skip(1) {
+            let (pointer, rest) = figure.split_once("\" value=\"").expect("a figure has a value");
+            let value: f64 = rest.split('"').next().and_then(|value| value.parse().ok()).expect(pointer);
+            let other = report.pointer(pointer).and_then(Value::as_f64).expect(pointer);
+            assert!((value - other).abs() <= 1e-6, "{}: {pointer}: {value}, {other}", scenario.name);
+            figures += 1;
+        }
+        assert!(figures > 20, "{}: {figures} figures", scenario.name);
     });
 }
 

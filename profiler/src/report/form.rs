@@ -12,10 +12,10 @@ use profiler_core::timeline::Entry;
 
 use super::output::Lazy;
 use super::text::Style;
-use super::{json, ndjson, text, timeline};
+use super::{html, json, ndjson, text, timeline};
 
 /// All forms, in the order of the help; the first is the default.
-pub static FORMS: &[FormKind] = &[text::FORM, json::FORM, ndjson::FORM, timeline::FORM];
+pub static FORMS: &[FormKind] = &[text::FORM, html::FORM, json::FORM, ndjson::FORM, timeline::FORM];
 
 /// One form that a report can take.
 #[derive(Debug)]

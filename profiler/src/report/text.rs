@@ -4,23 +4,23 @@
 //! be printed as it is: everything that came from a traced process went through [`escape`](super::escape).
 
 mod bar;
-mod cost;
-mod endpoints;
+pub(super) mod cost;
+pub(super) mod endpoints;
 mod findings;
-mod gil;
-mod header;
-mod heat;
+pub(super) mod gil;
+pub(super) mod header;
+pub(super) mod heat;
 mod listeners;
-mod losses;
-mod page;
-mod phases;
+pub(super) mod losses;
+pub(super) mod page;
+pub(super) mod phases;
 mod processes;
-mod slots;
-mod slowest;
+pub(super) mod slots;
+pub(super) mod slowest;
 mod style;
 mod table;
-mod unit;
-mod unseen;
+pub(super) mod unit;
+pub(super) mod unseen;
 
 #[cfg(test)]
 mod tests;

@@ -71,7 +71,7 @@ fn secrets_reach_neither_the_recording_nor_a_report() -> anyhow::Result<()> {
             records += 1;
         }
         assert!(records > 1000, "{records}");
-        for format in ["text", "json", "ndjson", "timeline"] {
+        for format in ["text", "html", "json", "ndjson", "timeline"] {
             assert_clean(format, report_on(&traced.recording, format)?.stdout.as_bytes());
         }
     }
@@ -107,6 +107,11 @@ fn replay_equals_live(format: &str) -> anyhow::Result<()> {
 #[test]
 fn json_from_a_recording_is_the_json_of_the_live_run() -> anyhow::Result<()> {
     replay_equals_live("json")
+}
+
+#[test]
+fn a_page_from_a_recording_is_the_page_of_the_live_run() -> anyhow::Result<()> {
+    replay_equals_live("html")
 }
 
 #[test]

@@ -72,6 +72,12 @@ impl Latency {
     pub fn max_ns(&self) -> u64 {
         self.histogram.as_ref().map_or(0, Histogram::max)
     }
+
+    /// The distribution itself: (duration, how many), shortest first; within the histogram's error.
+    pub fn recorded(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let steps = self.histogram.iter().flat_map(Histogram::iter_recorded);
+        steps.map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +114,20 @@ mod tests {
         for quantile in [0.0, 0.5, 0.9, 0.99, 1.0] {
             assert_eq!(left.quantile_ns(quantile), both.quantile_ns(quantile));
         }
+    }
+
+    #[test]
+    fn the_distribution_holds_every_duration_once_and_in_order() {
+        let mut latency = Latency::default();
+        for duration_ns in [5_000_000, 1_000, 1_000, 70] {
+            latency.record(duration_ns);
+        }
+        let recorded: Vec<(u64, u64)> = latency.recorded().collect();
+        assert_eq!(recorded.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [1, 2, 1]);
+        for ((seen, _), duration_ns) in recorded.iter().zip([70_u64, 1_000, 5_000_000]) {
+            assert!(seen.abs_diff(duration_ns) * 100 <= duration_ns, "{duration_ns} became {seen}");
+        }
+        assert_eq!(Latency::default().recorded().count(), 0);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //!
 //! In: the account of it, if the stream holds one. Out: the last section.
 
+use profiler_core::fact::Overhead;
 use profiler_core::model::Snapshot;
 
 use super::page::Page;
 use super::style::Role;
 use super::unit;
-use crate::report::summary;
+use crate::report::escape::Charset;
+use crate::report::summary::{self, Cost};
 
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     let (Some(overhead), Some(cost)) = (&snapshot.overhead, summary::cost(snapshot)) else {
@@ -18,14 +20,25 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         );
         return;
     };
-    let charset = page.style.charset;
-    let shown = |duration_ns| unit::duration(duration_ns, charset);
     let of_one_core = summary::ratio(cost.total_ns, snapshot.window.length_ns());
     page.heading("Own cost", &format!("{} of one CPU", unit::percent(of_one_core)));
-    page.entry(
+    for (label, text) in entries(overhead, cost, page.style.charset) {
+        page.entry(label, &text);
+    }
+}
+
+/// What the profiler cost, in sentences.
+pub(in crate::report) fn entries(
+    overhead: &Overhead,
+    cost: Cost,
+    charset: Charset,
+) -> Vec<(&'static str, String)> {
+    let mut entries = Vec::new();
+    let shown = |duration_ns| unit::duration(duration_ns, charset);
+    entries.push((
         "wsgi-trace",
-        &format!("{} of CPU, the work of this process in the window", shown(overhead.profiler_cpu_ns)),
-    );
+        format!("{} of CPU, the work of this process in the window", shown(overhead.profiler_cpu_ns)),
+    ));
     let programs = match cost.bpf_window_ns {
         Some(window_ns) => format!(
             "{} on all CPUs (a sample of {}: {}, {} of {})",
@@ -37,7 +50,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         ),
         None => "not sampled in this run".to_owned(),
     };
-    page.entry("kernel programs", &programs);
+    entries.push(("kernel programs", programs));
     if let Some(share) = cost.share_of_target {
         let text = format!(
             "both are {} the {} of CPU that the server used itself",
@@ -48,9 +61,10 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
             },
             shown(overhead.target_cpu_ns),
         );
-        page.entry("beside the server", &text);
+        entries.push(("beside the server", text));
     }
     if let Some(per_request_ns) = cost.per_request_ns {
-        page.entry("per request", &shown(per_request_ns));
+        entries.push(("per request", shown(per_request_ns)));
     }
+    entries
 }

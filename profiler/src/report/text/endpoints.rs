@@ -34,14 +34,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     let whole_ns = snapshot.requests.phases.total_ns();
     let mut table = Table::new(&COLUMNS);
     for endpoint in ordered.iter().take(SHOWN) {
-        let method = match (endpoint.method.as_str(), endpoint.status) {
-            // What was answered in HTTP was asked in HTTP, before the window or where the head was lost.
-            ("", 0) if snapshot.requests.not_http >= endpoint.count => "not HTTP",
-            ("", 0) if snapshot.requests.not_http > 0 => "not HTTP, or no head",
-            ("", _) => "head not read",
-            (method, _) => method,
-        };
-        table.row(row(page, format!("{method} {}", endpoint.path_shape), endpoint, whole_ns));
+        table.row(row(page, name(snapshot, endpoint), endpoint, whole_ns));
     }
     let rest: Vec<&Endpoint> =
         ordered.iter().skip(SHOWN).copied().chain(snapshot.other_endpoints.as_ref()).collect();
@@ -55,6 +48,18 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         table.row(row(page, "other".to_owned(), &other, whole_ns));
     }
     table.write(page);
+}
+
+/// Method and path shape of an endpoint, or why there are none. Hostile input.
+pub(in crate::report) fn name(snapshot: &Snapshot, endpoint: &Endpoint) -> String {
+    let method = match (endpoint.method.as_str(), endpoint.status) {
+        // What was answered in HTTP was asked in HTTP, before the window or where the head was lost.
+        ("", 0) if snapshot.requests.not_http >= endpoint.count => "not HTTP",
+        ("", 0) if snapshot.requests.not_http > 0 => "not HTTP, or no head",
+        ("", _) => "head not read",
+        (method, _) => method,
+    };
+    format!("{method} {}", endpoint.path_shape)
 }
 
 fn row(page: &Page, name: String, endpoint: &Endpoint, whole_ns: u64) -> [String; COLUMNS.len()] {
@@ -75,6 +80,6 @@ fn row(page: &Page, name: String, endpoint: &Endpoint, whole_ns: u64) -> [String
 }
 
 /// A status code, or a dash where none was seen.
-pub(super) fn status(status: u16) -> String {
+pub(in crate::report) fn status(status: u16) -> String {
     if status > 0 { status.to_string() } else { "-".to_owned() }
 }

@@ -68,7 +68,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
 }
 
 /// Versions, and how many locks there are.
-fn interpreters(gil: &Gil) -> String {
+pub(in crate::report) fn interpreters(gil: &Gil) -> String {
     let versions: BTreeSet<&str> =
         gil.interpreters.iter().filter_map(|seen| seen.version.as_deref()).collect();
     let versions: Vec<&str> = versions.into_iter().take(4).collect();
@@ -77,7 +77,8 @@ fn interpreters(gil: &Gil) -> String {
     format!("Python {}, {locks}", versions.join(" and "))
 }
 
-fn waits(page: &Page, gil: &Gil) -> String {
+/// How often and how long threads waited, in a sentence.
+pub(in crate::report) fn waits(page: &Page, gil: &Gil) -> String {
     let shown = |duration_ns| unit::duration(duration_ns, page.style.charset);
     let count = gil.waits.count();
     if count == 0 {

@@ -18,7 +18,8 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     }
 }
 
-fn server(page: &Page, snapshot: &Snapshot) -> String {
+/// Which server, on which machine. Hostile input.
+pub(in crate::report) fn server(page: &Page, snapshot: &Snapshot) -> String {
     let server = &snapshot.server;
     let session = &snapshot.session;
     let name = if server.name.is_empty() { "unknown server" } else { &server.name };
@@ -35,7 +36,7 @@ fn server(page: &Page, snapshot: &Snapshot) -> String {
 }
 
 /// Settings, those from the same origin together: `workers 2, threads 4 (configured)`.
-fn settings(page: &Page, snapshot: &Snapshot) -> String {
+pub(in crate::report) fn settings(page: &Page, snapshot: &Snapshot) -> String {
     let groups = [Origin::Configured, Origin::Default, Origin::Inferred].map(|origin| {
         let settings = snapshot.server.settings.iter().filter(|setting| setting.origin == origin);
         let settings: Vec<String> =
@@ -49,7 +50,8 @@ fn settings(page: &Page, snapshot: &Snapshot) -> String {
     groups.into_iter().filter(|group| !group.is_empty()).collect::<Vec<_>>().join(page.dot())
 }
 
-fn watched(page: &Page, snapshot: &Snapshot) -> String {
+/// When it was watched, and what came and went.
+pub(in crate::report) fn watched(page: &Page, snapshot: &Snapshot) -> String {
     let window = snapshot.window;
     let requests = &snapshot.requests;
     let start_ns = i64::try_from(window.start_ns).unwrap_or(i64::MAX);
@@ -74,7 +76,8 @@ fn watched(page: &Page, snapshot: &Snapshot) -> String {
     .join(page.dot())
 }
 
-fn traffic(page: &Page, snapshot: &Snapshot) -> String {
+/// Requests, their rate and their times.
+pub(in crate::report) fn traffic(page: &Page, snapshot: &Snapshot) -> String {
     let requests = &snapshot.requests;
     let rate = summary::per_second(requests.completed, snapshot.window.length_ns());
     let mut parts = vec![format!("{} ({})", unit::counted(requests.completed, "request"), unit::rate(rate))];

@@ -33,11 +33,9 @@ pub(super) fn map(page: &mut Page, slots: &Slots, window_ns: u64) {
     }
     page.blank();
     for row in slots.heat.iter().take(ROWS) {
-        let cells: String = (0..MAP_COLUMNS)
-            .map(|column| {
-                shade(share_of_column(row, column, slots.heat_bucket_ns, window_ns), page.style.charset)
-            })
-            .collect();
+        let share = |column| share_of_column(row, (column, MAP_COLUMNS_U64), slots.heat_bucket_ns, window_ns);
+        let cells: String =
+            (0..MAP_COLUMNS_U64).map(|column| shade(share(column), page.style.charset)).collect();
         let busy_ns = row.busy_ns.iter().sum();
         let share = summary::ratio(busy_ns, window_ns.saturating_mul(u64::from(row.slots)));
         let label = format!("pid {}", row.tgid);
@@ -56,11 +54,13 @@ pub(super) fn map(page: &mut Page, slots: &Slots, window_ns: u64) {
 }
 
 /// The busy share of a process in one column of the map: the average over the stretch of time it stands for.
-fn share_of_column(row: &HeatRow, column: usize, bucket_ns: u64, window_ns: u64) -> Option<f64> {
-    let edge = |column: usize| {
-        let column = u64::try_from(column).unwrap_or(0);
-        summary::scaled(window_ns, column, MAP_COLUMNS_U64)
-    };
+pub(in crate::report) fn share_of_column(
+    row: &HeatRow,
+    (column, columns): (u64, u64),
+    bucket_ns: u64,
+    window_ns: u64,
+) -> Option<f64> {
+    let edge = |column| summary::scaled(window_ns, column, columns);
     let (from_ns, to_ns) = (edge(column), edge(column + 1));
     let mut busy_ns = 0_u64;
     let mut start_ns = 0_u64;
@@ -118,17 +118,17 @@ mod tests {
     fn more_buckets_than_columns_are_averaged_and_fewer_are_stretched() {
         let window_ns = 7_200;
         let many: Vec<u64> = (0..7_200).map(|n| if n % 2 == 0 { 2 } else { 0 }).collect();
-        assert_eq!(share_of_column(&row(many), 5, 1, window_ns), Some(0.5));
+        assert_eq!(share_of_column(&row(many), (5, MAP_COLUMNS_U64), 1, window_ns), Some(0.5));
         let few = row(vec![0, 3_600 * 2]);
-        assert_eq!(share_of_column(&few, 35, 3_600, window_ns), Some(0.0));
-        assert_eq!(share_of_column(&few, 36, 3_600, window_ns), Some(1.0));
+        assert_eq!(share_of_column(&few, (35, MAP_COLUMNS_U64), 3_600, window_ns), Some(0.0));
+        assert_eq!(share_of_column(&few, (36, MAP_COLUMNS_U64), 3_600, window_ns), Some(1.0));
     }
 
     #[test]
     fn a_last_bucket_cut_by_the_end_of_the_window_can_still_be_full() {
         // Buckets of 100 ns, the window ends at 144 ns: the last bucket holds 44 ns of two slots.
         let cut = row(vec![0, 88]);
-        assert_eq!(share_of_column(&cut, 71, 100, 144), Some(1.0));
+        assert_eq!(share_of_column(&cut, (71, MAP_COLUMNS_U64), 100, 144), Some(1.0));
     }
 
     #[test]

@@ -7,15 +7,24 @@ use profiler_core::model::{Losses, Snapshot};
 use super::page::Page;
 use super::style::Role;
 use super::unit;
+use crate::report::escape::Charset;
 use crate::report::summary;
 
 /// The line at the very top of an incomplete report.
 pub(super) fn warning(page: &mut Page, snapshot: &Snapshot) {
+    let Some(what) = what_is_missing(snapshot) else { return };
+    let text = format!("{what}: figures may be too small. See \"Losses\" near the end.");
+    page.paragraph((Role::Bad, "INCOMPLETE  "), (Some(Role::Bad), &text));
+    page.blank();
+}
+
+/// What an incomplete report lacks; nothing for a complete one.
+pub(in crate::report) fn what_is_missing(snapshot: &Snapshot) -> Option<String> {
     if !snapshot.losses.any() {
-        return;
+        return None;
     }
     let lost = lost_records(&snapshot.losses);
-    let what = if lost > 0 {
+    Some(if lost > 0 {
         format!("{} lost", unit::counted(lost, "record"))
     } else if snapshot.losses.recording_truncated {
         "the recording breaks off".to_owned()
@@ -23,10 +32,7 @@ pub(super) fn warning(page: &mut Page, snapshot: &Snapshot) {
         "parts of the recording cannot be read".to_owned()
     } else {
         "data was lost".to_owned()
-    };
-    let text = format!("{what}: figures may be too small. See \"Losses\" near the end.");
-    page.paragraph((Role::Bad, "INCOMPLETE  "), (Some(Role::Bad), &text));
-    page.blank();
+    })
 }
 
 /// Records known to be lost. Holes in the sequences are the same slices seen from the other side: not added.
@@ -38,6 +44,20 @@ fn lost_records(losses: &Losses) -> u64 {
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     let losses = &snapshot.losses;
     page.heading("Losses", if losses.any() { "this report is incomplete" } else { "" });
+    for (label, text) in lost(losses) {
+        page.entry(label, &text);
+    }
+    if !losses.any() {
+        page.paragraph((Role::Quiet, "  "), (None, "Nothing was lost."));
+    }
+    for (label, text) in laws(snapshot, page.style.charset) {
+        page.entry(label, &text);
+    }
+}
+
+/// All that did not reach the numbers.
+pub(in crate::report) fn lost(losses: &Losses) -> Vec<(&'static str, String)> {
+    let mut entries = Vec::new();
     for (groups, what) in [
         (&losses.kernel.lost, "lost in the kernel"),
         (&losses.kernel.recursion_misses, "skipped by the kernel"),
@@ -49,7 +69,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
             .map(|(name, count)| format!("{name} {}", unit::count(*count)))
             .collect();
         if !named.is_empty() {
-            page.entry(what, &named.join(", "));
+            entries.push((what, named.join(", ")));
         }
     }
     for (number, what, text) in [
@@ -65,38 +85,36 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         (losses.unreadable_bytes, "unreadable", "bytes of the recording that could not be read"),
     ] {
         if number > 0 {
-            page.entry(what, &format!("{} {text}", unit::count(number)));
+            entries.push((what, format!("{} {text}", unit::count(number))));
         }
     }
     if losses.recording_truncated {
-        page.entry("recording", "breaks off before the window ended");
+        entries.push(("recording", "breaks off before the window ended".to_owned()));
     }
-    laws(page, snapshot);
+    entries
 }
 
 /// How well the numbers add up.
-fn laws(page: &mut Page, snapshot: &Snapshot) {
+pub(in crate::report) fn laws(snapshot: &Snapshot, charset: Charset) -> Vec<(&'static str, String)> {
     let laws = &snapshot.conservation;
-    if !snapshot.losses.any() {
-        page.paragraph((Role::Quiet, "  "), (None, "Nothing was lost."));
-    }
+    let mut entries = Vec::new();
     if laws.emitted > 0 {
         let text = format!(
             "{} of {} that the kernel side wrote",
             unit::count(laws.received),
             unit::count(laws.emitted)
         );
-        page.entry("records received", &text);
+        entries.push(("records received", text));
     }
     if laws.slices > 0 {
         let text = match laws.slices_broken {
             0 => format!("{} checked, all add up", unit::count(laws.slices)),
             broken => format!("{} of {} do not add up", unit::count(broken), unit::count(laws.slices)),
         };
-        page.entry("slices", &text);
+        entries.push(("slices", text));
     }
     if laws.requests_broken > 0 {
-        page.entry("requests", &format!("{} do not add up", unit::count(laws.requests_broken)));
+        entries.push(("requests", format!("{} do not add up", unit::count(laws.requests_broken))));
     }
     if laws.threads_compared > 0 {
         let cpu = difference(laws.cpu_ns, laws.kernel_cpu_ns);
@@ -104,11 +122,12 @@ fn laws(page: &mut Page, snapshot: &Snapshot) {
         let threads = unit::counted(laws.threads_compared, "thread");
         let mut text = format!("CPU {cpu}, run queue {run_queue}, over {threads}");
         if laws.stolen_ns > 0 {
-            let stolen = unit::duration(laws.stolen_ns, page.style.charset);
+            let stolen = unit::duration(laws.stolen_ns, charset);
             text.push_str(&format!("; the hypervisor took {stolen} of CPU, which the kernel does not count"));
         }
-        page.entry("against the kernel", &text);
+        entries.push(("against the kernel", text));
     }
+    entries
 }
 
 /// Our number against the kernel's, as a signed percentage.

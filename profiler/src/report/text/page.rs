@@ -12,13 +12,13 @@ pub const WIDTH: usize = 100;
 const LONGEST_QUOTE: usize = 1_000;
 
 /// The report as far as it is written.
-pub(super) struct Page {
+pub(in crate::report) struct Page {
     text: String,
     pub(super) style: Style,
 }
 
 impl Page {
-    pub(super) const fn new(style: Style) -> Self {
+    pub(in crate::report) const fn new(style: Style) -> Self {
         Self { text: String::new(), style }
     }
 
@@ -80,7 +80,7 @@ impl Page {
     }
 
     /// What stands between two parts of a line.
-    pub(super) const fn dot(&self) -> &'static str {
+    pub(in crate::report) const fn dot(&self) -> &'static str {
         self.style.glyph(" · ", " | ")
     }
 }

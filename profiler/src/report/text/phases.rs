@@ -75,7 +75,8 @@ pub(super) fn row(page: &mut Page, name: &str, duration_ns: u64, whole_ns: u64, 
     page.line(&line);
 }
 
-const fn meaning(phase: Phase) -> &'static str {
+/// What a phase means, in a few words.
+pub(in crate::report) const fn meaning(phase: Phase) -> &'static str {
     match phase {
         Phase::AcceptQueue => "in the listener's accept queue",
         Phase::PoolWait => "waiting for a free thread",
@@ -99,7 +100,7 @@ const fn meaning(phase: Phase) -> &'static str {
 }
 
 /// The phase that took most of some time, with its share: `backend_wait 86 %`; a dash where there is none.
-pub(super) fn mostly(phases: &Phases) -> String {
+pub(in crate::report) fn mostly(phases: &Phases) -> String {
     let longest = phases.iter().max_by_key(|(phase, duration_ns)| (*duration_ns, Reverse(*phase)));
     let Some((phase, duration_ns)) = longest else { return "-".to_owned() };
     let share = summary::ratio(duration_ns, phases.total_ns()).unwrap_or(0.0);

@@ -10,6 +10,7 @@ use profiler_core::phase::Phase;
 use super::page::Page;
 use super::style::Role;
 use super::{heat, phases, unit};
+use crate::report::escape::Charset;
 use crate::report::summary;
 
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
@@ -17,16 +18,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     let window_ns = snapshot.window.length_ns();
     let capacity_ns = window_ns.saturating_mul(u64::from(slots.count()));
     let busy_ns = slots.busy_ns();
-    let counted = |name: &str| {
-        let settings = &snapshot.server.settings;
-        settings.iter().any(|setting| setting.name == name && setting.origin == Origin::Inferred)
-    };
-    let known = match slots.configured {
-        None => "as many as were seen",
-        // The command line is hidden: what was counted is a lower bound.
-        Some(_) if counted("workers") || counted("threads") => "as far as seen",
-        Some(_) => "configured",
-    };
+    let known = known(snapshot);
     let count = unit::counted(u64::from(slots.count()), "slot");
     if slots.count() == 0 {
         page.heading("Slots", "");
@@ -53,7 +45,9 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         ),
     };
     page.paragraph((Role::Quiet, "  "), (None, &sentence));
-    full_workers(page, snapshot);
+    if let Some(text) = full_worker(snapshot) {
+        page.paragraph((Role::Quiet, "  "), (None, &text));
+    }
     if slots.acceptor_linger_ns > 0 {
         let lingered = unit::duration(slots.acceptor_linger_ns, page.style.charset);
         let text = format!(
@@ -64,34 +58,48 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     heat::map(page, slots, window_ns);
 }
 
+/// Where the number of slots is known from.
+pub(in crate::report) fn known(snapshot: &Snapshot) -> &'static str {
+    let counted = |name: &str| {
+        let settings = &snapshot.server.settings;
+        settings.iter().any(|setting| setting.name == name && setting.origin == Origin::Inferred)
+    };
+    match snapshot.slots.configured {
+        None => "as many as were seen",
+        // The command line is hidden: what was counted is a lower bound.
+        Some(_) if counted("workers") || counted("threads") => "as far as seen",
+        Some(_) => "configured",
+    }
+}
+
 /// Share of request time spent waiting for a thread from which a full worker is worth a line.
 const WAITED: f64 = 0.01;
 
-/// Workers whose own slots were all busy for much longer than those of all at once.
-fn full_workers(page: &mut Page, snapshot: &Snapshot) {
+/// A worker whose own slots were all busy for much longer than those of all at once.
+pub(in crate::report) fn full_worker(snapshot: &Snapshot) -> Option<String> {
     let slots = &snapshot.slots;
     let window_ns = snapshot.window.length_ns();
     let pools = slots.heat.iter().filter(|row| slots.heat.len() > 1 && row.slots > 1);
     let waited =
         summary::ratio(snapshot.requests.phases.get(Phase::PoolWait), snapshot.requests.phases.total_ns());
     if waited < Some(WAITED) {
-        return;
+        return None;
     }
-    let Some(fullest) = pools.max_by_key(|row| row.exhausted_ns) else { return };
+    let fullest = pools.max_by_key(|row| row.exhausted_ns)?;
     if fullest.exhausted_ns <= slots.exhausted_ns.saturating_mul(2) || fullest.exhausted_ns < window_ns / 100
     {
-        return;
+        return None;
     }
-    let text = format!(
+    Some(format!(
         "All slots of worker {} were busy at once for {} ({} of the window).",
         fullest.tgid,
-        unit::duration(fullest.exhausted_ns, page.style.charset),
+        unit::duration(fullest.exhausted_ns, Charset::Unicode),
         unit::percent(summary::ratio(fullest.exhausted_ns, window_ns)),
-    );
-    page.paragraph((Role::Quiet, "  "), (None, &text));
+    ))
 }
 
-const fn meaning(holding: Holding) -> &'static str {
+/// What held a slot, in a few words.
+pub(in crate::report) const fn meaning(holding: Holding) -> &'static str {
     match holding {
         Holding::Request => "serving a request",
         Holding::ClientReadStall => "client slow to send",

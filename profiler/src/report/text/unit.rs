@@ -27,7 +27,7 @@ const THREE_DIGITS: f64 = 999.5;
 
 /// A duration: `850 ns`, `1.23 ms`, `4.50 s`, `20.0 min`.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(super) fn duration(duration_ns: u64, charset: Charset) -> String {
+pub(in crate::report) fn duration(duration_ns: u64, charset: Charset) -> String {
     if duration_ns < 1_000 {
         return format!("{duration_ns} ns");
     }
@@ -46,7 +46,7 @@ pub(super) fn duration(duration_ns: u64, charset: Charset) -> String {
 
 /// A number of bytes, in powers of 1000: `512 B`, `16.0 MB`.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(super) fn bytes(count: u64) -> String {
+pub(in crate::report) fn bytes(count: u64) -> String {
     if count < 1_000 {
         return format!("{count} B");
     }
@@ -62,7 +62,7 @@ pub(super) fn bytes(count: u64) -> String {
 }
 
 /// A count with its thousands apart: `1,234,567`.
-pub(super) fn count(count: u64) -> String {
+pub(in crate::report) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut shown = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -75,7 +75,7 @@ pub(super) fn count(count: u64) -> String {
 }
 
 /// A count with its noun: `1 request`, `2 requests`.
-pub(super) fn counted(number: u64, noun: &str) -> String {
+pub(in crate::report) fn counted(number: u64, noun: &str) -> String {
     let plural = if number == 1 {
         noun.to_owned()
     } else if let Some(stem) = noun.strip_suffix("ss") {
@@ -87,7 +87,7 @@ pub(super) fn counted(number: u64, noun: &str) -> String {
 }
 
 /// A ratio as a percentage with one digit: `38.0 %`; a dash where there is none.
-pub(super) fn percent(ratio: Option<f64>) -> String {
+pub(in crate::report) fn percent(ratio: Option<f64>) -> String {
     match ratio {
         None => "-".to_owned(),
         Some(ratio) if ratio > 0.0 && ratio < 0.000_5 => "<0.1 %".to_owned(),
@@ -96,12 +96,12 @@ pub(super) fn percent(ratio: Option<f64>) -> String {
 }
 
 /// A rate: `40.0/s`; a dash where there is none.
-pub(super) fn rate(per_second: Option<f64>) -> String {
+pub(in crate::report) fn rate(per_second: Option<f64>) -> String {
     per_second.map_or_else(|| "-".to_owned(), |rate| format!("{}/s", three_digits(rate)))
 }
 
 /// Request-seconds as a number of three digits: `530`, `1.25`.
-pub(super) fn request_seconds(duration_ns: u64) -> String {
+pub(in crate::report) fn request_seconds(duration_ns: u64) -> String {
     let seconds = crate::report::summary::seconds(duration_ns);
     if seconds < THREE_DIGITS { three_digits(seconds) } else { count(whole(seconds)) }
 }
@@ -132,7 +132,7 @@ const UNITS: [(&str, Unit); 8] = [
 ];
 
 /// A measured value by the unit in its name: (name without unit, value with unit).
-pub(super) fn measured(name: &str, value: f64, charset: Charset) -> (String, String) {
+pub(in crate::report) fn measured(name: &str, value: f64, charset: Charset) -> (String, String) {
     let (stem, unit) = UNITS
         .iter()
         .find_map(|(suffix, unit)| Some((name.strip_suffix(suffix)?, *unit)))
@@ -163,7 +163,7 @@ const fn whole(value: f64) -> u64 {
 }
 
 /// A moment as `2026-01-31 23:59:59 UTC`, from nanoseconds since 1970.
-pub(super) fn moment(since_epoch_ns: i64) -> String {
+pub(in crate::report) fn moment(since_epoch_ns: i64) -> String {
     const DAY: i64 = 86_400;
     let seconds = since_epoch_ns.div_euclid(1_000_000_000);
     let (days, of_day) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));

@@ -11,21 +11,31 @@ use crate::report::summary;
 
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     page.heading("Not seen", "");
+    for (label, text) in entries(snapshot) {
+        page.entry(&label, &text);
+    }
+}
+
+/// What was not seen, each with its reason. Hostile input.
+pub(in crate::report) fn entries(snapshot: &Snapshot) -> Vec<(String, String)> {
+    let mut entries = Vec::new();
+    let mut entry = |label: &str, text: &str| entries.push((label.to_owned(), text.to_owned()));
     for phase in Phase::ALL {
         if let Some(reason) = summary::not_measured(snapshot, phase) {
-            page.entry(phase.name(), reason);
+            entry(phase.name(), reason);
         }
     }
-    page.entry("dropped connections", summary::DROPS_NOT_MEASURED);
+    entry("dropped connections", summary::DROPS_NOT_MEASURED);
     for program in &snapshot.attached.missing {
-        page.entry(&program.program, &format!("{}: {}", program.reason, program.consequence));
+        entry(&program.program, &format!("{}: {}", program.reason, program.consequence));
     }
     for blind_spot in &snapshot.blind_spots {
-        page.entry("blind spot", blind_spot);
+        entry("blind spot", blind_spot);
     }
     for (label, text) in doubts(snapshot) {
-        page.entry(label, &text);
+        entry(label, &text);
     }
+    entries
 }
 
 /// What is counted but less certain than the rest.

@@ -1,0 +1,150 @@
+//! Charts as inline SVG: bars made of parts, histograms, the heat map's cells.
+//!
+//! In: durations by phase or holding, counts, shares. Out: SVG that says the same in words to who cannot see it. No
+//! chart library: these are rectangles, and without one the page needs no script for them, and its policy no exception.
+
+use profiler_core::model::latency::Latency;
+use profiler_core::phase::Phases;
+
+use super::markup::Html;
+use crate::report::escape::Charset;
+use crate::report::summary;
+use crate::report::text::unit;
+
+/// One part of a bar.
+pub(super) struct Part {
+    /// What it is; also the class that colours it.
+    pub(super) name: &'static str,
+    /// Its length.
+    pub(super) duration_ns: u64,
+}
+
+/// The parts of a bar that phases make.
+pub(super) fn parts(phases: &Phases) -> Vec<Part> {
+    phases.iter().map(|(phase, duration_ns)| Part { name: phase.name(), duration_ns }).collect()
+}
+
+/// Width of a bar in its own units.
+const WIDTH: u64 = 10_000;
+/// Parts that a bar is described by.
+const DESCRIBED: usize = 4;
+
+/// A bar made of parts; its full width stands for `whole_ns`.
+pub(super) fn stacked(html: &mut Html, class: &'static str, parts: &[Part], whole_ns: u64) {
+    let percent = |part: &Part| unit::percent(summary::ratio(part.duration_ns, whole_ns));
+    let mut longest: Vec<&Part> = parts.iter().collect();
+    longest.sort_by_key(|part| std::cmp::Reverse(part.duration_ns));
+    let words: Vec<String> =
+        longest.iter().take(DESCRIBED).map(|part| format!("{} {}", part.name, percent(part))).collect();
+    html.raw("<svg role=\"img\" preserveAspectRatio=\"none\" viewBox=\"0 0 10000 10\" class=\"bar ");
+    html.raw(class).raw("\"").attribute("aria-label", &words.join(", ")).raw(">");
+    let mut before_ns = 0_u64;
+    for part in parts {
+        let from = summary::scaled(WIDTH, before_ns, whole_ns).min(WIDTH);
+        before_ns = before_ns.saturating_add(part.duration_ns);
+        let to = summary::scaled(WIDTH, before_ns, whole_ns).min(WIDTH);
+        // What is too thin to be seen is left out here, not in the table.
+        if to > from {
+            html.raw("<rect height=\"10\"").attribute("class", part.name).attribute("x", &from.to_string());
+            html.attribute("width", &(to - from).to_string()).raw("><title>");
+            html.text(part.name).raw(" ").text(&unit::duration(part.duration_ns, Charset::Unicode)).raw(", ");
+            html.text(&percent(part)).raw("</title></rect>");
+        }
+    }
+    html.raw("</svg>");
+}
+
+/// A patch of the colour of a phase or holding, before its name.
+pub(super) fn swatch(html: &mut Html, name: &'static str) {
+    html.raw("<svg class=\"swatch\" viewBox=\"0 0 10 10\" aria-hidden=\"true\"><rect width=\"10\" height=\"10\" class=\"");
+    html.raw(name).raw("\"/></svg>").raw(name);
+}
+
+/// Bars of a histogram per decade, at these multiples of its start.
+const STEPS: [u64; 10] = [100, 126, 158, 200, 251, 316, 398, 501, 631, 794];
+
+/// Counts between edges that are even on a logarithmic scale: (from, to, count), without empty ones at the ends.
+pub(super) fn bins(latency: &Latency) -> Vec<(u64, u64, u64)> {
+    let decades = (0..13).map(|power| 10_u64.pow(power));
+    let edges: Vec<u64> = decades.flat_map(|decade| STEPS.map(|step| step.saturating_mul(decade))).collect();
+    let starts = std::iter::once(0).chain(edges.iter().copied());
+    let mut bins: Vec<(u64, u64, u64)> =
+        starts.zip(edges.iter().copied().chain([u64::MAX])).map(|(from, to)| (from, to, 0)).collect();
+    for (duration_ns, count) in latency.recorded() {
+        if let Some(bin) = bins.iter_mut().find(|(from, to, _)| (*from..*to).contains(&duration_ns)) {
+            bin.2 += count;
+        }
+    }
+    let first = bins.iter().position(|bin| bin.2 > 0).unwrap_or(bins.len());
+    let last = bins.iter().rposition(|bin| bin.2 > 0).map_or(first, |last| last + 1);
+    bins.get(first..last).unwrap_or_default().to_vec()
+}
+
+/// A histogram of durations on a logarithmic scale; nothing where nothing was counted.
+pub(super) fn histogram(html: &mut Html, latency: &Latency) {
+    const HEIGHT: u64 = 100;
+    let bins = bins(latency);
+    let Some(highest) = bins.iter().map(|bin| bin.2).max() else { return };
+    let shown = |duration_ns| unit::duration(duration_ns, Charset::Unicode);
+    let range = |from, to| match (from, to) {
+        (0, to) => format!("below {}", shown(to)),
+        (from, u64::MAX) => format!("{} and more", shown(from)),
+        (from, to) => format!("{} to {}", shown(from), shown(to)),
+    };
+    html.raw("<figure><svg role=\"img\" preserveAspectRatio=\"none\" class=\"histogram\"");
+    let width = bins.len() * 10;
+    html.attribute("viewBox", &format!("0 0 {width} {HEIGHT}"));
+    html.attribute("aria-label", "How many requests took how long; the table beside it has the percentiles")
+        .raw(">");
+    for (place, (from, to, count)) in bins.iter().enumerate() {
+        let height = summary::scaled(*count, HEIGHT, highest).max(u64::from(*count > 0));
+        let words = format!("{}: {}", range(*from, *to), unit::counted(*count, "request"));
+        html.raw("<rect width=\"9\"").attribute("x", &(place * 10).to_string());
+        html.attribute("y", &(HEIGHT - height).to_string()).attribute("height", &height.to_string());
+        html.raw("><title>").text(&words).raw("</title></rect>");
+    }
+    html.raw("</svg><div class=\"axis\">");
+    let last = bins.len().saturating_sub(1);
+    let middle = bins.get(bins.len() / 2).filter(|_| bins.len() > 2);
+    let ends = (bins.first(), middle, bins.get(last));
+    for (from, _, _) in [ends.0, ends.1].into_iter().flatten() {
+        html.element("span", &shown(*from));
+    }
+    if let Some((from, to, _)) = ends.2 {
+        html.element("span", &shown(if *to == u64::MAX { *from } else { *to }));
+    }
+    html.raw("</div><figcaption>Requests by duration, logarithmic scale; highest bar ");
+    html.text(&unit::counted(highest, "request")).raw("</figcaption></figure>");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_duration_is_in_one_bin_and_the_empty_ends_are_left_out() {
+        let mut latency = Latency::default();
+        for duration_ns in [50, 1_000, 1_000, 20_000_000, 86_400_000_000_000] {
+            latency.record(duration_ns);
+        }
+        let bins = bins(&latency);
+        assert_eq!(bins.iter().map(|bin| bin.2).sum::<u64>(), latency.count());
+        assert!(bins.first().unwrap().2 > 0 && bins.last().unwrap().2 > 0);
+        assert!(bins.windows(2).all(|pair| pair[0].1 == pair[1].0), "the bins leave no gap");
+        assert!(super::bins(&Latency::default()).is_empty());
+    }
+
+    #[test]
+    fn the_parts_of_a_bar_meet_and_never_leave_it() {
+        let mut html = Html::default();
+        let parts = [3, 3, 3].map(|duration_ns| Part { name: "cpu", duration_ns });
+        stacked(&mut html, "wide", &parts, 9);
+        let text = html.into_text();
+        for place in [" x=\"0\" width=\"3333\"", " x=\"3333\" width=\"3333\"", " x=\"6666\" width=\"3334\""] {
+            assert!(text.contains(place), "{text}");
+        }
+        let mut html = Html::default();
+        stacked(&mut html, "wide", &parts, 0);
+        assert!(!html.into_text().contains("<rect"), "nothing is drawn of nothing");
+    }
+}

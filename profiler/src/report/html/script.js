@@ -1,0 +1,364 @@
+"use strict";
+// What needs a script: sorting tables, opening what is linked or printed, the timeline. Text from the traced process
+// only ever becomes text: nothing here writes markup.
+(() => {
+  const all = (selector, within = document) => Array.from(within.querySelectorAll(selector));
+  const element = (tag, text = "") => {
+    const made = document.createElement(tag);
+    made.textContent = text;
+    return made;
+  };
+
+  // Figures of the JSON report: their exact value and where they stand there.
+  document.addEventListener("pointerover", (event) => {
+    const figure = event.target.closest && event.target.closest("data");
+    if (figure && !figure.title) figure.title = `${figure.value} (JSON: ${figure.dataset.json})`;
+  });
+
+  // Sorting: a button in each heading of a table; numbers first go down, words first go up.
+  const key = (row, column, isNumber) => {
+    const cell = row.cells[column];
+    if (!isNumber) return cell.textContent;
+    const exact = cell.querySelector("data");
+    const value = parseFloat(exact ? exact.value : cell.textContent);
+    return Number.isNaN(value) ? -1 : value;
+  };
+  for (const table of all("table.sortable")) {
+    const headings = all("thead th", table);
+    headings.forEach((heading, column) => {
+      const button = element("button", heading.textContent);
+      button.type = "button";
+      heading.replaceChildren(button);
+      button.addEventListener("click", () => {
+        const isNumber = heading.classList.contains("number");
+        const before = heading.getAttribute("aria-sort");
+        const down = before ? before === "ascending" : isNumber;
+        headings.forEach((other) => other.removeAttribute("aria-sort"));
+        heading.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const rows = all("tbody tr", table).map((row) => [key(row, column, isNumber), row]);
+        rows.sort(([a], [b]) => (down ? -1 : 1) * (isNumber ? a - b : a.localeCompare(b)));
+        table.tBodies[0].append(...rows.map(([, row]) => row));
+      });
+    });
+  }
+
+  // A link to something folded unfolds it; a print shows everything.
+  const unfold = () => {
+    const target = location.hash && document.getElementById(location.hash.slice(1));
+    if (target instanceof HTMLDetailsElement) target.open = true;
+  };
+  addEventListener("hashchange", unfold);
+  unfold();
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    folded = all("details:not([open])");
+    folded.forEach((details) => { details.open = true; });
+  });
+  addEventListener("afterprint", () => folded.forEach((details) => { details.open = false; }));
+
+  // The timeline.
+  let data;
+  try {
+    data = JSON.parse(document.getElementById("timeline-data").textContent);
+  } catch {
+    return;
+  }
+  if (!data.requests.length) return;
+  const [ROW, ID, START, TOTAL, WAIT, NAME, STATUS, FLAGS, PHASES] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+  const requests = data.requests;
+  const view = document.getElementById("timeline-view");
+  const canvas = document.getElementById("timeline-canvas");
+  const readout = document.getElementById("timeline-readout");
+  const context = canvas.getContext("2d");
+  view.hidden = false;
+
+  const longest = (request) => {
+    let best = -1;
+    let most = -1;
+    for (let at = 0; at < request[PHASES].length; at += 2) {
+      const waits = request[WAIT] > 0 && ["accept_queue", "pool_wait", "loop_wait"].includes(data.phases[request[PHASES][at]]);
+      if (!waits && request[PHASES][at + 1] > most) [best, most] = [request[PHASES][at], request[PHASES][at + 1]];
+    }
+    return best < 0 ? data.phases.length - 1 : best;
+  };
+  const colourOf = requests.map(longest);
+  // Requests stand in the order of rows and starts. `reach` is the latest end so far in the row: where to begin drawing.
+  const rows = data.rows.map((label) => ({ label, from: requests.length, to: 0 }));
+  const reach = new Float64Array(requests.length);
+  requests.forEach((request, index) => {
+    const row = rows[request[ROW]];
+    row.from = Math.min(row.from, index);
+    row.to = index + 1;
+    const end = request[START] + request[TOTAL];
+    reach[index] = index > row.from ? Math.max(reach[index - 1], end) : end;
+  });
+  const first = (from, to, isPast) => {
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (isPast(middle)) to = middle; else from = middle + 1;
+    }
+    return from;
+  };
+
+  const AXIS = 22;
+  const GUTTER = 4;
+  const rowHeight = rows.length > 200 ? 8 : rows.length > 60 ? 14 : 24;
+  const earliest = Math.min(0, ...rows.map((row) => requests[row.from][START]));
+  const whole = [earliest, Math.max(data.length_ns, 1)];
+  let [from, to] = whole;
+  let selected = -1;
+  let width = 0;
+  let colours = [];
+  let ink = {};
+  let asked = false;
+
+  const duration = (ns) => {
+    if (ns < 1000) return `${Math.round(ns)} ns`;
+    const units = [["µs", 1e3, 999.5], ["ms", 1e6, 999.5], ["s", 1e9, 999.5], ["min", 60e9, 120], ["h", 3600e9, Infinity]];
+    const [name, size] = units.find(([, size, limit]) => ns / size < limit);
+    const value = ns / size;
+    return `${value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0)} ${name}`;
+  };
+
+  const percent = (share) => (share > 0 && share < 0.0005 ? "<0.1 %" : `${(100 * share).toFixed(1)} %`);
+
+  const measure = () => {
+    const ratio = devicePixelRatio || 1;
+    width = canvas.clientWidth;
+    const height = AXIS + rows.length * rowHeight;
+    canvas.style.height = `${height}px`;
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const style = getComputedStyle(document.documentElement);
+    ink = { text: style.getPropertyValue("--quiet"), line: style.getPropertyValue("--line"), link: style.getPropertyValue("--link"), page: style.getPropertyValue("--page"), strong: style.getPropertyValue("--ink") };
+    const patches = new Map(all("#timeline-legend rect").map((patch) => [patch.getAttribute("class"), getComputedStyle(patch).fill]));
+    colours = data.phases.map((name) => patches.get(name) || ink.text);
+    draw();
+  };
+  const draw = () => {
+    if (!asked) {
+      asked = true;
+      requestAnimationFrame(() => { asked = false; paint(); });
+    }
+  };
+  const x = (ns) => ((ns - from) / (to - from)) * width;
+
+  const axis = () => {
+    context.fillStyle = ink.text;
+    context.strokeStyle = ink.line;
+    context.font = "11px system-ui, sans-serif";
+    context.textBaseline = "middle";
+    const rough = (to - from) / Math.max(2, width / 110);
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = [1, 2, 5, 10].map((times) => times * power).find((size) => size >= rough) || rough;
+    context.beginPath();
+    for (let at = Math.ceil(from / step) * step; at <= to; at += step) {
+      const place = Math.round(x(at)) + 0.5;
+      context.moveTo(place, AXIS - 5);
+      context.lineTo(place, canvas.clientHeight);
+      context.fillText(at < 0 ? `−${duration(-at)}` : at < step / 2 ? "0" : duration(at), place + 3, AXIS / 2);
+    }
+    context.stroke();
+  };
+
+  const paint = () => {
+    context.clearRect(0, 0, width, canvas.clientHeight);
+    axis();
+    const thick = rowHeight - GUTTER;
+    rows.forEach((row, number) => {
+      const top = AXIS + number * rowHeight + GUTTER / 2;
+      const begin = first(row.from, row.to, (index) => reach[index] >= from);
+      const end = first(begin, row.to, (index) => requests[index][START] > to);
+      let drawnTo = -1;
+      let waitTo = -1;
+      for (let index = begin; index < end; index += 1) {
+        const request = requests[index];
+        const start = x(request[START]);
+        const taken = x(request[START] + request[WAIT]);
+        const stop = x(request[START] + request[TOTAL]);
+        // What would paint over one pixel again is passed over: a frame costs no more than it has pixels.
+        if (taken > start && taken > waitTo) {
+          context.fillStyle = ink.text;
+          context.fillRect(Math.max(start, waitTo, 0), top, Math.max(1, Math.min(taken, width) - Math.max(start, waitTo, 0)), 2);
+          waitTo = Math.max(taken, start + 1);
+        }
+        if (stop > drawnTo) {
+          const left = Math.max(taken, 0);
+          context.fillStyle = colours[colourOf[index]];
+          context.fillRect(left, top + 3, Math.max(1, Math.min(stop, width) - left), thick - 3);
+          drawnTo = Math.max(stop, left + 1);
+        }
+      }
+    });
+    if (rowHeight >= 14) labels();
+    if (selected >= 0) {
+      const request = requests[selected];
+      const left = Math.max(-4, x(request[START]));
+      const right = Math.min(width + 4, x(request[START] + request[TOTAL]));
+      context.strokeStyle = ink.strong;
+      context.lineWidth = 2;
+      context.strokeRect(left - 1, AXIS + request[ROW] * rowHeight + 1, Math.max(4, right - left + 2), rowHeight - 2);
+      context.lineWidth = 1;
+    }
+  };
+  const labels = () => {
+    context.font = "11px system-ui, sans-serif";
+    rows.forEach((row, number) => {
+      const middle = AXIS + number * rowHeight + rowHeight / 2;
+      const wide = context.measureText(row.label).width;
+      context.globalAlpha = 0.8;
+      context.fillStyle = ink.page;
+      context.fillRect(2, middle - 7, wide + 6, 14);
+      context.globalAlpha = 1;
+      context.fillStyle = ink.strong;
+      context.fillText(row.label, 5, middle);
+    });
+  };
+
+  const look = (start, end) => {
+    const length = Math.min(Math.max(end - start, 1000), whole[1] - whole[0]);
+    from = Math.min(Math.max(start, whole[0]), whole[1] - length);
+    to = from + length;
+    draw();
+  };
+  const zoom = (times, at = (from + to) / 2) => look(at - (at - from) / times, at + (to - at) / times);
+  const pan = (share) => look(from + (to - from) * share, to + (to - from) * share);
+  const middleOf = (request) => request[START] + (request[WAIT] + request[TOTAL]) / 2;
+
+  const select = (index, reveal = true) => {
+    selected = index;
+    readout.replaceChildren();
+    draw();
+    if (index < 0) return;
+    const request = requests[index];
+    if (reveal) {
+      const end = request[START] + request[TOTAL];
+      if (end < from || request[START] > to) {
+        const length = Math.max(to - from, request[TOTAL] * 1.5);
+        look(middleOf(request) - length / 2, middleOf(request) + length / 2);
+      }
+      const box = canvas.parentElement;
+      const top = AXIS + request[ROW] * rowHeight;
+      if (top < box.scrollTop || top + rowHeight > box.scrollTop + box.clientHeight) box.scrollTop = top - box.clientHeight / 2;
+    }
+    const full = document.getElementById(`request-${request[ID]}`);
+    const title = element("h3", `#${request[ID]} ${data.names[request[NAME]]}${request[STATUS] ? ` ${request[STATUS]}` : ""}`);
+    const doubts = ["still open", "beginning not seen", "records lost"].filter((_, bit) => request[FLAGS] & (1 << bit));
+    const facts = [`${duration(request[TOTAL])} in all`, `from ${request[START] < 0 ? "before the window" : duration(request[START])}`, `${duration(request[WAIT])} before its thread took it`, data.rows[request[ROW]], ...doubts];
+    readout.append(title, element("p", facts.join(" · ")));
+    const list = document.createElement("ul");
+    list.className = "legend";
+    const pairs = [];
+    for (let at = 0; at < request[PHASES].length; at += 2) pairs.push([request[PHASES][at], request[PHASES][at + 1]]);
+    pairs.sort((a, b) => b[1] - a[1]);
+    for (const [phase, ns] of pairs) {
+      const item = document.createElement("li");
+      const patch = document.querySelector(`#timeline-legend .${data.phases[phase]}`);
+      if (patch) item.append(patch.parentElement.cloneNode(true));
+      item.append(`${data.phases[phase]} ${duration(ns)} (${percent(ns / Math.max(1, request[TOTAL]))})`);
+      list.append(item);
+    }
+    readout.append(list);
+    if (full) {
+      const link = element("a", "in the slowest requests");
+      link.href = `#request-${request[ID]}`;
+      readout.append(link);
+    }
+  };
+  const nearest = (number, at) => {
+    const row = rows[number];
+    let best = -1;
+    let least = Infinity;
+    const end = Math.min(row.to, first(row.from, row.to, (index) => requests[index][START] > at) + 1);
+    const begin = Math.max(row.from, Math.min(first(row.from, row.to, (index) => reach[index] >= at), end - 2));
+    for (let index = begin; index < end; index += 1) {
+      const request = requests[index];
+      const taken = request[START] + request[WAIT];
+      const stop = request[START] + request[TOTAL];
+      const away = at < taken ? taken - at : at > stop ? at - stop : 0;
+      if (away < least) [best, least] = [index, away];
+    }
+    return best;
+  };
+  const find = (id) => requests.findIndex((request) => request[ID] === id);
+
+  const doing = { in: () => zoom(2), out: () => zoom(0.5), earlier: () => pan(-0.5), later: () => pan(0.5), whole: () => look(...whole) };
+  for (const button of all("[data-do]", view)) button.addEventListener("click", doing[button.dataset.do]);
+  document.getElementById("timeline-find").addEventListener("change", (event) => {
+    const index = find(parseInt(event.target.value.replace("#", ""), 10));
+    if (index >= 0) select(index); else readout.replaceChildren(element("p", "This request is not among those shown."));
+  });
+  for (const exemplar of all(".exemplar")) {
+    const index = find(Number(exemplar.dataset.request));
+    if (index < 0) continue;
+    const button = element("button", exemplar.textContent);
+    button.type = "button";
+    button.addEventListener("click", () => {
+      select(index);
+      view.scrollIntoView();
+      canvas.focus({ preventScroll: true });
+    });
+    exemplar.replaceChildren(button);
+  }
+
+  canvas.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const centre = selected >= 0 ? middleOf(requests[selected]) : (from + to) / 2;
+    const step = (by) => {
+      if (selected < 0) return select(nearest(0, centre));
+      const row = rows[requests[selected][ROW]];
+      return select(Math.min(Math.max(selected + by, row.from), row.to - 1));
+    };
+    const change = (by) => {
+      const row = selected < 0 ? 0 : Math.min(Math.max(requests[selected][ROW] + by, 0), rows.length - 1);
+      select(nearest(row, centre));
+    };
+    const keys = {
+      ArrowLeft: () => step(-1), ArrowRight: () => step(1), ArrowUp: () => change(-1), ArrowDown: () => change(1),
+      "+": () => zoom(2, centre), "=": () => zoom(2, centre), "-": () => zoom(0.5, centre), PageUp: doing.earlier,
+      PageDown: doing.later, Home: doing.whole, Escape: () => select(-1),
+    };
+    if (keys[event.key]) {
+      event.preventDefault();
+      keys[event.key]();
+    }
+  });
+  canvas.addEventListener("wheel", (event) => {
+    if (event.ctrlKey || event.shiftKey) {
+      event.preventDefault();
+      zoom(1.002 ** -(event.deltaY || event.deltaX), from + (event.offsetX / width) * (to - from));
+    } else if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
+      event.preventDefault();
+      pan(event.deltaX / width);
+    }
+  }, { passive: false });
+  let drag = null;
+  canvas.addEventListener("pointerdown", (event) => {
+    drag = { at: event.clientX, from, to, moved: false };
+    canvas.setPointerCapture(event.pointerId);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    const under = (offset) => {
+      const number = Math.floor((event.offsetY - AXIS) / rowHeight);
+      return rows[number] ? nearest(number, from + (offset / width) * (to - from)) : -1;
+    };
+    if (drag) {
+      const by = event.clientX - drag.at;
+      drag.moved = drag.moved || Math.abs(by) > 3;
+      if (drag.moved) look(drag.from - (by / width) * (drag.to - drag.from), drag.to - (by / width) * (drag.to - drag.from));
+    } else {
+      const index = under(event.offsetX);
+      canvas.title = index < 0 ? "" : `#${requests[index][ID]} ${data.names[requests[index][NAME]]}, ${duration(requests[index][TOTAL])}`;
+    }
+  });
+  canvas.addEventListener("pointerup", (event) => {
+    const number = Math.floor((event.offsetY - AXIS) / rowHeight);
+    if (drag && !drag.moved && rows[number]) select(nearest(number, from + (event.offsetX / width) * (to - from)), false);
+    drag = null;
+  });
+  canvas.addEventListener("pointercancel", () => { drag = null; });
+  new ResizeObserver(() => { if (canvas.clientWidth !== width) measure(); }).observe(canvas.parentElement);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", measure);
+  measure();
+})();

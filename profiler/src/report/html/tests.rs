@@ -1,0 +1,230 @@
+//! The page against its rules: numbers as in the JSON, nothing hostile becomes markup, the same bytes each time.
+
+use profiler_core::finding::Finding;
+use profiler_core::model::Snapshot;
+use profiler_core::model::request::Request;
+use serde_json::Value;
+
+use super::*;
+use crate::report::{fixture, json};
+
+fn of(snapshot: &Snapshot, findings: &[Finding]) -> String {
+    render(snapshot, findings, &snapshot.requests.slowest)
+}
+
+/// What stands between `before` and `after`, each time.
+fn between<'a>(text: &'a str, before: &'a str, after: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(before).skip(1).filter_map(move |rest| rest.split(after).next())
+}
+
+/// (pointer into the JSON report, value) of every figure of the page.
+fn figures(page: &str) -> Vec<(&str, f64)> {
+    between(page, "<data data-json=\"", "\">")
+        .map(|figure| {
+            let (pointer, value) = figure.split_once("\" value=\"").unwrap();
+            (pointer, value.parse().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn every_figure_equals_the_one_in_the_json_of_the_same_window() {
+    for (snapshot, findings) in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
+        let report: Value = serde_json::from_slice(&json::render(&snapshot, &findings).unwrap()).unwrap();
+        let page = of(&snapshot, &findings);
+        let figures = figures(&page);
+        assert!(figures.len() > 150, "only {} figures", figures.len());
+        for (pointer, value) in figures {
+            let other = report.pointer(pointer).and_then(Value::as_f64);
+            let other = other.unwrap_or_else(|| panic!("the JSON has no number at {pointer}"));
+            assert!((value - other).abs() <= 1e-6, "{pointer}: {value} on the page, {other} in the JSON");
+        }
+    }
+}
+
+#[test]
+fn every_section_of_the_json_that_has_numbers_has_figures_on_the_page() {
+    let (snapshot, findings) = fixture::healthy();
+    let page = of(&snapshot, &findings);
+    let figures = figures(&page);
+    for section in ["requests", "phases", "endpoints", "slots", "gil", "listeners", "processes", "overhead"] {
+        let at = format!("/{section}/");
+        assert!(figures.iter().any(|(pointer, _)| pointer.starts_with(&at)), "nothing of {section}");
+    }
+}
+
+#[test]
+fn the_requests_of_the_timeline_are_those_of_the_json() {
+    let (snapshot, findings) = fixture::exhausted();
+    let report: Value = serde_json::from_slice(&json::render(&snapshot, &findings).unwrap()).unwrap();
+    let data = timeline_of(&of(&snapshot, &findings));
+    for request in report["requests"]["slowest"].as_array().unwrap() {
+        let mut entries = data["requests"].as_array().unwrap().iter();
+        let entry = entries.find(|entry| entry[1] == request["id"]).unwrap();
+        assert_eq!(entry[3], request["total_ns"]);
+        let start_ns = request["start_ns"].as_i64().unwrap() - report["window"]["start_ns"].as_i64().unwrap();
+        assert_eq!(entry[2], start_ns);
+        let sum: u64 =
+            entry[8].as_array().unwrap().iter().skip(1).step_by(2).map(|ns| ns.as_u64().unwrap()).sum();
+        assert_eq!(sum, request["total_ns"].as_u64().unwrap(), "its phases add up");
+    }
+}
+
+fn timeline_of(page: &str) -> Value {
+    let island = between(page, "<script type=\"application/json\" id=\"timeline-data\">", "</script>").next();
+    serde_json::from_str(island.unwrap()).unwrap()
+}
+
+const HOSTILE: [&str; 6] = [
+    "/</script><script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>",
+    "' onmouseover='alert(1)",
+    "/\u{202e}gpj.exe\u{2066}",
+    "<!--<script>&lt;b&gt;\u{0}\u{1b}[2J\u{2028}",
+    "</title></style></td></table>]]>",
+];
+
+/// A server that is hostile wherever its own words reach a report.
+fn hostile(text: &str) -> (Snapshot, Vec<Finding>) {
+    let (mut snapshot, mut findings) = fixture::healthy();
+    let word = || text.to_owned();
+    for request in &mut snapshot.requests.slowest {
+        (request.method, request.path) = (word(), word());
+    }
+    for endpoint in &mut snapshot.endpoints {
+        (endpoint.method, endpoint.path_shape) = (word(), word());
+    }
+    for process in &mut snapshot.processes {
+        (process.comm, process.role) = (word(), word());
+        process.threads.iter_mut().for_each(|thread| thread.comm = word());
+    }
+    snapshot.gil.threads.iter_mut().for_each(|waiter| waiter.comm = word());
+    snapshot.gil.interpreters.iter_mut().for_each(|seen| {
+        (seen.version, seen.refused) = (Some(word()), Some(word()));
+    });
+    snapshot.listeners.iter_mut().for_each(|listener| listener.seen.address = word());
+    snapshot.cgroups.iter_mut().for_each(|cgroup| cgroup.last.cgroup = word());
+    snapshot.server.settings.iter_mut().for_each(|setting| setting.value = word());
+    (snapshot.server.name, snapshot.server.version) = (word(), Some(word()));
+    (snapshot.session.host_name, snapshot.session.kernel_release) = (word(), word());
+    snapshot.blind_spots.push(word());
+    snapshot.losses.impossible.push((word(), 1));
+    snapshot.not_measured.iter_mut().for_each(|(_, reason)| *reason = word());
+    for finding in &mut findings {
+        (finding.sentence, finding.advice) = (word(), word());
+    }
+    (snapshot, findings)
+}
+
+/// Names of all tags and of their attributes, in order: what the page does, without what it says.
+fn skeleton(page: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for tag in between(page, "<", ">") {
+        names.push(tag.split_whitespace().next().unwrap_or_default().to_owned());
+        let mut rest = tag;
+        while let Some((name, value)) = rest.split_once("=\"") {
+            names.push(name.rsplit(' ').next().unwrap_or_default().to_owned());
+            rest = value.split_once('"').map_or("", |(_, rest)| rest);
+        }
+    }
+    names
+}
+
+/// The page without its style and its script, which hold signs of less and more of their own.
+fn markup_of(page: &str) -> String {
+    page.replace(STYLE, "").replace(SCRIPT, "")
+}
+
+#[test]
+fn hostile_words_change_what_the_page_says_and_nothing_of_what_it_is() {
+    let harmless = {
+        let (snapshot, findings) = hostile("harmless");
+        skeleton(&markup_of(&of(&snapshot, &findings)))
+    };
+    for text in HOSTILE {
+        let (snapshot, findings) = hostile(text);
+        let page = of(&snapshot, &findings);
+        assert_eq!(skeleton(&markup_of(&page)), harmless, "{text:?}");
+        for bad in ['\u{202e}', '\u{2066}', '\u{0}', '\u{1b}', '\u{2028}'] {
+            assert!(!page.contains(bad), "{bad:?} reached the page");
+        }
+        let names = timeline_of(&page)["names"].clone();
+        let shown = crate::report::escape::line(&format!("{text} {text}"), 160, Charset::Unicode);
+        assert!(names.as_array().unwrap().iter().any(|name| name == shown.as_str()), "{names}");
+    }
+}
+
+#[test]
+fn the_page_loads_nothing_and_allows_nothing_but_its_own_style_and_script() {
+    let (snapshot, findings) = fixture::lossy();
+    let page = of(&snapshot, &findings);
+    let markup = markup_of(&page);
+    for loading in ["http://", "https://", " src=", "url(", "@import", "style=\"", " onload=", " onclick="] {
+        assert!(
+            !markup.contains(loading) && !STYLE.contains(loading) && !SCRIPT.contains(loading),
+            "{loading}"
+        );
+    }
+    let policy = between(&page, "http-equiv=\"Content-Security-Policy\" content=\"", "\"").next().unwrap();
+    assert!(policy.starts_with("default-src &#39;none&#39;;") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(policy.matches("sha256-").count(), 2);
+    assert!(
+        page.find("Content-Security-Policy") < page.find("<style>"),
+        "the policy comes before what it governs"
+    );
+    for dangerous in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+        assert!(!SCRIPT.contains(dangerous), "{dangerous}");
+    }
+}
+
+#[test]
+fn verdicts_come_first_and_an_incomplete_report_says_so_before_them() {
+    let (snapshot, findings) = fixture::lossy();
+    let page = of(&snapshot, &findings);
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is missing"));
+    assert!(at("<strong>INCOMPLETE</strong>") < at("<h2 id=\"findings-title\">"));
+    assert!(at("<h2 id=\"findings-title\">") < at("<h2 id=\"time-title\">"));
+    let (healthy, findings) = fixture::healthy();
+    assert!(!of(&healthy, &findings).contains("INCOMPLETE"));
+}
+
+#[test]
+fn the_same_window_gives_the_same_bytes_whatever_came_between() {
+    let (snapshot, findings) = fixture::exhausted();
+    let first = of(&snapshot, &findings);
+    let _ = of(&fixture::healthy().0, &[]);
+    assert_eq!(first, of(&snapshot, &findings));
+}
+
+#[test]
+fn an_empty_window_is_a_page_too() {
+    let page = render(&Snapshot::default(), &[], std::iter::empty::<&Request>());
+    assert!(page.contains("No request was seen in the window"));
+    assert!(page.ends_with("</html>\n"));
+    for (target, _) in CONTENTS {
+        let id = format!("id=\"{}\"", target.trim_start_matches('#'));
+        assert!(page.contains(&id), "{target} leads nowhere");
+    }
+}
+
+#[test]
+fn ids_are_unique_and_every_element_that_is_opened_is_closed() {
+    let (snapshot, findings) = fixture::exhausted();
+    let page = markup_of(&of(&snapshot, &findings));
+    let mut ids: Vec<&str> = between(&page, " id=\"", "\"").collect();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "an id stands twice");
+    const VOID: [&str; 3] = ["meta", "input", "!DOCTYPE"];
+    let mut open = Vec::new();
+    for tag in between(&page, "<", ">") {
+        let name = tag.split([' ', '/']).next().unwrap_or_default();
+        if let Some(closed) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(closed), "</{closed}>");
+        } else if !tag.ends_with('/') && !VOID.contains(&name) {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
