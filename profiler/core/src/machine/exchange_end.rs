@@ -13,6 +13,7 @@ use crate::timeline::{Entry, ThreadState};
 
 /// A process has ended: its requests end with it, what its threads did last is not known.
 pub fn end_process(state: &mut State, tgid: Tid, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    state.vacant_slots.remove(&tgid);
     for number in state.descriptors.exit(tgid) {
         exchange::end_connection(state, number, at_ns, sink);
     }

@@ -2,6 +2,8 @@
 //!
 //! In: nothing by itself; the machines beside it change it. Out: the tables that they share, each bounded.
 
+use std::collections::BTreeMap;
+
 use rustc_hash::FxHashMap;
 
 use crate::event::{Head, Slice, Tid};
@@ -21,6 +23,8 @@ use crate::timeline::Entry;
 
 /// Threads that have ended and are still listed.
 const MAX_ENDED_THREADS: usize = 4096;
+/// Slots of threads that have ended and are still listed.
+const MAX_ENDED_SLOTS: usize = 16_384;
 
 /// Everything the machines share.
 #[derive(Debug)]
@@ -33,8 +37,10 @@ pub struct State {
     pub ended_threads: Vec<(Tid, ThreadTotal)>,
     /// CPU time of threads that ended.
     pub ended_cpu_ns: u64,
-    /// Slots of threads that ended.
-    pub ended_slots: Vec<Slot>,
+    /// Slots of threads that ended, by number.
+    pub ended_slots: BTreeMap<u32, Slot>,
+    /// Slots of each process whose thread has ended and that no other has taken over.
+    pub vacant_slots: FxHashMap<Tid, Vec<u32>>,
     /// Descriptors of all processes.
     pub descriptors: Descriptors,
     /// Client connections.
@@ -92,7 +98,8 @@ impl State {
             in_hand: (0, 0),
             ended_threads: Vec::new(),
             ended_cpu_ns: 0,
-            ended_slots: Vec::new(),
+            ended_slots: BTreeMap::new(),
+            vacant_slots: FxHashMap::default(),
             descriptors: Descriptors::default(),
             connections: Connections::default(),
             heads: FxHashMap::default(),
@@ -137,15 +144,23 @@ impl State {
         sink(Entry::Request(Box::new(request)));
     }
 
-    /// A thread becomes a slot: it reads requests.
-    pub fn make_slot(&mut self, thread: &mut Thread) -> u32 {
-        if let Some(slot) = thread.slot {
-            return slot;
+    /// A thread becomes a slot: it reads requests. Where a server makes a thread for each connection, one that comes
+    /// after another has ended is the same unit of concurrency.
+    pub fn make_slot(&mut self, thread: &mut Thread) {
+        if thread.slot.is_some() {
+            return;
         }
-        let slot = self.slot_count;
-        self.slot_count = self.slot_count.saturating_add(1);
-        thread.slot = Some(slot);
-        slot
+        let ended = &self.ended_slots;
+        let vacant = self.vacant_slots.get_mut(&thread.tgid).and_then(|vacant| {
+            let before = |id: &u32| ended.get(id).is_some_and(|slot| slot.until_ns <= thread.since_ns);
+            let place = vacant.iter().position(before)?;
+            Some(vacant.swap_remove(place))
+        });
+        thread.slot = Some(vacant.unwrap_or_else(|| {
+            let id = self.slot_count;
+            self.slot_count = self.slot_count.saturating_add(1);
+            id
+        }));
     }
 
     /// A thread was held from `start_ns` to `end_ns`.
@@ -259,6 +274,22 @@ impl State {
         }
     }
 
+    fn end_slot(&mut self, id: u32, tid: Tid, thread: &Thread, until_ns: u64) {
+        let tgid = thread.tgid;
+        if self.ended_slots.len() >= MAX_ENDED_SLOTS && !self.ended_slots.contains_key(&id) {
+            self.evicted = self.evicted.saturating_add(1);
+            return;
+        }
+        let since_ns = thread.since_ns.max(self.window_start_ns);
+        let slot = self.ended_slots.entry(id).or_insert(Slot { id, tgid, since_ns, ..Slot::default() });
+        (slot.tid, slot.until_ns) = (tid, until_ns);
+        slot.requests = slot.requests.saturating_add(thread.requests);
+        for (sum_ns, held_ns) in slot.holding_ns.iter_mut().zip(thread.holding_ns) {
+            *sum_ns = sum_ns.saturating_add(held_ns);
+        }
+        self.vacant_slots.entry(tgid).or_default().push(id);
+    }
+
     /// A thread ended, or the window did.
     pub fn end_thread(&mut self, tid: Tid, mut thread: Box<Thread>, until_ns: u64) {
         self.drain(&mut thread);
@@ -266,17 +297,8 @@ impl State {
         self.gil.end(tid, thread.gil_wait.take(), self.window_start_ns);
         self.ended_cpu_ns = self.ended_cpu_ns.saturating_add(thread.totals.cpu_ns);
         if let Some(id) = thread.slot {
-            self.ended_slots.push(Slot {
-                id,
-                tgid: thread.tgid,
-                tid,
-                since_ns: thread.since_ns.max(self.window_start_ns),
-                until_ns,
-                holding_ns: thread.holding_ns,
-                requests: thread.requests,
-            });
-        }
-        if thread.slot.is_none() {
+            self.end_slot(id, tid, &thread, until_ns);
+        } else {
             let linger_ns = thread.holding_ns.get(Holding::Linger as usize).copied().unwrap_or(0);
             self.acceptor_linger_ns = self.acceptor_linger_ns.saturating_add(linger_ns);
         }

@@ -111,11 +111,26 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Number of slots that capacity is counted against: configured ones, or as many as were seen.
+    /// Number of slots that capacity is counted against: configured ones, or as many as were there at one moment.
     #[must_use]
     pub fn count(&self) -> u32 {
-        let observed = u32::try_from(self.observed.len()).unwrap_or(u32::MAX);
-        self.configured.unwrap_or(observed)
+        self.configured.unwrap_or_else(|| self.most_at_once())
+    }
+
+    /// The largest number of observed slots that existed at one moment: workers that follow one another are not more
+    /// capacity.
+    fn most_at_once(&self) -> u32 {
+        let lasting = || self.observed.iter().filter(|slot| slot.length_ns() > 0);
+        let begins = lasting().map(|slot| (slot.since_ns, true));
+        let mut edges: Vec<_> = begins.chain(lasting().map(|slot| (slot.until_ns, false))).collect();
+        // At the same moment an end comes before a beginning.
+        edges.sort_unstable();
+        let (mut now, mut most) = (0_u32, u32::from(!self.observed.is_empty()));
+        for (_, begins) in edges {
+            now = if begins { now.saturating_add(1) } else { now.saturating_sub(1) };
+            most = most.max(now);
+        }
+        most
     }
 
     /// Busy slot-time.

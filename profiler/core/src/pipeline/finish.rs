@@ -131,7 +131,7 @@ fn blind_spots(state: &State) -> Vec<String> {
 
 fn observed(state: &State, recognised: &Recognised) -> Observed {
     let mut serving: BTreeMap<Tid, u32> = BTreeMap::new();
-    for slot in &state.ended_slots {
+    for slot in state.ended_slots.values() {
         *serving.entry(slot.tgid).or_default() += 1;
     }
     let workers = state
@@ -146,7 +146,7 @@ fn observed(state: &State, recognised: &Recognised) -> Observed {
         serving_threads: serving.values().copied().max().unwrap_or(0),
         listener_in_epoll: state.listener_in_epoll,
         main_threads_serve: !state.ended_slots.is_empty()
-            && state.ended_slots.iter().all(|slot| slot.tid == slot.tgid),
+            && state.ended_slots.values().all(|slot| slot.tid == slot.tgid),
     }
 }
 
@@ -213,8 +213,7 @@ fn listeners(state: &State, counted: &Listeners) -> Vec<Listener> {
 }
 
 fn slots(configured: Option<u32>, of_one_worker: Option<u32>, state: &mut State, end_ns: u64) -> Slots {
-    let mut observed: Vec<Slot> = std::mem::take(&mut state.ended_slots);
-    observed.sort_by_key(|slot| slot.id);
+    let observed: Vec<Slot> = std::mem::take(&mut state.ended_slots).into_values().collect();
     let heat = std::mem::replace(&mut state.heat, crate::machine::slot::Heat::new(0));
     let (heat_bucket_ns, mut heat) = heat.finish(end_ns);
     for row in &mut heat {

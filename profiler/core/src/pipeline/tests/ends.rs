@@ -146,17 +146,36 @@ fn a_request_that_an_event_loop_comes_back_to_did_not_wait_for_a_thread() {
     assert_eq!(us(request, Phase::Cpu), 30);
 }
 
+/// ```text
+/// thread 2: accept, request, exit    thread 3: request …          one after the other: one slot
+///                        thread 4:      request …                 beside it: another
+/// ```
+#[test]
+fn threads_that_come_one_after_the_other_are_one_slot() {
+    let serve = |tid, start_us: u64| {
+        let script = Script { now_ns: START + start_us * US, ..Script::new(tid) }.accept(9, (1, 0, 0));
+        let arrival = script.now_ns;
+        let mut script =
+            script.read(9, GET, arrival, (5, 0, 0)).write_head(9, OK5, (5, 0, 0)).write(9, 5, (89, 0, 0));
+        script.events.push(exit(&script));
+        script
+    };
+    let outcome = run(vec![serve(2, 0), serve(3, 200), serve(4, 400)], 1000);
+    let slots = &outcome.snapshot.slots;
+    assert_eq!((slots.observed.len(), slots.count()), (1, 1));
+    assert_eq!((slots.observed[0].requests, slots.observed[0].length_ns() / US), (3, 500));
+    let beside = run(vec![serve(2, 0), serve(3, 200), serve(4, 250)], 1000);
+    assert_eq!((beside.snapshot.slots.observed.len(), beside.snapshot.slots.count()), (2, 2));
+}
+
+fn exit(script: &Script) -> Event {
+    let (tgid, tid, change) = (script.tgid, script.tid, Change::Exit { code: 0 });
+    let body = Body::Lifecycle(Lifecycle { tgid, tid, comm: String::new(), change });
+    Event { time_ns: script.now_ns, body }
+}
+
 #[test]
 fn the_server_s_cpu_time_holds_threads_that_ended() {
-    let exit = |script: &Script| Event {
-        time_ns: script.now_ns,
-        body: Body::Lifecycle(Lifecycle {
-            tgid: script.tgid,
-            tid: script.tid,
-            comm: String::new(),
-            change: Change::Exit { code: 0 },
-        }),
-    };
     let mut ended = Script::new(2).cpu(40).select((1, 0, 10));
     ended.events.push(exit(&ended));
     let mut living = Script::new(1).cpu(20).select((1, 0, 10));
