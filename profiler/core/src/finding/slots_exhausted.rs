@@ -34,6 +34,10 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
     basis.require_slots()?;
     basis.require_requests()?;
+    if basis.snapshot.slots.come_and_go {
+        let sentence = "the server makes threads as connections come: it has no number of them to run out of";
+        return Ok(Verdict { sentence: sentence.to_owned(), ..Verdict::default() });
+    }
     let limits = basis.thresholds;
     let exhausted = ratio(basis.snapshot.slots.exhausted_ns, basis.window_ns());
     let full_worker = full_worker(basis);
@@ -252,6 +256,13 @@ mod tests {
     #[test]
     fn time_in_the_accept_queue_counts_as_waiting() {
         exhausted().phase(Phase::AcceptQueue, 12 * SECOND).judge("slots-exhausted").assert_present();
+    }
+
+    #[test]
+    fn a_server_that_makes_threads_as_it_needs_them_has_none_to_run_out_of() {
+        let mut scene = exhausted().phase(Phase::PoolWait, 12 * SECOND);
+        scene.0.slots.come_and_go = true;
+        scene.judge("slots-exhausted").assert_absent();
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub struct State {
     pub accepts: FxHashMap<(Tid, i32), [u64; 3]>,
     /// Requests per process.
     pub served: FxHashMap<Tid, u64>,
+    /// Threads took over from others that had ended.
+    pub slots_come_and_go: bool,
     /// Start of the window; nothing before it counts (`u64::MAX` until it is known).
     pub window_start_ns: u64,
     /// Slices missing from the sequences.
@@ -113,6 +115,7 @@ impl State {
             conservation: Conservation::default(),
             accepts: FxHashMap::default(),
             served: FxHashMap::default(),
+            slots_come_and_go: false,
             window_start_ns: u64::MAX,
             sequence_holes: 0,
             wants_slices,
@@ -156,6 +159,7 @@ impl State {
             let place = vacant.iter().position(before)?;
             Some(vacant.swap_remove(place))
         });
+        self.slots_come_and_go |= vacant.is_some();
         thread.slot = Some(vacant.unwrap_or_else(|| {
             let id = self.slot_count;
             self.slot_count = self.slot_count.saturating_add(1);

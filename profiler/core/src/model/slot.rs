@@ -97,6 +97,9 @@ pub struct Slots {
     pub configured: Option<u32>,
     /// Slots that were seen.
     pub observed: Vec<Slot>,
+    /// Threads that served ended and others took over while their process lived: the server makes them as it needs
+    /// them, and has no number of slots that could run out.
+    pub come_and_go: bool,
     /// Time with all slots busy at once: nothing could start.
     pub exhausted_ns: u64,
     /// Largest number busy at one moment.

@@ -225,6 +225,7 @@ fn slots(configured: Option<u32>, of_one_worker: Option<u32>, state: &mut State,
     let mut slots = Slots {
         configured,
         observed,
+        come_and_go: configured.is_none() && state.slots_come_and_go,
         peak_busy: busy.peak(),
         heat,
         heat_bucket_ns,

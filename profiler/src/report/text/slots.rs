@@ -37,6 +37,9 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     page.blank();
     let peak = slots.peak_busy;
     let sentence = match slots.exhausted_ns {
+        _ if slots.come_and_go => {
+            format!("The server makes threads as it needs them; at most {peak} were busy at one moment.")
+        }
         0 => format!("At most {peak} of {} slots were busy at one moment.", slots.count()),
         exhausted_ns => format!(
             "All slots were busy at once for {} ({} of the window): nothing could start then.",
@@ -65,7 +68,7 @@ pub(in crate::report) fn known(snapshot: &Snapshot) -> &'static str {
         settings.iter().any(|setting| setting.name == name && setting.origin == Origin::Inferred)
     };
     match snapshot.slots.configured {
-        None => "as many as were seen",
+        None => "as many as were seen at once",
         // The command line is hidden: what was counted is a lower bound.
         Some(_) if counted("workers") || counted("threads") => "as far as seen",
         Some(_) => "configured",

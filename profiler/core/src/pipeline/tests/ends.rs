@@ -162,7 +162,7 @@ fn threads_that_come_one_after_the_other_are_one_slot() {
     };
     let outcome = run(vec![serve(2, 0), serve(3, 200), serve(4, 400)], 1000);
     let slots = &outcome.snapshot.slots;
-    assert_eq!((slots.observed.len(), slots.count()), (1, 1));
+    assert_eq!((slots.observed.len(), slots.count(), slots.come_and_go), (1, 1, true));
     assert_eq!((slots.observed[0].requests, slots.observed[0].length_ns() / US), (3, 500));
     let beside = run(vec![serve(2, 0), serve(3, 200), serve(4, 250)], 1000);
     assert_eq!((beside.snapshot.slots.observed.len(), beside.snapshot.slots.count()), (2, 2));
