@@ -27,6 +27,10 @@ use crate::timeline::Entry;
 const HOLD_BACK_NS: u64 = 100_000_000;
 /// Threads whose totals are compared with the kernel's.
 const MAX_TOTALS: usize = 16_384;
+/// Threads whose open calls are remembered at one moment.
+const MAX_OPEN: usize = 16_384;
+/// Cgroups whose CPU accounts are kept.
+const MAX_CGROUPS: usize = 1024;
 
 /// Phases that a run cannot measure, with the reason. Known as soon as the attach report and the facts about
 /// interpreters are (`gil`: why waits for the interpreter lock are not measured, if they are not).
@@ -156,7 +160,12 @@ impl Machines {
                 serving::slice(&mut self.state, &slice, time_ns, sink);
             }
             Body::Head(head) => {
-                self.state.heads.insert(head.tid, head);
+                let heads = &mut self.state.heads;
+                if heads.len() < MAX_OPEN || heads.contains_key(&head.tid) {
+                    heads.insert(head.tid, head);
+                } else {
+                    self.state.evicted = self.state.evicted.saturating_add(1);
+                }
             }
             Body::Connection(opened) => {
                 if !opened.seeded {
@@ -238,6 +247,9 @@ impl Machines {
             Fact::ListenerCounts(counts) => self.listeners.count(&counts, self.started),
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
             // Before the window: what the threads were in the middle of when they were first seen.
+            Fact::OpenSlice(_) if self.open.len().max(self.state.initial.len()) >= MAX_OPEN => {
+                self.state.evicted = self.state.evicted.saturating_add(1);
+            }
             Fact::OpenSlice(open) if !self.started => {
                 let found = slice_of(&open, time_ns);
                 self.listeners.found_inside(&found);
@@ -281,9 +293,13 @@ impl Machines {
     }
 
     fn cgroup(&mut self, seen: CgroupCpu) {
+        let has_room = self.cgroups.len() < MAX_CGROUPS;
         match self.cgroups.iter_mut().find(|window| window.first.cgroup == seen.cgroup) {
             Some(window) => window.last = seen,
-            None => self.cgroups.push(CgroupWindow { first: seen.clone(), last: seen }),
+            None if has_room => {
+                self.cgroups.push(CgroupWindow { first: seen.clone(), last: seen });
+            }
+            None => self.state.evicted = self.state.evicted.saturating_add(1),
         }
     }
 }

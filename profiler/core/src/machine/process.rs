@@ -47,6 +47,8 @@ impl Processes {
         let known = self.listeners.iter().any(|other| (other.tgid, other.fd) == (listener.tgid, listener.fd));
         if !known && self.listeners.len() < MAX_ENTRIES {
             self.listeners.push(listener.clone());
+        } else if !known {
+            self.evicted += 1;
         }
     }
 
@@ -74,7 +76,9 @@ impl Processes {
                 }
             }
             Change::Exit { code } => {
-                if lifecycle.tid == lifecycle.tgid {
+                if lifecycle.tid == lifecycle.tgid
+                    && self.seen.iter().any(|known| known.tgid == lifecycle.tgid)
+                {
                     self.ended.insert(lifecycle.tgid, code);
                 }
             }

@@ -12,7 +12,7 @@ use crate::machine::descriptor::EPOLL_CTL_DEL;
 use crate::machine::exchange::{self, Bytes};
 use crate::machine::gil::Part;
 use crate::machine::gil_edge;
-use crate::machine::state::State;
+use crate::machine::state::{MAX_COUNTED, State};
 use crate::machine::thread::{Piece, Thread};
 use crate::model::slot::Holding;
 use crate::timeline::{Entry, ThreadState};
@@ -240,9 +240,11 @@ fn effects(
 ) {
     let tgid = slice.tgid;
     if let Call::Accept { listener_fd } = slice.call {
-        let counts = state.accepts.entry((tgid, listener_fd)).or_default();
         let index = if slice.result >= 0 { 0 } else { 1 + usize::from(slice.result != EAGAIN) };
-        if let Some(count) = counts.get_mut(index) {
+        let key = (tgid, listener_fd);
+        if state.accepts.len() >= MAX_COUNTED && !state.accepts.contains_key(&key) {
+            state.evicted = state.evicted.saturating_add(1);
+        } else if let Some(count) = state.accepts.entry(key).or_default().get_mut(index) {
             *count = count.saturating_add(1);
         }
     }

@@ -23,6 +23,8 @@ use crate::timeline::Entry;
 
 /// Threads that have ended and are still listed.
 const MAX_ENDED_THREADS: usize = 4096;
+/// Processes, and listeners in them, whose requests and accepts are counted apart.
+pub(super) const MAX_COUNTED: usize = 65_536;
 /// Slots of threads that have ended and are still listed.
 const MAX_ENDED_SLOTS: usize = 16_384;
 
@@ -136,7 +138,11 @@ impl State {
             return;
         }
         if !request.open {
-            *self.served.entry(request.tgid).or_default() += 1;
+            if self.served.len() < MAX_COUNTED || self.served.contains_key(&request.tgid) {
+                *self.served.entry(request.tgid).or_default() += 1;
+            } else {
+                self.evicted = self.evicted.saturating_add(1);
+            }
             if let Some(thread) = self.threads.get_mut(&request.tid) {
                 thread.requests = thread.requests.saturating_add(1);
             } else if self.in_hand.0 == request.tid {
