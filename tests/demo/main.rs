@@ -1,7 +1,7 @@
 //! `make demo`: a real gunicorn under bounded load, traced for ten seconds.
 //!
 //! In: the `wsgi-trace` beside this program, the virtual environment that `make setup` made. Out: the report on the
-//! terminal, `target/demo/report.json` and `target/demo/timeline.pftrace`; every process that it started is ended,
+//! terminal, `report.json`, `report.html` and `timeline.pftrace` under `target/demo`; every process that it started is ended,
 //! also on Ctrl-C.
 
 mod interrupt;
@@ -73,10 +73,12 @@ fn demo() -> anyhow::Result<()> {
     let sent = load.finish()?;
     server.stop();
     let json = write_report(&program, &recording, "json", &directory.join("report.json"))?;
+    let page = write_report(&program, &recording, "html", &directory.join("report.html"))?;
     let timeline = write_report(&program, &recording, "timeline", &directory.join("timeline.pftrace"))?;
     println!();
     say(&format!("the clients sent {} requests and got {} answers", sent.requests.len(), sent.answered()));
     say(&format!("{}  the same report for programs: docs/report.schema.json describes it", relative(&json)));
+    say(&format!("{}  the same report as a page: open it in a browser", relative(&page)));
     say(&format!(
         "{}  every thread and request: open https://ui.perfetto.dev and drop it there",
         relative(&timeline)

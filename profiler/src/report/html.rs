@@ -7,6 +7,7 @@
 
 mod chart;
 mod findings;
+mod gil;
 mod head;
 mod inventory;
 mod markup;
@@ -120,7 +121,7 @@ fn page(snapshot: &Snapshot, findings: &[Finding], requests: &Collected) -> Stri
     requests::latency(&mut html, snapshot);
     requests::endpoints(&mut html, snapshot);
     requests::slowest(&mut html, snapshot);
-    inventory::gil(&mut html, &words, snapshot);
+    gil::section(&mut html, &words, snapshot);
     inventory::listeners(&mut html, snapshot);
     inventory::processes(&mut html, snapshot);
     notes::unseen(&mut html, snapshot);

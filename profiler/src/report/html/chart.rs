@@ -36,8 +36,21 @@ pub(super) fn stacked(html: &mut Html, class: &'static str, parts: &[Part], whol
     longest.sort_by_key(|part| std::cmp::Reverse(part.duration_ns));
     let words: Vec<String> =
         longest.iter().take(DESCRIBED).map(|part| format!("{} {}", part.name, percent(part))).collect();
+    draw(html, class, parts, whole_ns, &words.join(", "), |part| {
+        format!("{} {}, {}", part.name, unit::duration(part.duration_ns, Charset::Unicode), percent(part))
+    });
+}
+
+fn draw(
+    html: &mut Html,
+    class: &'static str,
+    parts: &[Part],
+    whole_ns: u64,
+    words: &str,
+    title: impl Fn(&Part) -> String,
+) {
     html.raw("<svg role=\"img\" preserveAspectRatio=\"none\" viewBox=\"0 0 10000 10\" class=\"bar ");
-    html.raw(class).raw("\"").attribute("aria-label", &words.join(", ")).raw(">");
+    html.raw(class).raw("\"").attribute("aria-label", words).raw(">");
     let mut before_ns = 0_u64;
     for part in parts {
         let from = summary::scaled(WIDTH, before_ns, whole_ns).min(WIDTH);
@@ -47,11 +60,19 @@ pub(super) fn stacked(html: &mut Html, class: &'static str, parts: &[Part], whol
         if to > from {
             html.raw("<rect height=\"10\"").attribute("class", part.name).attribute("x", &from.to_string());
             html.attribute("width", &(to - from).to_string()).raw("><title>");
-            html.text(part.name).raw(" ").text(&unit::duration(part.duration_ns, Charset::Unicode)).raw(", ");
-            html.text(&percent(part)).raw("</title></rect>");
+            html.text(&title(part)).raw("</title></rect>");
         }
     }
     html.raw("</svg>");
+}
+
+/// A bar of counts: what of them was used, what was in vain.
+pub(super) fn counted(html: &mut Html, parts: &[Part], whole: u64) {
+    let words: Vec<String> =
+        parts.iter().map(|part| format!("{} {}", unit::count(part.duration_ns), part.name)).collect();
+    draw(html, "thin", parts, whole, &words.join(", "), |part| {
+        format!("{}: {}", part.name, unit::count(part.duration_ns))
+    });
 }
 
 /// A patch of the colour of a phase or holding, before its name.

@@ -1,58 +1,18 @@
-//! Listeners, processes with their threads, CPU quotas; and who waited for the interpreter lock.
+//! Listeners and what arrivals set in motion, processes with their threads, CPU quotas.
 //!
 //! In: those parts of a snapshot. Out: a section each.
 
-use profiler_core::model::gil::{KNOWN_ERROR, METHOD};
-use profiler_core::model::{Process, Snapshot, Thread};
+use profiler_core::model::{Listener, Process, Snapshot, Thread};
 
+use super::chart::{self, Part};
 use super::markup::Html;
 use super::table::{self, Column};
 use crate::report::escape::Charset;
 use crate::report::summary::{self, Exit};
-use crate::report::text::page::Page;
-use crate::report::text::{gil as words, unit};
+use crate::report::text::unit;
 
 fn shown(duration_ns: u64) -> String {
     unit::duration(duration_ns, Charset::Unicode)
-}
-
-pub(super) fn gil(html: &mut Html, page: &Page, snapshot: &Snapshot) {
-    const COLUMNS: [Column; 7] = [
-        Column::Words("thread"),
-        Column::Number("pid"),
-        Column::Number("tid"),
-        Column::Number("waits"),
-        Column::Number("waited"),
-        Column::Number("of it ready, without a CPU"),
-        Column::Number("longest"),
-    ];
-    let gil = &snapshot.gil;
-    html.section("gil", "Interpreter lock (GIL)", "");
-    if let Some(reason) = &gil.not_measured {
-        html.raw("<p>Not measured: ").text(reason).raw(".</p>");
-        html.end_section();
-        return;
-    }
-    html.element("p", &words::interpreters(gil)).element("p", &words::waits(page, gil));
-    if !gil.threads.is_empty() {
-        table::begin(html, "Threads that waited longest for the lock", &COLUMNS, true);
-        for (place, waiter) in gil.threads.iter().enumerate() {
-            let at = |key: &str| format!("/gil/threads/{place}/{key}");
-            html.row(&waiter.comm).number(&waiter.tgid.to_string()).number(&waiter.tid.to_string());
-            html.number_at(&at("waits"), waiter.waits, &unit::count(waiter.waits));
-            html.number_at(&at("total_ns"), waiter.total_ns, &shown(waiter.total_ns));
-            html.number_at(&at("run_queue_ns"), waiter.run_queue_ns, &shown(waiter.run_queue_ns));
-            html.number_at(&at("longest_ns"), waiter.longest_ns, &shown(waiter.longest_ns)).end_row();
-        }
-        table::end(html);
-    }
-    let refused = gil.interpreters.iter().filter_map(|interpreter| {
-        let reason = interpreter.refused.as_ref()?;
-        Some((format!("process {}", interpreter.tgid), format!("not measured: {reason}")))
-    });
-    let method = ("method".to_owned(), format!("{METHOD}; {KNOWN_ERROR}"));
-    html.entries(&std::iter::once(method).chain(refused).collect::<Vec<_>>());
-    html.end_section();
 }
 
 pub(super) fn listeners(html: &mut Html, snapshot: &Snapshot) {
@@ -84,7 +44,50 @@ pub(super) fn listeners(html: &mut Html, snapshot: &Snapshot) {
         html.end_row();
     }
     table::end(html);
+    if snapshot.listeners.iter().any(|listener| listener.accepted > 0) {
+        arrivals(html, &snapshot.listeners);
+    }
     html.end_section();
+}
+
+/// Threads woken for each connection: one is enough.
+fn arrivals(html: &mut Html, listeners: &[Listener]) {
+    const COLUMNS: [Column; 8] = [
+        Column::Words("address"),
+        Column::Number("arrived"),
+        Column::Number("woken per connection"),
+        Column::Number("woken in vain"),
+        Column::Number("CPU in vain"),
+        Column::Number("accept wait, median"),
+        Column::Number("p99"),
+        Column::Number("longest"),
+    ];
+    table::begin(html, "What connections that arrived set in motion", &COLUMNS, false);
+    for (place, listener) in listeners.iter().enumerate() {
+        let at = |key: &str| format!("/listeners/{place}/{key}");
+        let wakes = listener.wakes;
+        let shown_if = |text: String| if wakes.is_some() { text } else { "-".to_owned() };
+        html.row(&listener.seen.address);
+        html.maybe_at(&at("wakes/arrivals"), wakes.map(|wakes| wakes.arrivals), unit::count);
+        let per_connection = listener.woken_per_connection();
+        html.number(&per_connection.map_or_else(|| "-".to_owned(), |woken| format!("{woken:.2}")));
+        html.number(&shown_if(unit::count(listener.woken_in_vain())));
+        html.number(&shown_if(shown(listener.in_vain_cpu_ns())));
+        let wait = &listener.accept_wait;
+        let wait_ns = |value_ns| (wait.count() > 0).then_some(value_ns);
+        html.maybe_at(&at("accept_wait/p50_ns"), wait_ns(wait.quantile_ns(0.5)), shown);
+        html.maybe_at(&at("accept_wait/p99_ns"), wait_ns(wait.quantile_ns(0.99)), shown);
+        html.maybe_at(&at("accept_wait/max_ns"), wait_ns(wait.max_ns()), shown).end_row();
+        if let Some(wakes) = wakes.filter(|wakes| wakes.woken > 0) {
+            let vain = listener.woken_in_vain();
+            let used = wakes.woken.saturating_sub(vain);
+            let parts = [Part { name: "used", duration_ns: used }, Part { name: "vain", duration_ns: vain }];
+            html.raw("<tr class=\"map\"><td colspan=\"8\">");
+            chart::counted(html, &parts, wakes.woken.max(vain));
+            html.raw("</td></tr>");
+        }
+    }
+    table::end(html);
 }
 
 pub(super) fn processes(html: &mut Html, snapshot: &Snapshot) {

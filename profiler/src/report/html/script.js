@@ -108,6 +108,7 @@
   let [from, to] = whole;
   let selected = -1;
   let width = 0;
+  let left = 0;
   let colours = [];
   let ink = {};
   let asked = false;
@@ -130,8 +131,10 @@
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.font = "11px system-ui, sans-serif";
+    left = rowHeight < 14 ? 0 : Math.max(...rows.map((row) => context.measureText(labelOf(row)).width)) + 12;
     const style = getComputedStyle(document.documentElement);
-    ink = { text: style.getPropertyValue("--quiet"), line: style.getPropertyValue("--line"), link: style.getPropertyValue("--link"), page: style.getPropertyValue("--page"), strong: style.getPropertyValue("--ink") };
+    ink = { text: style.getPropertyValue("--quiet"), line: style.getPropertyValue("--line"), link: style.getPropertyValue("--link"), strong: style.getPropertyValue("--ink") };
     const patches = new Map(all("#timeline-legend rect").map((patch) => [patch.getAttribute("class"), getComputedStyle(patch).fill]));
     colours = data.phases.map((name) => patches.get(name) || ink.text);
     draw();
@@ -142,14 +145,15 @@
       requestAnimationFrame(() => { asked = false; paint(); });
     }
   };
-  const x = (ns) => ((ns - from) / (to - from)) * width;
+  const x = (ns) => left + ((ns - from) / (to - from)) * (width - left);
+  const timeAt = (offset) => from + ((offset - left) / (width - left)) * (to - from);
 
   const axis = () => {
     context.fillStyle = ink.text;
     context.strokeStyle = ink.line;
     context.font = "11px system-ui, sans-serif";
     context.textBaseline = "middle";
-    const rough = (to - from) / Math.max(2, width / 110);
+    const rough = (to - from) / Math.max(2, (width - left) / 110);
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((times) => times * power).find((size) => size >= rough) || rough;
     context.beginPath();
@@ -178,42 +182,36 @@
         const taken = x(request[START] + request[WAIT]);
         const stop = x(request[START] + request[TOTAL]);
         // What would paint over one pixel again is passed over: a frame costs no more than it has pixels.
-        if (taken > start && taken > waitTo) {
+        if (taken > start && taken > waitTo && taken > left) {
           context.fillStyle = ink.text;
-          context.fillRect(Math.max(start, waitTo, 0), top, Math.max(1, Math.min(taken, width) - Math.max(start, waitTo, 0)), 2);
+          context.fillRect(Math.max(start, waitTo, left), top, Math.max(1, Math.min(taken, width) - Math.max(start, waitTo, left)), 2);
           waitTo = Math.max(taken, start + 1);
         }
         if (stop > drawnTo) {
-          const left = Math.max(taken, 0);
+          const begins = Math.max(taken, left);
           context.fillStyle = colours[colourOf[index]];
-          context.fillRect(left, top + 3, Math.max(1, Math.min(stop, width) - left), thick - 3);
-          drawnTo = Math.max(stop, left + 1);
+          context.fillRect(begins, top + 3, Math.max(1, Math.min(stop, width) - begins), thick - 3);
+          drawnTo = Math.max(stop, begins + 1);
         }
       }
     });
-    if (rowHeight >= 14) labels();
+    if (left > 0) labels();
     if (selected >= 0) {
       const request = requests[selected];
-      const left = Math.max(-4, x(request[START]));
+      const begins = Math.max(left, x(request[START]));
       const right = Math.min(width + 4, x(request[START] + request[TOTAL]));
       context.strokeStyle = ink.strong;
       context.lineWidth = 2;
-      context.strokeRect(left - 1, AXIS + request[ROW] * rowHeight + 1, Math.max(4, right - left + 2), rowHeight - 2);
+      if (right >= left && begins <= width) context.strokeRect(begins - 1, AXIS + request[ROW] * rowHeight + 1, Math.max(4, right - begins + 2), rowHeight - 2);
       context.lineWidth = 1;
     }
   };
+  // Where there is little room a row has its slot's number alone.
+  const labelOf = (row) => (width < 700 ? row.label.split(":")[0] : row.label);
   const labels = () => {
     context.font = "11px system-ui, sans-serif";
-    rows.forEach((row, number) => {
-      const middle = AXIS + number * rowHeight + rowHeight / 2;
-      const wide = context.measureText(row.label).width;
-      context.globalAlpha = 0.8;
-      context.fillStyle = ink.page;
-      context.fillRect(2, middle - 7, wide + 6, 14);
-      context.globalAlpha = 1;
-      context.fillStyle = ink.strong;
-      context.fillText(row.label, 5, middle);
-    });
+    context.fillStyle = ink.strong;
+    rows.forEach((row, number) => context.fillText(labelOf(row), 5, AXIS + number * rowHeight + rowHeight / 2));
   };
 
   const look = (start, end) => {
@@ -327,10 +325,10 @@
   canvas.addEventListener("wheel", (event) => {
     if (event.ctrlKey || event.shiftKey) {
       event.preventDefault();
-      zoom(1.002 ** -(event.deltaY || event.deltaX), from + (event.offsetX / width) * (to - from));
+      zoom(1.002 ** -(event.deltaY || event.deltaX), timeAt(event.offsetX));
     } else if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
       event.preventDefault();
-      pan(event.deltaX / width);
+      pan(event.deltaX / (width - left));
     }
   }, { passive: false });
   let drag = null;
@@ -341,12 +339,12 @@
   canvas.addEventListener("pointermove", (event) => {
     const under = (offset) => {
       const number = Math.floor((event.offsetY - AXIS) / rowHeight);
-      return rows[number] ? nearest(number, from + (offset / width) * (to - from)) : -1;
+      return rows[number] ? nearest(number, timeAt(offset)) : -1;
     };
     if (drag) {
       const by = event.clientX - drag.at;
       drag.moved = drag.moved || Math.abs(by) > 3;
-      if (drag.moved) look(drag.from - (by / width) * (drag.to - drag.from), drag.to - (by / width) * (drag.to - drag.from));
+      if (drag.moved) look(drag.from - (by / (width - left)) * (drag.to - drag.from), drag.to - (by / (width - left)) * (drag.to - drag.from));
     } else {
       const index = under(event.offsetX);
       canvas.title = index < 0 ? "" : `#${requests[index][ID]} ${data.names[requests[index][NAME]]}, ${duration(requests[index][TOTAL])}`;
@@ -354,7 +352,7 @@
   });
   canvas.addEventListener("pointerup", (event) => {
     const number = Math.floor((event.offsetY - AXIS) / rowHeight);
-    if (drag && !drag.moved && rows[number]) select(nearest(number, from + (event.offsetX / width) * (to - from)), false);
+    if (drag && !drag.moved && rows[number]) select(nearest(number, timeAt(event.offsetX)), false);
     drag = null;
   });
   canvas.addEventListener("pointercancel", () => { drag = null; });

@@ -16,7 +16,7 @@ pub(super) enum Column {
 
 /// Begins a table; the caption says what it holds.
 pub(super) fn begin(html: &mut Html, caption: &'static str, columns: &[Column], sortable: bool) {
-    html.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"").raw(caption).raw("\">");
+    html.raw("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"").raw(caption).raw("\">");
     html.raw(if sortable { "<table class=\"sortable\">" } else { "<table>" });
     html.raw("<caption>").raw(caption).raw("</caption><thead><tr>");
     for column in columns {

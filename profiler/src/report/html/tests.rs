@@ -2,6 +2,7 @@
 
 use profiler_core::finding::Finding;
 use profiler_core::model::Snapshot;
+use profiler_core::model::gil::Party;
 use profiler_core::model::request::Request;
 use serde_json::Value;
 
@@ -102,6 +103,10 @@ fn hostile(text: &str) -> (Snapshot, Vec<Finding>) {
     snapshot.gil.interpreters.iter_mut().for_each(|seen| {
         (seen.version, seen.refused) = (Some(word()), Some(word()));
     });
+    for edge in &mut snapshot.gil.edges {
+        edge.waiter = Party::Endpoint(word());
+        edge.holder = Party::Thread { tgid: 1, tid: 1, comm: word() };
+    }
     snapshot.listeners.iter_mut().for_each(|listener| listener.seen.address = word());
     snapshot.cgroups.iter_mut().for_each(|cgroup| cgroup.last.cgroup = word());
     snapshot.server.settings.iter_mut().for_each(|setting| setting.value = word());

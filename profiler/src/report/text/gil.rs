@@ -160,7 +160,8 @@ fn edges(page: &mut Page, gil: &Gil) {
     table.write(page);
 }
 
-fn party(party: &Party) -> String {
+/// What a party is called. Hostile input.
+pub(in crate::report) fn party(party: &Party) -> String {
     match party {
         Party::Endpoint(name) if name.is_empty() => "head not read".to_owned(),
         Party::Endpoint(name) => name.clone(),

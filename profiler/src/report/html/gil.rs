@@ -1,0 +1,138 @@
+//! The interpreter lock: who waited for it, for how long, and because of whom (the hand-off matrix).
+//!
+//! In: the lock's part of a snapshot. Out: a section.
+
+use std::collections::BTreeMap;
+
+use profiler_core::model::Snapshot;
+use profiler_core::model::gil::{Edge, Gil, KNOWN_ERROR, METHOD};
+
+use super::markup::Html;
+use super::table::{self, Column};
+use crate::report::escape::Charset;
+use crate::report::summary;
+use crate::report::text::page::Page;
+use crate::report::text::{gil as words, unit};
+
+fn shown(duration_ns: u64) -> String {
+    unit::duration(duration_ns, Charset::Unicode)
+}
+
+pub(super) fn section(html: &mut Html, page: &Page, snapshot: &Snapshot) {
+    const COLUMNS: [Column; 7] = [
+        Column::Words("thread"),
+        Column::Number("pid"),
+        Column::Number("tid"),
+        Column::Number("waits"),
+        Column::Number("waited"),
+        Column::Number("of it ready, without a CPU"),
+        Column::Number("longest"),
+    ];
+    let gil = &snapshot.gil;
+    html.section("gil", "Interpreter lock (GIL)", "");
+    if let Some(reason) = &gil.not_measured {
+        html.raw("<p>Not measured: ").text(reason).raw(".</p>");
+        html.end_section();
+        return;
+    }
+    html.element("p", &words::interpreters(gil)).element("p", &words::waits(page, gil));
+    if !gil.threads.is_empty() {
+        table::begin(html, "Threads that waited longest for the lock", &COLUMNS, true);
+        for (place, waiter) in gil.threads.iter().enumerate() {
+            let at = |key: &str| format!("/gil/threads/{place}/{key}");
+            html.row(&waiter.comm).number(&waiter.tgid.to_string()).number(&waiter.tid.to_string());
+            html.number_at(&at("waits"), waiter.waits, &unit::count(waiter.waits));
+            html.number_at(&at("total_ns"), waiter.total_ns, &shown(waiter.total_ns));
+            html.number_at(&at("run_queue_ns"), waiter.run_queue_ns, &shown(waiter.run_queue_ns));
+            html.number_at(&at("longest_ns"), waiter.longest_ns, &shown(waiter.longest_ns)).end_row();
+        }
+        table::end(html);
+    }
+    edges(html, gil);
+    let refused = gil.interpreters.iter().filter_map(|interpreter| {
+        let reason = interpreter.refused.as_ref()?;
+        Some((format!("process {}", interpreter.tgid), format!("not measured: {reason}")))
+    });
+    let method = ("method".to_owned(), format!("{METHOD}; {KNOWN_ERROR}"));
+    html.entries(&std::iter::once(method).chain(refused).collect::<Vec<_>>());
+    html.end_section();
+}
+
+/// Parties in the matrix, of each side; all pairs are in the list under it.
+const SIDE: usize = 10;
+
+/// Who made whom wait.
+fn edges(html: &mut Html, gil: &Gil) {
+    const COLUMNS: [Column; 5] = [
+        Column::Words("who waited"),
+        Column::Words("because of"),
+        Column::Number("waited"),
+        Column::Number("of all waits"),
+        Column::Number("waits"),
+    ];
+    if !gil.holders_known || gil.edges.is_empty() {
+        return;
+    }
+    matrix(html, gil);
+    html.raw("<details><summary>Each pair</summary>");
+    table::begin(html, "Who waited for the lock because of whom", &COLUMNS, true);
+    for (place, edge) in gil.edges.iter().enumerate() {
+        let at = |key: &str| format!("/gil/edges/{place}/{key}");
+        html.row(&words::party(&edge.waiter)).words(&words::party(&edge.holder));
+        html.number_at(&at("total_ns"), edge.total_ns, &shown(edge.total_ns));
+        html.number(&unit::percent(summary::ratio(edge.total_ns, gil.waits.sum_ns())));
+        html.number_at(&at("waits"), edge.waits, &unit::count(edge.waits)).end_row();
+    }
+    table::end(html);
+    if gil.other_edges_ns > 0 {
+        html.raw("<p>Pairs that are not listed: ");
+        html.figure("/gil/other_edges_ns", gil.other_edges_ns, &shown(gil.other_edges_ns)).raw("</p>");
+    }
+    html.raw("</details>");
+}
+
+/// A row for who waited, a column for who had the lock, darker where the wait was longer.
+fn matrix(html: &mut Html, gil: &Gil) {
+    let waiters = costliest(gil, |edge| words::party(&edge.waiter));
+    let holders = costliest(gil, |edge| words::party(&edge.holder));
+    let most_ns = gil.edges.iter().map(|edge| edge.total_ns).max().unwrap_or(0);
+    html.raw("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Hand-off matrix\"><table class=\"matrix\">");
+    html.raw(
+        "<caption>Time that the one at the left waited for the lock while the one on top had it</caption>",
+    );
+    html.raw("<thead><tr><td>waited \\ had the lock</td>");
+    for holder in &holders {
+        html.raw("<th scope=\"col\" class=\"number\">").text(holder).raw("</th>");
+    }
+    html.raw("</tr></thead><tbody>");
+    for waiter in &waiters {
+        html.row(waiter);
+        for holder in &holders {
+            let pair =
+                |edge: &&Edge| words::party(&edge.waiter) == *waiter && words::party(&edge.holder) == *holder;
+            let total_ns = gil.edges.iter().filter(pair).map(|edge| edge.total_ns).sum::<u64>();
+            html.raw(match summary::ratio(total_ns, most_ns).unwrap_or(0.0) {
+                share if share <= 0.0 => "<td class=\"number\">",
+                share if share < 0.25 => "<td class=\"number shade-1\">",
+                share if share < 0.6 => "<td class=\"number shade-2\">",
+                _ => "<td class=\"number shade-3\">",
+            });
+            html.text(&if total_ns > 0 { shown(total_ns) } else { "-".to_owned() }).raw("</td>");
+        }
+        html.end_row();
+    }
+    table::end(html);
+}
+
+/// The parties of one side, those with the longest waits first.
+fn costliest(gil: &Gil, side: impl Fn(&Edge) -> String) -> Vec<String> {
+    let mut parties: BTreeMap<String, u64> = BTreeMap::new();
+    for edge in &gil.edges {
+        let total_ns = parties.entry(side(edge)).or_default();
+        *total_ns = total_ns.saturating_add(edge.total_ns);
+    }
+    let mut parties: Vec<(String, u64)> = parties.into_iter().collect();
+    // Stable: equals stay in the order of their names.
+    parties.sort_by_key(|(_, total_ns)| std::cmp::Reverse(*total_ns));
+    parties.into_iter().take(SIDE).map(|(party, _)| party).collect()
+}
