@@ -36,7 +36,9 @@ pub(super) fn section(html: &mut Html, page: &Page, snapshot: &Snapshot) {
         return;
     }
     html.element("p", &words::interpreters(gil)).element("p", &words::waits(page, gil));
+    edges(html, gil);
     if !gil.threads.is_empty() {
+        html.raw("<details><summary>Threads that waited longest</summary>");
         table::begin(html, "Threads that waited longest for the lock", &COLUMNS, true);
         for (place, waiter) in gil.threads.iter().enumerate() {
             let at = |key: &str| format!("/gil/threads/{place}/{key}");
@@ -47,8 +49,8 @@ pub(super) fn section(html: &mut Html, page: &Page, snapshot: &Snapshot) {
             html.number_at(&at("longest_ns"), waiter.longest_ns, &shown(waiter.longest_ns)).end_row();
         }
         table::end(html);
+        html.raw("</details>");
     }
-    edges(html, gil);
     let refused = gil.interpreters.iter().filter_map(|interpreter| {
         let reason = interpreter.refused.as_ref()?;
         Some((format!("process {}", interpreter.tgid), format!("not measured: {reason}")))
