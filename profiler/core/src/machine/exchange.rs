@@ -278,8 +278,8 @@ pub(super) fn end_connection(state: &mut State, number: u32, at_ns: u64, sink: &
         let Some(connection) = state.connections.get_mut(number) else { return };
         let Some(active) = connection.requests.front_mut() else { break };
         if !active.responding {
-            let was_read = active.request.service_start_ns.is_some();
-            active.pass(at_ns, if was_read { active.unattended() } else { Phase::Unexplained });
+            // Read and never answered: whether it waited for a thread or was dropped, nobody can tell.
+            active.pass(at_ns, Phase::Unexplained);
         }
         finish_front(state, number, sink);
     }

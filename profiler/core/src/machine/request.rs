@@ -132,7 +132,7 @@ impl Active {
         }
     }
 
-    /// Phase of time at the end of its life that nobody worked on it: a wait for a thread, unless one was there before.
+    /// Phase of time at the end of the window in which nobody worked on it: a wait for a thread, unless one was there before.
     #[must_use]
     pub const fn unattended(&self) -> Phase {
         if self.owner.is_none() && self.left_by.is_none() { Phase::PoolWait } else { Phase::Unexplained }

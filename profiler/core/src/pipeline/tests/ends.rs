@@ -184,3 +184,17 @@ fn the_server_s_cpu_time_holds_threads_that_ended() {
     let outcome = run(vec![living, ended], 1000);
     assert_eq!(outcome.snapshot.overhead.map(|overhead| overhead.target_cpu_ns / US), Some(62));
 }
+
+/// gunicorn 23 drops what it has read beyond the first request, and closes when the client stays silent.
+#[test]
+fn a_pipelined_request_that_was_dropped_did_not_wait_for_a_thread() {
+    let script = Script::new(1).accept(9, (1, 0, 0));
+    let arrival = script.now_ns;
+    let script = script.read(9, &[GET, GET].concat(), arrival, (5, 0, 0)).write_head(9, OK5, (5, 0, 0));
+    let script =
+        script.write(9, 5, (5, 0, 0)).select((1, 0, 300)).call(Call::Close { fd: 9 }, 0, (1, 0, 0), 0);
+    let outcome = run(vec![script], 1000);
+    let dropped = &outcome.requests[1];
+    assert_eq!((dropped.status, us(dropped, Phase::PoolWait)), (0, 0));
+    assert!(us(dropped, Phase::Unexplained) >= 300);
+}
