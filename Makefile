@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check tidy fmt bench fuzz soak kernels clean
+.PHONY: help setup demo test check tidy fmt bench fuzz soak page kernels clean
 
 help: ## Show this menu
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -34,6 +34,9 @@ fuzz: setup ## Fuzz what reads hostile bytes, a minute each
 
 soak: setup ## Kill the profiler a hundred times under load
 	@cargo xtask soak
+
+page: setup ## Open the pages of all recordings in a headless Chromium; screenshots under target/page
+	@cargo xtask page
 
 kernels: setup ## Load, attach and trace on Linux 6.1 and 6.12 in emulation; see the refusal on 5.10
 	@cargo xtask kernels

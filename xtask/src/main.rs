@@ -8,6 +8,7 @@ mod command;
 mod demo;
 mod fuzz;
 mod kernels;
+mod page;
 mod record;
 mod soak;
 mod test;
@@ -25,6 +26,7 @@ const USAGE: &str = "cargo xtask CHORE
   record    the recordings of tests/recordings, taken again; names of scenarios as arguments, --show only shows
   bench     the speed and memory of a replay
   soak      the profiler killed a hundred times under load
+  page      the pages of the recordings, in a headless browser
   kernels   the programs on other kernels, in emulation; versions as arguments";
 
 fn main() -> ExitCode {
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         "fuzz" => fuzz::run(&rest),
         "record" => record::run(&rest),
         "kernels" => kernels::run(&rest),
+        "page" => page::run(),
         "soak" => soak::run(),
         "test" => test::run(&rest),
         _ => {
