@@ -59,11 +59,11 @@
   // The timeline.
   let data;
   try {
-    data = JSON.parse(document.getElementById("timeline-data").textContent);
+    data = JSON.parse(document.getElementById("timeline-data")?.textContent ?? "null");
   } catch {
     return;
   }
-  if (!data.requests.length) return;
+  if (!data?.requests.length) return;
   const [ROW, ID, START, TOTAL, WAIT, NAME, STATUS, FLAGS, PHASES] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
   const requests = data.requests;
   const view = document.getElementById("timeline-view");

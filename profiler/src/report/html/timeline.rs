@@ -106,6 +106,11 @@ impl Collected {
         let slowest: Vec<Kept> = slowest.map(Kept::new).collect();
         let shown: Vec<&Kept> = self.kept.iter().chain(&slowest).collect();
         let shown_count = u64::try_from(shown.len()).unwrap_or(u64::MAX);
+        if shown.is_empty() {
+            html.raw("<p>No request was seen.</p>");
+            html.end_section();
+            return;
+        }
         let note = match self.every {
             1 => format!("All {} of the window.", unit::counted(shown_count, "request")),
             every => format!(
