@@ -32,6 +32,9 @@ bench: setup ## Measure a replay: slices per second on one core, memory of a lon
 fuzz: setup ## Fuzz what reads hostile bytes, a minute each
 	@cargo xtask fuzz
 
+live: setup ## Run every live test, the long ones too (a few minutes on a quiet machine)
+	@cargo xtask live
+
 soak: setup ## Kill the profiler a hundred times under load
 	@cargo xtask soak
 

@@ -8,6 +8,7 @@ mod command;
 mod demo;
 mod fuzz;
 mod kernels;
+mod live;
 mod page;
 mod record;
 mod soak;
@@ -25,6 +26,7 @@ const USAGE: &str = "cargo xtask CHORE
   fuzz      every fuzz target for a minute; targets as arguments
   record    the recordings of tests/recordings, taken again; names of scenarios as arguments, --show only shows
   bench     the speed and memory of a replay
+  live      every live test, the long ones too, on a machine that does nothing else
   soak      the profiler killed a hundred times under load
   page      the pages of the recordings, in a headless browser
   kernels   the programs on other kernels, in emulation; versions as arguments";
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         "fuzz" => fuzz::run(&rest),
         "record" => record::run(&rest),
         "kernels" => kernels::run(&rest),
+        "live" => live::run(&rest),
         "page" => page::run(),
         "soak" => soak::run(),
         "test" => test::run(&rest),

@@ -25,6 +25,7 @@ fn share(part: u64, whole: u64) -> f64 {
 /// Threads that only compute sleep for nothing but the lock: what their own clocks say of wall, CPU and run queue leaves
 /// the time that they waited for it.
 #[test]
+#[ignore = "make live: wants a machine that does nothing else"]
 fn waits_for_the_interpreter_lock_agree_with_the_threads_own_clocks() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;

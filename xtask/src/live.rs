@@ -1,0 +1,20 @@
+//! `live`: every live test, those too that take long or want a quiet machine.
+//!
+//! In: names of tests, or none for all. Out: success if all passed; a skip is a failure.
+
+use crate::command;
+
+/// Test programs that trace real servers.
+const PROGRAMS: [&str; 6] =
+    ["kernel_side", "kernel_bounds", "this_kernel", "truth", "robustness", "verdicts"];
+
+/// One after the other; names choose among the tests of all.
+pub(crate) fn run(names: &[String]) -> anyhow::Result<()> {
+    let mut tests = command::cargo(&["test", "--locked", "--no-fail-fast", "--package", "wsgi-trace-tests"]);
+    tests
+        .args(PROGRAMS.iter().flat_map(|program| ["--test", program]))
+        .arg("--")
+        .arg("--include-ignored")
+        .args(names);
+    command::run(tests.env("WSGI_TRACE_REQUIRE_ROOT", "1"))
+}
