@@ -79,6 +79,31 @@ impl Slice {
     pub const fn gap_start_ns(&self) -> u64 {
         self.enter_ns.saturating_sub(self.gap.total_ns())
     }
+
+    /// A call by thread 1 of process 1 that took no time, for tests.
+    #[cfg(test)]
+    pub(crate) fn blank(call: Call) -> Self {
+        Self {
+            tgid: 1,
+            tid: 1,
+            sequence: 1,
+            call,
+            system_call: 0,
+            result: 0,
+            enter_ns: 0,
+            inside: Account::default(),
+            gap: Account::default(),
+            gap_fault_ns: 0,
+            gap_blocked_call: profiler_common::record::slice::NO_CALL,
+            folded_ns: 0,
+            folded_calls: 0,
+            call_switches: 0,
+            gap_switches: 0,
+            holder_tid: 0,
+            waker_tid: 0,
+            flags: 0,
+        }
+    }
 }
 
 /// What a call does, with the arguments that matter.

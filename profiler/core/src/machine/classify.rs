@@ -233,30 +233,6 @@ pub const fn gap_sleep_phase(system_call: i32) -> Phase {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fact::Account;
-
-    fn slice(call: Call) -> Slice {
-        Slice {
-            tgid: 1,
-            tid: 1,
-            sequence: 1,
-            call,
-            system_call: 0,
-            result: 0,
-            enter_ns: 0,
-            inside: Account::default(),
-            gap: Account::default(),
-            gap_fault_ns: 0,
-            gap_blocked_call: -2,
-            folded_ns: 0,
-            folded_calls: 0,
-            call_switches: 0,
-            gap_switches: 0,
-            holder_tid: 0,
-            waker_tid: 0,
-            flags: 0,
-        }
-    }
 
     #[test]
     fn sleep_in_each_kind_of_descriptor_has_its_own_phase() {
@@ -266,23 +242,25 @@ mod tests {
         table.open(1, 5, DescriptorClass::Backend { port: 5432 }, 0);
         table.open(1, 6, DescriptorClass::File, 0);
         table.open(1, 7, DescriptorClass::Wakeup, 0);
-        let read = |fd| classify(&slice(Call::Read { fd, asked_bytes: 0, arrival_ns: 0 }), &table, |_| false);
+        let read =
+            |fd| classify(&Slice::blank(Call::Read { fd, asked_bytes: 0, arrival_ns: 0 }), &table, |_| false);
         assert_eq!(read(4).blocked, Phase::ClientReadStall);
         assert_eq!(read(4).cpu, Phase::ReadHead);
         assert_eq!(read(5).blocked, Phase::BackendWait);
         assert_eq!(read(6).blocked, Phase::FileWait);
         assert_eq!(read(7).blocked, Phase::LockWait);
         assert_eq!(read(8).blocked, Phase::Unexplained);
-        let body = classify(&slice(Call::Read { fd: 4, asked_bytes: 0, arrival_ns: 0 }), &table, |_| true);
+        let body =
+            classify(&Slice::blank(Call::Read { fd: 4, asked_bytes: 0, arrival_ns: 0 }), &table, |_| true);
         assert_eq!(body.cpu, Phase::ReadBody);
         let poll = |fd, for_write| {
             let call = Call::Poll { only_fd: Some(fd), low_fds: 0, for_write, is_sleep: false };
-            classify(&slice(call), &table, |_| true)
+            classify(&Slice::blank(call), &table, |_| true)
         };
         assert_eq!(poll(4, true).blocked, Phase::ClientWriteStall);
         assert_eq!(poll(5, false).blocked, Phase::BackendWait);
         assert_eq!(poll(3, false).idle, Idle::Always);
-        assert_eq!(classify(&slice(Call::Sleep), &table, |_| false).blocked, Phase::Sleep);
+        assert_eq!(classify(&Slice::blank(Call::Sleep), &table, |_| false).blocked, Phase::Sleep);
     }
 
     #[test]
@@ -290,7 +268,7 @@ mod tests {
         let table = Descriptors::default();
         let futex = |operation, has_timeout| {
             let call = Call::FutexWait { address: 1, operation, has_timeout };
-            classify(&slice(call), &table, |_| false)
+            classify(&Slice::blank(call), &table, |_| false)
         };
         assert_eq!(futex(393, false).idle, Idle::UnlessServing, "a semaphore");
         assert_eq!(futex(137, true).idle, Idle::No, "the interpreter lock's condition");

@@ -64,6 +64,13 @@ impl Descriptors {
         self.get(tgid, fd).map(|descriptor| descriptor.class)
     }
 
+    /// No descriptor of the process has a higher number; −1: it has none.
+    #[must_use]
+    pub fn highest(&self, tgid: Tid) -> i32 {
+        let count = self.processes.get(&tgid).map_or(0, Vec::len);
+        i32::try_from(count).unwrap_or(i32::MAX) - 1
+    }
+
     /// The connection behind a descriptor.
     #[must_use]
     pub fn connection(&self, tgid: Tid, fd: i32) -> Option<u32> {

@@ -57,6 +57,42 @@ impl<H> Step<H> {
     }
 }
 
+/// Lays `total_bytes`, the first of them captured, to messages: `next` takes what is left and says what it took of it.
+fn lay<H>(
+    total_bytes: u64,
+    mut captured: &[u8],
+    mut next: impl FnMut(u64, &[u8]) -> Step<H>,
+) -> Vec<Step<H>> {
+    let mut steps = Vec::new();
+    let mut rest = total_bytes;
+    while rest > 0 {
+        let step = next(rest, captured);
+        let taken = usize::try_from(step.bytes).unwrap_or(usize::MAX).min(captured.len());
+        captured = captured.get(taken..).unwrap_or_default();
+        rest -= step.bytes.min(rest);
+        let stuck = step.bytes == 0;
+        steps.push(step);
+        if stuck {
+            break;
+        }
+    }
+    steps
+}
+
+impl Body {
+    /// Takes of `rest` bytes what belongs to the body; says how many and whether it is complete.
+    fn take<H>(&mut self, rest: u64) -> Step<H> {
+        match self {
+            Self::Sized(owed) => {
+                let bytes = (*owed).min(rest);
+                *owed -= bytes;
+                Step { bytes, complete: *owed == 0, ..Step::new(false) }
+            }
+            Self::UntilTurn => Step { bytes: rest, ..Step::new(false) },
+        }
+    }
+}
+
 /// Body framing from header lines, shared by both directions: `Transfer-Encoding` overrides `Content-Length`
 /// (RFC 9112 section 6.3).
 fn framing(headers: &[httparse::Header<'_>]) -> (Option<u64>, bool) {

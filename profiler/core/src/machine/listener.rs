@@ -157,7 +157,6 @@ fn may_wait_for(wait: Call, fd: i32) -> bool {
 mod tests {
     use super::*;
     use crate::fact::Account;
-    use profiler_common::record::slice::NO_CALL;
 
     fn counts(inode: u64, arrivals: u64, woken: u64) -> ListenerCounts {
         ListenerCounts {
@@ -213,26 +212,8 @@ mod tests {
 
     fn slice(call: Call, result: i64, gap_cpu_ns: u64) -> Slice {
         let account = |cpu_ns| Account { cpu_ns, ..Account::default() };
-        Slice {
-            tgid: 7,
-            tid: 8,
-            sequence: 1,
-            call,
-            system_call: 0,
-            result,
-            enter_ns: 0,
-            inside: account(2),
-            gap: account(gap_cpu_ns),
-            gap_fault_ns: 0,
-            gap_blocked_call: NO_CALL,
-            folded_ns: 0,
-            folded_calls: 0,
-            call_switches: 0,
-            gap_switches: 0,
-            holder_tid: 0,
-            waker_tid: 0,
-            flags: 0,
-        }
+        let (inside, gap) = (account(2), account(gap_cpu_ns));
+        Slice { tgid: 7, tid: 8, result, inside, gap, ..Slice::blank(call) }
     }
 
     #[test]

@@ -252,7 +252,7 @@ fn effects(
         match slice.call {
             Call::Close { fd } => drop(state.descriptors.close(tgid, fd, slice.enter_ns)),
             Call::CloseRange { first, last } if slice.result >= 0 => {
-                let last = i32::try_from(last).unwrap_or(i32::MAX).min(65_535);
+                let last = i32::try_from(last).unwrap_or(i32::MAX).min(state.descriptors.highest(tgid));
                 for fd in i32::try_from(first).unwrap_or(i32::MAX)..=last {
                     close(state, thread, slice, fd, exit_ns, sink);
                 }

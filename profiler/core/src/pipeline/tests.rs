@@ -51,21 +51,12 @@ impl Script {
             tgid: self.tgid,
             tid: self.tid,
             sequence: self.sequence,
-            call,
-            system_call: 0,
             result,
             enter_ns,
             inside,
             gap: std::mem::take(&mut self.gap),
-            gap_fault_ns: 0,
-            gap_blocked_call: -2,
-            folded_ns: 0,
-            folded_calls: 0,
-            call_switches: 0,
-            gap_switches: 0,
-            holder_tid: 0,
-            waker_tid: 0,
             flags,
+            ..Slice::blank(call)
         };
         self.events.push(Event { time_ns: self.now_ns, body: Body::Slice(slice) });
         self

@@ -36,26 +36,7 @@ impl Script {
         let inside = Account { cpu_ns: US, run_queue_ns: run_queue_us * US, blocked_ns: blocked_us * US };
         let enter_ns = self.now_ns + gap.total_ns();
         self.now_ns = enter_ns + inside.total_ns();
-        let slice = Slice {
-            tgid: 1,
-            tid: 2,
-            sequence: 1,
-            call,
-            system_call: 202,
-            result: 0,
-            enter_ns,
-            inside,
-            gap,
-            gap_fault_ns: 0,
-            gap_blocked_call: NO_CALL,
-            folded_ns: 0,
-            folded_calls: 0,
-            call_switches: 1,
-            gap_switches: 0,
-            holder_tid: 0,
-            waker_tid: 0,
-            flags: 0,
-        };
+        let slice = Slice { enter_ns, inside, gap, call_switches: 1, ..blank(call) };
         self.locks.follow(&mut self.waiting, &slice, self.now_ns, self.window_start_ns)
     }
 
@@ -133,26 +114,7 @@ fn a_forked_worker_waits_at_its_parents_address_until_it_executes_something_else
 }
 
 fn blank(call: Call) -> Slice {
-    Slice {
-        tgid: 1,
-        tid: 2,
-        sequence: 1,
-        call,
-        system_call: 202,
-        result: 0,
-        enter_ns: 0,
-        inside: Account::default(),
-        gap: Account::default(),
-        gap_fault_ns: 0,
-        gap_blocked_call: NO_CALL,
-        folded_ns: 0,
-        folded_calls: 0,
-        call_switches: 0,
-        gap_switches: 0,
-        holder_tid: 0,
-        waker_tid: 0,
-        flags: 0,
-    }
+    Slice { tid: 2, system_call: 202, ..Slice::blank(call) }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! In: bytes read from the client, the captured ones first. Out: a [`Step`] per request that they touch.
 
-use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing};
+use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, lay};
 use crate::redact::FILLER;
 
 /// A request's head.
@@ -77,30 +77,17 @@ impl Inbound {
         if after_response && matches!(self.state, State::Opaque | State::Body(Body::UntilTurn)) {
             self.state = State::Idle;
         }
-        let mut steps = Vec::new();
-        let mut rest = total_bytes;
-        let mut captured = captured;
-        while rest > 0 {
-            let step = match self.state {
-                State::Idle | State::Head => self.take_head(rest, captured),
-                State::Body(Body::Sized(owed)) => {
-                    let bytes = owed.min(rest);
-                    self.state =
-                        if bytes == owed { State::Idle } else { State::Body(Body::Sized(owed - bytes)) };
-                    Step { bytes, complete: bytes == owed, ..Step::new(false) }
+        lay(total_bytes, captured, |rest, captured| match &mut self.state {
+            State::Idle | State::Head => self.take_head(rest, captured),
+            State::Body(body) => {
+                let step = body.take(rest);
+                if step.complete {
+                    self.state = State::Idle;
                 }
-                State::Body(Body::UntilTurn) | State::Opaque => Step { bytes: rest, ..Step::new(false) },
-            };
-            let taken = usize::try_from(step.bytes).unwrap_or(usize::MAX).min(captured.len());
-            captured = captured.get(taken..).unwrap_or_default();
-            rest -= step.bytes.min(rest);
-            let stuck = step.bytes == 0;
-            steps.push(step);
-            if stuck {
-                break;
+                step
             }
-        }
-        steps
+            State::Opaque => Step { bytes: rest, ..Step::new(false) },
+        })
     }
 
     fn take_head(&mut self, rest: u64, captured: &[u8]) -> Step<RequestHead> {

@@ -3,7 +3,7 @@
 //! In: bytes written to the client, the captured ones first, and whether the write began with a status line. Out: a
 //! [`Step`] per response that they touch.
 
-use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing};
+use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, lay};
 use crate::redact::FILLER;
 
 /// A response's head.
@@ -72,28 +72,16 @@ impl Outbound {
             self.turn();
             steps.push(Step { complete: true, ..Step::new(false) });
         }
-        let mut rest = total_bytes;
-        let mut captured = captured;
-        while rest > 0 {
-            let step = match self.state {
-                State::Idle | State::Head => self.take_head(rest, captured, to_head),
-                State::Body(Body::Sized(owed)) => {
-                    let bytes = owed.min(rest);
-                    self.state =
-                        if bytes == owed { State::Idle } else { State::Body(Body::Sized(owed - bytes)) };
-                    Step { bytes, complete: bytes == owed, ..Step::new(false) }
+        steps.extend(lay(total_bytes, captured, |rest, captured| match &mut self.state {
+            State::Idle | State::Head => self.take_head(rest, captured, to_head),
+            State::Body(body) => {
+                let step = body.take(rest);
+                if step.complete {
+                    self.state = State::Idle;
                 }
-                State::Body(Body::UntilTurn) => Step { bytes: rest, ..Step::new(false) },
-            };
-            let taken = usize::try_from(step.bytes).unwrap_or(usize::MAX).min(captured.len());
-            captured = captured.get(taken..).unwrap_or_default();
-            rest -= step.bytes.min(rest);
-            let stuck = step.bytes == 0;
-            steps.push(step);
-            if stuck {
-                break;
+                step
             }
-        }
+        }));
         steps
     }
 
