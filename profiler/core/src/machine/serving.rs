@@ -250,6 +250,11 @@ fn effects(
     }
     let Some((fd, touch)) = meaning.touch else {
         match slice.call {
+            Call::Read { fd, .. } | Call::Write { fd } if slice.result > 0 => {
+                let foreign = state.descriptors.class(tgid, fd).is_none();
+                state.foreign_descriptor_calls =
+                    state.foreign_descriptor_calls.saturating_add(u64::from(foreign));
+            }
             Call::Close { fd } => drop(state.descriptors.close(tgid, fd, slice.enter_ns)),
             Call::CloseRange { first, last } if slice.result >= 0 => {
                 let last = i32::try_from(last).unwrap_or(i32::MAX).min(state.descriptors.highest(tgid));

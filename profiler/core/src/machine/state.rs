@@ -87,6 +87,8 @@ pub struct State {
     pub evicted: u64,
     /// How workers wait for a listener, as seen last: in epoll, or in select or poll.
     pub listener_in_epoll: Option<bool>,
+    /// Reads and writes that went to descriptors of which nobody saw where they came from.
+    pub foreign_descriptor_calls: u64,
     /// Somebody in the target uses io_uring: what goes through it is not seen.
     pub uses_io_uring: bool,
     /// Time that threads which are no slots spent lingering on finished connections.
@@ -126,6 +128,7 @@ impl State {
             request_count: 0,
             evicted: 0,
             listener_in_epoll: None,
+            foreign_descriptor_calls: 0,
             uses_io_uring: false,
             acceptor_linger_ns: 0,
         }

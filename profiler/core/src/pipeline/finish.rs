@@ -126,6 +126,13 @@ fn blind_spots(state: &State) -> Vec<String> {
             "the target uses io_uring: reads, writes and waits that go through it are not seen".to_owned(),
         );
     }
+    if state.foreign_descriptor_calls > 0 {
+        list.push(format!(
+            "{} reads and writes went to descriptors whose origin was not seen (passed over a UNIX socket, or made by \
+             calls that are not observed): waits there are unexplained",
+            state.foreign_descriptor_calls
+        ));
+    }
     list
 }
 

@@ -467,6 +467,15 @@ fn a_wake_up_that_was_missed_is_a_doubt_and_no_loss() {
 }
 
 #[test]
+fn calls_on_descriptors_from_nowhere_are_a_blind_spot() {
+    let read = Call::Read { fd: 40, asked_bytes: 10, arrival_ns: 0 };
+    let outcome = run(vec![Script::new(1).call(read, 10, (1, 0, 0), 0)], 10);
+    assert_eq!(outcome.snapshot.blind_spots.len(), 1);
+    let known = Script::new(1).call(Call::Make { class: DescriptorClass::File }, 40, (1, 0, 0), 0);
+    assert!(run(vec![known.call(read, 10, (1, 0, 0), 0)], 10).snapshot.blind_spots.is_empty());
+}
+
+#[test]
 fn io_uring_is_reported_as_a_blind_spot() {
     let mut script = Script::new(1).call(Call::Other, 5, (1, 0, 0), 0);
     if let Some(Body::Slice(slice)) = script.events.last_mut().map(|event| &mut event.body) {
