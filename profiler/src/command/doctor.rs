@@ -71,8 +71,12 @@ pub fn run(options: &Doctor) -> Result<(), Failure> {
         PlainFormat::Text => text(&checks),
         PlainFormat::Json => json(&checks),
     })?;
+    // In the order in which a trace would meet them.
+    if let Some(failure) = target_failure {
+        return Err(failure);
+    }
     plan(&capabilities, &Settings::default(), Load::default()).map_err(SessionError::from)?;
-    target_failure.map_or(Ok(()), Err)
+    Ok(())
 }
 
 fn check(name: &str, ok: bool, detail: String) -> Check {
