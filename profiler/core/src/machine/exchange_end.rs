@@ -4,9 +4,8 @@
 //! answer, or marked open.
 
 use crate::event::{Slice, Tid};
-use crate::machine::classify::{Idle, classify};
 use crate::machine::exchange;
-use crate::machine::serving::draw;
+use crate::machine::serving::{draw, meaning_of, waits_for_work};
 use crate::machine::state::State;
 use crate::machine::thread::{Piece, Thread};
 use crate::timeline::{Entry, ThreadState};
@@ -69,27 +68,16 @@ fn end_slice(
         Box::new(Thread { tgid: slice.tgid, since_ns: slice.gap_start_ns(), ..Thread::default() })
     });
     state.take_in_hand(tid);
-    let meaning = classify(slice, &state.descriptors, |fd| {
-        let number = state.descriptors.connection(slice.tgid, fd);
-        number.and_then(|number| state.connections.get(number)).is_some_and(|c| c.inbound.head_complete())
-    });
+    let meaning = meaning_of(state, slice);
     let part = state.gil.follow(&mut thread.gil_wait, slice, end_ns, state.window_start_ns);
     if let Some(wait_ns) = part.wait_ns(slice, end_ns, state.window_start_ns) {
         crate::machine::gil_edge::held(state, &mut thread, tid, slice.holder_tid, wait_ns);
     }
     crate::machine::gil_edge::settle(state, &mut thread, tid);
     let (meaning, gap) = part.apply(meaning, Piece::gap(slice));
-    for account in [slice.gap, slice.inside] {
-        thread.totals.cpu_ns = thread.totals.cpu_ns.saturating_add(account.cpu_ns);
-        thread.totals.run_queue_ns = thread.totals.run_queue_ns.saturating_add(account.run_queue_ns);
-        thread.totals.blocked_ns = thread.totals.blocked_ns.saturating_add(account.blocked_ns);
-    }
+    thread.add_up(slice);
     let serving = thread.serving;
-    let idle = match meaning.idle {
-        Idle::Always => true,
-        Idle::UnlessServing => !crate::machine::serving::is_serving(state, &thread),
-        Idle::No => false,
-    };
+    let idle = waits_for_work(state, &thread, &meaning);
     if gap.length_ns() > 0 {
         thread.pending.push(gap);
     }

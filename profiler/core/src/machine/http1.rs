@@ -79,6 +79,14 @@ fn lay<H>(
     steps
 }
 
+/// Adds captured bytes to a head that is being put together, up to its bound; says how much of it was there before.
+fn gather(buffer: &mut Vec<u8>, captured: &[u8]) -> usize {
+    let before = buffer.len();
+    let room = MAX_HEAD_BYTES.saturating_sub(before);
+    buffer.extend_from_slice(captured.get(..room.min(captured.len())).unwrap_or_default());
+    before
+}
+
 impl Body {
     /// Takes of `rest` bytes what belongs to the body; says how many and whether it is complete.
     fn take<H>(&mut self, rest: u64) -> Step<H> {

@@ -32,10 +32,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     let head = state.heads.remove(&tid).filter(|head| head.sequence == slice.sequence);
     continuity(state, &mut thread, slice, exit_ns);
 
-    let meaning = classify(slice, &state.descriptors, |fd| {
-        let number = state.descriptors.connection(slice.tgid, fd);
-        number.and_then(|number| state.connections.get(number)).is_some_and(|c| c.inbound.head_complete())
-    });
+    let meaning = meaning_of(state, slice);
     let part = state.gil.follow(&mut thread.gil_wait, slice, exit_ns, state.window_start_ns);
     if let Some(wait_ns) = part.wait_ns(slice, exit_ns, state.window_start_ns) {
         gil_edge::held(state, &mut thread, tid, slice.holder_tid, wait_ns);
@@ -46,11 +43,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     if gap.length_ns() > 0 {
         thread.pending.push(gap);
     }
-    let idle = match meaning.idle {
-        Idle::Always => true,
-        Idle::UnlessServing => !is_serving(state, &thread),
-        Idle::No => false,
-    };
+    let idle = waits_for_work(state, &thread, &meaning);
     if state.wants_slices {
         draw(slice, exit_ns, if idle { ThreadState::Idle } else { meaning.state }, false, sink);
     }
@@ -148,6 +141,23 @@ fn continuity(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u6
         {
             active.request.lossy = true;
         }
+    }
+}
+
+/// What a slice's call means, as its connection stands now.
+pub(super) fn meaning_of(state: &State, slice: &Slice) -> Meaning {
+    classify(slice, &state.descriptors, |fd| {
+        let number = state.descriptors.connection(slice.tgid, fd);
+        number.and_then(|number| state.connections.get(number)).is_some_and(|c| c.inbound.head_complete())
+    })
+}
+
+/// Whether a call is a wait for work, given what its thread is about.
+pub(super) fn waits_for_work(state: &State, thread: &Thread, meaning: &Meaning) -> bool {
+    match meaning.idle {
+        Idle::Always => true,
+        Idle::UnlessServing => !is_serving(state, thread),
+        Idle::No => false,
     }
 }
 

@@ -309,12 +309,17 @@ impl Thread {
         self.sequence = slice.sequence;
         self.last_exit_ns = exit_ns;
         self.slices = self.slices.saturating_add(1);
+        self.add_up(slice);
+        continuity
+    }
+
+    /// Adds a slice's accounts to the totals.
+    pub fn add_up(&mut self, slice: &Slice) {
         for account in [slice.gap, slice.inside] {
             self.totals.cpu_ns = self.totals.cpu_ns.saturating_add(account.cpu_ns);
             self.totals.run_queue_ns = self.totals.run_queue_ns.saturating_add(account.run_queue_ns);
             self.totals.blocked_ns = self.totals.blocked_ns.saturating_add(account.blocked_ns);
         }
-        continuity
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In: bytes read from the client, the captured ones first. Out: a [`Step`] per request that they touch.
 
-use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, lay};
+use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, gather, lay};
 use crate::redact::FILLER;
 
 /// A request's head.
@@ -92,9 +92,7 @@ impl Inbound {
 
     fn take_head(&mut self, rest: u64, captured: &[u8]) -> Step<RequestHead> {
         let mut step = Step::new(matches!(self.state, State::Idle));
-        let before = self.buffer.len();
-        let room = MAX_HEAD_BYTES.saturating_sub(before);
-        self.buffer.extend_from_slice(captured.get(..room.min(captured.len())).unwrap_or_default());
+        let before = gather(&mut self.buffer, captured);
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         // Redaction keeps a known method: what begins without one is another protocol.

@@ -3,7 +3,7 @@
 //! In: bytes written to the client, the captured ones first, and whether the write began with a status line. Out: a
 //! [`Step`] per response that they touch.
 
-use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, lay};
+use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, gather, lay};
 use crate::redact::FILLER;
 
 /// A response's head.
@@ -87,9 +87,7 @@ impl Outbound {
 
     fn take_head(&mut self, rest: u64, captured: &[u8], to_head: bool) -> Step<ResponseHead> {
         let mut step = Step::new(matches!(self.state, State::Idle));
-        let before = self.buffer.len();
-        let room = MAX_HEAD_BYTES.saturating_sub(before);
-        self.buffer.extend_from_slice(captured.get(..room.min(captured.len())).unwrap_or_default());
+        let before = gather(&mut self.buffer, captured);
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
         // Redaction keeps `HTTP/`: what begins without it is no head.
