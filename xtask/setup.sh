@@ -51,14 +51,37 @@ if [ "$(cat "$tools/bpf-linker.stamp" 2>/dev/null)" != "$stamp" ] \
     printf '%s\n' "$stamp" > "$tools/bpf-linker.stamp"
 fi
 
+# Front ends, and what Apache's module is built with. Nothing of this is started; where it is missing, the tests of these
+# servers are skipped and say so.
+servers=()
+[ -x /usr/sbin/nginx ] || servers+=(nginx-light)
+[ -x /usr/sbin/apache2 ] || servers+=(apache2-bin)
+[ -x /usr/bin/apxs ] || servers+=(apache2-dev)
+[ -n "$(compgen -G '/usr/include/python3*/Python.h')" ] || servers+=(python3-dev)
+/usr/bin/python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || servers+=(python3-venv)
+if [ ${#servers[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "installing ${servers[*]}"
+    apt-get -qq update
+    SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${servers[@]}" >/dev/null \
+        || say "could not install ${servers[*]}"
+    servers=()
+fi
+[ ${#servers[@]} = 0 ] || say "tests of nginx and Apache will be skipped; for them run  sudo apt-get install ${servers[*]}"
+
 # tests/requirements27.txt becomes .tools/venv27, and so on; a changed file or another Python builds it again.
 for requirements in tests/requirements*.txt; do
     name=${requirements#tests/requirements}
     venv=$tools/venv${name%.txt}
-    stamp=$(python3 --version; sha256sum <"$requirements")
+    python=python3
+    if [ "$name" = -apache.txt ]; then
+        # Apache's children run as an ordinary user: the interpreter must be one that such a user can reach.
+        python=/usr/bin/python3
+        [ -x /usr/bin/apxs ] && "$python" -c 'import ensurepip, venv' 2>/dev/null || continue
+    fi
+    stamp=$("$python" --version; sha256sum <"$requirements")
     if [ "$(cat "$venv/stamp" 2>/dev/null)" != "$stamp" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
         say "installing the packages of $requirements"
-        python3 -m venv --clear "$venv"
+        "$python" -m venv --clear "$venv"
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
         printf '%s\n' "$stamp" >"$venv/stamp"
     fi
