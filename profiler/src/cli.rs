@@ -4,6 +4,7 @@
 
 pub mod duration;
 pub mod exit;
+pub mod fail_on;
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::fail_on::FailOn;
 use crate::report::form::{FORMS, FormKind};
 use crate::report::text;
 
@@ -25,6 +27,7 @@ Examples:
   sudo wsgi-trace --pid 4242 --duration 10s --format timeline -o timeline.pftrace
   sudo wsgi-trace record --pid 4242 --duration 1m -o incident.wtrace
   wsgi-trace report incident.wtrace              the same report, later or elsewhere, without root
+  wsgi-trace report load-test.wtrace --fail-on slots-exhausted,herd     exit code 9 if one of them is present
   wsgi-trace list                                which WSGI servers run here
 
 The server is not restarted, stopped, changed or loaded with anything. Any of its processes will do for --pid.
@@ -140,6 +143,9 @@ pub struct Trace {
     /// How to report.
     #[command(flatten)]
     pub output: Output,
+    /// Which findings fail the run.
+    #[command(flatten)]
+    pub fail_on: FailOn,
     /// Also keep a recording, for `wsgi-trace report FILE` later
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
@@ -168,6 +174,9 @@ pub struct Report {
     /// How to report.
     #[command(flatten)]
     pub output: Output,
+    /// Which findings fail the run.
+    #[command(flatten)]
+    pub fail_on: FailOn,
 }
 
 /// `list`.

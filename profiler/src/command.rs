@@ -4,6 +4,7 @@
 
 pub mod doctor;
 pub mod explain;
+mod fail_on;
 pub mod list;
 pub mod record;
 pub mod report;

@@ -9,7 +9,7 @@ pub mod html;
 pub mod json;
 pub mod ndjson;
 pub mod output;
-mod summary;
+pub(crate) mod summary;
 pub mod text;
 pub mod timeline;
 

@@ -22,13 +22,15 @@ pub enum ExitCode {
     OutputFailed = 7,
     /// The recording cannot be read.
     RecordingUnreadable = 8,
+    /// A finding that `--fail-on` names is present.
+    FindingPresent = 9,
     /// A mistake of wsgi-trace itself.
     Internal = 10,
 }
 
 impl ExitCode {
     /// All codes, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Ok,
         Self::Usage,
         Self::TargetNotFound,
@@ -37,6 +39,7 @@ impl ExitCode {
         Self::TargetGone,
         Self::OutputFailed,
         Self::RecordingUnreadable,
+        Self::FindingPresent,
         Self::Internal,
     ];
 
@@ -50,7 +53,7 @@ impl ExitCode {
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::Ok => "done; findings do not change the exit code",
+            Self::Ok => "done; without --fail-on, findings do not change the exit code",
             Self::Usage => "the command line makes no sense",
             Self::TargetNotFound => "no such process, nothing listens on the port, no server of that name",
             Self::NotPermitted => "not enough privilege (root, or CAP_BPF + CAP_PERFMON + CAP_SYS_PTRACE)",
@@ -60,6 +63,7 @@ impl ExitCode {
                 "an output or recording could not be written (disk full, no permission, a link)"
             }
             Self::RecordingUnreadable => "not a recording, an empty one, or one made by a newer version",
+            Self::FindingPresent => "a finding that --fail-on names is present; the report is written",
             Self::Internal => "a mistake of wsgi-trace itself: please report it",
         }
     }
@@ -92,7 +96,7 @@ mod tests {
     #[test]
     fn numbers_are_published_and_never_change() {
         let numbers: Vec<u8> = ExitCode::ALL.iter().map(|code| code.number()).collect();
-        assert_eq!(numbers, [0, 2, 3, 4, 5, 6, 7, 8, 10]);
+        assert_eq!(numbers, [0, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     }
 
     #[test]

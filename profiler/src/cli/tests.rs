@@ -77,3 +77,25 @@ fn help_shows_examples_and_all_exit_codes_within_the_width() {
         assert!(line.chars().count() <= 110, "{line}");
     }
 }
+
+#[test]
+fn findings_to_fail_on_are_a_list_that_may_be_given_again_for_traces_and_reports() {
+    use fail_on::Selector;
+    let trace = parse("wsgi-trace --pid 1 --fail-on herd,cpu-bound --fail-on any").expect("parses").trace;
+    assert_eq!(trace.fail_on.fail_on, [Selector::One("herd"), Selector::One("cpu-bound"), Selector::Any]);
+    assert!(parse("wsgi-trace report f --fail-on any").is_ok());
+    assert!(parse("wsgi-trace record --pid 1 -o f --fail-on any").is_err(), "a recording has no verdict");
+}
+
+#[test]
+fn an_unknown_finding_is_refused_with_all_that_are_known_and_the_closest() {
+    let error = parse("wsgi-trace report f --fail-on slot-exhausted").expect_err("no such finding");
+    let text = error.to_string();
+    for rule in profiler_core::finding::RULES.iter().filter(|rule| rule.id != "healthy") {
+        assert!(text.contains(rule.id), "{text}");
+    }
+    assert!(text.contains("any, ") && text.contains("similar value exists: 'slots-exhausted'"), "{text}");
+    // A server that is well is nothing to fail on.
+    assert_eq!(refusal("wsgi-trace report f --fail-on healthy"), ErrorKind::InvalidValue);
+    assert_eq!(refusal("wsgi-trace report f --fail-on herd,,any"), ErrorKind::InvalidValue);
+}

@@ -2,7 +2,7 @@
 //!
 //! In: a recording, form of the report. Out: the report that the live run would have given.
 
-use super::{Failure, refuse_same_file};
+use super::{Failure, fail_on, refuse_same_file};
 use crate::cli::Report;
 use crate::session::consumer::Consumer;
 use crate::session::replay;
@@ -18,5 +18,5 @@ pub fn run(options: &Report) -> Result<(), Failure> {
     let mut consumer = Consumer::open(&options.output)?;
     let snapshot = replay::run(&options.recording, &mut consumer)?;
     consumer.finish(&snapshot)?;
-    Ok(())
+    fail_on::check(&options.fail_on, &snapshot)
 }

@@ -2,7 +2,7 @@
 //!
 //! In: target, window, form of the report. Out: the report; a recording beside it if one is wanted.
 
-use super::{Failure, open_recording, refuse_same_file, target};
+use super::{Failure, fail_on, open_recording, refuse_same_file, target};
 use crate::cli::Trace;
 use crate::session::SessionError;
 use crate::session::consumer::Consumer;
@@ -24,6 +24,6 @@ pub fn run(options: &Trace) -> Result<(), Failure> {
     consumer.finish(&outcome.snapshot)?;
     match outcome.recording_failed {
         Some(error) => Err(SessionError::from(error).into()),
-        None => Ok(()),
+        None => fail_on::check(&options.fail_on, &outcome.snapshot),
     }
 }
