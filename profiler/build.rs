@@ -18,9 +18,16 @@ fn main() -> anyhow::Result<()> {
     for input in ["profiler-common", "profiler-ebpf", ".tools/bin/bpf-linker", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
-    // Its own directory, so that a build with logging never hands its object to one without.
+    // A directory for each variant, so that none hands its object to another.
     let logs = env::var_os("CARGO_FEATURE_BPF_LOG").is_some();
-    let target_directory = root.join(if logs { "target/bpf-log" } else { "target/bpf" });
+    let is_empty = env::var_os("CARGO_FEATURE_EMPTY_PROGRAMS").is_some();
+    let (directory, features) = match (logs, is_empty) {
+        (false, false) => ("target/bpf", &[][..]),
+        (true, false) => ("target/bpf-log", &["--features", "log"][..]),
+        (false, true) => ("target/bpf-empty", &["--features", "empty"][..]),
+        (true, true) => bail!("programs without bodies have nothing to log: choose one of the two features"),
+    };
+    let target_directory = root.join(directory);
     let tools = root.join(".tools/bin");
     if !tools.join("bpf-linker").exists() {
         bail!("bpf-linker is not installed: run `make setup` first");
@@ -37,7 +44,7 @@ fn main() -> anyhow::Result<()> {
         .args(["build", "--package", "profiler-ebpf", "--bins", "--release", "--locked"])
         .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core", "--target-dir"])
         .arg(&target_directory)
-        .args(if logs { &["--features", "log"][..] } else { &[] })
+        .args(features)
         .env("PATH", path)
         // -Z build-std on the pinned stable compiler.
         .env("RUSTC_BOOTSTRAP", "1")

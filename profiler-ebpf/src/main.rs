@@ -12,6 +12,7 @@
 mod account;
 mod cause;
 mod emit;
+mod empty;
 mod kernel;
 mod maps;
 mod programs;

@@ -14,12 +14,16 @@ use profiler_common::record::slice::PAGE_FAULT;
 
 use crate::account::{self, Start};
 use crate::emit::{self, Lifecycle};
+use crate::empty;
 use crate::kernel::task;
 use crate::maps::{INTERPRETERS, TARGETS};
 
 /// A thread or process is made; the child has not run yet.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+    if empty::bodies_left_out() {
+        return 0;
+    }
     let parent: *mut task_struct = ctx.arg(0);
     let child: *mut task_struct = ctx.arg(1);
     let (parent_tgid, parent_tid) = task::who(parent);
@@ -71,6 +75,9 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
 /// A process executes another program.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    if empty::bodies_left_out() {
+        return 0;
+    }
     let task: *mut task_struct = ctx.arg(0);
     let Some(account) = account::of(task) else { return 0 };
     let who = task::who(task);
@@ -87,6 +94,9 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 /// A thread ends.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    if empty::bodies_left_out() {
+        return 0;
+    }
     let task: *mut task_struct = ctx.arg(0);
     if account::of(task).is_none() {
         return 0;

@@ -11,11 +11,15 @@ use profiler_common::record::slice::PAGE_FAULT;
 
 use crate::account;
 use crate::cause;
+use crate::empty;
 use crate::kernel::{registers, task};
 
 /// A CPU goes from one thread to another.
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+    if empty::bodies_left_out() {
+        return 0;
+    }
     let previous: *mut task_struct = ctx.arg(1);
     let next: *mut task_struct = ctx.arg(2);
     cause::clear();
@@ -48,6 +52,9 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 /// A thread enters a run queue.
 #[btf_tracepoint(function = "sched_wakeup")]
 pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
+    if empty::bodies_left_out() {
+        return 0;
+    }
     if let Some(account) = account::of(ctx.arg(0)) {
         // SAFETY: the run-queue lock is held, so this is the account's only writer.
         unsafe { account::locked(account, |account| account::wake(account, bpf_ktime_get_ns())) };
@@ -58,6 +65,9 @@ pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
 /// Somebody wakes a thread: `current` is the waker (0 where an interrupt did it on an idle CPU).
 #[btf_tracepoint(function = "sched_waking")]
 pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
+    if empty::bodies_left_out() {
+        return 0;
+    }
     if let Some(account) = account::of(ctx.arg(0)) {
         // SAFETY: these fields are written here only, outside the lock.
         unsafe {

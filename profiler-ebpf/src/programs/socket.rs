@@ -11,6 +11,7 @@ use profiler_common::loss;
 
 use crate::cause;
 use crate::emit;
+use crate::empty;
 use crate::kernel::sock;
 use crate::maps::{
     LISTENER_PORTS, LISTENERS, SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS, Socket,
@@ -25,6 +26,9 @@ static ANNOUNCED_BY_STATE: Global<u32> = Global::new(0);
 /// A TCP socket changes its state.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    if empty::bodies_left_out() {
+        return 0;
+    }
     // A FIN wakes through a change of state too: what is woken next is not the last connection's doing.
     cause::clear();
     if ctx.arg::<i32>(1) != i32::from(sock::SYN_RECV) || ctx.arg::<i32>(2) != i32::from(sock::ESTABLISHED) {
@@ -45,6 +49,9 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 /// Bytes, a FIN, or (for a listener) a connection reached a socket.
 #[btf_tracepoint(function = "sk_data_ready")]
 pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
+    if empty::bodies_left_out() {
+        return 0;
+    }
     let typed: sock::TypedSock = ctx.arg(0);
     let sk = typed as u64;
     if sock::typed_state(typed) == sock::LISTEN {

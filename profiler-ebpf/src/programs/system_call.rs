@@ -15,6 +15,7 @@ use profiler_common::system_call::{FCNTL, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG,
 use super::client::{self, Buffer, Transfer};
 use super::socket;
 use crate::account::{self, Account};
+use crate::empty;
 use crate::kernel::registers::{self, Registers};
 use crate::maps::{CONTROL, INTERPRETERS};
 
@@ -24,6 +25,9 @@ const MSG_PEEK: u64 = 2;
 /// A call begins.
 #[btf_tracepoint(function = "sys_enter")]
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
+    if empty::bodies_left_out() {
+        return 0;
+    }
     enter(ctx.arg(0), ctx.arg::<u64>(1) as u32);
     0
 }
@@ -31,6 +35,9 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
 /// A call ends.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
+    if empty::bodies_left_out() {
+        return 0;
+    }
     let registers: Registers = ctx.arg(0);
     exit(registers, registers::system_call(registers) as u32, ctx.arg::<u64>(1) as i64);
     0
@@ -40,6 +47,9 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 /// are the same for all calls.
 #[tracepoint]
 pub fn enter_call(_ctx: TracePointContext) -> u32 {
+    if empty::bodies_left_out() {
+        return 0;
+    }
     if is_stopped() {
         return 0;
     }
@@ -52,6 +62,9 @@ pub fn enter_call(_ctx: TracePointContext) -> u32 {
 /// An observed call ends: attached to `syscalls:sys_exit_…` of each.
 #[tracepoint]
 pub fn exit_call(_ctx: TracePointContext) -> u32 {
+    if empty::bodies_left_out() {
+        return 0;
+    }
     if is_stopped() {
         return 0;
     }

@@ -58,7 +58,10 @@ pub fn attach(
     let started = Instant::now();
     let mut report = Attached {
         hooks: if plan.hooks == Hooks::Tracepoints { "tracepoints" } else { "btf" }.to_owned(),
-        hooks_reason: plan.hooks_reason.clone(),
+        hooks_reason: match cfg!(feature = "empty-programs") {
+            true => format!("{}; built without bodies, so nothing is measured", plan.hooks_reason),
+            false => plan.hooks_reason.clone(),
+        },
         missing: plan.missing.clone(),
         other_profilers,
         ..Attached::default()
