@@ -5,8 +5,8 @@
 use crate::command;
 
 /// Test programs that trace real servers.
-const PROGRAMS: [&str; 6] =
-    ["kernel_side", "kernel_bounds", "this_kernel", "truth", "robustness", "verdicts"];
+const PROGRAMS: [&str; 7] =
+    ["kernel_side", "kernel_bounds", "this_kernel", "truth", "robustness", "verdicts", "docs"];
 
 /// One after the other; names choose among the tests of all.
 pub(crate) fn run(names: &[String]) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@
 
 mod arrows;
 mod catalogue;
+mod guide;
 mod places;
 mod shape;
 mod source;
@@ -43,7 +44,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 4] = [shape::offences, arrows::offences, places::offences, catalogue::offences];
+    let tests: [Test; 5] =
+        [shape::offences, arrows::offences, places::offences, catalogue::offences, guide::offences];
     let offences: Vec<Offence> = tests.iter().flat_map(|test| test(&files)).collect();
     for offence in &offences {
         eprintln!("{offence}");

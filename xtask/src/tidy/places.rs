@@ -11,6 +11,7 @@ const HOSTS: &[&str] = &[
     "docs.kernel.org",
     "docs.python.org",
     "docs.rs",
+    "duckdb.org",
     "example.com",
     "github.com",
     "json-schema.org",

@@ -1,0 +1,107 @@
+//! The place in which commands of the guide run: an empty directory with a recording, and the programs they name.
+//!
+//! In: a script. Out: what it printed and how it ended. `sudo` runs what follows it, as whoever runs the test.
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tempfile::TempDir;
+use wsgi_trace_tests::child::{Child, until};
+use wsgi_trace_tests::program::{Outcome, wsgi_trace_binary};
+use wsgi_trace_tests::root;
+
+/// Long enough for a busy machine; nothing waits that long when all is well.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// One place; what a block leaves in it, the next one finds.
+pub(crate) struct Shell {
+    directory: TempDir,
+    path: OsString,
+}
+
+impl Shell {
+    /// A new place, in which `incident.wtrace` is this recording of `tests/recordings`.
+    pub(crate) fn new(recording: &str) -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let recording = root().join("tests/recordings").join(recording).with_extension("wtrace");
+        std::fs::copy(&recording, directory.path().join("incident.wtrace"))
+            .with_context(|| recording.display().to_string())?;
+        let programs = directory.path().join(".bin");
+        std::fs::create_dir(&programs)?;
+        std::os::unix::fs::symlink(wsgi_trace_binary()?, programs.join("wsgi-trace"))?;
+        let sudo = programs.join("sudo");
+        std::fs::write(&sudo, "#!/bin/sh\nexec \"$@\"\n")?;
+        std::fs::set_permissions(&sudo, std::fs::Permissions::from_mode(0o755))?;
+        let installed = root().join(".tools/venvdocs/bin");
+        let before = std::env::var_os("PATH").unwrap_or_default();
+        let path =
+            std::env::join_paths([programs, installed].into_iter().chain(std::env::split_paths(&before)))?;
+        Ok(Self { directory, path })
+    }
+
+    /// Which of the programs that a script names is not there, of those that a machine may lack.
+    pub(crate) fn missing(&self, script: &str) -> Option<&'static str> {
+        let named = |program: &str| {
+            script.split(|c: char| !(c.is_alphanumeric() || "-_./".contains(c))).any(|word| word == program)
+        };
+        let there =
+            |program: &str| std::env::split_paths(&self.path).any(|path| path.join(program).is_file());
+        ["jq", "duckdb", "curl"].into_iter().find(|program| named(program) && !there(program))
+    }
+
+    /// Runs a script to its end.
+    pub(crate) fn run(&self, script: &str) -> anyhow::Result<Outcome> {
+        self.finish(self.start(&["-euo", "pipefail", "-c", script])?)
+    }
+
+    /// Runs one command line as a person does: one that watches until Ctrl-C gets its Ctrl-C.
+    pub(crate) fn type_in(&self, line: &str) -> anyhow::Result<Outcome> {
+        let mut child = self.start(&["-c", line])?;
+        if watches_until_interrupted(line) {
+            until(&format!("`{line}` to watch"), LIMIT, || {
+                Ok((self.read(".stderr").contains("watching") || child.ended()?.is_some()).then_some(()))
+            })?;
+            child.signal(libc::SIGINT);
+        }
+        self.finish(child)
+    }
+
+    fn start(&self, arguments: &[&str]) -> anyhow::Result<Child> {
+        let place = self.directory.path();
+        let mut command = Command::new("bash");
+        command
+            .args(arguments)
+            .current_dir(place)
+            .env("PATH", &self.path)
+            .env("HOME", place)
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(Stdio::null())
+            .stdout(std::fs::File::create(place.join(".stdout"))?)
+            .stderr(std::fs::File::create(place.join(".stderr"))?);
+        Child::start(&mut command, "bash")
+    }
+
+    fn finish(&self, mut child: Child) -> anyhow::Result<Outcome> {
+        let status = child.wait(LIMIT)?;
+        Ok(Outcome { status, stdout: self.read(".stdout"), stderr: self.read(".stderr") })
+    }
+
+    fn read(&self, name: &str) -> String {
+        let bytes = std::fs::read(Path::join(self.directory.path(), name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// Whether a line starts a trace or a recording without an end.
+fn watches_until_interrupted(line: &str) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let has = |word: &str| words.contains(&word);
+    has("wsgi-trace")
+        && !has("--duration")
+        && !["list", "doctor", "report", "explain"].into_iter().any(has)
+        && ["--pid", "--port", "--name"].into_iter().any(has)
+}
