@@ -3,10 +3,10 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check tidy fmt bench fuzz soak page kernels clean
+.PHONY: help setup demo test check tidy fmt bench fuzz live live-all soak page kernels clean
 
 help: ## Show this menu
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: ## Install what the build and the tests need (idempotent; the other commands call it)
 	@xtask/setup.sh
@@ -34,6 +34,9 @@ fuzz: setup ## Fuzz what reads hostile bytes, a minute each
 
 live: setup ## Run every live test, the long ones too (a few minutes on a quiet machine)
 	@cargo xtask live
+
+live-all: setup ## Trace every server that is named and compare it with its own log
+	@cargo xtask live-all
 
 soak: setup ## Kill the profiler a hundred times under load
 	@cargo xtask soak

@@ -4,6 +4,8 @@
 
 use anyhow::Context as _;
 
+use crate::server::Line;
+
 /// `--access-logformat`: PID, method, request line (`%(U)s` is not there when the application fails), status, duration
 /// in µs, body bytes, separated by tabs.
 pub const FORMAT: &str = "%(p)s\t%(m)s\t%(r)s\t%(s)s\t%(D)s\t%(B)s";
@@ -44,6 +46,19 @@ pub fn parse(text: &str) -> anyhow::Result<Vec<AccessLine>> {
         .lines()
         .map(|line| line_of(line).with_context(|| format!("not a line of our format: {line:?}")))
         .collect()
+}
+
+/// A line as the logs of all servers give it.
+///
+/// # Errors
+///
+/// Where it is not of [`FORMAT`].
+pub fn common_line(text: &str) -> anyhow::Result<Option<Line>> {
+    let line = line_of(text).context("not a line of our format")?;
+    // Where the application raises, the line's time includes that of logging the traceback.
+    let duration_ns = (line.status != 500).then(|| line.duration_us.saturating_mul(1000));
+    let AccessLine { pid, method, path, status, .. } = line;
+    Ok(Some(Line { pid: Some(pid), method, path, status, duration_ns, ..Line::default() }))
 }
 
 fn line_of(line: &str) -> Option<AccessLine> {

@@ -2,22 +2,15 @@
 //!
 //! In: settings. Out: a server that is ready, its PIDs, its access log and the application's witness; ended when dropped.
 
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use tempfile::TempDir;
-
 use crate::access_log::{self, AccessLine};
-use crate::backend::Backend;
-use crate::child::{Child, until};
-use crate::witness::{self, Witness};
-
-/// Long enough for a busy machine; nothing waits that long when all is well.
-const START_LIMIT: Duration = Duration::from_secs(30);
+use crate::child::until;
+pub use crate::server::{Address, Listen};
+use crate::server::{Clients, Log, Place, Recipe, Server};
+use crate::witness::Witness;
 
 /// A gunicorn release that `make setup` installs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,26 +31,6 @@ impl Version {
         };
         crate::root().join(".tools").join(name).join("bin/python")
     }
-}
-
-/// Where the server listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// 127.0.0.1, a free port.
-    Ipv4,
-    /// `::1`, a free port.
-    Ipv6,
-    /// A UNIX socket.
-    Unix,
-}
-
-/// An address in the server's directory or on loopback.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// `127.0.0.1:8000` or `[::1]:8000`.
-    Tcp(String),
-    /// Path of a UNIX socket.
-    Unix(PathBuf),
 }
 
 /// How a server is started.
@@ -115,14 +88,69 @@ impl Settings {
     }
 }
 
+impl Recipe for Settings {
+    fn name(&self) -> &'static str {
+        "gunicorn"
+    }
+
+    fn about(&self) -> String {
+        let Self { version, worker_class, workers, threads, .. } = self;
+        format!("gunicorn {version:?}, {worker_class}, {workers} workers, {threads} threads")
+    }
+
+    fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
+        let bind = match &place.address {
+            Address::Tcp(address) => address.clone(),
+            Address::Unix(path) => format!("unix:{}", path.display()),
+        };
+        let mut command = Command::new(self.version.python());
+        command.args(["-m", "gunicorn", "--worker-class", self.worker_class, "--bind", &bind]);
+        command.args(["--workers", &self.workers.to_string()]);
+        if self.worker_class == "gthread" {
+            command.args(["--threads", &self.threads.to_string()]);
+        }
+        if self.version == Version::V27 {
+            // Its place is shared by all servers of a user.
+            command.arg("--no-control-socket");
+        }
+        command.arg("--chdir").arg(Place::apps());
+        command.arg("--access-logfile").arg(place.file("access.log"));
+        command.args(["--access-logformat", access_log::FORMAT]).args(&self.arguments).arg("demo_app:app");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Ok(vec![command])
+    }
+
+    fn loads(&self) -> usize {
+        self.workers
+    }
+
+    /// An event loop has no limit that a setting makes.
+    fn slots(&self) -> Option<u64> {
+        match self.worker_class {
+            "sync" => u64::try_from(self.workers).ok(),
+            "gthread" => u64::try_from(self.workers * self.threads).ok(),
+            _ => None,
+        }
+    }
+
+    fn listen(&self) -> Listen {
+        self.listen
+    }
+
+    fn log(&self) -> Log {
+        Log { file: "access.log", line: access_log::common_line }
+    }
+
+    /// Connections are kept by pools alone; pipelined requests are part of what the older of its tests ask for.
+    fn clients(&self) -> Clients {
+        Clients { keep_alive: "5", kinds: "get=6,head,sized,chunked,expect" }
+    }
+}
+
 /// A running gunicorn with a back end.
 #[derive(Debug)]
 pub struct Gunicorn {
-    child: Child,
-    workers: usize,
-    address: Address,
-    _backend: Backend,
-    directory: TempDir,
+    server: Server,
 }
 
 impl Gunicorn {
@@ -132,81 +160,30 @@ impl Gunicorn {
     ///
     /// Where it does not come up, with the end of its error log.
     pub fn start(settings: &Settings) -> anyhow::Result<Self> {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match Self::try_start(settings) {
-                // Another process took the free port before gunicorn did.
-                Err(error) if attempts < 3 && format!("{error:#}").contains("already in use") => {}
-                outcome => return outcome,
-            }
-        }
-    }
-
-    fn try_start(settings: &Settings) -> anyhow::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("wsgi-trace-test-").tempdir()?;
-        let backend = Backend::start()?;
-        let address = free_address(settings.listen, &directory)?;
-        let bind = match &address {
-            Address::Tcp(address) => address.clone(),
-            Address::Unix(path) => format!("unix:{}", path.display()),
-        };
-        let mut command = Command::new(settings.version.python());
-        command.args(["-m", "gunicorn", "--worker-class", settings.worker_class, "--bind", &bind]);
-        command.args(["--workers", &settings.workers.to_string()]);
-        if settings.worker_class == "gthread" {
-            command.args(["--threads", &settings.threads.to_string()]);
-        }
-        if settings.version == Version::V27 {
-            // Its place is shared by all servers of a user.
-            command.arg("--no-control-socket");
-        }
-        let file = |name: &str| directory.path().join(name);
-        command.arg("--chdir").arg(crate::root().join("tests/apps"));
-        command
-            .arg("--access-logfile")
-            .arg(file("access.log"))
-            .args(["--access-logformat", access_log::FORMAT]);
-        command.args(&settings.arguments).arg("demo_app:app");
-        command
-            .env("BACKEND_ADDRESS", &backend.address)
-            .env("WITNESS_FILE", file("witness.jsonl"))
-            .env("READY_FILE", file("ready"))
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .envs(settings.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(file("error.log"))?);
-        let child = Child::start(&mut command, "gunicorn")?;
-        let mut server = Self { child, workers: settings.workers, address, _backend: backend, directory };
-        let ready = until("gunicorn to be ready", START_LIMIT, || server.is_ready());
-        ready.with_context(|| server.last_words())?;
-        Ok(server)
+        Ok(Self { server: Server::start(settings)? })
     }
 
     /// PID of the master.
     #[must_use]
     pub fn master(&self) -> u32 {
-        self.child.pid()
+        self.server.pid()
     }
 
     /// PIDs of the workers that are there now.
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
-        let path = format!("/proc/{0}/task/{0}/children", self.master());
-        let children = std::fs::read_to_string(path).unwrap_or_default();
-        children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+        self.server.worker_pids()
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> &Address {
-        &self.address
+        self.server.address()
     }
 
     /// Sends a signal to the master.
     pub fn signal(&self, signal: i32) {
-        self.child.signal(signal);
+        self.server.signal(signal);
     }
 
     /// The access log once it has `lines` lines.
@@ -215,7 +192,7 @@ impl Gunicorn {
     ///
     /// Where it does not have them within ten seconds, or a line is not of our format.
     pub fn access_log(&self, lines: usize) -> anyhow::Result<Vec<AccessLine>> {
-        let path = self.directory.path().join("access.log");
+        let path = self.server.file("access.log");
         until(&format!("{lines} lines in the access log"), Duration::from_secs(10), || {
             let log = access_log::parse(&std::fs::read_to_string(&path).unwrap_or_default())?;
             Ok((log.len() >= lines).then_some(log))
@@ -228,48 +205,11 @@ impl Gunicorn {
     ///
     /// Where a line cannot be read.
     pub fn witness(&self) -> anyhow::Result<Vec<Witness>> {
-        witness::parse(
-            &std::fs::read_to_string(self.directory.path().join("witness.jsonl")).unwrap_or_default(),
-        )
+        self.server.witness()
     }
 
     /// Ends the server; its logs can still be read.
     pub fn stop(&mut self) {
-        self.child.stop();
-    }
-
-    fn is_ready(&mut self) -> anyhow::Result<Option<()>> {
-        if let Some(status) = self.child.ended()? {
-            bail!("gunicorn ended at once: {status}");
-        }
-        let loaded = std::fs::read_to_string(self.directory.path().join("ready")).unwrap_or_default();
-        if loaded.lines().count() < self.workers {
-            return Ok(None);
-        }
-        let connected = match &self.address {
-            Address::Tcp(address) => TcpStream::connect(address).is_ok(),
-            Address::Unix(path) => UnixStream::connect(path).is_ok(),
-        };
-        Ok(connected.then_some(()))
-    }
-
-    fn last_words(&self) -> String {
-        let log = std::fs::read_to_string(self.directory.path().join("error.log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        format!(
-            "its error log ends:\n{}",
-            lines.get(lines.len().saturating_sub(12)..).unwrap_or_default().join("\n")
-        )
-    }
-}
-
-fn free_address(listen: Listen, directory: &TempDir) -> anyhow::Result<Address> {
-    let free = |host: &str| -> anyhow::Result<Address> {
-        Ok(Address::Tcp(TcpListener::bind((host, 0))?.local_addr()?.to_string()))
-    };
-    match listen {
-        Listen::Ipv4 => free("127.0.0.1"),
-        Listen::Ipv6 => free("::1"),
-        Listen::Unix => Ok(Address::Unix(directory.path().join("server.sock"))),
+        self.server.stop();
     }
 }

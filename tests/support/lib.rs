@@ -14,6 +14,7 @@ pub mod load;
 pub mod program;
 pub mod raw;
 pub mod scenario;
+pub mod server;
 pub mod toy;
 pub mod trace;
 pub mod verdict;

@@ -1,4 +1,4 @@
-//! `live`: every live test, those too that take long or want a quiet machine.
+//! `live`: every live test, those too that take long or want a quiet machine; `live-all`: every server.
 //!
 //! In: names of tests, or none for all. Out: success if all passed; a skip is a failure.
 
@@ -8,11 +8,23 @@ use crate::command;
 const PROGRAMS: [&str; 7] =
     ["kernel_side", "kernel_bounds", "this_kernel", "truth", "robustness", "verdicts", "docs"];
 
+/// The test program with one line for each server.
+const SERVERS: [&str; 1] = ["servers"];
+
 /// One after the other; names choose among the tests of all.
 pub(crate) fn run(names: &[String]) -> anyhow::Result<()> {
+    run_programs(&PROGRAMS, names)
+}
+
+/// Every server, each against its own witness; names choose among them.
+pub(crate) fn run_all(names: &[String]) -> anyhow::Result<()> {
+    run_programs(&SERVERS, names)
+}
+
+fn run_programs(programs: &[&str], names: &[String]) -> anyhow::Result<()> {
     let mut tests = command::cargo(&["test", "--locked", "--no-fail-fast", "--package", "wsgi-trace-tests"]);
     tests
-        .args(PROGRAMS.iter().flat_map(|program| ["--test", program]))
+        .args(programs.iter().flat_map(|program| ["--test", program]))
         .arg("--")
         .arg("--include-ignored")
         .args(names);

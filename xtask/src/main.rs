@@ -27,6 +27,7 @@ const USAGE: &str = "cargo xtask CHORE
   record    the recordings of tests/recordings, taken again; names of scenarios as arguments, --show only shows
   bench     the speed and memory of a replay
   live      every live test, the long ones too, on a machine that does nothing else
+  live-all  every server that is named, traced and compared with its own log; names of tests as arguments
   soak      the profiler killed a hundred times under load
   page      the pages of the recordings, in a headless browser
   kernels   the programs on other kernels, in emulation; versions as arguments";
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         "record" => record::run(&rest),
         "kernels" => kernels::run(&rest),
         "live" => live::run(&rest),
+        "live-all" => live::run_all(&rest),
         "page" => page::run(),
         "soak" => soak::run(),
         "test" => test::run(&rest),

@@ -1,0 +1,210 @@
+//! The one comparison that every server is put to.
+//!
+//! In: a recipe. Out: a verdict: the same requests as the witness's, the same interval, slots as configured, nearly nothing
+//! unexplained, thread accounts as the kernel's.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, ensure};
+use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::load::{Load, Sent};
+use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::server::{Line, Recipe, Server};
+use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
+
+const ROUTES: &str = "/fast=4,/cpu=2,/backend,/stream,/empty,/unchanged,/missing,/mixed=2,/error,/sleep/5";
+
+/// A window around a load.
+struct Window {
+    traced: Traced,
+    sent: Sent,
+    log: Vec<Line>,
+}
+
+/// Begins a window before the load and ends it when everything that was answered is logged.
+fn window(recipe: &dyn Recipe) -> anyhow::Result<Window> {
+    let server = Server::start(recipe)?;
+    let trace = Trace::start(server.pid())?;
+    let clients = recipe.clients();
+    let options = [
+        &["--requests", "300", "--seconds", "20", "--clients", "3", "--routes", ROUTES][..],
+        &["--kinds", clients.kinds, "--keep-alive", clients.keep_alive],
+    ]
+    .concat();
+    let sent = Load::run(server.address(), &options)?;
+    server.log(sent.answered())?;
+    let traced = trace.end()?;
+    // What got no answer may have been logged in the meantime.
+    let log = server.log(sent.answered())?;
+    Ok(Window { traced, sent, log })
+}
+
+/// Puts one server to the test.
+pub(crate) fn requests_agree_with_the_witness(recipe: &dyn Recipe) -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let window = window(recipe)?;
+    eprintln!("{}: {} requests", recipe.about(), window.traced.requests.len());
+    // All of them before the verdict: one that fails says more beside the others.
+    let outcomes = [
+        every_request_is_seen_once(&window),
+        nothing_is_lost(&window.traced),
+        intervals_agree(recipe, &window),
+        slots_are_as_configured(recipe, &window.traced),
+        little_is_unexplained(recipe, &window.traced),
+        accounts_agree(&window.traced),
+    ];
+    let wrong: Vec<String> =
+        outcomes.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    ensure!(wrong.is_empty(), "{}: {}", recipe.about(), wrong.join("\n"));
+    Ok(())
+}
+
+/// Each line of the log is one of ours with the same method, path and status, and so is each request that was answered;
+/// and nobody asked for more. What the witness logged and its client never got may have no status.
+fn every_request_is_seen_once(window: &Window) -> anyhow::Result<()> {
+    let mut wrong = Vec::new();
+    let mut ours: BTreeMap<u64, Vec<&TracedRequest>> = BTreeMap::new();
+    for request in &window.traced.requests {
+        match request.id() {
+            Some(id) => ours.entry(id).or_default().push(request),
+            None => wrong.push(format!("nobody asked for {request:?}")),
+        }
+    }
+    let mut logged: BTreeMap<u64, Vec<&Line>> = BTreeMap::new();
+    for line in &window.log {
+        logged.entry(line.id().with_context(|| format!("{line:?}"))?).or_default().push(line);
+    }
+    for sent in &window.sent.requests {
+        let seen = ours.remove(&sent.id).unwrap_or_default();
+        let lines = logged.remove(&sent.id).unwrap_or_default();
+        let same = |request: &TracedRequest| {
+            request.method.as_deref() == Some(&sent.method)
+                && request.path() == sent.path
+                && request.status == sent.status
+                && !(request.open || request.truncated || request.lossy)
+        };
+        let is_logged = |line: &Line| {
+            line.method == sent.method && line.path == sent.path && Some(line.status) == sent.status
+        };
+        let right = match (seen.as_slice(), lines.as_slice(), sent.status) {
+            ([request], [line], Some(_)) => same(request) && is_logged(line),
+            ([request], [_], None) => request.status.is_none(),
+            ([] | [_], [], None) => true,
+            _ => false,
+        };
+        if !right {
+            wrong.push(format!("sent {sent:?}\n  reported {seen:?}\n  logged {lines:?}"));
+        }
+        // An exception may end the connection without an answer.
+        if sent.status.is_none() && sent.kind != "pipeline" && !sent.path.starts_with("/error") {
+            wrong.push(format!("no answer to {sent:?}"));
+        }
+    }
+    wrong.extend(ours.values().flatten().map(|request| format!("nobody asked for {request:?}")));
+    ensure!(
+        wrong.is_empty(),
+        "{} wrong, the first:\n{}",
+        wrong.len(),
+        wrong.get(..wrong.len().min(4)).unwrap_or_default().join("\n")
+    );
+    ensure!(window.sent.answered() >= 250, "only {} answers", window.sent.answered());
+    Ok(())
+}
+
+fn nothing_is_lost(traced: &Traced) -> anyhow::Result<()> {
+    let losses = traced.value("/losses")?;
+    let number = |name: &str| traced.number(&format!("/losses/{name}"));
+    for name in ["late", "malformed", "sequence_holes", "evicted", "unreadable_bytes"] {
+        ensure!(number(name)? == 0, "{name}: {losses}");
+    }
+    ensure!(number("conservation/emitted")? == number("conservation/received")?, "{losses}");
+    ensure!(number("conservation/slices_broken")? == 0, "{losses}");
+    ensure!(number("conservation/requests_broken")? == 0, "{losses}");
+    ensure!(traced.value("/losses/impossible")? == &serde_json::json!([]), "{losses}");
+    Ok(())
+}
+
+/// The median error of all requests that both measured is at most 200 µs, or 1 %.
+fn intervals_agree(recipe: &dyn Recipe, window: &Window) -> anyhow::Result<()> {
+    let ours: BTreeMap<u64, &TracedRequest> =
+        window.traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
+    let mut errors_us = Vec::new();
+    let mut relative = Vec::new();
+    for line in &window.log {
+        let (Some(id), Some(theirs_ns)) = (line.id(), line.duration_ns) else { continue };
+        let Some(ours_ns) = ours.get(&id).and_then(|request| recipe.logged_ns(request)) else { continue };
+        let error_us = ours_ns.abs_diff(theirs_ns) as f64 / 1e3;
+        errors_us.push(error_us);
+        relative.push(error_us * 1e3 / theirs_ns.max(1) as f64);
+    }
+    ensure!(errors_us.len() >= 250, "only {} requests can be compared", errors_us.len());
+    errors_us.sort_by(f64::total_cmp);
+    relative.sort_by(f64::total_cmp);
+    let at = |list: &[f64], percent: usize| list.get(list.len() * percent / 100).copied().unwrap_or(f64::NAN);
+    eprintln!(
+        "  {} compared: median error {:.0} µs, p90 {:.0} µs, median {:.2} %",
+        errors_us.len(),
+        at(&errors_us, 50),
+        at(&errors_us, 90),
+        at(&relative, 50) * 100.0
+    );
+    ensure!(at(&errors_us, 50) <= 200.0 || at(&relative, 50) <= 0.01, "the intervals differ");
+    Ok(())
+}
+
+fn slots_are_as_configured(recipe: &dyn Recipe, traced: &Traced) -> anyhow::Result<()> {
+    let server = traced.value("/target/server")?;
+    eprintln!("  {server}");
+    ensure!(traced.value("/target/server/name")?.as_str() == Some(recipe.name()), "not recognised: {server}");
+    let configured = traced.value("/slots/configured")?.as_u64();
+    let observed = traced.value("/slots/observed")?;
+    eprintln!("  slots: configured {configured:?}, observed {observed}");
+    ensure!(configured == recipe.slots(), "{configured:?} slots, not {:?}", recipe.slots());
+    Ok(())
+}
+
+fn little_is_unexplained(recipe: &dyn Recipe, traced: &Traced) -> anyhow::Result<()> {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for request in &traced.requests {
+        for (phase, duration_ns) in &request.phases {
+            *sums.entry(phase).or_default() += duration_ns.unwrap_or(0);
+        }
+    }
+    let total_ns: u64 = sums.values().sum();
+    let unexplained_ns = sums.get("unexplained").copied().unwrap_or(0);
+    let share = unexplained_ns as f64 / total_ns.max(1) as f64;
+    let phases: Vec<String> = sums
+        .iter()
+        .filter(|(_, sum_ns)| **sum_ns > 0)
+        .map(|(phase, sum_ns)| format!("{phase} {:.1} ms", *sum_ns as f64 / 1e6))
+        .collect();
+    eprintln!("  unexplained {:.3} % ({})", share * 100.0, phases.join(", "));
+    ensure!(share <= recipe.unexplained(), "too much is unexplained");
+    Ok(())
+}
+
+/// The kernel takes the clock of a switch about a microsecond before the switch: short runs differ by so much each.
+fn accounts_agree(traced: &Traced) -> anyhow::Result<()> {
+    let law = |name: &str| traced.number(&format!("/losses/conservation/{name}"));
+    let slices = law("slices")?;
+    for (what, ours_ns, theirs_ns, doubt_ns) in [
+        ("CPU", law("cpu_ns")?, law("kernel_cpu_ns")?, law("stolen_ns")?),
+        ("run queue", law("run_queue_ns")?, law("kernel_run_queue_ns")?, law("undecided_ns")?),
+    ] {
+        let error_ns = ours_ns.abs_diff(theirs_ns);
+        eprintln!(
+            "  {what} {:.1} ms, schedstat {:.1} ms: {:.2} %, {:.2} µs a slice; {:.1} ms stolen or undecided",
+            ours_ns as f64 / 1e6,
+            theirs_ns as f64 / 1e6,
+            error_ns as f64 / theirs_ns.max(1) as f64 * 100.0,
+            error_ns as f64 / 1e3 / slices.max(1) as f64,
+            doubt_ns as f64 / 1e6
+        );
+        ensure!(
+            error_ns <= theirs_ns / 100 + doubt_ns + slices * 1000,
+            "{what}: {ours_ns} against {theirs_ns} ns"
+        );
+    }
+    Ok(())
+}

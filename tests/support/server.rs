@@ -1,0 +1,236 @@
+//! Real servers of every kind, serving the demo application: one [`Recipe`] each, in a file of its own.
+//!
+//! In: a recipe (how to start the server, what its log measures). Out: a [`Server`] that is ready, its PIDs, its address
+//! and its log; ended when dropped, with all its children.
+
+pub mod cheroot;
+pub mod line;
+pub mod place;
+pub mod uwsgi;
+pub mod waitress;
+pub mod wsgiref;
+
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use crate::backend::Backend;
+use crate::child::{Child, until};
+use crate::trace::TracedRequest;
+use crate::witness::{self, Witness};
+pub use line::{Line, Log};
+pub use place::{Address, Listen, Place};
+
+/// Long enough for a busy machine; nothing waits that long when all is well.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a server's clients may do, where they are to get an answer to everything.
+#[derive(Clone, Copy, Debug)]
+pub struct Clients {
+    /// Requests of one connection.
+    pub keep_alive: &'static str,
+    /// Kinds of requests, as `clients/load.py --kinds` takes them.
+    pub kinds: &'static str,
+}
+
+/// How to start one kind of server, and what to expect of it.
+pub trait Recipe {
+    /// Name of the server in reports.
+    fn name(&self) -> &'static str;
+
+    /// How it is set up, for messages: `waitress, 4 threads`.
+    fn about(&self) -> String;
+
+    /// What to start, in this order; the first is the WSGI server. [`Place::prepare`] has still to be applied.
+    ///
+    /// # Errors
+    ///
+    /// Where a file that it needs cannot be written.
+    fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>>;
+
+    /// Processes that load the application before the server is ready.
+    fn loads(&self) -> usize {
+        1
+    }
+
+    /// Requests that it serves at once by its settings; `None`: no limit that a setting makes.
+    fn slots(&self) -> Option<u64>;
+
+    /// Where it listens.
+    fn listen(&self) -> Listen {
+        Listen::Ipv4
+    }
+
+    /// The witness of its requests: its own log where that has their times, else the application's.
+    fn log(&self) -> Log {
+        line::APPLICATION
+    }
+
+    /// The part of a request, by our account, that its log's time covers.
+    fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
+        request.service_ns
+    }
+
+    /// What its clients may do.
+    fn clients(&self) -> Clients {
+        Clients { keep_alive: "5", kinds: "get=6,head,sized,chunked,expect" }
+    }
+
+    /// Greatest share of all request time that may be unexplained.
+    fn unexplained(&self) -> f64 {
+        0.02
+    }
+}
+
+/// A running server with a back end.
+#[derive(Debug)]
+pub struct Server {
+    children: Vec<Child>,
+    log: Log,
+    place: Place,
+    _backend: Backend,
+}
+
+impl Server {
+    /// Starts a server and returns when each process has loaded the application and the listener takes connections.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not come up, with the end of its error log.
+    pub fn start(recipe: &dyn Recipe) -> anyhow::Result<Self> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match Self::try_start(recipe) {
+                // Another process took the free port before the server did.
+                Err(error) if attempts < 3 && format!("{error:#}").contains("already in use") => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn try_start(recipe: &dyn Recipe) -> anyhow::Result<Self> {
+        let backend = Backend::start()?;
+        let place = Place::new(recipe.listen(), &backend.address)?;
+        let mut children = Vec::new();
+        for mut command in recipe.commands(&place)? {
+            place.prepare(&mut command)?;
+            children.push(Child::start(&mut command, recipe.name())?);
+        }
+        let mut server = Self { children, log: recipe.log(), place, _backend: backend };
+        let ready =
+            until(&format!("{} to be ready", recipe.name()), START_LIMIT, || server.is_ready(recipe.loads()));
+        ready.with_context(|| server.last_words())?;
+        Ok(server)
+    }
+
+    /// PID of the WSGI server: the process that was started, its master where it has one.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.children.first().map_or(0, Child::pid)
+    }
+
+    /// PIDs of everything that was started, in the recipe's order: a front end comes after the WSGI server.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        self.children.iter().map(Child::pid).collect()
+    }
+
+    /// PIDs of the children that the WSGI server has now.
+    #[must_use]
+    pub fn worker_pids(&self) -> Vec<u32> {
+        children_of(self.pid())
+    }
+
+    /// Where clients reach it.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.place.address
+    }
+
+    /// A file in its directory.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.place.file(name)
+    }
+
+    /// Sends a signal to the WSGI server's first process.
+    pub fn signal(&self, signal: i32) {
+        if let Some(child) = self.children.first() {
+            child.signal(signal);
+        }
+    }
+
+    /// The witness's lines once there are so many.
+    ///
+    /// # Errors
+    ///
+    /// Where there are not within ten seconds, or one cannot be read.
+    pub fn log(&self, lines: usize) -> anyhow::Result<Vec<Line>> {
+        let path = self.file(self.log.file);
+        until(&format!("{lines} lines in {}", self.log.file), Duration::from_secs(10), || {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let log = line::parse(&text, self.log.line)?;
+            Ok((log.len() >= lines).then_some(log))
+        })
+    }
+
+    /// What the application's `/truth` routes have measured so far.
+    ///
+    /// # Errors
+    ///
+    /// Where a line cannot be read.
+    pub fn witness(&self) -> anyhow::Result<Vec<Witness>> {
+        witness::parse(&std::fs::read_to_string(self.file("witness.jsonl")).unwrap_or_default())
+    }
+
+    /// Ends the server; its logs can still be read.
+    pub fn stop(&mut self) {
+        for child in self.children.iter_mut().rev() {
+            child.stop();
+        }
+    }
+
+    fn is_ready(&mut self, loads: usize) -> anyhow::Result<Option<()>> {
+        for child in &mut self.children {
+            if let Some(status) = child.ended()? {
+                bail!("it ended at once: {status}");
+            }
+        }
+        let loaded = std::fs::read_to_string(self.file("ready")).unwrap_or_default();
+        if loaded.lines().count() < loads {
+            return Ok(None);
+        }
+        let connected = match self.address() {
+            Address::Tcp(address) => TcpStream::connect(address).is_ok(),
+            Address::Unix(path) => UnixStream::connect(path).is_ok(),
+        };
+        Ok(connected.then_some(()))
+    }
+
+    /// The end of what it wrote to standard error.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.file("error.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines.get(lines.len().saturating_sub(12)..).unwrap_or_default();
+        format!("its error log ends:\n{}", last.join("\n"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Children of a process's main thread.
+#[must_use]
+pub fn children_of(pid: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}

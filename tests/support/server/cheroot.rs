@@ -1,0 +1,76 @@
+//! cheroot alone, and in CherryPy: one thread accepts, a pool reads, runs and writes.
+//!
+//! In: the number of threads. Out: recipes.
+
+use std::process::Command;
+
+use super::{Place, Recipe};
+
+/// `python -m cheroot` with so many threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Cheroot {
+    /// Pool threads.
+    pub threads: u32,
+}
+
+impl Recipe for Cheroot {
+    fn name(&self) -> &'static str {
+        "cheroot"
+    }
+
+    fn about(&self) -> String {
+        format!("cheroot, {} threads", self.threads)
+    }
+
+    fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
+        let mut command = Command::new(Place::servers_program("python"));
+        command.args(["-m", "cheroot", "--bind", &place.address.to_string()]);
+        command.args(["--threads", &self.threads.to_string(), "witnessed:app"]);
+        Ok(vec![command])
+    }
+
+    fn slots(&self) -> Option<u64> {
+        Some(u64::from(self.threads))
+    }
+}
+
+/// `cherryd` with so many threads, said in its configuration file.
+#[derive(Clone, Copy, Debug)]
+pub struct CherryPy {
+    /// Pool threads.
+    pub threads: u32,
+}
+
+impl Recipe for CherryPy {
+    fn name(&self) -> &'static str {
+        "cherrypy"
+    }
+
+    fn about(&self) -> String {
+        format!("CherryPy, {} threads", self.threads)
+    }
+
+    fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
+        let (host, port) = place.address.host_and_port();
+        let threads = self.threads;
+        std::fs::write(
+            place.file("cherry.conf"),
+            format!(
+                "[global]\nserver.socket_host: {host:?}\nserver.socket_port: {port}\nserver.thread_pool: {threads}\n\
+                 engine.autoreload.on: False\nlog.screen: False\n"
+            ),
+        )?;
+        std::fs::write(
+            place.file("grafted.py"),
+            "import cherrypy\nimport witnessed\ncherrypy.tree.graft(witnessed.app, '')\n",
+        )?;
+        let mut command = Command::new(Place::servers_program("cherryd"));
+        command.arg("-c").arg(place.file("cherry.conf")).arg("-P").arg(place.directory());
+        command.args(["-i", "grafted"]);
+        Ok(vec![command])
+    }
+
+    fn slots(&self) -> Option<u64> {
+        Some(u64::from(self.threads))
+    }
+}

@@ -1,0 +1,92 @@
+//! What a server's own log, or the application's witness, says of each request.
+//!
+//! In: the text of a log. Out: [`Line`]s, the same for every server.
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+/// One request by the witness.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    /// Process that served it; `None`: the log does not say.
+    pub pid: Option<u32>,
+    /// Thread that served it; `None`: the log does not say.
+    pub tid: Option<u32>,
+    /// Method.
+    pub method: String,
+    /// Path without query.
+    pub path: String,
+    /// Status.
+    pub status: u16,
+    /// What the log measures, in ns; `None`: not comparable.
+    pub duration_ns: Option<u64>,
+    /// When the application was called, `CLOCK_MONOTONIC`; `None`: the log does not say.
+    pub start_ns: Option<u64>,
+}
+
+impl Line {
+    /// The unique number that ends the path, where it has one.
+    #[must_use]
+    pub fn id(&self) -> Option<u64> {
+        self.path.rsplit('/').next()?.parse().ok()
+    }
+}
+
+/// Where a witness writes, and how to read a line of it: `Ok(None)` for one that tells of no request.
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    /// Name of the file in the server's directory.
+    pub file: &'static str,
+    /// Reads a line.
+    pub line: fn(&str) -> anyhow::Result<Option<Line>>,
+}
+
+/// `apps/witnessed.py`, from the call of the application to the close of its response.
+pub const APPLICATION: Log = Log { file: "requests.jsonl", line: application_line };
+
+/// Reads the whole lines of a log; one that is being written is left.
+///
+/// # Errors
+///
+/// Where a line is not of the log's format.
+pub fn parse(text: &str, line: fn(&str) -> anyhow::Result<Option<Line>>) -> anyhow::Result<Vec<Line>> {
+    let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
+    whole.lines().filter_map(|text| line(text).with_context(|| format!("{text:?}")).transpose()).collect()
+}
+
+#[derive(Deserialize)]
+struct Witnessed {
+    method: String,
+    path: String,
+    status: u16,
+    pid: u32,
+    tid: u32,
+    start_ns: u64,
+    end_ns: Option<u64>,
+}
+
+fn application_line(text: &str) -> anyhow::Result<Option<Line>> {
+    let seen: Witnessed = serde_json::from_str(text)?;
+    Ok(Some(Line {
+        pid: Some(seen.pid),
+        tid: Some(seen.tid),
+        method: seen.method,
+        path: seen.path,
+        status: seen.status,
+        duration_ns: seen.end_ns.map(|end_ns| end_ns.saturating_sub(seen.start_ns)),
+        start_ns: Some(seen.start_ns),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_of_which_the_application_saw_no_end_has_no_duration() {
+        let text = "{\"method\":\"GET\",\"path\":\"/a/7\",\"status\":500,\"pid\":1,\"tid\":2,\"start_ns\":5,\"end_ns\":null}\n{\"me";
+        let lines = parse(text, application_line).unwrap();
+        assert_eq!(lines.len(), 1);
+        assert_eq!((lines[0].id(), lines[0].duration_ns, lines[0].tid), (Some(7), None, Some(2)));
+    }
+}

@@ -1,0 +1,137 @@
+//! Where a server stands: its directory, its addresses, what its environment says.
+//!
+//! In: what kind of address it wants. Out: a [`Place`], gone when dropped.
+
+use std::fs::{File, OpenOptions};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+/// Where a server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// 127.0.0.1, a free port.
+    Ipv4,
+    /// `::1`, a free port.
+    Ipv6,
+    /// A UNIX socket.
+    Unix,
+}
+
+/// An address in the server's directory or on loopback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// `127.0.0.1:8000` or `[::1]:8000`.
+    Tcp(String),
+    /// Path of a UNIX socket.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Host without brackets, and port; a UNIX socket has its path and none.
+    #[must_use]
+    pub fn host_and_port(&self) -> (String, String) {
+        match self {
+            Self::Tcp(address) => {
+                let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+                (host.trim_matches(['[', ']']).to_owned(), port.to_owned())
+            }
+            Self::Unix(path) => (path.display().to_string(), String::new()),
+        }
+    }
+}
+
+impl std::fmt::Display for Address {
+    /// As most servers take it: `host:port`, or the path.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => formatter.write_str(address),
+            Self::Unix(path) => path.display().fmt(formatter),
+        }
+    }
+}
+
+/// A server's directory and addresses.
+#[derive(Debug)]
+pub struct Place {
+    /// Where clients reach it.
+    pub address: Address,
+    /// `host:port` of the back end.
+    pub backend: String,
+    directory: TempDir,
+}
+
+impl Place {
+    pub(super) fn new(listen: Listen, backend: &str) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("wsgi-trace-test-").tempdir()?;
+        let address = match listen {
+            Listen::Ipv4 => free("127.0.0.1")?,
+            Listen::Ipv6 => free("::1")?,
+            Listen::Unix => Address::Unix(directory.path().join("server.sock")),
+        };
+        Ok(Self { address, backend: backend.to_owned(), directory })
+    }
+
+    /// The server's directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A file in the server's directory.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A further address on loopback, for what stands behind a front end.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no free port.
+    pub fn another_address(&self) -> anyhow::Result<Address> {
+        free("127.0.0.1")
+    }
+
+    /// Directory of the demo applications.
+    #[must_use]
+    pub fn apps() -> PathBuf {
+        crate::root().join("tests/apps")
+    }
+
+    /// A program of the environment that holds the other servers (`make setup`).
+    #[must_use]
+    pub fn servers_program(name: &str) -> PathBuf {
+        crate::root().join(".tools/venv-servers/bin").join(name)
+    }
+
+    /// The environment, directory and outputs that every server gets. Standard output goes to `output.log`, standard
+    /// error to `error.log`.
+    pub(super) fn prepare(&self, command: &mut Command) -> anyhow::Result<()> {
+        let append = |name: &str| -> std::io::Result<File> {
+            OpenOptions::new().append(true).create(true).open(self.file(name))
+        };
+        // What a recipe has set itself stands.
+        let own: Vec<_> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
+        for (name, value) in [
+            ("BACKEND_ADDRESS", self.backend.clone().into()),
+            ("WITNESS_FILE", self.file("witness.jsonl")),
+            ("REQUEST_LOG", self.file("requests.jsonl")),
+            ("READY_FILE", self.file("ready")),
+            ("PYTHONPATH", Self::apps()),
+            ("PYTHONDONTWRITEBYTECODE", "1".into()),
+        ] {
+            if !own.iter().any(|known| known == name) {
+                command.env(name, value);
+            }
+        }
+        command.stdin(Stdio::null()).stdout(append("output.log")?).stderr(append("error.log")?);
+        Ok(())
+    }
+}
+
+fn free(host: &str) -> anyhow::Result<Address> {
+    Ok(Address::Tcp(TcpListener::bind((host, 0))?.local_addr()?.to_string()))
+}

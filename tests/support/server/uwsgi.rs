@@ -1,0 +1,116 @@
+//! uWSGI: a master, workers and their threads; with or without a router of its own.
+//!
+//! In: processes, threads, how requests come in. Out: a recipe.
+
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use super::{Clients, Line, Log, Place, Recipe};
+use crate::trace::TracedRequest;
+
+/// How requests come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Front {
+    /// `--http-socket`: the workers speak HTTP.
+    HttpSocket,
+    /// `--http`: a router process before the workers.
+    Router,
+}
+
+/// A uWSGI with a master.
+#[derive(Clone, Copy, Debug)]
+pub struct Uwsgi {
+    /// Worker processes.
+    pub processes: u32,
+    /// Threads of each.
+    pub threads: u32,
+    /// How requests come in.
+    pub front: Front,
+    /// Further arguments.
+    pub arguments: &'static [&'static str],
+}
+
+impl Uwsgi {
+    /// `--http-socket` with so many processes and threads.
+    #[must_use]
+    pub const fn new(processes: u32, threads: u32) -> Self {
+        Self { processes, threads, front: Front::HttpSocket, arguments: &[] }
+    }
+
+    /// The same with further arguments.
+    #[must_use]
+    pub const fn with(mut self, arguments: &'static [&'static str]) -> Self {
+        self.arguments = arguments;
+        self
+    }
+
+    /// The same behind a router.
+    #[must_use]
+    pub const fn routed(mut self) -> Self {
+        self.front = Front::Router;
+        self
+    }
+}
+
+/// `%(micros)`: from the accepted connection (the packet of a router, the head of HTTP) to the end of the response.
+const FORMAT: &str = "request %(pid)\t%(method)\t%(uri)\t%(status)\t%(micros)";
+
+fn line(text: &str) -> anyhow::Result<Option<Line>> {
+    let Some(text) = text.strip_prefix("request ") else { return Ok(None) };
+    let fields: Vec<&str> = text.split('\t').collect();
+    let [pid, method, uri, status, micros] = fields.as_slice() else { anyhow::bail!("not of our format") };
+    Ok(Some(Line {
+        pid: Some(pid.parse()?),
+        method: (*method).to_owned(),
+        path: uri.split('?').next().context("no path")?.to_owned(),
+        status: status.parse()?,
+        duration_ns: Some(micros.parse::<u64>()? * 1000),
+        ..Line::default()
+    }))
+}
+
+impl Recipe for Uwsgi {
+    fn name(&self) -> &'static str {
+        "uwsgi"
+    }
+
+    fn about(&self) -> String {
+        let Self { processes, threads, front, arguments } = self;
+        format!("uWSGI, {processes} processes, {threads} threads, {front:?}, {arguments:?}")
+    }
+
+    fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
+        let mut command = Command::new(Place::servers_program("uwsgi"));
+        let front = if self.front == Front::Router { "--http" } else { "--http-socket" };
+        command.args(["--master", "--die-on-term", "--need-app", front, &place.address.to_string()]);
+        command.args(["--processes", &self.processes.to_string()]);
+        if self.threads > 1 {
+            command.args(["--threads", &self.threads.to_string()]);
+        }
+        command.args(["--lazy-apps", "--module", "demo_app:app", "--log-format", FORMAT]);
+        command.arg("--req-logger").arg(format!("file:{}", place.file("access.log").display()));
+        command.args(self.arguments);
+        Ok(vec![command])
+    }
+
+    fn loads(&self) -> usize {
+        self.processes as usize
+    }
+
+    fn slots(&self) -> Option<u64> {
+        Some(u64::from(self.processes * self.threads))
+    }
+
+    fn log(&self) -> Log {
+        Log { file: "access.log", line }
+    }
+
+    fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
+        request.service_ns
+    }
+
+    fn clients(&self) -> Clients {
+        Clients { keep_alive: "1", kinds: "get=6,head,sized" }
+    }
+}
