@@ -45,7 +45,7 @@ pub trait Recipe {
     /// How it is set up, for messages: `waitress, 4 threads`.
     fn about(&self) -> String;
 
-    /// What to start, in this order; the first is the WSGI server. [`Place::prepare`] has still to be applied.
+    /// What to start, in this order; the first is the WSGI server. The environment that all get is added to each.
     ///
     /// # Errors
     ///
