@@ -2,11 +2,15 @@
 //!
 //! In: a target or a recording, and where the report goes. Out: the report. Both ways feed the same pipeline.
 
+pub mod attached;
 pub mod consumer;
 pub mod feed;
+mod gather;
 pub mod live;
+pub mod observer;
 pub mod progress;
 pub mod replay;
+pub mod signals;
 
 use std::io;
 use std::path::PathBuf;

@@ -46,6 +46,9 @@ pub enum Fact {
     ThreadTotals(ThreadTotals),
     /// What the profiler itself cost.
     Overhead(Overhead),
+    /// One window ends and the next begins at this moment; what the machines know of threads, connections and requests
+    /// in flight stays. Preceded by the same facts as the end of a stream.
+    WindowRolled,
     /// The window ended; last fact of a complete stream.
     WindowEnded {
         /// Why it ended.
@@ -65,6 +68,10 @@ pub enum EndReason {
     TargetExited,
     /// The recording could not be written further (disk full).
     RecordingFailed,
+    /// The next window of the same run began.
+    NextWindow,
+    /// It has not ended: this is how it stands.
+    StillOpen,
 }
 
 /// Who watches what, where and since when.
@@ -278,6 +285,29 @@ pub struct ListenerWakes {
     pub slept_again_run_queue_ns: u64,
 }
 
+impl Counters {
+    /// What was counted since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            lost: difference(&self.lost, &earlier.lost).filter(|(_, count)| *count > 0).collect(),
+            emitted: difference(&self.emitted, &earlier.emitted).collect(),
+            recursion_misses: difference(&self.recursion_misses, &earlier.recursion_misses).collect(),
+            received: self.received.saturating_sub(earlier.received),
+        }
+    }
+}
+
+fn difference<'a>(
+    now: &'a [(String, u64)],
+    earlier: &'a [(String, u64)],
+) -> impl Iterator<Item = (String, u64)> + 'a {
+    now.iter().map(|(name, count)| {
+        let before = earlier.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count);
+        (name.clone(), count.saturating_sub(before))
+    })
+}
+
 impl ListenerWakes {
     /// What was counted since `earlier`.
     #[must_use]
@@ -355,6 +385,26 @@ impl Account {
     #[must_use]
     pub const fn total_ns(self) -> u64 {
         self.cpu_ns.saturating_add(self.run_queue_ns).saturating_add(self.blocked_ns)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            cpu_ns: self.cpu_ns.saturating_add(other.cpu_ns),
+            run_queue_ns: self.run_queue_ns.saturating_add(other.run_queue_ns),
+            blocked_ns: self.blocked_ns.saturating_add(other.blocked_ns),
+        }
+    }
+
+    /// Without what `other` has.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self {
+            cpu_ns: self.cpu_ns.saturating_sub(other.cpu_ns),
+            run_queue_ns: self.run_queue_ns.saturating_sub(other.run_queue_ns),
+            blocked_ns: self.blocked_ns.saturating_sub(other.blocked_ns),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod http1;
 pub mod listener;
 pub mod process;
 pub mod request;
+pub mod roll;
 pub mod serving;
 pub mod slot;
 pub mod state;

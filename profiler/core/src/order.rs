@@ -30,7 +30,7 @@ struct Place {
 }
 
 /// The sorting stage.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Order {
     hold_back_ns: u64,
     max_held: usize,
@@ -44,6 +44,17 @@ pub struct Order {
     store: Vec<Option<Event>>,
     free: Vec<u32>,
     counts: OrderCounts,
+}
+
+impl OrderCounts {
+    /// What was counted since `earlier`.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self {
+            late_events: self.late_events.saturating_sub(earlier.late_events),
+            forced_events: self.forced_events.saturating_sub(earlier.forced_events),
+        }
+    }
 }
 
 impl Order {
@@ -113,6 +124,15 @@ impl Order {
         self.ready = self.queue.len();
         self.release(each);
         self.counts
+    }
+
+    /// Forgets what is not ready and later than `until_ns`, without counting it: for a look at a run as if it ended there.
+    pub fn cut(&mut self, until_ns: u64) {
+        let keep = self.queue.partition_point(|place| place.time_ns <= until_ns).max(self.ready);
+        for place in self.queue.drain(keep..) {
+            drop(take(&mut self.store, &mut self.free, place.slot));
+        }
+        self.newest_ns = self.newest_ns.min(until_ns.max(self.ready_ns));
     }
 
     /// What the sorting cost so far.

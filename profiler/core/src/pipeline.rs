@@ -4,6 +4,9 @@
 //! and replays share every line from here on.
 
 mod finish;
+mod window;
+
+use std::collections::VecDeque;
 
 use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
 
@@ -68,7 +71,7 @@ pub struct Progress {
 }
 
 /// All stages after the source.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pipeline {
     order: Order,
     machines: Machines,
@@ -76,7 +79,7 @@ pub struct Pipeline {
 }
 
 /// What the ordered events change.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Machines {
     state: State,
     session: SessionStarted,
@@ -90,6 +93,10 @@ struct Machines {
     overhead: Option<Overhead>,
     window: Window,
     started: bool,
+    received: finish::Received,
+    before: window::Before,
+    /// Windows that have ended and that nobody has taken yet, oldest first.
+    windows: VecDeque<Snapshot>,
 }
 
 impl Pipeline {
@@ -111,6 +118,9 @@ impl Pipeline {
                 overhead: None,
                 window: Window::default(),
                 started: false,
+                received: finish::Received::default(),
+                before: window::Before::default(),
+                windows: VecDeque::new(),
             },
             malformed: 0,
         }
@@ -123,6 +133,7 @@ impl Pipeline {
             Err(_) => self.malformed = self.malformed.saturating_add(1),
         }
         let machines = &mut self.machines;
+        machines.received = finish::Received { malformed: self.malformed, order: self.order.counts() };
         self.order.release(&mut |event| machines.event(event, sink));
     }
 
@@ -143,8 +154,8 @@ impl Pipeline {
     pub fn finish(self, sink: &mut dyn FnMut(Entry)) -> Snapshot {
         let mut machines = self.machines;
         let counts = self.order.finish(&mut |event| machines.event(event, sink));
-        let received = finish::Received { malformed: self.malformed, order: counts };
-        machines.finish(&received, sink)
+        machines.received = finish::Received { malformed: self.malformed, order: counts };
+        machines.finish(sink)
     }
 }
 
@@ -203,6 +214,7 @@ impl Machines {
                     state.end_thread(lifecycle.tid, thread, time_ns);
                 }
                 state.heads.remove(&lifecycle.tid);
+                state.initial.remove(&lifecycle.tid);
                 if lifecycle.tid == lifecycle.tgid {
                     end_process(state, lifecycle.tgid, time_ns, sink);
                 }
@@ -262,6 +274,7 @@ impl Machines {
                 }
             }
             Fact::Overhead(overhead) => self.overhead = Some(overhead),
+            Fact::WindowRolled => self.roll(time_ns, sink),
             Fact::WindowEnded { reason } => {
                 self.window.end_ns = time_ns;
                 self.window.end_reason = Some(reason);
@@ -288,6 +301,7 @@ impl Machines {
         self.started = true;
         self.window.start_ns = time_ns;
         self.state.window_start_ns = time_ns;
+        self.state.watch_start_ns = time_ns;
         self.state.busy.start(time_ns);
         self.state.heat = Heat::new(time_ns);
     }

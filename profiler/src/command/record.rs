@@ -17,7 +17,7 @@ use crate::session::live;
 pub fn run(options: &Record) -> Result<(), Failure> {
     let mut watch = target::watch(&options.target, &options.watch, None)?;
     watch.record = Some(open_recording(&options.output)?);
-    let outcome = live::run(watch, &mut Consumer::nothing())?;
+    let outcome = live::run(watch, options.watch.duration, options.watch.quiet, &mut Consumer::nothing())?;
     if let Some(error) = outcome.recording_failed {
         return Err(SessionError::from(error).into());
     }

@@ -7,7 +7,7 @@ use crate::cli::{Hooks, Target, Watch as WatchOptions};
 use crate::fact::find::{find_by_name, find_by_port};
 use crate::fact::{FactError, Proc, Tree, server_tree};
 use crate::output_file::OutputFile;
-use crate::session::live::Watch;
+use crate::session::attached::Watch;
 
 /// The server that the options name, and the process that stands for it.
 ///
@@ -47,9 +47,7 @@ pub fn watch(
     Ok(Watch {
         tree,
         named_pid,
-        duration: options.duration,
         attach: attach::Settings { hooks, ring_bytes: options.ring_bytes, ..attach::Settings::default() },
         record,
-        quiet: options.quiet,
     })
 }

@@ -20,7 +20,7 @@ pub fn run(options: &Trace) -> Result<(), Failure> {
     }
     let mut consumer = Consumer::open(&options.output)?;
     watch.record = options.record.as_deref().map(open_recording).transpose()?;
-    let outcome = live::run(watch, &mut consumer)?;
+    let outcome = live::run(watch, options.watch.duration, options.watch.quiet, &mut consumer)?;
     consumer.finish(&outcome.snapshot)?;
     match outcome.recording_failed {
         Some(error) => Err(SessionError::from(error).into()),

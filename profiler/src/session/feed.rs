@@ -120,6 +120,11 @@ impl Feed {
         &self.pipeline
     }
 
+    /// The pipeline, to take windows from.
+    pub const fn pipeline_mut(&mut self) -> &mut Pipeline {
+        &mut self.pipeline
+    }
+
     /// Closes the recording; hands the pipeline out, and why the recording is incomplete if it is.
     #[must_use]
     pub fn finish(mut self) -> (Pipeline, Option<RecordError>) {

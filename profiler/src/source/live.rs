@@ -112,6 +112,12 @@ impl LiveSource {
         }
     }
 
+    /// Records taken so far.
+    #[must_use]
+    pub const fn received(&self) -> u64 {
+        self.received
+    }
+
     /// What connections to each listener have set in motion, cumulative.
     #[must_use]
     pub fn listener_counts(&self) -> ListenerCounts {

@@ -12,7 +12,7 @@ use crate::machine::request::Active;
 const MAX_CONNECTIONS: usize = 65_536;
 
 /// One client connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Connection {
     /// Dense number, in the order in which connections were first seen.
     pub id: u64,
@@ -41,12 +41,14 @@ pub struct Connection {
 }
 
 /// All open client connections.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Connections {
     table: Vec<Option<Connection>>,
     free: Vec<u32>,
-    /// Connections seen so far.
+    /// Connections seen so far; the next one's number.
     pub seen: u64,
+    /// Of these: gone before the window began.
+    gone_before: u64,
     /// Connections that found no place.
     pub evicted: u64,
 }
@@ -83,6 +85,19 @@ impl Connections {
         let index = u32::try_from(self.table.len()).ok()?;
         self.table.push(Some(connection));
         Some(index)
+    }
+
+    /// Connections seen in the window: those that were open when it began, and those that came.
+    #[must_use]
+    pub const fn seen_in_window(&self) -> u64 {
+        self.seen.saturating_sub(self.gone_before)
+    }
+
+    /// The next window begins.
+    pub fn roll(&mut self) {
+        let open = u64::try_from(self.table.len().saturating_sub(self.free.len())).unwrap_or(u64::MAX);
+        self.gone_before = self.seen.saturating_sub(open);
+        self.evicted = 0;
     }
 
     /// A connection by number.

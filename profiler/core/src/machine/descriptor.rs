@@ -44,7 +44,7 @@ pub struct Interest {
 }
 
 /// Descriptor tables of all processes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Descriptors {
     processes: FxHashMap<Tid, Vec<Option<Descriptor>>>,
     /// Descriptors that were beyond the bound.

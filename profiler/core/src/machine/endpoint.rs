@@ -13,7 +13,7 @@ const MAX_ENDPOINTS: usize = 200;
 const MAX_SHAPE_BYTES: usize = 200;
 
 /// All endpoints of a window.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Endpoints {
     index: FxHashMap<(String, String, u16), usize>,
     known: Vec<Endpoint>,

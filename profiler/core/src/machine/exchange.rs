@@ -195,7 +195,7 @@ fn begin(state: &mut State, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen
     let seeded = connection.accepted_ns.is_none();
     let (start_ns, start_is_arrival) = if unseen {
         let known_ns = thread.pending.start_ns().unwrap_or_else(|| slice.gap_start_ns());
-        (known_ns.max(state.window_start_ns.min(slice.enter_ns)), false)
+        (known_ns.max(state.watch_start_ns.min(slice.enter_ns)), false)
     } else if arrival_ns > 0 {
         (arrival_ns.min(exit_ns), true)
     } else if arrival_measured && connection.last_read_ns > 0 && !waited {

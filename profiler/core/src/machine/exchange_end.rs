@@ -75,7 +75,7 @@ fn end_slice(
     }
     crate::machine::gil_edge::settle(state, &mut thread, tid);
     let (meaning, gap) = part.apply(meaning, Piece::gap(slice));
-    thread.add_up(slice);
+    state.add_up(&mut thread, slice);
     let serving = thread.serving;
     let idle = waits_for_work(state, &thread, &meaning);
     if gap.length_ns() > 0 {

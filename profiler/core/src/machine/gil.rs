@@ -131,7 +131,7 @@ impl Part {
 }
 
 /// All locks known, and who waited for them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Locks {
     seen: FxHashMap<Tid, InterpreterSeen>,
     waits: Latency,
@@ -233,6 +233,13 @@ impl Locks {
         waiter.longest_ns = waiter.longest_ns.max(wait_ns);
     }
 
+    /// The next window begins: sums start anew; where the locks are stays, but for processes that have ended.
+    pub fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
+        let mut seen = std::mem::take(&mut self.seen);
+        seen.retain(|tgid, _| !has_ended(*tgid));
+        *self = Self { seen, ..Self::default() };
+    }
+
     /// Why no wait can be told; `None`: it can.
     #[must_use]
     pub fn not_measured(&self) -> Option<String> {
@@ -285,6 +292,11 @@ impl Locks {
 }
 
 impl Episode {
+    /// The next window begins in the middle of it: what it was made of so far has been counted.
+    pub const fn roll(&mut self) {
+        (self.run_queue_ns, self.sleeps) = (0, 0);
+    }
+
     /// Whether a wait for `lock` is a further sleep of this attempt: nothing happened in between but a look at the flag.
     fn goes_on_with(&self, slice: &Slice, lock: InterpreterLock) -> bool {
         self.lock.address == lock.address

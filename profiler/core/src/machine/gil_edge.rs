@@ -24,7 +24,7 @@ const MAX_HELD: usize = 16;
 const UNKNOWN: u32 = 0;
 
 /// Sums by waiter and holder.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Edges {
     parties: Vec<Party>,
     numbers: FxHashMap<Party, u32>,

@@ -20,7 +20,7 @@ const MAX_THREADS: usize = 16_384;
 const EAGAIN: i64 = -11;
 
 /// What is known of the window's listeners.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Listeners {
     waits: FxHashMap<(Tid, i32), Latency>,
     empty: FxHashMap<(Tid, i32), EmptyReturns>,
@@ -121,6 +121,15 @@ impl Listeners {
             if !in_window {
                 count.before = *wakes;
             }
+        }
+    }
+
+    /// The next window begins: what was counted up to now is no part of it; where threads are in their loops stays.
+    pub fn roll(&mut self) {
+        self.waits.clear();
+        self.empty.clear();
+        for count in self.counts.values_mut() {
+            count.before = count.last;
         }
     }
 

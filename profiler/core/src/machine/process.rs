@@ -3,7 +3,7 @@
 //! In: facts about processes and listeners, lifecycle events. Out: names and parents for the timeline and the
 //! snapshot, and the facts from which the server is recognised.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::{Change, Lifecycle, Tid};
 use crate::fact::{ListenerSeen, ProcessSeen};
@@ -12,7 +12,7 @@ use crate::fact::{ListenerSeen, ProcessSeen};
 const MAX_ENTRIES: usize = 65_536;
 
 /// All processes seen in the window.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Processes {
     /// What was seen of each, first sight first.
     pub seen: Vec<ProcessSeen>,
@@ -20,8 +20,10 @@ pub struct Processes {
     pub listeners: Vec<ListenerSeen>,
     /// Names of threads.
     pub names: FxHashMap<Tid, String>,
-    /// Processes that ended, with the kernel's exit code.
+    /// Processes that ended in the window, with the kernel's exit code.
     pub ended: FxHashMap<Tid, i64>,
+    /// Threads that ended in the window.
+    ended_threads: FxHashSet<Tid>,
     /// Entries that found no place.
     pub evicted: u64,
 }
@@ -56,6 +58,7 @@ impl Processes {
     pub fn change(&mut self, lifecycle: &Lifecycle) -> Option<Tid> {
         match lifecycle.change {
             Change::Fork { child_tgid, child_tid } => {
+                self.ended_threads.remove(&child_tid);
                 self.name(child_tid, &lifecycle.comm);
                 if child_tgid == child_tid && !self.seen.iter().any(|known| known.tgid == child_tgid) {
                     let parent = self.seen.iter().find(|known| known.tgid == lifecycle.tgid).cloned();
@@ -76,6 +79,9 @@ impl Processes {
                 }
             }
             Change::Exit { code } => {
+                if self.ended_threads.len() < MAX_ENTRIES {
+                    self.ended_threads.insert(lifecycle.tid);
+                }
                 if lifecycle.tid == lifecycle.tgid
                     && self.seen.iter().any(|known| known.tgid == lifecycle.tgid)
                 {
@@ -85,6 +91,25 @@ impl Processes {
             Change::Exec | Change::Adopted => self.name(lifecycle.tid, &lifecycle.comm),
         }
         None
+    }
+
+    /// The next window begins: what has ended is forgotten, but for the parents of what lives: by them a server is
+    /// recognised.
+    pub fn roll(&mut self) {
+        let mut ended = std::mem::take(&mut self.ended);
+        let parents: FxHashSet<Tid> =
+            self.seen.iter().filter(|p| !ended.contains_key(&p.tgid)).map(|p| p.parent_tgid).collect();
+        let stays = |tgid: Tid| !ended.contains_key(&tgid) || parents.contains(&tgid);
+        self.seen.retain(|process| stays(process.tgid));
+        self.listeners.retain(|listener| stays(listener.tgid));
+        ended.retain(|tgid, _| parents.contains(tgid));
+        for tid in std::mem::take(&mut self.ended_threads) {
+            if !self.seen.iter().any(|process| process.tgid == tid) {
+                self.names.remove(&tid);
+            }
+        }
+        self.ended = ended;
+        self.evicted = 0;
     }
 
     fn inherit_listeners(&mut self, parent: Tid, child: Tid) {

@@ -13,7 +13,7 @@ use crate::phase::{Phase, Phases};
 const MAX_STRETCHES: usize = 32;
 
 /// A request that is not finished.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Active {
     /// What is known so far; `end_ns` is the exit of the last write.
     pub request: Request,
@@ -153,7 +153,7 @@ impl Active {
 }
 
 /// What a request took of a thread's time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Taken {
     /// Start of what was taken.
     pub from_ns: u64,

@@ -111,7 +111,7 @@ fn begin_within(
         return;
     }
     let meaning = classify(initial, &state.descriptors, |_| false);
-    thread.since_ns = state.window_start_ns.min(until_ns);
+    thread.since_ns = state.watch_start_ns.min(until_ns);
     if meaning.idle == Idle::No {
         let mut piece = Piece::unknown(thread.since_ns, until_ns);
         piece.holding = Some(holding(state, thread.tgid, &meaning));
@@ -130,6 +130,7 @@ fn begin_within(
 
 fn continuity(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let continuity = thread.continue_with(slice, exit_ns);
+    state.add_up(thread, slice);
     state.conservation.slices += 1;
     state.conservation.slices_broken += u64::from(continuity.broken);
     state.conservation.undecided_ns += continuity.undecided_ns;

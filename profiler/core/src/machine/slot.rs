@@ -22,7 +22,7 @@ const SHOWN_BUCKETS: usize = 60;
 const MAX_ROWS: usize = 256;
 
 /// The number of busy slots over time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Busy {
     edges: BTreeMap<u64, i32>,
     settled_ns: u64,
@@ -103,7 +103,7 @@ impl Busy {
 }
 
 /// Busy slot-time per process and bucket.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Heat {
     start_ns: u64,
     bucket_ns: u64,

@@ -29,7 +29,7 @@ pub(super) const MAX_COUNTED: usize = 65_536;
 const MAX_ENDED_SLOTS: usize = 16_384;
 
 /// Everything the machines share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct State {
     /// Live threads; boxed, as each is taken out while its slice is looked at.
     pub threads: FxHashMap<Tid, Box<Thread>>,
@@ -73,6 +73,12 @@ pub struct State {
     pub slots_come_and_go: bool,
     /// Start of the window; nothing before it counts (`u64::MAX` until it is known).
     pub window_start_ns: u64,
+    /// Start of the first window: what was seen before it is only context (`u64::MAX` until it is known).
+    pub watch_start_ns: u64,
+    /// The window ends because the next begins: what would end with it goes on.
+    pub goes_on: bool,
+    /// The part before the window of slices that were open when it began: number of the slice, and its account so far.
+    pub carried: FxHashMap<Tid, (u32, Account)>,
     /// Slices missing from the sequences.
     pub sequence_holes: u64,
     /// The timeline wants thread slices.
@@ -121,6 +127,9 @@ impl State {
             served: FxHashMap::default(),
             slots_come_and_go: false,
             window_start_ns: u64::MAX,
+            watch_start_ns: u64::MAX,
+            goes_on: false,
+            carried: FxHashMap::default(),
             sequence_holes: 0,
             wants_slices,
             arrival_measured: false,
@@ -135,8 +144,9 @@ impl State {
     }
 
     /// A request comes to its end.
-    pub fn complete(&mut self, request: Request, sink: &mut dyn FnMut(Entry)) {
-        if request.end_ns < self.window_start_ns {
+    pub fn complete(&mut self, mut request: Request, sink: &mut dyn FnMut(Entry)) {
+        request.open |= self.goes_on;
+        if request.end_ns < self.watch_start_ns {
             self.summary.forget();
             return;
         }

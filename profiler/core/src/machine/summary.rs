@@ -12,7 +12,7 @@ use crate::model::request::{Framing, Request};
 const MAX_SLOWEST: usize = 20;
 
 /// Running sums over requests.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Summary {
     requests: Requests,
     by_status: BTreeMap<u16, u64>,
@@ -31,6 +31,13 @@ impl Summary {
     pub fn begin(&mut self) {
         self.in_flight = self.in_flight.saturating_add(1);
         self.requests.peak_in_flight = self.requests.peak_in_flight.max(self.in_flight);
+    }
+
+    /// The next window begins: what is in flight goes on.
+    pub fn roll(&mut self) {
+        let in_flight = self.in_flight;
+        let requests = Requests { peak_in_flight: in_flight, ..Requests::default() };
+        *self = Self { requests, in_flight, ..Self::default() };
     }
 
     /// A request that ended before the window is only forgotten.

@@ -148,7 +148,7 @@ const fn undecided(slice: &Slice) -> bool {
 }
 
 /// What a thread did since it last finished something, in contiguous pieces.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Pending {
     pieces: VecDeque<Piece>,
     folded: Phases,
@@ -234,7 +234,7 @@ impl Pending {
 }
 
 /// One thread.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Thread {
     /// Process.
     pub tgid: Tid,
@@ -261,11 +261,13 @@ pub struct Thread {
     pub gil_wait: Option<Episode>,
     /// What it waited for the interpreter lock since its last other call: party that held it, and for how long.
     pub gil_held: Vec<(u32, u64)>,
-    /// Time by its account.
+    /// Time by its account, in the window.
     pub totals: Account,
-    /// Slices seen.
+    /// Slices seen in the window.
     pub slices: u64,
-    /// Requests served.
+    /// A slice was seen before: the next one must follow it.
+    pub followed: bool,
+    /// Requests served in the window.
     pub requests: u64,
     /// Time by what held it beside requests (for threads that are no slots).
     pub holding_ns: [u64; Holding::COUNT],
@@ -293,7 +295,7 @@ impl Thread {
                 || slice.enter_ns > exit_ns,
             ..Continuity::default()
         };
-        if self.slices > 0 {
+        if self.followed {
             continuity.missing = slice.sequence.saturating_sub(self.sequence).saturating_sub(1);
             if gap_start_ns > self.last_exit_ns {
                 continuity.hole = Some((self.last_exit_ns, gap_start_ns));
@@ -309,16 +311,24 @@ impl Thread {
         self.sequence = slice.sequence;
         self.last_exit_ns = exit_ns;
         self.slices = self.slices.saturating_add(1);
-        self.add_up(slice);
+        self.followed = true;
         continuity
     }
 
-    /// Adds a slice's accounts to the totals.
-    pub fn add_up(&mut self, slice: &Slice) {
-        for account in [slice.gap, slice.inside] {
-            self.totals.cpu_ns = self.totals.cpu_ns.saturating_add(account.cpu_ns);
-            self.totals.run_queue_ns = self.totals.run_queue_ns.saturating_add(account.run_queue_ns);
-            self.totals.blocked_ns = self.totals.blocked_ns.saturating_add(account.blocked_ns);
+    /// Adds a slice's accounts to the totals, without the part that lies before the window.
+    pub fn add_up(&mut self, slice: &Slice, before: Account) {
+        let account = slice.gap.plus(slice.inside).minus(before);
+        self.totals = self.totals.plus(account);
+    }
+
+    /// The next window begins: sums start anew, what the thread is about stays.
+    pub fn roll(&mut self) {
+        self.totals = Account::default();
+        (self.slices, self.requests) = (0, 0);
+        self.holding_ns = [0; Holding::COUNT];
+        self.gil_held.clear();
+        if let Some(episode) = &mut self.gil_wait {
+            episode.roll();
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::timeline::Entry;
 use super::{Machines, not_measured, slice_of};
 
 /// What came in, for law 4.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Received {
     /// Records that could not be decoded.
     pub malformed: u64,
@@ -28,7 +28,8 @@ pub(super) struct Received {
 
 impl Machines {
     /// Closes everything and makes the snapshot.
-    pub(super) fn finish(mut self, received: &Received, sink: &mut dyn FnMut(Entry)) -> Snapshot {
+    pub(super) fn finish(mut self, sink: &mut dyn FnMut(Entry)) -> Snapshot {
+        let counted = self.counted();
         let end_ns = self.window.end_ns;
         let open = std::mem::take(&mut self.open);
         let slices: Vec<_> = open.iter().map(|open| (slice_of(open, end_ns), open.enter_ns == 0)).collect();
@@ -40,14 +41,14 @@ impl Machines {
             // Of all threads, those that ended too: what is read at the end knows only the living.
             overhead.target_cpu_ns = state.ended_cpu_ns;
         }
-        let mut losses = losses(&state, received);
-        losses.kernel = self.counters.clone();
-        losses.undecided_waits = self.undecided_waits;
+        let mut losses = losses(&state, &counted.received);
+        losses.kernel = counted.counters;
+        losses.undecided_waits = counted.undecided_waits;
         losses.recording_truncated = self.window.end_reason.is_none();
         let mut conservation = std::mem::take(&mut state.conservation);
         conservation.requests_broken = state.summary.broken;
-        conservation.received = self.counters.received;
-        conservation.emitted = self.counters.emitted.iter().map(|(_, count)| *count).sum();
+        conservation.received = losses.kernel.received;
+        conservation.emitted = losses.kernel.emitted.iter().map(|(_, count)| *count).sum();
         conservation.stolen_ns = self.overhead.as_ref().map_or(0, |overhead| overhead.stolen_ns);
         for totals in self.totals.iter().filter(|_| self.session.cpu_time_comparable) {
             conservation.threads_compared += 1;
@@ -63,7 +64,7 @@ impl Machines {
         let blind_spots = blind_spots(&state);
         let processes = processes(&state, &recognised);
         let listeners = listeners(&state, &self.listeners);
-        let connections = state.connections.seen;
+        let connections = state.connections.seen_in_window();
         let of_one_worker = configured.zip(server.number("workers")).and_then(|(slots, workers)| {
             let workers = u32::try_from(workers).ok()?;
             slots.checked_div(workers)

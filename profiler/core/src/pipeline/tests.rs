@@ -14,6 +14,7 @@ use crate::model::slot::Holding;
 use crate::phase::Phase;
 
 mod gil;
+mod windows;
 
 const US: u64 = 1000;
 const START: u64 = 1_000_000 * US;

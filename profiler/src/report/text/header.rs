@@ -60,6 +60,8 @@ pub(in crate::report) fn watched(page: &Page, snapshot: &Snapshot) -> String {
         Some(EndReason::Interrupted) => " (interrupted)",
         Some(EndReason::TargetExited) => " (the server exited)",
         Some(EndReason::RecordingFailed) => " (recording failed)",
+        Some(EndReason::NextWindow) => " (the next window began)",
+        Some(EndReason::StillOpen) => " (still open)",
         None => " (recording cut off)",
     };
     let length = unit::duration(window.length_ns(), page.style.charset);

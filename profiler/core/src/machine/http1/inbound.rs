@@ -25,7 +25,7 @@ impl RequestHead {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 enum State {
     /// Between requests.
     #[default]
@@ -39,7 +39,7 @@ enum State {
 }
 
 /// Framing of the inbound direction.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Inbound {
     state: State,
     buffer: Vec<u8>,

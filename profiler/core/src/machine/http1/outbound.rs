@@ -15,7 +15,7 @@ pub struct ResponseHead {
     pub interim: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 enum State {
     /// No response is under way.
     #[default]
@@ -27,7 +27,7 @@ enum State {
 }
 
 /// Framing of the outbound direction.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Outbound {
     state: State,
     buffer: Vec<u8>,

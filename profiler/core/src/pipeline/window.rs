@@ -1,0 +1,110 @@
+//! Windows of a run: a look at the one that is open, and the step from one to the next.
+//!
+//! In: what a run gathers when its window ends, at any moment of it. Out: the [`Snapshot`] of a run that ended at that
+//! moment, while this one goes on.
+//!
+//! A request counts in the window in which its end becomes known, with all its time: one that is in flight when a window
+//! ends is open there, and whole in the next. So each completed request counts once, and the phases of a short window
+//! can hold more time than the window has; what a window says of threads, slots and listeners is cut at its edges.
+
+use crate::fact::{Counters, EndReason, Fact, FactRecord};
+use crate::model::{CgroupWindow, Snapshot};
+use crate::stream::Item;
+use crate::timeline::Entry;
+
+use super::finish::Received;
+use super::{Machines, Pipeline};
+
+/// Windows kept until somebody takes them; beyond it the oldest is dropped.
+const MAX_WINDOWS: usize = 16;
+
+/// Cumulative counts as they stood when the window began.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Before {
+    counters: Counters,
+    undecided_waits: u64,
+    received: Received,
+}
+
+/// What was counted in the window.
+#[derive(Debug)]
+pub(super) struct Counted {
+    /// By the kernel side.
+    pub counters: Counters,
+    /// Waits whose end was not seen.
+    pub undecided_waits: u64,
+    /// By the stages before the machines.
+    pub received: Received,
+}
+
+impl Pipeline {
+    /// The snapshot as if the window ended at `time_ns`, now: `closing` are the facts that a run gathers at its end
+    /// (open slices, thread totals, counters, listener counts, what the profiler cost). This pipeline goes on as if
+    /// nothing had happened. It takes a copy of all that the machines know: a matter of milliseconds.
+    #[must_use]
+    pub fn peek(&self, time_ns: u64, closing: Vec<Fact>, reason: EndReason) -> Snapshot {
+        let mut copy = self.clone();
+        copy.order.cut(time_ns);
+        let mut nobody = |_| {};
+        for fact in closing.into_iter().chain([Fact::WindowEnded { reason }]) {
+            copy.push::<&[u8]>(Item::Fact(Box::new(FactRecord { time_ns, fact })), &mut nobody);
+        }
+        copy.finish(&mut nobody)
+    }
+
+    /// The oldest window that has ended and was not taken yet. A window ends with [`Fact::WindowRolled`], preceded by
+    /// the facts that a run gathers at its end, once everything before that moment is in order: some 100 ms of the
+    /// stream later.
+    pub fn take_window(&mut self) -> Option<Snapshot> {
+        self.machines.windows.pop_front()
+    }
+}
+
+impl Machines {
+    /// One window ends here, the next begins.
+    pub(super) fn roll(&mut self, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        if !self.started || self.window.end_reason.is_some() {
+            return;
+        }
+        let taken = std::mem::take(&mut self.windows);
+        let mut ending = self.clone();
+        self.windows = taken;
+        ending.window.end_ns = time_ns;
+        ending.window.end_reason = Some(EndReason::NextWindow);
+        ending.state.goes_on = true;
+        let snapshot = ending.finish(&mut |_| {});
+        if self.windows.len() >= MAX_WINDOWS {
+            self.windows.pop_front();
+        }
+        self.windows.push_back(snapshot);
+
+        let open = std::mem::take(&mut self.open);
+        self.state.roll(time_ns, &open, sink);
+        self.totals.clear();
+        self.overhead = None;
+        self.listeners.roll();
+        self.cgroups = std::mem::take(&mut self.cgroups)
+            .into_iter()
+            .map(|window| CgroupWindow { first: window.last.clone(), last: window.last })
+            .collect();
+        self.before = Before {
+            counters: self.counters.clone(),
+            undecided_waits: self.undecided_waits,
+            received: self.received,
+        };
+        (self.window.start_ns, self.window.end_ns) = (time_ns, time_ns);
+    }
+
+    /// What was counted since the window began.
+    pub(super) fn counted(&self) -> Counted {
+        let (now, before) = (&self.received, &self.before.received);
+        Counted {
+            counters: self.counters.since(&self.before.counters),
+            undecided_waits: self.undecided_waits.saturating_sub(self.before.undecided_waits),
+            received: Received {
+                malformed: now.malformed.saturating_sub(before.malformed),
+                order: now.order.since(before.order),
+            },
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! A session: programs attached to a target, and everything that they see on its way through the pipeline.
+//!
+//! In: the target. Out: ticks, while it goes on; snapshots of its windows; the timeline through an [`Observer`].
+//!
+//! One thread drives it. A command that watches in its own way is a loop around [`Session::tick`]:
+//!
+//! ```text
+//! let mut session = Session::begin(watch, observer)?;   // attached; the first window has begun
+//! loop {
+//!     tokio::select! {
+//!         tick = session.tick() => match tick { … },    // the work of the session is done in here
+//!         key = keys.next() => …,                       // anything else the command waits for
+//!     }
+//!     let now = session.peek();                         // how the window stands: as if it ended now
+//!     session.roll();                                   // ends the window; `take_window` has it soon after
+//!     let open = session.open_slices();                 // what every thread is in the middle of
+//! }
+//! session.finish(reason);                               // ends the last window and detaches
+//! ```
+//!
+//! `tick` may be cancelled at any time; it must be waited for again within some tens of milliseconds, or the ring fills
+//! up. Dropping a session detaches too.
+
+use std::time::Duration;
+
+use profiler_core::fact::{Attached, Counters, EndReason, Fact, OpenSlice};
+use profiler_core::model::Snapshot;
+use profiler_core::pipeline::{Pipeline, Progress};
+use profiler_core::timeline::Entry;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::SessionError;
+use super::feed::Feed;
+use super::gather::{Closing, Cost, Gather};
+use super::observer::Observer;
+use crate::attach::{self, execute};
+use crate::fact::process::is_running;
+use crate::fact::session::session_started;
+use crate::fact::{Proc, Tree, process_tree, server_facts};
+use crate::output_file::OutputFile;
+use crate::recording::{RecordError, Recorder};
+use crate::source::live::LiveSource;
+use crate::source::live::clock::monotonic_ns;
+
+/// How often the ring buffer is drained: it never wakes its reader (that would cost the server a third of its
+/// throughput), and 8 MiB hold ten times what 200,000 slices a second write in this time.
+const DRAIN_EVERY: Duration = Duration::from_millis(20);
+/// How often facts are gathered: ticks, counters, new processes, progress.
+const GATHER_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether the target still lives.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often the ring is emptied at most to have every record that was counted before.
+const MAX_CATCH_UP: usize = 8;
+
+/// What to watch and how.
+pub struct Watch {
+    /// The server's processes.
+    pub tree: Tree,
+    /// The process that the user named.
+    pub named_pid: u32,
+    /// How to attach.
+    pub attach: attach::Settings,
+    /// Where to record. What the file held before is gone only once the programs are attached.
+    pub record: Option<OutputFile>,
+}
+
+/// What a run gave.
+pub struct Outcome {
+    /// The aggregates of the last window.
+    pub snapshot: Snapshot,
+    /// Windows before it that nobody took, oldest first.
+    pub windows: Vec<Snapshot>,
+    /// Why the recording is incomplete, if it is.
+    pub recording_failed: Option<RecordError>,
+}
+
+/// Why a session came back to its driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tick {
+    /// What was in the ring has been taken: fifty times a second.
+    Drained,
+    /// Facts have been gathered: once a second.
+    Gathered,
+    /// Every process of the target has ended.
+    TargetGone,
+    /// The recording cannot be written further.
+    RecordingFailed,
+    /// The observer wants nothing more, and nothing is recorded.
+    NobodyReads,
+}
+
+/// Programs attached to a target, with all that belongs to them.
+pub struct Session<O> {
+    source: LiveSource,
+    feed: Feed,
+    observer: O,
+    gather: Gather,
+    cost: Cost,
+    drain_timer: Interval,
+    gather_timer: Interval,
+    look_timer: Interval,
+}
+
+impl<O: Observer> Session<O> {
+    /// Attaches, and begins the first window. Needs a runtime with time enabled.
+    ///
+    /// # Errors
+    /// If the target is gone or the programs cannot be attached. Nothing stays attached.
+    pub fn begin(watch: Watch, mut observer: O) -> Result<Self, SessionError> {
+        let proc = Proc::default();
+        let pid = watch.named_pid;
+        let session = session_started(&proc, pid);
+        let session = (monotonic_ns(), Fact::SessionStarted(session));
+        let facts = server_facts(&proc, &watch.tree.tgids);
+        if facts.processes.is_empty() {
+            return Err(SessionError::TargetGone { pid });
+        }
+        if facts.listeners.is_empty() && facts.hidden.is_empty() {
+            return Err(SessionError::NoListener { pid });
+        }
+        let seen_ns = monotonic_ns();
+        let before = std::iter::once(session).chain(facts.into_facts().map(|fact| (seen_ns, fact)));
+
+        let mut tree = watch.tree;
+        let (source, attached) = execute::attach(&watch.attach, &mut || {
+            if let Ok(now) = process_tree(&proc, tree.root) {
+                tree = now;
+            }
+            tree.tgids.clone()
+        })?;
+        let recorder = match watch.record {
+            Some(file) => Some(Recorder::begin(file, env!("CARGO_PKG_VERSION"))?),
+            None => None,
+        };
+        let mut feed = Feed::new(Pipeline::new(observer.settings()), recorder);
+        for (time_ns, fact) in before {
+            observer.note(&fact);
+            feed.fact_at(fact, time_ns, &mut |entry| observer.entry(&entry));
+        }
+        // What everything else rests on gets a frame of its own, as does the start of the window.
+        feed.flush();
+        let gather = Gather::new(proc, tree, attached.clone());
+        let cost = Cost::start();
+        let [mut drain_timer, gather_timer, look_timer] =
+            [DRAIN_EVERY, GATHER_EVERY, LOOK_EVERY].map(interval);
+        drain_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut begun = Self { source, feed, observer, gather, cost, drain_timer, gather_timer, look_timer };
+        begun.start(attached);
+        Ok(begun)
+    }
+
+    /// Waits until there is something to do, and does it.
+    pub async fn tick(&mut self) -> Tick {
+        let tick = tokio::select! {
+            _ = self.drain_timer.tick() => {
+                self.drain();
+                Tick::Drained
+            }
+            _ = self.gather_timer.tick() => {
+                self.gather();
+                Tick::Gathered
+            }
+            _ = self.look_timer.tick() => {
+                self.cost.sample(&self.source);
+                if !self.target_lives() {
+                    return Tick::TargetGone;
+                }
+                Tick::Drained
+            }
+        };
+        if self.feed.recording_failed() {
+            return Tick::RecordingFailed;
+        }
+        if self.observer.has_stopped() && !self.feed.is_recording() {
+            return Tick::NobodyReads;
+        }
+        tick
+    }
+
+    /// The snapshot as if the window ended now; nothing changes by it. A matter of milliseconds.
+    pub fn peek(&mut self) -> Snapshot {
+        let counters = self.counters_caught_up();
+        let end_ns = monotonic_ns();
+        let closing = Closing::read(&self.source, end_ns);
+        self.drain();
+        let facts = self.closing_facts(closing, counters);
+        self.feed.pipeline().peek(end_ns, facts, EndReason::StillOpen)
+    }
+
+    /// Ends the window and begins the next. The one that ended comes from [`Self::take_window`], once everything before
+    /// this moment is in order: after the next second's facts at the latest.
+    pub fn roll(&mut self) {
+        self.cost.end_sample(&self.source);
+        let counters = self.counters_caught_up();
+        let end_ns = monotonic_ns();
+        let closing = Closing::read(&self.source, end_ns);
+        self.source.start_totals();
+        let facts = self.closing_facts(closing, counters);
+        self.cost = Cost::start();
+        for fact in facts.into_iter().chain([Fact::WindowRolled]) {
+            self.fact_at(fact, end_ns);
+        }
+        self.feed.flush();
+    }
+
+    /// The oldest window that has ended and was not taken yet.
+    pub fn take_window(&mut self) -> Option<Snapshot> {
+        self.feed.pipeline_mut().take_window()
+    }
+
+    /// What every thread is in the middle of now.
+    #[must_use]
+    pub fn open_slices(&self) -> Vec<OpenSlice> {
+        self.source.open_slices(monotonic_ns())
+    }
+
+    /// Cumulative counters of the kernel side, as they stand now.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.source.counters()
+    }
+
+    /// How far the window is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.feed.pipeline().progress()
+    }
+
+    /// The target's processes, as seen last.
+    #[must_use]
+    pub const fn tree(&self) -> &Tree {
+        &self.gather.tree
+    }
+
+    /// The observer.
+    pub const fn observer(&mut self) -> &mut O {
+        &mut self.observer
+    }
+
+    /// The window is over: what is open is read, then everything is detached, then what is left is taken.
+    pub fn finish(mut self, reason: EndReason) -> Outcome {
+        self.cost.end_sample(&self.source);
+        if let Some(cgroup) = self.gather.cgroup() {
+            self.fact(cgroup);
+        }
+        if let Some(attached) = self.gather.other_profilers(&self.source) {
+            self.fact(attached);
+        }
+        let end_ns = monotonic_ns();
+        let closing = Closing::read(&self.source, end_ns);
+        self.source.detach();
+        self.feed.end_at(end_ns);
+        self.drain();
+        for fact in closing.into_facts() {
+            self.fact(fact);
+        }
+        self.fact(Fact::Counters(self.source.counters()));
+        self.fact(Fact::ListenerCounts(self.source.listener_counts()));
+        self.fact(self.cost.fact());
+        self.fact(Fact::WindowEnded { reason });
+        let (mut pipeline, recording_failed) = self.feed.finish();
+        let mut observer = self.observer;
+        let mut windows = Vec::new();
+        while let Some(window) = pipeline.take_window() {
+            windows.push(window);
+        }
+        let snapshot = pipeline.finish(&mut |entry| observer.entry(&entry));
+        Outcome { snapshot, windows, recording_failed }
+    }
+
+    fn start(&mut self, attached: Attached) {
+        self.fact(Fact::Attached(attached));
+        // Looked at again now that every call that changes a descriptor is seen.
+        self.gather.known.clone_from(&self.gather.tree.tgids);
+        let tgids = self.gather.tree.tgids.clone();
+        for fact in self.gather.facts_of(&tgids) {
+            self.fact(fact);
+        }
+        for tgid in tgids {
+            self.interpreter(tgid);
+        }
+        if let Some(cgroup) = self.gather.cgroup() {
+            self.fact(cgroup);
+        }
+        for open in self.source.open_slices(monotonic_ns()) {
+            self.fact(Fact::OpenSlice(open));
+        }
+        self.fact(Fact::ListenerCounts(self.source.listener_counts()));
+        self.fact(Fact::WindowStarted);
+        self.feed.flush();
+        self.drain();
+    }
+
+    fn gather(&mut self) {
+        self.fact(Fact::Tick);
+        self.fact(Fact::Counters(self.source.counters()));
+        self.fact(Fact::ListenerCounts(self.source.listener_counts()));
+        let new = self.gather.new_processes(self.feed.processes_born(), &mut self.source);
+        for fact in self.gather.facts_of(&new) {
+            self.fact(fact);
+        }
+        for tgid in new {
+            self.interpreter(tgid);
+        }
+        if let Some(attached) = self.gather.other_profilers(&self.source) {
+            self.fact(attached);
+        }
+        self.feed.flush();
+    }
+
+    fn interpreter(&mut self, tgid: u32) {
+        if let Some(fact) = self.gather.interpreter(tgid, &mut self.source) {
+            self.fact(fact);
+        }
+    }
+
+    /// A fact that is true now. Gathering it may have taken long: what the kernel wrote meanwhile goes first, or it
+    /// would come too late to be put in order.
+    fn fact(&mut self, fact: Fact) {
+        self.drain();
+        self.observer.note(&fact);
+        self.feed.fact(fact, &mut |entry: Entry| self.observer.entry(&entry));
+    }
+
+    fn fact_at(&mut self, fact: Fact, time_ns: u64) {
+        self.observer.note(&fact);
+        self.feed.fact_at(fact, time_ns, &mut |entry: Entry| self.observer.entry(&entry));
+    }
+
+    /// Takes what is in the ring by now. Not what comes while it is taken: a target that writes faster than we read
+    /// must not keep signals and the end of the window waiting.
+    fn drain(&mut self) {
+        let (feed, observer) = (&mut self.feed, &mut self.observer);
+        let now_ns = monotonic_ns();
+        self.source.drain_while(|record| feed.kernel(record, &mut |entry| observer.entry(&entry)) <= now_ns);
+    }
+
+    /// Counters of this moment, once every record that they count has been taken. What was taken beyond it belongs to
+    /// the next moment.
+    fn counters_caught_up(&mut self) -> Counters {
+        let mut counters = self.source.counters();
+        let emitted: u64 = counters.emitted.iter().map(|(_, count)| *count).sum();
+        let mut received = counters.received;
+        for _ in 0..MAX_CATCH_UP {
+            if received >= emitted {
+                break;
+            }
+            self.drain();
+            received = self.source.received();
+        }
+        counters.received = received.min(emitted);
+        counters
+    }
+
+    /// What a run gathers at its end.
+    fn closing_facts(&self, closing: Closing, counters: Counters) -> Vec<Fact> {
+        let mut facts: Vec<Fact> = self.gather.cgroup().into_iter().collect();
+        facts.extend(closing.into_facts());
+        facts.push(Fact::Counters(counters));
+        facts.push(Fact::ListenerCounts(self.source.listener_counts()));
+        facts.push(self.cost.fact());
+        facts
+    }
+
+    fn target_lives(&self) -> bool {
+        let lives = |pid: &u32| is_running(&self.gather.proc, *pid);
+        lives(&self.gather.tree.root) || self.gather.known.iter().any(lives)
+    }
+}

@@ -1,0 +1,175 @@
+//! What a session gathers beside the records: facts at its start, every second, and at the end of a window.
+//!
+//! In: `/proc`, cgroups, the kernel side's counters and accounts. Out: facts, into the feed.
+
+use std::time::Duration;
+
+use profiler_core::fact::{Attached, Fact, OpenSlice, Overhead, ThreadTotals};
+use tokio::time::Instant;
+
+use crate::fact::cgroup::CgroupReader;
+use crate::fact::python::Interpreters;
+use crate::fact::session::stolen_ns;
+use crate::fact::{Proc, Tree, process_tree, server_facts};
+use crate::source::live::clock::process_cpu_ns;
+use crate::source::live::{LiveSource, RunTimeSample};
+
+/// When the kernel's run-time statistics are switched on, after the start of the window.
+const SAMPLE_AFTER: Duration = Duration::from_millis(700);
+/// How long they stay on: they cost every BPF program of the machine two clock reads a run.
+const SAMPLE_FOR: Duration = Duration::from_millis(400);
+
+/// Readers of everything outside the kernel side.
+pub(super) struct Gather {
+    pub(super) proc: Proc,
+    pub(super) tree: Tree,
+    pub(super) known: Vec<u32>,
+    /// Processes whose facts were read once so far.
+    young: Vec<u32>,
+    /// Forks of processes that are accounted for in `known`.
+    born: u64,
+    pub(super) attached: Attached,
+    cgroup: Option<CgroupReader>,
+    interpreters: Interpreters,
+}
+
+/// What the profiler has cost since the window began.
+pub(super) struct Cost {
+    since: Instant,
+    sample: Option<RunTimeSample>,
+    sampled: Option<(u64, u64, u64)>,
+    cpu_at_start_ns: u64,
+    stolen_at_start_ns: u64,
+}
+
+/// What threads were in the middle of at one moment, and their totals up to it.
+pub(super) struct Closing {
+    pub(super) open: Vec<OpenSlice>,
+    pub(super) totals: Vec<ThreadTotals>,
+}
+
+impl Closing {
+    /// Reads both; `end_ns` is now.
+    pub(super) fn read(source: &LiveSource, end_ns: u64) -> Self {
+        let mut open = source.open_slices(end_ns);
+        open.retain(|open| open.gap_start_ns <= end_ns);
+        Self { open, totals: source.thread_totals() }
+    }
+
+    /// As facts.
+    pub(super) fn into_facts(self) -> impl Iterator<Item = Fact> {
+        let totals = self.totals.into_iter().map(Fact::ThreadTotals);
+        self.open.into_iter().map(Fact::OpenSlice).chain(totals)
+    }
+}
+
+impl Gather {
+    pub(super) fn new(proc: Proc, tree: Tree, attached: Attached) -> Self {
+        let cgroup = CgroupReader::for_process(&proc, tree.root);
+        Self {
+            proc,
+            tree,
+            known: Vec::new(),
+            young: Vec::new(),
+            born: 0,
+            attached,
+            cgroup,
+            interpreters: Interpreters::default(),
+        }
+    }
+
+    /// The processes of which something new is to be read: workers are followed from their fork on; here their facts
+    /// are added. They are read twice, a second apart: a worker takes its name some time after its birth.
+    pub(super) fn new_processes(&mut self, born: u64, source: &mut LiveSource) -> Vec<u32> {
+        if born == self.born && self.young.is_empty() {
+            return Vec::new();
+        }
+        self.born = born;
+        let Ok(tree) = process_tree(&self.proc, self.tree.root) else { return Vec::new() };
+        let new: Vec<u32> = tree.tgids.iter().copied().filter(|tgid| !self.known.contains(tgid)).collect();
+        // What has ended is forgotten: its number may be another worker's next.
+        self.known.clone_from(&tree.tgids);
+        self.tree = tree;
+        if !new.is_empty() {
+            // Fails only where the kernel refuses an iterator that it took before: the threads stay without an
+            // account, which the counters tell.
+            let _ = source.rescan(&self.tree.tgids);
+        }
+        let young = std::mem::replace(&mut self.young, new.clone());
+        new.into_iter().chain(young).filter(|tgid| self.known.contains(tgid)).collect()
+    }
+
+    /// What `/proc` says of processes.
+    pub(super) fn facts_of(&self, tgids: &[u32]) -> impl Iterator<Item = Fact> + use<> {
+        server_facts(&self.proc, tgids).into_facts()
+    }
+
+    /// Another profiler may come after us; the most that were there at once are reported. `None`: no more than before.
+    pub(super) fn other_profilers(&mut self, source: &LiveSource) -> Option<Fact> {
+        let others = source.other_profilers(&self.tree.tgids);
+        if others <= self.attached.other_profilers {
+            return None;
+        }
+        self.attached.other_profilers = others;
+        Some(Fact::Attached(self.attached.clone()))
+    }
+
+    /// Where the interpreter locks of a process are; nothing, if it is gone.
+    pub(super) fn interpreter(&mut self, tgid: u32, source: &mut LiveSource) -> Option<Fact> {
+        let seen = self.interpreters.look(&self.proc, tgid).ok()?;
+        if let (Some(main), Some(distance)) =
+            (seen.locks.iter().find(|lock| lock.interpreter == 0), seen.thread_number_at)
+        {
+            source.read_holders(tgid, main.address, distance);
+        }
+        Some(Fact::InterpreterSeen(seen))
+    }
+
+    pub(super) fn cgroup(&self) -> Option<Fact> {
+        self.cgroup.as_ref().and_then(|cgroup| cgroup.read().ok()).map(Fact::CgroupCpu)
+    }
+}
+
+impl Cost {
+    /// Begins now.
+    pub(super) fn start() -> Self {
+        Self {
+            since: Instant::now(),
+            sample: None,
+            sampled: None,
+            cpu_at_start_ns: process_cpu_ns(),
+            stolen_at_start_ns: stolen_ns(),
+        }
+    }
+
+    /// Turns the kernel's statistics on and off again, when it is time.
+    pub(super) fn sample(&mut self, source: &LiveSource) {
+        let elapsed = self.since.elapsed();
+        if self.sample.is_none() && self.sampled.is_none() && elapsed >= SAMPLE_AFTER {
+            self.sample = source.start_run_time_sample().ok();
+        } else if elapsed >= SAMPLE_AFTER + SAMPLE_FOR {
+            self.end_sample(source);
+        }
+    }
+
+    /// Ends a sample that is under way.
+    pub(super) fn end_sample(&mut self, source: &LiveSource) {
+        if let Some(sample) = self.sample.take() {
+            self.sampled = Some(source.finish_run_time_sample(sample));
+        }
+    }
+
+    /// What it was up to now.
+    pub(super) fn fact(&self) -> Fact {
+        let (bpf_run_ns, bpf_runs, bpf_sampled_ns) = self.sampled.unwrap_or_default();
+        Fact::Overhead(Overhead {
+            profiler_cpu_ns: process_cpu_ns().saturating_sub(self.cpu_at_start_ns),
+            // Added up from what is recorded: these totals are of the living threads only.
+            target_cpu_ns: 0,
+            bpf_run_ns,
+            bpf_runs,
+            bpf_sampled_ns,
+            stolen_ns: stolen_ns().saturating_sub(self.stolen_at_start_ns),
+        })
+    }
+}
