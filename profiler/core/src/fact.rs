@@ -153,6 +153,13 @@ pub struct ProcessSeen {
     /// working directory), if it is there.
     #[serde(default)]
     pub configuration_file: Option<String>,
+    /// What the configuration file named on the command line says: names and values of the settings that are understood
+    /// (mod_wsgi: Apache's `-f`), nothing else of it.
+    #[serde(default)]
+    pub configuration: Vec<(String, String)>,
+    /// It stands before the server and is traced with it (`--with-front-end`): no part of the server itself.
+    #[serde(default)]
+    pub front_end: bool,
     /// cgroup path (v2, or the v1 `cpu` controller's).
     pub cgroup: Option<String>,
     /// The process uses io_uring: what goes through it is not seen.

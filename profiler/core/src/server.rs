@@ -5,6 +5,7 @@
 //! asks for a server by name.
 
 pub mod gunicorn;
+pub mod mod_wsgi;
 pub mod redact;
 pub mod unknown;
 
@@ -12,7 +13,7 @@ use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::Server;
 
 /// All kinds, asked in this order; the last one recognises everything.
-pub static KINDS: &[&dyn ServerKind] = &[&gunicorn::Gunicorn, &unknown::Unknown];
+pub static KINDS: &[&dyn ServerKind] = &[&gunicorn::Gunicorn, &mod_wsgi::ModWsgi, &unknown::Unknown];
 
 /// One kind of WSGI server.
 pub trait ServerKind: Sync {
@@ -29,8 +30,13 @@ pub trait ServerKind: Sync {
     fn role_of_child(&self, parent: Role) -> Role {
         match parent {
             Role::Master => Role::Worker,
-            Role::Worker | Role::Unknown => Role::Unknown,
+            Role::Worker | Role::FrontEnd | Role::Unknown => Role::Unknown,
         }
+    }
+
+    /// How a request passes between processes of this server.
+    fn inside(&self, _server: &Server) -> Inside {
+        Inside::Nothing
     }
 
     /// Requests that the server can serve at once by its settings; `None`: no limit, or not known.
@@ -84,6 +90,8 @@ pub enum Role {
     Master,
     /// Serves requests.
     Worker,
+    /// Takes requests from clients and passes them on to workers; runs no Python.
+    FrontEnd,
     /// Neither, or not known: a helper that the application started, a manager.
     #[default]
     Unknown,
@@ -96,9 +104,20 @@ impl Role {
         match self {
             Self::Master => "master",
             Self::Worker => "worker",
+            Self::FrontEnd => "front_end",
             Self::Unknown => "unknown",
         }
     }
+}
+
+/// How a request passes between processes of one server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inside {
+    /// It does not: who accepts a connection serves it.
+    #[default]
+    Nothing,
+    /// Over UNIX sockets, in a protocol of the server's own, one request a connection; the public listeners are TCP.
+    PrivateOverUnix,
 }
 
 /// What behaviour showed of a server; zero and `None` mean "not seen".

@@ -83,8 +83,10 @@ fn row(found: &Found) -> Row {
         server: server.name.clone(),
         version: server.version.clone(),
         worker_class: harmless(&server.worker_class),
-        workers: server.number("workers"),
-        threads: (server.worker_class == "gthread").then(|| server.number("threads")).flatten(),
+        workers: server.number("workers").or_else(|| server.number("processes")),
+        threads: matches!(server.worker_class.as_str(), "gthread" | "daemon")
+            .then(|| server.number("threads"))
+            .flatten(),
         slots: found.recognised.kind.configured_slots(server),
         listeners,
         python: server.python_version.clone(),
@@ -98,9 +100,13 @@ fn row(found: &Found) -> Row {
     }
 }
 
-/// A listener that only the master holds is not where requests come in (gunicorn's control socket).
+/// A listener that only the master holds is not where requests come in (gunicorn's control socket), nor is one of
+/// workers that have a front end of their own (mod_wsgi's daemons).
 fn is_public(found: &Found, inode: u64) -> bool {
-    let workers = || found.recognised.roles.iter().filter(|(_, role)| *role == Role::Worker);
+    let roles = &found.recognised.roles;
+    let in_front =
+        if roles.iter().any(|(_, role)| *role == Role::FrontEnd) { Role::FrontEnd } else { Role::Worker };
+    let workers = || roles.iter().filter(|(_, role)| *role == in_front);
     workers().next().is_none()
         || workers().any(|(worker, _)| {
             found.facts.listeners.iter().any(|listener| listener.tgid == *worker && listener.inode == inode)

@@ -122,8 +122,14 @@ pub fn process_seen(proc: &Proc, tgid: u32, open_files: &[(i32, String)]) -> Res
         tgid,
         parent_tgid: identity.parent_tgid,
         python_version: version::python(&identity, &mapped),
-        server_version: version::gunicorn(proc, &identity, &mapped),
+        server_version: version::server(proc, &identity, &mapped),
         configuration_file: version::default_configuration(proc, &identity),
+        configuration: if mapped.names.iter().any(|name| name.starts_with("mod_wsgi")) {
+            version::apache_configuration(proc, &identity)
+        } else {
+            Vec::new()
+        },
+        front_end: false,
         comm: identity.comm,
         executable: identity.executable.unwrap_or_default(),
         command_line: redact::command_line(&identity.command_line),

@@ -1,4 +1,4 @@
-//! Versions of the interpreter and of gunicorn, from names of files alone.
+//! Versions of the interpreter and of the server, from names of files; the few settings that a server's file tells.
 //!
 //! In: mapped files, command line, the target's own file system through `/proc/PID/root`. Out: versions. Links are
 //! resolved inside the target's root, so that a container's links cannot lead out of it; nothing is executed.
@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use profiler_core::server::mod_wsgi::configuration;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 
 use super::process::{Identity, Mapped};
@@ -14,6 +15,9 @@ use super::{Proc, read};
 
 /// Entries of a package directory looked at.
 const MAX_ENTRIES: usize = 50_000;
+
+/// Bytes of a configuration file read.
+const MAX_CONFIGURATION_BYTES: u64 = 1024 * 1024;
 
 /// Version of Python ("3.11"), if the process runs one.
 pub(super) fn python(identity: &Identity, mapped: &Mapped) -> Option<String> {
@@ -42,8 +46,19 @@ pub(super) fn in_path(path: &str) -> Option<String> {
     path.split('/').find_map(|part| leading_version(part.strip_prefix("python")?))
 }
 
-/// Version of gunicorn, if it is installed where this process finds its packages.
-pub(super) fn gunicorn(proc: &Proc, identity: &Identity, mapped: &Mapped) -> Option<String> {
+/// Version of the server, if it is installed where this process finds its packages.
+pub(super) fn server(proc: &Proc, identity: &Identity, mapped: &Mapped) -> Option<String> {
+    if mapped.names.iter().any(|name| name.starts_with("mod_wsgi")) {
+        let directories = mapped.package_directories.iter().take(64);
+        return directories
+            .filter_map(|directory| distribution(proc, identity.tgid, directory, "mod_wsgi"))
+            .next();
+    }
+    gunicorn(proc, identity, mapped)
+}
+
+/// Version of gunicorn.
+fn gunicorn(proc: &Proc, identity: &Identity, mapped: &Mapped) -> Option<String> {
     let python = python(identity, mapped)?;
     let mut directories = mapped.package_directories.clone();
     for prefix in prefixes(proc, identity) {
@@ -58,7 +73,7 @@ pub(super) fn gunicorn(proc: &Proc, identity: &Identity, mapped: &Mapped) -> Opt
             }
         }
     }
-    directories.iter().take(64).find_map(|directory| distribution(proc, identity.tgid, directory))
+    directories.iter().take(64).find_map(|directory| distribution(proc, identity.tgid, directory, "gunicorn"))
 }
 
 /// Installation prefixes that the process may use: of its script, of the script's interpreter, of its own.
@@ -93,13 +108,13 @@ fn shebang(proc: &Proc, tgid: u32, path: &str) -> Option<String> {
     interpreter.starts_with('/').then_some(interpreter)
 }
 
-/// Version in the name of `gunicorn-VERSION.dist-info` (or `.egg-info`) in a directory of packages.
-fn distribution(proc: &Proc, tgid: u32, directory: &str) -> Option<String> {
+/// Version in the name of `PACKAGE-VERSION.dist-info` (or `.egg-info`) in a directory of packages.
+fn distribution(proc: &Proc, tgid: u32, directory: &str, package: &str) -> Option<String> {
     let directory = open_inside(proc, tgid, directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
     let entries = rustix::fs::Dir::read_from(&directory).ok()?;
     entries.take(MAX_ENTRIES).map_while(Result::ok).find_map(|entry| {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let version = name.strip_prefix("gunicorn-")?;
+        let version = name.strip_prefix(package)?.strip_prefix('-')?;
         let version = version.strip_suffix(".dist-info").or_else(|| version.strip_suffix(".egg-info"))?;
         let plain = version.len() <= 32
             && version.starts_with(|digit: char| digit.is_ascii_digit())
@@ -113,6 +128,18 @@ pub(super) fn default_configuration(proc: &Proc, identity: &Identity) -> Option<
     const NAME: &str = "gunicorn.conf.py";
     let cwd = read::link(&proc.of(identity.tgid, "cwd")).ok()?;
     open_inside(proc, identity.tgid, &format!("{cwd}/{NAME}"), OFlags::RDONLY).map(|_| NAME.to_owned())
+}
+
+/// What Apache's configuration file (`-f`) says of mod_wsgi; its included files are not read.
+pub(super) fn apache_configuration(proc: &Proc, identity: &Identity) -> Vec<(String, String)> {
+    let (file, defines) = configuration::of_command_line(&identity.command_line);
+    let Some(file) = file.filter(|file| file.starts_with('/')) else { return Vec::new() };
+    let mut bytes = Vec::new();
+    let Some(file) = open_inside(proc, identity.tgid, file, OFlags::RDONLY) else { return Vec::new() };
+    if file.take(MAX_CONFIGURATION_BYTES).read_to_end(&mut bytes).is_err() {
+        return Vec::new();
+    }
+    configuration::read(&String::from_utf8_lossy(&bytes), &defines)
 }
 
 /// Opens a file of the target by a path in the target's own mount namespace and root.

@@ -65,10 +65,12 @@ impl Machines {
         let processes = processes(&state, &recognised);
         let listeners = listeners(&state, &self.listeners);
         let connections = state.connections.seen_in_window();
-        let of_one_worker = configured.zip(server.number("workers")).and_then(|(slots, workers)| {
-            let workers = u32::try_from(workers).ok()?;
-            slots.checked_div(workers)
-        });
+        let of_one_worker = configured
+            .zip(server.number("workers").or_else(|| server.number("processes")))
+            .and_then(|(slots, workers)| {
+                let workers = u32::try_from(workers).ok()?;
+                slots.checked_div(workers)
+            });
         let slots = slots(configured, of_one_worker, &mut state, end_ns);
         let (requests, endpoints) = state.summary.finish(connections);
         let (endpoints, other_endpoints) = endpoints.finish();
