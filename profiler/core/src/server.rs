@@ -4,16 +4,30 @@
 //! snapshot, advice for findings. One kind of server is one [`ServerKind`] in [`KINDS`]; nothing outside this module
 //! asks for a server by name.
 
+pub mod cheroot;
+mod command_line;
 pub mod gunicorn;
 pub mod mod_wsgi;
+mod pool;
 pub mod redact;
+mod setting;
 pub mod unknown;
+pub mod uwsgi;
+pub mod waitress;
 
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::Server;
 
 /// All kinds, asked in this order; the last one recognises everything.
-pub static KINDS: &[&dyn ServerKind] = &[&gunicorn::Gunicorn, &mod_wsgi::ModWsgi, &unknown::Unknown];
+pub static KINDS: &[&dyn ServerKind] = &[
+    &gunicorn::Gunicorn,
+    &mod_wsgi::ModWsgi,
+    &uwsgi::Uwsgi,
+    &waitress::Waitress,
+    &cheroot::Cheroot,
+    &cheroot::CherryPy,
+    &unknown::Unknown,
+];
 
 /// One kind of WSGI server.
 pub trait ServerKind: Sync {
@@ -41,6 +55,17 @@ pub trait ServerKind: Sync {
 
     /// Requests that the server can serve at once by its settings; `None`: no limit, or not known.
     fn configured_slots(&self, server: &Server) -> Option<u32>;
+
+    /// What one slot is: `worker`, `thread`, or `slot` where nothing better is known.
+    fn slot_noun(&self, _server: &Server) -> &'static str {
+        "slot"
+    }
+
+    /// Name of the Python distribution whose version is the server's, as its `dist-info` directory begins, where this
+    /// command line starts the server.
+    fn distribution(&self, _command_line: &[String]) -> Option<&'static str> {
+        None
+    }
 
     /// The same server with what behaviour showed: values that are not known are filled in, values that behaviour
     /// contradicts are replaced, both with origin `Inferred`.
@@ -148,6 +173,8 @@ pub enum LogStart {
     /// The head is read and parsed, the application not yet called: `service_ns`'s start plus the CPU time of parsing.
     /// A pipelined request whose head came with an earlier read starts when the request before it has been logged.
     HeadParsed,
+    /// The connection was accepted; later requests of it: the wait for their first byte has begun.
+    Accepted,
 }
 
 /// Where an access log's request time ends.

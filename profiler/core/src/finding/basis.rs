@@ -9,6 +9,7 @@ use super::{Evidence, words::ratio};
 use crate::model::Snapshot;
 use crate::model::slot::Holding;
 use crate::phase::{Phase, Phases};
+use crate::server::kind_named;
 
 /// Exemplars kept per finding.
 const EXEMPLARS: usize = 5;
@@ -151,23 +152,20 @@ impl<'a> Basis<'a> {
         format!("{name} {}", words::name(&server.worker_class, 10))
     }
 
-    /// What a slot is on this server: "worker", "thread" or "slot"; with an s unless `count` is 1.
+    /// What a slot is on this server, in its kind's words: "worker", "thread" or "slot"; with an s unless `count` is 1.
     #[must_use]
-    pub fn slot_noun(&self, count: u64) -> &'static str {
-        match (self.snapshot.server.worker_class.as_str(), count) {
-            ("sync", 1) => "worker",
-            ("sync", _) => "workers",
-            ("gthread", 1) => "thread",
-            ("gthread", _) => "threads",
-            (_, 1) => "slot",
-            (_, _) => "slots",
-        }
+    pub fn slot_noun(&self, count: u64) -> String {
+        let server = &self.snapshot.server;
+        let noun = kind_named(&server.name).slot_noun(server);
+        if count == 1 { noun.to_owned() } else { format!("{noun}s") }
     }
 
-    /// The slots with the server's name, such as "gunicorn sync workers".
+    /// The slots with the server's name, such as "gunicorn sync workers"; "uwsgi threads" says its class as well.
     #[must_use]
     pub fn slots_named(&self, count: u64) -> String {
-        format!("{} {}", self.server_label(), self.slot_noun(count)).trim_start().to_owned()
+        let (label, noun) = (self.server_label(), self.slot_noun(count));
+        let label = label.strip_suffix(" threads").filter(|_| noun.starts_with("thread")).unwrap_or(&label);
+        format!("{label} {noun}").trim_start().to_owned()
     }
 
     /// Records that were lost, as a share of all that were made; what is counted twice is counted once.

@@ -8,11 +8,13 @@ pub mod arguments;
 mod option;
 mod setting;
 
+use super::command_line::base_name;
+use super::setting::{put, setting};
 use super::{LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::{Origin, Server};
-use arguments::{Arguments, base_name};
-use setting::{Sources, put, setting};
+use arguments::Arguments;
+use setting::Sources;
 
 /// gunicorn.
 #[derive(Debug)]
@@ -144,6 +146,18 @@ impl ServerKind for Gunicorn {
             _ => return None,
         };
         u32::try_from(slots).ok().filter(|slots| *slots > 0)
+    }
+
+    fn slot_noun(&self, server: &Server) -> &'static str {
+        match server.worker_class.as_str() {
+            "sync" => "worker",
+            "gthread" => "thread",
+            _ => "slot",
+        }
+    }
+
+    fn distribution(&self, command_line: &[String]) -> Option<&'static str> {
+        arguments::of_command_line(command_line).map(|_| "gunicorn")
     }
 
     fn refine(&self, server: &Server, observed: &Observed) -> Server {

@@ -1,133 +1,30 @@
-//! Reads a gunicorn command line as gunicorn's own argparse does, as far as the settings of `option` go.
+//! gunicorn's command line and its environment variable.
 //!
 //! In: arguments of a process, or the text of `GUNICORN_CMD_ARGS`: hostile. Out: [`Arguments`]; never a panic, and
 //! nothing of a value that is not a reported setting.
 
-use super::option::{OptionSpec, Takes, by_long, by_short};
-
-/// Arguments looked at; a longer list is cut.
-const MAX_ARGUMENTS: usize = 1024;
-
-/// What a command line says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Arguments {
-    /// Reported settings in the order given: name and value (`true` for flags).
-    pub settings: Vec<(&'static str, String)>,
-    /// First positional argument: the application, `module:callable`.
-    pub application: Option<String>,
-}
-
-impl Arguments {
-    /// The value that counts: the last one given.
-    #[must_use]
-    pub fn value(&self, setting: &str) -> Option<&str> {
-        self.settings.iter().rev().find(|(name, _)| *name == setting).map(|(_, value)| value.as_str())
-    }
-
-    /// All values of a setting that may be given several times.
-    pub fn values<'a>(&'a self, setting: &'a str) -> impl Iterator<Item = &'a str> {
-        self.settings.iter().filter(move |(name, _)| *name == setting).map(|(_, value)| value.as_str())
-    }
-
-    fn set(&mut self, option: Option<&'static OptionSpec>, value: &str) {
-        if let Some(setting) = option.and_then(|option| option.setting) {
-            self.settings.push((setting, value.to_owned()));
-        }
-    }
-}
+use super::option::OPTIONS;
+pub use crate::server::command_line::Arguments;
+use crate::server::command_line::{self, Takes};
 
 /// The arguments after the gunicorn script in a process's command line; `None`: it does not start gunicorn.
 ///
 /// Understands `gunicorn …`, `python … /path/gunicorn …`, `python -m gunicorn …`.
 #[must_use]
 pub fn of_command_line(command_line: &[String]) -> Option<&[String]> {
-    let is_script =
-        |argument: &str| matches!(base_name(argument), "gunicorn" | "gunicorn3" | "gunicorn_paster");
-    let first = command_line.first()?;
-    if is_script(first) {
-        return command_line.get(1..);
-    }
-    if !base_name(first).starts_with("python") && !base_name(first).starts_with("pypy") {
-        return None;
-    }
-    // The interpreter's own options come before the script; -W, -X and --check-hash-based-pycs take a value.
-    let mut index = 1;
-    while let Some(argument) = command_line.get(index) {
-        match argument.as_str() {
-            "-m" => {
-                let module = command_line.get(index + 1)?;
-                let known = module == "gunicorn" || module.starts_with("gunicorn.");
-                return if known { command_line.get(index + 2..) } else { None };
-            }
-            "-c" => return None,
-            "-W" | "-X" | "--check-hash-based-pycs" => index += 2,
-            option if option.starts_with('-') && option.len() > 1 => index += 1,
-            script => return if is_script(script) { command_line.get(index + 1..) } else { None },
-        }
-    }
-    None
-}
-
-/// Last component of a path.
-pub(super) fn base_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
+    let program = command_line::program(command_line)?;
+    let is_ours = if program.is_module {
+        program.name == "gunicorn" || program.name.starts_with("gunicorn.")
+    } else {
+        matches!(program.name, "gunicorn" | "gunicorn3" | "gunicorn_paster")
+    };
+    is_ours.then_some(program.arguments)
 }
 
 /// Reads the arguments that follow the gunicorn script.
 #[must_use]
 pub fn read(arguments: &[String]) -> Arguments {
-    let mut result = Arguments::default();
-    let mut rest = arguments.iter().take(MAX_ARGUMENTS).map(String::as_str).peekable();
-    let mut only_positional = false;
-    while let Some(argument) = rest.next() {
-        if only_positional || !argument.starts_with('-') || argument == "-" {
-            if result.application.is_none() {
-                result.application = Some(argument.to_owned());
-            }
-        } else if argument == "--" {
-            only_positional = true;
-        } else if let Some(long) = argument.strip_prefix("--") {
-            let (name, inline) = match long.split_once('=') {
-                Some((name, value)) => (name, Some(value)),
-                None => (long, None),
-            };
-            let option = by_long(name);
-            match (option.map_or(Takes::Nothing, |option| option.takes), inline) {
-                (Takes::Nothing, _) => result.set(option, "true"),
-                (_, Some(value)) => result.set(option, value),
-                (Takes::Value, None) => result.set(option, rest.next().unwrap_or_default()),
-                (Takes::Optional, None) => {
-                    if let Some(value) = rest.next_if(|next| !next.starts_with('-')) {
-                        result.set(option, value);
-                    }
-                }
-            }
-        } else {
-            read_short(&mut result, argument.trim_start_matches('-'), &mut rest);
-        }
-    }
-    result
-}
-
-/// One group of short options: `w4`, `w=4`, `w` with the value following, `DRw4`.
-fn read_short<'a>(result: &mut Arguments, group: &'a str, rest: &mut impl Iterator<Item = &'a str>) {
-    let mut letters = group.chars();
-    while let Some(letter) = letters.next() {
-        let option = by_short(letter);
-        let Some(known) = option else { return };
-        if known.takes == Takes::Nothing {
-            result.set(option, "true");
-            continue;
-        }
-        let inline = letters.as_str();
-        let value = if inline.is_empty() {
-            rest.next().unwrap_or_default()
-        } else {
-            inline.strip_prefix('=').unwrap_or(inline)
-        };
-        result.set(option, value);
-        return;
-    }
+    command_line::read(OPTIONS, arguments)
 }
 
 /// Reads the value of `GUNICORN_CMD_ARGS`, split as a shell would; what cannot be split says nothing.
@@ -142,7 +39,7 @@ pub fn only_reported(text: &str) -> String {
     let arguments = read_environment(text);
     let mut words = Vec::new();
     for (setting, value) in &arguments.settings {
-        let Some(name) = super::option::OPTIONS
+        let Some(name) = OPTIONS
             .iter()
             .find(|option| option.setting == Some(setting))
             .and_then(|option| option.long.first().map(|long| (long, option.takes)))
@@ -203,7 +100,7 @@ mod tests {
         {
             let arguments = read(&words(&format!("{line} app:app")));
             assert_eq!(arguments.value("workers"), Some("4"), "{line}");
-            assert_eq!(arguments.application.as_deref(), Some("app:app"), "{line}");
+            assert_eq!(arguments.positional.first().map(String::as_str), Some("app:app"), "{line}");
         }
         assert_eq!(read(&words("--thr 8 a:b")).value("threads"), Some("8"));
     }
@@ -212,7 +109,7 @@ mod tests {
     fn a_value_that_looks_like_an_application_is_not_taken_for_one() {
         let arguments =
             read(&words("--access-logformat x:y --name n -b [::1]:8000 -b unix:/run/s app:app --preload"));
-        assert_eq!(arguments.application.as_deref(), Some("app:app"));
+        assert_eq!(arguments.positional.first().map(String::as_str), Some("app:app"));
         assert_eq!(arguments.values("bind").collect::<Vec<_>>(), ["[::1]:8000", "unix:/run/s"]);
         assert_eq!(arguments.value("preload_app"), Some("true"));
     }

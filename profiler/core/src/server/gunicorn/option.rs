@@ -3,49 +3,10 @@
 //! In: nothing. Out: [`OPTIONS`], read off `gunicorn.config` of 23.0.0 and 27.0.1. An option that is in neither is
 //! skipped by the reader as one without a value.
 
-/// Whether an option takes a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Takes {
-    /// A flag.
-    Nothing,
-    /// Always one value.
-    Value,
-    /// A value, or none (`--proxy-protocol` of 27).
-    Optional,
-}
-
-/// One option.
-#[derive(Debug)]
-pub(super) struct OptionSpec {
-    /// Letter of the short form.
-    pub(super) short: Option<char>,
-    /// Long forms without the dashes.
-    pub(super) long: &'static [&'static str],
-    /// Whether a value follows.
-    pub(super) takes: Takes,
-    /// Name of the setting, where its value is reported.
-    pub(super) setting: Option<&'static str>,
-}
-
-const fn reported(
-    short: Option<char>,
-    long: &'static [&'static str],
-    takes: Takes,
-    setting: &'static str,
-) -> OptionSpec {
-    OptionSpec { short, long, takes, setting: Some(setting) }
-}
-
-const fn value(short: Option<char>, long: &'static [&'static str]) -> OptionSpec {
-    OptionSpec { short, long, takes: Takes::Value, setting: None }
-}
-
-const fn flag(short: Option<char>, long: &'static [&'static str]) -> OptionSpec {
-    OptionSpec { short, long, takes: Takes::Nothing, setting: None }
-}
+use crate::server::command_line::{OptionSpec, Options, Takes, flag, reported, value};
 
 /// Every option.
-pub(super) static OPTIONS: &[OptionSpec] = &[
+pub(super) static OPTIONS: Options = &[
     reported(Some('w'), &["workers"], Takes::Value, "workers"),
     reported(None, &["threads"], Takes::Value, "threads"),
     reported(Some('k'), &["worker-class"], Takes::Value, "worker_class"),
@@ -145,28 +106,10 @@ pub(super) static OPTIONS: &[OptionSpec] = &[
     OptionSpec { short: None, long: &["proxy-protocol"], takes: Takes::Optional, setting: None },
 ];
 
-/// The option with this letter.
-pub(super) fn by_short(letter: char) -> Option<&'static OptionSpec> {
-    OPTIONS.iter().find(|option| option.short == Some(letter))
-}
-
-/// The option with this long name; a beginning is enough when only one option has it, as for argparse.
-pub(super) fn by_long(name: &str) -> Option<&'static OptionSpec> {
-    let exact = OPTIONS.iter().find(|option| option.long.contains(&name));
-    if exact.is_some() {
-        return exact;
-    }
-    let mut candidates =
-        OPTIONS.iter().filter(|option| option.long.iter().any(|long| long.starts_with(name)));
-    match (candidates.next(), candidates.next()) {
-        (Some(option), None) => Some(option),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::command_line::by_long;
 
     #[test]
     fn no_letter_and_no_long_name_is_listed_twice() {
@@ -182,9 +125,9 @@ mod tests {
 
     #[test]
     fn an_unambiguous_beginning_names_the_option_and_an_ambiguous_one_names_none() {
-        assert_eq!(by_long("thr").and_then(|option| option.setting), Some("threads"));
-        assert_eq!(by_long("workers").and_then(|option| option.setting), Some("workers"));
-        assert!(by_long("worker").is_none());
-        assert!(by_long("").is_none());
+        assert_eq!(by_long(OPTIONS, "thr").and_then(|option| option.setting), Some("threads"));
+        assert_eq!(by_long(OPTIONS, "workers").and_then(|option| option.setting), Some("workers"));
+        assert!(by_long(OPTIONS, "worker").is_none());
+        assert!(by_long(OPTIONS, "").is_none());
     }
 }

@@ -6,6 +6,7 @@
 
 use super::arguments::Arguments;
 use crate::model::{Origin, Setting};
+use crate::server::setting::setting;
 
 /// Defaults of 23.0.0 and 27.0.1, which agree on all of these. `bind` is taken from the sockets themselves.
 const DEFAULTS: [(&str, &str); 11] = [
@@ -89,7 +90,8 @@ pub(super) fn resolve(sources: &Sources) -> Vec<Setting> {
     if let Some(file) = configuration {
         settings.push(setting("config", format!("{file} (not read)"), Origin::Configured));
     }
-    if let Some(application) = sources.command_line.as_ref().and_then(|line| line.application.clone()) {
+    if let Some(application) = sources.command_line.as_ref().and_then(|line| line.positional.first().cloned())
+    {
         settings.push(setting("wsgi_app", application, Origin::Configured));
     }
     settings
@@ -97,18 +99,6 @@ pub(super) fn resolve(sources: &Sources) -> Vec<Setting> {
 
 fn web_concurrency(sources: &Sources) -> Option<String> {
     sources.web_concurrency.as_ref().filter(|value| value.parse::<u32>().is_ok()).cloned()
-}
-
-pub(super) fn setting(name: &str, value: String, origin: Origin) -> Setting {
-    Setting { name: name.to_owned(), value, origin }
-}
-
-/// Puts a setting in place of the one of the same name, or adds it.
-pub(super) fn put(settings: &mut Vec<Setting>, new: Setting) {
-    match settings.iter_mut().find(|setting| setting.name == new.name) {
-        Some(present) => *present = new,
-        None => settings.push(new),
-    }
 }
 
 /// Short name of the class; more than one thread makes a gthread worker of a sync one, as gunicorn does.

@@ -1,0 +1,83 @@
+//! Settings of a server with where each is known from: what all kinds of servers share.
+//!
+//! In: what a command line says, documented defaults, behaviour. Out: [`Setting`]s, and options in words for advice.
+
+use super::command_line::Arguments;
+use crate::model::{Origin, Server, Setting};
+
+/// A setting.
+pub(super) fn setting(name: &str, value: String, origin: Origin) -> Setting {
+    Setting { name: name.to_owned(), value, origin }
+}
+
+/// Puts a setting in place of the one of the same name, or adds it.
+pub(super) fn put(settings: &mut Vec<Setting>, new: Setting) {
+    match settings.iter_mut().find(|setting| setting.name == new.name) {
+        Some(present) => *present = new,
+        None => settings.push(new),
+    }
+}
+
+/// Where a setting is known from.
+pub(super) fn origin_of(server: &Server, name: &str) -> Option<Origin> {
+    server.settings.iter().find(|setting| setting.name == name).map(|setting| setting.origin)
+}
+
+/// The settings that arguments give, and the defaults of the others where they hold: where nothing that was not read
+/// may have set them. A number that is none says nothing.
+pub(super) fn resolve(arguments: &Arguments, defaults: &[(&str, &str)], defaults_hold: bool) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    for (name, default) in defaults {
+        let is_number = default.parse::<i64>().is_ok();
+        let given = arguments.value(name).map(str::trim);
+        match given.filter(|value| !is_number || value.parse::<i64>().is_ok()) {
+            Some(value) => settings.push(setting(name, value.to_owned(), Origin::Configured)),
+            None if defaults_hold => settings.push(setting(name, (*default).to_owned(), Origin::Default)),
+            None => {}
+        }
+    }
+    settings
+}
+
+/// Puts a number that behaviour showed, where no other is known, or where `contradicts` the known one.
+pub(super) fn put_seen(server: &mut Server, name: &str, seen: u32, contradicts: impl Fn(u64) -> bool) {
+    if seen > 0 && server.number(name).is_none_or(contradicts) {
+        put(&mut server.settings, setting(name, seen.to_string(), Origin::Inferred));
+    }
+}
+
+/// An option with its present value, for advice: `--threads (now 4)`. A number that was only counted is `seen`.
+pub(super) fn option(server: &Server, name: &str, setting: &str) -> String {
+    let now = if origin_of(server, setting) == Some(Origin::Inferred) { "seen:" } else { "now" };
+    server.number(setting).map_or_else(|| name.to_owned(), |value| format!("{name} ({now} {value})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_stand_only_where_nothing_else_can_have_spoken() {
+        let arguments = Arguments {
+            settings: vec![("threads", "8".into()), ("backlog", "many".into())],
+            ..Arguments::default()
+        };
+        let defaults = [("threads", "4"), ("backlog", "1024")];
+        let all = resolve(&arguments, &defaults, true);
+        assert_eq!(all[0], setting("threads", "8".into(), Origin::Configured));
+        assert_eq!(all[1], setting("backlog", "1024".into(), Origin::Default));
+        assert_eq!(resolve(&arguments, &defaults, false).len(), 1);
+    }
+
+    #[test]
+    fn options_are_named_with_what_they_are_now_or_were_seen_to_be() {
+        let mut server =
+            Server { settings: vec![setting("threads", "4".into(), Origin::Default)], ..Server::default() };
+        assert_eq!(option(&server, "--threads", "threads"), "--threads (now 4)");
+        put_seen(&mut server, "threads", 6, |known| known < 6);
+        assert_eq!(option(&server, "--threads", "threads"), "--threads (seen: 6)");
+        put_seen(&mut server, "threads", 2, |known| known < 2);
+        assert_eq!(option(&server, "--threads", "threads"), "--threads (seen: 6)");
+        assert_eq!(option(&server, "--backlog", "backlog"), "--backlog");
+    }
+}

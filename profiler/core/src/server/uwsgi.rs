@@ -1,0 +1,336 @@
+//! uWSGI: a master, workers forked from it, each with one thread or several; with `--http` a router process before them.
+//!
+//! In: facts of its processes. Out: its settings and roles, its slots, what its log measures. Read off and run with 2.0.31.
+
+mod advice;
+
+use super::command_line::{Arguments, Options, Takes, base_name, flag, program, read, reported, value};
+use super::setting::{put_seen, resolve, setting};
+use super::{LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
+use crate::fact::{ListenerSeen, ProcessSeen};
+use crate::model::{Origin, Server};
+
+/// uWSGI.
+#[derive(Debug)]
+pub struct Uwsgi;
+
+/// Of some nine hundred options those that say how many requests are served at once and how, and common ones with a value.
+static OPTIONS: Options = &[
+    reported(Some('p'), &["processes", "workers"], Takes::Value, "processes"),
+    reported(None, &["threads"], Takes::Value, "threads"),
+    reported(None, &["cheaper"], Takes::Value, "cheaper"),
+    reported(None, &["thunder-lock"], Takes::Nothing, "thunder_lock"),
+    reported(Some('l'), &["listen"], Takes::Value, "listen"),
+    reported(Some('t'), &["harakiri"], Takes::Value, "harakiri"),
+    reported(Some('z'), &["socket-timeout"], Takes::Value, "socket_timeout"),
+    reported(Some('R'), &["max-requests"], Takes::Value, "max_requests"),
+    reported(None, &["http", "httprouter"], Takes::Value, "http"),
+    reported(None, &["http-socket"], Takes::Value, "http_socket"),
+    reported(None, &["http11-socket"], Takes::Value, "http11_socket"),
+    reported(Some('s'), &["socket", "uwsgi-socket"], Takes::Value, "socket"),
+    reported(None, &["gevent"], Takes::Value, "gevent"),
+    reported(None, &["async"], Takes::Value, "async"),
+    reported(None, &["ini"], Takes::Value, "config"),
+    reported(Some('y'), &["yaml", "yml"], Takes::Value, "config"),
+    reported(Some('x'), &["xml", "xmlconfig"], Takes::Value, "config"),
+    reported(Some('j'), &["json", "js"], Takes::Value, "config"),
+    reported(Some('w'), &["module", "wsgi"], Takes::Value, "wsgi_app"),
+    reported(None, &["wsgi-file", "file"], Takes::Value, "wsgi_app"),
+    reported(Some('M'), &["master"], Takes::Nothing, "master"),
+    value(None, &["chdir"]),
+    value(None, &["callable"]),
+    value(None, &["pythonpath"]),
+    value(Some('H'), &["home", "virtualenv", "venv", "pyhome"]),
+    value(None, &["http-socket-modifier1"]),
+    value(None, &["http-timeout"]),
+    value(None, &["log-format"]),
+    value(None, &["logto"]),
+    value(None, &["pidfile"]),
+    value(None, &["plugin", "plugins"]),
+    value(None, &["uid"]),
+    value(None, &["gid"]),
+    value(Some('b'), &["buffer-size"]),
+    flag(None, &["enable-threads"]),
+    flag(None, &["need-app"]),
+    flag(None, &["vacuum"]),
+];
+
+const DEFAULTS: [(&str, &str); 8] = [
+    ("processes", "1"),
+    ("threads", "1"),
+    ("cheaper", "0"),
+    ("thunder_lock", "false"),
+    ("listen", "100"),
+    ("harakiri", "0"),
+    ("socket_timeout", "4"),
+    ("max_requests", "0"),
+];
+/// Settings without a default that is worth a line.
+const GIVEN: [&str; 7] = ["http", "http_socket", "http11_socket", "socket", "gevent", "async", "wsgi_app"];
+
+/// By its executable, or its name where that may not be looked at; `--auto-procname` writes over its command line.
+fn is_uwsgi(process: &ProcessSeen) -> bool {
+    let executable = base_name(&process.executable);
+    let first = process.command_line.first().map_or("", String::as_str);
+    executable.starts_with("uwsgi")
+        || first.starts_with("uWSGI ")
+        || executable.is_empty() && program(&process.command_line).is_some_and(|found| found.name == "uwsgi")
+}
+
+/// The topmost process.
+fn top(processes: &[ProcessSeen]) -> Option<&ProcessSeen> {
+    let is_ours = |tgid: u32| processes.iter().any(|process| process.tgid == tgid && is_uwsgi(process));
+    processes.iter().find(|process| is_uwsgi(process) && !is_ours(process.parent_tgid))
+}
+
+/// A configuration file is as often named without an option.
+fn configuration(arguments: &Arguments) -> Option<String> {
+    let by_name = |file: &&String| {
+        [".ini", ".xml", ".yaml", ".yml", ".json"].iter().any(|extension| file.ends_with(extension))
+    };
+    arguments
+        .value("config")
+        .map(str::to_owned)
+        .or_else(|| arguments.positional.iter().find(by_name).cloned())
+}
+
+fn class_of(server: &Server) -> &'static str {
+    let has = |name: &str| server.settings.iter().any(|setting| setting.name == name);
+    if has("gevent") {
+        "gevent"
+    } else if has("async") {
+        "async"
+    } else if server.number("threads").is_some_and(|threads| threads > 1) {
+        "threads"
+    } else if server.number("threads").is_some() {
+        "sync"
+    } else {
+        "unknown"
+    }
+}
+
+/// Children that alone hold a listener which their siblings do not: they take requests in and pass them on.
+fn routers(processes: &[ProcessSeen], listeners: &[ListenerSeen], top: u32) -> Vec<u32> {
+    let children: Vec<u32> = processes
+        .iter()
+        .filter(|process| process.parent_tgid == top && is_uwsgi(process))
+        .map(|process| process.tgid)
+        .collect();
+    let holds = |tgid: u32, inode: u64| listeners.iter().any(|seen| seen.tgid == tgid && seen.inode == inode);
+    let inodes = |tgid: u32| listeners.iter().filter(move |seen| seen.tgid == tgid).map(|seen| seen.inode);
+    // The workers' own listener is one that the router has closed.
+    let others_have_one_that_it_lacks = |tgid: u32| {
+        children
+            .iter()
+            .filter(|other| **other != tgid)
+            .any(|other| inodes(*other).any(|inode| !holds(tgid, inode)))
+    };
+    let alone_holds = |tgid: u32| {
+        inodes(tgid).any(|inode| children.iter().all(|other| *other == tgid || !holds(*other, inode)))
+    };
+    children
+        .iter()
+        .copied()
+        .filter(|tgid| alone_holds(*tgid) && others_have_one_that_it_lacks(*tgid))
+        .collect()
+}
+
+impl ServerKind for Uwsgi {
+    fn name(&self) -> &'static str {
+        "uwsgi"
+    }
+
+    fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
+        let top = top(processes)?;
+        let arguments = program(&top.command_line).map_or_else(Arguments::default, |found| {
+            // A title that it gave itself says nothing of its options.
+            if found.name == "uwsgi" || base_name(found.name).starts_with("uwsgi") {
+                read(OPTIONS, found.arguments)
+            } else {
+                Arguments::default()
+            }
+        });
+        let is_title = top.command_line.first().is_none_or(|first| first.starts_with("uWSGI "));
+        let configuration = configuration(&arguments);
+        let mut settings = resolve(&arguments, &DEFAULTS, configuration.is_none() && !is_title);
+        for name in GIVEN {
+            for value in arguments.values(name) {
+                settings.push(setting(name, value.to_owned(), Origin::Configured));
+            }
+        }
+        if let Some(file) = configuration {
+            settings.push(setting("config", format!("{file} (not read)"), Origin::Configured));
+        }
+        if is_title {
+            settings.push(setting(
+                "command_line",
+                "not read: hidden by the process title".into(),
+                Origin::Inferred,
+            ));
+        }
+        settings.extend(unknown::bind_setting(listeners));
+        let mut roles = self.roles(processes);
+        let routers = routers(processes, listeners, top.tgid);
+        for (tgid, role) in &mut roles {
+            if routers.contains(tgid) {
+                *role = Role::FrontEnd;
+            }
+        }
+        let mut server = Server {
+            name: self.name().to_owned(),
+            version: processes.iter().find_map(|process| process.server_version.clone()),
+            worker_class: String::new(),
+            python_version: processes.iter().find_map(|process| process.python_version.clone()),
+            settings,
+        };
+        let workers = roles.iter().filter(|(_, role)| *role == Role::Worker).count();
+        put_seen(&mut server, "processes", u32::try_from(workers).unwrap_or(u32::MAX), |_| false);
+        server.worker_class = class_of(&server).to_owned();
+        Some(Recognised { kind: &Uwsgi, server, roles })
+    }
+
+    /// Children of the topmost process are workers; one that has none is a worker itself. A router is told by its
+    /// listener when the server is recognised.
+    fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
+        let top = top(processes).map(|process| process.tgid);
+        let has_master =
+            processes.iter().any(|process| Some(process.parent_tgid) == top && is_uwsgi(process));
+        let role = |process: &ProcessSeen| match is_uwsgi(process) {
+            false => Role::Unknown,
+            true if Some(process.tgid) == top && has_master => Role::Master,
+            true if Some(process.tgid) == top || Some(process.parent_tgid) == top => {
+                match process.command_line.first().and_then(|title| title.strip_prefix("uWSGI ")) {
+                    Some(title) if title.starts_with("http") => Role::FrontEnd,
+                    Some(title) if !title.starts_with("worker") => Role::Unknown,
+                    _ => Role::Worker,
+                }
+            }
+            true => Role::Unknown,
+        };
+        processes.iter().map(|process| (process.tgid, role(process))).collect()
+    }
+
+    /// Processes × threads, also where `--cheaper` keeps fewer of them; loops of greenlets have no limit that counts.
+    fn configured_slots(&self, server: &Server) -> Option<u32> {
+        if !matches!(server.worker_class.as_str(), "sync" | "threads") {
+            return None;
+        }
+        let slots = server.number("processes")?.checked_mul(server.number("threads")?)?;
+        u32::try_from(slots).ok().filter(|slots| *slots > 0)
+    }
+
+    fn slot_noun(&self, server: &Server) -> &'static str {
+        match server.worker_class.as_str() {
+            "sync" => "worker",
+            "threads" => "thread",
+            _ => "slot",
+        }
+    }
+
+    fn distribution(&self, command_line: &[String]) -> Option<&'static str> {
+        program(command_line).filter(|found| found.name.starts_with("uwsgi")).map(|_| "uwsgi")
+    }
+
+    /// More workers or threads than configured are believed; fewer may be `--cheaper`, or had nothing to do.
+    fn refine(&self, server: &Server, observed: &Observed) -> Server {
+        let mut server = server.clone();
+        let (workers, threads) = (observed.worker_processes, observed.serving_threads);
+        put_seen(&mut server, "processes", workers, |known| known < u64::from(workers));
+        put_seen(&mut server, "threads", threads, |known| known < u64::from(threads));
+        server.worker_class = class_of(&server).to_owned();
+        server
+    }
+
+    fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
+        advice::advice(finding_id, server)
+    }
+
+    /// `%(msecs)`, `%(micros)`, "generated … in N msecs": `start_of_request` is taken when accept has returned,
+    /// `end_of_request` when the response is written and the connection closed. As accept is deferred until data are
+    /// there (`TCP_DEFER_ACCEPT`), that is the time of service, and a slow head's time beside it (measured).
+    fn log_interval(&self, _server: &Server) -> Option<LogInterval> {
+        Some(LogInterval { from: LogStart::Accepted, to: LogEnd::ResponseWritten })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pool::tests::advises_on_every_finding;
+    use super::*;
+
+    fn process(tgid: u32, parent_tgid: u32, line: &str) -> ProcessSeen {
+        ProcessSeen {
+            tgid,
+            parent_tgid,
+            executable: "/v/bin/uwsgi".to_owned(),
+            command_line: line.split(' ').map(str::to_owned).collect(),
+            ..ProcessSeen::default()
+        }
+    }
+
+    fn prefork(line: &str, workers: u32) -> Vec<ProcessSeen> {
+        let mut all = vec![process(10, 1, line)];
+        all.extend((0..workers).map(|number| process(11 + number, 10, line)));
+        all
+    }
+
+    fn listener(tgid: u32, inode: u64) -> ListenerSeen {
+        ListenerSeen { tgid, inode, address: format!("127.0.0.1:{inode}"), ..ListenerSeen::default() }
+    }
+
+    #[test]
+    fn slots_are_processes_times_threads() {
+        for (line, children, slots, class) in [
+            ("uwsgi --master --http-socket :80 -p 4 -w a:b", 4, Some(4), "sync"),
+            ("uwsgi --master -s /run/a.sock --workers 2 --threads=3 -w a:b", 2, Some(6), "threads"),
+            ("uwsgi --http-socket :80 -w a:b", 0, Some(1), "sync"),
+            ("uwsgi --master -p 2 --gevent 100 -w a:b", 2, None, "gevent"),
+            ("uwsgi --ini site.ini", 3, None, "unknown"),
+        ] {
+            let found = Uwsgi.recognise(&prefork(line, children), &[]).expect(line);
+            assert_eq!(Uwsgi.configured_slots(&found.server), slots, "{line}");
+            assert_eq!(found.server.worker_class, class, "{line}");
+            assert_eq!(found.role(10), if children > 0 { Role::Master } else { Role::Worker });
+            advises_on_every_finding(&Uwsgi, &found.server);
+        }
+    }
+
+    #[test]
+    fn a_configuration_file_leaves_slots_to_what_is_seen() {
+        let found = Uwsgi.recognise(&prefork("uwsgi site.ini", 3), &[]).expect("uWSGI");
+        let seen = Observed { worker_processes: 3, serving_threads: 2, ..Observed::default() };
+        let refined = Uwsgi.refine(&found.server, &seen);
+        assert_eq!(Uwsgi.configured_slots(&refined), Some(6));
+        assert!(refined.settings.iter().any(|setting| setting.value == "site.ini (not read)"));
+    }
+
+    #[test]
+    fn a_router_is_the_child_that_alone_holds_the_public_listener() {
+        let all = prefork("uwsgi --master --http :80 -p 2 -w a:b", 3);
+        // The master holds both, the router the public one, the workers their own.
+        let listeners =
+            [listener(10, 80), listener(10, 9000), listener(11, 9000), listener(12, 9000), listener(13, 80)];
+        let found = Uwsgi.recognise(&all, &listeners).expect("uWSGI");
+        assert_eq!((found.role(11), found.role(13)), (Role::Worker, Role::FrontEnd));
+        assert_eq!(Uwsgi.configured_slots(&found.server), Some(2));
+        // A prefork server whose only worker holds the only listener has no router.
+        let plain =
+            Uwsgi.recognise(&prefork("uwsgi --master --http-socket :80 -w a:b", 1), &[listener(11, 80)]);
+        assert_eq!(plain.expect("uWSGI").role(11), Role::Worker);
+    }
+
+    #[test]
+    fn titles_of_auto_procname_name_the_roles() {
+        let all = [
+            process(10, 1, "uWSGI master"),
+            process(11, 10, "uWSGI worker 1"),
+            process(12, 10, "uWSGI http 1"),
+            process(13, 10, "uWSGI mule 1"),
+        ]
+        .map(|seen| ProcessSeen { command_line: vec![seen.command_line.join(" ")], ..seen });
+        let found = Uwsgi.recognise(&all, &[]).expect("uWSGI");
+        let roles = [10, 11, 12, 13].map(|tgid| found.role(tgid));
+        assert_eq!(roles, [Role::Master, Role::Worker, Role::FrontEnd, Role::Unknown]);
+        assert_eq!(found.server.number("threads"), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! What to turn in uWSGI for each finding, with the present value.
+//!
+//! In: id of a finding, the server. Out: one or two sentences. Options are named as on the command line.
+
+use super::super::setting::option;
+use crate::model::Server;
+
+pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
+    let processes = option(server, "--processes", "processes");
+    let threads = option(server, "--threads", "threads");
+    let is_routed = server.settings.iter().any(|setting| setting.name == "http");
+    let proxy = if is_routed {
+        "Put nginx before uWSGI with --socket (uwsgi_pass): unlike the router of --http it takes requests in whole and responses \
+         off at once"
+    } else {
+        "Put a reverse proxy that buffers requests and responses (nginx does by default) before uWSGI"
+    };
+    let text = match finding_id {
+        "slots-exhausted" => format!("Raise {processes}; where requests wait rather than compute, {threads} at less memory."),
+        "slots-exhausted/waiting" => {
+            format!("The requests wait rather than compute: raise {threads}, a waiting thread costs little.")
+        }
+        "slots-exhausted/computing" => format!(
+            "Raise {processes} up to the number of cores, or make the code faster; more threads do not help while Python \
+             holds the GIL."
+        ),
+        "slots-exhausted/cpu-short" => format!(
+            "More workers or threads would not help: the CPU is what is short. Give the server more of it, make the code \
+             faster, or lower {processes} so that fewer compete."
+        ),
+        "slots-exhausted/clients" => {
+            "More of them would only be held as well: first do what slow-clients advises, a reverse proxy that buffers.".to_owned()
+        }
+        "slots-exhausted/connections" => {
+            "More of them would only be held as well: first do what idle-connections advises, a reverse proxy that keeps such \
+             connections away."
+                .to_owned()
+        }
+        "slow-clients" => format!(
+            "{proxy}: a worker waits for its client as long as --socket-timeout allows for each piece. Without one, raise \
+             {threads}."
+        ),
+        "idle-connections" => format!(
+            "{proxy}: with --http11-socket a finished connection holds a worker until {} has passed.",
+            option(server, "--socket-timeout", "socket_timeout")
+        ),
+        "back-end" => format!(
+            "The time is lost in a back end: speed up its answers, or ask it less often. Until then raise {threads}: a waiting \
+             thread costs little."
+        ),
+        "cpu-bound" => format!(
+            "Raise {processes} up to the number of cores; more threads do not help while Python code holds the GIL. With the \
+             cores busy, only faster code or more machines help."
+        ),
+        "cpu-bound/turns" => {
+            format!("Raise {processes} up to the number of cores: each has an interpreter of its own. More --threads only wait.")
+        }
+        "cpu-bound/cores" => format!(
+            "More workers or threads would make it worse: give the host more cores, or lower {processes} towards their number."
+        ),
+        "gil-contention" => format!(
+            "Raise {processes} up to the number of cores and lower {threads}: processes do not share the GIL, threads do."
+        ),
+        "cpu-throttled" => format!(
+            "Raise the CPU limit of the server's cgroup (container). If that cannot be, lower {processes}."
+        ),
+        "short-behind-long" => format!(
+            "Serve the long endpoints from a uWSGI of their own. If the long ones compute, raise {processes}; if they wait, \
+             raise {threads}."
+        ),
+        "herd" => {
+            "Use --thunder-lock: one worker then waits for the listener and a connection wakes one (--threads does the same \
+             within a process)."
+                .to_owned()
+        }
+        _ => return None,
+    };
+    Some(text)
+}
