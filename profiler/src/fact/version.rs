@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use profiler_core::server::KINDS;
 use profiler_core::server::mod_wsgi::configuration;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 
@@ -54,11 +55,13 @@ pub(super) fn server(proc: &Proc, identity: &Identity, mapped: &Mapped) -> Optio
             .filter_map(|directory| distribution(proc, identity.tgid, directory, "mod_wsgi"))
             .next();
     }
-    gunicorn(proc, identity, mapped)
+    // gunicorn's process titles hide its command line.
+    let started = KINDS.iter().find_map(|kind| kind.distribution(&identity.command_line));
+    installed(proc, identity, mapped, started.unwrap_or("gunicorn"))
 }
 
-/// Version of gunicorn.
-fn gunicorn(proc: &Proc, identity: &Identity, mapped: &Mapped) -> Option<String> {
+/// Version of a distribution where this process finds its packages.
+fn installed(proc: &Proc, identity: &Identity, mapped: &Mapped, name: &str) -> Option<String> {
     let python = python(identity, mapped)?;
     let mut directories = mapped.package_directories.clone();
     for prefix in prefixes(proc, identity) {
@@ -73,7 +76,7 @@ fn gunicorn(proc: &Proc, identity: &Identity, mapped: &Mapped) -> Option<String>
             }
         }
     }
-    directories.iter().take(64).find_map(|directory| distribution(proc, identity.tgid, directory, "gunicorn"))
+    directories.iter().take(64).find_map(|directory| distribution(proc, identity.tgid, directory, name))
 }
 
 /// Installation prefixes that the process may use: of its script, of the script's interpreter, of its own.
@@ -108,13 +111,16 @@ fn shebang(proc: &Proc, tgid: u32, path: &str) -> Option<String> {
     interpreter.starts_with('/').then_some(interpreter)
 }
 
-/// Version in the name of `PACKAGE-VERSION.dist-info` (or `.egg-info`) in a directory of packages.
+/// Version in the name of `PACKAGE-VERSION.dist-info` (or `.egg-info`) in a directory of packages, in whichever case.
 fn distribution(proc: &Proc, tgid: u32, directory: &str, package: &str) -> Option<String> {
     let directory = open_inside(proc, tgid, directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
     let entries = rustix::fs::Dir::read_from(&directory).ok()?;
     entries.take(MAX_ENTRIES).map_while(Result::ok).find_map(|entry| {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let version = name.strip_prefix(package)?.strip_prefix('-')?;
+        let (distribution, version) = name.split_once('-')?;
+        if !distribution.eq_ignore_ascii_case(package) {
+            return None;
+        }
         let version = version.strip_suffix(".dist-info").or_else(|| version.strip_suffix(".egg-info"))?;
         let plain = version.len() <= 32
             && version.starts_with(|digit: char| digit.is_ascii_digit())
@@ -194,14 +200,14 @@ mod tests {
     fn gunicorn_is_found_beside_its_interpreter_in_the_target_s_root() {
         let (_directory, proc) = fixture("");
         let identity = identity("/venv/bin/python -m gunicorn");
-        assert_eq!(gunicorn(&proc, &identity, &Mapped::default()).as_deref(), Some("25.3.0"));
+        assert_eq!(server(&proc, &identity, &Mapped::default()).as_deref(), Some("25.3.0"));
     }
 
     #[test]
     fn gunicorn_is_found_through_the_first_line_of_its_script() {
         let (_directory, proc) = fixture("#!/venv/bin/python3 -s\nimport gunicorn\n");
         let identity = identity("/usr/bin/python3.12 /opt/tools/bin/gunicorn app:app");
-        assert_eq!(gunicorn(&proc, &identity, &Mapped::default()).as_deref(), Some("25.3.0"));
+        assert_eq!(server(&proc, &identity, &Mapped::default()).as_deref(), Some("25.3.0"));
     }
 
     #[test]
@@ -220,7 +226,7 @@ mod tests {
         let root = directory.path().join("proc/7/root");
         std::os::unix::fs::symlink("/venv", root.join("current")).expect("link");
         let identity = identity("/current/bin/python -m gunicorn");
-        assert_eq!(gunicorn(&proc, &identity, &Mapped::default()).as_deref(), Some("25.3.0"));
+        assert_eq!(server(&proc, &identity, &Mapped::default()).as_deref(), Some("25.3.0"));
     }
 
     #[test]
@@ -231,6 +237,6 @@ mod tests {
         let root = directory.path().join("proc/7/root");
         std::os::unix::fs::symlink(directory.path().join("outside"), root.join("trap")).expect("link");
         let identity = identity("/trap/bin/python -m gunicorn");
-        assert_eq!(gunicorn(&proc, &identity, &Mapped::default()), None);
+        assert_eq!(server(&proc, &identity, &Mapped::default()), None);
     }
 }
