@@ -11,6 +11,7 @@ Out: responses. A route may be followed by any unique id, which is only logged: 
 /upload            reads the body                      /mixed             back end, computing, lock and a little sleep
 /download          16 MB in one piece                  /stream            five chunks of unknown total length
 /empty 204         /unchanged 304                      /error             500 from an exception
+/block/MS          sleeps in the C library: gevent cannot make it yield
 
 /truth/sleep/MS/ID  /truth/backend/MS/ID  /truth/lock/MS/ID  /truth/cpu/MS/ID  /truth/file/ID
 /truth/gil/MS/ID   two threads of their own that compute MS each, each with its witness
@@ -160,6 +161,9 @@ def respond(environ):
     if route == "sleep":
         sleep(float(rest[0]))
         return "200 OK", [b"slept\n"]
+    if route == "block":
+        ctypes.CDLL(None).usleep(int(float(rest[0]) * 1000))
+        return "200 OK", [b"blocked\n"]
     if route == "lock":
         wait_for_lock(5)
         return "200 OK", [b"locked\n"]

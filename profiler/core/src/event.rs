@@ -150,6 +150,8 @@ pub enum Call {
     EpollWait {
         /// The epoll instance.
         epoll_fd: i32,
+        /// Longest wait, in milliseconds; 0: only a look; negative: for ever, or not known.
+        timeout_ms: i32,
     },
     /// epoll_ctl.
     EpollControl {

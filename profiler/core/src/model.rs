@@ -3,6 +3,7 @@
 //! In: finished requests, slots, threads, facts. Out: [`Snapshot`], the only thing findings and reports look at
 //! beside the timeline. Nothing here is serialised as it stands: `report` has its own types.
 
+pub mod event_loop;
 pub mod gil;
 pub mod latency;
 pub mod request;
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub slots: Slots,
     /// The interpreter lock: who waited for it.
     pub gil: gil::Gil,
+    /// Event loops that served.
+    pub event_loops: Vec<event_loop::EventLoop>,
     /// Listening sockets.
     pub listeners: Vec<Listener>,
     /// Processes and their threads.

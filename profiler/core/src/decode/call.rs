@@ -5,7 +5,7 @@
 
 use profiler_common::call_kind::{Kind, duplicates};
 use profiler_common::record::slice::{FLAG_CLIENT, HOLDER_KNOWN};
-use profiler_common::system_call::{FCNTL, FUTEX, kind};
+use profiler_common::system_call::{EPOLL_PWAIT2, FCNTL, FUTEX, kind};
 
 use crate::event::Call;
 use crate::fact::DescriptorClass;
@@ -40,7 +40,11 @@ pub const fn call(system_call: u32, arguments: &[u64; 3], extra: u64, outcome: O
         Kind::SendFile => Call::Transfer { from_fd: fd(second), to_fd: fd(first) },
         Kind::Splice => Call::Transfer { from_fd: fd(first), to_fd: fd(third) },
         Kind::Accept => Call::Accept { listener_fd: fd(first) },
-        Kind::EpollWait => Call::EpollWait { epoll_fd: fd(first) },
+        // The limit of epoll_pwait2 lies in memory that was not read.
+        Kind::EpollWait if system_call == EPOLL_PWAIT2 => {
+            Call::EpollWait { epoll_fd: fd(first), timeout_ms: -1 }
+        }
+        Kind::EpollWait => Call::EpollWait { epoll_fd: fd(first), timeout_ms: fd(extra) },
         Kind::Futex => futex(first, low(second), extra),
         Kind::Poll => poll(low(second), extra),
         Kind::Select => select(fd(first), third, extra),

@@ -99,7 +99,7 @@ pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn
             class => on_descriptor(class),
         },
         Call::Poll { low_fds, .. } => poll_set(descriptors, tgid, low_fds),
-        Call::EpollWait { epoll_fd } => {
+        Call::EpollWait { epoll_fd, .. } => {
             let interest = descriptors.interest(tgid, epoll_fd);
             match interest.only_client {
                 Some(fd) => wait_readable(fd, head_complete(fd)),

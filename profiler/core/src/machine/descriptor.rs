@@ -26,6 +26,10 @@ pub struct Descriptor {
     pub interest: Vec<i32>,
     /// Number of the connection behind it in the connection table (clients only).
     pub connection: Option<u32>,
+    /// The request for which an event loop uses it: connection and request id (back ends only).
+    pub owner: Option<(u32, u64)>,
+    /// When an event loop last used it.
+    pub used_ns: u64,
 }
 
 /// What an epoll instance waits for.
@@ -77,16 +81,26 @@ impl Descriptors {
         self.get(tgid, fd)?.connection
     }
 
+    /// An event loop uses a back end's descriptor at `used_ns` for `owner`.
+    pub fn own(&mut self, tgid: Tid, fd: i32, owner: Option<(u32, u64)>, used_ns: u64) {
+        if let Some(descriptor) = self.get_mut(tgid, fd) {
+            (descriptor.owner, descriptor.used_ns) = (owner, used_ns);
+        }
+    }
+
     /// Enters a descriptor, in place of whatever had its number.
     pub fn open(&mut self, tgid: Tid, fd: i32, class: DescriptorClass, opened_ns: u64) {
-        self.insert(tgid, fd, Descriptor { class, opened_ns, interest: Vec::new(), connection: None });
+        let interest = Vec::new();
+        let new = Descriptor { class, opened_ns, interest, connection: None, owner: None, used_ns: 0 };
+        self.insert(tgid, fd, new);
     }
 
     /// Enters a client connection.
     pub fn open_client(&mut self, tgid: Tid, fd: i32, opened_ns: u64, connection: u32) {
         let class = DescriptorClass::Client;
-        let connection = Some(connection);
-        self.insert(tgid, fd, Descriptor { class, opened_ns, interest: Vec::new(), connection });
+        let (connection, interest) = (Some(connection), Vec::new());
+        let new = Descriptor { class, opened_ns, interest, connection, owner: None, used_ns: 0 };
+        self.insert(tgid, fd, new);
     }
 
     /// Sets the interest list that `/proc/PID/fdinfo` showed.

@@ -9,6 +9,7 @@ use crate::machine::http1::Step;
 use crate::machine::request::{Active, Beginning};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
+use crate::machine::turn;
 use crate::model::request::Framing;
 use crate::phase::Phase;
 use crate::timeline::Entry;
@@ -232,7 +233,13 @@ pub(super) fn advance(state: &mut State, thread: &mut Thread, at: At<'_>, sink: 
     else {
         return;
     };
+    turn::confirm(state, thread, (number, id));
     let own_start_ns = thread.work_start_ns.take().unwrap_or(slice.gap_start_ns());
+    let own_start_ns = if turn::is_loop(thread) && thread.serving != Some((number, id)) {
+        turn::turn_to(state, thread, at, id, sink)
+    } else {
+        own_start_ns
+    };
     if thread.serving.is_some_and(|serving| serving != (number, id)) {
         super::serving::leave(state, thread, tid, own_start_ns, sink);
     }
@@ -244,6 +251,7 @@ pub(super) fn advance(state: &mut State, thread: &mut Thread, at: At<'_>, sink: 
         state.hold(thread, *holding, *start_ns, *end_ns);
     }
     state.hold_for_request(thread, taken.from_ns, &taken.phases);
+    turn::took(state, thread, number, &taken.phases);
 }
 
 /// The response under way, if its end is open, is over: the server turned to something else.

@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn accept_that_ends_a_loop_is_no_return_for_nothing_but_one_that_begins_it_is() {
         let mut listeners = Listeners::default();
-        let wait = Call::EpollWait { epoll_fd: 4 };
+        let wait = Call::EpollWait { epoll_fd: 4, timeout_ms: -1 };
         let accept = Call::Accept { listener_fd: 5 };
         let linger = Call::Poll { only_fd: Some(9), low_fds: 0, for_write: false, is_sleep: false };
         for (call, result, gap_cpu_ns) in [
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn wait_that_began_before_the_attach_can_return_for_nothing_too() {
         let mut listeners = Listeners::default();
-        listeners.found_inside(&slice(Call::EpollWait { epoll_fd: 4 }, -4, 0));
+        listeners.found_inside(&slice(Call::EpollWait { epoll_fd: 4, timeout_ms: -1 }, -4, 0));
         listeners.slice(&slice(Call::Accept { listener_fd: 5 }, EAGAIN, 0), true);
         listeners.found_inside(&slice(Call::Sleep, -4, 0));
         listeners.slice(&slice(Call::Accept { listener_fd: 5 }, EAGAIN, 0), true);

@@ -5,6 +5,7 @@
 //! is explained; every step moves the cursor and adds exactly that much to the phases.
 
 use crate::event::Tid;
+use crate::machine::event_loop::Wants;
 use crate::machine::thread::Thread;
 use crate::model::request::{Framing, Request, Stretch};
 use crate::phase::{Phase, Phases};
@@ -23,6 +24,8 @@ pub struct Active {
     pub owner: Option<Tid>,
     /// The thread that worked on it last and turned to something else in the middle.
     pub left_by: Option<Tid>,
+    /// What it waits for where an event loop has left it.
+    pub wants: Wants,
     /// Its final response has begun.
     pub responding: bool,
     /// The request asked for a head only.
@@ -91,7 +94,7 @@ impl Active {
             truncated: beginning.truncated,
             lossy: false,
         };
-        Self { request, cursor_ns, owner: None, left_by: None, responding: false, to_head: false }
+        Self { request, cursor_ns, owner: None, left_by: None, wants: Wants::default(), responding: false, to_head: false }
     }
 
     /// A thread's last piece moved bytes of this request: its time since the cursor is this request's. `own_start_ns`

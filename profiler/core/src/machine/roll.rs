@@ -36,6 +36,7 @@ impl State {
         self.ended_threads.clear();
         self.ended_cpu_ns = 0;
         self.ended_slots.clear();
+        self.event_loops.clear();
         self.vacant_slots.clear();
         self.acceptor_linger_ns = 0;
 

@@ -9,12 +9,15 @@ use profiler_common::system_call::IO_URING_SETUP;
 use crate::event::{Call, Slice, Tid};
 use crate::machine::classify::{Idle, Meaning, Touch, classify};
 use crate::machine::descriptor::EPOLL_CTL_DEL;
+use crate::machine::event_loop::Wants;
 use crate::machine::exchange::{self, Bytes};
 use crate::machine::gil::Part;
 use crate::machine::gil_edge;
 use crate::machine::state::{MAX_COUNTED, State};
 use crate::machine::thread::{Piece, Thread};
+use crate::machine::turn;
 use crate::model::slot::Holding;
+use crate::phase::Phase;
 use crate::timeline::{Entry, ThreadState};
 
 /// `EAGAIN`, include/uapi/asm-generic/errno-base.h.
@@ -157,7 +160,10 @@ pub(super) fn meaning_of(state: &State, slice: &Slice) -> Meaning {
 pub(super) fn waits_for_work(state: &State, thread: &Thread, meaning: &Meaning) -> bool {
     match meaning.idle {
         Idle::Always => true,
-        Idle::UnlessServing => !is_serving(state, thread),
+        // Where a loop waits for more than its own descriptors tell, it still is its wait.
+        Idle::UnlessServing => {
+            turn::is_loop(thread) && meaning.blocked == Phase::Unexplained || !is_serving(state, thread)
+        }
         Idle::No => false,
     }
 }
@@ -186,6 +192,7 @@ fn wait_for_work(
     thread.busy_since_ns = Some(exit_ns);
     thread.work_start_ns = Some(exit_ns);
     thread.engaged = None;
+    turn::wait(state, thread, slice, exit_ns);
 }
 
 /// A thread leaves the request it serves: one with an open end is over, any other goes on without an owner, with the
@@ -210,6 +217,7 @@ pub(super) fn leave(
             active.request.phases.add_all(&phases);
             active.cursor_ns = from_ns.saturating_add(phases.total_ns());
             state.hold_for_request(thread, from_ns, &phases);
+            turn::left(state, thread, (number, id), &phases);
         }
         if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.get_mut(place)) {
             active.owner = None;
@@ -260,6 +268,9 @@ fn effects(
         }
     }
     let Some((fd, touch)) = meaning.touch else {
+        if turn::is_loop(thread) && !matches!(slice.call, Call::Make { .. }) {
+            turn::foreign(state, thread, slice, exit_ns, sink);
+        }
         match slice.call {
             Call::Read { fd, .. } | Call::Write { fd } if slice.result > 0 => {
                 let foreign = state.descriptors.class(tgid, fd).is_none();
@@ -274,6 +285,9 @@ fn effects(
                 }
             }
             _ => state.descriptors.follow(slice, exit_ns),
+        }
+        if turn::is_loop(thread) && matches!(slice.call, Call::Make { .. }) {
+            turn::foreign(state, thread, slice, exit_ns, sink);
         }
         return;
     };
@@ -293,6 +307,8 @@ fn effects(
             }
             if moved > 0 {
                 exchange::read(state, thread, (number, slice, exit_ns), arrival_ns, &bytes, sink);
+            } else if slice.result == EAGAIN {
+                turn::would_block(state, thread, number, Wants::ClientRead);
             }
         }
         (Touch::Write, _) if moved > 0 => {
@@ -304,6 +320,9 @@ fn effects(
             if let Some(connection) = state.connections.get_mut(number) {
                 connection.shut = true;
             }
+        }
+        (Touch::Write, _) if slice.result == EAGAIN => {
+            turn::would_block(state, thread, number, Wants::ClientWrite);
         }
         (Touch::Close, _) => close(state, thread, slice, fd, exit_ns, sink),
         (Touch::Register, _) => {
@@ -320,6 +339,7 @@ fn effects(
         }
         _ => {}
     }
+    turn::touched(thread, exit_ns);
 }
 
 /// A thread touches a connection: without a wait for work in between, its work there begins here.
@@ -392,7 +412,7 @@ const fn descriptor_of(call: &Call) -> Option<i32> {
         | Call::Read { fd, .. }
         | Call::Write { fd }
         | Call::Transfer { to_fd: fd, .. }
-        | Call::EpollWait { epoll_fd: fd }
+        | Call::EpollWait { epoll_fd: fd, .. }
         | Call::Connect { fd, .. }
         | Call::Shutdown { fd, .. }
         | Call::Close { fd } => Some(fd),

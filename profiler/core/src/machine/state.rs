@@ -25,6 +25,8 @@ use crate::timeline::Entry;
 const MAX_ENDED_THREADS: usize = 4096;
 /// Processes, and listeners in them, whose requests and accepts are counted apart.
 pub(super) const MAX_COUNTED: usize = 65_536;
+/// Event loops of threads that have ended and are still listed.
+const MAX_ENDED_LOOPS: usize = 1024;
 /// Slots of threads that have ended and are still listed.
 const MAX_ENDED_SLOTS: usize = 16_384;
 
@@ -43,6 +45,8 @@ pub struct State {
     pub ended_slots: BTreeMap<u32, Slot>,
     /// Slots of each process whose thread has ended and that no other has taken over.
     pub vacant_slots: FxHashMap<Tid, Vec<u32>>,
+    /// Event loops of threads that ended.
+    pub event_loops: Vec<crate::model::event_loop::EventLoop>,
     /// Descriptors of all processes.
     pub descriptors: Descriptors,
     /// Client connections.
@@ -112,6 +116,7 @@ impl State {
             ended_cpu_ns: 0,
             ended_slots: BTreeMap::new(),
             vacant_slots: FxHashMap::default(),
+            event_loops: Vec::new(),
             descriptors: Descriptors::default(),
             connections: Connections::default(),
             heads: FxHashMap::default(),
@@ -313,14 +318,34 @@ impl State {
         self.vacant_slots.entry(tgid).or_default().push(id);
     }
 
+    /// Keeps the event loop of a thread that ends; whether there was one.
+    fn end_loop(&mut self, tid: Tid, thread: &mut Thread, until_ns: u64) -> bool {
+        let window_start_ns = self.window_start_ns;
+        let ended = thread
+            .event_loop
+            .take()
+            .and_then(|event_loop| event_loop.finish(thread.tgid, tid, until_ns, window_start_ns));
+        let Some(ended) = ended else { return false };
+        if self.event_loops.len() < MAX_ENDED_LOOPS {
+            self.event_loops.push(ended);
+        } else {
+            self.evicted = self.evicted.saturating_add(1);
+        }
+        true
+    }
+
     /// A thread ended, or the window did.
     pub fn end_thread(&mut self, tid: Tid, mut thread: Box<Thread>, until_ns: u64) {
         self.drain(&mut thread);
         crate::machine::gil_edge::settle(self, &mut thread, tid);
         self.gil.end(tid, thread.gil_wait.take(), self.window_start_ns);
         self.ended_cpu_ns = self.ended_cpu_ns.saturating_add(thread.totals.cpu_ns);
+        let is_loop = self.end_loop(tid, &mut thread, until_ns);
         if let Some(id) = thread.slot {
             self.end_slot(id, tid, &thread, until_ns);
+            if let Some(slot) = self.ended_slots.get_mut(&id) {
+                slot.is_loop |= is_loop;
+            }
         } else {
             let linger_ns = thread.holding_ns.get(Holding::Linger as usize).copied().unwrap_or(0);
             self.acceptor_linger_ns = self.acceptor_linger_ns.saturating_add(linger_ns);

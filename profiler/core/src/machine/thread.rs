@@ -10,6 +10,7 @@ use profiler_common::record::slice::{FLAG_GAP_BLOCKED_MIXED, FLAG_WAKE_MISSED, N
 use crate::event::{Slice, Tid};
 use crate::fact::Account;
 use crate::machine::classify::{Meaning, gap_sleep_phase};
+use crate::machine::event_loop::EventLoop;
 use crate::machine::gil::Episode;
 use crate::model::slot::Holding;
 use crate::phase::{Phase, Phases};
@@ -253,6 +254,8 @@ pub struct Thread {
     pub engaged: Option<u32>,
     /// The request it serves: connection number and request id.
     pub serving: Option<(u32, u64)>,
+    /// The event loop that it runs, if it waits for listeners.
+    pub event_loop: Option<Box<EventLoop>>,
     /// It reads requests: a slot.
     pub slot: Option<u32>,
     /// Since when it has been busy (not in a wait for work).
@@ -287,6 +290,11 @@ pub struct Continuity {
 }
 
 impl Thread {
+    /// The loop that it runs, if it is known to serve several connections at once.
+    pub fn serving_loop(&mut self) -> Option<&mut EventLoop> {
+        self.event_loop.as_deref_mut().filter(|event_loop| event_loop.confirmed)
+    }
+
     /// Checks a slice against the one before it and notes it.
     pub fn continue_with(&mut self, slice: &Slice, exit_ns: u64) -> Continuity {
         let gap_start_ns = slice.gap_start_ns();
@@ -327,6 +335,9 @@ impl Thread {
         (self.slices, self.requests) = (0, 0);
         self.holding_ns = [0; Holding::COUNT];
         self.gil_held.clear();
+        if let Some(event_loop) = &mut self.event_loop {
+            event_loop.roll();
+        }
         if let Some(episode) = &mut self.gil_wait {
             episode.roll();
         }

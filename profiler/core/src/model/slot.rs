@@ -68,6 +68,8 @@ pub struct Slot {
     pub holding_ns: [u64; Holding::COUNT],
     /// Requests served.
     pub requests: u64,
+    /// It is the thread of an event loop, which serves any number of requests at once: busy means not waiting.
+    pub is_loop: bool,
 }
 
 impl Slot {
@@ -134,6 +136,12 @@ impl Slots {
             most = most.max(now);
         }
         most
+    }
+
+    /// All that serves are event loops: there is no number of requests at once that could run out.
+    #[must_use]
+    pub fn are_loops(&self) -> bool {
+        !self.observed.is_empty() && self.observed.iter().all(|slot| slot.is_loop)
     }
 
     /// Busy slot-time.

@@ -71,6 +71,8 @@ impl Machines {
                 let workers = u32::try_from(workers).ok()?;
                 slots.checked_div(workers)
             });
+        let mut event_loops = std::mem::take(&mut state.event_loops);
+        event_loops.sort_by_key(|event_loop| (event_loop.tgid, event_loop.tid));
         let slots = slots(configured, of_one_worker, &mut state, end_ns);
         let (requests, endpoints) = state.summary.finish(connections);
         let (endpoints, other_endpoints) = endpoints.finish();
@@ -87,6 +89,7 @@ impl Machines {
             endpoints,
             other_endpoints,
             slots,
+            event_loops,
             listeners,
             processes,
             cgroups: self.cgroups,

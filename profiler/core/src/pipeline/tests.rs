@@ -500,7 +500,7 @@ fn any_call() -> impl Strategy<Value = (Call, i64)> {
         }),
         (fd.clone(), fd.clone(), 1..4_u32)
             .prop_map(|(epoll_fd, fd, operation)| { (Call::EpollControl { epoll_fd, operation, fd }, 0) }),
-        fd.clone().prop_map(|epoll_fd| (Call::EpollWait { epoll_fd }, 1)),
+        fd.clone().prop_map(|epoll_fd| (Call::EpollWait { epoll_fd, timeout_ms: -1 }, 1)),
         any::<bool>()
             .prop_map(|has_timeout| { (Call::FutexWait { address: 1, operation: 393, has_timeout }, 0) }),
         Just((Call::Sleep, 0)),

@@ -1,0 +1,374 @@
+//! One event loop: its waits, its turns between them, and what a request that was parked there waited for.
+//!
+//! In: the waits of a thread that waits for a listener; what its requests took of each turn; arrivals. Out: the phases of
+//! a parked request ([`EventLoop::explain`]), the lag of what was ready, and who kept the loop busy.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use crate::event::{Call, Slice};
+use crate::machine::endpoint::path_shape;
+use crate::model::event_loop::{EventLoop as Report, Holder, LONG_HOLD_NS, LongHolds};
+use crate::phase::{Phase, Phases};
+
+/// Turns remembered: an arrival is placed in one of them.
+const MAX_TURNS: usize = 512;
+/// Requests told apart in one turn.
+const MAX_SHARES: usize = 64;
+/// Endpoints told apart.
+const MAX_HOLDERS: usize = 200;
+/// Requests left, and back-end descriptors touched, since the last sleep that are remembered.
+pub(super) const MAX_LEFT: usize = 64;
+/// Requests that are parked, remembered.
+pub(super) const MAX_PARKED: usize = 256;
+/// Below this length nobody is named for a turn.
+const NAMED_NS: u64 = 1_000_000;
+
+/// What a request that its thread has left waits for, as far as its last call told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wants {
+    /// It did not tell.
+    #[default]
+    Unknown,
+    /// More bytes from its client.
+    ClientRead,
+    /// Its client to take bytes.
+    ClientWrite,
+    /// A back end.
+    Backend,
+}
+
+/// A wait of the loop.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wait {
+    enter_ns: u64,
+    /// When it was woken; where it did not sleep, its exit.
+    woken_ns: u64,
+    exit_ns: u64,
+    slept: bool,
+}
+
+/// A descriptor of a back end, of which it is not known whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Anonymous {
+    /// Descriptor.
+    pub fd: i32,
+    /// When it came to be.
+    pub opened_ns: u64,
+    /// When it was touched first since the loop last slept.
+    pub touched_ns: u64,
+    /// Between these two moments it became ready.
+    pub ready_ns: (u64, u64),
+}
+
+/// What one request had of the present turn.
+#[derive(Clone, Debug)]
+struct Share {
+    request: u64,
+    phases: Phases,
+    name: Option<(String, String)>,
+}
+
+/// One turn: from a wait's return to the next wait.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    start_ns: u64,
+    end_ns: u64,
+    holder: Option<usize>,
+    long: bool,
+}
+
+/// The loop of one thread.
+#[derive(Clone, Debug, Default)]
+pub struct EventLoop {
+    /// It serves several connections at once: it reads requests, and clients are among what it waits for, or it has
+    /// left one request unfinished for another.
+    pub confirmed: bool,
+    /// Up to here the present turn is known to be somebody's: the end of the last call on a connection, on a back end or
+    /// on a listener; before the first of them the start of the turn.
+    pub touched_ns: u64,
+    /// Requests left unfinished since the loop last slept, which may go on at any moment: connection and request.
+    pub left: Vec<(u32, u64)>,
+    /// Requests left unfinished of which it is not known what they wait for, and not turned to since.
+    pub parked: Vec<(u32, u64)>,
+    /// Back ends of no known request that became active since the loop last slept.
+    pub anonymous: Vec<Anonymous>,
+    last: Wait,
+    /// Exit of the wait before the last one.
+    before_ns: u64,
+    /// Exit of the last wait that slept.
+    slept_until_ns: u64,
+    /// When the next timer is due, as the last wait's time-out told.
+    due_ns: Option<u64>,
+    /// A timer that came due since the loop last slept, or ended its sleep.
+    timer_ns: Option<u64>,
+    /// Another thread's or callback's wake-up was read since the loop last slept.
+    woken_ns: Option<u64>,
+    shares: Vec<Share>,
+    turns: VecDeque<Turn>,
+    index: FxHashMap<(String, String), usize>,
+    report: Report,
+}
+
+impl EventLoop {
+    /// The loop looks for what is ready.
+    pub fn wait(&mut self, slice: &Slice, exit_ns: u64, window_start_ns: u64) {
+        if self.last.exit_ns > 0 {
+            self.end_turn(slice.enter_ns, window_start_ns);
+        }
+        let slept = slice.inside.blocked_ns > 0;
+        let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
+        let woken_ns = if slept { exit_ns.saturating_sub(awake_ns) } else { exit_ns };
+        self.before_ns = self.last.exit_ns;
+        self.last = Wait { enter_ns: slice.enter_ns, woken_ns, exit_ns, slept };
+        if slept {
+            self.slept_until_ns = exit_ns;
+            self.timer_ns = None;
+            self.woken_ns = None;
+            self.left.clear();
+            self.anonymous.clear();
+        }
+        self.timers(slice, slept);
+        self.touched_ns = exit_ns;
+        if slice.enter_ns >= window_start_ns {
+            self.report.turns = self.report.turns.saturating_add(1);
+        }
+        let waited_ns = exit_ns.saturating_sub(slice.enter_ns.max(window_start_ns));
+        self.report.waiting_ns = self.report.waiting_ns.saturating_add(waited_ns);
+    }
+
+    /// A wait's time-out is when the next timer is due: one that passed while the loop was busy, or ended its sleep.
+    fn timers(&mut self, slice: &Slice, slept: bool) {
+        if let Some(due_ns) = self.due_ns
+            && due_ns <= slice.enter_ns
+        {
+            self.timer_ns = Some(due_ns);
+            self.due_ns = None;
+        }
+        let timeout_ms = match slice.call {
+            Call::EpollWait { timeout_ms, .. } => timeout_ms,
+            _ => -1,
+        };
+        match u64::try_from(timeout_ms) {
+            Ok(0) => {}
+            Ok(timeout_ms) => {
+                let due_ns = slice.enter_ns.saturating_add(timeout_ms.saturating_mul(1_000_000));
+                if slept && slice.result == 0 {
+                    self.timer_ns = Some(self.last.woken_ns);
+                    self.due_ns = None;
+                } else {
+                    self.due_ns = Some(due_ns);
+                }
+            }
+            Err(_) => self.due_ns = None,
+        }
+    }
+
+    /// The loop reads what another thread (or a callback of its own) wrote to wake it.
+    pub const fn woken(&mut self, at_ns: u64) {
+        self.woken_ns = Some(at_ns);
+    }
+
+    /// Nothing was touched in the present turn.
+    #[must_use]
+    pub const fn is_fresh(&self) -> bool {
+        self.touched_ns == self.last.exit_ns
+    }
+
+    /// Where the present turn began.
+    #[must_use]
+    pub const fn turn_start_ns(&self) -> u64 {
+        self.last.exit_ns
+    }
+
+    /// A request had this of the present turn. `name` gives its method and path.
+    pub fn share<'a>(&mut self, request: u64, phases: &Phases, name: impl FnOnce() -> (&'a str, &'a str)) {
+        let place = match self.shares.iter().rposition(|share| share.request == request) {
+            Some(place) => place,
+            None if self.shares.len() < MAX_SHARES => {
+                self.shares.push(Share { request, phases: Phases::default(), name: None });
+                self.shares.len() - 1
+            }
+            None => return,
+        };
+        let Some(share) = self.shares.get_mut(place) else { return };
+        share.phases.add_all(phases);
+        if share.name.is_none() && share.phases.total_ns() >= NAMED_NS {
+            let (method, path) = name();
+            share.name = Some((method.to_owned(), path_shape(path)));
+        }
+    }
+
+    fn end_turn(&mut self, end_ns: u64, window_start_ns: u64) {
+        let start_ns = self.last.exit_ns;
+        let shares = std::mem::take(&mut self.shares);
+        let mut turn = Turn { start_ns, end_ns, holder: None, long: false };
+        if end_ns > window_start_ns {
+            let length_ns = end_ns.saturating_sub(start_ns.max(window_start_ns));
+            self.report.busy_ns = self.report.busy_ns.saturating_add(length_ns);
+            self.report.longest_turn_ns = self.report.longest_turn_ns.max(length_ns);
+            let named_ns = shares.iter().fold(0u64, |sum, share| sum.saturating_add(share.phases.total_ns()));
+            let rest_ns = length_ns.saturating_sub(named_ns);
+            let top = shares.into_iter().max_by_key(|share| share.phases.total_ns());
+            match top {
+                Some(Share { request, phases, name: Some(name) }) if phases.total_ns() >= rest_ns => {
+                    (turn.holder, turn.long) = self.hold(name, Some(request), &phases);
+                }
+                _ if length_ns >= NAMED_NS => {
+                    // Nobody's request had the largest part, as far as descriptors tell.
+                    let mut phases = Phases::default();
+                    phases.add(Phase::Unexplained, rest_ns);
+                    (turn.holder, turn.long) = self.hold((String::new(), String::new()), None, &phases);
+                }
+                _ => {}
+            }
+        }
+        if self.turns.len() >= MAX_TURNS {
+            self.turns.pop_front();
+        }
+        self.turns.push_back(turn);
+    }
+
+    fn hold(&mut self, name: (String, String), request: Option<u64>, phases: &Phases) -> (Option<usize>, bool) {
+        let name = if self.index.len() >= MAX_HOLDERS && !self.index.contains_key(&name) {
+            (String::new(), String::new())
+        } else {
+            name
+        };
+        let next = self.report.holders.len();
+        let place = *self.index.entry(name.clone()).or_insert(next);
+        if place == next {
+            let (method, path_shape) = name;
+            self.report.holders.push(Holder { method, path_shape, ..Holder::default() });
+        }
+        let Some(holder) = self.report.holders.get_mut(place) else { return (None, false) };
+        let held_ns = phases.total_ns();
+        holder.turns = holder.turns.saturating_add(1);
+        holder.held_ns = holder.held_ns.saturating_add(held_ns);
+        if held_ns > holder.longest_ns {
+            (holder.longest_ns, holder.longest_request) = (held_ns, request);
+        }
+        let long = held_ns >= LONG_HOLD_NS;
+        if long {
+            let LongHolds { count, held_ns: sum_ns, phases: sums, .. } = &mut holder.long;
+            *count = count.saturating_add(1);
+            *sum_ns = sum_ns.saturating_add(held_ns);
+            sums.add_all(phases);
+        }
+        (Some(place), long)
+    }
+
+    /// A request's first bytes came at `arrival_ns` and are read by a call that was entered at `read_ns`: how long they
+    /// lay there until the loop looked for what is ready.
+    pub fn arrived(&mut self, arrival_ns: u64, read_ns: u64, window_start_ns: u64) {
+        if arrival_ns < window_start_ns {
+            return;
+        }
+        if arrival_ns >= self.last.exit_ns {
+            // Read without another look.
+            self.report.lag.record(read_ns.saturating_sub(arrival_ns));
+            return;
+        }
+        let after = self.turns.partition_point(|turn| turn.end_ns <= arrival_ns);
+        if after == 0 && self.turns.len() >= MAX_TURNS {
+            self.report.lag_unknown = self.report.lag_unknown.saturating_add(1);
+            return;
+        }
+        let Some(turn) = self.turns.get(after).filter(|turn| turn.start_ns <= arrival_ns) else {
+            // It came while the loop waited.
+            self.report.lag.record(0);
+            return;
+        };
+        let lag_ns = turn.end_ns.saturating_sub(arrival_ns);
+        self.report.lag.record(lag_ns);
+        if let Some(holder) = turn.holder.and_then(|place| self.report.holders.get_mut(place)) {
+            holder.waited = holder.waited.saturating_add(1);
+            holder.waited_ns = holder.waited_ns.saturating_add(lag_ns);
+            if turn.long {
+                holder.long.waited = holder.long.waited.saturating_add(1);
+                holder.long.waited_ns = holder.long.waited_ns.saturating_add(lag_ns);
+            }
+        }
+    }
+
+    /// What a request waited for that the loop left at `from_ns` and turned to again at `until_ns`: the ends of its
+    /// stretches with their phases, in order. `arrival_ns`: when the bytes came that it goes on with, where that is
+    /// known.
+    #[must_use]
+    pub fn explain(&self, from_ns: u64, until_ns: u64, wants: Wants, arrival_ns: u64) -> [(u64, Phase); 3] {
+        let slept = self.slept_until_ns > from_ns;
+        let ready_only = [(from_ns, Phase::LoopWait), (from_ns, Phase::LoopWait), (until_ns, Phase::LoopWait)];
+        let waited = match wants {
+            Wants::ClientRead => Phase::ClientReadStall,
+            Wants::ClientWrite => Phase::ClientWriteStall,
+            Wants::Backend => Phase::BackendWait,
+            Wants::Unknown if !slept => return ready_only,
+            Wants::Unknown => {
+                let timer_ns = self.timer_ns.filter(|at_ns| *at_ns > from_ns);
+                let woken_ns = self.woken_ns.filter(|at_ns| *at_ns > from_ns);
+                let (phase, ready_ns) = match (timer_ns, woken_ns) {
+                    (Some(timer_ns), None) => (Phase::Sleep, timer_ns),
+                    (None, Some(_)) => (Phase::LockWait, self.ready_ns(from_ns)),
+                    _ => (Phase::Unexplained, self.slept_until_ns),
+                };
+                return [(from_ns, phase), (ready_ns.min(until_ns), phase), (until_ns, Phase::LoopWait)];
+            }
+        };
+        if wants == Wants::ClientRead && arrival_ns > 0 {
+            let ready_ns = arrival_ns.clamp(from_ns, until_ns);
+            return [(from_ns, waited), (ready_ns, waited), (until_ns, Phase::LoopWait)];
+        }
+        if self.last.exit_ns <= from_ns {
+            // The loop has not looked since: it went on without having waited.
+            return ready_only;
+        }
+        let (surely_ns, ready_ns) = self.found_ready_ns();
+        let surely_ns = surely_ns.clamp(from_ns, until_ns);
+        let ready_ns = ready_ns.clamp(surely_ns, until_ns);
+        [(surely_ns, waited), (ready_ns, Phase::Unexplained), (until_ns, Phase::LoopWait)]
+    }
+
+    /// Between which two moments what the loop's last look found became ready: its wake-up, where it slept; else some
+    /// moment between its last two looks.
+    #[must_use]
+    pub const fn found_ready_ns(&self) -> (u64, u64) {
+        if self.last.slept { (self.last.woken_ns, self.last.woken_ns) } else { (self.before_ns, self.last.enter_ns) }
+    }
+
+    /// When what the loop found last became ready, as well as is known: its wake-up, where it slept.
+    fn ready_ns(&self, from_ns: u64) -> u64 {
+        if self.last.slept { self.last.woken_ns.max(from_ns) } else { self.slept_until_ns.max(from_ns) }
+    }
+
+    /// The next window begins: sums start anew, what the loop is about stays.
+    pub fn roll(&mut self) {
+        self.report = Report::default();
+        self.index.clear();
+        for turn in &mut self.turns {
+            turn.holder = None;
+        }
+    }
+
+    /// The loop of thread `tid` at the end of the window; `None`: it was none.
+    #[must_use]
+    pub fn finish(mut self, tgid: u32, tid: u32, end_ns: u64, window_start_ns: u64) -> Option<Report> {
+        if !self.confirmed {
+            return None;
+        }
+        if end_ns > self.last.exit_ns && self.last.exit_ns > 0 {
+            self.end_turn(end_ns, window_start_ns);
+        }
+        self.report.holders.sort_by(|a, b| {
+            (b.long.waited_ns, b.waited_ns, b.held_ns, &a.path_shape, &a.method).cmp(&(
+                a.long.waited_ns,
+                a.waited_ns,
+                a.held_ns,
+                &b.path_shape,
+                &b.method,
+            ))
+        });
+        (self.report.tgid, self.report.tid) = (tgid, tid);
+        Some(self.report)
+    }
+}

@@ -1,0 +1,320 @@
+//! An event loop turns from one request to another.
+//!
+//! In: the calls of a thread that waits for listeners. Out: which request its time belongs to, as far as descriptors tell:
+//! the one whose connection or back end it touched last, from that touch on; what a parked request waited for. Where
+//! two requests may have run between two touches, that time is explained for neither.
+
+use crate::event::{Call, Slice};
+use crate::fact::DescriptorClass;
+use crate::machine::event_loop::{Anonymous, EventLoop, MAX_LEFT, MAX_PARKED, Wants};
+use crate::machine::exchange::At;
+use crate::machine::serving::leave;
+use crate::machine::state::State;
+use crate::machine::thread::Thread;
+use crate::phase::{Phase, Phases};
+use crate::timeline::Entry;
+
+/// `EAGAIN`, include/uapi/asm-generic/errno-base.h.
+const EAGAIN: i64 = -11;
+/// `EINPROGRESS`, include/uapi/asm-generic/errno.h.
+const EINPROGRESS: i64 = -115;
+
+/// A request on a connection: the connection's number and the request's id.
+type Place = (u32, u64);
+
+/// How the loop came to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// Something that it waited for is ready, and is read: whatever ran before was not its.
+    Readiness {
+        /// When the client's bytes came; 0: not known, or not the client's.
+        arrival_ns: u64,
+        /// It is a back end's answer.
+        back_end: bool,
+    },
+    /// It writes, or closes: what ran before may have been its.
+    Running,
+}
+
+/// The thread waits for listeners and whatever else is ready.
+pub(super) fn wait(state: &State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+    let is_set = match slice.call {
+        Call::EpollWait { .. } => true,
+        Call::Poll { is_sleep, only_fd, .. } => !is_sleep && only_fd.is_none(),
+        _ => false,
+    };
+    if !is_set {
+        return;
+    }
+    let has_clients = || match slice.call {
+        Call::EpollWait { epoll_fd, .. } => {
+            let interest = state.descriptors.interest(slice.tgid, epoll_fd);
+            interest.listener && interest.clients > 0
+        }
+        Call::Poll { low_fds, .. } => (0..64)
+            .filter(|bit| low_fds & (1 << bit) != 0)
+            .any(|fd| state.descriptors.class(slice.tgid, fd) == Some(DescriptorClass::Client)),
+        _ => false,
+    };
+    let reads = thread.slot.is_some();
+    let event_loop = thread.event_loop.get_or_insert_default();
+    if !event_loop.confirmed && reads && has_clients() {
+        event_loop.confirmed = true;
+    }
+    event_loop.wait(slice, exit_ns, state.window_start_ns);
+}
+
+/// The thread left a request that is not finished: it may go on with it later in the same round of turns.
+pub(super) fn left(state: &State, thread: &mut Thread, place: Place, phases: &Phases) {
+    let active = state.connections.get(place.0).and_then(|connection| {
+        connection.requests.iter().find(|active| active.request.id == place.1)
+    });
+    let Some(event_loop) = thread.serving_loop() else { return };
+    let Some(active) = active else { return };
+    event_loop.share(place.1, phases, || (&active.request.method, &active.request.path));
+    if active.wants == Wants::Unknown {
+        if event_loop.left.len() < MAX_LEFT {
+            event_loop.left.push(place);
+        }
+        if event_loop.parked.len() >= MAX_PARKED {
+            event_loop.parked.retain(|place| is_live(state, *place));
+        }
+        if event_loop.parked.len() < MAX_PARKED {
+            event_loop.parked.push(place);
+        }
+    }
+}
+
+/// Of the loop's time this was a request's.
+pub(super) fn took(state: &State, thread: &mut Thread, number: u32, phases: &Phases) {
+    let active = state.connections.get(number).and_then(|connection| connection.requests.front());
+    if let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) {
+        event_loop.share(active.request.id, phases, || (&active.request.method, &active.request.path));
+    }
+}
+
+/// A request that is not the one that the thread is about is touched: the one it leaves gets its time up to there, this
+/// one's wait is explained. Returns where this one's own time begins.
+pub(super) fn turn_to(
+    state: &mut State,
+    thread: &mut Thread,
+    at: At<'_>,
+    id: u64,
+    sink: &mut dyn FnMut(Entry),
+) -> u64 {
+    let (number, slice, _) = at;
+    let by = by(state, slice, number);
+    let left_behind = thread.serving.filter(|place| *place != (number, id));
+    let Some(event_loop) = thread.serving_loop() else { return slice.gap_start_ns() };
+    let is_first = event_loop.is_fresh();
+    let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
+    event_loop.touched_ns = slice.enter_ns;
+    let read_ns = state.connections.get(number).and_then(|c| c.requests.front()?.request.service_start_ns);
+    let anonymous = adopt(event_loop, by, read_ns);
+    event_loop.left.retain(|place| *place != (number, id));
+    event_loop.parked.retain(|place| *place != (number, id));
+    let mut doubtful = false;
+    let in_turn = anonymous.map(|found| found.touched_ns).filter(|at_ns| *at_ns >= event_loop.turn_start_ns());
+    let own_start_ns = match (by, in_turn) {
+        (By::Readiness { .. }, _) if is_first => free_from_ns,
+        (By::Readiness { .. }, _) => slice.enter_ns,
+        (By::Running, Some(touched_ns)) => touched_ns,
+        (By::Running, None) => {
+            doubtful = left_behind.is_some_and(|place| may_run(state, place));
+            if doubtful { slice.enter_ns } else { free_from_ns }
+        }
+    };
+    if left_behind.is_some() {
+        let until_ns = if doubtful { free_from_ns } else { own_start_ns };
+        leave(state, thread, slice.tid, until_ns, sink);
+    }
+    if doubtful && let Some((other, _)) = left_behind {
+        // Either of the two ran.
+        if let Some(active) = state.connections.get_mut(other).and_then(|c| c.requests.front_mut()) {
+            active.pass(slice.enter_ns, Phase::Unexplained);
+        }
+    }
+    if let Some(found) = anonymous {
+        state.descriptors.own(slice.tgid, found.fd, Some((number, id)), slice.enter_ns);
+    }
+    let window_start_ns = state.window_start_ns;
+    let (Some(event_loop), Some(connection)) =
+        (thread.event_loop.as_deref_mut(), state.connections.get_mut(number))
+    else {
+        return own_start_ns;
+    };
+    let Some(active) = connection.requests.front_mut() else { return own_start_ns };
+    let arrival_ns = if let By::Readiness { arrival_ns, .. } = by { arrival_ns } else { 0 };
+    if active.left_by.is_none() && active.owner.is_none() {
+        // Its first bytes: they wait from their arrival on, whoever could have read them.
+        if active.request.start_is_arrival {
+            event_loop.arrived(active.request.start_ns, slice.enter_ns, window_start_ns);
+        }
+        active.pass(own_start_ns, Phase::LoopWait);
+    } else if let Some(found) = anonymous {
+        // Before its back end was asked it waited for something else.
+        active.pass(found.opened_ns.min(own_start_ns), Phase::Unexplained);
+        active.pass(found.ready_ns.0.min(own_start_ns), Phase::BackendWait);
+        active.pass(found.ready_ns.1.min(own_start_ns), Phase::Unexplained);
+        active.pass(own_start_ns, Phase::LoopWait);
+    } else {
+        let wants = match (active.wants, by) {
+            (Wants::Unknown, By::Readiness { back_end: true, .. }) => Wants::Backend,
+            (Wants::Unknown, By::Readiness { arrival_ns: 1.., .. }) => Wants::ClientRead,
+            (wants, _) => wants,
+        };
+        let known_until_ns = if doubtful { free_from_ns } else { own_start_ns };
+        for (until_ns, phase) in event_loop.explain(active.cursor_ns, known_until_ns, wants, arrival_ns) {
+            active.pass(until_ns, phase);
+        }
+        active.pass(own_start_ns, Phase::Unexplained);
+    }
+    active.wants = Wants::Unknown;
+    own_start_ns
+}
+
+/// A back end that nobody was known to use became active in this round of turns: the request that runs now may be whose it
+/// is, if it had been read when that was opened. Loops go on with what is ready in the order in which they found it.
+fn adopt(event_loop: &mut EventLoop, by: By, read_ns: Option<u64>) -> Option<Anonymous> {
+    let read_ns = read_ns.filter(|_| by == By::Running)?;
+    let place = event_loop.anonymous.iter().position(|found| found.opened_ns > read_ns)?;
+    Some(event_loop.anonymous.remove(place))
+}
+
+/// Whether a request is not finished.
+fn is_live(state: &State, (number, id): Place) -> bool {
+    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
+    front.is_some_and(|active| active.request.id == id)
+}
+
+/// Whether a request that the loop was about may have gone on: it said of nothing that it waits for it.
+fn may_run(state: &State, place: Place) -> bool {
+    let active = state.connections.get(place.0).and_then(|connection| connection.requests.front());
+    active.is_some_and(|active| active.request.id == place.1 && active.wants == Wants::Unknown)
+}
+
+fn by(state: &State, slice: &Slice, number: u32) -> By {
+    let is_clients = |fd| state.descriptors.connection(slice.tgid, fd) == Some(number);
+    match slice.call {
+        Call::Read { fd, arrival_ns, .. } if is_clients(fd) => By::Readiness { arrival_ns, back_end: false },
+        Call::Read { .. } => By::Readiness { arrival_ns: 0, back_end: true },
+        _ => By::Running,
+    }
+}
+
+/// A call of a loop's thread on a descriptor that is no client's. Returns the request that the thread turns to by it, if
+/// there is one.
+pub(super) fn foreign(
+    state: &mut State,
+    thread: &mut Thread,
+    slice: &Slice,
+    exit_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let tgid = slice.tgid;
+    let current = thread.serving;
+    let Some(event_loop) = thread.serving_loop() else { return };
+    let fd = match slice.call {
+        Call::Accept { .. } => {
+            // Accepting is the loop's own work.
+            event_loop.touched_ns = exit_ns;
+            if current.is_some() {
+                leave(state, thread, slice.tid, slice.enter_ns, sink);
+            }
+            return;
+        }
+        Call::Make { class: DescriptorClass::Socket } => i32::try_from(slice.result).unwrap_or(-1),
+        Call::Read { fd, .. } | Call::Write { fd } | Call::Connect { fd, .. } => fd,
+        Call::EpollControl { fd, .. } if state.descriptors.class(tgid, fd) == Some(DescriptorClass::Wakeup) => {
+            event_loop.woken(exit_ns);
+            return;
+        }
+        _ => return,
+    };
+    let Some(descriptor) = state.descriptors.get(tgid, fd) else { return };
+    match descriptor.class {
+        DescriptorClass::Backend { .. } | DescriptorClass::Socket => {}
+        DescriptorClass::Wakeup if matches!(slice.call, Call::Read { .. }) && slice.result > 0 => {
+            event_loop.woken(exit_ns);
+            return;
+        }
+        _ => return,
+    }
+    let owner = descriptor.owner.filter(|place| is_live(state, *place));
+    let opened_ns = descriptor.opened_ns;
+    let used_before = descriptor.used_ns < event_loop.turn_start_ns() && descriptor.opened_ns < event_loop.turn_start_ns();
+    let resumes = matches!(slice.call, Call::Read { .. }) && slice.result >= 0 && used_before;
+    // After a look that found it had more to do, a loop goes on with what it left: where that is one request, with that.
+    let soft = match event_loop.left.as_slice() {
+        [place] if event_loop.is_fresh() && is_live(state, *place) => Some(*place),
+        _ => None,
+    };
+    let candidate = current.or(soft).filter(|_| !resumes);
+    // Another one that the loop left may be running just as well.
+    let alone = |candidate: &Place| {
+        !event_loop.parked.iter().any(|place| place != candidate && is_live(state, *place))
+    };
+    let place = owner.or_else(|| candidate.filter(alone));
+    match place {
+        Some((number, id)) => {
+            super::exchange::advance(state, thread, (number, slice, exit_ns), sink);
+            state.descriptors.own(tgid, fd, Some((number, id)), exit_ns);
+            touched(thread, exit_ns);
+            if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
+                let asks = matches!(slice.call, Call::Write { .. }) && slice.result > 0;
+                let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
+                active.wants = if waits { Wants::Backend } else { Wants::Unknown };
+            }
+        }
+        None => {
+            if current.is_some() {
+                leave(state, thread, slice.tid, slice.enter_ns, sink);
+            }
+            let Some(event_loop) = thread.serving_loop() else { return };
+            event_loop.touched_ns = exit_ns;
+            let known = event_loop.anonymous.iter().any(|other| other.fd == fd);
+            if !known && resumes && event_loop.anonymous.len() < MAX_LEFT {
+                let (touched_ns, ready_ns) = (slice.enter_ns, event_loop.found_ready_ns());
+                event_loop.anonymous.push(Anonymous { fd, opened_ns, touched_ns, ready_ns });
+            }
+            state.descriptors.own(tgid, fd, None, exit_ns);
+        }
+    }
+}
+
+/// A call on a client's connection has ended.
+pub(super) fn touched(thread: &mut Thread, exit_ns: u64) {
+    if let Some(event_loop) = thread.event_loop.as_deref_mut() {
+        event_loop.touched_ns = exit_ns;
+    }
+}
+
+/// A client's descriptor had nothing to read, or took nothing: the request on it waits for its client.
+pub(super) fn would_block(state: &mut State, thread: &mut Thread, number: u32, wants: Wants) {
+    if thread.serving_loop().is_some()
+        && let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+    {
+        active.wants = wants;
+    }
+}
+
+/// Whether a thread that turns from one unfinished request to another runs a loop: nothing else does that.
+pub(super) fn confirm(state: &State, thread: &mut Thread, place: Place) {
+    let unfinished = thread.serving.is_some_and(|other| other != place && is_unanswered(state, other));
+    if let Some(event_loop) = thread.event_loop.as_deref_mut()
+        && !event_loop.confirmed
+        && unfinished
+    {
+        event_loop.confirmed = true;
+    }
+}
+
+fn is_unanswered(state: &State, (number, id): Place) -> bool {
+    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
+    front.is_some_and(|active| active.request.id == id && !active.responding)
+}
+
+/// The thread of a process's loop, if it runs one.
+pub(super) fn is_loop(thread: &Thread) -> bool {
+    thread.event_loop.as_ref().is_some_and(|event_loop| event_loop.confirmed)
+}

@@ -1,0 +1,88 @@
+"""An ASGI application (standard library only) whose routes each spend their time in one known way.
+
+In, from the environment: BACKEND_ADDRESS (host:port of `backend.py`). Out: responses. A route may be followed by any
+unique id, which is only logged: `/fast/17`.
+
+/fast          a few bytes at once                      /sleep/MS      asyncio.sleep
+/cpu           pure Python, about 5 ms                  /block/MS      time.sleep: blocks the event loop
+/backend       waits 20 ms for the back end             /pooled        20 ms in a thread of the loop's default pool
+/upload        reads the body                           /download      16 MB in one piece
+/stream        five chunks of unknown total length      /missing 404
+"""
+
+import asyncio
+import os
+import time
+
+DOWNLOAD = b"x" * (16 * 1024 * 1024)
+
+
+def compute(milliseconds):
+    """Burns this thread's own CPU time."""
+    end = time.thread_time_ns() + int(milliseconds * 1_000_000)
+    value = 1
+    while time.thread_time_ns() < end:
+        for _ in range(1500):
+            value = (value * 1103515245 + 12345) & 0x7FFFFFFF
+    return value
+
+
+async def ask_backend(milliseconds):
+    host, port = os.environ["BACKEND_ADDRESS"].rsplit(":", 1)
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"%g\n" % milliseconds)
+    await reader.readline()
+    writer.close()
+
+
+async def read_body(receive):
+    total = 0
+    while True:
+        message = await receive()
+        total += len(message.get("body", b""))
+        if not message.get("more_body"):
+            return total
+
+
+async def respond(path, receive):
+    """The status and the chunks for a path."""
+    route, *rest = path.strip("/").split("/")
+    milliseconds = float(rest[0]) if rest else 20.0
+    if route in ("", "fast"):
+        return 200, [b"hello\n"]
+    if route == "sleep":
+        await asyncio.sleep(milliseconds / 1000)
+        return 200, [b"slept\n"]
+    if route == "block":
+        time.sleep(milliseconds / 1000)
+        return 200, [b"blocked\n"]
+    if route == "cpu":
+        compute(5)
+        return 200, [b"computed\n"]
+    if route == "backend":
+        await ask_backend(20)
+        return 200, [b"answered\n"]
+    if route == "pooled":
+        await asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.02)
+        return 200, [b"pooled\n"]
+    if route == "upload":
+        return 200, [b"%d\n" % await read_body(receive)]
+    if route == "download":
+        return 200, [DOWNLOAD]
+    if route == "stream":
+        return 200, [b"chunk\n"] * 5
+    return 404, [b"missing\n"]
+
+
+async def application(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    status, chunks = await respond(scope["path"], receive)
+    headers = [(b"content-type", b"text/plain")]
+    if len(chunks) == 1:
+        headers.append((b"content-length", b"%d" % len(chunks[0])))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    for chunk in chunks:
+        await send({"type": "http.response.body", "body": chunk, "more_body": len(chunks) > 1})
+    if len(chunks) > 1:
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
