@@ -13,6 +13,8 @@ mod gil_contention;
 mod healthy;
 mod herd;
 mod idle_connections;
+mod loop_blocked;
+mod loop_saturated;
 mod short_behind_long;
 mod slots_exhausted;
 mod slow_clients;
@@ -109,6 +111,8 @@ pub const RULES: &[Rule] = &[
     slots_exhausted::RULE,
     slow_clients::RULE,
     idle_connections::RULE,
+    loop_blocked::RULE,
+    loop_saturated::RULE,
     back_end::RULE,
     cpu_bound::RULE,
     cpu_throttled::RULE,

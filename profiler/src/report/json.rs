@@ -5,6 +5,7 @@
 
 mod context;
 mod endpoint;
+mod event_loop;
 mod finding;
 mod gil;
 mod latency;
@@ -63,6 +64,7 @@ struct Report<'a> {
     phases: phases::PhaseTable<'a>,
     endpoints: Vec<endpoint::Endpoint<'a>>,
     slots: slots::Slots<'a>,
+    event_loops: Vec<event_loop::EventLoop<'a>>,
     gil: gil::Gil<'a>,
     listeners: Vec<process::Listener<'a>>,
     drops: NotMeasured,
@@ -90,6 +92,7 @@ impl<'a> Report<'a> {
             phases: phases::PhaseTable::new(snapshot),
             endpoints: endpoint::list(snapshot),
             slots: slots::Slots::new(snapshot),
+            event_loops: event_loop::list(snapshot),
             gil: gil::Gil::new(snapshot),
             listeners: snapshot.listeners.iter().map(process::Listener::new).collect(),
             drops: NotMeasured { not_measured: summary::DROPS_NOT_MEASURED },

@@ -6,6 +6,7 @@
 mod bar;
 pub(super) mod cost;
 pub(super) mod endpoints;
+mod event_loops;
 mod findings;
 pub(super) mod gil;
 pub(super) mod header;
@@ -64,6 +65,7 @@ pub fn render(snapshot: &Snapshot, findings: &[Finding], style: Style) -> String
     findings::section(&mut page, snapshot, findings);
     phases::section(&mut page, snapshot);
     slots::section(&mut page, snapshot);
+    event_loops::section(&mut page, snapshot);
     gil::section(&mut page, snapshot);
     endpoints::section(&mut page, snapshot);
     slowest::section(&mut page, snapshot);

@@ -156,7 +156,8 @@ impl<'a> Basis<'a> {
     #[must_use]
     pub fn slot_noun(&self, count: u64) -> String {
         let server = &self.snapshot.server;
-        let noun = kind_named(&server.name).slot_noun(server);
+        let is_loop = self.snapshot.slots.are_loops();
+        let noun = if is_loop { "event loop" } else { kind_named(&server.name).slot_noun(server) };
         if count == 1 { noun.to_owned() } else { format!("{noun}s") }
     }
 

@@ -5,6 +5,7 @@
 use super::fixture::{SECOND, Scene};
 use super::{Answer, Finding, RULES, SENTENCE_MAX_CHARS, Thresholds, evaluate};
 use crate::fact::{CgroupCpu, ListenerWakes};
+use crate::model::event_loop::{EventLoop, Holder, LongHolds};
 use crate::model::slot::{HeatRow, Holding, Slot};
 use crate::model::{CgroupWindow, Endpoint, Listener, Process, Snapshot, Thread};
 use crate::phase::{Phase, Phases};
@@ -71,6 +72,27 @@ fn listener() -> impl Strategy<Value = Listener> {
     )
 }
 
+fn event_loop() -> impl Strategy<Value = EventLoop> {
+    let holder = ("[^.]{0,80}", duration(), any::<u64>(), any::<u64>(), duration(), phases()).prop_map(
+        |(path_shape, longest_ns, count, waited, waited_ns, phases)| Holder {
+            method: "DELETE".to_owned(),
+            path_shape,
+            longest_ns,
+            long: LongHolds { count, held_ns: longest_ns, phases, waited, waited_ns },
+            ..Holder::default()
+        },
+    );
+    (any::<u32>(), duration(), duration(), proptest::collection::vec(holder, 0..3)).prop_map(
+        |(tgid, busy_ns, waiting_ns, holders)| EventLoop {
+            tgid,
+            busy_ns,
+            waiting_ns,
+            holders,
+            ..EventLoop::default()
+        },
+    )
+}
+
 fn cgroup() -> impl Strategy<Value = CgroupWindow> {
     (duration(), duration(), any::<u64>(), proptest::option::of(any::<u64>())).prop_map(
         |(first, last, periods, quota_us)| CgroupWindow {
@@ -97,6 +119,7 @@ prop_compose! {
         endpoints in proptest::collection::vec(endpoint(), 0..5),
         processes in proptest::collection::vec(process(), 0..4),
         cgroups in proptest::collection::vec(cgroup(), 0..3),
+        event_loops in proptest::collection::vec(event_loop(), 0..3),
         listeners in proptest::collection::vec(listener(), 0..3),
         service in duration(),
         configured in proptest::option::of(any::<u32>()),
@@ -118,6 +141,7 @@ prop_compose! {
         let mut snapshot = scene.0;
         snapshot.requests.phases = phases;
         snapshot.slots.observed = slots;
+        snapshot.event_loops = event_loops;
         snapshot.slots.configured = configured;
         snapshot.slots.acceptor_linger_ns = acceptor_linger_ns;
         snapshot.endpoints = endpoints;

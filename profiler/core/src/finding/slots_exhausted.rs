@@ -38,6 +38,10 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         let sentence = "the server makes threads as connections come: it has no number of them to run out of";
         return Ok(Verdict { sentence: sentence.to_owned(), ..Verdict::default() });
     }
+    if basis.snapshot.slots.are_loops() {
+        let sentence = "The server runs on event loops, which have no slots that could run out";
+        return Ok(Verdict { sentence: sentence.to_owned(), ..Verdict::default() });
+    }
     let limits = basis.thresholds;
     let exhausted = ratio(basis.snapshot.slots.exhausted_ns, basis.window_ns());
     let full_worker = full_worker(basis);

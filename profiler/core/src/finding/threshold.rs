@@ -110,13 +110,21 @@ const NEED_REQUESTS: &[&str] = &[
     "cpu-throttled",
     "gil-contention",
     "short-behind-long",
+    "loop-saturated",
     "healthy",
 ];
 /// Rules that ask whether the CPU is what is short; for `slots-exhausted` the answer changes the advice alone.
 const CPU_SHORT: &[&str] = &["slots-exhausted", "cpu-bound"];
 /// Rules whose cost must be worth a person's time.
-const COSTLY: &[&str] =
-    &["slots-exhausted", "slow-clients", "idle-connections", "back-end", "gil-contention", "healthy"];
+const COSTLY: &[&str] = &[
+    "slots-exhausted",
+    "slow-clients",
+    "idle-connections",
+    "loop-saturated",
+    "back-end",
+    "gil-contention",
+    "healthy",
+];
 
 thresholds! {
     window_min_seconds: Seconds = 1.0, &[],
@@ -139,6 +147,8 @@ thresholds! {
         "Short moments with every slot (of the server, or of one worker) busy are normal; a tenth of the window is not.";
     waited_request_min_ratio: Ratio = 0.05, &["slots-exhausted"],
         "Busy slots do no harm unless requests waited; a twentieth of their time is felt.";
+    loop_held_min_milliseconds: Milliseconds = 20.0, &["loop-blocked"],
+        "A loop that looks at what is ready every few milliseconds delays nobody noticeably; twenty are felt by every request that is ready.";
     backend_served_min_ratio: Ratio = 0.50, &["back-end"],
         "From one half on, no change inside the server can win as much as a faster back end.";
     gil_served_min_ratio: Ratio = 0.10, &["gil-contention"],
@@ -165,7 +175,7 @@ thresholds! {
         "An endpoint with fewer requests has no typical wait.";
     interpreter_full_min_ratio: Ratio = 0.80, CPU_SHORT,
         "With four fifths of one core wanted by a process, its threads wait for one another's turn: locks are then mostly the interpreter's.";
-    full_min_ratio: Ratio = 0.90, &["slots-exhausted", "cpu-bound", "cpu-throttled", "healthy"],
+    full_min_ratio: Ratio = 0.90, &["slots-exhausted", "loop-saturated", "cpu-bound", "cpu-throttled", "healthy"],
         "What is used for nine tenths on average is full most of the time.";
     connections_min_count: Connections = 20.0, &["herd"],
         "A server to which so few connections come does not suffer from what each of them wakes.";

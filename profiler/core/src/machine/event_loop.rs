@@ -22,6 +22,8 @@ const MAX_HOLDERS: usize = 200;
 pub(super) const MAX_LEFT: usize = 64;
 /// Requests that are parked, remembered.
 pub(super) const MAX_PARKED: usize = 256;
+/// Turns from what makes a request go on to its going on: the loop passes it from one callback to the next.
+const RESUMING_TURNS: usize = 3;
 /// Below this length nobody is named for a turn.
 const NAMED_NS: u64 = 1_000_000;
 
@@ -101,9 +103,9 @@ pub struct EventLoop {
     slept_until_ns: u64,
     /// When the next timer is due, as the last wait's time-out told.
     due_ns: Option<u64>,
-    /// A timer that came due since the loop last slept, or ended its sleep.
+    /// When the timer was due that came due last.
     timer_ns: Option<u64>,
-    /// Another thread's or callback's wake-up was read since the loop last slept.
+    /// When the wake-up came that another thread sent, and that was read last.
     woken_ns: Option<u64>,
     shares: Vec<Share>,
     turns: VecDeque<Turn>,
@@ -124,8 +126,6 @@ impl EventLoop {
         self.last = Wait { enter_ns: slice.enter_ns, woken_ns, exit_ns, slept };
         if slept {
             self.slept_until_ns = exit_ns;
-            self.timer_ns = None;
-            self.woken_ns = None;
             self.left.clear();
             self.anonymous.clear();
         }
@@ -140,34 +140,37 @@ impl EventLoop {
 
     /// A wait's time-out is when the next timer is due: one that passed while the loop was busy, or ended its sleep.
     fn timers(&mut self, slice: &Slice, slept: bool) {
-        if let Some(due_ns) = self.due_ns
-            && due_ns <= slice.enter_ns
-        {
-            self.timer_ns = Some(due_ns);
-            self.due_ns = None;
-        }
         let timeout_ms = match slice.call {
             Call::EpollWait { timeout_ms, .. } => timeout_ms,
             _ => -1,
         };
+        let exit_ns = self.last.exit_ns;
         match u64::try_from(timeout_ms) {
+            // Only a look: the timers are those of before.
             Ok(0) => {}
+            Ok(_) if slept && slice.result == 0 => self.due_ns = Some(self.last.woken_ns),
             Ok(timeout_ms) => {
-                let due_ns = slice.enter_ns.saturating_add(timeout_ms.saturating_mul(1_000_000));
-                if slept && slice.result == 0 {
-                    self.timer_ns = Some(self.last.woken_ns);
-                    self.due_ns = None;
-                } else {
-                    self.due_ns = Some(due_ns);
-                }
+                // One that came due while the loop was busy has been told by then.
+                self.note_timer(slice.enter_ns);
+                self.due_ns = Some(slice.enter_ns.saturating_add(timeout_ms.saturating_mul(1_000_000)));
             }
-            Err(_) => self.due_ns = None,
+            Err(_) => {
+                self.note_timer(slice.enter_ns);
+                self.due_ns = None;
+            }
+        }
+        self.note_timer(exit_ns);
+    }
+
+    fn note_timer(&mut self, until_ns: u64) {
+        if self.due_ns.is_some_and(|due_ns| due_ns <= until_ns) {
+            self.timer_ns = self.due_ns.take();
         }
     }
 
     /// The loop reads what another thread (or a callback of its own) wrote to wake it.
-    pub const fn woken(&mut self, at_ns: u64) {
-        self.woken_ns = Some(at_ns);
+    pub const fn woken(&mut self) {
+        self.woken_ns = Some(self.last.woken_ns);
     }
 
     /// Nothing was touched in the present turn.
@@ -230,7 +233,12 @@ impl EventLoop {
         self.turns.push_back(turn);
     }
 
-    fn hold(&mut self, name: (String, String), request: Option<u64>, phases: &Phases) -> (Option<usize>, bool) {
+    fn hold(
+        &mut self,
+        name: (String, String),
+        request: Option<u64>,
+        phases: &Phases,
+    ) -> (Option<usize>, bool) {
         let name = if self.index.len() >= MAX_HOLDERS && !self.index.contains_key(&name) {
             (String::new(), String::new())
         } else {
@@ -297,21 +305,18 @@ impl EventLoop {
     /// known.
     #[must_use]
     pub fn explain(&self, from_ns: u64, until_ns: u64, wants: Wants, arrival_ns: u64) -> [(u64, Phase); 3] {
-        let slept = self.slept_until_ns > from_ns;
-        let ready_only = [(from_ns, Phase::LoopWait), (from_ns, Phase::LoopWait), (until_ns, Phase::LoopWait)];
+        let ready_only =
+            [(from_ns, Phase::LoopWait), (from_ns, Phase::LoopWait), (until_ns, Phase::LoopWait)];
         let waited = match wants {
             Wants::ClientRead => Phase::ClientReadStall,
             Wants::ClientWrite => Phase::ClientWriteStall,
             Wants::Backend => Phase::BackendWait,
-            Wants::Unknown if !slept => return ready_only,
+            // A loop runs all that is ready between two looks.
+            Wants::Unknown if self.slept_until_ns <= from_ns && self.before_ns <= from_ns => {
+                return ready_only;
+            }
             Wants::Unknown => {
-                let timer_ns = self.timer_ns.filter(|at_ns| *at_ns > from_ns);
-                let woken_ns = self.woken_ns.filter(|at_ns| *at_ns > from_ns);
-                let (phase, ready_ns) = match (timer_ns, woken_ns) {
-                    (Some(timer_ns), None) => (Phase::Sleep, timer_ns),
-                    (None, Some(_)) => (Phase::LockWait, self.ready_ns(from_ns)),
-                    _ => (Phase::Unexplained, self.slept_until_ns),
-                };
+                let (phase, ready_ns) = self.resumed_by(from_ns);
                 return [(from_ns, phase), (ready_ns.min(until_ns), phase), (until_ns, Phase::LoopWait)];
             }
         };
@@ -333,12 +338,24 @@ impl EventLoop {
     /// moment between its last two looks.
     #[must_use]
     pub const fn found_ready_ns(&self) -> (u64, u64) {
-        if self.last.slept { (self.last.woken_ns, self.last.woken_ns) } else { (self.before_ns, self.last.enter_ns) }
+        if self.last.slept {
+            (self.last.woken_ns, self.last.woken_ns)
+        } else {
+            (self.before_ns, self.last.enter_ns)
+        }
     }
 
-    /// When what the loop found last became ready, as well as is known: its wake-up, where it slept.
-    fn ready_ns(&self, from_ns: u64) -> u64 {
-        if self.last.slept { self.last.woken_ns.max(from_ns) } else { self.slept_until_ns.max(from_ns) }
+    /// What made a request go on that said of nothing that it waits for it, and when: a timer that came due, or another
+    /// thread's wake-up, in the last turns.
+    fn resumed_by(&self, from_ns: u64) -> (Phase, u64) {
+        let recent_ns = self.turns.iter().rev().nth(RESUMING_TURNS).map_or(0, |turn| turn.start_ns);
+        let in_time = |at_ns: &u64| *at_ns > from_ns && *at_ns >= recent_ns;
+        let found_ns = if self.last.slept { self.last.woken_ns } else { self.last.exit_ns };
+        match (self.timer_ns.filter(in_time), self.woken_ns.filter(in_time)) {
+            (Some(timer_ns), None) => (Phase::Sleep, timer_ns),
+            (None, Some(woken_ns)) => (Phase::LockWait, woken_ns),
+            _ => (Phase::Unexplained, found_ns.max(from_ns)),
+        }
     }
 
     /// The next window begins: sums start anew, what the loop is about stays.

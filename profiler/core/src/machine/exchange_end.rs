@@ -89,6 +89,7 @@ fn end_slice(
         crate::machine::serving::leave(state, &mut thread, tid, slice.enter_ns, sink);
         state.drain(&mut thread);
         state.was_busy(&thread, slice.enter_ns);
+        crate::machine::turn::wait(state, &mut thread, slice, end_ns);
     } else {
         if in_call {
             let mut piece = Piece::call(slice, end_ns, &meaning);

@@ -94,7 +94,15 @@ impl Active {
             truncated: beginning.truncated,
             lossy: false,
         };
-        Self { request, cursor_ns, owner: None, left_by: None, wants: Wants::default(), responding: false, to_head: false }
+        Self {
+            request,
+            cursor_ns,
+            owner: None,
+            left_by: None,
+            wants: Wants::default(),
+            responding: false,
+            to_head: false,
+        }
     }
 
     /// A thread's last piece moved bytes of this request: its time since the cursor is this request's. `own_start_ns`

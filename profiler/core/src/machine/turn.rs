@@ -66,9 +66,10 @@ pub(super) fn wait(state: &State, thread: &mut Thread, slice: &Slice, exit_ns: u
 
 /// The thread left a request that is not finished: it may go on with it later in the same round of turns.
 pub(super) fn left(state: &State, thread: &mut Thread, place: Place, phases: &Phases) {
-    let active = state.connections.get(place.0).and_then(|connection| {
-        connection.requests.iter().find(|active| active.request.id == place.1)
-    });
+    let active = state
+        .connections
+        .get(place.0)
+        .and_then(|connection| connection.requests.iter().find(|active| active.request.id == place.1));
     let Some(event_loop) = thread.serving_loop() else { return };
     let Some(active) = active else { return };
     event_loop.share(place.1, phases, || (&active.request.method, &active.request.path));
@@ -114,7 +115,8 @@ pub(super) fn turn_to(
     event_loop.left.retain(|place| *place != (number, id));
     event_loop.parked.retain(|place| *place != (number, id));
     let mut doubtful = false;
-    let in_turn = anonymous.map(|found| found.touched_ns).filter(|at_ns| *at_ns >= event_loop.turn_start_ns());
+    let in_turn =
+        anonymous.map(|found| found.touched_ns).filter(|at_ns| *at_ns >= event_loop.turn_start_ns());
     let own_start_ns = match (by, in_turn) {
         (By::Readiness { .. }, _) if is_first => free_from_ns,
         (By::Readiness { .. }, _) => slice.enter_ns,
@@ -225,8 +227,10 @@ pub(super) fn foreign(
         }
         Call::Make { class: DescriptorClass::Socket } => i32::try_from(slice.result).unwrap_or(-1),
         Call::Read { fd, .. } | Call::Write { fd } | Call::Connect { fd, .. } => fd,
-        Call::EpollControl { fd, .. } if state.descriptors.class(tgid, fd) == Some(DescriptorClass::Wakeup) => {
-            event_loop.woken(exit_ns);
+        Call::EpollControl { fd, .. }
+            if state.descriptors.class(tgid, fd) == Some(DescriptorClass::Wakeup) =>
+        {
+            event_loop.woken();
             return;
         }
         _ => return,
@@ -235,14 +239,15 @@ pub(super) fn foreign(
     match descriptor.class {
         DescriptorClass::Backend { .. } | DescriptorClass::Socket => {}
         DescriptorClass::Wakeup if matches!(slice.call, Call::Read { .. }) && slice.result > 0 => {
-            event_loop.woken(exit_ns);
+            event_loop.woken();
             return;
         }
         _ => return,
     }
     let owner = descriptor.owner.filter(|place| is_live(state, *place));
     let opened_ns = descriptor.opened_ns;
-    let used_before = descriptor.used_ns < event_loop.turn_start_ns() && descriptor.opened_ns < event_loop.turn_start_ns();
+    let used_before =
+        descriptor.used_ns < event_loop.turn_start_ns() && descriptor.opened_ns < event_loop.turn_start_ns();
     let resumes = matches!(slice.call, Call::Read { .. }) && slice.result >= 0 && used_before;
     // After a look that found it had more to do, a loop goes on with what it left: where that is one request, with that.
     let soft = match event_loop.left.as_slice() {

@@ -14,6 +14,7 @@ use crate::model::slot::Holding;
 use crate::phase::Phase;
 
 mod gil;
+mod loops;
 mod windows;
 
 const US: u64 = 1000;

@@ -49,6 +49,7 @@ struct Slot {
     busy_ns: u64,
     idle_ns: u64,
     requests: u64,
+    event_loop: bool,
     held: Held,
 }
 
@@ -105,6 +106,7 @@ fn view(slot: &slot::Slot) -> Slot {
         busy_ns: slot.busy_ns(),
         idle_ns: slot.length_ns().saturating_sub(slot.busy_ns()),
         requests: slot.requests,
+        event_loop: slot.is_loop,
         held: Held(slot.holding_ns),
     }
 }

@@ -19,7 +19,8 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     let capacity_ns = window_ns.saturating_mul(u64::from(slots.count()));
     let busy_ns = slots.busy_ns();
     let known = known(snapshot);
-    let count = unit::counted(u64::from(slots.count()), "slot");
+    let noun = if slots.are_loops() { "event loop" } else { "slot" };
+    let count = unit::counted(u64::from(slots.count()), noun);
     if slots.count() == 0 {
         page.heading("Slots", "");
         page.paragraph((Role::Quiet, "  "), (None, "No slot was seen."));
@@ -39,6 +40,10 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     let sentence = match slots.exhausted_ns {
         _ if slots.come_and_go => {
             format!("The server makes threads as it needs them; at most {peak} were busy at one moment.")
+        }
+        _ if slots.are_loops() => {
+            "An event loop has no slots: it takes up whatever is ready. Busy is what is not its wait."
+                .to_owned()
         }
         0 => format!("At most {peak} of {} slots were busy at one moment.", slots.count()),
         exhausted_ns => format!(
@@ -68,6 +73,7 @@ pub(in crate::report) fn known(snapshot: &Snapshot) -> &'static str {
         settings.iter().any(|setting| setting.name == name && setting.origin == Origin::Inferred)
     };
     match snapshot.slots.configured {
+        None if snapshot.slots.are_loops() => "no slots",
         None => "as many as were seen at once",
         // The command line is hidden: what was counted is a lower bound.
         Some(_) if counted("workers") || counted("threads") => "as far as seen",

@@ -89,6 +89,18 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
             "Raise the CPU limit of the server's cgroup (container). If that cannot be, lower {workers}: \
              fewer processes use up the quota more slowly and stop less often."
         )),
+        "loop-blocked" => Some(
+            "Find the blocking call of this endpoint: a driver in C, or a module imported before gevent patched it. Give it \
+             to gevent's thread pool (gevent.get_hub().threadpool), or serve the endpoint with gthread workers."
+                .to_owned(),
+        ),
+        "loop-blocked/computing" => Some(format!(
+            "Greenlets do not interrupt a computation: call gevent.sleep(0) within it, or move it to another process; \
+             raising {workers} spreads it."
+        )),
+        "loop-saturated" => {
+            Some(format!("Raise {workers} up to the number of cores: each worker's event loop uses one core at most."))
+        }
         "short-behind-long" => Some(short_behind_long(concurrency, &workers, &threads)),
         "herd" => Some(herd(concurrency, server, &workers)),
         _ => None,
@@ -102,6 +114,10 @@ fn option(server: &Server, name: &str, setting: &str) -> String {
     server.number(setting).map_or_else(|| name.to_owned(), |value| format!("{name} ({now} {value})"))
 }
 
+fn loops_are_the_limit(workers: &str) -> String {
+    format!("Raise {workers}: the event loop of each process is the limit.")
+}
+
 /// Slots that wait cost little more than memory.
 fn slots_waiting(concurrency: Concurrency, workers: &str, threads: &str) -> String {
     match concurrency {
@@ -112,7 +128,7 @@ fn slots_waiting(concurrency: Concurrency, workers: &str, threads: &str) -> Stri
         Concurrency::Threads => {
             format!("The requests wait rather than compute: raise {threads}, a waiting thread costs little.")
         }
-        Concurrency::Loop => format!("Raise {workers}: the event loop of each process is the limit."),
+        Concurrency::Loop => loops_are_the_limit(workers),
         Concurrency::Unknown => format!("Raise {threads} with gthread workers, or {workers}."),
     }
 }
@@ -126,7 +142,7 @@ fn slots_exhausted(concurrency: Concurrency, workers: &str, threads: &str) -> St
         Concurrency::Threads => format!(
             "Raise {threads} where requests wait (back end, sleep, slow clients), {workers} where they compute."
         ),
-        Concurrency::Loop => format!("Raise {workers}: the event loop of each process is the limit."),
+        Concurrency::Loop => loops_are_the_limit(workers),
         Concurrency::Unknown => format!("Raise {workers}, or {threads} with gthread workers."),
     }
 }

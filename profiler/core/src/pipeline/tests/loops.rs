@@ -1,0 +1,207 @@
+//! Requests that interleave on one thread: whose its time is, what the others wait for, who kept them waiting.
+//!
+//! In: scripts of an event loop's thread. Out: assertions. Times are in microseconds in the scripts.
+
+use super::*;
+
+const EPOLL: i32 = 5;
+const BACKEND: i32 = 20;
+const EAGAIN: i64 = -11;
+const KEEP: &[u8] = b"GET /block/20 HTTP/1.1\r\n\r\n";
+
+impl Script {
+    /// Waits for what is ready, at most so long; `ready`: how many it found.
+    fn look(self, timeout_ms: i32, ready: i64, inside: (u64, u64, u64)) -> Self {
+        self.call(Call::EpollWait { epoll_fd: EPOLL, timeout_ms }, ready, inside, 0)
+    }
+
+    fn watch(self, fd: i32) -> Self {
+        self.call(Call::EpollControl { epoll_fd: EPOLL, operation: 1, fd }, 0, (0, 0, 0), 0)
+    }
+
+    fn respond(self, fd: i32) -> Self {
+        self.write_head(fd, OK5, (5, 0, 0)).write(fd, 5, (5, 0, 0))
+    }
+
+    /// Reads nothing: the client has sent no more.
+    fn read_nothing(self, fd: i32) -> Self {
+        self.call(Call::Read { fd, asked_bytes: 9, arrival_ns: 0 }, EAGAIN, (0, 0, 0), 4)
+    }
+
+    fn at(&self, us: u64) -> u64 {
+        self.now_ns + us * US
+    }
+}
+
+/// A loop with two clients that it has served once and that it waits for.
+fn loop_of_two() -> Script {
+    let mut script = Script::new(1).watch(LISTENER).look(-1, 1, (0, 0, 100));
+    for fd in [9, 10] {
+        let arrival = script.now_ns;
+        script = script.accept(fd, (1, 0, 0)).read(fd, GET, arrival, (1, 0, 0)).respond(fd);
+        script = script.read_nothing(fd).watch(fd);
+    }
+    script.look(-1, 1, (0, 0, 1000))
+}
+
+fn requests_of(script: Script) -> (Vec<Request>, Snapshot) {
+    let end_us = (script.now_ns - START) / US + 10;
+    let outcome = run(vec![script], end_us);
+    (outcome.requests, outcome.snapshot)
+}
+
+/// ```text
+/// loop: read 9, python 30, look … 500 (the timer), python 40, write 9
+///                            └ read 10, python 70, write 10 in between
+/// ```
+#[test]
+fn a_sleeping_request_is_parked_while_another_is_served() {
+    let script = loop_of_two();
+    let first = script.now_ns;
+    let script = script.read(9, GET, first, (1, 0, 0)).cpu(30).look(1, 1, (1, 0, 200));
+    let second = script.now_ns;
+    let script = script
+        .read(10, GET, second, (1, 0, 0))
+        .cpu(70)
+        .respond(10)
+        .look(1, 0, (1, 0, 689))
+        .cpu(40)
+        .respond(9)
+        .look(-1, 0, (0, 0, 10));
+    let (requests, _) = requests_of(script);
+    let (other, slept) = (&requests[2], &requests[3]);
+    assert_eq!(us(other, Phase::Cpu), 70);
+    assert_eq!(other.total_ns() / US, 1 + 70 + 10);
+    assert_eq!(us(slept, Phase::Cpu), 30 + 40);
+    assert_eq!(us(slept, Phase::Sleep), 201 + 81 + 689);
+    assert_eq!(us(slept, Phase::Unexplained), 0);
+    assert_eq!(slept.total_ns() / US, 1 + 30 + 201 + 81 + 690 + 40 + 10);
+}
+
+/// ```text
+/// loop: read 9, socket, connect (would block), look 300 (connected), send, recv (would block), look 20000, recv, write 9
+/// ```
+#[test]
+fn a_request_waits_for_the_back_end_that_it_opened() {
+    let script = loop_of_two();
+    let first = script.now_ns;
+    let backend_read = |result| (Call::Read { fd: BACKEND, asked_bytes: 9, arrival_ns: 0 }, result);
+    let script = script
+        .read(9, GET, first, (1, 0, 0))
+        .call(Call::Make { class: DescriptorClass::Socket }, i64::from(BACKEND), (2, 0, 0), 0)
+        .call(Call::Connect { fd: BACKEND, port: 5432, family: 2 }, -115, (2, 0, 0), 0)
+        .watch(BACKEND)
+        .look(-1, 1, (0, 0, 300))
+        .call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0)
+        .call(backend_read(EAGAIN).0, EAGAIN, (0, 0, 0), 0)
+        .look(-1, 1, (0, 0, 20_000))
+        .call(backend_read(8).0, 8, (1, 0, 0), 0)
+        .cpu(25)
+        .respond(9)
+        .look(-1, 0, (0, 0, 10));
+    let (requests, _) = requests_of(script);
+    let request = &requests[2];
+    assert_eq!(us(request, Phase::BackendWait), 20_300);
+    assert_eq!(us(request, Phase::Cpu), 2 + 2 + 3 + 1 + 25);
+    assert_eq!(us(request, Phase::Unexplained), 0);
+}
+
+/// ```text
+/// loop: read 9, asleep in a blocking call 50 000, write 9, look, read 10 (came 20 000 after the call began), write 10
+/// ```
+#[test]
+fn what_came_during_a_blocking_call_waited_for_the_loop_and_names_who_kept_it() {
+    let script = loop_of_two();
+    let first = script.now_ns;
+    let came = script.at(1 + 10 + 20_000);
+    let script = script
+        .read(9, KEEP, first, (1, 0, 0))
+        .cpu(10)
+        .call(Call::Sleep, 0, (0, 0, 50_000), 0)
+        .cpu(30)
+        .respond(9)
+        .look(-1, 1, (0, 0, 0))
+        .read(10, GET, came, (1, 0, 0))
+        .respond(10)
+        .look(-1, 0, (0, 0, 10));
+    let (requests, snapshot) = requests_of(script);
+    assert_eq!(us(&requests[2], Phase::Sleep), 50_000);
+    let victim = &requests[3];
+    assert_eq!(us(victim, Phase::LoopWait), 30_000 + 30 + 10);
+    assert_eq!(us(victim, Phase::PoolWait), 0);
+    let [event_loop] = snapshot.event_loops.as_slice() else { panic!("{:?}", snapshot.event_loops) };
+    assert_eq!(event_loop.longest_turn_ns / US, 1 + 10 + 50_000 + 30 + 10);
+    assert!(event_loop.lag.max_ns().abs_diff(30_040 * US) < 400 * US, "{}", event_loop.lag.max_ns());
+    let holder = &event_loop.holders[0];
+    assert_eq!((holder.method.as_str(), holder.path_shape.as_str()), ("GET", "/block/{number}"));
+    assert_eq!(holder.longest_ns / US, 50_051);
+    assert_eq!(holder.longest_request, Some(requests[2].id));
+    assert_eq!((holder.long.count, holder.long.waited, holder.long.waited_ns / US), (1, 1, 30_040));
+    assert!(snapshot.slots.are_loops());
+    assert_eq!(snapshot.slots.exhausted_ns, snapshot.slots.busy_ns());
+}
+
+/// ```text
+/// loop: read 9 and 10, look (more to do), python 60, write 9, python 80, write 10
+/// ```
+#[test]
+fn tasks_that_run_after_both_were_read_have_each_their_own_time() {
+    let script = loop_of_two();
+    let came = script.now_ns;
+    let script = script
+        .read(9, GET, came, (1, 0, 0))
+        .read(10, GET, came, (1, 0, 0))
+        .look(0, 0, (1, 0, 0))
+        .cpu(60)
+        .respond(9)
+        .cpu(80)
+        .respond(10)
+        .look(-1, 0, (0, 0, 10));
+    let (requests, _) = requests_of(script);
+    assert_eq!(us(&requests[2], Phase::Cpu), 60);
+    assert_eq!(us(&requests[3], Phase::Cpu), 80);
+    assert_eq!(us(&requests[3], Phase::LoopWait), 1 + 1 + 60 + 10, "{:?}", requests[3].phases);
+    assert_eq!(us(&requests[3], Phase::Unexplained), 0);
+}
+
+/// ```text
+/// loop: read 9, python …, python …, write 10 (parked before): which of the two ran cannot be told
+/// ```
+#[test]
+fn time_in_which_either_of_two_may_have_run_is_explained_for_neither() {
+    let script = loop_of_two();
+    let came = script.now_ns;
+    let script = script.read(10, GET, came, (1, 0, 0)).look(1, 0, (0, 0, 900));
+    let second = script.now_ns;
+    let script = script
+        .read(9, GET, second, (1, 0, 0))
+        .cpu(500)
+        .respond(10)
+        .look(1, 0, (0, 0, 100))
+        .cpu(7)
+        .respond(9)
+        .look(-1, 0, (0, 0, 10));
+    let (requests, _) = requests_of(script);
+    let (parked, current) = (&requests[2], &requests[3]);
+    assert_eq!(us(parked, Phase::Unexplained), 500, "{:?}", parked.phases);
+    assert_eq!(us(current, Phase::Unexplained), 500, "{:?}", current.phases);
+    assert_eq!(us(current, Phase::Cpu), 7);
+}
+
+#[test]
+fn a_slow_reader_on_a_loop_is_its_client_s_time_and_holds_nothing() {
+    let script = loop_of_two();
+    let came = script.now_ns;
+    let head = b"HTTP/1.1 200 xx\r\nContent-Length: 1000\r\n\r\n";
+    let script = script
+        .read(9, GET, came, (1, 0, 0))
+        .write_head(9, head, (5, 0, 0))
+        .write(9, 400, (5, 0, 0))
+        .call(Call::Write { fd: 9 }, EAGAIN, (1, 0, 0), 4)
+        .look(-1, 1, (0, 0, 2_000_000))
+        .write(9, 600, (5, 0, 0))
+        .look(-1, 0, (0, 0, 10));
+    let (requests, snapshot) = requests_of(script);
+    assert_eq!(us(&requests[2], Phase::ClientWriteStall), 2_000_000, "{:?}", requests[2].phases);
+    assert_eq!(snapshot.slots.held_ns(Holding::ClientWriteStall), 0);
+}
