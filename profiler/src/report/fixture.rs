@@ -239,6 +239,7 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
         endpoints,
         other_endpoints: None,
         slots: slots(exhausted_ns),
+        event_loops: Vec::new(),
         listeners: vec![listener()],
         processes: processes(),
         cgroups: vec![CgroupWindow {

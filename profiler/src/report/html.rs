@@ -6,6 +6,7 @@
 //! The same recording gives the same bytes.
 
 mod chart;
+mod event_loops;
 mod findings;
 mod gil;
 mod head;
@@ -117,6 +118,7 @@ fn page(snapshot: &Snapshot, findings: &[Finding], requests: &Collected) -> Stri
     findings::section(&mut html, snapshot, findings);
     phases::section(&mut html, snapshot);
     slots::section(&mut html, snapshot);
+    event_loops::section(&mut html, snapshot);
     requests.section(&mut html, snapshot);
     requests::latency(&mut html, snapshot);
     requests::endpoints(&mut html, snapshot);

@@ -6,7 +6,7 @@
 mod bar;
 pub(super) mod cost;
 pub(super) mod endpoints;
-mod event_loops;
+pub(super) mod event_loops;
 mod findings;
 pub(super) mod gil;
 pub(super) mod header;

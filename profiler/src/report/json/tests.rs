@@ -19,7 +19,7 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(SCHEMA_TE
 static VALIDATOR: LazyLock<jsonschema::Validator> =
     LazyLock::new(|| jsonschema::draft202012::new(&SCHEMA).unwrap());
 
-const TOP_LEVEL: [&str; 16] = [
+const TOP_LEVEL: [&str; 17] = [
     "schema_version",
     "tool",
     "host",
@@ -31,6 +31,7 @@ const TOP_LEVEL: [&str; 16] = [
     "phases",
     "endpoints",
     "slots",
+    "event_loops",
     "gil",
     "listeners",
     "drops",

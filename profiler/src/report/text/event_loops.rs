@@ -34,6 +34,19 @@ const HOLDER_COLUMNS: [Column; 6] = [
     Column::Right("in all"),
 ];
 
+/// For whom the word "lag" is new.
+pub(in crate::report) const WHAT_LAG_IS: &str = "Each serves many requests on one thread. Lag is the time from a \
+    request's arrival to the loop's next look at what is ready.";
+
+/// Who kept a loop, in words.
+pub(in crate::report) fn holder_name(holder: &Holder) -> String {
+    if holder.path_shape.is_empty() {
+        "no request, or many short ones".to_owned()
+    } else {
+        format!("{} {}", holder.method, holder.path_shape)
+    }
+}
+
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     let loops = &snapshot.event_loops;
     if loops.is_empty() {
@@ -88,11 +101,7 @@ fn holders(page: &mut Page, loops: &[EventLoop]) {
     page.line("");
     let mut table = Table::new(&HOLDER_COLUMNS);
     for (event_loop, holder) in list.into_iter().take(ROWS) {
-        let name = if holder.path_shape.is_empty() {
-            "no request, or many short ones".to_owned()
-        } else {
-            format!("{} {}", holder.method, holder.path_shape)
-        };
+        let name = holder_name(holder);
         let name = if loops.len() > 1 { format!("{name} (pid {})", event_loop.tgid) } else { name };
         table.row([
             name,
