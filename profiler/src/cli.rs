@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::fail_on::FailOn;
 use crate::report::form::{FORMS, FormKind};
-use crate::report::text;
+use crate::report::{screen, text};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,6 +28,7 @@ Examples:
   sudo wsgi-trace record --pid 4242 --duration 1m -o incident.wtrace
   wsgi-trace report incident.wtrace              the same report, later or elsewhere, without root
   wsgi-trace report load-test.wtrace --fail-on slots-exhausted,herd     exit code 9 if one of them is present
+  sudo wsgi-trace top --pid 4242                 watch it live
   wsgi-trace list                                which WSGI servers run here
 
 The server is not restarted, stopped, changed or loaded with anything. Any of its processes will do for --pid.
@@ -35,6 +36,18 @@ The report goes to stdout, progress and errors to stderr. Ctrl-C ends the window
 
 fn after_help() -> String {
     format!("{EXAMPLES}\n\nExit codes:\n{}", exit::ExitCode::table())
+}
+
+fn top_help() -> String {
+    let (columns, rows) = (screen::MIN_COLUMNS, screen::MIN_ROWS);
+    format!(
+        "Examples:\n  sudo wsgi-trace top --pid 4242\n  sudo wsgi-trace top --port 8000 --report last.json --format json\n  \
+         wsgi-trace top incident.wtrace\n\n\
+         Keys: q quit, ? help, Tab list, Enter look into a row, Esc back, s sort, / filter, p pause, r new window, w write;\n\
+         on a recording Space plays and stops, n steps a second, + and - change the pace, End and Home.\n\n\
+         Needs a terminal of {columns} columns and {rows} rows. Nothing is left behind but the file of --report. q, Ctrl-C, SIGTERM\n\
+         and a mistake of ours all give the terminal back; SIGKILL cannot: type reset then."
+    )
 }
 
 /// Tells where each request's time went, for a running WSGI server.
@@ -74,6 +87,9 @@ pub enum Command {
     #[command(after_help = "Examples:\n  wsgi-trace report incident.wtrace\n  \
         wsgi-trace report incident.wtrace --format timeline -o timeline.pftrace   (open in ui.perfetto.dev)")]
     Report(Report),
+    /// Watch a server live on a full screen, or play a recording there
+    #[command(after_help = top_help())]
+    Top(Top),
     /// List the WSGI servers that run on this machine
     #[command(after_help = "Without root, only what /proc shows of other users' processes is told.")]
     List(List),
@@ -177,6 +193,42 @@ pub struct Report {
     /// Which findings fail the run.
     #[command(flatten)]
     pub fail_on: FailOn,
+}
+
+/// `top`.
+#[derive(Clone, Debug, Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["pid", "port", "name", "recording"])))]
+pub struct Top {
+    /// A recording to play instead, at its own pace; needs no privileges
+    #[arg(value_name = "FILE")]
+    pub recording: Option<PathBuf>,
+    /// Any process of the server: master or worker
+    #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Option<u32>,
+    /// The server that listens on this TCP port
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<NonZeroU16>,
+    /// The one server of this name: its kind, its application or its command
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// How far back the numbers reach at most; then a new window begins
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "30s", conflicts_with = "recording")]
+    pub window: Duration,
+    /// Begin with a recording stopped, to step through it (n, Space)
+    #[arg(long, conflicts_with_all = ["pid", "port", "name"])]
+    pub stopped: bool,
+    /// File for the report of what is shown: written at the end, and when w is pressed
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Form of that report
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM", requires = "report")]
+    pub format: PlainFormat,
+    /// Colours; without them every state has its letter all the same
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+    /// How to hook system calls, as for tracing
+    #[arg(long, value_enum, default_value_t, value_name = "KIND", conflicts_with = "recording")]
+    pub hooks: Hooks,
 }
 
 /// `list`.

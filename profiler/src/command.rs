@@ -9,6 +9,7 @@ pub mod list;
 pub mod record;
 pub mod report;
 pub mod target;
+pub mod top;
 pub mod trace;
 
 use std::io::Write as _;
@@ -22,6 +23,7 @@ use crate::output_file::{OutputFile, plain, same_file};
 use crate::recording::RecordError;
 use crate::report::output::OutputError;
 use crate::session::SessionError;
+use crate::top::TopError;
 use list::ListError;
 
 /// Why a command did not do what it was asked for: one sentence and an exit code.
@@ -54,6 +56,18 @@ impl From<SessionError> for Failure {
                 ExitCode::RecordingUnreadable
             }
             SessionError::RecordingWrite(_) | SessionError::Output(_) => ExitCode::OutputFailed,
+        };
+        Self { sentence: error.to_string(), code }
+    }
+}
+
+impl From<TopError> for Failure {
+    fn from(error: TopError) -> Self {
+        let code = match error {
+            TopError::Session(error) => return error.into(),
+            TopError::Output(error) => return error.into(),
+            TopError::NoTerminal { .. } => ExitCode::Usage,
+            TopError::Terminal(_) => ExitCode::OutputFailed,
         };
         Self { sentence: error.to_string(), code }
     }
@@ -94,6 +108,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::List(options)) => {
             list::run(options, &mut std::io::stdout()).or_else(|error| list_failure(&error))
         }
+        Some(Command::Top(options)) => top::run(options),
         Some(Command::Doctor(options)) => doctor::run(options),
         Some(Command::Explain(options)) => match explain::explain(options.id.as_deref()) {
             Ok(text) => print(&text),

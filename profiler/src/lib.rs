@@ -12,3 +12,4 @@ pub mod recording;
 pub mod report;
 pub mod session;
 pub mod source;
+pub mod top;

@@ -9,6 +9,7 @@ pub mod html;
 pub mod json;
 pub mod ndjson;
 pub mod output;
+pub mod screen;
 pub(crate) mod summary;
 pub mod text;
 pub mod timeline;

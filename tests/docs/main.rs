@@ -1,7 +1,8 @@
 //! Every command of the guide, run: what a page tells people to type works, and prints what the page shows.
 //!
 //! In: README.md, CONTRIBUTING.md, docs/. Out: verdicts. Blocks of `sh` run on a recording, `sh live` and `console` on a
-//! real gunicorn, `sh tree` names chores of this tree; `sh dist` is run by `make dist`. With `WSGI_TRACE_UPDATE_DOCS=1` the pages take
+//! real gunicorn, `sh tree` names chores of this tree; `sh terminal` needs a screen, and tests of the
+//! command line read it; `sh dist` is run by `make dist`. With `WSGI_TRACE_UPDATE_DOCS=1` the pages take
 //! over what the commands print.
 
 mod live;
@@ -14,7 +15,7 @@ use shell::Shell;
 use wsgi_trace_tests::gate;
 
 /// Marks of blocks that other tests run.
-const ELSEWHERE: [&str; 3] = ["live", "tree", "dist"];
+const ELSEWHERE: [&str; 4] = ["live", "tree", "dist", "terminal"];
 
 #[test]
 fn every_command_on_a_recording_works_and_prints_what_the_page_shows() -> anyhow::Result<()> {

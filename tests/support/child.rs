@@ -25,6 +25,15 @@ impl Child {
     /// Where the program cannot be started.
     pub fn start(command: &mut Command, what: &str) -> anyhow::Result<Self> {
         command.process_group(0);
+        Self::start_in_session(command, what)
+    }
+
+    /// The same for a command that makes itself leader of a session, and so of a group.
+    ///
+    /// # Errors
+    ///
+    /// Where the program cannot be started.
+    pub fn start_in_session(command: &mut Command, what: &str) -> anyhow::Result<Self> {
         // SAFETY: between fork and exec only `prctl` runs, which is async-signal-safe and takes no pointers here.
         unsafe {
             command.pre_exec(|| {

@@ -15,6 +15,7 @@ pub mod program;
 pub mod raw;
 pub mod scenario;
 pub mod server;
+pub mod terminal;
 pub mod toy;
 pub mod trace;
 pub mod verdict;

@@ -16,6 +16,7 @@ pub mod gil;
 pub mod gil_edge;
 pub mod http1;
 pub mod listener;
+pub mod now;
 pub mod process;
 pub mod request;
 pub mod roll;

@@ -6,6 +6,7 @@
 pub mod event_loop;
 pub mod gil;
 pub mod latency;
+pub mod now;
 pub mod request;
 pub mod slot;
 

@@ -119,10 +119,18 @@ impl Order {
         }
     }
 
-    /// Hands over everything that is left, in order: the stream has ended.
-    pub fn finish(mut self, each: &mut impl FnMut(Event)) -> OrderCounts {
+    /// Hands over everything that is held, in order; what comes earlier from now on is late.
+    pub fn release_all(&mut self, each: &mut impl FnMut(Event)) {
+        if let Some(last) = self.queue.back() {
+            self.ready_ns = last.time_ns;
+        }
         self.ready = self.queue.len();
         self.release(each);
+    }
+
+    /// Hands over everything that is left, in order: the stream has ended.
+    pub fn finish(mut self, each: &mut impl FnMut(Event)) -> OrderCounts {
+        self.release_all(each);
         self.counts
     }
 

@@ -150,6 +150,12 @@ impl Pipeline {
         }
     }
 
+    /// Takes what is held back, as if nothing earlier could come any more.
+    fn catch_up(&mut self, sink: &mut dyn FnMut(Entry)) {
+        let machines = &mut self.machines;
+        self.order.release_all(&mut |event| machines.event(event, sink));
+    }
+
     /// The stream has ended: closes what is open and makes the snapshot.
     pub fn finish(self, sink: &mut dyn FnMut(Entry)) -> Snapshot {
         let mut machines = self.machines;
@@ -319,7 +325,7 @@ impl Machines {
 }
 
 /// An open slice as the slice it would have become at `end_ns`.
-fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
+pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
     let system_call = open.system_call.unwrap_or(u32::MAX);
     let outcome = decode::call::Outcome { result: -4, flags: 0 };
     let enter_ns = if open.system_call.is_some() && open.enter_ns > 0 { open.enter_ns } else { end_ns };

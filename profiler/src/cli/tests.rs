@@ -99,3 +99,37 @@ fn an_unknown_finding_is_refused_with_all_that_are_known_and_the_closest() {
     assert_eq!(refusal("wsgi-trace report f --fail-on healthy"), ErrorKind::InvalidValue);
     assert_eq!(refusal("wsgi-trace report f --fail-on herd,,any"), ErrorKind::InvalidValue);
 }
+
+#[test]
+fn top_takes_a_server_or_a_recording_and_not_both() {
+    assert_eq!(refusal("wsgi-trace top"), ErrorKind::MissingRequiredArgument);
+    for line in
+        ["--pid 1 file", "--pid 1 --port 2", "file --window 3s", "file --hooks btf", "--pid 1 --stopped"]
+    {
+        assert_eq!(refusal(&format!("wsgi-trace top {line}")), ErrorKind::ArgumentConflict, "{line}");
+    }
+    assert_eq!(refusal("wsgi-trace top --pid 1 --format json"), ErrorKind::MissingRequiredArgument);
+    let Some(Command::Top(top)) = parse("wsgi-trace top --name gunicorn").expect("parses").command else {
+        panic!("not top")
+    };
+    assert_eq!(top.window, Duration::from_secs(30));
+}
+
+#[test]
+fn what_the_guide_says_of_top_is_understood() {
+    let mut seen = 0;
+    for page in [include_str!("../../../README.md"), include_str!("../../../docs/top.md")] {
+        for block in page.split("```sh terminal\n").skip(1) {
+            let (commands, _) = block.split_once("```").expect("a block ends");
+            for line in commands.lines() {
+                let command = line.split('#').next().unwrap_or_default().trim_start_matches("sudo ");
+                assert!(
+                    parse(command).is_ok_and(|cli| matches!(cli.command, Some(Command::Top(_)))),
+                    "{line}"
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 5, "{seen}");
+}

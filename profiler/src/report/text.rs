@@ -3,7 +3,7 @@
 //! In: a [`Snapshot`], its findings, and a [`Style`] that says what the reader's terminal can do. Out: text that can
 //! be printed as it is: everything that came from a traced process went through [`escape`](super::escape).
 
-mod bar;
+pub(super) mod bar;
 pub(super) mod cost;
 pub(super) mod endpoints;
 pub(super) mod event_loops;

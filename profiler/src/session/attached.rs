@@ -24,7 +24,9 @@
 use std::time::Duration;
 
 use profiler_core::fact::{Attached, Counters, EndReason, Fact, OpenSlice};
+use profiler_core::machine::now::Sight;
 use profiler_core::model::Snapshot;
+use profiler_core::model::now::Now;
 use profiler_core::pipeline::{Pipeline, Progress};
 use profiler_core::timeline::Entry;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -179,12 +181,22 @@ impl<O: Observer> Session<O> {
 
     /// The snapshot as if the window ended now; nothing changes by it. A matter of milliseconds.
     pub fn peek(&mut self) -> Snapshot {
+        self.peek_with(|_, _| Vec::new()).0
+    }
+
+    /// The same, and what every thread does at that moment.
+    pub fn look(&mut self) -> (Snapshot, Now) {
+        self.peek_with(LiveSource::sights)
+    }
+
+    fn peek_with(&mut self, sights: impl FnOnce(&LiveSource, u64) -> Vec<Sight>) -> (Snapshot, Now) {
         let counters = self.counters_caught_up();
         let end_ns = monotonic_ns();
+        let sights = sights(&self.source, end_ns);
         let closing = Closing::read(&self.source, end_ns);
         self.drain();
         let facts = self.closing_facts(closing, counters);
-        self.feed.pipeline().peek(end_ns, facts, EndReason::StillOpen)
+        self.feed.pipeline().look(end_ns, facts, EndReason::StillOpen, &sights)
     }
 
     /// Ends the window and begins the next. The one that ended comes from [`Self::take_window`], once everything before

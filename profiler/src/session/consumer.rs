@@ -149,7 +149,8 @@ impl Consumer {
 }
 
 /// The charset of the locale.
-fn charset() -> Charset {
+#[must_use]
+pub fn charset() -> Charset {
     let variable = |name: &str| std::env::var(name).ok();
     let (all, ctype, lang) = (variable("LC_ALL"), variable("LC_CTYPE"), variable("LANG"));
     Charset::of_locale(all.as_deref(), ctype.as_deref(), lang.as_deref())

@@ -14,8 +14,10 @@ mod totals;
 
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use profiler_common::account::ThreadAccount;
 use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
 use profiler_core::fact::{Counters, ListenerCounts, OpenSlice, ThreadTotals};
+use profiler_core::machine::now::Sight;
 
 use crate::attach::AttachError;
 use crate::attach::execute::{add_targets, profilers_of, run_iterator};
@@ -134,6 +136,15 @@ impl LiveSource {
     #[must_use]
     pub fn open_slices(&self, now_ns: u64) -> Vec<OpenSlice> {
         self.accounts.threads().map(|account| accounts::open_slice(&account, now_ns)).collect()
+    }
+
+    /// What every followed thread does at `now_ns`, and where the scheduler has it.
+    #[must_use]
+    pub fn sights(&self, now_ns: u64) -> Vec<Sight> {
+        let sight = |account: ThreadAccount| {
+            Sight::live(&accounts::open_slice(&account, now_ns), accounts::scheduled(&account), now_ns)
+        };
+        self.accounts.threads().map(sight).collect()
     }
 
     /// Number of threads that have an account.

@@ -14,7 +14,7 @@ use super::{File, Offence};
 const OTHER_SHELLS: [&str; 6] = ["bash", "shell", "shell-session", "zsh", "terminal", "cmd"];
 /// Marks that `tests/docs` knows, by language.
 const MARKS: [(&str, &[&str]); 3] =
-    [("sh", &["live", "tree", "dist"]), ("console", &[]), ("text", &["output", "shortened"])];
+    [("sh", &["live", "tree", "dist", "terminal"]), ("console", &[]), ("text", &["output", "shortened"])];
 /// Words with which a line of plain text would be a command.
 const COMMANDS: [&str; 6] = ["$ ", "sudo ", "wsgi-trace ", "jq ", "duckdb ", "pip "];
 

@@ -280,6 +280,12 @@ impl Locks {
         }
     }
 
+    /// Whether the call of a slice waits to take a lock.
+    #[must_use]
+    pub fn is_wait(&self, slice: &Slice) -> bool {
+        self.lock_of(slice).is_some_and(|(_, takes)| takes)
+    }
+
     /// The lock on whose memory the call of a slice waits, if it does, and whether to take it.
     fn lock_of(&self, slice: &Slice) -> Option<(InterpreterLock, bool)> {
         let Call::FutexWait { address, operation, .. } = slice.call else { return None };

@@ -8,6 +8,8 @@
 //! can hold more time than the window has; what a window says of threads, slots and listeners is cut at its edges.
 
 use crate::fact::{Counters, EndReason, Fact, FactRecord};
+use crate::machine::now::{Sight, now};
+use crate::model::now::Now;
 use crate::model::{CgroupWindow, Snapshot};
 use crate::stream::Item;
 use crate::timeline::Entry;
@@ -43,13 +45,31 @@ impl Pipeline {
     /// nothing had happened. It takes a copy of all that the machines know: a matter of milliseconds.
     #[must_use]
     pub fn peek(&self, time_ns: u64, closing: Vec<Fact>, reason: EndReason) -> Snapshot {
+        self.look(time_ns, closing, reason, &[]).0
+    }
+
+    /// The same, and what the threads do at that moment, by a look at each of them.
+    #[must_use]
+    pub fn look(
+        &self,
+        time_ns: u64,
+        closing: Vec<Fact>,
+        reason: EndReason,
+        sights: &[Sight],
+    ) -> (Snapshot, Now) {
         let mut copy = self.clone();
         copy.order.cut(time_ns);
         let mut nobody = |_| {};
+        let now = if sights.is_empty() {
+            Now::default()
+        } else {
+            copy.catch_up(&mut nobody);
+            now(&copy.machines.state, sights, time_ns)
+        };
         for fact in closing.into_iter().chain([Fact::WindowEnded { reason }]) {
             copy.push::<&[u8]>(Item::Fact(Box::new(FactRecord { time_ns, fact })), &mut nobody);
         }
-        copy.finish(&mut nobody)
+        (copy.finish(&mut nobody), now)
     }
 
     /// The oldest window that has ended and was not taken yet. A window ends with [`Fact::WindowRolled`], preceded by

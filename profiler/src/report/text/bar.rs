@@ -9,7 +9,7 @@ const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"]
 const HALVES: [&str; 2] = ["", "-"];
 
 /// A bar of `ratio` × `width` columns.
-pub(super) fn bar(ratio: Option<f64>, width: usize, charset: Charset) -> String {
+pub(in crate::report) fn bar(ratio: Option<f64>, width: usize, charset: Charset) -> String {
     let (full, parts) = match charset {
         Charset::Unicode => ("█", EIGHTHS.as_slice()),
         Charset::Ascii => ("#", HALVES.as_slice()),

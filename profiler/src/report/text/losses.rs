@@ -20,15 +20,20 @@ pub(super) fn warning(page: &mut Page, snapshot: &Snapshot) {
 
 /// What an incomplete report lacks; nothing for a complete one.
 pub(in crate::report) fn what_is_missing(snapshot: &Snapshot) -> Option<String> {
-    if !snapshot.losses.any() {
+    what_is_missing_of(&snapshot.losses)
+}
+
+/// The same, of the losses alone.
+pub(in crate::report) fn what_is_missing_of(losses: &Losses) -> Option<String> {
+    if !losses.any() {
         return None;
     }
-    let lost = lost_records(&snapshot.losses);
+    let lost = lost_records(losses);
     Some(if lost > 0 {
         format!("{} lost", unit::counted(lost, "record"))
-    } else if snapshot.losses.recording_truncated {
+    } else if losses.recording_truncated {
         "the recording breaks off".to_owned()
-    } else if snapshot.losses.unreadable_bytes > 0 {
+    } else if losses.unreadable_bytes > 0 {
         "parts of the recording cannot be read".to_owned()
     } else {
         "data was lost".to_owned()
@@ -36,7 +41,7 @@ pub(in crate::report) fn what_is_missing(snapshot: &Snapshot) -> Option<String> 
 }
 
 /// Records known to be lost. Holes in the sequences are the same slices seen from the other side: not added.
-fn lost_records(losses: &Losses) -> u64 {
+pub(in crate::report) fn lost_records(losses: &Losses) -> u64 {
     let kernel: u64 = losses.kernel.lost.iter().map(|(_, count)| *count).sum();
     kernel.max(losses.sequence_holes).saturating_add(losses.late).saturating_add(losses.malformed)
 }

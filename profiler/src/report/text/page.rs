@@ -86,14 +86,14 @@ impl Page {
 }
 
 /// Our own sentences in ASCII: the few signs that they use beyond it, in plainer clothes.
-fn without_typography(text: &str) -> String {
+pub(in crate::report) fn without_typography(text: &str) -> String {
     [("µs", "us"), ("×", "x"), ("…", "..."), ("–", "-"), ("→", "->"), ("≥", ">="), ("≤", "<="), ("·", "|")]
         .iter()
         .fold(text.to_owned(), |text, (sign, plain)| text.replace(sign, plain))
 }
 
 /// Breaks at blanks so that no line is wider than `width`; a word that is wider by itself is broken anywhere.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(in crate::report) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
     let mut used = 0;

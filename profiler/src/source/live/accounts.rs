@@ -10,6 +10,7 @@ use aya::maps::{Array, Map};
 use profiler_common::account::{BLOCKED, ENTRY_UNKNOWN, FREE, NOT_IN_CALL, RUNNABLE, ThreadAccount};
 use profiler_common::record::slice::PAGE_FAULT;
 use profiler_core::fact::{Account, OpenSlice};
+use profiler_core::model::now::Scheduled;
 
 use crate::attach::AttachError;
 
@@ -118,6 +119,15 @@ pub(super) fn totals(account: &ThreadAccount, now_ns: u64) -> Account {
         blocked_ns: account.total_blocked_ns,
     };
     plus(settled, pending(account, now_ns))
+}
+
+/// Where the scheduler has the thread.
+pub(super) const fn scheduled(account: &ThreadAccount) -> Scheduled {
+    match account.state {
+        BLOCKED => Scheduled::Asleep,
+        RUNNABLE => Scheduled::Waiting,
+        _ => Scheduled::Running,
+    }
 }
 
 /// What the thread is in the middle of at `now_ns`.

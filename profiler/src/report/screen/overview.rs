@@ -1,0 +1,33 @@
+//! Everything at a glance, and a list below.
+//!
+//! In: a moment and what the reader looks at. Out: as many lines as the screen has rows; a taller screen shows more of
+//! the verdict, of slots, of listeners, and the rest of it goes to the list.
+
+use ratatui::text::Line;
+
+use super::look::Look;
+use super::model::Shown;
+use super::paint::Paint;
+use super::{facts, phases, strip, verdict, with_table};
+
+pub(super) fn lines(
+    shown: &Shown,
+    look: &Look,
+    paint: Paint,
+    width: usize,
+    rows: usize,
+) -> Vec<Line<'static>> {
+    // Rows beyond those of the smallest screen, a part of which goes to each section.
+    let more = rows.saturating_sub(usize::from(super::MIN_ROWS));
+    let mut lines = vec![facts::title(shown, look, paint, width)];
+    lines.extend(facts::incomplete(shown, paint, width));
+    lines.extend(verdict::lines(shown, paint, width, 3 + more.min(4)));
+    lines.push(facts::traffic(shown, paint, width));
+    lines.extend(phases::lines(&shown.snapshot.requests.phases, "time", paint, width));
+    lines.extend(strip::lines(shown, paint, width, 1 + more / 4));
+    lines.extend(facts::gil(shown, paint, width, 1 + more.min(3)));
+    lines.extend(facts::listeners(shown, paint, width, 1 + more.min(2)));
+    lines.push(facts::clients(shown, paint));
+    lines.push(facts::trust(shown, paint));
+    with_table(lines, shown, look, paint, (width, rows))
+}

@@ -1,0 +1,191 @@
+//! `top` on recordings of real servers: the screen from moment to moment, and its numbers against the report's.
+//!
+//! In: `tests/recordings`. Out: reviewed screens under `tests/snapshots`; the planted problem is the first thing said, and
+//! what is shown at the end is what `wsgi-trace report` says.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "the helpers belong to tests")]
+
+use std::path::PathBuf;
+
+use profiler_core::finding::Answer;
+use profiler_core::timeline::ThreadState;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use wsgi_trace::report::escape::Charset;
+use wsgi_trace::report::json;
+use wsgi_trace::report::screen::list::ListKind;
+use wsgi_trace::report::screen::look::{Look, Place};
+use wsgi_trace::report::screen::model::Shown;
+use wsgi_trace::report::screen::paint::Paint;
+use wsgi_trace::report::screen::{MIN_COLUMNS, MIN_ROWS, draw};
+use wsgi_trace::top::play::Player;
+use wsgi_trace_tests::root;
+use wsgi_trace_tests::scenario::{SCENARIOS, Scenario, Verdict};
+use wsgi_trace_tests::verdict::Judged;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn path_of(scenario: &Scenario) -> PathBuf {
+    root().join("tests/recordings").join(scenario.name).with_extension("wtrace")
+}
+
+fn player(name: &str) -> Player {
+    Player::open(&path_of(Scenario::named(name).expect(name))).expect(name)
+}
+
+fn text(shown: &Shown, look: &Look, (width, height): (u16, u16)) -> String {
+    let area = Rect::new(0, 0, width, height);
+    let mut buffer = Buffer::empty(area);
+    draw(shown, look, Paint { colour: false, charset: Charset::Unicode }, area, &mut buffer);
+    let line = |row| -> String { (0..width).map(|column| buffer[(column, row)].symbol()).collect() };
+    (0..height).map(|row| format!("{}\n", line(row).trim_end())).collect()
+}
+
+macro_rules! assert_screen {
+    ($name:expr, $text:expr) => {{
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path(root().join("tests/snapshots"));
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.bind(|| insta::assert_snapshot!($name, $text));
+    }};
+}
+
+#[test]
+fn what_is_shown_at_the_end_is_the_report_of_the_recording() {
+    for scenario in SCENARIOS {
+        let judged = Judged::recording(&path_of(scenario)).expect(scenario.name);
+        let report = json::render(&judged.snapshot, &judged.findings).expect("memory takes it");
+        // However it was played.
+        for step_ns in [u64::MAX, SECOND, 300_000_000] {
+            let mut player = player(scenario.name);
+            while !player.has_ended() {
+                drop(player.shown(1, false));
+                player.play(step_ns);
+            }
+            let shown = player.shown(1, false);
+            let screen = json::render(&shown.snapshot, &shown.findings).expect("memory takes it");
+            assert!(screen == report, "{}: steps of {step_ns} ns", scenario.name);
+        }
+    }
+}
+
+#[test]
+fn the_first_thing_said_is_what_is_wrong() {
+    for scenario in SCENARIOS {
+        let mut player = player(scenario.name);
+        player.play_to_end();
+        let shown = player.shown(1, false);
+        let screen = text(&shown, &Look::default(), (MIN_COLUMNS, MIN_ROWS));
+        let said = screen.lines().nth(1).unwrap_or_default();
+        let is_said = |id: &&&str| said.trim_start().starts_with(*id);
+        match scenario.verdict {
+            Verdict::First(first, _) => assert!(is_said(&&first), "{}: {screen}", scenario.name),
+            Verdict::OneOf(firsts, _) => {
+                assert!(firsts.iter().any(|first| is_said(&first)), "{}: {screen}", scenario.name);
+            }
+            Verdict::Healthy => assert!(is_said(&&"healthy"), "{}: {screen}", scenario.name),
+            Verdict::Undecided => assert!(is_said(&&"no traffic"), "{}: {screen}", scenario.name),
+        }
+        let first = shown.findings.iter().find(|finding| finding.answer == Answer::Present);
+        if let Some(first) = first {
+            let words: Vec<&str> = first.sentence.split_whitespace().take(6).collect();
+            assert!(said.contains(&words.join(" ")), "{}: {screen}", scenario.name);
+        }
+    }
+}
+
+#[test]
+fn every_moment_of_every_recording_can_be_drawn_and_adds_up() {
+    for scenario in SCENARIOS {
+        let mut player = player(scenario.name);
+        while !player.has_ended() {
+            let shown = player.shown(1, false);
+            let requests = &shown.snapshot.requests;
+            assert_eq!(shown.snapshot.conservation.requests_broken, 0, "{}", scenario.name);
+            let slowest = requests.slowest.iter().chain(shown.kept.iter().map(|kept| &kept.request));
+            for request in slowest {
+                assert_eq!(request.phases.total_ns(), request.total_ns(), "{}", scenario.name);
+            }
+            for list in ListKind::ALL {
+                let mut look = Look::default();
+                look.turn_to(list);
+                drop(text(&shown, &look, (100, 30)));
+            }
+            player.play(200_000_000);
+        }
+    }
+}
+
+#[test]
+fn what_slots_do_at_a_moment_is_what_their_open_calls_say() {
+    // Threads that sleep, at any moment but the edges of the run.
+    let mut player = player("gthread-exhausted");
+    player.play(SECOND);
+    let shown = player.shown(1, false);
+    let slots: Vec<_> = shown.now.threads.iter().filter(|thread| thread.slot.is_some()).collect();
+    assert_eq!(slots.len(), 4, "{slots:?}");
+    let asleep: Vec<_> = slots.iter().filter(|thread| thread.state == ThreadState::Sleep).collect();
+    assert!(asleep.len() >= 3, "{slots:?}");
+    for thread in asleep {
+        assert_eq!(thread.call, Some("clock_nanosleep"));
+        let request = shown.now.requests.iter().find(|request| Some(request.id) == thread.request);
+        let request = request.unwrap_or_else(|| panic!("{thread:?} serves no request"));
+        assert!(request.path.starts_with("/sleep/"), "{request:?}");
+        assert!(request.start_ns <= thread.since_ns && thread.since_ns <= shown.now.at_ns, "{thread:?}");
+    }
+}
+
+#[test]
+fn slow_clients_show_in_the_strip_while_they_send() {
+    let mut player = player("gthread-slow-upload");
+    player.play(SECOND);
+    let shown = player.shown(1, false);
+    let waiting = shown
+        .now
+        .threads
+        .iter()
+        .filter(|thread| thread.state == ThreadState::ClientWait && thread.slot.is_some());
+    assert!(waiting.count() >= 1, "{:?}", shown.now.threads);
+    let screen = text(&shown, &Look::default(), (80, 24));
+    assert!(screen.contains("slow client"), "{screen}");
+}
+
+#[test]
+fn what_threads_did_in_a_request_fills_its_time_on_them() {
+    let mut player = player("gthread-back-end");
+    player.play_to_end();
+    let shown = player.shown(1, false);
+    let mut judged = 0;
+    for kept in shown.kept.iter().filter(|kept| !kept.thinned && !kept.parts.is_empty()) {
+        let on_threads_ns: u64 =
+            kept.request.stretches.iter().map(|stretch| stretch.end_ns - stretch.start_ns).sum();
+        let drawn_ns: u64 = kept.parts.iter().map(|part| part.end_ns - part.start_ns).sum();
+        assert_eq!(drawn_ns, on_threads_ns, "{kept:?}");
+        judged += 1;
+    }
+    assert!(judged > 20, "{judged} requests");
+}
+
+#[test]
+fn the_screens_are_those_that_were_reviewed() {
+    let half = |name: &str| {
+        let mut player = player(name);
+        player.play(SECOND);
+        player.shown(1, true)
+    };
+    assert_screen!(
+        "top-gthread-slow-upload.half",
+        text(&half("gthread-slow-upload"), &Look::default(), (80, 24))
+    );
+    let mut player = player("gthread-exhausted");
+    player.play_to_end();
+    let shown = player.shown(1, false);
+    let mut look = Look::default();
+    look.turn_to(ListKind::Requests);
+    assert_screen!("top-gthread-exhausted.end", text(&shown, &look, (120, 40)));
+    let slowest = shown.kept.iter().max_by_key(|kept| kept.request.total_ns()).expect("a request");
+    look.enter(Place::Request(std::sync::Arc::clone(slowest)));
+    assert_screen!("top-gthread-exhausted.request", text(&shown, &look, (80, 24)));
+    assert_screen!("top-sync-idle.half", text(&half("sync-idle"), &Look::default(), (80, 24)));
+}
