@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check tidy fmt bench fuzz live live-all soak page kernels clean
+.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all soak page kernels clean
 
 help: ## Show this menu
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -26,8 +26,11 @@ tidy: setup ## Only the tests of the tree itself
 fmt: setup ## Format the Rust code
 	@cargo fmt --all
 
-bench: setup ## Measure a replay: slices per second on one core, memory of a longer recording
+bench: setup ## Measure what it costs, beside empty programs and other tools (25 minutes on a quiet machine)
 	@cargo xtask bench
+
+check-bench: setup ## Compare the instructions of the hot path with their baseline (callgrind)
+	@cargo xtask check-bench
 
 fuzz: setup ## Fuzz what reads hostile bytes, a minute each
 	@cargo xtask fuzz

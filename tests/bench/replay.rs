@@ -1,11 +1,9 @@
-//! Replay benchmark: slices per second on one core, and memory of a recording ten times as long.
+//! Recordings made up of what gunicorn gthread does per request, call by call; and how long one takes to be read.
 //!
-//! In: nothing (it makes its recordings under `target/bench`). Out: a table on standard output, and the same as JSON in
-//! `target/bench/replay.json`. The recordings are made of what gunicorn gthread does per request, call by call.
+//! In: a number of requests; always the same recording for the same number. Out: a file; wall time and memory of a
+//! `wsgi-trace report` on it, on one core.
 
-use std::fs;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -21,10 +19,7 @@ use profiler_core::fact::{
 use wsgi_trace::recording::Recorder;
 use zerocopy::IntoBytes as _;
 
-/// Requests of the short recording; the long one has ten times as many.
-const REQUESTS: u64 = 100_000;
-/// Rounds of each measurement; the fastest counts, the spread is shown.
-const ROUNDS: usize = 5;
+use crate::server::on_cpus;
 
 const TGID: u32 = 1000;
 const THREADS: u32 = 8;
@@ -147,7 +142,8 @@ impl Maker {
     }
 }
 
-fn make(path: &Path, requests: u64) -> anyhow::Result<u64> {
+/// Makes a recording; returns the number of its slices.
+pub(crate) fn make(path: &Path, requests: u64) -> anyhow::Result<u64> {
     let start_ns = SECOND;
     let threads = THREADS as usize + 1;
     let mut maker = Maker {
@@ -178,26 +174,17 @@ fn make(path: &Path, requests: u64) -> anyhow::Result<u64> {
 }
 
 /// One run of `wsgi-trace report`, pinned to one core.
-struct Run {
-    wall_seconds: f64,
-    peak_kilobytes: i64,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) wall_seconds: f64,
+    pub(crate) peak_kilobytes: i64,
 }
 
-fn measure(program: &Path, recording: &Path) -> anyhow::Result<Run> {
+/// Reads a recording on CPU 0.
+pub(crate) fn measure(program: &Path, recording: &Path) -> anyhow::Result<Run> {
     let mut command = Command::new(program);
     command.arg("report").arg(recording).args(["--format", "json"]).stdout(Stdio::null());
-    // SAFETY: the closure only makes one system call, which is safe between fork and exec.
-    unsafe {
-        command.pre_exec(|| {
-            let mut set: libc::cpu_set_t = std::mem::zeroed();
-            libc::CPU_SET(0, &mut set);
-            if libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) == 0 {
-                Ok(())
-            } else {
-                Err(std::io::Error::last_os_error())
-            }
-        });
-    }
+    on_cpus(&mut command, &[0]);
     let started = Instant::now();
     let child = command.spawn()?;
     let (mut status, mut usage) = (0, std::mem::MaybeUninit::<libc::rusage>::zeroed());
@@ -211,41 +198,4 @@ fn measure(program: &Path, recording: &Path) -> anyhow::Result<Run> {
     // SAFETY: wait4 has filled it in.
     let usage = unsafe { usage.assume_init() };
     Ok(Run { wall_seconds, peak_kilobytes: usage.ru_maxrss })
-}
-
-fn main() -> anyhow::Result<()> {
-    let directory: PathBuf = wsgi_trace_tests::root().join("target/bench");
-    fs::create_dir_all(&directory)?;
-    let program = std::env::current_exe()?.with_file_name("wsgi-trace");
-    let mut results = Vec::new();
-    println!(
-        "{:>12} {:>10} {:>9} {:>9} {:>16} {:>10}",
-        "slices", "file", "fastest", "slowest", "slices/s, fastest", "peak RSS"
-    );
-    for factor in [1, 10] {
-        let path = directory.join(format!("replay-{factor}.wtrace"));
-        let slices = make(&path, REQUESTS * factor)?;
-        let bytes = fs::metadata(&path)?.len();
-        let mut runs = Vec::new();
-        for _ in 0..ROUNDS {
-            runs.push(measure(&program, &path)?);
-        }
-        let fastest = runs.iter().map(|run| run.wall_seconds).fold(f64::INFINITY, f64::min);
-        let slowest = runs.iter().map(|run| run.wall_seconds).fold(0.0, f64::max);
-        let peak = runs.iter().map(|run| run.peak_kilobytes).max().unwrap_or(0);
-        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-        let rate = slices as f64 / fastest;
-        println!(
-            "{slices:>12} {:>7} MB {fastest:>8.3}s {slowest:>8.3}s {rate:>16.0} {:>7} MB",
-            bytes / 1_000_000,
-            peak / 1000
-        );
-        results.push(serde_json::json!({
-            "slices": slices, "recording_bytes": bytes, "rounds": ROUNDS, "fastest_seconds": fastest,
-            "slowest_seconds": slowest, "slices_per_second": rate, "peak_rss_kilobytes": peak,
-        }));
-        fs::remove_file(&path)?;
-    }
-    fs::write(directory.join("replay.json"), serde_json::to_string_pretty(&results)?)?;
-    Ok(())
 }

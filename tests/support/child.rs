@@ -56,6 +56,11 @@ impl Child {
         self.process.id()
     }
 
+    /// Its standard input, if the command asked for a pipe; once.
+    pub fn take_stdin(&mut self) -> Option<std::process::ChildStdin> {
+        self.process.stdin.take()
+    }
+
     /// The pipe of standard output, once.
     pub fn take_stdout(&mut self) -> Option<std::process::ChildStdout> {
         self.process.stdout.take()

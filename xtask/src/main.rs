@@ -25,7 +25,8 @@ const USAGE: &str = "cargo xtask CHORE
   demo      a real gunicorn under load, traced
   fuzz      every fuzz target for a minute; targets as arguments
   record    the recordings of tests/recordings, taken again; names of scenarios as arguments, --show only shows
-  bench     the speed and memory of a replay
+  bench     what it costs, beside empty programs and other tools; parts as arguments, --quick for a short look
+  check-bench  the instructions of the hot path against their baseline
   live      every live test, the long ones too, on a machine that does nothing else
   live-all  every server that is named, traced and compared with its own log; names of tests as arguments
   soak      the profiler killed a hundred times under load
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
     let chore = arguments.next().unwrap_or_default();
     let rest: Vec<String> = arguments.collect();
     let outcome = match chore.as_str() {
-        "bench" => bench::run(),
+        "bench" => bench::run(&rest),
+        "check-bench" => bench::check(),
         "check" => check::run(),
         "tidy" => tidy::run(),
         "demo" => demo::run(),

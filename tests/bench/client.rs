@@ -1,0 +1,241 @@
+//! Load: closed loop at saturation (wrk), and open loop, where every request has its time and is late if it must wait.
+//!
+//! In: a server's address and path. Out: requests a second, latencies. Everything is bounded in time and connections.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use crate::account::Window;
+use crate::rounds::Sample;
+use crate::server::{Server, on_cpus};
+use crate::statistics::quantile;
+
+/// Connections of either loop.
+const CONNECTIONS: usize = 16;
+
+/// What wrk reports, with the CPU time of a request.
+pub(crate) fn closed_loop(
+    server: &Server,
+    path: &str,
+    cpus: &[usize],
+    seconds: f64,
+) -> anyhow::Result<Sample> {
+    let mut command = Command::new("wrk");
+    // wrk takes whole seconds only.
+    let whole = format!("{}s", seconds.ceil().max(1.0));
+    command
+        .args(["-t1", &format!("-c{CONNECTIONS}"), "-d", &whole, "--latency"])
+        .arg(format!("http://{}{path}", server.address()))
+        .stdin(Stdio::null());
+    on_cpus(&mut command, cpus);
+    let window = Window::start(&server.pids());
+    let output = command.output().context("wrk does not start")?;
+    let used = window.finish();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let field = |name: &str| -> Option<&str> {
+        let line = text.lines().find(|line| line.trim_start().starts_with(name))?;
+        line.split_whitespace().last()
+    };
+    let rate: f64 = field("Requests/sec:").and_then(|word| word.parse().ok()).context("wrk gives no rate")?;
+    let requests: f64 = text
+        .lines()
+        .find_map(|line| line.trim().split_once(" requests in "))
+        .and_then(|(count, _)| count.parse().ok())
+        .context("wrk gives no count")?;
+    if requests == 0.0 {
+        bail!("no request was answered");
+    }
+    let mut sample = Sample::from([
+        ("throughput", rate),
+        ("server_cpu_ns", used.server_ns / requests),
+        ("machine_cpu_ns", used.machine_ns / requests),
+        ("server_share", used.server_ns / used.wall_ns),
+    ]);
+    for (name, label) in [("p50_ns", "50%"), ("p99_ns", "99%")] {
+        sample.extend(field(label).and_then(duration_ns).map(|ns| (name, ns)));
+    }
+    Ok(sample)
+}
+
+/// `1.23ms` as wrk writes it.
+fn duration_ns(word: &str) -> Option<f64> {
+    let unit = word.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = word.split_at(unit);
+    let factor = match unit {
+        "us" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        _ => return None,
+    };
+    Some(number.parse::<f64>().ok()? * factor)
+}
+
+/// Requests at fixed times, `rate` a second over all connections, for `seconds`. A latency counts from the time at which
+/// its request was due, or from its sending where only our own timer was late.
+pub(crate) fn open_loop(
+    server: &Server,
+    path: &str,
+    cpu: usize,
+    rate: f64,
+    seconds: f64,
+) -> anyhow::Result<Sample> {
+    let address = server.address();
+    let window = Window::start(&server.pids());
+    let start = Instant::now() + Duration::from_millis(5);
+    let every = Duration::from_secs_f64(CONNECTIONS as f64 / rate);
+    let results: Vec<anyhow::Result<Vec<f64>>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..CONNECTIONS)
+            .map(|index| {
+                let address = &address;
+                let due = start + every.mul_f64(index as f64 / CONNECTIONS as f64);
+                scope.spawn(move || {
+                    here_and_punctual(cpu);
+                    one_connection(address, path, due, every, start + Duration::from_secs_f64(seconds))
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a client thread failed"))))
+            .collect()
+    });
+    let used = window.finish();
+    let mut latencies = Vec::new();
+    for result in results {
+        latencies.extend(result?);
+    }
+    latencies.sort_by(f64::total_cmp);
+    let requests = latencies.len() as f64;
+    let (Some(p50), Some(p99)) = (quantile(&latencies, 0.5), quantile(&latencies, 0.99)) else {
+        bail!("no request was answered");
+    };
+    Ok(Sample::from([
+        ("p50_ns", p50),
+        ("p99_ns", p99),
+        ("server_cpu_ns", used.server_ns / requests),
+        ("machine_cpu_ns", used.machine_ns / requests),
+    ]))
+}
+
+/// The calling thread stays on `cpu`, and its sleeps end when they should.
+fn here_and_punctual(cpu: usize) {
+    // SAFETY: the set is a local value; both calls concern this thread alone.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
+        libc::prctl(libc::PR_SET_TIMERSLACK, 1);
+    }
+}
+
+fn one_connection(
+    address: &str,
+    path: &str,
+    mut due: Instant,
+    every: Duration,
+    end: Instant,
+) -> anyhow::Result<Vec<f64>> {
+    let mut client = Client::new(address, path);
+    let mut latencies = Vec::new();
+    while due < end {
+        let now = Instant::now();
+        let from = if now < due {
+            std::thread::sleep(due - now);
+            Instant::now()
+        } else {
+            due
+        };
+        client.ask()?;
+        latencies.push(from.elapsed().as_nanos() as f64);
+        due += every;
+    }
+    Ok(latencies)
+}
+
+/// One connection, made again where the server closes it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    address: String,
+    request: Vec<u8>,
+    stream: Option<TcpStream>,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn new(address: &str, path: &str) -> Self {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n").into_bytes();
+        Self { address: address.to_owned(), request, stream: None, buffer: Vec::new() }
+    }
+
+    /// One request and its whole answer.
+    pub(crate) fn ask(&mut self) -> anyhow::Result<()> {
+        let reused = self.stream.is_some();
+        match self.attempt() {
+            // The server closed the kept connection just then.
+            Err(_) if reused => {
+                self.stream = None;
+                self.attempt()
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn attempt(&mut self) -> anyhow::Result<()> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => {
+                let stream = TcpStream::connect(&self.address)?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+                stream
+            }
+        };
+        stream.write_all(&self.request)?;
+        self.buffer.clear();
+        let mut chunk = [0; 4096];
+        loop {
+            let got = stream.read(&mut chunk)?;
+            if got == 0 {
+                bail!("the connection ended within an answer");
+            }
+            self.buffer.extend_from_slice(chunk.get(..got).unwrap_or_default());
+            let Some(head_bytes) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") else {
+                continue;
+            };
+            let head = String::from_utf8_lossy(self.buffer.get(..head_bytes).unwrap_or_default());
+            let field = |name: &str| {
+                head.lines().filter_map(|line| line.split_once(": ")).find_map(|(field, value)| {
+                    field.eq_ignore_ascii_case(name).then(|| value.trim().to_ascii_lowercase())
+                })
+            };
+            let body_bytes: usize = field("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+            if self.buffer.len() >= head_bytes + 4 + body_bytes {
+                if !head.starts_with("HTTP/1.1 200") && !head.starts_with("HTTP/1.0 200") {
+                    bail!("answered {:?}", head.lines().next());
+                }
+                let closes = field("connection").is_some_and(|value| value == "close");
+                if !closes && head.starts_with("HTTP/1.1") {
+                    self.stream = Some(stream);
+                }
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_wrk_are_read_in_every_unit() {
+        assert_eq!(duration_ns("512.00us"), Some(512_000.0));
+        assert_eq!(duration_ns("1.50ms"), Some(1_500_000.0));
+        assert_eq!(duration_ns("2.00s"), Some(2e9));
+        assert_eq!(duration_ns("none"), None);
+    }
+}

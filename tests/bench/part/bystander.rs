@@ -1,0 +1,138 @@
+//! Part `bystander`: what tracing an idle server costs processes that have nothing to do with it.
+//!
+//! In: a system-call loop, a scheduler ping-pong, redis. Out: ratios to the same with nothing attached, within a round.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use wsgi_trace_tests::child::{Child, until};
+
+use crate::child::{Event, Worker};
+use crate::figure::{Aim, PartResult, Unit};
+use crate::machine::version;
+use crate::part::Bench;
+use crate::rounds::{Sample, interleave};
+use crate::server::{Kind, Server, on_cpus};
+use crate::subject::{ALONE, EMPTY, Group, OURS, Target, choose};
+
+const CALLS: &str = "A loop of system calls (getppid)";
+const SWITCHES: &str = "A scheduler ping-pong through pipes";
+const REDIS: &str = "redis-benchmark, 20 connections, GET";
+
+/// Length of one sample of the loops.
+const SAMPLE_MS: u64 = 300;
+/// Requests of one sample of redis.
+const REDIS_REQUESTS: &str = "60000";
+
+pub(crate) fn run(bench: &Bench) -> anyhow::Result<PartResult> {
+    let mut result = bench.begin("bystander");
+    bench.say("bystanders of an idle, traced gunicorn");
+    let server = Server::start(Kind::GunicornGthread, &[0, 1], 1)?;
+    let target = Target { root: server.root(), worker: server.worker(), cpus: vec![1] };
+    let mut worker = Worker::start(&[0])?;
+    let redis = match Redis::start() {
+        Ok(redis) => {
+            let words = version(std::path::Path::new("redis-server"), &["--version"]);
+            result.versions.extend(words.map(|words| ("redis".to_owned(), words)));
+            Some(redis)
+        }
+        Err(error) => {
+            result.miss(REDIS, "all", &format!("{error:#}"));
+            None
+        }
+    };
+    let (subjects, missing) = choose(&[Group::Alone, Group::Ours, Group::Tracepoints]);
+    for (name, reason) in missing {
+        result.miss(CALLS, name, &reason);
+    }
+    // Everything is warm before the first sample.
+    worker.measure(Event::Unobserved, 1, SAMPLE_MS)?;
+    let samples = interleave(
+        &subjects,
+        bench.rounds(9),
+        |subject| {
+            let attached = subject.start(&target)?;
+            let mut sample = Sample::new();
+            sample.insert("calls", worker.measure(Event::Unobserved, 1, SAMPLE_MS)?);
+            sample.insert("switches", worker.measure(Event::Switch, 2, SAMPLE_MS)?);
+            if let Some(redis) = &redis {
+                sample.insert("redis", redis.requests_per_second()?);
+            }
+            attached.finish()?;
+            Ok(sample)
+        },
+        |subject, error| result.miss(CALLS, subject.name, &format!("{error:#}")),
+    );
+    let index = |name: &str| subjects.iter().position(|subject| subject.name == name);
+    let Some(base) = index(ALONE) else { bail!("nothing to compare with") };
+    for (row, subject) in subjects.iter().enumerate() {
+        let name = subject.name;
+        for (table, quantity, column) in [(CALLS, "calls", "a call"), (SWITCHES, "switches", "a switch")] {
+            if row == base {
+                result.add((table, name, column), Unit::Nanoseconds, &samples.values(row, quantity), None);
+            } else {
+                let added = samples.differences(row, base, quantity);
+                result.add((table, name, "added"), Unit::Nanoseconds, &added, None);
+                result.add((table, name, "ratio"), Unit::Ratio, &samples.ratios(row, base, quantity), None);
+            }
+        }
+        if row != base {
+            let kept = samples.ratios(row, base, "redis");
+            result.add((REDIS, name, "throughput kept"), Unit::Ratio, &kept, None);
+        }
+        if let (true, Some(floor)) = (name == OURS, index(EMPTY)) {
+            let kept = samples.ratios(row, floor, "redis");
+            let aim = Some(Aim::at_least(0.99));
+            result.add((REDIS, name, "throughput, to empty programs"), Unit::Ratio, &kept, aim);
+        }
+    }
+    bench.finish(result)
+}
+
+/// A redis of our own on a free port, without a disk.
+struct Redis {
+    _child: Child,
+    port: String,
+}
+
+impl Redis {
+    fn start() -> anyhow::Result<Self> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+        let mut command = Command::new("redis-server");
+        command
+            .args([
+                "--port",
+                &port,
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--dir",
+                "/tmp",
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        on_cpus(&mut command, &[0]);
+        let child = Child::start(&mut command, "redis-server").context("redis is not installed")?;
+        let address = format!("127.0.0.1:{port}");
+        until("redis to listen", Duration::from_secs(10), || Ok(TcpStream::connect(&address).ok()))?;
+        Ok(Self { _child: child, port })
+    }
+
+    fn requests_per_second(&self) -> anyhow::Result<f64> {
+        let mut command = Command::new("redis-benchmark");
+        command.args(["-p", &self.port, "-n", REDIS_REQUESTS, "-c", "20", "-t", "get", "--csv"]);
+        on_cpus(&mut command, &[1]);
+        let output = command.output().context("redis-benchmark does not start")?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line =
+            text.lines().find(|line| line.starts_with("\"GET\"")).context("redis-benchmark is silent")?;
+        let rate = line.split(',').nth(1).context("redis-benchmark gives no rate")?;
+        Ok(rate.trim_matches('"').parse()?)
+    }
+}
