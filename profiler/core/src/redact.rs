@@ -3,7 +3,8 @@
 //! In: raw records, as they come from the ring buffer. Out: the same records, same length. Of a captured head only
 //! this survives: a known method, the path without its query, the HTTP version, the status code, the line structure,
 //! and the headers that frame the message (`Content-Length`, `Transfer-Encoding`, `Connection`, `Expect`) as far as
-//! their values are digits or known tokens. Everything else becomes [`FILLER`]; what is not HTTP is overwritten whole.
+//! their values are digits or known tokens, and of a request `traceparent`, if its value has the form of one: numbers
+//! drawn at random, by which its trace is found. Everything else becomes [`FILLER`]; what is not HTTP is overwritten whole.
 //! Of an absolute target (`http://user:pass@host/path`) everything before the path becomes filler, so the path starts
 //! at the first `/`.
 

@@ -341,6 +341,7 @@ fn slowest(pool_wait_ns: u64) -> Vec<Request> {
             end_ns: start_ns + phases.total_ns(),
             method: "GET".to_owned(),
             path: path.to_owned(),
+            trace_context: None,
             status: 200,
             bytes_in: 190,
             bytes_out: 16_000_000,

@@ -182,6 +182,7 @@ mod tests {
             end_ns,
             method: "GET".to_owned(),
             path: "/users/42".to_owned(),
+            trace_context: None,
             status: 200,
             bytes_in: 0,
             bytes_out: 0,

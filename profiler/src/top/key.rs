@@ -197,6 +197,7 @@ mod tests {
             end_ns: 1_000_000 * (100 - id),
             method: "GET".to_owned(),
             path: format!("/{id}"),
+            trace_context: None,
             status: 200,
             bytes_in: 0,
             bytes_out: 0,

@@ -74,6 +74,7 @@ pub(super) fn read(
         if let Some(head) = step.head {
             active.request.method = head.method;
             active.request.path = head.path;
+            active.request.trace_context = head.trace_context;
             active.to_head = head.is_head;
             active.request.service_start_ns = Some(exit_ns);
         }

@@ -84,6 +84,7 @@ impl Active {
             end_ns: start_ns,
             method: String::new(),
             path: String::new(),
+            trace_context: None,
             status: 0,
             bytes_in: 0,
             bytes_out: 0,

@@ -3,6 +3,7 @@
 //! In: the request machine. Out: [`Request`]; a line of `ndjson`, a span of the timeline, a count in an endpoint.
 
 use crate::event::Tid;
+use crate::model::trace_context::TraceContext;
 use crate::phase::Phases;
 
 /// How the limits of a message were found.
@@ -70,6 +71,8 @@ pub struct Request {
     pub method: String,
     /// Path without the query; empty if no head was read. Hostile input.
     pub path: String,
+    /// The trace it belongs to, if its head says so.
+    pub trace_context: Option<TraceContext>,
     /// Status code; 0 if none was seen.
     pub status: u16,
     /// Bytes received, head and body.

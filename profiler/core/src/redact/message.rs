@@ -6,8 +6,10 @@
 
 use super::FILLER;
 use super::word::{
-    CONNECT, CONNECTION, CONTENT_LENGTH, EXPECT, HEADERS, List, METHODS, TRANSFER_ENCODING, UPGRADE, Word,
+    CONNECT, CONNECTION, CONTENT_LENGTH, EXPECT, HEADERS, List, METHODS, TRACE_PARENT, TRANSFER_ENCODING,
+    UPGRADE, Word,
 };
+use crate::model::trace_context::{TRACE_PARENT_BYTES, is_trace_parent_byte};
 
 /// Longest `Content-Length` that is kept: beyond it, digits are no length.
 const MAX_LENGTH_DIGITS: u8 = 15;
@@ -56,6 +58,8 @@ enum State {
     UnknownName,
     Length(Length),
     Tokens(List, Option<Word>),
+    /// Bytes of a `traceparent` value so far.
+    TraceParent(usize),
     HiddenValue,
     Body(u64),
     /// To the end of the capture.
@@ -171,6 +175,7 @@ impl Message {
             },
             State::Length(length) => self.length(length, byte),
             State::Tokens(list, word) => self.tokens(list, word, byte),
+            State::TraceParent(bytes) => self.trace_parent(bytes, byte),
             State::Reason | State::HiddenValue => self.hidden_line(byte),
             State::Body(_) | State::Opaque => Verdict::Hide,
         }
@@ -302,6 +307,7 @@ impl Message {
                     }
                     CONNECTION => State::Tokens(List::Options, None),
                     EXPECT => State::Tokens(List::Expectations, None),
+                    TRACE_PARENT if self.is_request => State::TraceParent(0),
                     _ => return self.go(State::HiddenValue, Verdict::HideBefore),
                 };
                 self.go(value, Verdict::Keep)
@@ -367,6 +373,24 @@ impl Message {
             self.go(State::Tokens(list, Some(word)), if begins { Verdict::Begin } else { Verdict::Keep })
         } else {
             self.go(State::HiddenValue, if begins { Verdict::Hide } else { Verdict::HideElement })
+        }
+    }
+
+    /// Kept if it is whole: what only begins like one may be anything.
+    fn trace_parent(&mut self, bytes: usize, byte: u8) -> Verdict {
+        let is_whole = bytes == TRACE_PARENT_BYTES;
+        match byte {
+            b' ' | b'\t' if bytes == 0 || is_whole => Verdict::Keep,
+            b'\r' | b'\n' => {
+                self.go(State::HiddenValue, Verdict::Keep);
+                let line = self.hidden_line(byte);
+                if bytes == 0 || is_whole { line } else { Verdict::HideBefore }
+            }
+            _ if is_trace_parent_byte(bytes, byte) => {
+                let begins = bytes == 0;
+                self.go(State::TraceParent(bytes + 1), if begins { Verdict::Begin } else { Verdict::Keep })
+            }
+            _ => self.go(State::HiddenValue, if bytes == 0 { Verdict::Hide } else { Verdict::HideElement }),
         }
     }
 

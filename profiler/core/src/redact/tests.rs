@@ -82,6 +82,14 @@ fn requests_keep_method_path_version_and_framing_only() {
             b"GET / HTTP/1.1\r\nConnection: close, xxxxxxxxxxx\r\nExpect: xxxxxxxx\r\n\r\n",
         ),
         (
+            b"GET / HTTP/1.1\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n",
+            b"GET / HTTP/1.1\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n",
+        ),
+        (
+            b"GET / HTTP/1.1\r\ntraceparent: 00-4bf92f\r\ntraceparent: secret\r\ntracestate: a=b\r\n\r\n",
+            b"GET / HTTP/1.1\r\ntraceparent: xxxxxxxxx\r\ntraceparent: xxxxxx\r\nxxxxxxxxxx:xxxx\r\n\r\n",
+        ),
+        (
             b"GET / HTTP/1.1\r\nA: b\r\n folded\r\n: c\r\nno colon\r\n\r\n",
             b"GET / HTTP/1.1\r\nx:xx\r\n xxxxxx\r\n:xx\r\nxxxxxxxx\r\n\r\n",
         ),
@@ -299,7 +307,7 @@ proptest! {
         absolute in any::<bool>(),
         secret in secret(),
         name in "[QZJ]{4,12}",
-        near_name in prop::sample::select(vec!["", "Co", "Content-", "Connection", "Expect", "T"]),
+        near_name in prop::sample::select(vec!["", "Co", "Content-", "Connection", "Expect", "T", "Tracepar"]),
         body_first in any::<bool>(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
         bytewise in any::<bool>(),
@@ -312,7 +320,7 @@ proptest! {
         let (before, after) = if body_first { (framing.as_str(), "") } else { ("", framing.as_str()) };
         let request = format!(
             "{method} {prefix}{path}?{query} HTTP/1.1\r\nHost: {secret}\r\n{before}{near_name}{name}: 1\r\n\
-             {near_name}{name}{name}\r\nExpect: {secret}\r\nConnection: close, {secret}\r\nCookie: {secret}\r\n\
+             {near_name}{name}{name}\r\nExpect: {secret}\r\nTraceparent: {secret}\r\nConnection: close, {secret}\r\nCookie: {secret}\r\n\
              {after}X: a\r\n {secret}\r\n\r\n{secret}"
         );
         let bytes = request.as_bytes();

@@ -30,8 +30,8 @@ pub(super) const METHODS: &[&[u8]] = &[
 /// The method whose target is an authority, and after which another protocol is spoken.
 pub(super) const CONNECT: &[u8] = b"CONNECT";
 
-/// Names of the headers that frame a message, in lower case.
-pub(super) const HEADERS: &[&[u8]] = &[CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, EXPECT];
+/// Names of the headers that frame a message, and of the one that names its trace, in lower case.
+pub(super) const HEADERS: &[&[u8]] = &[CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, EXPECT, TRACE_PARENT];
 /// See [`HEADERS`].
 pub(super) const CONTENT_LENGTH: &[u8] = b"content-length";
 /// See [`HEADERS`].
@@ -40,6 +40,8 @@ pub(super) const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
 pub(super) const CONNECTION: &[u8] = b"connection";
 /// See [`HEADERS`].
 pub(super) const EXPECT: &[u8] = b"expect";
+/// See [`HEADERS`].
+pub(super) const TRACE_PARENT: &[u8] = b"traceparent";
 
 /// Values of `Transfer-Encoding` that are kept.
 const CODINGS: &[&[u8]] =

@@ -19,6 +19,8 @@ pub(crate) struct Request<'a> {
     method: Option<&'a str>,
     path: Option<&'a str>,
     status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
     pid: u32,
     tid: u32,
     slot: Option<u32>,
@@ -43,6 +45,7 @@ impl<'a> Request<'a> {
             method: non_empty(&request.method),
             path: non_empty(&request.path),
             status: (request.status > 0).then_some(request.status),
+            trace_id: request.trace_context.map(|context| context.trace_id_text()),
             pid: request.tgid,
             tid: request.tid,
             slot: request.slot,

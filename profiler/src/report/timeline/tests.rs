@@ -34,6 +34,7 @@ fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
         end_ns,
         method: "GET".to_owned(),
         path: "/sleep".to_owned(),
+        trace_context: None,
         status: 200,
         bytes_in: 80,
         bytes_out: 1_200,

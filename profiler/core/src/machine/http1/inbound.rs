@@ -3,6 +3,7 @@
 //! In: bytes read from the client, the captured ones first. Out: a [`Step`] per request that they touch.
 
 use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, gather, lay};
+use crate::model::trace_context::TraceContext;
 use crate::redact::FILLER;
 
 /// A request's head.
@@ -14,14 +15,23 @@ pub struct RequestHead {
     pub path: String,
     /// The method is HEAD: its response has no body.
     pub is_head: bool,
+    /// The trace that it belongs to.
+    pub trace_context: Option<TraceContext>,
 }
 
 impl RequestHead {
-    /// What the first line says.
+    /// What the first line says, and the trace that the headers name.
     fn of(request: &httparse::Request<'_, '_>) -> Self {
         let method = request.method.unwrap_or_default().to_owned();
         let is_head = method == "HEAD";
-        Self { path: path_of(request.path.unwrap_or_default()), method, is_head }
+        let trace_parent =
+            request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("traceparent"));
+        Self {
+            path: path_of(request.path.unwrap_or_default()),
+            method,
+            is_head,
+            trace_context: trace_parent.and_then(|header| TraceContext::parse(header.value)),
+        }
     }
 }
 
@@ -175,6 +185,15 @@ mod tests {
         assert!(steps.iter().all(|step| step.begins && step.complete && !step.inferred));
         assert_eq!(steps.iter().map(|step| step.bytes).sum::<u64>(), bytes.len() as u64);
         assert!(steps.last().and_then(|step| step.head.as_ref()).is_some_and(|head| head.is_head));
+    }
+
+    #[test]
+    fn the_trace_of_a_request_is_that_of_its_head() {
+        let value = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let bytes = format!("GET /a HTTP/1.1\r\nTraceparent: {value}\r\n\r\nGET /b HTTP/1.1\r\n\r\n");
+        let steps = whole(&mut Inbound::default(), bytes.as_bytes(), false);
+        let traces: Vec<_> = steps.iter().filter_map(|step| step.head.as_ref()?.trace_context).collect();
+        assert_eq!(traces, [TraceContext::parse(value.as_bytes()).unwrap()]);
     }
 
     #[test]
