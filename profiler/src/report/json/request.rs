@@ -19,7 +19,6 @@ pub(crate) struct Request<'a> {
     method: Option<&'a str>,
     path: Option<&'a str>,
     status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
     pid: u32,
     tid: u32,
