@@ -15,6 +15,7 @@ pub mod exchange_end;
 pub mod gil;
 pub mod gil_edge;
 pub mod http1;
+mod job;
 pub mod listener;
 pub mod now;
 pub mod process;

@@ -7,6 +7,10 @@
 mod truth;
 
 use wsgi_trace_tests::gunicorn::{Settings, Version};
+use wsgi_trace_tests::server::cheroot::{Cheroot, CherryPy};
+use wsgi_trace_tests::server::uwsgi::Uwsgi;
+use wsgi_trace_tests::server::waitress::Waitress;
+use wsgi_trace_tests::server::wsgiref::Wsgiref;
 
 /// `name: recipe;` is a test that `make test` runs, `all name: recipe;` one for `make live-all`.
 macro_rules! servers {
@@ -31,4 +35,11 @@ macro_rules! servers {
 servers! {
     gunicorn_sync: Settings::sync(Version::V27, 4);
     all gunicorn_gthread: Settings::gthread(Version::V27, 2, 4);
+    waitress: Waitress { threads: 4 };
+    all cheroot: Cheroot { threads: 4 };
+    all cherrypy: CherryPy { threads: 4 };
+    all uwsgi_processes: Uwsgi::new(4, 1);
+    all uwsgi_thunder_lock: Uwsgi::new(4, 1).with(&["--thunder-lock"]);
+    all uwsgi_threads: Uwsgi::new(2, 4);
+    all wsgiref: Wsgiref;
 }

@@ -12,7 +12,7 @@ pub struct Wsgiref;
 
 impl Recipe for Wsgiref {
     fn name(&self) -> &'static str {
-        "wsgiref"
+        "unknown"
     }
 
     fn about(&self) -> String {
@@ -26,8 +26,9 @@ impl Recipe for Wsgiref {
         Ok(vec![command])
     }
 
+    /// Nothing shows what it is: its slot is the one that is seen.
     fn slots(&self) -> Option<u64> {
-        Some(1)
+        None
     }
 
     /// HTTP/1.0, and bodies only with a length.

@@ -5,7 +5,9 @@
 
 use crate::event::Slice;
 use crate::machine::connection::Connection;
-use crate::machine::http1::Step;
+use crate::machine::event_loop::Wants;
+use crate::machine::http1::{ResponseHead, Step};
+use crate::machine::job;
 use crate::machine::request::{Active, Beginning};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
@@ -79,6 +81,7 @@ pub(super) fn read(
             active.request.service_start_ns = Some(exit_ns);
         }
     }
+    thread.reads = true;
     let Some(connection) = state.connections.get_mut(number) else { return };
     connection.last_read_ns = exit_ns;
     if connection.requests.front().is_some_and(|active| !active.responding) {
@@ -109,6 +112,10 @@ pub(super) fn write(
     let Some(connection) = state.connections.get_mut(number) else { return };
     let to_head = connection.requests.front().is_some_and(|active| active.to_head);
     let steps = connection.outbound.push(bytes.moved, bytes.captured, status_line, to_head);
+    let answers = |step: &Step<ResponseHead>| step.bytes > 0 && !step.head.is_some_and(|head| head.interim);
+    if steps.iter().any(answers) {
+        job::make_slot_of_answerer(state, thread, number);
+    }
     let mut advanced = None;
     for step in steps {
         if step.bytes == 0 {
@@ -137,8 +144,11 @@ pub(super) fn write(
         let request = &mut active.request;
         request.bytes_out = request.bytes_out.saturating_add(step.bytes);
         request.first_write_ns.get_or_insert(exit_ns);
-        (request.tgid, request.tid) = (thread.tgid, at.1.tid);
+        if !active.responding {
+            (request.tgid, request.tid) = (thread.tgid, at.1.tid);
+        }
         note_framing(&mut request.framing, &step);
+        active.wants = Wants::Unknown;
         let interim = step.head.is_some_and(|head| head.interim);
         if let Some(head) = step.head
             && !head.interim
@@ -270,6 +280,9 @@ pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(
     let Some(connection) = state.connections.get_mut(number) else { return };
     let Some(active) = connection.requests.pop_front() else { return };
     connection.finished = connection.finished.saturating_add(1);
+    if let Some(next) = connection.requests.front_mut() {
+        next.behind_until_ns = active.cursor_ns;
+    }
     let mut request = active.request;
     request.end_ns = active.cursor_ns;
     if let Some(owner) = active.owner

@@ -77,7 +77,7 @@ fn end_slice(
     let (meaning, gap) = part.apply(meaning, Piece::gap(slice));
     state.add_up(&mut thread, slice);
     let serving = thread.serving;
-    let idle = waits_for_work(state, &thread, &meaning);
+    let idle = waits_for_work(state, &thread, slice, &meaning);
     if gap.length_ns() > 0 {
         thread.pending.push(gap);
     }
@@ -91,6 +91,7 @@ fn end_slice(
         state.was_busy(&thread, slice.enter_ns);
         crate::machine::turn::wait(state, &mut thread, slice, end_ns);
     } else {
+        state.make_slot_in_flight(&mut thread);
         if in_call {
             let mut piece = Piece::call(slice, end_ns, &meaning);
             piece.holding = Some(crate::machine::serving::holding(state, slice.tgid, &meaning));

@@ -56,7 +56,7 @@ fn thread(state: &State, sight: &Sight) -> ThreadNow {
     let meaning = meaning_of(state, slice);
     let idle = sight.in_call
         && match current {
-            Some(thread) => waits_for_work(state, thread, &meaning),
+            Some(thread) => waits_for_work(state, thread, slice, &meaning),
             None => meaning.idle != Idle::No,
         };
     let takes_gil = sight.in_call && state.gil.is_wait(slice);

@@ -26,6 +26,8 @@ pub struct Active {
     pub left_by: Option<Tid>,
     /// What it waits for where an event loop has left it.
     pub wants: Wants,
+    /// Until then it waited behind the request before it on its connection, with which it was read.
+    pub behind_until_ns: u64,
     /// Its final response has begun.
     pub responding: bool,
     /// The request asked for a head only.
@@ -101,6 +103,7 @@ impl Active {
             owner: None,
             left_by: None,
             wants: Wants::default(),
+            behind_until_ns: 0,
             responding: false,
             to_head: false,
         }
@@ -111,6 +114,7 @@ impl Active {
     /// were taken.
     pub fn advance(&mut self, thread: &mut Thread, tid: Tid, own_start_ns: u64) -> Taken {
         let was_owner = self.owner == Some(tid);
+        let own_start_ns = own_start_ns.max(self.behind_until_ns);
         let mut from_ns = self.cursor_ns;
         if !was_owner && own_start_ns > self.cursor_ns {
             // Nobody worked on it: before its service it waited for a thread. One that left it and comes back to it

@@ -7,12 +7,14 @@ use profiler_common::record::slice::FLAG_STATUS_LINE;
 use profiler_common::system_call::IO_URING_SETUP;
 
 use crate::event::{Call, Slice, Tid};
+use crate::fact::DescriptorClass;
 use crate::machine::classify::{Idle, Meaning, Touch, classify};
 use crate::machine::descriptor::EPOLL_CTL_DEL;
 use crate::machine::event_loop::Wants;
 use crate::machine::exchange::{self, Bytes};
 use crate::machine::gil::Part;
 use crate::machine::gil_edge;
+use crate::machine::job;
 use crate::machine::state::{MAX_COUNTED, State};
 use crate::machine::thread::{Piece, Thread};
 use crate::machine::turn;
@@ -46,7 +48,8 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     if gap.length_ns() > 0 {
         thread.pending.push(gap);
     }
-    let idle = waits_for_work(state, &thread, &meaning);
+    job::note_feeder(state, &mut thread, slice);
+    let idle = waits_for_work(state, &thread, slice, &meaning);
     if state.wants_slices {
         draw(slice, exit_ns, if idle { ThreadState::Idle } else { meaning.state }, false, sink);
     }
@@ -72,6 +75,12 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         let mut piece = Piece::call(slice, exit_ns, &meaning);
         piece.holding = Some(holding(state, slice.tgid, &meaning));
         thread.pending.push(piece);
+        // A loop that only hands requests over does not wait for what they need.
+        let waits =
+            slice.inside.blocked_ns > 0 && matches!(meaning.blocked, Phase::Sleep | Phase::BackendWait);
+        if waits && thread.serving.is_some() {
+            state.make_slot(&mut thread);
+        }
     }
     let captured = head.as_ref().map(|head| head.bytes.as_slice());
     effects(state, &mut thread, (slice, exit_ns), &meaning, captured, sink);
@@ -157,12 +166,13 @@ pub(super) fn meaning_of(state: &State, slice: &Slice) -> Meaning {
 }
 
 /// Whether a call is a wait for work, given what its thread is about.
-pub(super) fn waits_for_work(state: &State, thread: &Thread, meaning: &Meaning) -> bool {
+pub(super) fn waits_for_work(state: &State, thread: &Thread, slice: &Slice, meaning: &Meaning) -> bool {
     match meaning.idle {
         Idle::Always => true,
         // Where a loop waits for more than its own descriptors tell, it still is its wait.
         Idle::UnlessServing => {
-            turn::is_loop(thread) && meaning.blocked == Phase::Unexplained || !is_serving(state, thread)
+            turn::is_loop(thread) && meaning.blocked == Phase::Unexplained
+                || !is_serving(state, thread) && job::is_for_next(thread, slice)
         }
         Idle::No => false,
     }
@@ -174,7 +184,7 @@ pub(super) fn is_serving(state: &State, thread: &Thread) -> bool {
     thread.serving.and_then(|(number, id)| {
         let connection = state.connections.get(number)?;
         let active = connection.requests.iter().find(|active| active.request.id == id)?;
-        Some(!(active.responding && connection.outbound.until_turn()))
+        Some(!job::may_be_over(thread, active, connection.outbound.until_turn()))
     }) == Some(true)
 }
 
@@ -220,6 +230,7 @@ pub(super) fn leave(
             turn::left(state, thread, (number, id), &phases);
         }
         if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.get_mut(place)) {
+            thread.hands_over |= !active.responding;
             active.owner = None;
             active.left_by = Some(tid);
         }
@@ -273,7 +284,11 @@ fn effects(
         }
         match slice.call {
             Call::Read { fd, .. } | Call::Write { fd } if slice.result > 0 => {
-                let foreign = state.descriptors.class(tgid, fd).is_none();
+                let class = state.descriptors.class(tgid, fd);
+                if class == Some(DescriptorClass::Wakeup) && matches!(slice.call, Call::Write { .. }) {
+                    job::tell(thread, exit_ns);
+                }
+                let foreign = class.is_none();
                 state.foreign_descriptor_calls =
                     state.foreign_descriptor_calls.saturating_add(u64::from(foreign));
             }
@@ -292,7 +307,8 @@ fn effects(
         return;
     };
     let Some(number) = state.descriptors.connection(tgid, fd) else { return };
-    engage(thread, number, slice);
+    job::engage(thread, number, slice, touch);
+    job::make_slot_of_reader(state, thread, number, slice, touch);
     let moved = u64::try_from(slice.result).unwrap_or(0);
     let bytes = Bytes { moved, captured: captured.unwrap_or_default() };
     // The client has gone: up to here the thread worked for it, whoever closes the connection.
@@ -302,9 +318,6 @@ fn effects(
     }
     match (touch, slice.call) {
         (Touch::Read, Call::Read { arrival_ns, .. }) => {
-            if state.connections.get(number).is_some_and(exchange::expects_request) {
-                state.make_slot(thread);
-            }
             if moved > 0 {
                 exchange::read(state, thread, (number, slice, exit_ns), arrival_ns, &bytes, sink);
             } else if slice.result == EAGAIN {
@@ -340,14 +353,7 @@ fn effects(
         _ => {}
     }
     turn::touched(thread, exit_ns);
-}
-
-/// A thread touches a connection: without a wait for work in between, its work there begins here.
-fn engage(thread: &mut Thread, number: u32, slice: &Slice) {
-    if thread.engaged.is_some_and(|engaged| engaged != number) {
-        thread.work_start_ns = Some(slice.gap_start_ns());
-    }
-    thread.engaged = Some(number);
+    job::touched(thread, exit_ns);
 }
 
 /// The thread works on the connection's oldest request, and has not begun to answer it.

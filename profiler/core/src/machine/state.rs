@@ -191,6 +191,14 @@ impl State {
         }));
     }
 
+    /// It ended, or the window did, in the middle of its first request; a thread that hands requests over may only have
+    /// read one.
+    pub fn make_slot_in_flight(&mut self, thread: &mut Thread) {
+        if thread.serving.is_some() && !thread.hands_over {
+            self.make_slot(thread);
+        }
+    }
+
     /// A thread was held from `start_ns` to `end_ns`.
     pub fn hold(&self, thread: &mut Thread, holding: Holding, start_ns: u64, end_ns: u64) {
         let start_ns = start_ns.max(self.window_start_ns);
@@ -282,7 +290,9 @@ impl State {
     pub fn settle(&mut self, end_ns: Option<u64>, sink: &mut dyn FnMut(Entry)) {
         self.busy_so_far();
         let mut silent_since: FxHashMap<Tid, u64> = FxHashMap::default();
-        for thread in self.threads.values().filter(|thread| thread.slot.is_some()) {
+        // A thread that serves its first request may turn out to be a slot, busy since it began.
+        let may_be_busy = |thread: &Thread| thread.slot.is_some() || thread.serving.is_some();
+        for thread in self.threads.values().filter(|thread| may_be_busy(thread)) {
             let since_ns = silent_since.entry(thread.tgid).or_insert(u64::MAX);
             // A stretch that goes on begins again at this very moment: it is not settled in between.
             *since_ns = (*since_ns).min(thread.last_exit_ns.saturating_sub(1));
@@ -341,6 +351,7 @@ impl State {
         self.gil.end(tid, thread.gil_wait.take(), self.window_start_ns);
         self.ended_cpu_ns = self.ended_cpu_ns.saturating_add(thread.totals.cpu_ns);
         let is_loop = self.end_loop(tid, &mut thread, until_ns);
+        self.make_slot_in_flight(&mut thread);
         if let Some(id) = thread.slot {
             self.end_slot(id, tid, &thread, until_ns);
             if let Some(slot) = self.ended_slots.get_mut(&id) {

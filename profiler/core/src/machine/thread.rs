@@ -256,7 +256,18 @@ pub struct Thread {
     pub serving: Option<(u32, u64)>,
     /// The event loop that it runs, if it waits for listeners.
     pub event_loop: Option<Box<EventLoop>>,
-    /// It reads requests: a slot.
+    /// When it was last known to be about a connection: the exit of its last call on one, and of the call after it by
+    /// which it told another thread so.
+    pub touched_ns: u64,
+    /// It has told another thread since.
+    pub has_told: bool,
+    /// It reads requests.
+    pub reads: bool,
+    /// The thread that hands it jobs.
+    pub fed_by: Option<Tid>,
+    /// It has left a request unanswered for something else: a loop that hands requests over, or serves many.
+    pub hands_over: bool,
+    /// It works on requests: a slot.
     pub slot: Option<u32>,
     /// Since when it has been busy (not in a wait for work).
     pub busy_since_ns: Option<u64>,

@@ -56,7 +56,7 @@ pub(super) fn wait(state: &State, thread: &mut Thread, slice: &Slice, exit_ns: u
             .any(|fd| state.descriptors.class(slice.tgid, fd) == Some(DescriptorClass::Client)),
         _ => false,
     };
-    let reads = thread.slot.is_some();
+    let reads = thread.reads;
     let event_loop = thread.event_loop.get_or_insert_default();
     if !event_loop.confirmed && reads && has_clients() {
         event_loop.confirmed = true;
@@ -296,7 +296,8 @@ pub(super) fn touched(thread: &mut Thread, exit_ns: u64) {
 
 /// A client's descriptor had nothing to read, or took nothing: the request on it waits for its client.
 pub(super) fn would_block(state: &mut State, thread: &mut Thread, number: u32, wants: Wants) {
-    if thread.serving_loop().is_some()
+    // Where others write, the loop sends what they could not.
+    if (wants == Wants::ClientWrite || thread.serving_loop().is_some())
         && let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
     {
         active.wants = wants;

@@ -1,0 +1,84 @@
+//! Jobs of a pool whose requests another thread reads: which waits of its threads are for the next job, and where a job
+//! begins that was taken without a wait.
+//!
+//! In: the waits of threads with who ended them, their calls on connections. Out: whether a wait is for work; the start of
+//! a thread's work on a connection. A thread that hands requests over and wakes another one feeds it: that one waits for
+//! its next job when it is woken by the feeder, and within a job when anybody else ends its wait.
+
+use crate::event::{Call, Slice};
+use crate::machine::classify::Touch;
+use crate::machine::event_loop::Wants;
+use crate::machine::exchange;
+use crate::machine::request::Active;
+use crate::machine::state::State;
+use crate::machine::thread::Thread;
+
+/// A wait in a queue has ended: who ended it may be the one that hands over jobs.
+pub(super) fn note_feeder(state: &State, thread: &mut Thread, slice: &Slice) {
+    let is_wait = matches!(slice.call, Call::FutexWait { .. });
+    let waker = state.threads.get(&slice.waker_tid).filter(|waker| is_wait && waker.hands_over);
+    if waker.is_some_and(|waker| waker.tgid == slice.tgid) {
+        thread.fed_by = Some(slice.waker_tid);
+    }
+}
+
+/// Whether a wait that may be for work is for the next job. Who woke the thread may not have been seen, or nobody has yet.
+pub(super) fn is_for_next(thread: &Thread, slice: &Slice) -> bool {
+    let is_wait = matches!(slice.call, Call::FutexWait { .. });
+    let fed_by = thread.fed_by.filter(|_| is_wait);
+    fed_by.is_none_or(|feeder| [0, feeder].contains(&slice.waker_tid))
+}
+
+/// Whether a response that a thread has begun may be over for it, though not all of it is sent: its end is open, or the
+/// client takes no more for now and whoever feeds the thread sends the rest.
+pub(super) fn may_be_over(thread: &Thread, active: &Active, open_end: bool) -> bool {
+    active.responding && (open_end || thread.fed_by.is_some() && active.wants == Wants::ClientWrite)
+}
+
+/// A thread touches a connection: without a wait for work in between, its work there begins here. Where it writes first,
+/// it was about this connection since it was done with the one before: it took the next job without having to wait.
+pub(super) fn engage(thread: &mut Thread, number: u32, slice: &Slice, touch: Touch) {
+    if thread.engaged.is_some_and(|engaged| engaged != number) {
+        let gap_start_ns = slice.gap_start_ns();
+        let has_job = touch == Touch::Write && thread.touched_ns > 0;
+        thread.work_start_ns = Some(if has_job { thread.touched_ns.min(gap_start_ns) } else { gap_start_ns });
+    }
+    thread.engaged = Some(number);
+}
+
+/// A call on a connection has ended.
+pub(super) const fn touched(thread: &mut Thread, exit_ns: u64) {
+    thread.touched_ns = exit_ns;
+    thread.has_told = false;
+}
+
+/// A thread tells another one something: the first time after a connection, that it is done with that.
+pub(super) const fn tell(thread: &mut Thread, exit_ns: u64) {
+    if !thread.has_told {
+        thread.has_told = true;
+        thread.touched_ns = exit_ns;
+    }
+}
+
+/// A thread that waits for this one client, for a request's bytes, is a slot. One that only takes what is there may be a
+/// loop that hands requests over: it is a slot when it answers.
+pub(super) fn make_slot_of_reader(
+    state: &mut State,
+    thread: &mut Thread,
+    number: u32,
+    slice: &Slice,
+    touch: Touch,
+) {
+    let waits = matches!(touch, Touch::Read | Touch::WaitReadable) && slice.inside.blocked_ns > 0;
+    if waits && state.connections.get(number).is_some_and(exchange::expects_request) {
+        state.make_slot(thread);
+    }
+}
+
+/// Who begins the answer to a request has worked on it.
+pub(super) fn make_slot_of_answerer(state: &mut State, thread: &mut Thread, number: u32) {
+    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
+    if front.is_some_and(|active| !active.responding) {
+        state.make_slot(thread);
+    }
+}
