@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all soak page kernels clean
+.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all soak page kernels book dist dist-test clean
 
 help: ## Show this menu
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -49,6 +49,15 @@ page: setup ## Open the pages of all recordings in a headless Chromium; screensh
 
 kernels: setup ## Load, attach and trace on Linux 6.1 and 6.12 in emulation; see the refusal on 5.10
 	@cargo xtask kernels
+
+book: setup ## Make the guide a book, under target/book, and check its links
+	@cargo xtask book
+
+dist: setup ## Build the packages: a static program, a wheel, a .deb; under target/dist
+	@cargo xtask dist
+
+dist-test: setup ## Build the packages, install each into a clean place and run it (some minutes)
+	@cargo xtask dist-test
 
 clean: ## Remove what the build made (tools stay)
 	@rm -rf target

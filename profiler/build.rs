@@ -1,6 +1,6 @@
 //! Builds the kernel programs for `bpfel-unknown-none` and hands the object to `attach`.
 //!
-//! In: `profiler-ebpf`, `.tools/bin/bpf-linker`. Out: `OUT_DIR/probe`. The inner build has its own target directory,
+//! In: `profiler-ebpf`; `bpf-linker` in `.tools/bin` or on the PATH. Out: `OUT_DIR/probe`. The inner build has its own target directory,
 //! `target/bpf`, shared by all profiles, so that BPF `core` is compiled once.
 
 use std::path::{Path, PathBuf};
@@ -8,6 +8,12 @@ use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context as _, bail};
+
+/// What to do where the one tool is missing that Rust does not bring.
+const NO_LINKER: &str = "\
+bpf-linker links the kernel programs and is neither in .tools/bin nor on the PATH.
+In this tree, `make setup` installs the right one, linked to the LLVM of the pinned Rust toolchain.
+Elsewhere: install bpf-linker as https://github.com/aya-rs/bpf-linker says, at the version in xtask/pins.toml.";
 
 fn main() -> anyhow::Result<()> {
     let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?)
@@ -29,12 +35,12 @@ fn main() -> anyhow::Result<()> {
     };
     let target_directory = root.join(directory);
     let tools = root.join(".tools/bin");
-    if !tools.join("bpf-linker").exists() {
-        bail!("bpf-linker is not installed: run `make setup` first");
+    let before = env::var_os("PATH").unwrap_or_default();
+    let places: Vec<PathBuf> = std::iter::once(tools).chain(env::split_paths(&before)).collect();
+    if !places.iter().any(|place| place.join("bpf-linker").is_file()) {
+        bail!("{NO_LINKER}");
     }
-    let path = env::join_paths(
-        std::iter::once(tools).chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())),
-    )?;
+    let path = env::join_paths(places)?;
     let separator = '\u{1f}';
     let flags =
         format!("--cfg=bpf_target_arch=\"x86_64\"{separator}-Cdebuginfo=2{separator}-Clink-arg=--btf");

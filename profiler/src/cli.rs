@@ -99,6 +99,18 @@ pub enum Command {
     /// Explain a finding: what it means, how it is measured, what to do
     #[command(after_help = "Example:\n  wsgi-trace explain slots-exhausted\n\nWithout an id: all findings.")]
     Explain(Explain),
+    /// Print the completions of a shell
+    #[command(
+        after_help = "Examples:\n  wsgi-trace completions bash > /etc/bash_completion.d/wsgi-trace\n  \
+        wsgi-trace completions zsh > /usr/local/share/zsh/site-functions/_wsgi-trace\n  \
+        wsgi-trace completions fish > ~/.config/fish/completions/wsgi-trace.fish"
+    )]
+    Completions(Completions),
+    /// Print the manual page, or write those of all commands into a directory
+    #[command(
+        after_help = "Examples:\n  wsgi-trace man | man -l -\n  wsgi-trace man --directory /usr/local/share/man/man1"
+    )]
+    Man(Man),
 }
 
 /// Which server. Exactly one way in.
@@ -256,6 +268,22 @@ pub struct Explain {
     /// Id of a finding, as the report shows it
     #[arg(value_name = "ID")]
     pub id: Option<String>,
+}
+
+/// `completions`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Man {
+    /// An existing directory for the pages of all commands, instead of stdout
+    #[arg(long, value_name = "DIRECTORY")]
+    pub directory: Option<PathBuf>,
 }
 
 /// Form of a report: one of [`FORMS`].

@@ -2,10 +2,12 @@
 //!
 //! In: parsed arguments. Out: text on standard output, or a [`Failure`] with its exit code.
 
+pub mod completions;
 pub mod doctor;
 pub mod explain;
 mod fail_on;
 pub mod list;
+pub mod man;
 pub mod record;
 pub mod report;
 pub mod target;
@@ -114,6 +116,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
             Ok(text) => print(&text),
             Err(error) => Err(Failure { sentence: error.to_string(), code: ExitCode::Usage }),
         },
+        Some(Command::Completions(options)) => print(&completions::script(options.shell)),
+        Some(Command::Man(options)) => man::run(options),
     }
 }
 

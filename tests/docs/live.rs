@@ -53,7 +53,7 @@ fn pages_at_a_server(server: &str, wanted: fn(&str) -> bool) -> anyhow::Result<(
     let port = address.rsplit(':').next().unwrap_or_default();
     let (mut run, mut wrong) = (0, Vec::new());
     for page in page::all()?.iter().filter(|page| wanted(&page.path.to_string_lossy())) {
-        let shell = Shell::new(page.recording())?;
+        let shell = Shell::new(&page.recordings())?;
         for (block, line) in
             page.blocks.iter().flat_map(|block| commands(block).into_iter().map(move |c| (block, c)))
         {

@@ -48,10 +48,15 @@ impl Page {
         Ok(Self { path: path.to_path_buf(), text, blocks })
     }
 
-    /// The recording that the page calls `incident.wtrace`: named in a comment, which readers do not see.
-    pub(crate) fn recording(&self) -> &str {
-        let named = self.text.strip_prefix("<!-- incident.wtrace: ").and_then(|rest| rest.split_once(" -->"));
-        named.map_or("gthread-exhausted", |(name, _)| name)
+    /// The recordings of the page, each with the name that the page has for it: in a comment, which readers do not see.
+    pub(crate) fn recordings(&self) -> Vec<(&str, &str)> {
+        let comment = self.text.strip_prefix("<!-- ").and_then(|rest| rest.split_once(" -->"));
+        let named: Vec<_> = comment
+            .into_iter()
+            .flat_map(|(names, _)| names.split(", "))
+            .filter_map(|name| name.split_once(": "))
+            .collect();
+        if named.is_empty() { vec![("incident.wtrace", "gthread-exhausted")] } else { named }
     }
 }
 

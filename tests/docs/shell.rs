@@ -24,12 +24,14 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    /// A new place, in which `incident.wtrace` is this recording of `tests/recordings`.
-    pub(crate) fn new(recording: &str) -> anyhow::Result<Self> {
+    /// A new place, with these recordings of `tests/recordings` under the names that a page has for them.
+    pub(crate) fn new(recordings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
-        let recording = root().join("tests/recordings").join(recording).with_extension("wtrace");
-        std::fs::copy(&recording, directory.path().join("incident.wtrace"))
-            .with_context(|| recording.display().to_string())?;
+        for (name, recording) in recordings {
+            let recording = root().join("tests/recordings").join(recording).with_extension("wtrace");
+            std::fs::copy(&recording, directory.path().join(name))
+                .with_context(|| recording.display().to_string())?;
+        }
         let programs = directory.path().join(".bin");
         std::fs::create_dir(&programs)?;
         std::os::unix::fs::symlink(wsgi_trace_binary()?, programs.join("wsgi-trace"))?;
@@ -50,7 +52,7 @@ impl Shell {
         };
         let there =
             |program: &str| std::env::split_paths(&self.path).any(|path| path.join(program).is_file());
-        ["jq", "duckdb", "curl"].into_iter().find(|program| named(program) && !there(program))
+        ["jq", "duckdb", "curl", "nstat"].into_iter().find(|program| named(program) && !there(program))
     }
 
     /// Runs a script to its end.

@@ -3,13 +3,16 @@
 //! In: a chore's name. Out: its effect, and exit code 1 with one sentence where it fails.
 
 mod bench;
+mod book;
 mod check;
 mod command;
 mod demo;
+mod dist;
 mod fuzz;
 mod kernels;
 mod live;
 mod page;
+mod pins;
 mod record;
 mod soak;
 mod test;
@@ -27,6 +30,9 @@ const USAGE: &str = "cargo xtask CHORE
   record    the recordings of tests/recordings, taken again; names of scenarios as arguments, --show only shows
   bench     what it costs, beside empty programs and other tools; parts as arguments, --quick for a short look
   check-bench  the instructions of the hot path against their baseline
+  book      the guide as a book, its links checked
+  dist      the static program, a wheel and a .deb, under target/dist
+  dist-test the same, each installed into a clean place and run
   live      every live test, the long ones too, on a machine that does nothing else
   live-all  every server that is named, traced and compared with its own log; names of tests as arguments
   soak      the profiler killed a hundred times under load
@@ -40,9 +46,12 @@ fn main() -> ExitCode {
     let outcome = match chore.as_str() {
         "bench" => bench::run(&rest),
         "check-bench" => bench::check(),
+        "book" => book::run(),
         "check" => check::run(),
         "tidy" => tidy::run(),
         "demo" => demo::run(),
+        "dist" => dist::run(),
+        "dist-test" => dist::test(),
         "fuzz" => fuzz::run(&rest),
         "record" => record::run(&rest),
         "kernels" => kernels::run(&rest),

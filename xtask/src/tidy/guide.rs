@@ -1,7 +1,7 @@
 //! Markdown: links that lead somewhere, and code blocks that a test can run.
 //!
 //! In: the tree. Out: dead links, links out of `docs/` (dead in the book), blocks without a language, commands that no test
-//! would run. What the marks of a block mean is said in CONTRIBUTING.md.
+//! would run, pages that are not in the book. What the marks of a block mean is said in CONTRIBUTING.md.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -10,6 +10,8 @@ use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
 use super::{File, Offence};
 
+/// The book's table of contents.
+const SUMMARY: &str = "docs/SUMMARY.md";
 /// Languages under which commands would go by the test of the guide.
 const OTHER_SHELLS: [&str; 6] = ["bash", "shell", "shell-session", "zsh", "terminal", "cmd"];
 /// Marks that `tests/docs` knows, by language.
@@ -22,7 +24,7 @@ const COMMANDS: [&str; 6] = ["$ ", "sudo ", "wsgi-trace ", "jq ", "duckdb ", "pi
 pub(super) fn offences(files: &[File]) -> Vec<Offence> {
     let known: BTreeSet<PathBuf> =
         files.iter().flat_map(|file| Path::new(&file.path).ancestors().map(Path::to_path_buf)).collect();
-    let mut offences = Vec::new();
+    let mut offences = unbound(files);
     for page in files.iter().filter(|file| file.path.ends_with(".md")) {
         let mut report = |position: usize, what: String| {
             let line = page.text.get(..position).unwrap_or_default().matches('\n').count() + 1;
@@ -61,6 +63,17 @@ pub(super) fn offences(files: &[File]) -> Vec<Offence> {
         }
     }
     offences
+}
+
+/// Pages of the guide that are not in the book.
+fn unbound(files: &[File]) -> Vec<Offence> {
+    let Some(summary) = files.iter().find(|file| file.path == SUMMARY) else { return Vec::new() };
+    let pages =
+        files.iter().filter_map(|file| file.path.strip_prefix("docs/")).filter(|path| path.ends_with(".md"));
+    pages
+        .filter(|page| *page != "SUMMARY.md" && !summary.text.contains(&format!("]({page})")))
+        .map(|page| format!("docs/{page}: not in {SUMMARY}, so not in the book"))
+        .collect()
 }
 
 /// What is wrong with the first line of a block.
@@ -166,6 +179,18 @@ mod tests {
         let offences = offences(&files);
         assert_eq!(offences.len(), 4, "{offences:?}");
         assert!(offences.iter().all(|offence| offence.starts_with("docs/page.md:3: ")), "{offences:?}");
+    }
+
+    #[test]
+    fn a_page_that_is_not_in_the_book_is_found() {
+        let files = [
+            file("docs/SUMMARY.md", "- [A](a.md)\n"),
+            file("docs/a.md", ""),
+            file("docs/b/c.md", ""),
+            file("README.md", ""),
+        ];
+        let offences = offences(&files);
+        assert!(offences.len() == 1 && offences.iter().all(|o| o.starts_with("docs/b/c.md")), "{offences:?}");
     }
 
     #[test]
