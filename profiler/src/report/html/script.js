@@ -92,6 +92,22 @@
     const end = request[START] + request[TOTAL];
     reach[index] = index > row.from ? Math.max(reach[index - 1], end) : end;
   });
+  // What threads did: the end of each piece, and its state. Times in nanoseconds from here on.
+  const UNKNOWN = data.states.length;
+  const lanesOf = rows.map(() => []);
+  for (const [row, start, pieces] of data.threads) {
+    const ends = new Float64Array(pieces.length / 2);
+    const states = new Uint8Array(pieces.length / 2);
+    let end = start * 1000;
+    for (let at = 0; at < ends.length; at += 1) {
+      end += pieces[2 * at + 1] * 1000;
+      [states[at], ends[at]] = [pieces[2 * at], end];
+    }
+    lanesOf[row].push({ start: start * 1000, ends, states });
+  }
+  const hasLanes = data.threads.length > 0;
+  // Rows of threads without requests come last.
+  const served = rows.filter((row) => row.to > row.from).length;
   const first = (from, to, isPast) => {
     while (from < to) {
       const middle = (from + to) >> 1;
@@ -102,14 +118,16 @@
 
   const AXIS = 22;
   const GUTTER = 4;
-  const rowHeight = rows.length > 200 ? 8 : rows.length > 60 ? 14 : 24;
-  const earliest = Math.min(0, ...rows.map((row) => requests[row.from][START]));
+  const rowHeight = (rows.length > 200 ? 8 : rows.length > 60 ? 14 : 24) + (hasLanes ? 4 : 0);
+  const laneHeight = !hasLanes ? 0 : rowHeight < 20 ? 4 : 8;
+  const earliest = Math.min(0, ...rows.slice(0, served).map((row) => requests[row.from][START]));
   const whole = [earliest, Math.max(data.length_ns, 1)];
   let [from, to] = whole;
   let selected = -1;
   let width = 0;
   let left = 0;
   let colours = [];
+  let stateColours = [];
   let ink = {};
   let asked = false;
 
@@ -132,11 +150,13 @@
     canvas.height = Math.round(height * ratio);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.font = "11px system-ui, sans-serif";
-    left = rowHeight < 14 ? 0 : Math.max(...rows.map((row) => context.measureText(labelOf(row)).width)) + 12;
+    left = rowHeight < 13 ? 0 : Math.max(...rows.map((row) => context.measureText(labelOf(row)).width)) + 12;
     const style = getComputedStyle(document.documentElement);
     ink = { text: style.getPropertyValue("--quiet"), line: style.getPropertyValue("--line"), link: style.getPropertyValue("--link"), strong: style.getPropertyValue("--ink") };
     const patches = new Map(all("#timeline-legend rect").map((patch) => [patch.getAttribute("class"), getComputedStyle(patch).fill]));
     colours = data.phases.map((name) => patches.get(name) || ink.text);
+    const threads = new Map(all("#timeline-threads rect").map((patch) => [patch.getAttribute("class"), getComputedStyle(patch).fill]));
+    stateColours = [...data.states.map(([, name]) => (name ? threads.get(name) : "")), ink.line];
     draw();
   };
   const draw = () => {
@@ -166,14 +186,71 @@
     context.stroke();
   };
 
+  // Pieces of less than a pixel share it: the pixel has the colour of what took most of it.
+  const sums = new Float64Array(UNKNOWN + 1);
+  const paintLane = (lane, top, height) => {
+    let pixel = -1;
+    const bar = (state, begins, wide) => {
+      if (!stateColours[state]) return;
+      context.fillStyle = stateColours[state];
+      context.fillRect(begins, top, wide, height);
+    };
+    const close = () => {
+      if (pixel < 0) return;
+      let best = 0;
+      for (let state = 1; state <= UNKNOWN; state += 1) if (sums[state] > sums[best]) best = state;
+      bar(best, pixel, 1);
+      sums.fill(0);
+      pixel = -1;
+    };
+    const scale = (width - left) / (to - from);
+    for (let at = first(0, lane.ends.length, (index) => lane.ends[index] > from); at < lane.ends.length; at += 1) {
+      const begin = Math.max(at ? lane.ends[at - 1] : lane.start, from);
+      if (begin >= to) break;
+      const begins = left + (begin - from) * scale;
+      const wide = (Math.min(lane.ends[at], to) - begin) * scale;
+      if (wide >= 1) {
+        close();
+        bar(lane.states[at], begins, wide);
+      } else {
+        if (Math.floor(begins) !== pixel) close();
+        pixel = Math.floor(begins);
+        sums[lane.states[at]] += wide;
+      }
+    }
+    close();
+  };
+  const pieceAt = (number, at) => {
+    for (const lane of lanesOf[number]) {
+      const index = first(0, lane.ends.length, (piece) => lane.ends[piece] > at);
+      const begin = index ? lane.ends[index - 1] : lane.start;
+      if (index < lane.ends.length && at >= begin) return [lane.states[index], lane.ends[index] - begin];
+    }
+    return null;
+  };
+  const nameOf = (state) => (state === 0 ? "free" : state < UNKNOWN ? data.states[state][0] : "not known");
+  // What the row's threads did between two moments, longest first.
+  const doneIn = (number, begin, end) => {
+    const total = new Float64Array(UNKNOWN + 1);
+    for (const lane of lanesOf[number]) {
+      for (let at = first(0, lane.ends.length, (index) => lane.ends[index] > begin); at < lane.ends.length; at += 1) {
+        const starts = Math.max(at ? lane.ends[at - 1] : lane.start, begin);
+        if (starts >= end) break;
+        total[lane.states[at]] += Math.min(lane.ends[at], end) - starts;
+      }
+    }
+    return Array.from(total, (ns, state) => [state, ns]).filter(([, ns]) => ns > 0).sort((a, b) => b[1] - a[1]);
+  };
+
   const paint = () => {
     context.clearRect(0, 0, width, canvas.clientHeight);
     axis();
-    const thick = rowHeight - GUTTER;
+    const thick = rowHeight - GUTTER - laneHeight;
     rows.forEach((row, number) => {
       const top = AXIS + number * rowHeight + GUTTER / 2;
       const begin = first(row.from, row.to, (index) => reach[index] >= from);
       const end = first(begin, row.to, (index) => requests[index][START] > to);
+      for (const lane of lanesOf[number]) paintLane(lane, top + thick + 1, laneHeight - 1);
       let drawnTo = -1;
       let waitTo = -1;
       for (let index = begin; index < end; index += 1) {
@@ -258,6 +335,9 @@
       list.append(item);
     }
     readout.append(list);
+    const taken = request[START] + request[WAIT];
+    const done = doneIn(request[ROW], taken, request[START] + request[TOTAL]).map(([state, ns]) => `${nameOf(state)} ${duration(ns)}`);
+    if (done.length) readout.append(element("p", `Its thread meanwhile: ${done.join(", ")}.`));
     if (full) {
       const link = element("a", "in the slowest requests");
       link.href = `#request-${request[ID]}`;
@@ -309,7 +389,7 @@
       return select(Math.min(Math.max(selected + by, row.from), row.to - 1));
     };
     const change = (by) => {
-      const row = selected < 0 ? 0 : Math.min(Math.max(requests[selected][ROW] + by, 0), rows.length - 1);
+      const row = selected < 0 ? 0 : Math.min(Math.max(requests[selected][ROW] + by, 0), served - 1);
       select(nearest(row, centre));
     };
     const keys = {
@@ -346,8 +426,12 @@
       drag.moved = drag.moved || Math.abs(by) > 3;
       if (drag.moved) look(drag.from - (by / (width - left)) * (drag.to - drag.from), drag.to - (by / (width - left)) * (drag.to - drag.from));
     } else {
-      const index = under(event.offsetX);
-      canvas.title = index < 0 ? "" : `#${requests[index][ID]} ${data.names[requests[index][NAME]]}, ${duration(requests[index][TOTAL])}`;
+      const number = Math.floor((event.offsetY - AXIS) / rowHeight);
+      const inLane = rows[number] && (number >= served || (event.offsetY - AXIS) % rowHeight >= rowHeight - laneHeight - GUTTER / 2);
+      const piece = inLane ? pieceAt(number, timeAt(event.offsetX)) : null;
+      const index = piece ? -1 : under(event.offsetX);
+      if (piece) canvas.title = `${nameOf(piece[0])}, ${duration(piece[1])}`;
+      else canvas.title = index < 0 ? "" : `#${requests[index][ID]} ${data.names[requests[index][NAME]]}, ${duration(requests[index][TOTAL])}`;
     }
   });
   canvas.addEventListener("pointerup", (event) => {

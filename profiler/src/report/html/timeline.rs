@@ -1,4 +1,4 @@
-//! The page's timeline: requests on the slots that served them, as data that the script draws.
+//! The page's timeline: requests on the slots that served them, what threads did below them, as data that the script draws.
 //!
 //! In: requests as they come to their end. Out: at most [`MOST`] of them, evenly thinned beyond that (the slowest stay),
 //! as compact JSON: [slot's row, id, start, total, wait before its thread, name, status, flags, [phase, duration, …]],
@@ -9,16 +9,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use profiler_core::model::Snapshot;
 use profiler_core::model::request::Request;
 use profiler_core::phase::{Phase, Phases};
+use profiler_core::timeline::Entry as TimelineEntry;
 use serde::Serialize;
 
 use super::chart;
 use super::markup::Html;
+use super::threads::{STATES, Shown, Threads};
 use crate::report::escape::{self, Charset};
 use crate::report::summary;
 use crate::report::text::{slowest, unit};
 
 /// Requests kept.
 pub(super) const MOST: usize = 20_000;
+/// Names of threads kept.
+const MAX_NAMES: usize = 4_096;
+/// Longest of them, in columns.
+const LONGEST_THREAD_NAME: usize = 40;
+/// Pieces of a lane up to this length need no mention.
+const COARSE_NS: u64 = 10_000;
 /// Longest name kept, in columns.
 const LONGEST_NAME: usize = 160;
 
@@ -64,6 +72,9 @@ pub(super) struct Collected {
     /// One of this many is kept; a power of two.
     every: u64,
     kept: Vec<Kept>,
+    threads: Threads,
+    /// Names of threads.
+    names: BTreeMap<u32, String>,
 }
 
 impl Default for Collected {
@@ -74,7 +85,14 @@ impl Default for Collected {
 
 impl Collected {
     fn with_bound(most: usize) -> Self {
-        Self { most, seen: 0, every: 1, kept: Vec::new() }
+        Self {
+            most,
+            seen: 0,
+            every: 1,
+            kept: Vec::new(),
+            threads: Threads::default(),
+            names: BTreeMap::new(),
+        }
     }
 
     /// Takes one request.
@@ -96,6 +114,20 @@ impl Collected {
             }
         }
         self.kept.push(Kept::new(request));
+    }
+
+    /// Takes one entry.
+    pub(super) fn entry(&mut self, entry: &TimelineEntry) {
+        match entry {
+            TimelineEntry::Request(request) => self.push(request),
+            TimelineEntry::Slice { tgid, tid, start_ns, end_ns, state, .. } => {
+                self.threads.push((*tgid, *tid), (*start_ns, *end_ns), *state);
+            }
+            TimelineEntry::Thread { tid, name, .. } if self.names.len() < MAX_NAMES => {
+                self.names.insert(*tid, escape::line(name, LONGEST_THREAD_NAME, Charset::Unicode));
+            }
+            _ => {}
+        }
     }
 
     /// The section, its data included.
@@ -123,14 +155,28 @@ impl Collected {
             " A row is a slot. A bar begins where a thread took the request and has the colour of the phase that took \
              most of it; the thin line before it is the wait for that thread.</p>",
         );
+        let lanes = self.threads.shown(snapshot.window.start_ns);
         html.raw(
             "<noscript><p>Drawing it needs JavaScript; everything else on this page does not.</p></noscript>",
         );
         legend(html, &shown);
+        if !lanes.is_empty() {
+            html.raw("<p class=\"note\">The lane below the bars is what the row's thread did, call by call; a free thread has none.");
+            if self.threads.piece_ns() > COARSE_NS {
+                let piece = unit::duration(self.threads.piece_ns(), Charset::Unicode);
+                html.text(&format!(
+                    " What is shorter than {piece} is put together there, in the colour of its largest part."
+                ));
+            }
+            html.raw("</p>");
+            thread_legend(html, &lanes);
+        }
         html.raw(include_str!("timeline.html"))
             .raw("<script type=\"application/json\" id=\"timeline-data\">");
         // Numbers and strings cannot fail to serialise; were they to, the script finds nothing to draw.
-        html.json(&serde_json::to_string(&Data::new(&shown, snapshot)).unwrap_or_default());
+        html.json(
+            &serde_json::to_string(&Data::new(&shown, snapshot, lanes, &self.names)).unwrap_or_default(),
+        );
         html.raw("</script>");
         html.end_section();
     }
@@ -149,6 +195,24 @@ fn legend(html: &mut Html, shown: &[&Kept]) {
     html.raw("</ul>");
 }
 
+/// What threads did, with its colours; the script takes the colours from here.
+fn thread_legend(html: &mut Html, lanes: &[Shown]) {
+    let mut seen = [false; STATES.len()];
+    for state in lanes.iter().flat_map(|lane| lane.3.iter().step_by(2)) {
+        if let Some(seen) = usize::try_from(*state).ok().and_then(|state| seen.get_mut(state)) {
+            *seen = true;
+        }
+    }
+    html.raw("<ul class=\"legend\" id=\"timeline-threads\">");
+    for ((state, class), _) in STATES.iter().zip(seen).filter(|((_, class), seen)| *seen && !class.is_empty())
+    {
+        html.raw("<li>");
+        chart::patch(html, class);
+        html.text(state.name()).raw("</li>");
+    }
+    html.raw("</ul>");
+}
+
 #[derive(Serialize)]
 struct Data<'a> {
     length_ns: u64,
@@ -156,6 +220,10 @@ struct Data<'a> {
     rows: Vec<String>,
     names: Vec<&'a str>,
     requests: Vec<Entry>,
+    /// Names of the states of threads, and the classes that colour them.
+    states: [(&'static str, &'static str); STATES.len()],
+    /// Lanes: row, start in µs, state and length in µs of each piece.
+    threads: Vec<(usize, i64, Vec<u64>)>,
 }
 
 /// Row, id, start, total, wait, name, status, flags (1 open, 2 beginning not seen, 4 lossy), phases.
@@ -163,7 +231,12 @@ struct Data<'a> {
 struct Entry(usize, u64, i64, u64, u64, usize, u16, u8, Vec<u64>);
 
 impl<'a> Data<'a> {
-    fn new(shown: &[&'a Kept], snapshot: &Snapshot) -> Self {
+    fn new(
+        shown: &[&'a Kept],
+        snapshot: &Snapshot,
+        lanes: Vec<Shown>,
+        thread_names: &BTreeMap<u32, String>,
+    ) -> Self {
         // Those without a slot in the last row.
         let row_of = |kept: &Kept| (kept.slot.is_none(), kept.slot);
         let mut rows = BTreeMap::new();
@@ -189,12 +262,30 @@ impl<'a> Data<'a> {
             Some(slot) => format!("slot {slot}: pid {tgid}, thread {tid}"),
             None => "no slot".to_owned(),
         };
+        let mut labels: Vec<String> = rows.iter().map(label).collect();
+        // A thread has its lane in the row of the slot that it served; one that served none, a row of its own.
+        let mut row_of_thread: BTreeMap<(u32, u32), usize> = BTreeMap::new();
+        for kept in shown.iter().filter(|kept| kept.slot.is_some()) {
+            let row = places.get(&row_of(kept)).copied().unwrap_or(0);
+            row_of_thread.entry(kept.place).or_insert(row);
+        }
+        let mut threads = Vec::with_capacity(lanes.len());
+        for Shown(tgid, tid, start, pieces) in lanes {
+            let row = row_of_thread.get(&(tgid, tid)).copied().unwrap_or_else(|| {
+                let name = thread_names.get(&tid).map_or_else(String::new, |name| format!(" ({name})"));
+                labels.push(format!("no slot: pid {tgid}, thread {tid}{name}"));
+                labels.len() - 1
+            });
+            threads.push((row, start, pieces));
+        }
         Self {
             length_ns: snapshot.window.length_ns(),
             phases: Phase::ALL.map(Phase::name),
-            rows: rows.iter().map(label).collect(),
+            rows: labels,
             names: names.keys().copied().collect(),
             requests,
+            states: STATES.map(|(state, class)| (state.name(), class)),
+            threads,
         }
     }
 }
@@ -215,6 +306,50 @@ mod tests {
         assert_eq!((collected.seen, collected.every), (1_000, 16));
         let ids: Vec<u64> = collected.kept.iter().map(|kept| kept.id).collect();
         assert_eq!(ids, (0..1_000).step_by(16).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn a_thread_has_its_lane_in_the_row_of_its_slot_and_one_without_a_slot_has_its_own() {
+        let snapshot = fixture::exhausted().0;
+        let request = snapshot.requests.slowest.iter().find(|request| request.slot.is_some()).unwrap();
+        let start_ns = snapshot.window.start_ns;
+        let slice = |tid| TimelineEntry::Slice {
+            tgid: request.tgid,
+            tid,
+            start_ns,
+            end_ns: start_ns + 5_000_000,
+            state: profiler_core::timeline::ThreadState::Running,
+            label: "read",
+            fd: None,
+            open: false,
+        };
+        let mut collected = Collected::default();
+        let name = "</script><b>\u{202e}".to_owned();
+        for entry in [
+            TimelineEntry::Thread { tgid: request.tgid, tid: 99, name },
+            TimelineEntry::Request(Box::new(request.clone())),
+            slice(request.tid),
+            slice(99),
+        ] {
+            collected.entry(&entry);
+        }
+        let mut html = Html::default();
+        collected.section(&mut html, &snapshot);
+        let text = html.into_text();
+        let island = text.split("id=\"timeline-data\">").nth(1).unwrap().split("</script>").next().unwrap();
+        let data: serde_json::Value = serde_json::from_str(island).unwrap();
+        let row = |thread: usize| {
+            let row = data["threads"][thread][0].as_u64().unwrap();
+            data["rows"][usize::try_from(row).unwrap()].as_str().unwrap().to_owned()
+        };
+        let lanes = data["threads"].as_array().unwrap();
+        assert_eq!(lanes.len(), 2);
+        let rows = [row(0), row(1)];
+        let of_slot = format!("thread {}", request.tid);
+        assert!(rows.iter().any(|row| row.starts_with("slot ") && row.ends_with(&of_slot)), "{rows:?}");
+        let own = rows.iter().find(|row| row.starts_with("no slot")).unwrap();
+        assert!(own.contains("</script><b>") && !own.contains('\u{202e}'), "{own}");
+        assert!(!island.contains('<'), "nothing in the island ends it");
     }
 
     #[test]
