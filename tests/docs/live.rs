@@ -1,6 +1,6 @@
-//! Commands of the guide that watch a server: typed in, one after the other, at a real gunicorn.
+//! Commands of the guide that watch a server: typed in, one after the other, at a real gunicorn, those with a screen at a terminal.
 //!
-//! In: blocks of `sh live`, and of `console` those lines that begin with `$`. Out: verdicts. Numbers of processes and ports are
+//! In: blocks of `sh live` and `sh terminal`, and of `console` those lines that begin with `$`. Out: verdicts. Numbers of processes and ports are
 //! those of the server, and what watches for long watches for a moment.
 
 use wsgi_trace_tests::gate;
@@ -18,7 +18,9 @@ fn commands(block: &Block) -> Vec<String> {
     let joined = block.text.replace("\\\n", " ");
     let lines = joined.lines().map(|line| line.split(" #").next().unwrap_or_default().trim());
     match block.language.as_str() {
-        "sh" if block.is("sh", "live") => lines.filter(|line| !line.is_empty()).map(str::to_owned).collect(),
+        "sh" if block.is("sh", "live") || block.is("sh", "terminal") => {
+            lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
+        }
         "console" => lines.filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned).collect(),
         _ => Vec::new(),
     }
@@ -62,7 +64,11 @@ fn pages_at_a_server(server: &str, wanted: fn(&str) -> bool) -> anyhow::Result<(
                 gate::note_skip(&format!("needs {program}"));
                 continue;
             }
-            let outcome = shell.type_in(&line)?;
+            let outcome = if block.is("sh", "terminal") {
+                shell.type_at_a_terminal(&line)
+            } else {
+                shell.type_in(&line)
+            }?;
             run += 1;
             if !outcome.status.success() {
                 let place = format!("{}:{}", page.path.display(), block.line);

@@ -3,6 +3,7 @@
 //! In: a script. Out: what it printed and how it ended. `sudo` runs what follows it, as whoever runs the test.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -57,12 +58,12 @@ impl Shell {
 
     /// Runs a script to its end.
     pub(crate) fn run(&self, script: &str) -> anyhow::Result<Outcome> {
-        self.finish(self.start(&["-euo", "pipefail", "-c", script])?)
+        self.finish(self.start(&["-euo", "pipefail", "-c", script], Stdio::null())?)
     }
 
     /// Runs one command line as a person does: one that watches until Ctrl-C gets its Ctrl-C.
     pub(crate) fn type_in(&self, line: &str) -> anyhow::Result<Outcome> {
-        let mut child = self.start(&["-c", line])?;
+        let mut child = self.start(&["-c", line], Stdio::null())?;
         if watches_until_interrupted(line) {
             until(&format!("`{line}` to watch"), LIMIT, || {
                 Ok((self.read(".stderr").contains("watching") || child.ended()?.is_some()).then_some(()))
@@ -72,7 +73,22 @@ impl Shell {
         self.finish(child)
     }
 
-    fn start(&self, arguments: &[&str]) -> anyhow::Result<Child> {
+    /// Runs one command line that has a screen: waits until it is drawn, and leaves it by its key.
+    pub(crate) fn type_at_a_terminal(&self, line: &str) -> anyhow::Result<Outcome> {
+        let (keys, mut keyboard) = std::io::pipe()?;
+        let at_a_terminal = format!("stty rows 24 cols 80; TERM=xterm {line}");
+        let script =
+            ["-c", "exec script --quiet --flush --return --command \"$0\" /dev/null", &at_a_terminal];
+        let mut child = self.start(&script, keys.into())?;
+        until(&format!("the screen of `{line}`"), LIMIT, || {
+            Ok((self.read(".stdout").contains("quit") || child.ended()?.is_some()).then_some(()))
+        })?;
+        keyboard.write_all(b"q")?;
+        let status = child.wait(LIMIT)?;
+        Ok(Outcome { status, stdout: String::new(), stderr: self.read(".stdout") })
+    }
+
+    fn start(&self, arguments: &[&str], stdin: Stdio) -> anyhow::Result<Child> {
         let place = self.directory.path();
         let mut command = Command::new("bash");
         command
@@ -81,7 +97,7 @@ impl Shell {
             .env("PATH", &self.path)
             .env("HOME", place)
             .env("LC_ALL", "C.UTF-8")
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(std::fs::File::create(place.join(".stdout"))?)
             .stderr(std::fs::File::create(place.join(".stderr"))?);
         Child::start(&mut command, "bash")
