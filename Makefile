@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all soak page kernels book dist dist-test clean
+.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all soak deploys page kernels book dist dist-test clean
 
 help: ## Show this menu
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,6 +43,9 @@ live-all: setup ## Trace every server that is named and compare it with its own 
 
 soak: setup ## Kill the profiler a hundred times under load
 	@cargo xtask soak
+
+deploys: setup ## Restart a server sixty times under `serve`: memory and series stay flat
+	@WSGI_TRACE_DEPLOYS=60 cargo xtask live deploys_leave
 
 page: setup ## Open the pages of all recordings in a headless Chromium; screenshots under target/page
 	@cargo xtask page

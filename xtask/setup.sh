@@ -56,6 +56,7 @@ fi
 servers=()
 [ -x /usr/sbin/nginx ] || servers+=(nginx-light)
 [ -x /usr/sbin/apache2 ] || servers+=(apache2-bin)
+[ -x /usr/bin/promtool ] || servers+=(prometheus)
 [ -x /usr/bin/apxs ] || servers+=(apache2-dev)
 [ -n "$(compgen -G '/usr/include/python3*/Python.h')" ] || servers+=(python3-dev)
 /usr/bin/python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || servers+=(python3-venv)
@@ -66,7 +67,7 @@ if [ ${#servers[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/nu
         || say "could not install ${servers[*]}"
     servers=()
 fi
-[ ${#servers[@]} = 0 ] || say "tests of nginx and Apache will be skipped; for them run  sudo apt-get install ${servers[*]}"
+[ ${#servers[@]} = 0 ] || say "tests of nginx and Apache and with Prometheus will be skipped; for them run  sudo apt-get install ${servers[*]}"
 
 # tests/requirements27.txt becomes .tools/venv27, and so on; a changed file or another Python builds it again.
 for requirements in tests/requirements*.txt; do

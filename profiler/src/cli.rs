@@ -7,6 +7,7 @@ pub mod exit;
 pub mod fail_on;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -90,6 +91,13 @@ pub enum Command {
     /// Watch a server live on a full screen, or play a recording there
     #[command(after_help = top_help())]
     Top(Top),
+    /// Watch a server for as long as it runs: Prometheus metrics, reports and a page over HTTP
+    #[command(after_help = "Examples:\n  sudo wsgi-trace serve --name gunicorn\n  \
+        sudo wsgi-trace serve --port 8000 --listen 127.0.0.1:9750 --window 5m\n  \
+        sudo wsgi-trace serve --name gunicorn --listen 0.0.0.0:9750 --token-file /etc/wsgi-trace/token\n\n\
+        /metrics for Prometheus, /report.json for the last window (?window=current for the open one), / for a browser,\n\
+        /healthz for how it stands. With --name and --port it waits for the server, and finds it again after a restart.")]
+    Serve(Serve),
     /// List the WSGI servers that run on this machine
     #[command(after_help = "Without root, only what /proc shows of other users' processes is told.")]
     List(List),
@@ -243,6 +251,32 @@ pub struct Top {
     pub hooks: Hooks,
 }
 
+/// `serve`.
+#[derive(Clone, Debug, Args)]
+pub struct Serve {
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+    /// Address to serve on; beyond this machine only with --token-file, or with a socket from systemd
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9750")]
+    pub listen: SocketAddr,
+    /// File whose first line clients must send as bearer token
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Length of a window: reports and findings speak of one
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window)]
+    pub window: Duration,
+    /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
+    #[arg(long, value_enum, default_value_t, value_name = "KIND")]
+    pub hooks: Hooks,
+    /// Size of the ring buffer, to see what a report with losses looks like
+    #[arg(long, value_name = "BYTES", value_parser = ring_bytes, hide = true)]
+    pub ring_bytes: Option<u32>,
+    /// Nothing on stderr but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
 /// `list`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct List {
@@ -353,6 +387,16 @@ pub enum Color {
     Always,
     /// Never
     Never,
+}
+
+/// A length for windows that follow one another.
+fn window(text: &str) -> Result<Duration, String> {
+    let window = duration::parse(text).map_err(|error| error.to_string())?;
+    if (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&window) {
+        Ok(window)
+    } else {
+        Err("must lie between 1s and 24h".to_owned())
+    }
 }
 
 /// A size that the kernel takes for a ring buffer.

@@ -10,6 +10,7 @@ pub mod list;
 pub mod man;
 pub mod record;
 pub mod report;
+pub mod serve;
 pub mod target;
 pub mod top;
 pub mod trace;
@@ -107,6 +108,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         None => trace::run(&cli.trace),
         Some(Command::Record(options)) => record::run(options),
         Some(Command::Report(options)) => report::run(options),
+        Some(Command::Serve(options)) => serve::run(options),
         Some(Command::List(options)) => {
             list::run(options, &mut std::io::stdout()).or_else(|error| list_failure(&error))
         }

@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod descriptor;
 pub mod find;
 pub mod gather;
+pub mod memory;
 pub mod process;
 pub mod python;
 mod read;

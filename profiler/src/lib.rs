@@ -2,6 +2,7 @@
 //!
 //! In: a running server, or a recording of one. Out: reports. Everything between is `profiler_core`.
 
+pub mod agent;
 pub mod attach;
 pub mod capability;
 pub mod cli;

@@ -1,8 +1,10 @@
 //! Commands of the guide that watch a server: typed in, one after the other, at a real gunicorn, those with a screen at a terminal.
 //!
 //! In: blocks of `sh live` and `sh terminal`, and of `console` those lines that begin with `$`. Out: verdicts. Numbers of processes and ports are
-//! those of the server, and what watches for long watches for a moment.
+//! those of the server, and what watches for long watches for a moment; `serve` runs to the end of its page, on a
+//! free port.
 
+use wsgi_trace_tests::agent::Agent;
 use wsgi_trace_tests::gate;
 use wsgi_trace_tests::gunicorn::{Address, Gunicorn, Settings, Version};
 use wsgi_trace_tests::require_bpf;
@@ -12,6 +14,9 @@ use crate::shell::Shell;
 
 /// The window of a command that gives one.
 const DURATION: &str = "300ms";
+
+/// Where `serve` listens when nothing else is said.
+const AGENT: &str = "127.0.0.1:9750";
 
 /// The command lines of a block that need a server.
 fn commands(block: &Block) -> Vec<String> {
@@ -56,10 +61,22 @@ fn pages_at_a_server(server: &str, wanted: fn(&str) -> bool) -> anyhow::Result<(
     let (mut run, mut wrong) = (0, Vec::new());
     for page in page::all()?.iter().filter(|page| wanted(&page.path.to_string_lossy())) {
         let shell = Shell::new(&page.recordings())?;
+        let mut agent: Option<Agent> = None;
         for (block, line) in
             page.blocks.iter().flat_map(|block| commands(block).into_iter().map(move |c| (block, c)))
         {
-            let line = aimed(&line, &pid, port, &name);
+            let mut line = aimed(&line, &pid, port, &name);
+            if let Some(options) = line.trim_start_matches("sudo ").strip_prefix("wsgi-trace serve") {
+                let options: Vec<&str> = options.split_whitespace().collect();
+                let begun = Agent::start(&options)?;
+                begun.wait_for_state("watching")?;
+                agent = Some(begun);
+                run += 1;
+                continue;
+            }
+            if let Some(agent) = &agent {
+                line = line.replace(AGENT, agent.address());
+            }
             if let Some(program) = shell.missing(&line) {
                 gate::note_skip(&format!("needs {program}"));
                 continue;

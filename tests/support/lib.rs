@@ -4,6 +4,7 @@
 //! the test files beside this directory. Whatever they start, they end, and nothing else.
 
 pub mod access_log;
+pub mod agent;
 pub mod backend;
 pub mod cgroup;
 pub mod child;

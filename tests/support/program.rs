@@ -122,6 +122,12 @@ impl Program {
         })
     }
 
+    /// What it has written to standard error so far.
+    #[must_use]
+    pub fn said(&self) -> String {
+        self.read("stderr")
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

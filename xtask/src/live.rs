@@ -5,8 +5,8 @@
 use crate::command;
 
 /// Test programs that trace real servers.
-const PROGRAMS: [&str; 7] =
-    ["kernel_side", "kernel_bounds", "this_kernel", "truth", "robustness", "verdicts", "docs"];
+const PROGRAMS: [&str; 8] =
+    ["kernel_side", "kernel_bounds", "this_kernel", "truth", "robustness", "verdicts", "serve", "docs"];
 
 /// The test program with one line for each server.
 const SERVERS: [&str; 1] = ["servers"];

@@ -29,6 +29,16 @@ pub fn find(target: &Target) -> Result<(Tree, u32), FactError> {
     Ok((tree, pid))
 }
 
+/// How to hook system calls.
+#[must_use]
+pub const fn hooks(hooks: Hooks) -> attach::Hooks {
+    match hooks {
+        Hooks::Auto => attach::Hooks::Auto,
+        Hooks::Btf => attach::Hooks::Btf,
+        Hooks::Tracepoints => attach::Hooks::Tracepoints,
+    }
+}
+
 /// What to watch, from the options.
 ///
 /// # Errors
@@ -39,11 +49,7 @@ pub fn watch(
     record: Option<OutputFile>,
 ) -> Result<Watch, FactError> {
     let (tree, named_pid) = find(target)?;
-    let hooks = match options.hooks {
-        Hooks::Auto => attach::Hooks::Auto,
-        Hooks::Btf => attach::Hooks::Btf,
-        Hooks::Tracepoints => attach::Hooks::Tracepoints,
-    };
+    let hooks = hooks(options.hooks);
     Ok(Watch {
         tree,
         named_pid,

@@ -29,7 +29,7 @@ use profiler_core::model::Snapshot;
 use profiler_core::model::now::Now;
 use profiler_core::pipeline::{Pipeline, Progress};
 use profiler_core::timeline::Entry;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::SessionError;
 use super::feed::Feed;
@@ -51,6 +51,9 @@ const DRAIN_EVERY: Duration = Duration::from_millis(20);
 const GATHER_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether the target still lives.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long after a roll the stream goes on, at the earliest, so that everything before it is in order: longer than the
+/// pipeline holds records back.
+const ROLLED_AFTER: Duration = Duration::from_millis(120);
 /// How often the ring is emptied at most to have every record that was counted before.
 const MAX_CATCH_UP: usize = 8;
 
@@ -98,6 +101,8 @@ pub struct Session<O> {
     observer: O,
     gather: Gather,
     cost: Cost,
+    /// A window was ended then, and has not been taken yet.
+    rolled: Option<Instant>,
     drain_timer: Interval,
     gather_timer: Interval,
     look_timer: Interval,
@@ -146,7 +151,17 @@ impl<O: Observer> Session<O> {
         let [mut drain_timer, gather_timer, look_timer] =
             [DRAIN_EVERY, GATHER_EVERY, LOOK_EVERY].map(interval);
         drain_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut begun = Self { source, feed, observer, gather, cost, drain_timer, gather_timer, look_timer };
+        let mut begun = Self {
+            source,
+            feed,
+            observer,
+            gather,
+            cost,
+            rolled: None,
+            drain_timer,
+            gather_timer,
+            look_timer,
+        };
         begun.start(attached);
         Ok(begun)
     }
@@ -164,6 +179,9 @@ impl<O: Observer> Session<O> {
             }
             _ = self.look_timer.tick() => {
                 self.cost.sample(&self.source);
+                if self.rolled.is_some_and(|at| at.elapsed() >= ROLLED_AFTER) {
+                    self.fact(Fact::Tick);
+                }
                 if !self.target_lives() {
                     return Tick::TargetGone;
                 }
@@ -200,7 +218,7 @@ impl<O: Observer> Session<O> {
     }
 
     /// Ends the window and begins the next. The one that ended comes from [`Self::take_window`], once everything before
-    /// this moment is in order: after the next second's facts at the latest.
+    /// this moment is in order: some 200 ms later. Until then a look would miss it.
     pub fn roll(&mut self) {
         self.cost.end_sample(&self.source);
         let counters = self.counters_caught_up();
@@ -212,12 +230,23 @@ impl<O: Observer> Session<O> {
         for fact in facts.into_iter().chain([Fact::WindowRolled]) {
             self.fact_at(fact, end_ns);
         }
+        self.rolled = Some(Instant::now());
         self.feed.flush();
     }
 
     /// The oldest window that has ended and was not taken yet.
     pub fn take_window(&mut self) -> Option<Snapshot> {
-        self.feed.pipeline_mut().take_window()
+        let window = self.feed.pipeline_mut().take_window();
+        if window.is_some() {
+            self.rolled = None;
+        }
+        window
+    }
+
+    /// Whether a window has been ended that [`Self::take_window`] has not given yet.
+    #[must_use]
+    pub const fn is_rolling(&self) -> bool {
+        self.rolled.is_some()
     }
 
     /// What every thread is in the middle of now.

@@ -1,0 +1,216 @@
+//! Cumulative counts that windows carry: locks, slots, listeners, CPU, losses.
+//!
+//! In: snapshots of windows, each once. Out: sums by family and label, since the agent began. Adding a count is adding its
+//! line in [`FAMILIES`] and its value in [`Counts::of`].
+
+use std::collections::BTreeMap;
+
+use profiler_core::model::Snapshot;
+use profiler_core::model::slot::Holding;
+
+use super::buckets::Buckets;
+use super::tally::{OTHER, label};
+
+/// Label values of one family kept apart; what comes later is `other`.
+const MAX_LABELS: usize = 64;
+
+/// What a count counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Things.
+    None,
+    /// Time, counted in nanoseconds and shown in seconds.
+    Seconds,
+}
+
+/// One metric family; all are counters.
+#[derive(Debug)]
+pub struct Family {
+    /// Name, without prefix, unit and `_total`.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// Unit.
+    pub unit: Unit,
+    /// Name of its label, if it has one.
+    pub label: Option<&'static str>,
+}
+
+macro_rules! families {
+    ($($id:ident = $name:literal, $unit:ident, $label:expr, $help:literal;)*) => {
+        /// Numbers of families: the order of [`FAMILIES`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        enum Id { $($id),* }
+        /// All families, in the order of the output.
+        pub const FAMILIES: &[Family] = &[
+            $(Family { name: $name, help: $help, unit: Unit::$unit, label: $label },)*
+        ];
+    };
+}
+
+families! {
+    Watched = "watched", Seconds, None, "Time watched, all windows";
+    Connections = "connections_accepted", None, None, "Connections accepted from all listeners";
+    SlotHeld = "slot_held", Seconds, Some("by"), "Slot-time held, by what held it; all together is busy slot-time";
+    SlotPresent = "slot_present", Seconds, None, "Slot-time that there was, busy or not";
+    Exhausted = "slots_exhausted", Seconds, None, "Time with every slot busy at once: nothing could start";
+    GilWaits = "gil_waits", None, None, "Waits for the interpreter lock";
+    GilWait = "gil_wait", Seconds, None, "Time waited for the interpreter lock, run queue included";
+    GilPastInterval = "gil_waits_past_interval", None, None, "Waits longer than the interpreter's switch interval";
+    Arrivals = "listener_arrivals", None, Some("port"), "Connections that the kernel announced to a listener";
+    Woken = "listener_woken", None, Some("port"), "Threads that arriving connections woke";
+    InVain = "listener_woken_in_vain", None, Some("port"), "Wake-ups that found no connection";
+    InVainCpu = "listener_woken_in_vain_cpu", Seconds, Some("port"), "CPU time of wake-ups that found no connection";
+    TargetCpu = "target_cpu", Seconds, None, "CPU time of the target's threads";
+    TargetRunQueue = "target_run_queue", Seconds, None, "Time that the target's threads were ready and had no CPU";
+    Throttled = "cgroup_throttled", Seconds, None, "Time that the target's cgroup was throttled, all CPUs";
+    Received = "records_received", None, None, "Records that came from the kernel side";
+    Lost = "records_lost", None, Some("cause"), "Records that did not reach the numbers, by cause";
+    Broken = "conservation_broken", None, Some("law"), "Accounts that do not add up, by law: should be none";
+}
+
+/// Sums by family and label.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    sums: BTreeMap<(Id, String), u64>,
+    /// From the end of a connection's handshake to accept's return.
+    pub accept_wait: Buckets,
+}
+
+impl Counts {
+    /// What a window says.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let mut counts = Self::default();
+        counts.set(Id::Watched, "", snapshot.window.length_ns());
+        let slots = &snapshot.slots;
+        for holding in Holding::ALL {
+            counts.set(Id::SlotHeld, holding.name(), slots.held_ns(holding));
+        }
+        counts.set(Id::SlotPresent, "", slots.observed.iter().map(|slot| slot.length_ns()).sum());
+        counts.set(Id::Exhausted, "", slots.exhausted_ns);
+        if snapshot.gil.not_measured.is_none() {
+            counts.set(Id::GilWaits, "", snapshot.gil.waits.count());
+            counts.set(Id::GilWait, "", snapshot.gil.waits.sum_ns());
+            counts.set(Id::GilPastInterval, "", snapshot.gil.past_interval);
+        }
+        for listener in &snapshot.listeners {
+            counts.set(Id::Connections, "", listener.accepted);
+            counts.accept_wait.add_latency(&listener.accept_wait);
+            // No address: the port is enough to tell listeners of one server apart.
+            let port = match listener.seen.port {
+                0 => "unix".to_owned(),
+                port => port.to_string(),
+            };
+            if let Some(wakes) = listener.wakes {
+                counts.set(Id::Arrivals, &port, wakes.arrivals);
+                counts.set(Id::Woken, &port, wakes.woken);
+            }
+            counts.set(Id::InVain, &port, listener.woken_in_vain());
+            counts.set(Id::InVainCpu, &port, listener.in_vain_cpu_ns());
+        }
+        counts.time_of_threads(snapshot);
+        counts.losses(snapshot);
+        counts
+    }
+
+    fn time_of_threads(&mut self, snapshot: &Snapshot) {
+        let cpu_ns = snapshot.overhead.as_ref().map_or(0, |overhead| overhead.target_cpu_ns);
+        self.set(Id::TargetCpu, "", cpu_ns);
+        let threads = snapshot.processes.iter().flat_map(|process| &process.threads);
+        self.set(Id::TargetRunQueue, "", threads.map(|thread| thread.run_queue_ns).sum());
+        for cgroup in &snapshot.cgroups {
+            let throttled_ns = cgroup.last.throttled_ns.saturating_sub(cgroup.first.throttled_ns);
+            self.set(Id::Throttled, "", throttled_ns);
+        }
+    }
+
+    fn losses(&mut self, snapshot: &Snapshot) {
+        let losses = &snapshot.losses;
+        self.set(Id::Received, "", snapshot.conservation.received);
+        for (cause, count) in &losses.kernel.lost {
+            self.set(Id::Lost, &label(cause), *count);
+        }
+        let misses = losses.kernel.recursion_misses.iter().map(|(_, count)| *count).sum();
+        for (cause, count) in [
+            ("recursion_misses", misses),
+            ("malformed", losses.malformed),
+            ("late", losses.late),
+            ("sequence_holes", losses.sequence_holes),
+            ("evicted", losses.evicted),
+        ] {
+            self.set(Id::Lost, cause, count);
+        }
+        self.set(Id::Broken, "slices", snapshot.conservation.slices_broken);
+        self.set(Id::Broken, "requests", snapshot.conservation.requests_broken);
+    }
+
+    /// Adds another window, or all windows before.
+    pub fn add(&mut self, other: &Self) {
+        for ((id, label), value) in &other.sums {
+            self.set(*id, label, *value);
+        }
+        self.accept_wait.add(&other.accept_wait);
+    }
+
+    /// Nothing goes below what was shown before: a counter that goes back would be taken for a restart.
+    pub fn raise_to(&mut self, shown: &Self) {
+        for (key, value) in &shown.sums {
+            let sum = self.sums.entry(key.clone()).or_default();
+            *sum = (*sum).max(*value);
+        }
+        self.accept_wait.raise_to(&shown.accept_wait);
+    }
+
+    fn set(&mut self, id: Id, label: &str, value: u64) {
+        let mut key = (id, label.to_owned());
+        if !self.sums.contains_key(&key)
+            && self.sums.keys().filter(|(known, _)| *known == id).count() >= MAX_LABELS
+        {
+            OTHER.clone_into(&mut key.1);
+        }
+        let sum = self.sums.entry(key).or_default();
+        *sum = sum.saturating_add(value);
+    }
+
+    /// Each family with its label values and sums.
+    pub fn families(&self) -> impl Iterator<Item = (&'static Family, Vec<(&str, u64)>)> {
+        FAMILIES.iter().enumerate().map(|(place, family)| {
+            let of_family = self.sums.iter().filter(move |((id, _), _)| *id as usize == place);
+            (family, of_family.map(|((_, label), value)| (label.as_str(), *value)).collect())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_family_stands_at_its_own_number_and_says_what_it_counts() {
+        let snapshot = Snapshot::default();
+        let counts = Counts::of(&snapshot);
+        for (family, values) in counts.families() {
+            assert!(!family.help.is_empty());
+            assert!(values.iter().all(|(label, _)| label.is_empty() == family.label.is_none()), "{family:?}");
+        }
+        let names: std::collections::BTreeSet<_> = FAMILIES.iter().map(|family| family.name).collect();
+        assert_eq!(names.len(), FAMILIES.len());
+    }
+
+    #[test]
+    fn counts_never_go_back_and_their_labels_are_bounded() {
+        let mut counts = Counts::default();
+        for cause in 0..1000 {
+            counts.set(Id::Lost, &cause.to_string(), 1);
+        }
+        let lost = |counts: &Counts| {
+            let (_, values) = counts.families().find(|(family, _)| family.name == "records_lost").unwrap();
+            (values.len(), values.iter().map(|(_, value)| value).sum::<u64>())
+        };
+        assert_eq!(lost(&counts), (MAX_LABELS + 1, 1000));
+        let mut lower = Counts::default();
+        lower.raise_to(&counts);
+        assert_eq!(lower, counts);
+    }
+}

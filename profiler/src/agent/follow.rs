@@ -1,0 +1,223 @@
+//! Follows one server: finds it, attaches, watches window after window, and finds it again after it has gone.
+//!
+//! In: a way to find the server, the length of a window, questions from the HTTP side. Out: what is seen, on the board.
+//! Everything happens on one thread; attaching blocks it for a second or two.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use profiler_core::fact::EndReason;
+use profiler_core::timeline::Entry;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+
+use super::AgentError;
+use super::board::{Board, Status, TargetNow};
+use super::http::Server;
+use crate::attach::{self, AttachError};
+use crate::fact::memory::resident_bytes;
+use crate::fact::process::is_running;
+use crate::fact::{FactError, Proc, Tree};
+use crate::session::SessionError;
+use crate::session::attached::{Session, Tick, Watch};
+use crate::session::observer::Observer;
+use crate::session::signals::Signals;
+
+/// How often it is looked for a target that is away, at first.
+const FIND_EVERY: Duration = Duration::from_secs(1);
+/// How often, once it has been away for long: looking reads the whole of `/proc`.
+const FIND_SELDOM: Duration = Duration::from_secs(5);
+/// After how many attempts the second rule holds.
+const OFTEN: u32 = 60;
+
+/// Questions answered by one look.
+const MAX_ASKED: usize = 16;
+
+/// Somebody wants to see the open window as it stands: answered once it is on the board.
+pub type Question = oneshot::Sender<()>;
+
+/// Finds the server: its processes, and the one that stands for it.
+pub type Find<'a> = &'a dyn Fn() -> Result<(Tree, u32), FactError>;
+
+/// What to follow and how.
+pub struct Follow<'a> {
+    /// How to find it.
+    pub find: Find<'a>,
+    /// The process, where one process is meant and not what comes after it.
+    pub only_pid: Option<u32>,
+    /// Length of a window.
+    pub window: Duration,
+    /// How to attach.
+    pub attach: attach::Settings,
+    /// Where it is shown.
+    pub board: Arc<Board>,
+    /// Questions from the HTTP side.
+    pub questions: mpsc::Receiver<Question>,
+    /// Who serves, until a signal comes. It ends before the programs are detached: that may leave a process of ours behind
+    /// for a second, which must not hold the socket.
+    pub server: Option<Server>,
+}
+
+/// Puts finished requests on the board.
+struct Scribe(Arc<Board>);
+
+impl Observer for Scribe {
+    fn entry(&mut self, entry: &Entry) {
+        if let Entry::Request(request) = entry
+            && !request.open
+        {
+            self.0.request(request);
+        }
+    }
+}
+
+/// How watching ended.
+enum End {
+    /// By a signal.
+    Over,
+    /// The target has gone, or another has taken its place.
+    Gone,
+}
+
+impl Follow<'_> {
+    /// Follows until a signal comes.
+    ///
+    /// # Errors
+    /// If attaching fails in a way that waiting does not mend, or the one process that was meant has ended.
+    pub async fn run(mut self, signals: &mut Signals) -> Result<(), AgentError> {
+        let mut attempts = 0_u32;
+        let mut was_attached = false;
+        loop {
+            match self.begin() {
+                Ok(session) => {
+                    (attempts, was_attached) = (0, true);
+                    if let End::Over = self.watch(session, signals).await {
+                        return Ok(());
+                    }
+                }
+                Err(error) if was_attached || mends_itself(&error) => {
+                    self.board.set_status(Status::Waiting(error.to_string()));
+                }
+                Err(error) => return Err(error.into()),
+            }
+            if let Some(pid) = self.only_pid {
+                return Err(AgentError::TargetGone { pid });
+            }
+            attempts = attempts.saturating_add(1);
+            let pause = if attempts > OFTEN { FIND_SELDOM } else { FIND_EVERY };
+            if self.pause(pause, signals).await {
+                return Ok(());
+            }
+        }
+    }
+
+    fn begin(&self) -> Result<Session<Scribe>, SessionError> {
+        let (tree, named_pid) = (self.find)()?;
+        self.board.set_status(Status::Attaching);
+        let watch = Watch { tree, named_pid, attach: self.attach, record: None };
+        let session = Session::begin(watch, Scribe(Arc::clone(&self.board)));
+        give_memory_back();
+        session
+    }
+
+    /// Waits; whether a signal came.
+    async fn pause(&mut self, pause: Duration, signals: &mut Signals) -> bool {
+        let pause = sleep(pause);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => return false,
+                () = signals.any() => return true,
+                // There is nothing to see; whoever asked notices.
+                Some(question) = self.questions.recv() => drop(question),
+            }
+        }
+    }
+
+    async fn watch(&mut self, mut session: Session<Scribe>, signals: &mut Signals) -> End {
+        self.board.set_status(Status::Watching);
+        let mut rolls = interval_at(Instant::now() + self.window, self.window);
+        rolls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut asked: Vec<Question> = Vec::new();
+        let (end, reason) = loop {
+            while let Some(window) = session.take_window() {
+                self.board.window(window);
+            }
+            // Between the end of a window and its account, a look would show neither the one nor the other.
+            if !asked.is_empty() && !session.is_rolling() {
+                let target = target_now(&session);
+                self.board.look(session.peek(), target);
+                for question in asked.drain(..) {
+                    // Whoever asked may have given up.
+                    let _ = question.send(());
+                }
+            }
+            tokio::select! {
+                tick = session.tick() => match tick {
+                    Tick::Drained => {}
+                    Tick::Gathered => {
+                        if self.is_replaced(session.tree()) {
+                            break (End::Gone, EndReason::TargetExited);
+                        }
+                    }
+                    // Nothing is recorded and the board always wants more: the last two do not come.
+                    Tick::TargetGone | Tick::RecordingFailed | Tick::NobodyReads => {
+                        break (End::Gone, EndReason::TargetExited);
+                    }
+                },
+                _ = rolls.tick() => session.roll(),
+                Some(question) = self.questions.recv(), if asked.len() < MAX_ASKED => asked.push(question),
+                () = signals.any() => break (End::Over, EndReason::Interrupted),
+            }
+        };
+        if matches!(end, End::Over)
+            && let Some(server) = self.server.take()
+        {
+            server.stop();
+        }
+        let outcome = session.finish(reason);
+        for window in outcome.windows.into_iter().chain([outcome.snapshot]) {
+            self.board.window(window);
+        }
+        self.board.set_status(Status::Waiting("the target has ended".to_owned()));
+        end
+    }
+
+    /// Whether another server has taken the target's place while some of its processes still live: after an upgrade on
+    /// the fly, or a deploy that overlaps.
+    fn is_replaced(&self, tree: &Tree) -> bool {
+        self.only_pid.is_none()
+            && !is_running(&Proc::default(), tree.root)
+            && (self.find)().is_ok_and(|(found, _)| found.root != tree.root)
+    }
+}
+
+/// Attaching reads the kernel's types, tens of megabytes that the allocator would keep.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointers, and may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+fn target_now(session: &Session<Scribe>) -> TargetNow {
+    let proc = Proc::default();
+    let tgids = &session.tree().tgids;
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    TargetNow {
+        processes: count(tgids.len()),
+        threads: count(session.open_slices().len()),
+        resident_bytes: tgids.iter().filter_map(|tgid| resident_bytes(&proc, *tgid)).sum(),
+    }
+}
+
+/// Whether it may go away by waiting: the target is not there, or not ready.
+const fn mends_itself(error: &SessionError) -> bool {
+    match error {
+        SessionError::Fact(error) => !matches!(error, FactError::NotPermitted { .. }),
+        SessionError::NoListener { .. } | SessionError::TargetGone { .. } => true,
+        SessionError::Attach(error) => matches!(error, AttachError::NoTarget),
+        _ => false,
+    }
+}

@@ -1,0 +1,263 @@
+//! From a request to its response.
+//!
+//! In: method, path, headers, what stands on the board. Out: a response. Nothing of a request is ever sent back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::agent::board::{Board, Status, View};
+use crate::agent::exposition::{self, OPENMETRICS, PLAIN};
+use crate::agent::follow::Question;
+use crate::agent::listen::Access;
+use crate::agent::metrics::{self, Own};
+use crate::fact::Proc;
+use crate::fact::memory::resident_bytes;
+use crate::report::{html, json};
+use crate::source::live::clock::process_cpu_ns;
+
+/// How old an answer may be.
+const FRESH_FOR: Duration = Duration::from_secs(1);
+/// How long a look at the open window may take: while programs are attached or detached nobody answers.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
+
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+type Reply = Response<Full<Bytes>>;
+
+/// Everything that answers are made from.
+pub struct Answers {
+    board: Arc<Board>,
+    questions: mpsc::Sender<Question>,
+    access: Access,
+    window: Duration,
+    began: Instant,
+    /// Held while somebody asks for a look: the others wait for the same one.
+    looking: Mutex<()>,
+    metrics: Mutex<Option<(Instant, Bytes, Bytes)>>,
+    written: Mutex<[Option<Written>; 4]>,
+}
+
+/// A view, and what was written out of it.
+type Written = (Arc<View>, Bytes);
+
+/// What is written out of a view, and kept.
+#[derive(Clone, Copy)]
+enum Form {
+    CurrentJson,
+    LastJson,
+    CurrentPage,
+    LastPage,
+}
+
+/// The body of `/healthz`.
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    reason: Option<String>,
+    since_seconds: u64,
+    running_seconds: u64,
+    windows: u64,
+    target_losses: u64,
+}
+
+impl Answers {
+    /// Answers from this board; `window` is the length of a window.
+    #[must_use]
+    pub fn new(
+        board: Arc<Board>,
+        questions: mpsc::Sender<Question>,
+        access: Access,
+        window: Duration,
+    ) -> Self {
+        Self {
+            board,
+            questions,
+            access,
+            window,
+            began: Instant::now(),
+            looking: Mutex::new(()),
+            metrics: Mutex::new(None),
+            written: Mutex::new([None, None, None, None]),
+        }
+    }
+
+    /// Answers one request.
+    pub async fn answer<B>(&self, request: &Request<B>) -> Reply {
+        let headers = request.headers();
+        let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        // A Host header that is no text names nobody.
+        let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
+        if let Err((status, sentence)) = self.access.check(authorization, host) {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
+            let mut reply = say(status, sentence);
+            if status == StatusCode::UNAUTHORIZED {
+                reply.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            return reply;
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut reply = say(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
+            reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return reply;
+        }
+        match request.uri().path() {
+            "/metrics" => {
+                let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+                self.metrics(exposition::wants_openmetrics(accept)).await
+            }
+            "/report.json" => match request.uri().query() {
+                None | Some("" | "window=last") => self.last_report().await,
+                Some("window=current") => self.current_report().await,
+                Some(_) => {
+                    say(StatusCode::BAD_REQUEST, "only ?window=current or ?window=last can be asked for")
+                }
+            },
+            "/" => self.page().await,
+            "/healthz" => self.health(),
+            _ => say(StatusCode::NOT_FOUND, "there are /, /metrics, /report.json and /healthz"),
+        }
+    }
+
+    /// Has the open window looked at, unless that was done just now.
+    async fn look(&self) {
+        let _one_at_a_time = self.looking.lock().await;
+        let is_fresh = self.board.current().is_some_and(|(at, _)| at.elapsed() < FRESH_FOR);
+        if is_fresh || self.board.state().status != Status::Watching {
+            return;
+        }
+        let (question, answered) = oneshot::channel();
+        if self.questions.try_send(question).is_ok() {
+            // Without an answer, what stands on the board is what there is.
+            let _ = timeout(LOOK_WITHIN, answered).await;
+        }
+    }
+
+    async fn metrics(&self, openmetrics: bool) -> Reply {
+        let mut kept = self.metrics.lock().await;
+        if kept.as_ref().is_none_or(|(at, ..)| at.elapsed() >= FRESH_FOR) {
+            self.look().await;
+            let own = Own {
+                cpu_ns: process_cpu_ns(),
+                resident_bytes: resident_bytes(&Proc::default(), std::process::id()).unwrap_or(0),
+            };
+            let Ok(text) = metrics::render(self.board.known(), self.window, own) else {
+                return say(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written");
+            };
+            let plain = exposition::plain(&text);
+            *kept = Some((Instant::now(), Bytes::from(text), Bytes::from(plain)));
+        }
+        let Some((_, rich, plain)) = &*kept else {
+            return say(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written");
+        };
+        if openmetrics { reply(OPENMETRICS, rich.clone()) } else { reply(PLAIN, plain.clone()) }
+    }
+
+    async fn last_report(&self) -> Reply {
+        match self.board.last() {
+            Some(view) => self.write(Form::LastJson, view).await,
+            None => say(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no window has ended yet; /report.json?window=current shows the open one, /healthz says how it stands",
+            ),
+        }
+    }
+
+    async fn current_report(&self) -> Reply {
+        self.look().await;
+        match self.board.current() {
+            Some((_, view)) => self.write(Form::CurrentJson, view).await,
+            None => say(StatusCode::SERVICE_UNAVAILABLE, "nothing is watched now; /healthz says why"),
+        }
+    }
+
+    /// The open window; where there is none, the last one.
+    async fn page(&self) -> Reply {
+        self.look().await;
+        match (self.board.current(), self.board.last()) {
+            (Some((_, view)), _) => self.write(Form::CurrentPage, view).await,
+            (None, Some(view)) => self.write(Form::LastPage, view).await,
+            (None, None) => {
+                say(StatusCode::SERVICE_UNAVAILABLE, "nothing was watched yet; /healthz says why")
+            }
+        }
+    }
+
+    /// Writes a view out, unless that was done before.
+    async fn write(&self, form: Form, view: Arc<View>) -> Reply {
+        let kind = match form {
+            Form::CurrentJson | Form::LastJson => JSON,
+            Form::CurrentPage | Form::LastPage => HTML,
+        };
+        let mut written = self.written.lock().await;
+        let Some(place) = written.get_mut(form as usize) else {
+            return say(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be written");
+        };
+        if let Some((known, bytes)) = place
+            && Arc::ptr_eq(known, &view)
+        {
+            return reply(kind, bytes.clone());
+        }
+        let bytes = match form {
+            Form::CurrentJson | Form::LastJson => match json::render(&view.snapshot, &view.findings) {
+                Ok(bytes) => Bytes::from(bytes),
+                Err(_) => return say(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be written"),
+            },
+            Form::CurrentPage | Form::LastPage => {
+                let requests = view.requests.iter().map(AsRef::as_ref);
+                Bytes::from(html::render(&view.snapshot, &view.findings, requests))
+            }
+        };
+        *place = Some((view, bytes.clone()));
+        reply(kind, bytes)
+    }
+
+    fn health(&self) -> Reply {
+        let state = self.board.state();
+        let (status, reason) = match state.status {
+            Status::Watching => ("watching", None),
+            Status::Attaching => ("attaching", None),
+            Status::Waiting(reason) => ("waiting", Some(reason)),
+        };
+        let health = Health {
+            status,
+            reason,
+            since_seconds: state.since.elapsed().as_secs(),
+            running_seconds: self.began.elapsed().as_secs(),
+            windows: state.windows,
+            target_losses: state.losses_of_target,
+        };
+        match serde_json::to_vec(&health) {
+            Ok(bytes) => reply(JSON, Bytes::from(bytes)),
+            Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "the state could not be written"),
+        }
+    }
+}
+
+fn say(status: StatusCode, sentence: &'static str) -> Reply {
+    let mut reply = reply(TEXT, Bytes::from(format!("{sentence}\n")));
+    *reply.status_mut() = status;
+    reply
+}
+
+fn reply(kind: &'static str, body: Bytes) -> Reply {
+    let mut reply = Response::new(Full::new(body));
+    for (name, value) in [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        reply.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    reply
+}

@@ -1,0 +1,263 @@
+//! What is known, as Prometheus metrics.
+//!
+//! In: what stands on the board. Out: OpenMetrics text. All names begin with `wsgi_trace_`; counters only go up as long
+//! as the agent lives; no label holds an address, and what came from a traced process is one line of bounded width.
+
+use std::fmt;
+use std::time::Duration;
+
+use profiler_core::finding::{Answer, RULES};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::registry::{Registry, Unit as Suffix};
+
+use super::board::{Known, Status, View};
+use super::buckets::Buckets;
+use super::counts::Unit;
+
+/// What the agent itself uses.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Own {
+    /// CPU time since it began, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Resident memory in bytes.
+    pub resident_bytes: u64,
+}
+
+/// All metrics, as OpenMetrics text.
+///
+/// # Errors
+/// None that memory could give; kept so that nothing has to be unwrapped.
+pub fn render(known: Known, window: Duration, own: Own) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("wsgi_trace");
+    registry.register_collector(Box::new(Metrics { known, window, own }));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+type Labels<'a> = &'a [(&'a str, &'a str)];
+
+#[derive(Debug)]
+struct Metrics {
+    known: Known,
+    window: Duration,
+    own: Own,
+}
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let out = &mut Out(&mut encoder);
+        self.about(out)?;
+        self.requests(out)?;
+        self.counts(out)?;
+        self.now(out)?;
+        self.findings(out)
+    }
+}
+
+impl Metrics {
+    fn about(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let known = &self.known;
+        out.family("build", "Version of the agent", None, MetricType::Info, |metric| {
+            metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
+        })?;
+        let up = u8::from(known.state.status == Status::Watching);
+        out.gauge("target_up", "The target is there and watched", None, f64::from(up))?;
+        out.counter(
+            "target_attaches",
+            "Times that the target was found and attached to",
+            known.state.attaches,
+        )?;
+        out.counter("target_losses", "Times that the target went away", known.state.losses_of_target)?;
+        out.counter("windows", "Windows that have ended", known.state.windows)?;
+        let window = self.window.as_secs_f64();
+        out.gauge("window", "Length of a window", Some(Suffix::Seconds), window)?;
+        out.seconds("agent_cpu", "CPU time of the agent itself", self.own.cpu_ns)?;
+        let resident = self.own.resident_bytes as f64;
+        out.gauge("agent_resident", "Resident memory of the agent itself", Some(Suffix::Bytes), resident)
+    }
+
+    fn requests(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let tally = &self.known.tally;
+        let endpoints =
+            || tally.endpoints.iter().map(|((method, shape), endpoint)| (method, shape, endpoint));
+        out.family("requests", "Finished requests", None, MetricType::Counter, |metric| {
+            for (method, shape, endpoint) in endpoints() {
+                for (status, count) in &endpoint.by_status {
+                    let labels: Labels<'_> = &[("method", method), ("endpoint", shape), ("status", status)];
+                    counter(metric, labels, *count)?;
+                }
+            }
+            Ok(())
+        })?;
+        let help =
+            "From a request's first byte to the last byte of its response, where the first byte was seen";
+        let unit = Some(Suffix::Seconds);
+        out.family("request_duration", help, unit.clone(), MetricType::Histogram, |metric| {
+            for (method, shape, endpoint) in endpoints() {
+                let labels: Labels<'_> = &[("method", method), ("endpoint", shape)];
+                histogram(&mut metric.encode_family(&labels)?, &endpoint.duration)?;
+            }
+            Ok(())
+        })?;
+        let help = "Where the time of finished requests went; the phases add up to it";
+        out.family("request_phase", help, unit, MetricType::Counter, |metric| {
+            for (method, shape, endpoint) in endpoints() {
+                for (phase, duration_ns) in endpoint.phases.iter() {
+                    let labels: Labels<'_> =
+                        &[("method", method), ("endpoint", shape), ("phase", phase.name())];
+                    seconds(metric, labels, duration_ns)?;
+                }
+            }
+            Ok(())
+        })?;
+        let bytes = Some(Suffix::Bytes);
+        out.family("request_received", "Bytes of requests", bytes.clone(), MetricType::Counter, |metric| {
+            counter(metric, &[], tally.bytes_in)
+        })?;
+        out.family("response_sent", "Bytes of responses", bytes, MetricType::Counter, |metric| {
+            counter(metric, &[], tally.bytes_out)
+        })
+    }
+
+    fn counts(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        for (family, values) in self.known.counts.families() {
+            let unit = (family.unit == Unit::Seconds).then_some(Suffix::Seconds);
+            out.family(family.name, family.help, unit, MetricType::Counter, |metric| {
+                for (value, sum) in values {
+                    let label = family.label.map(|name| (name, value));
+                    let labels = label.as_slice();
+                    match family.unit {
+                        Unit::Seconds => seconds(metric, labels, sum)?,
+                        Unit::None => counter(metric, labels, sum)?,
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        let help = "From the end of a connection's handshake to accept's return";
+        out.family("accept_wait", help, Some(Suffix::Seconds), MetricType::Histogram, |metric| {
+            histogram(metric, &self.known.counts.accept_wait)
+        })
+    }
+
+    /// How things stand in the open window; nothing while the target is away.
+    fn now(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        if let Some(target) = self.known.target {
+            out.gauge("target_processes", "Processes of the target", None, target.processes as f64)?;
+            out.gauge("target_threads", "Threads of the target", None, target.threads as f64)?;
+            let help = "Resident memory of the target's processes; what they share counts for each";
+            out.gauge("target_resident", help, Some(Suffix::Bytes), target.resident_bytes as f64)?;
+        }
+        let Some((_, view)) = &self.known.current else { return Ok(()) };
+        let snapshot = &view.snapshot;
+        let in_flight = snapshot.requests.open as f64;
+        out.gauge("requests_in_flight", "Requests that are not finished", None, in_flight)?;
+        if let Some(configured) = snapshot.slots.configured {
+            let help = "Slots by configuration: workers times threads";
+            out.gauge("slots_configured", help, None, f64::from(configured))?;
+        }
+        let help =
+            "Slots that capacity is counted against: by configuration, or as many as were there at once";
+        out.gauge("slots", help, None, f64::from(snapshot.slots.count()))?;
+        let help = "Most slots busy at one moment of the open window";
+        out.gauge("slots_busy_peak", help, None, f64::from(snapshot.slots.peak_busy))?;
+        // Sampled once a window: early in one, the sample of the one before stands.
+        let views = [Some(view), self.known.last.as_ref()];
+        let costs = views.into_iter().flatten().filter_map(|view| view.snapshot.overhead.as_ref());
+        if let Some(cost) = costs.into_iter().find(|overhead| overhead.bpf_sampled_ns > 0) {
+            let cpus = cost.bpf_run_ns as f64 / cost.bpf_sampled_ns as f64;
+            let help = "CPUs that the agent's kernel programs use, sampled once a window";
+            out.gauge("kernel_programs_cpus", help, None, cpus)?;
+        }
+        Ok(())
+    }
+
+    /// Of the last whole window; before there is one, nothing is said.
+    fn findings(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let Some(view) = &self.known.last else { return Ok(()) };
+        let help = "The finding is present in the last whole window";
+        answers(out, "finding_present", help, view, |answer| matches!(answer, Answer::Present))?;
+        let help = "The last whole window could not decide on the finding";
+        answers(out, "finding_undecided", help, view, |answer| matches!(answer, Answer::Undecided { .. }))
+    }
+}
+
+fn answers(
+    out: &mut Out<'_, '_>,
+    name: &str,
+    help: &str,
+    view: &View,
+    is: fn(&Answer) -> bool,
+) -> fmt::Result {
+    out.family(name, help, None, MetricType::Gauge, |metric| {
+        for rule in RULES {
+            let found = view.findings.iter().find(|finding| finding.id == rule.id);
+            let value = u8::from(found.is_some_and(|finding| is(&finding.answer)));
+            let labels: Labels<'_> = &[("finding", rule.id)];
+            metric.encode_family(&labels)?.encode_gauge(&u32::from(value))?;
+        }
+        Ok(())
+    })
+}
+
+/// Where families are written to.
+struct Out<'a, 'b>(&'a mut DescriptorEncoder<'b>);
+
+impl Out<'_, '_> {
+    fn family(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<Suffix>,
+        kind: MetricType,
+        write: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        write(&mut self.0.encode_descriptor(name, help, unit.as_ref(), kind)?)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<Suffix>, value: f64) -> fmt::Result {
+        self.family(name, help, unit, MetricType::Gauge, |metric| metric.encode_gauge(&value))
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.family(name, help, None, MetricType::Counter, |metric| counter(metric, &[], value))
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, duration_ns: u64) -> fmt::Result {
+        self.family(name, help, Some(Suffix::Seconds), MetricType::Counter, |metric| {
+            seconds(metric, &[], duration_ns)
+        })
+    }
+}
+
+type NoExemplar<'a> = Option<&'a Exemplar<Vec<(String, String)>, f64>>;
+
+fn counter(metric: &mut MetricEncoder<'_>, labels: Labels<'_>, value: u64) -> fmt::Result {
+    sample(metric, labels, &value)
+}
+
+fn seconds(metric: &mut MetricEncoder<'_>, labels: Labels<'_>, duration_ns: u64) -> fmt::Result {
+    sample(metric, labels, &(duration_ns as f64 / 1e9))
+}
+
+fn sample(
+    metric: &mut MetricEncoder<'_>,
+    labels: Labels<'_>,
+    value: &impl EncodeCounterValue,
+) -> fmt::Result {
+    if labels.is_empty() {
+        return metric.encode_counter(value, NoExemplar::None);
+    }
+    metric.encode_family(&labels)?.encode_counter(value, NoExemplar::None)
+}
+
+fn histogram(metric: &mut MetricEncoder<'_>, buckets: &Buckets) -> fmt::Result {
+    let counts: Vec<(f64, u64)> = buckets.iter().collect();
+    let sum = buckets.sum_ns() as f64 / 1e9;
+    metric.encode_histogram::<Vec<(String, String)>>(sum, buckets.count(), &counts, None)
+}

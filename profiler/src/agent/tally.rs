@@ -1,0 +1,147 @@
+//! Finished requests, counted since the agent began.
+//!
+//! In: requests as they come to their end, each once. Out: counts, durations and phases by endpoint; a bounded number of
+//! endpoints, the rest together.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use profiler_core::machine::endpoint::path_shape;
+use profiler_core::model::request::Request;
+use profiler_core::phase::Phases;
+
+use super::buckets::Buckets;
+use crate::report::escape::{self, Charset};
+
+/// Endpoints told apart; what comes later is `other`.
+pub const MAX_ENDPOINTS: usize = 100;
+/// Status codes told apart for one endpoint; what comes later is `other`.
+const MAX_STATUSES: usize = 16;
+/// Longest label, in columns.
+const LONGEST_LABEL: usize = 120;
+/// The newest requests, kept for the page.
+const MAX_NEWEST: usize = 2000;
+/// Label of what is beyond a bound.
+pub const OTHER: &str = "other";
+
+/// Requests of one endpoint.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoint {
+    /// By status: as text, empty where no status was seen.
+    pub by_status: BTreeMap<String, u64>,
+    /// From arrival to last byte, where the arrival was seen.
+    pub duration: Buckets,
+    /// Where their time went.
+    pub phases: Phases,
+}
+
+/// Counts of all requests.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// By method and path shape, as labels: safe to show.
+    pub endpoints: BTreeMap<(String, String), Endpoint>,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    newest: VecDeque<Arc<Request>>,
+}
+
+impl Tally {
+    /// Counts a request that is finished.
+    pub fn add(&mut self, request: &Request) {
+        if self.newest.len() >= MAX_NEWEST {
+            self.newest.pop_front();
+        }
+        self.newest.push_back(Arc::new(request.clone()));
+        self.bytes_in = self.bytes_in.saturating_add(request.bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(request.bytes_out);
+
+        let mut key = (label(&request.method), label(&path_shape(&request.path)));
+        if self.endpoints.len() >= MAX_ENDPOINTS && !self.endpoints.contains_key(&key) {
+            key = (OTHER.to_owned(), OTHER.to_owned());
+        }
+        let endpoint = self.endpoints.entry(key).or_default();
+        let mut status = if request.status == 0 { String::new() } else { request.status.to_string() };
+        if endpoint.by_status.len() >= MAX_STATUSES && !endpoint.by_status.contains_key(&status) {
+            OTHER.clone_into(&mut status);
+        }
+        let count = endpoint.by_status.entry(status).or_default();
+        *count = count.saturating_add(1);
+        endpoint.phases.add_all(&request.phases);
+        if !request.truncated {
+            endpoint.duration.record(request.total_ns());
+        }
+    }
+
+    /// The newest requests that ended at `since_ns` or later.
+    #[must_use]
+    pub fn newest(&self, since_ns: u64) -> Vec<Arc<Request>> {
+        self.newest.iter().filter(|request| request.end_ns >= since_ns).cloned().collect()
+    }
+}
+
+/// Hostile text as a label: one line, of bounded width, with everything that is not plain made visible.
+#[must_use]
+pub fn label(text: &str) -> String {
+    escape::line(text, LONGEST_LABEL, Charset::Unicode)
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_core::model::request::Framing;
+
+    use super::*;
+
+    fn request(method: &str, path: &str, status: u16) -> Request {
+        Request {
+            id: 0,
+            connection: 0,
+            index_on_connection: 0,
+            tgid: 1,
+            tid: 1,
+            slot: None,
+            start_ns: 1,
+            start_is_arrival: true,
+            service_start_ns: None,
+            first_write_ns: None,
+            end_ns: 2,
+            method: method.to_owned(),
+            path: path.to_owned(),
+            status,
+            bytes_in: 1,
+            bytes_out: 2,
+            framing: Framing::Exact,
+            phases: Phases::default(),
+            stretches: Vec::new(),
+            open: false,
+            truncated: false,
+            lossy: false,
+            trace_context: None,
+        }
+    }
+
+    #[test]
+    fn million_shapes_and_all_status_codes_make_no_more_series_than_are_allowed() {
+        let mut tally = Tally::default();
+        for index in 0..1_000_000_u32 {
+            let status = u16::try_from(index % 700).unwrap();
+            tally.add(&request("GET", &format!("/p{index}x"), status));
+        }
+        assert_eq!(tally.endpoints.len(), MAX_ENDPOINTS + 1);
+        assert!(tally.endpoints.values().all(|endpoint| endpoint.by_status.len() <= MAX_STATUSES + 1));
+        let all = |endpoint: &Endpoint| endpoint.by_status.values().sum::<u64>();
+        assert_eq!(tally.endpoints.values().map(all).sum::<u64>(), 1_000_000);
+        assert_eq!(tally.newest(0).len(), MAX_NEWEST);
+    }
+
+    #[test]
+    fn hostile_names_that_look_the_same_are_one_series() {
+        let mut tally = Tally::default();
+        tally.add(&request("GET", "/a\n\u{1b}[2J", 200));
+        tally.add(&request("GET", r"/a\n\u{1b}[2J", 200));
+        for (_, shape) in tally.endpoints.keys() {
+            assert!(shape.chars().all(|letter| !letter.is_control()), "{shape:?}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `wsgi-trace serve`: watch a server for as long as it runs, and show it over HTTP.
+//!
+//! In: target, address, length of a window. Out: nothing but answers over HTTP; a line on stderr when it begins.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{Failure, target};
+use crate::agent::board::Board;
+use crate::agent::follow::Follow;
+use crate::agent::http::{Answers, Server};
+use crate::agent::{AgentError, listen};
+use crate::attach;
+use crate::cli::Serve;
+use crate::cli::exit::ExitCode;
+use crate::session::SessionError;
+use crate::session::signals::Signals;
+
+/// Questions that wait for an answer at once: more than one only when nobody answers.
+const MAX_QUESTIONS: usize = 4;
+
+/// Serves until a signal comes.
+///
+/// # Errors
+/// [`Failure`].
+pub fn run(options: &Serve) -> Result<(), Failure> {
+    serve(options).map_err(Failure::from)
+}
+
+fn serve(options: &Serve) -> Result<(), AgentError> {
+    let token = options.token_file.as_deref().map(listen::Token::read).transpose()?;
+    let (socket, access) = listen::open(options.listen, token)?;
+    let address = socket.address();
+    let board = Arc::new(Board::default());
+    let (asker, questions) = mpsc::channel(MAX_QUESTIONS);
+    let answers = Answers::new(Arc::clone(&board), asker, access, options.window);
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // Before anything else runs: from here on a signal ends it in order.
+        let mut signals = Signals::new()?;
+        let server = Server::start(socket, answers)?;
+        if !options.quiet {
+            // Nobody may be reading: then there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "wsgi-trace: serving {address}");
+        }
+        let follow = Follow {
+            find: &|| target::find(&options.target),
+            only_pid: options.target.pid,
+            window: options.window,
+            attach: attach::Settings {
+                hooks: target::hooks(options.hooks),
+                ring_bytes: options.ring_bytes,
+                ..attach::Settings::default()
+            },
+            board,
+            questions,
+            server: Some(server),
+        };
+        follow.run(&mut signals).await
+    })
+}
+
+impl From<AgentError> for Failure {
+    fn from(error: AgentError) -> Self {
+        let code = match error {
+            AgentError::Session(error) => return error.into(),
+            AgentError::Runtime(error) => return SessionError::from(error).into(),
+            AgentError::Listen(_) => ExitCode::Usage,
+            AgentError::TargetGone { .. } => ExitCode::TargetGone,
+        };
+        Self { sentence: error.to_string(), code }
+    }
+}
