@@ -72,8 +72,6 @@ pub struct ThreadAccount {
     pub total_blocked_ns: u64,
     /// When the thread was adopted.
     pub adopted_ns: u64,
-    /// When the last waker acted (`sched_waking`); written outside the lock.
-    pub waking_ns: u64,
     /// Who woke the thread last; written outside the lock.
     pub waker_tid: u32,
     /// Slices emitted (and lost) so far.
@@ -100,7 +98,7 @@ pub struct ThreadAccount {
     /// `switches` at that wake-up.
     pub cause_switches: u32,
     /// Fills the element to 256 bytes, so that none straddles a page; always 0.
-    pub reserved: [u32; 3],
+    pub reserved: [u32; 5],
 }
 
 #[cfg(test)]

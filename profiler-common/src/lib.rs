@@ -12,4 +12,5 @@ pub mod limits;
 pub mod listener;
 pub mod loss;
 pub mod record;
+pub mod ring;
 pub mod system_call;

@@ -6,8 +6,15 @@
 /// (`Loss::ThreadTableFull`).
 pub const MAX_THREADS: u32 = 4096;
 
-/// Bytes of the ring buffer (a power of two and a multiple of the page size).
-pub const RING_BYTES: u32 = 8 * 1024 * 1024;
+/// Bytes of all rings together, so far as [`MIN_RING_BYTES`] and [`MAX_RING_BYTES`] allow; what a full ring cannot take
+/// is counted (`Loss::RingFull…`).
+pub const ALL_RINGS_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Fewest bytes of one CPU's ring: at 20 ms between two reads, 6000 slices in that time.
+pub const MIN_RING_BYTES: u32 = 1024 * 1024;
+
+/// Most bytes of one CPU's ring.
+pub const MAX_RING_BYTES: u32 = 4 * 1024 * 1024;
 
 /// Client connections and listeners whose kernel-side state is kept at once (least recently used goes first).
 pub const MAX_SOCKETS: u32 = 65_536;

@@ -2,13 +2,13 @@
 //!
 //! In: nothing. Out: slot numbers (append only; a retired number stays a hole) and their names.
 
-/// A slice could not be reserved: the ring buffer was full.
+/// A slice could not be reserved: the ring was full.
 pub const RING_FULL_SLICE: u32 = 0;
-/// A head capture could not be written: the ring buffer was full.
+/// A head capture could not be written: the ring was full.
 pub const RING_FULL_HEAD: u32 = 1;
-/// A lifecycle record could not be reserved: the ring buffer was full.
+/// A lifecycle record could not be reserved: the ring was full.
 pub const RING_FULL_LIFECYCLE: u32 = 2;
-/// A connection record could not be reserved: the ring buffer was full.
+/// A connection record could not be reserved: the ring was full.
 pub const RING_FULL_CONNECTION: u32 = 3;
 /// A thread of the target got no account: all of [`crate::limits::MAX_THREADS`] are taken.
 pub const THREAD_TABLE_FULL: u32 = 4;
@@ -22,12 +22,15 @@ pub const HEAD_UNREADABLE: u32 = 7;
 pub const FORK_UNADOPTED: u32 = 8;
 /// The socket behind an accepted descriptor could not be resolved.
 pub const SOCKET_UNRESOLVED: u32 = 9;
+/// A record could not be written because another program was in the middle of writing one on the same CPU: only on a
+/// kernel that lets one of our programs interrupt another.
+pub const RING_BUSY: u32 = 10;
 
 /// Number of slots in `LOSSES`.
 pub const LOSS_CAUSES: u32 = 16;
 
 /// Names of the causes in slot order, as reports print them.
-pub const LOSS_NAMES: [&str; 10] = [
+pub const LOSS_NAMES: [&str; 11] = [
     "ring_full_slice",
     "ring_full_head",
     "ring_full_lifecycle",
@@ -38,9 +41,11 @@ pub const LOSS_NAMES: [&str; 10] = [
     "head_unreadable",
     "fork_unadopted",
     "socket_unresolved",
+    "ring_busy",
 ];
 
-/// Slots of the per-CPU array `EMITTED`: records handed to the ring, by kind (law 4: generated = received + lost).
+/// Slots of [`RingState::emitted`](crate::ring::RingState): records handed to the ring, by kind (law 4: generated =
+/// received + lost).
 pub const EMITTED_SLICE: u32 = 0;
 /// See [`EMITTED_SLICE`].
 pub const EMITTED_HEAD: u32 = 1;
@@ -48,5 +53,5 @@ pub const EMITTED_HEAD: u32 = 1;
 pub const EMITTED_LIFECYCLE: u32 = 2;
 /// See [`EMITTED_SLICE`].
 pub const EMITTED_CONNECTION: u32 = 3;
-/// Number of slots in `EMITTED`.
+/// Number of these slots.
 pub const EMITTED_KINDS: u32 = 4;

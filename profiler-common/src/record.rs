@@ -1,4 +1,4 @@
-//! Records in the ring buffer: a common header, then one layout per kind.
+//! Records in the rings: a common header, then one layout per kind.
 //!
 //! In: nothing. Out: the layouts. Every record starts with [`RecordHeader`]; `kind` says which layout follows.
 

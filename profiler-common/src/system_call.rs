@@ -5,6 +5,9 @@
 
 use crate::call_kind::Kind;
 
+/// Room for the numbers of all observed calls: a power of two, or the verifier does not see that an index is inside.
+const NUMBERS: usize = 512;
+
 macro_rules! observed {
     ($($constant:ident = $number:literal, $name:literal, $kind:ident;)*) => {
         $(
@@ -25,12 +28,17 @@ macro_rules! observed {
         /// [`duplicates`](crate::call_kind::duplicates)).
         #[inline(always)]
         #[must_use]
+        #[allow(clippy::indexing_slicing, reason = "the index is compared with the length; `get` is not const")]
         pub const fn kind(number: u32) -> Option<Kind> {
-            match number {
-                $($number => Some(Kind::$kind),)*
-                _ => None,
-            }
+            if (number as usize) < NUMBERS { KINDS[number as usize] } else { None }
         }
+
+        /// [`kind`] as a table: one load, where a `match` is a tree of branches that a CPU guesses wrong.
+        static KINDS: [Option<Kind>; NUMBERS] = {
+            let mut kinds = [None; NUMBERS];
+            $(kinds[$number] = Some(Kind::$kind);)*
+            kinds
+        };
 
         /// Numbers of all observed calls, ascending.
         pub const OBSERVED: &[u32] = &[$($number),*];

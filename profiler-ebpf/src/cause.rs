@@ -6,12 +6,12 @@
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
-use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use profiler_common::call_kind::Kind;
 use profiler_common::system_call::kind;
 
 use crate::account::{self, Account};
-use crate::maps::{CAUSE, LISTENERS};
+use crate::maps::{CPU, Cpu, LISTENERS};
 
 /// An announcement older than this is nobody's cause: an idle CPU switches to no thread, and its next timer would
 /// inherit it. A thousand waiters are woken in a few milliseconds.
@@ -25,36 +25,46 @@ pub fn announce(listener: u64, now_ns: u64) {
         clear();
         return;
     };
-    let Some(cause) = CAUSE.get_ptr_mut(0) else { return };
-    // SAFETY: the look-ups succeeded; the cause is this CPU's own.
+    let Some(cpu) = CPU.get_ptr_mut(0) else { return };
+    // SAFETY: the look-ups succeeded; the element is this CPU's own.
     unsafe {
         add(&raw mut (*count).arrivals, 1);
-        (*cause).since_ns = now_ns;
-        (*cause).listener = listener;
+        (*cpu).since_ns = now_ns;
+        (*cpu).listener = listener;
     }
 }
 
 /// Something else happened on this CPU.
 #[inline(always)]
 pub fn clear() {
-    if let Some(cause) = CAUSE.get_ptr_mut(0) {
-        // SAFETY: the look-up succeeded; the cause is this CPU's own.
-        unsafe {
-            if (*cause).listener != 0 {
-                (*cause).listener = 0;
-            }
+    if let Some(cpu) = CPU.get_ptr_mut(0) {
+        // SAFETY: the look-up succeeded; the element is this CPU's own.
+        unsafe { clear_on(cpu) };
+    }
+}
+
+/// As [`clear`], where this CPU's element is at hand.
+///
+/// # Safety
+/// `cpu` comes from a look-up that succeeded.
+#[inline(always)]
+pub unsafe fn clear_on(cpu: *mut Cpu) {
+    // SAFETY: as the caller promises. Most often there is nothing to clear: then nothing is written.
+    unsafe {
+        if (*cpu).listener != 0 {
+            (*cpu).listener = 0;
         }
     }
 }
 
 /// A traced thread is woken on this CPU (by it, not for it).
 #[inline(always)]
-pub fn wakes(account: Account, now_ns: u64) {
-    let Some(cause) = CAUSE.get_ptr(0) else { return };
-    // SAFETY: the look-ups succeeded; the cause is this CPU's own.
+pub fn wakes(account: Account) {
+    let Some(cpu) = CPU.get_ptr(0) else { return };
+    // SAFETY: the look-ups succeeded; the element is this CPU's own.
     unsafe {
-        let (listener, since_ns) = ((*cause).listener, (*cause).since_ns);
-        if listener == 0 || now_ns.wrapping_sub(since_ns) > LONGEST_NS {
+        let (listener, since_ns) = ((*cpu).listener, (*cpu).since_ns);
+        if listener == 0 || bpf_ktime_get_ns().wrapping_sub(since_ns) > LONGEST_NS {
             return;
         }
         // A wake-up through a futex is some thread's doing, not a socket's.
@@ -63,7 +73,7 @@ pub fn wakes(account: Account, now_ns: u64) {
             _ => return,
         }
         // The announcement interrupted a traced thread, which has made a call of its own since.
-        if let Some(current) = account::of(bpf_get_current_task_btf())
+        if let Some(current) = account::current()
             && (*current).segment_start_ns > since_ns
         {
             return;

@@ -1,13 +1,13 @@
-//! The only place that writes to the ring buffer, so that no record and no loss goes uncounted.
+//! The only place that writes records, so that no record and no loss goes uncounted.
 //!
-//! In: what a record holds. Out: the record in the ring, or one more in the loss counter of its kind. The reader is
-//! never woken: it has a timer.
+//! In: what a record holds. Out: the record in this CPU's ring, or one more in the loss counter of its kind. The reader
+//! is never woken: it has a timer.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
+use core::sync::atomic::{Ordering, compiler_fence};
 
-use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
-use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_ringbuf_output};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use profiler_common::account::ThreadAccount;
 use profiler_common::limits::COMM_BYTES;
 use profiler_common::loss;
@@ -16,62 +16,121 @@ use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::slice::SliceRecord;
 use profiler_common::record::{KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader};
+use profiler_common::ring::{CHUNK_BYTES, RingState, after};
 
-use crate::maps::{EMITTED, HEAD_MASK, HEAD_SCRATCH, LOSSES, RECORDS};
-
-const SUBMIT: u64 = BPF_RB_NO_WAKEUP as u64;
+use crate::maps::{ITERATORS_RING, LOSSES, RECORDS, RING_CAPACITY, RING_CHUNKS, RING_STATES, TAKEN};
 
 /// Counts one loss of the given cause (`profiler_common::loss`).
 #[inline(always)]
 pub fn lose(cause: u32) {
     if let Some(counter) = LOSSES.get_ptr_mut(cause) {
-        add_one(counter);
+        // SAFETY: the look-up succeeded. Atomic although per CPU: iterators can be preempted. The result must stay
+        // unused on this target.
+        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
     }
 }
 
+/// Who writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// A hook: nothing else of ours runs on its CPU meanwhile.
+    Hook,
+    /// An iterator: hooks may run in between, so it has a ring of its own.
+    Iterator,
+}
+
+/// Room for one record in a ring that nobody else writes to until it is given back.
+struct Room {
+    cpu: u32,
+    state: *mut RingState,
+    position: u64,
+    at: *mut u8,
+}
+
+/// Room for a record of `length_bytes`; `None`: it is lost, and counted as `full` if the ring was full.
 #[inline(always)]
-fn emitted(kind: u32) {
-    if let Some(counter) = EMITTED.get_ptr_mut(kind) {
-        add_one(counter);
+fn reserve(writer: Writer, length_bytes: u64, full: u32) -> Option<Room> {
+    // SAFETY: the helper has no preconditions.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let ring = if writer == Writer::Iterator { ITERATORS_RING.load() } else { cpu };
+    let (Some(state), Some(taken)) = (RING_STATES.get_ptr_mut(ring), TAKEN.get_ptr(ring)) else {
+        lose(full);
+        return None;
+    };
+    // SAFETY: the look-ups succeeded. `busy` is set before the position is read: who comes in between sees it.
+    let (position, taken) = unsafe {
+        let busy = &raw mut (*state).busy;
+        if busy.read_volatile() != 0 {
+            lose(loss::RING_BUSY);
+            return None;
+        }
+        busy.write_volatile(1);
+        ((&raw const (*state).written).read_volatile(), taken.read_volatile())
+    };
+    let in_use = position.wrapping_sub(taken).wrapping_add(length_bytes);
+    let chunks = RING_CHUNKS.load();
+    let chunk = (position / CHUNK_BYTES) as u32 & chunks.wrapping_sub(1);
+    let element = match RECORDS.get_ptr_mut(ring.wrapping_mul(chunks).wrapping_add(chunk)) {
+        Some(element) if in_use <= u64::from(RING_CAPACITY.load()) => element,
+        _ => {
+            // SAFETY: as above.
+            unsafe { (&raw mut (*state).busy).write_volatile(0) };
+            lose(full);
+            return None;
+        }
+    };
+    // SAFETY: the mask keeps the place inside the element, with room behind it for the longest record.
+    let at = unsafe { element.cast::<u8>().add((position & (CHUNK_BYTES - 1)) as usize) };
+    Some(Room { cpu, state, position, at })
+}
+
+impl Room {
+    /// Hands the record over: what was written before is there when the reader sees the new position (stores are not
+    /// reordered on x86; the fence stops the compiler).
+    #[inline(always)]
+    fn commit(self, length_bytes: u64, kind: usize) {
+        compiler_fence(Ordering::SeqCst);
+        // SAFETY: the state comes from a look-up that succeeded.
+        unsafe {
+            (*self.state).emitted[kind] = (*self.state).emitted[kind].wrapping_add(1);
+            (&raw mut (*self.state).written).write_volatile(after(self.position, length_bytes));
+            (&raw mut (*self.state).busy).write_volatile(0);
+        }
     }
-}
 
-/// Atomic although per CPU: iterators can be preempted. The result must stay unused on this target.
-#[inline(always)]
-fn add_one(counter: *mut u64) {
-    // SAFETY: the pointer comes from a map look-up that succeeded.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
-}
+    /// Leaves the ring as it was.
+    #[inline(always)]
+    fn give_back(self) {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*self.state).busy).write_volatile(0) };
+    }
 
-/// Writes the header in place.
-///
-/// # Safety
-/// `header` points into a reservation.
-#[inline(always)]
-unsafe fn write_header<T>(header: *mut RecordHeader, kind: u16, who: (u32, u32), time_ns: u64) {
-    // SAFETY: as the caller promises.
-    unsafe {
-        (*header).kind = kind;
-        (*header).length_bytes = size_of::<T>() as u16;
-        (*header).cpu = bpf_get_smp_processor_id();
-        (*header).time_ns = time_ns;
-        (*header).tgid = who.0;
-        (*header).tid = who.1;
+    /// Writes the header in place.
+    #[inline(always)]
+    fn write_header(&self, kind: u16, length_bytes: u64, who: (u32, u32), time_ns: u64) {
+        let header = self.at.cast::<RecordHeader>();
+        // SAFETY: the room holds a whole record.
+        unsafe {
+            (*header).kind = kind;
+            (*header).length_bytes = length_bytes as u16;
+            (*header).cpu = self.cpu;
+            (*header).time_ns = time_ns;
+            (*header).tgid = who.0;
+            (*header).tid = who.1;
+        }
     }
 }
 
 /// Emits the slice that ends now; `account` is settled up to `time_ns` and still holds the call's segment.
 #[inline(always)]
 pub fn slice(account: *mut ThreadAccount, time_ns: u64, result: i64, extra: u64, flags: u32) {
-    let Some(mut entry) = RECORDS.reserve_untyped::<SliceRecord>(0) else {
-        lose(loss::RING_FULL_SLICE);
-        return;
-    };
-    let record = entry.as_mut_ptr();
-    // SAFETY: `record` is a reservation of this size, `account` an element of ACCOUNTS.
+    const LENGTH: u64 = size_of::<SliceRecord>() as u64;
+    let Some(room) = reserve(Writer::Hook, LENGTH, loss::RING_FULL_SLICE) else { return };
+    let record = room.at.cast::<SliceRecord>();
+    // SAFETY: the room holds a whole record, `account` is an element of ACCOUNTS.
     unsafe {
         let of = &*account;
-        write_header::<SliceRecord>(&raw mut (*record).header, KIND_SLICE, (of.tgid, of.tid), time_ns);
+        room.write_header(KIND_SLICE, LENGTH, (of.tgid, of.tid), time_ns);
         (*record).enter_ns = of.enter_ns;
         (*record).arguments[0] = of.arguments[0];
         (*record).arguments[1] = of.arguments[1];
@@ -95,8 +154,7 @@ pub fn slice(account: *mut ThreadAccount, time_ns: u64, result: i64, extra: u64,
         (*record).gap_blocked_call = of.gap_blocked_call;
         (*record).flags = flags;
     }
-    entry.submit(SUBMIT);
-    emitted(loss::EMITTED_SLICE);
+    room.commit(LENGTH, loss::EMITTED_SLICE as usize);
 }
 
 /// What a lifecycle record says.
@@ -115,15 +173,13 @@ pub struct Lifecycle {
 
 /// Emits a lifecycle record.
 #[inline(always)]
-pub fn lifecycle(event: &Lifecycle, time_ns: u64) {
-    let Some(mut entry) = RECORDS.reserve_untyped::<LifecycleRecord>(0) else {
-        lose(loss::RING_FULL_LIFECYCLE);
-        return;
-    };
-    let record = entry.as_mut_ptr();
-    // SAFETY: `record` is a reservation of this size; an unreadable name leaves zeroes.
+pub fn lifecycle(writer: Writer, event: &Lifecycle, time_ns: u64) {
+    const LENGTH: u64 = size_of::<LifecycleRecord>() as u64;
+    let Some(room) = reserve(writer, LENGTH, loss::RING_FULL_LIFECYCLE) else { return };
+    let record = room.at.cast::<LifecycleRecord>();
+    // SAFETY: the room holds a whole record; an unreadable name leaves zeroes.
     unsafe {
-        write_header::<LifecycleRecord>(&raw mut (*record).header, KIND_LIFECYCLE, event.who, time_ns);
+        room.write_header(KIND_LIFECYCLE, LENGTH, event.who, time_ns);
         (*record).what = event.what;
         (*record).other_tgid = event.other.0;
         (*record).other_tid = event.other.1;
@@ -131,8 +187,7 @@ pub fn lifecycle(event: &Lifecycle, time_ns: u64) {
         (*record).value = event.value;
         crate::kernel::read_bytes((&raw mut (*record).comm).cast(), COMM_BYTES as u32, event.comm);
     }
-    entry.submit(SUBMIT);
-    emitted(loss::EMITTED_LIFECYCLE);
+    room.commit(LENGTH, loss::EMITTED_LIFECYCLE as usize);
 }
 
 /// What a connection record says, beside its header.
@@ -159,15 +214,13 @@ pub struct Connection {
 
 /// Emits a connection record for the given process and thread.
 #[inline(always)]
-pub fn connection(of: &Connection, who: (u32, u32), time_ns: u64) {
-    let Some(mut entry) = RECORDS.reserve_untyped::<ConnectionRecord>(0) else {
-        lose(loss::RING_FULL_CONNECTION);
-        return;
-    };
-    let record = entry.as_mut_ptr();
-    // SAFETY: `record` is a reservation of this size.
+pub fn connection(writer: Writer, of: &Connection, who: (u32, u32), time_ns: u64) {
+    const LENGTH: u64 = size_of::<ConnectionRecord>() as u64;
+    let Some(room) = reserve(writer, LENGTH, loss::RING_FULL_CONNECTION) else { return };
+    let record = room.at.cast::<ConnectionRecord>();
+    // SAFETY: the room holds a whole record.
     unsafe {
-        write_header::<ConnectionRecord>(&raw mut (*record).header, KIND_CONNECTION, who, time_ns);
+        room.write_header(KIND_CONNECTION, LENGTH, who, time_ns);
         (*record).socket = of.socket;
         (*record).established_ns = of.established_ns;
         (*record).generation = of.generation;
@@ -179,9 +232,11 @@ pub fn connection(of: &Connection, who: (u32, u32), time_ns: u64) {
         (*record).peer_port = of.peer_port;
         (*record).reserved = 0;
     }
-    entry.submit(SUBMIT);
-    emitted(loss::EMITTED_CONNECTION);
+    room.commit(LENGTH, loss::EMITTED_CONNECTION as usize);
 }
+
+/// Longest copy of a head, as a bit mask: the verifier understands masks best.
+const HEAD_MASK: u64 = 8191;
 
 /// What a head record says, beside its header and bytes.
 pub struct Head {
@@ -199,25 +254,23 @@ pub struct Head {
 #[inline(always)]
 pub fn head(of: &Head, who: (u32, u32), time_ns: u64, address: u64, length: u64) {
     let length = length & HEAD_MASK;
-    let Some(scratch) = HEAD_SCRATCH.get_ptr_mut(0) else { return };
-    // SAFETY: `scratch` is this CPU's element (preemption is off in these programs); the mask bounds the copies.
-    let outcome = unsafe {
-        let bytes = (&raw mut (*scratch).bytes).cast();
-        if bpf_probe_read_user(bytes, length as u32, address as *const _) != 0 {
+    let length_bytes = size_of::<HeadRecord>() as u64 + length;
+    let Some(room) = reserve(Writer::Hook, length_bytes, loss::RING_FULL_HEAD) else { return };
+    let record = room.at.cast::<HeadRecord>();
+    // SAFETY: the room holds a whole record, and behind it as many bytes as the mask allows.
+    unsafe {
+        if bpf_probe_read_user(record.add(1).cast(), length as u32, address as *const _) != 0 {
+            room.give_back();
             lose(loss::HEAD_UNREADABLE);
             return;
         }
-        let record = &raw mut (*scratch).record;
-        write_header::<HeadRecord>(&raw mut (*record).header, KIND_HEAD, who, time_ns);
-        (*record).header.length_bytes = (size_of::<HeadRecord>() as u64 + length) as u16;
+        room.write_header(KIND_HEAD, length_bytes, who, time_ns);
         (*record).fd = of.fd;
         (*record).direction = of.direction;
         (*record).sequence = of.sequence;
         (*record).offset_bytes = of.offset_bytes;
         (*record).captured_bytes = length as u32;
         (*record).reserved = 0;
-        let ring = core::ptr::from_ref(&RECORDS).cast_mut().cast();
-        bpf_ringbuf_output(ring, scratch.cast(), size_of::<HeadRecord>() as u64 + length, SUBMIT)
-    };
-    if outcome == 0 { emitted(loss::EMITTED_HEAD) } else { lose(loss::RING_FULL_HEAD) }
+    }
+    room.commit(length_bytes, loss::EMITTED_HEAD as usize);
 }

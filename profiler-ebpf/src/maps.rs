@@ -2,17 +2,17 @@
 //!
 //! In: nothing. Out: the maps. Records go through `emit` only.
 
+use aya_ebpf::Global;
 use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, task_struct};
-use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue};
 use aya_ebpf::helpers::generated::bpf_task_storage_get;
 use aya_ebpf::macros::btf_map;
 use profiler_common::account::ThreadAccount;
-use profiler_common::limits::{MAX_SOCKETS, MAX_THREADS, RING_BYTES};
+use profiler_common::limits::{MAX_SOCKETS, MAX_THREADS};
 use profiler_common::listener::ListenerCount;
-use profiler_common::loss::{EMITTED_KINDS, LOSS_CAUSES};
-use profiler_common::record::head::HeadRecord;
-use profiler_common::record::slice::SliceRecord;
+use profiler_common::loss::LOSS_CAUSES;
+use profiler_common::ring::{CHUNK_BYTES, ELEMENT_BYTES, RingState};
 
 /// Live records of the threads; user space maps them read-only. Element `index − 1` belongs to the thread whose
 /// storage holds `index`.
@@ -37,17 +37,22 @@ pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 #[btf_map]
 pub static INTERPRETERS: HashMap<u32, [u64; 2], 8192> = HashMap::new();
 
-/// Local TCP ports (host order) on which a traced process listens, with the address of a socket that does.
+/// By local TCP port (host order): address of a socket on which a traced process listens there; 0: none does;
+/// [`LISTENER_UNKNOWN`]: a traced process accepted a connection there, from a listener that we do not know. An array,
+/// because every segment of the machine asks.
 #[btf_map]
-pub static LISTENER_PORTS: HashMap<u32, u64, 1024> = HashMap::new();
+pub static LISTENER_PORTS: Array<u64, 65_536> = Array::new();
+
+/// See [`LISTENER_PORTS`].
+pub const LISTENER_UNKNOWN: u64 = 1;
 
 /// What connections set in motion, by the address of their listener's socket.
 #[btf_map]
 pub static LISTENERS: HashMap<u64, ListenerCount, 1024> = HashMap::new();
 
-/// What this CPU last told a socket.
+/// What this CPU is at.
 #[btf_map]
-pub static CAUSE: PerCpuArray<Cause, 1> = PerCpuArray::new();
+pub static CPU: PerCpuArray<Cpu, 1> = PerCpuArray::new();
 
 /// Address objects (`unix_sock.addr`) of traced UNIX listeners; accepted sockets share them.
 #[btf_map]
@@ -61,43 +66,50 @@ pub static SOCKETS: LruHashMap<u64, Socket, { MAX_SOCKETS as usize }> = LruHashM
 #[btf_map]
 pub static DESCRIPTORS: LruHashMap<DescriptorKey, Descriptor, { MAX_SOCKETS as usize }> = LruHashMap::new();
 
-/// The ring buffer; the type argument is only a name in BTF.
+/// The rings, chunk by chunk (`profiler_common::ring`); user space maps them read-only. How many there are is set by
+/// the loader, here as in the next two.
 #[btf_map]
-pub static RECORDS: RingBuf<SliceRecord, { RING_BYTES as usize }> = RingBuf::new();
+pub static RECORDS: Array<[u8; ELEMENT_BYTES], 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// What the writer of each ring keeps; user space maps it read-only.
+#[btf_map]
+pub static RING_STATES: Array<RingState, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// Position up to which user space has taken the records of each ring.
+#[btf_map]
+pub static TAKEN: Array<u64, 1> = Array::new();
+
+/// Chunks of a ring, a power of two.
+#[unsafe(no_mangle)]
+pub static RING_CHUNKS: Global<u32> = Global::new(2);
+
+/// Bytes of a ring that may be in use.
+#[unsafe(no_mangle)]
+pub static RING_CAPACITY: Global<u32> = Global::new(CHUNK_BYTES as u32);
+
+/// Number of the ring that the iterators write to: unlike hooks they can be interrupted by other programs.
+#[unsafe(no_mangle)]
+pub static ITERATORS_RING: Global<u32> = Global::new(0);
 
 /// Losses by cause (`profiler_common::loss`).
 #[btf_map]
 pub static LOSSES: PerCpuArray<u64, { LOSS_CAUSES as usize }> = PerCpuArray::new();
 
-/// Records handed to the ring by kind (`profiler_common::loss::EMITTED_*`).
-#[btf_map]
-pub static EMITTED: PerCpuArray<u64, { EMITTED_KINDS as usize }> = PerCpuArray::new();
-
 /// Element 0 is set when user space has detached: tracepoints of single system calls still run for seconds.
 #[btf_map]
 pub static CONTROL: Array<u32, 1> = Array::new();
 
-/// Where a head record is put together before it is copied to the ring.
-#[btf_map]
-pub static HEAD_SCRATCH: PerCpuArray<HeadScratch, 1> = PerCpuArray::new();
-
-/// Longest copy into [`HeadScratch::bytes`], as a bit mask: the verifier understands masks best.
-pub const HEAD_MASK: u64 = 8191;
-
-/// A head record and its bytes.
-#[repr(C)]
-pub struct HeadScratch {
-    /// What goes before the bytes.
-    pub record: HeadRecord,
-    /// The bytes; twice the limit, so that [`HEAD_MASK`] bounds every copy.
-    pub bytes: [u8; HEAD_MASK as usize + 1],
-}
-
-/// What may be behind the wake-ups that this CPU does next.
+/// What one CPU is at.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Cause {
-    /// Listener of a traced process to which a connection was just announced; 0: something else happened since.
+pub struct Cpu {
+    /// Index (from 1) of the account of the thread that runs here; 0: it had none when it was switched in, so ask its
+    /// storage. Set by `sched_switch` and taken back when the thread ends.
+    pub current: u32,
+    /// Keeps the alignment; always 0.
+    pub reserved: u32,
+    /// What may be behind the wake-ups that this CPU does next: the listener of a traced process to which a connection
+    /// was just announced; 0: something else happened since.
     pub listener: u64,
     /// When that was.
     pub since_ns: u64,
@@ -140,7 +152,8 @@ pub struct DescriptorKey {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Descriptor {
-    /// Address of the socket.
+    /// Address of the socket; 0: closed. Elements stay when their descriptor is closed: the next connection on the
+    /// number takes them over, which is far cheaper than to delete and insert.
     pub socket: u64,
     /// Bytes that the current inbound capture may still take.
     pub inbound_left: u32,

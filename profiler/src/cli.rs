@@ -145,7 +145,7 @@ pub struct Watch {
     /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
-    /// Size of the ring buffer, to see what a report with losses looks like
+    /// Capacity of each ring, to see what a report with losses looks like
     #[arg(long, value_name = "BYTES", value_parser = ring_bytes, hide = true)]
     pub ring_bytes: Option<u32>,
     /// No progress on stderr
@@ -399,7 +399,7 @@ fn window(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A size that the kernel takes for a ring buffer.
+/// A capacity that a ring can have.
 fn ring_bytes(text: &str) -> Result<u32, String> {
     let bytes: u32 = text.parse().ok().ok_or("is not a number of bytes")?;
     if bytes.is_power_of_two() && (4096..=1 << 30).contains(&bytes) {

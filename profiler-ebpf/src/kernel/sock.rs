@@ -90,10 +90,33 @@ pub fn local_port(sk: u64) -> u16 {
     field(sk, &SOCK_LOCAL_PORT).unwrap_or(0)
 }
 
-/// Peer's port, host order.
+/// The two ends of a connection.
+pub struct Ends {
+    /// Address family.
+    pub family: u16,
+    /// Host order; only of TCP.
+    pub local_port: u16,
+    /// Host order; only of TCP.
+    pub peer_port: u16,
+}
+
+/// Both ends, read at once where the fields are neighbours, as on all kernels so far.
 #[inline(always)]
-pub fn peer_port(sk: u64) -> u16 {
-    u16::from_be(field(sk, &SOCK_PEER_PORT).unwrap_or(0))
+pub fn ends(sk: u64) -> Option<Ends> {
+    let start = SOCK_PEER_PORT.load();
+    if SOCK_LOCAL_PORT.load() == start.wrapping_add(2) && SOCK_FAMILY.load() == start.wrapping_add(4) {
+        let word: u64 = field(sk, &SOCK_PEER_PORT)?;
+        return Some(Ends {
+            family: (word >> 32) as u16,
+            local_port: (word >> 16) as u16,
+            peer_port: u16::from_be(word as u16),
+        });
+    }
+    Some(Ends {
+        family: field(sk, &SOCK_FAMILY)?,
+        local_port: field(sk, &SOCK_LOCAL_PORT)?,
+        peer_port: u16::from_be(field(sk, &SOCK_PEER_PORT)?),
+    })
 }
 
 /// Whether every byte that arrived has been read; `None` where it cannot be told.

@@ -5,7 +5,7 @@
 use aya_ebpf::Global;
 use aya_ebpf::bindings::task_struct;
 
-use super::typed;
+use super::{MISSING, typed};
 
 #[unsafe(no_mangle)]
 static TASK_TGID: Global<u32> = Global::new(0);
@@ -19,6 +19,8 @@ static TASK_ON_CPU: Global<u32> = Global::new(0);
 static TASK_EXIT_CODE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TASK_COMM: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TASK_STORAGE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static TASK_FILES: Global<u32> = Global::new(0);
 
@@ -62,6 +64,13 @@ pub fn is_on_cpu(task: *mut task_struct) -> bool {
 pub fn exit_code(task: *mut task_struct) -> i64 {
     // SAFETY: as above.
     i64::from(unsafe { typed::<i32>(task.cast(), &TASK_EXIT_CODE) })
+}
+
+/// Whether the task surely has no storage, ours or another's: one load, where a look-up is a call with a few more.
+#[inline(always)]
+pub fn has_no_storage(task: *mut task_struct) -> bool {
+    // SAFETY: as above.
+    TASK_STORAGE.load() != MISSING && unsafe { typed::<u64>(task.cast(), &TASK_STORAGE) == 0 }
 }
 
 /// Kernel address of the task's name.

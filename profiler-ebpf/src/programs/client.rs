@@ -12,7 +12,7 @@ use profiler_common::record::head::{INBOUND, OUTBOUND};
 use profiler_common::record::slice::{FLAG_CLIENT, FLAG_STATUS_LINE};
 
 use super::socket;
-use crate::emit::{self, Connection, Head};
+use crate::emit::{self, Connection, Head, Writer};
 use crate::kernel::sock;
 use crate::maps::{DESCRIPTORS, Descriptor, DescriptorKey, SOCKET_CLOSED, SOCKETS};
 
@@ -45,13 +45,18 @@ pub struct Transfer {
 /// The descriptor's connection, if it is a client's.
 #[inline(always)]
 pub fn of(tgid: u32, fd: u32) -> Option<*mut Descriptor> {
-    DESCRIPTORS.get_ptr_mut(&DescriptorKey { tgid, fd })
+    let descriptor = DESCRIPTORS.get_ptr_mut(&DescriptorKey { tgid, fd })?;
+    // SAFETY: the look-up succeeded.
+    if unsafe { (*descriptor).socket } == 0 { None } else { Some(descriptor) }
 }
 
 /// A number means something new now (or nothing): a close that was not seen must not outlive it.
 #[inline(always)]
 pub fn forget(tgid: u32, fd: u32) {
-    let _ = DESCRIPTORS.remove(&DescriptorKey { tgid, fd });
+    if let Some(descriptor) = of(tgid, fd) {
+        // SAFETY: the look-up succeeded.
+        unsafe { (*descriptor).socket = 0 };
+    }
 }
 
 /// The descriptor is about to be closed or replaced. At entry, because after it another thread may get the number.
@@ -60,33 +65,39 @@ pub fn forget(tgid: u32, fd: u32) {
 pub fn closes(tgid: u32, fd: u32) -> bool {
     let Some(descriptor) = of(tgid, fd) else { return false };
     // SAFETY: the look-up succeeded.
-    let sk = unsafe { (*descriptor).socket };
+    let sk = unsafe {
+        let sk = (*descriptor).socket;
+        (*descriptor).socket = 0;
+        sk
+    };
     if let Some(socket) = SOCKETS.get_ptr_mut(&sk) {
         // SAFETY: the look-up succeeded.
         unsafe { (*socket).stage = SOCKET_CLOSED };
     }
-    forget(tgid, fd);
     true
+}
+
+/// How a connection becomes known.
+#[derive(Clone, Copy)]
+pub enum Source {
+    /// accept took it from the listener of this descriptor.
+    Accepted(i32),
+    /// The iterator found it open.
+    Seeded,
 }
 
 /// A connection becomes known: stores its state, emits its record.
 #[inline(always)]
-pub fn begins(who: (u32, u32), fd: u32, sk: u64, listener_fd: i32, origin: u32, now_ns: u64) {
+pub fn begins(who: (u32, u32), fd: u32, sk: u64, source: Source, now_ns: u64) {
     let Some(state) = socket::accepted(sk) else { return };
-    let family = sock::family(sk);
+    let Some(ends) = sock::ends(sk) else { return };
+    let family = ends.family;
     let is_tcp = family == sock::AF_INET || family == sock::AF_INET6;
-    let descriptor = Descriptor {
-        socket: sk,
-        // A connection that was open before us is most likely idle between two requests: armed as well.
-        inbound_left: MAX_REQUEST_HEAD_BYTES,
-        outbound_left: 0,
-        last_direction: INBOUND,
-        is_tcp: u32::from(is_tcp),
-    };
-    if DESCRIPTORS.insert(&DescriptorKey { tgid: who.0, fd }, &descriptor, 0).is_err() {
-        emit::lose(loss::SOCKET_TABLE_FULL);
+    let (local_port, peer_port) = if is_tcp { (ends.local_port, ends.peer_port) } else { (0, 0) };
+    if is_tcp {
+        socket::serves(local_port);
     }
-    let (local_port, peer_port) = if is_tcp { (sock::local_port(sk), sock::peer_port(sk)) } else { (0, 0) };
+    open(DescriptorKey { tgid: who.0, fd }, sk, is_tcp);
     // SAFETY: the look-up succeeded.
     let (established_ns, generation) = unsafe { ((*state).established_ns, (*state).generation) };
     let connection = Connection {
@@ -94,20 +105,53 @@ pub fn begins(who: (u32, u32), fd: u32, sk: u64, listener_fd: i32, origin: u32, 
         established_ns,
         generation,
         fd: fd as i32,
-        listener_fd,
-        origin,
+        listener_fd: match source {
+            Source::Accepted(listener_fd) => listener_fd,
+            Source::Seeded => -1,
+        },
+        origin: match source {
+            Source::Accepted(_) => ACCEPTED,
+            Source::Seeded => SEEDED,
+        },
         family,
         local_port,
         peer_port,
     };
-    emit::connection(&connection, who, now_ns);
+    let writer = match source {
+        Source::Accepted(_) => Writer::Hook,
+        Source::Seeded => Writer::Iterator,
+    };
+    emit::connection(writer, &connection, who, now_ns);
+}
+
+/// The descriptor is a client connection from now on.
+#[inline(always)]
+fn open(key: DescriptorKey, sk: u64, is_tcp: bool) {
+    // A connection that was open before us is most likely idle between two requests: armed as well.
+    let (inbound_left, outbound_left, last_direction) = (MAX_REQUEST_HEAD_BYTES, 0, INBOUND);
+    if let Some(before) = DESCRIPTORS.get_ptr_mut(&key) {
+        // SAFETY: the look-up succeeded. The number is this process's, which has just got it back.
+        unsafe {
+            (*before).inbound_left = inbound_left;
+            (*before).outbound_left = outbound_left;
+            (*before).last_direction = last_direction;
+            (*before).is_tcp = u32::from(is_tcp);
+            (*before).socket = sk;
+        }
+        return;
+    }
+    let descriptor =
+        Descriptor { socket: sk, inbound_left, outbound_left, last_direction, is_tcp: u32::from(is_tcp) };
+    if DESCRIPTORS.insert(&key, &descriptor, 0).is_err() {
+        emit::lose(loss::SOCKET_TABLE_FULL);
+    }
 }
 
 /// accept returned `fd`.
 #[inline(always)]
 pub fn accept(who: (u32, u32), fd: u32, listener_fd: i32, now_ns: u64) {
     match crate::kernel::file::socket_of(fd) {
-        Some(sk) => begins(who, fd, sk, listener_fd, ACCEPTED, now_ns),
+        Some(sk) => begins(who, fd, sk, Source::Accepted(listener_fd), now_ns),
         None => {
             forget(who.0, fd);
             emit::lose(loss::SOCKET_UNRESOLVED);
@@ -124,7 +168,7 @@ pub fn seed(who: (u32, u32), fd: u32, sk: u64, now_ns: u64) {
             return;
         }
     }
-    begins(who, fd, sk, -1, SEEDED, now_ns);
+    begins(who, fd, sk, Source::Seeded, now_ns);
 }
 
 /// Bytes were read from the client: captures a head, returns when the first of them arrived (0: not known).
@@ -148,8 +192,8 @@ pub fn read(descriptor: *mut Descriptor, transfer: Transfer, buffer: Option<Buff
                 _ => (*descriptor).inbound_left = 0,
             }
         }
-        arrival(descriptor, transfer)
     }
+    arrival(descriptor, transfer)
 }
 
 /// Bytes were written to the client: captures a response head; returns the flags of the slice.

@@ -12,9 +12,9 @@ use profiler_common::system_call::kind;
 
 use super::{client, socket};
 use crate::account::{self, Start};
-use crate::emit::{self, Lifecycle};
+use crate::emit::{self, Lifecycle, Writer};
 use crate::kernel::{registers, sock, task};
-use crate::maps::{LISTENER_PORTS, TARGETS, UNIX_LISTENERS};
+use crate::maps::{TARGETS, UNIX_LISTENERS};
 
 /// Context of `iter/task`.
 #[repr(C)]
@@ -65,7 +65,7 @@ pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {
     if account::adopt(task, start, now_ns) {
         account::correct(task, state_of(task), now_ns);
         let event = Lifecycle { what: ADOPTED, who, other: (0, 0), value: 0, comm: task::comm_address(task) };
-        emit::lifecycle(&event, now_ns);
+        emit::lifecycle(Writer::Iterator, &event, now_ns);
     }
     0
 }
@@ -107,7 +107,7 @@ pub extern "C" fn iterate_files(ctx: *mut FileContext) -> i32 {
     }
     let is_open = state == sock::ESTABLISHED || state == sock::CLOSE_WAIT;
     let is_ours = match family {
-        sock::AF_INET | sock::AF_INET6 => LISTENER_PORTS.get_ptr(&u32::from(sock::local_port(sk))).is_some(),
+        sock::AF_INET | sock::AF_INET6 => socket::listener_at(sock::local_port(sk)) != 0,
         sock::AF_UNIX => UNIX_LISTENERS.get_ptr(&sock::unix_address(sk)).is_some(),
         _ => false,
     };

@@ -13,7 +13,7 @@ use profiler_common::record::lifecycle::{EXEC, EXIT, FORK};
 use profiler_common::record::slice::PAGE_FAULT;
 
 use crate::account::{self, Start};
-use crate::emit::{self, Lifecycle};
+use crate::emit::{self, Lifecycle, Writer};
 use crate::empty;
 use crate::kernel::task;
 use crate::maps::{INTERPRETERS, TARGETS};
@@ -68,7 +68,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         value: 0,
         comm: task::comm_address(child),
     };
-    emit::lifecycle(&event, now_ns);
+    emit::lifecycle(Writer::Hook, &event, now_ns);
     0
 }
 
@@ -84,10 +84,10 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     // What was known of its memory is void.
     let _ = INTERPRETERS.remove(&who.0);
     // SAFETY: the thread itself runs here. Exec by another thread than the first gives it the first one's number.
-    unsafe { account::locked(account, |account| account.tid = who.1) };
+    unsafe { account::change(account).tid = who.1 };
     let event = Lifecycle { what: EXEC, who, other: (0, 0), value: 0, comm: task::comm_address(task) };
     // SAFETY: the helper has no preconditions.
-    emit::lifecycle(&event, unsafe { bpf_ktime_get_ns() });
+    emit::lifecycle(Writer::Hook, &event, unsafe { bpf_ktime_get_ns() });
     0
 }
 
@@ -111,7 +111,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
         value: task::exit_code(task),
         comm: task::comm_address(task),
     };
-    emit::lifecycle(&event, now_ns);
+    emit::lifecycle(Writer::Hook, &event, now_ns);
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(&ctx, "thread {} of {} ends", who.1, who.0);
     account::release(task, now_ns);

@@ -9,10 +9,11 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::record::slice::PAGE_FAULT;
 
-use crate::account;
+use crate::account::{self, Account};
 use crate::cause;
 use crate::empty;
 use crate::kernel::{registers, task};
+use crate::maps::{CPU, Cpu};
 
 /// A CPU goes from one thread to another.
 #[btf_tracepoint(function = "sched_switch")]
@@ -22,8 +23,10 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     }
     let previous: *mut task_struct = ctx.arg(1);
     let next: *mut task_struct = ctx.arg(2);
-    cause::clear();
-    if let Some(account) = account::of(previous) {
+    let Some(cpu) = CPU.get_ptr_mut(0) else { return 0 };
+    // SAFETY: the look-up succeeded; the element is this CPU's own.
+    unsafe { cause::clear_on(cpu) };
+    if let Some(account) = running(cpu, previous) {
         // The argument is a `bool` in a 64-bit slot: only its lowest bit is defined.
         let preempted = ctx.arg::<u64>(0) & 1 == 1;
         let blocks = !preempted && task::state(previous) != 0;
@@ -36,17 +39,31 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         }
         // SAFETY: under the run-queue lock this is the account's only writer.
         unsafe {
-            account::locked(account, |account| account::switch_out(account, bpf_ktime_get_ns(), blocks, call))
-        };
+            account::switch_out(&mut account::change(account), bpf_ktime_get_ns(), blocks, call);
+        }
         if blocks {
             cause::sleeps(account);
         }
     }
-    if let Some(account) = account::of(next) {
-        // SAFETY: as above.
-        unsafe { account::locked(account, |account| account::switch_in(account, bpf_ktime_get_ns())) };
+    let index = account::index_of(next);
+    // SAFETY: as above.
+    unsafe { (*cpu).current = index };
+    if let Some(account) = account::at(index) {
+        // SAFETY: under the run-queue lock this is the account's only writer.
+        unsafe { account::switch_in(&mut account::change(account), bpf_ktime_get_ns()) };
     }
     0
+}
+
+/// The account of the thread that ran on this CPU until now.
+#[inline(always)]
+fn running(cpu: *mut Cpu, previous: *mut task_struct) -> Option<Account> {
+    // SAFETY: the pointer comes from a successful look-up.
+    match unsafe { (*cpu).current } {
+        // It had none when it came; it may have been adopted since.
+        0 => account::of(previous),
+        index => account::at(index),
+    }
 }
 
 /// A thread enters a run queue.
@@ -57,7 +74,7 @@ pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
     }
     if let Some(account) = account::of(ctx.arg(0)) {
         // SAFETY: the run-queue lock is held, so this is the account's only writer.
-        unsafe { account::locked(account, |account| account::wake(account, bpf_ktime_get_ns())) };
+        unsafe { account::wake(&mut account::change(account), bpf_ktime_get_ns()) };
     }
     0
 }
@@ -69,13 +86,9 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     if let Some(account) = account::of(ctx.arg(0)) {
-        // SAFETY: these fields are written here only, outside the lock.
-        unsafe {
-            (&raw mut (*account).waker_tid).write_volatile(bpf_get_current_pid_tgid() as u32);
-            let now_ns = bpf_ktime_get_ns();
-            (&raw mut (*account).waking_ns).write_volatile(now_ns);
-            cause::wakes(account, now_ns);
-        }
+        // SAFETY: this field is written here and, while the thread runs, by itself.
+        unsafe { (&raw mut (*account).waker_tid).write_volatile(bpf_get_current_pid_tgid() as u32) };
+        cause::wakes(account);
     }
     0
 }

@@ -14,8 +14,8 @@ use crate::emit;
 use crate::empty;
 use crate::kernel::sock;
 use crate::maps::{
-    LISTENER_PORTS, LISTENERS, SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS, Socket,
-    UNIX_LISTENERS,
+    LISTENER_PORTS, LISTENER_UNKNOWN, LISTENERS, SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS,
+    Socket, UNIX_LISTENERS,
 };
 
 /// Not 0 where this kernel has no `sk_data_ready`: then a connection's own state change stands for its announcement,
@@ -35,9 +35,10 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let sk: sock::TypedSock = ctx.arg(0);
-    if let Some(listener) = LISTENER_PORTS.get_ptr(&u32::from(sock::typed_local_port(sk))) {
-        // SAFETY: the helper has no preconditions; the look-up succeeded.
-        let (now_ns, listener) = unsafe { (bpf_ktime_get_ns(), *listener) };
+    let listener = listener_at(sock::typed_local_port(sk));
+    if listener != 0 {
+        // SAFETY: the helper has no preconditions.
+        let now_ns = unsafe { bpf_ktime_get_ns() };
         renew(sk as u64, now_ns, 0, SOCKET_WAITING);
         if ANNOUNCED_BY_STATE.load() != 0 {
             cause::announce(listener, now_ns);
@@ -60,7 +61,12 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     cause::clear();
-    let is_unix = sock::typed_family(typed) == sock::AF_UNIX;
+    let family = sock::typed_family(typed);
+    let is_tcp = family == sock::AF_INET || family == sock::AF_INET6;
+    if is_tcp && listener_at(sock::typed_local_port(typed)) == 0 {
+        return 0;
+    }
+    let is_unix = family == sock::AF_UNIX;
     // A UNIX peer queues its bytes first and calls this hook without a lock: a reader that was faster has them, and no
     // later read may take their arrival for its own. Its own stays unknown.
     if is_unix && sock::queue_is_empty(sk) {
@@ -94,14 +100,41 @@ fn arrive(socket: &mut Socket, now_ns: u64) {
     socket.last_data_ns = now_ns;
 }
 
-/// A new connection lives at the address `sk`.
+/// The listener on a local port of TCP; 0: no traced process listens there.
+#[inline(always)]
+pub fn listener_at(port: u16) -> u64 {
+    // SAFETY: the look-up succeeded.
+    LISTENER_PORTS.get_ptr(u32::from(port)).map_or(0, |listener| unsafe { *listener })
+}
+
+/// A traced process has a connection on the port: what comes on it is ours, whoever listens.
+#[inline(always)]
+pub fn serves(port: u16) {
+    if listener_at(port) == 0
+        && let Some(listener) = LISTENER_PORTS.get_ptr_mut(u32::from(port))
+    {
+        // SAFETY: the look-up succeeded.
+        unsafe { *listener = LISTENER_UNKNOWN };
+    }
+}
+
+/// A new connection lives at the address `sk`. The kernel gives addresses of sockets out again and again, so the element
+/// is most often there.
 #[inline(always)]
 fn renew(sk: u64, established_ns: u64, data_ns: u64, stage: u32) {
-    let generation = match SOCKETS.get_ptr(&sk) {
-        // SAFETY: the look-up succeeded.
-        Some(before) => unsafe { (*before).generation }.wrapping_add(1),
-        None => 0,
-    };
+    if let Some(before) = SOCKETS.get_ptr_mut(&sk) {
+        // SAFETY: the look-up succeeded. Nobody else writes it between the end of one connection and its successor's
+        // first byte.
+        unsafe {
+            (*before).established_ns = established_ns;
+            (*before).first_data_ns = data_ns;
+            (*before).last_data_ns = data_ns;
+            (*before).generation = (*before).generation.wrapping_add(1);
+            (*before).stage = stage;
+        }
+        return;
+    }
+    let generation = 0;
     let socket = Socket { established_ns, first_data_ns: data_ns, last_data_ns: data_ns, generation, stage };
     if SOCKETS.insert(&sk, &socket, 0).is_err() {
         emit::lose(loss::SOCKET_TABLE_FULL);
@@ -111,19 +144,18 @@ fn renew(sk: u64, established_ns: u64, data_ns: u64, stage: u32) {
 /// The connection at `sk` is accepted (or found open): its state, made if nothing was known.
 #[inline(always)]
 pub fn accepted(sk: u64) -> Option<*mut Socket> {
-    let waiting = match SOCKETS.get_ptr(&sk) {
+    if let Some(socket) = SOCKETS.get_ptr_mut(&sk) {
         // SAFETY: the look-up succeeded.
-        Some(socket) => unsafe { (*socket).stage == SOCKET_WAITING },
-        None => false,
-    };
-    if !waiting {
-        // Its beginning was not seen (established before the attach, or a UNIX socket without data so far).
-        renew(sk, 0, 0, SOCKET_ACCEPTED);
+        unsafe {
+            if (*socket).stage == SOCKET_WAITING {
+                (*socket).stage = SOCKET_ACCEPTED;
+                return Some(socket);
+            }
+        }
     }
-    let socket = SOCKETS.get_ptr_mut(&sk)?;
-    // SAFETY: the look-up succeeded.
-    unsafe { (*socket).stage = SOCKET_ACCEPTED };
-    Some(socket)
+    // Its beginning was not seen (established before the attach, or a UNIX socket without data so far).
+    renew(sk, 0, 0, SOCKET_ACCEPTED);
+    SOCKETS.get_ptr_mut(&sk)
 }
 
 /// A traced process listens on the socket.
@@ -131,7 +163,12 @@ pub fn accepted(sk: u64) -> Option<*mut Socket> {
 pub fn listens(sk: u64) {
     let family = sock::family(sk);
     let outcome = if family == sock::AF_INET || family == sock::AF_INET6 {
-        LISTENER_PORTS.insert(&u32::from(sock::local_port(sk)), &sk, 0)
+        match LISTENER_PORTS.get_ptr_mut(u32::from(sock::local_port(sk))) {
+            // SAFETY: the look-up succeeded.
+            Some(listener) => unsafe { *listener = sk },
+            None => emit::lose(loss::SOCKET_TABLE_FULL),
+        }
+        Ok(())
     } else if family == sock::AF_UNIX {
         let address = sock::unix_address(sk);
         if address == 0 { Ok(()) } else { UNIX_LISTENERS.insert(&address, &1, 0) }

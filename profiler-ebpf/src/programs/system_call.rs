@@ -4,6 +4,8 @@
 //! connection and head records. Calls that are not observed are rejected by number before anything is looked up.
 //! Both forms have the same bodies; the second spares the calls of other processes on a shared host.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_probe_read_user};
 use aya_ebpf::macros::{btf_tracepoint, tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
@@ -84,12 +86,11 @@ fn is_stopped() -> bool {
 #[inline(always)]
 fn enter(registers: Registers, number: u32) {
     let Some(kind) = kind(number) else { return };
-    // SAFETY: the helper has no preconditions.
-    let Some(account) = account::of(unsafe { bpf_get_current_task_btf() }) else { return };
     let mut arguments = registers::arguments(registers);
     if number == FCNTL && !duplicates(arguments[1]) {
         return;
     }
+    let Some(account) = account::current() else { return };
     // SAFETY: the look-up succeeded.
     let tgid = unsafe { (*account).tgid };
     let mut was_client = false;
@@ -112,13 +113,11 @@ fn enter(registers: Registers, number: u32) {
         _ => registers::fourth(registers),
     };
     // SAFETY: the thread itself runs here, so this is the account's only writer.
-    unsafe {
-        account::locked(account, |account| {
-            account::enter(account, bpf_ktime_get_ns(), number as i32, arguments, extra);
-            if was_client {
-                account.flags |= FLAG_CLIENT;
-            }
-        });
+    let mut account = unsafe { account::change(account) };
+    // SAFETY: the helper has no preconditions.
+    account::enter(&mut account, unsafe { bpf_ktime_get_ns() }, number as i32, arguments, extra);
+    if was_client {
+        account.flags |= FLAG_CLIENT;
     }
 }
 
@@ -151,8 +150,7 @@ fn holder(tgid: u32, address: u64, operation: u64) -> Option<u64> {
 #[inline(always)]
 fn exit(registers: Registers, number: u32, result: i64) {
     let Some(kind) = kind(number) else { return };
-    // SAFETY: the helper has no preconditions.
-    let Some(account) = account::of(unsafe { bpf_get_current_task_btf() }) else { return };
+    let Some(account) = account::current() else { return };
     // SAFETY: the look-up succeeded.
     let (call, enter_ns, switches) =
         unsafe { ((*account).system_call, (*account).enter_ns, (*account).switches) };
@@ -160,29 +158,23 @@ fn exit(registers: Registers, number: u32, result: i64) {
         return;
     }
     // SAFETY: the thread itself runs here, so this is the account's only writer.
-    let now_ns = unsafe { account::locked(account, |account| account::settle(account, bpf_ktime_get_ns())) };
-    if enter_ns != ENTRY_UNKNOWN && switches == 0 && matches!(kind, Kind::Futex) {
-        // SAFETY: as above.
-        unsafe { account::locked(account, |account| account::fold(account, now_ns)) };
-        return;
-    }
-    let sequence = if enter_ns == ENTRY_UNKNOWN {
-        0
-    } else {
-        // SAFETY: as above; one aligned field.
-        unsafe {
-            let sequence = (*account).sequence.wrapping_add(1);
-            (&raw mut (*account).sequence).write_volatile(sequence);
-            sequence
+    let mut change = unsafe { account::change(account) };
+    // SAFETY: the helper has no preconditions.
+    let now_ns = account::settle(&mut change, unsafe { bpf_ktime_get_ns() });
+    let mut sequence = 0;
+    if enter_ns != ENTRY_UNKNOWN {
+        if switches == 0 && matches!(kind, Kind::Futex) {
+            account::fold(&mut change, now_ns);
+            return;
         }
-    };
-    let ending = Ending { account, kind, number, result, now_ns, sequence };
-    let (extra, flags) = consequences(registers, &ending);
+        sequence = change.sequence.wrapping_add(1);
+        change.sequence = sequence;
+    }
+    let (extra, flags) = consequences(registers, &Ending { account, kind, number, result, now_ns, sequence });
     if sequence != 0 {
         crate::emit::slice(account, now_ns, result, extra, flags);
     }
-    // SAFETY: as above.
-    unsafe { account::locked(account, |account| account::restart(account, now_ns)) };
+    account::restart(&mut change, now_ns);
 }
 
 /// A call that is ending.
@@ -207,8 +199,14 @@ fn consequences(registers: Registers, ending: &Ending) -> (u64, u32) {
     let arguments = registers::arguments(registers);
     let fd = arguments[0] as u32;
     let result = ending.result;
-    let mut added = 0;
+    // A descriptor that the call made.
+    let mut made = None;
     match ending.kind {
+        Kind::Read | Kind::ReadVector | Kind::ReadMessage => return read(registers, arguments, who, ending),
+        Kind::Write | Kind::WriteVector | Kind::WriteMessage | Kind::SendFile | Kind::Splice => {
+            return (extra, flags | write(arguments, who, ending));
+        }
+        Kind::Shutdown => return (extra, flags | client::flag(who.0, fd)),
         Kind::Accept if result >= 0 => client::accept(who, result as u32, fd as i32, ending.now_ns),
         Kind::Listen if result == 0 => {
             if let Some(sk) = crate::kernel::file::socket_of(fd) {
@@ -218,7 +216,7 @@ fn consequences(registers: Registers, ending: &Ending) -> (u64, u32) {
         Kind::MakeSocket | Kind::OpenFile | Kind::MakeEpoll | Kind::MakeEvent | Kind::Duplicate
             if result >= 0 =>
         {
-            client::forget(who.0, result as u32);
+            made = Some(result as u32);
         }
         Kind::MakeSocketPair | Kind::MakePipe if result >= 0 => {
             let address = match ending.kind {
@@ -227,59 +225,53 @@ fn consequences(registers: Registers, ending: &Ending) -> (u64, u32) {
             };
             extra = first_word(address, 1);
             client::forget(who.0, extra as u32);
-            client::forget(who.0, (extra >> 32) as u32);
+            made = Some((extra >> 32) as u32);
         }
-        Kind::Read | Kind::ReadVector | Kind::ReadMessage => {
-            if let Some(descriptor) = client::of(who.0, fd) {
-                added = FLAG_CLIENT;
-                if result > 0 {
-                    extra = read(descriptor, who, arguments, registers, ending);
-                } else if result == 0 {
-                    client::ended(descriptor);
-                }
-            }
-        }
-        Kind::Write | Kind::WriteVector | Kind::WriteMessage => {
-            if let Some(descriptor) = client::of(who.0, fd) {
-                added = FLAG_CLIENT;
-                if result > 0 {
-                    let transfer = transfer(who, fd, arguments, ending);
-                    added |= client::write(descriptor, transfer, buffer(ending, arguments));
-                }
-            }
-        }
-        Kind::SendFile | Kind::Splice => {
-            let to = if matches!(ending.kind, Kind::Splice) { arguments[2] as u32 } else { fd };
-            if let Some(descriptor) = client::of(who.0, to) {
-                added = FLAG_CLIENT;
-                if result > 0 {
-                    client::write(descriptor, transfer(who, to, arguments, ending), None);
-                }
-            }
-        }
-        Kind::Shutdown => added = client::flag(who.0, fd),
         _ => {}
     }
-    (extra, flags | added)
+    if let Some(made) = made {
+        client::forget(who.0, made);
+    }
+    (extra, flags)
 }
 
+/// A read that ended: `extra` and the flags of its slice.
 #[inline(always)]
-fn read(
-    descriptor: *mut crate::maps::Descriptor,
-    who: (u32, u32),
-    arguments: [u64; 3],
-    registers: Registers,
-    ending: &Ending,
-) -> u64 {
+fn read(registers: Registers, arguments: [u64; 3], who: (u32, u32), ending: &Ending) -> (u64, u32) {
+    // SAFETY: the account comes from a successful look-up.
+    let (extra, flags) = unsafe { ((*ending.account).extra, (*ending.account).flags) };
+    let Some(descriptor) = client::of(who.0, arguments[0] as u32) else { return (extra, flags) };
+    let flags = flags | FLAG_CLIENT;
+    if ending.result == 0 {
+        client::ended(descriptor);
+    }
+    if ending.result <= 0 {
+        return (extra, flags);
+    }
     let message_flags = match ending.number {
         RECVFROM => registers::fourth(registers),
         RECVMSG => arguments[2],
         _ => 0,
     };
     if message_flags & MSG_PEEK != 0 {
-        return 0;
+        return (0, flags);
     }
-    client::read(descriptor, transfer(who, arguments[0] as u32, arguments, ending), buffer(ending, arguments))
+    let transfer = transfer(who, arguments[0] as u32, arguments, ending);
+    (client::read(descriptor, transfer, buffer(ending, arguments)), flags)
+}
+
+/// A write that ended: what it adds to the flags of its slice.
+#[inline(always)]
+fn write(arguments: [u64; 3], who: (u32, u32), ending: &Ending) -> u32 {
+    let fd = if matches!(ending.kind, Kind::Splice) { arguments[2] } else { arguments[0] } as u32;
+    let Some(descriptor) = client::of(who.0, fd) else { return 0 };
+    if ending.result <= 0 {
+        return FLAG_CLIENT;
+    }
+    // The bytes come from a file.
+    let from_file = matches!(ending.kind, Kind::SendFile | Kind::Splice);
+    let buffer = if from_file { None } else { buffer(ending, arguments) };
+    FLAG_CLIENT | client::write(descriptor, transfer(who, fd, arguments, ending), buffer)
 }
 
 #[inline(always)]
@@ -306,10 +298,15 @@ fn buffer(ending: &Ending, arguments: [u64; 3]) -> Option<Buffer> {
 
 #[inline(always)]
 fn first_vector(address: u64) -> Option<Buffer> {
-    let mut vector = [0_u64; 2];
-    // SAFETY: the destination holds 16 bytes.
-    let outcome = unsafe { bpf_probe_read_user((&raw mut vector).cast(), 16, address as *const _) };
-    if outcome == 0 { Some(Buffer { address: vector[0], length: vector[1] }) } else { None }
+    let mut vector = MaybeUninit::<[u64; 2]>::uninit();
+    // SAFETY: the destination holds 16 bytes, and the helper writes them all, or fails.
+    unsafe {
+        if bpf_probe_read_user(vector.as_mut_ptr().cast(), 16, address as *const _) != 0 {
+            return None;
+        }
+        let [address, length] = vector.assume_init();
+        Some(Buffer { address, length })
+    }
 }
 
 /// The 8 bytes at a user address; 0 if `count` is 0 or they cannot be read.

@@ -2,6 +2,7 @@
 //!
 //! In: the processes to trace, settings. Out: a [`LiveSource`], which detaches when it is dropped, and the attach report.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ use super::table::{Place, ProgramEntry};
 use super::{AttachError, OBJECT, load, offsets, tracefs};
 use crate::capability::kernel_btf::KernelBtf;
 use crate::capability::{Capabilities, KERNEL_BTF};
-use crate::source::live::LiveSource;
+use crate::source::live::{LiveSource, Size};
 
 /// Rounds of the iterators after which we stop looking: a target that forks faster than that is followed by the fork
 /// hook anyway.
@@ -97,9 +98,9 @@ fn load_object(settings: &Settings, btf: &Btf, globals: &[(&'static str, u32)]) 
     for (name, value) in globals {
         loader.override_global(name, value, true);
     }
-    if let Some(bytes) = settings.ring_bytes {
-        loader.map_max_entries("RECORDS", bytes);
-    }
+    let rings = Size::new(aya::util::nr_cpus().map_or(1, NonZeroU32::get), settings.ring_bytes);
+    let ring_globals = rings.globals();
+    rings.apply(&ring_globals, &mut loader);
     if let Some(threads) = settings.max_threads {
         loader.map_max_entries("ACCOUNTS", threads).map_max_entries("FREE_INDEXES", threads);
     }

@@ -31,6 +31,7 @@ const FIELDS: &[Field] = &[
     required("TASK_ON_CPU", "task_struct", &["on_cpu"]),
     required("TASK_EXIT_CODE", "task_struct", &["exit_code"]),
     required("TASK_COMM", "task_struct", &["comm"]),
+    optional("TASK_STORAGE", "task_struct", &["bpf_storage"]),
     required("TASK_FILES", "task_struct", &["files"]),
     required("FILES_FDT", "files_struct", &["fdt"]),
     required("FDTABLE_FD", "fdtable", &["fd"]),

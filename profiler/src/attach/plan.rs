@@ -51,7 +51,7 @@ impl Load {
 pub struct Settings {
     /// How system calls are hooked.
     pub hooks: Hooks,
-    /// Bytes of the ring buffer (a power of two, at least a page); `None`: `profiler_common::limits::RING_BYTES`.
+    /// Bytes that may be in use in the ring of each CPU; `None`: as `profiler_common::limits` says.
     pub ring_bytes: Option<u32>,
     /// Threads followed at once; `None`: `profiler_common::limits::MAX_THREADS`.
     pub max_threads: Option<u32>,

@@ -1,6 +1,6 @@
 //! The mouth of the stream: redacts, records, passes on.
 //!
-//! In: raw records from the ring buffer and facts. Out: the same, redacted, into the recording first and then into
+//! In: raw records from the rings and facts. Out: the same, redacted, into the recording first and then into
 //! the pipeline, so that a replay gets exactly what the live run got.
 
 use profiler_common::record::lifecycle::{self, LifecycleRecord};

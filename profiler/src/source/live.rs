@@ -1,7 +1,7 @@
-//! The live source: records from the ring buffer, counters, and what every thread is doing right now.
+//! The live source: records from the rings, counters, and what every thread is doing right now.
 //!
 //! In: the attached programs. Out: raw records ([`LiveSource::drain`]), [`Counters`], [`OpenSlice`]s, [`ThreadTotals`].
-//! The ring never wakes its reader: drain it on a timer of a few milliseconds. Dropping the source detaches everything.
+//! The rings never wake their reader: drain it on a timer of a few milliseconds. Dropping the source detaches everything.
 
 mod accounts;
 #[cfg(feature = "bpf-log")]
@@ -10,10 +10,12 @@ pub mod clock;
 mod cost;
 mod detach;
 mod listeners;
+mod mapping;
+mod rings;
 mod totals;
 
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, MapData, PerCpuArray};
 use profiler_common::account::ThreadAccount;
 use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
 use profiler_core::fact::{Counters, ListenerCounts, OpenSlice, ThreadTotals};
@@ -24,6 +26,8 @@ use crate::attach::execute::{add_targets, profilers_of, run_iterator};
 use accounts::AccountTable;
 pub use cost::RunTimeSample;
 use listeners::ListenerTable;
+use rings::Rings;
+pub(crate) use rings::Size;
 use totals::Totals;
 
 /// Names of the kinds of `profiler_common::loss::EMITTED_*`, in their order.
@@ -34,9 +38,8 @@ pub struct LiveSource {
     ebpf: Ebpf,
     targets: HashMap<MapData, u32, u32>,
     interpreters: HashMap<MapData, u32, [u64; 2]>,
-    ring: RingBuf<MapData>,
+    rings: Rings,
     losses: PerCpuArray<MapData, u64>,
-    emitted: PerCpuArray<MapData, u64>,
     accounts: AccountTable,
     listeners: ListenerTable,
     totals: Totals,
@@ -48,10 +51,9 @@ pub struct LiveSource {
 
 impl LiveSource {
     pub(crate) fn new(mut ebpf: Ebpf, targets: HashMap<MapData, u32, u32>) -> Result<Self, AttachError> {
-        let ring = take(&mut ebpf, "RECORDS", RingBuf::try_from)?;
+        let rings = Rings::of(&mut ebpf)?;
         let interpreters = take(&mut ebpf, "INTERPRETERS", HashMap::try_from)?;
         let losses = take(&mut ebpf, "LOSSES", PerCpuArray::try_from)?;
-        let emitted = take(&mut ebpf, "EMITTED", PerCpuArray::try_from)?;
         let accounts = AccountTable::map(&ebpf)?;
         let listeners = take(&mut ebpf, "LISTENERS", ListenerTable::try_from)?;
         #[cfg(feature = "bpf-log")]
@@ -60,9 +62,8 @@ impl LiveSource {
             ebpf,
             targets,
             interpreters,
-            ring,
+            rings,
             losses,
-            emitted,
             accounts,
             listeners,
             totals: Totals::default(),
@@ -73,7 +74,7 @@ impl LiveSource {
         })
     }
 
-    /// Hands every record that is in the ring now to `each`; returns how many.
+    /// Hands every record that is in the rings now to `each`; returns how many.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> u64 {
         self.drain_while(|record| {
             each(record);
@@ -81,19 +82,13 @@ impl LiveSource {
         })
     }
 
-    /// Hands records to `each` until it says `false` or the ring is empty; returns how many. A target that writes
-    /// records faster than they are taken would keep [`Self::drain`] busy for ever.
-    pub fn drain_while(&mut self, mut each: impl FnMut(&[u8]) -> bool) -> u64 {
+    /// Hands records that are in the rings now to `each`, oldest first, until it says `false`; returns how many.
+    pub fn drain_while(&mut self, each: impl FnMut(&[u8]) -> bool) -> u64 {
         #[cfg(feature = "bpf-log")]
         self.log.print();
-        let before = self.received;
-        while let Some(record) = self.ring.next() {
-            self.received += 1;
-            if !each(&record) {
-                break;
-            }
-        }
-        self.received - before
+        let received = self.rings.drain_while(each);
+        self.received += received;
+        received
     }
 
     /// Cumulative counters of both sides.
@@ -102,7 +97,7 @@ impl LiveSource {
         let lost =
             LOSS_NAMES.iter().zip(0..).map(|(name, slot)| ((*name).to_owned(), sum(&self.losses, slot)));
         let emitted =
-            KIND_NAMES.iter().zip(0..).map(|(name, slot)| ((*name).to_owned(), sum(&self.emitted, slot)));
+            KIND_NAMES.iter().zip(self.rings.emitted()).map(|(name, count)| ((*name).to_owned(), count));
         Counters {
             lost: lost.filter(|(_, count)| *count > 0).collect(),
             emitted: emitted.collect(),

@@ -2,71 +2,37 @@
 //!
 //! In: the map `ACCOUNTS`. Out: consistent copies of [`ThreadAccount`]s, and what they say of the open slice.
 
-use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::atomic::{Ordering, fence};
 
 use aya::Ebpf;
-use aya::maps::{Array, Map};
 use profiler_common::account::{BLOCKED, ENTRY_UNKNOWN, FREE, NOT_IN_CALL, RUNNABLE, ThreadAccount};
 use profiler_common::record::slice::PAGE_FAULT;
 use profiler_core::fact::{Account, OpenSlice};
 use profiler_core::model::now::Scheduled;
 
+use super::mapping::Mapping;
 use crate::attach::AttachError;
 
 /// Attempts to read an element that is being written; a program writes for well under a microsecond.
 const MAX_ATTEMPTS: u32 = 1000;
 
 /// The mapped array.
-pub(super) struct AccountTable {
-    start: *const ThreadAccount,
-    count: usize,
-    length_bytes: usize,
-}
-
-// SAFETY: the mapping is read-only and lives until drop, whichever thread holds it.
-unsafe impl Send for AccountTable {}
+pub(super) struct AccountTable(Mapping<ThreadAccount>);
 
 impl AccountTable {
     /// Maps the array read-only.
     pub(super) fn map(ebpf: &Ebpf) -> Result<Self, AttachError> {
-        let failed = |reason: String| AttachError::Map { map: "ACCOUNTS", reason };
-        let map = ebpf.map("ACCOUNTS").ok_or_else(|| failed("not in the object".to_owned()))?;
-        let Map::Array(data) = map else { return Err(failed("not an array".to_owned())) };
-        let count = Array::<_, [u8; size_of::<ThreadAccount>()]>::try_from(map)
-            .map_err(|error| failed(error.to_string()))?
-            .len();
-        let count = usize::try_from(count).unwrap_or(0);
-        let length_bytes = (count * size_of::<ThreadAccount>()).next_multiple_of(4096);
-        // SAFETY: a new mapping of a map that allows it; nothing else uses the address.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                length_bytes,
-                libc::PROT_READ,
-                libc::MAP_SHARED,
-                data.fd().as_fd().as_raw_fd(),
-                0,
-            )
-        };
-        if start == libc::MAP_FAILED {
-            return Err(failed(std::io::Error::last_os_error().to_string()));
-        }
-        Ok(Self { start: start.cast_const().cast(), count, length_bytes })
+        Mapping::of(ebpf, "ACCOUNTS").map(Self)
     }
 
     /// A consistent copy of every account that belongs to a thread.
     pub(super) fn threads(&self) -> impl Iterator<Item = ThreadAccount> + '_ {
-        (0..self.count).filter_map(|index| self.read(index))
+        (0..self.0.count()).filter_map(|index| self.read(index))
     }
 
     /// A consistent copy of one element; `None` if it is free (or, which does not happen, never at rest).
     fn read(&self, index: usize) -> Option<ThreadAccount> {
-        if index >= self.count {
-            return None;
-        }
-        // SAFETY: `index` is inside the mapping.
-        let element = unsafe { self.start.add(index) };
+        let element = self.0.element(index)?;
         for _ in 0..MAX_ATTEMPTS {
             // SAFETY: `element` is inside the mapping; a torn copy is detected below and dropped.
             let (before, copy, after) = unsafe {
@@ -83,13 +49,6 @@ impl AccountTable {
             std::hint::spin_loop();
         }
         None
-    }
-}
-
-impl Drop for AccountTable {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made by `map` with this length, and no reference into it outlives `self`.
-        unsafe { libc::munmap(self.start.cast_mut().cast(), self.length_bytes) };
     }
 }
 

@@ -17,10 +17,15 @@ pub(super) fn detach(ebpf: &mut Ebpf) {
     if slow {
         stop(ebpf);
     }
-    for (_, program) in ebpf.programs_mut() {
-        if let Program::BtfTracePoint(program) = program {
-            // A program that was never loaded has nothing to take off: that error is no news.
-            let _ = program.unload();
+    // What sees calls goes first: it trusts `sched_switch` to say whose they are.
+    for sees_calls in [true, false] {
+        for (name, program) in ebpf.programs_mut() {
+            if let Program::BtfTracePoint(program) = program
+                && name.starts_with("sys_") == sees_calls
+            {
+                // A program that was never loaded has nothing to take off: that error is no news.
+                let _ = program.unload();
+            }
         }
     }
     if !slow {
