@@ -5,6 +5,7 @@
 pub mod duration;
 pub mod exit;
 pub mod fail_on;
+pub mod otlp;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::fail_on::FailOn;
+use self::otlp::Otlp;
 use crate::report::form::{FORMS, FormKind};
 use crate::report::{screen, text};
 
@@ -182,6 +184,9 @@ pub struct Trace {
     /// Which findings fail the run.
     #[command(flatten)]
     pub fail_on: FailOn,
+    /// Where spans go.
+    #[command(flatten)]
+    pub otlp: Otlp,
     /// Also keep a recording, for `wsgi-trace report FILE` later
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
@@ -213,6 +218,9 @@ pub struct Report {
     /// Which findings fail the run.
     #[command(flatten)]
     pub fail_on: FailOn,
+    /// Where spans go.
+    #[command(flatten)]
+    pub otlp: Otlp,
 }
 
 /// `top`.

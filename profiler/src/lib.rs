@@ -8,6 +8,7 @@ pub mod capability;
 pub mod cli;
 pub mod command;
 pub mod fact;
+pub mod otlp;
 pub mod output_file;
 pub mod recording;
 pub mod report;

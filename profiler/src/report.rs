@@ -15,4 +15,4 @@ pub mod text;
 pub mod timeline;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;

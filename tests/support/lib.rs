@@ -8,6 +8,7 @@ pub mod agent;
 pub mod backend;
 pub mod cgroup;
 pub mod child;
+pub mod collector;
 pub mod gate;
 pub mod gunicorn;
 pub mod kernel_trace;

@@ -3,7 +3,8 @@
 //! In: target, window, form of the report. Out: the report; a recording beside it if one is wanted.
 
 use super::{Failure, fail_on, open_recording, refuse_same_file, target};
-use crate::cli::Trace;
+use crate::cli::{Trace, otlp};
+use crate::otlp::exporter::Pace;
 use crate::session::SessionError;
 use crate::session::consumer::Consumer;
 use crate::session::live;
@@ -18,10 +19,12 @@ pub fn run(options: &Trace) -> Result<(), Failure> {
     if let (Some(report), Some(record)) = (&options.output.output, &options.record) {
         refuse_same_file(report, record, "the report and the recording")?;
     }
-    let mut consumer = Consumer::open(&options.output)?;
+    let exporter = options.otlp.start(Pace::Live).map_err(SessionError::from)?;
+    let mut consumer = Consumer::open(&options.output)?.exporting(exporter.clone());
     watch.record = options.record.as_deref().map(open_recording).transpose()?;
     let outcome = live::run(watch, options.watch.duration, options.watch.quiet, &mut consumer)?;
     consumer.finish(&outcome.snapshot)?;
+    otlp::finish(exporter.as_deref(), options.watch.quiet);
     match outcome.recording_failed {
         Some(error) => Err(SessionError::from(error).into()),
         None => fail_on::check(&options.fail_on, &outcome.snapshot),

@@ -157,7 +157,7 @@ fn gil() -> Gil {
 }
 
 /// The same server with every thread taken for a third of the window.
-pub(super) fn exhausted() -> (Snapshot, Vec<Finding>) {
+pub(crate) fn exhausted() -> (Snapshot, Vec<Finding>) {
     let mut snapshot = snapshot(&CALM, 11 * SECOND + 400 * MS, 480 * MS);
     snapshot.slots.peak_busy = 8;
     snapshot.requests.peak_in_flight = 23;

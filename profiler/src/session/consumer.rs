@@ -5,6 +5,7 @@
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use profiler_core::fact::{Fact, InterpreterSeen};
 use profiler_core::finding::evaluate;
@@ -16,6 +17,7 @@ use profiler_core::timeline::Entry;
 
 use super::SessionError;
 use crate::cli::Output;
+use crate::otlp::exporter::Exporter;
 use crate::report::escape::Charset;
 use crate::report::form::{Beginning, Form};
 use crate::report::output::{Destination, Lazy, OutputError, failure};
@@ -39,6 +41,7 @@ pub struct Consumer {
     arrival_measured: bool,
     interpreters: Vec<InterpreterSeen>,
     wall_clock_offset_ns: Option<i64>,
+    exporter: Option<Arc<Exporter>>,
 }
 
 impl Consumer {
@@ -67,7 +70,15 @@ impl Consumer {
             arrival_measured: true,
             interpreters: Vec::new(),
             wall_clock_offset_ns: None,
+            exporter: None,
         }
+    }
+
+    /// The same with an export beside the report.
+    #[must_use]
+    pub fn exporting(mut self, exporter: Option<Arc<Exporter>>) -> Self {
+        self.exporter = exporter;
+        self
     }
 
     /// What it wants of the pipeline.
@@ -78,6 +89,9 @@ impl Consumer {
 
     /// Takes a fact, before what it changes: some say what the run measures, one that the window begins.
     pub fn note(&mut self, fact: &Fact) {
+        if let Some(exporter) = &self.exporter {
+            exporter.note(fact);
+        }
         match fact {
             Fact::SessionStarted(session) => self.wall_clock_offset_ns = Some(session.wall_clock_offset_ns),
             Fact::Attached(attached) => self.arrival_measured = attached.arrival_measured,
@@ -102,7 +116,7 @@ impl Consumer {
             form.begin(&Beginning { not_measured: not_measured.collect(), wall_clock_offset_ns });
         }
         for entry in std::mem::take(&mut self.early) {
-            self.entry(&entry);
+            self.write(&entry);
         }
     }
 
@@ -114,6 +128,13 @@ impl Consumer {
 
     /// Takes one entry.
     pub fn entry(&mut self, entry: &Entry) {
+        if let Some(exporter) = &self.exporter {
+            exporter.entry(entry);
+        }
+        self.write(entry);
+    }
+
+    fn write(&mut self, entry: &Entry) {
         let Some(form) = &mut self.form else { return };
         if !self.begun {
             if self.early.len() < MAX_EARLY_ENTRIES {

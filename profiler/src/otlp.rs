@@ -1,0 +1,57 @@
+//! Requests as spans for OpenTelemetry: OTLP over HTTP, to a collector.
+//!
+//! In: an [`endpoint::Endpoint`], facts and timeline entries of a run. Out: spans and metrics at the collector, and
+//! [`exporter::Totals`] of what arrived and what did not. The run is never held up: what the collector does not take in
+//! time is dropped and counted.
+
+pub mod endpoint;
+pub mod exporter;
+mod metric;
+mod send;
+mod span;
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use profiler_core::fact::SessionStarted;
+
+/// An attribute.
+fn attribute(key: &str, value: Value) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+}
+
+/// A text attribute.
+fn text(key: &str, value: &str) -> KeyValue {
+    attribute(key, Value::StringValue(value.to_owned()))
+}
+
+/// A whole number; what is beyond the type is its largest value.
+fn number(key: &str, value: u64) -> KeyValue {
+    attribute(key, Value::IntValue(i64::try_from(value).unwrap_or(i64::MAX)))
+}
+
+/// Who speaks.
+fn scope(session: &SessionStarted) -> InstrumentationScope {
+    InstrumentationScope {
+        name: "wsgi-trace".to_owned(),
+        version: session.tool_version.clone(),
+        ..InstrumentationScope::default()
+    }
+}
+
+/// Whom the spans are about.
+fn resource(service: &str, session: &SessionStarted) -> Resource {
+    Resource {
+        attributes: vec![
+            text("service.name", service),
+            text("host.name", &session.host_name),
+            number("process.pid", u64::from(session.target_pid)),
+        ],
+        ..Resource::default()
+    }
+}
+
+/// A moment of the run on the wall clock, in nanoseconds since 1970.
+fn wall_ns(session: &SessionStarted, monotonic_ns: u64) -> u64 {
+    monotonic_ns.saturating_add_signed(session.wall_clock_offset_ns)
+}
