@@ -283,6 +283,9 @@ pub struct Serve {
     /// Nothing on stderr but errors
     #[arg(long, short)]
     pub quiet: bool,
+    /// Where spans go.
+    #[command(flatten)]
+    pub otlp: Otlp,
 }
 
 /// `list`.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use profiler_core::fact::EndReason;
+use profiler_core::fact::{EndReason, Fact};
 use profiler_core::timeline::Entry;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
@@ -18,6 +18,7 @@ use crate::attach::{self, AttachError};
 use crate::fact::memory::resident_bytes;
 use crate::fact::process::is_running;
 use crate::fact::{FactError, Proc, Tree};
+use crate::otlp::exporter::Exporter;
 use crate::session::SessionError;
 use crate::session::attached::{Session, Tick, Watch};
 use crate::session::observer::Observer;
@@ -51,6 +52,8 @@ pub struct Follow<'a> {
     pub attach: attach::Settings,
     /// Where it is shown.
     pub board: Arc<Board>,
+    /// Where requests are exported to, beside it.
+    pub exporter: Option<Arc<Exporter>>,
     /// Questions from the HTTP side.
     pub questions: mpsc::Receiver<Question>,
     /// Who serves, until a signal comes. It ends before the programs are detached: that may leave a process of ours behind
@@ -58,15 +61,27 @@ pub struct Follow<'a> {
     pub server: Option<Server>,
 }
 
-/// Puts finished requests on the board.
-struct Scribe(Arc<Board>);
+/// Puts finished requests on the board, and on their way to a collector.
+struct Scribe {
+    board: Arc<Board>,
+    exporter: Option<Arc<Exporter>>,
+}
 
 impl Observer for Scribe {
+    fn note(&mut self, fact: &Fact) {
+        if let Some(exporter) = &self.exporter {
+            exporter.note(fact);
+        }
+    }
+
     fn entry(&mut self, entry: &Entry) {
+        if let Some(exporter) = &self.exporter {
+            exporter.entry(entry);
+        }
         if let Entry::Request(request) = entry
             && !request.open
         {
-            self.0.request(request);
+            self.board.request(request);
         }
     }
 }
@@ -115,7 +130,8 @@ impl Follow<'_> {
         let (tree, named_pid) = (self.find)()?;
         self.board.set_status(Status::Attaching);
         let watch = Watch { tree, named_pid, attach: self.attach, record: None };
-        let session = Session::begin(watch, Scribe(Arc::clone(&self.board)));
+        let scribe = Scribe { board: Arc::clone(&self.board), exporter: self.exporter.clone() };
+        let session = Session::begin(watch, scribe);
         give_memory_back();
         session
     }

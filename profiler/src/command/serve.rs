@@ -13,8 +13,9 @@ use crate::agent::follow::Follow;
 use crate::agent::http::{Answers, Server};
 use crate::agent::{AgentError, listen};
 use crate::attach;
-use crate::cli::Serve;
 use crate::cli::exit::ExitCode;
+use crate::cli::{Serve, otlp};
+use crate::otlp::exporter::Pace;
 use crate::session::SessionError;
 use crate::session::signals::Signals;
 
@@ -37,8 +38,9 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
     let (asker, questions) = mpsc::channel(MAX_QUESTIONS);
     let answers = Answers::new(Arc::clone(&board), asker, access, options.window);
 
+    let exporter = options.otlp.start(Pace::Live)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         // Before anything else runs: from here on a signal ends it in order.
         let mut signals = Signals::new()?;
         let server = Server::start(socket, answers)?;
@@ -56,11 +58,14 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
                 ..attach::Settings::default()
             },
             board,
+            exporter: exporter.clone(),
             questions,
             server: Some(server),
         };
         follow.run(&mut signals).await
-    })
+    });
+    otlp::finish(exporter.as_deref(), options.quiet);
+    outcome
 }
 
 impl From<AgentError> for Failure {
