@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
 use profiler_core::model::Snapshot;
 use profiler_core::model::slot::Holding;
 
@@ -57,6 +58,8 @@ families! {
     GilWaits = "gil_waits", None, None, "Waits for the interpreter lock";
     GilWait = "gil_wait", Seconds, None, "Time waited for the interpreter lock, run queue included";
     GilPastInterval = "gil_waits_past_interval", None, None, "Waits longer than the interpreter's switch interval";
+    LoopBusy = "loop_busy", Seconds, None, "Time of event loops between their waits: what became ready meanwhile waited";
+    LoopWaiting = "loop_waiting", Seconds, None, "Time of event loops in their waits";
     Arrivals = "listener_arrivals", None, Some("port"), "Connections that the kernel announced to a listener";
     Woken = "listener_woken", None, Some("port"), "Threads that arriving connections woke";
     InVain = "listener_woken_in_vain", None, Some("port"), "Wake-ups that found no connection";
@@ -75,6 +78,8 @@ pub struct Counts {
     sums: BTreeMap<(Id, String), u64>,
     /// From the end of a connection's handshake to accept's return.
     pub accept_wait: Buckets,
+    /// From the arrival of a request's first bytes to its event loop's next look at them.
+    pub loop_lag: Buckets,
 }
 
 impl Counts {
@@ -109,6 +114,11 @@ impl Counts {
             counts.set(Id::InVain, &port, listener.woken_in_vain());
             counts.set(Id::InVainCpu, &port, listener.in_vain_cpu_ns());
         }
+        for event_loop in &snapshot.event_loops {
+            counts.set(Id::LoopBusy, "", event_loop.busy_ns);
+            counts.set(Id::LoopWaiting, "", event_loop.waiting_ns);
+            counts.loop_lag.add_latency(&event_loop.lag);
+        }
         counts.time_of_threads(snapshot);
         counts.losses(snapshot);
         counts
@@ -128,6 +138,10 @@ impl Counts {
     fn losses(&mut self, snapshot: &Snapshot) {
         let losses = &snapshot.losses;
         self.set(Id::Received, "", snapshot.conservation.received);
+        // All causes from the beginning: a series that is not there does not go up. A wake-up missed is a doubt, no loss.
+        for (_, cause) in (0..).zip(LOSS_NAMES).filter(|(number, _)| *number != WAKE_MISSED) {
+            self.set(Id::Lost, cause, 0);
+        }
         for (cause, count) in &losses.kernel.lost {
             self.set(Id::Lost, &label(cause), *count);
         }
@@ -151,6 +165,7 @@ impl Counts {
             self.set(*id, label, *value);
         }
         self.accept_wait.add(&other.accept_wait);
+        self.loop_lag.add(&other.loop_lag);
     }
 
     /// Nothing goes below what was shown before: a counter that goes back would be taken for a restart.
@@ -160,6 +175,7 @@ impl Counts {
             *sum = (*sum).max(*value);
         }
         self.accept_wait.raise_to(&shown.accept_wait);
+        self.loop_lag.raise_to(&shown.loop_lag);
     }
 
     fn set(&mut self, id: Id, label: &str, value: u64) {

@@ -142,6 +142,10 @@ impl Metrics {
         let help = "From the end of a connection's handshake to accept's return";
         out.family("accept_wait", help, Some(Suffix::Seconds), MetricType::Histogram, |metric| {
             histogram(metric, &self.known.counts.accept_wait)
+        })?;
+        let help = "From the arrival of a request's first bytes to its event loop's next look at them";
+        out.family("loop_lag", help, Some(Suffix::Seconds), MetricType::Histogram, |metric| {
+            histogram(metric, &self.known.counts.loop_lag)
         })
     }
 

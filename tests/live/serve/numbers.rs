@@ -98,6 +98,7 @@ fn metrics_are_the_numbers_of_the_report_and_of_the_access_log() -> anyhow::Resu
 
 /// A request counts in one window; all of them together are the access log, and what Prometheus counts.
 #[test]
+#[ignore = "make live: watches for several windows"]
 fn windows_together_have_every_request_once() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _others = shared()?;
