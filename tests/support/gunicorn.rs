@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::access_log::{self, AccessLine};
 use crate::child::until;
+use crate::server::line::APPLICATION;
 pub use crate::server::{Address, Listen};
 use crate::server::{Clients, Log, Place, Recipe, Server};
 use crate::witness::Witness;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub arguments: Vec<String>,
     /// Further environment.
     pub environment: Vec<(String, String)>,
+    /// The witness is the application's own clock, not the access log.
+    pub is_witnessed: bool,
 }
 
 impl Settings {
@@ -64,6 +67,7 @@ impl Settings {
             listen: Listen::Ipv4,
             arguments: Vec::new(),
             environment: Vec::new(),
+            is_witnessed: false,
         }
     }
 
@@ -77,6 +81,13 @@ impl Settings {
     #[must_use]
     pub fn with(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// The same, with the application's clock as its witness.
+    #[must_use]
+    pub fn witnessed(mut self) -> Self {
+        self.is_witnessed = true;
         self
     }
 
@@ -115,7 +126,8 @@ impl Recipe for Settings {
         }
         command.arg("--chdir").arg(Place::apps());
         command.arg("--access-logfile").arg(place.file("access.log"));
-        command.args(["--access-logformat", access_log::FORMAT]).args(&self.arguments).arg("demo_app:app");
+        command.args(["--access-logformat", access_log::FORMAT]).args(&self.arguments);
+        command.arg(if self.is_witnessed { "witnessed:app" } else { "demo_app:app" });
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Ok(vec![command])
     }
@@ -138,6 +150,9 @@ impl Recipe for Settings {
     }
 
     fn log(&self) -> Log {
+        if self.is_witnessed {
+            return APPLICATION;
+        }
         Log { file: "access.log", line: access_log::common_line }
     }
 

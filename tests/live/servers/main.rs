@@ -4,6 +4,7 @@
 //! In: recipes (`support/server`). Out: verdicts; the figures measured on standard error. Lines marked
 //! `make live-all` are left out by `make test`, which keeps one server of each family.
 
+mod pools;
 mod truth;
 
 use wsgi_trace_tests::gunicorn::{Settings, Version};

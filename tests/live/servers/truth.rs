@@ -158,6 +158,15 @@ fn slots_are_as_configured(recipe: &dyn Recipe, traced: &Traced) -> anyhow::Resu
     let observed = traced.value("/slots/observed")?;
     eprintln!("  slots: configured {configured:?}, observed {observed}");
     ensure!(configured == recipe.slots(), "{configured:?} slots, not {:?}", recipe.slots());
+    // A slot that waits for its next request is free, however it waits.
+    let (capacity_ns, chores_ns) =
+        (traced.number("/slots/capacity_ns")?, traced.number("/slots/held/housekeeping_ns")?);
+    eprintln!(
+        "  beside requests slots were held for {:.1} of {:.1} ms",
+        chores_ns as f64 / 1e6,
+        capacity_ns as f64 / 1e6
+    );
+    ensure!(chores_ns <= capacity_ns / 10, "slots that wait for work count as busy");
     Ok(())
 }
 

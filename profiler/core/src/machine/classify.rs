@@ -150,13 +150,22 @@ pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn
 }
 
 /// Whether a futex wait may be a wait in a queue: glibc's semaphores and condition variables wait with a bitset and,
-/// without a limit, for ever (nptl/futex-internal.c); a mutex waits without a bitset (nptl/lowlevellock.c), the
-/// interpreter lock with a time-out (Python/ceval_gil.c).
+/// without a limit, for ever (nptl/futex-internal.c). A mutex waits without a bitset (nptl/lowlevellock.c), one that
+/// lends its priority in the kernel's own way: uWSGI's workers and mod_wsgi's threads queue before the listener in them. The interpreter lock's waits have a time-out
+/// (Python/ceval_gil.c) or are known by their address.
 const fn is_queue_wait(operation: u32, has_timeout: bool) -> bool {
-    /// `FUTEX_CMD_MASK` without the private and clock flags, include/uapi/linux/futex.h.
-    const COMMAND: u32 = 127;
     const FUTEX_WAIT_BITSET: u32 = 9;
-    !has_timeout && operation & COMMAND == FUTEX_WAIT_BITSET
+    !has_timeout && (operation & FUTEX_COMMAND == FUTEX_WAIT_BITSET || is_mutex(operation))
+}
+
+/// `FUTEX_CMD_MASK` without the private and clock flags, include/uapi/linux/futex.h.
+const FUTEX_COMMAND: u32 = 127;
+
+/// Whether a futex wait is for a mutex.
+pub(super) const fn is_mutex(operation: u32) -> bool {
+    const FUTEX_WAIT: u32 = 0;
+    const FUTEX_LOCK_PI: u32 = 6;
+    matches!(operation & FUTEX_COMMAND, FUTEX_WAIT | FUTEX_LOCK_PI)
 }
 
 /// A wait for several descriptors: the set's first word where it is known (select), else nothing (poll).
@@ -272,7 +281,9 @@ mod tests {
         };
         assert_eq!(futex(393, false).idle, Idle::UnlessServing, "a semaphore");
         assert_eq!(futex(137, true).idle, Idle::No, "the interpreter lock's condition");
-        assert_eq!(futex(128, false).idle, Idle::No, "a mutex, the interpreter lock's among them");
+        assert_eq!(futex(0, false).idle, Idle::UnlessServing, "a mutex in shared memory");
+        assert_eq!(futex(6, false).idle, Idle::UnlessServing, "uWSGI's thunder lock");
+        assert_eq!(futex(128, true).idle, Idle::No, "a mutex with a limit");
         assert_eq!(futex(128, false).blocked, Phase::LockWait);
     }
 }

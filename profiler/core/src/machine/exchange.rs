@@ -244,6 +244,11 @@ pub(super) fn advance(state: &mut State, thread: &mut Thread, at: At<'_>, sink: 
     else {
         return;
     };
+    if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+        && active.left_by == Some(tid)
+    {
+        active.part();
+    }
     turn::confirm(state, thread, (number, id));
     let own_start_ns = thread.work_start_ns.take().unwrap_or(slice.gap_start_ns());
     let own_start_ns = if turn::is_loop(thread) && thread.serving != Some((number, id)) {
@@ -278,7 +283,8 @@ pub(super) fn shut(state: &mut State, number: u32, sink: &mut dyn FnMut(Entry)) 
 /// The oldest request of a connection is finished: it ended where its time is explained to.
 pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(Entry)) {
     let Some(connection) = state.connections.get_mut(number) else { return };
-    let Some(active) = connection.requests.pop_front() else { return };
+    let Some(mut active) = connection.requests.pop_front() else { return };
+    active.part();
     connection.finished = connection.finished.saturating_add(1);
     if let Some(next) = connection.requests.front_mut() {
         next.behind_until_ns = active.cursor_ns;

@@ -6,7 +6,7 @@
 //! its next job when it is woken by the feeder, and within a job when anybody else ends its wait.
 
 use crate::event::{Call, Slice};
-use crate::machine::classify::Touch;
+use crate::machine::classify::{Touch, is_mutex};
 use crate::machine::event_loop::Wants;
 use crate::machine::exchange;
 use crate::machine::request::Active;
@@ -23,9 +23,13 @@ pub(super) fn note_feeder(state: &State, thread: &mut Thread, slice: &Slice) {
 }
 
 /// Whether a wait that may be for work is for the next job. Who woke the thread may not have been seen, or nobody has yet.
+/// A mutex is what threads queue in that accept for themselves, and those alone.
 pub(super) fn is_for_next(thread: &Thread, slice: &Slice) -> bool {
-    let is_wait = matches!(slice.call, Call::FutexWait { .. });
-    let fed_by = thread.fed_by.filter(|_| is_wait);
+    let Call::FutexWait { operation, .. } = slice.call else { return true };
+    if is_mutex(operation) && !thread.accepts {
+        return false;
+    }
+    let fed_by = thread.fed_by;
     fed_by.is_none_or(|feeder| [0, feeder].contains(&slice.waker_tid))
 }
 

@@ -24,6 +24,9 @@ pub struct Active {
     pub owner: Option<Tid>,
     /// The thread that worked on it last and turned to something else in the middle.
     pub left_by: Option<Tid>,
+    /// What the thread that left it did on its way to something else: up to when, and the phases. Part of the request,
+    /// unless another thread takes it over: then it waited for that one since it was read.
+    pub parting: Option<(u64, Phases)>,
     /// What it waits for where an event loop has left it.
     pub wants: Wants,
     /// Until then it waited behind the request before it on its connection, with which it was read.
@@ -102,6 +105,7 @@ impl Active {
             cursor_ns,
             owner: None,
             left_by: None,
+            parting: None,
             wants: Wants::default(),
             behind_until_ns: 0,
             responding: false,
@@ -113,13 +117,17 @@ impl Active {
     /// is where the thread's own work on it began at the earliest. Returns the point from which the thread's pieces
     /// were taken.
     pub fn advance(&mut self, thread: &mut Thread, tid: Tid, own_start_ns: u64) -> Taken {
+        if self.left_by == Some(tid) {
+            self.part();
+        }
+        self.parting = None;
         let was_owner = self.owner == Some(tid);
         let own_start_ns = own_start_ns.max(self.behind_until_ns);
         let mut from_ns = self.cursor_ns;
         if !was_owner && own_start_ns > self.cursor_ns {
             // Nobody worked on it: before its service it waited for a thread. One that left it and comes back to it
             // runs an event loop: what the request waited for meanwhile only the loop knows.
-            let before = self.request.service_start_ns.is_none() || self.owner.is_none() && !self.responding;
+            let before = self.request.service_start_ns.is_none() || !self.responding;
             let phase =
                 if before && self.left_by != Some(tid) { Phase::PoolWait } else { Phase::Unexplained };
             self.request.phases.add(phase, own_start_ns - self.cursor_ns);
@@ -140,8 +148,17 @@ impl Active {
         taken
     }
 
+    /// What the thread that left it did last was for it.
+    pub fn part(&mut self) {
+        if let Some((until_ns, phases)) = self.parting.take() {
+            self.request.phases.add_all(&phases);
+            self.cursor_ns = until_ns;
+        }
+    }
+
     /// Time up to `until_ns` passes without anybody known to work on it.
     pub fn pass(&mut self, until_ns: u64, phase: Phase) {
+        self.part();
         if until_ns > self.cursor_ns {
             self.request.phases.add(phase, until_ns - self.cursor_ns);
             self.cursor_ns = until_ns;

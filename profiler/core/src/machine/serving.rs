@@ -218,14 +218,21 @@ pub(super) fn leave(
     let Some(connection) = state.connections.get_mut(number) else { return };
     let Some(place) = connection.requests.iter().position(|active| active.request.id == id) else { return };
     let open_end = connection.outbound.until_turn();
+    if connection.requests.get(place).is_some_and(|active| active.owner.is_some_and(|owner| owner != tid)) {
+        // Another thread has taken it over already.
+        thread.hands_over = true;
+        return;
+    }
     if let Some(active) = connection.requests.get_mut(place)
         && !(active.responding && open_end)
     {
         if active.owner == Some(tid) && until_ns > active.cursor_ns {
             let from_ns = active.cursor_ns;
             let phases = thread.pending.take_until(until_ns, from_ns);
-            active.request.phases.add_all(&phases);
-            active.cursor_ns = from_ns.saturating_add(phases.total_ns());
+            active.parting = Some((from_ns.saturating_add(phases.total_ns()), phases));
+            if active.responding {
+                active.part();
+            }
             state.hold_for_request(thread, from_ns, &phases);
             turn::left(state, thread, (number, id), &phases);
         }
@@ -270,6 +277,7 @@ fn effects(
 ) {
     let tgid = slice.tgid;
     if let Call::Accept { listener_fd } = slice.call {
+        thread.accepts = true;
         let index = if slice.result >= 0 { 0 } else { 1 + usize::from(slice.result != EAGAIN) };
         let key = (tgid, listener_fd);
         if state.accepts.len() >= MAX_COUNTED && !state.accepts.contains_key(&key) {

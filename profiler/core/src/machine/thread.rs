@@ -261,6 +261,8 @@ pub struct Thread {
     pub touched_ns: u64,
     /// It has told another thread since.
     pub has_told: bool,
+    /// It accepts connections.
+    pub accepts: bool,
     /// It reads requests.
     pub reads: bool,
     /// The thread that hands it jobs.
