@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all soak deploys page kernels book dist dist-test clean
+.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all soak deploys page screenshots kernels book dist dist-test clean
 
 help: ## Show this menu
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -49,6 +49,9 @@ deploys: setup ## Restart a server sixty times under `serve`: memory and series 
 
 page: setup ## Open the pages of all recordings in a headless Chromium; screenshots under target/page
 	@cargo xtask page
+
+screenshots: setup ## Take the pictures of docs/images again, of a real run, as root
+	@cargo xtask screenshots
 
 kernels: setup ## Load, attach and trace on Linux 6.1 and 6.12 in emulation; see the refusal on 5.10
 	@cargo xtask kernels

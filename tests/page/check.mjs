@@ -6,68 +6,18 @@
 // its best practices). A page with 100 000 pieces of threads' time must be drawn within a frame. Then a script, an image and a style are planted
 // in the last page: its policy must refuse all three.
 
-import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { basename, join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { readFileSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+
+import { start } from "./browser.mjs";
 
 const [program, axe, shots, ...pages] = process.argv.slice(2);
-const profile = mkdtempSync(join(tmpdir(), "page-"));
-const flags = ["--headless", "--disable-gpu", "--no-first-run", `--user-data-dir=${profile}`, "--remote-debugging-pipe"];
-// As root Chromium starts without its sandbox only; what it opens here is what this tree wrote.
-if (process.getuid() === 0) flags.push("--no-sandbox");
-const browser = spawn(program, [...flags, "about:blank"], { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
-const failed = (error) => { console.error(`the browser cannot be used: ${error.message}`); process.exit(1); };
-browser.on("error", failed);
-
-const answers = new Map();
-let listeners = [];
-let events = [];
-let number = 0;
-let session;
-let rest = "";
-browser.stdio[3].on("error", failed);
-browser.stdio[4].setEncoding("utf8").on("data", (text) => {
-  const messages = (rest + text).split("\0");
-  rest = messages.pop();
-  for (const message of messages.map((text) => JSON.parse(text))) {
-    if (message.id) {
-      const { accept, refuse } = answers.get(message.id);
-      if (message.error) refuse(new Error(message.error.message)); else accept(message.result);
-    } else {
-      events.push(message);
-      listeners = listeners.filter(({ method, accept }) => message.method !== method || accept(message.params));
-    }
-  }
-});
-const ask = (method, params = {}) => new Promise((accept, refuse) => {
-  answers.set(++number, { accept, refuse });
-  browser.stdio[3].write(`${JSON.stringify({ id: number, method, params, sessionId: session })}\0`);
-});
-const event = (method) => new Promise((resolve) => listeners.push({ method, accept: (params) => { resolve(params); return false; } }));
-const run = async (expression) => {
-  const { result, exceptionDetails } = await ask("Runtime.evaluate", { expression, returnByValue: true, awaitPromise: true });
-  if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
-  return result.value;
-};
-// Two frames later everything that a script asked to be drawn is drawn, and what it did is reported.
-const settled = () => run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))");
+const { ask, attach, close, open, run, settled, events } = start(program);
 
 const wrong = [];
 const NOTABLE = ["Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded", "Audits.issueAdded"];
-const notable = () => events.filter(({ method, params }) =>
+const notable = () => events().filter(({ method, params }) =>
   NOTABLE.includes(method) || (method === "Network.requestWillBeSent" && !params.request.url.startsWith("file:")));
-
-async function open(page, width, scheme) {
-  events = [];
-  await ask("Emulation.setDeviceMetricsOverride", { width, height: 900, deviceScaleFactor: 1, mobile: false });
-  await ask("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value: scheme }] });
-  const loaded = event("Page.loadEventFired");
-  await ask("Page.navigate", { url: pathToFileURL(resolve(page)).href });
-  await loaded;
-  await settled();
-}
 
 async function check(page, width, scheme, accessibility) {
   await open(page, width, scheme);
@@ -148,10 +98,7 @@ const PLANTED = `(() => {
 })()`;
 
 try {
-  const { targetInfos } = await ask("Target.getTargets");
-  const { targetId } = targetInfos.find(({ type }) => type === "page");
-  ({ sessionId: session } = await ask("Target.attachToTarget", { targetId, flatten: true }));
-  for (const domain of ["Page", "Runtime", "Log", "Network", "Audits"]) await ask(`${domain}.enable`);
+  await attach(["Page", "Runtime", "Log", "Network", "Audits"]);
   for (const page of pages) {
     for (const width of [1280, 400]) {
       // The rules ask for the same on any page; a part of the pages has all that there is.
@@ -164,16 +111,13 @@ try {
   await run(PLANTED);
   await settled();
   if (await run("window.planted === true")) wrong.push("a planted script ran");
-  const refused = events.filter(({ method, params }) => method === "Log.entryAdded" && params.entry.source === "security").length;
+  const refused = events().filter(({ method, params }) => method === "Log.entryAdded" && params.entry.source === "security").length;
   if (!(await run(ACCESSIBLE))[1].some((violation) => violation.startsWith("image-alt"))) wrong.push("axe-core does not see the planted image");
   if (refused < 3) wrong.push(`of a planted script, image and style the policy refused ${refused}`);
 } catch (error) {
   wrong.push(error.message);
 }
-session = undefined;
-await ask("Browser.close").catch(() => {});
-await new Promise((resolve) => (browser.exitCode === null ? browser.on("exit", resolve) : resolve()));
-rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+await close();
 wrong.forEach((line) => console.error(line));
 console.log(`${pages.length} pages opened in ${program}: ${wrong.length} things wrong`);
 process.exit(wrong.length ? 1 : 0);

@@ -104,6 +104,12 @@ impl Terminal {
         Ok(Self { child, ours, theirs, screen, reads })
     }
 
+    /// What is on the screen, as a page for a browser.
+    #[must_use]
+    pub fn page(&self) -> String {
+        self.screen.with(|parser| crate::picture::page(parser.screen()))
+    }
+
     /// PID of the program.
     #[must_use]
     pub fn pid(&self) -> u32 {

@@ -14,6 +14,7 @@ mod live;
 mod page;
 mod pins;
 mod record;
+mod screenshots;
 mod soak;
 mod test;
 mod tidy;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         "live" => live::run(&rest),
         "live-all" => live::run_all(&rest),
         "page" => page::run(),
+        "screenshots" => screenshots::run(),
         "soak" => soak::run(),
         "test" => test::run(&rest),
         _ => {

@@ -13,9 +13,7 @@ use crate::command;
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 pub(crate) fn run() -> anyhow::Result<()> {
-    let browser = BROWSERS.into_iter().find_map(on_path).with_context(|| {
-        format!("no browser: one of {} must be on the PATH (apt install chromium)", BROWSERS.join(", "))
-    })?;
+    let browser = browser()?;
     command::run(&mut command::cargo(&[
         "build",
         "--locked",
@@ -40,6 +38,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let script = root.join("tests/page/check.mjs");
     let axe = root.join(".tools/axe/axe.min.js");
     command::run(Command::new("node").arg(script).arg(browser).arg(axe).arg(&directory).args(&pages))
+}
+
+/// A browser of this machine.
+pub(crate) fn browser() -> anyhow::Result<PathBuf> {
+    BROWSERS.into_iter().find_map(on_path).with_context(|| {
+        format!("no browser: one of {} must be on the PATH (apt install chromium)", BROWSERS.join(", "))
+    })
 }
 
 fn recordings() -> anyhow::Result<Vec<PathBuf>> {

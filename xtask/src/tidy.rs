@@ -20,7 +20,7 @@ use crate::command;
 pub(crate) struct File {
     /// Path from the root, with slashes.
     pub(crate) path: String,
-    /// Its text; files that are not UTF-8 are not looked at.
+    /// Its text; empty if it is not UTF-8 (pictures, recordings).
     pub(crate) text: String,
 }
 
@@ -69,9 +69,7 @@ fn read_tree(root: &Path) -> anyhow::Result<Vec<File>> {
             continue;
         }
         let bytes = std::fs::read(&path).with_context(|| format!("{name} is not readable"))?;
-        if let Ok(text) = String::from_utf8(bytes) {
-            files.push(File { path: name.to_owned(), text });
-        }
+        files.push(File { path: name.to_owned(), text: String::from_utf8(bytes).unwrap_or_default() });
     }
     Ok(files)
 }

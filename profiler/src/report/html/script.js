@@ -337,7 +337,7 @@
     readout.append(list);
     const taken = request[START] + request[WAIT];
     const done = doneIn(request[ROW], taken, request[START] + request[TOTAL]).map(([state, ns]) => `${nameOf(state)} ${duration(ns)}`);
-    if (done.length) readout.append(element("p", `Its thread meanwhile: ${done.join(", ")}.`));
+    if (done.length) readout.append(element("p", `Its thread meanwhile, by its calls: ${done.join(", ")}.`));
     if (full) {
       const link = element("a", "in the slowest requests");
       link.href = `#request-${request[ID]}`;

@@ -102,6 +102,13 @@ impl Lane {
 #[derive(Debug, Serialize)]
 pub(super) struct Shown(pub(super) u32, pub(super) u32, pub(super) i64, pub(super) Vec<u64>);
 
+impl Shown {
+    /// How long the thread was seen, in µs.
+    pub(super) fn length(&self) -> u64 {
+        self.3.iter().skip(1).step_by(2).sum()
+    }
+}
+
 /// Slices seen so far.
 #[derive(Debug)]
 pub(super) struct Threads {
@@ -129,9 +136,8 @@ impl Threads {
         (start_ns, end_ns): (u64, u64),
         state: ThreadState,
     ) {
-        let full = self.lanes.len() >= MAX_THREADS;
-        if full && !self.lanes.contains_key(&(tgid, tid)) {
-            return;
+        if self.lanes.len() >= MAX_THREADS && !self.lanes.contains_key(&(tgid, tid)) {
+            self.make_room();
         }
         let new = || Lane { start_ns, end_ns: start_ns, ..Lane::default() };
         let lane = self.lanes.entry((tgid, tid)).or_insert_with(new);
@@ -149,6 +155,20 @@ impl Threads {
             }
             self.kept = self.lanes.values().map(|lane| lane.pieces.len()).sum();
         }
+    }
+
+    /// Of the threads seen so far, the half that was there longest stays: those that come and go by the hundred give way.
+    fn make_room(&mut self) {
+        let mut lengths: Vec<u64> = self.lanes.values().map(|lane| lane.end_ns - lane.start_ns).collect();
+        lengths.sort_unstable();
+        let middle_ns = lengths.get(lengths.len() / 2).copied().unwrap_or(0);
+        let mut room = self.lanes.len() / 2;
+        self.lanes.retain(|_, lane| {
+            let goes = room > 0 && lane.end_ns - lane.start_ns <= middle_ns;
+            room -= usize::from(goes);
+            !goes
+        });
+        self.kept = self.lanes.values().map(|lane| lane.pieces.len()).sum();
     }
 
     /// Length in nanoseconds below which neighbours were put together.
@@ -227,6 +247,21 @@ mod tests {
         states.pop();
         assert!(!states.is_empty());
         assert!(states.iter().all(|state| Some(usize::try_from(*state).unwrap()) == back_end), "{states:?}");
+    }
+
+    #[test]
+    fn threads_that_come_and_go_give_way_to_those_that_stay() {
+        let mut threads = Threads::default();
+        for number in 0..5_000_u64 {
+            let at_ns = 1_000_000_000 + number * 1_000_000;
+            threads.push((1, 7), (at_ns, at_ns + 1_000_000), ThreadState::Running);
+            let brief = u32::try_from(number).unwrap() + 100;
+            threads.push((1, brief), (at_ns, at_ns + 5_000), ThreadState::Sleep);
+            assert!(threads.lanes.len() <= MAX_THREADS);
+        }
+        let shown = threads.shown(0);
+        let stayed = shown.iter().find(|shown| shown.1 == 7).unwrap();
+        assert_eq!(stayed.length(), 5_000_000);
     }
 
     #[test]

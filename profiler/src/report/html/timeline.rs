@@ -21,6 +21,10 @@ use crate::report::text::{slowest, unit};
 
 /// Requests kept.
 pub(super) const MOST: usize = 20_000;
+/// Rows of threads that served no request.
+const MAX_OWN_ROWS: usize = 32;
+/// Such a thread was there for this part of the window at least: 1 ÷ 20.
+const SHORTEST_OWN_ROW: u64 = 20;
 /// Names of threads kept.
 const MAX_NAMES: usize = 4_096;
 /// Longest of them, in columns.
@@ -161,7 +165,8 @@ impl Collected {
         );
         legend(html, &shown);
         if !lanes.is_empty() {
-            html.raw("<p class=\"note\">The lane below the bars is what the row's thread did, call by call; a free thread has none.");
+            html.raw("<p class=\"note\">The lane below the bars is what the row's thread did, call by call; a free thread has \
+                 none. Threads without requests have rows of their own if they were there for a twentieth of the window.");
             if self.threads.piece_ns() > COARSE_NS {
                 let piece = unit::duration(self.threads.piece_ns(), Charset::Unicode);
                 html.text(&format!(
@@ -269,8 +274,22 @@ impl<'a> Data<'a> {
             let row = places.get(&row_of(kept)).copied().unwrap_or(0);
             row_of_thread.entry(kept.place).or_insert(row);
         }
+        // Of those, the ones that were there for a good part of the window.
+        let mut own: Vec<u64> = lanes
+            .iter()
+            .filter(|lane| !row_of_thread.contains_key(&(lane.0, lane.1)))
+            .map(Shown::length)
+            .collect();
+        own.sort_unstable_by_key(|length| std::cmp::Reverse(*length));
+        let least = own.get(MAX_OWN_ROWS - 1).copied().unwrap_or(0);
+        let least = least.max(snapshot.window.length_ns() / 1_000 / SHORTEST_OWN_ROW);
         let mut threads = Vec::with_capacity(lanes.len());
-        for Shown(tgid, tid, start, pieces) in lanes {
+        for lane in lanes {
+            let length = lane.length();
+            let Shown(tgid, tid, start, pieces) = lane;
+            if !row_of_thread.contains_key(&(tgid, tid)) && length < least {
+                continue;
+            }
             let row = row_of_thread.get(&(tgid, tid)).copied().unwrap_or_else(|| {
                 let name = thread_names.get(&tid).map_or_else(String::new, |name| format!(" ({name})"));
                 labels.push(format!("no slot: pid {tgid}, thread {tid}{name}"));
@@ -317,7 +336,7 @@ mod tests {
             tgid: request.tgid,
             tid,
             start_ns,
-            end_ns: start_ns + 5_000_000,
+            end_ns: start_ns + 5_000_000_000,
             state: profiler_core::timeline::ThreadState::Running,
             label: "read",
             fd: None,
