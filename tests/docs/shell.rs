@@ -36,13 +36,14 @@ impl Shell {
         let programs = directory.path().join(".bin");
         std::fs::create_dir(&programs)?;
         std::os::unix::fs::symlink(wsgi_trace_binary()?, programs.join("wsgi-trace"))?;
-        let sudo = programs.join("sudo");
-        std::fs::write(&sudo, "#!/bin/sh\nexec \"$@\"\n")?;
-        std::fs::set_permissions(&sudo, std::fs::Permissions::from_mode(0o755))?;
-        let installed = root().join(".tools/venvdocs/bin");
+        shim(&programs.join("sudo"), "\"$@\"")?;
+        // By its module: the command in there names the directory in which it was installed, which may have moved.
+        let python = root().join(".tools/venvdocs/bin/python");
+        if python.exists() {
+            shim(&programs.join("duckdb"), &format!("'{}' -m duckdb_cli \"$@\"", python.display()))?;
+        }
         let before = std::env::var_os("PATH").unwrap_or_default();
-        let path =
-            std::env::join_paths([programs, installed].into_iter().chain(std::env::split_paths(&before)))?;
+        let path = std::env::join_paths(std::iter::once(programs).chain(std::env::split_paths(&before)))?;
         Ok(Self { directory, path })
     }
 
@@ -112,6 +113,13 @@ impl Shell {
         let bytes = std::fs::read(Path::join(self.directory.path(), name)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
+}
+
+/// A program that is another one.
+fn shim(path: &Path, command: &str) -> anyhow::Result<()> {
+    std::fs::write(path, format!("#!/bin/sh\nexec {command}\n"))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
+    Ok(())
 }
 
 /// Whether a line starts a trace or a recording without an end.

@@ -98,6 +98,8 @@ fn the_deb_unpacks_to_a_program_that_works_with_its_pages_and_completions() -> a
         "usr/share/bash-completion/completions/wsgi-trace",
         "usr/share/zsh/vendor-completions/_wsgi-trace",
         "usr/share/fish/vendor_completions.d/wsgi-trace.fish",
+        "usr/lib/systemd/system/wsgi-trace.service",
+        "usr/lib/systemd/system/wsgi-trace.socket",
         "usr/share/doc/wsgi-trace/copyright",
     ] {
         assert!(place.path().join(file).is_file(), "{file}");
