@@ -6,16 +6,19 @@
 //! only from events. What should be impossible is counted by name, never guessed around.
 
 pub mod classify;
+pub mod compose;
 pub mod connection;
 pub mod descriptor;
 pub mod endpoint;
 pub mod event_loop;
 mod exchange;
 pub mod exchange_end;
+pub mod front;
 pub mod gil;
 pub mod gil_edge;
 pub mod http1;
 mod job;
+pub mod link;
 pub mod listener;
 pub mod now;
 pub mod process;

@@ -16,6 +16,7 @@ use crate::fact::{
     Attached, CgroupCpu, Counters, DescriptorClass, Fact, OpenSlice, Overhead, SessionStarted, ThreadTotals,
 };
 use crate::machine::exchange_end::{end_predecessor, end_process};
+use crate::machine::front;
 use crate::machine::listener::Listeners;
 use crate::machine::serving;
 use crate::machine::slot::Heat;
@@ -38,8 +39,15 @@ const MAX_CGROUPS: usize = 1024;
 /// Phases that a run cannot measure, with the reason. Known as soon as the attach report and the facts about
 /// interpreters are (`gil`: why waits for the interpreter lock are not measured, if they are not).
 #[must_use]
-pub fn not_measured(arrival_measured: bool, gil: Option<String>) -> Vec<(Phase, String)> {
-    let mut list = vec![(Phase::FrontEnd, "no front end is traced".to_owned())];
+pub fn not_measured(
+    arrival_measured: bool,
+    gil: Option<String>,
+    front_end_traced: bool,
+) -> Vec<(Phase, String)> {
+    let mut list = Vec::new();
+    if !front_end_traced {
+        list.push((Phase::FrontEnd, "no front end is traced".to_owned()));
+    }
     if let Some(reason) = gil {
         list.insert(0, (Phase::GilWait, reason));
     }
@@ -190,6 +198,7 @@ impl Machines {
                     end_predecessor(&mut self.state, opened.tgid, opened.fd, time_ns, sink);
                 }
                 if let Some(number) = self.state.connections.open(&opened, time_ns) {
+                    front::opened(&mut self.state, number, &opened);
                     let (tgid, fd) = (opened.tgid, opened.fd);
                     self.state.descriptors.open_client(tgid, fd, time_ns, number);
                 }
@@ -208,6 +217,7 @@ impl Machines {
         match lifecycle.change {
             Change::Fork { child_tgid, child_tid } => {
                 state.descriptors.fork(lifecycle.tgid, child_tgid);
+                state.topology.fork(lifecycle.tgid, child_tgid);
                 state.gil.fork(lifecycle.tgid, child_tgid);
                 sink(Entry::Thread { tgid: child_tgid, tid: child_tid, name });
             }
@@ -241,11 +251,13 @@ impl Machines {
                     sink(Entry::Thread { tgid: process.tgid, tid: *tid, name: name.clone() });
                 }
                 self.state.processes.see(&process);
+                self.state.topology_is_old = true;
             }
             Fact::InterpreterSeen(seen) => self.state.gil.see(seen),
             Fact::ListenerSeen(listener) => {
                 self.state.descriptors.reclass(listener.tgid, listener.fd, DescriptorClass::Listener);
                 self.state.processes.listen(&listener);
+                self.state.topology_is_old = true;
             }
             Fact::DescriptorSeen(seen) => {
                 // What a call or the kernel's iterator said of this descriptor is newer than a look at /proc.
@@ -259,6 +271,7 @@ impl Machines {
             Fact::Tick => {
                 // Where damage took the start of the window out of a recording, what is left still counts.
                 self.start_window(time_ns);
+                front::expire(&mut self.state, Some(time_ns), sink);
                 self.state.settle(None, sink);
             }
             Fact::Counters(counters) => self.count(counters),

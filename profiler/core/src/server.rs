@@ -141,6 +141,8 @@ pub enum Inside {
     /// It does not: who accepts a connection serves it.
     #[default]
     Nothing,
+    /// From processes with the role of a front end, in HTTP or another protocol that is framed.
+    FrontEnds,
     /// Over UNIX sockets, in a protocol of the server's own, one request a connection; the public listeners are TCP.
     PrivateOverUnix,
 }
@@ -188,10 +190,33 @@ pub enum LogEnd {
 /// The server that these processes are; the kind `unknown` when no other recognises it.
 #[must_use]
 pub fn recognise(processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Recognised {
+    let in_front: Vec<u32> =
+        processes.iter().filter(|process| process.front_end).map(|process| process.tgid).collect();
+    if in_front.is_empty() {
+        return of_one_server(processes, listeners);
+    }
+    // What stands before the server says nothing of it.
+    let own = |tgid: u32| !in_front.contains(&tgid);
+    let processes: Vec<_> = processes.iter().filter(|process| own(process.tgid)).cloned().collect();
+    let listeners: Vec<_> = listeners.iter().filter(|listener| own(listener.tgid)).cloned().collect();
+    let mut recognised = of_one_server(&processes, &listeners);
+    recognised.roles.extend(in_front.into_iter().map(|tgid| (tgid, Role::FrontEnd)));
+    recognised
+}
+
+fn of_one_server(processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Recognised {
     KINDS
         .iter()
         .find_map(|kind| kind.recognise(processes, listeners))
         .unwrap_or_else(|| unknown::as_unknown(processes, listeners))
+}
+
+/// Whether a front end is among these processes: the server's own, or one that is traced with it.
+#[must_use]
+pub fn has_front_end(processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> bool {
+    let recognised = recognise(processes, listeners);
+    let inside = recognised.kind.inside(&recognised.server);
+    recognised.roles.iter().any(|(_, role)| *role == Role::FrontEnd) || inside == Inside::PrivateOverUnix
 }
 
 /// The kind with this name, for a [`Server`] whose kind is no longer at hand.

@@ -7,12 +7,13 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use profiler_core::fact::{Fact, InterpreterSeen};
+use profiler_core::fact::{Fact, InterpreterSeen, ListenerSeen, ProcessSeen};
 use profiler_core::finding::evaluate;
 use profiler_core::finding::threshold::Thresholds;
 use profiler_core::machine::gil::not_measured as gil_not_measured;
 use profiler_core::model::Snapshot;
 use profiler_core::pipeline::{Settings, not_measured};
+use profiler_core::server::has_front_end;
 use profiler_core::timeline::Entry;
 
 use super::SessionError;
@@ -25,6 +26,8 @@ use crate::report::text::Style;
 
 /// Interpreters remembered until the run begins.
 const MAX_INTERPRETERS: usize = 4096;
+/// Processes, and listeners, remembered until then.
+const MAX_PROCESSES: usize = 4096;
 /// Entries that wait for the run to begin: names of processes and threads.
 const MAX_EARLY_ENTRIES: usize = 65_536;
 
@@ -40,6 +43,8 @@ pub struct Consumer {
     early: Vec<Entry>,
     arrival_measured: bool,
     interpreters: Vec<InterpreterSeen>,
+    processes: Vec<ProcessSeen>,
+    listeners: Vec<ListenerSeen>,
     wall_clock_offset_ns: Option<i64>,
     exporter: Option<Arc<Exporter>>,
 }
@@ -69,6 +74,8 @@ impl Consumer {
             early: Vec::new(),
             arrival_measured: true,
             interpreters: Vec::new(),
+            processes: Vec::new(),
+            listeners: Vec::new(),
             wall_clock_offset_ns: None,
             exporter: None,
         }
@@ -98,6 +105,13 @@ impl Consumer {
             Fact::InterpreterSeen(seen) if !self.begun && self.interpreters.len() < MAX_INTERPRETERS => {
                 self.interpreters.push(seen.clone());
             }
+            Fact::ProcessSeen(seen) if !self.begun && self.processes.len() < MAX_PROCESSES => {
+                self.processes.retain(|known| known.tgid != seen.tgid);
+                self.processes.push(seen.clone());
+            }
+            Fact::ListenerSeen(seen) if !self.begun && self.listeners.len() < MAX_PROCESSES => {
+                self.listeners.push(seen.clone());
+            }
             // Where damage took the start of the window out of a recording, the first tick stands for it.
             Fact::WindowStarted | Fact::Tick => self.begin(),
             _ => {}
@@ -110,8 +124,10 @@ impl Consumer {
             return;
         }
         if let Some(form) = &mut self.form {
+            let has_front = has_front_end(&self.processes, &self.listeners);
             let gil = gil_not_measured(self.interpreters.iter());
-            let not_measured = not_measured(self.arrival_measured, gil).into_iter().map(|(phase, _)| phase);
+            let not_measured =
+                not_measured(self.arrival_measured, gil, has_front).into_iter().map(|(phase, _)| phase);
             let wall_clock_offset_ns = self.wall_clock_offset_ns;
             form.begin(&Beginning { not_measured: not_measured.collect(), wall_clock_offset_ns });
         }

@@ -11,6 +11,21 @@ use crate::machine::request::Active;
 /// Connections followed at once; one more is counted and not followed.
 const MAX_CONNECTIONS: usize = 65_536;
 
+/// What stands at the two ends of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Side {
+    /// A client and the server.
+    #[default]
+    Whole,
+    /// A client and a front end of the target.
+    Front,
+    /// A front end of the target and the server behind it.
+    Inner {
+        /// In a protocol of the server's own, one request a connection.
+        private: bool,
+    },
+}
+
 /// One client connection.
 #[derive(Clone, Debug)]
 pub struct Connection {
@@ -38,6 +53,22 @@ pub struct Connection {
     pub finished: u32,
     /// The server has ended its direction.
     pub shut: bool,
+    /// What stands at its ends.
+    pub side: Side,
+    /// Port of the listener; 0 for UNIX sockets.
+    pub port: u16,
+    /// It is a UNIX socket.
+    pub is_unix: bool,
+    /// End of its handshake; 0: not seen.
+    pub established_ns: u64,
+}
+
+impl Connection {
+    /// It carries one request, in a protocol of the server's own.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.side == Side::Inner { private: true }
+    }
 }
 
 /// All open client connections.
@@ -49,6 +80,8 @@ pub struct Connections {
     pub seen: u64,
     /// Of these: gone before the window began.
     gone_before: u64,
+    /// Connections of the window between a front end of the target and the server behind it: no client's.
+    pub inner: u64,
     /// Connections that found no place.
     pub evicted: u64,
 }
@@ -71,6 +104,10 @@ impl Connections {
             begun: 0,
             finished: 0,
             shut: false,
+            side: Side::Whole,
+            port: 0,
+            is_unix: false,
+            established_ns: 0,
         };
         if let Some(index) = self.free.pop()
             && let Some(place) = self.table.get_mut(index as usize)
@@ -90,13 +127,15 @@ impl Connections {
     /// Connections seen in the window: those that were open when it began, and those that came.
     #[must_use]
     pub const fn seen_in_window(&self) -> u64 {
-        self.seen.saturating_sub(self.gone_before)
+        self.seen.saturating_sub(self.gone_before).saturating_sub(self.inner)
     }
 
     /// The next window begins.
     pub fn roll(&mut self) {
         let open = u64::try_from(self.table.len().saturating_sub(self.free.len())).unwrap_or(u64::MAX);
         self.gone_before = self.seen.saturating_sub(open);
+        let is_inner = |place: &&Connection| matches!(place.side, Side::Inner { .. });
+        self.inner = self.table.iter().flatten().filter(is_inner).count() as u64;
         self.evicted = 0;
     }
 
@@ -104,6 +143,14 @@ impl Connections {
     #[must_use]
     pub fn get(&self, index: u32) -> Option<&Connection> {
         self.table.get(index as usize)?.as_ref()
+    }
+
+    /// Method and path of a request that is not finished.
+    #[must_use]
+    pub fn named(&self, index: u32, id: u64) -> Option<(String, String)> {
+        let all = self.get(index)?.requests.iter().map(|active| &active.request);
+        let request = all.into_iter().find(|request| request.id == id)?;
+        Some((request.method.clone(), request.path.clone()))
     }
 
     /// A connection by number.

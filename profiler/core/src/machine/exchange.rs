@@ -6,6 +6,7 @@
 use crate::event::Slice;
 use crate::machine::connection::Connection;
 use crate::machine::event_loop::Wants;
+use crate::machine::front;
 use crate::machine::http1::{ResponseHead, Step};
 use crate::machine::job;
 use crate::machine::request::{Active, Beginning};
@@ -52,7 +53,8 @@ pub(super) fn read(
         return;
     }
     let open_end = connection.outbound.until_turn();
-    let after_response = connection.requests.front().is_none_or(|active| active.responding);
+    let after_response =
+        !connection.is_private() && connection.requests.front().is_none_or(|active| active.responding);
     let steps = connection.inbound.push(bytes.moved, bytes.captured, after_response);
     for step in steps {
         if step.begins {
@@ -82,6 +84,7 @@ pub(super) fn read(
         }
     }
     thread.reads = true;
+    front::name(state, number);
     let Some(connection) = state.connections.get_mut(number) else { return };
     connection.last_read_ns = exit_ns;
     if connection.requests.front().is_some_and(|active| !active.responding) {
@@ -112,6 +115,7 @@ pub(super) fn write(
     let Some(connection) = state.connections.get_mut(number) else { return };
     let to_head = connection.requests.front().is_some_and(|active| active.to_head);
     let steps = connection.outbound.push(bytes.moved, bytes.captured, status_line, to_head);
+    let is_private = state.connections.get(number).is_some_and(Connection::is_private);
     let answers = |step: &Step<ResponseHead>| step.bytes > 0 && !step.head.is_some_and(|head| head.interim);
     if steps.iter().any(answers) {
         job::make_slot_of_answerer(state, thread, number);
@@ -141,6 +145,7 @@ pub(super) fn write(
         let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
             return;
         };
+        let in_private = is_private && front::is_interim(active, bytes.moved);
         let request = &mut active.request;
         request.bytes_out = request.bytes_out.saturating_add(step.bytes);
         request.first_write_ns.get_or_insert(exit_ns);
@@ -149,7 +154,7 @@ pub(super) fn write(
         }
         note_framing(&mut request.framing, &step);
         active.wants = Wants::Unknown;
-        let interim = step.head.is_some_and(|head| head.interim);
+        let interim = in_private || step.head.is_some_and(|head| head.interim);
         if let Some(head) = step.head
             && !head.interim
         {
@@ -194,12 +199,14 @@ fn note_framing<H>(framing: &mut Framing, step: &Step<H>) {
 fn begin(state: &mut State, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen: bool) {
     let (number, slice, exit_ns) = at;
     let arrival_measured = state.arrival_measured;
-    let id = state.request_count;
-    let Some(connection) = state.connections.get_mut(number) else { return };
+    let Some(connection) = state.connections.get(number) else { return };
     if connection.requests.len() >= MAX_PIPELINED {
         state.evicted = state.evicted.saturating_add(1);
         return;
     }
+    let side = connection.side;
+    let id = front::next_request(state, side);
+    let Some(connection) = state.connections.get_mut(number) else { return };
     // Where the read itself waited, the bytes came at its wake-up; else they were there when it was entered.
     let waited = slice.inside.blocked_ns > 0;
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
@@ -232,8 +239,6 @@ fn begin(state: &mut State, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen
     }
     connection.requests.push_back(active);
     connection.begun = connection.begun.saturating_add(1);
-    state.request_count = state.request_count.saturating_add(1);
-    state.summary.begin();
 }
 
 /// The oldest request of a connection takes the thread's time up to the end of its last piece.
@@ -289,7 +294,7 @@ pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(
     if let Some(next) = connection.requests.front_mut() {
         next.behind_until_ns = active.cursor_ns;
     }
-    let mut request = active.request;
+    let request = &mut active.request;
     request.end_ns = active.cursor_ns;
     if let Some(owner) = active.owner
         && let Some(thread) = state.threads.get_mut(&owner)
@@ -297,7 +302,7 @@ pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(
     {
         thread.serving = None;
     }
-    state.complete(request, sink);
+    front::finished(state, number, active, sink);
 }
 
 /// A connection is gone at `at_ns`; what is left on it ends with it.
@@ -311,5 +316,7 @@ pub(super) fn end_connection(state: &mut State, number: u32, at_ns: u64, sink: &
         }
         finish_front(state, number, sink);
     }
-    drop(state.connections.close(number));
+    if let Some(connection) = state.connections.close(number) {
+        state.links.connection_gone(connection.id);
+    }
 }

@@ -5,6 +5,7 @@
 //! is explained; every step moves the cursor and adds exactly that much to the phases.
 
 use crate::event::Tid;
+use crate::machine::compose::{Trail, minus};
 use crate::machine::event_loop::Wants;
 use crate::machine::thread::Thread;
 use crate::model::request::{Framing, Request, Stretch};
@@ -35,6 +36,8 @@ pub struct Active {
     pub responding: bool,
     /// The request asked for a head only.
     pub to_head: bool,
+    /// Its account piece by piece, from where a front end turned to the server behind.
+    pub trail: Option<Trail>,
 }
 
 /// What a request begins with.
@@ -110,6 +113,7 @@ impl Active {
             behind_until_ns: 0,
             responding: false,
             to_head: false,
+            trail: None,
         }
     }
 
@@ -130,16 +134,23 @@ impl Active {
             let before = self.request.service_start_ns.is_none() || !self.responding;
             let phase =
                 if before && self.left_by != Some(tid) { Phase::PoolWait } else { Phase::Unexplained };
-            self.request.phases.add(phase, own_start_ns - self.cursor_ns);
+            let mut waited = Phases::default();
+            waited.add(phase, own_start_ns - self.cursor_ns);
+            self.spend(self.cursor_ns, own_start_ns, &waited);
             from_ns = own_start_ns;
         }
         let mut taken = Taken { from_ns, ..Taken::default() };
+        let mut parts = Vec::new();
+        let is_kept = self.trail.is_some();
         taken.phases = thread.pending.take_from(from_ns, |piece, at_ns| {
             if let Some(holding) = piece.holding {
                 taken.before.push((holding, piece.start_ns, at_ns));
             }
+            if is_kept {
+                parts.push((at_ns, piece.end_ns, piece.phases_from(at_ns)));
+            }
         });
-        self.request.phases.add_all(&taken.phases);
+        self.spend_parts(from_ns, &taken.phases, &parts);
         let taken_ns = taken.phases.total_ns();
         self.cursor_ns = from_ns.saturating_add(taken_ns);
         taken.until_ns = self.cursor_ns;
@@ -151,7 +162,7 @@ impl Active {
     /// What the thread that left it did last was for it.
     pub fn part(&mut self) {
         if let Some((until_ns, phases)) = self.parting.take() {
-            self.request.phases.add_all(&phases);
+            self.spend(self.cursor_ns, until_ns, &phases);
             self.cursor_ns = until_ns;
         }
     }
@@ -160,8 +171,32 @@ impl Active {
     pub fn pass(&mut self, until_ns: u64, phase: Phase) {
         self.part();
         if until_ns > self.cursor_ns {
-            self.request.phases.add(phase, until_ns - self.cursor_ns);
+            let mut passed = Phases::default();
+            passed.add(phase, until_ns - self.cursor_ns);
+            self.spend(self.cursor_ns, until_ns, &passed);
             self.cursor_ns = until_ns;
+        }
+    }
+
+    /// A stretch of its time went to these phases.
+    pub fn spend(&mut self, start_ns: u64, end_ns: u64, phases: &Phases) {
+        self.request.phases.add_all(phases);
+        if let Some(trail) = &mut self.trail {
+            trail.push(start_ns, end_ns, phases);
+        }
+    }
+
+    /// The same from `start_ns` on, the last of it piece by piece.
+    fn spend_parts(&mut self, start_ns: u64, phases: &Phases, parts: &[(u64, u64, Phases)]) {
+        self.request.phases.add_all(phases);
+        let Some(trail) = &mut self.trail else { return };
+        let mut first = *phases;
+        for (_, _, part) in parts {
+            first = minus(&first, part);
+        }
+        trail.push(start_ns, start_ns.saturating_add(first.total_ns()), &first);
+        for (part_start_ns, end_ns, part) in parts {
+            trail.push(*part_start_ns, *end_ns, part);
         }
     }
 

@@ -51,6 +51,7 @@ impl State {
         self.served.clear();
         self.sequence_holes = 0;
         self.evicted = 0;
+        self.links.roll();
         self.foreign_descriptor_calls = 0;
     }
 

@@ -12,6 +12,7 @@ use crate::machine::classify::{Idle, Meaning, Touch, classify};
 use crate::machine::descriptor::EPOLL_CTL_DEL;
 use crate::machine::event_loop::Wants;
 use crate::machine::exchange::{self, Bytes};
+use crate::machine::front;
 use crate::machine::gil::Part;
 use crate::machine::gil_edge;
 use crate::machine::job;
@@ -184,7 +185,8 @@ pub(super) fn is_serving(state: &State, thread: &Thread) -> bool {
     thread.serving.and_then(|(number, id)| {
         let connection = state.connections.get(number)?;
         let active = connection.requests.iter().find(|active| active.request.id == id)?;
-        Some(!job::may_be_over(thread, active, connection.outbound.until_turn()))
+        let open_end = connection.outbound.until_turn();
+        Some(connection.is_private() || !job::may_be_over(thread, active, open_end))
     }) == Some(true)
 }
 
@@ -290,6 +292,9 @@ fn effects(
         if turn::is_loop(thread) && !matches!(slice.call, Call::Make { .. }) {
             turn::foreign(state, thread, slice, exit_ns, sink);
         }
+        if state.topology.has_front_end() {
+            front::call(state, thread, slice, exit_ns, sink);
+        }
         match slice.call {
             Call::Read { fd, .. } | Call::Write { fd } if slice.result > 0 => {
                 let class = state.descriptors.class(tgid, fd);
@@ -315,6 +320,7 @@ fn effects(
         return;
     };
     let Some(number) = state.descriptors.connection(tgid, fd) else { return };
+    thread.in_front = front::is_in_front(state, number);
     job::engage(thread, number, slice, touch);
     job::make_slot_of_reader(state, thread, number, slice, touch);
     let moved = u64::try_from(slice.result).unwrap_or(0);

@@ -10,7 +10,9 @@ use crate::event::{Head, Slice, Tid};
 use crate::fact::Account;
 use crate::machine::connection::Connections;
 use crate::machine::descriptor::Descriptors;
+use crate::machine::front::Topology;
 use crate::machine::gil::Locks;
+use crate::machine::link::Links;
 use crate::machine::process::Processes;
 use crate::machine::slot::{Busy, Heat};
 use crate::machine::summary::Summary;
@@ -95,6 +97,14 @@ pub struct State {
     pub request_count: u64,
     /// Threads that found no place.
     pub evicted: u64,
+    /// Who stands before whom.
+    pub topology: Topology,
+    /// More is known of the processes than `topology` says.
+    pub topology_is_old: bool,
+    /// Connections between a front end and the server behind it.
+    pub links: Links,
+    /// Requests on these so far.
+    pub inner_count: u64,
     /// How workers wait for a listener, as seen last: in epoll, or in select or poll.
     pub listener_in_epoll: Option<bool>,
     /// Reads and writes that went to descriptors of which nobody saw where they came from.
@@ -141,6 +151,10 @@ impl State {
             slot_count: 0,
             request_count: 0,
             evicted: 0,
+            topology: Topology::default(),
+            topology_is_old: false,
+            links: Links::default(),
+            inner_count: 0,
             listener_in_epoll: None,
             foreign_descriptor_calls: 0,
             uses_io_uring: false,
@@ -174,7 +188,7 @@ impl State {
     /// A thread becomes a slot: it reads requests. Where a server makes a thread for each connection, one that comes
     /// after another has ended is the same unit of concurrency.
     pub fn make_slot(&mut self, thread: &mut Thread) {
-        if thread.slot.is_some() {
+        if thread.slot.is_some() || thread.in_front {
             return;
         }
         let ended = &self.ended_slots;

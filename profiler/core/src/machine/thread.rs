@@ -269,6 +269,8 @@ pub struct Thread {
     pub fed_by: Option<Tid>,
     /// It has left a request unanswered for something else: a loop that hands requests over, or serves many.
     pub hands_over: bool,
+    /// It only passes requests on to the server behind, and is no slot.
+    pub in_front: bool,
     /// It works on requests: a slot.
     pub slot: Option<u32>,
     /// Since when it has been busy (not in a wait for work).

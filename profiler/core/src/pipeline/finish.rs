@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::event::Tid;
 use crate::machine::exchange_end::end_window;
+use crate::machine::front;
 use crate::machine::listener::Listeners;
 use crate::machine::slot::Busy;
 use crate::machine::state::State;
@@ -35,6 +36,9 @@ impl Machines {
         let slices: Vec<_> = open.iter().map(|open| (slice_of(open, end_ns), open.enter_ns == 0)).collect();
         end_window(&mut self.state, &slices, end_ns, sink);
         let mut state = self.state;
+        front::look(&mut state);
+        front::expire(&mut state, None, sink);
+        let has_front_end = state.topology.has_front_end();
         state.settle(Some(end_ns), sink);
 
         if let Some(overhead) = &mut self.overhead {
@@ -79,7 +83,11 @@ impl Machines {
         let names = &state.processes.names;
         let gil = std::mem::take(&mut state.gil).finish(|tid| names.get(&tid).cloned().unwrap_or_default());
         Snapshot {
-            not_measured: not_measured(self.attached.arrival_measured, gil.not_measured.clone()),
+            not_measured: not_measured(
+                self.attached.arrival_measured,
+                gil.not_measured.clone(),
+                has_front_end,
+            ),
             gil,
             session: self.session,
             attached: self.attached,
@@ -112,6 +120,7 @@ fn losses(state: &State, received: &Received) -> Losses {
             .saturating_add(state.descriptors.evicted)
             .saturating_add(state.processes.evicted)
             .saturating_add(state.gil.evicted)
+            .saturating_add(state.links.evicted)
             .saturating_add(received.order.forced_events)
             .saturating_add(state.busy.forced),
         impossible: state
@@ -127,6 +136,20 @@ fn losses(state: &State, received: &Received) -> Losses {
 /// What the target does that cannot be seen from here.
 fn blind_spots(state: &State) -> Vec<String> {
     let mut list = Vec::new();
+    let links = state.links.counts;
+    if links.ambiguous > 0 {
+        list.push(format!(
+            "{} of {} requests: which of the front end's is which of the server's could only be told by their order",
+            links.ambiguous, links.joined
+        ));
+    }
+    if links.unpaired > 0 {
+        list.push(format!(
+            "{} requests between the front end and the server have only one half (they began before the watch, or were \
+             given up): what the other half did is not in their phases",
+            links.unpaired
+        ));
+    }
     if state.uses_io_uring || state.processes.seen.iter().any(|process| process.uses_io_uring) {
         list.push(
             "the target uses io_uring: reads, writes and waits that go through it are not seen".to_owned(),

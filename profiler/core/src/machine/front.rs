@@ -1,0 +1,252 @@
+//! Front ends: which connections are clients' and which come from a front end of the same target, and how the two
+//! halves of a request find one another.
+//!
+//! In: what the processes are, calls of a front end's threads on sockets to the server behind, requests that end on either
+//! side. Out: whole requests. Where no front end is traced, nothing here does anything.
+
+use rustc_hash::FxHashSet;
+
+use crate::event::{Call, Connection as Opened, Slice, Tid};
+use crate::fact::DescriptorClass;
+use crate::machine::compose::Trail;
+use crate::machine::connection::{Connection, Side};
+use crate::machine::link::{Evidence, Half, Ready};
+use crate::machine::request::Active;
+use crate::machine::state::State;
+use crate::machine::thread::Thread;
+use crate::model::request::{Framing, Request};
+use crate::server::{Inside, Role, recognise};
+use crate::timeline::Entry;
+
+/// `AF_UNIX`.
+const AF_UNIX: u16 = 1;
+/// `AF_INET` and `AF_INET6`.
+const INTERNET: [u16; 2] = [2, 10];
+/// `-EINPROGRESS`, include/uapi/asm-generic/errno.h: a connect that goes on without its thread.
+const EINPROGRESS: i64 = -115;
+/// What mod_wsgi's daemon says before it calls the application, `Status: 200 Continue` and an empty line: the request's
+/// body may come (mod_wsgi 4 to 6, `wsgi_execute_script`).
+const CONTINUE_BYTES: u64 = 24;
+/// Requests of the server's are numbered apart: those that reports show are dense.
+const INNER: u64 = 1 << 63;
+
+/// Who stands before whom in the target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Topology {
+    /// Nobody: each connection is a client's.
+    #[default]
+    Flat,
+    /// Connections over UNIX sockets come from the target's own front end, in a protocol of its own.
+    PrivateOverUnix,
+    /// Connections that other processes than these accept may come from them.
+    FrontEnds(FxHashSet<Tid>),
+}
+
+impl Topology {
+    fn side(&self, opened: &Opened) -> Side {
+        match self {
+            Self::Flat => Side::Whole,
+            Self::PrivateOverUnix if opened.family == AF_UNIX => Side::Inner { private: true },
+            Self::FrontEnds(these) if !these.contains(&opened.tgid) => Side::Inner { private: false },
+            Self::PrivateOverUnix | Self::FrontEnds(_) => Side::Front,
+        }
+    }
+
+    /// A front end is traced.
+    #[must_use]
+    pub fn has_front_end(&self) -> bool {
+        *self != Self::Flat
+    }
+
+    /// A process was born: a front end's children are front ends.
+    pub fn fork(&mut self, parent: Tid, child: Tid) {
+        if let Self::FrontEnds(these) = self
+            && these.contains(&parent)
+        {
+            these.insert(child);
+        }
+    }
+}
+
+/// Looks again at who stands before whom, when more is known of the processes.
+pub fn look(state: &mut State) {
+    if !std::mem::take(&mut state.topology_is_old) {
+        return;
+    }
+    let recognised = recognise(&state.processes.seen, &state.processes.listeners);
+    let front: FxHashSet<Tid> =
+        recognised.roles.iter().filter(|(_, role)| *role == Role::FrontEnd).map(|(tgid, _)| *tgid).collect();
+    state.topology = match recognised.kind.inside(&recognised.server) {
+        _ if state.processes.seen.iter().any(|process| process.front_end) => Topology::FrontEnds(front),
+        Inside::PrivateOverUnix => Topology::PrivateOverUnix,
+        Inside::FrontEnds if !front.is_empty() => Topology::FrontEnds(front),
+        Inside::FrontEnds | Inside::Nothing => Topology::Flat,
+    };
+    if let Topology::FrontEnds(these) = &state.topology {
+        let behind = state.processes.listeners.iter().filter(|listener| !these.contains(&listener.tgid));
+        state.links.ports = behind.map(|listener| listener.port).filter(|port| *port > 0).collect();
+    }
+}
+
+/// A connection was accepted, or found open: what stands at its other end.
+pub fn opened(state: &mut State, number: u32, opened: &Opened) {
+    look(state);
+    let side = state.topology.side(opened);
+    if let Some(connection) = state.connections.get_mut(number) {
+        connection.side = side;
+        connection.port = opened.local_port;
+        connection.is_unix = opened.family == AF_UNIX;
+        connection.established_ns = opened.established_ns;
+    }
+    if matches!(side, Side::Inner { .. }) {
+        state.connections.inner = state.connections.inner.saturating_add(1);
+    }
+}
+
+/// Whether a connection is a client's to a front end: who serves it only passes requests on.
+pub(super) fn is_in_front(state: &State, number: u32) -> bool {
+    state.connections.get(number).is_some_and(|connection| connection.side == Side::Front)
+}
+
+/// Number of the next request on a connection; those of clients alone count.
+pub(super) fn next_request(state: &mut State, side: Side) -> u64 {
+    if matches!(side, Side::Inner { .. }) {
+        state.inner_count = state.inner_count.saturating_add(1);
+        return INNER | state.inner_count;
+    }
+    let id = state.request_count;
+    state.request_count = state.request_count.saturating_add(1);
+    state.summary.begin();
+    id
+}
+
+/// Whether a write is an interim answer in a private protocol.
+pub(super) const fn is_interim(active: &Active, moved: u64) -> bool {
+    !active.responding && active.request.bytes_out == 0 && moved == CONTINUE_BYTES
+}
+
+/// A call of a thread on a descriptor that is no client's.
+pub fn call(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    let tgid = slice.tgid;
+    let times = (slice.enter_ns, exit_ns);
+    match slice.call {
+        Call::Connect { fd, port, family } if slice.result >= 0 || slice.result == EINPROGRESS => {
+            let port = match family {
+                AF_UNIX => None,
+                _ if INTERNET.contains(&family) => Some(port),
+                _ => return,
+            };
+            let outer = serving(state, thread);
+            if (outer.is_some() || matches!(state.topology, Topology::FrontEnds(_)))
+                && state.links.connect((tgid, fd), port, times, outer)
+            {
+                begin_trail(state, outer);
+            }
+        }
+        Call::Write { fd } | Call::Transfer { to_fd: fd, .. } if slice.result > 0 => {
+            let Some(DescriptorClass::Backend { port }) = state.descriptors.class(tgid, fd) else { return };
+            let outer = serving(state, thread);
+            let port = (port > 0).then_some(port);
+            if state.links.wrote((tgid, fd), port, times, outer) {
+                begin_trail(state, outer);
+            }
+            if state.links.has_orphans() {
+                let ready = state.links.retry();
+                complete(state, ready, sink);
+            }
+        }
+        Call::Read { fd, .. } if slice.result > 0 => state.links.read((tgid, fd)),
+        Call::Close { fd } => state.links.close((tgid, fd), exit_ns),
+        _ => {}
+    }
+}
+
+/// The client's request that a thread of the front end serves: its connection's number and its own.
+fn serving(state: &State, thread: &Thread) -> Option<(u32, u64)> {
+    let (number, id) = thread.serving?;
+    let connection = state.connections.get(number)?;
+    (connection.side == Side::Front).then_some((number, id))
+}
+
+/// From here on the front end's account of the request is kept piece by piece.
+fn begin_trail(state: &mut State, outer: Option<(u32, u64)>) {
+    let Some((number, id)) = outer else { return };
+    let connection = state.connections.get_mut(number);
+    let active = connection.and_then(|c| c.requests.iter_mut().find(|active| active.request.id == id));
+    if let Some(active) = active
+        && active.trail.is_none()
+    {
+        active.trail = Some(Trail::new(active.request.phases, active.cursor_ns));
+    }
+}
+
+fn evidence(connection: &Connection, request: &Request) -> Evidence {
+    Evidence {
+        connection: connection.id,
+        seeded: connection.accepted_ns.is_none(),
+        is_unix: connection.is_unix,
+        port: connection.port,
+        established_ns: connection.established_ns,
+        accepted_ns: connection.accepted_ns.unwrap_or(0),
+        arrival_ns: request.start_is_arrival.then_some(request.start_ns),
+    }
+}
+
+/// The server has read of its newest request: who asked for it gives it its name, where its own head has none.
+pub(super) fn name(state: &mut State, number: u32) {
+    let Some(connection) = state.connections.get(number) else { return };
+    let Side::Inner { private: true } = connection.side else { return };
+    let Some(active) = connection.requests.back().filter(|active| active.request.method.is_empty()) else {
+        return;
+    };
+    let evidence = evidence(connection, &active.request);
+    let Some(outer) = state.links.outer_of(&evidence) else { return };
+    let Some((method, path)) = state.connections.named(outer.0, outer.1) else { return };
+    if let Some(active) =
+        state.connections.get_mut(number).and_then(|connection| connection.requests.back_mut())
+    {
+        (active.request.method, active.request.path) = (method, path);
+    }
+}
+
+/// A request is over on its connection.
+pub(super) fn finished(state: &mut State, number: u32, active: Active, sink: &mut dyn FnMut(Entry)) {
+    let Active { request, trail, .. } = active;
+    let Some(connection) = state.connections.get(number) else { return };
+    match connection.side {
+        Side::Whole => state.complete(request, sink),
+        Side::Front => {
+            let ready = state.links.outer_done(request, trail);
+            complete(state, ready.into_iter().collect(), sink);
+        }
+        Side::Inner { private } => {
+            let evidence = evidence(connection, &request);
+            let may_be_own = !private && request.framing != Framing::NotHttp;
+            match state.links.inner_done(&evidence, Box::new(request), may_be_own) {
+                Half::Joined(ready) => complete(state, ready, sink),
+                Half::Waits => {}
+                Half::Own(mut request) => {
+                    // A client that went round the front end.
+                    request.id = next_request(state, Side::Whole);
+                    complete(state, vec![*request], sink);
+                }
+            }
+        }
+    }
+}
+
+fn complete(state: &mut State, ready: Ready, sink: &mut dyn FnMut(Entry)) {
+    for request in ready {
+        state.complete(request, sink);
+    }
+}
+
+/// Time goes on, or (`None`) the window has ended: halves that wait too long are let go.
+pub fn expire(state: &mut State, now_ns: Option<u64>, sink: &mut dyn FnMut(Entry)) {
+    if state.topology.has_front_end() {
+        let ready = state.links.retry();
+        complete(state, ready, sink);
+        let ready = state.links.expire(now_ns.unwrap_or(u64::MAX));
+        complete(state, ready, sink);
+    }
+}

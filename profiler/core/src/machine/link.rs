@@ -1,0 +1,448 @@
+//! Which request of a front end is which of the server's behind it: pairs the two ends of their connections.
+//!
+//! In: connects, writes, reads and closes of a front end's threads on sockets to the server behind; what the server's
+//! side shows of the connections it accepts. Out: pairs, and requests whose halves are both there. The evidence is
+//! exact where nobody else did the same at the same moment: the server's handshake was done within the connect, its first
+//! byte arrived within the write. Where more than one end fits, the oldest is taken and counted as ambiguous.
+
+use std::collections::VecDeque;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::event::Tid;
+use crate::machine::compose::{Inner, Trail, compose, of_front_end};
+use crate::model::request::Request;
+
+/// Ends of connections followed at once.
+const MAX_ENDS: usize = 65_536;
+/// Requests of the server's that wait for their other half.
+const MAX_ORPHANS: usize = 1024;
+/// How long a half waits for the other after its own end.
+const PATIENCE_NS: u64 = 1_000_000_000;
+
+/// A request of the front end: number of its connection, and its own.
+pub type Outer = (u32, u64);
+
+/// What pairing met with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests of a front end joined with the server's.
+    pub joined: u64,
+    /// Of these: more than one connection fitted.
+    pub ambiguous: u64,
+    /// Halves whose other half was not found.
+    pub unpaired: u64,
+}
+
+/// The server's side of a connection, as far as it shows which it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence {
+    /// Dense number of the connection.
+    pub connection: u64,
+    /// It was open before we looked.
+    pub seeded: bool,
+    /// It is a UNIX socket.
+    pub is_unix: bool,
+    /// Port of the server's listener.
+    pub port: u16,
+    /// End of the handshake; 0: not seen.
+    pub established_ns: u64,
+    /// When accept returned it.
+    pub accepted_ns: u64,
+    /// When its first byte arrived; `None`: not measured.
+    pub arrival_ns: Option<u64>,
+}
+
+/// The front end's end of a connection.
+#[derive(Clone, Debug)]
+struct End {
+    is_unix: bool,
+    port: u16,
+    /// Entry and exit; `None`: before we looked.
+    connect_ns: Option<(u64, u64)>,
+    first_write_ns: Option<(u64, u64)>,
+    /// Requests sent to the server that it has not answered, oldest first.
+    unanswered: VecDeque<Outer>,
+    /// The server has said something since the last write.
+    turned: bool,
+    paired: bool,
+    closed_ns: Option<u64>,
+}
+
+/// A request of the front end that has turned to the server behind.
+#[derive(Clone, Debug, Default)]
+struct Waiting {
+    unanswered: u32,
+    inners: Vec<Inner>,
+    held: Option<Box<(Request, Trail)>>,
+}
+
+/// Requests that are over, both halves.
+pub type Ready = Vec<Request>;
+
+/// What became of a request of the server's.
+#[derive(Debug)]
+pub enum Half {
+    /// It belongs to one of the front end's.
+    Joined(Ready),
+    /// Its other half may still come.
+    Waits,
+    /// It came from somebody else.
+    Own(Box<Request>),
+}
+
+/// All connections between a front end and the server behind it.
+#[derive(Clone, Debug, Default)]
+pub struct Links {
+    ends: FxHashMap<u64, End>,
+    next_end: u64,
+    of_descriptor: FxHashMap<(Tid, i32), u64>,
+    /// Ends whose other side is not known yet, oldest first.
+    unpaired: VecDeque<u64>,
+    /// End of each of the server's connections.
+    of_connection: FxHashMap<u64, u64>,
+    waiting: FxHashMap<u64, Waiting>,
+    orphans: Vec<(Evidence, Box<Request>)>,
+    /// Ports that the server behind listens on.
+    pub ports: FxHashSet<u16>,
+    /// What pairing met with.
+    pub counts: Counts,
+    /// Ends and halves that found no place.
+    pub evicted: u64,
+}
+
+impl Links {
+    /// A thread of the front end connected for the request `outer`, between these two times. Says whether the request
+    /// now has a half behind.
+    pub fn connect(
+        &mut self,
+        descriptor: (Tid, i32),
+        port: Option<u16>,
+        connect_ns: (u64, u64),
+        outer: Option<Outer>,
+    ) -> bool {
+        if port.is_some_and(|port| !self.ports.contains(&port)) {
+            return false;
+        }
+        let Some(number) = self.open(descriptor, port, Some(connect_ns)) else { return false };
+        outer.is_some_and(|outer| self.send(number, outer))
+    }
+
+    fn open(
+        &mut self,
+        descriptor: (Tid, i32),
+        port: Option<u16>,
+        connect_ns: Option<(u64, u64)>,
+    ) -> Option<u64> {
+        self.close(descriptor, connect_ns.map_or(0, |(enter_ns, _)| enter_ns));
+        if self.ends.len() >= MAX_ENDS {
+            self.evicted = self.evicted.saturating_add(1);
+            return None;
+        }
+        let number = self.next_end;
+        self.next_end = self.next_end.saturating_add(1);
+        let end = End {
+            is_unix: port.is_none(),
+            port: port.unwrap_or(0),
+            connect_ns,
+            first_write_ns: None,
+            unanswered: VecDeque::new(),
+            turned: false,
+            paired: false,
+            closed_ns: None,
+        };
+        self.ends.insert(number, end);
+        self.of_descriptor.insert(descriptor, number);
+        self.unpaired.push_back(number);
+        Some(number)
+    }
+
+    fn send(&mut self, number: u64, outer: Outer) -> bool {
+        let Some(end) = self.ends.get_mut(&number) else { return false };
+        if end.unanswered.back() == Some(&outer) && !end.turned {
+            return false;
+        }
+        end.turned = false;
+        end.unanswered.push_back(outer);
+        let waiting = self.waiting.entry(outer.1).or_default();
+        waiting.unanswered = waiting.unanswered.saturating_add(1);
+        true
+    }
+
+    /// A thread of the front end wrote to a socket that it connected, for the request `outer` as far as is known. `port`
+    /// tells where to, if the connect was not seen.
+    pub fn wrote(
+        &mut self,
+        descriptor: (Tid, i32),
+        port: Option<u16>,
+        write_ns: (u64, u64),
+        outer: Option<Outer>,
+    ) -> bool {
+        let known = self.of_descriptor.get(&descriptor).copied();
+        let is_ours = port.is_none_or(|port| self.ports.contains(&port));
+        let number = match known {
+            Some(number) => Some(number),
+            None if is_ours && outer.is_some() => self.open(descriptor, port, None),
+            None => None,
+        };
+        let Some(end) = number.and_then(|number| self.ends.get_mut(&number)) else { return false };
+        end.first_write_ns.get_or_insert(write_ns);
+        // A request that goes on after an interim answer is the same; on a kept connection the next is another.
+        let is_new = end.unanswered.is_empty() || end.turned && end.unanswered.back().copied() != outer;
+        match (outer, number) {
+            (Some(outer), Some(number)) if is_new => self.send(number, outer),
+            _ => false,
+        }
+    }
+
+    /// The server answered, in part at least.
+    pub fn read(&mut self, descriptor: (Tid, i32)) {
+        if let Some(end) = self.of_descriptor.get(&descriptor).and_then(|number| self.ends.get_mut(number)) {
+            end.turned = true;
+        }
+    }
+
+    /// The front end closed the socket. What it never sent anything for has no half behind.
+    pub fn close(&mut self, descriptor: (Tid, i32), at_ns: u64) {
+        let Some(number) = self.of_descriptor.remove(&descriptor) else { return };
+        let Some(end) = self.ends.get_mut(&number) else { return };
+        end.closed_ns = Some(at_ns);
+        if end.first_write_ns.is_none() {
+            for outer in std::mem::take(&mut end.unanswered) {
+                if let Some(waiting) = self.waiting.get_mut(&outer.1) {
+                    waiting.unanswered = waiting.unanswered.saturating_sub(1);
+                }
+            }
+        }
+        self.forget_if_done(number);
+    }
+
+    fn forget_if_done(&mut self, number: u64) {
+        let done = |end: &End| end.closed_ns.is_some() && end.unanswered.is_empty();
+        if self.ends.get(&number).is_some_and(done) {
+            self.ends.remove(&number);
+            self.unpaired.retain(|other| *other != number);
+        }
+    }
+
+    /// The front end's request behind a connection of the server's, if that can be told by now beyond doubt.
+    pub fn outer_of(&mut self, evidence: &Evidence) -> Option<Outer> {
+        let number = self.pair(evidence, false)?;
+        self.ends.get(&number)?.unanswered.front().copied()
+    }
+
+    /// The end of this connection. `at_last`: nothing more is to be waited for.
+    fn pair(&mut self, evidence: &Evidence, at_last: bool) -> Option<u64> {
+        if let Some(number) = self.of_connection.get(&evidence.connection) {
+            return Some(*number);
+        }
+        let mut exact = Vec::new();
+        let mut possible = Vec::new();
+        let mut unwritten = Vec::new();
+        for number in &self.unpaired {
+            let Some(end) = self.ends.get(number) else { continue };
+            match fit(end, evidence) {
+                Fit::Exact => exact.push(*number),
+                Fit::Possible => possible.push(*number),
+                Fit::Unwritten => unwritten.push(*number),
+                Fit::No => {}
+            }
+        }
+        let (chosen, is_ambiguous) = match (exact.as_slice(), unwritten.as_slice(), possible.as_slice()) {
+            ([only], [], _) => (*only, false),
+            _ if !at_last => return None,
+            ([first, rest @ ..], _, _) => (*first, !rest.is_empty()),
+            ([], [only], []) => (*only, false),
+            ([], [], [first, ..]) => (*first, true),
+            // A write is still under way: which is told by it.
+            _ => return None,
+        };
+        let end = self.ends.get_mut(&chosen)?;
+        end.paired = true;
+        self.unpaired.retain(|other| *other != chosen);
+        self.of_connection.insert(evidence.connection, chosen);
+        self.counts.ambiguous = self.counts.ambiguous.saturating_add(u64::from(is_ambiguous));
+        Some(chosen)
+    }
+
+    /// The server has finished a request.
+    pub fn inner_done(&mut self, evidence: &Evidence, request: Box<Request>, may_be_own: bool) -> Half {
+        if let Some(number) = self.pair(evidence, true) {
+            return Half::Joined(self.join(number, *request));
+        }
+        let may_come = self
+            .unpaired
+            .iter()
+            .filter_map(|number| self.ends.get(number))
+            .any(|end| fit(end, evidence) != Fit::No);
+        if !may_come && may_be_own {
+            return Half::Own(request);
+        }
+        if !may_come || self.orphans.len() >= MAX_ORPHANS {
+            self.counts.unpaired = self.counts.unpaired.saturating_add(1);
+            return Half::Joined(Vec::new());
+        }
+        self.orphans.push((*evidence, request));
+        Half::Waits
+    }
+
+    /// Looks again for the other halves of what the server has finished.
+    pub fn retry(&mut self) -> Ready {
+        let mut ready = Vec::new();
+        for (evidence, request) in std::mem::take(&mut self.orphans) {
+            match self.pair(&evidence, true) {
+                Some(number) => ready.extend(self.join(number, *request)),
+                None => self.orphans.push((evidence, request)),
+            }
+        }
+        ready
+    }
+
+    /// Whether anything the server has finished waits for its other half.
+    #[must_use]
+    pub const fn has_orphans(&self) -> bool {
+        !self.orphans.is_empty()
+    }
+
+    fn join(&mut self, number: u64, request: Request) -> Ready {
+        let outer = self.ends.get_mut(&number).and_then(|end| end.unanswered.pop_front());
+        self.forget_if_done(number);
+        let Some(waiting) = outer.and_then(|outer| self.waiting.get_mut(&outer.1)) else {
+            self.counts.unpaired = self.counts.unpaired.saturating_add(1);
+            return Vec::new();
+        };
+        waiting.unanswered = waiting.unanswered.saturating_sub(1);
+        waiting.inners.push(Inner {
+            start_ns: request.start_ns,
+            end_ns: request.end_ns,
+            phases: request.phases,
+            who: (request.tgid, request.tid),
+            slot: request.slot,
+            stretches: request.stretches,
+            lossy: request.lossy,
+        });
+        match outer {
+            Some((_, outer)) if waiting.unanswered == 0 => self.release(outer).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn release(&mut self, outer: u64) -> Option<Request> {
+        // Not over yet on the front end's side: it comes by itself.
+        self.waiting.get(&outer)?.held.as_ref()?;
+        let waiting = self.waiting.remove(&outer)?;
+        let (request, trail) = *waiting.held?;
+        Some(self.put_together(request, &trail, waiting.inners, waiting.unanswered))
+    }
+
+    fn put_together(
+        &mut self,
+        mut request: Request,
+        trail: &Trail,
+        inners: Vec<Inner>,
+        missing: u32,
+    ) -> Request {
+        self.counts.unpaired = self.counts.unpaired.saturating_add(u64::from(missing));
+        self.counts.joined = self.counts.joined.saturating_add(u64::from(!inners.is_empty()));
+        let left_out = compose(&mut request, trail, inners);
+        self.counts.ambiguous = self.counts.ambiguous.saturating_add(left_out);
+        request
+    }
+
+    /// The front end has finished a request: whole, if the server has too.
+    pub fn outer_done(&mut self, mut request: Request, trail: Option<Trail>) -> Option<Request> {
+        let (Some(trail), Some(waiting)) = (trail, self.waiting.get_mut(&request.id)) else {
+            request.phases = of_front_end(&request.phases);
+            return Some(request);
+        };
+        let outer = request.id;
+        waiting.held = Some(Box::new((request, trail)));
+        if waiting.unanswered == 0 { self.release(outer) } else { None }
+    }
+
+    /// What has waited too long at `now_ns` waits no more.
+    pub fn expire(&mut self, now_ns: u64) -> Ready {
+        let late = |end_ns: u64| end_ns.saturating_add(PATIENCE_NS) < now_ns;
+        let mut outers: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.held.as_ref().is_some_and(|held| late(held.0.end_ns)))
+            .map(|(outer, _)| *outer)
+            .collect();
+        // The order of what comes out must not depend on a hash.
+        outers.sort_unstable();
+        let ready: Ready = outers.into_iter().filter_map(|outer| self.release(outer)).collect();
+        let before = self.orphans.len();
+        self.orphans.retain(|(_, request)| !late(request.end_ns));
+        self.counts.unpaired = self.counts.unpaired.saturating_add((before - self.orphans.len()) as u64);
+        let gone: Vec<u64> = self
+            .ends
+            .iter()
+            .filter(|(_, end)| end.closed_ns.is_some_and(late))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in gone {
+            self.ends.remove(&number);
+            self.unpaired.retain(|other| *other != number);
+        }
+        let ends = &self.ends;
+        self.of_connection.retain(|_, number| ends.contains_key(number));
+        ready
+    }
+
+    /// The next window begins.
+    pub fn roll(&mut self) {
+        self.counts = Counts::default();
+        self.evicted = 0;
+    }
+
+    /// The server's connection is gone.
+    pub fn connection_gone(&mut self, connection: u64) {
+        self.of_connection.remove(&connection);
+    }
+}
+
+/// How an end fits a connection of the server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    /// In every respect that was seen.
+    Exact,
+    /// By order alone.
+    Possible,
+    /// So far: it has not written yet, or its write has not returned.
+    Unwritten,
+    No,
+}
+
+fn fit(end: &End, evidence: &Evidence) -> Fit {
+    if end.is_unix != evidence.is_unix
+        || end.port != evidence.port
+        || evidence.seeded != end.connect_ns.is_none()
+    {
+        return Fit::No;
+    }
+    let within = |(enter_ns, exit_ns): (u64, u64), at_ns: u64| (enter_ns..=exit_ns).contains(&at_ns);
+    let mut is_exact = true;
+    if let Some(connect_ns) = end.connect_ns {
+        let known_ns =
+            if evidence.established_ns > 0 { evidence.established_ns } else { evidence.accepted_ns };
+        if connect_ns.0 > known_ns {
+            return Fit::No;
+        }
+        is_exact &= evidence.established_ns == 0 || within(connect_ns, evidence.established_ns);
+    }
+    match (end.first_write_ns, evidence.arrival_ns) {
+        (None, _) if end.closed_ns.is_some() => Fit::No,
+        (None, _) => Fit::Unwritten,
+        (Some((enter_ns, _)), Some(arrival_ns)) if enter_ns > arrival_ns => Fit::No,
+        // Bytes reach a UNIX socket within the write, or it is another's; on TCP the kernel may put it off.
+        (Some(write_ns), Some(arrival_ns)) if evidence.is_unix && !within(write_ns, arrival_ns) => Fit::No,
+        (Some(write_ns), Some(arrival_ns)) if is_exact && within(write_ns, arrival_ns) => Fit::Exact,
+        (Some(_), None) if is_exact && evidence.established_ns > 0 => Fit::Exact,
+        _ => Fit::Possible,
+    }
+}
+
+#[cfg(test)]
+#[path = "link/tests.rs"]
+mod tests;

@@ -1,0 +1,148 @@
+//! Pairing: by exact evidence, by order, not at all.
+
+use super::*;
+use crate::model::request::Framing;
+use crate::phase::{Phase, Phases};
+
+fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
+    let mut phases = Phases::default();
+    phases.add(Phase::Cpu, end_ns - start_ns);
+    Request {
+        id,
+        connection: 0,
+        index_on_connection: 0,
+        tgid: 20,
+        tid: 21,
+        slot: Some(0),
+        start_ns,
+        start_is_arrival: true,
+        service_start_ns: None,
+        first_write_ns: None,
+        end_ns,
+        method: String::new(),
+        path: String::new(),
+        status: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+        framing: Framing::NotHttp,
+        phases,
+        stretches: Vec::new(),
+        open: false,
+        truncated: false,
+        lossy: false,
+    }
+}
+
+fn unix(connection: u64, accepted_ns: u64, arrival_ns: u64) -> Evidence {
+    Evidence {
+        connection,
+        seeded: false,
+        is_unix: true,
+        port: 0,
+        established_ns: 0,
+        accepted_ns,
+        arrival_ns: Some(arrival_ns),
+    }
+}
+
+fn connected(links: &mut Links, fd: i32, outer: u64, connect_ns: (u64, u64), write_ns: Option<(u64, u64)>) {
+    assert!(links.connect((10, fd), None, connect_ns, Some((0, outer))));
+    if let Some(write_ns) = write_ns {
+        assert!(!links.wrote((10, fd), None, write_ns, Some((0, outer))), "already counted at the connect");
+    }
+}
+
+fn done(links: &mut Links, evidence: &Evidence) -> Vec<u64> {
+    let arrival_ns = evidence.arrival_ns.unwrap();
+    match links.inner_done(evidence, Box::new(request(99, arrival_ns, arrival_ns + 50)), false) {
+        Half::Joined(ready) => ready.iter().map(|request| request.id).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn hold(links: &mut Links, outer: u64, end_ns: u64) -> Option<Request> {
+    links.outer_done(request(outer, 0, end_ns), Some(Trail::new(Phases::default(), 0)))
+}
+
+#[test]
+fn two_at_the_same_time_are_told_apart_by_the_write_that_the_first_byte_came_with() {
+    let mut links = Links::default();
+    connected(&mut links, 5, 1, (10, 20), Some((30, 60)));
+    connected(&mut links, 6, 2, (12, 22), Some((50, 80)));
+    assert!(hold(&mut links, 1, 200).is_none() && hold(&mut links, 2, 200).is_none());
+    // Accepted in the other order than connected: the bytes say whose it is.
+    assert_eq!(done(&mut links, &unix(1, 90, 70)), [2]);
+    assert_eq!(done(&mut links, &unix(2, 91, 40)), [1]);
+    assert_eq!(links.counts, Counts { joined: 2, ambiguous: 0, unpaired: 0 });
+}
+
+#[test]
+fn what_fits_two_is_given_to_the_older_and_counted() {
+    let mut links = Links::default();
+    connected(&mut links, 5, 1, (10, 20), Some((30, 60)));
+    connected(&mut links, 6, 2, (12, 22), Some((31, 61)));
+    assert!(hold(&mut links, 1, 200).is_none() && hold(&mut links, 2, 200).is_none());
+    assert_eq!(done(&mut links, &unix(1, 90, 40)), [1]);
+    assert_eq!(done(&mut links, &unix(2, 91, 45)), [2]);
+    assert_eq!((links.counts.joined, links.counts.ambiguous), (2, 1));
+}
+
+#[test]
+fn server_that_is_done_before_the_write_returned_waits_for_it() {
+    let mut links = Links::default();
+    connected(&mut links, 5, 1, (10, 20), None);
+    connected(&mut links, 6, 2, (11, 21), None);
+    let evidence = unix(1, 40, 35);
+    assert!(links.outer_of(&evidence).is_none());
+    assert!(matches!(links.inner_done(&evidence, Box::new(request(99, 35, 80)), false), Half::Waits));
+    links.wrote((10, 6), None, (30, 90), Some((0, 2)));
+    assert!(hold(&mut links, 2, 100).is_none());
+    let ready: Vec<u64> = links.retry().iter().map(|request| request.id).collect();
+    assert_eq!(ready, [2]);
+    assert!(!links.has_orphans());
+}
+
+#[test]
+fn kept_connection_carries_one_request_after_the_other() {
+    let mut links = Links { ports: [8000].into_iter().collect(), ..Links::default() };
+    let inner = |arrival_ns| Evidence {
+        connection: 7,
+        seeded: true,
+        is_unix: false,
+        port: 8000,
+        established_ns: 0,
+        accepted_ns: 0,
+        arrival_ns: Some(arrival_ns),
+    };
+    for (outer, at_ns) in [(1, 100), (2, 300)] {
+        assert!(links.wrote((10, 5), Some(8000), (at_ns, at_ns + 10), Some((0, outer))));
+        assert!(!links.wrote((10, 5), Some(8000), (at_ns + 11, at_ns + 12), Some((0, outer))), "its body");
+        links.read((10, 5));
+        assert!(hold(&mut links, outer, at_ns + 100).is_none());
+        assert_eq!(done(&mut links, &inner(at_ns + 5)), [outer]);
+    }
+    assert_eq!(links.counts, Counts { joined: 2, ambiguous: 0, unpaired: 0 });
+}
+
+#[test]
+fn client_that_goes_round_the_front_end_is_nobody_s_half() {
+    let mut links = Links { ports: [8000].into_iter().collect(), ..Links::default() };
+    let evidence = Evidence { is_unix: false, port: 8000, established_ns: 50, ..unix(1, 60, 70) };
+    let outcome = links.inner_done(&evidence, Box::new(request(99, 70, 90)), true);
+    assert!(matches!(outcome, Half::Own(_)));
+    assert_eq!(links.counts, Counts::default());
+}
+
+#[test]
+fn half_whose_other_never_comes_is_let_go_and_counted() {
+    let mut links = Links::default();
+    connected(&mut links, 5, 1, (10, 20), Some((30, 60)));
+    assert!(hold(&mut links, 1, 200).is_none());
+    links.close((10, 5), 210);
+    assert!(links.expire(300).is_empty());
+    let ready = links.expire(3_000_000_000);
+    assert_eq!(ready.len(), 1);
+    assert_eq!(ready[0].phases.total_ns(), ready[0].total_ns());
+    assert_eq!(links.counts, Counts { joined: 0, ambiguous: 0, unpaired: 1 });
+    assert!(links.ends.is_empty() && links.waiting.is_empty() && links.unpaired.is_empty());
+}
