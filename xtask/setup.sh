@@ -83,7 +83,10 @@ for requirements in tests/requirements*.txt; do
     if [ "$(cat "$venv/stamp" 2>/dev/null)" != "$stamp" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
         say "installing the packages of $requirements"
         "$python" -m venv --clear "$venv"
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
+        # What pip has built for another interpreter of the same version may be linked to that one's library.
+        cache=()
+        [ "$name" = -apache.txt ] && cache=(--no-cache-dir)
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${cache[@]}" --requirement "$requirements"
         printf '%s\n' "$stamp" >"$venv/stamp"
     fi
 done

@@ -100,6 +100,10 @@ pub enum Command {
         /metrics for Prometheus, /report.json for the last window (?window=current for the open one), / for a browser,\n\
         /healthz for how it stands. With --name and --port it waits for the server, and finds it again after a restart.")]
     Serve(Serve),
+    /// Say what changed between two runs: recordings, or reports in JSON; needs no privileges
+    #[command(after_help = "Examples:\n  wsgi-trace diff before.wtrace after.wtrace\n  \
+        wsgi-trace diff monday.json tuesday.json --format json")]
+    Diff(Diff),
     /// List the WSGI servers that run on this machine
     #[command(after_help = "Without root, only what /proc shows of other users' processes is told.")]
     List(List),
@@ -286,6 +290,20 @@ pub struct Serve {
     /// Where spans go.
     #[command(flatten)]
     pub otlp: Otlp,
+}
+
+/// `diff`.
+#[derive(Clone, Debug, Args)]
+pub struct Diff {
+    /// The run before: a recording, or a report in JSON
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+    /// The run after
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+    /// Form of the answer
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
+    pub format: PlainFormat,
 }
 
 /// `list`.

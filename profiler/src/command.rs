@@ -3,6 +3,7 @@
 //! In: parsed arguments. Out: text on standard output, or a [`Failure`] with its exit code.
 
 pub mod completions;
+pub mod diff;
 pub mod doctor;
 pub mod explain;
 mod fail_on;
@@ -109,6 +110,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Record(options)) => record::run(options),
         Some(Command::Report(options)) => report::run(options),
         Some(Command::Serve(options)) => serve::run(options),
+        Some(Command::Diff(options)) => diff::run(options),
         Some(Command::List(options)) => {
             list::run(options, &mut std::io::stdout()).or_else(|error| list_failure(&error))
         }

@@ -7,6 +7,7 @@ pub mod attach;
 pub mod capability;
 pub mod cli;
 pub mod command;
+pub mod compare;
 pub mod fact;
 pub mod otlp;
 pub mod output_file;

@@ -5,6 +5,7 @@
 
 pub mod cheroot;
 pub mod line;
+pub mod mod_wsgi;
 pub mod place;
 pub mod uwsgi;
 pub mod waitress;

@@ -10,6 +10,7 @@ pub mod now;
 pub mod request;
 pub mod slot;
 pub mod trace_context;
+pub mod spread;
 
 use crate::fact::{
     Attached, CgroupCpu, Counters, EndReason, ListenerSeen, ListenerWakes, Overhead, SessionStarted,
@@ -17,6 +18,7 @@ use crate::fact::{
 use crate::phase::{Phase, Phases};
 use latency::Latency;
 use slot::Slots;
+use spread::Spread;
 
 /// Everything known about one window.
 #[derive(Clone, Debug, Default)]
@@ -156,6 +158,8 @@ pub struct Requests {
     pub service: Latency,
     /// Phases of all requests, open ones included: request-seconds.
     pub phases: Phases,
+    /// How far means over completed requests can be trusted.
+    pub spread: Spread,
     /// Bytes received, heads and bodies.
     pub bytes_in: u64,
     /// Bytes sent.
@@ -185,6 +189,8 @@ pub struct Endpoint {
     pub service: Latency,
     /// Where their time went.
     pub phases: Phases,
+    /// How far means over them can be trusted.
+    pub spread: Spread,
     /// Bytes received.
     pub bytes_in: u64,
     /// Bytes sent.

@@ -303,6 +303,7 @@ fn endpoint(route: &Route, pool_wait_ns: u64) -> Endpoint {
         total: Latency::default(),
         service: Latency::default(),
         phases: Phases::default(),
+        ..Endpoint::default()
     };
     for index in 0..route.count {
         // From 80 % to 120 % of the route's template, evenly: percentiles that differ, without chance.
@@ -316,6 +317,7 @@ fn endpoint(route: &Route, pool_wait_ns: u64) -> Endpoint {
         endpoint.total.record(phases.total_ns());
         endpoint.service.record(service_ns);
         endpoint.phases.add_all(&phases);
+        endpoint.spread.add(&phases);
     }
     endpoint
 }

@@ -17,6 +17,7 @@ pub(crate) mod request;
 mod requests;
 pub(crate) mod safe;
 mod slots;
+mod spread;
 
 #[cfg(test)]
 mod tests;
@@ -32,7 +33,7 @@ use super::output::Lazy;
 use super::summary;
 
 /// Version of the document: major for breaking changes, minor for additions.
-pub const SCHEMA_VERSION: &str = "1.0";
+pub const SCHEMA_VERSION: &str = "1.1";
 
 /// Reports for programs.
 pub const FORM: FormKind = FormKind {

@@ -12,6 +12,7 @@ use wsgi_trace_tests::server::cheroot::{Cheroot, CherryPy};
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::waitress::Waitress;
 use wsgi_trace_tests::server::wsgiref::Wsgiref;
+use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
 
 /// `name: recipe;` is a test that `make test` runs, `all name: recipe;` one for `make live-all`.
 macro_rules! servers {
@@ -43,4 +44,9 @@ servers! {
     all uwsgi_thunder_lock: Uwsgi::new(4, 1).with(&["--thunder-lock"]);
     all uwsgi_threads: Uwsgi::new(2, 4);
     all wsgiref: Wsgiref;
+    mod_wsgi_daemon: ModWsgi::daemon(1, 5);
+    all mod_wsgi_daemon_of_one_thread: ModWsgi::daemon(1, 1);
+    all mod_wsgi_daemons: ModWsgi::daemon(2, 2).with(&["--disable-reloading", "--queue-timeout=0"]);
+    all mod_wsgi_embedded: ModWsgi::embedded(20);
+    all mod_wsgi_prefork: ModWsgi::embedded(10).with(&["--server-mpm=prefork"]);
 }

@@ -76,6 +76,7 @@ impl Summary {
             sums.completed += 1;
             *self.by_status.entry(request.status).or_default() += 1;
             self.endpoints.add(request);
+            sums.spread.add(&request.phases);
             if !request.truncated {
                 sums.total.record(request.total_ns());
                 if let Some(service_ns) = request.service_ns() {

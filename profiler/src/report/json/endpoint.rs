@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::latency::Latency;
 use super::phases::{PhaseTimes, Unmeasured};
+use super::spread::StandardError;
 use super::{non_empty, rounded, summary};
 
 #[derive(Serialize)]
@@ -22,6 +23,7 @@ pub(super) struct Endpoint<'a> {
     time_in_requests_ns: u64,
     total: Latency,
     service: Latency,
+    standard_error: StandardError<'a>,
     phases: PhaseTimes<'a>,
 }
 
@@ -47,6 +49,7 @@ fn view(endpoint: &model::Endpoint, other: bool, window_ns: u64, unmeasured: Unm
         time_in_requests_ns: endpoint.phases.total_ns(),
         total: Latency::new(&endpoint.total),
         service: Latency::new(&endpoint.service),
+        standard_error: StandardError::new(&endpoint.spread),
         phases: PhaseTimes::new(&endpoint.phases, unmeasured),
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::latency::Latency;
 use super::request::{Request, Unmeasured};
+use super::spread::StandardError;
 use super::{rounded, summary};
 
 #[derive(Serialize)]
@@ -23,6 +24,7 @@ pub(super) struct Requests<'a> {
     time_in_requests_ns: u64,
     total: Latency,
     service: Latency,
+    standard_error: StandardError<'a>,
     by_status: Vec<StatusCount>,
     slowest: Vec<Request<'a>>,
 }
@@ -70,6 +72,7 @@ impl<'a> Requests<'a> {
             time_in_requests_ns: requests.phases.total_ns(),
             total: Latency::new(&requests.total),
             service: Latency::new(&requests.service),
+            standard_error: StandardError::new(&requests.spread),
             by_status,
             slowest: summary::slowest(snapshot)
                 .into_iter()

@@ -1,0 +1,14 @@
+//! What changed between two runs, and how sure that is.
+//!
+//! In: two [`Side`]s (JSON reports; recordings are reported first). Out: a [`Difference`], as text or JSON. How it is
+//! judged is in docs/diff.md.
+
+pub mod comparable;
+pub mod difference;
+pub mod json;
+pub mod side;
+pub mod statistics;
+pub mod text;
+
+pub use difference::{Difference, compare};
+pub use side::{Side, SideError};

@@ -1,0 +1,266 @@
+//! A difference for reading in a terminal, and its verdict in words.
+//!
+//! In: a [`Difference`]. Out: text of at most 100 columns, hostile parts escaped.
+
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
+
+use super::Difference;
+use super::difference::FindingChange;
+use super::statistics::{Change, Verdict};
+use crate::report::escape::{Charset, line};
+
+/// Endpoints shown.
+const MAX_ENDPOINTS: usize = 15;
+/// Phases shown: those that make up nearly all of the change.
+const MAX_PHASES: usize = 10;
+/// Width of text.
+const WIDTH: usize = 98;
+/// Longest name of an endpoint shown.
+const NAME_WIDTH: usize = 36;
+
+/// What is to be said first.
+#[must_use]
+pub(super) fn verdict(difference: &Difference) -> String {
+    let forbidding: Vec<&str> = difference
+        .doubts
+        .iter()
+        .filter(|doubt| doubt.forbids_verdict)
+        .map(|doubt| doubt.sentence.as_str())
+        .collect();
+    if !forbidding.is_empty() {
+        return format!("Not comparable as a whole: {}.", forbidding.join("; "));
+    }
+    let change = &difference.total_ns;
+    let percent = |value: f64| format!("{:+.0} %", value / change.a.max(1.0) * 100.0);
+    let sure = change.interval.map_or_else(String::new, |[low, high]| {
+        let confidence = difference.confidence_ratio * 100.0;
+        format!("{} to {}, {confidence:.0} % sure", percent(low), percent(high))
+    });
+    let from_to = format!("{} instead of {} on average", duration(change.b), duration(change.a));
+    let mut said = match change.verdict {
+        Verdict::More => format!("B is slower: requests took {from_to} ({sure})"),
+        Verdict::Less => format!("B is faster: requests took {from_to} ({sure})"),
+        Verdict::NotShown => {
+            format!("No change of the mean can be shown: {from_to} (the true change: {sure})")
+        }
+        Verdict::TooFew => format!("Too few requests to say: {from_to}"),
+    };
+    let moved = difference.phases_ns.iter().find(|phase| {
+        matches!(phase.change.verdict, Verdict::More | Verdict::Less)
+            && phase.change.difference * change.difference > 0.0
+    });
+    if matches!(change.verdict, Verdict::More | Verdict::Less)
+        && let Some(moved) = moved
+    {
+        said += &format!(", mostly in {} ({})", moved.phase, signed(moved.change.difference));
+    }
+    for (what, words) in [("new", "new in B"), ("gone", "gone in B")] {
+        let ids: Vec<&str> = of_kind(difference, what).map(|finding| finding.id.as_str()).collect();
+        if !ids.is_empty() {
+            said += &format!("; {words}: {}", ids.join(", "));
+        }
+    }
+    said + "."
+}
+
+fn of_kind<'a>(difference: &'a Difference, what: &'a str) -> impl Iterator<Item = &'a FindingChange> {
+    difference.findings.iter().filter(move |finding| finding.what == what)
+}
+
+/// The whole difference; `names` are those of the two files.
+#[must_use]
+pub fn render(difference: &Difference, names: [&str; 2], charset: Charset) -> String {
+    let mut out = String::new();
+    for (letter, name) in ["A", "B"].iter().zip(names) {
+        out += &format!("{letter}  {}\n", line(name, WIDTH - 3, charset));
+    }
+    out.push('\n');
+    paragraph(&mut out, "", &difference.verdict, charset);
+    for doubt in difference.doubts.iter().filter(|doubt| !doubt.forbids_verdict) {
+        paragraph(&mut out, "!  ", &format!("{}.", doubt.sentence), charset);
+    }
+    settings(&mut out, difference, charset);
+    requests(&mut out, difference);
+    phases(&mut out, difference);
+    endpoints(&mut out, difference, charset);
+    findings(&mut out, difference, charset);
+    out += "\nIntervals are meant for all rows of a table together; medians and p99 come without one.\n";
+    out += "How they are made: docs/diff.md\n";
+    match charset {
+        Charset::Unicode => out,
+        Charset::Ascii => out.replace('µ', "u").replace('→', "->"),
+    }
+}
+
+fn paragraph(out: &mut String, first: &str, text: &str, charset: Charset) {
+    let text = line(text, 2_000, charset);
+    let mut width = first.chars().count();
+    out.push_str(first);
+    for (index, word) in text.split(' ').enumerate() {
+        let columns = word.chars().count();
+        if index > 0 && width + 1 + columns > WIDTH {
+            out.push('\n');
+            out.push_str(&" ".repeat(first.chars().count()));
+            width = first.chars().count();
+        } else if index > 0 {
+            out.push(' ');
+            width += 1;
+        }
+        out.push_str(word);
+        width += columns;
+    }
+    out.push('\n');
+}
+
+fn settings(out: &mut String, difference: &Difference, charset: Charset) {
+    if difference.settings.is_empty() {
+        return;
+    }
+    out.push_str("\nSettings that differ\n");
+    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not known".to_owned());
+    for setting in &difference.settings {
+        let text = format!("  {}: {} → {}", setting.name, value(&setting.a), value(&setting.b));
+        *out += &line(&text, WIDTH, charset);
+        out.push('\n');
+    }
+}
+
+fn requests(out: &mut String, difference: &Difference) {
+    out.push_str("\nRequests\n");
+    let counts = &difference.requests;
+    let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
+    let [a, b] = counts.completed;
+    let mut table = table(&["", "A", "B", "change", "between"]);
+    row(&mut table, vec!["completed".into(), a.to_string(), b.to_string()]);
+    let [rate_a, rate_b] = counts.rate_per_second;
+    row(&mut table, vec!["per second".into(), rate(rate_a), rate(rate_b)]);
+    row(&mut table, cells("mean", &difference.total_ns));
+    let [p99_a, p99_b] = counts.p99_ns;
+    row(&mut table, vec!["p99".into(), optional(p99_a), optional(p99_b)]);
+    push(out, &table);
+}
+
+fn phases(out: &mut String, difference: &Difference) {
+    if difference.phases_ns.is_empty() {
+        return;
+    }
+    out.push_str("\nPhases, mean per request\n");
+    let mut table = table(&["", "A", "B", "change", "between"]);
+    for phase in difference.phases_ns.iter().take(MAX_PHASES) {
+        row(&mut table, cells(&phase.phase, &phase.change));
+    }
+    push(out, &table);
+    if !difference.phases_not_compared.is_empty() {
+        *out += &format!("  measured in one of them only: {}\n", difference.phases_not_compared.join(", "));
+    }
+}
+
+fn endpoints(out: &mut String, difference: &Difference, charset: Charset) {
+    if !difference.endpoints.is_empty() {
+        out.push_str("\nEndpoints, mean, what the change costs most first\n");
+        let mut table = table(&["", "requests", "A", "B", "change", "between", "mostly"]);
+        for endpoint in difference.endpoints.iter().take(MAX_ENDPOINTS) {
+            let [a, b] = endpoint.count;
+            let mut cells = cells(&line(&endpoint.endpoint, NAME_WIDTH, charset), &endpoint.total_ns);
+            cells.insert(1, format!("{a} → {b}"));
+            cells.push(endpoint.mostly.as_ref().map_or_else(String::new, |(phase, _)| phase.clone()));
+            row(&mut table, cells);
+        }
+        push(out, &table);
+    }
+    let more = difference.endpoints.len().saturating_sub(MAX_ENDPOINTS);
+    if more > 0 {
+        *out += &format!("  and {more} more: --format json has all\n");
+    }
+    for (run, words) in [("A", "in A only"), ("B", "in B only")] {
+        let names: Vec<String> = difference
+            .endpoints_of_one
+            .iter()
+            .filter(|endpoint| endpoint.run == run)
+            .map(|endpoint| format!("{} ({})", line(&endpoint.endpoint, NAME_WIDTH, charset), endpoint.count))
+            .collect();
+        if !names.is_empty() {
+            let shown = names.get(..names.len().min(6)).unwrap_or_default().join(", ");
+            let rest = names.len().saturating_sub(6);
+            let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+            paragraph(out, "  ", &format!("{words}: {shown}{rest}"), charset);
+        }
+    }
+}
+
+fn findings(out: &mut String, difference: &Difference, charset: Charset) {
+    if difference.findings.is_empty() {
+        return;
+    }
+    out.push_str("\nFindings\n");
+    for finding in &difference.findings {
+        let [a, b] = finding.cost_rate;
+        let cost = match finding.what {
+            "undecided" => format!("{} in A, {} in B", finding.answers[0], finding.answers[1]),
+            _ => format!("{a:.3} → {b:.3} request-seconds a second"),
+        };
+        *out += &format!("  {:<10} {}  {cost}\n", finding.what, finding.id);
+        if matches!(finding.what, "new" | "undecided") {
+            paragraph(out, "             ", &finding.sentence, charset);
+        }
+    }
+}
+
+fn table(titles: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(titles.iter().copied());
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((2, 0));
+        let is_text = index == 0 || index > 5;
+        column.set_cell_alignment(if is_text { CellAlignment::Left } else { CellAlignment::Right });
+    }
+    table
+}
+
+fn row(table: &mut Table, cells: Vec<String>) {
+    table.add_row(cells);
+}
+
+fn push(out: &mut String, table: &Table) {
+    for text in table.lines() {
+        out.push_str(text.trim_end());
+        out.push('\n');
+    }
+}
+
+fn cells(name: &str, change: &Change) -> Vec<String> {
+    let said = match change.verdict {
+        Verdict::TooFew => "too few".to_owned(),
+        _ => change.interval.map_or_else(String::new, |[low, high]| {
+            let shown = if change.verdict == Verdict::NotShown { " (none shown)" } else { "" };
+            format!("{} … {}{shown}", signed(low), signed(high))
+        }),
+    };
+    vec![name.to_owned(), duration(change.a), duration(change.b), signed(change.difference), said]
+}
+
+fn optional(duration_ns: Option<u64>) -> String {
+    duration_ns.map_or_else(|| "-".to_owned(), |duration_ns| duration(duration_ns as f64))
+}
+
+fn signed(duration_ns: f64) -> String {
+    let sign = if duration_ns < 0.0 { '-' } else { '+' };
+    format!("{sign}{}", duration(duration_ns.abs()))
+}
+
+/// Three significant digits and a unit.
+fn duration(duration_ns: f64) -> String {
+    let units = [("ns", 1.0, 999.5), ("µs", 1e3, 999.5e3), ("ms", 1e6, 999.5e6), ("s", 1e9, f64::INFINITY)];
+    let (unit, size) = units
+        .iter()
+        .find(|(_, _, limit)| duration_ns.abs() < *limit)
+        .map_or(("s", 1e9), |(unit, size, _)| (*unit, *size));
+    let value = duration_ns / size;
+    let digits = match value.abs() {
+        below if unit == "ns" || below >= 99.95 => 0,
+        below if below >= 9.995 => 1,
+        _ => 2,
+    };
+    format!("{value:.digits$} {unit}")
+}

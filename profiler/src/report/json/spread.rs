@@ -1,0 +1,43 @@
+//! How far means can be trusted.
+//!
+//! In: the spread of a group of requests. Out: standard errors of its mean length and of its mean time in each phase, by
+//! batches of requests that followed one another; null where there are too few.
+
+use profiler_core::model::spread;
+use profiler_core::phase::Phase;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+#[derive(Serialize)]
+pub(super) struct StandardError<'a> {
+    batches: u32,
+    total_ns: Option<u64>,
+    phases: PhaseErrors<'a>,
+}
+
+struct PhaseErrors<'a>(&'a spread::Spread);
+
+impl<'a> StandardError<'a> {
+    pub(super) fn new(spread: &'a spread::Spread) -> Self {
+        Self {
+            batches: spread.batches(),
+            total_ns: spread.total_error_ns().map(whole),
+            phases: PhaseErrors(spread),
+        }
+    }
+}
+
+impl Serialize for PhaseErrors<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(Phase::COUNT))?;
+        for phase in Phase::ALL {
+            map.serialize_entry(phase.name(), &self.0.phase_error_ns(phase).map(whole))?;
+        }
+        map.end()
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a duration, far below 2^63")]
+fn whole(duration_ns: f64) -> u64 {
+    duration_ns.round() as u64
+}

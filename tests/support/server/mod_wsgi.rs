@@ -1,0 +1,142 @@
+//! mod_wsgi in Apache, as `mod_wsgi-express` sets it up: daemon mode or embedded, any of Apache's processing modules.
+//!
+//! In: processes, threads, further options. Out: a recipe. Apache's own access log is the witness.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use super::{Clients, Line, Log, Place, Recipe};
+use crate::trace::TracedRequest;
+
+/// What runs Python.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Processes of their own, so many, with so many threads each.
+    Daemon(u32, u32),
+    /// Apache's children; so many requests at once at most.
+    Embedded(u32),
+}
+
+/// `mod_wsgi-express start-server`.
+#[derive(Clone, Copy, Debug)]
+pub struct ModWsgi {
+    /// What runs Python.
+    pub mode: Mode,
+    /// Further options.
+    pub options: &'static [&'static str],
+    /// Requests of one connection.
+    pub keep_alive: &'static str,
+}
+
+impl ModWsgi {
+    /// Daemon mode with so many processes and threads.
+    #[must_use]
+    pub const fn daemon(processes: u32, threads: u32) -> Self {
+        Self { mode: Mode::Daemon(processes, threads), options: &[], keep_alive: "5" }
+    }
+
+    /// Embedded mode.
+    #[must_use]
+    pub const fn embedded(max_clients: u32) -> Self {
+        Self { mode: Mode::Embedded(max_clients), options: &[], keep_alive: "5" }
+    }
+
+    /// The same with further options.
+    #[must_use]
+    pub const fn with(mut self, options: &'static [&'static str]) -> Self {
+        self.options = options;
+        self
+    }
+}
+
+/// `%D`: from the request line to the end of the response, in µs. `%U` is the path without the query.
+const FORMAT: &str = "%{pid}P\\t%m\\t%U\\t%>s\\t%D";
+
+fn line(text: &str) -> anyhow::Result<Option<Line>> {
+    let fields: Vec<&str> = text.split('\t').collect();
+    let [_, method, path, status, micros] = fields.as_slice() else { anyhow::bail!("not of our format") };
+    Ok(Some(Line {
+        // That of Apache's child, which runs no Python in daemon mode.
+        pid: None,
+        method: (*method).to_owned(),
+        path: (*path).to_owned(),
+        status: status.parse().context("no status")?,
+        duration_ns: Some(micros.parse::<u64>()? * 1000),
+        ..Line::default()
+    }))
+}
+
+impl Recipe for ModWsgi {
+    fn name(&self) -> &'static str {
+        "mod_wsgi"
+    }
+
+    fn about(&self) -> String {
+        format!("mod_wsgi, {:?}, {:?}", self.mode, self.options)
+    }
+
+    fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
+        // Apache's processes run as nobody, who may write here and nowhere else.
+        std::fs::set_permissions(place.directory(), PermissionsExt::from_mode(0o777))?;
+        for name in ["demo_app.py", "witnessed.py"] {
+            std::fs::copy(Place::apps().join(name), place.file(name))?;
+        }
+        let root = place.directory().display();
+        let script = format!(
+            "import sys\nsys.path.insert(0, {:?})\nfrom demo_app import app as application\n",
+            root.to_string()
+        );
+        std::fs::write(place.file("application.wsgi"), script)?;
+        let (host, port) = place.address.host_and_port();
+        let mut command = Command::new(crate::root().join(".tools/venv-apache/bin/mod_wsgi-express"));
+        command.arg("start-server").arg(place.file("application.wsgi"));
+        command.args(["--host", &host, "--port", &port, "--user", "nobody", "--group", "nogroup"]);
+        command
+            .arg("--server-root")
+            .arg(place.file("apache"))
+            .arg("--working-directory")
+            .arg(place.directory());
+        command.arg("--log-directory").arg(place.directory());
+        command.args(["--access-log", "--access-log-name", "access.log", "--access-log-format", FORMAT]);
+        // What is written to standard error comes to where the harness looks for last words.
+        command.args(["--error-log-name", "error.log", "--chunked-request"]);
+        match self.mode {
+            Mode::Daemon(processes, threads) => {
+                command.args(["--processes", &processes.to_string(), "--threads", &threads.to_string()]);
+            }
+            Mode::Embedded(clients) => {
+                command.args(["--embedded-mode", "--max-clients", &clients.to_string()]);
+            }
+        }
+        command.args(self.options);
+        Ok(vec![command])
+    }
+
+    fn loads(&self) -> usize {
+        match self.mode {
+            Mode::Daemon(processes, _) => processes as usize,
+            Mode::Embedded(_) => 1,
+        }
+    }
+
+    fn slots(&self) -> Option<u64> {
+        Some(u64::from(match self.mode {
+            Mode::Daemon(processes, threads) => processes * threads,
+            Mode::Embedded(clients) => clients,
+        }))
+    }
+
+    fn log(&self) -> Log {
+        Log { file: "access.log", line }
+    }
+
+    fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
+        request.service_ns
+    }
+
+    fn clients(&self) -> Clients {
+        Clients { keep_alive: self.keep_alive, kinds: "get=6,head,sized,chunked,expect" }
+    }
+}
