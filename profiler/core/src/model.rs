@@ -9,8 +9,8 @@ pub mod latency;
 pub mod now;
 pub mod request;
 pub mod slot;
-pub mod trace_context;
 pub mod spread;
+pub mod trace_context;
 
 use crate::fact::{
     Attached, CgroupCpu, Counters, EndReason, ListenerSeen, ListenerWakes, Overhead, SessionStarted,

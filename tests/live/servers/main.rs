@@ -9,10 +9,10 @@ mod truth;
 
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::cheroot::{Cheroot, CherryPy};
+use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::waitress::Waitress;
 use wsgi_trace_tests::server::wsgiref::Wsgiref;
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
 
 /// `name: recipe;` is a test that `make test` runs, `all name: recipe;` one for `make live-all`.
 macro_rules! servers {
@@ -47,6 +47,6 @@ servers! {
     mod_wsgi_daemon: ModWsgi::daemon(1, 5);
     all mod_wsgi_daemon_of_one_thread: ModWsgi::daemon(1, 1);
     all mod_wsgi_daemons: ModWsgi::daemon(2, 2).with(&["--disable-reloading", "--queue-timeout=0"]);
-    all mod_wsgi_embedded: ModWsgi::embedded(20);
-    all mod_wsgi_prefork: ModWsgi::embedded(10).with(&["--server-mpm=prefork"]);
+    all mod_wsgi_embedded: ModWsgi::embedded(1, 5);
+    all mod_wsgi_prefork: ModWsgi::embedded(1, 5).with(&["--server-mpm=prefork"]);
 }

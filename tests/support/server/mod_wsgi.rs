@@ -15,8 +15,8 @@ use crate::trace::TracedRequest;
 pub enum Mode {
     /// Processes of their own, so many, with so many threads each.
     Daemon(u32, u32),
-    /// Apache's children; so many requests at once at most.
-    Embedded(u32),
+    /// Apache's children, sized for so many processes and threads: their product, however Apache divides it.
+    Embedded(u32, u32),
 }
 
 /// `mod_wsgi-express start-server`.
@@ -39,8 +39,8 @@ impl ModWsgi {
 
     /// Embedded mode.
     #[must_use]
-    pub const fn embedded(max_clients: u32) -> Self {
-        Self { mode: Mode::Embedded(max_clients), options: &[], keep_alive: "5" }
+    pub const fn embedded(processes: u32, threads: u32) -> Self {
+        Self { mode: Mode::Embedded(processes, threads), options: &[], keep_alive: "5" }
     }
 
     /// The same with further options.
@@ -103,13 +103,13 @@ impl Recipe for ModWsgi {
         // What is written to standard error comes to where the harness looks for last words.
         command.args(["--error-log-name", "error.log", "--chunked-request"]);
         match self.mode {
-            Mode::Daemon(processes, threads) => {
-                command.args(["--processes", &processes.to_string(), "--threads", &threads.to_string()]);
-            }
-            Mode::Embedded(clients) => {
-                command.args(["--embedded-mode", "--max-clients", &clients.to_string()]);
+            Mode::Daemon(..) => {}
+            Mode::Embedded(..) => {
+                command.arg("--embedded-mode");
             }
         }
+        let (Mode::Daemon(processes, threads) | Mode::Embedded(processes, threads)) = self.mode;
+        command.args(["--processes", &processes.to_string(), "--threads", &threads.to_string()]);
         command.args(self.options);
         Ok(vec![command])
     }
@@ -117,15 +117,13 @@ impl Recipe for ModWsgi {
     fn loads(&self) -> usize {
         match self.mode {
             Mode::Daemon(processes, _) => processes as usize,
-            Mode::Embedded(_) => 1,
+            Mode::Embedded(..) => 1,
         }
     }
 
     fn slots(&self) -> Option<u64> {
-        Some(u64::from(match self.mode {
-            Mode::Daemon(processes, threads) => processes * threads,
-            Mode::Embedded(clients) => clients,
-        }))
+        let (Mode::Daemon(processes, threads) | Mode::Embedded(processes, threads)) = self.mode;
+        Some(u64::from(processes * threads))
     }
 
     fn log(&self) -> Log {

@@ -247,6 +247,7 @@ mod tests {
             end_ns,
             method: "GET".into(),
             path: "/".into(),
+            trace_context: None,
             status: 200,
             bytes_in: 0,
             bytes_out: 0,

@@ -21,6 +21,7 @@ fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
         end_ns,
         method: String::new(),
         path: String::new(),
+        trace_context: None,
         status: 0,
         bytes_in: 0,
         bytes_out: 0,

@@ -79,7 +79,11 @@ fn daemon(finding_id: &str, server: &Server) -> Option<String> {
 }
 
 fn embedded(finding_id: &str, server: &Server) -> Option<String> {
-    let clients = option(server, "--max-clients", "max_request_workers");
+    // In embedded mode mod_wsgi-express makes Apache's limit of them.
+    let clients = server.number("max_request_workers").map_or_else(
+        || "--processes or --threads".to_owned(),
+        |limit| format!("--processes or --threads (their product is now {limit})"),
+    );
     Some(match finding_id {
         "slots-exhausted" | "slots-exhausted/waiting" => {
             format!("Raise {clients}, or run the application in daemon mode (without --embedded-mode), which sizes Python apart from Apache.")
