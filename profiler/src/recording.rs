@@ -7,6 +7,7 @@ mod compat;
 mod format;
 mod item;
 mod layout;
+mod pack;
 mod read;
 mod scan;
 mod write;

@@ -88,9 +88,10 @@ pub(crate) fn check(accept: bool) -> anyhow::Result<()> {
     );
     if ratio > 1.0 + TOLERANCE {
         bail!(
-            "the hot path got {:.1} % longer. Look for the cause with\n  valgrind --tool=callgrind \
-             target/release/wsgi-trace report tests/recordings/gthread-healthy.wtrace\nand callgrind_annotate. If what \
-             was gained is worth it, say so in the commit and accept it:\n  cargo xtask bench --accept-instructions",
+            "the hot path got {:.1} % longer. Look for the cause:\n  target/release/bench --make-recording \
+             /tmp/long.wtrace 10000\n  valgrind --tool=callgrind target/release/wsgi-trace report /tmp/long.wtrace \
+             --format json >/dev/null\n  callgrind_annotate callgrind.out.*\nIf what was gained is worth it, say so in \
+             the commit and accept it:\n  cargo xtask bench --accept-instructions",
             (ratio - 1.0) * 100.0
         );
     }

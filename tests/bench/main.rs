@@ -20,12 +20,12 @@ mod subject;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use figure::PartResult;
 use part::{Bench, PARTS};
 
-const USAGE: &str = "usage: bench [PART…] [--quick] [--only TITLE] | --publish | --check-instructions | --accept-instructions";
+const USAGE: &str = "usage: bench [PART…] [--quick] [--only TITLE] | --publish | --check-instructions | --accept-instructions | --make-recording FILE REQUESTS";
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()) {
@@ -51,6 +51,13 @@ fn run(arguments: Vec<String>) -> anyhow::Result<()> {
             "--publish" => return page::publish(),
             "--check-instructions" => return instructions::check(false),
             "--accept-instructions" => return instructions::check(true),
+            // For profiles: the recording that replays are measured with.
+            "--make-recording" => {
+                let path = arguments.next().context("which file?")?;
+                let requests = arguments.next().context("how many requests?")?.parse()?;
+                println!("{} slices", replay::make(path.as_ref(), requests)?);
+                return Ok(());
+            }
             name if PARTS.iter().any(|part| part.name == name) => names.push(argument),
             other => {
                 let parts: Vec<&str> = PARTS.iter().map(|part| part.name).collect();

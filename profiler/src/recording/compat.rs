@@ -15,11 +15,13 @@ pub struct FormatVersion {
 }
 
 /// All versions that this version of the program reads, oldest first.
-pub const FORMAT_VERSIONS: &[FormatVersion] =
-    &[FormatVersion { number: 1, brought: "frames of raw kernel records and facts, LZ4 blocks, CRC-32" }];
+pub const FORMAT_VERSIONS: &[FormatVersion] = &[
+    FormatVersion { number: 1, brought: "frames of raw kernel records and facts, LZ4 blocks, CRC-32" },
+    FormatVersion { number: 2, brought: "packed frames: a stream for each field, less than half the bytes" },
+];
 
 /// The version that is written.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 
 /// How a file's version and layout relate to ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

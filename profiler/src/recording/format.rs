@@ -5,7 +5,8 @@
 //! A file is a header of 64 bytes and then frames. Header: magic (8), format version (2) and its complement (2), layout
 //! hash of the kernel records (8), version of the tool that wrote it (32, NUL-padded), zeros (8), CRC-32 of what
 //! precedes (4). Frame: marker (8), kind (4), items (4), raw bytes (4), stored bytes (4), CRC-32 of the stored payload
-//! (4), CRC-32 of the five fields before (4), then the payload as one LZ4 block. A reader that has lost its place looks
+//! (4), CRC-32 of the five fields before (4), then the payload as one LZ4 block. The items of a
+//! frame are packed (`pack.rs`); those of version 1 are not. A reader that has lost its place looks
 //! for the next marker.
 
 /// First bytes of every recording; not text, and damaged by a transfer that changes line ends.
@@ -24,6 +25,8 @@ pub(super) const FRAME_HEADER_BYTES: usize = 32;
 pub(super) const FRAME_ITEMS: u32 = 1;
 /// Kind of the frame that ends a complete recording.
 pub(super) const FRAME_TRAILER: u32 = 2;
+/// Kind of a frame that holds packed items (format version 2).
+pub(super) const FRAME_PACKED: u32 = 3;
 
 /// Largest item: a fact as JSON (kernel records are far smaller).
 pub(super) const MAX_ITEM_BYTES: usize = 4 * 1024 * 1024;
@@ -128,7 +131,7 @@ impl FrameHeader {
         };
         let allowed = header.raw_bytes as usize <= MAX_RAW_BYTES
             && header.stored_bytes as usize <= MAX_STORED_BYTES
-            && matches!(header.kind, FRAME_ITEMS | FRAME_TRAILER);
+            && matches!(header.kind, FRAME_ITEMS | FRAME_TRAILER | FRAME_PACKED);
         allowed.then_some(header)
     }
 }
@@ -194,7 +197,7 @@ mod tests {
         for hostile in [
             FrameHeader { raw_bytes: allowed.raw_bytes + 1, ..allowed },
             FrameHeader { stored_bytes: u32::MAX, ..allowed },
-            FrameHeader { kind: 3, ..allowed },
+            FrameHeader { kind: 4, ..allowed },
         ] {
             assert_eq!(FrameHeader::parse(&hostile.to_bytes()), None);
         }

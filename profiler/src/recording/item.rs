@@ -1,4 +1,4 @@
-//! Items inside a frame: tag, length, bytes.
+//! Items inside a frame, before packing: tag, length, bytes.
 //!
 //! In: items. Out: bytes in a payload, and items again. A tag is 1 byte, a length 4, little-endian.
 
@@ -7,9 +7,9 @@ use profiler_core::fact::FactRecord;
 use profiler_core::stream::Item;
 
 /// Tag of a raw kernel record.
-const TAG_KERNEL: u8 = 1;
+pub(super) const TAG_KERNEL: u8 = 1;
 /// Tag of a fact as JSON.
-const TAG_FACT: u8 = 2;
+pub(super) const TAG_FACT: u8 = 2;
 
 /// Appends a raw kernel record.
 pub(super) fn put_kernel(payload: &mut Vec<u8>, record: &[u8]) {
@@ -21,12 +21,19 @@ pub(super) fn put_fact(payload: &mut Vec<u8>, json: &[u8]) {
     put(payload, TAG_FACT, json);
 }
 
-fn put(payload: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+/// Appends an item.
+pub(super) fn put(payload: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    put_parts(payload, tag, bytes, &[]);
+}
+
+/// Appends an item that lies in two parts.
+pub(super) fn put_parts(payload: &mut Vec<u8>, tag: u8, bytes: &[u8], more: &[u8]) {
     // Callers refuse items beyond MAX_ITEM_BYTES, so the length always fits.
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let length = u32::try_from(bytes.len() + more.len()).unwrap_or(u32::MAX);
     payload.push(tag);
     payload.extend_from_slice(&length.to_le_bytes());
     payload.extend_from_slice(bytes);
+    payload.extend_from_slice(more);
 }
 
 /// What came out of a payload.

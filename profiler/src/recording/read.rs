@@ -11,8 +11,9 @@ use bytes::Bytes;
 use profiler_core::stream::Item;
 
 use super::compat::{FORMAT_VERSION, Verdict, judge};
-use super::format::{FILE_HEADER_BYTES, FRAME_TRAILER, FileHeader, MAGIC, Parsed};
+use super::format::{FILE_HEADER_BYTES, FRAME_PACKED, FRAME_TRAILER, FileHeader, MAGIC, Parsed};
 use super::item::{self, Taken};
+use super::pack::unpack;
 use super::scan::Scanner;
 use super::write::Totals;
 
@@ -211,6 +212,16 @@ impl<R: Read> Recording<R> {
         self.frames = self.frames.saturating_add(1);
         self.payload = frame.payload;
         self.payload_items = frame.items;
+        if frame.kind == FRAME_PACKED {
+            match unpack(&self.payload) {
+                Some(payload) => self.payload = Bytes::from(payload),
+                None => {
+                    self.payload = Bytes::new();
+                    let lost = u64::from(frame.items.max(1));
+                    self.unreadable_items = self.unreadable_items.saturating_add(lost);
+                }
+            }
+        }
         true
     }
 }

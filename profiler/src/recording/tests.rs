@@ -10,7 +10,7 @@ use profiler_core::stream::Item;
 use proptest::prelude::*;
 
 use super::format::{
-    FILE_HEADER_BYTES, FRAME_ITEMS, FileHeader, FrameHeader, MAX_ITEM_BYTES, MAX_STORED_BYTES,
+    FILE_HEADER_BYTES, FRAME_ITEMS, FRAME_PACKED, FileHeader, FrameHeader, MAX_ITEM_BYTES, MAX_STORED_BYTES,
 };
 use super::{
     FORMAT_VERSION, FRAME_TARGET_BYTES, LAYOUT_HASH, OpenError, ReadSummary, RecordError, Recorder,
@@ -232,14 +232,50 @@ fn what_is_no_recording_is_refused_with_the_reason() {
     assert!(matches!(open(&ours[..63]), Err(OpenError::DamagedHeader { .. })));
     assert!(matches!(open(&header(0, LAYOUT_HASH)), Err(OpenError::NotARecording { .. })));
     let error = open(&header(FORMAT_VERSION + 4, LAYOUT_HASH)).unwrap_err();
-    assert!(matches!(error, OpenError::NewerVersion { found: 5, supported: 1, .. }), "{error}");
-    assert!(error.to_string().contains("version 5") && error.to_string().contains("version 1"), "{error}");
+    assert!(matches!(error, OpenError::NewerVersion { found: 6, supported: 2, .. }), "{error}");
+    assert!(error.to_string().contains("version 6") && error.to_string().contains("version 2"), "{error}");
     let error = open(&header(FORMAT_VERSION, LAYOUT_HASH ^ 1)).unwrap_err();
     assert!(error.to_string().contains("9.9.9"), "{error}");
     let directory = tempfile::tempdir().unwrap();
     assert!(matches!(Recording::open(directory.path()), Err(OpenError::Unreadable { .. })));
     let missing = directory.path().join("missing");
     assert!(matches!(Recording::open(&missing), Err(OpenError::Unreadable { .. })));
+}
+
+/// A frame of any kind around a payload.
+fn frame(kind: u32, items: u32, payload: &[u8]) -> Vec<u8> {
+    let stored = lz4_flex::block::compress(payload);
+    let header = FrameHeader {
+        kind,
+        items,
+        raw_bytes: u32::try_from(payload.len()).unwrap(),
+        stored_bytes: u32::try_from(stored.len()).unwrap(),
+        payload_crc: crc32fast::hash(&stored),
+    };
+    [header.to_bytes().to_vec(), stored].concat()
+}
+
+#[test]
+fn a_file_of_version_1_is_still_read() {
+    let header = FileHeader { version: 1, layout_hash: LAYOUT_HASH, tool_version: "0.0.9".into() };
+    let mut payload = Vec::new();
+    super::item::put_kernel(&mut payload, b"record");
+    let bytes = [header.to_bytes(), frame(FRAME_ITEMS, 1, &payload)].concat();
+    let (items, summary) = read(&bytes);
+    assert_eq!(items, [Item::Kernel(Bytes::from_static(b"record"))]);
+    assert_eq!((summary.unreadable_items, summary.unreadable_bytes, summary.truncated), (0, 0, true));
+}
+
+#[test]
+fn a_frame_that_cannot_be_unpacked_is_counted_and_the_next_one_read() {
+    let mut bytes = record(&[]);
+    bytes.truncate(FILE_HEADER_BYTES);
+    bytes.extend_from_slice(&frame(FRAME_PACKED, 3, b"made by nobody"));
+    bytes.extend_from_slice(&record(&[vec![fact(1)]])[FILE_HEADER_BYTES..]);
+    let (items, summary) = read(&bytes);
+    assert_eq!(items, [fact(1)]);
+    assert_eq!((summary.unreadable_items, summary.missing_items), (3, 0));
+    assert!(!summary.is_complete());
 }
 
 #[test]

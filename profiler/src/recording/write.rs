@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::compat::FORMAT_VERSION;
 use super::format::{
-    FRAME_HEADER_BYTES, FRAME_ITEMS, FRAME_TRAILER, FileHeader, FrameHeader, MAX_ITEM_BYTES,
+    FRAME_HEADER_BYTES, FRAME_PACKED, FRAME_TRAILER, FileHeader, FrameHeader, MAX_ITEM_BYTES,
 };
 use super::item;
 use super::layout::LAYOUT_HASH;
+use super::pack::pack;
 use crate::output_file::{self, OutputFile, OutputFileError};
 
 /// A frame is written when its items reach this many bytes before compression.
@@ -198,7 +199,7 @@ impl<S: Storage> Recorder<S> {
         if self.payload_items == 0 {
             return Ok(());
         }
-        self.seal(FRAME_ITEMS);
+        self.seal(FRAME_PACKED);
         self.totals.frames = self.totals.frames.saturating_add(1);
         self.write_frame()
     }
@@ -239,6 +240,10 @@ impl<S: Storage> Recorder<S> {
 
     /// Turns the payload into a frame and empties it.
     fn seal(&mut self, kind: u32) {
+        if kind == FRAME_PACKED {
+            self.totals.raw_bytes = self.totals.raw_bytes.saturating_add(self.payload.len() as u64);
+            self.payload = pack(&self.payload);
+        }
         let room = lz4_flex::block::get_maximum_output_size(self.payload.len());
         self.frame.clear();
         self.frame.resize(FRAME_HEADER_BYTES.saturating_add(room), 0);
@@ -255,9 +260,6 @@ impl<S: Storage> Recorder<S> {
         };
         head.copy_from_slice(&header.to_bytes());
         self.frame.truncate(FRAME_HEADER_BYTES.saturating_add(stored));
-        if kind == FRAME_ITEMS {
-            self.totals.raw_bytes = self.totals.raw_bytes.saturating_add(self.payload.len() as u64);
-        }
         self.payload.clear();
         self.payload_items = 0;
     }
