@@ -118,7 +118,7 @@ pub(super) fn write(
     let is_private = state.connections.get(number).is_some_and(Connection::is_private);
     let answers = |step: &Step<ResponseHead>| step.bytes > 0 && !step.head.is_some_and(|head| head.interim);
     if steps.iter().any(answers) {
-        job::make_slot_of_answerer(state, thread, number);
+        job::make_slot_of_answerer(state, thread, number, at.1.tid);
     }
     let mut advanced = None;
     for step in steps {

@@ -5,7 +5,7 @@
 //! a thread's work on a connection. A thread that hands requests over and wakes another one feeds it: that one waits for
 //! its next job when it is woken by the feeder, and within a job when anybody else ends its wait.
 
-use crate::event::{Call, Slice};
+use crate::event::{Call, Slice, Tid};
 use crate::machine::classify::{Touch, is_mutex};
 use crate::machine::event_loop::Wants;
 use crate::machine::exchange;
@@ -79,10 +79,10 @@ pub(super) fn make_slot_of_reader(
     }
 }
 
-/// Who begins the answer to a request has worked on it.
-pub(super) fn make_slot_of_answerer(state: &mut State, thread: &mut Thread, number: u32) {
+/// Who begins the answer to a request has worked on it; if another thread read it, that one hands over its jobs.
+pub(super) fn make_slot_of_answerer(state: &mut State, thread: &mut Thread, number: u32, tid: Tid) {
     let front = state.connections.get(number).and_then(|connection| connection.requests.front());
-    if front.is_some_and(|active| !active.responding) {
-        state.make_slot(thread);
-    }
+    let Some(active) = front.filter(|active| !active.responding) else { return };
+    thread.fed_by = active.left_by.filter(|reader| *reader != tid).or(thread.fed_by);
+    state.make_slot(thread);
 }

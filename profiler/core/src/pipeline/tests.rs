@@ -15,6 +15,7 @@ use crate::phase::Phase;
 
 mod gil;
 mod loops;
+mod pools;
 mod windows;
 
 const US: u64 = 1000;

@@ -1,0 +1,57 @@
+//! Pools whose requests another thread reads.
+//!
+//! In: scripts. Out: assertions on what such a request waited for, and whose slot it held.
+
+use super::*;
+
+/// The thread that ended the last call's sleep.
+fn woken_by(mut script: Script, tid: u32) -> Script {
+    if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
+        slice.waker_tid = tid;
+    }
+    script
+}
+
+/// ```text
+/// loop: accept 9, read ── select ── accept 10, read ── select
+/// pool:  futex ─ sleep ───────────────────────── send 9, tell │ sleep, a lock of the application's, send 10, tell ─ futex
+/// ```
+#[test]
+fn a_job_taken_without_a_wait_begins_where_the_one_before_was_done() {
+    let lock = |script: Script| {
+        let call = Call::FutexWait { address: 77, operation: 393, has_timeout: false };
+        woken_by(script.call(call, 0, (0, 0, 90), 0), 7)
+    };
+    let main = Script::new(1)
+        .call(Call::MakePair { fds: [5, 6] }, 0, (1, 0, 0), 0)
+        .select((0, 0, 99))
+        .accept(9, (10, 0, 0))
+        .read(9, GET, START + 105 * US, (5, 0, 0))
+        .cpu(5)
+        .select((0, 0, 380))
+        .accept(10, (10, 0, 0))
+        .read(10, GET, START + 505 * US, (5, 0, 0))
+        .select((0, 0, 4000));
+    let pool = woken_by(Script::new(2).job_wait((2, 0, 128)), 1)
+        .call(Call::Sleep, 0, (0, 0, 570), 0)
+        .write_head(9, OK5, (6, 0, 0))
+        .write(9, 5, (4, 0, 0))
+        .cpu(20)
+        .call(Call::Write { fd: 6 }, 1, (2, 0, 0), 0)
+        .cpu(8)
+        .call(Call::Sleep, 0, (0, 0, 70), 0);
+    let pool = lock(pool)
+        .write_head(10, OK5, (6, 0, 0))
+        .write(10, 5, (4, 0, 0))
+        .call(Call::Write { fd: 6 }, 1, (2, 0, 0), 0)
+        .job_wait((0, 0, 1000));
+    let outcome = run(vec![main, pool], 6000);
+    let [first, second] = outcome.requests.as_slice() else { panic!("{:?}", outcome.requests) };
+    assert_eq!((us(first, Phase::PoolWait), us(first, Phase::Sleep), first.tid), (15, 570, 2));
+    let phases =
+        [Phase::AcceptQueue, Phase::ReadHead, Phase::PoolWait, Phase::Cpu, Phase::Sleep, Phase::LockWait];
+    assert_eq!(phases.map(|phase| us(second, phase)), [5, 5, 217, 8, 70, 90]);
+    assert_eq!(us(second, Phase::Unexplained), 0);
+    let slots = &outcome.snapshot.slots.observed;
+    assert_eq!(slots.iter().map(|slot| slot.tid).collect::<Vec<_>>(), [2], "who only reads is no slot");
+}
