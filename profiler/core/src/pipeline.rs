@@ -166,10 +166,16 @@ impl Pipeline {
 
     /// The stream has ended: closes what is open and makes the snapshot.
     pub fn finish(self, sink: &mut dyn FnMut(Entry)) -> Snapshot {
+        self.finish_windows(sink).1
+    }
+
+    /// The same, with the windows before the last one that nobody has taken, oldest first.
+    pub fn finish_windows(self, sink: &mut dyn FnMut(Entry)) -> (Vec<Snapshot>, Snapshot) {
         let mut machines = self.machines;
         let counts = self.order.finish(&mut |event| machines.event(event, sink));
         machines.received = finish::Received { malformed: self.malformed, order: counts };
-        machines.finish(sink)
+        let windows = std::mem::take(&mut machines.windows).into();
+        (windows, machines.finish(sink))
     }
 }
 

@@ -110,7 +110,7 @@ impl Follow<'_> {
                         return Ok(());
                     }
                 }
-                Err(error) if was_attached || mends_itself(&error) => {
+                Err(error) if self.only_pid.is_none() && (was_attached || mends_itself(&error)) => {
                     self.board.set_status(Status::Waiting(error.to_string()));
                 }
                 Err(error) => return Err(error.into()),

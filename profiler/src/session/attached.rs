@@ -299,13 +299,10 @@ impl<O: Observer> Session<O> {
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
         self.fact(self.cost.fact());
         self.fact(Fact::WindowEnded { reason });
-        let (mut pipeline, recording_failed) = self.feed.finish();
+        let (pipeline, recording_failed) = self.feed.finish();
         let mut observer = self.observer;
-        let mut windows = Vec::new();
-        while let Some(window) = pipeline.take_window() {
-            windows.push(window);
-        }
-        let snapshot = pipeline.finish(&mut |entry| observer.entry(&entry));
+        // One that ended just now was still being put in order.
+        let (windows, snapshot) = pipeline.finish_windows(&mut |entry| observer.entry(&entry));
         Outcome { snapshot, windows, recording_failed }
     }
 

@@ -70,3 +70,11 @@ fn token_opens_and_nothing_else_does() -> anyhow::Result<()> {
     assert_eq!(ask("Authorization: Bearer correct horse battery staple\r\n")?.status, 200);
     Ok(())
 }
+
+#[test]
+fn process_that_is_not_there_is_no_target() -> anyhow::Result<()> {
+    let refused = Program::run(&["serve", "--pid", "4194304", "--listen", "127.0.0.1:0"], LIMIT)?;
+    assert_eq!(refused.status.code(), Some(3), "{}", refused.stderr);
+    assert!(refused.stderr.contains("there is no process 4194304"), "{}", refused.stderr);
+    Ok(())
+}

@@ -77,10 +77,8 @@ fn replay(events: Vec<Event>, end_ns: u64) -> (Vec<Request>, Vec<Snapshot>) {
     }
     take(&mut pipeline, fact(end_ns, Fact::WindowEnded { reason: EndReason::Duration }), &mut sink);
     // What the hold-back kept from the machines may hold rolls too.
-    let Pipeline { order, mut machines, .. } = pipeline;
-    machines.received.order = order.finish(&mut |event| machines.event(event, &mut sink));
-    windows.extend(std::mem::take(&mut machines.windows));
-    windows.push(machines.finish(&mut sink));
+    let (rest, last) = pipeline.finish_windows(&mut sink);
+    windows.extend(rest.into_iter().chain([last]));
     (requests, windows)
 }
 
