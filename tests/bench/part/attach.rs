@@ -45,7 +45,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<PartResult> {
         .filter(|subject| subject.name.starts_with("wsgi-trace"));
     for subject in subjects {
         let mut runs = Vec::new();
-        for _ in 0..bench.rounds(9) {
+        for _ in 0..bench.rounds(6) {
             match once(&server, subject) {
                 Ok(run) => runs.push(run),
                 Err(error) => {

@@ -51,7 +51,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<PartResult> {
     worker.measure(Event::Unobserved, 1, SAMPLE_MS)?;
     let samples = interleave(
         &subjects,
-        bench.rounds(9),
+        bench.rounds(6),
         |subject| {
             let attached = subject.start(&target)?;
             let mut sample = Sample::new();
