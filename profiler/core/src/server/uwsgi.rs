@@ -6,7 +6,7 @@ mod advice;
 
 use super::command_line::{Arguments, Options, Takes, base_name, flag, program, read, reported, value};
 use super::setting::{put_seen, resolve, setting};
-use super::{LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
+use super::{Inside, LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::{Origin, Server};
 
@@ -208,6 +208,11 @@ impl ServerKind for Uwsgi {
             true => Role::Unknown,
         };
         processes.iter().map(|process| (process.tgid, role(process))).collect()
+    }
+
+    /// A router, where there is one, passes requests on to the workers' own listener.
+    fn inside(&self, _server: &Server) -> Inside {
+        Inside::FrontEnds
     }
 
     /// Processes × threads, also where `--cheaper` keeps fewer of them; loops of greenlets have no limit that counts.
