@@ -1,18 +1,24 @@
 """An ASGI application (standard library only) whose routes each spend their time in one known way.
 
-In, from the environment: BACKEND_ADDRESS (host:port of `backend.py`). Out: responses. A route may be followed by any
-unique id, which is only logged: `/fast/17`.
+In, from the environment: BACKEND_ADDRESS (host:port of `backend.py`), READY_FILE (each worker appends its PID when it has
+loaded this module), REQUEST_LOG (one line for each request, as `witnessed` writes them). Out: `application`. A route may be
+followed by any unique id, which is only logged: `/fast/17`.
 
 /fast          a few bytes at once                      /sleep/MS      asyncio.sleep
 /cpu           pure Python, about 5 ms                  /block/MS      time.sleep: blocks the event loop
 /backend       waits 20 ms for the back end             /pooled        20 ms in a thread of the loop's default pool
 /upload        reads the body                           /download      16 MB in one piece
 /stream        five chunks of unknown total length      /missing 404
+/mixed         back end, computing, sleep               /empty 204
+/error         an exception                             /unchanged 304
 """
 
 import asyncio
 import os
+import threading
 import time
+
+from witnessed import write
 
 DOWNLOAD = b"x" * (16 * 1024 * 1024)
 
@@ -62,6 +68,17 @@ async def respond(path, receive):
     if route == "backend":
         await ask_backend(20)
         return 200, [b"answered\n"]
+    if route == "mixed":
+        await ask_backend(8)
+        compute(2)
+        await asyncio.sleep(0.002)
+        return 200, [b"mixed\n"]
+    if route == "empty":
+        return 204, []
+    if route == "unchanged":
+        return 304, []
+    if route == "error":
+        raise RuntimeError("asked for")
     if route == "pooled":
         await asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.02)
         return 200, [b"pooled\n"]
@@ -74,15 +91,38 @@ async def respond(path, receive):
     return 404, [b"missing\n"]
 
 
+async def answer(scope, receive, send, line):
+    status, chunks = await respond(scope["path"], receive)
+    line["status"] = status
+    headers = [(b"content-type", b"text/plain")]
+    is_sized = len(chunks) == 1
+    if is_sized:
+        headers.append((b"content-length", b"%d" % len(chunks[0])))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    if scope["method"] == "HEAD":
+        chunks = []
+    for number, chunk in enumerate(chunks, 1):
+        more = not (is_sized and number == len(chunks))
+        await send({"type": "http.response.body", "body": chunk, "more_body": more})
+    if not (is_sized and chunks):
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 async def application(scope, receive, send):
     if scope["type"] != "http":
         return
-    status, chunks = await respond(scope["path"], receive)
-    headers = [(b"content-type", b"text/plain")]
-    if len(chunks) == 1:
-        headers.append((b"content-length", b"%d" % len(chunks[0])))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    for chunk in chunks:
-        await send({"type": "http.response.body", "body": chunk, "more_body": len(chunks) > 1})
-    if len(chunks) > 1:
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    line = {
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": 500,
+        "pid": os.getpid(),
+        "tid": threading.get_native_id(),
+        "start_ns": time.monotonic_ns(),
+        "end_ns": None,
+    }
+    try:
+        await answer(scope, receive, send, line)
+        line["end_ns"] = time.monotonic_ns()
+    finally:
+        if os.environ.get("REQUEST_LOG"):
+            write(line)

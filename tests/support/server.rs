@@ -4,9 +4,12 @@
 //! and its log; ended when dropped, with all its children.
 
 pub mod cheroot;
+pub mod gevent;
 pub mod line;
 pub mod mod_wsgi;
 pub mod place;
+pub mod twisted;
+pub mod uvicorn;
 pub mod uwsgi;
 pub mod waitress;
 pub mod wsgiref;

@@ -16,6 +16,7 @@ pub mod exchange_end;
 pub mod front;
 pub mod gil;
 pub mod gil_edge;
+pub mod handoff;
 pub mod http1;
 mod job;
 pub mod link;

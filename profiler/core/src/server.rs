@@ -6,12 +6,16 @@
 
 pub mod cheroot;
 mod command_line;
+pub mod gevent;
 pub mod gunicorn;
+mod loops;
 pub mod mod_wsgi;
 mod pool;
 pub mod redact;
 mod setting;
+pub mod twisted;
 pub mod unknown;
+pub mod uvicorn;
 pub mod uwsgi;
 pub mod waitress;
 
@@ -26,6 +30,9 @@ pub static KINDS: &[&dyn ServerKind] = &[
     &waitress::Waitress,
     &cheroot::Cheroot,
     &cheroot::CherryPy,
+    &uvicorn::Uvicorn,
+    &twisted::Twisted,
+    &gevent::Gevent,
     &unknown::Unknown,
 ];
 

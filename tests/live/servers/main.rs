@@ -10,6 +10,9 @@ mod truth;
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::cheroot::{Cheroot, CherryPy};
 use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
+use wsgi_trace_tests::server::gevent::{GunicornGevent, Pywsgi};
+use wsgi_trace_tests::server::twisted::Twisted;
+use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::waitress::Waitress;
 use wsgi_trace_tests::server::wsgiref::Wsgiref;
@@ -49,4 +52,11 @@ servers! {
     all mod_wsgi_daemons: ModWsgi::daemon(2, 2).with(&["--disable-reloading", "--queue-timeout=0"]);
     all mod_wsgi_embedded: ModWsgi::embedded(1, 5);
     all mod_wsgi_prefork: ModWsgi::embedded(1, 5).with(&["--server-mpm=prefork"]);
+    gunicorn_gevent: GunicornGevent { workers: 1 };
+    all gunicorn_gevent_with_several_workers: GunicornGevent { workers: 2 };
+    all gevent_pywsgi: Pywsgi;
+    all uvicorn_asgi: Uvicorn { application: Application::Asgi, workers: 1 };
+    all uvicorn_asgi_with_several_workers: Uvicorn { application: Application::Asgi, workers: 2 };
+    all uvicorn_a2wsgi: Uvicorn { application: Application::A2wsgi { threads: 10 }, workers: 1 };
+    all twisted_web: Twisted;
 }

@@ -23,7 +23,9 @@ pub(super) const MAX_LEFT: usize = 64;
 /// Requests that are parked, remembered.
 pub(super) const MAX_PARKED: usize = 256;
 /// Turns from what makes a request go on to its going on: the loop passes it from one callback to the next.
-const RESUMING_TURNS: usize = 3;
+const RESUMING_TURNS: usize = 1;
+/// The same where a thread's results go through queues of their own.
+const COLLECTING_TURNS: usize = 5;
 /// Below this length nobody is named for a turn.
 const NAMED_NS: u64 = 1_000_000;
 
@@ -64,6 +66,17 @@ pub struct Anonymous {
     pub ready_ns: (u64, u64),
 }
 
+/// A back end's descriptor that one of several requests opened.
+#[derive(Clone, Debug)]
+struct Unclaimed {
+    fd: i32,
+    opened_ns: u64,
+    /// Requests that may have been running then.
+    candidates: Vec<u64>,
+    /// The one of them that it is laid to, as the first in order.
+    by_order: Option<u64>,
+}
+
 /// What one request had of the present turn.
 #[derive(Clone, Debug)]
 struct Share {
@@ -90,10 +103,16 @@ pub struct EventLoop {
     /// Up to here the present turn is known to be somebody's: the end of the last call on a connection, on a back end or
     /// on a listener; before the first of them the start of the turn.
     pub touched_ns: u64,
-    /// Requests left unfinished since the loop last slept, which may go on at any moment: connection and request.
+    /// Requests left unfinished in the turn before, which may go on in this one: connection and request.
     pub left: Vec<(u32, u64)>,
+    /// The same of this turn, for the next one.
+    pub leaves: Vec<(u32, u64)>,
+    /// When it turned to which request, the last times.
+    touches: VecDeque<(u64, (u32, u64))>,
     /// Requests left unfinished of which it is not known what they wait for, and not turned to since.
     pub parked: Vec<(u32, u64)>,
+    /// Back ends that were opened by one of several requests.
+    unclaimed: VecDeque<Unclaimed>,
     /// Back ends of no known request that became active since the loop last slept.
     pub anonymous: Vec<Anonymous>,
     last: Wait,
@@ -126,9 +145,10 @@ impl EventLoop {
         self.last = Wait { enter_ns: slice.enter_ns, woken_ns, exit_ns, slept };
         if slept {
             self.slept_until_ns = exit_ns;
-            self.left.clear();
+            self.leaves.clear();
             self.anonymous.clear();
         }
+        self.left = std::mem::take(&mut self.leaves);
         self.timers(slice, slept);
         self.touched_ns = exit_ns;
         if slice.enter_ns >= window_start_ns {
@@ -304,7 +324,14 @@ impl EventLoop {
     /// stretches with their phases, in order. `arrival_ns`: when the bytes came that it goes on with, where that is
     /// known.
     #[must_use]
-    pub fn explain(&self, from_ns: u64, until_ns: u64, wants: Wants, arrival_ns: u64) -> [(u64, Phase); 3] {
+    pub fn explain(
+        &self,
+        request: u64,
+        from_ns: u64,
+        until_ns: u64,
+        wants: Wants,
+        arrival_ns: u64,
+    ) -> [(u64, Phase); 3] {
         let ready_only =
             [(from_ns, Phase::LoopWait), (from_ns, Phase::LoopWait), (until_ns, Phase::LoopWait)];
         let waited = match wants {
@@ -316,7 +343,7 @@ impl EventLoop {
                 return ready_only;
             }
             Wants::Unknown => {
-                let (phase, ready_ns) = self.resumed_by(from_ns);
+                let (phase, ready_ns) = self.resumed_by(request, from_ns);
                 return [(from_ns, phase), (ready_ns.min(until_ns), phase), (until_ns, Phase::LoopWait)];
             }
         };
@@ -347,15 +374,95 @@ impl EventLoop {
 
     /// What made a request go on that said of nothing that it waits for it, and when: a timer that came due, or another
     /// thread's wake-up, in the last turns.
-    fn resumed_by(&self, from_ns: u64) -> (Phase, u64) {
-        let recent_ns = self.turns.iter().rev().nth(RESUMING_TURNS).map_or(0, |turn| turn.start_ns);
-        let in_time = |at_ns: &u64| *at_ns > from_ns && *at_ns >= recent_ns;
+    fn resumed_by(&self, request: u64, from_ns: u64) -> (Phase, u64) {
+        let since = |turns: usize| from_ns.saturating_add(1).max(self.turns_ago_ns(turns));
+        let timer_ns = self.timer_ns.filter(|at_ns| *at_ns >= since(RESUMING_TURNS));
+        let woken_ns = self.woken_ns.filter(|at_ns| *at_ns >= since(COLLECTING_TURNS));
+        // It may have been the one that opened a back end in between.
+        let may_have_run = self.unclaimed.iter().any(|unclaimed| {
+            unclaimed.opened_ns > from_ns
+                && unclaimed.by_order.is_none()
+                && unclaimed.candidates.contains(&request)
+        });
         let found_ns = if self.last.slept { self.last.woken_ns } else { self.last.exit_ns };
-        match (self.timer_ns.filter(in_time), self.woken_ns.filter(in_time)) {
-            (Some(timer_ns), None) => (Phase::Sleep, timer_ns),
-            (None, Some(woken_ns)) => (Phase::LockWait, woken_ns),
+        match (timer_ns, woken_ns) {
+            (Some(timer_ns), woken_ns)
+                if !may_have_run && woken_ns.is_none_or(|at_ns| at_ns < since(RESUMING_TURNS)) =>
+            {
+                (Phase::Sleep, timer_ns)
+            }
+            (None, Some(woken_ns)) if !may_have_run => (Phase::LockWait, woken_ns),
             _ => (Phase::Unexplained, found_ns.max(from_ns)),
         }
+    }
+
+    /// The loop turns to a request.
+    pub fn turns_to(&mut self, place: (u32, u64), at_ns: u64) {
+        if self.touches.len() >= MAX_LEFT {
+            self.touches.pop_front();
+        }
+        self.touches.push_back((at_ns, place));
+    }
+
+    /// The request that it had turned to last at this moment.
+    #[must_use]
+    pub fn touched_at(&self, at_ns: u64) -> Option<(u32, u64)> {
+        self.touches.iter().rev().find(|(touched_ns, _)| *touched_ns <= at_ns).map(|(_, place)| *place)
+    }
+
+    /// What happened before this moment has been gone on with.
+    #[must_use]
+    pub fn recent_ns(&self) -> u64 {
+        self.turns_ago_ns(COLLECTING_TURNS)
+    }
+
+    fn turns_ago_ns(&self, turns: usize) -> u64 {
+        self.turns.iter().rev().nth(turns).map_or(0, |turn| turn.start_ns)
+    }
+
+    /// Whether a request that is parked may have gone on just now for a reason that shows: a timer, or a wake-up.
+    #[must_use]
+    pub fn resumes_parked(&self) -> bool {
+        let recent_ns = self.turns_ago_ns(RESUMING_TURNS);
+        self.timer_ns.max(self.woken_ns).is_some_and(|at_ns| at_ns >= recent_ns)
+    }
+
+    /// A back end was opened by one of these requests; it is laid to `by_order`.
+    pub fn opened(&mut self, fd: i32, opened_ns: u64, candidates: Vec<u64>, by_order: Option<u64>) {
+        if self.unclaimed.len() >= MAX_LEFT {
+            self.unclaimed.pop_front();
+        }
+        self.unclaimed.push_back(Unclaimed { fd, opened_ns, candidates, by_order });
+        self.report.paired_by_order =
+            self.report.paired_by_order.saturating_add(u64::from(by_order.is_some()));
+    }
+
+    /// A request goes on without the answer of the back end that was laid to it by order: it was another's. Returns that
+    /// back end's descriptor.
+    pub fn not_its(&mut self, request: u64) -> Option<i32> {
+        let found = self.unclaimed.iter_mut().rfind(|known| known.by_order == Some(request))?;
+        found.by_order = None;
+        found.candidates.retain(|candidate| *candidate != request);
+        self.report.paired_by_order = self.report.paired_by_order.saturating_sub(1);
+        Some(found.fd)
+    }
+
+    /// A thread of the pool was found to have worked for a request.
+    pub fn paired(&mut self, by_order: bool) {
+        self.report.pooled = self.report.pooled.saturating_add(1);
+        self.report.paired_by_order = self.report.paired_by_order.saturating_add(u64::from(by_order));
+    }
+
+    /// It is known now whose it is.
+    pub fn claimed(&mut self, fd: i32, opened_ns: u64) {
+        self.unclaimed.retain(|known| (known.fd, known.opened_ns) != (fd, opened_ns));
+    }
+
+    /// Whether a request may have opened a back end: unless others are known to have, and not it.
+    #[must_use]
+    pub fn may_have_opened(&self, request: u64, fd: i32, opened_ns: u64) -> bool {
+        let found = self.unclaimed.iter().find(|known| (known.fd, known.opened_ns) == (fd, opened_ns));
+        found.is_none_or(|found| found.candidates.contains(&request))
     }
 
     /// The next window begins: sums start anew, what the loop is about stays.

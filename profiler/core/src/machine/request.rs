@@ -7,7 +7,7 @@
 use crate::event::Tid;
 use crate::machine::compose::{Trail, minus};
 use crate::machine::event_loop::Wants;
-use crate::machine::thread::Thread;
+use crate::machine::thread::{Pending, Thread};
 use crate::model::request::{Framing, Request, Stretch};
 use crate::phase::{Phase, Phases};
 
@@ -28,6 +28,10 @@ pub struct Active {
     /// What the thread that left it did on its way to something else: up to when, and the phases. Part of the request,
     /// unless another thread takes it over: then it waited for that one since it was read.
     pub parting: Option<(u64, Phases)>,
+    /// A thread of the loop's pool was woken for it, or has worked for it.
+    pub handed_over: bool,
+    /// A thread of the loop's pool has worked for it.
+    pub pooled: bool,
     /// What it waits for where an event loop has left it.
     pub wants: Wants,
     /// Until then it waited behind the request before it on its connection, with which it was read.
@@ -109,6 +113,8 @@ impl Active {
             owner: None,
             left_by: None,
             parting: None,
+            handed_over: false,
+            pooled: false,
             wants: Wants::default(),
             behind_until_ns: 0,
             responding: false,
@@ -165,6 +171,15 @@ impl Active {
             self.spend(self.cursor_ns, until_ns, &phases);
             self.cursor_ns = until_ns;
         }
+    }
+
+    /// What a thread did for it, up to the end of the last piece.
+    pub fn take_pieces(&mut self, pieces: &mut Pending, tgid: Tid, tid: Tid) {
+        let from_ns = self.cursor_ns;
+        let phases = pieces.take_from(from_ns, |_, _| {});
+        self.request.phases.add_all(&phases);
+        self.cursor_ns = from_ns.saturating_add(phases.total_ns());
+        self.stretch(tgid, tid, from_ns, self.cursor_ns);
     }
 
     /// Time up to `until_ns` passes without anybody known to work on it.

@@ -15,6 +15,7 @@ use crate::machine::exchange::{self, Bytes};
 use crate::machine::front;
 use crate::machine::gil::Part;
 use crate::machine::gil_edge;
+use crate::machine::handoff;
 use crate::machine::job;
 use crate::machine::state::{MAX_COUNTED, State};
 use crate::machine::thread::{Piece, Thread};
@@ -51,6 +52,10 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     }
     job::note_feeder(state, &mut thread, slice);
     let idle = waits_for_work(state, &thread, slice, &meaning);
+    if idle {
+        handoff::waited(state, slice, exit_ns);
+    }
+    let idle = idle && !handoff::is_within_job(state, &thread, slice);
     if state.wants_slices {
         draw(slice, exit_ns, if idle { ThreadState::Idle } else { meaning.state }, false, sink);
     }
@@ -82,6 +87,10 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         if waits && thread.serving.is_some() {
             state.make_slot(&mut thread);
         }
+    }
+    if !idle && part == Part::None && handoff::is_woken_by_loop(state, &thread, slice) {
+        state.drain(&mut thread);
+        handoff::begin(state, &mut thread, slice, exit_ns);
     }
     let captured = head.as_ref().map(|head| head.bytes.as_slice());
     effects(state, &mut thread, (slice, exit_ns), &meaning, captured, sink);
@@ -198,6 +207,7 @@ fn wait_for_work(
     exit_ns: u64,
     sink: &mut dyn FnMut(Entry),
 ) {
+    turn::untouched(state, thread, slice);
     leave(state, thread, slice.tid, slice.enter_ns, sink);
     state.drain(thread);
     state.was_busy(thread, slice.enter_ns);
@@ -205,6 +215,7 @@ fn wait_for_work(
     thread.work_start_ns = Some(exit_ns);
     thread.engaged = None;
     turn::wait(state, thread, slice, exit_ns);
+    handoff::begin(state, thread, slice, exit_ns);
 }
 
 /// A thread leaves the request it serves: one with an open end is over, any other goes on without an owner, with the
@@ -291,6 +302,8 @@ fn effects(
     let Some((fd, touch)) = meaning.touch else {
         if turn::is_loop(thread) && !matches!(slice.call, Call::Make { .. }) {
             turn::foreign(state, thread, slice, exit_ns, sink);
+        } else if matches!(slice.call, Call::Write { .. }) && thread.slot.is_none() {
+            handoff::note(state, thread, slice, exit_ns);
         }
         if state.topology.has_front_end() {
             front::call(state, thread, slice, exit_ns, sink);

@@ -47,6 +47,8 @@ pub struct State {
     pub ended_slots: BTreeMap<u32, Slot>,
     /// Slots of each process whose thread has ended and that no other has taken over.
     pub vacant_slots: FxHashMap<Tid, Vec<u32>>,
+    /// Pools of processes that have a loop.
+    pub pools: FxHashMap<Tid, crate::machine::handoff::Pool>,
     /// Event loops of threads that ended.
     pub event_loops: Vec<crate::model::event_loop::EventLoop>,
     /// Descriptors of all processes.
@@ -126,6 +128,7 @@ impl State {
             ended_cpu_ns: 0,
             ended_slots: BTreeMap::new(),
             vacant_slots: FxHashMap::default(),
+            pools: FxHashMap::default(),
             event_loops: Vec::new(),
             descriptors: Descriptors::default(),
             connections: Connections::default(),

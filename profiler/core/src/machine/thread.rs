@@ -168,6 +168,17 @@ impl Pending {
         self.pieces.push_back(piece);
     }
 
+    /// Adds all of `other`, which comes after what is here.
+    pub fn append(&mut self, mut other: Self) {
+        if other.folded_until_ns > 0 {
+            let start_ns = other.folded_until_ns.saturating_sub(other.folded.total_ns());
+            self.push(Piece::unknown(start_ns, other.folded_until_ns));
+        }
+        for piece in other.pieces.drain(..) {
+            self.push(piece);
+        }
+    }
+
     /// Start of what is kept one by one.
     #[must_use]
     pub fn start_ns(&self) -> Option<u64> {
@@ -254,6 +265,12 @@ pub struct Thread {
     pub engaged: Option<u32>,
     /// The request it serves: connection number and request id.
     pub serving: Option<(u32, u64)>,
+    /// It has worked for a loop, as a thread of its pool.
+    pub is_pooled: bool,
+    /// The request that a loop had touched last when it woke this thread.
+    pub woken_for: Option<(u32, u64)>,
+    /// The request that it works for, as a thread of a loop's pool.
+    pub works_for: Option<(u32, u64)>,
     /// The event loop that it runs, if it waits for listeners.
     pub event_loop: Option<Box<EventLoop>>,
     /// When it was last known to be about a connection: the exit of its last call on one, and of the call after it by

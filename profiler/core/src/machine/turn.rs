@@ -8,6 +8,7 @@ use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
 use crate::machine::event_loop::{Anonymous, EventLoop, MAX_LEFT, MAX_PARKED, Wants};
 use crate::machine::exchange::At;
+use crate::machine::handoff::{self, Collected, Pool};
 use crate::machine::serving::leave;
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
@@ -37,14 +38,21 @@ enum By {
 }
 
 /// The thread waits for listeners and whatever else is ready.
-pub(super) fn wait(state: &State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+pub(super) fn wait(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+    if look(state, thread, slice, exit_ns) && !state.pools.contains_key(&slice.tgid) {
+        state.pools.insert(slice.tgid, Pool::of(slice.tid));
+    }
+}
+
+/// Whether it is a loop that looks.
+fn look(state: &State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> bool {
     let is_set = match slice.call {
         Call::EpollWait { .. } => true,
         Call::Poll { is_sleep, only_fd, .. } => !is_sleep && only_fd.is_none(),
         _ => false,
     };
     if !is_set {
-        return;
+        return false;
     }
     let has_clients = || match slice.call {
         Call::EpollWait { epoll_fd, .. } => {
@@ -62,6 +70,7 @@ pub(super) fn wait(state: &State, thread: &mut Thread, slice: &Slice, exit_ns: u
         event_loop.confirmed = true;
     }
     event_loop.wait(slice, exit_ns, state.window_start_ns);
+    event_loop.confirmed
 }
 
 /// The thread left a request that is not finished: it may go on with it later in the same round of turns.
@@ -74,8 +83,8 @@ pub(super) fn left(state: &State, thread: &mut Thread, place: Place, phases: &Ph
     let Some(active) = active else { return };
     event_loop.share(place.1, phases, || (&active.request.method, &active.request.path));
     if active.wants == Wants::Unknown {
-        if event_loop.left.len() < MAX_LEFT {
-            event_loop.left.push(place);
+        if event_loop.leaves.len() < MAX_LEFT {
+            event_loop.leaves.push(place);
         }
         if event_loop.parked.len() >= MAX_PARKED {
             event_loop.parked.retain(|place| is_live(state, *place));
@@ -111,8 +120,9 @@ pub(super) fn turn_to(
     let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
     event_loop.touched_ns = slice.enter_ns;
     let read_ns = state.connections.get(number).and_then(|c| c.requests.front()?.request.service_start_ns);
-    let anonymous = adopt(event_loop, by, read_ns);
+    let anonymous = adopt(event_loop, by, id, read_ns);
     event_loop.left.retain(|place| *place != (number, id));
+    event_loop.leaves.retain(|place| *place != (number, id));
     event_loop.parked.retain(|place| *place != (number, id));
     let mut doubtful = false;
     let in_turn =
@@ -137,9 +147,21 @@ pub(super) fn turn_to(
         }
     }
     if let Some(found) = anonymous {
+        if let Some(event_loop) = thread.serving_loop() {
+            event_loop.claimed(found.fd, found.opened_ns);
+        }
         state.descriptors.own(slice.tgid, found.fd, Some((number, id)), slice.enter_ns);
     }
     let window_start_ns = state.window_start_ns;
+    if let Some(event_loop) = thread.serving_loop() {
+        event_loop.turns_to((number, id), slice.enter_ns);
+    }
+    // Threads of the pool may have worked for it meanwhile: where they did, it then waited for the loop.
+    let recent_ns = thread.serving_loop().map_or(0, |event_loop| event_loop.recent_ns());
+    let collected = match by {
+        By::Running => handoff::collect(state, slice.tgid, (number, id), recent_ns),
+        By::Readiness { .. } => Collected::Nothing,
+    };
     let (Some(event_loop), Some(connection)) =
         (thread.event_loop.as_deref_mut(), state.connections.get_mut(number))
     else {
@@ -153,6 +175,9 @@ pub(super) fn turn_to(
             event_loop.arrived(active.request.start_ns, slice.enter_ns, window_start_ns);
         }
         active.pass(own_start_ns, Phase::LoopWait);
+    } else if collected != Collected::Nothing {
+        event_loop.paired(collected == Collected::ByOrder);
+        active.pass(own_start_ns, Phase::LoopWait);
     } else if let Some(found) = anonymous {
         // Before its back end was asked it waited for something else.
         active.pass(found.opened_ns.min(own_start_ns), Phase::Unexplained);
@@ -160,26 +185,37 @@ pub(super) fn turn_to(
         active.pass(found.ready_ns.1.min(own_start_ns), Phase::Unexplained);
         active.pass(own_start_ns, Phase::LoopWait);
     } else {
-        let wants = match (active.wants, by) {
+        let mut wants = active.wants;
+        if wants == Wants::Backend
+            && by == By::Running
+            && let Some(fd) = event_loop.not_its(id)
+        {
+            state.descriptors.own(slice.tgid, fd, None, slice.enter_ns);
+            wants = Wants::Unknown;
+        }
+        let wants = match (wants, by) {
             (Wants::Unknown, By::Readiness { back_end: true, .. }) => Wants::Backend,
             (Wants::Unknown, By::Readiness { arrival_ns: 1.., .. }) => Wants::ClientRead,
             (wants, _) => wants,
         };
         let known_until_ns = if doubtful { free_from_ns } else { own_start_ns };
-        for (until_ns, phase) in event_loop.explain(active.cursor_ns, known_until_ns, wants, arrival_ns) {
+        for (until_ns, phase) in event_loop.explain(id, active.cursor_ns, known_until_ns, wants, arrival_ns) {
             active.pass(until_ns, phase);
         }
         active.pass(own_start_ns, Phase::Unexplained);
     }
     active.wants = Wants::Unknown;
+    active.handed_over = false;
     own_start_ns
 }
 
 /// A back end that nobody was known to use became active in this round of turns: the request that runs now may be whose it
 /// is, if it had been read when that was opened. Loops go on with what is ready in the order in which they found it.
-fn adopt(event_loop: &mut EventLoop, by: By, read_ns: Option<u64>) -> Option<Anonymous> {
+fn adopt(event_loop: &mut EventLoop, by: By, id: u64, read_ns: Option<u64>) -> Option<Anonymous> {
     let read_ns = read_ns.filter(|_| by == By::Running)?;
-    let place = event_loop.anonymous.iter().position(|found| found.opened_ns > read_ns)?;
+    let place = event_loop.anonymous.iter().position(|found| {
+        found.opened_ns > read_ns && event_loop.may_have_opened(id, found.fd, found.opened_ns)
+    })?;
     Some(event_loop.anonymous.remove(place))
 }
 
@@ -192,7 +228,10 @@ fn is_live(state: &State, (number, id): Place) -> bool {
 /// Whether a request that the loop was about may have gone on: it said of nothing that it waits for it.
 fn may_run(state: &State, place: Place) -> bool {
     let active = state.connections.get(place.0).and_then(|connection| connection.requests.front());
-    active.is_some_and(|active| active.request.id == place.1 && active.wants == Wants::Unknown)
+    active.is_some_and(|active| {
+        let waits = active.wants != Wants::Unknown || active.handed_over;
+        active.request.id == place.1 && !waits && !handoff::is_worked_for(state, active.request.tgid, place)
+    })
 }
 
 fn by(state: &State, slice: &Slice, number: u32) -> By {
@@ -201,6 +240,64 @@ fn by(state: &State, slice: &Slice, number: u32) -> By {
         Call::Read { fd, arrival_ns, .. } if is_clients(fd) => By::Readiness { arrival_ns, back_end: false },
         Call::Read { .. } => By::Readiness { arrival_ns: 0, back_end: true },
         _ => By::Running,
+    }
+}
+
+/// Who may be running without a sign of its own: the one touched last; those that the loop left in this round of turns;
+/// where a timer came due or a wake-up was read, any that is parked. One may be named twice.
+fn candidates<'a>(
+    state: &'a State,
+    event_loop: &'a EventLoop,
+    current: Option<Place>,
+) -> impl Iterator<Item = Place> + 'a {
+    let may_go_on = current.is_none() || event_loop.is_fresh();
+    let left = event_loop.left.iter().filter(move |_| may_go_on);
+    let resumes_parked = event_loop.resumes_parked();
+    let parked = event_loop.parked.iter().filter(move |_| resumes_parked);
+    let others = left.chain(parked).copied();
+    current.into_iter().chain(others).filter(|place| may_run(state, *place))
+}
+
+/// The only one of them; `None`: there is none, or several.
+fn running(state: &State, event_loop: &EventLoop, current: Option<Place>) -> Option<Place> {
+    let mut candidates = candidates(state, event_loop, current);
+    let first = candidates.next()?;
+    candidates.all(|place| place == first).then_some(first)
+}
+
+/// The turn ends with a wait and nobody was touched since its beginning: where just one request may have run meanwhile,
+/// its time goes to it.
+pub(super) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
+    if thread.serving.is_some() {
+        return;
+    }
+    let Some(event_loop) = thread.serving_loop() else { return };
+    if !event_loop.is_fresh() || event_loop.turn_start_ns() >= slice.enter_ns {
+        return;
+    }
+    let from_ns = event_loop.turn_start_ns();
+    let Some((number, id)) = running(state, event_loop, None) else { return };
+    let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else { return };
+    if active.request.id != id || active.wants != Wants::Unknown {
+        return;
+    }
+    active.part();
+    if active.cursor_ns > from_ns {
+        return;
+    }
+    for (until_ns, phase) in event_loop.explain(id, active.cursor_ns, from_ns, Wants::Unknown, 0) {
+        active.pass(until_ns, phase);
+    }
+    let phases = thread.pending.take_until(slice.enter_ns, from_ns);
+    active.request.phases.add_all(&phases);
+    active.cursor_ns = from_ns.saturating_add(phases.total_ns());
+    state.hold_for_request(thread, from_ns, &phases);
+    if let (Some(event_loop), Some(active)) = (
+        thread.serving_loop(),
+        state.connections.get(number).and_then(|connection| connection.requests.front()),
+    ) {
+        event_loop.share(id, &phases, || (&active.request.method, &active.request.path));
+        event_loop.left.retain(|place| *place != (number, id));
     }
 }
 
@@ -249,22 +346,35 @@ pub(super) fn foreign(
     let used_before =
         descriptor.used_ns < event_loop.turn_start_ns() && descriptor.opened_ns < event_loop.turn_start_ns();
     let resumes = matches!(slice.call, Call::Read { .. }) && slice.result >= 0 && used_before;
-    // After a look that found it had more to do, a loop goes on with what it left: where that is one request, with that.
-    let soft = match event_loop.left.as_slice() {
-        [place] if event_loop.is_fresh() && is_live(state, *place) => Some(*place),
-        _ => None,
+    // Who may be running: the one touched last; those that the loop left in this round of turns; where a timer came due or a
+    // wake-up was read, any that is parked.
+    let fitting: Vec<Place> = if owner.is_some() || resumes {
+        Vec::new()
+    } else {
+        let mut fitting: Vec<Place> = candidates(state, event_loop, current).take(MAX_LEFT).collect();
+        fitting.dedup();
+        fitting
     };
-    let candidate = current.or(soft).filter(|_| !resumes);
-    // Another one that the loop left may be running just as well.
-    let alone = |candidate: &Place| {
-        !event_loop.parked.iter().any(|place| place != candidate && is_live(state, *place))
-    };
-    let place = owner.or_else(|| candidate.filter(alone));
+    // Loops go on with what they left in the order in which they left it.
+    let candidate = fitting.first().copied();
+    let is_new = matches!(slice.call, Call::Make { .. });
+    let done = if is_new { handoff::next_done(state, tgid, event_loop.recent_ns()) } else { None };
+    if let (Some((_, request)), 2.., true, None) = (candidate, fitting.len(), is_new, done) {
+        let all = fitting.iter().map(|(_, request)| *request).collect();
+        event_loop.opened(fd, opened_ns, all, Some(request));
+    }
+    let candidate = candidate.filter(|_| is_new || fitting.len() == 1);
+    let place = owner.or(done).or(candidate);
     match place {
         Some((number, id)) => {
             super::exchange::advance(state, thread, (number, slice, exit_ns), sink);
             state.descriptors.own(tgid, fd, Some((number, id)), exit_ns);
             touched(thread, exit_ns);
+            if fitting.len() == 1
+                && let Some(event_loop) = thread.serving_loop()
+            {
+                event_loop.claimed(fd, opened_ns);
+            }
             if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
                 let asks = matches!(slice.call, Call::Write { .. }) && slice.result > 0;
                 let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
@@ -277,6 +387,9 @@ pub(super) fn foreign(
             }
             let Some(event_loop) = thread.serving_loop() else { return };
             event_loop.touched_ns = exit_ns;
+            if matches!(slice.call, Call::Make { .. }) {
+                event_loop.opened(fd, opened_ns, fitting.iter().map(|(_, request)| *request).collect(), None);
+            }
             let known = event_loop.anonymous.iter().any(|other| other.fd == fd);
             if !known && resumes && event_loop.anonymous.len() < MAX_LEFT {
                 let (touched_ns, ready_ns) = (slice.enter_ns, event_loop.found_ready_ns());

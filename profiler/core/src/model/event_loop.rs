@@ -27,6 +27,11 @@ pub struct EventLoop {
     pub lag: Latency,
     /// Arrivals that came too long before their read to be placed: their lag is not known.
     pub lag_unknown: u64,
+    /// Times a thread of a pool was found to have worked for a request of this loop.
+    pub pooled: u64,
+    /// Back ends' sockets, and work of a pool's threads, that were laid to a request because it was the first in order of
+    /// several that they may have belonged to.
+    pub paired_by_order: u64,
     /// Who kept the loop, by endpoint, most time waited for first (bounded; the rest is counted as unnamed).
     pub holders: Vec<Holder>,
 }

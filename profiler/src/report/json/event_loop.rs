@@ -20,6 +20,8 @@ pub(super) struct EventLoop<'a> {
     longest_turn_ns: u64,
     lag: Latency,
     lag_unknown: u64,
+    pooled: u64,
+    paired_by_order: u64,
     holders: Vec<Holder<'a>>,
 }
 
@@ -61,6 +63,8 @@ impl<'a> EventLoop<'a> {
             longest_turn_ns: event_loop.longest_turn_ns,
             lag: Latency::new(&event_loop.lag),
             lag_unknown: event_loop.lag_unknown,
+            pooled: event_loop.pooled,
+            paired_by_order: event_loop.paired_by_order,
             holders: event_loop.holders.iter().map(Holder::new).collect(),
         }
     }

@@ -84,6 +84,14 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         let text = format!("The lag of {} more arrivals is not known.", unit::count(unknown));
         page.paragraph((Role::Quiet, "  "), (None, &text));
     }
+    let by_order = loops.iter().fold(0u64, |sum, event_loop| sum.saturating_add(event_loop.paired_by_order));
+    if by_order > 0 {
+        let text = format!(
+            "{} times a back end or a thread's work was laid to a request as the first in order of several.",
+            unit::count(by_order)
+        );
+        page.paragraph((Role::Quiet, "  "), (None, &text));
+    }
     holders(page, loops);
 }
 

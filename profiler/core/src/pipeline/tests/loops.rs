@@ -205,3 +205,48 @@ fn a_slow_reader_on_a_loop_is_its_client_s_time_and_holds_nothing() {
     assert_eq!(us(&requests[2], Phase::ClientWriteStall), 2_000_000, "{:?}", requests[2].phases);
     assert_eq!(snapshot.slots.held_ns(Holding::ClientWriteStall), 0);
 }
+
+/// ```text
+/// loop:  read 9, look … (woken) read the note, look, write 9
+/// pool:  futex ── woken by the loop, python 200, asleep 300, note
+/// ```
+#[test]
+fn a_thread_that_never_touches_the_connection_works_for_the_request_it_was_woken_for() {
+    const NOTES: i32 = 30;
+    let mut script = loop_of_two();
+    let (tgid, loop_tid) = (script.tgid, script.tid);
+    script =
+        script.call(Call::MakePair { fds: [NOTES, NOTES + 1] }, 0, (0, 0, 0), 0).look(-1, 1, (0, 0, 1000));
+    let came = script.now_ns;
+    let script = script.read(9, GET, came, (1, 0, 0)).cpu(50);
+    let handed = script.now_ns + 50 * US;
+    let mut pool = Script::new(2);
+    pool.tgid = tgid;
+    let idle_us = (handed - START) / US;
+    let mut pool = pool.job_wait((0, 0, idle_us));
+    if let Some(Event { body: Body::Slice(slice), .. }) = pool.events.last_mut() {
+        slice.waker_tid = loop_tid;
+    }
+    pool =
+        pool.cpu(200).call(Call::Sleep, 0, (0, 0, 300), 0).call(Call::Write { fd: NOTES }, 1, (2, 0, 0), 0);
+    let note = pool.now_ns;
+    let pool = pool.job_wait((0, 0, 100));
+    let asleep_us = (note - handed) / US;
+    let script = script
+        .look(-1, 1, (0, 0, asleep_us))
+        .call(Call::Read { fd: NOTES + 1, asked_bytes: 9, arrival_ns: 0 }, 1, (1, 0, 0), 0)
+        .look(0, 0, (1, 0, 0))
+        .cpu(20)
+        .respond(9)
+        .look(-1, 0, (0, 0, 200));
+    let end_us = (script.now_ns - START) / US + 10;
+    let outcome = run(vec![script, pool], end_us);
+    let request = &outcome.requests[2];
+    assert_eq!(us(request, Phase::Sleep), 300, "{:?}", request.phases);
+    assert_eq!(us(request, Phase::Cpu), 50 + 200 + 2 + 20);
+    assert_eq!(us(request, Phase::LoopWait), 1 + 1);
+    assert_eq!(us(request, Phase::Unexplained) + us(request, Phase::LockWait), 0);
+    assert_eq!(request.stretches.len(), 3, "the loop, the thread, the loop: {:?}", request.stretches);
+    assert_eq!(outcome.snapshot.event_loops[0].pooled, 1);
+    assert_eq!(outcome.snapshot.event_loops[0].paired_by_order, 0);
+}

@@ -1,0 +1,276 @@
+//! Requests that an event loop hands over to a thread of a pool that never touches their connection: a2wsgi, Twisted's
+//! WSGI resource, an ASGI framework's plain functions.
+//!
+//! In: what threads of a process with a loop do between their waits, and their writes to the loop's wake-up descriptor
+//! (*notes*); the loop's going on with a request. Out: the thread's time as part of the request it worked for.
+//!
+//! A thread that wrote a note has done something for a request. When the loop, having read the note, goes on with a request
+//! of which nothing else says what it waited for, that was it. A thread is woken by the loop for the request that the loop
+//! touched last; where that does not decide between several, the order of the notes does, and is counted.
+
+use std::collections::VecDeque;
+
+use crate::event::{Call, Slice, Tid};
+use crate::fact::DescriptorClass;
+use crate::machine::request::Active;
+use crate::machine::state::State;
+use crate::machine::thread::{Pending, Thread};
+use crate::phase::Phase;
+
+/// Addresses remembered to find the queue of jobs.
+const MAX_ADDRESSES: usize = 64;
+/// Jobs of one process that wait for the loop.
+const MAX_JOBS: usize = 256;
+
+/// A request on a connection: the connection's number and the request's id.
+type Place = (u32, u64);
+
+/// What a thread did up to its last note.
+#[derive(Clone, Debug)]
+pub struct Job {
+    tid: Tid,
+    /// Where the thread began: the end of its wait, or of the job before.
+    begin_ns: u64,
+    /// The request that the loop had touched last when it woke the thread.
+    woken_for: Option<Place>,
+    /// The request that it is known to be of.
+    place: Option<Place>,
+    /// Its last note.
+    noted_ns: u64,
+    pieces: Pending,
+}
+
+/// What the loop's going on with a request brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Collected {
+    /// Nobody worked for it.
+    Nothing,
+    /// A thread of the pool did.
+    Known,
+    /// One of several threads did; which of them, the order of their notes told.
+    ByOrder,
+}
+
+/// The pool of a process that has a loop.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// The loop's thread.
+    pub loop_tid: Tid,
+    jobs: VecDeque<Job>,
+    /// Which thread works for which request.
+    working: Vec<(Tid, Place)>,
+    /// Where threads were seen to wait, until two were at the same address: that is the queue of jobs. (Not all pools have
+    /// one: where each thread waits at an address of its own, waits within a job look like waits for one.)
+    addresses: VecDeque<(u64, Tid, u64)>,
+    queue: Option<u64>,
+}
+
+impl Pool {
+    /// The pool of the process whose loop this thread runs.
+    #[must_use]
+    pub fn of(loop_tid: Tid) -> Self {
+        Self { loop_tid, jobs: VecDeque::new(), working: Vec::new(), addresses: VecDeque::new(), queue: None }
+    }
+}
+
+/// Whether a thread of the pool works for a request, as far as is known.
+pub(super) fn is_worked_for(state: &State, tgid: Tid, place: Place) -> bool {
+    state.pools.get(&tgid).is_some_and(|pool| pool.working.iter().any(|(_, known)| *known == place))
+}
+
+/// Whether a wait that a thread's own calls do not show to be one for work ended by the loop's hand.
+pub(super) fn is_woken_by_loop(state: &State, thread: &Thread, slice: &Slice) -> bool {
+    matches!(slice.call, Call::FutexWait { .. })
+        && slice.waker_tid != 0
+        && thread.slot.is_none()
+        && state.pools.get(&slice.tgid).is_some_and(|pool| {
+            pool.queue.is_none() && pool.loop_tid == slice.waker_tid && pool.loop_tid != slice.tid
+        })
+}
+
+/// A thread that is no loop's waited in what may be a queue of jobs.
+pub(super) fn waited(state: &mut State, slice: &Slice, exit_ns: u64) {
+    let Call::FutexWait { address, .. } = slice.call else { return };
+    let Some(pool) = state.pools.get_mut(&slice.tgid).filter(|pool| pool.queue.is_none()) else { return };
+    if slice.tid == pool.loop_tid || slice.waker_tid != pool.loop_tid {
+        return;
+    }
+    // At the same time at the same address: the same lock, not one that took the place of another.
+    let other = pool
+        .addresses
+        .iter()
+        .find(|(known, tid, until_ns)| *known == address && *tid != slice.tid && slice.enter_ns < *until_ns);
+    if other.is_some() {
+        pool.queue = Some(address);
+        return;
+    }
+    if pool.addresses.len() >= MAX_ADDRESSES {
+        pool.addresses.pop_front();
+    }
+    pool.addresses.push_back((address, slice.tid, exit_ns));
+}
+
+/// Whether a wait of a pool's thread that could be one for work is one within its work: it is not at the queue of jobs, or,
+/// where that is not known, neither the loop nor another thread of the pool ended it.
+pub(super) fn is_within_job(state: &State, thread: &Thread, slice: &Slice) -> bool {
+    let Some(pool) = state.pools.get(&slice.tgid) else { return false };
+    let gives_work = |tid: Tid| {
+        tid == 0 || tid == pool.loop_tid || state.threads.get(&tid).is_some_and(|thread| thread.is_pooled)
+    };
+    let Call::FutexWait { address, .. } = slice.call else { return false };
+    let is_within = match pool.queue {
+        Some(queue) => address != queue,
+        None => !gives_work(slice.waker_tid),
+    };
+    thread.is_pooled && thread.slot.is_none() && is_within
+}
+
+/// The request for which the oldest job was done that the loop has not gone on with, where its thread was woken for it.
+pub(super) fn next_done(state: &State, tgid: Tid, recent_ns: u64) -> Option<Place> {
+    let pool = state.pools.get(&tgid)?;
+    let job = pool.jobs.iter().find(|job| job.place.is_none() && job.noted_ns >= recent_ns)?;
+    let place = job.woken_for?;
+    let front = state.connections.get(place.0).and_then(|connection| connection.requests.front());
+    front.filter(|active| active.request.id == place.1).map(|_| place)
+}
+
+/// A thread of the pool begins anew: it was woken in this wait.
+pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+    let Some(pool) = state.pools.get_mut(&slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
+        return;
+    };
+    thread.works_for = None;
+    pool.working.retain(|(tid, _)| *tid != slice.tid);
+    let (loop_tid, has_queue) = (pool.loop_tid, pool.queue.is_some());
+    thread.woken_for = if slice.waker_tid == loop_tid {
+        // Its sleep ended with the wake-up; what is left of the call is the queue for a CPU and the way out.
+        let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
+        woken_for(state, slice.tgid, loop_tid, has_queue, exit_ns.saturating_sub(awake_ns))
+    } else {
+        None
+    };
+    // A pool that waits with a limit may tell the loop nothing when it is done: whom it works for stays unknown.
+    let place = thread.woken_for.filter(|_| !matches!(slice.call, Call::FutexWait { has_timeout: true, .. }));
+    let active = place.and_then(|(number, _)| state.connections.get_mut(number)?.requests.front_mut());
+    if let (Some(active), Some((_, id))) = (active, place)
+        && active.request.id == id
+    {
+        active.handed_over = true;
+    }
+}
+
+/// For whom the loop woke a thread at `woken_ns`: for the request that it had touched last; where jobs stand in one queue, for
+/// the first of those that it had left and that no thread has taken.
+fn woken_for(state: &State, tgid: Tid, loop_tid: Tid, has_queue: bool, woken_ns: u64) -> Option<Place> {
+    let event_loop = state.threads.get(&loop_tid)?.event_loop.as_ref()?;
+    let touched = event_loop.touched_at(woken_ns);
+    if !has_queue {
+        return touched;
+    }
+    let is_free = |place: &Place| {
+        let front = state.connections.get(place.0).and_then(|connection| connection.requests.front());
+        let untaken = |active: &Active| {
+            active.request.id == place.1
+                && !active.handed_over
+                && active.request.service_start_ns.is_some_and(|read_ns| read_ns <= woken_ns)
+        };
+        front.is_some_and(untaken) && !is_worked_for(state, tgid, *place)
+    };
+    event_loop.parked.iter().copied().find(is_free).or(touched.filter(is_free))
+}
+
+/// A thread writes to a descriptor by which the loop is woken: what it did so far was for a request.
+pub(super) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+    let Call::Write { fd } = slice.call else { return };
+    if slice.result <= 0 || state.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
+        return;
+    }
+    let Some(pool) = state.pools.get_mut(&slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
+        return;
+    };
+    let is_live = |place: &Place| {
+        let front = state.connections.get(place.0).and_then(|connection| connection.requests.front());
+        front.is_some_and(|active| active.request.id == place.1)
+    };
+    thread.is_pooled = true;
+    // What came before its last wait for work is gone.
+    let begin_ns = thread.pending.start_ns().unwrap_or_else(|| slice.gap_start_ns());
+    let woken_for = thread.woken_for.take();
+    let place = thread.works_for.filter(is_live);
+    // Woken for a request that is over, or since not woken for another: what it still had to tidy up.
+    let tidies_up = match (&thread.works_for, &woken_for) {
+        // At the queue of jobs it took a job, whatever the loop had touched when it woke it.
+        (None, Some(place)) if pool.queue.is_some() && !is_live(place) => false,
+        (_, Some(place)) => !is_live(place),
+        (Some(_), None) => pool.queue.is_some(),
+        (None, None) => false,
+    };
+    if place.is_none() && tidies_up {
+        drop(std::mem::take(&mut thread.pending));
+        return;
+    }
+    let pieces = std::mem::take(&mut thread.pending);
+    if let Some(job) = pool.jobs.iter_mut().rev().find(|job| job.tid == slice.tid && job.place == place) {
+        job.pieces.append(pieces);
+        job.noted_ns = exit_ns;
+        return;
+    }
+    if pool.jobs.len() >= MAX_JOBS {
+        pool.jobs.pop_front();
+        state.evicted = state.evicted.saturating_add(1);
+    }
+    pool.jobs.push_back(Job { tid: slice.tid, begin_ns, woken_for, place, noted_ns: exit_ns, pieces });
+}
+
+/// The loop goes on with a request: jobs that were done for it become part of it.
+///
+/// A job whose last note the loop read before `recent_ns` was for nobody: the loop has gone on since.
+pub(super) fn collect(state: &mut State, tgid: Tid, place: Place, recent_ns: u64) -> Collected {
+    let Some(pool) = state.pools.get_mut(&tgid) else { return Collected::Nothing };
+    pool.jobs.retain(|job| job.noted_ns >= recent_ns || job.place == Some(place));
+    let Some(active) = state.connections.get_mut(place.0).and_then(|c| c.requests.front_mut()) else {
+        return Collected::Nothing;
+    };
+    let Some(read_ns) = active.request.service_start_ns.filter(|_| active.request.id == place.1) else {
+        return Collected::Nothing;
+    };
+    let mut by_order = false;
+    let known = pool.jobs.iter().any(|job| job.place == Some(place));
+    // A thread that has worked for it goes on to do so until it is over; it just has not noted anything since.
+    if !known && active.pooled {
+        return Collected::Nothing;
+    }
+    if !known {
+        let fits = |job: &&mut Job| job.place.is_none() && job.noted_ns > read_ns && job.begin_ns >= read_ns;
+        let count = pool.jobs.iter_mut().filter(fits).count();
+        let own = pool.jobs.iter_mut().filter(fits).filter(|job| job.woken_for == Some(place)).count();
+        let found = if own > 0 {
+            pool.jobs.iter_mut().filter(fits).find(|job| job.woken_for == Some(place))
+        } else {
+            pool.jobs.iter_mut().find(fits)
+        };
+        let Some(job) = found else { return Collected::Nothing };
+        job.place = Some(place);
+        let tid = job.tid;
+        if let Some(thread) = state.threads.get_mut(&tid) {
+            thread.works_for = Some(place);
+            pool.working.retain(|(worker, _)| *worker != tid);
+            pool.working.push((tid, place));
+        }
+        // One of several, told by the order of their notes alone.
+        by_order = own > 1 || own == 0 && count > 1;
+    }
+    let mut index = 0;
+    while let Some(job) = pool.jobs.get(index) {
+        if job.place != Some(place) {
+            index += 1;
+            continue;
+        }
+        let Some(mut job) = pool.jobs.remove(index) else { break };
+        let waited = if active.pooled { Phase::LockWait } else { Phase::PoolWait };
+        active.pass(job.begin_ns, waited);
+        active.pooled = true;
+        active.take_pieces(&mut job.pieces, tgid, job.tid);
+    }
+    if by_order { Collected::ByOrder } else { Collected::Known }
+}

@@ -1,0 +1,136 @@
+//! Twisted Web: one process. The reactor's thread accepts, reads, writes; a WSGI application runs in threads of the
+//! reactor's pool, which grows as it is needed, up to 20 (`twisted.python.threadpool`; `twist web` has no option for it).
+//!
+//! In: facts of its process. Out: its settings and role, advice. Read off and run with 26.10.0.
+
+use super::command_line::{Options, Program, Takes, flag, program, read, reported, value};
+use super::loops::{self, Loops};
+use super::setting::setting;
+use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
+use crate::fact::{ListenerSeen, ProcessSeen};
+use crate::model::{Origin, Server};
+
+/// Twisted, started by `twist web`, `twistd web` or `python -m twisted web`.
+#[derive(Debug)]
+pub struct Twisted;
+
+/// `twisted.web.tap`, and of `twist` what comes before `web`.
+static OPTIONS: Options = &[
+    reported(None, &["wsgi"], Takes::Value, "wsgi_app"),
+    reported(None, &["reactor"], Takes::Value, "reactor"),
+    value(None, &["class"]),
+    value(None, &["path"]),
+    value(None, &["listen"]),
+    value(Some('p'), &["port"]),
+    value(None, &["https"]),
+    value(Some('c'), &["certificate"]),
+    value(Some('k'), &["privkey"]),
+    value(Some('l'), &["logfile"]),
+    value(Some('i'), &["index"]),
+    value(None, &["log-file"]),
+    value(None, &["log-level"]),
+    value(None, &["log-format"]),
+    value(None, &["add-header"]),
+    value(None, &["resource-script"]),
+    flag(Some('n'), &["nodaemon"]),
+];
+
+/// Threads that the reactor's pool grows to (`ThreadPool.max`).
+const POOL_MAX: &str = "20";
+
+fn of_command_line(command_line: &[String]) -> Option<Program<'_>> {
+    let known = |found: &Program<'_>| {
+        if found.is_module {
+            ["twisted", "twisted.__main__"].contains(&found.name)
+        } else {
+            ["twist", "twistd"].contains(&found.name)
+        }
+    };
+    program(command_line).filter(known)
+}
+
+impl ServerKind for Twisted {
+    fn name(&self) -> &'static str {
+        "twisted"
+    }
+
+    fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
+        let (process, found) =
+            processes.iter().find_map(|process| Some((process, of_command_line(&process.command_line)?)))?;
+        let arguments = read(OPTIONS, found.arguments);
+        let mut settings = Vec::new();
+        for name in ["wsgi_app", "reactor"] {
+            if let Some(value) = arguments.value(name) {
+                settings.push(setting(name, value.to_owned(), Origin::Configured));
+            }
+        }
+        if arguments.value("wsgi_app").is_some() {
+            settings.push(setting("threads", POOL_MAX.to_owned(), Origin::Default));
+        }
+        settings.extend(unknown::bind_setting(listeners));
+        let server = Server {
+            name: self.name().to_owned(),
+            version: process.server_version.clone(),
+            worker_class: "reactor".to_owned(),
+            python_version: process.python_version.clone(),
+            settings,
+        };
+        Some(Recognised { kind: &Twisted, server, roles: self.roles(processes) })
+    }
+
+    fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
+        loops::roles(processes, |process| of_command_line(&process.command_line).is_some())
+    }
+
+    /// The pool's threads run applications, the reactor takes up any number of requests.
+    fn configured_slots(&self, _server: &Server) -> Option<u32> {
+        None
+    }
+
+    fn distribution(&self, command_line: &[String]) -> Option<&'static str> {
+        of_command_line(command_line).map(|_| "twisted")
+    }
+
+    fn refine(&self, server: &Server, _observed: &Observed) -> Server {
+        server.clone()
+    }
+
+    fn advice(&self, finding_id: &str, _server: &Server) -> Option<String> {
+        let loops = Loops {
+            server: "Twisted",
+            more_processes: "run a second Twisted beside it, behind a proxy that shares the requests out"
+                .to_owned(),
+            unblock: "give it to a thread (deferToThread), or use a client that returns Deferreds",
+            offload: "move the computation to another process: a thread shares the interpreter lock with the reactor",
+        };
+        loops.advice(finding_id)
+    }
+
+    /// Its access log has no times.
+    fn log_interval(&self, _server: &Server) -> Option<LogInterval> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pool::tests::{advises_on_every_finding, process};
+    use super::*;
+
+    #[test]
+    fn twist_web_is_known_with_its_application() {
+        for line in [
+            "/v/bin/python3 /v/bin/twist web --listen tcp:8000 --wsgi a.b",
+            "/v/bin/python3 /v/bin/twistd -n web --listen=tcp:8000 --wsgi=a.b",
+            "python -m twisted web --wsgi a.b",
+        ] {
+            let found = Twisted.recognise(&[process(7, 1, line)], &[]).expect(line);
+            assert_eq!(found.role(7), Role::Worker, "{line}");
+            let application = found.server.settings.iter().find(|one| one.name == "wsgi_app");
+            assert_eq!(application.map(|one| one.value.as_str()), Some("a.b"), "{line}");
+            assert_eq!(found.server.number("threads"), Some(20));
+            advises_on_every_finding(&Twisted, &found.server);
+        }
+        assert!(Twisted.recognise(&[process(7, 1, "python serve.py twist")], &[]).is_none());
+    }
+}

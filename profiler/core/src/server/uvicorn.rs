@@ -1,0 +1,214 @@
+//! uvicorn: an asyncio (or uvloop) event loop per process; a WSGI application runs in threads that a2wsgi or
+//! `--interface wsgi` adds, an ASGI framework's plain functions in threads of its own.
+//!
+//! In: facts of its processes. Out: its settings and roles, advice. Read off and run with 0.54.0.
+
+use super::command_line::{Options, Program, Takes, flag, program, read, reported, value};
+use super::loops::Loops;
+use super::setting::{option, put_seen, resolve, setting};
+use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
+use crate::fact::{ListenerSeen, ProcessSeen};
+use crate::model::{Origin, Server};
+
+/// uvicorn, started by its command or `python -m uvicorn`. Inside gunicorn (`uvicorn.workers`) it is gunicorn's.
+#[derive(Debug)]
+pub struct Uvicorn;
+
+/// `uvicorn.main`.
+static OPTIONS: Options = &[
+    reported(None, &["workers"], Takes::Value, "workers"),
+    reported(None, &["limit-concurrency"], Takes::Value, "limit_concurrency"),
+    reported(None, &["backlog"], Takes::Value, "backlog"),
+    reported(None, &["timeout-keep-alive"], Takes::Value, "timeout_keep_alive"),
+    reported(None, &["interface"], Takes::Value, "interface"),
+    reported(None, &["loop"], Takes::Value, "loop"),
+    reported(None, &["http"], Takes::Value, "http"),
+    reported(None, &["limit-max-requests"], Takes::Value, "limit_max_requests"),
+    value(None, &["host"]),
+    value(None, &["port"]),
+    value(None, &["uds"]),
+    value(None, &["fd"]),
+    value(None, &["reload-dir"]),
+    value(None, &["reload-include"]),
+    value(None, &["reload-exclude"]),
+    value(None, &["reload-delay"]),
+    value(None, &["limit-max-requests-jitter"]),
+    value(None, &["ws"]),
+    value(None, &["ws-max-size"]),
+    value(None, &["ws-max-queue"]),
+    value(None, &["ws-ping-interval"]),
+    value(None, &["ws-ping-timeout"]),
+    value(None, &["ws-per-message-deflate"]),
+    value(None, &["lifespan"]),
+    value(None, &["env-file"]),
+    value(None, &["log-config"]),
+    value(None, &["log-level"]),
+    value(None, &["forwarded-allow-ips"]),
+    value(None, &["root-path"]),
+    value(None, &["timeout-graceful-shutdown"]),
+    value(None, &["timeout-worker-healthcheck"]),
+    value(None, &["ssl-keyfile"]),
+    value(None, &["ssl-certfile"]),
+    value(None, &["ssl-keyfile-password"]),
+    value(None, &["ssl-version"]),
+    value(None, &["ssl-cert-reqs"]),
+    value(None, &["ssl-ca-certs"]),
+    value(None, &["ssl-ciphers"]),
+    value(None, &["header"]),
+    value(None, &["app-dir"]),
+    value(None, &["h11-max-incomplete-event-size"]),
+    flag(None, &["reload"]),
+    flag(None, &["factory"]),
+];
+
+const DEFAULTS: [(&str, &str); 3] = [("workers", "1"), ("backlog", "2048"), ("timeout_keep_alive", "5")];
+/// Settings without a default that is worth a line.
+const GIVEN: [&str; 5] = ["limit_concurrency", "interface", "loop", "http", "limit_max_requests"];
+
+fn of_command_line(command_line: &[String]) -> Option<Program<'_>> {
+    let known = |found: &Program<'_>| {
+        if found.is_module {
+            ["uvicorn", "uvicorn.__main__"].contains(&found.name)
+        } else {
+            found.name == "uvicorn"
+        }
+    };
+    program(command_line).filter(known)
+}
+
+/// The process that was started: the supervisor where there are several workers, else the server itself.
+fn top(processes: &[ProcessSeen]) -> Option<&ProcessSeen> {
+    processes.iter().find(|process| of_command_line(&process.command_line).is_some())
+}
+
+/// A worker is a process that Python's multiprocessing spawned: `python -c 'from multiprocessing.spawn import …'`. Its
+/// resource tracker is one too, by another function.
+fn is_spawned(process: &ProcessSeen) -> bool {
+    process.command_line.iter().any(|argument| argument.contains("multiprocessing.spawn"))
+}
+
+impl ServerKind for Uvicorn {
+    fn name(&self) -> &'static str {
+        "uvicorn"
+    }
+
+    fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
+        let process = top(processes)?;
+        let arguments = read(OPTIONS, of_command_line(&process.command_line)?.arguments);
+        let mut settings = resolve(&arguments, &DEFAULTS, false);
+        let concurrency = process.environment.iter().find(|(name, _)| name == "WEB_CONCURRENCY");
+        if arguments.value("workers").is_none() {
+            let value = concurrency.map_or("1", |(_, value)| value.as_str());
+            let origin = if concurrency.is_some() { Origin::Configured } else { Origin::Default };
+            settings.push(setting("workers", value.to_owned(), origin));
+        }
+        for (name, default) in DEFAULTS.iter().skip(1) {
+            if arguments.value(name).is_none() {
+                settings.push(setting(name, (*default).to_owned(), Origin::Default));
+            }
+        }
+        for name in GIVEN {
+            if let Some(value) = arguments.value(name) {
+                settings.push(setting(name, value.to_owned(), Origin::Configured));
+            }
+        }
+        settings.extend(unknown::bind_setting(listeners));
+        if let Some(application) = arguments.positional.first() {
+            settings.push(setting("app", application.clone(), Origin::Configured));
+        }
+        let has_uvloop = processes.iter().flat_map(|process| &process.mapped_files).any(|name| {
+            name.rsplit('/').next().is_some_and(|name| name.starts_with("loop.") || name.contains("uvloop"))
+        });
+        let server = Server {
+            name: self.name().to_owned(),
+            version: process.server_version.clone(),
+            worker_class: if has_uvloop { "uvloop" } else { "asyncio" }.to_owned(),
+            python_version: processes.iter().find_map(|process| process.python_version.clone()),
+            settings,
+        };
+        Some(Recognised { kind: &Uvicorn, server, roles: self.roles(processes) })
+    }
+
+    fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
+        let top = top(processes).map(|process| process.tgid);
+        let is_worker =
+            |process: &ProcessSeen| Some(process.parent_tgid) == top && top.is_some() && is_spawned(process);
+        let supervises = processes.iter().any(is_worker);
+        let role = |process: &ProcessSeen| match Some(process.tgid) == top {
+            true if supervises => Role::Master,
+            true => Role::Worker,
+            false if is_worker(process) => Role::Worker,
+            false => Role::Unknown,
+        };
+        processes.iter().map(|process| (process.tgid, role(process))).collect()
+    }
+
+    /// `--limit-concurrency` answers with 503 beyond it, it does not make requests wait.
+    fn configured_slots(&self, _server: &Server) -> Option<u32> {
+        None
+    }
+
+    fn distribution(&self, command_line: &[String]) -> Option<&'static str> {
+        of_command_line(command_line).map(|_| "uvicorn")
+    }
+
+    fn refine(&self, server: &Server, observed: &Observed) -> Server {
+        let mut server = server.clone();
+        let seen = observed.worker_processes;
+        put_seen(&mut server, "workers", seen, |known| known != u64::from(seen));
+        server
+    }
+
+    fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
+        let loops = Loops {
+            server: "uvicorn",
+            more_processes: format!("raise {}", option(server, "--workers", "workers")),
+            unblock: "await it instead: an asynchronous library, or asyncio.to_thread; a framework runs a plain def endpoint in \
+                      a thread by itself",
+            offload: "move the computation to another process (loop.run_in_executor with a ProcessPoolExecutor) or a task \
+                      queue: a thread shares the interpreter lock with the loop",
+        };
+        loops.advice(finding_id)
+    }
+
+    /// Its access log has no times.
+    fn log_interval(&self, _server: &Server) -> Option<LogInterval> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pool::tests::{advises_on_every_finding, process};
+    use super::*;
+
+    #[test]
+    fn a_single_process_serves_and_its_settings_are_read() {
+        for line in [
+            "/v/bin/python3 /v/bin/uvicorn --port 8000 --limit-concurrency 50 a:b",
+            "python -m uvicorn --port 8000 --limit-concurrency=50 a:b",
+        ] {
+            let found = Uvicorn.recognise(&[process(7, 1, line)], &[]).expect(line);
+            assert_eq!(found.role(7), Role::Worker, "{line}");
+            assert_eq!(found.server.number("limit_concurrency"), Some(50), "{line}");
+            assert_eq!(found.server.number("workers"), Some(1));
+            assert_eq!(Uvicorn.configured_slots(&found.server), None);
+            advises_on_every_finding(&Uvicorn, &found.server);
+        }
+        assert!(Uvicorn.recognise(&[process(7, 1, "python serve.py uvicorn")], &[]).is_none());
+    }
+
+    #[test]
+    fn of_several_processes_those_spawned_serve_and_the_resource_tracker_does_not() {
+        let processes = [
+            process(7, 1, "python -m uvicorn --workers 2 a:b"),
+            process(8, 7, "python -c from_multiprocessing.resource_tracker_import_main"),
+            process(9, 7, "python -c from_multiprocessing.spawn_import_spawn_main"),
+            process(10, 7, "python -c from_multiprocessing.spawn_import_spawn_main"),
+        ];
+        let found = Uvicorn.recognise(&processes, &[]).expect("uvicorn");
+        let roles = [7, 8, 9, 10].map(|tgid| found.role(tgid));
+        assert_eq!(roles, [Role::Master, Role::Unknown, Role::Worker, Role::Worker]);
+        assert!(Uvicorn.advice("loop-saturated", &found.server).unwrap().contains("--workers (now 2)"));
+    }
+}

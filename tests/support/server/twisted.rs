@@ -1,0 +1,46 @@
+//! Twisted Web with a WSGI application: a reactor that reads and writes, threads that run the application.
+//!
+//! In: nothing. Out: a recipe.
+
+use std::process::Command;
+
+use super::{Clients, Place, Recipe};
+use crate::trace::TracedRequest;
+
+/// `twist web --wsgi`.
+#[derive(Clone, Copy, Debug)]
+pub struct Twisted;
+
+impl Recipe for Twisted {
+    fn name(&self) -> &'static str {
+        "twisted"
+    }
+
+    fn about(&self) -> String {
+        "twist web --wsgi".to_owned()
+    }
+
+    fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
+        let (host, port) = place.address.host_and_port();
+        let mut command = Command::new(Place::servers_program("python"));
+        command.args(["-m", "twisted", "web", "--listen", &format!("tcp:{port}:interface={host}")]);
+        command.args(["--wsgi", "witnessed.app"]);
+        Ok(vec![command])
+    }
+
+    fn slots(&self) -> Option<u64> {
+        None
+    }
+
+    fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
+        request.service_ns
+    }
+
+    fn clients(&self) -> Clients {
+        Clients { keep_alive: "5", kinds: "get=6,head,sized,chunked" }
+    }
+
+    fn unexplained(&self) -> f64 {
+        0.10
+    }
+}

@@ -1,0 +1,75 @@
+//! uvicorn: an ASGI application of few lines on its loop, and the WSGI demo application in a2wsgi's threads.
+//!
+//! In: which of the two, worker processes, threads. Out: a recipe.
+
+use std::process::Command;
+
+use super::{Clients, Place, Recipe};
+use crate::trace::TracedRequest;
+
+/// What uvicorn runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Application {
+    /// `asgi_app`, a coroutine.
+    Asgi,
+    /// `witnessed`, by a2wsgi in so many threads.
+    A2wsgi {
+        /// Threads of its pool.
+        threads: u32,
+    },
+}
+
+/// uvicorn, with one process or several.
+#[derive(Clone, Copy, Debug)]
+pub struct Uvicorn {
+    /// What it runs.
+    pub application: Application,
+    /// Processes.
+    pub workers: usize,
+}
+
+impl Recipe for Uvicorn {
+    fn name(&self) -> &'static str {
+        "uvicorn"
+    }
+
+    fn about(&self) -> String {
+        format!("uvicorn, {:?}, {} workers", self.application, self.workers)
+    }
+
+    fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
+        let (host, port) = place.address.host_and_port();
+        let mut command = Command::new(Place::servers_program("python"));
+        command.args(["-m", "uvicorn", "--host", &host, "--port", &port, "--no-access-log"]);
+        command.args(["--workers", &self.workers.to_string()]);
+        match self.application {
+            Application::Asgi => command.arg("asgi_app:application"),
+            Application::A2wsgi { threads } => {
+                command.env("WSGI_THREADS", threads.to_string()).arg("a2wsgi_app:application")
+            }
+        };
+        Ok(vec![command])
+    }
+
+    fn loads(&self) -> usize {
+        self.workers
+    }
+
+    fn slots(&self) -> Option<u64> {
+        None
+    }
+
+    /// The application is called in a task, or in a thread of the pool, some turns of the loop after its head was read.
+    fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
+        request.service_ns
+    }
+
+    fn clients(&self) -> Clients {
+        Clients { keep_alive: "5", kinds: "get=6,head,sized,chunked" }
+    }
+
+    /// Where coroutines interleave, no descriptor tells which of two runs: 7 to 15 % on a busy machine of two cores.
+    fn unexplained(&self) -> f64 {
+        if self.application == Application::Asgi { 0.20 } else { 0.10 }
+    }
+}
