@@ -6,6 +6,7 @@
 mod access_log;
 mod gil;
 mod herd;
+mod loops;
 mod phases;
 mod recording;
 mod schedstat;

@@ -4,6 +4,7 @@
 
 use std::process::Command;
 
+use super::waitress::after_the_pool;
 use super::{Clients, Place, Recipe};
 use crate::trace::TracedRequest;
 
@@ -32,8 +33,9 @@ impl Recipe for Twisted {
         None
     }
 
+    /// The application is called when a thread of the pool has taken the request.
     fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
-        request.service_ns
+        after_the_pool(request)
     }
 
     fn clients(&self) -> Clients {
