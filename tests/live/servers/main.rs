@@ -9,9 +9,8 @@ mod truth;
 
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::cheroot::{Cheroot, CherryPy};
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
 use wsgi_trace_tests::server::gevent::{GunicornGevent, Pywsgi};
-use wsgi_trace_tests::server::twisted::Twisted;
+use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
 use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::waitress::Waitress;
@@ -52,11 +51,9 @@ servers! {
     all mod_wsgi_daemons: ModWsgi::daemon(2, 2).with(&["--disable-reloading", "--queue-timeout=0"]);
     all mod_wsgi_embedded: ModWsgi::embedded(1, 5);
     all mod_wsgi_prefork: ModWsgi::embedded(1, 5).with(&["--server-mpm=prefork"]);
-    gunicorn_gevent: GunicornGevent { workers: 1 };
+    all gunicorn_gevent: GunicornGevent { workers: 1 };
     all gunicorn_gevent_with_several_workers: GunicornGevent { workers: 2 };
-    all gevent_pywsgi: Pywsgi;
+    gevent_pywsgi: Pywsgi;
     all uvicorn_asgi: Uvicorn { application: Application::Asgi, workers: 1 };
     all uvicorn_asgi_with_several_workers: Uvicorn { application: Application::Asgi, workers: 2 };
-    all uvicorn_a2wsgi: Uvicorn { application: Application::A2wsgi { threads: 10 }, workers: 1 };
-    all twisted_web: Twisted;
 }

@@ -31,7 +31,8 @@ impl ServerKind for Gevent {
         let process = processes.iter().find(|process| maps_gevent(process) && holds(process))?;
         let server = Server {
             name: self.name().to_owned(),
-            version: process.server_version.clone(),
+            // What is read is the version of a server that the command line names.
+            version: None,
             worker_class: "gevent".to_owned(),
             python_version: process.python_version.clone(),
             settings: unknown::bind_setting(listeners).into_iter().collect(),
