@@ -159,7 +159,15 @@ impl Server {
         let port = free_port()?;
         let log = directory.path().join("log");
         let output = File::create(&log)?;
-        let mut command = Command::new(program);
+        // A script's first line names the tree it was installed for: its interpreter is called by name instead.
+        let mut command = match kind {
+            Kind::Waitress | Kind::ModWsgi | Kind::ModWsgiTelemetry => {
+                let mut python = Command::new(program.with_file_name("python"));
+                python.arg(program);
+                python
+            }
+            _ => Command::new(program),
+        };
         command
             .args(kind.arguments(port, &directory.path().join("root").display().to_string()))
             .current_dir(wsgi_trace_tests::root().join("tests/bench"))
