@@ -51,9 +51,22 @@ servers! {
     all mod_wsgi_daemons: ModWsgi::daemon(2, 2).with(&["--disable-reloading", "--queue-timeout=0"]);
     all mod_wsgi_embedded: ModWsgi::embedded(1, 5);
     all mod_wsgi_prefork: ModWsgi::embedded(1, 5).with(&["--server-mpm=prefork"]);
-    all gunicorn_gevent: GunicornGevent { workers: 1 };
-    all gunicorn_gevent_with_several_workers: GunicornGevent { workers: 2 };
     gevent_pywsgi: Pywsgi;
-    all uvicorn_asgi: Uvicorn { application: Application::Asgi, workers: 1 };
-    all uvicorn_asgi_with_several_workers: Uvicorn { application: Application::Asgi, workers: 2 };
+}
+
+/// Servers that do not pass yet: more than 10 % of their requests' time is unexplained, or they agree less well than the
+/// others. `cargo xtask live-all gaps` shows how far they are; a line that has come to pass moves up.
+mod gaps {
+    use wsgi_trace_tests::server::twisted::Twisted;
+
+    use super::*;
+
+    servers! {
+        all gunicorn_gevent: GunicornGevent { workers: 1 };
+        all gunicorn_gevent_with_several_workers: GunicornGevent { workers: 2 };
+        all uvicorn_asgi: Uvicorn { application: Application::Asgi, workers: 1 };
+        all uvicorn_asgi_with_several_workers: Uvicorn { application: Application::Asgi, workers: 2 };
+        all uvicorn_a2wsgi: Uvicorn { application: Application::A2wsgi { threads: 4 }, workers: 1 };
+        all twisted: Twisted;
+    }
 }

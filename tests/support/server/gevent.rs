@@ -21,8 +21,8 @@ pub struct GunicornGevent {
     pub workers: usize,
 }
 
-/// Mixed requests interleave, and no descriptor tells which of two greenlets runs: 9 to 17 % on a busy machine of two cores.
-const UNEXPLAINED: f64 = 0.20;
+/// Mixed requests interleave, and no descriptor tells which of two greenlets runs.
+const UNEXPLAINED: f64 = 0.10;
 
 /// `127.0.0.1 - - [time] "GET /a/1 HTTP/1.1" 200 12 0.000123`.
 fn line(text: &str) -> anyhow::Result<Option<Line>> {

@@ -90,8 +90,13 @@ impl Recipe for ModWsgi {
         );
         std::fs::write(place.file("application.wsgi"), script)?;
         let (host, port) = place.address.host_and_port();
-        let mut command = Command::new(crate::root().join(".tools/venv-apache/bin/mod_wsgi-express"));
-        command.arg("start-server").arg(place.file("application.wsgi"));
+        // By the interpreter: the script names the one of the checkout that installed it.
+        let installed = crate::root().join(".tools/venv-apache/bin");
+        let mut command = Command::new(installed.join("python"));
+        command
+            .arg(installed.join("mod_wsgi-express"))
+            .arg("start-server")
+            .arg(place.file("application.wsgi"));
         command.args(["--host", &host, "--port", &port, "--user", "nobody", "--group", "nogroup"]);
         command
             .arg("--server-root")

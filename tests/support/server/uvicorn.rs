@@ -68,8 +68,8 @@ impl Recipe for Uvicorn {
         Clients { keep_alive: "5", kinds: "get=6,head,sized,chunked" }
     }
 
-    /// Where coroutines interleave, no descriptor tells which of two runs: 7 to 15 % on a busy machine of two cores.
+    /// Where coroutines interleave, no descriptor tells which of two runs.
     fn unexplained(&self) -> f64 {
-        if self.application == Application::Asgi { 0.20 } else { 0.10 }
+        0.10
     }
 }
