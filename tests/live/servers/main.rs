@@ -53,7 +53,8 @@ servers! {
 }
 
 /// Servers that do not pass yet, or not always: more than 10 % of their requests' time is unexplained, or of their slots'
-/// time is held by no request (Waitress 7 to 12 %, two daemons of mod_wsgi 9 %), or they agree less well than the others. `cargo xtask live-all gaps` shows how far they are; a line that has come to pass moves up.
+/// time is held by no request (Waitress 7 to 12 %, two daemons of mod_wsgi 9 %), or they agree less well than the
+/// others. `cargo xtask live-all gaps` shows how far they are; a line that has come to pass moves up.
 mod gaps {
     use wsgi_trace_tests::server::twisted::Twisted;
 
