@@ -42,6 +42,11 @@ impl Proc {
         Self { root: root.into() }
     }
 
+    /// Whether it is the kernel's own, of which the kernel can be asked in other ways too.
+    fn is_real(&self) -> bool {
+        self.root == Path::new("/proc")
+    }
+
     /// `/proc/NAME`.
     fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)

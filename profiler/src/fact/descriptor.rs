@@ -97,8 +97,8 @@ pub fn listeners(
             }
             Socket::Unix { path, .. } => ("unix", path.clone().unwrap_or_default(), 0),
         };
-        // The limit of the queue is not in these tables.
-        Some(ListenerSeen { tgid, fd: *fd, inode, family: family.to_owned(), address, port, backlog: 0 })
+        let backlog = socket.queue().map_or(0, |queue| queue.limit);
+        Some(ListenerSeen { tgid, fd: *fd, inode, family: family.to_owned(), address, port, backlog })
     };
     open_files.iter().filter_map(seen).collect()
 }

@@ -9,7 +9,7 @@ use profiler_core::server::{Recognised, recognise};
 
 use super::descriptor::open_files;
 use super::process::{Identity, process_seen};
-use super::socket::{Socket, sockets};
+use super::socket::{Socket, listening};
 use super::tree::{Forest, Tree, starts_servers};
 use super::{FactError, Proc, ServerFacts, server_facts};
 
@@ -69,10 +69,9 @@ pub fn find_by_port(proc: &Proc, port: u16) -> Result<Tree, FactError> {
 }
 
 fn listening_on(proc: &Proc, pid: u32, port: u16) -> Vec<u64> {
-    let on_port = |_: u64, socket: &Socket| {
-        socket.is_listening() && matches!(socket, Socket::Tcp { local, .. } if local.port() == port)
-    };
-    sockets(proc, pid, &on_port).into_keys().collect()
+    let on_port =
+        |_: u64, socket: &Socket| matches!(socket, Socket::Tcp { local, .. } if local.port() == port);
+    listening(proc, pid, &on_port).into_keys().collect()
 }
 
 /// The only tree, or the only one that is a known kind of server (a proxy may listen on the same port elsewhere).

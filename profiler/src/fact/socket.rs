@@ -1,19 +1,22 @@
 //! Sockets of a network namespace, by inode.
 //!
-//! In: `/proc/PID/net/{tcp,tcp6,unix}`, so the target's own namespace. Out: [`Socket`]s. A busy host has hundreds of
-//! thousands of rows: only wanted ones are kept.
+//! In: the namespace of a process, by the kernel's query interface (`diag`), or where that is missing by
+//! `/proc/PID/net` (`text`). Out: [`Socket`]s. A busy host has hundreds of thousands: only wanted ones are kept.
+
+pub mod diag;
+pub mod namespace;
+mod text;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use super::{Proc, read};
+use super::Proc;
+use diag::{Diag, Family};
 
-/// Bytes of one table read.
-const MAX_TABLE_BYTES: u64 = 256 * 1024 * 1024;
-/// Rows kept.
+/// Sockets kept.
 const MAX_SOCKETS: usize = 262_144;
-/// `__SO_ACCEPTCON`: the flag of a listening UNIX socket.
-const ACCEPTS: u32 = 0x1_0000;
+/// Characters kept of a path.
+const MAX_PATH_CHARACTERS: usize = 256;
 
 /// One socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub enum Socket {
         remote: SocketAddr,
         /// State as the kernel numbers them (10: listening).
         state: u8,
+        /// Accept queue of a listener, where it is known.
+        queue: Option<Queue>,
     },
     /// UNIX stream or datagram.
     Unix {
@@ -37,7 +42,22 @@ pub enum Socket {
         listening: bool,
         /// Connected.
         connected: bool,
+        /// Accept queue of a listener, where it is known.
+        queue: Option<Queue>,
     },
+}
+
+/// The accept queue of a listener at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// Connections that wait to be accepted.
+    pub depth: u32,
+    /// Most that may wait: what the server asked for, or the namespace's `somaxconn` if that is less. The kernel lets
+    /// one more in.
+    pub limit: u32,
+    /// Packets of handshakes that the kernel has refused for this listener since it began to listen (it counts modulo
+    /// 2³²); `None`: not known, as of UNIX listeners, whose clients are made to wait instead.
+    pub drops: Option<u32>,
 }
 
 impl Socket {
@@ -52,147 +72,95 @@ impl Socket {
             Self::Unix { listening, .. } => *listening,
         }
     }
+
+    /// Its accept queue, if it is a listener and the kernel tells.
+    #[must_use]
+    pub const fn queue(&self) -> Option<Queue> {
+        match self {
+            Self::Tcp { queue, .. } | Self::Unix { queue, .. } => *queue,
+        }
+    }
 }
 
 /// The sockets that the namespace of a process holds, of those that `wanted` accepts.
 #[must_use]
 pub fn sockets(proc: &Proc, pid: u32, wanted: &dyn Fn(u64, &Socket) -> bool) -> HashMap<u64, Socket> {
+    list(proc, pid, false, wanted)
+}
+
+/// The same of those alone that listen: that is quick, however many connections there are.
+#[must_use]
+pub fn listening(proc: &Proc, pid: u32, wanted: &dyn Fn(u64, &Socket) -> bool) -> HashMap<u64, Socket> {
+    list(proc, pid, true, wanted)
+}
+
+fn list(
+    proc: &Proc,
+    pid: u32,
+    only_listening: bool,
+    wanted: &dyn Fn(u64, &Socket) -> bool,
+) -> HashMap<u64, Socket> {
     let mut result = HashMap::new();
-    type Row = fn(&str) -> Option<(u64, Socket)>;
-    let tables: [(&str, Row); 3] = [
-        ("net/tcp", |line| tcp_row(line, false)),
-        ("net/tcp6", |line| tcp_row(line, true)),
-        ("net/unix", unix_row),
-    ];
-    for (table, row) in tables {
-        // A table that is not there (no IPv6) or cannot be read has no rows.
-        let _ = read::lines(&proc.of(pid, table), MAX_TABLE_BYTES, |line| {
-            if let Some((inode, socket)) = row(line)
-                && inode != 0
-                && wanted(inode, &socket)
-            {
+    // A `/proc` that is made up is no namespace of this kernel.
+    let diag = if proc.is_real() { Diag::of(proc, pid).ok() } else { None };
+    for family in [Family::Ipv4, Family::Ipv6, Family::Unix] {
+        let mut take = |inode: u64, socket: Socket| {
+            if result.len() < MAX_SOCKETS && wanted(inode, &socket) {
                 result.insert(inode, socket);
             }
-            result.len() < MAX_SOCKETS
-        });
+        };
+        let listed = diag.as_ref().is_some_and(|diag| diag.list(family, only_listening, &mut take).is_ok());
+        if !listed {
+            text::list(proc, pid, family, &mut |inode, socket| {
+                if socket.is_listening() || !only_listening {
+                    take(inode, socket);
+                }
+            });
+        }
     }
     result
-}
-
-/// `sl local remote st tx:rx tr:when retrnsmt uid timeout inode …`
-fn tcp_row(line: &str, v6: bool) -> Option<(u64, Socket)> {
-    let mut fields = line.split_ascii_whitespace().skip(1);
-    let local = address(fields.next()?)?;
-    let remote = address(fields.next()?)?;
-    let state = u8::from_str_radix(fields.next()?, 16).ok()?;
-    let inode = fields.nth(5)?.parse().ok()?;
-    Some((inode, Socket::Tcp { v6, local, remote, state }))
-}
-
-/// `0100007F:1F90`: each 32-bit word of the address in the machine's own byte order.
-fn address(text: &str) -> Option<SocketAddr> {
-    let (address, port) = text.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let word = |index: usize| {
-        let digits = address.get(index * 8..index * 8 + 8)?;
-        u32::from_str_radix(digits, 16).ok().map(u32::to_ne_bytes)
-    };
-    let address = match address.len() {
-        8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
-        32 => {
-            let mut bytes = [0; 16];
-            for (index, chunk) in bytes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-                *chunk = word(index)?;
-            }
-            IpAddr::V6(Ipv6Addr::from(bytes))
-        }
-        _ => return None,
-    };
-    Some(SocketAddr::new(address, port))
-}
-
-/// `Num: RefCount Protocol Flags Type St Inode Path`; the path is hostile and may hold blanks.
-fn unix_row(line: &str) -> Option<(u64, Socket)> {
-    let mut rest = line;
-    let mut field = || {
-        let trimmed = rest.trim_start_matches(' ');
-        let (field, tail) = trimmed.split_once(' ').unwrap_or((trimmed, ""));
-        rest = tail;
-        (!field.is_empty()).then_some(field)
-    };
-    field()?.strip_suffix(':')?;
-    let flags = u32::from_str_radix(field().and_then(|_| field()).and_then(|_| field())?, 16).ok()?;
-    let state = field().and_then(|_| field())?;
-    let inode = field()?.parse().ok()?;
-    let path = (!rest.is_empty()).then(|| rest.chars().take(256).collect());
-    Some((inode, Socket::Unix { path, listening: flags & ACCEPTS != 0, connected: state == "03" }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
-    fn rows_of_all_three_tables_are_read() {
-        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4242 1 \
-                    0000000000000000 100 0 0 10 0";
-        let (inode, socket) = tcp_row(line, false).expect("tcp");
-        assert_eq!(inode, 4242);
-        assert!(socket.is_listening());
-        assert!(matches!(socket, Socket::Tcp { local, .. } if local.to_string() == "127.0.0.1:8080"));
-
-        let line = "   1: 0000000000000000FFFF00000100007F:1F90 0000000000000000FFFF00000200007F:C001 01 \
-                    00000000:00000000 00:00000000 00000000  1000        0 77 1 0000000000000000 20 4 30 10 -1";
-        let (_, socket) = tcp_row(line, true).expect("tcp6");
-        assert!(
-            matches!(socket, Socket::Tcp { remote, state: 1, .. } if remote.to_string() == "[::ffff:127.0.0.2]:49153")
-        );
-
-        let line = "0000000000000000: 00000002 00000000 00010000 0001 01 46482 /tmp/a b.sock";
-        assert_eq!(
-            unix_row(line),
-            Some((
-                46482,
-                Socket::Unix { path: Some("/tmp/a b.sock".into()), listening: true, connected: false }
-            ))
-        );
-        let line = "0000000000000000: 00000003 00000000 00000000 0001 03  1677";
-        assert_eq!(
-            unix_row(line),
-            Some((1677, Socket::Unix { path: None, listening: false, connected: true }))
-        );
-    }
-
-    #[test]
-    fn a_broken_row_is_no_row() {
-        assert_eq!(unix_row("x"), None);
-        assert_eq!(unix_row("0: 1 2"), None);
-    }
-
-    #[test]
-    fn header_lines_are_no_rows() {
-        assert_eq!(
-            tcp_row("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt", false),
-            None
-        );
-        assert_eq!(unix_row("Num       RefCount Protocol Flags    Type St Inode Path"), None);
-    }
-
-    #[test]
-    fn a_listener_of_our_own_is_found_in_the_real_table() {
+    fn a_listener_of_our_own_is_found_and_its_limit_known() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("address");
-        let found = sockets(&Proc::default(), std::process::id(), &|_, socket| socket.is_listening());
-        let is_ours = |socket: &Socket| matches!(socket, Socket::Tcp { local, .. } if *local == address);
-        assert!(found.values().any(is_ours));
+        let found = listening(&Proc::default(), std::process::id(), &|_, _| true);
+        let is_ours = |socket: &&Socket| matches!(socket, Socket::Tcp { local, .. } if *local == address);
+        let ours = found.values().find(is_ours).expect("listener");
+        assert!(ours.queue().is_some_and(|queue| queue.limit > 0), "{ours:?}");
     }
 
-    proptest! {
-        #[test]
-        fn no_row_makes_the_readers_panic(line in "([0-9A-F: ]{0,80}|.*)") {
-            let _ = tcp_row(&line, false);
-            let _ = unix_row(&line);
+    #[test]
+    fn both_ways_to_list_name_the_same_sockets() {
+        let directory = tempfile::tempdir().expect("directory");
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let _near = std::net::TcpStream::connect(tcp.local_addr().expect("address")).expect("connect");
+        let _far = tcp.accept().expect("accept");
+        let _unix = std::os::unix::net::UnixListener::bind(directory.path().join("a b")).expect("bind");
+        let (proc, own) = (Proc::default(), std::process::id());
+        let files = crate::fact::descriptor::open_files(&proc, own).expect("own descriptors");
+        let inodes: Vec<u64> =
+            files.iter().filter_map(|(_, link)| crate::fact::descriptor::socket_inode(link)).collect();
+        let by_query = sockets(&proc, own, &|inode, _| inodes.contains(&inode));
+        let mut by_text = HashMap::new();
+        for family in [Family::Ipv4, Family::Ipv6, Family::Unix] {
+            text::list(&proc, own, family, &mut |inode, socket| {
+                by_text.insert(inode, socket);
+            });
+        }
+        assert!(by_query.len() >= 4, "{by_query:?}");
+        for (inode, mut socket) in by_query {
+            // Other tests open and close sockets meanwhile.
+            let (Socket::Tcp { queue, .. } | Socket::Unix { queue, .. }) = &mut socket;
+            *queue = None;
+            if let Some(other) = by_text.get(&inode) {
+                assert_eq!(&socket, other);
+            }
         }
     }
 }

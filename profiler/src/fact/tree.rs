@@ -10,7 +10,7 @@ use profiler_core::server::gunicorn::arguments;
 
 use super::descriptor::{open_files, socket_inode};
 use super::process::{Identity, identities, process_of_thread};
-use super::socket::sockets;
+use super::socket::listening;
 use super::{FactError, Proc, read};
 
 /// Processes of one server.
@@ -248,10 +248,10 @@ impl<'a> Forest<'a> {
         if !held.is_empty() {
             // The tables are long on a busy host: one reading per network namespace.
             let namespace = read::link(&self.proc.of(tgid, "ns/net")).unwrap_or_default();
-            let mut listening = self.listening.borrow_mut();
-            let known = listening.entry(namespace).or_default();
+            let mut by_namespace = self.listening.borrow_mut();
+            let known = by_namespace.entry(namespace).or_default();
             if known.is_empty() {
-                known.extend(sockets(self.proc, tgid, &|_, socket| socket.is_listening()).into_keys());
+                known.extend(listening(self.proc, tgid, &|_, _| true).into_keys());
             }
             held.retain(|inode| known.contains(inode));
         }

@@ -59,7 +59,7 @@ fn unix_sockets_are_clients_back_ends_or_wake_ups() {
 
 #[test]
 fn a_lone_nameless_unix_socket_is_a_back_end() {
-    let nameless = Socket::Unix { path: None, listening: false, connected: true };
+    let nameless = Socket::Unix { path: None, listening: false, connected: true, queue: None };
     let sockets = HashMap::from([(10, nameless.clone()), (20, nameless.clone()), (21, nameless)]);
     let listening = Listening::default();
     assert_eq!(class("socket:[10]", &sockets, &listening), DescriptorClass::Backend { port: 0 });
