@@ -8,6 +8,7 @@ pub mod descriptor;
 pub mod find;
 pub mod gather;
 pub mod memory;
+pub mod network;
 pub mod process;
 pub mod python;
 mod read;

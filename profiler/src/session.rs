@@ -9,6 +9,7 @@ mod gather;
 pub mod live;
 pub mod observer;
 pub mod progress;
+mod queues;
 pub mod replay;
 pub mod signals;
 

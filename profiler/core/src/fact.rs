@@ -3,6 +3,9 @@
 //! In: nothing (the `fact` stage of `profiler` fills these). Out: [`FactRecord`], stored in recordings as JSON, so
 //! that a replay touches no `/proc`. Times are `CLOCK_MONOTONIC` nanoseconds unless a name says otherwise.
 
+pub mod queue;
+
+use queue::{AcceptQueues, NetworkCounters};
 use serde::{Deserialize, Serialize};
 
 /// A fact and when it was true.
@@ -38,6 +41,10 @@ pub enum Fact {
     Counters(Counters),
     /// What connections set in motion, by listener, cumulative.
     ListenerCounts(ListenerCounts),
+    /// Accept queues of the listeners, where they have changed.
+    AcceptQueues(AcceptQueues),
+    /// What a network namespace counts of its listeners, cumulative.
+    NetworkCounters(NetworkCounters),
     /// A cgroup's CPU quota and throttling, cumulative.
     CgroupCpu(CgroupCpu),
     /// What a thread was doing when the window ended: the slice that never came.

@@ -23,6 +23,7 @@ pub mod link;
 pub mod listener;
 pub mod now;
 pub mod process;
+pub mod queue;
 pub mod request;
 pub mod roll;
 pub mod serving;

@@ -7,6 +7,7 @@ pub mod event_loop;
 pub mod gil;
 pub mod latency;
 pub mod now;
+pub mod queue;
 pub mod request;
 pub mod slot;
 pub mod spread;
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub event_loops: Vec<event_loop::EventLoop>,
     /// Listening sockets.
     pub listeners: Vec<Listener>,
+    /// What the network namespaces of the target counted of their listeners.
+    pub networks: Vec<queue::Network>,
     /// Processes and their threads.
     pub processes: Vec<Process>,
     /// CPU quota at the start and end of the window, per cgroup.
@@ -218,6 +221,8 @@ pub struct Listener {
     pub empty_returns_cpu_ns: u64,
     /// What arrivals set in motion in the window; `None`: not measured.
     pub wakes: Option<ListenerWakes>,
+    /// The accept queue over the window; `None`: this kernel does not tell.
+    pub queue: Option<queue::Queue>,
 }
 
 impl Listener {

@@ -12,12 +12,14 @@ use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
 
 use crate::decode;
 use crate::event::{Body, Change, Event, Lifecycle, Slice};
+use crate::fact::queue::AcceptQueues;
 use crate::fact::{
     Attached, CgroupCpu, Counters, DescriptorClass, Fact, OpenSlice, Overhead, SessionStarted, ThreadTotals,
 };
 use crate::machine::exchange_end::{end_predecessor, end_process};
 use crate::machine::front;
 use crate::machine::listener::Listeners;
+use crate::machine::queue::Queues;
 use crate::machine::serving;
 use crate::machine::slot::Heat;
 use crate::machine::state::State;
@@ -96,6 +98,7 @@ struct Machines {
     undecided_waits: u64,
     cgroups: Vec<CgroupWindow>,
     listeners: Listeners,
+    queues: Queues,
     totals: Vec<ThreadTotals>,
     open: Vec<OpenSlice>,
     overhead: Option<Overhead>,
@@ -121,6 +124,7 @@ impl Pipeline {
                 undecided_waits: 0,
                 cgroups: Vec::new(),
                 listeners: Listeners::default(),
+                queues: Queues::default(),
                 totals: Vec::new(),
                 open: Vec::new(),
                 overhead: None,
@@ -201,6 +205,10 @@ impl Machines {
             Body::Connection(opened) => {
                 if !opened.seeded {
                     self.listeners.accepted(&opened, time_ns, self.started);
+                    if let Some(inode) = self.state.processes.listener_inode(opened.tgid, opened.listener_fd)
+                    {
+                        self.queues.accepted(inode, opened.established_ns, time_ns, self.started);
+                    }
                     end_predecessor(&mut self.state, opened.tgid, opened.fd, time_ns, sink);
                 }
                 if let Some(number) = self.state.connections.open(&opened, time_ns) {
@@ -282,6 +290,8 @@ impl Machines {
             }
             Fact::Counters(counters) => self.count(counters),
             Fact::ListenerCounts(counts) => self.listeners.count(&counts, self.started),
+            Fact::AcceptQueues(reading) => self.read_queues(&reading, time_ns, sink),
+            Fact::NetworkCounters(counters) => self.queues.network(&counters, self.started),
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
             // Before the window: what the threads were in the middle of when they were first seen.
             Fact::OpenSlice(_) if self.open.len().max(self.state.initial.len()) >= MAX_OPEN => {
@@ -327,8 +337,19 @@ impl Machines {
         self.window.start_ns = time_ns;
         self.state.window_start_ns = time_ns;
         self.state.watch_start_ns = time_ns;
+        self.queues.start(time_ns);
         self.state.busy.start(time_ns);
         self.state.heat = Heat::new(time_ns);
+    }
+
+    fn read_queues(&mut self, reading: &AcceptQueues, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        for queue in &reading.queues {
+            let inode = queue.inode;
+            let seen = self.state.processes.listeners.iter().find(|seen| seen.inode == inode);
+            let address = seen.map(|seen| seen.address.clone()).unwrap_or_default();
+            sink(Entry::AcceptQueue { time_ns, inode, address, depth: queue.depth });
+        }
+        self.queues.read(reading, time_ns, self.started);
     }
 
     fn cgroup(&mut self, seen: CgroupCpu) {

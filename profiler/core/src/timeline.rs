@@ -93,6 +93,17 @@ pub enum Entry {
     },
     /// A request came to its end (or to the end of the window).
     Request(Box<Request>),
+    /// How many connections wait for a listener to accept them.
+    AcceptQueue {
+        /// When.
+        time_ns: u64,
+        /// Inode of the listening socket.
+        inode: u64,
+        /// Its address. Hostile input where it is a path.
+        address: String,
+        /// Connections that wait from then on.
+        depth: u32,
+    },
     /// The number of busy slots changed.
     BusySlots {
         /// When.

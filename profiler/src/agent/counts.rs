@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
-use profiler_core::model::Snapshot;
 use profiler_core::model::slot::Holding;
+use profiler_core::model::{Listener, Snapshot};
 
 use super::buckets::Buckets;
 use super::tally::{OTHER, label};
@@ -64,12 +64,22 @@ families! {
     Woken = "listener_woken", None, Some("port"), "Threads that arriving connections woke";
     InVain = "listener_woken_in_vain", None, Some("port"), "Wake-ups that found no connection";
     InVainCpu = "listener_woken_in_vain_cpu", Seconds, Some("port"), "CPU time of wake-ups that found no connection";
+    QueueRefused = "accept_queue_refused", None, Some("port"), "Packets of handshakes refused because of a listener's queue; clients try again later";
+    QueueFull = "accept_queue_full", Seconds, Some("port"), "Time that a listener's accept queue was full";
     TargetCpu = "target_cpu", Seconds, None, "CPU time of the target's threads";
     TargetRunQueue = "target_run_queue", Seconds, None, "Time that the target's threads were ready and had no CPU";
     Throttled = "cgroup_throttled", Seconds, None, "Time that the target's cgroup was throttled, all CPUs";
     Received = "records_received", None, None, "Records that came from the kernel side";
     Lost = "records_lost", None, Some("cause"), "Records that did not reach the numbers, by cause";
     Broken = "conservation_broken", None, Some("law"), "Accounts that do not add up, by law: should be none";
+}
+
+/// What a listener is called: no address, as the port is enough to tell listeners of one server apart.
+pub(super) fn port(listener: &Listener) -> String {
+    match listener.seen.port {
+        0 => "unix".to_owned(),
+        port => port.to_string(),
+    }
 }
 
 /// Sums by family and label.
@@ -102,14 +112,16 @@ impl Counts {
         for listener in &snapshot.listeners {
             counts.set(Id::Connections, "", listener.accepted);
             counts.accept_wait.add_latency(&listener.accept_wait);
-            // No address: the port is enough to tell listeners of one server apart.
-            let port = match listener.seen.port {
-                0 => "unix".to_owned(),
-                port => port.to_string(),
-            };
+            let port = port(listener);
             if let Some(wakes) = listener.wakes {
                 counts.set(Id::Arrivals, &port, wakes.arrivals);
                 counts.set(Id::Woken, &port, wakes.woken);
+            }
+            if let Some(queue) = &listener.queue {
+                counts.set(Id::QueueFull, &port, queue.full_ns);
+                if let Some(refused) = queue.refused {
+                    counts.set(Id::QueueRefused, &port, refused);
+                }
             }
             counts.set(Id::InVain, &port, listener.woken_in_vain());
             counts.set(Id::InVainCpu, &port, listener.in_vain_cpu_ns());

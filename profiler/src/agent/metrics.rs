@@ -3,10 +3,12 @@
 //! In: what stands on the board. Out: OpenMetrics text. All names begin with `wsgi_trace_`; counters only go up as long
 //! as the agent lives; no label holds an address, and what came from a traced process is one line of bounded width.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use profiler_core::finding::{Answer, RULES};
+use profiler_core::model::Snapshot;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, MetricEncoder};
@@ -16,7 +18,7 @@ use prometheus_client::registry::{Registry, Unit as Suffix};
 
 use super::board::{Known, Status, View};
 use super::buckets::Buckets;
-use super::counts::Unit;
+use super::counts::{Unit, port};
 
 /// What the agent itself uses.
 #[derive(Clone, Copy, Debug, Default)]
@@ -170,6 +172,7 @@ impl Metrics {
         out.gauge("slots", help, None, f64::from(snapshot.slots.count()))?;
         let help = "Most slots busy at one moment of the open window";
         out.gauge("slots_busy_peak", help, None, f64::from(snapshot.slots.peak_busy))?;
+        queues(out, snapshot)?;
         // Sampled once a window: early in one, the sample of the one before stands.
         let views = [Some(view), self.known.last.as_ref()];
         let costs = views.into_iter().flatten().filter_map(|view| view.snapshot.overhead.as_ref());
@@ -189,6 +192,35 @@ impl Metrics {
         let help = "The last whole window could not decide on the finding";
         answers(out, "finding_undecided", help, view, |answer| matches!(answer, Answer::Undecided { .. }))
     }
+}
+
+/// Accept queues of the open window, by port: siblings of one port are added up, as are their limits.
+fn queues(out: &mut Out<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
+    let mut ports: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+    for (port, queue) in
+        snapshot.listeners.iter().filter_map(|listener| Some((port(listener), listener.queue.as_ref()?)))
+    {
+        let sums = ports.entry(port).or_default();
+        for (sum, value) in sums.iter_mut().zip([queue.depth, queue.deepest(), queue.limit]) {
+            *sum = sum.saturating_add(u64::from(value));
+        }
+    }
+    let families = [
+        ("accept_queue_depth", "Connections that wait for accept"),
+        ("accept_queue_deepest", "Most connections that waited for accept at one moment of the open window"),
+        ("accept_queue_limit", "Connections that may wait for accept"),
+    ];
+    for (index, (name, help)) in families.into_iter().enumerate() {
+        out.family(name, help, None, MetricType::Gauge, |metric| {
+            for (port, sums) in &ports {
+                let labels: Labels<'_> = &[("port", port)];
+                let value = sums.get(index).copied().unwrap_or_default() as f64;
+                metric.encode_family(&labels)?.encode_gauge(&value)?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 fn answers(

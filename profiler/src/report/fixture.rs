@@ -241,6 +241,7 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
         slots: slots(exhausted_ns),
         event_loops: Vec::new(),
         listeners: vec![listener()],
+        networks: Vec::new(),
         processes: processes(),
         cgroups: vec![CgroupWindow {
             first: CgroupCpu {

@@ -15,6 +15,7 @@ mod markup;
 mod notes;
 mod phases;
 mod policy;
+mod queues;
 mod requests;
 mod slots;
 mod table;

@@ -13,6 +13,7 @@ mod losses;
 mod overhead;
 mod phases;
 mod process;
+mod queue;
 pub(crate) mod request;
 mod requests;
 pub(crate) mod safe;

@@ -16,6 +16,7 @@ pub(super) mod losses;
 pub(super) mod page;
 pub(super) mod phases;
 mod processes;
+pub(super) mod queues;
 pub(super) mod slots;
 pub(super) mod slowest;
 mod style;

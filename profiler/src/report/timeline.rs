@@ -138,6 +138,16 @@ impl<W: Write> PerfettoSink<W> {
                 self.draw(drawn, |lane| Track::Thread { tgid: *tgid, tid: *tid, lane })
             }
             Entry::Request(request) => self.request(request),
+            Entry::AcceptQueue { time_ns, inode, address, depth } => {
+                self.start(*time_ns)?;
+                let track = Track::AcceptQueue { inode: *inode };
+                self.latest_ns = self.latest_ns.max(*time_ns);
+                if self.tracks.touch(track, *time_ns) {
+                    self.write_descriptor(track, Some(address))?;
+                }
+                let event = TrackEvent { counter_value: Some(i64::from(*depth)), ..TrackEvent::default() };
+                self.event(track, EventType::Counter, *time_ns, event)
+            }
             Entry::BusySlots { time_ns, tgid, busy } => {
                 self.start(*time_ns)?;
                 let track = Track::BusySlots { tgid: *tgid };

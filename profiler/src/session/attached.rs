@@ -35,6 +35,7 @@ use super::SessionError;
 use super::feed::Feed;
 use super::gather::{Closing, Cost, Gather};
 use super::observer::Observer;
+use super::queues::Queues;
 use crate::attach::{self, execute};
 use crate::fact::process::is_running;
 use crate::fact::session::session_started;
@@ -100,6 +101,7 @@ pub struct Session<O> {
     feed: Feed,
     observer: O,
     gather: Gather,
+    queues: Queues,
     cost: Cost,
     /// A window was ended then, and has not been taken yet.
     rolled: Option<Instant>,
@@ -140,7 +142,9 @@ impl<O: Observer> Session<O> {
             None => None,
         };
         let mut feed = Feed::new(Pipeline::new(observer.settings()), recorder);
+        let mut queues = Queues::default();
         for (time_ns, fact) in before {
+            queues.note(&fact);
             observer.note(&fact);
             feed.fact_at(fact, time_ns, &mut |entry| observer.entry(&entry));
         }
@@ -156,6 +160,7 @@ impl<O: Observer> Session<O> {
             feed,
             observer,
             gather,
+            queues,
             cost,
             rolled: None,
             drain_timer,
@@ -179,6 +184,7 @@ impl<O: Observer> Session<O> {
             }
             _ = self.look_timer.tick() => {
                 self.cost.sample(&self.source);
+                self.read_queues();
                 if self.rolled.is_some_and(|at| at.elapsed() >= ROLLED_AFTER) {
                     self.fact(Fact::Tick);
                 }
@@ -292,7 +298,7 @@ impl<O: Observer> Session<O> {
         self.source.detach();
         self.feed.end_at(end_ns);
         self.drain();
-        for fact in closing.into_facts() {
+        for fact in closing.into_facts().chain(self.queues.all(&self.gather.proc)) {
             self.fact(fact);
         }
         self.fact(Fact::Counters(self.source.counters()));
@@ -323,6 +329,9 @@ impl<O: Observer> Session<O> {
         for open in self.source.open_slices(monotonic_ns()) {
             self.fact(Fact::OpenSlice(open));
         }
+        self.queues.follow(&self.gather.proc, &self.gather.tree.tgids);
+        self.read_queues();
+        self.read_counters();
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
         self.fact(Fact::WindowStarted);
         self.feed.flush();
@@ -333,7 +342,11 @@ impl<O: Observer> Session<O> {
         self.fact(Fact::Tick);
         self.fact(Fact::Counters(self.source.counters()));
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
+        self.read_counters();
         let new = self.gather.new_processes(self.feed.processes_born(), &mut self.source);
+        if !new.is_empty() {
+            self.queues.follow(&self.gather.proc, &self.gather.tree.tgids);
+        }
         for fact in self.gather.facts_of(&new) {
             self.fact(fact);
         }
@@ -346,6 +359,18 @@ impl<O: Observer> Session<O> {
         self.feed.flush();
     }
 
+    fn read_queues(&mut self) {
+        if let Some(fact) = self.queues.changed() {
+            self.fact(fact);
+        }
+    }
+
+    fn read_counters(&mut self) {
+        for fact in self.queues.counters_changed(&self.gather.proc) {
+            self.fact(fact);
+        }
+    }
+
     fn interpreter(&mut self, tgid: u32) {
         if let Some(fact) = self.gather.interpreter(tgid, &mut self.source) {
             self.fact(fact);
@@ -356,6 +381,7 @@ impl<O: Observer> Session<O> {
     /// would come too late to be put in order.
     fn fact(&mut self, fact: Fact) {
         self.drain();
+        self.queues.note(&fact);
         self.observer.note(&fact);
         self.feed.fact(fact, &mut |entry: Entry| self.observer.entry(&entry));
     }
@@ -394,6 +420,7 @@ impl<O: Observer> Session<O> {
     fn closing_facts(&self, closing: Closing, counters: Counters) -> Vec<Fact> {
         let mut facts: Vec<Fact> = self.gather.cgroup().into_iter().collect();
         facts.extend(closing.into_facts());
+        facts.extend(self.queues.all(&self.gather.proc));
         facts.push(Fact::Counters(counters));
         facts.push(Fact::ListenerCounts(self.source.listener_counts()));
         facts.push(self.cost.fact());

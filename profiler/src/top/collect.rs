@@ -48,7 +48,11 @@ impl Collector {
             }
             // One that the end of the window cut off has its place among those in flight.
             Entry::Request(request) if !request.open => self.request(request),
-            Entry::Request(_) | Entry::Process { .. } | Entry::Thread { .. } | Entry::BusySlots { .. } => {}
+            Entry::Request(_)
+            | Entry::Process { .. }
+            | Entry::Thread { .. }
+            | Entry::BusySlots { .. }
+            | Entry::AcceptQueue { .. } => {}
         }
     }
 

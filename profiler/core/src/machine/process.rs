@@ -54,6 +54,13 @@ impl Processes {
         }
     }
 
+    /// Inode of the listener that a process has at a descriptor; `None`: not known.
+    #[must_use]
+    pub fn listener_inode(&self, tgid: Tid, fd: i32) -> Option<u64> {
+        let seen = self.listeners.iter().find(|seen| (seen.tgid, seen.fd) == (tgid, fd))?;
+        Some(seen.inode).filter(|inode| *inode != 0)
+    }
+
     /// A thread's life changes. Returns the process that was born, if one was.
     pub fn change(&mut self, lifecycle: &Lifecycle) -> Option<Tid> {
         match lifecycle.change {

@@ -67,7 +67,10 @@ impl Machines {
         let configured = recognised.kind.configured_slots(&server);
         let blind_spots = blind_spots(&state);
         let processes = processes(&state, &recognised);
-        let listeners = listeners(&state, &self.listeners);
+        let mut listeners = listeners(&state, &self.listeners);
+        for listener in &mut listeners {
+            listener.queue = self.queues.finish(listener.seen.inode, end_ns);
+        }
         let connections = state.connections.seen_in_window();
         let of_one_worker = configured
             .zip(server.number("workers").or_else(|| server.number("processes")))
@@ -99,6 +102,7 @@ impl Machines {
             slots,
             event_loops,
             listeners,
+            networks: self.queues.networks(),
             processes,
             cgroups: self.cgroups,
             blind_spots,

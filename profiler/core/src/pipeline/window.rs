@@ -103,6 +103,7 @@ impl Machines {
         self.totals.clear();
         self.overhead = None;
         self.listeners.roll();
+        self.queues.roll(time_ns);
         self.cgroups = std::mem::take(&mut self.cgroups)
             .into_iter()
             .map(|window| CgroupWindow { first: window.last.clone(), last: window.last })

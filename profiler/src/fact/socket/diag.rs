@@ -39,7 +39,7 @@ pub enum DiagError {
 }
 
 /// Whose sockets are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Family {
     /// TCP over IPv4.
     Ipv4,

@@ -6,6 +6,7 @@ use profiler_core::model::{Listener, Process, Snapshot, Thread};
 
 use super::chart::{self, Part};
 use super::markup::Html;
+use super::queues;
 use super::table::{self, Column};
 use crate::report::escape::Charset;
 use crate::report::summary::{self, Exit};
@@ -47,6 +48,7 @@ pub(super) fn listeners(html: &mut Html, snapshot: &Snapshot) {
     if snapshot.listeners.iter().any(|listener| listener.accepted > 0) {
         arrivals(html, &snapshot.listeners);
     }
+    queues::table(html, snapshot);
     html.end_section();
 }
 

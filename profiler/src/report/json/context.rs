@@ -7,6 +7,7 @@ use profiler_core::model::Snapshot;
 use serde::Serialize;
 
 use super::non_empty;
+use super::queue::Network;
 
 #[derive(Serialize)]
 pub(super) struct Tool<'a> {
@@ -76,6 +77,7 @@ pub(super) struct Target<'a> {
     server: Server<'a>,
     cgroups: Vec<Cgroup<'a>>,
     blind_spots: &'a [String],
+    networks: Vec<Network>,
 }
 
 #[derive(Serialize)]
@@ -131,6 +133,7 @@ impl<'a> Target<'a> {
             },
             cgroups: cgroups.collect(),
             blind_spots: &snapshot.blind_spots,
+            networks: snapshot.networks.iter().map(Network::new).collect(),
         }
     }
 }

@@ -6,6 +6,7 @@ use profiler_core::model;
 use serde::Serialize;
 
 use super::latency::Latency;
+use super::queue::Queue;
 use crate::report::summary::Exit;
 
 #[derive(Serialize)]
@@ -23,6 +24,7 @@ pub(super) struct Listener<'a> {
     empty_returns: u64,
     empty_returns_cpu_ns: u64,
     wakes: Option<Wakes>,
+    queue: Option<Queue>,
 }
 
 /// What arrivals set in motion.
@@ -60,6 +62,7 @@ impl<'a> Listener<'a> {
                 slept_again_cpu_ns: wakes.slept_again_cpu_ns,
                 slept_again_run_queue_ns: wakes.slept_again_run_queue_ns,
             }),
+            queue: listener.queue.as_ref().map(Queue::new),
         }
     }
 }

@@ -212,6 +212,14 @@ pub(super) fn listeners(shown: &Shown, paint: Paint, width: usize, rows: usize) 
         };
         line.push_span(paint.span(Role::Quiet, "  wait p99 "));
         line.push_span(paint.span(Role::Plain, &wait));
+        if let Some(queue) = &listener.queue {
+            let refused = queue.refused.unwrap_or(0) > 0 || queue.full_ns > 0;
+            let depth = format!("{}/{}", queue.depth, queue.limit);
+            if line.width() + "  queue ".len() + depth.len() <= width {
+                line.push_span(paint.span(Role::Quiet, "  queue "));
+                line.push_span(paint.span(if refused { Role::Doubt } else { Role::Plain }, &depth));
+            }
+        }
         let left = listeners.len().saturating_sub(rows.max(1));
         if left > 0 && index + 1 == rows.max(1) && line.width() + 10 < width {
             line.push_span(paint.span(Role::Quiet, &format!("  +{left} more")));

@@ -7,7 +7,7 @@ use profiler_core::model::{Listener, Snapshot};
 use super::page::Page;
 use super::style::Role;
 use super::table::{Column, Table};
-use super::unit;
+use super::{queues, unit};
 
 const COLUMNS: [Column; 7] = [
     Column::Shrinking("address"),
@@ -54,6 +54,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         page.line("");
         arrivals(page, &snapshot.listeners);
     }
+    queues::table(page, snapshot);
 }
 
 /// Woken threads and waiting connections; a dash where it was not measured, or there was nothing to measure.

@@ -28,13 +28,17 @@ pub(super) enum Track {
     Requests { tgid: Tid },
     Slot { tgid: Tid, slot: Option<u32>, lane: u32 },
     BusySlots { tgid: Tid },
+    AcceptQueue { inode: u64 },
 }
 
 impl Track {
     /// The track it stands under.
     pub(super) const fn parent(self) -> Option<Self> {
         match self {
-            Self::Process { .. } | Self::Requests { tgid: 0 } | Self::BusySlots { tgid: 0 } => None,
+            Self::Process { .. }
+            | Self::AcceptQueue { .. }
+            | Self::Requests { tgid: 0 }
+            | Self::BusySlots { tgid: 0 } => None,
             Self::Thread { tgid, lane: 0, .. } | Self::Requests { tgid } | Self::BusySlots { tgid } => {
                 Some(Self::Process { tgid })
             }
@@ -55,6 +59,8 @@ impl Track {
             Self::Slot { tgid, slot: Some(slot), lane } => [5, tgid, slot, lane],
             Self::Slot { tgid, slot: None, lane } => [6, tgid, 0, lane],
             Self::BusySlots { tgid } => [7, tgid, 0, 0],
+            #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
+            Self::AcceptQueue { inode } => [8, inode as u32, (inode >> 32) as u32, 0],
         };
         // FNV-1a over 64 bits: stable over releases, and 0, which Perfetto reserves, does not come up.
         words.iter().flat_map(|word: &u32| word.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -90,6 +96,14 @@ impl Track {
             Self::Slot { slot, .. } => {
                 descriptor.name = Some(slot.map_or_else(|| "no slot".to_owned(), |id| format!("slot {id}")));
                 descriptor.sibling_order_rank = Some(slot.map_or(i32::MAX, as_pid));
+            }
+            Self::AcceptQueue { .. } => {
+                let address = bounded(name.unwrap_or_default());
+                descriptor.name = Some(format!("accept queue of {address}"));
+                descriptor.counter = Some(CounterDescriptor {
+                    unit: Some(UNIT_COUNT),
+                    unit_name: Some("connections".to_owned()),
+                });
             }
             Self::BusySlots { tgid } => {
                 let whole = if tgid == 0 { "busy slots, whole server" } else { "busy slots" };
@@ -177,6 +191,7 @@ mod tests {
             seen.insert(Track::Process { tgid: a }.uuid());
             seen.insert(Track::Requests { tgid: a }.uuid());
             seen.insert(Track::BusySlots { tgid: a }.uuid());
+            seen.insert(Track::AcceptQueue { inode: u64::from(a) }.uuid());
             for b in 0..40 {
                 seen.insert(Track::Slot { tgid: a, slot: None, lane: b }.uuid());
                 for lane in 0..4 {
@@ -186,7 +201,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(seen.len(), 40 * (3 + 40 * 13));
+        assert_eq!(seen.len(), 40 * (4 + 40 * 13));
     }
 
     #[test]

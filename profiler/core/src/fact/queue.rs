@@ -1,0 +1,61 @@
+//! Accept queues of the target's listeners, and what the network namespace counts of them.
+//!
+//! In: nothing (`session` reads them several times a second). Out: [`AcceptQueues`], [`NetworkCounters`].
+
+use serde::{Deserialize, Serialize};
+
+/// Accept queues at one moment: of all listeners whose queue can be read. Written where something has changed since
+/// the reading before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptQueues {
+    /// By inode, ascending.
+    pub queues: Vec<AcceptQueue>,
+}
+
+/// One accept queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptQueue {
+    /// Inode of the listening socket.
+    pub inode: u64,
+    /// Connections that wait to be accepted.
+    pub depth: u32,
+    /// Limit in force: what the server asked for, or `somaxconn` if that is less. The queue is full when more than
+    /// this many wait.
+    pub limit: u32,
+    /// Packets of handshakes refused since the listener was made, modulo 2³²; `None`: the kernel does not count them
+    /// (UNIX).
+    #[serde(default)]
+    pub refused: Option<u32>,
+}
+
+/// What a network namespace says of all its listeners together; counts are cumulative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkCounters {
+    /// Inode of the namespace.
+    pub namespace: u64,
+    /// `net.core.somaxconn`: no accept queue is longer, whatever a server asks for; `None`: not known.
+    pub somaxconn: Option<u32>,
+    /// `ListenOverflows`: packets of handshakes that came while the accept queue was full.
+    pub listen_overflows: u64,
+    /// `ListenDrops`: packets of handshakes refused for any reason.
+    pub listen_drops: u64,
+    /// `TCPReqQFullDrop`: connection attempts refused because too many handshakes were under way.
+    pub request_queue_full: u64,
+    /// `TCPDeferAcceptDrop`: acknowledgements passed over because the listener waits for the first data. No refusals.
+    pub deferred: u64,
+}
+
+impl NetworkCounters {
+    /// What was counted since `earlier`.
+    #[must_use]
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            namespace: self.namespace,
+            somaxconn: self.somaxconn,
+            listen_overflows: self.listen_overflows.saturating_sub(earlier.listen_overflows),
+            listen_drops: self.listen_drops.saturating_sub(earlier.listen_drops),
+            request_queue_full: self.request_queue_full.saturating_sub(earlier.request_queue_full),
+            deferred: self.deferred.saturating_sub(earlier.deferred),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Accept queues over time: depth, time full, refusals, and how many waited when each connection came.
+//!
+//! In: readings of the queues, accepted connections, in order. Out: a [`Queue`] for each listener of the window, and
+//! what its namespace counted.
+//!
+//! A queue is served first come, first served: what waited when a connection came is what was accepted after that moment
+//! and up to its own accept. So no reading is needed for it, and none is missed.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use crate::fact::queue::{AcceptQueue, AcceptQueues, NetworkCounters};
+use crate::model::queue::{Network, Queue};
+
+/// Listeners whose queues are kept: as many as the kernel side has.
+const MAX_QUEUES: usize = 1024;
+/// Accepts remembered for each; a connection that more than so many others followed counts as so many.
+const MAX_ACCEPTS: usize = 16_384;
+/// Network namespaces whose counts are kept.
+const MAX_NETWORKS: usize = 16;
+
+/// What is known of the window's accept queues, by inode of their listener.
+#[derive(Clone, Debug, Default)]
+pub struct Queues {
+    queues: FxHashMap<u64, Watched>,
+    /// First and last counts of each namespace.
+    networks: Vec<(NetworkCounters, NetworkCounters)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Watched {
+    /// Last reading, and since when it stands; `None`: never read.
+    last: Option<(AcceptQueue, u64)>,
+    /// Refusals before the window; `None`: the listener was made in it.
+    refused_before: Option<u32>,
+    window: Queue,
+    /// When connections were accepted, ascending.
+    accepts: VecDeque<u64>,
+}
+
+impl Queues {
+    /// A reading, at `time_ns`.
+    pub fn read(&mut self, reading: &AcceptQueues, time_ns: u64, in_window: bool) {
+        for queue in &reading.queues {
+            let Some(watched) = entry(&mut self.queues, queue.inode) else { continue };
+            watched.settle(time_ns, in_window);
+            watched.last = Some((*queue, time_ns));
+            if !in_window {
+                watched.refused_before = queue.refused;
+            }
+        }
+        // One that is gone has no queue any more.
+        for (inode, watched) in &mut self.queues {
+            if watched.last.is_some() && !reading.queues.iter().any(|queue| queue.inode == *inode) {
+                watched.settle(time_ns, in_window);
+                if let Some((last, since_ns)) = &mut watched.last {
+                    (last.depth, *since_ns) = (0, time_ns);
+                }
+            }
+        }
+    }
+
+    /// Counts of a namespace.
+    pub fn network(&mut self, counters: &NetworkCounters, in_window: bool) {
+        let is_same = |(first, _): &&mut (NetworkCounters, _)| first.namespace == counters.namespace;
+        if let Some((first, last)) = self.networks.iter_mut().find(is_same) {
+            *last = *counters;
+            if !in_window {
+                *first = *counters;
+            }
+        } else if self.networks.len() < MAX_NETWORKS {
+            self.networks.push((*counters, *counters));
+        }
+    }
+
+    /// A connection that had come at `established_ns` was accepted at `time_ns`.
+    pub fn accepted(&mut self, inode: u64, established_ns: u64, time_ns: u64, in_window: bool) {
+        let Some(watched) = entry(&mut self.queues, inode) else { return };
+        if watched.accepts.len() >= MAX_ACCEPTS {
+            watched.accepts.pop_front();
+        }
+        watched.accepts.push_back(time_ns);
+        if established_ns == 0 || !in_window {
+            return;
+        }
+        let before = watched.accepts.partition_point(|accepted_ns| *accepted_ns <= established_ns);
+        let waited = u32::try_from(watched.accepts.len().saturating_sub(before)).unwrap_or(u32::MAX);
+        watched.window.at_arrival.add(waited, 1);
+    }
+
+    /// The window begins.
+    pub fn start(&mut self, time_ns: u64) {
+        for watched in self.queues.values_mut() {
+            if let Some((_, since_ns)) = &mut watched.last {
+                *since_ns = time_ns;
+            }
+        }
+    }
+
+    /// The next window begins: what was counted up to now is no part of it.
+    pub fn roll(&mut self, time_ns: u64) {
+        for watched in self.queues.values_mut() {
+            watched.window = Queue::default();
+            if let Some((last, since_ns)) = &mut watched.last {
+                *since_ns = time_ns;
+                watched.refused_before = last.refused;
+            }
+        }
+        for (first, last) in &mut self.networks {
+            *first = *last;
+        }
+    }
+
+    /// The queue of a listener up to `end_ns`; `None`: it was never read.
+    #[must_use]
+    pub fn finish(&self, inode: u64, end_ns: u64) -> Option<Queue> {
+        let mut watched = self.queues.get(&inode)?.clone();
+        watched.settle(end_ns, true);
+        let (last, _) = watched.last?;
+        let refused = last
+            .refused
+            .map(|refused| u64::from(refused.wrapping_sub(watched.refused_before.unwrap_or_default())));
+        Some(Queue { limit: last.limit, depth: last.depth, refused, ..watched.window })
+    }
+
+    /// What each namespace counted in the window.
+    #[must_use]
+    pub fn networks(&self) -> Vec<Network> {
+        let mut list: Vec<Network> = self.networks.iter().map(|(first, last)| last.since(first)).collect();
+        list.sort_by_key(|network| network.namespace);
+        list
+    }
+}
+
+impl Watched {
+    /// The last reading has stood until `time_ns`.
+    fn settle(&mut self, time_ns: u64, in_window: bool) {
+        let Some((last, since_ns)) = &mut self.last else { return };
+        let stood_ns = time_ns.saturating_sub(*since_ns);
+        *since_ns = (*since_ns).max(time_ns);
+        if in_window {
+            self.window.over_time.add(last.depth, stood_ns);
+            if last.depth > last.limit {
+                self.window.full_ns = self.window.full_ns.saturating_add(stood_ns);
+            }
+        }
+    }
+}
+
+fn entry(queues: &mut FxHashMap<u64, Watched>, inode: u64) -> Option<&mut Watched> {
+    if queues.len() >= MAX_QUEUES && !queues.contains_key(&inode) {
+        return None;
+    }
+    Some(queues.entry(inode).or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(depth: u32, refused: u32) -> AcceptQueues {
+        AcceptQueues { queues: vec![AcceptQueue { inode: 4, depth, limit: 2, refused: Some(refused) }] }
+    }
+
+    #[test]
+    fn depth_counts_for_as_long_as_it_stood_within_the_window() {
+        let mut queues = Queues::default();
+        queues.read(&reading(3, 7), 0, false);
+        queues.start(100);
+        queues.read(&reading(1, 9), 150, true);
+        queues.read(&reading(3, 12), 250, true);
+        let queue = queues.finish(4, 300).unwrap();
+        assert_eq!((queue.observed_ns(), queue.full_ns), (200, 100));
+        assert_eq!((queue.depth, queue.limit, queue.refused), (3, 2, Some(5)));
+        assert_eq!((queue.over_time.quantile(0.5), queue.deepest()), (1, 3));
+        queues.roll(300);
+        let next = queues.finish(4, 310).unwrap();
+        assert_eq!((next.observed_ns(), next.full_ns, next.refused), (10, 10, Some(0)));
+    }
+
+    #[test]
+    fn listener_that_comes_within_the_window_counts_from_its_beginning_and_one_that_goes_is_empty() {
+        let mut queues = Queues::default();
+        queues.start(0);
+        queues.read(&reading(2, 6), 100, true);
+        queues.read(&AcceptQueues::default(), 200, true);
+        let queue = queues.finish(4, 300).unwrap();
+        assert_eq!((queue.observed_ns(), queue.depth, queue.refused), (200, 0, Some(6)));
+        assert_eq!(queues.finish(5, 300), None);
+    }
+
+    #[test]
+    fn refusals_are_counted_over_the_end_of_the_kernel_s_counter() {
+        let mut queues = Queues::default();
+        queues.read(&reading(0, u32::MAX), 0, false);
+        queues.read(&reading(0, 4), 10, true);
+        assert_eq!(queues.finish(4, 10).unwrap().refused, Some(5));
+    }
+
+    #[test]
+    fn what_waited_when_a_connection_came_is_what_was_accepted_from_then_to_its_own_turn() {
+        let mut queues = Queues::default();
+        queues.read(&reading(0, 0), 0, false);
+        // Three come at 10, 11 and 12, and are accepted one by one; the fourth comes when all are gone.
+        for (established_ns, accepted_ns) in [(10, 20), (11, 30), (12, 40), (50, 51)] {
+            queues.accepted(4, established_ns, accepted_ns, true);
+        }
+        let queue = queues.finish(4, 60).unwrap();
+        let at_arrival = &queue.at_arrival;
+        assert_eq!((at_arrival.weight(), at_arrival.max()), (4, 3));
+        assert_eq!((at_arrival.quantile(0.5), at_arrival.quantile(0.75)), (1, 2));
+        // One whose arrival was not seen says nothing, but those behind it waited for it.
+        queues.accepted(4, 0, 70, true);
+        queues.accepted(4, 65, 80, true);
+        assert_eq!(queues.finish(4, 90).unwrap().at_arrival.weight(), 5);
+    }
+
+    #[test]
+    fn tables_stay_bounded() {
+        let mut queues = Queues::default();
+        for inode in 0..2 * MAX_QUEUES as u64 {
+            queues.accepted(inode, 0, 1, true);
+        }
+        for accepted_ns in 0..2 * MAX_ACCEPTS as u64 {
+            queues.accepted(1, 0, accepted_ns, true);
+        }
+        for namespace in 0..2 * MAX_NETWORKS as u64 {
+            queues.network(&NetworkCounters { namespace, ..NetworkCounters::default() }, true);
+        }
+        assert_eq!(queues.queues.len(), MAX_QUEUES);
+        assert_eq!(queues.queues[&1].accepts.len(), MAX_ACCEPTS);
+        assert_eq!(queues.networks().len(), MAX_NETWORKS);
+    }
+}

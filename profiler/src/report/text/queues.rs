@@ -1,0 +1,65 @@
+//! Accept queues.
+//!
+//! In: the listeners of a snapshot. Out: a table of how deep their queues were, and what was refused.
+
+use profiler_core::model::{Listener, Snapshot};
+
+use super::page::Page;
+use super::style::Role;
+use super::table::{Column, Table};
+use super::unit;
+use crate::report::summary;
+
+const COLUMNS: [Column; 7] = [
+    Column::Shrinking("address"),
+    Column::Right("queue limit"),
+    Column::Right("deepest"),
+    Column::Right("at arrival p50"),
+    Column::Right("p99"),
+    Column::Right("full"),
+    Column::Right("refused"),
+];
+
+/// A row for each listener whose queue was read; nothing where none was.
+pub(super) fn table(page: &mut Page, snapshot: &Snapshot) {
+    let read: Vec<_> =
+        snapshot.listeners.iter().filter_map(|seen| Some((seen, seen.queue.as_ref()?))).collect();
+    if read.is_empty() {
+        return;
+    }
+    page.line("");
+    let mut table = Table::new(&COLUMNS);
+    for (listener, queue) in &read {
+        let found = |share: f64| match queue.at_arrival.weight() {
+            0 => "-".to_owned(),
+            _ => unit::count(u64::from(queue.at_arrival.quantile(share))),
+        };
+        table.row([
+            listener.seen.address.clone(),
+            unit::count(u64::from(queue.limit)),
+            unit::count(u64::from(queue.deepest())),
+            found(0.5),
+            found(0.99),
+            unit::percent(summary::ratio(queue.full_ns, queue.observed_ns())),
+            queue.refused.map_or_else(|| "-".to_owned(), unit::count),
+        ]);
+    }
+    table.write(page);
+    for sentence in sentences(snapshot) {
+        page.paragraph((Role::Quiet, "  "), (None, &sentence));
+    }
+}
+
+/// What a number in the table does not say by itself.
+pub(in crate::report) fn sentences(snapshot: &Snapshot) -> Vec<String> {
+    let mut list = Vec::new();
+    let refused = |listener: &Listener| listener.queue.as_ref().and_then(|queue| queue.refused).unwrap_or(0);
+    if snapshot.listeners.iter().any(|listener| refused(listener) > 0) {
+        list.push(
+            "Refused: packets of handshakes that found no room. A client tries again after 1 s, then 2 s, 4 s, …: it is \
+             delayed, and counts once for each attempt."
+                .to_owned(),
+        );
+    }
+    list
+}
