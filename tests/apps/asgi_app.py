@@ -94,6 +94,7 @@ async def respond(path, receive):
 async def answer(scope, receive, send, line):
     status, chunks = await respond(scope["path"], receive)
     line["status"] = status
+    line["returned_ns"] = time.monotonic_ns()
     headers = [(b"content-type", b"text/plain")]
     is_sized = len(chunks) == 1
     if is_sized:
@@ -118,6 +119,7 @@ async def application(scope, receive, send):
         "pid": os.getpid(),
         "tid": threading.get_native_id(),
         "start_ns": time.monotonic_ns(),
+        "returned_ns": None,
         "end_ns": None,
     }
     try:

@@ -2,8 +2,8 @@
 
 In, from the environment: what `demo_app` takes, and REQUEST_LOG, the file to append to. Out: `app`, which answers as
 `demo_app` does. A line holds `method`, `path`, `status`, `pid`, `tid`, and by CLOCK_MONOTONIC `start_ns` (the application
-is called) and `end_ns` (the server closes the response's iterable). Where the application raises, the server answers by
-itself afterwards: `end_ns` is null then.
+is called), `returned_ns` (it has returned the response's iterable) and `end_ns` (the server closes that). Where the
+application raises, the server answers by itself afterwards: the latter two are null then.
 """
 
 import json
@@ -54,6 +54,7 @@ def app(environ, start_response):
         "pid": os.getpid(),
         "tid": threading.get_native_id(),
         "start_ns": time.monotonic_ns(),
+        "returned_ns": None,
         "end_ns": None,
     }
 
@@ -62,7 +63,9 @@ def app(environ, start_response):
         return start_response(status, headers, *exc_info)
 
     try:
-        return Response(line, demo_app.app(environ, start))
+        parts = demo_app.app(environ, start)
+        line["returned_ns"] = time.monotonic_ns()
+        return Response(line, parts)
     except BaseException:
         write(line)
         raise

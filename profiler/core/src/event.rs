@@ -80,6 +80,17 @@ impl Slice {
         self.enter_ns.saturating_sub(self.gap.total_ns())
     }
 
+    /// The same within `from_ns` and its call's exit at `exit_ns`, with accounts no longer than the gap and the call are:
+    /// of a slice that breaks its laws, what can be true.
+    #[must_use]
+    pub fn within(mut self, from_ns: u64, exit_ns: u64) -> Self {
+        self.enter_ns = self.enter_ns.max(from_ns).min(exit_ns);
+        self.inside = self.inside.at_most(exit_ns.saturating_sub(self.enter_ns));
+        self.gap = self.gap.at_most(self.enter_ns.saturating_sub(from_ns));
+        self.gap_fault_ns = self.gap_fault_ns.min(self.gap.blocked_ns);
+        self
+    }
+
     /// A call by thread 1 of process 1 that took no time, for tests.
     #[cfg(test)]
     pub(crate) fn blank(call: Call) -> Self {

@@ -383,6 +383,25 @@ pub struct OpenSlice {
     pub gap_blocked_call: i32,
 }
 
+impl OpenSlice {
+    /// As it stood at `at_ns`. A thread's live record is read a moment after the one that is asked for, and the thread
+    /// goes on meanwhile: what it did later is taken off, a call that it entered later has not begun.
+    #[must_use]
+    pub fn as_of(mut self, at_ns: u64) -> Self {
+        if self.system_call.is_some() && self.enter_ns > at_ns {
+            (self.system_call, self.enter_ns) = (None, 0);
+            (self.arguments, self.extra, self.call) = ([0; 3], 0, Account::default());
+        }
+        if self.system_call.is_none() {
+            self.gap = self.gap.at_most(at_ns.saturating_sub(self.gap_start_ns));
+            self.gap_fault_ns = self.gap_fault_ns.min(self.gap.blocked_ns);
+        } else if self.enter_ns > 0 {
+            self.call = self.call.at_most(at_ns.saturating_sub(self.enter_ns));
+        }
+        self
+    }
+}
+
 /// Where a stretch of a thread's time went; the three add up to its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -409,6 +428,16 @@ impl Account {
             run_queue_ns: self.run_queue_ns.saturating_add(other.run_queue_ns),
             blocked_ns: self.blocked_ns.saturating_add(other.blocked_ns),
         }
+    }
+
+    /// The part of it that fits into `length_ns`. What is too much is taken off where a thread is that goes on: on a
+    /// CPU first, then in the run queue.
+    #[must_use]
+    pub fn at_most(self, length_ns: u64) -> Self {
+        let blocked_ns = self.blocked_ns.min(length_ns);
+        let run_queue_ns = self.run_queue_ns.min(length_ns.saturating_sub(blocked_ns));
+        let awake_ns = blocked_ns.saturating_add(run_queue_ns);
+        Self { cpu_ns: self.cpu_ns.min(length_ns.saturating_sub(awake_ns)), run_queue_ns, blocked_ns }
     }
 
     /// Without what `other` has.

@@ -323,7 +323,7 @@ impl Losses {
     pub fn any(&self) -> bool {
         self.kernel.lost.iter().any(|(_, count)| *count > 0)
             || self.kernel.recursion_misses.iter().any(|(_, count)| *count > 0)
-            || self.malformed + self.late + self.sequence_holes + self.evicted + self.unreadable_bytes > 0
+            || [self.malformed, self.late, self.sequence_holes, self.evicted, self.unreadable_bytes] != [0; 5]
             || self.recording_truncated
     }
 }

@@ -153,7 +153,7 @@ impl Pipeline {
     #[must_use]
     pub fn progress(&self) -> Progress {
         let machines = &self.machines;
-        let lost: u64 = machines.counters.lost.iter().map(|(_, count)| *count).sum();
+        let lost = finish::total(&machines.counters.lost);
         Progress {
             completed: machines.state.summary.completed(),
             in_flight: machines.state.summary.in_flight,
@@ -302,7 +302,7 @@ impl Machines {
                 self.listeners.found_inside(&found);
                 self.state.initial.insert(open.tid, found);
             }
-            Fact::OpenSlice(open) => self.open.push(open),
+            Fact::OpenSlice(open) => self.open.push(open.as_of(time_ns)),
             Fact::ThreadTotals(totals) => {
                 if self.totals.len() < MAX_TOTALS {
                     self.totals.push(totals);
@@ -323,7 +323,7 @@ impl Machines {
         self.undecided_waits = 0;
         counters.lost.retain(|(name, count)| {
             let is_missed = name == missed;
-            self.undecided_waits += u64::from(is_missed) * count;
+            self.undecided_waits = self.undecided_waits.saturating_add(if is_missed { *count } else { 0 });
             !is_missed
         });
         self.counters = counters;
@@ -366,6 +366,7 @@ impl Machines {
 
 /// An open slice as the slice it would have become at `end_ns`.
 pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
+    let open = open.clone().as_of(end_ns);
     let system_call = open.system_call.unwrap_or(u32::MAX);
     let outcome = decode::call::Outcome { result: -4, flags: 0 };
     let enter_ns = if open.system_call.is_some() && open.enter_ns > 0 { open.enter_ns } else { end_ns };

@@ -21,6 +21,10 @@ pub struct GunicornGevent {
     pub workers: usize,
 }
 
+/// The same with the application under the eyes of its own witness.
+#[derive(Clone, Copy, Debug)]
+pub struct WitnessedGevent(pub GunicornGevent);
+
 /// Mixed requests interleave, and no descriptor tells which of two greenlets runs.
 const UNEXPLAINED: f64 = 0.10;
 
@@ -75,6 +79,17 @@ impl Recipe for Pywsgi {
     }
 }
 
+impl GunicornGevent {
+    fn command(self, place: &Place, application: &str) -> Command {
+        let mut command = Command::new(Place::servers_program("python"));
+        command.args(["-m", "gunicorn", "--worker-class", "gevent", "--no-control-socket"]);
+        command.args(["--bind", &place.address.to_string(), "--workers", &self.workers.to_string()]);
+        command.arg("--chdir").arg(Place::apps()).arg("--access-logfile").arg(place.file("access.log"));
+        command.args(["--access-logformat", access_log::FORMAT, application]);
+        command
+    }
+}
+
 impl Recipe for GunicornGevent {
     fn name(&self) -> &'static str {
         "gunicorn"
@@ -85,12 +100,7 @@ impl Recipe for GunicornGevent {
     }
 
     fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
-        let mut command = Command::new(Place::servers_program("python"));
-        command.args(["-m", "gunicorn", "--worker-class", "gevent", "--no-control-socket"]);
-        command.args(["--bind", &place.address.to_string(), "--workers", &self.workers.to_string()]);
-        command.arg("--chdir").arg(Place::apps()).arg("--access-logfile").arg(place.file("access.log"));
-        command.args(["--access-logformat", access_log::FORMAT, "demo_app:app"]);
-        Ok(vec![command])
+        Ok(vec![self.command(place, "demo_app:app")])
     }
 
     fn loads(&self) -> usize {
@@ -111,6 +121,28 @@ impl Recipe for GunicornGevent {
 
     fn unexplained(&self) -> f64 {
         UNEXPLAINED
+    }
+}
+
+impl Recipe for WitnessedGevent {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn about(&self) -> String {
+        self.0.about()
+    }
+
+    fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
+        Ok(vec![self.0.command(place, "witnessed:app")])
+    }
+
+    fn loads(&self) -> usize {
+        self.0.loads()
+    }
+
+    fn slots(&self) -> Option<u64> {
+        self.0.slots()
     }
 }
 

@@ -22,6 +22,9 @@ pub struct Line {
     pub duration_ns: Option<u64>,
     /// When the application was called, `CLOCK_MONOTONIC`; `None`: the log does not say.
     pub start_ns: Option<u64>,
+    /// When the application had its answer, before the server sent any of it, `CLOCK_MONOTONIC`; `None`: the log does
+    /// not say, or there was none.
+    pub returned_ns: Option<u64>,
 }
 
 impl Line {
@@ -62,6 +65,8 @@ struct Witnessed {
     pid: u32,
     tid: u32,
     start_ns: u64,
+    #[serde(default)]
+    returned_ns: Option<u64>,
     end_ns: Option<u64>,
 }
 
@@ -75,6 +80,7 @@ fn application_line(text: &str) -> anyhow::Result<Option<Line>> {
         status: seen.status,
         duration_ns: seen.end_ns.map(|end_ns| end_ns.saturating_sub(seen.start_ns)),
         start_ns: Some(seen.start_ns),
+        returned_ns: seen.returned_ns,
     }))
 }
 

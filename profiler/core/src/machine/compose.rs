@@ -174,7 +174,7 @@ fn without_backends(phases: &Phases) -> Phases {
 fn clip(inner: &mut Inner, from_ns: u64, until_ns: u64) {
     let start_ns = inner.start_ns.clamp(from_ns, until_ns.max(from_ns));
     let end_ns = inner.end_ns.clamp(start_ns, until_ns.max(start_ns));
-    let mut excess_ns = inner.phases.total_ns().saturating_sub(end_ns - start_ns);
+    let mut excess_ns = inner.phases.total_ns().saturating_sub(end_ns.saturating_sub(start_ns));
     let mut kept = Phases::default();
     for phase in Phase::ALL.into_iter().rev() {
         let own_ns = inner.phases.get(phase);
@@ -188,11 +188,11 @@ fn clip(inner: &mut Inner, from_ns: u64, until_ns: u64) {
 /// What of a piece of the front end lies outside of the server's time is the front end's, but for what surely is a stall
 /// of the client; stalls that may lie inside are noted.
 fn outside(piece: &Piece, taken: &[Inner], phases: &mut Phases, stalls: &mut (u64, u64)) {
-    let length_ns = piece.end_ns - piece.start_ns;
-    let covered_ns: u64 = taken
+    let length_ns = piece.end_ns.saturating_sub(piece.start_ns);
+    let covered_ns = taken
         .iter()
         .map(|inner| piece.end_ns.min(inner.end_ns).saturating_sub(piece.start_ns.max(inner.start_ns)))
-        .sum();
+        .fold(0, u64::saturating_add);
     let outside_ns = length_ns.saturating_sub(covered_ns);
     let surely = |own_ns: u64| outside_ns.saturating_sub(length_ns.saturating_sub(own_ns));
     let read_ns = surely(piece.read_stall_ns);
@@ -201,9 +201,12 @@ fn outside(piece: &Piece, taken: &[Inner], phases: &mut Phases, stalls: &mut (u6
     phases.add(Phase::ClientReadStall, read_ns);
     phases.add(Phase::ClientWriteStall, write_ns);
     phases.add(Phase::Unexplained, unexplained_ns);
-    phases.add(Phase::FrontEnd, outside_ns.saturating_sub(read_ns + write_ns + unexplained_ns));
-    stalls.0 += (piece.read_stall_ns - read_ns.min(piece.read_stall_ns)).min(covered_ns);
-    stalls.1 += (piece.write_stall_ns - write_ns.min(piece.write_stall_ns)).min(covered_ns);
+    phases.add(
+        Phase::FrontEnd,
+        outside_ns.saturating_sub(read_ns.saturating_add(write_ns).saturating_add(unexplained_ns)),
+    );
+    stalls.0 = stalls.0.saturating_add(piece.read_stall_ns.saturating_sub(read_ns).min(covered_ns));
+    stalls.1 = stalls.1.saturating_add(piece.write_stall_ns.saturating_sub(write_ns).min(covered_ns));
 }
 
 /// The server's own account. Its client is the front end: a stall there is the real client's as far as the front end was

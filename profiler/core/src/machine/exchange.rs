@@ -130,7 +130,7 @@ pub(super) fn write(
         }
         let Some(id) = state.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
         else {
-            state.summary.impossible("response_without_request");
+            state.summary.impossible("response_without_request", 1);
             continue;
         };
         if advanced.is_none() {

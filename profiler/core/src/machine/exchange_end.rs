@@ -68,6 +68,8 @@ fn end_slice(
         Box::new(Thread { tgid: slice.tgid, since_ns: slice.gap_start_ns(), ..Thread::default() })
     });
     state.take_in_hand(tid);
+    state.add_up(&mut thread, slice);
+    let slice = &slice.within(thread.last_exit_ns, end_ns);
     let meaning = meaning_of(state, slice);
     let part = state.gil.follow(&mut thread.gil_wait, slice, end_ns, state.window_start_ns);
     if let Some(wait_ns) = part.wait_ns(slice, end_ns, state.window_start_ns) {
@@ -75,7 +77,6 @@ fn end_slice(
     }
     crate::machine::gil_edge::settle(state, &mut thread, tid);
     let (meaning, gap) = part.apply(meaning, Piece::gap(slice));
-    state.add_up(&mut thread, slice);
     let serving = thread.serving;
     let idle = waits_for_work(state, &thread, slice, &meaning);
     if gap.length_ns() > 0 {

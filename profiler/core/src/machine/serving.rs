@@ -37,7 +37,13 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     let Some(mut thread) = take_thread(state, slice, sink) else { return };
     state.take_in_hand(tid);
     let head = state.heads.remove(&tid).filter(|head| head.sequence == slice.sequence);
-    continuity(state, &mut thread, slice, exit_ns);
+    let repaired;
+    let slice = if let Some(sound) = continuity(state, &mut thread, slice, exit_ns) {
+        repaired = sound;
+        &repaired
+    } else {
+        slice
+    };
 
     let meaning = meaning_of(state, slice);
     let part = state.gil.follow(&mut thread.gil_wait, slice, exit_ns, state.window_start_ns);
@@ -150,14 +156,19 @@ fn begin_within(
     }
 }
 
-fn continuity(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+/// Checks a slice against those before it; one that breaks the laws comes back as what of it can be true.
+fn continuity(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> Option<Slice> {
+    let before_ns = thread.last_exit_ns;
     let continuity = thread.continue_with(slice, exit_ns);
-    state.add_up(thread, slice);
-    state.conservation.slices += 1;
-    state.conservation.slices_broken += u64::from(continuity.broken);
-    state.conservation.undecided_ns += continuity.undecided_ns;
-    state.sequence_holes += u64::from(continuity.missing);
+    let repaired = continuity.broken.then(|| slice.within(before_ns, exit_ns));
+    state.add_up(thread, repaired.as_ref().unwrap_or(slice));
+    let laws = &mut state.conservation;
+    laws.slices = laws.slices.saturating_add(1);
+    laws.slices_broken = laws.slices_broken.saturating_add(u64::from(continuity.broken));
+    laws.undecided_ns = laws.undecided_ns.saturating_add(continuity.undecided_ns);
+    state.sequence_holes = state.sequence_holes.saturating_add(u64::from(continuity.missing));
     if let Some((from_ns, to_ns)) = continuity.hole {
+        let to_ns = to_ns.min(repaired.unwrap_or(*slice).gap_start_ns());
         thread.pending.push(Piece::unknown(from_ns, to_ns));
         if let Some((number, _)) = thread.serving
             && let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
@@ -165,6 +176,7 @@ fn continuity(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u6
             active.request.lossy = true;
         }
     }
+    repaired
 }
 
 /// What a slice's call means, as its connection stands now.

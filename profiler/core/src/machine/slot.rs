@@ -78,7 +78,7 @@ impl Busy {
                 self.at_level_ns.resize(level + 1, 0);
             }
             if let Some(sum_ns) = self.at_level_ns.get_mut(level) {
-                *sum_ns += time_ns.saturating_sub(self.settled_ns);
+                *sum_ns = sum_ns.saturating_add(time_ns.saturating_sub(self.settled_ns));
             }
         }
         self.settled_ns = self.settled_ns.max(time_ns);
@@ -92,7 +92,7 @@ impl Busy {
     /// Time with at least `count` slots busy.
     #[must_use]
     pub fn at_least_ns(&self, count: u32) -> u64 {
-        self.at_level_ns.iter().skip(count as usize).sum()
+        self.at_level_ns.iter().skip(count as usize).fold(0, |sum, level_ns| sum.saturating_add(*level_ns))
     }
 
     /// Largest number busy at once.
@@ -119,7 +119,7 @@ impl Heat {
 
     /// A slot of a process was busy from `start_ns` to `end_ns`.
     pub fn add(&mut self, tgid: Tid, start_ns: u64, end_ns: u64) {
-        let mut start_ns = start_ns.max(self.start_ns) - self.start_ns;
+        let mut start_ns = start_ns.saturating_sub(self.start_ns);
         let end_ns = end_ns.saturating_sub(self.start_ns);
         while end_ns > self.bucket_ns.saturating_mul(MAX_BUCKETS as u64) {
             self.widen();
@@ -130,13 +130,13 @@ impl Heat {
         let row = self.rows.entry(tgid).or_default();
         while start_ns < end_ns {
             let bucket = start_ns / self.bucket_ns;
-            let until_ns = end_ns.min((bucket + 1) * self.bucket_ns);
+            let until_ns = end_ns.min(bucket.saturating_add(1).saturating_mul(self.bucket_ns));
             let Ok(index) = usize::try_from(bucket) else { return };
             if row.len() <= index {
                 row.resize(index + 1, 0);
             }
             if let Some(sum_ns) = row.get_mut(index) {
-                *sum_ns += until_ns - start_ns;
+                *sum_ns = sum_ns.saturating_add(until_ns.saturating_sub(start_ns));
             }
             start_ns = until_ns;
         }
@@ -145,7 +145,8 @@ impl Heat {
     fn widen(&mut self) {
         self.bucket_ns = self.bucket_ns.saturating_mul(2);
         for row in self.rows.values_mut() {
-            *row = row.chunks(2).map(|pair| pair.iter().sum()).collect();
+            *row =
+                row.chunks(2).map(|pair| pair.iter().fold(0u64, |sum, ns| sum.saturating_add(*ns))).collect();
         }
     }
 

@@ -253,6 +253,8 @@ impl State {
     /// The thread in hand goes back to the others.
     pub fn put_back(&mut self, tid: Tid, mut thread: Box<Thread>) {
         thread.requests = thread.requests.saturating_add(std::mem::take(&mut self.in_hand.1));
+        let impossible = thread.pending.take_impossible();
+        self.summary.impossible("piece_out_of_place", impossible);
         self.threads.insert(tid, thread);
     }
 

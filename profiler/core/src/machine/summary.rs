@@ -51,10 +51,12 @@ impl Summary {
         self.requests.completed
     }
 
-    /// Something happened that should not.
-    pub fn impossible(&mut self, name: &'static str) {
-        let count = self.impossible.entry(name).or_default();
-        *count = count.saturating_add(1);
+    /// Something happened so many times that should not.
+    pub fn impossible(&mut self, name: &'static str, times: u64) {
+        if times > 0 {
+            let count = self.impossible.entry(name).or_default();
+            *count = count.saturating_add(times);
+        }
     }
 
     /// A request is finished, or cut off by the end of the window.

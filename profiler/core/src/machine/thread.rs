@@ -101,6 +101,16 @@ impl Piece {
         self.end_ns.saturating_sub(self.start_ns)
     }
 
+    /// The part of it from `from_ns` on, its account no longer than it is; `None`: there is none, or it ends before it
+    /// begins.
+    fn sound(mut self, from_ns: u64) -> Option<Self> {
+        self.start_ns = self.start_ns.max(from_ns);
+        let length_ns = self.end_ns.checked_sub(self.start_ns)?;
+        self.account = self.account.at_most(length_ns);
+        self.fault_ns = self.fault_ns.min(self.account.blocked_ns);
+        Some(self)
+    }
+
     /// Phases of the part from `from_ns` on; they add up to that part's length exactly.
     #[must_use]
     pub fn phases_from(&self, from_ns: u64) -> Phases {
@@ -154,11 +164,19 @@ pub struct Pending {
     pieces: VecDeque<Piece>,
     folded: Phases,
     folded_until_ns: u64,
+    /// Pieces that ended before they began, or began before the one before them ended.
+    impossible: u64,
 }
 
 impl Pending {
-    /// Adds the next piece; beyond the bound the oldest one is added up with those before it.
+    /// Adds the next piece; beyond the bound the oldest one is added up with those before it. Time goes on from piece to
+    /// piece: what lies before the end of the last one is cut off and counted.
     pub fn push(&mut self, piece: Piece) {
+        let sound = piece.sound(self.end_ns());
+        if sound != Some(piece) {
+            self.impossible = self.impossible.saturating_add(1);
+        }
+        let Some(piece) = sound else { return };
         if self.pieces.len() >= MAX_PIECES
             && let Some(oldest) = self.pieces.pop_front()
         {
@@ -179,6 +197,16 @@ impl Pending {
         }
     }
 
+    /// End of the last piece; 0: there is none.
+    fn end_ns(&self) -> u64 {
+        self.pieces.back().map_or(self.folded_until_ns, |piece| piece.end_ns)
+    }
+
+    /// Pieces since the last call of this that could not be as they were told.
+    pub const fn take_impossible(&mut self) -> u64 {
+        std::mem::replace(&mut self.impossible, 0)
+    }
+
     /// Start of what is kept one by one.
     #[must_use]
     pub fn start_ns(&self) -> Option<u64> {
@@ -189,7 +217,7 @@ impl Pending {
     /// the last piece (zero if that is earlier). `each` gets every piece with the point from which on it was taken.
     pub fn take_from(&mut self, from_ns: u64, mut each: impl FnMut(&Piece, u64)) -> Phases {
         let mut phases = Phases::default();
-        let end_ns = self.pieces.back().map_or(self.folded_until_ns, |piece| piece.end_ns);
+        let end_ns = self.end_ns();
         if self.folded_until_ns > 0 {
             let folded_ns = self.folded.total_ns();
             if from_ns <= self.folded_until_ns.saturating_sub(folded_ns) {
@@ -200,7 +228,7 @@ impl Pending {
         }
         for piece in self.pieces.drain(..) {
             phases.add_all(&piece.phases_from(from_ns));
-            each(&piece, from_ns.clamp(piece.start_ns, piece.end_ns));
+            each(&piece, from_ns.max(piece.start_ns).min(piece.end_ns));
         }
         self.clear_folded();
         let whole_ns = end_ns.saturating_sub(from_ns);
@@ -332,7 +360,8 @@ impl Thread {
         let gap_start_ns = slice.gap_start_ns();
         let mut continuity = Continuity {
             broken: slice.inside.total_ns() != exit_ns.saturating_sub(slice.enter_ns)
-                || slice.enter_ns > exit_ns,
+                || slice.enter_ns > exit_ns
+                || slice.gap.total_ns() > slice.enter_ns,
             ..Continuity::default()
         };
         if self.followed {
@@ -349,7 +378,7 @@ impl Thread {
             continuity.undecided_ns = slice.inside.blocked_ns.saturating_add(slice.gap.blocked_ns);
         }
         self.sequence = slice.sequence;
-        self.last_exit_ns = exit_ns;
+        self.last_exit_ns = self.last_exit_ns.max(exit_ns);
         self.slices = self.slices.saturating_add(1);
         self.followed = true;
         continuity
@@ -413,6 +442,20 @@ mod tests {
         let shown = [Phase::Cpu, Phase::RunQueue, Phase::ClientReadStall, Phase::Unexplained];
         assert_eq!(shown.map(|phase| phases.get(phase)), [70, 0, 5, 15]);
         assert_eq!(phases.total_ns(), 90);
+    }
+
+    #[test]
+    fn pieces_that_cannot_be_as_they_are_told_are_cut_and_counted() {
+        let mut pending = Pending::default();
+        pending.push(piece(100, 20, 30, 50));
+        // It ends before it begins; it began before the one before it ended; it says more than it is long.
+        pending.push(Piece { start_ns: 300, end_ns: 290, ..piece(0, 0, 0, 0) });
+        pending.push(piece(150, 10, 10, 80));
+        pending.push(Piece { end_ns: 260, ..piece(250, 10, 10, 80) });
+        assert_eq!(pending.take_impossible(), 3);
+        assert_eq!(pending.take_impossible(), 0);
+        let phases = pending.take_from(110, |piece, at_ns| assert!(at_ns <= piece.end_ns));
+        assert_eq!(phases.total_ns(), 150);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::event::Tid;
+use crate::fact::Account;
 use crate::machine::exchange_end::end_window;
 use crate::machine::front;
 use crate::machine::listener::Listeners;
@@ -52,14 +53,19 @@ impl Machines {
         let mut conservation = std::mem::take(&mut state.conservation);
         conservation.requests_broken = state.summary.broken;
         conservation.received = losses.kernel.received;
-        conservation.emitted = losses.kernel.emitted.iter().map(|(_, count)| *count).sum();
+        conservation.emitted = total(&losses.kernel.emitted);
         conservation.stolen_ns = self.overhead.as_ref().map_or(0, |overhead| overhead.stolen_ns);
         for totals in self.totals.iter().filter(|_| self.session.cpu_time_comparable) {
-            conservation.threads_compared += 1;
-            conservation.cpu_ns += totals.ours.cpu_ns;
-            conservation.run_queue_ns += totals.ours.run_queue_ns;
-            conservation.kernel_cpu_ns += totals.kernel_cpu_ns;
-            conservation.kernel_run_queue_ns += totals.kernel_run_queue_ns;
+            let Account { cpu_ns, run_queue_ns, .. } = totals.ours;
+            for (sum, part) in [
+                (&mut conservation.threads_compared, 1),
+                (&mut conservation.cpu_ns, cpu_ns),
+                (&mut conservation.run_queue_ns, run_queue_ns),
+                (&mut conservation.kernel_cpu_ns, totals.kernel_cpu_ns),
+                (&mut conservation.kernel_run_queue_ns, totals.kernel_run_queue_ns),
+            ] {
+                *sum = sum.saturating_add(part);
+            }
         }
 
         let recognised = recognise(&state.processes.seen, &state.processes.listeners);
@@ -111,6 +117,11 @@ impl Machines {
             overhead: self.overhead,
         }
     }
+}
+
+/// Sum of what was counted, by name.
+pub(super) fn total(counts: &[(String, u64)]) -> u64 {
+    counts.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
 }
 
 fn losses(state: &State, received: &Received) -> Losses {
@@ -243,8 +254,8 @@ fn listeners(state: &State, counted: &Listeners) -> Vec<Listener> {
         place.accepts_empty += empty;
         place.accepts_failed += failed;
         let empty = counted.empty_returns(seen.tgid, seen.fd);
-        place.empty_returns += empty.count;
-        place.empty_returns_cpu_ns += empty.cpu_ns;
+        place.empty_returns = place.empty_returns.saturating_add(empty.count);
+        place.empty_returns_cpu_ns = place.empty_returns_cpu_ns.saturating_add(empty.cpu_ns);
         if let Some(waits) = counted.accept_wait(seen.tgid, seen.fd) {
             place.accept_wait.merge(waits);
         }

@@ -14,6 +14,7 @@ use crate::model::slot::Holding;
 use crate::phase::Phase;
 
 mod gil;
+mod hostile;
 mod loops;
 mod pools;
 mod windows;
@@ -441,6 +442,37 @@ fn a_request_in_flight_at_the_end_is_open_and_adds_up() {
     assert_eq!(us(request, Phase::Cpu), 100);
     assert_eq!(outcome.snapshot.requests.open, 1);
     assert_eq!(outcome.snapshot.slots.busy_ns() / US, 990);
+}
+
+/// The live record of a thread is read a moment after the end of the window: it has entered a call meanwhile.
+#[test]
+fn a_call_that_was_entered_after_the_end_of_the_window_is_no_part_of_it() {
+    for enter_us in [999, 1000, 1005] {
+        let script = Script::new(1).select((0, 0, 10)).accept(9, (0, 0, 0));
+        let arrival = script.now_ns;
+        let mut script = script.read(9, GET, arrival, (5, 0, 0));
+        let open = OpenSlice {
+            tgid: 1,
+            tid: 1,
+            sequence: script.sequence,
+            system_call: Some(profiler_common::system_call::CLOCK_NANOSLEEP),
+            gap_start_ns: script.now_ns,
+            enter_ns: START + enter_us * US,
+            gap: Account { cpu_ns: START + enter_us * US - script.now_ns, ..Account::default() },
+            call: Account { blocked_ns: (1005 - enter_us) * US, ..Account::default() },
+            gap_blocked_call: -2,
+            ..OpenSlice::default()
+        };
+        script
+            .events
+            .push(Event { time_ns: START + 1000 * US, body: Body::Fact(Box::new(Fact::OpenSlice(open))) });
+        let outcome = run(vec![script], 1000);
+        let request = &outcome.requests[0];
+        assert_eq!(request.end_ns, START + 1000 * US, "entered at {enter_us}");
+        assert_eq!(us(request, Phase::Cpu), enter_us.min(1000) - 15, "entered at {enter_us}");
+        assert_eq!(us(request, Phase::Sleep), 1000_u64.saturating_sub(enter_us));
+        assert_eq!(outcome.snapshot.slots.busy_ns() / US, 990);
+    }
 }
 
 #[test]
