@@ -32,10 +32,10 @@ pub static TASKS: TaskStorage<u32> = TaskStorage::new();
 #[btf_map]
 pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 
-/// By process: address of the interpreter lock, and distance of a thread's number in its `PyThreadState`. Given by user
-/// space, inherited by fork.
+/// By process: address of the interpreter lock, distance of a thread's number in its `PyThreadState`, and, if not 0, how
+/// far the number is from where the word there points. Given by user space, inherited by fork.
 #[btf_map]
-pub static INTERPRETERS: HashMap<u32, [u64; 2], 8192> = HashMap::new();
+pub static INTERPRETERS: HashMap<u32, [u64; 3], 8192> = HashMap::new();
 
 /// By local TCP port (host order): address of a socket on which a traced process listens there; 0: none does;
 /// [`LISTENER_UNKNOWN`]: a traced process accepted a connection there, from a listener that we do not know. An array,

@@ -15,6 +15,8 @@ Out: responses. A route may be followed by any unique id, which is only logged: 
 
 /truth/sleep/MS/ID  /truth/backend/MS/ID  /truth/lock/MS/ID  /truth/cpu/MS/ID  /truth/file/ID
 /truth/gil/MS/ID   two threads of their own that compute MS each, each with its witness
+/truth/hold/MS/ID  keeps the interpreter lock for MS in the C library, as soon as a /truth/want is asleep
+/truth/want/MS/ID  sleeps for MS without the lock, and then wants it: what it takes longer is its wait. One for each hold
 """
 
 import ctypes
@@ -88,7 +90,25 @@ def compete(milliseconds):
         thread.join()
 
 
-TRUTHS = {"gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
+# Who holds is there; who wants sleeps. Plain locks: to open one is a single step that keeps the interpreter lock.
+HOLDER_READY, WAITER_ASLEEP = threading.Lock(), threading.Lock()
+HOLDER_READY.acquire()
+WAITER_ASLEEP.acquire()
+keep_lock_and_sleep = ctypes.PyDLL(None).usleep
+release_lock_and_sleep = ctypes.CDLL(None).usleep
+
+
+def hold(milliseconds):
+    WAITER_ASLEEP.acquire()
+    keep_lock_and_sleep(int(milliseconds * 1000))
+
+
+def want(milliseconds):
+    WAITER_ASLEEP.release()
+    release_lock_and_sleep(int(milliseconds * 1000))
+
+
+TRUTHS = {"hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
 
 
 def run_queue_ns():
@@ -183,6 +203,10 @@ def respond(environ):
         raise RuntimeError("asked for")
     if route == "truth" and len(rest) >= 2 and rest[0] in TRUTHS:
         milliseconds = float(rest[1]) if len(rest) > 2 else 0.0
+        if rest[0] == "hold":
+            HOLDER_READY.release()
+        elif rest[0] == "want":
+            HOLDER_READY.acquire()
         return "200 OK", [truth(rest[0], milliseconds, rest[-1])]
     return "404 Not Found", [b"no such route\n"]
 

@@ -48,6 +48,7 @@ fn request(id: u64, path: &str, start_ns: u64, end_ns: u64) -> Request {
         bytes_out: 900,
         framing: Framing::Exact,
         phases,
+        gil_holders: Vec::new(),
         stretches: vec![
             Stretch {
                 tgid: WORKER,
@@ -64,7 +65,17 @@ fn request(id: u64, path: &str, start_ns: u64, end_ns: u64) -> Request {
 }
 
 fn slice(tid: u32, start_ns: u64, end_ns: u64, state: ThreadState, label: &'static str) -> Entry {
-    Entry::Slice { tgid: WORKER, tid, start_ns, end_ns, state, label, fd: Some(9), open: false }
+    Entry::Slice {
+        tgid: WORKER,
+        tid,
+        start_ns,
+        end_ns,
+        state,
+        label,
+        fd: Some(9),
+        open: false,
+        held_by: None,
+    }
 }
 
 /// Two requests, the second of which overlaps the first on its slot, with a hostile path and still open.

@@ -42,12 +42,26 @@ pub struct TracedRequest {
     pub bytes_out: u64,
     /// Phases; null where this run cannot measure one.
     pub phases: BTreeMap<String, Option<u64>>,
+    /// Who had the interpreter lock while it waited for that.
+    #[serde(default)]
+    pub gil_holders: Vec<GilHolder>,
     /// Still running when the window ended.
     pub open: bool,
     /// Its beginning was not seen.
     pub truncated: bool,
     /// Records were lost.
     pub lossy: bool,
+}
+
+/// Who had the interpreter lock while a request waited for it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct GilHolder {
+    /// Endpoint that it served.
+    pub endpoint: Option<String>,
+    /// Thread.
+    pub tid: Option<u32>,
+    /// How long the request waited because of it.
+    pub wait_ns: u64,
 }
 
 impl TracedRequest {

@@ -19,6 +19,11 @@ pub const FLAG_WAKE_MISSED: u32 = 8;
 
 /// [`SliceRecord::arguments`], third, of a `futex`: the low 32 bits are the thread that held the interpreter lock.
 pub const HOLDER_KNOWN: u64 = 1 << 63;
+/// The same argument, together with [`HOLDER_KNOWN`]: the 30 bits above the thread are [`SWITCHES_MASK`] of the number of
+/// times that the lock had passed from one thread to another.
+pub const SWITCHES_KNOWN: u64 = 1 << 62;
+/// The part of that number which is kept.
+pub const SWITCHES_MASK: u32 = (1 << 30) - 1;
 
 /// [`SliceRecord::gap_blocked_call`]: the thread did not block in the gap outside a page fault.
 pub const NO_CALL: i32 = -2;

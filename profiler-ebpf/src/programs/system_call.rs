@@ -11,7 +11,7 @@ use aya_ebpf::macros::{btf_tracepoint, tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use profiler_common::account::{ENTRY_UNKNOWN, NOT_IN_CALL};
 use profiler_common::call_kind::{Kind, duplicates};
-use profiler_common::record::slice::{FLAG_CLIENT, HOLDER_KNOWN};
+use profiler_common::record::slice::{FLAG_CLIENT, HOLDER_KNOWN, SWITCHES_KNOWN, SWITCHES_MASK};
 use profiler_common::system_call::{FCNTL, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, kind};
 
 use super::client::{self, Buffer, Transfer};
@@ -128,7 +128,7 @@ fn holder(tgid: u32, address: u64, operation: u64) -> Option<u64> {
     const WAITS: [u64; 2] = [0, 9];
     /// The condition variable and the mutex of takers, from the lock's address (`machine/gil.rs` tells them apart).
     const TAKERS: core::ops::Range<u64> = 32..120;
-    /// Distance of `last_holder`.
+    /// Distance of `last_holder`; `locked` and `switch_number` follow.
     const LAST_HOLDER: u64 = 8;
     let command = operation & 127;
     if command != WAITS[0] && command != WAITS[1] {
@@ -136,14 +136,23 @@ fn holder(tgid: u32, address: u64, operation: u64) -> Option<u64> {
     }
     let interpreter = INTERPRETERS.get_ptr(&tgid)?;
     // SAFETY: the look-up succeeded.
-    let [lock, distance] = unsafe { *interpreter };
+    let [lock, distance, through] = unsafe { *interpreter };
     let place = address.wrapping_sub(lock);
     if !TAKERS.contains(&place) {
         return None;
     }
-    let state = first_word(lock.wrapping_add(LAST_HOLDER), 1);
-    let thread = first_word(state.wrapping_add(distance), state);
-    if thread == 0 { None } else { Some(HOLDER_KNOWN | thread & 0xffff_ffff) }
+    let mut words = [0_u64; 3];
+    // SAFETY: the destination holds 24 bytes; on failure the helper leaves zeroes.
+    unsafe {
+        bpf_probe_read_user((&raw mut words).cast(), 24, lock.wrapping_add(LAST_HOLDER) as *const _);
+    }
+    let [state, _, switches] = words;
+    let mut thread = first_word(state.wrapping_add(distance), state);
+    if through != 0 {
+        thread = first_word(thread.wrapping_add(through), thread);
+    }
+    let switches = (switches & SWITCHES_MASK as u64) << 32;
+    if thread == 0 { None } else { Some(HOLDER_KNOWN | SWITCHES_KNOWN | switches | thread & 0xffff_ffff) }
 }
 
 /// Exit of the call `number`.

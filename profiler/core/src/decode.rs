@@ -131,6 +131,7 @@ fn slice(record: &SliceRecord) -> Slice {
         call_switches: record.call_switches,
         gap_switches: record.gap_switches,
         holder_tid: call::holder(record.system_call, &record.arguments),
+        lock_switches: call::lock_switches(record.system_call, &record.arguments),
         waker_tid: record.waker_tid,
         flags: record.flags,
     }

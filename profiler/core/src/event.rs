@@ -67,6 +67,8 @@ pub struct Slice {
     pub gap_switches: u32,
     /// Thread that held the interpreter lock when the call began to wait for it (0: not known, or no such wait).
     pub holder_tid: Tid,
+    /// How often the lock had changed hands by then (its low bits), if that was read too.
+    pub lock_switches: Option<u32>,
     /// Thread that last woke this one during the call (0: nobody).
     pub waker_tid: Tid,
     /// `profiler_common::record::slice::FLAG_` bits.
@@ -111,6 +113,7 @@ impl Slice {
             call_switches: 0,
             gap_switches: 0,
             holder_tid: 0,
+            lock_switches: None,
             waker_tid: 0,
             flags: 0,
         }

@@ -188,6 +188,9 @@ pub struct InterpreterSeen {
     /// Distance of a thread's number in its `PyThreadState`, where the holders of the lock are read; `None`: they are not.
     #[serde(default)]
     pub thread_number_at: Option<u64>,
+    /// That distance leads to a pointer, and the number is this far from where it points (CPython before 3.11).
+    #[serde(default)]
+    pub thread_number_through: Option<u64>,
     /// A build without interpreter lock (it may have been switched on: then `locks` has it).
     pub free_threaded: bool,
     /// Why the locks were not looked for or not found, as a clause; `None`: nothing went wrong.

@@ -9,7 +9,12 @@ pub mod basis;
 mod cause;
 mod cpu_bound;
 mod cpu_throttled;
+mod gil;
 mod gil_contention;
+mod gil_convoy;
+mod gil_not_released;
+mod gil_starvation;
+mod gil_threads;
 mod healthy;
 mod herd;
 mod idle_connections;
@@ -117,6 +122,10 @@ pub const RULES: &[Rule] = &[
     cpu_bound::RULE,
     cpu_throttled::RULE,
     gil_contention::RULE,
+    gil_starvation::RULE,
+    gil_not_released::RULE,
+    gil_convoy::RULE,
+    gil_threads::RULE,
     short_behind_long::RULE,
     herd::RULE,
     healthy::RULE,

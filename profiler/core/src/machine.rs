@@ -16,6 +16,8 @@ pub mod exchange_end;
 pub mod front;
 pub mod gil;
 pub mod gil_edge;
+pub mod gil_held;
+pub mod gil_measure;
 pub mod handoff;
 pub mod http1;
 mod job;

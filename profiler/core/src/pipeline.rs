@@ -388,6 +388,7 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
         call_switches: 0,
         gap_switches: 0,
         holder_tid: decode::call::holder(system_call, &open.arguments),
+        lock_switches: decode::call::lock_switches(system_call, &open.arguments),
         waker_tid: 0,
         flags: 0,
     }

@@ -8,6 +8,7 @@ pub mod cheroot;
 mod command_line;
 pub mod gevent;
 pub mod gunicorn;
+mod lock;
 mod loops;
 pub mod mod_wsgi;
 mod pool;

@@ -90,6 +90,8 @@ pub enum Entry {
         fd: Option<i32>,
         /// The stretch was still open when the window ended.
         open: bool,
+        /// A wait for the interpreter lock: the thread that had it when the wait began, if that is known.
+        held_by: Option<Tid>,
     },
     /// A request came to its end (or to the end of the window).
     Request(Box<Request>),

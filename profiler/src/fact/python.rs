@@ -5,6 +5,7 @@
 //! A version that is not known is refused by name, never treated as its neighbour.
 
 mod elf;
+mod holder;
 mod layout;
 mod mapping;
 mod memory;
@@ -73,9 +74,10 @@ impl Interpreters {
             });
         };
         let mut seen = InterpreterSeen { tgid, file: bounded(file.name()), ..InterpreterSeen::default() };
-        let outcome = ProcessMemory::open(proc, tgid)
-            .map_err(PythonError::from)
-            .and_then(|memory| examine(&memory, file, &image, &named_version(file, &mapped), &mut seen));
+        let outcome = ProcessMemory::open(proc, tgid).map_err(PythonError::from).and_then(|memory| {
+            let is_thread = |tid: u32| proc.of(tgid, &format!("task/{tid}")).exists();
+            examine(&memory, file, &image, &named_version(file, &mapped), &mut seen, is_thread)
+        });
         if let Err(error) = outcome {
             seen.refused = Some(error.to_string());
         }
@@ -128,6 +130,7 @@ fn examine(
     image: &Image,
     named: &Option<String>,
     seen: &mut InterpreterSeen,
+    is_thread: impl Fn(u32) -> bool,
 ) -> Result<(), PythonError> {
     let not_so = || PythonError::Mapping { file: bounded(file.name()) };
     let bias = image.bias(file.start, file.offset).ok_or_else(not_so)?;
@@ -146,7 +149,13 @@ fn examine(
     let found = layout::locks(memory, runtime, version, described.is_some())?;
     seen.free_threaded = found.free_threaded;
     seen.locks = found.locks;
-    seen.thread_number_at = if found.free_threaded { None } else { version.thread_number_at() };
+    if let Some(main) = seen.locks.iter().find(|lock| lock.interpreter == 0)
+        && !found.free_threaded
+    {
+        let way = holder::way(memory, version, main.address, is_thread);
+        seen.thread_number_at = way.map(|way| way.at);
+        seen.thread_number_through = way.and_then(|way| way.through);
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use profiler_core::fact::{
     SessionStarted,
 };
 use profiler_core::finding::Finding;
-use profiler_core::model::gil::{Edge, Gil, Party, Waiter};
+use profiler_core::model::gil::{Convoy, Edge, Gil, Lock, Party, ThreadEdge, Waiter};
 use profiler_core::model::latency::Latency;
 use profiler_core::model::request::{Framing, Request};
 use profiler_core::model::{CgroupWindow, Conservation, Endpoint, Losses, Requests, Snapshot, Window};
@@ -151,8 +151,47 @@ fn gil() -> Gil {
         (endpoint("GET /"), thread, 200),
         (Party::Unknown, endpoint(""), 9),
     ]
-    .map(|(waiter, holder, total_ms)| Edge { waiter, holder, total_ns: total_ms * MS, waits: 100 })
+    .map(|(waiter, holder, total_ms)| Edge {
+        waiter,
+        holder,
+        total_ns: total_ms * MS,
+        waits: 100,
+        not_honoured_ns: 0,
+    })
     .to_vec();
+    gil.thread_edges = [((4131, 4132), 700), ((4132, 4121), 200), ((4131, 0), 9)]
+        .map(|((waiter, holder), total_ms)| {
+            let named = |tid: u32| (tid, if tid == 0 { String::new() } else { "ThreadPoolExecu".to_owned() });
+            let (waiter, holder) = (named(waiter), named(holder));
+            ThreadEdge { tgid: 4121, waiter, holder, total_ns: total_ms * MS, waits: 100 }
+        })
+        .to_vec();
+    gil.locks = vec![
+        Lock {
+            tgid: 4121,
+            interpreter: 0,
+            interval_us: 5000,
+            waits: 200,
+            wait_ns: 700 * MS,
+            run_queue_ns: 8 * MS,
+            held_at_least_ns: 650 * MS,
+            held_at_most_ns: Some(900 * MS),
+            after_forced: 30,
+            after_voluntary: 170,
+            timed_out: 44,
+            switches_known: true,
+            not_honoured: 3,
+            not_honoured_ns: 41 * MS,
+            woken: 180,
+            missed: 20,
+            missed_ns: 60 * MS,
+            depths: [185, 11, 3, 1, 0, 0, 0, 0],
+            deepest: 3,
+            cycles: [60, 80, 40, 20, 0],
+            convoy: Some(Convoy { q: 0.5, r2: 1.0, waits: 140 }),
+        },
+        Lock { tgid: 4122, interval_us: 5000, waits: 100, wait_ns: 209 * MS, ..Lock::default() },
+    ];
     gil
 }
 
@@ -351,6 +390,7 @@ fn slowest(pool_wait_ns: u64) -> Vec<Request> {
             framing: Framing::Exact,
             phases,
             stretches: Vec::new(),
+            gil_holders: Vec::new(),
             open: false,
             truncated: false,
             lossy: false,

@@ -9,6 +9,7 @@ pub(super) mod endpoints;
 pub(super) mod event_loops;
 mod findings;
 pub(super) mod gil;
+pub(super) mod gil_words;
 pub(super) mod header;
 pub(super) mod heat;
 mod listeners;

@@ -16,6 +16,7 @@ mod track;
 
 use std::io::{self, BufWriter, Write};
 
+use profiler_core::event::Tid;
 use profiler_core::model::request::Request;
 use profiler_core::timeline::Entry;
 use prost::Message;
@@ -118,8 +119,10 @@ impl<W: Write> PerfettoSink<W> {
                 self.announce(Track::Process { tgid: *tgid }, self.latest_ns)?;
                 self.describe(Track::Thread { tgid: *tgid, tid: *tid, lane: 0 }, Some(name))
             }
-            Entry::Slice { tgid, tid, start_ns, end_ns, state, label, fd, open } => {
+            Entry::Slice { tgid, tid, start_ns, end_ns, state, label, fd, open, held_by } => {
                 self.start(*start_ns)?;
+                let arrow =
+                    held_by.map(|holder| self.holds((*tgid, holder), (*tid, *start_ns))).transpose()?;
                 self.counts.slices += 1;
                 let mut debug_annotations = Vec::new();
                 if let Some(fd) = fd {
@@ -132,7 +135,7 @@ impl<W: Write> PerfettoSink<W> {
                     category_iids: vec![self.interner.category(state.name())],
                     name_iid: Some(self.interner.name(label)),
                     debug_annotations,
-                    ..TrackEvent::default()
+                    ..with_flow(arrow.map_or(Flow::None, Flow::Last))
                 };
                 let drawn = Drawn { start_ns: *start_ns, end_ns: *end_ns, event };
                 self.draw(drawn, |lane| Track::Thread { tgid: *tgid, tid: *tid, lane })
@@ -170,6 +173,26 @@ impl<W: Write> PerfettoSink<W> {
         counts.evicted_tracks = self.tracks.evicted;
         let writer = self.writer.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok((writer, counts))
+    }
+
+    /// Marks on the holder's track that it has the interpreter lock when a thread begins to wait for that: an arrow leads
+    /// from there to the wait. Returns the arrow's number.
+    fn holds(
+        &mut self,
+        (tgid, holder): (Tid, Tid),
+        (waiter, since_ns): (Tid, u64),
+    ) -> Result<u64, TimelineError> {
+        let track = Track::Thread { tgid, tid: holder, lane: 0 };
+        self.announce(track, since_ns)?;
+        let arrow = request::arrow(waiter, since_ns);
+        let event = TrackEvent {
+            category_iids: vec![self.interner.category("gil_holder")],
+            name_iid: Some(self.interner.name("has the GIL")),
+            flow_ids: vec![arrow],
+            ..TrackEvent::default()
+        };
+        self.event(track, EventType::Instant, since_ns, event)?;
+        Ok(arrow)
     }
 
     /// A request: its span on its slot's track, and one interval for each stretch beside the thread that ran it.

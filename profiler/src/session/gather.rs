@@ -120,7 +120,8 @@ impl Gather {
         if let (Some(main), Some(distance)) =
             (seen.locks.iter().find(|lock| lock.interpreter == 0), seen.thread_number_at)
         {
-            source.read_holders(tgid, main.address, distance);
+            let through = seen.thread_number_through.unwrap_or(0);
+            source.read_holders(tgid, [main.address, distance, through]);
         }
         Some(Fact::InterpreterSeen(seen))
     }

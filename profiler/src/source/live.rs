@@ -37,7 +37,7 @@ const KIND_NAMES: [&str; EMITTED_KINDS as usize] = ["slice", "head", "lifecycle"
 pub struct LiveSource {
     ebpf: Ebpf,
     targets: HashMap<MapData, u32, u32>,
-    interpreters: HashMap<MapData, u32, [u64; 2]>,
+    interpreters: HashMap<MapData, u32, [u64; 3]>,
     rings: Rings,
     losses: PerCpuArray<MapData, u64>,
     accounts: AccountTable,
@@ -172,10 +172,11 @@ impl LiveSource {
         run_iterator(&mut self.ebpf, "iterate_files")
     }
 
-    /// Has the holder of the interpreter lock at `lock` read at each wait of this process; `distance` is that of a
-    /// thread's number in its `PyThreadState`. Without room in the map its holders stay unknown.
-    pub fn read_holders(&mut self, tgid: u32, lock: u64, distance: u64) {
-        let _ = self.interpreters.insert(&tgid, &[lock, distance], 0);
+    /// Has the holder of the interpreter lock read at each wait of this process: its address, the distance of
+    /// a thread's number in its `PyThreadState`, and, if not 0, how far from where the word there points the number is.
+    /// Without room in the map its holders stay unknown.
+    pub fn read_holders(&mut self, tgid: u32, lock: [u64; 3]) {
+        let _ = self.interpreters.insert(&tgid, &lock, 0);
     }
 
     /// How many other instances of this program watch one of the targets now.

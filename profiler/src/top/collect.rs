@@ -192,6 +192,7 @@ mod tests {
             bytes_out: 0,
             framing: Framing::Exact,
             phases: Phases::default(),
+            gil_holders: Vec::new(),
             stretches: vec![Stretch { tgid: 1, tid: 7, start_ns: start_ns + 10, end_ns }],
             open: false,
             truncated: false,
@@ -200,7 +201,17 @@ mod tests {
     }
 
     fn slice(start_ns: u64, end_ns: u64, state: ThreadState) -> Entry {
-        Entry::Slice { tgid: 1, tid: 7, start_ns, end_ns, state, label: "read", fd: None, open: false }
+        Entry::Slice {
+            tgid: 1,
+            tid: 7,
+            start_ns,
+            end_ns,
+            state,
+            label: "read",
+            fd: None,
+            open: false,
+            held_by: None,
+        }
     }
 
     #[test]

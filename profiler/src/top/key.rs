@@ -204,6 +204,7 @@ mod tests {
             framing: Framing::Exact,
             phases: Phases::default(),
             stretches: Vec::new(),
+            gil_holders: Vec::new(),
             open: false,
             truncated: false,
             lossy: false,

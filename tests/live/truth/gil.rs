@@ -67,12 +67,14 @@ fn requests_that_compute_at_the_same_time_wait_for_the_interpreter_lock() -> any
         let traced = traced(&server, &options)?;
         let ours: BTreeMap<u64, _> =
             traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
-        let (mut ours_ns, mut theirs_ns, mut cpu_ns, mut outside_ns) = (0, 0, 0, 0);
+        let (mut ours_ns, mut handed_over_ns, mut theirs_ns, mut cpu_ns, mut outside_ns) = (0, 0, 0, 0, 0);
         let witnesses = server.witness()?;
         assert_eq!(witnesses.len(), 30);
         for witness in &witnesses {
             let request = ours.get(&witness.id.parse()?).context("a request is missing")?;
             ours_ns += request.phase_ns("gil_wait");
+            // Who is made to give the lock up waits until another has taken it, which takes long where cores are short.
+            handed_over_ns += request.phase_ns("lock_wait");
             theirs_ns += witness.asleep_ns();
             cpu_ns += witness.cpu_ns;
             outside_ns += request.total_ns - witness.wall_ns;
@@ -86,7 +88,10 @@ fn requests_that_compute_at_the_same_time_wait_for_the_interpreter_lock() -> any
             outside_ns as f64 / 1e6,
         );
         assert!(theirs_ns > cpu_ns / 2, "the load did not contend");
-        assert!(ours_ns + theirs_ns / 50 >= theirs_ns, "{ours_ns} against {theirs_ns}");
+        assert!(
+            ours_ns + handed_over_ns + theirs_ns / 50 >= theirs_ns,
+            "{ours_ns} and {handed_over_ns} against {theirs_ns}"
+        );
         assert!(ours_ns <= theirs_ns + theirs_ns / 50 + outside_ns, "{ours_ns} against {theirs_ns}");
         let finding = traced.finding("gil-contention")?;
         assert_eq!(finding.get("answer"), Some(&"present".into()), "{finding}");

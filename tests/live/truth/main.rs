@@ -5,6 +5,7 @@
 
 mod access_log;
 mod gil;
+mod gil_holder;
 mod herd;
 mod loops;
 mod phases;

@@ -4,7 +4,7 @@
 //! come as a fact). Out: a [`Call`]. Only numbers and bits are looked at; every input gives some answer.
 
 use profiler_common::call_kind::{Kind, duplicates};
-use profiler_common::record::slice::{FLAG_CLIENT, HOLDER_KNOWN};
+use profiler_common::record::slice::{FLAG_CLIENT, HOLDER_KNOWN, SWITCHES_KNOWN, SWITCHES_MASK};
 use profiler_common::system_call::{EPOLL_PWAIT2, FCNTL, FUTEX, kind};
 
 use crate::event::Call;
@@ -80,6 +80,14 @@ const fn arrival_ns(extra: u64, outcome: Outcome) -> u64 {
 pub(crate) const fn holder(system_call: u32, arguments: &[u64; 3]) -> u32 {
     let [_, _, third] = *arguments;
     if system_call == FUTEX && third & HOLDER_KNOWN != 0 { low(third) } else { 0 }
+}
+
+/// How often the interpreter lock had changed hands when the call began to wait for it, if that was read.
+#[must_use]
+pub(crate) const fn lock_switches(system_call: u32, arguments: &[u64; 3]) -> Option<u32> {
+    let [_, _, third] = *arguments;
+    let known = HOLDER_KNOWN | SWITCHES_KNOWN;
+    if system_call == FUTEX && third & known == known { Some(low(third >> 32) & SWITCHES_MASK) } else { None }
 }
 
 const fn futex(address: u64, operation: u32, timeout: u64) -> Call {

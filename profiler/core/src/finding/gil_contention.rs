@@ -4,9 +4,9 @@
 //! is the answer "the GIL is not the problem".
 
 use super::back_end::endpoint_name;
-use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, served_ns};
+use super::basis::{Basis, Outcome, Verdict, WAITING, decides, explains, served_ns};
 use super::words::{duration, percent, ratio, request_seconds};
-use super::{Judge, Rule};
+use super::{Judge, Rule, gil};
 use crate::phase::Phase;
 
 /// The rule.
@@ -20,29 +20,24 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn judge(basis: &Basis<'_>) -> Outcome {
-    basis.require_window()?;
-    basis.require_requests()?;
-    if let Some(reason) = basis.not_measured(Phase::GilWait) {
-        return Err(Undecided {
-            reason: reason.chars().take(120).collect(),
-            next_step: "Compare with fewer threads per process: if throughput stays, it was the interpreter lock.",
-            evidence: Vec::new(),
-        });
+    if !gil::require(basis)? {
+        let sentence = format!("{}{}", gil::NO_LOCK, instead(basis));
+        return Ok(Verdict { sentence, ..Verdict::default() });
     }
     let limits = basis.thresholds;
     let cost_ns = basis.phases().get(Phase::GilWait);
     let share = ratio(cost_ns, served_ns(basis.phases()));
     let rate = basis.rate(cost_ns);
-    let gil = &basis.snapshot.gil;
+    let seen = &basis.snapshot.gil;
     let evidence = vec![
         decides("gil_wait_service_ratio", share, limits.gil_served_min_ratio),
         decides("gil_wait_seconds_per_second", rate, limits.cost_min_rate),
         explains("gil_wait_seconds", cost_ns as f64 / 1e9),
-        explains("gil_waits_count", gil.waits.count() as f64),
-        explains("gil_past_interval_ratio", ratio(gil.past_interval, gil.waits.count())),
+        explains("gil_waits_count", seen.waits.count() as f64),
+        explains("gil_past_interval_ratio", ratio(seen.past_interval, seen.waits.count())),
     ];
     if share < limits.gil_served_min_ratio || rate < limits.cost_min_rate {
-        let sentence = if gil.waits.count() == 0 {
+        let mut sentence = if seen.waits.count() == 0 {
             "The GIL is not your problem: no thread waited for it".to_owned()
         } else {
             format!(
@@ -51,6 +46,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
                 duration(cost_ns.checked_div(basis.request_count()).unwrap_or(0)),
             )
         };
+        sentence.push_str(&instead(basis));
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
     let mut sentence = format!(
@@ -69,6 +65,23 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let exemplars = basis.exemplars(&[Phase::GilWait]);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
 }
+
+/// Where the service time goes instead, if most of it is one phase.
+fn instead(basis: &Basis<'_>) -> String {
+    let served = basis.phases().iter().filter(|(phase, _)| {
+        !WAITING.contains(phase) && !matches!(phase, Phase::LoopWait | Phase::ReadHead | Phase::FrontEnd)
+    });
+    let largest = served.max_by_key(|(_, duration_ns)| *duration_ns);
+    match largest.map(|(phase, duration_ns)| (phase, ratio(duration_ns, served_ns(basis.phases())))) {
+        Some((phase, share)) if share >= MOST => {
+            format!("; {} of service time is {}", percent(share), phase.name())
+        }
+        _ => String::new(),
+    }
+}
+
+/// Share of service time from which a phase is most of it.
+const MOST: f64 = 0.5;
 
 #[cfg(test)]
 mod tests {
@@ -104,7 +117,10 @@ mod tests {
     fn the_answer_that_the_lock_is_not_the_problem_is_given_in_words() {
         let finding = scene().judge("gil-contention");
         finding.assert_absent();
-        assert_eq!(finding.sentence, "The GIL is not your problem: no thread waited for it.");
+        assert_eq!(
+            finding.sentence,
+            "The GIL is not your problem: no thread waited for it; 100 % of service time is cpu."
+        );
         let mut scene = scene().phase(Phase::GilWait, 200 * MILLISECOND);
         scene.0.gil.waits.record(200 * MILLISECOND);
         let finding = scene.judge("gil-contention");

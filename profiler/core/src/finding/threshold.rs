@@ -109,6 +109,10 @@ const NEED_REQUESTS: &[&str] = &[
     "cpu-bound",
     "cpu-throttled",
     "gil-contention",
+    "gil-starvation",
+    "gil-not-released",
+    "gil-convoy",
+    "gil-threads",
     "short-behind-long",
     "loop-saturated",
     "healthy",
@@ -123,6 +127,9 @@ const COSTLY: &[&str] = &[
     "loop-saturated",
     "back-end",
     "gil-contention",
+    "gil-starvation",
+    "gil-not-released",
+    "gil-convoy",
     "healthy",
 ];
 
@@ -153,6 +160,14 @@ thresholds! {
         "From one half on, no change inside the server can win as much as a faster back end.";
     gil_served_min_ratio: Ratio = 0.10, &["gil-contention"],
         "Some waiting for the interpreter lock comes with any use of threads; a tenth of service time is felt.";
+    gil_starver_min_ratio: Ratio = 0.50, &["gil-starvation"],
+        "From one half on, taking this one away helps more than anything done about all the others.";
+    gil_not_honoured_min_ratio: Ratio = 0.20, &["gil-not-released"],
+        "Below a fifth of the waits, more or fewer threads change more than finding the call that keeps the lock.";
+    gil_missed_min_ratio: Ratio = 0.50, &["gil-convoy"],
+        "Some that are woken always come too late; when it is every second one, waking is in vain.";
+    gil_waiting_min_count: Threads = 1.0, &["gil-threads"],
+        "With one thread waiting at any moment, another thread only makes the queue longer.";
     cpu_served_min_ratio: Ratio = 0.50, &["cpu-bound"],
         "From one half on, CPU time (and the wait for it) is the largest part of service time.";
     cpu_pressure_min_ratio: Ratio = 0.50, &["cpu-bound"],

@@ -5,6 +5,7 @@
 //! before and after that the front end's.
 
 use crate::event::Tid;
+use crate::model::gil::Holder;
 use crate::model::request::{Request, Stretch};
 use crate::phase::{Phase, Phases};
 
@@ -28,6 +29,8 @@ pub struct Inner {
     pub slot: Option<u32>,
     /// Its stretches on threads.
     pub stretches: Vec<Stretch>,
+    /// Who had the interpreter lock while it waited for that.
+    pub gil_holders: Vec<Holder>,
     /// Records of its thread were lost.
     pub lossy: bool,
 }
@@ -155,6 +158,7 @@ pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>) -> 
     for inner in taken {
         request.lossy |= inner.lossy;
         request.stretches.extend(inner.stretches);
+        request.gil_holders.extend(inner.gil_holders);
     }
     request.stretches.sort_by_key(|stretch| (stretch.start_ns, stretch.tid));
     request.stretches.truncate(MAX_STRETCHES);
@@ -257,6 +261,7 @@ mod tests {
             framing: Framing::Exact,
             phases: Phases::default(),
             stretches: Vec::new(),
+            gil_holders: Vec::new(),
             open: false,
             truncated: false,
             lossy: false,
@@ -274,7 +279,16 @@ mod tests {
     fn inner(start_ns: u64, of: &[(Phase, u64)]) -> Inner {
         let phases = phases(of);
         let end_ns = start_ns + phases.total_ns();
-        Inner { start_ns, end_ns, phases, who: (20, 21), slot: Some(3), stretches: Vec::new(), lossy: false }
+        Inner {
+            start_ns,
+            end_ns,
+            phases,
+            who: (20, 21),
+            slot: Some(3),
+            stretches: Vec::new(),
+            gil_holders: Vec::new(),
+            lossy: false,
+        }
     }
 
     /// ```text

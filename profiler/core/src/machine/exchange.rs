@@ -294,6 +294,7 @@ pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(
     if let Some(next) = connection.requests.front_mut() {
         next.behind_until_ns = active.cursor_ns;
     }
+    active.request.gil_holders = crate::machine::gil_edge::holders(state, &active.held);
     let request = &mut active.request;
     request.end_ns = active.cursor_ns;
     if let Some(owner) = active.owner

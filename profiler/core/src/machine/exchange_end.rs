@@ -5,6 +5,7 @@
 
 use crate::event::{Slice, Tid};
 use crate::machine::exchange;
+use crate::machine::gil_held::HeldBy;
 use crate::machine::serving::{draw, meaning_of, waits_for_work};
 use crate::machine::state::State;
 use crate::machine::thread::{Piece, Thread};
@@ -72,11 +73,13 @@ fn end_slice(
     let slice = &slice.within(thread.last_exit_ns, end_ns);
     let meaning = meaning_of(state, slice);
     let part = state.gil.follow(&mut thread.gil_wait, slice, end_ns, state.window_start_ns);
+    let mut held_by = HeldBy::UNKNOWN;
     if let Some(wait_ns) = part.wait_ns(slice, end_ns, state.window_start_ns) {
-        crate::machine::gil_edge::held(state, &mut thread, tid, slice.holder_tid, wait_ns);
+        held_by = crate::machine::gil_edge::held(state, &mut thread, slice, wait_ns);
     }
     crate::machine::gil_edge::settle(state, &mut thread, tid);
-    let (meaning, gap) = part.apply(meaning, Piece::gap(slice));
+    let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));
+    gap.held_by = held_by;
     let serving = thread.serving;
     let idle = waits_for_work(state, &thread, slice, &meaning);
     if gap.length_ns() > 0 {
@@ -84,7 +87,8 @@ fn end_slice(
     }
     let in_call = slice.system_call != u32::MAX;
     if state.wants_slices && !entry_unknown {
-        draw(slice, end_ns, if idle { ThreadState::Idle } else { meaning.state }, true, sink);
+        let state = if idle { ThreadState::Idle } else { meaning.state };
+        draw(slice, end_ns, (state, held_by), true, sink);
     }
     if idle && in_call {
         crate::machine::serving::leave(state, &mut thread, tid, slice.enter_ns, sink);
@@ -96,6 +100,7 @@ fn end_slice(
         if in_call {
             let mut piece = Piece::call(slice, end_ns, &meaning);
             piece.holding = Some(crate::machine::serving::holding(state, slice.tgid, &meaning));
+            piece.held_by = held_by;
             thread.pending.push(piece);
         }
         if !entry_unknown {

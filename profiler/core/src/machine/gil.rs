@@ -4,14 +4,15 @@
 //! episodes: all sleeps of one attempt to take the lock. The lock is a `struct _gil_runtime_state`: a flag under a mutex
 //! and a condition variable, at the same distances from each other in CPython 3.8 to 3.15 on `x86_64` with glibc.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::{InterpreterLock, InterpreterSeen};
 use crate::machine::classify::{Idle, Meaning};
 use crate::machine::gil_edge::Edges;
+use crate::machine::gil_measure::{Attempt, Measure, Sleep};
 use crate::machine::thread::Piece;
-use crate::model::gil::{Gil, Waiter};
+use crate::model::gil::{Gil, Lock, Waiter};
 use crate::model::latency::Latency;
 use crate::phase::Phase;
 use crate::timeline::ThreadState;
@@ -85,6 +86,18 @@ pub struct Episode {
     end_ns: u64,
     run_queue_ns: u64,
     sleeps: u64,
+    attempt: Attempt,
+    /// By how much its last sleep made a request longer that was not honoured.
+    not_honoured_ns: u64,
+}
+
+/// A thread's waiting for a lock, as of its last slice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// The attempt that it is in, or was in.
+    pub episode: Option<Episode>,
+    /// It had given the lock up by force, and waited until another had taken it.
+    pub gave_up: bool,
 }
 
 /// What a slice is for its thread's waiting.
@@ -139,6 +152,9 @@ pub struct Locks {
     past_interval: u64,
     sleeps: u64,
     waiters: FxHashMap<(Tid, Tid), Waiter>,
+    measures: FxHashMap<(Tid, u64), Measure>,
+    /// Processes with a measure.
+    contended: FxHashSet<Tid>,
     /// Who made whom wait.
     pub edges: Edges,
     /// Entries that found no place.
@@ -173,21 +189,23 @@ impl Locks {
     /// Takes the next slice of a thread, which ended at `exit_ns`, with the thread's wait so far.
     pub fn follow(
         &mut self,
-        waiting: &mut Option<Episode>,
+        waiting: &mut Waiting,
         slice: &Slice,
         exit_ns: u64,
         window_start_ns: u64,
     ) -> Part {
+        let gave_up = std::mem::take(&mut waiting.gave_up);
         let lock = match self.lock_of(slice) {
             Some((lock, true)) => lock,
             other => {
-                if waiting.is_some() {
-                    self.end(slice.tid, waiting.take(), window_start_ns);
+                if waiting.episode.is_some() {
+                    self.end(slice.tid, waiting.episode.take(), window_start_ns);
                 }
+                waiting.gave_up = other.is_some();
                 return if other.is_some() { Part::Handover } else { Part::None };
             }
         };
-        if let Some(episode) = waiting
+        if let Some(episode) = &mut waiting.episode
             && episode.goes_on_with(slice, lock)
         {
             episode.end_ns = exit_ns;
@@ -196,18 +214,58 @@ impl Locks {
                 .saturating_add(slice.gap.run_queue_ns)
                 .saturating_add(slice.inside.run_queue_ns);
             episode.sleeps = episode.sleeps.saturating_add(1);
+            self.measure_sleep(episode, slice, slice.gap_start_ns(), window_start_ns);
             return Part::Again;
         }
-        let next = Episode {
+        let mut next = Episode {
             tgid: slice.tgid,
             lock,
             start_ns: slice.enter_ns,
             end_ns: exit_ns,
             run_queue_ns: slice.inside.run_queue_ns,
             sleeps: 1,
+            attempt: Attempt::default(),
+            not_honoured_ns: 0,
         };
-        self.end(slice.tid, waiting.replace(next), window_start_ns);
+        self.end(slice.tid, waiting.episode.take(), window_start_ns);
+        let forced = gave_up || had_it_for_an_interval(slice, &lock);
+        if let Some(measure) = self.measure_sleep(&mut next, slice, slice.enter_ns, window_start_ns) {
+            measure.begin(forced);
+        }
+        waiting.episode = Some(next);
         Part::First
+    }
+
+    /// Takes a sleep of an attempt into the sums of its lock, if it is in the window.
+    fn measure_sleep(
+        &mut self,
+        episode: &mut Episode,
+        slice: &Slice,
+        waited_from_ns: u64,
+        window_start_ns: u64,
+    ) -> Option<&mut Measure> {
+        episode.not_honoured_ns = 0;
+        if episode.end_ns <= window_start_ns {
+            return None;
+        }
+        let on_condition = matches!(
+            slice.call, Call::FutexWait { operation, .. } if operation & COMMAND == FUTEX_WAIT_BITSET
+        );
+        let sleep = Sleep::of(slice, episode.end_ns, on_condition);
+        let measure = self.measure(episode)?;
+        let waited_from_ns = waited_from_ns.max(window_start_ns);
+        episode.not_honoured_ns = measure.sleep(&mut episode.attempt, &sleep, waited_from_ns);
+        Some(measure)
+    }
+
+    fn measure(&mut self, episode: &Episode) -> Option<&mut Measure> {
+        let key = (episode.tgid, episode.lock.address);
+        if self.measures.len() >= MAX_PROCESSES && !self.measures.contains_key(&key) {
+            self.evicted = self.evicted.saturating_add(1);
+            return None;
+        }
+        self.contended.insert(episode.tgid);
+        Some(self.measures.entry(key).or_insert_with(|| Measure::new(episode.tgid, &episode.lock)))
     }
 
     /// A thread's wait is over. What lies before the window does not count.
@@ -217,6 +275,9 @@ impl Locks {
         self.waits.record(wait_ns);
         let run_queue_ns = episode.run_queue_ns.min(wait_ns);
         self.run_queue_ns = self.run_queue_ns.saturating_add(run_queue_ns);
+        if let Some(measure) = self.measure(&episode) {
+            measure.end(&episode.attempt, wait_ns, run_queue_ns, episode.end_ns);
+        }
         self.sleeps = self.sleeps.saturating_add(episode.sleeps);
         if wait_ns > episode.lock.interval_us.saturating_mul(1000) {
             self.past_interval = self.past_interval.saturating_add(1);
@@ -237,7 +298,9 @@ impl Locks {
     pub fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
         let mut seen = std::mem::take(&mut self.seen);
         seen.retain(|tgid, _| !has_ended(*tgid));
-        *self = Self { seen, ..Self::default() };
+        let mut edges = std::mem::take(&mut self.edges);
+        edges.roll();
+        *self = Self { seen, edges, ..Self::default() };
     }
 
     /// Why no wait can be told; `None`: it can.
@@ -264,8 +327,15 @@ impl Locks {
         let mut interpreters: Vec<InterpreterSeen> = self.seen.into_values().collect();
         interpreters.sort_unstable_by_key(|seen| seen.tgid);
         let holders_known = interpreters.iter().any(|seen| seen.thread_number_at.is_some());
+        let mut locks: Vec<Lock> = self.measures.into_values().map(Measure::finish).collect();
+        locks.sort_unstable_by_key(|lock| (std::cmp::Reverse(lock.wait_ns), lock.tgid, lock.interpreter));
+        locks.truncate(MAX_LISTED);
+        let (thread_edges, other_thread_edges_ns) = self.edges.finish_threads(&name);
         let (edges, other_edges_ns) = self.edges.finish(&name);
         Gil {
+            thread_edges,
+            other_thread_edges_ns,
+            locks,
             holders_known,
             edges,
             other_edges_ns,
@@ -278,6 +348,12 @@ impl Locks {
             threads,
             thread_count,
         }
+    }
+
+    /// Whether anybody waited for a lock of this process in the window.
+    #[must_use]
+    pub fn is_contended(&self, tgid: Tid) -> bool {
+        self.contended.contains(&tgid)
     }
 
     /// Whether the call of a slice waits to take a lock.
@@ -299,8 +375,15 @@ impl Locks {
 
 impl Episode {
     /// The next window begins in the middle of it: what it was made of so far has been counted.
-    pub const fn roll(&mut self) {
+    pub fn roll(&mut self) {
         (self.run_queue_ns, self.sleeps) = (0, 0);
+        self.attempt = Attempt::default();
+    }
+
+    /// By how much its last sleep made a request longer that was not honoured.
+    #[must_use]
+    pub const fn not_honoured_ns(&self) -> u64 {
+        self.not_honoured_ns
     }
 
     /// Whether a wait for `lock` is a further sleep of this attempt: nothing happened in between but a look at the flag.
@@ -311,6 +394,14 @@ impl Episode {
             && matches!(slice.gap_blocked_call, NO_CALL | PAGE_FAULT)
             && slice.gap.cpu_ns <= LOOP_MAX_CPU_NS
     }
+}
+
+/// Whether a thread that begins to wait ran for a switch interval without a call that blocks: it was made to give the lock
+/// up, as others ask for that only after an interval in which they did not get it.
+fn had_it_for_an_interval(slice: &Slice, lock: &InterpreterLock) -> bool {
+    // Nine tenths: the one that asks has slept for a little less than the holder has run.
+    let interval_ns = lock.interval_us.saturating_mul(900);
+    matches!(slice.gap_blocked_call, NO_CALL | PAGE_FAULT) && slice.gap.total_ns() >= interval_ns
 }
 
 #[cfg(test)]

@@ -1,40 +1,56 @@
 //! Who made whom wait for the interpreter lock.
 //!
 //! In: parts of waits, each with the thread that held the lock when it began. Out: sums by waiter and holder, where a
-//! party is the endpoint that a thread serves just then, or the thread itself while it serves none.
+//! party is the endpoint that a thread serves just then, or the thread itself while it serves none; and the same by threads.
 
 use rustc_hash::FxHashMap;
 
-use crate::event::Tid;
+use crate::event::{Slice, Tid};
 use crate::machine::endpoint::path_shape;
+use crate::machine::gil_held::{Held, HeldBy, Share, add_share};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
-use crate::model::gil::{Edge, Party};
+use crate::model::gil::{Edge, Holder, Party, ThreadEdge};
 
 /// Parties told apart; further ones are not known.
 const MAX_PARTIES: usize = 2048;
+/// Windows after which a party that nobody asked for is forgotten: longer than requests last.
+const KEPT_WINDOWS: u32 = 3;
 /// Pairs told apart.
 const MAX_PAIRS: usize = 8192;
 /// Pairs that the report lists.
 const MAX_LISTED: usize = 50;
-/// Holders of one thread's waits between two other calls.
-const MAX_HELD: usize = 16;
 
 /// Number of the party that is not known.
 const UNKNOWN: u32 = 0;
 
-/// Sums by waiter and holder.
-#[derive(Clone, Debug)]
-pub struct Edges {
-    parties: Vec<Party>,
-    numbers: FxHashMap<Party, u32>,
-    sums: FxHashMap<(u32, u32), (u64, u64)>,
+/// Sums of one pair.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    wait_ns: u64,
+    waits: u64,
+    not_honoured_ns: u64,
 }
 
-impl Default for Edges {
-    fn default() -> Self {
-        Self { parties: vec![Party::Unknown], numbers: FxHashMap::default(), sums: FxHashMap::default() }
+impl Sum {
+    const fn add(&mut self, share: &Share) {
+        self.wait_ns = self.wait_ns.saturating_add(share.wait_ns);
+        self.waits = self.waits.saturating_add(share.waits);
+        self.not_honoured_ns = self.not_honoured_ns.saturating_add(share.not_honoured_ns);
     }
+}
+
+/// Sums by waiter and holder.
+#[derive(Clone, Debug, Default)]
+pub struct Edges {
+    /// By number: the party, and the window in which it was last asked for.
+    parties: FxHashMap<u32, (Party, u32)>,
+    numbers: FxHashMap<Party, u32>,
+    last_number: u32,
+    window: u32,
+    sums: FxHashMap<(u32, u32), Sum>,
+    /// By process, waiter and holder.
+    threads: FxHashMap<(Tid, Tid, Tid), Sum>,
 }
 
 impl Edges {
@@ -42,49 +58,92 @@ impl Edges {
         if party == Party::Unknown {
             return UNKNOWN;
         }
-        if let Some(number) = self.numbers.get(&party) {
-            return *number;
+        if let Some(number) = self.numbers.get(&party).copied() {
+            self.use_again(number);
+            return number;
         }
-        let number = u32::try_from(self.parties.len()).unwrap_or(UNKNOWN);
-        if self.parties.len() >= MAX_PARTIES || number == UNKNOWN {
+        if self.parties.len() >= MAX_PARTIES || self.last_number == u32::MAX {
             return UNKNOWN;
         }
-        self.parties.push(party.clone());
-        self.numbers.insert(party, number);
-        number
+        self.last_number += 1;
+        self.parties.insert(self.last_number, (party.clone(), self.window));
+        self.numbers.insert(party, self.last_number);
+        self.last_number
     }
 
-    fn add(&mut self, waiter: u32, holder: u32, wait_ns: u64) {
-        let full = self.sums.len() >= MAX_PAIRS && !self.sums.contains_key(&(waiter, holder));
-        let pair = if full { (UNKNOWN, UNKNOWN) } else { (waiter, holder) };
-        let (sum_ns, waits) = self.sums.entry(pair).or_default();
-        *sum_ns = sum_ns.saturating_add(wait_ns);
-        *waits = waits.saturating_add(1);
+    fn use_again(&mut self, number: u32) {
+        if let Some((_, window)) = self.parties.get_mut(&number) {
+            *window = self.window;
+        }
     }
 
-    /// The pairs, costliest first, and the time of those that are not listed.
-    #[must_use]
-    pub fn finish(self, name: impl Fn(Tid) -> String) -> (Vec<Edge>, u64) {
-        let party = |number: u32| {
-            let party = usize::try_from(number).ok().and_then(|place| self.parties.get(place));
-            match party.cloned().unwrap_or(Party::Unknown) {
-                Party::Thread { tgid, tid, .. } => Party::Thread { tgid, tid, comm: name(tid) },
-                other => other,
+    /// The next window begins: sums start anew. Requests in flight know parties by their numbers, which stay.
+    pub fn roll(&mut self) {
+        self.window = self.window.wrapping_add(1);
+        let window = self.window;
+        self.parties.retain(|_, (_, last)| window.wrapping_sub(*last) <= KEPT_WINDOWS);
+        let parties = &self.parties;
+        self.numbers.retain(|_, number| parties.contains_key(number));
+        self.sums.clear();
+        self.threads.clear();
+    }
+
+    fn add(&mut self, waiter: u32, (tgid, tid): (Tid, Tid), share: &Share) {
+        let pair = (waiter, share.by.party);
+        let full = self.sums.len() >= MAX_PAIRS && !self.sums.contains_key(&pair);
+        self.sums.entry(if full { (UNKNOWN, UNKNOWN) } else { pair }).or_default().add(share);
+        let pair = (tgid, tid, share.by.tid);
+        let full = self.threads.len() >= MAX_PAIRS && !self.threads.contains_key(&pair);
+        self.threads.entry(if full { (0, 0, 0) } else { pair }).or_default().add(share);
+    }
+
+    fn party(&self, number: u32, name: impl Fn(Tid) -> String) -> Party {
+        match self.parties.get(&number).map(|(party, _)| party) {
+            Some(Party::Thread { tgid, tid, .. }) => {
+                Party::Thread { tgid: *tgid, tid: *tid, comm: name(*tid) }
             }
-        };
-        let mut sums: Vec<((u32, u32), (u64, u64))> =
-            self.sums.iter().map(|(pair, sum)| (*pair, *sum)).collect();
-        sums.sort_unstable_by_key(|(pair, (sum_ns, _))| (std::cmp::Reverse(*sum_ns), *pair));
-        let rest_ns =
-            sums.iter().skip(MAX_LISTED).fold(0u64, |all, (_, (sum_ns, _))| all.saturating_add(*sum_ns));
-        let listed = sums.iter().take(MAX_LISTED).map(|((waiter, holder), (total_ns, waits))| Edge {
-            waiter: party(*waiter),
-            holder: party(*holder),
-            total_ns: *total_ns,
-            waits: *waits,
-        });
-        (listed.collect(), rest_ns)
+            Some(other) => other.clone(),
+            None => Party::Unknown,
+        }
     }
+
+    /// The pairs of parties, costliest first, and the time of those that are not listed.
+    #[must_use]
+    pub fn finish(&self, name: impl Fn(Tid) -> String) -> (Vec<Edge>, u64) {
+        let (listed, rest_ns) = costliest(&self.sums);
+        let edges = listed.into_iter().map(|((waiter, holder), sum)| Edge {
+            waiter: self.party(waiter, &name),
+            holder: self.party(holder, &name),
+            total_ns: sum.wait_ns,
+            waits: sum.waits,
+            not_honoured_ns: sum.not_honoured_ns,
+        });
+        (edges.collect(), rest_ns)
+    }
+
+    /// The pairs of threads, costliest first, and the time of those that are not listed.
+    #[must_use]
+    pub fn finish_threads(&self, name: impl Fn(Tid) -> String) -> (Vec<ThreadEdge>, u64) {
+        let (listed, rest_ns) = costliest(&self.threads);
+        let named = |tid: Tid| (tid, if tid == 0 { String::new() } else { name(tid) });
+        let edges = listed.into_iter().map(|((tgid, waiter, holder), sum)| ThreadEdge {
+            tgid,
+            waiter: named(waiter),
+            holder: named(holder),
+            total_ns: sum.wait_ns,
+            waits: sum.waits,
+        });
+        (edges.collect(), rest_ns)
+    }
+}
+
+/// The pairs that are listed, costliest first, and the time of the others.
+fn costliest<K: Copy + Ord>(sums: &FxHashMap<K, Sum>) -> (Vec<(K, Sum)>, u64) {
+    let mut all: Vec<(K, Sum)> = sums.iter().map(|(pair, sum)| (*pair, *sum)).collect();
+    all.sort_unstable_by_key(|(pair, sum)| (std::cmp::Reverse(sum.wait_ns), *pair));
+    let rest_ns = all.iter().skip(MAX_LISTED).fold(0u64, |all, (_, sum)| all.saturating_add(sum.wait_ns));
+    all.truncate(MAX_LISTED);
+    (all, rest_ns)
 }
 
 /// What a thread is to others: the endpoint that it serves, or itself.
@@ -100,25 +159,73 @@ fn party(state: &State, serving: Option<(u32, u64)>, tgid: Tid, tid: Tid) -> Par
     }
 }
 
-/// A thread waited for `wait_ns` while `holder_tid` had the lock.
-pub fn held(state: &mut State, thread: &mut Thread, tid: Tid, holder_tid: Tid, wait_ns: u64) {
+/// Number of what a thread is to others, remembered as long as it serves the same request.
+fn number_of(state: &mut State, thread: &mut Thread, tid: Tid) -> u32 {
+    if let Some((serving, number)) = thread.gil_party
+        && thread.serving == Some(serving)
+    {
+        state.gil.edges.use_again(number);
+        return number;
+    }
+    let party = party(state, thread.serving, thread.tgid, tid);
+    let is_named = !matches!(&party, Party::Endpoint(name) if name.is_empty());
+    let number = state.gil.edges.number(party);
+    thread.gil_party = thread.serving.filter(|_| is_named).map(|serving| (serving, number));
+    number
+}
+
+/// A slice of a thread begins to be taken: if others have waited for the lock that it may hold, notes what it is to them, as
+/// the slice may end that. Where nobody waits this costs nothing.
+pub fn note(state: &mut State, thread: &mut Thread, tid: Tid) {
+    if thread.serving.is_some() && state.gil.is_contended(thread.tgid) {
+        number_of(state, thread, tid);
+    }
+}
+
+/// The slice has been taken: it may have ended what the thread was about `before`.
+pub fn turned(thread: &mut Thread, before: Option<(u32, u64)>, exit_ns: u64) {
+    if before.is_some()
+        && thread.serving != before
+        && let Some((serving, number)) = thread.gil_party
+        && Some(serving) == before
+    {
+        thread.gil_party_before = Some((number, exit_ns));
+    }
+}
+
+/// A slice is the next part of a thread's waiting, `wait_ns` long. Returns who had the lock.
+pub fn held(state: &mut State, thread: &mut Thread, slice: &Slice, wait_ns: u64) -> HeldBy {
+    let by = holder(state, thread, slice);
+    let not_honoured_ns = thread.gil_wait.episode.map_or(0, |episode| episode.not_honoured_ns());
+    add_share(&mut thread.gil_held, Share { by, wait_ns, waits: 1, not_honoured_ns });
+    by
+}
+
+/// Who had the lock when a thread's call began to wait for it.
+fn holder(state: &mut State, thread: &Thread, slice: &Slice) -> HeldBy {
+    let tid = slice.holder_tid;
     // Who finds itself as the last holder let the lock go; who took it since is not known.
-    let holder = if holder_tid == 0 || holder_tid == tid {
-        Party::Unknown
-    } else {
-        let other = state.threads.get(&holder_tid).filter(|other| other.tgid == thread.tgid);
-        party(state, other.and_then(|other| other.serving), thread.tgid, holder_tid)
-    };
-    let holder = state.gil.edges.number(holder);
-    let place = thread.gil_held.iter().position(|(known, _)| *known == holder);
-    if place.is_none() && thread.gil_held.len() < MAX_HELD {
-        thread.gil_held.push((holder, wait_ns));
-        return;
+    if tid == 0 || tid == slice.tid {
+        return HeldBy::UNKNOWN;
     }
-    let place = place.unwrap_or(MAX_HELD - 1);
-    if let Some((_, sum_ns)) = thread.gil_held.get_mut(place) {
-        *sum_ns = sum_ns.saturating_add(wait_ns);
+    if let Some(mut other) = state.threads.remove(&tid) {
+        // A number of another process: what the interpreter says of the thread is not so.
+        let own = other.tgid == thread.tgid;
+        let before = other.gil_party_before.filter(|(_, until_ns)| *until_ns > slice.enter_ns);
+        let party = match before {
+            _ if !own => UNKNOWN,
+            Some((number, _)) => number,
+            None => number_of(state, &mut other, tid),
+        };
+        state.threads.insert(tid, other);
+        return if own { HeldBy { party, tid } } else { HeldBy::UNKNOWN };
     }
+    if tid != thread.tgid && state.processes.seen.iter().any(|process| process.tgid == tid) {
+        return HeldBy::UNKNOWN;
+    }
+    // It has not made a call yet.
+    let party = Party::Thread { tgid: thread.tgid, tid, comm: String::new() };
+    HeldBy { party: state.gil.edges.number(party), tid }
 }
 
 /// What the thread waited belongs to what it serves now.
@@ -126,9 +233,35 @@ pub fn settle(state: &mut State, thread: &mut Thread, tid: Tid) {
     if thread.gil_held.is_empty() {
         return;
     }
-    let waiter = party(state, thread.serving, thread.tgid, tid);
-    let waiter = state.gil.edges.number(waiter);
-    for (holder, wait_ns) in thread.gil_held.drain(..) {
-        state.gil.edges.add(waiter, holder, wait_ns);
+    let waiter = number_of(state, thread, tid);
+    for share in std::mem::take(&mut thread.gil_held) {
+        state.gil.edges.add(waiter, (thread.tgid, tid), &share);
+    }
+}
+
+/// Who had the lock while a request waited for it, longest first.
+#[must_use]
+pub fn holders(state: &State, held: &Held) -> Vec<Holder> {
+    let name = |tid| state.processes.names.get(&tid).cloned().unwrap_or_default();
+    let mut holders: Vec<Holder> = held
+        .iter()
+        .map(|(by, wait_ns)| Holder { party: state.gil.edges.party(by.party, name), tid: by.tid, wait_ns })
+        .filter(|holder| holder.party != Party::Unknown)
+        .collect();
+    holders.sort_by_key(|holder| (std::cmp::Reverse(holder.wait_ns), holder.tid));
+    holders
+}
+
+/// Makes the holders of a request add up to its wait: what is missing is not known.
+pub fn complete(holders: &mut Vec<Holder>, gil_wait_ns: u64) {
+    let known_ns = holders.iter().fold(0u64, |sum, holder| sum.saturating_add(holder.wait_ns));
+    if known_ns > gil_wait_ns {
+        // A part of the request was cut off; whose it was is not known.
+        holders.clear();
+    }
+    let known_ns = if holders.is_empty() { 0 } else { known_ns };
+    holders.sort_by_key(|holder| (std::cmp::Reverse(holder.wait_ns), holder.tid));
+    if gil_wait_ns > known_ns {
+        holders.push(Holder { party: Party::Unknown, tid: 0, wait_ns: gil_wait_ns - known_ns });
     }
 }

@@ -319,6 +319,7 @@ impl Links {
             who: (request.tgid, request.tid),
             slot: request.slot,
             stretches: request.stretches,
+            gil_holders: request.gil_holders,
             lossy: request.lossy,
         });
         match outer {

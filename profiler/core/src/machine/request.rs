@@ -7,6 +7,7 @@
 use crate::event::Tid;
 use crate::machine::compose::{Trail, minus};
 use crate::machine::event_loop::Wants;
+use crate::machine::gil_held::Held;
 use crate::machine::thread::{Pending, Thread};
 use crate::model::request::{Framing, Request, Stretch};
 use crate::phase::{Phase, Phases};
@@ -27,7 +28,7 @@ pub struct Active {
     pub left_by: Option<Tid>,
     /// What the thread that left it did on its way to something else: up to when, and the phases. Part of the request,
     /// unless another thread takes it over: then it waited for that one since it was read.
-    pub parting: Option<(u64, Phases)>,
+    pub parting: Option<(u64, Phases, Held)>,
     /// A thread of the loop's pool was woken for it, or has worked for it.
     pub handed_over: bool,
     /// A thread of the loop's pool has worked for it.
@@ -40,6 +41,8 @@ pub struct Active {
     pub responding: bool,
     /// The request asked for a head only.
     pub to_head: bool,
+    /// Who had the interpreter lock while it waited for that.
+    pub held: Held,
     /// Its account piece by piece, from where a front end turned to the server behind.
     pub trail: Option<Trail>,
 }
@@ -103,6 +106,7 @@ impl Active {
             framing: Framing::Exact,
             phases,
             stretches: Vec::new(),
+            gil_holders: Vec::new(),
             open: false,
             truncated: beginning.truncated,
             lossy: false,
@@ -119,6 +123,7 @@ impl Active {
             behind_until_ns: 0,
             responding: false,
             to_head: false,
+            held: Held::default(),
             trail: None,
         }
     }
@@ -148,7 +153,7 @@ impl Active {
         let mut taken = Taken { from_ns, ..Taken::default() };
         let mut parts = Vec::new();
         let is_kept = self.trail.is_some();
-        taken.phases = thread.pending.take_from(from_ns, |piece, at_ns| {
+        taken.phases = thread.pending.take_from(from_ns, &mut self.held, |piece, at_ns| {
             if let Some(holding) = piece.holding {
                 taken.before.push((holding, piece.start_ns, at_ns));
             }
@@ -167,8 +172,9 @@ impl Active {
 
     /// What the thread that left it did last was for it.
     pub fn part(&mut self) {
-        if let Some((until_ns, phases)) = self.parting.take() {
+        if let Some((until_ns, phases, held)) = self.parting.take() {
             self.spend(self.cursor_ns, until_ns, &phases);
+            self.held.add_all(&held);
             self.cursor_ns = until_ns;
         }
     }
@@ -176,7 +182,7 @@ impl Active {
     /// What a thread did for it, up to the end of the last piece.
     pub fn take_pieces(&mut self, pieces: &mut Pending, tgid: Tid, tid: Tid) {
         let from_ns = self.cursor_ns;
-        let phases = pieces.take_from(from_ns, |_, _| {});
+        let phases = pieces.take_from(from_ns, &mut self.held, |_, _| {});
         self.request.phases.add_all(&phases);
         self.cursor_ns = from_ns.saturating_add(phases.total_ns());
         self.stretch(tgid, tid, from_ns, self.cursor_ns);

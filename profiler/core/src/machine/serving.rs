@@ -15,6 +15,7 @@ use crate::machine::exchange::{self, Bytes};
 use crate::machine::front;
 use crate::machine::gil::Part;
 use crate::machine::gil_edge;
+use crate::machine::gil_held::{Held, HeldBy};
 use crate::machine::handoff;
 use crate::machine::job;
 use crate::machine::state::{MAX_COUNTED, State};
@@ -46,13 +47,17 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     };
 
     let meaning = meaning_of(state, slice);
+    gil_edge::note(state, &mut thread, tid);
+    let serving = thread.serving;
     let part = state.gil.follow(&mut thread.gil_wait, slice, exit_ns, state.window_start_ns);
+    let mut held_by = HeldBy::UNKNOWN;
     if let Some(wait_ns) = part.wait_ns(slice, exit_ns, state.window_start_ns) {
-        gil_edge::held(state, &mut thread, tid, slice.holder_tid, wait_ns);
+        held_by = gil_edge::held(state, &mut thread, slice, wait_ns);
     } else if thread.serving.is_some() {
         gil_edge::settle(state, &mut thread, tid);
     }
-    let (meaning, gap) = part.apply(meaning, Piece::gap(slice));
+    let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));
+    gap.held_by = held_by;
     if gap.length_ns() > 0 {
         thread.pending.push(gap);
     }
@@ -63,7 +68,8 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     }
     let idle = idle && !handoff::is_within_job(state, &thread, slice);
     if state.wants_slices {
-        draw(slice, exit_ns, if idle { ThreadState::Idle } else { meaning.state }, false, sink);
+        let state = if idle { ThreadState::Idle } else { meaning.state };
+        draw(slice, exit_ns, (state, held_by), false, sink);
     }
     state.uses_io_uring |= slice.system_call == IO_URING_SETUP;
     match slice.call {
@@ -86,6 +92,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     } else {
         let mut piece = Piece::call(slice, exit_ns, &meaning);
         piece.holding = Some(holding(state, slice.tgid, &meaning));
+        piece.held_by = held_by;
         thread.pending.push(piece);
         // A loop that only hands requests over does not wait for what they need.
         let waits =
@@ -104,6 +111,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     if part == Part::None {
         gil_edge::settle(state, &mut thread, tid);
     }
+    gil_edge::turned(&mut thread, serving, exit_ns);
     state.put_back(tid, thread);
 }
 
@@ -253,8 +261,9 @@ pub(super) fn leave(
     {
         if active.owner == Some(tid) && until_ns > active.cursor_ns {
             let from_ns = active.cursor_ns;
-            let phases = thread.pending.take_until(until_ns, from_ns);
-            active.parting = Some((from_ns.saturating_add(phases.total_ns()), phases));
+            let mut held = Held::default();
+            let phases = thread.pending.take_until(until_ns, from_ns, &mut held);
+            active.parting = Some((from_ns.saturating_add(phases.total_ns()), phases, held));
             if active.responding {
                 active.part();
             }
@@ -422,7 +431,14 @@ fn close(
 }
 
 /// Puts a slice on the timeline: the gap, then the call.
-pub(super) fn draw(slice: &Slice, exit_ns: u64, state: ThreadState, open: bool, sink: &mut dyn FnMut(Entry)) {
+pub(super) fn draw(
+    slice: &Slice,
+    exit_ns: u64,
+    (state, held_by): (ThreadState, HeldBy),
+    open: bool,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let held_by = Some(held_by.tid).filter(|tid| *tid > 0);
     let (tgid, tid) = (slice.tgid, slice.tid);
     let gap_start_ns = slice.gap_start_ns();
     if slice.enter_ns > gap_start_ns {
@@ -443,12 +459,14 @@ pub(super) fn draw(slice: &Slice, exit_ns: u64, state: ThreadState, open: bool, 
             label: "running",
             fd: None,
             open: false,
+            held_by: None,
         };
         sink(entry);
     }
     let label = profiler_common::system_call::name(slice.system_call);
     let fd = descriptor_of(&slice.call);
-    sink(Entry::Slice { tgid, tid, start_ns: slice.enter_ns, end_ns: exit_ns, state, label, fd, open });
+    let (start_ns, end_ns) = (slice.enter_ns, exit_ns);
+    sink(Entry::Slice { tgid, tid, start_ns, end_ns, state, label, fd, open, held_by });
 }
 
 const fn descriptor_of(call: &Call) -> Option<i32> {

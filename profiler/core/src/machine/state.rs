@@ -168,6 +168,7 @@ impl State {
     /// A request comes to its end.
     pub fn complete(&mut self, mut request: Request, sink: &mut dyn FnMut(Entry)) {
         request.open |= self.goes_on;
+        crate::machine::gil_edge::complete(&mut request.gil_holders, request.phases.get(Phase::GilWait));
         if request.end_ns < self.watch_start_ns {
             self.summary.forget();
             return;
@@ -367,7 +368,7 @@ impl State {
     pub fn end_thread(&mut self, tid: Tid, mut thread: Box<Thread>, until_ns: u64) {
         self.drain(&mut thread);
         crate::machine::gil_edge::settle(self, &mut thread, tid);
-        self.gil.end(tid, thread.gil_wait.take(), self.window_start_ns);
+        self.gil.end(tid, thread.gil_wait.episode.take(), self.window_start_ns);
         self.ended_cpu_ns = self.ended_cpu_ns.saturating_add(thread.totals.cpu_ns);
         let is_loop = self.end_loop(tid, &mut thread, until_ns);
         self.make_slot_in_flight(&mut thread);

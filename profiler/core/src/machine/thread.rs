@@ -11,7 +11,8 @@ use crate::event::{Slice, Tid};
 use crate::fact::Account;
 use crate::machine::classify::{Meaning, gap_sleep_phase};
 use crate::machine::event_loop::EventLoop;
-use crate::machine::gil::Episode;
+use crate::machine::gil::Waiting;
+use crate::machine::gil_held::{Held, HeldBy, Share};
 use crate::model::slot::Holding;
 use crate::phase::{Phase, Phases};
 
@@ -37,6 +38,8 @@ pub struct Piece {
     pub waits_for_client: bool,
     /// What holds the slot meanwhile if no request does; `None`: the slot is free.
     pub holding: Option<Holding>,
+    /// Who had the interpreter lock, if it is a wait for that.
+    pub held_by: HeldBy,
 }
 
 impl Piece {
@@ -61,6 +64,7 @@ impl Piece {
             blocked,
             waits_for_client: false,
             holding: Some(Holding::Housekeeping),
+            held_by: HeldBy::UNKNOWN,
         }
     }
 
@@ -77,6 +81,7 @@ impl Piece {
             blocked,
             waits_for_client: blocked == Phase::ClientReadStall,
             holding: Some(Holding::Housekeeping),
+            held_by: HeldBy::UNKNOWN,
         }
     }
 
@@ -92,6 +97,7 @@ impl Piece {
             blocked: Phase::Unexplained,
             waits_for_client: false,
             holding: Some(Holding::Housekeeping),
+            held_by: HeldBy::UNKNOWN,
         }
     }
 
@@ -166,6 +172,8 @@ pub struct Pending {
     folded_until_ns: u64,
     /// Pieces that ended before they began, or began before the one before them ended.
     impossible: u64,
+    /// Who had the interpreter lock in what is folded.
+    folded_held: Held,
 }
 
 impl Pending {
@@ -180,7 +188,9 @@ impl Pending {
         if self.pieces.len() >= MAX_PIECES
             && let Some(oldest) = self.pieces.pop_front()
         {
-            self.folded.add_all(&oldest.phases_from(oldest.start_ns));
+            let phases = oldest.phases_from(oldest.start_ns);
+            self.folded.add_all(&phases);
+            self.folded_held.add(oldest.held_by, phases.get(Phase::GilWait));
             self.folded_until_ns = oldest.end_ns;
         }
         self.pieces.push_back(piece);
@@ -214,20 +224,24 @@ impl Pending {
     }
 
     /// Gives all time from `from_ns` on to the caller: phases that add up to the time from `from_ns` to the end of
-    /// the last piece (zero if that is earlier). `each` gets every piece with the point from which on it was taken.
-    pub fn take_from(&mut self, from_ns: u64, mut each: impl FnMut(&Piece, u64)) -> Phases {
+    /// the last piece (zero if that is earlier). `each` gets every piece with the point from which on it was taken;
+    /// who had the interpreter lock meanwhile is added to `held`.
+    pub fn take_from(&mut self, from_ns: u64, held: &mut Held, mut each: impl FnMut(&Piece, u64)) -> Phases {
         let mut phases = Phases::default();
         let end_ns = self.end_ns();
         if self.folded_until_ns > 0 {
             let folded_ns = self.folded.total_ns();
             if from_ns <= self.folded_until_ns.saturating_sub(folded_ns) {
                 phases.add_all(&self.folded);
+                held.add_all(&self.folded_held);
             } else {
                 phases.add(Phase::Unexplained, self.folded_until_ns.saturating_sub(from_ns));
             }
         }
         for piece in self.pieces.drain(..) {
-            phases.add_all(&piece.phases_from(from_ns));
+            let own = piece.phases_from(from_ns);
+            phases.add_all(&own);
+            held.add(piece.held_by, own.get(Phase::GilWait));
             each(&piece, from_ns.max(piece.start_ns).min(piece.end_ns));
         }
         self.clear_folded();
@@ -237,19 +251,22 @@ impl Pending {
     }
 
     /// Takes the pieces that end at `until_ns` or before: phases of their parts from `from_ns` on.
-    pub fn take_until(&mut self, until_ns: u64, from_ns: u64) -> Phases {
+    pub fn take_until(&mut self, until_ns: u64, from_ns: u64, held: &mut Held) -> Phases {
         let mut phases = Phases::default();
         if self.folded_until_ns > 0 && self.folded_until_ns <= until_ns {
             let start_ns = self.folded_until_ns.saturating_sub(self.folded.total_ns());
             if from_ns <= start_ns {
                 phases.add_all(&self.folded);
+                held.add_all(&self.folded_held);
             } else {
                 phases.add(Phase::Unexplained, self.folded_until_ns.saturating_sub(from_ns));
             }
             self.clear_folded();
         }
         while let Some(piece) = self.pieces.front().filter(|piece| piece.end_ns <= until_ns) {
-            phases.add_all(&piece.phases_from(from_ns));
+            let own = piece.phases_from(from_ns);
+            phases.add_all(&own);
+            held.add(piece.held_by, own.get(Phase::GilWait));
             self.pieces.pop_front();
         }
         phases
@@ -270,6 +287,7 @@ impl Pending {
     fn clear_folded(&mut self) {
         self.folded = Phases::default();
         self.folded_until_ns = 0;
+        self.folded_held = Held::default();
     }
 }
 
@@ -321,9 +339,13 @@ pub struct Thread {
     /// Since when it has been busy (not in a wait for work).
     pub busy_since_ns: Option<u64>,
     /// The wait for the interpreter lock that it is in, or was in when its last slice ended.
-    pub gil_wait: Option<Episode>,
-    /// What it waited for the interpreter lock since its last other call: party that held it, and for how long.
-    pub gil_held: Vec<(u32, u64)>,
+    pub gil_wait: Waiting,
+    /// What it waited for the interpreter lock since its last other call, by holder.
+    pub gil_held: Vec<Share>,
+    /// Number of the party that it is while it serves this request, once somebody asked.
+    pub gil_party: Option<((u32, u64), u32)>,
+    /// The party that it was before it turned to what it does now, and until when.
+    pub gil_party_before: Option<(u32, u64)>,
     /// Time by its account, in the window.
     pub totals: Account,
     /// Slices seen in the window.
@@ -399,7 +421,7 @@ impl Thread {
         if let Some(event_loop) = &mut self.event_loop {
             event_loop.roll();
         }
-        if let Some(episode) = &mut self.gil_wait {
+        if let Some(episode) = &mut self.gil_wait.episode {
             episode.roll();
         }
     }
@@ -419,6 +441,7 @@ mod tests {
             blocked: Phase::ClientReadStall,
             waits_for_client: true,
             holding: None,
+            held_by: HeldBy::UNKNOWN,
         }
     }
 
@@ -454,7 +477,8 @@ mod tests {
         pending.push(Piece { end_ns: 260, ..piece(250, 10, 10, 80) });
         assert_eq!(pending.take_impossible(), 3);
         assert_eq!(pending.take_impossible(), 0);
-        let phases = pending.take_from(110, |piece, at_ns| assert!(at_ns <= piece.end_ns));
+        let phases =
+            pending.take_from(110, &mut Held::default(), |piece, at_ns| assert!(at_ns <= piece.end_ns));
         assert_eq!(phases.total_ns(), 150);
     }
 
@@ -465,9 +489,9 @@ mod tests {
             for index in 0..1000 {
                 pending.push(piece(index * 100, 20, 30, 50));
             }
-            let phases = pending.take_from(from_ns, |_, _| {});
+            let phases = pending.take_from(from_ns, &mut Held::default(), |_, _| {});
             assert_eq!(phases.total_ns(), 100_000 - from_ns, "from {from_ns}");
-            assert_eq!(pending.take_from(0, |_, _| {}).total_ns(), 0);
+            assert_eq!(pending.take_from(0, &mut Held::default(), |_, _| {}).total_ns(), 0);
         }
     }
 }

@@ -288,7 +288,7 @@ pub(super) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
     for (until_ns, phase) in event_loop.explain(id, active.cursor_ns, from_ns, Wants::Unknown, 0) {
         active.pass(until_ns, phase);
     }
-    let phases = thread.pending.take_until(slice.enter_ns, from_ns);
+    let phases = thread.pending.take_until(slice.enter_ns, from_ns, &mut active.held);
     active.request.phases.add_all(&phases);
     active.cursor_ns = from_ns.saturating_add(phases.total_ns());
     state.hold_for_request(thread, from_ns, &phases);

@@ -38,6 +38,100 @@ pub struct Gil {
     pub edges: Vec<Edge>,
     /// Waiting time of the pairs that are not listed.
     pub other_edges_ns: u64,
+    /// The same by threads, costliest first (bounded).
+    pub thread_edges: Vec<ThreadEdge>,
+    /// Waiting time of the pairs of threads that are not listed.
+    pub other_thread_edges_ns: u64,
+    /// Each lock, the one that was waited for longest first (bounded).
+    pub locks: Vec<Lock>,
+}
+
+/// Depths told apart: the last counts all deeper ones.
+pub const DEPTHS: usize = 8;
+
+/// What one interpreter lock went through.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lock {
+    /// Process.
+    pub tgid: u32,
+    /// Number of the interpreter, 0: the main one.
+    pub interpreter: u64,
+    /// Switch interval in µs.
+    pub interval_us: u64,
+    /// Waits that ended in the window.
+    pub waits: u64,
+    /// Their sum, run queue included.
+    pub wait_ns: u64,
+    /// The part of it in which the waiter was ready but had no CPU.
+    pub run_queue_ns: u64,
+    /// Time in which somebody waited: the lock was held by another then.
+    pub held_at_least_ns: u64,
+    /// Time in which threads of the process had or wanted a CPU for anything but this wait: the lock was not held for longer,
+    /// unless somebody slept with it. `None`: the process has several locks.
+    pub held_at_most_ns: Option<u64>,
+    /// Waits of threads that had been made to give the lock up because others wanted it.
+    pub after_forced: u64,
+    /// Waits of threads that had given it up by themselves, for a call that blocks.
+    pub after_voluntary: u64,
+    /// Sleeps that the switch interval ended: the waiter then asks the holder to give the lock up.
+    pub timed_out: u64,
+    /// How often the lock had changed hands was read, so that it is known whether a request was honoured.
+    pub switches_known: bool,
+    /// Requests to give the lock up after which the holder kept it for longer than another switch interval.
+    pub not_honoured: u64,
+    /// For how long it kept it since, in all.
+    pub not_honoured_ns: u64,
+    /// Sleeps that a release ended.
+    pub woken: u64,
+    /// Of those: another thread had the lock before the woken one came to it.
+    pub missed: u64,
+    /// Time waited after that.
+    pub missed_ns: u64,
+    /// Waits by how often they were passed over like that; the last counts all deeper ones.
+    pub depths: [u64; DEPTHS],
+    /// The most often that one wait was passed over.
+    pub deepest: u32,
+    /// Waits by how many switch intervals they took, in the bands of mod_wsgi-telemetry: below 0.8, to 1.8, to 2.8, to 3.8, more.
+    pub cycles: [u64; 5],
+    /// Its contention coefficient; `None`: too few waits, or they do not fall as it supposes.
+    pub convoy: Option<Convoy>,
+}
+
+/// The contention coefficient by mod_wsgi-telemetry's definition.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Convoy {
+    /// How probable it is that a waiter gets the lock within one more switch interval: near 1 waits end soon, near 0 they chain.
+    pub q: f64,
+    /// How well the waits fit (R²).
+    pub r2: f64,
+    /// Waits that it rests on.
+    pub waits: u64,
+}
+
+/// Who had the lock while a request waited for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// What the thread was to others just then.
+    pub party: Party,
+    /// The thread; 0: not known.
+    pub tid: u32,
+    /// How long the request waited because of it.
+    pub wait_ns: u64,
+}
+
+/// Waiting of one thread while another had the lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadEdge {
+    /// Process.
+    pub tgid: u32,
+    /// Who waited, and its name. Hostile input.
+    pub waiter: (u32, String),
+    /// Who had the lock, and its name; 0: not known. Hostile input.
+    pub holder: (u32, String),
+    /// Time waited, run queue included.
+    pub total_ns: u64,
+    /// Stretches of waiting that the time consists of.
+    pub waits: u64,
 }
 
 /// One side of an edge.
@@ -69,6 +163,8 @@ pub struct Edge {
     pub total_ns: u64,
     /// Stretches of waiting that the time consists of.
     pub waits: u64,
+    /// The part of the time in which the holder had been asked to give the lock up, for longer than the switch interval.
+    pub not_honoured_ns: u64,
 }
 
 /// One thread that waited.

@@ -3,6 +3,7 @@
 //! In: the request machine. Out: [`Request`]; a line of `ndjson`, a span of the timeline, a count in an endpoint.
 
 use crate::event::Tid;
+use crate::model::gil::Holder;
 use crate::model::trace_context::TraceContext;
 use crate::phase::Phases;
 
@@ -85,6 +86,8 @@ pub struct Request {
     pub phases: Phases,
     /// Its stretches on threads, in order (bounded; more than that are joined into the last).
     pub stretches: Vec<Stretch>,
+    /// Who had the interpreter lock while it waited for that, longest first; adds up to its phase `gil_wait`.
+    pub gil_holders: Vec<Holder>,
     /// Still running when the window ended.
     pub open: bool,
     /// Its beginning was not seen.

@@ -11,6 +11,7 @@ use crate::machine::front;
 use crate::machine::listener::Listeners;
 use crate::machine::slot::Busy;
 use crate::machine::state::State;
+use crate::model::gil::Gil;
 use crate::model::slot::{HeatRow, Slot, Slots};
 use crate::model::{Listener, Losses, Process, Snapshot, Thread as ThreadTotal};
 use crate::order::OrderCounts;
@@ -90,7 +91,9 @@ impl Machines {
         let (requests, endpoints) = state.summary.finish(connections);
         let (endpoints, other_endpoints) = endpoints.finish();
         let names = &state.processes.names;
-        let gil = std::mem::take(&mut state.gil).finish(|tid| names.get(&tid).cloned().unwrap_or_default());
+        let mut gil =
+            std::mem::take(&mut state.gil).finish(|tid| names.get(&tid).cloned().unwrap_or_default());
+        hold_at_most(&mut gil, &processes, self.window.length_ns());
         Snapshot {
             not_measured: not_measured(
                 self.attached.arrival_measured,
@@ -122,6 +125,22 @@ impl Machines {
 /// Sum of what was counted, by name.
 pub(super) fn total(counts: &[(String, u64)]) -> u64 {
     counts.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+}
+
+/// A lock is held no longer than threads of its process have or want a CPU for anything but the wait for it (who sleeps
+/// with it is not seen). Of several locks of a process nobody can tell which a thread had.
+fn hold_at_most(gil: &mut Gil, processes: &[Process], window_ns: u64) {
+    for lock in &mut gil.locks {
+        let seen = gil.interpreters.iter().find(|seen| seen.tgid == lock.tgid);
+        let process = processes.iter().find(|process| process.tgid == lock.tgid);
+        let (Some(_), Some(process)) = (seen.filter(|seen| seen.locks.len() == 1), process) else { continue };
+        let awake_ns = process
+            .threads
+            .iter()
+            .fold(0u64, |sum, thread| sum.saturating_add(thread.cpu_ns).saturating_add(thread.run_queue_ns));
+        let held_ns = awake_ns.saturating_sub(lock.run_queue_ns).max(lock.held_at_least_ns);
+        lock.held_at_most_ns = Some(held_ns.min(window_ns));
+    }
 }
 
 fn losses(state: &State, received: &Received) -> Losses {

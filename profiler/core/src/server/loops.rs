@@ -2,7 +2,7 @@
 //!
 //! In: how a server is named, how it runs on more cores, how work leaves its loop. Out: roles, advice.
 
-use super::Role;
+use super::{Role, lock};
 use crate::fact::ProcessSeen;
 
 /// How an event-loop server names what can be turned.
@@ -59,7 +59,10 @@ impl Loops<'_> {
             ),
             "short-behind-long" => format!("Serve the long endpoints from a {server} of their own, or {offload}."),
             "herd" => "Fewer processes that share the listener, or one listener for each (SO_REUSEPORT).".to_owned(),
-            _ => return None,
+            other => {
+                let options = lock::Options { more_processes, threads: None, switch_interval: None };
+                return lock::advice(other, &options);
+            }
         };
         Some(text)
     }

@@ -2,6 +2,7 @@
 //!
 //! In: a server with `threads`, how its options are named. Out: slots, refinement, advice.
 
+use super::lock;
 use super::setting::{option, put_seen};
 use super::{Observed, Role};
 use crate::fact::ProcessSeen;
@@ -100,7 +101,11 @@ impl Pool {
             "short-behind-long" => format!(
                 "Serve the long endpoints from a {name} of their own. If they wait rather than compute, raise {threads}."
             ),
-            _ => return None,
+            other => {
+                let options =
+                    lock::Options { more_processes: &another, threads: Some(&threads), switch_interval: None };
+                return lock::advice(other, &options);
+            }
         };
         Some(text)
     }
@@ -138,6 +143,10 @@ pub(super) mod tests {
             "cpu-bound/turns",
             "cpu-bound/cores",
             "gil-contention",
+            "gil-starvation",
+            "gil-not-released",
+            "gil-convoy",
+            "gil-threads",
             "cpu-throttled",
             "short-behind-long",
         ] {

@@ -48,6 +48,14 @@ impl Version {
         }
     }
 
+    /// Before 3.11 a `PyThreadState` only has what `pthread_self` gives: its distance.
+    pub(super) const fn thread_handle_at(self) -> Option<u64> {
+        match (self.major, self.minor) {
+            (3, 8..=10) => Some(176),
+            _ => None,
+        }
+    }
+
     /// From `3.11`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (major, minor) = text.split_once('.')?;

@@ -16,10 +16,10 @@ const HEAP: u64 = 0x7000_0000;
 
 /// Words at addresses; nothing else is mapped.
 #[derive(Default)]
-struct Words(BTreeMap<u64, u64>);
+pub(super) struct Words(BTreeMap<u64, u64>);
 
 impl Words {
-    fn put(&mut self, address: u64, word: u64) -> &mut Self {
+    pub(super) fn put(&mut self, address: u64, word: u64) -> &mut Self {
         self.0.insert(address, word);
         self
     }

@@ -107,8 +107,8 @@ pub(super) fn bins(latency: &Latency) -> Vec<(u64, u64, u64)> {
     bins.get(first..last).unwrap_or_default().to_vec()
 }
 
-/// A histogram of durations on a logarithmic scale; nothing where nothing was counted.
-pub(super) fn histogram(html: &mut Html, latency: &Latency) {
+/// A histogram of durations of what `noun` names, on a logarithmic scale; nothing where nothing was counted.
+pub(super) fn histogram(html: &mut Html, latency: &Latency, noun: &str) {
     const HEIGHT: u64 = 100;
     let bins = bins(latency);
     let Some(highest) = bins.iter().map(|bin| bin.2).max() else { return };
@@ -121,11 +121,11 @@ pub(super) fn histogram(html: &mut Html, latency: &Latency) {
     html.raw("<figure><svg role=\"img\" preserveAspectRatio=\"none\" class=\"histogram\"");
     let width = bins.len() * 10;
     html.attribute("viewBox", &format!("0 0 {width} {HEIGHT}"));
-    html.attribute("aria-label", "How many requests took how long; the table beside it has the percentiles")
-        .raw(">");
+    let label = format!("How many {noun}s took how long; the numbers beside it have the percentiles");
+    html.attribute("aria-label", &label).raw(">");
     for (place, (from, to, count)) in bins.iter().enumerate() {
         let height = summary::scaled(*count, HEIGHT, highest).max(u64::from(*count > 0));
-        let words = format!("{}: {}", range(*from, *to), unit::counted(*count, "request"));
+        let words = format!("{}: {}", range(*from, *to), unit::counted(*count, noun));
         html.raw("<rect width=\"9\"").attribute("x", &(place * 10).to_string());
         html.attribute("y", &(HEIGHT - height).to_string()).attribute("height", &height.to_string());
         html.raw("><title>").text(&words).raw("</title></rect>");
@@ -140,8 +140,10 @@ pub(super) fn histogram(html: &mut Html, latency: &Latency) {
     if let Some((from, to, _)) = ends.2 {
         html.element("span", &shown(if *to == u64::MAX { *from } else { *to }));
     }
-    html.raw("</div><figcaption>Requests by duration, logarithmic scale; highest bar ");
-    html.text(&unit::counted(highest, "request")).raw("</figcaption></figure>");
+    html.raw("</div><figcaption>Number of ").text(noun);
+    html.raw("s by duration, logarithmic scale; highest bar ")
+        .text(&unit::counted(highest, noun))
+        .raw("</figcaption></figure>");
 }
 
 #[cfg(test)]

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use profiler_core::model::Snapshot;
 use profiler_core::model::gil::{Edge, Gil, KNOWN_ERROR, METHOD};
 
+use super::chart;
 use super::markup::Html;
 use super::table::{self, Column};
 use crate::report::escape::Charset;
 use crate::report::summary;
 use crate::report::text::page::Page;
-use crate::report::text::{gil as words, unit};
+use crate::report::text::{gil as words, gil_words, unit};
 
 fn shown(duration_ns: u64) -> String {
     unit::duration(duration_ns, Charset::Unicode)
@@ -36,7 +37,10 @@ pub(super) fn section(html: &mut Html, page: &Page, snapshot: &Snapshot) {
         return;
     }
     html.element("p", &words::interpreters(gil)).element("p", &words::waits(page, gil));
+    chart::histogram(html, &gil.waits, "wait");
+    locks(html, snapshot);
     edges(html, gil);
+    thread_edges(html, gil);
     if !gil.threads.is_empty() {
         html.raw("<details><summary>Threads that waited longest</summary>");
         table::begin(html, "Threads that waited longest for the lock", &COLUMNS, true);
@@ -58,6 +62,58 @@ pub(super) fn section(html: &mut Html, page: &Page, snapshot: &Snapshot) {
     let method = ("method".to_owned(), format!("{METHOD}; {KNOWN_ERROR}"));
     html.entries(&std::iter::once(method).chain(refused).collect::<Vec<_>>());
     html.end_section();
+}
+
+/// How long each lock was held, and how threads came to it.
+fn locks(html: &mut Html, snapshot: &Snapshot) {
+    let window_ns = snapshot.window.length_ns();
+    let entries: Vec<(String, String)> = snapshot
+        .gil
+        .locks
+        .iter()
+        .map(|lock| {
+            let course = gil_words::course(lock, Charset::Unicode).join("; ");
+            let name = format!("process {}, interpreter {}", lock.tgid, lock.interpreter);
+            (name, format!("{}; {course}", gil_words::held(lock, window_ns)))
+        })
+        .collect();
+    if !entries.is_empty() {
+        html.entries(&entries);
+    }
+}
+
+/// Who made whom wait, by threads.
+fn thread_edges(html: &mut Html, gil: &Gil) {
+    const COLUMNS: [Column; 5] = [
+        Column::Words("thread that waited"),
+        Column::Words("because of thread"),
+        Column::Number("pid"),
+        Column::Number("waited"),
+        Column::Number("stretches"),
+    ];
+    if !gil.holders_known || gil.thread_edges.is_empty() {
+        return;
+    }
+    html.raw("<details><summary>The same by threads</summary>");
+    table::begin(html, "Which thread waited for the lock because of which", &COLUMNS, true);
+    for (place, edge) in gil.thread_edges.iter().enumerate() {
+        let at = |key: &str| format!("/gil/thread_edges/{place}/{key}");
+        html.row(&words::thread(&edge.waiter)).words(&words::thread(&edge.holder));
+        html.number(&edge.tgid.to_string());
+        html.number_at(&at("total_ns"), edge.total_ns, &shown(edge.total_ns));
+        html.number_at(&at("waits"), edge.waits, &unit::count(edge.waits)).end_row();
+    }
+    table::end(html);
+    if gil.other_thread_edges_ns > 0 {
+        html.raw("<p>Pairs that are not listed: ");
+        html.figure(
+            "/gil/other_thread_edges_ns",
+            gil.other_thread_edges_ns,
+            &shown(gil.other_thread_edges_ns),
+        );
+        html.raw("</p>");
+    }
+    html.raw("</details>");
 }
 
 /// Parties in the matrix, of each side; all pairs are in the list under it.

@@ -11,7 +11,7 @@ use super::table::{self, Column};
 use super::{chart, phases};
 use crate::report::escape::Charset;
 use crate::report::summary;
-use crate::report::text::{endpoints as names, phases as words, slowest, unit};
+use crate::report::text::{endpoints as names, gil_words, phases as words, slowest, unit};
 
 fn shown(duration_ns: u64) -> String {
     unit::duration(duration_ns, Charset::Unicode)
@@ -39,7 +39,7 @@ pub(super) fn latency(html: &mut Html, snapshot: &Snapshot) {
         html.end_row();
     }
     table::end(html);
-    chart::histogram(html, &requests.total);
+    chart::histogram(html, &requests.total, "request");
     html.end_section();
 }
 
@@ -116,7 +116,7 @@ fn details(html: &mut Html, all: &[(&Endpoint, String)]) {
             &endpoint.phases,
             &format!("/endpoints/{place}/phases"),
         );
-        chart::histogram(html, &endpoint.total);
+        chart::histogram(html, &endpoint.total, "request");
         html.raw("</details>");
     }
 }
@@ -155,6 +155,9 @@ fn one(html: &mut Html, place: usize, request: &Request, window_start_ns: u64) {
     ];
     if let Some(service_ns) = request.service_ns() {
         entries.push(("service", shown(service_ns)));
+    }
+    if let Some(text) = gil_words::because(request, Charset::Unicode) {
+        entries.push(("GIL", text));
     }
     for (applies, doubt) in [
         (request.open, "still open at the end of the window"),

@@ -341,6 +341,7 @@ mod tests {
             label: "read",
             fd: None,
             open: false,
+            held_by: None,
         };
         let mut collected = Collected::default();
         let name = "</script><b>\u{202e}".to_owned();

@@ -31,6 +31,120 @@ pub(super) struct Measured<'a> {
     holders_known: bool,
     edges: Vec<Edge<'a>>,
     other_edges_ns: u64,
+    thread_edges: Vec<ThreadEdge<'a>>,
+    other_thread_edges_ns: u64,
+    locks: Vec<Lock>,
+}
+
+/// Who had the lock while a request waited for it.
+#[derive(Serialize)]
+pub(crate) struct Holder<'a> {
+    endpoint: Option<&'a str>,
+    tid: Option<u32>,
+    name: Option<&'a str>,
+    wait_ns: u64,
+}
+
+impl<'a> Holder<'a> {
+    pub(crate) fn new(holder: &'a gil::Holder) -> Self {
+        let (endpoint, name) = match &holder.party {
+            gil::Party::Endpoint(endpoint) => (Some(endpoint.as_str()), None),
+            gil::Party::Thread { comm, .. } => (None, non_empty(comm)),
+            gil::Party::Unknown => (None, None),
+        };
+        Self { endpoint, tid: known(holder.tid), name, wait_ns: holder.wait_ns }
+    }
+}
+
+/// A thread's number, if it is known.
+fn known(tid: u32) -> Option<u32> {
+    (tid > 0).then_some(tid)
+}
+
+#[derive(Serialize)]
+struct ThreadEdge<'a> {
+    pid: u32,
+    waiter: Named<'a>,
+    holder: Named<'a>,
+    total_ns: u64,
+    waits: u64,
+}
+
+#[derive(Serialize)]
+struct Named<'a> {
+    tid: Option<u32>,
+    name: Option<&'a str>,
+}
+
+impl<'a> ThreadEdge<'a> {
+    fn new(edge: &'a gil::ThreadEdge) -> Self {
+        let named = |(tid, name): &'a (u32, String)| Named { tid: known(*tid), name: non_empty(name) };
+        Self {
+            pid: edge.tgid,
+            waiter: named(&edge.waiter),
+            holder: named(&edge.holder),
+            total_ns: edge.total_ns,
+            waits: edge.waits,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Lock {
+    pid: u32,
+    interpreter: u64,
+    switch_interval_ns: u64,
+    waits: u64,
+    wait_ns: u64,
+    run_queue_ns: u64,
+    held_at_least_ns: u64,
+    held_at_most_ns: Option<u64>,
+    after_forced_release: u64,
+    after_voluntary_release: u64,
+    timed_out: u64,
+    drop_not_honoured: Option<u64>,
+    drop_not_honoured_ns: Option<u64>,
+    woken: u64,
+    missed: u64,
+    missed_ns: u64,
+    missed_in_a_row: [u64; gil::DEPTHS],
+    missed_in_a_row_max: u32,
+    cycles: [u64; 5],
+    convoy: Option<Convoy>,
+}
+
+#[derive(Serialize)]
+struct Convoy {
+    q: f64,
+    r2: f64,
+    waits: u64,
+}
+
+impl Lock {
+    fn new(lock: &gil::Lock) -> Self {
+        Self {
+            pid: lock.tgid,
+            interpreter: lock.interpreter,
+            switch_interval_ns: lock.interval_us.saturating_mul(1000),
+            waits: lock.waits,
+            wait_ns: lock.wait_ns,
+            run_queue_ns: lock.run_queue_ns,
+            held_at_least_ns: lock.held_at_least_ns,
+            held_at_most_ns: lock.held_at_most_ns,
+            after_forced_release: lock.after_forced,
+            after_voluntary_release: lock.after_voluntary,
+            timed_out: lock.timed_out,
+            drop_not_honoured: lock.switches_known.then_some(lock.not_honoured),
+            drop_not_honoured_ns: lock.switches_known.then_some(lock.not_honoured_ns),
+            woken: lock.woken,
+            missed: lock.missed,
+            missed_ns: lock.missed_ns,
+            missed_in_a_row: lock.depths,
+            missed_in_a_row_max: lock.deepest,
+            cycles: lock.cycles,
+            convoy: lock.convoy.map(|convoy| Convoy { q: convoy.q, r2: convoy.r2, waits: convoy.waits }),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -39,6 +153,7 @@ struct Edge<'a> {
     holder: Party<'a>,
     total_ns: u64,
     waits: u64,
+    drop_not_honoured_ns: u64,
 }
 
 #[derive(Default, Serialize)]
@@ -90,6 +205,9 @@ impl<'a> Gil<'a> {
             holders_known: gil.holders_known,
             edges: gil.edges.iter().map(Edge::new).collect(),
             other_edges_ns: gil.other_edges_ns,
+            thread_edges: gil.thread_edges.iter().map(ThreadEdge::new).collect(),
+            other_thread_edges_ns: gil.other_thread_edges_ns,
+            locks: gil.locks.iter().map(Lock::new).collect(),
         }))
     }
 }
@@ -115,6 +233,7 @@ impl<'a> Edge<'a> {
             holder: Party::new(&edge.holder),
             total_ns: edge.total_ns,
             waits: edge.waits,
+            drop_not_honoured_ns: edge.not_honoured_ns,
         }
     }
 }

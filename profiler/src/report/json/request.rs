@@ -5,6 +5,7 @@
 use profiler_core::model::request;
 use serde::Serialize;
 
+use super::gil::Holder;
 use super::non_empty;
 use super::phases::PhaseTimes;
 pub(crate) use super::phases::Unmeasured;
@@ -27,6 +28,7 @@ pub(crate) struct Request<'a> {
     bytes_in: u64,
     bytes_out: u64,
     phases: PhaseTimes<'a>,
+    gil_holders: Vec<Holder<'a>>,
     framing: &'static str,
     open: bool,
     truncated: bool,
@@ -52,6 +54,7 @@ impl<'a> Request<'a> {
             bytes_in: request.bytes_in,
             bytes_out: request.bytes_out,
             phases: PhaseTimes::new(&request.phases, unmeasured),
+            gil_holders: request.gil_holders.iter().map(Holder::new).collect(),
             framing: request.framing.name(),
             open: request.open,
             truncated: request.truncated,

@@ -10,7 +10,7 @@ use super::look::Look;
 use super::model::{Kept, Part, Shown};
 use super::paint::{Paint, Role};
 use super::{facts, phases, scrolled};
-use crate::report::text::{endpoints, slowest, unit};
+use crate::report::text::{endpoints, gil_words, slowest, unit};
 
 /// Width of the label before a line of the timeline.
 const LABEL: usize = 16;
@@ -42,6 +42,12 @@ pub(super) fn lines(
     body.push(Line::default());
     body.extend(phases::lines(&request.phases, "phases", paint, width));
     body.extend(phases::table(&request.phases, paint, width));
+    if let Some(text) = gil_words::because(request, paint.charset) {
+        body.push(Line::from(Span::styled(
+            paint.quote(&format!("It {text}."), width),
+            paint.style(Role::Plain),
+        )));
+    }
     for (applies, doubt) in [
         (request.open, "Still open."),
         (request.truncated, "Its beginning was not seen."),

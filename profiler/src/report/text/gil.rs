@@ -14,7 +14,7 @@ use super::endpoints::status;
 use super::page::Page;
 use super::style::Role;
 use super::table::{Column, Table};
-use super::unit;
+use super::{gil_words, unit};
 use crate::report::summary;
 
 /// Endpoints and threads shown.
@@ -38,6 +38,14 @@ const EDGES: [Column; 4] = [
     Column::Right("of all waits"),
 ];
 
+const THREAD_EDGES: [Column; 5] = [
+    Column::Right("pid"),
+    Column::Shrinking("thread that waited"),
+    Column::Shrinking("because of thread"),
+    Column::Right("waited"),
+    Column::Right("stretches"),
+];
+
 const THREADS: [Column; 6] = [
     Column::Right("pid"),
     Column::Right("thread"),
@@ -58,7 +66,9 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         endpoints(page, snapshot);
         threads(page, gil);
         edges(page, gil);
+        thread_edges(page, gil);
     }
+    locks(page, snapshot);
     page.entry("method", &format!("{METHOD}; {KNOWN_ERROR}"));
     for interpreter in &gil.interpreters {
         if let Some(reason) = &interpreter.refused {
@@ -158,6 +168,48 @@ fn edges(page: &mut Page, gil: &Gil) {
         ]);
     }
     table.write(page);
+}
+
+/// The same by threads.
+fn thread_edges(page: &mut Page, gil: &Gil) {
+    if !gil.holders_known || gil.thread_edges.is_empty() {
+        return;
+    }
+    page.blank();
+    let mut table = Table::new(&THREAD_EDGES);
+    for edge in gil.thread_edges.iter().take(SHOWN) {
+        table.row([
+            edge.tgid.to_string(),
+            thread(&edge.waiter),
+            thread(&edge.holder),
+            unit::duration(edge.total_ns, page.style.charset),
+            unit::count(edge.waits),
+        ]);
+    }
+    table.write(page);
+}
+
+/// What a thread is called. Hostile input.
+pub(in crate::report) fn thread((tid, name): &(u32, String)) -> String {
+    match (tid, name.as_str()) {
+        (0, _) => "not known".to_owned(),
+        (tid, "") => tid.to_string(),
+        (tid, name) => format!("{tid} ({name})"),
+    }
+}
+
+/// How long each lock was held, and how threads came to it.
+fn locks(page: &mut Page, snapshot: &Snapshot) {
+    for lock in snapshot.gil.locks.iter().take(SHOWN) {
+        let held = gil_words::held(lock, snapshot.window.length_ns());
+        let course = gil_words::course(lock, page.style.charset).join("; ");
+        let several = snapshot.gil.locks.iter().filter(|other| other.tgid == lock.tgid).count() > 1;
+        let name = match several {
+            true => format!("lock of {}, interpreter {}", lock.tgid, lock.interpreter),
+            false => format!("lock of {}", lock.tgid),
+        };
+        page.entry(&name, &format!("{held}; {}: {course}", unit::counted(lock.waits, "wait")));
+    }
 }
 
 /// What a party is called. Hostile input.

@@ -4,12 +4,13 @@
 
 use profiler_core::model::Snapshot;
 use profiler_core::model::request::{Framing, Request};
+use profiler_core::phase::Phase;
 
 use super::endpoints::status;
 use super::page::Page;
 use super::style::Role;
 use super::table::{Column, Table};
-use super::{phases, unit};
+use super::{gil_words, phases, unit};
 use crate::report::summary;
 
 /// Requests shown.
@@ -37,7 +38,24 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         table.row(row(page, request, snapshot.window.start_ns));
     }
     table.write(page);
+    because(page, &shown);
     doubts(page, &shown);
+}
+
+/// Requests of which the holders of the interpreter lock are named.
+const HOLDERS_SHOWN: usize = 3;
+
+/// Because of whom those waited for the interpreter lock that waited for it for a considerable part of their time.
+fn because(page: &mut Page, shown: &[&Request]) {
+    let gil_wait_ns = |request: &Request| request.phases.get(Phase::GilWait);
+    let mut waited: Vec<&Request> =
+        shown.iter().copied().filter(|request| gil_wait_ns(request) >= request.total_ns() / 10).collect();
+    waited.sort_by_key(|request| (std::cmp::Reverse(gil_wait_ns(request)), request.id));
+    for request in waited.into_iter().take(HOLDERS_SHOWN) {
+        if let Some(text) = gil_words::because(request, page.style.charset) {
+            page.paragraph((Role::Quiet, "  "), (None, &format!("#{} {text}.", request.id)));
+        }
+    }
 }
 
 /// What is uncertain about some of the requests shown.

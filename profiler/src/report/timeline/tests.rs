@@ -40,6 +40,7 @@ fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
         bytes_out: 1_200,
         framing: Framing::Exact,
         phases,
+        gil_holders: Vec::new(),
         stretches: vec![
             Stretch { tgid: MASTER, tid: ACCEPT_THREAD, start_ns: start_ns + 5, end_ns: start_ns + 15 },
             Stretch { tgid: MASTER, tid: POOL_THREAD, start_ns: start_ns + 15, end_ns },
@@ -60,6 +61,7 @@ fn slice(tid: u32, start_ns: u64, end_ns: u64, label: &'static str) -> Entry {
         label,
         fd: Some(9),
         open: false,
+        held_by: None,
     }
 }
 

@@ -21,14 +21,14 @@ fn locks() -> Locks {
 /// One thread: gap CPU, then a call of so much sleep and so much run queue.
 struct Script {
     locks: Locks,
-    waiting: Option<Episode>,
+    waiting: Waiting,
     now_ns: u64,
     window_start_ns: u64,
 }
 
 impl Script {
     fn new() -> Self {
-        Self { locks: locks(), waiting: None, now_ns: 1_000_000 * US, window_start_ns: 0 }
+        Self { locks: locks(), waiting: Waiting::default(), now_ns: 1_000_000 * US, window_start_ns: 0 }
     }
 
     fn step(&mut self, gap_cpu_us: u64, call: Call, blocked_us: u64, run_queue_us: u64) -> Part {
@@ -46,7 +46,7 @@ impl Script {
     }
 
     fn finish(mut self) -> Gil {
-        let episode = self.waiting.take();
+        let episode = self.waiting.episode.take();
         self.locks.end(2, episode, self.window_start_ns);
         self.locks.finish(|_| String::new())
     }

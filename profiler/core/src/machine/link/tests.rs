@@ -28,6 +28,7 @@ fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
         framing: Framing::NotHttp,
         phases,
         stretches: Vec::new(),
+        gil_holders: Vec::new(),
         open: false,
         truncated: false,
         lossy: false,

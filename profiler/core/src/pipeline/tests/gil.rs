@@ -2,6 +2,8 @@
 //!
 //! In: scripts of threads whose process has a lock. Out: assertions.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::fact::{InterpreterLock, InterpreterSeen};
 use crate::model::gil::Party;
@@ -20,6 +22,13 @@ fn run_with_lock(mut scripts: Vec<Script>, end_us: u64) -> Outcome {
     let gil = &outcome.snapshot.gil;
     let by_edge_ns: u64 = gil.edges.iter().map(|edge| edge.total_ns).sum();
     assert_eq!(by_edge_ns + gil.other_edges_ns, gil.waits.sum_ns());
+    let by_thread_ns: u64 = gil.thread_edges.iter().map(|edge| edge.total_ns).sum();
+    assert_eq!(by_thread_ns + gil.other_thread_edges_ns, gil.waits.sum_ns());
+    assert_eq!(gil.locks.iter().map(|lock| lock.wait_ns).sum::<u64>(), gil.waits.sum_ns());
+    for request in &outcome.requests {
+        let held_ns: u64 = request.gil_holders.iter().map(|holder| holder.wait_ns).sum();
+        assert_eq!(held_ns, request.phases.get(Phase::GilWait));
+    }
     outcome
 }
 
@@ -55,8 +64,62 @@ fn a_wait_is_laid_to_the_request_that_held_the_lock_also_before_the_waiter_read_
     let background = Party::Thread { tgid: 1, tid: 7, comm: String::new() };
     assert_eq!(
         edges,
-        [(endpoint("GET /a"), endpoint("GET /slow"), 5001), (endpoint("GET /a"), background, 514)]
+        [(endpoint("GET /a"), endpoint("GET /slow"), 5001), (endpoint("GET /a"), background.clone(), 514)]
     );
+    let request = outcome.requests.iter().find(|request| request.path == "/a").expect("a request");
+    let holders: Vec<_> = request
+        .gil_holders
+        .iter()
+        .map(|holder| (holder.party.clone(), holder.tid, holder.wait_ns / US))
+        .collect();
+    // Without the 10 µs in which it was ready, which are its run queue's.
+    assert_eq!(holders, [(endpoint("GET /slow"), 2, 5001), (background, 7, 504)]);
+}
+
+/// ```text
+/// thread 2: serves /first …… send, serves /second: recv, python …………………… send
+/// thread 3:              wait (held by 2, which serves /first then) ┘
+/// ```
+#[test]
+fn a_wait_is_laid_to_what_the_holder_served_when_the_wait_began() {
+    const FIRST: &[u8] = b"GET /first HTTP/1.1\r\n\r\n";
+    const SECOND: &[u8] = b"GET /second HTTP/1.1\r\n\r\n";
+    let holder = Script::new(2).accept(8, (1, 0, 0));
+    let arrival = holder.now_ns;
+    let holder = holder.read(8, FIRST, arrival, (5, 0, 0)).cpu(2000).write_head(8, OK5, (5, 0, 0));
+    let holder = holder.write(8, 5, (5, 0, 0));
+    let arrival = holder.now_ns;
+    let holder = holder.read(8, SECOND, arrival, (5, 0, 0)).cpu(9000).write_head(8, OK5, (5, 0, 0));
+    let holder = holder.write(8, 5, (5, 0, 0));
+    let waiter = Script::new(3).job_wait((1, 0, 99)).accept(9, (1, 0, 0));
+    let arrival = waiter.now_ns;
+    let waiter = because_of(waiter.call(TAKE, -110, (1, 0, 5000), 0), 2);
+    let waiter = because_of(waiter.cpu(3).call(TAKE, 0, (1, 10, 500), 0), 2);
+    let waiter = waiter.read(9, GET, arrival, (5, 0, 0)).write_head(9, OK5, (5, 0, 0)).write(9, 5, (5, 0, 0));
+    // What threads are to others is noted from the first wait in their process on.
+    let earlier = Script::new(4).call(TAKE, 0, (1, 0, 10), 0);
+    let outcome = run_with_lock(vec![holder, waiter.job_wait((1, 0, 400)), earlier], 14_000);
+    let known = outcome.snapshot.gil.edges.iter().filter(|edge| edge.holder != Party::Unknown);
+    let edges: Vec<_> = known.map(|edge| (edge.holder.clone(), edge.total_ns / US)).collect();
+    let endpoint = |name: &str| Party::Endpoint(name.to_owned());
+    assert_eq!(edges, [(endpoint("GET /first"), 5001), (endpoint("GET /second"), 514)]);
+}
+
+#[test]
+fn a_number_that_is_another_process_s_is_no_holder() {
+    let elsewhere = Script::new(7).call(Call::Sleep, 0, (1, 0, 50), 0);
+    let waiter = Script::new(3).job_wait((1, 0, 99)).accept(9, (1, 0, 0));
+    let arrival = waiter.now_ns;
+    let waiter = because_of(waiter.call(TAKE, 0, (1, 0, 700), 0), 7);
+    let waiter = waiter.read(9, GET, arrival, (5, 0, 0)).write_head(9, OK5, (5, 0, 0)).write(9, 5, (5, 0, 0));
+    let mut elsewhere = elsewhere;
+    for event in &mut elsewhere.events {
+        if let Body::Slice(slice) = &mut event.body {
+            slice.tgid = 5;
+        }
+    }
+    let outcome = run_with_lock(vec![elsewhere, waiter], 2_000);
+    assert_eq!(outcome.snapshot.gil.edges[0].holder, Party::Unknown);
 }
 
 /// ```text
@@ -141,4 +204,108 @@ fn a_wait_for_the_lock_that_is_open_when_the_window_ends_counts_as_far_as_it_cam
     assert!(outcome.requests[0].open);
     assert_eq!(us(&outcome.requests[0], Phase::GilWait), 300);
     assert_eq!(outcome.snapshot.gil.waits.sum_ns() / US, 300);
+}
+
+/// Six threads, ten thousand waits of one to three sleeps, each with a holder: who made whom wait is what the script says.
+#[test]
+fn ten_thousand_waits_give_the_edges_that_were_put_in_whatever_their_order() {
+    const THREADS: u32 = 6;
+    let mut random = 12_345_u64;
+    let mut next = |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    let mut expected: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+    let mut waits = 0;
+    let mut scripts = Vec::new();
+    for tid in 2..2 + THREADS {
+        let mut script = Script::new(tid);
+        for _ in 0..10_000_u32.div_ceil(THREADS) {
+            script = script.call(Call::Sleep, 0, (1, 0, 1 + next(90)), 0);
+            for sleep in 0..1 + next(3) {
+                // Between two sleeps of one wait the thread looks at the flag.
+                let looked_us = if sleep == 0 { 0 } else { 1 + next(40) };
+                let (run_queue_us, asleep_us) = (next(9), 1 + next(5000));
+                let holder = 2 + next(u64::from(THREADS)) as u32;
+                script = script.cpu(looked_us);
+                script = because_of(script.call(TAKE, -110, (1, run_queue_us, asleep_us), 0), holder);
+                let holder = if holder == tid { 0 } else { holder };
+                *expected.entry((tid, holder)).or_default() += looked_us + 1 + run_queue_us + asleep_us;
+            }
+            waits += 1;
+        }
+        scripts.push(script);
+    }
+    let end_us = scripts.iter().map(|script| (script.now_ns - START) / US).max().unwrap_or(0) + 1;
+    let gil = run_with_lock(scripts, end_us).snapshot.gil;
+    assert_eq!(gil.waits.count(), waits);
+    let found: BTreeMap<(u32, u32), u64> =
+        gil.thread_edges.iter().map(|edge| ((edge.waiter.0, edge.holder.0), edge.total_ns / US)).collect();
+    assert_eq!(found, expected);
+    let by_party: BTreeMap<(u32, u32), u64> = gil
+        .edges
+        .iter()
+        .map(|edge| {
+            let tid = |party: &Party| match party {
+                Party::Thread { tid, .. } => *tid,
+                _ => 0,
+            };
+            ((tid(&edge.waiter), tid(&edge.holder)), edge.total_ns / US)
+        })
+        .collect();
+    assert_eq!(by_party, expected);
+}
+
+proptest! {
+    /// Threads of one process whose calls are futex calls on and beside the lock, in any order, with any holder: nothing
+    /// panics, each thread's waits lie within its time off the CPU and between, edges and requests add up.
+    #[test]
+    fn any_threads_with_any_futex_calls_add_up(
+        threads in prop::collection::vec(
+            prop::collection::vec((0u64..120, 0u64..220, 0usize..5, 0u64..3, 0u64..30, 0u64..6000, 0u32..9), 1..40), 1..5,
+        ),
+    ) {
+        let mut whole_us: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut scripts = Vec::new();
+        for (tid, calls) in (2..).zip(&threads) {
+            let mut script = Script::new(tid).accept(9 + tid as i32, (1, 0, 0));
+            let arrival = script.now_ns;
+            script = script.read(9 + tid as i32, GET, arrival, (5, 0, 0));
+            let begun_ns = script.now_ns;
+            for (gap_us, distance, operation, cpu_us, run_queue_us, asleep_us, holder) in calls {
+                let operation = [137, 128, 129, 393, 1][*operation];
+                let address = LOCK + distance;
+                let call = if operation & 127 == 1 {
+                    Call::FutexWake { address, operation }
+                } else {
+                    Call::FutexWait { address, operation, has_timeout: operation == 137 }
+                };
+                let result = [0, -110, -11, -4][(asleep_us % 4) as usize];
+                script = script.cpu(*gap_us).call(call, result, (*cpu_us, *run_queue_us, *asleep_us), 0);
+                script = because_of(script, *holder);
+                if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
+                    slice.lock_switches = (*holder > 0).then_some(holder / 3);
+                }
+            }
+            whole_us.insert(tid, (script.now_ns - begun_ns) / US);
+            scripts.push(script.write_head(9 + tid as i32, OK5, (6, 0, 0)).write(9 + tid as i32, 5, (4, 0, 0)));
+        }
+        let end_us = scripts.iter().map(|script| (script.now_ns - START) / US).max().unwrap_or(0) + 1;
+        // The sums are compared in there.
+        let outcome = run_with_lock(scripts, end_us);
+        let gil = &outcome.snapshot.gil;
+        for waiter in &gil.threads {
+            prop_assert!(waiter.total_ns / US <= whole_us.get(&waiter.tid).copied().unwrap_or(0));
+            prop_assert!(waiter.longest_ns <= waiter.total_ns);
+        }
+        for lock in &gil.locks {
+            prop_assert!(lock.held_at_least_ns <= lock.wait_ns);
+            prop_assert!(lock.missed <= lock.woken);
+            prop_assert!(lock.missed_ns <= lock.wait_ns);
+            prop_assert!(lock.not_honoured_ns <= lock.wait_ns);
+            prop_assert_eq!(lock.depths.iter().sum::<u64>(), lock.waits);
+            prop_assert_eq!(lock.cycles.iter().sum::<u64>(), lock.waits);
+            prop_assert_eq!(lock.after_forced + lock.after_voluntary, lock.waits);
+        }
+    }
 }

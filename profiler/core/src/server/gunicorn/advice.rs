@@ -3,6 +3,7 @@
 //! In: id of a finding, the server. Out: one or two sentences. Options are named as on the command line.
 
 use crate::model::{Origin, Server};
+use crate::server::lock;
 
 /// The kinds of worker that call for different advice.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,7 +104,12 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
         }
         "short-behind-long" => Some(short_behind_long(concurrency, &workers, &threads)),
         "herd" => Some(herd(concurrency, server, &workers)),
-        _ => None,
+        other => {
+            let has_threads = matches!(concurrency, Concurrency::Threads | Concurrency::Unknown);
+            let more_processes = format!("raise {workers}");
+            let threads = has_threads.then_some(threads.as_str());
+            lock::advice(other, &lock::Options { more_processes: &more_processes, threads, switch_interval: None })
+        }
     }
 }
 

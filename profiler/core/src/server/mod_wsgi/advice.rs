@@ -5,6 +5,7 @@
 
 use super::DAEMON;
 use crate::model::Server;
+use crate::server::lock;
 
 pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
     let text =
@@ -74,7 +75,15 @@ fn daemon(finding_id: &str, server: &Server) -> Option<String> {
             "The time is lost in a back end: speed up its answers, or ask it less often. Until then raise {threads}: a \
              waiting thread costs little."
         ),
-        _ => return None,
+        other => {
+            let more_processes = format!("raise {processes}");
+            let options = lock::Options {
+                more_processes: &more_processes,
+                threads: Some(&threads),
+                switch_interval: Some("--switch-interval"),
+            };
+            return lock::advice(other, &options);
+        }
     })
 }
 
@@ -88,7 +97,8 @@ fn embedded(finding_id: &str, server: &Server) -> Option<String> {
         "slots-exhausted" | "slots-exhausted/waiting" => {
             format!("Raise {clients}, or run the application in daemon mode (without --embedded-mode), which sizes Python apart from Apache.")
         }
-        "slots-exhausted/computing" | "cpu-bound" | "cpu-bound/turns" | "gil-contention" => {
+        "slots-exhausted/computing" | "cpu-bound" | "cpu-bound/turns" | "gil-contention" | "gil-starvation"
+        | "gil-convoy" | "gil-threads" => {
             "Use --server-mpm=prefork (a process, and so an interpreter, for each request), or daemon mode with \
              --processes up to the number of cores."
                 .to_owned()

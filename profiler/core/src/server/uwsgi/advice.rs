@@ -2,6 +2,7 @@
 //!
 //! In: id of a finding, the server. Out: one or two sentences. Options are named as on the command line.
 
+use super::super::lock;
 use super::super::setting::option;
 use crate::model::Server;
 
@@ -73,7 +74,12 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
              within a process)."
                 .to_owned()
         }
-        _ => return None,
+        other => {
+            let more_processes = format!("raise {processes}");
+            let options =
+                lock::Options { more_processes: &more_processes, threads: Some(&threads), switch_interval: None };
+            return lock::advice(other, &options);
+        }
     };
     Some(text)
 }

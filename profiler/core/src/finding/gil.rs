@@ -1,0 +1,71 @@
+//! What the findings about the interpreter lock share: when they can speak, and the words for those who hold it.
+//!
+//! In: a [`Basis`]. Out: gates, names of parties, sums over locks.
+
+use super::basis::{Basis, Undecided};
+use super::words;
+use crate::model::gil::{Edge, Gil, Lock, Party};
+use crate::phase::Phase;
+
+/// Characters of an endpoint's path in a sentence.
+const PATH_CHARS: usize = 40;
+
+/// Whether every interpreter of the target is a build without lock.
+pub(super) fn is_free_threaded(basis: &Basis<'_>) -> bool {
+    let mut interpreters =
+        basis.snapshot.gil.interpreters.iter().filter(|seen| seen.version.is_some()).peekable();
+    interpreters.peek().is_some() && interpreters.all(|seen| seen.free_threaded && seen.locks.is_empty())
+}
+
+/// Gate: waits for the lock were measured, over a window and requests that allow a verdict. `Ok(false)`: there is no lock.
+pub(super) fn require(basis: &Basis<'_>) -> Result<bool, Undecided> {
+    basis.require_window()?;
+    basis.require_requests()?;
+    if is_free_threaded(basis) {
+        return Ok(false);
+    }
+    match basis.not_measured(Phase::GilWait) {
+        None => Ok(true),
+        Some(reason) => Err(Undecided {
+            reason: reason.chars().take(120).collect(),
+            next_step: "Compare with fewer threads per process: if throughput stays, it was the interpreter lock.",
+            evidence: Vec::new(),
+        }),
+    }
+}
+
+/// What is said where there is no lock.
+pub(super) const NO_LOCK: &str = "The GIL is not your problem: this build of Python has none";
+
+/// A sum over all locks.
+pub(super) fn sum(gil: &Gil, of: impl Fn(&Lock) -> u64) -> u64 {
+    gil.locks.iter().fold(0, |sum, lock| sum.saturating_add(of(lock)))
+}
+
+/// The holder with the largest sum over its edges, and that sum. Those that are not known are left out.
+pub(super) fn costliest_holder(edges: &[Edge], of: impl Fn(&Edge) -> u64) -> Option<(&Party, u64)> {
+    let mut sums: Vec<(&Party, u64)> = Vec::new();
+    for edge in edges.iter().filter(|edge| edge.holder != Party::Unknown) {
+        match sums.iter_mut().find(|(party, _)| *party == &edge.holder) {
+            Some((_, sum)) => *sum = sum.saturating_add(of(edge)),
+            None => sums.push((&edge.holder, of(edge))),
+        }
+    }
+    // Of equals the first, which is the costliest edge's.
+    sums.into_iter().rev().max_by_key(|(_, sum)| *sum).filter(|(_, sum)| *sum > 0)
+}
+
+/// A party as the subject of a sentence. Hostile input, bounded.
+pub(super) fn subject(party: &Party) -> String {
+    match party {
+        Party::Endpoint(name) if name.is_empty() => "A request whose head was not read".to_owned(),
+        Party::Endpoint(name) => match name.split_once(' ') {
+            Some((method, path)) => format!("{} {}", words::name(method, 8), words::name(path, PATH_CHARS)),
+            None => words::name(name, PATH_CHARS),
+        },
+        Party::Thread { tid, comm, .. } => {
+            format!("A thread that serves no request ({}, thread {tid})", words::name(comm, 16))
+        }
+        Party::Unknown => "A thread that is not known".to_owned(),
+    }
+}

@@ -1,0 +1,93 @@
+//! Finding `gil-convoy`: threads that are woken for the interpreter lock find it taken again, and wait once more.
+//!
+//! In: wake-ups by releases, and how many came too late. Out: a verdict whose cost is the time waited after the first of them.
+
+use super::basis::{Basis, Outcome, Verdict, decides, explains};
+use super::words::{count, percent, ratio, request_seconds};
+use super::{Judge, Rule, gil};
+use crate::phase::Phase;
+
+/// The rule.
+pub(super) const RULE: Rule = Rule {
+    id: "gil-convoy",
+    title: "threads woken for the interpreter lock (GIL) come too late for it",
+    question: "threads form a convoy behind the interpreter lock",
+    page: include_str!("../../../../docs/findings/gil-convoy.md"),
+    advice: "Use fewer threads in each process: each release wakes one that another then overtakes.",
+    judge: Judge::Measured(judge),
+};
+
+fn judge(basis: &Basis<'_>) -> Outcome {
+    if !gil::require(basis)? {
+        return Ok(Verdict { sentence: gil::NO_LOCK.to_owned(), ..Verdict::default() });
+    }
+    let limits = basis.thresholds;
+    let seen = &basis.snapshot.gil;
+    let woken = gil::sum(seen, |lock| lock.woken);
+    let missed = gil::sum(seen, |lock| lock.missed);
+    let cost_ns = gil::sum(seen, |lock| lock.missed_ns);
+    let deepest = seen.locks.iter().map(|lock| lock.deepest).max().unwrap_or(0);
+    let (share, rate) = (ratio(missed, woken), basis.rate(cost_ns));
+    let mut evidence = vec![
+        decides("gil_missed_ratio", share, limits.gil_missed_min_ratio),
+        decides("gil_missed_seconds_per_second", rate, limits.cost_min_rate),
+        explains("gil_missed_in_a_row_max", f64::from(deepest)),
+    ];
+    if let Some(convoy) = seen.locks.first().and_then(|lock| lock.convoy) {
+        evidence.push(explains("gil_contention_coefficient", convoy.q));
+    }
+    if share < limits.gil_missed_min_ratio || rate < limits.cost_min_rate {
+        let sentence = if woken == 0 {
+            "No convoy: no thread was woken for the GIL".to_owned()
+        } else {
+            format!("No convoy: {} of {} wake-ups for the GIL came too late", count(missed), count(woken))
+        };
+        return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    }
+    let sentence = format!(
+        "Threads form a convoy behind the GIL: {} of those woken for it found it taken again, up to {} times in a row, and \
+         waited {} more",
+        percent(share),
+        count(u64::from(deepest)),
+        request_seconds(cost_ns),
+    );
+    let exemplars = basis.exemplars(&[Phase::GilWait]);
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::finding::fixture::{SECOND, Scene};
+    use crate::model::gil::Lock;
+    use crate::phase::Phase;
+
+    fn scene(missed: u64, missed_ns: u64) -> Scene {
+        let mut scene =
+            Scene::gunicorn("gthread", 4, 10 * SECOND).requests(100).phase(Phase::GilWait, 5 * SECOND);
+        let lock =
+            Lock { woken: 1000, missed, missed_ns, deepest: 9, wait_ns: 5 * SECOND, ..Lock::default() };
+        scene.0.gil.locks.push(lock);
+        scene
+    }
+
+    #[test]
+    fn wake_ups_that_mostly_come_too_late_are_a_convoy() {
+        let finding = scene(700, 3 * SECOND).judge("gil-convoy");
+        finding.assert_present();
+        assert_eq!(finding.cost_ns, 3 * SECOND);
+        assert_eq!(
+            finding.sentence,
+            "Threads form a convoy behind the GIL: 70 % of those woken for it found it taken again, up to 9 times in a row, \
+             and waited 3 request-seconds more."
+        );
+        assert!(finding.advice.contains("--threads"), "{}", finding.advice);
+    }
+
+    #[test]
+    fn a_few_late_wake_ups_and_cheap_ones_are_absent() {
+        let finding = scene(300, 3 * SECOND).judge("gil-convoy");
+        finding.assert_absent();
+        assert_eq!(finding.sentence, "No convoy: 300 of 1,000 wake-ups for the GIL came too late.");
+        scene(700, SECOND / 2).judge("gil-convoy").assert_absent();
+    }
+}

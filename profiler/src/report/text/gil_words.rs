@@ -1,0 +1,128 @@
+//! What is said of the interpreter lock, in words that several forms use.
+//!
+//! In: requests and locks of a snapshot. Out: sentences without markup; what comes from the target is escaped by the form.
+
+use profiler_core::model::gil::{Convoy, Holder, Lock, Party};
+use profiler_core::model::request::Request;
+use profiler_core::phase::Phase;
+
+use super::unit;
+use crate::report::escape::Charset;
+use crate::report::summary;
+
+/// Holders named in a sentence.
+const NAMED: usize = 4;
+
+/// Because of whom a request waited for the lock; nothing if it did not, or nobody is known. Hostile input.
+pub(in crate::report) fn because(request: &Request, charset: Charset) -> Option<String> {
+    let waited_ns = request.phases.get(Phase::GilWait);
+    let is_known = request.gil_holders.iter().any(|holder| holder.party != Party::Unknown);
+    if waited_ns == 0 || !is_known {
+        return None;
+    }
+    let shown = |duration_ns| unit::duration(duration_ns, charset);
+    let part = |holder: &Holder| format!("{} because of {}", shown(holder.wait_ns), held_by(holder));
+    let mut parts: Vec<String> = request.gil_holders.iter().take(NAMED).map(part).collect();
+    let rest: u64 = request.gil_holders.iter().skip(NAMED).map(|holder| holder.wait_ns).sum();
+    if rest > 0 {
+        parts.push(format!("{} because of others", shown(rest)));
+    }
+    Some(format!("waited {} for the GIL: {}", shown(waited_ns), parts.join(", ")))
+}
+
+/// What the holder was to the request. Hostile input.
+fn held_by(holder: &Holder) -> String {
+    match &holder.party {
+        Party::Endpoint(name) if name.is_empty() => {
+            format!("a request whose head was not read (thread {})", holder.tid)
+        }
+        Party::Endpoint(name) => format!("{name} (thread {})", holder.tid),
+        Party::Thread { tid, comm, .. } => {
+            format!("a thread that serves no request (thread {tid}, background: {comm})")
+        }
+        Party::Unknown => "a holder that is not known".to_owned(),
+    }
+}
+
+/// How long a lock was held, as far as that is known.
+pub(in crate::report) fn held(lock: &Lock, window_ns: u64) -> String {
+    let least = unit::percent(summary::ratio(lock.held_at_least_ns.min(window_ns), window_ns));
+    match lock.held_at_most_ns {
+        Some(most_ns) => {
+            let most_ns = most_ns.max(lock.held_at_least_ns).min(window_ns);
+            format!("held {least} to {} of the window", unit::percent(summary::ratio(most_ns, window_ns)))
+        }
+        None => format!("held at least {least} of the window"),
+    }
+}
+
+/// How threads came to wait for a lock, and what happened to them then.
+pub(in crate::report) fn course(lock: &Lock, charset: Charset) -> Vec<String> {
+    let mut parts = vec![format!(
+        "{} after a forced release, {} after a voluntary one",
+        unit::count(lock.after_forced),
+        unit::count(lock.after_voluntary)
+    )];
+    if lock.not_honoured > 0 {
+        parts.push(format!(
+            "asked {} in vain for more than a switch interval ({} in all): code that does not release the lock",
+            times(lock.not_honoured),
+            unit::duration(lock.not_honoured_ns, charset)
+        ));
+    } else if !lock.switches_known {
+        parts.push("whether requests to give it up were honoured was not read".to_owned());
+    }
+    if lock.missed > 0 {
+        parts.push(format!(
+            "{} of {} wake-ups came too late, up to {} in a row",
+            unit::count(lock.missed),
+            unit::count(lock.woken),
+            lock.deepest
+        ));
+    }
+    if let Some(convoy) = lock.convoy {
+        parts.push(coefficient(convoy));
+    }
+    parts
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{} times", unit::count(count)) }
+}
+
+/// The coefficient, with the word that mod_wsgi-telemetry has for it.
+fn coefficient(convoy: Convoy) -> String {
+    let word = match convoy.q {
+        q if q >= 0.7 => "transient",
+        q if q >= 0.4 => "compounding",
+        _ => "convoy",
+    };
+    format!("contention coefficient q = {:.2} ({word}; R2 {:.2})", convoy.q, convoy.r2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn a_request_says_because_of_whom_it_waited_for_the_lock_and_how_long() {
+        let mut request = fixture::healthy().0.requests.slowest.first().expect("a request").clone();
+        request.phases.add(Phase::GilWait, 12_400_000);
+        let background = Party::Thread { tgid: 1, tid: 9, comm: "metrics".to_owned() };
+        request.gil_holders = vec![
+            Holder { party: Party::Endpoint("GET /report".to_owned()), tid: 7, wait_ns: 9_100_000 },
+            Holder { party: background, tid: 9, wait_ns: 3_000_000 },
+            Holder { party: Party::Unknown, tid: 0, wait_ns: 300_000 },
+        ];
+        assert_eq!(
+            because(&request, Charset::Unicode).as_deref(),
+            Some(
+                "waited 12.4 ms for the GIL: 9.10 ms because of GET /report (thread 7), 3.00 ms because of a thread that \
+                 serves no request (thread 9, background: metrics), 300 µs because of a holder that is not known"
+            )
+        );
+        request.gil_holders.clear();
+        assert_eq!(because(&request, Charset::Unicode), None);
+    }
+}

@@ -1,0 +1,164 @@
+//! Who had the interpreter lock, for how long, and whether it gave it up when asked, against the application's own clocks.
+//!
+//! In: servers whose requests keep the lock for a known time. Out: verdicts.
+
+use anyhow::Context as _;
+use serde_json::Value;
+use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::trace::{Trace, Traced};
+use wsgi_trace_tests::witness::Witness;
+
+const HOLD: &str = "GET /truth/hold/{number}/{number}";
+
+/// Pairs of requests: one keeps the lock for `hold_ms` in C code, the other wants it 20 ms after that began.
+fn holds_and_wants(pairs: usize, hold_ms: u32) -> anyhow::Result<(Traced, Vec<Witness>)> {
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
+    let trace = Trace::start(server.master())?;
+    let count = pairs.to_string();
+    let options = |route: &str| -> Vec<String> {
+        ["--requests", &count, "--seconds", "60", "--clients", "1", "--routes", route]
+            .map(str::to_owned)
+            .to_vec()
+    };
+    let start = |route: &str| {
+        let options = options(route);
+        Load::start(server.address(), &options.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let wants = start("/truth/want/20")?;
+    let holds = start(&format!("/truth/hold/{hold_ms}"))?;
+    let answered = wants.finish()?.answered() + holds.finish()?.answered();
+    server.access_log(answered)?;
+    let traced = trace.end()?;
+    Ok((traced, server.witness()?))
+}
+
+/// A request keeps the lock for a known time while another, timed by its own clock, waits: the edge names its endpoint and
+/// thread, and is as long as the wait.
+#[test]
+fn a_request_that_keeps_the_lock_is_named_by_those_that_wait_and_the_time_is_theirs() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    const PAIRS: usize = 6;
+    const HOLD_MS: u32 = 120;
+    let (traced, witnesses) = holds_and_wants(PAIRS, HOLD_MS)?;
+    let holders: Vec<&Witness> = witnesses.iter().filter(|witness| witness.kind == "hold").collect();
+    let mut checked = 0;
+    let (mut all_ours_ns, mut all_theirs_ns) = (0, 0);
+    for witness in witnesses.iter().filter(|witness| witness.kind == "want") {
+        let ours = traced
+            .requests
+            .iter()
+            .find(|request| request.path() == format!("/truth/want/20/{}", witness.id))
+            .context("a request is missing")?;
+        let held_ns: u64 = ours.gil_holders.iter().map(|holder| holder.wait_ns).sum();
+        assert_eq!(held_ns, ours.phase_ns("gil_wait"), "holders add up to the phase");
+        let by_hold = ours.gil_holders.iter().filter(|holder| holder.endpoint.as_deref() == Some(HOLD));
+        let ours_ns: u64 = by_hold.clone().map(|holder| holder.wait_ns).sum();
+        // From the end of its 20 ms to that of the hold; by then it may have been ready without a CPU, as the other may.
+        let wanted_ns = witness.start_ns + 20_000_000;
+        let hold = holders
+            .iter()
+            .find(|hold| (hold.start_ns..hold.end_ns).contains(&wanted_ns))
+            .context("nobody held the lock")?;
+        assert!(by_hold.clone().all(|holder| holder.tid == Some(hold.tid)), "{:?}", ours.gil_holders);
+        let theirs_ns = hold.end_ns - wanted_ns;
+        let without_cpu_ns = witness.run_queue_ns + hold.run_queue_ns;
+        eprintln!(
+            "request {}: {:.2} ms because of the one that held; by their own clocks {:.2} ms (and {:.2} ms without a CPU)",
+            witness.id,
+            ours_ns as f64 / 1e6,
+            theirs_ns as f64 / 1e6,
+            without_cpu_ns as f64 / 1e6
+        );
+        assert!(theirs_ns > 60_000_000, "the load did not contend");
+        assert!(
+            ours_ns.abs_diff(theirs_ns) <= theirs_ns / 50 + without_cpu_ns,
+            "{ours_ns} against {theirs_ns}"
+        );
+        // Others may have had it after that one: all together it is the time that it slept beyond its 20 ms.
+        let asleep_ns = witness.asleep_ns().saturating_sub(20_000_000);
+        assert!(
+            held_ns + witness.run_queue_ns + asleep_ns / 50 >= asleep_ns,
+            "{held_ns} against {asleep_ns}"
+        );
+        all_ours_ns += ours_ns;
+        all_theirs_ns += theirs_ns - without_cpu_ns.min(theirs_ns);
+        checked += 1;
+    }
+    assert_eq!(checked, PAIRS);
+    eprintln!("all: {all_ours_ns} ns against {all_theirs_ns} ns surely waited");
+
+    // Who waited asked for the lock after its switch interval, and was not heard: C code does not look.
+    let lock = traced.value("/gil/locks")?.get(0).context("no lock")?;
+    let number = |key: &str| lock.get(key).and_then(Value::as_u64).with_context(|| format!("no {key}"));
+    let not_honoured_ns = number("drop_not_honoured_ns")?;
+    let interval_ns = number("switch_interval_ns")?;
+    eprintln!(
+        "{} requests not honoured, {:.1} ms",
+        number("drop_not_honoured")?,
+        not_honoured_ns as f64 / 1e6
+    );
+    assert!(number("drop_not_honoured")? >= PAIRS as u64);
+    assert!(not_honoured_ns <= number("wait_ns")?);
+    // From the request, one interval after the wait began, to the release.
+    let expected_ns = all_theirs_ns.saturating_sub(PAIRS as u64 * interval_ns);
+    assert!(not_honoured_ns >= expected_ns - expected_ns / 10, "{not_honoured_ns} against {expected_ns}");
+    assert!(number("held_at_most_ns")? >= number("held_at_least_ns")?);
+    Ok(())
+}
+
+/// Threads that only compute hand the lock over whenever they are asked: no request goes unheard, and each is made to give
+/// it up.
+#[test]
+fn threads_that_compute_give_the_lock_up_when_asked() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 2))?;
+    let trace = Trace::start(server.master())?;
+    let sent =
+        Load::run(server.address(), &["--requests", "1", "--clients", "1", "--routes", "/truth/gil/250"])?;
+    server.access_log(sent.answered())?;
+    let traced = trace.end()?;
+    let witnesses: Vec<_> = server.witness()?.into_iter().filter(|witness| witness.kind == "cpu").collect();
+    let [one, other] = witnesses.as_slice() else { anyhow::bail!("not two threads") };
+    let lock = traced.value("/gil/locks")?.get(0).context("no lock")?;
+    let number = |key: &str| lock.get(key).and_then(Value::as_u64).with_context(|| format!("no {key}"));
+    let (forced, voluntary) = (number("after_forced_release")?, number("after_voluntary_release")?);
+    eprintln!("{forced} waits after a forced release, {voluntary} after a voluntary one; {lock}");
+    assert!(forced > 10 && voluntary <= forced / 10 + 6, "{forced} forced, {voluntary} voluntary");
+    // A holder that has no CPU cannot hear: only that may go unheard here.
+    let without_cpu_ns = one.run_queue_ns + other.run_queue_ns;
+    assert!(number("drop_not_honoured_ns")? <= without_cpu_ns, "{lock}");
+    // Each waits because of the other, for as long as it was neither running nor without a CPU.
+    let edges = traced.value("/gil/thread_edges")?.as_array().context("no edges")?;
+    for (waiter, holder) in [(one, other), (other, one)] {
+        let tid = |edge: &Value, side: &str| edge.pointer(&format!("/{side}/tid")).and_then(Value::as_u64);
+        let edge = edges
+            .iter()
+            .find(|edge| {
+                tid(edge, "waiter") == Some(waiter.tid.into())
+                    && tid(edge, "holder") == Some(holder.tid.into())
+            })
+            .context("no edge between the two")?;
+        let ours_ns = edge.get("total_ns").and_then(Value::as_u64).context("no time")?;
+        let theirs_ns = waiter.asleep_ns();
+        eprintln!(
+            "thread {} waited {:.1} ms because of {}; by its own clocks it slept {:.1} ms of {:.1} ms",
+            waiter.tid,
+            ours_ns as f64 / 1e6,
+            holder.tid,
+            theirs_ns as f64 / 1e6,
+            waiter.wall_ns as f64 / 1e6
+        );
+        // Thread start and the thread that waits for both take a part of it.
+        let allowed_ns = theirs_ns / 20 + waiter.run_queue_ns;
+        assert!(ours_ns.abs_diff(theirs_ns) <= allowed_ns, "{ours_ns} against {theirs_ns}");
+    }
+    // One of the two has the lock while the other waits.
+    let computed_ns = one.cpu_ns + other.cpu_ns;
+    assert!(number("held_at_most_ns")? + computed_ns / 50 >= computed_ns);
+    Ok(())
+}
