@@ -117,14 +117,22 @@ def run_queue_ns():
         return int(file.read().split()[1])
 
 
+def clocks():
+    """This thread's clocks (wall, CPU, run queue) at one moment: read again where it lost its CPU in between."""
+    queue = run_queue_ns()
+    while True:
+        wall, cpu = time.monotonic_ns(), time.thread_time_ns()
+        before, queue = queue, run_queue_ns()
+        if queue == before:
+            return wall, cpu, queue
+
+
 def truth(kind, milliseconds, unique):
     """Runs one kind of work and appends what this process's own clocks say of it."""
     work = TRUTHS[kind]
-    queue_start = run_queue_ns()
-    cpu_start, start = time.thread_time_ns(), time.monotonic_ns()
+    start, cpu_start, queue_start = clocks()
     work(milliseconds)
-    end, cpu_end = time.monotonic_ns(), time.thread_time_ns()
-    queue_end = run_queue_ns()
+    end, cpu_end, queue_end = clocks()
     witness = {
         "id": unique,
         "kind": kind,

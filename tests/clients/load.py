@@ -164,6 +164,7 @@ def send(connection, entry, data):
     entry["sent_ns"] = time.monotonic_ns()
     entry["port"] = 0 if connection.options.unix else connection.socket.getsockname()[1]
     connection.socket.sendall(data)
+    entry["all_sent_ns"] = time.monotonic_ns()
 
 
 def receive(connection, entry, pace=None):

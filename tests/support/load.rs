@@ -32,6 +32,9 @@ pub struct SentRequest {
     /// Before its first byte was sent, `CLOCK_MONOTONIC`.
     #[serde(default)]
     pub sent_ns: u64,
+    /// After its last byte was handed to the kernel, `CLOCK_MONOTONIC` (0: not told for requests of this kind).
+    #[serde(default)]
+    pub all_sent_ns: u64,
     /// First byte of the answer, `CLOCK_MONOTONIC`.
     #[serde(default)]
     pub first_byte_ns: u64,

@@ -97,6 +97,12 @@ pub fn until_inside(pids: &[u32], number: u32) -> anyhow::Result<u32> {
     })
 }
 
+/// Whether a thread of one of these processes is inside the system call `number` now.
+#[must_use]
+pub fn is_inside(pids: &[u32], number: u32) -> bool {
+    pids.iter().any(|pid| calls_of(*pid).contains(&Some(number)))
+}
+
 /// Waits until each of these processes sleeps in the system call `number`, all of its other threads being idle.
 ///
 /// # Errors

@@ -465,7 +465,7 @@ pub struct ThreadTotals {
     pub since_ns: u64,
     /// End of the comparison.
     pub until_ns: u64,
-    /// By our account.
+    /// By our account; a wait for a CPU counts when it is over, as the kernel counts it.
     pub ours: Account,
     /// On-CPU time by `/proc/PID/task/TID/schedstat`.
     pub kernel_cpu_ns: u64,

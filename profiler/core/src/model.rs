@@ -7,6 +7,7 @@ pub mod event_loop;
 pub mod gil;
 pub mod latency;
 pub mod now;
+pub mod path_shape;
 pub mod queue;
 pub mod request;
 pub mod slot;

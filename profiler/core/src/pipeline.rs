@@ -188,6 +188,10 @@ impl Machines {
         let time_ns = event.time_ns;
         if self.window.end_reason.is_none() {
             self.window.end_ns = self.window.end_ns.max(time_ns);
+        } else if time_ns > self.window.end_ns {
+            // No source sends what happened later: a recording that was tampered with.
+            self.state.summary.impossible("record_after_the_end", 1);
+            return;
         }
         match event.body {
             Body::Slice(slice) => {

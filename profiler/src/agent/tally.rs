@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use profiler_core::machine::endpoint::path_shape;
+use profiler_core::model::path_shape::path_shape;
 use profiler_core::model::request::Request;
 use profiler_core::phase::Phases;
 

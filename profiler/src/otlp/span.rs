@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, SpanFlags, Status};
 use profiler_core::fact::SessionStarted;
-use profiler_core::machine::endpoint::path_shape;
+use profiler_core::model::path_shape::path_shape;
 use profiler_core::model::request::{Request, Stretch};
 
 use super::{number, text, wall_ns};

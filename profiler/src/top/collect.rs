@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use profiler_core::event::Tid;
-use profiler_core::machine::endpoint::path_shape;
+use profiler_core::model::path_shape::path_shape;
 use profiler_core::model::request::Request;
 use profiler_core::timeline::Entry;
 use rustc_hash::FxHashMap;

@@ -29,7 +29,8 @@ fn phases_agree(settings: &Settings) -> anyhow::Result<()> {
     let _alone = exclusive()?;
     let server = Gunicorn::start(settings)?;
     let routes = "/truth/sleep/30,/truth/backend/30,/truth/lock/30,/truth/file,/truth/cpu/30";
-    let (traced, _) = traced(&server, &["--requests", "75", "--clients", "1", "--routes", routes])?;
+    let options = ["--requests", "75", "--seconds", "60", "--clients", "1", "--routes", routes];
+    let (traced, _) = traced(&server, &options)?;
     let ours: BTreeMap<u64, _> =
         traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
     let mut sums: BTreeMap<&str, (u64, u64, u64)> = BTreeMap::new();

@@ -8,8 +8,9 @@ use anyhow::Context as _;
 use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::raw::{RawClient, until_inside};
+use wsgi_trace_tests::raw::{RawClient, is_inside, until_inside};
 use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::server::Server;
 use wsgi_trace_tests::trace::{Trace, Traced};
 
 /// `clock_nanosleep`: the application sleeps.
@@ -192,17 +193,31 @@ fn a_request_of_gthread_in_flight_at_the_end_is_open_and_visible() -> anyhow::Re
 fn in_flight_at_the_start(settings: &Settings) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
+    // A machine that takes longer to attach than the request sleeps gets one that sleeps longer.
+    for milliseconds in [4_000, 16_000, 64_000] {
+        if in_flight_while_attaching(settings, milliseconds)? {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("attaching takes longer than a minute")
+}
+
+/// `false`: the sleep was over before the window had begun and the reader had read.
+fn in_flight_while_attaching(settings: &Settings, milliseconds: u32) -> anyhow::Result<bool> {
     let server = Gunicorn::start(settings)?;
     let workers = server.worker_pids();
     let mut sleeper = RawClient::connect(server.address())?;
-    sleeper.get("/sleep/4000/1")?;
+    sleeper.get(&format!("/sleep/{milliseconds}/1"))?;
     until_inside(&workers, CLOCK_NANOSLEEP)?;
     let mut reader = RawClient::connect(server.address())?;
     reader.get("/download/2")?;
     until_inside(&workers, SENDTO)?;
-    let trace = Trace::start(server.master())?;
     let start = Instant::now();
+    let trace = Trace::start(server.master())?;
     reader.read_slowly(8e6)?;
+    if !is_inside(&workers, CLOCK_NANOSLEEP) {
+        return Ok(false);
+    }
     assert_eq!(sleeper.status()?, Some(200));
     let at_most_ns = nanoseconds(start);
     drop((reader, sleeper));
@@ -215,12 +230,12 @@ fn in_flight_at_the_start(settings: &Settings) -> anyhow::Result<()> {
     let read = seen.iter().find(|request| request.status.is_none()).context("the reader is missing")?;
     for request in [slept, read] {
         assert!(
-            !request.open && request.total_ns > 200_000_000 && request.total_ns < at_most_ns + 500_000_000,
+            !request.open && request.total_ns > 200_000_000 && request.total_ns <= at_most_ns,
             "{request:?}"
         );
     }
     assert_eq!(traced.number("/requests/truncated")?, 2);
-    Ok(())
+    Ok(true)
 }
 
 #[test]
@@ -233,30 +248,38 @@ fn requests_of_gthread_in_flight_at_the_start_are_truncated_and_visible() -> any
     in_flight_at_the_start(&Settings::gthread(Version::V27, 1, 4))
 }
 
-/// What the client waited beyond what the server logs as its service is the wait for a thread.
+/// A request waits for a thread at least while the thread that serves it is at the one before, and at most until the
+/// application is called: clocks of this machine that wait for a CPU as the server does.
 #[test]
 fn the_wait_for_a_pool_thread_is_what_its_clients_waited() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = wsgi_trace_tests::gate::exclusive()?;
     for version in [Version::V23, Version::V27] {
-        let server = Gunicorn::start(&Settings::gthread(version, 1, 2))?;
-        let trace = Trace::start(server.master())?;
-        let options = ["--clients", "6", "--requests", "42", "--routes", "/sleep/50"];
+        let server = Server::start(&Settings::gthread(version, 1, 2).witnessed())?;
+        let trace = Trace::start(server.pid())?;
+        let options = ["--clients", "6", "--requests", "42", "--seconds", "60", "--routes", "/sleep/50"];
         let sent = Load::run(server.address(), &options)?;
-        let log = server.access_log(42)?;
+        let log = server.log(42)?;
         let traced = trace.end()?;
-        let (mut ours_ns, mut theirs_ns) = (0, 0);
+        let (mut ours_ns, mut least_ns, mut most_ns) = (0, 0, 0);
         for client in &sent.requests {
             let request = traced.requests.iter().find(|request| request.id() == Some(client.id));
             let request = request.context("a request is missing")?;
             let line = log.iter().find(|line| line.id() == Some(client.id)).context("a line is missing")?;
-            theirs_ns += (client.first_byte_ns - client.sent_ns).saturating_sub(line.duration_us * 1000);
+            let called_ns = line.start_ns.context("the witness has no start")?;
+            let before = log.iter().filter(|other| other.tid == line.tid).filter_map(|other| other.end_ns);
+            let busy_until_ns = before.filter(|end_ns| *end_ns <= called_ns).max().unwrap_or(0);
+            least_ns += busy_until_ns.saturating_sub(client.all_sent_ns);
+            most_ns += called_ns - client.sent_ns;
             ours_ns += ["accept_queue", "loop_wait", "pool_wait"]
                 .map(|phase| request.phase_ns(phase))
                 .iter()
                 .sum::<u64>();
         }
-        assert_close("waiting for a thread, all clients", ours_ns, theirs_ns);
+        eprintln!("waiting for a thread, all clients: {ours_ns} ns, by the clocks {least_ns} to {most_ns}");
+        assert!((least_ns..=most_ns).contains(&ours_ns), "{ours_ns} ns is not within {least_ns}..={most_ns}");
+        // Of 42 requests on 2 threads all but the first two wait for one sleep or two.
+        assert!(least_ns > 35 * 50_000_000, "{least_ns} ns");
     }
     Ok(())
 }

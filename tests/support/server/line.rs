@@ -25,6 +25,8 @@ pub struct Line {
     /// When the application had its answer, before the server sent any of it, `CLOCK_MONOTONIC`; `None`: the log does
     /// not say, or there was none.
     pub returned_ns: Option<u64>,
+    /// When the server closed the application's response, `CLOCK_MONOTONIC`; `None`: the log does not say, or it did not.
+    pub end_ns: Option<u64>,
 }
 
 impl Line {
@@ -81,6 +83,7 @@ fn application_line(text: &str) -> anyhow::Result<Option<Line>> {
         duration_ns: seen.end_ns.map(|end_ns| end_ns.saturating_sub(seen.start_ns)),
         start_ns: Some(seen.start_ns),
         returned_ns: seen.returned_ns,
+        end_ns: seen.end_ns,
     }))
 }
 

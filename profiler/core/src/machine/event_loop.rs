@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use crate::event::{Call, Slice};
-use crate::machine::endpoint::path_shape;
 use crate::model::event_loop::{EventLoop as Report, Holder, LONG_HOLD_NS, LongHolds};
+use crate::model::path_shape::path_shape;
 use crate::phase::{Phase, Phases};
 
 /// Turns remembered: an arrival is placed in one of them.

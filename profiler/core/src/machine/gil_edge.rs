@@ -6,11 +6,11 @@
 use rustc_hash::FxHashMap;
 
 use crate::event::{Slice, Tid};
-use crate::machine::endpoint::path_shape;
 use crate::machine::gil_held::{Held, HeldBy, Share, add_share};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
 use crate::model::gil::{Edge, Holder, Party, ThreadEdge};
+use crate::model::path_shape::path_shape;
 
 /// Parties told apart; further ones are not known.
 const MAX_PARTIES: usize = 2048;

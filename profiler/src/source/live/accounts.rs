@@ -13,6 +13,8 @@ use profiler_core::model::now::Scheduled;
 use super::mapping::Mapping;
 use crate::attach::AttachError;
 
+/// Attempts to look at a thread's account and at something else between two of its changes.
+const MAX_LOOKS: u32 = 16;
 /// Attempts to read an element that is being written; a program writes for well under a microsecond.
 const MAX_ATTEMPTS: u32 = 1000;
 
@@ -28,6 +30,26 @@ impl AccountTable {
     /// A consistent copy of every account that belongs to a thread.
     pub(super) fn threads(&self) -> impl Iterator<Item = ThreadAccount> + '_ {
         (0..self.0.count()).filter_map(|index| self.read(index))
+    }
+
+    /// A copy of every account that belongs to a thread, and what `look` finds while it stays as it is; of a thread that
+    /// changes all the time, the last look. Threads of which `look` finds nothing are left out.
+    pub(super) fn each_at_rest<T>(
+        &self,
+        look: impl Fn(&ThreadAccount) -> Option<T>,
+    ) -> impl Iterator<Item = (ThreadAccount, T)> {
+        (0..self.0.count()).filter_map(move |index| {
+            let mut account = self.read(index)?;
+            for _ in 1..MAX_LOOKS {
+                let found = look(&account)?;
+                let now = self.read(index)?;
+                if now.lock_sequence == account.lock_sequence {
+                    return Some((account, found));
+                }
+                account = now;
+            }
+            look(&account).map(|found| (account, found))
+        })
     }
 
     /// A consistent copy of one element; `None` if it is free (or, which does not happen, never at rest).

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use profiler_common::account::ThreadAccount;
 use profiler_core::fact::{Account, ThreadTotals};
 
 use super::accounts::{self, AccountTable};
@@ -30,8 +31,8 @@ impl Totals {
     pub(super) fn start(table: &AccountTable) -> Self {
         let start_ns = monotonic_ns();
         let threads = table
-            .threads()
-            .filter_map(|account| Some(((account.tid, account.generation), sample(&account)?)))
+            .each_at_rest(sample)
+            .map(|(account, sample)| ((account.tid, account.generation), sample))
             .collect();
         Self { start_ns, threads }
     }
@@ -39,9 +40,8 @@ impl Totals {
     /// Samples again and subtracts. A thread born since began with nothing on either side.
     pub(super) fn compare(&self, table: &AccountTable) -> Vec<ThreadTotals> {
         table
-            .threads()
-            .filter_map(|account| {
-                let end = sample(&account)?;
+            .each_at_rest(sample)
+            .filter_map(|(account, end)| {
                 let start = match self.threads.get(&(account.tid, account.generation)) {
                     Some(start) => *start,
                     None if account.adopted_ns >= self.start_ns => Sample {
@@ -71,11 +71,14 @@ impl Totals {
 }
 
 /// Both accounts at one moment; `None` if the thread is gone.
-fn sample(account: &profiler_common::account::ThreadAccount) -> Option<Sample> {
+fn sample(account: &ThreadAccount) -> Option<Sample> {
     let path = format!("/proc/{}/task/{}/schedstat", account.tgid, account.tid);
     let (kernel_cpu_ns, kernel_run_queue_ns) = parse_schedstat(&std::fs::read_to_string(path).ok()?)?;
     let at_ns = monotonic_ns();
-    Some(Sample { at_ns, ours: accounts::totals(account, at_ns), kernel_cpu_ns, kernel_run_queue_ns })
+    let mut ours = accounts::totals(account, at_ns);
+    // The kernel counts a wait for a CPU when it is over.
+    ours.run_queue_ns = account.total_run_queue_ns;
+    Some(Sample { at_ns, ours, kernel_cpu_ns, kernel_run_queue_ns })
 }
 
 /// On-CPU and run-queue nanoseconds.

@@ -312,7 +312,20 @@ fn mark() -> impl Strategy<Value = Fact> {
     ]
 }
 
-fn item() -> impl Strategy<Value = Item<Vec<u8>>> {
+/// An item that says of itself what it is decoded to.
+#[derive(Clone)]
+struct Told(Item<Vec<u8>>);
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match decode::item(self.0.clone()) {
+            Ok(event) => write!(formatter, "{event:?}"),
+            Err(malformed) => write!(formatter, "{malformed}"),
+        }
+    }
+}
+
+fn item() -> impl Strategy<Value = Told> {
     let fact = |fact: BoxedStrategy<Fact>| {
         (time(), fact).prop_map(|(time_ns, fact)| Item::Fact(Box::new(FactRecord { time_ns, fact })))
     };
@@ -326,17 +339,18 @@ fn item() -> impl Strategy<Value = Item<Vec<u8>>> {
         1 => fact(counted().boxed()),
         2 => fact(mark().boxed()),
     ]
+    .prop_map(Told)
 }
 
 /// Takes everything through the pipeline in the order given, and checks what must hold whatever came.
-fn take(items: Vec<Item<Vec<u8>>>) {
+fn take(items: Vec<Told>) {
     let mut pipeline = Pipeline::new(Settings { thread_slices: true });
     let mut check = |entry| match entry {
         Entry::Request(request) => assert_eq!(request.phases.total_ns(), request.total_ns(), "{request:?}"),
         Entry::Slice { start_ns, end_ns, .. } => assert!(start_ns <= end_ns, "{start_ns} to {end_ns}"),
         _ => {}
     };
-    for (index, item) in items.into_iter().enumerate() {
+    for (index, Told(item)) in items.into_iter().enumerate() {
         pipeline.push(item, &mut check);
         if index % 64 == 63 {
             let snapshot = pipeline.peek(START + 1_000_000 * US, Vec::new(), EndReason::StillOpen);
@@ -346,6 +360,9 @@ fn take(items: Vec<Item<Vec<u8>>>) {
     let (windows, last) = pipeline.finish_windows(&mut check);
     for snapshot in windows.iter().chain([&last]) {
         assert_eq!(snapshot.conservation.requests_broken, 0);
+        for slot in &snapshot.slots.observed {
+            assert!(slot.busy_ns() <= slot.length_ns(), "{slot:?}");
+        }
         let findings = crate::finding::evaluate(snapshot, &Thresholds::default());
         assert!(!findings.is_empty());
     }

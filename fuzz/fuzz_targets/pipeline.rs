@@ -1,0 +1,111 @@
+//! Records and marks of windows through the whole pipeline: no panic, and the phases of every request add up.
+//!
+//! In: bytes. Each item is one byte that says what it is, and the bytes of a record's layout. Out: nothing.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use profiler_common::record::connection::ConnectionRecord;
+use profiler_common::record::head::HeadRecord;
+use profiler_common::record::lifecycle::LifecycleRecord;
+use profiler_common::record::slice::SliceRecord;
+use profiler_common::record::{KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader};
+use profiler_core::fact::{DescriptorClass, DescriptorSeen, EndReason, Fact, FactRecord};
+use profiler_core::pipeline::{Pipeline, Settings};
+use profiler_core::stream::Item;
+use profiler_core::timeline::Entry;
+use zerocopy::{FromBytes, FromZeros as _, IntoBytes};
+
+/// Takes a layout off the front; what the input lacks is zero.
+fn layout<R: FromBytes + IntoBytes>(rest: &mut &[u8]) -> R {
+    let mut record = R::new_zeroed();
+    let (own, after) = rest.split_at(rest.len().min(size_of::<R>()));
+    record.as_mut_bytes()[..own.len()].copy_from_slice(own);
+    *rest = after;
+    record
+}
+
+/// Gives a record its kind and length. Few threads and a window of seconds, so that records meet, unless `is_wild`.
+fn frame(header: &mut RecordHeader, kind: u16, length_bytes: usize, is_wild: bool) {
+    header.kind = kind;
+    header.length_bytes = length_bytes as u16;
+    if !is_wild {
+        header.tgid %= 3;
+        header.tid %= 6;
+        header.time_ns %= 1 << 33;
+    }
+}
+
+/// The next item; `None`: the input is at its end.
+fn item(rest: &mut &[u8]) -> Option<Item<Vec<u8>>> {
+    let (what, after) = rest.split_first()?;
+    *rest = after;
+    let is_wild = what & 0x80 != 0;
+    let fact = |fact, rest: &mut &[u8]| {
+        let time_ns = layout::<u64>(rest) % if is_wild { u64::MAX } else { 1 << 33 };
+        Item::Fact(Box::new(FactRecord { time_ns, fact }))
+    };
+    Some(match what & 0x0f {
+        0..=7 => {
+            let mut record: SliceRecord = layout(rest);
+            frame(&mut record.header, KIND_SLICE, size_of::<SliceRecord>(), is_wild);
+            if what & 0x40 == 0 {
+                // It keeps its laws.
+                let inside_ns = record.call_cpu_ns.wrapping_add(record.call_run_queue_ns);
+                record.enter_ns =
+                    record.header.time_ns.wrapping_sub(inside_ns.wrapping_add(record.call_blocked_ns));
+            }
+            Item::Kernel(record.as_bytes().to_vec())
+        }
+        8 | 9 => {
+            let mut record: HeadRecord = layout(rest);
+            let message = match what >> 4 & 3 {
+                0 => b"GET /a HTTP/1.1\r\n\r\n".as_slice(),
+                1 => b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                2 => b"HTTP/1.1 200 x\r\nContent-Length: 5\r\n\r\n",
+                _ => rest.get(..40).unwrap_or_default(),
+            };
+            frame(&mut record.header, KIND_HEAD, size_of::<HeadRecord>() + message.len(), is_wild);
+            record.captured_bytes = message.len() as u32;
+            Item::Kernel([record.as_bytes(), message].concat())
+        }
+        10 | 11 => {
+            let mut record: ConnectionRecord = layout(rest);
+            frame(&mut record.header, KIND_CONNECTION, size_of::<ConnectionRecord>(), is_wild);
+            Item::Kernel(record.as_bytes().to_vec())
+        }
+        12 => {
+            let mut record: LifecycleRecord = layout(rest);
+            frame(&mut record.header, KIND_LIFECYCLE, size_of::<LifecycleRecord>(), is_wild);
+            Item::Kernel(record.as_bytes().to_vec())
+        }
+        13 => {
+            let fd = i32::from(what >> 4 & 7);
+            let class = DescriptorClass::Listener;
+            fact(Fact::DescriptorSeen(DescriptorSeen { tgid: 1, fd, class, interest: Vec::new() }), rest)
+        }
+        14 if what & 0x10 == 0 => fact(Fact::WindowStarted, rest),
+        14 => fact(Fact::Tick, rest),
+        _ if what & 0x10 == 0 => fact(Fact::WindowRolled, rest),
+        _ => fact(Fact::WindowEnded { reason: EndReason::Duration }, rest),
+    })
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut pipeline = Pipeline::new(Settings { thread_slices: true });
+    let mut check = |entry: Entry| {
+        if let Entry::Request(request) = entry {
+            assert_eq!(request.phases.total_ns(), request.total_ns(), "{request:?}");
+        }
+    };
+    let mut rest = bytes;
+    while let Some(item) = item(&mut rest) {
+        pipeline.push(item, &mut check);
+    }
+    let (windows, last) = pipeline.finish_windows(&mut check);
+    for snapshot in windows.iter().chain([&last]) {
+        assert_eq!(snapshot.conservation.requests_broken, 0);
+        for slot in &snapshot.slots.observed {
+            assert!(slot.busy_ns() <= slot.length_ns(), "{slot:?}");
+        }
+    }
+});
