@@ -11,6 +11,7 @@ pub mod call_kind;
 pub mod limits;
 pub mod listener;
 pub mod loss;
+pub mod queue;
 pub mod record;
 pub mod ring;
 pub mod system_call;

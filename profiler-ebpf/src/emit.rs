@@ -210,6 +210,8 @@ pub struct Connection {
     pub local_port: u16,
     /// Host order.
     pub peer_port: u16,
+    /// For how long the client had been refused.
+    pub delayed_ms: u16,
 }
 
 /// Emits a connection record for the given process and thread.
@@ -230,7 +232,7 @@ pub fn connection(writer: Writer, of: &Connection, who: (u32, u32), time_ns: u64
         (*record).family = of.family;
         (*record).local_port = of.local_port;
         (*record).peer_port = of.peer_port;
-        (*record).reserved = 0;
+        (*record).delayed_ms = of.delayed_ms;
     }
     room.commit(LENGTH, loss::EMITTED_CONNECTION as usize);
 }

@@ -12,6 +12,7 @@ use profiler_common::account::ThreadAccount;
 use profiler_common::limits::{MAX_SOCKETS, MAX_THREADS};
 use profiler_common::listener::ListenerCount;
 use profiler_common::loss::LOSS_CAUSES;
+use profiler_common::queue::{MAX_DELAYED, QueueCount};
 use profiler_common::ring::{CHUNK_BYTES, ELEMENT_BYTES, RingState};
 
 /// Live records of the threads; user space maps them read-only. Element `index − 1` belongs to the thread whose
@@ -49,6 +50,18 @@ pub const LISTENER_UNKNOWN: u64 = 1;
 /// What connections set in motion, by the address of their listener's socket.
 #[btf_map]
 pub static LISTENERS: HashMap<u64, ListenerCount, 1024> = HashMap::new();
+
+/// What was refused because an accept queue was full, by the address of the listener's socket.
+#[btf_map]
+pub static QUEUES: HashMap<u64, QueueCount, 1024> = HashMap::new();
+
+/// When a client was first refused, by its address and port and ours.
+#[btf_map]
+pub static REFUSED: LruHashMap<u64, u64, { MAX_DELAYED as usize }> = LruHashMap::new();
+
+/// Element 0 is set once a client was refused: until then nobody need look into [`REFUSED`].
+#[btf_map]
+pub static REFUSED_ANY: Array<u32, 1> = Array::new();
 
 /// What this CPU is at.
 #[btf_map]
@@ -129,6 +142,10 @@ pub struct Socket {
     pub generation: u32,
     /// [`SOCKET_WAITING`], [`SOCKET_ACCEPTED`] or [`SOCKET_CLOSED`].
     pub stage: u32,
+    /// For how long (ms) the client had been refused because the accept queue was full.
+    pub delayed_ms: u32,
+    /// Keeps the size a multiple of 8; always 0.
+    pub reserved: u32,
 }
 
 /// [`Socket::stage`]: not accepted yet.

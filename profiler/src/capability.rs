@@ -35,6 +35,8 @@ pub struct Capabilities {
     pub missing_helpers: Vec<&'static str>,
     /// Tracepoints that typed programs can hook here, of those the attach table names.
     pub tracepoints: Vec<&'static str>,
+    /// Functions whose entry can be hooked here, of those the attach table names.
+    pub functions: Vec<&'static str>,
     /// Iterators that exist here, of those the attach table names.
     pub iterators: Vec<&'static str>,
     /// This process is in a PID namespace of its own: its numbers of processes are not the kernel's.
@@ -80,6 +82,7 @@ impl Capabilities {
         for program in PROGRAMS {
             match program.place {
                 Place::Tracepoint(name) if has(&format!("btf_trace_{name}")) => self.tracepoints.push(name),
+                Place::Function(name) if has(name) => self.functions.push(name),
                 Place::Iterator(name) if has(&format!("bpf_iter_{name}")) => self.iterators.push(name),
                 _ => {}
             }

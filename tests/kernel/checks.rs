@@ -62,6 +62,7 @@ pub(crate) fn tracing() -> Vec<Check> {
         "tracepoints of single calls give the same",
         trace(Hooks::Tracepoints).and_then(|run| run.all()),
     ));
+    checks.push(("clients of a full accept queue are counted", crate::overflow::counted()));
     checks.push(("the program reports every request", program::reports()));
     checks
 }

@@ -5,6 +5,7 @@
 
 mod checks;
 mod machine;
+mod overflow;
 mod program;
 mod toy;
 

@@ -36,8 +36,9 @@ pub struct ConnectionRecord {
     pub local_port: u16,
     /// Peer's port, host order; 0 for UNIX sockets.
     pub peer_port: u16,
-    /// Keeps the size a multiple of 8; always 0.
-    pub reserved: u16,
+    /// For how long (ms) the client had been refused because the accept queue was full, before its handshake was done;
+    /// 65,535: as long or longer. Recordings made before this was measured have 0.
+    pub delayed_ms: u16,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! in before the verifier sees the program; [`MISSING`] says that this kernel has no such field.
 
 pub mod file;
+pub mod packet;
 pub mod registers;
 pub mod sock;
 pub mod task;

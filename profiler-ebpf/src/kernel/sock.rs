@@ -5,6 +5,7 @@
 
 use aya_ebpf::Global;
 
+use super::packet::{self, combined};
 use super::{MISSING, field, typed};
 
 #[unsafe(no_mangle)]
@@ -31,6 +32,22 @@ static FILE_INODE: Global<u32> = Global::new(0);
 static INODE_NUMBER: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SOCK_RECEIVE_QUEUE_LENGTH: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_RECEIVE_QUEUE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_RECEIVE_QUEUE_LAST: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_BACKLOG: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_MAX_BACKLOG: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_PEER_ADDRESS: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_PEER_ADDRESS_V6: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_NETWORK: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_DEFERRED: Global<u32> = Global::new(0);
 
 /// `AF_UNIX`.
 pub const AF_UNIX: u16 = 1;
@@ -146,6 +163,74 @@ pub fn queue_is_empty(sk: u64) -> bool {
         return false;
     }
     field::<u32>(sk, &SOCK_RECEIVE_QUEUE_LENGTH) == Some(0)
+}
+
+/// Connections that wait for accept.
+#[inline(always)]
+pub fn typed_backlog(sk: TypedSock) -> u32 {
+    // SAFETY: as above.
+    unsafe { typed(sk, &SOCK_BACKLOG) }
+}
+
+/// Connections that may wait for accept, less one.
+#[inline(always)]
+pub fn typed_max_backlog(sk: TypedSock) -> u32 {
+    // SAFETY: as above.
+    unsafe { typed(sk, &SOCK_MAX_BACKLOG) }
+}
+
+/// The other end of a TCP connection.
+pub struct Peer {
+    /// As [`packet::Sender::address`].
+    pub address: u32,
+    /// Host order.
+    pub port: u16,
+}
+
+/// Address and port of a TCP connection's peer.
+#[inline(always)]
+pub fn peer(sk: u64) -> Option<Peer> {
+    /// The third word of an IPv6 address that stands for an IPv4 one.
+    const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+    let port = u16::from_be(field(sk, &SOCK_PEER_PORT)?);
+    if family(sk) != AF_INET6 || SOCK_PEER_ADDRESS_V6.load() == MISSING {
+        return Some(Peer { address: field(sk, &SOCK_PEER_ADDRESS)?, port });
+    }
+    let words: [u32; 4] = field(sk, &SOCK_PEER_ADDRESS_V6)?;
+    let is_mapped = words[0] == 0 && words[1] == 0 && words[2] == MAPPED;
+    Some(Peer { address: if is_mapped { words[3] } else { combined(words) }, port })
+}
+
+/// Whether two sockets are in one network namespace; true where it cannot be told.
+#[inline(always)]
+pub fn same_network(one: u64, other: u64) -> bool {
+    if SOCK_NETWORK.load() == MISSING {
+        return true;
+    }
+    field::<u64>(one, &SOCK_NETWORK) == field::<u64>(other, &SOCK_NETWORK)
+}
+
+/// Whether a TCP listener holds connections back until their first data come.
+#[inline(always)]
+pub fn is_deferred(sk: u64) -> bool {
+    let family = family(sk);
+    (family == AF_INET || family == AF_INET6)
+        && SOCK_DEFERRED.load() != MISSING
+        && field::<u8>(sk, &SOCK_DEFERRED).unwrap_or(0) != 0
+}
+
+/// The connection that came last of those that wait for a UNIX listener's accept; 0: none waits.
+#[inline(always)]
+pub fn last_arrival(listener: u64) -> u64 {
+    if SOCK_RECEIVE_QUEUE.load() == MISSING || SOCK_RECEIVE_QUEUE_LAST.load() == MISSING {
+        return 0;
+    }
+    let queue = listener.wrapping_add(u64::from(SOCK_RECEIVE_QUEUE.load()));
+    match field::<u64>(listener, &SOCK_RECEIVE_QUEUE_LAST) {
+        // An empty queue leads back to itself.
+        Some(last) if last != queue && last != 0 => packet::socket(last),
+        _ => 0,
+    }
 }
 
 /// Inode of a socket that a descriptor stands for; 0 if there is none, or it cannot be told.

@@ -99,7 +99,8 @@ pub fn begins(who: (u32, u32), fd: u32, sk: u64, source: Source, now_ns: u64) {
     }
     open(DescriptorKey { tgid: who.0, fd }, sk, is_tcp);
     // SAFETY: the look-up succeeded.
-    let (established_ns, generation) = unsafe { ((*state).established_ns, (*state).generation) };
+    let (established_ns, generation, delayed_ms) =
+        unsafe { ((*state).established_ns, (*state).generation, (*state).delayed_ms as u16) };
     let connection = Connection {
         socket: sk,
         established_ns,
@@ -116,6 +117,7 @@ pub fn begins(who: (u32, u32), fd: u32, sk: u64, source: Source, now_ns: u64) {
         family,
         local_port,
         peer_port,
+        delayed_ms,
     };
     let writer = match source {
         Source::Accepted(_) => Writer::Hook,

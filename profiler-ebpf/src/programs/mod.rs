@@ -5,6 +5,7 @@
 mod client;
 mod iterate;
 mod lifecycle;
+mod queue;
 mod sched;
 mod socket;
 mod system_call;

@@ -9,6 +9,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::listener::ListenerCount;
 use profiler_common::loss;
 
+use super::queue;
 use crate::cause;
 use crate::emit;
 use crate::empty;
@@ -23,6 +24,9 @@ use crate::maps::{
 #[unsafe(no_mangle)]
 static ANNOUNCED_BY_STATE: Global<u32> = Global::new(0);
 
+/// A UNIX connection whose time was taken so short a while ago is not a new one at an old address.
+const JUST_NOW_NS: u64 = 1_000_000;
+
 /// A TCP socket changes its state.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
@@ -35,12 +39,15 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let sk: sock::TypedSock = ctx.arg(0);
-    let listener = listener_at(sock::typed_local_port(sk));
+    let port = sock::typed_local_port(sk);
+    let listener = listener_at(port);
     if listener != 0 {
         // SAFETY: the helper has no preconditions.
         let now_ns = unsafe { bpf_ktime_get_ns() };
-        renew(sk as u64, now_ns, 0, SOCKET_WAITING);
-        if ANNOUNCED_BY_STATE.load() != 0 {
+        let delayed_ms = queue::delay_ms(sk as u64, port, now_ns);
+        renew(sk as u64, Beginning { established_ns: now_ns, data_ns: 0, delayed_ms }, SOCKET_WAITING);
+        // The same port of another network namespace is another listener's.
+        if ANNOUNCED_BY_STATE.load() != 0 && sock::same_network(sk as u64, listener) {
             cause::announce(listener, now_ns);
         }
     }
@@ -57,7 +64,11 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
     let sk = typed as u64;
     if sock::typed_state(typed) == sock::LISTEN {
         // SAFETY: the helper has no preconditions.
-        cause::announce(sk, unsafe { bpf_ktime_get_ns() });
+        let now_ns = unsafe { bpf_ktime_get_ns() };
+        if sock::typed_family(typed) == sock::AF_UNIX {
+            arrive_at_unix(sk, now_ns);
+        }
+        cause::announce(sk, now_ns);
         return 0;
     }
     cause::clear();
@@ -86,10 +97,34 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
         let address = sock::unix_address(sk);
         if address != 0 && UNIX_LISTENERS.get_ptr(&address).is_some() {
             // SAFETY: the helper has no preconditions.
-            renew(sk, 0, unsafe { bpf_ktime_get_ns() }, SOCKET_WAITING);
+            let data_ns = unsafe { bpf_ktime_get_ns() };
+            renew(sk, Beginning { established_ns: 0, data_ns, delayed_ms: 0 }, SOCKET_WAITING);
         }
     }
     0
+}
+
+/// A connection waits for a UNIX listener since now: the hook runs inside its client's connect, so it is the last one.
+#[inline(always)]
+fn arrive_at_unix(listener: u64, now_ns: u64) {
+    if LISTENERS.get_ptr(&listener).is_none() {
+        return;
+    }
+    let sk = sock::last_arrival(listener);
+    if sk == 0 {
+        return;
+    }
+    if let Some(known) = SOCKETS.get_ptr(&sk) {
+        // Another client was between its place in the queue and this hook: that connection has its time.
+        // SAFETY: the look-up succeeded.
+        let is_known = unsafe {
+            (*known).stage == SOCKET_WAITING && now_ns.wrapping_sub((*known).established_ns) < JUST_NOW_NS
+        };
+        if is_known {
+            return;
+        }
+    }
+    renew(sk, Beginning { established_ns: now_ns, data_ns: 0, delayed_ms: 0 }, SOCKET_WAITING);
 }
 
 #[inline(always)]
@@ -118,10 +153,21 @@ pub fn serves(port: u16) {
     }
 }
 
+/// How a connection begins.
+struct Beginning {
+    /// When the handshake was done; 0: not seen.
+    established_ns: u64,
+    /// When its first byte came; 0: not yet.
+    data_ns: u64,
+    /// For how long its client had been refused.
+    delayed_ms: u32,
+}
+
 /// A new connection lives at the address `sk`. The kernel gives addresses of sockets out again and again, so the element
 /// is most often there.
 #[inline(always)]
-fn renew(sk: u64, established_ns: u64, data_ns: u64, stage: u32) {
+fn renew(sk: u64, beginning: Beginning, stage: u32) {
+    let Beginning { established_ns, data_ns, delayed_ms } = beginning;
     if let Some(before) = SOCKETS.get_ptr_mut(&sk) {
         // SAFETY: the look-up succeeded. Nobody else writes it between the end of one connection and its successor's
         // first byte.
@@ -131,11 +177,20 @@ fn renew(sk: u64, established_ns: u64, data_ns: u64, stage: u32) {
             (*before).last_data_ns = data_ns;
             (*before).generation = (*before).generation.wrapping_add(1);
             (*before).stage = stage;
+            (*before).delayed_ms = delayed_ms;
         }
         return;
     }
     let generation = 0;
-    let socket = Socket { established_ns, first_data_ns: data_ns, last_data_ns: data_ns, generation, stage };
+    let socket = Socket {
+        established_ns,
+        first_data_ns: data_ns,
+        last_data_ns: data_ns,
+        generation,
+        stage,
+        delayed_ms,
+        reserved: 0,
+    };
     if SOCKETS.insert(&sk, &socket, 0).is_err() {
         emit::lose(loss::SOCKET_TABLE_FULL);
     }
@@ -154,7 +209,7 @@ pub fn accepted(sk: u64) -> Option<*mut Socket> {
         }
     }
     // Its beginning was not seen (established before the attach, or a UNIX socket without data so far).
-    renew(sk, 0, 0, SOCKET_ACCEPTED);
+    renew(sk, Beginning { established_ns: 0, data_ns: 0, delayed_ms: 0 }, SOCKET_ACCEPTED);
     SOCKETS.get_ptr_mut(&sk)
 }
 
@@ -185,6 +240,7 @@ pub fn listens(sk: u64) {
 #[inline(always)]
 fn count_for(sk: u64) {
     let inode = sock::inode(sk);
+    queue::listens(sk, inode);
     if let Some(known) = LISTENERS.get_ptr(&sk) {
         // SAFETY: the look-up succeeded. Another inode: the address is another listener's now.
         if unsafe { (*known).inode } == inode {

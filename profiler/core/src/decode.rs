@@ -194,6 +194,7 @@ fn decode_connection(bytes: &[u8]) -> Result<Event, Malformed> {
             family: record.family,
             local_port: record.local_port,
             peer_port: record.peer_port,
+            delayed_ms: record.delayed_ms,
         }),
     })
 }

@@ -5,7 +5,7 @@
 
 pub mod queue;
 
-use queue::{AcceptQueues, NetworkCounters};
+use queue::{AcceptQueues, NetworkCounters, QueueCounts};
 use serde::{Deserialize, Serialize};
 
 /// A fact and when it was true.
@@ -43,6 +43,8 @@ pub enum Fact {
     ListenerCounts(ListenerCounts),
     /// Accept queues of the listeners, where they have changed.
     AcceptQueues(AcceptQueues),
+    /// What was refused because accept queues were full, cumulative.
+    QueueCounts(QueueCounts),
     /// What a network namespace counts of its listeners, cumulative.
     NetworkCounters(NetworkCounters),
     /// A cgroup's CPU quota and throttling, cumulative.
@@ -113,6 +115,9 @@ pub struct Attached {
     pub missing: Vec<MissingProgram>,
     /// Arrival of data is seen (`sock:sk_data_ready`, Linux 6.3): requests start at their first byte.
     pub arrival_measured: bool,
+    /// Clients that find an accept queue full are told apart, and how long that keeps them.
+    #[serde(default)]
+    pub delays_measured: bool,
     /// Another wsgi-trace was watching the same processes.
     pub other_profilers: u32,
     /// Time from the first attach call to the last.

@@ -224,6 +224,8 @@ pub struct Listener {
     pub wakes: Option<ListenerWakes>,
     /// The accept queue over the window; `None`: this kernel does not tell.
     pub queue: Option<queue::Queue>,
+    /// It holds connections back until their first data come (`TCP_DEFER_ACCEPT`): they arrive only then.
+    pub is_deferred: bool,
 }
 
 impl Listener {

@@ -211,7 +211,7 @@ impl Machines {
                     self.listeners.accepted(&opened, time_ns, self.started);
                     if let Some(inode) = self.state.processes.listener_inode(opened.tgid, opened.listener_fd)
                     {
-                        self.queues.accepted(inode, opened.established_ns, time_ns, self.started);
+                        self.queues.accepted(inode, &opened, time_ns, self.started);
                     }
                     end_predecessor(&mut self.state, opened.tgid, opened.fd, time_ns, sink);
                 }
@@ -295,6 +295,7 @@ impl Machines {
             Fact::Counters(counters) => self.count(counters),
             Fact::ListenerCounts(counts) => self.listeners.count(&counts, self.started),
             Fact::AcceptQueues(reading) => self.read_queues(&reading, time_ns, sink),
+            Fact::QueueCounts(counts) => self.queues.count(&counts, self.started),
             Fact::NetworkCounters(counters) => self.queues.network(&counters, self.started),
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
             // Before the window: what the threads were in the middle of when they were first seen.

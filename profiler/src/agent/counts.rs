@@ -65,6 +65,7 @@ families! {
     InVain = "listener_woken_in_vain", None, Some("port"), "Wake-ups that found no connection";
     InVainCpu = "listener_woken_in_vain_cpu", Seconds, Some("port"), "CPU time of wake-ups that found no connection";
     QueueRefused = "accept_queue_refused", None, Some("port"), "Packets of handshakes refused because of a listener's queue; clients try again later";
+    QueueDelayed = "accept_queue_delayed_clients", None, Some("port"), "Clients that found a listener's accept queue full";
     QueueFull = "accept_queue_full", Seconds, Some("port"), "Time that a listener's accept queue was full";
     TargetCpu = "target_cpu", Seconds, None, "CPU time of the target's threads";
     TargetRunQueue = "target_run_queue", Seconds, None, "Time that the target's threads were ready and had no CPU";
@@ -88,6 +89,8 @@ pub struct Counts {
     sums: BTreeMap<(Id, String), u64>,
     /// From the end of a connection's handshake to accept's return.
     pub accept_wait: Buckets,
+    /// From a client's first refusal by a full accept queue to its connection.
+    pub connect_delay: Buckets,
     /// From the arrival of a request's first bytes to its event loop's next look at them.
     pub loop_lag: Buckets,
 }
@@ -119,6 +122,10 @@ impl Counts {
             }
             if let Some(queue) = &listener.queue {
                 counts.set(Id::QueueFull, &port, queue.full_ns);
+                if let Some(delays) = &queue.delays {
+                    counts.set(Id::QueueDelayed, &port, delays.clients);
+                    counts.connect_delay.add_latency(&delays.delay);
+                }
                 if let Some(refused) = queue.refused {
                     counts.set(Id::QueueRefused, &port, refused);
                 }
@@ -177,6 +184,7 @@ impl Counts {
             self.set(*id, label, *value);
         }
         self.accept_wait.add(&other.accept_wait);
+        self.connect_delay.add(&other.connect_delay);
         self.loop_lag.add(&other.loop_lag);
     }
 
@@ -187,6 +195,7 @@ impl Counts {
             *sum = (*sum).max(*value);
         }
         self.accept_wait.raise_to(&shown.accept_wait);
+        self.connect_delay.raise_to(&shown.connect_delay);
         self.loop_lag.raise_to(&shown.loop_lag);
     }
 

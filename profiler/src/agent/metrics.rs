@@ -145,6 +145,10 @@ impl Metrics {
         out.family("accept_wait", help, Some(Suffix::Seconds), MetricType::Histogram, |metric| {
             histogram(metric, &self.known.counts.accept_wait)
         })?;
+        let help = "From a client's first refusal by a full accept queue to its connection";
+        out.family("connect_delay", help, Some(Suffix::Seconds), MetricType::Histogram, |metric| {
+            histogram(metric, &self.known.counts.connect_delay)
+        })?;
         let help = "From the arrival of a request's first bytes to its event loop's next look at them";
         out.family("loop_lag", help, Some(Suffix::Seconds), MetricType::Histogram, |metric| {
             histogram(metric, &self.known.counts.loop_lag)

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use aya::maps::{HashMap, Map, MapData, Queue};
 use aya::programs::trace_point::TracePointError;
-use aya::programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint};
+use aya::programs::{BtfTracePoint, FEntry, Iter, Program, ProgramError, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
 use profiler_common::limits::MAX_THREADS;
 use profiler_common::system_call;
@@ -78,6 +78,8 @@ pub fn attach(
         }
         known = now_known;
     }
+    let is_attached = |name: &str| report.programs.iter().any(|program| program == name);
+    report.delays_measured = is_attached("tcp_conn_request") && is_attached("tcp_v4_syn_recv_sock");
     report.arrival_measured = report.programs.iter().any(|program| program == "sk_data_ready");
     report.attach_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
     source.start_totals();
@@ -166,6 +168,11 @@ fn attach_one(ebpf: &mut Ebpf, entry: &ProgramEntry, btf: &Btf) -> Result<(), St
             program.load(name, btf).map_err(text)?;
             program.attach().map_err(text)?;
         }
+        Place::Function(name) => {
+            let program: &mut FEntry = program.try_into().map_err(text)?;
+            program.load(name, btf).map_err(not_hooked)?;
+            program.attach().map_err(not_hooked)?;
+        }
         // Attached for a moment each time it is run.
         Place::Iterator(name) => {
             let program: &mut Iter = program.try_into().map_err(text)?;
@@ -178,6 +185,16 @@ fn attach_one(ebpf: &mut Ebpf, entry: &ProgramEntry, btf: &Btf) -> Result<(), St
         }
     }
     Ok(())
+}
+
+/// Why a function is not hooked; the verifier says nothing where it is the machine that forbids it.
+fn not_hooked(error: ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } if verifier_log.to_string().is_empty() => {
+            format!("this machine does not let functions of its kernel be hooked ({io_error})")
+        }
+        error => error.to_string(),
+    }
 }
 
 /// Attaches to every observed call that this kernel has a tracepoint for; old calls may be configured out.

@@ -49,6 +49,18 @@ const FIELDS: &[Field] = &[
     required("FILE_INODE", "file", &["f_inode"]),
     optional("INODE_NUMBER", "inode", &["i_ino"]),
     optional("SOCK_RECEIVE_QUEUE_LENGTH", "sock", &["sk_receive_queue.qlen"]),
+    optional("SOCK_RECEIVE_QUEUE", "sock", &["sk_receive_queue"]),
+    optional("SOCK_RECEIVE_QUEUE_LAST", "sock", &["sk_receive_queue.prev"]),
+    required("SOCK_BACKLOG", "sock", &["sk_ack_backlog"]),
+    required("SOCK_MAX_BACKLOG", "sock", &["sk_max_ack_backlog"]),
+    required("SOCK_PEER_ADDRESS", "sock_common", &["skc_daddr"]),
+    optional("SOCK_PEER_ADDRESS_V6", "sock_common", &["skc_v6_daddr"]),
+    optional("SOCK_NETWORK", "sock_common", &["skc_net.net"]),
+    optional("SOCK_DEFERRED", "inet_connection_sock", &["icsk_accept_queue.rskq_defer_accept"]),
+    optional("PACKET_HEAD", "sk_buff", &["head"]),
+    optional("PACKET_NETWORK_HEADER", "sk_buff", &["network_header"]),
+    optional("PACKET_TRANSPORT_HEADER", "sk_buff", &["transport_header"]),
+    optional("PACKET_SOCKET", "sk_buff", &["sk"]),
 ];
 
 /// Name and value of every global.

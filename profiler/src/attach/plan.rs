@@ -92,6 +92,7 @@ pub fn plan(capabilities: &Capabilities, settings: &Settings, load: Load) -> Res
             Place::Tracepoint(name) => {
                 (capabilities.tracepoints.contains(&name), format!("the tracepoint {name}"))
             }
+            Place::Function(name) => (capabilities.functions.contains(&name), format!("the function {name}")),
             Place::Iterator(name) => (capabilities.iterators.contains(&name), format!("the iterator {name}")),
             Place::SystemCalls(prefix) => (true, format!("tracepoints syscalls:{prefix}…")),
         };

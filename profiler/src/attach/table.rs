@@ -7,6 +7,8 @@
 pub enum Place {
     /// A tracepoint with typed arguments (`tp_btf`).
     Tracepoint(&'static str),
+    /// The entry of a kernel function (`fentry`).
+    Function(&'static str),
     /// An iterator, run by user space.
     Iterator(&'static str),
     /// The tracepoints `syscalls:PREFIX…` of all observed calls that this kernel has.
@@ -52,6 +54,18 @@ const fn required(name: &'static str, place: Place, form: Form, question: &'stat
         needs: "Linux 5.15",
         question,
         consequence: "nothing can be measured",
+    }
+}
+
+const fn full_queue(name: &'static str) -> ProgramEntry {
+    ProgramEntry {
+        name,
+        place: Place::Function(name),
+        form: Form::Always,
+        required: false,
+        needs: "a kernel built with function tracing",
+        question: "which clients found an accept queue full, and how long that kept them",
+        consequence: "clients that a full accept queue delayed are not told from attempts that were refused",
     }
 }
 
@@ -104,6 +118,9 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         question: "when a request's first byte arrived",
         consequence: "a request begins when it is read, not when it arrived: its wait before that is undecided",
     },
+    full_queue("tcp_conn_request"),
+    full_queue("tcp_v4_syn_recv_sock"),
+    full_queue("tcp_v6_syn_recv_sock"),
     required("sys_exit", Place::Tracepoint("sys_exit"), Form::Btf, "what a system call did, and how long"),
     required("sys_enter", Place::Tracepoint("sys_enter"), Form::Btf, "when a system call began"),
     required(

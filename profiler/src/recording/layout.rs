@@ -67,7 +67,7 @@ const LAYOUTS: &[&[usize]] = &[
             family,
             local_port,
             peer_port,
-            reserved,
+            delayed_ms,
         }
     ),
 ];

@@ -303,6 +303,7 @@ impl<O: Observer> Session<O> {
         }
         self.fact(Fact::Counters(self.source.counters()));
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
+        self.fact(Fact::QueueCounts(self.source.queue_counts()));
         self.fact(self.cost.fact());
         self.fact(Fact::WindowEnded { reason });
         let (pipeline, recording_failed) = self.feed.finish();
@@ -333,6 +334,7 @@ impl<O: Observer> Session<O> {
         self.read_queues();
         self.read_counters();
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
+        self.fact(Fact::QueueCounts(self.source.queue_counts()));
         self.fact(Fact::WindowStarted);
         self.feed.flush();
         self.drain();
@@ -342,6 +344,7 @@ impl<O: Observer> Session<O> {
         self.fact(Fact::Tick);
         self.fact(Fact::Counters(self.source.counters()));
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
+        self.fact(Fact::QueueCounts(self.source.queue_counts()));
         self.read_counters();
         let new = self.gather.new_processes(self.feed.processes_born(), &mut self.source);
         if !new.is_empty() {
@@ -423,6 +426,7 @@ impl<O: Observer> Session<O> {
         facts.extend(self.queues.all(&self.gather.proc));
         facts.push(Fact::Counters(counters));
         facts.push(Fact::ListenerCounts(self.source.listener_counts()));
+        facts.push(Fact::QueueCounts(self.source.queue_counts()));
         facts.push(self.cost.fact());
         facts
     }

@@ -11,6 +11,7 @@ mod cost;
 mod detach;
 mod listeners;
 mod mapping;
+mod queues;
 mod rings;
 mod totals;
 
@@ -18,6 +19,7 @@ use aya::Ebpf;
 use aya::maps::{HashMap, MapData, PerCpuArray};
 use profiler_common::account::ThreadAccount;
 use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
+use profiler_core::fact::queue::QueueCounts;
 use profiler_core::fact::{Counters, ListenerCounts, OpenSlice, ThreadTotals};
 use profiler_core::machine::now::Sight;
 
@@ -26,6 +28,7 @@ use crate::attach::execute::{add_targets, profilers_of, run_iterator};
 use accounts::AccountTable;
 pub use cost::RunTimeSample;
 use listeners::ListenerTable;
+use queues::QueueTable;
 use rings::Rings;
 pub(crate) use rings::Size;
 use totals::Totals;
@@ -42,6 +45,7 @@ pub struct LiveSource {
     losses: PerCpuArray<MapData, u64>,
     accounts: AccountTable,
     listeners: ListenerTable,
+    queues: QueueTable,
     totals: Totals,
     received: u64,
     misses_at_detach: Option<Vec<(String, u64)>>,
@@ -56,6 +60,7 @@ impl LiveSource {
         let losses = take(&mut ebpf, "LOSSES", PerCpuArray::try_from)?;
         let accounts = AccountTable::map(&ebpf)?;
         let listeners = take(&mut ebpf, "LISTENERS", ListenerTable::try_from)?;
+        let queues = take(&mut ebpf, "QUEUES", QueueTable::try_from)?;
         #[cfg(feature = "bpf-log")]
         let log = bpf_log::BpfLog::start(&mut ebpf)?;
         Ok(Self {
@@ -66,6 +71,7 @@ impl LiveSource {
             losses,
             accounts,
             listeners,
+            queues,
             totals: Totals::default(),
             received: 0,
             misses_at_detach: None,
@@ -119,6 +125,12 @@ impl LiveSource {
     #[must_use]
     pub fn listener_counts(&self) -> ListenerCounts {
         listeners::counts(&self.listeners)
+    }
+
+    /// What was refused because accept queues were full, cumulative.
+    #[must_use]
+    pub fn queue_counts(&self) -> QueueCounts {
+        queues::counts(&self.queues)
     }
 
     /// Counts one cause of loss (`profiler_common::loss`) so far.

@@ -122,13 +122,14 @@ fn connections_and_lifecycle_arrive_whole() {
         family: 10,
         local_port: 8000,
         peer_port: 54_321,
-        reserved: 0,
+        delayed_ms: 1_020,
     };
     let Body::Connection(connection) = decode(record.as_bytes()).unwrap().body else { panic!() };
     assert_eq!((connection.fd, connection.listener_fd, connection.seeded), (9, 5, false));
     assert_eq!(connection.socket, (0xffff_8880, 3));
     assert_eq!((connection.established_ns, connection.family), (4_500, 10));
     assert_eq!((connection.local_port, connection.peer_port), (8000, 54_321));
+    assert_eq!(connection.delayed_ms, 1_020);
     record.origin = SEEDED;
     let Body::Connection(connection) = decode(record.as_bytes()).unwrap().body else { panic!() };
     assert!(connection.seeded);

@@ -28,6 +28,42 @@ pub struct AcceptQueue {
     pub refused: Option<u32>,
 }
 
+/// What was refused because accept queues were full, cumulative since the listeners became known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueCounts {
+    /// By inode, ascending.
+    pub listeners: Vec<Refusals>,
+}
+
+/// Handshakes that found the accept queue of one listener full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusals {
+    /// Inode of the listening socket.
+    pub inode: u64,
+    /// Packets that begin one (SYN).
+    pub at_begin: u64,
+    /// Packets that would have ended one: that client takes itself for connected.
+    pub at_end: u64,
+    /// Of all these, first attempts: clients, told apart by address and port.
+    pub delayed: u64,
+    /// The listener holds connections back until their first data come (`TCP_DEFER_ACCEPT`).
+    pub is_deferred: bool,
+}
+
+impl Refusals {
+    /// What was counted since `earlier`.
+    #[must_use]
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            inode: self.inode,
+            at_begin: self.at_begin.saturating_sub(earlier.at_begin),
+            at_end: self.at_end.saturating_sub(earlier.at_end),
+            delayed: self.delayed.saturating_sub(earlier.delayed),
+            is_deferred: self.is_deferred,
+        }
+    }
+}
+
 /// What a network namespace says of all its listeners together; counts are cumulative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkCounters {

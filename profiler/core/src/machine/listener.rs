@@ -185,6 +185,7 @@ mod tests {
             family: 2,
             local_port: 8000,
             peer_port: 40_000,
+            delayed_ms: 0,
         }
     }
 

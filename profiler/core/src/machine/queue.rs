@@ -10,13 +10,16 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use crate::fact::queue::{AcceptQueue, AcceptQueues, NetworkCounters};
-use crate::model::queue::{Network, Queue};
+use crate::event::Connection;
+use crate::fact::queue::{AcceptQueue, AcceptQueues, NetworkCounters, QueueCounts, Refusals};
+use crate::model::latency::Latency;
+use crate::model::queue::{Delays, Network, Queue};
 
 /// Listeners whose queues are kept: as many as the kernel side has.
 const MAX_QUEUES: usize = 1024;
 /// Accepts remembered for each; a connection that more than so many others followed counts as so many.
 const MAX_ACCEPTS: usize = 16_384;
+const NS_PER_MS: u64 = 1_000_000;
 /// Network namespaces whose counts are kept.
 const MAX_NETWORKS: usize = 16;
 
@@ -35,6 +38,10 @@ struct Watched {
     /// Refusals before the window; `None`: the listener was made in it.
     refused_before: Option<u32>,
     window: Queue,
+    /// Refusals by the kernel side: before the window (all zero for a listener made in it), and last.
+    refusals: (Refusals, Refusals),
+    /// Delays of clients whose connections were accepted in the window.
+    delay: Latency,
     /// When connections were accepted, ascending.
     accepts: VecDeque<u64>,
 }
@@ -61,6 +68,23 @@ impl Queues {
         }
     }
 
+    /// Counts of the kernel side.
+    pub fn count(&mut self, counts: &QueueCounts, in_window: bool) {
+        for refusals in &counts.listeners {
+            let Some(watched) = entry(&mut self.queues, refusals.inode) else { continue };
+            watched.refusals.1 = *refusals;
+            if !in_window {
+                watched.refusals.0 = *refusals;
+            }
+        }
+    }
+
+    /// Whether the listener holds connections back until their first data come.
+    #[must_use]
+    pub fn is_deferred(&self, inode: u64) -> bool {
+        self.queues.get(&inode).is_some_and(|watched| watched.refusals.1.is_deferred)
+    }
+
     /// Counts of a namespace.
     pub fn network(&mut self, counters: &NetworkCounters, in_window: bool) {
         let is_same = |(first, _): &&mut (NetworkCounters, _)| first.namespace == counters.namespace;
@@ -74,8 +98,9 @@ impl Queues {
         }
     }
 
-    /// A connection that had come at `established_ns` was accepted at `time_ns`.
-    pub fn accepted(&mut self, inode: u64, established_ns: u64, time_ns: u64, in_window: bool) {
+    /// A connection was accepted at `time_ns`.
+    pub fn accepted(&mut self, inode: u64, opened: &Connection, time_ns: u64, in_window: bool) {
+        let established_ns = opened.established_ns;
         let Some(watched) = entry(&mut self.queues, inode) else { return };
         if watched.accepts.len() >= MAX_ACCEPTS {
             watched.accepts.pop_front();
@@ -87,6 +112,9 @@ impl Queues {
         let before = watched.accepts.partition_point(|accepted_ns| *accepted_ns <= established_ns);
         let waited = u32::try_from(watched.accepts.len().saturating_sub(before)).unwrap_or(u32::MAX);
         watched.window.at_arrival.add(waited, 1);
+        if opened.delayed_ms > 0 {
+            watched.delay.record(u64::from(opened.delayed_ms).saturating_mul(NS_PER_MS));
+        }
     }
 
     /// The window begins.
@@ -102,6 +130,8 @@ impl Queues {
     pub fn roll(&mut self, time_ns: u64) {
         for watched in self.queues.values_mut() {
             watched.window = Queue::default();
+            watched.delay = Latency::default();
+            watched.refusals.0 = watched.refusals.1;
             if let Some((last, since_ns)) = &mut watched.last {
                 *since_ns = time_ns;
                 watched.refused_before = last.refused;
@@ -114,14 +144,22 @@ impl Queues {
 
     /// The queue of a listener up to `end_ns`; `None`: it was never read.
     #[must_use]
-    pub fn finish(&self, inode: u64, end_ns: u64) -> Option<Queue> {
+    pub fn finish(&self, inode: u64, end_ns: u64, delays_measured: bool) -> Option<Queue> {
         let mut watched = self.queues.get(&inode)?.clone();
         watched.settle(end_ns, true);
         let (last, _) = watched.last?;
         let refused = last
             .refused
             .map(|refused| u64::from(refused.wrapping_sub(watched.refused_before.unwrap_or_default())));
-        Some(Queue { limit: last.limit, depth: last.depth, refused, ..watched.window })
+        let (before, now) = &watched.refusals;
+        let counted = now.since(before);
+        let delays = (delays_measured && last.refused.is_some()).then(|| Delays {
+            attempts: counted.at_begin.saturating_add(counted.at_end),
+            attempts_at_end: counted.at_end,
+            clients: counted.delayed,
+            delay: watched.delay,
+        });
+        Some(Queue { limit: last.limit, depth: last.depth, refused, delays, ..watched.window })
     }
 
     /// What each namespace counted in the window.
@@ -163,6 +201,43 @@ mod tests {
         AcceptQueues { queues: vec![AcceptQueue { inode: 4, depth, limit: 2, refused: Some(refused) }] }
     }
 
+    fn came(established_ns: u64) -> Connection {
+        Connection {
+            tgid: 7,
+            tid: 7,
+            fd: 9,
+            listener_fd: 5,
+            seeded: false,
+            socket: (1, 0),
+            established_ns,
+            family: 2,
+            local_port: 8000,
+            peer_port: 40_000,
+            delayed_ms: 0,
+        }
+    }
+
+    #[test]
+    fn clients_that_found_the_queue_full_count_within_the_window_with_their_delays() {
+        let refusals = |at_begin, at_end, delayed| QueueCounts {
+            listeners: vec![Refusals { inode: 4, at_begin, at_end, delayed, is_deferred: true }],
+        };
+        let mut queues = Queues::default();
+        queues.read(&reading(0, 0), 0, false);
+        queues.count(&refusals(10, 1, 5), false);
+        queues.count(&refusals(30, 3, 9), true);
+        queues.accepted(4, &Connection { delayed_ms: 1_020, ..came(10) }, 20, true);
+        queues.accepted(4, &came(21), 22, true);
+        let delays = queues.finish(4, 30, true).unwrap().delays.unwrap();
+        assert_eq!((delays.attempts, delays.attempts_at_end, delays.clients), (22, 2, 4));
+        assert_eq!((delays.delay.count(), delays.delay.sum_ns()), (1, 1_020_000_000));
+        assert!(queues.is_deferred(4) && !queues.is_deferred(5));
+        assert!(queues.finish(4, 30, false).unwrap().delays.is_none(), "this kernel does not tell");
+        queues.roll(30);
+        let delays = queues.finish(4, 30, true).unwrap().delays.unwrap();
+        assert_eq!((delays.attempts, delays.clients, delays.delay.count()), (0, 0, 0));
+    }
+
     #[test]
     fn depth_counts_for_as_long_as_it_stood_within_the_window() {
         let mut queues = Queues::default();
@@ -170,12 +245,12 @@ mod tests {
         queues.start(100);
         queues.read(&reading(1, 9), 150, true);
         queues.read(&reading(3, 12), 250, true);
-        let queue = queues.finish(4, 300).unwrap();
+        let queue = queues.finish(4, 300, true).unwrap();
         assert_eq!((queue.observed_ns(), queue.full_ns), (200, 100));
         assert_eq!((queue.depth, queue.limit, queue.refused), (3, 2, Some(5)));
         assert_eq!((queue.over_time.quantile(0.5), queue.deepest()), (1, 3));
         queues.roll(300);
-        let next = queues.finish(4, 310).unwrap();
+        let next = queues.finish(4, 310, true).unwrap();
         assert_eq!((next.observed_ns(), next.full_ns, next.refused), (10, 10, Some(0)));
     }
 
@@ -185,9 +260,9 @@ mod tests {
         queues.start(0);
         queues.read(&reading(2, 6), 100, true);
         queues.read(&AcceptQueues::default(), 200, true);
-        let queue = queues.finish(4, 300).unwrap();
+        let queue = queues.finish(4, 300, true).unwrap();
         assert_eq!((queue.observed_ns(), queue.depth, queue.refused), (200, 0, Some(6)));
-        assert_eq!(queues.finish(5, 300), None);
+        assert!(queues.finish(5, 300, true).is_none());
     }
 
     #[test]
@@ -195,7 +270,7 @@ mod tests {
         let mut queues = Queues::default();
         queues.read(&reading(0, u32::MAX), 0, false);
         queues.read(&reading(0, 4), 10, true);
-        assert_eq!(queues.finish(4, 10).unwrap().refused, Some(5));
+        assert_eq!(queues.finish(4, 10, true).unwrap().refused, Some(5));
     }
 
     #[test]
@@ -204,26 +279,26 @@ mod tests {
         queues.read(&reading(0, 0), 0, false);
         // Three come at 10, 11 and 12, and are accepted one by one; the fourth comes when all are gone.
         for (established_ns, accepted_ns) in [(10, 20), (11, 30), (12, 40), (50, 51)] {
-            queues.accepted(4, established_ns, accepted_ns, true);
+            queues.accepted(4, &came(established_ns), accepted_ns, true);
         }
-        let queue = queues.finish(4, 60).unwrap();
+        let queue = queues.finish(4, 60, true).unwrap();
         let at_arrival = &queue.at_arrival;
         assert_eq!((at_arrival.weight(), at_arrival.max()), (4, 3));
         assert_eq!((at_arrival.quantile(0.5), at_arrival.quantile(0.75)), (1, 2));
         // One whose arrival was not seen says nothing, but those behind it waited for it.
-        queues.accepted(4, 0, 70, true);
-        queues.accepted(4, 65, 80, true);
-        assert_eq!(queues.finish(4, 90).unwrap().at_arrival.weight(), 5);
+        queues.accepted(4, &came(0), 70, true);
+        queues.accepted(4, &came(65), 80, true);
+        assert_eq!(queues.finish(4, 90, true).unwrap().at_arrival.weight(), 5);
     }
 
     #[test]
     fn tables_stay_bounded() {
         let mut queues = Queues::default();
         for inode in 0..2 * MAX_QUEUES as u64 {
-            queues.accepted(inode, 0, 1, true);
+            queues.accepted(inode, &came(0), 1, true);
         }
         for accepted_ns in 0..2 * MAX_ACCEPTS as u64 {
-            queues.accepted(1, 0, accepted_ns, true);
+            queues.accepted(1, &came(0), accepted_ns, true);
         }
         for namespace in 0..2 * MAX_NETWORKS as u64 {
             queues.network(&NetworkCounters { namespace, ..NetworkCounters::default() }, true);

@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use super::latency::Latency;
 use crate::fact::queue::NetworkCounters;
 
 /// Depths up to this are kept apart; greater ones are kept to 0.8 %.
 const EXACT: u32 = 256;
 
 /// The accept queue of one listener over the window.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Queue {
     /// Limit in force, as read last; the queue is full when more than this many wait.
     pub limit: u32,
@@ -26,6 +27,21 @@ pub struct Queue {
     /// Packets of handshakes (SYN, or the ACK that ends one) refused in the window. Each is tried again by its client
     /// after a second, then after longer waits; one client counts once for each attempt. `None`: not counted (UNIX).
     pub refused: Option<u64>,
+    /// What is known of the clients behind refusals; `None`: this kernel does not tell.
+    pub delays: Option<Delays>,
+}
+
+/// Clients that found the queue full.
+#[derive(Clone, Debug, Default)]
+pub struct Delays {
+    /// Packets of handshakes that found the queue full: each is an attempt that its client must repeat.
+    pub attempts: u64,
+    /// Of these: packets that would have ended a handshake. Such a client takes itself for connected.
+    pub attempts_at_end: u64,
+    /// Clients (by address and port) refused for the first time in the window.
+    pub clients: u64,
+    /// From a client's first refusal to its connection, of the connections accepted in the window; to the millisecond.
+    pub delay: Latency,
 }
 
 impl Queue {

@@ -76,7 +76,8 @@ impl Machines {
         let processes = processes(&state, &recognised);
         let mut listeners = listeners(&state, &self.listeners);
         for listener in &mut listeners {
-            listener.queue = self.queues.finish(listener.seen.inode, end_ns);
+            listener.queue = self.queues.finish(listener.seen.inode, end_ns, self.attached.delays_measured);
+            listener.is_deferred = self.queues.is_deferred(listener.seen.inode);
         }
         let connections = state.connections.seen_in_window();
         let of_one_worker = configured

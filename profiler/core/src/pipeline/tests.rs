@@ -79,6 +79,7 @@ impl Script {
             family: 2,
             local_port: 8000,
             peer_port: 1,
+            delayed_ms: 0,
         };
         let place = script.events.len() - 1;
         script.events.insert(place, Event { time_ns: script.now_ns, body: Body::Connection(opened) });

@@ -166,7 +166,7 @@ pub(super) const SHAPES: &[Shape] = &[
             family: 2 Same,
             local_port: 2 Same,
             peer_port: 2 Same,
-            reserved: 2 Same,
+            delayed_ms: 2 Same,
         }
     ),
 ];

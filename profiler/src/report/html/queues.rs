@@ -6,6 +6,7 @@ use profiler_core::model::Snapshot;
 
 use super::markup::Html;
 use super::table::{self, Column};
+use crate::report::escape::Charset;
 use crate::report::summary;
 use crate::report::text::{queues, unit};
 
@@ -45,7 +46,7 @@ pub(super) fn table(html: &mut Html, snapshot: &Snapshot) {
         html.maybe_at(&at("refused"), queue.refused, unit::count).end_row();
     }
     table::end(html);
-    for sentence in queues::sentences(snapshot) {
+    for sentence in queues::sentences(snapshot, Charset::Unicode) {
         html.element("p", &sentence);
     }
 }

@@ -25,6 +25,7 @@ pub(super) struct Listener<'a> {
     empty_returns_cpu_ns: u64,
     wakes: Option<Wakes>,
     queue: Option<Queue>,
+    is_deferred: bool,
 }
 
 /// What arrivals set in motion.
@@ -63,6 +64,7 @@ impl<'a> Listener<'a> {
                 slept_again_run_queue_ns: wakes.slept_again_run_queue_ns,
             }),
             queue: listener.queue.as_ref().map(Queue::new),
+            is_deferred: listener.is_deferred,
         }
     }
 }

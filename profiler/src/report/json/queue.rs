@@ -5,6 +5,8 @@
 use profiler_core::model;
 use serde::Serialize;
 
+use super::latency::Latency;
+
 /// An accept queue over the window.
 #[derive(Serialize)]
 pub(super) struct Queue {
@@ -16,6 +18,16 @@ pub(super) struct Queue {
     observed_ns: u64,
     full_ns: u64,
     refused: Option<u64>,
+    delays: Option<Delays>,
+}
+
+/// Clients that found the queue full.
+#[derive(Serialize)]
+struct Delays {
+    attempts: u64,
+    attempts_at_end: u64,
+    clients: u64,
+    delay: Latency,
 }
 
 #[derive(Serialize)]
@@ -45,6 +57,12 @@ impl Queue {
             observed_ns: queue.observed_ns(),
             full_ns: queue.full_ns,
             refused: queue.refused,
+            delays: queue.delays.as_ref().map(|delays| Delays {
+                attempts: delays.attempts,
+                attempts_at_end: delays.attempts_at_end,
+                clients: delays.clients,
+                delay: Latency::new(&delays.delay),
+            }),
         }
     }
 }

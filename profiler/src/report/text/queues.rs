@@ -2,12 +2,14 @@
 //!
 //! In: the listeners of a snapshot. Out: a table of how deep their queues were, and what was refused.
 
+use profiler_core::model::queue::Delays;
 use profiler_core::model::{Listener, Snapshot};
 
 use super::page::Page;
 use super::style::Role;
 use super::table::{Column, Table};
 use super::unit;
+use crate::report::escape::Charset;
 use crate::report::summary;
 
 const COLUMNS: [Column; 7] = [
@@ -45,14 +47,46 @@ pub(super) fn table(page: &mut Page, snapshot: &Snapshot) {
         ]);
     }
     table.write(page);
-    for sentence in sentences(snapshot) {
+    for sentence in sentences(snapshot, page.style.charset) {
         page.paragraph((Role::Quiet, "  "), (None, &sentence));
     }
 }
 
+/// Who was behind refusals, and how long it kept them.
+fn delayed(delays: &Delays, at: &str, charset: Charset) -> String {
+    let clients = unit::counted(delays.clients, "client");
+    let attempts = unit::counted(delays.attempts, "attempt");
+    let connected = match delays.delay.count() {
+        0 => "none was connected so far".to_owned(),
+        count => format!(
+            "{} connected after {} (p50), {} at most",
+            unit::count(count),
+            unit::duration(delays.delay.quantile_ns(0.5), charset),
+            unit::duration(delays.delay.max_ns(), charset)
+        ),
+    };
+    format!("The full queue{at} delayed {clients} ({attempts}); {connected}.")
+}
+
 /// What a number in the table does not say by itself.
-pub(in crate::report) fn sentences(snapshot: &Snapshot) -> Vec<String> {
+pub(in crate::report) fn sentences(snapshot: &Snapshot, charset: Charset) -> Vec<String> {
     let mut list = Vec::new();
+    for listener in &snapshot.listeners {
+        // Paths are hostile; a port tells TCP listeners apart.
+        let at = match listener.seen.port {
+            0 => String::new(),
+            port => format!(" of port {port}"),
+        };
+        if listener.is_deferred {
+            list.push(format!(
+                "The listener{at} defers accept: a connection arrives there, and waits, from its first data on."
+            ));
+        }
+        let delays = listener.queue.as_ref().and_then(|queue| queue.delays.as_ref());
+        if let Some(delays) = delays.filter(|delays| delays.clients > 0 || delays.delay.count() > 0) {
+            list.push(delayed(delays, &at, charset));
+        }
+    }
     let refused = |listener: &Listener| listener.queue.as_ref().and_then(|queue| queue.refused).unwrap_or(0);
     if snapshot.listeners.iter().any(|listener| refused(listener) > 0) {
         list.push(

@@ -26,8 +26,13 @@ pub(in crate::report) fn entries(snapshot: &Snapshot) -> Vec<(String, String)> {
         }
     }
     entry("dropped connections", summary::DROPS_NOT_MEASURED);
+    let mut said: Vec<&str> = Vec::new();
     for program in &snapshot.attached.missing {
-        entry(&program.program, &format!("{}: {}", program.reason, program.consequence));
+        // Programs that serve one question are missed once.
+        if !said.contains(&program.consequence.as_str()) {
+            said.push(&program.consequence);
+            entry(&program.program, &format!("{}: {}", program.reason, program.consequence));
+        }
     }
     for blind_spot in &snapshot.blind_spots {
         entry("blind spot", blind_spot);

@@ -97,6 +97,7 @@ fn a_response_being_written_when_the_window_begins_is_a_truncated_request_in_a_s
         family: 2,
         local_port: 8000,
         peer_port: 1,
+        delayed_ms: 0,
     };
     let sending = OpenSlice {
         tgid: 1,

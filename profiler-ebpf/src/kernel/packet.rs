@@ -1,0 +1,70 @@
+//! Who sent a packet.
+//!
+//! In: the address of a `struct sk_buff` with a TCP segment. Out: address and port of its sender. Every read goes through
+//! the helper.
+
+use aya_ebpf::Global;
+
+use super::{MISSING, field, read};
+
+#[unsafe(no_mangle)]
+static PACKET_HEAD: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static PACKET_NETWORK_HEADER: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static PACKET_TRANSPORT_HEADER: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static PACKET_SOCKET: Global<u32> = Global::new(0);
+
+/// Sender's address in an IPv4 header, in bytes from its start.
+const IPV4_SENDER: u64 = 12;
+/// Sender's address in an IPv6 header.
+const IPV6_SENDER: u64 = 8;
+
+/// Where a segment came from.
+#[derive(Clone, Copy)]
+pub struct Sender {
+    /// IPv4 address in network order; of an IPv6 address its words, combined.
+    pub address: u32,
+    /// Host order.
+    pub port: u16,
+    /// It came over IPv6.
+    pub is_ipv6: bool,
+}
+
+/// The words of an IPv6 address as one; equal addresses give equal words.
+#[inline(always)]
+pub fn combined(words: [u32; 4]) -> u32 {
+    words[0] ^ words[1] ^ words[2] ^ words[3]
+}
+
+/// Sender of the segment.
+#[inline(always)]
+pub fn sender(packet: u64) -> Option<Sender> {
+    if PACKET_HEAD.load() == MISSING || PACKET_NETWORK_HEADER.load() == MISSING {
+        return None;
+    }
+    let head: u64 = field(packet, &PACKET_HEAD)?;
+    let network: u16 = field(packet, &PACKET_NETWORK_HEADER)?;
+    let transport: u16 = field(packet, &PACKET_TRANSPORT_HEADER)?;
+    let (network, transport) =
+        (head.wrapping_add(u64::from(network)), head.wrapping_add(u64::from(transport)));
+    let version: u8 = read(network)?;
+    let port: u16 = read(transport)?;
+    let port = u16::from_be(port);
+    if version >> 4 == 6 {
+        let words: [u32; 4] = read(network.wrapping_add(IPV6_SENDER))?;
+        return Some(Sender { address: combined(words), port, is_ipv6: true });
+    }
+    let address: u32 = read(network.wrapping_add(IPV4_SENDER))?;
+    Some(Sender { address, port, is_ipv6: false })
+}
+
+/// The socket that a packet belongs to; 0: none, or not known.
+#[inline(always)]
+pub fn socket(packet: u64) -> u64 {
+    if PACKET_SOCKET.load() == MISSING {
+        return 0;
+    }
+    field(packet, &PACKET_SOCKET).unwrap_or(0)
+}
