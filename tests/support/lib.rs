@@ -13,6 +13,7 @@ pub mod gate;
 pub mod gunicorn;
 pub mod kernel_trace;
 pub mod load;
+pub mod one_at_a_time;
 pub mod picture;
 pub mod program;
 pub mod raw;

@@ -5,6 +5,7 @@
 //! in the table of [`threshold`], its line in [`RULES`].
 
 mod back_end;
+mod backlog_too_small;
 pub mod basis;
 mod cause;
 mod cpu_bound;
@@ -128,6 +129,7 @@ pub const RULES: &[Rule] = &[
     gil_threads::RULE,
     short_behind_long::RULE,
     herd::RULE,
+    backlog_too_small::RULE,
     healthy::RULE,
 ];
 
@@ -208,8 +210,12 @@ fn loss_remark(lost_ratio: f64) -> String {
 /// The step that the numbers themselves suggest, and the setting to turn for this server.
 fn advice(rule: &Rule, basis: &Basis<'_>, next_step: Option<NextStep>) -> String {
     let server = &basis.snapshot.server;
-    let setting =
-        || server::kind_named(&server.name).advice(rule.id, server).unwrap_or_else(|| rule.advice.to_owned());
+    let setting = || {
+        let kind = server::kind_named(&server.name);
+        let of_backlog =
+            || (rule.id == backlog_too_small::RULE.id).then(|| server::backlog_advice(kind, server))?;
+        kind.advice(rule.id, server).or_else(of_backlog).unwrap_or_else(|| rule.advice.to_owned())
+    };
     match next_step {
         Some(NextStep::Before(step)) => format!("{step} {}", setting()),
         Some(NextStep::For { case, otherwise }) => {

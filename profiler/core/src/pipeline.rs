@@ -209,6 +209,9 @@ impl Machines {
             Body::Connection(opened) => {
                 if !opened.seeded {
                     self.listeners.accepted(&opened, time_ns, self.started);
+                    if self.started {
+                        self.state.count_accept((opened.tgid, opened.listener_fd), 0);
+                    }
                     if let Some(inode) = self.state.processes.listener_inode(opened.tgid, opened.listener_fd)
                     {
                         self.queues.accepted(inode, &opened, time_ns, self.started);

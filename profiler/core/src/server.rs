@@ -82,8 +82,24 @@ pub trait ServerKind: Sync {
     /// The setting to turn for a finding, with its present value, or the next step; `None`: nothing to turn.
     fn advice(&self, finding_id: &str, server: &Server) -> Option<String>;
 
+    /// The option that sets how many connections may wait to be accepted; `None`: not known.
+    fn backlog_option(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What the request time in the server's access log measures; `None`: not known.
     fn log_interval(&self, server: &Server) -> Option<LogInterval>;
+}
+
+/// What to turn where an accept queue is too short.
+#[must_use]
+pub fn backlog_advice(kind: &dyn ServerKind, server: &Server) -> Option<String> {
+    let option = kind.backlog_option()?;
+    let now = server.number("backlog").map_or_else(String::new, |backlog| format!(" (now {backlog})"));
+    Some(format!(
+        "Raise {option}{now}, and net.core.somaxconn if that is less. Where slots-exhausted is present too, more slots come \
+         first: a longer queue only bridges bursts."
+    ))
 }
 
 /// A server that was recognised.

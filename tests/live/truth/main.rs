@@ -3,6 +3,7 @@
 //!
 //! In: nothing. Out: verdicts; the figures measured on standard error. Needs root or BPF capabilities.
 
+mod accept_queue;
 mod access_log;
 mod gil;
 mod gil_holder;

@@ -4,6 +4,7 @@
 
 use super::{Answer, Finding, Thresholds, evaluate};
 use crate::fact::{CgroupCpu, ListenerWakes};
+use crate::model::queue::Queue;
 use crate::model::slot::{Holding, Slot};
 use crate::model::{CgroupWindow, Endpoint, Listener, Process, Snapshot, Thread};
 use crate::phase::{Phase, Phases};
@@ -31,7 +32,8 @@ impl Scene {
         scene.0.server.name = "gunicorn".to_owned();
         scene.0.server.worker_class = worker_class.to_owned();
         // One listener to which nobody connects.
-        scene.0.listeners = vec![Listener { wakes: Some(ListenerWakes::default()), ..Listener::default() }];
+        let (wakes, queue) = (Some(ListenerWakes::default()), Some(Queue::default()));
+        scene.0.listeners = vec![Listener { wakes, queue, ..Listener::default() }];
         scene.0.slots.configured = Some(slots);
         scene.0.slots.observed = (0..slots)
             .map(|id| Slot {

@@ -16,6 +16,8 @@ pub enum Unit {
     Requests,
     /// Connections.
     Connections,
+    /// Attempts to connect.
+    Attempts,
     /// Threads.
     Threads,
     /// How many times larger one value is than another.
@@ -34,6 +36,7 @@ impl Unit {
             Self::Milliseconds => format!("{} ms", trimmed(value)),
             Self::Requests => format!("{} requests", trimmed(value)),
             Self::Connections => format!("{} connections", trimmed(value)),
+            Self::Attempts => format!("{} attempts", trimmed(value)),
             Self::Threads => format!("{} threads", trimmed(value)),
             Self::Times => format!("{} times", trimmed(value)),
             Self::RequestSecondsPerSecond => format!("{} request-seconds per second", trimmed(value)),
@@ -200,6 +203,10 @@ thresholds! {
         "Less than a fiftieth of the server's CPU time is not worth another setting.";
     in_vain_one_cpu_min_ratio: Ratio = 0.002, &["herd"],
         "Less than two thousandths of one CPU is lost in the noise, whatever share of an idle server it is.";
+    refused_min_count: Attempts = 10.0, &["backlog-too-small"],
+        "Fewer are one short burst, such as a restart makes.";
+    queue_full_min_ratio: Ratio = 0.01, &["backlog-too-small"],
+        "A queue that is full for less is one short burst.";
     unclear_max_ratio: Ratio = 0.25, &["healthy"],
         "With a quarter of request time in waits that no finding explains, nobody should be told that all is well.";
 }

@@ -18,7 +18,7 @@ use crate::machine::gil_edge;
 use crate::machine::gil_held::{Held, HeldBy};
 use crate::machine::handoff;
 use crate::machine::job;
-use crate::machine::state::{MAX_COUNTED, State};
+use crate::machine::state::State;
 use crate::machine::thread::{Piece, Thread};
 use crate::machine::turn;
 use crate::model::slot::Holding;
@@ -312,12 +312,9 @@ fn effects(
     let tgid = slice.tgid;
     if let Call::Accept { listener_fd } = slice.call {
         thread.accepts = true;
-        let index = if slice.result >= 0 { 0 } else { 1 + usize::from(slice.result != EAGAIN) };
-        let key = (tgid, listener_fd);
-        if state.accepts.len() >= MAX_COUNTED && !state.accepts.contains_key(&key) {
-            state.evicted = state.evicted.saturating_add(1);
-        } else if let Some(count) = state.accepts.entry(key).or_default().get_mut(index) {
-            *count = count.saturating_add(1);
+        // One that succeeded has told of its connection, also where nobody saw it begin.
+        if slice.result < 0 {
+            state.count_accept((tgid, listener_fd), 1 + usize::from(slice.result != EAGAIN));
         }
     }
     let Some((fd, touch)) = meaning.touch else {

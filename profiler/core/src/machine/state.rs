@@ -189,6 +189,15 @@ impl State {
         sink(Entry::Request(Box::new(request)));
     }
 
+    /// An accept ended: successful (0), empty (1) or failed (2).
+    pub fn count_accept(&mut self, listener: (Tid, i32), outcome: usize) {
+        if self.accepts.len() >= MAX_COUNTED && !self.accepts.contains_key(&listener) {
+            self.evicted = self.evicted.saturating_add(1);
+        } else if let Some(count) = self.accepts.entry(listener).or_default().get_mut(outcome) {
+            *count = count.saturating_add(1);
+        }
+    }
+
     /// A thread becomes a slot: it reads requests. Where a server makes a thread for each connection, one that comes
     /// after another has ended is the same unit of concurrency.
     pub fn make_slot(&mut self, thread: &mut Thread) {

@@ -114,6 +114,10 @@ impl ServerKind for Cheroot {
         pool::refine(server, observed)
     }
 
+    fn backlog_option(&self) -> Option<&'static str> {
+        Some("request_queue_size of the server")
+    }
+
     fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
         Pool { server: "cheroot", threads: "--threads", clients_hold_threads: true }
             .advice(finding_id, server)
@@ -161,6 +165,10 @@ impl ServerKind for CherryPy {
 
     fn refine(&self, server: &Server, observed: &Observed) -> Server {
         pool::refine(server, observed)
+    }
+
+    fn backlog_option(&self) -> Option<&'static str> {
+        Some("server.socket_queue_size")
     }
 
     fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {

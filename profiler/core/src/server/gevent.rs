@@ -52,6 +52,10 @@ impl ServerKind for Gevent {
         server.clone()
     }
 
+    fn backlog_option(&self) -> Option<&'static str> {
+        Some("backlog of WSGIServer")
+    }
+
     fn advice(&self, finding_id: &str, _server: &Server) -> Option<String> {
         let loops = Loops {
             server: "gevent",

@@ -164,6 +164,10 @@ impl ServerKind for Gunicorn {
         fill(server.clone(), observed, true)
     }
 
+    fn backlog_option(&self) -> Option<&'static str> {
+        Some("--backlog")
+    }
+
     fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
         advice::advice(finding_id, server)
     }

@@ -136,6 +136,10 @@ impl ServerKind for ModWsgi {
         fill(server.clone(), observed)
     }
 
+    fn backlog_option(&self) -> Option<&'static str> {
+        Some("ListenBacklog")
+    }
+
     fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
         advice::advice(finding_id, server)
     }

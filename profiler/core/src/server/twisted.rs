@@ -95,6 +95,10 @@ impl ServerKind for Twisted {
         server.clone()
     }
 
+    fn backlog_option(&self) -> Option<&'static str> {
+        Some("backlog of the endpoint")
+    }
+
     fn advice(&self, finding_id: &str, _server: &Server) -> Option<String> {
         let loops = Loops {
             server: "Twisted",

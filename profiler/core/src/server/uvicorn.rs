@@ -159,6 +159,10 @@ impl ServerKind for Uvicorn {
         server
     }
 
+    fn backlog_option(&self) -> Option<&'static str> {
+        Some("--backlog")
+    }
+
     fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
         let loops = Loops {
             server: "uvicorn",

@@ -246,6 +246,10 @@ impl ServerKind for Uwsgi {
         server
     }
 
+    fn backlog_option(&self) -> Option<&'static str> {
+        Some("--listen")
+    }
+
     fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
         advice::advice(finding_id, server)
     }

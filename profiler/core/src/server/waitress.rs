@@ -108,6 +108,10 @@ impl ServerKind for Waitress {
         pool::refine(server, observed)
     }
 
+    fn backlog_option(&self) -> Option<&'static str> {
+        Some("--backlog")
+    }
+
     fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
         POOL.advice(finding_id, server)
     }
