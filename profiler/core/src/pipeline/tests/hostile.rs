@@ -142,7 +142,7 @@ fn connection() -> impl Strategy<Value = Vec<u8>> {
                 family: port % 12,
                 local_port: 8000 + port % 2,
                 peer_port: port,
-                reserved: 0,
+                delayed_ms: 0,
             };
             record.as_bytes().to_vec()
         },
