@@ -29,6 +29,8 @@ pub enum Fact {
     ProcessSeen(ProcessSeen),
     /// The Python interpreter of a target process, and where its locks are.
     InterpreterSeen(InterpreterSeen),
+    /// What the threads of a target process in another PID namespace call themselves.
+    ThreadNumbers(ThreadNumbers),
     /// A listening socket that a target process holds.
     ListenerSeen(ListenerSeen),
     /// A descriptor that was open when the programs were attached.
@@ -196,10 +198,22 @@ pub struct InterpreterSeen {
     /// That distance leads to a pointer, and the number is this far from where it points (CPython before 3.11).
     #[serde(default)]
     pub thread_number_through: Option<u64>,
+    /// The numbers are those of another PID namespace; [`ThreadNumbers`] says which threads they are.
+    #[serde(default)]
+    pub foreign_numbers: bool,
     /// A build without interpreter lock (it may have been switched on: then `locks` has it).
     pub free_threaded: bool,
     /// Why the locks were not looked for or not found, as a clause; `None`: nothing went wrong.
     pub refused: Option<String>,
+}
+
+/// The threads of a process in another PID namespace: replaces what was said of them before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadNumbers {
+    /// Process.
+    pub tgid: u32,
+    /// The number that a thread has there, and the one that it has here.
+    pub numbers: Vec<(u32, u32)>,
 }
 
 /// One interpreter lock in the memory of a process.

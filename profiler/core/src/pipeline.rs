@@ -194,7 +194,10 @@ impl Machines {
             return;
         }
         match event.body {
-            Body::Slice(slice) => {
+            Body::Slice(mut slice) => {
+                if slice.holder_tid > 0 {
+                    slice.holder_tid = self.state.gil.thread(slice.tgid, slice.holder_tid);
+                }
                 self.listeners.slice(&slice, self.started);
                 serving::slice(&mut self.state, &slice, time_ns, sink);
             }
@@ -275,6 +278,7 @@ impl Machines {
                 self.state.topology_is_old = true;
             }
             Fact::InterpreterSeen(seen) => self.state.gil.see(seen),
+            Fact::ThreadNumbers(seen) => self.state.gil.number(&seen),
             Fact::ListenerSeen(listener) => {
                 self.state.descriptors.reclass(listener.tgid, listener.fd, DescriptorClass::Listener);
                 self.state.processes.listen(&listener);

@@ -9,6 +9,7 @@ mod holder;
 mod layout;
 mod mapping;
 mod memory;
+mod number;
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,9 @@ use std::collections::HashMap;
 use profiler_core::fact::{InterpreterLock, InterpreterSeen};
 
 use super::version::{in_path, leading_version};
-use super::{FactError, Proc, read};
+use super::{FactError, Proc};
+pub use number::Numbers;
+
 use elf::Image;
 use layout::Version;
 use mapping::Mapped;
@@ -74,16 +77,19 @@ impl Interpreters {
             });
         };
         let mut seen = InterpreterSeen { tgid, file: bounded(file.name()), ..InterpreterSeen::default() };
+        // The interpreter's numbers of threads are those of its own PID namespace.
+        seen.foreign_numbers = !number::same_namespace(proc, tgid);
+        let inner = if seen.foreign_numbers { number::numbers(proc, tgid) } else { Vec::new() };
+        let foreign = seen.foreign_numbers;
         let outcome = ProcessMemory::open(proc, tgid).map_err(PythonError::from).and_then(|memory| {
-            let is_thread = |tid: u32| proc.of(tgid, &format!("task/{tid}")).exists();
+            let is_thread = |tid: u32| match foreign {
+                true => inner.iter().any(|(inner, _)| *inner == tid),
+                false => proc.of(tgid, &format!("task/{tid}")).exists(),
+            };
             examine(&memory, file, &image, &named_version(file, &mapped), &mut seen, is_thread)
         });
         if let Err(error) = outcome {
             seen.refused = Some(error.to_string());
-        }
-        // The interpreter's numbers of threads are those of its own PID namespace.
-        if !same_pid_namespace(proc, tgid) {
-            seen.thread_number_at = None;
         }
         Ok(seen)
     }
@@ -157,12 +163,6 @@ fn examine(
         seen.thread_number_through = way.and_then(|way| way.through);
     }
     Ok(())
-}
-
-/// Whether a process counts threads as we do.
-fn same_pid_namespace(proc: &Proc, tgid: u32) -> bool {
-    let own = read::link(&proc.path("self/ns/pid"));
-    matches!((own, read::link(&proc.of(tgid, "ns/pid"))), (Ok(own), Ok(theirs)) if own == theirs)
 }
 
 /// What is read of a lock at `address`, if it looks like one.

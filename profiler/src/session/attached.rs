@@ -324,6 +324,9 @@ impl<O: Observer> Session<O> {
         for tgid in tgids {
             self.interpreter(tgid);
         }
+        for fact in self.gather.thread_numbers() {
+            self.fact(fact);
+        }
         if let Some(cgroup) = self.gather.cgroup() {
             self.fact(cgroup);
         }
@@ -355,6 +358,9 @@ impl<O: Observer> Session<O> {
         }
         for tgid in new {
             self.interpreter(tgid);
+        }
+        for fact in self.gather.thread_numbers() {
+            self.fact(fact);
         }
         if let Some(attached) = self.gather.other_profilers(&self.source) {
             self.fact(attached);

@@ -8,7 +8,7 @@ use profiler_core::fact::{Attached, Fact, OpenSlice, Overhead, ThreadTotals};
 use tokio::time::Instant;
 
 use crate::fact::cgroup::CgroupReader;
-use crate::fact::python::Interpreters;
+use crate::fact::python::{Interpreters, Numbers};
 use crate::fact::session::stolen_ns;
 use crate::fact::{Proc, Tree, process_tree, server_facts};
 use crate::source::live::clock::process_cpu_ns;
@@ -31,6 +31,7 @@ pub(super) struct Gather {
     pub(super) attached: Attached,
     cgroup: Option<CgroupReader>,
     interpreters: Interpreters,
+    numbers: Numbers,
 }
 
 /// What the profiler has cost since the window began.
@@ -75,6 +76,7 @@ impl Gather {
             attached,
             cgroup,
             interpreters: Interpreters::default(),
+            numbers: Numbers::default(),
         }
     }
 
@@ -117,6 +119,9 @@ impl Gather {
     /// Where the interpreter locks of a process are; nothing, if it is gone.
     pub(super) fn interpreter(&mut self, tgid: u32, source: &mut LiveSource) -> Option<Fact> {
         let seen = self.interpreters.look(&self.proc, tgid).ok()?;
+        if seen.foreign_numbers && seen.thread_number_at.is_some() {
+            self.numbers.follow(tgid);
+        }
         if let (Some(main), Some(distance)) =
             (seen.locks.iter().find(|lock| lock.interpreter == 0), seen.thread_number_at)
         {
@@ -124,6 +129,11 @@ impl Gather {
             source.read_holders(tgid, [main.address, distance, through]);
         }
         Some(Fact::InterpreterSeen(seen))
+    }
+
+    /// What threads call themselves in processes of other PID namespaces, where there are others than before.
+    pub(super) fn thread_numbers(&mut self) -> Vec<Fact> {
+        self.numbers.changed(&self.proc).into_iter().map(Fact::ThreadNumbers).collect()
     }
 
     pub(super) fn cgroup(&self) -> Option<Fact> {

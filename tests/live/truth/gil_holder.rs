@@ -2,11 +2,17 @@
 //!
 //! In: servers whose requests keep the lock for a known time. Out: verdicts.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
 use anyhow::Context as _;
 use serde_json::Value;
+use wsgi_trace_tests::child::Child;
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::trace::{Trace, Traced};
 use wsgi_trace_tests::witness::Witness;
@@ -160,5 +166,46 @@ fn threads_that_compute_give_the_lock_up_when_asked() -> anyhow::Result<()> {
     // One of the two has the lock while the other waits.
     let computed_ns = one.cpu_ns + other.cpu_ns;
     assert!(number("held_at_most_ns")? + computed_ns / 50 >= computed_ns);
+    Ok(())
+}
+
+/// In a container threads have other numbers than here: those that wait and those that hold are named by ours.
+#[test]
+fn holders_in_another_pid_namespace_are_named_by_their_numbers_here() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).arg(Version::V27.python());
+    command.arg(wsgi_trace_tests::root().join("tests/apps/gil_pair.py")).arg("600").stdout(Stdio::piped());
+    let mut outside = Child::start(&mut command, "unshare")?;
+    let mut line = String::new();
+    BufReader::new(outside.take_stdout().context("no output")?).read_line(&mut line)?;
+    assert_eq!(line, "ready\n");
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", outside.pid()))?;
+    let pid = children.split_whitespace().next().context("nobody in there")?;
+    let arguments = ["--pid", pid, "--duration", "1500ms", "--format", "json"];
+    let outcome = Program::run(&arguments, Duration::from_secs(60))?;
+    let report: Value = serde_json::from_str(&outcome.stdout)?;
+    let main: u64 = pid.parse()?;
+    let tasks: Vec<u64> = std::fs::read_dir(format!("/proc/{pid}/task"))?
+        .map(|task| Ok(task?.file_name().to_string_lossy().parse()?))
+        .collect::<anyhow::Result<_>>()?;
+    let [one, other] = tasks.iter().copied().filter(|tid| *tid != main).collect::<Vec<_>>()[..] else {
+        anyhow::bail!("not two threads: {tasks:?}")
+    };
+    let edges = report.pointer("/gil/thread_edges").and_then(Value::as_array).context("no edges")?;
+    let (mut all_ns, mut known_ns) = (0, 0);
+    for edge in edges {
+        let tid = |side: &str| edge.pointer(&format!("/{side}/tid")).and_then(Value::as_u64);
+        let total_ns = edge.get("total_ns").and_then(Value::as_u64).context("no time")?;
+        eprintln!("{:?} because of {:?}: {:.1} ms", tid("waiter"), tid("holder"), total_ns as f64 / 1e6);
+        all_ns += total_ns;
+        if [(Some(one), Some(other)), (Some(other), Some(one))].contains(&(tid("waiter"), tid("holder"))) {
+            known_ns += total_ns;
+        }
+    }
+    outside.stop();
+    assert!(all_ns > 100_000_000, "the threads did not contend");
+    assert!(known_ns >= all_ns - all_ns / 10, "{known_ns} of {all_ns}");
     Ok(())
 }

@@ -7,7 +7,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::{Call, Slice, Tid};
-use crate::fact::{InterpreterLock, InterpreterSeen};
+use crate::fact::{InterpreterLock, InterpreterSeen, ThreadNumbers};
 use crate::machine::classify::{Idle, Meaning};
 use crate::machine::gil_edge::Edges;
 use crate::machine::gil_measure::{Attempt, Measure, Sleep};
@@ -147,6 +147,8 @@ impl Part {
 #[derive(Clone, Debug, Default)]
 pub struct Locks {
     seen: FxHashMap<Tid, InterpreterSeen>,
+    /// By process in another PID namespace: its threads by the numbers that they have there.
+    numbers: FxHashMap<Tid, FxHashMap<Tid, Tid>>,
     waits: Latency,
     run_queue_ns: u64,
     past_interval: u64,
@@ -172,6 +174,26 @@ impl Locks {
         self.seen.insert(seen.tgid, seen);
     }
 
+    /// What the threads of a process in another PID namespace call themselves.
+    pub fn number(&mut self, seen: &ThreadNumbers) {
+        if self.numbers.len() >= MAX_PROCESSES && !self.numbers.contains_key(&seen.tgid) {
+            self.evicted = self.evicted.saturating_add(1);
+            return;
+        }
+        self.numbers.insert(seen.tgid, seen.numbers.iter().take(MAX_WAITERS).copied().collect());
+    }
+
+    /// The thread of a process that its interpreter calls by this number; 0: not known.
+    #[must_use]
+    pub fn thread(&self, tgid: Tid, number: Tid) -> Tid {
+        match self.seen.get(&tgid) {
+            Some(seen) if seen.foreign_numbers => {
+                self.numbers.get(&tgid).and_then(|threads| threads.get(&number)).copied().unwrap_or(0)
+            }
+            _ => number,
+        }
+    }
+
     /// A process forked: until it is looked at, the child's locks are where the parent's are.
     pub fn fork(&mut self, parent: Tid, child: Tid) {
         if parent != child
@@ -184,6 +206,7 @@ impl Locks {
     /// A process executed another program: what was known of its memory is void.
     pub fn exec(&mut self, tgid: Tid) {
         self.seen.remove(&tgid);
+        self.numbers.remove(&tgid);
     }
 
     /// Takes the next slice of a thread, which ended at `exit_ns`, with the thread's wait so far.
@@ -298,9 +321,11 @@ impl Locks {
     pub fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
         let mut seen = std::mem::take(&mut self.seen);
         seen.retain(|tgid, _| !has_ended(*tgid));
+        let mut numbers = std::mem::take(&mut self.numbers);
+        numbers.retain(|tgid, _| seen.contains_key(tgid));
         let mut edges = std::mem::take(&mut self.edges);
         edges.roll();
-        *self = Self { seen, edges, ..Self::default() };
+        *self = Self { seen, numbers, edges, ..Self::default() };
     }
 
     /// Why no wait can be told; `None`: it can.

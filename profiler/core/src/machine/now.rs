@@ -83,7 +83,11 @@ fn thread(state: &State, sight: &Sight) -> ThreadNow {
         since_ns: sight.since_ns,
         call: sight.in_call.then(|| profiler_common::system_call::name(slice.system_call)),
         request,
-        holder_tid: if takes_gil && sight.scheduled == Scheduled::Asleep { slice.holder_tid } else { 0 },
+        holder_tid: if takes_gil && sight.scheduled == Scheduled::Asleep {
+            state.gil.thread(slice.tgid, slice.holder_tid)
+        } else {
+            0
+        },
     }
 }
 

@@ -35,7 +35,12 @@ impl Machines {
         let counted = self.counted();
         let end_ns = self.window.end_ns;
         let open = std::mem::take(&mut self.open);
-        let slices: Vec<_> = open.iter().map(|open| (slice_of(open, end_ns), open.enter_ns == 0)).collect();
+        let slice = |open| {
+            let mut slice = slice_of(open, end_ns);
+            slice.holder_tid = self.state.gil.thread(slice.tgid, slice.holder_tid);
+            slice
+        };
+        let slices: Vec<_> = open.iter().map(|open| (slice(open), open.enter_ns == 0)).collect();
         end_window(&mut self.state, &slices, end_ns, sink);
         let mut state = self.state;
         front::look(&mut state);

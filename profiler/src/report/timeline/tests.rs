@@ -417,3 +417,20 @@ proptest! {
         prop_assert_eq!(counts.without_length, 0);
     }
 }
+
+#[test]
+fn an_arrow_leads_from_the_holder_of_the_lock_to_the_thread_that_waits_for_it() {
+    let mut wait = slice(12, 100, 200, "futex");
+    if let Entry::Slice { state, held_by, .. } = &mut wait {
+        (*state, *held_by) = (ThreadState::GilWait, Some(11));
+    }
+    let (trace, _) = written(&[slice(11, 0, 90, "read"), wait]);
+    assert_well_formed(&trace);
+    let events = events(&trace);
+    let from = events.iter().find(|(_, event)| !event.flow_ids.is_empty()).expect("a beginning");
+    let to = events.iter().find(|(_, event)| !event.terminating_flow_ids.is_empty()).expect("an end");
+    assert_eq!((from.0, to.0), (100, 100));
+    assert_eq!(from.1.flow_ids, to.1.terminating_flow_ids);
+    let track = |tid| Track::Thread { tgid: MASTER, tid, lane: 0 }.uuid();
+    assert_eq!((from.1.track_uuid, to.1.track_uuid), (Some(track(11)), Some(track(12))));
+}

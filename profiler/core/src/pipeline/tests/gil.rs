@@ -206,6 +206,23 @@ fn a_wait_for_the_lock_that_is_open_when_the_window_ends_counts_as_far_as_it_cam
     assert_eq!(outcome.snapshot.gil.waits.sum_ns() / US, 300);
 }
 
+#[test]
+fn a_holder_in_another_pid_namespace_is_found_by_the_number_that_it_has_there() {
+    let waits = || because_of(Script::new(3).call(TAKE, 0, (1, 0, 700), 0), 12);
+    let unknown = because_of(waits().call(Call::Sleep, 0, (1, 0, 9), 0).call(TAKE, 0, (1, 0, 50), 0), 13);
+    let mut script = unknown;
+    let lock = InterpreterLock { address: LOCK, interpreter: 0, interval_us: 5000 };
+    let seen =
+        InterpreterSeen { tgid: 1, locks: vec![lock], foreign_numbers: true, ..InterpreterSeen::default() };
+    let numbers = crate::fact::ThreadNumbers { tgid: 1, numbers: vec![(1, 1), (12, 4012)] };
+    for fact in [Fact::ThreadNumbers(numbers), Fact::InterpreterSeen(seen)] {
+        script.events.insert(0, Event { time_ns: START, body: Body::Fact(Box::new(fact)) });
+    }
+    let gil = run(vec![script], 2_000).snapshot.gil;
+    let edges: Vec<_> = gil.thread_edges.iter().map(|edge| (edge.holder.0, edge.total_ns / US)).collect();
+    assert_eq!(edges, [(4012, 701), (0, 51)]);
+}
+
 /// Six threads, ten thousand waits of one to three sleeps, each with a holder: who made whom wait is what the script says.
 #[test]
 fn ten_thousand_waits_give_the_edges_that_were_put_in_whatever_their_order() {

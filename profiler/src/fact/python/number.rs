@@ -1,0 +1,100 @@
+//! What threads of a process in another PID namespace call themselves.
+//!
+//! In: `/proc/PID/task/*/status`. Out: pairs of the number that a thread has there, which its interpreter notes, and the one
+//! that it has here.
+
+use std::collections::HashMap;
+
+use profiler_core::fact::ThreadNumbers;
+
+use crate::fact::{Proc, read};
+
+/// Threads of one process.
+const MAX_THREADS: usize = 4096;
+/// Processes followed.
+const MAX_PROCESSES: usize = 4096;
+/// A `status` is about 1.5 KiB long.
+const MAX_STATUS_BYTES: u64 = 16 * 1024;
+
+/// Whether a process counts threads as we do.
+pub(super) fn same_namespace(proc: &Proc, tgid: u32) -> bool {
+    let own = read::link(&proc.path("self/ns/pid"));
+    matches!((own, read::link(&proc.of(tgid, "ns/pid"))), (Ok(own), Ok(theirs)) if own == theirs)
+}
+
+/// The numbers of all threads of a process: theirs, ours.
+pub(super) fn numbers(proc: &Proc, tgid: u32) -> Vec<(u32, u32)> {
+    let tids = read::numbers(&proc.of(tgid, "task"), MAX_THREADS).unwrap_or_default();
+    tids.into_iter().filter_map(|tid| Some((inner(proc, tgid, tid)?, tid))).collect()
+}
+
+/// The number of a thread in the innermost namespace that it is in.
+fn inner(proc: &Proc, tgid: u32, tid: u32) -> Option<u32> {
+    let mut found = None;
+    let path = proc.of(tgid, &format!("task/{tid}/status"));
+    read::lines(&path, MAX_STATUS_BYTES, |line| {
+        found = line.strip_prefix("NSpid:").and_then(|rest| rest.split_whitespace().last()?.parse().ok());
+        found.is_none()
+    })
+    .ok()?;
+    found
+}
+
+/// Processes in other namespaces, and the threads that were known of each.
+#[derive(Debug, Default)]
+pub struct Numbers(HashMap<u32, Vec<u32>>);
+
+impl Numbers {
+    /// A process in another namespace is followed from now on.
+    pub fn follow(&mut self, tgid: u32) {
+        if self.0.len() < MAX_PROCESSES {
+            self.0.entry(tgid).or_default();
+        }
+    }
+
+    /// The numbers of processes whose threads are others than before.
+    pub fn changed(&mut self, proc: &Proc) -> Vec<ThreadNumbers> {
+        let mut changed = Vec::new();
+        self.0.retain(|tgid, known| {
+            let Ok(mut tids) = read::numbers(&proc.of(*tgid, "task"), MAX_THREADS) else { return false };
+            tids.sort_unstable();
+            if *known != tids {
+                changed.push(ThreadNumbers { tgid: *tgid, numbers: numbers(proc, *tgid) });
+                *known = tids;
+            }
+            true
+        });
+        changed.sort_unstable_by_key(|seen| seen.tgid);
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_innermost_number_of_each_thread_is_read_again_when_there_are_others() {
+        let root = tempfile::tempdir().expect("a directory");
+        let task = |tid: u32, line: &str| {
+            let directory = root.path().join(format!("500/task/{tid}"));
+            std::fs::create_dir_all(&directory).expect("made");
+            std::fs::write(directory.join("status"), format!("Name:\tx\n{line}\nThreads:\t2\n"))
+                .expect("written");
+        };
+        task(500, "NSpid:\t500\t40\t1");
+        let proc = Proc::at(root.path());
+        let mut numbers = Numbers::default();
+        assert!(numbers.changed(&proc).is_empty());
+        numbers.follow(500);
+        let seen = |list: &[(u32, u32)]| vec![ThreadNumbers { tgid: 500, numbers: list.to_vec() }];
+        assert_eq!(numbers.changed(&proc), seen(&[(1, 500)]));
+        assert!(numbers.changed(&proc).is_empty());
+        task(777, "NSpid:\t777\t52\t9");
+        let mut again = numbers.changed(&proc);
+        again[0].numbers.sort_unstable();
+        assert_eq!(again, seen(&[(1, 500), (9, 777)]));
+        std::fs::remove_dir_all(root.path().join("500")).expect("removed");
+        assert!(numbers.changed(&proc).is_empty());
+    }
+}
