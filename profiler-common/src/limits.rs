@@ -26,5 +26,9 @@ pub const MAX_REQUEST_HEAD_BYTES: u32 = 4096;
 /// Bytes captured from the start of a write that begins with a status line.
 pub const MAX_RESPONSE_HEAD_BYTES: u32 = 1024;
 
+/// Bytes of the ring through which evidence about ends of connections and processes comes: two and a half thousand pieces
+/// between two reads; what finds no room is counted (`Loss::RingFullEvidence`).
+pub const EVIDENCE_RING_BYTES: u32 = 256 * 1024;
+
 /// Length of a kernel thread name (`TASK_COMM_LEN`, include/linux/sched.h), the closing NUL included.
 pub const COMM_BYTES: usize = 16;

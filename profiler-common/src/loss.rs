@@ -25,12 +25,14 @@ pub const SOCKET_UNRESOLVED: u32 = 9;
 /// A record could not be written because another program was in the middle of writing one on the same CPU: only on a
 /// kernel that lets one of our programs interrupt another.
 pub const RING_BUSY: u32 = 10;
+/// A piece of evidence about the end of a connection or process could not be written: its ring was full.
+pub const RING_FULL_EVIDENCE: u32 = 11;
 
 /// Number of slots in `LOSSES`.
 pub const LOSS_CAUSES: u32 = 16;
 
 /// Names of the causes in slot order, as reports print them.
-pub const LOSS_NAMES: [&str; 11] = [
+pub const LOSS_NAMES: [&str; 12] = [
     "ring_full_slice",
     "ring_full_head",
     "ring_full_lifecycle",
@@ -42,6 +44,7 @@ pub const LOSS_NAMES: [&str; 11] = [
     "fork_unadopted",
     "socket_unresolved",
     "ring_busy",
+    "ring_full_evidence",
 ];
 
 /// Slots of [`RingState::emitted`](crate::ring::RingState): records handed to the ring, by kind (law 4: generated =

@@ -3,6 +3,7 @@
 //! In: nothing. Out: the layouts. Every record starts with [`RecordHeader`]; `kind` says which layout follows.
 
 pub mod connection;
+pub mod evidence;
 pub mod head;
 pub mod lifecycle;
 pub mod slice;
@@ -18,6 +19,8 @@ pub const KIND_HEAD: u16 = 2;
 pub const KIND_LIFECYCLE: u16 = 3;
 /// [`RecordHeader::kind`] of a [`connection::ConnectionRecord`].
 pub const KIND_CONNECTION: u16 = 4;
+/// [`RecordHeader::kind`] of an [`evidence::EvidenceRecord`].
+pub const KIND_EVIDENCE: u16 = 6;
 
 /// What every record begins with.
 #[repr(C)]

@@ -24,10 +24,16 @@ use crate::maps::{ITERATORS_RING, LOSSES, RECORDS, RING_CAPACITY, RING_CHUNKS, R
 #[inline(always)]
 pub fn lose(cause: u32) {
     if let Some(counter) = LOSSES.get_ptr_mut(cause) {
-        // SAFETY: the look-up succeeded. Atomic although per CPU: iterators can be preempted. The result must stay
-        // unused on this target.
-        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
+        count(counter);
     }
+}
+
+/// Adds one to an element of a map.
+#[inline(always)]
+pub fn count(counter: *mut u64) {
+    // SAFETY: the pointer comes from a successful look-up. Atomic although per CPU: iterators can be preempted, hooks
+    // interrupted by others. The result must stay unused on this target.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
 }
 
 /// Who writes.

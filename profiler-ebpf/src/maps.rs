@@ -5,14 +5,15 @@
 use aya_ebpf::Global;
 use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, task_struct};
-use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf};
 use aya_ebpf::helpers::generated::bpf_task_storage_get;
 use aya_ebpf::macros::btf_map;
 use profiler_common::account::ThreadAccount;
-use profiler_common::limits::{MAX_SOCKETS, MAX_THREADS};
+use profiler_common::limits::{EVIDENCE_RING_BYTES, MAX_SOCKETS, MAX_THREADS};
 use profiler_common::listener::ListenerCount;
 use profiler_common::loss::LOSS_CAUSES;
 use profiler_common::queue::{MAX_DELAYED, QueueCount};
+use profiler_common::record::evidence::EvidenceRecord;
 use profiler_common::ring::{CHUNK_BYTES, ELEMENT_BYTES, RingState};
 
 /// Live records of the threads; user space maps them read-only. Element `index − 1` belongs to the thread whose
@@ -103,6 +104,15 @@ pub static RING_CAPACITY: Global<u32> = Global::new(CHUNK_BYTES as u32);
 /// Number of the ring that the iterators write to: unlike hooks they can be interrupted by other programs.
 #[unsafe(no_mangle)]
 pub static ITERATORS_RING: Global<u32> = Global::new(0);
+
+/// Evidence about ends of connections and processes: written rarely, and also where another program is interrupted in the
+/// middle of a record.
+#[btf_map]
+pub static EVIDENCE: RingBuf<EvidenceRecord, { EVIDENCE_RING_BYTES as usize }> = RingBuf::new();
+
+/// Records handed to `EVIDENCE`.
+#[btf_map]
+pub static EVIDENCE_EMITTED: PerCpuArray<u64, 1> = PerCpuArray::new();
 
 /// Losses by cause (`profiler_common::loss`).
 #[btf_map]

@@ -21,6 +21,10 @@ static TCP_RECEIVE_NEXT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TCP_COPIED: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
+static TCP_WRITTEN: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TCP_UNACKNOWLEDGED: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
 static UNIX_ADDRESS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SOCK_SOCKET: Global<u32> = Global::new(0);
@@ -60,6 +64,10 @@ pub const AF_INET6: u16 = 10;
 pub const ESTABLISHED: u8 = 1;
 /// `TCP_SYN_RECV`.
 pub const SYN_RECV: u8 = 3;
+/// `TCP_TIME_WAIT`: no full socket any more.
+pub const TIME_WAIT: u8 = 6;
+/// `TCP_NEW_SYN_RECV`: no full socket yet.
+pub const NEW_SYN_RECV: u8 = 12;
 /// `TCP_CLOSE_WAIT`: the peer has sent its FIN.
 pub const CLOSE_WAIT: u8 = 8;
 /// `TCP_LISTEN`, for UNIX sockets too.
@@ -147,6 +155,30 @@ pub fn tcp_is_drained(sk: u64) -> Option<bool> {
     Some(next == copied)
 }
 
+/// Bytes that arrived and nobody has read; 0 where it cannot be told. Only of full TCP sockets.
+#[inline(always)]
+pub fn tcp_unread_bytes(sk: u64) -> u32 {
+    distance(sk, &TCP_COPIED, &TCP_RECEIVE_NEXT)
+}
+
+/// Bytes written and not acknowledged by the peer; 0 where it cannot be told. Only of full TCP sockets.
+#[inline(always)]
+pub fn tcp_unacknowledged_bytes(sk: u64) -> u32 {
+    distance(sk, &TCP_UNACKNOWLEDGED, &TCP_WRITTEN)
+}
+
+/// How far one sequence number is behind another.
+#[inline(always)]
+fn distance(sk: u64, behind: &Global<u32>, ahead: &Global<u32>) -> u32 {
+    if behind.load() == MISSING || ahead.load() == MISSING {
+        return 0;
+    }
+    match (field::<u32>(sk, behind), field::<u32>(sk, ahead)) {
+        (Some(behind), Some(ahead)) => ahead.wrapping_sub(behind),
+        _ => 0,
+    }
+}
+
 /// The address object of a UNIX socket, which accepted sockets share with their listener; 0 if it has none.
 #[inline(always)]
 pub fn unix_address(sk: u64) -> u64 {
@@ -231,6 +263,12 @@ pub fn last_arrival(listener: u64) -> u64 {
         Some(last) if last != queue && last != 0 => packet::socket(last),
         _ => 0,
     }
+}
+
+/// Whether somebody has accepted the connection: until then no descriptor stands for it.
+#[inline(always)]
+pub fn is_taken(sk: u64) -> bool {
+    field::<u64>(sk, &SOCK_SOCKET).is_some_and(|socket| socket != 0)
 }
 
 /// Inode of a socket that a descriptor stands for; 0 if there is none, or it cannot be told.

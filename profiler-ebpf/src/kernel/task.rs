@@ -37,6 +37,12 @@ pub fn tgid(task: *mut task_struct) -> u32 {
     unsafe { typed(task.cast(), &TASK_TGID) }
 }
 
+/// The same of a task at any address.
+#[inline(always)]
+pub fn tgid_at(task: u64) -> u32 {
+    super::field(task, &TASK_TGID).unwrap_or(0)
+}
+
 /// Thread number in the initial PID namespace.
 #[inline(always)]
 pub fn tid(task: *mut task_struct) -> u32 {

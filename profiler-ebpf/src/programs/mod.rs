@@ -3,6 +3,7 @@
 //! In: hooks. Out: accounts and records. What system calls mean for client connections is in `client`.
 
 mod client;
+mod evidence;
 mod iterate;
 mod lifecycle;
 mod queue;

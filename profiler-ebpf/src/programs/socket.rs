@@ -35,6 +35,10 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     }
     // A FIN wakes through a change of state too: what is woken next is not the last connection's doing.
     cause::clear();
+    if ctx.arg::<i32>(2) == i32::from(sock::CLOSE_WAIT) {
+        super::evidence::client_ended(ctx.arg(0));
+        return 0;
+    }
     if ctx.arg::<i32>(1) != i32::from(sock::SYN_RECV) || ctx.arg::<i32>(2) != i32::from(sock::ESTABLISHED) {
         return 0;
     }

@@ -6,13 +6,18 @@
 pub mod call;
 
 use profiler_common::record::connection::{self, ConnectionRecord};
+use profiler_common::record::evidence::{self, EvidenceRecord};
 use profiler_common::record::head::{self, HeadRecord};
 use profiler_common::record::lifecycle::{self, LifecycleRecord};
 use profiler_common::record::slice::SliceRecord;
-use profiler_common::record::{KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader};
+use profiler_common::record::{
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader,
+};
 use zerocopy::FromBytes;
 
-use crate::event::{Body, Change, Connection, Event, Head, Lifecycle, Slice};
+use crate::event::{
+    Body, Change, Connection, ConnectionEvidence, Event, Evidence, Head, Lifecycle, Sign, Signal, Slice,
+};
 use crate::fact::Account;
 use crate::stream::Item;
 
@@ -78,6 +83,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         Some(KIND_HEAD) => decode_head(bytes),
         Some(KIND_CONNECTION) => decode_connection(bytes),
         Some(KIND_LIFECYCLE) => decode_lifecycle(bytes),
+        Some(KIND_EVIDENCE) => decode_evidence(bytes),
         Some(kind) => Err(Malformed::UnknownKind { kind }),
         None => Err(Malformed::TooShort {
             kind: 0,
@@ -208,16 +214,57 @@ fn decode_lifecycle(bytes: &[u8]) -> Result<Event, Malformed> {
         lifecycle::ADOPTED => Change::Adopted,
         value => return Err(Malformed::BadValue { kind: KIND_LIFECYCLE, value }),
     };
-    let name = record.comm.split(|byte| *byte == 0).next().unwrap_or_default();
     Ok(Event {
         time_ns: record.header.time_ns,
         body: Body::Lifecycle(Lifecycle {
             tgid: record.header.tgid,
             tid: record.header.tid,
             change,
-            comm: String::from_utf8_lossy(name).into_owned(),
+            comm: name(&record.comm),
         }),
     })
+}
+
+fn decode_evidence(bytes: &[u8]) -> Result<Event, Malformed> {
+    /// `TCP_TIME_WAIT`, include/net/tcp_states.h: no socket is behind the connection any more.
+    const TIME_WAIT: u32 = 6;
+    let record = fixed::<EvidenceRecord>(bytes, KIND_EVIDENCE)?;
+    let of_connection = |sign| {
+        Evidence::Connection(ConnectionEvidence {
+            sign,
+            socket: (record.socket, record.generation),
+            is_waiting: record.stage == evidence::STAGE_WAITING,
+            is_taken: record.stage == evidence::STAGE_TAKEN,
+            only_ports: record.state == TIME_WAIT,
+            established_ns: record.established_ns,
+            unread_bytes: record.unread_bytes,
+            unacknowledged_bytes: record.unacknowledged_bytes,
+            local_port: record.local_port,
+            peer_port: record.peer_port,
+        })
+    };
+    let tgid = record.header.tgid;
+    let found = match record.what {
+        evidence::CLIENT_ENDED => of_connection(Sign::ClientEnded),
+        evidence::RESET_RECEIVED => of_connection(Sign::ResetReceived),
+        evidence::RESET_SENT => of_connection(Sign::ResetSent),
+        evidence::SIGNAL => Evidence::Signal(Signal {
+            tgid,
+            number: record.signal,
+            by_kernel: record.code > 0,
+            sender_tgid: record.sender_tgid,
+            sender_comm: name(&record.sender_comm),
+        }),
+        evidence::OUT_OF_MEMORY => Evidence::OutOfMemory { tgid },
+        value => return Err(Malformed::BadValue { kind: KIND_EVIDENCE, value }),
+    };
+    Ok(Event { time_ns: record.header.time_ns, body: Body::Evidence(Box::new(found)) })
+}
+
+/// A name of the kernel's, up to its NUL.
+fn name(bytes: &[u8]) -> String {
+    let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ pub enum Body {
     Connection(Connection),
     /// A thread is born, adopted, renamed or gone.
     Lifecycle(Lifecycle),
+    /// Who ended a connection or a process.
+    Evidence(Box<Evidence>),
     /// Something learned outside the kernel.
     Fact(Box<Fact>),
 }
@@ -299,6 +301,71 @@ pub struct Connection {
     pub peer_port: u16,
     /// For how long (ms) the client had been refused because the accept queue was full (65,535: as long or longer).
     pub delayed_ms: u16,
+}
+
+/// Who ended a connection or a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// Something happened to a connection.
+    Connection(ConnectionEvidence),
+    /// A signal was sent to a process.
+    Signal(Signal),
+    /// The kernel chose the process to die, as memory ran out.
+    OutOfMemory {
+        /// Process.
+        tgid: Tid,
+    },
+}
+
+/// What happened to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// The client ended its direction (FIN) before the server did.
+    ClientEnded,
+    /// The client reset it.
+    ResetReceived,
+    /// The kernel reset it.
+    ResetSent,
+}
+
+/// Evidence about a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionEvidence {
+    /// What happened.
+    pub sign: Sign,
+    /// Kernel identity of the socket; of a closed connection that only lingers in the kernel it is another.
+    pub socket: (u64, u32),
+    /// Nobody has accepted it yet.
+    pub is_waiting: bool,
+    /// Somebody has, but not a traced process as far as is known at this moment.
+    pub is_taken: bool,
+    /// Only its ports are known: the socket is gone.
+    pub only_ports: bool,
+    /// The end of its handshake (0: not seen).
+    pub established_ns: u64,
+    /// Bytes that arrived and nobody has read.
+    pub unread_bytes: u32,
+    /// Bytes written that the client has not acknowledged.
+    pub unacknowledged_bytes: u32,
+    /// Local port.
+    pub local_port: u16,
+    /// Peer's port.
+    pub peer_port: u16,
+}
+
+/// A signal that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// Process that gets it.
+    pub tgid: Tid,
+    /// Its number.
+    pub number: u32,
+    /// The kernel itself sent it, for a fault of the process or in need.
+    pub by_kernel: bool,
+    /// Process that sent it.
+    pub sender_tgid: Tid,
+    /// Name of the sender. Hostile input.
+    pub sender_comm: String,
 }
 
 /// Birth, death and change of a thread.

@@ -3,6 +3,7 @@
 //! In: finished requests, slots, threads, facts. Out: [`Snapshot`], the only thing findings and reports look at
 //! beside the timeline. Nothing here is serialised as it stands: `report` has its own types.
 
+pub mod dropped;
 pub mod event_loop;
 pub mod gil;
 pub mod latency;
@@ -49,6 +50,8 @@ pub struct Snapshot {
     pub listeners: Vec<Listener>,
     /// What the network namespaces of the target counted of their listeners.
     pub networks: Vec<queue::Network>,
+    /// What became of connections.
+    pub dropped: dropped::Dropped,
     /// Processes and their threads.
     pub processes: Vec<Process>,
     /// CPU quota at the start and end of the window, per cgroup.

@@ -16,6 +16,7 @@ use crate::fact::queue::AcceptQueues;
 use crate::fact::{
     Attached, CgroupCpu, Counters, DescriptorClass, Fact, OpenSlice, Overhead, SessionStarted, ThreadTotals,
 };
+use crate::machine::dropped;
 use crate::machine::exchange_end::{end_predecessor, end_process};
 use crate::machine::front;
 use crate::machine::listener::Listeners;
@@ -228,6 +229,7 @@ impl Machines {
                 }
             }
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
+            Body::Evidence(evidence) => dropped::evidence(&mut self.state, &evidence, time_ns, sink),
             Body::Fact(fact) => self.fact(*fact, time_ns, sink),
         }
     }
@@ -243,11 +245,14 @@ impl Machines {
                 state.descriptors.fork(lifecycle.tgid, child_tgid);
                 state.topology.fork(lifecycle.tgid, child_tgid);
                 state.gil.fork(lifecycle.tgid, child_tgid);
+                if child_tgid != lifecycle.tgid {
+                    state.drops.born(child_tgid, lifecycle.tgid);
+                }
                 sink(Entry::Thread { tgid: child_tgid, tid: child_tid, name });
             }
             Change::Adopted => sink(Entry::Thread { tgid: lifecycle.tgid, tid: lifecycle.tid, name }),
             Change::Exec => state.gil.exec(lifecycle.tgid),
-            Change::Exit { .. } => {
+            Change::Exit { code } => {
                 self.listeners.forget(lifecycle.tid);
                 if let Some(thread) = state.threads.remove(&lifecycle.tid) {
                     state.was_busy(&thread, time_ns);
@@ -256,7 +261,7 @@ impl Machines {
                 state.heads.remove(&lifecycle.tid);
                 state.initial.remove(&lifecycle.tid);
                 if lifecycle.tid == lifecycle.tgid {
-                    end_process(state, lifecycle.tgid, time_ns, sink);
+                    end_process(state, lifecycle.tgid, code, time_ns, sink);
                 }
             }
         }
@@ -274,6 +279,7 @@ impl Machines {
                 for (tid, name) in &process.threads {
                     sink(Entry::Thread { tgid: process.tgid, tid: *tid, name: name.clone() });
                 }
+                self.state.drops.seen(process.tgid, process.parent_tgid);
                 self.state.processes.see(&process);
                 self.state.topology_is_old = true;
             }
@@ -298,6 +304,7 @@ impl Machines {
                 self.start_window(time_ns);
                 front::expire(&mut self.state, Some(time_ns), sink);
                 self.state.settle(None, sink);
+                self.state.drops.expire(time_ns, sink);
             }
             Fact::Counters(counters) => self.count(counters),
             Fact::ListenerCounts(counts) => self.listeners.count(&counts, self.started),
@@ -352,6 +359,7 @@ impl Machines {
         self.queues.start(time_ns);
         self.state.busy.start(time_ns);
         self.state.heat = Heat::new(time_ns);
+        self.state.drops.start(time_ns);
     }
 
     fn read_queues(&mut self, reading: &AcceptQueues, time_ns: u64, sink: &mut dyn FnMut(Entry)) {

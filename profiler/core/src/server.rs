@@ -22,6 +22,7 @@ pub mod waitress;
 
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::Server;
+use crate::model::dropped::Cause;
 
 /// All kinds, asked in this order; the last one recognises everything.
 pub static KINDS: &[&dyn ServerKind] = &[
@@ -87,6 +88,12 @@ pub trait ServerKind: Sync {
         None
     }
 
+    /// Why a response was the server's own and not the application's: what it means for the connection; `None`: it was the
+    /// application's, or that cannot be told.
+    fn own_answer(&self, _answer: &Answer) -> Option<Cause> {
+        None
+    }
+
     /// What the request time in the server's access log measures; `None`: not known.
     fn log_interval(&self, server: &Server) -> Option<LogInterval>;
 }
@@ -100,6 +107,17 @@ pub fn backlog_advice(kind: &dyn ServerKind, server: &Server) -> Option<String> 
         "Raise {option}{now}, and net.core.somaxconn if that is less. Where slots-exhausted is present too, more slots come \
          first: a longer queue only bridges bursts."
     ))
+}
+
+/// What is seen of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Its first header is `Connection`.
+    pub connection_first: bool,
+    /// A front end of the server wrote it.
+    pub front: bool,
 }
 
 /// A server that was recognised.

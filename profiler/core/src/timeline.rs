@@ -4,6 +4,7 @@
 //! ndjson) keep no more than they need; memory does not grow with the length of the run.
 
 use crate::event::Tid;
+use crate::model::dropped::{Cause, Example};
 use crate::model::request::Request;
 
 /// What a thread was doing, for colours and legends.
@@ -105,6 +106,13 @@ pub enum Entry {
         address: String,
         /// Connections that wait from then on.
         depth: u32,
+    },
+    /// A connection that was not served came to its end.
+    Dropped {
+        /// Why.
+        cause: Cause,
+        /// The connection.
+        example: Box<Example>,
     },
     /// The number of busy slots changed.
     BusySlots {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
+use profiler_core::model::dropped::Cause;
 use profiler_core::model::slot::Holding;
 use profiler_core::model::{Listener, Snapshot};
 
@@ -52,6 +53,10 @@ macro_rules! families {
 families! {
     Watched = "watched", Seconds, None, "Time watched, all windows";
     Connections = "connections_accepted", None, None, "Connections accepted from all listeners";
+    Served = "connections_served", None, None, "Connections whose requests were all answered";
+    Dropped = "connections_dropped", None, Some("cause"), "Connections that were not served, by cause";
+    AcceptsFailed = "accepts_failed", None, Some("error"), "Accept calls that failed for want of something, by error";
+    WorkersEnded = "workers_ended", None, Some("cause"), "Processes of the target that ended with clients, or by force";
     SlotHeld = "slot_held", Seconds, Some("by"), "Slot-time held, by what held it; all together is busy slot-time";
     SlotPresent = "slot_present", Seconds, None, "Slot-time that there was, busy or not";
     Exhausted = "slots_exhausted", Seconds, None, "Time with every slot busy at once: nothing could start";
@@ -101,6 +106,7 @@ impl Counts {
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut counts = Self::default();
         counts.set(Id::Watched, "", snapshot.window.length_ns());
+        counts.dropped(snapshot);
         let slots = &snapshot.slots;
         for holding in Holding::ALL {
             counts.set(Id::SlotHeld, holding.name(), slots.held_ns(holding));
@@ -141,6 +147,23 @@ impl Counts {
         counts.time_of_threads(snapshot);
         counts.losses(snapshot);
         counts
+    }
+
+    /// All causes from the start: a counter that begins with its first drop would hide it from `increase`.
+    fn dropped(&mut self, snapshot: &Snapshot) {
+        let dropped = &snapshot.dropped;
+        self.set(Id::Served, "", dropped.served);
+        for cause in Cause::ALL {
+            self.set(Id::Dropped, cause.name(), dropped.count(cause));
+            if cause.is_end_of_worker() {
+                let ends = dropped.worker_ends.iter().filter(|end| end.cause == cause).count();
+                self.set(Id::WorkersEnded, cause.name(), u64::try_from(ends).unwrap_or(u64::MAX));
+            }
+        }
+        self.set(Id::AcceptsFailed, "EMFILE", 0);
+        for failure in &dropped.accept_failures {
+            self.set(Id::AcceptsFailed, failure.error, failure.count);
+        }
     }
 
     fn time_of_threads(&mut self, snapshot: &Snapshot) {

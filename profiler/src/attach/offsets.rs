@@ -43,6 +43,8 @@ const FIELDS: &[Field] = &[
     required("SOCK_PEER_PORT", "sock_common", &["skc_dport"]),
     optional("TCP_RECEIVE_NEXT", "tcp_sock", &["rcv_nxt"]),
     optional("TCP_COPIED", "tcp_sock", &["copied_seq"]),
+    optional("TCP_WRITTEN", "tcp_sock", &["write_seq"]),
+    optional("TCP_UNACKNOWLEDGED", "tcp_sock", &["snd_una"]),
     optional("UNIX_ADDRESS", "unix_sock", &["addr"]),
     required("SOCK_SOCKET", "sock", &["sk_socket"]),
     required("SOCKET_FILE", "socket", &["file"]),

@@ -6,6 +6,7 @@
 //! The same recording gives the same bytes.
 
 mod chart;
+mod dropped;
 mod event_loops;
 mod findings;
 mod gil;
@@ -82,7 +83,7 @@ pub fn render<'a>(
 }
 
 /// Where the contents lead, in the order of the page.
-const CONTENTS: [(&str, &str); 14] = [
+const CONTENTS: [(&str, &str); 15] = [
     ("#findings", "Findings"),
     ("#time", "Time"),
     ("#slots", "Slots"),
@@ -92,6 +93,7 @@ const CONTENTS: [(&str, &str); 14] = [
     ("#slowest", "Slowest"),
     ("#gil", "GIL"),
     ("#listeners", "Listeners"),
+    ("#dropped", "Dropped"),
     ("#processes", "Processes"),
     ("#unseen", "Not seen"),
     ("#losses", "Losses"),
@@ -129,6 +131,7 @@ fn page(snapshot: &Snapshot, findings: &[Finding], requests: &Collected) -> Stri
     requests::slowest(&mut html, snapshot);
     gil::section(&mut html, &words, snapshot);
     inventory::listeners(&mut html, snapshot);
+    dropped::section(&mut html, snapshot);
     inventory::processes(&mut html, snapshot);
     notes::unseen(&mut html, snapshot);
     notes::losses(&mut html, snapshot);

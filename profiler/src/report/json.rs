@@ -4,6 +4,7 @@
 //! same bytes. Within a major version keys are added, never changed or removed. Units stand in the keys.
 
 mod context;
+mod dropped;
 mod endpoint;
 mod event_loop;
 mod finding;
@@ -69,15 +70,9 @@ struct Report<'a> {
     event_loops: Vec<event_loop::EventLoop<'a>>,
     gil: gil::Gil<'a>,
     listeners: Vec<process::Listener<'a>>,
-    drops: NotMeasured,
+    drops: dropped::Drops<'a>,
     processes: Vec<process::Process<'a>>,
     overhead: overhead::Overhead,
-}
-
-/// A section that this version or this run has no numbers for.
-#[derive(Serialize)]
-struct NotMeasured {
-    not_measured: &'static str,
 }
 
 impl<'a> Report<'a> {
@@ -97,7 +92,7 @@ impl<'a> Report<'a> {
             event_loops: event_loop::list(snapshot),
             gil: gil::Gil::new(snapshot),
             listeners: snapshot.listeners.iter().map(process::Listener::new).collect(),
-            drops: NotMeasured { not_measured: summary::DROPS_NOT_MEASURED },
+            drops: dropped::Drops::new(&snapshot.dropped),
             processes: snapshot.processes.iter().map(process::Process::new).collect(),
             overhead: overhead::Overhead::new(snapshot),
         }

@@ -9,8 +9,6 @@ use profiler_core::model::request::Request;
 use profiler_core::model::{Endpoint, Snapshot};
 use profiler_core::phase::Phase;
 
-/// Why there is no account of dropped connections.
-pub(crate) const DROPS_NOT_MEASURED: &str = "this version does not trace dropped connections";
 /// Why there is no account of the profiler's cost.
 pub(crate) const OVERHEAD_NOT_MEASURED: &str = "the stream holds no account of the profiler's own cost";
 

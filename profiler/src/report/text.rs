@@ -5,6 +5,7 @@
 
 pub(super) mod bar;
 pub(super) mod cost;
+pub(super) mod dropped;
 pub(super) mod endpoints;
 pub(super) mod event_loops;
 mod findings;
@@ -72,6 +73,7 @@ pub fn render(snapshot: &Snapshot, findings: &[Finding], style: Style) -> String
     endpoints::section(&mut page, snapshot);
     slowest::section(&mut page, snapshot);
     listeners::section(&mut page, snapshot);
+    dropped::section(&mut page, snapshot);
     processes::section(&mut page, snapshot);
     unseen::section(&mut page, snapshot);
     losses::section(&mut page, snapshot);

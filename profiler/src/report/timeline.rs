@@ -28,6 +28,7 @@ use message::{
     STATE_CLEARED, TracePacket, TracePacketDefaults, TrackEvent, Value,
 };
 use request::{Flow, Flows, annotation, annotations};
+use text::bounded;
 use track::{Track, Tracks};
 
 /// The only sequence of packets in the file.
@@ -150,6 +151,20 @@ impl<W: Write> PerfettoSink<W> {
                 }
                 let event = TrackEvent { counter_value: Some(i64::from(*depth)), ..TrackEvent::default() };
                 self.event(track, EventType::Counter, *time_ns, event)
+            }
+            Entry::Dropped { cause, example } => {
+                self.start(example.time_ns)?;
+                let track = Track::Process { tgid: example.tgid };
+                self.announce(track, example.time_ns)?;
+                let evidence =
+                    annotation(&mut self.interner, "evidence", Value::Text(bounded(&example.evidence)));
+                let event = TrackEvent {
+                    category_iids: vec![self.interner.category("dropped")],
+                    name_iid: Some(self.interner.name(cause.name())),
+                    debug_annotations: vec![evidence],
+                    ..TrackEvent::default()
+                };
+                self.event(track, EventType::Instant, example.time_ns, event)
             }
             Entry::BusySlots { time_ns, tgid, busy } => {
                 self.start(*time_ns)?;

@@ -16,7 +16,7 @@ mod rings;
 mod totals;
 
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData, PerCpuArray};
+use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use profiler_common::account::ThreadAccount;
 use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
 use profiler_core::fact::queue::QueueCounts;
@@ -36,12 +36,18 @@ use totals::Totals;
 /// Names of the kinds of `profiler_common::loss::EMITTED_*`, in their order.
 const KIND_NAMES: [&str; EMITTED_KINDS as usize] = ["slice", "head", "lifecycle", "connection"];
 
+/// Pieces of evidence taken at once: all that its ring holds.
+const MAX_EVIDENCE: usize = profiler_common::limits::EVIDENCE_RING_BYTES as usize
+    / size_of::<profiler_common::record::evidence::EvidenceRecord>();
+
 /// The attached programs and their maps.
 pub struct LiveSource {
     ebpf: Ebpf,
     targets: HashMap<MapData, u32, u32>,
     interpreters: HashMap<MapData, u32, [u64; 3]>,
     rings: Rings,
+    evidence: RingBuf<MapData>,
+    evidence_emitted: PerCpuArray<MapData, u64>,
     losses: PerCpuArray<MapData, u64>,
     accounts: AccountTable,
     listeners: ListenerTable,
@@ -57,6 +63,8 @@ impl LiveSource {
     pub(crate) fn new(mut ebpf: Ebpf, targets: HashMap<MapData, u32, u32>) -> Result<Self, AttachError> {
         let rings = Rings::of(&mut ebpf)?;
         let interpreters = take(&mut ebpf, "INTERPRETERS", HashMap::try_from)?;
+        let evidence = take(&mut ebpf, "EVIDENCE", RingBuf::try_from)?;
+        let evidence_emitted = take(&mut ebpf, "EVIDENCE_EMITTED", PerCpuArray::try_from)?;
         let losses = take(&mut ebpf, "LOSSES", PerCpuArray::try_from)?;
         let accounts = AccountTable::map(&ebpf)?;
         let listeners = take(&mut ebpf, "LISTENERS", ListenerTable::try_from)?;
@@ -68,6 +76,8 @@ impl LiveSource {
             targets,
             interpreters,
             rings,
+            evidence,
+            evidence_emitted,
             losses,
             accounts,
             listeners,
@@ -89,10 +99,17 @@ impl LiveSource {
     }
 
     /// Hands records that are in the rings now to `each`, oldest first, until it says `false`; returns how many.
-    pub fn drain_while(&mut self, each: impl FnMut(&[u8]) -> bool) -> u64 {
+    pub fn drain_while(&mut self, mut each: impl FnMut(&[u8]) -> bool) -> u64 {
         #[cfg(feature = "bpf-log")]
         self.log.print();
-        let received = self.rings.drain_while(each);
+        // Evidence is rare, and what comes while it is taken waits for the next time.
+        let mut received = 0;
+        for _ in 0..MAX_EVIDENCE {
+            let Some(record) = self.evidence.next() else { break };
+            each(&record);
+            received += 1;
+        }
+        received += self.rings.drain_while(each);
         self.received += received;
         received
     }
@@ -104,9 +121,10 @@ impl LiveSource {
             LOSS_NAMES.iter().zip(0..).map(|(name, slot)| ((*name).to_owned(), sum(&self.losses, slot)));
         let emitted =
             KIND_NAMES.iter().zip(self.rings.emitted()).map(|(name, count)| ((*name).to_owned(), count));
+        let evidence = ("evidence".to_owned(), sum(&self.evidence_emitted, 0));
         Counters {
             lost: lost.filter(|(_, count)| *count > 0).collect(),
-            emitted: emitted.collect(),
+            emitted: emitted.chain([evidence]).collect(),
             recursion_misses: self
                 .misses_at_detach
                 .clone()

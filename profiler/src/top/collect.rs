@@ -51,6 +51,7 @@ impl Collector {
             Entry::Request(_)
             | Entry::Process { .. }
             | Entry::Thread { .. }
+            | Entry::Dropped { .. }
             | Entry::BusySlots { .. }
             | Entry::AcceptQueue { .. } => {}
         }

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use crate::event::{Connection as Opened, Tid};
+use crate::machine::ending::Signs;
 use crate::machine::http1::{Inbound, Outbound};
 use crate::machine::request::Active;
 
@@ -61,6 +62,8 @@ pub struct Connection {
     pub is_unix: bool,
     /// End of its handshake; 0: not seen.
     pub established_ns: u64,
+    /// Signs of its end.
+    pub(super) signs: Signs,
 }
 
 impl Connection {
@@ -108,6 +111,7 @@ impl Connections {
             port: 0,
             is_unix: false,
             established_ns: 0,
+            signs: Signs::default(),
         };
         if let Some(index) = self.free.pop()
             && let Some(place) = self.table.get_mut(index as usize)
@@ -128,6 +132,13 @@ impl Connections {
     #[must_use]
     pub const fn seen_in_window(&self) -> u64 {
         self.seen.saturating_sub(self.gone_before).saturating_sub(self.inner)
+    }
+
+    /// Clients' connections that are open.
+    #[must_use]
+    pub fn clients_open(&self) -> u64 {
+        let is_client_s = |place: &&Connection| !matches!(place.side, Side::Inner { .. });
+        self.table.iter().flatten().filter(is_client_s).count() as u64
     }
 
     /// The next window begins.

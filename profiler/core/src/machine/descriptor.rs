@@ -75,6 +75,13 @@ impl Descriptors {
         i32::try_from(count).unwrap_or(i32::MAX) - 1
     }
 
+    /// Client connections that the process has open.
+    #[must_use]
+    pub fn clients(&self, tgid: Tid) -> u64 {
+        let table = self.processes.get(&tgid).map_or(&[][..], Vec::as_slice);
+        table.iter().flatten().filter(|descriptor| descriptor.connection.is_some()).count() as u64
+    }
+
     /// The connection behind a descriptor.
     #[must_use]
     pub fn connection(&self, tgid: Tid, fd: i32) -> Option<u32> {

@@ -5,6 +5,7 @@
 
 use crate::event::Slice;
 use crate::machine::connection::Connection;
+use crate::machine::ending::{Ended, How};
 use crate::machine::event_loop::Wants;
 use crate::machine::front;
 use crate::machine::http1::{ResponseHead, Step};
@@ -50,7 +51,14 @@ pub(super) fn read(
     let Some(connection) = state.connections.get_mut(number) else { return };
     // After the server has ended its direction whatever still comes is drained and dropped: no request.
     if connection.shut {
+        if !connection.inbound.in_message() {
+            let signs = &mut connection.signs;
+            signs.discarded_bytes = signs.discarded_bytes.saturating_add(bytes.moved);
+        }
         return;
+    }
+    if !std::mem::replace(&mut connection.signs.has_read, true) {
+        state.drops.serves(slice.tgid);
     }
     let open_end = connection.outbound.until_turn();
     let after_response =
@@ -142,9 +150,8 @@ pub(super) fn write(
             active.pass(exit_ns, Phase::PoolWait);
         }
         advanced = Some(id);
-        let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
-            return;
-        };
+        let Some(connection) = state.connections.get_mut(number) else { return };
+        let Some(active) = connection.requests.front_mut() else { return };
         let in_private = is_private && front::is_interim(active, bytes.moved);
         let request = &mut active.request;
         request.bytes_out = request.bytes_out.saturating_add(step.bytes);
@@ -155,6 +162,9 @@ pub(super) fn write(
         note_framing(&mut request.framing, &step);
         active.wants = Wants::Unknown;
         let interim = in_private || step.head.is_some_and(|head| head.interim);
+        if let Some(head) = step.head {
+            connection.signs.responds(head);
+        }
         if let Some(head) = step.head
             && !head.interim
         {
@@ -297,6 +307,9 @@ pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(
     active.request.gil_holders = crate::machine::gil_edge::holders(state, &active.held);
     let request = &mut active.request;
     request.end_ns = active.cursor_ns;
+    if active.responding {
+        connection.signs.answers(request);
+    }
     if let Some(owner) = active.owner
         && let Some(thread) = state.threads.get_mut(&owner)
         && thread.serving.is_some_and(|(_, id)| id == request.id)
@@ -307,7 +320,14 @@ pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(
 }
 
 /// A connection is gone at `at_ns`; what is left on it ends with it.
-pub(super) fn end_connection(state: &mut State, number: u32, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+pub(super) fn end_connection(
+    state: &mut State,
+    number: u32,
+    how: How,
+    at_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let ended = state.connections.get_mut(number).map(|connection| Ended::of(connection, how, at_ns));
     loop {
         let Some(connection) = state.connections.get_mut(number) else { return };
         let Some(active) = connection.requests.front_mut() else { break };
@@ -319,5 +339,8 @@ pub(super) fn end_connection(state: &mut State, number: u32, at_ns: u64, sink: &
     }
     if let Some(connection) = state.connections.close(number) {
         state.links.connection_gone(connection.id);
+    }
+    if let Some(ended) = ended {
+        state.drops.ended(ended, sink);
     }
 }

@@ -4,6 +4,7 @@
 //! answer, or marked open.
 
 use crate::event::{Slice, Tid};
+use crate::machine::ending::{How, asked};
 use crate::machine::exchange;
 use crate::machine::gil_held::HeldBy;
 use crate::machine::serving::{draw, meaning_of, waits_for_work};
@@ -12,17 +13,22 @@ use crate::machine::thread::{Piece, Thread};
 use crate::timeline::{Entry, ThreadState};
 
 /// A process has ended: its requests end with it, what its threads did last is not known.
-pub fn end_process(state: &mut State, tgid: Tid, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+pub fn end_process(state: &mut State, tgid: Tid, code: i64, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
     state.vacant_slots.remove(&tgid);
-    for number in state.descriptors.exit(tgid) {
-        exchange::end_connection(state, number, at_ns, sink);
+    let numbers = state.descriptors.exit(tgid);
+    let held = numbers.iter().filter_map(|number| state.connections.get(*number));
+    let held = held.filter_map(|connection| connection.requests.front().map(|active| &active.request));
+    let held: Vec<_> = held.map(|request| (asked(request), at_ns.saturating_sub(request.start_ns))).collect();
+    state.drops.process_ends(tgid, code, at_ns, &held);
+    for number in numbers {
+        exchange::end_connection(state, number, How::ProcessGone, at_ns, sink);
     }
 }
 
 /// A descriptor's number was given to a new connection: the old one is gone, even if we lost its close.
 pub fn end_predecessor(state: &mut State, tgid: Tid, fd: i32, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
     if let Some(number) = state.descriptors.connection(tgid, fd) {
-        exchange::end_connection(state, number, at_ns, sink);
+        exchange::end_connection(state, number, How::Closed, at_ns, sink);
     }
 }
 

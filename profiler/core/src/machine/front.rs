@@ -74,6 +74,7 @@ pub fn look(state: &mut State) {
         return;
     }
     let recognised = recognise(&state.processes.seen, &state.processes.listeners);
+    state.drops.kind = recognised.kind.name();
     let front: FxHashSet<Tid> =
         recognised.roles.iter().filter(|(_, role)| *role == Role::FrontEnd).map(|(tgid, _)| *tgid).collect();
     state.topology = match recognised.kind.inside(&recognised.server) {
@@ -92,11 +93,13 @@ pub fn look(state: &mut State) {
 pub fn opened(state: &mut State, number: u32, opened: &Opened) {
     look(state);
     let side = state.topology.side(opened);
+    let signs = state.drops.opened(opened, number);
     if let Some(connection) = state.connections.get_mut(number) {
         connection.side = side;
         connection.port = opened.local_port;
         connection.is_unix = opened.family == AF_UNIX;
         connection.established_ns = opened.established_ns;
+        connection.signs = signs;
     }
     if matches!(side, Side::Inner { .. }) {
         state.connections.inner = state.connections.inner.saturating_add(1);

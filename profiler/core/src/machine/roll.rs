@@ -40,6 +40,7 @@ impl State {
         self.vacant_slots.clear();
         self.acceptor_linger_ns = 0;
 
+        self.drops.roll();
         self.summary.roll();
         self.connections.roll();
         self.descriptors.evicted = 0;

@@ -10,6 +10,7 @@ use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::classify::{Idle, Meaning, Touch, classify};
 use crate::machine::descriptor::EPOLL_CTL_DEL;
+use crate::machine::ending::How;
 use crate::machine::event_loop::Wants;
 use crate::machine::exchange::{self, Bytes};
 use crate::machine::front;
@@ -316,6 +317,10 @@ fn effects(
         if slice.result < 0 {
             state.count_accept((tgid, listener_fd), 1 + usize::from(slice.result != EAGAIN));
         }
+        if slice.result < 0 {
+            let clients = || state.descriptors.clients(tgid);
+            state.drops.accept_failed(slice, listener_fd, exit_ns, clients);
+        }
     }
     let Some((fd, touch)) = meaning.touch else {
         if turn::is_loop(thread) && !matches!(slice.call, Call::Make { .. }) {
@@ -358,6 +363,12 @@ fn effects(
     let bytes = Bytes { moved, captured: captured.unwrap_or_default() };
     // The client has gone: up to here the thread worked for it, whoever closes the connection.
     let has_gone = slice.result <= 0 && !matches!(slice.result, EAGAIN | EINTR);
+    if has_gone
+        && slice.result < 0
+        && let Some(connection) = state.connections.get_mut(number)
+    {
+        connection.signs.called(slice.result, touch == Touch::Write, exit_ns);
+    }
     if matches!(touch, Touch::Read | Touch::Write) && has_gone && works_unanswered(state, number, slice.tid) {
         exchange::advance(state, thread, (number, slice, exit_ns), sink);
     }
@@ -421,7 +432,7 @@ fn close(
     if works_unanswered(state, number, slice.tid) {
         exchange::advance(state, thread, (number, slice, exit_ns), sink);
     }
-    exchange::end_connection(state, number, exit_ns, sink);
+    exchange::end_connection(state, number, How::Closed, exit_ns, sink);
     if thread.serving.is_some_and(|(serving, _)| serving == number) {
         thread.serving = None;
     }

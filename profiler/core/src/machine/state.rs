@@ -10,6 +10,7 @@ use crate::event::{Head, Slice, Tid};
 use crate::fact::Account;
 use crate::machine::connection::Connections;
 use crate::machine::descriptor::Descriptors;
+use crate::machine::dropped::Drops;
 use crate::machine::front::Topology;
 use crate::machine::gil::Locks;
 use crate::machine::link::Links;
@@ -115,6 +116,8 @@ pub struct State {
     pub uses_io_uring: bool,
     /// Time that threads which are no slots spent lingering on finished connections.
     pub acceptor_linger_ns: u64,
+    /// What became of connections.
+    pub drops: Drops,
 }
 
 impl State {
@@ -162,6 +165,7 @@ impl State {
             foreign_descriptor_calls: 0,
             uses_io_uring: false,
             acceptor_linger_ns: 0,
+            drops: Drops::default(),
         }
     }
 

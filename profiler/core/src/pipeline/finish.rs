@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 
 use crate::event::Tid;
-use crate::fact::Account;
+use crate::fact::{Account, Attached};
 use crate::machine::exchange_end::end_window;
 use crate::machine::front;
 use crate::machine::listener::Listeners;
 use crate::machine::slot::Busy;
 use crate::machine::state::State;
+use crate::model::dropped::{Cause, Counted, Example};
 use crate::model::gil::Gil;
 use crate::model::slot::{HeatRow, Slot, Slots};
 use crate::model::{Listener, Losses, Process, Snapshot, Thread as ThreadTotal};
@@ -85,6 +86,18 @@ impl Machines {
             listener.is_deferred = self.queues.is_deferred(listener.seen.inode);
         }
         let connections = state.connections.seen_in_window();
+        let limits: BTreeMap<Tid, Option<u64>> =
+            state.processes.seen.iter().map(|process| (process.tgid, process.open_files_limit)).collect();
+        let open = state.connections.clients_open();
+        let mut dropped = std::mem::take(&mut state.drops).finish(
+            open,
+            state.goes_on,
+            end_ns,
+            |tgid| limits.get(&tgid).copied().flatten(),
+            sink,
+        );
+        dropped.causes.splice(..0, refused(&listeners));
+        dropped.not_seen = not_looked_at(&self.attached);
         let of_one_worker = configured
             .zip(server.number("workers").or_else(|| server.number("processes")))
             .and_then(|(slots, workers)| {
@@ -118,6 +131,7 @@ impl Machines {
             event_loops,
             listeners,
             networks: self.queues.networks(),
+            dropped,
             processes,
             cgroups: self.cgroups,
             blind_spots,
@@ -161,6 +175,7 @@ fn losses(state: &State, received: &Received) -> Losses {
             .saturating_add(state.processes.evicted)
             .saturating_add(state.gil.evicted)
             .saturating_add(state.links.evicted)
+            .saturating_add(state.drops.evictions())
             .saturating_add(received.order.forced_events)
             .saturating_add(state.busy.forced),
         impossible: state
@@ -171,6 +186,35 @@ fn losses(state: &State, received: &Received) -> Losses {
             .collect(),
         ..Losses::default()
     }
+}
+
+/// Attempts that full accept queues refused, with the listener that refused most as the example.
+fn refused(listeners: &[Listener]) -> Option<Counted> {
+    let refused = |listener: &Listener| listener.queue.as_ref().and_then(|queue| queue.refused).unwrap_or(0);
+    let count: u64 = listeners.iter().map(refused).sum();
+    let worst = listeners.iter().max_by_key(|listener| refused(listener)).filter(|_| count > 0)?;
+    let limit = worst.queue.as_ref().map_or(0, |queue| queue.limit);
+    let evidence = format!(
+        "{} refused {} attempts, as its queue of {limit} was full; each is tried again by its client",
+        worst.seen.address,
+        refused(worst)
+    );
+    let examples = vec![Example { evidence, ..Example::default() }];
+    Some(Counted { cause: Cause::AcceptQueueOverflow, count, waited_ns: 0, examples })
+}
+
+/// What an older version did not look at; programs that this kernel lacks are named by the attach report.
+fn not_looked_at(attached: &Attached) -> Vec<String> {
+    const LOOKS: &str = "tcp_receive_reset";
+    let missing = attached.missing.iter().any(|missing| missing.program == LOOKS);
+    if missing || attached.programs.is_empty() || attached.programs.iter().any(|program| program == LOOKS) {
+        return Vec::new();
+    }
+    vec![
+        "the recording was taken by a version that did not look at resets and signals: a client that left early may \
+         count as served, and of a worker's end only its exit code is known"
+            .to_owned(),
+    ]
 }
 
 /// What the target does that cannot be seen from here.

@@ -10,8 +10,9 @@ mod setting;
 
 use super::command_line::base_name;
 use super::setting::{put, setting};
-use super::{LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
+use super::{Answer, LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
+use crate::model::dropped::Cause;
 use crate::model::{Origin, Server};
 use arguments::Arguments;
 use setting::Sources;
@@ -179,6 +180,11 @@ impl ServerKind for Gunicorn {
     /// Where the application raises before its first byte, `handle_error` writes the line, without a path and with the
     /// time that logging the traceback took: lines with `%(U)s` None are not comparable, nor are errors of parsing.
     /// gevent's own pywsgi adds the iterable's `close()`; asgi may log before its event loop has written: neither counts.
+    fn own_answer(&self, answer: &Answer) -> Option<Cause> {
+        // gunicorn/util.py, write_error: its own pages begin with `Connection: close`, the application's with `Server`.
+        (answer.status >= 400 && answer.connection_first).then_some(Cause::ServerError)
+    }
+
     fn log_interval(&self, server: &Server) -> Option<LogInterval> {
         match server.worker_class.as_str() {
             "sync" | "gthread" | "gevent" | "eventlet" => {

@@ -7,8 +7,9 @@
 mod advice;
 pub mod configuration;
 
-use super::{Inside, LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
+use super::{Answer, Inside, LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
+use crate::model::dropped::Cause;
 use crate::model::{Origin, Server, Setting};
 
 /// mod_wsgi.
@@ -146,6 +147,11 @@ impl ServerKind for ModWsgi {
 
     /// `%D`: Apache takes the clock when it has read the request line (`read_request_line`), and again when the request's
     /// end-of-request bucket has passed the output filters, which is after its last write to the client.
+    fn own_answer(&self, answer: &Answer) -> Option<Cause> {
+        // Apache answers so in the place of a daemon that did not take the request in time, or died with it.
+        (answer.front && matches!(answer.status, 503 | 504)).then_some(Cause::QueueTimeout)
+    }
+
     fn log_interval(&self, _server: &Server) -> Option<LogInterval> {
         Some(LogInterval { from: LogStart::HeadParsed, to: LogEnd::ResponseWritten })
     }

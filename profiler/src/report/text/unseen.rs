@@ -25,7 +25,9 @@ pub(in crate::report) fn entries(snapshot: &Snapshot) -> Vec<(String, String)> {
             entry(phase.name(), reason);
         }
     }
-    entry("dropped connections", summary::DROPS_NOT_MEASURED);
+    for sentence in &snapshot.dropped.not_seen {
+        entry("dropped connections", sentence);
+    }
     let mut said: Vec<&str> = Vec::new();
     for program in &snapshot.attached.missing {
         // Programs that serve one question are missed once.

@@ -13,6 +13,10 @@ pub struct ResponseHead {
     pub status: u16,
     /// Interim (1xx): the final response is still to come.
     pub interim: bool,
+    /// The server says that it will close the connection after this response, or its end is the connection's.
+    pub closes: bool,
+    /// Its first header is `Connection`.
+    pub connection_first: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -44,6 +48,21 @@ impl Outbound {
     #[must_use]
     pub const fn in_message(&self) -> bool {
         !matches!(self.state, State::Idle)
+    }
+
+    /// Bytes of the response under way that are still to come, where that is known.
+    #[must_use]
+    pub const fn owed_bytes(&self) -> Option<u64> {
+        match self.state {
+            State::Body(Body::Sized(owed)) => Some(owed),
+            _ => None,
+        }
+    }
+
+    /// Whether the head of the response under way is not whole.
+    #[must_use]
+    pub const fn in_head(&self) -> bool {
+        matches!(self.state, State::Head)
     }
 
     /// The connection was first seen in the middle of a response.
@@ -103,7 +122,13 @@ impl Outbound {
                 let bodiless = to_head || interim || matches!(status, 204 | 304);
                 // Servers end a chunked response to HEAD like any other: with its last chunk, though none was sent.
                 let bodiless = bodiless && !(to_head && chunked);
-                step.head = Some(ResponseHead { status, interim });
+                let ends_with_connection = !bodiless && !chunked && length.is_none();
+                step.head = Some(ResponseHead {
+                    status,
+                    interim,
+                    closes: ends_with_connection || says_close(response.headers, response.version),
+                    connection_first: response.headers.first().is_some_and(|header| is_connection(header)),
+                });
                 let head_bytes = head_bytes.saturating_sub(before);
                 step.bytes = u64::try_from(head_bytes).unwrap_or(0).min(rest);
                 let follows = captured.get(head_bytes..).unwrap_or_default();
@@ -136,6 +161,21 @@ impl Outbound {
         }
         step
     }
+}
+
+fn is_connection(header: &httparse::Header<'_>) -> bool {
+    header.name.eq_ignore_ascii_case("connection")
+}
+
+/// Whether a head announces that the connection ends with its message (RFC 9112 section 9.3).
+fn says_close(headers: &[httparse::Header<'_>], version: Option<u8>) -> bool {
+    let says = |word: &str| {
+        let values = headers.iter().filter(|header| is_connection(header)).map(|header| header.value);
+        values
+            .flat_map(|value| value.split(|byte| *byte == b','))
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+    };
+    says("close") || version == Some(0) && !says("keep-alive")
 }
 
 #[cfg(test)]

@@ -1,0 +1,98 @@
+//! Why connections end and processes die: what the kernel itself says of it.
+//!
+//! In: nothing. Out: [`EvidenceRecord`]. Most are written in the middle of whatever the CPU was at, so they go through a
+//! ring of their own (`EVIDENCE`), which any number of writers may use at the same time.
+
+use super::RecordHeader;
+use crate::limits::COMM_BYTES;
+#[cfg(not(target_arch = "bpf"))]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// [`EvidenceRecord::what`]: the client has ended its direction (FIN) before the server did.
+pub const CLIENT_ENDED: u32 = 1;
+/// [`EvidenceRecord::what`]: the client reset the connection (RST received).
+pub const RESET_RECEIVED: u32 = 2;
+/// [`EvidenceRecord::what`]: the kernel reset the connection (RST sent).
+pub const RESET_SENT: u32 = 3;
+/// [`EvidenceRecord::what`]: a signal was sent to the header's process.
+pub const SIGNAL: u32 = 4;
+/// [`EvidenceRecord::what`]: the kernel chose the header's process to die, as memory ran out.
+pub const OUT_OF_MEMORY: u32 = 5;
+
+/// [`EvidenceRecord::stage`]: nothing is known of the socket at this address.
+pub const STAGE_UNKNOWN: u32 = 0;
+/// [`EvidenceRecord::stage`]: nobody has accepted the connection yet.
+pub const STAGE_WAITING: u32 = 1;
+/// [`EvidenceRecord::stage`]: a traced process has accepted it.
+pub const STAGE_ACCEPTED: u32 = 2;
+/// [`EvidenceRecord::stage`]: the traced process has closed it.
+pub const STAGE_CLOSED: u32 = 3;
+
+/// [`EvidenceRecord::stage`]: accepted, but not (or not yet) by a traced process as far as the programs know.
+pub const STAGE_TAKEN: u32 = 4;
+
+/// Signals that are told of, one bit each (bit n: signal n): those that end a process unless it handles them. Neither those
+/// by which processes only talk (`SIGCHLD`, `SIGWINCH`, `SIGALRM`, `SIGPIPE` …) nor those of real time.
+pub const SIGNALS: u64 = 1 << 1 // SIGHUP
+    | 1 << 2 // SIGINT
+    | 1 << 3 // SIGQUIT
+    | 1 << 4 // SIGILL
+    | 1 << 6 // SIGABRT
+    | 1 << 7 // SIGBUS
+    | 1 << 8 // SIGFPE
+    | 1 << 9 // SIGKILL
+    | 1 << 10 // SIGUSR1
+    | 1 << 11 // SIGSEGV
+    | 1 << 12 // SIGUSR2
+    | 1 << 15 // SIGTERM
+    | 1 << 24 // SIGXCPU
+    | 1 << 31; // SIGSYS
+
+/// One piece of evidence. `header.tgid` is the process concerned (signals), 0 for connections.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct EvidenceRecord {
+    /// Common header.
+    pub header: RecordHeader,
+    /// Kernel address of the socket (connections only).
+    pub socket: u64,
+    /// When the handshake was done; 0 if it was not seen (connections only).
+    pub established_ns: u64,
+    /// [`CLIENT_ENDED`] and so on.
+    pub what: u32,
+    /// Connections seen on this socket address before this one, as in the connection's record.
+    pub generation: u32,
+    /// [`STAGE_WAITING`] and so on.
+    pub stage: u32,
+    /// State of the socket (`include/net/tcp_states.h`).
+    pub state: u32,
+    /// Bytes that arrived and nobody has read; a FIN counts as one.
+    pub unread_bytes: u32,
+    /// Bytes written and not acknowledged by the client; a FIN counts as one.
+    pub unacknowledged_bytes: u32,
+    /// Local port, host order.
+    pub local_port: u16,
+    /// Peer's port, host order.
+    pub peer_port: u16,
+    /// Number of the signal.
+    pub signal: u32,
+    /// How the signal came to be: `si_code`; above 0: by the kernel.
+    pub code: i32,
+    /// Process that sent the signal, as the initial PID namespace numbers it.
+    pub sender_tgid: u32,
+    /// Name of the thread that sent the signal, NUL-padded.
+    pub sender_comm: [u8; COMM_BYTES],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_layout_is_pinned() {
+        assert_eq!(size_of::<EvidenceRecord>(), 96);
+        assert_eq!(core::mem::offset_of!(EvidenceRecord, what), 40);
+        assert_eq!(core::mem::offset_of!(EvidenceRecord, sender_comm), 80);
+    }
+}

@@ -1,0 +1,179 @@
+"""Clients that are not served, or leave, and write down what they saw; standard library only.
+
+In: an address, a kind of client, how many of it one after the other or at once, bounds in seconds. Out: one JSON object on
+standard output: `seen`, how many saw what, and `clients`, one entry each with CLOCK_MONOTONIC times. What a client can see:
+
+refused   the connection was refused           unconnected  no connection within the time
+reset     a reset before the first byte        reset_within a reset in the middle of the response
+closed    the end before the first byte        cut          the end before all of Content-Length
+timeout   nothing more within the time         left         it closed the connection itself, as it was told to
+200       this status, the response whole
+
+Kinds: get; post (a body that the application may leave unread); leave (closes after --after seconds); leave_reading
+(closes in the middle of a long response); pipelined (three requests at once); late (asks again on a kept connection once
+the server has closed it); crowd (all at once, each a get).
+"""
+
+import argparse
+import collections
+import json
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+
+BODY_BYTES = 400_000
+
+
+class Client:
+    def __init__(self, options):
+        self.options = options
+        self.note = {"start_ns": time.monotonic_ns()}
+        self.buffer = b""
+
+    def connect(self, receive_bytes=None):
+        host, port = self.options.address.rsplit(":", 1)
+        self.socket = socket.socket()
+        if receive_bytes:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self.socket.settimeout(self.options.timeout)
+        try:
+            self.socket.connect((host, int(port)))
+        except ConnectionRefusedError:
+            return self.saw("refused")
+        except OSError:
+            return self.saw("unconnected")
+        self.note["port"] = self.socket.getsockname()[1]
+        return None
+
+    def saw(self, what):
+        self.note["saw"] = what
+        self.note["end_ns"] = time.monotonic_ns()
+        return what
+
+    def send(self, data):
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            # What became of it shows in the reading.
+            pass
+
+    def head(self, method="GET", length=None):
+        lines = [f"{method} {self.options.path} HTTP/1.1", "Host: test"]
+        if length is not None:
+            lines.append(f"Content-Length: {length}")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+    def response(self):
+        """Reads one response to its end, by its Content-Length, or to the end of the connection."""
+        while True:
+            head, separator, body = self.buffer.partition(b"\r\n\r\n")
+            if separator:
+                fields = head.split(b"\r\n")
+                status = fields[0].split(b" ")[1].decode()
+                lengths = [int(f.split(b":")[1]) for f in fields if f.lower().startswith(b"content-length:")]
+                if lengths and len(body) >= lengths[0]:
+                    self.buffer = body[lengths[0]:]
+                    return status
+                if not lengths and head.lower().find(b"transfer-encoding") >= 0 and body.endswith(b"0\r\n\r\n"):
+                    self.buffer = b""
+                    return status
+            try:
+                part = self.socket.recv(1 << 16)
+            except (ConnectionResetError, BrokenPipeError):
+                return "reset_within" if self.buffer else "reset"
+            except TimeoutError:
+                return "timeout"
+            if not part:
+                if separator and not lengths:
+                    return status
+                return "cut" if self.buffer else "closed"
+            self.buffer += part
+
+    def run(self):
+        try:
+            getattr(self, self.options.kind)()
+        finally:
+            self.socket.close()
+
+    def get(self):
+        if not self.connect():
+            self.send(self.head())
+            self.saw(self.response())
+
+    crowd = get
+
+    def post(self):
+        if not self.connect():
+            self.send(self.head("POST", BODY_BYTES) + b"b" * BODY_BYTES)
+            self.saw(self.response())
+
+    def leave(self):
+        if not self.connect():
+            self.send(self.head())
+            readable, _, _ = select.select([self.socket], [], [], self.options.after)
+            self.saw(self.response() if readable else "left")
+
+    def leave_reading(self):
+        if not self.connect(receive_bytes=8192):
+            self.send(self.head())
+            try:
+                self.buffer = self.socket.recv(4096)
+            except OSError:
+                pass
+            self.saw("left" if self.buffer else "closed")
+
+    def pipelined(self):
+        if not self.connect():
+            self.send(self.head() * 3)
+            self.note["all"] = [self.response() for _ in range(3)]
+            self.saw(self.note["all"][-1])
+
+    def late(self):
+        """The end of the connection is there, but not looked at: as it is with one in a pool."""
+        if not self.connect():
+            self.send(self.head())
+            self.note["first"] = self.response()
+            ready, _, _ = select.select([self.socket], [], [], self.options.timeout)
+            self.note["closed_first"] = bool(ready)
+            self.send(self.head())
+            # The answer to what was sent is a reset; the end of the stream stands before it.
+            poller = select.poll()
+            poller.register(self.socket, select.POLLERR | select.POLLHUP)
+            poller.poll(1000)
+            self.saw(self.response())
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--kind", required=True)
+    parser.add_argument("--path", default="/fast")
+    parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--at-once", type=int, default=1)
+    parser.add_argument("--after", type=float, default=0.3)
+    parser.add_argument("--timeout", type=float, default=10)
+    options = parser.parse_args()
+    assert options.count <= 1000
+    # A client that hangs must not outlive the test.
+    signal.alarm(int(options.timeout * (options.count / options.at_once + 1)) + 20)
+    clients = [Client(options) for _ in range(options.count)]
+    if options.at_once == 1:
+        for client in clients:
+            client.run()
+    else:
+        threading.stack_size(256 * 1024)
+        for start in range(0, options.count, options.at_once):
+            threads = [threading.Thread(target=client.run) for client in clients[start:start + options.at_once]]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    notes = [client.note for client in clients]
+    seen = collections.Counter(note.get("saw", "nothing") for note in notes)
+    json.dump({"seen": seen, "clients": notes}, sys.stdout)
+
+
+main()
