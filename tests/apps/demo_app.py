@@ -13,6 +13,8 @@ Out: responses. A route may be followed by any unique id, which is only logged: 
 /empty 204         /unchanged 304                      /error             500 from an exception
 /block/MS          sleeps in the C library: gevent cannot make it yield
 
+The routes of `dropping.py` do not serve their client.
+
 /truth/sleep/MS/ID  /truth/backend/MS/ID  /truth/lock/MS/ID  /truth/cpu/MS/ID  /truth/file/ID
 /truth/gil/MS/ID   two threads of their own that compute MS each, each with its witness
 /truth/hold/MS/ID  keeps the interpreter lock for MS in the C library, as soon as a /truth/want is asleep
@@ -26,6 +28,8 @@ import socket
 import tempfile
 import threading
 import time
+
+import dropping
 
 DOWNLOAD = b"x" * (16 * 1024 * 1024)
 FILE_BYTES = 1024 * 1024
@@ -220,6 +224,8 @@ def respond(environ):
 
 
 def app(environ, start_response):
+    if environ["PATH_INFO"].split("/")[1] in dropping.ROUTES:
+        return dropping.answer(environ, start_response)
     status, body = respond(environ)
     headers = [("Content-Type", "text/plain")]
     if "HTTP_COOKIE" in environ:

@@ -1,6 +1,6 @@
-"""The demo application, with routes that do not serve their client.
+"""Routes of the demo application that do not serve their client.
 
-In: as `demo_app.py`. Out: its routes, and these:
+In: requests under `ROUTES`. Out: what they do instead:
 
 /short/BYTES   says Content-Length and writes BYTES bytes less      /unread    answers without reading the body
 /abort         SIGABRT from the C library                           /fault     reads address 0
@@ -12,23 +12,15 @@ import ctypes
 import os
 import signal
 
-import demo_app
-
-BIG = b"x" * (64 * 1024 * 1024)
+BIG_BYTES = 64 * 1024 * 1024
 
 
-def app(environ, start_response):
+ROUTES = {"short", "unread", "big", "abort", "fault", "leave", "signal", "memory"}
+
+
+def answer(environ, start_response):
     parts = environ["PATH_INFO"].split("/")
     route = parts[1]
-    if route == "short":
-        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "1000")])
-        return [b"x" * (1000 - int(parts[2]))]
-    if route == "unread":
-        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
-        return [b"ok"]
-    if route == "big":
-        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(BIG)))])
-        return [BIG]
     if route == "abort":
         os.abort()
     if route == "fault":
@@ -41,4 +33,11 @@ def app(environ, start_response):
         kept = []
         while True:
             kept.append(bytearray(b"m") * (1 << 20))
-    return demo_app.app(environ, start_response)
+    if route == "short":
+        length, body = 1000, b"x" * (1000 - int(parts[2]))
+    elif route == "big":
+        length, body = BIG_BYTES, b"x" * BIG_BYTES
+    else:
+        length, body = 2, b"ok"
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(length))])
+    return [body]

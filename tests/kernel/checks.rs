@@ -133,6 +133,7 @@ fn summary(events: &[Event]) -> String {
             Body::Head(_) => "heads",
             Body::Connection(_) => "connections",
             Body::Lifecycle(_) => "lifecycle events",
+            Body::Evidence(_) => "pieces of evidence",
             Body::Fact(_) => "facts",
         };
         *counts.entry(kind).or_default() += 1;

@@ -1,6 +1,6 @@
-//! A cgroup with a CPU quota, of either version, for as long as the value lives.
+//! A cgroup with a CPU quota or a limit of memory, of either version, for as long as the value lives.
 //!
-//! In: a quota in cores, processes. Out: a group under the one that is mounted, removed when dropped.
+//! In: a quota in cores or a limit in bytes, processes. Out: a group under the one that is mounted, removed when dropped.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -74,5 +74,47 @@ impl Drop for CpuQuota {
         let _ = until("the end of its processes", Duration::from_secs(5), || {
             Ok(std::fs::remove_dir(&self.directory).ok())
         });
+    }
+}
+
+/// A group with a limit of memory.
+#[derive(Debug)]
+pub struct MemoryLimit {
+    group: CpuQuota,
+}
+
+impl MemoryLimit {
+    /// Makes a group that may use so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// Where no hierarchy with the `memory` controller can be written to.
+    pub fn new(bytes: u64) -> anyhow::Result<Self> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("wsgi-trace-test-{}-{number}", std::process::id());
+        let first = Path::new("/sys/fs/cgroup/memory");
+        let unified = Path::new("/sys/fs/cgroup");
+        if first.join("memory.limit_in_bytes").exists() {
+            let group = CpuQuota::make(&first.join(name))?;
+            group.write("memory.limit_in_bytes", &bytes.to_string())?;
+            return Ok(Self { group });
+        }
+        let delegated = std::fs::read_to_string(unified.join("cgroup.subtree_control")).unwrap_or_default();
+        if delegated.split_whitespace().any(|controller| controller == "memory") {
+            let group = CpuQuota::make(&unified.join(name))?;
+            group.write("memory.max", &bytes.to_string())?;
+            group.write("memory.swap.max", "0").ok();
+            return Ok(Self { group });
+        }
+        bail!("no cgroup hierarchy with the memory controller")
+    }
+
+    /// Moves a process into the group.
+    ///
+    /// # Errors
+    ///
+    /// Where it is gone or may not be moved.
+    pub fn take(&self, pid: u32) -> anyhow::Result<()> {
+        self.group.take(pid)
     }
 }

@@ -9,6 +9,7 @@ pub mod backend;
 pub mod cgroup;
 pub mod child;
 pub mod collector;
+pub mod dropping;
 pub mod gate;
 pub mod gunicorn;
 pub mod kernel_trace;

@@ -8,8 +8,10 @@ mod back_end;
 mod backlog_too_small;
 pub mod basis;
 mod cause;
+mod clients_leave;
 mod cpu_bound;
 mod cpu_throttled;
+mod descriptor_limit;
 mod gil;
 mod gil_contention;
 mod gil_convoy;
@@ -19,6 +21,7 @@ mod gil_threads;
 mod healthy;
 mod herd;
 mod idle_connections;
+mod keep_alive_race;
 mod loop_blocked;
 mod loop_saturated;
 mod short_behind_long;
@@ -26,6 +29,7 @@ mod slots_exhausted;
 mod slow_clients;
 pub mod threshold;
 mod words;
+mod worker_timeouts;
 
 #[cfg(test)]
 mod fixture;
@@ -130,6 +134,10 @@ pub const RULES: &[Rule] = &[
     short_behind_long::RULE,
     herd::RULE,
     backlog_too_small::RULE,
+    descriptor_limit::RULE,
+    worker_timeouts::RULE,
+    clients_leave::RULE,
+    keep_alive_race::RULE,
     healthy::RULE,
 ];
 

@@ -11,6 +11,7 @@ use profiler_core::fact::{
     SessionStarted,
 };
 use profiler_core::finding::Finding;
+use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
 use profiler_core::model::gil::{Convoy, Edge, Gil, Lock, Party, ThreadEdge, Waiter};
 use profiler_core::model::latency::Latency;
 use profiler_core::model::request::{Framing, Request};
@@ -201,9 +202,58 @@ pub(crate) fn exhausted() -> (Snapshot, Vec<Finding>) {
     snapshot.slots.peak_busy = 8;
     snapshot.requests.peak_in_flight = 23;
     snapshot.requests.open = 3;
+    snapshot.dropped = dropped();
     let findings =
         vec![absent("cpu-bound"), absent("healthy"), backend_undecided(), slow_clients(), slots_exhausted()];
     (snapshot, findings)
+}
+
+/// Clients that left as they waited, and a worker that took too long.
+fn dropped() -> Dropped {
+    let asked =
+        Asked { request: Some(311), method: "GET".to_owned(), path: "/report/7".to_owned(), status: 0 };
+    let example = |connection, waited_ms: u64, evidence: &str| Example {
+        time_ns: START + 9 * SECOND,
+        connection: Some(connection),
+        tgid: 4121,
+        asked: Some(asked.clone()),
+        waited_ns: Some(waited_ms * MS),
+        evidence: evidence.to_owned(),
+    };
+    let counted = |cause, count: u64, example: Example| Counted {
+        cause,
+        count,
+        waited_ns: count * example.waited_ns.unwrap_or(0),
+        examples: vec![example],
+    };
+    Dropped {
+        causes: vec![
+            counted(Cause::WorkerTimeout, 2, example(120, 30_400, "SIGABRT from process 4120 (gunicorn)")),
+            counted(Cause::ClientLeftWaiting, 9, example(131, 10_000, "it closed the connection (FIN)")),
+        ],
+        accept_failures: vec![AcceptFailure {
+            tgid: 4122,
+            error: "EMFILE",
+            count: 40,
+            first_ns: START + SECOND,
+            last_ns: START + 2 * SECOND,
+            open_files_limit: Some(1024),
+            clients: 1001,
+        }],
+        worker_ends: vec![WorkerEnd {
+            time_ns: START + 9 * SECOND,
+            tgid: 4121,
+            cause: Cause::WorkerTimeout,
+            evidence: "SIGABRT from process 4120 (gunicorn)".to_owned(),
+            connections: 2,
+            asked: Some(asked),
+            ran_ns: 30_400 * MS,
+        }],
+        served: 197,
+        nothing_asked: 1,
+        open: 3,
+        ..Dropped::default()
+    }
 }
 
 /// The exhausted server, seen through a ring buffer that was too small.
@@ -280,6 +330,7 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
         slots: slots(exhausted_ns),
         event_loops: Vec::new(),
         listeners: vec![listener()],
+        dropped: Dropped { served: 208, nothing_asked: 1, open: 3, ..Dropped::default() },
         networks: Vec::new(),
         processes: processes(),
         cgroups: vec![CgroupWindow {

@@ -20,6 +20,8 @@ pub enum Unit {
     Attempts,
     /// Threads.
     Threads,
+    /// Processes.
+    Processes,
     /// How many times larger one value is than another.
     Times,
     /// Request-seconds for each second of the window: how many requests, on average, were in it at any moment.
@@ -37,6 +39,7 @@ impl Unit {
             Self::Requests => format!("{} requests", trimmed(value)),
             Self::Connections => format!("{} connections", trimmed(value)),
             Self::Attempts => format!("{} attempts", trimmed(value)),
+            Self::Processes => format!("{} processes", trimmed(value)),
             Self::Threads => format!("{} threads", trimmed(value)),
             Self::Times => format!("{} times", trimmed(value)),
             Self::RequestSecondsPerSecond => format!("{} request-seconds per second", trimmed(value)),
@@ -207,6 +210,16 @@ thresholds! {
         "Fewer are one short burst, such as a restart makes.";
     queue_full_min_ratio: Ratio = 0.01, &["backlog-too-small"],
         "A queue that is full for less is one short burst.";
+    accepts_failed_min_count: Connections = 1.0, &["descriptor-limit"],
+        "One failing accept is one too many: the next connection waits for a descriptor that somebody else must give back.";
+    workers_killed_min_count: Processes = 1.0, &["worker-timeouts"],
+        "A server that kills its own worker is never well, and every client of that worker has an error.";
+    clients_left_min_count: Connections = 5.0, &["clients-leave"],
+        "Single clients leave for reasons of their own.";
+    clients_left_min_ratio: Ratio = 0.01, &["clients-leave"],
+        "People close pages and health checks do not wait; one in a hundred is more than that.";
+    raced_min_count: Connections = 1.0, &["keep-alive-race"],
+        "Each is a request that failed for no reason of its own.";
     unclear_max_ratio: Ratio = 0.25, &["healthy"],
         "With a quarter of request time in waits that no finding explains, nobody should be told that all is well.";
 }

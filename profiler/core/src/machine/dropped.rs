@@ -1,7 +1,7 @@
 //! Why connections were not served: each that ends gets one verdict.
 //!
 //! In: ends of connections and processes, evidence of the kernel, failing accepts. Out: [`Dropped`]. The last sign may come
-//! after the end (the reset of a client that had left takes a round trip), so a verdict waits for [`GRACE_NS`].
+//! after the end (the reset of a client that had left takes a round trip), so a verdict waits for a second.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -304,12 +304,12 @@ pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(
     if let Some(next) = connection.requests.front_mut() {
         next.behind_until_ns = active.cursor_ns;
     }
+    active.request.end_ns = active.cursor_ns;
+    if active.responding {
+        connection.signs.answers(&active.request);
+    }
     active.request.gil_holders = crate::machine::gil_edge::holders(state, &active.held);
     let request = &mut active.request;
-    request.end_ns = active.cursor_ns;
-    if active.responding {
-        connection.signs.answers(request);
-    }
     if let Some(owner) = active.owner
         && let Some(thread) = state.threads.get_mut(&owner)
         && thread.serving.is_some_and(|(_, id)| id == request.id)

@@ -173,6 +173,11 @@ impl ServerKind for Gunicorn {
         advice::advice(finding_id, server)
     }
 
+    fn own_answer(&self, answer: &Answer) -> Option<Cause> {
+        // gunicorn/util.py, write_error: its own pages begin with `Connection: close`, the application's with `Server`.
+        (answer.status >= 400 && answer.connection_first).then_some(Cause::ServerError)
+    }
+
     /// `%(D)s`, `%(M)s`, `%(T)s`, `%(L)s`: `handle_request` takes the clock after `next(parser)`, and again after
     /// `resp.close()`, which writes the last chunk. The log line, the iterable's `close()`, the `post_request` hook and
     /// closing the connection (from 26 with up to 2 s of lingering) come after. The same in 23.0.0 and 27.0.1 for sync
@@ -180,11 +185,6 @@ impl ServerKind for Gunicorn {
     /// Where the application raises before its first byte, `handle_error` writes the line, without a path and with the
     /// time that logging the traceback took: lines with `%(U)s` None are not comparable, nor are errors of parsing.
     /// gevent's own pywsgi adds the iterable's `close()`; asgi may log before its event loop has written: neither counts.
-    fn own_answer(&self, answer: &Answer) -> Option<Cause> {
-        // gunicorn/util.py, write_error: its own pages begin with `Connection: close`, the application's with `Server`.
-        (answer.status >= 400 && answer.connection_first).then_some(Cause::ServerError)
-    }
-
     fn log_interval(&self, server: &Server) -> Option<LogInterval> {
         match server.worker_class.as_str() {
             "sync" | "gthread" | "gevent" | "eventlet" => {

@@ -145,13 +145,13 @@ impl ServerKind for ModWsgi {
         advice::advice(finding_id, server)
     }
 
-    /// `%D`: Apache takes the clock when it has read the request line (`read_request_line`), and again when the request's
-    /// end-of-request bucket has passed the output filters, which is after its last write to the client.
     fn own_answer(&self, answer: &Answer) -> Option<Cause> {
         // Apache answers so in the place of a daemon that did not take the request in time, or died with it.
         (answer.front && matches!(answer.status, 503 | 504)).then_some(Cause::QueueTimeout)
     }
 
+    /// `%D`: Apache takes the clock when it has read the request line (`read_request_line`), and again when the request's
+    /// end-of-request bucket has passed the output filters, which is after its last write to the client.
     fn log_interval(&self, _server: &Server) -> Option<LogInterval> {
         Some(LogInterval { from: LogStart::HeadParsed, to: LogEnd::ResponseWritten })
     }

@@ -25,7 +25,11 @@ const COLUMNS: [Column; 4] = [
 
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     let dropped = &snapshot.dropped;
-    if dropped.ended() == 0 && dropped.causes.is_empty() && dropped.accept_failures.is_empty() && dropped.worker_ends.is_empty() {
+    if dropped.ended() == 0
+        && dropped.causes.is_empty()
+        && dropped.accept_failures.is_empty()
+        && dropped.worker_ends.is_empty()
+    {
         return;
     }
     page.heading("Dropped connections", &note(dropped));

@@ -28,6 +28,15 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
     let workers = option(server, "--workers", "workers");
     let threads = option(server, "--threads", "threads");
     match finding_id {
+        "keep-alive-race" => Some(format!(
+            "Raise {} above the time for which clients, or the proxy before it, keep idle connections.",
+            option(server, "--keep-alive", "keepalive")
+        )),
+        "worker-timeouts" => Some(format!(
+            "Make that request faster, or give it a limit of its own at the back end; raise {} only if requests that long \
+             are meant to be.",
+            option(server, "--timeout", "timeout")
+        )),
         "slots-exhausted" => Some(slots_exhausted(concurrency, &workers, &threads)),
         "slots-exhausted/waiting" => Some(slots_waiting(concurrency, &workers, &threads)),
         "slots-exhausted/computing" => Some(format!(

@@ -1,0 +1,99 @@
+//! Finding `clients-leave`: clients gave up before they were served.
+//!
+//! In: connections whose clients left, by when they left. Out: a verdict whose cost is how long they had waited.
+
+use super::basis::{Basis, Outcome, Verdict, decides, explains};
+use super::words::{count, duration, percent, ratio};
+use super::{Judge, Rule};
+use crate::model::dropped::Cause;
+
+/// The rule.
+pub(super) const RULE: Rule = Rule {
+    id: "clients-leave",
+    title: "clients left before they were served",
+    question: "clients give up before they are served",
+    page: include_str!("../../../../docs/findings/clients-leave.md"),
+    advice: "First do what the other findings say about what requests wait for; until then a shorter queue (backlog) tells clients sooner.",
+    judge: Judge::Measured(judge),
+};
+
+const LEFT: [Cause; 3] = [Cause::ClientLeftInQueue, Cause::ClientLeftWaiting, Cause::ClientLeftReading];
+
+fn judge(basis: &Basis<'_>) -> Outcome {
+    basis.require_window()?;
+    let dropped = &basis.snapshot.dropped;
+    let [in_queue, waiting, reading] = LEFT.map(|cause| dropped.count(cause));
+    let left = in_queue.saturating_add(waiting).saturating_add(reading);
+    let waited_ns = LEFT
+        .iter()
+        .filter_map(|cause| dropped.of(*cause))
+        .fold(0_u64, |sum, counted| sum.saturating_add(counted.waited_ns));
+    let limits = basis.thresholds;
+    let share = ratio(left, dropped.ended());
+    let evidence = vec![
+        decides("clients_left_count", left as f64, limits.clients_left_min_count),
+        decides("clients_left_ratio", share, limits.clients_left_min_ratio),
+        explains("left_in_queue_count", in_queue as f64),
+        explains("left_waiting_count", waiting as f64),
+        explains("left_reading_count", reading as f64),
+        explains("waited_seconds", waited_ns as f64 / 1e9),
+    ];
+    if left == 0 {
+        let sentence = "No client is known to have left before it was served".to_owned();
+        return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    }
+    let mean_ns = waited_ns.checked_div(left).unwrap_or(0);
+    let sentence = format!(
+        "{} of clients ({}) left before they were served, after {} on average: {} in the accept queue, {} waiting for the \
+         response, {} in the middle of it",
+        percent(share),
+        count(left),
+        duration(mean_ns),
+        count(in_queue),
+        count(waiting),
+        count(reading)
+    );
+    let present = left as f64 >= limits.clients_left_min_count && share >= limits.clients_left_min_ratio;
+    let of_examples =
+        LEFT.iter().filter_map(|cause| dropped.of(*cause)).flat_map(|counted| &counted.examples);
+    let exemplars = of_examples.filter_map(|example| example.asked.as_ref()?.request).collect();
+    Ok(Verdict { present, sentence, cost_ns: waited_ns, evidence, exemplars, ..Verdict::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{SECOND, Scene};
+    use crate::model::dropped::{Cause, Counted};
+
+    fn scene(left: u64, served: u64) -> Scene {
+        let mut scene = Scene::gunicorn("sync", 2, 60 * SECOND);
+        let counted = Counted {
+            cause: Cause::ClientLeftWaiting,
+            count: left,
+            waited_ns: left * 10 * SECOND,
+            examples: Vec::new(),
+        };
+        scene.0.dropped.causes.push(counted);
+        scene.0.dropped.served = served;
+        scene
+    }
+
+    #[test]
+    fn clients_that_leave_are_counted_with_how_long_they_had_waited() {
+        let finding = scene(10, 90).judge("clients-leave");
+        finding.assert_present();
+        assert!(
+            finding.sentence.contains("(10) left before they were served, after 10"),
+            "{}",
+            finding.sentence
+        );
+        assert_eq!(finding.cost_ns, 100 * SECOND);
+    }
+
+    #[test]
+    fn a_few_of_many_always_leave() {
+        scene(2, 90).judge("clients-leave").assert_absent();
+        scene(10, 9_990).judge("clients-leave").assert_absent();
+        scene(0, 10).judge("clients-leave").assert_absent();
+    }
+}

@@ -1,0 +1,124 @@
+//! A worker ends while it serves: by its own master's time-out, by a crash, for want of memory, by an operator.
+//!
+//! In: servers whose workers end so. Out: verdicts, with the request that each was serving.
+
+use std::time::Duration;
+
+use wsgi_trace_tests::cgroup::MemoryLimit;
+use wsgi_trace_tests::child::until;
+use wsgi_trace_tests::dropping::{Clients, Drops};
+use wsgi_trace_tests::gate::{exclusive, shared};
+use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_tests::raw::until_inside;
+use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::server::uwsgi::Uwsgi;
+use wsgi_trace_tests::trace::Trace;
+
+use crate::carry_out;
+
+/// `clock_nanosleep`: the application sleeps.
+const CLOCK_NANOSLEEP: u32 = 230;
+
+/// Path of the request that the first worker to end was serving, and why it ended.
+fn first_end(drops: &Drops) -> (&str, &str) {
+    let Some(end) = drops.worker_ends.first() else { return ("", "") };
+    let path = end.request.as_ref().and_then(|request| request.path.as_deref()).unwrap_or_default();
+    (end.cause.as_str(), path)
+}
+
+#[test]
+fn a_crash_and_an_exit_are_told_apart_and_name_their_requests() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _turn = shared()?;
+    let plan = ["get:/fault", "get:/abort", "get:/leave", "get:/fast"];
+    let outcome = carry_out(&Settings::sync(Version::V23, 2), &plan)?;
+    outcome.must_be(
+        &["closed", "closed", "closed", "200"],
+        1,
+        &[("worker_crashed", 2), ("worker_exited", 1)],
+    );
+    assert_eq!(first_end(&outcome.drops), ("worker_crashed", "/fault"), "{:?}", outcome.drops);
+    Ok(())
+}
+
+#[test]
+fn a_signal_of_an_operator_is_named_with_its_sender() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _turn = shared()?;
+    let server = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
+    for signal in [libc::SIGKILL, libc::SIGSEGV] {
+        let trace = Trace::start(server.master())?;
+        let workers = server.worker_pids();
+        let clients = Clients::start(server.address(), &["get:/sleep/20000"])?;
+        let worker = until_inside(&workers, CLOCK_NANOSLEEP)?;
+        // SAFETY: `kill` takes no pointers; the worker is our server's child and was alive a moment ago.
+        unsafe { libc::kill(libc::pid_t::try_from(worker)?, signal) };
+        assert_eq!(clients.finish()?.count("closed"), 1);
+        let drops = Drops::of(&trace.end()?)?;
+        assert_eq!(drops.counts().into_iter().collect::<Vec<_>>(), [("worker_killed", 1)], "{drops:?}");
+        let sender = format!("from process {}", std::process::id());
+        let said = drops.first("worker_killed").map(|example| example.evidence.clone()).unwrap_or_default();
+        assert!(said.contains(&sender), "{said}");
+        until("a new worker", Duration::from_secs(15), || {
+            Ok(server.worker_pids().into_iter().find(|pid| *pid != worker))
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "make live: waits for time-outs"]
+fn a_worker_that_gunicorn_kills_for_its_timeout_is_named_with_the_request_that_took_too_long()
+-> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _turn = shared()?;
+    for version in [Version::V23, Version::V27] {
+        let settings = Settings::sync(version, 1).with(&["--timeout", "1"]);
+        // Python's handler of the signal runs between the application's steps: an answer of the server's own.
+        let outcome = carry_out(&settings, &["get:/fast", "get:/sleep/20000"])?;
+        assert_eq!(outcome.seen.count("200"), 1, "{:?}", outcome.seen);
+        assert_eq!(outcome.drops.counts().into_iter().collect::<Vec<_>>(), [("worker_timeout", 1)]);
+        let first = outcome.drops.first("worker_timeout");
+        let path =
+            first.and_then(|example| example.request.as_ref()).and_then(|request| request.path.as_deref());
+        assert_eq!(path, Some("/sleep/20000"), "{:?}", outcome.drops);
+    }
+    // Where the application is in C code, no handler runs, and SIGKILL follows.
+    let settings = Settings::sync(Version::V27, 1).with(&["--timeout", "1"]);
+    let outcome = carry_out(&settings, &["get:/block/20000"])?;
+    outcome.must_be(&["closed"], 0, &[("worker_timeout", 1)]);
+    assert_eq!(first_end(&outcome.drops), ("worker_timeout", "/block/20000"), "{:?}", outcome.drops);
+    Ok(())
+}
+
+#[test]
+#[ignore = "make live: waits for time-outs"]
+fn a_harakiri_of_uwsgi_is_named_with_the_request_that_took_too_long() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _turn = shared()?;
+    let uwsgi = Uwsgi::new(1, 1).with(&["--harakiri", "1"]);
+    let outcome = carry_out(&uwsgi, &["get:/fast", "get:/sleep/20000"])?;
+    outcome.must_be(&["200", "closed"], 1, &[("worker_timeout", 1)]);
+    assert_eq!(first_end(&outcome.drops), ("worker_timeout", "/sleep/20000"), "{:?}", outcome.drops);
+    Ok(())
+}
+
+#[test]
+#[ignore = "make live: runs out of memory in a cgroup"]
+fn a_worker_that_memory_runs_out_for_is_told_from_one_that_is_killed() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
+    let group = MemoryLimit::new(200 << 20)?;
+    for pid in server.worker_pids() {
+        group.take(pid)?;
+    }
+    let trace = Trace::start(server.master())?;
+    let seen = Clients::run(server.address(), &["get:/fast", "get:/memory"])?;
+    let drops = Drops::of(&trace.end()?)?;
+    assert_eq!((seen.count("200"), seen.count("closed")), (1, 1), "{seen:?}");
+    assert_eq!(drops.counts().into_iter().collect::<Vec<_>>(), [("worker_out_of_memory", 1)], "{drops:?}");
+    assert_eq!(first_end(&drops), ("worker_out_of_memory", "/memory"), "{drops:?}");
+    drop(server);
+    Ok(())
+}
