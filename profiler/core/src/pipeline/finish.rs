@@ -13,6 +13,7 @@ use crate::machine::slot::Busy;
 use crate::machine::state::State;
 use crate::model::dropped::{Cause, Counted, Example};
 use crate::model::gil::Gil;
+use crate::model::queue::Queue;
 use crate::model::slot::{HeatRow, Slot, Slots};
 use crate::model::{Listener, Losses, Process, Snapshot, Thread as ThreadTotal};
 use crate::order::OrderCounts;
@@ -188,9 +189,13 @@ fn losses(state: &State, received: &Received) -> Losses {
     }
 }
 
-/// Attempts that full accept queues refused, with the listener that refused most as the example.
+/// Attempts that full accept queues refused, with the listener that refused most as the example. With deferred accept the
+/// kernel counts the ACK that ends a handshake as refused, too: what counts are listeners whose queue was seen full.
 fn refused(listeners: &[Listener]) -> Option<Counted> {
-    let refused = |listener: &Listener| listener.queue.as_ref().and_then(|queue| queue.refused).unwrap_or(0);
+    let full = |queue: &&Queue| queue.limit > 0 && queue.deepest() >= queue.limit;
+    let refused = |listener: &Listener| {
+        listener.queue.as_ref().filter(full).and_then(|queue| queue.refused).unwrap_or(0)
+    };
     let count: u64 = listeners.iter().map(refused).sum();
     let worst = listeners.iter().max_by_key(|listener| refused(listener)).filter(|_| count > 0)?;
     let limit = worst.queue.as_ref().map_or(0, |queue| queue.limit);
