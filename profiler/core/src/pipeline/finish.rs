@@ -13,7 +13,6 @@ use crate::machine::slot::Busy;
 use crate::machine::state::State;
 use crate::model::dropped::{Cause, Counted, Example};
 use crate::model::gil::Gil;
-use crate::model::queue::Queue;
 use crate::model::slot::{HeatRow, Slot, Slots};
 use crate::model::{Listener, Losses, Process, Snapshot, Thread as ThreadTotal};
 use crate::order::OrderCounts;
@@ -189,12 +188,10 @@ fn losses(state: &State, received: &Received) -> Losses {
     }
 }
 
-/// Attempts that full accept queues refused, with the listener that refused most as the example. With deferred accept the
-/// kernel counts the ACK that ends a handshake as refused, too: what counts are listeners whose queue was seen full.
+/// Attempts that full accept queues refused, with the listener that refused most as the example.
 fn refused(listeners: &[Listener]) -> Option<Counted> {
-    let full = |queue: &&Queue| queue.limit > 0 && queue.deepest() >= queue.limit;
     let refused = |listener: &Listener| {
-        listener.queue.as_ref().filter(full).and_then(|queue| queue.refused).unwrap_or(0)
+        listener.queue.as_ref().and_then(|queue| queue.delays.as_ref()).map_or(0, |delays| delays.attempts)
     };
     let count: u64 = listeners.iter().map(refused).sum();
     let worst = listeners.iter().max_by_key(|listener| refused(listener)).filter(|_| count > 0)?;
