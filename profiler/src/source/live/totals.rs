@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use profiler_common::account::ThreadAccount;
+use profiler_common::account::{RUNNABLE, ThreadAccount};
 use profiler_core::fact::{Account, ThreadTotals};
 
 use super::accounts::{self, AccountTable};
@@ -30,8 +30,13 @@ impl Totals {
     /// Takes the first sample of every thread.
     pub(super) fn start(table: &AccountTable) -> Self {
         let start_ns = monotonic_ns();
+        // A wait for a CPU that began before the account counts whole in the kernel's: such a thread is left out.
+        let waits_since_before = |account: &ThreadAccount| {
+            account.state == RUNNABLE && account.state_since_ns == account.adopted_ns
+        };
         let threads = table
             .each_at_rest(sample)
+            .filter(|(account, _)| !waits_since_before(account))
             .map(|(account, sample)| ((account.tid, account.generation), sample))
             .collect();
         Self { start_ns, threads }
