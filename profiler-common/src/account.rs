@@ -97,8 +97,19 @@ pub struct ThreadAccount {
     pub cause_run_queue_ns: u64,
     /// `switches` at that wake-up.
     pub cause_switches: u32,
-    /// Fills the element to 256 bytes, so that none straddles a page; always 0.
-    pub reserved: [u32; 5],
+    /// Low half of the address of the interpreter lock that the thread waited to take in its last slice; 0: it did not,
+    /// or the attempt is known to be over.
+    pub take_lock: u32,
+    /// Low half of the time at which a probe saw the thread about to wait for the lock, never 0; 0: none did since the
+    /// last slice.
+    pub take_mark: u32,
+    /// `SliceRecord` flag bits of the attempt since the last slice.
+    pub take_flags: u32,
+    /// The thread is between the probes at the beginning and the end of an attempt (1), or not (0).
+    pub take_begun: u32,
+    /// Low half of the address at which the thread waited last for the lock's condition variable, the lower of the two
+    /// words that a signal wakes on; 0: not yet. Fills the element to 256 bytes, so that none straddles a page.
+    pub take_signals: u32,
 }
 
 #[cfg(test)]

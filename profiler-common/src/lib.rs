@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod call_kind;
+pub mod gil;
 pub mod limits;
 pub mod listener;
 pub mod loss;

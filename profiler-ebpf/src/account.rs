@@ -56,6 +56,15 @@ pub fn current() -> Option<Account> {
     of(unsafe { bpf_get_current_task_btf() })
 }
 
+/// The same, without asking the thread itself: `None` also where it was adopted while it ran and has not left its CPU
+/// since. For what every unobserved call of the machine passes through.
+#[inline(always)]
+pub fn current_cheaply() -> Option<Account> {
+    let cpu = CPU.get_ptr(0)?;
+    // SAFETY: the look-up succeeded; the element is this CPU's own.
+    at(unsafe { (*cpu).current })
+}
+
 /// An account that is being changed: a reader sees an odd sequence until this is dropped.
 pub struct Change(Account);
 
@@ -239,6 +248,9 @@ pub fn restart(account: &mut ThreadAccount, now_ns: u64) {
     zero(&mut account.folded_calls);
     zero(&mut account.flags);
     zero(&mut account.waker_tid);
+    zero(&mut account.take_lock);
+    zero(&mut account.take_mark);
+    zero(&mut account.take_flags);
 }
 
 #[inline(always)]
@@ -306,6 +318,8 @@ pub fn adopt(task: *mut task_struct, start: Start, now_ns: u64) -> bool {
         account.state_since_ns = now_ns;
         account.adopted_ns = now_ns;
         account.sequence = 0;
+        account.take_begun = 0;
+        account.take_signals = 0;
         account.total_cpu_ns = 0;
         account.total_run_queue_ns = 0;
         account.total_blocked_ns = 0;

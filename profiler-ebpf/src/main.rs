@@ -16,6 +16,7 @@ mod empty;
 mod kernel;
 mod maps;
 mod programs;
+mod take;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

@@ -9,6 +9,7 @@ use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf
 use aya_ebpf::helpers::generated::bpf_task_storage_get;
 use aya_ebpf::macros::btf_map;
 use profiler_common::account::ThreadAccount;
+use profiler_common::gil::GIL_PROBE_SLOTS;
 use profiler_common::limits::{EVIDENCE_RING_BYTES, MAX_SOCKETS, MAX_THREADS};
 use profiler_common::listener::ListenerCount;
 use profiler_common::loss::LOSS_CAUSES;
@@ -34,10 +35,14 @@ pub static TASKS: TaskStorage<u32> = TaskStorage::new();
 #[btf_map]
 pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 
-/// By process: address of the interpreter lock, distance of a thread's number in its `PyThreadState`, and, if not 0, how
-/// far the number is from where the word there points. Given by user space, inherited by fork.
+/// By process: address of the interpreter lock, distance of a thread's number in its `PyThreadState` (0: not known), and, if
+/// not 0, how far the number is from where the word there points. Given by user space, inherited by fork.
 #[btf_map]
 pub static INTERPRETERS: HashMap<u32, [u64; 3], 8192> = HashMap::new();
+
+/// How often the probes in the interpreter were hit (`profiler_common::gil`).
+#[btf_map]
+pub static GIL_PROBES: PerCpuArray<u64, { GIL_PROBE_SLOTS as usize }> = PerCpuArray::new();
 
 /// By local TCP port (host order): address of a socket on which a traced process listens there; 0: none does;
 /// [`LISTENER_UNKNOWN`]: a traced process accepted a connection there, from a listener that we do not know. An array,

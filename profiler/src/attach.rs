@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod execute;
+pub mod gil;
 mod load;
 mod offsets;
 pub mod plan;

@@ -41,6 +41,8 @@ pub struct Capabilities {
     pub iterators: Vec<&'static str>,
     /// This process is in a PID namespace of its own: its numbers of processes are not the kernel's.
     pub nested_pid_namespace: bool,
+    /// Probes in the code of processes can be had (`CONFIG_UPROBE_EVENTS`).
+    pub has_uprobes: bool,
     /// Why the tracepoints of single system calls cannot be used; `None`: they can.
     pub no_call_tracepoints: Option<String>,
 }
@@ -65,12 +67,19 @@ impl Capabilities {
             ),
             nested_pid_namespace: pid_namespace().is_some_and(|inode| inode != INITIAL_PID_NAMESPACE),
             no_call_tracepoints: crate::attach::tracefs::unusable(),
+            has_uprobes: Self::has_uprobes(),
             ..Self::default()
         };
         if let Some(btf) = btf {
             capabilities.look_up(|name| btf.has(name));
         }
         capabilities
+    }
+
+    /// Whether probes in the code of processes can be had.
+    #[must_use]
+    pub fn has_uprobes() -> bool {
+        Path::new("/sys/bus/event_source/devices/uprobe/type").exists()
     }
 
     /// Fills in what the kernel's type information tells; `has` says whether it names something.

@@ -151,12 +151,47 @@ pub struct Watch {
     /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
+    /// How to see waits for the interpreter lock.
+    #[command(flatten)]
+    pub gil: Gil,
     /// Capacity of each ring, to see what a report with losses looks like
     #[arg(long, value_name = "BYTES", value_parser = ring_bytes, hide = true)]
     pub ring_bytes: Option<u32>,
     /// No progress on stderr
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// How to see waits for the interpreter lock.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Gil {
+    /// How to see waits for the interpreter lock (GIL)
+    ///
+    /// Nobody pays for it while nobody waits, but with full.
+    #[arg(long = "gil", value_enum, default_value_t, value_name = "WAY")]
+    pub way: GilWay,
+    /// Also probe where the kernel must single-step: with --gil=full, the exact return
+    ///
+    /// Each such probe stops the thread for some 10 µs whenever it is hit, which halves the throughput of a busy
+    /// server. For a few seconds, where nothing less will do.
+    #[arg(long)]
+    pub gil_single_step: bool,
+}
+
+/// The ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum GilWay {
+    /// syscalls, or uprobes where the C library (musl) hides the lock from system calls
+    #[default]
+    Auto,
+    /// By system calls alone: a thread that waits sleeps on the lock's own memory
+    Syscalls,
+    /// Also a probe where a thread is about to wait: 0.7 µs a wait, nothing otherwise
+    Uprobes,
+    /// Probes where each attempt begins and ends: some 2 µs each time a thread takes the lock, waiting or not
+    Full,
+    /// Not at all: nothing is read of the interpreter
+    Off,
 }
 
 /// How a report is written.
@@ -261,6 +296,9 @@ pub struct Top {
     /// How to hook system calls, as for tracing
     #[arg(long, value_enum, default_value_t, value_name = "KIND", conflicts_with = "recording")]
     pub hooks: Hooks,
+    /// How to see waits for the interpreter lock.
+    #[command(flatten)]
+    pub gil: Gil,
 }
 
 /// `serve`.
@@ -281,6 +319,9 @@ pub struct Serve {
     /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
+    /// How to see waits for the interpreter lock.
+    #[command(flatten)]
+    pub gil: Gil,
     /// Size of the ring buffer, to see what a report with losses looks like
     #[arg(long, value_name = "BYTES", value_parser = ring_bytes, hide = true)]
     pub ring_bytes: Option<u32>,

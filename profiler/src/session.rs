@@ -6,6 +6,7 @@ pub mod attached;
 pub mod consumer;
 pub mod feed;
 mod gather;
+mod gil;
 pub mod live;
 pub mod observer;
 pub mod progress;

@@ -11,6 +11,8 @@ pub mod child;
 pub mod collector;
 pub mod dropping;
 pub mod gate;
+pub mod gil_episodes;
+pub mod gil_witness;
 pub mod gunicorn;
 pub mod kernel_trace;
 pub mod load;

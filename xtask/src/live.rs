@@ -28,6 +28,22 @@ pub(crate) fn run_all(names: &[String]) -> anyhow::Result<()> {
     run_programs(&SERVERS, &options)
 }
 
+/// Waits for the interpreter lock against another program's probes, on every interpreter that is found; the table goes
+/// into its page, unless an argument names only some.
+pub(crate) fn gil_matrix(names: &[String]) -> anyhow::Result<()> {
+    let root = command::root();
+    command::run(&mut std::process::Command::new(root.join("xtask/interpreters.sh")))?;
+    let mut tests =
+        command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests", "--test", "gil_matrix"]);
+    tests.args(["--", "--include-ignored", "--nocapture"]).env("WSGI_TRACE_REQUIRE_ROOT", "1");
+    if names.is_empty() {
+        tests.env("WSGI_TRACE_GIL_PAGE", root.join("docs/gil-truth.md"));
+    } else {
+        tests.env("WSGI_TRACE_GIL", names.join(","));
+    }
+    command::run(&mut tests)
+}
+
 fn run_programs(programs: &[&str], names: &[String]) -> anyhow::Result<()> {
     let mut tests = command::cargo(&["test", "--locked", "--no-fail-fast", "--package", "wsgi-trace-tests"]);
     tests

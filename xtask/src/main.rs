@@ -35,6 +35,7 @@ const USAGE: &str = "cargo xtask CHORE
   dist      the static program, a wheel and a .deb, under target/dist
   dist-test the same, each installed into a clean place and run
   live      every live test, the long ones too, on a machine that does nothing else
+  gil-matrix  waits for the interpreter lock against another program's probes, on every interpreter found; names of some as arguments
   live-all  every server that is named, traced and compared with its own log; names of tests as arguments
   soak      the profiler killed a hundred times under load
   page      the pages of the recordings, in a headless browser
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         "fuzz" => fuzz::run(&rest),
         "record" => record::run(&rest),
         "kernels" => kernels::run(&rest),
+        "gil-matrix" => live::gil_matrix(&rest),
         "live" => live::run(&rest),
         "live-all" => live::run_all(&rest),
         "page" => page::run(),

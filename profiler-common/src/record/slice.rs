@@ -17,6 +17,34 @@ pub const FLAG_CLIENT: u32 = 4;
 /// [`SliceRecord::flags`]: a wake-up inside this slice was not seen; its split of blocked and run queue is undecided.
 pub const FLAG_WAKE_MISSED: u32 = 8;
 
+/// [`SliceRecord::flags`]: the call waits to take an interpreter lock that the programs know, and every call that the
+/// thread makes after it is looked at: the next slice says with [`FLAG_TAKE_OVER`] and [`take_tail_ns`] how it went on.
+pub const FLAG_TAKE_FOLLOWED: u32 = 16;
+/// [`SliceRecord::flags`]: since its last wait for the interpreter lock, and before this call, the thread made a call
+/// that is none of the attempt to take the lock: it had the lock.
+pub const FLAG_TAKE_OVER: u32 = 32;
+/// [`SliceRecord::flags`]: the call waits for the mutex of an interpreter lock to give the lock up, not to take it.
+pub const FLAG_GIVES_UP: u32 = 64;
+
+/// [`SliceRecord::flags`]: the call waits to take an interpreter lock that the programs know; `extra` has
+/// [`take_lead_ns`] and [`TAKE_HAS_TIMEOUT`] then.
+pub const FLAG_TAKES_LOCK: u32 = 128;
+
+/// Lowest bit of [`SliceRecord::flags`] that holds the time of [`take_tail_ns`].
+pub const TAIL_SHIFT: u32 = 8;
+/// Its unit, as a power of two of nanoseconds.
+pub const TAIL_UNIT_SHIFT: u32 = 4;
+/// Its largest value.
+pub const TAIL_MAX: u32 = (1 << (32 - TAIL_SHIFT)) - 1;
+
+/// How long after the thread's last slice, a wait for the interpreter lock, the attempt to take it went on: up to the
+/// end of its last call on the lock's memory; with `--gil=full` up to its very end. In nanoseconds, to 16 ns; up to
+/// 268 ms. 0: no longer.
+#[must_use]
+pub const fn take_tail_ns(flags: u32) -> u64 {
+    ((flags >> TAIL_SHIFT) as u64) << TAIL_UNIT_SHIFT
+}
+
 /// [`SliceRecord::arguments`], third, of a `futex`: the low 32 bits are the thread that held the interpreter lock.
 pub const HOLDER_KNOWN: u64 = 1 << 63;
 /// The same argument, together with [`HOLDER_KNOWN`]: the 30 bits above the thread are [`SWITCHES_MASK`] of the number of
@@ -24,6 +52,15 @@ pub const HOLDER_KNOWN: u64 = 1 << 63;
 pub const SWITCHES_KNOWN: u64 = 1 << 62;
 /// The part of that number which is kept.
 pub const SWITCHES_MASK: u32 = (1 << 30) - 1;
+/// [`SliceRecord::extra`] of a slice with [`FLAG_TAKES_LOCK`]: the wait has a limit of time.
+pub const TAKE_HAS_TIMEOUT: u64 = 1 << 63;
+
+/// How long before this wait for the interpreter lock the attempt began, in nanoseconds, as a probe in the interpreter saw
+/// it; 0: there is none, or not before this wait.
+#[must_use]
+pub const fn take_lead_ns(extra: u64) -> u64 {
+    extra & !TAKE_HAS_TIMEOUT
+}
 
 /// [`SliceRecord::gap_blocked_call`]: the thread did not block in the gap outside a page fault.
 pub const NO_CALL: i32 = -2;
@@ -53,7 +90,7 @@ pub struct SliceRecord {
     /// - `socketpair`, `pipe2`, `pipe`: the two descriptors, read at exit (first in the low 32 bits);
     /// - `connect`: address family in the low 16 bits, port (host order) in the next 16, IPv4 address (network
     ///   order) in the high 32;
-    /// - `futex`: the timeout pointer (0: waits for ever);
+    /// - `futex`: the timeout pointer (0: waits for ever), or what [`FLAG_TAKES_LOCK`] says;
     /// - everything else: the fourth argument.
     pub extra: u64,
     /// Time on a CPU between entry and exit.
@@ -102,5 +139,14 @@ mod tests {
         assert_eq!(core::mem::offset_of!(SliceRecord, call_cpu_ns), 72);
         assert_eq!(core::mem::offset_of!(SliceRecord, sequence), 136);
         assert_eq!(core::mem::offset_of!(SliceRecord, flags), 164);
+    }
+
+    #[test]
+    fn lead_and_tail_share_their_words_with_other_things_and_disturb_none() {
+        assert_eq!(take_lead_ns(TAKE_HAS_TIMEOUT | 77), 77);
+        assert_eq!(take_tail_ns(u32::MAX >> (32 - TAIL_SHIFT)), 0);
+        assert_eq!(take_tail_ns(TAIL_MAX << TAIL_SHIFT), 16 * u64::from(TAIL_MAX));
+        let flags = [FLAG_TAKE_FOLLOWED, FLAG_TAKE_OVER, FLAG_GIVES_UP, FLAG_TAKES_LOCK];
+        assert!(flags.iter().all(|flag| *flag < 1 << TAIL_SHIFT));
     }
 }

@@ -14,6 +14,7 @@ const DX: usize = 96;
 const SI: usize = 104;
 const DI: usize = 112;
 const ORIG_AX: usize = 120;
+const SP: usize = 152;
 
 #[inline(always)]
 fn load(registers: Registers, offset: usize) -> u64 {
@@ -51,4 +52,10 @@ pub fn fourth(registers: Registers) -> u64 {
 #[inline(always)]
 pub fn result(registers: Registers) -> i64 {
     load(registers, AX) as i64
+}
+
+/// Stack pointer.
+#[inline(always)]
+pub fn stack(registers: Registers) -> u64 {
+    load(registers, SP)
 }

@@ -4,6 +4,7 @@
 
 mod client;
 mod evidence;
+mod gil;
 mod iterate;
 mod lifecycle;
 mod queue;

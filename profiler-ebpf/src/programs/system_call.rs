@@ -11,7 +11,9 @@ use aya_ebpf::macros::{btf_tracepoint, tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use profiler_common::account::{ENTRY_UNKNOWN, NOT_IN_CALL};
 use profiler_common::call_kind::{Kind, duplicates};
-use profiler_common::record::slice::{FLAG_CLIENT, HOLDER_KNOWN, SWITCHES_KNOWN, SWITCHES_MASK};
+use profiler_common::record::slice::{
+    FLAG_CLIENT, FLAG_TAKE_FOLLOWED, FLAG_TAKES_LOCK, HOLDER_KNOWN, SWITCHES_KNOWN, SWITCHES_MASK,
+};
 use profiler_common::system_call::{FCNTL, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, kind};
 
 use super::client::{self, Buffer, Transfer};
@@ -20,6 +22,7 @@ use crate::account::{self, Account};
 use crate::empty;
 use crate::kernel::registers::{self, Registers};
 use crate::maps::{CONTROL, INTERPRETERS};
+use crate::take;
 
 /// `MSG_PEEK`: a read that takes nothing.
 const MSG_PEEK: u64 = 2;
@@ -30,7 +33,10 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     if empty::bodies_left_out() {
         return 0;
     }
-    enter(ctx.arg(0), ctx.arg::<u64>(1) as u32);
+    let number = ctx.arg::<u64>(1) as u32;
+    if enter(ctx.arg(0), number).is_none() {
+        take::made_other_call();
+    }
     0
 }
 
@@ -41,7 +47,8 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let registers: Registers = ctx.arg(0);
-    exit(registers, registers::system_call(registers) as u32, ctx.arg::<u64>(1) as i64);
+    // Every call is looked at here, so what follows a wait for the interpreter lock is known whole.
+    exit(registers, registers::system_call(registers) as u32, ctx.arg::<u64>(1) as i64, FLAG_TAKE_FOLLOWED);
     0
 }
 
@@ -57,7 +64,7 @@ pub fn enter_call(_ctx: TracePointContext) -> u32 {
     }
     // SAFETY: the helper has no preconditions.
     let registers = registers::of(unsafe { bpf_get_current_task_btf() });
-    enter(registers, registers::system_call(registers) as u32);
+    let _ = enter(registers, registers::system_call(registers) as u32);
     0
 }
 
@@ -72,7 +79,7 @@ pub fn exit_call(_ctx: TracePointContext) -> u32 {
     }
     // SAFETY: the helper has no preconditions.
     let registers = registers::of(unsafe { bpf_get_current_task_btf() });
-    exit(registers, registers::system_call(registers) as u32, registers::result(registers));
+    exit(registers, registers::system_call(registers) as u32, registers::result(registers), 0);
     0
 }
 
@@ -82,15 +89,15 @@ fn is_stopped() -> bool {
     CONTROL.get(0).is_none_or(|stopped| *stopped != 0)
 }
 
-/// Entry of the call `number`.
+/// Entry of the call `number`; `None`: it is not observed.
 #[inline(always)]
-fn enter(registers: Registers, number: u32) {
-    let Some(kind) = kind(number) else { return };
+fn enter(registers: Registers, number: u32) -> Option<()> {
+    let kind = kind(number)?;
     let mut arguments = registers::arguments(registers);
     if number == FCNTL && !duplicates(arguments[1]) {
-        return;
+        return None;
     }
-    let Some(account) = account::current() else { return };
+    let Some(account) = account::current() else { return Some(()) };
     // SAFETY: the look-up succeeded.
     let tgid = unsafe { (*account).tgid };
     let mut was_client = false;
@@ -108,7 +115,7 @@ fn enter(registers: Registers, number: u32) {
         }
         Kind::Futex => {
             arguments[2] = holder(tgid, arguments[0], arguments[1]).unwrap_or(arguments[2] & 0xffff_ffff);
-            registers::fourth(registers)
+            take::futex(account, registers, &arguments, registers::fourth(registers))
         }
         _ => registers::fourth(registers),
     };
@@ -119,6 +126,7 @@ fn enter(registers: Registers, number: u32) {
     if was_client {
         account.flags |= FLAG_CLIENT;
     }
+    Some(())
 }
 
 /// Who holds the interpreter lock that this futex call waits to take, if it does and that can be read.
@@ -138,7 +146,8 @@ fn holder(tgid: u32, address: u64, operation: u64) -> Option<u64> {
     // SAFETY: the look-up succeeded.
     let [lock, distance, through] = unsafe { *interpreter };
     let place = address.wrapping_sub(lock);
-    if !TAKERS.contains(&place) {
+    // Without the distance the lock is followed all the same.
+    if distance == 0 || !TAKERS.contains(&place) {
         return None;
     }
     let mut words = [0_u64; 3];
@@ -155,9 +164,9 @@ fn holder(tgid: u32, address: u64, operation: u64) -> Option<u64> {
     if thread == 0 { None } else { Some(HOLDER_KNOWN | SWITCHES_KNOWN | switches | thread & 0xffff_ffff) }
 }
 
-/// Exit of the call `number`.
+/// Exit of the call `number`; `followed` is what the slice of a wait for the interpreter lock says of what comes after.
 #[inline(always)]
-fn exit(registers: Registers, number: u32, result: i64) {
+fn exit(registers: Registers, number: u32, result: i64, followed: u32) {
     let Some(kind) = kind(number) else { return };
     let Some(account) = account::current() else { return };
     // SAFETY: the look-up succeeded.
@@ -171,19 +180,24 @@ fn exit(registers: Registers, number: u32, result: i64) {
     // SAFETY: the helper has no preconditions.
     let now_ns = account::settle(&mut change, unsafe { bpf_ktime_get_ns() });
     let mut sequence = 0;
+    let takes_lock = matches!(kind, Kind::Futex) && change.take_flags & FLAG_TAKES_LOCK != 0;
     if enter_ns != ENTRY_UNKNOWN {
         if switches == 0 && matches!(kind, Kind::Futex) {
             account::fold(&mut change, now_ns);
+            take::folded(&mut change, now_ns);
             return;
         }
         sequence = change.sequence.wrapping_add(1);
         change.sequence = sequence;
     }
     let (extra, flags) = consequences(registers, &Ending { account, kind, number, result, now_ns, sequence });
+    let take_flags = change.take_flags | if takes_lock { followed } else { 0 };
     if sequence != 0 {
-        crate::emit::slice(account, now_ns, result, extra, flags);
+        crate::emit::slice(account, now_ns, result, extra, flags | take_flags);
     }
+    let lock = if takes_lock { change.take_lock } else { 0 };
     account::restart(&mut change, now_ns);
+    change.take_lock = lock;
 }
 
 /// A call that is ending.

@@ -138,6 +138,7 @@ fn slice(record: &SliceRecord) -> Slice {
         gap_switches: record.gap_switches,
         holder_tid: call::holder(record.system_call, &record.arguments),
         lock_switches: call::lock_switches(record.system_call, &record.arguments),
+        take_lead_ns: call::take(record.system_call, record.flags, record.extra),
         waker_tid: record.waker_tid,
         flags: record.flags,
     }

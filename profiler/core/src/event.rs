@@ -71,6 +71,9 @@ pub struct Slice {
     pub holder_tid: Tid,
     /// How often the lock had changed hands by then (its low bits), if that was read too.
     pub lock_switches: Option<u32>,
+    /// The call waits to take an interpreter lock that the kernel programs know: how long before it the attempt began, as
+    /// far as a probe saw it (0: not before the call). `None`: no such wait, or not known.
+    pub take_lead_ns: Option<u64>,
     /// Thread that last woke this one during the call (0: nobody).
     pub waker_tid: Tid,
     /// `profiler_common::record::slice::FLAG_` bits.
@@ -116,6 +119,7 @@ impl Slice {
             gap_switches: 0,
             holder_tid: 0,
             lock_switches: None,
+            take_lead_ns: None,
             waker_tid: 0,
             flags: 0,
         }

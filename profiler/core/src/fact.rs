@@ -31,6 +31,8 @@ pub enum Fact {
     InterpreterSeen(InterpreterSeen),
     /// What the threads of a target process in another PID namespace call themselves.
     ThreadNumbers(ThreadNumbers),
+    /// How waits for the interpreter lock are seen, and how often the probes for it were hit so far.
+    GilMethod(GilMethod),
     /// A listening socket that a target process holds.
     ListenerSeen(ListenerSeen),
     /// A descriptor that was open when the programs were attached.
@@ -214,6 +216,36 @@ pub struct ThreadNumbers {
     pub tgid: u32,
     /// The number that a thread has there, and the one that it has here.
     pub numbers: Vec<(u32, u32)>,
+}
+
+/// How waits for the interpreter lock are seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GilMethod {
+    /// What was asked for: `auto`, `syscalls`, `uprobes`, `full` or `off`.
+    pub wanted: String,
+    /// Every call that a thread makes after a wait for the lock is seen (`--hooks btf`).
+    pub follows_every_call: bool,
+    /// By file with an interpreter.
+    pub files: Vec<GilFile>,
+    /// How often traced threads hit the probes, all files together, cumulative.
+    pub probe_hits: u64,
+    /// Of those, how often an attempt to take the lock began (`full` only), cumulative.
+    pub attempts: u64,
+}
+
+/// How it is done in one file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GilFile {
+    /// Base name of the file. Hostile input.
+    pub file: String,
+    /// `syscalls`, `uprobes` or `full`.
+    pub method: String,
+    /// Why, as a clause.
+    pub reason: String,
+    /// Probes attached.
+    pub probes: u32,
+    /// Those of them that the kernel must single-step.
+    pub stepped: u32,
 }
 
 /// One interpreter lock in the memory of a process.

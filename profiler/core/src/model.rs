@@ -6,6 +6,7 @@
 pub mod dropped;
 pub mod event_loop;
 pub mod gil;
+pub mod gil_method;
 pub mod latency;
 pub mod now;
 pub mod path_shape;

@@ -285,6 +285,7 @@ impl Machines {
             }
             Fact::InterpreterSeen(seen) => self.state.gil.see(seen),
             Fact::ThreadNumbers(seen) => self.state.gil.number(&seen),
+            Fact::GilMethod(method) => self.state.gil.method.note(method),
             Fact::ListenerSeen(listener) => {
                 self.state.descriptors.reclass(listener.tgid, listener.fd, DescriptorClass::Listener);
                 self.state.processes.listen(&listener);
@@ -409,6 +410,7 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
         gap_switches: 0,
         holder_tid: decode::call::holder(system_call, &open.arguments),
         lock_switches: decode::call::lock_switches(system_call, &open.arguments),
+        take_lead_ns: None,
         waker_tid: 0,
         flags: 0,
     }

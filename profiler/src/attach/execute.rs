@@ -173,6 +173,8 @@ fn attach_one(ebpf: &mut Ebpf, entry: &ProgramEntry, btf: &Btf) -> Result<(), St
             program.load(name, btf).map_err(not_hooked)?;
             program.attach().map_err(not_hooked)?;
         }
+        // Never part of a plan; see `LiveSource::probe`.
+        Place::Interpreter => return Err("no place of its own".to_owned()),
         // Attached for a moment each time it is run.
         Place::Iterator(name) => {
             let program: &mut Iter = program.try_into().map_err(text)?;

@@ -53,6 +53,8 @@ pub struct Settings {
     pub hooks: Hooks,
     /// Bytes that may be in use in the ring of each CPU; `None`: as `profiler_common::limits` says.
     pub ring_bytes: Option<u32>,
+    /// How waits for the interpreter lock are seen.
+    pub gil: super::gil::Wanted,
     /// Threads followed at once; `None`: `profiler_common::limits::MAX_THREADS`.
     pub max_threads: Option<u32>,
 }
@@ -95,6 +97,8 @@ pub fn plan(capabilities: &Capabilities, settings: &Settings, load: Load) -> Res
             Place::Function(name) => (capabilities.functions.contains(&name), format!("the function {name}")),
             Place::Iterator(name) => (capabilities.iterators.contains(&name), format!("the iterator {name}")),
             Place::SystemCalls(prefix) => (true, format!("tracepoints syscalls:{prefix}…")),
+            // Wanted or not is decided by the interpreters that are found.
+            Place::Interpreter => continue,
         };
         if exists {
             plan.programs.push(program);
@@ -156,8 +160,10 @@ mod tests {
     fn new_kernel_gets_every_program() {
         let plan = plan(&kernel(|_| true), &Settings::default(), Load::default()).unwrap();
         let names: Vec<_> = plan.programs.iter().map(|program| program.name).collect();
-        let other_form = PROGRAMS.iter().filter(|program| program.form == Form::Tracepoints).count();
-        assert_eq!(names.len(), PROGRAMS.len() - other_form);
+        let elsewhere = |program: &&ProgramEntry| {
+            program.form == Form::Tracepoints || program.place == Place::Interpreter
+        };
+        assert_eq!(names.len(), PROGRAMS.len() - PROGRAMS.iter().filter(elsewhere).count());
         assert!(plan.missing.is_empty());
     }
 

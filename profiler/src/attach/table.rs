@@ -13,6 +13,8 @@ pub enum Place {
     Iterator(&'static str),
     /// The tracepoints `syscalls:PREFIX…` of all observed calls that this kernel has.
     SystemCalls(&'static str),
+    /// Probes in the interpreter's code: loaded where `--gil` wants them, attached to files as they are found.
+    Interpreter,
 }
 
 /// With which form of the system-call hooks a program is used.
@@ -66,6 +68,18 @@ const fn full_queue(name: &'static str) -> ProgramEntry {
         needs: "a kernel built with function tracing",
         question: "which clients found an accept queue full, and how long that kept them",
         consequence: "clients that a full accept queue delayed are not told from attempts that were refused",
+    }
+}
+
+const fn probe(name: &'static str, question: &'static str) -> ProgramEntry {
+    ProgramEntry {
+        name,
+        place: Place::Interpreter,
+        form: Form::Always,
+        required: false,
+        needs: "CONFIG_UPROBE_EVENTS",
+        question,
+        consequence: "waits for the interpreter lock are told by system calls alone",
     }
 }
 
@@ -166,6 +180,10 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         "what a system call did, and how long",
     ),
     required("enter_call", Place::SystemCalls("sys_enter_"), Form::Tracepoints, "when a system call began"),
+    probe("gil_waits", "who is about to wait for the interpreter lock"),
+    probe("gil_enters", "when an attempt to take the interpreter lock began"),
+    probe("gil_unlocks", "when the interpreter lock was taken"),
+    probe("gil_leaves", "when an attempt to take the interpreter lock returned"),
     required("iterate_tasks", Place::Iterator("task"), Form::Always, "which threads were there before"),
     required("iterate_files", Place::Iterator("task_file"), Form::Always, "which sockets were open before"),
 ];

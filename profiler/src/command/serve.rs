@@ -47,6 +47,9 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
         if !options.quiet {
             // Nobody may be reading: then there is nobody to tell.
             let _ = writeln!(std::io::stderr(), "wsgi-trace: serving {address}");
+            if let Some(price) = attach::gil::price(target::gil(options.gil)) {
+                let _ = writeln!(std::io::stderr(), "wsgi-trace: {price}");
+            }
         }
         let follow = Follow {
             find: &|| target::find(&options.target),
@@ -54,6 +57,7 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
             window: options.window,
             attach: attach::Settings {
                 hooks: target::hooks(options.hooks),
+                gil: target::gil(options.gil),
                 ring_bytes: options.ring_bytes,
                 ..attach::Settings::default()
             },

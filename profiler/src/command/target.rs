@@ -3,7 +3,7 @@
 //! In: the target options. Out: the server's tree and the process that stands for it.
 
 use crate::attach;
-use crate::cli::{Hooks, Target, Watch as WatchOptions};
+use crate::cli::{Gil, GilWay, Hooks, Target, Watch as WatchOptions};
 use crate::fact::find::{find_by_name, find_by_port};
 use crate::fact::{FactError, Proc, Tree, server_tree};
 use crate::output_file::OutputFile;
@@ -39,6 +39,21 @@ pub const fn hooks(hooks: Hooks) -> attach::Hooks {
     }
 }
 
+/// How to see waits for the interpreter lock.
+#[must_use]
+pub const fn gil(gil: Gil) -> attach::gil::Wanted {
+    use attach::gil::Mode;
+
+    let mode = match gil.way {
+        GilWay::Auto => Mode::Auto,
+        GilWay::Syscalls => Mode::SystemCalls,
+        GilWay::Uprobes => Mode::Uprobes,
+        GilWay::Full => Mode::Full,
+        GilWay::Off => Mode::Off,
+    };
+    attach::gil::Wanted { mode, single_step: gil.gil_single_step }
+}
+
 /// What to watch, from the options.
 ///
 /// # Errors
@@ -53,7 +68,12 @@ pub fn watch(
     Ok(Watch {
         tree,
         named_pid,
-        attach: attach::Settings { hooks, ring_bytes: options.ring_bytes, ..attach::Settings::default() },
+        attach: attach::Settings {
+            hooks,
+            gil: gil(options.gil),
+            ring_bytes: options.ring_bytes,
+            ..attach::Settings::default()
+        },
         record,
     })
 }

@@ -10,6 +10,7 @@ mod layout;
 mod mapping;
 mod memory;
 mod number;
+pub mod take_gil;
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ pub use number::Numbers;
 
 use elf::Image;
 use layout::Version;
-use mapping::Mapped;
+pub use mapping::Mapped;
 use memory::{Memory, ProcessMemory};
 
 /// Images remembered; a server's processes map the same files.
@@ -45,12 +46,31 @@ enum PythonError {
     /// The file is not mapped as its own headers say.
     #[error("{file} is not mapped as its headers say")]
     Mapping { file: String },
-    /// What is there is no lock, or none yet.
+    /// There is no interpreter yet: nothing went wrong.
+    #[error("it has not been started")]
+    NotStarted,
+    /// What is there is no lock.
     #[error("what is at the place of Python {version}'s interpreter lock does not look like one")]
     Implausible { version: Version },
     /// The interpreter's description of itself contradicts itself.
     #[error("the debug offsets of Python {version} make no sense")]
     DebugOffsets { version: Version },
+}
+
+/// What a look at a process gave.
+#[derive(Clone, Debug, Default)]
+pub struct Looked {
+    /// The fact.
+    pub seen: InterpreterSeen,
+    /// The file that holds the interpreter.
+    pub file: Option<Mapped>,
+    /// Its C library waits for condition variables on the stack, not on their own memory.
+    pub waits_elsewhere: bool,
+}
+
+/// Whether a mapped file is musl's C library or its loader, which are one.
+fn is_musl(name: &str) -> bool {
+    name.starts_with("ld-musl-") || name.starts_with("libc.musl-")
 }
 
 /// Finds interpreters, and remembers what it learned of files.
@@ -64,17 +84,16 @@ impl Interpreters {
     ///
     /// # Errors
     /// If the process is gone or its mappings may not be looked at.
-    pub fn look(&mut self, proc: &Proc, tgid: u32) -> Result<InterpreterSeen, FactError> {
+    pub fn look(&mut self, proc: &Proc, tgid: u32) -> Result<Looked, FactError> {
         let mut mapped = mapping::mapped_files(proc, tgid)?;
         // Those that are named like an interpreter first: the others need not be opened then.
         mapped.sort_by_key(|file| !file.name().contains("python"));
+        let waits_elsewhere = mapped.iter().any(|file| is_musl(file.name()));
         let found = mapped.iter().find_map(|file| Some((file, self.image(proc, tgid, file)?)));
         let Some((file, image)) = found else {
-            return Ok(InterpreterSeen {
-                tgid,
-                refused: unknown_kind(&mapped),
-                ..InterpreterSeen::default()
-            });
+            let refused = unknown_kind(&mapped);
+            let seen = InterpreterSeen { tgid, refused, ..InterpreterSeen::default() };
+            return Ok(Looked { seen, file: None, waits_elsewhere });
         };
         let mut seen = InterpreterSeen { tgid, file: bounded(file.name()), ..InterpreterSeen::default() };
         // The interpreter's numbers of threads are those of its own PID namespace.
@@ -88,10 +107,12 @@ impl Interpreters {
             };
             examine(&memory, file, &image, &named_version(file, &mapped), &mut seen, is_thread)
         });
-        if let Err(error) = outcome {
-            seen.refused = Some(error.to_string());
+        match outcome {
+            // Mapped, as in the children of a web server that embeds it, and not in use.
+            Ok(()) | Err(PythonError::NotStarted) => {}
+            Err(error) => seen.refused = Some(error.to_string()),
         }
-        Ok(seen)
+        Ok(Looked { seen, file: Some(file.clone()), waits_elsewhere })
     }
 
     /// What a mapped file says of an interpreter in it; `None`: it holds none.
@@ -105,6 +126,34 @@ impl Interpreters {
             self.images.insert(key, image.clone());
         }
         image
+    }
+}
+
+/// Everything here that reads what a traced process made, over one run of bytes: for the fuzzer.
+#[doc(hidden)]
+pub fn read_hostile(bytes: &[u8]) {
+    /// A memory that begins at 4096 and holds these bytes.
+    struct Bytes<'a>(&'a [u8]);
+
+    impl Memory for Bytes<'_> {
+        fn read(&self, address: u64, into: &mut [u8]) -> Result<(), memory::MemoryError> {
+            let from = address.checked_sub(4096).and_then(|from| usize::try_from(from).ok());
+            let range = from.and_then(|from| self.0.get(from..from.checked_add(into.len())?));
+            into.copy_from_slice(range.ok_or(memory::MemoryError::Address)?);
+            Ok(())
+        }
+    }
+
+    let _ = elf::parse(std::io::Cursor::new(bytes));
+    let _ = take_gil::in_bytes(bytes);
+    let memory = Bytes(bytes);
+    let _ = layout::described(&memory, 4096);
+    for minor in 7..=17 {
+        let version = Version::parse(&format!("3.{minor}"));
+        let _ = version.map(|version| layout::locks(&memory, 4096, version, true));
+    }
+    for line in String::from_utf8_lossy(bytes).lines() {
+        let _ = mapping::parse(line);
     }
 }
 
@@ -185,6 +234,9 @@ fn lock_at(
     };
     let interval_us = word(0);
     let locked = word(16) as u32 as i32;
+    if bytes == [0; 24] {
+        return Err(PythonError::NotStarted);
+    }
     let plausible =
         (1..=MAX_INTERVAL_US).contains(&interval_us) && word(8).is_multiple_of(8) && matches!(locked, -1..=1);
     Ok(plausible.then_some(InterpreterLock { address, interpreter, interval_us }))

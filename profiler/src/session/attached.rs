@@ -34,9 +34,11 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use super::SessionError;
 use super::feed::Feed;
 use super::gather::{Closing, Cost, Gather};
+use super::gil::LockWatch;
 use super::observer::Observer;
 use super::queues::Queues;
 use crate::attach::{self, execute};
+use crate::capability::Capabilities;
 use crate::fact::process::is_running;
 use crate::fact::session::session_started;
 use crate::fact::{Proc, Tree, process_tree, server_facts};
@@ -150,7 +152,8 @@ impl<O: Observer> Session<O> {
         }
         // What everything else rests on gets a frame of its own, as does the start of the window.
         feed.flush();
-        let gather = Gather::new(proc, tree, attached.clone());
+        let locks = LockWatch::new(watch.attach.gil, Capabilities::has_uprobes(), attached.hooks == "btf");
+        let gather = Gather::new(proc, tree, attached.clone(), locks);
         let cost = Cost::start();
         let [mut drain_timer, gather_timer, look_timer] =
             [DRAIN_EVERY, GATHER_EVERY, LOOK_EVERY].map(interval);
@@ -304,6 +307,8 @@ impl<O: Observer> Session<O> {
         self.fact(Fact::Counters(self.source.counters()));
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
         self.fact(Fact::QueueCounts(self.source.queue_counts()));
+        let method = self.gather.locks.method(&self.source);
+        self.fact(method);
         self.fact(self.cost.fact());
         self.fact(Fact::WindowEnded { reason });
         let (pipeline, recording_failed) = self.feed.finish();
@@ -327,6 +332,8 @@ impl<O: Observer> Session<O> {
         for fact in self.gather.thread_numbers() {
             self.fact(fact);
         }
+        let method = self.gather.locks.method(&self.source);
+        self.fact(method);
         if let Some(cgroup) = self.gather.cgroup() {
             self.fact(cgroup);
         }
@@ -362,6 +369,9 @@ impl<O: Observer> Session<O> {
         for fact in self.gather.thread_numbers() {
             self.fact(fact);
         }
+        for fact in self.gather.interpreters_again(&mut self.source) {
+            self.fact(fact);
+        }
         if let Some(attached) = self.gather.other_profilers(&self.source) {
             self.fact(attached);
         }
@@ -381,7 +391,7 @@ impl<O: Observer> Session<O> {
     }
 
     fn interpreter(&mut self, tgid: u32) {
-        if let Some(fact) = self.gather.interpreter(tgid, &mut self.source) {
+        for fact in self.gather.interpreter(tgid, &mut self.source) {
             self.fact(fact);
         }
     }

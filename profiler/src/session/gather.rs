@@ -7,8 +7,8 @@ use std::time::Duration;
 use profiler_core::fact::{Attached, Fact, OpenSlice, Overhead, ThreadTotals};
 use tokio::time::Instant;
 
+use super::gil::LockWatch;
 use crate::fact::cgroup::CgroupReader;
-use crate::fact::python::{Interpreters, Numbers};
 use crate::fact::session::stolen_ns;
 use crate::fact::{Proc, Tree, process_tree, server_facts};
 use crate::source::live::clock::process_cpu_ns;
@@ -30,8 +30,7 @@ pub(super) struct Gather {
     born: u64,
     pub(super) attached: Attached,
     cgroup: Option<CgroupReader>,
-    interpreters: Interpreters,
-    numbers: Numbers,
+    pub(super) locks: LockWatch,
 }
 
 /// What the profiler has cost since the window began.
@@ -65,19 +64,9 @@ impl Closing {
 }
 
 impl Gather {
-    pub(super) fn new(proc: Proc, tree: Tree, attached: Attached) -> Self {
+    pub(super) fn new(proc: Proc, tree: Tree, attached: Attached, locks: LockWatch) -> Self {
         let cgroup = CgroupReader::for_process(&proc, tree.root);
-        Self {
-            proc,
-            tree,
-            known: Vec::new(),
-            young: Vec::new(),
-            born: 0,
-            attached,
-            cgroup,
-            interpreters: Interpreters::default(),
-            numbers: Numbers::default(),
-        }
+        Self { proc, tree, known: Vec::new(), young: Vec::new(), born: 0, attached, cgroup, locks }
     }
 
     /// The processes of which something new is to be read: workers are followed from their fork on; here their facts
@@ -117,23 +106,20 @@ impl Gather {
     }
 
     /// Where the interpreter locks of a process are; nothing, if it is gone.
-    pub(super) fn interpreter(&mut self, tgid: u32, source: &mut LiveSource) -> Option<Fact> {
-        let seen = self.interpreters.look(&self.proc, tgid).ok()?;
-        if seen.foreign_numbers && seen.thread_number_at.is_some() {
-            self.numbers.follow(tgid);
-        }
-        if let (Some(main), Some(distance)) =
-            (seen.locks.iter().find(|lock| lock.interpreter == 0), seen.thread_number_at)
-        {
-            let through = seen.thread_number_through.unwrap_or(0);
-            source.read_holders(tgid, [main.address, distance, through]);
-        }
-        Some(Fact::InterpreterSeen(seen))
+    pub(super) fn interpreter(&mut self, tgid: u32, source: &mut LiveSource) -> Vec<Fact> {
+        self.locks.look(&self.proc, tgid, source)
+    }
+
+    /// What has changed of interpreters since they were looked at.
+    pub(super) fn interpreters_again(&mut self, source: &mut LiveSource) -> Vec<Fact> {
+        let mut facts = self.locks.look_again(&self.proc, &self.known, source);
+        facts.extend(self.locks.method_if_changed(source));
+        facts
     }
 
     /// What threads call themselves in processes of other PID namespaces, where there are others than before.
     pub(super) fn thread_numbers(&mut self) -> Vec<Fact> {
-        self.numbers.changed(&self.proc).into_iter().map(Fact::ThreadNumbers).collect()
+        self.locks.thread_numbers(&self.proc)
     }
 
     pub(super) fn cgroup(&self) -> Option<Fact> {

@@ -12,6 +12,7 @@ use super::attached::{Outcome, Session, Tick, Watch};
 use super::consumer::Consumer;
 use super::progress::ProgressLine;
 use super::signals::Signals;
+use crate::attach;
 
 /// Runs to the end of the window; `duration` is its length, `None`: until it is interrupted or the target ends.
 ///
@@ -34,6 +35,9 @@ async fn drive(
     consumer: &mut Consumer,
 ) -> Result<Outcome, SessionError> {
     let mut signals = Signals::new()?;
+    if let Some(price) = attach::gil::price(watch.attach.gil) {
+        progress.say(&price);
+    }
     let mut session = Session::begin(watch, consumer)?;
     let tree = session.tree();
     progress.say(&format!(

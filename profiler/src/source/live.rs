@@ -15,9 +15,15 @@ mod queues;
 mod rings;
 mod totals;
 
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::programs::uprobe::UProbeScope;
+use aya::programs::{ProgramError, UProbe};
 use profiler_common::account::ThreadAccount;
+use profiler_common::gil;
 use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
 use profiler_core::fact::queue::QueueCounts;
 use profiler_core::fact::{Counters, ListenerCounts, OpenSlice, ThreadTotals};
@@ -45,6 +51,7 @@ pub struct LiveSource {
     ebpf: Ebpf,
     targets: HashMap<MapData, u32, u32>,
     interpreters: HashMap<MapData, u32, [u64; 3]>,
+    gil_probes: PerCpuArray<MapData, u64>,
     rings: Rings,
     evidence: RingBuf<MapData>,
     evidence_emitted: PerCpuArray<MapData, u64>,
@@ -66,6 +73,7 @@ impl LiveSource {
         let evidence = take(&mut ebpf, "EVIDENCE", RingBuf::try_from)?;
         let evidence_emitted = take(&mut ebpf, "EVIDENCE_EMITTED", PerCpuArray::try_from)?;
         let losses = take(&mut ebpf, "LOSSES", PerCpuArray::try_from)?;
+        let gil_probes = take(&mut ebpf, "GIL_PROBES", PerCpuArray::try_from)?;
         let accounts = AccountTable::map(&ebpf)?;
         let listeners = take(&mut ebpf, "LISTENERS", ListenerTable::try_from)?;
         let queues = take(&mut ebpf, "QUEUES", QueueTable::try_from)?;
@@ -75,6 +83,7 @@ impl LiveSource {
             ebpf,
             targets,
             interpreters,
+            gil_probes,
             rings,
             evidence,
             evidence_emitted,
@@ -202,11 +211,35 @@ impl LiveSource {
         run_iterator(&mut self.ebpf, "iterate_files")
     }
 
-    /// Has the holder of the interpreter lock read at each wait of this process: its address, the distance of
-    /// a thread's number in its `PyThreadState`, and, if not 0, how far from where the word there points the number is.
-    /// Without room in the map its holders stay unknown.
-    pub fn read_holders(&mut self, tgid: u32, lock: [u64; 3]) {
+    /// Has an interpreter lock followed in this process: what threads do after a wait for it, and who holds it. `lock` is
+    /// its address, the distance of a thread's number in its `PyThreadState` (0: holders are not read), and, if not 0, how far
+    /// from where the word there points the number is. Without room in the map both stay unknown.
+    pub fn follow_lock(&mut self, tgid: u32, lock: [u64; 3]) {
         let _ = self.interpreters.insert(&tgid, &lock, 0);
+    }
+
+    /// Attaches a program of the attach table to the instruction at `offset` of an opened file, for every process that
+    /// runs it, also those that are not born yet; the programs look whether it is a traced one.
+    ///
+    /// # Errors
+    /// Why the kernel refuses, as a clause.
+    pub fn probe(&mut self, program: &'static str, file: &File, offset: u64) -> Result<(), String> {
+        let failed = |error: ProgramError| format!("the kernel refuses the probe {program}: {error}");
+        let found = self.ebpf.program_mut(program).ok_or("the probe is not in the object")?;
+        let found: &mut UProbe = found.try_into().map_err(failed)?;
+        if found.fd().is_err() {
+            found.load().map_err(failed)?;
+        }
+        // The file itself, whatever its path leads to by now.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        found.attach([offset], path, UProbeScope::AllProcesses).map(drop).map_err(failed)
+    }
+
+    /// How often the probes in interpreters were hit so far, and how many attempts to take the lock began at one.
+    #[must_use]
+    pub fn gil_probe_hits(&self) -> (u64, u64) {
+        let hits = (0..gil::GIL_PROBE_SLOTS).map(|slot| sum(&self.gil_probes, slot)).sum();
+        (hits, sum(&self.gil_probes, gil::ENTERED))
     }
 
     /// How many other instances of this program watch one of the targets now.

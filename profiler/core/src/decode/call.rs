@@ -4,7 +4,9 @@
 //! come as a fact). Out: a [`Call`]. Only numbers and bits are looked at; every input gives some answer.
 
 use profiler_common::call_kind::{Kind, duplicates};
-use profiler_common::record::slice::{FLAG_CLIENT, HOLDER_KNOWN, SWITCHES_KNOWN, SWITCHES_MASK};
+use profiler_common::record::slice::{
+    FLAG_CLIENT, FLAG_TAKES_LOCK, HOLDER_KNOWN, SWITCHES_KNOWN, SWITCHES_MASK, TAKE_HAS_TIMEOUT, take_lead_ns,
+};
 use profiler_common::system_call::{EPOLL_PWAIT2, FCNTL, FUTEX, kind};
 
 use crate::event::Call;
@@ -45,6 +47,9 @@ pub const fn call(system_call: u32, arguments: &[u64; 3], extra: u64, outcome: O
             Call::EpollWait { epoll_fd: fd(first), timeout_ms: -1 }
         }
         Kind::EpollWait => Call::EpollWait { epoll_fd: fd(first), timeout_ms: fd(extra) },
+        Kind::Futex if outcome.flags & FLAG_TAKES_LOCK != 0 => {
+            futex(first, low(second), extra & TAKE_HAS_TIMEOUT)
+        }
         Kind::Futex => futex(first, low(second), extra),
         Kind::Poll => poll(low(second), extra),
         Kind::Select => select(fd(first), third, extra),
@@ -88,6 +93,12 @@ pub(crate) const fn lock_switches(system_call: u32, arguments: &[u64; 3]) -> Opt
     let [_, _, third] = *arguments;
     let known = HOLDER_KNOWN | SWITCHES_KNOWN;
     if system_call == FUTEX && third & known == known { Some(low(third >> 32) & SWITCHES_MASK) } else { None }
+}
+
+/// Whether the call waits to take an interpreter lock as the kernel programs know it, and how long before it the attempt
+/// began, in nanoseconds.
+pub(crate) const fn take(system_call: u32, flags: u32, extra: u64) -> Option<u64> {
+    if system_call == FUTEX && flags & FLAG_TAKES_LOCK != 0 { Some(take_lead_ns(extra)) } else { None }
 }
 
 const fn futex(address: u64, operation: u32, timeout: u64) -> Call {

@@ -78,7 +78,9 @@ fn end_slice(
     state.add_up(&mut thread, slice);
     let slice = &slice.within(thread.last_exit_ns, end_ns);
     let meaning = meaning_of(state, slice);
-    let part = state.gil.follow(&mut thread.gil_wait, slice, end_ns, state.window_start_ns);
+    let followed = state.gil.follow(&mut thread.gil_wait, slice, end_ns, state.window_start_ns);
+    let part = followed.part;
+    crate::machine::gil_edge::went_on(&mut thread, followed.tail_ns);
     let mut held_by = HeldBy::UNKNOWN;
     if let Some(wait_ns) = part.wait_ns(slice, end_ns, state.window_start_ns) {
         held_by = crate::machine::gil_edge::held(state, &mut thread, slice, wait_ns);

@@ -8,15 +8,19 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::{InterpreterLock, InterpreterSeen, ThreadNumbers};
-use crate::machine::classify::{Idle, Meaning};
 use crate::machine::gil_edge::Edges;
-use crate::machine::gil_measure::{Attempt, Measure, Sleep};
-use crate::machine::thread::Piece;
+use crate::machine::gil_measure::{Measure, Sleep};
 use crate::model::gil::{Gil, Lock, Waiter};
+use crate::model::gil_method::Seen;
 use crate::model::latency::Latency;
-use crate::phase::Phase;
-use crate::timeline::ThreadState;
-use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
+use profiler_common::record::slice::{FLAG_GIVES_UP, NO_CALL, PAGE_FAULT};
+
+mod episode;
+mod part;
+
+pub use episode::Episode;
+use episode::On;
+pub use part::{Followed, Part};
 
 /// Where the condition variable of takers begins, from the lock's address.
 const COND: u64 = 32;
@@ -32,9 +36,6 @@ const COMMAND: u32 = 127;
 const FUTEX_WAIT: u32 = 0;
 /// `FUTEX_WAIT_BITSET`: a condition variable.
 const FUTEX_WAIT_BITSET: u32 = 9;
-/// Most CPU time between two sleeps of one attempt: a few µs of looking at the flag, with room for interrupts. Who ran
-/// for longer had the lock meanwhile.
-const LOOP_MAX_CPU_NS: u64 = 50_000;
 /// Processes whose locks are remembered.
 const MAX_PROCESSES: usize = 4096;
 /// Locks of one process.
@@ -43,6 +44,10 @@ const MAX_LOCKS: usize = 64;
 const MAX_WAITERS: usize = 16_384;
 /// Threads that the report lists.
 const MAX_LISTED: usize = 32;
+
+/// Why nothing is told with `--gil=off`.
+const OFF: &str =
+    "it was switched off (--gil=off); waits for the interpreter lock, if there is one, are part of lock_wait";
 
 /// Whether a futex wait this far from a lock's address is one of a thread that wants to take the lock.
 #[must_use]
@@ -57,7 +62,7 @@ pub const fn is_take_wait(distance: u64, operation: u32) -> bool {
 /// Why no wait for the lock can be told in processes with these interpreters; `None`: in one at least it can.
 pub fn not_measured<'a>(seen: impl Iterator<Item = &'a InterpreterSeen>) -> Option<String> {
     const IN_LOCK_WAIT: &str = "; waits for the interpreter lock, if there is one, are part of lock_wait";
-    let (mut refused, mut free_threaded, mut without) = (None, false, false);
+    let (mut refused, mut free_threaded, mut without, mut not_started) = (None, false, false, false);
     for interpreter in seen {
         if !interpreter.locks.is_empty() {
             return None;
@@ -66,29 +71,17 @@ pub fn not_measured<'a>(seen: impl Iterator<Item = &'a InterpreterSeen>) -> Opti
             Some(reason) if refused.is_none() => refused = Some(reason.as_str()),
             Some(_) => {}
             None if interpreter.free_threaded => free_threaded = true,
+            None if interpreter.version.is_some() => not_started = true,
             None => without = true,
         }
     }
     Some(match refused {
         Some(reason) => format!("{reason}{IN_LOCK_WAIT}"),
+        None if not_started => "the target's Python interpreter has not been started yet".to_owned(),
         None if free_threaded => "the interpreter is a free-threaded build: it has no GIL".to_owned(),
         None if without => "no process of the target has a Python interpreter".to_owned(),
         None => format!("nothing is known of the target's interpreters{IN_LOCK_WAIT}"),
     })
-}
-
-/// One attempt to take a lock: all its sleeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Episode {
-    tgid: Tid,
-    lock: InterpreterLock,
-    start_ns: u64,
-    end_ns: u64,
-    run_queue_ns: u64,
-    sleeps: u64,
-    attempt: Attempt,
-    /// By how much its last sleep made a request longer that was not honoured.
-    not_honoured_ns: u64,
 }
 
 /// A thread's waiting for a lock, as of its last slice.
@@ -98,49 +91,6 @@ pub struct Waiting {
     pub episode: Option<Episode>,
     /// It had given the lock up by force, and waited until another had taken it.
     pub gave_up: bool,
-}
-
-/// What a slice is for its thread's waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// No wait for the lock.
-    None,
-    /// The call is a wait; the gap before it is not.
-    First,
-    /// The call goes on with the wait of the slice before: the gap belongs to it.
-    Again,
-    /// The call waits on the lock's memory, but not to take it: until another has taken what the thread gave up.
-    Handover,
-}
-
-impl Part {
-    /// How much of a slice that ended at `exit_ns` is a wait within the window; `None`: it is none.
-    #[must_use]
-    pub const fn wait_ns(self, slice: &Slice, exit_ns: u64, window_start_ns: u64) -> Option<u64> {
-        let start_ns = match self {
-            Self::First => slice.enter_ns,
-            Self::Again => slice.gap_start_ns(),
-            Self::None | Self::Handover => return None,
-        };
-        let start_ns = if start_ns > window_start_ns { start_ns } else { window_start_ns };
-        if exit_ns > start_ns { Some(exit_ns - start_ns) } else { None }
-    }
-
-    /// The meaning of the slice's call, and the gap before it, with the wait taken into account.
-    #[must_use]
-    pub fn apply(self, meaning: Meaning, mut gap: Piece) -> (Meaning, Piece) {
-        match self {
-            Self::None => return (meaning, gap),
-            // Without a limit of time, as waits for work are; it is none.
-            Self::Handover => {
-                return (Meaning { idle: Idle::No, state: ThreadState::LockWait, ..meaning }, gap);
-            }
-            Self::Again => gap.cpu = Phase::GilWait,
-            Self::First => {}
-        }
-        let (cpu, blocked, state) = (Phase::GilWait, Phase::GilWait, ThreadState::GilWait);
-        (Meaning { cpu, blocked, state, idle: Idle::No, ..meaning }, gap)
-    }
 }
 
 /// All locks known, and who waited for them.
@@ -157,6 +107,8 @@ pub struct Locks {
     measures: FxHashMap<(Tid, u64), Measure>,
     /// Processes with a measure.
     contended: FxHashSet<Tid>,
+    /// How waits are seen.
+    pub method: Seen,
     /// Who made whom wait.
     pub edges: Edges,
     /// Entries that found no place.
@@ -216,47 +168,36 @@ impl Locks {
         slice: &Slice,
         exit_ns: u64,
         window_start_ns: u64,
-    ) -> Part {
+    ) -> Followed {
         let gave_up = std::mem::take(&mut waiting.gave_up);
-        let lock = match self.lock_of(slice) {
-            Some((lock, true)) => lock,
-            other => {
-                if waiting.episode.is_some() {
-                    self.end(slice.tid, waiting.episode.take(), window_start_ns);
-                }
-                waiting.gave_up = other.is_some();
-                return if other.is_some() { Part::Handover } else { Part::None };
-            }
-        };
-        if let Some(episode) = &mut waiting.episode
-            && episode.goes_on_with(slice, lock)
+        let found = self.lock_of(slice);
+        if let (Some((lock, on)), Some(episode)) = (found, &mut waiting.episode)
+            && episode.goes_on_with(slice, lock, on)
         {
-            episode.end_ns = exit_ns;
-            episode.run_queue_ns = episode
-                .run_queue_ns
-                .saturating_add(slice.gap.run_queue_ns)
-                .saturating_add(slice.inside.run_queue_ns);
-            episode.sleeps = episode.sleeps.saturating_add(1);
+            episode.sleep_again(slice, exit_ns);
             self.measure_sleep(episode, slice, slice.gap_start_ns(), window_start_ns);
-            return Part::Again;
+            return Followed { part: Part::Again, tail_ns: 0 };
         }
-        let mut next = Episode {
-            tgid: slice.tgid,
-            lock,
-            start_ns: slice.enter_ns,
-            end_ns: exit_ns,
-            run_queue_ns: slice.inside.run_queue_ns,
-            sleeps: 1,
-            attempt: Attempt::default(),
-            not_honoured_ns: 0,
+        let tail_ns = waiting.episode.as_mut().map_or(0, |episode| episode.went_on(slice, window_start_ns));
+        if waiting.episode.is_some() {
+            self.end(slice.tid, waiting.episode.take(), window_start_ns);
+        }
+        let (lock, part) = match found {
+            Some((lock, On::Take)) => (lock, Part::First),
+            Some((_, on)) => {
+                waiting.gave_up = on == On::Handover;
+                return Followed { part: Part::Handover, tail_ns };
+            }
+            None => return Followed { part: Part::None, tail_ns },
         };
-        self.end(slice.tid, waiting.episode.take(), window_start_ns);
+        let mut next = Episode::begin(slice, exit_ns, lock);
         let forced = gave_up || had_it_for_an_interval(slice, &lock);
-        if let Some(measure) = self.measure_sleep(&mut next, slice, slice.enter_ns, window_start_ns) {
+        let start_ns = next.start_ns;
+        if let Some(measure) = self.measure_sleep(&mut next, slice, start_ns, window_start_ns) {
             measure.begin(forced);
         }
         waiting.episode = Some(next);
-        Part::First
+        Followed { part, tail_ns }
     }
 
     /// Takes a sleep of an attempt into the sums of its lock, if it is in the window.
@@ -325,13 +266,18 @@ impl Locks {
         numbers.retain(|tgid, _| seen.contains_key(tgid));
         let mut edges = std::mem::take(&mut self.edges);
         edges.roll();
-        *self = Self { seen, numbers, edges, ..Self::default() };
+        let mut method = std::mem::take(&mut self.method);
+        method.roll();
+        *self = Self { seen, numbers, edges, method, ..Self::default() };
     }
 
     /// Why no wait can be told; `None`: it can.
     #[must_use]
     pub fn not_measured(&self) -> Option<String> {
         // Of several reasons the same one is given however the table is laid out.
+        if self.method.is_off() {
+            return Some(OFF.to_owned());
+        }
         let mut seen: Vec<&InterpreterSeen> = self.seen.values().collect();
         seen.sort_unstable_by_key(|seen| seen.tgid);
         not_measured(seen.into_iter())
@@ -358,6 +304,7 @@ impl Locks {
         let (thread_edges, other_thread_edges_ns) = self.edges.finish_threads(&name);
         let (edges, other_edges_ns) = self.edges.finish(&name);
         Gil {
+            method: self.method.finish(),
             thread_edges,
             other_thread_edges_ns,
             locks,
@@ -384,40 +331,26 @@ impl Locks {
     /// Whether the call of a slice waits to take a lock.
     #[must_use]
     pub fn is_wait(&self, slice: &Slice) -> bool {
-        self.lock_of(slice).is_some_and(|(_, takes)| takes)
+        self.lock_of(slice).is_some_and(|(_, on)| on == On::Take)
     }
 
-    /// The lock on whose memory the call of a slice waits, if it does, and whether to take it.
-    fn lock_of(&self, slice: &Slice) -> Option<(InterpreterLock, bool)> {
+    /// The lock on whose memory the call of a slice waits, if it does, and on what of it.
+    fn lock_of(&self, slice: &Slice) -> Option<(InterpreterLock, On)> {
         let Call::FutexWait { address, operation, .. } = slice.call else { return None };
         let locks = &self.seen.get(&slice.tgid)?.locks;
-        locks.iter().find_map(|lock| {
+        let on_memory = locks.iter().find_map(|lock| {
             let distance = address.checked_sub(lock.address).filter(|distance| *distance < LENGTH)?;
-            Some((*lock, is_take_wait(distance, operation)))
-        })
-    }
-}
-
-impl Episode {
-    /// The next window begins in the middle of it: what it was made of so far has been counted.
-    pub fn roll(&mut self) {
-        (self.run_queue_ns, self.sleeps) = (0, 0);
-        self.attempt = Attempt::default();
-    }
-
-    /// By how much its last sleep made a request longer that was not honoured.
-    #[must_use]
-    pub const fn not_honoured_ns(&self) -> u64 {
-        self.not_honoured_ns
-    }
-
-    /// Whether a wait for `lock` is a further sleep of this attempt: nothing happened in between but a look at the flag.
-    fn goes_on_with(&self, slice: &Slice, lock: InterpreterLock) -> bool {
-        self.lock.address == lock.address
-            && self.tgid == slice.tgid
-            && self.end_ns == slice.gap_start_ns()
-            && matches!(slice.gap_blocked_call, NO_CALL | PAGE_FAULT)
-            && slice.gap.cpu_ns <= LOOP_MAX_CPU_NS
+            let on = match operation & COMMAND {
+                _ if slice.flags & FLAG_GIVES_UP != 0 => On::GivesUp,
+                _ if is_take_wait(distance, operation) => On::Take,
+                FUTEX_WAIT if (COND..MUTEX).contains(&distance) => On::Inner,
+                _ => On::Handover,
+            };
+            Some((*lock, on))
+        });
+        // A C library may have its futex elsewhere: then a probe has told.
+        let told = || slice.take_lead_ns.and_then(|_| locks.iter().find(|lock| lock.interpreter == 0));
+        on_memory.or_else(|| told().map(|lock| (*lock, On::Take)))
     }
 }
 

@@ -198,7 +198,16 @@ pub fn held(state: &mut State, thread: &mut Thread, slice: &Slice, wait_ns: u64)
     let by = holder(state, thread, slice);
     let not_honoured_ns = thread.gil_wait.episode.map_or(0, |episode| episode.not_honoured_ns());
     add_share(&mut thread.gil_held, Share { by, wait_ns, waits: 1, not_honoured_ns });
+    thread.gil_held_by = by;
     by
+}
+
+/// The last part went on for `tail_ns` after its sleep.
+pub fn went_on(thread: &mut Thread, tail_ns: u64) {
+    if tail_ns > 0 {
+        let by = thread.gil_held_by;
+        add_share(&mut thread.gil_held, Share { by, wait_ns: tail_ns, waits: 0, not_honoured_ns: 0 });
+    }
 }
 
 /// Who had the lock when a thread's call began to wait for it.

@@ -50,7 +50,9 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     let meaning = meaning_of(state, slice);
     gil_edge::note(state, &mut thread, tid);
     let serving = thread.serving;
-    let part = state.gil.follow(&mut thread.gil_wait, slice, exit_ns, state.window_start_ns);
+    let followed = state.gil.follow(&mut thread.gil_wait, slice, exit_ns, state.window_start_ns);
+    let part = followed.part;
+    gil_edge::went_on(&mut thread, followed.tail_ns);
     let mut held_by = HeldBy::UNKNOWN;
     if let Some(wait_ns) = part.wait_ns(slice, exit_ns, state.window_start_ns) {
         held_by = gil_edge::held(state, &mut thread, slice, wait_ns);

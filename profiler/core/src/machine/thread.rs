@@ -342,6 +342,8 @@ pub struct Thread {
     pub gil_wait: Waiting,
     /// What it waited for the interpreter lock since its last other call, by holder.
     pub gil_held: Vec<Share>,
+    /// Who had the lock in the last part of that.
+    pub gil_held_by: HeldBy,
     /// Number of the party that it is while it serves this request, once somebody asked.
     pub gil_party: Option<((u32, u64), u32)>,
     /// The party that it was before it turned to what it does now, and until when.

@@ -3,21 +3,17 @@
 //! In: facts about interpreters, episodes of waiting. Out: [`Gil`], a part of the snapshot. By endpoint the waits are in
 //! the phases of requests.
 
+use super::gil_method::GilMethodUsed;
 use super::latency::Latency;
 use crate::fact::InterpreterSeen;
-
-/// How waits for the lock are seen.
-pub const METHOD: &str = "system calls: waits on the lock's own futexes";
-
-/// What that is known to miss, as measured against the entry and exit of the interpreter's own function.
-pub const KNOWN_ERROR: &str = "a wait is seen 3 to 5 µs late and ends a few µs early; two waits with less than 50 µs of \
-     computing and no observed system call between them count as one";
 
 /// The interpreter lock over one window.
 #[derive(Clone, Debug, Default)]
 pub struct Gil {
     /// Why waits were not measured; `None`: they were.
     pub not_measured: Option<String>,
+    /// How waits are seen.
+    pub method: GilMethodUsed,
     /// The interpreters of the target's processes, by process.
     pub interpreters: Vec<InterpreterSeen>,
     /// Waits, each from its first sleep's start to its last sleep's end (run queue included).

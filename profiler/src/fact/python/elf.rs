@@ -12,7 +12,7 @@ use object::read::ReadCache;
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 
 /// Larger files are not looked into: no interpreter is, machine-learning libraries are.
-const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
+pub(super) const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// Larger tables of symbols or names are not looked into.
 const MAX_TABLE_BYTES: u64 = 64 * 1024 * 1024;
 /// Segments kept.

@@ -203,6 +203,9 @@ impl Walk {
 
     /// Whether a free-threaded build runs with its lock all the same: its first field says so.
     fn is_switched_on(&self, memory: &dyn Memory) -> Result<bool, MemoryError> {
+        if self.head == 0 {
+            return Ok(false);
+        }
         let lock = self.lock_of(memory, self.head)?;
         Ok(memory.word(lock)? as u32 != 0)
     }
@@ -214,6 +217,9 @@ impl Walk {
         version: Version,
         number: impl Fn(u64, u64) -> Result<u64, PythonError>,
     ) -> Result<Vec<InterpreterLock>, PythonError> {
+        if self.head == 0 {
+            return Err(PythonError::NotStarted);
+        }
         let mut locks: Vec<InterpreterLock> = Vec::new();
         let mut interpreter = self.head;
         for place in 1..=MAX_INTERPRETERS as u64 {

@@ -4,7 +4,8 @@
 //! itself, opened. A file that was replaced on disk or deleted is still the one that is mapped.
 
 use std::fs::File;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
 
 use rustix::fs::OFlags;
 
@@ -17,7 +18,7 @@ const MAX_FILES: usize = 1024;
 
 /// One mapped file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mapped {
+pub struct Mapped {
     /// Its path as the process's mount namespace shows it. Hostile.
     pub path: String,
     /// Device, as `maps` names it.
@@ -33,6 +34,18 @@ pub(super) struct Mapped {
 }
 
 impl Mapped {
+    /// What tells it from other files.
+    #[must_use]
+    pub fn key(&self) -> (String, u64) {
+        (self.device.clone(), self.inode)
+    }
+
+    /// Opens the very file that process `tgid` has mapped; `None` if it is no regular file or may not be opened.
+    #[must_use]
+    pub fn open(&self, proc: &Proc, tgid: u32) -> Option<File> {
+        open(proc, tgid, self)
+    }
+
     /// Its name without directories.
     pub(super) fn name(&self) -> &str {
         let path = self.path.strip_suffix(" (deleted)").unwrap_or(&self.path);
@@ -82,8 +95,16 @@ pub(super) fn parse(line: &str) -> Option<Mapped> {
 
 /// Opens the very file that is mapped; `None` if it is no regular file or may not be opened.
 pub(super) fn open(proc: &Proc, tgid: u32, mapped: &Mapped) -> Option<File> {
-    let path = proc.of(tgid, &format!("map_files/{:x}-{:x}", mapped.start, mapped.end));
-    let kind = std::fs::metadata(&path).ok()?.file_type();
+    let map_file = proc.of(tgid, &format!("map_files/{:x}-{:x}", mapped.start, mapped.end));
+    // Only an administrator may follow the first; the others must turn out to be the same file.
+    let inside = mapped.path.trim_start_matches('/');
+    [map_file, proc.of(tgid, "exe"), proc.of(tgid, "root").join(inside)].into_iter().find_map(|path| {
+        open_regular(&path).filter(|file| file.metadata().is_ok_and(|data| data.ino() == mapped.inode))
+    })
+}
+
+fn open_regular(path: &Path) -> Option<File> {
+    let kind = std::fs::metadata(path).ok()?.file_type();
     // Devices can be mapped as well; opening one may do something.
     if !kind.is_file() || kind.is_char_device() {
         return None;

@@ -144,6 +144,30 @@ fn what_does_not_look_like_a_lock_is_refused() {
 }
 
 #[test]
+fn an_interpreter_that_is_mapped_and_not_started_is_no_failure() {
+    // The children of a web server that embeds it map it without ever running it.
+    for name in ["3.8", "3.11"] {
+        let mut memory = Words::default();
+        for word in 0..200 {
+            memory.put(RUNTIME + word * 8, 0);
+        }
+        let outcome = locks(&memory, RUNTIME, version(name), false);
+        assert!(matches!(outcome, Err(PythonError::NotStarted)), "{name}: {outcome:?}");
+    }
+    let mut memory = Words::default();
+    memory.put(RUNTIME + 40, 0).put(RUNTIME + 48, 0);
+    let outcome = locks(&memory, RUNTIME, version("3.12"), false);
+    assert!(matches!(outcome, Err(PythonError::NotStarted)), "{outcome:?}");
+    for free_threaded in [false, true] {
+        let mut memory = described_runtime(0x030d_05f0, 14, free_threaded);
+        memory.put(RUNTIME + 632, 0);
+        let outcome = locks(&memory, RUNTIME, version("3.13"), true);
+        let is_empty = outcome.as_ref().is_ok_and(|found| found.locks.is_empty());
+        assert!(is_empty || matches!(outcome, Err(PythonError::NotStarted)), "{outcome:?}");
+    }
+}
+
+#[test]
 fn a_ring_of_interpreters_comes_to_an_end() {
     let mut memory = described_runtime(0x030d_05f0, 14, false);
     memory.put(HEAP + 7264, HEAP);
@@ -178,9 +202,38 @@ fn the_interpreter_of_a_real_executable_is_found_in_its_file() {
 }
 
 #[test]
+fn the_function_that_takes_the_lock_is_found_in_a_real_interpreter_stripped_or_not() {
+    let Ok(file) = std::fs::File::open("/usr/bin/python3") else { return };
+    let in_executable = elf::interpreter(file.try_clone().expect("a file")).is_some();
+    let found = take_gil::find(file);
+    if in_executable {
+        let functions = found.expect("found");
+        let points = functions.iter().flat_map(|function| function.entry.iter().chain(&function.waits));
+        assert!(points.clone().count() >= 2);
+        // Nowhere else does a thread come by that does not wait.
+        assert!(functions.iter().all(|function| function.waits.iter().all(|point| point.is_emulated)));
+        assert!(functions.iter().all(|function| !function.unlocks.is_empty() && !function.exits.is_empty()));
+    } else {
+        assert_eq!(found, Err(take_gil::NotFound::NoCall));
+    }
+    let other = std::fs::File::open("/bin/true").expect("a program");
+    assert_eq!(take_gil::find(other), Err(take_gil::NotFound::NoCall));
+}
+
+#[test]
+fn machine_code_of_another_architecture_is_refused_by_its_name() {
+    let mut bytes = std::fs::read("/bin/true").expect("a program");
+    // `e_machine`: EM_AARCH64.
+    bytes[18] = 183;
+    let error = take_gil::in_bytes(&bytes).expect_err("refused");
+    assert!(error.to_string().contains("aarch64"), "{error}");
+}
+
+#[test]
 fn a_process_without_python_has_none_and_one_that_is_gone_is_an_error() {
     let seen = Interpreters::default().look(&Proc::default(), std::process::id()).expect("this process");
-    assert_eq!(seen, InterpreterSeen { tgid: std::process::id(), ..InterpreterSeen::default() });
+    assert_eq!(seen.seen, InterpreterSeen { tgid: std::process::id(), ..InterpreterSeen::default() });
+    assert!(seen.file.is_none() && !seen.waits_elsewhere);
     assert!(Interpreters::default().look(&Proc::default(), u32::MAX).is_err());
 }
 
@@ -222,7 +275,8 @@ proptest! {
         for (byte, new) in bytes.iter_mut().skip(at).zip(damage) {
             *byte = new;
         }
-        let _ = elf::parse(Cursor::new(bytes));
+        let _ = elf::parse(Cursor::new(&bytes));
+        let _ = take_gil::in_bytes(&bytes);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use profiler_core::model::Snapshot;
-use profiler_core::model::gil::{Edge, Gil, KNOWN_ERROR, METHOD};
+use profiler_core::model::gil::{Edge, Gil};
 
 use super::chart;
 use super::markup::Html;
@@ -59,8 +59,7 @@ pub(super) fn section(html: &mut Html, page: &Page, snapshot: &Snapshot) {
         let reason = interpreter.refused.as_ref()?;
         Some((format!("process {}", interpreter.tgid), format!("not measured: {reason}")))
     });
-    let method = ("method".to_owned(), format!("{METHOD}; {KNOWN_ERROR}"));
-    html.entries(&std::iter::once(method).chain(refused).collect::<Vec<_>>());
+    html.entries(&words::method(gil).into_iter().chain(refused).collect::<Vec<_>>());
     html.end_section();
 }
 

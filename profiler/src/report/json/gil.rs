@@ -2,9 +2,9 @@
 //!
 //! In: the lock's part of a snapshot. Out: its numbers, or the reason why there are none.
 
-use profiler_core::fact::InterpreterSeen;
+use profiler_core::fact::{GilFile, InterpreterSeen};
 use profiler_core::model::Snapshot;
-use profiler_core::model::gil::{self, KNOWN_ERROR, METHOD, Waiter};
+use profiler_core::model::gil::{self, Waiter};
 use serde::Serialize;
 
 use super::latency::Latency;
@@ -19,8 +19,12 @@ pub(super) enum Gil<'a> {
 
 #[derive(Serialize)]
 pub(super) struct Measured<'a> {
+    wanted: &'a str,
     method: &'static str,
     known_error: &'static str,
+    files: Vec<File<'a>>,
+    probe_hits: u64,
+    attempts: u64,
     interpreters: Vec<Interpreter<'a>>,
     waits: Latency,
     run_queue_ns: u64,
@@ -148,6 +152,15 @@ impl Lock {
 }
 
 #[derive(Serialize)]
+struct File<'a> {
+    file: &'a str,
+    method: &'a str,
+    reason: &'a str,
+    probes: u32,
+    stepped: u32,
+}
+
+#[derive(Serialize)]
 struct Edge<'a> {
     waiter: Party<'a>,
     holder: Party<'a>,
@@ -193,8 +206,12 @@ impl<'a> Gil<'a> {
             return Self::NotMeasured { not_measured: reason };
         }
         Self::Measured(Box::new(Measured {
-            method: METHOD,
-            known_error: KNOWN_ERROR,
+            wanted: &gil.method.wanted,
+            method: gil.method.method(),
+            known_error: gil.method.known_error(),
+            files: gil.method.files.iter().map(File::new).collect(),
+            probe_hits: gil.method.probe_hits,
+            attempts: gil.method.attempts,
             interpreters: gil.interpreters.iter().map(Interpreter::new).collect(),
             waits: Latency::new(&gil.waits),
             run_queue_ns: gil.run_queue_ns,
@@ -209,6 +226,18 @@ impl<'a> Gil<'a> {
             other_thread_edges_ns: gil.other_thread_edges_ns,
             locks: gil.locks.iter().map(Lock::new).collect(),
         }))
+    }
+}
+
+impl<'a> File<'a> {
+    fn new(file: &'a GilFile) -> Self {
+        Self {
+            file: &file.file,
+            method: &file.method,
+            reason: &file.reason,
+            probes: file.probes,
+            stepped: file.stepped,
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use profiler_core::model::gil::{Gil, KNOWN_ERROR, METHOD, Party};
+use profiler_core::model::gil::{Gil, Party};
 use profiler_core::model::{Endpoint, Snapshot};
 use profiler_core::phase::Phase;
 
@@ -69,12 +69,32 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         thread_edges(page, gil);
     }
     locks(page, snapshot);
-    page.entry("method", &format!("{METHOD}; {KNOWN_ERROR}"));
+    for (name, text) in method(gil) {
+        page.entry(&name, &text);
+    }
     for interpreter in &gil.interpreters {
         if let Some(reason) = &interpreter.refused {
             page.entry(&format!("process {}", interpreter.tgid), &format!("not measured: {reason}"));
         }
     }
+}
+
+/// How waits were seen, what that misses, and why it was chosen where that was not asked for.
+pub(in crate::report) fn method(gil: &Gil) -> Vec<(String, String)> {
+    let method = &gil.method;
+    let mut entries = vec![("method".to_owned(), format!("{}; {}", method.method(), method.known_error()))];
+    if method.files.iter().any(|file| file.probes > 0) {
+        let hits = unit::counted(method.probe_hits, "hit");
+        let attempts = match method.attempts {
+            0 => String::new(),
+            count => format!(", {} to take the lock", unit::counted(count, "attempt")),
+        };
+        entries.push(("probes".to_owned(), format!("{hits}{attempts}")));
+    }
+    // What `auto` comes to by itself needs no explanation.
+    let told = method.reasons().filter(|file| method.wanted != "auto" || file.method != "syscalls");
+    entries.extend(told.map(|file| (file.file.clone(), format!("{}: {}", file.method, file.reason))));
+    entries
 }
 
 /// Versions, and how many locks there are.

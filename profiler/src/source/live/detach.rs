@@ -17,6 +17,12 @@ pub(super) fn detach(ebpf: &mut Ebpf) {
     if slow {
         stop(ebpf);
     }
+    for (_, program) in ebpf.programs_mut() {
+        if let Program::UProbe(program) = program {
+            // As below: most are never loaded.
+            let _ = program.unload();
+        }
+    }
     // What sees calls goes first: it trusts `sched_switch` to say whose they are.
     for sees_calls in [true, false] {
         for (name, program) in ebpf.programs_mut() {

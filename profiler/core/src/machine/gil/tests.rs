@@ -2,6 +2,7 @@
 //!
 //! In: scripts. Out: assertions.
 
+use profiler_common::record::slice::{FLAG_TAKE_FOLLOWED, FLAG_TAKE_OVER};
 use proptest::prelude::*;
 
 use super::*;
@@ -32,12 +33,31 @@ impl Script {
     }
 
     fn step(&mut self, gap_cpu_us: u64, call: Call, blocked_us: u64, run_queue_us: u64) -> Part {
+        self.told((0, None), gap_cpu_us, call, blocked_us, run_queue_us).part
+    }
+
+    /// The same with what the kernel side tells: flags, and the time since the attempt began.
+    fn told(
+        &mut self,
+        (flags, take_lead_ns): (u32, Option<u64>),
+        gap_cpu_us: u64,
+        call: Call,
+        blocked_us: u64,
+        run_queue_us: u64,
+    ) -> Followed {
         let gap = Account { cpu_ns: gap_cpu_us * US, ..Account::default() };
         let inside = Account { cpu_ns: US, run_queue_ns: run_queue_us * US, blocked_ns: blocked_us * US };
         let enter_ns = self.now_ns + gap.total_ns();
         self.now_ns = enter_ns + inside.total_ns();
-        let slice = Slice { enter_ns, inside, gap, call_switches: 1, ..blank(call) };
+        let slice = Slice { enter_ns, inside, gap, call_switches: 1, flags, take_lead_ns, ..blank(call) };
         self.locks.follow(&mut self.waiting, &slice, self.now_ns, self.window_start_ns)
+    }
+
+    /// A wait of which the kernel side says that it takes the lock.
+    fn told_wait(&mut self, flags: u32, lead_ns: u64, gap_cpu_us: u64) -> Followed {
+        let (address, operation) = WAIT;
+        let call = Call::FutexWait { address, operation, has_timeout: true };
+        self.told((flags | FLAG_TAKE_FOLLOWED, Some(lead_ns)), gap_cpu_us, call, 100, 0)
     }
 
     fn wait(&mut self, gap_cpu_us: u64, blocked_us: u64) -> Part {
@@ -77,6 +97,73 @@ fn another_call_or_a_stretch_of_computing_ends_a_wait() {
     let elsewhere = Call::FutexWait { address: 9, operation: 393, has_timeout: true };
     assert_eq!(script.step(1, elsewhere, 10, 0), Part::None);
     assert_eq!(script.finish().waits.count(), 3);
+}
+
+/// Time of a tail as the flags carry it.
+const fn tail(tail_ns: u64) -> u32 {
+    ((tail_ns >> 4) as u32) << profiler_common::record::slice::TAIL_SHIFT
+}
+
+#[test]
+fn where_every_call_is_followed_only_another_call_ends_a_wait() {
+    let mut script = Script::new();
+    script.told_wait(0, 0, 900);
+    assert_eq!(script.told_wait(0, 0, 300).part, Part::Again, "an interrupt, or time that a hypervisor took");
+    let next = script.told_wait(FLAG_TAKE_OVER, 0, 2);
+    assert_eq!(next.part, Part::First, "it had the lock and gave it up");
+    assert_eq!(script.told_wait(0, 0, 1001).part, Part::First);
+    assert_eq!(script.finish().waits.count(), 3);
+}
+
+#[test]
+fn a_wait_begins_at_the_probe_and_ends_with_the_last_call_of_the_attempt() {
+    let mut script = Script::new();
+    let first = script.told_wait(0, 7 * US, 900);
+    assert_eq!((first.part, first.tail_ns), (Part::First, 0));
+    let next = script.told((FLAG_TAKE_OVER | tail(16 * US), None), 40, Call::Sleep, 10, 0);
+    assert_eq!(next, Followed { part: Part::None, tail_ns: 16 * US });
+    assert_eq!(script.finish().waits.sum_ns(), (7 + 101 + 16) * US);
+}
+
+#[test]
+fn two_waits_never_overlap_whatever_the_probes_say() {
+    let mut script = Script::new();
+    script.told_wait(0, 0, 900);
+    // The probe's time lies before the end of the wait before, and the tail reaches into this one.
+    let next = script.told_wait(FLAG_TAKE_OVER | tail(48 * US), 500 * US, 50);
+    assert_eq!(next.tail_ns, 48 * US);
+    script.told_wait(FLAG_TAKE_OVER | tail(90 * US), 0, 50);
+    let gil = script.finish();
+    assert_eq!((gil.waits.count(), gil.waits.sum_ns()), (3, (101 + 48 + 2 + 101 + 50 + 101) * US));
+}
+
+#[test]
+fn the_inside_of_the_condition_variable_belongs_to_a_wait_but_begins_none() {
+    let mut script = Script::new();
+    let inner = Call::FutexWait { address: LOCK + 64, operation: 128, has_timeout: false };
+    assert_eq!(script.step(3, inner, 20, 0), Part::Handover);
+    script.wait(3, 100);
+    assert_eq!(script.step(3, inner, 20, 0), Part::Again);
+    assert_eq!(script.wait(3, 100), Part::Again);
+    assert_eq!(script.step(51, inner, 20, 0), Part::Handover, "who computed had the lock, and gives it up");
+    assert_eq!(script.finish().waits.count(), 1);
+}
+
+#[test]
+fn who_waits_for_the_mutex_to_give_the_lock_up_does_not_want_it() {
+    let mut script = Script::new();
+    let mutex = Call::FutexWait { address: LOCK + 80, operation: 128, has_timeout: false };
+    assert_eq!(script.told((FLAG_GIVES_UP, None), 3, mutex, 20, 0).part, Part::Handover);
+    assert_eq!(script.finish().waits.count(), 0);
+}
+
+#[test]
+fn a_wait_elsewhere_in_memory_is_one_where_a_probe_says_so() {
+    let mut script = Script::new();
+    let stack = Call::FutexWait { address: 0x7fff_0000, operation: 128, has_timeout: true };
+    assert_eq!(script.told((FLAG_TAKE_FOLLOWED, Some(US)), 3, stack, 20, 0).part, Part::First);
+    assert_eq!(script.step(3, stack, 20, 0), Part::None);
+    assert_eq!(script.finish().waits.sum_ns(), (1 + 21) * US);
 }
 
 #[test]

@@ -1,0 +1,157 @@
+//! Attempts to take an interpreter lock: what must be known of a thread beside its waits.
+//!
+//! In: futex calls, every other call, probes in the interpreter. Out: marks in the thread's account, which its next
+//! slice carries. Only the thread itself writes them; where it is interrupted in between, no other program does.
+
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_user};
+use profiler_common::account::ThreadAccount;
+use profiler_common::record::slice::{
+    FLAG_GIVES_UP, FLAG_TAKE_OVER, FLAG_TAKES_LOCK, TAIL_MAX, TAIL_SHIFT, TAIL_UNIT_SHIFT, TAKE_HAS_TIMEOUT,
+};
+
+use crate::account::{self, Account};
+use crate::kernel::registers::{self, Registers};
+use crate::maps::INTERPRETERS;
+
+/// `FUTEX_WAIT`, `FUTEX_WAKE` and `FUTEX_WAIT_BITSET` without their flags, include/uapi/linux/futex.h.
+const WAIT: u64 = 0;
+const WAKE: u64 = 1;
+const WAIT_BITSET: u64 = 9;
+/// Places in `struct _gil_runtime_state` (`machine/gil.rs` has all): holder, flag, condition variable of takers, mutex, what
+/// only who gave up waits for, end.
+const LAST_HOLDER: u64 = 8;
+const LOCKED: u64 = 16;
+pub const COND: u64 = 32;
+pub const MUTEX: u64 = 80;
+const SWITCH_COND: u64 = 120;
+const END: u32 = 208;
+
+/// Largest distance of a futex from the stack pointer that is taken for one on the stack: musl waits on those.
+const ON_STACK: u64 = 4096;
+
+/// A futex call begins; `extra` is its timeout pointer. Notes in the account whether it waits to take the lock, and gives
+/// the `extra` of its slice.
+#[inline(always)]
+pub fn futex(account: Account, registers: Registers, arguments: &[u64; 3], extra: u64) -> u64 {
+    let command = arguments[1] & 127;
+    // SAFETY: the look-up succeeded; the thread itself runs here.
+    let (tgid, tid, mark, begun) = unsafe {
+        (*account).take_flags &= !(FLAG_TAKES_LOCK | FLAG_GIVES_UP);
+        ((*account).tgid, (*account).tid, (*account).take_mark, (*account).take_begun)
+    };
+    if command != WAIT && command != WAIT_BITSET {
+        return extra;
+    }
+    let Some(interpreter) = INTERPRETERS.get_ptr(&tgid) else { return extra };
+    // SAFETY: the look-up succeeded.
+    let [lock, distance, through] = unsafe { *interpreter };
+    let place = arguments[0].wrapping_sub(lock);
+    let on_cond = (COND..MUTEX).contains(&place);
+    let on_mutex = command == WAIT && (MUTEX..SWITCH_COND).contains(&place);
+    if !on_cond && !on_mutex {
+        let on_stack = arguments[0].wrapping_sub(registers::stack(registers)) < ON_STACK;
+        if mark == 0 || !on_stack {
+            return extra;
+        }
+    }
+    if on_mutex && distance != 0 && gives_up([lock, distance, through], tid) {
+        // SAFETY: as above.
+        unsafe { (*account).take_flags |= FLAG_GIVES_UP };
+        return extra;
+    }
+    // The mark stays for the next call in case this one never sleeps. SAFETY: as above.
+    unsafe {
+        (*account).take_flags |= FLAG_TAKES_LOCK;
+        (*account).take_lock = lock as u32;
+        if on_cond && command == WAIT_BITSET {
+            (*account).take_signals = arguments[0] as u32 & !7;
+        }
+    }
+    // The mark of a wait on the condition variable says nothing of one for the mutex before it.
+    let lead = if begun == 0 && on_mutex { 0 } else { lead(mark) };
+    if extra == 0 { lead } else { TAKE_HAS_TIMEOUT | lead }
+}
+
+/// Time since a probe's mark.
+#[inline(always)]
+fn lead(mark: u32) -> u64 {
+    if mark == 0 {
+        return 0;
+    }
+    // SAFETY: the helper has no preconditions.
+    u64::from((unsafe { bpf_ktime_get_ns() } as u32).wrapping_sub(mark))
+}
+
+/// Whether the thread that waits for the lock's mutex has the lock: then it is about to give it up.
+#[inline(always)]
+fn gives_up([lock, distance, through]: [u64; 3], tid: u32) -> bool {
+    let state = user_word(lock.wrapping_add(LAST_HOLDER));
+    if state == 0 {
+        return false;
+    }
+    let mut thread = user_word(state.wrapping_add(distance));
+    if through != 0 {
+        thread = user_word(thread.wrapping_add(through));
+    }
+    thread as u32 == tid && user_word(lock.wrapping_add(LOCKED)) as u32 == 1
+}
+
+/// A futex call that never slept has joined the gap.
+#[inline(always)]
+pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
+    if account.take_lock == 0 {
+        return;
+    }
+    let place = (account.arguments[0] as u32).wrapping_sub(account.take_lock);
+    let is_wake = account.arguments[1] & 127 == WAKE;
+    if (COND as u32..END).contains(&place) {
+        // Whoever waits uses other words of the condition variable as well, and wakes on them; where they are depends on
+        // the C library's version.
+        if is_wake && account.arguments[0] as u32 & !7 == account.take_signals {
+            over(account);
+        } else {
+            until(account, now_ns);
+        }
+    } else if account.take_flags & FLAG_TAKES_LOCK == 0 {
+        over(account);
+    }
+}
+
+/// The attempt went on up to now, unless it is known to have been over before: this is another one then, without a sleep.
+#[inline(always)]
+pub fn until(account: &mut ThreadAccount, now_ns: u64) {
+    if account.take_flags & FLAG_TAKE_OVER != 0 {
+        return;
+    }
+    let tail = now_ns.wrapping_sub(account.segment_start_ns) >> TAIL_UNIT_SHIFT;
+    let tail = if tail > TAIL_MAX as u64 { TAIL_MAX } else { tail as u32 };
+    account.take_flags = account.take_flags & ((1 << TAIL_SHIFT) - 1) | tail << TAIL_SHIFT;
+}
+
+/// The attempt is over: whatever wait comes next is another one.
+#[inline(always)]
+pub fn over(account: &mut ThreadAccount) {
+    account.take_lock = 0;
+    account.take_flags |= FLAG_TAKE_OVER;
+}
+
+/// The thread that runs here makes a call that is not observed.
+#[inline(always)]
+pub fn made_other_call() {
+    let Some(account) = account::current_cheaply() else { return };
+    // SAFETY: the look-up succeeded; the thread itself runs here.
+    unsafe {
+        if (*account).take_lock != 0 {
+            over(&mut *account);
+        }
+    }
+}
+
+/// The 8 bytes at a user address; 0 if they cannot be read.
+#[inline(always)]
+fn user_word(address: u64) -> u64 {
+    let mut word = 0_u64;
+    // SAFETY: the destination holds 8 bytes; on failure the helper leaves zeroes.
+    unsafe { bpf_probe_read_user((&raw mut word).cast(), 8, address as *const _) };
+    word
+}

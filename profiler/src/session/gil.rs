@@ -1,0 +1,169 @@
+//! The interpreter locks of a target: found, followed, and watched in the way that was asked for.
+//!
+//! In: the target's processes, now and again. Out: facts about interpreters and the method; the kernel side told which
+//! locks to follow; probes attached to files.
+
+use std::collections::BTreeMap;
+
+use profiler_core::fact::{Fact, GilFile, GilMethod, InterpreterSeen};
+
+use crate::attach::gil::{Choice, Code, Mode, Wanted, choose};
+use crate::fact::Proc;
+use crate::fact::python::{Interpreters, Looked, Numbers};
+use crate::source::live::LiveSource;
+
+/// Processes looked at again each second: a new interpreter in one is known after a few seconds at most.
+const AGAIN_EACH_TICK: usize = 4;
+/// Files with an interpreter that get probes.
+const MAX_FILES: usize = 64;
+
+/// What is known of the locks.
+pub(super) struct LockWatch {
+    wanted: Wanted,
+    has_uprobes: bool,
+    follows_every_call: bool,
+    interpreters: Interpreters,
+    numbers: Numbers,
+    seen: BTreeMap<u32, InterpreterSeen>,
+    files: BTreeMap<(String, u64), GilFile>,
+    /// Process looked at again last.
+    last_again: u32,
+    /// Hits and attempts told last.
+    told: (u64, u64),
+}
+
+impl LockWatch {
+    pub(super) fn new(wanted: Wanted, has_uprobes: bool, follows_every_call: bool) -> Self {
+        Self {
+            wanted,
+            has_uprobes,
+            follows_every_call,
+            interpreters: Interpreters::default(),
+            numbers: Numbers::default(),
+            seen: BTreeMap::new(),
+            files: BTreeMap::new(),
+            last_again: 0,
+            told: (0, 0),
+        }
+    }
+
+    /// Looks at a process; nothing, if it is gone, or told already. With `--gil=off` nothing is read of it.
+    pub(super) fn look(&mut self, proc: &Proc, tgid: u32, source: &mut LiveSource) -> Vec<Fact> {
+        if self.wanted.mode == Mode::Off {
+            return Vec::new();
+        }
+        let Ok(looked) = self.interpreters.look(proc, tgid) else { return Vec::new() };
+        let mut facts = Vec::new();
+        if let Some(file) = self.watch_file(proc, tgid, &looked, source) {
+            facts.push(file);
+        }
+        let seen = looked.seen;
+        if self.seen.get(&tgid) == Some(&seen) {
+            return facts;
+        }
+        if seen.foreign_numbers && seen.thread_number_at.is_some() {
+            self.numbers.follow(tgid);
+        }
+        if let Some(main) = seen.locks.iter().find(|lock| lock.interpreter == 0) {
+            let (distance, through) = (seen.thread_number_at, seen.thread_number_through);
+            source.follow_lock(tgid, [main.address, distance.unwrap_or(0), through.unwrap_or(0)]);
+        }
+        self.seen.insert(tgid, seen.clone());
+        facts.push(Fact::InterpreterSeen(seen));
+        facts
+    }
+
+    /// Looks at a few of the processes again, in turn: interpreters come and go while a process runs.
+    pub(super) fn look_again(&mut self, proc: &Proc, known: &[u32], source: &mut LiveSource) -> Vec<Fact> {
+        self.seen.retain(|tgid, _| known.contains(tgid));
+        let mut turn: Vec<u32> = known.to_vec();
+        turn.sort_unstable();
+        let first = turn.partition_point(|tgid| *tgid <= self.last_again);
+        turn.rotate_left(first);
+        turn.truncate(AGAIN_EACH_TICK);
+        let mut facts = Vec::new();
+        for tgid in turn {
+            self.last_again = tgid;
+            facts.extend(self.look(proc, tgid, source));
+        }
+        facts
+    }
+
+    /// What threads call themselves in processes of other PID namespaces, where there are others than before.
+    pub(super) fn thread_numbers(&mut self, proc: &Proc) -> Vec<Fact> {
+        self.numbers.changed(proc).into_iter().map(Fact::ThreadNumbers).collect()
+    }
+
+    /// How it is done, and how often the probes were hit.
+    pub(super) fn method(&mut self, source: &LiveSource) -> Fact {
+        let (probe_hits, attempts) = source.gil_probe_hits();
+        self.told = (probe_hits, attempts);
+        Fact::GilMethod(GilMethod {
+            wanted: self.wanted.mode.name().to_owned(),
+            follows_every_call: self.follows_every_call,
+            files: self.files.values().cloned().collect(),
+            probe_hits,
+            attempts,
+        })
+    }
+
+    /// The same, if it has changed since it was told last.
+    pub(super) fn method_if_changed(&mut self, source: &LiveSource) -> Option<Fact> {
+        (source.gil_probe_hits() != self.told).then(|| self.method(source))
+    }
+
+    /// Chooses how to watch the file that a process's interpreter is in, and attaches to it, once for all processes.
+    fn watch_file(
+        &mut self,
+        proc: &Proc,
+        tgid: u32,
+        looked: &Looked,
+        source: &mut LiveSource,
+    ) -> Option<Fact> {
+        let file = looked.file.as_ref()?;
+        if looked.seen.locks.is_empty()
+            || self.files.len() >= MAX_FILES
+            || self.files.contains_key(&file.key())
+        {
+            return None;
+        }
+        let opened = file.open(proc, tgid);
+        let take_gil = match self.wanted.mode {
+            Mode::Auto | Mode::SystemCalls | Mode::Off if !looked.waits_elsewhere => Ok(Vec::new()),
+            _ => opened.as_ref().map_or_else(
+                || Err(crate::fact::python::take_gil::NotFound::File("it cannot be opened".to_owned())),
+                |opened| {
+                    opened.try_clone().map_or_else(|e| Err(e.into()), crate::fact::python::take_gil::find)
+                },
+            ),
+        };
+        let code = Code {
+            take_gil: take_gil.as_deref(),
+            waits_elsewhere: looked.waits_elsewhere,
+            has_uprobes: self.has_uprobes,
+        };
+        let mut choice = choose(self.wanted, &code);
+        if let Some(opened) = &opened {
+            for probe in &choice.probes {
+                if let Err(reason) = source.probe(probe.program, opened, probe.point.offset) {
+                    // What is attached already does no harm: a mark that no end follows is dropped.
+                    choice = Choice { mode: Mode::SystemCalls, reason, probes: Vec::new() };
+                    break;
+                }
+            }
+        }
+        let count = |stepped: bool| {
+            let probes = choice.probes.iter().filter(|probe| !stepped || !probe.point.is_emulated).count();
+            u32::try_from(probes).unwrap_or(u32::MAX)
+        };
+        let entry = GilFile {
+            file: looked.seen.file.clone(),
+            method: choice.mode.name().to_owned(),
+            reason: choice.reason.clone(),
+            probes: count(false),
+            stepped: count(true),
+        };
+        self.files.insert(file.key(), entry);
+        Some(self.method(source))
+    }
+}

@@ -1,0 +1,135 @@
+//! Waits for the interpreter lock, one by one, against probes of another program, on every interpreter that is found.
+//!
+//! In: interpreters, servers, bpftrace. Out: a table (`make gil-matrix` keeps it in docs/gil-truth.md).
+
+mod interpreters;
+mod server;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use wsgi_trace::fact::python::take_gil;
+use wsgi_trace_tests::gate::{exclusive, note_skip};
+use wsgi_trace_tests::gil_episodes::{Comparison, compare, waits_of};
+use wsgi_trace_tests::gil_witness::Witness;
+use wsgi_trace_tests::program::Program;
+use wsgi_trace_tests::require_bpf;
+
+use interpreters::Interpreter;
+use server::{Kind, Server};
+
+/// How long each is watched.
+const FOR: Duration = Duration::from_secs(5);
+/// Versions that should be in the table.
+const WANTED: [&str; 9] = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15", "free-threaded"];
+
+/// One line of the table.
+fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Result<Comparison> {
+    let server = Server::start(interpreter, kind)?;
+    let image = server.image()?;
+    let functions = take_gil::find(std::fs::File::open(&image)?)?;
+    let directory = tempfile::tempdir()?;
+    let recording = directory.path().join("run.wtrace");
+    let pid = server.pid().to_string();
+    let mut options =
+        vec!["record", "--pid", &pid, "-o", recording.to_str().context("a path in UTF-8")?, "--gil"];
+    options.extend(way);
+    let mut program = Program::start(&options)?;
+    program.wait_for_stderr("watching process")?;
+    let load = server.load();
+    let witness = Witness::start(&image, &functions, &server.pids()?)?;
+    std::thread::sleep(FOR);
+    let attempts = witness.finish()?;
+    load.end();
+    program.signal(libc::SIGINT);
+    program.finish(Duration::from_secs(60))?;
+    drop(server);
+    let (waits, losses) = waits_of(&recording)?;
+    anyhow::ensure!(losses == 0, "the profiler lost {losses} records");
+    Ok(compare(&waits, &attempts))
+}
+
+fn line(interpreter: &Interpreter, kind: Kind, way: &str, of: &Comparison) -> String {
+    format!(
+        "| {} | {} | {way} | {} | {:.2} % | {}/{}/{}/{} | {:+.2} % | {:.1} % | {:.0} / {:.0} |",
+        interpreter.name,
+        kind.name(),
+        of.attempts,
+        of.matched_share() * 100.0,
+        of.missed,
+        of.split,
+        of.merged,
+        of.extra,
+        of.total_error() * 100.0,
+        of.within_share() * 100.0,
+        of.short_us(0.5),
+        of.short_us(0.99),
+    )
+}
+
+/// Every interpreter that is found, under each load. `WSGI_TRACE_GIL` chooses interpreters by a part of their name,
+/// `WSGI_TRACE_GIL_LOADS` loads, `WSGI_TRACE_GIL_WAYS` ways.
+#[test]
+#[ignore = "make gil-matrix: wants a machine that does nothing else"]
+fn waits_are_those_of_the_function_that_takes_the_lock() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let chosen = |name: &str, variable: &str| {
+        std::env::var(variable).map_or(true, |list| list.split(',').any(|part| name.contains(part)))
+    };
+    let found = interpreters::found();
+    let mut lines = Vec::new();
+    let mut wrong = Vec::new();
+    for interpreter in found.iter().filter(|interpreter| chosen(&interpreter.name, "WSGI_TRACE_GIL")) {
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.runs_on(interpreter)) {
+            if !chosen(kind.name(), "WSGI_TRACE_GIL_LOADS") {
+                continue;
+            }
+            let ways = std::env::var("WSGI_TRACE_GIL_WAYS").unwrap_or_else(|_| "auto".to_owned());
+            for way in ways.split(',') {
+                let _alone = exclusive()?;
+                let words: Vec<&str> = way.split(' ').collect();
+                let text = match measure(interpreter, kind, &words) {
+                    Ok(of) => {
+                        if of.matched_share() < 0.999 || of.total_error().abs() > 0.01 {
+                            wrong.push(format!("{}, {}, {way}", interpreter.name, kind.name()));
+                        }
+                        line(interpreter, kind, way, &of)
+                    }
+                    Err(error) => {
+                        wrong.push(format!("{}, {}: {error:#}", interpreter.name, kind.name()));
+                        continue;
+                    }
+                };
+                eprintln!("{text}");
+                lines.push(text);
+            }
+        }
+    }
+    let missing: Vec<&str> =
+        WANTED.into_iter().filter(|wanted| !found.iter().any(|interpreter| interpreter.is(wanted))).collect();
+    if !missing.is_empty() {
+        note_skip(&format!("no interpreter here is {}", missing.join(", ")));
+    }
+    if let Some(page) = std::env::var_os("WSGI_TRACE_GIL_PAGE") {
+        write(Path::new(&page), &lines, &missing)?;
+    }
+    assert!(wrong.is_empty(), "beyond 99.9 % one to one or 1 % of the time: {wrong:#?}");
+    Ok(())
+}
+
+/// Puts the table between the marks of the page.
+fn write(page: &Path, lines: &[String], missing: &[&str]) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(page)?;
+    let (before, rest) = text.split_once("<!-- table -->\n").context("the page has no table")?;
+    let (_, after) = rest.split_once("<!-- end of the table -->").context("the table has no end")?;
+    let head = "| interpreter | load | `--gil` | waits | one to one | missed/split/merged/extra | all time | each within | \
+         short, µs: median / 99 % |\n|---|---|---|--:|--:|--:|--:|--:|--:|";
+    let missing = match missing {
+        [] => String::new(),
+        missing => format!("\nNot found on the machine that made this table: {}.\n", missing.join(", ")),
+    };
+    let table = format!("{head}\n{}\n{missing}", lines.join("\n"));
+    std::fs::write(page, format!("{before}<!-- table -->\n{table}<!-- end of the table -->{after}"))?;
+    Ok(())
+}

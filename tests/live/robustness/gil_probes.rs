@@ -1,0 +1,123 @@
+//! `--gil`: what each way attaches, and that nothing is left of it.
+//!
+//! In: nothing. Out: verdicts.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aya::programs::loaded_programs;
+use serde_json::Value;
+use wsgi_trace_tests::child::until;
+use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::program::Program;
+use wsgi_trace_tests::require_bpf;
+
+/// The report of a server that was asked `options` of, watched in one way.
+fn watched(server: &Gunicorn, way: &[&str], options: &[&str]) -> anyhow::Result<(Value, String)> {
+    let pid = server.master().to_string();
+    let mut arguments = vec!["--pid", &pid, "--format", "json"];
+    arguments.extend(way);
+    let mut program = Program::start(&arguments)?;
+    program.wait_for_stderr("watching process")?;
+    let sent = Load::run(server.address(), options)?;
+    server.access_log(sent.answered())?;
+    program.signal(libc::SIGINT);
+    let outcome = program.finish(Duration::from_secs(60))?;
+    Ok((serde_json::from_str(&outcome.stdout)?, outcome.stderr))
+}
+
+fn number(report: &Value, path: &str) -> anyhow::Result<u64> {
+    report.pointer(path).and_then(Value::as_u64).with_context(|| format!("no {path}"))
+}
+
+/// Programs in interpreters that the kernel has loaded, of whatever instance of the profiler.
+fn probes_loaded() -> usize {
+    let is_probe = |name: &str| name.starts_with("gil_");
+    loaded_programs()
+        .filter_map(Result::ok)
+        .filter(|program| program.name_as_str().is_some_and(is_probe))
+        .count()
+}
+
+#[test]
+fn a_server_of_single_threads_hits_no_probe_where_threads_wait() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::sync(Version::V27, 2))?;
+    let options = ["--requests", "40", "--clients", "2", "--routes", "/cpu,/fast,/sleep/5"];
+    for (way, probes) in [("auto", 0), ("uprobes", 1)] {
+        let (report, _) = watched(&server, &["--gil", way], &options)?;
+        assert_eq!(number(&report, "/gil/probe_hits")?, 0, "{way}");
+        assert_eq!(number(&report, "/gil/waits/count")?, 0, "{way}");
+        assert_eq!(number(&report, "/gil/files/0/probes")?, probes, "{way}");
+    }
+    Ok(())
+}
+
+#[test]
+fn threads_that_compute_hit_the_probes_and_their_waits_are_told_in_every_way() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
+    let options = ["--requests", "12", "--seconds", "60", "--clients", "3", "--routes", "/truth/cpu/60"];
+    for (way, method) in [
+        (&["--gil", "uprobes"][..], "uprobes"),
+        (&["--gil", "full"], "full"),
+        (&["--gil", "full", "--gil-single-step"], "full"),
+    ] {
+        let (report, said) = watched(&server, way, &options)?;
+        let used = report.pointer("/gil/files/0/method").and_then(Value::as_str);
+        // An interpreter whose function begins with an instruction that must be stepped is refused without the word.
+        let refused = report.pointer("/gil/files/0/reason").and_then(Value::as_str).unwrap_or_default();
+        if used != Some(method) && refused.contains("--gil-single-step") && way.len() == 2 {
+            continue;
+        }
+        assert_eq!(used, Some(method), "{way:?}: {refused}");
+        assert!(number(&report, "/gil/waits/count")? > 0, "{way:?}");
+        assert!(number(&report, "/gil/probe_hits")? > 0, "{way:?}");
+        assert_eq!(number(&report, "/gil/attempts")? > 0, method == "full", "{way:?}");
+        assert_eq!(
+            said.contains("each time a thread takes the interpreter lock"),
+            method == "full",
+            "{said}"
+        );
+    }
+    assert_eq!(probes_loaded(), 0, "left in the kernel");
+    Ok(())
+}
+
+#[test]
+fn switched_off_nothing_is_known_of_the_interpreter() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 2))?;
+    let options = ["--requests", "10", "--clients", "2", "--routes", "/cpu"];
+    let (report, _) = watched(&server, &["--gil", "off"], &options)?;
+    let reason = report.pointer("/gil/not_measured").and_then(Value::as_str).context("measured")?;
+    assert!(reason.contains("--gil=off"), "{reason}");
+    Ok(())
+}
+
+#[test]
+fn killed_with_probes_attached_it_leaves_none_and_the_server_answers() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
+    let pid = server.master().to_string();
+    for way in ["uprobes", "full"] {
+        let mut program = Program::start(&["--pid", &pid, "--gil", way])?;
+        program.wait_for_stderr("watching process")?;
+        let load = Load::start(
+            server.address(),
+            &["--requests", "40", "--seconds", "60", "--clients", "3", "--routes", "/cpu"],
+        )?;
+        program.signal(libc::SIGKILL);
+        program.finish(Duration::from_secs(20)).ok();
+        let sent = load.finish()?;
+        assert_eq!(sent.answered(), 40, "{way}");
+        until("the probes are gone", Duration::from_secs(20), || Ok((probes_loaded() == 0).then_some(())))?;
+    }
+    Ok(())
+}

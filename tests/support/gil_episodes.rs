@@ -1,0 +1,210 @@
+//! Waits for the interpreter lock one by one, as the program told them, from a recording; and how they compare with
+//! those of a witness.
+//!
+//! In: a recording, a witness's attempts. Out: pairs, and figures over all of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use profiler_core::decode;
+use profiler_core::event::Body;
+use profiler_core::fact::Fact;
+use profiler_core::machine::gil::{Locks, Waiting};
+use wsgi_trace::source::file::FileSource;
+
+use crate::gil_witness::Attempt;
+
+/// One wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Thread.
+    pub tid: u32,
+    /// Start.
+    pub start_ns: u64,
+    /// End.
+    pub end_ns: u64,
+}
+
+/// All waits of a recording, by thread, and how many records were lost.
+///
+/// # Errors
+///
+/// Where it cannot be read.
+pub fn waits_of(recording: &Path) -> anyhow::Result<(BTreeMap<u32, Vec<Wait>>, u64)> {
+    let mut events = Vec::new();
+    for item in FileSource::open(recording)? {
+        events.push(decode::item(item)?);
+    }
+    events.sort_by_key(|event| event.time_ns);
+    let mut locks = Locks::default();
+    let mut waiting: HashMap<u32, Waiting> = HashMap::new();
+    let mut waits: BTreeMap<u32, Vec<Wait>> = BTreeMap::new();
+    let mut losses = 0;
+    for event in events {
+        match event.body {
+            Body::Fact(fact) => match *fact {
+                Fact::InterpreterSeen(seen) => locks.see(seen),
+                Fact::Counters(counters) => {
+                    let full = counters.lost.iter().filter(|(cause, _)| cause.starts_with("ring"));
+                    losses = full.map(|(_, count)| count).sum();
+                }
+                _ => {}
+            },
+            Body::Slice(slice) => {
+                let open = waiting.entry(slice.tid).or_default();
+                let before = open.episode.map(|episode| episode.span());
+                let followed = locks.follow(open, &slice, event.time_ns, 0);
+                let now = open.episode.map(|episode| episode.span());
+                let ended = before.filter(|(start_ns, _)| now.is_none_or(|now| now.0 != *start_ns));
+                if let Some((start_ns, end_ns)) = ended {
+                    let end_ns = end_ns + followed.tail_ns;
+                    waits.entry(slice.tid).or_default().push(Wait { tid: slice.tid, start_ns, end_ns });
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok((waits, losses))
+}
+
+/// How waits compare with a witness's attempts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Comparison {
+    /// Attempts that slept.
+    pub attempts: usize,
+    /// Attempts that had to wait and found the lock free before they slept.
+    pub raced: usize,
+    /// One wait for one attempt.
+    pub matched: usize,
+    /// An attempt that slept, without a wait.
+    pub missed: usize,
+    /// An attempt told as several waits.
+    pub split: usize,
+    /// A wait told for several attempts.
+    pub merged: usize,
+    /// A wait without an attempt.
+    pub extra: usize,
+    /// All time of matched attempts, by the witness.
+    pub theirs_ns: u64,
+    /// The same by us.
+    pub ours_ns: u64,
+    /// All time of all attempts, by the witness, and of all waits, by us.
+    pub all_ns: (u64, u64),
+    /// Matched attempts that agree within 1 % or 10 µs, whichever is more.
+    pub within: usize,
+    /// By how much matched attempts are longer than told, in nanoseconds, sorted.
+    pub short_ns: Vec<i64>,
+}
+
+impl Comparison {
+    /// Share of attempts told one to one.
+    #[must_use]
+    pub fn matched_share(&self) -> f64 {
+        self.matched as f64 / self.attempts.max(1) as f64
+    }
+
+    /// Error of the sum over all waits, with its sign.
+    #[must_use]
+    pub fn total_error(&self) -> f64 {
+        (self.all_ns.1 as f64 - self.all_ns.0 as f64) / self.all_ns.0.max(1) as f64
+    }
+
+    /// Share of matched attempts within 1 % or 10 µs.
+    #[must_use]
+    pub fn within_share(&self) -> f64 {
+        self.within as f64 / self.matched.max(1) as f64
+    }
+
+    /// A quantile of the shortfall, in µs.
+    #[must_use]
+    pub fn short_us(&self, quantile: f64) -> f64 {
+        let place = ((self.short_ns.len() as f64 - 1.0).max(0.0) * quantile) as usize;
+        self.short_ns.get(place).map_or(0.0, |ns| *ns as f64 / 1e3)
+    }
+}
+
+/// Compares over the time in which the witness saw everything.
+#[must_use]
+#[allow(clippy::indexing_slicing, reason = "the places are those of the same vector")]
+pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt]) -> Comparison {
+    let mut result = Comparison::default();
+    let mut by_thread: BTreeMap<u32, Vec<Attempt>> = BTreeMap::new();
+    for attempt in attempts {
+        by_thread.entry(attempt.tid).or_default().push(*attempt);
+    }
+    for (tid, attempts) in &mut by_thread {
+        attempts.sort_by_key(|attempt| attempt.start_ns);
+        let (Some(first), Some(last)) = (attempts.first().copied(), attempts.last().copied()) else {
+            continue;
+        };
+        let waits: Vec<Wait> = waits
+            .get(tid)
+            .into_iter()
+            .flatten()
+            .filter(|wait| wait.start_ns >= first.start_ns && wait.end_ns <= last.end_ns + 1_000_000)
+            .copied()
+            .collect();
+        let overlaps =
+            |attempt: &Attempt, wait: &Wait| attempt.start_ns < wait.end_ns && wait.start_ns < attempt.end_ns;
+        let mut from = 0;
+        let mut told = vec![0_usize; waits.len()];
+        for attempt in attempts.iter() {
+            while waits.get(from).is_some_and(|wait| wait.end_ns <= attempt.start_ns) {
+                from += 1;
+            }
+            let own: Vec<usize> = (from..waits.len())
+                .take_while(|place| waits[*place].start_ns < attempt.end_ns)
+                .filter(|place| overlaps(attempt, &waits[*place]))
+                .collect();
+            for place in &own {
+                told[*place] += 1;
+            }
+            if attempt.slept {
+                result.attempts += 1;
+                result.all_ns.0 += attempt.end_ns - attempt.start_ns;
+            } else {
+                result.raced += 1;
+                if own.is_empty() {
+                    continue;
+                }
+                result.attempts += 1;
+                result.all_ns.0 += attempt.end_ns - attempt.start_ns;
+            }
+            match *own {
+                [] => result.missed += 1,
+                [place] if told[place] == 1 => {
+                    let wait = waits[place];
+                    let shared = attempts
+                        .iter()
+                        .filter(|other| other.start_ns > attempt.start_ns)
+                        .take_while(|other| other.start_ns < wait.end_ns)
+                        .any(|other| overlaps(other, &wait));
+                    if shared {
+                        result.merged += 1;
+                        continue;
+                    }
+                    result.matched += 1;
+                    let theirs_ns = attempt.end_ns - attempt.start_ns;
+                    let ours_ns = wait.end_ns - wait.start_ns;
+                    result.theirs_ns += theirs_ns;
+                    result.ours_ns += ours_ns;
+                    let short_ns = theirs_ns.cast_signed() - ours_ns.cast_signed();
+                    result.short_ns.push(short_ns);
+                    if short_ns.unsigned_abs() <= (theirs_ns / 100).max(10_000) {
+                        result.within += 1;
+                    }
+                }
+                [_] => result.merged += 1,
+                _ => result.split += 1,
+            }
+        }
+        for (wait, told) in waits.iter().zip(&told) {
+            result.all_ns.1 += wait.end_ns - wait.start_ns;
+            if *told == 0 {
+                result.extra += 1;
+            }
+        }
+    }
+    result.short_ns.sort_unstable();
+    result
+}

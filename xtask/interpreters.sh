@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Unpacks the interpreters of other Debian releases, with their C libraries, under .tools/interpreters, for `make
+# gil-matrix`. Nothing is installed; apt's own state is not touched. What cannot be had is named, and the matrix goes on
+# without it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '[interpreters] %s\n' "$*" >&2; }
+command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || { say "no apt here"; exit 0; }
+site=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(SITE)' | grep -E '/debian/?$' | sort -u | head -n 1)}
+key=/usr/share/keyrings/debian-archive-keyring.gpg
+[ -n "$site" ] && [ -f "$key" ] || { say "no Debian mirror, or no keyring of Debian's"; exit 0; }
+
+# SUITE VERSION
+fetch() {
+    local suite=$1 version=$2 place=$PWD/.tools/interpreters/$1-$2 state
+    [ -e "$place/usr/bin/python$version" ] && return
+    say "fetching Python $version of $suite"
+    state=$(mktemp -d)
+    mkdir -p "$state"/{etc,lists/partial,cache/archives/partial} "$place"
+    : > "$state/status"
+    printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' "$site" "$suite" "$key" > "$state/etc/s.sources"
+    local options=(-o Dir::Etc::sourcelist="$state/etc/s.sources" -o Dir::Etc::sourceparts=/dev/null
+        -o Dir::State::lists="$state/lists" -o Dir::Cache="$state/cache" -o Dir::State::status="$state/status"
+        -o APT::Sandbox::User=root -o Acquire::Languages=none)
+    apt-get "${options[@]}" -qq update
+    (cd "$state" && apt-get "${options[@]}" -qq download "python$version-minimal" "libpython$version-minimal" \
+        "libpython$version-stdlib" libc6 libexpat1 zlib1g libssl3t64 libffi8 libbz2-1.0 liblzma5 libzstd1)
+    for package in "$state"/*.deb; do dpkg-deb -x "$package" "$place"; done
+    rm -rf "$state"
+}
+
+fetch trixie 3.13 || say "no Python 3.13 of trixie"
+fetch sid 3.14 || say "no Python 3.14 of sid"
+fetch sid 3.15 || say "no Python 3.15 of sid"
