@@ -9,6 +9,7 @@ use std::net::TcpListener;
 use std::os::fd::AsRawFd as _;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -48,8 +49,12 @@ const EVENTS: [(Event, &str); 5] = [
 pub(crate) struct Worker {
     process: Child,
     input: ChildStdin,
-    output: BufReader<std::process::ChildStdout>,
+    /// What a thread reads from its standard output.
+    lines: Receiver<String>,
 }
+
+/// How long a child may take to answer: starting a thousand threads on a busy machine takes seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Worker {
     /// Starts one on these CPUs.
@@ -66,8 +71,16 @@ impl Worker {
         let mut process = Child::start(&mut command, "a child of the benchmark")?;
         let input = process.take_stdin().context("no input")?;
         let output = BufReader::new(process.take_stdout().context("no output")?);
-        let mut worker = Self { process, input, output };
-        if worker.line()? != "ready" {
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let worker = Self { process, input, lines };
+        if worker.line(PATIENCE)? != "ready" {
             bail!("the child is not ready");
         }
         Ok(worker)
@@ -86,13 +99,17 @@ impl Worker {
     /// The same in the child's own words.
     pub(crate) fn ask(&mut self, line: &str) -> anyhow::Result<f64> {
         writeln!(self.input, "{line}")?;
-        let answer = self.line()?;
+        let answer = self.line(PATIENCE);
+        if answer.is_err() {
+            // A late answer would be taken for that to the next question.
+            self.process.stop();
+        }
+        let answer = answer?;
         answer.parse().with_context(|| format!("the child answered {answer:?} to {line:?}"))
     }
 
-    fn line(&mut self) -> anyhow::Result<String> {
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
+    fn line(&self, limit: Duration) -> anyhow::Result<String> {
+        let line = self.lines.recv_timeout(limit).context("a child of the benchmark does not answer")?;
         Ok(line.trim().to_owned())
     }
 }
@@ -155,9 +172,11 @@ fn calls(event: Event, threads: usize, window: Duration) -> anyhow::Result<f64> 
     let descriptor = epoll.as_raw_fd();
     let (stop, count) = (AtomicBool::new(false), AtomicU64::new(0));
     // They start at a byte each from a pipe: on a lock in user space a thousand would queue for seconds.
-    let (starter, mut start_all) = std::io::pipe()?;
+    let (starter, start_all) = std::io::pipe()?;
     let mut cpu_ns = 0;
     std::thread::scope(|scope| -> anyhow::Result<()> {
+        // Closed where this ends early: then those that wait for it end too.
+        let mut start_all = start_all;
         for _ in 0..threads {
             std::thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, || {
                 let mut byte = [0];

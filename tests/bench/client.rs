@@ -4,12 +4,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
 use crate::account::Window;
+use crate::machine::{bounded, output};
 use crate::rounds::Sample;
 use crate::server::{Server, on_cpus};
 use crate::statistics::quantile;
@@ -24,18 +24,16 @@ pub(crate) fn closed_loop(
     cpus: &[usize],
     seconds: f64,
 ) -> anyhow::Result<Sample> {
-    let mut command = Command::new("wrk");
+    let mut command = bounded("wrk", Duration::from_secs(20));
     // wrk takes whole seconds only.
     let whole = format!("{}s", seconds.ceil().max(1.0));
     command
         .args(["-t1", &format!("-c{CONNECTIONS}"), "-d", &whole, "--latency"])
-        .arg(format!("http://{}{path}", server.address()))
-        .stdin(Stdio::null());
+        .arg(format!("http://{}{path}", server.address()));
     on_cpus(&mut command, cpus);
     let window = Window::start(&server.pids());
-    let output = command.output().context("wrk does not start")?;
+    let text = output(&mut command, "wrk")?;
     let used = window.finish();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let field = |name: &str| -> Option<&str> {
         let line = text.lines().find(|line| line.trim_start().starts_with(name))?;
         line.split_whitespace().last()

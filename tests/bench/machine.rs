@@ -3,8 +3,10 @@
 //! In: `/proc`, `/sys`, programs asked for their version. Out: [`Machine`], one line a program.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
 /// What a reader must know to compare.
@@ -50,6 +52,23 @@ impl Machine {
             disturbed_share: crate::account::disturbance(),
         }
     }
+}
+
+/// A program that is ended if it takes longer than `limit`.
+pub(crate) fn bounded(program: &str, limit: Duration) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=1", &limit.as_secs().to_string(), program]);
+    command
+}
+
+/// What it writes to its standard output.
+pub(crate) fn output(command: &mut Command, what: &str) -> anyhow::Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("{what} does not start"))?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        bail!("{what} ended, {}: {}", output.status, text.lines().last().unwrap_or_default());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The first line that says a version, or `None` where the program does not start.

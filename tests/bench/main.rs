@@ -83,13 +83,17 @@ fn run(arguments: Vec<String>) -> anyhow::Result<()> {
         match (part.run)(&bench) {
             Ok(result) => results.push(result),
             Err(error) => {
-                bench.say(&format!("part {} failed: {error:#}", part.name));
+                bench.say(&format!("part {} failed", part.name));
+                let mut result = bench.begin(part.name);
+                result.miss(part.title, "all", &format!("{error:#}"));
+                results.push(bench.finish(result)?);
                 failed.push(part.name);
             }
         }
     }
     print!("{}", page::tables(&results));
-    if names.is_empty() && !bench.quick && bench.only.is_none() && failed.is_empty() {
+    // A part that failed is named on the page.
+    if names.is_empty() && !bench.quick && bench.only.is_none() {
         page::publish()?;
     }
     bench.say("done");

@@ -9,10 +9,11 @@ pub(crate) mod event;
 pub(crate) mod load;
 pub(crate) mod user;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::figure::PartResult;
 use crate::machine::{Machine, version};
+use crate::rounds::Limit;
 
 /// One part.
 pub(crate) struct Part {
@@ -47,6 +48,12 @@ impl Bench {
     /// Rounds to take where `full` are wanted.
     pub(crate) fn rounds(&self, full: usize) -> usize {
         if self.quick { 2 } else { full }
+    }
+
+    /// The same for a comparison that may take so many `seconds`, whatever its rounds are worth: the whole benchmark is
+    /// to end when it says.
+    pub(crate) fn limit(&self, full: usize, seconds: u64) -> Limit {
+        Limit { rounds: self.rounds(full), until: Instant::now() + Duration::from_secs(seconds) }
     }
 
     /// Whether a table is wanted.

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use wsgi_trace_tests::child::{Child, until};
 
 use crate::machine::version;
+use crate::rounds::Contender;
 use crate::server::{beside, on_cpus};
 
 /// Name of the row that all others are compared with.
@@ -21,6 +22,9 @@ pub(crate) const ALONE: &str = "nothing attached";
 pub(crate) const EMPTY: &str = "empty programs on the same hooks";
 /// Name of ours as it is used by default.
 pub(crate) const OURS: &str = "wsgi-trace";
+
+/// Name of ours without hooks on system calls.
+pub(crate) const LIGHT: &str = "wsgi-trace --light";
 
 /// How long a tool may take to attach or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,8 +36,12 @@ pub(crate) enum Group {
     Alone,
     /// wsgi-trace and its floor, all calls hooked at once.
     Ours,
+    /// Without hooks on system calls.
+    Light,
     /// The same with a hook for each call.
     Tracepoints,
+    /// wsgi-trace with each way of looking at the interpreter lock.
+    Gil,
     /// What people use today, on any server.
     Tools,
 }
@@ -107,6 +115,31 @@ fn wsgi_trace() -> anyhow::Result<PathBuf> {
     beside("wsgi-trace")
 }
 
+/// The program, if this version of it can be told how to look at the interpreter lock.
+fn with_gil_modes() -> anyhow::Result<PathBuf> {
+    with_option("--gil")
+}
+
+fn with_light_mode() -> anyhow::Result<PathBuf> {
+    with_option("--light")
+}
+
+fn with_option(option: &str) -> anyhow::Result<PathBuf> {
+    let program = wsgi_trace()?;
+    let help = Command::new(&program).arg("--help").output()?;
+    if String::from_utf8_lossy(&help.stdout).contains(option) {
+        Ok(program)
+    } else {
+        bail!("this version of wsgi-trace has no {option}")
+    }
+}
+
+fn gil(target: &Target, mode: &str) -> Vec<String> {
+    let mut arguments = ours(target, "btf");
+    arguments.push(format!("--gil={mode}"));
+    arguments
+}
+
 fn empty() -> anyhow::Result<PathBuf> {
     let program = wsgi_trace_tests::root().join(EMPTY_TARGET).join("release/wsgi-trace");
     if program.is_file() { Ok(program) } else { bail!("the build with empty programs is not there") }
@@ -141,6 +174,14 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         version: &["--version"],
     },
     Subject {
+        name: LIGHT,
+        group: Group::Light,
+        program: with_light_mode,
+        arguments: |target| words(&["--pid", &target.root.to_string(), "--light", "--format", "json"]),
+        ready: WATCHING,
+        version: &["--version"],
+    },
+    Subject {
         name: "empty programs, a hook for each call",
         group: Group::Tracepoints,
         program: empty,
@@ -153,6 +194,38 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         group: Group::Tracepoints,
         program: wsgi_trace,
         arguments: |target| ours(target, "tracepoints"),
+        ready: WATCHING,
+        version: &["--version"],
+    },
+    Subject {
+        name: "wsgi-trace --gil=off",
+        group: Group::Gil,
+        program: with_gil_modes,
+        arguments: |target| gil(target, "off"),
+        ready: WATCHING,
+        version: &["--version"],
+    },
+    Subject {
+        name: "wsgi-trace --gil=syscalls",
+        group: Group::Gil,
+        program: with_gil_modes,
+        arguments: |target| gil(target, "syscalls"),
+        ready: WATCHING,
+        version: &["--version"],
+    },
+    Subject {
+        name: "wsgi-trace --gil=uprobes",
+        group: Group::Gil,
+        program: with_gil_modes,
+        arguments: |target| gil(target, "uprobes"),
+        ready: WATCHING,
+        version: &["--version"],
+    },
+    Subject {
+        name: "wsgi-trace --gil=full",
+        group: Group::Gil,
+        program: with_gil_modes,
+        arguments: |target| gil(target, "full"),
         ready: WATCHING,
         version: &["--version"],
     },
@@ -221,6 +294,18 @@ pub(crate) const NOT_INSTALLABLE: &[(&str, &str)] = &[(
     "does not build with Python 3.11 or newer (it reads fields of PyFrameObject that 3.11 hides), and traces only \
      programs that it starts itself",
 )];
+
+/// Rounds for those of which only the size of the effect is wanted, and whose attaching or detaching takes seconds.
+const FEW_ROUNDS: usize = 6;
+
+impl Contender for &'static Subject {
+    fn most_rounds(&self) -> usize {
+        match self.group {
+            Group::Alone | Group::Ours | Group::Light => usize::MAX,
+            Group::Gil | Group::Tracepoints | Group::Tools => FEW_ROUNDS,
+        }
+    }
+}
 
 impl Subject {
     pub(crate) fn named(name: &str) -> Option<&'static Self> {

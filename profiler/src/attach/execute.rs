@@ -2,6 +2,7 @@
 //!
 //! In: the processes to trace, settings. Out: a [`LiveSource`], which detaches when it is dropped, and the attach report.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Instant;
@@ -9,7 +10,7 @@ use std::time::Instant;
 use aya::maps::{HashMap, Map, MapData, Queue};
 use aya::programs::trace_point::TracePointError;
 use aya::programs::{BtfTracePoint, FEntry, Iter, Program, ProgramError, TracePoint};
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::{Btf, Ebpf, EbpfLoader, Endianness};
 use profiler_common::limits::MAX_THREADS;
 use profiler_common::system_call;
 use profiler_core::fact::{Attached, MissingProgram};
@@ -39,18 +40,17 @@ pub fn attach(
         return Err(AttachError::Privileges { missing: privileges });
     }
     let kernel_btf = KernelBtf::load(Path::new(KERNEL_BTF))?;
-    let capabilities = Capabilities::probe(Some(&kernel_btf));
-    let mut globals = offsets::resolve(&kernel_btf)?;
-    let has_arrivals = capabilities.tracepoints.contains(&"sk_data_ready");
-    globals.push(("ANNOUNCED_BY_STATE", u32::from(!has_arrivals)));
-    drop(kernel_btf);
-    let targets = find();
-    let plan = plan(&capabilities, settings, load_of_machine(settings, &targets))?;
-    if targets.is_empty() {
-        return Err(AttachError::NoTarget);
-    }
-    let other_profilers = profilers_of(&targets);
-    let btf = Btf::from_sys_fs().map_err(aya::EbpfError::BtfError)?;
+    // The library builds every type to find a dozen: meanwhile there is enough to do.
+    let (parsed, prepared) = std::thread::scope(|scope| {
+        let parsing = scope.spawn(|| Btf::parse(kernel_btf.bytes(), Endianness::default()));
+        let prepared = prepare(settings, &kernel_btf, find);
+        (parsing.join(), prepared)
+    });
+    let Prepared { plan, globals, targets, other_profilers } = prepared?;
+    let btf = match parsed {
+        Ok(parsed) => parsed.map_err(aya::EbpfError::BtfError)?,
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
     let mut ebpf = load_object(settings, &btf, &globals)?;
     fill_free_indexes(&mut ebpf, settings.max_threads.unwrap_or(MAX_THREADS))?;
     let mut target_map = target_map(&mut ebpf)?;
@@ -84,6 +84,32 @@ pub fn attach(
     report.attach_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
     source.start_totals();
     Ok((source, report))
+}
+
+/// What is known before anything is loaded.
+struct Prepared {
+    plan: Plan,
+    globals: Vec<(&'static str, u32)>,
+    targets: Vec<u32>,
+    other_profilers: u32,
+}
+
+fn prepare(
+    settings: &Settings,
+    kernel_btf: &KernelBtf,
+    find: &mut dyn FnMut() -> Vec<u32>,
+) -> Result<Prepared, AttachError> {
+    let capabilities = Capabilities::probe(Some(kernel_btf));
+    let mut globals = offsets::resolve(kernel_btf)?;
+    let has_arrivals = capabilities.tracepoints.contains(&"sk_data_ready");
+    globals.push(("ANNOUNCED_BY_STATE", u32::from(!has_arrivals)));
+    let targets = find();
+    let plan = plan(&capabilities, settings, load_of_machine(settings, &targets))?;
+    if targets.is_empty() {
+        return Err(AttachError::NoTarget);
+    }
+    let other_profilers = profilers_of(&targets);
+    Ok(Prepared { plan, globals, targets, other_profilers })
 }
 
 /// Sampled only where the answer can matter.
@@ -143,8 +169,14 @@ fn attach_programs(
     btf: &Btf,
     report: &mut Attached,
 ) -> Result<(), AttachError> {
+    let mut loaded = load_programs(ebpf, plan, btf);
     for entry in &plan.programs {
-        match attach_one(ebpf, entry, btf) {
+        let outcome = match loaded.remove(entry.name) {
+            Some(Ok(())) => attach_one(ebpf, entry),
+            Some(Err(reason)) => Err(reason),
+            None => Err("not in the object".to_owned()),
+        };
+        match outcome {
             Ok(()) => report.programs.push(entry.name.to_owned()),
             Err(reason) if entry.required => {
                 return Err(AttachError::Program { program: entry.name, reason });
@@ -159,30 +191,68 @@ fn attach_programs(
     Ok(())
 }
 
-fn attach_one(ebpf: &mut Ebpf, entry: &ProgramEntry, btf: &Btf) -> Result<(), String> {
-    let program = ebpf.program_mut(entry.name).ok_or("not in the object")?;
+/// Programs whose verification takes as long as that of all others together: the kernel does both at once.
+const LONG: [&str; 2] = ["sys_exit", "exit_call"];
+
+/// Hands the plan's programs to the kernel; what became of each, by name.
+fn load_programs(ebpf: &mut Ebpf, plan: &Plan, btf: &Btf) -> BTreeMap<&'static str, Result<(), String>> {
+    let entry_of = |name: &str| plan.programs.iter().copied().find(|entry| entry.name == name);
+    let programs = ebpf.programs_mut().filter_map(|(name, program)| Some((entry_of(name)?, program)));
+    let (long, short): (Vec<_>, Vec<_>) = programs.partition(|(entry, _)| LONG.contains(&entry.name));
+    let load = |programs: Vec<(&'static ProgramEntry, &mut Program)>| -> Vec<_> {
+        programs.into_iter().map(|(entry, program)| (entry.name, load_one(program, entry, btf))).collect()
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| load(long));
+        let mut outcomes: BTreeMap<_, _> = load(short).into_iter().collect();
+        match other.join() {
+            Ok(long) => outcomes.extend(long),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        outcomes
+    })
+}
+
+fn load_one(program: &mut Program, entry: &ProgramEntry, btf: &Btf) -> Result<(), String> {
     let text = |error: ProgramError| error.to_string();
     match entry.place {
         Place::Tracepoint(name) => {
             let program: &mut BtfTracePoint = program.try_into().map_err(text)?;
-            program.load(name, btf).map_err(text)?;
-            program.attach().map_err(text)?;
+            program.load(name, btf).map_err(text)
         }
         Place::Function(name) => {
             let program: &mut FEntry = program.try_into().map_err(text)?;
-            program.load(name, btf).map_err(not_hooked)?;
+            program.load(name, btf).map_err(not_hooked)
+        }
+        Place::Iterator(name) => {
+            let program: &mut Iter = program.try_into().map_err(text)?;
+            program.load(name, btf).map_err(text)
+        }
+        Place::SystemCalls(_) => {
+            let program: &mut TracePoint = program.try_into().map_err(text)?;
+            program.load().map_err(text)
+        }
+    }
+}
+
+fn attach_one(ebpf: &mut Ebpf, entry: &ProgramEntry) -> Result<(), String> {
+    let program = ebpf.program_mut(entry.name).ok_or("not in the object")?;
+    let text = |error: ProgramError| error.to_string();
+    match entry.place {
+        Place::Tracepoint(_) => {
+            let program: &mut BtfTracePoint = program.try_into().map_err(text)?;
+            program.attach().map_err(text)?;
+        }
+        Place::Function(_) => {
+            let program: &mut FEntry = program.try_into().map_err(text)?;
             program.attach().map_err(not_hooked)?;
         }
         // Never part of a plan; see `LiveSource::probe`.
         Place::Interpreter => return Err("no place of its own".to_owned()),
         // Attached for a moment each time it is run.
-        Place::Iterator(name) => {
-            let program: &mut Iter = program.try_into().map_err(text)?;
-            program.load(name, btf).map_err(text)?;
-        }
+        Place::Iterator(_) => {}
         Place::SystemCalls(prefix) => {
             let program: &mut TracePoint = program.try_into().map_err(text)?;
-            program.load().map_err(text)?;
             tracefs::with_tracefs(|| attach_to_calls(program, prefix))??;
         }
     }

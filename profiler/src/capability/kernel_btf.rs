@@ -89,6 +89,12 @@ impl Head {
 }
 
 impl KernelBtf {
+    /// The file as it is.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Reads the file at `path`.
     ///
     /// # Errors

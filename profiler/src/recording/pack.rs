@@ -64,9 +64,7 @@ impl State {
             Expect::Time => value(values, TIME),
             Expect::PerhapsTime => {
                 let then = before.map_or(0, |before| value(before, TIME));
-                // Within a minute of its record: a point in time, not another number.
-                let was_time = then.abs_diff(same) < 60_000_000_000;
-                if was_time { value(values, TIME) } else { same }
+                if was_time(then, same) { value(values, TIME) } else { same }
             }
             Expect::Sequence => thread().sequence.wrapping_add(1),
             Expect::Enter => value(values, TIME).wrapping_sub(sum(&slice::CALL)),
@@ -202,28 +200,55 @@ pub(super) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
     Some(payload)
 }
 
-/// A frame that is being unpacked.
+/// A frame that is being unpacked. The same expectations as in [`State`], without a look-up for each field: what a context
+/// needs is kept with it.
 struct Unpacker<'bytes> {
     streams: Vec<&'bytes [u8]>,
-    state: State,
-    /// Shape and last record of each context, as values and as bytes.
-    last: Vec<(usize, Values, Vec<u8>)>,
+    last_ns: u64,
+    contexts: Vec<Context>,
+    threads: Vec<Thread>,
+    thread_places: FxHashMap<u64, usize>,
     /// Of each shape the fields that are not always as in the record before.
-    varying: Vec<Vec<(usize, &'static Field)>>,
+    varying: Vec<Vec<Varying>>,
+}
+
+/// The last record of a context.
+struct Context {
+    shape: usize,
+    /// Place of its thread.
+    thread: usize,
+    values: Values,
+    record: Vec<u8>,
+}
+
+/// A field that has a stream, or an expectation that moves.
+struct Varying {
+    place: usize,
+    field: &'static Field,
+    /// `None`: everything was as expected.
+    stream: Option<usize>,
 }
 
 impl<'bytes> Unpacker<'bytes> {
     fn new(streams: Vec<&'bytes [u8]>) -> Self {
-        let varies = |index: usize, place: usize, field: &Field| {
-            let stored = streams.get(stream_of(index, place)).is_some_and(|stream| !stream.is_empty());
-            stored || !matches!(field.expect, Expect::Context | Expect::Same)
-        };
         let varying = SHAPES.iter().enumerate().map(|(index, shape)| {
-            let fields = shape.fields.iter().enumerate();
-            fields.filter(|(place, field)| varies(index, *place, field)).collect()
+            let fields = shape.fields.iter().enumerate().map(|(place, field)| {
+                let stream = stream_of(index, place);
+                let is_stored = streams.get(stream).is_some_and(|stream| !stream.is_empty());
+                Varying { place, field, stream: is_stored.then_some(stream) }
+            });
+            let moves = |of: &Varying| !matches!(of.field.expect, Expect::Context | Expect::Same);
+            fields.filter(|of| of.stream.is_some() || moves(of)).collect()
         });
         let varying = varying.collect();
-        Self { streams, state: State::default(), last: Vec::new(), varying }
+        Self {
+            streams,
+            last_ns: 0,
+            contexts: Vec::new(),
+            threads: Vec::new(),
+            thread_places: FxHashMap::default(),
+            varying,
+        }
     }
 
     /// Appends the next item; `Some(false)` at the end.
@@ -237,8 +262,7 @@ impl<'bytes> Unpacker<'bytes> {
             put(payload, *tag, bytes);
         } else {
             let context = self.record(usize::from(*tag - FIRST_SHAPE), length as u64)?;
-            let (_, _, record) = self.last.get(context)?;
-            put_parts(payload, TAG_KERNEL, record, bytes);
+            put_parts(payload, TAG_KERNEL, &self.contexts.get(context)?.record, bytes);
         }
         Some(true)
     }
@@ -246,23 +270,45 @@ impl<'bytes> Unpacker<'bytes> {
     /// Unpacks the fixed part of a record into its context, and returns that.
     fn record(&mut self, index: usize, tail_bytes: u64) -> Option<usize> {
         let shape = SHAPES.get(index)?;
-        let Some(context) = self.number(CONTEXTS)?.checked_sub(1) else { return self.begin(index, shape) };
-        let context = usize::try_from(context).ok()?;
-        let (of_shape, values, record) = self.last.get_mut(context)?;
-        if *of_shape != index {
-            return None;
-        }
-        for (place, field) in self.varying.get(index)? {
-            let known = Known { context, place: *place, tail_bytes };
-            let expected = self.state.expected(shape, field, values, &known);
-            let stream = self.streams.get_mut(stream_of(index, *place))?;
-            let difference = if stream.is_empty() { 0 } else { unzigzag(take_varint(stream)?) };
+        let Some(place) = self.number(CONTEXTS)?.checked_sub(1) else { return self.begin(index, shape) };
+        let place = usize::try_from(place).ok()?;
+        let context = self.contexts.get_mut(place).filter(|context| context.shape == index)?;
+        let thread = self.threads.get_mut(context.thread)?;
+        let values = &mut context.values;
+        let before_ns = value(values, TIME);
+        for Varying { place, field, stream } in self.varying.get(index)? {
+            let sum = |places: &[usize]| {
+                places.iter().fold(0_u64, |sum, place| sum.wrapping_add(value(values, *place)))
+            };
+            let same = value(values, *place);
+            let expected = match field.expect {
+                Expect::Context | Expect::Same => same,
+                Expect::Kind => u64::from(shape.kind),
+                Expect::Length => (shape.bytes as u64).wrapping_add(tail_bytes),
+                Expect::Tail => tail_bytes,
+                Expect::RecordBefore => self.last_ns,
+                Expect::Time => value(values, TIME),
+                Expect::PerhapsTime if was_time(before_ns, same) => value(values, TIME),
+                Expect::PerhapsTime => same,
+                Expect::Sequence => thread.sequence.wrapping_add(1),
+                Expect::Enter => value(values, TIME).wrapping_sub(sum(&slice::CALL)),
+                Expect::Gap => {
+                    value(values, slice::ENTER).wrapping_sub(thread.exit_ns).wrapping_sub(sum(&slice::GAP))
+                }
+            };
+            let difference = match stream {
+                Some(stream) => unzigzag(take_varint(self.streams.get_mut(*stream)?)?),
+                None => 0,
+            };
             let number = expected.wrapping_add(difference) & mask(field.bytes);
             *values.get_mut(*place)? = number;
-            write_field(record, field, number)?;
+            write_field(&mut context.record, field, number)?;
         }
-        self.state.remember(index, context, values);
-        Some(context)
+        self.last_ns = value(values, TIME);
+        if index == 0 {
+            *thread = Thread { exit_ns: value(values, TIME), sequence: value(values, slice::SEQUENCE) };
+        }
+        Some(place)
     }
 
     /// Begins a context with its first record.
@@ -270,15 +316,28 @@ impl<'bytes> Unpacker<'bytes> {
         let (record, after) = self.streams.get(BYTES)?.split_at_checked(shape.bytes)?;
         *self.streams.get_mut(BYTES)? = after;
         let values = read_fields(shape, record);
-        self.last.push((index, values, record.to_vec()));
-        let context = self.state.new_context();
-        self.state.remember(index, context, &values);
-        Some(context)
+        let next = self.threads.len();
+        let thread = *self.thread_places.entry(who(&values)).or_insert(next);
+        if thread == next {
+            self.threads.push(Thread::default());
+        }
+        self.last_ns = value(&values, TIME);
+        if index == 0 {
+            let of = self.threads.get_mut(thread)?;
+            *of = Thread { exit_ns: value(&values, TIME), sequence: value(&values, slice::SEQUENCE) };
+        }
+        self.contexts.push(Context { shape: index, thread, values, record: record.to_vec() });
+        Some(self.contexts.len() - 1)
     }
 
     fn number(&mut self, stream: usize) -> Option<u64> {
         take_varint(self.streams.get_mut(stream)?)
     }
+}
+
+/// Within a minute of its record: a point in time, not another number.
+const fn was_time(record_ns: u64, number: u64) -> bool {
+    record_ns.abs_diff(number) < 60_000_000_000
 }
 
 const fn stream_of(shape: usize, place: usize) -> usize {
@@ -349,7 +408,19 @@ fn varint(stream: &mut Vec<u8>, mut number: u64) {
     stream.push(number.to_le_bytes()[0]);
 }
 
+#[inline]
 fn take_varint(stream: &mut &[u8]) -> Option<u64> {
+    // Most are one byte long.
+    if let Some((byte, rest)) = stream.split_first()
+        && *byte < 0x80
+    {
+        *stream = rest;
+        return Some(u64::from(*byte));
+    }
+    take_long_varint(stream)
+}
+
+fn take_long_varint(stream: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = stream.split_first()?;

@@ -11,7 +11,7 @@ use wsgi_trace_tests::child::{Child, until};
 
 use crate::child::{Event, Worker};
 use crate::figure::{Aim, PartResult, Unit};
-use crate::machine::version;
+use crate::machine::{bounded, output, version};
 use crate::part::Bench;
 use crate::rounds::{Sample, interleave};
 use crate::server::{Kind, Server, on_cpus};
@@ -43,7 +43,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<PartResult> {
             None
         }
     };
-    let (subjects, missing) = choose(&[Group::Alone, Group::Ours, Group::Tracepoints]);
+    let (subjects, missing) = choose(&[Group::Alone, Group::Ours, Group::Light, Group::Tracepoints]);
     for (name, reason) in missing {
         result.miss(CALLS, name, &reason);
     }
@@ -51,7 +51,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<PartResult> {
     worker.measure(Event::Unobserved, 1, SAMPLE_MS)?;
     let samples = interleave(
         &subjects,
-        bench.rounds(6),
+        bench.limit(9, 120),
         |subject| {
             let attached = subject.start(&target)?;
             let mut sample = Sample::new();
@@ -125,11 +125,10 @@ impl Redis {
     }
 
     fn requests_per_second(&self) -> anyhow::Result<f64> {
-        let mut command = Command::new("redis-benchmark");
+        let mut command = bounded("redis-benchmark", Duration::from_secs(30));
         command.args(["-p", &self.port, "-n", REDIS_REQUESTS, "-c", "20", "-t", "get", "--csv"]);
         on_cpus(&mut command, &[1]);
-        let output = command.output().context("redis-benchmark does not start")?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let text = output(&mut command, "redis-benchmark")?;
         let line =
             text.lines().find(|line| line.starts_with("\"GET\"")).context("redis-benchmark is silent")?;
         let rate = line.split(',').nth(1).context("redis-benchmark gives no rate")?;

@@ -12,11 +12,11 @@ use aya::sys::{Stats, enable_stats};
 
 use crate::child::{Event, Worker};
 use crate::client;
-use crate::figure::{PartResult, Unit};
+use crate::figure::{Aim, PartResult, Unit};
 use crate::part::Bench;
 use crate::rounds::{Sample, interleave};
 use crate::server::{Kind, Server};
-use crate::subject::{ALONE, Attached, Group, OURS, Subject, Target, choose};
+use crate::subject::{ALONE, Attached, EMPTY, Group, OURS, Subject, Target, choose};
 
 /// Length of one sample.
 const SAMPLE_MS: u64 = 200;
@@ -24,6 +24,8 @@ const SAMPLE_MS: u64 = 200;
 const EVENTS: &str = "An event of a traced process";
 const GROWTH: &str = "Growth with the number of threads";
 const PROGRAMS: &str = "Run time of each program, gunicorn gthread under load";
+const PROGRAMS_SYNC: &str =
+    "Run time of each program, gunicorn sync under load, a new connection for each request";
 
 /// Events of [`EVENTS`]: key, column, event.
 const SINGLE: &[(&str, &str, Event)] = &[
@@ -40,7 +42,10 @@ const LOCK: &[(&str, &str, usize)] =
 
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<PartResult> {
     let mut result = bench.begin("event");
-    bench.measure(&[(EVENTS, single), (GROWTH, growth), (PROGRAMS, programs)], &mut result);
+    bench.measure(
+        &[(EVENTS, single), (GROWTH, growth), (PROGRAMS, programs), (PROGRAMS_SYNC, programs_sync)],
+        &mut result,
+    );
     bench.finish(result)
 }
 
@@ -57,13 +62,13 @@ fn python() -> anyhow::Result<Worker> {
 fn single(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
     let mut worker = Worker::start(&[0])?;
     let mut interpreter = python()?;
-    let (subjects, missing) = choose(&[Group::Alone, Group::Ours, Group::Tracepoints]);
+    let (subjects, missing) = choose(&[Group::Alone, Group::Ours, Group::Light, Group::Tracepoints]);
     for (name, reason) in missing {
         result.miss(EVENTS, name, &reason);
     }
     let samples = interleave(
         &subjects,
-        bench.rounds(6),
+        bench.limit(9, 90),
         |subject| {
             let mut sample = Sample::new();
             let attached = attach_to(subject, worker.pid())?;
@@ -102,6 +107,12 @@ fn single(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
             };
             result.add((EVENTS, event, &column), Unit::Nanoseconds, &values, None);
         }
+        let index = |name: &str| subjects.iter().position(|subject| subject.name == name);
+        if let (Some(ours), Some(floor)) = (index(OURS), index(EMPTY)) {
+            let ratios = samples.added_ratios(ours, floor, base, key);
+            let aim = (key == "observed").then_some(Aim::at_most(1.3));
+            result.add((EVENTS, event, "wsgi-trace to empty programs"), Unit::Ratio, &ratios, aim);
+        }
     }
     Ok(())
 }
@@ -114,7 +125,7 @@ fn growth(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
         let mut beside = Worker::start(&[0])?;
         let samples = interleave(
             &subjects,
-            bench.rounds(6),
+            bench.limit(9, 20),
             |subject| {
                 let attached = attach_to(subject, traced.pid())?;
                 let sample = Sample::from([
@@ -144,8 +155,17 @@ fn growth(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
 
 /// The kernel's own statistics, switched on for a second of load; they add two clock reads to each run.
 fn programs(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
+    programs_of(Kind::GunicornGthread, PROGRAMS, bench, result)
+}
+
+/// The same where every request brings a connection: these cost more than calls do.
+fn programs_sync(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
+    programs_of(Kind::GunicornSync, PROGRAMS_SYNC, bench, result)
+}
+
+fn programs_of(kind: Kind, table: &str, bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
     let Some(subject) = Subject::named(OURS) else { bail!("there is no such subject") };
-    let server = Server::start(Kind::GunicornGthread, &[0], 1)?;
+    let server = Server::start(kind, &[0], 1)?;
     client::closed_loop(&server, "/", &[1], 1.0)?;
     let attached = subject.start(&Target { root: server.root(), worker: server.worker(), cpus: vec![1] })?;
     let Some(pid) = attached.pid() else { bail!("nothing is attached") };
@@ -174,12 +194,12 @@ fn programs(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
         let column = |index: usize| -> Vec<f64> {
             samples.iter().filter_map(|sample| sample.get(index).copied()).collect()
         };
-        result.add((PROGRAMS, &name, "a run"), Unit::Nanoseconds, &column(0), None);
-        result.add((PROGRAMS, &name, "runs per request, machine-wide"), Unit::Count, &column(1), None);
+        result.add((table, &name, "a run"), Unit::Nanoseconds, &column(0), None);
+        result.add((table, &name, "runs per request, machine-wide"), Unit::Count, &column(1), None);
         let per_request: Vec<f64> = samples.iter().map(|[run_ns, runs]| run_ns * runs).collect();
-        result.add((PROGRAMS, &name, "per request"), Unit::Nanoseconds, &per_request, None);
+        result.add((table, &name, "per request"), Unit::Nanoseconds, &per_request, None);
         let bytes = code_bytes.get(&name).copied().unwrap_or(0.0);
-        result.add((PROGRAMS, &name, "machine code"), Unit::Bytes, &[bytes], None);
+        result.add((table, &name, "machine code"), Unit::Bytes, &[bytes], None);
     }
     Ok(())
 }

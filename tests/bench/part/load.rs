@@ -5,9 +5,9 @@
 use crate::client;
 use crate::figure::{Aim, PartResult, Unit};
 use crate::part::Bench;
-use crate::rounds::{Sample, Samples, interleave};
+use crate::rounds::{Contender, Sample, Samples, interleave};
 use crate::server::{Kind, Server, calibrate};
-use crate::subject::{ALONE, EMPTY, Group, NOT_INSTALLABLE, OURS, Subject, Target, choose};
+use crate::subject::{ALONE, EMPTY, Group, LIGHT, NOT_INSTALLABLE, OURS, Subject, Target, choose};
 
 /// What `/work` should take.
 const WORK_NS: u64 = 5_000_000;
@@ -33,11 +33,16 @@ struct Setting {
     kept: Option<f64>,
     /// More rounds than usual: an aim hangs on it.
     long: bool,
+    /// Time that its rounds may take.
+    seconds: u64,
 }
 
 const BASIC: &[Group] = &[Group::Alone, Group::Ours];
-const ALL: &[Group] = &[Group::Alone, Group::Ours, Group::Tracepoints, Group::Tools];
+const LIGHTLY: &[Group] = &[Group::Alone, Group::Ours, Group::Light];
+const ALL: &[Group] = &[Group::Alone, Group::Ours, Group::Light, Group::Tracepoints, Group::Tools];
 const TOOLS: &[Group] = &[Group::Alone, Group::Ours, Group::Tools];
+/// Where the interpreter lock changes hands at nearly every call, the way of looking at it matters.
+const CONVOY: &[Group] = &[Group::Alone, Group::Ours, Group::Light, Group::Gil, Group::Tools];
 
 const fn setting(kind: Kind, path: &'static str, groups: &'static [Group], kept: Option<f64>) -> Setting {
     Setting {
@@ -49,6 +54,7 @@ const fn setting(kind: Kind, path: &'static str, groups: &'static [Group], kept:
         groups,
         kept,
         long: false,
+        seconds: 30,
     }
 }
 
@@ -57,15 +63,16 @@ const WORK: &str = "/work";
 
 /// All tables, the ones that aims hang on first.
 const SETTINGS: &[Setting] = &[
-    Setting { long: true, ..setting(Kind::GunicornGthread, HELLO, ALL, Some(0.955)) },
-    Setting { long: true, ..setting(Kind::GunicornSync, HELLO, BASIC, Some(0.95)) },
+    Setting { long: true, seconds: 240, ..setting(Kind::GunicornGthread, HELLO, ALL, Some(0.955)) },
+    Setting { long: true, seconds: 80, ..setting(Kind::GunicornSync, HELLO, LIGHTLY, Some(0.95)) },
     Setting {
         server_cpus: &[0, 1],
         client_cpus: &[0, 1],
         long: true,
-        ..setting(Kind::GunicornGthread, HELLO, TOOLS, Some(0.92))
+        seconds: 180,
+        ..setting(Kind::GunicornGthread, HELLO, CONVOY, Some(0.92))
     },
-    setting(Kind::GunicornGthread, WORK, TOOLS, Some(0.99)),
+    Setting { seconds: 100, ..setting(Kind::GunicornGthread, WORK, TOOLS, Some(0.99)) },
     setting(Kind::GunicornSync, WORK, BASIC, Some(0.99)),
     setting(Kind::Uwsgi, HELLO, BASIC, None),
     setting(Kind::Waitress, HELLO, BASIC, None),
@@ -95,6 +102,12 @@ struct Watched<'a> {
     subject: &'static Subject,
     server: &'a Server,
     name: &'static str,
+}
+
+impl Contender for Watched<'_> {
+    fn most_rounds(&self) -> usize {
+        self.subject.most_rounds()
+    }
 }
 
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<PartResult> {
@@ -135,6 +148,7 @@ fn table(bench: &Bench, setting: &Setting, pieces: u64, result: &mut PartResult)
         .then(|| Server::start(Kind::ModWsgiTelemetry, setting.server_cpus, pieces));
     match (&other, Subject::named(ALONE)) {
         (Some(Ok(server)), Some(subject)) => {
+            client::closed_loop(server, setting.path, setting.client_cpus, 1.0)?;
             watched.push(Watched { subject, server, name: "mod_wsgi-telemetry" });
         }
         (Some(Err(error)), _) => result.miss(&title, "mod_wsgi-telemetry", &format!("{error:#}")),
@@ -142,12 +156,13 @@ fn table(bench: &Bench, setting: &Setting, pieces: u64, result: &mut PartResult)
     }
 
     // Everything is warm before the first sample, and half of saturation is known.
+    client::closed_loop(&server, setting.path, setting.client_cpus, 1.0)?;
     let warm = client::closed_loop(&server, setting.path, setting.client_cpus, 1.0)?;
     let rate = warm.get("throughput").copied().unwrap_or(100.0) / 2.0;
-    let rounds = bench.rounds(if setting.long { 9 } else { 6 });
+    let limit = bench.limit(if setting.long { 12 } else { 9 }, setting.seconds);
     let samples = interleave(
         &watched,
-        rounds,
+        limit,
         |watched| sample(setting, watched, rate),
         |watched, error| result.miss(&title, watched.name, &format!("{error:#}")),
     );
@@ -200,6 +215,12 @@ fn figures(
     result.add((&title, name, "added CPU per request"), Unit::Nanoseconds, &added, None);
     let machine = samples.differences(row, base, "machine_cpu_ns");
     result.add((&title, name, "added on the machine"), Unit::Nanoseconds, &machine, None);
+    // Left on for weeks it must cost less than hooking system calls at all.
+    if let Some(floor) = floor.filter(|_| name == LIGHT) {
+        let ratio = samples.added_ratios(row, floor, base, "server_cpu_ns");
+        let aim = setting.long.then_some(Aim::at_most(1.0));
+        result.add((&title, name, "added, to empty programs"), Unit::Ratio, &ratio, aim);
+    }
     if let Some(floor) = floor.filter(|_| mine) {
         let ratio = samples.added_ratios(row, floor, base, "server_cpu_ns");
         let aim = setting.long.then_some(Aim::at_most(1.3));
