@@ -224,6 +224,8 @@ fn load_one(program: &mut Program, entry: &ProgramEntry, btf: &Btf) -> Result<()
             let program: &mut FEntry = program.try_into().map_err(text)?;
             program.load(name, btf).map_err(not_hooked)
         }
+        // Never part of a plan; see `LiveSource::probe`.
+        Place::Interpreter => Err("no place of its own".to_owned()),
         Place::Iterator(name) => {
             let program: &mut Iter = program.try_into().map_err(text)?;
             program.load(name, btf).map_err(text)
