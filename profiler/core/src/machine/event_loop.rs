@@ -334,6 +334,10 @@ impl EventLoop {
     ) -> [(u64, Phase); 3] {
         let ready_only =
             [(from_ns, Phase::LoopWait), (from_ns, Phase::LoopWait), (until_ns, Phase::LoopWait)];
+        if until_ns <= from_ns {
+            // Records that came late or were lost can lay the end before the beginning.
+            return ready_only;
+        }
         let waited = match wants {
             Wants::ClientRead => Phase::ClientReadStall,
             Wants::ClientWrite => Phase::ClientWriteStall,
