@@ -108,8 +108,20 @@ pub struct ThreadAccount {
     /// The thread is between the probes at the beginning and the end of an attempt (1), or not (0).
     pub take_begun: u32,
     /// Low half of the address at which the thread waited last for the lock's condition variable, the lower of the two
-    /// words that a signal wakes on; 0: not yet. Fills the element to 256 bytes, so that none straddles a page.
+    /// words that a signal wakes on; 0: not yet.
     pub take_signals: u32,
+    /// When the thread was woken so; this and the next four as `cause_listener`.
+    pub cause_woken_ns: u64,
+    /// How long before `cause_woken_ns` the connection was announced.
+    pub cause_announced_before_ns: u32,
+    /// How long before its announcement the connection was established; `u32::MAX`: not known.
+    pub cause_established_before_ns: u32,
+    /// Port of the connection's other end, host order; 0: not known.
+    pub cause_peer_port: u16,
+    /// Always 0.
+    pub reserved: [u16; 3],
+    /// Fills the element to 512 bytes, so that none straddles a page; always 0.
+    pub fill: [u64; 29],
 }
 
 #[cfg(test)]
@@ -118,7 +130,7 @@ mod tests {
 
     #[test]
     fn account_never_straddles_a_page() {
-        assert_eq!(size_of::<ThreadAccount>(), 256);
+        assert_eq!(size_of::<ThreadAccount>(), 512);
         assert_eq!(4096 % size_of::<ThreadAccount>(), 0);
     }
 }

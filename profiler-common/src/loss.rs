@@ -27,12 +27,14 @@ pub const SOCKET_UNRESOLVED: u32 = 9;
 pub const RING_BUSY: u32 = 10;
 /// A piece of evidence about the end of a connection or process could not be written: its ring was full.
 pub const RING_FULL_EVIDENCE: u32 = 11;
+/// What a connection woke could not be recorded: the ring was full.
+pub const RING_FULL_WAKE: u32 = 12;
 
 /// Number of slots in `LOSSES`.
 pub const LOSS_CAUSES: u32 = 16;
 
 /// Names of the causes in slot order, as reports print them.
-pub const LOSS_NAMES: [&str; 12] = [
+pub const LOSS_NAMES: [&str; 13] = [
     "ring_full_slice",
     "ring_full_head",
     "ring_full_lifecycle",
@@ -45,6 +47,7 @@ pub const LOSS_NAMES: [&str; 12] = [
     "socket_unresolved",
     "ring_busy",
     "ring_full_evidence",
+    "ring_full_wake",
 ];
 
 /// Slots of [`RingState::emitted`](crate::ring::RingState): records handed to the ring, by kind (law 4: generated =
@@ -56,5 +59,7 @@ pub const EMITTED_HEAD: u32 = 1;
 pub const EMITTED_LIFECYCLE: u32 = 2;
 /// See [`EMITTED_SLICE`].
 pub const EMITTED_CONNECTION: u32 = 3;
+/// See [`EMITTED_SLICE`].
+pub const EMITTED_WAKE: u32 = 4;
 /// Number of these slots.
-pub const EMITTED_KINDS: u32 = 4;
+pub const EMITTED_KINDS: u32 = 5;

@@ -7,6 +7,7 @@ pub mod evidence;
 pub mod head;
 pub mod lifecycle;
 pub mod slice;
+pub mod wake;
 
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -19,6 +20,8 @@ pub const KIND_HEAD: u16 = 2;
 pub const KIND_LIFECYCLE: u16 = 3;
 /// [`RecordHeader::kind`] of a [`connection::ConnectionRecord`].
 pub const KIND_CONNECTION: u16 = 4;
+/// [`RecordHeader::kind`] of a [`wake::WakeRecord`].
+pub const KIND_WAKE: u16 = 5;
 /// [`RecordHeader::kind`] of an [`evidence::EvidenceRecord`].
 pub const KIND_EVIDENCE: u16 = 6;
 

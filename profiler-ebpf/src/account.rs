@@ -180,13 +180,15 @@ pub fn switch_in(account: &mut ThreadAccount, now_ns: u64) {
     account.switches = account.switches.wrapping_add(1);
 }
 
-/// The thread is put in a run queue.
+/// The thread is put in a run queue; false: it had not left it.
 #[inline(always)]
-pub fn wake(account: &mut ThreadAccount, now_ns: u64) {
-    if account.state == BLOCKED {
-        settle(account, now_ns);
-        account.state = RUNNABLE;
+pub fn wake(account: &mut ThreadAccount, now_ns: u64) -> bool {
+    if account.state != BLOCKED {
+        return false;
     }
+    settle(account, now_ns);
+    account.state = RUNNABLE;
+    true
 }
 
 /// An observed call begins: the segment so far becomes the gap.

@@ -15,7 +15,10 @@ use profiler_common::record::connection::ConnectionRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::slice::SliceRecord;
-use profiler_common::record::{KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader};
+use profiler_common::record::wake::WakeRecord;
+use profiler_common::record::{
+    KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_WAKE, RecordHeader,
+};
 use profiler_common::ring::{CHUNK_BYTES, RingState, after};
 
 use crate::maps::{ITERATORS_RING, LOSSES, RECORDS, RING_CAPACITY, RING_CHUNKS, RING_STATES, TAKEN};
@@ -241,6 +244,38 @@ pub fn connection(writer: Writer, of: &Connection, who: (u32, u32), time_ns: u64
         (*record).delayed_ms = of.delayed_ms;
     }
     room.commit(LENGTH, loss::EMITTED_CONNECTION as usize);
+}
+
+/// Emits what came at `time_ns` of the wake-up that `account` remembers; the account is settled up to there. From
+/// `sched_switch` and the exit of calls only: neither comes in the middle of another record.
+#[inline(always)]
+pub fn wake(account: *mut ThreadAccount, listener_inode: u64, outcome: u32, result: i32, time_ns: u64) {
+    const LENGTH: u64 = size_of::<WakeRecord>() as u64;
+    let Some(room) = reserve(Writer::Hook, LENGTH, loss::RING_FULL_WAKE) else { return };
+    let record = room.at.cast::<WakeRecord>();
+    // SAFETY: the room holds a whole record, `account` is an element of ACCOUNTS.
+    unsafe {
+        let of = &*account;
+        room.write_header(KIND_WAKE, LENGTH, (of.tgid, of.tid), time_ns);
+        let announced_ns = of.cause_woken_ns.wrapping_sub(u64::from(of.cause_announced_before_ns));
+        (*record).listener_inode = listener_inode;
+        (*record).announced_ns = announced_ns;
+        (*record).woken_ns = of.cause_woken_ns;
+        (*record).established_ns = match of.cause_established_before_ns {
+            u32::MAX => 0,
+            before_ns => announced_ns.wrapping_sub(u64::from(before_ns)),
+        };
+        (*record).cpu_ns = of.cpu_ns.wrapping_sub(of.cause_cpu_ns);
+        (*record).run_queue_ns = of.run_queue_ns.wrapping_sub(of.cause_run_queue_ns);
+        (*record).switches = of.switches.wrapping_sub(of.cause_switches);
+        (*record).outcome = outcome;
+        (*record).system_call = of.system_call as u32;
+        (*record).argument = of.arguments[0] as i32;
+        (*record).peer_port = of.cause_peer_port;
+        (*record).reserved = 0;
+        (*record).result = result;
+    }
+    room.commit(LENGTH, loss::EMITTED_WAKE as usize);
 }
 
 /// Longest copy of a head, as a bit mask: the verifier understands masks best.

@@ -141,6 +141,10 @@ pub struct Cpu {
     pub listener: u64,
     /// When that was.
     pub since_ns: u64,
+    /// When the connection that is announced here next was established; 0: not known.
+    pub established_ns: u64,
+    /// Port of its other end, host order.
+    pub peer_port: u64,
 }
 
 /// State of one socket address.

@@ -157,7 +157,14 @@ pub(crate) fn make(path: &Path, requests: u64) -> anyhow::Result<u64> {
     maker.fact(Fact::Attached(Attached { arrival_measured: true, ..Attached::default() }))?;
     for (fd, class) in [(LISTENER, DescriptorClass::Listener), (EPOLL, DescriptorClass::Epoll)] {
         let interest = if fd == EPOLL { vec![LISTENER] } else { Vec::new() };
-        maker.fact(Fact::DescriptorSeen(DescriptorSeen { tgid: TGID, fd, class, interest }))?;
+        maker.fact(Fact::DescriptorSeen(DescriptorSeen {
+            tgid: TGID,
+            fd,
+            class,
+            interest,
+            interest_events: Vec::new(),
+            shared: false,
+        }))?;
     }
     maker.fact(Fact::WindowStarted)?;
     let mut ticked_ns = start_ns;

@@ -132,6 +132,7 @@ fn summary(events: &[Event]) -> String {
             Body::Slice(_) => "slices",
             Body::Head(_) => "heads",
             Body::Connection(_) => "connections",
+            Body::Wake(_) => "wakes",
             Body::Lifecycle(_) => "lifecycle events",
             Body::Evidence(_) => "pieces of evidence",
             Body::Fact(_) => "facts",

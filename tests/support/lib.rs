@@ -21,6 +21,7 @@ pub mod picture;
 pub mod program;
 pub mod raw;
 pub mod scenario;
+pub mod scheduler;
 pub mod server;
 pub mod terminal;
 pub mod toy;

@@ -2,19 +2,49 @@
 //!
 //! In: a server's address. Out: a connection of plain HTTP/1.1.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use crate::child::until;
 use crate::gunicorn::Address;
 
-/// A TCP connection to the server.
+/// A connection to the server.
 #[derive(Debug)]
 pub struct RawClient {
-    stream: TcpStream,
+    stream: Stream,
+}
+
+/// Both kinds of sockets, as one reads and writes them.
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Read for Stream {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(bytes),
+            Self::Unix(stream) => stream.read(bytes),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 impl RawClient {
@@ -24,9 +54,19 @@ impl RawClient {
     ///
     /// Where it cannot connect.
     pub fn connect(address: &Address) -> anyhow::Result<Self> {
-        let Address::Tcp(address) = address else { bail!("not a TCP address") };
-        let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let limit = Some(Duration::from_secs(30));
+        let stream = match address {
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect(address)?;
+                stream.set_read_timeout(limit)?;
+                Stream::Tcp(stream)
+            }
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(limit)?;
+                Stream::Unix(stream)
+            }
+        };
         Ok(Self { stream })
     }
 
@@ -117,6 +157,84 @@ pub fn until_all_inside(pids: &[u32], number: u32) -> anyhow::Result<()> {
         // Twice: a thread that was looked at first may have been woken by one that was looked at last.
         Ok((pids.iter().all(quiet) && pids.iter().all(quiet)).then_some(()))
     })
+}
+
+/// Waits until every thread of these processes sleeps.
+///
+/// # Errors
+///
+/// Where one does not within ten seconds.
+pub fn until_all_asleep(pids: &[u32]) -> anyhow::Result<()> {
+    let quiet = |pid: &u32| calls_of(*pid).iter().all(Option::is_some);
+    until("everybody asleep", Duration::from_secs(10), || {
+        Ok((pids.iter().all(quiet) && pids.iter().all(quiet)).then_some(()))
+    })
+}
+
+/// What the threads of these processes rest in, once nothing has changed for a while.
+///
+/// # Errors
+///
+/// Where they do not come to rest within ten seconds.
+pub fn resting(pids: &[u32]) -> anyhow::Result<Rest> {
+    until("rest", Duration::from_secs(10), || {
+        let before = Rest::of(pids);
+        std::thread::sleep(Duration::from_millis(100));
+        Ok((before.is_asleep() && before == Rest::of(pids)).then_some(before))
+    })
+}
+
+/// A server at rest: the calls that its threads sleep in, whoever is in which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rest {
+    calls: Vec<Option<u32>>,
+}
+
+impl Rest {
+    fn of(pids: &[u32]) -> Self {
+        let mut calls: Vec<_> = pids.iter().flat_map(|pid| calls_of(*pid)).collect();
+        // The threads of a pool come when they are needed, and stay.
+        calls.retain(|call| *call != Some(FUTEX));
+        calls.sort_unstable();
+        Self { calls }
+    }
+
+    fn is_asleep(&self) -> bool {
+        self.calls.iter().all(Option::is_some)
+    }
+
+    /// Waits until the processes rest like this again, with fewer descriptors than when a connection was `open`; says how
+    /// many they have.
+    ///
+    /// # Errors
+    ///
+    /// Where they do not within ten seconds.
+    pub fn until_again(&self, pids: &[u32], open: Option<usize>) -> anyhow::Result<usize> {
+        until("the same rest as before", Duration::from_secs(10), || {
+            let count = descriptors_of(pids);
+            let is_closed = open.is_none_or(|open| count < open);
+            Ok((is_closed && *self == Self::of(pids) && *self == Self::of(pids)).then_some(count))
+        })
+    }
+}
+
+/// Waits until the processes have more descriptors than `before`, since one of them has accepted a connection, and all of
+/// their threads sleep; says how many descriptors there are.
+///
+/// # Errors
+///
+/// Where it does not happen within ten seconds.
+pub fn until_accepted(pids: &[u32], before: usize) -> anyhow::Result<usize> {
+    until("an accepted connection", Duration::from_secs(10), || {
+        Ok((descriptors_of(pids) > before).then_some(()))
+    })?;
+    until_all_asleep(pids)?;
+    Ok(descriptors_of(pids))
+}
+
+fn descriptors_of(pids: &[u32]) -> usize {
+    let open = |pid: &u32| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    pids.iter().map(open).sum()
 }
 
 /// `futex`: what an idle thread of a pool sleeps in.

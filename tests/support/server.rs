@@ -11,6 +11,7 @@ pub mod place;
 pub mod twisted;
 pub mod uvicorn;
 pub mod uwsgi;
+pub mod waiters;
 pub mod waitress;
 pub mod wsgiref;
 

@@ -62,6 +62,10 @@ pub const fn take_lead_ns(extra: u64) -> u64 {
     extra & !TAKE_HAS_TIMEOUT
 }
 
+/// Set in `SliceRecord::extra` of an `epoll_ctl` whose lower half is what `struct epoll_event` asks for (0: none, or not
+/// readable); without it the word is that structure's address, as older versions recorded it.
+pub const EVENTS_KNOWN: u64 = 1 << 63;
+
 /// [`SliceRecord::gap_blocked_call`]: the thread did not block in the gap outside a page fault.
 pub const NO_CALL: i32 = -2;
 /// A call number meaning "page fault" (`orig_ax` is −1 outside a system call, arch/x86/entry).
@@ -85,6 +89,7 @@ pub struct SliceRecord {
     /// Depends on the call:
     /// - read kinds with `result > 0` on a client connection: `arrival_ns`, when the first byte not seen by an
     ///   earlier read reached the socket (0: not known);
+    /// - `epoll_ctl`: [`EVENTS_KNOWN`] and the events;
     /// - `poll`, `ppoll`: the first `struct pollfd`, read at entry (fd in the low 32 bits, events in the next 16);
     /// - `select`, `pselect6`: the first 64 bits of the read set, read at entry;
     /// - `socketpair`, `pipe2`, `pipe`: the two descriptors, read at exit (first in the low 32 bits);

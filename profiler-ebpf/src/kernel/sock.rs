@@ -109,6 +109,13 @@ pub fn typed_local_port(sk: TypedSock) -> u16 {
     unsafe { typed(sk, &SOCK_LOCAL_PORT) }
 }
 
+/// Peer's port, host order.
+#[inline(always)]
+pub fn typed_peer_port(sk: TypedSock) -> u16 {
+    // SAFETY: as above.
+    u16::from_be(unsafe { typed(sk, &SOCK_PEER_PORT) })
+}
+
 /// Local port, host order.
 #[inline(always)]
 pub fn local_port(sk: u64) -> u16 {

@@ -74,7 +74,9 @@ pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
     }
     if let Some(account) = account::of(ctx.arg(0)) {
         // SAFETY: the run-queue lock is held, so this is the account's only writer.
-        unsafe { account::wake(&mut account::change(account), bpf_ktime_get_ns()) };
+        if !unsafe { account::wake(&mut account::change(account), bpf_ktime_get_ns()) } {
+            cause::enqueued(account);
+        }
     }
     0
 }

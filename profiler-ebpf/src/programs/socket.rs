@@ -34,7 +34,7 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     // A FIN wakes through a change of state too: what is woken next is not the last connection's doing.
-    cause::clear();
+    cause::clear_all();
     if ctx.arg::<i32>(2) == i32::from(sock::CLOSE_WAIT) {
         super::evidence::client_ended(ctx.arg(0));
         return 0;
@@ -50,9 +50,10 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         let now_ns = unsafe { bpf_ktime_get_ns() };
         let delayed_ms = queue::delay_ms(sk as u64, port, now_ns);
         renew(sk as u64, Beginning { established_ns: now_ns, data_ns: 0, delayed_ms }, SOCKET_WAITING);
+        cause::establish(now_ns, sock::typed_peer_port(sk));
         // The same port of another network namespace is another listener's.
         if ANNOUNCED_BY_STATE.load() != 0 && sock::same_network(sk as u64, listener) {
-            cause::announce(listener, now_ns);
+            cause::announce(listener, now_ns, true);
         }
     }
     0
@@ -67,12 +68,13 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
     let typed: sock::TypedSock = ctx.arg(0);
     let sk = typed as u64;
     if sock::typed_state(typed) == sock::LISTEN {
+        let is_tcp = sock::typed_family(typed) != sock::AF_UNIX;
         // SAFETY: the helper has no preconditions.
         let now_ns = unsafe { bpf_ktime_get_ns() };
-        if sock::typed_family(typed) == sock::AF_UNIX {
+        if !is_tcp {
             arrive_at_unix(sk, now_ns);
         }
-        cause::announce(sk, now_ns);
+        cause::announce(sk, now_ns, is_tcp);
         return 0;
     }
     cause::clear();

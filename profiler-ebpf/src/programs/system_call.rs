@@ -12,13 +12,15 @@ use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use profiler_common::account::{ENTRY_UNKNOWN, NOT_IN_CALL};
 use profiler_common::call_kind::{Kind, duplicates};
 use profiler_common::record::slice::{
-    FLAG_CLIENT, FLAG_TAKE_FOLLOWED, FLAG_TAKES_LOCK, HOLDER_KNOWN, SWITCHES_KNOWN, SWITCHES_MASK,
+    EVENTS_KNOWN, FLAG_CLIENT, FLAG_TAKE_FOLLOWED, FLAG_TAKES_LOCK, HOLDER_KNOWN, SWITCHES_KNOWN,
+    SWITCHES_MASK,
 };
 use profiler_common::system_call::{FCNTL, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, kind};
 
 use super::client::{self, Buffer, Transfer};
 use super::socket;
 use crate::account::{self, Account};
+use crate::cause;
 use crate::empty;
 use crate::kernel::registers::{self, Registers};
 use crate::maps::{CONTROL, INTERPRETERS};
@@ -105,6 +107,8 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
         Kind::Poll => first_word(arguments[0], arguments[1]) & 0x0000_ffff_ffff_ffff,
         Kind::Select => first_word(arguments[1], arguments[0]),
         Kind::Connect => peer(arguments[1], arguments[2]),
+        // `struct epoll_event` begins with the events.
+        Kind::EpollControl => first_word(registers::fourth(registers), 1) & 0xffff_ffff | EVENTS_KNOWN,
         Kind::Close => {
             was_client = client::closes(tgid, arguments[0] as u32);
             registers::fourth(registers)
@@ -170,8 +174,9 @@ fn exit(registers: Registers, number: u32, result: i64, followed: u32) {
     let Some(kind) = kind(number) else { return };
     let Some(account) = account::current() else { return };
     // SAFETY: the look-up succeeded.
-    let (call, enter_ns, switches) =
-        unsafe { ((*account).system_call, (*account).enter_ns, (*account).switches) };
+    let (call, enter_ns, switches, woken_for) = unsafe {
+        ((*account).system_call, (*account).enter_ns, (*account).switches, (*account).cause_listener)
+    };
     if call == NOT_IN_CALL || call as u32 != number {
         return;
     }
@@ -189,6 +194,9 @@ fn exit(registers: Registers, number: u32, result: i64, followed: u32) {
         }
         sequence = change.sequence.wrapping_add(1);
         change.sequence = sequence;
+    }
+    if woken_for != 0 {
+        cause::returns(account, result, now_ns);
     }
     let (extra, flags) = consequences(registers, &Ending { account, kind, number, result, now_ns, sequence });
     let take_flags = change.take_flags | if takes_lock { followed } else { 0 };

@@ -5,18 +5,21 @@
 
 pub mod call;
 
+use profiler_common::call_kind::Kind;
 use profiler_common::record::connection::{self, ConnectionRecord};
 use profiler_common::record::evidence::{self, EvidenceRecord};
 use profiler_common::record::head::{self, HeadRecord};
 use profiler_common::record::lifecycle::{self, LifecycleRecord};
 use profiler_common::record::slice::SliceRecord;
+use profiler_common::record::wake::{self, WakeRecord};
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_EVIDENCE, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader,
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_WAKE, RecordHeader,
 };
+use profiler_common::system_call::kind;
 use zerocopy::FromBytes;
 
 use crate::event::{
-    Body, Change, Connection, ConnectionEvidence, Event, Evidence, Head, Lifecycle, Sign, Signal, Slice,
+    Body, Change, Connection, ConnectionEvidence, Event, Evidence, Head, Lifecycle, Sign, Signal, Slice, Wake,
 };
 use crate::fact::Account;
 use crate::stream::Item;
@@ -84,6 +87,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         Some(KIND_CONNECTION) => decode_connection(bytes),
         Some(KIND_LIFECYCLE) => decode_lifecycle(bytes),
         Some(KIND_EVIDENCE) => decode_evidence(bytes),
+        Some(KIND_WAKE) => decode_wake(bytes),
         Some(kind) => Err(Malformed::UnknownKind { kind }),
         None => Err(Malformed::TooShort {
             kind: 0,
@@ -202,6 +206,32 @@ fn decode_connection(bytes: &[u8]) -> Result<Event, Malformed> {
             local_port: record.local_port,
             peer_port: record.peer_port,
             delayed_ms: record.delayed_ms,
+        }),
+    })
+}
+
+fn decode_wake(bytes: &[u8]) -> Result<Event, Malformed> {
+    let record = fixed::<WakeRecord>(bytes, KIND_WAKE)?;
+    let slept_again = match record.outcome {
+        wake::SLEPT_AGAIN => true,
+        wake::RETURNED => false,
+        value => return Err(Malformed::BadValue { kind: KIND_WAKE, value }),
+    };
+    let accepts = !slept_again && kind(record.system_call) == Some(Kind::Accept);
+    Ok(Event {
+        time_ns: record.header.time_ns,
+        body: Body::Wake(Wake {
+            tgid: record.header.tgid,
+            tid: record.header.tid,
+            listener_inode: record.listener_inode,
+            announced_ns: record.announced_ns,
+            woken_ns: record.woken_ns,
+            established_ns: record.established_ns,
+            since: Account { cpu_ns: record.cpu_ns, run_queue_ns: record.run_queue_ns, blocked_ns: 0 },
+            switches: record.switches,
+            slept_again,
+            accept_result: accepts.then_some(i64::from(record.result)),
+            peer_port: record.peer_port,
         }),
     })
 }

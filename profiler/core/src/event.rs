@@ -26,6 +26,8 @@ pub enum Body {
     Head(Head),
     /// A client connection becomes known; comes before the slice of its accept.
     Connection(Connection),
+    /// A connection woke a thread that waited for its listener; comes before the slice of the call that returned by it.
+    Wake(Wake),
     /// A thread is born, adopted, renamed or gone.
     Lifecycle(Lifecycle),
     /// Who ended a connection or a process.
@@ -181,6 +183,8 @@ pub enum Call {
         operation: u32,
         /// Descriptor added, changed or removed.
         fd: i32,
+        /// `EPOLL…` bits (0: none, or not known).
+        events: u32,
     },
     /// futex waits.
     FutexWait {
@@ -370,6 +374,33 @@ pub struct Signal {
     pub sender_tgid: Tid,
     /// Name of the sender. Hostile input.
     pub sender_comm: String,
+}
+
+/// A thread was woken by a connection to a listener. `Event::time_ns` is when it slept again or its call returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wake {
+    /// Process.
+    pub tgid: Tid,
+    /// Thread.
+    pub tid: Tid,
+    /// Inode of the listener (0: not known).
+    pub listener_inode: u64,
+    /// When the kernel announced the connection to the listener.
+    pub announced_ns: u64,
+    /// When the thread was woken.
+    pub woken_ns: u64,
+    /// End of the connection's handshake (0: not seen).
+    pub established_ns: u64,
+    /// Time since the wake-up; its sleep is not known.
+    pub since: Account,
+    /// Switch-ins since the wake-up; 0: it was not asleep yet.
+    pub switches: u32,
+    /// It went back to sleep inside the call; else the call returned.
+    pub slept_again: bool,
+    /// What an accept returned that it was woken in; `None`: it waited otherwise, or slept again.
+    pub accept_result: Option<i64>,
+    /// Peer's port (0: not seen).
+    pub peer_port: u16,
 }
 
 /// Birth, death and change of a thread.

@@ -314,6 +314,12 @@ pub struct DescriptorSeen {
     pub class: DescriptorClass,
     /// For an epoll instance: the descriptors in its interest list.
     pub interest: Vec<i32>,
+    /// The events of each of them (`EPOLL…` bits); empty: not known.
+    #[serde(default)]
+    pub interest_events: Vec<u32>,
+    /// An epoll instance that another process of the server has too.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 /// Cumulative counters of the kernel programs.

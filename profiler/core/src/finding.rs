@@ -21,6 +21,7 @@ mod gil_threads;
 mod healthy;
 mod herd;
 mod idle_connections;
+mod imbalance;
 mod keep_alive_race;
 mod loop_blocked;
 mod loop_saturated;
@@ -138,6 +139,7 @@ pub const RULES: &[Rule] = &[
     worker_timeouts::RULE,
     clients_leave::RULE,
     keep_alive_race::RULE,
+    imbalance::RULE,
     healthy::RULE,
 ];
 

@@ -38,3 +38,5 @@ pub mod state;
 pub mod summary;
 pub mod thread;
 mod turn;
+pub mod waiter;
+pub mod wake;

@@ -15,6 +15,8 @@ pub mod request;
 pub mod slot;
 pub mod spread;
 pub mod trace_context;
+pub mod waiter;
+pub mod wake;
 
 use crate::fact::{
     Attached, CgroupCpu, Counters, EndReason, ListenerSeen, ListenerWakes, Overhead, SessionStarted,
@@ -230,6 +232,14 @@ pub struct Listener {
     pub queue: Option<queue::Queue>,
     /// It holds connections back until their first data come (`TCP_DEFER_ACCEPT`): they arrive only then.
     pub is_deferred: bool,
+    /// What became of the threads that they woke; `None`: nobody was woken, or it is not known.
+    pub woken: Option<wake::Woken>,
+    /// Who waits for it.
+    pub waiters: Vec<waiter::Waiters>,
+    /// Connections accepted by each process that holds it, where it accepted or waits.
+    pub accepted_by: Vec<(u32, u64)>,
+    /// Further listeners on the same address (SO_REUSEPORT): a group, with a queue each.
+    pub siblings: u32,
 }
 
 impl Listener {

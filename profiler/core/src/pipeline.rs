@@ -24,6 +24,8 @@ use crate::machine::queue::Queues;
 use crate::machine::serving;
 use crate::machine::slot::Heat;
 use crate::machine::state::State;
+use crate::machine::waiter::Waits;
+use crate::machine::wake::Wakes;
 use crate::model::{CgroupWindow, Snapshot, Window};
 use crate::order::Order;
 use crate::phase::Phase;
@@ -100,6 +102,8 @@ struct Machines {
     cgroups: Vec<CgroupWindow>,
     listeners: Listeners,
     queues: Queues,
+    wakes: Wakes,
+    waits: Waits,
     totals: Vec<ThreadTotals>,
     open: Vec<OpenSlice>,
     overhead: Option<Overhead>,
@@ -126,6 +130,8 @@ impl Pipeline {
                 cgroups: Vec::new(),
                 listeners: Listeners::default(),
                 queues: Queues::default(),
+                wakes: Wakes::default(),
+                waits: Waits::default(),
                 totals: Vec::new(),
                 open: Vec::new(),
                 overhead: None,
@@ -200,6 +206,8 @@ impl Machines {
                     slice.holder_tid = self.state.gil.thread(slice.tgid, slice.holder_tid);
                 }
                 self.listeners.slice(&slice, self.started);
+                self.wakes.slice(&slice, self.started, sink);
+                self.waits.slice(&slice, &self.state);
                 serving::slice(&mut self.state, &slice, time_ns, sink);
             }
             Body::Head(head) => {
@@ -228,6 +236,7 @@ impl Machines {
                     self.state.descriptors.open_client(tgid, fd, time_ns, number);
                 }
             }
+            Body::Wake(wake) => self.wakes.wake(&wake, time_ns, self.started, sink),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
             Body::Evidence(evidence) => dropped::evidence(&mut self.state, &evidence, time_ns, sink),
             Body::Fact(fact) => self.fact(*fact, time_ns, sink),
@@ -254,6 +263,8 @@ impl Machines {
             Change::Exec => state.gil.exec(lifecycle.tgid),
             Change::Exit { code } => {
                 self.listeners.forget(lifecycle.tid);
+                self.wakes.forget(lifecycle.tid);
+                self.waits.forget(lifecycle.tid);
                 if let Some(thread) = state.threads.remove(&lifecycle.tid) {
                     state.was_busy(&thread, time_ns);
                     state.end_thread(lifecycle.tid, thread, time_ns);
@@ -296,7 +307,11 @@ impl Machines {
                 let known = self.state.descriptors.get(seen.tgid, seen.fd);
                 if known.is_none_or(|known| known.opened_ns == 0 && known.connection.is_none()) {
                     self.state.descriptors.open(seen.tgid, seen.fd, seen.class, 0);
-                    self.state.descriptors.set_interest(seen.tgid, seen.fd, seen.interest);
+                    let (tgid, fd) = (seen.tgid, seen.fd);
+                    self.state.descriptors.set_interest(tgid, fd, seen.interest, &seen.interest_events);
+                    if seen.shared {
+                        self.state.descriptors.share(tgid, fd);
+                    }
                 }
             }
             Fact::WindowStarted => self.start_window(time_ns),
@@ -320,6 +335,7 @@ impl Machines {
             Fact::OpenSlice(open) if !self.started => {
                 let found = slice_of(&open, time_ns);
                 self.listeners.found_inside(&found);
+                self.waits.inside(&found, &self.state);
                 self.state.initial.insert(open.tid, found);
             }
             Fact::OpenSlice(open) => self.open.push(open.as_of(time_ns)),
@@ -358,6 +374,8 @@ impl Machines {
         self.state.window_start_ns = time_ns;
         self.state.watch_start_ns = time_ns;
         self.queues.start(time_ns);
+        // What was accepted before is no part of it.
+        self.state.accepts.clear();
         self.state.busy.start(time_ns);
         self.state.heat = Heat::new(time_ns);
         self.state.drops.start(time_ns);

@@ -3,9 +3,10 @@
 //! In: transitions of the machines. Out: [`Entry`]s, roughly in the order in which they end. Consumers (Perfetto,
 //! ndjson) keep no more than they need; memory does not grow with the length of the run.
 
-use crate::event::Tid;
+use crate::event::{Tid, Wake};
 use crate::model::dropped::{Cause, Example};
 use crate::model::request::Request;
+use crate::model::wake::Outcome;
 
 /// What a thread was doing, for colours and legends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,6 +114,15 @@ pub enum Entry {
         cause: Cause,
         /// The connection.
         example: Box<Example>,
+    },
+    /// A connection woke a thread that waited for its listener.
+    Wake {
+        /// Who, by which connection, when.
+        wake: Wake,
+        /// When it slept again, or its wait returned.
+        end_ns: u64,
+        /// What it got.
+        outcome: Outcome,
     },
     /// The number of busy slots changed.
     BusySlots {

@@ -75,8 +75,9 @@ pub fn descriptors(
 ) -> Vec<DescriptorSeen> {
     let seen = |(fd, target): &(i32, String)| {
         let class = class(target, sockets, listening);
-        let interest = if class == DescriptorClass::Epoll { interest(proc, tgid, *fd) } else { Vec::new() };
-        DescriptorSeen { tgid, fd: *fd, class, interest }
+        let is_epoll = class == DescriptorClass::Epoll;
+        let (interest, interest_events) = if is_epoll { interest(proc, tgid, *fd) } else { <_>::default() };
+        DescriptorSeen { tgid, fd: *fd, class, interest, interest_events, shared: false }
     };
     open_files.iter().map(seen).collect()
 }
@@ -149,18 +150,21 @@ fn socket_class(inode: u64, sockets: &HashMap<u64, Socket>, listening: &Listenin
     }
 }
 
-/// Interest list of an epoll instance: the `tfd:` lines of its fdinfo.
-fn interest(proc: &Proc, tgid: u32, epoll_fd: i32) -> Vec<i32> {
-    let mut result = Vec::new();
+/// Interest list of an epoll instance, and the events of each descriptor in it: the `tfd:` lines of its fdinfo.
+fn interest(proc: &Proc, tgid: u32, epoll_fd: i32) -> (Vec<i32>, Vec<u32>) {
+    let (mut list, mut asked) = (Vec::new(), Vec::new());
     // An instance that was closed meanwhile has no list.
     let _ = read::lines(&proc.of(tgid, &format!("fdinfo/{epoll_fd}")), 16 * 1024 * 1024, |line| {
-        let number = line.strip_prefix("tfd:").and_then(|rest| rest.split_whitespace().next());
-        if let Some(fd) = number.and_then(|number| number.parse().ok()) {
-            result.push(fd);
+        let mut words = line.split_whitespace();
+        let is_entry = words.next() == Some("tfd:");
+        if let Some(fd) = words.next().filter(|_| is_entry).and_then(|number| number.parse().ok()) {
+            let events = words.skip_while(|word| *word != "events:").nth(1);
+            list.push(fd);
+            asked.push(events.and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0));
         }
-        result.len() < MAX_INTEREST
+        list.len() < MAX_INTEREST
     });
-    result
+    (list, asked)
 }
 
 #[cfg(test)]

@@ -87,7 +87,43 @@ pub fn server_facts(proc: &Proc, tgids: &[u32]) -> ServerFacts {
         facts.listeners.extend(listeners(*tgid, files, table));
         facts.descriptors.extend(descriptors(proc, *tgid, files, table, &listening));
     }
+    find_shared(&mut facts.descriptors);
     facts
+}
+
+/// Marks epoll instances that several processes have: an instance that was made before a fork has the same number in both.
+fn find_shared(descriptors: &mut [DescriptorSeen]) {
+    let mut by_number: HashMap<i32, Vec<usize>> = HashMap::new();
+    for (place, seen) in
+        descriptors.iter().enumerate().filter(|(_, seen)| seen.class == DescriptorClass::Epoll)
+    {
+        by_number.entry(seen.fd).or_default().push(place);
+    }
+    for places in by_number.into_values() {
+        let who: Vec<(usize, u32, i32)> = places
+            .iter()
+            .filter_map(|place| descriptors.get(*place).map(|seen| (*place, seen.tgid, seen.fd)))
+            .collect();
+        // Neighbours alone: a hostile target can have thousands of processes. What forks inherit they inherit in a row.
+        for pair in who.windows(2) {
+            let [(one, tgid, fd), (other, other_tgid, _)] = *pair else { continue };
+            if is_same_file(tgid, other_tgid, fd) {
+                for place in [one, other] {
+                    if let Some(seen) = descriptors.get_mut(place) {
+                        seen.shared = true;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether two processes have the same open file at a descriptor; false where the kernel does not say.
+fn is_same_file(tgid: u32, other_tgid: u32, fd: i32) -> bool {
+    /// include/uapi/linux/kcmp.h
+    const KCMP_FILE: i32 = 0;
+    // SAFETY: it takes numbers only.
+    unsafe { libc::syscall(libc::SYS_kcmp, tgid, other_tgid, KCMP_FILE, fd, fd) == 0 }
 }
 
 /// Socket tables by network namespace: a server's processes nearly always share one.
@@ -133,7 +169,14 @@ mod tests {
     }
 
     fn epoll(tgid: u32, interest: &[i32]) -> DescriptorSeen {
-        DescriptorSeen { tgid, fd: 9, class: DescriptorClass::Epoll, interest: interest.to_vec() }
+        DescriptorSeen {
+            tgid,
+            fd: 9,
+            class: DescriptorClass::Epoll,
+            interest: interest.to_vec(),
+            interest_events: Vec::new(),
+            shared: false,
+        }
     }
 
     #[test]

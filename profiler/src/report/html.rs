@@ -22,6 +22,7 @@ mod slots;
 mod table;
 mod threads;
 mod timeline;
+mod woken;
 
 #[cfg(test)]
 mod tests;

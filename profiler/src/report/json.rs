@@ -20,6 +20,7 @@ mod requests;
 pub(crate) mod safe;
 mod slots;
 mod spread;
+mod waiting;
 
 #[cfg(test)]
 mod tests;

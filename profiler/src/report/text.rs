@@ -25,6 +25,8 @@ mod style;
 mod table;
 pub(super) mod unit;
 pub(super) mod unseen;
+pub(super) mod waiting;
+mod woken;
 
 #[cfg(test)]
 mod tests;
@@ -73,6 +75,8 @@ pub fn render(snapshot: &Snapshot, findings: &[Finding], style: Style) -> String
     endpoints::section(&mut page, snapshot);
     slowest::section(&mut page, snapshot);
     listeners::section(&mut page, snapshot);
+    woken::table(&mut page, snapshot);
+    waiting::entries(&mut page, snapshot);
     dropped::section(&mut page, snapshot);
     processes::section(&mut page, snapshot);
     unseen::section(&mut page, snapshot);

@@ -1,5 +1,5 @@
 //! The timeline as a file that Perfetto opens: threads, requests, busy slots, and arrows from each request to the
-//! threads that served it.
+//! threads that served it, and from each connection to the threads that it woke.
 //!
 //! In: [`Entry`]s, as the machines emit them. Out: a stream of Perfetto trace packets (protobuf), written as the
 //! entries come. Memory is bounded by the number of tracks in use, not by the length of the run. Times are
@@ -13,6 +13,7 @@ mod request;
 mod tests;
 mod text;
 mod track;
+mod wake;
 
 use std::io::{self, BufWriter, Write};
 
@@ -166,6 +167,7 @@ impl<W: Write> PerfettoSink<W> {
                 };
                 self.event(track, EventType::Instant, example.time_ns, event)
             }
+            Entry::Wake { wake, end_ns, outcome } => self.wake(wake, *end_ns, *outcome),
             Entry::BusySlots { time_ns, tgid, busy } => {
                 self.start(*time_ns)?;
                 let track = Track::BusySlots { tgid: *tgid };

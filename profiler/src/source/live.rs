@@ -40,7 +40,7 @@ pub(crate) use rings::Size;
 use totals::Totals;
 
 /// Names of the kinds of `profiler_common::loss::EMITTED_*`, in their order.
-const KIND_NAMES: [&str; EMITTED_KINDS as usize] = ["slice", "head", "lifecycle", "connection"];
+const KIND_NAMES: [&str; EMITTED_KINDS as usize] = ["slice", "head", "lifecycle", "connection", "wake"];
 
 /// Pieces of evidence taken at once: all that its ring holds.
 const MAX_EVIDENCE: usize = profiler_common::limits::EVIDENCE_RING_BYTES as usize

@@ -53,7 +53,8 @@ impl Collector {
             | Entry::Thread { .. }
             | Entry::Dropped { .. }
             | Entry::BusySlots { .. }
-            | Entry::AcceptQueue { .. } => {}
+            | Entry::AcceptQueue { .. }
+            | Entry::Wake { .. } => {}
         }
     }
 

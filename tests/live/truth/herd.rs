@@ -1,87 +1,226 @@
-//! What connections wake: counted against the number of workers that were asleep on the listener when each came.
+//! What connections wake: counted against the kernel's own record of every wake-up.
 //!
-//! In: servers whose workers share a listener, or do not. Out: verdicts. The witness is `/proc`: before each connection
-//! every waiter is in its waiting call, so the kernel must wake them all, or (one listener each) just one.
+//! In: servers whose workers wait for their listener in different ways. Out: verdicts. The witness is an instance of the
+//! kernel's tracer that records each `sched_waking` of the server's threads; it counts between "the client connects" and
+//! "everybody sleeps again", one connection at a time, and what it counts must be the report's figure exactly.
 
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::raw::{RawClient, until_all_inside};
+use wsgi_trace_tests::gate::{note_skip, shared};
+use wsgi_trace_tests::gunicorn::{Settings, Version};
+use wsgi_trace_tests::raw::{RawClient, resting, until_accepted, until_all_asleep};
 use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::scheduler::Scheduler;
+use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
+use wsgi_trace_tests::server::uwsgi::Uwsgi;
+use wsgi_trace_tests::server::waiters::Waiters;
+use wsgi_trace_tests::server::{Listen, Recipe, Server};
 use wsgi_trace_tests::trace::{Trace, Traced};
 
-/// `pselect6`: a sync worker waits for connections.
-const PSELECT6: u32 = 270;
-/// `epoll_wait`: the main thread of a gthread worker waits.
-const EPOLL_WAIT: u32 = 232;
-
-const CONNECTIONS: u64 = 100;
-
-/// Connections one at a time, each when every worker waits.
-fn one_at_a_time(settings: &Settings, waiting: u32) -> anyhow::Result<Traced> {
-    let server = Gunicorn::start(settings)?;
-    let trace = Trace::start(server.master())?;
-    for number in 0..CONNECTIONS {
-        until_all_inside(&server.worker_pids(), waiting)?;
-        let mut client = RawClient::connect(server.address())?;
-        client.get(&format!("/fast/{number}"))?;
-        assert_eq!(client.status()?, Some(200));
-    }
-    until_all_inside(&server.worker_pids(), waiting)?;
-    trace.end()
+/// When a connection is announced to its listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Announced {
+    /// At the end of its handshake.
+    ByConnecting,
+    /// With its first data (`TCP_DEFER_ACCEPT`).
+    ByData,
 }
 
-/// Arrivals and woken threads of all listeners, and how many listeners there are.
-fn woken(traced: &Traced) -> anyhow::Result<(u64, u64, usize)> {
-    let listeners = traced.value("/listeners")?.as_array().map_or(0, Vec::len);
-    let mut sums = (0, 0, listeners);
-    for index in 0..listeners {
-        sums.0 += traced.number(&format!("/listeners/{index}/wakes/arrivals"))?;
-        sums.1 += traced.number(&format!("/listeners/{index}/wakes/woken"))?;
+/// What both say of the same connections.
+#[derive(Debug)]
+struct Told {
+    connections: u64,
+    /// By the kernel's tracer; `None`: it lost events, or there is none here.
+    witnessed: Option<u64>,
+    traced: Traced,
+    arrivals: u64,
+    woken: u64,
+    accepted: u64,
+    in_vain: u64,
+    listeners: usize,
+}
+
+/// Connections one at a time, each when everybody sleeps.
+fn one_at_a_time(recipe: &dyn Recipe, announced: Announced, connections: u64) -> anyhow::Result<Told> {
+    let server = Server::start(recipe)?;
+    let mut pids = server.worker_pids();
+    pids.push(server.pid());
+    let rest = resting(&pids)?;
+    let trace = Trace::start(server.pid())?;
+    let Some(scheduler) = Scheduler::start(&pids)? else {
+        note_skip("no tracefs: nobody to compare with");
+        return told(trace.end()?, connections, None);
+    };
+    let mut open = None;
+    for number in 0..connections {
+        let before = rest.until_again(&pids, open)?;
+        scheduler.begin()?;
+        let mut client = RawClient::connect(server.address())?;
+        if announced == Announced::ByConnecting {
+            // Who accepted it waits for the request now.
+            open = Some(until_accepted(&pids, before)?);
+            scheduler.end()?;
+        }
+        client.get(&format!("/fast/{number}"))?;
+        assert_eq!(client.status()?, Some(200));
+        if announced == Announced::ByData {
+            // Before the client closes: its FIN wakes who waits for it, and is no arrival.
+            until_all_asleep(&pids)?;
+            scheduler.end()?;
+        }
     }
-    Ok(sums)
+    rest.until_again(&pids, open)?;
+    let witnessed = scheduler.woken()?;
+    if witnessed.is_none() {
+        note_skip("the kernel's tracer lost events: undecided");
+    }
+    told(trace.end()?, connections, witnessed)
+}
+
+fn told(traced: Traced, connections: u64, witnessed: Option<u64>) -> anyhow::Result<Told> {
+    let listeners = traced.value("/listeners")?.as_array().map_or(0, Vec::len);
+    let sum = |key: &str| -> u64 {
+        let of = |index| traced.value(&format!("/listeners/{index}/{key}")).ok()?.as_u64();
+        (0..listeners).filter_map(of).sum()
+    };
+    let [arrivals, woken] = ["wakes/arrivals", "wakes/woken"].map(sum);
+    let [accepted, in_vain] = ["woken/accepted", "woken/in_vain"].map(sum);
+    Ok(Told { connections, witnessed, arrivals, woken, accepted, in_vain, listeners, traced })
+}
+
+impl Told {
+    /// What holds whatever the server: the witness's figure is ours, and everybody who was woken is accounted for.
+    fn assert_exact(&self, what: &str) {
+        let Self { connections, arrivals, woken, accepted, in_vain, .. } = self;
+        assert_eq!(arrivals, connections, "{what}: arrivals");
+        if let Some(witnessed) = self.witnessed {
+            assert_eq!(*woken, witnessed, "{what}: woken, by us and by the kernel's tracer");
+        }
+        assert_eq!(accepted + in_vain, *woken, "{what}: {accepted} accepted, {in_vain} woken in vain");
+    }
+}
+
+impl Told {
+    /// `4 epoll exclusive`, for each listener that anybody waits for.
+    fn waiters(&self) -> anyhow::Result<String> {
+        let mut told = Vec::new();
+        for index in 0..self.listeners {
+            for way in
+                self.traced.value(&format!("/listeners/{index}/waiters"))?.as_array().into_iter().flatten()
+            {
+                let mut words = vec![way["threads"].to_string()];
+                words.extend(["how", "lock"].iter().filter_map(|key| way[*key].as_str()).map(str::to_owned));
+                let flags = ["exclusive", "one_shot", "edge_triggered", "shared", "nested"];
+                words.extend(flags.iter().filter(|key| way[**key] == true).map(|key| (*key).to_owned()));
+                told.push(words.join(" "));
+            }
+        }
+        Ok(told.join("; "))
+    }
+}
+
+fn exact(recipe: &dyn Recipe, announced: Announced, connections: u64) -> anyhow::Result<Told> {
+    let told = one_at_a_time(recipe, announced, connections)?;
+    eprintln!(
+        "{}: {} connections woke {} (witness: {:?}), {} accepted, {} in vain",
+        recipe.about(),
+        told.connections,
+        told.woken,
+        told.witnessed,
+        told.accepted,
+        told.in_vain
+    );
+    told.assert_exact(&recipe.about());
+    Ok(told)
 }
 
 #[test]
 fn every_idle_worker_is_woken_for_each_connection_to_a_shared_listener() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
-    for (settings, waiting, workers) in
-        [(Settings::sync(Version::V27, 8), PSELECT6, 8), (Settings::sync(Version::V23, 3), PSELECT6, 3)]
-    {
-        let traced = one_at_a_time(&settings, waiting)?;
-        assert_eq!(woken(&traced)?, (CONNECTIONS, workers * CONNECTIONS, 1), "{settings:?}");
-        // All but one of those woken come in vain; the documented bound is a lower one.
-        let expected = (workers - 1) * CONNECTIONS;
-        let in_vain =
-            traced.number("/listeners/0/wakes/slept_again")? + traced.number("/listeners/0/empty_returns")?;
-        assert!((expected * 98 / 100..=expected).contains(&in_vain), "{in_vain} of {expected} in vain");
-        let waits = traced.number("/listeners/0/accept_wait/count")?;
-        assert_eq!(waits, CONNECTIONS, "every connection's wait is known");
-    }
+    let told = exact(&Settings::sync(Version::V27, 8), Announced::ByConnecting, 40)?;
+    assert_eq!((told.woken, told.accepted, told.in_vain, told.listeners), (320, 40, 280, 1));
+    assert_eq!(told.waiters()?, "8 poll");
+    let waits = told.traced.number("/listeners/0/accept_wait/count")?;
+    assert_eq!(waits, 40, "every connection's wait is known");
     Ok(())
 }
 
 #[test]
-fn the_threads_of_a_pool_are_no_herd() -> anyhow::Result<()> {
+fn losers_are_exact_when_the_machine_is_busy() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
-    let traced = one_at_a_time(&Settings::gthread(Version::V27, 1, 4), EPOLL_WAIT)?;
-    let (arrivals, woken, _) = woken(&traced)?;
-    assert_eq!(arrivals, CONNECTIONS);
-    // The main thread looks around once a second: a connection that comes just then finds it awake.
-    assert!((CONNECTIONS - 2..=CONNECTIONS).contains(&woken), "{woken} woken");
-    Ok(())
+    let cpus = std::thread::available_parallelism()?.get();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..cpus {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
+        }
+        let told = exact(&Settings::sync(Version::V23, 3), Announced::ByConnecting, 30);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let told = told?;
+        assert_eq!((told.woken, told.accepted, told.in_vain), (90, 30, 60));
+        Ok(())
+    })
 }
 
+/// `name: server, how connections are announced, woken per connection, who waits and how`; all run by `make live`.
+macro_rules! exact {
+    ($($name:ident: $recipe:expr, $announced:ident, $woken:expr, $waiters:expr;)*) => {
+        $(
+            #[test]
+            #[ignore = "make live: the same as above for another server, a few seconds each"]
+            fn $name() -> anyhow::Result<()> {
+                require_bpf!(Ok(()));
+                let _turn = shared()?;
+                let told = exact(&$recipe, Announced::$announced, 60)?;
+                assert_eq!((told.woken, told.accepted), (60 * $woken, 60));
+                assert_eq!(told.waiters()?, $waiters);
+                Ok(())
+            }
+        )*
+    };
+}
+
+const fn waiters(mode: &'static str, listen: Listen) -> Waiters {
+    Waiters { mode, workers: 4, listen }
+}
+
+exact! {
+    one_worker_is_woken_where_each_has_a_listener_of_its_own:
+        Settings::sync(Version::V27, 4).with(&["--reuse-port"]), ByConnecting, 1, "1 poll; 1 poll; 1 poll; 1 poll";
+    the_threads_of_a_pool_are_no_herd: Settings::gthread(Version::V27, 1, 4), ByConnecting, 1, "1 epoll";
+    gthread_workers_are_a_herd: Settings::gthread(Version::V27, 4, 2), ByConnecting, 4, "4 epoll";
+    uwsgi_processes_are_woken_by_data: Uwsgi::new(8, 1), ByData, 8, "8 epoll";
+    uwsgi_thunder_lock_wakes_one: Uwsgi::new(8, 1).with(&["--thunder-lock"]), ByData, 1, "8 lock futex";
+    apache_prefork_wakes_one: ModWsgi::embedded(1, 5).with(&["--server-mpm=prefork"]), ByData, 1, "5 accept";
+    accept_wakes_one: waiters("accept", Listen::Ipv4), ByConnecting, 1, "4 accept";
+    select_wakes_all: waiters("select", Listen::Ipv4), ByConnecting, 4, "4 poll";
+    poll_wakes_all: waiters("poll", Listen::Ipv4), ByConnecting, 4, "4 poll";
+    epoll_wakes_all: waiters("epoll", Listen::Ipv4), ByConnecting, 4, "4 epoll";
+    epoll_exclusive_wakes_one: waiters("exclusive", Listen::Ipv4), ByConnecting, 1, "4 epoll exclusive";
+    epoll_edge_triggered_wakes_all: waiters("edge", Listen::Ipv4), ByConnecting, 4, "4 epoll edge_triggered";
+    epoll_in_epoll_wakes_all: waiters("nested", Listen::Ipv4), ByConnecting, 4, "4 epoll nested";
+    behind_an_fcntl_lock_one_waits: waiters("fcntl", Listen::Ipv4), ByConnecting, 1, "4 lock fcntl";
+    behind_a_flock_one_waits: waiters("flock", Listen::Ipv4), ByConnecting, 1, "4 lock flock";
+    deferred_accept_wakes_by_data: waiters("defer", Listen::Ipv4), ByData, 4, "4 epoll";
+    reuse_port_wakes_one: waiters("reuse", Listen::Ipv4), ByConnecting, 1, "1 epoll; 1 epoll; 1 epoll; 1 epoll";
+    over_ipv6_all_are_woken: waiters("epoll", Listen::Ipv6), ByConnecting, 4, "4 epoll";
+    over_unix_all_are_woken: waiters("epoll", Listen::Unix), ByConnecting, 4, "4 epoll";
+    over_unix_accept_wakes_one: waiters("accept", Listen::Unix), ByConnecting, 1, "4 accept";
+    over_unix_gunicorn_is_a_herd: Settings::sync(Version::V27, 4).on(Listen::Unix), ByConnecting, 4, "4 poll";
+}
+
+/// Of several threads that wait in one instance the connection wakes one, which wakes the next as it leaves: that is no
+/// wake-up by the connection, and the next may be first to accept.
 #[test]
-fn one_worker_is_woken_where_each_has_a_listener_of_its_own() -> anyhow::Result<()> {
+#[ignore = "make live: the same as above for another server, a few seconds"]
+fn epoll_shared_after_fork_wakes_one() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
-    let settings = Settings::sync(Version::V27, 4).with(&["--reuse-port"]);
-    let traced = one_at_a_time(&settings, PSELECT6)?;
-    let (arrivals, woken, listeners) = woken(&traced)?;
-    assert_eq!((arrivals, woken), (CONNECTIONS, CONNECTIONS));
-    assert!(listeners >= 4, "{listeners} listeners");
-    assert_ne!(traced.finding("herd")?["answer"], "present");
+    let told = exact(&waiters("shared", Listen::Ipv4), Announced::ByConnecting, 60)?;
+    assert_eq!((told.woken, told.waiters()?.as_str()), (60, "4 epoll shared"));
     Ok(())
 }

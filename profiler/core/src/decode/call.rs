@@ -5,7 +5,8 @@
 
 use profiler_common::call_kind::{Kind, duplicates};
 use profiler_common::record::slice::{
-    FLAG_CLIENT, FLAG_TAKES_LOCK, HOLDER_KNOWN, SWITCHES_KNOWN, SWITCHES_MASK, TAKE_HAS_TIMEOUT, take_lead_ns,
+    EVENTS_KNOWN, FLAG_CLIENT, FLAG_TAKES_LOCK, HOLDER_KNOWN, SWITCHES_KNOWN, SWITCHES_MASK,
+    TAKE_HAS_TIMEOUT, take_lead_ns,
 };
 use profiler_common::system_call::{EPOLL_PWAIT2, FCNTL, FUTEX, kind};
 
@@ -55,7 +56,8 @@ pub const fn call(system_call: u32, arguments: &[u64; 3], extra: u64, outcome: O
         Kind::Select => select(fd(first), third, extra),
         Kind::Close => Call::Close { fd: fd(first) },
         Kind::EpollControl => {
-            Call::EpollControl { epoll_fd: fd(first), operation: low(second), fd: fd(third) }
+            let events = if extra & EVENTS_KNOWN == 0 { 0 } else { low(extra) };
+            Call::EpollControl { epoll_fd: fd(first), operation: low(second), fd: fd(third), events }
         }
         Kind::Sleep => Call::Sleep,
         Kind::Marker => Call::Marker,

@@ -246,7 +246,7 @@ fn every_other_call_is_what_its_manual_says() {
         (number::SENDFILE, [8, 9, 0], 0, Call::Transfer { from_fd: 9, to_fd: 8 }),
         (number::SPLICE, [8, 0, 9], 0, Call::Transfer { from_fd: 8, to_fd: 9 }),
         (number::EPOLL_PWAIT2, [4, 0, 0], 0, Call::EpollWait { epoll_fd: 4, timeout_ms: -1 }),
-        (number::EPOLL_CTL, [4, 1, 7], 0, Call::EpollControl { epoll_fd: 4, operation: 1, fd: 7 }),
+        (number::EPOLL_CTL, [4, 1, 7], 0, Call::EpollControl { epoll_fd: 4, operation: 1, fd: 7, events: 0 }),
         (number::CLOCK_NANOSLEEP, [0, 0, 0], 0, Call::Sleep),
         (number::CONNECT, [7, 0, 0], 0x0100_007f_1538_0002, Call::Connect { fd: 7, port: 5432, family: 2 }),
         (number::SHUTDOWN, [7, 1, 0], 0, Call::Shutdown { fd: 7, how: 1 }),

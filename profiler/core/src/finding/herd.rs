@@ -32,6 +32,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let needed = limits.connections_min_count;
     let woken = listener.woken_per_connection().unwrap_or(0.0);
     let cpu_ns = listener.in_vain_cpu_ns();
+    let switches = listener.woken.as_ref().map_or(0, |woken| woken.losers_switches);
     let share = ratio(cpu_ns, server_cpu_ns(basis));
     let of_one_cpu = ratio(cpu_ns, basis.window_ns());
     let busy = ratio(basis.busy_ns(), basis.capacity_ns()).min(1.0);
@@ -42,6 +43,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         decides("in_vain_of_one_cpu_ratio", of_one_cpu, limits.in_vain_one_cpu_min_ratio),
         explains("woken_in_vain_count", listener.woken_in_vain() as f64),
         explains("in_vain_cpu_seconds", cpu_ns as f64 / 1e9),
+        explains("in_vain_switches_count", switches as f64),
         explains("connections_per_second", per_second(arrivals, basis.window_ns())),
         explains("slots_busy_ratio", busy),
     ];

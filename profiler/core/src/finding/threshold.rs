@@ -121,6 +121,7 @@ const NEED_REQUESTS: &[&str] = &[
     "gil-threads",
     "short-behind-long",
     "loop-saturated",
+    "imbalance",
     "healthy",
 ];
 /// Rules that ask whether the CPU is what is short; for `slots-exhausted` the answer changes the advice alone.
@@ -136,6 +137,7 @@ const COSTLY: &[&str] = &[
     "gil-starvation",
     "gil-not-released",
     "gil-convoy",
+    "imbalance",
     "healthy",
 ];
 
@@ -156,9 +158,9 @@ thresholds! {
         "Less than a hundredth of all slots is not missed by anybody.";
     acceptor_linger_min_ratio: Ratio = 0.10, &["idle-connections"],
         "A worker that accepts nothing for a tenth of the time lets its clients wait, however many threads are free.";
-    exhausted_window_min_ratio: Ratio = 0.10, &["slots-exhausted", "slow-clients", "idle-connections"],
+    exhausted_window_min_ratio: Ratio = 0.10, &["slots-exhausted", "slow-clients", "idle-connections", "imbalance"],
         "Short moments with every slot (of the server, or of one worker) busy are normal; a tenth of the window is not.";
-    waited_request_min_ratio: Ratio = 0.05, &["slots-exhausted"],
+    waited_request_min_ratio: Ratio = 0.05, &["slots-exhausted", "imbalance"],
         "Busy slots do no harm unless requests waited; a twentieth of their time is felt.";
     loop_held_min_milliseconds: Milliseconds = 20.0, &["loop-blocked"],
         "A loop that looks at what is ready every few milliseconds delays nobody noticeably; twenty are felt by every request that is ready.";
@@ -198,7 +200,7 @@ thresholds! {
         "With four fifths of one core wanted by a process, its threads wait for one another's turn: locks are then mostly the interpreter's.";
     full_min_ratio: Ratio = 0.90, &["slots-exhausted", "loop-saturated", "cpu-bound", "cpu-throttled", "healthy"],
         "What is used for nine tenths on average is full most of the time.";
-    connections_min_count: Connections = 20.0, &["herd"],
+    connections_min_count: Connections = 20.0, &["herd", "imbalance"],
         "A server to which so few connections come does not suffer from what each of them wakes.";
     woken_min_count: Threads = 1.5, &["herd"],
         "One is needed for each connection; what is a little more are threads that looked at a bad moment.";
@@ -220,6 +222,8 @@ thresholds! {
         "People close pages and health checks do not wait; one in a hundred is more than that.";
     raced_min_count: Connections = 1.0, &["keep-alive-race"],
         "Each is a request that failed for no reason of its own.";
+    uneven_min_times: Times = 1.5, &["imbalance"],
+        "Half more than its fair share is more than chance gives one worker of many over a window.";
     unclear_max_ratio: Ratio = 0.25, &["healthy"],
         "With a quarter of request time in waits that no finding explains, nobody should be told that all is well.";
 }

@@ -14,6 +14,8 @@ const MAX_DESCRIPTOR: usize = 65_536;
 const MAX_INTEREST: usize = 4096;
 /// `EPOLL_CTL_DEL`, include/uapi/linux/eventpoll.h.
 pub(super) const EPOLL_CTL_DEL: u32 = 2;
+/// `EPOLLEXCLUSIVE`, `EPOLLONESHOT` and `EPOLLET`, which change whom an event wakes; all others are not kept.
+const WAYS: u32 = 1 << 28 | 1 << 30 | 1 << 31;
 
 /// One descriptor.
 #[derive(Clone, Debug)]
@@ -24,12 +26,31 @@ pub struct Descriptor {
     pub opened_ns: u64,
     /// Descriptors in its interest list (epoll only).
     pub interest: Vec<i32>,
+    /// `EPOLL…` bits of those of them for which they are known.
+    pub ways: Vec<(i32, u32)>,
+    /// Another process has inherited it (epoll only).
+    pub shared: bool,
     /// Number of the connection behind it in the connection table (clients only).
     pub connection: Option<u32>,
     /// The request for which an event loop uses it: connection and request id (back ends only).
     pub owner: Option<(u32, u64)>,
     /// When an event loop last used it.
     pub used_ns: u64,
+}
+
+impl Descriptor {
+    const fn new(class: DescriptorClass, opened_ns: u64) -> Self {
+        Self {
+            class,
+            opened_ns,
+            interest: Vec::new(),
+            ways: Vec::new(),
+            shared: false,
+            connection: None,
+            owner: None,
+            used_ns: 0,
+        }
+    }
 }
 
 /// What an epoll instance waits for.
@@ -97,24 +118,29 @@ impl Descriptors {
 
     /// Enters a descriptor, in place of whatever had its number.
     pub fn open(&mut self, tgid: Tid, fd: i32, class: DescriptorClass, opened_ns: u64) {
-        let interest = Vec::new();
-        let new = Descriptor { class, opened_ns, interest, connection: None, owner: None, used_ns: 0 };
-        self.insert(tgid, fd, new);
+        self.insert(tgid, fd, Descriptor::new(class, opened_ns));
     }
 
     /// Enters a client connection.
     pub fn open_client(&mut self, tgid: Tid, fd: i32, opened_ns: u64, connection: u32) {
-        let class = DescriptorClass::Client;
-        let (connection, interest) = (Some(connection), Vec::new());
-        let new = Descriptor { class, opened_ns, interest, connection, owner: None, used_ns: 0 };
-        self.insert(tgid, fd, new);
+        let new = Descriptor::new(DescriptorClass::Client, opened_ns);
+        self.insert(tgid, fd, Descriptor { connection: Some(connection), ..new });
     }
 
-    /// Sets the interest list that `/proc/PID/fdinfo` showed.
-    pub fn set_interest(&mut self, tgid: Tid, epoll_fd: i32, mut interest: Vec<i32>) {
+    /// Sets the interest list that `/proc/PID/fdinfo` showed, with the events of each where they are known.
+    pub fn set_interest(&mut self, tgid: Tid, epoll_fd: i32, mut interest: Vec<i32>, events: &[u32]) {
         interest.truncate(MAX_INTEREST);
         if let Some(descriptor) = self.get_mut(tgid, epoll_fd) {
+            let ways = interest.iter().zip(events).filter(|(_, events)| **events & WAYS != 0);
+            descriptor.ways = ways.map(|(fd, events)| (*fd, *events)).collect();
             descriptor.interest = interest;
+        }
+    }
+
+    /// Several processes have this instance.
+    pub fn share(&mut self, tgid: Tid, epoll_fd: i32) {
+        if let Some(descriptor) = self.get_mut(tgid, epoll_fd) {
+            descriptor.shared = true;
         }
     }
 
@@ -142,7 +168,10 @@ impl Descriptors {
         if parent == child {
             return;
         }
-        if let Some(table) = self.processes.get(&parent) {
+        if let Some(table) = self.processes.get_mut(&parent) {
+            for descriptor in table.iter_mut().flatten() {
+                descriptor.shared |= descriptor.class == DescriptorClass::Epoll;
+            }
             let mut copy = table.clone();
             for descriptor in copy.iter_mut().flatten() {
                 if descriptor.connection.take().is_some() {
@@ -209,18 +238,24 @@ impl Descriptors {
                 self.reclass(tgid, fd, DescriptorClass::Backend { port });
             }
             Call::Listen { fd, .. } => self.reclass(tgid, fd, DescriptorClass::Listener),
-            Call::EpollControl { epoll_fd, operation, fd } => {
-                self.control(tgid, epoll_fd, operation, fd);
+            Call::EpollControl { epoll_fd, operation, fd, events } => {
+                self.control(tgid, epoll_fd, operation, (fd, events));
             }
             _ => {}
         }
     }
 
-    fn control(&mut self, tgid: Tid, epoll_fd: i32, operation: u32, fd: i32) {
+    fn control(&mut self, tgid: Tid, epoll_fd: i32, operation: u32, (fd, events): (i32, u32)) {
         if self.get(tgid, epoll_fd).is_none() {
             self.open(tgid, epoll_fd, DescriptorClass::Epoll, 0);
         }
         let Some(descriptor) = self.get_mut(tgid, epoll_fd) else { return };
+        if !descriptor.ways.is_empty() || events & WAYS != 0 {
+            descriptor.ways.retain(|(entry, _)| *entry != fd);
+            if operation != EPOLL_CTL_DEL && events & WAYS != 0 && descriptor.ways.len() < MAX_INTEREST {
+                descriptor.ways.push((fd, events));
+            }
+        }
         if operation == EPOLL_CTL_DEL {
             descriptor.interest.retain(|entry| *entry != fd);
         } else if !descriptor.interest.contains(&fd) {
@@ -272,13 +307,13 @@ mod tests {
         let mut table = Descriptors::default();
         table.open(1, 5, DescriptorClass::Epoll, 1);
         table.open_client(1, 9, 1, 0);
-        table.control(1, 5, 1, 9);
+        table.control(1, 5, 1, (9, 0));
         assert_eq!(table.interest(1, 5).only_client, Some(9));
         table.open(1, 3, DescriptorClass::Listener, 1);
-        table.control(1, 5, 1, 3);
+        table.control(1, 5, 1, (3, 0));
         assert_eq!(table.interest(1, 5).only_client, None);
         assert!(table.interest(1, 5).listener);
-        table.control(1, 5, EPOLL_CTL_DEL, 3);
+        table.control(1, 5, EPOLL_CTL_DEL, (3, 0));
         assert!(!table.interest(1, 5).listener);
     }
 

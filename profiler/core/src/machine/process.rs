@@ -61,6 +61,12 @@ impl Processes {
         Some(seen.inode).filter(|inode| *inode != 0)
     }
 
+    /// Whether a process holds the listener.
+    #[must_use]
+    pub fn holds(&self, tgid: Tid, inode: u64) -> bool {
+        self.listeners.iter().any(|seen| (seen.tgid, seen.inode) == (tgid, inode))
+    }
+
     /// A thread's life changes. Returns the process that was born, if one was.
     pub fn change(&mut self, lifecycle: &Lifecycle) -> Option<Tid> {
         match lifecycle.change {

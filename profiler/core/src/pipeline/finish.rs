@@ -42,6 +42,11 @@ impl Machines {
             slice
         };
         let slices: Vec<_> = open.iter().map(|open| (slice(open), open.enter_ns == 0)).collect();
+        for (slice, _) in &slices {
+            self.waits.inside(slice, &self.state);
+        }
+        let open_calls: Vec<_> = slices.iter().map(|(slice, _)| *slice).collect();
+        let mut waiting = self.waits.finish(&self.state, &open_calls);
         end_window(&mut self.state, &slices, end_ns, sink);
         let mut state = self.state;
         front::look(&mut state);
@@ -84,6 +89,16 @@ impl Machines {
         for listener in &mut listeners {
             listener.queue = self.queues.finish(listener.seen.inode, end_ns, self.attached.delays_measured);
             listener.is_deferred = self.queues.is_deferred(listener.seen.inode);
+            listener.woken = self.wakes.of(listener.seen.inode).cloned();
+            let waiting = waiting.remove(&listener.seen.inode).unwrap_or_default();
+            listener.waiters = waiting.rows;
+            // A master holds it too, and accepts nothing.
+            listener.accepted_by.retain(|(tgid, accepted)| *accepted > 0 || waiting.processes.contains(tgid));
+        }
+        let addresses: Vec<_> = listeners.iter().map(|listener| listener.seen.address.clone()).collect();
+        for listener in &mut listeners {
+            let same = addresses.iter().filter(|address| **address == listener.seen.address).count();
+            listener.siblings = u32::try_from(same.saturating_sub(1)).unwrap_or(u32::MAX);
         }
         let connections = state.connections.seen_in_window();
         let limits: BTreeMap<Tid, Option<u64>> =
@@ -322,6 +337,10 @@ fn listeners(state: &State, counted: &Listeners) -> Vec<Listener> {
             place.holders.push(seen.tgid);
         }
         place.accepted += accepted;
+        match place.accepted_by.iter_mut().find(|(tgid, _)| *tgid == seen.tgid) {
+            Some((_, count)) => *count += accepted,
+            None => place.accepted_by.push((seen.tgid, accepted)),
+        }
         place.accepts_empty += empty;
         place.accepts_failed += failed;
         let empty = counted.empty_returns(seen.tgid, seen.fd);

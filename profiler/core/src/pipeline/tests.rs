@@ -149,6 +149,8 @@ fn run(scripts: Vec<Script>, end_us: u64) -> Outcome {
                 fd: LISTENER,
                 class: DescriptorClass::Listener,
                 interest: Vec::new(),
+                interest_events: Vec::new(),
+                shared: false,
             }),
         ),
     ];
@@ -300,7 +302,7 @@ fn a_kept_alive_request_waits_for_the_loop_until_the_loop_hands_it_over() {
         .select((0, 0, 1000))
         .accept(9, (0, 0, 0))
         .call(Call::Sleep, 0, (0, 0, 500), 0)
-        .call(Call::EpollControl { epoll_fd: 5, operation: 2, fd: 9 }, 0, (2, 0, 0), 0)
+        .call(Call::EpollControl { epoll_fd: 5, operation: 2, fd: 9, events: 0 }, 0, (2, 0, 0), 0)
         .select((1, 0, 5000));
     let pool = Script::new(2)
         .job_wait((0, 30, 1500))
@@ -533,8 +535,9 @@ fn any_call() -> impl Strategy<Value = (Call, i64)> {
         (fd.clone(), any::<bool>(), any::<u64>()).prop_map(|(fd, for_write, low_fds)| {
             (Call::Poll { only_fd: (fd > 5).then_some(fd), low_fds, for_write, is_sleep: false }, 1)
         }),
-        (fd.clone(), fd.clone(), 1..4_u32)
-            .prop_map(|(epoll_fd, fd, operation)| { (Call::EpollControl { epoll_fd, operation, fd }, 0) }),
+        (fd.clone(), fd.clone(), 1..4_u32).prop_map(|(epoll_fd, fd, operation)| {
+            (Call::EpollControl { epoll_fd, operation, fd, events: 0 }, 0)
+        }),
         fd.clone().prop_map(|epoll_fd| (Call::EpollWait { epoll_fd, timeout_ms: -1 }, 1)),
         any::<bool>()
             .prop_map(|has_timeout| { (Call::FutexWait { address: 1, operation: 393, has_timeout }, 0) }),

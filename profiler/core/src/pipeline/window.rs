@@ -104,6 +104,11 @@ impl Machines {
         self.overhead = None;
         self.listeners.roll();
         self.queues.roll(time_ns);
+        self.wakes.roll();
+        self.waits.roll();
+        for open in &open {
+            self.waits.inside(&super::slice_of(open, time_ns), &self.state);
+        }
         self.cgroups = std::mem::take(&mut self.cgroups)
             .into_iter()
             .map(|window| CgroupWindow { first: window.last.clone(), last: window.last })

@@ -91,8 +91,9 @@ fn the_interest_list_of_an_epoll_instance_is_read_from_its_fdinfo() {
     let directory = tempfile::tempdir().expect("directory");
     std::fs::create_dir_all(directory.path().join("7/fdinfo")).expect("fdinfo");
     let text = "pos:\t0\nflags:\t02000002\ntfd:        3 events:       19 data: 3  pos:0 ino:1 sdev:8\n\
-                tfd:       12 events:       19 data: c  pos:0 ino:2 sdev:8\ntfd: x\n";
+                tfd:       12 events: 10000001 data: c  pos:0 ino:2 sdev:8\ntfd: x\n";
     std::fs::write(directory.path().join("7/fdinfo/5"), text).expect("fdinfo");
-    assert_eq!(interest(&Proc::at(directory.path()), 7, 5), [3, 12]);
-    assert!(interest(&Proc::at(directory.path()), 7, 6).is_empty());
+    let found = interest(&Proc::at(directory.path()), 7, 5);
+    assert_eq!(found, (vec![3, 12], vec![0x19, 0x1000_0001]));
+    assert!(interest(&Proc::at(directory.path()), 7, 6).0.is_empty());
 }

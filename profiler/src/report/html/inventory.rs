@@ -49,6 +49,7 @@ pub(super) fn listeners(html: &mut Html, snapshot: &Snapshot) {
         arrivals(html, &snapshot.listeners);
     }
     queues::table(html, snapshot);
+    super::woken::table(html, &snapshot.listeners);
     html.end_section();
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::latency::Latency;
 use super::queue::Queue;
+use super::waiting::{AcceptedBy, Waiters};
 use crate::report::summary::Exit;
 
 #[derive(Serialize)]
@@ -26,6 +27,10 @@ pub(super) struct Listener<'a> {
     wakes: Option<Wakes>,
     queue: Option<Queue>,
     is_deferred: bool,
+    woken: Option<Woken>,
+    waiters: Vec<Waiters>,
+    accepted_by: Vec<AcceptedBy>,
+    siblings: u32,
 }
 
 /// What arrivals set in motion.
@@ -37,6 +42,36 @@ struct Wakes {
     slept_again: u64,
     slept_again_cpu_ns: u64,
     slept_again_run_queue_ns: u64,
+}
+
+/// What became of the threads that they woke.
+#[derive(Serialize)]
+struct Woken {
+    accepted: u64,
+    slept_again: u64,
+    found_nothing: u64,
+    did_not_accept: u64,
+    in_vain: u64,
+    in_vain_cpu_ns: u64,
+    in_vain_run_queue_ns: u64,
+    in_vain_switches: u64,
+    until_running: Latency,
+}
+
+impl Woken {
+    fn new(woken: &model::wake::Woken) -> Self {
+        Self {
+            accepted: woken.accepted,
+            slept_again: woken.slept_again,
+            found_nothing: woken.found_nothing,
+            did_not_accept: woken.did_not_accept,
+            in_vain: woken.in_vain(),
+            in_vain_cpu_ns: woken.losers.cpu_ns,
+            in_vain_run_queue_ns: woken.losers.run_queue_ns,
+            in_vain_switches: woken.losers_switches,
+            until_running: Latency::new(&woken.until_running),
+        }
+    }
 }
 
 impl<'a> Listener<'a> {
@@ -65,6 +100,14 @@ impl<'a> Listener<'a> {
             }),
             queue: listener.queue.as_ref().map(Queue::new),
             is_deferred: listener.is_deferred,
+            woken: listener.woken.as_ref().map(Woken::new),
+            waiters: listener.waiters.iter().map(Waiters::new).collect(),
+            siblings: listener.siblings,
+            accepted_by: listener
+                .accepted_by
+                .iter()
+                .map(|&(pid, accepted)| AcceptedBy { pid, accepted })
+                .collect(),
         }
     }
 }

@@ -29,6 +29,9 @@ pub(super) enum Track {
     Slot { tgid: Tid, slot: Option<u32>, lane: u32 },
     BusySlots { tgid: Tid },
     AcceptQueue { inode: u64 },
+    Listeners,
+    Listener { inode: u64 },
+    Woken { tgid: Tid, tid: Tid, lane: u32 },
 }
 
 impl Track {
@@ -38,13 +41,15 @@ impl Track {
             Self::Process { .. }
             | Self::AcceptQueue { .. }
             | Self::Requests { tgid: 0 }
-            | Self::BusySlots { tgid: 0 } => None,
+            | Self::BusySlots { tgid: 0 }
+            | Self::Listeners => None,
             Self::Thread { tgid, lane: 0, .. } | Self::Requests { tgid } | Self::BusySlots { tgid } => {
                 Some(Self::Process { tgid })
             }
-            Self::Thread { tgid, tid, .. } | Self::Served { tgid, tid, .. } => {
-                Some(Self::Thread { tgid, tid, lane: 0 })
-            }
+            Self::Thread { tgid, tid, .. }
+            | Self::Served { tgid, tid, .. }
+            | Self::Woken { tgid, tid, .. } => Some(Self::Thread { tgid, tid, lane: 0 }),
+            Self::Listener { .. } => Some(Self::Listeners),
             Self::Slot { tgid, .. } => Some(Self::Requests { tgid }),
         }
     }
@@ -61,6 +66,10 @@ impl Track {
             Self::BusySlots { tgid } => [7, tgid, 0, 0],
             #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
             Self::AcceptQueue { inode } => [8, inode as u32, (inode >> 32) as u32, 0],
+            Self::Listeners => [9, 0, 0, 0],
+            #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
+            Self::Listener { inode } => [10, (inode >> 32) as u32, inode as u32, 0],
+            Self::Woken { tgid, tid, lane } => [11, tgid, tid, lane],
         };
         // FNV-1a over 64 bits: stable over releases, and 0, which Perfetto reserves, does not come up.
         words.iter().flat_map(|word: &u32| word.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -89,6 +98,9 @@ impl Track {
             }
             Self::Thread { .. } => descriptor.name = Some("overlapping".to_owned()),
             Self::Served { .. } => descriptor.name = Some("served".to_owned()),
+            Self::Woken { .. } => descriptor.name = Some("woken for a connection".to_owned()),
+            Self::Listeners => descriptor.name = Some("listeners".to_owned()),
+            Self::Listener { inode } => descriptor.name = Some(format!("connections, listener {inode}")),
             Self::Requests { .. } => {
                 descriptor.name = Some("requests".to_owned());
                 descriptor.child_ordering = Some(ORDER_EXPLICIT);

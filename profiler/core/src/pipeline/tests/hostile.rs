@@ -214,6 +214,8 @@ fn seen() -> impl Strategy<Value = Fact> {
                     fd: fd.cast_signed(),
                     class,
                     interest,
+                    interest_events: Vec::new(),
+                    shared: false,
                 })
             }
         ),

@@ -16,7 +16,7 @@ impl Script {
     }
 
     fn watch(self, fd: i32) -> Self {
-        self.call(Call::EpollControl { epoll_fd: EPOLL, operation: 1, fd }, 0, (0, 0, 0), 0)
+        self.call(Call::EpollControl { epoll_fd: EPOLL, operation: 1, fd, events: 0 }, 0, (0, 0, 0), 0)
     }
 
     fn respond(self, fd: i32) -> Self {

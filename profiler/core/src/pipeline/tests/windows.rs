@@ -42,7 +42,14 @@ fn fact(time_ns: u64, fact: Fact) -> Event {
 /// Everything that happens, in order, without the end of the window.
 fn events_of(scripts: &[Script]) -> Vec<Event> {
     let class = DescriptorClass::Listener;
-    let listener = crate::fact::DescriptorSeen { tgid: 1, fd: LISTENER, class, interest: Vec::new() };
+    let listener = crate::fact::DescriptorSeen {
+        tgid: 1,
+        fd: LISTENER,
+        class,
+        interest: Vec::new(),
+        interest_events: Vec::new(),
+        shared: false,
+    };
     let mut events = vec![
         fact(START, Fact::Attached(Attached { arrival_measured: true, ..Attached::default() })),
         fact(START, Fact::WindowStarted),

@@ -112,6 +112,11 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
             Some(format!("Raise {workers} up to the number of cores: each worker's event loop uses one core at most."))
         }
         "short-behind-long" => Some(short_behind_long(concurrency, &workers, &threads)),
+        "imbalance" => Some(
+            "Without --reuse-port all workers share one queue, and only those with nothing to do take from it; with gthread, \
+             lower --worker-connections towards --threads."
+                .to_owned(),
+        ),
         "herd" => Some(herd(concurrency, server, &workers)),
         other => {
             let has_threads = matches!(concurrency, Concurrency::Threads | Concurrency::Unknown);

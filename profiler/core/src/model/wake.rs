@@ -1,0 +1,60 @@
+//! What became of the threads that connections woke.
+//!
+//! In: wake-ups whose outcome is known. Out: [`Woken`], for each listener.
+
+use crate::fact::Account;
+use crate::model::latency::Latency;
+
+/// What a woken thread got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It accepted a connection.
+    Accepted,
+    /// It slept again inside the kernel: somebody else had the connection.
+    SleptAgain,
+    /// Its wait returned, and accept found nothing.
+    FoundNothing,
+    /// Its wait returned, and it slept again without having called accept, or accept failed otherwise.
+    DidNotAccept,
+}
+
+impl Outcome {
+    /// Name in outputs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::SleptAgain => "slept_again",
+            Self::FoundNothing => "found_nothing",
+            Self::DidNotAccept => "did_not_accept",
+        }
+    }
+}
+
+/// Threads woken by connections to one listener whose outcome became known in the window. Wake-ups that are open at its end
+/// are in none of the counts.
+#[derive(Clone, Debug, Default)]
+pub struct Woken {
+    /// They accepted a connection.
+    pub accepted: u64,
+    /// They slept again inside the call.
+    pub slept_again: u64,
+    /// Their first accept found nothing.
+    pub found_nothing: u64,
+    /// They slept again without accept, or accept failed.
+    pub did_not_accept: u64,
+    /// Time of all but the first, from wake-up to sleep or to the wait's return.
+    pub losers: Account,
+    /// Their context switches: each time one of them got a CPU.
+    pub losers_switches: u64,
+    /// From wake-up to running, of those that accepted. One that was not asleep yet, or lost its CPU on the way, is left out.
+    pub until_running: Latency,
+}
+
+impl Woken {
+    /// Threads woken in vain.
+    #[must_use]
+    pub const fn in_vain(&self) -> u64 {
+        self.slept_again.saturating_add(self.found_nothing).saturating_add(self.did_not_accept)
+    }
+}

@@ -1,0 +1,51 @@
+//! Who waits for a listener, and who accepted from it.
+//!
+//! In: parts of a listener. Out: serialisable views of them.
+
+use profiler_core::model::waiter::{self, How};
+use serde::Serialize;
+
+#[derive(Serialize)]
+pub(super) struct Waiters {
+    how: &'static str,
+    lock: Option<&'static str>,
+    exclusive: bool,
+    one_shot: bool,
+    edge_triggered: bool,
+    shared: bool,
+    nested: bool,
+    threads: u32,
+    processes: u32,
+}
+
+impl Waiters {
+    pub(super) fn new(waiters: &waiter::Waiters) -> Self {
+        let [exclusive, one_shot, edge_triggered, shared, nested] = match waiters.how {
+            How::Epoll { exclusive, one_shot, edge_triggered, shared, nested } => {
+                [exclusive, one_shot, edge_triggered, shared, nested]
+            }
+            How::Accept | How::Poll | How::Lock(_) => [false; 5],
+        };
+        let lock = match waiters.how {
+            How::Lock(lock) => Some(lock.name()),
+            How::Accept | How::Poll | How::Epoll { .. } => None,
+        };
+        Self {
+            how: waiters.how.name(),
+            lock,
+            exclusive,
+            one_shot,
+            edge_triggered,
+            shared,
+            nested,
+            threads: waiters.threads,
+            processes: waiters.processes,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct AcceptedBy {
+    pub(super) pid: u32,
+    pub(super) accepted: u64,
+}
