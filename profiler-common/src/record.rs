@@ -6,6 +6,7 @@ pub mod connection;
 pub mod evidence;
 pub mod head;
 pub mod lifecycle;
+pub mod light;
 pub mod slice;
 pub mod wake;
 
@@ -24,6 +25,9 @@ pub const KIND_CONNECTION: u16 = 4;
 pub const KIND_WAKE: u16 = 5;
 /// [`RecordHeader::kind`] of an [`evidence::EvidenceRecord`].
 pub const KIND_EVIDENCE: u16 = 6;
+
+/// [`RecordHeader::kind`] of a [`light::LightRecord`].
+pub const KIND_LIGHT: u16 = 9;
 
 /// What every record begins with.
 #[repr(C)]

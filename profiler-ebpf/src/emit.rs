@@ -14,10 +14,11 @@ use profiler_common::loss;
 use profiler_common::record::connection::ConnectionRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
+use profiler_common::record::light::LightRecord;
 use profiler_common::record::slice::SliceRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_WAKE, RecordHeader,
+    KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE, KIND_WAKE, RecordHeader,
 };
 use profiler_common::ring::{CHUNK_BYTES, RingState, after};
 
@@ -162,6 +163,67 @@ pub fn slice(account: *mut ThreadAccount, time_ns: u64, result: i64, extra: u64,
         (*record).waker_tid = if of.switches == 0 { 0 } else { of.waker_tid };
         (*record).gap_blocked_call = of.gap_blocked_call;
         (*record).flags = flags;
+    }
+    room.commit(LENGTH, loss::EMITTED_SLICE as usize);
+}
+
+/// What a light slice says of its socket.
+pub struct Light {
+    /// Address of the socket.
+    pub socket: u64,
+    /// Connections on this address before.
+    pub generation: u32,
+    /// One of `profiler_common::record::light`'s constants.
+    pub what: u32,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// See the record.
+    pub arrival_ns: u64,
+    /// Address family.
+    pub family: u16,
+    /// Host order.
+    pub local_port: u16,
+}
+
+/// Emits the light slice that ends now; `account` is settled up to `time_ns`. It is counted as a slice: where there are
+/// light ones there are no others.
+#[inline(always)]
+pub fn light(account: Option<*mut ThreadAccount>, of: &Light, time_ns: u64) {
+    const LENGTH: u64 = size_of::<LightRecord>() as u64;
+    let Some(room) = reserve(Writer::Hook, LENGTH, loss::RING_FULL_SLICE) else { return };
+    let record = room.at.cast::<LightRecord>();
+    // SAFETY: the room holds a whole record, `account` is an element of ACCOUNTS.
+    unsafe {
+        match account {
+            Some(account) => {
+                let thread = &*account;
+                room.write_header(KIND_LIGHT, LENGTH, (thread.tgid, thread.tid), time_ns);
+                (*record).since_ns = thread.segment_start_ns;
+                (*record).cpu_ns = thread.cpu_ns;
+                (*record).run_queue_ns = thread.run_queue_ns;
+                (*record).blocked_ns = thread.blocked_ns;
+                (*record).sequence = thread.sequence;
+                (*record).switches = thread.switches;
+                (*record).flags = thread.flags;
+            }
+            None => {
+                room.write_header(KIND_LIGHT, LENGTH, (0, 0), time_ns);
+                (*record).since_ns = time_ns;
+                (&raw mut (*record).cpu_ns).write_volatile(0);
+                (&raw mut (*record).run_queue_ns).write_volatile(0);
+                (&raw mut (*record).blocked_ns).write_volatile(0);
+                (&raw mut (*record).sequence).write_volatile(0);
+                (&raw mut (*record).switches).write_volatile(0);
+                (&raw mut (*record).flags).write_volatile(0);
+            }
+        }
+        (*record).socket = of.socket;
+        (*record).bytes = of.bytes;
+        (*record).arrival_ns = of.arrival_ns;
+        (*record).generation = of.generation;
+        (*record).what = of.what;
+        (*record).family = of.family;
+        (*record).local_port = of.local_port;
     }
     room.commit(LENGTH, loss::EMITTED_SLICE as usize);
 }

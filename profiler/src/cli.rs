@@ -151,6 +151,10 @@ pub struct Watch {
     /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
+    /// Hook no system calls: for leaving on for weeks. Counts requests and tells their CPU time and waits for a CPU;
+    /// the report says what it cannot tell
+    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step"])]
+    pub light: bool,
     /// How to see waits for the interpreter lock.
     #[command(flatten)]
     pub gil: Gil,
@@ -296,6 +300,10 @@ pub struct Top {
     /// How to hook system calls, as for tracing
     #[arg(long, value_enum, default_value_t, value_name = "KIND", conflicts_with = "recording")]
     pub hooks: Hooks,
+    /// Hook no system calls: for leaving on for weeks. Counts requests and tells their CPU time and waits for a CPU;
+    /// the report says what it cannot tell
+    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "recording"])]
+    pub light: bool,
     /// How to see waits for the interpreter lock.
     #[command(flatten)]
     pub gil: Gil,
@@ -319,6 +327,10 @@ pub struct Serve {
     /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
+    /// Hook no system calls: for leaving on for weeks. Counts requests and tells their CPU time and waits for a CPU;
+    /// the report says what it cannot tell
+    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step"])]
+    pub light: bool,
     /// How to see waits for the interpreter lock.
     #[command(flatten)]
     pub gil: Gil,

@@ -117,20 +117,12 @@ fn wsgi_trace() -> anyhow::Result<PathBuf> {
 
 /// The program, if this version of it can be told how to look at the interpreter lock.
 fn with_gil_modes() -> anyhow::Result<PathBuf> {
-    with_option("--gil")
-}
-
-fn with_light_mode() -> anyhow::Result<PathBuf> {
-    with_option("--light")
-}
-
-fn with_option(option: &str) -> anyhow::Result<PathBuf> {
     let program = wsgi_trace()?;
     let help = Command::new(&program).arg("--help").output()?;
-    if String::from_utf8_lossy(&help.stdout).contains(option) {
+    if String::from_utf8_lossy(&help.stdout).contains("--gil") {
         Ok(program)
     } else {
-        bail!("this version of wsgi-trace has no {option}")
+        bail!("this version of wsgi-trace has no --gil")
     }
 }
 
@@ -176,7 +168,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject {
         name: LIGHT,
         group: Group::Light,
-        program: with_light_mode,
+        program: wsgi_trace,
         arguments: |target| words(&["--pid", &target.root.to_string(), "--light", "--format", "json"]),
         ready: WATCHING,
         version: &["--version"],

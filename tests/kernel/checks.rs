@@ -135,6 +135,7 @@ fn summary(events: &[Event]) -> String {
             Body::Wake(_) => "wakes",
             Body::Lifecycle(_) => "lifecycle events",
             Body::Evidence(_) => "pieces of evidence",
+            Body::Light(_) => "light slices",
             Body::Fact(_) => "facts",
         };
         *counts.entry(kind).or_default() += 1;

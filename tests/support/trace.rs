@@ -109,20 +109,21 @@ impl Trace {
     ///
     /// Where it does not begin.
     pub fn start(pid: u32) -> anyhow::Result<Self> {
+        Self::start_with(pid, &[])
+    }
+
+    /// The same with further options.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not begin.
+    pub fn start_with(pid: u32, options: &[&str]) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let recording = directory.path().join("recording");
         let recording = recording.to_str().context("no path")?;
         let pid = pid.to_string();
-        let mut program = Program::start(&[
-            "--pid",
-            &pid,
-            "--duration",
-            "100s",
-            "--format",
-            "ndjson",
-            "--record",
-            recording,
-        ])?;
+        let arguments = ["--pid", &pid, "--duration", "100s", "--format", "ndjson", "--record", recording];
+        let mut program = Program::start(&[&arguments, options].concat())?;
         program.wait_for_stderr("watching process")?;
         Ok(Self { program, directory })
     }

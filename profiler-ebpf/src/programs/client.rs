@@ -195,7 +195,9 @@ pub fn read(descriptor: *mut Descriptor, transfer: Transfer, buffer: Option<Buff
             }
         }
     }
-    arrival(descriptor, transfer)
+    // SAFETY: the pointer comes from a successful look-up.
+    let (sk, is_tcp) = unsafe { ((*descriptor).socket, (*descriptor).is_tcp != 0) };
+    arrival(sk, is_tcp, transfer.asked == 0 || transfer.moved < transfer.asked)
 }
 
 /// Bytes were written to the client: captures a response head; returns the flags of the slice.
@@ -270,11 +272,9 @@ fn starts_with_status_line(transfer: Transfer, buffer: Buffer) -> bool {
 /// Bytes that arrive between the kernel's copy and this hook make a race: a short read (or an empty receive queue)
 /// clears the mark, and an arrival in just that moment would be cleared with it. So the mark is cleared first and set
 /// again if `last_data_ns` has moved meanwhile; what remains is a window of nanoseconds, in which an arrival is lost
-/// and the next read says "not known".
+/// and the next read says "not known". `short`: the read got less than it asked for.
 #[inline(always)]
-fn arrival(descriptor: *mut Descriptor, transfer: Transfer) -> u64 {
-    // SAFETY: the pointer comes from a successful look-up.
-    let (sk, is_tcp) = unsafe { ((*descriptor).socket, (*descriptor).is_tcp != 0) };
+pub fn arrival(sk: u64, is_tcp: bool, short: bool) -> u64 {
     let Some(socket) = SOCKETS.get_ptr_mut(&sk) else { return 0 };
     // SAFETY: the look-up succeeded.
     let (arrived_ns, last_ns) = unsafe {
@@ -283,7 +283,6 @@ fn arrival(descriptor: *mut Descriptor, transfer: Transfer) -> u64 {
             (&raw const (*socket).last_data_ns).read_volatile(),
         )
     };
-    let short = transfer.asked == 0 || transfer.moved < transfer.asked;
     let drained = match is_tcp {
         true => sock::tcp_is_drained(sk).unwrap_or(short),
         false => short,

@@ -10,7 +10,7 @@ use profiler_common::record::lifecycle::ADOPTED;
 use profiler_common::record::slice::PAGE_FAULT;
 use profiler_common::system_call::kind;
 
-use super::{client, socket};
+use super::{client, light, socket};
 use crate::account::{self, Start};
 use crate::emit::{self, Lifecycle, Writer};
 use crate::kernel::{registers, sock, task};
@@ -56,7 +56,11 @@ pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {
         state,
         // For a thread that runs in user space these registers are those of its last call: then its next entry
         // overrules them.
-        call: if shown >= 0 && kind(shown as u32).is_some() { shown } else { NOT_IN_CALL },
+        call: if shown >= 0 && kind(shown as u32).is_some() && !light::is_light() {
+            shown
+        } else {
+            NOT_IN_CALL
+        },
         blocked_in_call: if shown >= 0 { shown } else { PAGE_FAULT },
         arguments: if state == BLOCKED && shown >= 0 { registers::arguments(registers) } else { [0; 3] },
     };
@@ -111,7 +115,9 @@ pub extern "C" fn iterate_files(ctx: *mut FileContext) -> i32 {
         sock::AF_UNIX => UNIX_LISTENERS.get_ptr(&sock::unix_address(sk)).is_some(),
         _ => false,
     };
-    if is_open && is_ours {
+    if is_open && is_ours && light::is_light() {
+        light::seed(sk);
+    } else if is_open && is_ours {
         // SAFETY: the helper has no preconditions.
         client::seed((tgid, tgid), fd, sk, unsafe { bpf_ktime_get_ns() });
     }

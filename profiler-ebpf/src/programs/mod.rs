@@ -7,6 +7,7 @@ mod evidence;
 mod gil;
 mod iterate;
 mod lifecycle;
+mod light;
 mod queue;
 mod sched;
 mod socket;

@@ -9,7 +9,8 @@ use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::listener::ListenerCount;
 use profiler_common::loss;
 
-use super::queue;
+use super::{light, queue};
+use crate::account;
 use crate::cause;
 use crate::emit;
 use crate::empty;
@@ -35,7 +36,9 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     }
     // A FIN wakes through a change of state too: what is woken next is not the last connection's doing.
     cause::clear_all();
-    if ctx.arg::<i32>(2) == i32::from(sock::CLOSE_WAIT) {
+    if light::is_light() {
+        light_mode(&ctx);
+    } else if ctx.arg::<i32>(2) == i32::from(sock::CLOSE_WAIT) {
         super::evidence::client_ended(ctx.arg(0));
         return 0;
     }
@@ -57,6 +60,20 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         }
     }
     0
+}
+
+/// What system calls would have told: a listener is there, a connection is closed.
+#[inline(always)]
+fn light_mode(ctx: &BtfTracePointContext) {
+    let (before, after) = (ctx.arg::<i32>(1), ctx.arg::<i32>(2));
+    let is_open = before == i32::from(sock::ESTABLISHED) || before == i32::from(sock::CLOSE_WAIT);
+    if is_open && after != i32::from(sock::CLOSE_WAIT) {
+        light::closed(ctx.arg(0));
+    }
+    if after == i32::from(sock::LISTEN) && account::current().is_some() {
+        let sk: sock::TypedSock = ctx.arg(0);
+        listens(sk as u64);
+    }
 }
 
 /// Bytes, a FIN, or (for a listener) a connection reached a socket.

@@ -10,16 +10,19 @@ use profiler_common::record::connection::{self, ConnectionRecord};
 use profiler_common::record::evidence::{self, EvidenceRecord};
 use profiler_common::record::head::{self, HeadRecord};
 use profiler_common::record::lifecycle::{self, LifecycleRecord};
+use profiler_common::record::light::{self, LightRecord};
 use profiler_common::record::slice::SliceRecord;
 use profiler_common::record::wake::{self, WakeRecord};
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_EVIDENCE, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_WAKE, RecordHeader,
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE, KIND_WAKE,
+    RecordHeader,
 };
 use profiler_common::system_call::kind;
 use zerocopy::FromBytes;
 
 use crate::event::{
-    Body, Change, Connection, ConnectionEvidence, Event, Evidence, Head, Lifecycle, Sign, Signal, Slice, Wake,
+    Body, Change, Connection, ConnectionEvidence, Event, Evidence, Head, Lifecycle, Light, LightWhat, Sign,
+    Signal, Slice, Wake,
 };
 use crate::fact::Account;
 use crate::stream::Item;
@@ -88,6 +91,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         Some(KIND_LIFECYCLE) => decode_lifecycle(bytes),
         Some(KIND_EVIDENCE) => decode_evidence(bytes),
         Some(KIND_WAKE) => decode_wake(bytes),
+        Some(KIND_LIGHT) => decode_light(bytes),
         Some(kind) => Err(Malformed::UnknownKind { kind }),
         None => Err(Malformed::TooShort {
             kind: 0,
@@ -232,6 +236,36 @@ fn decode_wake(bytes: &[u8]) -> Result<Event, Malformed> {
             slept_again,
             accept_result: accepts.then_some(i64::from(record.result)),
             peer_port: record.peer_port,
+        }),
+    })
+}
+
+fn decode_light(bytes: &[u8]) -> Result<Event, Malformed> {
+    let record = fixed::<LightRecord>(bytes, KIND_LIGHT)?;
+    let what = match record.what {
+        light::RECEIVED => LightWhat::Received,
+        light::SENT => LightWhat::Sent,
+        light::CLOSED => LightWhat::Closed,
+        value => return Err(Malformed::BadValue { kind: KIND_LIGHT, value }),
+    };
+    Ok(Event {
+        time_ns: record.header.time_ns,
+        body: Body::Light(Light {
+            tgid: record.header.tgid,
+            tid: record.header.tid,
+            what,
+            socket: record.socket,
+            generation: record.generation,
+            bytes: record.bytes,
+            arrival_ns: record.arrival_ns,
+            account: Account {
+                cpu_ns: record.cpu_ns,
+                run_queue_ns: record.run_queue_ns,
+                blocked_ns: record.blocked_ns,
+            },
+            sequence: record.sequence,
+            switches: record.switches,
+            flags: record.flags,
         }),
     })
 }

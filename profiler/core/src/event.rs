@@ -28,6 +28,8 @@ pub enum Body {
     Connection(Connection),
     /// A connection woke a thread that waited for its listener; comes before the slice of the call that returned by it.
     Wake(Wake),
+    /// Light mode: bytes moved on a client's socket, and what the thread did before.
+    Light(Light),
     /// A thread is born, adopted, renamed or gone.
     Lifecycle(Lifecycle),
     /// Who ended a connection or a process.
@@ -263,6 +265,44 @@ pub enum Call {
     Marker,
     /// Observed, but nothing above.
     Other,
+}
+
+/// A light slice. `Event::time_ns` is the moment at which the bytes were moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Light {
+    /// Process (0: [`LightWhat::Closed`] is nobody's).
+    pub tgid: Tid,
+    /// Thread.
+    pub tid: Tid,
+    /// What happened.
+    pub what: LightWhat,
+    /// Kernel address of the socket.
+    pub socket: u64,
+    /// Connections on that address before this one.
+    pub generation: u32,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// When the first byte not received before arrived (0: not known).
+    pub arrival_ns: u64,
+    /// The thread's account since its light slice before.
+    pub account: Account,
+    /// Number among its thread's light slices; a hole means loss.
+    pub sequence: u32,
+    /// Times switched in since the one before.
+    pub switches: u32,
+    /// `profiler_common::record::slice::FLAG_` bits.
+    pub flags: u32,
+}
+
+/// What happened on a client's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LightWhat {
+    /// Bytes came from the client.
+    Received,
+    /// Bytes went to the client.
+    Sent,
+    /// The connection is closed.
+    Closed,
 }
 
 /// Captured first bytes of a message.

@@ -109,7 +109,7 @@ pub struct SessionStarted {
 /// The attach report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attached {
-    /// How system calls are hooked: `btf` or `tracepoints`.
+    /// How system calls are hooked: `btf`, `tracepoints`, or not at all: [`Attached::LIGHT`].
     pub hooks: String,
     /// Why these hooks were chosen.
     pub hooks_reason: String,
@@ -126,6 +126,19 @@ pub struct Attached {
     pub other_profilers: u32,
     /// Time from the first attach call to the last.
     pub attach_ns: u64,
+}
+
+impl Attached {
+    /// [`Attached::hooks`] of light mode.
+    pub const LIGHT: &str = "light";
+    /// Why light mode lacks a phase or a verdict.
+    pub const LIGHT_SEES_NO_CALLS: &str = "light mode does not see system calls";
+
+    /// Whether this is light mode: no system call is hooked.
+    #[must_use]
+    pub fn is_light(&self) -> bool {
+        self.hooks == Self::LIGHT
+    }
 }
 
 /// A program that could not be attached.

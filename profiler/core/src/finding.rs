@@ -37,9 +37,10 @@ mod fixture;
 #[cfg(test)]
 mod property;
 
+use crate::fact::Attached;
 use crate::model::Snapshot;
 use crate::server;
-use basis::{Basis, NextStep, Outcome};
+use basis::{Basis, NextStep, Outcome, Undecided};
 pub use threshold::Thresholds;
 
 /// A rule's answer.
@@ -150,7 +151,7 @@ pub fn evaluate(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     let mut findings = Vec::with_capacity(RULES.len());
     for rule in RULES {
         if let Judge::Measured(judge) = rule.judge {
-            findings.push(finding(rule, &basis, judge(&basis)));
+            findings.push(finding(rule, &basis, measured(rule, &basis, judge)));
         }
     }
     let mut summaries = Vec::new();
@@ -167,6 +168,18 @@ pub fn evaluate(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
         Answer::Absent => (2, std::cmp::Reverse(0)),
     });
     findings
+}
+
+/// In light mode only what rests on no system call can be judged.
+fn measured(rule: &Rule, basis: &Basis<'_>, judge: fn(&Basis<'_>) -> Outcome) -> Outcome {
+    if basis.snapshot.attached.is_light() && rule.id != cpu_throttled::RULE.id {
+        return Err(Undecided {
+            reason: Attached::LIGHT_SEES_NO_CALLS.to_owned(),
+            next_step: "Trace for a minute without --light while it is slow.",
+            evidence: Vec::new(),
+        });
+    }
+    judge(basis)
 }
 
 /// Turns a rule's outcome into a finding.

@@ -25,6 +25,7 @@ pub mod http1;
 mod job;
 mod judge;
 mod killed;
+pub mod light;
 pub mod link;
 pub mod listener;
 pub mod now;

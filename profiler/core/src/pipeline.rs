@@ -19,6 +19,7 @@ use crate::fact::{
 use crate::machine::dropped;
 use crate::machine::exchange_end::{end_predecessor, end_process};
 use crate::machine::front;
+use crate::machine::light;
 use crate::machine::listener::Listeners;
 use crate::machine::queue::Queues;
 use crate::machine::serving;
@@ -42,14 +43,21 @@ const MAX_OPEN: usize = 16_384;
 const MAX_CGROUPS: usize = 1024;
 
 /// Phases that a run cannot measure, with the reason. Known as soon as the attach report and the facts about
-/// interpreters are (`gil`: why waits for the interpreter lock are not measured, if they are not).
+/// interpreters are (`gil`: why waits for the interpreter lock are not measured, if they are not; `light`: the run was
+/// one of light mode).
 #[must_use]
 pub fn not_measured(
     arrival_measured: bool,
     gil: Option<String>,
     front_end_traced: bool,
+    light: bool,
 ) -> Vec<(Phase, String)> {
     let mut list = Vec::new();
+    if light {
+        let told = [Phase::PoolWait, Phase::Cpu, Phase::RunQueue, Phase::Unexplained];
+        let untold = Phase::ALL.into_iter().filter(|phase| !told.contains(phase));
+        return untold.map(|phase| (phase, Attached::LIGHT_SEES_NO_CALLS.to_owned())).collect();
+    }
     if !front_end_traced {
         list.push((Phase::FrontEnd, "no front end is traced".to_owned()));
     }
@@ -237,6 +245,7 @@ impl Machines {
                 }
             }
             Body::Wake(wake) => self.wakes.wake(&wake, time_ns, self.started, sink),
+            Body::Light(light) => light::take(&mut self.state, &light, time_ns, sink),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
             Body::Evidence(evidence) => dropped::evidence(&mut self.state, &evidence, time_ns, sink),
             Body::Fact(fact) => self.fact(*fact, time_ns, sink),

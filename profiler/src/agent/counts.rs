@@ -152,6 +152,10 @@ impl Counts {
     /// All causes from the start: a counter that begins with its first drop would hide it from `increase`.
     fn dropped(&mut self, snapshot: &Snapshot) {
         let dropped = &snapshot.dropped;
+        if snapshot.attached.is_light() {
+            // A zero would say that nothing was dropped.
+            return;
+        }
         self.set(Id::Served, "", dropped.served);
         for cause in Cause::ALL {
             self.set(Id::Dropped, cause.name(), dropped.count(cause));

@@ -33,6 +33,14 @@ pub enum AttachError {
         /// What it lacks.
         lacks: Vec<String>,
     },
+    /// `--light` cannot be had.
+    #[error("light mode needs Linux 6.3 or newer: Linux {release} lacks {}; trace without --light", lacks.join(", "))]
+    NoLight {
+        /// `uname -r`.
+        release: String,
+        /// What it lacks.
+        lacks: Vec<String>,
+    },
     /// `--hooks tracepoints` cannot be had.
     #[error("the tracepoints of single system calls cannot be used: {reason}; try --hooks btf")]
     NoCallTracepoints {

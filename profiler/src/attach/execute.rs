@@ -58,7 +58,12 @@ pub fn attach(
 
     let started = Instant::now();
     let mut report = Attached {
-        hooks: if plan.hooks == Hooks::Tracepoints { "tracepoints" } else { "btf" }.to_owned(),
+        hooks: match plan.hooks {
+            Hooks::Tracepoints => "tracepoints",
+            Hooks::Light => Attached::LIGHT,
+            Hooks::Btf | Hooks::Auto => "btf",
+        }
+        .to_owned(),
         hooks_reason: match cfg!(feature = "empty-programs") {
             true => format!("{}; built without bodies, so nothing is measured", plan.hooks_reason),
             false => plan.hooks_reason.clone(),
@@ -105,6 +110,7 @@ fn prepare(
     globals.push(("ANNOUNCED_BY_STATE", u32::from(!has_arrivals)));
     let targets = find();
     let plan = plan(&capabilities, settings, load_of_machine(settings, &targets))?;
+    globals.push(("LIGHT", u32::from(plan.hooks == Hooks::Light)));
     if targets.is_empty() {
         return Err(AttachError::NoTarget);
     }

@@ -5,7 +5,7 @@
 use profiler_core::fact::MissingProgram;
 
 use super::AttachError;
-use super::table::{Form, PROGRAMS, Place, ProgramEntry};
+use super::table::{PROGRAMS, Place, ProgramEntry};
 use crate::capability::Capabilities;
 
 /// How system calls are hooked.
@@ -18,6 +18,8 @@ pub enum Hooks {
     Btf,
     /// Each observed call is hooked by itself: other processes of a shared host pay a third.
     Tracepoints,
+    /// Light mode: no system call is hooked.
+    Light,
 }
 
 /// How busy the machine is, over a short sample before the attach.
@@ -88,8 +90,7 @@ pub fn plan(capabilities: &Capabilities, settings: &Settings, load: Load) -> Res
     let mut plan = Plan { programs: Vec::new(), missing: Vec::new(), hooks, hooks_reason };
     let mut lacks: Vec<String> =
         capabilities.missing_helpers.iter().map(|helper| format!("the helper {helper}")).collect();
-    let form = if hooks == Hooks::Tracepoints { Form::Tracepoints } else { Form::Btf };
-    for program in PROGRAMS.iter().filter(|program| program.form == Form::Always || program.form == form) {
+    for program in PROGRAMS.iter().filter(|program| program.form.goes_with(hooks)) {
         let (exists, place) = match program.place {
             Place::Tracepoint(name) => {
                 (capabilities.tracepoints.contains(&name), format!("the tracepoint {name}"))
@@ -114,6 +115,8 @@ pub fn plan(capabilities: &Capabilities, settings: &Settings, load: Load) -> Res
     }
     if lacks.is_empty() {
         Ok(plan)
+    } else if hooks == Hooks::Light {
+        Err(AttachError::NoLight { release: capabilities.kernel_release.clone(), lacks })
     } else {
         Err(AttachError::KernelTooOld { release: capabilities.kernel_release.clone(), lacks })
     }
@@ -121,7 +124,7 @@ pub fn plan(capabilities: &Capabilities, settings: &Settings, load: Load) -> Res
 
 fn choose(capabilities: &Capabilities, wanted: Hooks, load: Load) -> Result<(Hooks, String), AttachError> {
     match wanted {
-        Hooks::Btf => Ok((Hooks::Btf, "asked for".to_owned())),
+        Hooks::Btf | Hooks::Light => Ok((wanted, "asked for".to_owned())),
         Hooks::Tracepoints => match &capabilities.no_call_tracepoints {
             None => Ok((Hooks::Tracepoints, "asked for".to_owned())),
             Some(reason) => Err(AttachError::NoCallTracepoints { reason: reason.clone() }),
@@ -161,7 +164,7 @@ mod tests {
         let plan = plan(&kernel(|_| true), &Settings::default(), Load::default()).unwrap();
         let names: Vec<_> = plan.programs.iter().map(|program| program.name).collect();
         let elsewhere = |program: &&ProgramEntry| {
-            program.form == Form::Tracepoints || program.place == Place::Interpreter
+            !program.form.goes_with(Hooks::Btf) || program.place == Place::Interpreter
         };
         assert_eq!(names.len(), PROGRAMS.len() - PROGRAMS.iter().filter(elsewhere).count());
         assert!(plan.missing.is_empty());
@@ -201,8 +204,29 @@ mod tests {
         let load = Load { cpu_count: 16, target_percent: 5, others_percent: 60 };
         let plan = plan(&kernel(|_| true), &Settings::default(), load).unwrap();
         assert_eq!(plan.hooks, Hooks::Tracepoints);
-        assert!(plan.programs.iter().all(|program| program.form != Form::Btf));
+        assert!(
+            plan.programs.iter().all(|program| program.name != "sys_enter" && program.name != "sys_exit")
+        );
         assert!(plan.hooks_reason.contains("60 %"), "{}", plan.hooks_reason);
+    }
+
+    #[test]
+    fn light_mode_hooks_no_system_call_and_needs_its_tracepoints() {
+        let light = Settings { hooks: Hooks::Light, ..Settings::default() };
+        let names: Vec<_> = plan(&kernel(|_| true), &light, Load::default())
+            .unwrap()
+            .programs
+            .iter()
+            .map(|program| program.name)
+            .collect();
+        assert!(["light_sent", "light_received", "sched_switch"].iter().all(|name| names.contains(name)));
+        assert!(
+            !["sys_enter", "enter_call", "sched_waking"].iter().any(|name| names.contains(name)),
+            "{names:?}"
+        );
+        let old = kernel(|name| name != "btf_trace_sock_recv_length");
+        let error = plan(&old, &light, Load::default()).unwrap_err().to_string();
+        assert!(error.contains("sock_recv_length") && error.contains("6.3"), "{error}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! In: nothing. Out: [`PROGRAMS`]. A test holds it against the object, so that neither names a program the other lacks.
 
+use super::plan::Hooks;
+
 /// Where a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -20,12 +22,30 @@ pub enum Place {
 /// With which form of the system-call hooks a program is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// With either.
+    /// With any, and in light mode.
     Always,
+    /// Wherever system calls are hooked, in whichever form.
+    Calls,
     /// Only where all system calls are hooked at once.
     Btf,
     /// Only where each observed call is hooked by itself.
     Tracepoints,
+    /// Only in light mode, where no system call is hooked.
+    Light,
+}
+
+impl Form {
+    /// Whether programs of this form are attached with these hooks.
+    #[must_use]
+    pub const fn goes_with(self, hooks: Hooks) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Calls => !matches!(hooks, Hooks::Light),
+            Self::Btf => matches!(hooks, Hooks::Btf | Hooks::Auto),
+            Self::Tracepoints => matches!(hooks, Hooks::Tracepoints),
+            Self::Light => matches!(hooks, Hooks::Light),
+        }
+    }
 }
 
 /// One program of the object.
@@ -63,7 +83,7 @@ const fn full_queue(name: &'static str) -> ProgramEntry {
     ProgramEntry {
         name,
         place: Place::Function(name),
-        form: Form::Always,
+        form: Form::Calls,
         required: false,
         needs: "a kernel built with function tracing",
         question: "which clients found an accept queue full, and how long that kept them",
@@ -75,7 +95,7 @@ const fn probe(name: &'static str, question: &'static str) -> ProgramEntry {
     ProgramEntry {
         name,
         place: Place::Interpreter,
-        form: Form::Always,
+        form: Form::Calls,
         required: false,
         needs: "CONFIG_UPROBE_EVENTS",
         question,
@@ -116,7 +136,7 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         Form::Always,
         "how long a thread waits for a CPU",
     ),
-    required("sched_waking", Place::Tracepoint("sched_waking"), Form::Always, "who woke a thread"),
+    required("sched_waking", Place::Tracepoint("sched_waking"), Form::Calls, "who woke a thread"),
     required(
         "inet_sock_set_state",
         Place::Tracepoint("inet_sock_set_state"),
@@ -138,7 +158,7 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     ProgramEntry {
         name: "tcp_receive_reset",
         place: Place::Tracepoint("tcp_receive_reset"),
-        form: Form::Always,
+        form: Form::Calls,
         required: false,
         needs: "Linux 4.15 with INET",
         question: "which clients reset their connection",
@@ -147,7 +167,7 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     ProgramEntry {
         name: "tcp_send_reset",
         place: Place::Tracepoint("tcp_send_reset"),
-        form: Form::Always,
+        form: Form::Calls,
         required: false,
         needs: "Linux 4.15 with INET",
         question: "which connections were reset because nobody had read what the client had sent",
@@ -156,7 +176,7 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     ProgramEntry {
         name: "signal_generate",
         place: Place::Tracepoint("signal_generate"),
-        form: Form::Always,
+        form: Form::Calls,
         required: false,
         needs: "Linux 2.6.32",
         question: "who killed a worker",
@@ -165,7 +185,7 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     ProgramEntry {
         name: "mark_victim",
         place: Place::Tracepoint("mark_victim"),
-        form: Form::Always,
+        form: Form::Calls,
         required: false,
         needs: "Linux 4.14",
         question: "whether a worker was killed because memory ran out",
@@ -184,6 +204,18 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     probe("gil_enters", "when an attempt to take the interpreter lock began"),
     probe("gil_unlocks", "when the interpreter lock was taken"),
     probe("gil_leaves", "when an attempt to take the interpreter lock returned"),
+    required(
+        "light_received",
+        Place::Tracepoint("sock_recv_length"),
+        Form::Light,
+        "when a thread received a client's bytes",
+    ),
+    required(
+        "light_sent",
+        Place::Tracepoint("sock_send_length"),
+        Form::Light,
+        "when a thread sent a client its bytes",
+    ),
     required("iterate_tasks", Place::Iterator("task"), Form::Always, "which threads were there before"),
     required("iterate_files", Place::Iterator("task_file"), Form::Always, "which sockets were open before"),
 ];

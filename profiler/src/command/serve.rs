@@ -47,7 +47,7 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
         if !options.quiet {
             // Nobody may be reading: then there is nobody to tell.
             let _ = writeln!(std::io::stderr(), "wsgi-trace: serving {address}");
-            if let Some(price) = attach::gil::price(target::gil(options.gil)) {
+            if let Some(price) = attach::gil::price(target::gil(options.gil, options.light)) {
                 let _ = writeln!(std::io::stderr(), "wsgi-trace: {price}");
             }
         }
@@ -56,8 +56,8 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
             only_pid: options.target.pid,
             window: options.window,
             attach: attach::Settings {
-                hooks: target::hooks(options.hooks),
-                gil: target::gil(options.gil),
+                hooks: target::hooks(options.hooks, options.light),
+                gil: target::gil(options.gil, options.light),
                 ring_bytes: options.ring_bytes,
                 ..attach::Settings::default()
             },

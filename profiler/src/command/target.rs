@@ -31,20 +31,22 @@ pub fn find(target: &Target) -> Result<(Tree, u32), FactError> {
 
 /// How to hook system calls.
 #[must_use]
-pub const fn hooks(hooks: Hooks) -> attach::Hooks {
+pub const fn hooks(hooks: Hooks, light: bool) -> attach::Hooks {
     match hooks {
+        _ if light => attach::Hooks::Light,
         Hooks::Auto => attach::Hooks::Auto,
         Hooks::Btf => attach::Hooks::Btf,
         Hooks::Tracepoints => attach::Hooks::Tracepoints,
     }
 }
 
-/// How to see waits for the interpreter lock.
+/// How to see waits for the interpreter lock; in light mode not at all.
 #[must_use]
-pub const fn gil(gil: Gil) -> attach::gil::Wanted {
+pub const fn gil(gil: Gil, light: bool) -> attach::gil::Wanted {
     use attach::gil::Mode;
 
     let mode = match gil.way {
+        _ if light => Mode::Off,
         GilWay::Auto => Mode::Auto,
         GilWay::Syscalls => Mode::SystemCalls,
         GilWay::Uprobes => Mode::Uprobes,
@@ -64,13 +66,13 @@ pub fn watch(
     record: Option<OutputFile>,
 ) -> Result<Watch, FactError> {
     let (tree, named_pid) = find(target)?;
-    let hooks = hooks(options.hooks);
+    let hooks = hooks(options.hooks, options.light);
     Ok(Watch {
         tree,
         named_pid,
         attach: attach::Settings {
             hooks,
-            gil: gil(options.gil),
+            gil: gil(options.gil, options.light),
             ring_bytes: options.ring_bytes,
             ..attach::Settings::default()
         },

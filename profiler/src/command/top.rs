@@ -29,7 +29,7 @@ pub fn run(options: &Top) -> Result<(), Failure> {
         return Ok(recording::run(player, ui, options.stopped)?);
     }
     let target = Target { pid: options.pid, port: options.port, name: options.name.clone() };
-    let hooks = Watch { hooks: options.hooks, gil: options.gil, ..Watch::default() };
+    let hooks = Watch { hooks: options.hooks, light: options.light, gil: options.gil, ..Watch::default() };
     let watch = target::watch(&target, &hooks, None)?;
     check(report.as_ref())?;
     let open = || Ui::open(options.color, charset(), look, report);

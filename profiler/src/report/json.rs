@@ -93,7 +93,7 @@ impl<'a> Report<'a> {
             event_loops: event_loop::list(snapshot),
             gil: gil::Gil::new(snapshot),
             listeners: snapshot.listeners.iter().map(process::Listener::new).collect(),
-            drops: dropped::Drops::new(&snapshot.dropped),
+            drops: dropped::Drops::new(&snapshot.dropped, snapshot.attached.is_light()),
             processes: snapshot.processes.iter().map(process::Process::new).collect(),
             overhead: overhead::Overhead::new(snapshot),
         }

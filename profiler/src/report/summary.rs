@@ -4,6 +4,7 @@
 
 use std::cmp::Reverse;
 
+use profiler_core::fact::Attached;
 use profiler_core::finding::{Answer, Finding};
 use profiler_core::model::request::Request;
 use profiler_core::model::{Endpoint, Snapshot};
@@ -67,6 +68,14 @@ pub(crate) fn slowest(snapshot: &Snapshot) -> Vec<&Request> {
     let mut ordered: Vec<&Request> = snapshot.requests.slowest.iter().collect();
     ordered.sort_by_key(|request| (Reverse(request.total_ns()), request.id));
     ordered
+}
+
+/// What stands where a list is empty: in light mode that does not mean that there is none.
+pub(crate) fn none_seen(snapshot: &Snapshot, noun: &str) -> String {
+    if snapshot.attached.is_light() {
+        return format!("Not known: {}.", Attached::LIGHT_SEES_NO_CALLS);
+    }
+    format!("No {noun} was seen.")
 }
 
 /// Why a phase was not measured. A phase that has time was measured, whatever else is said.

@@ -42,6 +42,7 @@ pub struct Consumer {
     begun: bool,
     early: Vec<Entry>,
     arrival_measured: bool,
+    light: bool,
     interpreters: Vec<InterpreterSeen>,
     processes: Vec<ProcessSeen>,
     listeners: Vec<ListenerSeen>,
@@ -73,6 +74,7 @@ impl Consumer {
             begun: false,
             early: Vec::new(),
             arrival_measured: true,
+            light: false,
             interpreters: Vec::new(),
             processes: Vec::new(),
             listeners: Vec::new(),
@@ -101,7 +103,10 @@ impl Consumer {
         }
         match fact {
             Fact::SessionStarted(session) => self.wall_clock_offset_ns = Some(session.wall_clock_offset_ns),
-            Fact::Attached(attached) => self.arrival_measured = attached.arrival_measured,
+            Fact::Attached(attached) => {
+                self.arrival_measured = attached.arrival_measured;
+                self.light = attached.is_light();
+            }
             Fact::InterpreterSeen(seen) if !self.begun && self.interpreters.len() < MAX_INTERPRETERS => {
                 self.interpreters.push(seen.clone());
             }
@@ -126,8 +131,9 @@ impl Consumer {
         if let Some(form) = &mut self.form {
             let has_front = has_front_end(&self.processes, &self.listeners);
             let gil = gil_not_measured(self.interpreters.iter());
-            let not_measured =
-                not_measured(self.arrival_measured, gil, has_front).into_iter().map(|(phase, _)| phase);
+            let not_measured = not_measured(self.arrival_measured, gil, has_front, self.light)
+                .into_iter()
+                .map(|(phase, _)| phase);
             let wall_clock_offset_ns = self.wall_clock_offset_ns;
             form.begin(&Beginning { not_measured: not_measured.collect(), wall_clock_offset_ns });
         }

@@ -8,6 +8,7 @@ mod access_log;
 mod gil;
 mod gil_holder;
 mod herd;
+mod light;
 mod loops;
 mod phases;
 mod recording;

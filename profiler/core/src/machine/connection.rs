@@ -128,6 +128,13 @@ impl Connections {
         Some(index)
     }
 
+    /// Counts a connection that is followed elsewhere (light mode); its dense number.
+    pub const fn count_one(&mut self) -> u64 {
+        let id = self.seen;
+        self.seen = self.seen.saturating_add(1);
+        id
+    }
+
     /// Connections seen in the window: those that were open when it began, and those that came.
     #[must_use]
     pub const fn seen_in_window(&self) -> u64 {
@@ -141,9 +148,10 @@ impl Connections {
         self.table.iter().flatten().filter(is_client_s).count() as u64
     }
 
-    /// The next window begins.
-    pub fn roll(&mut self) {
+    /// The next window begins, with so many connections open that are followed elsewhere.
+    pub fn roll(&mut self, elsewhere: u64) {
         let open = u64::try_from(self.table.len().saturating_sub(self.free.len())).unwrap_or(u64::MAX);
+        let open = open.saturating_add(elsewhere);
         self.gone_before = self.seen.saturating_sub(open);
         let is_inner = |place: &&Connection| matches!(place.side, Side::Inner { .. });
         self.inner = self.table.iter().flatten().filter(is_inner).count() as u64;

@@ -42,7 +42,7 @@ impl State {
 
         self.drops.roll();
         self.summary.roll();
-        self.connections.roll();
+        self.connections.roll(self.light.count());
         self.descriptors.evicted = 0;
         let ended = &self.processes.ended;
         self.gil.roll(|tgid| ended.contains_key(&tgid));

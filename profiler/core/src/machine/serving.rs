@@ -118,7 +118,11 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     state.put_back(tid, thread);
 }
 
-fn take_thread(state: &mut State, slice: &Slice, sink: &mut dyn FnMut(Entry)) -> Option<Box<Thread>> {
+pub(super) fn take_thread(
+    state: &mut State,
+    slice: &Slice,
+    sink: &mut dyn FnMut(Entry),
+) -> Option<Box<Thread>> {
     if let Some(thread) = state.threads.remove(&slice.tid) {
         return Some(thread);
     }
@@ -168,7 +172,12 @@ fn begin_within(
 }
 
 /// Checks a slice against those before it; one that breaks the laws comes back as what of it can be true.
-fn continuity(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> Option<Slice> {
+pub(super) fn continuity(
+    state: &mut State,
+    thread: &mut Thread,
+    slice: &Slice,
+    exit_ns: u64,
+) -> Option<Slice> {
     let before_ns = thread.last_exit_ns;
     let continuity = thread.continue_with(slice, exit_ns);
     let repaired = continuity.broken.then(|| slice.within(before_ns, exit_ns));

@@ -56,6 +56,8 @@ pub struct State {
     pub descriptors: Descriptors,
     /// Client connections.
     pub connections: Connections,
+    /// Client connections of light mode.
+    pub light: crate::machine::light::Sockets,
     /// Captures that wait for the slice of their call.
     pub heads: FxHashMap<Tid, Head>,
     /// What threads were in the middle of when they were first seen, until their first slice.
@@ -135,6 +137,7 @@ impl State {
             event_loops: Vec::new(),
             descriptors: Descriptors::default(),
             connections: Connections::default(),
+            light: crate::machine::light::Sockets::default(),
             heads: FxHashMap::default(),
             initial: FxHashMap::default(),
             gil: Locks::default(),

@@ -249,6 +249,12 @@ pub struct Dropped {
 }
 
 impl Dropped {
+    /// Of a run that could see nothing of it, for this reason.
+    #[must_use]
+    pub fn not_seen(reason: &str) -> Self {
+        Self { not_seen: vec![reason.to_owned()], ..Self::default() }
+    }
+
     /// Connections that were not served. Attempts that a full accept queue refused made none.
     #[must_use]
     pub fn total(&self) -> u64 {

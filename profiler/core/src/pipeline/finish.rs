@@ -8,10 +8,11 @@ use crate::event::Tid;
 use crate::fact::{Account, Attached};
 use crate::machine::exchange_end::end_window;
 use crate::machine::front;
+use crate::machine::light;
 use crate::machine::listener::Listeners;
 use crate::machine::slot::Busy;
 use crate::machine::state::State;
-use crate::model::dropped::{Cause, Counted, Example};
+use crate::model::dropped::{Cause, Counted, Dropped, Example};
 use crate::model::gil::Gil;
 use crate::model::slot::{HeatRow, Slot, Slots};
 use crate::model::{Listener, Losses, Process, Snapshot, Thread as ThreadTotal};
@@ -47,6 +48,7 @@ impl Machines {
         }
         let open_calls: Vec<_> = slices.iter().map(|(slice, _)| *slice).collect();
         let mut waiting = self.waits.finish(&self.state, &open_calls);
+        light::end_window(&mut self.state, &open_calls, end_ns, sink);
         end_window(&mut self.state, &slices, end_ns, sink);
         let mut state = self.state;
         front::look(&mut state);
@@ -82,10 +84,15 @@ impl Machines {
 
         let recognised = recognise(&state.processes.seen, &state.processes.listeners);
         let server = recognised.kind.refine(&recognised.server, &observed(&state, &recognised));
-        let configured = recognised.kind.configured_slots(&server);
-        let blind_spots = blind_spots(&state);
+        let is_light = self.attached.is_light();
+        // Without system calls nothing is known of either: not even that there were none.
+        let configured = recognised.kind.configured_slots(&server).filter(|_| !is_light);
+        let mut blind_spots = blind_spots(&state);
+        if is_light {
+            blind_spots.insert(0, light::NOT_TOLD.to_owned());
+        }
         let processes = processes(&state, &recognised);
-        let mut listeners = listeners(&state, &self.listeners);
+        let mut listeners = if is_light { Vec::new() } else { listeners(&state, &self.listeners) };
         for listener in &mut listeners {
             listener.queue = self.queues.finish(listener.seen.inode, end_ns, self.attached.delays_measured);
             listener.is_deferred = self.queues.is_deferred(listener.seen.inode);
@@ -113,6 +120,10 @@ impl Machines {
         );
         dropped.causes.splice(..0, refused(&listeners));
         dropped.not_seen = not_looked_at(&self.attached);
+        if is_light {
+            // Neither accepts nor closes are seen: nothing can be said of a connection's end.
+            dropped = Dropped::not_seen(Attached::LIGHT_SEES_NO_CALLS);
+        }
         let of_one_worker = configured
             .zip(server.number("workers").or_else(|| server.number("processes")))
             .and_then(|(slots, workers)| {
@@ -128,11 +139,15 @@ impl Machines {
         let mut gil =
             std::mem::take(&mut state.gil).finish(|tid| names.get(&tid).cloned().unwrap_or_default());
         hold_at_most(&mut gil, &processes, self.window.length_ns());
+        if is_light {
+            gil.not_measured = Some(Attached::LIGHT_SEES_NO_CALLS.to_owned());
+        }
         Snapshot {
             not_measured: not_measured(
                 self.attached.arrival_measured,
                 gil.not_measured.clone(),
                 has_front_end,
+                is_light,
             ),
             gil,
             session: self.session,

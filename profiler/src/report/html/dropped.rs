@@ -7,6 +7,7 @@ use profiler_core::model::Snapshot;
 use super::markup::Html;
 use super::table::{self, Column};
 use crate::report::escape::Charset;
+use crate::report::summary;
 use crate::report::text::{dropped as words, unit};
 
 pub(super) fn section(html: &mut Html, snapshot: &Snapshot) {
@@ -19,6 +20,11 @@ pub(super) fn section(html: &mut Html, snapshot: &Snapshot) {
     ];
     let dropped = &snapshot.dropped;
     html.section("dropped", "Dropped connections", "");
+    if snapshot.attached.is_light() {
+        html.element("p", &summary::none_seen(snapshot, "connection"));
+        html.end_section();
+        return;
+    }
     html.element("p", &words::account(dropped));
     if !dropped.causes.is_empty() {
         table::begin(html, "Connections that were not served, by cause", &COLUMNS, true);

@@ -28,7 +28,7 @@ pub(super) fn listeners(html: &mut Html, snapshot: &Snapshot) {
     ];
     html.section("listeners", "Listeners", "");
     if snapshot.listeners.is_empty() {
-        html.raw("<p>No listening socket was seen.</p>");
+        html.raw("<p>").text(&summary::none_seen(snapshot, "listening socket")).raw("</p>");
         html.end_section();
         return;
     }

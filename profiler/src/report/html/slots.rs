@@ -25,7 +25,7 @@ pub(super) fn section(html: &mut Html, snapshot: &Snapshot) {
     let busy_ns = slots.busy_ns();
     html.section("slots", "Slots", "");
     if slots.count() == 0 {
-        html.raw("<p>No slot was seen.</p>");
+        html.raw("<p>").text(&summary::none_seen(snapshot, "slot")).raw("</p>");
         html.end_section();
         return;
     }

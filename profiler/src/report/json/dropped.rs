@@ -2,6 +2,7 @@
 //!
 //! In: that part of a snapshot. Out: a serialisable view of it.
 
+use profiler_core::fact::Attached;
 use profiler_core::model::dropped::{self, Dropped};
 use serde::Serialize;
 
@@ -78,7 +79,7 @@ fn asked(asked: &dropped::Asked) -> Asked<'_> {
 }
 
 impl<'a> Drops<'a> {
-    pub(super) fn new(dropped: &'a Dropped) -> Self {
+    pub(super) fn new(dropped: &'a Dropped, is_light: bool) -> Self {
         let example = |example: &'a dropped::Example| Example {
             time_ns: example.time_ns,
             connection: example.connection,
@@ -88,7 +89,7 @@ impl<'a> Drops<'a> {
             evidence: &example.evidence,
         };
         Self {
-            not_measured: None,
+            not_measured: is_light.then_some(Attached::LIGHT_SEES_NO_CALLS),
             served: dropped.served,
             nothing_asked: dropped.nothing_asked,
             open: dropped.open,

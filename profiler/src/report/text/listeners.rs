@@ -8,6 +8,7 @@ use super::page::Page;
 use super::style::Role;
 use super::table::{Column, Table};
 use super::{queues, unit};
+use crate::report::summary;
 
 const COLUMNS: [Column; 7] = [
     Column::Shrinking("address"),
@@ -32,7 +33,7 @@ const ARRIVAL_COLUMNS: [Column; 7] = [
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     page.heading("Listeners", "");
     if snapshot.listeners.is_empty() {
-        page.paragraph((Role::Quiet, "  "), (None, "No listening socket was seen."));
+        page.paragraph((Role::Quiet, "  "), (None, &summary::none_seen(snapshot, "listening socket")));
         return;
     }
     let mut table = Table::new(&COLUMNS);

@@ -23,7 +23,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     let count = unit::counted(u64::from(slots.count()), noun);
     if slots.count() == 0 {
         page.heading("Slots", "");
-        page.paragraph((Role::Quiet, "  "), (None, "No slot was seen."));
+        page.paragraph((Role::Quiet, "  "), (None, &summary::none_seen(snapshot, "slot")));
         return;
     }
     let used = unit::percent(summary::ratio(busy_ns, capacity_ns));

@@ -2,6 +2,7 @@
 //!
 //! In: phases not measured, missing programs and doubts of a snapshot. Out: a section.
 
+use profiler_core::fact::Attached;
 use profiler_core::model::Snapshot;
 use profiler_core::phase::Phase;
 
@@ -20,9 +21,14 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
 pub(in crate::report) fn entries(snapshot: &Snapshot) -> Vec<(String, String)> {
     let mut entries = Vec::new();
     let mut entry = |label: &str, text: &str| entries.push((label.to_owned(), text.to_owned()));
-    for phase in Phase::ALL {
-        if let Some(reason) = summary::not_measured(snapshot, phase) {
-            entry(phase.name(), reason);
+    if snapshot.attached.is_light() {
+        // One reason for nearly all of them; which they are stands beside those that are measured.
+        entry("other phases", Attached::LIGHT_SEES_NO_CALLS);
+    } else {
+        for phase in Phase::ALL {
+            if let Some(reason) = summary::not_measured(snapshot, phase) {
+                entry(phase.name(), reason);
+            }
         }
     }
     for sentence in &snapshot.dropped.not_seen {

@@ -1,0 +1,137 @@
+//! Light mode: bytes that traced threads receive from clients and send to them. No system call is hooked.
+//!
+//! In: `sock_recv_length`, `sock_send_length`, ends of connections (by `socket`). Out: light slices. The socket tells
+//! whether it is a client's: its local port is that of a traced listener. Nothing is known of descriptors here, nor of
+//! what the bytes say.
+
+use aya_ebpf::Global;
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use profiler_common::record::light::{CLOSED, RECEIVED, SENT};
+
+use super::{client, socket};
+use crate::account;
+use crate::emit::{self, Light};
+use crate::empty;
+use crate::kernel::sock::{self, TypedSock};
+use crate::maps::{SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS};
+
+/// Not 0 in light mode: the programs that every mode has tell then what system calls would have told.
+#[unsafe(no_mangle)]
+static LIGHT: Global<u32> = Global::new(0);
+
+/// `MSG_PEEK`: a receive that takes nothing.
+const MSG_PEEK: i32 = 2;
+
+/// Whether this is light mode; a constant for the verifier.
+#[inline(always)]
+pub fn is_light() -> bool {
+    LIGHT.load() != 0
+}
+
+/// A message was received.
+#[btf_tracepoint(function = "sock_recv_length")]
+pub fn light_received(ctx: BtfTracePointContext) -> i32 {
+    if empty::bodies_left_out() {
+        return 0;
+    }
+    if ctx.arg::<i32>(2) & MSG_PEEK == 0 {
+        moved(ctx.arg(0), ctx.arg(1), RECEIVED);
+    }
+    0
+}
+
+/// A message was sent.
+#[btf_tracepoint(function = "sock_send_length")]
+pub fn light_sent(ctx: BtfTracePointContext) -> i32 {
+    if empty::bodies_left_out() {
+        return 0;
+    }
+    moved(ctx.arg(0), ctx.arg(1), SENT);
+    0
+}
+
+#[inline(always)]
+fn moved(typed: TypedSock, bytes: i32, what: u32) {
+    if bytes <= 0 {
+        return;
+    }
+    let Some(account) = account::current() else { return };
+    let sk = typed as u64;
+    let family = sock::typed_family(typed);
+    let is_tcp = family == sock::AF_INET || family == sock::AF_INET6;
+    let local_port = if is_tcp { sock::typed_local_port(typed) } else { 0 };
+    if is_tcp && socket::listener_at(local_port) == 0 {
+        return;
+    }
+    let state = match SOCKETS.get_ptr_mut(&sk) {
+        // SAFETY: the look-up succeeded.
+        Some(state) => match unsafe { (*state).stage } {
+            SOCKET_ACCEPTED => Some(state),
+            // What is still read or sent after the end is no request, and no answer to one.
+            SOCKET_CLOSED => None,
+            _ => socket::accepted(sk),
+        },
+        // Of UNIX sockets only those are known that belong to a traced listener.
+        None if is_tcp => socket::accepted(sk),
+        None => None,
+    };
+    let Some(state) = state else { return };
+    let arrival_ns = if what == RECEIVED { client::arrival(sk, is_tcp, true) } else { 0 };
+    // SAFETY: the look-up succeeded; the thread itself runs here, so this is its account's only writer.
+    unsafe {
+        let light = Light {
+            socket: sk,
+            generation: (*state).generation,
+            what,
+            bytes: bytes as u64,
+            arrival_ns,
+            family,
+            local_port,
+        };
+        let mut change = account::change(account);
+        let now_ns = account::settle(&mut change, bpf_ktime_get_ns());
+        change.sequence = change.sequence.wrapping_add(1);
+        emit::light(Some(account), &light, now_ns);
+        account::restart(&mut change, now_ns);
+    }
+}
+
+/// A connection was open before. Its descriptor is of no use here: nobody would see it closed.
+#[inline(always)]
+pub fn seed(sk: u64) {
+    // SAFETY: the look-up succeeded.
+    let is_new = SOCKETS.get_ptr(&sk).is_none_or(|state| unsafe { (*state).stage } == SOCKET_WAITING);
+    if is_new {
+        let _ = socket::accepted(sk);
+    }
+}
+
+/// A connection of a traced listener is closed on this side, or reset by the other.
+#[inline(always)]
+pub fn closed(typed: TypedSock) {
+    let sk = typed as u64;
+    let local_port = sock::typed_local_port(typed);
+    if socket::listener_at(local_port) == 0 {
+        return;
+    }
+    let Some(state) = SOCKETS.get_ptr_mut(&sk) else { return };
+    // SAFETY: the look-up succeeded.
+    unsafe {
+        if (*state).stage != SOCKET_ACCEPTED {
+            return;
+        }
+        (*state).stage = SOCKET_CLOSED;
+        let light = Light {
+            socket: sk,
+            generation: (*state).generation,
+            what: CLOSED,
+            bytes: 0,
+            arrival_ns: 0,
+            family: sock::typed_family(typed),
+            local_port,
+        };
+        emit::light(None, &light, bpf_ktime_get_ns());
+    }
+}

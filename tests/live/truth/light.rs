@@ -1,0 +1,115 @@
+//! Light mode against gunicorn's access log: as many requests, as long, and the same again from a recording.
+//!
+//! In: servers of both worker classes, over TCP and a UNIX socket. Out: verdicts.
+
+use anyhow::Context as _;
+use profiler_common::system_call::RECVFROM;
+use wsgi_trace_tests::gate::{exclusive, shared};
+use wsgi_trace_tests::gunicorn::{Gunicorn, Listen, Settings, Version};
+use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::raw::{RawClient, until_inside};
+use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest, report_on};
+
+/// One client: each worker's requests are in the log in the order in which it asked. Pipelined ones are one in light mode.
+const LOAD: &[&str] = &[
+    "--requests",
+    "150",
+    "--seconds",
+    "20",
+    "--clients",
+    "1",
+    "--routes",
+    "/fast=6,/cpu,/backend,/stream,/empty,/unchanged,/missing,/mixed",
+    "--kinds",
+    "get=6,head,sized,chunked,expect",
+];
+
+/// What light mode can measure.
+const PHASES: [&str; 4] = ["pool_wait", "cpu", "run_queue", "unexplained"];
+
+/// Worker by worker, as they came.
+fn in_order(traced: &Traced) -> Vec<&TracedRequest> {
+    let mut requests: Vec<_> = traced.requests.iter().collect();
+    requests.sort_by_key(|request| (request.pid, request.start_ns));
+    requests
+}
+
+fn requests_are_those_of_the_log(settings: &Settings, keep_alive: &str) -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(settings)?;
+    let trace = Trace::start_with(server.master(), &["--light"])?;
+    let sent = Load::run(server.address(), &[LOAD, &["--keep-alive", keep_alive]].concat())?;
+    let mut log = server.access_log(sent.answered())?;
+    log.sort_by_key(|line| line.pid);
+    let traced = trace.end()?;
+
+    let requests = in_order(&traced);
+    assert_eq!(requests.len(), log.len(), "requests of light mode and lines of the log");
+    assert_eq!(traced.number("/requests/completed")?, log.len() as u64);
+    let mut errors_us = Vec::new();
+    let mut relative = Vec::new();
+    for (request, line) in requests.iter().zip(&log) {
+        assert!(!request.open && !request.truncated && !request.lossy, "{request:?}");
+        let phases_ns: u64 = request.phases.values().flatten().sum();
+        assert_eq!(phases_ns, request.total_ns, "{request:?}");
+        let measured: Vec<_> = request.phases.iter().filter(|(_, phase_ns)| phase_ns.is_some()).collect();
+        assert!(measured.iter().all(|(name, _)| PHASES.contains(&name.as_str())), "{measured:?}");
+        assert!(request.bytes_out > line.body_bytes, "{request:?} {line:?}");
+        assert_eq!(request.pid, line.pid);
+        let service_ns = request.service_ns.with_context(|| format!("nothing read: {request:?}"))?;
+        let error_us = (service_ns as f64 / 1e3 - line.duration_us as f64).abs();
+        errors_us.push(error_us);
+        relative.push(error_us / (line.duration_us as f64).max(1.0));
+    }
+    errors_us.sort_by(f64::total_cmp);
+    relative.sort_by(f64::total_cmp);
+    let median = |sorted: &[f64]| sorted.get(sorted.len() / 2).copied().context("no request");
+    let (error_us, error) = (median(&errors_us)?, median(&relative)?);
+    eprintln!("error against %(D)s: median {error_us:.0} µs, {:.2} %", error * 100.0);
+    assert!(error_us <= 200.0 || error <= 0.02, "{error_us} µs, {error}");
+
+    assert_eq!(traced.number("/losses/conservation/requests_broken")?, 0);
+    assert_eq!(traced.number("/losses/conservation/slices_broken")?, 0);
+    assert_eq!(traced.value("/tool/hooks")?, "light");
+    let exhausted = traced.finding("slots-exhausted")?;
+    assert!(exhausted.to_string().contains("light mode"), "{exhausted}");
+    assert_eq!(report_on(&traced.recording, "ndjson")?.stdout, traced.ndjson, "live and from the recording");
+    Ok(())
+}
+
+#[test]
+fn light_mode_counts_and_times_requests_of_sync_workers_as_their_log_does() -> anyhow::Result<()> {
+    requests_are_those_of_the_log(&Settings::sync(Version::V27, 2), "1")
+}
+
+#[test]
+fn light_mode_counts_and_times_requests_on_kept_connections_as_their_log_does() -> anyhow::Result<()> {
+    requests_are_those_of_the_log(&Settings::gthread(Version::V27, 1, 4), "5")
+}
+
+#[test]
+fn light_mode_counts_and_times_requests_over_a_unix_socket_as_their_log_does() -> anyhow::Result<()> {
+    requests_are_those_of_the_log(&Settings::gthread(Version::V23, 2, 4).on(Listen::Unix), "3")
+}
+
+#[test]
+fn light_mode_counts_a_connection_that_was_open_before_once() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _turn = shared()?;
+    let server = Gunicorn::start(&Settings::sync(Version::V23, 1))?;
+    let mut client = RawClient::connect(server.address())?;
+    until_inside(&server.worker_pids(), RECVFROM)?;
+    let trace = Trace::start_with(server.master(), &["--light"])?;
+    client.get("/fast")?;
+    assert_eq!(client.status()?, Some(200));
+    drop(client);
+    server.access_log(1)?;
+    let traced = trace.end()?;
+    assert_eq!(traced.number("/requests/connections")?, 1);
+    assert_eq!(traced.number("/requests/completed")?, 1);
+    assert!(traced.requests.iter().all(|request| !request.truncated && !request.open), "{traced:?}");
+    assert!(traced.value("/drops/not_measured")?.to_string().contains("light mode"));
+    Ok(())
+}
