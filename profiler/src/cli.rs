@@ -5,6 +5,7 @@
 pub mod duration;
 pub mod exit;
 pub mod fail_on;
+pub mod front_end;
 pub mod otlp;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::fail_on::FailOn;
+use self::front_end::FrontEnd;
 use self::otlp::Otlp;
 use crate::report::form::{FORMS, FormKind};
 use crate::report::{screen, text};
@@ -28,6 +30,7 @@ Examples:
   sudo wsgi-trace --port 8000 --duration 30s     watch whatever serves port 8000 for 30 seconds
   sudo wsgi-trace --name gunicorn --format json -o report.json
   sudo wsgi-trace --pid 4242 --duration 10s --format timeline -o timeline.pftrace
+  sudo wsgi-trace --port 8000 --with-front-end   and the nginx or Apache before it
   sudo wsgi-trace record --pid 4242 --duration 1m -o incident.wtrace
   wsgi-trace report incident.wtrace              the same report, later or elsewhere, without root
   wsgi-trace report load-test.wtrace --fail-on slots-exhausted,herd     exit code 9 if one of them is present
@@ -148,6 +151,9 @@ pub struct Watch {
     /// How long to watch: 500ms, 30s, 5m (default: until Ctrl-C)
     #[arg(long, short, value_name = "TIME", value_parser = duration::parse)]
     pub duration: Option<Duration>,
+    /// What stands before the server.
+    #[command(flatten)]
+    pub front_end: FrontEnd,
     /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
@@ -307,6 +313,9 @@ pub struct Top {
     /// How to see waits for the interpreter lock.
     #[command(flatten)]
     pub gil: Gil,
+    /// What stands before the server.
+    #[command(flatten)]
+    pub front_end: FrontEnd,
 }
 
 /// `serve`.
@@ -324,6 +333,9 @@ pub struct Serve {
     /// Length of a window: reports and findings speak of one
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window)]
     pub window: Duration,
+    /// What stands before the server.
+    #[command(flatten)]
+    pub front_end: FrontEnd,
     /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,

@@ -94,7 +94,10 @@ const fn code_of_fact(error: &FactError) -> ExitCode {
         FactError::NoSuchProcess { .. }
         | FactError::NothingOnPort { .. }
         | FactError::NoServerNamed { .. }
-        | FactError::Several { .. } => ExitCode::TargetNotFound,
+        | FactError::Several { .. }
+        | FactError::NoFrontEnd
+        | FactError::SeveralFrontEnds { .. }
+        | FactError::NotInFront { .. } => ExitCode::TargetNotFound,
         FactError::NotPermitted { .. } => ExitCode::NotPermitted,
         FactError::Unreadable { .. } => ExitCode::Internal,
     }

@@ -6,6 +6,7 @@
 pub mod cgroup;
 pub mod descriptor;
 pub mod find;
+pub mod front_end;
 pub mod gather;
 pub mod memory;
 pub mod network;
@@ -21,6 +22,7 @@ mod version;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use front_end::{Watched, find_front_end};
 pub use gather::{ServerFacts, server_facts};
 pub use tree::{Tree, process_tree, server_tree};
 
@@ -97,6 +99,23 @@ pub enum FactError {
         what: String,
         /// Their topmost processes.
         roots: Vec<u32>,
+    },
+    /// Nothing stands before the server, as far as can be seen.
+    #[error(
+        "no nginx, Apache or other known proxy listens on this host; name a process of what stands before the server: --with-front-end=PID"
+    )]
+    NoFrontEnd,
+    /// More than one proxy may stand before the server.
+    #[error("more than one proxy may stand before the server: choose one with --with-front-end=PID ({})", pids(.roots))]
+    SeveralFrontEnds {
+        /// Their topmost processes.
+        roots: Vec<u32>,
+    },
+    /// What was named as front end is the server itself.
+    #[error("process {pid} belongs to the server itself, not to what stands before it")]
+    NotInFront {
+        /// The process.
+        pid: u32,
     },
     /// A file that should be there cannot be read.
     #[error("{} cannot be read: {source}", path.display())]

@@ -164,6 +164,7 @@ pub(crate) fn make(path: &Path, requests: u64) -> anyhow::Result<u64> {
             interest,
             interest_events: Vec::new(),
             shared: false,
+            local_port: 0,
         }))?;
     }
     maker.fact(Fact::WindowStarted)?;

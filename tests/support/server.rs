@@ -7,6 +7,7 @@ pub mod cheroot;
 pub mod gevent;
 pub mod line;
 pub mod mod_wsgi;
+pub mod nginx;
 pub mod place;
 pub mod twisted;
 pub mod uvicorn;
@@ -78,6 +79,21 @@ pub trait Recipe {
     /// The part of a request, by our account, that its log's time covers.
     fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
         request.service_ns
+    }
+
+    /// Whether a client gets what the log says also where the application raises an exception.
+    fn answers_exceptions(&self) -> bool {
+        true
+    }
+
+    /// Whether what stands before it is traced too.
+    fn traces_front_end(&self) -> bool {
+        true
+    }
+
+    /// How far apart the readings of its log's clock are, in ns.
+    fn log_resolution_ns(&self) -> u64 {
+        0
     }
 
     /// What its clients may do.

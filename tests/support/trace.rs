@@ -134,7 +134,7 @@ impl Trace {
         self.program.pid()
     }
 
-    /// Ends the window, as Ctrl-C does, and reads both reports.
+    /// Ends the window, as Ctrl-C does, and reads both reports. `WSGI_TRACE_KEEP=FILE` keeps the recording there.
     ///
     /// # Errors
     ///
@@ -143,6 +143,9 @@ impl Trace {
         self.program.signal(libc::SIGINT);
         let live = checked(self.program.finish(END_LIMIT)?)?;
         let recording = self.directory.path().join("recording");
+        if let Some(kept) = std::env::var_os("WSGI_TRACE_KEEP") {
+            std::fs::copy(&recording, kept)?;
+        }
         let report = report_on(&recording, "json")?;
         Ok(Traced {
             requests: parse_requests(&live.stdout)?,

@@ -10,7 +10,7 @@ use crate::command;
 /// Pinned like every tool.
 const CARGO_FUZZ: &str = "cargo-fuzz@0.13.2";
 /// Targets, as `fuzz/Cargo.toml` names them.
-const TARGETS: [&str; 5] = ["decode", "redact", "recording_reader", "pipeline", "interpreter"];
+const TARGETS: [&str; 6] = ["decode", "redact", "packet", "recording_reader", "pipeline", "interpreter"];
 /// How long each runs, in seconds.
 const SECONDS: u32 = 60;
 

@@ -71,6 +71,14 @@ pub const NO_CALL: i32 = -2;
 /// A call number meaning "page fault" (`orig_ax` is −1 outside a system call, arch/x86/entry).
 pub const PAGE_FAULT: i32 = -1;
 
+/// What the second argument of a `connect` says of its connection.
+pub mod identity {
+    /// Above every port, below every user address.
+    pub const PORTS: u64 = 65_536;
+    /// Set in every kernel address, in no user address.
+    pub const KERNEL_ADDRESS: u64 = 1 << 63;
+}
+
 /// One observed system call with the gap before it. `header.time_ns` is the call's exit.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,7 +90,9 @@ pub struct SliceRecord {
     pub enter_ns: u64,
     /// The call's first three arguments, as in the registers. Of a `futex` the third is cut to its 32 bits; where the
     /// call waits to take an interpreter lock, it is [`HOLDER_KNOWN`] and, in the low 32 bits, the thread that held the
-    /// lock at entry (last, if it was free just then), by the number that thread gives itself.
+    /// lock at entry (last, if it was free just then), by the number that thread gives itself. Of a `connect` that
+    /// connected or is under way the second is the connection's identity: below 65,536 the own TCP port, with the highest bit
+    /// set the address of the UNIX socket at the other end ([`identity`]); a user address where it is not known.
     pub arguments: [u64; 3],
     /// What the call returned: a value, or −errno.
     pub result: i64,

@@ -27,6 +27,8 @@ static TCP_UNACKNOWLEDGED: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static UNIX_ADDRESS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
+static UNIX_PEER: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
 static SOCK_SOCKET: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SOCKET_FILE: Global<u32> = Global::new(0);
@@ -193,6 +195,17 @@ pub fn unix_address(sk: u64) -> u64 {
         return 0;
     }
     field(sk, &UNIX_ADDRESS).unwrap_or(0)
+}
+
+/// What tells a connection that this socket began from all others (`SliceRecord::arguments` of a `connect`): its own TCP
+/// port, or the UNIX socket at its other end; 0 where it cannot be told.
+#[inline(always)]
+pub fn identity(sk: u64) -> u64 {
+    match family(sk) {
+        AF_INET | AF_INET6 => u64::from(local_port(sk)),
+        AF_UNIX if UNIX_PEER.load() != MISSING => field(sk, &UNIX_PEER).unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// Whether a reader has taken everything that was queued; false where it cannot be told.

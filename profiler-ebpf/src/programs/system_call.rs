@@ -23,8 +23,12 @@ use crate::account::{self, Account};
 use crate::cause;
 use crate::empty;
 use crate::kernel::registers::{self, Registers};
+use crate::kernel::sock;
 use crate::maps::{CONTROL, INTERPRETERS};
 use crate::take;
+
+/// A connect that goes on without its thread, include/uapi/asm-generic/errno.h.
+const EINPROGRESS: i64 = -115;
 
 /// `MSG_PEEK`: a read that takes nothing.
 const MSG_PEEK: u64 = 2;
@@ -242,6 +246,15 @@ fn consequences(registers: Registers, ending: &Ending) -> (u64, u32) {
         Kind::Listen if result == 0 => {
             if let Some(sk) = crate::kernel::file::socket_of(fd) {
                 socket::listens(sk);
+            }
+        }
+        Kind::Connect if result == 0 || result == EINPROGRESS => {
+            if let Some(sk) = crate::kernel::file::socket_of(fd) {
+                let identity = sock::identity(sk);
+                if identity != 0 {
+                    // SAFETY: as above; the thread itself is the account's only writer.
+                    unsafe { (*ending.account).arguments[1] = identity };
+                }
             }
         }
         Kind::MakeSocket | Kind::OpenFile | Kind::MakeEpoll | Kind::MakeEvent | Kind::Duplicate

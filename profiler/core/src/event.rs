@@ -214,6 +214,9 @@ pub enum Call {
         port: u16,
         /// Address family.
         family: u16,
+        /// What tells the connection from all others: the own TCP port, or the address of the UNIX socket at its other
+        /// end; 0: not known.
+        identity: u64,
     },
     /// shutdown.
     Shutdown {

@@ -333,6 +333,14 @@ pub struct DescriptorSeen {
     /// An epoll instance that another process of the server has too.
     #[serde(default)]
     pub shared: bool,
+    /// Of a back end's TCP connection: the own port, which tells it from others; 0: not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub local_port: u16,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(port: &u16) -> bool {
+    *port == 0
 }
 
 /// Cumulative counters of the kernel programs.

@@ -5,6 +5,7 @@
 
 pub mod dropped;
 pub mod event_loop;
+pub mod front_end;
 pub mod gil;
 pub mod gil_method;
 pub mod latency;
@@ -49,6 +50,8 @@ pub struct Snapshot {
     pub gil: gil::Gil,
     /// Event loops that served.
     pub event_loops: Vec<event_loop::EventLoop>,
+    /// What stands before the server, where that is traced.
+    pub front_end: Option<front_end::FrontEnd>,
     /// Listening sockets.
     pub listeners: Vec<Listener>,
     /// What the network namespaces of the target counted of their listeners.

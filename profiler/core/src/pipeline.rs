@@ -321,6 +321,7 @@ impl Machines {
                     if seen.shared {
                         self.state.descriptors.share(tgid, fd);
                     }
+                    self.state.descriptors.identify(tgid, fd, u64::from(seen.local_port));
                 }
             }
             Fact::WindowStarted => self.start_window(time_ns),

@@ -17,7 +17,7 @@ use super::http::Server;
 use crate::attach::{self, AttachError};
 use crate::fact::memory::resident_bytes;
 use crate::fact::process::is_running;
-use crate::fact::{FactError, Proc, Tree};
+use crate::fact::{FactError, Proc, Tree, Watched};
 use crate::otlp::exporter::Exporter;
 use crate::session::SessionError;
 use crate::session::attached::{Session, Tick, Watch};
@@ -44,6 +44,8 @@ pub type Find<'a> = &'a dyn Fn() -> Result<(Tree, u32), FactError>;
 pub struct Follow<'a> {
     /// How to find it.
     pub find: Find<'a>,
+    /// Adds what stands before it, where that is to be traced too.
+    pub with_front_end: &'a dyn Fn(Tree) -> Result<Watched, FactError>,
     /// The process, where one process is meant and not what comes after it.
     pub only_pid: Option<u32>,
     /// Length of a window.
@@ -127,9 +129,10 @@ impl Follow<'_> {
     }
 
     fn begin(&self) -> Result<Session<Scribe>, SessionError> {
-        let (tree, named_pid) = (self.find)()?;
+        let (server, named_pid) = (self.find)()?;
+        let watched = (self.with_front_end)(server)?;
         self.board.set_status(Status::Attaching);
-        let watch = Watch { tree, named_pid, attach: self.attach, record: None };
+        let watch = Watch { watched, named_pid, attach: self.attach, record: None };
         let scribe = Scribe { board: Arc::clone(&self.board), exporter: self.exporter.clone() };
         let session = Session::begin(watch, scribe);
         give_memory_back();

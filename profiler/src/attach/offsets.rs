@@ -46,6 +46,7 @@ const FIELDS: &[Field] = &[
     optional("TCP_WRITTEN", "tcp_sock", &["write_seq"]),
     optional("TCP_UNACKNOWLEDGED", "tcp_sock", &["snd_una"]),
     optional("UNIX_ADDRESS", "unix_sock", &["addr"]),
+    optional("UNIX_PEER", "unix_sock", &["peer"]),
     required("SOCK_SOCKET", "sock", &["sk_socket"]),
     required("SOCKET_FILE", "socket", &["file"]),
     required("FILE_INODE", "file", &["f_inode"]),

@@ -53,6 +53,7 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
         }
         let follow = Follow {
             find: &|| target::find(&options.target),
+            with_front_end: &|server| target::with_front_end(server, &options.front_end, options.quiet),
             only_pid: options.target.pid,
             window: options.window,
             attach: attach::Settings {

@@ -2,11 +2,15 @@
 //!
 //! In: the target options. Out: the server's tree and the process that stands for it.
 
+use std::io::Write as _;
+
 use crate::attach;
+use crate::cli::front_end::{FrontEnd, Which};
 use crate::cli::{Gil, GilWay, Hooks, Target, Watch as WatchOptions};
 use crate::fact::find::{find_by_name, find_by_port};
-use crate::fact::{FactError, Proc, Tree, server_tree};
+use crate::fact::{FactError, Proc, Tree, Watched, find_front_end, server_tree};
 use crate::output_file::OutputFile;
+use crate::report::escape;
 use crate::session::attached::Watch;
 
 /// The server that the options name, and the process that stands for it.
@@ -56,6 +60,31 @@ pub const fn gil(gil: Gil, light: bool) -> attach::gil::Wanted {
     attach::gil::Wanted { mode, single_step: gil.gil_single_step }
 }
 
+/// The server with what stands before it, if that is to be traced too; says what that is.
+///
+/// # Errors
+/// If nothing is found there, or more than one fits.
+pub fn with_front_end(server: Tree, options: &FrontEnd, quiet: bool) -> Result<Watched, FactError> {
+    let Some(which) = options.with_front_end else { return Ok(Watched { server, front_end: None }) };
+    let pid = match which {
+        Which::Found => None,
+        Which::Pid(pid) => Some(pid),
+    };
+    let found = find_front_end(&Proc::default(), &server, pid)?;
+    if !quiet {
+        let name = escape::line(&found.name, 40, escape::Charset::Ascii);
+        // Nobody may be reading: then there is nobody to tell.
+        let _ = writeln!(
+            std::io::stderr(),
+            "wsgi-trace: with the front end {name}, process {} and {} more ({})",
+            found.tree.root,
+            found.tree.tgids.len().saturating_sub(1),
+            found.by
+        );
+    }
+    Ok(Watched { server, front_end: Some(found.tree) })
+}
+
 /// What to watch, from the options.
 ///
 /// # Errors
@@ -65,10 +94,11 @@ pub fn watch(
     options: &WatchOptions,
     record: Option<OutputFile>,
 ) -> Result<Watch, FactError> {
-    let (tree, named_pid) = find(target)?;
+    let (server, named_pid) = find(target)?;
+    let watched = with_front_end(server, &options.front_end, options.quiet)?;
     let hooks = hooks(options.hooks, options.light);
     Ok(Watch {
-        tree,
+        watched,
         named_pid,
         attach: attach::Settings {
             hooks,

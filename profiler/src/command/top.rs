@@ -29,8 +29,15 @@ pub fn run(options: &Top) -> Result<(), Failure> {
         return Ok(recording::run(player, ui, options.stopped)?);
     }
     let target = Target { pid: options.pid, port: options.port, name: options.name.clone() };
-    let hooks = Watch { hooks: options.hooks, light: options.light, gil: options.gil, ..Watch::default() };
-    let watch = target::watch(&target, &hooks, None)?;
+    let watch = Watch {
+        hooks: options.hooks,
+        light: options.light,
+        gil: options.gil,
+        front_end: options.front_end,
+        quiet: true,
+        ..Watch::default()
+    };
+    let watch = target::watch(&target, &watch, None)?;
     check(report.as_ref())?;
     let open = || Ui::open(options.color, charset(), look, report);
     Ok(live::run(watch, options.window, open)?)

@@ -77,7 +77,12 @@ pub fn descriptors(
         let class = class(target, sockets, listening);
         let is_epoll = class == DescriptorClass::Epoll;
         let (interest, interest_events) = if is_epoll { interest(proc, tgid, *fd) } else { <_>::default() };
-        DescriptorSeen { tgid, fd: *fd, class, interest, interest_events, shared: false }
+        let local_port = if matches!(class, DescriptorClass::Backend { .. }) {
+            own_port(target, sockets).unwrap_or(0)
+        } else {
+            0
+        };
+        DescriptorSeen { tgid, fd: *fd, class, interest, interest_events, shared: false, local_port }
     };
     open_files.iter().map(seen).collect()
 }
@@ -102,6 +107,13 @@ pub fn listeners(
         Some(ListenerSeen { tgid, fd: *fd, inode, family: family.to_owned(), address, port, backlog })
     };
     open_files.iter().filter_map(seen).collect()
+}
+
+fn own_port(target: &str, sockets: &HashMap<u64, Socket>) -> Option<u16> {
+    match sockets.get(&socket_inode(target)?)? {
+        Socket::Tcp { local, .. } => Some(local.port()),
+        Socket::Unix { .. } => None,
+    }
 }
 
 fn class(target: &str, sockets: &HashMap<u64, Socket>, listening: &Listening) -> DescriptorClass {

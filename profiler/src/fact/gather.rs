@@ -176,6 +176,7 @@ mod tests {
             interest: interest.to_vec(),
             interest_events: Vec::new(),
             shared: false,
+            local_port: 0,
         }
     }
 

@@ -9,6 +9,7 @@ mod chart;
 mod dropped;
 mod event_loops;
 mod findings;
+mod front_end;
 mod gil;
 mod head;
 mod inventory;
@@ -125,6 +126,7 @@ fn page(snapshot: &Snapshot, findings: &[Finding], requests: &Collected) -> Stri
     findings::section(&mut html, snapshot, findings);
     phases::section(&mut html, snapshot);
     slots::section(&mut html, snapshot);
+    front_end::section(&mut html, snapshot);
     event_loops::section(&mut html, snapshot);
     requests.section(&mut html, snapshot);
     requests::latency(&mut html, snapshot);

@@ -8,6 +8,7 @@ mod dropped;
 mod endpoint;
 mod event_loop;
 mod finding;
+mod front_end;
 mod gil;
 mod latency;
 mod losses;
@@ -69,6 +70,7 @@ struct Report<'a> {
     endpoints: Vec<endpoint::Endpoint<'a>>,
     slots: slots::Slots<'a>,
     event_loops: Vec<event_loop::EventLoop<'a>>,
+    front_end: Option<front_end::FrontEnd<'a>>,
     gil: gil::Gil<'a>,
     listeners: Vec<process::Listener<'a>>,
     drops: dropped::Drops<'a>,
@@ -91,6 +93,7 @@ impl<'a> Report<'a> {
             endpoints: endpoint::list(snapshot),
             slots: slots::Slots::new(snapshot),
             event_loops: event_loop::list(snapshot),
+            front_end: snapshot.front_end.as_ref().map(front_end::FrontEnd::new),
             gil: gil::Gil::new(snapshot),
             listeners: snapshot.listeners.iter().map(process::Listener::new).collect(),
             drops: dropped::Drops::new(&snapshot.dropped, snapshot.attached.is_light()),

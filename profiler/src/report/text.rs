@@ -9,6 +9,7 @@ pub(super) mod dropped;
 pub(super) mod endpoints;
 pub(super) mod event_loops;
 mod findings;
+pub(super) mod front_end;
 pub(super) mod gil;
 pub(super) mod gil_words;
 pub(super) mod header;
@@ -70,6 +71,7 @@ pub fn render(snapshot: &Snapshot, findings: &[Finding], style: Style) -> String
     findings::section(&mut page, snapshot, findings);
     phases::section(&mut page, snapshot);
     slots::section(&mut page, snapshot);
+    front_end::section(&mut page, snapshot);
     event_loops::section(&mut page, snapshot);
     gil::section(&mut page, snapshot);
     endpoints::section(&mut page, snapshot);

@@ -41,7 +41,7 @@ use crate::attach::{self, execute};
 use crate::capability::Capabilities;
 use crate::fact::process::is_running;
 use crate::fact::session::session_started;
-use crate::fact::{Proc, Tree, process_tree, server_facts};
+use crate::fact::{Proc, Tree, Watched};
 use crate::output_file::OutputFile;
 use crate::recording::{RecordError, Recorder};
 use crate::source::live::LiveSource;
@@ -62,8 +62,8 @@ const MAX_CATCH_UP: usize = 8;
 
 /// What to watch and how.
 pub struct Watch {
-    /// The server's processes.
-    pub tree: Tree,
+    /// The server's processes, and those of what stands before it.
+    pub watched: Watched,
     /// The process that the user named.
     pub named_pid: u32,
     /// How to attach.
@@ -122,22 +122,23 @@ impl<O: Observer> Session<O> {
         let pid = watch.named_pid;
         let session = session_started(&proc, pid);
         let session = (monotonic_ns(), Fact::SessionStarted(session));
-        let facts = server_facts(&proc, &watch.tree.tgids);
-        if facts.processes.is_empty() {
+        let mut watched = watch.watched;
+        let facts = watched.facts(&proc, &watched.tgids());
+        let is_own = |tgid: u32| watched.server.tgids.contains(&tgid);
+        if !facts.processes.iter().any(|process| is_own(process.tgid)) {
             return Err(SessionError::TargetGone { pid });
         }
-        if facts.listeners.is_empty() && facts.hidden.is_empty() {
+        if !facts.listeners.iter().any(|listener| is_own(listener.tgid)) && facts.hidden.is_empty() {
             return Err(SessionError::NoListener { pid });
         }
         let seen_ns = monotonic_ns();
         let before = std::iter::once(session).chain(facts.into_facts().map(|fact| (seen_ns, fact)));
 
-        let mut tree = watch.tree;
         let (source, attached) = execute::attach(&watch.attach, &mut || {
-            if let Ok(now) = process_tree(&proc, tree.root) {
-                tree = now;
+            if let Ok(now) = watched.again(&proc) {
+                watched = now;
             }
-            tree.tgids.clone()
+            watched.tgids()
         })?;
         let recorder = match watch.record {
             Some(file) => Some(Recorder::begin(file, env!("CARGO_PKG_VERSION"))?),
@@ -153,7 +154,7 @@ impl<O: Observer> Session<O> {
         // What everything else rests on gets a frame of its own, as does the start of the window.
         feed.flush();
         let locks = LockWatch::new(watch.attach.gil, Capabilities::has_uprobes(), attached.hooks == "btf");
-        let gather = Gather::new(proc, tree, attached.clone(), locks);
+        let gather = Gather::new(proc, watched, attached.clone(), locks);
         let cost = Cost::start();
         let [mut drain_timer, gather_timer, look_timer] =
             [DRAIN_EVERY, GATHER_EVERY, LOOK_EVERY].map(interval);
@@ -276,10 +277,10 @@ impl<O: Observer> Session<O> {
         self.feed.pipeline().progress()
     }
 
-    /// The target's processes, as seen last.
+    /// The server's processes, as seen last.
     #[must_use]
     pub const fn tree(&self) -> &Tree {
-        &self.gather.tree
+        &self.gather.watched.server
     }
 
     /// The observer.
@@ -321,8 +322,8 @@ impl<O: Observer> Session<O> {
     fn start(&mut self, attached: Attached) {
         self.fact(Fact::Attached(attached));
         // Looked at again now that every call that changes a descriptor is seen.
-        self.gather.known.clone_from(&self.gather.tree.tgids);
-        let tgids = self.gather.tree.tgids.clone();
+        let tgids = self.gather.watched.tgids();
+        self.gather.known.clone_from(&tgids);
         for fact in self.gather.facts_of(&tgids) {
             self.fact(fact);
         }
@@ -340,7 +341,7 @@ impl<O: Observer> Session<O> {
         for open in self.source.open_slices(monotonic_ns()) {
             self.fact(Fact::OpenSlice(open));
         }
-        self.queues.follow(&self.gather.proc, &self.gather.tree.tgids);
+        self.queues.follow(&self.gather.proc, &self.gather.watched.tgids());
         self.read_queues();
         self.read_counters();
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
@@ -358,7 +359,7 @@ impl<O: Observer> Session<O> {
         self.read_counters();
         let new = self.gather.new_processes(self.feed.processes_born(), &mut self.source);
         if !new.is_empty() {
-            self.queues.follow(&self.gather.proc, &self.gather.tree.tgids);
+            self.queues.follow(&self.gather.proc, &self.gather.watched.tgids());
         }
         for fact in self.gather.facts_of(&new) {
             self.fact(fact);
@@ -449,6 +450,10 @@ impl<O: Observer> Session<O> {
 
     fn target_lives(&self) -> bool {
         let lives = |pid: &u32| is_running(&self.gather.proc, *pid);
-        lives(&self.gather.tree.root) || self.gather.known.iter().any(lives)
+        let server = &self.gather.watched.server;
+        let is_in_front = |pid: &u32| {
+            self.gather.watched.front_end.as_ref().is_some_and(|front_end| front_end.tgids.contains(pid))
+        };
+        lives(&server.root) || self.gather.known.iter().any(|pid| !is_in_front(pid) && lives(pid))
     }
 }

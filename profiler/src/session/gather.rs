@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::gil::LockWatch;
 use crate::fact::cgroup::CgroupReader;
 use crate::fact::session::stolen_ns;
-use crate::fact::{Proc, Tree, process_tree, server_facts};
+use crate::fact::{Proc, Watched};
 use crate::source::live::clock::process_cpu_ns;
 use crate::source::live::{LiveSource, RunTimeSample};
 
@@ -22,7 +22,7 @@ const SAMPLE_FOR: Duration = Duration::from_millis(400);
 /// Readers of everything outside the kernel side.
 pub(super) struct Gather {
     pub(super) proc: Proc,
-    pub(super) tree: Tree,
+    pub(super) watched: Watched,
     pub(super) known: Vec<u32>,
     /// Processes whose facts were read once so far.
     young: Vec<u32>,
@@ -64,9 +64,9 @@ impl Closing {
 }
 
 impl Gather {
-    pub(super) fn new(proc: Proc, tree: Tree, attached: Attached, locks: LockWatch) -> Self {
-        let cgroup = CgroupReader::for_process(&proc, tree.root);
-        Self { proc, tree, known: Vec::new(), young: Vec::new(), born: 0, attached, cgroup, locks }
+    pub(super) fn new(proc: Proc, watched: Watched, attached: Attached, locks: LockWatch) -> Self {
+        let cgroup = CgroupReader::for_process(&proc, watched.server.root);
+        Self { proc, watched, known: Vec::new(), young: Vec::new(), born: 0, attached, cgroup, locks }
     }
 
     /// The processes of which something new is to be read: workers are followed from their fork on; here their facts
@@ -76,15 +76,16 @@ impl Gather {
             return Vec::new();
         }
         self.born = born;
-        let Ok(tree) = process_tree(&self.proc, self.tree.root) else { return Vec::new() };
-        let new: Vec<u32> = tree.tgids.iter().copied().filter(|tgid| !self.known.contains(tgid)).collect();
+        let Ok(watched) = self.watched.again(&self.proc) else { return Vec::new() };
+        let tgids = watched.tgids();
+        let new: Vec<u32> = tgids.iter().copied().filter(|tgid| !self.known.contains(tgid)).collect();
         // What has ended is forgotten: its number may be another worker's next.
-        self.known.clone_from(&tree.tgids);
-        self.tree = tree;
+        self.known = tgids;
+        self.watched = watched;
         if !new.is_empty() {
             // Fails only where the kernel refuses an iterator that it took before: the threads stay without an
             // account, which the counters tell.
-            let _ = source.rescan(&self.tree.tgids);
+            let _ = source.rescan(&self.known);
         }
         let young = std::mem::replace(&mut self.young, new.clone());
         new.into_iter().chain(young).filter(|tgid| self.known.contains(tgid)).collect()
@@ -92,12 +93,12 @@ impl Gather {
 
     /// What `/proc` says of processes.
     pub(super) fn facts_of(&self, tgids: &[u32]) -> impl Iterator<Item = Fact> + use<> {
-        server_facts(&self.proc, tgids).into_facts()
+        self.watched.facts(&self.proc, tgids).into_facts()
     }
 
     /// Another profiler may come after us; the most that were there at once are reported. `None`: no more than before.
     pub(super) fn other_profilers(&mut self, source: &LiveSource) -> Option<Fact> {
-        let others = source.other_profilers(&self.tree.tgids);
+        let others = source.other_profilers(&self.watched.tgids());
         if others <= self.attached.other_profilers {
             return None;
         }

@@ -4,6 +4,7 @@
 //! In: recipes (`support/server`). Out: verdicts; the figures measured on standard error. Lines marked
 //! `make live-all` are left out by `make test`, which keeps one server of each family.
 
+mod front_ends;
 mod pools;
 mod truth;
 
@@ -44,9 +45,11 @@ servers! {
     all uwsgi_processes: Uwsgi::new(4, 1);
     all uwsgi_thunder_lock: Uwsgi::new(4, 1).with(&["--thunder-lock"]);
     all uwsgi_threads: Uwsgi::new(2, 4);
+    all uwsgi_router: Uwsgi::new(2, 1).routed();
     all wsgiref: Wsgiref;
     mod_wsgi_daemon: ModWsgi::daemon(1, 5);
     all mod_wsgi_daemon_of_one_thread: ModWsgi::daemon(1, 1);
+    all mod_wsgi_daemon_without_reloading: ModWsgi::daemon(1, 5).with(&["--disable-reloading", "--queue-timeout=0"]);
     all mod_wsgi_embedded: ModWsgi::embedded(1, 5);
     all mod_wsgi_prefork: ModWsgi::embedded(1, 5).with(&["--server-mpm=prefork"]);
     gevent_pywsgi: Pywsgi;

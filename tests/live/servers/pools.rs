@@ -9,7 +9,11 @@ use wsgi_trace_tests::gate::{exclusive, shared};
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::require_nginx;
 use wsgi_trace_tests::server::cheroot::Cheroot;
+use wsgi_trace_tests::server::gevent::GunicornGevent;
+use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
+use wsgi_trace_tests::server::nginx::{Link, Nginx};
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::waitress::Waitress;
 use wsgi_trace_tests::server::{Recipe, Server};
@@ -74,12 +78,28 @@ fn the_wait_for_a_thread_of_gthread_is_that_of_the_sleeps_before() -> anyhow::Re
     wait_for_a_thread(&Settings::gthread(Version::V27, 1, 2).witnessed())
 }
 
+/// How long a slot is held for a slow client.
+#[derive(Clone, Copy, Debug)]
+enum Held {
+    /// As long as the client is slow.
+    AsLong,
+    /// Most of that: the rest lies in buffers of the process between, or waits for that one.
+    Mostly,
+    /// As long as the front end takes to store what the client will take slowly.
+    ForTheFrontEndAlone,
+    /// Not at all.
+    Not,
+}
+
 /// A client that sends its body slowly, and one that takes 16 MB slowly: what a slot was held for them.
-fn slow_clients(recipe: &dyn Recipe, holds_slot: bool) -> anyhow::Result<()> {
+fn slow_clients(recipe: &dyn Recipe, held: Held) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
     let server = Server::start(recipe)?;
-    let trace = Trace::start(server.pid())?;
+    let in_front = server.pids().get(1).copied().filter(|_| recipe.traces_front_end());
+    let front_end = in_front.map(|pid| format!("--with-front-end={pid}"));
+    let options: Vec<&str> = front_end.as_deref().into_iter().collect();
+    let trace = Trace::start_with(server.pid(), &options)?;
     let body = ["--clients", "0", "--slow-bodies", "1", "--slow-body-bytes", "1500", "--requests", "1"];
     let sender = Load::run(server.address(), &body)?;
     let reader = ["--clients", "0", "--slow-readers", "1", "--slow-read-seconds", "2", "--requests", "1"];
@@ -108,31 +128,81 @@ fn slow_clients(recipe: &dyn Recipe, holds_slot: bool) -> anyhow::Result<()> {
             stall_ns >= took_ns / 2 && stall_ns <= took_ns,
             "{phase} {stall_ns} of {took_ns} ns: {request:?}"
         );
-        if holds_slot {
-            ensure!(
-                held_ns.abs_diff(stall_ns) <= stall_ns / 20,
-                "{phase}: held {held_ns}, stalled {stall_ns} ns"
-            );
-        } else {
-            ensure!(held_ns <= stall_ns / 20, "{phase}: held {held_ns} ns although another thread waits");
-        }
+        let agrees = match held {
+            Held::AsLong => held_ns.abs_diff(stall_ns) <= stall_ns / 20,
+            Held::Mostly => held_ns >= stall_ns / 2 && held_ns <= request.total_ns,
+            Held::ForTheFrontEndAlone => held_ns <= stall_ns / 2,
+            Held::Not => held_ns <= stall_ns / 20,
+        };
+        ensure!(agrees, "{phase}: stalled {stall_ns} ns, and a slot was held {held_ns} ns, not {held:?}");
     }
     Ok(())
 }
 
 #[test]
 fn slow_clients_of_waitress_hold_no_thread() -> anyhow::Result<()> {
-    slow_clients(&Waitress { threads: 2 }, false)
+    slow_clients(&Waitress { threads: 2 }, Held::Not)
 }
 
 #[test]
 #[ignore = "make live-all"]
 fn slow_clients_of_cheroot_hold_a_thread() -> anyhow::Result<()> {
-    slow_clients(&Cheroot { threads: 2 }, true)
+    slow_clients(&Cheroot { threads: 2 }, Held::AsLong)
 }
 
 #[test]
 #[ignore = "make live-all"]
 fn slow_clients_of_uwsgi_hold_a_worker() -> anyhow::Result<()> {
-    slow_clients(&Uwsgi::new(2, 1), true)
+    slow_clients(&Uwsgi::new(2, 1), Held::AsLong)
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn slow_clients_of_gunicorn_sync_hold_a_worker() -> anyhow::Result<()> {
+    slow_clients(&Settings::sync(Version::V27, 2), Held::AsLong)
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn slow_clients_of_gthread_hold_a_thread() -> anyhow::Result<()> {
+    slow_clients(&Settings::gthread(Version::V27, 1, 2), Held::AsLong)
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn slow_clients_of_mod_wsgi_daemons_hold_a_thread() -> anyhow::Result<()> {
+    slow_clients(&ModWsgi::daemon(1, 2), Held::Mostly)
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn slow_clients_of_mod_wsgi_embedded_hold_a_thread() -> anyhow::Result<()> {
+    slow_clients(&ModWsgi::embedded(1, 5), Held::AsLong)
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn slow_clients_of_gevent_hold_nothing() -> anyhow::Result<()> {
+    slow_clients(&GunicornGevent { workers: 1 }, Held::Not)
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn slow_clients_of_nginx_hold_no_slot_behind_it() -> anyhow::Result<()> {
+    require_nginx!(Ok(()));
+    slow_clients(&Nginx::before(Settings::sync(Version::V27, 2), Link::Tcp), Held::ForTheFrontEndAlone)
+}
+
+/// What does not pass yet: the reactor's wait for a client that takes its response slowly is not told from others, so that its
+/// time is unexplained. No slot is charged for it.
+mod gaps {
+    use wsgi_trace_tests::server::twisted::Twisted;
+
+    use super::*;
+
+    #[test]
+    #[ignore = "make live-all"]
+    fn slow_clients_of_twisted_hold_no_thread() -> anyhow::Result<()> {
+        slow_clients(&Twisted, Held::Not)
+    }
 }

@@ -15,19 +15,26 @@ use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
 const ROUTES: &str = "/fast=4,/cpu=2,/backend,/stream,/empty,/unchanged,/missing,/mixed=2,/error,/sleep/5";
 
 /// A window around a load.
-struct Window {
-    traced: Traced,
-    sent: Sent,
-    log: Vec<Line>,
+pub(crate) struct Window {
+    pub(crate) traced: Traced,
+    pub(crate) sent: Sent,
+    pub(crate) log: Vec<Line>,
 }
+
+/// Something more that a window is put to.
+pub(crate) type Check<'a> = &'a dyn Fn(&Window) -> anyhow::Result<()>;
 
 /// Begins a window before the load and ends it when everything that was answered is logged.
 fn window(recipe: &dyn Recipe) -> anyhow::Result<Window> {
     let server = Server::start(recipe)?;
-    let trace = Trace::start(server.pid())?;
+    let in_front = server.pids().get(1).copied().filter(|_| recipe.traces_front_end());
+    let front_end = in_front.map(|pid| format!("--with-front-end={pid}"));
+    let options: Vec<&str> = front_end.as_deref().into_iter().collect();
+    let trace = Trace::start_with(server.pid(), &options)?;
     let clients = recipe.clients();
+    let routes = if recipe.answers_exceptions() { ROUTES.to_owned() } else { ROUTES.replace("/error,", "") };
     let options = [
-        &["--requests", "300", "--seconds", "20", "--clients", "3", "--routes", ROUTES][..],
+        &["--requests", "300", "--seconds", "20", "--clients", "3", "--routes", &routes][..],
         &["--kinds", clients.kinds, "--keep-alive", clients.keep_alive],
     ]
     .concat();
@@ -41,6 +48,11 @@ fn window(recipe: &dyn Recipe) -> anyhow::Result<Window> {
 
 /// Puts one server to the test.
 pub(crate) fn requests_agree_with_the_witness(recipe: &dyn Recipe) -> anyhow::Result<()> {
+    agrees(recipe, &[])
+}
+
+/// The same, and to these.
+pub(crate) fn agrees(recipe: &dyn Recipe, checks: &[Check<'_>]) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
     let window = window(recipe)?;
@@ -54,8 +66,9 @@ pub(crate) fn requests_agree_with_the_witness(recipe: &dyn Recipe) -> anyhow::Re
         little_is_unexplained(recipe, &window.traced),
         accounts_agree(&window.traced),
     ];
+    let more = checks.iter().map(|check| check(&window));
     let wrong: Vec<String> =
-        outcomes.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+        outcomes.into_iter().chain(more).filter_map(Result::err).map(|error| format!("{error:#}")).collect();
     ensure!(wrong.is_empty(), "{}: {}", recipe.about(), wrong.join("\n"));
     Ok(())
 }
@@ -146,7 +159,8 @@ fn intervals_agree(recipe: &dyn Recipe, window: &Window) -> anyhow::Result<()> {
         at(&errors_us, 90),
         at(&relative, 50) * 100.0
     );
-    ensure!(at(&errors_us, 50) <= 200.0 || at(&relative, 50) <= 0.01, "the intervals differ");
+    let limit_us = 200.0 + recipe.log_resolution_ns() as f64 / 1e3;
+    ensure!(at(&errors_us, 50) <= limit_us || at(&relative, 50) <= 0.01, "the intervals differ");
     Ok(())
 }
 

@@ -20,6 +20,8 @@ pub struct Line {
     pub status: u16,
     /// What the log measures, in ns; `None`: not comparable.
     pub duration_ns: Option<u64>,
+    /// Of that, how long the server behind took, in ns; `None`: no front end wrote the log, or it asked none.
+    pub behind_ns: Option<u64>,
     /// When the application was called, `CLOCK_MONOTONIC`; `None`: the log does not say.
     pub start_ns: Option<u64>,
     /// When the application had its answer, before the server sent any of it, `CLOCK_MONOTONIC`; `None`: the log does
@@ -84,6 +86,7 @@ fn application_line(text: &str) -> anyhow::Result<Option<Line>> {
         start_ns: Some(seen.start_ns),
         returned_ns: seen.returned_ns,
         end_ns: seen.end_ns,
+        behind_ns: None,
     }))
 }
 

@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
@@ -60,7 +61,7 @@ pub struct Place {
     pub address: Address,
     /// `host:port` of the back end.
     pub backend: String,
-    directory: TempDir,
+    directory: Arc<TempDir>,
 }
 
 impl Place {
@@ -71,7 +72,13 @@ impl Place {
             Listen::Ipv6 => free("::1")?,
             Listen::Unix => Address::Unix(directory.path().join("server.sock")),
         };
-        Ok(Self { address, backend: backend.to_owned(), directory })
+        Ok(Self { address, backend: backend.to_owned(), directory: Arc::new(directory) })
+    }
+
+    /// The same place with another address: for what stands behind a front end.
+    #[must_use]
+    pub fn at(&self, address: Address) -> Self {
+        Self { address, backend: self.backend.clone(), directory: Arc::clone(&self.directory) }
     }
 
     /// The server's directory.

@@ -16,6 +16,8 @@ pub enum Front {
     HttpSocket,
     /// `--http`: a router process before the workers.
     Router,
+    /// `--socket`: the workers speak the uwsgi protocol.
+    Socket,
 }
 
 /// A uWSGI with a master.
@@ -42,6 +44,13 @@ impl Uwsgi {
     #[must_use]
     pub const fn with(mut self, arguments: &'static [&'static str]) -> Self {
         self.arguments = arguments;
+        self
+    }
+
+    /// The same, speaking the uwsgi protocol.
+    #[must_use]
+    pub const fn on_socket(mut self) -> Self {
+        self.front = Front::Socket;
         self
     }
 
@@ -82,11 +91,19 @@ impl Recipe for Uwsgi {
 
     fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
         let mut command = Command::new(Place::servers_program("uwsgi"));
-        let front = if self.front == Front::Router { "--http" } else { "--http-socket" };
+        let front = match self.front {
+            Front::Router => "--http",
+            Front::HttpSocket => "--http-socket",
+            Front::Socket => "--socket",
+        };
         command.args(["--master", "--die-on-term", "--need-app", front, &place.address.to_string()]);
         command.args(["--processes", &self.processes.to_string()]);
         if self.threads > 1 {
             command.args(["--threads", &self.threads.to_string()]);
+        }
+        if self.front == Front::Socket {
+            // nginx may run as another user.
+            command.arg("--chmod-socket=666");
         }
         command.args(["--lazy-apps", "--module", "demo_app:app", "--log-format", FORMAT]);
         command.arg("--req-logger").arg(format!("file:{}", place.file("access.log").display()));
@@ -106,8 +123,13 @@ impl Recipe for Uwsgi {
         Log { file: "access.log", line }
     }
 
+    /// Behind a router the log begins with the worker's accept, and ends with what the worker wrote.
     fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
-        request.service_ns
+        if self.front != Front::Router {
+            return request.service_ns;
+        }
+        let before = ["accept_queue", "front_end", "pool_wait"].map(|phase| request.phase_ns(phase));
+        Some(request.total_ns.saturating_sub(before.iter().sum()))
     }
 
     fn clients(&self) -> Clients {

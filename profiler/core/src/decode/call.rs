@@ -6,7 +6,7 @@
 use profiler_common::call_kind::{Kind, duplicates};
 use profiler_common::record::slice::{
     EVENTS_KNOWN, FLAG_CLIENT, FLAG_TAKES_LOCK, HOLDER_KNOWN, SWITCHES_KNOWN, SWITCHES_MASK,
-    TAKE_HAS_TIMEOUT, take_lead_ns,
+    TAKE_HAS_TIMEOUT, identity, take_lead_ns,
 };
 use profiler_common::system_call::{EPOLL_PWAIT2, FCNTL, FUTEX, kind};
 
@@ -61,7 +61,10 @@ pub const fn call(system_call: u32, arguments: &[u64; 3], extra: u64, outcome: O
         }
         Kind::Sleep => Call::Sleep,
         Kind::Marker => Call::Marker,
-        Kind::Connect => Call::Connect { fd: fd(first), port: bits_16(extra >> 16), family: bits_16(extra) },
+        Kind::Connect => {
+            let (port, family) = (bits_16(extra >> 16), bits_16(extra));
+            Call::Connect { fd: fd(first), port, family, identity: connected(second) }
+        }
         Kind::Shutdown => Call::Shutdown { fd: fd(first), how: low(second) },
         Kind::CloseRange if low(third) & CLOSE_RANGE_CLOEXEC != 0 => Call::Other,
         Kind::CloseRange => Call::CloseRange { first: low(first), last: low(second) },
@@ -76,6 +79,11 @@ pub const fn call(system_call: u32, arguments: &[u64; 3], extra: u64, outcome: O
         Kind::Bind => Call::Bind { fd: fd(first) },
         Kind::Listen => Call::Listen { fd: fd(first), backlog: low(second) },
     }
+}
+
+/// What tells the connection of a connect from others; 0: a user address stands there, nothing is known.
+const fn connected(second: u64) -> u64 {
+    if second < identity::PORTS || second & identity::KERNEL_ADDRESS != 0 { second } else { 0 }
 }
 
 /// `extra` of a read is an arrival only on a client connection and only when something was read.

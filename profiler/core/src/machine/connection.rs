@@ -64,6 +64,8 @@ pub struct Connection {
     pub established_ns: u64,
     /// Signs of its end.
     pub(super) signs: Signs,
+    /// What tells it from others at its other end, as in `Call::Connect`: the peer's TCP port, or the own UNIX socket.
+    pub identity: u64,
 }
 
 impl Connection {
@@ -112,6 +114,7 @@ impl Connections {
             is_unix: false,
             established_ns: 0,
             signs: Signs::default(),
+            identity: 0,
         };
         if let Some(index) = self.free.pop()
             && let Some(place) = self.table.get_mut(index as usize)

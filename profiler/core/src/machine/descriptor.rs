@@ -36,6 +36,8 @@ pub struct Descriptor {
     pub owner: Option<(u32, u64)>,
     /// When an event loop last used it.
     pub used_ns: u64,
+    /// What tells its connection from others, as in `Call::Connect` (back ends only); 0: not known.
+    pub identity: u64,
 }
 
 impl Descriptor {
@@ -49,6 +51,7 @@ impl Descriptor {
             connection: None,
             owner: None,
             used_ns: 0,
+            identity: 0,
         }
     }
 }
@@ -144,6 +147,13 @@ impl Descriptors {
         }
     }
 
+    /// Says what tells the connection behind a descriptor from others.
+    pub fn identify(&mut self, tgid: Tid, fd: i32, identity: u64) {
+        if let Some(descriptor) = self.get_mut(tgid, fd) {
+            descriptor.identity = identity;
+        }
+    }
+
     /// Changes the class of a known descriptor.
     pub fn reclass(&mut self, tgid: Tid, fd: i32, class: DescriptorClass) {
         if let Some(descriptor) = self.get_mut(tgid, fd) {
@@ -234,8 +244,9 @@ impl Descriptors {
                     self.insert(tgid, made, copy);
                 }
             }
-            Call::Connect { fd, port, .. } => {
+            Call::Connect { fd, port, identity, .. } => {
                 self.reclass(tgid, fd, DescriptorClass::Backend { port });
+                self.identify(tgid, fd, identity);
             }
             Call::Listen { fd, .. } => self.reclass(tgid, fd, DescriptorClass::Listener),
             Call::EpollControl { epoll_fd, operation, fd, events } => {

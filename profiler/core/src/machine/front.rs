@@ -10,10 +10,11 @@ use crate::event::{Call, Connection as Opened, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::compose::Trail;
 use crate::machine::connection::{Connection, Side};
-use crate::machine::link::{Evidence, Half, Ready};
+use crate::machine::link::{Evidence, Half, Peer, Ready};
 use crate::machine::request::Active;
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
+use crate::model::front_end::FrontEnd;
 use crate::model::request::{Framing, Request};
 use crate::server::{Inside, Role, recognise};
 use crate::timeline::Entry;
@@ -100,6 +101,7 @@ pub fn opened(state: &mut State, number: u32, opened: &Opened) {
         connection.is_unix = opened.family == AF_UNIX;
         connection.established_ns = opened.established_ns;
         connection.signs = signs;
+        connection.identity = if connection.is_unix { opened.socket.0 } else { u64::from(opened.peer_port) };
     }
     if matches!(side, Side::Inner { .. }) {
         state.connections.inner = state.connections.inner.saturating_add(1);
@@ -133,7 +135,7 @@ pub fn call(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64, sin
     let tgid = slice.tgid;
     let times = (slice.enter_ns, exit_ns);
     match slice.call {
-        Call::Connect { fd, port, family } if slice.result >= 0 || slice.result == EINPROGRESS => {
+        Call::Connect { fd, port, family, identity } if slice.result >= 0 || slice.result == EINPROGRESS => {
             let port = match family {
                 AF_UNIX => None,
                 _ if INTERNET.contains(&family) => Some(port),
@@ -141,16 +143,17 @@ pub fn call(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64, sin
             };
             let outer = serving(state, thread);
             if (outer.is_some() || matches!(state.topology, Topology::FrontEnds(_)))
-                && state.links.connect((tgid, fd), port, times, outer)
+                && state.links.connect((tgid, fd), Peer { port, identity }, times, outer)
             {
                 begin_trail(state, outer);
             }
         }
         Call::Write { fd } | Call::Transfer { to_fd: fd, .. } if slice.result > 0 => {
-            let Some(DescriptorClass::Backend { port }) = state.descriptors.class(tgid, fd) else { return };
+            let Some(descriptor) = state.descriptors.get(tgid, fd) else { return };
+            let DescriptorClass::Backend { port } = descriptor.class else { return };
+            let peer = Peer { port: (port > 0).then_some(port), identity: descriptor.identity };
             let outer = serving(state, thread);
-            let port = (port > 0).then_some(port);
-            if state.links.wrote((tgid, fd), port, times, outer) {
+            if state.links.wrote((tgid, fd), peer, times, outer) {
                 begin_trail(state, outer);
             }
             if state.links.has_orphans() {
@@ -158,7 +161,7 @@ pub fn call(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64, sin
                 complete(state, ready, sink);
             }
         }
-        Call::Read { fd, .. } if slice.result > 0 => state.links.read((tgid, fd)),
+        Call::Read { fd, .. } if slice.result > 0 => state.links.read((tgid, fd), exit_ns),
         Call::Close { fd } => state.links.close((tgid, fd), exit_ns),
         _ => {}
     }
@@ -189,6 +192,7 @@ fn evidence(connection: &Connection, request: &Request) -> Evidence {
         seeded: connection.accepted_ns.is_none(),
         is_unix: connection.is_unix,
         port: connection.port,
+        identity: connection.identity,
         established_ns: connection.established_ns,
         accepted_ns: connection.accepted_ns.unwrap_or(0),
         arrival_ns: request.start_is_arrival.then_some(request.start_ns),
@@ -241,6 +245,35 @@ pub(super) fn finished(state: &mut State, number: u32, active: Active, sink: &mu
 fn complete(state: &mut State, ready: Ready, sink: &mut dyn FnMut(Entry)) {
     for request in ready {
         state.complete(request, sink);
+    }
+}
+
+/// What the report says of the front end.
+#[must_use]
+pub fn report(state: &State) -> FrontEnd {
+    let mut tgids: Vec<Tid> = match &state.topology {
+        Topology::FrontEnds(these) => these.iter().copied().collect(),
+        // Apache's children before mod_wsgi's daemons.
+        Topology::PrivateOverUnix => {
+            let roles = recognise(&state.processes.seen, &state.processes.listeners).roles;
+            roles.into_iter().filter(|(_, role)| *role == Role::FrontEnd).map(|(tgid, _)| tgid).collect()
+        }
+        Topology::Flat => Vec::new(),
+    };
+    tgids.retain(|tgid| !state.processes.ended.contains_key(tgid));
+    tgids.sort_unstable();
+    let name = tgids.first().and_then(|tgid| state.processes.names.get(tgid)).cloned().unwrap_or_default();
+    let (counts, crossed) = (state.links.counts, state.links.crossed);
+    FrontEnd {
+        name,
+        tgids,
+        joined: counts.joined,
+        ambiguous: counts.ambiguous,
+        unpaired: counts.unpaired,
+        crossed: crossed.requests,
+        front_end_ns: crossed.front_end_ns,
+        between_ns: crossed.between_ns,
+        server_ns: crossed.server_ns,
     }
 }
 

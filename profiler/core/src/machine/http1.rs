@@ -6,6 +6,7 @@
 
 mod inbound;
 mod outbound;
+pub mod packet;
 
 pub use inbound::{Inbound, RequestHead};
 pub use outbound::{Outbound, ResponseHead};

@@ -1,9 +1,10 @@
 //! Which request of a front end is which of the server's behind it: pairs the two ends of their connections.
 //!
 //! In: connects, writes, reads and closes of a front end's threads on sockets to the server behind; what the server's
-//! side shows of the connections it accepts. Out: pairs, and requests whose halves are both there. The evidence is
-//! exact where nobody else did the same at the same moment: the server's handshake was done within the connect, its first
-//! byte arrived within the write. Where more than one end fits, the oldest is taken and counted as ambiguous.
+//! side shows of the connections it accepts. Out: pairs, and requests whose halves are both there. The evidence is the
+//! connection itself (the port of TCP, the socket of UNIX), where both sides know it. Else it is exact where nobody else did
+//! the same at the same moment: the server's handshake was done within the connect, its first byte arrived within the
+//! write. Where more than one end fits, the oldest is taken and counted as ambiguous.
 
 use std::collections::VecDeque;
 
@@ -34,6 +35,21 @@ pub struct Counts {
     pub unpaired: u64,
 }
 
+/// Where requests of a front end that were joined with one of the server's each spent their time; the three add up to their
+/// length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crossed {
+    /// Requests.
+    pub requests: u64,
+    /// In the front end, its accept queue and its client's stalls included.
+    pub front_end_ns: u64,
+    /// Between: from its first write to the first byte at the server's socket, and from the server's last write to its
+    /// last read.
+    pub between_ns: u64,
+    /// In the server, from the first byte at its socket to its last write.
+    pub server_ns: u64,
+}
+
 /// The server's side of a connection, as far as it shows which it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence {
@@ -45,6 +61,8 @@ pub struct Evidence {
     pub is_unix: bool,
     /// Port of the server's listener.
     pub port: u16,
+    /// What tells it from others, as the other end knows it; 0: not known.
+    pub identity: u64,
     /// End of the handshake; 0: not seen.
     pub established_ns: u64,
     /// When accept returned it.
@@ -53,26 +71,49 @@ pub struct Evidence {
     pub arrival_ns: Option<u64>,
 }
 
+/// Whom a front end connected to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Peer {
+    /// Port; `None`: a UNIX socket.
+    pub port: Option<u16>,
+    /// What tells the connection from others; 0: not known.
+    pub identity: u64,
+}
+
 /// The front end's end of a connection.
 #[derive(Clone, Debug)]
 struct End {
     is_unix: bool,
     port: u16,
+    identity: u64,
     /// Entry and exit; `None`: before we looked.
     connect_ns: Option<(u64, u64)>,
     first_write_ns: Option<(u64, u64)>,
     /// Requests sent to the server that it has not answered, oldest first.
     unanswered: VecDeque<Outer>,
+    /// The last of those that were sent.
+    asked: Option<Outer>,
     /// The server has said something since the last write.
     turned: bool,
     paired: bool,
     closed_ns: Option<u64>,
 }
 
+impl End {
+    /// Entry of the connect; 0: before we looked.
+    fn began_ns(&self) -> u64 {
+        self.connect_ns.map_or(0, |(enter_ns, _)| enter_ns)
+    }
+}
+
 /// A request of the front end that has turned to the server behind.
 #[derive(Clone, Debug, Default)]
 struct Waiting {
     unanswered: u32,
+    /// Entry of the first write to the server; 0: not seen.
+    sent_ns: u64,
+    /// Exit of the last read from it; 0: not seen.
+    answered_ns: u64,
     inners: Vec<Inner>,
     held: Option<Box<(Request, Trail)>>,
 }
@@ -107,6 +148,8 @@ pub struct Links {
     pub ports: FxHashSet<u16>,
     /// What pairing met with.
     pub counts: Counts,
+    /// Where the requests that were joined spent their time.
+    pub crossed: Crossed,
     /// Ends and halves that found no place.
     pub evicted: u64,
 }
@@ -117,23 +160,18 @@ impl Links {
     pub fn connect(
         &mut self,
         descriptor: (Tid, i32),
-        port: Option<u16>,
+        peer: Peer,
         connect_ns: (u64, u64),
         outer: Option<Outer>,
     ) -> bool {
-        if port.is_some_and(|port| !self.ports.contains(&port)) {
+        if peer.port.is_some_and(|port| !self.ports.contains(&port)) {
             return false;
         }
-        let Some(number) = self.open(descriptor, port, Some(connect_ns)) else { return false };
+        let Some(number) = self.open(descriptor, peer, Some(connect_ns)) else { return false };
         outer.is_some_and(|outer| self.send(number, outer))
     }
 
-    fn open(
-        &mut self,
-        descriptor: (Tid, i32),
-        port: Option<u16>,
-        connect_ns: Option<(u64, u64)>,
-    ) -> Option<u64> {
+    fn open(&mut self, descriptor: (Tid, i32), peer: Peer, connect_ns: Option<(u64, u64)>) -> Option<u64> {
         self.close(descriptor, connect_ns.map_or(0, |(enter_ns, _)| enter_ns));
         if self.ends.len() >= MAX_ENDS {
             self.evicted = self.evicted.saturating_add(1);
@@ -142,11 +180,13 @@ impl Links {
         let number = self.next_end;
         self.next_end = self.next_end.saturating_add(1);
         let end = End {
-            is_unix: port.is_none(),
-            port: port.unwrap_or(0),
+            is_unix: peer.port.is_none(),
+            port: peer.port.unwrap_or(0),
+            identity: peer.identity,
             connect_ns,
             first_write_ns: None,
             unanswered: VecDeque::new(),
+            asked: None,
             turned: false,
             paired: false,
             closed_ns: None,
@@ -164,41 +204,51 @@ impl Links {
         }
         end.turned = false;
         end.unanswered.push_back(outer);
+        end.asked = Some(outer);
         let waiting = self.waiting.entry(outer.1).or_default();
         waiting.unanswered = waiting.unanswered.saturating_add(1);
         true
     }
 
-    /// A thread of the front end wrote to a socket that it connected, for the request `outer` as far as is known. `port`
+    /// A thread of the front end wrote to a socket that it connected, for the request `outer` as far as is known. `peer`
     /// tells where to, if the connect was not seen.
     pub fn wrote(
         &mut self,
         descriptor: (Tid, i32),
-        port: Option<u16>,
+        peer: Peer,
         write_ns: (u64, u64),
         outer: Option<Outer>,
     ) -> bool {
         let known = self.of_descriptor.get(&descriptor).copied();
-        let is_ours = port.is_none_or(|port| self.ports.contains(&port));
+        let is_ours = peer.port.is_none_or(|port| self.ports.contains(&port));
         let number = match known {
             Some(number) => Some(number),
-            None if is_ours && outer.is_some() => self.open(descriptor, port, None),
+            None if is_ours && outer.is_some() => self.open(descriptor, peer, None),
             None => None,
         };
         let Some(end) = number.and_then(|number| self.ends.get_mut(&number)) else { return false };
         end.first_write_ns.get_or_insert(write_ns);
         // A request that goes on after an interim answer is the same; on a kept connection the next is another.
         let is_new = end.unanswered.is_empty() || end.turned && end.unanswered.back().copied() != outer;
-        match (outer, number) {
+        let is_sent = match (outer, number) {
             (Some(outer), Some(number)) if is_new => self.send(number, outer),
             _ => false,
+        };
+        if let Some(waiting) = outer.and_then(|outer| self.waiting.get_mut(&outer.1))
+            && waiting.sent_ns == 0
+        {
+            waiting.sent_ns = write_ns.0;
         }
+        is_sent
     }
 
     /// The server answered, in part at least.
-    pub fn read(&mut self, descriptor: (Tid, i32)) {
+    pub fn read(&mut self, descriptor: (Tid, i32), exit_ns: u64) {
         if let Some(end) = self.of_descriptor.get(&descriptor).and_then(|number| self.ends.get_mut(number)) {
             end.turned = true;
+            if let Some(waiting) = end.asked.and_then(|asked| self.waiting.get_mut(&asked.1)) {
+                waiting.answered_ns = exit_ns;
+            }
         }
     }
 
@@ -236,6 +286,10 @@ impl Links {
         if let Some(number) = self.of_connection.get(&evidence.connection) {
             return Some(*number);
         }
+        if let Some(number) = self.same(evidence) {
+            self.take(number, evidence.connection);
+            return Some(number);
+        }
         let mut exact = Vec::new();
         let mut possible = Vec::new();
         let mut unwritten = Vec::new();
@@ -257,12 +311,35 @@ impl Links {
             // A write is still under way: which is told by it.
             _ => return None,
         };
-        let end = self.ends.get_mut(&chosen)?;
-        end.paired = true;
-        self.unpaired.retain(|other| *other != chosen);
-        self.of_connection.insert(evidence.connection, chosen);
+        self.take(chosen, evidence.connection);
         self.counts.ambiguous = self.counts.ambiguous.saturating_add(u64::from(is_ambiguous));
         Some(chosen)
+    }
+
+    /// The end that is this very connection. Ports and addresses are given out again and again: it is the last that began
+    /// before the server had it.
+    fn same(&self, evidence: &Evidence) -> Option<u64> {
+        if evidence.identity == 0 {
+            return None;
+        }
+        let fits = |number: &&u64| {
+            self.ends.get(number).is_some_and(|end| {
+                end.identity == evidence.identity
+                    && end.is_unix == evidence.is_unix
+                    && end.port == evidence.port
+                    && (evidence.seeded || end.began_ns() <= evidence.accepted_ns)
+            })
+        };
+        let began_ns = |number: &&u64| self.ends.get(number).map_or(0, End::began_ns);
+        self.unpaired.iter().filter(fits).max_by_key(began_ns).copied()
+    }
+
+    fn take(&mut self, number: u64, connection: u64) {
+        if let Some(end) = self.ends.get_mut(&number) {
+            end.paired = true;
+        }
+        self.unpaired.retain(|other| *other != number);
+        self.of_connection.insert(connection, number);
     }
 
     /// The server has finished a request.
@@ -333,6 +410,9 @@ impl Links {
         self.waiting.get(&outer)?.held.as_ref()?;
         let waiting = self.waiting.remove(&outer)?;
         let (request, trail) = *waiting.held?;
+        if let [inner] = waiting.inners.as_slice() {
+            self.crossed.add(&request, inner, (waiting.sent_ns, waiting.answered_ns));
+        }
         Some(self.put_together(request, &trail, waiting.inners, waiting.unanswered))
     }
 
@@ -394,12 +474,28 @@ impl Links {
     /// The next window begins.
     pub fn roll(&mut self) {
         self.counts = Counts::default();
+        self.crossed = Crossed::default();
         self.evicted = 0;
     }
 
     /// The server's connection is gone.
     pub fn connection_gone(&mut self, connection: u64) {
         self.of_connection.remove(&connection);
+    }
+}
+
+impl Crossed {
+    /// `sent_ns` and `answered_ns`: the front end's first write to the server and its last read from it.
+    fn add(&mut self, outer: &Request, inner: &Inner, (sent_ns, answered_ns): (u64, u64)) {
+        let whole_ns = outer.end_ns.saturating_sub(outer.start_ns);
+        let server_ns = inner.end_ns.saturating_sub(inner.start_ns).min(whole_ns);
+        let to_ns = if sent_ns > 0 { inner.start_ns.saturating_sub(sent_ns) } else { 0 };
+        let back_ns = if answered_ns > 0 { answered_ns.saturating_sub(inner.end_ns) } else { 0 };
+        let between_ns = to_ns.saturating_add(back_ns).min(whole_ns - server_ns);
+        self.requests = self.requests.saturating_add(1);
+        self.server_ns = self.server_ns.saturating_add(server_ns);
+        self.between_ns = self.between_ns.saturating_add(between_ns);
+        self.front_end_ns = self.front_end_ns.saturating_add(whole_ns - server_ns - between_ns);
     }
 }
 
@@ -416,10 +512,14 @@ enum Fit {
 }
 
 fn fit(end: &End, evidence: &Evidence) -> Fit {
-    if end.is_unix != evidence.is_unix
-        || end.port != evidence.port
-        || evidence.seeded != end.connect_ns.is_none()
-    {
+    if end.is_unix != evidence.is_unix || end.port != evidence.port {
+        return Fit::No;
+    }
+    if end.identity != 0 && evidence.identity != 0 {
+        // Both sides know it, and it was not the same.
+        return Fit::No;
+    }
+    if evidence.seeded != end.connect_ns.is_none() {
         return Fit::No;
     }
     let within = |(enter_ns, exit_ns): (u64, u64), at_ns: u64| (enter_ns..=exit_ns).contains(&at_ns);

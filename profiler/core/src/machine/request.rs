@@ -183,8 +183,8 @@ impl Active {
     pub fn take_pieces(&mut self, pieces: &mut Pending, tgid: Tid, tid: Tid) {
         let from_ns = self.cursor_ns;
         let phases = pieces.take_from(from_ns, &mut self.held, |_, _| {});
-        self.request.phases.add_all(&phases);
         self.cursor_ns = from_ns.saturating_add(phases.total_ns());
+        self.spend(from_ns, self.cursor_ns, &phases);
         self.stretch(tgid, tid, from_ns, self.cursor_ns);
     }
 

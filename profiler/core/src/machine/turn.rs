@@ -289,8 +289,9 @@ pub(super) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
         active.pass(until_ns, phase);
     }
     let phases = thread.pending.take_until(slice.enter_ns, from_ns, &mut active.held);
-    active.request.phases.add_all(&phases);
-    active.cursor_ns = from_ns.saturating_add(phases.total_ns());
+    let until_ns = from_ns.saturating_add(phases.total_ns());
+    active.spend(from_ns, until_ns, &phases);
+    active.cursor_ns = until_ns;
     state.hold_for_request(thread, from_ns, &phases);
     if let (Some(event_loop), Some(active)) = (
         thread.serving_loop(),

@@ -91,6 +91,7 @@ impl Machines {
         if is_light {
             blind_spots.insert(0, light::NOT_TOLD.to_owned());
         }
+        let front_end = has_front_end.then(|| front::report(&state));
         let processes = processes(&state, &recognised);
         let mut listeners = if is_light { Vec::new() } else { listeners(&state, &self.listeners) };
         for listener in &mut listeners {
@@ -159,6 +160,7 @@ impl Machines {
             other_endpoints,
             slots,
             event_loops,
+            front_end,
             listeners,
             networks: self.queues.networks(),
             dropped,

@@ -151,6 +151,7 @@ fn run(scripts: Vec<Script>, end_us: u64) -> Outcome {
                 interest: Vec::new(),
                 interest_events: Vec::new(),
                 shared: false,
+                local_port: 0,
             }),
         ),
     ];
@@ -542,7 +543,8 @@ fn any_call() -> impl Strategy<Value = (Call, i64)> {
         any::<bool>()
             .prop_map(|has_timeout| { (Call::FutexWait { address: 1, operation: 393, has_timeout }, 0) }),
         Just((Call::Sleep, 0)),
-        (fd.clone(), -2..3_i64).prop_map(|(fd, r)| (Call::Connect { fd, port: 80, family: 2 }, r)),
+        (fd.clone(), -2..3_i64)
+            .prop_map(|(fd, r)| (Call::Connect { fd, port: 80, family: 2, identity: 0 }, r)),
         (fd.clone(), fd).prop_map(|(a, b)| (Call::CloseRange { first: a as u32, last: b as u32 }, 0)),
         Just((Call::Make { class: DescriptorClass::File }, 7)),
     ]

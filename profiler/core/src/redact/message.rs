@@ -5,6 +5,7 @@
 //! overwrites the rest of the capture.
 
 use super::FILLER;
+use super::packet::{Next, Packet};
 use super::word::{
     CONNECT, CONNECTION, CONTENT_LENGTH, EXPECT, HEADERS, List, METHODS, TRACE_PARENT, TRANSFER_ENCODING,
     UPGRADE, Word,
@@ -62,6 +63,8 @@ enum State {
     TraceParent(usize),
     HiddenValue,
     Body(u64),
+    /// A uwsgi packet.
+    Packet(Packet),
     /// To the end of the capture.
     Opaque,
 }
@@ -83,6 +86,28 @@ enum Target {
     Star,
 }
 
+/// A path that stands alone, with the query that may follow it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Path {
+    First,
+    Inside,
+    /// Query or fragment.
+    Hidden,
+}
+
+impl Path {
+    /// The next byte; `None`: it is none, nothing more of it is kept.
+    pub(super) const fn step(self, byte: u8) -> (Option<Self>, Verdict) {
+        match (self, byte) {
+            (Self::First, b'/') => (Some(Self::Inside), Verdict::Begin),
+            (Self::First, _) => (None, Verdict::Hide),
+            (Self::Inside, b'?' | b'#') => (Some(Self::Hidden), Verdict::Keep),
+            (Self::Inside, 0x21..=0x7e | 0x80..) => (Some(Self::Inside), Verdict::Keep),
+            (same, _) => (Some(same), Verdict::Hide),
+        }
+    }
+}
+
 /// A `Content-Length` value.
 #[derive(Clone, Copy, Debug, Default)]
 struct Length {
@@ -92,7 +117,7 @@ struct Length {
 }
 
 /// What becomes of a byte.
-enum Verdict {
+pub(super) enum Verdict {
     Keep,
     /// Kept, and an element (start line, header name, token) begins here.
     Begin,
@@ -177,6 +202,10 @@ impl Message {
             State::Tokens(list, word) => self.tokens(list, word, byte),
             State::TraceParent(bytes) => self.trace_parent(bytes, byte),
             State::Reason | State::HiddenValue => self.hidden_line(byte),
+            State::Packet(packet) => match packet.step(byte) {
+                (Next::Packet(packet), verdict) => self.go(State::Packet(packet), verdict),
+                (Next::Opaque, verdict) => self.go(State::Opaque, verdict),
+            },
             State::Body(_) | State::Opaque => Verdict::Hide,
         }
     }
@@ -211,6 +240,8 @@ impl Message {
             self.go(State::Version(1), Verdict::Begin)
         } else if self.is_request && word.begins_one_of(METHODS) {
             self.go(State::Method(word), Verdict::Begin)
+        } else if self.is_request && byte == Packet::MODIFIER {
+            self.go(State::Packet(Packet::begun()), Verdict::Begin)
         } else {
             self.go(State::Opaque, Verdict::Hide)
         }

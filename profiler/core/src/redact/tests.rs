@@ -405,3 +405,73 @@ proptest! {
         }
     }
 }
+
+fn packet(variables: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for part in variables.iter().flat_map(|(name, value)| [name, value]) {
+        block.extend_from_slice(&u16::try_from(part.len()).unwrap().to_le_bytes());
+        block.extend_from_slice(part);
+    }
+    let length = u16::try_from(block.len()).unwrap().to_le_bytes();
+    [&[0, length[0], length[1], 0][..], &block].concat()
+}
+
+#[test]
+fn packets_keep_method_path_and_framing_only() {
+    let trace = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let before = packet(&[
+        (b"QUERY_STRING", b"token=1"),
+        (b"REQUEST_METHOD", b"POST"),
+        (b"REQUEST_URI", b"/a/b?token=1"),
+        (b"PATH_INFO", b"/a/b"),
+        (b"PATH_INFOS", b"/secret"),
+        (b"REQUEST_METHOD", b"SECRET"),
+        (b"CONTENT_LENGTH", b"12"),
+        (b"CONTENT_LENGTH", b"12s"),
+        (b"HTTP_TRACEPARENT", trace),
+        (b"HTTP_COOKIE", b"session=secret"),
+        (b"HTTP_AUTHORIZATION", b"Basic c2VjcmV0"),
+        (b"REMOTE_USER", b"secret"),
+        (b"REQUEST_URI", b"http://u:p@host/p"),
+    ]);
+    let after = packet(&[
+        (b"xxxxxxxxxxxx", b"xxxxxxx"),
+        (b"REQUEST_METHOD", b"POST"),
+        (b"REQUEST_URI", b"/a/b?xxxxxxx"),
+        (b"PATH_INFO", b"/a/b"),
+        (b"xxxxxxxxxx", b"xxxxxxx"),
+        (b"REQUEST_METHOD", b"xxxxxx"),
+        (b"CONTENT_LENGTH", b"12"),
+        (b"CONTENT_LENGTH", b"xxx"),
+        (b"HTTP_TRACEPARENT", trace),
+        (b"xxxxxxxxxxx", b"xxxxxxxxxxxxxx"),
+        (b"xxxxxxxxxxxxxxxxxx", b"xxxxxxxxxxxxxx"),
+        (b"xxxxxxxxxxx", b"xxxxxx"),
+        (b"REQUEST_URI", b"xxxxxxxxxxxxxxxxx"),
+    ]);
+    // The body after it, too.
+    let sent = [&before[..], b"body secret"].concat();
+    let kept = redact(INBOUND, &[&sent]);
+    assert_eq!(shown(&kept), shown(&[&after[..], b"xxxxxxxxxxx"].concat()));
+    // What a server sends is no request, and what only begins like a packet is nothing.
+    assert!(redact(OUTBOUND, &[&before]).iter().all(|byte| *byte == b'x'));
+    assert_eq!(redact(INBOUND, &[b"\0\x05\0\x07secret"]), b"xxxxxxxxxx");
+}
+
+proptest! {
+    /// Whatever the portions, whatever stands around it.
+    #[test]
+    fn secrets_in_a_packet_never_survive(
+        names in prop::collection::vec("(HTTP_[A-Z]{1,12}|QUERY_STRING|REMOTE_USER|PATH_INFOX|REQUEST_METHO)", 1..8),
+        portion in 1_usize..40,
+    ) {
+        let secret = b"S3CR3T-S3CR3T";
+        let mut variables: Vec<(&[u8], &[u8])> = vec![(b"REQUEST_METHOD", b"GET"), (b"REQUEST_URI", b"/p?S3CR3T-S3CR3T")];
+        variables.extend(names.iter().map(|name| (name.as_bytes(), &secret[..])));
+        let bytes = [&packet(&variables)[..], secret].concat();
+        let portions: Vec<&[u8]> = bytes.chunks(portion).collect();
+        let kept = redact(INBOUND, &portions);
+        prop_assert!(!kept.windows(6).any(|window| window == b"S3CR3T"), "{}", shown(&kept));
+        prop_assert!(kept.windows(3).any(|window| window == b"/p?"), "{}", shown(&kept));
+    }
+}

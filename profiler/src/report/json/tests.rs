@@ -19,7 +19,7 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(SCHEMA_TE
 static VALIDATOR: LazyLock<jsonschema::Validator> =
     LazyLock::new(|| jsonschema::draft202012::new(&SCHEMA).unwrap());
 
-const TOP_LEVEL: [&str; 17] = [
+const TOP_LEVEL: [&str; 18] = [
     "schema_version",
     "tool",
     "host",
@@ -32,6 +32,7 @@ const TOP_LEVEL: [&str; 17] = [
     "endpoints",
     "slots",
     "event_loops",
+    "front_end",
     "gil",
     "listeners",
     "drops",

@@ -2,6 +2,7 @@
 //!
 //! In: bytes read from the client, the captured ones first. Out: a [`Step`] per request that they touch.
 
+use super::packet::{self, Parsed};
 use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, gather, lay};
 use crate::model::trace_context::TraceContext;
 use crate::redact::FILLER;
@@ -103,6 +104,10 @@ impl Inbound {
     fn take_head(&mut self, rest: u64, captured: &[u8]) -> Step<RequestHead> {
         let mut step = Step::new(matches!(self.state, State::Idle));
         let before = gather(&mut self.buffer, captured);
+        if self.buffer.first() == Some(&0) {
+            self.take_packet(&mut step, before, rest, captured.len() as u64 >= rest);
+            return step;
+        }
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         // Redaction keeps a known method: what begins without one is another protocol.
@@ -148,6 +153,39 @@ impl Inbound {
         step
     }
 
+    /// The same in the uwsgi protocol. `all`: everything of this read is captured.
+    fn take_packet(&mut self, step: &mut Step<RequestHead>, before: usize, rest: u64, all: bool) {
+        match packet::parse(&self.buffer) {
+            Parsed::Whole(head, head_bytes, length) => {
+                step.head = Some(head);
+                step.bytes = u64::try_from(head_bytes.saturating_sub(before)).unwrap_or(0).min(rest);
+                self.buffer.clear();
+                self.uncertain = false;
+                self.state = match length {
+                    Some(owed) if owed > 0 => State::Body(Body::Sized(owed)),
+                    _ => State::Idle,
+                };
+                step.complete = matches!(self.state, State::Idle);
+            }
+            Parsed::Partial(_) if all && self.buffer.len() < MAX_HEAD_BYTES => {
+                self.state = State::Head;
+                step.bytes = rest;
+            }
+            Parsed::Partial(head) => {
+                step.head = head;
+                self.opaque(step, rest);
+                step.inferred = true;
+            }
+            Parsed::Not => {
+                self.opaque(step, rest);
+                step.not_http = !self.uncertain;
+                step.inferred = self.uncertain;
+                step.mid_message = self.uncertain;
+                self.uncertain = false;
+            }
+        }
+    }
+
     fn opaque(&mut self, step: &mut Step<RequestHead>, rest: u64) {
         self.state = State::Opaque;
         self.buffer.clear();
@@ -157,7 +195,7 @@ impl Inbound {
 
 /// The path of a request target (RFC 9112 section 3.2), without the query. In an absolute target the part before the
 /// path is redacted already.
-fn path_of(target: &str) -> String {
+pub(super) fn path_of(target: &str) -> String {
     let path = if target.starts_with('/') {
         target
     } else {

@@ -41,6 +41,7 @@ fn unix(connection: u64, accepted_ns: u64, arrival_ns: u64) -> Evidence {
         seeded: false,
         is_unix: true,
         port: 0,
+        identity: 0,
         established_ns: 0,
         accepted_ns,
         arrival_ns: Some(arrival_ns),
@@ -48,9 +49,12 @@ fn unix(connection: u64, accepted_ns: u64, arrival_ns: u64) -> Evidence {
 }
 
 fn connected(links: &mut Links, fd: i32, outer: u64, connect_ns: (u64, u64), write_ns: Option<(u64, u64)>) {
-    assert!(links.connect((10, fd), None, connect_ns, Some((0, outer))));
+    assert!(links.connect((10, fd), Peer::default(), connect_ns, Some((0, outer))));
     if let Some(write_ns) = write_ns {
-        assert!(!links.wrote((10, fd), None, write_ns, Some((0, outer))), "already counted at the connect");
+        assert!(
+            !links.wrote((10, fd), Peer::default(), write_ns, Some((0, outer))),
+            "already counted at the connect"
+        );
     }
 }
 
@@ -97,7 +101,7 @@ fn server_that_is_done_before_the_write_returned_waits_for_it() {
     let evidence = unix(1, 40, 35);
     assert!(links.outer_of(&evidence).is_none());
     assert!(matches!(links.inner_done(&evidence, Box::new(request(99, 35, 80)), false), Half::Waits));
-    links.wrote((10, 6), None, (30, 90), Some((0, 2)));
+    links.wrote((10, 6), Peer::default(), (30, 90), Some((0, 2)));
     assert!(hold(&mut links, 2, 100).is_none());
     let ready: Vec<u64> = links.retry().iter().map(|request| request.id).collect();
     assert_eq!(ready, [2]);
@@ -112,18 +116,61 @@ fn kept_connection_carries_one_request_after_the_other() {
         seeded: true,
         is_unix: false,
         port: 8000,
+        identity: 0,
         established_ns: 0,
         accepted_ns: 0,
         arrival_ns: Some(arrival_ns),
     };
+    let peer = Peer { port: Some(8000), identity: 0 };
     for (outer, at_ns) in [(1, 100), (2, 300)] {
-        assert!(links.wrote((10, 5), Some(8000), (at_ns, at_ns + 10), Some((0, outer))));
-        assert!(!links.wrote((10, 5), Some(8000), (at_ns + 11, at_ns + 12), Some((0, outer))), "its body");
-        links.read((10, 5));
+        assert!(links.wrote((10, 5), peer, (at_ns, at_ns + 10), Some((0, outer))));
+        assert!(!links.wrote((10, 5), peer, (at_ns + 11, at_ns + 12), Some((0, outer))), "its body");
+        links.read((10, 5), at_ns + 80);
         assert!(hold(&mut links, outer, at_ns + 100).is_none());
         assert_eq!(done(&mut links, &inner(at_ns + 5)), [outer]);
     }
     assert_eq!(links.counts, Counts { joined: 2, ambiguous: 0, unpaired: 0 });
+}
+
+#[test]
+fn connection_that_both_sides_know_is_paired_whatever_the_order_in_time_suggests() {
+    let mut links = Links { ports: [8000].into_iter().collect(), ..Links::default() };
+    // The handshake of a listener that waits for data is done with the first byte, long after the connect.
+    for (fd, port, outer, at_ns) in [(5, 40_001, 1, 10), (6, 40_002, 2, 12)] {
+        let peer = Peer { port: Some(8000), identity: port };
+        assert!(links.connect((10, fd), peer, (at_ns, at_ns + 5), Some((0, outer))));
+    }
+    assert!(hold(&mut links, 1, 300).is_none() && hold(&mut links, 2, 300).is_none());
+    let inner = |connection, identity, arrival_ns| Evidence {
+        is_unix: false,
+        port: 8000,
+        identity,
+        established_ns: arrival_ns,
+        ..unix(connection, arrival_ns + 5, arrival_ns)
+    };
+    assert_eq!(links.outer_of(&inner(1, 40_002, 90)), Some((0, 2)));
+    assert_eq!(done(&mut links, &inner(1, 40_002, 90)), [2]);
+    assert_eq!(done(&mut links, &inner(2, 40_001, 100)), [1]);
+    assert_eq!(links.counts, Counts { joined: 2, ambiguous: 0, unpaired: 0 });
+    // What was accepted before the connect was an earlier connection from the same port.
+    let peer = Peer { port: Some(8000), identity: 40_003 };
+    assert!(links.connect((10, 7), peer, (500, 505), Some((0, 3))));
+    let own = Evidence { accepted_ns: 400, ..inner(3, 40_003, 390) };
+    assert!(matches!(links.inner_done(&own, Box::new(request(99, 390, 600)), true), Half::Own(_)));
+}
+
+#[test]
+fn time_between_is_what_neither_side_had() {
+    let mut links = Links::default();
+    connected(&mut links, 5, 1, (10, 20), Some((30, 60)));
+    assert_eq!(done(&mut links, &unix(1, 90, 40)), [] as [u64; 0]);
+    links.read((10, 5), 110);
+    links.read((10, 5), 115);
+    assert!(hold(&mut links, 1, 200).is_some());
+    let crossed = links.crossed;
+    // In the server from 40 to 90.
+    assert_eq!((crossed.requests, crossed.server_ns, crossed.between_ns), (1, 50, (40 - 30) + (115 - 90)));
+    assert_eq!(crossed.front_end_ns, 200 - 50 - 35);
 }
 
 #[test]

@@ -216,6 +216,7 @@ fn seen() -> impl Strategy<Value = Fact> {
                     interest,
                     interest_events: Vec::new(),
                     shared: false,
+                    local_port: 0,
                 })
             }
         ),

@@ -89,7 +89,7 @@ fn a_request_waits_for_the_back_end_that_it_opened() {
     let script = script
         .read(9, GET, first, (1, 0, 0))
         .call(Call::Make { class: DescriptorClass::Socket }, i64::from(BACKEND), (2, 0, 0), 0)
-        .call(Call::Connect { fd: BACKEND, port: 5432, family: 2 }, -115, (2, 0, 0), 0)
+        .call(Call::Connect { fd: BACKEND, port: 5432, family: 2, identity: 0 }, -115, (2, 0, 0), 0)
         .watch(BACKEND)
         .look(-1, 1, (0, 0, 300))
         .call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0)

@@ -49,6 +49,7 @@ fn events_of(scripts: &[Script]) -> Vec<Event> {
         interest: Vec::new(),
         interest_events: Vec::new(),
         shared: false,
+        local_port: 0,
     };
     let mut events = vec![
         fact(START, Fact::Attached(Attached { arrival_measured: true, ..Attached::default() })),

@@ -1,0 +1,36 @@
+//! The front end: time in it, between, and in the server.
+//!
+//! In: the front end of a snapshot. Out: a section, where one is traced.
+
+use profiler_core::model::Snapshot;
+
+use super::markup::Html;
+use super::table::{self, Column};
+use crate::report::escape::Charset;
+use crate::report::summary;
+use crate::report::text::{front_end as words, unit};
+
+pub(super) fn section(html: &mut Html, snapshot: &Snapshot) {
+    const COLUMNS: [Column; 4] = [
+        Column::Words("where"),
+        Column::Number("of the time"),
+        Column::Number("a request"),
+        Column::Number("in all"),
+    ];
+    let Some(front_end) = &snapshot.front_end else { return };
+    html.section("front-end", "Front end", "");
+    html.element("p", &words::joined(front_end));
+    if front_end.crossed > 0 {
+        html.element("p", words::WHAT_IS_WHERE);
+        table::begin(html, "Where requests were", &COLUMNS, true);
+        let keys = ["front_end_ns", "between_ns", "server_ns"];
+        for (key, (name, sum_ns)) in keys.into_iter().zip(words::stretches(front_end)) {
+            let shown = |duration_ns: u64| unit::duration(duration_ns, Charset::Unicode);
+            html.row(name).number(&unit::percent(summary::ratio(sum_ns, front_end.whole_ns())));
+            html.number(&shown(front_end.a_request_ns(sum_ns)));
+            html.number_at(&format!("/front_end/{key}"), sum_ns, &shown(sum_ns)).end_row();
+        }
+        table::end(html);
+    }
+    html.end_section();
+}

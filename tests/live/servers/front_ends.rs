@@ -1,0 +1,130 @@
+//! Servers behind nginx, traced together: each request is one, and its time in nginx, between, and in the server is what
+//! nginx's log says.
+//!
+//! In: recipes of servers behind nginx. Out: verdicts against nginx's access log.
+
+use std::collections::BTreeMap;
+
+use anyhow::ensure;
+use wsgi_trace_tests::gunicorn::{Settings, Version};
+use wsgi_trace_tests::require_nginx;
+use wsgi_trace_tests::server::nginx::{Link, Nginx};
+use wsgi_trace_tests::server::uwsgi::Uwsgi;
+use wsgi_trace_tests::server::{Line, Recipe};
+use wsgi_trace_tests::trace::TracedRequest;
+
+use super::truth::{self, Window};
+
+/// How far the mean of 300 times by nginx's clock may be off: it goes by milliseconds, so that a difference of two readings
+/// has a standard deviation of 0.41 ms, and the mean one of 24 µs.
+const MEAN_ERROR_NS: f64 = 150_000.0;
+
+fn behind_nginx(recipe: &dyn Recipe) -> anyhow::Result<()> {
+    require_nginx!(Ok(()));
+    truth::agrees(recipe, &[&every_request_is_joined, &time_is_where_nginx_says])
+}
+
+/// Both halves of each request are one, told by their connection.
+fn every_request_is_joined(window: &Window) -> anyhow::Result<()> {
+    let front_end = window.traced.value("/front_end")?;
+    let count = |name: &str| window.traced.number(&format!("/front_end/{name}"));
+    let passed_on = window.log.iter().filter(|line| line.behind_ns.is_some()).count() as u64;
+    eprintln!("  {front_end}");
+    // An exception ends uWSGI's connection without an answer.
+    let failed = |line: &&Line| matches!(line.status, 502..=504) && !line.path.starts_with("/error/");
+    let bad: Vec<&Line> = window.log.iter().filter(failed).collect();
+    ensure!(bad.is_empty(), "nginx did not reach the server: {bad:?}");
+    ensure!(count("joined")? == passed_on, "{passed_on} were passed on: {front_end}");
+    ensure!(count("crossed")? == passed_on && count("unpaired")? == 0, "{front_end}");
+    ensure!(count("ambiguous")? == 0, "{front_end}");
+    // The half that slept is that of the request that asked for it.
+    for request in &window.traced.requests {
+        let slept_ns = request.phase_ns("sleep");
+        let sleeps = request.path().starts_with("/sleep/");
+        ensure!(!sleeps || slept_ns >= 4_900_000, "its half is another's: {request:?}");
+        ensure!(!request.path().starts_with("/fast/") || slept_ns < 1_000_000, "{request:?}");
+    }
+    Ok(())
+}
+
+/// `$request_time` begins when nginx reads what has arrived, and `$upstream_response_time` with the connect: each lies
+/// between two of ours.
+fn time_is_where_nginx_says(window: &Window) -> anyhow::Result<()> {
+    let ours: BTreeMap<u64, &TracedRequest> =
+        window.traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
+    let (mut nginx_ns, mut behind_ns, mut compared) = (0_f64, 0_f64, 0_f64);
+    let (mut whole_ns, mut service_ns) = (0_f64, 0_f64);
+    for line in &window.log {
+        let (Some(theirs), Some(behind)) = (line.duration_ns, line.behind_ns) else { continue };
+        let Some(request) = line.id().and_then(|id| ours.get(&id)) else { continue };
+        nginx_ns += theirs as f64;
+        behind_ns += behind as f64;
+        whole_ns += request.total_ns as f64;
+        service_ns += request.service_ns.unwrap_or(0) as f64;
+        compared += 1.0;
+    }
+    ensure!(compared >= 250.0, "only {compared} requests can be compared");
+    let number = |name: &str| window.traced.number(&format!("/front_end/{name}")).map(|number| number as f64);
+    let (between_ns, server_ns) = (number("between_ns")?, number("server_ns")?);
+    let mean = |sum_ns: f64| sum_ns / compared / 1e3;
+    eprintln!(
+        "  mean of {compared}: whole {:.0} µs ≥ nginx's {:.0} ≥ service {:.0}; nginx's upstream {:.0} ≥ between {:.0} + server {:.0}; in nginx {:.0}",
+        mean(whole_ns),
+        mean(nginx_ns),
+        mean(service_ns),
+        mean(behind_ns),
+        mean(between_ns),
+        mean(server_ns),
+        mean(number("front_end_ns")?)
+    );
+    let doubt_ns = MEAN_ERROR_NS * compared;
+    ensure!(nginx_ns <= whole_ns + doubt_ns, "nginx measured more than the whole");
+    ensure!(service_ns <= nginx_ns + doubt_ns, "nginx measured less than what came after the head");
+    ensure!(between_ns + server_ns <= behind_ns + doubt_ns, "nginx waited for less than the server took");
+    ensure!(behind_ns <= whole_ns + doubt_ns, "nginx waited for more than the whole");
+    Ok(())
+}
+
+#[test]
+fn gunicorn_behind_nginx_over_tcp() -> anyhow::Result<()> {
+    behind_nginx(&Nginx::before(Settings::gthread(Version::V27, 2, 4), Link::Tcp))
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn gunicorn_behind_nginx_over_a_unix_socket() -> anyhow::Result<()> {
+    behind_nginx(&Nginx::before(Settings::sync(Version::V27, 3), Link::Unix))
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn gunicorn_behind_nginx_on_kept_connections() -> anyhow::Result<()> {
+    behind_nginx(&Nginx::before(Settings::gthread(Version::V27, 1, 4), Link::Tcp).keeping(8))
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn uwsgi_behind_nginx_over_tcp() -> anyhow::Result<()> {
+    behind_nginx(&Nginx::before(Uwsgi::new(2, 2), Link::Tcp))
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn uwsgi_behind_nginx_in_its_own_protocol() -> anyhow::Result<()> {
+    behind_nginx(&Nginx::before(Uwsgi::new(2, 1).on_socket(), Link::Tcp).in_uwsgi())
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn uwsgi_behind_nginx_in_its_own_protocol_over_a_unix_socket() -> anyhow::Result<()> {
+    behind_nginx(&Nginx::before(Uwsgi::new(2, 1).on_socket(), Link::Unix).in_uwsgi())
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn uwsgi_behind_nginx_that_is_not_traced() -> anyhow::Result<()> {
+    require_nginx!(Ok(()));
+    truth::requests_agree_with_the_witness(
+        &Nginx::before(Uwsgi::new(2, 1).on_socket(), Link::Tcp).in_uwsgi().untraced(),
+    )
+}
