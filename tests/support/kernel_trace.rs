@@ -3,10 +3,14 @@
 //! In: a process. Out: records by kind, in the order of the ring.
 
 use profiler_common::record::connection::ConnectionRecord;
+use profiler_common::record::evidence::EvidenceRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::slice::SliceRecord;
-use profiler_common::record::{KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader};
+use profiler_common::record::wake::WakeRecord;
+use profiler_common::record::{
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_WAKE, RecordHeader,
+};
 use wsgi_trace::attach::table::{PROGRAMS, Place};
 use wsgi_trace::attach::{Settings, attach};
 use wsgi_trace::source::live::LiveSource;
@@ -23,6 +27,10 @@ pub struct Records {
     pub lifecycles: Vec<LifecycleRecord>,
     /// Connections.
     pub connections: Vec<ConnectionRecord>,
+    /// Threads woken by listeners.
+    pub wakes: Vec<WakeRecord>,
+    /// Why connections and processes ended.
+    pub evidence: Vec<EvidenceRecord>,
 }
 
 /// An attached kernel side.
@@ -89,6 +97,8 @@ impl Records {
             KIND_SLICE => self.slices.push(SliceRecord::read_from_bytes(bytes).ok()?),
             KIND_LIFECYCLE => self.lifecycles.push(LifecycleRecord::read_from_bytes(bytes).ok()?),
             KIND_CONNECTION => self.connections.push(ConnectionRecord::read_from_bytes(bytes).ok()?),
+            KIND_WAKE => self.wakes.push(WakeRecord::read_from_bytes(bytes).ok()?),
+            KIND_EVIDENCE => self.evidence.push(EvidenceRecord::read_from_bytes(bytes).ok()?),
             KIND_HEAD => {
                 let (head, rest) = HeadRecord::read_from_prefix(bytes).ok()?;
                 let captured = rest.get(..usize::try_from(head.captured_bytes).ok()?)?;
