@@ -171,7 +171,12 @@ impl Drops {
         match place {
             Place::Open(number) => Some((number, *evidence)),
             Place::Ended(id) => {
-                if let Some(ended) = self.ended.get_mut(&id) {
+                // Another socket, the client's own of a later connection for one, can lie where the closed one lay.
+                let ends_match = |ended: &&mut Ended| match (ended.signs.ports.1, evidence.peer_port) {
+                    (0, _) | (_, 0) => true,
+                    (known, seen) => known == seen,
+                };
+                if let Some(ended) = self.ended.get_mut(&id).filter(ends_match) {
                     ended.signs.take(evidence, at_ns);
                 }
                 None
