@@ -4,6 +4,7 @@
 //! without evidence does not exist. To add one: its file with a `RULE`, its page under `docs/findings/`, its limits
 //! in the table of [`threshold`], its line in [`RULES`].
 
+mod accept_queue;
 mod back_end;
 mod backlog_too_small;
 pub mod basis;
@@ -135,6 +136,7 @@ pub const RULES: &[Rule] = &[
     gil_threads::RULE,
     short_behind_long::RULE,
     herd::RULE,
+    accept_queue::RULE,
     backlog_too_small::RULE,
     descriptor_limit::RULE,
     worker_timeouts::RULE,

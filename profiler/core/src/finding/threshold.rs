@@ -111,6 +111,7 @@ const HELD: &[&str] = &["slow-clients", "idle-connections"];
 /// Rules that cannot speak without requests.
 const NEED_REQUESTS: &[&str] = &[
     "slots-exhausted",
+    "accept-queue",
     "back-end",
     "cpu-bound",
     "cpu-throttled",
@@ -129,6 +130,7 @@ const CPU_SHORT: &[&str] = &["slots-exhausted", "cpu-bound"];
 /// Rules whose cost must be worth a person's time.
 const COSTLY: &[&str] = &[
     "slots-exhausted",
+    "accept-queue",
     "slow-clients",
     "idle-connections",
     "loop-saturated",
@@ -160,7 +162,7 @@ thresholds! {
         "A worker that accepts nothing for a tenth of the time lets its clients wait, however many threads are free.";
     exhausted_window_min_ratio: Ratio = 0.10, &["slots-exhausted", "slow-clients", "idle-connections", "imbalance"],
         "Short moments with every slot (of the server, or of one worker) busy are normal; a tenth of the window is not.";
-    waited_request_min_ratio: Ratio = 0.05, &["slots-exhausted", "imbalance"],
+    waited_request_min_ratio: Ratio = 0.05, &["slots-exhausted", "imbalance", "accept-queue"],
         "Busy slots do no harm unless requests waited; a twentieth of their time is felt.";
     loop_held_min_milliseconds: Milliseconds = 20.0, &["loop-blocked"],
         "A loop that looks at what is ready every few milliseconds delays nobody noticeably; twenty are felt by every request that is ready.";

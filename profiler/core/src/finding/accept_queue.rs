@@ -1,0 +1,127 @@
+//! Finding `accept-queue`: requests waited in an accept queue while slots were free to serve them.
+//!
+//! In: the phase `accept_queue`, time with all slots busy, depth of the queues. Out: a verdict whose cost is the part of the
+//! wait that busy slots cannot explain.
+
+use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
+use super::words::{duration, percent, ratio, request_seconds};
+use super::{Judge, Rule};
+use crate::model::queue::Queue;
+use crate::phase::Phase;
+
+/// The rule.
+pub(super) const RULE: Rule = Rule {
+    id: "accept-queue",
+    title: "requests wait to be accepted although workers are free",
+    question: "requests waited to be accepted although workers were free",
+    page: include_str!("../../../../docs/findings/accept-queue.md"),
+    advice: "See what the threads that accept did meanwhile (the timeline shows them): let them do nothing else, or let more \
+             of them accept. Where each worker has a listener of its own, a busy one keeps its queue while others are idle.",
+    judge: Judge::Measured(judge),
+};
+
+fn judge(basis: &Basis<'_>) -> Outcome {
+    basis.require_window()?;
+    basis.require_requests()?;
+    let limits = basis.thresholds;
+    let snapshot = basis.snapshot;
+    if snapshot.slots.are_loops() {
+        let sentence =
+            "An event loop accepts between its turns; loop-blocked and loop-saturated judge that".to_owned();
+        return Ok(Verdict { sentence, ..Verdict::default() });
+    }
+    if let Some(reason) = basis.not_measured(Phase::AcceptQueue) {
+        return Err(Undecided {
+            reason: reason.to_owned(),
+            next_step: "Look at Recv-Q in ss -lnt while it happens.",
+            evidence: Vec::new(),
+        });
+    }
+    let waited_ns = basis.phases().get(Phase::AcceptQueue);
+    let total_ns = basis.phases().total_ns();
+    let share = ratio(waited_ns, total_ns);
+    let mut evidence = vec![explains("accept_queue_ratio", share)];
+    let felt = |wait_ns: u64| {
+        ratio(wait_ns, total_ns) >= limits.waited_request_min_ratio
+            && basis.rate(wait_ns) >= limits.cost_min_rate
+    };
+    if !felt(waited_ns) {
+        let sentence = format!(
+            "Requests spent {} in accept queues, {} of their time",
+            duration(waited_ns),
+            percent(share)
+        );
+        return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    }
+    let deepest =
+        snapshot.listeners.iter().filter_map(|listener| listener.queue.as_ref()).map(Queue::deepest).max();
+    let Some(deepest) = deepest else {
+        return Err(Undecided {
+            reason: "the accept queues were not read".to_owned(),
+            next_step: "Watch again as root; ss -lnt shows each queue (Recv-Q) and its limit (Send-Q).",
+            evidence,
+        });
+    };
+    // While all slots were busy, no more than the deepest queue can have waited.
+    let exhausted_ns = snapshot.slots.exhausted_ns;
+    let free_ns = waited_ns.saturating_sub(exhausted_ns.saturating_mul(u64::from(deepest)));
+    evidence.extend([
+        decides("accept_queue_while_free_ratio", ratio(free_ns, total_ns), limits.waited_request_min_ratio),
+        explains("slots_exhausted_ratio", ratio(exhausted_ns, basis.window_ns())),
+        explains("queue_deepest_count", f64::from(deepest)),
+    ]);
+    if !felt(free_ns) {
+        let sentence = format!(
+            "Requests spent {} in accept queues, as far as can be told while every slot was busy",
+            request_seconds(waited_ns)
+        );
+        return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    }
+    let sentence = format!(
+        "Requests spent {} in accept queues ({} of their time), at least {} of it while slots were free: the threads that \
+         accept were busy with something else",
+        request_seconds(waited_ns),
+        percent(share),
+        duration(free_ns)
+    );
+    Ok(Verdict { present: true, sentence, cost_ns: free_ns, evidence, ..Verdict::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{SECOND, Scene};
+    use super::*;
+    use crate::model::queue::Depths;
+
+    fn scene(waited_ns: u64, exhausted_ns: u64, deepest: u32) -> Scene {
+        let mut scene = Scene::gunicorn("sync", 4, 10 * SECOND)
+            .requests(1_000)
+            .phase(Phase::Cpu, 10 * SECOND)
+            .phase(Phase::AcceptQueue, waited_ns)
+            .exhausted(exhausted_ns);
+        let mut at_arrival = Depths::default();
+        at_arrival.add(deepest, 1_000);
+        scene.0.listeners[0].queue = Some(Queue { at_arrival, ..Queue::default() });
+        scene
+    }
+
+    #[test]
+    fn waits_that_busy_slots_cannot_explain_are_present_with_that_part_as_cost() {
+        let finding = scene(8 * SECOND, SECOND, 3).judge(RULE.id);
+        finding.assert_present();
+        assert_eq!(finding.cost_ns, 5 * SECOND, "{finding:?}");
+    }
+
+    #[test]
+    fn waits_while_all_slots_were_busy_or_that_nobody_feels_are_absent() {
+        scene(8 * SECOND, 3 * SECOND, 3).judge(RULE.id).assert_absent();
+        scene(SECOND / 100, 0, 3).judge(RULE.id).assert_absent();
+    }
+
+    #[test]
+    fn waits_with_queues_of_unknown_depth_are_undecided() {
+        let mut scene = scene(8 * SECOND, SECOND, 3);
+        scene.0.listeners[0].queue = None;
+        scene.judge(RULE.id).assert_undecided("not read");
+    }
+}
