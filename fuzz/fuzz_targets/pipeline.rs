@@ -13,7 +13,7 @@ use profiler_core::fact::{DescriptorClass, DescriptorSeen, EndReason, Fact, Fact
 use profiler_core::pipeline::{Pipeline, Settings};
 use profiler_core::stream::Item;
 use profiler_core::timeline::Entry;
-use zerocopy::{FromBytes, FromZeros as _, IntoBytes};
+use zerocopy::{FromBytes, IntoBytes};
 
 /// Takes a layout off the front; what the input lacks is zero.
 fn layout<R: FromBytes + IntoBytes>(rest: &mut &[u8]) -> R {
