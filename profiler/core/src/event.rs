@@ -354,6 +354,26 @@ pub struct Connection {
     pub delayed_ms: u16,
 }
 
+#[cfg(test)]
+impl Connection {
+    /// One that was accepted while a test watched.
+    pub(crate) const fn accepted(established_ns: u64) -> Self {
+        Self {
+            tgid: 7,
+            tid: 7,
+            fd: 9,
+            listener_fd: 5,
+            seeded: false,
+            socket: (1, 0),
+            established_ns,
+            family: 2,
+            local_port: 8000,
+            peer_port: 40_000,
+            delayed_ms: 0,
+        }
+    }
+}
+
 /// Who ended a connection or a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evidence {

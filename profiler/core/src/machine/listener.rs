@@ -173,22 +173,6 @@ mod tests {
         }
     }
 
-    fn connection(established_ns: u64) -> Connection {
-        Connection {
-            tgid: 7,
-            tid: 7,
-            fd: 9,
-            listener_fd: 5,
-            seeded: false,
-            socket: (1, 0),
-            established_ns,
-            family: 2,
-            local_port: 8000,
-            peer_port: 40_000,
-            delayed_ms: 0,
-        }
-    }
-
     #[test]
     fn what_was_counted_before_the_window_is_no_part_of_it() {
         let mut listeners = Listeners::default();
@@ -212,10 +196,10 @@ mod tests {
     #[test]
     fn waits_are_those_of_connections_whose_handshake_was_seen_within_the_window() {
         let mut listeners = Listeners::default();
-        listeners.accepted(&connection(1_000), 2_000, false);
-        listeners.accepted(&connection(0), 2_000, true);
+        listeners.accepted(&Connection::accepted(1_000), 2_000, false);
+        listeners.accepted(&Connection::accepted(0), 2_000, true);
         assert!(listeners.accept_wait(7, 5).is_none());
-        listeners.accepted(&connection(1_000), 51_001_000, true);
+        listeners.accepted(&Connection::accepted(1_000), 51_001_000, true);
         let waits = listeners.accept_wait(7, 5).unwrap();
         assert_eq!((waits.count(), waits.sum_ns()), (1, 51_000_000));
     }
@@ -267,7 +251,7 @@ mod tests {
     fn table_of_waits_stays_bounded() {
         let mut listeners = Listeners::default();
         for tgid in 0..2 * MAX_WAITS as u32 {
-            listeners.accepted(&Connection { tgid, ..connection(1_000) }, 2_000, true);
+            listeners.accepted(&Connection { tgid, ..Connection::accepted(1_000) }, 2_000, true);
         }
         assert_eq!(listeners.waits.len(), MAX_WAITS);
     }

@@ -201,22 +201,6 @@ mod tests {
         AcceptQueues { queues: vec![AcceptQueue { inode: 4, depth, limit: 2, refused: Some(refused) }] }
     }
 
-    fn came(established_ns: u64) -> Connection {
-        Connection {
-            tgid: 7,
-            tid: 7,
-            fd: 9,
-            listener_fd: 5,
-            seeded: false,
-            socket: (1, 0),
-            established_ns,
-            family: 2,
-            local_port: 8000,
-            peer_port: 40_000,
-            delayed_ms: 0,
-        }
-    }
-
     #[test]
     fn clients_that_found_the_queue_full_count_within_the_window_with_their_delays() {
         let refusals = |at_begin, at_end, delayed| QueueCounts {
@@ -226,8 +210,8 @@ mod tests {
         queues.read(&reading(0, 0), 0, false);
         queues.count(&refusals(10, 1, 5), false);
         queues.count(&refusals(30, 3, 9), true);
-        queues.accepted(4, &Connection { delayed_ms: 1_020, ..came(10) }, 20, true);
-        queues.accepted(4, &came(21), 22, true);
+        queues.accepted(4, &Connection { delayed_ms: 1_020, ..Connection::accepted(10) }, 20, true);
+        queues.accepted(4, &Connection::accepted(21), 22, true);
         let delays = queues.finish(4, 30, true).unwrap().delays.unwrap();
         assert_eq!((delays.attempts, delays.attempts_at_end, delays.clients), (22, 2, 4));
         assert_eq!((delays.delay.count(), delays.delay.sum_ns()), (1, 1_020_000_000));
@@ -279,15 +263,15 @@ mod tests {
         queues.read(&reading(0, 0), 0, false);
         // Three come at 10, 11 and 12, and are accepted one by one; the fourth comes when all are gone.
         for (established_ns, accepted_ns) in [(10, 20), (11, 30), (12, 40), (50, 51)] {
-            queues.accepted(4, &came(established_ns), accepted_ns, true);
+            queues.accepted(4, &Connection::accepted(established_ns), accepted_ns, true);
         }
         let queue = queues.finish(4, 60, true).unwrap();
         let at_arrival = &queue.at_arrival;
         assert_eq!((at_arrival.weight(), at_arrival.max()), (4, 3));
         assert_eq!((at_arrival.quantile(0.5), at_arrival.quantile(0.75)), (1, 2));
         // One whose arrival was not seen says nothing, but those behind it waited for it.
-        queues.accepted(4, &came(0), 70, true);
-        queues.accepted(4, &came(65), 80, true);
+        queues.accepted(4, &Connection::accepted(0), 70, true);
+        queues.accepted(4, &Connection::accepted(65), 80, true);
         assert_eq!(queues.finish(4, 90, true).unwrap().at_arrival.weight(), 5);
     }
 
@@ -295,10 +279,10 @@ mod tests {
     fn tables_stay_bounded() {
         let mut queues = Queues::default();
         for inode in 0..2 * MAX_QUEUES as u64 {
-            queues.accepted(inode, &came(0), 1, true);
+            queues.accepted(inode, &Connection::accepted(0), 1, true);
         }
         for accepted_ns in 0..2 * MAX_ACCEPTS as u64 {
-            queues.accepted(1, &came(0), accepted_ns, true);
+            queues.accepted(1, &Connection::accepted(0), accepted_ns, true);
         }
         for namespace in 0..2 * MAX_NETWORKS as u64 {
             queues.network(&NetworkCounters { namespace, ..NetworkCounters::default() }, true);
