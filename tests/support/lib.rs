@@ -6,6 +6,7 @@
 pub mod access_log;
 pub mod agent;
 pub mod backend;
+pub mod busy;
 pub mod cgroup;
 pub mod child;
 pub mod collector;

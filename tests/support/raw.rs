@@ -59,11 +59,13 @@ impl RawClient {
             Address::Tcp(address) => {
                 let stream = TcpStream::connect(address)?;
                 stream.set_read_timeout(limit)?;
+                stream.set_write_timeout(limit)?;
                 Stream::Tcp(stream)
             }
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
                 stream.set_read_timeout(limit)?;
+                stream.set_write_timeout(limit)?;
                 Stream::Unix(stream)
             }
         };

@@ -2,7 +2,7 @@
 //!
 //! In: names of tests, or none for all. Out: success if all passed; a skip is a failure.
 
-use crate::command;
+use crate::{command, watched};
 
 /// Test programs that trace real servers.
 const PROGRAMS: [&str; 8] =
@@ -45,11 +45,11 @@ pub(crate) fn gil_matrix(names: &[String]) -> anyhow::Result<()> {
 }
 
 fn run_programs(programs: &[&str], names: &[String]) -> anyhow::Result<()> {
-    let mut tests = command::cargo(&["test", "--locked", "--no-fail-fast", "--package", "wsgi-trace-tests"]);
-    tests
-        .args(programs.iter().flat_map(|program| ["--test", program]))
-        .arg("--")
-        .arg("--include-ignored")
-        .args(names);
-    command::run(tests.env("WSGI_TRACE_REQUIRE_ROOT", "1"))
+    let programs = programs.iter().flat_map(|program| ["--test", program]);
+    let common = ["test", "--locked", "--package", "wsgi-trace-tests"];
+    command::run(command::cargo(&common).arg("--no-run").args(programs.clone()))?;
+    let mut tests = command::cargo(&common);
+    tests.arg("--no-fail-fast").args(programs).arg("--").arg("--include-ignored").args(names);
+    tests.env("WSGI_TRACE_REQUIRE_ROOT", "1");
+    watched::run(&mut tests, watched::SILENCE_OF_LONG_TESTS, |line| println!("{line}"))?.check()
 }

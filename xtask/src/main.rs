@@ -18,6 +18,7 @@ mod screenshots;
 mod soak;
 mod test;
 mod tidy;
+mod watched;
 
 use std::process::ExitCode;
 

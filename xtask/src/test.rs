@@ -4,13 +4,11 @@
 //! skips is a failure; where not, each skip is listed with its reason.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
 use std::time::Instant;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
-use crate::command;
+use crate::{command, watched};
 
 /// Builds the program first, so that live tests run what the tree says, then runs the tests.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
@@ -19,19 +17,18 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let skips = command::root().join("target/test-skips.log");
     std::fs::write(&skips, "").with_context(|| format!("{} is not writable", skips.display()))?;
 
+    // Compiling is silent for minutes, which no test may be.
+    command::run(&mut command::cargo(&["test", "--workspace", "--locked", "--no-run"]))?;
     let mut tests = command::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    tests.args(arguments).env("WSGI_TRACE_SKIP_LOG", &skips).stdout(Stdio::piped());
+    tests.args(arguments).env("WSGI_TRACE_SKIP_LOG", &skips);
     if can_bpf() {
         tests.env("WSGI_TRACE_REQUIRE_ROOT", "1");
     }
-    let mut child = tests.spawn().context("cargo test could not be started")?;
     let mut totals = Totals::default();
-    for line in BufReader::new(child.stdout.take().context("cargo test has no output")?).lines() {
-        let line = line?;
+    let ended = watched::run(&mut tests, watched::SILENCE, |line| {
         println!("{line}");
-        totals.take(&line);
-    }
-    let status = child.wait()?;
+        totals.take(line);
+    })?;
 
     println!(
         "\nSummary: {} passed, {} failed, {} ignored in {} s",
@@ -46,10 +43,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     for name in &totals.failures {
         println!("Failed: {name}");
     }
-    if !status.success() {
-        bail!("the tests did not pass");
-    }
-    Ok(())
+    ended.check()
 }
 
 /// What the test programs reported, added up.

@@ -41,7 +41,9 @@ fn every_request_is_joined(window: &Window) -> anyhow::Result<()> {
     for request in &window.traced.requests {
         let slept_ns = request.phase_ns("sleep");
         let sleeps = request.path().starts_with("/sleep/");
-        ensure!(!sleeps || slept_ns >= 4_900_000, "its half is another's: {request:?}");
+        // It sleeps until a moment 5 ms ahead: what it is kept from its CPU before it sleeps makes its sleep shorter.
+        let passed_ns = slept_ns + request.phase_ns("run_queue") + request.phase_ns("cpu");
+        ensure!(!sleeps || passed_ns >= 4_900_000, "its half is another's: {request:?}");
         ensure!(!request.path().starts_with("/fast/") || slept_ns < 1_000_000, "{request:?}");
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! kernel's tracer that records each `sched_waking` of the server's threads; it counts between "the client connects" and
 //! "everybody sleeps again", one connection at a time, and what it counts must be the report's figure exactly.
 
+use wsgi_trace_tests::busy::Busy;
 use wsgi_trace_tests::gate::{note_skip, shared};
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::raw::{RawClient, resting, until_accepted, until_all_asleep};
@@ -149,22 +150,10 @@ fn every_idle_worker_is_woken_for_each_connection_to_a_shared_listener() -> anyh
 fn losers_are_exact_when_the_machine_is_busy() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
-    let cpus = std::thread::available_parallelism()?.get();
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for _ in 0..cpus {
-            scope.spawn(|| {
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    std::hint::spin_loop()
-                }
-            });
-        }
-        let told = exact(&Settings::sync(Version::V23, 3), Announced::ByConnecting, 30);
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        let told = told?;
-        assert_eq!((told.woken, told.accepted, told.in_vain), (90, 30, 60));
-        Ok(())
-    })
+    let _busy = Busy::start()?;
+    let told = exact(&Settings::sync(Version::V23, 3), Announced::ByConnecting, 30)?;
+    assert_eq!((told.woken, told.accepted, told.in_vain), (90, 30, 60));
+    Ok(())
 }
 
 /// `name: server, how connections are announced, woken per connection, who waits and how`; all run by `make live`.
