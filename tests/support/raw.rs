@@ -2,9 +2,11 @@
 //!
 //! In: a server's address. Out: a connection of plain HTTP/1.1.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -234,6 +236,45 @@ pub fn until_accepted(pids: &[u32], before: usize) -> anyhow::Result<usize> {
     Ok(descriptors_of(pids))
 }
 
+/// How often each thread of some processes has gone to sleep of its own accord so far.
+#[derive(Debug)]
+pub struct Sleeps(BTreeMap<u32, u64>);
+
+impl Sleeps {
+    /// As it stands.
+    #[must_use]
+    pub fn of(pids: &[u32]) -> Self {
+        let threads = pids.iter().flat_map(|pid| tasks_of(*pid));
+        Self(threads.filter_map(|task| Some((task.0, sleeps_of(&task.1)?))).collect())
+    }
+
+    /// Waits until `count` of these threads have been awake since, and every thread of the processes sleeps again. That all
+    /// sleep is not enough: one that was woken and has not been on a CPU yet looks as if it slept.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not happen within ten seconds.
+    pub fn until_awake_since(&self, pids: &[u32], count: u64) -> anyhow::Result<()> {
+        until(&format!("{count} threads that were woken"), Duration::from_secs(10), || {
+            let now = Self::of(pids);
+            let woken = now.0.iter().filter(|(tid, sleeps)| self.0.get(tid).is_some_and(|before| *sleeps > before));
+            Ok((woken.count() as u64 >= count).then_some(()))
+        })?;
+        until_all_asleep(pids)
+    }
+}
+
+/// `voluntary_ctxt_switches` of a thread.
+fn sleeps_of(task: &Path) -> Option<u64> {
+    let status = std::fs::read_to_string(task.join("status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
+}
+
+fn tasks_of(pid: u32) -> Vec<(u32, PathBuf)> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.filter_map(|task| Some((task.file_name().to_str()?.parse().ok()?, task.path()))).collect()
+}
+
 fn descriptors_of(pids: &[u32]) -> usize {
     let open = |pid: &u32| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     pids.iter().map(open).sum()
@@ -242,11 +283,14 @@ fn descriptors_of(pids: &[u32]) -> usize {
 /// `futex`: what an idle thread of a pool sleeps in.
 const FUTEX: u32 = 202;
 
-/// The call that each thread of the process sleeps in; `None` for one that runs.
+/// The call that each thread of the process sleeps in; `None` for one that runs or is about to.
 fn calls_of(pid: u32) -> Vec<Option<u32>> {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    threads
-        .filter_map(|thread| std::fs::read_to_string(thread.path().join("syscall")).ok())
-        .map(|text| text.split_whitespace().next().and_then(|number| number.parse().ok()))
-        .collect()
+    let call = |task: &Path| {
+        // A thread that is being woken has a call to show until it runs; its state tells.
+        let stat = std::fs::read_to_string(task.join("stat")).ok()?;
+        let sleeps = stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['S', 'D']));
+        let text = std::fs::read_to_string(task.join("syscall")).ok()?;
+        Some(text.split_whitespace().next().and_then(|number| number.parse().ok()).filter(|_| sleeps))
+    };
+    tasks_of(pid).iter().filter_map(|(_, task)| call(task)).collect()
 }
