@@ -84,6 +84,15 @@ impl RawClient {
         Ok(())
     }
 
+    /// Sends bytes as they are.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be sent.
+    pub fn send(&mut self, bytes: &str) -> anyhow::Result<()> {
+        Ok(self.stream.write_all(bytes.as_bytes())?)
+    }
+
     /// Reads until the first bytes of the answer and gives its status; `None` where the server closes without one.
     ///
     /// # Errors
@@ -257,7 +266,8 @@ impl Sleeps {
     pub fn until_awake_since(&self, pids: &[u32], count: u64) -> anyhow::Result<()> {
         until(&format!("{count} threads that were woken"), Duration::from_secs(10), || {
             let now = Self::of(pids);
-            let woken = now.0.iter().filter(|(tid, sleeps)| self.0.get(tid).is_some_and(|before| *sleeps > before));
+            let woken =
+                now.0.iter().filter(|(tid, sleeps)| self.0.get(tid).is_some_and(|before| *sleeps > before));
             Ok((woken.count() as u64 >= count).then_some(()))
         })?;
         until_all_asleep(pids)

@@ -5,6 +5,7 @@
 //! in the table of [`threshold`], its line in [`RULES`].
 
 mod accept_queue;
+mod accepting_without_capacity;
 mod back_end;
 mod backlog_too_small;
 pub mod basis;
@@ -143,6 +144,7 @@ pub const RULES: &[Rule] = &[
     clients_leave::RULE,
     keep_alive_race::RULE,
     imbalance::RULE,
+    accepting_without_capacity::RULE,
     healthy::RULE,
 ];
 

@@ -5,6 +5,7 @@
 //! connections (with their HTTP framing); then requests, which join the two; then slots and the summary. Time comes
 //! only from events. What should be impossible is counted by name, never guessed around.
 
+pub mod capacity;
 pub mod classify;
 pub mod compose;
 pub mod connection;

@@ -3,6 +3,7 @@
 //! In: finished requests, slots, threads, facts. Out: [`Snapshot`], the only thing findings and reports look at
 //! beside the timeline. Nothing here is serialised as it stands: `report` has its own types.
 
+pub mod beside_free;
 pub mod dropped;
 pub mod event_loop;
 pub mod front_end;
@@ -241,6 +242,8 @@ pub struct Listener {
     pub waiters: Vec<waiter::Waiters>,
     /// Connections accepted by each process that holds it, where it accepted or waits.
     pub accepted_by: Vec<(u32, u64)>,
+    /// Connections that waited in a full worker beside a free one; `None`: no two processes accept here.
+    pub beside_free: Option<beside_free::BesideFree>,
     /// Further listeners on the same address (SO_REUSEPORT): a group, with a queue each.
     pub siblings: u32,
 }

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
 
 use crate::decode;
-use crate::event::{Body, Change, Event, Lifecycle, Slice};
+use crate::event::{Body, Change, Connection, Event, Lifecycle, Slice};
 use crate::fact::queue::AcceptQueues;
 use crate::fact::{
     Attached, CgroupCpu, Counters, DescriptorClass, Fact, OpenSlice, Overhead, SessionStarted, ThreadTotals,
@@ -239,6 +239,7 @@ impl Machines {
                     end_predecessor(&mut self.state, opened.tgid, opened.fd, time_ns, sink);
                 }
                 if let Some(number) = self.state.connections.open(&opened, time_ns) {
+                    self.comes_from_listener(number, &opened, time_ns);
                     front::opened(&mut self.state, number, &opened);
                     let (tgid, fd) = (opened.tgid, opened.fd);
                     self.state.descriptors.open_client(tgid, fd, time_ns, number);
@@ -249,6 +250,16 @@ impl Machines {
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
             Body::Evidence(evidence) => dropped::evidence(&mut self.state, &evidence, time_ns, sink),
             Body::Fact(fact) => self.fact(*fact, time_ns, sink),
+        }
+    }
+
+    /// Who accepted it, and from where.
+    fn comes_from_listener(&mut self, number: u32, opened: &Connection, time_ns: u64) {
+        let inode = self.state.processes.listener_inode(opened.tgid, opened.listener_fd);
+        let (Some(inode), false) = (inode, opened.seeded) else { return };
+        self.state.capacity.accepts(inode, opened.tgid, time_ns);
+        if let Some(connection) = self.state.connections.get_mut(number) {
+            connection.listener_inode = inode;
         }
     }
 
@@ -281,6 +292,7 @@ impl Machines {
                 state.heads.remove(&lifecycle.tid);
                 state.initial.remove(&lifecycle.tid);
                 if lifecycle.tid == lifecycle.tgid {
+                    state.capacity.ended(lifecycle.tgid, time_ns);
                     end_process(state, lifecycle.tgid, code, time_ns, sink);
                 }
             }
@@ -329,6 +341,7 @@ impl Machines {
                 // Where damage took the start of the window out of a recording, what is left still counts.
                 self.start_window(time_ns);
                 front::expire(&mut self.state, Some(time_ns), sink);
+                self.waits.acceptors(&mut self.state);
                 self.state.settle(None, sink);
                 self.state.drops.expire(time_ns, sink);
             }
@@ -380,6 +393,7 @@ impl Machines {
             return;
         }
         self.started = true;
+        self.waits.acceptors(&mut self.state);
         self.window.start_ns = time_ns;
         self.state.window_start_ns = time_ns;
         self.state.watch_start_ns = time_ns;

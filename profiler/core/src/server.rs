@@ -98,6 +98,13 @@ pub trait ServerKind: Sync {
     fn log_interval(&self, server: &Server) -> Option<LogInterval>;
 }
 
+/// Slots of each worker process by its settings; `None`: not known, or no limit.
+#[must_use]
+pub fn slots_of_one_worker(kind: &dyn ServerKind, server: &Server) -> Option<u32> {
+    let workers = server.number("workers").or_else(|| server.number("processes"))?;
+    kind.configured_slots(server)?.checked_div(u32::try_from(workers).ok()?)
+}
+
 /// What to turn where an accept queue is too short.
 #[must_use]
 pub fn backlog_advice(kind: &dyn ServerKind, server: &Server) -> Option<String> {

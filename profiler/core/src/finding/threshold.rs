@@ -123,6 +123,7 @@ const NEED_REQUESTS: &[&str] = &[
     "short-behind-long",
     "loop-saturated",
     "imbalance",
+    "accepting-without-capacity",
     "healthy",
 ];
 /// Rules that ask whether the CPU is what is short; for `slots-exhausted` the answer changes the advice alone.
@@ -140,6 +141,7 @@ const COSTLY: &[&str] = &[
     "gil-not-released",
     "gil-convoy",
     "imbalance",
+    "accepting-without-capacity",
     "healthy",
 ];
 
@@ -162,7 +164,7 @@ thresholds! {
         "A worker that accepts nothing for a tenth of the time lets its clients wait, however many threads are free.";
     exhausted_window_min_ratio: Ratio = 0.10, &["slots-exhausted", "slow-clients", "idle-connections", "imbalance"],
         "Short moments with every slot (of the server, or of one worker) busy are normal; a tenth of the window is not.";
-    waited_request_min_ratio: Ratio = 0.05, &["slots-exhausted", "imbalance", "accept-queue"],
+    waited_request_min_ratio: Ratio = 0.05, &["slots-exhausted", "imbalance", "accept-queue", "accepting-without-capacity"],
         "Busy slots do no harm unless requests waited; a twentieth of their time is felt.";
     loop_held_min_milliseconds: Milliseconds = 20.0, &["loop-blocked"],
         "A loop that looks at what is ready every few milliseconds delays nobody noticeably; twenty are felt by every request that is ready.";

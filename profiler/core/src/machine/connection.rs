@@ -56,6 +56,8 @@ pub struct Connection {
     pub shut: bool,
     /// What stands at its ends.
     pub side: Side,
+    /// Inode of the listener; 0: not known.
+    pub listener_inode: u64,
     /// Port of the listener; 0 for UNIX sockets.
     pub port: u16,
     /// It is a UNIX socket.
@@ -110,6 +112,7 @@ impl Connections {
             finished: 0,
             shut: false,
             side: Side::Whole,
+            listener_inode: 0,
             port: 0,
             is_unix: false,
             established_ns: 0,

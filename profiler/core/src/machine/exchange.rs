@@ -4,6 +4,7 @@
 //! ones.
 
 use crate::event::Slice;
+use crate::machine::capacity::Wait;
 use crate::machine::connection::Connection;
 use crate::machine::ending::{Ended, How};
 use crate::machine::event_loop::Wants;
@@ -305,6 +306,10 @@ pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(
         next.behind_until_ns = active.cursor_ns;
     }
     active.request.end_ns = active.cursor_ns;
+    if !active.waited.is_empty() && !active.request.open {
+        let (tgid, inode) = (connection.tgid, connection.listener_inode);
+        state.capacity.waited(Wait { tgid, inode, spans: std::mem::take(&mut active.waited) });
+    }
     if active.responding {
         connection.signs.answers(&active.request);
     }

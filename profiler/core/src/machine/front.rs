@@ -16,7 +16,7 @@ use crate::machine::state::State;
 use crate::machine::thread::Thread;
 use crate::model::front_end::FrontEnd;
 use crate::model::request::{Framing, Request};
-use crate::server::{Inside, Role, recognise};
+use crate::server::{Inside, Role, recognise, slots_of_one_worker};
 use crate::timeline::Entry;
 
 /// `AF_UNIX`.
@@ -76,6 +76,7 @@ pub fn look(state: &mut State) {
     }
     let recognised = recognise(&state.processes.seen, &state.processes.listeners);
     state.drops.kind = recognised.kind.name();
+    state.capacity.of_one_worker = slots_of_one_worker(recognised.kind, &recognised.server);
     let front: FxHashSet<Tid> =
         recognised.roles.iter().filter(|(_, role)| *role == Role::FrontEnd).map(|(tgid, _)| *tgid).collect();
     state.topology = match recognised.kind.inside(&recognised.server) {

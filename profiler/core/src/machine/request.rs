@@ -5,6 +5,7 @@
 //! is explained; every step moves the cursor and adds exactly that much to the phases.
 
 use crate::event::Tid;
+use crate::machine::capacity::{SHORTEST_NS, Span};
 use crate::machine::compose::{Trail, minus};
 use crate::machine::event_loop::Wants;
 use crate::machine::gil_held::Held;
@@ -14,6 +15,8 @@ use crate::phase::{Phase, Phases};
 
 /// Stretches kept for a request; further ones are joined into the last.
 const MAX_STRETCHES: usize = 32;
+/// Waits for somebody to serve it that are kept.
+const MAX_WAITS: usize = 4;
 
 /// A request that is not finished.
 #[derive(Clone, Debug)]
@@ -37,6 +40,8 @@ pub struct Active {
     pub wants: Wants,
     /// Until then it waited behind the request before it on its connection, with which it was read.
     pub behind_until_ns: u64,
+    /// When it waited for a thread or an event loop before its response began; what is short is left out.
+    pub waited: Vec<Span>,
     /// Its final response has begun.
     pub responding: bool,
     /// The request asked for a head only.
@@ -74,6 +79,7 @@ impl Active {
     pub fn new(beginning: &Beginning, tgid: Tid, tid: Tid) -> Self {
         let start_ns = beginning.start_ns;
         let mut phases = Phases::default();
+        let mut waited = None;
         let mut cursor_ns = start_ns;
         if let Some(accepted_ns) = beginning.accepted_ns
             && accepted_ns > start_ns
@@ -83,6 +89,7 @@ impl Active {
         }
         if beginning.start_is_arrival && beginning.dispatched_ns > cursor_ns {
             phases.add(Phase::LoopWait, beginning.dispatched_ns - cursor_ns);
+            waited = Some((cursor_ns, beginning.dispatched_ns));
             cursor_ns = beginning.dispatched_ns;
         }
         let request = Request {
@@ -111,7 +118,7 @@ impl Active {
             truncated: beginning.truncated,
             lossy: false,
         };
-        Self {
+        let mut active = Self {
             request,
             cursor_ns,
             owner: None,
@@ -121,10 +128,27 @@ impl Active {
             pooled: false,
             wants: Wants::default(),
             behind_until_ns: 0,
+            waited: Vec::new(),
             responding: false,
             to_head: false,
             held: Held::default(),
             trail: None,
+        };
+        if let Some((from_ns, to_ns)) = waited {
+            active.has_waited(from_ns, to_ns);
+        }
+        active
+    }
+
+    /// It waited for somebody to serve it; first requests alone matter, others are bound to their connection's process.
+    fn has_waited(&mut self, from_ns: u64, to_ns: u64) {
+        if self.responding || self.request.index_on_connection > 0 {
+            return;
+        }
+        if let Some(last) = self.waited.last_mut().filter(|last| last.1 == from_ns) {
+            last.1 = to_ns;
+        } else if to_ns.saturating_sub(from_ns) >= SHORTEST_NS && self.waited.len() < MAX_WAITS {
+            self.waited.push((from_ns, to_ns));
         }
     }
 
@@ -147,6 +171,9 @@ impl Active {
                 if before && self.left_by != Some(tid) { Phase::PoolWait } else { Phase::Unexplained };
             let mut waited = Phases::default();
             waited.add(phase, own_start_ns - self.cursor_ns);
+            if phase == Phase::PoolWait {
+                self.has_waited(self.cursor_ns, own_start_ns);
+            }
             self.spend(self.cursor_ns, own_start_ns, &waited);
             from_ns = own_start_ns;
         }
@@ -194,6 +221,9 @@ impl Active {
         if until_ns > self.cursor_ns {
             let mut passed = Phases::default();
             passed.add(phase, until_ns - self.cursor_ns);
+            if matches!(phase, Phase::PoolWait | Phase::LoopWait) {
+                self.has_waited(self.cursor_ns, until_ns);
+            }
             self.spend(self.cursor_ns, until_ns, &passed);
             self.cursor_ns = until_ns;
         }

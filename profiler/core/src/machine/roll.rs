@@ -41,6 +41,7 @@ impl State {
         self.acceptor_linger_ns = 0;
 
         self.drops.roll();
+        self.capacity.roll();
         self.summary.roll();
         self.connections.roll(self.light.count());
         self.descriptors.evicted = 0;

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::{Head, Slice, Tid};
 use crate::fact::Account;
+use crate::machine::capacity::Capacity;
 use crate::machine::connection::Connections;
 use crate::machine::descriptor::Descriptors;
 use crate::machine::dropped::Drops;
@@ -120,6 +121,8 @@ pub struct State {
     pub acceptor_linger_ns: u64,
     /// What became of connections.
     pub drops: Drops,
+    /// Who accepts where, and has slots for it.
+    pub capacity: Capacity,
 }
 
 impl State {
@@ -169,6 +172,7 @@ impl State {
             uses_io_uring: false,
             acceptor_linger_ns: 0,
             drops: Drops::default(),
+            capacity: Capacity::default(),
         }
     }
 
@@ -221,6 +225,7 @@ impl State {
         thread.slot = Some(vacant.unwrap_or_else(|| {
             let id = self.slot_count;
             self.slot_count = self.slot_count.saturating_add(1);
+            self.capacity.has_slot(thread.tgid);
             id
         }));
     }
@@ -290,6 +295,7 @@ impl State {
         if thread.slot.is_some()
             && let Some(since_ns) = thread.busy_since_ns
         {
+            self.capacity.was_busy(thread.tgid, since_ns, until_ns);
             let since_ns = since_ns.max(self.window_start_ns);
             if until_ns > since_ns {
                 self.busy.add(since_ns, until_ns);
@@ -346,6 +352,9 @@ impl State {
                     .settle(until_ns, |time_ns, busy| sink(Entry::BusySlots { time_ns, tgid: *tgid, busy }));
             }
         }
+        // Of a process in which nobody serves nothing can become known later.
+        let certain_ns = |tgid| silent_since.get(&tgid).copied().unwrap_or(u64::MAX);
+        self.capacity.look(|tgid| end_ns.unwrap_or_else(|| certain_ns(tgid)));
     }
 
     fn end_slot(&mut self, id: u32, tid: Tid, thread: &Thread, until_ns: u64) {

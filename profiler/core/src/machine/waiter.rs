@@ -29,6 +29,8 @@ const EPOLLET: u32 = 1 << 31;
 #[derive(Clone, Debug, Default)]
 pub struct Waits {
     threads: FxHashMap<Tid, Thread>,
+    /// Places in which a thread was seen to wait for the first time: process, place, since when.
+    fresh: Vec<(Tid, Place, u64)>,
 }
 
 /// Where a thread has waited.
@@ -131,6 +133,18 @@ impl Waits {
             && thread.places.len() < MAX_PLACES
         {
             thread.places.push(place);
+            if self.fresh.len() < MAX_THREADS {
+                self.fresh.push((slice.tgid, place, slice.enter_ns));
+            }
+        }
+    }
+
+    /// Tells who waits for which listener, as far as it was not told before.
+    pub fn acceptors(&mut self, state: &mut State) {
+        for (tgid, place, since_ns) in std::mem::take(&mut self.fresh) {
+            for (inode, _) in listeners_at(state, tgid, place) {
+                state.capacity.accepts(inode, tgid, since_ns);
+            }
         }
     }
 
@@ -152,9 +166,14 @@ impl Waits {
         let mut behind: FxHashMap<(Lock, u64), FxHashSet<u64>> = FxHashMap::default();
         for (tid, thread) in &self.threads {
             let is_locked = thread.locked > 0 && thread.locked.saturating_mul(2) >= thread.waits;
-            for (inode, how) in
-                thread.places.iter().flat_map(|place| listeners_at(state, thread.tgid, *place))
-            {
+            let ways: Vec<(u64, How)> =
+                thread.places.iter().flat_map(|place| listeners_at(state, thread.tgid, *place)).collect();
+            for &(inode, how) in &ways {
+                // Who waits for it elsewhere slept in accept for the socket's lock, not for a connection.
+                let elsewhere = |way: &(u64, How)| way.0 == inode && way.1 != How::Accept;
+                if how == How::Accept && ways.iter().any(elsewhere) {
+                    continue;
+                }
                 let how = match thread.lock.filter(|_| is_locked) {
                     Some(lock) => {
                         behind.entry(lock).or_default().insert(inode);
@@ -293,6 +312,15 @@ mod tests {
         waits.slice(&slice(4, ACCEPT, 0), &state);
         let expected = [("in accept", 1), ("in poll or select", 2), ("in epoll, exclusive", 1)];
         assert_eq!(rows(&waits, &state, &[]), expected.map(|(how, count)| (how.to_owned(), count)));
+    }
+
+    #[test]
+    fn accept_that_sleeps_for_the_socket_s_lock_is_no_wait_for_a_connection() {
+        let state = state(0);
+        let mut waits = Waits::default();
+        waits.slice(&slice(1, EPOLL, 1), &state);
+        waits.slice(&slice(1, ACCEPT, 1), &state);
+        assert_eq!(rows(&waits, &state, &[]), [("in epoll".to_owned(), 1)]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::model::gil::Gil;
 use crate::model::slot::{HeatRow, Slot, Slots};
 use crate::model::{Listener, Losses, Process, Snapshot, Thread as ThreadTotal};
 use crate::order::OrderCounts;
-use crate::server::{Observed, Recognised, Role, recognise};
+use crate::server::{Observed, Recognised, Role, recognise, slots_of_one_worker};
 use crate::timeline::Entry;
 
 use super::{Machines, not_measured, slice_of};
@@ -96,6 +96,7 @@ impl Machines {
         let mut listeners = if is_light { Vec::new() } else { listeners(&state, &self.listeners) };
         for listener in &mut listeners {
             listener.queue = self.queues.finish(listener.seen.inode, end_ns, self.attached.delays_measured);
+            listener.beside_free = state.capacity.finish(listener.seen.inode);
             listener.is_deferred = self.queues.is_deferred(listener.seen.inode);
             listener.woken = self.wakes.of(listener.seen.inode).cloned();
             let waiting = waiting.remove(&listener.seen.inode).unwrap_or_default();
@@ -125,12 +126,7 @@ impl Machines {
             // Neither accepts nor closes are seen: nothing can be said of a connection's end.
             dropped = Dropped::not_seen(Attached::LIGHT_SEES_NO_CALLS);
         }
-        let of_one_worker = configured
-            .zip(server.number("workers").or_else(|| server.number("processes")))
-            .and_then(|(slots, workers)| {
-                let workers = u32::try_from(workers).ok()?;
-                slots.checked_div(workers)
-            });
+        let of_one_worker = slots_of_one_worker(recognised.kind, &server).filter(|_| !is_light);
         let mut event_loops = std::mem::take(&mut state.event_loops);
         event_loops.sort_by_key(|event_loop| (event_loop.tgid, event_loop.tid));
         let slots = slots(configured, of_one_worker, &mut state, end_ns);

@@ -58,6 +58,10 @@ impl Loops<'_> {
                  {more_processes}."
             ),
             "short-behind-long" => format!("Serve the long endpoints from a {server} of their own, or {offload}."),
+            "accepting-without-capacity" => format!(
+                "Keep what computes or blocks off the event loop, or put a proxy before {server} that gives each request to the \
+                 process with least to do (least_conn in nginx)."
+            ),
             "herd" => "Fewer processes that share the listener, or one listener for each (SO_REUSEPORT).".to_owned(),
             other => {
                 let options = lock::Options { more_processes, threads: None, switch_interval: None };

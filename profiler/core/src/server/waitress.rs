@@ -5,7 +5,7 @@
 
 use super::command_line::{OptionSpec, Options, Program, Takes, program, read, reported, value};
 use super::pool::{self, Pool};
-use super::setting::resolve;
+use super::setting::{option, resolve};
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::{Origin, Server, Setting};
@@ -113,6 +113,14 @@ impl ServerKind for Waitress {
     }
 
     fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
+        if finding_id == "accepting-without-capacity" {
+            let limit = option(server, "--connection-limit", "connection_limit");
+            let threads = option(server, "--threads", "threads");
+            return Some(format!(
+                "Lower {limit} to little more than {threads}, so that a full process leaves new connections to the others; or \
+                 give each a port of its own behind a proxy that knows who is free (least_conn in nginx)."
+            ));
+        }
         POOL.advice(finding_id, server)
     }
 

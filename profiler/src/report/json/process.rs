@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::latency::Latency;
 use super::queue::Queue;
-use super::waiting::{AcceptedBy, Waiters};
+use super::waiting::{AcceptedBy, BesideFree, Waiters};
 use crate::report::summary::Exit;
 
 #[derive(Serialize)]
@@ -30,6 +30,7 @@ pub(super) struct Listener<'a> {
     woken: Option<Woken>,
     waiters: Vec<Waiters>,
     accepted_by: Vec<AcceptedBy>,
+    beside_free: Option<BesideFree>,
     siblings: u32,
 }
 
@@ -102,6 +103,7 @@ impl<'a> Listener<'a> {
             is_deferred: listener.is_deferred,
             woken: listener.woken.as_ref().map(Woken::new),
             waiters: listener.waiters.iter().map(Waiters::new).collect(),
+            beside_free: listener.beside_free.as_ref().map(BesideFree::new),
             siblings: listener.siblings,
             accepted_by: listener
                 .accepted_by

@@ -2,8 +2,11 @@
 //!
 //! In: parts of a listener. Out: serialisable views of them.
 
+use profiler_core::model;
 use profiler_core::model::waiter::{self, How};
 use serde::Serialize;
+
+use super::latency::Latency;
 
 #[derive(Serialize)]
 pub(super) struct Waiters {
@@ -48,4 +51,17 @@ impl Waiters {
 pub(super) struct AcceptedBy {
     pub(super) pid: u32,
     pub(super) accepted: u64,
+}
+
+/// Connections that waited in a full worker beside a free one.
+#[derive(Serialize)]
+pub(super) struct BesideFree {
+    waits: Latency,
+    undecided: u64,
+}
+
+impl BesideFree {
+    pub(super) fn new(beside: &model::beside_free::BesideFree) -> Self {
+        Self { waits: Latency::new(&beside.waits), undecided: beside.undecided }
+    }
 }

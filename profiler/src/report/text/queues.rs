@@ -68,6 +68,23 @@ fn delayed(delays: &Delays, at: &str, charset: Charset) -> String {
     format!("The full queue{at} delayed {clients} ({attempts}); {connected}.")
 }
 
+/// Connections that a full worker kept while another was free.
+fn beside_free(listener: &Listener, at: &str, charset: Charset) -> Option<String> {
+    let beside = listener.beside_free.as_ref().filter(|beside| beside.waits.count() > 0)?;
+    let connections = unit::counted(beside.waits.count(), "connection");
+    let mut sentence = format!(
+        "{connections}{at} waited in a process without a free slot while another had one: {} in all, p50 {}, {} at most",
+        unit::duration(beside.waits.sum_ns(), charset),
+        unit::duration(beside.waits.quantile_ns(0.5), charset),
+        unit::duration(beside.waits.max_ns(), charset)
+    );
+    if beside.undecided > 0 {
+        sentence.push_str(&format!("; {} more are not decided", unit::count(beside.undecided)));
+    }
+    sentence.push('.');
+    Some(sentence)
+}
+
 /// What a number in the table does not say by itself.
 pub(in crate::report) fn sentences(snapshot: &Snapshot, charset: Charset) -> Vec<String> {
     let mut list = Vec::new();
@@ -82,6 +99,7 @@ pub(in crate::report) fn sentences(snapshot: &Snapshot, charset: Charset) -> Vec
                 "The listener{at} defers accept: a connection arrives there, and waits, from its first data on."
             ));
         }
+        list.extend(beside_free(listener, &at, charset));
         let delays = listener.queue.as_ref().and_then(|queue| queue.delays.as_ref());
         if let Some(delays) = delays.filter(|delays| delays.clients > 0 || delays.delay.count() > 0) {
             list.push(delayed(delays, &at, charset));

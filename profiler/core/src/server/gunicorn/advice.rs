@@ -117,6 +117,7 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
              lower --worker-connections towards --threads."
                 .to_owned(),
         ),
+        "accepting-without-capacity" => Some(accepts_without_capacity(concurrency, server, &threads)),
         "herd" => Some(herd(concurrency, server, &workers)),
         other => {
             let has_threads = matches!(concurrency, Concurrency::Threads | Concurrency::Unknown);
@@ -132,6 +133,22 @@ fn option(server: &Server, name: &str, setting: &str) -> String {
     let inferred = server.settings.iter().any(|one| one.name == setting && one.origin == Origin::Inferred);
     let now = if inferred && setting == "threads" { "seen:" } else { "now" };
     server.number(setting).map_or_else(|| name.to_owned(), |value| format!("{name} ({now} {value})"))
+}
+
+/// Only gthread's acceptor and event loops take what nobody is free for.
+fn accepts_without_capacity(concurrency: Concurrency, server: &Server, threads: &str) -> String {
+    let limit = option(server, "--worker-connections", "worker_connections");
+    match concurrency {
+        Concurrency::Threads | Concurrency::Unknown => format!(
+            "Lower {limit} to little more than {threads}: a worker that holds so many connections leaves new ones to the \
+             others. Kept-alive connections count too: leave room for them, or set --keep-alive 0."
+        ),
+        Concurrency::Loop => format!(
+            "Take what computes out of the event loop, or serve it with gthread workers; lower {limit} to what one loop can \
+             serve at once."
+        ),
+        Concurrency::Sync => "See on the timeline what the worker did before it served them.".to_owned(),
+    }
 }
 
 fn loops_are_the_limit(workers: &str) -> String {

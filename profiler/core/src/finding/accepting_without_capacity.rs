@@ -1,0 +1,128 @@
+//! Finding `accepting-without-capacity`: a worker accepts connections that it has no free slot for, and they wait there
+//! although another worker has one.
+//!
+//! In: waits beside a free worker, by listener. Out: a verdict whose cost is that time: a worker that had left such a
+//! connection in the queue would have had it served at once.
+
+use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
+use super::words::{count, duration, percent, ratio, request_seconds};
+use super::{Judge, Rule};
+use crate::model::Listener;
+use crate::model::beside_free::BesideFree;
+use crate::phase::Phase;
+
+/// The rule.
+pub(super) const RULE: Rule = Rule {
+    id: "accepting-without-capacity",
+    title: "workers accept connections that they have no free slot for, while another worker has one",
+    question: "connections waited in full workers while others were free",
+    page: include_str!("../../../../docs/findings/accepting-without-capacity.md"),
+    advice: "Let each worker accept no more connections than it can serve at once: what it leaves in the queue goes to the \
+             first that is free.",
+    judge: Judge::Measured(judge),
+};
+
+fn judge(basis: &Basis<'_>) -> Outcome {
+    basis.require_window()?;
+    basis.require_requests()?;
+    let limits = basis.thresholds;
+    let measured =
+        basis.snapshot.listeners.iter().filter_map(|seen| Some((seen, seen.beside_free.as_ref()?)));
+    let worst: Option<(&Listener, &BesideFree)> = measured.max_by_key(|(_, beside)| beside.waits.sum_ns());
+    let Some((listener, beside)) = worst else {
+        let sentence =
+            "No two processes accept at one listener: there is nobody to leave connections to".to_owned();
+        return Ok(Verdict { sentence, ..Verdict::default() });
+    };
+    if basis.not_measured(Phase::AcceptQueue).is_some() {
+        return Err(Undecided {
+            reason: "this kernel does not show when requests arrive, so waits in a worker are not seen whole"
+                .to_owned(),
+            next_step: "Compare what clients measure with the service times of this report.",
+            evidence: Vec::new(),
+        });
+    }
+    let waited_ns = beside.waits.sum_ns();
+    let share = ratio(waited_ns, basis.phases().total_ns());
+    let evidence = vec![
+        decides("waited_beside_free_ratio", share, limits.waited_request_min_ratio),
+        decides("waited_beside_free_seconds_per_second", basis.rate(waited_ns), limits.cost_min_rate),
+        explains("connections_waited_count", beside.waits.count() as f64),
+        explains("connections_accepted_count", listener.accepted as f64),
+        explains("waited_beside_free_seconds", waited_ns as f64 / 1e9),
+        explains("connections_undecided_count", beside.undecided as f64),
+    ];
+    if beside.waits.count() == 0 {
+        let sentence = "No connection waited in a full worker while another had a free slot".to_owned();
+        return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    }
+    let whose = format!(
+        "{} of {} connections waited in a worker without a free slot while another had one",
+        count(beside.waits.count()),
+        count(listener.accepted)
+    );
+    let is_felt = share >= limits.waited_request_min_ratio && basis.rate(waited_ns) >= limits.cost_min_rate;
+    if !is_felt {
+        let sentence = format!("{whose}, {} in all: too little to matter", duration(waited_ns));
+        return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    }
+    let sentence = format!(
+        "{whose}: {} ({} of all request time), {} at most",
+        request_seconds(waited_ns),
+        percent(share),
+        duration(beside.waits.max_ns())
+    );
+    let exemplars = basis.exemplars(&[Phase::PoolWait, Phase::LoopWait]);
+    Ok(Verdict { present: true, sentence, cost_ns: waited_ns, evidence, exemplars, ..Verdict::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{MILLISECOND, SECOND, Scene};
+    use super::*;
+
+    /// Two gthread workers over 10 s; so many connections waited so long each.
+    fn scene(waited: u64, each_ns: u64) -> Scene {
+        let mut scene = Scene::gunicorn("gthread", 8, 10 * SECOND)
+            .requests(100)
+            .phase(Phase::Sleep, 10 * SECOND)
+            .phase(Phase::PoolWait, waited * each_ns);
+        let mut beside = BesideFree::default();
+        (0..waited).for_each(|_| beside.waits.record(each_ns));
+        scene.0.listeners[0].accepted = 100;
+        scene.0.listeners[0].beside_free = Some(beside);
+        scene
+    }
+
+    #[test]
+    fn connections_that_wait_in_a_full_worker_beside_a_free_one_cost_that_time() {
+        let finding = scene(20, 200 * MILLISECOND).judge(RULE.id);
+        finding.assert_present();
+        assert_eq!(finding.cost_ns, 4 * SECOND);
+        assert!(finding.sentence.starts_with("20 of 100 connections waited"), "{}", finding.sentence);
+        assert!(finding.advice.contains("--worker-connections"), "{}", finding.advice);
+    }
+
+    #[test]
+    fn waits_that_nobody_feels_are_said_and_absent() {
+        let finding = scene(2, 5 * MILLISECOND).judge(RULE.id);
+        finding.assert_absent();
+        assert!(finding.sentence.contains("too little to matter"), "{}", finding.sentence);
+        scene(0, 0).judge(RULE.id).assert_absent();
+    }
+
+    #[test]
+    fn server_with_one_process_at_each_listener_has_nobody_to_leave_connections_to() {
+        let mut scene = scene(20, 200 * MILLISECOND);
+        scene.0.listeners[0].beside_free = None;
+        scene.judge(RULE.id).assert_absent();
+    }
+
+    #[test]
+    fn waits_of_unknown_beginning_are_undecided() {
+        scene(20, 200 * MILLISECOND)
+            .not_measured(Phase::AcceptQueue)
+            .judge(RULE.id)
+            .assert_undecided("when requests arrive");
+    }
+}
