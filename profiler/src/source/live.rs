@@ -9,6 +9,7 @@ mod bpf_log;
 pub mod clock;
 mod cost;
 mod detach;
+mod evidence;
 mod listeners;
 mod mapping;
 mod queues;
@@ -33,10 +34,11 @@ use crate::attach::AttachError;
 use crate::attach::execute::{add_targets, profilers_of, run_iterator};
 use accounts::AccountTable;
 pub use cost::RunTimeSample;
+use evidence::Evidence;
 use listeners::ListenerTable;
 use queues::QueueTable;
-use rings::Rings;
 pub(crate) use rings::Size;
+use rings::{Rings, time_ns};
 use totals::Totals;
 
 /// Names of the kinds of `profiler_common::loss::EMITTED_*`, in their order.
@@ -112,13 +114,16 @@ impl LiveSource {
         #[cfg(feature = "bpf-log")]
         self.log.print();
         // Evidence is rare, and what comes while it is taken waits for the next time.
-        let mut received = 0;
-        for _ in 0..MAX_EVIDENCE {
-            let Some(record) = self.evidence.next() else { break };
-            each(&record);
-            received += 1;
-        }
-        received += self.rings.drain_while(each);
+        let ring = &mut self.evidence;
+        let mut taken = 0;
+        let records = std::iter::from_fn(|| ring.next().map(|record| Box::from(&*record)));
+        let mut evidence = Evidence::new(records.take(MAX_EVIDENCE).inspect(|_| taken += 1));
+        let mut received = self.rings.drain_while(|record| {
+            evidence.until(time_ns(record), &mut each);
+            each(record)
+        });
+        evidence.until(u64::MAX, &mut each);
+        received += taken;
         self.received += received;
         received
     }

@@ -198,7 +198,7 @@ impl Rings {
 }
 
 /// `RecordHeader::time_ns`.
-fn time_ns(record: &[u8]) -> u64 {
+pub(super) fn time_ns(record: &[u8]) -> u64 {
     const AT: usize = std::mem::offset_of!(RecordHeader, time_ns);
     record.get(AT..AT + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes)
 }
