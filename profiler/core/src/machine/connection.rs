@@ -42,6 +42,8 @@ pub struct Connection {
     pub last_read_ns: u64,
     /// When a thread last changed its registration with an event loop: where the loop hands it over.
     pub dispatched_ns: u64,
+    /// It is registered with an event loop for the moment in which its client takes more.
+    pub awaits_writable: bool,
     /// Framing of what the client sends.
     pub inbound: Inbound,
     /// Framing of what it gets.
@@ -105,6 +107,7 @@ impl Connections {
             accepted_ns: (!opened.seeded).then_some(time_ns),
             last_read_ns: 0,
             dispatched_ns: 0,
+            awaits_writable: false,
             inbound: if opened.seeded { Inbound::uncertain() } else { Inbound::default() },
             outbound: Outbound::default(),
             requests: VecDeque::new(),

@@ -98,6 +98,7 @@ pub(super) fn read(
     connection.last_read_ns = exit_ns;
     if connection.requests.front().is_some_and(|active| !active.responding) {
         advance(state, thread, (number, slice, exit_ns), sink);
+        turn::has_read(state, thread, number, slice);
     }
 }
 
@@ -152,6 +153,7 @@ pub(super) fn write(
         }
         advanced = Some(id);
         let Some(connection) = state.connections.get_mut(number) else { return };
+        let awaits_writable = connection.awaits_writable && turn::is_loop(thread);
         let Some(active) = connection.requests.front_mut() else { return };
         let in_private = is_private && front::is_interim(active, bytes.moved);
         let request = &mut active.request;
@@ -161,7 +163,8 @@ pub(super) fn write(
             (request.tgid, request.tid) = (thread.tgid, at.1.tid);
         }
         note_framing(&mut request.framing, &step);
-        active.wants = Wants::Unknown;
+        // A loop that waits until its client takes more was not done.
+        active.wants = if awaits_writable { Wants::ClientWrite } else { Wants::Unknown };
         let interim = in_private || step.head.is_some_and(|head| head.interim);
         if let Some(head) = step.head {
             connection.signs.responds(head);

@@ -30,6 +30,8 @@ use crate::timeline::{Entry, ThreadState};
 const EAGAIN: i64 = -11;
 /// `EINTR`, in the same file.
 const EINTR: i64 = -4;
+/// include/uapi/linux/eventpoll.h.
+const EPOLLOUT: u32 = 4;
 /// Threads followed at once.
 const MAX_THREADS: usize = 16_384;
 
@@ -407,6 +409,12 @@ fn effects(
         (Touch::Close, _) => close(state, thread, slice, fd, exit_ns, sink),
         (Touch::Register, _) => {
             exchange::shut(state, number, sink);
+            if let Call::EpollControl { operation, events, .. } = slice.call
+                && slice.result >= 0
+            {
+                let awaits_writable = operation != EPOLL_CTL_DEL && events & EPOLLOUT != 0;
+                turn::register(state, thread, number, awaits_writable);
+            }
             // A loop that takes a connection off its list hands it over; a slot that does so only tidies up.
             let hands_over = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. });
             if hands_over

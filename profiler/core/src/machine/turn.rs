@@ -186,6 +186,10 @@ pub(super) fn turn_to(
         active.pass(own_start_ns, Phase::LoopWait);
     } else {
         let mut wants = active.wants;
+        if wants == Wants::ClientRead && by == By::Running {
+            // It goes on without what its client may still send.
+            wants = Wants::Unknown;
+        }
         if wants == Wants::Backend
             && by == By::Running
             && let Some(fd) = event_loop.not_its(id)
@@ -415,6 +419,38 @@ pub(super) fn would_block(state: &mut State, thread: &mut Thread, number: u32, w
         && let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
     {
         active.wants = wants;
+    }
+}
+
+/// A loop has read part of a request, and less than it had room for: it waits for its client to send the rest, until it does
+/// something for the request without that.
+pub(super) fn has_read(state: &mut State, thread: &Thread, number: u32, slice: &Slice) {
+    let Call::Read { asked_bytes, .. } = slice.call else { return };
+    let has_taken_all = u64::try_from(slice.result).is_ok_and(|moved| moved < asked_bytes);
+    let Some(connection) = state.connections.get_mut(number) else { return };
+    if is_loop(thread)
+        && has_taken_all
+        && connection.inbound.in_message()
+        && let Some(active) = connection.requests.front_mut()
+    {
+        active.wants = Wants::ClientRead;
+    }
+}
+
+/// A loop registers a client's connection: from now on it waits until the client takes more, or no longer. What is being
+/// answered then waits for its client.
+pub(super) fn register(state: &mut State, thread: &Thread, number: u32, awaits_writable: bool) {
+    if !is_loop(thread) {
+        return;
+    }
+    let Some(connection) = state.connections.get_mut(number) else { return };
+    let did_await = std::mem::replace(&mut connection.awaits_writable, awaits_writable);
+    let Some(active) = connection.requests.front_mut().filter(|active| active.responding) else { return };
+    let is_its_own = thread.serving == Some((number, active.request.id));
+    match active.wants {
+        Wants::Unknown if awaits_writable && is_its_own => active.wants = Wants::ClientWrite,
+        Wants::ClientWrite if did_await && !awaits_writable => active.wants = Wants::Unknown,
+        _ => {}
     }
 }
 

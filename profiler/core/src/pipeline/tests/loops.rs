@@ -207,6 +207,34 @@ fn a_slow_reader_on_a_loop_is_its_client_s_time_and_holds_nothing() {
 }
 
 /// ```text
+/// loop: read 9, write 9 (400 of 1000), registers 9 for writing, look 2 000 000, write 9 (300), look 1 000 000, write 9 (300)
+/// ```
+#[test]
+fn a_loop_that_writes_no_more_than_is_taken_waits_for_its_client_where_it_is_registered_so() {
+    const EPOLLIN: u32 = 1;
+    const EPOLLOUT: u32 = 4;
+    let script = loop_of_two();
+    let came = script.now_ns;
+    let head = b"HTTP/1.1 200 xx\r\nContent-Length: 1000\r\n\r\n";
+    let register = |events| Call::EpollControl { epoll_fd: EPOLL, operation: 3, fd: 9, events };
+    let script = script
+        .read(9, GET, came, (1, 0, 0))
+        .write_head(9, head, (5, 0, 0))
+        .write(9, 400, (5, 0, 0))
+        .call(register(EPOLLIN | EPOLLOUT), 0, (0, 0, 0), 0)
+        .look(-1, 1, (0, 0, 2_000_000))
+        .write(9, 300, (5, 0, 0))
+        .look(-1, 1, (0, 0, 1_000_000))
+        .write(9, 300, (5, 0, 0))
+        .call(register(EPOLLIN), 0, (0, 0, 0), 0)
+        .look(-1, 0, (0, 0, 10));
+    let (requests, snapshot) = requests_of(script);
+    assert_eq!(us(&requests[2], Phase::ClientWriteStall), 3_000_000, "{:?}", requests[2].phases);
+    assert_eq!(us(&requests[2], Phase::Unexplained), 0);
+    assert_eq!(snapshot.slots.held_ns(Holding::ClientWriteStall), 0);
+}
+
+/// ```text
 /// loop:  read 9, look … (woken) read the note, look, write 9
 /// pool:  futex ── woken by the loop, python 200, asleep 300, note
 /// ```
