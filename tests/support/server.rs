@@ -3,6 +3,7 @@
 //! In: a recipe (how to start the server, what its log measures). Out: a [`Server`] that is ready, its PIDs, its address
 //! and its log; ended when dropped, with all its children.
 
+pub mod apache;
 pub mod cheroot;
 pub mod gevent;
 pub mod line;

@@ -1,13 +1,15 @@
-//! Servers behind nginx, traced together: each request is one, and its time in nginx, between, and in the server is what
-//! nginx's log says.
+//! Servers behind nginx or Apache, traced together: each request is one, and its time in nginx, between, and in the server
+//! is what nginx's log says.
 //!
-//! In: recipes of servers behind nginx. Out: verdicts against nginx's access log.
+//! In: recipes of servers behind a front end. Out: verdicts against the front end's access log.
 
 use std::collections::BTreeMap;
 
 use anyhow::ensure;
 use wsgi_trace_tests::gunicorn::{Settings, Version};
+use wsgi_trace_tests::require_apache;
 use wsgi_trace_tests::require_nginx;
+use wsgi_trace_tests::server::apache::Apache;
 use wsgi_trace_tests::server::nginx::{Link, Nginx};
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::{Line, Recipe};
@@ -33,7 +35,7 @@ fn every_request_is_joined(window: &Window) -> anyhow::Result<()> {
     // An exception ends uWSGI's connection without an answer.
     let failed = |line: &&Line| matches!(line.status, 502..=504) && !line.path.starts_with("/error/");
     let bad: Vec<&Line> = window.log.iter().filter(failed).collect();
-    ensure!(bad.is_empty(), "nginx did not reach the server: {bad:?}");
+    ensure!(bad.is_empty(), "the front end did not reach the server: {bad:?}");
     ensure!(count("joined")? == passed_on, "{passed_on} were passed on: {front_end}");
     ensure!(count("crossed")? == passed_on && count("unpaired")? == 0, "{front_end}");
     ensure!(count("ambiguous")? == 0, "{front_end}");
@@ -129,4 +131,13 @@ fn uwsgi_behind_nginx_that_is_not_traced() -> anyhow::Result<()> {
     truth::requests_agree_with_the_witness(
         &Nginx::before(Uwsgi::new(2, 1).on_socket(), Link::Tcp).in_uwsgi().untraced(),
     )
+}
+
+/// Apache's log has one time, which goes by microseconds: that of the other servers' comparison.
+#[test]
+#[ignore = "make live-all"]
+fn gunicorn_behind_apache() -> anyhow::Result<()> {
+    require_apache!(Ok(()));
+    let gunicorn = Settings::gthread(Version::V27, 1, 4).with(&["--keep-alive", "75"]);
+    truth::agrees(&Apache { server: gunicorn }, &[&every_request_is_joined])
 }

@@ -1,20 +1,16 @@
-//! Pools: a wait for a thread is as long as the sleeps before it, and a slow client holds a thread only where it does.
+//! Pools: a wait for a thread is as long as the sleeps before it.
 //!
 //! In: servers with one pool. Out: verdicts against the clients' clocks and the application's.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::{exclusive, shared};
+use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::require_nginx;
 use wsgi_trace_tests::server::cheroot::Cheroot;
-use wsgi_trace_tests::server::gevent::GunicornGevent;
 use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
-use wsgi_trace_tests::server::nginx::{Link, Nginx};
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::waitress::Waitress;
 use wsgi_trace_tests::server::{Recipe, Server};
 use wsgi_trace_tests::trace::{Trace, TracedRequest};
@@ -22,6 +18,11 @@ use wsgi_trace_tests::trace::{Trace, TracedRequest};
 /// Six clients at once ask for 50 ms of sleep each, of a pool of two: who waits for a thread waits for the sleeps before
 /// it. The witness is the moment at which the application was called, by its own clock, against the request's arrival.
 fn wait_for_a_thread(recipe: &dyn Recipe) -> anyhow::Result<()> {
+    wait_for_a_thread_after(recipe, &["accept_queue", "loop_wait", "pool_wait"])
+}
+
+/// `phases`: all that lies between arrival and call and is a wait, or another process's work.
+fn wait_for_a_thread_after(recipe: &dyn Recipe, phases: &[&str]) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
     let server = Server::start(recipe)?;
@@ -41,8 +42,7 @@ fn wait_for_a_thread(recipe: &dyn Recipe) -> anyhow::Result<()> {
         let called_ns = line.start_ns.context("the witness has no start")?;
         let theirs_ns = called_ns.saturating_sub(request.start_ns);
         // What lies between arrival and call beside the wait itself: accepting, reading, parsing, a CPU for it.
-        let ours_ns: u64 =
-            ["accept_queue", "loop_wait", "pool_wait"].map(|phase| request.phase_ns(phase)).iter().sum();
+        let ours_ns: u64 = phases.iter().map(|phase| request.phase_ns(phase)).sum();
         waited_ns += request.phase_ns("pool_wait");
         errors_ns.push(ours_ns.abs_diff(theirs_ns));
     }
@@ -78,131 +78,10 @@ fn the_wait_for_a_thread_of_gthread_is_that_of_the_sleeps_before() -> anyhow::Re
     wait_for_a_thread(&Settings::gthread(Version::V27, 1, 2).witnessed())
 }
 
-/// How long a slot is held for a slow client.
-#[derive(Clone, Copy, Debug)]
-enum Held {
-    /// As long as the client is slow.
-    AsLong,
-    /// Most of that: the rest lies in buffers of the process between, or waits for that one.
-    Mostly,
-    /// As long as the front end takes to store what the client will take slowly.
-    ForTheFrontEndAlone,
-    /// Not at all.
-    Not,
-}
-
-/// A client that sends its body slowly, and one that takes 16 MB slowly: what a slot was held for them.
-fn slow_clients(recipe: &dyn Recipe, held: Held) -> anyhow::Result<()> {
-    require_bpf!(Ok(()));
-    let _turn = shared()?;
-    let server = Server::start(recipe)?;
-    let in_front = server.pids().get(1).copied().filter(|_| recipe.traces_front_end());
-    let front_end = in_front.map(|pid| format!("--with-front-end={pid}"));
-    let options: Vec<&str> = front_end.as_deref().into_iter().collect();
-    let trace = Trace::start_with(server.pid(), &options)?;
-    let body = ["--clients", "0", "--slow-bodies", "1", "--slow-body-bytes", "1500", "--requests", "1"];
-    let sender = Load::run(server.address(), &body)?;
-    let reader = ["--clients", "0", "--slow-readers", "1", "--slow-read-seconds", "2", "--requests", "1"];
-    let reader = Load::run(server.address(), &[&reader[..], &["--first-id", "2000001"]].concat())?;
-    server.log(2)?;
-    let traced = trace.end()?;
-    let held_ns = |kind: &str| traced.number(&format!("/slots/held/{kind}_ns"));
-    for (path, phase, sent) in
-        [("/upload", "client_read_stall", &sender), ("/download", "client_write_stall", &reader)]
-    {
-        let sent = sent.requests.first().context("nothing was sent")?;
-        ensure!(sent.status == Some(200), "{sent:?}");
-        let request = traced.under(path).next().with_context(|| format!("{path} is missing"))?;
-        let (stall_ns, held_ns) = (request.phase_ns(phase), held_ns(phase)?);
-        let took_ns = sent.end_ns - sent.sent_ns;
-        eprintln!(
-            "{}: {path}: client {:.0} ms, {phase} {:.0} ms, slot held {:.0} ms, request {:.0} ms",
-            recipe.about(),
-            took_ns as f64 / 1e6,
-            stall_ns as f64 / 1e6,
-            held_ns as f64 / 1e6,
-            request.total_ns as f64 / 1e6
-        );
-        // Of a response that is read slowly the last 4 MB lie in the kernel's buffers when the server is done.
-        ensure!(
-            stall_ns >= took_ns / 2 && stall_ns <= took_ns,
-            "{phase} {stall_ns} of {took_ns} ns: {request:?}"
-        );
-        let agrees = match held {
-            Held::AsLong => held_ns.abs_diff(stall_ns) <= stall_ns / 20,
-            Held::Mostly => held_ns >= stall_ns / 2 && held_ns <= request.total_ns,
-            Held::ForTheFrontEndAlone => held_ns <= stall_ns / 2,
-            Held::Not => held_ns <= stall_ns / 20,
-        };
-        ensure!(agrees, "{phase}: stalled {stall_ns} ns, and a slot was held {held_ns} ns, not {held:?}");
-    }
-    Ok(())
-}
-
-#[test]
-fn slow_clients_of_waitress_hold_no_thread() -> anyhow::Result<()> {
-    slow_clients(&Waitress { threads: 2 }, Held::Not)
-}
-
+/// Apache's own threads are enough for all clients: who waits, waits for the daemon.
 #[test]
 #[ignore = "make live-all"]
-fn slow_clients_of_cheroot_hold_a_thread() -> anyhow::Result<()> {
-    slow_clients(&Cheroot { threads: 2 }, Held::AsLong)
-}
-
-#[test]
-#[ignore = "make live-all"]
-fn slow_clients_of_uwsgi_hold_a_worker() -> anyhow::Result<()> {
-    slow_clients(&Uwsgi::new(2, 1), Held::AsLong)
-}
-
-#[test]
-#[ignore = "make live-all"]
-fn slow_clients_of_gunicorn_sync_hold_a_worker() -> anyhow::Result<()> {
-    slow_clients(&Settings::sync(Version::V27, 2), Held::AsLong)
-}
-
-#[test]
-#[ignore = "make live-all"]
-fn slow_clients_of_gthread_hold_a_thread() -> anyhow::Result<()> {
-    slow_clients(&Settings::gthread(Version::V27, 1, 2), Held::AsLong)
-}
-
-#[test]
-#[ignore = "make live-all"]
-fn slow_clients_of_mod_wsgi_daemons_hold_a_thread() -> anyhow::Result<()> {
-    slow_clients(&ModWsgi::daemon(1, 2), Held::Mostly)
-}
-
-#[test]
-#[ignore = "make live-all"]
-fn slow_clients_of_mod_wsgi_embedded_hold_a_thread() -> anyhow::Result<()> {
-    slow_clients(&ModWsgi::embedded(1, 5), Held::AsLong)
-}
-
-#[test]
-#[ignore = "make live-all"]
-fn slow_clients_of_gevent_hold_nothing() -> anyhow::Result<()> {
-    slow_clients(&GunicornGevent { workers: 1 }, Held::Not)
-}
-
-#[test]
-#[ignore = "make live-all"]
-fn slow_clients_of_nginx_hold_no_slot_behind_it() -> anyhow::Result<()> {
-    require_nginx!(Ok(()));
-    slow_clients(&Nginx::before(Settings::sync(Version::V27, 2), Link::Tcp), Held::ForTheFrontEndAlone)
-}
-
-/// What does not pass yet: the reactor's wait for a client that takes its response slowly is not told from others, so that its
-/// time is unexplained. No slot is charged for it.
-mod gaps {
-    use wsgi_trace_tests::server::twisted::Twisted;
-
-    use super::*;
-
-    #[test]
-    #[ignore = "make live-all"]
-    fn slow_clients_of_twisted_hold_no_thread() -> anyhow::Result<()> {
-        slow_clients(&Twisted, Held::Not)
-    }
+fn the_wait_for_a_thread_of_mod_wsgi_s_daemon_is_that_of_the_sleeps_before() -> anyhow::Result<()> {
+    let recipe = ModWsgi::daemon(1, 2).with(&["--max-clients", "30"]).witnessed();
+    wait_for_a_thread_after(&recipe, &["accept_queue", "front_end", "pool_wait"])
 }

@@ -1,6 +1,6 @@
 //! Calls that block an event loop, against the clocks of those who made them.
 //!
-//! In: gunicorn's gevent worker and uvicorn, with a blocking call of 50 ms among short requests. Out: verdicts.
+//! In: gunicorn's gevent worker, uvicorn and Twisted, with a blocking call of 50 ms among short requests. Out: verdicts.
 //!
 //! The loop is one thread, so the application's own clock, which waits for a CPU as the loop does, says between which two
 //! lengths the time lies that a request held it: at least from the application's call to its return; at most from the
@@ -13,6 +13,7 @@ use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::gevent::{GunicornGevent, WitnessedGevent};
+use wsgi_trace_tests::server::twisted::Reactor;
 use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
 use wsgi_trace_tests::server::{Line, Recipe, Server};
 use wsgi_trace_tests::trace::{Trace, Traced};
@@ -94,4 +95,10 @@ fn a_call_that_gevent_cannot_make_yield_is_found_sized_and_named() -> anyhow::Re
 #[ignore = "make live: several seconds"]
 fn a_sleep_in_a_coroutine_is_found_sized_and_named() -> anyhow::Result<()> {
     a_blocking_call_is_found_sized_and_named(&Uvicorn { application: Application::Asgi, workers: 1 })
+}
+
+#[test]
+#[ignore = "make live: several seconds"]
+fn a_sleep_on_the_reactor_is_found_sized_and_named() -> anyhow::Result<()> {
+    a_blocking_call_is_found_sized_and_named(&Reactor)
 }

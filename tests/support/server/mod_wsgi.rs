@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Clients, Line, Log, Place, Recipe};
+use super::{Clients, Line, Log, Place, Recipe, line};
 use crate::trace::TracedRequest;
 
 /// What runs Python.
@@ -28,19 +28,24 @@ pub struct ModWsgi {
     pub options: &'static [&'static str],
     /// Requests of one connection.
     pub keep_alive: &'static str,
+    /// Module of `tests/apps` whose `app` it serves.
+    pub application: &'static str,
 }
+
+/// Answers requests, and its server's own log is the witness.
+const PLAIN: &str = "demo_app";
 
 impl ModWsgi {
     /// Daemon mode with so many processes and threads.
     #[must_use]
     pub const fn daemon(processes: u32, threads: u32) -> Self {
-        Self { mode: Mode::Daemon(processes, threads), options: &[], keep_alive: "5" }
+        Self { mode: Mode::Daemon(processes, threads), options: &[], keep_alive: "5", application: PLAIN }
     }
 
     /// Embedded mode.
     #[must_use]
     pub const fn embedded(processes: u32, threads: u32) -> Self {
-        Self { mode: Mode::Embedded(processes, threads), options: &[], keep_alive: "5" }
+        Self { mode: Mode::Embedded(processes, threads), options: &[], keep_alive: "5", application: PLAIN }
     }
 
     /// The same with further options.
@@ -49,12 +54,26 @@ impl ModWsgi {
         self.options = options;
         self
     }
+
+    /// The same, with the application's clock as its witness.
+    #[must_use]
+    pub const fn witnessed(mut self) -> Self {
+        self.application = "witnessed";
+        self
+    }
+
+    /// The same, which besides writes down mod_wsgi's own metrics where it is asked for `/metrics`.
+    #[must_use]
+    pub const fn metered(mut self) -> Self {
+        self.application = "metered";
+        self
+    }
 }
 
 /// `%D`: from the request line to the end of the response, in µs. `%U` is the path without the query.
-const FORMAT: &str = "%{pid}P\\t%m\\t%U\\t%>s\\t%D";
+pub(super) const FORMAT: &str = "%{pid}P\\t%m\\t%U\\t%>s\\t%D";
 
-fn line(text: &str) -> anyhow::Result<Option<Line>> {
+pub(super) fn access_line(text: &str) -> anyhow::Result<Option<Line>> {
     let fields: Vec<&str> = text.split('\t').collect();
     let [_, method, path, status, micros] = fields.as_slice() else { anyhow::bail!("not of our format") };
     Ok(Some(Line {
@@ -80,13 +99,14 @@ impl Recipe for ModWsgi {
     fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
         // Apache's processes run as nobody, who may write here and nowhere else.
         std::fs::set_permissions(place.directory(), PermissionsExt::from_mode(0o777))?;
-        for name in ["demo_app.py", "witnessed.py"] {
+        for name in ["demo_app.py", "witnessed.py", "metered.py"] {
             std::fs::copy(Place::apps().join(name), place.file(name))?;
         }
         let root = place.directory().display();
         let script = format!(
-            "import sys\nsys.path.insert(0, {:?})\nfrom demo_app import app as application\n",
-            root.to_string()
+            "import sys\nsys.path.insert(0, {:?})\nfrom {} import app as application\n",
+            root.to_string(),
+            self.application
         );
         std::fs::write(place.file("application.wsgi"), script)?;
         let (host, port) = place.address.host_and_port();
@@ -115,7 +135,7 @@ impl Recipe for ModWsgi {
         }
         let (Mode::Daemon(processes, threads) | Mode::Embedded(processes, threads)) = self.mode;
         command.args(["--processes", &processes.to_string(), "--threads", &threads.to_string()]);
-        command.args(self.options);
+        command.args(self.options).env("METRICS_LOG", place.file("metrics.jsonl"));
         Ok(vec![command])
     }
 
@@ -132,7 +152,10 @@ impl Recipe for ModWsgi {
     }
 
     fn log(&self) -> Log {
-        Log { file: "access.log", line }
+        if self.application != PLAIN {
+            return line::APPLICATION;
+        }
+        Log { file: "access.log", line: access_line }
     }
 
     fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {

@@ -12,6 +12,18 @@ use crate::trace::TracedRequest;
 #[derive(Clone, Copy, Debug)]
 pub struct Twisted;
 
+/// `twist web --class`: a resource that runs on the reactor itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Reactor;
+
+fn command(place: &Place, application: [&str; 2]) -> Command {
+    let (host, port) = place.address.host_and_port();
+    let mut command = Command::new(Place::servers_program("python"));
+    command.args(["-m", "twisted", "web", "--listen", &format!("tcp:{port}:interface={host}")]);
+    command.args(application);
+    command
+}
+
 impl Recipe for Twisted {
     fn name(&self) -> &'static str {
         "twisted"
@@ -22,11 +34,7 @@ impl Recipe for Twisted {
     }
 
     fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
-        let (host, port) = place.address.host_and_port();
-        let mut command = Command::new(Place::servers_program("python"));
-        command.args(["-m", "twisted", "web", "--listen", &format!("tcp:{port}:interface={host}")]);
-        command.args(["--wsgi", "witnessed.app"]);
-        Ok(vec![command])
+        Ok(vec![command(place, ["--wsgi", "witnessed.app"])])
     }
 
     fn slots(&self) -> Option<u64> {
@@ -44,5 +52,23 @@ impl Recipe for Twisted {
 
     fn unexplained(&self) -> f64 {
         0.10
+    }
+}
+
+impl Recipe for Reactor {
+    fn name(&self) -> &'static str {
+        "twisted"
+    }
+
+    fn about(&self) -> String {
+        "twist web --class".to_owned()
+    }
+
+    fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
+        Ok(vec![command(place, ["--class", "reactor_app.Application"])])
+    }
+
+    fn slots(&self) -> Option<u64> {
+        None
     }
 }

@@ -1,6 +1,7 @@
-//! uvicorn: an ASGI application of few lines on its loop, and the WSGI demo application in a2wsgi's threads.
+//! uvicorn: an ASGI application of few lines on its loop, one of a framework, and the WSGI demo application in a2wsgi's
+//! threads.
 //!
-//! In: which of the two, worker processes, threads. Out: a recipe.
+//! In: which of them, worker processes, threads. Out: a recipe.
 
 use std::process::Command;
 
@@ -12,6 +13,8 @@ use crate::trace::TracedRequest;
 pub enum Application {
     /// `asgi_app`, a coroutine.
     Asgi,
+    /// `starlette_app`: coroutines, and plain functions in threads.
+    Starlette,
     /// `witnessed`, by a2wsgi in so many threads.
     A2wsgi {
         /// Threads of its pool.
@@ -44,6 +47,7 @@ impl Recipe for Uvicorn {
         command.args(["--workers", &self.workers.to_string()]);
         match self.application {
             Application::Asgi => command.arg("asgi_app:application"),
+            Application::Starlette => command.arg("starlette_app:application"),
             Application::A2wsgi { threads } => {
                 command.env("WSGI_THREADS", threads.to_string()).arg("a2wsgi_app:application")
             }

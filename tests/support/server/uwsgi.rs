@@ -31,19 +31,28 @@ pub struct Uwsgi {
     pub front: Front,
     /// Further arguments.
     pub arguments: &'static [&'static str],
+    /// Processes that are there from the beginning.
+    pub at_first: u32,
 }
 
 impl Uwsgi {
     /// `--http-socket` with so many processes and threads.
     #[must_use]
     pub const fn new(processes: u32, threads: u32) -> Self {
-        Self { processes, threads, front: Front::HttpSocket, arguments: &[] }
+        Self { processes, threads, front: Front::HttpSocket, arguments: &[], at_first: processes }
     }
 
     /// The same with further arguments.
     #[must_use]
     pub const fn with(mut self, arguments: &'static [&'static str]) -> Self {
         self.arguments = arguments;
+        self
+    }
+
+    /// The same, of whose processes these are there from the beginning.
+    #[must_use]
+    pub const fn beginning_with(mut self, processes: u32) -> Self {
+        self.at_first = processes;
         self
     }
 
@@ -85,7 +94,7 @@ impl Recipe for Uwsgi {
     }
 
     fn about(&self) -> String {
-        let Self { processes, threads, front, arguments } = self;
+        let Self { processes, threads, front, arguments, .. } = self;
         format!("uWSGI, {processes} processes, {threads} threads, {front:?}, {arguments:?}")
     }
 
@@ -112,7 +121,7 @@ impl Recipe for Uwsgi {
     }
 
     fn loads(&self) -> usize {
-        self.processes as usize
+        self.at_first as usize
     }
 
     fn slots(&self) -> Option<u64> {

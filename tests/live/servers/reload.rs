@@ -1,0 +1,45 @@
+//! Workers that come and go by the server's own doing, while it is watched under load.
+//!
+//! In: uWSGI that is reloaded. Out: verdicts against its log.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use wsgi_trace_tests::child::until;
+use wsgi_trace_tests::gate::shared;
+use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::server::uwsgi::Uwsgi;
+use wsgi_trace_tests::server::{Recipe as _, Server};
+use wsgi_trace_tests::trace::Trace;
+
+use super::truth::{self, Window};
+
+/// SIGHUP: the workers finish what they have, the master begins anew, the listener stays.
+#[test]
+#[ignore = "make live-all"]
+fn requests_of_uwsgi_before_and_after_a_reload_are_seen_once() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _turn = shared()?;
+    let recipe = Uwsgi::new(2, 1);
+    let server = Server::start(&recipe)?;
+    let old = server.worker_pids();
+    let trace = Trace::start(server.pid())?;
+    let options =
+        ["--clients", "3", "--requests", "400", "--seconds", "60", "--routes", "/fast=4,/cpu,/sleep/5=2"];
+    let load = Load::start(server.address(), &options)?;
+    server.log(60)?;
+    server.signal(libc::SIGHUP);
+    until("new workers", Duration::from_secs(30), || {
+        let new = server.worker_pids();
+        Ok((new.len() == 2 && new.iter().all(|pid| !old.contains(pid))).then_some(()))
+    })?;
+    let sent = load.finish()?;
+    let log = server.log(sent.answered())?;
+    let traced = trace.end()?;
+    let pids: std::collections::BTreeSet<u32> = traced.requests.iter().map(|request| request.pid).collect();
+    eprintln!("{}: {} answered, by {pids:?}, before {old:?}", recipe.about(), sent.answered());
+    ensure!(pids.iter().any(|pid| old.contains(pid)), "nothing of the old workers: {pids:?}");
+    ensure!(pids.iter().any(|pid| !old.contains(pid)), "nothing of the new workers: {pids:?}");
+    truth::every_request_is_seen_once(&Window { traced, sent, log })
+}
