@@ -67,6 +67,7 @@ fn ask(server: &Server, turn: u64) -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "make live-all"]
 fn queue_capacity_and_application_time_are_those_of_mod_wsgi_s_own_metrics() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
