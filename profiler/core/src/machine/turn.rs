@@ -422,7 +422,7 @@ pub(super) fn would_block(state: &mut State, thread: &mut Thread, number: u32, w
     }
 }
 
-/// A loop has read part of a request, and less than it had room for: it waits for its client to send the rest, until it does
+/// A loop has read what surely is only a part of a request, and less than it had room for: it waits for its client to send the rest, until it does
 /// something for the request without that.
 pub(super) fn has_read(state: &mut State, thread: &Thread, number: u32, slice: &Slice) {
     let Call::Read { asked_bytes, .. } = slice.call else { return };
@@ -430,7 +430,7 @@ pub(super) fn has_read(state: &mut State, thread: &Thread, number: u32, slice: &
     let Some(connection) = state.connections.get_mut(number) else { return };
     if is_loop(thread)
         && has_taken_all
-        && connection.inbound.in_message()
+        && connection.inbound.surely_owes()
         && let Some(active) = connection.requests.front_mut()
     {
         active.wants = Wants::ClientRead;

@@ -77,6 +77,12 @@ impl Inbound {
         !matches!(self.state, State::Idle)
     }
 
+    /// Whether more bytes must come before the request is whole: the end of its head, or of a body of a known size.
+    #[must_use]
+    pub const fn surely_owes(&self) -> bool {
+        matches!(self.state, State::Head | State::Body(Body::Sized(_)))
+    }
+
     /// Takes `total_bytes` read at once, of which the first `captured.len()` are known. `after_response`: the
     /// response to the last request has begun, so a message without a known size is over.
     pub fn push(

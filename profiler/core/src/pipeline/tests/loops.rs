@@ -28,6 +28,12 @@ impl Script {
         self.call(Call::Read { fd, asked_bytes: 9, arrival_ns: 0 }, EAGAIN, (0, 0, 0), 4)
     }
 
+    /// Reads a head and as much after it that it is `bytes` in all, less than there was room for.
+    fn read_part(self, fd: i32, head: &[u8], bytes: i64, arrival_ns: u64) -> Self {
+        self.call(Call::Read { fd, asked_bytes: 65_536, arrival_ns }, bytes, (1, 0, 0), 4)
+            .head(fd, true, head)
+    }
+
     fn at(&self, us: u64) -> u64 {
         self.now_ns + us * US
     }
@@ -204,6 +210,54 @@ fn a_slow_reader_on_a_loop_is_its_client_s_time_and_holds_nothing() {
     let (requests, snapshot) = requests_of(script);
     assert_eq!(us(&requests[2], Phase::ClientWriteStall), 2_000_000, "{:?}", requests[2].phases);
     assert_eq!(snapshot.slots.held_ns(Holding::ClientWriteStall), 0);
+}
+
+/// ```text
+/// loop: read 9 (100 of a body of 200 with its head), look 100 000 (a timer), python 20, look 700 000, read 9 (the rest), write 9
+/// ```
+#[test]
+fn a_slow_body_on_a_loop_is_its_client_s_time_whatever_timers_come_due_meanwhile() {
+    const HEAD: &[u8] = b"POST /up HTTP/1.1\r\nContent-Length: 200\r\n\r\n";
+    let script = loop_of_two();
+    let came = script.now_ns;
+    let read = |arrival_ns| Call::Read { fd: 9, asked_bytes: 65_536, arrival_ns };
+    let script = script
+        .read_part(9, HEAD, HEAD.len() as i64 + 100, came)
+        .look(100, 0, (0, 0, 100_000))
+        .cpu(20)
+        .look(-1, 1, (0, 0, 700_000));
+    let rest = script.now_ns;
+    let script = script.call(read(rest), 100, (1, 0, 0), 4).respond(9).look(-1, 0, (0, 0, 10));
+    let (requests, _) = requests_of(script);
+    let stalled = us(&requests[2], Phase::ClientReadStall);
+    assert!((800_000..=800_020).contains(&stalled), "{:?}", requests[2].phases);
+    assert_eq!(
+        us(&requests[2], Phase::Sleep) + us(&requests[2], Phase::Unexplained),
+        0,
+        "{:?}",
+        requests[2].phases
+    );
+}
+
+/// ```text
+/// loop: read 9 (a chunked body: where it ends is not known), socket, connect, look 300, recv, write 9
+/// ```
+#[test]
+fn a_request_whose_body_may_be_whole_goes_on_to_its_back_end() {
+    const HEAD: &[u8] = b"POST /up HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let script = loop_of_two();
+    let came = script.now_ns;
+    let script = script
+        .read_part(9, HEAD, HEAD.len() as i64 + 100, came)
+        .call(Call::Make { class: DescriptorClass::Socket }, i64::from(BACKEND), (2, 0, 0), 0)
+        .call(Call::Connect { fd: BACKEND, port: 5432, family: 2, identity: 0 }, -115, (2, 0, 0), 0)
+        .watch(BACKEND)
+        .look(-1, 1, (0, 0, 300))
+        .call(Call::Read { fd: BACKEND, asked_bytes: 9, arrival_ns: 0 }, 8, (1, 0, 0), 0)
+        .respond(9)
+        .look(-1, 0, (0, 0, 10));
+    let (requests, _) = requests_of(script);
+    assert_eq!(us(&requests[2], Phase::BackendWait), 300, "{:?}", requests[2].phases);
 }
 
 /// ```text
