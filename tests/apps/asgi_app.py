@@ -11,6 +11,7 @@ followed by any unique id, which is only logged: `/fast/17`.
 /stream        five chunks of unknown total length      /missing 404
 /mixed         back end, computing, sleep               /empty 204
 /error         an exception                             /unchanged 304
+/threads       computes 10 ms in each of two threads of the loop's default pool
 """
 
 import asyncio
@@ -82,6 +83,10 @@ async def respond(path, receive):
     if route == "pooled":
         await asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.02)
         return 200, [b"pooled\n"]
+    if route == "threads":
+        run = asyncio.get_running_loop().run_in_executor
+        await asyncio.gather(run(None, compute, 10), run(None, compute, 10))
+        return 200, [b"computed\n"]
     if route == "upload":
         return 200, [b"%d\n" % await read_body(receive)]
     if route == "download":

@@ -15,7 +15,9 @@ import sys
 import threading
 import time
 
-UPLOAD_BYTES = 20_000
+
+# Body bytes taken at once, and thrown away: a client should not be what is slow.
+DROPPED_BYTES = 1024 * 1024
 
 
 class Closed(Exception):
@@ -41,6 +43,7 @@ class Connection:
         self.socket.settimeout(options.timeout)
         self.socket.connect(peer)
         self.buffer = b""
+        self.dropped = options.dropped
         self.first_byte_ns = None
 
     def __enter__(self):
@@ -63,11 +66,11 @@ class Connection:
         self.buffer = self.buffer[count:]
         start, got = time.monotonic(), 0
         while rest > 0:
-            part = self.socket.recv(min(rest, 65536))
+            part = self.socket.recv_into(self.dropped, min(rest, 65_536 if pace_bytes_per_second else DROPPED_BYTES))
             if not part:
                 raise Closed
-            rest -= len(part)
-            got += len(part)
+            rest -= part
+            got += part
             if pace_bytes_per_second:
                 time.sleep(max(0.0, start + got / pace_bytes_per_second - time.monotonic()))
 
@@ -185,7 +188,7 @@ def framed(load, entry, last):
     query = "?key=planted-query" if plant else ""
     secret = b"planted-body" if plant else b""
     if entry["kind"] == "sized":
-        body = secret + b"u" * UPLOAD_BYTES
+        body = secret + b"u" * load.options.upload_bytes
         return head_of(entry, [*headers, f"Content-Length: {len(body)}"], query), body
     if entry["kind"] == "chunked":
         parts = [secret or b"c", b"c" * 700, b"c" * 8192, b"c" * 4096]
@@ -242,7 +245,10 @@ KINDS = {
 def ordinary(load, seed):
     """One client: connections of one request, or of several where keep-alive is on, until the bounds are reached."""
     options, choice = load.options, random.Random(seed)
+    if options.spread_seconds:
+        time.sleep(choice.uniform(0, min(options.spread_seconds, max(0.0, load.end - time.monotonic()))))
     while not load.over() and load.left > 0:
+        turn = 0
         try:
             with load.connect() as connection:
                 for turn in range(options.keep_alive):
@@ -263,6 +269,9 @@ def ordinary(load, seed):
                         time.sleep(options.think_ms / 1000)
         except (Closed, OSError, ValueError) as error:
             load.failed(error)
+            if turn > 0:
+                # A kept connection that the server closed meanwhile: as browsers do, at once on a new one.
+                continue
         if options.think_ms:
             time.sleep(options.think_ms / 1000)
 
@@ -392,6 +401,8 @@ def arguments():
     parser.add_argument("--clients", type=int, default=4, help="ordinary clients, each one connection at a time")
     parser.add_argument("--keep-alive", type=int, default=1, help="requests of one connection; 1 closes after each")
     parser.add_argument("--think-ms", type=float, default=0.0, help="pause between a client's requests")
+    parser.add_argument("--spread-seconds", type=float, default=0.0, help="ordinary clients begin within this time")
+    parser.add_argument("--upload-bytes", type=int, default=20_000, help="body of a request of the kind `sized`")
     parser.add_argument("--routes", type=weights, default={"/fast": 1.0}, help="/fast=5,/cpu=1")
     parser.add_argument("--kinds", type=weights, default={"get": 1.0}, help="get=5,head,sized,chunked,expect,pipeline")
     parser.add_argument("--slow-bodies", type=int, default=0, help="clients that upload slowly")
@@ -411,7 +422,10 @@ def arguments():
     parser.add_argument("--timeout", type=float, default=30.0, help="longest wait for one read or write")
     parser.add_argument("--plant-secrets", action="store_true", help="send secrets of all kinds, never to be kept")
     parser.add_argument("--no-requests", action="store_true", help="print the counts alone")
-    return parser.parse_args()
+    options = parser.parse_args()
+    # Shared: nobody reads what lands there.
+    options.dropped = bytearray(DROPPED_BYTES)
+    return options
 
 
 def main():

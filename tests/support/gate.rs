@@ -3,8 +3,9 @@
 //! In: this process's capabilities, `WSGI_TRACE_REQUIRE_ROOT`, `WSGI_TRACE_SKIP_LOG`. Out: a skip with its reason (a
 //! failure where skips are forbidden), or a guard that keeps live tests apart.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -83,6 +84,26 @@ pub fn exclusive() -> anyhow::Result<File> {
     let lock = lock_file()?;
     lock.lock()?;
     Ok(lock)
+}
+
+/// As [`exclusive`], for what must not wait long: `None` where others are still at work after `limit`.
+///
+/// # Errors
+///
+/// Where the lock file under `target/` cannot be made.
+pub fn exclusive_within(limit: Duration) -> anyhow::Result<Option<File>> {
+    let lock = lock_file()?;
+    let start = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) if start.elapsed() < limit => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
 }
 
 fn lock_file() -> anyhow::Result<File> {

@@ -99,6 +99,20 @@ impl Load {
         Self::start(address, options)?.finish()
     }
 
+    /// How the clients have ended, where they have.
+    ///
+    /// # Errors
+    ///
+    /// Where the system does not say.
+    pub fn ended(&mut self) -> anyhow::Result<Option<std::process::ExitStatus>> {
+        self.child.ended()
+    }
+
+    /// Ends the clients at once, in the middle of what they do.
+    pub fn kill(self) {
+        self.child.signal(libc::SIGKILL);
+    }
+
     /// Asks the clients to finish the requests that they have begun, and no more.
     pub fn stop_early(&self) {
         self.child.signal(libc::SIGTERM);

@@ -10,6 +10,7 @@ mod demo;
 mod dist;
 mod fuzz;
 mod kernels;
+mod lab;
 mod live;
 mod page;
 mod pins;
@@ -38,6 +39,7 @@ const USAGE: &str = "cargo xtask CHORE
   live      every live test, the long ones too, on a machine that does nothing else
   gil-matrix  waits for the interpreter lock against another program's probes, on every interpreter found; names of some as arguments
   live-all  every server that is named, traced and compared with its own log; names of tests as arguments
+  lab       what limits each server on each workload; --servers, --workloads, --minutes, --list, --debug as arguments
   soak      the profiler killed a hundred times under load
   page      the pages of the recordings, in a headless browser
   kernels   the programs on other kernels, in emulation; versions as arguments";
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         "record" => record::run(&rest),
         "kernels" => kernels::run(&rest),
         "gil-matrix" => live::gil_matrix(&rest),
+        "lab" => lab::run(&rest),
         "live" => live::run(&rest),
         "live-all" => live::run_all(&rest),
         "page" => page::run(),
