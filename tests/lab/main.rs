@@ -97,7 +97,8 @@ fn said(cell: &Cell) -> String {
     match (&cell.why, cell.outcome) {
         (Some(why), _) => format!("FAILED: {}", why.lines().next().unwrap_or_default()),
         (None, outcome) => {
-            let id = cell.finding.as_deref().filter(|_| outcome == Outcome::Finding).unwrap_or(outcome.word());
+            let id =
+                cell.finding.as_deref().filter(|_| outcome == Outcome::Finding).unwrap_or(outcome.word());
             format!("{id}: {}", cell.sentence.as_deref().unwrap_or_default())
         }
     }
@@ -113,7 +114,8 @@ fn choose(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<
             "--workloads" => choice.workloads = named(&value()?, WORKLOADS, |workload| workload.name)?,
             "--minutes" => {
                 let text = value()?;
-                let minutes: u64 = text.parse().with_context(|| format!("{text:?} is no number of minutes"))?;
+                let minutes: u64 =
+                    text.parse().with_context(|| format!("{text:?} is no number of minutes"))?;
                 choice.limit = Duration::from_secs(minutes.saturating_mul(60));
             }
             "--list" => {
@@ -132,7 +134,11 @@ fn choose(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<
 }
 
 /// The entries of a table that a list names, in the table's order.
-fn named<T>(list: &str, table: &'static [T], name: fn(&T) -> &'static str) -> anyhow::Result<Vec<&'static T>> {
+fn named<T>(
+    list: &str,
+    table: &'static [T],
+    name: fn(&T) -> &'static str,
+) -> anyhow::Result<Vec<&'static T>> {
     let wanted: Vec<&str> = list.split(',').map(str::trim).filter(|one| !one.is_empty()).collect();
     if let Some(unknown) = wanted.iter().find(|one| !table.iter().any(|entry| name(entry) == **one)) {
         let known: Vec<&str> = table.iter().map(name).collect();

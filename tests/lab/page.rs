@@ -46,9 +46,12 @@ pub(crate) fn write(
     cells: &[Cell],
 ) -> anyhow::Result<()> {
     std::fs::create_dir_all(directory).with_context(|| format!("{} cannot be made", directory.display()))?;
-    let servers = subjects.iter().map(|one| Named { name: one.name, title: one.title, about: None }).collect();
-    let works =
-        workloads.iter().map(|one| Named { name: one.name, title: one.title, about: Some(one.about) }).collect();
+    let servers =
+        subjects.iter().map(|one| Named { name: one.name, title: one.title, about: None }).collect();
+    let works = workloads
+        .iter()
+        .map(|one| Named { name: one.name, title: one.title, about: Some(one.about) })
+        .collect();
     let document =
         Document { lab_schema_version: "1.0", machine, window: WINDOW, servers, workloads: works, cells };
     let path = directory.join("lab.json");
@@ -57,7 +60,8 @@ pub(crate) fn write(
     let path = directory.join("lab.md");
     let before = std::fs::read_to_string(&path).unwrap_or_default();
     let by_hand = before.split(MARK).next().unwrap_or_default();
-    let made = [preamble(machine, cells), overview(subjects, workloads, cells), words(subjects, workloads, cells)];
+    let made =
+        [preamble(machine, cells), overview(subjects, workloads, cells), words(subjects, workloads, cells)];
     std::fs::write(&path, format!("{by_hand}{MARK}\n\n{}", made.concat()))
         .with_context(|| format!("{} cannot be written", path.display()))
 }
@@ -66,9 +70,9 @@ fn preamble(machine: &Machine, cells: &[Cell]) -> String {
     let versions: BTreeSet<&str> = cells.iter().filter_map(|cell| cell.recognised.as_deref()).collect();
     let pythons: BTreeSet<&str> = cells.iter().filter_map(|cell| cell.python.as_deref()).collect();
     let list = |set: BTreeSet<&str>| set.into_iter().collect::<Vec<_>>().join(", ");
-    let others = machine
-        .disturbed_ratio
-        .map_or_else(String::new, |ratio| format!(" Others used {:.0} % of a core when it began.", ratio * 100.0));
+    let others = machine.disturbed_ratio.map_or_else(String::new, |ratio| {
+        format!(" Others used {:.0} % of a core when it began.", ratio * 100.0)
+    });
     format!(
         "Run on {} CPUs ({}), Linux {}, {}; wsgi-trace {} ({} build), {WINDOW} watched in each cell.{others}\n\nServers: {}; \
          CPython {}.\n",

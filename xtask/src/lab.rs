@@ -13,7 +13,16 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         arguments.iter().partition(|argument| *argument == "--debug");
     let profile = if debug.is_empty() { "release" } else { "debug" };
     let mut build = command::cargo(&["build", "--locked"]);
-    build.args(["--package", "wsgi-trace", "--bin", "wsgi-trace", "--package", "wsgi-trace-tests", "--bin", "lab"]);
+    build.args([
+        "--package",
+        "wsgi-trace",
+        "--bin",
+        "wsgi-trace",
+        "--package",
+        "wsgi-trace-tests",
+        "--bin",
+        "lab",
+    ]);
     if debug.is_empty() {
         build.arg("--release");
     }

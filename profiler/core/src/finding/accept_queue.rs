@@ -3,8 +3,8 @@
 //! In: the phase `accept_queue`, time with all slots busy, depth of the queues. Out: a verdict whose cost is the part of the
 //! wait that busy slots cannot explain.
 
-use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
-use super::words::{duration, percent, ratio, request_seconds};
+use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, decides, explains};
+use super::words::{count, duration, percent, ratio, request_seconds};
 use super::{Judge, Rule};
 use crate::model::queue::Queue;
 use crate::phase::Phase;
@@ -45,6 +45,11 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         ratio(wait_ns, total_ns) >= limits.waited_request_min_ratio
             && basis.rate(wait_ns) >= limits.cost_min_rate
     };
+    if !felt(waited_ns)
+        && let Some(standing) = standing(basis)
+    {
+        return Ok(standing);
+    }
     if !felt(waited_ns) {
         let sentence = format!(
             "Requests spent {} in accept queues, {} of their time",
@@ -87,6 +92,44 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     Ok(Verdict { present: true, sentence, cost_ns: free_ns, evidence, ..Verdict::default() })
 }
 
+/// Connections that stand in the queue and are not accepted at all: no request of theirs is seen that could tell of its wait.
+fn standing(basis: &Basis<'_>) -> Option<Verdict> {
+    let (limits, snapshot) = (basis.thresholds, basis.snapshot);
+    let queues =
+        || snapshot.listeners.iter().filter_map(|listener| Some((listener, listener.queue.as_ref()?)));
+    let (worst, queue) = queues().max_by_key(|(_, queue)| queue.over_time.sum())?;
+    let stood_ns = queues().fold(0u64, |sum, (_, queue)| sum.saturating_add(queue.over_time.sum()));
+    // While all slots were busy, they waited for one.
+    let busy_ns = snapshot.slots.exhausted_ns.saturating_mul(u64::from(queue.deepest()));
+    let free_ns = stood_ns.saturating_sub(busy_ns);
+    let share = ratio(free_ns, free_ns.saturating_add(basis.phases().total_ns()));
+    if snapshot.slots.observed.is_empty()
+        || share < limits.waited_request_min_ratio
+        || basis.rate(free_ns) < limits.cost_min_rate
+        || queue.over_time.quantile(0.5) == 0
+    {
+        return None;
+    }
+    let evidence = vec![
+        decides("accept_queue_while_free_ratio", share, limits.waited_request_min_ratio),
+        decides("requests_waited_seconds_per_second", basis.rate(free_ns), limits.cost_min_rate),
+        explains("queue_median_count", f64::from(queue.over_time.quantile(0.5))),
+        explains("queue_deepest_count", f64::from(queue.deepest())),
+        explains("accepted_count", worst.accepted as f64),
+    ];
+    let sentence = format!(
+        "{} connections stood in an accept queue half of the time while slots were free ({} were accepted): the server takes no \
+         more of them, or the threads that accept were busy",
+        count(u64::from(queue.over_time.quantile(0.5))),
+        count(worst.accepted)
+    );
+    let next_step = Some(NextStep::For {
+        case: "standing",
+        otherwise: "See whether the server has a limit of connections, and whether idle kept-alive ones fill it.",
+    });
+    Some(Verdict { present: true, sentence, cost_ns: free_ns, evidence, next_step, ..Verdict::default() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{SECOND, Scene};
@@ -116,6 +159,28 @@ mod tests {
     fn waits_while_all_slots_were_busy_or_that_nobody_feels_are_absent() {
         scene(8 * SECOND, 3 * SECOND, 3).judge(RULE.id).assert_absent();
         scene(SECOND / 100, 0, 3).judge(RULE.id).assert_absent();
+    }
+
+    #[test]
+    fn connections_that_nobody_accepts_although_slots_are_free_are_present() {
+        let standing = |depth: u32, exhausted_ns| {
+            let mut scene = scene(0, exhausted_ns, 0);
+            let mut over_time = Depths::default();
+            over_time.add(depth, 10 * SECOND);
+            scene.0.listeners[0].queue = Some(Queue { over_time, ..Queue::default() });
+            scene.judge(RULE.id)
+        };
+        let finding = standing(200, 0);
+        finding.assert_present();
+        assert_eq!(finding.cost_ns, 2_000 * SECOND);
+        assert!(
+            finding.sentence.starts_with("200 connections stood in an accept queue"),
+            "{}",
+            finding.sentence
+        );
+        standing(0, 0).assert_absent();
+        // All slots busy all the time: they wait for one.
+        standing(200, 10 * SECOND).assert_absent();
     }
 
     #[test]

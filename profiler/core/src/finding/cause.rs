@@ -83,6 +83,11 @@ const DOINGS: [(&[Phase], &str, Cause); 6] = [
     (&[Phase::ReadBody, Phase::Write, Phase::Unexplained], "requests being served", Cause::Waiting),
 ];
 
+/// What requests mostly do while they are served, as a share of that.
+pub(super) fn doing(basis: &Basis<'_>) -> Holder {
+    requests(basis, 1.0)
+}
+
 fn requests(basis: &Basis<'_>, share_of_busy: f64) -> Holder {
     let phases = basis.phases();
     let clients = sum(phases, &[Phase::ClientReadStall, Phase::ClientWriteStall]);

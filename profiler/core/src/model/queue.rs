@@ -95,6 +95,14 @@ impl Depths {
         self.weight
     }
 
+    /// Each depth by its weight, added up: over time, how long all connections together waited (ns).
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.weights.iter().fold(0, |sum, (depth, weight)| {
+            sum.saturating_add(weight.saturating_mul(u64::from((*depth).min(self.max))))
+        })
+    }
+
     /// Greatest depth.
     #[must_use]
     pub const fn max(&self) -> u32 {
@@ -140,6 +148,7 @@ mod tests {
         depths.add(4_000, 0);
         assert_eq!((depths.quantile(0.5), depths.quantile(0.95), depths.quantile(1.0)), (0, 3, 129));
         assert_eq!((depths.max(), depths.weight()), (129, 1_000));
+        assert_eq!(depths.sum(), 3 * 90 + 129 * 10);
     }
 
     #[test]

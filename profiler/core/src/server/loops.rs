@@ -31,6 +31,9 @@ impl Loops<'_> {
         let text = match finding_id {
             "loop-blocked" => format!("Find the blocking call of this endpoint and {unblock}."),
             "loop-blocked/computing" => format!("{}; or {more_processes}.", capital(offload)),
+            "slots-exhausted/pool" => format!(
+                "Give the pool more threads where {server} lets you, shorten what holds them, or {more_processes}."
+            ),
             "loop-saturated"
             | "slots-exhausted"
             | "slots-exhausted/waiting"

@@ -113,6 +113,13 @@ impl ServerKind for Waitress {
     }
 
     fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
+        if finding_id == "accept-queue/standing" {
+            let limit = option(server, "--connection-limit", "connection_limit");
+            return Some(format!(
+                "Raise {limit}: Waitress accepts no more connections than that, idle ones counted; or keep idle ones with a \
+                 reverse proxy before it."
+            ));
+        }
         if finding_id == "accepting-without-capacity" {
             let limit = option(server, "--connection-limit", "connection_limit");
             let threads = option(server, "--threads", "threads");
