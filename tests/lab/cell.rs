@@ -23,7 +23,7 @@ const TRACE_LIMIT: Duration = Duration::from_secs(40);
 /// Clients end by themselves after this time, should nobody end them.
 const CLIENTS_SECONDS: u64 = 60;
 /// How long to wait until live tests beside this run are done.
-const TURN_LIMIT: Duration = Duration::from_secs(10);
+const TURN_LIMIT: Duration = Duration::from_secs(2);
 
 /// What kind of answer a cell has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -163,6 +163,10 @@ fn try_run(subject: &Subject, workload: &Workload, reports: &Path) -> anyhow::Re
         (format!("--seconds={CLIENTS_SECONDS}"), format!("--routes={}", workload.routes_for(subject.kind)));
     let mut options = vec![seconds.as_str(), routes.as_str(), "--no-requests", "--timeout=10"];
     options.extend(workload.clients);
+    if recipe.clients().keep_alive == "1" {
+        // It closes after each response: a client that does not know would race with that.
+        options.push("--keep-alive=1");
+    }
     let mut load = Load::start(server.address(), &options)?;
     let start = Instant::now();
     until("the run-up", workload.run_up * 2, || Ok((start.elapsed() >= workload.run_up).then_some(())))?;

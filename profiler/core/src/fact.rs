@@ -3,8 +3,10 @@
 //! In: nothing (the `fact` stage of `profiler` fills these). Out: [`FactRecord`], stored in recordings as JSON, so
 //! that a replay touches no `/proc`. Times are `CLOCK_MONOTONIC` nanoseconds unless a name says otherwise.
 
+pub mod memory;
 pub mod queue;
 
+use memory::ProcessMemory;
 use queue::{AcceptQueues, NetworkCounters, QueueCounts};
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +55,8 @@ pub enum Fact {
     NetworkCounters(NetworkCounters),
     /// A cgroup's CPU quota and throttling, cumulative.
     CgroupCpu(CgroupCpu),
+    /// Memory of a process, at the end of a window.
+    ProcessMemory(ProcessMemory),
     /// What a thread was doing when the window ended: the slice that never came.
     OpenSlice(OpenSlice),
     /// A thread's totals by our account and by the kernel's own, over the same time.

@@ -5,6 +5,8 @@
 //! connections (with their HTTP framing); then requests, which join the two; then slots and the summary. Time comes
 //! only from events. What should be impossible is counted by name, never guessed around.
 
+pub mod arrivals;
+pub mod by_process;
 pub mod capacity;
 pub mod classify;
 pub mod compose;

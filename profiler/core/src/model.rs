@@ -4,6 +4,7 @@
 //! beside the timeline. Nothing here is serialised as it stands: `report` has its own types.
 
 pub mod beside_free;
+pub mod capacity;
 pub mod dropped;
 pub mod event_loop;
 pub mod front_end;
@@ -47,6 +48,8 @@ pub struct Snapshot {
     pub other_endpoints: Option<Endpoint>,
     /// Slots and capacity.
     pub slots: Slots,
+    /// The same by worker process, with what its requests did and its memory.
+    pub capacity: capacity::Capacity,
     /// The interpreter lock: who waited for it.
     pub gil: gil::Gil,
     /// Event loops that served.

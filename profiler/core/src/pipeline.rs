@@ -351,6 +351,7 @@ impl Machines {
             Fact::QueueCounts(counts) => self.queues.count(&counts, self.started),
             Fact::NetworkCounters(counters) => self.queues.network(&counters, self.started),
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
+            Fact::ProcessMemory(memory) => self.state.by_process.remember(memory),
             // Before the window: what the threads were in the middle of when they were first seen.
             Fact::OpenSlice(_) if self.open.len().max(self.state.initial.len()) >= MAX_OPEN => {
                 self.state.evicted = self.state.evicted.saturating_add(1);

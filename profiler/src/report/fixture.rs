@@ -17,7 +17,7 @@ use profiler_core::model::latency::Latency;
 use profiler_core::model::request::{Framing, Request};
 use profiler_core::model::{CgroupWindow, Conservation, Endpoint, Losses, Requests, Snapshot, Window};
 use profiler_core::phase::{Phase, Phases};
-use server::{attached, listener, processes, server, slots};
+use server::{attached, capacity, listener, processes, server, slots};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
@@ -328,6 +328,7 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
         endpoints,
         other_endpoints: None,
         slots: slots(exhausted_ns),
+        capacity: capacity(exhausted_ns),
         event_loops: Vec::new(),
         front_end: Some(profiler_core::model::front_end::FrontEnd {
             name: "nginx".to_owned(),

@@ -5,6 +5,7 @@
 //! one canvas written by hand: they are rectangles, and a chart library would be many times the size of the page.
 //! The same recording gives the same bytes.
 
+mod capacity;
 mod chart;
 mod dropped;
 mod event_loops;

@@ -3,6 +3,7 @@
 //! In: a [`Snapshot`] and its findings. Out: bytes that `docs/report.schema.json` describes; the same input gives the
 //! same bytes. Within a major version keys are added, never changed or removed. Units stand in the keys.
 
+mod capacity;
 mod context;
 mod dropped;
 mod endpoint;
@@ -69,6 +70,7 @@ struct Report<'a> {
     phases: phases::PhaseTable<'a>,
     endpoints: Vec<endpoint::Endpoint<'a>>,
     slots: slots::Slots<'a>,
+    capacity: capacity::Capacity,
     event_loops: Vec<event_loop::EventLoop<'a>>,
     front_end: Option<front_end::FrontEnd<'a>>,
     gil: gil::Gil<'a>,
@@ -92,6 +94,7 @@ impl<'a> Report<'a> {
             phases: phases::PhaseTable::new(snapshot),
             endpoints: endpoint::list(snapshot),
             slots: slots::Slots::new(snapshot),
+            capacity: capacity::Capacity::new(snapshot),
             event_loops: event_loop::list(snapshot),
             front_end: snapshot.front_end.as_ref().map(front_end::FrontEnd::new),
             gil: gil::Gil::new(snapshot),

@@ -4,6 +4,7 @@
 //! be printed as it is: everything that came from a traced process went through [`escape`](super::escape).
 
 pub(super) mod bar;
+pub(super) mod capacity;
 pub(super) mod cost;
 pub(super) mod dropped;
 pub(super) mod endpoints;
@@ -71,6 +72,7 @@ pub fn render(snapshot: &Snapshot, findings: &[Finding], style: Style) -> String
     findings::section(&mut page, snapshot, findings);
     phases::section(&mut page, snapshot);
     slots::section(&mut page, snapshot);
+    capacity::section(&mut page, snapshot);
     front_end::section(&mut page, snapshot);
     event_loops::section(&mut page, snapshot);
     gil::section(&mut page, snapshot);

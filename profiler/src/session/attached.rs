@@ -305,6 +305,10 @@ impl<O: Observer> Session<O> {
         for fact in closing.into_facts().chain(self.queues.all(&self.gather.proc)) {
             self.fact(fact);
         }
+        // Only now: nothing is traced any more that this could slow down further.
+        for fact in self.gather.memory(true).collect::<Vec<_>>() {
+            self.fact(fact);
+        }
         self.fact(Fact::Counters(self.source.counters()));
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
         self.fact(Fact::QueueCounts(self.source.queue_counts()));
@@ -439,6 +443,7 @@ impl<O: Observer> Session<O> {
     /// What a run gathers at its end.
     fn closing_facts(&self, closing: Closing, counters: Counters) -> Vec<Fact> {
         let mut facts: Vec<Fact> = self.gather.cgroup().into_iter().collect();
+        facts.extend(self.gather.memory(false));
         facts.extend(closing.into_facts());
         facts.extend(self.queues.all(&self.gather.proc));
         facts.push(Fact::Counters(counters));

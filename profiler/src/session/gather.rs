@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::gil::LockWatch;
 use crate::fact::cgroup::CgroupReader;
+use crate::fact::memory::process_memory;
 use crate::fact::session::stolen_ns;
 use crate::fact::{Proc, Watched};
 use crate::source::live::clock::process_cpu_ns;
@@ -18,6 +19,9 @@ use crate::source::live::{LiveSource, RunTimeSample};
 const SAMPLE_AFTER: Duration = Duration::from_millis(700);
 /// How long they stay on: they cost every BPF program of the machine two clock reads a run.
 const SAMPLE_FOR: Duration = Duration::from_millis(400);
+
+/// Processes whose memory is read.
+const MAX_MEMORIES: usize = 256;
 
 /// Readers of everything outside the kernel side.
 pub(super) struct Gather {
@@ -121,6 +125,12 @@ impl Gather {
     /// What threads call themselves in processes of other PID namespaces, where there are others than before.
     pub(super) fn thread_numbers(&mut self) -> Vec<Fact> {
         self.locks.thread_numbers(&self.proc)
+    }
+
+    /// Memory of each process now; their shares of what they share, where that is wanted, take the kernel a while.
+    pub(super) fn memory(&self, with_shares: bool) -> impl Iterator<Item = Fact> {
+        let known = self.known.iter().take(MAX_MEMORIES);
+        known.filter_map(move |pid| process_memory(&self.proc, *pid, with_shares)).map(Fact::ProcessMemory)
     }
 
     pub(super) fn cgroup(&self) -> Option<Fact> {

@@ -11,6 +11,7 @@ mod gil_holder;
 mod herd;
 mod light;
 mod loops;
+mod more_threads;
 mod phases;
 mod recording;
 mod schedstat;

@@ -51,6 +51,7 @@ impl State {
         self.conservation = Conservation::default();
         self.accepts.clear();
         self.served.clear();
+        self.by_process.roll();
         self.sequence_holes = 0;
         self.evicted = 0;
         self.links.roll();

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use crate::event::Tid;
+use crate::machine::arrivals::Arrivals;
 use crate::model::slot::HeatRow;
 
 /// Edges kept until they are certain; beyond it the oldest half is settled early and counted.
@@ -30,6 +31,7 @@ pub struct Busy {
     peak: i32,
     /// Time spent at each number of busy slots.
     at_level_ns: Vec<u64>,
+    arrivals: Arrivals,
     /// Edges that had to be settled before they were certain.
     pub forced: u64,
 }
@@ -65,13 +67,19 @@ impl Busy {
             if delta != 0 {
                 self.busy += delta;
                 self.peak = self.peak.max(self.busy);
+                self.arrivals.change(time_ns, self.level());
                 each(time_ns, u32::try_from(self.busy).unwrap_or(0));
             }
         }
         self.pass(until_ns);
     }
 
+    fn level(&self) -> u32 {
+        u32::try_from(self.busy).unwrap_or(0)
+    }
+
     fn pass(&mut self, time_ns: u64) {
+        self.arrivals.pass(time_ns, self.level());
         let level = usize::try_from(self.busy).unwrap_or(0);
         if self.settled_ns > 0 && level < 65_536 {
             if self.at_level_ns.len() <= level {
@@ -87,6 +95,28 @@ impl Busy {
     /// Begins to count at `start_ns`.
     pub fn start(&mut self, start_ns: u64) {
         self.settled_ns = start_ns;
+    }
+
+    /// A request arrived, and had to wait; it counts by the number of slots that were busy then.
+    pub fn arrive(&mut self, time_ns: u64) {
+        self.arrivals.add(time_ns, self.settled_ns);
+    }
+
+    /// Everything up to the end of the window has been settled.
+    pub fn finish(&mut self) {
+        self.arrivals.finish(self.level());
+    }
+
+    /// Such arrivals while at least `count` slots were busy.
+    #[must_use]
+    pub fn arrived_at_least(&self, count: u32) -> u64 {
+        self.arrivals.at_least(count)
+    }
+
+    /// Such arrivals of which the number of busy slots is not known any more.
+    #[must_use]
+    pub const fn arrivals_unplaced(&self) -> u64 {
+        self.arrivals.unplaced
     }
 
     /// Time with at least `count` slots busy.

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::{Head, Slice, Tid};
 use crate::fact::Account;
+use crate::machine::by_process::{ByProcess, had_to_wait};
 use crate::machine::capacity::Capacity;
 use crate::machine::connection::Connections;
 use crate::machine::descriptor::Descriptors;
@@ -81,6 +82,8 @@ pub struct State {
     pub accepts: FxHashMap<(Tid, i32), [u64; 3]>,
     /// Requests per process.
     pub served: FxHashMap<Tid, u64>,
+    /// What they did, and the memory of each process.
+    pub by_process: ByProcess,
     /// Threads took over from others that had ended.
     pub slots_come_and_go: bool,
     /// Start of the window; nothing before it counts (`u64::MAX` until it is known).
@@ -152,6 +155,7 @@ impl State {
             conservation: Conservation::default(),
             accepts: FxHashMap::default(),
             served: FxHashMap::default(),
+            by_process: ByProcess::default(),
             slots_come_and_go: false,
             window_start_ns: u64::MAX,
             watch_start_ns: u64::MAX,
@@ -195,6 +199,11 @@ impl State {
             } else if self.in_hand.0 == request.tid {
                 self.in_hand.1 = self.in_hand.1.saturating_add(1);
             }
+        }
+        self.by_process.add(&request);
+        if request.start_is_arrival && request.start_ns >= self.window_start_ns && had_to_wait(&request) {
+            self.busy.arrive(request.start_ns);
+            self.busy_of(request.tgid).arrive(request.start_ns);
         }
         self.summary.add(&request);
         sink(Entry::Request(Box::new(request)));

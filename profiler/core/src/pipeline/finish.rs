@@ -55,6 +55,8 @@ impl Machines {
         front::expire(&mut state, None, sink);
         let has_front_end = state.topology.has_front_end();
         state.settle(Some(end_ns), sink);
+        state.busy.finish();
+        state.busy_of.values_mut().for_each(Busy::finish);
 
         if let Some(overhead) = &mut self.overhead {
             // Of all threads, those that ended too: what is read at the end knows only the living.
@@ -130,6 +132,9 @@ impl Machines {
         let mut event_loops = std::mem::take(&mut state.event_loops);
         event_loops.sort_by_key(|event_loop| (event_loop.tgid, event_loop.tid));
         let slots = slots(configured, of_one_worker, &mut state, end_ns);
+        let busy = (&state.busy, &state.busy_of);
+        let capacity =
+            state.by_process.finish(&slots, &processes, busy, self.attached.arrival_measured && !is_light);
         let (requests, endpoints) = state.summary.finish(connections);
         let (endpoints, other_endpoints) = endpoints.finish();
         let names = &state.processes.names;
@@ -155,6 +160,7 @@ impl Machines {
             endpoints,
             other_endpoints,
             slots,
+            capacity,
             event_loops,
             front_end,
             listeners,

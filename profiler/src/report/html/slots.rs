@@ -5,6 +5,7 @@
 use profiler_core::model::Snapshot;
 use profiler_core::model::slot::{Holding, Slots};
 
+use super::capacity;
 use super::chart::{self, Part};
 use super::markup::Html;
 use super::phases;
@@ -55,6 +56,7 @@ pub(super) fn section(html: &mut Html, snapshot: &Snapshot) {
     held(html, slots, capacity_ns);
     map(html, slots, window_ns);
     list(html, slots);
+    capacity::workers(html, snapshot);
     html.end_section();
 }
 

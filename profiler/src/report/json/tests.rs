@@ -19,7 +19,7 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(SCHEMA_TE
 static VALIDATOR: LazyLock<jsonschema::Validator> =
     LazyLock::new(|| jsonschema::draft202012::new(&SCHEMA).unwrap());
 
-const TOP_LEVEL: [&str; 18] = [
+const TOP_LEVEL: [&str; 19] = [
     "schema_version",
     "tool",
     "host",
@@ -31,6 +31,7 @@ const TOP_LEVEL: [&str; 18] = [
     "phases",
     "endpoints",
     "slots",
+    "capacity",
     "event_loops",
     "front_end",
     "gil",

@@ -1,0 +1,131 @@
+//! How many slots were busy when each request arrived.
+//!
+//! In: the number of busy slots as it becomes certain, and arrivals, which are learned of when the request ends: before or after
+//! that moment has been settled. Out: arrivals by the number of slots busy then.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// Changes of the number of busy slots that are remembered; an arrival before the oldest cannot be placed.
+const MAX_CHANGES: usize = 4_096;
+/// Arrivals that wait until their moment is settled.
+const MAX_WAITING: usize = 65_536;
+/// Largest number of slots told apart.
+const MAX_LEVEL: usize = 65_536;
+
+/// Arrivals by the number of busy slots.
+#[derive(Clone, Debug, Default)]
+pub struct Arrivals {
+    /// Time of each change and the number from then on, oldest first.
+    changes: VecDeque<(u64, u32)>,
+    /// Changes were dropped: nothing is known of the time before the first.
+    is_cut: bool,
+    waiting: BTreeMap<u64, u64>,
+    at_level: Vec<u64>,
+    /// Arrivals of which the number is not known any more.
+    pub unplaced: u64,
+}
+
+impl Arrivals {
+    /// A request arrived at `time_ns`; everything before `settled_ns` is certain.
+    pub fn add(&mut self, time_ns: u64, settled_ns: u64) {
+        if time_ns >= settled_ns {
+            if self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&time_ns) {
+                self.unplaced = self.unplaced.saturating_add(1);
+                return;
+            }
+            let count = self.waiting.entry(time_ns).or_default();
+            *count = count.saturating_add(1);
+            return;
+        }
+        let after = self.changes.partition_point(|(change_ns, _)| *change_ns <= time_ns);
+        match after.checked_sub(1).and_then(|place| self.changes.get(place)) {
+            Some((_, level)) => self.count(*level, 1),
+            None if self.is_cut => self.unplaced = self.unplaced.saturating_add(1),
+            None => self.count(0, 1),
+        }
+    }
+
+    /// The number of busy slots was `level` up to `until_ns`.
+    pub fn pass(&mut self, until_ns: u64, level: u32) {
+        while let Some(entry) = self.waiting.first_entry() {
+            if *entry.key() >= until_ns {
+                break;
+            }
+            let count = entry.remove();
+            self.count(level, count);
+        }
+    }
+
+    /// It is `level` from `time_ns` on.
+    pub fn change(&mut self, time_ns: u64, level: u32) {
+        if self.changes.len() >= MAX_CHANGES {
+            self.changes.pop_front();
+            self.is_cut = true;
+        }
+        self.changes.push_back((time_ns, level));
+    }
+
+    /// The window is over: what arrived at its very end arrived now.
+    pub fn finish(&mut self, level: u32) {
+        self.pass(u64::MAX, level);
+    }
+
+    /// Arrivals while at least `count` slots were busy.
+    #[must_use]
+    pub fn at_least(&self, count: u32) -> u64 {
+        self.at_level.iter().skip(count as usize).fold(0, |sum, at_level| sum.saturating_add(*at_level))
+    }
+
+    fn count(&mut self, level: u32, count: u64) {
+        let level = (level as usize).min(MAX_LEVEL);
+        if self.at_level.len() <= level {
+            self.at_level.resize(level + 1, 0);
+        }
+        if let Some(sum) = self.at_level.get_mut(level) {
+            *sum = sum.saturating_add(count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ```text
+    ///        1     2     1     0
+    ///  100 |--| 110 |-| 120 |-| 130
+    /// ```
+    fn passed(arrivals: &mut Arrivals) {
+        for (time_ns, before, level) in [(100, 0, 1), (110, 1, 2), (120, 2, 1), (130, 1, 0)] {
+            arrivals.pass(time_ns, before);
+            arrivals.change(time_ns, level);
+        }
+    }
+
+    #[test]
+    fn an_arrival_counts_the_same_whether_it_is_learned_of_early_or_late() {
+        for (time_ns, level) in [(99, 0), (100, 1), (109, 1), (110, 2), (119, 2), (120, 1), (130, 0)] {
+            let (mut early, mut late) = (Arrivals::default(), Arrivals::default());
+            early.add(time_ns, 0);
+            passed(&mut early);
+            early.finish(0);
+            passed(&mut late);
+            late.add(time_ns, 131);
+            for arrivals in [early, late] {
+                assert_eq!((arrivals.at_least(level), arrivals.at_least(level + 1)), (1, 0), "{time_ns}");
+                assert_eq!(arrivals.unplaced, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn an_arrival_before_what_is_remembered_is_counted_as_unplaced() {
+        let mut arrivals = Arrivals::default();
+        for time_ns in 1..=(MAX_CHANGES as u64 + 10) {
+            arrivals.change(time_ns * 10, 1);
+        }
+        arrivals.add(15, u64::MAX);
+        arrivals.add(u64::MAX - 1, u64::MAX);
+        assert_eq!((arrivals.unplaced, arrivals.at_least(1)), (1, 1));
+    }
+}
