@@ -8,6 +8,7 @@ pub mod descriptor;
 pub mod find;
 pub mod front_end;
 pub mod gather;
+pub mod holders;
 pub mod memory;
 pub mod network;
 pub mod process;

@@ -7,6 +7,7 @@ pub mod apache;
 pub mod cheroot;
 pub mod gevent;
 pub mod line;
+pub mod listeners;
 pub mod mod_wsgi;
 pub mod nginx;
 pub mod place;

@@ -3,6 +3,7 @@
 //! In: nothing (the `fact` stage of `profiler` fills these). Out: [`FactRecord`], stored in recordings as JSON, so
 //! that a replay touches no `/proc`. Times are `CLOCK_MONOTONIC` nanoseconds unless a name says otherwise.
 
+pub mod holders;
 pub mod memory;
 pub mod queue;
 
@@ -37,6 +38,8 @@ pub enum Fact {
     GilMethod(GilMethod),
     /// A listening socket that a target process holds.
     ListenerSeen(ListenerSeen),
+    /// Who else holds the target's listeners.
+    ForeignHolders(holders::ForeignHolders),
     /// A descriptor that was open when the programs were attached.
     DescriptorSeen(DescriptorSeen),
     /// The window begins: everything before it is only context.

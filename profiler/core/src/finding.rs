@@ -5,7 +5,6 @@
 //! in the table of [`threshold`], its line in [`RULES`].
 
 mod accept_queue;
-mod accepting_without_capacity;
 mod back_end;
 mod backlog_too_small;
 pub mod basis;
@@ -14,6 +13,7 @@ mod clients_leave;
 mod cpu_bound;
 mod cpu_throttled;
 mod descriptor_limit;
+mod full_beside_free;
 mod gil;
 mod gil_contention;
 mod gil_convoy;
@@ -144,7 +144,7 @@ pub const RULES: &[Rule] = &[
     clients_leave::RULE,
     keep_alive_race::RULE,
     imbalance::RULE,
-    accepting_without_capacity::RULE,
+    full_beside_free::RULE,
     healthy::RULE,
 ];
 

@@ -221,6 +221,10 @@ pub struct Listener {
     pub seen: ListenerSeen,
     /// Processes that hold it.
     pub holders: Vec<u32>,
+    /// Processes that are not traced and hold it too, with their names (hostile input): what they accept is not seen.
+    pub foreign: Vec<(u32, String)>,
+    /// Nobody of the target held it any more when the window ended.
+    pub is_closed: bool,
     /// Connections accepted from it in the window.
     pub accepted: u64,
     /// Accept calls that found nothing (`EAGAIN`).

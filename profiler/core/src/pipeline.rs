@@ -4,14 +4,18 @@
 //! and replays share every line from here on.
 
 mod finish;
+mod listeners;
 mod window;
 
 use std::collections::VecDeque;
 
+use rustc_hash::FxHashSet;
+
 use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
 
 use crate::decode;
-use crate::event::{Body, Change, Connection, Event, Lifecycle, Slice};
+use crate::event::{Body, Change, Event, Lifecycle, Slice, Tid};
+use crate::fact::holders::ForeignHolders;
 use crate::fact::queue::AcceptQueues;
 use crate::fact::{
     Attached, CgroupCpu, Counters, DescriptorClass, Fact, OpenSlice, Overhead, SessionStarted, ThreadTotals,
@@ -112,6 +116,13 @@ struct Machines {
     queues: Queues,
     wakes: Wakes,
     waits: Waits,
+    /// Processes with a listener of which nothing is known.
+    unread: FxHashSet<Tid>,
+    /// Descriptors of which it was asked what they are.
+    asked: FxHashSet<(Tid, i32)>,
+    /// Descriptors of listeners that listen anew, until it is known whether it is another.
+    renewed: FxHashSet<(Tid, i32)>,
+    foreign: ForeignHolders,
     totals: Vec<ThreadTotals>,
     open: Vec<OpenSlice>,
     overhead: Option<Overhead>,
@@ -140,6 +151,10 @@ impl Pipeline {
                 queues: Queues::default(),
                 wakes: Wakes::default(),
                 waits: Waits::default(),
+                unread: FxHashSet::default(),
+                asked: FxHashSet::default(),
+                renewed: FxHashSet::default(),
+                foreign: ForeignHolders::default(),
                 totals: Vec::new(),
                 open: Vec::new(),
                 overhead: None,
@@ -216,6 +231,7 @@ impl Machines {
                 self.listeners.slice(&slice, self.started);
                 self.wakes.slice(&slice, self.started, sink);
                 self.waits.slice(&slice, &self.state);
+                self.follow_listeners(&slice);
                 serving::slice(&mut self.state, &slice, time_ns, sink);
             }
             Body::Head(head) => {
@@ -238,8 +254,9 @@ impl Machines {
                     }
                     end_predecessor(&mut self.state, opened.tgid, opened.fd, time_ns, sink);
                 }
-                if let Some(number) = self.state.connections.open(&opened, time_ns) {
-                    self.comes_from_listener(number, &opened, time_ns);
+                let number = self.state.connections.open(&opened, time_ns);
+                self.comes_from_listener(number, &opened, time_ns);
+                if let Some(number) = number {
                     front::opened(&mut self.state, number, &opened);
                     let (tgid, fd) = (opened.tgid, opened.fd);
                     self.state.descriptors.open_client(tgid, fd, time_ns, number);
@@ -250,16 +267,6 @@ impl Machines {
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
             Body::Evidence(evidence) => dropped::evidence(&mut self.state, &evidence, time_ns, sink),
             Body::Fact(fact) => self.fact(*fact, time_ns, sink),
-        }
-    }
-
-    /// Who accepted it, and from where.
-    fn comes_from_listener(&mut self, number: u32, opened: &Connection, time_ns: u64) {
-        let inode = self.state.processes.listener_inode(opened.tgid, opened.listener_fd);
-        let (Some(inode), false) = (inode, opened.seeded) else { return };
-        self.state.capacity.accepts(inode, opened.tgid, time_ns);
-        if let Some(connection) = self.state.connections.get_mut(number) {
-            connection.listener_inode = inode;
         }
     }
 
@@ -285,6 +292,8 @@ impl Machines {
                 self.listeners.forget(lifecycle.tid);
                 self.wakes.forget(lifecycle.tid);
                 self.waits.forget(lifecycle.tid);
+                self.asked.retain(|(tgid, _)| *tgid != lifecycle.tid);
+                self.renewed.retain(|(tgid, _)| *tgid != lifecycle.tid);
                 if let Some(thread) = state.threads.remove(&lifecycle.tid) {
                     state.was_busy(&thread, time_ns);
                     state.end_thread(lifecycle.tid, thread, time_ns);
@@ -320,9 +329,10 @@ impl Machines {
             Fact::GilMethod(method) => self.state.gil.method.note(method),
             Fact::ListenerSeen(listener) => {
                 self.state.descriptors.reclass(listener.tgid, listener.fd, DescriptorClass::Listener);
-                self.state.processes.listen(&listener);
+                self.listener_seen(&listener);
                 self.state.topology_is_old = true;
             }
+            Fact::ForeignHolders(found) => self.foreign = found,
             Fact::DescriptorSeen(seen) => {
                 // What a call or the kernel's iterator said of this descriptor is newer than a look at /proc.
                 let known = self.state.descriptors.get(seen.tgid, seen.fd);

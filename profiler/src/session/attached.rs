@@ -39,6 +39,7 @@ use super::observer::Observer;
 use super::queues::Queues;
 use crate::attach::{self, execute};
 use crate::capability::Capabilities;
+use crate::fact::holders::foreign_holders;
 use crate::fact::process::is_running;
 use crate::fact::session::session_started;
 use crate::fact::{Proc, Tree, Watched};
@@ -188,6 +189,7 @@ impl<O: Observer> Session<O> {
             }
             _ = self.look_timer.tick() => {
                 self.cost.sample(&self.source);
+                self.read_listeners();
                 self.read_queues();
                 if self.rolled.is_some_and(|at| at.elapsed() >= ROLLED_AFTER) {
                     self.fact(Fact::Tick);
@@ -291,6 +293,7 @@ impl<O: Observer> Session<O> {
     /// The window is over: what is open is read, then everything is detached, then what is left is taken.
     pub fn finish(mut self, reason: EndReason) -> Outcome {
         self.cost.end_sample(&self.source);
+        self.read_last_listeners();
         if let Some(cgroup) = self.gather.cgroup() {
             self.fact(cgroup);
         }
@@ -346,6 +349,7 @@ impl<O: Observer> Session<O> {
             self.fact(Fact::OpenSlice(open));
         }
         self.queues.follow(&self.gather.proc, &self.gather.watched.tgids());
+        self.read_holders();
         self.read_queues();
         self.read_counters();
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
@@ -361,7 +365,7 @@ impl<O: Observer> Session<O> {
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
         self.fact(Fact::QueueCounts(self.source.queue_counts()));
         self.read_counters();
-        let new = self.gather.new_processes(self.feed.processes_born(), &mut self.source);
+        let new = self.gather.new_processes(self.births(), &mut self.source);
         if !new.is_empty() {
             self.queues.follow(&self.gather.proc, &self.gather.watched.tgids());
         }
@@ -383,10 +387,47 @@ impl<O: Observer> Session<O> {
         self.feed.flush();
     }
 
+    /// Changes whenever a process may have been born: also with each record that was lost, as it may have told of one.
+    fn births(&self) -> u64 {
+        let lost = self.source.counters().lost.iter().fold(0_u64, |sum, (_, count)| sum.wrapping_add(*count));
+        self.feed.processes_born().wrapping_add(lost)
+    }
+
     fn read_queues(&mut self) {
         if let Some(fact) = self.queues.changed() {
             self.fact(fact);
         }
+    }
+
+    /// Listeners that were made, or came from elsewhere, while the window goes on.
+    fn read_listeners(&mut self) {
+        let unread = self.feed.pipeline_mut().take_unread();
+        if !unread.is_empty() {
+            self.read_listeners_of(&unread);
+        }
+    }
+
+    /// One that was made a moment ago is known to the kernel side before the calls that made it are in order.
+    fn read_last_listeners(&mut self) {
+        let known = self.queues.inodes();
+        if self.source.listener_counts().listeners.iter().any(|counts| !known.contains(&counts.inode)) {
+            self.read_listeners_of(&self.gather.known.clone());
+        }
+    }
+
+    fn read_listeners_of(&mut self, tgids: &[u32]) {
+        // A listener that another process passed on is new to the kernel side too. Fails only where the kernel refuses an
+        // iterator that it took before.
+        let _ = self.source.rescan(&self.gather.known);
+        for fact in self.gather.listeners_of(tgids) {
+            self.fact(fact);
+        }
+        self.read_holders();
+    }
+
+    fn read_holders(&mut self) {
+        let found = foreign_holders(&self.gather.proc, &self.gather.watched.tgids(), &self.queues.inodes());
+        self.fact(Fact::ForeignHolders(found));
     }
 
     fn read_counters(&mut self) {

@@ -100,6 +100,11 @@ impl Gather {
         self.watched.facts(&self.proc, tgids).into_facts()
     }
 
+    /// What `/proc` says of the listeners and other descriptors of processes.
+    pub(super) fn listeners_of(&self, tgids: &[u32]) -> impl Iterator<Item = Fact> + use<> {
+        self.facts_of(tgids).filter(|fact| matches!(fact, Fact::ListenerSeen(_) | Fact::DescriptorSeen(_)))
+    }
+
     /// Another profiler may come after us; the most that were there at once are reported. `None`: no more than before.
     pub(super) fn other_profilers(&mut self, source: &LiveSource) -> Option<Fact> {
         let others = source.other_profilers(&self.watched.tgids());

@@ -64,6 +64,11 @@ impl Queues {
         }
     }
 
+    /// Inodes of the listeners that are known.
+    pub(super) fn inodes(&self) -> BTreeSet<u64> {
+        self.listeners.keys().copied().collect()
+    }
+
     /// A reading, if anything has changed since the one before.
     pub(super) fn changed(&mut self) -> Option<Fact> {
         let now = self.read()?;

@@ -10,6 +10,7 @@ mod gil;
 mod gil_holder;
 mod herd;
 mod light;
+mod listeners;
 mod loops;
 mod more_threads;
 mod phases;

@@ -123,7 +123,7 @@ const NEED_REQUESTS: &[&str] = &[
     "short-behind-long",
     "loop-saturated",
     "imbalance",
-    "accepting-without-capacity",
+    "full-beside-free",
     "healthy",
 ];
 /// Rules that ask whether the CPU is what is short; for `slots-exhausted` the answer changes the advice alone.
@@ -141,7 +141,7 @@ const COSTLY: &[&str] = &[
     "gil-not-released",
     "gil-convoy",
     "imbalance",
-    "accepting-without-capacity",
+    "full-beside-free",
     "healthy",
 ];
 
@@ -164,7 +164,7 @@ thresholds! {
         "A worker that accepts nothing for a tenth of the time lets its clients wait, however many threads are free.";
     exhausted_window_min_ratio: Ratio = 0.10, &["slots-exhausted", "slow-clients", "idle-connections", "imbalance"],
         "Short moments with every slot (of the server, or of one worker) busy are normal; a tenth of the window is not.";
-    waited_request_min_ratio: Ratio = 0.05, &["slots-exhausted", "imbalance", "accept-queue", "accepting-without-capacity"],
+    waited_request_min_ratio: Ratio = 0.05, &["slots-exhausted", "imbalance", "accept-queue", "full-beside-free"],
         "Busy slots do no harm unless requests waited; a twentieth of their time is felt.";
     loop_held_min_milliseconds: Milliseconds = 20.0, &["loop-blocked"],
         "A loop that looks at what is ready every few milliseconds delays nobody noticeably; twenty are felt by every request that is ready.";

@@ -54,6 +54,8 @@ pub struct Connection {
     pub begun: u32,
     /// Requests finished so far.
     pub finished: u32,
+    /// Further descriptors of it.
+    pub copies: u32,
     /// The server has ended its direction.
     pub shut: bool,
     /// What stands at its ends.
@@ -113,6 +115,7 @@ impl Connections {
             requests: VecDeque::new(),
             begun: 0,
             finished: 0,
+            copies: 0,
             shut: false,
             side: Side::Whole,
             listener_inode: 0,

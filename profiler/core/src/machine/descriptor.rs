@@ -240,7 +240,6 @@ impl Descriptors {
             Call::Duplicate { fd } => {
                 if let Some(mut copy) = self.get(tgid, fd).cloned() {
                     copy.opened_ns = exit_ns;
-                    copy.connection = None;
                     self.insert(tgid, made, copy);
                 }
             }

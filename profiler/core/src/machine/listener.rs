@@ -105,6 +105,18 @@ impl Listeners {
         }
     }
 
+    /// What was counted for a process's descriptor belongs to another key from now on.
+    pub fn set_aside(&mut self, from: (Tid, i32), to: (Tid, i32)) {
+        if let Some(waits) = self.waits.remove(&from) {
+            self.waits.entry(to).or_default().merge(&waits);
+        }
+        if let Some(empty) = self.empty.remove(&from) {
+            let sums = self.empty.entry(to).or_default();
+            sums.count = sums.count.saturating_add(empty.count);
+            sums.cpu_ns = sums.cpu_ns.saturating_add(empty.cpu_ns);
+        }
+    }
+
     /// The thread has ended.
     pub fn forget(&mut self, tid: Tid) {
         self.loops.remove(&tid);

@@ -11,6 +11,9 @@ use crate::fact::{ListenerSeen, ProcessSeen};
 /// Processes and threads remembered at once.
 const MAX_ENTRIES: usize = 65_536;
 
+/// Inodes from here on stand for listeners of which only the call that made them is known.
+const UNKNOWN_INODE: u64 = 1 << 63;
+
 /// All processes seen in the window.
 #[derive(Clone, Debug, Default)]
 pub struct Processes {
@@ -26,6 +29,8 @@ pub struct Processes {
     ended_threads: FxHashSet<Tid>,
     /// Entries that found no place.
     pub evicted: u64,
+    /// Listeners so far of which only the call that made them was known.
+    unknown: u64,
 }
 
 impl Processes {
@@ -54,17 +59,73 @@ impl Processes {
         }
     }
 
+    /// The listener that a process has at a descriptor.
+    #[must_use]
+    pub fn listener(&self, tgid: Tid, fd: i32) -> Option<&ListenerSeen> {
+        self.listeners.iter().find(|seen| (seen.tgid, seen.fd) == (tgid, fd))
+    }
+
+    /// A call has made a listener; which one it is will be told.
+    pub fn listen_unknown(&mut self, tgid: Tid, fd: i32) {
+        self.unknown = self.unknown.saturating_add(1);
+        let address = "(not known)".to_owned();
+        self.listen(&ListenerSeen {
+            tgid,
+            fd,
+            inode: UNKNOWN_INODE | self.unknown,
+            address,
+            ..ListenerSeen::default()
+        });
+    }
+
+    /// What this descriptor is has become known: all copies of it are the same. Whether nothing was known before.
+    pub fn identify(&mut self, seen: &ListenerSeen) -> bool {
+        let Some(unknown) = self.listener(seen.tgid, seen.fd).map(|known| known.inode) else { return false };
+        if unknown < UNKNOWN_INODE {
+            return false;
+        }
+        for copy in self.listeners.iter_mut().filter(|copy| copy.inode == unknown) {
+            *copy = ListenerSeen { tgid: copy.tgid, fd: copy.fd, ..seen.clone() };
+        }
+        true
+    }
+
+    /// Keeps what is known of a listener under a number that no descriptor has (below 0), and says which; its descriptor may
+    /// mean another one from now on. `None`: there is none, or no place.
+    pub fn set_aside(&mut self, tgid: Tid, fd: i32) -> Option<i32> {
+        let seen = self.listener(tgid, fd)?.clone();
+        let same = |other: &&ListenerSeen| {
+            other.tgid == tgid && other.fd < 0 && (other.inode, &other.address) == (seen.inode, &seen.address)
+        };
+        if let Some(known) = self.listeners.iter().find(same) {
+            return Some(known.fd);
+        }
+        if self.listeners.len() >= MAX_ENTRIES {
+            self.evicted += 1;
+            return None;
+        }
+        let lowest = self.listeners.iter().filter(|other| other.tgid == tgid).map(|other| other.fd).min();
+        let aside = lowest.unwrap_or(0).min(-1).saturating_sub(1);
+        self.listeners.push(ListenerSeen { fd: aside, ..seen });
+        Some(aside)
+    }
+
+    /// The descriptor is no listener any more.
+    pub fn no_longer(&mut self, tgid: Tid, fd: i32) {
+        self.listeners.retain(|seen| (seen.tgid, seen.fd) != (tgid, fd));
+    }
+
     /// Inode of the listener that a process has at a descriptor; `None`: not known.
     #[must_use]
     pub fn listener_inode(&self, tgid: Tid, fd: i32) -> Option<u64> {
-        let seen = self.listeners.iter().find(|seen| (seen.tgid, seen.fd) == (tgid, fd))?;
-        Some(seen.inode).filter(|inode| *inode != 0)
+        let seen = self.listener(tgid, fd)?;
+        Some(seen.inode).filter(|inode| *inode != 0 && *inode < UNKNOWN_INODE)
     }
 
     /// Whether a process holds the listener.
     #[must_use]
     pub fn holds(&self, tgid: Tid, inode: u64) -> bool {
-        self.listeners.iter().any(|seen| (seen.tgid, seen.inode) == (tgid, inode))
+        self.listeners.iter().any(|seen| seen.fd >= 0 && (seen.tgid, seen.inode) == (tgid, inode))
     }
 
     /// A thread's life changes. Returns the process that was born, if one was.
@@ -114,7 +175,8 @@ impl Processes {
             self.seen.iter().filter(|p| !ended.contains_key(&p.tgid)).map(|p| p.parent_tgid).collect();
         let stays = |tgid: Tid| !ended.contains_key(&tgid) || parents.contains(&tgid);
         self.seen.retain(|process| stays(process.tgid));
-        self.listeners.retain(|listener| stays(listener.tgid));
+        // What was closed has been in the window that ends.
+        self.listeners.retain(|listener| stays(listener.tgid) && listener.fd >= 0);
         ended.retain(|tgid, _| parents.contains(tgid));
         for tid in std::mem::take(&mut self.ended_threads) {
             if !self.seen.iter().any(|process| process.tgid == tid) {
@@ -129,7 +191,7 @@ impl Processes {
         let inherited: Vec<_> = self
             .listeners
             .iter()
-            .filter(|listener| listener.tgid == parent)
+            .filter(|listener| listener.tgid == parent && listener.fd >= 0)
             .map(|listener| ListenerSeen { tgid: child, ..listener.clone() })
             .collect();
         for listener in &inherited {

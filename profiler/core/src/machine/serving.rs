@@ -361,6 +361,7 @@ fn effects(
                     close(state, thread, slice, fd, exit_ns, sink);
                 }
             }
+            Call::Duplicate { fd } if slice.result >= 0 => duplicate(state, thread, slice, fd, exit_ns, sink),
             _ => state.descriptors.follow(slice, exit_ns),
         }
         if turn::is_loop(thread) && matches!(slice.call, Call::Make { .. }) {
@@ -437,6 +438,27 @@ fn works_unanswered(state: &State, number: u32, tid: Tid) -> bool {
     front.is_some_and(|front| !front.responding && front.owner == Some(tid))
 }
 
+/// A descriptor gets another number, in place of what had it.
+fn duplicate(
+    state: &mut State,
+    thread: &mut Thread,
+    slice: &Slice,
+    fd: i32,
+    exit_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let made = i32::try_from(slice.result).unwrap_or(-1);
+    if made == fd {
+        return;
+    }
+    close(state, thread, slice, made, exit_ns, sink);
+    state.descriptors.follow(slice, exit_ns);
+    let copied = state.descriptors.connection(slice.tgid, made);
+    if let Some(connection) = copied.and_then(|number| state.connections.get_mut(number)) {
+        connection.copies = connection.copies.saturating_add(1);
+    }
+}
+
 fn close(
     state: &mut State,
     thread: &mut Thread,
@@ -447,6 +469,10 @@ fn close(
 ) {
     let Some(descriptor) = state.descriptors.close(slice.tgid, fd, slice.enter_ns) else { return };
     let Some(number) = descriptor.connection else { return };
+    if let Some(connection) = state.connections.get_mut(number).filter(|connection| connection.copies > 0) {
+        connection.copies -= 1;
+        return;
+    }
     // No response was sent: the server's time up to the close is the request's.
     if works_unanswered(state, number, slice.tid) {
         exchange::advance(state, thread, (number, slice, exit_ns), sink);

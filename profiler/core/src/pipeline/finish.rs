@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::event::Tid;
+use crate::fact::holders::ForeignHolders;
 use crate::fact::{Account, Attached};
 use crate::machine::exchange_end::end_window;
 use crate::machine::front;
@@ -93,11 +94,17 @@ impl Machines {
         if is_light {
             blind_spots.insert(0, light::NOT_TOLD.to_owned());
         }
+        blind_spots.extend(listeners_blind_spots(&self.foreign, &state));
         let front_end = has_front_end.then(|| front::report(&state));
         let processes = processes(&state, &recognised);
         let mut listeners = if is_light { Vec::new() } else { listeners(&state, &self.listeners) };
         for listener in &mut listeners {
             listener.queue = self.queues.finish(listener.seen.inode, end_ns, self.attached.delays_measured);
+            let foreign = self.foreign.holders.iter().filter(|holder| holder.inode == listener.seen.inode);
+            // One that was born into the target since is none.
+            let foreign =
+                foreign.filter(|holder| !state.processes.seen.iter().any(|own| own.tgid == holder.tgid));
+            listener.foreign = foreign.map(|holder| (holder.tgid, holder.comm.clone())).collect();
             listener.beside_free = state.capacity.finish(listener.seen.inode);
             listener.is_deferred = self.queues.is_deferred(listener.seen.inode);
             listener.woken = self.wakes.of(listener.seen.inode).cloned();
@@ -106,8 +113,9 @@ impl Machines {
             // A master holds it too, and accepts nothing.
             listener.accepted_by.retain(|(tgid, accepted)| *accepted > 0 || waiting.processes.contains(tgid));
         }
-        let addresses: Vec<_> = listeners.iter().map(|listener| listener.seen.address.clone()).collect();
-        for listener in &mut listeners {
+        let open = listeners.iter().filter(|listener| !listener.is_closed);
+        let addresses: Vec<_> = open.map(|listener| listener.seen.address.clone()).collect();
+        for listener in listeners.iter_mut().filter(|listener| !listener.is_closed) {
             let same = addresses.iter().filter(|address| **address == listener.seen.address).count();
             listener.siblings = u32::try_from(same.saturating_sub(1)).unwrap_or(u32::MAX);
         }
@@ -253,6 +261,23 @@ fn not_looked_at(attached: &Attached) -> Vec<String> {
     ]
 }
 
+/// Who may accept, and be woken, without being seen.
+fn listeners_blind_spots(foreign: &ForeignHolders, state: &State) -> Option<String> {
+    let is_own = |tgid: Tid| state.processes.seen.iter().any(|own| own.tgid == tgid);
+    let mut others: Vec<_> = foreign.holders.iter().filter(|holder| !is_own(holder.tgid)).collect();
+    others.dedup_by_key(|holder| holder.tgid);
+    let first = others.first()?;
+    let (count, verb) = match others.len() {
+        1 => ("a process that is not traced holds".to_owned(), "it"),
+        count => (format!("{count} processes that are not traced hold"), "they"),
+    };
+    Some(format!(
+        "{count} the target's listeners too (pid {}, {}): what {verb} accept, and their threads that connections wake, are in no \
+         number",
+        first.tgid, first.comm
+    ))
+}
+
 /// What the target does that cannot be seen from here.
 fn blind_spots(state: &State) -> Vec<String> {
     let mut list = Vec::new();
@@ -347,12 +372,13 @@ fn listeners(state: &State, counted: &Listeners) -> Vec<Listener> {
                 // Announcements to UNIX listeners are seen by the hook that arrivals are seen by.
                 let is_seen = state.arrival_measured || seen.family != "unix";
                 let wakes = counted.wakes(seen.inode).filter(|_| is_seen);
-                list.push(Listener { seen: seen.clone(), wakes, ..Listener::default() });
+                list.push(Listener { seen: seen.clone(), wakes, is_closed: true, ..Listener::default() });
                 let Some(last) = list.last_mut() else { continue };
                 last
             }
         };
-        if !place.holders.contains(&seen.tgid) {
+        place.is_closed &= seen.fd < 0;
+        if seen.fd >= 0 && !place.holders.contains(&seen.tgid) {
             place.holders.push(seen.tgid);
         }
         place.accepted += accepted;
@@ -369,6 +395,8 @@ fn listeners(state: &State, counted: &Listeners) -> Vec<Listener> {
             place.accept_wait.merge(waits);
         }
     }
+    // One of which nothing became known and from which nothing came is no news.
+    list.retain(|listener| !listener.seen.family.is_empty() || listener.accepted > 0);
     list
 }
 

@@ -61,7 +61,7 @@ impl Loops<'_> {
                  {more_processes}."
             ),
             "short-behind-long" => format!("Serve the long endpoints from a {server} of their own, or {offload}."),
-            "accepting-without-capacity" => format!(
+            "full-beside-free" => format!(
                 "Keep what computes or blocks off the event loop, or put a proxy before {server} that gives each request to the \
                  process with least to do (least_conn in nginx)."
             ),

@@ -120,7 +120,7 @@ impl ServerKind for Waitress {
                  reverse proxy before it."
             ));
         }
-        if finding_id == "accepting-without-capacity" {
+        if finding_id == "full-beside-free" {
             let limit = option(server, "--connection-limit", "connection_limit");
             let threads = option(server, "--threads", "threads");
             return Some(format!(

@@ -38,7 +38,9 @@ pub(super) fn listeners(html: &mut Html, snapshot: &Snapshot) {
         let backlog = Some(u64::from(listener.seen.backlog)).filter(|backlog| *backlog > 0);
         let holders = u64::try_from(listener.holders.len()).unwrap_or(u64::MAX);
         html.row(&listener.seen.address).words(&listener.seen.family);
-        html.maybe_at(&at("backlog"), backlog, unit::count).number(&unit::counted(holders, "process"));
+        let held_by =
+            if listener.is_closed { "closed".to_owned() } else { unit::counted(holders, "process") };
+        html.maybe_at(&at("backlog"), backlog, unit::count).number(&held_by);
         html.number_at(&at("accepted"), listener.accepted, &unit::count(listener.accepted));
         html.number_at(&at("accepts_empty"), listener.accepts_empty, &unit::count(listener.accepts_empty));
         html.number_at(&at("accepts_failed"), listener.accepts_failed, &unit::count(listener.accepts_failed));

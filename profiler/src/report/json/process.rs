@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::latency::Latency;
 use super::queue::Queue;
-use super::waiting::{AcceptedBy, BesideFree, Waiters};
+use super::waiting::{AcceptedBy, BesideFree, ForeignHolder, Waiters};
 use crate::report::summary::Exit;
 
 #[derive(Serialize)]
@@ -18,6 +18,8 @@ pub(super) struct Listener<'a> {
     inode: u64,
     backlog: Option<u32>,
     holders: &'a [u32],
+    foreign_holders: Vec<ForeignHolder<'a>>,
+    is_closed: bool,
     accepted: u64,
     accepts_empty: u64,
     accepts_failed: u64,
@@ -85,6 +87,12 @@ impl<'a> Listener<'a> {
             inode: seen.inode,
             backlog: (seen.backlog > 0).then_some(seen.backlog),
             holders: &listener.holders,
+            foreign_holders: listener
+                .foreign
+                .iter()
+                .map(|(pid, comm)| ForeignHolder { pid: *pid, comm })
+                .collect(),
+            is_closed: listener.is_closed,
             accepted: listener.accepted,
             accepts_empty: listener.accepts_empty,
             accepts_failed: listener.accepts_failed,

@@ -53,6 +53,13 @@ pub(super) struct AcceptedBy {
     pub(super) accepted: u64,
 }
 
+/// A process that is not traced and holds the listener.
+#[derive(Serialize)]
+pub(super) struct ForeignHolder<'a> {
+    pub(super) pid: u32,
+    pub(super) comm: &'a str,
+}
+
 /// Connections that waited in a full worker beside a free one.
 #[derive(Serialize)]
 pub(super) struct BesideFree {

@@ -44,7 +44,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
             listener.seen.address.clone(),
             listener.seen.family.clone(),
             if backlog > 0 { unit::count(u64::from(backlog)) } else { "-".to_owned() },
-            unit::counted(holders, "process"),
+            if listener.is_closed { "closed".to_owned() } else { unit::counted(holders, "process") },
             unit::count(listener.accepted),
             unit::count(listener.accepts_empty),
             unit::count(listener.accepts_failed),

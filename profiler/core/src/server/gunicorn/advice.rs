@@ -117,7 +117,7 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
              lower --worker-connections towards --threads."
                 .to_owned(),
         ),
-        "accepting-without-capacity" => Some(accepts_without_capacity(concurrency, server, &threads)),
+        "full-beside-free" => Some(accepts_without_capacity(concurrency, server, &threads)),
         "herd" => Some(herd(concurrency, server, &workers)),
         other => {
             let has_threads = matches!(concurrency, Concurrency::Threads | Concurrency::Unknown);

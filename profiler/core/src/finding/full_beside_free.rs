@@ -1,4 +1,4 @@
-//! Finding `accepting-without-capacity`: a worker accepts connections that it has no free slot for, and they wait there
+//! Finding `full-beside-free`: a worker accepts connections that it has no free slot for, and they wait there
 //! although another worker has one.
 //!
 //! In: waits beside a free worker, by listener. Out: a verdict whose cost is that time: a worker that had left such a
@@ -13,10 +13,10 @@ use crate::phase::Phase;
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
-    id: "accepting-without-capacity",
-    title: "workers accept connections that they have no free slot for, while another worker has one",
+    id: "full-beside-free",
+    title: "full workers take connections while others are free",
     question: "connections waited in full workers while others were free",
-    page: include_str!("../../../../docs/findings/accepting-without-capacity.md"),
+    page: include_str!("../../../../docs/findings/full-beside-free.md"),
     advice: "Let each worker accept no more connections than it can serve at once: what it leaves in the queue goes to the \
              first that is free.",
     judge: Judge::Measured(judge),

@@ -1,0 +1,224 @@
+//! Listeners that are opened, closed and copied while the run goes on.
+//!
+//! In: calls of traced threads, facts about listeners. Out: each count with the listener that it belongs to, whatever its
+//! descriptor means later; processes of which more must be read, as a call says that there is a listener and not which.
+
+use crate::event::{Call, Connection, Slice, Tid};
+use crate::fact::{DescriptorClass, ListenerSeen};
+
+use super::{Machines, Pipeline};
+
+/// Descriptors of which it was asked what they are.
+const MAX_ASKED: usize = 4096;
+
+impl Pipeline {
+    /// Processes that have a listener of which nothing is known: a source that can look at them tells by
+    /// [`Fact::ListenerSeen`](crate::fact::Fact::ListenerSeen). Each is named once.
+    pub fn take_unread(&mut self) -> Vec<Tid> {
+        let mut unread: Vec<Tid> = self.machines.unread.drain().collect();
+        unread.sort_unstable();
+        unread
+    }
+}
+
+impl Machines {
+    /// A call may have made a listener, ended one, or given it another number. To be called before the descriptors follow it.
+    pub(super) fn follow_listeners(&mut self, slice: &Slice) {
+        let tgid = slice.tgid;
+        let is_listener = |fd: i32| self.state.descriptors.class(tgid, fd) == Some(DescriptorClass::Listener);
+        match slice.call {
+            Call::Listen { fd, .. } if slice.result == 0 => {
+                // It may be the same one with another backlog: the counts so far stay with what it was.
+                if self.state.processes.listener(tgid, fd).is_some() {
+                    self.set_aside(tgid, fd, false);
+                } else {
+                    self.state.processes.listen_unknown(tgid, fd);
+                }
+                self.asked.remove(&(tgid, fd));
+                self.ask(tgid, fd);
+            }
+            Call::Close { fd } if is_listener(fd) => self.set_aside(tgid, fd, true),
+            Call::Duplicate { fd } if slice.result >= 0 => {
+                let Ok(made) = i32::try_from(slice.result) else { return };
+                let copied = is_listener(fd).then(|| self.state.processes.listener(tgid, fd)).flatten();
+                let copied = copied.map(|seen| ListenerSeen { fd: made, ..seen.clone() });
+                if made == fd {
+                    return;
+                }
+                if is_listener(made) {
+                    self.set_aside(tgid, made, true);
+                }
+                if let Some(copied) = copied {
+                    self.state.processes.listen(&copied);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A listener was seen in `/proc`. Another than before at this descriptor: what was counted since the call that made it is its.
+    pub(super) fn listener_seen(&mut self, seen: &ListenerSeen) {
+        if self.state.processes.identify(seen) {
+            return;
+        }
+        let known = self.state.processes.listener(seen.tgid, seen.fd);
+        let is_another =
+            known.is_some_and(|known| known.inode != seen.inode && known.inode != 0 && seen.inode != 0);
+        if is_another {
+            if !self.renewed.remove(&(seen.tgid, seen.fd)) {
+                self.set_aside(seen.tgid, seen.fd, true);
+            }
+            self.state.processes.no_longer(seen.tgid, seen.fd);
+        }
+        self.state.processes.listen(seen);
+    }
+
+    /// Who accepted a connection, and from where.
+    pub(super) fn comes_from_listener(&mut self, number: Option<u32>, opened: &Connection, time_ns: u64) {
+        if opened.seeded {
+            return;
+        }
+        let Some(inode) = self.state.processes.listener_inode(opened.tgid, opened.listener_fd) else {
+            self.ask(opened.tgid, opened.listener_fd);
+            return;
+        };
+        self.state.capacity.accepts(inode, opened.tgid, time_ns);
+        if let Some(connection) = number.and_then(|number| self.state.connections.get_mut(number)) {
+            connection.listener_inode = inode;
+        }
+    }
+
+    fn ask(&mut self, tgid: Tid, fd: i32) {
+        if self.asked.len() < MAX_ASKED && self.asked.insert((tgid, fd)) {
+            self.unread.insert(tgid);
+        }
+    }
+
+    /// What was counted of a descriptor goes with the listener that it was. `ends`: it is none any more.
+    fn set_aside(&mut self, tgid: Tid, fd: i32, ends: bool) {
+        let Some(aside) = self.state.processes.set_aside(tgid, fd) else { return };
+        if let Some(counts) = self.state.accepts.remove(&(tgid, fd)) {
+            let sums = self.state.accepts.entry((tgid, aside)).or_default();
+            for (sum, count) in sums.iter_mut().zip(counts) {
+                *sum = sum.saturating_add(count);
+            }
+        }
+        self.listeners.set_aside((tgid, fd), (tgid, aside));
+        if ends {
+            self.state.processes.no_longer(tgid, fd);
+        } else if self.renewed.len() < MAX_ASKED {
+            self.renewed.insert((tgid, fd));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::Fact;
+    use crate::pipeline::Settings;
+
+    const OLD: u64 = 100;
+    const NEW: u64 = 200;
+
+    fn machines() -> Machines {
+        let mut machines = Pipeline::new(Settings::default()).machines;
+        machines.started = true;
+        let seen =
+            ListenerSeen { tgid: 1, fd: 3, inode: OLD, family: "tcp".to_owned(), ..ListenerSeen::default() };
+        machines.fact(Fact::ListenerSeen(seen), 1, &mut |_| {});
+        machines
+    }
+
+    fn call(machines: &mut Machines, call: Call, result: i64) {
+        let slice = Slice { tgid: 1, tid: 1, result, enter_ns: 10, ..Slice::blank(call) };
+        machines.follow_listeners(&slice);
+        crate::machine::serving::slice(&mut machines.state, &slice, 20, &mut |_| {});
+    }
+
+    fn accepted(machines: &mut Machines, fd: i32, count: u64) {
+        (0..count).for_each(|_| machines.state.count_accept((1, fd), 0));
+    }
+
+    fn seen(machines: &mut Machines, fd: i32, inode: u64) {
+        let seen = ListenerSeen { tgid: 1, fd, inode, family: "tcp".to_owned(), ..ListenerSeen::default() };
+        machines.fact(Fact::ListenerSeen(seen), 30, &mut |_| {});
+    }
+
+    /// Inode, accepted, closed.
+    fn told(machines: Machines) -> Vec<(u64, u64, bool)> {
+        let snapshot = machines.finish(&mut |_| {});
+        snapshot.listeners.iter().map(|one| (one.seen.inode, one.accepted, one.is_closed)).collect()
+    }
+
+    #[test]
+    fn number_that_another_listener_gets_keeps_both_counts_apart() {
+        let mut machines = machines();
+        accepted(&mut machines, 3, 4);
+        call(&mut machines, Call::Close { fd: 3 }, 0);
+        call(&mut machines, Call::Listen { fd: 3, backlog: 9 }, 0);
+        // Accepted before anybody could look which it is.
+        accepted(&mut machines, 3, 2);
+        assert_eq!(machines.unread.iter().copied().collect::<Vec<_>>(), [1]);
+        seen(&mut machines, 3, NEW);
+        accepted(&mut machines, 3, 1);
+        assert_eq!(told(machines), [(OLD, 4, true), (NEW, 3, false)]);
+    }
+
+    #[test]
+    fn listener_that_listens_again_with_another_backlog_stays_one() {
+        let mut machines = machines();
+        accepted(&mut machines, 3, 4);
+        call(&mut machines, Call::Listen { fd: 3, backlog: 9 }, 0);
+        accepted(&mut machines, 3, 2);
+        seen(&mut machines, 3, OLD);
+        assert_eq!(told(machines), [(OLD, 6, false)]);
+    }
+
+    #[test]
+    fn copies_of_a_listener_count_for_it_also_before_it_is_known() {
+        let mut machines = machines();
+        call(&mut machines, Call::Duplicate { fd: 3 }, 9);
+        accepted(&mut machines, 9, 2);
+        call(&mut machines, Call::Close { fd: 3 }, 0);
+        call(&mut machines, Call::Listen { fd: 5, backlog: 9 }, 0);
+        accepted(&mut machines, 5, 1);
+        call(&mut machines, Call::Duplicate { fd: 5 }, 6);
+        call(&mut machines, Call::Close { fd: 5 }, 0);
+        accepted(&mut machines, 6, 1);
+        seen(&mut machines, 6, NEW);
+        assert_eq!(told(machines), [(OLD, 2, false), (NEW, 2, false)]);
+    }
+
+    #[test]
+    fn listener_that_was_gone_before_anybody_looked_is_shown_with_what_came_from_it() {
+        let mut machines = machines();
+        call(&mut machines, Call::Listen { fd: 5, backlog: 9 }, 0);
+        accepted(&mut machines, 5, 3);
+        call(&mut machines, Call::Close { fd: 5 }, 0);
+        call(&mut machines, Call::Listen { fd: 5, backlog: 9 }, 0);
+        let snapshot = machines.finish(&mut |_| {});
+        let told: Vec<_> =
+            snapshot.listeners.iter().map(|one| (one.seen.address.as_str(), one.accepted)).collect();
+        assert_eq!(told, [("", 0), ("(not known)", 3)]);
+    }
+
+    #[test]
+    fn listener_of_unknown_origin_is_asked_for_once() {
+        let mut machines = machines();
+        for _ in 0..3 {
+            machines.comes_from_listener(
+                None,
+                &Connection { tgid: 1, listener_fd: 8, ..Connection::accepted(1) },
+                5,
+            );
+        }
+        assert_eq!(machines.unread.drain().collect::<Vec<_>>(), [1]);
+        machines.comes_from_listener(
+            None,
+            &Connection { tgid: 1, listener_fd: 8, ..Connection::accepted(1) },
+            6,
+        );
+        assert!(machines.unread.is_empty());
+    }
+}
