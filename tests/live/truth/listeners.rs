@@ -238,7 +238,7 @@ fn workers_that_are_forked_while_the_programs_attach_are_all_followed() -> anyho
             })
         });
         let trace = Trace::start(server.pid())?;
-        forks.join().map_err(|_| anyhow::anyhow!("the thread panicked"))??;
+        forks.join().map_err(|panicked| anyhow::anyhow!("the thread panicked: {panicked:?}"))??;
         anyhow::Ok(trace)
     })?;
     ask_often(&server, "fast", 30)?;
