@@ -144,11 +144,27 @@ pub fn settle(account: &mut ThreadAccount, now_ns: u64) -> u64 {
     now_ns
 }
 
+/// [`settle`] of a thread that surely runs. If its account has it elsewhere, the switch to it was not seen: what it did
+/// since is undecided. Seen where the kernel runs no program while a thread that it protects has the CPU.
+#[inline(always)]
+pub fn settle_running(account: &mut ThreadAccount, now_ns: u64) -> u64 {
+    if account.state != RUNNING {
+        account.flags |= FLAG_WAKE_MISSED;
+        emit::lose(loss::WAKE_MISSED);
+        // All of it: that it was ready at the end says nothing of when it ran.
+        account.state = BLOCKED;
+        settle(account, now_ns);
+        account.state = RUNNING;
+        account.switches = account.switches.wrapping_add(1);
+    }
+    settle(account, now_ns)
+}
+
 /// The thread leaves its CPU. `registers_call` is what its saved registers show (only asked for when it blocks
 /// outside an observed call).
 #[inline(always)]
 pub fn switch_out(account: &mut ThreadAccount, now_ns: u64, blocks: bool, registers_call: i32) {
-    settle(account, now_ns);
+    settle_running(account, now_ns);
     if !blocks {
         account.state = RUNNABLE;
         return;
@@ -194,7 +210,7 @@ pub fn wake(account: &mut ThreadAccount, now_ns: u64) -> bool {
 /// An observed call begins: the segment so far becomes the gap.
 #[inline(always)]
 pub fn enter(account: &mut ThreadAccount, now_ns: u64, call: i32, arguments: [u64; 3], extra: u64) {
-    let now_ns = settle(account, now_ns);
+    let now_ns = settle_running(account, now_ns);
     if account.system_call == NOT_IN_CALL || account.enter_ns == ENTRY_UNKNOWN {
         account.gap_cpu_ns = account.cpu_ns;
         account.gap_run_queue_ns = account.run_queue_ns;

@@ -96,6 +96,9 @@ fn gives_up([lock, distance, through]: [u64; 3], tid: u32) -> bool {
     thread as u32 == tid && user_word(lock.wrapping_add(LOCKED)) as u32 == 1
 }
 
+/// Most CPU time of an attempt after its last sleep: a few µs, with room for interrupts. Who ran for longer had the lock.
+const AFTER_SLEEP_MAX_CPU_NS: u64 = 50_000;
+
 /// A futex call that never slept has joined the gap.
 #[inline(always)]
 pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
@@ -106,10 +109,12 @@ pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
     let is_wake = account.arguments[1] & 127 == WAKE;
     if (COND as u32..END).contains(&place) {
         // Whoever waits uses other words of the condition variable as well, and wakes on them; where they are depends on
-        // the C library's version.
-        if is_wake && account.arguments[0] as u32 & !7 == account.take_signals {
+        // the C library's version. So does who gives the lock up, after it had it.
+        let signals = is_wake && account.arguments[0] as u32 & !7 == account.take_signals;
+        let gives_up = account.take_flags & FLAG_GIVES_UP != 0;
+        if signals || gives_up {
             over(account);
-        } else {
+        } else if account.cpu_ns <= AFTER_SLEEP_MAX_CPU_NS {
             until(account, now_ns);
         }
     } else if account.take_flags & FLAG_TAKES_LOCK == 0 {

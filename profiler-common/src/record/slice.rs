@@ -14,7 +14,8 @@ pub const FLAG_GAP_BLOCKED_MIXED: u32 = 1;
 pub const FLAG_STATUS_LINE: u32 = 2;
 /// [`SliceRecord::flags`]: the descriptor is a connection that a traced listener accepted.
 pub const FLAG_CLIENT: u32 = 4;
-/// [`SliceRecord::flags`]: a wake-up inside this slice was not seen; its split of blocked and run queue is undecided.
+/// [`SliceRecord::flags`]: a wake-up inside this slice, or a switch to the thread, was not seen: what is blocked by this
+/// account may have been run queue, or time on a CPU.
 pub const FLAG_WAKE_MISSED: u32 = 8;
 
 /// [`SliceRecord::flags`]: the call waits to take an interpreter lock that the programs know, and every call that the

@@ -91,7 +91,7 @@ fn moved(typed: TypedSock, bytes: i32, what: u32) {
             local_port,
         };
         let mut change = account::change(account);
-        let now_ns = account::settle(&mut change, bpf_ktime_get_ns());
+        let now_ns = account::settle_running(&mut change, bpf_ktime_get_ns());
         change.sequence = change.sequence.wrapping_add(1);
         emit::light(Some(account), &light, now_ns);
         account::restart(&mut change, now_ns);

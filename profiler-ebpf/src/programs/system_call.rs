@@ -178,20 +178,19 @@ fn exit(registers: Registers, number: u32, result: i64, followed: u32) {
     let Some(kind) = kind(number) else { return };
     let Some(account) = account::current() else { return };
     // SAFETY: the look-up succeeded.
-    let (call, enter_ns, switches, woken_for) = unsafe {
-        ((*account).system_call, (*account).enter_ns, (*account).switches, (*account).cause_listener)
-    };
+    let (call, enter_ns, woken_for) =
+        unsafe { ((*account).system_call, (*account).enter_ns, (*account).cause_listener) };
     if call == NOT_IN_CALL || call as u32 != number {
         return;
     }
     // SAFETY: the thread itself runs here, so this is the account's only writer.
     let mut change = unsafe { account::change(account) };
     // SAFETY: the helper has no preconditions.
-    let now_ns = account::settle(&mut change, unsafe { bpf_ktime_get_ns() });
+    let now_ns = account::settle_running(&mut change, unsafe { bpf_ktime_get_ns() });
     let mut sequence = 0;
     let takes_lock = matches!(kind, Kind::Futex) && change.take_flags & FLAG_TAKES_LOCK != 0;
     if enter_ns != ENTRY_UNKNOWN {
-        if switches == 0 && matches!(kind, Kind::Futex) {
+        if change.switches == 0 && matches!(kind, Kind::Futex) {
             account::fold(&mut change, now_ns);
             take::folded(&mut change, now_ns);
             return;

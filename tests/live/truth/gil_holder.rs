@@ -44,7 +44,6 @@ fn holds_and_wants(pairs: usize, hold_ms: u32) -> anyhow::Result<(Traced, Vec<Wi
 /// A request keeps the lock for a known time while another, timed by its own clock, waits: the edge names its endpoint and
 /// thread, and is as long as the wait.
 #[test]
-#[ignore = "make live: a wake-up by a timer that the kernel does not show leaves its interval unexplained, in every other run"]
 fn a_request_that_keeps_the_lock_is_named_by_those_that_wait_and_the_time_is_theirs() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
@@ -54,6 +53,7 @@ fn a_request_that_keeps_the_lock_is_named_by_those_that_wait_and_the_time_is_the
     let holders: Vec<&Witness> = witnesses.iter().filter(|witness| witness.kind == "hold").collect();
     let mut checked = 0;
     let (mut all_ours_ns, mut all_theirs_ns) = (0, 0);
+    let not_seen = traced.number("/losses/undecided_waits")?;
     for witness in witnesses.iter().filter(|witness| witness.kind == "want") {
         let ours = traced
             .requests
@@ -76,24 +76,33 @@ fn a_request_that_keeps_the_lock_is_named_by_those_that_wait_and_the_time_is_the
         let ours_ns: u64 = by_hold.map(|holder| holder.wait_ns).sum();
         let theirs_ns = hold.end_ns - wanted_ns;
         let without_cpu_ns = witness.run_queue_ns + hold.run_queue_ns;
+        // A kernel that runs no program while a thread that it protects has the CPU shows no wake-up by what interrupts that.
+        let unexplained_ns = ours.phase_ns("unexplained");
+        assert!(
+            unexplained_ns == 0 || not_seen > 0,
+            "{unexplained_ns} ns unexplained, and nothing was missed"
+        );
+        let not_told_ns = without_cpu_ns + unexplained_ns;
         eprintln!(
-            "request {}: {:.2} ms because of the one that held; by their own clocks {:.2} ms (and {:.2} ms without a CPU)",
+            "request {}: {:.2} ms because of the one that held; by their own clocks {:.2} ms (and {:.2} ms without a CPU, \
+             {:.2} ms unexplained)",
             witness.id,
             ours_ns as f64 / 1e6,
             theirs_ns as f64 / 1e6,
-            without_cpu_ns as f64 / 1e6
+            without_cpu_ns as f64 / 1e6,
+            unexplained_ns as f64 / 1e6
         );
         assert!(theirs_ns > 60_000_000, "the load did not contend");
         assert!(
-            ours_ns.abs_diff(theirs_ns) <= theirs_ns / 50 + without_cpu_ns,
-            "{ours_ns} against {theirs_ns}, {without_cpu_ns} without a CPU: {:?}, {:?}",
+            ours_ns.abs_diff(theirs_ns) <= theirs_ns / 50 + not_told_ns,
+            "{ours_ns} against {theirs_ns}, {not_told_ns} without a CPU or unexplained: {:?}, {:?}",
             ours.gil_holders,
             ours.phases
         );
         // Others may have had it after that one: all together it is the time that it slept beyond its 20 ms.
         let asleep_ns = witness.asleep_ns().saturating_sub(20_000_000);
         assert!(
-            held_ns + witness.run_queue_ns + asleep_ns / 50 >= asleep_ns,
+            held_ns + witness.run_queue_ns + unexplained_ns + asleep_ns / 50 >= asleep_ns,
             "{held_ns} against {asleep_ns}"
         );
         all_ours_ns += ours_ns;
@@ -125,7 +134,6 @@ fn a_request_that_keeps_the_lock_is_named_by_those_that_wait_and_the_time_is_the
 /// Threads that only compute hand the lock over whenever they are asked: no request goes unheard, and each is made to give
 /// it up.
 #[test]
-#[ignore = "make live: not settled which short waits follow a forced release; it finds too many voluntary ones now and then"]
 fn threads_that_compute_give_the_lock_up_when_asked() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;

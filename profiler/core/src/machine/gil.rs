@@ -28,6 +28,8 @@ const COND: u64 = 32;
 const MUTEX: u64 = 80;
 /// Where the condition variable of a forced switch begins: only who has dropped the lock waits there.
 const SWITCH_COND: u64 = 120;
+/// Where its mutex begins, which who takes the lock needs for a moment too.
+const SWITCH_MUTEX: u64 = 168;
 /// Length of the whole.
 const LENGTH: u64 = 208;
 /// `FUTEX_CMD_MASK` without the private and clock flags, include/uapi/linux/futex.h.
@@ -89,7 +91,7 @@ pub fn not_measured<'a>(seen: impl Iterator<Item = &'a InterpreterSeen>) -> Opti
 pub struct Waiting {
     /// The attempt that it is in, or was in.
     pub episode: Option<Episode>,
-    /// It had given the lock up by force, and waited until another had taken it.
+    /// It was made to give the lock up, and has done nothing else since.
     pub gave_up: bool,
 }
 
@@ -182,16 +184,16 @@ impl Locks {
         if waiting.episode.is_some() {
             self.end(slice.tid, waiting.episode.take(), window_start_ns);
         }
-        let (lock, part) = match found {
-            Some((lock, On::Take)) => (lock, Part::First),
-            Some((_, on)) => {
-                waiting.gave_up = on == On::Handover;
-                return Followed { part: Part::Handover, tail_ns };
-            }
-            None => return Followed { part: Part::None, tail_ns },
-        };
+        let Some((lock, on)) = found else { return Followed { part: Part::None, tail_ns } };
+        let forced = gave_up || self.was_made_to_give_up(slice, &lock);
+        if on != On::Take {
+            // Who waits for the next holder had been asked, whether that was seen or not.
+            waiting.gave_up = forced || on == On::Handover;
+            return Followed { part: Part::Handover, tail_ns };
+        }
+        let part = Part::First;
         let mut next = Episode::begin(slice, exit_ns, lock);
-        let forced = gave_up || had_it_for_an_interval(slice, &lock);
+        next.is_after_forced = forced;
         let start_ns = next.start_ns;
         if let Some(measure) = self.measure_sleep(&mut next, slice, start_ns, window_start_ns) {
             measure.begin(forced);
@@ -220,6 +222,21 @@ impl Locks {
         let waited_from_ns = waited_from_ns.max(window_start_ns);
         episode.not_honoured_ns = measure.sleep(&mut episode.attempt, &sleep, waited_from_ns);
         Some(measure)
+    }
+
+    /// Whether a thread that makes a call on the lock's memory had to give the lock up before it: another had waited for a
+    /// whole switch interval, found it the holder still, and so asked for it, while it ran without a call that blocks.
+    fn was_made_to_give_up(&self, slice: &Slice, lock: &InterpreterLock) -> bool {
+        if !matches!(slice.gap_blocked_call, NO_CALL | PAGE_FAULT) {
+            return false;
+        }
+        let holders_known =
+            self.seen.get(&slice.tgid).is_some_and(|interpreter| interpreter.thread_number_at.is_some());
+        if !holders_known {
+            return had_it_for_an_interval(slice, lock);
+        }
+        let measure = self.measures.get(&(slice.tgid, lock.address));
+        measure.is_some_and(|measure| measure.was_asked(slice.tid, slice.gap_start_ns(), slice.enter_ns))
     }
 
     fn measure(&mut self, episode: &Episode) -> Option<&mut Measure> {
@@ -344,6 +361,7 @@ impl Locks {
                 _ if slice.flags & FLAG_GIVES_UP != 0 => On::GivesUp,
                 _ if is_take_wait(distance, operation) => On::Take,
                 FUTEX_WAIT if (COND..MUTEX).contains(&distance) => On::Inner,
+                FUTEX_WAIT if distance >= SWITCH_MUTEX => On::Switch,
                 _ => On::Handover,
             };
             Some((*lock, on))
@@ -354,12 +372,11 @@ impl Locks {
     }
 }
 
-/// Whether a thread that begins to wait ran for a switch interval without a call that blocks: it was made to give the lock
-/// up, as others ask for that only after an interval in which they did not get it.
-fn had_it_for_an_interval(slice: &Slice, lock: &InterpreterLock) -> bool {
+/// Whether a thread ran for a switch interval before this: others ask for the lock only after an interval in which they did
+/// not get it. For where it is not known whom they ask.
+const fn had_it_for_an_interval(slice: &Slice, lock: &InterpreterLock) -> bool {
     // Nine tenths: the one that asks has slept for a little less than the holder has run.
-    let interval_ns = lock.interval_us.saturating_mul(900);
-    matches!(slice.gap_blocked_call, NO_CALL | PAGE_FAULT) && slice.gap.total_ns() >= interval_ns
+    slice.gap.total_ns() >= lock.interval_us.saturating_mul(900)
 }
 
 #[cfg(test)]

@@ -5,12 +5,16 @@
 
 use std::collections::VecDeque;
 
+use rustc_hash::FxHashMap;
+
 use crate::event::{Slice, Tid};
 use crate::fact::InterpreterLock;
 use crate::model::gil::{Convoy, DEPTHS, Lock};
 
 /// Stretches kept apart for the union of waits; older ones are settled.
 const MAX_STRETCHES: usize = 256;
+/// Holders that were asked to give the lock up, of which the last time is kept.
+const MAX_ASKED: usize = 1024;
 /// What a woken thread returns with.
 const WOKEN: i64 = 0;
 /// `-EAGAIN`: it would have been woken before it slept.
@@ -95,6 +99,16 @@ impl Attempt {
     }
 }
 
+/// When a holder was asked to give the lock up, the last time that it had it.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// How often the lock had changed hands.
+    switches: u32,
+    first_ns: u64,
+    /// Who was asleep when it gave the lock up asks in vain, and later.
+    last_ns: u64,
+}
+
 /// Running sums of one lock.
 #[derive(Clone, Debug, Default)]
 pub struct Measure {
@@ -102,6 +116,8 @@ pub struct Measure {
     /// Stretches in which somebody waited, apart and in order.
     stretches: VecDeque<(u64, u64)>,
     settled_until_ns: u64,
+    /// When a thread that had the lock was asked to give it up.
+    asked: FxHashMap<Tid, Asked>,
 }
 
 impl Measure {
@@ -126,12 +142,38 @@ impl Measure {
         let interval_ns = self.sums.interval_us.saturating_mul(1000);
         let was_kept = attempt.kept_ns > 0;
         let added_ns = attempt.sleep(sleep, interval_ns);
+        if sleep.on_condition && sleep.result == TIMED_OUT {
+            self.ask(sleep);
+        }
         self.sums.switches_known |= sleep.holder.is_some();
         self.sums.woken += u64::from(sleep.on_condition && sleep.result == WOKEN);
         self.sums.timed_out += u64::from(sleep.on_condition && sleep.result == TIMED_OUT);
         self.sums.not_honoured += u64::from(added_ns > 0 && !was_kept);
         self.sums.not_honoured_ns = self.sums.not_honoured_ns.saturating_add(added_ns);
         added_ns
+    }
+
+    /// Who sleeps for a whole interval asks the holder to give the lock up.
+    fn ask(&mut self, sleep: &Sleep) {
+        let Some((holder, switches)) = sleep.holder else { return };
+        if self.asked.len() >= MAX_ASKED && !self.asked.contains_key(&holder) {
+            // Of threads that have ended, most likely; who is asked gives the lock up soon after, or is asked again.
+            self.asked.clear();
+        }
+        let (first_ns, last_ns) = (sleep.end_ns, sleep.end_ns);
+        match self.asked.get_mut(&holder) {
+            Some(asked) if asked.switches == switches => asked.last_ns = last_ns,
+            _ => drop(self.asked.insert(holder, Asked { switches, first_ns, last_ns })),
+        }
+    }
+
+    /// Whether this thread was asked to give the lock up between these times.
+    #[must_use]
+    pub fn was_asked(&self, holder: Tid, from_ns: u64, until_ns: u64) -> bool {
+        let then = from_ns..=until_ns;
+        self.asked
+            .get(&holder)
+            .is_some_and(|asked| then.contains(&asked.first_ns) || then.contains(&asked.last_ns))
     }
 
     /// An attempt is over.

@@ -23,6 +23,8 @@ pub(super) enum On {
     Inner,
     /// The mutex, to give the lock up.
     GivesUp,
+    /// The mutex of a forced switch: who takes the lock needs it for a moment, and who gave it up has it until it sleeps.
+    Switch,
     /// What only who gave the lock up by force waits on.
     Handover,
 }
@@ -41,6 +43,8 @@ pub struct Episode {
     pub(super) not_honoured_ns: u64,
     /// Every call after its last sleep is looked at.
     is_followed: bool,
+    /// Its thread had been made to give the lock up before.
+    pub(super) is_after_forced: bool,
 }
 
 impl Episode {
@@ -56,6 +60,7 @@ impl Episode {
             attempt: Attempt::default(),
             not_honoured_ns: 0,
             is_followed: slice.flags & FLAG_TAKE_FOLLOWED != 0,
+            is_after_forced: false,
         }
     }
 
@@ -74,7 +79,7 @@ impl Episode {
     pub(super) fn goes_on_with(&self, slice: &Slice, lock: InterpreterLock, on: On) -> bool {
         let max_cpu_ns = match on {
             On::Take if self.is_followed => FOLLOWED_LOOP_MAX_CPU_NS,
-            On::Take | On::Inner => LOOP_MAX_CPU_NS,
+            On::Take | On::Inner | On::Switch => LOOP_MAX_CPU_NS,
             On::GivesUp | On::Handover => return false,
         };
         self.lock.address == lock.address
@@ -107,6 +112,12 @@ impl Episode {
     #[must_use]
     pub const fn not_honoured_ns(&self) -> u64 {
         self.not_honoured_ns
+    }
+
+    /// Whether its thread had been made to give the lock up before it.
+    #[must_use]
+    pub const fn is_after_forced(&self) -> bool {
+        self.is_after_forced
     }
 
     /// From when to when, in nanoseconds.

@@ -235,6 +235,134 @@ fn the_reason_for_no_measurement_names_what_was_refused_before_what_is_missing()
     assert!(reason(&[]).is_some());
 }
 
+/// Several threads and one lock whose holders are known; each thread has its own clock.
+struct Threads {
+    locks: Locks,
+    threads: std::collections::BTreeMap<Tid, (Waiting, u64)>,
+}
+
+impl Threads {
+    fn new() -> Self {
+        let mut locks = Locks::default();
+        let lock = InterpreterLock { address: LOCK, interpreter: 0, interval_us: 5000 };
+        let thread_number_at = Some(160);
+        locks.see(InterpreterSeen {
+            tgid: 1,
+            locks: vec![lock],
+            thread_number_at,
+            ..InterpreterSeen::default()
+        });
+        Self { locks, threads: std::collections::BTreeMap::new() }
+    }
+
+    /// The thread's next slice: it computes, then it is in `call` for so long.
+    fn call(&mut self, tid: Tid, gap_cpu_us: u64, call: Call, asleep_us: u64, flags: u32) -> Part {
+        self.told((tid, gap_cpu_us), call, (asleep_us, 0), 0, flags)
+    }
+
+    /// The same of a wait for the lock, which `holder` has.
+    fn wait(&mut self, tid: Tid, gap_cpu_us: u64, slept: (u64, i64), holder: Tid) -> Part {
+        let (address, operation) = WAIT;
+        let call = Call::FutexWait { address, operation, has_timeout: true };
+        self.told((tid, gap_cpu_us), call, slept, holder, 0)
+    }
+
+    fn told(
+        &mut self,
+        (tid, gap_cpu_us): (Tid, u64),
+        call: Call,
+        (asleep_us, result): (u64, i64),
+        holder_tid: Tid,
+        flags: u32,
+    ) -> Part {
+        let (waiting, now_ns) = self.threads.entry(tid).or_default();
+        let gap = Account { cpu_ns: gap_cpu_us * US, ..Account::default() };
+        let inside = Account { blocked_ns: asleep_us * US, ..Account::default() };
+        let enter_ns = *now_ns + gap.total_ns();
+        *now_ns = enter_ns + inside.total_ns();
+        let lock_switches = (holder_tid > 0).then_some(7);
+        let slice = Slice {
+            tid,
+            enter_ns,
+            inside,
+            gap,
+            call_switches: 1,
+            flags,
+            holder_tid,
+            lock_switches,
+            result,
+            ..blank(call)
+        };
+        self.locks.follow(waiting, &slice, *now_ns, 0).part
+    }
+
+    /// Waits so far that came after a forced and after a voluntary release.
+    fn releases(&self) -> (u64, u64) {
+        let lock = self.locks.clone().measures.into_values().next().map(Measure::finish).unwrap_or_default();
+        (lock.after_forced, lock.after_voluntary)
+    }
+}
+
+const TIMED_OUT: (u64, i64) = (5000, -110);
+const GIVES_UP: Call = Call::FutexWait { address: LOCK + 80, operation: 128, has_timeout: false };
+const NEXT_HOLDER: Call = Call::FutexWait { address: LOCK + 160, operation: 393, has_timeout: false };
+
+#[test]
+fn a_release_is_forced_where_another_had_asked_for_the_lock_and_nothing_else_was_done_since() {
+    // Thread 2 asks after an interval; thread 3 stops computing a moment later, and waits in its turn.
+    let asked = || {
+        let mut threads = Threads::new();
+        threads.wait(2, 0, TIMED_OUT, 3);
+        threads
+    };
+    let mut threads = asked();
+    threads.wait(3, 5010, (100, 0), 2);
+    assert_eq!(threads.releases(), (1, 1), "asked");
+
+    // A third one, asleep when the lock was given up, asks in vain.
+    let mut threads = asked();
+    threads.wait(4, 5005, TIMED_OUT, 3);
+    threads.wait(3, 5010, (9000, 0), 2);
+    assert_eq!(threads.releases(), (1, 2), "asked, and once more too late");
+
+    // In between it slept for the mutex, and until another had taken the lock.
+    let mut threads = asked();
+    threads.call(3, 5010, GIVES_UP, 20, FLAG_GIVES_UP);
+    threads.call(3, 1, NEXT_HOLDER, 30, 0);
+    threads.wait(3, 2, (100, 0), 2);
+    assert_eq!(threads.releases(), (1, 1), "asked, and slept on its way");
+
+    let mut threads = asked();
+    threads.call(3, 5010, GIVES_UP, 20, FLAG_GIVES_UP);
+    threads.call(3, 1, Call::Sleep, 30, 0);
+    threads.wait(3, 2, (100, 0), 2);
+    assert_eq!(threads.releases(), (0, 2), "it made a call, for which it had given the lock up");
+
+    let mut threads = Threads::new();
+    threads.wait(3, 9000, (100, 0), 2);
+    assert_eq!(threads.releases(), (0, 1), "it computed for long, and nobody asked");
+
+    let mut threads = asked();
+    threads.call(3, 5010, Call::Sleep, 30, 0);
+    threads.wait(3, 2, (100, 0), 2);
+    assert_eq!(threads.releases(), (0, 2), "asked before its last call");
+
+    let mut threads = Threads::new();
+    threads.wait(2, 0, (4000, 0), 3);
+    threads.wait(3, 5010, (100, 0), 2);
+    assert_eq!(threads.releases(), (0, 2), "the other was woken before it had waited for an interval");
+}
+
+#[test]
+fn who_takes_the_lock_may_wait_for_the_mutex_of_a_forced_switch_as_well() {
+    let mutex = Call::FutexWait { address: LOCK + 168, operation: 128, has_timeout: false };
+    let mut threads = Threads::new();
+    assert_eq!(threads.wait(2, 0, (100, 0), 3), Part::First);
+    assert_eq!(threads.call(2, 3, mutex, 20, 0), Part::Again);
+    assert_eq!(threads.call(2, 51, mutex, 20, 0), Part::Handover, "it had the lock meanwhile");
+    assert_eq!(threads.call(3, 3, mutex, 20, 0), Part::Handover, "it did not want the lock");
+}
+
 proptest! {
     /// Whatever order futex events come in: nothing panics, each wait lies within its thread's time, the waits of a
     /// thread do not overlap, and a second run gives the same.
