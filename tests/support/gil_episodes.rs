@@ -23,6 +23,8 @@ pub struct Wait {
     pub start_ns: u64,
     /// End.
     pub end_ns: u64,
+    /// Its thread had been made to give the lock up before.
+    pub is_after_forced: bool,
 }
 
 /// All waits of a recording, by thread, and how many records were lost.
@@ -52,13 +54,14 @@ pub fn waits_of(recording: &Path) -> anyhow::Result<(BTreeMap<u32, Vec<Wait>>, u
             },
             Body::Slice(slice) => {
                 let open = waiting.entry(slice.tid).or_default();
-                let before = open.episode.map(|episode| episode.span());
+                let before = open.episode.map(|episode| (episode.span(), episode.is_after_forced()));
                 let followed = locks.follow(open, &slice, event.time_ns, 0);
                 let now = open.episode.map(|episode| episode.span());
-                let ended = before.filter(|(start_ns, _)| now.is_none_or(|now| now.0 != *start_ns));
-                if let Some((start_ns, end_ns)) = ended {
+                let ended = before.filter(|((start_ns, _), _)| now.is_none_or(|now| now.0 != *start_ns));
+                if let Some(((start_ns, end_ns), is_after_forced)) = ended {
                     let end_ns = end_ns + followed.tail_ns;
-                    waits.entry(slice.tid).or_default().push(Wait { tid: slice.tid, start_ns, end_ns });
+                    let wait = Wait { tid: slice.tid, start_ns, end_ns, is_after_forced };
+                    waits.entry(slice.tid).or_default().push(wait);
                 }
             }
             _ => {}
@@ -92,8 +95,25 @@ pub struct Comparison {
     pub all_ns: (u64, u64),
     /// Matched attempts that agree within 1 % or 10 µs, whichever is more.
     pub within: usize,
+    /// Those that agree so once the time is left out in which the witness saw the thread kept off its CPU outside of its
+    /// sleeps: no system call shows that, and it is told as `run_queue`.
+    pub within_on_cpu: usize,
+    /// Matched attempts in which the witness saw calls that wait, and those of them whose time from the first such call to
+    /// the last is so.
+    pub calls_within: (usize, usize),
+    /// Matched attempts after a forced release, by the witness, and after a voluntary one; of each, those that we tell so.
+    pub forced: (usize, usize),
+    /// See there.
+    pub voluntary: (usize, usize),
     /// By how much matched attempts are longer than told, in nanoseconds, sorted.
     pub short_ns: Vec<i64>,
+    /// Time from the witness's probe at the entry to its own sight of the first call that waits, sorted.
+    pub lead_ns: Vec<u64>,
+}
+
+/// Whether two lengths agree within 1 % of the first or 10 µs, whichever is more.
+fn agree(theirs_ns: u64, ours_ns: u64) -> bool {
+    theirs_ns.abs_diff(ours_ns) <= (theirs_ns / 100).max(10_000)
 }
 
 impl Comparison {
@@ -113,6 +133,30 @@ impl Comparison {
     #[must_use]
     pub fn within_share(&self) -> f64 {
         self.within as f64 / self.matched.max(1) as f64
+    }
+
+    /// The same share without the time in which threads were kept off their CPU outside of their sleeps.
+    #[must_use]
+    pub fn within_on_cpu_share(&self) -> f64 {
+        self.within_on_cpu as f64 / self.matched.max(1) as f64
+    }
+
+    /// Share of matched attempts whose time from the first call that waits to the last is that by the witness.
+    #[must_use]
+    pub fn calls_within_share(&self) -> f64 {
+        self.calls_within.1 as f64 / self.calls_within.0.max(1) as f64
+    }
+
+    /// Share of matched attempts of which we say rightly whether the release before them was forced.
+    #[must_use]
+    pub fn releases_share(&self) -> f64 {
+        (self.forced.1 + self.voluntary.1) as f64 / self.matched.max(1) as f64
+    }
+
+    /// Half of the attempts reach their first call that waits within so many µs of the witness's probe.
+    #[must_use]
+    pub fn lead_us(&self) -> f64 {
+        self.lead_ns.get(self.lead_ns.len() / 2).map_or(0.0, |ns| *ns as f64 / 1e3)
     }
 
     /// A quantile of the shortfall, in µs.
@@ -190,8 +234,19 @@ pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt]) -> Compar
                     result.ours_ns += ours_ns;
                     let short_ns = theirs_ns.cast_signed() - ours_ns.cast_signed();
                     result.short_ns.push(short_ns);
-                    if short_ns.unsigned_abs() <= (theirs_ns / 100).max(10_000) {
-                        result.within += 1;
+                    result.within += usize::from(agree(theirs_ns, ours_ns));
+                    let on_cpu_ns = theirs_ns.saturating_sub(attempt.off_cpu_ns);
+                    result.within_on_cpu +=
+                        usize::from(agree(theirs_ns, ours_ns) || agree(on_cpu_ns, ours_ns));
+                    let side =
+                        if attempt.is_after_forced { &mut result.forced } else { &mut result.voluntary };
+                    side.0 += 1;
+                    side.1 += usize::from(attempt.is_after_forced == wait.is_after_forced);
+                    let (first_ns, last_ns) = attempt.calls_ns;
+                    if first_ns > 0 && last_ns > first_ns {
+                        result.calls_within.0 += 1;
+                        result.calls_within.1 += usize::from(agree(last_ns - first_ns, ours_ns));
+                        result.lead_ns.push(first_ns - attempt.start_ns);
                     }
                 }
                 [_] => result.merged += 1,
@@ -206,5 +261,6 @@ pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt]) -> Compar
         }
     }
     result.short_ns.sort_unstable();
+    result.lead_ns.sort_unstable();
     result
 }

@@ -25,6 +25,12 @@ pub struct Attempt {
     pub end_ns: u64,
     /// Whether it slept: it may have found the lock free at the last moment.
     pub slept: bool,
+    /// Entry of its first system call that waits, and exit of its last; zeroes where it made none.
+    pub calls_ns: (u64, u64),
+    /// It was made by the interpreter's loop, not by a function that takes back what a call had given up, or begins a thread.
+    pub is_after_forced: bool,
+    /// For how long it was kept off its CPU outside of these calls.
+    pub off_cpu_ns: u64,
 }
 
 /// bpftrace, attached.
@@ -90,8 +96,17 @@ impl Witness {
         for line in BufReader::new(File::open(&self.output)?).lines() {
             let line = line?;
             let numbers: Vec<u64> = line.split(' ').map_while(|word| word.parse().ok()).collect();
-            if let [tid, start_ns, end_ns, slept] = *numbers {
-                attempts.push(Attempt { tid: u32::try_from(tid)?, start_ns, end_ns, slept: slept > 0 });
+            if let [tid, start_ns, end_ns, slept, first_ns, last_ns, off_cpu_ns, restores] = *numbers {
+                let (tid, slept) = (u32::try_from(tid)?, slept > 0);
+                attempts.push(Attempt {
+                    tid,
+                    start_ns,
+                    end_ns,
+                    slept,
+                    calls_ns: (first_ns, last_ns),
+                    is_after_forced: restores == 0,
+                    off_cpu_ns,
+                });
             }
         }
         Ok(attempts)
@@ -115,7 +130,9 @@ fn script(file: &Path, functions: &[TakeGil], pids: &[u32]) -> String {
         if let Some(entry) = function.entry {
             let _ = writeln!(
                 text,
-                "uprobe:{file}:{:#x} /{traced}/ {{ @in[tid] = nsecs; @waits[tid] = 0; @slept[tid] = 0; }}",
+                "uprobe:{file}:{:#x} /{traced}/ {{ @in[tid] = nsecs; @waits[tid] = 0; @slept[tid] = 0; \
+                 @first[tid] = 0; @last[tid] = 0; @call[tid] = 0; @gone[tid] = 0; @off[tid] = 0; \
+                 @by[tid] = @restores[tid]; @restores[tid] = 0; }}",
                 entry.offset
             );
         }
@@ -126,14 +143,29 @@ fn script(file: &Path, functions: &[TakeGil], pids: &[u32]) -> String {
             let _ = writeln!(
                 text,
                 "uprobe:{file}:{:#x} /@in[tid]/ {{ if (@waits[tid] || @slept[tid]) {{ \
-                 printf(\"%d %lu %lu %d\\n\", tid, @in[tid], nsecs, @slept[tid]); }} @in[tid] = 0; }}",
+                 printf(\"%d %lu %lu %d %lu %lu %lu %d\\n\", tid, @in[tid], nsecs, @slept[tid], @first[tid], \
+                 @last[tid], @off[tid], @by[tid]); }} @in[tid] = 0; }}",
                 exit.offset
             );
         }
     }
+    for function in ["PyEval_RestoreThread", "PyEval_AcquireThread"] {
+        let _ = writeln!(text, "uprobe:{file}:{function} /{traced}/ {{ @restores[tid] = 1; }}");
+    }
+    // Waits alone (0 and 9 without their flags): who wakes somebody does not sleep.
     text.push_str(
-        "tracepoint:sched:sched_switch /@in[args->prev_pid] && args->prev_state != 0 && args->prev_state != 256/ \
-         { @slept[args->prev_pid] = 1; }\nEND { clear(@in); clear(@waits); clear(@slept); }\n",
+        "tracepoint:syscalls:sys_enter_futex /@in[tid]/ { $op = args->op & 127; if ($op == 0 || $op == 9) \
+         { @call[tid] = 1; if (@first[tid] == 0) { @first[tid] = nsecs; } } }\n\
+         tracepoint:syscalls:sys_exit_futex /@call[tid]/ { @call[tid] = 0; @last[tid] = nsecs; }\n\
+         tracepoint:sched:sched_switch { \
+         if (@in[args->prev_pid]) { \
+         if (args->prev_state != 0 && args->prev_state != 256) { @slept[args->prev_pid] = 1; } \
+         if (@call[args->prev_pid] == 0) { @gone[args->prev_pid] = nsecs; } } \
+         if (@gone[args->next_pid]) { \
+         @off[args->next_pid] = @off[args->next_pid] + nsecs - @gone[args->next_pid]; \
+         @gone[args->next_pid] = 0; } }\n\
+         END { clear(@in); clear(@waits); clear(@slept); clear(@first); clear(@last); clear(@call); \
+         clear(@gone); clear(@off); clear(@by); clear(@restores); }\n",
     );
     text
 }

@@ -12,6 +12,8 @@ pub(crate) struct Interpreter {
     pub(crate) name: String,
     /// Program and first arguments.
     words: Vec<PathBuf>,
+    /// Where its library is, if not where it would look for it.
+    libraries: Option<PathBuf>,
 }
 
 impl Interpreter {
@@ -20,7 +22,15 @@ impl Interpreter {
         let mut words = self.words.iter();
         let mut command = Command::new(words.next().map_or(Path::new("python3"), PathBuf::as_path));
         command.args(words);
+        self.set_library(&mut command);
         command
+    }
+
+    /// Has a program that is linked to this interpreter's library find the one that is used here.
+    pub(crate) fn set_library(&self, command: &mut Command) {
+        if let Some(libraries) = &self.libraries {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
     }
 
     /// Whether it is of this version, or kind.
@@ -33,13 +43,15 @@ impl Interpreter {
 pub(crate) fn found() -> Vec<Interpreter> {
     let mut found = Vec::new();
     for minor in 8..=15 {
-        look(&mut found, "Debian", vec![PathBuf::from(format!("/usr/bin/python3.{minor}"))]);
+        look(&mut found, "Debian", vec![PathBuf::from(format!("/usr/bin/python3.{minor}"))], None);
     }
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-    for version in entries(&home.join(".pyenv/versions")) {
-        look(&mut found, "pyenv", vec![version.join("bin/python3")]);
-    }
     let tree = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    for version in entries(&home.join(".pyenv/versions")) {
+        let copies = tree.join("target/gil-matrix").join(version.file_name().unwrap_or_default());
+        let libraries = stripped(&version.join("lib"), &copies);
+        look(&mut found, "pyenv", vec![version.join("bin/python3")], libraries);
+    }
     for place in entries(&tree.join(".tools/interpreters")) {
         let libraries = place.join("usr/lib/x86_64-linux-gnu");
         for program in entries(&place.join("usr/bin")) {
@@ -49,6 +61,7 @@ pub(crate) fn found() -> Vec<Interpreter> {
                 &mut found,
                 "Debian, unpacked",
                 vec![loader, "--library-path".into(), libraries.clone(), program],
+                None,
             );
         }
     }
@@ -59,6 +72,20 @@ pub(crate) fn found() -> Vec<Interpreter> {
     found
 }
 
+/// Copies of the interpreter's libraries without symbols: bpftrace puts no probe at an address that lies within a symbol,
+/// unless it was built with a disassembler. The machine code is the same. `None`: there are none, or nothing strips here.
+fn stripped(from: &Path, to: &Path) -> Option<PathBuf> {
+    std::fs::create_dir_all(to).ok()?;
+    let is_library = |path: &Path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.starts_with("libpython3.") && name.ends_with(".so.1.0")
+    };
+    let library = entries(from).into_iter().find(|path| is_library(path))?;
+    let copy = to.join(library.file_name()?);
+    let done = Command::new("strip").arg("--strip-all").arg("-o").arg(&copy).arg(&library).status();
+    done.is_ok_and(|status| status.success()).then(|| to.to_path_buf())
+}
+
 fn entries(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten();
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -67,10 +94,10 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Adds it if it runs, and is none that is not told from 3.8 on.
-fn look(found: &mut Vec<Interpreter>, from: &str, words: Vec<PathBuf>) {
+fn look(found: &mut Vec<Interpreter>, from: &str, words: Vec<PathBuf>, libraries: Option<PathBuf>) {
     let ask = "import sys, sysconfig; print('%d.%d.%d' % sys.version_info[:3], \
                'free-threaded' if sysconfig.get_config_var('Py_GIL_DISABLED') else '')";
-    let mut interpreter = Interpreter { name: String::new(), words };
+    let mut interpreter = Interpreter { name: String::new(), words, libraries };
     let Ok(output) = interpreter.command().args(["-c", ask]).output() else { return };
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let minor = said.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());

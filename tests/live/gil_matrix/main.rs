@@ -52,7 +52,7 @@ fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Resul
 
 fn line(interpreter: &Interpreter, kind: Kind, way: &str, of: &Comparison) -> String {
     format!(
-        "| {} | {} | {way} | {} | {:.2} % | {}/{}/{}/{} | {:+.2} % | {:.1} % | {:.0} / {:.0} |",
+        "| {} | {} | {way} | {} | {:.2} % | {}/{}/{}/{} | {:+.2} % | {:.1} / {:.1} / {:.1} % | {:.0} / {:.0} | {:.0} | {:.1} % of {}/{} |",
         interpreter.name,
         kind.name(),
         of.attempts,
@@ -63,8 +63,14 @@ fn line(interpreter: &Interpreter, kind: Kind, way: &str, of: &Comparison) -> St
         of.extra,
         of.total_error() * 100.0,
         of.within_share() * 100.0,
+        of.within_on_cpu_share() * 100.0,
+        of.calls_within_share() * 100.0,
         of.short_us(0.5),
         of.short_us(0.99),
+        of.lead_us(),
+        of.releases_share() * 100.0,
+        of.forced.0,
+        of.voluntary.0,
     )
 }
 
@@ -123,8 +129,8 @@ fn write(page: &Path, lines: &[String], missing: &[&str]) -> anyhow::Result<()> 
     let text = std::fs::read_to_string(page)?;
     let (before, rest) = text.split_once("<!-- table -->\n").context("the page has no table")?;
     let (_, after) = rest.split_once("<!-- end of the table -->").context("the table has no end")?;
-    let head = "| interpreter | load | `--gil` | waits | one to one | missed/split/merged/extra | all time | each within | \
-         short, µs: median / 99 % |\n|---|---|---|--:|--:|--:|--:|--:|--:|";
+    let head = "| interpreter | load | `--gil` | waits | one to one | missed/split/merged/extra | all time | each within: \
+         whole / on a CPU / calls | short, µs: median / 99 % | lead, µs | release: right of forced/voluntary |\n|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|";
     let missing = match missing {
         [] => String::new(),
         missing => format!("\nNot found on the machine that made this table: {}.\n", missing.join(", ")),

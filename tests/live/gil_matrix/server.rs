@@ -30,7 +30,7 @@ pub(crate) enum Kind {
     Gunicorn,
     /// Waitress, eight threads.
     Waitress,
-    /// uWSGI, eight threads; it is built for Debian's interpreter.
+    /// uWSGI, eight threads; it is built for one interpreter.
     Uwsgi,
 }
 
@@ -49,7 +49,7 @@ impl Kind {
 
     /// Whether there is such a server for this interpreter.
     pub(crate) fn runs_on(self, interpreter: &Interpreter) -> bool {
-        self != Self::Uwsgi || interpreter.name.ends_with("(Debian)") && interpreter.is("3.11")
+        self != Self::Uwsgi || interpreter.name.ends_with("(pyenv)") && interpreter.is("3.11")
     }
 }
 
@@ -73,6 +73,7 @@ impl Server {
             Kind::Waitress => command.arg(app("gil_server.py")).arg("waitress"),
             Kind::Uwsgi => {
                 command = Command::new(tools.join("venv-servers/bin/uwsgi"));
+                interpreter.set_library(&mut command);
                 let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
                 command.args(["--http-socket", &port.to_string(), "--threads", "8", "--die-on-term"]);
                 command.args(["--need-app", "--disable-logging", "--wsgi-file"]).arg(app("gil_server.py"));
