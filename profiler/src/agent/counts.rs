@@ -69,6 +69,10 @@ families! {
     Woken = "listener_woken", None, Some("port"), "Threads that arriving connections woke";
     InVain = "listener_woken_in_vain", None, Some("port"), "Wake-ups that found no connection";
     InVainCpu = "listener_woken_in_vain_cpu", Seconds, Some("port"), "CPU time of wake-ups that found no connection";
+    InVainRunQueue = "listener_woken_in_vain_run_queue", Seconds, Some("port"), "Time that wake-ups that found no connection waited for a CPU";
+    InVainSwitches = "listener_woken_in_vain_switches", None, Some("port"), "Context switches to threads whose wake-up found no connection";
+    BesideFree = "connections_waited_beside_free", None, Some("port"), "Connections that waited for a slot of a full process while another at the listener had a free one";
+    BesideFreeWait = "connection_wait_beside_free", Seconds, Some("port"), "Time that connections waited for a slot of a full process while another at the listener had a free one";
     QueueRefused = "accept_queue_refused", None, Some("port"), "Packets of handshakes refused because of a listener's queue; clients try again later";
     QueueDelayed = "accept_queue_delayed_clients", None, Some("port"), "Clients that found a listener's accept queue full";
     QueueFull = "accept_queue_full", Seconds, Some("port"), "Time that a listener's accept queue was full";
@@ -125,6 +129,13 @@ impl Counts {
             if let Some(wakes) = listener.wakes {
                 counts.set(Id::Arrivals, &port, wakes.arrivals);
                 counts.set(Id::Woken, &port, wakes.woken);
+                let losers = listener.woken.as_ref();
+                counts.set(Id::InVainRunQueue, &port, losers.map_or(0, |woken| woken.losers.run_queue_ns));
+                counts.set(Id::InVainSwitches, &port, losers.map_or(0, |woken| woken.losers_switches));
+            }
+            if let Some(beside) = &listener.beside_free {
+                counts.set(Id::BesideFree, &port, beside.waits.count());
+                counts.set(Id::BesideFreeWait, &port, beside.waits.sum_ns());
             }
             if let Some(queue) = &listener.queue {
                 counts.set(Id::QueueFull, &port, queue.full_ns);

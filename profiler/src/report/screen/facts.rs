@@ -3,6 +3,7 @@
 //! In: a moment. Out: lines: title, traffic, interpreter lock, listeners, slow clients, losses and own cost.
 
 use profiler_core::model::Listener;
+use profiler_core::model::dropped::Cause;
 use profiler_core::model::slot::Holding;
 use profiler_core::timeline::ThreadState;
 use ratatui::text::{Line, Span};
@@ -232,6 +233,28 @@ pub(super) fn listeners(shown: &Shown, paint: Paint, width: usize, rows: usize) 
         lines.push(line);
     }
     lines
+}
+
+/// Connections that were not served and why, if there are any; the most frequent causes, as far as there is room.
+pub(super) fn dropped(shown: &Shown, paint: Paint, width: usize) -> Option<Line<'static>> {
+    let dropped = &shown.snapshot.dropped;
+    let mut causes: Vec<_> = Cause::ALL.iter().map(|cause| (dropped.count(*cause), cause.name())).collect();
+    causes.retain(|(count, _)| *count > 0);
+    causes.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    if causes.is_empty() {
+        return None;
+    }
+    let mut line = labelled(paint, "dropped");
+    line.push_span(paint.span(Role::Bad, &unit::counted(dropped.total(), "connection")));
+    for (count, name) in causes {
+        let text = format!("{}{} {}", paint.dot(), unit::count(count), name.replace('_', " "));
+        let span = paint.span(Role::Quiet, &text);
+        if line.width() + span.width() > width {
+            break;
+        }
+        line.push_span(span);
+    }
+    Some(line)
 }
 
 /// How much slot-time clients hold, and how many hold a slot now.

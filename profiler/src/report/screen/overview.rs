@@ -27,6 +27,7 @@ pub(super) fn lines(
     lines.extend(strip::lines(shown, paint, width, 1 + more / 4));
     lines.extend(facts::gil(shown, paint, width, 1 + more.min(3)));
     lines.extend(facts::listeners(shown, paint, width, 1 + more.min(2)));
+    lines.extend(facts::dropped(shown, paint, width));
     lines.push(facts::clients(shown, paint));
     lines.push(facts::trust(shown, paint));
     with_table(lines, shown, look, paint, (width, rows))

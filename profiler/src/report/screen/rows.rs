@@ -56,14 +56,15 @@ const GIL: [Column; 4] = [
     Column::Right("waited"),
     Column::Right("waits"),
 ];
-const LISTENERS: [Column; 7] = [
+const LISTENERS: [Column; 8] = [
     Column::Flexible("address"),
-    Column::Right("held by"),
+    Column::Right("held"),
     Column::Right("accepted"),
-    Column::Right("woken/conn"),
+    Column::Right("woken"),
     Column::Right("in vain"),
-    Column::Right("wait p50"),
-    Column::Right("p99"),
+    Column::Right("CPU"),
+    Column::Right("wait p99"),
+    Column::Right("queue"),
 ];
 const FINDINGS: [Column; 4] =
     [Column::Left("finding"), Column::Left("answer"), Column::Right("cost"), Column::Flexible("because")];
@@ -312,12 +313,16 @@ fn listener_rows(shown: &Shown, paint: Paint) -> Vec<Row> {
             key: Key::Listener(rank),
             cells: vec![
                 listener.seen.address.clone(),
-                unit::counted(u64::try_from(listener.holders.len()).unwrap_or(u64::MAX), "process"),
+                if listener.is_closed { "closed".to_owned() } else { listener.holders.len().to_string() },
                 unit::count(listener.accepted),
                 listener.woken_per_connection().map_or_else(|| "-".to_owned(), |woken| format!("{woken:.2}")),
                 measured(unit::count(listener.woken_in_vain())),
-                wait(0.5),
+                measured(unit::duration(listener.in_vain_cpu_ns(), paint.charset)),
                 wait(0.99),
+                listener
+                    .queue
+                    .as_ref()
+                    .map_or_else(|| "-".to_owned(), |queue| format!("{}/{}", queue.depth, queue.limit)),
             ],
             role: Role::Plain,
         }

@@ -223,6 +223,28 @@ fn what_waits_for_the_lock_is_told_with_who_has_it() {
 }
 
 #[test]
+fn what_was_dropped_is_said_only_where_something_was() {
+    let shown = moment(fixture::exhausted());
+    let glance = |shown: &Shown| text(shown, &Look::default(), PLAIN, (80, 24));
+    assert!(glance(&shown).contains("dropped 11 connections · 9 client left waiting"), "{}", glance(&shown));
+    let mut healthy = shown.clone();
+    let mut snapshot = (*healthy.snapshot).clone();
+    snapshot.dropped.causes.clear();
+    healthy.snapshot = Arc::new(snapshot);
+    assert!(!glance(&healthy).contains("dropped"), "{}", glance(&healthy));
+}
+
+#[test]
+fn list_of_listeners_has_what_a_herd_costs_and_how_deep_the_queue_is() {
+    let mut look = Look::default();
+    look.turn_to(ListKind::Listeners);
+    let shown = text(&moment(fixture::exhausted()), &look, PLAIN, (80, 24));
+    let is_there = |words: &[&str]| shown.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(is_there(&["address", "held", "woken", "in vain", "CPU", "wait p99", "queue"]), "{shown}");
+    assert!(is_there(&["127.0.0.1:8000", "1.15", "1.30 ms", "1/2048"]), "{shown}");
+}
+
+#[test]
 fn a_filter_keeps_the_rows_that_contain_it_and_says_so() {
     let shown = moment(fixture::exhausted());
     let mut look = Look { filter: "REPORT".to_owned(), ..Look::default() };
