@@ -328,8 +328,8 @@ pub struct CgroupWindow {
 pub struct Losses {
     /// Kernel-side counters at the end.
     pub kernel: Counters,
-    /// Waits whose end was not seen: how much of each was sleep and how much run queue is undecided. Nothing is lost by
-    /// them, so they do not make a report incomplete.
+    /// Waits whose end was not seen, a wake-up or the switch to the thread: how much of each was sleep, run queue, or CPU
+    /// time after all is undecided. Nothing is lost by them, so they do not make a report incomplete.
     pub undecided_waits: u64,
     /// Records that could not be decoded.
     pub malformed: u64,
@@ -375,7 +375,7 @@ pub struct Conservation {
     pub run_queue_ns: u64,
     /// The same by `schedstat`.
     pub kernel_run_queue_ns: u64,
-    /// Sleep by our account of which some part was run queue: the wake-up was not seen.
+    /// Time off the CPU by our account of which some part was something else: a wake-up or a switch was not seen.
     pub undecided_ns: u64,
     /// CPU time that a hypervisor took meanwhile: `schedstat` may count that much less CPU than we do.
     pub stolen_ns: u64,

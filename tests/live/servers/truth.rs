@@ -217,13 +217,16 @@ fn little_is_unexplained(recipe: &dyn Recipe, traced: &Traced) -> anyhow::Result
     }
     let total_ns: u64 = sums.values().sum();
     let unexplained_ns = sums.get("unexplained").copied().unwrap_or(0);
-    let share = unexplained_ns as f64 / total_ns.max(1) as f64;
+    // What the kernel did not show is counted apart: nobody could explain it.
+    let undecided_ns = traced.number("/losses/conservation/undecided_ns")?;
+    let share = unexplained_ns.saturating_sub(undecided_ns) as f64 / total_ns.max(1) as f64;
     let phases: Vec<String> = sums
         .iter()
         .filter(|(_, sum_ns)| **sum_ns > 0)
         .map(|(phase, sum_ns)| format!("{phase} {:.1} ms", *sum_ns as f64 / 1e6))
         .collect();
-    eprintln!("  unexplained {:.3} % ({})", share * 100.0, phases.join(", "));
+    let undecided_ms = undecided_ns as f64 / 1e6;
+    eprintln!("  unexplained {:.3} %, {undecided_ms:.1} ms undecided ({})", share * 100.0, phases.join(", "));
     ensure!(share <= recipe.unexplained(), "too much is unexplained");
     Ok(())
 }
@@ -233,7 +236,7 @@ fn accounts_agree(traced: &Traced) -> anyhow::Result<()> {
     let law = |name: &str| traced.number(&format!("/losses/conservation/{name}"));
     let slices = law("slices")?;
     for (what, ours_ns, theirs_ns, doubt_ns) in [
-        ("CPU", law("cpu_ns")?, law("kernel_cpu_ns")?, law("stolen_ns")?),
+        ("CPU", law("cpu_ns")?, law("kernel_cpu_ns")?, law("stolen_ns")? + law("undecided_ns")?),
         ("run queue", law("run_queue_ns")?, law("kernel_run_queue_ns")?, law("undecided_ns")?),
     ] {
         let error_ns = ours_ns.abs_diff(theirs_ns);

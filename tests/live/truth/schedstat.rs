@@ -71,7 +71,13 @@ fn thread_accounts_agree_with_schedstat() -> anyhow::Result<()> {
         let reported = |name: &str| traced.number(&format!("/losses/conservation/{name}"));
         for (what, ours_ns, theirs_ns, bounds, allowed_ns) in [
             // On the clock a thread is on a CPU also while the hypervisor has taken it; the kernel does not count that.
-            ("CPU", reported("cpu_ns")?, reported("kernel_cpu_ns")?, (inner.0, outer.0), stolen_ns),
+            (
+                "CPU",
+                reported("cpu_ns")?,
+                reported("kernel_cpu_ns")?,
+                (inner.0, outer.0),
+                stolen_ns + reported("undecided_ns")?,
+            ),
             (
                 "run queue",
                 reported("run_queue_ns")?,

@@ -81,7 +81,7 @@ pub(in crate::report) fn lost(losses: &Losses) -> Vec<(&'static str, String)> {
         (
             losses.undecided_waits,
             "undecided",
-            "waits whose end was not seen: their sleep and their run queue cannot be told apart",
+            "waits whose end was not seen: their sleep, run queue and CPU time cannot be told apart",
         ),
         (losses.malformed, "malformed", "records that could not be decoded"),
         (losses.late, "late", "records that came too late to be put in order"),
