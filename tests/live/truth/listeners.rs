@@ -3,7 +3,7 @@
 //! In: a server that does so when a client asks, real servers that reload. Out: verdicts against the clients' own counts.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -14,7 +14,8 @@ use wsgi_trace_tests::raw::RawClient;
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::listeners::Listeners;
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::{Recipe, Server, children_of};
+use wsgi_trace_tests::server::waiters::Waiters;
+use wsgi_trace_tests::server::{Listen, Recipe, Server, children_of};
 use wsgi_trace_tests::trace::{Trace, Traced};
 
 /// What the server answers.
@@ -254,5 +255,63 @@ fn workers_that_are_forked_while_the_programs_attach_are_all_followed() -> anyho
         workers == 8 && number(listener, "/waiters/0/processes") == workers,
         "{workers} workers: {listener:#}"
     );
+    Ok(())
+}
+
+/// How many of `each` connections one client gets an answer on, one after the other as fast as it can.
+fn client(server: &Server, each: usize) -> anyhow::Result<u64> {
+    let mut answered = 0;
+    for number in 0..each {
+        let mut client = RawClient::connect(server.address())?;
+        client.get(&format!("/{number}"))?;
+        answered += u64::from(client.status()? == Some(200));
+    }
+    Ok(answered)
+}
+
+#[test]
+#[ignore = "make live: some seconds of as many connections as the machine can make"]
+fn storm_of_connections_is_counted_to_the_last_whatever_is_lost_of_it() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _turn = shared()?;
+    const CLIENTS: usize = 4;
+    const EACH: usize = 6_000;
+    let server = Server::start(&Waiters { mode: "accept", workers: 2, listen: Listen::Ipv4 })?;
+    let trace = Trace::start(server.pid())?;
+    let start = Instant::now();
+    let answered = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| client(&server, EACH))).collect();
+        let ends = clients.into_iter().map(|client| match client.join() {
+            Ok(end) => end,
+            Err(panicked) => Err(anyhow::anyhow!("a client panicked: {panicked:?}")),
+        });
+        ends.sum::<anyhow::Result<u64>>()
+    })?;
+    let rate = (CLIENTS * EACH) as f64 / start.elapsed().as_secs_f64();
+    let memory = std::fs::read_to_string(format!("/proc/{}/status", trace.pid()))?;
+    let traced = trace.end()?;
+    let connections = (CLIENTS * EACH) as u64;
+    ensure!(answered == connections, "{answered} answers to {connections} connections");
+    let found = listeners(&traced)?;
+    let listener = found.first().context("no listener")?;
+    ensure!(number(listener, "/wakes/arrivals") == connections, "{listener:#}");
+    // Told of, or refused by a full ring and counted as such: one by one.
+    let losses = traced.value("/losses")?;
+    let of = |list: &str, name: &str| {
+        let list = losses.pointer(list).and_then(Value::as_array);
+        let entry =
+            list.and_then(|list| list.iter().find(|entry| entry.get("name").is_some_and(|is| is == name)));
+        entry.map_or(0, |entry| number(entry, "/count"))
+    };
+    let told = of("/conservation/emitted_by_kind", "connection");
+    let lost = of("/kernel_lost", "ring_full_connection");
+    ensure!(told + lost == connections, "{told} told, {lost} lost of {connections}: {losses}");
+    ensure!(number(listener, "/accepted") == told, "{listener:#}");
+    let any_lost = losses.get("kernel_lost").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    ensure!(losses.get("complete") == Some(&Value::Bool(!any_lost)), "{losses}");
+    let resident = memory.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let resident_kib: u64 = resident.trim().trim_end_matches(" kB").parse()?;
+    eprintln!("{connections} connections at {rate:.0}/s: {told} told, {lost} lost; {resident_kib} KiB");
+    ensure!(resident_kib < 300 * 1024, "{resident_kib} KiB");
     Ok(())
 }
