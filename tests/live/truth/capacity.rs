@@ -66,18 +66,27 @@ struct Wait {
 }
 
 impl Wait {
-    /// Fails where another wait was counted, or this one for another length.
+    /// Fails where the connection's wait is not told so; it is the only one.
     fn is_the_only_one(&self, traced: &Traced, about: &str) -> anyhow::Result<()> {
+        let number = |key: &str| traced.number(&format!("/listeners/0/beside_free/{key}"));
         let beside = traced.value("/listeners/0/beside_free")?;
-        let waited_ns =
-            beside.pointer("/waits/sum_ns").and_then(serde_json::Value::as_u64).context("no sum")?;
+        ensure!(number("waits/count")? == 1 && number("undecided")? == 0, "{beside}");
+        self.holds(number("waits/sum_ns")?, SLACK_NS, about)
+    }
+
+    /// The same where the loop may have been kept from a CPU with another connection in hand.
+    fn is_the_longest(&self, traced: &Traced, about: &str) -> anyhow::Result<()> {
+        let longest_ns = traced.number("/listeners/0/beside_free/waits/max_ns")?;
+        // A histogram's step is 1 %.
+        self.holds(longest_ns, SLACK_NS + longest_ns / 100, about)
+    }
+
+    fn holds(&self, waited_ns: u64, slack_ns: u64, about: &str) -> anyhow::Result<()> {
         let Self { least_ns, most_ns } = *self;
         eprintln!("{about}: {waited_ns} ns beside a free worker, by the clocks {least_ns} to {most_ns}");
-        let number = |key: &str| traced.number(&format!("/listeners/0/beside_free/{key}"));
-        ensure!(number("waits/count")? == 1 && number("undecided")? == 0, "{beside}");
         ensure!(least_ns >= HELD.as_nanos() as u64, "nothing was held: {least_ns} ns");
         ensure!(
-            (least_ns.saturating_sub(SLACK_NS)..=most_ns + SLACK_NS).contains(&waited_ns),
+            (least_ns.saturating_sub(slack_ns)..=most_ns + slack_ns).contains(&waited_ns),
             "{waited_ns} ns is not between {least_ns} and {most_ns}"
         );
         Ok(())
@@ -171,5 +180,5 @@ fn connection_behind_a_blocked_event_loop_waits_beside_a_free_one_as_long_as_the
     let called_ns = line_of(&log, "/fast/2")?.start_ns.context("the witness has no start")?;
     let wait =
         Wait { least_ns: ended_ns.saturating_sub(sent_ns), most_ns: called_ns.saturating_sub(before_ns) };
-    wait.is_the_only_one(&traced, &recipe.about())
+    wait.is_the_longest(&traced, &recipe.about())
 }

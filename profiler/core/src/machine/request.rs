@@ -172,7 +172,10 @@ impl Active {
             let mut waited = Phases::default();
             waited.add(phase, own_start_ns - self.cursor_ns);
             if phase == Phase::PoolWait {
-                self.has_waited(self.cursor_ns, own_start_ns);
+                // A thread that was born for it is busy from its birth on, and keeps nobody waiting.
+                let is_new = thread.since_ns > self.cursor_ns;
+                let until_ns = if is_new { own_start_ns.min(thread.since_ns) } else { own_start_ns };
+                self.has_waited(self.cursor_ns, until_ns);
             }
             self.spend(self.cursor_ns, own_start_ns, &waited);
             from_ns = own_start_ns;
