@@ -9,6 +9,7 @@ mod gather;
 mod gil;
 pub mod live;
 pub mod observer;
+mod open_files;
 pub mod progress;
 mod queues;
 pub mod replay;

@@ -5,6 +5,7 @@
 
 pub mod apache;
 pub mod cheroot;
+pub mod few_files;
 pub mod gevent;
 pub mod line;
 pub mod listeners;
@@ -249,6 +250,25 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Connections that wait in the accept queue of a listener over IPv4.
+///
+/// # Errors
+///
+/// Where nobody listens there.
+pub fn queue_depth(address: &Address) -> anyhow::Result<u64> {
+    let port: u16 = address.host_and_port().1.parse()?;
+    let table = std::fs::read_to_string("/proc/net/tcp")?;
+    let local = format!(":{port:04X}");
+    let depth = table.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        // Number, local address, remote address, state, lengths of both queues: 0A is LISTEN.
+        let [_, address, _, "0A", lengths, ..] = fields.as_slice() else { return None };
+        let (_, received) = lengths.split_once(':')?;
+        address.ends_with(&local).then(|| u64::from_str_radix(received, 16).ok())?
+    });
+    depth.with_context(|| format!("nobody listens on port {port}"))
 }
 
 /// Children of a process's main thread.

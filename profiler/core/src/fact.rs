@@ -5,9 +5,11 @@
 
 pub mod holders;
 pub mod memory;
+pub mod open_files;
 pub mod queue;
 
 use memory::ProcessMemory;
+use open_files::OpenFiles;
 use queue::{AcceptQueues, NetworkCounters, QueueCounts};
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +58,8 @@ pub enum Fact {
     QueueCounts(QueueCounts),
     /// What a network namespace counts of its listeners, cumulative.
     NetworkCounters(NetworkCounters),
+    /// A process comes near its limit of open files.
+    OpenFiles(OpenFiles),
     /// A cgroup's CPU quota and throttling, cumulative.
     CgroupCpu(CgroupCpu),
     /// Memory of a process, at the end of a window.

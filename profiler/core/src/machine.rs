@@ -25,6 +25,7 @@ pub mod gil_held;
 pub mod gil_measure;
 pub mod handoff;
 pub mod http1;
+mod inside;
 mod job;
 mod judge;
 mod killed;

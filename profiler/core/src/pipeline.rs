@@ -360,6 +360,7 @@ impl Machines {
             Fact::AcceptQueues(reading) => self.read_queues(&reading, time_ns, sink),
             Fact::QueueCounts(counts) => self.queues.count(&counts, self.started),
             Fact::NetworkCounters(counters) => self.queues.network(&counters, self.started),
+            Fact::OpenFiles(reading) => self.state.drops.open_files(reading),
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
             Fact::ProcessMemory(memory) => self.state.by_process.remember(memory),
             // Before the window: what the threads were in the middle of when they were first seen.

@@ -22,7 +22,7 @@ pub mod waitress;
 
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::Server;
-use crate::model::dropped::Cause;
+use crate::model::dropped::{Asked, Cause};
 
 /// All kinds, asked in this order; the last one recognises everything.
 pub static KINDS: &[&dyn ServerKind] = &[
@@ -94,6 +94,11 @@ pub trait ServerKind: Sync {
         None
     }
 
+    /// After how long a process ends itself because of its requests; `None`: no such setting, or not known.
+    fn own_limit(&self, _server: &Server) -> Option<OwnLimit> {
+        None
+    }
+
     /// What the request time in the server's access log measures; `None`: not known.
     fn log_interval(&self, server: &Server) -> Option<LogInterval>;
 }
@@ -103,6 +108,27 @@ pub trait ServerKind: Sync {
 pub fn slots_of_one_worker(kind: &dyn ServerKind, server: &Server) -> Option<u32> {
     let workers = server.number("workers").or_else(|| server.number("processes"))?;
     kind.configured_slots(server)?.checked_div(u32::try_from(workers).ok()?)
+}
+
+/// After how long a process of the server ends itself because of its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnLimit {
+    /// The option that sets it.
+    pub option: &'static str,
+    /// The limit.
+    pub limit_ns: u64,
+    /// Threads over which the time of requests is averaged.
+    pub threads: u64,
+}
+
+impl OwnLimit {
+    /// How long the requests had run on average, if that was beyond the limit: these, `ago_ns` before they ended.
+    #[must_use]
+    pub fn exceeded(&self, held: &[(Asked, u64)], ago_ns: u64) -> Option<u64> {
+        let ran_ns: u64 = held.iter().map(|(_, ran_ns)| ran_ns.saturating_sub(ago_ns)).sum();
+        let mean_ns = ran_ns.checked_div(self.threads)?;
+        (mean_ns >= self.limit_ns).then_some(mean_ns)
+    }
 }
 
 /// What to turn where an accept queue is too short.

@@ -31,6 +31,17 @@ pub fn open_files(proc: &Proc, tgid: u32) -> Result<Vec<(i32, String)>, FactErro
     Ok(numbers.into_iter().filter_map(target).collect())
 }
 
+/// How many descriptors a process has open; `None`: it is gone, or they would have to be counted and may not be.
+pub(crate) fn open_count(proc: &Proc, tgid: u32, may_count: bool) -> Option<u64> {
+    let path = proc.of(tgid, "fd");
+    match std::fs::metadata(&path).ok()?.len() {
+        // Before Linux 6.2.
+        0 if may_count => Some(read::numbers(&path, MAX_DESCRIPTORS).ok()?.len() as u64),
+        0 => None,
+        open => Some(open),
+    }
+}
+
 /// Inode of `socket:[4242]`.
 #[must_use]
 pub fn socket_inode(target: &str) -> Option<u64> {

@@ -180,7 +180,8 @@ pub fn threads(proc: &Proc, tgid: u32) -> Vec<(u32, String)> {
         .collect()
 }
 
-fn open_files_limit(proc: &Proc, tgid: u32) -> Option<u64> {
+/// Soft limit of open files; `None`: there is none, or the process is gone.
+pub(crate) fn open_files_limit(proc: &Proc, tgid: u32) -> Option<u64> {
     let bytes = read::bytes(&proc.of(tgid, "limits"), 16 * 1024).ok()?;
     match Limits::from_read(bytes.as_slice()).ok()?.max_open_files.soft_limit {
         LimitValue::Value(limit) => Some(limit),

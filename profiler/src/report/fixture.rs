@@ -238,6 +238,7 @@ fn dropped() -> Dropped {
             first_ns: START + SECOND,
             last_ns: START + 2 * SECOND,
             open_files_limit: Some(1024),
+            open_files: Some(1024),
             clients: 1001,
         }],
         worker_ends: vec![WorkerEnd {

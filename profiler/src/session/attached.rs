@@ -36,6 +36,7 @@ use super::feed::Feed;
 use super::gather::{Closing, Cost, Gather};
 use super::gil::LockWatch;
 use super::observer::Observer;
+use super::open_files::OpenFiles;
 use super::queues::Queues;
 use crate::attach::{self, execute};
 use crate::capability::Capabilities;
@@ -105,6 +106,7 @@ pub struct Session<O> {
     observer: O,
     gather: Gather,
     queues: Queues,
+    open_files: OpenFiles,
     cost: Cost,
     /// A window was ended then, and has not been taken yet.
     rolled: Option<Instant>,
@@ -166,6 +168,7 @@ impl<O: Observer> Session<O> {
             observer,
             gather,
             queues,
+            open_files: OpenFiles::default(),
             cost,
             rolled: None,
             drain_timer,
@@ -191,6 +194,7 @@ impl<O: Observer> Session<O> {
                 self.cost.sample(&self.source);
                 self.read_listeners();
                 self.read_queues();
+                self.read_open_files(false);
                 if self.rolled.is_some_and(|at| at.elapsed() >= ROLLED_AFTER) {
                     self.fact(Fact::Tick);
                 }
@@ -365,6 +369,7 @@ impl<O: Observer> Session<O> {
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
         self.fact(Fact::QueueCounts(self.source.queue_counts()));
         self.read_counters();
+        self.read_open_files(true);
         let new = self.gather.new_processes(self.births(), &mut self.source);
         if !new.is_empty() {
             self.queues.follow(&self.gather.proc, &self.gather.watched.tgids());
@@ -428,6 +433,13 @@ impl<O: Observer> Session<O> {
     fn read_holders(&mut self) {
         let found = foreign_holders(&self.gather.proc, &self.gather.watched.tgids(), &self.queues.inodes());
         self.fact(Fact::ForeignHolders(found));
+    }
+
+    fn read_open_files(&mut self, may_count: bool) {
+        let tgids = self.gather.watched.tgids();
+        for fact in self.open_files.changed(&self.gather.proc, &tgids, may_count) {
+            self.fact(fact);
+        }
     }
 
     fn read_counters(&mut self) {

@@ -2,8 +2,10 @@
 //!
 //! In: servers, and clients that write down what they saw. Out: verdicts. No connection may be without a cause.
 
+mod behind_front_ends;
 mod by_the_client;
 mod by_the_server;
+mod on_the_way_in;
 mod worker_ends;
 
 use std::collections::BTreeMap;

@@ -44,12 +44,14 @@ pub struct Nginx<R> {
     pub kept: u32,
     /// It is traced with the server, and its log is the witness.
     pub is_traced: bool,
+    /// Further directives of its `location`.
+    pub directives: &'static str,
 }
 
 impl<R> Nginx<R> {
     /// HTTP, one connection a request.
     pub const fn before(server: R, link: Link) -> Self {
-        Self { server, link, protocol: Protocol::Http, kept: 0, is_traced: true }
+        Self { server, link, protocol: Protocol::Http, kept: 0, is_traced: true, directives: "" }
     }
 
     /// The same in the uwsgi protocol.
@@ -63,6 +65,13 @@ impl<R> Nginx<R> {
     #[must_use]
     pub fn untraced(mut self) -> Self {
         self.is_traced = false;
+        self
+    }
+
+    /// The same with further directives for what is passed on.
+    #[must_use]
+    pub fn with(mut self, directives: &'static str) -> Self {
+        self.directives = directives;
         self
     }
 
@@ -125,9 +134,11 @@ impl<R: Recipe> Recipe for Nginx<R> {
     }
 
     fn about(&self) -> String {
-        let Self { server, link, protocol, kept, is_traced } = self;
+        let Self { server, link, protocol, kept, is_traced, directives } = self;
         let about = server.about();
-        format!("{about} behind nginx, {link:?}, {protocol:?}, {kept} connections kept, traced: {is_traced}")
+        format!(
+            "{about} behind nginx, {link:?}, {protocol:?}, {kept} connections kept, traced: {is_traced} {directives}"
+        )
     }
 
     fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
@@ -172,8 +183,9 @@ impl<R: Recipe> Recipe for Nginx<R> {
              http {{ log_format witness '{FORMAT}'; access_log {directory}/nginx.log witness; {temporary}\n\
              upstream behind {{ server {upstream}; {kept} }}\n\
              server {{ listen {listen}; client_max_body_size 64m; keepalive_requests 1000;\n\
-             location / {{ {pass} }} }} }}\n",
+             location / {{ {pass} {directives} }} }} }}\n",
             listen = place.address,
+            directives = self.directives,
         );
         let path = place.file("nginx.conf");
         std::fs::write(&path, configuration)?;

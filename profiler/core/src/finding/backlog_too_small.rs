@@ -36,7 +36,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let snapshot = basis.snapshot;
     let read = snapshot.listeners.iter().filter_map(|listener| {
         let queue = listener.queue.as_ref()?;
-        Some(Refusing { listener, queue, attempts: attempts(listener, queue, &snapshot.networks) })
+        Some(Refusing { listener, queue, attempts: attempts(queue, &snapshot.networks) })
     });
     let Some(worst) = read.max_by_key(|one| (one.attempts, one.queue.full_ns, one.queue.deepest())) else {
         return Err(Undecided {
@@ -109,15 +109,13 @@ fn judge(basis: &Basis<'_>) -> Outcome {
 }
 
 /// Attempts that found this queue full. The kernel's count for a listener has other refusals in it; there are no more
-/// overflows than its namespace counts. A listener that defers accept (Apache, uWSGI) drops the last packet of each handshake
-/// that comes without data, on purpose: the kernel counts that as well.
-fn attempts(listener: &Listener, queue: &Queue, networks: &[Network]) -> u64 {
-    let all = |count: fn(&Network) -> u64| networks.iter().map(count).fold(0, u64::saturating_add);
-    let overflows = all(|network| network.listen_overflows);
-    let on_purpose = if listener.is_deferred { all(|network| network.deferred) } else { 0 };
+/// overflows than its namespace counts. Of a listener that defers accept the count is without what it drops on purpose
+/// (`machine::queue`).
+fn attempts(queue: &Queue, networks: &[Network]) -> u64 {
+    let overflows = networks.iter().fold(0_u64, |sum, network| sum.saturating_add(network.listen_overflows));
     match (&queue.delays, queue.refused) {
         (Some(delays), _) => delays.attempts,
-        (None, Some(refused)) => refused.saturating_sub(on_purpose).min(overflows),
+        (None, Some(refused)) => refused.min(overflows),
         (None, None) => 0,
     }
 }
@@ -187,16 +185,6 @@ mod tests {
         scene("tcp", Some(500), 0, 0).judge(RULE.id).assert_absent();
         scene("tcp", Some(5), 5, 0).judge(RULE.id).assert_absent();
         scene("tcp", Some(0), 700, 0).judge(RULE.id).assert_absent();
-    }
-
-    #[test]
-    fn handshakes_that_a_listener_with_deferred_accept_drops_on_purpose_are_no_full_queue() {
-        let mut scene = scene("tcp", Some(28), 259, 0);
-        scene.0.listeners[0].is_deferred = true;
-        scene.0.networks[0].deferred = 28;
-        scene.clone().judge(RULE.id).assert_absent();
-        scene.0.networks[0].deferred = 8;
-        scene.judge(RULE.id).assert_present();
     }
 
     #[test]

@@ -28,12 +28,15 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let lost_count = lost.map_or(0, |counted| counted.count);
     let limit = worst.and_then(|failure| failure.open_files_limit);
     let needed = basis.thresholds.accepts_failed_min_count;
-    let evidence = vec![
+    let mut evidence = vec![
         decides("accepts_failed_count", calls as f64, needed),
         explains("connections_lost_count", lost_count as f64),
         explains("open_files_limit", limit.unwrap_or(0) as f64),
         explains("client_connections_count", worst.map_or(0, |failure| failure.clients) as f64),
     ];
+    if let Some(open) = worst.and_then(|failure| failure.open_files) {
+        evidence.push(explains("open_files_count", open as f64));
+    }
     let Some(worst) = worst.filter(|_| calls as f64 >= needed) else {
         let sentence = "No accept failed for want of a descriptor".to_owned();
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
@@ -70,6 +73,7 @@ mod tests {
             error: "EMFILE",
             count: 300,
             open_files_limit: Some(1024),
+            open_files: Some(1024),
             clients: 1000,
             ..AcceptFailure::default()
         };
@@ -80,6 +84,7 @@ mod tests {
         let finding = scene.judge("descriptor-limit");
         finding.assert_present();
         assert_eq!(finding.cost_ns, 9 * SECOND);
+        assert!(finding.evidence.iter().any(|one| one.name == "open_files_count"), "{finding:?}");
         assert!(
             finding.sentence.contains("all 1,024 descriptors of process 7 were in use, 1,000"),
             "{}",

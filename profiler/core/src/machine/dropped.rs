@@ -8,12 +8,15 @@ use std::collections::{BTreeMap, VecDeque};
 use rustc_hash::FxHashMap;
 
 use crate::event::{Connection as Opened, ConnectionEvidence, Evidence, Sign, Slice, Tid};
+use crate::fact::open_files::OpenFiles;
 use crate::machine::connection::Side;
 use crate::machine::ending::{Ended, Signs};
+use crate::machine::inside::Inside;
 use crate::machine::judge::{Scene, Verdict, judge};
 use crate::machine::killed::Signals;
 use crate::machine::state::State;
 use crate::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
+use crate::server::OwnLimit;
 use crate::timeline::Entry;
 
 /// How long after its end a connection's signs are waited for.
@@ -83,8 +86,16 @@ pub struct Drops {
     /// Accepts that failed: for (process, listener) what ran out, until the process has taken all that waited there.
     failing: FxHashMap<(Tid, i32), &'static str>,
     failures: BTreeMap<(Tid, &'static str), AcceptFailure>,
+    /// Processes whose last accept failed: when, and with what.
+    stopped: FxHashMap<Tid, (u64, &'static str)>,
+    /// Processes near their limit of open files: the reading with most of them open.
+    open_files: FxHashMap<Tid, OpenFiles>,
+    /// Connections between a front end and the server that ended too early.
+    inside: Inside,
     /// Name of the kind of server.
     pub kind: &'static str,
+    /// After how long the server ends its own process, if it does.
+    pub own_limit: Option<OwnLimit>,
     counted: Dropped,
     causes: BTreeMap<Cause, Counted>,
     /// What found no place.
@@ -105,7 +116,11 @@ impl Default for Drops {
             parents: FxHashMap::default(),
             failing: FxHashMap::default(),
             failures: BTreeMap::new(),
+            stopped: FxHashMap::default(),
+            open_files: FxHashMap::default(),
+            inside: Inside::default(),
             kind: "",
+            own_limit: None,
             counted: Dropped::default(),
             causes: BTreeMap::new(),
             evicted: 0,
@@ -122,6 +137,9 @@ impl Drops {
     /// A connection becomes known under `number`: the signs that there are of it so far.
     pub(super) fn opened(&mut self, opened: &Opened, number: u32) -> Signs {
         let mut signs = Signs::of(opened);
+        if !self.stopped.is_empty() {
+            self.stopped.remove(&opened.tgid);
+        }
         if let Some(waiting) = self.waiting.remove(&opened.socket) {
             signs.client_ended_ns = waiting.signs.client_ended_ns;
             signs.reset_received = waiting.signs.reset_received;
@@ -249,6 +267,9 @@ impl Drops {
         if self.failing.len() < MAX_FAILURES {
             self.failing.insert(key, error);
         }
+        if self.stopped.len() < MAX_FAILURES {
+            self.stopped.entry(slice.tgid).or_insert((at_ns, error));
+        }
         let failure = (slice.tgid, *error);
         if self.failures.len() >= MAX_FAILURES && !self.failures.contains_key(&failure) {
             self.evicted = self.evicted.saturating_add(1);
@@ -263,6 +284,14 @@ impl Drops {
         });
         known.count = known.count.saturating_add(1);
         known.last_ns = at_ns;
+    }
+
+    /// A process is near its limit of open files.
+    pub fn open_files(&mut self, reading: OpenFiles) {
+        if self.open_files.len() < MAX_FAILURES || self.open_files.contains_key(&reading.tgid) {
+            let most = self.open_files.entry(reading.tgid).or_insert(reading);
+            *most = OpenFiles { open: most.open.max(reading.open), ..reading };
+        }
     }
 
     /// The process has read from a connection: it does not turn clients away.
@@ -283,6 +312,7 @@ impl Drops {
     pub fn born(&mut self, tgid: Tid, parent: Tid) {
         self.signals.born(tgid);
         self.ends.remove(&tgid);
+        self.stopped.remove(&tgid);
         self.seen(tgid, parent);
     }
 
@@ -290,7 +320,20 @@ impl Drops {
     /// for how many nanoseconds each has run.
     pub fn process_ends(&mut self, tgid: Tid, code: i64, at_ns: u64, held: &[(Asked, u64)]) {
         let parent = self.parents.get(&tgid).copied().unwrap_or(0);
-        let (cause, evidence) = self.signals.why(tgid, parent, code);
+        let (mut cause, mut evidence) = self.signals.why(tgid, parent, code);
+        if cause == Cause::WorkerExited
+            && let Some(limit) = self.own_limit
+            && let Some((signalled_ns, said)) = self.signals.ended_itself(tgid)
+            && let Some(ran_ns) = limit.exceeded(held, at_ns.saturating_sub(signalled_ns))
+        {
+            cause = Cause::WorkerTimeout;
+            evidence = format!(
+                "{said}: its requests had run for {:.1} s, and its {} is {} s",
+                ran_ns as f64 / 1e9,
+                limit.option,
+                limit.limit_ns / 1_000_000_000
+            );
+        }
         if self.ends.len() < MAX_ENDED {
             self.ends.insert(tgid, End { cause, evidence: evidence.clone() });
         }
@@ -321,6 +364,7 @@ impl Drops {
         let (address, generation) = ended.signs.socket;
         if matches!(ended.side, Side::Inner { .. }) {
             self.sockets.remove(&address);
+            self.inside.ended(ended);
             return;
         }
         if self.sockets.get(&address).is_some_and(|(known, _)| *known == generation) {
@@ -362,17 +406,11 @@ impl Drops {
         if ended.at_ns < self.from_ns {
             return;
         }
-        let request_ns = ended.unfinished.as_ref().map(|request| request.start_ns);
-        let answered_ns = ended.signs.answered.as_ref().map(|answered| answered.start_ns);
-        let since_ns = request_ns.or(answered_ns).unwrap_or(ended.accepted_ns);
-        let parent = self.parents.get(&ended.tgid).copied().unwrap_or(0);
-        let scene = Scene {
-            end: self.ends.get(&ended.tgid).map(|end| (end.cause, end.evidence.as_str())),
-            aborted: self.signals.aborted(ended.tgid, parent, since_ns, ended.at_ns),
-            accept_failed: self.failed_between(ended.established_ns, ended.accepted_ns),
-            kind: self.kind,
-        };
-        match judge(&ended, &scene) {
+        let answered = ended.signs.answered.as_ref().filter(|_| ended.side == Side::Front);
+        let inside = answered.and_then(|answered| self.inside.behind(answered, &ended.signs));
+        let inside = inside.and_then(|inside| self.at_the_server(&inside));
+        let verdict = judge(&ended, &Scene { inside, ..self.scene(&ended) });
+        match verdict {
             Verdict::Served => self.counted.served = self.counted.served.saturating_add(1),
             Verdict::NothingAsked => {
                 self.counted.nothing_asked = self.counted.nothing_asked.saturating_add(1);
@@ -392,6 +430,40 @@ impl Drops {
                 };
                 self.count(cause, example, sink);
             }
+        }
+    }
+
+    fn scene(&self, ended: &Ended) -> Scene<'_> {
+        let request_ns = ended.unfinished.as_ref().map(|request| request.start_ns);
+        let answered_ns = ended.signs.answered.as_ref().map(|answered| answered.start_ns);
+        let since_ns = request_ns.or(answered_ns).unwrap_or(ended.accepted_ns);
+        let parent = self.parents.get(&ended.tgid).copied().unwrap_or(0);
+        Scene {
+            end: self.ends.get(&ended.tgid).map(|end| (end.cause, end.evidence.as_str())),
+            aborted: self.signals.aborted(ended.tgid, parent, since_ns, ended.at_ns),
+            accept_failed: self.failed_between(ended.established_ns, ended.accepted_ns),
+            gave_up: self.gave_up(ended),
+            inside: None,
+            kind: self.kind,
+        }
+    }
+
+    /// The error with which accept failed in the connection's process, if that ended by itself and accepted nothing more.
+    fn gave_up(&self, ended: &Ended) -> Option<&'static str> {
+        let (failed_ns, error) = self.stopped.get(&ended.tgid)?;
+        let exited = self.ends.get(&ended.tgid).is_some_and(|end| end.cause == Cause::WorkerExited);
+        (exited && *failed_ns <= ended.at_ns).then_some(*error)
+    }
+
+    /// Why a connection behind the front end ended without an answer, where that was the server's doing.
+    fn at_the_server(&self, inside: &Ended) -> Option<(Cause, String)> {
+        match judge(inside, &self.scene(inside)) {
+            Verdict::Dropped { cause, evidence }
+                if !cause.is_client_s() && !matches!(cause, Cause::FrontEndGaveUp | Cause::Unknown) =>
+            {
+                Some((cause, evidence))
+            }
+            _ => None,
         }
     }
 
@@ -446,7 +518,11 @@ impl Drops {
         dropped.causes = Cause::ALL.iter().filter_map(|cause| self.causes.remove(cause)).collect();
         dropped.accept_failures = self.failures.into_values().collect();
         for failure in &mut dropped.accept_failures {
-            failure.open_files_limit = limit(failure.tgid);
+            let reading = self.open_files.get(&failure.tgid);
+            // All numbers below the limit were in use, whatever the last look found.
+            let at_least = |limit| if failure.error == "EMFILE" { limit } else { 0 };
+            failure.open_files = reading.map(|reading| reading.open.max(at_least(reading.limit)));
+            failure.open_files_limit = reading.map(|reading| reading.limit).or_else(|| limit(failure.tgid));
         }
         dropped
     }

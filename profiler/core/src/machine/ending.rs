@@ -66,6 +66,10 @@ pub(super) struct Signs {
     pub discarded_bytes: u64,
     /// It was accepted only to be closed, as there was no descriptor left.
     pub turned_away: bool,
+    /// What the front end met as it connected to the server behind it, where it failed.
+    pub behind_failed: Option<&'static str>,
+    /// The front end's last connection to the server behind it for this client, as in [`Ended::identity`]; 0: not known.
+    pub behind: u64,
     /// What the head of the response under way said.
     pub head: (bool, bool),
     /// The last response that was written to its end.
@@ -179,6 +183,8 @@ pub(super) struct Ended {
     pub side: Side,
     /// It was a UNIX socket.
     pub is_unix: bool,
+    /// What tells it from others at its other end, as in `Call::Connect`; 0: not known.
+    pub identity: u64,
     /// When accept returned it; 0: before we attached.
     pub accepted_ns: u64,
     /// End of its handshake; 0: not seen.
@@ -222,6 +228,7 @@ impl Ended {
             tgid: connection.tgid,
             side: connection.side,
             is_unix: connection.is_unix,
+            identity: connection.identity,
             accepted_ns: connection.accepted_ns.unwrap_or(0),
             established_ns: connection.established_ns,
             in_request: connection.inbound.in_message(),

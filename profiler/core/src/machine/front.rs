@@ -25,6 +25,12 @@ const AF_UNIX: u16 = 1;
 const INTERNET: [u16; 2] = [2, 10];
 /// `-EINPROGRESS`, include/uapi/asm-generic/errno.h: a connect that goes on without its thread.
 const EINPROGRESS: i64 = -115;
+/// `-ECONNREFUSED`, in the same file.
+const ECONNREFUSED: i64 = -111;
+/// `-EAGAIN`, include/uapi/asm-generic/errno-base.h.
+const EAGAIN: i64 = -11;
+/// `-ENOENT`, in the same file.
+const ENOENT: i64 = -2;
 /// What mod_wsgi's daemon says before it calls the application, `Status: 200 Continue` and an empty line: the request's
 /// body may come (mod_wsgi 4 to 6, `wsgi_execute_script`).
 const CONTINUE_BYTES: u64 = 24;
@@ -77,6 +83,7 @@ pub fn look(state: &mut State) {
     let recognised = recognise(&state.processes.seen, &state.processes.listeners);
     state.drops.kind = recognised.kind.name();
     state.capacity.of_one_worker = slots_of_one_worker(recognised.kind, &recognised.server);
+    state.drops.own_limit = recognised.kind.own_limit(&recognised.server);
     let front: FxHashSet<Tid> =
         recognised.roles.iter().filter(|(_, role)| *role == Role::FrontEnd).map(|(tgid, _)| *tgid).collect();
     state.topology = match recognised.kind.inside(&recognised.server) {
@@ -136,6 +143,12 @@ pub fn call(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64, sin
     let tgid = slice.tgid;
     let times = (slice.enter_ns, exit_ns);
     match slice.call {
+        Call::Connect { family, .. } if slice.result < 0 && slice.result != EINPROGRESS => {
+            let number = serving(state, thread).map(|(number, _)| number);
+            if let Some(connection) = number.and_then(|number| state.connections.get_mut(number)) {
+                connection.signs.behind_failed = connect_failed(family, slice.result);
+            }
+        }
         Call::Connect { fd, port, family, identity } if slice.result >= 0 || slice.result == EINPROGRESS => {
             let port = match family {
                 AF_UNIX => None,
@@ -143,6 +156,7 @@ pub fn call(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64, sin
                 _ => return,
             };
             let outer = serving(state, thread);
+            passes_on(state, outer, identity);
             if (outer.is_some() || matches!(state.topology, Topology::FrontEnds(_)))
                 && state.links.connect((tgid, fd), Peer { port, identity }, times, outer)
             {
@@ -154,6 +168,7 @@ pub fn call(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64, sin
             let DescriptorClass::Backend { port } = descriptor.class else { return };
             let peer = Peer { port: (port > 0).then_some(port), identity: descriptor.identity };
             let outer = serving(state, thread);
+            passes_on(state, outer, peer.identity);
             if state.links.wrote((tgid, fd), peer, times, outer) {
                 begin_trail(state, outer);
             }
@@ -166,6 +181,25 @@ pub fn call(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64, sin
         Call::Close { fd } => state.links.close((tgid, fd), exit_ns),
         _ => {}
     }
+}
+
+/// The front end uses this connection to the server behind for a client's request.
+fn passes_on(state: &mut State, outer: Option<(u32, u64)>, identity: u64) {
+    if let Some(connection) = outer.and_then(|(number, _)| state.connections.get_mut(number)) {
+        connection.signs.behind = identity;
+    }
+}
+
+/// What a connect to the server behind met, in words.
+const fn connect_failed(family: u16, error: i64) -> Option<&'static str> {
+    Some(match (family, error) {
+        (AF_UNIX, EAGAIN) => {
+            "connect to the server met EAGAIN, as the accept queue of its UNIX socket was full"
+        }
+        (_, ECONNREFUSED) => "connect to the server met ECONNREFUSED: nobody listened there",
+        (AF_UNIX, ENOENT) => "connect to the server met ENOENT: its UNIX socket was not there",
+        _ => return None,
+    })
 }
 
 /// The client's request that a thread of the front end serves: its connection's number and its own.

@@ -16,6 +16,10 @@ pub(super) struct Scene<'a> {
     pub aborted: Option<String>,
     /// With which error accept failed while the connection waited for it, if it did.
     pub accept_failed: Option<&'static str>,
+    /// With which error accept failed in its process, if that accepted nothing more and ended by itself.
+    pub gave_up: Option<&'static str>,
+    /// Why the connection behind the front end ended without an answer to its last request, if it did.
+    pub inside: Option<(Cause, String)>,
     /// Name of the kind of server.
     pub kind: &'a str,
 }
@@ -62,6 +66,12 @@ pub(super) fn judge(ended: &Ended, scene: &Scene<'_>) -> Verdict {
     }
     if let Some(verdict) = client_left(ended, 0, scene) {
         return verdict;
+    }
+    if let Some(error) = scene.gave_up.filter(|_| !signs.has_read) {
+        let evidence = format!(
+            "accept failed with {error}: the process accepted nothing more, closed it unread and ended"
+        );
+        return dropped(Cause::AcceptFailed, evidence);
     }
     if let Some(verdict) = process_gone(ended, scene) {
         return verdict;
@@ -137,10 +147,13 @@ fn answer(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
     {
         return dropped(Cause::WorkerTimeout, format!("{said}; it answered {}", answered.asked.status));
     }
+    let status = answered.asked.status;
+    if let Some((cause, said)) = &scene.inside {
+        return dropped(*cause, format!("{said}; the front end answered {status}"));
+    }
     if signs.reset_sent.is_some() || signs.discarded_bytes > 0 {
         return more_came(ended, answered, scene);
     }
-    let status = answered.asked.status;
     let kind = kind_named(scene.kind);
     let own =
         Answer { status, connection_first: answered.connection_first, front: ended.side == Side::Front };
@@ -148,7 +161,8 @@ fn answer(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
         return dropped(cause, format!("it answered {status}, which was not the application's answer"));
     }
     if ended.side == Side::Front && matches!(status, 499 | 502 | 504) {
-        return dropped(Cause::FrontEndGaveUp, format!("the front end answered {status}"));
+        let met = signs.behind_failed.map_or_else(String::new, |met| format!(": {met}"));
+        return dropped(Cause::FrontEndGaveUp, format!("the front end answered {status}{met}"));
     }
     Verdict::Served
 }

@@ -71,6 +71,13 @@ impl Signals {
         sent.iter().find(is_it).map(|(_, signal)| said(signal))
     }
 
+    /// The process told itself to stop: when first, and by what this is known.
+    pub(super) fn ended_itself(&self, tgid: Tid) -> Option<(u64, String)> {
+        let is_it = |(_, signal): &&(u64, Signal)| signal.sender_tgid == tgid && stops(signal.number);
+        let (at_ns, signal) = self.sent.get(&tgid)?.iter().find(is_it)?;
+        Some((*at_ns, format!("{}, sent by itself", name(signal.number))))
+    }
+
     /// Why a process ended with this exit code, and what shows it.
     pub(super) fn why(&self, tgid: Tid, parent: Tid, code: i64) -> (Cause, String) {
         let ended_by = u32::try_from(code & 0x7f).unwrap_or(0);

@@ -153,6 +153,20 @@ impl Queues {
             .map(|refused| u64::from(refused.wrapping_sub(watched.refused_before.unwrap_or_default())));
         let (before, now) = &watched.refusals;
         let counted = now.since(before);
+        // The kernel's count for a listener that defers accept has every acknowledgement in it that came without data, which is
+        // no refusal: those that our own programs counted are, or what is left without them, no more than overflowed.
+        let refused = match refused {
+            Some(_) if now.is_deferred && delays_measured => {
+                Some(counted.at_begin.saturating_add(counted.at_end))
+            }
+            Some(_) if now.is_deferred && self.networks.is_empty() => None,
+            Some(refused) if now.is_deferred => {
+                let on_purpose = self.counted(|counters| counters.deferred);
+                let overflows = self.counted(|counters| counters.listen_overflows);
+                Some(refused.saturating_sub(on_purpose).min(overflows))
+            }
+            refused => refused,
+        };
         let delays = (delays_measured && last.refused.is_some()).then(|| Delays {
             attempts: counted.at_begin.saturating_add(counted.at_end),
             attempts_at_end: counted.at_end,
@@ -160,6 +174,11 @@ impl Queues {
             delay: watched.delay,
         });
         Some(Queue { limit: last.limit, depth: last.depth, refused, delays, ..watched.window })
+    }
+
+    /// What all namespaces of the target counted in the window.
+    fn counted(&self, count: fn(&NetworkCounters) -> u64) -> u64 {
+        self.networks.iter().map(|(first, last)| count(&last.since(first))).fold(0, u64::saturating_add)
     }
 
     /// What each namespace counted in the window.
@@ -215,6 +234,20 @@ mod tests {
         let delays = queues.finish(4, 30, true).unwrap().delays.unwrap();
         assert_eq!((delays.attempts, delays.attempts_at_end, delays.clients), (22, 2, 4));
         assert_eq!((delays.delay.count(), delays.delay.sum_ns()), (1, 1_020_000_000));
+        assert_eq!(queues.finish(4, 30, true).unwrap().refused, Some(22), "not what the kernel counts there");
+        assert_eq!(queues.finish(4, 30, false).unwrap().refused, None);
+        // 493 by the kernel's count, of which 480 came without data.
+        let counted = |listen_overflows, deferred| NetworkCounters {
+            listen_overflows,
+            deferred,
+            ..NetworkCounters::default()
+        };
+        queues.read(&reading(0, 493), 25, true);
+        queues.network(&counted(10, 0), false);
+        queues.network(&counted(100, 480), true);
+        assert_eq!(queues.finish(4, 30, false).unwrap().refused, Some(13));
+        queues.network(&counted(17, 480), true);
+        assert_eq!(queues.finish(4, 30, false).unwrap().refused, Some(7), "no more than overflowed");
         assert!(queues.is_deferred(4) && !queues.is_deferred(5));
         assert!(queues.finish(4, 30, false).unwrap().delays.is_none(), "this kernel does not tell");
         queues.roll(30);

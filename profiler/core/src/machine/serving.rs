@@ -362,7 +362,10 @@ fn effects(
                 }
             }
             Call::Duplicate { fd } if slice.result >= 0 => duplicate(state, thread, slice, fd, exit_ns, sink),
-            _ => state.descriptors.follow(slice, exit_ns),
+            _ => {
+                replace(state, thread, slice, exit_ns, sink);
+                state.descriptors.follow(slice, exit_ns);
+            }
         }
         if turn::is_loop(thread) && matches!(slice.call, Call::Make { .. }) {
             turn::foreign(state, thread, slice, exit_ns, sink);
@@ -456,6 +459,21 @@ fn duplicate(
     let copied = state.descriptors.connection(slice.tgid, made);
     if let Some(connection) = copied.and_then(|number| state.connections.get_mut(number)) {
         connection.copies = connection.copies.saturating_add(1);
+    }
+}
+
+/// The call made descriptors: connections that had their numbers are closed. Their close may still be on its way back from
+/// the kernel, on another thread; it frees the number before it returns.
+fn replace(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    let made = match slice.call {
+        Call::Make { .. } => [i32::try_from(slice.result).unwrap_or(-1), -1],
+        Call::MakePair { fds } => fds,
+        _ => return,
+    };
+    for fd in made.into_iter().filter(|fd| *fd >= 0 && slice.result >= 0) {
+        if state.descriptors.connection(slice.tgid, fd).is_some() {
+            close(state, thread, &Slice { enter_ns: exit_ns, ..*slice }, fd, exit_ns, sink);
+        }
     }
 }
 

@@ -206,6 +206,8 @@ pub struct AcceptFailure {
     pub last_ns: u64,
     /// Soft limit of open files of the process, where known.
     pub open_files_limit: Option<u64>,
+    /// Most descriptors that the process had open near its limit; `None`: it was never looked at there.
+    pub open_files: Option<u64>,
     /// Client connections that the process had open then.
     pub clients: u64,
 }

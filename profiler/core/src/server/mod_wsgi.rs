@@ -7,7 +7,9 @@
 mod advice;
 pub mod configuration;
 
-use super::{Answer, Inside, LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
+use super::{
+    Answer, Inside, LogEnd, LogInterval, LogStart, Observed, OwnLimit, Recognised, Role, ServerKind, unknown,
+};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::dropped::Cause;
 use crate::model::{Origin, Server, Setting};
@@ -148,6 +150,14 @@ impl ServerKind for ModWsgi {
     fn own_answer(&self, answer: &Answer) -> Option<Cause> {
         // Apache answers so in the place of a daemon that did not take the request in time, or died with it.
         (answer.front && matches!(answer.status, 503 | 504)).then_some(Cause::QueueTimeout)
+    }
+
+    /// A daemon process looks every second how long its requests have run, over all of its threads, and sends itself SIGINT
+    /// (`wsgi_monitor_thread`).
+    fn own_limit(&self, server: &Server) -> Option<OwnLimit> {
+        let seconds = server.number("request_timeout").filter(|seconds| *seconds > 0)?;
+        let threads = server.number("threads").unwrap_or(1).max(1);
+        Some(OwnLimit { option: "request-timeout", limit_ns: seconds.saturating_mul(1_000_000_000), threads })
     }
 
     /// `%D`: Apache takes the clock when it has read the request line (`read_request_line`), and again when the request's

@@ -55,6 +55,7 @@ struct AcceptFailure {
     first_ns: u64,
     last_ns: u64,
     open_files_limit: Option<u64>,
+    open_files: Option<u64>,
     client_connections: u64,
 }
 
@@ -114,6 +115,7 @@ impl<'a> Drops<'a> {
                     first_ns: failure.first_ns,
                     last_ns: failure.last_ns,
                     open_files_limit: failure.open_files_limit,
+                    open_files: failure.open_files,
                     client_connections: failure.clients,
                 })
                 .collect(),

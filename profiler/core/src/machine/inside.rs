@@ -1,0 +1,48 @@
+//! Connections behind a front end that ended before their request was answered: why the front end answered with an error
+//! of its own.
+//!
+//! In: ends of connections between a front end and the server. Out: the one that an error of the front end's stands for.
+
+use std::collections::VecDeque;
+
+use crate::machine::ending::{Answered, Ended, Signs};
+
+/// Ends kept, the newest.
+const MAX_KEPT: usize = 4096;
+/// Errors that a front end gives in the server's place (RFC 9110, 15.6; Apache also says 500 where mod_wsgi's daemon died).
+const ERRORS: std::ops::RangeInclusive<u16> = 500..=504;
+
+/// Ends that nobody has asked for yet, in the order in which they came.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inside {
+    kept: VecDeque<Ended>,
+}
+
+impl Inside {
+    /// A connection behind the front end ended.
+    pub(super) fn ended(&mut self, ended: Ended) {
+        let is_lost = ended.unfinished.as_ref().is_some_and(|request| !request.responding);
+        if !is_lost {
+            return;
+        }
+        if self.kept.len() >= MAX_KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(ended);
+    }
+
+    /// The end of the connection on which the front end passed this client's last request on: the one it made or used for it,
+    /// where that is known; else one whose request began while the front end had this one.
+    pub(super) fn behind(&mut self, answered: &Answered, signs: &Signs) -> Option<Ended> {
+        if !ERRORS.contains(&answered.asked.status) {
+            return None;
+        }
+        let is_it = |ended: &Ended| {
+            let began_ns = ended.unfinished.as_ref().map_or(0, |request| request.start_ns);
+            let is_same = signs.behind == 0 || ended.identity == 0 || signs.behind == ended.identity;
+            is_same && (answered.start_ns..=answered.end_ns).contains(&began_ns)
+        };
+        let place = self.kept.iter().position(is_it)?;
+        self.kept.remove(place)
+    }
+}
