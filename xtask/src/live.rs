@@ -5,8 +5,17 @@
 use crate::{command, watched};
 
 /// Test programs that trace real servers.
-const PROGRAMS: [&str; 8] =
-    ["kernel_side", "kernel_bounds", "this_kernel", "truth", "robustness", "verdicts", "serve", "docs"];
+const PROGRAMS: [&str; 9] = [
+    "kernel_side",
+    "kernel_bounds",
+    "this_kernel",
+    "truth",
+    "dropped",
+    "robustness",
+    "verdicts",
+    "serve",
+    "docs",
+];
 
 /// The test program with one line for each server.
 const SERVERS: [&str; 1] = ["servers"];
@@ -41,6 +50,18 @@ pub(crate) fn gil_matrix(names: &[String]) -> anyhow::Result<()> {
     } else {
         tests.env("WSGI_TRACE_GIL", names.join(","));
     }
+    command::run(&mut tests)
+}
+
+/// A thousand clients at once, at servers of every kind; the table goes into its page, unless an argument names only some.
+pub(crate) fn thousand_clients(names: &[String]) -> anyhow::Result<()> {
+    let mut tests =
+        command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests", "--test", "thousand_clients"]);
+    tests.args(["--", "--include-ignored", "--nocapture"]).env("WSGI_TRACE_REQUIRE_ROOT", "1");
+    match names {
+        [] => tests.env("WSGI_TRACE_THOUSAND_PAGE", command::root().join("docs/thousand-clients.md")),
+        names => tests.env("WSGI_TRACE_THOUSAND", names.join(" ")),
+    };
     command::run(&mut tests)
 }
 

@@ -38,6 +38,7 @@ const USAGE: &str = "cargo xtask CHORE
   dist-test the same, each installed into a clean place and run
   live      every live test, the long ones too, on a machine that does nothing else
   gil-matrix  waits for the interpreter lock against another program's probes, on every interpreter found; names of some as arguments
+  thousand-clients  a thousand clients at once at every kind of server, with few descriptors and many; a part of a setup's name as argument
   live-all  every server that is named, traced and compared with its own log; names of tests as arguments
   lab       what limits each server on each workload; --servers, --workloads, --minutes, --list, --debug as arguments
   soak      the profiler killed a hundred times under load
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         "lab" => lab::run(&rest),
         "live" => live::run(&rest),
         "live-all" => live::run_all(&rest),
+        "thousand-clients" => live::thousand_clients(&rest),
         "page" => page::run(),
         "screenshots" => screenshots::run(),
         "soak" => soak::run(),
