@@ -3,6 +3,7 @@
 //! In: two [`Side`]s (JSON reports; recordings are reported first). Out: a [`Difference`], as text or JSON. How it is
 //! judged is in docs/diff.md.
 
+pub mod capacity;
 pub mod comparable;
 pub mod difference;
 pub mod json;

@@ -67,6 +67,50 @@ fn healthy_and_exhausted_server_under_other_loads_get_no_verdict_but_the_new_fin
 }
 
 #[test]
+fn the_same_requests_at_another_rate_or_too_few_of_them_get_no_verdict_and_the_reason() -> anyhow::Result<()>
+{
+    for (a, b, reason, words) in [
+        ("sync-cpu", "gthread-cpu", "rate", "requests per second"),
+        ("sync-healthy", "sync-idle", "too-few", "fewer than 30"),
+    ] {
+        let (a, b) = (recording(a), recording(b));
+        for (one, other) in [(&a, &b), (&b, &a)] {
+            let found = difference(one, other)?;
+            let doubts = found["doubts"].as_array().context("no doubts")?;
+            let doubt = doubts.iter().find(|doubt| doubt["id"] == reason).context("no such doubt")?;
+            ensure!(found["comparable"] == false && doubt["forbids_verdict"] == true, "{doubts:?}");
+            ensure!(doubt["sentence"].as_str().is_some_and(|said| said.contains(words)), "{doubt}");
+            let verdict = found["verdict"].as_str().context("no verdict")?;
+            ensure!(verdict.starts_with("Not comparable as a whole") && verdict.contains(words), "{verdict}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn capacity_of_both_runs_stands_in_the_difference_as_in_their_reports() -> anyhow::Result<()> {
+    let names = ["gthread-healthy", "gthread-exhausted"];
+    let [a, b] = names.map(recording);
+    let found = difference(&a, &b)?;
+    for (place, path) in [&a, &b].into_iter().enumerate() {
+        let said = wsgi_trace(&["report", path, "--format", "json"])?;
+        let report: Value = serde_json::from_str(&said.stdout)?;
+        for (ours, theirs) in [
+            ("slots", "/slots/counted"),
+            ("used_ratio", "/slots/capacity_used_ratio"),
+            ("exhausted_ratio", "/slots/exhausted_ratio"),
+            ("arrived_full", "/capacity/arrived_full"),
+        ] {
+            let (ours, theirs) = (&found["capacity"][ours][place], report.pointer(theirs));
+            ensure!(Some(ours) == theirs && !ours.is_null(), "{ours}, {theirs:?}");
+        }
+    }
+    let text = wsgi_trace(&["diff", &a, &b])?.stdout;
+    ensure!(text.contains("\nCapacity\n") && text.contains("all busy at once"), "{text}");
+    Ok(())
+}
+
+#[test]
 fn what_is_neither_recording_nor_report_is_refused_in_one_sentence() -> anyhow::Result<()> {
     let good = recording("sync-healthy");
     let foreign = tempfile::NamedTempFile::new()?;

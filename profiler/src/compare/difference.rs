@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::capacity::CapacityChange;
 use super::comparable::{Doubt, doubts};
 use super::side::{Endpoint, Side, StandardError};
 use super::statistics::{Change, Mean, compare as compare_means};
@@ -31,6 +32,8 @@ pub struct Difference {
     pub confidence_ratio: f64,
     /// Settings of the server that differ.
     pub settings: Vec<SettingChange>,
+    /// What there was of capacity, and what was used.
+    pub capacity: CapacityChange,
     /// Completed requests and their rate.
     pub requests: Counts,
     /// Mean length of a request in ns.
@@ -141,6 +144,7 @@ pub fn compare(a: &Side, b: &Side) -> Difference {
         doubts,
         confidence_ratio: 1.0 - ALPHA,
         settings: settings(a, b),
+        capacity: CapacityChange::of(a, b),
         requests: Counts {
             completed: [a.requests.completed, b.requests.completed],
             rate_per_second: [a.rate(), b.rate()],

@@ -65,6 +65,7 @@ pub struct Side {
     pub(super) phases: BTreeMap<String, PhaseRow>,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) slots: Slots,
+    pub(super) capacity: Capacity,
 }
 
 /// The machine.
@@ -206,6 +207,24 @@ impl Endpoint {
 #[serde(default)]
 pub(super) struct Slots {
     pub(super) configured: Option<u64>,
+    pub(super) counted: u64,
+    pub(super) capacity_used_ratio: Option<f64>,
+    pub(super) exhausted_ratio: Option<f64>,
+}
+
+/// Worker processes; reports before they were in them have none.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Capacity {
+    pub(super) arrived_full: Option<u64>,
+    pub(super) workers: Vec<Worker>,
+}
+
+/// One worker process.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Worker {
+    pub(super) proportional_bytes: Option<u64>,
 }
 
 impl Side {

@@ -5,9 +5,11 @@
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
 use super::Difference;
+use super::capacity::CapacityChange;
 use super::difference::FindingChange;
 use super::statistics::{Change, Verdict};
 use crate::report::escape::{Charset, line};
+use crate::report::text::unit;
 
 /// Endpoints shown.
 const MAX_ENDPOINTS: usize = 15;
@@ -80,6 +82,7 @@ pub fn render(difference: &Difference, names: [&str; 2], charset: Charset) -> St
         paragraph(&mut out, "!  ", &format!("{}.", doubt.sentence), charset);
     }
     settings(&mut out, difference, charset);
+    capacity(&mut out, &difference.capacity);
     requests(&mut out, difference);
     phases(&mut out, difference);
     endpoints(&mut out, difference, charset);
@@ -123,6 +126,28 @@ fn settings(out: &mut String, difference: &Difference, charset: Charset) {
         *out += &line(&text, WIDTH, charset);
         out.push('\n');
     }
+}
+
+fn capacity(out: &mut String, capacity: &CapacityChange) {
+    if capacity.slots == [0, 0] {
+        return;
+    }
+    out.push_str("\nCapacity\n");
+    let mut table = table(&["", "A", "B"]);
+    let mut pair = |name: &str, [a, b]: [String; 2]| row(&mut table, vec![name.to_owned(), a, b]);
+    let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), unit::count);
+    pair("slots", capacity.slots.map(unit::count));
+    if capacity.workers != [0, 0] {
+        pair("worker processes", capacity.workers.map(unit::count));
+    }
+    pair("busy", capacity.used_ratio.map(unit::percent));
+    pair("all busy at once", capacity.exhausted_ratio.map(unit::percent));
+    pair("requests that arrived then", capacity.arrived_full.map(count));
+    if capacity.own_bytes != [None, None] {
+        let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), unit::bytes);
+        pair("memory of the workers", capacity.own_bytes.map(bytes));
+    }
+    push(out, &table);
 }
 
 fn requests(out: &mut String, difference: &Difference) {

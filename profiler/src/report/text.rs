@@ -25,7 +25,7 @@ pub(super) mod slots;
 pub(super) mod slowest;
 mod style;
 mod table;
-pub(super) mod unit;
+pub(crate) mod unit;
 pub(super) mod unseen;
 pub(super) mod waiting;
 mod woken;

@@ -52,12 +52,27 @@ pub(super) fn holder(basis: &Basis<'_>) -> Holder {
         requests(basis, of_busy(basis.held_ns(Holding::Request))),
         group(&[sending, reading], "slow clients", Cause::Clients),
         group(&[silent, kept, lingering], "idle connections", Cause::Connections),
-        group(&[(Holding::Housekeeping, "the server's own work")], "", Cause::Housekeeping),
+        between_requests(basis, of_busy(basis.held_ns(Holding::Housekeeping))),
     ];
     // Of equals the last wins, and requests come first; so look from the end.
     let largest = groups.into_iter().rev().max_by(|one, other| one.share.total_cmp(&other.share));
     largest.unwrap_or(Holder { words: "requests being served", share: 0.0, cause: Cause::Waiting })
 }
+
+/// What is held between requests: threads that do the server's own work, or wait for the interpreter lock to do it. What they
+/// wait for is then what requests compute.
+fn between_requests(basis: &Basis<'_>, share: f64) -> Holder {
+    let in_requests_ns = basis.phases().get(Phase::GilWait);
+    let waited_ns = basis.snapshot.gil.waits.sum_ns().saturating_sub(in_requests_ns);
+    if share > 0.0 && ratio(waited_ns, basis.held_ns(Holding::Housekeeping)) >= MOSTLY {
+        let words = "threads that wait for the interpreter lock between requests";
+        return Holder { words, share, cause: Cause::Computing };
+    }
+    Holder { words: "the server's own work", share, cause: Cause::Housekeeping }
+}
+
+/// Share of the time between requests from which one thing is what it is.
+const MOSTLY: f64 = 0.5;
 
 /// Share of a group from which one kind gives it its name.
 const NEARLY_ALL: f64 = 0.8;

@@ -3,7 +3,7 @@
 //! In: busy time of event loops, the waiting phases of requests. Out: a verdict whose cost is the time that requests
 //! waited for the loop.
 
-use super::basis::{Basis, Outcome, Verdict, WAITING, decides, explains, sum};
+use super::basis::{Basis, Outcome, Verdict, decides, explains, sum};
 use super::loop_blocked::{busy_share, share_in_words};
 use super::words::{count, duration, request_seconds};
 use super::{Judge, Rule};
@@ -29,9 +29,14 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         let sentence = "No thread was seen to serve many requests at once: there is no event loop to fill";
         return Ok(Verdict { sentence: sentence.to_owned(), ..Verdict::default() });
     };
-    let phases = [Phase::LoopWait, Phase::AcceptQueue, Phase::PoolWait];
-    debug_assert!(WAITING.iter().all(|phase| phases.contains(phase)));
-    let waited_ns = sum(basis.phases(), &phases);
+    // Where threads of a pool serve, a wait for one of them is no wait for the loop.
+    let has_pool = !basis.snapshot.slots.are_loops() || loops.iter().any(|one| one.pooled > 0);
+    let phases: &[Phase] = if has_pool {
+        &[Phase::LoopWait, Phase::AcceptQueue]
+    } else {
+        &[Phase::LoopWait, Phase::AcceptQueue, Phase::PoolWait]
+    };
+    let waited_ns = sum(basis.phases(), phases);
     let share = busy_share(busiest);
     let full = loops.iter().filter(|one| busy_share(one) >= limits.full_min_ratio).count();
     let evidence = vec![
@@ -62,7 +67,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         ),
     };
     let sentence = format!("{which}; requests waited {} for it ({each} each)", request_seconds(waited_ns));
-    let exemplars = basis.exemplars(&phases);
+    let exemplars = basis.exemplars(phases);
     Ok(Verdict { present: true, sentence, cost_ns: waited_ns, evidence, exemplars, next_step: None })
 }
 
@@ -100,6 +105,15 @@ mod tests {
     #[test]
     fn a_loop_with_time_left_is_absent() {
         scene(5 * SECOND, 20 * SECOND).judge("loop-saturated").assert_absent();
+    }
+
+    #[test]
+    fn waits_for_a_thread_of_the_pool_behind_a_full_loop_are_no_waits_for_the_loop() {
+        let mut scene = scene(10 * SECOND, 20 * SECOND).phase(Phase::PoolWait, 30 * SECOND);
+        scene.0.event_loops[0].pooled = 90;
+        let finding = scene.judge("loop-saturated");
+        finding.assert_present();
+        assert_eq!(finding.cost_ns, 20 * SECOND);
     }
 
     #[test]

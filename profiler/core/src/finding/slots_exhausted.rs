@@ -314,6 +314,23 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_wait_for_the_interpreter_between_requests_are_no_work_of_the_server() {
+        let mut scene = exhausted()
+            .phase(Phase::PoolWait, 12 * SECOND)
+            .holding(crate::model::slot::Holding::Housekeeping, 70 * SECOND);
+        let own = scene.clone().judge("slots-exhausted");
+        assert!(own.sentence.contains("held by the server's own work"), "{}", own.sentence);
+        scene.0.gil.waits.record(60 * SECOND);
+        let turns = scene.judge("slots-exhausted");
+        assert!(
+            turns.sentence.contains("wait for the interpreter lock between requests"),
+            "{}",
+            turns.sentence
+        );
+        assert!(turns.advice.contains("--workers"), "{}", turns.advice);
+    }
+
+    #[test]
     fn a_pool_of_threads_behind_an_event_loop_runs_out_too() {
         let scene = |pooled: u64, waited_ns: u64| {
             let mut scene = Scene::gunicorn("gevent", 1, 10 * SECOND)

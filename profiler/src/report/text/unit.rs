@@ -46,7 +46,7 @@ pub(in crate::report) fn duration(duration_ns: u64, charset: Charset) -> String 
 
 /// A number of bytes, in powers of 1000: `512 B`, `16.0 MB`.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(in crate::report) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     if count < 1_000 {
         return format!("{count} B");
     }
@@ -62,7 +62,7 @@ pub(in crate::report) fn bytes(count: u64) -> String {
 }
 
 /// A count with its thousands apart: `1,234,567`.
-pub(in crate::report) fn count(count: u64) -> String {
+pub(crate) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut shown = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -87,7 +87,7 @@ pub(in crate::report) fn counted(number: u64, noun: &str) -> String {
 }
 
 /// A ratio as a percentage with one digit: `38.0 %`; a dash where there is none.
-pub(in crate::report) fn percent(ratio: Option<f64>) -> String {
+pub(crate) fn percent(ratio: Option<f64>) -> String {
     match ratio {
         None => "-".to_owned(),
         Some(ratio) if ratio > 0.0 && ratio < 0.000_5 => "<0.1 %".to_owned(),
