@@ -26,7 +26,7 @@ fn requests_of_uwsgi_before_and_after_a_reload_are_seen_once() -> anyhow::Result
     let old = server.worker_pids();
     let trace = Trace::start(server.pid())?;
     let options =
-        ["--clients", "3", "--requests", "400", "--seconds", "60", "--routes", "/fast=4,/cpu,/sleep/5=2"];
+        ["--clients", "3", "--requests", "800", "--seconds", "60", "--routes", "/fast=4,/cpu,/sleep/5=2"];
     let load = Load::start(server.address(), &options)?;
     server.log(60)?;
     server.signal(libc::SIGHUP);

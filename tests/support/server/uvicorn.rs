@@ -5,6 +5,7 @@
 
 use std::process::Command;
 
+use super::waitress::after_the_pool;
 use super::{Clients, Place, Recipe};
 use crate::trace::TracedRequest;
 
@@ -63,9 +64,13 @@ impl Recipe for Uvicorn {
         None
     }
 
-    /// The application is called in a task, or in a thread of the pool, some turns of the loop after its head was read.
+    /// A WSGI application is called when a thread of the pool has taken the request; others in a task, some turns of the loop
+    /// after its head was read.
     fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
-        request.service_ns
+        match self.application {
+            Application::A2wsgi { .. } => after_the_pool(request),
+            Application::Asgi | Application::Starlette => request.service_ns,
+        }
     }
 
     fn clients(&self) -> Clients {

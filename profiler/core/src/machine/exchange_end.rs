@@ -7,6 +7,7 @@ use crate::event::{Slice, Tid};
 use crate::machine::ending::{How, asked};
 use crate::machine::exchange;
 use crate::machine::gil_held::HeldBy;
+use crate::machine::job;
 use crate::machine::serving::{draw, meaning_of, waits_for_work};
 use crate::machine::state::State;
 use crate::machine::thread::{Piece, Thread};
@@ -88,6 +89,7 @@ fn end_slice(
     crate::machine::gil_edge::settle(state, &mut thread, tid);
     let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));
     gap.held_by = held_by;
+    job::waited_for_its_turn(state, &mut thread, slice, &mut gap);
     let serving = thread.serving;
     let idle = waits_for_work(state, &thread, slice, &meaning);
     if gap.length_ns() > 0 {

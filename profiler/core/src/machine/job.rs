@@ -5,13 +5,17 @@
 //! a thread's work on a connection. A thread that hands requests over and wakes another one feeds it: that one waits for
 //! its next job when it is woken by the feeder, and within a job when anybody else ends its wait.
 
+use profiler_common::record::slice::{FLAG_GAP_BLOCKED_MIXED, FLAG_WAKE_MISSED};
+
 use crate::event::{Call, Slice, Tid};
+use crate::fact::DescriptorClass;
 use crate::machine::classify::{Touch, is_mutex};
 use crate::machine::event_loop::Wants;
 use crate::machine::exchange;
 use crate::machine::request::Active;
 use crate::machine::state::State;
-use crate::machine::thread::Thread;
+use crate::machine::thread::{Piece, Thread};
+use crate::machine::waiter::lock_of;
 
 /// A wait in a queue has ended: who ended it may be the one that hands over jobs.
 pub(super) fn note_feeder(state: &State, thread: &mut Thread, slice: &Slice) {
@@ -48,6 +52,46 @@ pub(super) fn engage(thread: &mut Thread, number: u32, slice: &Slice, touch: Tou
         thread.work_start_ns = Some(if has_job { thread.touched_ns.min(gap_start_ns) } else { gap_start_ns });
     }
     thread.engaged = Some(number);
+}
+
+/// Whether a call may be on its way to a listener.
+const fn may_be_for_listener(slice: &Slice) -> bool {
+    matches!(
+        slice.call,
+        Call::Accept { .. }
+            | Call::EpollWait { .. }
+            | Call::Poll { .. }
+            | Call::Make { class: DescriptorClass::Epoll }
+    )
+}
+
+/// Whether the call in which a thread was when it was first seen, and after which it made `next`, was a wait for its turn.
+pub(super) fn was_for_its_turn(system_call: u32, next: &Slice) -> bool {
+    may_be_for_listener(next) && i32::try_from(system_call).is_ok_and(|number| lock_of(number).is_some())
+}
+
+/// A thread that accepts for itself slept right before it goes to the listener, in a lock that it shares with other processes:
+/// it waited for its turn, and so for work. What is left of the gap begins where that ended. Where no call comes after it, the
+/// window's end found it there.
+pub(super) fn waited_for_its_turn(state: &mut State, thread: &mut Thread, slice: &Slice, gap: &mut Piece) {
+    let goes_to_listener = may_be_for_listener(slice) || slice.system_call == u32::MAX;
+    let slept_ns = gap.account.blocked_ns.saturating_sub(gap.fault_ns);
+    if !goes_to_listener
+        || !thread.accepts
+        || thread.serving.is_some()
+        || slice.flags & (FLAG_GAP_BLOCKED_MIXED | FLAG_WAKE_MISSED) != 0
+        || lock_of(slice.gap_blocked_call).is_none()
+        || slept_ns == 0
+    {
+        return;
+    }
+    state.drain(thread);
+    state.was_busy(thread, gap.start_ns);
+    gap.start_ns = gap.start_ns.saturating_add(slept_ns).min(gap.end_ns);
+    gap.account.blocked_ns = gap.account.blocked_ns.saturating_sub(slept_ns);
+    thread.busy_since_ns = Some(gap.start_ns);
+    thread.work_start_ns = Some(gap.start_ns);
+    thread.engaged = None;
 }
 
 /// A call on a connection has ended.

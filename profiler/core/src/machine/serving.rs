@@ -63,6 +63,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     }
     let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));
     gap.held_by = held_by;
+    job::waited_for_its_turn(state, &mut thread, slice, &mut gap);
     if gap.length_ns() > 0 {
         thread.pending.push(gap);
     }
@@ -139,7 +140,7 @@ pub(super) fn take_thread(
         ..Thread::default()
     });
     if let Some(initial) = state.initial.remove(&slice.tid) {
-        begin_within(state, &mut thread, &initial, slice.gap_start_ns(), sink);
+        begin_within(state, &mut thread, &initial, slice, sink);
     }
     Some(thread)
 }
@@ -149,15 +150,16 @@ fn begin_within(
     state: &mut State,
     thread: &mut Thread,
     initial: &Slice,
-    until_ns: u64,
+    next: &Slice,
     sink: &mut dyn FnMut(Entry),
 ) {
     if initial.system_call == u32::MAX {
         return;
     }
     let meaning = classify(initial, &state.descriptors, |_| false);
+    let until_ns = next.gap_start_ns();
     thread.since_ns = state.watch_start_ns.min(until_ns);
-    if meaning.idle == Idle::No {
+    if meaning.idle == Idle::No && !job::was_for_its_turn(initial.system_call, next) {
         let mut piece = Piece::unknown(thread.since_ns, until_ns);
         piece.holding = Some(holding(state, thread.tgid, &meaning));
         thread.pending.push(piece);

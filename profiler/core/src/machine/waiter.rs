@@ -212,8 +212,13 @@ impl Waits {
 
 /// The lock for which the thread slept right before the call, where that is a call that is not observed.
 fn lock_of_gap(slice: &Slice) -> Option<(Lock, u64)> {
+    lock_of(slice.gap_blocked_call)
+}
+
+/// The lock that a call which is not observed may wait for.
+pub(super) const fn lock_of(system_call: i32) -> Option<(Lock, u64)> {
     // By the numbers of x86_64.
-    match slice.gap_blocked_call {
+    match system_call {
         65 | 220 => Some((Lock::Semaphore, 0)),
         72 => Some((Lock::Fcntl, 0)),
         73 => Some((Lock::Flock, 0)),

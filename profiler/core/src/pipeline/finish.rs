@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::event::Tid;
 use crate::fact::holders::ForeignHolders;
-use crate::fact::{Account, Attached};
+use crate::fact::{Account, Attached, ThreadTotals};
 use crate::machine::exchange_end::end_window;
 use crate::machine::front;
 use crate::machine::light;
@@ -72,7 +72,9 @@ impl Machines {
         conservation.received = losses.kernel.received;
         conservation.emitted = total(&losses.kernel.emitted);
         conservation.stolen_ns = self.overhead.as_ref().map_or(0, |overhead| overhead.stolen_ns);
-        for totals in self.totals.iter().filter(|_| self.session.cpu_time_comparable) {
+        let (possible, impossible): (Vec<_>, Vec<_>) =
+            self.totals.iter().partition(|totals| is_possible(totals));
+        for totals in possible.into_iter().filter(|_| self.session.cpu_time_comparable) {
             let Account { cpu_ns, run_queue_ns, .. } = totals.ours;
             for (sum, part) in [
                 (&mut conservation.threads_compared, 1),
@@ -91,6 +93,13 @@ impl Machines {
         // Without system calls nothing is known of either: not even that there were none.
         let configured = recognised.kind.configured_slots(&server).filter(|_| !is_light);
         let mut blind_spots = blind_spots(&state);
+        if !impossible.is_empty() && self.session.cpu_time_comparable {
+            blind_spots.push(format!(
+                "{} threads are left out of the comparison with the kernel's own account: by that they ran and waited for a CPU \
+                 for longer than passed",
+                impossible.len()
+            ));
+        }
         if is_light {
             blind_spots.insert(0, light::NOT_TOLD.to_owned());
         }
@@ -276,6 +285,14 @@ fn listeners_blind_spots(foreign: &ForeignHolders, state: &State) -> Option<Stri
          number",
         first.tgid, first.comm
     ))
+}
+
+/// Whether the kernel's account of a thread can be true: Linux 6.18 was seen to add a thread's whole sleep to its wait for a CPU.
+fn is_possible(totals: &ThreadTotals) -> bool {
+    let passed_ns = totals.until_ns.saturating_sub(totals.since_ns);
+    let kernel_ns = totals.kernel_cpu_ns.saturating_add(totals.kernel_run_queue_ns);
+    // Both are read one after the other.
+    kernel_ns <= passed_ns.saturating_add(passed_ns / 10).saturating_add(10_000_000)
 }
 
 /// What the target does that cannot be seen from here.

@@ -55,3 +55,35 @@ fn a_job_taken_without_a_wait_begins_where_the_one_before_was_done() {
     let slots = &outcome.snapshot.slots.observed;
     assert_eq!(slots.iter().map(|slot| slot.tid).collect::<Vec<_>>(), [2], "who only reads is no slot");
 }
+
+/// ```text
+/// accept, read, write, close │ asleep in a semaphore for 700 │ epoll, accept, read, write, close
+/// ```
+#[test]
+fn a_wait_for_the_turn_to_accept_is_no_work() {
+    const SEMOP: i32 = 65;
+    let in_lock = |mut script: Script, us: u64| {
+        script.gap.blocked_ns += us * US;
+        script
+    };
+    let after_lock = |mut script: Script| {
+        if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
+            slice.gap_blocked_call = SEMOP;
+        }
+        script
+    };
+    let serve = |script: Script| {
+        let came = script.now_ns;
+        let script = script.accept(9, (1, 0, 0)).read(9, GET, came, (2, 0, 0)).write_head(9, OK5, (5, 0, 0));
+        script.write(9, 5, (5, 0, 0)).call(Call::Close { fd: 9 }, 0, (3, 0, 0), 0)
+    };
+    let script = in_lock(serve(Script::new(1)), 700);
+    let script = after_lock(script.call(Call::Make { class: DescriptorClass::Epoll }, 5, (4, 0, 0), 0));
+    let script = serve(script);
+    let end_us = (script.now_ns - START) / US + 10;
+    let outcome = run(vec![script], end_us);
+    assert_eq!(outcome.requests.len(), 2);
+    let [slot] = outcome.snapshot.slots.observed.as_slice() else { panic!() };
+    assert!(slot.held_ns(Holding::Housekeeping) <= 30 * US, "{slot:?}");
+    assert!(slot.busy_ns() <= 80 * US, "{slot:?}");
+}

@@ -99,15 +99,8 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
             "Raise the CPU limit of the server's cgroup (container). If that cannot be, lower {workers}: \
              fewer processes use up the quota more slowly and stop less often."
         )),
-        "loop-blocked" => Some(
-            "Find the blocking call of this endpoint: a driver in C, or a module imported before gevent patched it. Give it \
-             to gevent's thread pool (gevent.get_hub().threadpool), or serve the endpoint with gthread workers."
-                .to_owned(),
-        ),
-        "loop-blocked/computing" => Some(format!(
-            "Greenlets do not interrupt a computation: call gevent.sleep(0) within it, or move it to another process; \
-             raising {workers} spreads it."
-        )),
+        "loop-blocked" => Some(loop_blocked(&server.worker_class)),
+        "loop-blocked/computing" => Some(loop_computing(&server.worker_class, &workers)),
         "loop-saturated" => {
             Some(format!("Raise {workers} up to the number of cores: each worker's event loop uses one core at most."))
         }
@@ -126,6 +119,37 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
             lock::advice(other, &lock::Options { more_processes: &more_processes, threads, switch_interval: None })
         }
     }
+}
+
+/// Greenlets are switched by their library, where it has patched what blocks; coroutines only where they await.
+fn loop_blocked(worker_class: &str) -> String {
+    let (library, threads) = match worker_class {
+        "gevent" | "gevent_pywsgi" => ("gevent", "gevent's thread pool (gevent.get_hub().threadpool)"),
+        "eventlet" => ("eventlet", "eventlet's threads (eventlet.tpool.execute)"),
+        _ => {
+            return "Find the blocking call of this endpoint, and await an asynchronous one in its place or give it to a thread \
+                    (asyncio.to_thread)."
+                .to_owned();
+        }
+    };
+    format!(
+        "Find the blocking call of this endpoint: a driver in C, or a module imported before {library} patched it. Give it \
+         to {threads}, or serve the endpoint with gthread workers."
+    )
+}
+
+/// The same where it computes.
+fn loop_computing(worker_class: &str, workers: &str) -> String {
+    let pause = match worker_class {
+        "gevent" | "gevent_pywsgi" => {
+            "Greenlets do not interrupt a computation: call gevent.sleep(0) within it, or move it"
+        }
+        "eventlet" => {
+            "Greenlets do not interrupt a computation: call eventlet.sleep(0) within it, or move it"
+        }
+        _ => "Coroutines do not interrupt a computation: move it",
+    };
+    format!("{pause} to another process; raising {workers} spreads it.")
 }
 
 /// The option with its present value. Of threads that were only counted there may be more: they are born when needed.

@@ -228,3 +228,18 @@ fn what_the_access_log_measures_is_known_for_the_workers_it_was_read_off() {
         assert_eq!(interval(&format!("gunicorn -k {class} a:b")), None, "{class}");
     }
 }
+
+#[test]
+fn advice_on_a_blocked_loop_is_of_the_loop_that_there_is() {
+    for (class, has, lacks) in [
+        ("gevent", "gevent.get_hub().threadpool", "eventlet"),
+        ("eventlet", "eventlet.tpool.execute", "gevent"),
+        ("uvicorn.workers.UvicornWorker", "asyncio.to_thread", "gevent"),
+    ] {
+        let line = format!("gunicorn -k {class} a:b");
+        let found = Gunicorn.recognise(&prefork(&line, 1), &[]).expect("gunicorn");
+        let advice = |id: &str| Gunicorn.advice(id, &found.server).unwrap_or_default();
+        let both = format!("{} {}", advice("loop-blocked"), advice("loop-blocked/computing"));
+        assert!(both.contains(has) && !both.contains(lacks), "{class}: {both}");
+    }
+}
