@@ -10,6 +10,7 @@ mod bad_recording;
 mod bad_target;
 mod end_of_run;
 mod full_ring;
+mod gil_input;
 mod gil_probes;
 mod hostile_target;
 mod killed_profiler;

@@ -3,11 +3,18 @@
 //! In: servers whose requests compute at the same time, or never. Out: verdicts.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use serde_json::Value;
+use wsgi_trace_tests::child::Child;
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::trace::{Trace, Traced};
 
@@ -51,6 +58,55 @@ fn waits_for_the_interpreter_lock_agree_with_the_threads_own_clocks() -> anyhow:
         );
         assert!(witness.asleep_ns() > witness.cpu_ns / 2, "the load did not contend");
         assert!(error <= 0.02, "{ours_ns} against {}", witness.asleep_ns());
+    }
+    Ok(())
+}
+
+/// Two threads keep the lock for 11 ms and sleep for 2 ms by turns, without computing: the rest of its time each waits, about
+/// half. No probe is involved, and nobody's CPU time.
+#[test]
+#[ignore = "make live: wants a machine that does nothing else"]
+fn threads_that_take_turns_wait_as_long_as_their_own_clocks_say() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let mut command = Command::new(Version::V27.python());
+    command.arg(wsgi_trace_tests::root().join("tests/apps/gil_odd.py")).arg("duty").stdout(Stdio::piped());
+    let mut child = Child::start(&mut command, "two threads")?;
+    let mut line = String::new();
+    BufReader::new(child.take_stdout().context("no output")?).read_line(&mut line)?;
+    let port: u16 = line.trim().parse().context("no port")?;
+    let mut program = Program::start(&["--pid", &child.pid().to_string(), "--format", "json"])?;
+    program.wait_for_stderr("watching process")?;
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    program.signal(libc::SIGINT);
+    let report: Value = serde_json::from_str(&program.finish(Duration::from_secs(60))?.stdout)?;
+    let number = |value: &Value, key: &str| {
+        value.get(key).and_then(Value::as_u64).with_context(|| format!("no {key} in {value}"))
+    };
+    let threads = report.pointer("/gil/threads").and_then(Value::as_array).context("no threads")?;
+    let told: Vec<Value> = serde_json::from_str(&answer)?;
+    assert_eq!(told.len(), 2);
+    for witness in &told {
+        let tid = number(witness, "tid")?;
+        let waiter = threads.iter().find(|thread| number(thread, "tid").is_ok_and(|found| found == tid));
+        let ours_ns = number(waiter.context("it never waited")?, "total_ns")?;
+        let (theirs_ns, wall_ns) = (number(witness, "waited_ns")?, number(witness, "wall_ns")?);
+        let run_queue_ns = number(witness, "run_queue_ns")?;
+        eprintln!(
+            "thread {tid}: waited {:.1} ms, by its own clock {:.1} ms of {:.1} ms ({:.1} ms without a CPU)",
+            ours_ns as f64 / 1e6,
+            theirs_ns as f64 / 1e6,
+            wall_ns as f64 / 1e6,
+            run_queue_ns as f64 / 1e6
+        );
+        assert!(theirs_ns > wall_ns * 3 / 10, "the load did not contend");
+        assert!(
+            ours_ns.abs_diff(theirs_ns) <= theirs_ns / 50 + run_queue_ns,
+            "{ours_ns} against {theirs_ns}"
+        );
     }
     Ok(())
 }
@@ -108,13 +164,13 @@ fn a_wait_is_laid_to_the_endpoint_that_held_the_lock() -> anyhow::Result<()> {
     let options =
         ["--requests", "60", "--seconds", "60", "--clients", "2", "--routes", "/truth/cpu/120,/sleep/3"];
     let traced = traced(&server, &options)?;
-    assert_eq!(traced.value("/gil/holders_known")?, &serde_json::Value::Bool(true));
+    assert_eq!(traced.value("/gil/holders_known")?, &Value::Bool(true));
     let edges = traced.value("/gil/edges")?.as_array().context("no edges")?;
     let (mut all_ns, mut sleepers_ns, mut because_of_cpu_ns, mut unknown_ns) = (0, 0, 0, 0);
     for edge in edges {
-        let total_ns = edge.get("total_ns").and_then(serde_json::Value::as_u64).context("no time")?;
+        let total_ns = edge.get("total_ns").and_then(Value::as_u64).context("no time")?;
         let endpoint = |side: &str| edge.get(side)?.get("endpoint")?.as_str();
-        let holder_tid = edge.pointer("/holder/tid").and_then(serde_json::Value::as_u64);
+        let holder_tid = edge.pointer("/holder/tid").and_then(Value::as_u64);
         let (waiter, holder) = (endpoint("waiter"), endpoint("holder"));
         eprintln!("{:8.1} ms  {waiter:?} because of {holder:?} {holder_tid:?}", total_ns as f64 / 1e6);
         all_ns += total_ns;
@@ -151,7 +207,7 @@ fn a_server_of_single_threads_never_waits_for_the_interpreter_lock() -> anyhow::
     assert_eq!(traced.number("/gil/waits/count")?, 0);
     assert_eq!(traced.number("/phases/gil_wait/total_ns")?, 0);
     let interpreters = traced.value("/gil/interpreters")?.as_array().context("no interpreters")?;
-    let version = std::process::Command::new(Version::V27.python()).arg("--version").output()?;
+    let version = Command::new(Version::V27.python()).arg("--version").output()?;
     let version = String::from_utf8(version.stdout)?;
     let mut pids = server.worker_pids();
     pids.push(server.master());
