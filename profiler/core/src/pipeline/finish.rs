@@ -95,8 +95,8 @@ impl Machines {
         let mut blind_spots = blind_spots(&state);
         if !impossible.is_empty() && self.session.cpu_time_comparable {
             blind_spots.push(format!(
-                "{} threads are left out of the comparison with the kernel's own account: by that they ran and waited for a CPU \
-                 for longer than passed",
+                "left out of the comparison with the kernel's own account, by which they ran and waited for a CPU for longer than \
+                 passed: threads: {}",
                 impossible.len()
             ));
         }
