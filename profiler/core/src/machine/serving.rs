@@ -38,7 +38,7 @@ const MAX_THREADS: usize = 16_384;
 /// Takes one slice.
 pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMut(Entry)) {
     let tid = slice.tid;
-    let Some(mut thread) = take_thread(state, slice, sink) else { return };
+    let Some(mut thread) = take_thread(state, slice, exit_ns, sink) else { return };
     state.take_in_hand(tid);
     let head = state.heads.remove(&tid).filter(|head| head.sequence == slice.sequence);
     let repaired;
@@ -124,6 +124,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
 pub(super) fn take_thread(
     state: &mut State,
     slice: &Slice,
+    exit_ns: u64,
     sink: &mut dyn FnMut(Entry),
 ) -> Option<Box<Thread>> {
     if let Some(thread) = state.threads.remove(&slice.tid) {
@@ -133,12 +134,10 @@ pub(super) fn take_thread(
         state.evicted = state.evicted.saturating_add(1);
         return None;
     }
-    let mut thread = Box::new(Thread {
-        tgid: slice.tgid,
-        busy_since_ns: Some(slice.gap_start_ns()),
-        since_ns: slice.gap_start_ns(),
-        ..Thread::default()
-    });
+    // Its first slice may say that it began after its end.
+    let since_ns = slice.within(0, exit_ns).gap_start_ns();
+    let mut thread =
+        Box::new(Thread { tgid: slice.tgid, busy_since_ns: Some(since_ns), since_ns, ..Thread::default() });
     if let Some(initial) = state.initial.remove(&slice.tid) {
         begin_within(state, &mut thread, &initial, slice, sink);
     }
@@ -157,7 +156,7 @@ fn begin_within(
         return;
     }
     let meaning = classify(initial, &state.descriptors, |_| false);
-    let until_ns = next.gap_start_ns();
+    let until_ns = thread.since_ns;
     thread.since_ns = state.watch_start_ns.min(until_ns);
     if meaning.idle == Idle::No && !job::was_for_its_turn(initial.system_call, next) {
         let mut piece = Piece::unknown(thread.since_ns, until_ns);

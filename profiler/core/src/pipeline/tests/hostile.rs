@@ -372,7 +372,7 @@ fn take(items: Vec<Told>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_stream_of_records_makes_anything_panic_or_a_request_not_add_up(
