@@ -83,7 +83,12 @@ fn time_is_where_nginx_says(window: &Window) -> anyhow::Result<()> {
     );
     let doubt_ns = MEAN_ERROR_NS * compared;
     ensure!(nginx_ns <= whole_ns + doubt_ns, "nginx measured more than the whole");
-    ensure!(service_ns <= nginx_ns + doubt_ns, "nginx measured less than what came after the head");
+    // Its clock stands still within a turn of its loop: what it does in the turn that ends the response is not in its time.
+    let turns_ns = number("front_end_ns")?;
+    ensure!(
+        service_ns <= nginx_ns + turns_ns + doubt_ns,
+        "nginx measured less than what came after the head"
+    );
     ensure!(between_ns + server_ns <= behind_ns + doubt_ns, "nginx waited for less than the server took");
     ensure!(behind_ns <= whole_ns + doubt_ns, "nginx waited for more than the whole");
     Ok(())
