@@ -138,11 +138,16 @@ fn uwsgi_behind_nginx_that_is_not_traced() -> anyhow::Result<()> {
     )
 }
 
-/// Apache's log has one time, which goes by microseconds: that of the other servers' comparison.
-#[test]
-#[ignore = "make live-all"]
-fn gunicorn_behind_apache() -> anyhow::Result<()> {
-    require_apache!(Ok(()));
-    let gunicorn = Settings::gthread(Version::V27, 1, 4).with(&["--keep-alive", "75"]);
-    truth::agrees(&Apache { server: gunicorn }, &[&every_request_is_joined])
+/// Not always: now and then schedstat's run queue is 100 ms too high.
+mod gaps {
+    use super::*;
+
+    /// Apache's log has one time, which goes by microseconds: that of the other servers' comparison.
+    #[test]
+    #[ignore = "make live-all"]
+    fn gunicorn_behind_apache() -> anyhow::Result<()> {
+        require_apache!(Ok(()));
+        let gunicorn = Settings::gthread(Version::V27, 1, 4).with(&["--keep-alive", "75"]);
+        truth::agrees(&Apache { server: gunicorn }, &[&every_request_is_joined])
+    }
 }
