@@ -30,18 +30,12 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
             .args(features),
         )?;
     }
-    build()?;
+    command::build_with("bench", "release")?;
     command::run(Command::new(command::root().join("target/release/bench")).args(arguments))
 }
 
 /// `check-bench`: the instructions of the hot path against their baseline.
 pub(crate) fn check() -> anyhow::Result<()> {
-    build()?;
+    command::build_with("bench", "release")?;
     command::run(Command::new(command::root().join("target/release/bench")).arg("--check-instructions"))
-}
-
-fn build() -> anyhow::Result<()> {
-    let packages =
-        ["--package", "wsgi-trace", "--bin", "wsgi-trace", "--package", "wsgi-trace-tests", "--bin", "bench"];
-    command::run(command::cargo(&["build", "--release", "--locked"]).args(packages))
 }

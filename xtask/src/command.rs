@@ -27,6 +27,13 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// Builds the program and, beside it, the program `bin` of the tests, in `profile` (`release` or `dev`).
+pub(crate) fn build_with(bin: &str, profile: &str) -> anyhow::Result<()> {
+    let program = ["--package", "wsgi-trace", "--bin", "wsgi-trace"];
+    let beside = ["--package", "wsgi-trace-tests", "--bin", bin];
+    run(cargo(&["build", "--locked", "--profile", profile]).args(program).args(beside))
+}
+
 /// Runs a command to its end; a failure names it.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let line = line(command);

@@ -11,9 +11,7 @@ use crate::command;
 
 /// Both in release, so that they share what they are built from.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let packages =
-        ["--package", "wsgi-trace", "--bin", "wsgi-trace", "--package", "wsgi-trace-tests", "--bin", "demo"];
-    command::run(command::cargo(&["build", "--release", "--locked"]).args(packages))?;
+    command::build_with("demo", "release")?;
     // In this process's place: a signal for this one is then a signal for the demonstration.
     let error = Command::new(command::root().join("target/release/demo")).current_dir(command::root()).exec();
     Err(error).context("the demonstration could not be started")

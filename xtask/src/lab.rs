@@ -11,23 +11,9 @@ use crate::command;
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let (debug, rest): (Vec<&String>, Vec<&String>) =
         arguments.iter().partition(|argument| *argument == "--debug");
-    let profile = if debug.is_empty() { "release" } else { "debug" };
-    let mut build = command::cargo(&["build", "--locked"]);
-    build.args([
-        "--package",
-        "wsgi-trace",
-        "--bin",
-        "wsgi-trace",
-        "--package",
-        "wsgi-trace-tests",
-        "--bin",
-        "lab",
-    ]);
-    if debug.is_empty() {
-        build.arg("--release");
-    }
-    command::run(&mut build)?;
-    let built = command::root().join("target").join(profile);
+    let (profile, directory) = if debug.is_empty() { ("release", "release") } else { ("dev", "debug") };
+    command::build_with("lab", profile)?;
+    let built = command::root().join("target").join(directory);
     let mut lab = Command::new(built.join("lab"));
     command::run(
         lab.args(rest).env("WSGI_TRACE_BINARY", built.join("wsgi-trace")).current_dir(command::root()),

@@ -8,17 +8,7 @@ use crate::command;
 
 /// Both in release: what the program itself uses of two cores is in no recording's way.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
-    let packages = [
-        "--package",
-        "wsgi-trace",
-        "--bin",
-        "wsgi-trace",
-        "--package",
-        "wsgi-trace-tests",
-        "--bin",
-        "record-scenarios",
-    ];
-    command::run(command::cargo(&["build", "--release", "--locked"]).args(packages))?;
+    command::build_with("record-scenarios", "release")?;
     let mut record = Command::new(command::root().join("target/release/record-scenarios"));
     command::run(record.args(arguments).current_dir(command::root()))
 }

@@ -11,17 +11,7 @@ use crate::page::browser;
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let browser = browser()?;
-    let packages = [
-        "--package",
-        "wsgi-trace",
-        "--bin",
-        "wsgi-trace",
-        "--package",
-        "wsgi-trace-tests",
-        "--bin",
-        "screenshots",
-    ];
-    command::run(command::cargo(&["build", "--release", "--locked"]).args(packages))?;
+    command::build_with("screenshots", "release")?;
     let root = command::root();
     let (pages, pictures) = (root.join("target/screenshots"), root.join("docs/images"));
     std::fs::create_dir_all(&pictures).with_context(|| format!("cannot make {}", pictures.display()))?;
