@@ -28,11 +28,7 @@ fn line(text: &str) -> anyhow::Result<Option<Line>> {
 /// Whether Apache is there; a test that needs it says so and ends otherwise.
 #[must_use]
 pub fn is_installed() -> bool {
-    let is_there = std::path::Path::new(PROGRAM).exists();
-    if !is_there {
-        eprintln!("SKIPPED: Apache is not installed (as root, `make setup` does it)");
-    }
-    is_there
+    super::is_installed(PROGRAM, "Apache")
 }
 
 /// Ends a test early where Apache is missing.

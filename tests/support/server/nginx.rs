@@ -86,11 +86,7 @@ impl<R> Nginx<R> {
 /// Whether nginx is there; a test that needs it says so and ends otherwise.
 #[must_use]
 pub fn is_installed() -> bool {
-    let is_there = std::path::Path::new(PROGRAM).exists();
-    if !is_there {
-        eprintln!("SKIPPED: nginx is not installed (as root, `make setup` does it)");
-    }
-    is_there
+    super::is_installed(PROGRAM, "nginx")
 }
 
 /// Ends a test early where nginx is missing.

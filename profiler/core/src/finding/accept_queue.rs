@@ -45,12 +45,10 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         ratio(wait_ns, total_ns) >= limits.waited_request_min_ratio
             && basis.rate(wait_ns) >= limits.cost_min_rate
     };
-    if !felt(waited_ns)
-        && let Some(standing) = standing(basis)
-    {
-        return Ok(standing);
-    }
     if !felt(waited_ns) {
+        if let Some(standing) = standing(basis) {
+            return Ok(standing);
+        }
         let sentence = format!(
             "Requests spent {} in accept queues, {} of their time",
             duration(waited_ns),
