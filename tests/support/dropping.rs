@@ -125,6 +125,8 @@ pub struct Drops {
     pub served: u64,
     /// Ended without a request.
     pub nothing_asked: u64,
+    /// Neither seen to be served nor not, as records were lost.
+    pub undecided: u64,
     /// Open at the end.
     pub open: u64,
     /// Not served.

@@ -32,6 +32,7 @@ mod killed;
 pub mod light;
 pub mod link;
 pub mod listener;
+pub mod lost;
 pub mod now;
 pub mod process;
 pub mod queue;

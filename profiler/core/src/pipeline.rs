@@ -355,7 +355,7 @@ impl Machines {
                 self.state.settle(None, sink);
                 self.state.drops.expire(time_ns, sink);
             }
-            Fact::Counters(counters) => self.count(counters),
+            Fact::Counters(counters) => self.count(counters, time_ns),
             Fact::ListenerCounts(counts) => self.listeners.count(&counts, self.started),
             Fact::AcceptQueues(reading) => self.read_queues(&reading, time_ns, sink),
             Fact::QueueCounts(counts) => self.queues.count(&counts, self.started),
@@ -389,7 +389,7 @@ impl Machines {
     }
 
     /// Cumulative counters: the newest replace those before. A wake-up that was missed is a doubt, not a loss.
-    fn count(&mut self, mut counters: Counters) {
+    fn count(&mut self, mut counters: Counters, time_ns: u64) {
         let missed = LOSS_NAMES.get(WAKE_MISSED as usize).copied().unwrap_or_default();
         self.undecided_waits = 0;
         counters.lost.retain(|(name, count)| {
@@ -397,6 +397,8 @@ impl Machines {
             self.undecided_waits = self.undecided_waits.saturating_add(if is_missed { *count } else { 0 });
             !is_missed
         });
+        let unread = self.received.malformed.saturating_add(self.received.order.late_events);
+        self.state.drops.lost.count(&counters, unread, time_ns);
         self.counters = counters;
     }
 

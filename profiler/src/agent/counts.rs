@@ -54,6 +54,7 @@ families! {
     Watched = "watched", Seconds, None, "Time watched, all windows";
     Connections = "connections_accepted", None, None, "Connections accepted from all listeners";
     Served = "connections_served", None, None, "Connections whose requests were all answered";
+    Undecided = "connections_undecided", None, None, "Connections of which lost records leave open whether they were served";
     Dropped = "connections_dropped", None, Some("cause"), "Connections that were not served, by cause";
     AcceptsFailed = "accepts_failed", None, Some("error"), "Accept calls that failed for want of something, by error";
     WorkersEnded = "workers_ended", None, Some("cause"), "Processes of the target that ended with clients, or by force";
@@ -73,7 +74,7 @@ families! {
     InVainSwitches = "listener_woken_in_vain_switches", None, Some("port"), "Context switches to threads whose wake-up found no connection";
     BesideFree = "connections_waited_beside_free", None, Some("port"), "Connections that waited for a slot of a full process while another at the listener had a free one";
     BesideFreeWait = "connection_wait_beside_free", Seconds, Some("port"), "Time that connections waited for a slot of a full process while another at the listener had a free one";
-    QueueRefused = "accept_queue_refused", None, Some("port"), "Packets of handshakes refused because of a listener's queue; clients try again later";
+    QueueRefused = "accept_queue_refused", None, Some("port"), "Packets of handshakes (over UNIX sockets, calls of connect) refused because of a listener's queue; clients try again later";
     QueueDelayed = "accept_queue_delayed_clients", None, Some("port"), "Clients that found a listener's accept queue full";
     QueueFull = "accept_queue_full", Seconds, Some("port"), "Time that a listener's accept queue was full";
     TargetCpu = "target_cpu", Seconds, None, "CPU time of the target's threads";
@@ -168,6 +169,7 @@ impl Counts {
             return;
         }
         self.set(Id::Served, "", dropped.served);
+        self.set(Id::Undecided, "", dropped.undecided);
         for cause in Cause::ALL {
             self.set(Id::Dropped, cause.name(), dropped.count(cause));
             if cause.is_end_of_worker() {

@@ -276,6 +276,7 @@ pub(super) fn lossy() -> (Snapshot, Vec<Finding>) {
         unreadable_bytes: 0,
         recording_truncated: false,
     };
+    snapshot.dropped.undecided = 6;
     snapshot.conservation.requests_broken = 0;
     snapshot.window.end_reason = Some(EndReason::Interrupted);
     snapshot.attached.arrival_measured = false;

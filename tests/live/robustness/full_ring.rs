@@ -54,6 +54,11 @@ fn an_overfull_ring_loses_nothing_uncounted_and_the_report_says_so_at_its_top() 
     }
     assert_eq!(report.pointer("/losses/complete"), Some(&false.into()));
 
+    // No client was dropped. Of whom too little was seen, that is said, and no cause is made up.
+    let undecided = number(&report, "/drops/undecided");
+    assert_eq!(number(&report, "/drops/dropped"), 0, "{:?}", report.pointer("/drops"));
+    assert!(undecided > 0, "{:?}", report.pointer("/drops"));
+
     let text = run(&["report", &recording])?;
     assert!(text.stdout.starts_with("INCOMPLETE"), "{}", text.stdout);
     let requests = run(&["report", &recording, "--format", "ndjson"])?;

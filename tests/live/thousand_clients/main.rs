@@ -61,6 +61,8 @@ struct Row {
     served: u64,
     /// Ended without a request by the report.
     nothing_asked: u64,
+    /// Neither served nor not by the report, as records were lost.
+    undecided: u64,
     /// Open at the end by the report.
     open: u64,
     /// Not served, by cause.
@@ -112,6 +114,7 @@ fn measure(recipe: &dyn Recipe, setup: &str, open_files: Option<u64>) -> anyhow:
         connected: seen.connected,
         served: drops.served,
         nothing_asked: drops.nothing_asked,
+        undecided: drops.undecided,
         open: drops.open,
         causes,
         refused_attempts,
@@ -139,9 +142,11 @@ fn differences(row: &Row, seen: &Seen) -> Vec<String> {
             list.push(format!("{what}: {ours} by the report, {theirs} by the clients"));
         }
     };
-    let known: u64 = row.served + row.nothing_asked + row.open + row.causes.values().sum::<u64>();
+    let known: u64 =
+        row.served + row.nothing_asked + row.undecided + row.open + row.causes.values().sum::<u64>();
     must("connections that brought a request", known - row.nothing_asked, seen.connected);
     must("served", row.served, seen.answered());
+    must("undecided", row.undecided, 0);
     must("unknown", row.causes.get("unknown").copied().unwrap_or(0), 0);
     let unheard = row.saw.get("unheard").copied().unwrap_or(0);
     if row.nothing_asked > unheard {

@@ -1,7 +1,9 @@
 //! Why connections were not served: each that ends gets one verdict.
 //!
-//! In: ends of connections and processes, evidence of the kernel, failing accepts. Out: [`Dropped`]. The last sign may come
-//! after the end (the reset of a client that had left takes a round trip), so a verdict waits for a second.
+//! In: ends of connections and processes, evidence of the kernel, failing accepts, losses. Out: [`Dropped`]. The last sign may
+//! come after the end (the reset of a client that had left takes a round trip), so a verdict waits for a second. Where records
+//! were lost while the connection's last request was at hand, what is missing may be what would have explained its end: then it
+//! is undecided, unless it was seen to be served.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,6 +16,7 @@ use crate::machine::ending::{Ended, Signs};
 use crate::machine::inside::Inside;
 use crate::machine::judge::{Scene, Verdict, judge};
 use crate::machine::killed::Signals;
+use crate::machine::lost::Lost;
 use crate::machine::state::State;
 use crate::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
 use crate::server::OwnLimit;
@@ -92,6 +95,8 @@ pub struct Drops {
     open_files: FxHashMap<Tid, OpenFiles>,
     /// Connections between a front end and the server that ended too early.
     inside: Inside,
+    /// When records were lost.
+    pub lost: Lost,
     /// Name of the kind of server.
     pub kind: &'static str,
     /// After how long the server ends its own process, if it does.
@@ -119,6 +124,7 @@ impl Default for Drops {
             stopped: FxHashMap::default(),
             open_files: FxHashMap::default(),
             inside: Inside::default(),
+            lost: Lost::default(),
             kind: "",
             own_limit: None,
             counted: Dropped::default(),
@@ -240,6 +246,11 @@ impl Drops {
             }
             _ => (cause, evidence),
         };
+        // Whoever accepted it may not have been seen.
+        if self.lost.any(waiting.established_ns, at_ns) {
+            self.leave_undecided(at_ns);
+            return;
+        }
         let waited_ns = (waiting.established_ns > 0).then(|| until_ns.saturating_sub(waiting.established_ns));
         let example = Example { time_ns: at_ns, waited_ns, evidence, ..Example::default() };
         self.count(cause, example, sink);
@@ -388,6 +399,7 @@ impl Drops {
     pub fn expire(&mut self, now_ns: u64, sink: &mut dyn FnMut(Entry)) {
         while let Some((due_ns, id)) = self.order.front().copied()
             && due_ns <= now_ns
+            && (now_ns == u64::MAX || self.lost.is_known(due_ns.saturating_sub(GRACE_NS)))
         {
             self.order.pop_front();
             self.decide(id, sink);
@@ -410,6 +422,15 @@ impl Drops {
         let inside = answered.and_then(|answered| self.inside.behind(answered, &ended.signs));
         let inside = inside.and_then(|inside| self.at_the_server(&inside));
         let verdict = judge(&ended, &Scene { inside, ..self.scene(&ended) });
+        let needs_all = match &verdict {
+            Verdict::Served => false,
+            Verdict::NothingAsked => true,
+            Verdict::Dropped { cause, .. } => !cause.is_said_by_the_answer(),
+        };
+        if needs_all && self.lost.any(ended.waits_since_ns(), ended.at_ns) {
+            self.leave_undecided(ended.at_ns);
+            return;
+        }
         match verdict {
             Verdict::Served => self.counted.served = self.counted.served.saturating_add(1),
             Verdict::NothingAsked => {
@@ -430,6 +451,13 @@ impl Drops {
                 };
                 self.count(cause, example, sink);
             }
+        }
+    }
+
+    /// A connection ended at `at_ns`, and of what became of it too much is missing.
+    const fn leave_undecided(&mut self, at_ns: u64) {
+        if at_ns >= self.from_ns {
+            self.counted.undecided = self.counted.undecided.saturating_add(1);
         }
     }
 

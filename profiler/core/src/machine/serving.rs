@@ -193,6 +193,9 @@ pub(super) fn continuity(
     if let Some((from_ns, to_ns)) = continuity.hole {
         let to_ns = to_ns.min(repaired.unwrap_or(*slice).gap_start_ns());
         thread.pending.push(Piece::unknown(from_ns, to_ns));
+        if continuity.missing > 0 {
+            state.drops.lost.between(from_ns, to_ns);
+        }
         if let Some((number, _)) = thread.serving
             && let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
         {

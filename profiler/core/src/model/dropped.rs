@@ -140,6 +140,12 @@ impl Cause {
         )
     }
 
+    /// Whether the server's own answer says it: nothing that was not seen could change it.
+    #[must_use]
+    pub const fn is_said_by_the_answer(self) -> bool {
+        matches!(self, Self::QueueTimeout | Self::ServerError)
+    }
+
     /// Whether the client left by itself.
     #[must_use]
     pub const fn is_client_s(self) -> bool {
@@ -238,6 +244,9 @@ pub struct Dropped {
     pub served: u64,
     /// Connections that ended without anything having been asked.
     pub nothing_asked: u64,
+    /// Connections that ended, not seen to be served, while records were lost: whether they were served, and why not, cannot be
+    /// told.
+    pub undecided: u64,
     /// Connections that were open at the end of the window.
     pub open: u64,
     /// Connections that were not served, by cause; those that occurred.
@@ -279,7 +288,10 @@ impl Dropped {
     /// Connections that came to an end in the window.
     #[must_use]
     pub fn ended(&self) -> u64 {
-        self.served.saturating_add(self.nothing_asked).saturating_add(self.total())
+        self.served
+            .saturating_add(self.nothing_asked)
+            .saturating_add(self.undecided)
+            .saturating_add(self.total())
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) struct Drops<'a> {
     not_measured: Option<&'a str>,
     served: u64,
     nothing_asked: u64,
+    undecided: u64,
     open: u64,
     dropped: u64,
     causes: Vec<Counted<'a>>,
@@ -93,6 +94,7 @@ impl<'a> Drops<'a> {
             not_measured: is_light.then_some(Attached::LIGHT_SEES_NO_CALLS),
             served: dropped.served,
             nothing_asked: dropped.nothing_asked,
+            undecided: dropped.undecided,
             open: dropped.open,
             dropped: dropped.total(),
             causes: dropped

@@ -88,6 +88,9 @@ pub(in crate::report) fn account(dropped: &Dropped) -> String {
     if dropped.nothing_asked > 0 {
         parts.push(format!("{} ended without a request", unit::count(dropped.nothing_asked)));
     }
+    if dropped.undecided > 0 {
+        parts.push(format!("{} undecided (records were lost)", unit::count(dropped.undecided)));
+    }
     if dropped.open > 0 {
         parts.push(format!("{} still open at the end", unit::count(dropped.open)));
     }

@@ -135,3 +135,77 @@ fn a_connection_whose_number_is_another_thread_s_file_before_its_close_returns_h
     let dropped = run(vec![script, other], 1000).snapshot.dropped;
     assert_eq!((dropped.served, dropped.open, dropped.total()), (1, 0, 0), "{dropped:?}");
 }
+
+/// A reading of the kernel side's counters.
+fn counters(after_us: u64, lost: u64) -> Event {
+    let lost = vec![("ring_full_slice".to_owned(), lost)];
+    let fact = Fact::Counters(Counters { lost, ..Counters::default() });
+    Event { time_ns: START + after_us * US, body: Body::Fact(Box::new(fact)) }
+}
+
+/// Reads a request and closes without an answer, 100 µs after the start.
+fn unanswered() -> Script {
+    let script = Script::new(1).cpu(80).accept(9, (1, 0, 0));
+    let arrival = script.now_ns;
+    script.read(9, GET, arrival, (5, 0, 0)).cpu(10).call(Call::Close { fd: 9 }, 0, (4, 0, 0), 0)
+}
+
+#[test]
+fn an_end_that_what_was_lost_meanwhile_could_explain_is_undecided() {
+    for (readings, undecided) in [
+        // Nothing was lost; only before the connection came; between two readings around its end.
+        ([(50, 0), (200, 0)], 0),
+        ([(50, 7), (200, 7)], 0),
+        ([(50, 7), (200, 8)], 1),
+    ] {
+        let mut script = unanswered();
+        script.events.extend(readings.map(|(after_us, lost)| counters(after_us, lost)));
+        let dropped = run(vec![script], 1000).snapshot.dropped;
+        let counted = (dropped.undecided, dropped.count(Cause::ClosedWithoutResponse), dropped.ended());
+        assert_eq!(counted, (undecided, 1 - undecided, 1), "{readings:?}: {dropped:?}");
+        assert_eq!(dropped.total(), 1 - undecided, "what is undecided is not said to be dropped");
+    }
+}
+
+#[test]
+fn a_slice_that_is_missing_leaves_the_end_of_what_its_thread_had_at_hand_undecided() {
+    let script = Script::new(1).accept(9, (1, 0, 0));
+    let arrival = script.now_ns;
+    let script = script.read(9, GET, arrival, (5, 0, 0));
+    // Its write of the response never came.
+    let script = Script { sequence: script.sequence + 1, now_ns: script.now_ns + 30 * US, ..script };
+    let dropped = run(vec![script.call(Call::Close { fd: 9 }, 0, (4, 0, 0), 0)], 1000).snapshot.dropped;
+    assert_eq!((dropped.undecided, dropped.total()), (1, 0), "{dropped:?}");
+}
+
+#[test]
+fn a_connection_that_was_seen_to_be_served_is_served_whatever_was_lost() {
+    let script = Script::new(1).accept(9, (1, 0, 0));
+    let arrival = script.now_ns;
+    let script = script.read(9, GET, arrival, (5, 0, 0)).write_head(9, OK5, (5, 0, 0)).write(9, 5, (5, 0, 0));
+    let mut script = script.call(Call::Close { fd: 9 }, 0, (1, 0, 0), 0);
+    script.events.push(counters(500, 3));
+    let dropped = run(vec![script], 1000).snapshot.dropped;
+    assert_eq!((dropped.served, dropped.undecided, dropped.total()), (1, 0, 0), "{dropped:?}");
+}
+
+#[test]
+fn a_client_that_left_the_queue_may_have_been_accepted_where_records_were_lost() {
+    let mut script = Script::new(1).cpu(10);
+    script.events.push(in_queue(Sign::ClientEnded, 7, 15));
+    script.events.push(counters(500, 3));
+    let dropped = run(vec![script], 1000).snapshot.dropped;
+    assert_eq!((dropped.undecided, dropped.total()), (1, 0), "{dropped:?}");
+}
+
+#[test]
+fn a_verdict_waits_until_it_is_known_what_was_lost() {
+    let mut script = unanswered();
+    let second_us = 1_000_000;
+    let tick = |after_us| Event { time_ns: START + after_us * US, body: Body::Fact(Box::new(Fact::Tick)) };
+    // The counters are read late: not before the second that verdicts wait anyway.
+    script.events.extend([counters(50, 0), tick(second_us + 200), tick(second_us + 300)]);
+    script.events.push(counters(second_us + 400, 1));
+    let dropped = run(vec![script], second_us + 500).snapshot.dropped;
+    assert_eq!((dropped.undecided, dropped.total()), (1, 0), "{dropped:?}");
+}
