@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct QueueCount {
     /// Inode of the listening socket: how user space knows it; 0 if it could not be read.
     pub inode: u64,
-    /// Handshakes begun (SYN) that found the queue full.
+    /// Handshakes begun (SYN) that found the queue full; of a UNIX listener the clients' calls of `connect` that did.
     pub refused_at_begin: u64,
     /// Handshakes about to end (the client's ACK) that found the queue full: that client takes itself for connected.
     pub refused_at_end: u64,

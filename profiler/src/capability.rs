@@ -35,7 +35,7 @@ pub struct Capabilities {
     pub missing_helpers: Vec<&'static str>,
     /// Tracepoints that typed programs can hook here, of those the attach table names.
     pub tracepoints: Vec<&'static str>,
-    /// Functions whose entry can be hooked here, of those the attach table names.
+    /// Functions whose entry (or return, where the table says so) can be hooked here, of those the attach table names.
     pub functions: Vec<&'static str>,
     /// Iterators that exist here, of those the attach table names.
     pub iterators: Vec<&'static str>,
@@ -92,6 +92,8 @@ impl Capabilities {
             match program.place {
                 Place::Tracepoint(name) if has(&format!("btf_trace_{name}")) => self.tracepoints.push(name),
                 Place::Function(name) if has(name) => self.functions.push(name),
+                // The kernel's own name of the helper `bpf_get_func_ret` has no prefix.
+                Place::Return(name) if has(name) && has("get_func_ret") => self.functions.push(name),
                 Place::Iterator(name) if has(&format!("bpf_iter_{name}")) => self.iterators.push(name),
                 _ => {}
             }

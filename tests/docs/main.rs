@@ -4,6 +4,7 @@
 //! `console` on a real gunicorn, `sh tree` names chores of this tree; `sh dist` is run by `make dist-test`. With `WSGI_TRACE_UPDATE_DOCS=1` the pages take
 //! over what the commands print.
 
+mod causes;
 mod live;
 mod page;
 mod shell;

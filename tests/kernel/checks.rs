@@ -63,6 +63,7 @@ pub(crate) fn tracing() -> Vec<Check> {
         trace(Hooks::Tracepoints).and_then(|run| run.all()),
     ));
     checks.push(("clients of a full accept queue are counted", crate::overflow::counted()));
+    checks.push(("clients of a full UNIX queue are counted", crate::overflow::counted_over_unix()));
     checks.push(("the program reports every request", program::reports()));
     checks
 }

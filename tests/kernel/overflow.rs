@@ -1,14 +1,18 @@
 //! A full accept queue, on any kernel that lets its functions be hooked.
 //!
-//! In: a listener that nobody serves, with room for two. Out: a verdict: what the programs counted is what the kernel did.
+//! In: listeners that nobody serves, with room for two. Out: verdicts: what the programs counted is what the kernel did, or
+//! what each client was told.
 
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use wsgi_trace::attach::{Settings, attach};
 use wsgi_trace_tests::child::until;
+use wsgi_trace_tests::unix_client::connect_at_once;
 
 const CLIENTS: u64 = 8;
 /// A queue takes one more than its limit.
@@ -40,6 +44,34 @@ pub(crate) fn counted() -> anyhow::Result<()> {
     println!("{kernel} overflows by the kernel, {ours:?}");
     ensure!(ours.at_begin + ours.at_end == kernel, "{kernel} by the kernel: {ours:?}");
     ensure!(ours.delayed == CLIENTS - ROOM, "{ours:?}");
+    Ok(())
+}
+
+/// Clients of a UNIX listener that nobody serves: each that finds it full counts once.
+pub(crate) fn counted_over_unix() -> anyhow::Result<()> {
+    let path = std::env::temp_dir().join(format!("wsgi-trace-full-{}.sock", std::process::id()));
+    let listener = UnixListener::bind(&path)?;
+    // SAFETY: as above.
+    let outcome = unsafe { libc::listen(listener.as_raw_fd(), 1) };
+    let counted = counts_of_unix(&path);
+    std::fs::remove_file(&path)?;
+    ensure!(outcome == 0, "listen");
+    counted
+}
+
+fn counts_of_unix(path: &Path) -> anyhow::Result<()> {
+    let (source, report) = attach(&Settings::default(), &mut || vec![std::process::id()])?;
+    if !report.counts_full_unix_queues() {
+        println!("full UNIX queues are not seen: {:?}", report.missing);
+        return Ok(());
+    }
+    let clients = (0..CLIENTS).map(|_| connect_at_once(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let turned_away = clients.iter().filter(|client| client.is_none()).count() as u64;
+    // Counted inside the calls, which are over.
+    let counts = source.queue_counts().listeners;
+    let ours: u64 = counts.iter().map(|count| count.at_begin).sum();
+    println!("{turned_away} turned away, {counts:?}");
+    ensure!(turned_away == CLIENTS - ROOM && ours == turned_away, "{turned_away} turned away: {counts:?}");
     Ok(())
 }
 

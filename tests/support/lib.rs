@@ -27,6 +27,7 @@ pub mod server;
 pub mod terminal;
 pub mod toy;
 pub mod trace;
+pub mod unix_client;
 pub mod verdict;
 pub mod witness;
 

@@ -217,6 +217,18 @@ pub fn queue_is_empty(sk: u64) -> bool {
     field::<u32>(sk, &SOCK_RECEIVE_QUEUE_LENGTH) == Some(0)
 }
 
+/// Whether a UNIX listener has no room for another connection (`unix_recvq_full`); false where it cannot be told.
+#[inline(always)]
+pub fn unix_queue_is_full(listener: u64) -> bool {
+    if SOCK_RECEIVE_QUEUE_LENGTH.load() == MISSING || SOCK_MAX_BACKLOG.load() == MISSING {
+        return false;
+    }
+    match (field::<u32>(listener, &SOCK_RECEIVE_QUEUE_LENGTH), field::<u32>(listener, &SOCK_MAX_BACKLOG)) {
+        (Some(waiting), Some(limit)) => waiting > limit,
+        _ => false,
+    }
+}
+
 /// Connections that wait for accept.
 #[inline(always)]
 pub fn typed_backlog(sk: TypedSock) -> u32 {

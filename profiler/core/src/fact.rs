@@ -145,6 +145,12 @@ impl Attached {
     /// Why light mode lacks a phase or a verdict.
     pub const LIGHT_SEES_NO_CALLS: &str = "light mode does not see system calls";
 
+    /// Whether clients that find the accept queue of a UNIX listener full are counted.
+    #[must_use]
+    pub fn counts_full_unix_queues(&self) -> bool {
+        self.programs.iter().any(|program| program == "unix_find_other")
+    }
+
     /// Whether this is light mode: no system call is hooked.
     #[must_use]
     pub fn is_light(&self) -> bool {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use aya::maps::{HashMap, Map, MapData, Queue};
 use aya::programs::trace_point::TracePointError;
-use aya::programs::{BtfTracePoint, FEntry, Iter, Program, ProgramError, TracePoint};
+use aya::programs::{BtfTracePoint, FEntry, FExit, Iter, Program, ProgramError, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader, Endianness};
 use profiler_common::limits::MAX_THREADS;
 use profiler_common::system_call;
@@ -230,6 +230,10 @@ fn load_one(program: &mut Program, entry: &ProgramEntry, btf: &Btf) -> Result<()
             let program: &mut FEntry = program.try_into().map_err(text)?;
             program.load(name, btf).map_err(not_hooked)
         }
+        Place::Return(name) => {
+            let program: &mut FExit = program.try_into().map_err(text)?;
+            program.load(name, btf).map_err(not_hooked)
+        }
         // Never part of a plan; see `LiveSource::probe`.
         Place::Interpreter => Err("no place of its own".to_owned()),
         Place::Iterator(name) => {
@@ -253,6 +257,10 @@ fn attach_one(ebpf: &mut Ebpf, entry: &ProgramEntry) -> Result<(), String> {
         }
         Place::Function(_) => {
             let program: &mut FEntry = program.try_into().map_err(text)?;
+            program.attach().map_err(not_hooked)?;
+        }
+        Place::Return(_) => {
+            let program: &mut FExit = program.try_into().map_err(text)?;
             program.attach().map_err(not_hooked)?;
         }
         // Never part of a plan; see `LiveSource::probe`.

@@ -95,7 +95,9 @@ pub fn plan(capabilities: &Capabilities, settings: &Settings, load: Load) -> Res
             Place::Tracepoint(name) => {
                 (capabilities.tracepoints.contains(&name), format!("the tracepoint {name}"))
             }
-            Place::Function(name) => (capabilities.functions.contains(&name), format!("the function {name}")),
+            Place::Function(name) | Place::Return(name) => {
+                (capabilities.functions.contains(&name), format!("the function {name}"))
+            }
             Place::Iterator(name) => (capabilities.iterators.contains(&name), format!("the iterator {name}")),
             Place::SystemCalls(prefix) => (true, format!("tracepoints syscalls:{prefix}…")),
             // Wanted or not is decided by the interpreters that are found.

@@ -11,6 +11,8 @@ pub enum Place {
     Tracepoint(&'static str),
     /// The entry of a kernel function (`fentry`).
     Function(&'static str),
+    /// The return of a kernel function (`fexit`), with what it returns (the helper `bpf_get_func_ret`).
+    Return(&'static str),
     /// An iterator, run by user space.
     Iterator(&'static str),
     /// The tracepoints `syscalls:PREFIX…` of all observed calls that this kernel has.
@@ -155,6 +157,15 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     full_queue("tcp_conn_request"),
     full_queue("tcp_v4_syn_recv_sock"),
     full_queue("tcp_v6_syn_recv_sock"),
+    ProgramEntry {
+        name: "unix_find_other",
+        place: Place::Return("unix_find_other"),
+        form: Form::Calls,
+        required: false,
+        needs: "Linux 5.17, a kernel built with function tracing",
+        question: "how often a client found the accept queue of a UNIX socket full",
+        consequence: "clients that find a UNIX socket's accept queue full are not counted: only for how long it was full is known",
+    },
     ProgramEntry {
         name: "tcp_receive_reset",
         place: Place::Tracepoint("tcp_receive_reset"),

@@ -200,6 +200,7 @@ exact! {
     poll_wakes_all: waiters("poll", Listen::Ipv4), ByConnecting, 4, "4 poll";
     epoll_wakes_all: waiters("epoll", Listen::Ipv4), ByConnecting, 4, "4 epoll";
     epoll_exclusive_wakes_one: waiters("exclusive", Listen::Ipv4), ByConnecting, 1, "4 epoll exclusive";
+    epoll_one_shot_wakes_all: waiters("oneshot", Listen::Ipv4), ByConnecting, 4, "4 epoll one_shot";
     epoll_edge_triggered_wakes_all: waiters("edge", Listen::Ipv4), ByConnecting, 4, "4 epoll edge_triggered";
     epoll_in_epoll_wakes_all: waiters("nested", Listen::Ipv4), ByConnecting, 4, "4 epoll nested";
     behind_an_fcntl_lock_one_waits: waiters("fcntl", Listen::Ipv4), ByConnecting, 1, "4 lock fcntl";
@@ -221,5 +222,44 @@ fn epoll_shared_after_fork_wakes_one() -> anyhow::Result<()> {
     let _turn = shared()?;
     let told = exact(&waiters("shared", Listen::Ipv4), Announced::ByConnecting, (60, 1))?;
     assert_eq!((told.woken, told.waiters()?.as_str()), (60, "4 epoll shared"));
+    Ok(())
+}
+
+/// A client's end wakes who waits for it, as a connection would; it is none.
+#[test]
+#[ignore = "make live: the same as above for ends of connections, a few seconds"]
+fn an_end_that_wakes_is_no_arrival() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _turn = shared()?;
+    const CONNECTIONS: u64 = 20;
+    let server = Server::start(&Settings::gthread(Version::V27, 1, 2))?;
+    let mut pids = server.worker_pids();
+    pids.push(server.pid());
+    let rest = resting(&pids)?;
+    let trace = Trace::start(server.pid())?;
+    let Some(scheduler) = Scheduler::start(&pids)? else {
+        note_skip("no tracefs: nobody to compare with");
+        return Ok(());
+    };
+    for number in 0..CONNECTIONS {
+        let before = rest.until_again(&pids, None)?;
+        let mut client = RawClient::connect(server.address())?;
+        client.get(&format!("/fast/{number}"))?;
+        assert_eq!(client.status()?, Some(200));
+        let open = until_accepted(&pids, before.saturating_sub(1))?;
+        scheduler.begin()?;
+        drop(client);
+        rest.until_again(&pids, Some(open))?;
+        scheduler.end()?;
+    }
+    let witnessed = scheduler.woken()?;
+    let told = told(trace.end()?, CONNECTIONS, None)?;
+    eprintln!("{CONNECTIONS} ends woke {witnessed:?} by the tracer; {} woken by connections", told.woken);
+    assert!(
+        witnessed.is_none_or(|witnessed| witnessed >= CONNECTIONS),
+        "the ends woke nobody: {witnessed:?}"
+    );
+    told.assert_exact("ends of connections");
+    assert_eq!(told.woken, CONNECTIONS, "one thread waits for the listener");
     Ok(())
 }

@@ -17,4 +17,5 @@ mod phases;
 mod recording;
 mod schedstat;
 mod slow_clients;
+mod unix_queue;
 mod workers;

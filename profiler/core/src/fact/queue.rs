@@ -40,7 +40,7 @@ pub struct QueueCounts {
 pub struct Refusals {
     /// Inode of the listening socket.
     pub inode: u64,
-    /// Packets that begin one (SYN).
+    /// Packets that begin one (SYN); of a UNIX listener the calls of `connect`.
     pub at_begin: u64,
     /// Packets that would have ended one: that client takes itself for connected.
     pub at_end: u64,

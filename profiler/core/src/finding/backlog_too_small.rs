@@ -36,7 +36,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let snapshot = basis.snapshot;
     let read = snapshot.listeners.iter().filter_map(|listener| {
         let queue = listener.queue.as_ref()?;
-        Some(Refusing { listener, queue, attempts: attempts(queue, &snapshot.networks) })
+        Some(Refusing { listener, queue, attempts: attempts(listener, queue, &snapshot.networks) })
     });
     let Some(worst) = read.max_by_key(|one| (one.attempts, one.queue.full_ns, one.queue.deepest())) else {
         return Err(Undecided {
@@ -67,10 +67,14 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         port => format!("port {port}"),
     };
     let limit = count(u64::from(queue.limit));
-    if is_unix && full >= limits.queue_full_min_ratio {
+    if is_unix && (full >= limits.queue_full_min_ratio || attempts as f64 >= limits.refused_min_count) {
+        let met = match attempts {
+            0 => "clients waited inside connect, or were turned away".to_owned(),
+            1 => "1 attempt to connect waited, or was turned away".to_owned(),
+            _ => format!("{} attempts to connect waited, or were turned away", count(attempts)),
+        };
         let sentence = format!(
-            "The accept queue of {at} (limit {limit}) was full for {} of the window: clients waited inside connect, or \
-             were turned away",
+            "The accept queue of {at} (limit {limit}) was full for {} of the window: {met}",
             percent(full)
         );
         let next_step = capped(basis, queue);
@@ -111,7 +115,10 @@ fn judge(basis: &Basis<'_>) -> Outcome {
 /// Attempts that found this queue full. The kernel's count for a listener has other refusals in it; there are no more
 /// overflows than its namespace counts. Of a listener that defers accept the count is without what it drops on purpose
 /// (`machine::queue`).
-fn attempts(queue: &Queue, networks: &[Network]) -> u64 {
+fn attempts(listener: &Listener, queue: &Queue, networks: &[Network]) -> u64 {
+    if listener.seen.family == "unix" {
+        return queue.refused.unwrap_or(0);
+    }
     let overflows = networks.iter().fold(0_u64, |sum, network| sum.saturating_add(network.listen_overflows));
     match (&queue.delays, queue.refused) {
         (Some(delays), _) => delays.attempts,
@@ -191,6 +198,17 @@ mod tests {
     fn unix_queue_that_was_full_is_present_although_nothing_is_counted_as_refused() {
         scene("unix", None, 0, 2 * SECOND).judge(RULE.id).assert_present();
         scene("unix", None, 0, SECOND / 100).judge(RULE.id).assert_absent();
+    }
+
+    #[test]
+    fn bursts_that_found_a_unix_queue_full_between_two_readings_are_present_by_their_number() {
+        let finding = scene("unix", Some(40), 0, 0).judge(RULE.id);
+        finding.assert_present();
+        assert!(
+            finding.sentence.contains("40 attempts to connect waited, or were turned away"),
+            "{finding:?}"
+        );
+        scene("unix", Some(9), 0, 0).judge(RULE.id).assert_absent();
     }
 
     #[test]

@@ -31,6 +31,15 @@ pub struct Queues {
     networks: Vec<(NetworkCounters, NetworkCounters)>,
 }
 
+/// What the kernel side could see of full queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Clients that TCP listeners refused, and how long that kept them.
+    pub delays: bool,
+    /// Clients that found a UNIX listener's queue full.
+    pub full_unix_queues: bool,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Watched {
     /// Last reading, and since when it stands; `None`: never read.
@@ -144,7 +153,7 @@ impl Queues {
 
     /// The queue of a listener up to `end_ns`; `None`: it was never read.
     #[must_use]
-    pub fn finish(&self, inode: u64, end_ns: u64, delays_measured: bool) -> Option<Queue> {
+    pub fn finish(&self, inode: u64, end_ns: u64, measured: Measured) -> Option<Queue> {
         let mut watched = self.queues.get(&inode)?.clone();
         watched.settle(end_ns, true);
         let (last, _) = watched.last?;
@@ -156,7 +165,7 @@ impl Queues {
         // The kernel's count for a listener that defers accept has every acknowledgement in it that came without data, which is
         // no refusal: those that our own programs counted are, or what is left without them, no more than overflowed.
         let refused = match refused {
-            Some(_) if now.is_deferred && delays_measured => {
+            Some(_) if now.is_deferred && measured.delays => {
                 Some(counted.at_begin.saturating_add(counted.at_end))
             }
             Some(_) if now.is_deferred && self.networks.is_empty() => None,
@@ -165,9 +174,11 @@ impl Queues {
                 let overflows = self.counted(|counters| counters.listen_overflows);
                 Some(refused.saturating_sub(on_purpose).min(overflows))
             }
+            // Only of UNIX listeners the kernel counts nothing.
+            None => measured.full_unix_queues.then_some(counted.at_begin),
             refused => refused,
         };
-        let delays = (delays_measured && last.refused.is_some()).then(|| Delays {
+        let delays = (measured.delays && last.refused.is_some()).then(|| Delays {
             attempts: counted.at_begin.saturating_add(counted.at_end),
             attempts_at_end: counted.at_end,
             clients: counted.delayed,
@@ -216,6 +227,8 @@ fn entry(queues: &mut FxHashMap<u64, Watched>, inode: u64) -> Option<&mut Watche
 mod tests {
     use super::*;
 
+    const ALL: Measured = Measured { delays: true, full_unix_queues: true };
+
     fn reading(depth: u32, refused: u32) -> AcceptQueues {
         AcceptQueues { queues: vec![AcceptQueue { inode: 4, depth, limit: 2, refused: Some(refused) }] }
     }
@@ -231,11 +244,11 @@ mod tests {
         queues.count(&refusals(30, 3, 9), true);
         queues.accepted(4, &Connection { delayed_ms: 1_020, ..Connection::accepted(10) }, 20, true);
         queues.accepted(4, &Connection::accepted(21), 22, true);
-        let delays = queues.finish(4, 30, true).unwrap().delays.unwrap();
+        let delays = queues.finish(4, 30, ALL).unwrap().delays.unwrap();
         assert_eq!((delays.attempts, delays.attempts_at_end, delays.clients), (22, 2, 4));
         assert_eq!((delays.delay.count(), delays.delay.sum_ns()), (1, 1_020_000_000));
-        assert_eq!(queues.finish(4, 30, true).unwrap().refused, Some(22), "not what the kernel counts there");
-        assert_eq!(queues.finish(4, 30, false).unwrap().refused, None);
+        assert_eq!(queues.finish(4, 30, ALL).unwrap().refused, Some(22), "not what the kernel counts there");
+        assert_eq!(queues.finish(4, 30, Measured::default()).unwrap().refused, None);
         // 493 by the kernel's count, of which 480 came without data.
         let counted = |listen_overflows, deferred| NetworkCounters {
             listen_overflows,
@@ -245,14 +258,36 @@ mod tests {
         queues.read(&reading(0, 493), 25, true);
         queues.network(&counted(10, 0), false);
         queues.network(&counted(100, 480), true);
-        assert_eq!(queues.finish(4, 30, false).unwrap().refused, Some(13));
+        assert_eq!(queues.finish(4, 30, Measured::default()).unwrap().refused, Some(13));
         queues.network(&counted(17, 480), true);
-        assert_eq!(queues.finish(4, 30, false).unwrap().refused, Some(7), "no more than overflowed");
+        assert_eq!(
+            queues.finish(4, 30, Measured::default()).unwrap().refused,
+            Some(7),
+            "no more than overflowed"
+        );
         assert!(queues.is_deferred(4) && !queues.is_deferred(5));
-        assert!(queues.finish(4, 30, false).unwrap().delays.is_none(), "this kernel does not tell");
+        assert!(
+            queues.finish(4, 30, Measured::default()).unwrap().delays.is_none(),
+            "this kernel does not tell"
+        );
         queues.roll(30);
-        let delays = queues.finish(4, 30, true).unwrap().delays.unwrap();
+        let delays = queues.finish(4, 30, ALL).unwrap().delays.unwrap();
         assert_eq!((delays.attempts, delays.clients, delays.delay.count()), (0, 0, 0));
+    }
+
+    #[test]
+    fn clients_that_found_a_unix_listener_full_are_counted_where_they_are_seen() {
+        let mut queues = Queues::default();
+        let depth = |depth| AcceptQueue { inode: 4, depth, limit: 2, refused: None };
+        queues.read(&AcceptQueues { queues: vec![depth(0)] }, 0, false);
+        let found_full = |at_begin| QueueCounts {
+            listeners: vec![Refusals { inode: 4, at_begin, ..Refusals::default() }],
+        };
+        queues.count(&found_full(5), false);
+        queues.count(&found_full(8), true);
+        let queue = queues.finish(4, 10, ALL).unwrap();
+        assert_eq!((queue.refused, queue.delays.is_none()), (Some(3), true));
+        assert_eq!(queues.finish(4, 10, Measured::default()).unwrap().refused, None);
     }
 
     #[test]
@@ -262,12 +297,12 @@ mod tests {
         queues.start(100);
         queues.read(&reading(1, 9), 150, true);
         queues.read(&reading(3, 12), 250, true);
-        let queue = queues.finish(4, 300, true).unwrap();
+        let queue = queues.finish(4, 300, ALL).unwrap();
         assert_eq!((queue.observed_ns(), queue.full_ns), (200, 100));
         assert_eq!((queue.depth, queue.limit, queue.refused), (3, 2, Some(5)));
         assert_eq!((queue.over_time.quantile(0.5), queue.deepest()), (1, 3));
         queues.roll(300);
-        let next = queues.finish(4, 310, true).unwrap();
+        let next = queues.finish(4, 310, ALL).unwrap();
         assert_eq!((next.observed_ns(), next.full_ns, next.refused), (10, 10, Some(0)));
     }
 
@@ -277,9 +312,9 @@ mod tests {
         queues.start(0);
         queues.read(&reading(2, 6), 100, true);
         queues.read(&AcceptQueues::default(), 200, true);
-        let queue = queues.finish(4, 300, true).unwrap();
+        let queue = queues.finish(4, 300, ALL).unwrap();
         assert_eq!((queue.observed_ns(), queue.depth, queue.refused), (200, 0, Some(6)));
-        assert!(queues.finish(5, 300, true).is_none());
+        assert!(queues.finish(5, 300, ALL).is_none());
     }
 
     #[test]
@@ -287,7 +322,7 @@ mod tests {
         let mut queues = Queues::default();
         queues.read(&reading(0, u32::MAX), 0, false);
         queues.read(&reading(0, 4), 10, true);
-        assert_eq!(queues.finish(4, 10, true).unwrap().refused, Some(5));
+        assert_eq!(queues.finish(4, 10, ALL).unwrap().refused, Some(5));
     }
 
     #[test]
@@ -298,14 +333,14 @@ mod tests {
         for (established_ns, accepted_ns) in [(10, 20), (11, 30), (12, 40), (50, 51)] {
             queues.accepted(4, &Connection::accepted(established_ns), accepted_ns, true);
         }
-        let queue = queues.finish(4, 60, true).unwrap();
+        let queue = queues.finish(4, 60, ALL).unwrap();
         let at_arrival = &queue.at_arrival;
         assert_eq!((at_arrival.weight(), at_arrival.max()), (4, 3));
         assert_eq!((at_arrival.quantile(0.5), at_arrival.quantile(0.75)), (1, 2));
         // One whose arrival was not seen says nothing, but those behind it waited for it.
         queues.accepted(4, &Connection::accepted(0), 70, true);
         queues.accepted(4, &Connection::accepted(65), 80, true);
-        assert_eq!(queues.finish(4, 90, true).unwrap().at_arrival.weight(), 5);
+        assert_eq!(queues.finish(4, 90, ALL).unwrap().at_arrival.weight(), 5);
     }
 
     #[test]

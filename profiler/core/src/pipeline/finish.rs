@@ -11,6 +11,7 @@ use crate::machine::exchange_end::end_window;
 use crate::machine::front;
 use crate::machine::light;
 use crate::machine::listener::Listeners;
+use crate::machine::queue::Measured;
 use crate::machine::slot::Busy;
 use crate::machine::state::State;
 use crate::model::dropped::{Cause, Counted, Dropped, Example};
@@ -107,8 +108,12 @@ impl Machines {
         let front_end = has_front_end.then(|| front::report(&state));
         let processes = processes(&state, &recognised);
         let mut listeners = if is_light { Vec::new() } else { listeners(&state, &self.listeners) };
+        let measured = Measured {
+            delays: self.attached.delays_measured,
+            full_unix_queues: self.attached.counts_full_unix_queues(),
+        };
         for listener in &mut listeners {
-            listener.queue = self.queues.finish(listener.seen.inode, end_ns, self.attached.delays_measured);
+            listener.queue = self.queues.finish(listener.seen.inode, end_ns, measured);
             let foreign = self.foreign.holders.iter().filter(|holder| holder.inode == listener.seen.inode);
             // One that was born into the target since is none.
             let foreign =
@@ -242,13 +247,22 @@ fn losses(state: &State, received: &Received) -> Losses {
 /// Attempts that full accept queues refused, with the listener that refused most as the example.
 fn refused(listeners: &[Listener]) -> Option<Counted> {
     let refused = |listener: &Listener| {
-        listener.queue.as_ref().and_then(|queue| queue.delays.as_ref()).map_or(0, |delays| delays.attempts)
+        let Some(queue) = &listener.queue else { return 0 };
+        match &queue.delays {
+            Some(delays) => delays.attempts,
+            None if listener.seen.family == "unix" => queue.refused.unwrap_or(0),
+            None => 0,
+        }
     };
     let count: u64 = listeners.iter().map(refused).sum();
     let worst = listeners.iter().max_by_key(|listener| refused(listener)).filter(|_| count > 0)?;
     let limit = worst.queue.as_ref().map_or(0, |queue| queue.limit);
+    let then = match worst.seen.family.as_str() {
+        "unix" => "the client is told so (EAGAIN), or waits in connect and tries again",
+        _ => "each is tried again by its client",
+    };
     let evidence = format!(
-        "{} refused {} attempts, as its queue of {limit} was full; each is tried again by its client",
+        "{} refused {} attempts, as its queue of {limit} was full; {then}",
         worst.seen.address,
         refused(worst)
     );

@@ -106,7 +106,19 @@ pub(in crate::report) fn sentences(snapshot: &Snapshot, charset: Charset) -> Vec
         }
     }
     let refused = |listener: &Listener| listener.queue.as_ref().and_then(|queue| queue.refused).unwrap_or(0);
-    if snapshot.listeners.iter().any(|listener| refused(listener) > 0) {
+    let (over_unix, over_tcp): (Vec<_>, Vec<_>) = snapshot
+        .listeners
+        .iter()
+        .filter(|listener| refused(listener) > 0)
+        .partition(|listener| listener.seen.family == "unix");
+    if !over_unix.is_empty() {
+        list.push(
+            "Refused, over UNIX sockets: calls of connect that found no room. The client is told so (EAGAIN), or waits inside the \
+             call and counts again each time that it looks."
+                .to_owned(),
+        );
+    }
+    if !over_tcp.is_empty() {
         list.push(
             "Refused: packets of handshakes that found no room. A client tries again after 1 s, then 2 s, 4 s, …: it is \
              delayed, and counts once for each attempt."
