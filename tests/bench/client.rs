@@ -54,7 +54,9 @@ pub(crate) fn closed_loop(
         ("server_share", used.server_ns / used.wall_ns),
     ]);
     for (name, label) in [("p50_ns", "50%"), ("p99_ns", "99%")] {
-        sample.extend(field(label).and_then(duration_ns).map(|ns| (name, ns)));
+        if let Some(ns) = field(label).and_then(duration_ns) {
+            sample.insert(name, ns);
+        }
     }
     Ok(sample)
 }
@@ -72,61 +74,87 @@ fn duration_ns(word: &str) -> Option<f64> {
     Some(number.parse::<f64>().ok()? * factor)
 }
 
+/// Requests that nobody counts, as fast as answers come: what a rest has let go cold is warm again.
+pub(crate) fn run_up(server: &Server, path: &str, cpus: &[usize], seconds: f64) -> anyhow::Result<()> {
+    let end = Instant::now() + Duration::from_secs_f64(seconds);
+    each_connection(|_| {
+        stay_on(cpus);
+        let mut client = Client::new(&server.address(), path);
+        while Instant::now() < end {
+            client.ask()?;
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
 /// Requests at fixed times, `rate` a second over all connections, for `seconds`. A latency counts from the time at which
 /// its request was due, or from its sending where only our own timer was late.
 pub(crate) fn open_loop(
     server: &Server,
     path: &str,
-    cpu: usize,
+    cpus: &[usize],
     rate: f64,
     seconds: f64,
 ) -> anyhow::Result<Sample> {
     let address = server.address();
     let window = Window::start(&server.pids());
     let start = Instant::now() + Duration::from_millis(5);
+    let end = start + Duration::from_secs_f64(seconds);
     let every = Duration::from_secs_f64(CONNECTIONS as f64 / rate);
-    let results: Vec<anyhow::Result<Vec<f64>>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..CONNECTIONS)
-            .map(|index| {
-                let address = &address;
-                let due = start + every.mul_f64(index as f64 / CONNECTIONS as f64);
-                scope.spawn(move || {
-                    here_and_punctual(cpu);
-                    one_connection(address, path, due, every, start + Duration::from_secs_f64(seconds))
-                })
-            })
-            .collect();
+    let latencies = each_connection(|index| {
+        stay_on(cpus);
+        go_before_others();
+        let due = start + every.mul_f64(index as f64 / CONNECTIONS as f64);
+        one_connection(&address, path, due, every, end)
+    })?;
+    let used = window.finish();
+    let mut latencies_ns: Vec<f64> = latencies.into_iter().flatten().collect();
+    latencies_ns.sort_by(f64::total_cmp);
+    let requests = latencies_ns.len() as f64;
+    let Some(p50) = quantile(&latencies_ns, 0.5) else { bail!("no request was answered") };
+    let mut sample = Sample::from([
+        ("p50_ns", p50),
+        ("server_cpu_ns", used.server_ns / requests),
+        ("machine_cpu_ns", used.machine_ns / requests),
+    ]);
+    sample.latencies_ns = latencies_ns;
+    Ok(sample)
+}
+
+/// Does the same on every connection at once, each on a thread of its own.
+fn each_connection<T: Send>(one: impl Fn(usize) -> anyhow::Result<T> + Sync) -> anyhow::Result<Vec<T>> {
+    let one = &one;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..CONNECTIONS).map(|index| scope.spawn(move || one(index))).collect();
         threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a client thread failed"))))
             .collect()
-    });
-    let used = window.finish();
-    let mut latencies = Vec::new();
-    for result in results {
-        latencies.extend(result?);
-    }
-    latencies.sort_by(f64::total_cmp);
-    let requests = latencies.len() as f64;
-    let (Some(p50), Some(p99)) = (quantile(&latencies, 0.5), quantile(&latencies, 0.99)) else {
-        bail!("no request was answered");
-    };
-    Ok(Sample::from([
-        ("p50_ns", p50),
-        ("p99_ns", p99),
-        ("server_cpu_ns", used.server_ns / requests),
-        ("machine_cpu_ns", used.machine_ns / requests),
-    ]))
+    })
 }
 
-/// The calling thread stays on `cpu`, and its sleeps end when they should.
-fn here_and_punctual(cpu: usize) {
-    // SAFETY: the set is a local value; both calls concern this thread alone.
+/// The calling thread runs on these CPUs only.
+fn stay_on(cpus: &[usize]) {
+    // SAFETY: the set is a local value; the call concerns this thread alone.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
+        for cpu in cpus {
+            libc::CPU_SET(*cpu, &mut set);
+        }
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
+    }
+}
+
+/// The calling thread's sleeps end when they should, and on its CPU it goes before everything else, as a client on a machine of
+/// its own would: what it waits for is the server, not the tool that is measured beside it. Without the right to that it
+/// takes its turn.
+fn go_before_others() {
+    let priority = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the parameters are a local value; both calls concern this thread alone.
+    unsafe {
         libc::prctl(libc::PR_SET_TIMERSLACK, 1);
+        libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority);
     }
 }
 
@@ -160,13 +188,18 @@ pub(crate) struct Client {
     address: String,
     request: Vec<u8>,
     stream: Option<TcpStream>,
+    /// Answers that came over it.
+    answers: u64,
+    /// The server has not been seen to close a connection after its first answer without saying so, as uWSGI does.
+    keeps: bool,
     buffer: Vec<u8>,
 }
 
 impl Client {
     pub(crate) fn new(address: &str, path: &str) -> Self {
         let request = format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n").into_bytes();
-        Self { address: address.to_owned(), request, stream: None, buffer: Vec::new() }
+        let address = address.to_owned();
+        Self { address, request, stream: None, answers: 0, keeps: true, buffer: Vec::new() }
     }
 
     /// One request and its whole answer.
@@ -175,6 +208,7 @@ impl Client {
         match self.attempt() {
             // The server closed the kept connection just then.
             Err(_) if reused => {
+                self.keeps = self.keeps && self.answers > 1;
                 self.stream = None;
                 self.attempt()
             }
@@ -189,6 +223,7 @@ impl Client {
                 let stream = TcpStream::connect(&self.address)?;
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+                self.answers = 0;
                 stream
             }
         };
@@ -216,7 +251,8 @@ impl Client {
                     bail!("answered {:?}", head.lines().next());
                 }
                 let closes = field("connection").is_some_and(|value| value == "close");
-                if !closes && head.starts_with("HTTP/1.1") {
+                self.answers += 1;
+                if self.keeps && !closes && head.starts_with("HTTP/1.1") {
                     self.stream = Some(stream);
                 }
                 return Ok(());

@@ -109,8 +109,11 @@ pub(crate) struct PartResult {
     pub(crate) part: String,
     /// Short rounds: not for publication.
     pub(crate) quick: bool,
-    /// UTC, to the minute.
+    /// UTC, to the minute; sorts by time.
     pub(crate) date: String,
+    /// The commit that was measured; empty where that is not known.
+    #[serde(default)]
+    pub(crate) commit: String,
     /// How long it took.
     pub(crate) seconds: u64,
     /// Where it ran.
@@ -125,9 +128,15 @@ pub(crate) struct PartResult {
 
 impl PartResult {
     /// Adds a figure, unless there are no samples.
-    pub(crate) fn add(&mut self, place: (&str, &str, &str), unit: Unit, samples: &[f64], aim: Option<Aim>) {
+    pub(crate) fn add(
+        &mut self,
+        place: (&str, &str, &str),
+        unit: Unit,
+        interval: Option<Interval>,
+        aim: Option<Aim>,
+    ) {
         let (table, row, column) = place;
-        if let Some(interval) = Interval::of(samples) {
+        if let Some(interval) = interval {
             let verdict = aim.map(|aim| aim.verdict(&interval));
             self.figures.push(Figure {
                 table: table.to_owned(),
@@ -148,23 +157,29 @@ impl PartResult {
         self.absent.push(absent);
     }
 
-    /// The file of a part under `target/bench`.
-    pub(crate) fn path(part: &str) -> PathBuf {
-        wsgi_trace_tests::root().join(format!("target/bench/{part}.json"))
+    /// The file of a part under `target/bench`; what was run for a short look stands apart.
+    fn path(part: &str, quick: bool) -> PathBuf {
+        let short = if quick { "quick-" } else { "" };
+        wsgi_trace_tests::root().join(format!("target/bench/{short}{part}.json"))
     }
 
     pub(crate) fn write(&self) -> anyhow::Result<()> {
-        let path = Self::path(&self.part);
+        let path = Self::path(&self.part, self.quick);
         std::fs::create_dir_all(path.parent().context("no directory")?)?;
         std::fs::write(&path, serde_json::to_string_pretty(self)? + "\n")?;
         Ok(())
     }
 
-    pub(crate) fn read(part: &str) -> anyhow::Result<Self> {
-        let path = Self::path(part);
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("{} is not there: run `cargo xtask bench {part}`", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} cannot be read", path.display()))
+    /// What the last full run of a part on this tree left, if there was one.
+    pub(crate) fn read(part: &str) -> anyhow::Result<Option<Self>> {
+        let path = Self::path(part, false);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(&path)?;
+        let result: Self =
+            serde_json::from_str(&text).with_context(|| format!("{} cannot be read", path.display()))?;
+        Ok(Some(result).filter(|result| !result.quick))
     }
 }
 

@@ -52,6 +52,28 @@ impl Machine {
             disturbed_share: crate::account::disturbance(),
         }
     }
+
+    /// In a sentence.
+    pub(crate) fn about(&self) -> String {
+        let kind = if self.virtual_machine { "virtual machine" } else { "bare metal" };
+        format!(
+            "{kind}, {}, {} CPUs, {} GiB, Linux {}, {}",
+            self.cpu, self.cpus, self.memory_gib, self.kernel, self.system
+        )
+    }
+}
+
+/// The commit of this tree, with a word where the tree is not it; empty where git does not know.
+pub(crate) fn commit() -> String {
+    let git = |arguments: &[&str]| {
+        let root = wsgi_trace_tests::root();
+        output(Command::new("git").arg("-C").arg(root).args(arguments), "git")
+    };
+    let Ok(commit) = git(&["rev-parse", "--short=10", "HEAD"]) else { return String::new() };
+    // What an earlier part published is no change of what is measured.
+    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs"]);
+    let is_changed = changed.map_or(true, |text| !text.trim().is_empty());
+    format!("{}{}", commit.trim(), if is_changed { " with changes" } else { "" })
 }
 
 /// A program that is ended if it takes longer than `limit`.

@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: what wsgi-trace costs, beside nothing, beside empty programs, beside the tools that people use.
 //!
 //! In: names of parts (none: all), `--quick`, `--only TITLE`; the `wsgi-trace` beside this program.
-//! Out: `target/bench/PART.json`; `docs/what-it-costs.{json,md}` once all parts were run in full, or with `--publish`.
+//! Out: `target/bench/PART.json` (`quick-PART.json` of a short look); `docs/what-it-costs.{json,md}` once all parts were run in
+//! full, or with `--publish`, which puts parts that were run alone beside the others as they were published.
 
 mod account;
 mod child;
@@ -22,7 +23,6 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
-use figure::PartResult;
 use part::{Bench, PARTS};
 
 const USAGE: &str = "usage: bench [PART…] [--quick] [--only TITLE] | --publish | --check-instructions | --accept-instructions | --make-recording FILE REQUESTS";
@@ -95,12 +95,9 @@ fn run(arguments: Vec<String>) -> anyhow::Result<()> {
     // A part that failed is named on the page.
     if names.is_empty() && !bench.quick && bench.only.is_none() {
         page::publish()?;
+    } else if !bench.quick && bench.only.is_none() {
+        bench.say("`cargo xtask bench --publish` puts this into the guide, beside the other parts as they are there");
     }
     bench.say("done");
     if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
-}
-
-/// What each part left under `target/bench`, in order.
-fn last_results() -> anyhow::Result<Vec<PartResult>> {
-    PARTS.iter().map(|part| PartResult::read(part.name)).collect()
 }

@@ -1,12 +1,36 @@
 //! Rounds: every subject once a round, the order turned round each time, so that a drift of the machine falls on all.
 //!
-//! In: subjects and how to take one sample. Out: the samples, round by round; ratios are made within a round.
+//! In: subjects and how to take one sample. Out: the samples, round by round; comparisons are made within a round.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Quantities of one sample by name.
-pub(crate) type Sample = BTreeMap<&'static str, f64>;
+use crate::statistics::Interval;
+
+/// What one sample gave.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sample {
+    /// Quantities by name.
+    quantities: BTreeMap<&'static str, f64>,
+    /// Of each request, where they are known one by one.
+    pub(crate) latencies_ns: Vec<f64>,
+}
+
+impl Sample {
+    pub(crate) fn insert(&mut self, name: &'static str, value: f64) {
+        self.quantities.insert(name, value);
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<f64> {
+        self.quantities.get(name).copied()
+    }
+}
+
+impl<const COUNT: usize> From<[(&'static str, f64); COUNT]> for Sample {
+    fn from(quantities: [(&'static str, f64); COUNT]) -> Self {
+        Self { quantities: BTreeMap::from(quantities), latencies_ns: Vec::new() }
+    }
+}
 
 /// Samples of all subjects: `samples[subject][round]`, `None` where a sample failed or was not taken.
 #[derive(Debug, Default)]
@@ -26,10 +50,18 @@ pub(crate) struct Limit {
 
 /// A subject of a comparison.
 pub(crate) trait Contender {
-    /// Rounds in which it takes part at most.
+    /// Rounds in which it takes part at most: the first ones.
     fn most_rounds(&self) -> usize {
         usize::MAX
     }
+}
+
+/// How a subject has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Course {
+    failures: usize,
+    /// Its longest sample.
+    longest: Duration,
 }
 
 /// Takes samples of each of `subjects`, round by round; `failed` hears why a subject was left out.
@@ -40,94 +72,136 @@ pub(crate) fn interleave<T: Contender>(
     mut failed: impl FnMut(&T, &anyhow::Error),
 ) -> Samples {
     let mut samples = vec![Vec::new(); subjects.len()];
-    let mut failures = vec![0; subjects.len()];
-    let mut longest = Duration::ZERO;
+    let mut courses = vec![Course::default(); subjects.len()];
+    let takes_part = |subject: &T, course: &Course, round: usize| {
+        course.failures < FAILURES && round < subject.most_rounds()
+    };
     for round in 0..limit.rounds {
-        let begun = Instant::now();
-        if round >= 2 && begun + longest > limit.until {
+        // Those who take long take part in few rounds: what they took says nothing of the others.
+        let forecast: Duration = subjects
+            .iter()
+            .zip(&courses)
+            .filter(|(subject, course)| takes_part(subject, course, round))
+            .map(|(_, course)| course.longest)
+            .sum();
+        if round >= 2 && Instant::now() + forecast > limit.until {
             break;
         }
         let forward: Vec<usize> = (0..subjects.len()).collect();
         let order: Vec<usize> = if round % 2 == 0 { forward } else { forward.into_iter().rev().collect() };
         for index in order {
-            let (Some(subject), Some(failures), Some(samples)) =
-                (subjects.get(index), failures.get_mut(index), samples.get_mut(index))
+            let (Some(subject), Some(course), Some(samples)) =
+                (subjects.get(index), courses.get_mut(index), samples.get_mut(index))
             else {
                 continue;
             };
-            if *failures >= FAILURES || round >= subject.most_rounds() {
+            if !takes_part(subject, course, round) {
                 samples.push(None);
                 continue;
             }
+            let begun = Instant::now();
             let taken = sample(subject).map_err(|error| {
-                *failures += 1;
-                if *failures == FAILURES {
+                course.failures += 1;
+                if course.failures == FAILURES {
                     failed(subject, &error);
                 }
             });
+            course.longest = course.longest.max(begun.elapsed());
             samples.push(taken.ok());
         }
-        longest = longest.max(begun.elapsed());
     }
     Samples(samples)
 }
 
 impl Samples {
-    /// A quantity of a subject, round by round.
-    fn get(&self, subject: usize, round: usize, quantity: &str) -> Option<f64> {
-        self.0.get(subject)?.get(round)?.as_ref()?.get(quantity).copied()
+    fn sample(&self, subject: usize, round: usize) -> Option<&Sample> {
+        self.0.get(subject)?.get(round)?.as_ref()
     }
 
     fn rounds(&self) -> usize {
         self.0.first().map_or(0, Vec::len)
     }
 
-    /// The quantity itself.
+    /// The quantity itself, round by round.
     pub(crate) fn values(&self, subject: usize, quantity: &str) -> Vec<f64> {
-        (0..self.rounds()).filter_map(|round| self.get(subject, round, quantity)).collect()
+        (0..self.rounds()).filter_map(|round| self.sample(subject, round)?.get(quantity)).collect()
+    }
+
+    /// The quantity itself.
+    pub(crate) fn value(&self, subject: usize, quantity: &str) -> Option<Interval> {
+        Interval::of(&self.values(subject, quantity))
+    }
+
+    /// Divided by that of another subject in the same round, round by round.
+    pub(crate) fn ratios(&self, subject: usize, to: usize, quantity: &str) -> Vec<f64> {
+        self.together(quantity, [subject, to]).map(|[mine, base]| mine / base).collect()
     }
 
     /// Divided by that of another subject in the same round.
-    pub(crate) fn ratios(&self, subject: usize, to: usize, quantity: &str) -> Vec<f64> {
-        self.combine(quantity, &[subject, to], |values| match values {
-            [mine, base] if *base != 0.0 => Some(mine / base),
-            _ => None,
-        })
+    pub(crate) fn ratio(&self, subject: usize, to: usize, quantity: &str) -> Option<Interval> {
+        Interval::of_ratios(&self.ratios(subject, to, quantity))
     }
 
     /// What it is more than another subject in the same round.
-    pub(crate) fn differences(&self, subject: usize, to: usize, quantity: &str) -> Vec<f64> {
-        self.combine(quantity, &[subject, to], |values| match values {
-            [mine, base] => Some(mine - base),
-            _ => None,
-        })
+    pub(crate) fn difference(&self, subject: usize, to: usize, quantity: &str) -> Option<Interval> {
+        let differences = self.together(quantity, [subject, to]).map(|[mine, base]| mine - base);
+        Interval::of_differences(&differences.collect::<Vec<f64>>())
     }
 
-    /// What a subject adds to `base`, divided by what `floor` adds to it.
-    pub(crate) fn added_ratios(&self, subject: usize, floor: usize, base: usize, quantity: &str) -> Vec<f64> {
-        self.combine(quantity, &[subject, floor, base], |values| match values {
-            // Where the floor itself is lost in the noise there is nothing to compare with.
-            [mine, floor, base] if floor > base => Some((mine - base) / (floor - base)),
-            _ => None,
-        })
+    /// What a subject adds to `base`, in units of what `floor` adds to it; `None` where the latter is lost in noise.
+    pub(crate) fn added_ratio(
+        &self,
+        subject: usize,
+        floor: usize,
+        base: usize,
+        quantity: &str,
+    ) -> Option<Interval> {
+        let added = self
+            .together(quantity, [subject, floor, base])
+            .map(|[mine, floor, base]| (mine - base, floor - base));
+        Interval::of_factor(&added.collect::<Vec<(f64, f64)>>())
     }
 
-    fn combine(
+    /// A quantile of the latencies of all rounds together.
+    pub(crate) fn latency(&self, subject: usize, share: f64) -> Option<Interval> {
+        let rounds: Vec<&[f64]> = (0..self.rounds())
+            .filter_map(|round| Some(self.sample(subject, round)?.latencies_ns.as_slice()))
+            .collect();
+        Interval::of_drawn(rounds.len(), |draw| pooled(&rounds, draw, share))
+    }
+
+    /// The same, divided by that of another subject in the same rounds.
+    pub(crate) fn latency_ratio(&self, subject: usize, to: usize, share: f64) -> Option<Interval> {
+        let both = |round| {
+            let (mine, base) = (self.sample(subject, round)?, self.sample(to, round)?);
+            Some((mine.latencies_ns.as_slice(), base.latencies_ns.as_slice()))
+        };
+        let (mine, base): (Vec<&[f64]>, Vec<&[f64]>) = (0..self.rounds()).filter_map(both).unzip();
+        Interval::of_drawn(mine.len(), |draw| Some(pooled(&mine, draw, share)? / pooled(&base, draw, share)?))
+    }
+
+    /// A quantity of several subjects, in each round in which all of them have it.
+    fn together<const COUNT: usize>(
         &self,
         quantity: &str,
-        subjects: &[usize],
-        combine: impl Fn(&[f64]) -> Option<f64>,
-    ) -> Vec<f64> {
-        let mut results = Vec::new();
-        for round in 0..self.rounds() {
-            let values: Vec<f64> =
-                subjects.iter().filter_map(|&subject| self.get(subject, round, quantity)).collect();
-            if values.len() == subjects.len() {
-                results.extend(combine(&values));
-            }
-        }
-        results
+        subjects: [usize; COUNT],
+    ) -> impl Iterator<Item = [f64; COUNT]> {
+        (0..self.rounds()).filter_map(move |round| {
+            let values = subjects.map(|subject| self.sample(subject, round)?.get(quantity));
+            let all: Vec<f64> = values.into_iter().flatten().collect();
+            <[f64; COUNT]>::try_from(all).ok()
+        })
     }
+}
+
+/// A quantile of the latencies of the rounds that were drawn, some of them more than once.
+fn pooled(rounds: &[&[f64]], draw: &[usize], share: f64) -> Option<f64> {
+    let drawn = draw.iter().filter_map(|round| rounds.get(*round));
+    let mut all: Vec<f64> = drawn.flat_map(|round| round.iter().copied()).collect();
+    let place = (share * (all.len().checked_sub(1)?) as f64).round() as usize;
+    // Sorting all of them a thousand times would take minutes.
+    let (_, quantile, _) = all.select_nth_unstable_by(place, f64::total_cmp);
+    Some(*quantile)
 }
 
 #[cfg(test)]
@@ -145,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn order_turns_round_and_ratios_stay_within_a_round() {
+    fn order_turns_round_and_comparisons_stay_within_a_round() {
         let mut order = Vec::new();
         let mut clock = 0.0;
         let samples = interleave(
@@ -159,9 +233,12 @@ mod tests {
             |_, _| {},
         );
         assert_eq!(order, ["a", "b", "seldom", "b", "a"]);
-        assert_eq!(samples.ratios(1, 0, "time"), [2.0, 4.0 / 5.0]);
-        assert_eq!(samples.differences(1, 0, "time"), [1.0, -1.0]);
-        assert_eq!(samples.ratios(2, 0, "time"), [3.0], "only rounds in which both took part");
+        let ends = |interval: Option<Interval>| interval.map(|interval| (interval.low, interval.high));
+        let (low, high) = ends(samples.ratio(1, 0, "time")).unwrap();
+        assert!((low - 4.0 / 5.0).abs() < 1e-12 && (high - 2.0).abs() < 1e-12, "{low} {high}");
+        assert_eq!(ends(samples.difference(1, 0, "time")), Some((-1.0, 1.0)));
+        let seldom = samples.difference(2, 0, "time").unwrap();
+        assert_eq!((seldom.median, seldom.rounds), (2.0, 1), "only rounds in which both took part");
     }
 
     #[test]
@@ -184,5 +261,18 @@ mod tests {
         let limit = Limit { rounds: 9, until: Instant::now() };
         let samples = interleave(&["a"], limit, |_| Ok(Sample::from([("time", 1.0)])), |_, _| {});
         assert_eq!(samples.values(0, "time").len(), 2);
+    }
+
+    #[test]
+    fn latencies_of_all_rounds_together_make_one_quantile() {
+        let mut requests = [vec![1.0; 60], vec![9.0; 40]].into_iter();
+        let sample = |_: &&str| {
+            let latencies_ns = requests.next().unwrap_or_default();
+            Ok(Sample { latencies_ns, ..Sample::default() })
+        };
+        let samples = interleave(&["a"], rounds(2), sample, |_, _| {});
+        let middle = samples.latency(0, 0.5).unwrap();
+        assert_eq!((middle.median, middle.low, middle.high), (1.0, 1.0, 9.0), "one round alone is slow");
+        assert_eq!(samples.latency_ratio(0, 0, 0.5).unwrap().high, 1.0, "the same rounds on both sides");
     }
 }

@@ -12,6 +12,7 @@ use crate::client::Client;
 use crate::figure::{Aim, PartResult, Unit};
 use crate::part::Bench;
 use crate::server::{Kind, Server};
+use crate::statistics::Interval;
 use crate::subject::{Group, SUBJECTS, Subject, Target};
 
 /// The window that is asked for.
@@ -64,10 +65,12 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<PartResult> {
         ];
         for (column, value, aim) in columns {
             let values: Vec<f64> = runs.iter().map(value).collect();
-            result.add((title, subject.name, column), Unit::Nanoseconds, &values, aim);
+            let value = Interval::of(&values);
+            result.add((title, subject.name, column), Unit::Nanoseconds, value, aim);
         }
         let programs: Vec<f64> = runs.iter().map(|run| run.programs).collect();
-        result.add((title, subject.name, "programs"), Unit::Count, &programs, None);
+        let programs = Interval::of(&programs);
+        result.add((title, subject.name, "programs"), Unit::Count, programs, None);
     }
     bench.finish(result)
 }

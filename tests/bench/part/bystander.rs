@@ -4,7 +4,7 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use wsgi_trace_tests::child::{Child, until};
@@ -51,10 +51,12 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<PartResult> {
     worker.measure(Event::Unobserved, 1, SAMPLE_MS)?;
     let samples = interleave(
         &subjects,
-        bench.limit(9, 120),
+        bench.limit(12, 150),
         |subject| {
+            let begun = Instant::now();
             let attached = subject.start(&target)?;
-            let mut sample = Sample::new();
+            Bench::rest(begun);
+            let mut sample = Sample::default();
             sample.insert("calls", worker.measure(Event::Unobserved, 1, SAMPLE_MS)?);
             sample.insert("switches", worker.measure(Event::Switch, 2, SAMPLE_MS)?);
             if let Some(redis) = &redis {
@@ -71,21 +73,21 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<PartResult> {
         let name = subject.name;
         for (table, quantity, column) in [(CALLS, "calls", "a call"), (SWITCHES, "switches", "a switch")] {
             if row == base {
-                result.add((table, name, column), Unit::Nanoseconds, &samples.values(row, quantity), None);
+                result.add((table, name, column), Unit::Nanoseconds, samples.value(row, quantity), None);
             } else {
-                let added = samples.differences(row, base, quantity);
-                result.add((table, name, "added"), Unit::Nanoseconds, &added, None);
-                result.add((table, name, "ratio"), Unit::Ratio, &samples.ratios(row, base, quantity), None);
+                let added = samples.difference(row, base, quantity);
+                result.add((table, name, "added"), Unit::Nanoseconds, added, None);
+                result.add((table, name, "ratio"), Unit::Ratio, samples.ratio(row, base, quantity), None);
             }
         }
         if row != base {
-            let kept = samples.ratios(row, base, "redis");
-            result.add((REDIS, name, "throughput kept"), Unit::Ratio, &kept, None);
+            let kept = samples.ratio(row, base, "redis");
+            result.add((REDIS, name, "throughput kept"), Unit::Ratio, kept, None);
         }
         if let (true, Some(floor)) = (name == OURS, index(EMPTY)) {
-            let kept = samples.ratios(row, floor, "redis");
+            let kept = samples.ratio(row, floor, "redis");
             let aim = Some(Aim::at_least(0.99));
-            result.add((REDIS, name, "throughput, to empty programs"), Unit::Ratio, &kept, aim);
+            result.add((REDIS, name, "throughput, to empty programs"), Unit::Ratio, kept, aim);
         }
     }
     bench.finish(result)

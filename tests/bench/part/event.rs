@@ -16,6 +16,7 @@ use crate::figure::{Aim, PartResult, Unit};
 use crate::part::Bench;
 use crate::rounds::{Sample, interleave};
 use crate::server::{Kind, Server};
+use crate::statistics::Interval;
 use crate::subject::{ALONE, Attached, EMPTY, Group, OURS, Subject, Target, choose};
 
 /// Length of one sample.
@@ -68,9 +69,9 @@ fn single(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
     }
     let samples = interleave(
         &subjects,
-        bench.limit(9, 90),
+        bench.limit(9, 130),
         |subject| {
-            let mut sample = Sample::new();
+            let mut sample = Sample::default();
             let attached = attach_to(subject, worker.pid())?;
             for (key, _, event) in SINGLE {
                 sample.insert(key, worker.measure(*event, 1, SAMPLE_MS)?);
@@ -100,18 +101,18 @@ fn single(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
     // One row an event: there are more of them than of subjects.
     for (key, event) in columns {
         for (index, subject) in subjects.iter().enumerate() {
-            let (column, values) = if index == base {
-                (subject.name.to_owned(), samples.values(index, key))
+            let (column, value) = if index == base {
+                (subject.name.to_owned(), samples.value(index, key))
             } else {
-                (format!("added by {}", subject.name), samples.differences(index, base, key))
+                (format!("added by {}", subject.name), samples.difference(index, base, key))
             };
-            result.add((EVENTS, event, &column), Unit::Nanoseconds, &values, None);
+            result.add((EVENTS, event, &column), Unit::Nanoseconds, value, None);
         }
         let index = |name: &str| subjects.iter().position(|subject| subject.name == name);
         if let (Some(ours), Some(floor)) = (index(OURS), index(EMPTY)) {
-            let ratios = samples.added_ratios(ours, floor, base, key);
+            let ratio = samples.added_ratio(ours, floor, base, key);
             let aim = (key == "observed").then_some(Aim::at_most(1.3));
-            result.add((EVENTS, event, "wsgi-trace to empty programs"), Unit::Ratio, &ratios, aim);
+            result.add((EVENTS, event, "wsgi-trace to empty programs"), Unit::Ratio, ratio, aim);
         }
     }
     Ok(())
@@ -146,8 +147,8 @@ fn growth(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
             ("switches", "added to a switch of a traced thread"),
             ("beside", "added to a switch of another process's thread"),
         ] {
-            let added = samples.differences(ours, base, key);
-            result.add((GROWTH, &row, column), Unit::Nanoseconds, &added, None);
+            let added = samples.difference(ours, base, key);
+            result.add((GROWTH, &row, column), Unit::Nanoseconds, added, None);
         }
     }
     Ok(())
@@ -178,7 +179,7 @@ fn programs_of(kind: Kind, table: &str, bench: &Bench, result: &mut PartResult) 
         let after = run_times(pid);
         drop(statistics);
         let seconds = 1.0;
-        let requests = load.get("throughput").copied().unwrap_or(0.0) * seconds;
+        let requests = load.get("throughput").unwrap_or(0.0) * seconds;
         for (id, end) in after {
             let Some(start) = before.get(&id) else { continue };
             let runs = end.runs.saturating_sub(start.runs) as f64;
@@ -194,12 +195,14 @@ fn programs_of(kind: Kind, table: &str, bench: &Bench, result: &mut PartResult) 
         let column = |index: usize| -> Vec<f64> {
             samples.iter().filter_map(|sample| sample.get(index).copied()).collect()
         };
-        result.add((table, &name, "a run"), Unit::Nanoseconds, &column(0), None);
-        result.add((table, &name, "runs per request, machine-wide"), Unit::Count, &column(1), None);
+        result.add((table, &name, "a run"), Unit::Nanoseconds, Interval::of(&column(0)), None);
+        let runs = Interval::of(&column(1));
+        result.add((table, &name, "runs per request, machine-wide"), Unit::Count, runs, None);
         let per_request: Vec<f64> = samples.iter().map(|[run_ns, runs]| run_ns * runs).collect();
-        result.add((table, &name, "per request"), Unit::Nanoseconds, &per_request, None);
+        let per_request = Interval::of(&per_request);
+        result.add((table, &name, "per request"), Unit::Nanoseconds, per_request, None);
         let bytes = code_bytes.get(&name).copied().unwrap_or(0.0);
-        result.add((table, &name, "machine code"), Unit::Bytes, &[bytes], None);
+        result.add((table, &name, "machine code"), Unit::Bytes, Interval::of(&[bytes]), None);
     }
     Ok(())
 }

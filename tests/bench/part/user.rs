@@ -16,6 +16,7 @@ use crate::instructions;
 use crate::part::Bench;
 use crate::replay;
 use crate::server::{Kind, Server, beside, calibrate, on_cpus};
+use crate::statistics::Interval;
 use crate::subject::{OURS, Subject, Target};
 
 const REPLAY: &str = "Reading a recording, one core";
@@ -48,22 +49,24 @@ fn replays(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
             memory.push(run.peak_kilobytes as f64 * 1024.0);
         }
         let aim = Some(Aim::at_least(3e6));
-        result.add((REPLAY, &row, "slices a second"), Unit::PerSecond, &rates, aim);
-        result.add((REPLAY, &row, "peak memory"), Unit::Bytes, &memory, None);
+        result.add((REPLAY, &row, "slices a second"), Unit::PerSecond, Interval::of(&rates), aim);
+        result.add((REPLAY, &row, "peak memory"), Unit::Bytes, Interval::of(&memory), None);
         let bytes = path.metadata()?.len() as f64 / requests as f64;
-        result.add((REPLAY, &row, "file per request"), Unit::Bytes, &[bytes], None);
+        result.add((REPLAY, &row, "file per request"), Unit::Bytes, Interval::of(&[bytes]), None);
         if let Some(short) = peaks.first().cloned() {
             let ratios: Vec<f64> =
                 memory.iter().zip::<Vec<f64>>(short).map(|(long, short)| long / short).collect();
             let aim = Some(Aim::at_most(1.05));
-            result.add((REPLAY, &row, "memory, to the shorter one"), Unit::Ratio, &ratios, aim);
+            let ratio = Interval::of_ratios(&ratios);
+            result.add((REPLAY, &row, "memory, to the shorter one"), Unit::Ratio, ratio, aim);
         }
         peaks.push(memory);
         std::fs::remove_file(&path)?;
     }
     match instructions::per_slice() {
         Ok(count) => {
-            result.add((REPLAY, "under callgrind", "instructions per slice"), Unit::Count, &[count], None);
+            let count = Interval::of(&[count]);
+            result.add((REPLAY, "under callgrind", "instructions per slice"), Unit::Count, count, None);
         }
         Err(error) => result.miss(REPLAY, "under callgrind", &format!("{error:#}")),
     }
@@ -85,21 +88,23 @@ fn live(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
             let before = process_ns(pid);
             let load = client::closed_loop(&server, "/", &[1], 1.0)?;
             let used = process_ns(pid).saturating_sub(before) as f64;
-            let requests = load.get("throughput").copied().unwrap_or(0.0);
+            let requests = load.get("throughput").unwrap_or(0.0);
             per_request.push(used / requests);
             shares.push(used / 1e9);
             memory.push(resident_bytes(pid)?);
         }
         attached.finish()?;
         let row = kind.name();
-        result.add((LIVE, row, "CPU of the program per request"), Unit::Nanoseconds, &per_request, None);
-        result.add((LIVE, row, "of a core, at saturation"), Unit::Share, &shares, None);
+        let per_request = Interval::of(&per_request);
+        result.add((LIVE, row, "CPU of the program per request"), Unit::Nanoseconds, per_request, None);
+        result.add((LIVE, row, "of a core, at saturation"), Unit::Share, Interval::of(&shares), None);
         let half = memory.len() / 2;
         if let (Some(first), Some(last)) = (memory.get(..half), memory.get(half..)) {
-            result.add((LIVE, row, "memory"), Unit::Bytes, last, None);
+            result.add((LIVE, row, "memory"), Unit::Bytes, Interval::of(last), None);
             let growth: Vec<f64> = last.iter().zip(first).map(|(last, first)| last / first).collect();
             let aim = Some(Aim::at_most(1.02));
-            result.add((LIVE, row, "memory, second half to first"), Unit::Ratio, &growth, aim);
+            let growth = Interval::of_ratios(&growth);
+            result.add((LIVE, row, "memory, second half to first"), Unit::Ratio, growth, aim);
         }
     }
     Ok(())
@@ -127,7 +132,7 @@ fn recordings(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
             sizes.push(record(&server, path)?);
         }
         let aim = Some(Aim::at_most(200.0));
-        result.add((RECORDING, name, "per request"), Unit::Bytes, &sizes, aim);
+        result.add((RECORDING, name, "per request"), Unit::Bytes, Interval::of(&sizes), aim);
     }
     Ok(())
 }
