@@ -34,9 +34,12 @@ pub(crate) enum Event {
     Switch,
     /// One observed call in 100 microseconds; wall time of the call.
     Seldom,
+    /// A look at the monotonic clock, which makes no call. Programs look at the same counter.
+    Clock,
 }
 
-const EVENTS: [(Event, &str); 5] = [
+const EVENTS: [(Event, &str); 6] = [
+    (Event::Clock, "clock"),
     (Event::Observed, "observed"),
     (Event::Folded, "folded"),
     (Event::Unobserved, "unobserved"),
@@ -142,10 +145,12 @@ fn measure(event: Event, threads: usize, window: Duration) -> anyhow::Result<f64
 fn call(event: Event, epoll: i32) {
     let mut word = 0_u32;
     let mut event_buffer = libc::epoll_event { events: 0, u64: 0 };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the buffers are local values that outlive the calls, and are as long as the calls are told.
     unsafe {
         match event {
             Event::Unobserved => libc::syscall(libc::SYS_getppid),
+            Event::Clock => libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time).into(),
             Event::Folded => {
                 libc::syscall(libc::SYS_futex, &raw mut word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1)
             }

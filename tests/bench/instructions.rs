@@ -1,7 +1,8 @@
 //! Instructions of the hot path, counted by callgrind: the same on every run, so a change of code can be told from noise.
 //!
 //! In: two made-up recordings, one ten times as long; `instructions.json`, the committed baseline. Out: instructions per
-//! slice (what both runs have in common, starting up, cancels out), and whether they are those of the baseline.
+//! slice (what both runs have in common, starting up, cancels out), what they are spent on, and whether they are those of the
+//! baseline.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,6 +10,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::machine::output;
 use crate::replay;
 use crate::server::beside;
 
@@ -30,25 +32,78 @@ fn baseline_path() -> PathBuf {
     wsgi_trace_tests::root().join("tests/bench/instructions.json")
 }
 
-/// Instructions per slice.
-pub(crate) fn per_slice() -> anyhow::Result<f64> {
+/// What a replay takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Replay {
+    /// Instructions per slice.
+    pub(crate) per_slice: f64,
+    /// What they are spent on, and its share of all; largest first.
+    pub(crate) spent_on: Vec<(&'static str, f64)>,
+}
+
+/// Kinds of work, by what names of functions hold; the first that fits. What was inlined counts as its caller's.
+const WORK: &[(&str, &[&str])] = &[
+    ("copying", &["memcpy", "memmove"]),
+    ("memory from the allocator and back", &["malloc", "free", "realloc", "calloc"]),
+    ("reading the file, unpacking", &["recording", "deflate", "crc32"]),
+    ("bytes to events", &["decode"]),
+    ("bringing events into order", &["::order::"]),
+    ("who waits for the interpreter lock", &["machine::gil"]),
+    ("requests, connections, slots (the other machines)", &["machine"]),
+    ("the way between them", &["pipeline"]),
+];
+
+/// Counts them.
+pub(crate) fn replay() -> anyhow::Result<Replay> {
     let directory = tempfile::tempdir()?;
+    let counts = directory.path().join("callgrind.out");
     let mut runs = Vec::new();
     for factor in [1, 10] {
         let path = directory.path().join(format!("{factor}.wtrace"));
         let slices = replay::make(&path, REQUESTS * factor)?;
-        runs.push((slices as f64, count(&path)?));
+        runs.push((slices as f64, count(&path, &counts)?));
     }
-    match runs.as_slice() {
-        [(few, short), (many, long)] => Ok((long - short) / (many - few)),
+    let per_slice = match runs.as_slice() {
+        [(few, short), (many, long)] => (long - short) / (many - few),
         _ => bail!("there were no runs"),
-    }
+    };
+    // Those of the longer run: it came last.
+    let mut annotate = Command::new("callgrind_annotate");
+    annotate.args(["--auto=no", "--threshold=100"]).arg(&counts);
+    Ok(Replay { per_slice, spent_on: spent_on(&output(&mut annotate, "callgrind_annotate")?) })
 }
 
-/// All instructions of one `wsgi-trace report`.
-fn count(recording: &Path) -> anyhow::Result<f64> {
+/// Shares of [`WORK`] in the lines of `callgrind_annotate`: `INSTRUCTIONS (SHARE) FILE:FUNCTION [OBJECT]`.
+fn spent_on(text: &str) -> Vec<(&'static str, f64)> {
+    let mut all = 0.0;
+    let mut sums: Vec<(&'static str, f64)> = WORK.iter().map(|(work, _)| (*work, 0.0)).collect();
+    for line in text.lines() {
+        let Some((count, rest)) = line.trim_start().split_once(' ') else { continue };
+        let (Ok(count), Some((_, function))) = (count.replace(',', "").parse::<f64>(), rest.split_once(':'))
+        else {
+            continue;
+        };
+        all += count;
+        let fits = |names: &[&str]| names.iter().any(|name| function.contains(name));
+        let sum = WORK.iter().position(|(_, names)| fits(names)).and_then(|index| sums.get_mut(index));
+        if let Some((_, sum)) = sum {
+            *sum += count;
+        }
+    }
+    let known: f64 = sums.iter().map(|(_, sum)| sum).sum();
+    sums.push(("everything else", all - known));
+    for (_, sum) in &mut sums {
+        *sum /= all.max(1.0);
+    }
+    sums.sort_by(|one, other| other.1.total_cmp(&one.1));
+    sums
+}
+
+/// All instructions of one `wsgi-trace report`; which function took them is written to `counts`.
+fn count(recording: &Path, counts: &Path) -> anyhow::Result<f64> {
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg("--tool=callgrind")
+        .arg(format!("--callgrind-out-file={}", counts.display()))
         .arg(beside("wsgi-trace")?)
         .arg("report")
         .arg(recording)
@@ -68,7 +123,7 @@ fn count(recording: &Path) -> anyhow::Result<f64> {
 
 /// Compares with the baseline, or writes it.
 pub(crate) fn check(accept: bool) -> anyhow::Result<()> {
-    let measured = per_slice()?;
+    let measured = replay()?.per_slice;
     let path = baseline_path();
     if accept {
         let baseline = Baseline { instructions_per_slice: measured.round() };
@@ -103,4 +158,26 @@ pub(crate) fn check(accept: bool) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_are_summed_by_the_work_that_they_do() {
+        let text = "\
+-----\nIr\n-----\n100 (100.0%)  PROGRAM TOTALS\n\nIr                  file:function\n
+50 (50.00%)  /x/pack.rs:wsgi_trace::recording::pack::unpack [/x/wsgi-trace]
+1,030 (20.00%)  ???:__memcpy_avx_unaligned_erms [/usr/lib/libc.so.6]
+20 (20.0%)  /x/slot.rs:profiler_core::machine::slot::Slot::hold [/x/wsgi-trace]
+900 ( 9.0%)  ???:main [/x/wsgi-trace]
+";
+        let spent_on = spent_on(text);
+        let share = |work: &str| spent_on.iter().find(|(name, _)| *name == work).unwrap().1;
+        assert!((share("copying") - 0.515).abs() < 1e-9, "{spent_on:?}");
+        assert!((share("reading the file, unpacking") - 0.025).abs() < 1e-9);
+        assert!((share("everything else") - 0.45).abs() < 1e-9);
+        assert_eq!(spent_on[0].0, "copying");
+    }
 }

@@ -128,7 +128,7 @@ fn table(text: &mut String, result: &PartResult, name: &str) {
         let _ = writeln!(text, "| {row} | {} |", cells.join(" | "));
     }
     let rounds = figures.iter().map(|figure| figure.interval.rounds).max().unwrap_or(0);
-    let _ = writeln!(text, "\n{rounds} rounds.\n");
+    let _ = writeln!(text, "\n{rounds} round{}.\n", if rounds == 1 { "" } else { "s" });
 }
 
 /// Names without repetition, in the order of their first mention.

@@ -28,8 +28,12 @@ const PROGRAMS: &str = "Run time of each program, gunicorn gthread under load";
 const PROGRAMS_SYNC: &str =
     "Run time of each program, gunicorn sync under load, a new connection for each request";
 
+/// Key of what the programs do once at either end of a call and beside that is no event to them.
+const CLOCK: &str = "clock";
+
 /// Events of [`EVENTS`]: key, column, event.
 const SINGLE: &[(&str, &str, Event)] = &[
+    (CLOCK, "a look at the clock (no call)", Event::Clock),
     ("observed", "observed call", Event::Observed),
     ("folded", "folded call (futex that does not sleep)", Event::Folded),
     ("unobserved", "call not observed", Event::Unobserved),
@@ -109,7 +113,7 @@ fn single(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
             result.add((EVENTS, event, &column), Unit::Nanoseconds, value, None);
         }
         let index = |name: &str| subjects.iter().position(|subject| subject.name == name);
-        if let (Some(ours), Some(floor)) = (index(OURS), index(EMPTY)) {
+        if let (true, Some(ours), Some(floor)) = (key != CLOCK, index(OURS), index(EMPTY)) {
             let ratio = samples.added_ratio(ours, floor, base, key);
             let aim = (key == "observed").then_some(Aim::at_most(1.3));
             result.add((EVENTS, event, "wsgi-trace to empty programs"), Unit::Ratio, ratio, aim);
@@ -165,17 +169,34 @@ fn programs_sync(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
 }
 
 fn programs_of(kind: Kind, table: &str, bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
-    let Some(subject) = Subject::named(OURS) else { bail!("there is no such subject") };
     let server = Server::start(kind, &[0], 1)?;
     client::closed_loop(&server, "/", &[1], 1.0)?;
+    // Beside what the kernel takes to call a program at all, and to measure it: those without bodies.
+    for (name, suffix) in [(OURS, ""), (EMPTY, ", empty")] {
+        let Some(subject) = Subject::named(name) else { bail!("there is no such subject") };
+        match run_times_of(&server, subject, bench) {
+            Ok(programs) => add_run_times(table, suffix, &programs, result),
+            Err(error) => result.miss(table, name, &format!("{error:#}")),
+        }
+    }
+    Ok(())
+}
+
+/// Of one program, round by round: nanoseconds a run, and runs per request.
+#[derive(Default)]
+struct Runs {
+    rounds: Vec<[f64; 2]>,
+    code_bytes: u32,
+}
+
+fn run_times_of(server: &Server, subject: &Subject, bench: &Bench) -> anyhow::Result<BTreeMap<String, Runs>> {
     let attached = subject.start(&Target { root: server.root(), worker: server.worker(), cpus: vec![1] })?;
     let Some(pid) = attached.pid() else { bail!("nothing is attached") };
-    let mut rounds: BTreeMap<String, Vec<[f64; 2]>> = BTreeMap::new();
-    let mut code_bytes = BTreeMap::new();
+    let mut programs: BTreeMap<String, Runs> = BTreeMap::new();
     for _ in 0..bench.rounds(6) {
         let statistics = enable_stats(Stats::RunTime)?;
         let before = run_times(pid);
-        let load = client::closed_loop(&server, "/", &[1], 1.0)?;
+        let load = client::closed_loop(server, "/", &[1], 1.0)?;
         let after = run_times(pid);
         drop(statistics);
         let seconds = 1.0;
@@ -185,26 +206,39 @@ fn programs_of(kind: Kind, table: &str, bench: &Bench, result: &mut PartResult) 
             let runs = end.runs.saturating_sub(start.runs) as f64;
             let run_ns = end.run_ns.saturating_sub(start.run_ns) as f64;
             if runs >= 100.0 {
-                rounds.entry(end.name.clone()).or_default().push([run_ns / runs, runs / requests]);
-                code_bytes.insert(end.name, f64::from(end.code_bytes));
+                let program = programs.entry(end.name).or_default();
+                program.rounds.push([run_ns / runs, runs / requests]);
+                program.code_bytes = end.code_bytes;
             }
         }
     }
     attached.finish()?;
-    for (name, samples) in rounds {
-        let column = |index: usize| -> Vec<f64> {
-            samples.iter().filter_map(|sample| sample.get(index).copied()).collect()
-        };
-        result.add((table, &name, "a run"), Unit::Nanoseconds, Interval::of(&column(0)), None);
-        let runs = Interval::of(&column(1));
-        result.add((table, &name, "runs per request, machine-wide"), Unit::Count, runs, None);
-        let per_request: Vec<f64> = samples.iter().map(|[run_ns, runs]| run_ns * runs).collect();
-        let per_request = Interval::of(&per_request);
-        result.add((table, &name, "per request"), Unit::Nanoseconds, per_request, None);
-        let bytes = code_bytes.get(&name).copied().unwrap_or(0.0);
-        result.add((table, &name, "machine code"), Unit::Bytes, Interval::of(&[bytes]), None);
+    Ok(programs)
+}
+
+fn add_run_times(table: &str, suffix: &str, programs: &BTreeMap<String, Runs>, result: &mut PartResult) {
+    let (mut all, mut all_rounds) = (Vec::new(), usize::MAX);
+    for (name, Runs { rounds, code_bytes }) in programs {
+        let row = format!("{name}{suffix}");
+        let place = |column| (table, row.as_str(), column);
+        let a_run: Vec<f64> = rounds.iter().map(|[run_ns, _]| *run_ns).collect();
+        let runs: Vec<f64> = rounds.iter().map(|[_, runs]| *runs).collect();
+        let per_request: Vec<f64> = rounds.iter().map(|[run_ns, runs]| run_ns * runs).collect();
+        result.add(place("a run"), Unit::Nanoseconds, Interval::of(&a_run), None);
+        result.add(place("runs per request, machine-wide"), Unit::Count, Interval::of(&runs), None);
+        result.add(place("per request"), Unit::Nanoseconds, Interval::of(&per_request), None);
+        let bytes = Interval::of(&[f64::from(*code_bytes)]);
+        result.add(place("machine code"), Unit::Bytes, bytes, None);
+        all_rounds = all_rounds.min(per_request.len());
+        all.push(per_request);
     }
-    Ok(())
+    let together: Vec<f64> = (0..all_rounds)
+        .map_while(|round| all.iter().map(|one| one.get(round)).sum::<Option<f64>>())
+        .collect();
+    let row = format!("all of them{suffix}");
+    if !all.is_empty() {
+        result.add((table, &row, "per request"), Unit::Nanoseconds, Interval::of(&together), None);
+    }
 }
 
 struct RunTime {

@@ -20,6 +20,7 @@ use crate::statistics::Interval;
 use crate::subject::{OURS, Subject, Target};
 
 const REPLAY: &str = "Reading a recording, one core";
+const INSTRUCTIONS: &str = "Instructions of a replay";
 const LIVE: &str = "A live run";
 const RECORDING: &str = "A recording";
 
@@ -63,10 +64,14 @@ fn replays(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
         peaks.push(memory);
         std::fs::remove_file(&path)?;
     }
-    match instructions::per_slice() {
-        Ok(count) => {
-            let count = Interval::of(&[count]);
+    match instructions::replay() {
+        Ok(replay) => {
+            let count = Interval::of(&[replay.per_slice]);
             result.add((REPLAY, "under callgrind", "instructions per slice"), Unit::Count, count, None);
+            for (work, share) in replay.spent_on {
+                let share = Interval::of(&[share]);
+                result.add((INSTRUCTIONS, work, "share of all"), Unit::Share, share, None);
+            }
         }
         Err(error) => result.miss(REPLAY, "under callgrind", &format!("{error:#}")),
     }

@@ -4,6 +4,7 @@
 
 use super::basis::{Basis, served_ns, sum, waited_ns};
 use super::words::ratio;
+use super::{cpu_bound, cpu_throttled, gil_threads};
 use crate::model::CgroupWindow;
 use crate::model::slot::Holding;
 use crate::phase::Phase;
@@ -77,15 +78,50 @@ const MOSTLY: f64 = 0.5;
 /// Share of a group from which one kind gives it its name.
 const NEARLY_ALL: f64 = 0.8;
 
-/// Time that requests waited for slots which this part of busy slot-time held: its share of all waiting where slots ran
-/// out for a considerable time, else 0.
-pub(super) fn waited_behind_ns(basis: &Basis<'_>, held_ns: u64) -> u64 {
+/// Time that requests waited in line for slots, where these ran out for a considerable time; else 0. Behind an event loop it is
+/// the wait for a thread of its pool.
+pub(super) fn line_ns(basis: &Basis<'_>) -> u64 {
+    if basis.snapshot.slots.are_loops() {
+        let has_pool = basis.snapshot.event_loops.iter().any(|event_loop| event_loop.pooled > 0);
+        return if has_pool { basis.phases().get(Phase::PoolWait) } else { 0 };
+    }
     let exhausted = ratio(basis.snapshot.slots.exhausted_ns, basis.window_ns());
-    if exhausted < basis.thresholds.exhausted_window_min_ratio {
+    if exhausted < basis.thresholds.exhausted_window_min_ratio { 0 } else { waited_ns(basis.phases()) }
+}
+
+/// Time that requests waited for slots which this part of busy slot-time held: its share of the line.
+pub(super) fn waited_behind_ns(basis: &Basis<'_>, held_ns: u64) -> u64 {
+    if basis.snapshot.slots.are_loops() {
         return 0;
     }
     let share = ratio(held_ns, basis.busy_ns()).min(1.0);
-    (waited_ns(basis.phases()) as f64 * share) as u64
+    (line_ns(basis) as f64 * share) as u64
+}
+
+/// What all slots share and is used up, so that with more of them the line would only stand somewhere else: it is waited for,
+/// not the slots.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Full {
+    /// Nothing: more slots would shorten the line.
+    No,
+    /// The CPU quota.
+    Quota,
+    /// The cores.
+    Cores,
+    /// The interpreters in which this share of the slots is.
+    Interpreter(f64),
+}
+
+/// What is used up. The outermost counts: without cores, another interpreter would not help either.
+pub(super) fn full(basis: &Basis<'_>) -> Full {
+    match cpu_short(basis) {
+        CpuShort::Quota if cpu_throttled::is_present(basis) => return Full::Quota,
+        CpuShort::Cores if cpu_bound::is_present(basis) => return Full::Cores,
+        _ => {}
+    }
+    let slots = &basis.snapshot.slots.observed;
+    let within = slots.iter().filter(|slot| gil_threads::is_used_up(basis, slot.tgid)).count();
+    if within == 0 { Full::No } else { Full::Interpreter(ratio(within as u64, slots.len() as u64)) }
 }
 
 /// What requests do while they hold a slot: the kinds of time, with the phases of each.

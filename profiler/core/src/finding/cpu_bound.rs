@@ -3,15 +3,16 @@
 //! In: phases of requests, CPU time of processes. Out: a verdict that tells "Python is the work" from "threads take
 //! turns in one interpreter" from "cores are short". Where waiting for the interpreter lock is not measured it hides in
 //! `lock_wait`: where the interpreter is full, it is counted; where that cannot be told, the rule is undecided. What a
-//! CPU quota stopped is left to `cpu-throttled`, measured waits for the lock to `gil-contention`.
+//! CPU quota stopped is left to `cpu-throttled`, measured waits for the lock to `gil-contention`. Where cores are short, the line
+//! for slots is part of the cost.
 
 use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, decides, explains, served_ns};
 use super::cause::{
-    busiest_process, busiest_process_cpu, host_share, interpreter_full, run_queue_by_quota_ns,
-    serves_in_parallel,
+    CpuShort, busiest_process, busiest_process_cpu, cpu_short, host_share, interpreter_full, line_ns,
+    run_queue_by_quota_ns, serves_in_parallel,
 };
 use super::words::{duration, percent, ratio, request_seconds};
-use super::{Evidence, Judge, Rule};
+use super::{Evidence, Judge, Rule, SENTENCE_MAX_CHARS};
 use crate::phase::Phase;
 
 /// The rule.
@@ -65,18 +66,35 @@ fn wanted(basis: &Basis<'_>) -> Wanted {
     wanted
 }
 
+/// How much requests press for the CPU: what the busiest process or the host has of it, and how slow slow requests are in seconds.
+fn pressure(basis: &Basis<'_>) -> (f64, f64) {
+    // What a quota stops does not press: the processes would have run.
+    let busiest = if run_queue_by_quota_ns(basis) > 0 { 0.0 } else { busiest_process(basis) };
+    (busiest.max(host_share(basis)), basis.snapshot.requests.service.quantile_ns(0.9) as f64 / 1e9)
+}
+
+fn presses(basis: &Basis<'_>) -> bool {
+    let (pressed, slow_seconds) = pressure(basis);
+    let limits = basis.thresholds;
+    pressed >= limits.cpu_pressure_min_ratio || slow_seconds >= limits.cpu_slow_request_min_seconds
+}
+
+/// Whether requests are mostly CPU time, or the wait for it, and it presses.
+pub(super) fn is_present(basis: &Basis<'_>) -> bool {
+    basis.require_window().is_ok()
+        && basis.require_requests().is_ok()
+        && wanted(basis).share >= basis.thresholds.cpu_served_min_ratio
+        && presses(basis)
+}
+
 fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
     basis.require_requests()?;
     let limits = basis.thresholds;
     let wanted = wanted(basis);
-    // What a quota stops does not press: the processes would have run.
-    let busiest = if run_queue_by_quota_ns(basis) > 0 { 0.0 } else { busiest_process(basis) };
-    let pressed = busiest.max(host_share(basis));
-    let slow_seconds = basis.snapshot.requests.service.quantile_ns(0.9) as f64 / 1e9;
-    let evidence = evidence(basis, &wanted, pressed, slow_seconds);
-    let presses =
-        pressed >= limits.cpu_pressure_min_ratio || slow_seconds >= limits.cpu_slow_request_min_seconds;
+    let (pressed, slow_seconds) = pressure(basis);
+    let mut evidence = evidence(basis, &wanted, pressed, slow_seconds);
+    let presses = presses(basis);
     if wanted.share < limits.cpu_served_min_ratio || !presses {
         let lock_may_be_gil = basis.not_measured(Phase::GilWait).is_some() && serves_in_parallel(basis);
         if presses
@@ -103,15 +121,25 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     let exemplars = basis.exemplars(&WANTING_CPU);
     let turns_share = ratio(wanted.turns_ns, wanted.cost_ns());
-    let (sentence, next_step) =
-        if turns_share >= limits.run_queue_of_cpu_min_ratio && wanted.turns_ns > wanted.run_queue_ns {
-            taking_turns(basis, &wanted)
-        } else if wanted.waited_share() >= limits.run_queue_of_cpu_min_ratio {
-            cores_short(basis, &wanted)
-        } else {
-            python_is_the_work(basis, &wanted)
-        };
-    let cost_ns = wanted.cost_ns();
+    let in_turns = turns_share >= limits.run_queue_of_cpu_min_ratio && wanted.turns_ns > wanted.run_queue_ns;
+    let (mut sentence, next_step) = if in_turns {
+        taking_turns(basis, &wanted)
+    } else if wanted.waited_share() >= limits.run_queue_of_cpu_min_ratio {
+        cores_short(basis, &wanted)
+    } else {
+        python_is_the_work(basis, &wanted)
+    };
+    // Without a free core, or an interpreter with time left, more workers would not shorten the line for one.
+    let is_used_up = in_turns || cpu_short(basis) == CpuShort::Cores;
+    let line_ns = if is_used_up { line_ns(basis) } else { 0 };
+    evidence.push(explains("requests_waited_behind_seconds", line_ns as f64 / 1e9));
+    let behind = format!("; {} more in line behind them", request_seconds(line_ns));
+    // Where there is no room, the evidence says it.
+    let fits = sentence.chars().count() + behind.chars().count() < SENTENCE_MAX_CHARS;
+    if fits && basis.rate(line_ns) >= limits.cost_min_rate {
+        sentence.push_str(&behind);
+    }
+    let cost_ns = wanted.cost_ns().saturating_add(line_ns);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step })
 }
 
@@ -245,6 +273,40 @@ mod tests {
     }
 
     #[test]
+    fn a_line_for_workers_that_are_short_of_cores_is_one_for_cores() {
+        let short = scene()
+            .phase(Phase::Cpu, 6 * SECOND)
+            .phase(Phase::RunQueue, 14 * SECOND)
+            .phase(Phase::AcceptQueue, 90 * SECOND)
+            .holding_request(20 * SECOND)
+            .exhausted(9 * SECOND)
+            .process(1, 6 * SECOND, 14 * SECOND);
+        let finding = short.clone().judge("cpu-bound");
+        assert_eq!(finding.cost_ns, 110 * SECOND, "its own, and the line");
+        assert!(
+            finding.sentence.ends_with("; 90 request-seconds more in line behind them."),
+            "{}",
+            finding.sentence
+        );
+        assert!(
+            short.judge("slots-exhausted").cost_ns < finding.cost_ns,
+            "first comes what more workers would not change"
+        );
+    }
+
+    #[test]
+    fn a_line_for_workers_that_compute_while_cores_are_free_is_one_for_workers() {
+        let free = scene()
+            .phase(Phase::Cpu, 9 * SECOND)
+            .phase(Phase::AcceptQueue, 90 * SECOND)
+            .holding_request(9 * SECOND)
+            .exhausted(9 * SECOND)
+            .process(1, 9 * SECOND, 0);
+        assert_eq!(free.clone().judge("cpu-bound").cost_ns, 9 * SECOND);
+        assert_eq!(free.judge("slots-exhausted").cost_ns, 90 * SECOND);
+    }
+
+    #[test]
     fn waiting_for_a_core_that_a_quota_caused_is_not_blamed_on_the_cores() {
         scene()
             .phase(Phase::Cpu, SECOND)
@@ -262,8 +324,10 @@ mod tests {
             .phase(Phase::Cpu, 9 * SECOND)
             .phase(Phase::LockWait, 27 * SECOND)
             .process(4, 9 * SECOND, 0)
-            .not_measured(Phase::GilWait)
-            .judge("cpu-bound");
+            .not_measured(Phase::GilWait);
+        let in_line = finding.clone().phase(Phase::PoolWait, 50 * SECOND).exhausted(9 * SECOND);
+        assert_eq!(in_line.judge("cpu-bound").cost_ns, 86 * SECOND, "the line for a thread too");
+        let finding = finding.judge("cpu-bound");
         finding.assert_present();
         assert_eq!(finding.cost_ns, 36 * SECOND);
         assert_eq!(

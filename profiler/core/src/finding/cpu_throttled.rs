@@ -2,10 +2,12 @@
 //!
 //! In: first and last reading of the cgroup's `cpu.stat`, run-queue time of requests. Out: a verdict whose cost is
 //! the time requests waited for a core because of it: all of it where the quota was used up, else at most the
-//! throttled time (a stopped thread is runnable).
+//! throttled time (a stopped thread is runnable); and the line for slots, where the quota is what is short.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
-use super::cause::{quota_cores, quota_used, run_queue_by_quota_ns, throttled_ns, worst_cgroup};
+use super::cause::{
+    CpuShort, cpu_short, line_ns, quota_cores, quota_used, run_queue_by_quota_ns, throttled_ns, worst_cgroup,
+};
 use super::words::{count, duration, percent, ratio, request_seconds};
 use super::{Judge, Rule};
 use crate::phase::Phase;
@@ -20,7 +22,24 @@ pub(super) const RULE: Rule = Rule {
     judge: Judge::Measured(judge),
 };
 
+/// Whether the quota stopped requests for a considerable time.
+pub(super) fn is_present(basis: &Basis<'_>) -> bool {
+    stopped(basis).is_ok_and(|verdict| verdict.present)
+}
+
 fn judge(basis: &Basis<'_>) -> Outcome {
+    let mut verdict = stopped(basis)?;
+    if verdict.present && cpu_short(basis) == CpuShort::Quota {
+        // More workers would not shorten the line for one: it is one for the quota.
+        let line_ns = line_ns(basis);
+        verdict.evidence.push(explains("requests_waited_behind_seconds", line_ns as f64 / 1e9));
+        verdict.cost_ns = verdict.cost_ns.saturating_add(line_ns);
+    }
+    Ok(verdict)
+}
+
+/// What the quota did to requests that had begun.
+fn stopped(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
     let limits = basis.thresholds;
     let Some(worst) = worst_cgroup(basis) else {
@@ -109,6 +128,18 @@ mod tests {
     fn all_waiting_for_a_core_is_the_quotas_where_it_was_used_up() {
         let used = scene().phase(Phase::RunQueue, 9 * SECOND).process(1, 5 * SECOND, 9 * SECOND);
         assert_eq!(used.throttled(2 * SECOND, 60).judge("cpu-throttled").cost_ns, 9 * SECOND);
+    }
+
+    #[test]
+    fn a_line_for_workers_that_a_quota_stops_is_one_for_the_quota() {
+        let stopped = scene()
+            .phase(Phase::RunQueue, 9 * SECOND)
+            .phase(Phase::AcceptQueue, 90 * SECOND)
+            .process(1, 5 * SECOND, 9 * SECOND)
+            .exhausted(9 * SECOND)
+            .throttled(2 * SECOND, 60);
+        assert_eq!(stopped.clone().judge("cpu-throttled").cost_ns, 99 * SECOND, "its own, and the line");
+        assert_eq!(stopped.judge("slots-exhausted").cost_ns, 90 * SECOND);
     }
 
     #[test]

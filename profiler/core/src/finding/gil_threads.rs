@@ -1,11 +1,13 @@
 //! Finding `gil-threads`: a process has more threads that want to run Python code than its interpreter, and its share of CPU,
 //! can run.
 //!
-//! In: how many threads waited for one lock at a time. Out: a verdict whose cost is what threads of such processes waited.
+//! In: how many threads waited for one lock at a time. Out: a verdict whose cost is what threads of such processes waited, and
+//! where the interpreter is used up what requests waited in line for a thread of it.
 
 use super::basis::{Basis, Outcome, Verdict, decides, explains};
+use super::cause::{Full, full, line_ns};
 use super::words::{factor, percent, ratio, request_seconds};
-use super::{Judge, Rule, gil};
+use super::{Judge, Rule, SENTENCE_MAX_CHARS, gil};
 use crate::model::gil::Lock;
 use crate::phase::Phase;
 
@@ -19,13 +21,32 @@ pub(super) const RULE: Rule = Rule {
     judge: Judge::Measured(judge),
 };
 
+/// Time that threads waited for a lock, as a share of the window: how many waited for it at a time.
+fn waiting(basis: &Basis<'_>, lock: &Lock) -> f64 {
+    ratio(lock.wait_ns, basis.window_ns())
+}
+
+/// Whether threads of a process wait for its only lock at any moment, and they ran or wanted to for all the rest: it then runs
+/// no more Python code, however many threads it has.
+pub(super) fn is_used_up(basis: &Basis<'_>, tgid: u32) -> bool {
+    let limits = basis.thresholds;
+    let is_used_up = |lock: &Lock| {
+        waiting(basis, lock) >= limits.gil_waiting_min_count
+            && lock
+                .held_at_most_ns
+                .is_some_and(|most_ns| ratio(most_ns, basis.window_ns()) >= limits.full_min_ratio)
+    };
+    gil::require(basis).unwrap_or(false)
+        && basis.snapshot.gil.locks.iter().any(|lock| lock.tgid == tgid && is_used_up(lock))
+}
+
 fn judge(basis: &Basis<'_>) -> Outcome {
     if !gil::require(basis)? {
         return Ok(Verdict { sentence: gil::NO_LOCK.to_owned(), ..Verdict::default() });
     }
     let limits = basis.thresholds;
     let seen = &basis.snapshot.gil;
-    let waiting = |lock: &Lock| ratio(lock.wait_ns, basis.window_ns());
+    let waiting = |lock: &Lock| waiting(basis, lock);
     let worst = seen.locks.iter().max_by(|one, other| waiting(one).total_cmp(&waiting(other)));
     let most = worst.map_or(0.0, waiting);
     let crowded = |lock: &Lock| waiting(lock) >= limits.gil_waiting_min_count;
@@ -41,19 +62,35 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             format!("Threads are not too many for the GIL: on average {} waited for one", factor(most));
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     };
+    // Another thread would not shorten the line for a thread: it is one for the lock.
+    let line_ns = match full(basis) {
+        Full::Interpreter(share) => (line_ns(basis) as f64 * share) as u64,
+        _ => 0,
+    };
+    evidence.push(explains("requests_waited_behind_seconds", line_ns as f64 / 1e9));
+    let behind = if basis.rate(line_ns) >= limits.cost_min_rate {
+        format!(", and {} in line for a thread", request_seconds(line_ns))
+    } else {
+        String::new()
+    };
     let mut sentence = format!(
-        "On average {} threads of process {} waited for the GIL while one had it ({})",
+        "On average {} threads of process {} waited for the GIL while one had it ({}{behind})",
         factor(most),
         worst.tgid,
         request_seconds(cost_ns),
     );
+    let cost_ns = cost_ns.saturating_add(line_ns);
     if let Some(most_ns) = worst.held_at_most_ns {
         let share = ratio(most_ns, basis.window_ns());
         evidence.push(explains("gil_held_at_most_ratio", share));
-        sentence.push_str(&format!(
+        let ran = format!(
             "; all its threads together ran or wanted to run {} of the time",
             percent(share.min(1.0))
-        ));
+        );
+        // Where there is no room, the evidence says it.
+        if sentence.chars().count() + ran.chars().count() < SENTENCE_MAX_CHARS {
+            sentence.push_str(&ran);
+        }
     }
     let exemplars = basis.exemplars(&[Phase::GilWait]);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
@@ -86,6 +123,44 @@ mod tests {
              together ran or wanted to run 80 % of the time."
         );
         assert!(finding.advice.contains("--threads"), "{}", finding.advice);
+    }
+
+    /// All four threads of a process busy, and a line for them.
+    fn in_line(held_at_most_ns: u64) -> Scene {
+        let mut scene = scene(24 * SECOND).exhausted(9 * SECOND).phase(Phase::PoolWait, 60 * SECOND);
+        scene.0.gil.locks[1].held_at_most_ns = Some(held_at_most_ns);
+        for slot in &mut scene.0.slots.observed {
+            slot.tgid = 12;
+        }
+        scene
+    }
+
+    #[test]
+    fn a_line_for_threads_of_an_interpreter_that_is_used_up_is_one_for_the_interpreter() {
+        let finding = in_line(10 * SECOND).judge("gil-threads");
+        assert_eq!(finding.cost_ns, 84 * SECOND, "its waits, and the line");
+        assert!(
+            finding.sentence.contains("(24 request-seconds, and 60 request-seconds in line for a thread)"),
+            "{}",
+            finding.sentence
+        );
+        let slots = in_line(10 * SECOND).judge("slots-exhausted");
+        assert!(slots.cost_ns < finding.cost_ns, "first comes what more threads would not change");
+        assert!(slots.advice.contains("--workers"), "{}", slots.advice);
+    }
+
+    #[test]
+    fn a_line_for_threads_of_an_interpreter_with_time_left_is_one_for_threads() {
+        let finding = in_line(7 * SECOND).judge("gil-threads");
+        assert_eq!(finding.cost_ns, 24 * SECOND);
+        assert!(in_line(7 * SECOND).judge("slots-exhausted").cost_ns > finding.cost_ns);
+    }
+
+    #[test]
+    fn of_several_processes_those_whose_interpreter_is_used_up_have_their_share_of_the_line() {
+        let mut scene = in_line(10 * SECOND);
+        scene.0.slots.observed[0].tgid = 99;
+        assert_eq!(scene.judge("gil-threads").cost_ns, 24 * SECOND + 45 * SECOND);
     }
 
     #[test]

@@ -63,10 +63,20 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let all = || holders().filter(|(_, holder)| blocks(holder));
     let waited = all().fold(0u64, |sum, (_, holder)| sum.saturating_add(holder.long.waited));
     let cost_ns = all().fold(0u64, |sum, (_, holder)| sum.saturating_add(holder.long.waited_ns));
+    let rate = basis.rate(cost_ns);
+    evidence.push(decides("arrivals_waited_seconds_per_second", rate, limits.cost_min_rate));
     evidence.push(explains("arrivals_waited_count", waited as f64));
     evidence.push(explains("arrivals_waited_seconds", cost_ns as f64 / 1e9));
     evidence.push(explains("long_holds_count", worst.long.count as f64));
     evidence.push(explains("computing_ratio", computing(worst)));
+    if rate < limits.cost_min_rate {
+        let sentence = format!(
+            "The event loop was kept for {} at most in one go; arrivals waited {} for it, too little to matter",
+            duration(longest_ns),
+            request_seconds(cost_ns)
+        );
+        return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    }
     Ok(Verdict {
         present: true,
         sentence: sentence(event_loop, worst),
@@ -166,21 +176,21 @@ mod tests {
 
     #[test]
     fn a_blocking_call_for_which_others_waited_is_present_sized_and_named() {
-        let finding = scene(50 * MILLISECOND, 12, Phase::Sleep).judge("loop-blocked");
+        let finding = scene(50 * MILLISECOND, 120, Phase::Sleep).judge("loop-blocked");
         finding.assert_present();
         assert_eq!(
             finding.sentence,
             "GET /report/{number} kept the event loop of pid 700 for up to 50 ms in one go (asleep, 4 times); \
-             12 arrivals waited 0.24 request-seconds."
+             120 arrivals waited 2.4 request-seconds."
         );
-        assert_eq!(finding.cost_ns, 240 * MILLISECOND);
+        assert_eq!(finding.cost_ns, 2400 * MILLISECOND);
         assert_eq!(finding.exemplars, [17]);
         assert!(finding.advice.contains("gevent"), "{}", finding.advice);
     }
 
     #[test]
     fn long_computing_is_told_apart_from_a_blocking_call() {
-        let finding = scene(80 * MILLISECOND, 3, Phase::Cpu).judge("loop-blocked");
+        let finding = scene(80 * MILLISECOND, 60, Phase::Cpu).judge("loop-blocked");
         finding.assert_present();
         assert!(finding.sentence.contains("(computing, 4 times)"), "{}", finding.sentence);
         assert!(finding.advice.contains("computation"), "{}", finding.advice);
@@ -193,6 +203,13 @@ mod tests {
         assert!(finding.sentence.contains("nobody waited"), "{}", finding.sentence);
         let blind = scene(50 * MILLISECOND, 0, Phase::Sleep).not_measured(Phase::AcceptQueue);
         blind.judge("loop-blocked").assert_undecided("when others arrived is not measured");
+    }
+
+    #[test]
+    fn a_long_hold_for_which_few_waited_is_absent_and_says_how_little_it_cost() {
+        let finding = scene(50 * MILLISECOND, 6, Phase::Cpu).judge("loop-blocked");
+        finding.assert_absent();
+        assert!(finding.sentence.contains("arrivals waited 0.12 request-seconds"), "{}", finding.sentence);
     }
 
     #[test]

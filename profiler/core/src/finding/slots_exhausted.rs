@@ -4,7 +4,7 @@
 //! why the slots were busy, only what held them; other rules do.
 
 use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, WAITING, decides, explains, waited_ns};
-use super::cause::{Cause, CpuShort, Holder, cpu_short, doing, holder};
+use super::cause::{Cause, CpuShort, Full, Holder, cpu_short, doing, full, holder};
 use super::words::{count, duration, percent, ratio, request_seconds};
 use super::{Evidence, Judge, Rule};
 use crate::model::slot::{HeatRow, Holding};
@@ -141,8 +141,8 @@ fn pool_behind_loop(basis: &Basis<'_>) -> Option<Verdict> {
         decides("requests_waited_seconds_per_second", basis.rate(waited_ns), limits.cost_min_rate),
         explains("pool_wait_seconds", waited_ns as f64 / 1e9),
     ];
-    let next_step = if doing.cause == Cause::Computing {
-        NextStep::For { case: "computing", otherwise: "Add worker processes while cores are free." }
+    let next_step = if doing.cause == Cause::Computing || matches!(full(basis), Full::Interpreter(_)) {
+        COMPUTING
     } else {
         NextStep::For {
             case: "pool",
@@ -244,17 +244,20 @@ const CONNECTIONS: NextStep = NextStep::For {
     otherwise: "Put a proxy in front that keeps idle connections away: more slots would only be held as well.",
 };
 
+const COMPUTING: NextStep =
+    NextStep::For { case: "computing", otherwise: "Add worker processes while cores are free." };
+
 fn step(basis: &Basis<'_>, holder: &Holder) -> Option<NextStep> {
     match (holder.cause, cpu_short(basis)) {
         (Cause::Clients, _) => Some(CLIENTS),
         (Cause::Connections, _) => Some(CONNECTIONS),
+        // Whatever requests wait for: another thread of the same interpreter would wait as well.
+        (_, CpuShort::No) if matches!(full(basis), Full::Interpreter(_)) => Some(COMPUTING),
         (Cause::Computing, CpuShort::Quota | CpuShort::Cores) => Some(NextStep::For {
             case: "cpu-short",
             otherwise: "More workers or threads would not help: the CPU is what is short.",
         }),
-        (Cause::Computing, CpuShort::No) => {
-            Some(NextStep::For { case: "computing", otherwise: "Add worker processes while cores are free." })
-        }
+        (Cause::Computing, CpuShort::No) => Some(COMPUTING),
         (Cause::Waiting, _) => {
             Some(NextStep::For { case: "waiting", otherwise: "Add threads or workers, or shorten the wait." })
         }

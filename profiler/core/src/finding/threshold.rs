@@ -128,15 +128,28 @@ const NEED_REQUESTS: &[&str] = &[
 ];
 /// Rules that ask whether the CPU is what is short; for `slots-exhausted` the answer changes the advice alone.
 const CPU_SHORT: &[&str] = &["slots-exhausted", "cpu-bound"];
+/// Rules that ask whether slots ran out; for those about the CPU it makes the line for them part of the cost.
+const LINE: &[&str] = &[
+    "slots-exhausted",
+    "slow-clients",
+    "idle-connections",
+    "imbalance",
+    "cpu-bound",
+    "cpu-throttled",
+    "gil-threads",
+];
 /// Rules whose cost must be worth a person's time.
 const COSTLY: &[&str] = &[
     "slots-exhausted",
     "accept-queue",
     "slow-clients",
     "idle-connections",
+    "loop-blocked",
     "loop-saturated",
     "back-end",
     "gil-contention",
+    "gil-threads",
+    "cpu-bound",
     "gil-starvation",
     "gil-not-released",
     "gil-convoy",
@@ -162,7 +175,7 @@ thresholds! {
         "Less than a hundredth of all slots is not missed by anybody.";
     acceptor_linger_min_ratio: Ratio = 0.10, &["idle-connections"],
         "A worker that accepts nothing for a tenth of the time lets its clients wait, however many threads are free.";
-    exhausted_window_min_ratio: Ratio = 0.10, &["slots-exhausted", "slow-clients", "idle-connections", "imbalance"],
+    exhausted_window_min_ratio: Ratio = 0.10, LINE,
         "Short moments with every slot (of the server, or of one worker) busy are normal; a tenth of the window is not.";
     waited_request_min_ratio: Ratio = 0.05, &["slots-exhausted", "imbalance", "accept-queue", "full-beside-free"],
         "Busy slots do no harm unless requests waited; a twentieth of their time is felt.";
@@ -178,7 +191,7 @@ thresholds! {
         "Below a fifth of the waits, more or fewer threads change more than finding the call that keeps the lock.";
     gil_missed_min_ratio: Ratio = 0.50, &["gil-convoy"],
         "Some that are woken always come too late; when it is every second one, waking is in vain.";
-    gil_waiting_min_count: Threads = 1.0, &["gil-threads"],
+    gil_waiting_min_count: Threads = 1.0, &["gil-threads", "slots-exhausted"],
         "With one thread waiting at any moment, another thread only makes the queue longer.";
     cpu_served_min_ratio: Ratio = 0.50, &["cpu-bound"],
         "From one half on, CPU time (and the wait for it) is the largest part of service time.";
@@ -202,7 +215,8 @@ thresholds! {
         "An endpoint with fewer requests has no typical wait.";
     interpreter_full_min_ratio: Ratio = 0.80, CPU_SHORT,
         "With four fifths of one core wanted by a process, its threads wait for one another's turn: locks are then mostly the interpreter's.";
-    full_min_ratio: Ratio = 0.90, &["slots-exhausted", "loop-saturated", "cpu-bound", "cpu-throttled", "healthy"],
+    full_min_ratio: Ratio = 0.90,
+        &["slots-exhausted", "loop-saturated", "cpu-bound", "cpu-throttled", "gil-threads", "healthy"],
         "What is used for nine tenths on average is full most of the time.";
     connections_min_count: Connections = 20.0, &["herd", "imbalance"],
         "A server to which so few connections come does not suffer from what each of them wakes.";
