@@ -120,8 +120,12 @@ pub struct ThreadAccount {
     pub cause_peer_port: u16,
     /// Always 0.
     pub reserved: [u16; 3],
+    /// The thread's last futex call was on the lock's memory, and none of the attempt (1), or that is not so (0).
+    pub take_aside: u32,
+    /// Always 0.
+    pub reserved_too: u32,
     /// Fills the element to 512 bytes, so that none straddles a page; always 0.
-    pub fill: [u64; 29],
+    pub fill: [u64; 28],
 }
 
 #[cfg(test)]

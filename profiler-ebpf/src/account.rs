@@ -269,6 +269,7 @@ pub fn restart(account: &mut ThreadAccount, now_ns: u64) {
     zero(&mut account.take_lock);
     zero(&mut account.take_mark);
     zero(&mut account.take_flags);
+    zero(&mut account.take_aside);
 }
 
 #[inline(always)]

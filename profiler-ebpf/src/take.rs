@@ -4,10 +4,11 @@
 //! slice carries. Only the thread itself writes them; where it is interrupted in between, no other program does.
 
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_user};
-use profiler_common::account::ThreadAccount;
+use profiler_common::account::{NOT_IN_CALL, ThreadAccount};
 use profiler_common::record::slice::{
     FLAG_GIVES_UP, FLAG_TAKE_OVER, FLAG_TAKES_LOCK, TAIL_MAX, TAIL_SHIFT, TAIL_UNIT_SHIFT, TAKE_HAS_TIMEOUT,
 };
+use profiler_common::system_call::FUTEX;
 
 use crate::account::{self, Account};
 use crate::kernel::registers::{self, Registers};
@@ -37,6 +38,7 @@ pub fn futex(account: Account, registers: Registers, arguments: &[u64; 3], extra
     // SAFETY: the look-up succeeded; the thread itself runs here.
     let (tgid, tid, mark, begun) = unsafe {
         (*account).take_flags &= !(FLAG_TAKES_LOCK | FLAG_GIVES_UP);
+        (*account).take_aside = 0;
         ((*account).tgid, (*account).tid, (*account).take_mark, (*account).take_begun)
     };
     if command != WAIT && command != WAIT_BITSET {
@@ -54,7 +56,9 @@ pub fn futex(account: Account, registers: Registers, arguments: &[u64; 3], extra
             return extra;
         }
     }
-    if on_mutex && distance != 0 && gives_up([lock, distance, through], tid) {
+    // Who gives the lock up waits inside the condition variable as well, to signal on it: the lock is free already then.
+    let signals = on_cond && command == WAIT && !is_locked(lock);
+    if signals || on_mutex && distance != 0 && is_holder([lock, distance, through], tid) {
         // SAFETY: as above.
         unsafe { (*account).take_flags |= FLAG_GIVES_UP };
         return extra;
@@ -82,9 +86,19 @@ fn lead(mark: u32) -> u64 {
     u64::from((unsafe { bpf_ktime_get_ns() } as u32).wrapping_sub(mark))
 }
 
-/// Whether the thread that waits for the lock's mutex has the lock: then it is about to give it up.
+/// Whether a thread of this process has its lock, as far as that can be read; where it cannot, it is taken to have it.
 #[inline(always)]
-fn gives_up([lock, distance, through]: [u64; 3], tid: u32) -> bool {
+fn has_lock(tgid: u32, tid: u32) -> bool {
+    INTERPRETERS.get_ptr(&tgid).is_none_or(|interpreter| {
+        // SAFETY: the look-up succeeded.
+        let interpreter = unsafe { *interpreter };
+        interpreter[1] == 0 || is_holder(interpreter, tid)
+    })
+}
+
+/// Whether the thread has the lock. If it waits for the lock's mutex then, it is about to give it up.
+#[inline(always)]
+fn is_holder([lock, distance, through]: [u64; 3], tid: u32) -> bool {
     let state = user_word(lock.wrapping_add(LAST_HOLDER));
     if state == 0 {
         return false;
@@ -93,7 +107,12 @@ fn gives_up([lock, distance, through]: [u64; 3], tid: u32) -> bool {
     if through != 0 {
         thread = user_word(thread.wrapping_add(through));
     }
-    thread as u32 == tid && user_word(lock.wrapping_add(LOCKED)) as u32 == 1
+    thread as u32 == tid && is_locked(lock)
+}
+
+#[inline(always)]
+fn is_locked(lock: u64) -> bool {
+    user_word(lock.wrapping_add(LOCKED)) as u32 == 1
 }
 
 /// Most CPU time of an attempt after its last sleep: a few µs, with room for interrupts. Who ran for longer had the lock.
@@ -115,10 +134,29 @@ pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
         if signals || gives_up {
             over(account);
         } else if account.cpu_ns <= AFTER_SLEEP_MAX_CPU_NS {
-            until(account, now_ns);
+            // Who takes the lock wakes others once it has it, who gives it up once it has it no more.
+            let takes = account.take_flags & FLAG_TAKES_LOCK != 0 || has_lock(account.tgid, account.tid);
+            if takes {
+                until(account, now_ns);
+            } else {
+                account.take_aside = 1;
+            }
         }
     } else if account.take_flags & FLAG_TAKES_LOCK == 0 {
         over(account);
+    }
+}
+
+/// The thread has its CPU back. If it lost it on its way out of a futex call (to the one it woke, most often: its registers
+/// are those of that call still), it has done nothing since, and the attempt went on meanwhile if the call was of it.
+#[inline(always)]
+pub fn resumed(account: &mut ThreadAccount, registers: Registers) {
+    if account.system_call == NOT_IN_CALL
+        && registers::system_call(registers) as u32 == FUTEX
+        && account.take_aside == 0
+        && account.cpu_ns <= AFTER_SLEEP_MAX_CPU_NS
+    {
+        until(account, account.state_since_ns);
     }
 }
 

@@ -98,17 +98,16 @@ pub struct Comparison {
     /// Those that agree so once the time is left out in which the witness saw the thread kept off its CPU outside of its
     /// sleeps: no system call shows that, and it is told as `run_queue`.
     pub within_on_cpu: usize,
-    /// Matched attempts in which the witness saw calls that wait, and those of them whose time from the first such call to
-    /// the last is so.
-    pub calls_within: (usize, usize),
     /// Matched attempts after a forced release, by the witness, and after a voluntary one; of each, those that we tell so.
     pub forced: (usize, usize),
     /// See there.
     pub voluntary: (usize, usize),
-    /// By how much matched attempts are longer than told, in nanoseconds, sorted.
-    pub short_ns: Vec<i64>,
-    /// Time from the witness's probe at the entry to its own sight of the first call that waits, sorted.
-    pub lead_ns: Vec<u64>,
+    /// By how much matched attempts begin before we say so, in nanoseconds, sorted.
+    pub late_ns: Vec<i64>,
+    /// By how much they end after we say so, likewise.
+    pub early_ns: Vec<i64>,
+    /// Matched attempts, each with our wait.
+    pub pairs: Vec<(Attempt, Wait)>,
 }
 
 /// Whether two lengths agree within 1 % of the first or 10 µs, whichever is more.
@@ -141,30 +140,18 @@ impl Comparison {
         self.within_on_cpu as f64 / self.matched.max(1) as f64
     }
 
-    /// Share of matched attempts whose time from the first call that waits to the last is that by the witness.
-    #[must_use]
-    pub fn calls_within_share(&self) -> f64 {
-        self.calls_within.1 as f64 / self.calls_within.0.max(1) as f64
-    }
-
     /// Share of matched attempts of which we say rightly whether the release before them was forced.
     #[must_use]
     pub fn releases_share(&self) -> f64 {
         (self.forced.1 + self.voluntary.1) as f64 / self.matched.max(1) as f64
     }
+}
 
-    /// Half of the attempts reach their first call that waits within so many µs of the witness's probe.
-    #[must_use]
-    pub fn lead_us(&self) -> f64 {
-        self.lead_ns.get(self.lead_ns.len() / 2).map_or(0.0, |ns| *ns as f64 / 1e3)
-    }
-
-    /// A quantile of the shortfall, in µs.
-    #[must_use]
-    pub fn short_us(&self, quantile: f64) -> f64 {
-        let place = ((self.short_ns.len() as f64 - 1.0).max(0.0) * quantile) as usize;
-        self.short_ns.get(place).map_or(0.0, |ns| *ns as f64 / 1e3)
-    }
+/// A quantile of sorted nanoseconds, in µs.
+#[must_use]
+pub fn quantile_us(sorted_ns: &[i64], quantile: f64) -> f64 {
+    let place = ((sorted_ns.len() as f64 - 1.0).max(0.0) * quantile) as usize;
+    sorted_ns.get(place).map_or(0.0, |ns| *ns as f64 / 1e3)
 }
 
 /// Compares over the time in which the witness saw everything.
@@ -232,22 +219,20 @@ pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt]) -> Compar
                     let ours_ns = wait.end_ns - wait.start_ns;
                     result.theirs_ns += theirs_ns;
                     result.ours_ns += ours_ns;
-                    let short_ns = theirs_ns.cast_signed() - ours_ns.cast_signed();
-                    result.short_ns.push(short_ns);
+                    let after =
+                        |later_ns: u64, earlier_ns: u64| later_ns.cast_signed() - earlier_ns.cast_signed();
+                    result.late_ns.push(after(wait.start_ns, attempt.start_ns));
+                    result.early_ns.push(after(attempt.end_ns, wait.end_ns));
                     result.within += usize::from(agree(theirs_ns, ours_ns));
-                    let on_cpu_ns = theirs_ns.saturating_sub(attempt.off_cpu_ns);
+                    let [before_ns, _, after_ns] = attempt.off_cpu_ns;
+                    let on_cpu_ns = theirs_ns.saturating_sub(before_ns).saturating_sub(after_ns);
                     result.within_on_cpu +=
                         usize::from(agree(theirs_ns, ours_ns) || agree(on_cpu_ns, ours_ns));
                     let side =
                         if attempt.is_after_forced { &mut result.forced } else { &mut result.voluntary };
                     side.0 += 1;
                     side.1 += usize::from(attempt.is_after_forced == wait.is_after_forced);
-                    let (first_ns, last_ns) = attempt.calls_ns;
-                    if first_ns > 0 && last_ns > first_ns {
-                        result.calls_within.0 += 1;
-                        result.calls_within.1 += usize::from(agree(last_ns - first_ns, ours_ns));
-                        result.lead_ns.push(first_ns - attempt.start_ns);
-                    }
+                    result.pairs.push((*attempt, wait));
                 }
                 [_] => result.merged += 1,
                 _ => result.split += 1,
@@ -260,7 +245,7 @@ pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt]) -> Compar
             }
         }
     }
-    result.short_ns.sort_unstable();
-    result.lead_ns.sort_unstable();
+    result.late_ns.sort_unstable();
+    result.early_ns.sort_unstable();
     result
 }

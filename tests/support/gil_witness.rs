@@ -25,12 +25,14 @@ pub struct Attempt {
     pub end_ns: u64,
     /// Whether it slept: it may have found the lock free at the last moment.
     pub slept: bool,
-    /// Entry of its first system call that waits, and exit of its last; zeroes where it made none.
+    /// Entry of its first call that waits.
+    pub first_call_ns: u64,
+    /// Entry of the first call in which it left its CPU, and exit of its last call, whatever it does; zeroes where there is none.
     pub calls_ns: (u64, u64),
     /// It was made by the interpreter's loop, not by a function that takes back what a call had given up, or begins a thread.
     pub is_after_forced: bool,
-    /// For how long it was kept off its CPU outside of these calls.
-    pub off_cpu_ns: u64,
+    /// For how long it was kept off its CPU outside of calls: before the first of them, between them, after the last.
+    pub off_cpu_ns: [u64; 3],
 }
 
 /// bpftrace, attached.
@@ -96,18 +98,32 @@ impl Witness {
         for line in BufReader::new(File::open(&self.output)?).lines() {
             let line = line?;
             let numbers: Vec<u64> = line.split(' ').map_while(|word| word.parse().ok()).collect();
-            if let [tid, start_ns, end_ns, slept, first_ns, last_ns, off_cpu_ns, restores] = *numbers {
-                let (tid, slept) = (u32::try_from(tid)?, slept > 0);
-                attempts.push(Attempt {
-                    tid,
-                    start_ns,
-                    end_ns,
-                    slept,
-                    calls_ns: (first_ns, last_ns),
-                    is_after_forced: restores == 0,
-                    off_cpu_ns,
-                });
-            }
+            let [
+                tid,
+                start_ns,
+                end_ns,
+                slept,
+                first_call_ns,
+                asleep_ns,
+                last_ns,
+                before_ns,
+                between_ns,
+                after_ns,
+                restores,
+            ] = *numbers
+            else {
+                continue;
+            };
+            attempts.push(Attempt {
+                tid: u32::try_from(tid)?,
+                start_ns,
+                end_ns,
+                slept: slept > 0,
+                first_call_ns,
+                calls_ns: (asleep_ns, last_ns),
+                is_after_forced: restores == 0,
+                off_cpu_ns: [before_ns, between_ns, after_ns],
+            });
         }
         Ok(attempts)
     }
@@ -120,7 +136,8 @@ impl Drop for Witness {
     }
 }
 
-/// An attempt had to wait if it called the wait, or slept for the mutex before it.
+/// An attempt had to wait if it made a call that waits, or slept. What is noted of a thread is cleared as it leaves: where it
+/// begins, nothing but the time is written, so that little of the witness's own work lies within what it measures.
 fn script(file: &Path, functions: &[TakeGil], pids: &[u32]) -> String {
     let pids: Vec<String> = pids.iter().map(|pid| format!("pid == {pid}")).collect();
     let traced = format!("({})", pids.join(" || "));
@@ -128,23 +145,17 @@ fn script(file: &Path, functions: &[TakeGil], pids: &[u32]) -> String {
     let mut text = String::from("BEGIN { printf(\"attached\\n\"); }\n");
     for function in functions {
         if let Some(entry) = function.entry {
-            let _ = writeln!(
-                text,
-                "uprobe:{file}:{:#x} /{traced}/ {{ @in[tid] = nsecs; @waits[tid] = 0; @slept[tid] = 0; \
-                 @first[tid] = 0; @last[tid] = 0; @call[tid] = 0; @gone[tid] = 0; @off[tid] = 0; \
-                 @by[tid] = @restores[tid]; @restores[tid] = 0; }}",
-                entry.offset
-            );
-        }
-        for wait in &function.waits {
-            let _ = writeln!(text, "uprobe:{file}:{:#x} /@in[tid]/ {{ @waits[tid] = 1; }}", wait.offset);
+            let _ = writeln!(text, "uprobe:{file}:{:#x} /{traced}/ {{ @in[tid] = nsecs; }}", entry.offset);
         }
         for exit in &function.exits {
             let _ = writeln!(
                 text,
-                "uprobe:{file}:{:#x} /@in[tid]/ {{ if (@waits[tid] || @slept[tid]) {{ \
-                 printf(\"%d %lu %lu %d %lu %lu %lu %d\\n\", tid, @in[tid], nsecs, @slept[tid], @first[tid], \
-                 @last[tid], @off[tid], @by[tid]); }} @in[tid] = 0; }}",
+                "uprobe:{file}:{:#x} /@in[tid]/ {{ $now = nsecs; if (@first[tid]) {{ \
+                 printf(\"%d %lu %lu %d %lu %lu %lu %lu %lu %lu %d\\n\", tid, @in[tid], $now, @slept[tid], @first[tid], \
+                 @asleep[tid], @last[tid], @before[tid], @between[tid], @after[tid], @restores[tid]); \
+                 @slept[tid] = 0; @first[tid] = 0; @asleep[tid] = 0; @last[tid] = 0; @call[tid] = 0; \
+                 @before[tid] = 0; @between[tid] = 0; @after[tid] = 0; }} \
+                 @restores[tid] = 0; @in[tid] = 0; }}",
                 exit.offset
             );
         }
@@ -152,20 +163,23 @@ fn script(file: &Path, functions: &[TakeGil], pids: &[u32]) -> String {
     for function in ["PyEval_RestoreThread", "PyEval_AcquireThread"] {
         let _ = writeln!(text, "uprobe:{file}:{function} /{traced}/ {{ @restores[tid] = 1; }}");
     }
-    // Waits alone (0 and 9 without their flags): who wakes somebody does not sleep.
+    // Waits are 0 and 9 without their flags: who wakes somebody does not sleep.
     text.push_str(
-        "tracepoint:syscalls:sys_enter_futex /@in[tid]/ { $op = args->op & 127; if ($op == 0 || $op == 9) \
-         { @call[tid] = 1; if (@first[tid] == 0) { @first[tid] = nsecs; } } }\n\
+        "tracepoint:syscalls:sys_enter_futex /@in[tid]/ { $now = nsecs; $op = args->op & 127; \
+         if (@first[tid]) { @between[tid] = @between[tid] + @after[tid]; @after[tid] = 0; } \
+         @call[tid] = $now; if (($op == 0 || $op == 9) && @first[tid] == 0) { @first[tid] = $now; } }\n\
          tracepoint:syscalls:sys_exit_futex /@call[tid]/ { @call[tid] = 0; @last[tid] = nsecs; }\n\
          tracepoint:sched:sched_switch { \
          if (@in[args->prev_pid]) { \
          if (args->prev_state != 0 && args->prev_state != 256) { @slept[args->prev_pid] = 1; } \
-         if (@call[args->prev_pid] == 0) { @gone[args->prev_pid] = nsecs; } } \
-         if (@gone[args->next_pid]) { \
-         @off[args->next_pid] = @off[args->next_pid] + nsecs - @gone[args->next_pid]; \
-         @gone[args->next_pid] = 0; } }\n\
-         END { clear(@in); clear(@waits); clear(@slept); clear(@first); clear(@last); clear(@call); \
-         clear(@gone); clear(@off); clear(@by); clear(@restores); }\n",
+         if (@call[args->prev_pid]) { \
+         if (@asleep[args->prev_pid] == 0) { @asleep[args->prev_pid] = @call[args->prev_pid]; } } \
+         else { @gone[args->prev_pid] = nsecs; } } \
+         if (@gone[args->next_pid]) { $away = nsecs - @gone[args->next_pid]; @gone[args->next_pid] = 0; \
+         if (@first[args->next_pid]) { @after[args->next_pid] = @after[args->next_pid] + $away; } \
+         else { @before[args->next_pid] = @before[args->next_pid] + $away; } } }\n\
+         END { clear(@in); clear(@slept); clear(@first); clear(@asleep); clear(@last); clear(@call); \
+         clear(@gone); clear(@before); clear(@between); clear(@after); clear(@restores); }\n",
     );
     text
 }

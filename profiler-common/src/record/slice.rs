@@ -24,7 +24,7 @@ pub const FLAG_TAKE_FOLLOWED: u32 = 16;
 /// [`SliceRecord::flags`]: since its last wait for the interpreter lock, and before this call, the thread made a call
 /// that is none of the attempt to take the lock: it had the lock.
 pub const FLAG_TAKE_OVER: u32 = 32;
-/// [`SliceRecord::flags`]: the call waits for the mutex of an interpreter lock to give the lock up, not to take it.
+/// [`SliceRecord::flags`]: the call waits on the memory of an interpreter lock to give the lock up, not to take it.
 pub const FLAG_GIVES_UP: u32 = 64;
 
 /// [`SliceRecord::flags`]: the call waits to take an interpreter lock that the programs know; `extra` has

@@ -14,6 +14,7 @@ use crate::cause;
 use crate::empty;
 use crate::kernel::{registers, task};
 use crate::maps::{CPU, Cpu};
+use crate::take;
 
 /// A CPU goes from one thread to another.
 #[btf_tracepoint(function = "sched_switch")]
@@ -50,7 +51,13 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     unsafe { (*cpu).current = index };
     if let Some(account) = account::at(index) {
         // SAFETY: under the run-queue lock this is the account's only writer.
-        unsafe { account::switch_in(&mut account::change(account), bpf_ktime_get_ns()) };
+        unsafe {
+            let mut account = account::change(account);
+            account::switch_in(&mut account, bpf_ktime_get_ns());
+            if account.take_lock != 0 {
+                take::resumed(&mut account, registers::of(next));
+            }
+        }
     }
     0
 }

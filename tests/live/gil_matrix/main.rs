@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use wsgi_trace::fact::python::take_gil;
 use wsgi_trace_tests::gate::{exclusive, note_skip};
-use wsgi_trace_tests::gil_episodes::{Comparison, compare, waits_of};
-use wsgi_trace_tests::gil_witness::Witness;
+use wsgi_trace_tests::gil_episodes::{Comparison, compare, quantile_us, waits_of};
+use wsgi_trace_tests::gil_witness::{Attempt, Witness};
 use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::require_bpf;
 
@@ -21,6 +21,8 @@ use server::{Kind, Server};
 
 /// How long each is watched.
 const FOR: Duration = Duration::from_secs(5);
+/// Room for all that is told meanwhile, so that nothing is lost where the profiler gets no core for a while.
+const RING: (&str, &str) = ("--ring-bytes", "134217728");
 /// Versions that should be in the table.
 const WANTED: [&str; 9] = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15", "free-threaded"];
 
@@ -32,8 +34,16 @@ fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Resul
     let directory = tempfile::tempdir()?;
     let recording = directory.path().join("run.wtrace");
     let pid = server.pid().to_string();
-    let mut options =
-        vec!["record", "--pid", &pid, "-o", recording.to_str().context("a path in UTF-8")?, "--gil"];
+    let mut options = vec![
+        "record",
+        "--pid",
+        &pid,
+        "-o",
+        recording.to_str().context("a path in UTF-8")?,
+        RING.0,
+        RING.1,
+        "--gil",
+    ];
     options.extend(way);
     let mut program = Program::start(&options)?;
     program.wait_for_stderr("watching process")?;
@@ -47,12 +57,35 @@ fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Resul
     drop(server);
     let (waits, losses) = waits_of(&recording)?;
     anyhow::ensure!(losses == 0, "the profiler lost {losses} records");
-    Ok(compare(&waits, &attempts))
+    let result = compare(&waits, &attempts);
+    if let Some(file) = std::env::var_os("WSGI_TRACE_GIL_PAIRS") {
+        keep(Path::new(&file), &result)?;
+    }
+    Ok(result)
+}
+
+/// Writes each attempt beside our wait, to see where they differ: thread; the witness's beginning and end, its first call, the
+/// first in which the thread left its CPU, the end of its last; time without a CPU before, between and after calls; our wait.
+fn keep(file: &Path, of: &Comparison) -> anyhow::Result<()> {
+    let mut text = String::new();
+    for (attempt, wait) in &of.pairs {
+        let Attempt { tid, start_ns, end_ns, first_call_ns, calls_ns, off_cpu_ns, .. } = attempt;
+        let numbers = [*start_ns, *end_ns, *first_call_ns, calls_ns.0, calls_ns.1]
+            .into_iter()
+            .chain(*off_cpu_ns)
+            .chain([wait.start_ns, wait.end_ns]);
+        let words: Vec<String> =
+            std::iter::once(u64::from(*tid)).chain(numbers).map(|number| number.to_string()).collect();
+        text.push_str(&words.join(" "));
+        text.push('\n');
+    }
+    std::fs::write(file, text)?;
+    Ok(())
 }
 
 fn line(interpreter: &Interpreter, kind: Kind, way: &str, of: &Comparison) -> String {
     format!(
-        "| {} | {} | {way} | {} | {:.2} % | {}/{}/{}/{} | {:+.2} % | {:.1} / {:.1} / {:.1} % | {:.0} / {:.0} | {:.0} | {:.1} % of {}/{} |",
+        "| {} | {} | {way} | {} | {:.2} % | {}/{}/{}/{} | {:+.2} % | {:.1} / {:.1} % | {:.1} / {:.1} | {:.1} / {:.1} | {:.1} % of {}/{} |",
         interpreter.name,
         kind.name(),
         of.attempts,
@@ -64,10 +97,10 @@ fn line(interpreter: &Interpreter, kind: Kind, way: &str, of: &Comparison) -> St
         of.total_error() * 100.0,
         of.within_share() * 100.0,
         of.within_on_cpu_share() * 100.0,
-        of.calls_within_share() * 100.0,
-        of.short_us(0.5),
-        of.short_us(0.99),
-        of.lead_us(),
+        quantile_us(&of.late_ns, 0.5),
+        quantile_us(&of.late_ns, 0.99),
+        quantile_us(&of.early_ns, 0.5),
+        quantile_us(&of.early_ns, 0.99),
         of.releases_share() * 100.0,
         of.forced.0,
         of.voluntary.0,
@@ -130,7 +163,7 @@ fn write(page: &Path, lines: &[String], missing: &[&str]) -> anyhow::Result<()> 
     let (before, rest) = text.split_once("<!-- table -->\n").context("the page has no table")?;
     let (_, after) = rest.split_once("<!-- end of the table -->").context("the table has no end")?;
     let head = "| interpreter | load | `--gil` | waits | one to one | missed/split/merged/extra | all time | each within: \
-         whole / on a CPU / calls | short, µs: median / 99 % | lead, µs | release: right of forced/voluntary |\n|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|";
+         whole / on a CPU | begins late, µs: median / 99 % | ends early, µs: median / 99 % | release: right of forced/voluntary |\n|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|";
     let missing = match missing {
         [] => String::new(),
         missing => format!("\nNot found on the machine that made this table: {}.\n", missing.join(", ")),

@@ -68,7 +68,7 @@ pub struct ProbePoint {
 /// One copy of the function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TakeGil {
-    /// Its first instruction that a probe is cheap on, else its first.
+    /// The first instruction on the way that every attempt takes, and takes once, that a probe is cheap on; else its first.
     pub entry: Option<ProbePoint>,
     /// Its calls of the wait: only run by who has to wait.
     pub waits: Vec<ProbePoint>,
@@ -238,7 +238,7 @@ fn function(
     let mut decoder = Decoder::with_ip(64, code, start, DecoderOptions::NONE);
     let mut found = TakeGil::default();
     let mut instruction = Instruction::default();
-    let mut at_start = true;
+    let mut start_of_all = Start::default();
     while decoder.can_decode() {
         decoder.decode_out(&mut instruction);
         if instruction.is_invalid() {
@@ -247,14 +247,7 @@ fn function(
         let place = offset.checked_add(instruction.ip().checked_sub(start)?)?;
         let point =
             ProbePoint { offset: place, address: instruction.ip(), is_emulated: is_emulated(&instruction) };
-        if at_start {
-            // The kernel single-steps the mark for indirect branches; what comes right after it is as good a start.
-            let is_mark = instruction.code() == Code::Endbr64;
-            at_start = is_mark && found.entry.is_none();
-            if found.entry.is_none() || point.is_emulated {
-                found.entry = Some(point);
-            }
-        }
+        start_of_all.look(&instruction, point);
         if calls(&instruction, wait) {
             found.waits.push(point);
         } else if calls(&instruction, unlock) && found.unlocks.len() < MAX_EXITS {
@@ -263,7 +256,44 @@ fn function(
             found.exits.push(point);
         }
     }
+    found.entry = start_of_all.entry(start);
     (!found.waits.is_empty()).then_some(found)
+}
+
+/// The way from a function's first instruction to the first that may lead elsewhere: whoever calls the function takes it.
+#[derive(Debug, Default)]
+struct Start {
+    first: Option<ProbePoint>,
+    cheap: Option<ProbePoint>,
+    is_over: bool,
+    /// Where the function's own branches lead.
+    branches: Vec<u64>,
+}
+
+impl Start {
+    fn look(&mut self, instruction: &Instruction, point: ProbePoint) {
+        if matches!(
+            instruction.flow_control(),
+            FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch
+        ) {
+            self.branches.push(instruction.near_branch_target());
+        }
+        // What comes right after the mark for indirect branches is as good a start.
+        if self.is_over || instruction.code() == Code::Endbr64 {
+            return;
+        }
+        self.first = self.first.or(Some(point));
+        if self.cheap.is_none() && point.is_emulated {
+            self.cheap = Some(point);
+        }
+        self.is_over = instruction.flow_control() != FlowControl::Next;
+    }
+
+    /// A probe there is hit once by each attempt: nothing jumps back to before it.
+    fn entry(&self, start: u64) -> Option<ProbePoint> {
+        let once = |point: &ProbePoint| !self.branches.iter().any(|to| *to > start && *to <= point.address);
+        self.cheap.filter(once).or(self.first)
+    }
 }
 
 fn calls(instruction: &Instruction, targets: &Targets) -> bool {
@@ -303,4 +333,39 @@ fn code_at<'a>(image: &object::File<'a>, address: u64, length: u64) -> Option<(&
         let bytes = segment.data().ok()?.get(from..from.checked_add(usize::try_from(length).ok()?)?)?;
         Some((bytes, offset.checked_add(distance)?))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the probe at the beginning of this code goes, from its start.
+    fn entry(code: &[u8]) -> Option<(u64, bool)> {
+        const AT: u64 = 0x1000;
+        let mut decoder = Decoder::with_ip(64, code, AT, DecoderOptions::NONE);
+        let mut start = Start::default();
+        while decoder.can_decode() {
+            let instruction = decoder.decode();
+            let point =
+                ProbePoint { offset: 0, address: instruction.ip(), is_emulated: is_emulated(&instruction) };
+            start.look(&instruction, point);
+        }
+        start.entry(AT).map(|point| (point.address - AT, point.is_emulated))
+    }
+
+    const MARK: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+    const SUB: [u8; 4] = [0x48, 0x83, 0xec, 0x08];
+    const PUSH: [u8; 1] = [0x55];
+    const CALL: [u8; 5] = [0xe8, 0, 0, 0, 0];
+    const RET: [u8; 1] = [0xc3];
+
+    #[test]
+    fn a_beginning_is_the_first_cheap_instruction_that_every_attempt_passes_once() {
+        assert_eq!(entry(&[&MARK[..], &PUSH, &RET].concat()), Some((4, true)));
+        assert_eq!(entry(&[&MARK[..], &SUB, &CALL, &PUSH, &RET].concat()), Some((8, true)));
+        assert_eq!(entry(&[&SUB[..], &RET, &PUSH].concat()), Some((0, false)), "not everybody gets there");
+        // `je` to itself and behind: the second way to it is not a beginning.
+        assert_eq!(entry(&[&SUB[..], &[0x74, 0xfe], &RET].concat()), Some((0, false)));
+        assert_eq!(entry(&[&SUB[..], &[0x74, 0x00], &RET].concat()), Some((4, true)));
+    }
 }

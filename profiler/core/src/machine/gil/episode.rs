@@ -21,7 +21,7 @@ pub(super) enum On {
     Take,
     /// The inside of the condition variable, where takers wait now and then, and who gives up does too.
     Inner,
-    /// The mutex, to give the lock up.
+    /// The mutex, or the inside of the condition variable, to give the lock up.
     GivesUp,
     /// The mutex of a forced switch: who takes the lock needs it for a moment, and who gave it up has it until it sleeps.
     Switch,
