@@ -109,18 +109,20 @@ impl Order {
         }
     }
 
-    /// Hands over what is ready, in order.
-    pub fn release(&mut self, each: &mut impl FnMut(Event)) {
-        let ready = std::mem::take(&mut self.ready).min(self.queue.len());
-        for place in self.queue.drain(..ready) {
-            if let Some(event) = take(&mut self.store, &mut self.free, place.slot) {
-                each(event);
+    /// Hands over what is ready, in order: each event where it lies, to be taken from there or only looked at.
+    pub fn release(&mut self, each: &mut impl FnMut(&mut Option<Event>)) {
+        for _ in 0..std::mem::take(&mut self.ready) {
+            let Some(Place { slot, .. }) = self.queue.pop_front() else { return };
+            if let Some(kept) = self.store.get_mut(slot as usize) {
+                each(kept);
+                *kept = None;
+                self.free.push(slot);
             }
         }
     }
 
     /// Hands over everything that is held, in order; what comes earlier from now on is late.
-    pub fn release_all(&mut self, each: &mut impl FnMut(Event)) {
+    pub fn release_all(&mut self, each: &mut impl FnMut(&mut Option<Event>)) {
         if let Some(last) = self.queue.back() {
             self.ready_ns = last.time_ns;
         }
@@ -129,7 +131,7 @@ impl Order {
     }
 
     /// Hands over everything that is left, in order: the stream has ended.
-    pub fn finish(mut self, each: &mut impl FnMut(Event)) -> OrderCounts {
+    pub fn finish(mut self, each: &mut impl FnMut(&mut Option<Event>)) -> OrderCounts {
         self.release_all(each);
         self.counts
     }
@@ -137,8 +139,11 @@ impl Order {
     /// Forgets what is not ready and later than `until_ns`, without counting it: for a look at a run as if it ended there.
     pub fn cut(&mut self, until_ns: u64) {
         let keep = self.queue.partition_point(|place| place.time_ns <= until_ns).max(self.ready);
-        for place in self.queue.drain(keep..) {
-            drop(take(&mut self.store, &mut self.free, place.slot));
+        for Place { slot, .. } in self.queue.drain(keep..) {
+            if let Some(kept) = self.store.get_mut(slot as usize) {
+                *kept = None;
+                self.free.push(slot);
+            }
         }
         self.newest_ns = self.newest_ns.min(until_ns.max(self.ready_ns));
     }
@@ -181,12 +186,6 @@ impl Order {
     }
 }
 
-fn take(store: &mut [Option<Event>], free: &mut Vec<u32>, slot: u32) -> Option<Event> {
-    let event = store.get_mut(slot as usize)?.take();
-    free.push(slot);
-    event
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -213,7 +212,8 @@ mod tests {
 
     fn run(mut order: Order, times: &[u64], chunk: usize) -> (Vec<(u64, u64)>, OrderCounts) {
         let mut out = Vec::new();
-        let mut each = |event: Event| out.push((event.time_ns, arrival(&event)));
+        let mut each =
+            |event: &mut Option<Event>| out.extend(event.iter().map(|event| (event.time_ns, arrival(event))));
         for (index, time_ns) in times.iter().enumerate() {
             order.push(event(*time_ns, u32::try_from(index).unwrap()));
             if index % chunk == 0 {
@@ -231,13 +231,13 @@ mod tests {
         for time_ns in [50, 0, 99] {
             order.push(event(time_ns, 0));
         }
-        order.release(&mut |event| out.push(event.time_ns));
+        order.release(&mut |event| out.extend(event.as_ref().map(|event| event.time_ns)));
         assert_eq!(out, Vec::<u64>::new());
         order.push(event(100, 0));
-        order.release(&mut |event| out.push(event.time_ns));
+        order.release(&mut |event| out.extend(event.as_ref().map(|event| event.time_ns)));
         assert_eq!(out, [0]);
         order.push(event(150, 0));
-        order.release(&mut |event| out.push(event.time_ns));
+        order.release(&mut |event| out.extend(event.as_ref().map(|event| event.time_ns)));
         assert_eq!(out, [0, 50]);
         assert_eq!(order.held_events(), 3);
     }
@@ -255,7 +255,7 @@ mod tests {
         let mut out = Vec::new();
         for time_ns in [5, 4, 3, 2, 1] {
             order.push(event(time_ns, 0));
-            order.release(&mut |event| out.push(event.time_ns));
+            order.release(&mut |event| out.extend(event.as_ref().map(|event| event.time_ns)));
             assert!(order.held_events() <= 3);
         }
         assert_eq!(out, [2]);

@@ -214,7 +214,9 @@ impl Pipeline {
 }
 
 impl Machines {
-    fn event(&mut self, event: Event, sink: &mut dyn FnMut(Entry)) {
+    /// Takes an event out of where it waited. Nearly all are slices: those are read where they lie.
+    fn event(&mut self, place: &mut Option<Event>, sink: &mut dyn FnMut(Entry)) {
+        let Some(event) = place else { return };
         let time_ns = event.time_ns;
         if self.window.end_reason.is_none() {
             self.window.end_ns = self.window.end_ns.max(time_ns);
@@ -223,17 +225,27 @@ impl Machines {
             self.state.summary.impossible("record_after_the_end", 1);
             return;
         }
-        match event.body {
-            Body::Slice(mut slice) => {
-                if slice.holder_tid > 0 {
-                    slice.holder_tid = self.state.gil.thread(slice.tgid, slice.holder_tid);
-                }
-                self.listeners.slice(&slice, self.started);
-                self.wakes.slice(&slice, self.started, sink);
-                self.waits.slice(&slice, &self.state);
-                self.follow_listeners(&slice);
-                serving::slice(&mut self.state, &slice, time_ns, sink);
-            }
+        if let Body::Slice(slice) = &mut event.body {
+            self.slice(slice, time_ns, sink);
+        } else if let Some(event) = place.take() {
+            self.other(event, sink);
+        }
+    }
+
+    fn slice(&mut self, slice: &mut Slice, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        if slice.holder_tid > 0 {
+            slice.holder_tid = self.state.gil.thread(slice.tgid, slice.holder_tid);
+        }
+        self.listeners.slice(slice, self.started);
+        self.wakes.slice(slice, self.started, sink);
+        self.waits.slice(slice, &self.state);
+        self.follow_listeners(slice);
+        serving::slice(&mut self.state, slice, time_ns, sink);
+    }
+
+    fn other(&mut self, Event { time_ns, body }: Event, sink: &mut dyn FnMut(Entry)) {
+        match body {
+            Body::Slice(mut slice) => self.slice(&mut slice, time_ns, sink),
             Body::Head(head) => {
                 let heads = &mut self.state.heads;
                 if heads.len() < MAX_OPEN || heads.contains_key(&head.tid) {

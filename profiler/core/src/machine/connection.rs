@@ -189,11 +189,13 @@ impl Connections {
         self.table.get_mut(index as usize)?.as_mut()
     }
 
-    /// Takes a connection out.
-    pub fn close(&mut self, index: u32) -> Option<Connection> {
-        let connection = self.table.get_mut(index as usize)?.take()?;
+    /// Forgets a connection; its dense number.
+    pub fn close(&mut self, index: u32) -> Option<u64> {
+        let place = self.table.get_mut(index as usize)?;
+        let id = place.as_ref()?.id;
+        *place = None;
         self.free.push(index);
-        Some(connection)
+        Some(id)
     }
 
     /// Numbers of all open connections.

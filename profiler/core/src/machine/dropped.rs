@@ -80,7 +80,7 @@ pub struct Drops {
     sockets: FxHashMap<u64, (u32, Place)>,
     ports: FxHashMap<(u16, u16), u64>,
     waiting: FxHashMap<(u64, u32), Waiting>,
-    ended: BTreeMap<u64, Ended>,
+    ended: FxHashMap<u64, Box<Ended>>,
     /// Numbers in `ended`, in the order of their ends.
     order: VecDeque<(u64, u64)>,
     ends: FxHashMap<Tid, End>,
@@ -114,7 +114,7 @@ impl Default for Drops {
             sockets: FxHashMap::default(),
             ports: FxHashMap::default(),
             waiting: FxHashMap::default(),
-            ended: BTreeMap::new(),
+            ended: FxHashMap::default(),
             order: VecDeque::new(),
             ends: FxHashMap::default(),
             signals: Signals::default(),
@@ -196,7 +196,7 @@ impl Drops {
             Place::Open(number) => Some((number, *evidence)),
             Place::Ended(id) => {
                 // Another socket, the client's own of a later connection for one, can lie where the closed one lay.
-                let ends_match = |ended: &&mut Ended| match (ended.signs.ports.1, evidence.peer_port) {
+                let ends_match = |ended: &&mut Box<Ended>| match (ended.signs.ports.1, evidence.peer_port) {
                     (0, _) | (_, 0) => true,
                     (known, seen) => known == seen,
                 };
@@ -370,12 +370,12 @@ impl Drops {
     }
 
     /// A connection is gone: it gets its verdict later.
-    pub(super) fn ended(&mut self, ended: Ended, sink: &mut dyn FnMut(Entry)) {
+    pub(super) fn ended(&mut self, ended: Box<Ended>, sink: &mut dyn FnMut(Entry)) {
         let id = ended.id;
         let (address, generation) = ended.signs.socket;
         if matches!(ended.side, Side::Inner { .. }) {
             self.sockets.remove(&address);
-            self.inside.ended(ended);
+            self.inside.ended(*ended);
             return;
         }
         if self.sockets.get(&address).is_some_and(|(known, _)| *known == generation) {

@@ -5,7 +5,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::model::Endpoint;
-use crate::model::path_shape::path_shape;
+use crate::model::path_shape::write_path_shape;
 use crate::model::request::Request;
 
 /// Endpoints kept apart; the rest is counted together.
@@ -14,7 +14,10 @@ const MAX_ENDPOINTS: usize = 200;
 /// All endpoints of a window.
 #[derive(Clone, Debug, Default)]
 pub struct Endpoints {
-    index: FxHashMap<(String, String, u16), usize>,
+    /// By path shape: places in `known`.
+    index: FxHashMap<String, Vec<usize>>,
+    /// The shape of the last path; kept for its memory.
+    shape: String,
     known: Vec<Endpoint>,
     other: Option<Endpoint>,
 }
@@ -22,27 +25,9 @@ pub struct Endpoints {
 impl Endpoints {
     /// Counts a request.
     pub fn add(&mut self, request: &Request) {
-        let shape = path_shape(&request.path);
-        let key = (request.method.clone(), shape, request.status);
-        let endpoint =
-            match self.index.get(&key) {
-                Some(index) => self.known.get_mut(*index),
-                None if self.known.len() < MAX_ENDPOINTS => {
-                    self.known.push(Endpoint {
-                        method: key.0.clone(),
-                        path_shape: key.1.clone(),
-                        status: key.2,
-                        ..Endpoint::default()
-                    });
-                    self.index.insert(key, self.known.len() - 1);
-                    self.known.last_mut()
-                }
-                None => Some(self.other.get_or_insert_with(|| Endpoint {
-                    path_shape: "(other)".to_owned(),
-                    ..Endpoint::default()
-                })),
-            };
-        let Some(endpoint) = endpoint else { return };
+        self.shape.clear();
+        write_path_shape(&request.path, &mut self.shape);
+        let Some(endpoint) = self.of(&request.method, request.status) else { return };
         endpoint.count = endpoint.count.saturating_add(1);
         endpoint.phases.add_all(&request.phases);
         endpoint.spread.add(&request.phases);
@@ -54,6 +39,28 @@ impl Endpoints {
                 endpoint.service.record(service_ns);
             }
         }
+    }
+
+    /// The endpoint of requests with the last path.
+    fn of(&mut self, method: &str, status: u16) -> Option<&mut Endpoint> {
+        let is_it = |place: &&usize| {
+            self.known.get(**place).is_some_and(|known| known.status == status && known.method == method)
+        };
+        let known = self.index.get(&self.shape).and_then(|places| places.iter().find(is_it)).copied();
+        if let Some(place) = known {
+            return self.known.get_mut(place);
+        }
+        if self.known.len() >= MAX_ENDPOINTS {
+            let path_shape = || "(other)".to_owned();
+            return Some(
+                self.other
+                    .get_or_insert_with(|| Endpoint { path_shape: path_shape(), ..Endpoint::default() }),
+            );
+        }
+        self.index.entry(self.shape.clone()).or_default().push(self.known.len());
+        let path_shape = self.shape.clone();
+        self.known.push(Endpoint { method: method.to_owned(), path_shape, status, ..Endpoint::default() });
+        self.known.last_mut()
     }
 
     /// The endpoints, most request time first, and what was beyond the bound.
@@ -99,6 +106,6 @@ mod tests {
         };
         let mut request = crate::machine::request::Active::new(&beginning, 1, 1).request;
         request.path = path.to_owned();
-        request
+        *request
     }
 }

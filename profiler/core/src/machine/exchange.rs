@@ -251,6 +251,10 @@ fn begin(state: &mut State, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen
     if unseen {
         active.request.framing = Framing::Inferred;
     }
+    if connection.requests.is_empty() {
+        // Hardly any connection has more at once.
+        connection.requests.reserve_exact(1);
+    }
     connection.requests.push_back(active);
     connection.begun = connection.begun.saturating_add(1);
 }
@@ -278,13 +282,11 @@ pub(super) fn advance(state: &mut State, thread: &mut Thread, at: At<'_>, sink: 
     if thread.serving.is_some_and(|serving| serving != (number, id)) {
         super::serving::leave(state, thread, tid, own_start_ns, sink);
     }
+    let window_start_ns = state.window_start_ns;
     let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else { return };
-    let taken = active.advance(thread, tid, own_start_ns);
+    let taken = active.advance(thread, tid, own_start_ns, window_start_ns);
     active.request.slot = thread.slot.or(active.request.slot);
     thread.serving = Some((number, id));
-    for (holding, start_ns, end_ns) in &taken.before {
-        state.hold(thread, *holding, *start_ns, *end_ns);
-    }
     state.hold_for_request(thread, taken.from_ns, &taken.phases);
     turn::took(state, thread, number, &taken.phases);
 }
@@ -335,7 +337,8 @@ pub(super) fn end_connection(
     at_ns: u64,
     sink: &mut dyn FnMut(Entry),
 ) {
-    let ended = state.connections.get_mut(number).map(|connection| Ended::of(connection, how, at_ns));
+    let ended =
+        state.connections.get_mut(number).map(|connection| Box::new(Ended::of(connection, how, at_ns)));
     loop {
         let Some(connection) = state.connections.get_mut(number) else { return };
         let Some(active) = connection.requests.front_mut() else { break };
@@ -345,8 +348,8 @@ pub(super) fn end_connection(
         }
         finish_front(state, number, sink);
     }
-    if let Some(connection) = state.connections.close(number) {
-        state.links.connection_gone(connection.id);
+    if let Some(id) = state.connections.close(number) {
+        state.links.connection_gone(id);
     }
     if let Some(ended) = ended {
         state.drops.ended(ended, sink);

@@ -258,13 +258,13 @@ pub(super) fn finished(state: &mut State, number: u32, active: Active, sink: &mu
     match connection.side {
         Side::Whole => state.complete(request, sink),
         Side::Front => {
-            let ready = state.links.outer_done(request, trail);
+            let ready = state.links.outer_done(*request, trail);
             complete(state, ready.into_iter().collect(), sink);
         }
         Side::Inner { private } => {
             let evidence = evidence(connection, &request);
             let may_be_own = !private && request.framing != Framing::NotHttp;
-            match state.links.inner_done(&evidence, Box::new(request), may_be_own) {
+            match state.links.inner_done(&evidence, request, may_be_own) {
                 Half::Joined(ready) => complete(state, ready, sink),
                 Half::Waits => {}
                 Half::Own(mut request) => {
@@ -279,7 +279,7 @@ pub(super) fn finished(state: &mut State, number: u32, active: Active, sink: &mu
 
 fn complete(state: &mut State, ready: Ready, sink: &mut dyn FnMut(Entry)) {
     for request in ready {
-        state.complete(request, sink);
+        state.complete(Box::new(request), sink);
     }
 }
 

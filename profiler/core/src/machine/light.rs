@@ -76,7 +76,7 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
     if let Some(mut thread) = serving::take_thread(state, &slice, time_ns, sink) {
         state.take_in_hand(light.tid);
         if let Some(repaired) = serving::continuity(state, &mut thread, &slice, time_ns) {
-            slice = repaired;
+            slice = *repaired;
         }
         // Nothing of it belongs to a call; what belongs to a request is given to it below.
         state.drain(&mut thread);
@@ -243,7 +243,7 @@ fn end(state: &mut State, mut active: Active, at_ns: u64, sink: &mut dyn FnMut(E
         active.request.phases.add(Phase::Unexplained, at_ns.saturating_sub(active.covered_ns));
         active.request.end_ns = at_ns.max(active.covered_ns);
     }
-    state.complete(active.request, sink);
+    state.complete(Box::new(active.request), sink);
 }
 
 /// A light slice as a gap without a call behind it.

@@ -9,7 +9,7 @@ use crate::machine::capacity::{SHORTEST_NS, Span};
 use crate::machine::compose::{Trail, minus};
 use crate::machine::event_loop::Wants;
 use crate::machine::gil_held::Held;
-use crate::machine::thread::{Pending, Thread};
+use crate::machine::thread::{Pending, Thread, hold};
 use crate::model::request::{Framing, Request, Stretch};
 use crate::phase::{Phase, Phases};
 
@@ -22,7 +22,7 @@ const MAX_WAITS: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Active {
     /// What is known so far; `end_ns` is the exit of the last write.
-    pub request: Request,
+    pub request: Box<Request>,
     /// Up to here its time is explained.
     pub cursor_ns: u64,
     /// The thread that works on it.
@@ -119,7 +119,7 @@ impl Active {
             lossy: false,
         };
         let mut active = Self {
-            request,
+            request: Box::new(request),
             cursor_ns,
             owner: None,
             left_by: None,
@@ -153,9 +153,15 @@ impl Active {
     }
 
     /// A thread's last piece moved bytes of this request: its time since the cursor is this request's. `own_start_ns`
-    /// is where the thread's own work on it began at the earliest. Returns the point from which the thread's pieces
-    /// were taken.
-    pub fn advance(&mut self, thread: &mut Thread, tid: Tid, own_start_ns: u64) -> Taken {
+    /// is where the thread's own work on it began at the earliest; what held the thread before that, from
+    /// `window_start_ns` on, is added to the thread's sums. Returns what was taken of the thread's time.
+    pub fn advance(
+        &mut self,
+        thread: &mut Thread,
+        tid: Tid,
+        own_start_ns: u64,
+        window_start_ns: u64,
+    ) -> Taken {
         if self.left_by == Some(tid) {
             self.part();
         }
@@ -180,24 +186,22 @@ impl Active {
             self.spend(self.cursor_ns, own_start_ns, &waited);
             from_ns = own_start_ns;
         }
-        let mut taken = Taken { from_ns, ..Taken::default() };
         let mut parts = Vec::new();
         let is_kept = self.trail.is_some();
-        taken.phases = thread.pending.take_from(from_ns, &mut self.held, |piece, at_ns| {
+        let Thread { pending, holding_ns, .. } = thread;
+        let phases = pending.take_from(from_ns, &mut self.held, |piece, at_ns| {
             if let Some(holding) = piece.holding {
-                taken.before.push((holding, piece.start_ns, at_ns));
+                hold(holding_ns, holding, piece.start_ns.max(window_start_ns), at_ns);
             }
             if is_kept {
                 parts.push((at_ns, piece.end_ns, piece.phases_from(at_ns)));
             }
         });
-        self.spend_parts(from_ns, &taken.phases, &parts);
-        let taken_ns = taken.phases.total_ns();
-        self.cursor_ns = from_ns.saturating_add(taken_ns);
-        taken.until_ns = self.cursor_ns;
+        self.spend_parts(from_ns, &phases, &parts);
+        self.cursor_ns = from_ns.saturating_add(phases.total_ns());
         self.owner = Some(tid);
         self.stretch(thread.tgid, tid, from_ns, self.cursor_ns);
-        taken
+        Taken { from_ns, phases }
     }
 
     /// What the thread that left it did last was for it.
@@ -275,14 +279,10 @@ impl Active {
 }
 
 /// What a request took of a thread's time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Taken {
     /// Start of what was taken.
     pub from_ns: u64,
-    /// End of what was taken.
-    pub until_ns: u64,
     /// Its phases.
     pub phases: Phases,
-    /// What held the thread before `from_ns`: kind, start, end.
-    pub before: Vec<(crate::model::slot::Holding, u64, u64)>,
 }

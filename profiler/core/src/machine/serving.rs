@@ -180,18 +180,19 @@ pub(super) fn continuity(
     thread: &mut Thread,
     slice: &Slice,
     exit_ns: u64,
-) -> Option<Slice> {
+) -> Option<Box<Slice>> {
     let before_ns = thread.last_exit_ns;
     let continuity = thread.continue_with(slice, exit_ns);
-    let repaired = continuity.broken.then(|| slice.within(before_ns, exit_ns));
-    state.add_up(thread, repaired.as_ref().unwrap_or(slice));
+    let repaired = continuity.broken.then(|| Box::new(slice.within(before_ns, exit_ns)));
+    let sound = repaired.as_deref().unwrap_or(slice);
+    state.add_up(thread, sound);
     let laws = &mut state.conservation;
     laws.slices = laws.slices.saturating_add(1);
     laws.slices_broken = laws.slices_broken.saturating_add(u64::from(continuity.broken));
     laws.undecided_ns = laws.undecided_ns.saturating_add(continuity.undecided_ns);
     state.sequence_holes = state.sequence_holes.saturating_add(u64::from(continuity.missing));
     if let Some((from_ns, to_ns)) = continuity.hole {
-        let to_ns = to_ns.min(repaired.unwrap_or(*slice).gap_start_ns());
+        let to_ns = to_ns.min(sound.gap_start_ns());
         thread.pending.push(Piece::unknown(from_ns, to_ns));
         if continuity.missing > 0 {
             state.drops.lost.between(from_ns, to_ns);

@@ -3,8 +3,6 @@
 //! In: busy stretches of the threads that are slots, as they become certain. Out: the time with all slots busy, the
 //! peak, the curve of busy slots for the timeline, busy time per bucket.
 
-use std::collections::BTreeMap;
-
 use rustc_hash::FxHashMap;
 
 use crate::event::Tid;
@@ -25,7 +23,8 @@ const MAX_ROWS: usize = 256;
 /// The number of busy slots over time.
 #[derive(Clone, Debug, Default)]
 pub struct Busy {
-    edges: BTreeMap<u64, i32>,
+    /// Changes of the number that are not settled, in no order between two settlings.
+    edges: Vec<(u64, i32)>,
     settled_ns: u64,
     busy: i32,
     peak: i32,
@@ -43,14 +42,14 @@ impl Busy {
         if end_ns <= start_ns {
             return;
         }
-        *self.edges.entry(start_ns).or_default() += 1;
-        *self.edges.entry(end_ns).or_default() -= 1;
+        self.edges.extend([(start_ns, 1), (end_ns, -1)]);
     }
 
     /// Everything before `until_ns` is certain. `each` gets the time and the new number at each change.
     pub fn settle(&mut self, until_ns: u64, mut each: impl FnMut(u64, u32)) {
-        let forced = if self.edges.len() > MAX_EDGES {
-            self.edges.keys().nth(MAX_EDGES / 2).copied().unwrap_or(until_ns)
+        let mut edges = self.take_in_order();
+        let forced = if edges.len() > MAX_EDGES {
+            edges.get(MAX_EDGES / 2).map_or(until_ns, |(time_ns, _)| *time_ns)
         } else {
             0
         };
@@ -58,11 +57,8 @@ impl Busy {
             self.forced = self.forced.saturating_add(1);
         }
         let until_ns = until_ns.max(forced);
-        while let Some(entry) = self.edges.first_entry() {
-            if *entry.key() > until_ns {
-                break;
-            }
-            let (time_ns, delta) = entry.remove_entry();
+        let certain = edges.partition_point(|(time_ns, _)| *time_ns <= until_ns);
+        for (time_ns, delta) in edges.drain(..certain) {
             self.pass(time_ns);
             if delta != 0 {
                 self.busy += delta;
@@ -71,7 +67,21 @@ impl Busy {
                 each(time_ns, u32::try_from(self.busy).unwrap_or(0));
             }
         }
+        self.edges = edges;
         self.pass(until_ns);
+    }
+
+    /// The edges that are not settled, sorted, each time once.
+    fn take_in_order(&mut self) -> Vec<(u64, i32)> {
+        let mut edges = std::mem::take(&mut self.edges);
+        // Stretches come nearly in the order of their ends: long runs are in order already.
+        edges.sort_by_key(|(time_ns, _)| *time_ns);
+        edges.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            kept.1 += if same { next.1 } else { 0 };
+            same
+        });
+        edges
     }
 
     fn level(&self) -> u32 {

@@ -19,7 +19,7 @@ use crate::machine::link::Links;
 use crate::machine::process::Processes;
 use crate::machine::slot::{Busy, Heat};
 use crate::machine::summary::Summary;
-use crate::machine::thread::Thread;
+use crate::machine::thread::{Thread, hold};
 use crate::model::request::Request;
 use crate::model::slot::{Holding, Slot};
 use crate::model::{Conservation, Thread as ThreadTotal};
@@ -181,7 +181,7 @@ impl State {
     }
 
     /// A request comes to its end.
-    pub fn complete(&mut self, mut request: Request, sink: &mut dyn FnMut(Entry)) {
+    pub fn complete(&mut self, mut request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
         request.open |= self.goes_on;
         crate::machine::gil_edge::complete(&mut request.gil_holders, request.phases.get(Phase::GilWait));
         if request.end_ns < self.watch_start_ns {
@@ -206,7 +206,7 @@ impl State {
             self.busy_of(request.tgid).arrive(request.start_ns);
         }
         self.summary.add(&request);
-        sink(Entry::Request(Box::new(request)));
+        sink(Entry::Request(request));
     }
 
     /// An accept ended: successful (0), empty (1) or failed (2).
@@ -247,14 +247,6 @@ impl State {
         }
     }
 
-    /// A thread was held from `start_ns` to `end_ns`.
-    pub fn hold(&self, thread: &mut Thread, holding: Holding, start_ns: u64, end_ns: u64) {
-        let start_ns = start_ns.max(self.window_start_ns);
-        if let Some(sum_ns) = thread.holding_ns.get_mut(holding as usize) {
-            *sum_ns = sum_ns.saturating_add(end_ns.saturating_sub(start_ns));
-        }
-    }
-
     /// A thread was held by a request from `start_ns` on, for these phases.
     pub fn hold_for_request(&self, thread: &mut Thread, start_ns: u64, phases: &Phases) {
         let read_ns = phases.get(Phase::ClientReadStall);
@@ -291,10 +283,10 @@ impl State {
 
     /// Everything pending on a thread belongs to no request.
     pub fn drain(&self, thread: &mut Thread) {
-        let mut pending = std::mem::take(&mut thread.pending);
+        let Thread { pending, holding_ns, .. } = thread;
         pending.drain(|piece| {
             if let Some(holding) = piece.holding {
-                self.hold(thread, holding, piece.start_ns, piece.end_ns);
+                hold(holding_ns, holding, piece.start_ns.max(self.window_start_ns), piece.end_ns);
             }
         });
     }

@@ -121,47 +121,66 @@ impl Piece {
     #[must_use]
     pub fn phases_from(&self, from_ns: u64) -> Phases {
         let mut phases = Phases::default();
-        let part_ns = self.end_ns.saturating_sub(from_ns.max(self.start_ns));
-        if part_ns == 0 {
-            return phases;
-        }
-        if part_ns == self.length_ns() {
-            phases.add(self.cpu, self.account.cpu_ns);
-            phases.add(Phase::RunQueue, self.account.run_queue_ns);
-            phases.add(Phase::FaultWait, self.fault_ns);
-            phases.add(self.blocked, self.account.blocked_ns.saturating_sub(self.fault_ns));
-            // The account of a slice adds up by law 1; were it not to, the difference is shown.
-            phases.add(Phase::Unexplained, part_ns.saturating_sub(phases.total_ns()));
-            return phases;
-        }
-        // Only a part counts. A wait ends with its wake-up: sleep, then run queue, then CPU.
-        if self.account.run_queue_ns == 0 && self.account.blocked_ns == 0 {
-            phases.add(self.cpu, part_ns);
-        } else if self.waits_for_client || self.account.blocked_ns > 0 && self.cpu != Phase::Cpu {
-            let run_queue_ns = self.account.run_queue_ns.min(part_ns);
-            let cpu_ns = self.account.cpu_ns.min(part_ns - run_queue_ns);
-            phases.add(Phase::RunQueue, run_queue_ns);
-            phases.add(self.cpu, cpu_ns);
-            // What is left of a wait for the client after its bytes arrived is the wake-up itself.
-            let rest = if self.waits_for_client { self.cpu } else { self.blocked };
-            phases.add(rest, part_ns - run_queue_ns - cpu_ns);
-        } else {
-            // In which order it ran and slept is not known. What the rest of the piece cannot hold lies in the part.
-            let Account { cpu_ns, run_queue_ns, blocked_ns } = self.account;
-            let surely_ns = |own_ns: u64| part_ns.saturating_sub(self.length_ns().saturating_sub(own_ns));
-            phases.add(self.cpu, surely_ns(cpu_ns));
-            phases.add(Phase::RunQueue, surely_ns(run_queue_ns));
-            phases.add(Phase::FaultWait, surely_ns(self.fault_ns));
-            phases.add(self.blocked, surely_ns(blocked_ns.saturating_sub(self.fault_ns)));
-            phases.add(Phase::Unexplained, part_ns.saturating_sub(phases.total_ns()));
-        }
+        self.add_from(from_ns, &mut phases);
         phases
     }
+
+    /// Adds the same to `phases`.
+    fn add_from(&self, from_ns: u64, phases: &mut Phases) {
+        let part_ns = self.end_ns.saturating_sub(from_ns.max(self.start_ns));
+        if part_ns == 0 {
+            return;
+        }
+        let Account { cpu_ns, run_queue_ns, blocked_ns } = self.account;
+        let sleep_ns = blocked_ns.saturating_sub(self.fault_ns);
+        // By account: on a CPU, in the run queue, in page faults, asleep otherwise.
+        let own_ns = if part_ns == self.length_ns() {
+            [cpu_ns, run_queue_ns, self.fault_ns, sleep_ns]
+        } else if run_queue_ns == 0 && blocked_ns == 0 {
+            [part_ns, 0, 0, 0]
+        } else if self.waits_for_client || blocked_ns > 0 && self.cpu != Phase::Cpu {
+            // Only a part counts. A wait ends with its wake-up: sleep, then run queue, then CPU.
+            let run_queue_ns = run_queue_ns.min(part_ns);
+            let cpu_ns = cpu_ns.min(part_ns - run_queue_ns);
+            let rest_ns = part_ns - run_queue_ns - cpu_ns;
+            // What is left of a wait for the client after its bytes arrived is the wake-up itself.
+            if self.waits_for_client {
+                [cpu_ns + rest_ns, run_queue_ns, 0, 0]
+            } else {
+                [cpu_ns, run_queue_ns, 0, rest_ns]
+            }
+        } else {
+            // In which order it ran and slept is not known. What the rest of the piece cannot hold lies in the part.
+            let length_ns = self.length_ns();
+            [cpu_ns, run_queue_ns, self.fault_ns, sleep_ns]
+                .map(|ns| part_ns.saturating_sub(length_ns.saturating_sub(ns)))
+        };
+        // The account of a slice adds up by law 1; were it not to, the difference is shown.
+        let known_ns = own_ns.iter().fold(0u64, |sum, ns| sum.saturating_add(*ns));
+        let own = [self.cpu, Phase::RunQueue, Phase::FaultWait, self.blocked].into_iter().zip(own_ns);
+        for (phase, ns) in own.chain([(Phase::Unexplained, part_ns.saturating_sub(known_ns))]) {
+            phases.add(phase, ns);
+        }
+    }
+}
+
+/// Adds the part of a piece from `from_ns` on, and who had the interpreter lock in it.
+fn give(piece: &Piece, from_ns: u64, phases: &mut Phases, held: &mut Held) {
+    let before_ns = phases.get(Phase::GilWait);
+    piece.add_from(from_ns, phases);
+    held.add(piece.held_by, phases.get(Phase::GilWait).saturating_sub(before_ns));
 }
 
 /// Whether a wake-up within the slice was not seen: how much of its sleep was run queue is not known.
 const fn undecided(slice: &Slice) -> bool {
     slice.flags & FLAG_WAKE_MISSED != 0
+}
+
+/// A thread with these sums was held from `start_ns` to `end_ns`.
+pub(super) fn hold(holding_ns: &mut [u64; Holding::COUNT], holding: Holding, start_ns: u64, end_ns: u64) {
+    if let Some(sum_ns) = holding_ns.get_mut(holding as usize) {
+        *sum_ns = sum_ns.saturating_add(end_ns.saturating_sub(start_ns));
+    }
 }
 
 /// What a thread did since it last finished something, in contiguous pieces.
@@ -180,20 +199,21 @@ impl Pending {
     /// Adds the next piece; beyond the bound the oldest one is added up with those before it. Time goes on from piece to
     /// piece: what lies before the end of the last one is cut off and counted.
     pub fn push(&mut self, piece: Piece) {
-        let sound = piece.sound(self.end_ns());
-        if sound != Some(piece) {
+        let Some(sound) = piece.sound(self.end_ns()) else {
+            self.impossible = self.impossible.saturating_add(1);
+            return;
+        };
+        let as_told = (piece.start_ns, piece.account, piece.fault_ns);
+        if as_told != (sound.start_ns, sound.account, sound.fault_ns) {
             self.impossible = self.impossible.saturating_add(1);
         }
-        let Some(piece) = sound else { return };
         if self.pieces.len() >= MAX_PIECES
             && let Some(oldest) = self.pieces.pop_front()
         {
-            let phases = oldest.phases_from(oldest.start_ns);
-            self.folded.add_all(&phases);
-            self.folded_held.add(oldest.held_by, phases.get(Phase::GilWait));
+            give(&oldest, oldest.start_ns, &mut self.folded, &mut self.folded_held);
             self.folded_until_ns = oldest.end_ns;
         }
-        self.pieces.push_back(piece);
+        self.pieces.push_back(sound);
     }
 
     /// Adds all of `other`, which comes after what is here.
@@ -239,9 +259,7 @@ impl Pending {
             }
         }
         for piece in self.pieces.drain(..) {
-            let own = piece.phases_from(from_ns);
-            phases.add_all(&own);
-            held.add(piece.held_by, own.get(Phase::GilWait));
+            give(&piece, from_ns, &mut phases, held);
             each(&piece, from_ns.max(piece.start_ns).min(piece.end_ns));
         }
         self.clear_folded();
@@ -264,9 +282,7 @@ impl Pending {
             self.clear_folded();
         }
         while let Some(piece) = self.pieces.front().filter(|piece| piece.end_ns <= until_ns) {
-            let own = piece.phases_from(from_ns);
-            phases.add_all(&own);
-            held.add(piece.held_by, own.get(Phase::GilWait));
+            give(piece, from_ns, &mut phases, held);
             self.pieces.pop_front();
         }
         phases

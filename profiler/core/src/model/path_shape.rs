@@ -4,29 +4,26 @@
 
 /// Longest path shape.
 const MAX_SHAPE_BYTES: usize = 200;
+/// Shortest name in hexadecimal that is taken for one.
+const SHORTEST_HEX_BYTES: usize = 16;
+/// Length of a UUID in its usual form.
+const UUID_BYTES: usize = 36;
 
 /// A path with the segments folded that tell one object from another: numbers, UUIDs, long hexadecimal names.
 #[must_use]
 pub fn path_shape(path: &str) -> String {
     let mut shape = String::with_capacity(path.len().min(MAX_SHAPE_BYTES));
+    write_path_shape(path, &mut shape);
+    shape
+}
+
+/// Appends the same to an empty `shape`.
+pub fn write_path_shape(path: &str, shape: &mut String) {
     for (index, segment) in path.split('/').enumerate() {
         if index > 0 {
             shape.push('/');
         }
-        let hexadecimal = segment.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-        let digits = segment.bytes().filter(u8::is_ascii_digit).count();
-        if !segment.is_empty() && digits == segment.len() {
-            shape.push_str("{number}");
-        } else if hexadecimal
-            && segment.len() == 36
-            && segment.bytes().filter(|byte| *byte == b'-').count() == 4
-        {
-            shape.push_str("{uuid}");
-        } else if hexadecimal && segment.len() >= 16 && digits > 0 {
-            shape.push_str("{hex}");
-        } else {
-            shape.push_str(segment);
-        }
+        shape.push_str(folded(segment));
         if shape.len() > MAX_SHAPE_BYTES {
             let mut end = MAX_SHAPE_BYTES;
             while !shape.is_char_boundary(end) {
@@ -34,10 +31,29 @@ pub fn path_shape(path: &str) -> String {
             }
             shape.truncate(end);
             shape.push('…');
-            break;
+            return;
         }
     }
-    shape
+}
+
+/// A segment, or what stands for all of its kind.
+fn folded(segment: &str) -> &str {
+    let bytes = segment.as_bytes();
+    let is_number = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
+    if is_number {
+        return "{number}";
+    }
+    let is_long = bytes.len() >= SHORTEST_HEX_BYTES;
+    if !is_long || !bytes.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-') {
+        return segment;
+    }
+    if bytes.len() == UUID_BYTES && bytes.iter().filter(|byte| **byte == b'-').count() == 4 {
+        "{uuid}"
+    } else if bytes.iter().any(u8::is_ascii_digit) {
+        "{hex}"
+    } else {
+        segment
+    }
 }
 
 #[cfg(test)]

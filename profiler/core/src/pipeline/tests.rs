@@ -162,7 +162,7 @@ fn run(scripts: Vec<Script>, end_us: u64) -> Outcome {
     events.push(fact(START + end_us * US, Fact::WindowEnded { reason: EndReason::Duration }));
     events.sort_by_key(|event| event.time_ns);
     for event in events {
-        pipeline.machines.event(event, &mut sink);
+        pipeline.machines.event(&mut Some(event), &mut sink);
     }
     let snapshot = pipeline.finish(&mut sink);
     for request in &requests {

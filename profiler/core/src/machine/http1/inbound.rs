@@ -2,6 +2,8 @@
 //!
 //! In: bytes read from the client, the captured ones first. Out: a [`Step`] per request that they touch.
 
+use std::mem::MaybeUninit;
+
 use super::packet::{self, Parsed};
 use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, gather, lay};
 use crate::model::trace_context::TraceContext;
@@ -33,6 +35,16 @@ impl RequestHead {
             is_head,
             trace_context: trace_parent.and_then(|header| TraceContext::parse(header.value)),
         }
+    }
+
+    /// What is known of a head that is longer than these bytes; `None`: not even its first line is whole.
+    #[cold]
+    fn of_cut_off(bytes: &[u8]) -> Option<Self> {
+        // Headers that were read before the end was met stay only in places that were there before.
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        let _ = request.parse(bytes);
+        request.version.is_some().then(|| Self::of(&request))
     }
 }
 
@@ -114,12 +126,12 @@ impl Inbound {
             self.take_packet(&mut step, before, rest, captured.len() as u64 >= rest);
             return step;
         }
-        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut request = httparse::Request::new(&mut headers);
+        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut []);
         // Redaction keeps a known method: what begins without one is another protocol.
         let parsed = match self.buffer.first() {
             Some(&FILLER) => Err(httparse::Error::Token),
-            _ => request.parse(&self.buffer),
+            _ => request.parse_with_uninit_headers(&self.buffer, &mut headers),
         };
         match parsed {
             Ok(httparse::Status::Complete(head_bytes)) => {
@@ -144,7 +156,7 @@ impl Inbound {
             }
             // Longer than what is captured: it is HTTP, but where its head ends is not known. Its first line is.
             Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-                step.head = request.version.is_some().then(|| RequestHead::of(&request));
+                step.head = RequestHead::of_cut_off(&self.buffer);
                 self.opaque(&mut step, rest);
                 step.inferred = true;
             }

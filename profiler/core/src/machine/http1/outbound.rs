@@ -3,6 +3,10 @@
 //! In: bytes written to the client, the captured ones first, and whether the write began with a status line. Out: a
 //! [`Step`] per response that they touch.
 
+use std::mem::MaybeUninit;
+
+use httparse::ParserConfig;
+
 use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, gather, lay};
 use crate::redact::FILLER;
 
@@ -85,13 +89,11 @@ impl Outbound {
         status_line: bool,
         to_head: bool,
     ) -> Vec<Step<ResponseHead>> {
-        let mut steps = Vec::new();
-        if status_line && self.until_turn() {
-            // A new status line on an open-ended response: the old one is over.
+        let turns = status_line && self.until_turn();
+        if turns {
             self.turn();
-            steps.push(Step { complete: true, ..Step::new(false) });
         }
-        steps.extend(lay(total_bytes, captured, |rest, captured| match &mut self.state {
+        let mut steps = lay(total_bytes, captured, |rest, captured| match &mut self.state {
             State::Idle | State::Head => self.take_head(rest, captured, to_head),
             State::Body(body) => {
                 let step = body.take(rest);
@@ -100,19 +102,27 @@ impl Outbound {
                 }
                 step
             }
-        }));
+        });
+        if turns {
+            // A new status line on an open-ended response: the old one is over.
+            steps.insert(0, Step { complete: true, ..Step::new(false) });
+        }
         steps
     }
 
     fn take_head(&mut self, rest: u64, captured: &[u8], to_head: bool) -> Step<ResponseHead> {
         let mut step = Step::new(matches!(self.state, State::Idle));
         let before = gather(&mut self.buffer, captured);
-        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut response = httparse::Response::new(&mut headers);
+        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut []);
         // Redaction keeps `HTTP/`: what begins without it is no head.
         let parsed = match self.buffer.first() {
             Some(&FILLER) => Err(httparse::Error::Token),
-            _ => response.parse(&self.buffer),
+            _ => ParserConfig::default().parse_response_with_uninit_headers(
+                &mut response,
+                &self.buffer,
+                &mut headers,
+            ),
         };
         match parsed {
             Ok(httparse::Status::Complete(head_bytes)) => {
