@@ -2,12 +2,13 @@
 //!
 //! In: items. Out: bytes in a payload, and items again. A tag is 1 byte, a length 4, little-endian.
 
-use bytes::{Buf, Bytes};
 use profiler_core::fact::FactRecord;
 use profiler_core::stream::Item;
 
 /// Tag of a raw kernel record.
 pub(super) const TAG_KERNEL: u8 = 1;
+/// Bytes before those of an item: its tag and its length.
+const HEAD_BYTES: usize = 5;
 /// Tag of a fact as JSON.
 pub(super) const TAG_FACT: u8 = 2;
 
@@ -30,16 +31,19 @@ pub(super) fn put(payload: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
 pub(super) fn put_parts(payload: &mut Vec<u8>, tag: u8, bytes: &[u8], more: &[u8]) {
     // Callers refuse items beyond MAX_ITEM_BYTES, so the length always fits.
     let length = u32::try_from(bytes.len() + more.len()).unwrap_or(u32::MAX);
-    payload.push(tag);
-    payload.extend_from_slice(&length.to_le_bytes());
+    let [a, b, c, d] = length.to_le_bytes();
+    payload.reserve(HEAD_BYTES + bytes.len() + more.len());
+    payload.extend_from_slice(&[tag, a, b, c, d]);
     payload.extend_from_slice(bytes);
-    payload.extend_from_slice(more);
+    if !more.is_empty() {
+        payload.extend_from_slice(more);
+    }
 }
 
 /// What came out of a payload.
 #[derive(Debug)]
-pub(super) enum Taken {
-    Item(Item<Bytes>),
+pub(super) enum Taken<'payload> {
+    Item(Item<&'payload [u8]>),
     /// One item that cannot be read; the next one can be tried.
     Unreadable,
     /// Nothing that follows can be told apart.
@@ -47,31 +51,26 @@ pub(super) enum Taken {
 }
 
 /// Takes the next item off a payload; `None` at its end.
-pub(super) fn take(payload: &mut Bytes) -> Option<Taken> {
-    if payload.is_empty() {
+pub(super) fn take<'payload>(payload: &mut &'payload [u8]) -> Option<Taken<'payload>> {
+    let before = std::mem::take(payload);
+    if before.is_empty() {
         return None;
     }
-    let (Ok(tag), Ok(length)) = (payload.try_get_u8(), payload.try_get_u32_le()) else {
-        return Some(broken(payload));
+    // Until the item is found whole, nothing more can be told apart.
+    let Some(([tag, length @ ..], after)) = before.split_first_chunk::<HEAD_BYTES>() else {
+        return Some(Taken::Broken);
     };
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    if length > payload.len() {
-        return Some(broken(payload));
-    }
-    let bytes = payload.split_to(length);
-    Some(match tag {
+    let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+    let Some((bytes, after)) = after.split_at_checked(length) else { return Some(Taken::Broken) };
+    *payload = after;
+    Some(match *tag {
         TAG_KERNEL => Taken::Item(Item::Kernel(bytes)),
-        TAG_FACT => match serde_json::from_slice::<FactRecord>(&bytes) {
+        TAG_FACT => match serde_json::from_slice::<FactRecord>(bytes) {
             Ok(fact) => Taken::Item(Item::Fact(Box::new(fact))),
             Err(_) => Taken::Unreadable,
         },
         _ => Taken::Unreadable,
     })
-}
-
-fn broken(payload: &mut Bytes) -> Taken {
-    payload.clear();
-    Taken::Broken
 }
 
 #[cfg(test)]
@@ -89,10 +88,10 @@ mod tests {
         put(&mut payload, 9, b"tag of the future");
         put_fact(&mut payload, &serde_json::to_vec(&fact).unwrap());
         payload.extend_from_slice(&[TAG_KERNEL, 255, 0, 0, 0, 1]);
-        let mut payload = Bytes::from(payload);
-        let taken: Vec<Taken> = std::iter::from_fn(|| take(&mut payload)).collect();
+        let mut payload = payload.as_slice();
+        let taken: Vec<Taken<'_>> = std::iter::from_fn(|| take(&mut payload)).collect();
         assert_eq!(taken.len(), 5);
-        assert!(matches!(&taken[0], Taken::Item(Item::Kernel(bytes)) if **bytes == *b"record"));
+        assert!(matches!(taken[0], Taken::Item(Item::Kernel(b"record"))));
         assert!(matches!(taken[1], Taken::Unreadable));
         assert!(matches!(taken[2], Taken::Unreadable));
         assert!(matches!(&taken[3], Taken::Item(Item::Fact(read)) if **read == fact));

@@ -177,8 +177,10 @@ fn pack_record(streams: &mut [Vec<u8>], state: &mut State, index: usize, shape: 
     state.remember(index, context, &values);
 }
 
-/// Unpacks a frame; `None` where it was not made by [`pack`], or would be larger than a frame may be.
-pub(super) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+/// Unpacks a frame into `payload`, in place of what was there; `None` where it was not made by [`pack`], or would be larger
+/// than a frame may be.
+pub(super) fn unpack(packed: &[u8], payload: &mut Vec<u8>) -> Option<()> {
+    payload.clear();
     let mut rest = packed;
     let mut lengths = [0_usize; STREAMS];
     for length in &mut lengths {
@@ -190,26 +192,28 @@ pub(super) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
         streams.push(stream);
         rest = after;
     }
-    let mut unpacker = Unpacker::new(streams);
-    let mut payload = Vec::with_capacity(packed.len().saturating_mul(4).min(MAX_RAW_BYTES));
-    while unpacker.next(&mut payload)? {
+    let mut unpacker = Unpacker::new(&streams);
+    while unpacker.next(payload)? {
         if payload.len() > MAX_RAW_BYTES {
             return None;
         }
     }
-    Some(payload)
+    Some(())
 }
 
 /// A frame that is being unpacked. The same expectations as in [`State`], without a look-up for each field: what a context
-/// needs is kept with it.
+/// needs is kept with it, what a field needs with that.
 struct Unpacker<'bytes> {
-    streams: Vec<&'bytes [u8]>,
+    tags: &'bytes [u8],
+    places: &'bytes [u8],
+    lengths: &'bytes [u8],
+    bytes: &'bytes [u8],
     last_ns: u64,
     contexts: Vec<Context>,
     threads: Vec<Thread>,
     thread_places: FxHashMap<u64, usize>,
     /// Of each shape the fields that are not always as in the record before.
-    varying: Vec<Vec<Varying>>,
+    varying: Vec<Vec<Varying<'bytes>>>,
 }
 
 /// The last record of a context.
@@ -222,42 +226,44 @@ struct Context {
 }
 
 /// A field that has a stream, or an expectation that moves.
-struct Varying {
+struct Varying<'bytes> {
     place: usize,
-    field: &'static Field,
-    /// `None`: everything was as expected.
-    stream: Option<usize>,
+    field: Field,
+    mask: u64,
+    /// What is left of its stream; `None`: everything was as expected.
+    stream: Option<&'bytes [u8]>,
 }
 
 impl<'bytes> Unpacker<'bytes> {
-    fn new(streams: Vec<&'bytes [u8]>) -> Self {
+    fn new(streams: &[&'bytes [u8]]) -> Self {
+        let stream = |number: usize| streams.get(number).copied().unwrap_or_default();
         let varying = SHAPES.iter().enumerate().map(|(index, shape)| {
             let fields = shape.fields.iter().enumerate().map(|(place, field)| {
-                let stream = stream_of(index, place);
-                let is_stored = streams.get(stream).is_some_and(|stream| !stream.is_empty());
-                Varying { place, field, stream: is_stored.then_some(stream) }
+                let stream = Some(stream(stream_of(index, place))).filter(|stream| !stream.is_empty());
+                Varying { place, field: *field, mask: mask(field.bytes), stream }
             });
-            let moves = |of: &Varying| !matches!(of.field.expect, Expect::Context | Expect::Same);
+            let moves = |of: &Varying<'_>| !matches!(of.field.expect, Expect::Context | Expect::Same);
             fields.filter(|of| of.stream.is_some() || moves(of)).collect()
         });
-        let varying = varying.collect();
         Self {
-            streams,
+            tags: stream(TAGS),
+            places: stream(CONTEXTS),
+            lengths: stream(LENGTHS),
+            bytes: stream(BYTES),
             last_ns: 0,
             contexts: Vec::new(),
             threads: Vec::new(),
             thread_places: FxHashMap::default(),
-            varying,
+            varying: varying.collect(),
         }
     }
 
     /// Appends the next item; `Some(false)` at the end.
     fn next(&mut self, payload: &mut Vec<u8>) -> Option<bool> {
-        let Some((tag, tags)) = self.streams.get(TAGS)?.split_first() else { return Some(false) };
-        *self.streams.get_mut(TAGS)? = tags;
-        let length = usize::try_from(self.number(LENGTHS)?).ok()?;
-        let (bytes, after) = self.streams.get(BYTES)?.split_at_checked(length)?;
-        *self.streams.get_mut(BYTES)? = after;
+        let Some((tag, tags)) = self.tags.split_first() else { return Some(false) };
+        self.tags = tags;
+        let length = usize::try_from(take_varint(&mut self.lengths)?).ok()?;
+        let bytes = self.bytes.split_off(..length)?;
         if *tag < FIRST_SHAPE {
             put(payload, *tag, bytes);
         } else {
@@ -270,17 +276,23 @@ impl<'bytes> Unpacker<'bytes> {
     /// Unpacks the fixed part of a record into its context, and returns that.
     fn record(&mut self, index: usize, tail_bytes: u64) -> Option<usize> {
         let shape = SHAPES.get(index)?;
-        let Some(place) = self.number(CONTEXTS)?.checked_sub(1) else { return self.begin(index, shape) };
+        let Some(place) = take_varint(&mut self.places)?.checked_sub(1) else {
+            return self.begin(index, shape);
+        };
         let place = usize::try_from(place).ok()?;
         let context = self.contexts.get_mut(place).filter(|context| context.shape == index)?;
         let thread = self.threads.get_mut(context.thread)?;
         let values = &mut context.values;
         let before_ns = value(values, TIME);
-        for Varying { place, field, stream } in self.varying.get(index)? {
+        for Varying { place, field, mask, stream } in self.varying.get_mut(index)? {
+            let difference = match stream {
+                Some(stream) => unzigzag(take_varint(stream)?),
+                None => 0,
+            };
+            let same = value(values, *place);
             let sum = |places: &[usize]| {
                 places.iter().fold(0_u64, |sum, place| sum.wrapping_add(value(values, *place)))
             };
-            let same = value(values, *place);
             let expected = match field.expect {
                 Expect::Context | Expect::Same => same,
                 Expect::Kind => u64::from(shape.kind),
@@ -296,13 +308,12 @@ impl<'bytes> Unpacker<'bytes> {
                     value(values, slice::ENTER).wrapping_sub(thread.exit_ns).wrapping_sub(sum(&slice::GAP))
                 }
             };
-            let difference = match stream {
-                Some(stream) => unzigzag(take_varint(self.streams.get_mut(*stream)?)?),
-                None => 0,
-            };
-            let number = expected.wrapping_add(difference) & mask(field.bytes);
-            *values.get_mut(*place)? = number;
-            write_field(&mut context.record, field, number)?;
+            let number = expected.wrapping_add(difference) & *mask;
+            // Most fields are as in the record before, and stand there already.
+            if number != same {
+                *values.get_mut(*place)? = number;
+                write_field(&mut context.record, field, number)?;
+            }
         }
         self.last_ns = value(values, TIME);
         if index == 0 {
@@ -313,8 +324,7 @@ impl<'bytes> Unpacker<'bytes> {
 
     /// Begins a context with its first record.
     fn begin(&mut self, index: usize, shape: &Shape) -> Option<usize> {
-        let (record, after) = self.streams.get(BYTES)?.split_at_checked(shape.bytes)?;
-        *self.streams.get_mut(BYTES)? = after;
+        let record = self.bytes.split_off(..shape.bytes)?;
         let values = read_fields(shape, record);
         let next = self.threads.len();
         let thread = *self.thread_places.entry(who(&values)).or_insert(next);
@@ -328,10 +338,6 @@ impl<'bytes> Unpacker<'bytes> {
         }
         self.contexts.push(Context { shape: index, thread, values, record: record.to_vec() });
         Some(self.contexts.len() - 1)
-    }
-
-    fn number(&mut self, stream: usize) -> Option<u64> {
-        take_varint(self.streams.get_mut(stream)?)
     }
 }
 

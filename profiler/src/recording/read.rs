@@ -109,8 +109,12 @@ impl ReadSummary {
 pub struct Recording<R = File> {
     scanner: Scanner<R>,
     tool_version: String,
-    /// Rest of the frame that is being taken apart.
-    payload: Bytes,
+    /// The frame that is being taken apart.
+    payload: Vec<u8>,
+    /// How much of it was taken.
+    taken_bytes: usize,
+    /// A frame as it was packed; kept for its memory.
+    packed: Vec<u8>,
     /// Items of that frame not yet taken.
     payload_items: u32,
     trailer: Option<Totals>,
@@ -170,7 +174,9 @@ impl<R: Read> Recording<R> {
         Ok(Self {
             scanner,
             tool_version: header.tool_version,
-            payload: Bytes::new(),
+            payload: Vec::new(),
+            taken_bytes: 0,
+            packed: Vec::new(),
             payload_items: 0,
             trailer: None,
             has_trailer: false,
@@ -201,41 +207,23 @@ impl<R: Read> Recording<R> {
         }
     }
 
-    /// Takes the next frame; `false` at the end.
-    fn next_payload(&mut self) -> bool {
-        let Some(frame) = self.scanner.next_frame() else { return false };
-        if frame.kind == FRAME_TRAILER {
-            self.has_trailer = true;
-            self.trailer = serde_json::from_slice(&frame.payload).ok();
-            return true;
-        }
-        self.frames = self.frames.saturating_add(1);
-        self.payload = frame.payload;
-        self.payload_items = frame.items;
-        if frame.kind == FRAME_PACKED {
-            match unpack(&self.payload) {
-                Some(payload) => self.payload = Bytes::from(payload),
-                None => {
-                    self.payload = Bytes::new();
-                    let lost = u64::from(frame.items.max(1));
-                    self.unreadable_items = self.unreadable_items.saturating_add(lost);
-                }
-            }
-        }
-        true
-    }
-}
-
-impl<R: Read> Iterator for Recording<R> {
-    type Item = Item<Bytes>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            match item::take(&mut self.payload) {
+    /// The next item, where it lies; `None` at the end. For whoever is done with one before it takes the next: the iterator
+    /// copies each.
+    pub fn next_item(&mut self) -> Option<Item<&[u8]>> {
+        let record = loop {
+            let mut rest = self.payload.get(self.taken_bytes..).unwrap_or_default();
+            let taken = item::take(&mut rest);
+            self.taken_bytes = self.payload.len().saturating_sub(rest.len());
+            match taken {
                 Some(Taken::Item(item)) => {
                     self.payload_items = self.payload_items.saturating_sub(1);
                     self.items = self.items.saturating_add(1);
-                    return Some(item);
+                    match item {
+                        Item::Kernel(bytes) => {
+                            break self.taken_bytes.saturating_sub(bytes.len())..self.taken_bytes;
+                        }
+                        Item::Fact(fact) => return Some(Item::Fact(fact)),
+                    }
                 }
                 Some(Taken::Unreadable) => {
                     self.payload_items = self.payload_items.saturating_sub(1);
@@ -251,7 +239,41 @@ impl<R: Read> Iterator for Recording<R> {
                     }
                 }
             }
+        };
+        self.payload.get(record).map(Item::Kernel)
+    }
+
+    /// Takes the next frame; `false` at the end.
+    fn next_payload(&mut self) -> bool {
+        self.payload.clear();
+        self.taken_bytes = 0;
+        let Some(frame) = self.scanner.next_frame(&mut self.packed) else { return false };
+        if frame.kind == FRAME_TRAILER {
+            self.has_trailer = true;
+            self.trailer = serde_json::from_slice(&self.packed).ok();
+            return true;
         }
+        self.frames = self.frames.saturating_add(1);
+        self.payload_items = frame.items;
+        if frame.kind != FRAME_PACKED {
+            std::mem::swap(&mut self.payload, &mut self.packed);
+        } else if unpack(&self.packed, &mut self.payload).is_none() {
+            self.payload.clear();
+            let lost = u64::from(frame.items.max(1));
+            self.unreadable_items = self.unreadable_items.saturating_add(lost);
+        }
+        true
+    }
+}
+
+impl<R: Read> Iterator for Recording<R> {
+    type Item = Item<Bytes>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(match self.next_item()? {
+            Item::Kernel(bytes) => Item::Kernel(Bytes::copy_from_slice(bytes)),
+            Item::Fact(fact) => Item::Fact(fact),
+        })
     }
 }
 

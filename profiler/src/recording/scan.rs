@@ -5,8 +5,6 @@
 
 use std::io::{self, Read};
 
-use bytes::Bytes;
-
 use super::format::{FRAME_HEADER_BYTES, FrameHeader, MARKER};
 
 /// Bytes asked for at once.
@@ -16,11 +14,10 @@ const READ_BYTES: usize = 256 * 1024;
 const WASTE_ALLOWANCE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A whole frame.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     pub(super) kind: u32,
     pub(super) items: u32,
-    pub(super) payload: Bytes,
 }
 
 /// Reads frames.
@@ -71,13 +68,13 @@ impl<R: Read> Scanner<R> {
         self.consumed_bytes = self.consumed_bytes.saturating_add(bytes as u64);
     }
 
-    /// The next whole frame; `None` at the end.
-    pub(super) fn next_frame(&mut self) -> Option<Frame> {
+    /// The next whole frame, whose payload takes the place of what was in `payload`; `None` at the end.
+    pub(super) fn next_frame(&mut self, payload: &mut Vec<u8>) -> Option<Frame> {
         loop {
             if self.peek(FRAME_HEADER_BYTES).is_empty() {
                 return None;
             }
-            match self.try_frame() {
+            match self.try_frame(payload) {
                 Attempt::Frame(frame) => return Some(frame),
                 Attempt::Skip(bytes) => {
                     self.pass_over(bytes);
@@ -88,7 +85,7 @@ impl<R: Read> Scanner<R> {
     }
 
     /// Tries to read a frame where the unread part begins.
-    fn try_frame(&mut self) -> Attempt {
+    fn try_frame(&mut self, payload: &mut Vec<u8>) -> Attempt {
         let head: Option<[u8; FRAME_HEADER_BYTES]> = self.peek(FRAME_HEADER_BYTES).first_chunk().copied();
         let Some(header) = head.and_then(|head| FrameHeader::parse(&head)) else {
             return Attempt::Skip(1);
@@ -104,14 +101,15 @@ impl<R: Read> Scanner<R> {
             let allowed = self.consumed_bytes.saturating_mul(4).saturating_add(WASTE_ALLOWANCE_BYTES);
             return Attempt::Skip(if self.wasted_bytes <= allowed { 1 } else { whole });
         }
-        let mut payload = vec![0; header.raw_bytes as usize];
-        let raw_bytes = lz4_flex::block::decompress_into(stored, &mut payload);
+        payload.clear();
+        payload.resize(header.raw_bytes as usize, 0);
+        let raw_bytes = lz4_flex::block::decompress_into(stored, payload);
         if raw_bytes.ok() != Some(payload.len()) {
             // The checksum is right, so these bytes were written on purpose: nothing of use lies within.
             return Attempt::Skip(whole);
         }
         self.consume(whole);
-        Attempt::Frame(Frame { kind: header.kind, items: header.items, payload: Bytes::from(payload) })
+        Attempt::Frame(Frame { kind: header.kind, items: header.items })
     }
 
     fn pass_over(&mut self, bytes: usize) {

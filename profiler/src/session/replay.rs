@@ -19,7 +19,7 @@ use crate::source::file::FileSource;
 pub fn run(path: &Path, consumer: &mut Consumer) -> Result<Snapshot, SessionError> {
     let mut source = FileSource::open(path)?;
     let mut pipeline = Pipeline::new(consumer.settings());
-    for item in source.by_ref() {
+    while let Some(item) = source.next_item() {
         if let Item::Fact(record) = &item {
             consumer.note(&record.fact);
         }

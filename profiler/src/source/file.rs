@@ -35,6 +35,11 @@ impl FileSource {
     pub fn summary(&self) -> ReadSummary {
         self.recording.summary()
     }
+
+    /// The next item, where it lies in the recording.
+    pub fn next_item(&mut self) -> Option<Item<&[u8]>> {
+        self.recording.next_item()
+    }
 }
 
 impl Iterator for FileSource {
