@@ -263,3 +263,32 @@ fn an_end_that_wakes_is_no_arrival() -> anyhow::Result<()> {
     assert_eq!(told.woken, CONNECTIONS, "one thread waits for the listener");
     Ok(())
 }
+
+/// Who waits, and how, once as many requests have been served one after the other.
+fn waiters_after(recipe: &dyn Recipe, requests: usize) -> anyhow::Result<Vec<String>> {
+    let server = Server::start(recipe)?;
+    let trace = Trace::start(server.pid())?;
+    for number in 0..requests {
+        let mut client = RawClient::connect(server.address())?;
+        client.get(&format!("/fast/{number}"))?;
+        assert_eq!(client.status()?, Some(200));
+    }
+    let told = told(trace.end()?, 0, None)?;
+    eprintln!("{}: {}", recipe.about(), told.waiters()?);
+    Ok(told.waiters()?.split("; ").map(str::to_owned).collect())
+}
+
+/// With more than one listener Apache's children take turns by a mutex; mod_wsgi's threads by a condition each.
+#[test]
+#[ignore = "make live: the locks of Apache and mod_wsgi, some seconds"]
+fn apache_s_accept_mutex_and_mod_wsgi_s_turns_are_told_as_locks() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _turn = shared()?;
+    let prefork = ModWsgi::embedded(1, 5).with(&["--server-mpm=prefork"]).listening_twice();
+    assert_eq!(waiters_after(&prefork, 40)?, ["5 lock futex", "5 lock futex"]);
+    let daemon = waiters_after(&ModWsgi::daemon(1, 4), 40)?;
+    // Apache's child listens for itself; threads that had no turn in the window are not seen to wait for one.
+    let is_locked = |way: &String| way.ends_with(" lock futex");
+    assert!(daemon.len() == 2 && daemon.iter().filter(|way| is_locked(way)).count() == 1, "{daemon:?}");
+    Ok(())
+}

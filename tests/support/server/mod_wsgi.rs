@@ -30,6 +30,8 @@ pub struct ModWsgi {
     pub keep_alive: &'static str,
     /// Module of `tests/apps` whose `app` it serves.
     pub application: &'static str,
+    /// Apache has a second listener, over IPv6.
+    pub two_listeners: bool,
 }
 
 /// Answers requests, and its server's own log is the witness.
@@ -39,19 +41,30 @@ impl ModWsgi {
     /// Daemon mode with so many processes and threads.
     #[must_use]
     pub const fn daemon(processes: u32, threads: u32) -> Self {
-        Self { mode: Mode::Daemon(processes, threads), options: &[], keep_alive: "5", application: PLAIN }
+        Self::new(Mode::Daemon(processes, threads))
+    }
+
+    const fn new(mode: Mode) -> Self {
+        Self { mode, options: &[], keep_alive: "5", application: PLAIN, two_listeners: false }
     }
 
     /// Embedded mode.
     #[must_use]
     pub const fn embedded(processes: u32, threads: u32) -> Self {
-        Self { mode: Mode::Embedded(processes, threads), options: &[], keep_alive: "5", application: PLAIN }
+        Self::new(Mode::Embedded(processes, threads))
     }
 
     /// The same with further options.
     #[must_use]
     pub const fn with(mut self, options: &'static [&'static str]) -> Self {
         self.options = options;
+        self
+    }
+
+    /// The same with a second listener: Apache's children take turns then.
+    #[must_use]
+    pub const fn listening_twice(mut self) -> Self {
+        self.two_listeners = true;
         self
     }
 
@@ -127,6 +140,10 @@ impl Recipe for ModWsgi {
         command.args(["--access-log", "--access-log-name", "access.log", "--access-log-format", FORMAT]);
         // What is written to standard error comes to where the harness looks for last words.
         command.args(["--error-log-name", "error.log", "--chunked-request"]);
+        if self.two_listeners {
+            std::fs::write(place.file("listen.conf"), format!("Listen [::1]:{port}\n"))?;
+            command.arg("--include-file").arg(place.file("listen.conf"));
+        }
         match self.mode {
             Mode::Daemon(..) => {}
             Mode::Embedded(..) => {

@@ -1,11 +1,12 @@
 //! Who waits for which listener, and how.
 //!
 //! In: calls that slept, what threads are in the middle of at both ends of the window, descriptors. Out: [`Found`] of a
-//! listener. What a descriptor is, and what an epoll instance waits for, is asked at the end: a wait says only where.
+//! listener. A wait says only where; what a descriptor is, and what an epoll instance waits for, is asked at the first waits there,
+//! as a thread may make an instance for each, and again at the end, when more is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
@@ -16,6 +17,10 @@ use crate::model::waiter::{How, Lock, Waiters as Row};
 const MAX_THREADS: usize = 16_384;
 /// Places in which one thread waits that are kept.
 const MAX_PLACES: usize = 8;
+/// Waits in one place at which it is asked for which listener they are.
+const MAX_LOOKS: u8 = 2;
+/// Listeners kept of one thread.
+const MAX_WAYS: usize = 16;
 /// Instances in one another: the kernel allows five.
 const MAX_DEPTH: usize = 5;
 /// include/uapi/linux/eventpoll.h.
@@ -29,21 +34,28 @@ const EPOLLET: u32 = 1 << 31;
 #[derive(Clone, Debug, Default)]
 pub struct Waits {
     threads: FxHashMap<Tid, Thread>,
-    /// Places in which a thread was seen to wait for the first time: process, place, since when.
+    /// Places in which a thread was seen to wait for the first time: process, place, since when; and the listeners that were
+    /// found there at once.
     fresh: Vec<(Tid, Place, u64)>,
+    found: Vec<(Tid, u64, u64)>,
 }
 
 /// Where a thread has waited.
 #[derive(Clone, Debug, Default)]
 struct Thread {
     tgid: Tid,
-    places: Vec<Place>,
+    /// Places, and at how many waits it was asked what they are.
+    places: Vec<(Place, u8)>,
+    /// What was found there.
+    ways: Vec<(u64, How)>,
     /// Waits that may have been for a listener, and those of them right after a lock.
     waits: u64,
     locked: u64,
     lock: Option<(Lock, u64)>,
     /// The call before was a sleep for this lock.
     came_from: Option<(Lock, u64)>,
+    /// Since that sleep it has made an instance, to wait in it.
+    prepares: bool,
     /// It waited for several descriptors that were not read: the next accept says for which.
     polled: bool,
 }
@@ -55,6 +67,30 @@ pub struct Found {
     pub rows: Vec<Row>,
     /// Their processes.
     pub processes: BTreeSet<Tid>,
+}
+
+impl Thread {
+    /// The lock that most of its waits come out of.
+    fn usual_lock(&self) -> Option<(Lock, u64)> {
+        self.lock.filter(|_| self.locked > 0 && self.locked.saturating_mul(2) >= self.waits)
+    }
+
+    /// For which listeners it has waited, and how.
+    fn ways(&self, state: &State) -> Vec<(u64, How)> {
+        let mut ways: Vec<(u64, How)> = Vec::new();
+        for (place, _) in &self.places {
+            ways.extend(listeners_at(state, self.tgid, *place));
+        }
+        // What stands at the end is what is known best; of an instance that is gone by then, what was found at the time.
+        let gone = self.ways.iter().filter(|(inode, _)| !ways.iter().any(|(known, _)| known == inode));
+        let gone: Vec<(u64, How)> = gone.copied().collect();
+        ways.extend(gone);
+        // Who waits for it elsewhere slept in accept for the socket's lock, not for a connection.
+        let elsewhere: Vec<u64> =
+            ways.iter().filter(|(_, how)| *how != How::Accept).map(|(inode, _)| *inode).collect();
+        ways.retain(|(inode, how)| *how != How::Accept || !elsewhere.contains(inode));
+        ways
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +111,17 @@ impl Waits {
             Call::FutexWait { address, .. } if slept && !state.gil.is_wait(slice) => {
                 if let Some(thread) = self.thread(slice) {
                     thread.came_from = Some((Lock::Futex, address));
+                    thread.prepares = false;
                 }
             }
+            // mod_wsgi's threads make an instance for each wait.
+            Call::Make { class: DescriptorClass::Epoll } => {
+                if let Some(thread) = self.threads.get_mut(&slice.tid) {
+                    thread.prepares = true;
+                }
+            }
+            Call::EpollControl { .. }
+                if self.threads.get(&slice.tid).is_some_and(|thread| thread.prepares) => {}
             _ => {
                 if let Some(thread) = self.threads.get_mut(&slice.tid) {
                     thread.came_from = None;
@@ -129,18 +174,33 @@ impl Waits {
                 thread.lock = Some(lock);
             }
         }
-        if let Some(place) = place.filter(|place| !thread.places.contains(place))
-            && thread.places.len() < MAX_PLACES
-        {
-            thread.places.push(place);
-            if self.fresh.len() < MAX_THREADS {
-                self.fresh.push((slice.tgid, place, slice.enter_ns));
-            }
+        let Some(place) = place else { return };
+        let is_fresh = !thread.places.iter().any(|(known, _)| *known == place);
+        if is_fresh && thread.places.len() < MAX_PLACES {
+            thread.places.push((place, 0));
+        }
+        let Some((_, looks)) = thread.places.iter_mut().find(|(known, _)| *known == place) else { return };
+        if *looks >= MAX_LOOKS {
+            return;
+        }
+        *looks += 1;
+        let mut ways = listeners_at(state, slice.tgid, place);
+        ways.retain(|way| !thread.ways.contains(way));
+        ways.truncate(MAX_WAYS.saturating_sub(thread.ways.len()));
+        thread.ways.extend(&ways);
+        if is_fresh && self.fresh.len() < MAX_THREADS {
+            self.fresh.push((slice.tgid, place, slice.enter_ns));
+        }
+        if self.found.len() < MAX_THREADS {
+            self.found.extend(ways.iter().map(|(inode, _)| (slice.tgid, *inode, slice.enter_ns)));
         }
     }
 
     /// Tells who waits for which listener, as far as it was not told before.
     pub fn acceptors(&mut self, state: &mut State) {
+        for (tgid, inode, since_ns) in std::mem::take(&mut self.found) {
+            state.capacity.accepts(inode, tgid, since_ns);
+        }
         for (tgid, place, since_ns) in std::mem::take(&mut self.fresh) {
             for (inode, _) in listeners_at(state, tgid, place) {
                 state.capacity.accepts(inode, tgid, since_ns);
@@ -162,28 +222,49 @@ impl Waits {
     #[must_use]
     pub fn finish(&self, state: &State, open: &[Slice]) -> FxHashMap<u64, Found> {
         let mut found: BTreeMap<(u64, How), BTreeSet<(Tid, Tid)>> = BTreeMap::new();
+        let ways_of: BTreeMap<Tid, Vec<(u64, How)>> =
+            self.threads.iter().map(|(tid, thread)| (*tid, thread.ways(state))).collect();
         // Locks that let their holder wait, by what and where it is, with the listener behind.
-        let mut behind: FxHashMap<(Lock, u64), FxHashSet<u64>> = FxHashMap::default();
-        for (tid, thread) in &self.threads {
-            let is_locked = thread.locked > 0 && thread.locked.saturating_mul(2) >= thread.waits;
-            let ways: Vec<(u64, How)> =
-                thread.places.iter().flat_map(|place| listeners_at(state, thread.tgid, *place)).collect();
-            for &(inode, how) in &ways {
-                // Who waits for it elsewhere slept in accept for the socket's lock, not for a connection.
-                let elsewhere = |way: &(u64, How)| way.0 == inode && way.1 != How::Accept;
-                if how == How::Accept && ways.iter().any(elsewhere) {
-                    continue;
-                }
-                let how = match thread.lock.filter(|_| is_locked) {
-                    Some(lock) => {
-                        behind.entry(lock).or_default().insert(inode);
-                        How::Lock(lock.0)
+        let mut behind: BTreeMap<(Lock, u64), BTreeSet<u64>> = BTreeMap::new();
+        for (tid, ways) in &ways_of {
+            if let Some(lock) = self.threads.get(tid).and_then(Thread::usual_lock) {
+                behind.entry(lock).or_default().extend(ways.iter().map(|(inode, _)| inode));
+            }
+        }
+        // Who waits with nothing in between, by listener.
+        let mut free: BTreeMap<u64, BTreeSet<Tid>> = BTreeMap::new();
+        for (tid, ways) in &ways_of {
+            let Some(thread) = self.threads.get(tid) else { continue };
+            for &(inode, how) in ways {
+                // One that came out of a lock of which others have shown what it is for, however seldom it had to wait there.
+                let is_behind =
+                    |lock: &(Lock, u64)| behind.get(lock).is_some_and(|those| those.contains(&inode));
+                let how = match thread.lock.filter(is_behind) {
+                    Some(lock) => How::Lock(lock.0),
+                    None => {
+                        free.entry(inode).or_default().insert(*tid);
+                        how
                     }
-                    None => how,
                 };
                 found.entry((inode, how)).or_default().insert((thread.tgid, *tid));
             }
         }
+        // A lock has one holder: the only one who was never seen to wait for it is who always got it at once.
+        for (lock, inodes) in &behind {
+            for inode in inodes {
+                let Some(tid) = free.get(inode).filter(|those| those.len() == 1).and_then(BTreeSet::first)
+                else {
+                    continue;
+                };
+                let Some(thread) = self.threads.get(tid) else { continue };
+                let who = (thread.tgid, *tid);
+                for (_, threads) in found.iter_mut().filter(|((of, _), _)| of == inode) {
+                    threads.remove(&who);
+                }
+                found.entry((*inode, How::Lock(lock.0))).or_default().insert(who);
+            }
+        }
+        found.retain(|_, threads| !threads.is_empty());
         // Who has not moved all the while sits in a lock of which others have shown what it is for.
         for slice in open.iter().filter(|slice| !self.threads.contains_key(&slice.tid)) {
             let lock = match slice.call {
@@ -356,6 +437,66 @@ mod tests {
         let mut waits = Waits::default();
         waits.slice(&flock, &state);
         assert_eq!(rows(&waits, &state, &[]), [("behind a lock (flock)".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn instance_that_a_thread_makes_for_each_wait_is_told_by_what_was_in_it_then() {
+        let mut state = state(0);
+        let mut waits = Waits::default();
+        for events in [0, EPOLLEXCLUSIVE] {
+            state.descriptors.open(1, 9, DescriptorClass::Epoll, 0);
+            state.descriptors.set_interest(1, 9, vec![3], &[events]);
+            let wait = Call::EpollWait { epoll_fd: 9, timeout_ms: -1 };
+            waits.slice(&slice(1, wait, 1), &state);
+            state.descriptors.close(1, 9, u64::MAX);
+        }
+        let told = [("in epoll".to_owned(), 1), ("in epoll, exclusive".to_owned(), 1)];
+        assert_eq!(rows(&waits, &state, &[]), told);
+        // One that is there at the end is told as it is then.
+        waits.slice(&slice(2, EPOLL, 1), &state);
+        state.descriptors.share(2, 4);
+        let told = rows(&waits, &state, &[]);
+        assert_eq!(
+            told.iter().filter(|(how, _)| how == "in epoll, one instance for all").count(),
+            1,
+            "{told:?}"
+        );
+        assert_eq!(told.iter().map(|(_, threads)| threads).sum::<u32>(), 3, "{told:?}");
+    }
+
+    #[test]
+    fn the_one_who_never_had_to_wait_for_the_lock_around_accept_is_behind_it_too() {
+        let state = state(0);
+        let mut waits = Waits::default();
+        for tid in 1..=3 {
+            if tid != 3 {
+                waits.slice(&slice(tid, LOCK, 1), &state);
+            }
+            waits.slice(&slice(tid, EPOLL, 1), &state);
+        }
+        // Most often it came in at once; the lock is the others'.
+        for _ in 0..10 {
+            waits.slice(&slice(2, EPOLL, 1), &state);
+        }
+        assert_eq!(rows(&waits, &state, &[]), [("behind a lock (futex)".to_owned(), 3)]);
+        // Two cannot both hold it.
+        waits.slice(&slice(4, EPOLL, 1), &state);
+        let told = [("in epoll".to_owned(), 2), ("behind a lock (futex)".to_owned(), 2)];
+        assert_eq!(rows(&waits, &state, &[]), told);
+    }
+
+    #[test]
+    fn instance_made_after_the_lock_is_part_of_the_wait_and_one_that_is_changed_is_not() {
+        let state = state(0);
+        let make = Call::Make { class: DescriptorClass::Epoll };
+        let control = Call::EpollControl { epoll_fd: 4, operation: 1, fd: 3, events: 1 };
+        for (between, told) in [(&[make, control][..], "behind a lock (futex)"), (&[control], "in epoll")] {
+            let mut waits = Waits::default();
+            waits.slice(&slice(1, LOCK, 1), &state);
+            between.iter().for_each(|call| waits.slice(&slice(1, *call, 0), &state));
+            waits.slice(&slice(1, EPOLL, 1), &state);
+            assert_eq!(rows(&waits, &state, &[]), [(told.to_owned(), 1)]);
+        }
     }
 
     #[test]
