@@ -45,13 +45,16 @@ pub static INTERPRETERS: HashMap<u32, [u64; 3], 8192> = HashMap::new();
 pub static GIL_PROBES: PerCpuArray<u64, { GIL_PROBE_SLOTS as usize }> = PerCpuArray::new();
 
 /// By local TCP port (host order): address of a socket on which a traced process listens there; 0: none does;
-/// [`LISTENER_UNKNOWN`]: a traced process accepted a connection there, from a listener that we do not know. An array,
-/// because every segment of the machine asks.
+/// [`LISTENER_UNKNOWN`]: a traced process accepted a connection there, from a listener that we do not know;
+/// [`BACK_END_PORT`]: no listener, but a connection to a back end begins there. An array, because every segment of the
+/// machine asks.
 #[btf_map]
 pub static LISTENER_PORTS: Array<u64, 65_536> = Array::new();
 
 /// See [`LISTENER_PORTS`].
 pub const LISTENER_UNKNOWN: u64 = 1;
+/// See [`LISTENER_PORTS`].
+pub const BACK_END_PORT: u64 = 2;
 
 /// What connections set in motion, by the address of their listener's socket.
 #[btf_map]
@@ -77,11 +80,11 @@ pub static CPU: PerCpuArray<Cpu, 1> = PerCpuArray::new();
 #[btf_map]
 pub static UNIX_LISTENERS: HashMap<u64, u32, 1024> = HashMap::new();
 
-/// State of client connections by socket address.
+/// State of connections, clients' and to back ends, by socket address.
 #[btf_map]
 pub static SOCKETS: LruHashMap<u64, Socket, { MAX_SOCKETS as usize }> = LruHashMap::new();
 
-/// Client connections by process and descriptor.
+/// Connections by process and descriptor.
 #[btf_map]
 pub static DESCRIPTORS: LruHashMap<DescriptorKey, Descriptor, { MAX_SOCKETS as usize }> = LruHashMap::new();
 
@@ -151,7 +154,7 @@ pub struct Cpu {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Socket {
-    /// When the handshake was done; 0: not seen.
+    /// When the handshake was done; 0: not seen. Of a back end's only where connect did not wait for it.
     pub established_ns: u64,
     /// When the first byte that no read has seen yet arrived; 0: there is none, or it is not known.
     pub first_data_ns: u64,
@@ -159,12 +162,12 @@ pub struct Socket {
     pub last_data_ns: u64,
     /// Connections seen on this address before this one.
     pub generation: u32,
-    /// [`SOCKET_WAITING`], [`SOCKET_ACCEPTED`] or [`SOCKET_CLOSED`].
+    /// [`SOCKET_WAITING`], [`SOCKET_ACCEPTED`], [`SOCKET_CLOSED`] or [`SOCKET_BACK_END`].
     pub stage: u32,
     /// For how long (ms) the client had been refused because the accept queue was full.
     pub delayed_ms: u32,
-    /// Keeps the size a multiple of 8; always 0.
-    pub reserved: u32,
+    /// TCP port on this side, of a back end's connection (of others it may be anything).
+    pub local_port: u32,
 }
 
 /// [`Socket::stage`]: not accepted yet.
@@ -173,6 +176,8 @@ pub const SOCKET_WAITING: u32 = 0;
 pub const SOCKET_ACCEPTED: u32 = 1;
 /// [`Socket::stage`]: the traced process closed it; whatever comes on this address next is another connection.
 pub const SOCKET_CLOSED: u32 = 2;
+/// [`Socket::stage`]: a traced process began it.
+pub const SOCKET_BACK_END: u32 = 3;
 
 /// Key of [`DESCRIPTORS`].
 #[repr(C)]
@@ -184,7 +189,7 @@ pub struct DescriptorKey {
     pub fd: u32,
 }
 
-/// One client connection as its process sees it.
+/// One connection as its process sees it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Descriptor {
@@ -198,8 +203,17 @@ pub struct Descriptor {
     /// `profiler_common::record::head::{INBOUND, OUTBOUND}`: where the last bytes went.
     pub last_direction: u32,
     /// Whether `tcp_sock` fields may be read from the socket.
-    pub is_tcp: u32,
+    pub is_tcp: u16,
+    /// [`CLIENT`], [`BACK_END`] or [`BACK_END_BEGINS`].
+    pub role: u16,
 }
+
+/// [`Descriptor::role`]: a traced listener accepted it.
+pub const CLIENT: u16 = 0;
+/// [`Descriptor::role`]: the process began it.
+pub const BACK_END: u16 = 1;
+/// [`Descriptor::role`]: the same, by a connect that did not wait; the process has not been told yet that it is made.
+pub const BACK_END_BEGINS: u16 = 2;
 
 /// Task-local storage: aya-ebpf has no type for it.
 #[repr(C)]

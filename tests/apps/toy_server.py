@@ -5,6 +5,7 @@ throughout; the path chooses what the serving thread does before it answers.
 """
 
 import os
+import select
 import socket
 import sys
 import threading
@@ -15,6 +16,24 @@ def burn(seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pass
+
+
+BACK_ENDS = {}
+
+
+def ask(address):
+    """Asks a back end (a port, or a path) without waiting for the connection, and looks for the answer long after it came."""
+    connection = BACK_ENDS.get(address)
+    if connection is None:
+        is_port = address.isdigit()
+        connection = BACK_ENDS[address] = socket.socket(socket.AF_INET if is_port else socket.AF_UNIX)
+        connection.setblocking(False)
+        connection.connect_ex(("127.0.0.1", int(address)) if is_port else address)
+    select.select([], [connection], [])
+    connection.sendall(b"ask")
+    select.select([connection], [], [])
+    time.sleep(0.05)
+    connection.recv(100)
 
 
 def act(path):
@@ -34,6 +53,8 @@ def act(path):
             if os.fork() == 0:
                 burn(1.5)
                 time.sleep(600)
+    elif path.startswith("/ask/"):
+        ask(path[5:].replace("+", "/"))
     elif path == "/thread":
         thread = threading.Thread(target=time.sleep, args=(0.01,))
         thread.start()

@@ -3,15 +3,20 @@
 //! In: root. Out: verdicts; skipped with the reason where BPF programs cannot be loaded.
 
 use std::collections::HashMap;
-use std::io::Write as _;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::ops::RangeInclusive;
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use profiler_common::record::connection::{ACCEPTED, SEEDED};
 use profiler_common::record::head::{INBOUND, OUTBOUND};
 use profiler_common::record::lifecycle::{EXIT, FORK};
-use profiler_common::record::slice::{FLAG_CLIENT, FLAG_STATUS_LINE, FLAG_WAKE_MISSED, SliceRecord};
-use profiler_common::system_call::{ACCEPT4, CLOCK_NANOSLEEP, CLOSE, RECVFROM, SENDTO};
+use profiler_common::record::slice::{
+    FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, FLAG_WAKE_MISSED, SliceRecord,
+};
+use profiler_common::system_call::{ACCEPT4, CLOCK_NANOSLEEP, CLOSE, CONNECT, RECVFROM, SENDTO};
 use wsgi_trace::attach::{Hooks, Settings};
 use wsgi_trace::source::live::clock::monotonic_ns;
 use wsgi_trace_tests::child::until;
@@ -263,6 +268,76 @@ fn unix_connections_are_followed_like_others() -> anyhow::Result<()> {
     assert!(is_client && (sent_ns..until_ns).contains(&arrived_ns), "{arrived_ns}");
     let families: Vec<_> = trace.records.connections.iter().map(|connection| connection.family).collect();
     assert_eq!(families, [1, 1]);
+    Ok(())
+}
+
+/// A back end that answers once; between which two moments it did.
+fn answer_as_back_end(mut stream: impl Read + Write) -> anyhow::Result<RangeInclusive<u64>> {
+    let mut question = [0_u8; 3];
+    stream.read_exact(&mut question)?;
+    let before_ns = monotonic_ns();
+    stream.write_all(b"told")?;
+    Ok(before_ns..=monotonic_ns())
+}
+
+#[test]
+fn an_answer_of_a_back_end_is_known_since_it_came() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = ToyServer::tcp(1)?;
+    let back_end = TcpListener::bind(("127.0.0.1", 0))?;
+    let path = format!("/ask/{}", back_end.local_addr()?.port());
+    let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
+    let mut stream = server.connect()?;
+    stream.write_all(&request(&path))?;
+    let (asking, _) = back_end.accept()?;
+    let first = answer_as_back_end(&asking)?;
+    answer(&mut stream)?;
+    // The connection is kept.
+    stream.write_all(&request(&path))?;
+    let second = answer_as_back_end(&asking)?;
+    answer(&mut stream)?;
+    trace
+        .until("both answers to the client", |records| (records.calls(SENDTO).count() == 4).then_some(()))?;
+    let is_back_end = |slice: &&SliceRecord| slice.flags & (FLAG_CLIENT | FLAG_BACK_END) == FLAG_BACK_END;
+    let reads: Vec<_> = trace.records.calls(RECVFROM).filter(is_back_end).collect();
+    assert_eq!(reads.len(), 2);
+    for (read, answered_ns) in reads.iter().zip([first, second]) {
+        assert!(answered_ns.contains(&read.extra), "{answered_ns:?}: {read:?}");
+    }
+    // On loopback the connection is made before connect returns; the process is told once.
+    let connect = trace.records.calls(CONNECT).next().context("no connect")?;
+    let writes: Vec<_> = trace.records.calls(SENDTO).filter(is_back_end).map(|write| write.extra).collect();
+    assert_eq!(writes, [connect.header.time_ns, 0]);
+    Ok(())
+}
+
+#[test]
+fn a_back_end_from_before_the_attach_is_known_and_one_behind_a_unix_socket() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let directory = tempfile::tempdir()?;
+    let socket = directory.path().join("back-end.sock");
+    let back_end = UnixListener::bind(&socket)?;
+    let path = format!("/ask/{}", socket.display().to_string().replace('/', "+"));
+    let server = ToyServer::tcp(1)?;
+    let mut stream = server.connect()?;
+    stream.write_all(&request(&path))?;
+    let (asking, _) = back_end.accept()?;
+    answer_as_back_end(&asking)?;
+    answer(&mut stream)?;
+    let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
+    // The read of the client that is open at the attach leaves no slice.
+    stream.write_all(&request(&path))?;
+    let answered_ns = answer_as_back_end(&asking)?;
+    answer(&mut stream)?;
+    let read = trace.until("the read of the answer", |records| {
+        records
+            .calls(RECVFROM)
+            .find(|slice| slice.flags & (FLAG_CLIENT | FLAG_BACK_END) == FLAG_BACK_END)
+            .copied()
+    })?;
+    assert!(answered_ns.contains(&read.extra), "{answered_ns:?}: {read:?}");
     Ok(())
 }
 

@@ -12,6 +12,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const FLAG_GAP_BLOCKED_MIXED: u32 = 1;
 /// [`SliceRecord::flags`]: the call wrote to a client connection and its first bytes are `HTTP/1.`.
 pub const FLAG_STATUS_LINE: u32 = 2;
+/// [`SliceRecord::flags`] without [`FLAG_CLIENT`]: the descriptor is a connection that its process began, to a back end, and
+/// the record says when what the call was about became ready ([`SliceRecord::extra`]). With [`FLAG_CLIENT`] the bit is
+/// [`FLAG_STATUS_LINE`].
+pub const FLAG_BACK_END: u32 = 2;
 /// [`SliceRecord::flags`]: the descriptor is a connection that a traced listener accepted.
 pub const FLAG_CLIENT: u32 = 4;
 /// [`SliceRecord::flags`]: a wake-up inside this slice, or a switch to the thread, was not seen: what is blocked by this
@@ -93,13 +97,16 @@ pub struct SliceRecord {
     /// call waits to take an interpreter lock, it is [`HOLDER_KNOWN`] and, in the low 32 bits, the thread that held the
     /// lock at entry (last, if it was free just then), by the number that thread gives itself. Of a `connect` that
     /// connected or is under way the second is the connection's identity: below 65,536 the own TCP port, with the highest bit
-    /// set the address of the UNIX socket at the other end ([`identity`]); a user address where it is not known.
+    /// set the address of the UNIX socket at the other end ([`identity`]); a user address where it is not known. With
+    /// [`FLAG_BACK_END`] the third of a `connect` is when the connection was made that an earlier `connect` had begun (0: not known).
     pub arguments: [u64; 3],
     /// What the call returned: a value, or −errno.
     pub result: i64,
     /// Depends on the call:
     /// - read kinds with `result > 0` on a client connection: `arrival_ns`, when the first byte not seen by an
     ///   earlier read reached the socket (0: not known);
+    /// - with [`FLAG_BACK_END`]: of read kinds the same, also where `result` is 0 (the end of the stream came then); of write
+    ///   kinds when the connection was made, if this is the first call after a connect that did not wait for that (else 0);
     /// - `epoll_ctl`: [`EVENTS_KNOWN`] and the events;
     /// - `poll`, `ppoll`: the first `struct pollfd`, read at entry (fd in the low 32 bits, events in the next 16);
     /// - `select`, `pselect6`: the first 64 bits of the read set, read at entry;

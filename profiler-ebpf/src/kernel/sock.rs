@@ -54,6 +54,8 @@ static SOCK_PEER_ADDRESS_V6: Global<u32> = Global::new(0);
 static SOCK_NETWORK: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SOCK_DEFERRED: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_TYPE: Global<u32> = Global::new(0);
 
 /// `AF_UNIX`.
 pub const AF_UNIX: u16 = 1;
@@ -64,6 +66,8 @@ pub const AF_INET6: u16 = 10;
 
 /// `TCP_ESTABLISHED`, for UNIX sockets too.
 pub const ESTABLISHED: u8 = 1;
+/// `TCP_SYN_SENT`.
+pub const SYN_SENT: u8 = 2;
 /// `TCP_SYN_RECV`.
 pub const SYN_RECV: u8 = 3;
 /// `TCP_TIME_WAIT`: no full socket any more.
@@ -206,6 +210,21 @@ pub fn identity(sk: u64) -> u64 {
         AF_UNIX if UNIX_PEER.load() != MISSING => field(sk, &UNIX_PEER).unwrap_or(0),
         _ => 0,
     }
+}
+
+/// Whether it is a stream of bytes; false where it cannot be told.
+#[inline(always)]
+pub fn is_stream(sk: u64) -> bool {
+    /// `SOCK_STREAM`, include/linux/net.h.
+    const STREAM: u16 = 1;
+    SOCK_TYPE.load() != MISSING && field::<u16>(sk, &SOCK_TYPE) == Some(STREAM)
+}
+
+/// Whether a UNIX socket is connected to one that has an address: what a connect makes, and `socketpair` does not.
+#[inline(always)]
+pub fn has_named_peer(sk: u64) -> bool {
+    UNIX_PEER.load() != MISSING
+        && field::<u64>(sk, &UNIX_PEER).is_some_and(|peer| peer != 0 && unix_address(peer) != 0)
 }
 
 /// Whether a reader has taken everything that was queued; false where it cannot be told.

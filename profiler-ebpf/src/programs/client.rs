@@ -14,7 +14,7 @@ use profiler_common::record::slice::{FLAG_CLIENT, FLAG_STATUS_LINE};
 use super::socket;
 use crate::emit::{self, Connection, Head, Writer};
 use crate::kernel::sock;
-use crate::maps::{DESCRIPTORS, Descriptor, DescriptorKey, SOCKET_CLOSED, SOCKETS};
+use crate::maps::{CLIENT, DESCRIPTORS, Descriptor, DescriptorKey, SOCKET_CLOSED, SOCKETS};
 
 /// Where a transfer's bytes are in user memory.
 #[derive(Clone, Copy)]
@@ -45,6 +45,13 @@ pub struct Transfer {
 /// The descriptor's connection, if it is a client's.
 #[inline(always)]
 pub fn of(tgid: u32, fd: u32) -> Option<*mut Descriptor> {
+    // SAFETY: the look-up succeeded.
+    any(tgid, fd).filter(|descriptor| unsafe { (**descriptor).role } == CLIENT)
+}
+
+/// The descriptor's connection, a client's or to a back end.
+#[inline(always)]
+pub fn any(tgid: u32, fd: u32) -> Option<*mut Descriptor> {
     let descriptor = DESCRIPTORS.get_ptr_mut(&DescriptorKey { tgid, fd })?;
     // SAFETY: the look-up succeeded.
     if unsafe { (*descriptor).socket } == 0 { None } else { Some(descriptor) }
@@ -53,7 +60,7 @@ pub fn of(tgid: u32, fd: u32) -> Option<*mut Descriptor> {
 /// A number means something new now (or nothing): a close that was not seen must not outlive it.
 #[inline(always)]
 pub fn forget(tgid: u32, fd: u32) {
-    if let Some(descriptor) = of(tgid, fd) {
+    if let Some(descriptor) = any(tgid, fd) {
         // SAFETY: the look-up succeeded.
         unsafe { (*descriptor).socket = 0 };
     }
@@ -63,18 +70,21 @@ pub fn forget(tgid: u32, fd: u32) {
 /// Says whether it was a client's.
 #[inline(always)]
 pub fn closes(tgid: u32, fd: u32) -> bool {
-    let Some(descriptor) = of(tgid, fd) else { return false };
+    let Some(descriptor) = any(tgid, fd) else { return false };
     // SAFETY: the look-up succeeded.
-    let sk = unsafe {
+    let (sk, is_client) = unsafe {
         let sk = (*descriptor).socket;
         (*descriptor).socket = 0;
-        sk
+        (sk, (*descriptor).role == CLIENT)
     };
     if let Some(socket) = SOCKETS.get_ptr_mut(&sk) {
         // SAFETY: the look-up succeeded.
         unsafe { (*socket).stage = SOCKET_CLOSED };
+        if !is_client {
+            socket::ended(socket);
+        }
     }
-    true
+    is_client
 }
 
 /// How a connection becomes known.
@@ -97,7 +107,7 @@ pub fn begins(who: (u32, u32), fd: u32, sk: u64, source: Source, now_ns: u64) {
     if is_tcp {
         socket::serves(local_port);
     }
-    open(DescriptorKey { tgid: who.0, fd }, sk, is_tcp);
+    open(DescriptorKey { tgid: who.0, fd }, sk, is_tcp, CLIENT);
     // SAFETY: the look-up succeeded.
     let (established_ns, generation, delayed_ms) =
         unsafe { ((*state).established_ns, (*state).generation, (*state).delayed_ms as u16) };
@@ -126,9 +136,9 @@ pub fn begins(who: (u32, u32), fd: u32, sk: u64, source: Source, now_ns: u64) {
     emit::connection(writer, &connection, who, now_ns);
 }
 
-/// The descriptor is a client connection from now on.
+/// The descriptor is a connection from now on, of this role.
 #[inline(always)]
-fn open(key: DescriptorKey, sk: u64, is_tcp: bool) {
+pub fn open(key: DescriptorKey, sk: u64, is_tcp: bool, role: u16) {
     // A connection that was open before us is most likely idle between two requests: armed as well.
     let (inbound_left, outbound_left, last_direction) = (MAX_REQUEST_HEAD_BYTES, 0, INBOUND);
     if let Some(before) = DESCRIPTORS.get_ptr_mut(&key) {
@@ -137,13 +147,20 @@ fn open(key: DescriptorKey, sk: u64, is_tcp: bool) {
             (*before).inbound_left = inbound_left;
             (*before).outbound_left = outbound_left;
             (*before).last_direction = last_direction;
-            (*before).is_tcp = u32::from(is_tcp);
+            (*before).is_tcp = u16::from(is_tcp);
+            (*before).role = role;
             (*before).socket = sk;
         }
         return;
     }
-    let descriptor =
-        Descriptor { socket: sk, inbound_left, outbound_left, last_direction, is_tcp: u32::from(is_tcp) };
+    let descriptor = Descriptor {
+        socket: sk,
+        inbound_left,
+        outbound_left,
+        last_direction,
+        is_tcp: u16::from(is_tcp),
+        role,
+    };
     if DESCRIPTORS.insert(&key, &descriptor, 0).is_err() {
         emit::lose(loss::SOCKET_TABLE_FULL);
     }

@@ -21,7 +21,8 @@ use crate::emit;
 use crate::empty;
 use crate::kernel::{self, sock, task};
 use crate::maps::{
-    EVIDENCE, EVIDENCE_EMITTED, SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS, TARGETS,
+    EVIDENCE, EVIDENCE_EMITTED, SOCKET_ACCEPTED, SOCKET_BACK_END, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS,
+    TARGETS,
 };
 
 /// `SEND_SIG_NOINFO` and `SEND_SIG_PRIV` stand in place of an address (include/linux/sched/signal.h).
@@ -135,7 +136,8 @@ fn of_connection(what: u32, sk: sock::TypedSock) {
     let address = sk as u64;
     // A socket that was closed has given its port back: it is known by its address alone.
     let is_ours = match local_port {
-        0 => SOCKETS.get_ptr(&address).is_some(),
+        // SAFETY: the look-up succeeded.
+        0 => SOCKETS.get_ptr(&address).is_some_and(|socket| unsafe { (*socket).stage } != SOCKET_BACK_END),
         port => listener_at(port) != 0,
     };
     if !is_ours {

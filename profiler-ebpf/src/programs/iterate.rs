@@ -10,7 +10,7 @@ use profiler_common::record::lifecycle::ADOPTED;
 use profiler_common::record::slice::PAGE_FAULT;
 use profiler_common::system_call::kind;
 
-use super::{client, light, socket};
+use super::{back_end, client, light, socket};
 use crate::account::{self, Start};
 use crate::emit::{self, Lifecycle, Writer};
 use crate::kernel::{registers, sock, task};
@@ -85,7 +85,7 @@ fn state_of(task: *mut task_struct) -> u32 {
     }
 }
 
-/// Notes listeners of the target, and connections that listeners noted before have accepted.
+/// Notes listeners of the target, and connections: those that listeners noted before have accepted, and to back ends.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 pub extern "C" fn iterate_files(ctx: *mut FileContext) -> i32 {
@@ -120,6 +120,8 @@ pub extern "C" fn iterate_files(ctx: *mut FileContext) -> i32 {
     } else if is_open && is_ours {
         // SAFETY: the helper has no preconditions.
         client::seed((tgid, tgid), fd, sk, unsafe { bpf_ktime_get_ns() });
+    } else if is_open && !light::is_light() {
+        back_end::seed(tgid, fd, sk);
     }
     0
 }

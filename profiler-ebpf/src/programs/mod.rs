@@ -1,7 +1,8 @@
 //! The programs, one file per attach family.
 //!
-//! In: hooks. Out: accounts and records. What system calls mean for client connections is in `client`.
+//! In: hooks. Out: accounts and records. What system calls mean for connections is in `client` and `back_end`.
 
+mod back_end;
 mod client;
 mod evidence;
 mod gil;

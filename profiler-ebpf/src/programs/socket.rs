@@ -9,15 +9,15 @@ use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::listener::ListenerCount;
 use profiler_common::loss;
 
-use super::{light, queue};
+use super::{back_end, light, queue};
 use crate::account;
 use crate::cause;
 use crate::emit;
 use crate::empty;
 use crate::kernel::sock;
 use crate::maps::{
-    LISTENER_PORTS, LISTENER_UNKNOWN, LISTENERS, SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS,
-    Socket, UNIX_LISTENERS,
+    BACK_END_PORT, LISTENER_PORTS, LISTENER_UNKNOWN, LISTENERS, SOCKET_ACCEPTED, SOCKET_BACK_END,
+    SOCKET_CLOSED, SOCKET_WAITING, SOCKETS, Socket, UNIX_LISTENERS,
 };
 
 /// Not 0 where this kernel has no `sk_data_ready`: then a connection's own state change stands for its announcement,
@@ -42,10 +42,17 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         super::evidence::client_ended(ctx.arg(0));
         return 0;
     }
-    if ctx.arg::<i32>(1) != i32::from(sock::SYN_RECV) || ctx.arg::<i32>(2) != i32::from(sock::ESTABLISHED) {
+    if ctx.arg::<i32>(2) != i32::from(sock::ESTABLISHED) {
         return 0;
     }
     let sk: sock::TypedSock = ctx.arg(0);
+    let before = ctx.arg::<i32>(1);
+    if before == i32::from(sock::SYN_SENT) {
+        back_end::established(sk);
+    }
+    if before != i32::from(sock::SYN_RECV) {
+        return 0;
+    }
     let port = sock::typed_local_port(sk);
     let listener = listener_at(port);
     if listener != 0 {
@@ -97,7 +104,7 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
     cause::clear();
     let family = sock::typed_family(typed);
     let is_tcp = family == sock::AF_INET || family == sock::AF_INET6;
-    if is_tcp && listener_at(sock::typed_local_port(typed)) == 0 {
+    if is_tcp && user_of(sock::typed_local_port(typed)) == 0 {
         return 0;
     }
     let is_unix = family == sock::AF_UNIX;
@@ -161,8 +168,17 @@ fn arrive(socket: &mut Socket, now_ns: u64) {
 /// The listener on a local port of TCP; 0: no traced process listens there.
 #[inline(always)]
 pub fn listener_at(port: u16) -> u64 {
+    match user_of(port) {
+        BACK_END_PORT => 0,
+        listener => listener,
+    }
+}
+
+/// What a traced process does on a local port of TCP, as [`LISTENER_PORTS`] says it.
+#[inline(always)]
+pub fn user_of(port: u16) -> u64 {
     // SAFETY: the look-up succeeded.
-    LISTENER_PORTS.get_ptr(u32::from(port)).map_or(0, |listener| unsafe { *listener })
+    LISTENER_PORTS.get_ptr(u32::from(port)).map_or(0, |user| unsafe { *user })
 }
 
 /// A traced process has a connection on the port: what comes on it is ours, whoever listens.
@@ -212,7 +228,7 @@ fn renew(sk: u64, beginning: Beginning, stage: u32) {
         generation,
         stage,
         delayed_ms,
-        reserved: 0,
+        local_port: 0,
     };
     if SOCKETS.insert(&sk, &socket, 0).is_err() {
         emit::lose(loss::SOCKET_TABLE_FULL);
@@ -234,6 +250,42 @@ pub fn accepted(sk: u64) -> Option<*mut Socket> {
     // Its beginning was not seen (established before the attach, or a UNIX socket without data so far).
     renew(sk, Beginning { established_ns: 0, data_ns: 0, delayed_ms: 0 }, SOCKET_ACCEPTED);
     SOCKETS.get_ptr_mut(&sk)
+}
+
+/// A traced process began the connection at `sk`, from this port of TCP (0: of UNIX).
+#[inline(always)]
+pub fn began(sk: u64, local_port: u16) -> Option<*mut Socket> {
+    renew(sk, Beginning { established_ns: 0, data_ns: 0, delayed_ms: 0 }, SOCKET_BACK_END);
+    let socket = SOCKETS.get_ptr_mut(&sk)?;
+    // SAFETY: the look-up succeeded.
+    unsafe { (*socket).local_port = u32::from(local_port) };
+    if local_port != 0
+        && let Some(user) = LISTENER_PORTS.get_ptr_mut(u32::from(local_port))
+    {
+        // SAFETY: the look-up succeeded. A listener that appears at this moment on another CPU tells of itself again
+        // with its first connection.
+        unsafe {
+            if *user == 0 {
+                *user = BACK_END_PORT;
+            }
+        }
+    }
+    Some(socket)
+}
+
+/// The same is closed: what comes to its port is nobody's again.
+#[inline(always)]
+pub fn ended(socket: *mut Socket) {
+    // SAFETY: the caller's look-up succeeded.
+    let local_port = unsafe { (*socket).local_port };
+    if let Some(user) = LISTENER_PORTS.get_ptr_mut(local_port & 0xffff) {
+        // SAFETY: the look-up succeeded.
+        unsafe {
+            if *user == BACK_END_PORT {
+                *user = 0;
+            }
+        }
+    }
 }
 
 /// A traced process listens on the socket.

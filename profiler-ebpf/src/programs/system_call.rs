@@ -12,11 +12,12 @@ use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use profiler_common::account::{ENTRY_UNKNOWN, NOT_IN_CALL};
 use profiler_common::call_kind::{Kind, duplicates};
 use profiler_common::record::slice::{
-    EVENTS_KNOWN, FLAG_CLIENT, FLAG_TAKE_FOLLOWED, FLAG_TAKES_LOCK, HOLDER_KNOWN, SWITCHES_KNOWN,
-    SWITCHES_MASK,
+    EVENTS_KNOWN, FLAG_BACK_END, FLAG_CLIENT, FLAG_TAKE_FOLLOWED, FLAG_TAKES_LOCK, HOLDER_KNOWN,
+    SWITCHES_KNOWN, SWITCHES_MASK,
 };
 use profiler_common::system_call::{FCNTL, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, kind};
 
+use super::back_end;
 use super::client::{self, Buffer, Transfer};
 use super::socket;
 use crate::account::{self, Account};
@@ -24,7 +25,7 @@ use crate::cause;
 use crate::empty;
 use crate::kernel::registers::{self, Registers};
 use crate::kernel::sock;
-use crate::maps::{CONTROL, INTERPRETERS};
+use crate::maps::{CLIENT, CONTROL, Descriptor, INTERPRETERS};
 use crate::take;
 
 /// A close of what is not open, include/uapi/asm-generic/errno-base.h.
@@ -248,7 +249,7 @@ fn consequences(registers: Registers, ending: &Ending) -> (u64, u32) {
     match ending.kind {
         Kind::Read | Kind::ReadVector | Kind::ReadMessage => return read(registers, arguments, who, ending),
         Kind::Write | Kind::WriteVector | Kind::WriteMessage | Kind::SendFile | Kind::Splice => {
-            return (extra, flags | write(arguments, who, ending));
+            return write(arguments, who, ending);
         }
         Kind::Shutdown => return (extra, flags | client::flag(who.0, fd)),
         Kind::Accept if result >= 0 => client::accept(who, result as u32, fd as i32, ending.now_ns),
@@ -263,6 +264,12 @@ fn consequences(registers: Registers, ending: &Ending) -> (u64, u32) {
                 if identity != 0 {
                     // SAFETY: as above; the thread itself is the account's only writer.
                     unsafe { (*ending.account).arguments[1] = identity };
+                }
+                let begun = back_end::Begun { tgid: who.0, fd, sk, is_under_way: result == EINPROGRESS };
+                if let Some(made_ns) = back_end::connects(&begun, ending.now_ns) {
+                    // SAFETY: as above.
+                    unsafe { (*ending.account).arguments[2] = made_ns };
+                    return (extra, flags | FLAG_BACK_END);
                 }
             }
         }
@@ -293,7 +300,11 @@ fn consequences(registers: Registers, ending: &Ending) -> (u64, u32) {
 fn read(registers: Registers, arguments: [u64; 3], who: (u32, u32), ending: &Ending) -> (u64, u32) {
     // SAFETY: the account comes from a successful look-up.
     let (extra, flags) = unsafe { ((*ending.account).extra, (*ending.account).flags) };
-    let Some(descriptor) = client::of(who.0, arguments[0] as u32) else { return (extra, flags) };
+    let Some(descriptor) = client::any(who.0, arguments[0] as u32) else { return (extra, flags) };
+    // SAFETY: the look-up succeeded.
+    if unsafe { (*descriptor).role } != CLIENT {
+        return (read_back_end(descriptor, registers, arguments, ending), flags | FLAG_BACK_END);
+    }
     let flags = flags | FLAG_CLIENT;
     if ending.result == 0 {
         client::ended(descriptor);
@@ -301,30 +312,58 @@ fn read(registers: Registers, arguments: [u64; 3], who: (u32, u32), ending: &End
     if ending.result <= 0 {
         return (extra, flags);
     }
-    let message_flags = match ending.number {
-        RECVFROM => registers::fourth(registers),
-        RECVMSG => arguments[2],
-        _ => 0,
-    };
-    if message_flags & MSG_PEEK != 0 {
+    if peeks(registers, arguments, ending) {
         return (0, flags);
     }
     let transfer = transfer(who, arguments[0] as u32, arguments, ending);
     (client::read(descriptor, transfer, buffer(ending, arguments)), flags)
 }
 
-/// A write that ended: what it adds to the flags of its slice.
+/// A read from a back end that ended: `extra` of its slice.
 #[inline(always)]
-fn write(arguments: [u64; 3], who: (u32, u32), ending: &Ending) -> u32 {
+fn read_back_end(
+    descriptor: *mut Descriptor,
+    registers: Registers,
+    arguments: [u64; 3],
+    ending: &Ending,
+) -> u64 {
+    if ending.result < 0 || peeks(registers, arguments, ending) {
+        return 0;
+    }
+    let is_short = !matches!(ending.kind, Kind::Read) || (ending.result as u64) < arguments[2];
+    back_end::read(descriptor, is_short)
+}
+
+/// Whether a read takes nothing.
+#[inline(always)]
+fn peeks(registers: Registers, arguments: [u64; 3], ending: &Ending) -> bool {
+    let flags = match ending.number {
+        RECVFROM => registers::fourth(registers),
+        RECVMSG => arguments[2],
+        _ => 0,
+    };
+    flags & MSG_PEEK != 0
+}
+
+/// A write that ended: `extra` and the flags of its slice.
+#[inline(always)]
+fn write(arguments: [u64; 3], who: (u32, u32), ending: &Ending) -> (u64, u32) {
+    // SAFETY: the account comes from a successful look-up.
+    let (extra, flags) = unsafe { ((*ending.account).extra, (*ending.account).flags) };
     let fd = if matches!(ending.kind, Kind::Splice) { arguments[2] } else { arguments[0] } as u32;
-    let Some(descriptor) = client::of(who.0, fd) else { return 0 };
+    let Some(descriptor) = client::any(who.0, fd) else { return (extra, flags) };
+    // SAFETY: the look-up succeeded.
+    if unsafe { (*descriptor).role } != CLIENT {
+        return (back_end::made(descriptor), flags | FLAG_BACK_END);
+    }
+    let flags = flags | FLAG_CLIENT;
     if ending.result <= 0 {
-        return FLAG_CLIENT;
+        return (extra, flags);
     }
     // The bytes come from a file.
     let from_file = matches!(ending.kind, Kind::SendFile | Kind::Splice);
     let buffer = if from_file { None } else { buffer(ending, arguments) };
-    FLAG_CLIENT | client::write(descriptor, transfer(who, fd, arguments, ending), buffer)
+    (extra, flags | client::write(descriptor, transfer(who, fd, arguments, ending), buffer))
 }
 
 #[inline(always)]

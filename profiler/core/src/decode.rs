@@ -147,6 +147,7 @@ fn slice(record: &SliceRecord) -> Slice {
         holder_tid: call::holder(record.system_call, &record.arguments),
         lock_switches: call::lock_switches(record.system_call, &record.arguments),
         take_lead_ns: call::take(record.system_call, record.flags, record.extra),
+        back_end_ready_ns: call::back_end_ready_ns(record),
         waker_tid: record.waker_tid,
         flags: record.flags,
     }

@@ -78,6 +78,9 @@ pub struct Slice {
     /// The call waits to take an interpreter lock that the kernel programs know: how long before it the attempt began, as
     /// far as a probe saw it (0: not before the call). `None`: no such wait, or not known.
     pub take_lead_ns: Option<u64>,
+    /// When that became ready what the call is about, on a connection to a back end: what it read arrived, the connection that
+    /// it goes on with was made. 0: not known, or no such call.
+    pub back_end_ready_ns: u64,
     /// Thread that last woke this one during the call (0: nobody).
     pub waker_tid: Tid,
     /// `profiler_common::record::slice::FLAG_` bits.
@@ -124,6 +127,7 @@ impl Slice {
             holder_tid: 0,
             lock_switches: None,
             take_lead_ns: None,
+            back_end_ready_ns: 0,
             waker_tid: 0,
             flags: 0,
         }

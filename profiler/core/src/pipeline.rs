@@ -479,6 +479,7 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
         holder_tid: decode::call::holder(system_call, &open.arguments),
         lock_switches: decode::call::lock_switches(system_call, &open.arguments),
         take_lead_ns: None,
+        back_end_ready_ns: 0,
         waker_tid: 0,
         flags: 0,
     }

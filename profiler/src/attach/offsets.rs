@@ -60,6 +60,7 @@ const FIELDS: &[Field] = &[
     optional("SOCK_PEER_ADDRESS_V6", "sock_common", &["skc_v6_daddr"]),
     optional("SOCK_NETWORK", "sock_common", &["skc_net.net"]),
     optional("SOCK_DEFERRED", "inet_connection_sock", &["icsk_accept_queue.rskq_defer_accept"]),
+    optional("SOCK_TYPE", "sock", &["sk_type"]),
     optional("PACKET_HEAD", "sk_buff", &["head"]),
     optional("PACKET_NETWORK_HEADER", "sk_buff", &["network_header"]),
     optional("PACKET_TRANSPORT_HEADER", "sk_buff", &["transport_header"]),

@@ -1,21 +1,28 @@
-//! Calls that block an event loop, against the clocks of those who made them.
+//! Calls that block an event loop, against the clocks of those who made them; answers of a back end that came meanwhile, against
+//! the clock of that back end.
 //!
-//! In: gunicorn's gevent worker, uvicorn and Twisted, with a blocking call of 50 ms among short requests. Out: verdicts.
+//! In: gunicorn's gevent worker, uvicorn and Twisted, with a blocking call of 50 ms among short requests; of 200 ms while
+//! a request waits for a back end. Out: verdicts.
 //!
 //! The loop is one thread, so the application's own clock, which waits for a CPU as the loop does, says between which two
 //! lengths the time lies that a request held it: at least from the application's call to its return; at most from the
 //! return of the request before to the call of the one after.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::ops::RangeInclusive;
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use wsgi_trace::source::live::clock::monotonic_ns;
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::gevent::{GunicornGevent, WitnessedGevent};
 use wsgi_trace_tests::server::twisted::Reactor;
 use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
-use wsgi_trace_tests::server::{Line, Recipe, Server};
+use wsgi_trace_tests::server::{Address, Line, Place, Recipe, Server};
 use wsgi_trace_tests::trace::{Trace, Traced};
 
 const BLOCK: &str = "/block/50/";
@@ -101,4 +108,120 @@ fn a_sleep_in_a_coroutine_is_found_sized_and_named() -> anyhow::Result<()> {
 #[ignore = "make live: several seconds"]
 fn a_sleep_on_the_reactor_is_found_sized_and_named() -> anyhow::Result<()> {
     a_blocking_call_is_found_sized_and_named(&Reactor)
+}
+
+/// A server whose application asks a back end of ours.
+struct AskingUs<'a> {
+    server: &'a dyn Recipe,
+    address: String,
+}
+
+impl Recipe for AskingUs<'_> {
+    fn name(&self) -> &'static str {
+        self.server.name()
+    }
+
+    fn about(&self) -> String {
+        self.server.about()
+    }
+
+    fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
+        let mut commands = self.server.commands(place)?;
+        for command in &mut commands {
+            command.env("BACKEND_ADDRESS", &self.address);
+        }
+        Ok(commands)
+    }
+
+    fn slots(&self) -> Option<u64> {
+        self.server.slots()
+    }
+}
+
+fn send(address: &Address, path: &str) -> anyhow::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address.to_string())?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: us\r\nConnection: close\r\n\r\n").as_bytes())?;
+    Ok(stream)
+}
+
+fn receive(mut stream: TcpStream) -> anyhow::Result<()> {
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    ensure!(answer.starts_with(b"HTTP/1.1 200"), "{:?}", String::from_utf8_lossy(&answer));
+    Ok(())
+}
+
+/// The moments of one request of the back end, by its clock: asked, and before and after it answered.
+struct Asked {
+    asked_ns: u64,
+    answered_ns: RangeInclusive<u64>,
+}
+
+/// A request asks the back end; one that blocks the loop for 200 ms is sent; 50 ms later comes the answer.
+fn ask_and_block(server: &Server, back_end: &TcpListener, round: u32) -> anyhow::Result<Asked> {
+    let asking = send(server.address(), &format!("/backend/{round}"))?;
+    let (question, _) = back_end.accept()?;
+    let mut line = String::new();
+    BufReader::new(&question).read_line(&mut line)?;
+    let asked_ns = monotonic_ns();
+    let blocking = send(server.address(), &format!("/block/200/{round}"))?;
+    std::thread::sleep(Duration::from_millis(50));
+    let before_ns = monotonic_ns();
+    (&question).write_all(b"done\n")?;
+    let answered_ns = before_ns..=monotonic_ns();
+    receive(blocking)?;
+    receive(asking)?;
+    Ok(Asked { asked_ns, answered_ns })
+}
+
+/// Each wait lies between two lengths that the clocks of the application and of its back end give, without any tolerance.
+fn an_answer_waits_for_the_loop_since_it_came(recipe: &dyn Recipe) -> anyhow::Result<()> {
+    const ROUNDS: u32 = 5;
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let back_end = TcpListener::bind(("127.0.0.1", 0))?;
+    let server = Server::start(&AskingUs { server: recipe, address: back_end.local_addr()?.to_string() })?;
+    let trace = Trace::start(server.pid())?;
+    let asked: Vec<Asked> =
+        (0..ROUNDS).map(|round| ask_and_block(&server, &back_end, round)).collect::<anyhow::Result<_>>()?;
+    let log = server.log(2 * asked.len())?;
+    let traced = trace.end()?;
+    let of = |path: &str| log.iter().find(|line| line.path == path).context("not in the log");
+    let mut came_meanwhile = 0;
+    for (round, Asked { asked_ns, answered_ns }) in asked.iter().enumerate() {
+        let path = format!("/backend/{round}");
+        let (own, block) = (of(&path)?, of(&format!("/block/200/{round}"))?);
+        let times = (own.start_ns, own.returned_ns, block.start_ns, block.returned_ns);
+        let (Some(called_ns), Some(returned_ns), Some(blocked_ns), Some(free_ns)) = times else {
+            anyhow::bail!("no times: {own:?}, {block:?}");
+        };
+        let request =
+            traced.requests.iter().find(|request| request.path() == path).context("not reported")?;
+        let kept_ns =
+            if blocked_ns <= *answered_ns.start() { free_ns.saturating_sub(*answered_ns.end()) } else { 0 };
+        came_meanwhile += u32::from(kept_ns > 50_000_000);
+        // Before it asked it may have waited for the loop, too.
+        let other_ns = asked_ns.saturating_sub(request.start_ns);
+        let loop_ns = kept_ns..=returned_ns.saturating_sub(*answered_ns.start()) + other_ns;
+        let back_end_ns =
+            answered_ns.start().saturating_sub(*asked_ns)..=answered_ns.end().saturating_sub(called_ns);
+        let ours = ["loop_wait", "backend_wait", "unexplained"].map(|phase| request.phase_ns(phase));
+        eprintln!("{}, {path}: {ours:?}; loop {loop_ns:?}, back end {back_end_ns:?}", recipe.about());
+        ensure!(loop_ns.contains(&ours[0]), "{path}: {ours:?}, not {loop_ns:?}");
+        ensure!(back_end_ns.contains(&ours[1]), "{path}: {ours:?}, not {back_end_ns:?}");
+    }
+    ensure!(came_meanwhile > 0, "no answer came while the loop was blocked");
+    Ok(())
+}
+
+#[test]
+fn an_answer_waits_for_gevent_s_loop_since_it_came() -> anyhow::Result<()> {
+    an_answer_waits_for_the_loop_since_it_came(&WitnessedGevent(GunicornGevent { workers: 1 }))
+}
+
+#[test]
+#[ignore = "make live: several seconds"]
+fn an_answer_waits_for_a_coroutine_s_loop_since_it_came() -> anyhow::Result<()> {
+    an_answer_waits_for_the_loop_since_it_came(&Uvicorn { application: Application::Asgi, workers: 1 })
 }

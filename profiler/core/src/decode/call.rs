@@ -5,8 +5,8 @@
 
 use profiler_common::call_kind::{Kind, duplicates};
 use profiler_common::record::slice::{
-    EVENTS_KNOWN, FLAG_CLIENT, FLAG_TAKES_LOCK, HOLDER_KNOWN, SWITCHES_KNOWN, SWITCHES_MASK,
-    TAKE_HAS_TIMEOUT, identity, take_lead_ns,
+    EVENTS_KNOWN, FLAG_BACK_END, FLAG_CLIENT, FLAG_TAKES_LOCK, HOLDER_KNOWN, SWITCHES_KNOWN, SWITCHES_MASK,
+    SliceRecord, TAKE_HAS_TIMEOUT, identity, take_lead_ns,
 };
 use profiler_common::system_call::{EPOLL_PWAIT2, FCNTL, FUTEX, kind};
 
@@ -89,6 +89,28 @@ const fn connected(second: u64) -> u64 {
 /// `extra` of a read is an arrival only on a client connection and only when something was read.
 const fn arrival_ns(extra: u64, outcome: Outcome) -> u64 {
     if outcome.result > 0 && outcome.flags & FLAG_CLIENT != 0 { extra } else { 0 }
+}
+
+/// When what a call on a back end's connection is about became ready; 0: not known, or another call. A call cannot be about
+/// what comes after it.
+pub(crate) const fn back_end_ready_ns(record: &SliceRecord) -> u64 {
+    let [_, _, third] = record.arguments;
+    let is_back_end = record.flags & (FLAG_CLIENT | FLAG_BACK_END) == FLAG_BACK_END;
+    let ready_ns = match kind(record.system_call) {
+        Some(
+            Kind::Read
+            | Kind::ReadVector
+            | Kind::ReadMessage
+            | Kind::Write
+            | Kind::WriteVector
+            | Kind::WriteMessage
+            | Kind::SendFile
+            | Kind::Splice,
+        ) if record.result >= 0 => record.extra,
+        Some(Kind::Connect) => third,
+        _ => 0,
+    };
+    if is_back_end && ready_ns <= record.header.time_ns { ready_ns } else { 0 }
 }
 
 /// Who held the interpreter lock that a futex call waits for; 0 where that is not known.

@@ -3,7 +3,7 @@
 use profiler_common::record::connection::{ACCEPTED, ConnectionRecord, SEEDED};
 use profiler_common::record::head::{HeadRecord, OUTBOUND};
 use profiler_common::record::lifecycle::{EXIT, FORK, LifecycleRecord};
-use profiler_common::record::slice::{FLAG_CLIENT, SliceRecord};
+use profiler_common::record::slice::{FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, SliceRecord};
 use profiler_common::record::{KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader};
 use profiler_common::system_call as number;
 use proptest::prelude::*;
@@ -233,6 +233,30 @@ fn reads_know_their_arrival_only_on_client_connections_that_gave_bytes() {
     }
     let vectored = call(number::READV, &[4, 0, 2], 777, Outcome { result: 5, flags: FLAG_CLIENT });
     assert_eq!(vectored, Call::Read { fd: 4, asked_bytes: 0, arrival_ns: 777 });
+}
+
+#[test]
+fn calls_on_back_ends_know_since_when_they_could_go_on_and_no_other_call_does() {
+    let ready_ns = |system_call, result, flags| {
+        let arguments = [7, 0xdead, 4_500];
+        let record = SliceRecord { system_call, result, flags, arguments, ..slice_record() };
+        let Body::Slice(slice) = decode(record.as_bytes()).unwrap().body else { panic!("not a slice") };
+        slice.back_end_ready_ns
+    };
+    for call in [number::READ, number::RECVMSG, number::WRITE, number::SENDTO, number::SENDFILE] {
+        assert_eq!(ready_ns(call, 100, FLAG_BACK_END), 3_999);
+        // The end of the stream came at some moment, too.
+        assert_eq!(ready_ns(call, 0, FLAG_BACK_END), 3_999);
+        for (result, flags) in [(-11, FLAG_BACK_END), (100, 0), (100, FLAG_CLIENT | FLAG_STATUS_LINE)] {
+            assert_eq!(ready_ns(call, result, flags), 0);
+        }
+    }
+    assert_eq!(ready_ns(number::CONNECT, 0, FLAG_BACK_END), 4_500);
+    assert_eq!(ready_ns(number::CONNECT, 0, 0), 0);
+    assert_eq!(ready_ns(number::EPOLL_WAIT, 1, FLAG_BACK_END), 0);
+    let record = SliceRecord { extra: 5_001, flags: FLAG_BACK_END, ..slice_record() };
+    let Body::Slice(slice) = decode(record.as_bytes()).unwrap().body else { panic!("not a slice") };
+    assert_eq!(slice.back_end_ready_ns, 0, "after the call");
 }
 
 #[test]

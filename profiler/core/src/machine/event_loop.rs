@@ -321,8 +321,8 @@ impl EventLoop {
     }
 
     /// What a request waited for that the loop left at `from_ns` and turned to again at `until_ns`: the ends of its
-    /// stretches with their phases, in order. `arrival_ns`: when the bytes came that it goes on with, where that is
-    /// known.
+    /// stretches with their phases, in order. `arrival_ns`: when that came which it goes on with (its client's bytes, its
+    /// back end's answer or connection), where that is known.
     #[must_use]
     pub fn explain(
         &self,
@@ -351,7 +351,7 @@ impl EventLoop {
                 return [(from_ns, phase), (ready_ns.min(until_ns), phase), (until_ns, Phase::LoopWait)];
             }
         };
-        if wants == Wants::ClientRead && arrival_ns > 0 {
+        if matches!(wants, Wants::ClientRead | Wants::Backend) && arrival_ns > 0 {
             let ready_ns = arrival_ns.clamp(from_ns, until_ns);
             return [(from_ns, waited), (ready_ns, waited), (until_ns, Phase::LoopWait)];
         }
@@ -441,10 +441,13 @@ impl EventLoop {
             self.report.paired_by_order.saturating_add(u64::from(by_order.is_some()));
     }
 
-    /// A request goes on without the answer of the back end that was laid to it by order: it was another's. Returns that
-    /// back end's descriptor.
-    pub fn not_its(&mut self, request: u64) -> Option<i32> {
+    /// A request goes on by a call on `touched_fd` without the answer of the back end that was laid to it by order: it was
+    /// another's. Returns that back end's descriptor.
+    pub fn not_its(&mut self, request: u64, touched_fd: Option<i32>) -> Option<i32> {
         let found = self.unclaimed.iter_mut().rfind(|known| known.by_order == Some(request))?;
+        if touched_fd == Some(found.fd) {
+            return None;
+        }
         found.by_order = None;
         found.candidates.retain(|candidate| *candidate != request);
         self.report.paired_by_order = self.report.paired_by_order.saturating_sub(1);

@@ -267,6 +267,7 @@ fn slice_of(light: &Light, time_ns: u64) -> Slice {
         holder_tid: 0,
         lock_switches: None,
         take_lead_ns: None,
+        back_end_ready_ns: 0,
         waker_tid: 0,
         flags: light.flags,
     }

@@ -3,7 +3,7 @@
 //! In: slices in the order of time, with the capture that came before them. Out: requests that begin, advance and
 //! finish; pieces of time given to requests or to slots; timeline slices.
 
-use profiler_common::record::slice::FLAG_STATUS_LINE;
+use profiler_common::record::slice::{FLAG_CLIENT, FLAG_STATUS_LINE};
 use profiler_common::system_call::IO_URING_SETUP;
 
 use crate::event::{Call, Slice, Tid};
@@ -26,6 +26,8 @@ use crate::model::slot::Holding;
 use crate::phase::Phase;
 use crate::timeline::{Entry, ThreadState};
 
+/// The slice of a write to a client that begins with a status line.
+const STATUS_LINE: u32 = FLAG_CLIENT | FLAG_STATUS_LINE;
 /// `EAGAIN`, include/uapi/asm-generic/errno-base.h.
 const EAGAIN: i64 = -11;
 /// `EINTR`, in the same file.
@@ -403,7 +405,8 @@ fn effects(
             }
         }
         (Touch::Write, _) if moved > 0 => {
-            let status_line = slice.flags & FLAG_STATUS_LINE != 0;
+            // Without the other flag the bit means something else.
+            let status_line = slice.flags & STATUS_LINE == STATUS_LINE;
             exchange::write(state, thread, (number, slice, exit_ns), status_line, &bytes, sink);
         }
         (Touch::Shutdown, Call::Shutdown { how, .. }) if how > 0 => {

@@ -28,13 +28,25 @@ type Place = (u32, u64);
 enum By {
     /// Something that it waited for is ready, and is read: whatever ran before was not its.
     Readiness {
-        /// When the client's bytes came; 0: not known, or not the client's.
+        /// When it came; 0: not known.
         arrival_ns: u64,
         /// It is a back end's answer.
         back_end: bool,
     },
     /// It writes, or closes: what ran before may have been its.
-    Running,
+    Running {
+        /// When the connection to a back end was made that it waited for, and goes on with; 0: it goes on with something
+        /// else, or that is not known.
+        made_ns: u64,
+        /// The back end's descriptor that it uses.
+        back_end: Option<i32>,
+    },
+}
+
+impl By {
+    const fn is_running(self) -> bool {
+        matches!(self, Self::Running { .. })
+    }
 }
 
 /// The thread waits for listeners and whatever else is ready.
@@ -130,8 +142,8 @@ pub(super) fn turn_to(
     let own_start_ns = match (by, in_turn) {
         (By::Readiness { .. }, _) if is_first => free_from_ns,
         (By::Readiness { .. }, _) => slice.enter_ns,
-        (By::Running, Some(touched_ns)) => touched_ns,
-        (By::Running, None) => {
+        (By::Running { .. }, Some(touched_ns)) => touched_ns,
+        (By::Running { .. }, None) => {
             doubtful = left_behind.is_some_and(|place| may_run(state, place));
             if doubtful { slice.enter_ns } else { free_from_ns }
         }
@@ -159,7 +171,7 @@ pub(super) fn turn_to(
     // Threads of the pool may have worked for it meanwhile: where they did, it then waited for the loop.
     let recent_ns = thread.serving_loop().map_or(0, |event_loop| event_loop.recent_ns());
     let collected = match by {
-        By::Running => handoff::collect(state, slice.tgid, (number, id), recent_ns),
+        By::Running { .. } => handoff::collect(state, slice.tgid, (number, id), recent_ns),
         By::Readiness { .. } => Collected::Nothing,
     };
     let (Some(event_loop), Some(connection)) =
@@ -168,7 +180,7 @@ pub(super) fn turn_to(
         return own_start_ns;
     };
     let Some(active) = connection.requests.front_mut() else { return own_start_ns };
-    let arrival_ns = if let By::Readiness { arrival_ns, .. } = by { arrival_ns } else { 0 };
+    let (By::Readiness { arrival_ns, .. } | By::Running { made_ns: arrival_ns, .. }) = by;
     if active.left_by.is_none() && active.owner.is_none() {
         // Its first bytes: they wait from their arrival on, whoever could have read them.
         if active.request.start_is_arrival {
@@ -186,19 +198,21 @@ pub(super) fn turn_to(
         active.pass(own_start_ns, Phase::LoopWait);
     } else {
         let mut wants = active.wants;
-        if wants == Wants::ClientRead && by == By::Running {
+        if wants == Wants::ClientRead && by.is_running() {
             // It goes on without what its client may still send.
             wants = Wants::Unknown;
         }
         if wants == Wants::Backend
-            && by == By::Running
-            && let Some(fd) = event_loop.not_its(id)
+            && let By::Running { back_end, .. } = by
+            && let Some(fd) = event_loop.not_its(id, back_end)
         {
             state.descriptors.own(slice.tgid, fd, None, slice.enter_ns);
             wants = Wants::Unknown;
         }
         let wants = match (wants, by) {
-            (Wants::Unknown, By::Readiness { back_end: true, .. }) => Wants::Backend,
+            (Wants::Unknown, By::Readiness { back_end: true, .. } | By::Running { made_ns: 1.., .. }) => {
+                Wants::Backend
+            }
             (Wants::Unknown, By::Readiness { arrival_ns: 1.., .. }) => Wants::ClientRead,
             (wants, _) => wants,
         };
@@ -216,7 +230,7 @@ pub(super) fn turn_to(
 /// A back end that nobody was known to use became active in this round of turns: the request that runs now may be whose it
 /// is, if it had been read when that was opened. Loops go on with what is ready in the order in which they found it.
 fn adopt(event_loop: &mut EventLoop, by: By, id: u64, read_ns: Option<u64>) -> Option<Anonymous> {
-    let read_ns = read_ns.filter(|_| by == By::Running)?;
+    let read_ns = read_ns.filter(|_| by.is_running())?;
     let place = event_loop.anonymous.iter().position(|found| {
         found.opened_ns > read_ns && event_loop.may_have_opened(id, found.fd, found.opened_ns)
     })?;
@@ -242,8 +256,11 @@ fn by(state: &State, slice: &Slice, number: u32) -> By {
     let is_clients = |fd| state.descriptors.connection(slice.tgid, fd) == Some(number);
     match slice.call {
         Call::Read { fd, arrival_ns, .. } if is_clients(fd) => By::Readiness { arrival_ns, back_end: false },
-        Call::Read { .. } => By::Readiness { arrival_ns: 0, back_end: true },
-        _ => By::Running,
+        Call::Read { .. } => By::Readiness { arrival_ns: slice.back_end_ready_ns, back_end: true },
+        Call::Write { fd } | Call::Connect { fd, .. } if !is_clients(fd) => {
+            By::Running { made_ns: slice.back_end_ready_ns, back_end: Some(fd) }
+        }
+        _ => By::Running { made_ns: 0, back_end: None },
     }
 }
 
@@ -397,7 +414,11 @@ pub(super) fn foreign(
             }
             let known = event_loop.anonymous.iter().any(|other| other.fd == fd);
             if !known && resumes && event_loop.anonymous.len() < MAX_LEFT {
-                let (touched_ns, ready_ns) = (slice.enter_ns, event_loop.found_ready_ns());
+                let touched_ns = slice.enter_ns;
+                let ready_ns = match slice.back_end_ready_ns {
+                    0 => event_loop.found_ready_ns(),
+                    ready_ns => (ready_ns, ready_ns),
+                };
                 event_loop.anonymous.push(Anonymous { fd, opened_ns, touched_ns, ready_ns });
             }
             state.descriptors.own(tgid, fd, None, exit_ns);

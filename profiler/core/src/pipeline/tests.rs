@@ -67,6 +67,14 @@ impl Script {
         self
     }
 
+    /// What the last call was about, on a connection to a back end, was ready at `ready_ns`.
+    fn ready(mut self, ready_ns: u64) -> Self {
+        if let Some(Body::Slice(slice)) = self.events.last_mut().map(|event| &mut event.body) {
+            slice.back_end_ready_ns = ready_ns;
+        }
+        self
+    }
+
     fn accept(self, fd: i32, inside: (u64, u64, u64)) -> Self {
         let mut script = self.call(Call::Accept { listener_fd: LISTENER }, i64::from(fd), inside, 0);
         let opened = Connection {
@@ -548,6 +556,7 @@ fn any_call() -> impl Strategy<Value = (Call, i64)> {
             .prop_map(|(fd, r)| (Call::Connect { fd, port: 80, family: 2, identity: 0 }, r)),
         (fd.clone(), fd).prop_map(|(a, b)| (Call::CloseRange { first: a as u32, last: b as u32 }, 0)),
         Just((Call::Make { class: DescriptorClass::File }, 7)),
+        Just((Call::Make { class: DescriptorClass::Socket }, 11)),
     ]
 }
 
@@ -571,7 +580,10 @@ proptest! {
                     (1, Call::Read { fd, arrival_ns, .. }) => script.read(fd, GET, arrival_ns, inside),
                     (1, Call::Write { fd }) => script.write_head(fd, OK5, inside),
                     (2, Call::Read { .. } | Call::Write { .. }) => script.accept(8, inside),
-                    _ => script.call(call, result, inside, 0),
+                    (_, call) => {
+                        let ready_ns = u64::from(head) * (START + inside.2 * 200 * US);
+                        script.call(call, result, inside, 0).ready(ready_ns)
+                    }
                 };
             }
             scripts.push(script);

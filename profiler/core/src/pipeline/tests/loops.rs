@@ -113,6 +113,48 @@ fn a_request_waits_for_the_back_end_that_it_opened() {
 }
 
 /// ```text
+/// loop: read 9, socket, connect (under way, made at once), look, read 10, python 400, look (connected), send, look, read 10, python 5000,
+///       │                                                  └ the connection waits for the loop                  │
+///       look, recv, write 9                                                  the answer comes after 3000 of these ┘
+/// ```
+#[test]
+fn what_a_back_end_brought_while_the_loop_was_busy_waited_for_the_loop() {
+    let script = loop_of_two();
+    let first = script.now_ns;
+    let script = script
+        .read(9, GET, first, (1, 0, 0))
+        .call(Call::Make { class: DescriptorClass::Socket }, i64::from(BACKEND), (2, 0, 0), 0)
+        .call(Call::Connect { fd: BACKEND, port: 5432, family: 2, identity: 0 }, -115, (2, 0, 0), 0);
+    let made = script.now_ns;
+    let script = script.watch(BACKEND).look(0, 1, (1, 0, 0));
+    let second = script.now_ns;
+    let script = script
+        .read(10, GET, second, (1, 0, 0))
+        .cpu(400)
+        .respond(10)
+        .look(0, 1, (1, 0, 0))
+        .call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0)
+        .ready(made)
+        .call(Call::Read { fd: BACKEND, asked_bytes: 9, arrival_ns: 0 }, EAGAIN, (0, 0, 0), 0)
+        .look(0, 1, (1, 0, 0));
+    let third = script.now_ns;
+    let script = script.read(10, GET, third, (1, 0, 0)).cpu(5000).respond(10);
+    let answered = third + 3000 * US;
+    let script = script
+        .look(0, 1, (1, 0, 0))
+        .call(Call::Read { fd: BACKEND, asked_bytes: 9, arrival_ns: 0 }, 8, (1, 0, 0), 0)
+        .ready(answered)
+        .cpu(25)
+        .respond(9)
+        .look(-1, 0, (0, 0, 10));
+    let (requests, _) = requests_of(script);
+    let request = requests.iter().find(|request| request.start_ns == first).unwrap();
+    assert_eq!(us(request, Phase::BackendWait), 1 + 3000);
+    assert_eq!(us(request, Phase::LoopWait), 1 + 1 + 400 + 10 + 1 + (1 + 5000 - 3000) + 10 + 1);
+    assert_eq!(us(request, Phase::Unexplained), 0);
+}
+
+/// ```text
 /// loop: read 9, asleep in a blocking call 50 000, write 9, look, read 10 (came 20 000 after the call began), write 10
 /// ```
 #[test]
