@@ -26,6 +26,8 @@ pub(super) const MAX_PARKED: usize = 256;
 const RESUMING_TURNS: usize = 1;
 /// The same where a thread's results go through queues of their own.
 const COLLECTING_TURNS: usize = 5;
+/// Time-outs of waits are whole milliseconds, rounded up: the timer behind one is due by less than this before its end.
+const TIMEOUT_UNIT_NS: u64 = 1_000_000;
 /// Below this length nobody is named for a turn.
 const NAMED_NS: u64 = 1_000_000;
 
@@ -186,6 +188,19 @@ impl EventLoop {
         if self.due_ns.is_some_and(|due_ns| due_ns <= until_ns) {
             self.timer_ns = self.due_ns.take();
         }
+    }
+
+    /// When a timer may have come due of which it is only known that it is due within the next millisecond, or was: the loop
+    /// has just looked, and its clock is finer than the time-outs of its waits.
+    fn nearly_due_ns(&self) -> Option<u64> {
+        let is_near =
+            self.due_ns.is_some_and(|due_ns| due_ns < self.last.exit_ns.saturating_add(TIMEOUT_UNIT_NS));
+        is_near.then(|| self.found_ns())
+    }
+
+    /// When the loop found what it goes on with since its last look.
+    const fn found_ns(&self) -> u64 {
+        if self.last.slept { self.last.woken_ns } else { self.last.exit_ns }
     }
 
     /// The loop reads what another thread (or a callback of its own) wrote to wake it.
@@ -381,6 +396,7 @@ impl EventLoop {
     fn resumed_by(&self, request: u64, from_ns: u64) -> (Phase, u64) {
         let since = |turns: usize| from_ns.saturating_add(1).max(self.turns_ago_ns(turns));
         let timer_ns = self.timer_ns.filter(|at_ns| *at_ns >= since(RESUMING_TURNS));
+        let timer_ns = timer_ns.or_else(|| self.nearly_due_ns().filter(|at_ns| *at_ns > from_ns));
         let woken_ns = self.woken_ns.filter(|at_ns| *at_ns >= since(COLLECTING_TURNS));
         // It may have been the one that opened a back end in between.
         let may_have_run = self.unclaimed.iter().any(|unclaimed| {
@@ -388,7 +404,7 @@ impl EventLoop {
                 && unclaimed.by_order.is_none()
                 && unclaimed.candidates.contains(&request)
         });
-        let found_ns = if self.last.slept { self.last.woken_ns } else { self.last.exit_ns };
+        let found_ns = self.found_ns();
         match (timer_ns, woken_ns) {
             (Some(timer_ns), woken_ns)
                 if !may_have_run && woken_ns.is_none_or(|at_ns| at_ns < since(RESUMING_TURNS)) =>
@@ -428,7 +444,8 @@ impl EventLoop {
     #[must_use]
     pub fn resumes_parked(&self) -> bool {
         let recent_ns = self.turns_ago_ns(RESUMING_TURNS);
-        self.timer_ns.max(self.woken_ns).is_some_and(|at_ns| at_ns >= recent_ns)
+        let at_ns = self.timer_ns.max(self.woken_ns).max(self.nearly_due_ns());
+        at_ns.is_some_and(|at_ns| at_ns >= recent_ns)
     }
 
     /// A back end was opened by one of these requests; it is laid to `by_order`.

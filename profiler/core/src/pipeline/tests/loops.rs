@@ -85,6 +85,25 @@ fn a_sleeping_request_is_parked_while_another_is_served() {
 }
 
 /// ```text
+/// loop: read 9, python 30, look (a timer is due within 2 ms) 1500, read 10, write 10, python 40, write 9
+/// ```
+#[test]
+fn a_sleep_that_ends_within_the_millisecond_of_its_timer_is_a_sleep_and_an_earlier_wake_up_is_none() {
+    for (woken_us, phase) in [(1500, Phase::Sleep), (900, Phase::Unexplained)] {
+        let script = loop_of_two();
+        let first = script.now_ns;
+        let script = script.read(9, GET, first, (1, 0, 0)).cpu(30).look(2, 1, (0, 0, woken_us));
+        let second = script.now_ns;
+        let script =
+            script.read(10, GET, second, (1, 0, 0)).respond(10).cpu(40).respond(9).look(-1, 0, (0, 0, 10));
+        let (requests, _) = requests_of(script);
+        let slept = requests.iter().find(|request| request.start_ns == first).unwrap();
+        assert_eq!(us(slept, phase), woken_us);
+        assert_eq!((us(slept, Phase::LoopWait), us(slept, Phase::Cpu)), (1 + 10, 30 + 40));
+    }
+}
+
+/// ```text
 /// loop: read 9, socket, connect (would block), look 300 (connected), send, recv (would block), look 20000, recv, write 9
 /// ```
 #[test]
