@@ -66,10 +66,11 @@ fn look(state: &State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> bool
     if !is_set {
         return false;
     }
-    let has_clients = || match slice.call {
+    // Clients, or what is asked for them.
+    let serves_several = || match slice.call {
         Call::EpollWait { epoll_fd, .. } => {
             let interest = state.descriptors.interest(slice.tgid, epoll_fd);
-            interest.listener && interest.clients > 0
+            interest.listener && interest.clients + interest.backends > 0
         }
         Call::Poll { low_fds, .. } => (0..64)
             .filter(|bit| low_fds & (1 << bit) != 0)
@@ -78,7 +79,7 @@ fn look(state: &State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> bool
     };
     let reads = thread.reads;
     let event_loop = thread.event_loop.get_or_insert_default();
-    if !event_loop.confirmed && reads && has_clients() {
+    if !event_loop.confirmed && reads && serves_several() {
         event_loop.confirmed = true;
     }
     event_loop.wait(slice, exit_ns, state.window_start_ns);

@@ -85,6 +85,37 @@ fn a_sleeping_request_is_parked_while_another_is_served() {
 }
 
 /// ```text
+/// loop: accept 9, read 9, socket, connect (would block), look for the listener and the back end, send, look, recv, write 9, close 9;
+///       the same once more
+/// ```
+#[test]
+fn a_thread_that_waits_for_a_listener_and_a_back_end_runs_a_loop_although_it_never_waits_for_a_client() {
+    let mut script = Script::new(1).watch(LISTENER).look(-1, 1, (0, 0, 100));
+    for _ in 0..2 {
+        let arrival = script.now_ns;
+        script = script
+            .accept(9, (1, 0, 0))
+            .read(9, GET, arrival, (1, 0, 0))
+            .call(Call::Make { class: DescriptorClass::Socket }, i64::from(BACKEND), (2, 0, 0), 0)
+            .call(Call::Connect { fd: BACKEND, port: 5432, family: 2, identity: 0 }, -115, (2, 0, 0), 0)
+            .watch(BACKEND)
+            .look(-1, 1, (0, 0, 300))
+            .call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0)
+            .look(-1, 1, (0, 0, 20_000));
+        script = script
+            .call(Call::Read { fd: BACKEND, asked_bytes: 9, arrival_ns: 0 }, 8, (1, 0, 0), 0)
+            .call(Call::Close { fd: BACKEND }, 0, (1, 0, 0), 0)
+            .respond(9)
+            .call(Call::Close { fd: 9 }, 0, (1, 0, 0), 0)
+            .look(-1, 1, (0, 0, 1000));
+    }
+    let (requests, snapshot) = requests_of(script);
+    assert_eq!(snapshot.event_loops.len(), 1);
+    assert_eq!(us(&requests[1], Phase::BackendWait), 20_300);
+    assert_eq!(us(&requests[1], Phase::Unexplained), 0);
+}
+
+/// ```text
 /// loop: read 9, python 30, look (a timer is due within 2 ms) 1500, read 10, write 10, python 40, write 9
 /// ```
 #[test]
