@@ -51,7 +51,8 @@ impl KernelTrace {
         let (source, attached) = attach(settings, &mut || vec![pid])?;
         // Not every machine lets functions of its kernel be hooked.
         let is_function = |name: &str| {
-            PROGRAMS.iter().any(|known| known.name == name && matches!(known.place, Place::Function(_)))
+            let is_hook = |place: &Place| matches!(place, Place::Function(_) | Place::Return(_));
+            PROGRAMS.iter().any(|known| known.name == name && is_hook(&known.place))
         };
         let missing: Vec<_> =
             attached.missing.iter().filter(|missing| !is_function(&missing.program)).collect();
