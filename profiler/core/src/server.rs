@@ -62,6 +62,11 @@ pub trait ServerKind: Sync {
         Inside::Nothing
     }
 
+    /// Whether a client that sends or reads slowly may hold a thread of the pool behind the server's event loop.
+    fn clients_hold_pool(&self) -> bool {
+        false
+    }
+
     /// Requests that the server can serve at once by its settings; `None`: no limit, or not known.
     fn configured_slots(&self, server: &Server) -> Option<u32>;
 

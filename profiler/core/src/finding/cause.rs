@@ -72,8 +72,8 @@ fn between_requests(basis: &Basis<'_>, share: f64) -> Holder {
     Holder { words: "the server's own work", share, cause: Cause::Housekeeping }
 }
 
-/// Share of the time between requests from which one thing is what it is.
-const MOSTLY: f64 = 0.5;
+/// Share from which one thing is what a time is mostly spent on.
+pub(super) const MOSTLY: f64 = 0.5;
 
 /// Share of a group from which one kind gives it its name.
 const NEARLY_ALL: f64 = 0.8;
@@ -133,6 +133,12 @@ const DOINGS: [(&[Phase], &str, Cause); 6] = [
     (&[Phase::FileWait, Phase::FaultWait], "requests that wait for files or memory", Cause::Waiting),
     (&[Phase::ReadBody, Phase::Write, Phase::Unexplained], "requests being served", Cause::Waiting),
 ];
+
+/// What slow clients took of the time in which requests were served.
+pub(super) fn client_stall_share(basis: &Basis<'_>) -> f64 {
+    let phases = basis.phases();
+    ratio(sum(phases, &[Phase::ClientReadStall, Phase::ClientWriteStall]), served_ns(phases))
+}
 
 /// What requests mostly do while they are served, as a share of that.
 pub(super) fn doing(basis: &Basis<'_>) -> Holder {

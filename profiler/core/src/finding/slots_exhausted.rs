@@ -3,8 +3,10 @@
 //! In: slots, the waiting phases of requests. Out: a verdict whose cost is the time spent waiting. It does not say
 //! why the slots were busy, only what held them; other rules do.
 
+mod behind_loop;
+
 use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, WAITING, decides, explains, waited_ns};
-use super::cause::{Cause, CpuShort, Full, Holder, cpu_short, doing, full, holder};
+use super::cause::{Cause, CpuShort, Full, Holder, cpu_short, full, holder};
 use super::words::{count, duration, percent, ratio, request_seconds};
 use super::{Evidence, Judge, Rule};
 use crate::model::slot::{HeatRow, Holding};
@@ -39,7 +41,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         return Ok(Verdict { sentence: sentence.to_owned(), ..Verdict::default() });
     }
     if basis.snapshot.slots.are_loops()
-        && let Some(verdict) = pool_behind_loop(basis)
+        && let Some(verdict) = behind_loop::judge(basis)
     {
         return Ok(verdict);
     }
@@ -112,44 +114,6 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let sentence =
         format!("{exhausted_text}, but requests waited only {} of their time", percent(waited_share));
     Ok(Verdict { sentence, evidence, ..Verdict::default() })
-}
-
-/// A loop has no slots, but the threads that it gives applications to are so many and no more.
-fn pool_behind_loop(basis: &Basis<'_>) -> Option<Verdict> {
-    let limits = basis.thresholds;
-    if !basis.snapshot.event_loops.iter().any(|event_loop| event_loop.pooled > 0) {
-        return None;
-    }
-    let waited_ns = basis.phases().get(Phase::PoolWait);
-    let share = ratio(waited_ns, basis.phases().total_ns());
-    if share < limits.waited_request_min_ratio || basis.rate(waited_ns) < limits.cost_min_rate {
-        return None;
-    }
-    let server = &basis.snapshot.server;
-    let threads =
-        server.number("threads").map_or_else(String::new, |threads| format!(" (up to {})", count(threads)));
-    let doing = doing(basis);
-    let sentence = format!(
-        "Requests waited {} ({} each) for one of the threads to which the event loop gives them{threads}; held by {} ({})",
-        request_seconds(waited_ns),
-        duration(waited_ns.checked_div(basis.request_count()).unwrap_or(0)),
-        doing.words,
-        percent(doing.share),
-    );
-    let evidence = vec![
-        decides("requests_waited_ratio", share, limits.waited_request_min_ratio),
-        decides("requests_waited_seconds_per_second", basis.rate(waited_ns), limits.cost_min_rate),
-        explains("pool_wait_seconds", waited_ns as f64 / 1e9),
-    ];
-    let next_step = if doing.cause == Cause::Computing || matches!(full(basis), Full::Interpreter(_)) {
-        COMPUTING
-    } else {
-        NextStep::For {
-            case: "pool",
-            otherwise: "Raise the number of threads of the pool, shorten what holds them, or run more processes.",
-        }
-    };
-    Some(present(basis, sentence, waited_ns, evidence, Some(next_step)))
 }
 
 fn present(
@@ -280,7 +244,6 @@ const fn evidence_name(holding: Holding) -> &'static str {
 #[cfg(test)]
 mod tests {
     use crate::finding::fixture::{SECOND, Scene};
-    use crate::model::event_loop::EventLoop;
     use crate::model::slot::HeatRow;
     use crate::phase::{Phase, Phases};
 
@@ -331,30 +294,6 @@ mod tests {
             turns.sentence
         );
         assert!(turns.advice.contains("--workers"), "{}", turns.advice);
-    }
-
-    #[test]
-    fn a_pool_of_threads_behind_an_event_loop_runs_out_too() {
-        let scene = |pooled: u64, waited_ns: u64| {
-            let mut scene = Scene::gunicorn("gevent", 1, 10 * SECOND)
-                .requests(100)
-                .phase(Phase::BackendWait, 20 * SECOND)
-                .phase(Phase::PoolWait, waited_ns);
-            scene.0.slots.observed.iter_mut().for_each(|slot| slot.is_loop = true);
-            scene.0.event_loops.push(EventLoop { tgid: 700, pooled, ..EventLoop::default() });
-            scene.judge("slots-exhausted")
-        };
-        let finding = scene(90, 12 * SECOND);
-        finding.assert_present();
-        assert_eq!(finding.cost_ns, 12 * SECOND);
-        assert!(
-            finding.sentence.contains("held by requests that wait for a back end"),
-            "{}",
-            finding.sentence
-        );
-        scene(90, SECOND / 10).assert_absent();
-        // Without a pool nobody can have waited for it.
-        scene(0, 12 * SECOND).assert_absent();
     }
 
     #[test]

@@ -163,7 +163,19 @@ impl ServerKind for Uvicorn {
         Some("--backlog")
     }
 
+    /// a2wsgi hands a request over with its head, and its thread waits for the body.
+    fn clients_hold_pool(&self) -> bool {
+        true
+    }
+
     fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
+        if finding_id == "slots-exhausted/pool-clients" {
+            return Some(
+                "Put a proxy that buffers requests and responses in front: in a2wsgi a thread waits for a body that comes \
+                 slowly, and more threads would only be held as well."
+                    .to_owned(),
+            );
+        }
         let loops = Loops {
             server: "uvicorn",
             more_processes: format!("raise {}", option(server, "--workers", "workers")),
