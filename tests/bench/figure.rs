@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
-use crate::statistics::Interval;
+use crate::statistics::{Interval, SURE_ROUNDS};
 
 /// What a number counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub(crate) enum Verdict {
     Met,
     /// The whole interval is on the wrong side.
     Missed,
-    /// The interval holds the limit.
+    /// The interval holds the limit, or is of too few rounds.
     Undecided,
 }
 
@@ -62,6 +62,7 @@ impl Aim {
     pub(crate) fn verdict(self, interval: &Interval) -> Verdict {
         let right = |value: f64| if self.at_least { value >= self.limit } else { value <= self.limit };
         match (right(interval.low), right(interval.high)) {
+            _ if interval.rounds < SURE_ROUNDS => Verdict::Undecided,
             (true, true) => Verdict::Met,
             (false, false) => Verdict::Missed,
             _ => Verdict::Undecided,
@@ -189,9 +190,11 @@ mod tests {
 
     #[test]
     fn interval_that_holds_the_limit_is_undecided() {
-        let interval = |low, high| Interval { low, high, ..Interval::default() };
+        let interval = |low, high| Interval { low, high, rounds: 6, ..Interval::default() };
         assert_eq!(Aim::at_least(0.95).verdict(&interval(0.96, 0.99)), Verdict::Met);
         assert_eq!(Aim::at_least(0.95).verdict(&interval(0.94, 0.99)), Verdict::Undecided);
         assert_eq!(Aim::at_most(1.3).verdict(&interval(1.31, 1.5)), Verdict::Missed);
+        let few = Interval { rounds: 5, ..interval(1.31, 1.5) };
+        assert_eq!(Aim::at_most(1.3).verdict(&few), Verdict::Undecided, "too few to be sure");
     }
 }

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 /// How sure the interval is to hold the true value.
 const CONFIDENCE: f64 = 0.95;
 
+/// Rounds from which an interval is that sure.
+pub(crate) const SURE_ROUNDS: usize = 6;
+
 /// How often rounds are drawn anew.
 const DRAWS: usize = 1000;
 

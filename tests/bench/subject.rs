@@ -15,6 +15,7 @@ use wsgi_trace_tests::child::{Child, until};
 use crate::machine::version;
 use crate::rounds::Contender;
 use crate::server::{beside, on_cpus};
+use crate::statistics::SURE_ROUNDS;
 
 /// Name of the row that all others are compared with.
 pub(crate) const ALONE: &str = "nothing attached";
@@ -288,7 +289,7 @@ pub(crate) const NOT_INSTALLABLE: &[(&str, &str)] = &[(
 )];
 
 /// Rounds for an interval that is to hold the true value with 95 %, and no more.
-pub(crate) const FEW_ROUNDS: usize = 6;
+pub(crate) const FEW_ROUNDS: usize = SURE_ROUNDS;
 
 /// Rounds for those of which only the size of the effect is wanted, and whose attaching or detaching takes seconds.
 const FEWEST_ROUNDS: usize = 3;

@@ -133,7 +133,7 @@ fn recordings(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
     ] {
         let server = Server::start(kind, &cpus, pieces)?;
         let mut sizes = Vec::new();
-        for _ in 0..bench.rounds(4) {
+        for _ in 0..bench.rounds(6) {
             sizes.push(record(&server, path)?);
         }
         let aim = Some(Aim::at_most(200.0));
