@@ -237,6 +237,7 @@ impl Machines {
             slice.holder_tid = self.state.gil.thread(slice.tgid, slice.holder_tid);
         }
         self.listeners.slice(slice, self.started);
+        self.queues.slice(slice);
         self.wakes.slice(slice, self.started, sink);
         self.waits.slice(slice, &self.state);
         self.follow_listeners(slice);
