@@ -1,6 +1,7 @@
-//! Slots of the map `GIL_PROBES`: how often the probes in the interpreter's code were hit by traced threads.
+//! What both sides know of interpreter locks: the slots of the map `GIL_PROBES` (how often the probes in the interpreter's
+//! code were hit by traced threads), and the way to a thread's frames.
 //!
-//! In: nothing. Out: slot numbers.
+//! In: nothing. Out: slot numbers, [`FrameWay`].
 
 /// A thread was about to wait for the lock.
 pub const WAITED: u32 = 0;
@@ -10,3 +11,58 @@ pub const ENTERED: u32 = 1;
 pub const LEFT: u32 = 2;
 /// Number of slots.
 pub const GIL_PROBE_SLOTS: u32 = 3;
+
+/// [`FrameWay::kind`]: frames of CPython 3.11.
+pub const FRAMES_3_11: u64 = 1;
+/// [`FrameWay::kind`]: frames of CPython 3.12 and 3.13.
+pub const FRAMES_3_12: u64 = 2;
+/// [`FrameWay::kind`]: frames of CPython 3.14 and 3.15.
+pub const FRAMES_3_14: u64 = 3;
+
+/// How the innermost frame of a thread is found from its `PyThreadState`, and what frames look like: the last word of an
+/// element of `INTERPRETERS`, where 0 says that frames are not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameWay {
+    /// Distance in bytes in the `PyThreadState` of the frame's address, or of what leads to it (below 256).
+    pub at: u64,
+    /// What is there is the frame's address; else the address of what has it.
+    pub is_direct: bool,
+    /// Distance in bytes of the frame's address there (below 256).
+    pub through: u64,
+    /// One of the `FRAMES_` constants.
+    pub kind: u64,
+}
+
+impl FrameWay {
+    /// As one word.
+    #[must_use]
+    pub const fn pack(self) -> u64 {
+        self.at & 0xff | (self.through & 0xff) << 8 | (self.is_direct as u64) << 16 | self.kind << 24
+    }
+
+    /// From one word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn unpack(word: u64) -> Self {
+        Self {
+            at: word & 0xff,
+            is_direct: word >> 16 & 1 == 1,
+            through: word >> 8 & 0xff,
+            kind: word >> 24 & 0xff,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn way_to_frames_survives_being_packed() {
+        for is_direct in [false, true] {
+            let way = FrameWay { at: 72, is_direct, through: 8, kind: FRAMES_3_14 };
+            assert_eq!(FrameWay::unpack(way.pack()), way);
+            assert_ne!(way.pack(), 0, "0 says that there is none");
+        }
+    }
+}

@@ -29,12 +29,14 @@ pub const RING_BUSY: u32 = 10;
 pub const RING_FULL_EVIDENCE: u32 = 11;
 /// What a connection woke could not be recorded: the ring was full.
 pub const RING_FULL_WAKE: u32 = 12;
+/// Where the holder of an interpreter lock was could not be recorded: the ring was full.
+pub const RING_FULL_FRAMES: u32 = 13;
 
 /// Number of slots in `LOSSES`.
 pub const LOSS_CAUSES: u32 = 16;
 
 /// Names of the causes in slot order, as reports print them.
-pub const LOSS_NAMES: [&str; 13] = [
+pub const LOSS_NAMES: [&str; 14] = [
     "ring_full_slice",
     "ring_full_head",
     "ring_full_lifecycle",
@@ -48,6 +50,7 @@ pub const LOSS_NAMES: [&str; 13] = [
     "ring_busy",
     "ring_full_evidence",
     "ring_full_wake",
+    "ring_full_frames",
 ];
 
 /// Slots of [`RingState::emitted`](crate::ring::RingState): records handed to the ring, by kind (law 4: generated =
@@ -61,5 +64,7 @@ pub const EMITTED_LIFECYCLE: u32 = 2;
 pub const EMITTED_CONNECTION: u32 = 3;
 /// See [`EMITTED_SLICE`].
 pub const EMITTED_WAKE: u32 = 4;
+/// See [`EMITTED_SLICE`].
+pub const EMITTED_FRAMES: u32 = 5;
 /// Number of these slots.
-pub const EMITTED_KINDS: u32 = 5;
+pub const EMITTED_KINDS: u32 = 6;

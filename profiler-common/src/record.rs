@@ -4,6 +4,7 @@
 
 pub mod connection;
 pub mod evidence;
+pub mod frames;
 pub mod head;
 pub mod lifecycle;
 pub mod light;
@@ -25,6 +26,8 @@ pub const KIND_CONNECTION: u16 = 4;
 pub const KIND_WAKE: u16 = 5;
 /// [`RecordHeader::kind`] of an [`evidence::EvidenceRecord`].
 pub const KIND_EVIDENCE: u16 = 6;
+/// [`RecordHeader::kind`] of a [`frames::FramesRecord`].
+pub const KIND_FRAMES: u16 = 7;
 
 /// [`RecordHeader::kind`] of a [`light::LightRecord`].
 pub const KIND_LIGHT: u16 = 9;

@@ -35,9 +35,8 @@ pub struct RingState {
     /// Keeps the alignment; always 0.
     pub reserved: u32,
     /// Records written so far by kind (`loss::EMITTED_*`).
+    /// They fill the cache line, so that no two CPUs share one.
     pub emitted: [u64; EMITTED_KINDS as usize],
-    /// Fills a cache line, so that no two CPUs share one; always 0.
-    pub fill: [u64; 1],
 }
 
 /// Where the next record begins after one of `length_bytes` at `position`.

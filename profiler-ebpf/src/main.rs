@@ -13,6 +13,7 @@ mod account;
 mod cause;
 mod emit;
 mod empty;
+mod frames;
 mod kernel;
 mod maps;
 mod programs;

@@ -35,10 +35,11 @@ pub static TASKS: TaskStorage<u32> = TaskStorage::new();
 #[btf_map]
 pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 
-/// By process: address of the interpreter lock, distance of a thread's number in its `PyThreadState` (0: not known), and, if
-/// not 0, how far the number is from where the word there points. Given by user space, inherited by fork.
+/// By process: address of the interpreter lock, distance of a thread's number in its `PyThreadState` (0: not known), if not 0,
+/// how far the number is from where the word there points, and the way to a thread's frames (`profiler_common::gil::FrameWay`).
+/// Given by user space, inherited by fork.
 #[btf_map]
-pub static INTERPRETERS: HashMap<u32, [u64; 3], 8192> = HashMap::new();
+pub static INTERPRETERS: HashMap<u32, [u64; 4], 8192> = HashMap::new();
 
 /// How often the probes in the interpreter were hit (`profiler_common::gil`).
 #[btf_map]

@@ -46,7 +46,8 @@ pub fn futex(account: Account, registers: Registers, arguments: &[u64; 3], extra
     }
     let Some(interpreter) = INTERPRETERS.get_ptr(&tgid) else { return extra };
     // SAFETY: the look-up succeeded.
-    let [lock, distance, through] = unsafe { *interpreter };
+    let known = unsafe { *interpreter };
+    let [lock, distance, ..] = known;
     let place = arguments[0].wrapping_sub(lock);
     let on_cond = (COND..MUTEX).contains(&place);
     let on_mutex = command == WAIT && (MUTEX..SWITCH_COND).contains(&place);
@@ -58,7 +59,7 @@ pub fn futex(account: Account, registers: Registers, arguments: &[u64; 3], extra
     }
     // Who gives the lock up waits inside the condition variable as well, to signal on it: the lock is free already then.
     let signals = on_cond && command == WAIT && !is_locked(lock);
-    if signals || on_mutex && distance != 0 && is_holder([lock, distance, through], tid) {
+    if signals || on_mutex && distance != 0 && is_holder(known, tid) {
         // SAFETY: as above.
         unsafe { (*account).take_flags |= FLAG_GIVES_UP };
         return extra;
@@ -98,7 +99,7 @@ fn has_lock(tgid: u32, tid: u32) -> bool {
 
 /// Whether the thread has the lock. If it waits for the lock's mutex then, it is about to give it up.
 #[inline(always)]
-fn is_holder([lock, distance, through]: [u64; 3], tid: u32) -> bool {
+fn is_holder([lock, distance, through, _]: [u64; 4], tid: u32) -> bool {
     let state = user_word(lock.wrapping_add(LAST_HOLDER));
     if state == 0 {
         return false;
@@ -192,7 +193,7 @@ pub fn made_other_call() {
 
 /// The 8 bytes at a user address; 0 if they cannot be read.
 #[inline(always)]
-fn user_word(address: u64) -> u64 {
+pub fn user_word(address: u64) -> u64 {
     let mut word = 0_u64;
     // SAFETY: the destination holds 8 bytes; on failure the helper leaves zeroes.
     unsafe { bpf_probe_read_user((&raw mut word).cast(), 8, address as *const _) };

@@ -159,7 +159,7 @@ pub struct Watch {
     pub hooks: Hooks,
     /// Hook no system calls: for leaving on for weeks. Counts requests and tells their CPU time and waits for a CPU;
     /// the report says what it cannot tell
-    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step"])]
+    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks"])]
     pub light: bool,
     /// How to see waits for the interpreter lock.
     #[command(flatten)]
@@ -186,6 +186,12 @@ pub struct Gil {
     /// server. For a few seconds, where nothing less will do.
     #[arg(long)]
     pub gil_single_step: bool,
+    /// Also read where in Python the holder was whenever a thread begins to wait for the lock: file, function, line
+    ///
+    /// A sample from the holder's frames, up to eight, by the thread that waits: some 1 µs a wait, nothing otherwise. For
+    /// CPython 3.11 to 3.15. The report names files and functions of the application.
+    #[arg(long)]
+    pub stacks: bool,
 }
 
 /// The ways.
@@ -308,7 +314,7 @@ pub struct Top {
     pub hooks: Hooks,
     /// Hook no system calls: for leaving on for weeks. Counts requests and tells their CPU time and waits for a CPU;
     /// the report says what it cannot tell
-    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "recording"])]
+    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks", "recording"])]
     pub light: bool,
     /// How to see waits for the interpreter lock.
     #[command(flatten)]
@@ -341,7 +347,7 @@ pub struct Serve {
     pub hooks: Hooks,
     /// Hook no system calls: for leaving on for weeks. Counts requests and tells their CPU time and waits for a CPU;
     /// the report says what it cannot tell
-    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step"])]
+    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks"])]
     pub light: bool,
     /// How to see waits for the interpreter lock.
     #[command(flatten)]

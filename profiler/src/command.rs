@@ -21,7 +21,7 @@ use std::path::Path;
 
 use crate::attach::AttachError;
 use crate::cli::exit::ExitCode;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, GilWay};
 use crate::fact::FactError;
 use crate::output_file::{OutputFile, plain, same_file};
 use crate::recording::RecordError;
@@ -108,6 +108,7 @@ const fn code_of_fact(error: &FactError) -> ExitCode {
 /// # Errors
 /// [`Failure`], with the exit code to end with.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
+    refuse_frames_without_lock(cli)?;
     match &cli.command {
         None => trace::run(&cli.trace),
         Some(Command::Record(options)) => record::run(options),
@@ -126,6 +127,22 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Completions(options)) => print(&completions::script(options.shell)),
         Some(Command::Man(options)) => man::run(options),
     }
+}
+
+/// Frames are read as waits for the lock begin: without these there is no moment for it.
+fn refuse_frames_without_lock(cli: &Cli) -> Result<(), Failure> {
+    let gil = match &cli.command {
+        None => cli.trace.watch.gil,
+        Some(Command::Record(options)) => options.watch.gil,
+        Some(Command::Serve(options)) => options.gil,
+        Some(Command::Top(options)) => options.gil,
+        Some(_) => return Ok(()),
+    };
+    if !gil.stacks || gil.way != GilWay::Off {
+        return Ok(());
+    }
+    let sentence = "--stacks reads frames as waits for the interpreter lock begin, which --gil=off leaves out: drop one of them";
+    Err(Failure { sentence: sentence.to_owned(), code: ExitCode::Usage })
 }
 
 /// Why the list could not be shown; a reader that went away is no error.

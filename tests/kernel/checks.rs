@@ -134,6 +134,7 @@ fn summary(events: &[Event]) -> String {
             Body::Head(_) => "heads",
             Body::Connection(_) => "connections",
             Body::Wake(_) => "wakes",
+            Body::Frames(_) => "frames",
             Body::Lifecycle(_) => "lifecycle events",
             Body::Evidence(_) => "pieces of evidence",
             Body::Light(_) => "light slices",

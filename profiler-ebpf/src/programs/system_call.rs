@@ -23,6 +23,7 @@ use super::socket;
 use crate::account::{self, Account};
 use crate::cause;
 use crate::empty;
+use crate::frames;
 use crate::kernel::registers::{self, Registers};
 use crate::kernel::sock;
 use crate::maps::{CLIENT, CONTROL, Descriptor, INTERPRETERS};
@@ -131,11 +132,15 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
         _ => registers::fourth(registers),
     };
     // SAFETY: the thread itself runs here, so this is the account's only writer.
-    let mut account = unsafe { account::change(account) };
+    let mut changed = unsafe { account::change(account) };
     // SAFETY: the helper has no preconditions.
-    account::enter(&mut account, unsafe { bpf_ktime_get_ns() }, number as i32, arguments, extra);
+    account::enter(&mut changed, unsafe { bpf_ktime_get_ns() }, number as i32, arguments, extra);
     if was_client {
-        account.flags |= FLAG_CLIENT;
+        changed.flags |= FLAG_CLIENT;
+    }
+    drop(changed);
+    if frames::wanted() && matches!(kind, Kind::Futex) && arguments[2] & HOLDER_KNOWN != 0 {
+        frames::sample(account, tgid);
     }
     Some(())
 }
@@ -155,7 +160,7 @@ fn holder(tgid: u32, address: u64, operation: u64) -> Option<u64> {
     }
     let interpreter = INTERPRETERS.get_ptr(&tgid)?;
     // SAFETY: the look-up succeeded.
-    let [lock, distance, through] = unsafe { *interpreter };
+    let [lock, distance, through, _] = unsafe { *interpreter };
     let place = address.wrapping_sub(lock);
     // Without the distance the lock is followed all the same.
     if distance == 0 || !TAKERS.contains(&place) {

@@ -8,21 +8,22 @@ pub mod call;
 use profiler_common::call_kind::Kind;
 use profiler_common::record::connection::{self, ConnectionRecord};
 use profiler_common::record::evidence::{self, EvidenceRecord};
+use profiler_common::record::frames::{self, FramesRecord, MAX_FRAMES};
 use profiler_common::record::head::{self, HeadRecord};
 use profiler_common::record::lifecycle::{self, LifecycleRecord};
 use profiler_common::record::light::{self, LightRecord};
 use profiler_common::record::slice::SliceRecord;
 use profiler_common::record::wake::{self, WakeRecord};
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_EVIDENCE, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE, KIND_WAKE,
-    RecordHeader,
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE,
+    KIND_WAKE, RecordHeader,
 };
 use profiler_common::system_call::kind;
 use zerocopy::FromBytes;
 
 use crate::event::{
-    Body, Change, Connection, ConnectionEvidence, Event, Evidence, Head, Lifecycle, Light, LightWhat, Sign,
-    Signal, Slice, Wake,
+    Body, Change, Connection, ConnectionEvidence, Event, Evidence, Frames, Head, Lifecycle, Light, LightWhat,
+    Sign, Signal, Slice, Wake,
 };
 use crate::fact::Account;
 use crate::stream::Item;
@@ -92,6 +93,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         Some(KIND_EVIDENCE) => decode_evidence(bytes),
         Some(KIND_WAKE) => decode_wake(bytes),
         Some(KIND_LIGHT) => decode_light(bytes),
+        Some(KIND_FRAMES) => decode_frames(bytes),
         Some(kind) => Err(Malformed::UnknownKind { kind }),
         None => Err(Malformed::TooShort {
             kind: 0,
@@ -238,6 +240,24 @@ fn decode_wake(bytes: &[u8]) -> Result<Event, Malformed> {
             accept_result: accepts.then_some(i64::from(record.result)),
             peer_port: record.peer_port,
         }),
+    })
+}
+
+fn decode_frames(bytes: &[u8]) -> Result<Event, Malformed> {
+    let record = fixed::<FramesRecord>(bytes, KIND_FRAMES)?;
+    let count = usize::try_from(record.count).unwrap_or(usize::MAX);
+    if count > MAX_FRAMES {
+        return Err(Malformed::BadValue { kind: KIND_FRAMES, value: record.count });
+    }
+    let found = record.frames.iter().take(count).map(|frame| (frame.code, frame.instruction));
+    Ok(Event {
+        time_ns: record.header.time_ns,
+        body: Body::Frames(Box::new(Frames {
+            tgid: record.header.tgid,
+            tid: record.header.tid,
+            frames: found.collect(),
+            unstable: record.flags & frames::UNSTABLE != 0,
+        })),
     })
 }
 

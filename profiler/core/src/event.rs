@@ -28,6 +28,8 @@ pub enum Body {
     Connection(Connection),
     /// A connection woke a thread that waited for its listener; comes before the slice of the call that returned by it.
     Wake(Wake),
+    /// Where in Python the holder of an interpreter lock was; comes before the slice of the wait's call.
+    Frames(Box<Frames>),
     /// Light mode: bytes moved on a client's socket, and what the thread did before.
     Light(Light),
     /// A thread is born, adopted, renamed or gone.
@@ -468,6 +470,20 @@ pub struct Wake {
     pub accept_result: Option<i64>,
     /// Peer's port (0: not seen).
     pub peer_port: u16,
+}
+
+/// Where in Python the holder of an interpreter lock was as a thread began to wait for it. `Event::time_ns` is the entry of
+/// the wait's call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frames {
+    /// Process.
+    pub tgid: Tid,
+    /// The thread that waits.
+    pub tid: Tid,
+    /// Addresses of code object and instruction of each frame, innermost first.
+    pub frames: Vec<(u64, u64)>,
+    /// The holder was in another function at the end of the look.
+    pub unstable: bool,
 }
 
 /// Birth, death and change of a thread.

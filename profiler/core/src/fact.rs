@@ -3,6 +3,7 @@
 //! In: nothing (the `fact` stage of `profiler` fills these). Out: [`FactRecord`], stored in recordings as JSON, so
 //! that a replay touches no `/proc`. Times are `CLOCK_MONOTONIC` nanoseconds unless a name says otherwise.
 
+pub mod frame;
 pub mod holders;
 pub mod memory;
 pub mod open_files;
@@ -36,6 +37,8 @@ pub enum Fact {
     InterpreterSeen(InterpreterSeen),
     /// What the threads of a target process in another PID namespace call themselves.
     ThreadNumbers(ThreadNumbers),
+    /// What a Python frame is of.
+    FrameSeen(frame::FrameSeen),
     /// How waits for the interpreter lock are seen, and how often the probes for it were hit so far.
     GilMethod(GilMethod),
     /// A listening socket that a target process holds.
@@ -255,6 +258,9 @@ pub struct GilMethod {
     pub wanted: String,
     /// Every call that a thread makes after a wait for the lock is seen (`--hooks btf`).
     pub follows_every_call: bool,
+    /// The holder's frames are read as waits begin (`--stacks`).
+    #[serde(default)]
+    pub stacks: bool,
     /// By file with an interpreter.
     pub files: Vec<GilFile>,
     /// How often traced threads hit the probes, all files together, cumulative.

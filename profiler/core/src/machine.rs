@@ -23,6 +23,7 @@ pub mod gil;
 pub mod gil_edge;
 pub mod gil_held;
 pub mod gil_measure;
+pub mod gil_place;
 pub mod handoff;
 pub mod http1;
 mod inside;

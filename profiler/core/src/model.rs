@@ -10,6 +10,7 @@ pub mod event_loop;
 pub mod front_end;
 pub mod gil;
 pub mod gil_method;
+pub mod gil_place;
 pub mod latency;
 pub mod now;
 pub mod path_shape;

@@ -237,7 +237,6 @@ impl Machines {
             slice.holder_tid = self.state.gil.thread(slice.tgid, slice.holder_tid);
         }
         self.listeners.slice(slice, self.started);
-        self.queues.slice(slice);
         self.wakes.slice(slice, self.started, sink);
         self.waits.slice(slice, &self.state);
         self.follow_listeners(slice);
@@ -276,6 +275,7 @@ impl Machines {
                 }
             }
             Body::Wake(wake) => self.wakes.wake(&wake, time_ns, self.started, sink),
+            Body::Frames(frames) => self.state.gil.samples.sample(*frames, time_ns),
             Body::Light(light) => light::take(&mut self.state, &light, time_ns, sink),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
             Body::Evidence(evidence) => dropped::evidence(&mut self.state, &evidence, time_ns, sink),
@@ -339,7 +339,11 @@ impl Machines {
             }
             Fact::InterpreterSeen(seen) => self.state.gil.see(seen),
             Fact::ThreadNumbers(seen) => self.state.gil.number(&seen),
-            Fact::GilMethod(method) => self.state.gil.method.note(method),
+            Fact::GilMethod(method) => {
+                self.state.gil.samples.wanted = method.stacks;
+                self.state.gil.method.note(method);
+            }
+            Fact::FrameSeen(seen) => self.state.gil.samples.see(seen),
             Fact::ListenerSeen(listener) => {
                 self.state.descriptors.reclass(listener.tgid, listener.fd, DescriptorClass::Listener);
                 self.listener_seen(&listener);

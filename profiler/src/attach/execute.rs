@@ -111,6 +111,7 @@ fn prepare(
     let targets = find();
     let plan = plan(&capabilities, settings, load_of_machine(settings, &targets))?;
     globals.push(("LIGHT", u32::from(plan.hooks == Hooks::Light)));
+    globals.push(("STACKS", u32::from(settings.gil.stacks)));
     if targets.is_empty() {
         return Err(AttachError::NoTarget);
     }

@@ -12,6 +12,8 @@ pub struct Wanted {
     pub mode: Mode,
     /// Probe points that the kernel must single-step are taken as well.
     pub single_step: bool,
+    /// The holder's frames are read as waits begin.
+    pub stacks: bool,
 }
 
 /// The ways.
@@ -192,7 +194,7 @@ mod tests {
     }
 
     fn wanted(mode: Mode, single_step: bool) -> Wanted {
-        Wanted { mode, single_step }
+        Wanted { mode, single_step, stacks: false }
     }
 
     fn chosen(wanted: Wanted, functions: &[TakeGil], waits_elsewhere: bool) -> Choice {

@@ -4,6 +4,7 @@
 //! from the traced process and is taken as hostile: bounded, checked, and refused where it does not look as it should.
 //! A version that is not known is refused by name, never treated as its neighbour.
 
+pub mod code;
 mod elf;
 mod holder;
 mod layout;
@@ -152,6 +153,7 @@ pub fn read_hostile(bytes: &[u8]) {
         let version = Version::parse(&format!("3.{minor}"));
         let _ = version.map(|version| layout::locks(&memory, 4096, version, true));
     }
+    code::read_hostile(&memory, bytes);
     for line in String::from_utf8_lossy(bytes).lines() {
         let _ = mapping::parse(line);
     }

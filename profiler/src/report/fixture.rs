@@ -13,6 +13,7 @@ use profiler_core::fact::{
 use profiler_core::finding::Finding;
 use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
 use profiler_core::model::gil::{Convoy, Edge, Gil, Lock, Party, ThreadEdge, Waiter};
+use profiler_core::model::gil_place::{Place, Places, Spot};
 use profiler_core::model::latency::Latency;
 use profiler_core::model::request::{Framing, Request};
 use profiler_core::model::{CgroupWindow, Conservation, Endpoint, Losses, Requests, Snapshot, Window};
@@ -167,6 +168,7 @@ fn gil() -> Gil {
             ThreadEdge { tgid: 4121, waiter, holder, total_ns: total_ms * MS, waits: 100 }
         })
         .to_vec();
+    gil.places = Some(places());
     gil.locks = vec![
         Lock {
             tgid: 4121,
@@ -490,4 +492,26 @@ fn slowest(pool_wait_ns: u64) -> Vec<Request> {
         make(640, "/report/1984", (Phase::BackendWait, 37 * MS), 5 * MS),
         unknown,
     ]
+}
+
+/// Where the lock was held, one name being a stranger's.
+fn places() -> Places {
+    let spot = |file: &str, function: &str, line| Spot { file: file.into(), function: function.into(), line };
+    let library = spot("/usr/lib/python3.11/json/encoder.py", "JSONEncoder.iterencode", 258);
+    Places {
+        places: vec![
+            Place {
+                at: library,
+                called_from: Some(spot("/srv/shop/views.py", "report", 88)),
+                wait_ns: 420 * MS,
+                waits: 150,
+            },
+            Place { at: spot("<string>", "f<b>", 0), called_from: None, wait_ns: 90 * MS, waits: 40 },
+        ],
+        other_ns: 20 * MS,
+        unknown_ns: 5 * MS,
+        samples: 210,
+        unstable: 3,
+        unreadable: 2,
+    }
 }

@@ -12,6 +12,7 @@ pub(super) mod event_loops;
 mod findings;
 pub(super) mod front_end;
 pub(super) mod gil;
+pub(super) mod gil_place;
 pub(super) mod gil_words;
 pub(super) mod header;
 pub(super) mod heat;

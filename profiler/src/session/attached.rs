@@ -471,9 +471,14 @@ impl<O: Observer> Session<O> {
     /// Takes what is in the ring by now. Not what comes while it is taken: a target that writes faster than we read
     /// must not keep signals and the end of the window waiting.
     fn drain(&mut self) {
-        let (feed, observer) = (&mut self.feed, &mut self.observer);
+        let (feed, observer, locks) = (&mut self.feed, &mut self.observer, &mut self.gather.locks);
         let now_ns = monotonic_ns();
-        self.source.drain_while(|record| feed.kernel(record, &mut |entry| observer.entry(&entry)) <= now_ns);
+        self.source.drain_while(|record| {
+            for fact in locks.look_up(record) {
+                feed.fact(fact, &mut |entry| observer.entry(&entry));
+            }
+            feed.kernel(record, &mut |entry| observer.entry(&entry)) <= now_ns
+        });
     }
 
     /// Counters of this moment, once every record that they count has been taken. What was taken beyond it belongs to

@@ -5,10 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use profiler_common::gil::FrameWay;
+use profiler_common::record::KIND_FRAMES;
+use profiler_core::decode::decode;
+use profiler_core::event::{Body, Event};
 use profiler_core::fact::{Fact, GilFile, GilMethod, InterpreterSeen};
 
 use crate::attach::gil::{Choice, Code, Mode, Wanted, choose};
 use crate::fact::Proc;
+use crate::fact::python::code::{Codes, frame_way};
 use crate::fact::python::{Interpreters, Looked, Numbers};
 use crate::source::live::LiveSource;
 
@@ -24,6 +29,7 @@ pub(super) struct LockWatch {
     follows_every_call: bool,
     interpreters: Interpreters,
     numbers: Numbers,
+    codes: Codes,
     seen: BTreeMap<u32, InterpreterSeen>,
     files: BTreeMap<(String, u64), GilFile>,
     /// Process looked at again last.
@@ -40,6 +46,7 @@ impl LockWatch {
             follows_every_call,
             interpreters: Interpreters::default(),
             numbers: Numbers::default(),
+            codes: Codes::default(),
             seen: BTreeMap::new(),
             files: BTreeMap::new(),
             last_again: 0,
@@ -66,7 +73,11 @@ impl LockWatch {
         }
         if let Some(main) = seen.locks.iter().find(|lock| lock.interpreter == 0) {
             let (distance, through) = (seen.thread_number_at, seen.thread_number_through);
-            source.follow_lock(tgid, [main.address, distance.unwrap_or(0), through.unwrap_or(0)]);
+            let way = frame_way(&seen).filter(|_| self.wanted.stacks).map_or(0, FrameWay::pack);
+            source.follow_lock(tgid, [main.address, distance.unwrap_or(0), through.unwrap_or(0), way]);
+        }
+        if self.wanted.stacks {
+            self.codes.follow(proc, &seen);
         }
         self.seen.insert(tgid, seen.clone());
         facts.push(Fact::InterpreterSeen(seen));
@@ -75,7 +86,11 @@ impl LockWatch {
 
     /// Looks at a few of the processes again, in turn: interpreters come and go while a process runs.
     pub(super) fn look_again(&mut self, proc: &Proc, known: &[u32], source: &mut LiveSource) -> Vec<Fact> {
-        self.seen.retain(|tgid, _| known.contains(tgid));
+        let gone: Vec<u32> = self.seen.keys().copied().filter(|tgid| !known.contains(tgid)).collect();
+        for tgid in gone {
+            self.seen.remove(&tgid);
+            self.codes.forget(tgid);
+        }
         let mut turn: Vec<u32> = known.to_vec();
         turn.sort_unstable();
         let first = turn.partition_point(|tgid| *tgid <= self.last_again);
@@ -94,6 +109,16 @@ impl LockWatch {
         self.numbers.changed(proc).into_iter().map(Fact::ThreadNumbers).collect()
     }
 
+    /// What the frames of a record are of, as far as that was not told yet; nothing, if it is a record of another kind.
+    pub(super) fn look_up(&mut self, record: &[u8]) -> Vec<Fact> {
+        if !self.wanted.stacks || record.first_chunk() != Some(&KIND_FRAMES.to_ne_bytes()) {
+            return Vec::new();
+        }
+        let Ok(Event { body: Body::Frames(found), .. }) = decode(record) else { return Vec::new() };
+        let look_up = |(code, instruction)| self.codes.look_up(found.tgid, code, instruction);
+        found.frames.iter().copied().filter_map(look_up).map(Fact::FrameSeen).collect()
+    }
+
     /// How it is done, and how often the probes were hit.
     pub(super) fn method(&mut self, source: &LiveSource) -> Fact {
         let (probe_hits, attempts) = source.gil_probe_hits();
@@ -101,6 +126,7 @@ impl LockWatch {
         Fact::GilMethod(GilMethod {
             wanted: self.wanted.mode.name().to_owned(),
             follows_every_call: self.follows_every_call,
+            stacks: self.wanted.stacks,
             files: self.files.values().cloned().collect(),
             probe_hits,
             attempts,

@@ -42,7 +42,8 @@ use rings::{Rings, time_ns};
 use totals::Totals;
 
 /// Names of the kinds of `profiler_common::loss::EMITTED_*`, in their order.
-const KIND_NAMES: [&str; EMITTED_KINDS as usize] = ["slice", "head", "lifecycle", "connection", "wake"];
+const KIND_NAMES: [&str; EMITTED_KINDS as usize] =
+    ["slice", "head", "lifecycle", "connection", "wake", "frames"];
 
 /// Pieces of evidence taken at once: all that its ring holds.
 const MAX_EVIDENCE: usize = profiler_common::limits::EVIDENCE_RING_BYTES as usize
@@ -52,7 +53,7 @@ const MAX_EVIDENCE: usize = profiler_common::limits::EVIDENCE_RING_BYTES as usiz
 pub struct LiveSource {
     ebpf: Ebpf,
     targets: HashMap<MapData, u32, u32>,
-    interpreters: HashMap<MapData, u32, [u64; 3]>,
+    interpreters: HashMap<MapData, u32, [u64; 4]>,
     gil_probes: PerCpuArray<MapData, u64>,
     rings: Rings,
     evidence: RingBuf<MapData>,
@@ -217,9 +218,10 @@ impl LiveSource {
     }
 
     /// Has an interpreter lock followed in this process: what threads do after a wait for it, and who holds it. `lock` is
-    /// its address, the distance of a thread's number in its `PyThreadState` (0: holders are not read), and, if not 0, how far
-    /// from where the word there points the number is. Without room in the map both stay unknown.
-    pub fn follow_lock(&mut self, tgid: u32, lock: [u64; 3]) {
+    /// its address, the distance of a thread's number in its `PyThreadState` (0: holders are not read), if not 0, how far
+    /// from where the word there points the number is, and, if not 0, the way to a thread's frames
+    /// (`profiler_common::gil::FrameWay`). Without room in the map all stay unknown.
+    pub fn follow_lock(&mut self, tgid: u32, lock: [u64; 4]) {
         let _ = self.interpreters.insert(&tgid, &lock, 0);
     }
 

@@ -3,6 +3,7 @@
 //! In: interpreters, servers, bpftrace. Out: a table (`make gil-matrix` keeps it in docs/gil-truth.md).
 
 mod interpreters;
+mod places;
 mod server;
 
 use std::path::Path;

@@ -71,9 +71,7 @@ servers! {
 /// accounts take the clock of a change at another moment; and the median error against the application's clock is 105 to 207 µs, as the
 /// application is done before the loop writes.
 ///
-/// uWSGI: its CPU time is 0.2 to 2.3 % less than schedstat's and its run queue 0.1 to 1 % more, about as much without its lock around accept
-/// as with it (some 3 µs a context switch, of which there are 1300 to 4600 slices); with the lock one run in some twenty passes the
-/// bound. Not settled: neither the lock nor who waits behind it has to do with it (`uwsgi_thunder_lock_wakes_one`).
+/// uWSGI with its lock around accept: one run in some twenty differs from schedstat by 3 to 4 % of run queue or CPU time. Not settled.
 mod gaps {
     use wsgi_trace_tests::server::twisted::Twisted;
 

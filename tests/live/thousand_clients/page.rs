@@ -23,7 +23,7 @@ struct File<'a> {
 
 /// The rows as Markdown.
 pub(crate) fn table(rows: &[Row]) -> String {
-    let head = "| server | open files | clients saw | the report: served | not served, by cause | attempts refused (`accept_queue_overflow`) | agrees |\n\
+    let head = "| server | open files | clients saw | the report: served | not served, by cause | attempts refused | agrees |\n\
                 |---|--:|---|--:|---|--:|---|";
     let lines: Vec<String> = rows.iter().map(line).collect();
     format!("{head}\n{}\n", lines.join("\n"))

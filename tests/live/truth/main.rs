@@ -8,6 +8,7 @@ mod access_log;
 mod capacity;
 mod gil;
 mod gil_holder;
+mod gil_stacks;
 mod herd;
 mod light;
 mod listeners;

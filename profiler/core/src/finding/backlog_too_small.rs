@@ -36,8 +36,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let snapshot = basis.snapshot;
     let read = snapshot.listeners.iter().filter_map(|listener| {
         let queue = listener.queue.as_ref()?;
-        let attempts = queue.attempts(listener.seen.family == "unix", &snapshot.networks);
-        Some(Refusing { listener, queue, attempts })
+        Some(Refusing { listener, queue, attempts: attempts(listener, queue, &snapshot.networks) })
     });
     let Some(worst) = read.max_by_key(|one| (one.attempts, one.queue.full_ns, one.queue.deepest())) else {
         return Err(Undecided {
@@ -111,6 +110,21 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     );
     let next_step = capped(basis, queue);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, next_step, ..Verdict::default() })
+}
+
+/// Attempts that found this queue full. The kernel's count for a listener has other refusals in it; there are no more
+/// overflows than its namespace counts. Of a listener that defers accept the count is without what it drops on purpose
+/// (`machine::queue`).
+fn attempts(listener: &Listener, queue: &Queue, networks: &[Network]) -> u64 {
+    if listener.seen.family == "unix" {
+        return queue.refused.unwrap_or(0);
+    }
+    let overflows = networks.iter().fold(0_u64, |sum, network| sum.saturating_add(network.listen_overflows));
+    match (&queue.delays, queue.refused) {
+        (Some(delays), _) => delays.attempts,
+        (None, Some(refused)) => refused.min(overflows),
+        (None, None) => 0,
+    }
 }
 
 /// The server asked for more than the kernel allows: it is not told.

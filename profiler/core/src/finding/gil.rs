@@ -3,8 +3,9 @@
 //! In: a [`Basis`]. Out: gates, names of parties, sums over locks.
 
 use super::basis::{Basis, Undecided};
-use super::words;
+use super::words::{self, percent, ratio};
 use crate::model::gil::{Edge, Gil, Lock, Party};
+use crate::model::gil_place::Spot;
 use crate::phase::Phase;
 
 /// Characters of an endpoint's path in a sentence.
@@ -54,6 +55,34 @@ pub(super) fn costliest_holder(edges: &[Edge], of: impl Fn(&Edge) -> u64) -> Opt
     // Of equals the first, which is the costliest edge's.
     sums.into_iter().rev().max_by_key(|(_, sum)| *sum).filter(|(_, sum)| *sum > 0)
 }
+
+/// Where in Python the lock was held for most of the time that others waited, as the end of a sentence; empty where that was not
+/// asked for, or no place stands out.
+pub(super) fn mostly_in(gil: &Gil) -> String {
+    let Some(place) = gil.places.as_ref().and_then(|places| places.places.first()) else {
+        return String::new();
+    };
+    let share = ratio(place.wait_ns, gil.waits.sum_ns());
+    if share < STANDS_OUT {
+        return String::new();
+    }
+    let spot = |spot: &Spot| {
+        format!(
+            "{} ({}:{})",
+            words::name(&spot.function, NAME_CHARS),
+            words::name(spot.short_file(), NAME_CHARS),
+            spot.line
+        )
+    };
+    let from =
+        place.called_from.as_ref().map_or_else(String::new, |from| format!(", called from {}", spot(from)));
+    format!("; {} of the waiting while it was held in {}{from}", percent(share), spot(&place.at))
+}
+
+/// Share of all waiting from which a place is worth a word.
+const STANDS_OUT: f64 = 0.2;
+/// Characters of a function's or file's name in a sentence.
+const NAME_CHARS: usize = 28;
 
 /// A party as the subject of a sentence. Hostile input, bounded.
 pub(super) fn subject(party: &Party) -> String {

@@ -62,6 +62,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             sentence.push_str(&format!(", {} of it in {}", percent(of_it), endpoint_name(worst)));
         }
     }
+    sentence.push_str(&gil::mostly_in(seen));
     let exemplars = basis.exemplars(&[Phase::GilWait]);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
 }
@@ -86,6 +87,7 @@ const MOST: f64 = 0.5;
 #[cfg(test)]
 mod tests {
     use crate::finding::fixture::{MILLISECOND, SECOND, Scene};
+    use crate::model::gil_place::{Place, Places, Spot};
     use crate::phase::Phase;
 
     fn scene() -> Scene {
@@ -110,6 +112,30 @@ mod tests {
             finding.advice.contains("--workers") && finding.advice.contains("--threads"),
             "{}",
             finding.advice
+        );
+    }
+
+    #[test]
+    fn line_that_others_waited_for_most_ends_the_sentence_where_it_is_known() {
+        let spot =
+            |file: &str, function: &str, line| Spot { file: file.into(), function: function.into(), line };
+        let mut scene = scene().phase(Phase::GilWait, 8 * SECOND);
+        scene.0.gil.waits.record(8 * SECOND);
+        let place = Place {
+            at: spot("/usr/lib/python3.11/json/encoder.py", "JSONEncoder.iterencode", 258),
+            called_from: Some(spot("/srv/shop/views.py", "report", 88)),
+            wait_ns: 6 * SECOND,
+            waits: 100,
+        };
+        scene.0.gil.places = Some(Places { places: vec![place], ..Places::default() });
+        let finding = scene.judge("gil-contention");
+        assert!(
+            finding.sentence.ends_with(
+                "; 75 % of the waiting while it was held in JSONEncoder.iterencode (json/encoder.py:258), called from report \
+                 (shop/views.py:88)."
+            ),
+            "{}",
+            finding.sentence
         );
     }
 

@@ -10,6 +10,7 @@ use crate::event::{Call, Slice, Tid};
 use crate::fact::{InterpreterLock, InterpreterSeen, ThreadNumbers};
 use crate::machine::gil_edge::Edges;
 use crate::machine::gil_measure::{Measure, Sleep};
+use crate::machine::gil_place::Samples;
 use crate::model::gil::{Gil, Lock, Waiter};
 use crate::model::gil_method::Seen;
 use crate::model::latency::Latency;
@@ -113,6 +114,8 @@ pub struct Locks {
     pub method: Seen,
     /// Who made whom wait.
     pub edges: Edges,
+    /// Where the holders were.
+    pub samples: Samples,
     /// Entries that found no place.
     pub evicted: u64,
 }
@@ -161,6 +164,7 @@ impl Locks {
     pub fn exec(&mut self, tgid: Tid) {
         self.seen.remove(&tgid);
         self.numbers.remove(&tgid);
+        self.samples.exec(tgid);
     }
 
     /// Takes the next slice of a thread, which ended at `exit_ns`, with the thread's wait so far.
@@ -279,13 +283,15 @@ impl Locks {
     pub fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
         let mut seen = std::mem::take(&mut self.seen);
         seen.retain(|tgid, _| !has_ended(*tgid));
+        let mut samples = std::mem::take(&mut self.samples);
+        samples.roll(has_ended);
         let mut numbers = std::mem::take(&mut self.numbers);
         numbers.retain(|tgid, _| seen.contains_key(tgid));
         let mut edges = std::mem::take(&mut self.edges);
         edges.roll();
         let mut method = std::mem::take(&mut self.method);
         method.roll();
-        *self = Self { seen, numbers, edges, method, ..Self::default() };
+        *self = Self { seen, numbers, edges, samples, method, ..Self::default() };
     }
 
     /// Why no wait can be told; `None`: it can.
@@ -321,6 +327,7 @@ impl Locks {
         let (thread_edges, other_thread_edges_ns) = self.edges.finish_threads(&name);
         let (edges, other_edges_ns) = self.edges.finish(&name);
         Gil {
+            places: self.samples.finish(),
             method: self.method.finish(),
             thread_edges,
             other_thread_edges_ns,

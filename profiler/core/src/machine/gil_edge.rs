@@ -196,6 +196,8 @@ pub fn turned(thread: &mut Thread, before: Option<(u32, u64)>, exit_ns: u64) {
 /// A slice is the next part of a thread's waiting, `wait_ns` long. Returns who had the lock.
 pub fn held(state: &mut State, thread: &mut Thread, slice: &Slice, wait_ns: u64) -> HeldBy {
     let by = holder(state, thread, slice);
+    // Who finds itself had let the lock go: what it sampled is its own frames.
+    state.gil.samples.waited(slice, wait_ns, by != HeldBy::UNKNOWN);
     let not_honoured_ns = thread.gil_wait.episode.map_or(0, |episode| episode.not_honoured_ns());
     add_share(&mut thread.gil_held, Share { by, wait_ns, waits: 1, not_honoured_ns });
     thread.gil_held_by = by;

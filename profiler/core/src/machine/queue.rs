@@ -4,14 +4,13 @@
 //! what its namespace counted.
 //!
 //! A queue is served first come, first served: what waited when a connection came is what was accepted after that moment
-//! and up to its own accept. So no reading is needed for it, and none is missed. Where it had been there when the call of accept
-//! began, it left the queue at that call's beginning: until the call returns others come, and find its place free.
+//! and up to its own accept. So no reading is needed for it, and none is missed.
 
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use crate::event::{Call, Connection, Slice, Tid};
+use crate::event::Connection;
 use crate::fact::queue::{AcceptQueue, AcceptQueues, NetworkCounters, QueueCounts, Refusals};
 use crate::model::latency::Latency;
 use crate::model::queue::{Delays, Network, Queue};
@@ -21,8 +20,6 @@ const MAX_QUEUES: usize = 1024;
 /// Accepts remembered for each; a connection that more than so many others followed counts as so many.
 const MAX_ACCEPTS: usize = 16_384;
 const NS_PER_MS: u64 = 1_000_000;
-/// Threads whose call of accept has returned and is not known whole.
-const MAX_TAKEN: usize = 16_384;
 /// Network namespaces whose counts are kept.
 const MAX_NETWORKS: usize = 16;
 
@@ -30,8 +27,6 @@ const MAX_NETWORKS: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub struct Queues {
     queues: FxHashMap<u64, Watched>,
-    /// Connections whose call of accept is about to be told, by thread.
-    taken: FxHashMap<Tid, Taken>,
     /// First and last counts of each namespace.
     networks: Vec<(NetworkCounters, NetworkCounters)>,
 }
@@ -43,16 +38,6 @@ pub struct Measured {
     pub delays: bool,
     /// Clients that found a UNIX listener's queue full.
     pub full_unix_queues: bool,
-}
-
-/// A connection that accept returned.
-#[derive(Clone, Copy, Debug)]
-struct Taken {
-    inode: u64,
-    established_ns: u64,
-    delayed_ms: u16,
-    accepted_ns: u64,
-    in_window: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -122,55 +107,22 @@ impl Queues {
         }
     }
 
-    /// A connection was accepted at `accepted_ns`. The call that did it is told next, by [`Self::slice`].
-    pub fn accepted(&mut self, inode: u64, opened: &Connection, accepted_ns: u64, in_window: bool) {
-        let &Connection { established_ns, delayed_ms, .. } = opened;
-        let taken = Taken { inode, established_ns, delayed_ms, accepted_ns, in_window };
-        if self.taken.len() >= MAX_TAKEN && !self.taken.contains_key(&opened.tid) {
-            self.leaves(&taken, accepted_ns);
-        } else if let Some(before) = self.taken.insert(opened.tid, taken) {
-            // Its call was lost.
-            self.leaves(&before, before.accepted_ns);
-        }
-    }
-
-    /// An observed call ended.
-    pub fn slice(&mut self, slice: &Slice) {
-        if self.taken.is_empty() {
-            return;
-        }
-        let Some(taken) = self.taken.remove(&slice.tid) else { return };
-        let waited_there = (1..slice.enter_ns).contains(&taken.established_ns);
-        let is_its_call = matches!(slice.call, Call::Accept { .. }) && slice.enter_ns <= taken.accepted_ns;
-        let left_ns = if waited_there && is_its_call { slice.enter_ns } else { taken.accepted_ns };
-        self.leaves(&taken, left_ns);
-    }
-
-    /// What was accepted counts, whether its call was told or not.
-    pub fn settle(&mut self) {
-        let mut taken: Vec<Taken> = self.taken.drain().map(|(_, taken)| taken).collect();
-        taken.sort_unstable_by_key(|taken| taken.accepted_ns);
-        for taken in taken {
-            self.leaves(&taken, taken.accepted_ns);
-        }
-    }
-
-    /// An accepted connection left its queue at `left_ns`.
-    fn leaves(&mut self, taken: &Taken, left_ns: u64) {
-        let Some(watched) = entry(&mut self.queues, taken.inode) else { return };
+    /// A connection was accepted at `time_ns`.
+    pub fn accepted(&mut self, inode: u64, opened: &Connection, time_ns: u64, in_window: bool) {
+        let established_ns = opened.established_ns;
+        let Some(watched) = entry(&mut self.queues, inode) else { return };
         if watched.accepts.len() >= MAX_ACCEPTS {
             watched.accepts.pop_front();
         }
-        let place = watched.accepts.partition_point(|left| *left <= left_ns);
-        watched.accepts.insert(place, left_ns);
-        if taken.established_ns == 0 || !taken.in_window {
+        watched.accepts.push_back(time_ns);
+        if established_ns == 0 || !in_window {
             return;
         }
-        let before = watched.accepts.partition_point(|left| *left <= taken.established_ns);
-        let waited = u32::try_from(place.saturating_add(1).saturating_sub(before)).unwrap_or(u32::MAX);
+        let before = watched.accepts.partition_point(|accepted_ns| *accepted_ns <= established_ns);
+        let waited = u32::try_from(watched.accepts.len().saturating_sub(before)).unwrap_or(u32::MAX);
         watched.window.at_arrival.add(waited, 1);
-        if taken.delayed_ms > 0 {
-            watched.delay.record(u64::from(taken.delayed_ms).saturating_mul(NS_PER_MS));
+        if opened.delayed_ms > 0 {
+            watched.delay.record(u64::from(opened.delayed_ms).saturating_mul(NS_PER_MS));
         }
     }
 
@@ -281,28 +233,6 @@ mod tests {
         AcceptQueues { queues: vec![AcceptQueue { inode: 4, depth, limit: 2, refused: Some(refused) }] }
     }
 
-    fn accept(queues: &mut Queues, inode: u64, opened: &Connection, accepted_ns: u64, in_window: bool) {
-        queues.accepted(inode, opened, accepted_ns, in_window);
-        queues.settle();
-    }
-
-    #[test]
-    fn connection_that_waited_when_its_accept_began_leaves_its_place_then() {
-        let mut queues = Queues::default();
-        queues.read(&reading(0, 0), 0, false);
-        let mut accepts = |established_ns: u64, (enter_ns, exit_ns): (u64, u64)| {
-            queues.accepted(4, &Connection::accepted(established_ns), exit_ns, true);
-            let call = Call::Accept { listener_fd: 3 };
-            queues.slice(&Slice { tid: 7, enter_ns, ..Slice::blank(call) });
-        };
-        // The second comes while the first is being handed out; the third wakes a thread that waits.
-        accepts(10, (20, 40));
-        accepts(30, (50, 60));
-        accepts(80, (70, 90));
-        let queue = queues.finish(4, 100, ALL).unwrap();
-        assert_eq!((queue.at_arrival.weight(), queue.at_arrival.max()), (3, 1));
-    }
-
     #[test]
     fn clients_that_found_the_queue_full_count_within_the_window_with_their_delays() {
         let refusals = |at_begin, at_end, delayed| QueueCounts {
@@ -312,8 +242,8 @@ mod tests {
         queues.read(&reading(0, 0), 0, false);
         queues.count(&refusals(10, 1, 5), false);
         queues.count(&refusals(30, 3, 9), true);
-        accept(&mut queues, 4, &Connection { delayed_ms: 1_020, ..Connection::accepted(10) }, 20, true);
-        accept(&mut queues, 4, &Connection::accepted(21), 22, true);
+        queues.accepted(4, &Connection { delayed_ms: 1_020, ..Connection::accepted(10) }, 20, true);
+        queues.accepted(4, &Connection::accepted(21), 22, true);
         let delays = queues.finish(4, 30, ALL).unwrap().delays.unwrap();
         assert_eq!((delays.attempts, delays.attempts_at_end, delays.clients), (22, 2, 4));
         assert_eq!((delays.delay.count(), delays.delay.sum_ns()), (1, 1_020_000_000));
@@ -401,15 +331,15 @@ mod tests {
         queues.read(&reading(0, 0), 0, false);
         // Three come at 10, 11 and 12, and are accepted one by one; the fourth comes when all are gone.
         for (established_ns, accepted_ns) in [(10, 20), (11, 30), (12, 40), (50, 51)] {
-            accept(&mut queues, 4, &Connection::accepted(established_ns), accepted_ns, true);
+            queues.accepted(4, &Connection::accepted(established_ns), accepted_ns, true);
         }
         let queue = queues.finish(4, 60, ALL).unwrap();
         let at_arrival = &queue.at_arrival;
         assert_eq!((at_arrival.weight(), at_arrival.max()), (4, 3));
         assert_eq!((at_arrival.quantile(0.5), at_arrival.quantile(0.75)), (1, 2));
         // One whose arrival was not seen says nothing, but those behind it waited for it.
-        accept(&mut queues, 4, &Connection::accepted(0), 70, true);
-        accept(&mut queues, 4, &Connection::accepted(65), 80, true);
+        queues.accepted(4, &Connection::accepted(0), 70, true);
+        queues.accepted(4, &Connection::accepted(65), 80, true);
         assert_eq!(queues.finish(4, 90, ALL).unwrap().at_arrival.weight(), 5);
     }
 
@@ -417,10 +347,10 @@ mod tests {
     fn tables_stay_bounded() {
         let mut queues = Queues::default();
         for inode in 0..2 * MAX_QUEUES as u64 {
-            accept(&mut queues, inode, &Connection::accepted(0), 1, true);
+            queues.accepted(inode, &Connection::accepted(0), 1, true);
         }
         for accepted_ns in 0..2 * MAX_ACCEPTS as u64 {
-            accept(&mut queues, 1, &Connection::accepted(0), accepted_ns, true);
+            queues.accepted(1, &Connection::accepted(0), accepted_ns, true);
         }
         for namespace in 0..2 * MAX_NETWORKS as u64 {
             queues.network(&NetworkCounters { namespace, ..NetworkCounters::default() }, true);

@@ -4,6 +4,7 @@
 //! the phases of requests.
 
 use super::gil_method::GilMethodUsed;
+use super::gil_place::Places;
 use super::latency::Latency;
 use crate::fact::InterpreterSeen;
 
@@ -38,6 +39,8 @@ pub struct Gil {
     pub thread_edges: Vec<ThreadEdge>,
     /// Waiting time of the pairs of threads that are not listed.
     pub other_thread_edges_ns: u64,
+    /// Where in Python the holders were; `None`: nobody asked.
+    pub places: Option<Places>,
     /// Each lock, the one that was waited for longest first (bounded).
     pub locks: Vec<Lock>,
 }

@@ -131,6 +131,7 @@ mod tests {
             ..GilFile::default()
         };
         GilMethod {
+            stacks: false,
             wanted: wanted.to_owned(),
             follows_every_call: true,
             files: files.iter().map(file).collect(),

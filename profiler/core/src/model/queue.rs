@@ -52,20 +52,6 @@ impl Queue {
         self.over_time.max().max(self.at_arrival.max()).max(self.depth)
     }
 
-    /// Attempts to connect that found this queue full: those that our own programs counted; else by the kernel's count. Of a TCP
-    /// listener that has other refusals in it, and there are no more overflows than its namespace counts. Of one that defers
-    /// accept it is without what it drops on purpose (`machine::queue`).
-    #[must_use]
-    pub fn attempts(&self, is_unix: bool, networks: &[Network]) -> u64 {
-        let overflows = networks.iter().fold(0_u64, |sum, one| sum.saturating_add(one.listen_overflows));
-        match (&self.delays, self.refused) {
-            (Some(delays), _) => delays.attempts,
-            (None, Some(refused)) if is_unix => refused,
-            (None, Some(refused)) => refused.min(overflows),
-            (None, None) => 0,
-        }
-    }
-
     /// Time (ns) over which the queue was read.
     #[must_use]
     pub const fn observed_ns(&self) -> u64 {

@@ -16,7 +16,6 @@ use crate::machine::slot::Busy;
 use crate::machine::state::State;
 use crate::model::dropped::{Cause, Counted, Dropped, Example};
 use crate::model::gil::Gil;
-use crate::model::queue::Network;
 use crate::model::slot::{HeatRow, Slot, Slots};
 use crate::model::{Listener, Losses, Process, Snapshot, Thread as ThreadTotal};
 use crate::order::OrderCounts;
@@ -38,7 +37,6 @@ impl Machines {
     /// Closes everything and makes the snapshot.
     pub(super) fn finish(mut self, sink: &mut dyn FnMut(Entry)) -> Snapshot {
         let counted = self.counted();
-        self.queues.settle();
         let end_ns = self.window.end_ns;
         let open = std::mem::take(&mut self.open);
         let slice = |open| {
@@ -146,8 +144,7 @@ impl Machines {
             |tgid| limits.get(&tgid).copied().flatten(),
             sink,
         );
-        let networks = self.queues.networks();
-        dropped.causes.splice(..0, refused(&listeners, &networks));
+        dropped.causes.splice(..0, refused(&listeners));
         dropped.not_seen = not_looked_at(&self.attached);
         if is_light {
             // Neither accepts nor closes are seen: nothing can be said of a connection's end.
@@ -189,7 +186,7 @@ impl Machines {
             event_loops,
             front_end,
             listeners,
-            networks,
+            networks: self.queues.networks(),
             dropped,
             processes,
             cgroups: self.cgroups,
@@ -233,6 +230,7 @@ fn losses(state: &State, received: &Received) -> Losses {
             .saturating_add(state.descriptors.evicted)
             .saturating_add(state.processes.evicted)
             .saturating_add(state.gil.evicted)
+            .saturating_add(state.gil.samples.evicted)
             .saturating_add(state.links.evicted)
             .saturating_add(state.drops.evictions())
             .saturating_add(received.order.forced_events)
@@ -248,12 +246,16 @@ fn losses(state: &State, received: &Received) -> Losses {
 }
 
 /// Attempts that full accept queues refused, with the listener that refused most as the example.
-fn refused(listeners: &[Listener], networks: &[Network]) -> Option<Counted> {
+fn refused(listeners: &[Listener]) -> Option<Counted> {
     let refused = |listener: &Listener| {
-        let is_unix = listener.seen.family == "unix";
-        listener.queue.as_ref().map_or(0, |queue| queue.attempts(is_unix, networks))
+        let Some(queue) = &listener.queue else { return 0 };
+        match &queue.delays {
+            Some(delays) => delays.attempts,
+            None if listener.seen.family == "unix" => queue.refused.unwrap_or(0),
+            None => 0,
+        }
     };
-    let count: u64 = listeners.iter().map(refused).fold(0, u64::saturating_add);
+    let count: u64 = listeners.iter().map(refused).sum();
     let worst = listeners.iter().max_by_key(|listener| refused(listener)).filter(|_| count > 0)?;
     let limit = worst.queue.as_ref().map_or(0, |queue| queue.limit);
     let then = match worst.seen.family.as_str() {

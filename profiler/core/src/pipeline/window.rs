@@ -86,7 +86,6 @@ impl Machines {
         if !self.started || self.window.end_reason.is_some() {
             return;
         }
-        self.queues.settle();
         let taken = std::mem::take(&mut self.windows);
         let mut ending = self.clone();
         self.windows = taken;

@@ -56,6 +56,18 @@ impl Version {
         }
     }
 
+    /// The second number, if the first is 3.
+    pub(super) const fn minor_of_3(self) -> Option<u8> {
+        if self.major == 3 { Some(self.minor) } else { None }
+    }
+
+    /// From `3.11` or `3.11.7`.
+    pub(super) fn parse_full(text: &str) -> Option<Self> {
+        let (major, rest) = text.split_once('.')?;
+        let minor = rest.split_once('.').map_or(rest, |(minor, _)| minor);
+        Self::parse(&format!("{major}.{minor}"))
+    }
+
     /// From `3.11`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (major, minor) = text.split_once('.')?;

@@ -13,7 +13,7 @@ use super::table::{self, Column};
 use crate::report::escape::Charset;
 use crate::report::summary;
 use crate::report::text::page::Page;
-use crate::report::text::{gil as words, gil_words, unit};
+use crate::report::text::{gil as words, gil_place, gil_words, unit};
 
 fn shown(duration_ns: u64) -> String {
     unit::duration(duration_ns, Charset::Unicode)
@@ -41,6 +41,7 @@ pub(super) fn section(html: &mut Html, page: &Page, snapshot: &Snapshot) {
     locks(html, snapshot);
     edges(html, gil);
     thread_edges(html, gil);
+    places(html, page, gil);
     if !gil.threads.is_empty() {
         html.raw("<details><summary>Threads that waited longest</summary>");
         table::begin(html, "Threads that waited longest for the lock", &COLUMNS, true);
@@ -61,6 +62,29 @@ pub(super) fn section(html: &mut Html, page: &Page, snapshot: &Snapshot) {
     });
     html.entries(&words::method(gil).into_iter().chain(refused).collect::<Vec<_>>());
     html.end_section();
+}
+
+/// Where in Python the lock was held while others waited.
+fn places(html: &mut Html, page: &Page, gil: &Gil) {
+    const COLUMNS: [Column; 4] = [
+        Column::Words("held in"),
+        Column::Words("called from"),
+        Column::Number("waited"),
+        Column::Number("samples"),
+    ];
+    let Some(places) = &gil.places else { return };
+    if !places.places.is_empty() {
+        table::begin(html, "Where the lock was held while others waited", &COLUMNS, true);
+        for (number, place) in places.places.iter().enumerate() {
+            let at = |key: &str| format!("/gil/places/listed/{number}/{key}");
+            html.row(&gil_place::spot(&place.at));
+            html.words(&place.called_from.as_ref().map(gil_place::spot).unwrap_or_default());
+            html.number_at(&at("wait_ns"), place.wait_ns, &shown(place.wait_ns));
+            html.number_at(&at("waits"), place.waits, &unit::count(place.waits)).end_row();
+        }
+        table::end(html);
+    }
+    html.element("p", &gil_place::summary(page, places));
 }
 
 /// How long each lock was held, and how threads came to it.

@@ -7,6 +7,7 @@ use profiler_core::model::Snapshot;
 use profiler_core::model::gil::{self, Waiter};
 use serde::Serialize;
 
+use super::gil_place::Places;
 use super::latency::Latency;
 use super::non_empty;
 
@@ -38,6 +39,7 @@ pub(super) struct Measured<'a> {
     thread_edges: Vec<ThreadEdge<'a>>,
     other_thread_edges_ns: u64,
     locks: Vec<Lock>,
+    places: Option<Places<'a>>,
 }
 
 /// Who had the lock while a request waited for it.
@@ -225,6 +227,7 @@ impl<'a> Gil<'a> {
             thread_edges: gil.thread_edges.iter().map(ThreadEdge::new).collect(),
             other_thread_edges_ns: gil.other_thread_edges_ns,
             locks: gil.locks.iter().map(Lock::new).collect(),
+            places: gil.places.as_ref().map(Places::new),
         }))
     }
 }

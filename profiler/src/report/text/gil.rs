@@ -14,7 +14,7 @@ use super::endpoints::status;
 use super::page::Page;
 use super::style::Role;
 use super::table::{Column, Table};
-use super::{gil_words, unit};
+use super::{gil_place, gil_words, unit};
 use crate::report::summary;
 
 /// Endpoints and threads shown.
@@ -67,6 +67,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         threads(page, gil);
         edges(page, gil);
         thread_edges(page, gil);
+        gil_place::section(page, gil);
     }
     locks(page, snapshot);
     for (name, text) in method(gil) {

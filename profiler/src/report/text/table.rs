@@ -1,6 +1,6 @@
-//! Tables: a quiet header and rows; one column may shrink so that the table fits the page.
+//! Tables: a quiet header and rows; some columns may shrink so that the table fits the page.
 //!
-//! In: cells (the shrinking column's still hostile). Out: lines on the page.
+//! In: cells (the shrinking columns' still hostile). Out: lines on the page.
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, TableStyle};
 
@@ -14,7 +14,7 @@ const GAP: u16 = 2;
 const WIDEST: usize = 24;
 /// The same for narrow columns.
 const NARROW: usize = 10;
-/// The shrinking column is never narrower.
+/// A shrinking column is never narrower.
 const NARROWEST: usize = 12;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,30 +67,52 @@ impl<'a> Table<'a> {
         self.rows.push(cells.into());
     }
 
-    /// Columns left for the shrinking one when all others are as wide as their widest cell.
-    fn room(&self, page: &Page) -> usize {
-        let taken = self.columns.iter().enumerate().map(|(index, column)| {
-            let Some(bound) = column.bound() else { return usize::from(GAP) };
-            let cells = self.rows.iter().filter_map(|row| row.get(index));
-            let widest = cells.map(|cell| columns(&page.quote(cell, bound))).max().unwrap_or(0);
-            widest.max(columns(column.title())) + usize::from(GAP)
-        });
-        WIDTH.saturating_sub(taken.sum()).max(NARROWEST)
+    /// Width of a column whose cells are at most `bound` wide each.
+    fn widest(&self, page: &Page, index: usize, bound: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(index));
+        let widest = cells.map(|cell| columns(&page.quote(cell, bound))).max().unwrap_or(0);
+        widest.max(self.columns.get(index).map_or(0, |column| columns(column.title())))
+    }
+
+    /// Width that no cell of each column exceeds. Shrinking ones share what the others leave when these are as wide as their
+    /// widest cell; who needs less than its share leaves the rest to the others.
+    fn bounds(&self, page: &Page) -> Vec<usize> {
+        let mut room = WIDTH.saturating_sub(self.columns.len() * usize::from(GAP));
+        let mut shrinking = Vec::new();
+        let mut bounds = vec![0; self.columns.len()];
+        for (index, (column, place)) in self.columns.iter().zip(&mut bounds).enumerate() {
+            match column.bound() {
+                Some(bound) => {
+                    *place = bound;
+                    room = room.saturating_sub(self.widest(page, index, bound));
+                }
+                None => shrinking.push((self.widest(page, index, WIDTH), index)),
+            }
+        }
+        shrinking.sort_unstable();
+        for (left, (wanted, index)) in (1..=shrinking.len()).rev().zip(shrinking) {
+            let share = wanted.min(room / left).max(NARROWEST);
+            room = room.saturating_sub(share);
+            if let Some(place) = bounds.get_mut(index) {
+                *place = share;
+            }
+        }
+        bounds
     }
 
     pub(super) fn write(self, page: &mut Page) {
-        let room = self.room(page);
+        let bounds = self.bounds(page);
         let mut table = comfy_table::Table::new();
         // No lines at all, not even blank ones between the columns: the gaps are paddings.
         table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
-        let cell = |column: &Column, text: &str| {
+        let cell = |(column, bound): (&Column, &usize), text: &str| {
             // Every cell is escaped: one that is harmless stays as it is.
-            let text = page.quote(text, column.bound().unwrap_or(room));
-            Cell::new(text).set_alignment(column.alignment())
+            Cell::new(page.quote(text, *bound)).set_alignment(column.alignment())
         };
-        table.set_header(self.columns.iter().map(|column| cell(column, column.title())));
+        let columns = || self.columns.iter().zip(&bounds);
+        table.set_header(columns().map(|column| cell(column, column.0.title())));
         for row in &self.rows {
-            table.add_row(self.columns.iter().zip(row).map(|(column, text)| cell(column, text)));
+            table.add_row(columns().zip(row).map(|(column, text)| cell(column, text)));
         }
         for column in table.column_iter_mut() {
             column.set_padding((GAP, 0));

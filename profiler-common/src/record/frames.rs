@@ -1,0 +1,56 @@
+//! Where in Python the holder of an interpreter lock was as another thread began to wait for it.
+//!
+//! In: nothing. Out: [`FramesRecord`]. It is written as the wait's call begins, with the `time_ns` of that entry, by which the
+//! slice of the call is found. A change of this layout takes a new kind: it is no part of a recording's layout hash, so that
+//! older recordings stay readable.
+
+use super::RecordHeader;
+#[cfg(not(target_arch = "bpf"))]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Frames of one record at most, the innermost first.
+pub const MAX_FRAMES: usize = 8;
+
+/// [`FramesRecord::flags`]: the holder went on while its frames were read, so they are of different moments.
+pub const UNSTABLE: u32 = 1;
+/// [`FramesRecord::flags`]: there are further frames.
+pub const CUT: u32 = 2;
+/// [`FramesRecord::flags`]: a frame could not be read.
+pub const UNREADABLE: u32 = 4;
+
+/// One frame.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct Frame {
+    /// Address of its code object.
+    pub code: u64,
+    /// Address of the instruction that it is at.
+    pub instruction: u64,
+}
+
+/// One sample; the header names the thread that begins to wait.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct FramesRecord {
+    /// Common header.
+    pub header: RecordHeader,
+    /// Frames that are there.
+    pub count: u32,
+    /// [`UNSTABLE`], [`CUT`], [`UNREADABLE`].
+    pub flags: u32,
+    /// The frames, innermost first; what is behind the last means nothing.
+    pub frames: [Frame; MAX_FRAMES],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_layout_is_pinned() {
+        assert_eq!(size_of::<FramesRecord>(), 160);
+        assert_eq!(core::mem::offset_of!(FramesRecord, frames), 32);
+    }
+}

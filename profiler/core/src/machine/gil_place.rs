@@ -1,0 +1,257 @@
+//! Where in Python the holder of an interpreter lock was while others waited.
+//!
+//! In: samples of the holder's frames, what the frames are of (facts), parts of waits. Out: waiting time by place. A sample is
+//! taken as a wait's call begins and belongs to the slice that has the same entry.
+
+use rustc_hash::FxHashMap;
+
+use crate::event::{Frames, Slice, Tid};
+use crate::fact::frame::FrameSeen;
+use crate::model::gil_place::{Place, Places, Spot};
+
+/// Stacks told apart in a window.
+const MAX_STACKS: usize = 16_384;
+/// Instructions that are known by name.
+const MAX_SPOTS: usize = 65_536;
+/// Threads whose last sample is kept.
+const MAX_PENDING: usize = 16_384;
+/// Places that the report lists.
+const MAX_LISTED: usize = 20;
+
+/// A process's stack: addresses of code object and instruction, innermost first.
+type Stack = (Tid, Vec<(u64, u64)>);
+
+/// Waits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    wait_ns: u64,
+    waits: u64,
+}
+
+impl Sum {
+    const fn add(&mut self, other: Self) {
+        self.wait_ns = self.wait_ns.saturating_add(other.wait_ns);
+        self.waits = self.waits.saturating_add(other.waits);
+    }
+}
+
+/// Samples and what was waited.
+#[derive(Clone, Debug, Default)]
+pub struct Samples {
+    /// Samples are taken.
+    pub wanted: bool,
+    /// What instructions are of, by process, code object and instruction.
+    spots: FxHashMap<(Tid, u64, u64), Spot>,
+    /// By thread: the entry of the call that its last sample was taken at, and the stack.
+    pending: FxHashMap<Tid, (u64, Stack)>,
+    sums: FxHashMap<Stack, Sum>,
+    unknown_ns: u64,
+    samples: u64,
+    unstable: u64,
+    unreadable: u64,
+    /// Entries that found no place.
+    pub evicted: u64,
+}
+
+impl Samples {
+    /// What an instruction is of.
+    pub fn see(&mut self, seen: FrameSeen) {
+        let key = (seen.tgid, seen.code, seen.instruction);
+        if self.spots.len() >= MAX_SPOTS && !self.spots.contains_key(&key) {
+            self.evicted = self.evicted.saturating_add(1);
+            return;
+        }
+        self.spots.insert(key, Spot { file: seen.file, function: seen.function, line: seen.line });
+    }
+
+    /// A thread begins to wait, and found the holder there at `enter_ns`.
+    pub fn sample(&mut self, found: Frames, enter_ns: u64) {
+        self.samples = self.samples.saturating_add(1);
+        if found.unstable {
+            self.unstable = self.unstable.saturating_add(1);
+            return;
+        }
+        if found.frames.is_empty() {
+            self.unreadable = self.unreadable.saturating_add(1);
+            return;
+        }
+        if self.pending.len() >= MAX_PENDING && !self.pending.contains_key(&found.tid) {
+            self.evicted = self.evicted.saturating_add(1);
+            return;
+        }
+        self.pending.insert(found.tid, (enter_ns, (found.tgid, found.frames)));
+    }
+
+    /// The call of `slice` was a part of its thread's waiting, `wait_ns` long; whether it is known who had the lock.
+    pub fn waited(&mut self, slice: &Slice, wait_ns: u64, holder_known: bool) {
+        if !self.wanted {
+            return;
+        }
+        let stack = match self.pending.remove(&slice.tid) {
+            Some((enter_ns, (tgid, frames)))
+                if holder_known && enter_ns == slice.enter_ns && tgid == slice.tgid =>
+            {
+                (tgid, frames)
+            }
+            _ => {
+                self.unknown_ns = self.unknown_ns.saturating_add(wait_ns);
+                return;
+            }
+        };
+        if self.sums.len() >= MAX_STACKS && !self.sums.contains_key(&stack) {
+            self.evicted = self.evicted.saturating_add(1);
+            self.unknown_ns = self.unknown_ns.saturating_add(wait_ns);
+            return;
+        }
+        self.sums.entry(stack).or_default().add(Sum { wait_ns, waits: 1 });
+    }
+
+    /// A process executed another program: what was known of its code is void.
+    pub fn exec(&mut self, tgid: Tid) {
+        self.spots.retain(|(of, ..), _| *of != tgid);
+    }
+
+    /// The next window begins: sums start anew; names stay, but for those of processes that have ended.
+    pub fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
+        let (mut spots, pending) = (std::mem::take(&mut self.spots), std::mem::take(&mut self.pending));
+        spots.retain(|(tgid, ..), _| !has_ended(*tgid));
+        *self = Self { wanted: self.wanted, spots, pending, ..Self::default() };
+    }
+
+    /// The places of the window; `None`: nobody asked for them.
+    #[must_use]
+    pub fn finish(self) -> Option<Places> {
+        if !self.wanted && self.samples == 0 {
+            return None;
+        }
+        let (mut unknown_ns, mut unreadable) = (self.unknown_ns, self.unreadable);
+        let mut sums: FxHashMap<(Spot, Option<Spot>), Sum> = FxHashMap::default();
+        for ((tgid, stack), sum) in &self.sums {
+            let known: Vec<Option<&Spot>> =
+                stack.iter().map(|(code, at)| self.spots.get(&(*tgid, *code, *at))).collect();
+            let Some(Some(at)) = known.first() else {
+                unknown_ns = unknown_ns.saturating_add(sum.wait_ns);
+                unreadable = unreadable.saturating_add(sum.waits);
+                continue;
+            };
+            let from = called_from(at, known.get(1..).unwrap_or_default());
+            sums.entry(((*at).clone(), from.cloned())).or_default().add(*sum);
+        }
+        let mut places: Vec<Place> = sums
+            .into_iter()
+            .map(|((at, called_from), sum)| Place { at, called_from, wait_ns: sum.wait_ns, waits: sum.waits })
+            .collect();
+        places.sort_unstable_by(|a, b| {
+            b.wait_ns.cmp(&a.wait_ns).then_with(|| (&a.at, &a.called_from).cmp(&(&b.at, &b.called_from)))
+        });
+        let other = places.iter().skip(MAX_LISTED).fold(0u64, |sum, place| sum.saturating_add(place.wait_ns));
+        places.truncate(MAX_LISTED);
+        let (samples, unstable) = (self.samples, self.unstable);
+        Some(Places { places, other_ns: other, unknown_ns, samples, unstable, unreadable })
+    }
+}
+
+/// Of a library's function: where the application called it, as far out as was read; of the application's own: its caller.
+fn called_from<'a>(at: &Spot, callers: &[Option<&'a Spot>]) -> Option<&'a Spot> {
+    if at.is_library() {
+        return callers.iter().flatten().find(|spot| !spot.is_library()).copied();
+    }
+    callers.first().copied().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Call;
+
+    fn seen(code: u64, file: &str, function: &str, line: u32) -> FrameSeen {
+        FrameSeen { tgid: 1, code, instruction: code + 8, file: file.into(), function: function.into(), line }
+    }
+
+    fn found(codes: &[u64]) -> Frames {
+        Frames {
+            tgid: 1,
+            tid: 1,
+            frames: codes.iter().map(|code| (*code, *code + 8)).collect(),
+            unstable: false,
+        }
+    }
+
+    fn wait(enter_ns: u64) -> Slice {
+        let call = Call::FutexWait { address: 0, operation: 137, has_timeout: true };
+        Slice { enter_ns, ..Slice::blank(call) }
+    }
+
+    fn samples() -> Samples {
+        let mut samples = Samples { wanted: true, ..Samples::default() };
+        samples.see(seen(16, "/usr/lib/python3.11/json/encoder.py", "JSONEncoder.encode", 200));
+        samples.see(seen(32, "/usr/lib/python3.11/json/__init__.py", "dumps", 231));
+        samples.see(seen(48, "/srv/shop/views.py", "report", 88));
+        samples.see(seen(64, "/srv/shop/app.py", "app", 7));
+        samples
+    }
+
+    #[test]
+    fn waiting_goes_to_the_place_of_its_own_sample_and_names_the_applications_line_behind_a_library() {
+        let mut samples = samples();
+        samples.sample(found(&[16, 32, 48, 64]), 100);
+        samples.waited(&wait(100), 4_000, true);
+        samples.sample(found(&[16, 32, 48, 64]), 5_000);
+        samples.waited(&wait(5_000), 6_000, true);
+        samples.sample(found(&[48, 64]), 20_000);
+        samples.waited(&wait(20_000), 500, true);
+        let places = samples.finish().expect("wanted");
+        let [first, second] = places.places.as_slice() else { panic!("{places:?}") };
+        assert_eq!((first.at.function.as_str(), first.at.line), ("JSONEncoder.encode", 200));
+        assert_eq!(first.called_from.as_ref().map(|spot| spot.line), Some(88));
+        assert_eq!((first.wait_ns, first.waits), (10_000, 2));
+        assert_eq!((second.at.line, second.wait_ns), (88, 500));
+        assert_eq!(second.called_from.as_ref().map(|spot| spot.function.as_str()), Some("app"));
+        assert_eq!((places.unknown_ns, places.samples), (0, 3));
+    }
+
+    #[test]
+    fn waiting_without_a_sample_of_its_own_is_not_known_and_nothing_is_lost() {
+        let mut samples = samples();
+        // Of another call, of one that was folded; then none at all; then one that cannot be used; then one without a name.
+        samples.sample(found(&[48]), 100);
+        samples.waited(&wait(101), 1, true);
+        samples.waited(&wait(200), 10, true);
+        samples.sample(Frames { unstable: true, ..found(&[48]) }, 300);
+        samples.waited(&wait(300), 100, true);
+        samples.sample(found(&[]), 400);
+        samples.waited(&wait(400), 1_000, true);
+        samples.sample(found(&[80, 48]), 500);
+        samples.waited(&wait(500), 10_000, true);
+        // Nobody had the lock: the frames are the waiter's own.
+        samples.sample(found(&[48]), 600);
+        samples.waited(&wait(600), 100_000, false);
+        let places = samples.finish().expect("wanted");
+        assert!(places.places.is_empty());
+        assert_eq!(places.unknown_ns, 111_111);
+        assert_eq!((places.samples, places.unstable, places.unreadable), (5, 1, 2));
+    }
+
+    #[test]
+    fn next_window_starts_anew_and_keeps_names() {
+        let mut samples = samples();
+        samples.sample(found(&[48]), 100);
+        samples.waited(&wait(100), 5, true);
+        samples.sample(found(&[48]), 200);
+        samples.roll(|_| false);
+        samples.waited(&wait(200), 7, true);
+        let places = samples.clone().finish().expect("wanted");
+        assert_eq!(places.places.first().map(|place| (place.at.line, place.wait_ns)), Some((88, 7)));
+        samples.roll(|tgid| tgid == 1);
+        samples.sample(found(&[48]), 300);
+        samples.waited(&wait(300), 9, true);
+        assert_eq!(samples.finish().map(|places| places.unknown_ns), Some(9), "its process has ended");
+    }
+
+    #[test]
+    fn nothing_is_said_where_nobody_asked() {
+        let mut samples = Samples::default();
+        samples.waited(&wait(1), 5, true);
+        assert_eq!(samples.finish(), None);
+    }
+}

@@ -1,0 +1,57 @@
+//! `gil.places`: where in Python the holders of the interpreter lock were.
+//!
+//! In: the places of a snapshot. Out: their numbers.
+
+use profiler_core::model::gil_place;
+use serde::Serialize;
+
+#[derive(Serialize)]
+pub(super) struct Places<'a> {
+    samples: u64,
+    unstable: u64,
+    unreadable: u64,
+    unknown_ns: u64,
+    listed: Vec<Place<'a>>,
+    other_ns: u64,
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
+    at: Spot<'a>,
+    called_from: Option<Spot<'a>>,
+    wait_ns: u64,
+    waits: u64,
+}
+
+#[derive(Serialize)]
+struct Spot<'a> {
+    file: &'a str,
+    function: &'a str,
+    line: Option<u32>,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn new(places: &'a gil_place::Places) -> Self {
+        let listed = places.places.iter().map(|place| Place {
+            at: Spot::new(&place.at),
+            called_from: place.called_from.as_ref().map(Spot::new),
+            wait_ns: place.wait_ns,
+            waits: place.waits,
+        });
+        Self {
+            samples: places.samples,
+            unstable: places.unstable,
+            unreadable: places.unreadable,
+            unknown_ns: places.unknown_ns,
+            listed: listed.collect(),
+            other_ns: places.other_ns,
+        }
+    }
+}
+
+impl<'a> Spot<'a> {
+    fn new(spot: &'a gil_place::Spot) -> Self {
+        let line = (spot.line > 0).then_some(spot.line);
+        Self { file: &spot.file, function: &spot.function, line }
+    }
+}

@@ -1,0 +1,70 @@
+//! Where in Python the interpreter lock was held while others waited.
+//!
+//! In: the lock's part of a snapshot. Out: a table and a sentence; nothing where nobody asked (`--stacks`).
+
+use profiler_core::model::gil::Gil;
+use profiler_core::model::gil_place::{Places, Spot};
+
+use super::page::Page;
+use super::style::Role;
+use super::table::{Column, Table};
+use super::unit;
+use crate::report::summary;
+
+/// Places shown.
+const SHOWN: usize = 8;
+
+const PLACES: [Column; 5] = [
+    Column::Shrinking("held in"),
+    Column::Shrinking("called from"),
+    Column::Right("waited"),
+    Column::Right("of all waits"),
+    Column::Right("samples"),
+];
+
+pub(super) fn section(page: &mut Page, gil: &Gil) {
+    let Some(places) = &gil.places else { return };
+    page.blank();
+    if !places.places.is_empty() {
+        let mut table = Table::new(&PLACES);
+        for place in places.places.iter().take(SHOWN) {
+            table.row([
+                spot(&place.at),
+                place.called_from.as_ref().map(spot).unwrap_or_default(),
+                unit::duration(place.wait_ns, page.style.charset),
+                unit::percent(summary::ratio(place.wait_ns, gil.waits.sum_ns())),
+                unit::count(place.waits),
+            ]);
+        }
+        table.write(page);
+    }
+    page.paragraph((Role::Quiet, "  "), (Some(Role::Quiet), &summary(page, places)));
+}
+
+/// How far the samples reach, in a sentence.
+pub(in crate::report) fn summary(page: &Page, places: &Places) -> String {
+    let mut sentence = format!(
+        "Where the holder was: {}, each weighed with the wait that it was taken in",
+        unit::counted(places.samples, "sample")
+    );
+    if places.unstable > 0 {
+        sentence.push_str(&format!("; {} unstable, not used", unit::count(places.unstable)));
+    }
+    if places.unreadable > 0 {
+        sentence.push_str(&format!("; {} in no function that could be read", unit::count(places.unreadable)));
+    }
+    if places.unknown_ns > 0 {
+        let shown = unit::duration(places.unknown_ns, page.style.charset);
+        sentence.push_str(&format!("; {shown} of waiting without a sample"));
+    }
+    sentence.push('.');
+    sentence
+}
+
+/// A line of a function, the line first: what is cut off is the end. Hostile input.
+pub(in crate::report) fn spot(spot: &Spot) -> String {
+    match spot.line {
+        0 => format!("{} {}", spot.short_file(), spot.function),
+        line => format!("{}:{line} {}", spot.short_file(), spot.function),
+    }
+}

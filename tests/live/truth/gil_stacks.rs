@@ -1,0 +1,111 @@
+//! Where in Python the holder of the interpreter lock was, against the source of the application.
+//!
+//! In: servers whose requests keep the lock in a line that is known. Out: verdicts.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::Value;
+use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::program::Program;
+use wsgi_trace_tests::trace::{Trace, report_on};
+use wsgi_trace_tests::{require_bpf, root};
+
+/// Number of the one line of the demo's application that holds `text`, from 1.
+fn line_of(text: &str) -> anyhow::Result<u64> {
+    let source = std::fs::read_to_string(root().join("tests/apps/demo_app.py"))?;
+    let mut lines = source.lines().zip(1..).filter(|(line, _)| line.contains(text));
+    let (_, number) = lines.next().with_context(|| format!("no line holds {text:?}"))?;
+    anyhow::ensure!(lines.next().is_none(), "several lines hold {text:?}");
+    Ok(number)
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn number(value: &Value, pointer: &str) -> u64 {
+    value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// Pairs of requests: one keeps the lock in C code, called from a known line, the other wants it meanwhile.
+fn holds_and_wants(server: &Gunicorn, pairs: usize) -> anyhow::Result<usize> {
+    let count = pairs.to_string();
+    let start = |route: &str| {
+        let options =
+            ["--requests", &count, "--seconds", "60", "--clients", "1", "--routes", route].map(str::to_owned);
+        Load::start(server.address(), &options.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let wants = start("/truth/want/20")?;
+    let holds = start("/truth/hold/80")?;
+    Ok(wants.finish()?.answered() + holds.finish()?.answered())
+}
+
+#[test]
+fn line_that_keeps_the_lock_is_named_and_a_replay_names_it_without_the_process() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    const PAIRS: usize = 6;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
+    let trace = Trace::start_with(server.master(), &["--stacks"])?;
+    let answered = holds_and_wants(&server, PAIRS)?;
+    server.access_log(answered)?;
+    let traced = trace.end()?;
+    drop(server);
+
+    let places = traced.value("/gil/places")?;
+    let first = places.pointer("/listed/0").with_context(|| format!("no place in {places:#}"))?;
+    assert!(text(first, "/at/file").ends_with("/demo_app.py"), "{first:#}");
+    assert_eq!(text(first, "/at/function"), "hold", "{first:#}");
+    assert_eq!(number(first, "/at/line"), line_of("    keep_lock_and_sleep(int(")?, "{first:#}");
+    assert_eq!(text(first, "/called_from/function"), "truth", "{first:#}");
+    // Each of them waited for some 60 of the 80 ms; a machine that is busy makes both longer.
+    assert!(number(first, "/waits") >= PAIRS as u64, "{first:#}");
+    let wait_ns = number(first, "/wait_ns");
+    let all_ns = traced.number("/gil/waits/sum_ns")?;
+    assert!(wait_ns > 40_000_000 * PAIRS as u64 && wait_ns <= all_ns, "{wait_ns} of {all_ns}");
+    let of = |name: &str| number(places, name);
+    let listed_ns: u64 = places
+        .pointer("/listed")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .map(|place| number(place, "/wait_ns"))
+        .sum();
+    let told_ns = listed_ns + of("/other_ns") + of("/unknown_ns");
+    assert!(told_ns <= all_ns, "{told_ns} ns at places or without one, of {all_ns} ns waited");
+
+    let replayed = report_on(&traced.recording, "json")?;
+    let replayed: Value = serde_json::from_str(&replayed.stdout)?;
+    assert_eq!(replayed.pointer("/gil/places"), Some(places), "the server is gone");
+    Ok(())
+}
+
+#[test]
+fn nothing_is_read_of_frames_where_nobody_asked() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
+    let trace = Trace::start(server.master())?;
+    let answered = holds_and_wants(&server, 2)?;
+    server.access_log(answered)?;
+    let traced = trace.end()?;
+    assert!(traced.number("/gil/waits/count")? > 0, "the load did not contend");
+    assert_eq!(traced.value("/gil/places")?, &Value::Null);
+    Ok(())
+}
+
+#[test]
+fn frames_without_the_lock_are_refused_in_words() -> anyhow::Result<()> {
+    let program = Program::start(&["--pid", "1", "--stacks", "--gil", "off", "--duration", "1s"])?;
+    let outcome = program.finish(Duration::from_secs(20))?;
+    assert_eq!(outcome.status.code(), Some(2), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("--stacks") && outcome.stderr.contains("--gil=off"),
+        "{}",
+        outcome.stderr
+    );
+    Ok(())
+}
