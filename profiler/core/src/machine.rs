@@ -44,6 +44,7 @@ pub mod slot;
 pub mod state;
 pub mod summary;
 pub mod thread;
+pub mod threads;
 mod turn;
 pub mod waiter;
 pub mod wake;

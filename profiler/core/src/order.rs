@@ -79,6 +79,8 @@ impl Order {
     }
 
     /// Takes one event, in the order of arrival. Call [`Self::release`] after each batch: ready events wait for it.
+    // Into the caller, so that an event is written straight to where it waits.
+    #[inline]
     pub fn push(&mut self, event: Event) {
         let time_ns = event.time_ns;
         if time_ns < self.ready_ns {
@@ -86,7 +88,12 @@ impl Order {
             return;
         }
         let slot = self.keep(event);
-        let place = Place { time_ns, slot };
+        self.line_up(Place { time_ns, slot });
+    }
+
+    /// Puts a place where it belongs by its time, and says which are ready by that.
+    fn line_up(&mut self, place: Place) {
+        let time_ns = place.time_ns;
         match self.queue.back() {
             Some(last) if last.time_ns > time_ns => self.insert(place),
             _ => self.queue.push_back(place),
@@ -160,6 +167,7 @@ impl Order {
         self.queue.len()
     }
 
+    #[inline]
     fn keep(&mut self, event: Event) -> u32 {
         if let Some(slot) = self.free.pop()
             && let Some(place) = self.store.get_mut(slot as usize)

@@ -307,7 +307,7 @@ impl Machines {
                 self.waits.forget(lifecycle.tid);
                 self.asked.retain(|(tgid, _)| *tgid != lifecycle.tid);
                 self.renewed.retain(|(tgid, _)| *tgid != lifecycle.tid);
-                if let Some(thread) = state.threads.remove(&lifecycle.tid) {
+                if let Some(thread) = state.threads.remove(lifecycle.tid) {
                     state.was_busy(&thread, time_ns);
                     state.end_thread(lifecycle.tid, thread, time_ns);
                 }

@@ -26,6 +26,9 @@ const STREAMS: usize = OTHER_STREAMS + SHAPES.len() * MAX_FIELDS;
 /// In the stream of tags: the tag of an item that is kept as it is, or this plus the index of its shape.
 const FIRST_SHAPE: u8 = 128;
 
+/// Seven bits a byte.
+const MAX_VARINT_BYTES: usize = 10;
+
 /// Values of a record's fields, in packing order.
 type Values = [u64; MAX_FIELDS];
 
@@ -428,11 +431,10 @@ fn take_varint(stream: &mut &[u8]) -> Option<u64> {
 
 fn take_long_varint(stream: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = stream.split_first()?;
-        *stream = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
+    for (place, byte) in stream.iter().take(MAX_VARINT_BYTES).enumerate() {
+        number |= u64::from(byte & 0x7f) << (7 * place);
+        if *byte < 0x80 {
+            *stream = stream.get(place + 1..)?;
             return Some(number);
         }
     }

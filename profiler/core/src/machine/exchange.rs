@@ -321,7 +321,7 @@ pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(
     active.request.gil_holders = crate::machine::gil_edge::holders(state, &active.held);
     let request = &mut active.request;
     if let Some(owner) = active.owner
-        && let Some(thread) = state.threads.get_mut(&owner)
+        && let Some(thread) = state.threads.get_mut(owner)
         && thread.serving.is_some_and(|(_, id)| id == request.id)
     {
         thread.serving = None;

@@ -51,9 +51,9 @@ pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: 
             exchange::finish_front(state, number, sink);
         }
     }
-    let tids: Vec<Tid> = state.threads.keys().copied().collect();
+    let tids: Vec<Tid> = state.threads.tids().collect();
     for tid in tids {
-        if let Some(thread) = state.threads.remove(&tid) {
+        if let Some(thread) = state.threads.remove(tid) {
             state.end_thread(tid, thread, end_ns);
         }
     }
@@ -68,11 +68,11 @@ fn end_slice(
     sink: &mut dyn FnMut(Entry),
 ) {
     let tid = slice.tid;
-    if state.threads.get(&tid).is_some_and(|thread| thread.sequence >= slice.sequence) {
+    if state.threads.get(tid).is_some_and(|thread| thread.sequence >= slice.sequence) {
         // Its slice came after all, between the look at the thread and the end of the window.
         return;
     }
-    let mut thread = state.threads.remove(&tid).unwrap_or_else(|| {
+    let mut thread = state.threads.take(tid).unwrap_or_else(|| {
         Box::new(Thread { tgid: slice.tgid, since_ns: slice.gap_start_ns(), ..Thread::default() })
     });
     state.take_in_hand(tid);

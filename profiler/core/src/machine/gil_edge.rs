@@ -219,7 +219,7 @@ fn holder(state: &mut State, thread: &Thread, slice: &Slice) -> HeldBy {
     if tid == 0 || tid == slice.tid {
         return HeldBy::UNKNOWN;
     }
-    if let Some(mut other) = state.threads.remove(&tid) {
+    if let Some(mut other) = state.threads.take(tid) {
         // A number of another process: what the interpreter says of the thread is not so.
         let own = other.tgid == thread.tgid;
         let before = other.gil_party_before.filter(|(_, until_ns)| *until_ns > slice.enter_ns);
@@ -228,7 +228,7 @@ fn holder(state: &mut State, thread: &Thread, slice: &Slice) -> HeldBy {
             Some((number, _)) => number,
             None => number_of(state, &mut other, tid),
         };
-        state.threads.insert(tid, other);
+        state.threads.put(tid, other);
         return if own { HeldBy { party, tid } } else { HeldBy::UNKNOWN };
     }
     if tid != thread.tgid && state.processes.seen.iter().any(|process| process.tgid == tid) {

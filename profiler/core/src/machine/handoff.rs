@@ -115,7 +115,7 @@ pub(super) fn waited(state: &mut State, slice: &Slice, exit_ns: u64) {
 pub(super) fn is_within_job(state: &State, thread: &Thread, slice: &Slice) -> bool {
     let Some(pool) = state.pools.get(&slice.tgid) else { return false };
     let gives_work = |tid: Tid| {
-        tid == 0 || tid == pool.loop_tid || state.threads.get(&tid).is_some_and(|thread| thread.is_pooled)
+        tid == 0 || tid == pool.loop_tid || state.threads.get(tid).is_some_and(|thread| thread.is_pooled)
     };
     let Call::FutexWait { address, .. } = slice.call else { return false };
     let is_within = match pool.queue {
@@ -162,7 +162,7 @@ pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_
 /// For whom the loop woke a thread at `woken_ns`: for the request that it had touched last; where jobs stand in one queue, for
 /// the first of those that it had left and that no thread has taken.
 fn woken_for(state: &State, tgid: Tid, loop_tid: Tid, has_queue: bool, woken_ns: u64) -> Option<Place> {
-    let event_loop = state.threads.get(&loop_tid)?.event_loop.as_ref()?;
+    let event_loop = state.threads.get(loop_tid)?.event_loop.as_ref()?;
     let touched = event_loop.touched_at(woken_ns);
     if !has_queue {
         return touched;
@@ -252,7 +252,7 @@ pub(super) fn collect(state: &mut State, tgid: Tid, place: Place, recent_ns: u64
         let Some(job) = found else { return Collected::Nothing };
         job.place = Some(place);
         let tid = job.tid;
-        if let Some(thread) = state.threads.get_mut(&tid) {
+        if let Some(thread) = state.threads.get_mut(tid) {
             thread.works_for = Some(place);
             pool.working.retain(|(worker, _)| *worker != tid);
             pool.working.push((tid, place));

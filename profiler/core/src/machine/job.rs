@@ -20,7 +20,7 @@ use crate::machine::waiter::lock_of;
 /// A wait in a queue has ended: who ended it may be the one that hands over jobs.
 pub(super) fn note_feeder(state: &State, thread: &mut Thread, slice: &Slice) {
     let is_wait = matches!(slice.call, Call::FutexWait { .. });
-    let waker = state.threads.get(&slice.waker_tid).filter(|waker| is_wait && waker.hands_over);
+    let waker = state.threads.get(slice.waker_tid).filter(|waker| is_wait && waker.hands_over);
     if waker.is_some_and(|waker| waker.tgid == slice.tgid) {
         thread.fed_by = Some(slice.waker_tid);
     }

@@ -50,7 +50,7 @@ pub fn now(state: &State, sights: &[Sight], at_ns: u64) -> Now {
 
 fn thread(state: &State, sight: &Sight) -> ThreadNow {
     let slice = &sight.slice;
-    let known = state.threads.get(&slice.tid).map(Box::as_ref);
+    let known = state.threads.get(slice.tid);
     // The machines are exactly as far as this look: the slice before it was their last of this thread.
     let current = known.filter(|thread| thread.sequence.saturating_add(1) == slice.sequence);
     let meaning = meaning_of(state, slice);

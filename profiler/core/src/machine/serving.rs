@@ -42,7 +42,8 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     let tid = slice.tid;
     let Some(mut thread) = take_thread(state, slice, exit_ns, sink) else { return };
     state.take_in_hand(tid);
-    let head = state.heads.remove(&tid).filter(|head| head.sequence == slice.sequence);
+    let head = if state.heads.is_empty() { None } else { state.heads.remove(&tid) };
+    let head = head.filter(|head| head.sequence == slice.sequence);
     let repaired;
     let slice = if let Some(sound) = continuity(state, &mut thread, slice, exit_ns) {
         repaired = sound;
@@ -129,7 +130,7 @@ pub(super) fn take_thread(
     exit_ns: u64,
     sink: &mut dyn FnMut(Entry),
 ) -> Option<Box<Thread>> {
-    if let Some(thread) = state.threads.remove(&slice.tid) {
+    if let Some(thread) = state.threads.take(slice.tid) {
         return Some(thread);
     }
     if state.threads.len() >= MAX_THREADS {

@@ -20,6 +20,7 @@ use crate::machine::process::Processes;
 use crate::machine::slot::{Busy, Heat};
 use crate::machine::summary::Summary;
 use crate::machine::thread::{Thread, hold};
+use crate::machine::threads::Threads;
 use crate::model::request::Request;
 use crate::model::slot::{Holding, Slot};
 use crate::model::{Conservation, Thread as ThreadTotal};
@@ -38,8 +39,8 @@ const MAX_ENDED_SLOTS: usize = 16_384;
 /// Everything the machines share.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// Live threads; boxed, as each is taken out while its slice is looked at.
-    pub threads: FxHashMap<Tid, Box<Thread>>,
+    /// Live threads.
+    pub threads: Threads,
     /// The thread whose slice is being taken (it is not in `threads` meanwhile), and the requests it finished by that.
     pub in_hand: (Tid, u64),
     /// Totals of threads that ended.
@@ -133,7 +134,7 @@ impl State {
     #[must_use]
     pub fn new(wants_slices: bool) -> Self {
         Self {
-            threads: FxHashMap::default(),
+            threads: Threads::default(),
             in_hand: (0, 0),
             ended_threads: Vec::new(),
             ended_cpu_ns: 0,
@@ -194,7 +195,7 @@ impl State {
             } else {
                 self.evicted = self.evicted.saturating_add(1);
             }
-            if let Some(thread) = self.threads.get_mut(&request.tid) {
+            if let Some(thread) = self.threads.get_mut(request.tid) {
                 thread.requests = thread.requests.saturating_add(1);
             } else if self.in_hand.0 == request.tid {
                 self.in_hand.1 = self.in_hand.1.saturating_add(1);
@@ -278,7 +279,7 @@ impl State {
         thread.requests = thread.requests.saturating_add(std::mem::take(&mut self.in_hand.1));
         let impossible = thread.pending.take_impossible();
         self.summary.impossible("piece_out_of_place", impossible);
-        self.threads.insert(tid, thread);
+        self.threads.put(tid, thread);
     }
 
     /// Everything pending on a thread belongs to no request.

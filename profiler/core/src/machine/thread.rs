@@ -107,6 +107,16 @@ impl Piece {
         self.end_ns.saturating_sub(self.start_ns)
     }
 
+    /// Whether all of it lies from `from_ns` on, and its account is no longer than it is.
+    fn is_sound(&self, from_ns: u64) -> bool {
+        let Account { cpu_ns, run_queue_ns, blocked_ns } = self.account;
+        let sum_ns = cpu_ns.checked_add(run_queue_ns).and_then(|sum_ns| sum_ns.checked_add(blocked_ns));
+        self.start_ns >= from_ns
+            && self.start_ns <= self.end_ns
+            && sum_ns.is_some_and(|sum_ns| sum_ns <= self.length_ns())
+            && self.fault_ns <= blocked_ns
+    }
+
     /// The part of it from `from_ns` on, its account no longer than it is; `None`: there is none, or it ends before it
     /// begins.
     fn sound(mut self, from_ns: u64) -> Option<Self> {
@@ -157,10 +167,12 @@ impl Piece {
         };
         // The account of a slice adds up by law 1; were it not to, the difference is shown.
         let known_ns = own_ns.iter().fold(0u64, |sum, ns| sum.saturating_add(*ns));
-        let own = [self.cpu, Phase::RunQueue, Phase::FaultWait, self.blocked].into_iter().zip(own_ns);
-        for (phase, ns) in own.chain([(Phase::Unexplained, part_ns.saturating_sub(known_ns))]) {
-            phases.add(phase, ns);
-        }
+        let [cpu_ns, run_queue_ns, fault_ns, sleep_ns] = own_ns;
+        phases.add(self.cpu, cpu_ns);
+        phases.add(Phase::RunQueue, run_queue_ns);
+        phases.add(Phase::FaultWait, fault_ns);
+        phases.add(self.blocked, sleep_ns);
+        phases.add(Phase::Unexplained, part_ns.saturating_sub(known_ns));
     }
 }
 
@@ -198,14 +210,12 @@ pub struct Pending {
 impl Pending {
     /// Adds the next piece; beyond the bound the oldest one is added up with those before it. Time goes on from piece to
     /// piece: what lies before the end of the last one is cut off and counted.
-    pub fn push(&mut self, piece: Piece) {
-        let Some(sound) = piece.sound(self.end_ns()) else {
+    pub fn push(&mut self, mut piece: Piece) {
+        let from_ns = self.end_ns();
+        if !piece.is_sound(from_ns) {
             self.impossible = self.impossible.saturating_add(1);
-            return;
-        };
-        let as_told = (piece.start_ns, piece.account, piece.fault_ns);
-        if as_told != (sound.start_ns, sound.account, sound.fault_ns) {
-            self.impossible = self.impossible.saturating_add(1);
+            let Some(sound) = piece.sound(from_ns) else { return };
+            piece = sound;
         }
         if self.pieces.len() >= MAX_PIECES
             && let Some(oldest) = self.pieces.pop_front()
@@ -213,7 +223,7 @@ impl Pending {
             give(&oldest, oldest.start_ns, &mut self.folded, &mut self.folded_held);
             self.folded_until_ns = oldest.end_ns;
         }
-        self.pieces.push_back(sound);
+        self.pieces.push_back(piece);
     }
 
     /// Adds all of `other`, which comes after what is here.
