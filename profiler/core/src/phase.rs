@@ -112,12 +112,12 @@ impl Phases {
     pub fn add_all(&mut self, other: &Self) {
         // Where no sum can overflow, which is nearly always, the compiler adds several at once.
         if (self.union() | other.union()) >> 63 == 0 {
-            for (slot, value) in self.0.iter_mut().zip(other.0) {
-                *slot = slot.wrapping_add(value);
+            for (slot, value) in self.0.iter_mut().zip(&other.0) {
+                *slot = slot.wrapping_add(*value);
             }
         } else {
-            for (slot, value) in self.0.iter_mut().zip(other.0) {
-                *slot = slot.saturating_add(value);
+            for (slot, value) in self.0.iter_mut().zip(&other.0) {
+                *slot = slot.saturating_add(*value);
             }
         }
     }

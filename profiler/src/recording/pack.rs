@@ -430,6 +430,11 @@ fn take_varint(stream: &mut &[u8]) -> Option<u64> {
 }
 
 fn take_long_varint(stream: &mut &[u8]) -> Option<u64> {
+    // Of the others, most are two.
+    if let [low, high @ ..0x80, rest @ ..] = *stream {
+        *stream = rest;
+        return Some(u64::from(low & 0x7f) | u64::from(*high) << 7);
+    }
     let mut number = 0;
     for (place, byte) in stream.iter().take(MAX_VARINT_BYTES).enumerate() {
         number |= u64::from(byte & 0x7f) << (7 * place);

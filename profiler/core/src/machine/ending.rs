@@ -116,8 +116,19 @@ impl Signs {
 
     /// A response was written to its end.
     pub(super) fn answers(&mut self, request: &Request) {
+        // On a connection that is kept, the memory of the names before.
+        let asked = match self.answered.take() {
+            Some(Answered { asked: mut again, .. }) => {
+                again.request = Some(request.id);
+                again.method.clone_from(&request.method);
+                again.path.clone_from(&request.path);
+                again.status = request.status;
+                again
+            }
+            None => asked(request),
+        };
         self.answered = Some(Answered {
-            asked: asked(request),
+            asked,
             start_ns: request.start_ns,
             first_write_ns: request.first_write_ns.unwrap_or(request.end_ns),
             end_ns: request.end_ns,

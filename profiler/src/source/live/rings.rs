@@ -115,24 +115,29 @@ impl Rings {
             self.look(ring, &written, &mut next);
         }
         let mut received = 0;
-        while let Some(Reverse((_, ring))) = next.pop() {
-            let (Some(record), Some(position)) = (self.record(ring, &written), self.taken.get(ring)) else {
-                continue;
-            };
-            let behind = after(*position, record.len() as u64);
-            received += 1;
-            let goes_on = each(record);
-            if let Some(taken) = self.taken.get_mut(ring) {
-                *taken = behind;
+        'rings: while let Some(Reverse((_, ring))) = next.pop() {
+            let others = next.peek().map(|Reverse(other)| *other);
+            // As long as this ring has the oldest record, the others need not be compared.
+            while let (Some(record), Some(position)) = (self.record(ring, &written), self.taken.get(ring)) {
+                let own = (time_ns(record), ring);
+                if others.is_some_and(|other| other < own) {
+                    next.push(Reverse(own));
+                    break;
+                }
+                let behind = after(*position, record.len() as u64);
+                received += 1;
+                let goes_on = each(record);
+                if let Some(taken) = self.taken.get_mut(ring) {
+                    *taken = behind;
+                }
+                // A whole chunk is free again: no reason to let the writer wait for the end.
+                if behind.is_multiple_of(CHUNK_BYTES) {
+                    self.tell(ring);
+                }
+                if !goes_on {
+                    break 'rings;
+                }
             }
-            // A whole chunk is free again: no reason to let the writer wait for the end.
-            if behind.is_multiple_of(CHUNK_BYTES) {
-                self.tell(ring);
-            }
-            if !goes_on {
-                break;
-            }
-            self.look(ring, &written, &mut next);
         }
         for ring in 0..self.taken.len() {
             self.tell(ring);
