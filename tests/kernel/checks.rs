@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 use profiler_core::decode::decode;
 use profiler_core::event::{Body, Call, Change, Event, Slice};
 use profiler_core::fact::ListenerWakes;
+use wsgi_trace::attach::gil::Wanted;
 use wsgi_trace::attach::{AttachError, Hooks, Settings, attach};
 use wsgi_trace::source::live::LiveSource;
 use wsgi_trace_tests::child::until;
@@ -43,7 +44,7 @@ pub(crate) fn refusal() -> Vec<Check> {
 
 /// The whole way: attach, follow a server through some requests, take the records.
 pub(crate) fn tracing() -> Vec<Check> {
-    let mut checks = match trace(Hooks::Btf) {
+    let mut checks = match trace(&Settings { hooks: Hooks::Btf, ..Settings::default() }) {
         Ok(run) => vec![
             ("every record of the ring decodes", Ok(())),
             ("slices and the gaps between them add up", run.identities()),
@@ -60,8 +61,14 @@ pub(crate) fn tracing() -> Vec<Check> {
     };
     checks.push((
         "tracepoints of single calls give the same",
-        trace(Hooks::Tracepoints).and_then(|run| run.all()),
+        trace(&Settings { hooks: Hooks::Tracepoints, ..Settings::default() }).and_then(|run| run.all()),
     ));
+    // The toy has no interpreter: that the kernel takes the larger programs is what is asked.
+    let gil = Wanted { stacks: true, ..Wanted::default() };
+    for hooks in [Hooks::Btf, Hooks::Tracepoints] {
+        let settings = Settings { hooks, gil, ..Settings::default() };
+        checks.push(("programs that read frames give the same", trace(&settings).and_then(|run| run.all())));
+    }
     checks.push(("clients of a full accept queue are counted", crate::overflow::counted()));
     checks.push(("clients of a full UNIX queue are counted", crate::overflow::counted_over_unix()));
     checks.push(("the program reports every request", program::reports()));
@@ -78,10 +85,9 @@ struct Run {
     listeners: Vec<ListenerWakes>,
 }
 
-fn trace(hooks: Hooks) -> anyhow::Result<Run> {
+fn trace(settings: &Settings) -> anyhow::Result<Run> {
     let toy = Toy::start()?;
-    let settings = Settings { hooks, ..Settings::default() };
-    let (mut source, report) = attach(&settings, &mut || vec![toy.pid()]).map_err(say_all)?;
+    let (mut source, report) = attach(settings, &mut || vec![toy.pid()]).map_err(say_all)?;
     println!("attached {} programs", report.programs.len());
     for missing in &report.missing {
         println!("without {}: {}", missing.program, missing.reason);
