@@ -24,7 +24,8 @@ const TOLERANCE: f64 = 0.02;
 /// The committed baseline.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Baseline {
-    /// Instructions that one slice costs from the file to the report.
+    /// Instructions that one slice costs from the file to the report, with its share of what its request costs besides: a
+    /// request of these recordings is eight slices, two heads and a connection.
     instructions_per_slice: f64,
 }
 
