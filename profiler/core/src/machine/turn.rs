@@ -371,31 +371,34 @@ pub(super) fn foreign(
     let resumes = matches!(slice.call, Call::Read { .. }) && slice.result >= 0 && used_before;
     // Who may be running: the one touched last; those that the loop left in this round of turns; where a timer came due or a
     // wake-up was read, any that is parked.
-    let fitting: Vec<Place> = if owner.is_some() || resumes {
+    let mut fitting: Vec<Place> = if owner.is_some() || resumes {
         Vec::new()
     } else {
         let mut fitting: Vec<Place> = candidates(state, event_loop, current).take(MAX_LEFT).collect();
         fitting.dedup();
         fitting
     };
+    let is_new = matches!(slice.call, Call::Make { .. });
+    let is_sure = fitting.len() == 1;
+    if is_new && owner.is_none() && fitting.is_empty() {
+        // gevent ends a round of turns after some milliseconds, and goes on with what was left some rounds later.
+        fitting.extend(event_loop.parked.iter().filter(|place| may_run(state, **place)).take(MAX_LEFT));
+    }
     // Loops go on with what they left in the order in which they left it.
     let candidate = fitting.first().copied();
-    let is_new = matches!(slice.call, Call::Make { .. });
     let done = if is_new { handoff::next_done(state, tgid, event_loop.recent_ns()) } else { None };
-    if let (Some((_, request)), 2.., true, None) = (candidate, fitting.len(), is_new, done) {
+    if let (Some((_, request)), true, None) = (candidate, is_new && !is_sure, done) {
         let all = fitting.iter().map(|(_, request)| *request).collect();
         event_loop.opened(fd, opened_ns, all, Some(request));
     }
-    let candidate = candidate.filter(|_| is_new || fitting.len() == 1);
+    let candidate = candidate.filter(|_| is_new || is_sure);
     let place = owner.or(done).or(candidate);
     match place {
         Some((number, id)) => {
             super::exchange::advance(state, thread, (number, slice, exit_ns), sink);
             state.descriptors.own(tgid, fd, Some((number, id)), exit_ns);
             touched(thread, exit_ns);
-            if fitting.len() == 1
-                && let Some(event_loop) = thread.serving_loop()
-            {
+            if is_sure && let Some(event_loop) = thread.serving_loop() {
                 event_loop.claimed(fd, opened_ns);
             }
             if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {

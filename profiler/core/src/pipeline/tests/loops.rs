@@ -116,6 +116,39 @@ fn a_thread_that_waits_for_a_listener_and_a_back_end_runs_a_loop_although_it_nev
 }
 
 /// ```text
+/// loop: read 9, python 5, read 10, write 10, look (others are ready), read 10, write 10, look, python 50, socket, connect (would block), look 300,
+///       send, look 20000, recv, write 9
+/// ```
+#[test]
+fn a_back_end_that_nobody_seems_to_open_is_laid_to_the_one_that_was_left_and_waits_for_nothing_known() {
+    let mut script = loop_of_two();
+    let first = script.now_ns;
+    script = script.read(9, GET, first, (1, 0, 0)).cpu(5);
+    for _ in 0..2 {
+        let second = script.now_ns;
+        script = script.read(10, GET, second, (1, 0, 0)).respond(10).look(0, 1, (1, 0, 0));
+    }
+    let script = script
+        .cpu(50)
+        .call(Call::Make { class: DescriptorClass::Socket }, i64::from(BACKEND), (2, 0, 0), 0)
+        .call(Call::Connect { fd: BACKEND, port: 5432, family: 2, identity: 0 }, -115, (2, 0, 0), 0)
+        .watch(BACKEND)
+        .look(-1, 1, (0, 0, 300))
+        .call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0)
+        .look(-1, 1, (0, 0, 20_000))
+        .call(Call::Read { fd: BACKEND, asked_bytes: 9, arrival_ns: 0 }, 8, (1, 0, 0), 0)
+        .respond(9)
+        .look(-1, 0, (0, 0, 10));
+    let (requests, snapshot) = requests_of(script);
+    let request = requests.iter().find(|request| request.start_ns == first).unwrap();
+    assert_eq!(us(request, Phase::BackendWait), 20_300);
+    assert_eq!(us(request, Phase::Cpu), 5 + 50 + 2 + 2 + 3 + 1);
+    // What it waited for before that nobody knows, and that it is its back end is no more than likely.
+    assert_eq!(us(request, Phase::Unexplained), 2 * (1 + 10 + 1));
+    assert_eq!(snapshot.event_loops[0].paired_by_order, 1);
+}
+
+/// ```text
 /// loop: read 9, python 30, look (a timer is due within 2 ms) 1500, read 10, write 10, python 40, write 9
 /// ```
 #[test]
