@@ -138,7 +138,7 @@ fn uwsgi_behind_nginx_that_is_not_traced() -> anyhow::Result<()> {
     )
 }
 
-/// Not always: now and then schedstat's run queue is 100 ms too high.
+/// Not always: now and then schedstat's run queue is 100 ms too high. Not settled.
 mod gaps {
     use super::*;
 
