@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Unpacks the interpreters of other Debian releases, with their C libraries, under .tools/interpreters, for `make
-# gil-matrix`. Nothing is installed; apt's own state is not touched. What cannot be had is named, and the matrix goes on
+# gil-matrix`, and builds one without interpreter lock, of which Debian has the source alone, in .tools/free-threaded (ten
+# minutes, once). Nothing is installed; apt's own state is not touched. What cannot be had is named, and the matrix goes on
 # without it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,25 +12,47 @@ site=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(SITE)' | grep -E '/debi
 key=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -n "$site" ] && [ -f "$key" ] || { say "no Debian mirror, or no keyring of Debian's"; exit 0; }
 
-# SUITE VERSION
-fetch() {
-    local suite=$1 version=$2 place=$PWD/.tools/interpreters/$1-$2 state
-    [ -e "$place/usr/bin/python$version" ] && return
-    say "fetching Python $version of $suite"
+# TYPE SUITE: a place for apt of its own, in $state and $options
+prepare() {
     state=$(mktemp -d)
-    mkdir -p "$state"/{etc,lists/partial,cache/archives/partial} "$place"
+    mkdir -p "$state"/{etc,lists/partial,cache/archives/partial}
     : > "$state/status"
-    printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' "$site" "$suite" "$key" > "$state/etc/s.sources"
-    local options=(-o Dir::Etc::sourcelist="$state/etc/s.sources" -o Dir::Etc::sourceparts=/dev/null
+    printf 'Types: %s\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' "$1" "$site" "$2" "$key" > "$state/etc/s.sources"
+    options=(-o Dir::Etc::sourcelist="$state/etc/s.sources" -o Dir::Etc::sourceparts=/dev/null
         -o Dir::State::lists="$state/lists" -o Dir::Cache="$state/cache" -o Dir::State::status="$state/status"
         -o APT::Sandbox::User=root -o Acquire::Languages=none)
     apt-get "${options[@]}" -qq update
+}
+
+# SUITE VERSION
+fetch() {
+    local suite=$1 version=$2 place=$PWD/.tools/interpreters/$1-$2 state options
+    [ -e "$place/usr/bin/python$version" ] && return
+    say "fetching Python $version of $suite"
+    mkdir -p "$place"
+    prepare deb "$suite"
     (cd "$state" && apt-get "${options[@]}" -qq download "python$version-minimal" "libpython$version-minimal" \
         "libpython$version-stdlib" libc6 libexpat1 zlib1g libssl3t64 libffi8 libbz2-1.0 liblzma5 libzstd1)
     for package in "$state"/*.deb; do dpkg-deb -x "$package" "$place"; done
     rm -rf "$state"
 }
 
+# SUITE VERSION
+build_free_threaded() {
+    local suite=$1 version=$2 place=$PWD/.tools/free-threaded state options
+    [ -e "$place/bin/python${version}t" ] && return
+    command -v cc >/dev/null && command -v make >/dev/null && command -v xz >/dev/null || return
+    say "building Python $version of $suite without interpreter lock"
+    prepare deb-src "$suite"
+    (cd "$state" && apt-get "${options[@]}" -qq source --download-only "python$version" \
+        && tar -xf "python${version}"_*.orig.tar.xz && cd [Pp]ython*/ \
+        && ./configure --quiet --disable-gil --disable-test-modules --without-ensurepip --prefix="$place" >configure.log 2>&1 \
+        && nice make -j"$(nproc)" >make.log 2>&1 && make install >install.log 2>&1 \
+        && strip --strip-all "$place/bin/python${version}t") || return
+    rm -rf "$state"
+}
+
 fetch trixie 3.13 || say "no Python 3.13 of trixie"
 fetch sid 3.14 || say "no Python 3.14 of sid"
 fetch sid 3.15 || say "no Python 3.15 of sid"
+build_free_threaded trixie 3.13 || say "no Python 3.13 without interpreter lock"

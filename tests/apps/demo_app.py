@@ -98,18 +98,36 @@ def compete(milliseconds):
 HOLDER_READY, WAITER_ASLEEP = threading.Lock(), threading.Lock()
 HOLDER_READY.acquire()
 WAITER_ASLEEP.acquire()
-keep_lock_and_sleep = ctypes.PyDLL(None).usleep
-release_lock_and_sleep = ctypes.CDLL(None).usleep
+keep_lock = ctypes.PyDLL(None)
+release_lock = ctypes.CDLL(None)
+
+
+class Moment(ctypes.Structure):
+    """`struct timespec`."""
+
+    _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
+
+
+def moment(milliseconds):
+    """So many milliseconds from now, by CLOCK_MONOTONIC."""
+    return time.monotonic_ns() + int(milliseconds * 1_000_000)
+
+
+def sleep_until(library, end_ns):
+    """Until that moment and no other: who asks for the lock meanwhile gets it before this thread can look at a clock again."""
+    library.clock_nanosleep(1, 1, ctypes.byref(Moment(*divmod(end_ns, 1_000_000_000))), None)
+    return end_ns
 
 
 def hold(milliseconds):
     WAITER_ASLEEP.acquire()
-    keep_lock_and_sleep(int(milliseconds * 1000))
+    return sleep_until(keep_lock, moment(milliseconds))
 
 
 def want(milliseconds):
+    end_ns = moment(milliseconds)
     WAITER_ASLEEP.release()
-    release_lock_and_sleep(int(milliseconds * 1000))
+    return sleep_until(release_lock, end_ns)
 
 
 TRUTHS = {"hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
@@ -135,7 +153,7 @@ def truth(kind, milliseconds, unique):
     """Runs one kind of work and appends what this process's own clocks say of it."""
     work = TRUTHS[kind]
     start, cpu_start, queue_start = clocks()
-    work(milliseconds)
+    until = work(milliseconds)
     end, cpu_end, queue_end = clocks()
     witness = {
         "id": unique,
@@ -145,6 +163,8 @@ def truth(kind, milliseconds, unique):
         "tid": threading.get_native_id(),
         "start_ns": start,
         "end_ns": end,
+        # When it was to give the lock up, or wanted it.
+        "until_ns": until if kind in ("hold", "want") else None,
         "wall_ns": end - start,
         "cpu_ns": cpu_end - cpu_start,
         "run_queue_ns": queue_end - queue_start,

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use profiler_core::decode;
-use profiler_core::event::Body;
+use profiler_core::event::{Body, Slice};
 use profiler_core::fact::Fact;
-use profiler_core::machine::gil::{Locks, Waiting};
+use profiler_core::machine::gil::{Locks, Part, Waiting};
 use wsgi_trace::source::file::FileSource;
 
 use crate::gil_witness::Attempt;
@@ -27,12 +27,60 @@ pub struct Wait {
     pub is_after_forced: bool,
 }
 
-/// All waits of a recording, by thread, and how many records were lost.
+/// One stretch of waiting: a sleep, with what its thread did since the sleep before if that was of the same wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Thread.
+    pub tid: u32,
+    /// Start.
+    pub start_ns: u64,
+    /// End.
+    pub end_ns: u64,
+    /// How much of it the thread was asleep.
+    pub asleep_ns: u64,
+    /// The thread that had the lock; 0: not known.
+    pub holder_tid: u32,
+    /// It is no wait to take the lock, but for the next holder after a release by force.
+    pub is_handover: bool,
+}
+
+/// What a recording holds of waits.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// By thread.
+    pub waits: BTreeMap<u32, Vec<Wait>>,
+    /// In the order of their ends.
+    pub stretches: Vec<Stretch>,
+    /// Records that found no room.
+    pub losses: u64,
+}
+
+impl Told {
+    /// For how long a thread slept between two moments of its own: for the lock, by the thread that had it, and for the next
+    /// holder.
+    #[must_use]
+    pub fn asleep(&self, tid: u32, from_ns: u64, until_ns: u64) -> (BTreeMap<u32, u64>, u64) {
+        let (mut by_holder, mut handover_ns) = (BTreeMap::new(), 0);
+        let within = |stretch: &&Stretch| {
+            stretch.tid == tid && stretch.start_ns >= from_ns && stretch.end_ns <= until_ns
+        };
+        for stretch in self.stretches.iter().filter(within) {
+            if stretch.is_handover {
+                handover_ns += stretch.asleep_ns;
+            } else {
+                *by_holder.entry(stretch.holder_tid).or_default() += stretch.asleep_ns;
+            }
+        }
+        (by_holder, handover_ns)
+    }
+}
+
+/// All waits of a recording.
 ///
 /// # Errors
 ///
 /// Where it cannot be read.
-pub fn waits_of(recording: &Path) -> anyhow::Result<(BTreeMap<u32, Vec<Wait>>, u64)> {
+pub fn waits_of(recording: &Path) -> anyhow::Result<Told> {
     let mut events = Vec::new();
     for item in FileSource::open(recording)? {
         events.push(decode::item(item)?);
@@ -40,15 +88,14 @@ pub fn waits_of(recording: &Path) -> anyhow::Result<(BTreeMap<u32, Vec<Wait>>, u
     events.sort_by_key(|event| event.time_ns);
     let mut locks = Locks::default();
     let mut waiting: HashMap<u32, Waiting> = HashMap::new();
-    let mut waits: BTreeMap<u32, Vec<Wait>> = BTreeMap::new();
-    let mut losses = 0;
+    let mut told = Told::default();
     for event in events {
         match event.body {
             Body::Fact(fact) => match *fact {
                 Fact::InterpreterSeen(seen) => locks.see(seen),
                 Fact::Counters(counters) => {
                     let full = counters.lost.iter().filter(|(cause, _)| cause.starts_with("ring"));
-                    losses = full.map(|(_, count)| count).sum();
+                    told.losses = full.map(|(_, count)| count).sum();
                 }
                 _ => {}
             },
@@ -56,18 +103,29 @@ pub fn waits_of(recording: &Path) -> anyhow::Result<(BTreeMap<u32, Vec<Wait>>, u
                 let open = waiting.entry(slice.tid).or_default();
                 let before = open.episode.map(|episode| (episode.span(), episode.is_after_forced()));
                 let followed = locks.follow(open, &slice, event.time_ns, 0);
+                told.stretches.extend(stretch(followed.part, &slice, event.time_ns));
                 let now = open.episode.map(|episode| episode.span());
                 let ended = before.filter(|((start_ns, _), _)| now.is_none_or(|now| now.0 != *start_ns));
                 if let Some(((start_ns, end_ns), is_after_forced)) = ended {
                     let end_ns = end_ns + followed.tail_ns;
                     let wait = Wait { tid: slice.tid, start_ns, end_ns, is_after_forced };
-                    waits.entry(slice.tid).or_default().push(wait);
+                    told.waits.entry(slice.tid).or_default().push(wait);
                 }
             }
             _ => {}
         }
     }
-    Ok((waits, losses))
+    Ok(told)
+}
+
+fn stretch(part: Part, slice: &Slice, end_ns: u64) -> Option<Stretch> {
+    let (start_ns, asleep_ns) = match part {
+        Part::None => return None,
+        Part::Again => (slice.gap_start_ns(), slice.gap.blocked_ns + slice.inside.blocked_ns),
+        Part::First | Part::Handover => (slice.enter_ns, slice.inside.blocked_ns),
+    };
+    let (tid, holder_tid) = (slice.tid, slice.holder_tid);
+    Some(Stretch { tid, start_ns, end_ns, asleep_ns, holder_tid, is_handover: part == Part::Handover })
 }
 
 /// How waits compare with a witness's attempts.

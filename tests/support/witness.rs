@@ -21,6 +21,9 @@ pub struct Witness {
     pub start_ns: u64,
     /// End, `CLOCK_MONOTONIC`.
     pub end_ns: u64,
+    /// `hold`: when it was to give the interpreter lock up; `want`: when it wanted it. `CLOCK_MONOTONIC`.
+    #[serde(default)]
+    pub until_ns: Option<u64>,
     /// End − start.
     pub wall_ns: u64,
     /// CPU time of the thread in between.

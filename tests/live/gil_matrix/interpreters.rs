@@ -1,4 +1,4 @@
-//! The interpreters of this machine: installed, under pyenv, and those that `xtask/interpreters.sh` unpacked.
+//! The interpreters of this machine: installed, under pyenv, and those that `xtask/interpreters.sh` unpacked or built.
 //!
 //! In: directories. Out: how each is run, and its name.
 
@@ -64,6 +64,17 @@ pub(crate) fn found() -> Vec<Interpreter> {
                 None,
             );
         }
+    }
+    // Without the word it has no lock, and nobody waits.
+    let is_it = |program: &PathBuf| {
+        program.file_name().is_some_and(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with("python3.") && name.ends_with('t')
+        })
+    };
+    for program in entries(&tree.join(".tools/free-threaded/bin")).into_iter().filter(is_it) {
+        let words = vec!["/usr/bin/env".into(), "PYTHON_GIL=1".into(), program];
+        look(&mut found, "built, lock switched on", words, None);
     }
     found.sort_by_key(|interpreter| {
         let minor = interpreter.name.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());

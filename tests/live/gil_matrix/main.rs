@@ -56,9 +56,9 @@ fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Resul
     program.signal(libc::SIGINT);
     program.finish(Duration::from_secs(60))?;
     drop(server);
-    let (waits, losses) = waits_of(&recording)?;
-    anyhow::ensure!(losses == 0, "the profiler lost {losses} records");
-    let result = compare(&waits, &attempts);
+    let told = waits_of(&recording)?;
+    anyhow::ensure!(told.losses == 0, "the profiler lost {} records", told.losses);
+    let result = compare(&told.waits, &attempts);
     if let Some(file) = std::env::var_os("WSGI_TRACE_GIL_PAIRS") {
         keep(Path::new(&file), &result)?;
     }

@@ -121,3 +121,33 @@ fn killed_with_probes_attached_it_leaves_none_and_the_server_answers() -> anyhow
     }
     Ok(())
 }
+
+#[test]
+fn attached_and_detached_again_and_again_under_load_every_request_is_answered() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    const REQUESTS: usize = 1200;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
+    let pid = server.master().to_string();
+    let count = REQUESTS.to_string();
+    let load = Load::start(
+        server.address(),
+        &["--requests", &count, "--seconds", "60", "--clients", "3", "--routes", "/cpu,/fast"],
+    )?;
+    for way in [&["--gil", "uprobes"][..], &["--gil", "full", "--gil-single-step"], &["--gil", "syscalls"]] {
+        let mut program =
+            Program::start(&[&["--pid", &pid, "--format", "json", "-d", "400ms"], way].concat())?;
+        program.wait_for_stderr("watching process")?;
+        let outcome = program.finish(Duration::from_secs(60))?;
+        anyhow::ensure!(outcome.status.success(), "{}", outcome.stderr);
+        let report: Value = serde_json::from_str(&outcome.stdout)?;
+        assert!(number(&report, "/gil/waits/count")? > 0, "{way:?}: the load was over");
+        assert_eq!(
+            number(&report, "/gil/probe_hits")? > 0,
+            way.contains(&"uprobes") || way.contains(&"full")
+        );
+    }
+    assert_eq!(load.finish()?.answered(), REQUESTS);
+    assert_eq!(probes_loaded(), 0, "left in the kernel");
+    Ok(())
+}
