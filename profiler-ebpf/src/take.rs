@@ -3,6 +3,8 @@
 //! In: futex calls, every other call, probes in the interpreter. Out: marks in the thread's account, which its next
 //! slice carries. Only the thread itself writes them; where it is interrupted in between, no other program does.
 
+use core::ops::Range;
+
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_user};
 use profiler_common::account::{NOT_IN_CALL, ThreadAccount};
 use profiler_common::record::slice::{
@@ -24,6 +26,9 @@ const LAST_HOLDER: u64 = 8;
 const LOCKED: u64 = 16;
 pub const COND: u64 = 32;
 pub const MUTEX: u64 = 80;
+/// Where who signals the condition variable waits for others to leave it (`__g_refs`, glibc up to 2.40; nobody does later).
+/// Its other words are waited on by takers too.
+const GROUP_REFS: Range<u64> = 48..56;
 const SWITCH_COND: u64 = 120;
 const END: u32 = 208;
 
@@ -57,8 +62,8 @@ pub fn futex(account: Account, registers: Registers, arguments: &[u64; 3], extra
             return extra;
         }
     }
-    // Who gives the lock up waits inside the condition variable as well, to signal on it: the lock is free already then.
-    let signals = on_cond && command == WAIT && !is_locked(lock);
+    // Who gives the lock up waits there as well, to signal: the lock is free already then.
+    let signals = GROUP_REFS.contains(&place) && command == WAIT && !is_locked(lock);
     if signals || on_mutex && distance != 0 && is_holder(known, tid) {
         // SAFETY: as above.
         unsafe { (*account).take_flags |= FLAG_GIVES_UP };
