@@ -113,21 +113,26 @@ def moment(milliseconds):
     return time.monotonic_ns() + int(milliseconds * 1_000_000)
 
 
-def sleep_until(library, end_ns):
-    """Until that moment and no other: who asks for the lock meanwhile gets it before this thread can look at a clock again."""
-    library.clock_nanosleep(1, 1, ctypes.byref(Moment(*divmod(end_ns, 1_000_000_000))), None)
-    return end_ns
+def timespec(moment_ns):
+    return ctypes.byref(Moment(*divmod(moment_ns, 1_000_000_000)))
+
+
+# Until a moment that is fixed before: who asks for the lock meanwhile gets it before the holder can look at a clock again.
+CLOCK_MONOTONIC, TIMER_ABSTIME = 1, 1
 
 
 def hold(milliseconds):
     WAITER_ASLEEP.acquire()
-    return sleep_until(keep_lock, moment(milliseconds))
+    end_ns = moment(milliseconds)
+    keep_lock.clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, timespec(end_ns), None)
+    return end_ns
 
 
 def want(milliseconds):
     end_ns = moment(milliseconds)
     WAITER_ASLEEP.release()
-    return sleep_until(release_lock, end_ns)
+    release_lock.clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, timespec(end_ns), None)
+    return end_ns
 
 
 TRUTHS = {"hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}

@@ -59,7 +59,7 @@ fn line_that_keeps_the_lock_is_named_and_a_replay_names_it_without_the_process()
     let first = places.pointer("/listed/0").with_context(|| format!("no place in {places:#}"))?;
     assert!(text(first, "/at/file").ends_with("/demo_app.py"), "{first:#}");
     assert_eq!(text(first, "/at/function"), "hold", "{first:#}");
-    assert_eq!(number(first, "/at/line"), line_of("    keep_lock_and_sleep(int(")?, "{first:#}");
+    assert_eq!(number(first, "/at/line"), line_of("    keep_lock.clock_nanosleep(")?, "{first:#}");
     assert_eq!(text(first, "/called_from/function"), "truth", "{first:#}");
     // Each of them waited for some 60 of the 80 ms; a machine that is busy makes both longer.
     assert!(number(first, "/waits") >= PAIRS as u64, "{first:#}");
