@@ -188,8 +188,8 @@ pub struct Gil {
     pub gil_single_step: bool,
     /// Also read where in Python the holder was whenever a thread begins to wait for the lock: file, function, line
     ///
-    /// A sample from the holder's frames, up to eight, by the thread that waits: some 1 µs a wait, nothing otherwise. For
-    /// CPython 3.11 to 3.15. The report names files and functions of the application.
+    /// A sample from the holder's frames, up to eight, by the thread that waits: some 1 µs each time it goes to sleep for
+    /// the lock, nothing otherwise. For CPython 3.11 to 3.15. The report names files and functions of the application.
     #[arg(long)]
     pub stacks: bool,
 }

@@ -305,6 +305,7 @@ impl Machines {
                 self.listeners.forget(lifecycle.tid);
                 self.wakes.forget(lifecycle.tid);
                 self.waits.forget(lifecycle.tid);
+                state.gil.samples.forget(lifecycle.tid);
                 self.asked.retain(|(tgid, _)| *tgid != lifecycle.tid);
                 self.renewed.retain(|(tgid, _)| *tgid != lifecycle.tid);
                 if let Some(thread) = state.threads.remove(lifecycle.tid) {

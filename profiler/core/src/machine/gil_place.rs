@@ -106,6 +106,11 @@ impl Samples {
         self.sums.entry(stack).or_default().add(Sum { wait_ns, waits: 1 });
     }
 
+    /// A thread has ended.
+    pub fn forget(&mut self, tid: Tid) {
+        self.pending.remove(&tid);
+    }
+
     /// A process executed another program: what was known of its code is void.
     pub fn exec(&mut self, tgid: Tid) {
         self.spots.retain(|(of, ..), _| *of != tgid);

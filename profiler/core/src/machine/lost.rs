@@ -5,14 +5,16 @@
 
 use std::collections::VecDeque;
 
-use profiler_common::loss::{FORK_UNADOPTED, LOSS_NAMES, RING_FULL_WAKE, THREAD_TABLE_FULL};
+use profiler_common::loss::{
+    FORK_UNADOPTED, LOSS_NAMES, RING_FULL_FRAMES, RING_FULL_WAKE, THREAD_TABLE_FULL,
+};
 
 use crate::fact::Counters;
 
 /// Stretches kept apart; beyond it the two oldest become one.
 const MAX_SPANS: usize = 256;
 /// Losses that hide nothing of what becomes of a connection.
-const HARMLESS: [u32; 1] = [RING_FULL_WAKE];
+const HARMLESS: [u32; 2] = [RING_FULL_WAKE, RING_FULL_FRAMES];
 /// Losses that go on: a thread that is not followed now is not followed later.
 const LASTING: [u32; 2] = [THREAD_TABLE_FULL, FORK_UNADOPTED];
 /// Programs without which times are less exact, and nothing else: a run of theirs that the kernel skipped hides no event.
@@ -137,7 +139,11 @@ mod tests {
     fn losses_that_hide_no_event_are_none_and_those_that_go_on_do() {
         let mut lost = Lost::default();
         lost.count(&counters(&[], &[]), 0, 100);
-        lost.count(&counters(&[("ring_full_wake", 9)], &[("sk_data_ready", 3)]), 0, 200);
+        lost.count(
+            &counters(&[("ring_full_wake", 9), ("ring_full_frames", 4)], &[("sk_data_ready", 3)]),
+            0,
+            200,
+        );
         assert!(!lost.any(0, u64::MAX));
         lost.count(&counters(&[("ring_full_wake", 9)], &[("sk_data_ready", 3), ("sys_exit", 1)]), 0, 300);
         assert!(lost.any(250, 250) && !lost.any(301, u64::MAX));

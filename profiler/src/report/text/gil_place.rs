@@ -57,6 +57,9 @@ pub(in crate::report) fn summary(page: &Page, places: &Places) -> String {
         let shown = unit::duration(places.unknown_ns, page.style.charset);
         sentence.push_str(&format!("; {shown} of waiting without a sample"));
     }
+    if places.samples == 0 {
+        sentence.push_str(" (frames are known of CPython 3.11 to 3.15, not of free-threaded builds)");
+    }
     sentence.push('.');
     sentence
 }
