@@ -23,7 +23,8 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-/// Each route's own phase, over all its requests, is what the application's clock says, within 5 %.
+/// Each route's own phase, over all its requests, is what the application's clock says, within 5 %; a wait whose end the kernel
+/// did not show is unexplained instead, and counted.
 fn phases_agree(settings: &Settings) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
@@ -33,7 +34,7 @@ fn phases_agree(settings: &Settings) -> anyhow::Result<()> {
     let (traced, _) = traced(&server, &options)?;
     let ours: BTreeMap<u64, _> =
         traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
-    let mut sums: BTreeMap<&str, (u64, u64, u64)> = BTreeMap::new();
+    let mut sums: BTreeMap<&str, (u64, u64, u64, u64)> = BTreeMap::new();
     let witnesses = server.witness()?;
     assert_eq!(witnesses.len(), 75);
     for witness in &witnesses {
@@ -47,22 +48,29 @@ fn phases_agree(settings: &Settings) -> anyhow::Result<()> {
             other => anyhow::bail!("no such kind: {other}"),
         };
         let sum = sums.entry(phase).or_default();
-        *sum = (sum.0 + request.phase_ns(phase), sum.1 + theirs_ns, sum.2 + 1);
+        let unexplained_ns = request.phase_ns("unexplained");
+        *sum = (sum.0 + request.phase_ns(phase), sum.1 + theirs_ns, sum.2 + 1, sum.3 + unexplained_ns);
     }
     assert_eq!(sums.len(), 5);
-    for (phase, (ours_ns, theirs_ns, count)) in &sums {
+    let not_shown_ns = traced.number("/losses/conservation/undecided_ns")?;
+    for (phase, (ours_ns, theirs_ns, count, unexplained_ns)) in &sums {
         let error = share(ours_ns.abs_diff(*theirs_ns), *theirs_ns);
         let theirs_ms = *theirs_ns as f64 / 1e6;
         eprintln!(
-            "{} {phase}: {count} requests, {theirs_ms:.1} ms, error {:.2} %",
+            "{} {phase}: {count} requests, {theirs_ms:.1} ms, error {:.2} %; {:.1} ms unexplained, {:.1} ms of the run not shown",
             settings.worker_class,
-            error * 100.0
+            error * 100.0,
+            *unexplained_ns as f64 / 1e6,
+            not_shown_ns as f64 / 1e6
         );
     }
-    for (phase, (ours_ns, theirs_ns, _)) in sums {
+    for (phase, (ours_ns, theirs_ns, _, unexplained_ns)) in sums {
+        let not_told_ns = unexplained_ns.min(not_shown_ns);
+        // The nearest to theirs that ours can have been.
+        let nearest_ns = theirs_ns.clamp(ours_ns, ours_ns + not_told_ns);
         assert!(
-            share(ours_ns.abs_diff(theirs_ns), theirs_ns) <= 0.05,
-            "{phase}: {ours_ns} against {theirs_ns}"
+            share(nearest_ns.abs_diff(theirs_ns), theirs_ns) <= 0.05,
+            "{phase}: {ours_ns} and {not_told_ns} not told, against {theirs_ns}"
         );
     }
     Ok(())
