@@ -94,6 +94,11 @@ pub struct Finding {
 /// Longest sentence of a finding, its period included.
 pub const SENTENCE_MAX_CHARS: usize = 220;
 
+/// Whether a sentence may be so much longer, its full stop counted.
+fn has_room(sentence: &str, more: &str) -> bool {
+    sentence.chars().count() + more.chars().count() < SENTENCE_MAX_CHARS
+}
+
 /// How a rule judges.
 #[derive(Clone, Copy, Debug)]
 pub enum Judge {
@@ -200,7 +205,7 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
                 let remark = loss_remark(lost);
                 let worth_saying = lost == 0.0 || lost >= basis.thresholds.lost_said_min_ratio;
                 // Where there is no room, the evidence and the top of the report say it.
-                if worth_saying && sentence.chars().count() + remark.chars().count() < SENTENCE_MAX_CHARS {
+                if worth_saying && has_room(&sentence, &remark) {
                     sentence.push_str(&remark);
                 }
             }

@@ -3,6 +3,7 @@
 //! In: a [`Basis`]. Out: gates, names of parties, sums over locks.
 
 use super::basis::{Basis, Undecided};
+use super::has_room;
 use super::words::{self, percent, ratio};
 use crate::model::gil::{Edge, Gil, Lock, Party};
 use crate::model::gil_place::Spot;
@@ -56,27 +57,25 @@ pub(super) fn costliest_holder(edges: &[Edge], of: impl Fn(&Edge) -> u64) -> Opt
     sums.into_iter().rev().max_by_key(|(_, sum)| *sum).filter(|(_, sum)| *sum > 0)
 }
 
-/// Where in Python the lock was held for most of the time that others waited, as the end of a sentence; empty where that was not
-/// asked for, or no place stands out.
-pub(super) fn mostly_in(gil: &Gil) -> String {
-    let Some(place) = gil.places.as_ref().and_then(|places| places.places.first()) else {
-        return String::new();
-    };
+/// Ends a sentence with where in Python the lock was held for most of the time that others waited; nothing where that was not
+/// asked for, no place stands out, or the sentence has no room. The caller is left out before the place.
+pub(super) fn add_place(sentence: &mut String, gil: &Gil) {
+    let Some(place) = gil.places.as_ref().and_then(|places| places.places.first()) else { return };
     let share = ratio(place.wait_ns, gil.waits.sum_ns());
     if share < STANDS_OUT {
-        return String::new();
+        return;
     }
     let spot = |spot: &Spot| {
-        format!(
-            "{} ({}:{})",
-            words::name(&spot.function, NAME_CHARS),
-            words::name(spot.short_file(), NAME_CHARS),
-            spot.line
-        )
+        let (function, file) =
+            (words::name(&spot.function, NAME_CHARS), words::name(spot.short_file(), NAME_CHARS));
+        format!("{function} ({file}:{})", spot.line)
     };
-    let from =
-        place.called_from.as_ref().map_or_else(String::new, |from| format!(", called from {}", spot(from)));
-    format!("; {} of the waiting while it was held in {}{from}", percent(share), spot(&place.at))
+    let place_alone = format!("; {} of the waiting while it was held in {}", percent(share), spot(&place.at));
+    let from = place.called_from.as_ref().map(|from| format!(", called from {}", spot(from)));
+    let whole = format!("{place_alone}{}", from.unwrap_or_default());
+    if let Some(words) = [&whole, &place_alone].into_iter().find(|words| has_room(sentence, words)) {
+        sentence.push_str(words);
+    }
 }
 
 /// Share of all waiting from which a place is worth a word.

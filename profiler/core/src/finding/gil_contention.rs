@@ -62,7 +62,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             sentence.push_str(&format!(", {} of it in {}", percent(of_it), endpoint_name(worst)));
         }
     }
-    sentence.push_str(&gil::mostly_in(seen));
+    gil::add_place(&mut sentence, seen);
     let exemplars = basis.exemplars(&[Phase::GilWait]);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
 }
@@ -86,6 +86,7 @@ const MOST: f64 = 0.5;
 
 #[cfg(test)]
 mod tests {
+    use crate::finding::SENTENCE_MAX_CHARS;
     use crate::finding::fixture::{MILLISECOND, SECOND, Scene};
     use crate::model::gil_place::{Place, Places, Spot};
     use crate::phase::Phase;
@@ -137,6 +138,22 @@ mod tests {
             "{}",
             finding.sentence
         );
+    }
+
+    #[test]
+    fn place_with_long_names_never_makes_the_sentence_longer_than_one_may_be() {
+        let spot = |line| Spot { file: "f".repeat(90), function: "g".repeat(90), line };
+        let mut scene = scene().phase(Phase::GilWait, 8 * SECOND).endpoint(
+            &format!("/{}", "e".repeat(90)),
+            100,
+            &[(Phase::GilWait, 8 * SECOND)],
+        );
+        scene.0.gil.waits.record(8 * SECOND);
+        let place =
+            Place { at: spot(u32::MAX), called_from: Some(spot(u32::MAX)), wait_ns: 8 * SECOND, waits: 100 };
+        scene.0.gil.places = Some(Places { places: vec![place], ..Places::default() });
+        let finding = scene.judge("gil-contention");
+        assert!(finding.sentence.chars().count() <= SENTENCE_MAX_CHARS, "{}", finding.sentence);
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             gil::subject(party)
         ));
     }
-    sentence.push_str(&gil::mostly_in(seen));
+    gil::add_place(&mut sentence, seen);
     let exemplars = basis.exemplars(&[Phase::GilWait]);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
 }
