@@ -1,7 +1,7 @@
 //! What both sides know of interpreter locks: the slots of the map `GIL_PROBES` (how often the probes in the interpreter's
-//! code were hit by traced threads), and the way to a thread's frames.
+//! code were hit by traced threads), how the locks of sub-interpreters are found, and the way to a thread's frames.
 //!
-//! In: nothing. Out: slot numbers, [`FrameWay`].
+//! In: nothing. Out: slot numbers, [`block_key`], [`FrameWay`].
 
 /// A thread was about to wait for the lock.
 pub const WAITED: u32 = 0;
@@ -11,6 +11,21 @@ pub const ENTERED: u32 = 1;
 pub const LEFT: u32 = 2;
 /// Number of slots.
 pub const GIL_PROBE_SLOTS: u32 = 3;
+
+/// Length of a lock's memory (`struct _gil_runtime_state`), CPython 3.8 to 3.15 on `x86_64` with glibc.
+pub const LOCK_BYTES: u64 = 208;
+/// Locks of sub-interpreters are looked up by blocks of memory of this length; a lock is in two at most.
+pub const BLOCK_BYTES: u64 = 256;
+/// Room for blocks, of all processes.
+pub const MAX_LOCK_BLOCKS: u32 = 4096;
+
+/// Key of the map `LOCKS` for the block that an address is in. Addresses 1 TiB apart may share a key: what is found has to be
+/// looked at.
+#[inline(always)]
+#[must_use]
+pub const fn block_key(tgid: u32, address: u64) -> u64 {
+    (tgid as u64) << 32 | (address / BLOCK_BYTES) & 0xffff_ffff
+}
 
 /// [`FrameWay::kind`]: frames of CPython 3.11.
 pub const FRAMES_3_11: u64 = 1;

@@ -12,7 +12,7 @@ use profiler_common::record::frames::{CUT, Frame, FramesRecord, MAX_FRAMES, UNRE
 
 use crate::account::Account;
 use crate::emit;
-use crate::maps::INTERPRETERS;
+use crate::lock::Lock;
 use crate::take::user_word;
 
 /// Not 0 where user space wants samples. Frozen before the verifier looks, so that otherwise nothing of this is left.
@@ -36,17 +36,15 @@ pub fn wanted() -> bool {
     STACKS.load() != 0
 }
 
-/// The thread of `account` has just begun a call that waits for the lock of its process: samples the holder.
+/// The thread of `account` has just begun a call that waits for the lock: samples the holder.
 #[inline(always)]
-pub fn sample(account: Account, tgid: u32) {
-    let Some(interpreter) = INTERPRETERS.get_ptr(&tgid) else { return };
-    // SAFETY: the look-up succeeded.
-    let [lock, _, _, way] = unsafe { *interpreter };
+pub fn sample(account: Account, lock: Lock) {
+    let way = lock.frame_way();
     if way == 0 {
         return;
     }
     let way = FrameWay::unpack(way);
-    let state = user_word(lock.wrapping_add(LAST_HOLDER));
+    let state = user_word(lock.address.wrapping_add(LAST_HOLDER));
     if state == 0 {
         return;
     }

@@ -15,6 +15,7 @@ mod emit;
 mod empty;
 mod frames;
 mod kernel;
+mod lock;
 mod maps;
 mod programs;
 mod take;

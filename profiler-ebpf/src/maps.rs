@@ -9,7 +9,7 @@ use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf
 use aya_ebpf::helpers::generated::bpf_task_storage_get;
 use aya_ebpf::macros::btf_map;
 use profiler_common::account::ThreadAccount;
-use profiler_common::gil::GIL_PROBE_SLOTS;
+use profiler_common::gil::{GIL_PROBE_SLOTS, MAX_LOCK_BLOCKS};
 use profiler_common::limits::{EVIDENCE_RING_BYTES, MAX_SOCKETS, MAX_THREADS};
 use profiler_common::listener::ListenerCount;
 use profiler_common::loss::LOSS_CAUSES;
@@ -36,10 +36,15 @@ pub static TASKS: TaskStorage<u32> = TaskStorage::new();
 pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 
 /// By process: address of the interpreter lock, distance of a thread's number in its `PyThreadState` (0: not known), if not 0,
-/// how far the number is from where the word there points, and the way to a thread's frames (`profiler_common::gil::FrameWay`).
-/// Given by user space, inherited by fork.
+/// how far the number is from where the word there points, the way to a thread's frames (`profiler_common::gil::FrameWay`), and
+/// whether [`LOCKS`] has further locks of it (0: no). Given by user space, inherited by fork.
 #[btf_map]
-pub static INTERPRETERS: HashMap<u32, [u64; 4], 8192> = HashMap::new();
+pub static INTERPRETERS: HashMap<u32, [u64; 5], 8192> = HashMap::new();
+
+/// Addresses of further locks, those of sub-interpreters that do not share the main one's, by each block of memory that they
+/// are in (`profiler_common::gil::block_key`). Given by user space; a fork leaves its child the main interpreter alone.
+#[btf_map]
+pub static LOCKS: HashMap<u64, u64, { MAX_LOCK_BLOCKS as usize }> = HashMap::new();
 
 /// How often the probes in the interpreter were hit (`profiler_common::gil`).
 #[btf_map]

@@ -7,6 +7,7 @@ use core::ops::Range;
 
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_user};
 use profiler_common::account::{NOT_IN_CALL, ThreadAccount};
+use profiler_common::gil::LOCK_BYTES;
 use profiler_common::record::slice::{
     FLAG_GIVES_UP, FLAG_TAKE_OVER, FLAG_TAKES_LOCK, TAIL_MAX, TAIL_SHIFT, TAIL_UNIT_SHIFT, TAKE_HAS_TIMEOUT,
 };
@@ -14,7 +15,7 @@ use profiler_common::system_call::FUTEX;
 
 use crate::account::{self, Account};
 use crate::kernel::registers::{self, Registers};
-use crate::maps::INTERPRETERS;
+use crate::lock::{self, Lock};
 
 /// `FUTEX_WAIT`, `FUTEX_WAKE` and `FUTEX_WAIT_BITSET` without their flags, include/uapi/linux/futex.h.
 const WAIT: u64 = 0;
@@ -30,41 +31,53 @@ pub const MUTEX: u64 = 80;
 /// Its other words are waited on by takers too.
 const GROUP_REFS: Range<u64> = 48..56;
 const SWITCH_COND: u64 = 120;
-const END: u32 = 208;
+const END: u32 = LOCK_BYTES as u32;
 
 /// Largest distance of a futex from the stack pointer that is taken for one on the stack: musl waits on those.
 const ON_STACK: u64 = 4096;
 
-/// A futex call begins; `extra` is its timeout pointer. Notes in the account whether it waits to take the lock, and gives
-/// the `extra` of its slice.
+/// [`ThreadAccount::take_mark`], its lowest bits: of the main interpreter's lock, or of another's.
+pub const MARK_MAIN: u32 = 1;
+pub const MARK_OTHER: u32 = 2;
+
+/// The lock that a futex call may wait for, if it waits: that on whose memory it is, or the main interpreter's.
 #[inline(always)]
-pub fn futex(account: Account, registers: Registers, arguments: &[u64; 3], extra: u64) -> u64 {
+pub fn lock_of_wait(tgid: u32, arguments: &[u64; 3]) -> Option<Lock> {
+    let command = arguments[1] & 127;
+    if command == WAIT || command == WAIT_BITSET { lock::of(tgid, arguments[0]) } else { None }
+}
+
+/// A futex call begins; `extra` is its timeout pointer, `lock` what [`lock_of_wait`] gave. Notes in the account whether it
+/// waits to take the lock, and gives the `extra` of its slice.
+#[inline(always)]
+pub fn futex(
+    account: Account,
+    registers: Registers,
+    arguments: &[u64; 3],
+    extra: u64,
+    lock: Option<Lock>,
+) -> u64 {
     let command = arguments[1] & 127;
     // SAFETY: the look-up succeeded; the thread itself runs here.
-    let (tgid, tid, mark, begun) = unsafe {
+    let (tid, mark, begun) = unsafe {
         (*account).take_flags &= !(FLAG_TAKES_LOCK | FLAG_GIVES_UP);
         (*account).take_aside = 0;
-        ((*account).tgid, (*account).tid, (*account).take_mark, (*account).take_begun)
+        ((*account).tid, (*account).take_mark, (*account).take_begun)
     };
-    if command != WAIT && command != WAIT_BITSET {
-        return extra;
-    }
-    let Some(interpreter) = INTERPRETERS.get_ptr(&tgid) else { return extra };
-    // SAFETY: the look-up succeeded.
-    let known = unsafe { *interpreter };
-    let [lock, distance, ..] = known;
-    let place = arguments[0].wrapping_sub(lock);
+    let Some(lock) = lock else { return extra };
+    let place = arguments[0].wrapping_sub(lock.address);
     let on_cond = (COND..MUTEX).contains(&place);
     let on_mutex = command == WAIT && (MUTEX..SWITCH_COND).contains(&place);
     if !on_cond && !on_mutex {
         let on_stack = arguments[0].wrapping_sub(registers::stack(registers)) < ON_STACK;
-        if mark == 0 || !on_stack {
+        // Where it waits says nothing of which lock it is.
+        if mark & MARK_MAIN == 0 || !on_stack {
             return extra;
         }
     }
     // Who gives the lock up waits there as well, to signal: the lock is free already then.
     let signals = GROUP_REFS.contains(&place) && command == WAIT && !is_locked(lock);
-    if signals || on_mutex && distance != 0 && is_holder(known, tid) {
+    if signals || on_mutex && lock.thread_number_at() != 0 && is_holder(lock, tid) {
         // SAFETY: as above.
         unsafe { (*account).take_flags |= FLAG_GIVES_UP };
         return extra;
@@ -72,7 +85,7 @@ pub fn futex(account: Account, registers: Registers, arguments: &[u64; 3], extra
     // The mark stays for the next call in case this one never sleeps. SAFETY: as above.
     unsafe {
         (*account).take_flags |= FLAG_TAKES_LOCK;
-        (*account).take_lock = lock as u32;
+        (*account).take_lock = lock.address as u32;
         if on_cond && command == WAIT_BITSET {
             (*account).take_signals = arguments[0] as u32 & !7;
         }
@@ -92,24 +105,23 @@ fn lead(mark: u32) -> u64 {
     u64::from((unsafe { bpf_ktime_get_ns() } as u32).wrapping_sub(mark))
 }
 
-/// Whether a thread of this process has its lock, as far as that can be read; where it cannot, it is taken to have it.
+/// Whether the thread has the lock whose memory `address` is in, as far as that can be read; where it cannot, it is taken to
+/// have it.
 #[inline(always)]
-fn has_lock(tgid: u32, tid: u32) -> bool {
-    INTERPRETERS.get_ptr(&tgid).is_none_or(|interpreter| {
-        // SAFETY: the look-up succeeded.
-        let interpreter = unsafe { *interpreter };
-        interpreter[1] == 0 || is_holder(interpreter, tid)
-    })
+fn has_lock(account: &ThreadAccount, address: u64) -> bool {
+    lock::of(account.tgid, address)
+        .is_none_or(|lock| lock.thread_number_at() == 0 || is_holder(lock, account.tid))
 }
 
 /// Whether the thread has the lock. If it waits for the lock's mutex then, it is about to give it up.
 #[inline(always)]
-fn is_holder([lock, distance, through, _]: [u64; 4], tid: u32) -> bool {
-    let state = user_word(lock.wrapping_add(LAST_HOLDER));
+fn is_holder(lock: Lock, tid: u32) -> bool {
+    let state = user_word(lock.address.wrapping_add(LAST_HOLDER));
     if state == 0 {
         return false;
     }
-    let mut thread = user_word(state.wrapping_add(distance));
+    let mut thread = user_word(state.wrapping_add(lock.thread_number_at()));
+    let through = lock.thread_number_through();
     if through != 0 {
         thread = user_word(thread.wrapping_add(through));
     }
@@ -117,8 +129,8 @@ fn is_holder([lock, distance, through, _]: [u64; 4], tid: u32) -> bool {
 }
 
 #[inline(always)]
-fn is_locked(lock: u64) -> bool {
-    user_word(lock.wrapping_add(LOCKED)) as u32 == 1
+fn is_locked(lock: Lock) -> bool {
+    user_word(lock.address.wrapping_add(LOCKED)) as u32 == 1
 }
 
 /// Most CPU time of an attempt after its last sleep: a few µs, with room for interrupts. Who ran for longer had the lock.
@@ -141,7 +153,7 @@ pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
             over(account);
         } else if account.cpu_ns <= AFTER_SLEEP_MAX_CPU_NS {
             // Who takes the lock wakes others once it has it, who gives it up once it has it no more.
-            let takes = account.take_flags & FLAG_TAKES_LOCK != 0 || has_lock(account.tgid, account.tid);
+            let takes = account.take_flags & FLAG_TAKES_LOCK != 0 || has_lock(account, account.arguments[0]);
             if takes {
                 until(account, now_ns);
             } else {

@@ -128,6 +128,12 @@ impl Trace {
         Ok(Self { program, directory })
     }
 
+    /// What is recorded so far: it grows about every second.
+    #[must_use]
+    pub fn recording(&self) -> PathBuf {
+        self.directory.path().join("recording")
+    }
+
     /// PID of the profiler.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -140,9 +146,9 @@ impl Trace {
     ///
     /// Where it does not end well.
     pub fn end(self) -> anyhow::Result<Traced> {
+        let recording = self.recording();
         self.program.signal(libc::SIGINT);
         let live = checked(self.program.finish(END_LIMIT)?)?;
-        let recording = self.directory.path().join("recording");
         if let Some(kept) = std::env::var_os("WSGI_TRACE_KEEP") {
             std::fs::copy(&recording, kept)?;
         }

@@ -10,7 +10,8 @@ use profiler_common::gil::{ENTERED, LEFT, WAITED};
 
 use crate::account::{self, Account};
 use crate::empty;
-use crate::maps::{GIL_PROBES, INTERPRETERS};
+use crate::lock::{self, Lock};
+use crate::maps::GIL_PROBES;
 use crate::take;
 
 /// About to wait: the call of `pthread_cond_timedwait`, whose first argument is the lock's condition variable.
@@ -23,8 +24,11 @@ pub fn gil_waits(ctx: ProbeContext) -> u32 {
     let cond = ctx.arg::<u64>(0).unwrap_or(0);
     // SAFETY: the look-up succeeded; the thread itself runs here.
     unsafe {
-        if is_of_lock((*account).tgid, cond, take::COND) && (*account).take_begun == 0 {
-            (*account).take_mark = now() as u32 | 1;
+        if let Some(lock) = lock_at((*account).tgid, cond, take::COND)
+            && (*account).take_begun == 0
+        {
+            let of = if lock.is_main() { take::MARK_MAIN } else { take::MARK_OTHER };
+            (*account).take_mark = now() as u32 & !3 | of;
         }
     }
     0
@@ -43,7 +47,7 @@ pub fn gil_enters(_ctx: ProbeContext) -> u32 {
             take::over(&mut *account);
         }
         (*account).take_begun = 1;
-        (*account).take_mark = now() as u32 | 1;
+        (*account).take_mark = now() as u32 & !3 | take::MARK_MAIN;
     }
     0
 }
@@ -58,7 +62,7 @@ pub fn gil_unlocks(ctx: ProbeContext) -> u32 {
     let mutex = ctx.arg::<u64>(0).unwrap_or(0);
     // SAFETY: as above.
     unsafe {
-        if is_of_lock((*account).tgid, mutex, take::MUTEX) {
+        if lock_at((*account).tgid, mutex, take::MUTEX).is_some() {
             ends(account);
         }
     }
@@ -104,14 +108,10 @@ fn hit(what: u32) -> Option<Account> {
     Some(account)
 }
 
-/// Whether `address` is at this place in the process's lock: the same function may be called for another purpose.
+/// The lock of which `address` is at this place: the same function may be called for another purpose.
 #[inline(always)]
-fn is_of_lock(tgid: u32, address: u64, place: u64) -> bool {
-    INTERPRETERS.get_ptr(&tgid).is_some_and(|interpreter| {
-        // SAFETY: the look-up succeeded.
-        let [lock, ..] = unsafe { *interpreter };
-        address.wrapping_sub(lock) == place
-    })
+fn lock_at(tgid: u32, address: u64, place: u64) -> Option<Lock> {
+    lock::of(tgid, address).filter(|lock| address.wrapping_sub(lock.address) == place)
 }
 
 #[inline(always)]

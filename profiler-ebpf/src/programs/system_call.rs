@@ -26,7 +26,8 @@ use crate::empty;
 use crate::frames;
 use crate::kernel::registers::{self, Registers};
 use crate::kernel::sock;
-use crate::maps::{CLIENT, CONTROL, Descriptor, INTERPRETERS};
+use crate::lock::Lock;
+use crate::maps::{CLIENT, CONTROL, Descriptor};
 use crate::take;
 
 /// A close of what is not open, include/uapi/asm-generic/errno-base.h.
@@ -111,6 +112,7 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
     // SAFETY: the look-up succeeded.
     let tgid = unsafe { (*account).tgid };
     let mut was_client = false;
+    let mut lock = None;
     let extra = match kind {
         Kind::Poll => first_word(arguments[0], arguments[1]) & 0x0000_ffff_ffff_ffff,
         Kind::Select => first_word(arguments[1], arguments[0]),
@@ -126,8 +128,10 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
             registers::fourth(registers)
         }
         Kind::Futex => {
-            arguments[2] = holder(tgid, arguments[0], arguments[1]).unwrap_or(arguments[2] & 0xffff_ffff);
-            take::futex(account, registers, &arguments, registers::fourth(registers))
+            lock = take::lock_of_wait(tgid, &arguments);
+            let holder = lock.and_then(|lock| holder(lock, arguments[0]));
+            arguments[2] = holder.unwrap_or(arguments[2] & 0xffff_ffff);
+            take::futex(account, registers, &arguments, registers::fourth(registers), lock)
         }
         _ => registers::fourth(registers),
     };
@@ -139,37 +143,31 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
         changed.flags |= FLAG_CLIENT;
     }
     drop(changed);
-    if frames::wanted() && matches!(kind, Kind::Futex) && arguments[2] & HOLDER_KNOWN != 0 {
-        frames::sample(account, tgid);
+    if frames::wanted()
+        && arguments[2] & HOLDER_KNOWN != 0
+        && let Some(lock) = lock
+    {
+        frames::sample(account, lock);
     }
     Some(())
 }
 
-/// Who holds the interpreter lock that this futex call waits to take, if it does and that can be read.
+/// Who holds the interpreter lock that a wait on the futex at `address` is to take, if it is and that can be read.
 #[inline(always)]
-fn holder(tgid: u32, address: u64, operation: u64) -> Option<u64> {
-    /// `FUTEX_WAIT` and `FUTEX_WAIT_BITSET` without their flags, include/uapi/linux/futex.h.
-    const WAITS: [u64; 2] = [0, 9];
+fn holder(lock: Lock, address: u64) -> Option<u64> {
     /// The condition variable and the mutex of takers, from the lock's address (`machine/gil.rs` tells them apart).
     const TAKERS: core::ops::Range<u64> = 32..120;
     /// Distance of `last_holder`; `locked` and `switch_number` follow.
     const LAST_HOLDER: u64 = 8;
-    let command = operation & 127;
-    if command != WAITS[0] && command != WAITS[1] {
-        return None;
-    }
-    let interpreter = INTERPRETERS.get_ptr(&tgid)?;
-    // SAFETY: the look-up succeeded.
-    let [lock, distance, through, _] = unsafe { *interpreter };
-    let place = address.wrapping_sub(lock);
+    let (distance, through) = (lock.thread_number_at(), lock.thread_number_through());
     // Without the distance the lock is followed all the same.
-    if distance == 0 || !TAKERS.contains(&place) {
+    if distance == 0 || !TAKERS.contains(&address.wrapping_sub(lock.address)) {
         return None;
     }
     let mut words = [0_u64; 3];
     // SAFETY: the destination holds 24 bytes; on failure the helper leaves zeroes.
     unsafe {
-        bpf_probe_read_user((&raw mut words).cast(), 24, lock.wrapping_add(LAST_HOLDER) as *const _);
+        bpf_probe_read_user((&raw mut words).cast(), 24, lock.address.wrapping_add(LAST_HOLDER) as *const _);
     }
     let [state, _, switches] = words;
     let mut thread = first_word(state.wrapping_add(distance), state);

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use profiler_common::gil::FrameWay;
 use profiler_common::record::KIND_FRAMES;
 use profiler_core::decode::decode;
 use profiler_core::event::{Body, Event};
@@ -15,7 +14,7 @@ use crate::attach::gil::{Choice, Code, Mode, Wanted, choose};
 use crate::fact::Proc;
 use crate::fact::python::code::{Codes, frame_way};
 use crate::fact::python::{Interpreters, Looked, Numbers};
-use crate::source::live::LiveSource;
+use crate::source::live::{FollowedLocks, LiveSource};
 
 /// Processes looked at again each second: a new interpreter in one is known after a few seconds at most.
 const AGAIN_EACH_TICK: usize = 4;
@@ -72,9 +71,16 @@ impl LockWatch {
             self.numbers.follow(tgid);
         }
         if let Some(main) = seen.locks.iter().find(|lock| lock.interpreter == 0) {
-            let (distance, through) = (seen.thread_number_at, seen.thread_number_through);
-            let way = frame_way(&seen).filter(|_| self.wanted.stacks).map_or(0, FrameWay::pack);
-            source.follow_lock(tgid, [main.address, distance.unwrap_or(0), through.unwrap_or(0), way]);
+            let others =
+                seen.locks.iter().map(|lock| lock.address).filter(|address| *address != main.address);
+            let followed = FollowedLocks {
+                main: main.address,
+                others: others.collect(),
+                thread_number_at: seen.thread_number_at,
+                thread_number_through: seen.thread_number_through,
+                frames: frame_way(&seen).filter(|_| self.wanted.stacks),
+            };
+            source.follow_locks(tgid, &followed);
         }
         if self.wanted.stacks {
             self.codes.follow(proc, &seen);
@@ -90,6 +96,7 @@ impl LockWatch {
         for tgid in gone {
             self.seen.remove(&tgid);
             self.codes.forget(tgid);
+            source.forget_locks(tgid);
         }
         let mut turn: Vec<u32> = known.to_vec();
         turn.sort_unstable();

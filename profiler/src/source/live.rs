@@ -11,6 +11,7 @@ mod cost;
 mod detach;
 mod evidence;
 mod listeners;
+mod locks;
 mod mapping;
 mod queues;
 mod rings;
@@ -36,6 +37,8 @@ use accounts::AccountTable;
 pub use cost::RunTimeSample;
 use evidence::Evidence;
 use listeners::ListenerTable;
+pub use locks::FollowedLocks;
+use locks::LockTable;
 use queues::QueueTable;
 pub(crate) use rings::Size;
 use rings::{Rings, time_ns};
@@ -53,7 +56,7 @@ const MAX_EVIDENCE: usize = profiler_common::limits::EVIDENCE_RING_BYTES as usiz
 pub struct LiveSource {
     ebpf: Ebpf,
     targets: HashMap<MapData, u32, u32>,
-    interpreters: HashMap<MapData, u32, [u64; 4]>,
+    locks: LockTable,
     gil_probes: PerCpuArray<MapData, u64>,
     rings: Rings,
     evidence: RingBuf<MapData>,
@@ -72,7 +75,10 @@ pub struct LiveSource {
 impl LiveSource {
     pub(crate) fn new(mut ebpf: Ebpf, targets: HashMap<MapData, u32, u32>) -> Result<Self, AttachError> {
         let rings = Rings::of(&mut ebpf)?;
-        let interpreters = take(&mut ebpf, "INTERPRETERS", HashMap::try_from)?;
+        let locks = LockTable::new(
+            take(&mut ebpf, "INTERPRETERS", HashMap::try_from)?,
+            take(&mut ebpf, "LOCKS", HashMap::try_from)?,
+        );
         let evidence = take(&mut ebpf, "EVIDENCE", RingBuf::try_from)?;
         let evidence_emitted = take(&mut ebpf, "EVIDENCE_EMITTED", PerCpuArray::try_from)?;
         let losses = take(&mut ebpf, "LOSSES", PerCpuArray::try_from)?;
@@ -85,7 +91,7 @@ impl LiveSource {
         Ok(Self {
             ebpf,
             targets,
-            interpreters,
+            locks,
             gil_probes,
             rings,
             evidence,
@@ -217,12 +223,15 @@ impl LiveSource {
         run_iterator(&mut self.ebpf, "iterate_files")
     }
 
-    /// Has an interpreter lock followed in this process: what threads do after a wait for it, and who holds it. `lock` is
-    /// its address, the distance of a thread's number in its `PyThreadState` (0: holders are not read), if not 0, how far
-    /// from where the word there points the number is, and, if not 0, the way to a thread's frames
-    /// (`profiler_common::gil::FrameWay`). Without room in the map all stay unknown.
-    pub fn follow_lock(&mut self, tgid: u32, lock: [u64; 4]) {
-        let _ = self.interpreters.insert(&tgid, &lock, 0);
+    /// Has the interpreter locks of a process followed: what threads do after a wait for one, and who holds it. Without room
+    /// in the maps that stays unknown.
+    pub fn follow_locks(&mut self, tgid: u32, locks: &FollowedLocks) {
+        self.locks.follow(tgid, locks);
+    }
+
+    /// A process is gone, or has no interpreter any more.
+    pub fn forget_locks(&mut self, tgid: u32) {
+        self.locks.forget(tgid);
     }
 
     /// Attaches a program of the attach table to the instruction at `offset` of an opened file, for every process that

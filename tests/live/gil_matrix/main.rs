@@ -5,6 +5,7 @@
 mod interpreters;
 mod places;
 mod server;
+mod sub_interpreters;
 
 use std::path::Path;
 use std::time::Duration;

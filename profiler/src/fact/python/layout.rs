@@ -150,11 +150,8 @@ pub(super) fn locks(
             Ok(Found { free_threaded: false, locks })
         }
         Layout::InInterpreters { head, next, lock } => {
-            let main = memory.word(at(runtime, head + 8)?)?;
-            let walk = Walk { head: memory.word(at(runtime, head)?)?, next, lock, shift: 0 };
-            let locks = walk.locks(memory, version, |interpreter, place| {
-                Ok(if interpreter == main { 0 } else { place })
-            })?;
+            let walk = Walk::begin(memory, at(runtime, head)?, next, lock, 0)?;
+            let locks = walk.locks(memory, version, |_, place| Ok(place))?;
             Ok(Found { free_threaded: false, locks })
         }
         Layout::Described { lock_index } if describes_itself => {
@@ -189,7 +186,7 @@ fn through_debug_offsets(
         return Err(nonsense());
     }
     let address = runtime.checked_add(head).ok_or(MemoryError::Address)?;
-    let walk = Walk { head: memory.word(address)?, next, lock, shift };
+    let walk = Walk::begin(memory, address, next, lock, shift)?;
     if free_threaded && !walk.is_switched_on(memory)? {
         return Ok(Found { free_threaded, locks: Vec::new() });
     }
@@ -201,7 +198,10 @@ fn through_debug_offsets(
 
 /// A list of interpreters.
 struct Walk {
+    /// The newest interpreter.
     head: u64,
+    /// The main one: the last of the list.
+    main: u64,
     next: u64,
     lock: u64,
     /// Distance of `interval` in the lock.
@@ -209,6 +209,18 @@ struct Walk {
 }
 
 impl Walk {
+    /// Of the list whose head is at `address`; the main interpreter is in the next word.
+    fn begin(
+        memory: &dyn Memory,
+        address: u64,
+        next: u64,
+        lock: u64,
+        shift: u64,
+    ) -> Result<Self, MemoryError> {
+        let main = memory.word(address.checked_add(8).ok_or(MemoryError::Address)?)?;
+        Ok(Self { head: memory.word(address)?, main, next, lock, shift })
+    }
+
     fn lock_of(&self, memory: &dyn Memory, interpreter: u64) -> Result<u64, MemoryError> {
         memory.word(interpreter.checked_add(self.lock).ok_or(MemoryError::Address)?)
     }
@@ -222,34 +234,39 @@ impl Walk {
         Ok(memory.word(lock)? as u32 != 0)
     }
 
-    /// The locks of all interpreters, each once; the newest interpreter comes first in the list.
+    /// The locks of all interpreters, each once: the main one's, number 0, first, then the newest one's. `number` gives those of
+    /// the others.
     fn locks(
         &self,
         memory: &dyn Memory,
         version: Version,
         number: impl Fn(u64, u64) -> Result<u64, PythonError>,
     ) -> Result<Vec<InterpreterLock>, PythonError> {
-        if self.head == 0 {
+        if self.head == 0 || self.main == 0 {
             return Err(PythonError::NotStarted);
         }
-        let mut locks: Vec<InterpreterLock> = Vec::new();
+        let at = |lock: u64, number: u64| {
+            let found = lock_at(memory, lock.wrapping_add(self.shift), number)?;
+            found.ok_or(PythonError::Implausible { version })
+        };
+        let mut locks = vec![at(self.lock_of(memory, self.main)?, 0)?];
         let mut interpreter = self.head;
-        for place in 1..=MAX_INTERPRETERS as u64 {
-            if interpreter == 0 {
+        for place in 1..MAX_INTERPRETERS as u64 {
+            if interpreter == 0 || interpreter == self.main {
                 break;
             }
-            let address = self.lock_of(memory, interpreter)?.wrapping_add(self.shift);
-            let found = lock_at(memory, address, number(interpreter, place)?)?;
-            let lock = found.ok_or(PythonError::Implausible { version })?;
-            // Interpreters may share the main one's: it comes last.
-            match locks.iter_mut().find(|known| known.address == lock.address) {
-                Some(known) => known.interpreter = lock.interpreter,
-                None => locks.push(lock),
+            let lock = self.lock_of(memory, interpreter)?;
+            // One that is just being made, or ends, stands in the list without a lock; others share the main one's.
+            if lock != 0 {
+                let lock = at(lock, number(interpreter, place)?)?;
+                if !locks.iter().any(|known| known.address == lock.address) {
+                    locks.push(lock);
+                }
             }
             let next = interpreter.checked_add(self.next).ok_or(MemoryError::Address)?;
             interpreter = memory.word(next)?;
         }
-        if locks.is_empty() { Err(PythonError::Implausible { version }) } else { Ok(locks) }
+        Ok(locks)
     }
 }
 

@@ -66,7 +66,34 @@ fn interpreters_of_3_12_are_walked_from_the_newest_and_the_main_one_is_known() {
     memory.put(sub, main).put(sub + 384, sub + 1040).lock(sub + 1040);
     memory.put(main, 0).put(main + 384, main + 1040).lock(main + 1040);
     let found = locks(&memory, RUNTIME, version("3.12"), false).expect("locks");
-    assert_eq!(addresses(&found), [(sub + 1040, 1), (main + 1040, 0)]);
+    assert_eq!(addresses(&found), [(main + 1040, 0), (sub + 1040, 1)]);
+}
+
+#[test]
+fn an_interpreter_without_a_lock_yet_hides_no_other_and_one_that_shares_the_main_ones_adds_none() {
+    let mut memory = Words::default();
+    let [new, sharing, own, main] = [0, 1, 2, 3].map(|place| HEAP + place * 0x10000);
+    memory.put(RUNTIME + 40, new).put(RUNTIME + 48, main);
+    memory.put(new, sharing).put(new + 384, 0);
+    memory.put(sharing, own).put(sharing + 384, main + 1040);
+    memory.put(own, main).put(own + 384, own + 1040).lock(own + 1040);
+    memory.put(main, 0).put(main + 384, main + 1040).lock(main + 1040);
+    let found = locks(&memory, RUNTIME, version("3.12"), false).expect("locks");
+    assert_eq!(addresses(&found), [(main + 1040, 0), (own + 1040, 3)]);
+}
+
+#[test]
+fn however_many_interpreters_there_are_the_main_ones_lock_is_known() {
+    let mut memory = Words::default();
+    let at = |place: u64| HEAP + place * 0x10000;
+    memory.put(RUNTIME + 40, at(200)).put(RUNTIME + 48, at(0));
+    for place in 0..=200 {
+        let next = if place == 0 { 0 } else { at(place - 1) };
+        memory.put(at(place), next).put(at(place) + 384, at(place) + 1040).lock(at(place) + 1040);
+    }
+    let found = locks(&memory, RUNTIME, version("3.12"), false).expect("locks");
+    assert_eq!(addresses(&found).first(), Some(&(at(0) + 1040, 0)));
+    assert_eq!(found.locks.len(), 64);
 }
 
 /// Debug offsets of 3.13 (`lock_index` 14) or later (15), one interpreter.
@@ -81,7 +108,12 @@ fn described_runtime(hex: u64, lock_index: u64, free_threaded: bool) -> Words {
     memory.put(RUNTIME + 56, 7200).put(RUNTIME + 64, 7264);
     memory.put(RUNTIME + lock_index * 8, 16).put(RUNTIME + (lock_index + 1) * 8, 1000);
     memory.put(RUNTIME + (lock_index + 3) * 8, 1016 + shift);
-    memory.put(RUNTIME + 632, HEAP).put(HEAP + 7264, 0).put(HEAP + 7200, 0).put(HEAP + 16, HEAP + 9000);
+    memory
+        .put(RUNTIME + 632, HEAP)
+        .put(RUNTIME + 640, HEAP)
+        .put(HEAP + 7264, 0)
+        .put(HEAP + 7200, 0)
+        .put(HEAP + 16, HEAP + 9000);
     memory.lock(HEAP + 9000 + shift);
     memory
 }
@@ -170,9 +202,10 @@ fn an_interpreter_that_is_mapped_and_not_started_is_no_failure() {
 #[test]
 fn a_ring_of_interpreters_comes_to_an_end() {
     let mut memory = described_runtime(0x030d_05f0, 14, false);
-    memory.put(HEAP + 7264, HEAP);
+    let (sub, own) = (HEAP + 0x20000, HEAP + 0x20000 + 9000);
+    memory.put(RUNTIME + 632, sub).put(sub + 7264, sub).put(sub + 7200, 1).put(sub + 16, own).lock(own);
     let found = locks(&memory, RUNTIME, version("3.13"), true).expect("locks");
-    assert_eq!(found.locks.len(), 1);
+    assert_eq!(addresses(&found), [(HEAP + 9000, 0), (own, 1)]);
 }
 
 #[test]

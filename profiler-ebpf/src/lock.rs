@@ -1,0 +1,66 @@
+//! Which interpreter lock an address belongs to.
+//!
+//! In: what user space told of the process. Out: [`Lock`]. A process with one interpreter, as nearly all are, costs one look-up.
+
+use profiler_common::gil::{LOCK_BYTES, block_key};
+
+use crate::maps::{INTERPRETERS, LOCKS};
+
+/// A lock, and what is known of its process.
+#[derive(Clone, Copy)]
+pub struct Lock {
+    /// Its address.
+    pub address: u64,
+    /// An element of [`INTERPRETERS`].
+    process: *const [u64; 5],
+}
+
+/// The lock whose memory `address` is in, of process `tgid`; where it is in none, that of the main interpreter.
+#[inline(always)]
+pub fn of(tgid: u32, address: u64) -> Option<Lock> {
+    let process = INTERPRETERS.get_ptr(&tgid)?;
+    // SAFETY: the look-up succeeded.
+    let [main, .., has_others] = unsafe { *process };
+    let mut lock = Lock { address: main, process };
+    if has_others != 0
+        && address.wrapping_sub(main) >= LOCK_BYTES
+        && let Some(other) = LOCKS.get_ptr(&block_key(tgid, address))
+    {
+        // SAFETY: as above.
+        let other = unsafe { *other };
+        if address.wrapping_sub(other) < LOCK_BYTES {
+            lock.address = other;
+        }
+    }
+    Some(lock)
+}
+
+impl Lock {
+    /// Whether it is the main interpreter's.
+    #[inline(always)]
+    pub fn is_main(self) -> bool {
+        // SAFETY: elements of a map live as long as the map.
+        self.address == unsafe { (*self.process)[0] }
+    }
+
+    /// Distance of a thread's number in its `PyThreadState`, or of what leads to it; 0: not known.
+    #[inline(always)]
+    pub fn thread_number_at(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { (*self.process)[1] }
+    }
+
+    /// How far the number is from where the word there points; 0: it is there itself.
+    #[inline(always)]
+    pub fn thread_number_through(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { (*self.process)[2] }
+    }
+
+    /// The way to a thread's frames, packed; 0: they are not read.
+    #[inline(always)]
+    pub fn frame_way(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { (*self.process)[3] }
+    }
+}

@@ -1,0 +1,104 @@
+//! The interpreter locks that the kernel side follows.
+//!
+//! In: where the locks of a process are. Out: the maps `INTERPRETERS` and `LOCKS` filled.
+
+use std::collections::BTreeMap;
+
+use aya::maps::{HashMap, MapData};
+use profiler_common::gil::{FrameWay, LOCK_BYTES, block_key};
+
+/// The locks of one process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FollowedLocks {
+    /// Address of the main interpreter's.
+    pub main: u64,
+    /// Addresses of those of sub-interpreters that have one of their own.
+    pub others: Vec<u64>,
+    /// Distance of a thread's number in its `PyThreadState`, or of what leads to it; `None`: holders are not read.
+    pub thread_number_at: Option<u64>,
+    /// How far the number is from where the word there points; `None`: it is there itself.
+    pub thread_number_through: Option<u64>,
+    /// The way to a thread's frames; `None`: they are not read.
+    pub frames: Option<FrameWay>,
+}
+
+/// Both maps, and what was put into them.
+pub(super) struct LockTable {
+    interpreters: HashMap<MapData, u32, [u64; 5]>,
+    locks: HashMap<MapData, u64, u64>,
+    /// By process: keys and addresses of its further locks.
+    blocks: BTreeMap<u32, BTreeMap<u64, u64>>,
+}
+
+impl LockTable {
+    pub(super) const fn new(
+        interpreters: HashMap<MapData, u32, [u64; 5]>,
+        locks: HashMap<MapData, u64, u64>,
+    ) -> Self {
+        Self { interpreters, locks, blocks: BTreeMap::new() }
+    }
+
+    /// Follows these locks of a process, and no others.
+    pub(super) fn follow(&mut self, tgid: u32, followed: &FollowedLocks) {
+        let blocks = blocks(tgid, &followed.others);
+        let before = self.blocks.remove(&tgid).unwrap_or_default();
+        for key in before.keys().filter(|key| !blocks.contains_key(key)) {
+            let _ = self.locks.remove(key);
+        }
+        for (key, address) in blocks.iter().filter(|(key, address)| before.get(key) != Some(address)) {
+            let _ = self.locks.insert(key, address, 0);
+        }
+        let process = [
+            followed.main,
+            followed.thread_number_at.unwrap_or(0),
+            followed.thread_number_through.unwrap_or(0),
+            followed.frames.map_or(0, FrameWay::pack),
+            u64::from(!blocks.is_empty()),
+        ];
+        if !blocks.is_empty() {
+            self.blocks.insert(tgid, blocks);
+        }
+        let _ = self.interpreters.insert(&tgid, &process, 0);
+    }
+
+    /// A process is gone: the kernel side forgets its main lock by itself.
+    pub(super) fn forget(&mut self, tgid: u32) {
+        for key in self.blocks.remove(&tgid).unwrap_or_default().keys() {
+            let _ = self.locks.remove(key);
+        }
+    }
+}
+
+/// The blocks of memory that locks are in, with the address of the lock that is there.
+fn blocks(tgid: u32, locks: &[u64]) -> BTreeMap<u64, u64> {
+    locks
+        .iter()
+        .flat_map(|lock| {
+            let last = lock.saturating_add(LOCK_BYTES - 1);
+            [(block_key(tgid, *lock), *lock), (block_key(tgid, last), *lock)]
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_of_a_lock_leads_to_it_wherever_it_begins() {
+        for begins in (0..512).step_by(8) {
+            let lock = 0x7f12_3456_7000 + begins;
+            let blocks = blocks(4321, &[lock]);
+            for byte in lock..lock + LOCK_BYTES {
+                assert_eq!(blocks.get(&block_key(4321, byte)), Some(&lock), "{byte:#x} of {lock:#x}");
+            }
+            assert!(blocks.len() <= 2, "{blocks:?}");
+        }
+    }
+
+    #[test]
+    fn locks_of_other_processes_have_other_keys() {
+        let (one, other) = (blocks(1, &[4096]), blocks(2, &[4096]));
+        assert!(one.keys().all(|key| !other.contains_key(key)));
+    }
+}
