@@ -6,19 +6,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-const TRACEFS: &str = "/sys/kernel/tracing";
+use crate::tracer::Tracer;
+
 /// Room for the events of each CPU.
 const BUFFER_KIB: &str = "8192";
 
 /// An instance of the tracer that records each wake-up of some threads.
 #[derive(Debug)]
 pub struct Scheduler {
-    instance: PathBuf,
+    tracer: Tracer,
     /// Thread of the test, which is the only client.
     client: String,
 }
@@ -30,27 +29,21 @@ impl Scheduler {
     ///
     /// Where the tracer refuses.
     pub fn start(pids: &[u32]) -> anyhow::Result<Option<Self>> {
-        let instances = Path::new(TRACEFS).join("instances");
-        if !instances.is_dir() {
-            return Ok(None);
-        }
-        let threads = threads_of(pids);
-        let number = std::thread::current().id();
-        let instance = instances.join(format!("wsgi-trace-{}-{number:?}", std::process::id()));
-        fs::create_dir(&instance).context("an instance of the tracer")?;
+        let Some(tracer) = Tracer::make("wake-ups")? else { return Ok(None) };
         // SAFETY: no preconditions.
         let client = format!("-{}", unsafe { libc::gettid() });
-        let made = Self { instance, client };
-        let filter = threads.iter().map(|tid| format!("pid == {tid}")).collect::<Vec<_>>().join(" || ");
-        made.set("buffer_size_kb", BUFFER_KIB)?;
-        made.set("events/sched/sched_waking/filter", &filter)?;
+        let made = Self { tracer, client };
+        let filter =
+            threads_of(pids).iter().map(|tid| format!("pid == {tid}")).collect::<Vec<_>>().join(" || ");
+        made.tracer.set("buffer_size_kb", BUFFER_KIB)?;
+        made.tracer.set("events/sched/sched_waking/filter", &filter)?;
         // Vector 3: what arrives from the network, loopback included.
         for name in ["softirq_entry", "softirq_exit"] {
-            made.set(&format!("events/irq/{name}/filter"), "vec == 3")?;
-            made.set(&format!("events/irq/{name}/enable"), "1")?;
+            made.tracer.set(&format!("events/irq/{name}/filter"), "vec == 3")?;
+            made.tracer.set(&format!("events/irq/{name}/enable"), "1")?;
         }
-        made.set("events/sched/sched_waking/enable", "1")?;
-        made.set("tracing_on", "1")?;
+        made.tracer.set("events/sched/sched_waking/enable", "1")?;
+        made.tracer.set("tracing_on", "1")?;
         Ok(Some(made))
     }
 
@@ -60,7 +53,7 @@ impl Scheduler {
     ///
     /// Where the mark cannot be written.
     pub fn begin(&self) -> anyhow::Result<()> {
-        self.mark("begin")
+        self.tracer.mark("begin")
     }
 
     /// From here on they do not.
@@ -69,7 +62,7 @@ impl Scheduler {
     ///
     /// Where the mark cannot be written.
     pub fn end(&self) -> anyhow::Result<()> {
-        self.mark("end")
+        self.tracer.mark("end")
     }
 
     /// Wake-ups between marks by what the network did, on whatever CPU it was at it. `None`: events were lost.
@@ -78,17 +71,7 @@ impl Scheduler {
     ///
     /// Where the events cannot be read.
     pub fn woken(&self) -> anyhow::Result<Option<u64>> {
-        self.set("tracing_on", "0")?;
-        for cpu in fs::read_dir(self.instance.join("per_cpu"))? {
-            let stats = fs::read_to_string(cpu?.path().join("stats"))?;
-            let lost = |name: &str| {
-                stats.lines().filter_map(|line| line.strip_prefix(name)).any(|count| count.trim() != "0")
-            };
-            if lost("overrun:") || lost("dropped events:") {
-                return Ok(None);
-            }
-        }
-        let text = fs::read_to_string(self.instance.join("trace"))?;
+        let Some(text) = self.tracer.end()? else { return Ok(None) };
         let mut counts = false;
         let mut at_the_network: BTreeSet<&str> = BTreeSet::new();
         let mut woken = 0;
@@ -110,15 +93,6 @@ impl Scheduler {
             }
         }
         Ok(Some(woken))
-    }
-
-    fn mark(&self, text: &str) -> anyhow::Result<()> {
-        let mut marker = fs::OpenOptions::new().write(true).open(self.instance.join("trace_marker"))?;
-        marker.write_all(text.as_bytes()).context("a mark")
-    }
-
-    fn set(&self, file: &str, value: &str) -> anyhow::Result<()> {
-        fs::write(self.instance.join(file), value).with_context(|| format!("{file} of the tracer"))
     }
 }
 
@@ -153,12 +127,4 @@ fn threads_of(pids: &[u32]) -> BTreeSet<u32> {
         .flat_map(tasks)
         .filter_map(|task| task.file_name().to_str().and_then(|tid| tid.parse().ok()))
         .collect()
-}
-
-impl Drop for Scheduler {
-    fn drop(&mut self) {
-        let _ = self.set("tracing_on", "0");
-        let _ = self.set("events/enable", "0");
-        let _ = fs::remove_dir(&self.instance);
-    }
 }

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use std::collections::BTreeMap;
+
 use anyhow::ensure;
 use wsgi_trace_tests::child::until;
 use wsgi_trace_tests::gate::shared;
@@ -41,5 +43,5 @@ fn requests_of_uwsgi_before_and_after_a_reload_are_seen_once() -> anyhow::Result
     eprintln!("{}: {} answered, by {pids:?}, before {old:?}", recipe.about(), sent.answered());
     ensure!(pids.iter().any(|pid| old.contains(pid)), "nothing of the old workers: {pids:?}");
     ensure!(pids.iter().any(|pid| !old.contains(pid)), "nothing of the new workers: {pids:?}");
-    truth::every_request_is_seen_once(&Window { traced, sent, log })
+    truth::every_request_is_seen_once(&Window { traced, sent, log, switches: BTreeMap::new() })
 }
