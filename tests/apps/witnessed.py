@@ -2,7 +2,8 @@
 
 In, from the environment: what `demo_app` takes, and REQUEST_LOG, the file to append to. Out: `app`, which answers as
 `demo_app` does. A line holds `method`, `path`, `status`, `pid`, `tid`, and by CLOCK_MONOTONIC `start_ns` (the application
-is called), `returned_ns` (it has returned the response's iterable) and `end_ns` (the server closes that). Where the
+is called), `called_ns` by the wall clock at the same moment, `request_start` (the header X-Request-Start, where there is
+one), `returned_ns` (it has returned the response's iterable) and `end_ns` (the server closes that). Where the
 application raises, the server answers by itself afterwards: the latter two are null then.
 """
 
@@ -54,6 +55,8 @@ def app(environ, start_response):
         "pid": os.getpid(),
         "tid": threading.get_native_id(),
         "start_ns": time.monotonic_ns(),
+        "called_ns": time.time_ns(),
+        "request_start": environ.get("HTTP_X_REQUEST_START"),
         "returned_ns": None,
         "end_ns": None,
     }

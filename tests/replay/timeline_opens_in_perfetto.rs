@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use profiler_core::model::request::{Framing, Request, Stretch};
+use profiler_core::model::request_start::RequestStart;
 use profiler_core::phase::{Phase, Phases};
 use profiler_core::timeline::{Entry, ThreadState};
 use serde_json::{Value, json};
@@ -43,6 +44,7 @@ fn request(id: u64, path: &str, start_ns: u64, end_ns: u64) -> Request {
         method: "GET".to_owned(),
         path: path.to_owned(),
         trace_context: None,
+        request_start: RequestStart::Unknown,
         status: 200,
         bytes_in: 80,
         bytes_out: 900,

@@ -24,6 +24,9 @@ pub struct TracedRequest {
     pub total_ns: u64,
     /// From the whole head to the last write.
     pub service_ns: Option<u64>,
+    /// From the stamp of a front end to `start_ns`.
+    #[serde(default)]
+    pub since_request_start_ns: Option<u64>,
     /// Method.
     pub method: Option<String>,
     /// Path.

@@ -16,6 +16,7 @@ pub mod now;
 pub mod path_shape;
 pub mod queue;
 pub mod request;
+pub mod request_start;
 pub mod slot;
 pub mod spread;
 pub mod trace_context;
@@ -178,6 +179,8 @@ pub struct Requests {
     pub phases: Phases,
     /// How far means over completed requests can be trusted.
     pub spread: Spread,
+    /// How long they were on their way before the server, by a header of theirs.
+    pub request_starts: request_start::RequestStarts,
     /// Bytes received, heads and bodies.
     pub bytes_in: u64,
     /// Bytes sent.

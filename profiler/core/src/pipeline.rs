@@ -324,7 +324,10 @@ impl Machines {
 
     fn fact(&mut self, fact: Fact, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
         match fact {
-            Fact::SessionStarted(session) => self.session = session,
+            Fact::SessionStarted(session) => {
+                self.state.wall_clock_offset_ns = Some(session.wall_clock_offset_ns);
+                self.session = session;
+            }
             Fact::Attached(attached) => {
                 self.state.arrival_measured = attached.arrival_measured;
                 self.attached = attached;

@@ -4,7 +4,7 @@
 //! this survives: a known method, the path without its query, the HTTP version, the status code, the line structure,
 //! and the headers that frame the message (`Content-Length`, `Transfer-Encoding`, `Connection`, `Expect`) as far as
 //! their values are digits or known tokens, and of a request `traceparent`, if its value has the form of one: numbers
-//! drawn at random, by which its trace is found. Everything else becomes [`FILLER`]; what is neither HTTP nor a request in the
+//! drawn at random, by which its trace is found, and `X-Request-Start`, if its value has the form of a time. Everything else becomes [`FILLER`]; what is neither HTTP nor a request in the
 //! uwsgi protocol, of which the same survives (`packet`), is overwritten whole.
 //! Of an absolute target (`http://user:pass@host/path`) everything before the path becomes filler, so the path starts
 //! at the first `/`.

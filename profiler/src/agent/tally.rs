@@ -90,6 +90,7 @@ pub fn label(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use profiler_core::model::request::Framing;
+    use profiler_core::model::request_start::RequestStart;
 
     use super::*;
 
@@ -119,6 +120,7 @@ mod tests {
             truncated: false,
             lossy: false,
             trace_context: None,
+            request_start: RequestStart::Unknown,
         }
     }
 

@@ -16,6 +16,7 @@ use profiler_core::model::gil::{Convoy, Edge, Gil, Lock, Party, ThreadEdge, Wait
 use profiler_core::model::gil_place::{Place, Places, Spot};
 use profiler_core::model::latency::Latency;
 use profiler_core::model::request::{Framing, Request};
+use profiler_core::model::request_start::RequestStart;
 use profiler_core::model::{CgroupWindow, Conservation, Endpoint, Losses, Requests, Snapshot, Window};
 use profiler_core::phase::{Phase, Phases};
 use server::{attached, capacity, listener, processes, server, slots};
@@ -314,6 +315,11 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
         endpoints.push(endpoint);
     }
     requests.slowest = slowest(pool_wait_ns);
+    for before_ns in [600_000, 700_000, 12_000_000] {
+        requests.request_starts.add(RequestStart::Passed { before_ns, unit_ns: MS });
+    }
+    requests.request_starts.add(RequestStart::NotATime);
+    requests.request_starts.add(RequestStart::Ahead);
     Snapshot {
         blind_spots: Vec::new(),
         session: SessionStarted {
@@ -451,6 +457,7 @@ fn slowest(pool_wait_ns: u64) -> Vec<Request> {
             method: "GET".to_owned(),
             path: path.to_owned(),
             trace_context: None,
+            request_start: RequestStart::Unknown,
             status: 200,
             bytes_in: 190,
             bytes_out: 16_000_000,

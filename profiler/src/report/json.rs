@@ -19,6 +19,7 @@ mod phases;
 mod process;
 mod queue;
 pub(crate) mod request;
+mod request_start;
 mod requests;
 pub(crate) mod safe;
 mod slots;

@@ -166,6 +166,7 @@ impl Collector {
 #[cfg(test)]
 mod tests {
     use profiler_core::model::request::{Framing, Stretch};
+    use profiler_core::model::request_start::RequestStart;
     use profiler_core::phase::Phases;
     use profiler_core::timeline::ThreadState;
 
@@ -189,6 +190,7 @@ mod tests {
             method: "GET".to_owned(),
             path: "/users/42".to_owned(),
             trace_context: None,
+            request_start: RequestStart::Unknown,
             status: 200,
             bytes_in: 0,
             bytes_out: 0,

@@ -174,6 +174,7 @@ fn request(look: &mut Look, shown: &Shown, id: u64) {
 mod tests {
     use profiler_core::model::now::RequestNow;
     use profiler_core::model::request::{Framing, Request};
+    use profiler_core::model::request_start::RequestStart;
     use profiler_core::phase::Phases;
 
     use super::*;
@@ -198,6 +199,7 @@ mod tests {
             method: "GET".to_owned(),
             path: format!("/{id}"),
             trace_context: None,
+            request_start: RequestStart::Unknown,
             status: 200,
             bytes_in: 0,
             bytes_out: 0,

@@ -4,16 +4,21 @@
 //! In: recipes of servers behind a front end. Out: verdicts against the front end's access log.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
+use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Settings, Version};
+use wsgi_trace_tests::raw::RawClient;
 use wsgi_trace_tests::require_apache;
+use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::require_nginx;
 use wsgi_trace_tests::server::apache::Apache;
 use wsgi_trace_tests::server::nginx::{Link, Nginx};
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::{Line, Recipe};
-use wsgi_trace_tests::trace::TracedRequest;
+use wsgi_trace_tests::server::waitress::Waitress;
+use wsgi_trace_tests::server::{Line, Recipe, Server};
+use wsgi_trace_tests::trace::{Trace, TracedRequest};
 
 use super::truth::{self, Window};
 
@@ -136,6 +141,94 @@ fn uwsgi_behind_nginx_that_is_not_traced() -> anyhow::Result<()> {
     truth::requests_agree_with_the_witness(
         &Nginx::before(Uwsgi::new(2, 1).on_socket(), Link::Tcp).in_uwsgi().untraced(),
     )
+}
+
+/// Only the server is traced, and told how long a request was on its way by nginx's stamp: with the time from its first byte
+/// to the application's call, that is what the application measures from the same stamp, by its own wall clock.
+fn time_since_the_stamp_is_the_application_s(window: &Window) -> anyhow::Result<()> {
+    let ours: BTreeMap<u64, &TracedRequest> =
+        window.traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
+    let mut errors_ns = Vec::new();
+    for line in &window.log {
+        let (Some(theirs_ns), Some(called_ns)) = (line.since_stamp_ns, line.start_ns) else { continue };
+        let Some(request) = line.id().and_then(|id| ours.get(&id)) else { continue };
+        let before_ns = request.since_request_start_ns.with_context(|| format!("no time: {request:?}"))?;
+        errors_ns.push((before_ns + called_ns.saturating_sub(request.start_ns)).abs_diff(theirs_ns));
+    }
+    errors_ns.sort_unstable();
+    let starts = window.traced.value("/requests/request_start")?;
+    let told = window.traced.number("/requests/request_start/before/count")?;
+    let median_ns = errors_ns.get(errors_ns.len() / 2).copied().unwrap_or(u64::MAX);
+    eprintln!("  {} stamps compared, median error {median_ns} ns: {starts}", errors_ns.len());
+    ensure!(errors_ns.len() >= 250, "only {} stamps can be compared", errors_ns.len());
+    // The application reads its two clocks one after the other.
+    ensure!(median_ns <= 50_000, "median error {median_ns} ns");
+    ensure!(told == window.traced.requests.len() as u64, "{told} told of {}", window.traced.requests.len());
+    for refused in ["not_a_time", "ahead", "too_old"] {
+        let count = window.traced.number(&format!("/requests/request_start/{refused}"))?;
+        ensure!(count == 0, "{refused}: {starts}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn stamps_of_nginx_that_is_not_traced_tell_how_long_requests_were_on_their_way() -> anyhow::Result<()> {
+    require_nginx!(Ok(()));
+    truth::agrees(
+        &Nginx::before(Waitress { threads: 4 }, Link::Tcp).untraced(),
+        &[&time_since_the_stamp_is_the_application_s],
+    )
+}
+
+/// nginx takes the whole body before it asks the server; its client sends that 60 ms after the head, by its own clock. What
+/// stands in clients' own headers is no stamp of nginx's: it is refused where nothing replaces it.
+#[test]
+#[ignore = "make live-all"]
+fn time_in_nginx_is_told_by_a_stamp_from_its_beginning_and_false_stamps_are_refused() -> anyhow::Result<()> {
+    const PAUSE: Duration = Duration::from_millis(60);
+    require_bpf!(Ok(()));
+    require_nginx!(Ok(()));
+    let _alone = exclusive()?;
+    let nginx = Nginx::before(Uwsgi::new(2, 1).on_socket(), Link::Tcp).in_uwsgi().untraced();
+    let server = Server::start(&nginx.with(
+        "set $stamp \"t=${msec}\"; if ($arg_as) { set $stamp $arg_as; } uwsgi_param HTTP_X_REQUEST_START $stamp;",
+    ))?;
+    let trace = Trace::start(server.pid())?;
+    let mut paused = Vec::new();
+    for id in 0..20 {
+        let mut client = RawClient::connect(server.address())?;
+        let begun = Instant::now();
+        client.send(&format!("POST /fast/{id} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"))?;
+        std::thread::sleep(PAUSE);
+        client.send("body")?;
+        client.status()?;
+        paused.push((id, begun.elapsed()));
+    }
+    for (id, stamp) in ["now", "t=-5", "t=9999999999.000", "t=1000000000.000"].iter().enumerate() {
+        let mut client = RawClient::connect(server.address())?;
+        client.send(&format!("GET /fast/{}?as={stamp} HTTP/1.1\r\nHost: a\r\n\r\n", 100 + id))?;
+        client.status()?;
+    }
+    server.log(24)?;
+    let traced = trace.end()?;
+    for (id, whole) in paused {
+        let found = traced.requests.iter().find(|request| request.id() == Some(id));
+        let before_ns = found.and_then(|request| request.since_request_start_ns).context("no time")?;
+        let before = Duration::from_nanos(before_ns);
+        // nginx's clock is cut off, and stands still while it looks for events.
+        let millisecond = Duration::from_millis(1);
+        ensure!(before <= whole + millisecond * 2, "{before:?} before the server of {whole:?}");
+        ensure!(before >= PAUSE / 2, "{before:?}, where the client paused for {PAUSE:?}");
+    }
+    let starts = traced.value("/requests/request_start")?;
+    eprintln!("  {starts}");
+    let count = |name: &str| traced.number(&format!("/requests/request_start/{name}"));
+    ensure!(count("before/count")? == 20, "{starts}");
+    ensure!(count("not_a_time")? == 2 && count("ahead")? == 1 && count("too_old")? == 1, "{starts}");
+    let median_ns = count("before/p50_ns")?;
+    ensure!((60_000_000..66_000_000).contains(&median_ns), "{median_ns} ns, the client paused for {PAUSE:?}");
+    Ok(())
 }
 
 /// Not always: now and then schedstat's run queue is 100 ms too high. Not settled.

@@ -64,9 +64,6 @@ servers! {
 /// Servers that do not pass yet, or not always. `cargo xtask live-all gaps` shows how far they are; a line that has come to pass
 /// moves up.
 ///
-/// gunicorn's eventlet worker, and one gevent worker: on a busy machine one run in ten differs from schedstat by 2.1 to 3.4 % of run queue time (4 to 7 ms), and
-/// from its CPU time by as much the other way. Not settled. What is unexplained is 0.1 to 7 %.
-///
 /// asyncio (uvicorn): 4 to 7 % of request time is unexplained, but up to 14 % in four runs of ten beside three processes that compute on two CPUs.
 /// These are sleeps whose timer comes due while the loop only looks and never waits for it, so that no time-out tells of it, and stretches
 /// in which several requests that had their answers in one turn went on in the next without a system call. With several workers it was
@@ -75,11 +72,8 @@ servers! {
 /// Starlette, whose threads the loop feeds: 9 to 14 % of request time is unexplained, for the same reasons; and of 300 requests only 249 have a length to compare,
 /// where 250 are asked for.
 ///
-/// A loop with threads (a2wsgi, Twisted): their CPU time by our account is less than schedstat's by 0.8 to 7.6 %: by 0.5 to 4.7 µs for each time that one of
-/// them gets a CPU, of which there are half as many as slices. That is more than the clock of a switch explains; not settled. And the median error against the
-/// application's clock is 155 to 1,087 µs, the more the busier the machine: the application is done before the loop writes.
-///
-/// uWSGI with its lock around accept: one run in some twenty differs from schedstat by 3 to 4 % of run queue or CPU time. Not settled.
+/// A loop with threads (a2wsgi, Twisted): the median error against the application's clock is 155 to 1,087 µs, the more the busier the machine: the application
+/// is done before the loop writes.
 mod gaps {
     use wsgi_trace_tests::server::twisted::Twisted;
 

@@ -29,6 +29,9 @@ pub struct Line {
     pub returned_ns: Option<u64>,
     /// When the server closed the application's response, `CLOCK_MONOTONIC`; `None`: the log does not say, or it did not.
     pub end_ns: Option<u64>,
+    /// From the front end's stamp, as the application got it, to the application's call, by the wall clock; `None`: the log
+    /// does not say, or there was no stamp.
+    pub since_stamp_ns: Option<u64>,
 }
 
 impl Line {
@@ -70,6 +73,10 @@ struct Witnessed {
     tid: u32,
     start_ns: u64,
     #[serde(default)]
+    called_ns: u64,
+    #[serde(default)]
+    request_start: Option<String>,
+    #[serde(default)]
     returned_ns: Option<u64>,
     end_ns: Option<u64>,
 }
@@ -87,6 +94,11 @@ fn application_line(text: &str) -> anyhow::Result<Option<Line>> {
         returned_ns: seen.returned_ns,
         end_ns: seen.end_ns,
         behind_ns: None,
+        since_stamp_ns: seen.request_start.as_deref().and_then(|stamp| {
+            let (seconds, millis) = stamp.strip_prefix("t=")?.split_once('.')?;
+            let stamp_ms = seconds.parse::<u64>().ok()? * 1000 + millis.parse::<u64>().ok()?;
+            seen.called_ns.checked_sub(stamp_ms * 1_000_000)
+        }),
     }))
 }
 

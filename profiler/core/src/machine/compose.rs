@@ -7,6 +7,7 @@
 use crate::event::Tid;
 use crate::model::gil::Holder;
 use crate::model::request::{Request, Stretch};
+use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
 
 /// Pieces kept for one request; beyond it each two neighbours become one.
@@ -31,6 +32,8 @@ pub struct Inner {
     pub stretches: Vec<Stretch>,
     /// Who had the interpreter lock while it waited for that.
     pub gil_holders: Vec<Holder>,
+    /// How long it was on its way before `start_ns`, by its head there.
+    pub request_start: RequestStart,
     /// Records of its thread were lost.
     pub lossy: bool,
 }
@@ -156,6 +159,8 @@ pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>) -> 
         request.slot = last.slot;
     }
     for inner in taken {
+        let front = (request.request_start, request.start_ns);
+        request.request_start = RequestStart::of_halves(front, (inner.request_start, inner.start_ns));
         request.lossy |= inner.lossy;
         request.stretches.extend(inner.stretches);
         request.gil_holders.extend(inner.gil_holders);
@@ -255,6 +260,7 @@ mod tests {
             method: "GET".into(),
             path: "/".into(),
             trace_context: None,
+            request_start: RequestStart::Unknown,
             status: 200,
             bytes_in: 0,
             bytes_out: 0,
@@ -287,6 +293,7 @@ mod tests {
             slot: Some(3),
             stretches: Vec::new(),
             gil_holders: Vec::new(),
+            request_start: RequestStart::Unknown,
             lossy: false,
         }
     }

@@ -16,6 +16,7 @@ use crate::machine::state::State;
 use crate::machine::thread::Thread;
 use crate::machine::turn;
 use crate::model::request::Framing;
+use crate::model::request_start::RequestStart;
 use crate::phase::Phase;
 use crate::timeline::Entry;
 
@@ -64,6 +65,7 @@ pub(super) fn read(
     let open_end = connection.outbound.until_turn();
     let after_response =
         !connection.is_private() && connection.requests.front().is_none_or(|active| active.responding);
+    let wall_clock_offset_ns = state.wall_clock_offset_ns;
     let steps = connection.inbound.push(bytes.moved, bytes.captured, after_response);
     for step in steps {
         if step.begins {
@@ -88,6 +90,8 @@ pub(super) fn read(
             active.request.method = head.method;
             active.request.path = head.path;
             active.request.trace_context = head.trace_context;
+            active.request.request_start =
+                RequestStart::new(head.request_start, active.request.start_ns, wall_clock_offset_ns);
             active.to_head = head.is_head;
             active.request.service_start_ns = Some(exit_ns);
         }

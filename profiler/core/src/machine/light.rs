@@ -14,6 +14,7 @@ use crate::machine::serving;
 use crate::machine::state::State;
 use crate::machine::thread::Piece;
 use crate::model::request::{Framing, Request, Stretch};
+use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
 use crate::timeline::Entry;
 
@@ -194,6 +195,7 @@ fn begin(
             method: String::new(),
             path: String::new(),
             trace_context: None,
+            request_start: RequestStart::Unknown,
             status: 0,
             bytes_in: 0,
             bytes_out: 0,

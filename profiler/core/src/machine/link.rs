@@ -397,6 +397,7 @@ impl Links {
             slot: request.slot,
             stretches: request.stretches,
             gil_holders: request.gil_holders,
+            request_start: request.request_start,
             lossy: request.lossy,
         });
         match outer {

@@ -11,6 +11,7 @@ use crate::machine::event_loop::Wants;
 use crate::machine::gil_held::Held;
 use crate::machine::thread::{Pending, Thread, hold};
 use crate::model::request::{Framing, Request, Stretch};
+use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
 
 /// Stretches kept for a request; further ones are joined into the last.
@@ -107,6 +108,7 @@ impl Active {
             method: String::new(),
             path: String::new(),
             trace_context: None,
+            request_start: RequestStart::Unknown,
             status: 0,
             bytes_in: 0,
             bytes_out: 0,

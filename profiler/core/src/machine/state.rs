@@ -101,6 +101,8 @@ pub struct State {
     pub wants_slices: bool,
     /// Arrival is measured on this kernel.
     pub arrival_measured: bool,
+    /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC`, once it is known.
+    pub wall_clock_offset_ns: Option<i64>,
     /// Slots so far.
     pub slot_count: u32,
     /// Requests so far.
@@ -165,6 +167,7 @@ impl State {
             sequence_holes: 0,
             wants_slices,
             arrival_measured: false,
+            wall_clock_offset_ns: None,
             slot_count: 0,
             request_count: 0,
             evicted: 0,

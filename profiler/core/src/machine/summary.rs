@@ -70,6 +70,7 @@ impl Summary {
         sums.inferred_framing += u64::from(request.framing == Framing::Inferred);
         sums.not_http += u64::from(request.framing == Framing::NotHttp);
         sums.phases.add_all(&request.phases);
+        sums.request_starts.add(request.request_start);
         sums.bytes_in = sums.bytes_in.saturating_add(request.bytes_in);
         sums.bytes_out = sums.bytes_out.saturating_add(request.bytes_out);
         if request.open {

@@ -4,6 +4,7 @@
 
 use crate::event::Tid;
 use crate::model::gil::Holder;
+use crate::model::request_start::RequestStart;
 use crate::model::trace_context::TraceContext;
 use crate::phase::Phases;
 
@@ -74,6 +75,8 @@ pub struct Request {
     pub path: String,
     /// The trace it belongs to, if its head says so.
     pub trace_context: Option<TraceContext>,
+    /// How long it was on its way before `start_ns`, by its head.
+    pub request_start: RequestStart,
     /// Status code; 0 if none was seen.
     pub status: u16,
     /// Bytes received, head and body.

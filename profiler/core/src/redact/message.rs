@@ -7,9 +7,10 @@
 use super::FILLER;
 use super::packet::{Next, Packet};
 use super::word::{
-    CONNECT, CONNECTION, CONTENT_LENGTH, EXPECT, HEADERS, List, METHODS, TRACE_PARENT, TRANSFER_ENCODING,
-    UPGRADE, Word,
+    CONNECT, CONNECTION, CONTENT_LENGTH, EXPECT, HEADERS, List, METHODS, REQUEST_START, TRACE_PARENT,
+    TRANSFER_ENCODING, UPGRADE, Word,
 };
+use crate::model::request_start::Form;
 use crate::model::trace_context::{TRACE_PARENT_BYTES, is_trace_parent_byte};
 
 /// Longest `Content-Length` that is kept: beyond it, digits are no length.
@@ -61,6 +62,8 @@ enum State {
     Tokens(List, Option<Word>),
     /// Bytes of a `traceparent` value so far.
     TraceParent(usize),
+    /// An `X-Request-Start` value so far, and whether it has ended.
+    RequestStart(Form, bool),
     HiddenValue,
     Body(u64),
     /// A uwsgi packet.
@@ -201,6 +204,7 @@ impl Message {
             State::Length(length) => self.length(length, byte),
             State::Tokens(list, word) => self.tokens(list, word, byte),
             State::TraceParent(bytes) => self.trace_parent(bytes, byte),
+            State::RequestStart(form, ended) => self.request_start(form, ended, byte),
             State::Reason | State::HiddenValue => self.hidden_line(byte),
             State::Packet(packet) => match packet.step(byte) {
                 (Next::Packet(packet), verdict) => self.go(State::Packet(packet), verdict),
@@ -339,6 +343,7 @@ impl Message {
                     CONNECTION => State::Tokens(List::Options, None),
                     EXPECT => State::Tokens(List::Expectations, None),
                     TRACE_PARENT if self.is_request => State::TraceParent(0),
+                    REQUEST_START if self.is_request => State::RequestStart(Form::default(), false),
                     _ => return self.go(State::HiddenValue, Verdict::HideBefore),
                 };
                 self.go(value, Verdict::Keep)
@@ -422,6 +427,27 @@ impl Message {
                 self.go(State::TraceParent(bytes + 1), if begins { Verdict::Begin } else { Verdict::Keep })
             }
             _ => self.go(State::HiddenValue, if bytes == 0 { Verdict::Hide } else { Verdict::HideElement }),
+        }
+    }
+
+    /// The same.
+    fn request_start(&mut self, form: Form, ended: bool, byte: u8) -> Verdict {
+        let is_whole = form.unit_ns().is_some();
+        match byte {
+            b' ' | b'\t' if form.is_empty() || is_whole => {
+                self.go(State::RequestStart(form, is_whole), Verdict::Keep)
+            }
+            b'\r' | b'\n' => {
+                self.go(State::HiddenValue, Verdict::Keep);
+                let line = self.hidden_line(byte);
+                if form.is_empty() || is_whole { line } else { Verdict::HideBefore }
+            }
+            _ => match form.push(byte).filter(|_| !ended) {
+                Some(next) if form.is_empty() => self.go(State::RequestStart(next, false), Verdict::Begin),
+                Some(next) => self.go(State::RequestStart(next, false), Verdict::Keep),
+                None if form.is_empty() => self.go(State::HiddenValue, Verdict::Hide),
+                None => self.go(State::HiddenValue, Verdict::HideElement),
+            },
         }
     }
 

@@ -2,16 +2,17 @@
 //!
 //! In: one byte after another, from the packet's first on. Out: a verdict for each. The lengths survive, the names of the
 //! variables that are kept, and of their values a known method, the path without its query, a body's length, a
-//! `traceparent` of the right form. Every other name and value becomes filler, cookies and credentials among them. A packet
+//! `traceparent` or an `X-Request-Start` of the right form. Every other name and value becomes filler, cookies and credentials among them. A packet
 //! is 4 bytes (a modifier, the length of the block, another modifier), then names and values by turns, each after
 //! its length in two bytes, low one first (uwsgi-docs, Protocol).
 
 use super::message::{Path, Verdict};
 use super::word::{METHODS, Word};
+use crate::model::request_start::Form;
 use crate::model::trace_context::{TRACE_PARENT_BYTES, is_trace_parent_byte};
 
 /// Variables whose names are kept.
-const NAMES: &[&[u8]] = &[METHOD, PATH, TARGET, LENGTH, TRACE];
+const NAMES: &[&[u8]] = &[METHOD, PATH, TARGET, LENGTH, TRACE, REQUEST_START];
 /// See [`NAMES`].
 const METHOD: &[u8] = b"REQUEST_METHOD";
 /// See [`NAMES`].
@@ -22,6 +23,8 @@ const TARGET: &[u8] = b"REQUEST_URI";
 const LENGTH: &[u8] = b"CONTENT_LENGTH";
 /// See [`NAMES`].
 const TRACE: &[u8] = b"HTTP_TRACEPARENT";
+/// See [`NAMES`].
+const REQUEST_START: &[u8] = b"HTTP_X_REQUEST_START";
 /// Longest `CONTENT_LENGTH` that is kept.
 const MAX_LENGTH_DIGITS: u16 = 15;
 
@@ -55,6 +58,8 @@ enum Value {
     Digits(u16),
     /// Bytes of a `traceparent` so far.
     Trace(usize),
+    /// An `X-Request-Start` so far.
+    RequestStart(Form),
     Hidden,
 }
 
@@ -153,6 +158,7 @@ impl Value {
             Some(METHOD) => Self::Method(Word::default()),
             Some(PATH | TARGET) => Self::Path(Path::First),
             Some(LENGTH) if length <= MAX_LENGTH_DIGITS => Self::Digits(0),
+            Some(REQUEST_START) => Self::RequestStart(Form::default()),
             Some(TRACE) if usize::from(length) == TRACE_PARENT_BYTES => Self::Trace(0),
             _ => Self::Hidden,
         }
@@ -179,6 +185,12 @@ impl Value {
                 (Self::Trace(have + 1), begins(have == 0))
             }
             Self::Trace(have) => hidden(have == 0),
+            Self::RequestStart(form) => match form.push(byte) {
+                Some(next) if length > 1 || next.unit_ns().is_some() => {
+                    (Self::RequestStart(next), begins(form.is_empty()))
+                }
+                _ => hidden(form.is_empty()),
+            },
             Self::Hidden => (self, Verdict::Hide),
         }
     }

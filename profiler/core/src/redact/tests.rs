@@ -90,6 +90,14 @@ fn requests_keep_method_path_version_and_framing_only() {
             b"GET / HTTP/1.1\r\ntraceparent: xxxxxxxxx\r\ntraceparent: xxxxxx\r\nxxxxxxxxxx:xxxx\r\n\r\n",
         ),
         (
+            b"GET / HTTP/1.1\r\nX-Request-Start: t=1700000000.123 \r\nx-request-START:1700000000123\r\n\r\n",
+            b"GET / HTTP/1.1\r\nX-Request-Start: t=1700000000.123 \r\nx-request-START:1700000000123\r\n\r\n",
+        ),
+        (
+            b"GET / HTTP/1.1\r\nX-Request-Start: 17\r\nX-Request-Start: t=a\r\nX-Request-Start: 1700000000 1\r\nX-Request: b\r\n\r\n",
+            b"GET / HTTP/1.1\r\nX-Request-Start: xx\r\nX-Request-Start: xxx\r\nX-Request-Start: xxxxxxxxxxxx\r\nxxxxxxxxx:xx\r\n\r\n",
+        ),
+        (
             b"GET / HTTP/1.1\r\nA: b\r\n folded\r\n: c\r\nno colon\r\n\r\n",
             b"GET / HTTP/1.1\r\nx:xx\r\n xxxxxx\r\n:xx\r\nxxxxxxxx\r\n\r\n",
         ),

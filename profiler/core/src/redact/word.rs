@@ -30,8 +30,10 @@ pub(super) const METHODS: &[&[u8]] = &[
 /// The method whose target is an authority, and after which another protocol is spoken.
 pub(super) const CONNECT: &[u8] = b"CONNECT";
 
-/// Names of the headers that frame a message, and of the one that names its trace, in lower case.
-pub(super) const HEADERS: &[&[u8]] = &[CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, EXPECT, TRACE_PARENT];
+/// Names of the headers that frame a message, of the one that names its trace, and of the one that says when a front end
+/// had it, in lower case.
+pub(super) const HEADERS: &[&[u8]] =
+    &[CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, EXPECT, TRACE_PARENT, REQUEST_START];
 /// See [`HEADERS`].
 pub(super) const CONTENT_LENGTH: &[u8] = b"content-length";
 /// See [`HEADERS`].
@@ -42,6 +44,8 @@ pub(super) const CONNECTION: &[u8] = b"connection";
 pub(super) const EXPECT: &[u8] = b"expect";
 /// See [`HEADERS`].
 pub(super) const TRACE_PARENT: &[u8] = b"traceparent";
+/// See [`HEADERS`].
+pub(super) const REQUEST_START: &[u8] = b"x-request-start";
 
 /// Values of `Transfer-Encoding` that are kept.
 const CODINGS: &[&[u8]] =

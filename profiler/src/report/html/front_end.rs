@@ -1,8 +1,9 @@
 //! The front end: time in it, between, and in the server.
 //!
-//! In: the front end of a snapshot. Out: a section, where one is traced.
+//! In: the front end of a snapshot, and what its requests say. Out: a section, where there is either.
 
 use profiler_core::model::Snapshot;
+use profiler_core::model::front_end::FrontEnd;
 
 use super::markup::Html;
 use super::table::{self, Column};
@@ -11,14 +12,29 @@ use crate::report::summary;
 use crate::report::text::{front_end as words, unit};
 
 pub(super) fn section(html: &mut Html, snapshot: &Snapshot) {
+    let starts = &snapshot.requests.request_starts;
+    if snapshot.front_end.is_none() && starts.is_empty() {
+        return;
+    }
+    html.section("front-end", "Front end", "");
+    if let Some(front_end) = &snapshot.front_end {
+        traced(html, front_end);
+    } else {
+        html.element("p", "Not traced.");
+    }
+    if !starts.is_empty() {
+        html.element("p", &words::stamped(starts, Charset::Unicode));
+    }
+    html.end_section();
+}
+
+fn traced(html: &mut Html, front_end: &FrontEnd) {
     const COLUMNS: [Column; 4] = [
         Column::Words("where"),
         Column::Number("of the time"),
         Column::Number("a request"),
         Column::Number("in all"),
     ];
-    let Some(front_end) = &snapshot.front_end else { return };
-    html.section("front-end", "Front end", "");
     html.element("p", &words::joined(front_end));
     if front_end.crossed > 0 {
         html.element("p", words::WHAT_IS_WHERE);
@@ -32,5 +48,4 @@ pub(super) fn section(html: &mut Html, snapshot: &Snapshot) {
         }
         table::end(html);
     }
-    html.end_section();
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::latency::Latency;
 use super::request::{Request, Unmeasured};
+use super::request_start::RequestStarts;
 use super::spread::StandardError;
 use super::{rounded, summary};
 
@@ -24,6 +25,7 @@ pub(super) struct Requests<'a> {
     time_in_requests_ns: u64,
     total: Latency,
     service: Latency,
+    request_start: Option<RequestStarts>,
     standard_error: StandardError<'a>,
     by_status: Vec<StatusCount>,
     slowest: Vec<Request<'a>>,
@@ -72,6 +74,7 @@ impl<'a> Requests<'a> {
             time_in_requests_ns: requests.phases.total_ns(),
             total: Latency::new(&requests.total),
             service: Latency::new(&requests.service),
+            request_start: RequestStarts::new(&requests.request_starts),
             standard_error: StandardError::new(&requests.spread),
             by_status,
             slowest: summary::slowest(snapshot)

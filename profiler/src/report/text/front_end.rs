@@ -1,14 +1,16 @@
-//! The front end: time in it, between, and in the server.
+//! The front end: time in it, between, and in the server; where it stamps requests, how long these were on their way.
 //!
-//! In: the front end of a snapshot. Out: a section, where one is traced.
+//! In: the front end of a snapshot, and what its requests say. Out: a section, where there is either.
 
 use profiler_core::model::Snapshot;
 use profiler_core::model::front_end::FrontEnd;
+use profiler_core::model::request_start::RequestStarts;
 
 use super::page::Page;
 use super::style::Role;
 use super::table::{Column, Table};
 use super::unit;
+use crate::report::escape::Charset;
 use crate::report::summary;
 
 const COLUMNS: [Column; 4] = [
@@ -47,7 +49,51 @@ pub(in crate::report) fn joined(front_end: &FrontEnd) -> String {
     text
 }
 
+/// How long requests were on their way, by their `X-Request-Start`.
+pub(in crate::report) fn stamped(starts: &RequestStarts, charset: Charset) -> String {
+    let before = &starts.before;
+    let at = |quantile| unit::duration(before.quantile_ns(quantile), charset);
+    let mut text = format!("X-Request-Start of {}", unit::counted(before.count(), "request"));
+    if before.count() > 0 {
+        text.push_str(&format!(
+            ": {} at the median, {} for 99 %, {} at most from the stamp to the first byte at the server's socket, stamps \
+             going by {}",
+            at(0.5),
+            at(0.99),
+            unit::duration(before.max_ns(), charset),
+            unit::duration(starts.unit_ns, charset)
+        ));
+    }
+    let refused = [
+        (starts.not_a_time, "not a time"),
+        (starts.ahead, "later than the request's first byte"),
+        (starts.too_old, "more than 10 minutes before it"),
+    ];
+    let refused: Vec<String> = refused
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, why)| format!("{} {why}", unit::count(*count)))
+        .collect();
+    if !refused.is_empty() {
+        text.push_str(&format!("; refused: {}", refused.join(", ")));
+    }
+    text.push('.');
+    text
+}
+
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
+    let starts = &snapshot.requests.request_starts;
+    let charset = page.style.charset;
+    if snapshot.front_end.is_none() && !starts.is_empty() {
+        page.heading("Front end", "not traced");
+    }
+    traced(page, snapshot);
+    if !starts.is_empty() {
+        page.paragraph((Role::Quiet, "  "), (None, &stamped(starts, charset)));
+    }
+}
+
+fn traced(page: &mut Page, snapshot: &Snapshot) {
     let Some(front_end) = &snapshot.front_end else { return };
     let charset = page.style.charset;
     let processes = u64::try_from(front_end.tgids.len()).unwrap_or(u64::MAX);

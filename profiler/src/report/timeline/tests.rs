@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use profiler_core::model::request::{Framing, Stretch};
+use profiler_core::model::request_start::RequestStart;
 use profiler_core::phase::{Phase, Phases};
 use profiler_core::timeline::ThreadState;
 use proptest::prelude::*;
@@ -35,6 +36,7 @@ fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
         method: "GET".to_owned(),
         path: "/sleep".to_owned(),
         trace_context: None,
+        request_start: RequestStart::Unknown,
         status: 200,
         bytes_in: 80,
         bytes_out: 1_200,

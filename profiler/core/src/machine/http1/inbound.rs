@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 
 use super::packet::{self, Parsed};
 use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, gather, lay};
+use crate::model::request_start::Said;
 use crate::model::trace_context::TraceContext;
 use crate::redact::FILLER;
 
@@ -20,6 +21,8 @@ pub struct RequestHead {
     pub is_head: bool,
     /// The trace that it belongs to.
     pub trace_context: Option<TraceContext>,
+    /// When its front end had it, or passed it on.
+    pub request_start: Said,
 }
 
 impl RequestHead {
@@ -27,13 +30,17 @@ impl RequestHead {
     fn of(request: &httparse::Request<'_, '_>) -> Self {
         let method = request.method.unwrap_or_default().to_owned();
         let is_head = method == "HEAD";
-        let trace_parent =
-            request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("traceparent"));
+        let named = |name: &'static str| {
+            request.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name))
+        };
+        let trace_parent = named("traceparent").next();
         Self {
             path: path_of(request.path.unwrap_or_default()),
             method,
             is_head,
             trace_context: trace_parent.and_then(|header| TraceContext::parse(header.value)),
+            request_start: named("x-request-start")
+                .fold(Said::Nothing, |said, header| said.and(header.value)),
         }
     }
 

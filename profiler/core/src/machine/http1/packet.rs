@@ -4,6 +4,7 @@
 //! there. What is not a packet of a WSGI request is not taken for one.
 
 use super::inbound::{RequestHead, path_of};
+use crate::model::request_start::Said;
 use crate::model::trace_context::TraceContext;
 
 /// Variables that are looked at.
@@ -66,6 +67,7 @@ struct Found<'a> {
     target: Option<&'a [u8]>,
     length: Option<u64>,
     trace_context: Option<TraceContext>,
+    request_start: Said,
 }
 
 impl<'a> Found<'a> {
@@ -78,6 +80,7 @@ impl<'a> Found<'a> {
                 self.length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
             }
             b"HTTP_TRACEPARENT" => self.trace_context = TraceContext::parse(value),
+            b"HTTP_X_REQUEST_START" => self.request_start = self.request_start.and(value),
             _ => {}
         }
     }
@@ -91,6 +94,7 @@ impl<'a> Found<'a> {
             is_head: method == "HEAD",
             method,
             trace_context: self.trace_context,
+            request_start: self.request_start,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::request::Framing;
+use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
 
 fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
@@ -22,6 +23,7 @@ fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
         method: String::new(),
         path: String::new(),
         trace_context: None,
+        request_start: RequestStart::Unknown,
         status: 0,
         bytes_in: 0,
         bytes_out: 0,
