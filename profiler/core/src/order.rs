@@ -5,9 +5,12 @@
 //! event that is ready already is counted and dropped; no time is ever altered. What is late depends only on the
 //! order of arrival, not on when [`Order::release`] is called, so a replay drops what the live run dropped.
 
+mod store;
+
 use std::collections::VecDeque;
 
 use crate::event::Event;
+use store::Store;
 
 /// Most events that wait for their time. Beyond it the oldest becomes ready early (counted).
 pub const MAX_HELD_EVENTS: usize = 131_072;
@@ -25,8 +28,8 @@ pub struct OrderCounts {
 #[derive(Clone, Copy, Debug)]
 struct Place {
     time_ns: u64,
-    /// Index into [`Order::store`].
-    slot: u32,
+    /// Its number in the store.
+    arrival: u64,
 }
 
 /// The sorting stage.
@@ -41,8 +44,7 @@ pub struct Order {
     ready: usize,
     /// Sorted by time. Small elements: an insertion moves 16 bytes an event, not a whole event.
     queue: VecDeque<Place>,
-    store: Vec<Option<Event>>,
-    free: Vec<u32>,
+    store: Store,
     counts: OrderCounts,
 }
 
@@ -72,8 +74,7 @@ impl Order {
             ready_ns: 0,
             ready: 0,
             queue: VecDeque::new(),
-            store: Vec::new(),
-            free: Vec::new(),
+            store: Store::default(),
             counts: OrderCounts::default(),
         }
     }
@@ -87,8 +88,22 @@ impl Order {
             self.counts.late_events = self.counts.late_events.saturating_add(1);
             return;
         }
-        let slot = self.keep(event);
-        self.line_up(Place { time_ns, slot });
+        if self.store.is_full() && self.queue.len() < self.store.size() / 2 {
+            self.close_holes();
+        }
+        let arrival = self.store.push(event);
+        self.line_up(Place { time_ns, arrival });
+    }
+
+    /// Moves what is held together, in the order of time: one event that waits while others pass it leaves holes behind it.
+    #[cold]
+    fn close_holes(&mut self) {
+        let mut before = std::mem::take(&mut self.store);
+        for place in &mut self.queue {
+            if let Some(event) = before.get_mut(place.arrival).and_then(Option::take) {
+                place.arrival = self.store.push(event);
+            }
+        }
     }
 
     /// Puts a place where it belongs by its time, and says which are ready by that.
@@ -119,12 +134,12 @@ impl Order {
     /// Hands over what is ready, in order: each event where it lies, to be taken from there or only looked at.
     pub fn release(&mut self, each: &mut impl FnMut(&mut Option<Event>)) {
         for _ in 0..std::mem::take(&mut self.ready) {
-            let Some(Place { slot, .. }) = self.queue.pop_front() else { return };
-            if let Some(kept) = self.store.get_mut(slot as usize) {
+            let Some(Place { arrival, .. }) = self.queue.pop_front() else { return };
+            if let Some(kept) = self.store.get_mut(arrival) {
                 each(kept);
                 *kept = None;
-                self.free.push(slot);
             }
+            self.store.shrink();
         }
     }
 
@@ -146,12 +161,13 @@ impl Order {
     /// Forgets what is not ready and later than `until_ns`, without counting it: for a look at a run as if it ended there.
     pub fn cut(&mut self, until_ns: u64) {
         let keep = self.queue.partition_point(|place| place.time_ns <= until_ns).max(self.ready);
-        for Place { slot, .. } in self.queue.drain(keep..) {
-            if let Some(kept) = self.store.get_mut(slot as usize) {
+        let cut: Vec<u64> = self.queue.drain(keep..).map(|place| place.arrival).collect();
+        for arrival in cut {
+            if let Some(kept) = self.store.get_mut(arrival) {
                 *kept = None;
-                self.free.push(slot);
             }
         }
+        self.store.shrink();
         self.newest_ns = self.newest_ns.min(until_ns.max(self.ready_ns));
     }
 
@@ -165,19 +181,6 @@ impl Order {
     #[must_use]
     pub fn held_events(&self) -> usize {
         self.queue.len()
-    }
-
-    #[inline]
-    fn keep(&mut self, event: Event) -> u32 {
-        if let Some(slot) = self.free.pop()
-            && let Some(place) = self.store.get_mut(slot as usize)
-        {
-            *place = Some(event);
-            return slot;
-        }
-        let slot = u32::try_from(self.store.len()).unwrap_or(u32::MAX);
-        self.store.push(Some(event));
-        slot
     }
 
     /// Puts a place where it belongs, looking from the back: disorder is short.
@@ -277,7 +280,23 @@ mod tests {
             order.push(event(time_ns, 0));
             order.release(&mut |_| {});
         }
-        assert!(order.store.len() < 20, "{}", order.store.len());
+        assert!(order.store.size() < 20, "{}", order.store.size());
+    }
+
+    #[test]
+    fn an_event_that_waits_while_others_pass_it_does_not_keep_their_storage() {
+        let mut order = Order::with_bound(u64::MAX, 3);
+        let mut released = 0;
+        order.push(event(100, 0));
+        for _ in 0..100_000 {
+            order.push(event(50, 0));
+            order.release(&mut |_| released += 1);
+        }
+        assert!(order.store.size() < 20, "{}", order.store.size());
+        assert_eq!(released + order.held_events(), 100_001);
+        let mut last = 0;
+        order.finish(&mut |event| last = event.as_ref().map_or(0, |event| event.time_ns));
+        assert_eq!(last, 100);
     }
 
     proptest! {

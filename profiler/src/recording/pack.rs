@@ -292,6 +292,10 @@ impl<'bytes> Unpacker<'bytes> {
                 Some(stream) => unzigzag(take_varint(stream)?),
                 None => 0,
             };
+            // Most are as in the record before, and stand there already.
+            if difference == 0 && field.expect == Expect::Same {
+                continue;
+            }
             let same = value(values, *place);
             let sum = |places: &[usize]| {
                 places.iter().fold(0_u64, |sum, place| sum.wrapping_add(value(values, *place)))
@@ -312,7 +316,6 @@ impl<'bytes> Unpacker<'bytes> {
                 }
             };
             let number = expected.wrapping_add(difference) & *mask;
-            // Most fields are as in the record before, and stand there already.
             if number != same {
                 *values.get_mut(*place)? = number;
                 write_field(&mut context.record, field, number)?;

@@ -4,6 +4,8 @@
 //! overwritten that is not on the list of `redact`. It reads no further than framing needs (RFC 9112) and in doubt
 //! overwrites the rest of the capture.
 
+use memchr::{memchr2, memchr3};
+
 use super::FILLER;
 use super::packet::{Next, Packet};
 use super::word::{
@@ -148,7 +150,7 @@ impl Message {
         let mut mark = 0;
         let mut index = 0;
         while let Some(byte) = bytes.get(index).copied() {
-            if let Some(hidden) = self.skip(bytes.len().saturating_sub(index)) {
+            if let Some(hidden) = self.skip(bytes.get(index..).unwrap_or_default()) {
                 let end = index.saturating_add(hidden);
                 bytes.get_mut(index..end).unwrap_or_default().fill(FILLER);
                 index = end;
@@ -165,12 +167,14 @@ impl Message {
         }
     }
 
-    /// How many of the next `available` bytes are to be hidden unread; at least one, if any.
-    fn skip(&mut self, available: usize) -> Option<usize> {
+    /// How many of the next bytes are to be hidden without a look at each: at least one. `None`: the next one counts.
+    fn skip(&mut self, next: &[u8]) -> Option<usize> {
         match self.state {
-            State::Opaque => Some(available),
+            State::Opaque => Some(next.len()),
+            State::Reason | State::HiddenValue => up_to(memchr2(b'\r', b'\n', next), next),
+            State::UnknownName => up_to(memchr3(b':', b'\r', b'\n', next), next),
             State::Body(remaining) => {
-                let hidden = usize::try_from(remaining).unwrap_or(usize::MAX).min(available);
+                let hidden = usize::try_from(remaining).unwrap_or(usize::MAX).min(next.len());
                 let remaining = remaining.saturating_sub(hidden as u64);
                 self.state = if remaining == 0 { State::Start } else { State::Body(remaining) };
                 Some(hidden)
@@ -464,4 +468,9 @@ impl Message {
         };
         self.go(state, Verdict::Keep)
     }
+}
+
+/// The bytes before `stop`, or all of `next` without one; `None` where that is none.
+fn up_to(stop: Option<usize>, next: &[u8]) -> Option<usize> {
+    Some(stop.unwrap_or(next.len())).filter(|bytes| *bytes > 0)
 }
