@@ -2,6 +2,7 @@
 //!
 //! In: interpreters, servers, bpftrace. Out: a table (`make gil-matrix` keeps it in docs/gil-truth.md).
 
+mod ending;
 mod interpreters;
 mod places;
 mod server;

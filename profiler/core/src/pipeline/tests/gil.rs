@@ -206,6 +206,64 @@ fn a_wait_for_the_lock_that_is_open_when_the_window_ends_counts_as_far_as_it_cam
     assert_eq!(outcome.snapshot.gil.waits.sum_ns() / US, 300);
 }
 
+/// CPython 3.14 and later: who wants the lock when the interpreter ends sleeps in `pause` for ever, a call that is not observed.
+#[test]
+fn a_thread_that_hangs_once_its_interpreter_ends_waited_up_to_then_and_no_longer() {
+    const PAUSE: i32 = 34;
+    let script = Script::new(3).accept(9, (1, 0, 0));
+    let arrival = script.now_ns;
+    let script = script.read(9, GET, arrival, (5, 0, 0)).cpu(10);
+    let script = because_of(script.call(TAKE, -110, (1, 0, 5000), 0), 2);
+    let hangs = |script: &Script, for_us: u64| OpenSlice {
+        tgid: 1,
+        tid: 3,
+        sequence: 4,
+        system_call: None,
+        gap_start_ns: script.now_ns,
+        enter_ns: script.now_ns + for_us * US,
+        arguments: [0; 3],
+        extra: 0,
+        call: Account::default(),
+        gap: Account { cpu_ns: 4 * US, blocked_ns: (for_us - 4) * US, ..Account::default() },
+        gap_fault_ns: 0,
+        gap_blocked_call: PAUSE,
+    };
+    let open = hangs(&script, 20_000_000);
+    let end_ns = open.enter_ns;
+    let mut script = Script { gap: Account::default(), ..script };
+    script.events.push(Event { time_ns: end_ns, body: Body::Fact(Box::new(Fact::OpenSlice(open))) });
+    let outcome = run_with_lock(vec![script], (end_ns - START) / US);
+    let gil = &outcome.snapshot.gil;
+    assert_eq!((gil.waits.count(), gil.waits.sum_ns() / US), (1, 5001));
+    let edges: Vec<_> = gil.thread_edges.iter().map(|edge| (edge.holder.0, edge.total_ns / US)).collect();
+    assert_eq!(edges, [(2, 5001)]);
+    let request = &outcome.requests[0];
+    assert!(request.open);
+    assert_eq!(us(request, Phase::GilWait), 5001);
+    assert!(request.total_ns() > 20_000_000 * US, "what it hangs for is the request's all the same");
+}
+
+/// Before 3.14 it ends; and whatever is killed ends in the middle of its wait, with or without a last slice.
+#[test]
+fn a_thread_that_ends_while_it_waits_leaves_its_wait_and_nothing_open() {
+    const INTERRUPTED: i64 = -512;
+    for last in [true, false] {
+        let script = Script::new(3).cpu(50);
+        let mut script = because_of(script.call(TAKE, -110, (1, 0, 5000), 0), 2);
+        if last {
+            script = because_of(script.cpu(3).call(TAKE, INTERRUPTED, (1, 0, 900), 0), 2);
+        }
+        let exit = Lifecycle { tgid: 1, tid: 3, comm: String::new(), change: Change::Exit { code: 9 } };
+        let time_ns = script.now_ns + 2000 * US;
+        script.events.push(Event { time_ns, body: Body::Lifecycle(exit) });
+        let gil = run_with_lock(vec![script], 1_000_000).snapshot.gil;
+        let expected_us = if last { 5001 + 3 + 901 } else { 5001 };
+        assert_eq!((gil.waits.count(), gil.waits.sum_ns() / US), (1, expected_us));
+        let edges: Vec<_> = gil.thread_edges.iter().map(|edge| (edge.holder.0, edge.total_ns / US)).collect();
+        assert_eq!(edges, [(2, expected_us)]);
+    }
+}
+
 #[test]
 fn a_holder_in_another_pid_namespace_is_found_by_the_number_that_it_has_there() {
     let waits = || because_of(Script::new(3).call(TAKE, 0, (1, 0, 700), 0), 12);
