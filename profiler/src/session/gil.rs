@@ -98,6 +98,7 @@ impl LockWatch {
             self.codes.forget(tgid);
             source.forget_locks(tgid);
         }
+        self.codes.next_turn();
         let mut turn: Vec<u32> = known.to_vec();
         turn.sort_unstable();
         let first = turn.partition_point(|tgid| *tgid <= self.last_again);

@@ -2,15 +2,19 @@
 //!
 //! In: interpreters, threads that compute in a known function. Out: verdicts.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
+use wsgi_trace_tests::child::Child;
 use wsgi_trace_tests::gate::{exclusive, note_skip};
 use wsgi_trace_tests::program::Program;
+use wsgi_trace_tests::trace::Trace;
 use wsgi_trace_tests::{require_bpf, root};
 
-use crate::interpreters;
+use crate::interpreters::{self, Interpreter};
 use crate::server::{Kind, Server};
 
 /// Versions whose frames are known.
@@ -66,4 +70,50 @@ fn holders_are_found_in_the_lines_that_compute_on_every_interpreter() -> anyhow:
         note_skip(&format!("no interpreter here is {known}"));
     }
     Ok(())
+}
+
+/// Functions whose names are not English, the second at the address of the first.
+fn names(interpreter: &Interpreter) -> anyhow::Result<()> {
+    let _alone = exclusive()?;
+    let mut command = interpreter.command();
+    command.arg(root().join("tests/apps/gil_names.py")).arg("3");
+    let mut child = Child::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()), "the interpreter")?;
+    let mut lines = BufReader::new(child.take_stdout().context("no output")?).lines();
+    let mut stdin = child.take_stdin().context("no input")?;
+    assert_eq!(lines.next().context("it does not come up")??, "ready");
+    let trace = Trace::start_with(child.pid(), &["--stacks"])?;
+    stdin.write_all(b"begin\n")?;
+    let others = lines.next().context("it has no second function")??;
+    anyhow::ensure!(others != "never", "no code object came to the address of the first");
+    stdin.write_all(b"end\n")?;
+    child.wait(Duration::from_secs(30))?;
+    let traced = trace.end()?;
+    let listed = traced.value("/gil/places/listed")?.as_array().context("no places")?;
+    let all_ns = traced.number("/gil/waits/sum_ns")?;
+    let of = |name: &str| -> u64 {
+        let is_it = |place: &&Value| {
+            place.pointer("/at/function").is_some_and(|function| function == name)
+                && place.pointer("/at/file").is_some_and(|file| file == "/srv/𝒜pp/été.py")
+        };
+        listed.iter().filter(is_it).filter_map(|place| place.get("wait_ns").and_then(Value::as_u64)).sum()
+    };
+    let (first, second) = (of("Zählen") as f64 / all_ns as f64, of("Считай") as f64 / all_ns as f64);
+    eprintln!(
+        "{}: {:.1} % of the waits in the first function, {:.1} % in the second ({others} code objects between them)",
+        interpreter.name,
+        first * 100.0,
+        second * 100.0
+    );
+    // Each computes for 3 s; that another is there is seen within a second.
+    assert!(first + second > 0.9 && second > 0.25, "{listed:#?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "make gil-matrix: needs the interpreters"]
+fn functions_of_any_alphabet_are_named_also_at_the_address_of_one_that_is_gone() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let found = interpreters::found();
+    let known = |of: &&Interpreter| !of.is("free-threaded") && KNOWN.iter().any(|known| of.is(known));
+    found.iter().filter(known).try_for_each(names)
 }

@@ -18,8 +18,10 @@ const MAX_PENDING: usize = 16_384;
 /// Places that the report lists.
 const MAX_LISTED: usize = 20;
 
-/// A process's stack: addresses of code object and instruction, innermost first.
-type Stack = (Tid, Vec<(u64, u64)>);
+/// An instruction of a process: addresses of code object and instruction.
+type Instruction = (Tid, u64, u64);
+/// A process's stack, innermost first: addresses of code object and instruction, and how many others had been there before.
+type Stack = (Tid, Vec<(u64, u64, u32)>);
 
 /// Waits.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,8 +42,10 @@ impl Sum {
 pub struct Samples {
     /// Samples are taken.
     pub wanted: bool,
-    /// What instructions are of, by process, code object and instruction.
-    spots: FxHashMap<(Tid, u64, u64), Spot>,
+    /// What instructions are of, by how many others had been there before.
+    spots: FxHashMap<(Instruction, u32), Spot>,
+    /// Instructions in the place of others: how many those are.
+    replaced: FxHashMap<Instruction, u32>,
     /// By thread: the entry of the call that its last sample was taken at, and the stack.
     pending: FxHashMap<Tid, (u64, Stack)>,
     sums: FxHashMap<Stack, Sum>,
@@ -56,12 +60,27 @@ pub struct Samples {
 impl Samples {
     /// What an instruction is of.
     pub fn see(&mut self, seen: FrameSeen) {
-        let key = (seen.tgid, seen.code, seen.instruction);
-        if self.spots.len() >= MAX_SPOTS && !self.spots.contains_key(&key) {
+        let place = (seen.tgid, seen.code, seen.instruction);
+        let spot = Spot { file: seen.file, function: seen.function, line: seen.line };
+        let mut before = self.before(place);
+        match self.spots.get(&(place, before)) {
+            Some(known) if *known == spot => return,
+            Some(_) => before = before.saturating_add(1),
+            None => {}
+        }
+        if self.spots.len() >= MAX_SPOTS {
             self.evicted = self.evicted.saturating_add(1);
             return;
         }
-        self.spots.insert(key, Spot { file: seen.file, function: seen.function, line: seen.line });
+        if before > 0 {
+            self.replaced.insert(place, before);
+        }
+        self.spots.insert((place, before), spot);
+    }
+
+    /// How many others had been there before what is known of an instruction.
+    fn before(&self, place: Instruction) -> u32 {
+        if self.replaced.is_empty() { 0 } else { self.replaced.get(&place).copied().unwrap_or(0) }
     }
 
     /// A thread begins to wait, and found the holder there at `enter_ns`.
@@ -79,7 +98,9 @@ impl Samples {
             self.evicted = self.evicted.saturating_add(1);
             return;
         }
-        self.pending.insert(found.tid, (enter_ns, (found.tgid, found.frames)));
+        let at = |(code, at)| (code, at, self.before((found.tgid, code, at)));
+        let stack = found.frames.iter().copied().map(at).collect();
+        self.pending.insert(found.tid, (enter_ns, (found.tgid, stack)));
     }
 
     /// The call of `slice` was a part of its thread's waiting, `wait_ns` long; whether it is known who had the lock.
@@ -113,14 +134,19 @@ impl Samples {
 
     /// A process executed another program: what was known of its code is void.
     pub fn exec(&mut self, tgid: Tid) {
-        self.spots.retain(|(of, ..), _| *of != tgid);
+        self.spots.retain(|((of, ..), _), _| *of != tgid);
+        self.replaced.retain(|(of, ..), _| *of != tgid);
     }
 
     /// The next window begins: sums start anew; names stay, but for those of processes that have ended.
     pub fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
         let (mut spots, pending) = (std::mem::take(&mut self.spots), std::mem::take(&mut self.pending));
-        spots.retain(|(tgid, ..), _| !has_ended(*tgid));
-        *self = Self { wanted: self.wanted, spots, pending, ..Self::default() };
+        let mut replaced = std::mem::take(&mut self.replaced);
+        replaced.retain(|(tgid, ..), _| !has_ended(*tgid));
+        spots.retain(|(place, before), _| {
+            !has_ended(place.0) && replaced.get(place).copied().unwrap_or(0) == *before
+        });
+        *self = Self { wanted: self.wanted, spots, replaced, pending, ..Self::default() };
     }
 
     /// The places of the window; `None`: nobody asked for them.
@@ -132,8 +158,10 @@ impl Samples {
         let (mut unknown_ns, mut unreadable) = (self.unknown_ns, self.unreadable);
         let mut sums: FxHashMap<(Spot, Option<Spot>), Sum> = FxHashMap::default();
         for ((tgid, stack), sum) in &self.sums {
-            let known: Vec<Option<&Spot>> =
-                stack.iter().map(|(code, at)| self.spots.get(&(*tgid, *code, *at))).collect();
+            let known: Vec<Option<&Spot>> = stack
+                .iter()
+                .map(|(code, at, before)| self.spots.get(&((*tgid, *code, *at), *before)))
+                .collect();
             let Some(Some(at)) = known.first() else {
                 unknown_ns = unknown_ns.saturating_add(sum.wait_ns);
                 unreadable = unreadable.saturating_add(sum.waits);
@@ -235,6 +263,27 @@ mod tests {
         assert!(places.places.is_empty());
         assert_eq!(places.unknown_ns, 111_111);
         assert_eq!((places.samples, places.unstable, places.unreadable), (5, 1, 2));
+    }
+
+    #[test]
+    fn what_was_waited_stays_with_the_function_that_was_there_then() {
+        let mut samples = samples();
+        samples.sample(found(&[48]), 100);
+        samples.waited(&wait(100), 5, true);
+        // Its code object is gone, and that of another function has its place.
+        samples.see(seen(48, "/srv/shop/new.py", "list", 3));
+        samples.see(seen(48, "/srv/shop/new.py", "list", 3));
+        samples.sample(found(&[48]), 200);
+        samples.waited(&wait(200), 7, true);
+        let named = |samples: &Samples| -> Vec<(String, u64)> {
+            let places = samples.clone().finish().expect("wanted").places;
+            places.into_iter().map(|place| (place.at.function, place.wait_ns)).collect()
+        };
+        assert_eq!(named(&samples), [("list".to_owned(), 7), ("report".to_owned(), 5)]);
+        samples.roll(|_| false);
+        samples.sample(found(&[48]), 300);
+        samples.waited(&wait(300), 9, true);
+        assert_eq!(named(&samples), [("list".to_owned(), 9)]);
     }
 
     #[test]

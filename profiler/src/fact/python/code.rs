@@ -5,6 +5,7 @@
 //! `PyCodeObject` (Include/cpython/code.h), strings and bytes as Include/cpython/unicodeobject.h and bytesobject.h have them; all
 //! figures are of `x86_64`.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use profiler_common::gil::{FRAMES_3_11, FRAMES_3_12, FRAMES_3_14, FrameWay};
@@ -16,8 +17,8 @@ use super::layout::Version;
 use super::memory::{Memory, ProcessMemory};
 use crate::fact::Proc;
 
-/// Longest name of a file or function.
-const MAX_NAME_BYTES: u64 = 1024;
+/// Longest name of a file or function, in characters.
+const MAX_NAME: u64 = 1024;
 /// Longest table of lines.
 const MAX_TABLE_BYTES: u64 = 256 * 1024;
 /// Code objects remembered.
@@ -37,17 +38,26 @@ struct CodeLayout {
     instructions: u64,
     /// Distance of an ASCII string's characters in the string.
     characters: u64,
+    /// How much further those of other strings are.
+    wide: u64,
 }
 
 /// How frames and code objects of a version are read; `None`: not known.
 const fn layout_of(version: Version) -> Option<(FrameWay, CodeLayout)> {
     let direct = FrameWay { at: 72, is_direct: true, through: 0, kind: FRAMES_3_12 };
-    let newer =
-        CodeLayout { file: 112, function: 128, lines: 136, first_line: 68, instructions: 0, characters: 40 };
+    let newer = CodeLayout {
+        file: 112,
+        function: 128,
+        lines: 136,
+        first_line: 68,
+        instructions: 0,
+        characters: 40,
+        wide: 16,
+    };
     Some(match version.minor_of_3() {
         Some(11) => {
             let way = FrameWay { at: 56, is_direct: false, through: 8, kind: FRAMES_3_11 };
-            (way, CodeLayout { first_line: 72, instructions: 184, characters: 48, ..newer })
+            (way, CodeLayout { first_line: 72, instructions: 184, characters: 48, wide: 24, ..newer })
         }
         Some(12) => {
             let way = FrameWay { at: 56, is_direct: false, through: 0, kind: FRAMES_3_12 };
@@ -70,23 +80,46 @@ pub fn frame_way(seen: &InterpreterSeen) -> Option<FrameWay> {
     layout_of(seen.version.as_deref().and_then(Version::parse_full)?).map(|(way, _)| way)
 }
 
+/// What a code object is told from another by, at the same address once it is gone: where its names and its table of lines are,
+/// and its first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    file: u64,
+    function: u64,
+    lines: u64,
+    first_line: u32,
+}
+
+/// What is remembered of an address.
+#[derive(Debug, Default)]
+struct Known {
+    /// `None`: no code object is there, or none that can be read.
+    code: Option<Code>,
+    /// When it was looked at last.
+    looked_at: u64,
+    /// Code objects that were there before.
+    generation: u32,
+}
+
 /// What is remembered of a code object.
 #[derive(Debug)]
 struct Code {
+    identity: Identity,
     file: String,
     function: String,
-    first_line: u32,
     instructions: u64,
     table: Vec<u8>,
 }
 
-/// Looks code objects up, each once.
+/// Looks code objects up, each once, and whether it is still there once a turn.
 #[derive(Debug, Default)]
 pub struct Codes {
     /// By process: its memory as of the program it runs, and how its code objects are laid out.
     processes: HashMap<Tid, (ProcessMemory, CodeLayout)>,
-    codes: HashMap<(Tid, u64), Option<Code>>,
-    told: HashSet<(Tid, u64, u64)>,
+    codes: HashMap<(Tid, u64), Known>,
+    /// By process, code object, its generation, and instruction.
+    told: HashSet<(Tid, u64, u32, u64)>,
+    turn: u64,
 }
 
 impl Codes {
@@ -110,20 +143,39 @@ impl Codes {
         }
     }
 
-    /// What an instruction is of, the first time that it is asked for.
+    /// Some time has gone by: another code object may be where one was.
+    pub const fn next_turn(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
+    }
+
+    /// What an instruction is of, the first time that it is asked for, and when that has changed.
     pub fn look_up(&mut self, tgid: Tid, code: u64, instruction: u64) -> Option<FrameSeen> {
         let (memory, layout) = self.processes.get(&tgid)?;
-        if self.told.len() >= MAX_LOOKED_UP || !self.told.insert((tgid, code, instruction)) {
-            return None;
-        }
         if self.codes.len() >= MAX_CODES && !self.codes.contains_key(&(tgid, code)) {
             return None;
         }
-        let known = self.codes.entry((tgid, code)).or_insert_with(|| read(memory, code, *layout));
-        let known = known.as_ref()?;
+        let known = match self.codes.entry((tgid, code)) {
+            Entry::Vacant(free) => {
+                let code = read(memory, code, *layout);
+                free.insert(Known { code, looked_at: self.turn, generation: 0 })
+            }
+            Entry::Occupied(taken) => {
+                let known = taken.into_mut();
+                if known.looked_at != self.turn {
+                    known.look_again(memory, code, *layout);
+                    known.looked_at = self.turn;
+                }
+                known
+            }
+        };
+        let key = (tgid, code, known.generation, instruction);
+        let known = known.code.as_ref()?;
+        if self.told.len() >= MAX_LOOKED_UP || !self.told.insert(key) {
+            return None;
+        }
         let line = instruction
             .checked_sub(known.instructions)
-            .and_then(|offset| line_at(&known.table, known.first_line, offset));
+            .and_then(|offset| line_at(&known.table, known.identity.first_line, offset));
         Some(FrameSeen {
             tgid,
             code,
@@ -133,6 +185,32 @@ impl Codes {
             line: line.unwrap_or(0),
         })
     }
+}
+
+impl Known {
+    /// Another code object may be there by now.
+    fn look_again(&mut self, memory: &dyn Memory, address: u64, layout: CodeLayout) {
+        let known = self.code.as_ref().map(|code| code.identity);
+        if known.is_some() && known == identity(memory, address, layout) {
+            return;
+        }
+        let code = read(memory, address, layout);
+        if known.is_some() || code.is_some() {
+            self.generation = self.generation.wrapping_add(1);
+        }
+        self.code = code;
+    }
+}
+
+/// What the code object at `address` is told from others by, if it can be read.
+fn identity(memory: &dyn Memory, address: u64, layout: CodeLayout) -> Option<Identity> {
+    let word = |distance: u64| memory.word(address.checked_add(distance)?).ok();
+    Some(Identity {
+        file: word(layout.file)?,
+        function: word(layout.function)?,
+        lines: word(layout.lines)?,
+        first_line: word(layout.first_line)? as u32,
+    })
 }
 
 /// Reads the code object at `address`, if one is there.
@@ -146,28 +224,40 @@ fn read(memory: &dyn Memory, address: u64, layout: CodeLayout) -> Option<Code> {
     if &letters != b"code\0" {
         return None;
     }
-    let table_at = memory.word(at(layout.lines)?).ok()?;
+    let identity = identity(memory, address, layout)?;
+    let table_at = identity.lines;
     let length = memory.word(table_at.checked_add(16)?).ok().filter(|length| *length <= MAX_TABLE_BYTES)?;
     let mut table = vec![0; usize::try_from(length).ok()?];
     memory.read(table_at.checked_add(32)?, &mut table).ok()?;
     Some(Code {
-        file: text(memory, memory.word(at(layout.file)?).ok()?, layout.characters)?,
-        function: text(memory, memory.word(at(layout.function)?).ok()?, layout.characters)?,
-        first_line: memory.word(at(layout.first_line)?).ok()? as u32,
+        identity,
+        file: text(memory, identity.file, layout)?,
+        function: text(memory, identity.function, layout)?,
         instructions: at(layout.instructions)?,
         table,
     })
 }
 
-/// A `str` of printable ASCII characters; others are laid out in another way.
-fn text(memory: &dyn Memory, address: u64, characters: u64) -> Option<String> {
-    let length = memory.word(address.checked_add(16)?).ok().filter(|length| *length <= MAX_NAME_BYTES)?;
-    let mut bytes = vec![0; usize::try_from(length).ok()?];
-    memory.read(address.checked_add(characters)?, &mut bytes).ok()?;
-    if bytes.is_empty() || !bytes.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+/// A `str` of printable characters. Its state (at 32) says how wide its characters are, and whether they are in it at all.
+fn text(memory: &dyn Memory, address: u64, layout: CodeLayout) -> Option<String> {
+    const COMPACT: u64 = 1 << 5;
+    const ASCII: u64 = 1 << 6;
+    let length = memory.word(address.checked_add(16)?).ok().filter(|length| *length <= MAX_NAME)?;
+    let state = memory.word(address.checked_add(32)?).ok()?;
+    let width = state >> 2 & 7;
+    if state & COMPACT == 0 || !matches!(width, 1 | 2 | 4) || state & ASCII != 0 && width != 1 {
         return None;
     }
-    String::from_utf8(bytes).ok()
+    let mut bytes = vec![0; usize::try_from(length * width).ok()?];
+    let further = if state & ASCII == 0 { layout.wide } else { 0 };
+    memory.read(address.checked_add(layout.characters + further)?, &mut bytes).ok()?;
+    // Bytes of a file's name that are no UTF-8 are halves of surrogate pairs.
+    let character = |bytes: &[u8]| {
+        let number = bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
+        char::from_u32(number).unwrap_or(char::REPLACEMENT_CHARACTER)
+    };
+    let text: String = bytes.chunks_exact(usize::try_from(width).ok()?).map(character).collect();
+    (!text.is_empty() && !text.contains(char::is_control)).then_some(text)
 }
 
 /// The line of the instruction `offset_bytes` behind a code object's first, by its table of locations
@@ -263,7 +353,16 @@ mod tests {
 
         fn string(&mut self, address: u64, text: &str) {
             self.put_word(address + 16, text.len() as u64);
+            self.put_word(address + 32, 0x65);
             self.put(address + 40, text.as_bytes());
+        }
+
+        /// One of characters that are not all ASCII, each `width` bytes wide.
+        fn wide_string(&mut self, address: u64, text: &[u32], width: usize) {
+            self.put_word(address + 16, text.len() as u64);
+            self.put_word(address + 32, 0xabcd_ef00 | 1 << 5 | (width as u64) << 2);
+            let bytes = text.iter().flat_map(|character| character.to_le_bytes().into_iter().take(width));
+            self.put(address + 56, &bytes.collect::<Vec<u8>>());
         }
     }
 
@@ -310,7 +409,45 @@ mod tests {
         let code = read(&memory, 0x1000, layout).expect("a code object");
         assert_eq!((code.file.as_str(), code.function.as_str()), ("/srv/shop/views.py", "View.get"));
         assert_eq!(code.instructions, 0x1000 + 192);
-        assert_eq!(line_at(&code.table, code.first_line, 50), Some(9));
+        assert_eq!(line_at(&code.table, code.identity.first_line, 50), Some(9));
+    }
+
+    #[test]
+    fn names_may_be_of_any_language_and_bytes_that_are_no_text_do_not_hide_them() {
+        for (text, width) in [("café/vues.py", 1), ("вид.py", 2), ("ラーメン", 2), ("😀.py", 4)] {
+            let (mut memory, layout) = code_of_3_12();
+            let characters: Vec<u32> = text.chars().map(u32::from).collect();
+            memory.wide_string(0x3000, &characters, width);
+            assert_eq!(read(&memory, 0x1000, layout).map(|code| code.file).as_deref(), Some(text));
+        }
+        let (mut memory, layout) = code_of_3_12();
+        // The byte 0xff of a file's name, as `os.fsdecode` has it.
+        memory.wide_string(0x3000, &[0x61, 0xdcff, 0x62], 2);
+        assert_eq!(read(&memory, 0x1000, layout).map(|code| code.file).as_deref(), Some("a\u{fffd}b"));
+        memory.wide_string(0x3000, &[0x61, 0x85, 0x62], 1);
+        assert!(read(&memory, 0x1000, layout).is_none(), "a control character");
+        memory.put_word(0x3000 + 32, 1 << 5 | 3 << 2);
+        assert!(read(&memory, 0x1000, layout).is_none(), "characters of no width");
+        memory.put_word(0x3000 + 32, 0);
+        assert!(read(&memory, 0x1000, layout).is_none(), "characters that are elsewhere");
+    }
+
+    #[test]
+    fn another_code_object_at_the_same_address_is_known_as_another() {
+        let (mut memory, layout) = code_of_3_12();
+        let mut known = Known { code: read(&memory, 0x1000, layout), ..Known::default() };
+        known.look_again(&memory, 0x1000, layout);
+        assert_eq!(known.generation, 0, "it is the same one");
+        memory.string(0x6000, "View.post");
+        memory.put_word(0x1000 + 128, 0x6000);
+        known.look_again(&memory, 0x1000, layout);
+        let function = known.code.as_ref().map(|code| code.function.as_str());
+        assert_eq!((known.generation, function), (1, Some("View.post")));
+        memory.put(0x2100, b"dict\0");
+        memory.put_word(0x1000 + 128, 0x7000);
+        known.look_again(&memory, 0x1000, layout);
+        known.look_again(&memory, 0x1000, layout);
+        assert_eq!((known.generation, known.code.is_none()), (2, true), "none is there");
     }
 
     #[test]
