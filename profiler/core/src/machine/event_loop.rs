@@ -199,7 +199,8 @@ impl EventLoop {
     }
 
     /// When the loop found what it goes on with since its last look.
-    const fn found_ns(&self) -> u64 {
+    #[must_use]
+    pub const fn found_ns(&self) -> u64 {
         if self.last.slept { self.last.woken_ns } else { self.last.exit_ns }
     }
 
@@ -424,10 +425,19 @@ impl EventLoop {
         self.touches.push_back((at_ns, place));
     }
 
-    /// The request that it had turned to last at this moment.
+    /// The request that it had turned to last at this moment, and when that was.
     #[must_use]
-    pub fn touched_at(&self, at_ns: u64) -> Option<(u32, u64)> {
-        self.touches.iter().rev().find(|(touched_ns, _)| *touched_ns <= at_ns).map(|(_, place)| *place)
+    pub fn touched_at(&self, at_ns: u64) -> Option<(u64, (u32, u64))> {
+        self.touches.iter().rev().find(|(touched_ns, _)| *touched_ns <= at_ns).copied()
+    }
+
+    /// Where the turn of this moment began; 0: that is not remembered.
+    #[must_use]
+    pub fn turn_start_at(&self, at_ns: u64) -> u64 {
+        if self.last.exit_ns <= at_ns {
+            return self.last.exit_ns;
+        }
+        self.turns.iter().rev().find(|turn| turn.start_ns <= at_ns).map_or(0, |turn| turn.start_ns)
     }
 
     /// What happened before this moment has been gone on with.

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
-use crate::machine::request::Active;
+use crate::machine::request::{Active, HandedTo};
 use crate::machine::state::State;
 use crate::machine::thread::{Pending, Thread};
 use crate::phase::Phase;
@@ -33,6 +33,8 @@ pub struct Job {
     begin_ns: u64,
     /// The request that the loop had touched last when it woke the thread.
     woken_for: Option<Place>,
+    /// Which request that was, only the order of several told.
+    by_order: bool,
     /// The request that it is known to be of.
     place: Option<Place>,
     /// Its last note.
@@ -140,43 +142,69 @@ pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_
         return;
     };
     thread.works_for = None;
+    thread.begun_ns = exit_ns;
     pool.working.retain(|(tid, _)| *tid != slice.tid);
     let (loop_tid, has_queue) = (pool.loop_tid, pool.queue.is_some());
-    thread.woken_for = if slice.waker_tid == loop_tid {
+    let found = if slice.waker_tid == loop_tid {
         // Its sleep ended with the wake-up; what is left of the call is the queue for a CPU and the way out.
         let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
         woken_for(state, slice.tgid, loop_tid, has_queue, exit_ns.saturating_sub(awake_ns))
     } else {
         None
     };
+    let by_order = found.is_some_and(|(_, by_order)| by_order);
+    thread.woken_for = found.map(|(place, _)| place);
+    thread.woken_by_order = by_order;
     // A pool that waits with a limit may tell the loop nothing when it is done: whom it works for stays unknown.
     let place = thread.woken_for.filter(|_| !matches!(slice.call, Call::FutexWait { has_timeout: true, .. }));
     let active = place.and_then(|(number, _)| state.connections.get_mut(number)?.requests.front_mut());
     if let (Some(active), Some((_, id))) = (active, place)
         && active.request.id == id
     {
-        active.handed_over = true;
+        active.handed_to = Some(HandedTo { tid: slice.tid, begin_ns: exit_ns, by_order });
     }
 }
 
-/// For whom the loop woke a thread at `woken_ns`: for the request that it had touched last; where jobs stand in one queue, for
-/// the first of those that it had left and that no thread has taken.
-fn woken_for(state: &State, tgid: Tid, loop_tid: Tid, has_queue: bool, woken_ns: u64) -> Option<Place> {
+/// For whom the loop woke a thread at `woken_ns`, and whether only their order tells which of several: for the request that it
+/// had touched last in that turn; where it had touched none, or jobs stand in one queue, for the first of those that it had left
+/// and that no thread has taken.
+fn woken_for(
+    state: &State,
+    tgid: Tid,
+    loop_tid: Tid,
+    has_queue: bool,
+    woken_ns: u64,
+) -> Option<(Place, bool)> {
     let event_loop = state.threads.get(loop_tid)?.event_loop.as_ref()?;
     let touched = event_loop.touched_at(woken_ns);
-    if !has_queue {
-        return touched;
+    if let Some((touched_ns, place)) = touched
+        && !has_queue
+        && touched_ns >= event_loop.turn_start_at(woken_ns)
+    {
+        return Some((place, false));
     }
+    let touched = touched.map(|(_, place)| place);
     let is_free = |place: &Place| {
         let front = state.connections.get(place.0).and_then(|connection| connection.requests.front());
         let untaken = |active: &Active| {
             active.request.id == place.1
-                && !active.handed_over
+                && active.handed_to.is_none()
                 && active.request.service_start_ns.is_some_and(|read_ns| read_ns <= woken_ns)
         };
         front.is_some_and(untaken) && !is_worked_for(state, tgid, *place)
     };
-    event_loop.parked.iter().copied().find(is_free).or(touched.filter(is_free))
+    let mut free = event_loop.parked.iter().copied().filter(is_free);
+    let first = free.next();
+    let by_order = free.any(|other| Some(other) != first);
+    first.or(touched.filter(is_free)).map(|place| (place, by_order))
+}
+
+/// The thread that was woken for a request and still is about it: it has written no note since.
+pub(super) fn at_work(state: &State, place: Place) -> Option<HandedTo> {
+    let active = state.connections.get(place.0)?.requests.front()?;
+    let handed_to = active.handed_to.filter(|_| active.request.id == place.1)?;
+    let thread = state.threads.get(handed_to.tid)?;
+    (thread.woken_for == Some(place)).then_some(handed_to)
 }
 
 /// A thread writes to a descriptor by which the loop is woken: what it did so far was for a request.
@@ -210,7 +238,10 @@ pub(super) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_n
         return;
     }
     let pieces = std::mem::take(&mut thread.pending);
-    if let Some(job) = pool.jobs.iter_mut().rev().find(|job| job.tid == slice.tid && job.place == place) {
+    // The same job, unless it has waited for another one since.
+    let goes_on =
+        |job: &&mut Job| job.tid == slice.tid && job.place == place && job.noted_ns >= thread.begun_ns;
+    if let Some(job) = pool.jobs.iter_mut().rev().find(goes_on) {
         job.pieces.append(pieces);
         job.noted_ns = exit_ns;
         return;
@@ -219,7 +250,15 @@ pub(super) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_n
         pool.jobs.pop_front();
         state.evicted = state.evicted.saturating_add(1);
     }
-    pool.jobs.push_back(Job { tid: slice.tid, begin_ns, woken_for, place, noted_ns: exit_ns, pieces });
+    pool.jobs.push_back(Job {
+        tid: slice.tid,
+        begin_ns,
+        woken_for,
+        by_order: thread.woken_by_order,
+        place,
+        noted_ns: exit_ns,
+        pieces,
+    });
 }
 
 /// The loop goes on with a request: jobs that were done for it become part of it.
@@ -244,10 +283,12 @@ pub(super) fn collect(state: &mut State, tgid: Tid, place: Place, recent_ns: u64
         let fits = |job: &&mut Job| job.place.is_none() && job.noted_ns > read_ns && job.begin_ns >= read_ns;
         let count = pool.jobs.iter_mut().filter(fits).count();
         let own = pool.jobs.iter_mut().filter(fits).filter(|job| job.woken_for == Some(place)).count();
+        // One that another's thread did is no other's.
+        let is_free = |job: &&mut Job| job.woken_for.is_none() || job.by_order;
         let found = if own > 0 {
             pool.jobs.iter_mut().filter(fits).find(|job| job.woken_for == Some(place))
         } else {
-            pool.jobs.iter_mut().find(fits)
+            pool.jobs.iter_mut().filter(fits).find(is_free)
         };
         let Some(job) = found else { return Collected::Nothing };
         job.place = Some(place);

@@ -33,8 +33,8 @@ pub struct Active {
     /// What the thread that left it did on its way to something else: up to when, and the phases. Part of the request,
     /// unless another thread takes it over: then it waited for that one since it was read.
     pub parting: Option<(u64, Phases, Held)>,
-    /// A thread of the loop's pool was woken for it, or has worked for it.
-    pub handed_over: bool,
+    /// A thread of the loop's pool was woken for it since the loop left it.
+    pub handed_to: Option<HandedTo>,
     /// A thread of the loop's pool has worked for it.
     pub pooled: bool,
     /// What it waits for where an event loop has left it.
@@ -51,6 +51,17 @@ pub struct Active {
     pub held: Held,
     /// Its account piece by piece, from where a front end turned to the server behind.
     pub trail: Option<Trail>,
+}
+
+/// A thread of the loop's pool that was woken for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandedTo {
+    /// The thread.
+    pub tid: Tid,
+    /// When it went on.
+    pub begin_ns: u64,
+    /// It was laid to this request by order alone, as the first of several.
+    pub by_order: bool,
 }
 
 /// What a request begins with.
@@ -126,7 +137,7 @@ impl Active {
             owner: None,
             left_by: None,
             parting: None,
-            handed_over: false,
+            handed_to: None,
             pooled: false,
             wants: Wants::default(),
             behind_until_ns: 0,

@@ -341,6 +341,10 @@ pub struct Thread {
     pub is_pooled: bool,
     /// The request that a loop had touched last when it woke this thread.
     pub woken_for: Option<(u32, u64)>,
+    /// That was told by order alone: several could have been it.
+    pub woken_by_order: bool,
+    /// When its last wait for a job of a loop's pool ended.
+    pub begun_ns: u64,
     /// The request that it works for, as a thread of a loop's pool.
     pub works_for: Option<(u32, u64)>,
     /// The event loop that it runs, if it waits for listeners.

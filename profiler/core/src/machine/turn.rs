@@ -6,6 +6,7 @@
 
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
+use crate::machine::descriptor::EPOLL_CTL_DEL;
 use crate::machine::event_loop::{Anonymous, EventLoop, MAX_LEFT, MAX_PARKED, Wants};
 use crate::machine::exchange::At;
 use crate::machine::handoff::{self, Collected, Pool};
@@ -175,6 +176,7 @@ pub(super) fn turn_to(
         By::Running { .. } => handoff::collect(state, slice.tgid, (number, id), recent_ns),
         By::Readiness { .. } => Collected::Nothing,
     };
+    let at_work = if by.is_running() { handoff::at_work(state, (number, id)) } else { None };
     let (Some(event_loop), Some(connection)) =
         (thread.event_loop.as_deref_mut(), state.connections.get_mut(number))
     else {
@@ -190,6 +192,12 @@ pub(super) fn turn_to(
         active.pass(own_start_ns, Phase::LoopWait);
     } else if collected != Collected::Nothing {
         event_loop.paired(collected == Collected::ByOrder);
+        active.pass(own_start_ns, Phase::LoopWait);
+    } else if let Some(handed_to) = at_work.filter(|_| active.wants == Wants::Unknown) {
+        // The thread has handed back what it did, and was interrupted before it wrote its note: the interpreter lock went to the loop.
+        event_loop.paired(handed_to.by_order);
+        active.pass(handed_to.begin_ns.min(own_start_ns), Phase::PoolWait);
+        active.pass(event_loop.found_ns().min(own_start_ns), Phase::LockWait);
         active.pass(own_start_ns, Phase::LoopWait);
     } else if let Some(found) = anonymous {
         // Before its back end was asked it waited for something else.
@@ -224,7 +232,7 @@ pub(super) fn turn_to(
         active.pass(own_start_ns, Phase::Unexplained);
     }
     active.wants = Wants::Unknown;
-    active.handed_over = false;
+    active.handed_to = None;
     own_start_ns
 }
 
@@ -238,6 +246,12 @@ fn adopt(event_loop: &mut EventLoop, by: By, id: u64, read_ns: Option<u64>) -> O
     Some(event_loop.anonymous.remove(place))
 }
 
+/// Whether a back end's descriptor is of a request that goes on without waiting for anything that is known.
+fn goes_on(state: &State, tgid: u32, fd: i32) -> bool {
+    let owner = state.descriptors.get(tgid, fd).and_then(|descriptor| descriptor.owner);
+    owner.is_some_and(|place| may_run(state, place))
+}
+
 /// Whether a request is not finished.
 fn is_live(state: &State, (number, id): Place) -> bool {
     let front = state.connections.get(number).and_then(|connection| connection.requests.front());
@@ -248,7 +262,7 @@ fn is_live(state: &State, (number, id): Place) -> bool {
 fn may_run(state: &State, place: Place) -> bool {
     let active = state.connections.get(place.0).and_then(|connection| connection.requests.front());
     active.is_some_and(|active| {
-        let waits = active.wants != Wants::Unknown || active.handed_over;
+        let waits = active.wants != Wants::Unknown || active.handed_to.is_some();
         active.request.id == place.1 && !waits && !handoff::is_worked_for(state, active.request.tgid, place)
     })
 }
@@ -261,6 +275,7 @@ fn by(state: &State, slice: &Slice, number: u32) -> By {
         Call::Write { fd } | Call::Connect { fd, .. } if !is_clients(fd) => {
             By::Running { made_ns: slice.back_end_ready_ns, back_end: Some(fd) }
         }
+        Call::EpollControl { fd, .. } if !is_clients(fd) => By::Running { made_ns: 0, back_end: Some(fd) },
         _ => By::Running { made_ns: 0, back_end: None },
     }
 }
@@ -353,6 +368,8 @@ pub(super) fn foreign(
             event_loop.woken();
             return;
         }
+        // Whoever has its back end's answer and takes it off the loop's list runs; before that it is the loop's own doing.
+        Call::EpollControl { fd, operation: EPOLL_CTL_DEL, .. } if goes_on(state, tgid, fd) => fd,
         _ => return,
     };
     let Some(descriptor) = state.descriptors.get(tgid, fd) else { return };

@@ -4,6 +4,8 @@
 
 use super::*;
 
+mod handed;
+
 const EPOLL: i32 = 5;
 const BACKEND: i32 = 20;
 const EAGAIN: i64 = -11;
@@ -414,46 +416,39 @@ fn a_loop_that_writes_no_more_than_is_taken_waits_for_its_client_where_it_is_reg
 }
 
 /// ```text
-/// loop:  read 9, look … (woken) read the note, look, write 9
-/// pool:  futex ── woken by the loop, python 200, asleep 300, note
+/// loop: read 9, socket, connect (would block), look, send, look 20000, recv, read 10, look, python 30, write 10,
+///       epoll_ctl (takes the back end off the list), python 200, look 2000 (the timer), write 9
 /// ```
 #[test]
-fn a_thread_that_never_touches_the_connection_works_for_the_request_it_was_woken_for() {
-    const NOTES: i32 = 30;
-    let mut script = loop_of_two();
-    let (tgid, loop_tid) = (script.tgid, script.tid);
-    script =
-        script.call(Call::MakePair { fds: [NOTES, NOTES + 1] }, 0, (0, 0, 0), 0).look(-1, 1, (0, 0, 1000));
+fn a_request_that_takes_its_back_end_off_the_loop_s_list_runs_from_there_on() {
+    let take_off = Call::EpollControl { epoll_fd: EPOLL, operation: 2, fd: BACKEND, events: 0 };
+    let script = loop_of_two();
     let came = script.now_ns;
-    let script = script.read(9, GET, came, (1, 0, 0)).cpu(50);
-    let handed = script.now_ns + 50 * US;
-    let mut pool = Script::new(2);
-    pool.tgid = tgid;
-    let idle_us = (handed - START) / US;
-    let mut pool = pool.job_wait((0, 0, idle_us));
-    if let Some(Event { body: Body::Slice(slice), .. }) = pool.events.last_mut() {
-        slice.waker_tid = loop_tid;
-    }
-    pool =
-        pool.cpu(200).call(Call::Sleep, 0, (0, 0, 300), 0).call(Call::Write { fd: NOTES }, 1, (2, 0, 0), 0);
-    let note = pool.now_ns;
-    let pool = pool.job_wait((0, 0, 100));
-    let asleep_us = (note - handed) / US;
     let script = script
-        .look(-1, 1, (0, 0, asleep_us))
-        .call(Call::Read { fd: NOTES + 1, asked_bytes: 9, arrival_ns: 0 }, 1, (1, 0, 0), 0)
+        .read(9, GET, came, (1, 0, 0))
+        .call(Call::Make { class: DescriptorClass::Socket }, i64::from(BACKEND), (2, 0, 0), 0)
+        .call(Call::Connect { fd: BACKEND, port: 5432, family: 2, identity: 0 }, -115, (2, 0, 0), 0)
+        .watch(BACKEND)
+        .look(-1, 1, (0, 0, 300))
+        .call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0)
+        .look(-1, 2, (0, 0, 20_000));
+    let other_came = script.now_ns;
+    let script = script
+        .call(Call::Read { fd: BACKEND, asked_bytes: 9, arrival_ns: 0 }, 8, (1, 0, 0), 0)
+        .read(10, GET, other_came, (1, 0, 0))
         .look(0, 0, (1, 0, 0))
-        .cpu(20)
+        .cpu(30)
+        .respond(10)
+        .call(take_off, 0, (1, 0, 0), 0)
+        .cpu(200)
+        .look(2, 0, (1, 0, 2000))
         .respond(9)
-        .look(-1, 0, (0, 0, 200));
-    let end_us = (script.now_ns - START) / US + 10;
-    let outcome = run(vec![script, pool], end_us);
-    let request = &outcome.requests[2];
-    assert_eq!(us(request, Phase::Sleep), 300, "{:?}", request.phases);
-    assert_eq!(us(request, Phase::Cpu), 50 + 200 + 2 + 20);
-    assert_eq!(us(request, Phase::LoopWait), 1 + 1);
-    assert_eq!(us(request, Phase::Unexplained) + us(request, Phase::LockWait), 0);
-    assert_eq!(request.stretches.len(), 3, "the loop, the thread, the loop: {:?}", request.stretches);
-    assert_eq!(outcome.snapshot.event_loops[0].pooled, 1);
-    assert_eq!(outcome.snapshot.event_loops[0].paired_by_order, 0);
+        .look(-1, 0, (0, 0, 10));
+    let (requests, _) = requests_of(script);
+    let (other, asked) = (&requests[2], &requests[3]);
+    assert_eq!(us(other, Phase::Cpu), 30, "{:?}", other.phases);
+    assert_eq!(us(asked, Phase::Cpu), 2 + 2 + 3 + 1 + 1 + 200, "{:?}", asked.phases);
+    assert_eq!(us(asked, Phase::BackendWait), 300 + 20_000);
+    assert_eq!(us(asked, Phase::Sleep), 2000);
+    assert_eq!(us(asked, Phase::Unexplained), 0);
 }

@@ -1,0 +1,147 @@
+//! Requests that a loop hands to threads that never touch their connection.
+//!
+//! In: scripts of a loop's thread and of its pool's. Out: assertions. Times are in microseconds in the scripts.
+
+use super::*;
+
+const NOTES: i32 = 30;
+
+/// A loop that threads wake by a descriptor, and that has just looked.
+fn loop_with_notes() -> Script {
+    loop_of_two().call(Call::MakePair { fds: [NOTES, NOTES + 1] }, 0, (0, 0, 0), 0).look(-1, 1, (0, 0, 1000))
+}
+
+/// A thread of the loop's process, without a job.
+fn thread_of(script: &Script) -> Script {
+    let mut pool = Script::new(2);
+    pool.tgid = script.tgid;
+    pool
+}
+
+impl Script {
+    /// Waits for a job until `handed_ns`, when the loop gives it one.
+    fn woken_by(self, loop_tid: u32, handed_ns: u64) -> Self {
+        let idle_us = (handed_ns - self.now_ns) / US;
+        let mut script = self.job_wait((0, 0, idle_us));
+        if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
+            slice.waker_tid = loop_tid;
+        }
+        script
+    }
+
+    fn note(self) -> Self {
+        self.call(Call::Write { fd: NOTES }, 1, (2, 0, 0), 0)
+    }
+
+    fn read_note(self) -> Self {
+        self.call(Call::Read { fd: NOTES + 1, asked_bytes: 9, arrival_ns: 0 }, 1, (1, 0, 0), 0)
+    }
+}
+
+/// ```text
+/// loop:  read 9, look … (woken) read the note, look, write 9
+/// pool:  futex ── woken by the loop, python 200, asleep 300, note
+/// ```
+#[test]
+fn a_thread_that_never_touches_the_connection_works_for_the_request_it_was_woken_for() {
+    let script = loop_with_notes();
+    let loop_tid = script.tid;
+    let came = script.now_ns;
+    let script = script.read(9, GET, came, (1, 0, 0)).cpu(50);
+    let handed = script.now_ns + 50 * US;
+    let pool = thread_of(&script).woken_by(loop_tid, handed);
+    let pool = pool.cpu(200).call(Call::Sleep, 0, (0, 0, 300), 0).note();
+    let note = pool.now_ns;
+    let pool = pool.job_wait((0, 0, 100));
+    let asleep_us = (note - handed) / US;
+    let script =
+        script.look(-1, 1, (0, 0, asleep_us)).read_note().look(0, 0, (1, 0, 0)).cpu(20).respond(9).look(
+            -1,
+            0,
+            (0, 0, 200),
+        );
+    let end_us = (script.now_ns - START) / US + 10;
+    let outcome = run(vec![script, pool], end_us);
+    let request = &outcome.requests[2];
+    assert_eq!(us(request, Phase::Sleep), 300, "{:?}", request.phases);
+    assert_eq!(us(request, Phase::Cpu), 50 + 200 + 2 + 20);
+    assert_eq!(us(request, Phase::LoopWait), 1 + 1);
+    assert_eq!(us(request, Phase::Unexplained) + us(request, Phase::LockWait), 0);
+    assert_eq!(request.stretches.len(), 3, "the loop, the thread, the loop: {:?}", request.stretches);
+    assert_eq!(outcome.snapshot.event_loops[0].pooled, 1);
+    assert_eq!(outcome.snapshot.event_loops[0].paired_by_order, 0);
+}
+
+/// ```text
+/// loop:  read 9, look 300, read 10, write 10, look, python 20, write 9
+/// pool:  futex ── woken by the loop, python 700 …                      note
+/// ```
+#[test]
+fn a_request_whose_thread_was_interrupted_before_its_note_waited_for_that_thread() {
+    let script = loop_with_notes();
+    let loop_tid = script.tid;
+    let came = script.now_ns;
+    let script = script.read(9, GET, came, (1, 0, 0)).cpu(50);
+    let handed = script.now_ns + 50 * US;
+    let pool = thread_of(&script).woken_by(loop_tid, handed).cpu(700).note().job_wait((0, 0, 100));
+    let script = script.look(-1, 1, (0, 0, 300));
+    let other_came = script.now_ns;
+    let script = script
+        .read(10, GET, other_came, (1, 0, 0))
+        .cpu(100)
+        .respond(10)
+        .look(0, 0, (1, 0, 0))
+        .cpu(20)
+        .respond(9)
+        .look(-1, 1, (0, 0, 600))
+        .read_note()
+        .look(-1, 0, (0, 0, 200));
+    let end_us = (script.now_ns - START) / US + 10;
+    let outcome = run(vec![script, pool], end_us);
+    let request = &outcome.requests[3];
+    assert_eq!(us(request, Phase::LockWait), 300 + 1 + 100 + 10 + 1, "{:?}", request.phases);
+    assert_eq!(us(request, Phase::Cpu), 50 + 20);
+    assert_eq!(us(request, Phase::Unexplained), 0);
+    assert_eq!(outcome.snapshot.event_loops[0].pooled, 1);
+}
+
+/// ```text
+/// loop:  read 9, look, read the note, look, write 9, look, read 10, look, read the note, look, write 10
+/// pool:  woken, python 200, note, python 40, note, futex ── woken, python 300, note
+/// ```
+#[test]
+fn what_a_thread_tidies_up_after_its_request_is_not_part_of_its_next_job() {
+    let script = loop_with_notes();
+    let loop_tid = script.tid;
+    let came = script.now_ns;
+    let script = script.read(9, GET, came, (1, 0, 0)).cpu(50);
+    let handed = script.now_ns + 50 * US;
+    let pool = thread_of(&script).woken_by(loop_tid, handed).cpu(200).note();
+    let script = script
+        .look(-1, 1, (0, 0, (pool.now_ns - handed) / US))
+        .read_note()
+        .look(0, 0, (1, 0, 0))
+        .cpu(20)
+        .respond(9);
+    // The answer is sent: what it writes now is for nobody.
+    let pool = pool.cpu(40).note();
+    let script = script.look(-1, 1, (0, 0, 100)).read_note().look(-1, 1, (0, 0, 500));
+    let came = script.now_ns;
+    let script = script.read(10, GET, came, (1, 0, 0)).cpu(50);
+    let handed = script.now_ns + 50 * US;
+    let pool = pool.woken_by(loop_tid, handed).cpu(300).note();
+    let script = script
+        .look(-1, 1, (0, 0, (pool.now_ns - handed) / US))
+        .read_note()
+        .look(0, 0, (1, 0, 0))
+        .cpu(20)
+        .respond(10)
+        .look(-1, 0, (0, 0, 200));
+    let pool = pool.job_wait((0, 0, 100));
+    let end_us = (script.now_ns - START) / US + 10;
+    let outcome = run(vec![script, pool], end_us);
+    let second = &outcome.requests[3];
+    assert_eq!(us(second, Phase::Cpu), 50 + 300 + 2 + 20, "{:?}", second.phases);
+    assert_eq!(us(second, Phase::Unexplained) + us(second, Phase::LockWait), 0);
+    assert_eq!(outcome.snapshot.event_loops[0].pooled, 2);
+}
