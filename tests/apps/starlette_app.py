@@ -4,15 +4,13 @@ In, from the environment: what `asgi_app` takes. Out: `application`. The routes 
 are plain functions here.
 """
 
-import os
-import threading
 import time
 
 import asgi_app
+from asgi_witness import witnessed
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from witnessed import write
 
 
 async def coroutine(request):
@@ -46,31 +44,4 @@ framework = Starlette(
         Route("/{path:path}", coroutine, methods=METHODS),
     ]
 )
-
-
-async def application(scope, receive, send):
-    if scope["type"] != "http":
-        await framework(scope, receive, send)
-        return
-    line = {
-        "method": scope["method"],
-        "path": scope["path"],
-        "status": 500,
-        "pid": os.getpid(),
-        "tid": threading.get_native_id(),
-        "start_ns": time.monotonic_ns(),
-        "returned_ns": None,
-        "end_ns": None,
-    }
-
-    async def witness(message):
-        if message["type"] == "http.response.start":
-            line["status"] = message["status"]
-            line["returned_ns"] = time.monotonic_ns()
-        await send(message)
-
-    try:
-        await framework(scope, receive, witness)
-        line["end_ns"] = time.monotonic_ns()
-    finally:
-        write(line)
+application = witnessed(framework)

@@ -1,13 +1,12 @@
 //! uvicorn: an ASGI application of few lines on its loop, one of a framework, and the WSGI demo application in a2wsgi's
 //! threads.
 //!
-//! In: which of them, worker processes, threads. Out: a recipe.
+//! In: which of them, worker processes, threads. Out: a recipe. uvicorn's log has no times. The witness sits between it and the
+//! application: from the application's call, some turns of the loop after the head was read, to the last byte that it hands over.
 
 use std::process::Command;
 
-use super::waitress::after_the_pool;
 use super::{Clients, Place, Recipe};
-use crate::trace::TracedRequest;
 
 /// What uvicorn runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +15,7 @@ pub enum Application {
     Asgi,
     /// `starlette_app`: coroutines, and plain functions in threads.
     Starlette,
-    /// `witnessed`, by a2wsgi in so many threads.
+    /// `demo_app`, by a2wsgi in so many threads.
     A2wsgi {
         /// Threads of its pool.
         threads: u32,
@@ -62,15 +61,6 @@ impl Recipe for Uvicorn {
 
     fn slots(&self) -> Option<u64> {
         None
-    }
-
-    /// A WSGI application is called when a thread of the pool has taken the request; others in a task, some turns of the loop
-    /// after its head was read.
-    fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
-        match self.application {
-            Application::A2wsgi { .. } => after_the_pool(request),
-            Application::Asgi | Application::Starlette => request.service_ns,
-        }
     }
 
     fn clients(&self) -> Clients {
