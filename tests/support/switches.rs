@@ -14,8 +14,14 @@ use crate::tracer::Tracer;
 
 /// Room for the events of each CPU: every switch of the machine for a few seconds.
 const BUFFER_KIB: &str = "32768";
-const EVENTS: [&str; 5] =
-    ["sched_switch", "sched_waking", "sched_wakeup", "sched_wakeup_new", "sched_stat_runtime"];
+const EVENTS: [&str; 6] = [
+    "sched_switch",
+    "sched_waking",
+    "sched_wakeup",
+    "sched_wakeup_new",
+    "sched_stat_runtime",
+    "sched_migrate_task",
+];
 
 /// A recording of every switch of the machine.
 #[derive(Debug)]
@@ -32,6 +38,9 @@ pub struct Times {
     pub counted_cpu_ns: u64,
     /// Between the decision to wake it and the end of its wake-up: its waits by the kernel's account begin within.
     pub waking_ns: u64,
+    /// Asleep, and moved to another CPU's queue by the balancing of load (from Linux 6.12 on a thread that falls asleep may stay in
+    /// its queue for a while): `activate_task` begins a wait by the kernel's account then, which goes on until it is woken.
+    pub moved_asleep_ns: u64,
     /// It ended.
     pub ended: bool,
 }
@@ -45,6 +54,7 @@ impl Times {
             run_queue_ns: self.run_queue_ns + other.run_queue_ns,
             counted_cpu_ns: self.counted_cpu_ns + other.counted_cpu_ns,
             waking_ns: self.waking_ns + other.waking_ns,
+            moved_asleep_ns: self.moved_asleep_ns + other.moved_asleep_ns,
             ended: self.ended && other.ended,
         }
     }
@@ -60,6 +70,10 @@ struct Thread {
     counted_ns: u64,
     /// Somebody is waking it since.
     woken_since_us: Option<u64>,
+    /// It sleeps since.
+    sleeps_since_us: Option<u64>,
+    /// It was moved in its sleep.
+    moved_us: Option<u64>,
 }
 
 impl Switches {
@@ -116,6 +130,7 @@ fn event(threads: &mut BTreeMap<u32, Thread>, line: &str) -> Option<()> {
             let (thread, runtime_ns) = (after(text, " pid=")?, after(text, " runtime=")?);
             threads.entry(thread).or_default().counted_ns += u64::from(runtime_ns);
         }
+        "sched_migrate_task" => threads.entry(after(text, " pid=")?).or_default().is_moved(now_us),
         "sched_waking" => threads.entry(after(text, " pid=")?).or_default().woken_since_us = Some(now_us),
         _ => threads.entry(after(text, " pid=")?).or_default().is_woken(now_us),
     }
@@ -133,6 +148,7 @@ impl Thread {
             self.times.run_queue_ns += (now_us - since_us) * 1000;
         }
         self.runs_since_us = Some(now_us);
+        (self.sleeps_since_us, self.moved_us) = (None, None);
         self.counted_ns = 0;
     }
 
@@ -140,7 +156,18 @@ impl Thread {
         if let Some(since_us) = self.woken_since_us.take() {
             self.times.waking_ns += (now_us - since_us) * 1000;
         }
+        if let Some(moved_us) = self.moved_us.take() {
+            self.times.moved_asleep_ns += (now_us - moved_us) * 1000;
+        }
+        self.sleeps_since_us = None;
         self.waits_since_us = Some(now_us);
+    }
+
+    /// Whoever wakes it may move it as well; else only the balancing of load does.
+    fn is_moved(&mut self, now_us: u64) {
+        if self.sleeps_since_us.is_some() && self.woken_since_us.is_none() {
+            self.moved_us.get_or_insert(now_us);
+        }
     }
 
     fn leaves(&mut self, now_us: u64, goes_on: bool) {
@@ -149,6 +176,7 @@ impl Thread {
             self.times.counted_cpu_ns += self.counted_ns;
         }
         self.waits_since_us = goes_on.then_some(now_us);
+        self.sleeps_since_us = (!goes_on).then_some(now_us);
     }
 }
 
@@ -171,9 +199,23 @@ mod tests {
             run_queue_ns: 70_000,
             counted_cpu_ns: 85_000,
             waking_ns: 6_000,
+            moved_asleep_ns: 0,
             ended: false,
         };
         assert_eq!(times.get(&7), Some(&seven));
+        let moved = format!(
+            "{text}            b-7 [001] d..2. 5.000300: sched_switch: prev_comm=b prev_pid=7 prev_prio=120 prev_state=S ==> next_comm=a next_pid=9 next_prio=120\n\
+            a-9 [001] d..2. 5.000400: sched_migrate_task: comm=b pid=7 prio=120 orig_cpu=1 dest_cpu=0\n\
+            a-9 [001] d..2. 5.000500: sched_migrate_task: comm=b pid=7 prio=120 orig_cpu=0 dest_cpu=1\n\
+            a-9 [001] d..2. 5.000689: sched_waking: comm=b pid=7 prio=120 target_cpu=001\n\
+            a-9 [001] d..2. 5.000690: sched_migrate_task: comm=b pid=7 prio=120 orig_cpu=1 dest_cpu=0\n\
+            a-9 [001] d..2. 5.000700: sched_wakeup: comm=b pid=7 prio=120 target_cpu=000\n"
+        );
+        let moved = super::times(&moved).expect("events");
+        assert_eq!(
+            moved.get(&7).map(|times| (times.moved_asleep_ns, times.waking_ns)),
+            Some((300_000, 17_000))
+        );
         let nine = Times { cpu_ns: 40_000, ended: true, ..Times::default() };
         assert_eq!(times.get(&9), Some(&nine));
     }

@@ -44,12 +44,16 @@ fn every_request_is_joined(window: &Window) -> anyhow::Result<()> {
     ensure!(count("joined")? == passed_on, "{passed_on} were passed on: {front_end}");
     ensure!(count("crossed")? == passed_on && count("unpaired")? == 0, "{front_end}");
     ensure!(count("ambiguous")? == 0, "{front_end}");
-    // The half that slept is that of the request that asked for it.
+    // The half that slept is that of the request that asked for it. A sleep whose end the kernel did not show is counted apart.
+    let undecided_ns = window.traced.number("/losses/conservation/undecided_ns")?;
     for request in &window.traced.requests {
         let slept_ns = request.phase_ns("sleep");
         let sleeps = request.path().starts_with("/sleep/");
         // It sleeps until a moment 5 ms ahead: what it is kept from its CPU before it sleeps makes its sleep shorter.
-        let passed_ns = slept_ns + request.phase_ns("run_queue") + request.phase_ns("cpu");
+        let passed_ns = slept_ns
+            + request.phase_ns("run_queue")
+            + request.phase_ns("cpu")
+            + request.phase_ns("unexplained").min(undecided_ns);
         ensure!(!sleeps || passed_ns >= 4_900_000, "its half is another's: {request:?}");
         ensure!(!request.path().starts_with("/fast/") || slept_ns < 1_000_000, "{request:?}");
     }
@@ -231,16 +235,11 @@ fn time_in_nginx_is_told_by_a_stamp_from_its_beginning_and_false_stamps_are_refu
     Ok(())
 }
 
-/// Not always: now and then schedstat's run queue is 100 ms too high. Not settled.
-mod gaps {
-    use super::*;
-
-    /// Apache's log has one time, which goes by microseconds: that of the other servers' comparison.
-    #[test]
-    #[ignore = "make live-all"]
-    fn gunicorn_behind_apache() -> anyhow::Result<()> {
-        require_apache!(Ok(()));
-        let gunicorn = Settings::gthread(Version::V27, 1, 4).with(&["--keep-alive", "75"]);
-        truth::agrees(&Apache { server: gunicorn }, &[&every_request_is_joined])
-    }
+/// Apache's log has one time, which goes by microseconds: that of the other servers' comparison.
+#[test]
+#[ignore = "make live-all"]
+fn gunicorn_behind_apache() -> anyhow::Result<()> {
+    require_apache!(Ok(()));
+    let gunicorn = Settings::gthread(Version::V27, 1, 4).with(&["--keep-alive", "75"]);
+    truth::agrees(&Apache { server: gunicorn }, &[&every_request_is_joined])
 }

@@ -48,6 +48,7 @@ servers! {
     all waitress: Waitress { threads: 4 };
     all uwsgi_processes: Uwsgi::new(4, 1);
     all uwsgi_threads: Uwsgi::new(2, 4);
+    all uwsgi_thunder_lock: Uwsgi::new(4, 1).with(&["--thunder-lock"]);
     all uwsgi_router: Uwsgi::new(2, 1).routed();
     all uwsgi_cheaper: Uwsgi::new(4, 1).with(&["--cheaper", "1", "--cheaper-initial", "1"]).beginning_with(1);
     all wsgiref: Wsgiref;
@@ -58,6 +59,8 @@ servers! {
     all mod_wsgi_embedded: ModWsgi::embedded(1, 5);
     all mod_wsgi_prefork: ModWsgi::embedded(1, 5).with(&["--server-mpm=prefork"]);
     gevent_pywsgi: Pywsgi;
+    all gunicorn_gevent: GunicornGevent { workers: 1 };
+    all gunicorn_eventlet: Settings::eventlet(1);
     all gunicorn_gevent_with_several_workers: GunicornGevent { workers: 2 };
 }
 
@@ -80,13 +83,10 @@ mod gaps {
     use super::*;
 
     servers! {
-        all gunicorn_eventlet: Settings::eventlet(1);
-        all gunicorn_gevent: GunicornGevent { workers: 1 };
         all uvicorn_asgi: Uvicorn { application: Application::Asgi, workers: 1 };
         all uvicorn_asgi_with_several_workers: Uvicorn { application: Application::Asgi, workers: 2 };
         all uvicorn_starlette: Uvicorn { application: Application::Starlette, workers: 1 };
         all uvicorn_a2wsgi: Uvicorn { application: Application::A2wsgi { threads: 4 }, workers: 1 };
         all twisted: Twisted;
-        all uwsgi_thunder_lock: Uwsgi::new(4, 1).with(&["--thunder-lock"]);
     }
 }

@@ -247,7 +247,7 @@ fn shown(window: &Window) -> anyhow::Result<Times> {
 
 /// Our accounts are the kernel's, but for what its tracer shows that the kernel's CPU time has beside the times of its own
 /// switches: that is a wait for a CPU or sleep here, or the other way round; and a wait begins there somewhat before the
-/// wake-up is told, after it was decided.
+/// wake-up is told, after it was decided, or in its sleep where the balancing of load moves it.
 fn accounts_agree(window: &Window) -> anyhow::Result<()> {
     let law = |name: &str| window.traced.number(&format!("/losses/conservation/{name}"));
     let shown = shown(window)?;
@@ -264,24 +264,29 @@ fn accounts_agree(window: &Window) -> anyhow::Result<()> {
             run_queue_ns,
             law("kernel_run_queue_ns")?,
             -moved_ns,
-            ((-moved_ns).min(0), (-moved_ns).max(0).saturating_add_unsigned(shown.waking_ns)),
+            (
+                (-moved_ns).min(0),
+                (-moved_ns).max(0).saturating_add_unsigned(shown.waking_ns + shown.moved_asleep_ns),
+            ),
         ),
     ] {
         let least_ns = ours_ns.saturating_add_signed(between.0).saturating_sub(theirs_ns / 100 + doubt_ns);
         let most_ns = ours_ns.saturating_add_signed(between.1) + theirs_ns / 100 + doubt_ns;
         eprintln!(
-            "  {what} {:.1} ms, schedstat {:.1} ms: {:+.2} %, without {:+.2} ms by the clock of switches {:+.2} %; {:.1} ms of wake-ups, {doubt_ms:.1} ms stolen or undecided",
+            "  {what} {:.1} ms, schedstat {:.1} ms: {:+.2} %, without {:+.2} ms by the clock of switches {:+.2} %; {:.1} ms of wake-ups, {:.1} ms moved asleep, {doubt_ms:.1} ms stolen or undecided",
             ours_ns as f64 / 1e6,
             theirs_ns as f64 / 1e6,
             (ours_ns as f64 / theirs_ns.max(1) as f64 - 1.0) * 100.0,
             moved_ns as f64 / 1e6,
             (ours_ns.saturating_add_signed(moved_ns) as f64 / theirs_ns.max(1) as f64 - 1.0) * 100.0,
             shown.waking_ns as f64 / 1e6,
+            shown.moved_asleep_ns as f64 / 1e6,
         );
         ensure!(
             (least_ns..=most_ns).contains(&theirs_ns),
-            "{what}: {ours_ns} against {theirs_ns} ns, {moved_ns} of it by the clock of switches, {} of wake-ups",
-            shown.waking_ns
+            "{what}: {ours_ns} against {theirs_ns} ns, {moved_ns} of it by the clock of switches, {} of wake-ups, {} moved asleep",
+            shown.waking_ns,
+            shown.moved_asleep_ns
         );
     }
     // Stretches of which the tracer does not show both ends are left out there.
