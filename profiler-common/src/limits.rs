@@ -23,7 +23,8 @@ pub const MAX_SOCKETS: u32 = 65_536;
 /// pipelined ones. Longer heads are framed by inference.
 pub const MAX_REQUEST_HEAD_BYTES: u32 = 4096;
 
-/// Bytes captured from the start of a write that begins with a status line.
+/// Bytes captured from the start of a write that begins with a status line, up to the write that ends with a blank line
+/// (the head's end).
 pub const MAX_RESPONSE_HEAD_BYTES: u32 = 1024;
 
 /// Bytes of the ring through which evidence about ends of connections and processes comes: two and a half thousand pieces

@@ -371,19 +371,23 @@ pub struct Head {
     pub offset_bytes: u32,
 }
 
-/// Emits `length` bytes (at most [`HEAD_MASK`]) of user memory at `address` as a head record.
+/// The last bytes of a message's head (RFC 9112 section 2.1).
+const BLANK_LINE: u32 = u32::from_le_bytes(*b"\r\n\r\n");
+
+/// Emits `length` bytes (at most [`HEAD_MASK`]) of user memory at `address` as a head record. Whether the record is there and
+/// its bytes end with a blank line: then the message's head is whole.
 #[inline(always)]
-pub fn head(of: &Head, who: (u32, u32), time_ns: u64, address: u64, length: u64) {
+pub fn head(of: &Head, who: (u32, u32), time_ns: u64, address: u64, length: u64) -> bool {
     let length = length & HEAD_MASK;
     let length_bytes = size_of::<HeadRecord>() as u64 + length;
-    let Some(room) = reserve(Writer::Hook, length_bytes, loss::RING_FULL_HEAD) else { return };
+    let Some(room) = reserve(Writer::Hook, length_bytes, loss::RING_FULL_HEAD) else { return false };
     let record = room.at.cast::<HeadRecord>();
     // SAFETY: the room holds a whole record, and behind it as many bytes as the mask allows.
     unsafe {
         if bpf_probe_read_user(record.add(1).cast(), length as u32, address as *const _) != 0 {
             room.give_back();
             lose(loss::HEAD_UNREADABLE);
-            return;
+            return false;
         }
         room.write_header(KIND_HEAD, length_bytes, who, time_ns);
         (*record).fd = of.fd;
@@ -392,6 +396,24 @@ pub fn head(of: &Head, who: (u32, u32), time_ns: u64, address: u64, length: u64)
         (*record).offset_bytes = of.offset_bytes;
         (*record).captured_bytes = length as u32;
         (*record).reserved = 0;
+        let is_whole = last_word(record.add(1).cast(), length) == BLANK_LINE && length >= 4;
+        room.commit(length_bytes, loss::EMITTED_HEAD as usize);
+        is_whole
     }
-    room.commit(length_bytes, loss::EMITTED_HEAD as usize);
+}
+
+/// The last four of `length` captured bytes; anything if there are fewer.
+///
+/// # Safety
+/// There is room for [`HEAD_MASK`] bytes and three more.
+#[inline(always)]
+unsafe fn last_word(bytes: *const u8, length: u64) -> u32 {
+    // The mask, not the length, tells old verifiers where this is; volatile, so that it stays.
+    let at = length.wrapping_sub(4) & HEAD_MASK;
+    // SAFETY: as the caller promises.
+    unsafe {
+        let last = bytes.add(at as usize);
+        let byte = |place: usize| last.add(place).read_volatile();
+        u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)])
+    }
 }

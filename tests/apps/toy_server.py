@@ -61,6 +61,11 @@ def act(path):
         thread.join()
 
 
+ANSWER = [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]
+# The head in two writes, then the body in two, of which one looks like the end of a head.
+IN_PARTS = [b"HTTP/1.1 200 OK\r\nContent-", b"Length: 6\r\n\r\n", b"\r\n\r\n", b"ok"]
+
+
 def serve(connection):
     pending = b""
     while True:
@@ -71,8 +76,10 @@ def serve(connection):
                 return
             pending += got
         head, _, pending = pending.partition(b"\r\n\r\n")
-        act(head.split()[1].decode())
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        path = head.split()[1].decode()
+        act(path)
+        for part in IN_PARTS if path == "/parts" else ANSWER:
+            connection.sendall(part)
 
 
 def accept_forever(listener):

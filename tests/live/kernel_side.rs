@@ -208,6 +208,32 @@ fn connection_head_and_arrival_come_with_a_request() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_response_is_captured_to_the_end_of_its_head_and_no_further() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = ToyServer::tcp(1)?;
+    let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
+    let mut stream = server.connect()?;
+    for path in ["/parts", "/parts", "/"] {
+        stream.write_all(&request(path))?;
+        answer(&mut stream)?;
+    }
+    drop(stream);
+    trace.until("the close", |records| {
+        records.calls(CLOSE).any(|slice| slice.flags & FLAG_CLIENT != 0).then_some(())
+    })?;
+    let records = &trace.records;
+    assert_eq!(records.calls(SENDTO).count(), 4 + 4 + 1);
+    let parts: [(u32, &[u8]); 2] = [(0, b"HTTP/1.1 200 OK\r\nContent-"), (25, b"Length: 6\r\n\r\n")];
+    let whole: (u32, &[u8]) = (0, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let captured = records.heads.iter().filter(|(head, _)| head.direction == OUTBOUND);
+    let captured: Vec<(u32, &[u8])> =
+        captured.map(|(head, bytes)| (head.offset_bytes, bytes.as_slice())).collect();
+    assert_eq!(captured, [parts[0], parts[1], parts[0], parts[1], whole]);
+    Ok(())
+}
+
+#[test]
 fn connection_from_before_the_attach_is_seeded() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;

@@ -6,7 +6,7 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 
-use super::client;
+use super::client::{self, Got};
 use super::socket;
 use crate::kernel::sock;
 use crate::maps::{
@@ -111,11 +111,10 @@ pub fn made(descriptor: *mut Descriptor) -> u64 {
     SOCKETS.get_ptr(&sk).map_or(0, |socket| unsafe { (*socket).established_ns })
 }
 
-/// Something, or the end of the stream, was read: when the first of it arrived (0: not known). `is_short`: less than was
-/// asked for, or that is not known.
+/// Something, or the end of the stream, was read: when the first of it arrived (0: not known).
 #[inline(always)]
-pub fn read(descriptor: *mut Descriptor, is_short: bool) -> u64 {
+pub fn read(descriptor: *mut Descriptor, got: Got) -> u64 {
     // SAFETY: the pointer comes from a successful look-up.
     let (sk, is_tcp) = unsafe { ((*descriptor).socket, (*descriptor).is_tcp != 0) };
-    client::arrival(sk, is_tcp, is_short)
+    client::arrival(sk, is_tcp, got)
 }

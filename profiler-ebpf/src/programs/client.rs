@@ -36,8 +36,8 @@ pub struct Transfer {
     pub now_ns: u64,
     /// Bytes moved, above 0.
     pub moved: u64,
-    /// Bytes asked for; 0 if not known.
-    pub asked: u64,
+    /// Of a read: how much it got of what it asked for.
+    pub got: Got,
     /// Sequence of the slice; 0: there will be none (entry unknown), so nothing is captured.
     pub sequence: u32,
 }
@@ -214,7 +214,7 @@ pub fn read(descriptor: *mut Descriptor, transfer: Transfer, buffer: Option<Buff
     }
     // SAFETY: the pointer comes from a successful look-up.
     let (sk, is_tcp) = unsafe { ((*descriptor).socket, (*descriptor).is_tcp != 0) };
-    arrival(sk, is_tcp, transfer.asked == 0 || transfer.moved < transfer.asked)
+    arrival(sk, is_tcp, transfer.got)
 }
 
 /// Bytes were written to the client: captures a response head; returns the flags of the slice.
@@ -243,6 +243,17 @@ pub fn write(descriptor: *mut Descriptor, transfer: Transfer, buffer: Option<Buf
     flags
 }
 
+/// How much a read got of what it asked for.
+#[derive(Clone, Copy)]
+pub enum Got {
+    /// As much: there may be more.
+    AsAsked,
+    /// Less, so all that was there when the call began, at this time (0: not known).
+    AllSince(u64),
+    /// It is not known how much it asked for.
+    Unknown,
+}
+
 /// Whatever else was called on the descriptor: the slice's flag.
 #[inline(always)]
 pub fn flag(tgid: u32, fd: u32) -> u32 {
@@ -268,8 +279,9 @@ fn take(transfer: Transfer, buffer: Buffer, left: u32, limit: u32, direction: u3
         sequence: transfer.sequence,
         offset_bytes: limit.wrapping_sub(left),
     };
-    emit::head(&head, transfer.who, transfer.now_ns, buffer.address, length);
-    if whole { length as u32 } else { left }
+    let ends_head = emit::head(&head, transfer.who, transfer.now_ns, buffer.address, length);
+    // What follows a response's head nobody parses; behind a request's there may be another request.
+    if whole && !(ends_head && direction == OUTBOUND) { length as u32 } else { left }
 }
 
 #[inline(always)]
@@ -289,9 +301,9 @@ fn starts_with_status_line(transfer: Transfer, buffer: Buffer) -> bool {
 /// Bytes that arrive between the kernel's copy and this hook make a race: a short read (or an empty receive queue)
 /// clears the mark, and an arrival in just that moment would be cleared with it. So the mark is cleared first and set
 /// again if `last_data_ns` has moved meanwhile; what remains is a window of nanoseconds, in which an arrival is lost
-/// and the next read says "not known". `short`: the read got less than it asked for.
+/// and the next read says "not known".
 #[inline(always)]
-pub fn arrival(sk: u64, is_tcp: bool, short: bool) -> u64 {
+pub fn arrival(sk: u64, is_tcp: bool, got: Got) -> u64 {
     let Some(socket) = SOCKETS.get_ptr_mut(&sk) else { return 0 };
     // SAFETY: the look-up succeeded.
     let (arrived_ns, last_ns) = unsafe {
@@ -300,9 +312,12 @@ pub fn arrival(sk: u64, is_tcp: bool, short: bool) -> u64 {
             (&raw const (*socket).last_data_ns).read_volatile(),
         )
     };
-    let drained = match is_tcp {
-        true => sock::tcp_is_drained(sk).unwrap_or(short),
-        false => short,
+    let short = !matches!(got, Got::AsAsked);
+    let drained = match got {
+        _ if !is_tcp => short,
+        // Nothing came since the call began: less than was asked for is all there was. To ask the socket costs two calls.
+        Got::AllSince(enter_ns) if last_ns < enter_ns => true,
+        _ => sock::tcp_is_drained(sk).unwrap_or(short),
     };
     // SAFETY: as above.
     unsafe {

@@ -10,7 +10,8 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::record::light::{CLOSED, RECEIVED, SENT};
 
-use super::{client, socket};
+use super::client::{self, Got};
+use super::socket;
 use crate::account;
 use crate::emit::{self, Light};
 use crate::empty;
@@ -78,7 +79,7 @@ fn moved(typed: TypedSock, bytes: i32, what: u32) {
         None => None,
     };
     let Some(state) = state else { return };
-    let arrival_ns = if what == RECEIVED { client::arrival(sk, is_tcp, true) } else { 0 };
+    let arrival_ns = if what == RECEIVED { client::arrival(sk, is_tcp, Got::Unknown) } else { 0 };
     // SAFETY: the look-up succeeded; the thread itself runs here, so this is its account's only writer.
     unsafe {
         let light = Light {

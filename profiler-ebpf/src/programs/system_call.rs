@@ -18,7 +18,7 @@ use profiler_common::record::slice::{
 use profiler_common::system_call::{FCNTL, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, kind};
 
 use super::back_end;
-use super::client::{self, Buffer, Transfer};
+use super::client::{self, Buffer, Got, Transfer};
 use super::socket;
 use crate::account::{self, Account};
 use crate::cause;
@@ -37,6 +37,9 @@ const EINPROGRESS: i64 = -115;
 
 /// `MSG_PEEK`: a read that takes nothing.
 const MSG_PEEK: u64 = 2;
+
+/// `EPOLL_CTL_DEL`, include/uapi/linux/eventpoll.h.
+const EPOLL_CTL_DEL: u64 = 2;
 
 /// A call begins.
 #[btf_tracepoint(function = "sys_enter")]
@@ -117,6 +120,8 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
         Kind::Poll => first_word(arguments[0], arguments[1]) & 0x0000_ffff_ffff_ffff,
         Kind::Select => first_word(arguments[1], arguments[0]),
         Kind::Connect => peer(arguments[1], arguments[2]),
+        // Taking a descriptor off the list needs no events, whatever the pointer is.
+        Kind::EpollControl if arguments[1] & 0xffff_ffff == EPOLL_CTL_DEL => EVENTS_KNOWN,
         // `struct epoll_event` begins with the events.
         Kind::EpollControl => first_word(registers::fourth(registers), 1) & 0xffff_ffff | EVENTS_KNOWN,
         Kind::Close => {
@@ -333,8 +338,20 @@ fn read_back_end(
     if ending.result < 0 || peeks(registers, arguments, ending) {
         return 0;
     }
-    let is_short = !matches!(ending.kind, Kind::Read) || (ending.result as u64) < arguments[2];
-    back_end::read(descriptor, is_short)
+    back_end::read(descriptor, got(arguments, ending))
+}
+
+/// How much a read got of what it asked for.
+#[inline(always)]
+fn got(arguments: [u64; 3], ending: &Ending) -> Got {
+    if !matches!(ending.kind, Kind::Read) {
+        return Got::Unknown;
+    }
+    if ending.result as u64 >= arguments[2] {
+        return Got::AsAsked;
+    }
+    // SAFETY: the account comes from a successful look-up.
+    Got::AllSince(unsafe { (*ending.account).enter_ns })
 }
 
 /// Whether a read takes nothing.
@@ -371,11 +388,8 @@ fn write(arguments: [u64; 3], who: (u32, u32), ending: &Ending) -> (u64, u32) {
 
 #[inline(always)]
 fn transfer(who: (u32, u32), fd: u32, arguments: [u64; 3], ending: &Ending) -> Transfer {
-    let asked = match ending.kind {
-        Kind::Read | Kind::Write => arguments[2],
-        _ => 0,
-    };
-    Transfer { who, fd, now_ns: ending.now_ns, moved: ending.result as u64, asked, sequence: ending.sequence }
+    let got = got(arguments, ending);
+    Transfer { who, fd, now_ns: ending.now_ns, moved: ending.result as u64, got, sequence: ending.sequence }
 }
 
 /// Where the bytes of a read or write are: its buffer, or the first of its vectors.
