@@ -19,6 +19,11 @@ pub const BLOCK_BYTES: u64 = 256;
 /// Room for blocks, of all processes.
 pub const MAX_LOCK_BLOCKS: u32 = 4096;
 
+/// Bits of the last word of an element of the map `INTERPRETERS`: the map `LOCKS` has further locks of the process.
+pub const HAS_OTHER_LOCKS: u64 = 1;
+/// Its interpreter calls threads by the numbers of another PID namespace.
+pub const FOREIGN_NUMBERS: u64 = 2;
+
 /// Key of the map `LOCKS` for the block that an address is in. Addresses 1 TiB apart may share a key: what is found has to be
 /// looked at.
 #[inline(always)]

@@ -2,7 +2,7 @@
 //!
 //! In: what user space told of the process. Out: [`Lock`]. A process with one interpreter, as nearly all are, costs one look-up.
 
-use profiler_common::gil::{LOCK_BYTES, block_key};
+use profiler_common::gil::{FOREIGN_NUMBERS, HAS_OTHER_LOCKS, LOCK_BYTES, block_key};
 
 use crate::maps::{INTERPRETERS, LOCKS};
 
@@ -20,9 +20,9 @@ pub struct Lock {
 pub fn of(tgid: u32, address: u64) -> Option<Lock> {
     let process = INTERPRETERS.get_ptr(&tgid)?;
     // SAFETY: the look-up succeeded.
-    let [main, .., has_others] = unsafe { *process };
+    let [main, .., bits] = unsafe { *process };
     let mut lock = Lock { address: main, process };
-    if has_others != 0
+    if bits & HAS_OTHER_LOCKS != 0
         && address.wrapping_sub(main) >= LOCK_BYTES
         && let Some(other) = LOCKS.get_ptr(&block_key(tgid, address))
     {
@@ -55,6 +55,13 @@ impl Lock {
     pub fn thread_number_through(self) -> u64 {
         // SAFETY: as above.
         unsafe { (*self.process)[2] }
+    }
+
+    /// The interpreter calls threads by the numbers of another PID namespace.
+    #[inline(always)]
+    pub fn has_foreign_numbers(self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.process)[4] & FOREIGN_NUMBERS != 0 }
     }
 
     /// The way to a thread's frames, packed; 0: they are not read.

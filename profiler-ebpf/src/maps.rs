@@ -37,7 +37,7 @@ pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 
 /// By process: address of the interpreter lock, distance of a thread's number in its `PyThreadState` (0: not known), if not 0,
 /// how far the number is from where the word there points, the way to a thread's frames (`profiler_common::gil::FrameWay`), and
-/// whether [`LOCKS`] has further locks of it (0: no). Given by user space, inherited by fork.
+/// bits (`profiler_common::gil::HAS_OTHER_LOCKS` and the next). Given by user space, inherited by fork.
 #[btf_map]
 pub static INTERPRETERS: HashMap<u32, [u64; 5], 8192> = HashMap::new();
 

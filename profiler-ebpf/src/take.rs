@@ -5,7 +5,7 @@
 
 use core::ops::Range;
 
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use profiler_common::account::{NOT_IN_CALL, ThreadAccount};
 use profiler_common::gil::LOCK_BYTES;
 use profiler_common::record::slice::{
@@ -47,15 +47,24 @@ pub fn lock_of_wait(tgid: u32, arguments: &[u64; 3]) -> Option<Lock> {
     if command == WAIT || command == WAIT_BITSET { lock::of(tgid, arguments[0]) } else { None }
 }
 
-/// A futex call begins; `extra` is its timeout pointer, `lock` what [`lock_of_wait`] gave. Notes in the account whether it
-/// waits to take the lock, and gives the `extra` of its slice.
+/// A futex call that may wait for a lock.
+#[derive(Clone, Copy)]
+pub struct Wait {
+    /// What [`lock_of_wait`] gave.
+    pub lock: Lock,
+    /// When it began.
+    pub now_ns: u64,
+}
+
+/// A futex call begins; `extra` is its timeout pointer, `wait` is there if it waits. Notes in the account whether it waits to
+/// take the lock, and gives the `extra` of its slice.
 #[inline(always)]
 pub fn futex(
     account: Account,
     registers: Registers,
     arguments: &[u64; 3],
     extra: u64,
-    lock: Option<Lock>,
+    wait: Option<Wait>,
 ) -> u64 {
     let command = arguments[1] & 127;
     // SAFETY: the look-up succeeded; the thread itself runs here.
@@ -64,7 +73,7 @@ pub fn futex(
         (*account).take_aside = 0;
         ((*account).tid, (*account).take_mark, (*account).take_begun)
     };
-    let Some(lock) = lock else { return extra };
+    let Some(Wait { lock, now_ns }) = wait else { return extra };
     let place = arguments[0].wrapping_sub(lock.address);
     let on_cond = (COND..MUTEX).contains(&place);
     let on_mutex = command == WAIT && (MUTEX..SWITCH_COND).contains(&place);
@@ -75,8 +84,10 @@ pub fn futex(
             return extra;
         }
     }
-    // Who gives the lock up waits there as well, to signal: the lock is free already then.
-    let signals = GROUP_REFS.contains(&place) && command == WAIT && !is_locked(lock);
+    // Who gives the lock up waits there as well, to signal, under the mutex: the lock is free already then, and nobody has had
+    // it since. So does who passes on a signal that was not for it.
+    let signals =
+        GROUP_REFS.contains(&place) && command == WAIT && !is_locked(lock) && !another_had(lock, tid);
     if signals || on_mutex && lock.thread_number_at() != 0 && is_holder(lock, tid) {
         // SAFETY: as above.
         unsafe { (*account).take_flags |= FLAG_GIVES_UP };
@@ -91,18 +102,9 @@ pub fn futex(
         }
     }
     // The mark of a wait on the condition variable says nothing of one for the mutex before it.
-    let lead = if begun == 0 && on_mutex { 0 } else { lead(mark) };
+    let lead = if mark == 0 || begun == 0 && on_mutex { 0 } else { (now_ns as u32).wrapping_sub(mark) };
+    let lead = u64::from(lead);
     if extra == 0 { lead } else { TAKE_HAS_TIMEOUT | lead }
-}
-
-/// Time since a probe's mark.
-#[inline(always)]
-fn lead(mark: u32) -> u64 {
-    if mark == 0 {
-        return 0;
-    }
-    // SAFETY: the helper has no preconditions.
-    u64::from((unsafe { bpf_ktime_get_ns() } as u32).wrapping_sub(mark))
 }
 
 /// Whether the thread has the lock whose memory `address` is in, as far as that can be read; where it cannot, it is taken to
@@ -113,19 +115,35 @@ fn has_lock(account: &ThreadAccount, address: u64) -> bool {
         .is_none_or(|lock| lock.thread_number_at() == 0 || is_holder(lock, account.tid))
 }
 
+/// Whether another thread was the last to have the lock; false where that cannot be read or compared.
+#[inline(always)]
+fn another_had(lock: Lock, tid: u32) -> bool {
+    if lock.thread_number_at() == 0 || lock.has_foreign_numbers() {
+        return false;
+    }
+    let last = last_holder(lock);
+    last != 0 && last != tid
+}
+
 /// Whether the thread has the lock. If it waits for the lock's mutex then, it is about to give it up.
 #[inline(always)]
 fn is_holder(lock: Lock, tid: u32) -> bool {
+    last_holder(lock) == tid && is_locked(lock)
+}
+
+/// The thread that was the last to take the lock, by its interpreter's number; 0: that cannot be read.
+#[inline(always)]
+fn last_holder(lock: Lock) -> u32 {
     let state = user_word(lock.address.wrapping_add(LAST_HOLDER));
     if state == 0 {
-        return false;
+        return 0;
     }
     let mut thread = user_word(state.wrapping_add(lock.thread_number_at()));
     let through = lock.thread_number_through();
     if through != 0 {
         thread = user_word(thread.wrapping_add(through));
     }
-    thread as u32 == tid && is_locked(lock)
+    thread as u32
 }
 
 #[inline(always)]
@@ -145,15 +163,22 @@ pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
     let place = (account.arguments[0] as u32).wrapping_sub(account.take_lock);
     let is_wake = account.arguments[1] & 127 == WAKE;
     if (COND as u32..END).contains(&place) {
-        // Whoever waits uses other words of the condition variable as well, and wakes on them; where they are depends on
-        // the C library's version. So does who gives the lock up, after it had it.
+        // Whoever waits wakes on the words of the condition variable as well: on the inner ones, whose places depend on the C
+        // library's version, and on those for signals, to pass on a signal that was not for it (glibc up to 2.40). Who gives
+        // the lock up signals under the mutex, so nobody has taken the lock since.
+        let waits_still = is_wake
+            && place < MUTEX as u32
+            && lock::of(account.tgid, account.arguments[0])
+                .is_some_and(|lock| another_had(lock, account.tid));
         let signals = is_wake && account.arguments[0] as u32 & !7 == account.take_signals;
         let gives_up = account.take_flags & FLAG_GIVES_UP != 0;
-        if signals || gives_up {
+        if gives_up || signals && !waits_still {
             over(account);
         } else if account.cpu_ns <= AFTER_SLEEP_MAX_CPU_NS {
             // Who takes the lock wakes others once it has it, who gives it up once it has it no more.
-            let takes = account.take_flags & FLAG_TAKES_LOCK != 0 || has_lock(account, account.arguments[0]);
+            let takes = waits_still
+                || account.take_flags & FLAG_TAKES_LOCK != 0
+                || has_lock(account, account.arguments[0]);
             if takes {
                 until(account, now_ns);
             } else {

@@ -28,7 +28,7 @@ use crate::kernel::registers::{self, Registers};
 use crate::kernel::sock;
 use crate::lock::Lock;
 use crate::maps::{CLIENT, CONTROL, Descriptor};
-use crate::take;
+use crate::take::{self, Wait};
 
 /// A close of what is not open, include/uapi/asm-generic/errno-base.h.
 const EBADF: i64 = -9;
@@ -112,6 +112,8 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
         return None;
     }
     let Some(account) = account::current() else { return Some(()) };
+    // Before all that is read for the call: it has begun. SAFETY: the helper has no preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
     // SAFETY: the look-up succeeded.
     let tgid = unsafe { (*account).tgid };
     let mut was_client = false;
@@ -136,14 +138,14 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
             lock = take::lock_of_wait(tgid, &arguments);
             let holder = lock.and_then(|lock| holder(lock, arguments[0]));
             arguments[2] = holder.unwrap_or(arguments[2] & 0xffff_ffff);
-            take::futex(account, registers, &arguments, registers::fourth(registers), lock)
+            let wait = lock.map(|lock| Wait { lock, now_ns });
+            take::futex(account, registers, &arguments, registers::fourth(registers), wait)
         }
         _ => registers::fourth(registers),
     };
     // SAFETY: the thread itself runs here, so this is the account's only writer.
     let mut changed = unsafe { account::change(account) };
-    // SAFETY: the helper has no preconditions.
-    account::enter(&mut changed, unsafe { bpf_ktime_get_ns() }, number as i32, arguments, extra);
+    account::enter(&mut changed, now_ns, number as i32, arguments, extra);
     if was_client {
         changed.flags |= FLAG_CLIENT;
     }

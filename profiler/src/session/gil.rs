@@ -78,6 +78,7 @@ impl LockWatch {
                 others: others.collect(),
                 thread_number_at: seen.thread_number_at,
                 thread_number_through: seen.thread_number_through,
+                foreign_numbers: seen.foreign_numbers,
                 frames: frame_way(&seen).filter(|_| self.wanted.stacks),
             };
             source.follow_locks(tgid, &followed);

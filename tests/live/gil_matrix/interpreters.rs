@@ -26,6 +26,17 @@ impl Interpreter {
         command
     }
 
+    /// How long its function takes where nobody else wants the lock, in nanoseconds: what a call of C costs more that gives the
+    /// lock up for its time than one that keeps it. 0: it cannot tell, and whoever subtracts this subtracts too much.
+    pub(crate) fn bare_ns(&self) -> u64 {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("apps/gil_bare.py");
+        let output = self.command().arg(program).output();
+        output
+            .ok()
+            .and_then(|output| String::from_utf8_lossy(&output.stdout).trim().parse().ok())
+            .unwrap_or(0)
+    }
+
     /// Has a program that is linked to this interpreter's library find the one that is used here.
     pub(crate) fn set_library(&self, command: &mut Command) {
         if let Some(libraries) = &self.libraries {

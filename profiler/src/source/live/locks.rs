@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use aya::maps::{HashMap, MapData};
-use profiler_common::gil::{FrameWay, LOCK_BYTES, block_key};
+use profiler_common::gil::{FOREIGN_NUMBERS, FrameWay, HAS_OTHER_LOCKS, LOCK_BYTES, block_key};
 
 /// The locks of one process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct FollowedLocks {
     pub thread_number_at: Option<u64>,
     /// How far the number is from where the word there points; `None`: it is there itself.
     pub thread_number_through: Option<u64>,
+    /// The numbers are those of another PID namespace.
+    pub foreign_numbers: bool,
     /// The way to a thread's frames; `None`: they are not read.
     pub frames: Option<FrameWay>,
 }
@@ -53,7 +55,8 @@ impl LockTable {
             followed.thread_number_at.unwrap_or(0),
             followed.thread_number_through.unwrap_or(0),
             followed.frames.map_or(0, FrameWay::pack),
-            u64::from(!blocks.is_empty()),
+            if blocks.is_empty() { 0 } else { HAS_OTHER_LOCKS }
+                | if followed.foreign_numbers { FOREIGN_NUMBERS } else { 0 },
         ];
         if !blocks.is_empty() {
             self.blocks.insert(tgid, blocks);
