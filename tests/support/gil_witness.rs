@@ -37,7 +37,7 @@ pub struct HeldUp {
     pub from_ns: u64,
     /// Until when.
     pub until_ns: u64,
-    /// By its saved registers it was inside a futex call.
+    /// By its saved registers it was inside a futex call; not looked at of interrupts, which no call shows.
     pub is_in_call: bool,
     /// An interrupt had its CPU; else another thread.
     pub is_interrupt: bool,
