@@ -67,16 +67,21 @@ servers! {
 /// Servers that do not pass yet, or not always. `cargo xtask live-all gaps` shows how far they are; a line that has come to pass
 /// moves up.
 ///
-/// asyncio (uvicorn): 4 to 7 % of request time is unexplained, but up to 14 % in four runs of ten beside three processes that compute on two CPUs.
-/// These are sleeps whose timer comes due while the loop only looks and never waits for it, so that no time-out tells of it, and stretches
-/// in which several requests that had their answers in one turn went on in the next without a system call. With several workers it was
-/// not measured anew.
+/// asyncio (uvicorn): 7 to 10 % of request time is unexplained, but up to 15 % in two runs of nine, on a busy machine or not. Half of this is
+/// sleeps whose timer comes due while the loop only looks and never waits for it, so that no time-out tells of it; nearly all the rest is stretches
+/// between calls of two requests that went on in the same turn: either may have run, and for both it is unexplained. Nothing in
+/// system calls decides either. With several workers it was 0 to 3.5 % in nine runs.
 ///
-/// Starlette, whose threads the loop feeds: 9 to 14 % of request time is unexplained, for the same reasons; and of 300 requests only 249 have a length to compare,
-/// where 250 are asked for.
+/// Starlette, whose threads the loop feeds: 3 to 9 % of request time is unexplained, but 16 % in one run of eight beside three processes that compute on two CPUs,
+/// for the same reasons.
 ///
-/// A loop with threads (a2wsgi, Twisted): the median error against the application's clock is 155 to 1,087 µs, the more the busier the machine: the application
-/// is done before the loop writes.
+/// a2wsgi: the median error against the witness between server and application is 146 to 218 µs, and up to 259 µs on a loaded machine: after it has written
+/// the loop waits for the interpreter lock before the witness sees that.
+///
+/// Twisted: the median error against the application's clock is 143 to 211 µs: the application is done before the loop writes.
+///
+/// gevent with one worker, eventlet, and asyncio with several workers: their requests and what is unexplained passed in every run; their thread accounts
+/// were not compared often enough since these are compared by switches.
 mod gaps {
     use wsgi_trace_tests::server::twisted::Twisted;
 
