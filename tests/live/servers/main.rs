@@ -62,6 +62,7 @@ servers! {
     all gunicorn_gevent: GunicornGevent { workers: 1 };
     all gunicorn_eventlet: Settings::eventlet(1);
     all gunicorn_gevent_with_several_workers: GunicornGevent { workers: 2 };
+    all uvicorn_asgi_with_several_workers: Uvicorn { application: Application::Asgi, workers: 2 };
 }
 
 /// Servers that do not pass yet, or not always. `cargo xtask live-all gaps` shows how far they are; a line that has come to pass
@@ -70,7 +71,7 @@ servers! {
 /// asyncio (uvicorn): 7 to 10 % of request time is unexplained, but up to 15 % in two runs of nine, on a busy machine or not. Half of this is
 /// sleeps whose timer comes due while the loop only looks and never waits for it, so that no time-out tells of it; nearly all the rest is stretches
 /// between calls of two requests that went on in the same turn: either may have run, and for both it is unexplained. Nothing in
-/// system calls decides either. With several workers it was 0 to 3.5 % in nine runs.
+/// system calls decides either.
 ///
 /// Starlette, whose threads the loop feeds: 3 to 9 % of request time is unexplained, but 16 % in one run of eight beside three processes that compute on two CPUs,
 /// for the same reasons.
@@ -79,9 +80,6 @@ servers! {
 /// the loop waits for the interpreter lock before the witness sees that.
 ///
 /// Twisted: the median error against the application's clock is 143 to 211 µs: the application is done before the loop writes.
-///
-/// gevent with one worker, eventlet, and asyncio with several workers: their requests and what is unexplained passed in every run; their thread accounts
-/// were not compared often enough since these are compared by switches.
 mod gaps {
     use wsgi_trace_tests::server::twisted::Twisted;
 
@@ -89,7 +87,6 @@ mod gaps {
 
     servers! {
         all uvicorn_asgi: Uvicorn { application: Application::Asgi, workers: 1 };
-        all uvicorn_asgi_with_several_workers: Uvicorn { application: Application::Asgi, workers: 2 };
         all uvicorn_starlette: Uvicorn { application: Application::Starlette, workers: 1 };
         all uvicorn_a2wsgi: Uvicorn { application: Application::A2wsgi { threads: 4 }, workers: 1 };
         all twisted: Twisted;
