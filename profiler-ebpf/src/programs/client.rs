@@ -243,15 +243,20 @@ pub fn write(descriptor: *mut Descriptor, transfer: Transfer, buffer: Option<Buf
     flags
 }
 
-/// How much a read got of what it asked for.
+/// How much a read got of what it asked for. No enumeration: Linux 6.1 refuses to copy a payload that is not there.
 #[derive(Clone, Copy)]
-pub enum Got {
+pub struct Got {
+    /// Less, or it is not known how much it asked for.
+    pub is_short: bool,
+    /// Of less: all that was there when the call began, at this time (0: not known).
+    pub all_since_ns: u64,
+}
+
+impl Got {
     /// As much: there may be more.
-    AsAsked,
-    /// Less, so all that was there when the call began, at this time (0: not known).
-    AllSince(u64),
+    pub const AS_ASKED: Self = Self { is_short: false, all_since_ns: 0 };
     /// It is not known how much it asked for.
-    Unknown,
+    pub const UNKNOWN: Self = Self { is_short: true, all_since_ns: 0 };
 }
 
 /// Whatever else was called on the descriptor: the slice's flag.
@@ -312,12 +317,11 @@ pub fn arrival(sk: u64, is_tcp: bool, got: Got) -> u64 {
             (&raw const (*socket).last_data_ns).read_volatile(),
         )
     };
-    let short = !matches!(got, Got::AsAsked);
-    let drained = match got {
-        _ if !is_tcp => short,
-        // Nothing came since the call began: less than was asked for is all there was. To ask the socket costs two calls.
-        Got::AllSince(enter_ns) if last_ns < enter_ns => true,
-        _ => sock::tcp_is_drained(sk).unwrap_or(short),
+    // Nothing came since the call began: less than was asked for is all there was. To ask the socket costs two calls.
+    let drained = if !is_tcp || last_ns < got.all_since_ns {
+        got.is_short
+    } else {
+        sock::tcp_is_drained(sk).unwrap_or(got.is_short)
     };
     // SAFETY: as above.
     unsafe {

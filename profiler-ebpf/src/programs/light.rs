@@ -79,7 +79,7 @@ fn moved(typed: TypedSock, bytes: i32, what: u32) {
         None => None,
     };
     let Some(state) = state else { return };
-    let arrival_ns = if what == RECEIVED { client::arrival(sk, is_tcp, Got::Unknown) } else { 0 };
+    let arrival_ns = if what == RECEIVED { client::arrival(sk, is_tcp, Got::UNKNOWN) } else { 0 };
     // SAFETY: the look-up succeeded; the thread itself runs here, so this is its account's only writer.
     unsafe {
         let light = Light {

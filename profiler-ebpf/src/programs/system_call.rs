@@ -26,7 +26,7 @@ use crate::empty;
 use crate::frames;
 use crate::kernel::registers::{self, Registers};
 use crate::kernel::sock;
-use crate::lock::Lock;
+use crate::lock::{self, Lock};
 use crate::maps::{CLIENT, CONTROL, Descriptor};
 use crate::take::{self, Wait};
 
@@ -117,7 +117,6 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
     // SAFETY: the look-up succeeded.
     let tgid = unsafe { (*account).tgid };
     let mut was_client = false;
-    let mut lock = None;
     let extra = match kind {
         Kind::Poll => first_word(arguments[0], arguments[1]) & 0x0000_ffff_ffff_ffff,
         Kind::Select => first_word(arguments[1], arguments[0]),
@@ -135,7 +134,7 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
             registers::fourth(registers)
         }
         Kind::Futex => {
-            lock = take::lock_of_wait(tgid, &arguments);
+            let lock = take::lock_of_wait(tgid, &arguments);
             let holder = lock.and_then(|lock| holder(lock, arguments[0]));
             arguments[2] = holder.unwrap_or(arguments[2] & 0xffff_ffff);
             let wait = lock.map(|lock| Wait { lock, now_ns });
@@ -150,9 +149,11 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
         changed.flags |= FLAG_CLIENT;
     }
     drop(changed);
+    // Looked up again: Linux 6.1 refuses a lock that is carried here by some ways only.
     if frames::wanted()
+        && matches!(kind, Kind::Futex)
         && arguments[2] & HOLDER_KNOWN != 0
-        && let Some(lock) = lock
+        && let Some(lock) = lock::of(tgid, arguments[0])
     {
         frames::sample(account, lock);
     }
@@ -347,13 +348,13 @@ fn read_back_end(
 #[inline(always)]
 fn got(arguments: [u64; 3], ending: &Ending) -> Got {
     if !matches!(ending.kind, Kind::Read) {
-        return Got::Unknown;
+        return Got::UNKNOWN;
     }
     if ending.result as u64 >= arguments[2] {
-        return Got::AsAsked;
+        return Got::AS_ASKED;
     }
     // SAFETY: the account comes from a successful look-up.
-    Got::AllSince(unsafe { (*ending.account).enter_ns })
+    Got { is_short: true, all_since_ns: unsafe { (*ending.account).enter_ns } }
 }
 
 /// Whether a read takes nothing.
