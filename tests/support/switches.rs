@@ -7,6 +7,7 @@
 //! be interrupted.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use anyhow::Context as _;
 
@@ -93,30 +94,35 @@ impl Switches {
         Ok(Self(tracer))
     }
 
-    /// What each thread of the machine did, by thread. A stretch of which either end is not shown is left out.
+    /// What each thread of the machine did, by thread, from one moment to another (`CLOCK_MONOTONIC`). A stretch of which either end
+    /// is not shown in between is left out.
     ///
     /// # Errors
     ///
     /// Where events were lost or cannot be read.
-    pub fn end(self) -> anyhow::Result<BTreeMap<u32, Times>> {
-        times(&self.0.end()?.context("the tracer lost events")?)
+    pub fn end(self, window_ns: Range<u64>) -> anyhow::Result<BTreeMap<u32, Times>> {
+        let window_us = window_ns.start.div_ceil(1000)..window_ns.end / 1000;
+        times(&self.0.end()?.context("the tracer lost events")?, &window_us)
     }
 }
 
-fn times(text: &str) -> anyhow::Result<BTreeMap<u32, Times>> {
+fn times(text: &str, window_us: &Range<u64>) -> anyhow::Result<BTreeMap<u32, Times>> {
     let mut threads: BTreeMap<u32, Thread> = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
-        event(&mut threads, line).with_context(|| format!("not an event: {line}"))?;
+        event(&mut threads, line, window_us).with_context(|| format!("not an event: {line}"))?;
     }
     Ok(threads.into_iter().map(|(tid, thread)| (tid, thread.times)).collect())
 }
 
 /// One line: `COMM-PID [CPU] FLAGS SECONDS.MICROSECONDS: NAME: TEXT`, in which names may hold anything.
-fn event(threads: &mut BTreeMap<u32, Thread>, line: &str) -> Option<()> {
+fn event(threads: &mut BTreeMap<u32, Thread>, line: &str, window_us: &Range<u64>) -> Option<()> {
     let (name, (head, text)) =
         EVENTS.iter().find_map(|name| Some((*name, line.split_once(&format!(": {name}: "))?)))?;
     let (seconds, micros) = head.rsplit_once(' ')?.1.split_once('.')?;
     let now_us = seconds.parse::<u64>().ok()? * 1_000_000 + micros.parse::<u64>().ok()?;
+    if !window_us.contains(&now_us) {
+        return Some(());
+    }
     match name {
         "sched_switch" => {
             let (previous, next) = text.rsplit_once(" ==> ")?;
@@ -193,7 +199,7 @@ mod tests {
             b ==> c-7 [001] d..2. 5.000190: sched_stat_runtime: comm=b ==> c pid=7 runtime=85000 [ns]\n\
             b ==> c-7 [001] d..2. 5.000200: sched_switch: prev_comm=b ==> c prev_pid=7 prev_prio=120 prev_state=R+ ==> next_comm=a next_pid=9 next_prio=120\n\
             a-9 [001] d..2. 5.000240: sched_switch: prev_comm=a prev_pid=9 prev_prio=120 prev_state=X ==> next_comm=b ==> c next_pid=7 next_prio=120\n";
-        let times = times(text).expect("events");
+        let times = times(text, &(0..u64::MAX)).expect("events");
         let seven = Times {
             cpu_ns: 70_000,
             run_queue_ns: 70_000,
@@ -211,7 +217,7 @@ mod tests {
             a-9 [001] d..2. 5.000690: sched_migrate_task: comm=b pid=7 prio=120 orig_cpu=1 dest_cpu=0\n\
             a-9 [001] d..2. 5.000700: sched_wakeup: comm=b pid=7 prio=120 target_cpu=000\n"
         );
-        let moved = super::times(&moved).expect("events");
+        let moved = super::times(&moved, &(0..u64::MAX)).expect("events");
         assert_eq!(
             moved.get(&7).map(|times| (times.moved_asleep_ns, times.waking_ns)),
             Some((300_000, 17_000))

@@ -45,7 +45,7 @@ fn window(recipe: &dyn Recipe) -> anyhow::Result<Window> {
     let sent = Load::run(server.address(), &options)?;
     server.log(sent.answered())?;
     let traced = trace.end()?;
-    let switches = switches.end()?;
+    let switches = switches.end(traced.number("/window/start_ns")?..traced.number("/window/end_ns")?)?;
     // What got no answer may have been logged in the meantime.
     let log = server.log(sent.answered())?;
     Ok(Window { traced, sent, log, switches })
@@ -289,7 +289,7 @@ fn accounts_agree(window: &Window) -> anyhow::Result<()> {
             shown.moved_asleep_ns
         );
     }
-    // Stretches of which the tracer does not show both ends are left out there.
+    // Stretches of which the tracer does not show both ends within the window are left out there.
     ensure!(
         shown.cpu_ns <= cpu_ns + cpu_ns / 100 + undecided_ns,
         "the tracer shows {} ns of CPU time, we have {cpu_ns}",

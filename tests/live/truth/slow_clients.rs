@@ -11,7 +11,7 @@ use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::raw::{RawClient, is_inside, until_inside};
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::Server;
-use wsgi_trace_tests::trace::{Trace, Traced};
+use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
 
 /// `clock_nanosleep`: the application sleeps.
 const CLOCK_NANOSLEEP: u32 = 230;
@@ -52,6 +52,28 @@ fn held_ns(traced: &Traced, kind: &str) -> anyhow::Result<u64> {
     traced.number(&format!("/slots/held/{kind}_ns"))
 }
 
+/// A stall in a phase of `request`, which took `theirs_ns` by another clock, is charged to its client and to the slot, and found. Where
+/// the kernel did not show the thread's next switch, the wait around it is counted as undecided, and is no stall.
+fn assert_charged(
+    traced: &Traced,
+    request: &TracedRequest,
+    (phase, theirs_ns, clock): (&str, u64, &str),
+    words: &str,
+) -> anyhow::Result<()> {
+    let undecided_ns = traced.number("/losses/conservation/undecided_ns")?;
+    let ours_ns = request.phase_ns(phase);
+    let unshown_ns = request.phase_ns("unexplained").min(undecided_ns);
+    if unshown_ns > 0 {
+        eprintln!("the kernel did not show a switch: {unshown_ns} ns are undecided");
+    }
+    assert_close(&format!("{phase} against {clock}"), ours_ns + unshown_ns, theirs_ns);
+    assert_eq!(held_ns(traced, phase)?, ours_ns);
+    if unshown_ns < theirs_ns / 100 {
+        assert_present(traced, "slow-clients", words)?;
+    }
+    Ok(())
+}
+
 fn slow_body(settings: &Settings) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
@@ -63,10 +85,8 @@ fn slow_body(settings: &Settings) -> anyhow::Result<()> {
     server.access_log(1)?;
     let traced = trace.end()?;
     let request = traced.under("/upload").next().context("the upload is missing")?;
-    let ours_ns = request.phase_ns("client_read_stall");
-    assert_close("client_read_stall against the client's clock", ours_ns, sent.end_ns - sent.sent_ns);
-    assert_eq!(held_ns(&traced, "client_read_stall")?, ours_ns);
-    assert_present(&traced, "slow-clients", "send their requests slowly")
+    let stall = ("client_read_stall", sent.end_ns - sent.sent_ns, "the client's clock");
+    assert_charged(&traced, request, stall, "send their requests slowly")
 }
 
 #[test]
@@ -91,12 +111,14 @@ fn slow_reader(settings: &Settings) -> anyhow::Result<()> {
     let log = server.access_log(1)?;
     let traced = trace.end()?;
     let request = traced.under("/download").next().context("the download is missing")?;
-    let ours_ns = request.phase_ns("client_write_stall");
     let logged_ns = log.first().context("no line")?.duration_us * 1000;
-    assert_close("client_write_stall against %(D)s", ours_ns, logged_ns);
     assert!(request.total_ns <= sent.end_ns - sent.sent_ns);
-    assert_eq!(held_ns(&traced, "client_write_stall")?, ours_ns);
-    assert_present(&traced, "slow-clients", "read their responses slowly")
+    assert_charged(
+        &traced,
+        request,
+        ("client_write_stall", logged_ns, "%(D)s"),
+        "read their responses slowly",
+    )
 }
 
 #[test]
