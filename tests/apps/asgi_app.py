@@ -19,6 +19,7 @@ import os
 import threading
 import time
 
+from asgi_witness import begun
 from witnessed import write
 
 DOWNLOAD = b"x" * (16 * 1024 * 1024)
@@ -117,16 +118,7 @@ async def answer(scope, receive, send, line):
 async def application(scope, receive, send):
     if scope["type"] != "http":
         return
-    line = {
-        "method": scope["method"],
-        "path": scope["path"],
-        "status": 500,
-        "pid": os.getpid(),
-        "tid": threading.get_native_id(),
-        "start_ns": time.monotonic_ns(),
-        "returned_ns": None,
-        "end_ns": None,
-    }
+    line = begun(scope)
     try:
         await answer(scope, receive, send, line)
         line["end_ns"] = time.monotonic_ns()

@@ -13,6 +13,20 @@ import time
 from witnessed import write
 
 
+def begun(scope):
+    """The line of a request that begins now."""
+    return {
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": 500,
+        "pid": os.getpid(),
+        "tid": threading.get_native_id(),
+        "start_ns": time.monotonic_ns(),
+        "returned_ns": None,
+        "end_ns": None,
+    }
+
+
 class Answer:
     """How much of an answer the server has taken."""
 
@@ -42,16 +56,7 @@ def witnessed(application):
         if scope["type"] != "http":
             await application(scope, receive, send)
             return
-        line = {
-            "method": scope["method"],
-            "path": scope["path"],
-            "status": 500,
-            "pid": os.getpid(),
-            "tid": threading.get_native_id(),
-            "start_ns": time.monotonic_ns(),
-            "returned_ns": None,
-            "end_ns": None,
-        }
+        line = begun(scope)
         answer = Answer(line)
 
         async def pass_on(message):

@@ -216,6 +216,15 @@ impl Traced {
         self.value(pointer)?.as_u64().with_context(|| format!("no number at {pointer}"))
     }
 
+    /// Waits around switches that the kernel did not show: nobody could explain them, and they are counted apart.
+    ///
+    /// # Errors
+    ///
+    /// Where the report does not say.
+    pub fn undecided_ns(&self) -> anyhow::Result<u64> {
+        self.number("/losses/conservation/undecided_ns")
+    }
+
     /// The finding with this id.
     ///
     /// # Errors

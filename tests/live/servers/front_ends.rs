@@ -45,7 +45,7 @@ fn every_request_is_joined(window: &Window) -> anyhow::Result<()> {
     ensure!(count("crossed")? == passed_on && count("unpaired")? == 0, "{front_end}");
     ensure!(count("ambiguous")? == 0, "{front_end}");
     // The half that slept is that of the request that asked for it. A sleep whose end the kernel did not show is counted apart.
-    let undecided_ns = window.traced.number("/losses/conservation/undecided_ns")?;
+    let undecided_ns = window.traced.undecided_ns()?;
     for request in &window.traced.requests {
         let slept_ns = request.phase_ns("sleep");
         let sleeps = request.path().starts_with("/sleep/");

@@ -222,8 +222,7 @@ fn little_is_unexplained(recipe: &dyn Recipe, traced: &Traced) -> anyhow::Result
     }
     let total_ns: u64 = sums.values().sum();
     let unexplained_ns = sums.get("unexplained").copied().unwrap_or(0);
-    // What the kernel did not show is counted apart: nobody could explain it.
-    let undecided_ns = traced.number("/losses/conservation/undecided_ns")?;
+    let undecided_ns = traced.undecided_ns()?;
     let share = unexplained_ns.saturating_sub(undecided_ns) as f64 / total_ns.max(1) as f64;
     let phases: Vec<String> = sums
         .iter()
@@ -252,7 +251,7 @@ fn accounts_agree(window: &Window) -> anyhow::Result<()> {
     let law = |name: &str| window.traced.number(&format!("/losses/conservation/{name}"));
     let shown = shown(window)?;
     let moved_ns = shown.counted_cpu_ns.cast_signed() - shown.cpu_ns.cast_signed();
-    let (cpu_ns, undecided_ns) = (law("cpu_ns")?, law("undecided_ns")?);
+    let (cpu_ns, undecided_ns) = (law("cpu_ns")?, window.traced.undecided_ns()?);
     // What a hypervisor takes is in `moved_ns` and no wait.
     let doubt_ns = law("stolen_ns")? + undecided_ns;
     let doubt_ms = doubt_ns as f64 / 1e6;

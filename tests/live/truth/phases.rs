@@ -52,7 +52,7 @@ fn phases_agree(settings: &Settings) -> anyhow::Result<()> {
         *sum = (sum.0 + request.phase_ns(phase), sum.1 + theirs_ns, sum.2 + 1, sum.3 + unexplained_ns);
     }
     assert_eq!(sums.len(), 5);
-    let not_shown_ns = traced.number("/losses/conservation/undecided_ns")?;
+    let not_shown_ns = traced.undecided_ns()?;
     for (phase, (ours_ns, theirs_ns, count, unexplained_ns)) in &sums {
         let error = share(ours_ns.abs_diff(*theirs_ns), *theirs_ns);
         let theirs_ms = *theirs_ns as f64 / 1e6;
@@ -108,8 +108,7 @@ fn almost_nothing_of_a_mixed_run_is_unexplained() -> anyhow::Result<()> {
         };
         let (unexplained_ns, total_ns) =
             (sum(|request| request.phase_ns("unexplained")), sum(|request| request.total_ns));
-        // What the kernel did not show is counted apart: nobody could explain it.
-        let undecided_ns = traced.number("/losses/conservation/undecided_ns")?;
+        let undecided_ns = traced.undecided_ns()?;
         let unexplained_ns = unexplained_ns.saturating_sub(undecided_ns);
         let above = traced
             .requests

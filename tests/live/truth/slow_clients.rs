@@ -60,7 +60,7 @@ fn assert_charged(
     (phase, theirs_ns, clock): (&str, u64, &str),
     words: &str,
 ) -> anyhow::Result<()> {
-    let undecided_ns = traced.number("/losses/conservation/undecided_ns")?;
+    let undecided_ns = traced.undecided_ns()?;
     let ours_ns = request.phase_ns(phase);
     let unshown_ns = request.phase_ns("unexplained").min(undecided_ns);
     if unshown_ns > 0 {
