@@ -124,8 +124,13 @@ pub struct ThreadAccount {
     pub take_aside: u32,
     /// Always 0.
     pub reserved_too: u32,
+    /// The part of `blocked_ns` whose end the kernel did not show, while the thread is in an observed call: some of it may have
+    /// been run queue, or time on a CPU. This and the next are 0 without `FLAG_WAKE_MISSED` in `flags`.
+    pub call_undecided_ns: u64,
+    /// The same of the gap (the current one, or the finished one while a call is open).
+    pub gap_undecided_ns: u64,
     /// Fills the element to 512 bytes, so that none straddles a page; always 0.
-    pub fill: [u64; 28],
+    pub fill: [u64; 26],
 }
 
 #[cfg(test)]

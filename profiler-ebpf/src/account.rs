@@ -144,13 +144,34 @@ pub fn settle(account: &mut ThreadAccount, now_ns: u64) -> u64 {
     now_ns
 }
 
+/// The end of what the account has as the thread's state was not seen: all of that is undecided.
+#[inline(always)]
+fn end_was_not_seen(account: &mut ThreadAccount, now_ns: u64) {
+    account.flags |= FLAG_WAKE_MISSED;
+    emit::lose(loss::WAKE_MISSED);
+    let elapsed_ns = now_ns.saturating_sub(account.state_since_ns);
+    if account.system_call == NOT_IN_CALL {
+        account.gap_undecided_ns = account.gap_undecided_ns.wrapping_add(elapsed_ns);
+    } else {
+        account.call_undecided_ns = account.call_undecided_ns.wrapping_add(elapsed_ns);
+    }
+}
+
+/// What was undecided of a call that is part of a gap now.
+#[inline(always)]
+fn undecided_joins_the_gap(account: &mut ThreadAccount) {
+    if account.flags & FLAG_WAKE_MISSED != 0 {
+        account.gap_undecided_ns = account.gap_undecided_ns.wrapping_add(account.call_undecided_ns);
+        account.call_undecided_ns = 0;
+    }
+}
+
 /// [`settle`] of a thread that surely runs. If its account has it elsewhere, the switch to it was not seen: what it did
 /// since is undecided. Seen where the kernel runs no program while a thread that it protects has the CPU.
 #[inline(always)]
 pub fn settle_running(account: &mut ThreadAccount, now_ns: u64) -> u64 {
     if account.state != RUNNING {
-        account.flags |= FLAG_WAKE_MISSED;
-        emit::lose(loss::WAKE_MISSED);
+        end_was_not_seen(account, now_ns);
         // All of it: that it was ready at the end says nothing of when it ran.
         account.state = BLOCKED;
         settle(account, now_ns);
@@ -187,9 +208,8 @@ pub fn switch_out(account: &mut ThreadAccount, now_ns: u64, blocks: bool, regist
 #[inline(always)]
 pub fn switch_in(account: &mut ThreadAccount, now_ns: u64) {
     if account.state == BLOCKED {
-        // Its wake-up was not seen: the whole wait stays "asleep" and is marked undecided.
-        account.flags |= FLAG_WAKE_MISSED;
-        emit::lose(loss::WAKE_MISSED);
+        // Its wake-up: the whole wait stays "asleep".
+        end_was_not_seen(account, now_ns);
     }
     settle(account, now_ns);
     account.state = RUNNING;
@@ -223,6 +243,7 @@ pub fn enter(account: &mut ThreadAccount, now_ns: u64, call: i32, arguments: [u6
         account.gap_blocked_ns = account.gap_blocked_ns.wrapping_add(account.blocked_ns);
         account.gap_switches = account.gap_switches.wrapping_add(account.switches);
     }
+    undecided_joins_the_gap(account);
     clear_segment(account, now_ns);
     account.enter_ns = now_ns;
     account.system_call = call;
@@ -245,6 +266,7 @@ pub fn fold(account: &mut ThreadAccount, now_ns: u64) {
     account.run_queue_ns = account.run_queue_ns.wrapping_add(account.gap_run_queue_ns);
     account.blocked_ns = account.blocked_ns.wrapping_add(account.gap_blocked_ns);
     account.switches = account.switches.wrapping_add(account.gap_switches);
+    undecided_joins_the_gap(account);
     account.system_call = NOT_IN_CALL;
     account.enter_ns = ENTRY_UNKNOWN;
 }
@@ -264,6 +286,10 @@ pub fn restart(account: &mut ThreadAccount, now_ns: u64) {
     zero(&mut account.gap_fault_ns);
     zero(&mut account.folded_ns);
     zero(&mut account.folded_calls);
+    if account.flags & FLAG_WAKE_MISSED != 0 {
+        account.call_undecided_ns = 0;
+        account.gap_undecided_ns = 0;
+    }
     zero(&mut account.flags);
     zero(&mut account.waker_tid);
     zero(&mut account.take_lock);

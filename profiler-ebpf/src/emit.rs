@@ -16,7 +16,7 @@ use profiler_common::record::frames::FramesRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::light::LightRecord;
-use profiler_common::record::slice::SliceRecord;
+use profiler_common::record::slice::{FLAG_WAKE_MISSED, SliceRecord, Undecided};
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
     KIND_CONNECTION, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE, KIND_WAKE, RecordHeader,
@@ -154,7 +154,11 @@ pub fn slice(account: *mut ThreadAccount, time_ns: u64, result: i64, extra: u64,
         (*record).gap_cpu_ns = of.gap_cpu_ns;
         (*record).gap_run_queue_ns = of.gap_run_queue_ns;
         (*record).gap_blocked_ns = of.gap_blocked_ns;
-        (*record).gap_fault_ns = of.gap_fault_ns;
+        (*record).gap_fault_ns = if of.flags & FLAG_WAKE_MISSED == 0 {
+            of.gap_fault_ns
+        } else {
+            Undecided::new(of.call_undecided_ns, of.gap_undecided_ns, of.gap_fault_ns).0
+        };
         (*record).folded_ns = of.folded_ns;
         (*record).sequence = of.sequence;
         (*record).system_call = of.system_call as u32;

@@ -18,8 +18,8 @@ pub const FLAG_STATUS_LINE: u32 = 2;
 pub const FLAG_BACK_END: u32 = 2;
 /// [`SliceRecord::flags`]: the descriptor is a connection that a traced listener accepted.
 pub const FLAG_CLIENT: u32 = 4;
-/// [`SliceRecord::flags`]: a wake-up inside this slice, or a switch to the thread, was not seen: what is blocked by this
-/// account may have been run queue, or time on a CPU.
+/// [`SliceRecord::flags`]: a wake-up inside this slice, or a switch to the thread, was not seen: some of what is blocked by this
+/// account may have been run queue, or time on a CPU. How much at most: [`Undecided`].
 pub const FLAG_WAKE_MISSED: u32 = 8;
 
 /// [`SliceRecord::flags`]: the call waits to take an interpreter lock that the programs know, and every call that the
@@ -65,6 +65,70 @@ pub const TAKE_HAS_TIMEOUT: u64 = 1 << 63;
 #[must_use]
 pub const fn take_lead_ns(extra: u64) -> u64 {
     extra & !TAKE_HAS_TIMEOUT
+}
+
+/// Of a slice with [`FLAG_WAKE_MISSED`], how much of its sleep is undecided at most, as one word in the place of
+/// [`SliceRecord::gap_fault_ns`]. In units of 16 ns, rounded up; each of its numbers reaches to 34 s, and what does not fit is
+/// "all of it".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undecided(pub u64);
+
+impl Undecided {
+    /// Highest bit: the word is one of these. Without it (older recordings) it is the sleep in page faults, and all sleep is undecided.
+    const KNOWN: u64 = 1 << 63;
+    /// Next bit: the lower number is what is undecided of the gap. Without it that is nothing, and the number is the gap's sleep in
+    /// page faults.
+    const IN_GAP: u64 = 1 << 62;
+    const BITS: u32 = 31;
+    const MAX: u64 = (1 << Self::BITS) - 1;
+    const UNIT_SHIFT: u32 = 4;
+
+    /// The word for what is undecided of the call and of the gap, and the gap's sleep in page faults, which is not kept where
+    /// something is undecided of the gap.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(call_ns: u64, gap_ns: u64, gap_fault_ns: u64) -> Self {
+        let lower = if gap_ns > 0 { Self::IN_GAP | Self::units(gap_ns) } else { Self::units(gap_fault_ns) };
+        Self(Self::KNOWN | Self::units(call_ns) << Self::BITS | lower)
+    }
+
+    /// What is undecided of the call; `u64::MAX`: all its sleep.
+    #[must_use]
+    pub const fn call_ns(self) -> u64 {
+        if self.0 & Self::KNOWN == 0 { u64::MAX } else { Self::nanoseconds(self.0 >> Self::BITS) }
+    }
+
+    /// What is undecided of the gap; `u64::MAX`: all its sleep.
+    #[must_use]
+    pub const fn gap_ns(self) -> u64 {
+        match self.0 & (Self::KNOWN | Self::IN_GAP) {
+            Self::KNOWN => 0,
+            known if known & Self::KNOWN == 0 => u64::MAX,
+            _ => Self::nanoseconds(self.0),
+        }
+    }
+
+    /// The gap's sleep in page faults, up to 15 ns more than it was; 0 where something is undecided of the gap.
+    #[must_use]
+    pub const fn gap_fault_ns(self) -> u64 {
+        if self.0 & (Self::KNOWN | Self::IN_GAP) == Self::KNOWN { Self::nanoseconds(self.0) } else { 0 }
+    }
+
+    #[inline(always)]
+    const fn units(ns: u64) -> u64 {
+        // Up to there the sum cannot overflow.
+        if ns >= Self::MAX << Self::UNIT_SHIFT {
+            return Self::MAX;
+        }
+        (ns + (1 << Self::UNIT_SHIFT) - 1) >> Self::UNIT_SHIFT
+    }
+
+    const fn nanoseconds(units: u64) -> u64 {
+        match units & Self::MAX {
+            Self::MAX => u64::MAX,
+            units => units << Self::UNIT_SHIFT,
+        }
+    }
 }
 
 /// Set in `SliceRecord::extra` of an `epoll_ctl` whose lower half is what `struct epoll_event` asks for (0: none, or not
@@ -128,7 +192,7 @@ pub struct SliceRecord {
     pub gap_run_queue_ns: u64,
     /// Time asleep in the gap (in calls that are not observed or were folded, or in page faults).
     pub gap_blocked_ns: u64,
-    /// The part of `gap_blocked_ns` spent in page faults.
+    /// The part of `gap_blocked_ns` spent in page faults; with [`FLAG_WAKE_MISSED`] an [`Undecided`] instead.
     pub gap_fault_ns: u64,
     /// Wall time of the observed calls that were folded into the gap (a part of the gap, not beside it).
     pub folded_ns: u64,
@@ -150,6 +214,23 @@ pub struct SliceRecord {
     pub flags: u32,
 }
 
+impl SliceRecord {
+    /// What is undecided of its sleep; `None`: nothing.
+    #[must_use]
+    pub const fn undecided(&self) -> Option<Undecided> {
+        if self.flags & FLAG_WAKE_MISSED == 0 { None } else { Some(Undecided(self.gap_fault_ns)) }
+    }
+
+    /// The gap's sleep in page faults, as far as it is known.
+    #[must_use]
+    pub const fn known_gap_fault_ns(&self) -> u64 {
+        match self.undecided() {
+            None => self.gap_fault_ns,
+            Some(undecided) => undecided.gap_fault_ns(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +243,30 @@ mod tests {
         assert_eq!(core::mem::offset_of!(SliceRecord, call_cpu_ns), 72);
         assert_eq!(core::mem::offset_of!(SliceRecord, sequence), 136);
         assert_eq!(core::mem::offset_of!(SliceRecord, flags), 164);
+    }
+
+    #[test]
+    fn what_is_undecided_comes_back_and_never_less_of_it() {
+        for ns in [0, 1, 15, 16, 17, 5_000, (Undecided::MAX - 1) << 4, (Undecided::MAX << 4) - 16] {
+            let back = |found_ns: u64| found_ns >= ns && found_ns - ns < 16;
+            assert!(back(Undecided::new(ns, 7, 9).call_ns()), "{ns}");
+            assert!(back(Undecided::new(7, ns, 9).gap_ns()), "{ns}");
+            assert!(back(Undecided::new(7, 0, ns).gap_fault_ns()), "{ns}");
+        }
+        for ns in [Undecided::MAX << 4, u64::MAX] {
+            assert_eq!(Undecided::new(ns, ns, 0).call_ns(), u64::MAX);
+            assert_eq!(Undecided::new(ns, ns, 0).gap_ns(), u64::MAX);
+        }
+        let in_the_call = Undecided::new(100, 0, 64);
+        assert_eq!((in_the_call.call_ns(), in_the_call.gap_ns(), in_the_call.gap_fault_ns()), (112, 0, 64));
+        let in_the_gap = Undecided::new(0, 100, 64);
+        assert_eq!((in_the_gap.call_ns(), in_the_gap.gap_ns(), in_the_gap.gap_fault_ns()), (0, 112, 0));
+    }
+
+    #[test]
+    fn all_sleep_of_an_older_recording_s_slice_is_undecided() {
+        let older = Undecided(1_000);
+        assert_eq!((older.call_ns(), older.gap_ns(), older.gap_fault_ns()), (u64::MAX, u64::MAX, 0));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! In: raw records (by `decode`) and facts. Out: [`Event`], ordered by `time_ns`. Slices span time: they come when
 //! their call ends and may have begun long before events that were seen earlier.
 
+use profiler_common::record::slice::{FLAG_WAKE_MISSED, Undecided};
+
 use crate::fact::{Account, Fact};
 
 /// One event, at the time its record ended.
@@ -61,8 +63,10 @@ pub struct Slice {
     pub inside: Account,
     /// Account of the gap.
     pub gap: Account,
-    /// Page-fault part of the gap's sleep.
+    /// Page-fault part of the gap's sleep; 0 where it is not known.
     pub gap_fault_ns: u64,
+    /// With `FLAG_WAKE_MISSED`: how much of its sleep is undecided, see [`Slice::call_undecided_ns`].
+    pub undecided: Undecided,
     /// Unobserved call in which the thread blocked in the gap (`slice::NO_CALL`: none).
     pub gap_blocked_call: i32,
     /// Wall time of observed calls folded into the gap.
@@ -96,6 +100,24 @@ impl Slice {
         self.enter_ns.saturating_sub(self.gap.total_ns())
     }
 
+    /// The part of the call's sleep that may have been something else: its end was not seen.
+    #[must_use]
+    pub fn call_undecided_ns(&self) -> u64 {
+        if self.flags & FLAG_WAKE_MISSED == 0 {
+            return 0;
+        }
+        self.undecided.call_ns().min(self.inside.blocked_ns)
+    }
+
+    /// The same of the gap's sleep.
+    #[must_use]
+    pub fn gap_undecided_ns(&self) -> u64 {
+        if self.flags & FLAG_WAKE_MISSED == 0 {
+            return 0;
+        }
+        self.undecided.gap_ns().min(self.gap.blocked_ns)
+    }
+
     /// The same within `from_ns` and its call's exit at `exit_ns`, with accounts no longer than the gap and the call are:
     /// of a slice that breaks its laws, what can be true.
     #[must_use]
@@ -121,6 +143,7 @@ impl Slice {
             inside: Account::default(),
             gap: Account::default(),
             gap_fault_ns: 0,
+            undecided: Undecided(0),
             gap_blocked_call: profiler_common::record::slice::NO_CALL,
             folded_ns: 0,
             folded_calls: 0,

@@ -485,6 +485,12 @@ pub struct OpenSlice {
     pub gap_fault_ns: u64,
     /// As `SliceRecord::gap_blocked_call`.
     pub gap_blocked_call: i32,
+    /// The part of the call's sleep so far whose end was not seen: it may have been something else.
+    #[serde(default)]
+    pub call_undecided_ns: u64,
+    /// The same of the gap's sleep.
+    #[serde(default)]
+    pub gap_undecided_ns: u64,
 }
 
 impl OpenSlice {

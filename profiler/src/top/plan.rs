@@ -173,8 +173,11 @@ fn within(slice: &SliceRecord, at_ns: u64) -> (OpenSlice, Scheduled) {
         extra: slice.extra,
         call: call_so_far,
         gap: gap_so_far,
-        gap_fault_ns: slice.gap_fault_ns.min(gap_so_far.blocked_ns),
+        gap_fault_ns: slice.known_gap_fault_ns().min(gap_so_far.blocked_ns),
         gap_blocked_call: slice.gap_blocked_call,
+        // A missed switch is rare, and a line on a screen no account.
+        call_undecided_ns: 0,
+        gap_undecided_ns: 0,
     };
     (open, mostly(if in_call { call } else { gap }))
 }

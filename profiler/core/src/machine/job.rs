@@ -5,7 +5,7 @@
 //! a thread's work on a connection. A thread that hands requests over and wakes another one feeds it: that one waits for
 //! its next job when it is woken by the feeder, and within a job when anybody else ends its wait.
 
-use profiler_common::record::slice::{FLAG_GAP_BLOCKED_MIXED, FLAG_WAKE_MISSED};
+use profiler_common::record::slice::FLAG_GAP_BLOCKED_MIXED;
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
@@ -79,7 +79,8 @@ pub(super) fn waited_for_its_turn(state: &mut State, thread: &mut Thread, slice:
     if !goes_to_listener
         || !thread.accepts
         || thread.serving.is_some()
-        || slice.flags & (FLAG_GAP_BLOCKED_MIXED | FLAG_WAKE_MISSED) != 0
+        || slice.flags & FLAG_GAP_BLOCKED_MIXED != 0
+        || gap.undecided_ns > 0
         || lock_of(slice.gap_blocked_call).is_none()
         || slept_ns == 0
     {

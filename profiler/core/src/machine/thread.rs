@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use profiler_common::record::slice::{FLAG_GAP_BLOCKED_MIXED, FLAG_WAKE_MISSED, NO_CALL, PAGE_FAULT};
+use profiler_common::record::slice::{FLAG_GAP_BLOCKED_MIXED, NO_CALL, PAGE_FAULT};
 
 use crate::event::{Slice, Tid};
 use crate::fact::Account;
@@ -30,6 +30,8 @@ pub struct Piece {
     pub account: Account,
     /// The part of the sleep that was page faults.
     pub fault_ns: u64,
+    /// The part of the sleep that may have been run queue or CPU: its end was not seen.
+    pub undecided_ns: u64,
     /// Phase of its CPU time.
     pub cpu: Phase,
     /// Phase of its sleep beside page faults.
@@ -46,10 +48,13 @@ impl Piece {
     /// The gap before a slice.
     #[must_use]
     pub fn gap(slice: &Slice) -> Self {
-        let other_sleep = slice.gap.blocked_ns > slice.gap_fault_ns;
-        let mixed = slice.flags & FLAG_GAP_BLOCKED_MIXED != 0;
+        let undecided_ns = slice.gap_undecided_ns();
+        let decided_ns = slice.gap.blocked_ns.saturating_sub(undecided_ns);
+        let fault_ns = slice.gap_fault_ns.min(decided_ns);
+        let other_sleep = decided_ns > fault_ns;
+        // How much of that was in page faults is not known beside what is undecided.
+        let mixed = slice.flags & FLAG_GAP_BLOCKED_MIXED != 0 || undecided_ns > 0;
         let blocked = match slice.gap_blocked_call {
-            _ if undecided(slice) => Phase::Unexplained,
             NO_CALL | PAGE_FAULT if other_sleep => Phase::Unexplained,
             NO_CALL | PAGE_FAULT => Phase::FaultWait,
             _ if mixed => Phase::Unexplained,
@@ -59,7 +64,8 @@ impl Piece {
             start_ns: slice.gap_start_ns(),
             end_ns: slice.enter_ns,
             account: slice.gap,
-            fault_ns: if undecided(slice) { 0 } else { slice.gap_fault_ns.min(slice.gap.blocked_ns) },
+            fault_ns,
+            undecided_ns,
             cpu: Phase::Cpu,
             blocked,
             waits_for_client: false,
@@ -71,15 +77,15 @@ impl Piece {
     /// The call of a slice that ended at `exit_ns`.
     #[must_use]
     pub fn call(slice: &Slice, exit_ns: u64, meaning: &Meaning) -> Self {
-        let blocked = if undecided(slice) { Phase::Unexplained } else { meaning.blocked };
         Self {
             start_ns: slice.enter_ns,
             end_ns: exit_ns,
             account: slice.inside,
             fault_ns: 0,
+            undecided_ns: slice.call_undecided_ns(),
             cpu: meaning.cpu,
-            blocked,
-            waits_for_client: blocked == Phase::ClientReadStall,
+            blocked: meaning.blocked,
+            waits_for_client: meaning.blocked == Phase::ClientReadStall,
             holding: Some(Holding::Housekeeping),
             held_by: HeldBy::UNKNOWN,
         }
@@ -93,6 +99,7 @@ impl Piece {
             end_ns,
             account: Account { cpu_ns: 0, run_queue_ns: 0, blocked_ns: end_ns.saturating_sub(start_ns) },
             fault_ns: 0,
+            undecided_ns: 0,
             cpu: Phase::Unexplained,
             blocked: Phase::Unexplained,
             waits_for_client: false,
@@ -114,7 +121,7 @@ impl Piece {
         self.start_ns >= from_ns
             && self.start_ns <= self.end_ns
             && sum_ns.is_some_and(|sum_ns| sum_ns <= self.length_ns())
-            && self.fault_ns <= blocked_ns
+            && self.fault_ns.saturating_add(self.undecided_ns) <= blocked_ns
     }
 
     /// The part of it from `from_ns` on, its account no longer than it is; `None`: there is none, or it ends before it
@@ -123,7 +130,8 @@ impl Piece {
         self.start_ns = self.start_ns.max(from_ns);
         let length_ns = self.end_ns.checked_sub(self.start_ns)?;
         self.account = self.account.at_most(length_ns);
-        self.fault_ns = self.fault_ns.min(self.account.blocked_ns);
+        self.undecided_ns = self.undecided_ns.min(self.account.blocked_ns);
+        self.fault_ns = self.fault_ns.min(self.account.blocked_ns.saturating_sub(self.undecided_ns));
         Some(self)
     }
 
@@ -142,8 +150,8 @@ impl Piece {
             return;
         }
         let Account { cpu_ns, run_queue_ns, blocked_ns } = self.account;
-        let sleep_ns = blocked_ns.saturating_sub(self.fault_ns);
-        // By account: on a CPU, in the run queue, in page faults, asleep otherwise.
+        let sleep_ns = blocked_ns.saturating_sub(self.fault_ns).saturating_sub(self.undecided_ns);
+        // By account: on a CPU, in the run queue, in page faults, asleep otherwise. What is undecided is in none of them.
         let own_ns = if part_ns == self.length_ns() {
             [cpu_ns, run_queue_ns, self.fault_ns, sleep_ns]
         } else if run_queue_ns == 0 && blocked_ns == 0 {
@@ -152,7 +160,8 @@ impl Piece {
             // Only a part counts. A wait ends with its wake-up: sleep, then run queue, then CPU.
             let run_queue_ns = run_queue_ns.min(part_ns);
             let cpu_ns = cpu_ns.min(part_ns - run_queue_ns);
-            let rest_ns = part_ns - run_queue_ns - cpu_ns;
+            let rest_ns =
+                part_ns.saturating_sub(run_queue_ns).saturating_sub(cpu_ns).saturating_sub(self.undecided_ns);
             // What is left of a wait for the client after its bytes arrived is the wake-up itself.
             if self.waits_for_client {
                 [cpu_ns + rest_ns, run_queue_ns, 0, 0]
@@ -165,7 +174,7 @@ impl Piece {
             [cpu_ns, run_queue_ns, self.fault_ns, sleep_ns]
                 .map(|ns| part_ns.saturating_sub(length_ns.saturating_sub(ns)))
         };
-        // The account of a slice adds up by law 1; were it not to, the difference is shown.
+        // The account of a slice adds up by law 1, but for what is undecided; were it not to, the difference is shown.
         let known_ns = own_ns.iter().fold(0u64, |sum, ns| sum.saturating_add(*ns));
         let [cpu_ns, run_queue_ns, fault_ns, sleep_ns] = own_ns;
         phases.add(self.cpu, cpu_ns);
@@ -181,11 +190,6 @@ fn give(piece: &Piece, from_ns: u64, phases: &mut Phases, held: &mut Held) {
     let before_ns = phases.get(Phase::GilWait);
     piece.add_from(from_ns, phases);
     held.add(piece.held_by, phases.get(Phase::GilWait).saturating_sub(before_ns));
-}
-
-/// Whether a wake-up within the slice was not seen: how much of its sleep was run queue is not known.
-const fn undecided(slice: &Slice) -> bool {
-    slice.flags & FLAG_WAKE_MISSED != 0
 }
 
 /// A thread with these sums was held from `start_ns` to `end_ns`.
@@ -428,9 +432,7 @@ impl Thread {
                 continuity.broken = true;
             }
         }
-        if undecided(slice) {
-            continuity.undecided_ns = slice.inside.blocked_ns.saturating_add(slice.gap.blocked_ns);
-        }
+        continuity.undecided_ns = slice.call_undecided_ns().saturating_add(slice.gap_undecided_ns());
         self.sequence = slice.sequence;
         self.last_exit_ns = self.last_exit_ns.max(exit_ns);
         self.slices = self.slices.saturating_add(1);
@@ -461,6 +463,8 @@ impl Thread {
 
 #[cfg(test)]
 mod tests {
+    use profiler_common::record::slice::{FLAG_WAKE_MISSED, Undecided};
+
     use super::*;
 
     fn piece(start_ns: u64, cpu_ns: u64, run_queue_ns: u64, blocked_ns: u64) -> Piece {
@@ -469,6 +473,7 @@ mod tests {
             end_ns: start_ns + cpu_ns + run_queue_ns + blocked_ns,
             account: Account { cpu_ns, run_queue_ns, blocked_ns },
             fault_ns: 0,
+            undecided_ns: 0,
             cpu: Phase::ReadHead,
             blocked: Phase::ClientReadStall,
             waits_for_client: true,
@@ -497,6 +502,38 @@ mod tests {
         let shown = [Phase::Cpu, Phase::RunQueue, Phase::ClientReadStall, Phase::Unexplained];
         assert_eq!(shown.map(|phase| phases.get(phase)), [70, 0, 5, 15]);
         assert_eq!(phases.total_ns(), 90);
+    }
+
+    /// A call that slept twice, and the end of the second sleep was not seen; a gap of which as much is undecided.
+    #[test]
+    fn only_the_sleep_whose_end_was_not_seen_is_undecided() {
+        const FSYNC: i32 = 74;
+        let mut slice = Slice::blank(crate::event::Call::Sleep);
+        slice.flags = FLAG_WAKE_MISSED;
+        slice.undecided = Undecided::new(160, 320, 0);
+        slice.gap = Account { cpu_ns: 10, run_queue_ns: 0, blocked_ns: 1_000 };
+        slice.inside = Account { cpu_ns: 5, run_queue_ns: 10, blocked_ns: 1_000 };
+        (slice.gap_blocked_call, slice.enter_ns) = (FSYNC, 5_000);
+        let table = crate::machine::descriptor::Descriptors::default();
+        let meaning = crate::machine::classify::classify(&slice, &table, |_| false);
+        let call = Piece::call(&slice, 6_015, &meaning).phases_from(0);
+        let shown = [Phase::Sleep, Phase::RunQueue, Phase::Unexplained];
+        assert_eq!(shown.map(|phase| call.get(phase)), [840, 10, 160]);
+        assert_eq!(call.total_ns(), 1_015);
+        // Whether the rest of the gap's sleep was that call or page faults is not known beside it.
+        let gap = Piece::gap(&slice).phases_from(0);
+        assert_eq!((gap.get(Phase::Unexplained), gap.total_ns()), (1_000, 1_010));
+        // What is undecided of the call leaves the gap alone.
+        slice.undecided = Undecided::new(160, 0, 0);
+        assert_eq!(Piece::gap(&slice).phases_from(0).get(Phase::FileWait), 1_000);
+        assert_eq!(Thread::default().continue_with(&slice, 6_015).undecided_ns, 160);
+    }
+
+    #[test]
+    fn of_a_part_of_a_wait_for_the_client_what_may_be_undecided_is_so() {
+        let phases = Piece { undecided_ns: 8, ..piece(0, 10, 10, 80) }.phases_from(70);
+        let shown = [Phase::Unexplained, Phase::RunQueue, Phase::ReadHead, Phase::ClientReadStall];
+        assert_eq!(shown.map(|phase| phases.get(phase)), [8, 10, 12, 0]);
     }
 
     #[test]

@@ -150,6 +150,8 @@ pub(super) fn open_slice(account: &ThreadAccount, now_ns: u64) -> OpenSlice {
         gap,
         gap_fault_ns: account.gap_fault_ns.saturating_add(open_fault_ns),
         gap_blocked_call: account.gap_blocked_call,
+        call_undecided_ns: account.call_undecided_ns,
+        gap_undecided_ns: account.gap_undecided_ns,
     }
 }
 

@@ -190,6 +190,8 @@ fn open_slice() -> impl Strategy<Value = Fact> {
                 gap,
                 gap_fault_ns: fault,
                 gap_blocked_call: -1,
+                call_undecided_ns: fault,
+                gap_undecided_ns: enter_ns % 3,
             })
         },
     )
