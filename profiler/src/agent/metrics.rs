@@ -107,13 +107,24 @@ impl Metrics {
             Ok(())
         })?;
         let help = "Where the time of finished requests went; the phases add up to it";
-        out.family("request_phase", help, unit, MetricType::Counter, |metric| {
+        out.family("request_phase", help, unit.clone(), MetricType::Counter, |metric| {
             for (method, shape, endpoint) in endpoints() {
                 for (phase, duration_ns) in endpoint.phases.iter() {
                     let labels: Labels<'_> =
                         &[("method", method), ("endpoint", shape), ("phase", phase.name())];
                     seconds(metric, labels, duration_ns)?;
                 }
+            }
+            Ok(())
+        })?;
+        let help = "From the stamp of a front end (X-Request-Start) to the request's first byte";
+        out.family("since_request_start", help, unit, MetricType::Histogram, |metric| {
+            histogram(metric, &tally.since_request_start)
+        })?;
+        let help = "Stamps of front ends that are not believed";
+        out.family("request_starts_refused", help, None, MetricType::Counter, |metric| {
+            for (reason, count) in &tally.refused_request_starts {
+                counter(metric, &[("reason", reason)], *count)?;
             }
             Ok(())
         })?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use profiler_core::model::path_shape::path_shape;
 use profiler_core::model::request::Request;
+use profiler_core::model::request_start::RequestStart;
 use profiler_core::phase::Phases;
 
 use super::buckets::Buckets;
@@ -44,6 +45,10 @@ pub struct Tally {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
+    /// From a front end's stamp to the first byte, where a request has one that is believed.
+    pub since_request_start: Buckets,
+    /// Stamps that are not, by reason: `not_a_time`, `ahead`, `too_old`.
+    pub refused_request_starts: BTreeMap<&'static str, u64>,
     newest: VecDeque<Arc<Request>>,
 }
 
@@ -56,6 +61,7 @@ impl Tally {
         self.newest.push_back(Arc::new(request.clone()));
         self.bytes_in = self.bytes_in.saturating_add(request.bytes_in);
         self.bytes_out = self.bytes_out.saturating_add(request.bytes_out);
+        self.add_request_start(request.request_start);
 
         let mut key = (label(&request.method), label(&path_shape(&request.path)));
         if self.endpoints.len() >= MAX_ENDPOINTS && !self.endpoints.contains_key(&key) {
@@ -74,6 +80,18 @@ impl Tally {
         }
     }
 
+    fn add_request_start(&mut self, start: RequestStart) {
+        let reason = match start {
+            RequestStart::Unknown => return,
+            RequestStart::Passed { before_ns, .. } => return self.since_request_start.record(before_ns),
+            RequestStart::NotATime => "not_a_time",
+            RequestStart::Ahead => "ahead",
+            RequestStart::TooOld => "too_old",
+        };
+        let count = self.refused_request_starts.entry(reason).or_default();
+        *count = count.saturating_add(1);
+    }
+
     /// The newest requests that ended at `since_ns` or later.
     #[must_use]
     pub fn newest(&self, since_ns: u64) -> Vec<Arc<Request>> {
@@ -90,7 +108,6 @@ pub fn label(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use profiler_core::model::request::Framing;
-    use profiler_core::model::request_start::RequestStart;
 
     use super::*;
 

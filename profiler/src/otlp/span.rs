@@ -125,6 +125,9 @@ fn attributes(request: &Request) -> Vec<KeyValue> {
     if let Some(slot) = request.slot {
         list.push(number("wsgi_trace.slot", u64::from(slot)));
     }
+    if let Some(before_ns) = request.request_start.before_ns() {
+        list.push(number("wsgi_trace.since_request_start_ns", before_ns));
+    }
     for (flag, key) in [(request.truncated, "wsgi_trace.truncated"), (request.lossy, "wsgi_trace.lossy")] {
         if flag {
             list.push(super::attribute(
@@ -148,6 +151,7 @@ fn identifier(session: &SessionStarted, request: u64, place: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use profiler_core::model::request_start::RequestStart;
     use profiler_core::model::trace_context::TraceContext;
 
     use super::*;
@@ -211,6 +215,21 @@ mod tests {
         assert_eq!(first.parent_span_id, whole.span_id);
         assert_eq!((second.start_time_unix_nano, second.end_time_unix_nano), (27, 37));
         assert_ne!(first.span_id, second.span_id);
+    }
+
+    #[test]
+    fn a_span_says_when_a_front_end_had_its_request_only_where_that_can_be_true() {
+        const KEY: &str = "wsgi_trace.since_request_start_ns";
+        let mut request = requests()[0].clone();
+        for (start, expected) in [
+            (RequestStart::Passed { before_ns: 1_500, unit_ns: 1 }, Some(number(KEY, 1_500))),
+            (RequestStart::Ahead, None),
+            (RequestStart::Unknown, None),
+        ] {
+            request.request_start = start;
+            let found = attributes(&request).into_iter().find(|attribute| attribute.key == KEY);
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

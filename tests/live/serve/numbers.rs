@@ -2,12 +2,15 @@
 //!
 //! In: gunicorn under load. Out: verdicts.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::Context as _;
 use serde_json::Value;
 use wsgi_trace_tests::agent::{Agent, Samples, sum};
 use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::raw::RawClient;
 use wsgi_trace_tests::require_bpf;
 
 use super::port;
@@ -92,6 +95,49 @@ fn metrics_are_the_numbers_of_the_report_and_of_the_access_log() -> anyhow::Resu
 
     let page = agent.get("/")?;
     assert!(page.head.contains("text/html") && page.body.contains("Content-Security-Policy"));
+    agent.end()?;
+    Ok(())
+}
+
+/// The stamps of a front end: what is said of them by our clock, as many as were sent, and none that cannot be true.
+#[test]
+fn stamps_of_a_front_end_are_counted_as_they_were_sent() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _others = shared()?;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 2))?;
+    let agent = Agent::watching(&port(server.address()), &["--window", "1h"])?;
+    let wall_ns = || -> anyhow::Result<u128> { Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos()) };
+    let (mut least_ns, mut most_ns) = (0, 0);
+    for _ in 0..20 {
+        let stamp_ns = wall_ns()? - 40_000_000;
+        let mut client = RawClient::connect(server.address())?;
+        least_ns += wall_ns()? - stamp_ns;
+        client.send(&format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nX-Request-Start: t={stamp_ns}\r\nConnection: close\r\n\r\n"
+        ))?;
+        client.read_to_end()?;
+        most_ns += wall_ns()? - stamp_ns;
+    }
+    for stamp in ["soon", "0000000000.000", "9999999999.000", "9999999999.000"] {
+        let mut client = RawClient::connect(server.address())?;
+        client.send(&format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nX-Request-Start: {stamp}\r\nConnection: close\r\n\r\n"
+        ))?;
+        client.read_to_end()?;
+    }
+    agent
+        .wait_for_metrics("all requests", |samples| sum(samples, "wsgi_trace_requests_total", &[]) >= 24.0)?;
+    let samples = agent.metrics()?;
+    let ours_ns = sum(&samples, "wsgi_trace_since_request_start_seconds_sum", &[]) * 1e9;
+    eprintln!("{ours_ns} ns, by the client's clock {least_ns} to {most_ns}");
+    assert_eq!(sum(&samples, "wsgi_trace_since_request_start_seconds_count", &[]), 20.0);
+    assert!(ours_ns >= least_ns as f64 && ours_ns <= most_ns as f64, "{ours_ns}: {least_ns} to {most_ns}");
+    let below = sum(&samples, "wsgi_trace_since_request_start_seconds_bucket", &["le=\"0.025\""]);
+    assert_eq!(below, 0.0);
+    for (reason, count) in [("not_a_time", 1.0), ("too_old", 1.0), ("ahead", 2.0)] {
+        let label = format!("reason=\"{reason}\"");
+        assert_eq!(sum(&samples, "wsgi_trace_request_starts_refused_total", &[&label]), count, "{reason}");
+    }
     agent.end()?;
     Ok(())
 }
