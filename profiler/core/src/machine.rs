@@ -24,6 +24,7 @@ pub mod gil_edge;
 pub mod gil_held;
 pub mod gil_measure;
 pub mod gil_place;
+mod gone;
 pub mod handoff;
 pub mod http1;
 mod inside;

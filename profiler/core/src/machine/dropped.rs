@@ -5,7 +5,7 @@
 //! were lost while the connection's last request was at hand, what is missing may be what would have explained its end: then it
 //! is undecided, unless it was seen to be served.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, hash_map};
 
 use rustc_hash::FxHashMap;
 
@@ -13,6 +13,7 @@ use crate::event::{Connection as Opened, ConnectionEvidence, Evidence, Sign, Sli
 use crate::fact::open_files::OpenFiles;
 use crate::machine::connection::Side;
 use crate::machine::ending::{Ended, Signs};
+use crate::machine::gone::{Gone, Place};
 use crate::machine::inside::Inside;
 use crate::machine::judge::{Scene, Verdict, judge};
 use crate::machine::killed::Signals;
@@ -47,15 +48,6 @@ const FAILURES: &[(i64, &str)] = &[
 /// `EAGAIN`.
 const EAGAIN: i64 = -11;
 
-/// Where a socket's connection stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// It is open, under this number of the connection table.
-    Open(u32),
-    /// It is gone and waits for its verdict, under its dense number.
-    Ended(u64),
-}
-
 /// A connection that nobody has accepted.
 #[derive(Clone, Debug, Default)]
 struct Waiting {
@@ -77,12 +69,12 @@ struct End {
 pub struct Drops {
     /// What ended before is no part of any window.
     from_ns: u64,
+    /// Of each socket's address its generation, and where its connection stands.
     sockets: FxHashMap<u64, (u32, Place)>,
-    ports: FxHashMap<(u16, u16), u64>,
+    /// Of the ports of those that are gone.
+    ports: FxHashMap<(u16, u16), Place>,
     waiting: FxHashMap<(u64, u32), Waiting>,
-    ended: FxHashMap<u64, Box<Ended>>,
-    /// Numbers in `ended`, in the order of their ends.
-    order: VecDeque<(u64, u64)>,
+    gone: Gone,
     ends: FxHashMap<Tid, End>,
     signals: Signals,
     parents: FxHashMap<Tid, Tid>,
@@ -114,8 +106,7 @@ impl Default for Drops {
             sockets: FxHashMap::default(),
             ports: FxHashMap::default(),
             waiting: FxHashMap::default(),
-            ended: FxHashMap::default(),
-            order: VecDeque::new(),
+            gone: Gone::default(),
             ends: FxHashMap::default(),
             signals: Signals::default(),
             parents: FxHashMap::default(),
@@ -152,7 +143,7 @@ impl Drops {
         }
         signs.turned_away = self.failing.contains_key(&(opened.tgid, opened.listener_fd));
         if self.sockets.len() < MAX_ENDED.saturating_mul(2) || self.sockets.contains_key(&opened.socket.0) {
-            self.sockets.insert(opened.socket.0, (opened.socket.1, Place::Open(number)));
+            self.sockets.insert(opened.socket.0, (opened.socket.1, Place::open(number)));
         } else {
             self.evicted = self.evicted.saturating_add(1);
         }
@@ -189,23 +180,19 @@ impl Drops {
             Some((generation, place)) if *generation == evidence.socket.1 => Some(*place),
             _ => None,
         };
-        let place = place.or_else(|| {
-            self.ports.get(&(evidence.local_port, evidence.peer_port)).copied().map(Place::Ended)
-        })?;
-        match place {
-            Place::Open(number) => Some((number, *evidence)),
-            Place::Ended(id) => {
-                // Another socket, the client's own of a later connection for one, can lie where the closed one lay.
-                let ends_match = |ended: &&mut Box<Ended>| match (ended.signs.ports.1, evidence.peer_port) {
-                    (0, _) | (_, 0) => true,
-                    (known, seen) => known == seen,
-                };
-                if let Some(ended) = self.ended.get_mut(&id).filter(ends_match) {
-                    ended.signs.take(evidence, at_ns);
-                }
-                None
-            }
+        let place = place.or_else(|| self.ports.get(&(evidence.local_port, evidence.peer_port)).copied())?;
+        if let Some(number) = place.as_open() {
+            return Some((number, *evidence));
         }
+        // Another socket, the client's own of a later connection for one, can lie where the closed one lay.
+        let ends_match = |ended: &&mut Ended| match (ended.signs.ports.1, evidence.peer_port) {
+            (0, _) | (_, 0) => true,
+            (known, seen) => known == seen,
+        };
+        if let Some(ended) = self.gone.get_mut(place).filter(ends_match) {
+            ended.signs.take(evidence, at_ns);
+        }
+        None
     }
 
     /// Something happened to a connection that is not known yet.
@@ -371,48 +358,48 @@ impl Drops {
 
     /// A connection is gone: it gets its verdict later.
     pub(super) fn ended(&mut self, ended: Box<Ended>, sink: &mut dyn FnMut(Entry)) {
-        let id = ended.id;
         let (address, generation) = ended.signs.socket;
         if matches!(ended.side, Side::Inner { .. }) {
             self.sockets.remove(&address);
             self.inside.ended(*ended);
             return;
         }
-        if self.sockets.get(&address).is_some_and(|(known, _)| *known == generation) {
-            self.sockets.insert(address, (generation, Place::Ended(id)));
-        }
-        if ended.signs.ports != (0, 0) {
-            self.ports.insert(ended.signs.ports, id);
-        }
-        self.order.push_back((ended.at_ns.saturating_add(GRACE_NS), id));
-        let now_ns = ended.at_ns;
-        self.ended.insert(id, ended);
-        self.expire(now_ns, sink);
-        if self.order.len() > MAX_ENDED
-            && let Some((_, oldest)) = self.order.pop_front()
+        let (now_ns, ports) = (ended.at_ns, ended.signs.ports);
+        let place = self.gone.push(ended);
+        if let Some((known, stands)) = self.sockets.get_mut(&address)
+            && *known == generation
         {
-            self.decide(oldest, sink);
+            *stands = place;
+        }
+        if ports != (0, 0) {
+            self.ports.insert(ports, place);
+        }
+        self.expire(now_ns, sink);
+        if self.gone.len() > MAX_ENDED {
+            self.decide(sink);
         }
     }
 
     /// Time goes on.
     pub fn expire(&mut self, now_ns: u64, sink: &mut dyn FnMut(Entry)) {
-        while let Some((due_ns, id)) = self.order.front().copied()
-            && due_ns <= now_ns
-            && (now_ns == u64::MAX || self.lost.is_known(due_ns.saturating_sub(GRACE_NS)))
+        while let Some(ended_ns) = self.gone.oldest_ns()
+            && ended_ns.saturating_add(GRACE_NS) <= now_ns
+            && (now_ns == u64::MAX || self.lost.is_known(ended_ns))
         {
-            self.order.pop_front();
-            self.decide(id, sink);
+            self.decide(sink);
         }
     }
 
-    fn decide(&mut self, id: u64, sink: &mut dyn FnMut(Entry)) {
-        let Some(ended) = self.ended.remove(&id) else { return };
+    /// The connection that has been gone for longest gets its verdict.
+    fn decide(&mut self, sink: &mut dyn FnMut(Entry)) {
+        let Some((place, ended)) = self.gone.pop() else { return };
         let (address, _) = ended.signs.socket;
-        if self.sockets.get(&address).is_some_and(|(_, place)| *place == Place::Ended(id)) {
-            self.sockets.remove(&address);
+        if let hash_map::Entry::Occupied(known) = self.sockets.entry(address)
+            && known.get().1 == place
+        {
+            known.remove();
         }
-        if self.ports.get(&ended.signs.ports) == Some(&id) {
+        if ended.signs.ports != (0, 0) && self.ports.get(&ended.signs.ports) == Some(&place) {
             self.ports.remove(&ended.signs.ports);
         }
         if ended.at_ns < self.from_ns {
@@ -445,7 +432,7 @@ impl Drops {
                     time_ns: ended.at_ns,
                     connection: Some(ended.id),
                     tgid: ended.tgid,
-                    asked: ended.asked().cloned(),
+                    asked: ended.asked(),
                     waited_ns: (since_ns > 0).then(|| until_ns.saturating_sub(since_ns)),
                     evidence,
                 };
@@ -529,7 +516,7 @@ impl Drops {
     ) -> Dropped {
         let mut open = open;
         if goes_on {
-            open = open.saturating_add(self.ended.len() as u64);
+            open = open.saturating_add(self.gone.len() as u64);
         } else {
             self.expire(u64::MAX, sink);
             let mut waiting: Vec<_> = std::mem::take(&mut self.waiting).into_iter().collect();

@@ -31,8 +31,13 @@ pub(super) struct Failed {
 /// A response that was written to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answered {
-    /// To what.
-    pub asked: Asked,
+    /// Number of the request.
+    pub request: u64,
+    /// Status of the response.
+    pub status: u16,
+    /// Its method and its path, in one piece of memory: tens of thousands are kept for a second.
+    names: String,
+    method_bytes: usize,
     /// When the request began.
     pub start_ns: u64,
     /// Exit of the first write.
@@ -76,6 +81,15 @@ pub(super) struct Signs {
     pub answered: Option<Answered>,
 }
 
+impl Answered {
+    /// What was answered.
+    pub(super) fn asked(&self) -> Asked {
+        let (method, path) = self.names.split_at_checked(self.method_bytes).unwrap_or_default();
+        let (method, path) = (method.to_owned(), path.to_owned());
+        Asked { request: Some(self.request), method, path, status: self.status }
+    }
+}
+
 impl Signs {
     /// Signs of a connection that becomes known.
     pub(super) fn of(opened: &Opened) -> Self {
@@ -117,18 +131,16 @@ impl Signs {
     /// A response was written to its end.
     pub(super) fn answers(&mut self, request: &Request) {
         // On a connection that is kept, the memory of the names before.
-        let asked = match self.answered.take() {
-            Some(Answered { asked: mut again, .. }) => {
-                again.request = Some(request.id);
-                again.method.clone_from(&request.method);
-                again.path.clone_from(&request.path);
-                again.status = request.status;
-                again
-            }
-            None => asked(request),
-        };
+        let mut names = self.answered.take().map(|before| before.names).unwrap_or_default();
+        names.clear();
+        names.reserve_exact(request.method.len() + request.path.len());
+        names.push_str(&request.method);
+        names.push_str(&request.path);
         self.answered = Some(Answered {
-            asked,
+            request: request.id,
+            status: request.status,
+            names,
+            method_bytes: request.method.len(),
             start_ns: request.start_ns,
             first_write_ns: request.first_write_ns.unwrap_or(request.end_ns),
             end_ns: request.end_ns,
@@ -203,7 +215,7 @@ pub(super) struct Ended {
     /// A request was being read.
     pub in_request: bool,
     /// The request at hand.
-    pub unfinished: Option<Unfinished>,
+    pub unfinished: Option<Box<Unfinished>>,
     /// Everything else.
     pub signs: Signs,
 }
@@ -222,7 +234,7 @@ impl Ended {
         }
         let unfinished = front.filter(|active| !over(active) || count > 1).map(|active| {
             let active = if over(&active) { connection.requests.get(1).unwrap_or(active) } else { active };
-            Unfinished {
+            Box::new(Unfinished {
                 asked: asked(&active.request),
                 start_ns: active.request.start_ns,
                 responding: active.responding,
@@ -230,7 +242,7 @@ impl Ended {
                 owed_bytes: connection.outbound.owed_bytes(),
                 in_head: connection.outbound.in_head(),
                 count,
-            }
+            })
         });
         Self {
             at_ns,
@@ -263,9 +275,9 @@ impl Ended {
     }
 
     /// The request at hand: the unfinished one, else the last that was answered.
-    pub(super) fn asked(&self) -> Option<&Asked> {
-        let answered = self.signs.answered.as_ref().map(|answered| &answered.asked);
-        self.unfinished.as_ref().map(|request| &request.asked).or(answered)
+    pub(super) fn asked(&self) -> Option<Asked> {
+        let unfinished = self.unfinished.as_ref().map(|request| request.asked.clone());
+        unfinished.or_else(|| self.signs.answered.as_ref().map(Answered::asked))
     }
 }
 

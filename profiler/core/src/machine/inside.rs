@@ -34,7 +34,7 @@ impl Inside {
     /// The end of the connection on which the front end passed this client's last request on: the one it made or used for it,
     /// where that is known; else one whose request began while the front end had this one.
     pub(super) fn behind(&mut self, answered: &Answered, signs: &Signs) -> Option<Ended> {
-        if !ERRORS.contains(&answered.asked.status) {
+        if !ERRORS.contains(&answered.status) {
             return None;
         }
         let is_it = |ended: &Ended| {

@@ -142,12 +142,12 @@ fn answer(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
     if never_came && let Some(verdict) = client_left(ended, answered.first_write_ns, scene) {
         return verdict;
     }
-    if answered.asked.status >= 500
+    if answered.status >= 500
         && let Some(said) = &scene.aborted
     {
-        return dropped(Cause::WorkerTimeout, format!("{said}; it answered {}", answered.asked.status));
+        return dropped(Cause::WorkerTimeout, format!("{said}; it answered {}", answered.status));
     }
-    let status = answered.asked.status;
+    let status = answered.status;
     if let Some((cause, said)) = &scene.inside {
         return dropped(*cause, format!("{said}; the front end answered {status}"));
     }
