@@ -432,11 +432,22 @@ fn take_varint(stream: &mut &[u8]) -> Option<u64> {
     take_long_varint(stream)
 }
 
+/// The lower seven bits of each byte, put together.
+const fn sevens(bytes: u64) -> u64 {
+    let twice = (bytes & 0x007f_007f_007f_007f) | (bytes & 0x7f00_7f00_7f00_7f00) >> 1;
+    let four_times = (twice & 0x0000_3fff_0000_3fff) | (twice & 0x3fff_0000_3fff_0000) >> 2;
+    (four_times & 0x0fff_ffff) | (four_times & 0x0fff_ffff_0000_0000) >> 4
+}
+
 fn take_long_varint(stream: &mut &[u8]) -> Option<u64> {
-    // Of the others, most are two.
-    if let [low, high @ ..0x80, rest @ ..] = *stream {
-        *stream = rest;
-        return Some(u64::from(low & 0x7f) | u64::from(*high) << 7);
+    // Of the others, nearly all end within eight bytes, and have as many behind them: those are taken together.
+    if let Some(bytes) = stream.first_chunk::<8>() {
+        let word = u64::from_le_bytes(*bytes);
+        let ends = !word & 0x8080_8080_8080_8080;
+        if ends != 0 {
+            *stream = stream.get(ends.trailing_zeros() as usize / 8 + 1..)?;
+            return Some(sevens(word & (ends ^ (ends - 1))));
+        }
     }
     let mut number = 0;
     for (place, byte) in stream.iter().take(MAX_VARINT_BYTES).enumerate() {

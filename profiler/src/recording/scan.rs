@@ -101,7 +101,7 @@ impl<R: Read> Scanner<R> {
             let allowed = self.consumed_bytes.saturating_mul(4).saturating_add(WASTE_ALLOWANCE_BYTES);
             return Attempt::Skip(if self.wasted_bytes <= allowed { 1 } else { whole });
         }
-        payload.clear();
+        // What was there before is overwritten.
         payload.resize(header.raw_bytes as usize, 0);
         let raw_bytes = lz4_flex::block::decompress_into(stored, payload);
         if raw_bytes.ok() != Some(payload.len()) {

@@ -17,19 +17,24 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Keeps an event; returns its number.
-    // Into the caller, so that an event is written straight to where it waits.
+    /// The place for the next event, which is empty, and its number. The caller writes it there straight: handed over here,
+    /// it would be copied twice.
     #[inline]
-    pub(super) fn push(&mut self, event: Event) -> u64 {
+    pub(super) fn next_place(&mut self) -> (u64, Option<&mut Option<Event>>) {
         if self.is_full() {
             self.grow();
         }
         let number = self.next;
-        let index = self.index(number);
-        if let Some(place) = self.ring.get_mut(index) {
+        self.next = number.wrapping_add(1);
+        (number, self.get_mut(number))
+    }
+
+    /// Keeps an event; returns its number.
+    pub(super) fn push(&mut self, event: Event) -> u64 {
+        let (number, place) = self.next_place();
+        if let Some(place) = place {
             *place = Some(event);
         }
-        self.next = number.wrapping_add(1);
         number
     }
 

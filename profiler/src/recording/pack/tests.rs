@@ -105,3 +105,23 @@ fn numbers_of_every_width_survive_their_difference() {
         }
     }
 }
+
+#[test]
+fn numbers_of_every_length_are_read_back_wherever_their_stream_ends() {
+    for shift in 0..64 {
+        for number in
+            [1 << shift, (1_u64 << shift).wrapping_sub(1), u64::MAX >> shift, 0x5555_5555_5555_5555 >> shift]
+        {
+            for behind in 0..10 {
+                let mut stream = Vec::new();
+                varint(&mut stream, number);
+                stream.resize(stream.len() + behind, 0xff);
+                let mut rest = stream.as_slice();
+                assert_eq!(take_varint(&mut rest), Some(number), "{behind} bytes behind");
+                assert_eq!(rest.len(), behind);
+            }
+        }
+    }
+    assert_eq!(take_varint(&mut [0x80; 12].as_slice()), None);
+    assert_eq!(take_varint(&mut [0xff; 3].as_slice()), None);
+}
