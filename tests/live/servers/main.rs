@@ -15,6 +15,7 @@ use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::cheroot::{Cheroot, CherryPy};
 use wsgi_trace_tests::server::gevent::{GunicornGevent, Pywsgi};
 use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
+use wsgi_trace_tests::server::twisted::Twisted;
 use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::waitress::Waitress;
@@ -63,6 +64,8 @@ servers! {
     all gunicorn_eventlet: Settings::eventlet(1);
     all gunicorn_gevent_with_several_workers: GunicornGevent { workers: 2 };
     all uvicorn_asgi_with_several_workers: Uvicorn { application: Application::Asgi, workers: 2 };
+    all uvicorn_a2wsgi: Uvicorn { application: Application::A2wsgi { threads: 4 }, workers: 1 };
+    all twisted: Twisted;
 }
 
 /// Servers that do not pass yet, or not always. `cargo xtask live-all gaps` shows how far they are; a line that has come to pass
@@ -75,20 +78,11 @@ servers! {
 ///
 /// Starlette, whose threads the loop feeds: 3 to 9 % of request time is unexplained, but 16 % in one run of eight beside three processes that compute on two CPUs,
 /// for the same reasons.
-///
-/// a2wsgi: the median error against the witness between server and application is 146 to 218 µs, and up to 259 µs on a loaded machine: after it has written
-/// the loop waits for the interpreter lock before the witness sees that.
-///
-/// Twisted: the median error against the application's clock is 143 to 211 µs: the application is done before the loop writes.
 mod gaps {
-    use wsgi_trace_tests::server::twisted::Twisted;
-
     use super::*;
 
     servers! {
         all uvicorn_asgi: Uvicorn { application: Application::Asgi, workers: 1 };
         all uvicorn_starlette: Uvicorn { application: Application::Starlette, workers: 1 };
-        all uvicorn_a2wsgi: Uvicorn { application: Application::A2wsgi { threads: 4 }, workers: 1 };
-        all twisted: Twisted;
     }
 }

@@ -1,12 +1,11 @@
 //! Twisted Web with a WSGI application: a reactor that reads and writes, threads that run the application.
 //!
-//! In: nothing. Out: a recipe.
+//! In: nothing. Out: a recipe. Its log has no times. What the application sees of a request ends before the reactor has written, and
+//! begins when a thread has the interpreter lock: the witness sits at the reactor's sockets.
 
 use std::process::Command;
 
-use super::waitress::after_the_pool;
 use super::{Clients, Place, Recipe};
-use crate::trace::TracedRequest;
 
 /// `twist web --wsgi`.
 #[derive(Clone, Copy, Debug)]
@@ -34,16 +33,11 @@ impl Recipe for Twisted {
     }
 
     fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
-        Ok(vec![command(place, ["--wsgi", "witnessed.app"])])
+        Ok(vec![command(place, ["--wsgi", "reactor_pool_app.app"])])
     }
 
     fn slots(&self) -> Option<u64> {
         None
-    }
-
-    /// The application is called when a thread of the pool has taken the request.
-    fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
-        after_the_pool(request)
     }
 
     fn clients(&self) -> Clients {

@@ -2,7 +2,8 @@
 //! threads.
 //!
 //! In: which of them, worker processes, threads. Out: a recipe. uvicorn's log has no times. The witness sits between it and the
-//! application: from the application's call, some turns of the loop after the head was read, to the last byte that it hands over.
+//! application: from the application's call, some turns of the loop after the head was read, to the last byte that it hands over. Where
+//! threads take the interpreter lock from the loop meanwhile (a2wsgi) it sits at the loop's sockets.
 
 use std::process::Command;
 

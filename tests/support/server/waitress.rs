@@ -41,7 +41,7 @@ impl Recipe for Waitress {
 }
 
 /// What is left of a request when it has been read and a thread of the pool has taken it.
-pub(super) fn after_the_pool(request: &TracedRequest) -> Option<u64> {
+fn after_the_pool(request: &TracedRequest) -> Option<u64> {
     let before = ["accept_queue", "loop_wait", "pool_wait", "read_head", "read_body", "client_read_stall"];
     let before_ns: u64 = before.iter().map(|phase| request.phase_ns(phase)).sum();
     request.service_ns.map(|_| request.total_ns.saturating_sub(before_ns))
