@@ -3,6 +3,7 @@
 //! In: the processes to trace, settings. Out: a [`LiveSource`], which detaches when it is dropped, and the attach report.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Instant;
@@ -207,7 +208,21 @@ fn load_programs(ebpf: &mut Ebpf, plan: &Plan, btf: &Btf) -> BTreeMap<&'static s
     let programs = ebpf.programs_mut().filter_map(|(name, program)| Some((entry_of(name)?, program)));
     let (long, short): (Vec<_>, Vec<_>) = programs.partition(|(entry, _)| LONG.contains(&entry.name));
     let load = |programs: Vec<(&'static ProgramEntry, &mut Program)>| -> Vec<_> {
-        programs.into_iter().map(|(entry, program)| (entry.name, load_one(program, entry, btf))).collect()
+        let mut forbidden: Option<String> = None;
+        let load = |(entry, program): (&'static ProgramEntry, &mut Program)| {
+            // Asked once: each refusal takes as long as loading would.
+            if let (Place::Function(_) | Place::Return(_), Some(reason)) = (entry.place, &forbidden) {
+                return (entry.name, Err(reason.clone()));
+            }
+            let outcome = load_one(program, entry, btf).map_err(|refused| {
+                if refused.forbids_functions {
+                    forbidden = Some(refused.reason.clone());
+                }
+                refused.reason
+            });
+            (entry.name, outcome)
+        };
+        programs.into_iter().map(load).collect()
     };
     std::thread::scope(|scope| {
         let other = scope.spawn(|| load(long));
@@ -220,8 +235,32 @@ fn load_programs(ebpf: &mut Ebpf, plan: &Plan, btf: &Btf) -> BTreeMap<&'static s
     })
 }
 
-fn load_one(program: &mut Program, entry: &ProgramEntry, btf: &Btf) -> Result<(), String> {
-    let text = |error: ProgramError| error.to_string();
+/// Why a program was not loaded.
+struct Refused {
+    reason: String,
+    /// This machine lets no function of its kernel be hooked, whichever it is.
+    forbids_functions: bool,
+}
+
+impl Refused {
+    const fn program(reason: String) -> Self {
+        Self { reason, forbids_functions: false }
+    }
+
+    /// The refusal of a function's hook. Who may hook functions at all is decided before the verifier looks at which.
+    fn function(error: ProgramError) -> Self {
+        let forbids_functions = match &error {
+            ProgramError::LoadError { io_error, verifier_log } => {
+                io_error.kind() == ErrorKind::PermissionDenied && verifier_log.to_string().is_empty()
+            }
+            _ => false,
+        };
+        Self { reason: not_hooked(error), forbids_functions }
+    }
+}
+
+fn load_one(program: &mut Program, entry: &ProgramEntry, btf: &Btf) -> Result<(), Refused> {
+    let text = |error: ProgramError| Refused::program(error.to_string());
     match entry.place {
         Place::Tracepoint(name) => {
             let program: &mut BtfTracePoint = program.try_into().map_err(text)?;
@@ -229,14 +268,14 @@ fn load_one(program: &mut Program, entry: &ProgramEntry, btf: &Btf) -> Result<()
         }
         Place::Function(name) => {
             let program: &mut FEntry = program.try_into().map_err(text)?;
-            program.load(name, btf).map_err(not_hooked)
+            program.load(name, btf).map_err(Refused::function)
         }
         Place::Return(name) => {
             let program: &mut FExit = program.try_into().map_err(text)?;
-            program.load(name, btf).map_err(not_hooked)
+            program.load(name, btf).map_err(Refused::function)
         }
         // Never part of a plan; see `LiveSource::probe`.
-        Place::Interpreter => Err("no place of its own".to_owned()),
+        Place::Interpreter => Err(Refused::program("no place of its own".to_owned())),
         Place::Iterator(name) => {
             let program: &mut Iter = program.try_into().map_err(text)?;
             program.load(name, btf).map_err(text)

@@ -16,7 +16,27 @@ pub(super) fn bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(result)
 }
 
-/// The same as text; what is not UTF-8 is replaced.
+/// Whether the first `limit` bytes of a file hold `wanted`. Of a large file only a piece is in memory at a time: room for all
+/// of it takes the kernel longer to give than the search.
+pub(super) fn contains(path: &Path, limit: u64, wanted: &[u8]) -> io::Result<bool> {
+    const PIECE_BYTES: u64 = 128 * 1024;
+    let finder = memchr::memmem::Finder::new(wanted);
+    let mut file = File::open(path)?.take(limit);
+    let mut piece = Vec::new();
+    loop {
+        if (&mut file).take(PIECE_BYTES).read_to_end(&mut piece)? == 0 {
+            return Ok(false);
+        }
+        if finder.find(&piece).is_some() {
+            return Ok(true);
+        }
+        // It may lie across the border.
+        let done = piece.len().saturating_sub(wanted.len().saturating_sub(1));
+        piece.drain(..done);
+    }
+}
+
+/// The first `limit` bytes of a file as text; what is not UTF-8 is replaced.
 pub(super) fn text(path: &Path, limit: u64) -> io::Result<String> {
     bytes(path, limit).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -53,4 +73,24 @@ pub(super) fn numbers(path: &Path, limit: usize) -> io::Result<Vec<u32>> {
         .collect();
     result.sort_unstable();
     Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn what_lies_across_a_border_of_pieces_is_found_and_what_lies_behind_the_limit_is_not() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&vec![b'x'; 128 * 1024 - 3]).unwrap();
+        file.write_all(b"wanted").unwrap();
+        file.write_all(&vec![b'x'; 300_000]).unwrap();
+        let holds = |limit, wanted: &[u8]| contains(file.path(), limit, wanted).unwrap();
+        assert!(holds(u64::MAX, b"wanted"));
+        assert!(!holds(128 * 1024, b"wanted"));
+        assert!(!holds(u64::MAX, b"wantedy"));
+        assert!(contains("/nowhere".as_ref(), 1, b"wanted").is_err());
+    }
 }

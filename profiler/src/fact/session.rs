@@ -56,8 +56,7 @@ fn wall_clock_offset_ns() -> i64 {
 /// information then names the function that does it. `true` when that cannot be told.
 fn interrupts_are_accounted() -> bool {
     const FUNCTION: &[u8] = b"\0irqtime_account_irq\0";
-    let Ok(types) = read::bytes(KERNEL_TYPES.as_ref(), 64 * 1024 * 1024) else { return true };
-    types.windows(FUNCTION.len()).any(|window| window == FUNCTION)
+    read::contains(KERNEL_TYPES.as_ref(), 64 * 1024 * 1024, FUNCTION).unwrap_or(true)
 }
 
 /// Since boot: `schedstat` counts less CPU than we do by steal time, and by interrupt time where that is accounted.
