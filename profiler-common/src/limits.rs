@@ -27,9 +27,17 @@ pub const MAX_REQUEST_HEAD_BYTES: u32 = 4096;
 /// (the head's end).
 pub const MAX_RESPONSE_HEAD_BYTES: u32 = 1024;
 
-/// Bytes of the ring through which evidence about ends of connections and processes comes: two and a half thousand pieces
+/// Fewest bytes of the ring through which evidence about ends of connections and processes comes: two and a half thousand pieces
 /// between two reads; what finds no room is counted (`Loss::RingFullEvidence`).
-pub const EVIDENCE_RING_BYTES: u32 = 256 * 1024;
+pub const MIN_EVIDENCE_RING_BYTES: u32 = 256 * 1024;
+
+/// Most bytes of that ring.
+pub const MAX_EVIDENCE_RING_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Its share of the bytes of all CPUs' rings: one in so many. A connection leaves two pieces at most, 208 bytes with what the kernel
+/// adds; its own record, and slices and heads of a single request, are about a thousand. So where every connection is reset after
+/// one request, this ring is not full long before the others are.
+pub const EVIDENCE_SHARE: u32 = 4;
 
 /// Length of a kernel thread name (`TASK_COMM_LEN`, include/linux/sched.h), the closing NUL included.
 pub const COMM_BYTES: usize = 16;

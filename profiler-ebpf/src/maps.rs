@@ -10,7 +10,7 @@ use aya_ebpf::helpers::generated::bpf_task_storage_get;
 use aya_ebpf::macros::btf_map;
 use profiler_common::account::ThreadAccount;
 use profiler_common::gil::{GIL_PROBE_SLOTS, MAX_LOCK_BLOCKS};
-use profiler_common::limits::{EVIDENCE_RING_BYTES, MAX_SOCKETS, MAX_THREADS};
+use profiler_common::limits::{MAX_SOCKETS, MAX_THREADS, MIN_EVIDENCE_RING_BYTES};
 use profiler_common::listener::ListenerCount;
 use profiler_common::loss::LOSS_CAUSES;
 use profiler_common::queue::{MAX_DELAYED, QueueCount};
@@ -120,9 +120,9 @@ pub static RING_CAPACITY: Global<u32> = Global::new(CHUNK_BYTES as u32);
 pub static ITERATORS_RING: Global<u32> = Global::new(0);
 
 /// Evidence about ends of connections and processes: written rarely, and also where another program is interrupted in the
-/// middle of a record.
+/// middle of a record. How large it is is set by the loader.
 #[btf_map]
-pub static EVIDENCE: RingBuf<EvidenceRecord, { EVIDENCE_RING_BYTES as usize }> = RingBuf::new();
+pub static EVIDENCE: RingBuf<EvidenceRecord, { MIN_EVIDENCE_RING_BYTES as usize }> = RingBuf::new();
 
 /// Records handed to `EVIDENCE`.
 #[btf_map]

@@ -51,8 +51,8 @@ pub struct Told {
     pub waits: BTreeMap<u32, Vec<Wait>>,
     /// In the order of their ends.
     pub stretches: Vec<Stretch>,
-    /// Records that found no room.
-    pub losses: u64,
+    /// Records that could not be written, by cause.
+    pub losses: Vec<(String, u64)>,
 }
 
 impl Told {
@@ -94,8 +94,8 @@ pub fn waits_of(recording: &Path) -> anyhow::Result<Told> {
             Body::Fact(fact) => match *fact {
                 Fact::InterpreterSeen(seen) => locks.see(seen),
                 Fact::Counters(counters) => {
-                    let full = counters.lost.iter().filter(|(cause, _)| cause.starts_with("ring"));
-                    told.losses = full.map(|(_, count)| count).sum();
+                    let lost = counters.lost.iter().filter(|(cause, _)| cause.starts_with("ring"));
+                    told.losses = lost.cloned().collect();
                 }
                 _ => {}
             },

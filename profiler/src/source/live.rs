@@ -48,8 +48,8 @@ use totals::Totals;
 const KIND_NAMES: [&str; EMITTED_KINDS as usize] =
     ["slice", "head", "lifecycle", "connection", "wake", "frames"];
 
-/// Pieces of evidence taken at once: all that its ring holds.
-const MAX_EVIDENCE: usize = profiler_common::limits::EVIDENCE_RING_BYTES as usize
+/// Pieces of evidence taken at once: all that its ring can hold.
+const MAX_EVIDENCE: usize = profiler_common::limits::MAX_EVIDENCE_RING_BYTES as usize
     / size_of::<profiler_common::record::evidence::EvidenceRecord>();
 
 /// The attached programs and their maps.

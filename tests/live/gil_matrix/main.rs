@@ -59,7 +59,7 @@ fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Resul
     program.finish(Duration::from_secs(60))?;
     drop(server);
     let told = waits_of(&recording)?;
-    anyhow::ensure!(told.losses == 0, "the profiler lost {} records", told.losses);
+    anyhow::ensure!(told.losses.is_empty(), "the profiler lost records: {:?}", told.losses);
     let own_ns = seen.unhindered_ns.saturating_sub(interpreter.bare_ns());
     let result = compare(&told.waits, &seen.attempts, own_ns);
     if let Some(file) = std::env::var_os("WSGI_TRACE_GIL_PAIRS") {

@@ -9,7 +9,10 @@ use std::sync::atomic::{Ordering, fence};
 
 use aya::maps::{Array, MapData};
 use aya::{Ebpf, EbpfLoader};
-use profiler_common::limits::{ALL_RINGS_BYTES, MAX_RING_BYTES, MIN_RING_BYTES};
+use profiler_common::limits::{
+    ALL_RINGS_BYTES, EVIDENCE_SHARE, MAX_EVIDENCE_RING_BYTES, MAX_RING_BYTES, MIN_EVIDENCE_RING_BYTES,
+    MIN_RING_BYTES,
+};
 use profiler_common::loss::EMITTED_KINDS;
 use profiler_common::record::RecordHeader;
 use profiler_common::ring::{CHUNK_BYTES, ELEMENT_BYTES, MIN_CHUNKS, RingState, after};
@@ -27,6 +30,8 @@ pub(crate) struct Size {
     chunks: u32,
     /// Bytes that may be in use in each.
     capacity_bytes: u32,
+    /// Bytes of the ring for evidence, a power of two.
+    evidence_bytes: u32,
 }
 
 /// The globals of the programs that [`Size`] fills.
@@ -49,6 +54,10 @@ impl Size {
             rings: cpus.saturating_add(1),
             chunks,
             capacity_bytes: bytes.min(chunks.saturating_sub(1).saturating_mul(chunk)),
+            evidence_bytes: (bytes / EVIDENCE_SHARE)
+                .saturating_mul(cpus)
+                .clamp(MIN_EVIDENCE_RING_BYTES, MAX_EVIDENCE_RING_BYTES)
+                .next_power_of_two(),
         }
     }
 
@@ -67,6 +76,7 @@ impl Size {
             .map_max_entries("RECORDS", self.rings.saturating_mul(self.chunks))
             .map_max_entries("RING_STATES", self.rings)
             .map_max_entries("TAKEN", self.rings)
+            .map_max_entries("EVIDENCE", self.evidence_bytes)
             .override_global("RING_CHUNKS", &globals.chunks, true)
             .override_global("RING_CAPACITY", &globals.capacity_bytes, true)
             .override_global("ITERATORS_RING", &globals.iterators_ring, true);
@@ -218,6 +228,15 @@ mod tests {
         assert!(bytes(2) > 3 << 20 && bytes(2) < MAX_RING_BYTES);
         assert!(bytes(256) > 800 << 10 && bytes(256) < MIN_RING_BYTES);
         assert_eq!(Size::new(2, None).rings, 3, "one for each CPU and one for the iterators");
+    }
+
+    #[test]
+    fn ring_for_evidence_grows_with_those_that_tell_of_the_same_connections() {
+        let bytes = |cpus, ring_bytes| Size::new(cpus, ring_bytes).evidence_bytes;
+        assert_eq!(bytes(2, None), 2 << 20);
+        assert_eq!(bytes(3, None), 4 << 20, "the kernel wants a power of two");
+        assert_eq!(bytes(2, Some(4096)), MIN_EVIDENCE_RING_BYTES);
+        assert_eq!(bytes(4096, Some(1 << 30)), MAX_EVIDENCE_RING_BYTES);
     }
 
     #[test]
