@@ -37,7 +37,8 @@ pub struct HeldUp {
     pub from_ns: u64,
     /// Until when.
     pub until_ns: u64,
-    /// By its saved registers it was inside a futex call; not looked at of interrupts, which no call shows.
+    /// By its saved registers it was inside a futex call. Not looked at of interrupts: one that comes in the rest of a call, behind the
+    /// moment that the kernel tells as its end, is no part of a wait either.
     pub is_in_call: bool,
     /// An interrupt had its CPU; else another thread.
     pub is_interrupt: bool,
@@ -254,7 +255,7 @@ fn script(file: &Path, functions: &[TakeGil], pids: &[u32]) -> String {
         let map = map_of(name);
         let _ = writeln!(
             text,
-            "tracepoint:{name}_entry /@in[tid]/ {{ if ({CALL} != {FUTEX}) {{ @{map}[tid] = nsecs; }} }}\n\
+            "tracepoint:{name}_entry /@in[tid]/ {{ @{map}[tid] = nsecs; }}\n\
              tracepoint:{name}_exit /@{map}[tid]/ {{ @interrupted[tid, @{map}[tid]] = nsecs; @{map}[tid] = 0; }}"
         );
     }
