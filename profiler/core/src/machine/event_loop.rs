@@ -126,8 +126,17 @@ pub struct EventLoop {
     due_ns: Option<u64>,
     /// When the timer was due that came due last.
     timer_ns: Option<u64>,
+    /// When a wait with another time-out than 0 last began, and until when no timer was due that was set by then.
+    undue: (u64, u64),
     /// When the wake-up came that another thread sent, and that was read last.
     woken_ns: Option<u64>,
+    /// When a request (or what may be one) last did something, and when it had before the present turn.
+    ran_ns: u64,
+    ran_before_ns: u64,
+    /// A request that was read in one turn went on in the next.
+    has_deferred: bool,
+    /// A request was answered in the turn in which it was read.
+    is_prompt: bool,
     shares: Vec<Share>,
     turns: VecDeque<Turn>,
     index: FxHashMap<(String, String), usize>,
@@ -153,6 +162,7 @@ impl EventLoop {
         self.left = std::mem::take(&mut self.leaves);
         self.timers(slice, slept);
         self.touched_ns = exit_ns;
+        self.ran_before_ns = self.ran_ns;
         if slice.enter_ns >= window_start_ns {
             self.report.turns = self.report.turns.saturating_add(1);
         }
@@ -167,6 +177,13 @@ impl EventLoop {
             _ => -1,
         };
         let exit_ns = self.last.exit_ns;
+        if timeout_ms != 0 {
+            let until_ns = u64::try_from(timeout_ms).map_or(u64::MAX, |timeout_ms| {
+                let length_ns = timeout_ms.saturating_mul(TIMEOUT_UNIT_NS).saturating_sub(TIMEOUT_UNIT_NS);
+                slice.enter_ns.saturating_add(length_ns)
+            });
+            self.undue = (slice.enter_ns, until_ns);
+        }
         match u64::try_from(timeout_ms) {
             // Only a look: the timers are those of before.
             Ok(0) => {}
@@ -364,6 +381,17 @@ impl EventLoop {
             }
             Wants::Unknown => {
                 let (phase, ready_ns) = self.resumed_by(request, from_ns);
+                if phase == Phase::Unexplained
+                    && let Some((asleep_ns, due_ns)) = self.timer_between(request, from_ns)
+                {
+                    let asleep_ns = asleep_ns.clamp(from_ns, until_ns);
+                    let due_ns = due_ns.clamp(asleep_ns, until_ns);
+                    return [
+                        (asleep_ns, Phase::Sleep),
+                        (due_ns, Phase::Unexplained),
+                        (until_ns, Phase::LoopWait),
+                    ];
+                }
                 return [(from_ns, phase), (ready_ns.min(until_ns), phase), (until_ns, Phase::LoopWait)];
             }
         };
@@ -414,6 +442,37 @@ impl EventLoop {
             }
             (None, Some(woken_ns)) if !may_have_run => (Phase::LockWait, woken_ns),
             _ => (Phase::Unexplained, found_ns.max(from_ns)),
+        }
+    }
+
+    /// Between which two moments a timer came due that no time-out told of, and that made a request go on which the loop left at
+    /// `from_ns`: where all that makes somebody go on takes a turn to do so, what it was came in the turn before. If nobody
+    /// did anything in that, nobody of this thread made it go on; had another thread, its wake-up would have been read.
+    fn timer_between(&self, request: u64, from_ns: u64) -> Option<(u64, u64)> {
+        let (cause_ns, before_ns) = (self.turns_ago_ns(0), self.turns_ago_ns(1));
+        let is_quiet = self.ran_before_ns < cause_ns;
+        let is_woken = self.woken_ns.is_some_and(|at_ns| at_ns >= from_ns);
+        // It may have been the one that opened a back end in between, also where another is the likelier one.
+        let may_have_run = self
+            .unclaimed
+            .iter()
+            .any(|unclaimed| unclaimed.opened_ns > from_ns && unclaimed.candidates.contains(&request));
+        if !self.has_deferred || self.is_prompt || !is_quiet || is_woken || before_ns == 0 || may_have_run {
+            return None;
+        }
+        let (told_ns, undue_ns) = self.undue;
+        let undue_ns = if told_ns >= from_ns { undue_ns } else { 0 };
+        // One that the loop knew is not due yet.
+        (undue_ns <= cause_ns).then_some((before_ns.max(undue_ns), cause_ns))
+    }
+
+    /// A request, read at `read_ns`, or what may be one, does something at `at_ns`; `writes`: it answers its client or asks
+    /// somebody.
+    pub fn runs(&mut self, read_ns: Option<u64>, at_ns: u64, writes: bool) {
+        self.ran_ns = at_ns;
+        if let Some(read_ns) = read_ns.filter(|_| writes) {
+            self.is_prompt |= read_ns >= self.last.exit_ns;
+            self.has_deferred |= read_ns < self.last.exit_ns && read_ns >= self.turns_ago_ns(0);
         }
     }
 

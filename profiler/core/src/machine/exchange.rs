@@ -292,7 +292,7 @@ pub(super) fn advance(state: &mut State, thread: &mut Thread, at: At<'_>, sink: 
     active.request.slot = thread.slot.or(active.request.slot);
     thread.serving = Some((number, id));
     state.hold_for_request(thread, taken.from_ns, &taken.phases);
-    turn::took(state, thread, number, &taken.phases);
+    turn::took(state, thread, number, slice, &taken.phases);
 }
 
 /// The response under way, if its end is open, is over: the server turned to something else.

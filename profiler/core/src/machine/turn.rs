@@ -109,10 +109,14 @@ pub(super) fn left(state: &State, thread: &mut Thread, place: Place, phases: &Ph
     }
 }
 
-/// Of the loop's time this was a request's.
-pub(super) fn took(state: &State, thread: &mut Thread, number: u32, phases: &Phases) {
+/// Of the loop's time up to this call this was a request's.
+pub(super) fn took(state: &State, thread: &mut Thread, number: u32, slice: &Slice, phases: &Phases) {
     let active = state.connections.get(number).and_then(|connection| connection.requests.front());
     if let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) {
+        if !matches!(slice.call, Call::Read { .. }) {
+            let writes = matches!(slice.call, Call::Write { .. });
+            event_loop.runs(active.request.service_start_ns, slice.enter_ns, writes);
+        }
         event_loop.share(active.request.id, phases, || (&active.request.method, &active.request.path));
     }
 }
@@ -430,6 +434,9 @@ pub(super) fn foreign(
             }
             let Some(event_loop) = thread.serving_loop() else { return };
             event_loop.touched_ns = exit_ns;
+            if !matches!(slice.call, Call::Read { .. }) {
+                event_loop.runs(None, slice.enter_ns, false);
+            }
             if matches!(slice.call, Call::Make { .. }) {
                 event_loop.opened(fd, opened_ns, fitting.iter().map(|(_, request)| *request).collect(), None);
             }

@@ -150,6 +150,58 @@ fn a_back_end_that_nobody_seems_to_open_is_laid_to_the_one_that_was_left_and_wai
     assert_eq!(snapshot.event_loops[0].paired_by_order, 1);
 }
 
+/// A loop with two clients that it has served once, each in the turn after the one in which it was read.
+fn loop_that_defers() -> Script {
+    let mut script = Script::new(1).watch(LISTENER).look(-1, 1, (0, 0, 100));
+    for fd in [9, 10] {
+        let arrival = script.now_ns;
+        script = script.accept(fd, (1, 0, 0)).read(fd, GET, arrival, (1, 0, 0)).look(0, 0, (1, 0, 0));
+        script = script.respond(fd).watch(fd);
+    }
+    script.look(-1, 1, (0, 0, 1000))
+}
+
+/// ```text
+/// loop: read 9, python 5, look, python 30, (look, read 10, look, python 500, write 10) four times; the last time: look, read 10, look, write 10, python 40, write 9
+///       `ran`: without that last time, so that the other one was answered in the turn before
+/// ```
+#[test]
+fn a_timer_that_no_time_out_told_of_is_told_by_a_turn_in_which_nobody_ran_before_the_request_went_on() {
+    for ran in [false, true] {
+        let script = loop_that_defers();
+        let first = script.now_ns;
+        let mut script = script.read(9, GET, first, (1, 0, 0)).cpu(5).look(0, 0, (1, 0, 0)).cpu(30);
+        let left_ns = script.at(30);
+        let mut before_ns = 0;
+        for _ in 0..4 {
+            script = script.look(0, 1, (1, 0, 0));
+            let second = script.now_ns;
+            script = script.read(10, GET, second, (1, 0, 0)).look(0, 0, (1, 0, 0));
+            before_ns = script.now_ns;
+            script = script.cpu(500).respond(10);
+        }
+        if ran {
+            let resumed = script.look(0, 0, (1, 0, 0)).cpu(40).respond(9).look(-1, 0, (0, 0, 10));
+            let (requests, _) = requests_of(resumed);
+            let slept = requests.iter().find(|request| request.start_ns == first).unwrap();
+            assert_eq!(us(slept, Phase::Sleep), 0);
+            assert!(us(slept, Phase::Unexplained) > 2000);
+            continue;
+        }
+        script = script.look(0, 1, (1, 0, 0));
+        let cause_ns = script.now_ns;
+        script = script.read(10, GET, cause_ns, (1, 0, 0)).look(0, 0, (1, 0, 0));
+        let resumed_ns = script.now_ns;
+        let script = script.respond(10).cpu(40).respond(9).look(-1, 0, (0, 0, 10));
+        let (requests, _) = requests_of(script);
+        let slept = requests.iter().find(|request| request.start_ns == first).unwrap();
+        assert_eq!(us(slept, Phase::Sleep), (before_ns - left_ns) / US);
+        assert_eq!(us(slept, Phase::Unexplained), (cause_ns - before_ns) / US);
+        assert_eq!(us(slept, Phase::Cpu), 5 + 30 + 40);
+        assert_eq!(us(slept, Phase::LoopWait), 1 + (resumed_ns - cause_ns) / US + 10);
+    }
+}
+
 /// ```text
 /// loop: read 9, python 30, look (a timer is due within 2 ms) 1500, read 10, write 10, python 40, write 9
 /// ```
