@@ -137,7 +137,7 @@ fn words(subjects: &[&Subject], workloads: &[&Workload], cells: &[Cell]) -> Stri
                 (Some(why), _) => format!("No answer: {}", escaped(why)),
                 (None, sentence) => sentence.as_deref().map(escaped).unwrap_or_default(),
             };
-            let partial = if cell.complete == Some(false) { " (records were lost)" } else { "" };
+            let partial = if cell.complete == Some(false) { " (not all was seen)" } else { "" };
             let also: Vec<String> = cell.also.iter().map(|id| format!("[{id}](findings/{id}.md)")).collect();
             let _ = writeln!(
                 text,
