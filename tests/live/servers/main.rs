@@ -78,7 +78,7 @@ servers! {
 ///
 /// a2wsgi and Twisted: the interval agrees with the witness at the loop's sockets (median error 10 to 30 µs in 80 runs, on a busy machine or not). But on a machine
 /// that does little else the wait for a CPU is 0.6 to 1.2 % longer than `schedstat`'s, where 1 % is allowed: one run of eight of each fails for 0.1 or 0.2 %. On a busy
-/// machine, where these waits are longer, 57 runs of 58 agreed. The stretches that the kernel's tracer shows (`switches`) add up to ours within 0.1 to 0.2 %
+/// machine, where these waits are longer, 70 runs of 72 agreed. The stretches that the kernel's tracer shows (`switches`) add up to ours within 0.1 to 0.2 %
 /// (two runs): what differs is the clock that `schedstat` takes, of which the comparison knows a part.
 mod gaps {
     use wsgi_trace_tests::server::twisted::Twisted;
