@@ -40,7 +40,8 @@ pub struct Times {
     /// Between the decision to wake it and the end of its wake-up: its waits by the kernel's account begin within.
     pub waking_ns: u64,
     /// Asleep, and moved to another CPU's queue by the balancing of load (from Linux 6.12 on a thread that falls asleep may stay in
-    /// its queue for a while): `activate_task` begins a wait by the kernel's account then, which goes on until it is woken.
+    /// its queue for a while): `activate_task` begins a wait by the kernel's account then, which goes on until it is woken, and is
+    /// added as a whole at that moment.
     pub moved_asleep_ns: u64,
     /// It ended.
     pub ended: bool,
@@ -94,8 +95,8 @@ impl Switches {
         Ok(Self(tracer))
     }
 
-    /// What each thread of the machine did, by thread, from one moment to another (`CLOCK_MONOTONIC`). A stretch of which either end
-    /// is not shown in between is left out.
+    /// What each thread of the machine did, by thread, from one moment to another (`CLOCK_MONOTONIC`). A stretch that reaches beyond
+    /// either is left out. What came before tells who sleeps as that time begins, and who was moved in that sleep.
     ///
     /// # Errors
     ///
@@ -120,17 +121,18 @@ fn event(threads: &mut BTreeMap<u32, Thread>, line: &str, window_us: &Range<u64>
         EVENTS.iter().find_map(|name| Some((*name, line.split_once(&format!(": {name}: "))?)))?;
     let (seconds, micros) = head.rsplit_once(' ')?.1.split_once('.')?;
     let now_us = seconds.parse::<u64>().ok()? * 1_000_000 + micros.parse::<u64>().ok()?;
-    if !window_us.contains(&now_us) {
+    if now_us >= window_us.end {
         return Some(());
     }
+    let from_us = window_us.start;
     match name {
         "sched_switch" => {
             let (previous, next) = text.rsplit_once(" ==> ")?;
             let goes_on = previous.rsplit_once("prev_state=")?.1;
             let thread = threads.entry(after(previous, " prev_pid=")?).or_default();
-            thread.leaves(now_us, goes_on.starts_with('R'));
+            thread.leaves(now_us, goes_on.starts_with('R'), from_us);
             thread.times.ended |= goes_on.starts_with(['X', 'Z']);
-            threads.entry(after(next, " next_pid=")?).or_default().comes(now_us);
+            threads.entry(after(next, " next_pid=")?).or_default().comes(now_us, from_us);
         }
         "sched_stat_runtime" => {
             let (thread, runtime_ns) = (after(text, " pid=")?, after(text, " runtime=")?);
@@ -138,7 +140,13 @@ fn event(threads: &mut BTreeMap<u32, Thread>, line: &str, window_us: &Range<u64>
         }
         "sched_migrate_task" => threads.entry(after(text, " pid=")?).or_default().is_moved(now_us),
         "sched_waking" => threads.entry(after(text, " pid=")?).or_default().woken_since_us = Some(now_us),
-        _ => threads.entry(after(text, " pid=")?).or_default().is_woken(now_us),
+        "sched_wakeup_new" => {
+            // Another thread may have had this number.
+            let thread = threads.entry(after(text, " pid=")?).or_default();
+            *thread = Thread::default();
+            thread.is_woken(now_us, from_us);
+        }
+        _ => threads.entry(after(text, " pid=")?).or_default().is_woken(now_us, from_us),
     }
     Some(())
 }
@@ -149,8 +157,8 @@ fn after(text: &str, key: &str) -> Option<u32> {
 }
 
 impl Thread {
-    fn comes(&mut self, now_us: u64) {
-        if let Some(since_us) = self.waits_since_us.take() {
+    fn comes(&mut self, now_us: u64, from_us: u64) {
+        if let Some(since_us) = self.waits_since_us.take().filter(|since_us| *since_us >= from_us) {
             self.times.run_queue_ns += (now_us - since_us) * 1000;
         }
         self.runs_since_us = Some(now_us);
@@ -158,11 +166,12 @@ impl Thread {
         self.counted_ns = 0;
     }
 
-    fn is_woken(&mut self, now_us: u64) {
-        if let Some(since_us) = self.woken_since_us.take() {
+    fn is_woken(&mut self, now_us: u64, from_us: u64) {
+        let is_within = now_us >= from_us;
+        if let Some(since_us) = self.woken_since_us.take().filter(|_| is_within) {
             self.times.waking_ns += (now_us - since_us) * 1000;
         }
-        if let Some(moved_us) = self.moved_us.take() {
+        if let Some(moved_us) = self.moved_us.take().filter(|_| is_within) {
             self.times.moved_asleep_ns += (now_us - moved_us) * 1000;
         }
         self.sleeps_since_us = None;
@@ -176,8 +185,8 @@ impl Thread {
         }
     }
 
-    fn leaves(&mut self, now_us: u64, goes_on: bool) {
-        if let Some(since_us) = self.runs_since_us.take() {
+    fn leaves(&mut self, now_us: u64, goes_on: bool, from_us: u64) {
+        if let Some(since_us) = self.runs_since_us.take().filter(|since_us| *since_us >= from_us) {
             self.times.cpu_ns += (now_us - since_us) * 1000;
             self.times.counted_cpu_ns += self.counted_ns;
         }
@@ -200,6 +209,10 @@ mod tests {
             b ==> c-7 [001] d..2. 5.000200: sched_switch: prev_comm=b ==> c prev_pid=7 prev_prio=120 prev_state=R+ ==> next_comm=a next_pid=9 next_prio=120\n\
             a-9 [001] d..2. 5.000240: sched_switch: prev_comm=a prev_pid=9 prev_prio=120 prev_state=X ==> next_comm=b ==> c next_pid=7 next_prio=120\n";
         let times = times(text, &(0..u64::MAX)).expect("events");
+        // Its waits from 100 to 130 and from 200 to 240 reach beyond these.
+        let part = super::times(text, &(5_000_120..5_000_220)).expect("events");
+        let part = part.get(&7).map(|times| (times.run_queue_ns, times.cpu_ns, times.waking_ns));
+        assert_eq!(part, Some((0, 70_000, 0)));
         let seven = Times {
             cpu_ns: 70_000,
             run_queue_ns: 70_000,
@@ -209,7 +222,7 @@ mod tests {
             ended: false,
         };
         assert_eq!(times.get(&7), Some(&seven));
-        let moved = format!(
+        let moved_text = format!(
             "{text}            b-7 [001] d..2. 5.000300: sched_switch: prev_comm=b prev_pid=7 prev_prio=120 prev_state=S ==> next_comm=a next_pid=9 next_prio=120\n\
             a-9 [001] d..2. 5.000400: sched_migrate_task: comm=b pid=7 prio=120 orig_cpu=1 dest_cpu=0\n\
             a-9 [001] d..2. 5.000500: sched_migrate_task: comm=b pid=7 prio=120 orig_cpu=0 dest_cpu=1\n\
@@ -217,11 +230,14 @@ mod tests {
             a-9 [001] d..2. 5.000690: sched_migrate_task: comm=b pid=7 prio=120 orig_cpu=1 dest_cpu=0\n\
             a-9 [001] d..2. 5.000700: sched_wakeup: comm=b pid=7 prio=120 target_cpu=000\n"
         );
-        let moved = super::times(&moved, &(0..u64::MAX)).expect("events");
+        let moved = super::times(&moved_text, &(0..u64::MAX)).expect("events");
         assert_eq!(
             moved.get(&7).map(|times| (times.moved_asleep_ns, times.waking_ns)),
             Some((300_000, 17_000))
         );
+        // It was moved before the time that is looked at, and woken in it.
+        let later = super::times(&moved_text, &(5_000_600..u64::MAX)).expect("events");
+        assert_eq!(later.get(&7).map(|times| (times.moved_asleep_ns, times.cpu_ns)), Some((300_000, 0)));
         let nine = Times { cpu_ns: 40_000, ended: true, ..Times::default() };
         assert_eq!(times.get(&9), Some(&nine));
     }

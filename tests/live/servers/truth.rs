@@ -29,11 +29,12 @@ pub(crate) type Check<'a> = &'a dyn Fn(&Window) -> anyhow::Result<()>;
 
 /// Begins a window before the load and ends it when everything that was answered is logged.
 fn window(recipe: &dyn Recipe) -> anyhow::Result<Window> {
+    // Before the server, so that a sleep that goes on as the window begins is seen from its beginning.
+    let switches = Switches::start()?;
     let server = Server::start(recipe)?;
     let in_front = server.pids().get(1).copied().filter(|_| recipe.traces_front_end());
     let front_end = in_front.map(|pid| format!("--with-front-end={pid}"));
     let options: Vec<&str> = front_end.as_deref().into_iter().collect();
-    let switches = Switches::start()?;
     let trace = Trace::start_with(server.pid(), &options)?;
     let clients = recipe.clients();
     let routes = if recipe.answers_exceptions() { ROUTES.to_owned() } else { ROUTES.replace("/error,", "") };
