@@ -83,6 +83,11 @@ impl Undecided {
     const MAX: u64 = (1 << Self::BITS) - 1;
     const UNIT_SHIFT: u32 = 4;
 
+    /// Nothing is undecided.
+    pub const NOTHING: Self = Self(Self::KNOWN);
+    /// All sleep is.
+    pub const ALL: Self = Self(0);
+
     /// The word for what is undecided of the call and of the gap, and the gap's sleep in page faults, which is not kept where
     /// something is undecided of the gap.
     #[inline(always)]
@@ -215,19 +220,16 @@ pub struct SliceRecord {
 }
 
 impl SliceRecord {
-    /// What is undecided of its sleep; `None`: nothing.
+    /// What is undecided of its sleep.
     #[must_use]
-    pub const fn undecided(&self) -> Option<Undecided> {
-        if self.flags & FLAG_WAKE_MISSED == 0 { None } else { Some(Undecided(self.gap_fault_ns)) }
+    pub const fn undecided(&self) -> Undecided {
+        if self.flags & FLAG_WAKE_MISSED == 0 { Undecided::NOTHING } else { Undecided(self.gap_fault_ns) }
     }
 
     /// The gap's sleep in page faults, as far as it is known.
     #[must_use]
     pub const fn known_gap_fault_ns(&self) -> u64 {
-        match self.undecided() {
-            None => self.gap_fault_ns,
-            Some(undecided) => undecided.gap_fault_ns(),
-        }
+        if self.flags & FLAG_WAKE_MISSED == 0 { self.gap_fault_ns } else { self.undecided().gap_fault_ns() }
     }
 }
 
@@ -257,6 +259,7 @@ mod tests {
             assert_eq!(Undecided::new(ns, ns, 0).call_ns(), u64::MAX);
             assert_eq!(Undecided::new(ns, ns, 0).gap_ns(), u64::MAX);
         }
+        assert_eq!(Undecided::NOTHING, Undecided::new(0, 0, 0));
         let in_the_call = Undecided::new(100, 0, 64);
         assert_eq!((in_the_call.call_ns(), in_the_call.gap_ns(), in_the_call.gap_fault_ns()), (112, 0, 64));
         let in_the_gap = Undecided::new(0, 100, 64);
@@ -265,8 +268,9 @@ mod tests {
 
     #[test]
     fn all_sleep_of_an_older_recording_s_slice_is_undecided() {
-        let older = Undecided(1_000);
-        assert_eq!((older.call_ns(), older.gap_ns(), older.gap_fault_ns()), (u64::MAX, u64::MAX, 0));
+        for older in [Undecided(1_000), Undecided::ALL] {
+            assert_eq!((older.call_ns(), older.gap_ns(), older.gap_fault_ns()), (u64::MAX, u64::MAX, 0));
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use profiler_common::record::frames::{self, FramesRecord, MAX_FRAMES};
 use profiler_common::record::head::{self, HeadRecord};
 use profiler_common::record::lifecycle::{self, LifecycleRecord};
 use profiler_common::record::light::{self, LightRecord};
-use profiler_common::record::slice::{SliceRecord, Undecided};
+use profiler_common::record::slice::SliceRecord;
 use profiler_common::record::wake::{self, WakeRecord};
 use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE,
@@ -141,7 +141,7 @@ fn slice(record: &SliceRecord) -> Slice {
             blocked_ns: record.gap_blocked_ns,
         },
         gap_fault_ns: record.known_gap_fault_ns(),
-        undecided: record.undecided().unwrap_or(Undecided(0)),
+        undecided: record.undecided(),
         gap_blocked_call: record.gap_blocked_call,
         folded_ns: record.folded_ns,
         folded_calls: record.folded_calls,

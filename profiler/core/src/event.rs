@@ -3,7 +3,7 @@
 //! In: raw records (by `decode`) and facts. Out: [`Event`], ordered by `time_ns`. Slices span time: they come when
 //! their call ends and may have begun long before events that were seen earlier.
 
-use profiler_common::record::slice::{FLAG_WAKE_MISSED, Undecided};
+use profiler_common::record::slice::Undecided;
 
 use crate::fact::{Account, Fact};
 
@@ -65,7 +65,7 @@ pub struct Slice {
     pub gap: Account,
     /// Page-fault part of the gap's sleep; 0 where it is not known.
     pub gap_fault_ns: u64,
-    /// With `FLAG_WAKE_MISSED`: how much of its sleep is undecided, see [`Slice::call_undecided_ns`].
+    /// How much of its sleep is undecided at most: see [`Slice::call_undecided_ns`].
     pub undecided: Undecided,
     /// Unobserved call in which the thread blocked in the gap (`slice::NO_CALL`: none).
     pub gap_blocked_call: i32,
@@ -103,18 +103,12 @@ impl Slice {
     /// The part of the call's sleep that may have been something else: its end was not seen.
     #[must_use]
     pub fn call_undecided_ns(&self) -> u64 {
-        if self.flags & FLAG_WAKE_MISSED == 0 {
-            return 0;
-        }
         self.undecided.call_ns().min(self.inside.blocked_ns)
     }
 
     /// The same of the gap's sleep.
     #[must_use]
     pub fn gap_undecided_ns(&self) -> u64 {
-        if self.flags & FLAG_WAKE_MISSED == 0 {
-            return 0;
-        }
         self.undecided.gap_ns().min(self.gap.blocked_ns)
     }
 
@@ -143,7 +137,7 @@ impl Slice {
             inside: Account::default(),
             gap: Account::default(),
             gap_fault_ns: 0,
-            undecided: Undecided(0),
+            undecided: Undecided::NOTHING,
             gap_blocked_call: profiler_common::record::slice::NO_CALL,
             folded_ns: 0,
             folded_calls: 0,

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashSet;
 
 use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
-use profiler_common::record::slice::{FLAG_WAKE_MISSED, Undecided};
+use profiler_common::record::slice::Undecided;
 
 use crate::decode;
 use crate::event::{Body, Change, Event, Lifecycle, Slice, Tid};
@@ -469,8 +469,6 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
     let system_call = open.system_call.unwrap_or(u32::MAX);
     let outcome = decode::call::Outcome { result: -4, flags: 0 };
     let enter_ns = if open.system_call.is_some() && open.enter_ns > 0 { open.enter_ns } else { end_ns };
-    let undecided = (open.call_undecided_ns > 0 || open.gap_undecided_ns > 0)
-        .then(|| Undecided::new(open.call_undecided_ns, open.gap_undecided_ns, open.gap_fault_ns));
     Slice {
         tgid: open.tgid,
         tid: open.tid,
@@ -482,8 +480,8 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
         enter_ns,
         inside: open.call,
         gap: open.gap,
-        gap_fault_ns: undecided.map_or(open.gap_fault_ns, Undecided::gap_fault_ns),
-        undecided: undecided.unwrap_or(Undecided(0)),
+        gap_fault_ns: if open.gap_undecided_ns == 0 { open.gap_fault_ns } else { 0 },
+        undecided: Undecided::new(open.call_undecided_ns, open.gap_undecided_ns, 0),
         gap_blocked_call: open.gap_blocked_call,
         folded_ns: 0,
         folded_calls: 0,
@@ -494,7 +492,7 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
         take_lead_ns: None,
         back_end_ready_ns: 0,
         waker_tid: 0,
-        flags: if undecided.is_some() { FLAG_WAKE_MISSED } else { 0 },
+        flags: 0,
     }
 }
 

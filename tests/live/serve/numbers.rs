@@ -107,23 +107,23 @@ fn stamps_of_a_front_end_are_counted_as_they_were_sent() -> anyhow::Result<()> {
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 2))?;
     let agent = Agent::watching(&port(server.address()), &["--window", "1h"])?;
     let wall_ns = || -> anyhow::Result<u128> { Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos()) };
+    let ask = |client: &mut RawClient, stamp: &str| -> anyhow::Result<()> {
+        client.send(&format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nX-Request-Start: {stamp}\r\nConnection: close\r\n\r\n"
+        ))?;
+        client.read_to_end()?;
+        Ok(())
+    };
     let (mut least_ns, mut most_ns) = (0, 0);
     for _ in 0..20 {
         let stamp_ns = wall_ns()? - 40_000_000;
         let mut client = RawClient::connect(server.address())?;
         least_ns += wall_ns()? - stamp_ns;
-        client.send(&format!(
-            "GET / HTTP/1.1\r\nHost: x\r\nX-Request-Start: t={stamp_ns}\r\nConnection: close\r\n\r\n"
-        ))?;
-        client.read_to_end()?;
+        ask(&mut client, &format!("t={stamp_ns}"))?;
         most_ns += wall_ns()? - stamp_ns;
     }
     for stamp in ["soon", "0000000000.000", "9999999999.000", "9999999999.000"] {
-        let mut client = RawClient::connect(server.address())?;
-        client.send(&format!(
-            "GET / HTTP/1.1\r\nHost: x\r\nX-Request-Start: {stamp}\r\nConnection: close\r\n\r\n"
-        ))?;
-        client.read_to_end()?;
+        ask(&mut RawClient::connect(server.address())?, stamp)?;
     }
     agent
         .wait_for_metrics("all requests", |samples| sum(samples, "wsgi_trace_requests_total", &[]) >= 24.0)?;

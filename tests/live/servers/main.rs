@@ -68,17 +68,17 @@ servers! {
 /// Servers that do not pass yet, or not always. `cargo xtask live-all gaps` shows how far they are; a line that has come to pass
 /// moves up.
 ///
-/// asyncio (uvicorn): 3 to 10 % of request time is unexplained, but 11 % in one run of 14, on a busy machine. A third of this is stretches
+/// asyncio (uvicorn): 3 to 10 % of request time is unexplained, but 11 % in one run of 15, on a busy machine. A third of this is stretches
 /// between calls of two requests that went on in the same turn: either may have run, and for both it is unexplained. Nearly all the rest is
 /// sleeps whose timer comes due while others run and the loop only looks, so that no time-out tells of it. Nothing in system calls decides
 /// either.
 ///
-/// Starlette, whose threads the loop feeds: 2 to 7 % of request time is unexplained (13 runs), but 10.2 and 10.5 % in two runs of 16 beside two processes that
+/// Starlette, whose threads the loop feeds: 2 to 7 % of request time is unexplained (15 runs), but 10.2 and 10.5 % in two runs of 16 beside two processes that
 /// compute on two CPUs, for the same reasons.
 ///
-/// a2wsgi and Twisted: the interval agrees with the witness at the loop's sockets (median error 10 to 30 µs in 80 runs, on a busy machine or not). But on a machine
+/// a2wsgi and Twisted: the interval agrees with the witness at the loop's sockets (median error 9 to 30 µs, on a busy machine or not). But on a machine
 /// that does little else the wait for a CPU is 0.6 to 1.2 % longer than `schedstat`'s, where 1 % is allowed: one run of eight of each fails for 0.1 or 0.2 %. On a busy
-/// machine, where these waits are longer, 70 runs of 72 agreed. The stretches that the kernel's tracer shows (`switches`) add up to ours within 0.1 to 0.2 %
+/// machine, where these waits are longer, 69 runs of 70 agreed. The stretches that the kernel's tracer shows (`switches`) add up to ours within 0.1 to 0.2 %
 /// (two runs): what differs is the clock that `schedstat` takes, of which the comparison knows a part.
 mod gaps {
     use wsgi_trace_tests::server::twisted::Twisted;

@@ -7,7 +7,7 @@
 
 use rustc_hash::FxHashMap;
 
-use profiler_common::record::slice::{NO_CALL, Undecided};
+use profiler_common::record::slice::{FLAG_WAKE_MISSED, NO_CALL, Undecided};
 
 use crate::event::{Call, Light, LightWhat, Slice, Tid};
 use crate::machine::serving;
@@ -261,7 +261,7 @@ fn slice_of(light: &Light, time_ns: u64) -> Slice {
         inside: crate::fact::Account::default(),
         gap: light.account,
         gap_fault_ns: 0,
-        undecided: Undecided(0),
+        undecided: if light.flags & FLAG_WAKE_MISSED == 0 { Undecided::NOTHING } else { Undecided::ALL },
         gap_blocked_call: NO_CALL,
         folded_ns: 0,
         folded_calls: 0,

@@ -463,7 +463,7 @@ impl Thread {
 
 #[cfg(test)]
 mod tests {
-    use profiler_common::record::slice::{FLAG_WAKE_MISSED, Undecided};
+    use profiler_common::record::slice::Undecided;
 
     use super::*;
 
@@ -509,7 +509,6 @@ mod tests {
     fn only_the_sleep_whose_end_was_not_seen_is_undecided() {
         const FSYNC: i32 = 74;
         let mut slice = Slice::blank(crate::event::Call::Sleep);
-        slice.flags = FLAG_WAKE_MISSED;
         slice.undecided = Undecided::new(160, 320, 0);
         slice.gap = Account { cpu_ns: 10, run_queue_ns: 0, blocked_ns: 1_000 };
         slice.inside = Account { cpu_ns: 5, run_queue_ns: 10, blocked_ns: 1_000 };
