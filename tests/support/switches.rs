@@ -4,7 +4,13 @@
 //! In: nothing. Out: times by thread, and how much more CPU time the kernel's account gives them than its switches show. The
 //! kernel does not read its clock at a switch that a wake-up has asked for, but takes the clock of the wake-up
 //! (`rq_clock_skip_update`, kernel/sched/core.c): from there on the time is the woken thread's, also while its CPU has yet to
-//! be interrupted.
+//! be interrupted. Where it does read it, that is as `__schedule` begins, before the next thread is picked: about 1 µs before the
+//! switch that the tracer shows, and `rcu_note_context_switch` comes just before it. What a hypervisor took (`steal`) is in no CPU
+//! time of the kernel's: a stretch that lacks more than its clock can have shown lacks that.
+//!
+//! On some machines the tracer records nothing that the idle thread of a CPU does but in interrupts (seen on Linux 6.18 in a virtual
+//! machine, on one CPU of two, for hours; programs at the same tracepoint do run). A switch from it is not shown then, but by its
+//! end: what the kernel counted until the next switch tells when it was, and the thread's first event that it had been.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -23,6 +29,16 @@ const EVENTS: [&str; 6] = [
     "sched_stat_runtime",
     "sched_migrate_task",
 ];
+/// The last event of `__schedule` before it reads its clock (kernel/sched/core.c, kernel/rcu/tree_plugin.h).
+const BEGINS: &str = "rcu_utilization";
+/// What it says there; the same event tells of other things too.
+const BEGINS_TEXT: &str = "End context switch";
+/// The second flag of an event where `TIF_NEED_RESCHED` is set (`trace_print_lat_fmt`, kernel/trace/trace_output.c).
+const ASKED_FOR: [char; 4] = ['N', 'n', 'B', 'b'];
+/// Two moments are apart by up to this much more or less than the tracer's text says.
+const ROUNDED_NS: u64 = 1000;
+/// The first event of most threads that come to a CPU: their return to their own code (x86 only).
+const RETURNS: &str = "x86_fpu_regs_activated";
 
 /// A recording of every switch of the machine.
 #[derive(Debug)]
@@ -37,8 +53,17 @@ pub struct Times {
     pub run_queue_ns: u64,
     /// What the kernel's own account added to its CPU time within the stretches of `cpu_ns`.
     pub counted_cpu_ns: u64,
-    /// Between the decision to wake it and the end of its wake-up: its waits by the kernel's account begin within.
+    /// By how much this is more (or less) for the clock's sake: each stretch within what that can have shown at its ends.
+    pub clock_ns: i64,
+    /// Between the decision to wake it and the end of its wake-up: its waits by the kernel's account begin within. Waits that begin
+    /// after a stretch whose beginning is not shown do between the clock that the kernel can have taken and the switch.
     pub waking_ns: u64,
+    /// Between the clock that the kernel can have taken and the switch away, where it falls asleep: its CPU time by the kernel's
+    /// account ends within, and the next thread's begins.
+    pub falling_asleep_ns: u64,
+    /// Between the clock that the kernel can have taken for a switch that is not shown and the first event after it: its wait for a
+    /// CPU may be shorter by so much by the kernel's account.
+    pub unseen_ns: u64,
     /// Asleep, and moved to another CPU's queue by the balancing of load (from Linux 6.12 on a thread that falls asleep may stay in
     /// its queue for a while): `activate_task` begins a wait by the kernel's account then, which goes on until it is woken, and is
     /// added as a whole at that moment.
@@ -55,7 +80,10 @@ impl Times {
             cpu_ns: self.cpu_ns + other.cpu_ns,
             run_queue_ns: self.run_queue_ns + other.run_queue_ns,
             counted_cpu_ns: self.counted_cpu_ns + other.counted_cpu_ns,
+            clock_ns: self.clock_ns + other.clock_ns,
             waking_ns: self.waking_ns + other.waking_ns,
+            falling_asleep_ns: self.falling_asleep_ns + other.falling_asleep_ns,
+            unseen_ns: self.unseen_ns + other.unseen_ns,
             moved_asleep_ns: self.moved_asleep_ns + other.moved_asleep_ns,
             ended: self.ended && other.ended,
         }
@@ -65,8 +93,10 @@ impl Times {
 #[derive(Clone, Copy, Default)]
 struct Thread {
     times: Times,
-    /// It has a CPU since.
-    runs_since_us: Option<u64>,
+    /// It has a CPU since, and that CPU's clock had shown up to this much less.
+    runs_since_us: Option<(u64, u64)>,
+    /// Its first event since it had none.
+    shown_since_us: Option<u64>,
     /// It can run since.
     waits_since_us: Option<u64>,
     counted_ns: u64,
@@ -91,6 +121,10 @@ impl Switches {
         for event in EVENTS {
             tracer.set(&format!("events/sched/{event}/enable"), "1")?;
         }
+        tracer.set(&format!("events/rcu/{BEGINS}/filter"), &format!("s == \"{BEGINS_TEXT}\""))?;
+        tracer.set(&format!("events/rcu/{BEGINS}/enable"), "1")?;
+        // Other architectures have no such event.
+        let _ = tracer.set(&format!("events/x86_fpu/{RETURNS}/enable"), "1");
         tracer.set("tracing_on", "1")?;
         Ok(Self(tracer))
     }
@@ -107,32 +141,75 @@ impl Switches {
     }
 }
 
-fn times(text: &str, window_us: &Range<u64>) -> anyhow::Result<BTreeMap<u32, Times>> {
-    let mut threads: BTreeMap<u32, Thread> = BTreeMap::new();
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        event(&mut threads, line, window_us).with_context(|| format!("not an event: {line}"))?;
+/// What events showed until now.
+#[derive(Default)]
+struct Seen {
+    threads: BTreeMap<u32, Thread>,
+    cpus: BTreeMap<u32, Cpu>,
+}
+
+/// What read a CPU's clock for its next switch, each last of its kind since the one before.
+#[derive(Clone, Copy, Default)]
+struct Cpu {
+    /// The scheduler began.
+    begun_us: Option<u64>,
+    /// Somebody had asked for the switch before it did, which may have been a wake-up.
+    is_asked_for: bool,
+    /// A wake-up to it was decided.
+    woken_us: Option<u64>,
+}
+
+impl Cpu {
+    /// By how much a switch now may have an earlier clock.
+    fn behind_us(self, now_us: u64) -> u64 {
+        let woken_us = self.woken_us.filter(|_| self.is_asked_for);
+        let read_us = self.begun_us.into_iter().chain(woken_us).min();
+        now_us.saturating_sub(read_us.unwrap_or(now_us))
     }
-    Ok(threads.into_iter().map(|(tid, thread)| (tid, thread.times)).collect())
+}
+
+fn times(text: &str, window_us: &Range<u64>) -> anyhow::Result<BTreeMap<u32, Times>> {
+    let mut seen = Seen::default();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        event(&mut seen, line, window_us).with_context(|| format!("not an event: {line}"))?;
+    }
+    Ok(seen.threads.into_iter().map(|(tid, thread)| (tid, thread.times)).collect())
 }
 
 /// One line: `COMM-PID [CPU] FLAGS SECONDS.MICROSECONDS: NAME: TEXT`, in which names may hold anything.
-fn event(threads: &mut BTreeMap<u32, Thread>, line: &str, window_us: &Range<u64>) -> Option<()> {
+fn event(seen: &mut Seen, line: &str, window_us: &Range<u64>) -> Option<()> {
+    let names = EVENTS.iter().chain([&BEGINS, &RETURNS]);
     let (name, (head, text)) =
-        EVENTS.iter().find_map(|name| Some((*name, line.split_once(&format!(": {name}: "))?)))?;
-    let (seconds, micros) = head.rsplit_once(' ')?.1.split_once('.')?;
+        names.copied().find_map(|name| Some((name, line.split_once(&format!(": {name}: "))?)))?;
+    let (head, stamp) = head.rsplit_once(' ')?;
+    let (seconds, micros) = stamp.split_once('.')?;
     let now_us = seconds.parse::<u64>().ok()? * 1_000_000 + micros.parse::<u64>().ok()?;
+    let (current, head) = head.rsplit_once('[')?;
+    let current: u32 = current.trim_end().rsplit_once('-')?.1.parse().ok()?;
+    let (cpu, flags) = head.split_once(']')?;
+    let cpu: u32 = cpu.parse().ok()?;
+    let Seen { threads, cpus } = seen;
     if now_us >= window_us.end {
         return Some(());
     }
     let from_us = window_us.start;
+    threads.entry(current).or_default().shown_since_us.get_or_insert(now_us);
     match name {
+        RETURNS => {}
         "sched_switch" => {
             let (previous, next) = text.rsplit_once(" ==> ")?;
             let goes_on = previous.rsplit_once("prev_state=")?.1;
             let thread = threads.entry(after(previous, " prev_pid=")?).or_default();
-            thread.leaves(now_us, goes_on.starts_with('R'), from_us);
+            let behind_us = std::mem::take(cpus.entry(cpu).or_default()).behind_us(now_us);
+            thread.leaves(now_us, goes_on.starts_with('R'), from_us, behind_us);
             thread.times.ended |= goes_on.starts_with(['X', 'Z']);
-            threads.entry(after(next, " next_pid=")?).or_default().comes(now_us, from_us);
+            threads.entry(after(next, " next_pid=")?).or_default().comes(now_us, from_us, behind_us);
+        }
+        BEGINS => {
+            let cpu = cpus.entry(cpu).or_default();
+            cpu.begun_us = Some(now_us);
+            cpu.is_asked_for =
+                flags.trim_start().chars().nth(1).is_some_and(|flag| ASKED_FOR.contains(&flag));
         }
         "sched_stat_runtime" => {
             let (thread, runtime_ns) = (after(text, " pid=")?, after(text, " runtime=")?);
@@ -146,7 +223,12 @@ fn event(threads: &mut BTreeMap<u32, Thread>, line: &str, window_us: &Range<u64>
             *thread = Thread::default();
             thread.is_woken(now_us, from_us);
         }
-        _ => threads.entry(after(text, " pid=")?).or_default().is_woken(now_us, from_us),
+        _ => {
+            let thread = threads.entry(after(text, " pid=")?).or_default();
+            let decided_us = thread.woken_since_us.unwrap_or(now_us);
+            cpus.entry(after(text, " target_cpu=")?).or_default().woken_us = Some(decided_us);
+            thread.is_woken(now_us, from_us);
+        }
     }
     Some(())
 }
@@ -157,13 +239,12 @@ fn after(text: &str, key: &str) -> Option<u32> {
 }
 
 impl Thread {
-    fn comes(&mut self, now_us: u64, from_us: u64) {
+    fn comes(&mut self, now_us: u64, from_us: u64, behind_us: u64) {
         if let Some(since_us) = self.waits_since_us.take().filter(|since_us| *since_us >= from_us) {
             self.times.run_queue_ns += (now_us - since_us) * 1000;
         }
-        self.runs_since_us = Some(now_us);
+        self.runs_since_us = Some((now_us, behind_us));
         (self.sleeps_since_us, self.moved_us) = (None, None);
-        self.counted_ns = 0;
     }
 
     fn is_woken(&mut self, now_us: u64, from_us: u64) {
@@ -185,10 +266,27 @@ impl Thread {
         }
     }
 
-    fn leaves(&mut self, now_us: u64, goes_on: bool, from_us: u64) {
-        if let Some(since_us) = self.runs_since_us.take().filter(|since_us| *since_us >= from_us) {
-            self.times.cpu_ns += (now_us - since_us) * 1000;
-            self.times.counted_cpu_ns += self.counted_ns;
+    fn leaves(&mut self, now_us: u64, goes_on: bool, from_us: u64, behind_us: u64) {
+        let counted_ns = std::mem::take(&mut self.counted_ns);
+        let shown_us = self.shown_since_us.take().unwrap_or(now_us);
+        match self.runs_since_us.take() {
+            Some((since_us, was_behind_us)) if since_us >= from_us => {
+                let cpu_ns = (now_us - since_us) * 1000;
+                self.times.cpu_ns += cpu_ns;
+                self.times.counted_cpu_ns += counted_ns;
+                let most_ns = |us: u64| (us * 1000 + ROUNDED_NS).cast_signed();
+                self.times.clock_ns += (counted_ns.cast_signed() - cpu_ns.cast_signed())
+                    .clamp(-most_ns(behind_us), most_ns(was_behind_us));
+                if !goes_on {
+                    self.times.falling_asleep_ns += behind_us * 1000;
+                }
+            }
+            None if now_us * 1000 >= from_us * 1000 + counted_ns => {
+                let came_ns = ((now_us - behind_us) * 1000).saturating_sub(counted_ns);
+                self.times.unseen_ns += (shown_us * 1000).saturating_sub(came_ns);
+                self.times.waking_ns += if goes_on { behind_us * 1000 } else { 0 };
+            }
+            _ => {}
         }
         self.waits_since_us = goes_on.then_some(now_us);
         self.sleeps_since_us = (!goes_on).then_some(now_us);
@@ -204,9 +302,13 @@ mod tests {
         let text = "# tracer: nop\n\
             a [x] -9 [000] d..2. 5.000094: sched_waking: comm=b ==> c pid=7 prio=120 target_cpu=001\n\
             a [x] -9 [000] d..2. 5.000100: sched_wakeup: comm=b ==> c pid=7 prio=120 target_cpu=001\n\
+            a-9 [001] dN.2. 5.000129: rcu_utilization: End context switch\n\
             a-9 [001] d..2. 5.000130: sched_switch: prev_comm=a prev_pid=9 prev_prio=120 prev_state=S ==> next_comm=b ==> c next_pid=7 next_prio=120\n\
             b ==> c-7 [001] d..2. 5.000190: sched_stat_runtime: comm=b ==> c pid=7 runtime=85000 [ns]\n\
+            b ==> c-7 [001] dN.2. 5.000198: rcu_utilization: End context switch\n\
             b ==> c-7 [001] d..2. 5.000200: sched_switch: prev_comm=b ==> c prev_pid=7 prev_prio=120 prev_state=R+ ==> next_comm=a next_pid=9 next_prio=120\n\
+            b-8 [000] d..2. 5.000210: rcu_utilization: End context switch\n\
+            a-9 [001] d..2. 5.000238: rcu_utilization: End context switch\n\
             a-9 [001] d..2. 5.000240: sched_switch: prev_comm=a prev_pid=9 prev_prio=120 prev_state=X ==> next_comm=b ==> c next_pid=7 next_prio=120\n";
         let times = times(text, &(0..u64::MAX)).expect("events");
         // Its waits from 100 to 130 and from 200 to 240 reach beyond these.
@@ -217,7 +319,11 @@ mod tests {
             cpu_ns: 70_000,
             run_queue_ns: 70_000,
             counted_cpu_ns: 85_000,
+            // Its wake-up was decided 36 µs before.
+            clock_ns: 15_000,
             waking_ns: 6_000,
+            falling_asleep_ns: 0,
+            unseen_ns: 0,
             moved_asleep_ns: 0,
             ended: false,
         };
@@ -238,7 +344,28 @@ mod tests {
         // It was moved before the time that is looked at, and woken in it.
         let later = super::times(&moved_text, &(5_000_600..u64::MAX)).expect("events");
         assert_eq!(later.get(&7).map(|times| (times.moved_asleep_ns, times.cpu_ns)), Some((300_000, 0)));
-        let nine = Times { cpu_ns: 40_000, ended: true, ..Times::default() };
+        let nine = Times {
+            cpu_ns: 40_000,
+            // Nothing was counted: more than the clock's, so a hypervisor took it.
+            clock_ns: -3_000,
+            falling_asleep_ns: 2_000,
+            ended: true,
+            ..Times::default()
+        };
         assert_eq!(times.get(&9), Some(&nine));
+    }
+
+    #[test]
+    fn a_switch_that_is_not_shown_was_when_the_kernel_s_count_began_and_before_the_first_event_after_it() {
+        let text = "\
+            <idle>-0 [002] d.h3. 5.000095: sched_waking: comm=e pid=5 prio=120 target_cpu=002\n\
+            <idle>-0 [002] dNh3. 5.000100: sched_wakeup: comm=e pid=5 prio=120 target_cpu=002\n\
+            e-5 [002] d.... 5.000130: x86_fpu_regs_activated: x86/fpu: 000000000ba54ab9 load: 1 xfeatures: 2e7 xcomp_bv: 0\n\
+            e-5 [002] d..1. 5.000169: rcu_utilization: End context switch\n\
+            e-5 [002] d..2. 5.000170: sched_stat_runtime: comm=e pid=5 runtime=60000 [ns]\n\
+            e-5 [002] d..2. 5.000170: sched_switch: prev_comm=e prev_pid=5 prev_prio=120 prev_state=S ==> next_comm=swapper/2 next_pid=0 next_prio=120\n";
+        let times = times(text, &(0..u64::MAX)).expect("events");
+        let five = Times { waking_ns: 5_000, unseen_ns: 21_000, ..Times::default() };
+        assert_eq!(times.get(&5), Some(&five));
     }
 }

@@ -15,6 +15,7 @@ use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::cheroot::{Cheroot, CherryPy};
 use wsgi_trace_tests::server::gevent::{GunicornGevent, Pywsgi};
 use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
+use wsgi_trace_tests::server::twisted::Twisted;
 use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::waitress::Waitress;
@@ -62,6 +63,8 @@ servers! {
     all gunicorn_gevent: GunicornGevent { workers: 1 };
     all gunicorn_eventlet: Settings::eventlet(1);
     all gunicorn_gevent_with_several_workers: GunicornGevent { workers: 2 };
+    all twisted: Twisted;
+    all uvicorn_a2wsgi: Uvicorn { application: Application::A2wsgi { threads: 4 }, workers: 1 };
     all uvicorn_asgi_with_several_workers: Uvicorn { application: Application::Asgi, workers: 2 };
 }
 
@@ -75,20 +78,11 @@ servers! {
 ///
 /// Starlette, whose threads the loop feeds: 2 to 7 % of request time is unexplained (15 runs), but 10.2 and 10.5 % in two runs of 16 beside two processes that
 /// compute on two CPUs, for the same reasons.
-///
-/// a2wsgi and Twisted: the interval agrees with the witness at the loop's sockets (median error 9 to 30 µs, on a busy machine or not). But on a machine
-/// that does little else the wait for a CPU is 0.6 to 1.2 % longer than `schedstat`'s, where 1 % is allowed: one run of eight of each fails for 0.1 or 0.2 %. On a busy
-/// machine, where these waits are longer, 69 runs of 70 agreed. The stretches that the kernel's tracer shows (`switches`) add up to ours within 0.1 to 0.2 %
-/// (two runs): what differs is the clock that `schedstat` takes, of which the comparison knows a part.
 mod gaps {
-    use wsgi_trace_tests::server::twisted::Twisted;
-
     use super::*;
 
     servers! {
         all uvicorn_asgi: Uvicorn { application: Application::Asgi, workers: 1 };
         all uvicorn_starlette: Uvicorn { application: Application::Starlette, workers: 1 };
-        all uvicorn_a2wsgi: Uvicorn { application: Application::A2wsgi { threads: 4 }, workers: 1 };
-        all twisted: Twisted;
     }
 }

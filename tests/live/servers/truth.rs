@@ -245,48 +245,57 @@ fn shown(window: &Window) -> anyhow::Result<Times> {
     Ok(times.fold(Times::default(), |sum, times| sum.plus(*times)))
 }
 
-/// Our accounts are the kernel's, but for what its tracer shows that the kernel's CPU time has beside the times of its own
-/// switches: that is a wait for a CPU or sleep here, or the other way round; and a wait begins there somewhat before the
-/// wake-up is told, after it was decided, or in its sleep where the balancing of load moves it.
+/// Our accounts are the kernel's, but for what its tracer shows of the clock that the kernel takes: where its CPU time has for that
+/// more than the times of its own switches, a wait for a CPU has less, or the other way round. A wait begins there somewhat
+/// before the wake-up is told, after it was decided, or in its sleep where the balancing of load moves it; and it ends before the
+/// switch is told, by as much as the CPU time of who fell asleep does.
 fn accounts_agree(window: &Window) -> anyhow::Result<()> {
     let law = |name: &str| window.traced.number(&format!("/losses/conservation/{name}"));
     let shown = shown(window)?;
-    let moved_ns = shown.counted_cpu_ns.cast_signed() - shown.cpu_ns.cast_signed();
+    let counted_ns = shown.counted_cpu_ns.cast_signed() - shown.cpu_ns.cast_signed();
     let (cpu_ns, undecided_ns) = (law("cpu_ns")?, window.traced.undecided_ns()?);
-    // What a hypervisor takes is in `moved_ns` and no wait.
+    // What a hypervisor takes is in `counted_ns` and no wait.
     let doubt_ns = law("stolen_ns")? + undecided_ns;
-    let doubt_ms = doubt_ns as f64 / 1e6;
+    eprintln!(
+        "  counted {:+.2} ms, by the clock {:+.2} ms; {:.2} ms of wake-ups, {:.2} ms of falling asleep, {:.2} ms of switches not shown, {:.1} ms moved asleep, {:.1} ms stolen or undecided",
+        counted_ns as f64 / 1e6,
+        shown.clock_ns as f64 / 1e6,
+        shown.waking_ns as f64 / 1e6,
+        shown.falling_asleep_ns as f64 / 1e6,
+        shown.unseen_ns as f64 / 1e6,
+        shown.moved_asleep_ns as f64 / 1e6,
+        doubt_ns as f64 / 1e6,
+    );
+    let expected = |ours_ns: u64, moved_ns: i64, less_ns: u64, more_ns: u64| {
+        let ours_ns = ours_ns.saturating_add_signed(moved_ns);
+        ours_ns.saturating_sub(less_ns)..=ours_ns + more_ns
+    };
     let run_queue_ns = law("run_queue_ns")?;
-    for (what, ours_ns, theirs_ns, moved_ns, between) in [
-        ("CPU", cpu_ns, law("kernel_cpu_ns")?, moved_ns, (moved_ns, moved_ns)),
+    let waits_end_ns = shown.falling_asleep_ns + shown.unseen_ns;
+    let waits_begin_ns = shown.waking_ns + shown.moved_asleep_ns;
+    for (what, ours_ns, theirs_ns, expected_ns) in [
+        ("CPU", cpu_ns, law("kernel_cpu_ns")?, expected(cpu_ns, counted_ns, 0, 0)),
         (
             "run queue",
             run_queue_ns,
             law("kernel_run_queue_ns")?,
-            -moved_ns,
-            (
-                (-moved_ns).min(0),
-                (-moved_ns).max(0).saturating_add_unsigned(shown.waking_ns + shown.moved_asleep_ns),
-            ),
+            expected(run_queue_ns, -shown.clock_ns, waits_end_ns, waits_begin_ns),
         ),
     ] {
-        let least_ns = ours_ns.saturating_add_signed(between.0).saturating_sub(theirs_ns / 100 + doubt_ns);
-        let most_ns = ours_ns.saturating_add_signed(between.1) + theirs_ns / 100 + doubt_ns;
+        let allowed_ns = theirs_ns / 100 + doubt_ns;
+        let least_ns = expected_ns.start().saturating_sub(allowed_ns);
+        let most_ns = expected_ns.end() + allowed_ns;
         eprintln!(
-            "  {what} {:.1} ms, schedstat {:.1} ms: {:+.2} %, without {:+.2} ms by the clock of switches {:+.2} %; {:.1} ms of wake-ups, {:.1} ms moved asleep, {doubt_ms:.1} ms stolen or undecided",
+            "  {what} {:.2} ms, schedstat {:.2} ms: {:+.2} %, of {:.2} to {:.2} ms by its clock",
             ours_ns as f64 / 1e6,
             theirs_ns as f64 / 1e6,
             (ours_ns as f64 / theirs_ns.max(1) as f64 - 1.0) * 100.0,
-            moved_ns as f64 / 1e6,
-            (ours_ns.saturating_add_signed(moved_ns) as f64 / theirs_ns.max(1) as f64 - 1.0) * 100.0,
-            shown.waking_ns as f64 / 1e6,
-            shown.moved_asleep_ns as f64 / 1e6,
+            *expected_ns.start() as f64 / 1e6,
+            *expected_ns.end() as f64 / 1e6,
         );
         ensure!(
             (least_ns..=most_ns).contains(&theirs_ns),
-            "{what}: {ours_ns} against {theirs_ns} ns, {moved_ns} of it by the clock of switches, {} of wake-ups, {} moved asleep",
-            shown.waking_ns,
-            shown.moved_asleep_ns
+            "{what}: {ours_ns} against {theirs_ns} ns, not {least_ns} to {most_ns}"
         );
     }
     // Stretches of which the tracer does not show both ends within the window are left out there. The others have within them
