@@ -5,12 +5,14 @@
 
 use libfuzzer_sys::fuzz_target;
 use profiler_core::decode::decode;
+use profiler_core::event::Event;
 use profiler_core::order::Order;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut order = Order::new(1_000_000);
     let mut last_ns = 0;
-    let mut each = |event: profiler_core::event::Event| {
+    let mut each = |event: &mut Option<Event>| {
+        let event = event.take().expect("each is handed over once");
         assert!(event.time_ns >= last_ns, "out of order");
         last_ns = event.time_ns;
     };

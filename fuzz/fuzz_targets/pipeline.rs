@@ -5,10 +5,17 @@
 
 use libfuzzer_sys::fuzz_target;
 use profiler_common::record::connection::ConnectionRecord;
+use profiler_common::record::evidence::EvidenceRecord;
+use profiler_common::record::frames::FramesRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
+use profiler_common::record::light::LightRecord;
 use profiler_common::record::slice::SliceRecord;
-use profiler_common::record::{KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader};
+use profiler_common::record::wake::WakeRecord;
+use profiler_common::record::{
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE,
+    KIND_WAKE, RecordHeader,
+};
 use profiler_core::fact::{DescriptorClass, DescriptorSeen, EndReason, Fact, FactRecord};
 use profiler_core::pipeline::{Pipeline, Settings};
 use profiler_core::stream::Item;
@@ -22,6 +29,18 @@ fn layout<R: FromBytes + IntoBytes>(rest: &mut &[u8]) -> R {
     record.as_mut_bytes()[..own.len()].copy_from_slice(own);
     *rest = after;
     record
+}
+
+/// The next record of a fixed layout, whose header is where `header` says.
+fn fixed<R: FromBytes + IntoBytes + zerocopy::Immutable>(
+    rest: &mut &[u8],
+    kind: u16,
+    is_wild: bool,
+    header: impl Fn(&mut R) -> &mut RecordHeader,
+) -> Item<Vec<u8>> {
+    let mut record: R = layout(rest);
+    frame(header(&mut record), kind, size_of::<R>(), is_wild);
+    Item::Kernel(record.as_bytes().to_vec())
 }
 
 /// Gives a record its kind and length. Few threads and a window of seconds, so that records meet, unless `is_wild`.
@@ -45,7 +64,7 @@ fn item(rest: &mut &[u8]) -> Option<Item<Vec<u8>>> {
         Item::Fact(Box::new(FactRecord { time_ns, fact }))
     };
     Some(match what & 0x0f {
-        0..=7 => {
+        0..=5 | 7 => {
             let mut record: SliceRecord = layout(rest);
             frame(&mut record.header, KIND_SLICE, size_of::<SliceRecord>(), is_wild);
             if what & 0x40 == 0 {
@@ -68,20 +87,22 @@ fn item(rest: &mut &[u8]) -> Option<Item<Vec<u8>>> {
             record.captured_bytes = message.len() as u32;
             Item::Kernel([record.as_bytes(), message].concat())
         }
-        10 | 11 => {
-            let mut record: ConnectionRecord = layout(rest);
-            frame(&mut record.header, KIND_CONNECTION, size_of::<ConnectionRecord>(), is_wild);
-            Item::Kernel(record.as_bytes().to_vec())
-        }
-        12 => {
-            let mut record: LifecycleRecord = layout(rest);
-            frame(&mut record.header, KIND_LIFECYCLE, size_of::<LifecycleRecord>(), is_wild);
-            Item::Kernel(record.as_bytes().to_vec())
-        }
+        10 | 11 => fixed(rest, KIND_CONNECTION, is_wild, |record: &mut ConnectionRecord| &mut record.header),
+        12 => fixed(rest, KIND_LIFECYCLE, is_wild, |record: &mut LifecycleRecord| &mut record.header),
+        6 => match what >> 4 & 3 {
+            0 => fixed(rest, KIND_WAKE, is_wild, |record: &mut WakeRecord| &mut record.header),
+            1 => fixed(rest, KIND_EVIDENCE, is_wild, |record: &mut EvidenceRecord| &mut record.header),
+            2 => fixed(rest, KIND_FRAMES, is_wild, |record: &mut FramesRecord| &mut record.header),
+            _ => fixed(rest, KIND_LIGHT, is_wild, |record: &mut LightRecord| &mut record.header),
+        },
         13 => {
-            let fd = i32::from(what >> 4 & 7);
-            let class = DescriptorClass::Listener;
-            fact(Fact::DescriptorSeen(DescriptorSeen { tgid: 1, fd, class, interest: Vec::new() }), rest)
+            let (fd, is_epoll) = (i32::from(what >> 4 & 3), what & 0x40 != 0);
+            let class = if is_epoll { DescriptorClass::Epoll } else { DescriptorClass::Listener };
+            let interest = if is_epoll { vec![0, 1, 2, 3] } else { Vec::new() };
+            let interest_events = interest.iter().map(|_| layout(rest)).collect();
+            let (shared, local_port) = (is_wild, 0);
+            let seen = DescriptorSeen { tgid: 1, fd, class, interest, interest_events, shared, local_port };
+            fact(Fact::DescriptorSeen(seen), rest)
         }
         14 if what & 0x10 == 0 => fact(Fact::WindowStarted, rest),
         14 => fact(Fact::Tick, rest),

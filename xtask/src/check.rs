@@ -17,6 +17,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     command::run(command::cargo(&user_space).args(["--", "-D", "warnings"]))?;
     step("lints of the BPF programs");
     command::run(&mut bpf_lints())?;
+    step("lints of the fuzz targets");
+    command::run(&mut fuzz_lints())?;
     step("documentation");
     command::run(
         command::cargo(&["doc", "--workspace", "--exclude", "profiler-ebpf", "--no-deps", "--locked"])
@@ -41,5 +43,13 @@ fn bpf_lints() -> Command {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .args(["--", "-D", "warnings"]);
+    clippy
+}
+
+/// The fuzz targets are a workspace of their own; without the fuzzer they compile like everything else.
+fn fuzz_lints() -> Command {
+    let mut clippy =
+        command::cargo(&["clippy", "--manifest-path", "fuzz/Cargo.toml", "--all-targets", "--locked"]);
+    clippy.args(["--no-default-features", "--target-dir", "target", "--", "-D", "warnings"]);
     clippy
 }
