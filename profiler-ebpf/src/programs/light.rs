@@ -24,6 +24,8 @@ static LIGHT: Global<u32> = Global::new(0);
 
 /// `MSG_PEEK`: a receive that takes nothing.
 const MSG_PEEK: i32 = 2;
+/// `-EPIPE`, `-ECONNRESET`: the other side is gone.
+const GONE: [i32; 2] = [-32, -104];
 
 /// Whether this is light mode; a constant for the verifier.
 #[inline(always)]
@@ -56,6 +58,9 @@ pub fn light_sent(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn moved(typed: TypedSock, bytes: i32, what: u32) {
     if bytes <= 0 {
+        if bytes == GONE[0] || bytes == GONE[1] {
+            ended(typed);
+        }
         return;
     }
     let Some(account) = account::current() else { return };
@@ -63,7 +68,9 @@ fn moved(typed: TypedSock, bytes: i32, what: u32) {
     let family = sock::typed_family(typed);
     let is_tcp = family == sock::AF_INET || family == sock::AF_INET6;
     let local_port = if is_tcp { sock::typed_local_port(typed) } else { 0 };
-    if is_tcp && socket::listener_at(local_port) == 0 {
+    // A reset takes the port away, and over loopback comes before the call that it answers has ended.
+    let is_reset = is_tcp && local_port == 0;
+    if is_tcp && !is_reset && socket::listener_at(local_port) == 0 {
         return;
     }
     let state = match SOCKETS.get_ptr_mut(&sk) {
@@ -72,10 +79,11 @@ fn moved(typed: TypedSock, bytes: i32, what: u32) {
             SOCKET_ACCEPTED => Some(state),
             // What is still read or sent after the end is no request, and no answer to one.
             SOCKET_CLOSED => None,
+            _ if is_reset => None,
             _ => socket::accepted(sk),
         },
         // Of UNIX sockets only those are known that belong to a traced listener.
-        None if is_tcp => socket::accepted(sk),
+        None if is_tcp && !is_reset => socket::accepted(sk),
         None => None,
     };
     let Some(state) = state else { return };
@@ -97,6 +105,9 @@ fn moved(typed: TypedSock, bytes: i32, what: u32) {
         emit::light(Some(account), &light, now_ns);
         account::restart(&mut change, now_ns);
     }
+    if is_reset {
+        ended(typed);
+    }
 }
 
 /// A connection was open before. Its descriptor is of no use here: nobody would see it closed.
@@ -109,14 +120,19 @@ pub fn seed(sk: u64) {
     }
 }
 
-/// A connection of a traced listener is closed on this side, or reset by the other.
+/// A connection of a traced listener is closed on this side.
 #[inline(always)]
 pub fn closed(typed: TypedSock) {
-    let sk = typed as u64;
-    let local_port = sock::typed_local_port(typed);
-    if socket::listener_at(local_port) == 0 {
-        return;
+    if socket::listener_at(sock::typed_local_port(typed)) != 0 {
+        ended(typed);
     }
+}
+
+/// A connection is closed, or a call met that the other side has reset or left it. From a reset itself nothing could be
+/// emitted: it comes in the middle of anything, and the socket has lost its port by then.
+#[inline(always)]
+fn ended(typed: TypedSock) {
+    let sk = typed as u64;
     let Some(state) = SOCKETS.get_ptr_mut(&sk) else { return };
     // SAFETY: the look-up succeeded.
     unsafe {
@@ -131,7 +147,7 @@ pub fn closed(typed: TypedSock) {
             bytes: 0,
             arrival_ns: 0,
             family: sock::typed_family(typed),
-            local_port,
+            local_port: sock::typed_local_port(typed),
         };
         emit::light(None, &light, bpf_ktime_get_ns());
     }

@@ -3,7 +3,7 @@
 //! In: servers of both worker classes, over TCP and a UNIX socket. Out: verdicts.
 
 use anyhow::Context as _;
-use profiler_common::system_call::RECVFROM;
+use profiler_common::system_call::{CLOCK_NANOSLEEP, RECVFROM};
 use wsgi_trace_tests::gate::{exclusive, shared};
 use wsgi_trace_tests::gunicorn::{Gunicorn, Listen, Settings, Version};
 use wsgi_trace_tests::load::Load;
@@ -112,4 +112,42 @@ fn light_mode_counts_a_connection_that_was_open_before_once() -> anyhow::Result<
     assert!(traced.requests.iter().all(|request| !request.truncated && !request.open), "{traced:?}");
     assert!(traced.value("/drops/not_measured")?.to_string().contains("light mode"));
     Ok(())
+}
+
+/// A client that leaves while its request is served: over TCP the answer meets a reset, over a UNIX socket a broken pipe.
+fn a_request_whose_client_left_ends_with_its_answer(listen: Listen) -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _turn = shared()?;
+    let server = Gunicorn::start(&Settings::sync(Version::V27, 1).on(listen))?;
+    let trace = Trace::start_with(server.master(), &["--light"])?;
+    let mut leaving = RawClient::connect(server.address())?;
+    leaving.get("/sleep/300")?;
+    until_inside(&server.worker_pids(), CLOCK_NANOSLEEP)?;
+    drop(leaving);
+    server.access_log(1)?;
+    // The window goes on for longer than the request took.
+    let mut staying = RawClient::connect(server.address())?;
+    staying.get("/sleep/400")?;
+    assert_eq!(staying.status()?, Some(200));
+    let log = server.access_log(2)?;
+    let traced = trace.end()?;
+    let requests = in_order(&traced);
+    assert_eq!(requests.len(), log.len(), "{requests:?}");
+    for (request, line) in requests.iter().zip(&log) {
+        assert!(!request.open && !request.truncated, "{request:?}");
+        let service_us = request.service_ns.context("nothing was read")? as f64 / 1e3;
+        let error = (service_us / line.duration_us as f64 - 1.0).abs();
+        assert!(error <= 0.02, "{request:?} {line:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn light_mode_ends_a_request_whose_client_left_when_its_answer_is_sent() -> anyhow::Result<()> {
+    a_request_whose_client_left_ends_with_its_answer(Listen::Ipv4)
+}
+
+#[test]
+fn light_mode_ends_a_request_whose_client_left_a_unix_socket_when_its_answer_is_sent() -> anyhow::Result<()> {
+    a_request_whose_client_left_ends_with_its_answer(Listen::Unix)
 }
