@@ -102,17 +102,29 @@ impl Body {
     }
 }
 
-/// Body framing from header lines, shared by both directions: `Transfer-Encoding` overrides `Content-Length`
-/// (RFC 9112 section 6.3).
-fn framing(headers: &[httparse::Header<'_>]) -> (Option<u64>, bool) {
-    let mut length = None;
-    let mut chunked = false;
+/// What a head says of the body that follows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Framing {
+    /// `Content-Length`, where it is one number.
+    length: Option<u64>,
+    /// There is a `Transfer-Encoding`, which overrides it (RFC 9112 section 6.3).
+    chunked: bool,
+    /// A `Content-Length` is no number, or there are two that differ: where the body ends cannot be told.
+    contradicts: bool,
+}
+
+/// Body framing from header lines, shared by both directions.
+fn framing(headers: &[httparse::Header<'_>]) -> Framing {
+    let mut framing = Framing::default();
     for header in headers {
         if header.name.eq_ignore_ascii_case("content-length") {
-            length = std::str::from_utf8(header.value).ok().and_then(|text| text.trim().parse().ok());
+            let length = std::str::from_utf8(header.value).ok().and_then(|text| text.trim().parse().ok());
+            framing.contradicts |=
+                length.is_none() || framing.length.is_some_and(|other| Some(other) != length);
+            framing.length = length;
         } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            chunked = true;
+            framing.chunked = true;
         }
     }
-    (length, chunked)
+    framing
 }

@@ -5,7 +5,7 @@
 use std::mem::MaybeUninit;
 
 use super::packet::{self, Parsed};
-use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, gather, lay};
+use super::{Body, Framing, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, gather, lay};
 use crate::model::request_start::Said;
 use crate::model::trace_context::TraceContext;
 use crate::redact::FILLER;
@@ -142,18 +142,19 @@ impl Inbound {
         };
         match parsed {
             Ok(httparse::Status::Complete(head_bytes)) => {
-                let (length, chunked) = framing(request.headers);
+                let Framing { length, chunked, contradicts } = framing(request.headers);
                 step.head = Some(RequestHead::of(&request));
                 step.bytes = u64::try_from(head_bytes.saturating_sub(before)).unwrap_or(0).min(rest);
                 self.buffer.clear();
                 self.uncertain = false;
-                self.state = match (chunked, length) {
+                let is_unframed = chunked || contradicts;
+                self.state = match (is_unframed, length) {
                     (true, _) => State::Body(Body::UntilTurn),
                     (false, Some(owed)) if owed > 0 => State::Body(Body::Sized(owed)),
                     _ => State::Idle,
                 };
                 step.complete = matches!(self.state, State::Idle);
-                step.inferred = chunked;
+                step.inferred = is_unframed;
             }
             Ok(httparse::Status::Partial)
                 if captured.len() as u64 >= rest && self.buffer.len() < MAX_HEAD_BYTES =>
@@ -313,6 +314,22 @@ mod tests {
         assert!(!inbound.push(5000, b"", false)[0].begins);
         let steps = whole(&mut inbound, b"GET /d HTTP/1.1\r\n\r\n", true);
         assert!(steps[0].begins && steps[0].head.is_some());
+    }
+
+    #[test]
+    fn what_follows_a_content_length_that_is_none_is_no_request_of_its_own() {
+        for length in ["18446744073709551616", "xx", "-1", "4\r\nContent-Length: 5"] {
+            let mut inbound = Inbound::default();
+            let head = format!("POST /c HTTP/1.1\r\nContent-Length: {length}\r\n\r\n");
+            let steps = inbound.push(head.len() as u64 + 3, head.as_bytes(), false);
+            assert_eq!(steps.iter().filter(|step| step.begins).count(), 1, "{length}");
+            assert!(!steps.iter().any(|step| step.complete || step.not_http), "{length}");
+            let next = whole(&mut inbound, b"GET /d HTTP/1.1\r\n\r\n", true);
+            assert!(next[0].begins && next[0].head.is_some(), "{length}");
+        }
+        let same = b"POST /c HTTP/1.1\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\n";
+        let mut inbound = Inbound::default();
+        assert!(inbound.push(same.len() as u64 + 4, same, false)[1].complete);
     }
 
     #[test]

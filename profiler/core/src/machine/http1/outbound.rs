@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 
 use httparse::ParserConfig;
 
-use super::{Body, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, gather, lay};
+use super::{Body, Framing, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, gather, lay};
 use crate::redact::FILLER;
 
 /// A response's head.
@@ -128,7 +128,7 @@ impl Outbound {
             Ok(httparse::Status::Complete(head_bytes)) => {
                 let status = response.code.unwrap_or(0);
                 let interim = (100..200).contains(&status) && status != 101;
-                let (length, chunked) = framing(response.headers);
+                let Framing { length, chunked, .. } = framing(response.headers);
                 let bodiless = to_head || interim || matches!(status, 204 | 304);
                 // Servers end a chunked response to HEAD like any other: with its last chunk, though none was sent.
                 let bodiless = bodiless && !(to_head && chunked);
