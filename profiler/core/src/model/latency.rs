@@ -1,4 +1,4 @@
-//! A distribution of durations, of 1 % relative error or better, merged exactly.
+//! A distribution of durations, of 1 % relative error or better, its sum and its longest exact; merged exactly.
 //!
 //! In: durations in nanoseconds. Out: count, sum, quantiles. A thin wrapper around hdrhistogram that never fails:
 //! what is beyond the range is clamped and counted.
@@ -13,6 +13,7 @@ const MAX_NS: u64 = 86_400_000_000_000;
 pub struct Latency {
     histogram: Option<Histogram<u32>>,
     sum_ns: u64,
+    max_ns: u64,
     clamped: u64,
 }
 
@@ -20,7 +21,7 @@ impl Default for Latency {
     fn default() -> Self {
         // Two significant digits: a relative error of at most 1 %. The range is given: recording clamps, never resizes.
         let histogram = Histogram::new_with_bounds(1, MAX_NS, 2).ok();
-        Self { histogram, sum_ns: 0, clamped: 0 }
+        Self { histogram, sum_ns: 0, max_ns: 0, clamped: 0 }
     }
 }
 
@@ -31,6 +32,7 @@ impl Latency {
             self.clamped = self.clamped.saturating_add(1);
         }
         self.sum_ns = self.sum_ns.saturating_add(duration_ns);
+        self.max_ns = self.max_ns.max(duration_ns);
         if let Some(histogram) = &mut self.histogram {
             histogram.saturating_record(duration_ns.min(MAX_NS));
         }
@@ -39,6 +41,7 @@ impl Latency {
     /// Adds another distribution, exactly.
     pub fn merge(&mut self, other: &Self) {
         self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+        self.max_ns = self.max_ns.max(other.max_ns);
         self.clamped = self.clamped.saturating_add(other.clamped);
         if let (Some(mine), Some(theirs)) = (&mut self.histogram, &other.histogram) {
             // Both resize on demand, so adding cannot fail; were it to, the count would show it.
@@ -64,13 +67,13 @@ impl Latency {
         self.histogram
             .as_ref()
             .filter(|histogram| !histogram.is_empty())
-            .map_or(0, |histogram| histogram.value_at_quantile(quantile).min(histogram.max()))
+            .map_or(0, |histogram| histogram.value_at_quantile(quantile).min(self.max_ns))
     }
 
-    /// Longest duration, within the histogram's error.
+    /// Longest duration, exact; 0 if there are none.
     #[must_use]
-    pub fn max_ns(&self) -> u64 {
-        self.histogram.as_ref().map_or(0, Histogram::max)
+    pub const fn max_ns(&self) -> u64 {
+        self.max_ns
     }
 
     /// The distribution itself: (duration, how many), shortest first; within the histogram's error.
@@ -89,7 +92,9 @@ mod tests {
         for duration_ns in [1_000u64, 999_999, 20_000_000, 5_000_000_000, 7_200_000_000_000] {
             let mut latency = Latency::default();
             latency.record(duration_ns);
-            for seen in [latency.quantile_ns(0.5), latency.quantile_ns(1.0), latency.max_ns()] {
+            assert_eq!(latency.max_ns(), duration_ns);
+            for seen in [latency.quantile_ns(0.5), latency.quantile_ns(1.0)] {
+                assert!(seen <= duration_ns, "{duration_ns} became {seen}, longer than the longest");
                 assert!(seen.abs_diff(duration_ns) * 100 <= duration_ns, "{duration_ns} became {seen}");
             }
             assert_eq!(latency.sum_ns(), duration_ns);
@@ -110,7 +115,7 @@ mod tests {
         }
         left.merge(&right);
         assert_eq!(left.count(), 1_000);
-        assert_eq!(left.sum_ns(), both.sum_ns());
+        assert_eq!((left.sum_ns(), left.max_ns()), (both.sum_ns(), 1_000 * 1_000_003));
         for quantile in [0.0, 0.5, 0.9, 0.99, 1.0] {
             assert_eq!(left.quantile_ns(quantile), both.quantile_ns(quantile));
         }
