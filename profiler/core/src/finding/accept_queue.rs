@@ -1,7 +1,7 @@
 //! Finding `accept-queue`: requests waited in an accept queue while slots were free to serve them.
 //!
-//! In: the phase `accept_queue`, time with all slots busy, depth of the queues. Out: a verdict whose cost is the part of the
-//! wait that busy slots cannot explain.
+//! In: the phase `accept_queue`, time with all slots busy, time that accepting threads waited for clients to close, depth of the
+//! queues. Out: a verdict whose cost is the part of the wait that neither can explain.
 
 use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, duration, percent, ratio, request_seconds};
@@ -65,18 +65,20 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             evidence,
         });
     };
-    // While all slots were busy, no more than the deepest queue can have waited.
     let exhausted_ns = snapshot.slots.exhausted_ns;
-    let free_ns = waited_ns.saturating_sub(exhausted_ns.saturating_mul(u64::from(deepest)));
+    let free_ns = waited_ns.saturating_sub(explained_ns(basis, deepest));
     evidence.extend([
         decides("accept_queue_while_free_ratio", ratio(free_ns, total_ns), limits.waited_request_min_ratio),
         explains("slots_exhausted_ratio", ratio(exhausted_ns, basis.window_ns())),
+        explains("acceptor_linger_seconds", snapshot.slots.acceptor_linger_ns as f64 / 1e9),
         explains("queue_deepest_count", f64::from(deepest)),
     ]);
     if !felt(free_ns) {
+        let lingered = snapshot.slots.acceptor_linger_ns > 0;
         let sentence = format!(
-            "Requests spent {} in accept queues, as far as can be told while every slot was busy",
-            request_seconds(waited_ns)
+            "Requests spent {} in accept queues, as far as can be told while every slot was busy{}",
+            request_seconds(waited_ns),
+            if lingered { ", or threads that accept waited for clients to close" } else { "" },
         );
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
@@ -90,6 +92,14 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     Ok(Verdict { present: true, sentence, cost_ns: free_ns, evidence, ..Verdict::default() })
 }
 
+/// At most how long connections can have stood in queues for a reason that other findings tell: while all slots were busy
+/// (`slots-exhausted`), or a thread that accepts waited for a client to close (`idle-connections`). No more than the deepest queue
+/// held can have waited at once.
+fn explained_ns(basis: &Basis<'_>, deepest: u32) -> u64 {
+    let slots = &basis.snapshot.slots;
+    slots.exhausted_ns.saturating_add(slots.acceptor_linger_ns).saturating_mul(u64::from(deepest))
+}
+
 /// Connections that stand in the queue and are not accepted at all: no request of theirs is seen that could tell of its wait.
 fn standing(basis: &Basis<'_>) -> Option<Verdict> {
     let (limits, snapshot) = (basis.thresholds, basis.snapshot);
@@ -97,9 +107,7 @@ fn standing(basis: &Basis<'_>) -> Option<Verdict> {
         || snapshot.listeners.iter().filter_map(|listener| Some((listener, listener.queue.as_ref()?)));
     let (worst, queue) = queues().max_by_key(|(_, queue)| queue.over_time.sum())?;
     let stood_ns = queues().fold(0u64, |sum, (_, queue)| sum.saturating_add(queue.over_time.sum()));
-    // While all slots were busy, they waited for one.
-    let busy_ns = snapshot.slots.exhausted_ns.saturating_mul(u64::from(queue.deepest()));
-    let free_ns = stood_ns.saturating_sub(busy_ns);
+    let free_ns = stood_ns.saturating_sub(explained_ns(basis, queue.deepest()));
     let share = ratio(free_ns, free_ns.saturating_add(basis.phases().total_ns()));
     if snapshot.slots.observed.is_empty()
         || share < limits.waited_request_min_ratio
@@ -157,6 +165,19 @@ mod tests {
     fn waits_while_all_slots_were_busy_or_that_nobody_feels_are_absent() {
         scene(8 * SECOND, 3 * SECOND, 3).judge(RULE.id).assert_absent();
         scene(SECOND / 100, 0, 3).judge(RULE.id).assert_absent();
+    }
+
+    #[test]
+    fn waits_while_acceptors_waited_for_clients_to_close_are_left_to_that_finding() {
+        let lingered = |lingered_ns| {
+            let mut scene = scene(8 * SECOND, SECOND, 3);
+            scene.0.slots.acceptor_linger_ns = lingered_ns;
+            scene.judge(RULE.id)
+        };
+        let finding = lingered(2 * SECOND);
+        finding.assert_absent();
+        assert!(finding.sentence.contains("threads that accept waited for clients to close"), "{finding:?}");
+        assert_eq!(lingered(SECOND).cost_ns, 2 * SECOND);
     }
 
     #[test]

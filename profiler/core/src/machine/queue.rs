@@ -4,7 +4,8 @@
 //! what its namespace counted.
 //!
 //! A queue is served first come, first served: what waited when a connection came is what was accepted after that moment
-//! and up to its own accept. So no reading is needed for it, and none is missed.
+//! and up to its own accept. So no reading is needed for it, and none is missed. An accept is known to have ended some microseconds
+//! after it took its connection, so one on its way out may count as waiting; but never more than the queue has room for.
 
 use std::collections::VecDeque;
 
@@ -120,7 +121,7 @@ impl Queues {
         }
         let before = watched.accepts.partition_point(|accepted_ns| *accepted_ns <= established_ns);
         let waited = u32::try_from(watched.accepts.len().saturating_sub(before)).unwrap_or(u32::MAX);
-        watched.window.at_arrival.add(waited, 1);
+        watched.window.at_arrival.add(waited.min(watched.room()), 1);
         if opened.delayed_ms > 0 {
             watched.delay.record(u64::from(opened.delayed_ms).saturating_mul(NS_PER_MS));
         }
@@ -202,6 +203,13 @@ impl Queues {
 }
 
 impl Watched {
+    /// How many connections the queue can have held: one more than its limit (`sk_acceptq_is_full`, include/net/sock.h), or what was
+    /// read where that is more, as after a second `listen`.
+    fn room(&self) -> u32 {
+        let read = |(last, _): &(AcceptQueue, u64)| last.limit.saturating_add(1).max(last.depth);
+        self.last.as_ref().map_or(u32::MAX, read).max(self.window.over_time.max())
+    }
+
     /// The last reading has stood until `time_ns`.
     fn settle(&mut self, time_ns: u64, in_window: bool) {
         let Some((last, since_ns)) = &mut self.last else { return };
@@ -323,6 +331,17 @@ mod tests {
         queues.read(&reading(0, u32::MAX), 0, false);
         queues.read(&reading(0, 4), 10, true);
         assert_eq!(queues.finish(4, 10, ALL).unwrap().refused, Some(5));
+    }
+
+    #[test]
+    fn no_more_waited_when_a_connection_came_than_the_queue_has_room_for() {
+        let mut queues = Queues::default();
+        queues.read(&reading(0, 0), 0, false);
+        // The first was taken before the fourth came at 13, and its accept ended a little later.
+        for (established_ns, accepted_ns) in [(10, 14), (11, 30), (12, 40), (13, 50)] {
+            queues.accepted(4, &Connection::accepted(established_ns), accepted_ns, true);
+        }
+        assert_eq!(queues.finish(4, 60, ALL).unwrap().at_arrival.max(), 3);
     }
 
     #[test]
