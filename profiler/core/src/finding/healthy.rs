@@ -5,7 +5,8 @@
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, sum, waited_ns};
 use super::words::{count, factor, percent, ratio};
-use super::{Answer, Finding, Judge, Rule};
+use super::{Answer, Evidence, Finding, Judge, Rule};
+use crate::model::dropped::Cause;
 use crate::phase::Phase;
 
 /// Headroom beyond which the number would only pretend to be known.
@@ -13,6 +14,17 @@ const HEADROOM_MAX_TIMES: f64 = 20.0;
 
 /// Phases that say that a request did not run, but not why; beside waiting to be taken.
 const UNCLEAR: [Phase; 2] = [Phase::LoopWait, Phase::Unexplained];
+
+/// Why connections are left without an answer by the server, where no other rule asks for it.
+const UNSERVED: [Cause; 7] = [
+    Cause::WorkerOutOfMemory,
+    Cause::WorkerCrashed,
+    Cause::WorkerKilled,
+    Cause::WorkerExited,
+    Cause::ClosedWithoutResponse,
+    Cause::ClosedWithUnreadData,
+    Cause::ResponseCutShort,
+];
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -58,6 +70,7 @@ fn judge(basis: &Basis<'_>, others: &[Finding]) -> Outcome {
             evidence,
         });
     }
+    failures(basis, &mut evidence)?;
     let unclear_ns = waited_ns(basis.phases()).saturating_add(sum(basis.phases(), &UNCLEAR));
     let unclear = ratio(unclear_ns, basis.phases().total_ns());
     let limits = basis.thresholds;
@@ -111,6 +124,36 @@ fn judge(basis: &Basis<'_>, others: &[Finding]) -> Outcome {
     Ok(Verdict { present: true, sentence, evidence, ..Verdict::default() })
 }
 
+/// What fails for no reason that a rule knows: answers that are server errors, connections that the server left without one.
+fn failures(basis: &Basis<'_>, evidence: &mut Vec<Evidence>) -> Result<(), Undecided> {
+    let (requests, dropped) = (&basis.snapshot.requests, &basis.snapshot.dropped);
+    let of_server = requests.by_status.iter().filter(|(status, _)| (500..600).contains(status));
+    let errors = of_server.fold(0_u64, |sum, (_, number)| sum.saturating_add(*number));
+    let unserved = UNSERVED.iter().fold(0_u64, |sum, cause| sum.saturating_add(dropped.count(*cause)));
+    let shares = [ratio(errors, basis.request_count()), ratio(unserved, dropped.ended())];
+    let limit = basis.thresholds.failed_max_ratio;
+    evidence.push(decides("server_errors_ratio", shares[0], limit));
+    evidence.push(decides("connections_unserved_ratio", shares[1], limit));
+    let (reason, next_step) = if shares[0] >= limit {
+        let reason = format!(
+            "{} of the requests ({}) were answered with a server error",
+            percent(shares[0]),
+            count(errors)
+        );
+        (reason, "See which endpoints have a status of 5xx, and what the log of the application says.")
+    } else if shares[1] >= limit {
+        let reason = format!(
+            "{} of the connections ({}) were left by the server without a whole answer",
+            percent(shares[1]),
+            count(unserved)
+        );
+        (reason, "See why under dropped connections.")
+    } else {
+        return Ok(());
+    };
+    Err(Undecided { reason, next_step, evidence: evidence.clone() })
+}
+
 fn resource_use(basis: &Basis<'_>) -> Use {
     let window_ns = basis.window_ns();
     let (mut all, mut serving_cpu, mut serving) = (0u64, 0u64, 0u64);
@@ -133,6 +176,7 @@ fn resource_use(basis: &Basis<'_>) -> Use {
 #[cfg(test)]
 mod tests {
     use crate::finding::fixture::{SECOND, Scene};
+    use crate::model::dropped::{Cause, Counted};
     use crate::phase::Phase;
 
     fn scene() -> Scene {
@@ -187,6 +231,33 @@ mod tests {
             scene().phase(phase, 2 * SECOND).judge("healthy").assert_undecided("50 % of request time");
             scene().phase(phase, SECOND / 2).judge("healthy").assert_present();
         }
+    }
+
+    #[test]
+    fn a_server_that_answers_with_errors_is_not_called_healthy() {
+        let answered = |status: u16, number: u64| {
+            let mut scene = scene();
+            scene.0.requests.by_status = vec![(status, number), (200, 1_240 - number)];
+            scene.judge("healthy")
+        };
+        answered(500, 62).assert_undecided("5 % of the requests (62) were answered with a server error");
+        answered(503, 1_240).assert_undecided("100 % of the requests");
+        answered(500, 61).assert_present();
+        answered(404, 1_240).assert_present();
+    }
+
+    #[test]
+    fn a_server_whose_workers_die_with_their_clients_is_not_called_healthy() {
+        let dropped = |cause: Cause, number: u64| {
+            let mut scene = scene();
+            let counted = Counted { cause, count: number, waited_ns: 0, examples: Vec::new() };
+            scene.0.dropped.causes.push(counted);
+            scene.0.dropped.served = 100 - number;
+            scene.judge("healthy")
+        };
+        dropped(Cause::WorkerOutOfMemory, 5).assert_undecided("5 % of the connections (5) were left");
+        dropped(Cause::WorkerKilled, 4).assert_present();
+        dropped(Cause::PipelinedDiscarded, 50).assert_present();
     }
 
     #[test]

@@ -242,6 +242,8 @@ thresholds! {
         "Each is a request that failed for no reason of its own.";
     uneven_min_times: Times = 1.5, &["imbalance"],
         "Half more than its fair share is more than chance gives one worker of many over a window.";
+    failed_max_ratio: Ratio = 0.05, &["healthy"],
+        "With a twentieth of requests failing, nobody should be told that all is well, whatever they fail of.";
     unclear_max_ratio: Ratio = 0.25, &["healthy"],
         "With a quarter of request time in waits that no finding explains, nobody should be told that all is well.";
 }
