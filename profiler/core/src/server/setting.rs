@@ -52,6 +52,14 @@ pub(super) fn option(server: &Server, name: &str, setting: &str) -> String {
     server.number(setting).map_or_else(|| name.to_owned(), |value| format!("{name} ({now} {value})"))
 }
 
+/// What helps where cores are short: fewer processes too, where there is more than one.
+pub(super) fn more_cpu(server: &Server, option: &str, setting: &str) -> String {
+    if server.number(setting) == Some(1) {
+        return "Give the server more of it, or make the code faster.".to_owned();
+    }
+    format!("Give the server more of it, make the code faster, or lower {option} so that fewer compete.")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,5 +87,15 @@ mod tests {
         put_seen(&mut server, "threads", 2, |known| known < 2);
         assert_eq!(option(&server, "--threads", "threads"), "--threads (seen: 6)");
         assert_eq!(option(&server, "--backlog", "backlog"), "--backlog");
+    }
+
+    #[test]
+    fn nobody_is_told_to_have_fewer_processes_than_one() {
+        let with = |workers: &str| {
+            let settings = vec![setting("workers", workers.into(), Origin::Configured)];
+            more_cpu(&Server { settings, ..Server::default() }, "--workers", "workers")
+        };
+        assert!(with("2").ends_with("or lower --workers so that fewer compete."));
+        assert!(!with("1").contains("lower"));
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::model::{Origin, Server};
 use crate::server::lock;
+use crate::server::setting::more_cpu;
 
 /// The kinds of worker that call for different advice.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,8 +45,8 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
              holds the GIL."
         )),
         "slots-exhausted/cpu-short" => Some(format!(
-            "More workers or threads would not help: the CPU is what is short. Give the server more of it, make the \
-             code faster, or lower {workers} so that fewer compete."
+            "More workers or threads would not help: the CPU is what is short. {}",
+            more_cpu(server, &workers, "workers")
         )),
         "slots-exhausted/clients" => {
             Some(

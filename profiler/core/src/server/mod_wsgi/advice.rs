@@ -6,6 +6,7 @@
 use super::DAEMON;
 use crate::model::Server;
 use crate::server::lock;
+use crate::server::setting::more_cpu;
 
 pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
     let text =
@@ -35,8 +36,8 @@ fn daemon(finding_id: &str, server: &Server) -> Option<String> {
              Python holds the GIL."
         ),
         "slots-exhausted/cpu-short" => format!(
-            "More processes or threads would not help: the CPU is what is short. Give the server more of it, make the \
-             code faster, or lower {processes} so that fewer compete."
+            "More processes or threads would not help: the CPU is what is short. {}",
+            more_cpu(server, &processes, "processes")
         ),
         "slots-exhausted/one-worker" => format!(
             "All daemon processes accept from one socket, and one of them took more than it could serve: use fewer \

@@ -3,7 +3,7 @@
 //! In: id of a finding, the server. Out: one or two sentences. Options are named as on the command line.
 
 use super::super::lock;
-use super::super::setting::option;
+use super::super::setting::{more_cpu, option};
 use crate::model::Server;
 
 pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
@@ -26,8 +26,8 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
              holds the GIL."
         ),
         "slots-exhausted/cpu-short" => format!(
-            "More workers or threads would not help: the CPU is what is short. Give the server more of it, make the code \
-             faster, or lower {processes} so that fewer compete."
+            "More workers or threads would not help: the CPU is what is short. {}",
+            more_cpu(server, &processes, "processes")
         ),
         "slots-exhausted/clients" => {
             "More of them would only be held as well: first do what slow-clients advises, a reverse proxy that buffers.".to_owned()
