@@ -6,9 +6,10 @@ use std::cmp::Reverse;
 
 use profiler_core::fact::Attached;
 use profiler_core::finding::{Answer, Finding};
+use profiler_core::model::capacity::Doing;
 use profiler_core::model::request::Request;
 use profiler_core::model::{Endpoint, Snapshot};
-use profiler_core::phase::Phase;
+use profiler_core::phase::{Phase, Phases};
 
 /// Why there is no account of the profiler's cost.
 pub(crate) const OVERHEAD_NOT_MEASURED: &str = "the stream holds no account of the profiler's own cost";
@@ -84,6 +85,46 @@ pub(crate) fn not_measured(snapshot: &Snapshot, phase: Phase) -> Option<&str> {
         return None;
     }
     snapshot.not_measured.iter().find(|(other, _)| *other == phase).map(|(_, reason)| reason.as_str())
+}
+
+/// What of service time requests did, by phase: each `None` where no such time is measured, which is not the same as none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MeasuredDoing {
+    pub(crate) computing_ns: Option<u64>,
+    pub(crate) gil_ns: Option<u64>,
+    pub(crate) backend_ns: Option<u64>,
+    pub(crate) waiting_ns: Option<u64>,
+    pub(crate) client_ns: Option<u64>,
+    /// All of it, with what is not measured on its own.
+    pub(crate) served_ns: u64,
+}
+
+impl MeasuredDoing {
+    /// Of requests with these phases.
+    pub(crate) fn of(snapshot: &Snapshot, phases: &Phases) -> Self {
+        let doing = Doing::of(phases);
+        let measured = |phases: &[Phase], part_ns: u64| {
+            let is_measured =
+                part_ns > 0 || phases.iter().any(|phase| not_measured(snapshot, *phase).is_none());
+            is_measured.then_some(part_ns)
+        };
+        Self {
+            computing_ns: measured(&[Phase::Cpu, Phase::RunQueue], doing.computing_ns),
+            gil_ns: measured(&[Phase::GilWait], doing.gil_ns),
+            backend_ns: measured(&[Phase::BackendWait], doing.backend_ns),
+            waiting_ns: measured(
+                &[Phase::LockWait, Phase::FileWait, Phase::FaultWait, Phase::Sleep],
+                doing.waiting_ns,
+            ),
+            client_ns: measured(&[Phase::ClientReadStall, Phase::ClientWriteStall], doing.client_ns),
+            served_ns: doing.served_ns(),
+        }
+    }
+
+    /// A part of it as a share of service time.
+    pub(crate) fn share(&self, part_ns: Option<u64>) -> Option<f64> {
+        ratio(part_ns?, self.served_ns)
+    }
 }
 
 /// How a process ended.

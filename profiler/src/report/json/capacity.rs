@@ -3,10 +3,11 @@
 //! In: the capacity of a snapshot. Out: serialisable views of it.
 
 use profiler_core::model::Snapshot;
-use profiler_core::model::capacity::{self, Doing};
+use profiler_core::model::capacity;
 use serde::Serialize;
 
 use super::ratio;
+use crate::report::summary::MeasuredDoing;
 
 #[derive(Serialize)]
 pub(super) struct Capacity {
@@ -41,8 +42,8 @@ impl Capacity {
     pub(super) fn new(snapshot: &Snapshot) -> Self {
         let capacity = &snapshot.capacity;
         let view = |worker: &capacity::Worker| {
-            let doing = Doing::of(&worker.phases);
-            let served_ns = doing.served_ns();
+            let doing = MeasuredDoing::of(snapshot, &worker.phases);
+            let share = |part_ns: Option<u64>| ratio(part_ns?, doing.served_ns);
             let slot_time_ns = snapshot.window.length_ns().saturating_mul(u64::from(worker.slots));
             Worker {
                 pid: worker.tgid,
@@ -54,12 +55,12 @@ impl Capacity {
                 exhausted_ns: worker.exhausted_ns,
                 arrived_full: capacity.arrived_full.map(|_| worker.arrived_full),
                 requests: worker.requests,
-                served_ns,
-                computing_ratio: ratio(doing.computing_ns, served_ns),
-                gil_wait_ratio: ratio(doing.gil_ns, served_ns),
-                backend_wait_ratio: ratio(doing.backend_ns, served_ns),
-                other_wait_ratio: ratio(doing.waiting_ns, served_ns),
-                client_stall_ratio: ratio(doing.client_ns, served_ns),
+                served_ns: doing.served_ns,
+                computing_ratio: share(doing.computing_ns),
+                gil_wait_ratio: share(doing.gil_ns),
+                backend_wait_ratio: share(doing.backend_ns),
+                other_wait_ratio: share(doing.waiting_ns),
+                client_stall_ratio: share(doing.client_ns),
                 cpu_ns: worker.cpu_ns,
                 resident_bytes: worker.memory.map(|memory| memory.resident_bytes),
                 proportional_bytes: worker.memory.and_then(|memory| memory.proportional_bytes),

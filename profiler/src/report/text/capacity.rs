@@ -3,13 +3,14 @@
 //! In: the capacity of a snapshot. Out: a table.
 
 use profiler_core::model::Snapshot;
-use profiler_core::model::capacity::{Doing, Worker};
+use profiler_core::model::capacity::Worker;
+use profiler_core::phase::Phases;
 
 use super::page::Page;
 use super::style::Role;
 use super::table::{Column, Table};
 use super::unit;
-use crate::report::summary;
+use crate::report::summary::{self, MeasuredDoing};
 
 /// Processes shown.
 const SHOWN: usize = 20;
@@ -45,7 +46,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     if let Some(more) = capacity.workers.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         page.line(&format!("  and {more} more (all are in the JSON report)"));
     }
-    page.paragraph((Role::Quiet, "  "), (None, words(snapshot)));
+    page.paragraph((Role::Quiet, "  "), (None, &words(snapshot)));
     if capacity.arrivals_unplaced > 0 {
         let text = format!(
             "Of {} it is no longer known how many slots were busy then.",
@@ -56,14 +57,18 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
 }
 
 /// What the columns mean, where that cannot be seen.
-pub(in crate::report) const fn words(snapshot: &Snapshot) -> &'static str {
-    if snapshot.capacity.arrived_full.is_some() {
-        "Arrived: while all its slots were busy, and had to wait. Computing (or ready to), GIL and back end are shares of \
-         service time. Own part: shared memory divided among those that share it, what one more process would take."
+pub(in crate::report) fn words(snapshot: &Snapshot) -> String {
+    let slots = if snapshot.attached.is_light() {
+        "Slots, and who arrived while they were all busy: light mode does not see them."
+    } else if snapshot.capacity.arrived_full.is_some() {
+        "Arrived: while all its slots were busy, and had to wait."
     } else {
-        "Arrived: this kernel does not show it. Computing (or ready to), GIL and back end are shares of service time. Own \
-         part: shared memory divided among those that share it, what one more process would take."
-    }
+        "Arrived: this kernel does not show it."
+    };
+    format!(
+        "{slots} Computing (or ready to), GIL and back end are shares of service time. Own part: shared memory divided \
+         among those that share it, what one more process would take."
+    )
 }
 
 /// Number of slots; a loop has none.
@@ -72,9 +77,9 @@ pub(in crate::report) fn slots(worker: &Worker) -> String {
 }
 
 /// Shares of service time: computing, interpreter lock, back end.
-pub(in crate::report) fn shares(doing: &Doing) -> [String; 3] {
-    let share = |part_ns: u64| unit::percent(summary::ratio(part_ns, doing.served_ns()));
-    [share(doing.computing_ns), share(doing.gil_ns), share(doing.backend_ns)]
+fn shares(snapshot: &Snapshot, phases: &Phases) -> [String; 3] {
+    let doing = MeasuredDoing::of(snapshot, phases);
+    [doing.computing_ns, doing.gil_ns, doing.backend_ns].map(|part_ns| unit::percent(doing.share(part_ns)))
 }
 
 /// Bytes, or a dash.
@@ -84,13 +89,14 @@ pub(in crate::report) fn bytes(bytes: Option<u64>) -> String {
 
 fn row(worker: &Worker, snapshot: &Snapshot) -> [String; COLUMNS.len()] {
     let window_ns = snapshot.window.length_ns();
-    let [computing, gil, back_end] = shares(&Doing::of(&worker.phases));
+    let [computing, gil, back_end] = shares(snapshot, &worker.phases);
     let memory = worker.memory;
-    let of_slots = |text: String| if worker.is_loop { "-".to_owned() } else { text };
+    let is_light = snapshot.attached.is_light();
+    let of_slots = |text: String| if worker.is_loop || is_light { "-".to_owned() } else { text };
     let arrived = snapshot.capacity.arrived_full.map(|_| unit::count(worker.arrived_full));
     [
         worker.tgid.to_string(),
-        slots(worker),
+        if is_light { "-".to_owned() } else { slots(worker) },
         of_slots(worker.seen.to_string()),
         unit::percent(summary::ratio(worker.busy_ns, window_ns.saturating_mul(u64::from(worker.slots)))),
         of_slots(unit::percent(summary::ratio(worker.exhausted_ns, window_ns))),
@@ -110,9 +116,9 @@ fn together(snapshot: &Snapshot) -> Option<[String; COLUMNS.len()]> {
         return None;
     }
     let window_ns = snapshot.window.length_ns();
-    let mut phases = profiler_core::phase::Phases::default();
+    let mut phases = Phases::default();
     workers.iter().for_each(|worker| phases.add_all(&worker.phases));
-    let [computing, gil, back_end] = shares(&Doing::of(&phases));
+    let [computing, gil, back_end] = shares(snapshot, &phases);
     let own: Option<u64> =
         workers.iter().map(|worker| worker.memory.and_then(|memory| memory.proportional_bytes)).sum();
     let arrived = snapshot.capacity.arrived_full;

@@ -3,6 +3,7 @@
 use profiler_core::fact::MissingProgram;
 use profiler_core::finding::Answer;
 use profiler_core::model::Snapshot;
+use profiler_core::phase::{Phase, Phases};
 
 use super::*;
 use crate::report::escape::{Charset, columns, is_plain};
@@ -237,4 +238,28 @@ fn hostile_strings_reach_the_terminal_only_as_visible_text() {
             assert!(text.lines().count() < 600, "long strings are bounded");
         }
     }
+}
+
+#[test]
+fn time_that_is_not_measured_is_no_share_of_zero() {
+    let (mut snapshot, findings) = fixture::healthy();
+    let mut phases = Phases::default();
+    phases.add(Phase::Cpu, 1_000_000_000);
+    phases.add(Phase::Unexplained, 3_000_000_000);
+    snapshot.requests.phases = phases;
+    snapshot.capacity.workers.iter_mut().for_each(|worker| worker.phases = phases);
+    let row = |snapshot: &Snapshot| {
+        let text = render(snapshot, &findings, PLAIN);
+        let mut lines = text.lines().skip_while(|line| !line.starts_with("More threads or more"));
+        lines.nth(2).expect("a row").split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(row(&snapshot), "4121 4 4 13.3 % 0.0 % 0 25.0 % 0.0 % 0.0 % 52.0 MB 31.5 MB");
+
+    let unseen = [Phase::GilWait, Phase::BackendWait].map(|phase| (phase, "not asked for".to_owned()));
+    snapshot.not_measured.extend(unseen);
+    snapshot.attached.hooks = "light".to_owned();
+    (snapshot.capacity.workers[0].slots, snapshot.capacity.workers[0].seen) = (0, 0);
+    assert_eq!(row(&snapshot), "4121 - - - - - 25.0 % - - 52.0 MB 31.5 MB");
+    let text = render(&snapshot, &findings, PLAIN);
+    assert!(text.contains("light mode does not see them"), "{text}");
 }
