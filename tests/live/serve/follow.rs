@@ -29,7 +29,7 @@ fn follow(deploys: u32) -> anyhow::Result<()> {
     let agent = Agent::start(&["--port", &port.to_string(), "--window", "1s"])?;
     agent.wait_for_state("waiting")?;
     let mut before = Samples::new();
-    let (mut first_series, mut level_bytes) = (BTreeSet::new(), 0.0);
+    let (mut first_series, mut level_bytes) = (BTreeSet::new(), 0.0_f64);
     for deploy in 1..=deploys {
         let mut server = start_gunicorn_on(port)?;
         agent.wait_for_state("watching")?;
@@ -60,9 +60,10 @@ fn follow(deploys: u32) -> anyhow::Result<()> {
         }
         let resident_bytes = sum(&up, "wsgi_trace_agent_resident_bytes", &[]);
         eprintln!("deploy {deploy}: {:.1} MB resident, {} series", resident_bytes / 1e6, up.len());
-        if deploy == WARM {
-            level_bytes = resident_bytes;
-        } else if deploy > WARM {
+        // It goes up and down with what an attach needs for a moment: the most of the first deploys is the level.
+        if deploy <= WARM {
+            level_bytes = resident_bytes.max(level_bytes);
+        } else {
             ensure!(resident_bytes <= level_bytes + MEMORY_STEP, "{resident_bytes} after {level_bytes}");
         }
         before = up;
