@@ -52,7 +52,8 @@ pub fn gil_enters(_ctx: ProbeContext) -> u32 {
     0
 }
 
-/// A mutex is unlocked: once it is the lock's, the attempt is as good as over.
+/// A mutex is unlocked: once it is the lock's, the attempt is over but for that call, which wakes others and may lose the CPU to one
+/// of them. What the thread does next tells its end, as where there is no probe.
 #[uprobe]
 pub fn gil_unlocks(ctx: ProbeContext) -> u32 {
     if empty::bodies_left_out() {
@@ -63,7 +64,7 @@ pub fn gil_unlocks(ctx: ProbeContext) -> u32 {
     // SAFETY: as above.
     unsafe {
         if lock_at((*account).tgid, mutex, take::MUTEX).is_some() {
-            ends(account);
+            leaves(account);
         }
     }
     0
@@ -77,19 +78,25 @@ pub fn gil_leaves(_ctx: ProbeContext) -> u32 {
     }
     let Some(account) = hit(LEFT) else { return 0 };
     // SAFETY: as above.
-    unsafe { ends(account) };
+    unsafe {
+        leaves(account);
+        if (*account).take_lock != 0 {
+            take::over(&mut *account);
+        }
+    }
     0
 }
 
+/// The attempt went on up to now, and no other is known to have begun.
+///
 /// # Safety
 /// `account` is that of the thread that runs here.
 #[inline(always)]
-unsafe fn ends(account: Account) {
+unsafe fn leaves(account: Account) {
     // SAFETY: as the caller promises.
     unsafe {
         if (*account).take_lock != 0 {
             take::until(&mut *account, now());
-            take::over(&mut *account);
         }
         (*account).take_begun = 0;
         (*account).take_mark = 0;
