@@ -12,7 +12,9 @@ use profiler_core::fact::Fact;
 use profiler_core::machine::gil::{Locks, Part, Waiting};
 use wsgi_trace::source::file::FileSource;
 
-use crate::gil_witness::{Attempt, HeldUp};
+use crate::gil_account::{accounted_ns, agree, is_held_up_beside};
+use crate::gil_witness::Attempt;
+use crate::stops::Way;
 
 /// One wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,11 +155,16 @@ pub struct Comparison {
     pub within: usize,
     /// Matched attempts that agree so without what the witness shows to be no part of the calls: see [`accounted_ns`].
     pub within_accounted: usize,
-    /// Those that do not: where the witness saw the thread held up in the stretch that differs (an interrupt takes longer than the
-    /// kernel says of it, and so does a switch), and where it saw nothing.
+    /// Those that agree once the machine's way into interrupts and out of them ([`Way`]) is left out with these.
+    pub within_with_ways: usize,
+    /// Those that do not even so: where the witness saw the thread held up in the stretch that differs (an interrupt takes longer than most), and where it saw nothing.
     pub unexplained: (usize, usize),
     /// All time of matched attempts without that.
     pub accounted_ns: u64,
+    /// The same without the ways.
+    pub accounted_with_ways_ns: u64,
+    /// What was measured of them.
+    pub way: Way,
     /// What the witness's two probes add to each attempt.
     pub own_ns: u64,
     /// Matched attempts after a forced release, by the witness, and after a voluntary one; of each, those that we tell so.
@@ -170,36 +177,6 @@ pub struct Comparison {
     pub early_ns: Vec<i64>,
     /// Matched attempts, each with our wait.
     pub pairs: Vec<(Attempt, Wait)>,
-}
-
-/// Whether the witness saw the thread held up outside of its calls, before our wait or after it.
-fn is_held_up_beside(attempt: &Attempt, wait: &Wait) -> bool {
-    let beside = |of: &HeldUp| of.from_ns < wait.start_ns || of.until_ns > wait.end_ns;
-    attempt.held_up.iter().any(|of| !of.is_in_call && beside(of))
-}
-
-/// Length of an attempt by the witness without what its own trace shows to be no part of the calls: its thread was ready and did
-/// not run, outside of its calls and of our wait; and what the witness's two probes add (`own_ns`).
-#[must_use]
-pub fn accounted_ns(attempt: &Attempt, wait: &Wait, own_ns: u64) -> u64 {
-    // Interrupts nest, and a thread may lose its CPU at the end of one: their union, in order.
-    let mut stretches: Vec<(u64, u64)> =
-        attempt.held_up.iter().filter(|of| !of.is_in_call).map(|of| (of.from_ns, of.until_ns)).collect();
-    stretches.sort_unstable();
-    let (mut held_up_ns, mut counted_until_ns) = (0, attempt.start_ns);
-    for (from_ns, until_ns) in stretches {
-        let from_ns = from_ns.max(counted_until_ns);
-        counted_until_ns = counted_until_ns.max(until_ns);
-        let before_ns = until_ns.min(wait.start_ns).saturating_sub(from_ns);
-        let after_ns = until_ns.saturating_sub(from_ns.max(wait.end_ns));
-        held_up_ns += before_ns + after_ns;
-    }
-    (attempt.end_ns - attempt.start_ns).saturating_sub(held_up_ns).saturating_sub(own_ns)
-}
-
-/// Whether two lengths agree within 1 % of the first or 10 µs, whichever is more.
-fn agree(theirs_ns: u64, ours_ns: u64) -> bool {
-    theirs_ns.abs_diff(ours_ns) <= (theirs_ns / 100).max(10_000)
 }
 
 impl Comparison {
@@ -227,10 +204,22 @@ impl Comparison {
         self.within_accounted as f64 / self.matched.max(1) as f64
     }
 
+    /// The same share with the ways.
+    #[must_use]
+    pub fn with_ways_share(&self) -> f64 {
+        self.within_with_ways as f64 / self.matched.max(1) as f64
+    }
+
     /// Error of the sum over matched waits without that, with its sign.
     #[must_use]
     pub fn accounted_error(&self) -> f64 {
         (self.ours_ns as f64 - self.accounted_ns as f64) / self.accounted_ns.max(1) as f64
+    }
+
+    /// The same with the ways.
+    #[must_use]
+    pub fn with_ways_error(&self) -> f64 {
+        (self.ours_ns as f64 - self.accounted_with_ways_ns as f64) / self.accounted_with_ways_ns.max(1) as f64
     }
 
     /// Share of matched attempts of which we say rightly whether the release before them was forced.
@@ -247,11 +236,12 @@ pub fn quantile_us(sorted_ns: &[i64], quantile: f64) -> f64 {
     sorted_ns.get(place).map_or(0.0, |ns| *ns as f64 / 1e3)
 }
 
-/// Compares over the time in which the witness saw everything; its probes add `own_ns` to every attempt.
+/// Compares over the time in which the witness saw everything; its probes add `own_ns` to every attempt, and a stop of a thread is
+/// longer by `way` than the kernel tells.
 #[must_use]
 #[allow(clippy::indexing_slicing, reason = "the places are those of the same vector")]
-pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt], own_ns: u64) -> Comparison {
-    let mut result = Comparison { own_ns, ..Comparison::default() };
+pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt], own_ns: u64, way: Way) -> Comparison {
+    let mut result = Comparison { own_ns, way, ..Comparison::default() };
     let mut by_thread: BTreeMap<u32, Vec<Attempt>> = BTreeMap::new();
     for attempt in attempts {
         by_thread.entry(attempt.tid).or_default().push(attempt.clone());
@@ -306,10 +296,13 @@ pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt], own_ns: u
                     result.late_ns.push(after(wait.start_ns, attempt.start_ns));
                     result.early_ns.push(after(attempt.end_ns, wait.end_ns));
                     result.within += usize::from(agree(theirs_ns, ours_ns));
-                    let accounted_ns = accounted_ns(attempt, &wait, own_ns);
-                    result.accounted_ns += accounted_ns;
-                    if agree(accounted_ns, ours_ns) {
-                        result.within_accounted += 1;
+                    let told_ns = accounted_ns(attempt, &wait, own_ns, Way::default());
+                    result.accounted_ns += told_ns;
+                    result.within_accounted += usize::from(agree(told_ns, ours_ns));
+                    let with_ways_ns = accounted_ns(attempt, &wait, own_ns, way);
+                    result.accounted_with_ways_ns += with_ways_ns;
+                    if agree(with_ways_ns, ours_ns) {
+                        result.within_with_ways += 1;
                     } else if is_held_up_beside(attempt, &wait) {
                         result.unexplained.0 += 1;
                     } else {
@@ -335,37 +328,4 @@ pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt], own_ns: u
     result.late_ns.sort_unstable();
     result.early_ns.sort_unstable();
     result
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_witness_accounts_for_is_taken_out_once_and_only_outside_of_calls_and_of_our_wait() {
-        let held_up =
-            |from_ns, until_ns, is_in_call| HeldUp { from_ns, until_ns, is_in_call, is_interrupt: false };
-        let attempt = Attempt {
-            tid: 7,
-            start_ns: 1000,
-            end_ns: 9000,
-            is_after_forced: false,
-            held_up: vec![
-                held_up(1100, 1500, false),
-                // In the one before, and reaching into our wait.
-                held_up(1400, 1450, false),
-                held_up(1800, 2500, false),
-                held_up(4000, 5000, false),
-                held_up(8200, 8300, true),
-                held_up(7900, 8100, false),
-            ],
-        };
-        let wait = Wait { tid: 7, start_ns: 2000, end_ns: 8000, is_after_forced: false };
-        assert_eq!(accounted_ns(&attempt, &wait, 50), 8000 - 400 - 200 - 100 - 50);
-        assert!(is_held_up_beside(&attempt, &wait));
-        let inside =
-            Attempt { held_up: vec![held_up(3000, 4000, false), held_up(8200, 8300, true)], ..attempt };
-        assert_eq!(accounted_ns(&inside, &wait, 0), 8000);
-        assert!(!is_held_up_beside(&inside, &wait));
-    }
 }

@@ -6,14 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
-use anyhow::{Context as _, bail, ensure};
 use wsgi_trace::fact::python::take_gil::TakeGil;
+
+use crate::bpftrace::{ATTACHED, Bpftrace, Cause, ENDING, Element, INTERRUPTS, map_of};
 
 /// One attempt that had to wait: it slept in a futex call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +37,8 @@ pub struct HeldUp {
     /// By its saved registers it was inside a futex call. Not looked at of interrupts: one that comes in the rest of a call, behind the
     /// moment that the kernel tells as its end, is no part of a wait either.
     pub is_in_call: bool,
-    /// An interrupt had its CPU; else another thread.
-    pub is_interrupt: bool,
+    /// What had its CPU.
+    pub by: Cause,
 }
 
 /// All that was seen.
@@ -55,17 +52,9 @@ pub struct Seen {
     pub unhindered_ns: u64,
 }
 
-/// How long bpftrace may take to begin to end before it is told again.
-const TELL_AGAIN: Duration = Duration::from_secs(2);
-
 /// bpftrace, attached.
 #[derive(Debug)]
-pub struct Witness {
-    child: Child,
-    output: PathBuf,
-    messages: PathBuf,
-    _directory: tempfile::TempDir,
-}
+pub struct Witness(Bpftrace);
 
 impl Witness {
     /// Attaches to the functions in `file` for these processes.
@@ -74,33 +63,7 @@ impl Witness {
     ///
     /// Where bpftrace is not there or cannot attach.
     pub fn start(file: &Path, functions: &[TakeGil], pids: &[u32]) -> anyhow::Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let (output, messages) = (directory.path().join("out"), directory.path().join("messages"));
-        let child = Command::new("bpftrace")
-            .args(["--unsafe", "-q", "-e", &script(file, functions, pids)])
-            .env("BPFTRACE_MAP_KEYS_MAX", MAP_ELEMENTS.to_string())
-            .stdout(File::create(&output)?)
-            .stderr(File::create(&messages)?)
-            .stdin(Stdio::null())
-            .spawn()
-            .context("bpftrace cannot be run")?;
-        let mut witness = Self { child, output, messages, _directory: directory };
-        let until = Instant::now() + Duration::from_secs(60);
-        while !witness.has_line("attached")? {
-            ensure!(witness.child.try_wait()?.is_none(), "bpftrace ended: {}", witness.said());
-            ensure!(Instant::now() < until, "bpftrace does not attach: {}", witness.said());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(witness)
-    }
-
-    fn has_line(&self, wanted: &str) -> anyhow::Result<bool> {
-        let lines = BufReader::new(File::open(&self.output)?).lines();
-        Ok(lines.map_while(Result::ok).any(|line| line == wanted))
-    }
-
-    fn said(&self) -> String {
-        std::fs::read_to_string(&self.messages).unwrap_or_default()
+        Bpftrace::start(&script(file, functions, pids)).map(Self)
     }
 
     /// Ends it, and gives what it saw.
@@ -108,37 +71,12 @@ impl Witness {
     /// # Errors
     ///
     /// Where it lost something.
-    pub fn finish(mut self) -> anyhow::Result<Seen> {
-        let pid = libc::pid_t::try_from(self.child.id())?;
-        let until = Instant::now() + Duration::from_secs(60);
-        let mut told = Instant::now() - TELL_AGAIN;
-        let mut is_ending = false;
-        while self.child.try_wait()?.is_none() {
-            ensure!(Instant::now() < until, "bpftrace does not end");
-            is_ending = is_ending || self.has_line("ending")?;
-            // It looks for the signal only where that interrupts its sleep, and can miss it.
-            if !is_ending && told.elapsed() >= TELL_AGAIN {
-                // SAFETY: a signal to our own child.
-                unsafe { libc::kill(pid, libc::SIGINT) };
-                told = Instant::now();
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let messages = self.said();
-        if messages.contains("Lost") {
-            bail!("bpftrace lost events: {messages}");
-        }
+    pub fn finish(self) -> anyhow::Result<Seen> {
         let mut seen = Seen::default();
         let mut held_up: HashMap<u32, Vec<HeldUp>> = HashMap::new();
         let mut unhindered: BTreeMap<u64, u64> = BTreeMap::new();
-        let mut of_map: HashMap<String, usize> = HashMap::new();
-        for line in BufReader::new(File::open(&self.output)?).lines() {
-            let line = line?;
-            let Some((name, keys, value)) = entry(&line) else { continue };
-            let elements = of_map.entry(name.to_owned()).or_default();
-            *elements += 1;
-            ensure!(*elements < MAP_ELEMENTS, "bpftrace has no more room for what {name}");
-            match (name, &*keys) {
+        for Element { name, keys, value } in self.0.finish()? {
+            match (&*name, &*keys) {
                 ("took", [tid, start_ns]) => seen.attempts.push(Attempt {
                     tid: u32::try_from(*tid)?,
                     start_ns: *start_ns,
@@ -146,12 +84,12 @@ impl Witness {
                     is_after_forced: value & 1 == 0,
                     held_up: Vec::new(),
                 }),
-                ("preempted" | "preempted_in_call" | "interrupted", [tid, from_ns]) => {
+                (name, [tid, from_ns]) if cause(name).is_some() => {
                     held_up.entry(u32::try_from(*tid)?).or_default().push(HeldUp {
                         from_ns: *from_ns,
                         until_ns: value,
-                        is_in_call: name == "preempted_in_call",
-                        is_interrupt: name == "interrupted",
+                        is_in_call: name == IN_CALL,
+                        by: cause(name).unwrap_or_default(),
                     });
                 }
                 ("free", [bucket]) => {
@@ -160,10 +98,17 @@ impl Witness {
                 _ => {}
             }
         }
+        for of_thread in held_up.values_mut() {
+            of_thread.sort_unstable_by_key(|of| of.from_ns);
+        }
         for attempt in &mut seen.attempts {
-            let of_thread = held_up.get(&attempt.tid).into_iter().flatten();
+            let of_thread = held_up.get(&attempt.tid).map(Vec::as_slice).unwrap_or_default();
+            let first = of_thread.partition_point(|of| of.from_ns < attempt.start_ns);
             attempt.held_up = of_thread
-                .filter(|of| of.from_ns >= attempt.start_ns && of.until_ns <= attempt.end_ns)
+                .iter()
+                .skip(first)
+                .take_while(|of| of.from_ns < attempt.end_ns)
+                .filter(|of| of.until_ns <= attempt.end_ns)
                 .copied()
                 .collect();
         }
@@ -178,13 +123,15 @@ impl Witness {
     }
 }
 
-/// An element of a map as bpftrace prints it at its end: name, keys, value.
-fn entry(line: &str) -> Option<(&str, Vec<u64>, u64)> {
-    let (key, value) = line.strip_prefix('@')?.split_once(": ")?;
-    let (name, keys) = key.strip_suffix(']').and_then(|key| key.split_once('[')).unwrap_or((key, ""));
-    let keys: Option<Vec<u64>> =
-        keys.split(", ").filter(|key| !key.is_empty()).map(|key| key.parse().ok()).collect();
-    Some((name, keys?, value.parse().ok()?))
+/// What a stretch is called that began in a call.
+const IN_CALL: &str = "preempted_in_call";
+
+/// What the elements of a map are stretches of.
+fn cause(map: &str) -> Option<Cause> {
+    match map {
+        "preempted" | IN_CALL => Some(Cause::Thread),
+        other => Cause::of_map(other),
+    }
 }
 
 /// The number of the call that a thread is in by its saved registers, at the end of its kernel stack: `THREAD_SIZE` less
@@ -194,23 +141,9 @@ const CALL: &str = "*(int64 *)((uint64)((struct task_struct *)curtask)->stack + 
 /// `__NR_futex` of `x86_64`.
 const FUTEX: i64 = 202;
 
-/// Room of each of its maps.
-const MAP_ELEMENTS: usize = 1 << 18;
-
 /// Width of a bucket of lengths, and how many there are.
 const BUCKET_NS: u64 = 10;
 const BUCKETS: u64 = 2000;
-
-/// Interrupts of which the kernel says when they begin and end, NAME_entry and NAME_exit; no
-/// program may watch that which serves the tracers themselves (`irq_work`).
-const INTERRUPTS: [&str; 6] = [
-    "irq_vectors:local_timer",
-    "irq_vectors:reschedule",
-    "irq_vectors:call_function",
-    "irq_vectors:call_function_single",
-    "irq:irq_handler",
-    "irq:softirq",
-];
 
 /// An attempt had to wait if it slept in a futex call. Where it begins, nothing but the time is written, and nothing is attached
 /// to calls, so that little of the witness's own work lies within what it measures and not within what the profiler does. All is
@@ -219,7 +152,7 @@ fn script(file: &Path, functions: &[TakeGil], pids: &[u32]) -> String {
     let pids: Vec<String> = pids.iter().map(|pid| format!("pid == {pid}")).collect();
     let traced = format!("({})", pids.join(" || "));
     let file = file.display();
-    let mut text = String::from("BEGIN { printf(\"attached\\n\"); }\n");
+    let mut text = String::from(ATTACHED);
     for function in functions {
         if let Some(entry) = function.entry {
             let _ = writeln!(text, "uprobe:{file}:{:#x} /{traced}/ {{ @in[tid] = nsecs; }}", entry.offset);
@@ -256,18 +189,17 @@ fn script(file: &Path, functions: &[TakeGil], pids: &[u32]) -> String {
         let _ = writeln!(
             text,
             "tracepoint:{name}_entry /@in[tid]/ {{ @{map}[tid] = nsecs; }}\n\
-             tracepoint:{name}_exit /@{map}[tid]/ {{ @interrupted[tid, @{map}[tid]] = nsecs; @{map}[tid] = 0; }}"
+             tracepoint:{name}_exit /@{map}[tid]/ {{ @{told}[tid, @{map}[tid]] = nsecs; @{map}[tid] = 0; }}",
+            told = Cause::map_of_stretches(name),
         );
     }
-    text.push_str("END { printf(\"ending\\n\"); clear(@in); clear(@slept); clear(@gone); clear(@called); clear(@restores);");
+    let _ = write!(
+        text,
+        "END {{ {ENDING} clear(@in); clear(@slept); clear(@gone); clear(@called); clear(@restores);"
+    );
     for name in INTERRUPTS {
         let _ = write!(text, " clear(@{});", map_of(name));
     }
     text.push_str(" }\n");
     text
-}
-
-/// The map for interrupts that are going on.
-fn map_of(interrupt: &str) -> &str {
-    interrupt.split_once(':').map_or(interrupt, |(_, name)| name)
 }

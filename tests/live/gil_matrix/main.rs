@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use wsgi_trace::fact::python::take_gil;
+use wsgi_trace_tests::bpftrace::Cause;
 use wsgi_trace_tests::gate::{exclusive, note_skip};
 use wsgi_trace_tests::gil_episodes::{Comparison, compare, quantile_us, waits_of};
 use wsgi_trace_tests::gil_witness::{Attempt, HeldUp, Witness};
 use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::{require_bpf, stops};
 
 use interpreters::Interpreter;
 use server::{Kind, Server};
@@ -51,6 +52,7 @@ fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Resul
     let mut program = Program::start(&options)?;
     program.wait_for_stderr("watching process")?;
     let load = server.load();
+    let way = stops::measure()?;
     let witness = Witness::start(&image, &functions, &server.pids()?)?;
     std::thread::sleep(FOR);
     let seen = witness.finish()?;
@@ -61,7 +63,7 @@ fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Resul
     let told = waits_of(&recording)?;
     anyhow::ensure!(told.losses.is_empty(), "the profiler lost records: {:?}", told.losses);
     let own_ns = seen.unhindered_ns.saturating_sub(interpreter.bare_ns());
-    let result = compare(&told.waits, &seen.attempts, own_ns);
+    let result = compare(&told.waits, &seen.attempts, own_ns, way);
     if let Some(file) = std::env::var_os("WSGI_TRACE_GIL_PAIRS") {
         keep(Path::new(&file), &result, own_ns)?;
     }
@@ -71,12 +73,12 @@ fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Resul
 /// Writes each attempt beside our wait, to see where they differ: thread; the witness's beginning and end; ours; whether they
 /// agree; then for each stretch in which it was held up whether by an interrupt, whether in a call, from when and until when.
 fn keep(file: &Path, of: &Comparison, own_ns: u64) -> anyhow::Result<()> {
-    let mut text = format!("# own {own_ns}\n");
+    let mut text = format!("# own {own_ns}, ways {:?}\n", of.way);
     for (attempt, wait) in &of.pairs {
         let Attempt { tid, start_ns, end_ns, held_up, .. } = attempt;
         let mut numbers = vec![u64::from(*tid), *start_ns, *end_ns, wait.start_ns, wait.end_ns];
-        for HeldUp { from_ns, until_ns, is_in_call, is_interrupt } in held_up {
-            numbers.extend([u64::from(*is_interrupt), u64::from(*is_in_call), *from_ns, *until_ns]);
+        for HeldUp { from_ns, until_ns, is_in_call, by } in held_up {
+            numbers.extend([u64::from(*by != Cause::Thread), u64::from(*is_in_call), *from_ns, *until_ns]);
         }
         let words: Vec<String> = numbers.iter().map(ToString::to_string).collect();
         text.push_str(&words.join(" "));
@@ -88,7 +90,7 @@ fn keep(file: &Path, of: &Comparison, own_ns: u64) -> anyhow::Result<()> {
 
 fn line(interpreter: &Interpreter, kind: Kind, way: &str, of: &Comparison) -> String {
     format!(
-        "| {} | {} | {way} | {} | {:.2} % | {}/{}/{}/{} | {:+.2} / {:+.2} % | {:.2} / {:.2} % | {} + {} | {:.1} | {:.1} / {:.1} | {:.1} / {:.1} | {:.1} % of {}/{} |",
+        "| {} | {} | {way} | {} | {:.2} % | {}/{}/{}/{} | {:+.2} / {:+.2} / {:+.2} % | {:.2} / {:.2} / {:.2} % | {} + {} | {:.1}, {:.1} + {:.1} | {:.1} | {:.1} / {:.1} | {:.1} / {:.1} | {:.1} % of {}/{} |",
         interpreter.name,
         kind.name(),
         of.attempts,
@@ -99,10 +101,15 @@ fn line(interpreter: &Interpreter, kind: Kind, way: &str, of: &Comparison) -> St
         of.extra,
         of.total_error() * 100.0,
         of.accounted_error() * 100.0,
+        of.with_ways_error() * 100.0,
         of.within_share() * 100.0,
         of.accounted_share() * 100.0,
+        of.with_ways_share() * 100.0,
         of.unexplained.0,
         of.unexplained.1,
+        of.way.timer_in_ns as f64 / 1e3,
+        of.way.other_in_ns as f64 / 1e3,
+        of.way.out_ns as f64 / 1e3,
         of.own_ns as f64 / 1e3,
         quantile_us(&of.late_ns, 0.5),
         quantile_us(&of.late_ns, 0.99),
@@ -172,9 +179,9 @@ fn write(page: &Path, lines: &[String], missing: &[&str]) -> anyhow::Result<()> 
     let text = std::fs::read_to_string(page)?;
     let (before, rest) = text.split_once("<!-- table -->\n").context("the page has no table")?;
     let (_, after) = rest.split_once("<!-- end of the table -->").context("the table has no end")?;
-    let head = "| interpreter | load | `--gil` | waits | one to one | missed/split/merged/extra | all time: raw / accounted | each within: \
-         raw / accounted | left: held up + unseen | witness's probes, µs | begins late, µs: median / 99 % | \
-         ends early, µs: median / 99 % | release: right of forced/voluntary |\n|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
+    let head = "| interpreter | load | `--gil` | waits | one to one | missed/split/merged/extra | all time: raw / accounted / with ways | \
+         each within: raw / accounted / with ways | left: held up + unseen | ways in (timer, other) + out, µs | witness's probes, µs | begins late, µs: median / 99 % | \
+         ends early, µs: median / 99 % | release: right of forced/voluntary |\n|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
     let missing = match missing {
         [] => String::new(),
         missing => format!("\nNot found on the machine that made this table: {}.\n", missing.join(", ")),
