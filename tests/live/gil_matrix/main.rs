@@ -23,6 +23,11 @@ use wsgi_trace_tests::{require_bpf, stops};
 use interpreters::Interpreter;
 use server::{Kind, Server};
 
+/// The table's head.
+const HEAD: &str = "| interpreter | load | `--gil` | waits | one to one | missed/split/merged/extra | all time: raw / accounted / with ways | \
+     each within: raw / accounted / with ways | left: held up + unseen | ways in (timer, other) + out, µs | witness's probes, µs | \
+     begins late, µs: median / 99 % | ends early, µs: median / 99 % | release: right of forced/voluntary |\n\
+     |---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
 /// How long each is watched.
 const FOR: Duration = Duration::from_secs(5);
 /// Room for all that is told meanwhile, so that nothing is lost where the profiler gets no core for a while.
@@ -138,7 +143,7 @@ fn waits_are_those_of_the_function_that_takes_the_lock() -> anyhow::Result<()> {
             if !chosen(kind.name(), "WSGI_TRACE_GIL_LOADS") {
                 continue;
             }
-            let ways = std::env::var("WSGI_TRACE_GIL_WAYS").unwrap_or_else(|_| "auto".to_owned());
+            let ways = std::env::var("WSGI_TRACE_GIL_WAYS").unwrap_or_else(|_| kind.ways().to_owned());
             for way in ways.split(',') {
                 let _alone = exclusive()?;
                 let words: Vec<&str> = way.split(' ').collect();
@@ -174,19 +179,53 @@ fn waits_are_those_of_the_function_that_takes_the_lock() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts the table between the marks of the page.
+/// Puts the table between the marks of the page. Lines of it that were not taken now stay, unless the table had other columns.
 fn write(page: &Path, lines: &[String], missing: &[&str]) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(page)?;
     let (before, rest) = text.split_once("<!-- table -->\n").context("the page has no table")?;
-    let (_, after) = rest.split_once("<!-- end of the table -->").context("the table has no end")?;
-    let head = "| interpreter | load | `--gil` | waits | one to one | missed/split/merged/extra | all time: raw / accounted / with ways | \
-         each within: raw / accounted / with ways | left: held up + unseen | ways in (timer, other) + out, µs | witness's probes, µs | begins late, µs: median / 99 % | \
-         ends early, µs: median / 99 % | release: right of forced/voluntary |\n|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
+    let (table, after) = rest.split_once("<!-- end of the table -->").context("the table has no end")?;
     let missing = match missing {
         [] => String::new(),
         missing => format!("\nNot found on the machine that made this table: {}.\n", missing.join(", ")),
     };
-    let table = format!("{head}\n{}\n{missing}", lines.join("\n"));
+    let lines = merged(table, lines).join("\n");
+    let table = format!("{HEAD}\n{lines}\n{missing}");
     std::fs::write(page, format!("{before}<!-- table -->\n{table}<!-- end of the table -->{after}"))?;
     Ok(())
+}
+
+/// The lines of a table with those in their places that were taken anew.
+fn merged(table: &str, anew: &[String]) -> Vec<String> {
+    let mut lines = anew.to_vec();
+    let old = table.strip_prefix(HEAD).unwrap_or_default().lines().filter(|line| line.starts_with('|'));
+    for line in old {
+        if !anew.iter().any(|other| what(other) == what(line)) {
+            lines.push(line.to_owned());
+        }
+    }
+    lines.sort_by_key(|line| {
+        let (name, load, way) = what(line);
+        let minor = name.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
+        let place = Kind::ALL.iter().position(|kind| kind.name() == load);
+        (minor, name.to_owned(), place, way.to_owned())
+    });
+    lines
+}
+
+/// Interpreter, load and way of a line.
+fn what(line: &str) -> (&str, &str, &str) {
+    let mut cells = line.split('|').skip(1).map(str::trim);
+    let mut next = || cells.next().unwrap_or_default();
+    (next(), next(), next())
+}
+
+#[test]
+fn lines_taken_anew_are_put_in_their_places_and_the_others_stay() {
+    let of = |cells: &str, waits: u32| format!("| {cells} | {waits} |");
+    let (first, second) = (of("3.9.1 (here) | uWSGI | auto", 1), of("3.10.2 (here) | Waitress | auto", 2));
+    let table = format!("{HEAD}\n{first}\n{second}\n");
+    let anew = [of("3.10.2 (here) | Waitress | auto", 3), of("3.10.2 (here) | gunicorn gthread | full", 4)];
+    assert_eq!(merged(&table, &anew), [first, anew[1].clone(), anew[0].clone()]);
+    // Of a table with other columns none stays.
+    assert_eq!(merged("| interpreter |\n|---|\n| 3.9.1 (here) | uWSGI | auto |\n", &anew).len(), 2);
 }

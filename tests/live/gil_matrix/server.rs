@@ -47,6 +47,14 @@ impl Kind {
         }
     }
 
+    /// The values of `--gil` that are compared under it.
+    pub(crate) const fn ways(self) -> &'static str {
+        match self {
+            Self::Gunicorn => "auto,full",
+            Self::Cpu | Self::Calls | Self::Waitress | Self::Uwsgi => "auto",
+        }
+    }
+
     /// Whether there is such a server for this interpreter.
     pub(crate) fn runs_on(self, interpreter: &Interpreter) -> bool {
         self != Self::Uwsgi || interpreter.name.ends_with("(pyenv)") && interpreter.is("3.11")
