@@ -16,6 +16,7 @@ Out: responses. A route may be followed by any unique id, which is only logged: 
 The routes of `dropping.py` do not serve their client.
 
 /truth/sleep/MS/ID  /truth/backend/MS/ID  /truth/lock/MS/ID  /truth/cpu/MS/ID  /truth/file/ID
+/truth/turn/MS/ID  asks the back end, one request at a time: the others wait for its lock
 /truth/gil/MS/ID   two threads of their own that compute MS each, each with its witness
 /truth/hold/MS/ID  keeps the interpreter lock for MS in the C library, as soon as a /truth/want is asleep
 /truth/want/MS/ID  sleeps for MS without the lock, and then wants it: what it takes longer is its wait. One for each hold
@@ -53,6 +54,14 @@ def ask_backend(milliseconds):
         connection.sendall(b"%g\n" % milliseconds)
         while not connection.recv(4096).endswith(b"\n"):
             pass
+
+
+TURN = threading.Lock()
+
+
+def take_turn(milliseconds):
+    with TURN:
+        ask_backend(milliseconds)
 
 
 def wait_for_lock(milliseconds):
@@ -135,7 +144,7 @@ def want(milliseconds):
     return end_ns
 
 
-TRUTHS = {"hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
+TRUTHS = {"turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
 
 
 def run_queue_ns():

@@ -3,11 +3,13 @@
 //! In: the waits of a thread that waits for a listener; what its requests took of each turn; arrivals. Out: the phases of
 //! a parked request ([`EventLoop::explain`]), the lag of what was ready, and who kept the loop busy.
 
+mod resume;
+
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use crate::event::{Call, Slice};
+use crate::event::Slice;
 use crate::model::event_loop::{EventLoop as Report, Holder, LONG_HOLD_NS, LongHolds};
 use crate::model::path_shape::path_shape;
 use crate::phase::{Phase, Phases};
@@ -26,10 +28,17 @@ pub(super) const MAX_PARKED: usize = 256;
 const RESUMING_TURNS: usize = 1;
 /// The same where a thread's results go through queues of their own.
 const COLLECTING_TURNS: usize = 5;
-/// Time-outs of waits are whole milliseconds, rounded up: the timer behind one is due by less than this before its end.
-const TIMEOUT_UNIT_NS: u64 = 1_000_000;
 /// Below this length nobody is named for a turn.
 const NAMED_NS: u64 = 1_000_000;
+
+/// What made a request go on that said of nothing that it waits for it: it slept in this phase until `asleep_ns` at least,
+/// and was ready at `ready_ns` at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Resumed {
+    phase: Phase,
+    asleep_ns: u64,
+    ready_ns: u64,
+}
 
 /// What a request that its thread has left waits for, as far as its last call told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +62,8 @@ struct Wait {
     woken_ns: u64,
     exit_ns: u64,
     slept: bool,
+    /// Number of its slice.
+    sequence: u32,
 }
 
 /// A descriptor of a back end, of which it is not known whose it is.
@@ -92,6 +103,8 @@ struct Share {
 struct Turn {
     start_ns: u64,
     end_ns: u64,
+    /// Calls that the thread made in it.
+    calls: u32,
     holder: Option<usize>,
     long: bool,
 }
@@ -102,6 +115,8 @@ pub struct EventLoop {
     /// It serves several connections at once: it reads requests, and clients are among what it waits for, or it has
     /// left one request unfinished for another.
     pub confirmed: bool,
+    /// It is gevent's, if it is a loop: its process has gevent loaded.
+    pub on_gevent: bool,
     /// Up to here the present turn is known to be somebody's: the end of the last call on a connection, on a back end or
     /// on a listener; before the first of them the start of the turn.
     pub touched_ns: u64,
@@ -128,6 +143,10 @@ pub struct EventLoop {
     timer_ns: Option<u64>,
     /// When a wait with another time-out than 0 last began, and until when no timer was due that was set by then.
     undue: (u64, u64),
+    /// On gevent: a timer let the request go on that did so first in the present turn; nothing was accepted or read since.
+    first: Option<Resumed>,
+    /// When a request last got what it waited for: from a back end, or because its client takes more.
+    answered_ns: u64,
     /// When the wake-up came that another thread sent, and that was read last.
     woken_ns: Option<u64>,
     /// When a request (or what may be one) last did something, and when it had before the present turn.
@@ -147,13 +166,15 @@ impl EventLoop {
     /// The loop looks for what is ready.
     pub fn wait(&mut self, slice: &Slice, exit_ns: u64, window_start_ns: u64) {
         if self.last.exit_ns > 0 {
-            self.end_turn(slice.enter_ns, window_start_ns);
+            let calls = slice.sequence.wrapping_sub(self.last.sequence);
+            self.end_turn(slice.enter_ns, calls, window_start_ns);
         }
         let slept = slice.inside.blocked_ns > 0;
         let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
         let woken_ns = if slept { exit_ns.saturating_sub(awake_ns) } else { exit_ns };
         self.before_ns = self.last.exit_ns;
-        self.last = Wait { enter_ns: slice.enter_ns, woken_ns, exit_ns, slept };
+        let (enter_ns, sequence) = (slice.enter_ns, slice.sequence);
+        self.last = Wait { enter_ns, woken_ns, exit_ns, slept, sequence };
         if slept {
             self.slept_until_ns = exit_ns;
             self.leaves.clear();
@@ -162,57 +183,13 @@ impl EventLoop {
         self.left = std::mem::take(&mut self.leaves);
         self.timers(slice, slept);
         self.touched_ns = exit_ns;
+        self.first = None;
         self.ran_before_ns = self.ran_ns;
         if slice.enter_ns >= window_start_ns {
             self.report.turns = self.report.turns.saturating_add(1);
         }
         let waited_ns = exit_ns.saturating_sub(slice.enter_ns.max(window_start_ns));
         self.report.waiting_ns = self.report.waiting_ns.saturating_add(waited_ns);
-    }
-
-    /// A wait's time-out is when the next timer is due: one that passed while the loop was busy, or ended its sleep.
-    fn timers(&mut self, slice: &Slice, slept: bool) {
-        let timeout_ms = match slice.call {
-            Call::EpollWait { timeout_ms, .. } => timeout_ms,
-            _ => -1,
-        };
-        let exit_ns = self.last.exit_ns;
-        if timeout_ms != 0 {
-            let until_ns = u64::try_from(timeout_ms).map_or(u64::MAX, |timeout_ms| {
-                let length_ns = timeout_ms.saturating_mul(TIMEOUT_UNIT_NS).saturating_sub(TIMEOUT_UNIT_NS);
-                slice.enter_ns.saturating_add(length_ns)
-            });
-            self.undue = (slice.enter_ns, until_ns);
-        }
-        match u64::try_from(timeout_ms) {
-            // Only a look: the timers are those of before.
-            Ok(0) => {}
-            Ok(_) if slept && slice.result == 0 => self.due_ns = Some(self.last.woken_ns),
-            Ok(timeout_ms) => {
-                // One that came due while the loop was busy has been told by then.
-                self.note_timer(slice.enter_ns);
-                self.due_ns = Some(slice.enter_ns.saturating_add(timeout_ms.saturating_mul(1_000_000)));
-            }
-            Err(_) => {
-                self.note_timer(slice.enter_ns);
-                self.due_ns = None;
-            }
-        }
-        self.note_timer(exit_ns);
-    }
-
-    fn note_timer(&mut self, until_ns: u64) {
-        if self.due_ns.is_some_and(|due_ns| due_ns <= until_ns) {
-            self.timer_ns = self.due_ns.take();
-        }
-    }
-
-    /// When a timer may have come due of which it is only known that it is due within the next millisecond, or was: the loop
-    /// has just looked, and its clock is finer than the time-outs of its waits.
-    fn nearly_due_ns(&self) -> Option<u64> {
-        let is_near =
-            self.due_ns.is_some_and(|due_ns| due_ns < self.last.exit_ns.saturating_add(TIMEOUT_UNIT_NS));
-        is_near.then(|| self.found_ns())
     }
 
     /// When the loop found what it goes on with since its last look.
@@ -256,10 +233,10 @@ impl EventLoop {
         }
     }
 
-    fn end_turn(&mut self, end_ns: u64, window_start_ns: u64) {
+    fn end_turn(&mut self, end_ns: u64, calls: u32, window_start_ns: u64) {
         let start_ns = self.last.exit_ns;
         let shares = std::mem::take(&mut self.shares);
-        let mut turn = Turn { start_ns, end_ns, holder: None, long: false };
+        let mut turn = Turn { start_ns, end_ns, calls, holder: None, long: false };
         if end_ns > window_start_ns {
             let length_ns = end_ns.saturating_sub(start_ns.max(window_start_ns));
             self.report.busy_ns = self.report.busy_ns.saturating_add(length_ns);
@@ -380,19 +357,10 @@ impl EventLoop {
                 return ready_only;
             }
             Wants::Unknown => {
-                let (phase, ready_ns) = self.resumed_by(request, from_ns);
-                if phase == Phase::Unexplained
-                    && let Some((asleep_ns, due_ns)) = self.timer_between(request, from_ns)
-                {
-                    let asleep_ns = asleep_ns.clamp(from_ns, until_ns);
-                    let due_ns = due_ns.clamp(asleep_ns, until_ns);
-                    return [
-                        (asleep_ns, Phase::Sleep),
-                        (due_ns, Phase::Unexplained),
-                        (until_ns, Phase::LoopWait),
-                    ];
-                }
-                return [(from_ns, phase), (ready_ns.min(until_ns), phase), (until_ns, Phase::LoopWait)];
+                let Resumed { phase, asleep_ns, ready_ns } = self.resumed_by(request, from_ns);
+                let asleep_ns = asleep_ns.clamp(from_ns, until_ns);
+                let ready_ns = ready_ns.clamp(asleep_ns, until_ns);
+                return [(asleep_ns, phase), (ready_ns, Phase::Unexplained), (until_ns, Phase::LoopWait)];
             }
         };
         if matches!(wants, Wants::ClientRead | Wants::Backend) && arrival_ns > 0 {
@@ -418,52 +386,6 @@ impl EventLoop {
         } else {
             (self.before_ns, self.last.enter_ns)
         }
-    }
-
-    /// What made a request go on that said of nothing that it waits for it, and when: a timer that came due, or another
-    /// thread's wake-up, in the last turns.
-    fn resumed_by(&self, request: u64, from_ns: u64) -> (Phase, u64) {
-        let since = |turns: usize| from_ns.saturating_add(1).max(self.turns_ago_ns(turns));
-        let timer_ns = self.timer_ns.filter(|at_ns| *at_ns >= since(RESUMING_TURNS));
-        let timer_ns = timer_ns.or_else(|| self.nearly_due_ns().filter(|at_ns| *at_ns > from_ns));
-        let woken_ns = self.woken_ns.filter(|at_ns| *at_ns >= since(COLLECTING_TURNS));
-        // It may have been the one that opened a back end in between.
-        let may_have_run = self.unclaimed.iter().any(|unclaimed| {
-            unclaimed.opened_ns > from_ns
-                && unclaimed.by_order.is_none()
-                && unclaimed.candidates.contains(&request)
-        });
-        let found_ns = self.found_ns();
-        match (timer_ns, woken_ns) {
-            (Some(timer_ns), woken_ns)
-                if !may_have_run && woken_ns.is_none_or(|at_ns| at_ns < since(RESUMING_TURNS)) =>
-            {
-                (Phase::Sleep, timer_ns)
-            }
-            (None, Some(woken_ns)) if !may_have_run => (Phase::LockWait, woken_ns),
-            _ => (Phase::Unexplained, found_ns.max(from_ns)),
-        }
-    }
-
-    /// Between which two moments a timer came due that no time-out told of, and that made a request go on which the loop left at
-    /// `from_ns`: where all that makes somebody go on takes a turn to do so, what it was came in the turn before. If nobody
-    /// did anything in that, nobody of this thread made it go on; had another thread, its wake-up would have been read.
-    fn timer_between(&self, request: u64, from_ns: u64) -> Option<(u64, u64)> {
-        let (cause_ns, before_ns) = (self.turns_ago_ns(0), self.turns_ago_ns(1));
-        let is_quiet = self.ran_before_ns < cause_ns;
-        let is_woken = self.woken_ns.is_some_and(|at_ns| at_ns >= from_ns);
-        // It may have been the one that opened a back end in between, also where another is the likelier one.
-        let may_have_run = self
-            .unclaimed
-            .iter()
-            .any(|unclaimed| unclaimed.opened_ns > from_ns && unclaimed.candidates.contains(&request));
-        if !self.has_deferred || self.is_prompt || !is_quiet || is_woken || before_ns == 0 || may_have_run {
-            return None;
-        }
-        let (told_ns, undue_ns) = self.undue;
-        let undue_ns = if told_ns >= from_ns { undue_ns } else { 0 };
-        // One that the loop knew is not due yet.
-        (undue_ns <= cause_ns).then_some((before_ns.max(undue_ns), cause_ns))
     }
 
     /// A request, read at `read_ns`, or what may be one, does something at `at_ns`; `writes`: it answers its client or asks
@@ -574,7 +496,7 @@ impl EventLoop {
             return None;
         }
         if end_ns > self.last.exit_ns && self.last.exit_ns > 0 {
-            self.end_turn(end_ns, window_start_ns);
+            self.end_turn(end_ns, 0, window_start_ns);
         }
         self.report.holders.sort_by(|a, b| {
             (b.long.waited_ns, b.waited_ns, b.held_ns, &a.path_shape, &a.method).cmp(&(

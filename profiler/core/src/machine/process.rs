@@ -25,6 +25,8 @@ pub struct Processes {
     pub names: FxHashMap<Tid, String>,
     /// Processes that ended in the window, with the kernel's exit code.
     pub ended: FxHashMap<Tid, i64>,
+    /// Processes that have gevent loaded.
+    on_gevent: FxHashSet<Tid>,
     /// Threads that ended in the window.
     ended_threads: FxHashSet<Tid>,
     /// Entries that found no place.
@@ -40,6 +42,10 @@ impl Processes {
             self.name(*tid, name);
         }
         self.name(process.tgid, &process.comm);
+        self.on_gevent.remove(&process.tgid);
+        if process.maps_gevent() && self.on_gevent.len() < MAX_ENTRIES {
+            self.on_gevent.insert(process.tgid);
+        }
         if let Some(known) = self.seen.iter_mut().find(|known| known.tgid == process.tgid) {
             *known = process.clone();
         } else if self.seen.len() < MAX_ENTRIES {
@@ -47,6 +53,12 @@ impl Processes {
         } else {
             self.evicted += 1;
         }
+    }
+
+    /// Whether a process has gevent loaded.
+    #[must_use]
+    pub fn is_on_gevent(&self, tgid: Tid) -> bool {
+        self.on_gevent.contains(&tgid)
     }
 
     /// A listener was seen.
@@ -144,6 +156,9 @@ impl Processes {
                         ..parent.unwrap_or_default()
                     };
                     if self.seen.len() < MAX_ENTRIES {
+                        if child.maps_gevent() {
+                            self.on_gevent.insert(child_tgid);
+                        }
                         self.seen.push(child);
                         self.inherit_listeners(lifecycle.tgid, child_tgid);
                     } else {
@@ -175,6 +190,7 @@ impl Processes {
             self.seen.iter().filter(|p| !ended.contains_key(&p.tgid)).map(|p| p.parent_tgid).collect();
         let stays = |tgid: Tid| !ended.contains_key(&tgid) || parents.contains(&tgid);
         self.seen.retain(|process| stays(process.tgid));
+        self.on_gevent.retain(|tgid| stays(*tgid));
         // What was closed has been in the window that ends.
         self.listeners.retain(|listener| stays(listener.tgid) && listener.fd >= 0);
         ended.retain(|tgid, _| parents.contains(tgid));

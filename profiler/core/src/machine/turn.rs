@@ -68,19 +68,22 @@ fn look(state: &State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> bool
         return false;
     }
     // Clients, or what is asked for them.
-    let serves_several = || match slice.call {
+    let serves_several = |on_gevent: bool| match slice.call {
         Call::EpollWait { epoll_fd, .. } => {
             let interest = state.descriptors.interest(slice.tgid, epoll_fd);
-            interest.listener && interest.clients + interest.backends > 0
+            interest.listener && (on_gevent || interest.clients + interest.backends > 0)
         }
         Call::Poll { low_fds, .. } => (0..64)
             .filter(|bit| low_fds & (1 << bit) != 0)
             .any(|fd| state.descriptors.class(slice.tgid, fd) == Some(DescriptorClass::Client)),
         _ => false,
     };
+    // Nothing but a loop on gevent waits in epoll for a listener, and for nothing else, on the thread that reads requests.
+    let on_gevent = state.processes.is_on_gevent(slice.tgid) && matches!(slice.call, Call::EpollWait { .. });
     let reads = thread.reads;
     let event_loop = thread.event_loop.get_or_insert_default();
-    if !event_loop.confirmed && reads && serves_several() {
+    event_loop.on_gevent |= on_gevent;
+    if !event_loop.confirmed && reads && serves_several(on_gevent) {
         event_loop.confirmed = true;
     }
     event_loop.wait(slice, exit_ns, state.window_start_ns);
@@ -132,12 +135,17 @@ pub(super) fn turn_to(
 ) -> u64 {
     let (number, slice, _) = at;
     let by = by(state, slice, number);
+    let read_ns = state.connections.get(number).and_then(|c| c.requests.front()?.request.service_start_ns);
     let left_behind = thread.serving.filter(|place| *place != (number, id));
     let Some(event_loop) = thread.serving_loop() else { return slice.gap_start_ns() };
     let is_first = event_loop.is_fresh();
     let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
     event_loop.touched_ns = slice.enter_ns;
-    let read_ns = state.connections.get(number).and_then(|c| c.requests.front()?.request.service_start_ns);
+    match by {
+        By::Readiness { back_end: true, .. } => event_loop.has_answer(slice.enter_ns),
+        By::Readiness { .. } => event_loop.has_heard(),
+        By::Running { .. } => {}
+    }
     let anonymous = adopt(event_loop, by, id, read_ns);
     event_loop.left.retain(|place| *place != (number, id));
     event_loop.leaves.retain(|place| *place != (number, id));
@@ -229,6 +237,11 @@ pub(super) fn turn_to(
             (Wants::Unknown, By::Readiness { arrival_ns: 1.., .. }) => Wants::ClientRead,
             (wants, _) => wants,
         };
+        if wants != Wants::Unknown {
+            event_loop.has_answer(slice.enter_ns);
+        } else if is_first {
+            event_loop.goes_on_first();
+        }
         let known_until_ns = if doubtful { free_from_ns } else { own_start_ns };
         for (until_ns, phase) in event_loop.explain(id, active.cursor_ns, known_until_ns, wants, arrival_ns) {
             active.pass(until_ns, phase);
@@ -317,6 +330,7 @@ pub(super) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
         return;
     }
     let from_ns = event_loop.turn_start_ns();
+    event_loop.goes_on_first();
     let Some((number, id)) = running(state, event_loop, None) else { return };
     let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else { return };
     if active.request.id != id || active.wants != Wants::Unknown {
@@ -359,6 +373,7 @@ pub(super) fn foreign(
         Call::Accept { .. } => {
             // Accepting is the loop's own work.
             event_loop.touched_ns = exit_ns;
+            event_loop.has_heard();
             if current.is_some() {
                 leave(state, thread, slice.tid, slice.enter_ns, sink);
             }
@@ -376,10 +391,23 @@ pub(super) fn foreign(
         Call::EpollControl { fd, operation: EPOLL_CTL_DEL, .. } if goes_on(state, tgid, fd) => fd,
         _ => return,
     };
-    let Some(descriptor) = state.descriptors.get(tgid, fd) else { return };
+    let reads = matches!(slice.call, Call::Read { .. }) && slice.result > 0;
+    let Some(descriptor) =
+        state.descriptors.get(tgid, fd).filter(|known| known.class != DescriptorClass::Other)
+    else {
+        // Whoever waited for that may go on.
+        if reads {
+            event_loop.has_answer(slice.enter_ns);
+            event_loop.runs(None, slice.enter_ns, false);
+        }
+        return;
+    };
     match descriptor.class {
+        DescriptorClass::Backend { .. } | DescriptorClass::Socket if reads => {
+            event_loop.has_answer(slice.enter_ns)
+        }
         DescriptorClass::Backend { .. } | DescriptorClass::Socket => {}
-        DescriptorClass::Wakeup if matches!(slice.call, Call::Read { .. }) && slice.result > 0 => {
+        DescriptorClass::Wakeup if reads => {
             event_loop.woken();
             return;
         }

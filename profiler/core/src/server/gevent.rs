@@ -12,13 +12,17 @@ use crate::model::Server;
 #[derive(Debug)]
 pub struct Gevent;
 
-/// gevent's event loop and its greenlets are extension modules: `_gevent_c…`, `corecext`, `gevent`.
-pub(super) fn maps_gevent(process: &ProcessSeen) -> bool {
-    let names = ["_gevent", "gevent", "corecext"];
-    process.mapped_files.iter().any(|name| {
-        let name = name.rsplit('/').next().unwrap_or_default();
-        names.iter().any(|prefix| name.starts_with(prefix))
-    })
+impl ProcessSeen {
+    /// Whether gevent is loaded: its event loop and its greenlets are extension modules (`_gevent_c…`, `corecext`; or the
+    /// package's name for what else is mapped of it).
+    #[must_use]
+    pub fn maps_gevent(&self) -> bool {
+        let names = ["_gevent", "gevent", "corecext"];
+        self.mapped_files.iter().any(|name| {
+            let name = name.rsplit('/').next().unwrap_or_default();
+            names.iter().any(|prefix| name.starts_with(prefix))
+        })
+    }
 }
 
 impl ServerKind for Gevent {
@@ -28,7 +32,7 @@ impl ServerKind for Gevent {
 
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         let holds = |process: &ProcessSeen| listeners.iter().any(|seen| seen.tgid == process.tgid);
-        let process = processes.iter().find(|process| maps_gevent(process) && holds(process))?;
+        let process = processes.iter().find(|process| process.maps_gevent() && holds(process))?;
         let server = Server {
             name: self.name().to_owned(),
             // What is read is the version of a server that the command line names.
@@ -41,7 +45,7 @@ impl ServerKind for Gevent {
     }
 
     fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
-        loops::roles(processes, maps_gevent)
+        loops::roles(processes, ProcessSeen::maps_gevent)
     }
 
     fn configured_slots(&self, _server: &Server) -> Option<u32> {

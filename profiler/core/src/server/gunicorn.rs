@@ -8,7 +8,6 @@ pub mod arguments;
 mod option;
 mod setting;
 
-use super::command_line::base_name;
 use super::setting::{put, setting};
 use super::{Answer, LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
@@ -103,7 +102,8 @@ impl ServerKind for Gunicorn {
             settings,
         };
         let mut server = server;
-        if server.worker_class == "unknown" && maps_gevent(processes) {
+        // The master maps what its worker class imports, and the workers inherit it.
+        if server.worker_class == "unknown" && processes.iter().any(ProcessSeen::maps_gevent) {
             put_class(&mut server, "gevent");
         } else if server.worker_class == "unknown" && server.number("threads").is_some_and(|count| count > 1)
         {
@@ -197,15 +197,6 @@ impl ServerKind for Gunicorn {
 
 fn variable<'a>(process: &'a ProcessSeen, name: &str) -> Option<&'a str> {
     process.environment.iter().find(|(variable, _)| variable == name).map(|(_, value)| value.as_str())
-}
-
-/// The master maps what its worker class imports, and the workers inherit it.
-fn maps_gevent(processes: &[ProcessSeen]) -> bool {
-    let loop_names = ["_gevent", "gevent", "corecext"];
-    processes.iter().flat_map(|process| &process.mapped_files).any(|name| {
-        let name = base_name(name);
-        loop_names.iter().any(|prefix| name.starts_with(prefix))
-    })
 }
 
 fn class_is_known(server: &Server) -> bool {

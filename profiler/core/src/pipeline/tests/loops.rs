@@ -4,6 +4,7 @@
 
 use super::*;
 
+mod gevent;
 mod handed;
 
 const EPOLL: i32 = 5;

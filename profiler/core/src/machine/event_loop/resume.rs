@@ -1,0 +1,153 @@
+//! What makes a request go on that an event loop has left and that said of nothing that it waits for it: timers, wake-ups.
+//!
+//! In: the time-outs of the loop's waits; who goes on after which of them, and after whom. Out: what it waited for, and
+//! until when. Where the calls do not tell, that is `unexplained`.
+
+use super::{COLLECTING_TURNS, EventLoop, RESUMING_TURNS, Resumed};
+use crate::event::{Call, Slice};
+use crate::phase::Phase;
+
+/// Time-outs of waits are whole milliseconds, rounded up: the timer behind one is due by less than this before its end.
+const TIMEOUT_UNIT_NS: u64 = 1_000_000;
+/// gevent leaves what its greenlets made ready for one another to the next turn only where that has taken longer than Python's
+/// switch interval, and looks at its clock after so many of them (`_run_callbacks` in `gevent/_ffi/loop.py`).
+const GEVENT_INTERVAL_NS: u64 = 5_000_000;
+/// See [`GEVENT_INTERVAL_NS`]. Who goes on makes a call, at least.
+const GEVENT_CALLBACKS: u32 = 50;
+
+impl EventLoop {
+    /// A wait's time-out is when the next timer is due: one that passed while the loop was busy, or ended its sleep.
+    pub(super) fn timers(&mut self, slice: &Slice, slept: bool) {
+        let timeout_ms = match slice.call {
+            Call::EpollWait { timeout_ms, .. } => timeout_ms,
+            _ => -1,
+        };
+        let exit_ns = self.last.exit_ns;
+        if timeout_ms != 0 {
+            let until_ns = u64::try_from(timeout_ms).map_or(u64::MAX, |timeout_ms| {
+                let length_ns = timeout_ms.saturating_mul(TIMEOUT_UNIT_NS).saturating_sub(TIMEOUT_UNIT_NS);
+                slice.enter_ns.saturating_add(length_ns)
+            });
+            self.undue = (slice.enter_ns, until_ns);
+        }
+        match u64::try_from(timeout_ms) {
+            // Only a look: the timers are those of before.
+            Ok(0) => {}
+            Ok(_) if slept && slice.result == 0 => self.due_ns = Some(self.last.woken_ns),
+            Ok(timeout_ms) => {
+                // One that came due while the loop was busy has been told by then.
+                self.note_timer(slice.enter_ns);
+                self.due_ns = Some(slice.enter_ns.saturating_add(timeout_ms.saturating_mul(1_000_000)));
+            }
+            Err(_) => {
+                self.note_timer(slice.enter_ns);
+                self.due_ns = None;
+            }
+        }
+        self.note_timer(exit_ns);
+    }
+
+    fn note_timer(&mut self, until_ns: u64) {
+        if self.due_ns.is_some_and(|due_ns| due_ns <= until_ns) {
+            self.timer_ns = self.due_ns.take();
+        }
+    }
+
+    /// When a timer may have come due of which it is only known that it is due within the next millisecond, or was: the loop
+    /// has just looked, and its clock is finer than the time-outs of its waits.
+    pub(super) fn nearly_due_ns(&self) -> Option<u64> {
+        let is_near =
+            self.due_ns.is_some_and(|due_ns| due_ns < self.last.exit_ns.saturating_add(TIMEOUT_UNIT_NS));
+        is_near.then(|| self.found_ns())
+    }
+
+    /// What made a request go on that the loop left at `from_ns`.
+    pub(super) fn resumed_by(&self, request: u64, from_ns: u64) -> Resumed {
+        let found_ns = self.found_ns().max(from_ns);
+        let unknown = Resumed { phase: Phase::Unexplained, asleep_ns: found_ns, ready_ns: found_ns };
+        // It may have been the one that opened a back end in between, also where another is the likelier one.
+        let opened = |by_order: bool| {
+            self.unclaimed.iter().any(|unclaimed| {
+                unclaimed.opened_ns > from_ns
+                    && (by_order || unclaimed.by_order.is_none())
+                    && unclaimed.candidates.contains(&request)
+            })
+        };
+        // On gevent timers run before what was ready is gone on with; after that a request goes on because another let it.
+        let may_be_let = self.on_gevent && self.answered_ns >= self.last.exit_ns;
+        let known = self.timer_or_wake(from_ns).filter(|_| !may_be_let && !opened(false));
+        let told = known.or_else(|| {
+            let untold = self.first.or_else(|| self.timer_before(from_ns)).filter(|_| !opened(true))?;
+            self.not_before(untold, from_ns)
+        });
+        told.unwrap_or(unknown)
+    }
+
+    /// A timer that came due, or another thread's wake-up, in the last turns.
+    fn timer_or_wake(&self, from_ns: u64) -> Option<Resumed> {
+        let since = |turns: usize| from_ns.saturating_add(1).max(self.turns_ago_ns(turns));
+        let timer_ns = self.timer_ns.filter(|at_ns| *at_ns >= since(RESUMING_TURNS));
+        let timer_ns = timer_ns.or_else(|| self.nearly_due_ns().filter(|at_ns| *at_ns > from_ns));
+        let woken_ns = self.woken_ns.filter(|at_ns| *at_ns >= since(COLLECTING_TURNS));
+        match (timer_ns, woken_ns) {
+            (Some(timer_ns), woken_ns) if woken_ns.is_none_or(|at_ns| at_ns < since(RESUMING_TURNS)) => {
+                Some(Resumed::at(Phase::Sleep, timer_ns))
+            }
+            (None, Some(woken_ns)) => Some(Resumed::at(Phase::LockWait, woken_ns)),
+            _ => None,
+        }
+    }
+
+    /// Where all that makes somebody go on takes a turn to do so, what it was came in the turn before. If nobody did anything in
+    /// that, nobody of this thread made it go on; had another thread, its wake-up would have been read: it was a timer.
+    fn timer_before(&self, from_ns: u64) -> Option<Resumed> {
+        let (cause_ns, before_ns) = (self.turns_ago_ns(0), self.turns_ago_ns(1));
+        let is_quiet = self.ran_before_ns < cause_ns;
+        let is_woken = self.woken_ns.is_some_and(|at_ns| at_ns >= from_ns);
+        let is_timer = self.has_deferred && !self.is_prompt && is_quiet && !is_woken && before_ns > 0;
+        is_timer.then_some(Resumed { phase: Phase::Sleep, asleep_ns: before_ns, ready_ns: cause_ns })
+    }
+
+    /// A timer that the loop knew when it waited after the request was left cannot have come due before that wait said so; `None`: so it
+    /// was none.
+    fn not_before(&self, resumed: Resumed, from_ns: u64) -> Option<Resumed> {
+        let (told_ns, undue_ns) = self.undue;
+        if resumed.phase != Phase::Sleep || told_ns < from_ns {
+            return Some(resumed);
+        }
+        let asleep_ns = resumed.asleep_ns.max(undue_ns);
+        (undue_ns <= resumed.ready_ns).then_some(Resumed { asleep_ns, ..resumed })
+    }
+
+    /// A request goes on first of all in the present turn, before anything was accepted or read: on gevent by a timer, unless another
+    /// thread's wake-up was read. Its loop runs timers as soon as it has looked (with libuv, after what was ready); what
+    /// greenlets made ready for one another runs before it looks, unless that takes too long.
+    pub fn goes_on_first(&mut self) {
+        let is_all = self.turns.back().is_some_and(|turn| {
+            turn.end_ns.saturating_sub(turn.start_ns) < GEVENT_INTERVAL_NS || turn.calls < GEVENT_CALLBACKS
+        });
+        let is_told = self.woken_ns.is_some_and(|at_ns| at_ns >= self.last.woken_ns)
+            || self.timer_ns.is_some_and(|at_ns| at_ns > self.before_ns);
+        if self.on_gevent && is_all && !is_told && self.ran_ns < self.last.exit_ns {
+            let (asleep_ns, ready_ns) = (self.before_ns, self.found_ns());
+            self.first = Some(Resumed { phase: Phase::Sleep, asleep_ns, ready_ns });
+        }
+    }
+
+    /// A connection was accepted, or a client's bytes were read.
+    pub const fn has_heard(&mut self) {
+        self.first = None;
+    }
+
+    /// A request has got at `at_ns` what it waited for: it may let others go on.
+    pub const fn has_answer(&mut self, at_ns: u64) {
+        self.answered_ns = at_ns;
+        self.first = None;
+    }
+}
+
+impl Resumed {
+    const fn at(phase: Phase, at_ns: u64) -> Self {
+        Self { phase, asleep_ns: at_ns, ready_ns: at_ns }
+    }
+}
