@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::capacity::CapacityChange;
 use super::comparable::{Doubt, doubts};
-use super::side::{Endpoint, Side, StandardError};
+use super::side::{Endpoint, Latency, Side, StandardError};
 use super::statistics::{Change, Mean, compare as compare_means};
 
 /// Probability of saying that something changed although nothing did: for the whole, and for each family of comparisons
@@ -59,6 +59,10 @@ pub struct Counts {
     pub rate_per_second: [Option<f64>; 2],
     /// Longest usual: 99th percentile of the length in ns (no confidence is given for it).
     pub p99_ns: [Option<u64>; 2],
+    /// From a front end's stamp (`X-Request-Start`) to the first byte at the server's socket, in ns: the median. No part of the length.
+    pub before_p50_ns: [Option<u64>; 2],
+    /// The same for 99 %.
+    pub before_p99_ns: [Option<u64>; 2],
 }
 
 /// A setting.
@@ -149,6 +153,8 @@ pub fn compare(a: &Side, b: &Side) -> Difference {
             completed: [a.requests.completed, b.requests.completed],
             rate_per_second: [a.rate(), b.rate()],
             p99_ns: [a.requests.total.p99_ns, b.requests.total.p99_ns],
+            before_p50_ns: [a, b].map(|side| before(side)?.p50_ns),
+            before_p99_ns: [a, b].map(|side| before(side)?.p99_ns),
         },
         total_ns,
         phases_ns,
@@ -176,6 +182,11 @@ impl Mean {
 fn mean(sum_ns: u64, count: u64, error_ns: Option<u64>, error: &StandardError) -> Mean {
     let value = sum_ns as f64 / count.max(1) as f64;
     Mean { value, error: error_ns.map(|error_ns| error_ns as f64), batches: error.batches }
+}
+
+/// How long requests were on their way before the server, by the stamps of a front end.
+fn before(side: &Side) -> Option<&Latency> {
+    side.requests.request_start.as_ref().map(|start| &start.before).filter(|before| before.count > 0)
 }
 
 fn sum_ns(phases: &BTreeMap<String, Option<u64>>) -> u64 {

@@ -142,6 +142,16 @@ pub(super) struct Requests {
     pub(super) time_in_requests_ns: u64,
     pub(super) total: Latency,
     pub(super) standard_error: StandardError,
+    /// `None`: no request had such a header.
+    pub(super) request_start: Option<RequestStart>,
+}
+
+/// What `X-Request-Start` headers said.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RequestStart {
+    /// From the stamp to the first byte at the server's socket.
+    pub(super) before: Latency,
 }
 
 /// A distribution.

@@ -184,3 +184,23 @@ fn hostile_names_reach_the_text_escaped() {
         super::super::text::render(&difference(&a, &a), ["a", "b"], crate::report::escape::Charset::Unicode);
     assert!(!text.contains('\u{1b}') && text.contains("GET /"), "{text}");
 }
+
+#[test]
+fn how_long_requests_were_on_their_way_before_is_beside_their_length_where_a_front_end_said_so() {
+    let plain = run(&[1_000; 40]);
+    let mut stamped = plain.clone();
+    stamped["requests"]["request_start"] =
+        json!({"before": {"count": 40, "p50_ns": 2_000_000, "p99_ns": 9_000_000}});
+    let text = |difference: &Difference| {
+        super::super::text::render(difference, ["a", "b"], crate::report::escape::Charset::Unicode)
+    };
+    let found = difference(&plain, &stamped);
+    assert_eq!(found.requests.before_p50_ns, [None, Some(2_000_000)]);
+    assert_eq!(found.requests.before_p99_ns, [None, Some(9_000_000)]);
+    let said = text(&found);
+    let line = said.lines().find(|line| line.contains("before the server, median")).unwrap_or_default();
+    assert!(line.contains('-') && line.contains("2.00 ms"), "{said}");
+    // All of its stamps were refused: nothing is known of it.
+    stamped["requests"]["request_start"] = json!({"before": {"count": 0, "p50_ns": null, "p99_ns": null}});
+    assert!(!text(&difference(&plain, &stamped)).contains("before the server"));
+}

@@ -162,6 +162,14 @@ fn requests(out: &mut String, difference: &Difference) {
     row(&mut table, cells("mean", &difference.total_ns));
     let [p99_a, p99_b] = counts.p99_ns;
     row(&mut table, vec!["p99".into(), optional(p99_a), optional(p99_b)]);
+    for (name, [a, b]) in [
+        ("before the server, median", counts.before_p50_ns),
+        ("before the server, p99", counts.before_p99_ns),
+    ] {
+        if a.or(b).is_some() {
+            row(&mut table, vec![name.into(), optional(a), optional(b)]);
+        }
+    }
     push(out, &table);
 }
 

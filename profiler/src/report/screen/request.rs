@@ -36,6 +36,10 @@ pub(super) fn lines(
     let (bytes_in, bytes_out) = (unit::bytes(request.bytes_in), unit::bytes(request.bytes_out));
     text.push_str(&format!("{}pid {}, {bytes_in} in, {bytes_out} out", paint.dot(), request.tgid));
     top.push(paint.line(Role::Plain, &text));
+    if let Some(before_ns) = request.request_start.before_ns() {
+        let text = format!("{} before that from its X-Request-Start on", time(before_ns));
+        top.push(paint.line(Role::Plain, &text));
+    }
     top.push(Line::default());
 
     let mut body = timeline(kept, paint, width);

@@ -6,6 +6,7 @@ use profiler_core::finding::{Answer, Finding};
 use profiler_core::model::Snapshot;
 use profiler_core::model::gil::Party;
 use profiler_core::model::now::{Now, RequestNow, ThreadNow};
+use profiler_core::model::request_start::RequestStart;
 use profiler_core::model::slot::Holding;
 use profiler_core::timeline::ThreadState;
 use ratatui::style::Color;
@@ -164,6 +165,21 @@ fn one_request_over_time() {
     let mut look = Look::default();
     look.enter(Place::Request(Arc::clone(&shown.kept[0])));
     assert_screen!("top-request", text(&shown, &look, PLAIN, (80, 24)));
+}
+
+#[test]
+fn a_request_with_a_front_end_s_stamp_says_how_long_it_was_on_its_way() {
+    let shown = moment(fixture::exhausted());
+    let of = |request_start| {
+        let mut kept = Kept::clone(&shown.kept[0]);
+        kept.request.request_start = request_start;
+        let mut look = Look::default();
+        look.enter(Place::Request(Arc::new(kept)));
+        text(&shown, &look, PLAIN, (80, 24))
+    };
+    let said = of(RequestStart::Passed { before_ns: 12_000_000, unit_ns: 1_000_000 });
+    assert!(said.contains("12.0 ms before that from its X-Request-Start on"), "{said}");
+    assert!(!of(RequestStart::Ahead).contains("X-Request-Start"));
 }
 
 #[test]
