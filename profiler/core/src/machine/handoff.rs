@@ -227,8 +227,9 @@ pub(super) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_n
     let place = thread.works_for.filter(is_live);
     // Woken for a request that is over, or since not woken for another: what it still had to tidy up.
     let tidies_up = match (&thread.works_for, &woken_for) {
-        // At the queue of jobs it took a job, whatever the loop had touched when it woke it.
-        (None, Some(place)) if pool.queue.is_some() && !is_live(place) => false,
+        // At the queue of jobs it took a job, whatever the loop had touched when it woke it; so it did where that was only the first
+        // in order of several.
+        (None, Some(place)) if (pool.queue.is_some() || thread.woken_by_order) && !is_live(place) => false,
         (_, Some(place)) => !is_live(place),
         (Some(_), None) => pool.queue.is_some(),
         (None, None) => false,

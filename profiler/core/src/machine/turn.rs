@@ -205,9 +205,12 @@ pub(super) fn turn_to(
     } else if collected != Collected::Nothing {
         event_loop.paired(collected == Collected::ByOrder);
         active.pass(own_start_ns, Phase::LoopWait);
-    } else if let Some(handed_to) = at_work.filter(|_| active.wants == Wants::Unknown) {
+    } else if let Some(handed_to) =
+        at_work.filter(|handed_to| active.wants == Wants::Unknown && !handed_to.by_order)
+    {
         // The thread has handed back what it did, and was interrupted before it wrote its note: the interpreter lock went to the loop.
-        event_loop.paired(handed_to.by_order);
+        // Where only their order told whose thread it is, that one goes on before it has told of its job speaks against it.
+        event_loop.paired(false);
         active.pass(handed_to.begin_ns.min(own_start_ns), Phase::PoolWait);
         active.pass(event_loop.found_ns().min(own_start_ns), Phase::LockWait);
         active.pass(own_start_ns, Phase::LoopWait);

@@ -145,3 +145,32 @@ fn what_a_thread_tidies_up_after_its_request_is_not_part_of_its_next_job() {
     assert_eq!(us(second, Phase::Unexplained) + us(second, Phase::LockWait), 0);
     assert_eq!(outcome.snapshot.event_loops[0].pooled, 2);
 }
+
+/// ```text
+/// loop:  read 9, read 10, look, python 50 (9 sleeps, 10 hands over), look 20 ms, write 9, look, read the note, write 10
+/// pool:                   futex ── woken, asleep 30 ms …                               note
+/// ```
+#[test]
+fn a_request_that_goes_on_before_the_thread_has_told_of_its_job_was_not_the_one_that_handed_it_over() {
+    let script = loop_with_notes();
+    let loop_tid = script.tid;
+    let came = script.now_ns;
+    let script = script.read(9, GET, came, (1, 0, 0)).cpu(10).read(10, GET, came, (1, 0, 0)).cpu(10);
+    let script = script.look(0, 0, (1, 0, 0)).cpu(50);
+    let handed = script.now_ns + 20 * US;
+    let pool = thread_of(&script).woken_by(loop_tid, handed).call(Call::Sleep, 0, (0, 0, 30_000), 0).note();
+    let note = pool.now_ns;
+    let pool = pool.job_wait((0, 0, 100));
+    let script = script.look(20, 0, (0, 0, 20_000)).cpu(20).respond(9);
+    let asleep_us = (note - script.now_ns) / US;
+    let script = script.look(-1, 1, (0, 0, asleep_us)).read_note().cpu(20).respond(10);
+    let script = script.look(-1, 0, (0, 0, 200));
+    let end_us = (script.now_ns - START) / US + 10;
+    let outcome = run(vec![script, pool], end_us);
+    let [.., slept, pooled] = outcome.requests.as_slice() else { panic!("{:?}", outcome.requests) };
+    assert_eq!(us(slept, Phase::Sleep), 1 + 10 + 1 + 50 + 20_000, "{:?}", slept.phases);
+    assert_eq!(us(slept, Phase::PoolWait) + us(slept, Phase::LockWait), 0, "{:?}", slept.phases);
+    // The rest of the turn in which it handed its job over is its own too.
+    assert_eq!(us(pooled, Phase::Sleep), 30_000 - (50 - 20), "{:?}", pooled.phases);
+    assert_eq!(outcome.snapshot.event_loops[0].pooled, 1);
+}
