@@ -1,6 +1,6 @@
 """Interpreters in one process, each with threads that keep and want its lock for known times.
 
-In: a connection with the line "make", "share" or "run N"; from 3.13 on. Out: a listener whose port is printed; "make" makes an
+In: a connection with the line "make", "share" or "run N"; from 3.12 on. Out: a listener whose port is printed; "make" makes an
 interpreter with a lock of its own, "share" one that has the main one's, and is answered with its number; "run N" has two threads
 in every interpreter take N turns, all at once, and is answered with a line of JSON for each of these threads and the one that
 started them.
@@ -10,25 +10,49 @@ import os
 import socket
 import threading
 
-import _interpreters as interpreters
+try:
+    import _interpreters as interpreters
+    KINDS = {False: ("isolated",), True: ("legacy",)}
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    KINDS = {}
 
 # Runs in every interpreter: KEEP_MS, TURNS and OUT are put in front.
 PAIR = '''
-import ctypes, json, os, threading, time
+import json, os, sys, threading, time
+try:
+    import ctypes
+except ImportError:
+    # 3.12 has none in an interpreter with a lock of its own. Whoever waits there asks for the lock after a second first.
+    ctypes = None
+    sys.setswitchinterval(1)
 
-keep_lock, release_lock = ctypes.PyDLL(None), ctypes.CDLL(None)
 CLOCK_MONOTONIC, TIMER_ABSTIME = 1, 1
 holder_ready, waiter_asleep = threading.Lock(), threading.Lock()
 holder_ready.acquire()
 waiter_asleep.acquire()
 
 
-class Moment(ctypes.Structure):
-    _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
+if ctypes:
+    class Moment(ctypes.Structure):
+        _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
 
+    def until(moment_ns, library):
+        moment = ctypes.byref(Moment(*divmod(moment_ns, 1_000_000_000)))
+        library(None).clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, moment, None)
 
-def timespec(moment_ns):
-    return ctypes.byref(Moment(*divmod(moment_ns, 1_000_000_000)))
+    def keep_until(moment_ns):
+        until(moment_ns, ctypes.PyDLL)
+
+    def sleep_until(moment_ns):
+        until(moment_ns, ctypes.CDLL)
+else:
+    def keep_until(moment_ns):
+        while time.monotonic_ns() < moment_ns:
+            pass
+
+    def sleep_until(moment_ns):
+        time.sleep((moment_ns - time.monotonic_ns()) / 1e9)
 
 
 def run_queue_ns():
@@ -41,7 +65,7 @@ def hold():
     holder_ready.release()
     waiter_asleep.acquire()
     end_ns = time.monotonic_ns() + KEEP_MS * 1_000_000
-    keep_lock.clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, timespec(end_ns), None)
+    keep_until(end_ns)
     return end_ns
 
 
@@ -50,7 +74,7 @@ def want():
     holder_ready.acquire()
     end_ns = time.monotonic_ns() + 20_000_000
     waiter_asleep.release()
-    release_lock.clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, timespec(end_ns), None)
+    sleep_until(end_ns)
     return end_ns
 
 
@@ -82,7 +106,7 @@ made = []
 
 
 def make(share):
-    number = interpreters.create("legacy" if share else "isolated")
+    number = interpreters.create(*KINDS[share]) if KINDS else interpreters.create(isolated=not share)
     made.append(number)
     return str(number).encode() + b"\n"
 

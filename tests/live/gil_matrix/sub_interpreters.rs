@@ -26,7 +26,7 @@ const TURNS: usize = 6;
 /// For this long at most a new interpreter may stay unknown, and a command unanswered.
 const LIMIT: Duration = Duration::from_secs(20);
 /// Versions that the application runs on.
-const KNOWN: [&str; 3] = ["3.13", "3.14", "3.15"];
+const KNOWN: [&str; 4] = ["3.12", "3.13", "3.14", "3.15"];
 
 /// What a thread says of itself.
 #[derive(Debug, Deserialize)]
@@ -144,8 +144,11 @@ fn own_locks(interpreter: &Interpreter) -> anyhow::Result<()> {
             let one_of_main = |one: &Told, other: &Told| {
                 one.kind == "main" && (other.interpreter == 0 || other.kind == "main")
             };
+            // CPython 3.12 runs a script in a thread state that says to be of the thread which made the interpreter.
+            let by_maker = interpreter.is("3.12") && holder.kind == "main" && holder.interpreter == 0;
             assert!(
-                waiter.interpreter == holder.interpreter
+                by_maker
+                    || waiter.interpreter == holder.interpreter
                     || one_of_main(waiter, holder)
                     || one_of_main(holder, waiter),
                 "{wait_ns} ns: {waiter:?} because of {holder:?}"
@@ -165,7 +168,7 @@ fn each_interpreters_waits_are_laid_to_the_holder_of_its_own_lock_also_where_it_
 -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let Some(newest) = usable().pop() else {
-        note_skip("no interpreter here is 3.13 or newer");
+        note_skip("no interpreter here is 3.12 or newer");
         return Ok(());
     };
     own_locks(&newest)
