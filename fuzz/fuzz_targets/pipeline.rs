@@ -14,7 +14,7 @@ use profiler_common::record::slice::SliceRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE,
-    KIND_WAKE, RecordHeader,
+    KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
 use profiler_core::fact::{DescriptorClass, DescriptorSeen, EndReason, Fact, FactRecord};
 use profiler_core::pipeline::{Pipeline, Settings};
@@ -92,7 +92,10 @@ fn item(rest: &mut &[u8]) -> Option<Item<Vec<u8>>> {
         6 => match what >> 4 & 3 {
             0 => fixed(rest, KIND_WAKE, is_wild, |record: &mut WakeRecord| &mut record.header),
             1 => fixed(rest, KIND_EVIDENCE, is_wild, |record: &mut EvidenceRecord| &mut record.header),
-            2 => fixed(rest, KIND_FRAMES, is_wild, |record: &mut FramesRecord| &mut record.header),
+            2 => {
+                let kind = if what & 0x40 == 0 { KIND_FRAMES } else { KIND_WAITER_FRAMES };
+                fixed(rest, kind, is_wild, |record: &mut FramesRecord| &mut record.header)
+            }
             _ => fixed(rest, KIND_LIGHT, is_wild, |record: &mut LightRecord| &mut record.header),
         },
         13 => {

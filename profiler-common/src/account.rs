@@ -129,8 +129,11 @@ pub struct ThreadAccount {
     pub call_undecided_ns: u64,
     /// The same of the gap (the current one, or the finished one while a call is open).
     pub gap_undecided_ns: u64,
+    /// When the attempt to take the interpreter lock that is under way, or the last one, began to wait; 0: where the thread waits
+    /// was looked at already. Kept where frames are read.
+    pub take_since_ns: u64,
     /// Fills the element to 512 bytes, so that none straddles a page; always 0.
-    pub fill: [u64; 26],
+    pub fill: [u64; 25],
 }
 
 #[cfg(test)]

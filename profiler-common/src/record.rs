@@ -28,9 +28,11 @@ pub const KIND_WAKE: u16 = 5;
 pub const KIND_EVIDENCE: u16 = 6;
 /// [`RecordHeader::kind`] of a [`frames::FramesRecord`].
 pub const KIND_FRAMES: u16 = 7;
-
 /// [`RecordHeader::kind`] of a [`light::LightRecord`].
 pub const KIND_LIGHT: u16 = 9;
+/// [`RecordHeader::kind`] of a [`frames::FramesRecord`] that tells of the waiter itself. A kind of its own, not a flag: a reader that
+/// does not know it must not take the frames for the holder's.
+pub const KIND_WAITER_FRAMES: u16 = 10;
 
 /// What every record begins with.
 #[repr(C)]

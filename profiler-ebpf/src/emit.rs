@@ -19,7 +19,7 @@ use profiler_common::record::light::LightRecord;
 use profiler_common::record::slice::{FLAG_WAKE_MISSED, SliceRecord, Undecided};
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE, KIND_WAKE, RecordHeader,
+    KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE, KIND_WAKE, RecordHeader,
 };
 use profiler_common::ring::{CHUNK_BYTES, RingState, after};
 
@@ -345,16 +345,16 @@ pub fn wake(account: *mut ThreadAccount, listener_inode: u64, outcome: u32, resu
     room.commit(LENGTH, loss::EMITTED_WAKE as usize);
 }
 
-/// Emits where the holder of the lock is that the thread of `account` waits for, as of the entry of its call; `fill` writes the
-/// frames, their number and flags.
+/// Emits frames, as of the entry of the call in which the thread of `account` waits for the lock: by `kind` the holder's, or its own.
+/// `fill` writes them, their number and flags.
 #[inline(always)]
-pub fn frames(account: *mut ThreadAccount, fill: impl FnOnce(*mut FramesRecord)) {
+pub fn frames(account: *mut ThreadAccount, kind: u16, fill: impl FnOnce(*mut FramesRecord)) {
     const LENGTH: u64 = size_of::<FramesRecord>() as u64;
     let Some(room) = reserve(Writer::Hook, LENGTH, loss::RING_FULL_FRAMES) else { return };
     let record = room.at.cast::<FramesRecord>();
     // SAFETY: `account` is an element of ACCOUNTS, the room holds a whole record.
     unsafe {
-        room.write_header(KIND_FRAMES, LENGTH, ((*account).tgid, (*account).tid), (*account).enter_ns);
+        room.write_header(kind, LENGTH, ((*account).tgid, (*account).tid), (*account).enter_ns);
     }
     fill(record);
     room.commit(LENGTH, loss::EMITTED_FRAMES as usize);

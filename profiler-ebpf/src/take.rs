@@ -14,6 +14,7 @@ use profiler_common::record::slice::{
 use profiler_common::system_call::FUTEX;
 
 use crate::account::{self, Account};
+use crate::frames;
 use crate::kernel::registers::{self, Registers};
 use crate::lock::{self, Lock};
 
@@ -96,6 +97,9 @@ pub fn futex(
     // The mark stays for the next call in case this one never sleeps. SAFETY: as above.
     unsafe {
         (*account).take_flags |= FLAG_TAKES_LOCK;
+        if frames::wanted() && (*account).take_lock != lock.address as u32 {
+            (*account).take_since_ns = now_ns;
+        }
         (*account).take_lock = lock.address as u32;
         if on_cond && command == WAIT_BITSET {
             (*account).take_signals = arguments[0] as u32 & !7;

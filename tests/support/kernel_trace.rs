@@ -10,8 +10,8 @@ use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::slice::SliceRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_WAKE,
-    RecordHeader,
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_WAITER_FRAMES,
+    KIND_WAKE, RecordHeader,
 };
 use wsgi_trace::attach::table::{PROGRAMS, Place};
 use wsgi_trace::attach::{Settings, attach};
@@ -33,6 +33,8 @@ pub struct Records {
     pub wakes: Vec<WakeRecord>,
     /// Where holders of interpreter locks were.
     pub frames: Vec<FramesRecord>,
+    /// Where those were that waited long for them.
+    pub waiter_frames: Vec<FramesRecord>,
     /// Why connections and processes ended.
     pub evidence: Vec<EvidenceRecord>,
 }
@@ -104,6 +106,7 @@ impl Records {
             KIND_CONNECTION => self.connections.push(ConnectionRecord::read_from_bytes(bytes).ok()?),
             KIND_WAKE => self.wakes.push(WakeRecord::read_from_bytes(bytes).ok()?),
             KIND_FRAMES => self.frames.push(FramesRecord::read_from_bytes(bytes).ok()?),
+            KIND_WAITER_FRAMES => self.waiter_frames.push(FramesRecord::read_from_bytes(bytes).ok()?),
             KIND_EVIDENCE => self.evidence.push(EvidenceRecord::read_from_bytes(bytes).ok()?),
             KIND_HEAD => {
                 let (head, rest) = HeadRecord::read_from_prefix(bytes).ok()?;

@@ -22,6 +22,12 @@ static TASK_COMM: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TASK_STORAGE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
+static TASK_PID_OBJECT: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static PID_LEVEL: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static PID_NUMBERS: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
 pub static TASK_FILES: Global<u32> = Global::new(0);
 
 /// Process and thread number in the initial PID namespace.
@@ -48,6 +54,20 @@ pub fn tgid_at(task: u64) -> u32 {
 pub fn tid(task: *mut task_struct) -> u32 {
     // SAFETY: as above.
     unsafe { typed(task.cast(), &TASK_PID) }
+}
+
+/// Length of `struct upid` (include/linux/pid.h): the number, which stands first, and the namespace's address.
+const UPID_BYTES: u64 = 16;
+
+/// The number that the thread has in its own PID namespace, which is what `gettid` tells it; 0: that cannot be read.
+#[inline(always)]
+pub fn own_number(task: *mut task_struct) -> u32 {
+    if TASK_PID_OBJECT.load() == MISSING || PID_LEVEL.load() == MISSING || PID_NUMBERS.load() == MISSING {
+        return 0;
+    }
+    let pid: u64 = super::field(task as u64, &TASK_PID_OBJECT).unwrap_or(0);
+    let level: u32 = super::field(pid, &PID_LEVEL).unwrap_or(0);
+    super::field(pid.wrapping_add(u64::from(level).wrapping_mul(UPID_BYTES)), &PID_NUMBERS).unwrap_or(0)
 }
 
 /// `__state`; 0 means runnable. At a switch it is better than the tracepoint's own argument: it is 0 as well where a

@@ -156,6 +156,7 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
         && let Some(lock) = lock::of(tgid, arguments[0])
     {
         frames::sample(account, lock);
+        frames::sample_waiter(account, lock, now_ns);
     }
     Some(())
 }

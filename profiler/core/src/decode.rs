@@ -16,7 +16,7 @@ use profiler_common::record::slice::SliceRecord;
 use profiler_common::record::wake::{self, WakeRecord};
 use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE,
-    KIND_WAKE, RecordHeader,
+    KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
 use profiler_common::system_call::kind;
 use zerocopy::FromBytes;
@@ -93,7 +93,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         Some(KIND_EVIDENCE) => decode_evidence(bytes),
         Some(KIND_WAKE) => decode_wake(bytes),
         Some(KIND_LIGHT) => decode_light(bytes),
-        Some(KIND_FRAMES) => decode_frames(bytes),
+        Some(kind @ (KIND_FRAMES | KIND_WAITER_FRAMES)) => decode_frames(bytes, kind),
         Some(kind) => Err(Malformed::UnknownKind { kind }),
         None => Err(Malformed::TooShort {
             kind: 0,
@@ -244,11 +244,11 @@ fn decode_wake(bytes: &[u8]) -> Result<Event, Malformed> {
     })
 }
 
-fn decode_frames(bytes: &[u8]) -> Result<Event, Malformed> {
-    let record = fixed::<FramesRecord>(bytes, KIND_FRAMES)?;
+fn decode_frames(bytes: &[u8], kind: u16) -> Result<Event, Malformed> {
+    let record = fixed::<FramesRecord>(bytes, kind)?;
     let count = usize::try_from(record.count).unwrap_or(usize::MAX);
     if count > MAX_FRAMES {
-        return Err(Malformed::BadValue { kind: KIND_FRAMES, value: record.count });
+        return Err(Malformed::BadValue { kind, value: record.count });
     }
     let found = record.frames.iter().take(count).map(|frame| (frame.code, frame.instruction));
     Ok(Event {
@@ -258,6 +258,7 @@ fn decode_frames(bytes: &[u8]) -> Result<Event, Malformed> {
             tid: record.header.tid,
             frames: found.collect(),
             unstable: record.flags & frames::UNSTABLE != 0,
+            of_waiter: kind == KIND_WAITER_FRAMES,
         })),
     })
 }

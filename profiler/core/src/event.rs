@@ -489,8 +489,8 @@ pub struct Wake {
     pub peer_port: u16,
 }
 
-/// Where in Python the holder of an interpreter lock was as a thread began to wait for it. `Event::time_ns` is the entry of
-/// the wait's call.
+/// Where in Python the holder of an interpreter lock was as a thread began to wait for it, or where that thread was itself.
+/// `Event::time_ns` is the entry of the wait's call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frames {
     /// Process.
@@ -499,8 +499,10 @@ pub struct Frames {
     pub tid: Tid,
     /// Addresses of code object and instruction of each frame, innermost first.
     pub frames: Vec<(u64, u64)>,
-    /// The holder was in another function at the end of the look.
+    /// It was in another function at the end of the look.
     pub unstable: bool,
+    /// They are the frames of the thread that waits, not the holder's.
+    pub of_waiter: bool,
 }
 
 /// Birth, death and change of a thread.

@@ -20,6 +20,7 @@ mod exchange;
 pub mod exchange_end;
 pub mod front;
 pub mod gil;
+pub mod gil_block;
 pub mod gil_edge;
 pub mod gil_held;
 pub mod gil_measure;

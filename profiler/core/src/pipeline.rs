@@ -306,13 +306,13 @@ impl Machines {
                 self.listeners.forget(lifecycle.tid);
                 self.wakes.forget(lifecycle.tid);
                 self.waits.forget(lifecycle.tid);
-                state.gil.samples.forget(lifecycle.tid);
                 self.asked.retain(|(tgid, _)| *tgid != lifecycle.tid);
                 self.renewed.retain(|(tgid, _)| *tgid != lifecycle.tid);
                 if let Some(thread) = state.threads.remove(lifecycle.tid) {
                     state.was_busy(&thread, time_ns);
                     state.end_thread(lifecycle.tid, thread, time_ns);
                 }
+                state.gil.samples.forget(lifecycle.tid);
                 state.heads.remove(&lifecycle.tid);
                 state.initial.remove(&lifecycle.tid);
                 if lifecycle.tid == lifecycle.tgid {

@@ -13,7 +13,7 @@ use profiler_core::fact::{
 use profiler_core::finding::Finding;
 use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
 use profiler_core::model::gil::{Convoy, Edge, Gil, Lock, Party, ThreadEdge, Waiter};
-use profiler_core::model::gil_place::{Place, Places, Spot};
+use profiler_core::model::gil_place::{Block, Blocked, Place, Places, Spot};
 use profiler_core::model::latency::Latency;
 use profiler_core::model::request::{Framing, Request};
 use profiler_core::model::request_start::RequestStart;
@@ -520,5 +520,41 @@ fn places() -> Places {
         samples: 210,
         unstable: 3,
         unreadable: 2,
+        blocked: blocked(),
+    }
+}
+
+/// Where threads stood that waited long.
+fn blocked() -> Blocked {
+    let spot = |file: &str, function: &str, line| Spot { file: file.into(), function: function.into(), line };
+    let block = |waiter, at, called_from, (wait_ns, waits, longest_ns)| Block {
+        waiter,
+        at,
+        called_from,
+        wait_ns,
+        waits,
+        longest_ns,
+    };
+    let of_django =
+        spot("/srv/venv/lib/python3.11/site-packages/django/template/base.py", "Node.render", 904);
+    Blocked {
+        listed: vec![
+            block(
+                Party::Endpoint("GET /slow".into()),
+                of_django,
+                Some(spot("/srv/shop/views.py", "render", 41)),
+                (380 * MS, 6, 212 * MS),
+            ),
+            block(
+                Party::Thread { tgid: 4243, tid: 4250, comm: "flush".into() },
+                spot("<string>", "f<b>", 0),
+                None,
+                (60 * MS, 4, 21 * MS),
+            ),
+        ],
+        other_ns: 3 * MS,
+        samples: 12,
+        unreadable: 1,
+        without_sample: 2,
     }
 }

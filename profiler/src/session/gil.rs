@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use profiler_common::record::KIND_FRAMES;
+use profiler_common::record::{KIND_FRAMES, KIND_WAITER_FRAMES};
 use profiler_core::decode::decode;
 use profiler_core::event::{Body, Event};
 use profiler_core::fact::{Fact, GilFile, GilMethod, InterpreterSeen};
@@ -120,7 +120,8 @@ impl LockWatch {
 
     /// What the frames of a record are of, as far as that was not told yet; nothing, if it is a record of another kind.
     pub(super) fn look_up(&mut self, record: &[u8]) -> Vec<Fact> {
-        if !self.wanted.stacks || record.first_chunk() != Some(&KIND_FRAMES.to_ne_bytes()) {
+        let kind = record.first_chunk().map(|kind| u16::from_ne_bytes(*kind));
+        if !self.wanted.stacks || !matches!(kind, Some(KIND_FRAMES | KIND_WAITER_FRAMES)) {
             return Vec::new();
         }
         let Ok(Event { body: Body::Frames(found), .. }) = decode(record) else { return Vec::new() };

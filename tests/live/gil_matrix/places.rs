@@ -1,6 +1,6 @@
-//! Where in Python the holder was, on every interpreter whose frames are known.
+//! Where in Python the holder was, and who waited long for it, on every interpreter whose frames are known.
 //!
-//! In: interpreters, threads that compute in a known function. Out: verdicts.
+//! In: interpreters, threads that compute or wait in a known function. Out: verdicts.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
@@ -70,6 +70,68 @@ fn holders_are_found_in_the_lines_that_compute_on_every_interpreter() -> anyhow:
         note_skip(&format!("no interpreter here is {known}"));
     }
     Ok(())
+}
+
+/// A thread that waits for another which keeps the lock, in a line that is known.
+fn stands(interpreter: &Interpreter, line: u64) -> anyhow::Result<()> {
+    const ROUNDS: u64 = 12;
+    let _alone = exclusive()?;
+    let mut command = interpreter.command();
+    command.arg(root().join("tests/apps/gil_stand.py")).arg(ROUNDS.to_string());
+    let mut child = Child::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()), "the interpreter")?;
+    let mut lines = BufReader::new(child.take_stdout().context("no output")?).lines();
+    let mut stdin = child.take_stdin().context("no input")?;
+    assert_eq!(lines.next().context("it does not come up")??, "ready");
+    let trace = Trace::start_with(child.pid(), &["--stacks"])?;
+    stdin.write_all(b"begin\n")?;
+    let told = lines.next().context("it says nothing")??;
+    let (waited_ns, kept_ns) = told.split_once(' ').context("it says something else")?;
+    let (waited_ns, kept_ns): (u64, u64) = (waited_ns.parse()?, kept_ns.parse()?);
+    stdin.write_all(b"end\n")?;
+    child.wait(Duration::from_secs(30))?;
+    let traced = trace.end()?;
+    let blocked = traced.value("/gil/places/blocked")?;
+    let listed = blocked.pointer("/listed").and_then(Value::as_array).context("no places")?;
+    let number = |value: &Value, at: &str| value.pointer(at).and_then(Value::as_u64).unwrap_or(0);
+    let text =
+        |value: &Value, at: &str| value.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let is_it = |block: &&Value| {
+        text(block, "/at/file").ends_with("/gil_stand.py")
+            && text(block, "/at/function") == "stand"
+            && number(block, "/at/line") == line
+            && text(block, "/called_from/function") == "want"
+    };
+    let block = listed.iter().find(is_it).with_context(|| format!("{}: {blocked:#}", interpreter.name))?;
+    let ours_ns = number(block, "/wait_ns");
+    eprintln!(
+        "{}: {:.2} ms waited in the line that waits, {:.2} by its own clock, of which the lock was kept for {:.2}",
+        interpreter.name,
+        ours_ns as f64 / 1e6,
+        waited_ns as f64 / 1e6,
+        kept_ns as f64 / 1e6
+    );
+    assert_eq!(number(block, "/waits"), ROUNDS, "{}: {blocked:#}", interpreter.name);
+    // Asleep until the moment at which it wants the lock, it comes to ask for it a little later, at most as much later as it has it.
+    assert!(
+        ours_ns <= waited_ns && ours_ns as f64 > kept_ns as f64 * 0.98,
+        "{}: {blocked:#}",
+        interpreter.name
+    );
+    Ok(())
+}
+
+#[test]
+#[ignore = "make gil-matrix: needs the interpreters"]
+fn thread_that_waits_long_is_found_in_the_line_where_it_stands_on_every_interpreter() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let source = std::fs::read_to_string(root().join("tests/apps/gil_stand.py"))?;
+    let mut lines =
+        source.lines().zip(1..).filter(|(line, _)| line.contains("release_lock.clock_nanosleep("));
+    let (_, line) = lines.next().context("no such line")?;
+    anyhow::ensure!(lines.next().is_none(), "several such lines");
+    let found = interpreters::found();
+    let known = |of: &&Interpreter| !of.is("free-threaded") && KNOWN.iter().any(|known| of.is(known));
+    found.iter().filter(known).try_for_each(|interpreter| stands(interpreter, line))
 }
 
 /// Functions whose names are not English, the second at the address of the first.

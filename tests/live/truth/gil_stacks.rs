@@ -1,4 +1,4 @@
-//! Where in Python the holder of the interpreter lock was, against the source of the application.
+//! Where in Python the holder of the interpreter lock was, and who waited long for it, against the source of the application.
 //!
 //! In: servers whose requests keep the lock in a line that is known. Out: verdicts.
 
@@ -80,6 +80,50 @@ fn line_that_keeps_the_lock_is_named_and_a_replay_names_it_without_the_process()
     let replayed = report_on(&traced.recording, "json")?;
     let replayed: Value = serde_json::from_str(&replayed.stdout)?;
     assert_eq!(replayed.pointer("/gil/places"), Some(places), "the server is gone");
+    Ok(())
+}
+
+#[test]
+fn endpoint_that_waits_long_is_named_with_the_line_it_stood_in_for_as_long_as_the_lock_was_kept()
+-> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    const PAIRS: usize = 6;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
+    let trace = Trace::start_with(server.master(), &["--stacks"])?;
+    let answered = holds_and_wants(&server, PAIRS)?;
+    server.access_log(answered)?;
+    let traced = trace.end()?;
+    let witnesses = server.witness()?;
+
+    let (mut wanted_ns, mut kept_ns) = (0, 0);
+    for want in witnesses.iter().filter(|witness| witness.kind == "want") {
+        let from_ns = want.until_ns.context("no moment")?;
+        wanted_ns += want.end_ns.saturating_sub(from_ns);
+        let holds = witnesses.iter().filter(|witness| witness.kind == "hold");
+        let until = holds.filter_map(|hold| {
+            hold.until_ns.filter(|until_ns| (hold.start_ns..*until_ns).contains(&from_ns))
+        });
+        kept_ns += until.last().context("nobody held the lock")? - from_ns;
+    }
+    let blocked = traced.value("/gil/places/blocked")?;
+    let line = line_of("    release_lock.clock_nanosleep(")?;
+    let is_it = |block: &&Value| {
+        text(block, "/waiter/endpoint") == "GET /truth/want/{number}/{number}"
+            && text(block, "/at/file").ends_with("/demo_app.py")
+            && text(block, "/at/function") == "want"
+            && number(block, "/at/line") == line
+            && text(block, "/called_from/function") == "truth"
+    };
+    let listed = blocked.pointer("/listed").and_then(Value::as_array).context("no list")?;
+    let block = listed.iter().find(is_it).with_context(|| format!("{blocked:#}"))?;
+    assert_eq!(number(block, "/waits"), PAIRS as u64, "{blocked:#}");
+    let ours_ns = number(block, "/wait_ns");
+    // It asks for the lock a moment after it wanted it, and has it a moment before it can look at its clock.
+    assert!(
+        ours_ns <= wanted_ns && ours_ns as f64 > kept_ns as f64 * 0.98,
+        "{ours_ns} ns; {wanted_ns} by its own clock, the lock kept for {kept_ns}: {blocked:#}"
+    );
     Ok(())
 }
 

@@ -1,10 +1,13 @@
 //! Every kind of record and every kind of call, by example; and garbage.
 
 use profiler_common::record::connection::{ACCEPTED, ConnectionRecord, SEEDED};
+use profiler_common::record::frames::{Frame, FramesRecord, UNSTABLE};
 use profiler_common::record::head::{HeadRecord, OUTBOUND};
 use profiler_common::record::lifecycle::{EXIT, FORK, LifecycleRecord};
 use profiler_common::record::slice::{FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, SliceRecord};
-use profiler_common::record::{KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader};
+use profiler_common::record::{
+    KIND_CONNECTION, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_WAITER_FRAMES, RecordHeader,
+};
 use profiler_common::system_call as number;
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
@@ -340,5 +343,22 @@ proptest! {
         let event = decode(&bytes).unwrap();
         let is_slice = matches!(event.body, Body::Slice(_));
         prop_assert!(is_slice);
+    }
+}
+
+#[test]
+fn frames_are_the_holders_or_the_waiters_as_their_kind_says() {
+    for (kind, of_waiter) in [(KIND_FRAMES, false), (KIND_WAITER_FRAMES, true)] {
+        let mut record = FramesRecord { count: 1, flags: UNSTABLE, ..FramesRecord::default() };
+        let length_bytes = u16::try_from(size_of::<FramesRecord>()).expect("short");
+        record.header = RecordHeader { kind, length_bytes, time_ns: 5, tgid: 1, tid: 2, ..record.header };
+        record.frames[0] = Frame { code: 16, instruction: 24 };
+        let event = decode(record.as_bytes()).expect("whole");
+        let Body::Frames(found) = event.body else { panic!("{event:?}") };
+        assert_eq!((event.time_ns, found.tgid, found.tid), (5, 1, 2));
+        assert_eq!((found.frames.as_slice(), found.unstable), ([(16, 24)].as_slice(), true));
+        assert_eq!(found.of_waiter, of_waiter);
+        record.count = 9;
+        assert_eq!(decode(record.as_bytes()), Err(Malformed::BadValue { kind, value: 9 }));
     }
 }

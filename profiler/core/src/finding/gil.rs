@@ -65,17 +65,38 @@ pub(super) fn add_place(sentence: &mut String, gil: &Gil) {
     if share < STANDS_OUT {
         return;
     }
-    let spot = |spot: &Spot| {
-        let (function, file) =
-            (words::name(&spot.function, NAME_CHARS), words::name(spot.short_file(), NAME_CHARS));
-        format!("{function} ({file}:{})", spot.line)
-    };
     let place_alone = format!("; {} of the waiting while it was held in {}", percent(share), spot(&place.at));
     let from = place.called_from.as_ref().map(|from| format!(", called from {}", spot(from)));
     let whole = format!("{place_alone}{}", from.unwrap_or_default());
     if let Some(words) = [&whole, &place_alone].into_iter().find(|words| has_room(sentence, words)) {
         sentence.push_str(words);
     }
+}
+
+/// Ends a sentence with where in Python the party stood that waited longest of those whose waits were long; nothing where that was not
+/// asked for, it does not stand out, or the sentence has no room.
+pub(super) fn add_block(sentence: &mut String, gil: &Gil) {
+    let blocks = gil.places.as_ref().map(|places| places.blocked.listed.as_slice()).unwrap_or_default();
+    let Some(block) = blocks.iter().find(|block| matches!(block.waiter, Party::Endpoint(_))) else { return };
+    if ratio(block.wait_ns, gil.waits.sum_ns()) < STANDS_OUT {
+        return;
+    }
+    let words = format!(
+        "; {} waited in {}, up to {}",
+        subject(&block.waiter),
+        spot(block.applications()),
+        words::duration(block.longest_ns)
+    );
+    if has_room(sentence, &words) {
+        sentence.push_str(&words);
+    }
+}
+
+/// A line as a sentence names it. Hostile input, bounded.
+fn spot(spot: &Spot) -> String {
+    let (function, file) =
+        (words::name(&spot.function, NAME_CHARS), words::name(spot.short_file(), NAME_CHARS));
+    format!("{function} ({file}:{})", spot.line)
 }
 
 /// Share of all waiting from which a place is worth a word.

@@ -63,6 +63,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         }
     }
     gil::add_place(&mut sentence, seen);
+    gil::add_block(&mut sentence, seen);
     let exemplars = basis.exemplars(&[Phase::GilWait]);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
 }
@@ -88,7 +89,8 @@ const MOST: f64 = 0.5;
 mod tests {
     use crate::finding::SENTENCE_MAX_CHARS;
     use crate::finding::fixture::{MILLISECOND, SECOND, Scene};
-    use crate::model::gil_place::{Place, Places, Spot};
+    use crate::model::gil::Party;
+    use crate::model::gil_place::{Block, Blocked, Place, Places, Spot};
     use crate::phase::Phase;
 
     fn scene() -> Scene {
@@ -138,6 +140,41 @@ mod tests {
             "{}",
             finding.sentence
         );
+    }
+
+    #[test]
+    fn line_in_which_an_endpoint_waited_long_ends_the_sentence() {
+        let spot =
+            |file: &str, function: &str, line| Spot { file: file.into(), function: function.into(), line };
+        let mut scene = scene().phase(Phase::GilWait, 8 * SECOND);
+        scene.0.gil.waits.record(8 * SECOND);
+        let block = |waiter, at, wait_ns| Block {
+            waiter,
+            at,
+            called_from: Some(spot("/srv/shop/views.py", "render", 41)),
+            wait_ns,
+            waits: 30,
+            longest_ns: 212 * MILLISECOND,
+        };
+        let thread = Party::Thread { tgid: 1, tid: 7, comm: "flush".into() };
+        let library = spot("/usr/lib/python3.11/json/encoder.py", "JSONEncoder.iterencode", 258);
+        let listed = vec![
+            block(thread, spot("/srv/shop/flush.py", "flush", 3), 3 * SECOND),
+            block(Party::Endpoint("GET /slow".into()), library, 2 * SECOND),
+        ];
+        let blocked = Blocked { listed, ..Blocked::default() };
+        scene.0.gil.places = Some(Places { blocked, ..Places::default() });
+        let places = scene.0.gil.places.clone();
+        let sentence = scene.judge("gil-contention").sentence;
+        assert!(
+            sentence.ends_with("; GET /slow waited in render (shop/views.py:41), up to 212 ms."),
+            "{sentence}"
+        );
+        let mut scene = self::scene().phase(Phase::GilWait, 8 * SECOND);
+        scene.0.gil.waits.record(16 * SECOND);
+        scene.0.gil.places = places;
+        let sentence = scene.judge("gil-contention").sentence;
+        assert!(!sentence.contains("render"), "an eighth of all waiting does not stand out: {sentence}");
     }
 
     #[test]

@@ -255,6 +255,12 @@ impl Locks {
 
     /// A thread's wait is over. What lies before the window does not count.
     pub fn end(&mut self, tid: Tid, episode: Option<Episode>, window_start_ns: u64) {
+        if self.samples.wanted
+            && let Some(episode) = &episode
+        {
+            let wait_ns = episode.end_ns.saturating_sub(episode.start_ns.max(window_start_ns));
+            self.samples.blocks.attempt_ended(episode.tgid, tid, episode.span(), wait_ns);
+        }
         let Some(episode) = episode.filter(|episode| episode.end_ns > window_start_ns) else { return };
         let wait_ns = episode.end_ns.saturating_sub(episode.start_ns.max(window_start_ns));
         self.waits.record(wait_ns);
@@ -327,7 +333,7 @@ impl Locks {
         let (thread_edges, other_thread_edges_ns) = self.edges.finish_threads(&name);
         let (edges, other_edges_ns) = self.edges.finish(&name);
         Gil {
-            places: self.samples.finish(),
+            places: self.samples.finish(|number| self.edges.party(number, &name)),
             method: self.method.finish(),
             thread_edges,
             other_thread_edges_ns,

@@ -97,7 +97,8 @@ impl Edges {
         self.threads.entry(if full { (0, 0, 0) } else { pair }).or_default().add(share);
     }
 
-    fn party(&self, number: u32, name: impl Fn(Tid) -> String) -> Party {
+    /// Whom a number means; `name` gives the names of threads.
+    pub(super) fn party(&self, number: u32, name: impl Fn(Tid) -> String) -> Party {
         match self.parties.get(&number).map(|(party, _)| party) {
             Some(Party::Thread { tgid, tid, .. }) => {
                 Party::Thread { tgid: *tgid, tid: *tid, comm: name(*tid) }
@@ -241,10 +242,14 @@ fn holder(state: &mut State, thread: &Thread, slice: &Slice) -> HeldBy {
 
 /// What the thread waited belongs to what it serves now.
 pub fn settle(state: &mut State, thread: &mut Thread, tid: Tid) {
-    if thread.gil_held.is_empty() {
+    let stood = state.gil.samples.blocks.has_ended(tid);
+    if thread.gil_held.is_empty() && !stood {
         return;
     }
     let waiter = number_of(state, thread, tid);
+    if stood {
+        state.gil.samples.blocks.settle(tid, waiter);
+    }
     for share in std::mem::take(&mut thread.gil_held) {
         state.gil.edges.add(waiter, (thread.tgid, tid), &share);
     }

@@ -1,27 +1,33 @@
-//! Where in Python the holder of an interpreter lock was while others waited.
+//! Where in Python the holder of an interpreter lock was while others waited; what frames are of.
 //!
 //! In: samples of the holder's frames, what the frames are of (facts), parts of waits. Out: waiting time by place. A sample is
 //! taken as a wait's call begins and belongs to the slice that has the same entry.
 
 use rustc_hash::FxHashMap;
 
+use super::gil_block::Blocks;
 use crate::event::{Frames, Slice, Tid};
 use crate::fact::frame::FrameSeen;
+use crate::model::gil::Party;
 use crate::model::gil_place::{Place, Places, Spot};
 
 /// Stacks told apart in a window.
-const MAX_STACKS: usize = 16_384;
+pub(super) const MAX_STACKS: usize = 16_384;
 /// Instructions that are known by name.
 const MAX_SPOTS: usize = 65_536;
 /// Threads whose last sample is kept.
-const MAX_PENDING: usize = 16_384;
+pub(super) const MAX_PENDING: usize = 16_384;
 /// Places that the report lists.
 const MAX_LISTED: usize = 20;
 
 /// An instruction of a process: addresses of code object and instruction.
 type Instruction = (Tid, u64, u64);
 /// A process's stack, innermost first: addresses of code object and instruction, and how many others had been there before.
-type Stack = (Tid, Vec<(u64, u64, u32)>);
+pub(super) type Stack = (Tid, Vec<(u64, u64, u32)>);
+/// A stack by its names: the innermost function, and from where it was called.
+pub(super) type Named<'a> = (&'a Spot, Option<&'a Spot>);
+/// What instructions are of, by how many others had been there before.
+type Spots = FxHashMap<(Instruction, u32), Spot>;
 
 /// Waits.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,8 +48,7 @@ impl Sum {
 pub struct Samples {
     /// Samples are taken.
     pub wanted: bool,
-    /// What instructions are of, by how many others had been there before.
-    spots: FxHashMap<(Instruction, u32), Spot>,
+    spots: Spots,
     /// Instructions in the place of others: how many those are.
     replaced: FxHashMap<Instruction, u32>,
     /// By thread: the entry of the call that its last sample was taken at, and the stack.
@@ -53,6 +58,8 @@ pub struct Samples {
     samples: u64,
     unstable: u64,
     unreadable: u64,
+    /// Where who waited stood.
+    pub blocks: Blocks,
     /// Entries that found no place.
     pub evicted: u64,
 }
@@ -83,8 +90,14 @@ impl Samples {
         if self.replaced.is_empty() { 0 } else { self.replaced.get(&place).copied().unwrap_or(0) }
     }
 
-    /// A thread begins to wait, and found the holder there at `enter_ns`.
+    /// A thread begins a call that waits, and found the holder, or itself, there at `enter_ns`.
     pub fn sample(&mut self, found: Frames, enter_ns: u64) {
+        let at = |(code, at)| (code, at, self.before((found.tgid, code, at)));
+        let stack: Stack = (found.tgid, found.frames.iter().copied().map(at).collect());
+        if found.of_waiter {
+            self.blocks.sample(found.tid, enter_ns, stack);
+            return;
+        }
         self.samples = self.samples.saturating_add(1);
         if found.unstable {
             self.unstable = self.unstable.saturating_add(1);
@@ -98,9 +111,7 @@ impl Samples {
             self.evicted = self.evicted.saturating_add(1);
             return;
         }
-        let at = |(code, at)| (code, at, self.before((found.tgid, code, at)));
-        let stack = found.frames.iter().copied().map(at).collect();
-        self.pending.insert(found.tid, (enter_ns, (found.tgid, stack)));
+        self.pending.insert(found.tid, (enter_ns, stack));
     }
 
     /// The call of `slice` was a part of its thread's waiting, `wait_ns` long; whether it is known who had the lock.
@@ -130,6 +141,7 @@ impl Samples {
     /// A thread has ended.
     pub fn forget(&mut self, tid: Tid) {
         self.pending.remove(&tid);
+        self.blocks.forget(tid);
     }
 
     /// A process executed another program: what was known of its code is void.
@@ -146,30 +158,28 @@ impl Samples {
         spots.retain(|(place, before), _| {
             !has_ended(place.0) && replaced.get(place).copied().unwrap_or(0) == *before
         });
-        *self = Self { wanted: self.wanted, spots, replaced, pending, ..Self::default() };
+        let mut blocks = std::mem::take(&mut self.blocks);
+        blocks.roll(&has_ended);
+        *self = Self { wanted: self.wanted, spots, replaced, pending, blocks, ..Self::default() };
     }
 
-    /// The places of the window; `None`: nobody asked for them.
+    /// The places of the window; `None`: nobody asked for them. `party` says whom a number means (`gil_edge`).
     #[must_use]
-    pub fn finish(self) -> Option<Places> {
+    pub fn finish(self, party: impl Fn(u32) -> Party) -> Option<Places> {
         if !self.wanted && self.samples == 0 {
             return None;
         }
         let (mut unknown_ns, mut unreadable) = (self.unknown_ns, self.unreadable);
         let mut sums: FxHashMap<(Spot, Option<Spot>), Sum> = FxHashMap::default();
-        for ((tgid, stack), sum) in &self.sums {
-            let known: Vec<Option<&Spot>> = stack
-                .iter()
-                .map(|(code, at, before)| self.spots.get(&((*tgid, *code, *at), *before)))
-                .collect();
-            let Some(Some(at)) = known.first() else {
+        for (stack, sum) in &self.sums {
+            let Some((at, from)) = named(&self.spots, stack) else {
                 unknown_ns = unknown_ns.saturating_add(sum.wait_ns);
                 unreadable = unreadable.saturating_add(sum.waits);
                 continue;
             };
-            let from = called_from(at, known.get(1..).unwrap_or_default());
-            sums.entry(((*at).clone(), from.cloned())).or_default().add(*sum);
+            sums.entry((at.clone(), from.cloned())).or_default().add(*sum);
         }
+        let blocked = self.blocks.finish(|stack| named(&self.spots, stack), party);
         let mut places: Vec<Place> = sums
             .into_iter()
             .map(|((at, called_from), sum)| Place { at, called_from, wait_ns: sum.wait_ns, waits: sum.waits })
@@ -180,8 +190,16 @@ impl Samples {
         let other = places.iter().skip(MAX_LISTED).fold(0u64, |sum, place| sum.saturating_add(place.wait_ns));
         places.truncate(MAX_LISTED);
         let (samples, unstable) = (self.samples, self.unstable);
-        Some(Places { places, other_ns: other, unknown_ns, samples, unstable, unreadable })
+        Some(Places { places, other_ns: other, unknown_ns, samples, unstable, unreadable, blocked })
     }
+}
+
+/// The names of a stack; `None`: its innermost function has none.
+fn named<'a>(spots: &'a Spots, (tgid, stack): &Stack) -> Option<Named<'a>> {
+    let known: Vec<Option<&Spot>> =
+        stack.iter().map(|(code, at, before)| spots.get(&((*tgid, *code, *at), *before))).collect();
+    let at = known.first().copied().flatten()?;
+    Some((at, called_from(at, known.get(1..).unwrap_or_default())))
 }
 
 /// Of a library's function: where the application called it, as far out as was read; of the application's own: its caller.
@@ -207,6 +225,7 @@ mod tests {
             tid: 1,
             frames: codes.iter().map(|code| (*code, *code + 8)).collect(),
             unstable: false,
+            of_waiter: false,
         }
     }
 
@@ -233,7 +252,7 @@ mod tests {
         samples.waited(&wait(5_000), 6_000, true);
         samples.sample(found(&[48, 64]), 20_000);
         samples.waited(&wait(20_000), 500, true);
-        let places = samples.finish().expect("wanted");
+        let places = samples.finish(|_| Party::Unknown).expect("wanted");
         let [first, second] = places.places.as_slice() else { panic!("{places:?}") };
         assert_eq!((first.at.function.as_str(), first.at.line), ("JSONEncoder.encode", 200));
         assert_eq!(first.called_from.as_ref().map(|spot| spot.line), Some(88));
@@ -259,7 +278,7 @@ mod tests {
         // Nobody had the lock: the frames are the waiter's own.
         samples.sample(found(&[48]), 600);
         samples.waited(&wait(600), 100_000, false);
-        let places = samples.finish().expect("wanted");
+        let places = samples.finish(|_| Party::Unknown).expect("wanted");
         assert!(places.places.is_empty());
         assert_eq!(places.unknown_ns, 111_111);
         assert_eq!((places.samples, places.unstable, places.unreadable), (5, 1, 2));
@@ -276,7 +295,7 @@ mod tests {
         samples.sample(found(&[48]), 200);
         samples.waited(&wait(200), 7, true);
         let named = |samples: &Samples| -> Vec<(String, u64)> {
-            let places = samples.clone().finish().expect("wanted").places;
+            let places = samples.clone().finish(|_| Party::Unknown).expect("wanted").places;
             places.into_iter().map(|place| (place.at.function, place.wait_ns)).collect()
         };
         assert_eq!(named(&samples), [("list".to_owned(), 7), ("report".to_owned(), 5)]);
@@ -294,18 +313,22 @@ mod tests {
         samples.sample(found(&[48]), 200);
         samples.roll(|_| false);
         samples.waited(&wait(200), 7, true);
-        let places = samples.clone().finish().expect("wanted");
+        let places = samples.clone().finish(|_| Party::Unknown).expect("wanted");
         assert_eq!(places.places.first().map(|place| (place.at.line, place.wait_ns)), Some((88, 7)));
         samples.roll(|tgid| tgid == 1);
         samples.sample(found(&[48]), 300);
         samples.waited(&wait(300), 9, true);
-        assert_eq!(samples.finish().map(|places| places.unknown_ns), Some(9), "its process has ended");
+        assert_eq!(
+            samples.finish(|_| Party::Unknown).map(|places| places.unknown_ns),
+            Some(9),
+            "its process has ended"
+        );
     }
 
     #[test]
     fn nothing_is_said_where_nobody_asked() {
         let mut samples = Samples::default();
         samples.waited(&wait(1), 5, true);
-        assert_eq!(samples.finish(), None);
+        assert_eq!(samples.finish(|_| Party::Unknown), None);
     }
 }

@@ -397,8 +397,8 @@ impl State {
     /// A thread ended, or the window did.
     pub fn end_thread(&mut self, tid: Tid, mut thread: Box<Thread>, until_ns: u64) {
         self.drain(&mut thread);
-        crate::machine::gil_edge::settle(self, &mut thread, tid);
         self.gil.end(tid, thread.gil_wait.episode.take(), self.window_start_ns);
+        crate::machine::gil_edge::settle(self, &mut thread, tid);
         self.ended_cpu_ns = self.ended_cpu_ns.saturating_add(thread.totals.cpu_ns);
         let is_loop = self.end_loop(tid, &mut thread, until_ns);
         self.make_slot_in_flight(&mut thread);

@@ -134,7 +134,7 @@ pub struct ThreadEdge {
 }
 
 /// One side of an edge.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Party {
     /// Threads while they serve requests of one endpoint: method and path shape (empty: no head was read). Hostile input.
     Endpoint(String),
@@ -148,6 +148,7 @@ pub enum Party {
         comm: String,
     },
     /// It could not be told.
+    #[default]
     Unknown,
 }
 

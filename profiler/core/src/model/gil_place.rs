@@ -1,7 +1,9 @@
-//! Where in Python the holder of an interpreter lock was while others waited for it.
+//! Where in Python the holder of an interpreter lock was while others waited for it, and where those stood that waited long.
 //!
 //! In: sums by frame. Out: [`Places`], a part of the snapshot. Each is a sample taken as a wait began, weighed with the length of
 //! that wait: not an account of the holder.
+
+use super::gil::Party;
 
 /// One window's samples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +20,41 @@ pub struct Places {
     pub unstable: u64,
     /// Of those: it ran no Python function, or none that could be read.
     pub unreadable: u64,
+    /// Where those stood that waited.
+    pub blocked: Blocked,
+}
+
+/// Where threads stood that waited long (`profiler_common::record::frames::LONG_NS`). No sample: who waits goes nowhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blocked {
+    /// By waiter and place, the longest sum first (bounded).
+    pub listed: Vec<Block>,
+    /// Time waited in others than those.
+    pub other_ns: u64,
+    /// Waits in which the waiter looked at itself.
+    pub samples: u64,
+    /// Of those: it ran no Python function, or none that could be read, or it was not found among the interpreter's threads.
+    pub unreadable: u64,
+    /// Long waits in which it did not: their last call began before they were long (an interpreter whose switch interval is longer
+    /// than that), or they were under way as the window began.
+    pub without_sample: u64,
+}
+
+/// Long waits of one waiter in one place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Block {
+    /// Whom the thread served, or itself.
+    pub waiter: Party,
+    /// What it was about to go on with.
+    pub at: Spot,
+    /// As [`Place::called_from`].
+    pub called_from: Option<Spot>,
+    /// For how long all together, from the begin of each attempt to its end.
+    pub wait_ns: u64,
+    /// Attempts to take the lock.
+    pub waits: u64,
+    /// The longest of them.
+    pub longest_ns: u64,
 }
 
 /// A place in which the lock was held.
@@ -31,6 +68,14 @@ pub struct Place {
     pub wait_ns: u64,
     /// How often they found it there.
     pub waits: u64,
+}
+
+impl Block {
+    /// The application's line: what called the library that the waiter was in, if it was in one and that is known.
+    #[must_use]
+    pub fn applications(&self) -> &Spot {
+        self.called_from.as_ref().filter(|_| self.at.is_library()).unwrap_or(&self.at)
+    }
 }
 
 /// A line of a function. Hostile input.

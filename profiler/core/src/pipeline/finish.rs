@@ -231,6 +231,7 @@ fn losses(state: &State, received: &Received) -> Losses {
             .saturating_add(state.processes.evicted)
             .saturating_add(state.gil.evicted)
             .saturating_add(state.gil.samples.evicted)
+            .saturating_add(state.gil.samples.blocks.evicted)
             .saturating_add(state.links.evicted)
             .saturating_add(state.drops.evictions())
             .saturating_add(received.order.forced_events)

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use profiler_core::model::Snapshot;
 use profiler_core::model::gil::{Edge, Gil};
+use profiler_core::model::gil_place::Blocked;
 
 use super::chart;
 use super::markup::Html;
@@ -85,6 +86,34 @@ fn places(html: &mut Html, page: &Page, gil: &Gil) {
         table::end(html);
     }
     html.element("p", &gil_place::summary(page, places));
+    blocked(html, &places.blocked);
+}
+
+/// Where in Python those stood that waited long.
+fn blocked(html: &mut Html, blocked: &Blocked) {
+    const COLUMNS: [Column; 6] = [
+        Column::Words("waiter"),
+        Column::Words("in"),
+        Column::Words("called from"),
+        Column::Number("waited"),
+        Column::Number("longest"),
+        Column::Number("waits"),
+    ];
+    let Some(sentence) = gil_place::blocked_summary(blocked) else { return };
+    if !blocked.listed.is_empty() {
+        table::begin(html, "Where those stood that waited long", &COLUMNS, true);
+        for (number, block) in blocked.listed.iter().enumerate() {
+            let at = |key: &str| format!("/gil/places/blocked/listed/{number}/{key}");
+            html.row(&words::party(&block.waiter));
+            html.words(&gil_place::spot(&block.at));
+            html.words(&block.called_from.as_ref().map(gil_place::spot).unwrap_or_default());
+            html.number_at(&at("wait_ns"), block.wait_ns, &shown(block.wait_ns));
+            html.number_at(&at("longest_ns"), block.longest_ns, &shown(block.longest_ns));
+            html.number_at(&at("waits"), block.waits, &unit::count(block.waits)).end_row();
+        }
+        table::end(html);
+    }
+    html.element("p", &sentence);
 }
 
 /// How long each lock was held, and how threads came to it.

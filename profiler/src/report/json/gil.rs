@@ -172,7 +172,7 @@ struct Edge<'a> {
 }
 
 #[derive(Default, Serialize)]
-struct Party<'a> {
+pub(super) struct Party<'a> {
     endpoint: Option<&'a str>,
     pid: Option<u32>,
     tid: Option<u32>,
@@ -271,7 +271,7 @@ impl<'a> Edge<'a> {
 }
 
 impl<'a> Party<'a> {
-    fn new(party: &'a gil::Party) -> Self {
+    pub(super) fn new(party: &'a gil::Party) -> Self {
         match party {
             gil::Party::Endpoint(name) => Self { endpoint: Some(name), ..Self::default() },
             gil::Party::Thread { tgid, tid, comm } => {

@@ -1,9 +1,11 @@
-//! `gil.places`: where in Python the holders of the interpreter lock were.
+//! `gil.places`: where in Python the holders of the interpreter lock were, and those that waited long.
 //!
 //! In: the places of a snapshot. Out: their numbers.
 
 use profiler_core::model::gil_place;
 use serde::Serialize;
+
+use super::gil::Party;
 
 #[derive(Serialize)]
 pub(super) struct Places<'a> {
@@ -13,6 +15,26 @@ pub(super) struct Places<'a> {
     unknown_ns: u64,
     listed: Vec<Place<'a>>,
     other_ns: u64,
+    blocked: Blocked<'a>,
+}
+
+#[derive(Serialize)]
+struct Blocked<'a> {
+    samples: u64,
+    unreadable: u64,
+    without_sample: u64,
+    listed: Vec<Block<'a>>,
+    other_ns: u64,
+}
+
+#[derive(Serialize)]
+struct Block<'a> {
+    waiter: Party<'a>,
+    at: Spot<'a>,
+    called_from: Option<Spot<'a>>,
+    wait_ns: u64,
+    waits: u64,
+    longest_ns: u64,
 }
 
 #[derive(Serialize)]
@@ -45,6 +67,27 @@ impl<'a> Places<'a> {
             unknown_ns: places.unknown_ns,
             listed: listed.collect(),
             other_ns: places.other_ns,
+            blocked: Blocked::new(&places.blocked),
+        }
+    }
+}
+
+impl<'a> Blocked<'a> {
+    fn new(blocked: &'a gil_place::Blocked) -> Self {
+        let listed = blocked.listed.iter().map(|block| Block {
+            waiter: Party::new(&block.waiter),
+            at: Spot::new(&block.at),
+            called_from: block.called_from.as_ref().map(Spot::new),
+            wait_ns: block.wait_ns,
+            waits: block.waits,
+            longest_ns: block.longest_ns,
+        });
+        Self {
+            samples: blocked.samples,
+            unreadable: blocked.unreadable,
+            without_sample: blocked.without_sample,
+            listed: listed.collect(),
+            other_ns: blocked.other_ns,
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Where in Python the interpreter lock was held while others waited.
+//! Where in Python the interpreter lock was held while others waited, and where those stood that waited long.
 //!
-//! In: the lock's part of a snapshot. Out: a table and a sentence; nothing where nobody asked (`--stacks`).
+//! In: the lock's part of a snapshot. Out: tables, each with a sentence; nothing where nobody asked (`--stacks`).
 
 use profiler_core::model::gil::Gil;
-use profiler_core::model::gil_place::{Places, Spot};
+use profiler_core::model::gil_place::{Blocked, Places, Spot};
 
+use super::gil::party;
 use super::page::Page;
 use super::style::Role;
 use super::table::{Column, Table};
@@ -20,6 +21,14 @@ const PLACES: [Column; 5] = [
     Column::Right("waited"),
     Column::Right("of all waits"),
     Column::Right("samples"),
+];
+
+const BLOCKED: [Column; 5] = [
+    Column::Shrinking("waited long"),
+    Column::Shrinking("in"),
+    Column::Right("waited"),
+    Column::Right("longest"),
+    Column::Right("waits"),
 ];
 
 pub(super) fn section(page: &mut Page, gil: &Gil) {
@@ -39,6 +48,47 @@ pub(super) fn section(page: &mut Page, gil: &Gil) {
         table.write(page);
     }
     page.paragraph((Role::Quiet, "  "), (Some(Role::Quiet), &summary(page, places)));
+    blocked(page, &places.blocked);
+}
+
+/// Where those stood that waited long.
+fn blocked(page: &mut Page, blocked: &Blocked) {
+    let Some(sentence) = blocked_summary(blocked) else { return };
+    if !blocked.listed.is_empty() {
+        page.blank();
+        let mut table = Table::new(&BLOCKED);
+        for block in blocked.listed.iter().take(SHOWN) {
+            table.row([
+                party(&block.waiter),
+                spot(block.applications()),
+                unit::duration(block.wait_ns, page.style.charset),
+                unit::duration(block.longest_ns, page.style.charset),
+                unit::count(block.waits),
+            ]);
+        }
+        table.write(page);
+    }
+    page.paragraph((Role::Quiet, "  "), (Some(Role::Quiet), &sentence));
+}
+
+/// How far the waiters' own frames reach, in a sentence; `None`: nobody waited long.
+pub(in crate::report) fn blocked_summary(blocked: &Blocked) -> Option<String> {
+    if blocked.samples == 0 && blocked.without_sample == 0 {
+        return None;
+    }
+    let mut sentence = format!(
+        "Where those stood that waited 4 ms and more: their own frames in {}",
+        unit::counted(blocked.samples, "wait")
+    );
+    if blocked.unreadable > 0 {
+        sentence
+            .push_str(&format!("; {} in no function that could be read", unit::count(blocked.unreadable)));
+    }
+    if blocked.without_sample > 0 {
+        sentence.push_str(&format!("; {} not looked at", unit::counted(blocked.without_sample, "wait")));
+    }
+    sentence.push('.');
+    Some(sentence)
 }
 
 /// How far the samples reach, in a sentence.
