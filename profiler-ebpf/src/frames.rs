@@ -31,8 +31,6 @@ const FRAME_WORDS: usize = 10;
 const INSTRUCTION: usize = 7;
 /// Owners (`owner` of a frame) from here on are C code: such a frame has no code object.
 const FIRST_C_OWNER: u64 = 3;
-/// Frames looked at, those of C code included.
-const MAX_LOOKS: usize = 12;
 /// Tells the verifier where a frame can go: it does not learn what the count was compared with before.
 const COUNT_MASK: usize = 15;
 /// Distances in a `PyThreadState` of the states before and after it, of its interpreter's: they stand first in 3.8 to 3.15
@@ -138,7 +136,8 @@ unsafe fn walk(record: *mut FramesRecord, state: u64, way: FrameWay) {
         count: 0,
         flags: 0,
     };
-    // Written out, not a loop: in short loops the verifier does not notice that it has been in the same state before.
+    // Twelve frames at most, those of C code included. Written out, not a loop: in a short one the verifier does not notice that it
+    // has been in the same state before.
     // SAFETY: as the caller promises.
     unsafe {
         let _ = walk.look()

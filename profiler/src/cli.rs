@@ -189,7 +189,7 @@ pub struct Gil {
     /// Also read where in Python the holder was whenever a thread begins to wait for the lock: file, function, line
     ///
     /// A sample from the holder's frames, up to eight, by the thread that waits: some 1 µs each time it goes to sleep for
-    /// the lock, nothing otherwise. For CPython 3.11 to 3.15. The report names files and functions of the application.
+    /// the lock, nothing otherwise. Once it has waited for 4 ms, also from its own, once in a wait. For CPython 3.11 to 3.15. The report names files and functions of the application.
     #[arg(long)]
     pub stacks: bool,
 }

@@ -100,11 +100,11 @@ fn endpoint_that_waits_long_is_named_with_the_line_it_stood_in_for_as_long_as_th
     for want in witnesses.iter().filter(|witness| witness.kind == "want") {
         let from_ns = want.until_ns.context("no moment")?;
         wanted_ns += want.end_ns.saturating_sub(from_ns);
-        let holds = witnesses.iter().filter(|witness| witness.kind == "hold");
-        let until = holds.filter_map(|hold| {
-            hold.until_ns.filter(|until_ns| (hold.start_ns..*until_ns).contains(&from_ns))
-        });
-        kept_ns += until.last().context("nobody held the lock")? - from_ns;
+        let until_ns = witnesses
+            .iter()
+            .filter(|witness| witness.kind == "hold")
+            .find_map(|hold| hold.until_ns.filter(|until_ns| (hold.start_ns..*until_ns).contains(&from_ns)));
+        kept_ns += until_ns.context("nobody held the lock")? - from_ns;
     }
     let blocked = traced.value("/gil/places/blocked")?;
     let line = line_of("    release_lock.clock_nanosleep(")?;
