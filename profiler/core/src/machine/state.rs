@@ -255,9 +255,11 @@ impl State {
     pub fn hold_for_request(&self, thread: &mut Thread, start_ns: u64, phases: &Phases) {
         let read_ns = phases.get(Phase::ClientReadStall);
         let write_ns = phases.get(Phase::ClientWriteStall);
-        let before_ns = self.window_start_ns.saturating_sub(start_ns).min(phases.total_ns());
+        let counts_from_ns = self.window_start_ns.max(thread.drained_until_ns);
+        let before_ns = counts_from_ns.saturating_sub(start_ns).min(phases.total_ns());
         let own_ns = phases.total_ns().saturating_sub(read_ns).saturating_sub(write_ns);
-        // A request that began before the window: what lies before it is taken off its own part first.
+        // A request that began before the window, or claims what the thread was known to do beside requests (on a loop: all from where it
+        // was last seen): what lies before is taken off its own part first.
         let own_before_ns = before_ns.min(own_ns);
         let stall_before_ns = before_ns - own_before_ns;
         let read_before_ns = stall_before_ns.min(read_ns);
@@ -287,10 +289,11 @@ impl State {
 
     /// Everything pending on a thread belongs to no request.
     pub fn drain(&self, thread: &mut Thread) {
-        let Thread { pending, holding_ns, .. } = thread;
+        let Thread { pending, holding_ns, drained_until_ns, .. } = thread;
         pending.drain(|piece| {
             if let Some(holding) = piece.holding {
                 hold(holding_ns, holding, piece.start_ns.max(self.window_start_ns), piece.end_ns);
+                *drained_until_ns = piece.end_ns;
             }
         });
     }
@@ -420,5 +423,25 @@ impl State {
         } else {
             self.evicted = self.evicted.saturating_add(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::thread::Piece;
+
+    #[test]
+    fn time_that_was_laid_to_something_beside_requests_is_not_held_by_a_request_that_claims_it_later() {
+        let state = State { window_start_ns: 0, ..State::new(false) };
+        let mut thread = Thread::default();
+        thread.pending.push(Piece { holding: Some(Holding::Housekeeping), ..Piece::unknown(100, 400) });
+        state.drain(&mut thread);
+        // What a request of a loop claims from where it was last seen is unexplained.
+        let mut phases = Phases::default();
+        phases.add(Phase::Unexplained, 700);
+        state.hold_for_request(&mut thread, 100, &phases);
+        let held = |holding: Holding| thread.holding_ns[holding as usize];
+        assert_eq!((held(Holding::Housekeeping), held(Holding::Request)), (300, 400));
     }
 }

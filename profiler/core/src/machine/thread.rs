@@ -392,6 +392,8 @@ pub struct Thread {
     pub requests: u64,
     /// Time by what held it beside requests (for threads that are no slots).
     pub holding_ns: [u64; Holding::COUNT],
+    /// End of what was last laid to something beside requests: what a request claims before it counts there alone.
+    pub drained_until_ns: u64,
 }
 
 /// What continuity says of a slice.
