@@ -29,6 +29,15 @@ fn ask(server: &Server, path: &str) -> anyhow::Result<()> {
     client.read_to_end().map(drop)
 }
 
+/// Waits until the server asks for its next connection: a client sees the end of its own while the server's close goes on.
+fn until_it_accepts(server: &Server) -> anyhow::Result<()> {
+    until("the server to accept again", Duration::from_secs(20), || {
+        let call = std::fs::read_to_string(format!("/proc/{}/syscall", server.pid()))?;
+        let number = call.split(' ').next().and_then(|number| number.parse::<libc::c_long>().ok());
+        Ok((number == Some(libc::SYS_accept4)).then_some(()))
+    })
+}
+
 /// The same `count` times, with paths of their own.
 fn ask_often(server: &Server, name: &str, count: usize) -> anyhow::Result<()> {
     (0..count).try_for_each(|number| ask(server, &format!("/{name}/{number}")))
@@ -71,6 +80,7 @@ fn listener_that_is_opened_anew_or_copied_keeps_its_own_counts() -> anyhow::Resu
     ask_often(&server, "copied", 2)?;
     ask(&server, "/dup2")?;
     ask_often(&server, "onto", 4)?;
+    until_it_accepts(&server)?;
     let traced = trace.end()?;
     nothing_is_missing(&traced, 17)?;
     let found = listeners(&traced)?;
@@ -93,6 +103,7 @@ fn descriptor_of_a_connection_that_is_copied_or_overwritten_is_followed() -> any
         ask(&server, "/over")?;
         ask(&server, "/fast")?;
     }
+    until_it_accepts(&server)?;
     let traced = trace.end()?;
     nothing_is_missing(&traced, 6)?;
     ensure!(
@@ -112,6 +123,7 @@ fn answer_by_a_copy_of_the_connection_is_the_request_s() -> anyhow::Result<()> {
     for _ in 0..3 {
         ask(&server, "/answer-by-copy")?;
     }
+    until_it_accepts(&server)?;
     let traced = trace.end()?;
     let told: Vec<_> = traced.requests.iter().map(|request| (request.path(), request.status)).collect();
     // What goes through a copy is counted and not read: the status is not known.
@@ -135,6 +147,7 @@ fn listener_that_a_process_outside_the_target_holds_too_is_named_with_it() -> an
     ask(&server, "/share")?;
     ask(&server, "/theirs")?;
     ask(&server, "/own/again")?;
+    until_it_accepts(&server)?;
     let traced = trace.end()?;
     nothing_is_missing(&traced, 4)?;
     let found = listeners(&traced)?;
