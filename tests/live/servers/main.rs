@@ -72,13 +72,14 @@ servers! {
 /// Servers that do not pass yet, or not always. `cargo xtask live-all gaps` shows how far they are; a line that has come to pass
 /// moves up.
 ///
-/// asyncio (uvicorn): 3 to 10 % of request time is unexplained, but 11 % in one run of 15, on a busy machine. A third of this is stretches
+/// asyncio (uvicorn): 4 to 6 % of request time is unexplained (8 runs of 8 pass), but 8 to 14 % beside two processes that compute on two CPUs (5 of 10 pass).
+/// A third of this is stretches
 /// between calls of two requests that went on in the same turn: either may have run, and for both it is unexplained. The order in which tasks
 /// go on would say that first the one ran and then the other, not where in between. Nearly all the rest is sleeps whose timer comes due while others
 /// run and the loop only looks, so that no time-out tells of it. Nothing in system calls decides either.
 ///
-/// Starlette, whose threads the loop feeds: 2 to 7 % of request time is unexplained (15 runs), but 10.2 and 10.5 % in two runs of 16 beside two processes that
-/// compute on two CPUs, for the same reasons.
+/// Starlette, whose threads the loop feeds: 3 to 6 % of request time is unexplained, and 5 to 9 % beside two processes that compute on two CPUs (18 runs of 18
+/// pass; earlier two of 16 did not, with 10.2 and 10.5 %), for the same reasons.
 mod gaps {
     use super::*;
 
