@@ -10,7 +10,7 @@ use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::trace::{Trace, report_on};
+use wsgi_trace_tests::trace::{Trace, Traced, report_on};
 use wsgi_trace_tests::{require_bpf, root};
 
 /// Number of the one line of the demo's application that holds `text`, from 1.
@@ -43,16 +43,23 @@ fn holds_and_wants(server: &Gunicorn, pairs: usize) -> anyhow::Result<usize> {
     Ok(wants.finish()?.answered() + holds.finish()?.answered())
 }
 
-#[test]
-fn line_that_keeps_the_lock_is_named_and_a_replay_names_it_without_the_process() -> anyhow::Result<()> {
-    require_bpf!(Ok(()));
-    let _alone = exclusive()?;
-    const PAIRS: usize = 6;
+/// Pairs of requests, of which one keeps the lock.
+const PAIRS: usize = 6;
+
+/// [`PAIRS`] of them, and what was seen of their server.
+fn pairs_traced() -> anyhow::Result<(Gunicorn, Traced)> {
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let trace = Trace::start_with(server.master(), &["--stacks"])?;
     let answered = holds_and_wants(&server, PAIRS)?;
     server.access_log(answered)?;
-    let traced = trace.end()?;
+    Ok((server, trace.end()?))
+}
+
+#[test]
+fn line_that_keeps_the_lock_is_named_and_a_replay_names_it_without_the_process() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let (server, traced) = pairs_traced()?;
     drop(server);
 
     let places = traced.value("/gil/places")?;
@@ -88,12 +95,7 @@ fn endpoint_that_waits_long_is_named_with_the_line_it_stood_in_for_as_long_as_th
 -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
-    const PAIRS: usize = 6;
-    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
-    let trace = Trace::start_with(server.master(), &["--stacks"])?;
-    let answered = holds_and_wants(&server, PAIRS)?;
-    server.access_log(answered)?;
-    let traced = trace.end()?;
+    let (server, traced) = pairs_traced()?;
     let witnesses = server.witness()?;
 
     let (mut wanted_ns, mut kept_ns) = (0, 0);

@@ -255,14 +255,14 @@ impl Locks {
 
     /// A thread's wait is over. What lies before the window does not count.
     pub fn end(&mut self, tid: Tid, episode: Option<Episode>, window_start_ns: u64) {
-        if self.samples.wanted
-            && let Some(episode) = &episode
-        {
-            let wait_ns = episode.end_ns.saturating_sub(episode.start_ns.max(window_start_ns));
+        let Some(episode) = episode else { return };
+        let wait_ns = episode.end_ns.saturating_sub(episode.start_ns.max(window_start_ns));
+        if self.samples.wanted {
             self.samples.blocks.attempt_ended(episode.tgid, tid, episode.span(), wait_ns);
         }
-        let Some(episode) = episode.filter(|episode| episode.end_ns > window_start_ns) else { return };
-        let wait_ns = episode.end_ns.saturating_sub(episode.start_ns.max(window_start_ns));
+        if episode.end_ns <= window_start_ns {
+            return;
+        }
         self.waits.record(wait_ns);
         let run_queue_ns = episode.run_queue_ns.min(wait_ns);
         self.run_queue_ns = self.run_queue_ns.saturating_add(run_queue_ns);
