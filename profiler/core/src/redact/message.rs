@@ -85,6 +85,8 @@ enum Target {
     Slashes(u8),
     Authority,
     Path,
+    /// From a segment's `;` to its end.
+    Parameters,
     /// Query or fragment.
     Hidden,
     /// `OPTIONS *`.
@@ -96,6 +98,8 @@ enum Target {
 pub(super) enum Path {
     First,
     Inside,
+    /// From a segment's `;` to its end (RFC 3986, 3.3): sessions are named there (`;jsessionid=`).
+    Parameters,
     /// Query or fragment.
     Hidden,
 }
@@ -106,7 +110,9 @@ impl Path {
         match (self, byte) {
             (Self::First, b'/') => (Some(Self::Inside), Verdict::Begin),
             (Self::First, _) => (None, Verdict::Hide),
-            (Self::Inside, b'?' | b'#') => (Some(Self::Hidden), Verdict::Keep),
+            (Self::Inside | Self::Parameters, b'?' | b'#') => (Some(Self::Hidden), Verdict::Keep),
+            (Self::Inside, b';') => (Some(Self::Parameters), Verdict::Keep),
+            (Self::Parameters, b'/') => (Some(Self::Inside), Verdict::Keep),
             (Self::Inside, 0x21..=0x7e | 0x80..) => (Some(Self::Inside), Verdict::Keep),
             (same, _) => (Some(same), Verdict::Hide),
         }
@@ -274,14 +280,17 @@ impl Message {
         let (next, verdict) = match (target, byte) {
             (_, b'\r' | b'\n') | (Target::First, b' ') => return self.not_http(),
             (_, b' ') => return self.go(State::Version(0), Verdict::Keep),
-            (Target::First, b'/') | (Target::Authority, b'/') => (Target::Path, Verdict::Keep),
+            (Target::First | Target::Authority | Target::Parameters, b'/') => (Target::Path, Verdict::Keep),
             (Target::First, b'*') => (Target::Star, Verdict::Keep),
             (Target::First, b'A'..=b'Z' | b'a'..=b'z') => (Target::Scheme, Verdict::Hide),
             (Target::First | Target::Star, _) => return self.not_http(),
             (Target::Scheme, b':') => (Target::Slashes(0), Verdict::Hide),
             (Target::Slashes(0), b'/') => (Target::Slashes(1), Verdict::Hide),
             (Target::Slashes(1), b'/') => (Target::Authority, Verdict::Hide),
-            (Target::Path | Target::Authority, b'?' | b'#') => (Target::Hidden, Verdict::Keep),
+            (Target::Path | Target::Authority | Target::Parameters, b'?' | b'#') => {
+                (Target::Hidden, Verdict::Keep)
+            }
+            (Target::Path, b';') => (Target::Parameters, Verdict::Keep),
             (Target::Path, 0x21..=0x7e | 0x80..) => (Target::Path, Verdict::Keep),
             // Neither a path nor absolute: nothing of it is kept.
             (Target::Slashes(_), _) => (Target::Hidden, Verdict::Hide),

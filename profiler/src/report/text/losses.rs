@@ -122,8 +122,8 @@ pub(in crate::report) fn laws(snapshot: &Snapshot, charset: Charset) -> Vec<(&'s
         entries.push(("requests", format!("{} do not add up", unit::count(laws.requests_broken))));
     }
     if laws.threads_compared > 0 {
-        let cpu = difference(laws.cpu_ns, laws.kernel_cpu_ns);
-        let run_queue = difference(laws.run_queue_ns, laws.kernel_run_queue_ns);
+        let cpu = difference(laws.cpu_ns, laws.kernel_cpu_ns, charset);
+        let run_queue = difference(laws.run_queue_ns, laws.kernel_run_queue_ns, charset);
         let threads = unit::counted(laws.threads_compared, "thread");
         let mut text = format!("CPU {cpu}, run queue {run_queue}, over {threads}");
         if laws.stolen_ns > 0 {
@@ -135,8 +135,9 @@ pub(in crate::report) fn laws(snapshot: &Snapshot, charset: Charset) -> Vec<(&'s
     entries
 }
 
-/// Our number against the kernel's, as a signed percentage.
-fn difference(ours_ns: u64, kernel_ns: u64) -> String {
+/// Our number against the kernel's: a signed percentage, and of what, as much of next to nothing is nothing.
+fn difference(ours_ns: u64, kernel_ns: u64, charset: Charset) -> String {
+    let whole = unit::duration(kernel_ns, charset);
     summary::ratio(ours_ns, kernel_ns)
-        .map_or_else(|| "-".to_owned(), |ratio| format!("{:+.2} %", (ratio - 1.0) * 100.0))
+        .map_or_else(|| "-".to_owned(), |ratio| format!("{:+.2} % of {whole}", (ratio - 1.0) * 100.0))
 }
