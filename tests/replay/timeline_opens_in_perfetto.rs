@@ -51,6 +51,7 @@ fn request(id: u64, path: &str, start_ns: u64, end_ns: u64) -> Request {
         framing: Framing::Exact,
         phases,
         gil_holders: Vec::new(),
+        gil_waits: None,
         stretches: vec![
             Stretch {
                 tgid: WORKER,
@@ -77,6 +78,7 @@ fn slice(tid: u32, start_ns: u64, end_ns: u64, state: ThreadState, label: &'stat
         fd: Some(9),
         open: false,
         held_by: None,
+        sites: None,
     }
 }
 

@@ -48,6 +48,9 @@ pub struct TracedRequest {
     /// Who had the interpreter lock while it waited for that.
     #[serde(default)]
     pub gil_holders: Vec<GilHolder>,
+    /// Its waits for that, the longest first.
+    #[serde(default)]
+    pub gil_waits: Option<GilWaits>,
     /// Still running when the window ended.
     pub open: bool,
     /// Its beginning was not seen.
@@ -65,6 +68,50 @@ pub struct GilHolder {
     pub tid: Option<u32>,
     /// How long the request waited because of it.
     pub wait_ns: u64,
+}
+
+/// The waits of a request for the interpreter lock, one by one.
+#[derive(Clone, Debug, Deserialize)]
+pub struct GilWaits {
+    /// The longest, longest first.
+    pub listed: Vec<GilWait>,
+    /// How many others there were.
+    pub others: u64,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Deserialize)]
+pub struct GilWait {
+    /// When it began, `CLOCK_MONOTONIC`.
+    pub start_ns: u64,
+    /// How long it took.
+    pub wait_ns: u64,
+    /// Who had the lock for the longest part of it.
+    pub holder: GilHolder,
+    /// Where that one was.
+    pub held_at: Option<Site>,
+    /// Where the waiter stood.
+    pub stood_at: Option<Site>,
+}
+
+/// A place in Python.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Site {
+    /// What ran, or is to go on.
+    pub at: Spot,
+    /// From where it was called.
+    pub called_from: Option<Spot>,
+}
+
+/// A line of a function.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Spot {
+    /// The file, as Python has it.
+    pub file: String,
+    /// The function.
+    pub function: String,
+    /// The line.
+    pub line: Option<u64>,
 }
 
 impl TracedRequest {

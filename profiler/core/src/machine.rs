@@ -25,6 +25,7 @@ pub mod gil_edge;
 pub mod gil_held;
 pub mod gil_measure;
 pub mod gil_place;
+pub mod gil_waits;
 mod gone;
 pub mod handoff;
 pub mod http1;

@@ -11,6 +11,7 @@ pub mod front_end;
 pub mod gil;
 pub mod gil_method;
 pub mod gil_place;
+pub mod gil_waits;
 pub mod latency;
 pub mod now;
 pub mod path_shape;

@@ -5,6 +5,7 @@
 
 use crate::event::{Tid, Wake};
 use crate::model::dropped::{Cause, Example};
+use crate::model::gil_waits::Sites;
 use crate::model::request::Request;
 use crate::model::wake::Outcome;
 
@@ -94,6 +95,8 @@ pub enum Entry {
         open: bool,
         /// A wait for the interpreter lock: the thread that had it when the wait began, if that is known.
         held_by: Option<Tid>,
+        /// Where in Python that one was, and who waits, as far as somebody looked.
+        sites: Option<Box<Sites>>,
     },
     /// A request came to its end (or to the end of the window).
     Request(Box<Request>),

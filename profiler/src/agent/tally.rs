@@ -133,6 +133,7 @@ mod tests {
             phases: Phases::default(),
             stretches: Vec::new(),
             gil_holders: Vec::new(),
+            gil_waits: None,
             open: false,
             truncated: false,
             lossy: false,

@@ -12,8 +12,9 @@ use profiler_core::fact::{
 };
 use profiler_core::finding::Finding;
 use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
-use profiler_core::model::gil::{Convoy, Edge, Gil, Lock, Party, ThreadEdge, Waiter};
+use profiler_core::model::gil::{Convoy, Edge, Gil, Holder, Lock, Party, ThreadEdge, Waiter};
 use profiler_core::model::gil_place::{Block, Blocked, Place, Places, Spot};
+use profiler_core::model::gil_waits::{GilWait, GilWaits, HeldAt, Site};
 use profiler_core::model::latency::Latency;
 use profiler_core::model::request::{Framing, Request};
 use profiler_core::model::request_start::RequestStart;
@@ -110,6 +111,15 @@ const CALM: [Route; 5] = [
 pub(super) fn healthy() -> (Snapshot, Vec<Finding>) {
     let mut snapshot = Snapshot { gil: gil(), ..snapshot(&CALM, 0, 0) };
     snapshot.not_measured.retain(|(phase, _)| *phase != Phase::GilWait);
+    for report in snapshot.requests.slowest.iter_mut().filter(|request| request.id == 640) {
+        report.phases.add(Phase::GilWait, 38 * MS);
+        report.end_ns += 38 * MS;
+        report.gil_holders = vec![
+            Holder { party: Party::Endpoint("GET /".to_owned()), tid: 4132, wait_ns: 35 * MS },
+            Holder { party: Party::Unknown, tid: 0, wait_ns: 3 * MS },
+        ];
+        report.gil_waits = Some(Box::new(gil_waits()));
+    }
     (
         snapshot,
         vec![healthy_present(), absent("slots-exhausted"), absent("slow-clients"), backend_undecided()],
@@ -465,6 +475,7 @@ fn slowest(pool_wait_ns: u64) -> Vec<Request> {
             phases,
             stretches: Vec::new(),
             gil_holders: Vec::new(),
+            gil_waits: None,
             open: false,
             truncated: false,
             lossy: false,
@@ -501,18 +512,53 @@ fn slowest(pool_wait_ns: u64) -> Vec<Request> {
     ]
 }
 
+fn spot(file: &str, function: &str, line: u32) -> Spot {
+    Spot { file: file.into(), function: function.into(), line }
+}
+
+/// A library that the application called.
+fn encoder() -> Site {
+    Site {
+        at: spot("/usr/lib/python3.11/json/encoder.py", "JSONEncoder.iterencode", 258),
+        called_from: Some(spot("/srv/shop/views.py", "report", 88)),
+    }
+}
+
+/// Another.
+fn template() -> Site {
+    Site {
+        at: spot("/srv/venv/lib/python3.11/site-packages/django/template/base.py", "Node.render", 904),
+        called_from: Some(spot("/srv/shop/views.py", "render", 41)),
+    }
+}
+
+/// The waits of a request, one by one: a long one, and one that was too short for the waiter's own frames.
+pub(crate) fn gil_waits() -> GilWaits {
+    let holder = |wait_ns| Holder { party: Party::Endpoint("GET /".to_owned()), tid: 4132, wait_ns };
+    let stranger = Site { at: spot("<string>", "f<b>", 0), called_from: None };
+    let wait = |start_ns, wait_ns, held_ns, (found, found_ns), stood_at| GilWait {
+        start_ns,
+        wait_ns,
+        holder: holder(held_ns),
+        held_at: Some(HeldAt { site: found, wait_ns: found_ns }),
+        stood_at,
+    };
+    GilWaits {
+        listed: vec![
+            wait(START + 12_830 * MS, 31 * MS, 30 * MS, (encoder(), 25 * MS), Some(template())),
+            wait(START + 12_870 * MS, 4_100_000, 2 * MS, (stranger, 2 * MS), None),
+        ],
+        others: 7,
+        others_ns: 3 * MS,
+    }
+}
+
 /// Where the lock was held, one name being a stranger's.
 fn places() -> Places {
-    let spot = |file: &str, function: &str, line| Spot { file: file.into(), function: function.into(), line };
-    let library = spot("/usr/lib/python3.11/json/encoder.py", "JSONEncoder.iterencode", 258);
+    let Site { at, called_from } = encoder();
     Places {
         places: vec![
-            Place {
-                at: library,
-                called_from: Some(spot("/srv/shop/views.py", "report", 88)),
-                wait_ns: 420 * MS,
-                waits: 150,
-            },
+            Place { at, called_from, wait_ns: 420 * MS, waits: 150 },
             Place { at: spot("<string>", "f<b>", 0), called_from: None, wait_ns: 90 * MS, waits: 40 },
         ],
         other_ns: 20 * MS,
@@ -526,7 +572,6 @@ fn places() -> Places {
 
 /// Where threads stood that waited long.
 fn blocked() -> Blocked {
-    let spot = |file: &str, function: &str, line| Spot { file: file.into(), function: function.into(), line };
     let block = |waiter, at, called_from, (wait_ns, waits, longest_ns)| Block {
         waiter,
         at,
@@ -535,16 +580,10 @@ fn blocked() -> Blocked {
         waits,
         longest_ns,
     };
-    let of_django =
-        spot("/srv/venv/lib/python3.11/site-packages/django/template/base.py", "Node.render", 904);
+    let Site { at: of_django, called_from } = template();
     Blocked {
         listed: vec![
-            block(
-                Party::Endpoint("GET /slow".into()),
-                of_django,
-                Some(spot("/srv/shop/views.py", "render", 41)),
-                (380 * MS, 6, 212 * MS),
-            ),
+            block(Party::Endpoint("GET /slow".into()), of_django, called_from, (380 * MS, 6, 212 * MS)),
             block(
                 Party::Thread { tgid: 4243, tid: 4250, comm: "flush".into() },
                 spot("<string>", "f<b>", 0),

@@ -32,6 +32,8 @@ use request::{Flow, Flows, annotation, annotations};
 use text::bounded;
 use track::{Track, Tracks};
 
+use super::text::gil_words;
+
 /// The only sequence of packets in the file.
 const SEQUENCE: u32 = 1;
 
@@ -121,7 +123,7 @@ impl<W: Write> PerfettoSink<W> {
                 self.announce(Track::Process { tgid: *tgid }, self.latest_ns)?;
                 self.describe(Track::Thread { tgid: *tgid, tid: *tid, lane: 0 }, Some(name))
             }
-            Entry::Slice { tgid, tid, start_ns, end_ns, state, label, fd, open, held_by } => {
+            Entry::Slice { tgid, tid, start_ns, end_ns, state, label, fd, open, held_by, sites } => {
                 self.start(*start_ns)?;
                 let arrow =
                     held_by.map(|holder| self.holds((*tgid, holder), (*tid, *start_ns))).transpose()?;
@@ -132,6 +134,13 @@ impl<W: Write> PerfettoSink<W> {
                 }
                 if *open {
                     debug_annotations.push(annotation(&mut self.interner, "open", Value::Bool(true)));
+                }
+                if let Some(sites) = sites {
+                    for (name, site) in [("held_at", &sites.held_at), ("stood_at", &sites.stood_at)] {
+                        let Some(site) = site else { continue };
+                        let place = Value::Text(bounded(&gil_words::site(site)));
+                        debug_annotations.push(annotation(&mut self.interner, name, place));
+                    }
                 }
                 let event = TrackEvent {
                     category_iids: vec![self.interner.category(state.name())],

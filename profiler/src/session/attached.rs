@@ -474,8 +474,8 @@ impl<O: Observer> Session<O> {
         let (feed, observer, locks) = (&mut self.feed, &mut self.observer, &mut self.gather.locks);
         let now_ns = monotonic_ns();
         self.source.drain_while(|record| {
-            for fact in locks.look_up(record) {
-                feed.fact(fact, &mut |entry| observer.entry(&entry));
+            for (time_ns, fact) in locks.look_up(record) {
+                feed.fact_at(fact, time_ns, &mut |entry| observer.entry(&entry));
             }
             feed.kernel(record, &mut |entry| observer.entry(&entry)) <= now_ns
         });

@@ -71,8 +71,9 @@ impl Feed {
         time_ns
     }
 
-    /// A fact that was true at `time_ns`.
+    /// A fact that was true at `time_ns`; of one from after the end of the window the end is its time.
     pub fn fact_at(&mut self, fact: Fact, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        let time_ns = time_ns.min(self.until_ns);
         let record = FactRecord { time_ns, fact };
         if let Some(recorder) = &mut self.recorder
             && let Err(error) = recorder.record_fact(&record)

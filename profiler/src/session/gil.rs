@@ -118,15 +118,22 @@ impl LockWatch {
         self.numbers.changed(proc).into_iter().map(Fact::ThreadNumbers).collect()
     }
 
-    /// What the frames of a record are of, as far as that was not told yet; nothing, if it is a record of another kind.
-    pub(super) fn look_up(&mut self, record: &[u8]) -> Vec<Fact> {
+    /// What the frames of a record are of, as far as that was not told yet, at the time of the record: the request that waited may
+    /// end before the record is read. Nothing, if it is a record of another kind.
+    pub(super) fn look_up(&mut self, record: &[u8]) -> Vec<(u64, Fact)> {
         let kind = record.first_chunk().map(|kind| u16::from_ne_bytes(*kind));
         if !self.wanted.stacks || !matches!(kind, Some(KIND_FRAMES | KIND_WAITER_FRAMES)) {
             return Vec::new();
         }
-        let Ok(Event { body: Body::Frames(found), .. }) = decode(record) else { return Vec::new() };
+        let Ok(Event { time_ns, body: Body::Frames(found) }) = decode(record) else { return Vec::new() };
         let look_up = |(code, instruction)| self.codes.look_up(found.tgid, code, instruction);
-        found.frames.iter().copied().filter_map(look_up).map(Fact::FrameSeen).collect()
+        found
+            .frames
+            .iter()
+            .copied()
+            .filter_map(look_up)
+            .map(|seen| (time_ns, Fact::FrameSeen(seen)))
+            .collect()
     }
 
     /// How it is done, and how often the probes were hit.

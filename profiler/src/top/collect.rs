@@ -197,6 +197,7 @@ mod tests {
             framing: Framing::Exact,
             phases: Phases::default(),
             gil_holders: Vec::new(),
+            gil_waits: None,
             stretches: vec![Stretch { tgid: 1, tid: 7, start_ns: start_ns + 10, end_ns }],
             open: false,
             truncated: false,
@@ -215,6 +216,7 @@ mod tests {
             fd: None,
             open: false,
             held_by: None,
+            sites: None,
         }
     }
 

@@ -10,7 +10,7 @@ use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::trace::{Trace, Traced, report_on};
+use wsgi_trace_tests::trace::{Site, Trace, Traced, TracedRequest, report_on};
 use wsgi_trace_tests::{require_bpf, root};
 
 /// Number of the one line of the demo's application that holds `text`, from 1.
@@ -130,6 +130,61 @@ fn endpoint_that_waits_long_is_named_with_the_line_it_stood_in_for_as_long_as_th
 }
 
 #[test]
+fn each_request_that_waited_long_says_in_which_line_it_stood_and_in_which_the_holder_was()
+-> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let (server, traced) = pairs_traced()?;
+    let witnesses = server.witness()?;
+    let (keeps, waits) =
+        (line_of("    keep_lock.clock_nanosleep(")?, line_of("    release_lock.clock_nanosleep(")?);
+    let is_at = |site: &Option<Site>, function: &str, line: u64| {
+        site.as_ref().is_some_and(|Site { at, called_from }| {
+            at.file.ends_with("/demo_app.py")
+                && (at.function.as_str(), at.line) == (function, Some(line))
+                && called_from.as_ref().is_some_and(|from| from.function == "truth")
+        })
+    };
+    let mut checked = 0;
+    for want in witnesses.iter().filter(|witness| witness.kind == "want") {
+        let wanted_ns = want.until_ns.context("no moment")?;
+        let hold = witnesses.iter().filter(|witness| witness.kind == "hold");
+        let hold = hold
+            .filter_map(|hold| Some((hold, hold.until_ns?)))
+            .find(|(hold, until_ns)| (hold.start_ns..*until_ns).contains(&wanted_ns));
+        let (hold, until_ns) = hold.context("nobody held the lock")?;
+        let is_it = |request: &&TracedRequest| request.path() == format!("/truth/want/20/{}", want.id);
+        let ours = traced.requests.iter().find(is_it).context("a request is missing")?;
+        let longest = ours.gil_waits.as_ref().and_then(|waits| waits.listed.first()).context("no wait")?;
+        assert!(is_at(&longest.stood_at, "want", waits), "{longest:#?}");
+        assert!(is_at(&longest.held_at, "hold", keeps), "{longest:#?}");
+        assert_eq!(
+            longest.holder.endpoint.as_deref(),
+            Some("GET /truth/hold/{number}/{number}"),
+            "{longest:#?}"
+        );
+        assert_eq!(longest.holder.tid, Some(hold.tid), "{longest:#?}");
+        // It asks for the lock a moment after it wanted it, and has it a moment before it can look at its clock.
+        let (kept_ns, waited_ns) = (until_ns - wanted_ns, want.end_ns.saturating_sub(wanted_ns));
+        eprintln!(
+            "request {}: {:.2} ms in the line that waits, by its own clock {:.2}, of which the lock was kept for {:.2}",
+            want.id,
+            longest.wait_ns as f64 / 1e6,
+            waited_ns as f64 / 1e6,
+            kept_ns as f64 / 1e6
+        );
+        assert!(longest.start_ns >= wanted_ns, "{longest:#?}");
+        assert!(
+            longest.wait_ns <= waited_ns && longest.wait_ns as f64 > kept_ns as f64 * 0.98,
+            "{kept_ns} ns kept, {waited_ns} waited: {longest:#?}"
+        );
+        checked += 1;
+    }
+    assert_eq!(checked, PAIRS);
+    Ok(())
+}
+
+#[test]
 fn nothing_is_read_of_frames_where_nobody_asked() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
@@ -140,6 +195,7 @@ fn nothing_is_read_of_frames_where_nobody_asked() -> anyhow::Result<()> {
     let traced = trace.end()?;
     assert!(traced.number("/gil/waits/count")? > 0, "the load did not contend");
     assert_eq!(traced.value("/gil/places")?, &Value::Null);
+    assert!(traced.requests.iter().all(|request| request.gil_waits.is_none()));
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 
 use crate::event::Tid;
 use crate::model::gil::Holder;
+use crate::model::gil_waits::GilWaits;
 use crate::model::request::{Request, Stretch};
 use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
@@ -32,6 +33,8 @@ pub struct Inner {
     pub stretches: Vec<Stretch>,
     /// Who had the interpreter lock while it waited for that.
     pub gil_holders: Vec<Holder>,
+    /// Its waits for that one by one.
+    pub gil_waits: Option<Box<GilWaits>>,
     /// How long it was on its way before `start_ns`, by its head there.
     pub request_start: RequestStart,
     /// Records of its thread were lost.
@@ -164,6 +167,9 @@ pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>) -> 
         request.lossy |= inner.lossy;
         request.stretches.extend(inner.stretches);
         request.gil_holders.extend(inner.gil_holders);
+        if let Some(waits) = inner.gil_waits {
+            request.gil_waits.get_or_insert_default().add_all(*waits);
+        }
     }
     request.stretches.sort_by_key(|stretch| (stretch.start_ns, stretch.tid));
     request.stretches.truncate(MAX_STRETCHES);
@@ -268,6 +274,7 @@ mod tests {
             phases: Phases::default(),
             stretches: Vec::new(),
             gil_holders: Vec::new(),
+            gil_waits: None,
             open: false,
             truncated: false,
             lossy: false,
@@ -293,6 +300,7 @@ mod tests {
             slot: Some(3),
             stretches: Vec::new(),
             gil_holders: Vec::new(),
+            gil_waits: None,
             request_start: RequestStart::Unknown,
             lossy: false,
         }

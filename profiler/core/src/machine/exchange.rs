@@ -323,6 +323,7 @@ pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(
         connection.signs.answers(&active.request);
     }
     active.request.gil_holders = crate::machine::gil_edge::holders(state, &active.held);
+    active.request.gil_waits = crate::machine::gil_edge::waits(state, &active.held);
     let request = &mut active.request;
     if let Some(owner) = active.owner
         && let Some(thread) = state.threads.get_mut(owner)

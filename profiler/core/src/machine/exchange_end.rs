@@ -6,7 +6,7 @@
 use crate::event::{Slice, Tid};
 use crate::machine::ending::{How, asked};
 use crate::machine::exchange;
-use crate::machine::gil_held::HeldBy;
+use crate::machine::gil_edge::Because;
 use crate::machine::job;
 use crate::machine::serving::{draw, meaning_of, waits_for_work};
 use crate::machine::state::State;
@@ -82,12 +82,20 @@ fn end_slice(
     let followed = state.gil.follow(&mut thread.gil_wait, slice, end_ns, state.window_start_ns);
     let part = followed.part;
     crate::machine::gil_edge::went_on(&mut thread, followed.tail_ns);
-    let mut held_by = HeldBy::UNKNOWN;
+    if let Some(wait) = followed.ended {
+        thread.pending.has_waited(wait);
+    }
+    let mut because = Because::default();
     if let Some(wait_ns) = part.wait_ns(slice, end_ns, state.window_start_ns) {
-        held_by = crate::machine::gil_edge::held(state, &mut thread, slice, wait_ns);
+        because = crate::machine::gil_edge::held(state, &mut thread, slice, wait_ns);
+    }
+    // An attempt that goes on is as long as it is now, for what its thread serves now.
+    if let Some(wait) = state.gil.end(tid, thread.gil_wait.episode.take(), state.window_start_ns) {
+        thread.pending.has_waited(wait);
     }
     crate::machine::gil_edge::settle(state, &mut thread, tid);
     let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));
+    let held_by = because.by;
     gap.held_by = held_by;
     job::waited_for_its_turn(state, &mut thread, slice, &mut gap);
     let serving = thread.serving;
@@ -98,7 +106,7 @@ fn end_slice(
     let in_call = slice.system_call != u32::MAX;
     if state.wants_slices && !entry_unknown {
         let state = if idle { ThreadState::Idle } else { meaning.state };
-        draw(slice, end_ns, (state, held_by), true, sink);
+        draw(slice, end_ns, (state, because), true, sink);
     }
     if idle && in_call {
         crate::machine::serving::leave(state, &mut thread, tid, slice.enter_ns, sink);

@@ -11,6 +11,7 @@ use crate::fact::{InterpreterLock, InterpreterSeen, ThreadNumbers};
 use crate::machine::gil_edge::Edges;
 use crate::machine::gil_measure::{Measure, Sleep};
 use crate::machine::gil_place::Samples;
+use crate::machine::gil_waits::Wait;
 use crate::model::gil::{Gil, Lock, Waiter};
 use crate::model::gil_method::Seen;
 use crate::model::latency::Latency;
@@ -182,18 +183,20 @@ impl Locks {
         {
             episode.sleep_again(slice, exit_ns);
             self.measure_sleep(episode, slice, slice.gap_start_ns(), window_start_ns);
-            return Followed { part: Part::Again, tail_ns: 0 };
+            return Followed { part: Part::Again, tail_ns: 0, ended: None };
         }
         let tail_ns = waiting.episode.as_mut().map_or(0, |episode| episode.went_on(slice, window_start_ns));
-        if waiting.episode.is_some() {
-            self.end(slice.tid, waiting.episode.take(), window_start_ns);
-        }
-        let Some((lock, on)) = found else { return Followed { part: Part::None, tail_ns } };
+        let ended = if waiting.episode.is_some() {
+            self.end(slice.tid, waiting.episode.take(), window_start_ns)
+        } else {
+            None
+        };
+        let Some((lock, on)) = found else { return Followed { part: Part::None, tail_ns, ended } };
         let forced = gave_up || self.was_made_to_give_up(slice, &lock);
         if on != On::Take {
             // Who waits for the next holder had been asked, whether that was seen or not.
             waiting.gave_up = forced || on == On::Handover;
-            return Followed { part: Part::Handover, tail_ns };
+            return Followed { part: Part::Handover, tail_ns, ended };
         }
         let part = Part::First;
         let mut next = Episode::begin(slice, exit_ns, lock);
@@ -203,7 +206,7 @@ impl Locks {
             measure.begin(forced);
         }
         waiting.episode = Some(next);
-        Followed { part, tail_ns }
+        Followed { part, tail_ns, ended }
     }
 
     /// Takes a sleep of an attempt into the sums of its lock, if it is in the window.
@@ -253,20 +256,22 @@ impl Locks {
         Some(self.measures.entry(key).or_insert_with(|| Measure::new(episode.tgid, &episode.lock)))
     }
 
-    /// A thread's wait is over. What lies before the window does not count.
-    pub fn end(&mut self, tid: Tid, episode: Option<Episode>, window_start_ns: u64) {
-        let Some(episode) = episode else { return };
+    /// A thread's wait is over. What lies before the window does not count. Returns it where each is asked for (`--stacks`).
+    pub fn end(&mut self, tid: Tid, episode: Option<Episode>, window_start_ns: u64) -> Option<Box<Wait>> {
+        let episode = episode?;
         let wait_ns = episode.end_ns.saturating_sub(episode.start_ns.max(window_start_ns));
-        if self.samples.wanted {
-            self.samples.blocks.attempt_ended(episode.tgid, tid, episode.span(), wait_ns);
+        if episode.end_ns > window_start_ns {
+            self.count(tid, &episode, wait_ns);
         }
-        if episode.end_ns <= window_start_ns {
-            return;
-        }
+        self.samples.attempt_ended((episode.tgid, tid), episode.span(), wait_ns)
+    }
+
+    /// Takes a wait, of which `wait_ns` are in the window, into the sums.
+    fn count(&mut self, tid: Tid, episode: &Episode, wait_ns: u64) {
         self.waits.record(wait_ns);
         let run_queue_ns = episode.run_queue_ns.min(wait_ns);
         self.run_queue_ns = self.run_queue_ns.saturating_add(run_queue_ns);
-        if let Some(measure) = self.measure(&episode) {
+        if let Some(measure) = self.measure(episode) {
             measure.end(&episode.attempt, wait_ns, run_queue_ns, episode.end_ns);
         }
         self.sleeps = self.sleeps.saturating_add(episode.sleeps);

@@ -6,15 +6,13 @@
 use profiler_common::record::frames::LONG_NS;
 use rustc_hash::FxHashMap;
 
-use super::gil_place::{MAX_PENDING, MAX_STACKS, Named, Stack};
-use crate::event::Tid;
+use super::gil_place::{MAX_PENDING, MAX_STACKS, Named, Stack, cut};
+use crate::event::{Slice, Tid};
 use crate::model::gil::Party;
 use crate::model::gil_place::{Block, Blocked, Spot};
 
 /// Attempts of one thread that have ended, of which it is not known yet for what it made them.
 const MAX_ENDED: usize = 64;
-/// Pairs of waiter and place that the report lists.
-const MAX_LISTED: usize = 20;
 /// Number of the party that is not known.
 const UNKNOWN: u32 = 0;
 
@@ -60,8 +58,20 @@ impl Blocks {
         self.pending.insert(tid, (enter_ns, stack));
     }
 
-    /// An attempt of a thread of process `tgid` has ended, of which `wait_ns` are in the window.
-    pub(super) fn attempt_ended(&mut self, tgid: Tid, tid: Tid, span_ns: (u64, u64), wait_ns: u64) {
+    /// What a thread found at the call of this slice.
+    pub(super) fn sampled_at(&self, slice: &Slice) -> Option<&Stack> {
+        let (enter_ns, stack) = self.pending.get(&slice.tid)?;
+        (*enter_ns == slice.enter_ns && stack.0 == slice.tgid).then_some(stack)
+    }
+
+    /// An attempt of a thread of process `tgid` has ended, of which `wait_ns` are in the window. Returns where it stood.
+    pub(super) fn attempt_ended(
+        &mut self,
+        tgid: Tid,
+        tid: Tid,
+        span_ns: (u64, u64),
+        wait_ns: u64,
+    ) -> Option<Stack> {
         let (start_ns, end_ns) = span_ns;
         let is_of_it = |(enter_ns, (of, _)): &(u64, Stack)| {
             *of == tgid && (start_ns..=end_ns).contains(enter_ns) && wait_ns > 0
@@ -70,18 +80,19 @@ impl Blocks {
             if wait_ns >= LONG_NS {
                 self.without_sample = self.without_sample.saturating_add(1);
             }
-            return;
+            return None;
         };
         if self.ended.len() >= MAX_PENDING && !self.ended.contains_key(&tid) {
             self.evicted = self.evicted.saturating_add(1);
-            return;
+            return Some(stack);
         }
         let attempts = self.ended.entry(tid).or_default();
         if attempts.len() < MAX_ENDED {
-            attempts.push((stack, wait_ns));
+            attempts.push((stack.clone(), wait_ns));
         } else {
             self.evicted = self.evicted.saturating_add(1);
         }
+        Some(stack)
     }
 
     /// Whether attempts of the thread have ended for which it was not asked yet what it serves.
@@ -150,9 +161,7 @@ impl Blocks {
             let place = |block: &Block| (block.at.clone(), block.called_from.clone(), block.waiter.clone());
             b.wait_ns.cmp(&a.wait_ns).then_with(|| place(a).cmp(&place(b)))
         });
-        let rest = listed.iter().skip(MAX_LISTED);
-        blocked.other_ns = rest.fold(0u64, |sum, block| sum.saturating_add(block.wait_ns));
-        listed.truncate(MAX_LISTED);
+        blocked.other_ns = cut(&mut listed, |block| block.wait_ns);
         blocked.listed = listed;
         blocked
     }
@@ -215,12 +224,14 @@ mod tests {
     #[test]
     fn waiters_frames_are_never_taken_for_the_holders_nor_the_holders_for_the_waiters() {
         use crate::event::{Call, Slice};
+        use crate::machine::gil_held::HeldBy;
+        const OTHER: HeldBy = HeldBy { party: 1, tid: 9 };
         let mut samples = samples();
         samples.sample(Frames { of_waiter: false, ..own(2, &[32]) }, 5 * MS);
         samples.sample(own(2, &[16, 32]), 5 * MS);
         let call = Call::FutexWait { address: 0, operation: 137, has_timeout: true };
         let slice = Slice { tgid: 1, tid: 2, enter_ns: 5 * MS, ..Slice::blank(call) };
-        samples.waited(&slice, 4 * MS, true);
+        samples.waited(&slice, 4 * MS, OTHER, false);
         samples.blocks.attempt_ended(1, 2, (0, 9 * MS), 9 * MS);
         let places = samples.finish(|_| Party::Unknown).expect("wanted");
         let held: Vec<_> = places.places.iter().map(|place| (place.at.line, place.wait_ns)).collect();

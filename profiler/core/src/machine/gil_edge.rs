@@ -10,6 +10,7 @@ use crate::machine::gil_held::{Held, HeldBy, Share, add_share};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
 use crate::model::gil::{Edge, Holder, Party, ThreadEdge};
+use crate::model::gil_waits::{GilWait, GilWaits, HeldAt, Sites};
 use crate::model::path_shape::path_shape;
 
 /// Parties told apart; further ones are not known.
@@ -23,6 +24,15 @@ const MAX_LISTED: usize = 50;
 
 /// Number of the party that is not known.
 const UNKNOWN: u32 = 0;
+
+/// Because of whom a thread slept for the lock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Because {
+    /// Who had it.
+    pub by: HeldBy,
+    /// Where both were, for the timeline.
+    pub sites: Option<Box<Sites>>,
+}
 
 /// Sums of one pair.
 #[derive(Clone, Copy, Debug, Default)]
@@ -194,15 +204,14 @@ pub fn turned(thread: &mut Thread, before: Option<(u32, u64)>, exit_ns: u64) {
     }
 }
 
-/// A slice is the next part of a thread's waiting, `wait_ns` long. Returns who had the lock.
-pub fn held(state: &mut State, thread: &mut Thread, slice: &Slice, wait_ns: u64) -> HeldBy {
+/// A slice is the next part of a thread's waiting, `wait_ns` long. Returns who had the lock, and for the timeline where both were.
+pub fn held(state: &mut State, thread: &mut Thread, slice: &Slice, wait_ns: u64) -> Because {
     let by = holder(state, thread, slice);
-    // Who finds itself had let the lock go: what it sampled is its own frames.
-    state.gil.samples.waited(slice, wait_ns, by != HeldBy::UNKNOWN);
+    let sites = state.gil.samples.waited(slice, wait_ns, by, state.wants_slices);
     let not_honoured_ns = thread.gil_wait.episode.map_or(0, |episode| episode.not_honoured_ns());
     add_share(&mut thread.gil_held, Share { by, wait_ns, waits: 1, not_honoured_ns });
     thread.gil_held_by = by;
-    by
+    Because { by, sites }
 }
 
 /// The last part went on for `tail_ns` after its sleep.
@@ -266,6 +275,33 @@ pub fn holders(state: &State, held: &Held) -> Vec<Holder> {
         .collect();
     holders.sort_by_key(|holder| (std::cmp::Reverse(holder.wait_ns), holder.tid));
     holders
+}
+
+/// The waits of a request for the lock, one by one; `None`: there are none, or nobody asked.
+#[must_use]
+pub fn waits(state: &State, held: &Held) -> Option<Box<GilWaits>> {
+    if held.waits.is_empty() {
+        return None;
+    }
+    let name = |tid| state.processes.names.get(&tid).cloned().unwrap_or_default();
+    let samples = &state.gil.samples;
+    let listed = held.waits.longest().map(|wait| {
+        let party = state.gil.edges.party(wait.by.party, name);
+        let is_known = party != Party::Unknown;
+        let (tid, wait_ns) = if is_known { (wait.by.tid, wait.held_ns) } else { (0, wait.length_ns()) };
+        let found = wait.found.as_ref().filter(|_| is_known);
+        let held_at =
+            found.and_then(|(stack, wait_ns)| Some(HeldAt { site: samples.site(stack)?, wait_ns: *wait_ns }));
+        GilWait {
+            start_ns: wait.start_ns,
+            wait_ns: wait.length_ns(),
+            holder: Holder { party, tid, wait_ns },
+            held_at,
+            stood_at: wait.stood.as_ref().and_then(|stack| samples.site(stack)),
+        }
+    });
+    let (others, others_ns) = held.waits.others();
+    Some(Box::new(GilWaits { listed: listed.collect(), others, others_ns }))
 }
 
 /// Makes the holders of a request add up to its wait: what is missing is not known.

@@ -3,6 +3,7 @@
 //! In: parts of waits, each with its holder. Out: sums by holder, of one thread or one request; bounded, and what finds no
 //! place is not known.
 
+use super::gil_waits::Waits;
 use crate::event::Tid;
 
 /// Holders told apart, of one request or of one thread between two other calls.
@@ -60,9 +61,13 @@ pub fn add_share(shares: &mut Vec<Share>, share: Share) {
     }
 }
 
-/// Time in the phase `gil_wait`, by holder. What is not in here is not known.
+/// Time in the phase `gil_wait`, by holder, and the waits one by one. What is not in here is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held(Vec<(HeldBy, u64)>);
+pub struct Held {
+    by: Vec<(HeldBy, u64)>,
+    /// The waits, where each is asked for.
+    pub waits: Waits,
+}
 
 impl Held {
     /// Adds time in which `by` had the lock.
@@ -70,23 +75,26 @@ impl Held {
         if by.party == 0 || wait_ns == 0 {
             return;
         }
-        if let Some((_, sum_ns)) = self.0.iter_mut().find(|(known, _)| *known == by) {
+        if let Some((_, sum_ns)) = self.by.iter_mut().find(|(known, _)| *known == by) {
             *sum_ns = sum_ns.saturating_add(wait_ns);
-        } else if self.0.len() < MAX_HOLDERS {
-            self.0.push((by, wait_ns));
+        } else if self.by.len() < MAX_HOLDERS {
+            self.by.push((by, wait_ns));
         }
     }
 
     /// Adds all of `other`.
     pub fn add_all(&mut self, other: &Self) {
-        for (by, wait_ns) in &other.0 {
+        for (by, wait_ns) in &other.by {
             self.add(*by, *wait_ns);
+        }
+        if !other.waits.is_empty() {
+            self.waits.add_all(other.waits.clone());
         }
     }
 
     /// Sums by holder, in the order in which they were first seen.
     pub fn iter(&self) -> impl Iterator<Item = (HeldBy, u64)> + '_ {
-        self.0.iter().copied()
+        self.by.iter().copied()
     }
 }
 

@@ -3,13 +3,18 @@
 //! In: samples of the holder's frames, what the frames are of (facts), parts of waits. Out: waiting time by place. A sample is
 //! taken as a wait's call begins and belongs to the slice that has the same entry.
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 
 use super::gil_block::Blocks;
+use super::gil_held::HeldBy;
+use super::gil_waits::{Parts, Wait};
 use crate::event::{Frames, Slice, Tid};
 use crate::fact::frame::FrameSeen;
 use crate::model::gil::Party;
 use crate::model::gil_place::{Place, Places, Spot};
+use crate::model::gil_waits::{Site, Sites};
 
 /// Stacks told apart in a window.
 pub(super) const MAX_STACKS: usize = 16_384;
@@ -17,13 +22,13 @@ pub(super) const MAX_STACKS: usize = 16_384;
 const MAX_SPOTS: usize = 65_536;
 /// Threads whose last sample is kept.
 pub(super) const MAX_PENDING: usize = 16_384;
-/// Places that the report lists.
+/// Places that the report lists, of holders and of waiters.
 const MAX_LISTED: usize = 20;
 
 /// An instruction of a process: addresses of code object and instruction.
 type Instruction = (Tid, u64, u64);
 /// A process's stack, innermost first: addresses of code object and instruction, and how many others had been there before.
-pub(super) type Stack = (Tid, Vec<(u64, u64, u32)>);
+pub(super) type Stack = (Tid, Arc<[(u64, u64, u32)]>);
 /// A stack by its names: the innermost function, and from where it was called.
 pub(super) type Named<'a> = (&'a Spot, Option<&'a Spot>);
 /// What instructions are of, by how many others had been there before.
@@ -54,6 +59,8 @@ pub struct Samples {
     /// By thread: the entry of the call that its last sample was taken at, and the stack.
     pending: FxHashMap<Tid, (u64, Stack)>,
     sums: FxHashMap<Stack, Sum>,
+    /// By thread: what the sleeps of the attempt that it is in have found.
+    under_way: FxHashMap<Tid, Parts>,
     unknown_ns: u64,
     samples: u64,
     unstable: u64,
@@ -114,21 +121,56 @@ impl Samples {
         self.pending.insert(found.tid, (enter_ns, stack));
     }
 
-    /// The call of `slice` was a part of its thread's waiting, `wait_ns` long; whether it is known who had the lock.
-    pub fn waited(&mut self, slice: &Slice, wait_ns: u64, holder_known: bool) {
+    /// The call of `slice` was a part of its thread's waiting, `wait_ns` long, because of `by`. Returns the names of where both were,
+    /// if they are asked for.
+    pub fn waited(&mut self, slice: &Slice, wait_ns: u64, by: HeldBy, named: bool) -> Option<Box<Sites>> {
         if !self.wanted {
-            return;
+            return None;
         }
-        let stack = match self.pending.remove(&slice.tid) {
-            Some((enter_ns, (tgid, frames)))
-                if holder_known && enter_ns == slice.enter_ns && tgid == slice.tgid =>
-            {
-                (tgid, frames)
-            }
-            _ => {
-                self.unknown_ns = self.unknown_ns.saturating_add(wait_ns);
-                return;
-            }
+        let is_of_it = |(enter_ns, (tgid, _)): &(u64, Stack)| {
+            // Who finds itself had let the lock go: what it sampled is its own frames.
+            by != HeldBy::UNKNOWN && *enter_ns == slice.enter_ns && *tgid == slice.tgid
+        };
+        let found = self.pending.remove(&slice.tid).filter(is_of_it).map(|(_, stack)| stack);
+        if self.under_way.len() < MAX_PENDING || self.under_way.contains_key(&slice.tid) {
+            self.under_way.entry(slice.tid).or_default().add(by, found.clone(), wait_ns);
+        } else {
+            self.evicted = self.evicted.saturating_add(1);
+        }
+        let sites = named.then(|| Sites {
+            held_at: found.as_ref().and_then(|stack| self.site(stack)),
+            stood_at: self.blocks.sampled_at(slice).and_then(|stack| self.site(stack)),
+        });
+        self.add(found, wait_ns);
+        sites.filter(|sites| *sites != Sites::default()).map(Box::new)
+    }
+
+    /// An attempt of a thread of process `tgid` has ended, of which `wait_ns` are in the window.
+    pub(super) fn attempt_ended(
+        &mut self,
+        (tgid, tid): (Tid, Tid),
+        span_ns: (u64, u64),
+        wait_ns: u64,
+    ) -> Option<Box<Wait>> {
+        if !self.wanted {
+            return None;
+        }
+        let stood = self.blocks.attempt_ended(tgid, tid, span_ns, wait_ns);
+        let parts = self.under_way.remove(&tid).unwrap_or_default();
+        Some(Box::new(parts.end(span_ns, stood)))
+    }
+
+    /// Where a stack is; `None`: its innermost function has no name.
+    pub(super) fn site(&self, stack: &Stack) -> Option<Site> {
+        let (at, called_from) = named(&self.spots, stack)?;
+        Some(Site { at: at.clone(), called_from: called_from.cloned() })
+    }
+
+    /// For so long somebody waited because of what was found there.
+    fn add(&mut self, found: Option<Stack>, wait_ns: u64) {
+        let Some(stack) = found else {
+            self.unknown_ns = self.unknown_ns.saturating_add(wait_ns);
+            return;
         };
         if self.sums.len() >= MAX_STACKS && !self.sums.contains_key(&stack) {
             self.evicted = self.evicted.saturating_add(1);
@@ -141,6 +183,7 @@ impl Samples {
     /// A thread has ended.
     pub fn forget(&mut self, tid: Tid) {
         self.pending.remove(&tid);
+        self.under_way.remove(&tid);
         self.blocks.forget(tid);
     }
 
@@ -158,9 +201,9 @@ impl Samples {
         spots.retain(|(place, before), _| {
             !has_ended(place.0) && replaced.get(place).copied().unwrap_or(0) == *before
         });
-        let mut blocks = std::mem::take(&mut self.blocks);
+        let (mut blocks, under_way) = (std::mem::take(&mut self.blocks), std::mem::take(&mut self.under_way));
         blocks.roll(&has_ended);
-        *self = Self { wanted: self.wanted, spots, replaced, pending, blocks, ..Self::default() };
+        *self = Self { wanted: self.wanted, spots, replaced, pending, blocks, under_way, ..Self::default() };
     }
 
     /// The places of the window; `None`: nobody asked for them. `party` says whom a number means (`gil_edge`).
@@ -187,11 +230,16 @@ impl Samples {
         places.sort_unstable_by(|a, b| {
             b.wait_ns.cmp(&a.wait_ns).then_with(|| (&a.at, &a.called_from).cmp(&(&b.at, &b.called_from)))
         });
-        let other = places.iter().skip(MAX_LISTED).fold(0u64, |sum, place| sum.saturating_add(place.wait_ns));
-        places.truncate(MAX_LISTED);
+        let other_ns = cut(&mut places, |place| place.wait_ns);
         let (samples, unstable) = (self.samples, self.unstable);
-        Some(Places { places, other_ns: other, unknown_ns, samples, unstable, unreadable, blocked })
+        Some(Places { places, other_ns, unknown_ns, samples, unstable, unreadable, blocked })
     }
+}
+
+/// Cuts off what the report does not list, and gives the time of that.
+pub(super) fn cut<T>(costliest_first: &mut Vec<T>, wait_ns: impl Fn(&T) -> u64) -> u64 {
+    let rest = costliest_first.drain(MAX_LISTED.min(costliest_first.len())..);
+    rest.fold(0u64, |sum, one| sum.saturating_add(wait_ns(&one)))
 }
 
 /// The names of a stack; `None`: its innermost function has none.
@@ -214,6 +262,8 @@ fn called_from<'a>(at: &Spot, callers: &[Option<&'a Spot>]) -> Option<&'a Spot> 
 mod tests {
     use super::*;
     use crate::event::Call;
+
+    const OTHER: HeldBy = HeldBy { party: 1, tid: 9 };
 
     fn seen(code: u64, file: &str, function: &str, line: u32) -> FrameSeen {
         FrameSeen { tgid: 1, code, instruction: code + 8, file: file.into(), function: function.into(), line }
@@ -247,11 +297,11 @@ mod tests {
     fn waiting_goes_to_the_place_of_its_own_sample_and_names_the_applications_line_behind_a_library() {
         let mut samples = samples();
         samples.sample(found(&[16, 32, 48, 64]), 100);
-        samples.waited(&wait(100), 4_000, true);
+        samples.waited(&wait(100), 4_000, OTHER, false);
         samples.sample(found(&[16, 32, 48, 64]), 5_000);
-        samples.waited(&wait(5_000), 6_000, true);
+        samples.waited(&wait(5_000), 6_000, OTHER, false);
         samples.sample(found(&[48, 64]), 20_000);
-        samples.waited(&wait(20_000), 500, true);
+        samples.waited(&wait(20_000), 500, OTHER, false);
         let places = samples.finish(|_| Party::Unknown).expect("wanted");
         let [first, second] = places.places.as_slice() else { panic!("{places:?}") };
         assert_eq!((first.at.function.as_str(), first.at.line), ("JSONEncoder.encode", 200));
@@ -267,17 +317,17 @@ mod tests {
         let mut samples = samples();
         // Of another call, of one that was folded; then none at all; then one that cannot be used; then one without a name.
         samples.sample(found(&[48]), 100);
-        samples.waited(&wait(101), 1, true);
-        samples.waited(&wait(200), 10, true);
+        samples.waited(&wait(101), 1, OTHER, false);
+        samples.waited(&wait(200), 10, OTHER, false);
         samples.sample(Frames { unstable: true, ..found(&[48]) }, 300);
-        samples.waited(&wait(300), 100, true);
+        samples.waited(&wait(300), 100, OTHER, false);
         samples.sample(found(&[]), 400);
-        samples.waited(&wait(400), 1_000, true);
+        samples.waited(&wait(400), 1_000, OTHER, false);
         samples.sample(found(&[80, 48]), 500);
-        samples.waited(&wait(500), 10_000, true);
+        samples.waited(&wait(500), 10_000, OTHER, false);
         // Nobody had the lock: the frames are the waiter's own.
         samples.sample(found(&[48]), 600);
-        samples.waited(&wait(600), 100_000, false);
+        samples.waited(&wait(600), 100_000, HeldBy::UNKNOWN, false);
         let places = samples.finish(|_| Party::Unknown).expect("wanted");
         assert!(places.places.is_empty());
         assert_eq!(places.unknown_ns, 111_111);
@@ -288,12 +338,12 @@ mod tests {
     fn what_was_waited_stays_with_the_function_that_was_there_then() {
         let mut samples = samples();
         samples.sample(found(&[48]), 100);
-        samples.waited(&wait(100), 5, true);
+        samples.waited(&wait(100), 5, OTHER, false);
         // Its code object is gone, and that of another function has its place.
         samples.see(seen(48, "/srv/shop/new.py", "list", 3));
         samples.see(seen(48, "/srv/shop/new.py", "list", 3));
         samples.sample(found(&[48]), 200);
-        samples.waited(&wait(200), 7, true);
+        samples.waited(&wait(200), 7, OTHER, false);
         let named = |samples: &Samples| -> Vec<(String, u64)> {
             let places = samples.clone().finish(|_| Party::Unknown).expect("wanted").places;
             places.into_iter().map(|place| (place.at.function, place.wait_ns)).collect()
@@ -301,7 +351,7 @@ mod tests {
         assert_eq!(named(&samples), [("list".to_owned(), 7), ("report".to_owned(), 5)]);
         samples.roll(|_| false);
         samples.sample(found(&[48]), 300);
-        samples.waited(&wait(300), 9, true);
+        samples.waited(&wait(300), 9, OTHER, false);
         assert_eq!(named(&samples), [("list".to_owned(), 9)]);
     }
 
@@ -309,15 +359,15 @@ mod tests {
     fn next_window_starts_anew_and_keeps_names() {
         let mut samples = samples();
         samples.sample(found(&[48]), 100);
-        samples.waited(&wait(100), 5, true);
+        samples.waited(&wait(100), 5, OTHER, false);
         samples.sample(found(&[48]), 200);
         samples.roll(|_| false);
-        samples.waited(&wait(200), 7, true);
+        samples.waited(&wait(200), 7, OTHER, false);
         let places = samples.clone().finish(|_| Party::Unknown).expect("wanted");
         assert_eq!(places.places.first().map(|place| (place.at.line, place.wait_ns)), Some((88, 7)));
         samples.roll(|tgid| tgid == 1);
         samples.sample(found(&[48]), 300);
-        samples.waited(&wait(300), 9, true);
+        samples.waited(&wait(300), 9, OTHER, false);
         assert_eq!(
             samples.finish(|_| Party::Unknown).map(|places| places.unknown_ns),
             Some(9),
@@ -328,7 +378,7 @@ mod tests {
     #[test]
     fn nothing_is_said_where_nobody_asked() {
         let mut samples = Samples::default();
-        samples.waited(&wait(1), 5, true);
+        samples.waited(&wait(1), 5, OTHER, false);
         assert_eq!(samples.finish(|_| Party::Unknown), None);
     }
 }

@@ -203,6 +203,7 @@ fn begin(
             phases,
             stretches: Vec::new(),
             gil_holders: Vec::new(),
+            gil_waits: None,
             open: false,
             truncated,
             lossy: false,

@@ -397,6 +397,7 @@ impl Links {
             slot: request.slot,
             stretches: request.stretches,
             gil_holders: request.gil_holders,
+            gil_waits: request.gil_waits,
             request_start: request.request_start,
             lossy: request.lossy,
         });

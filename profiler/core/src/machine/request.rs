@@ -127,6 +127,7 @@ impl Active {
             phases,
             stretches: Vec::new(),
             gil_holders: Vec::new(),
+            gil_waits: None,
             open: false,
             truncated: beginning.truncated,
             lossy: false,

@@ -15,8 +15,8 @@ use crate::machine::event_loop::Wants;
 use crate::machine::exchange::{self, Bytes};
 use crate::machine::front;
 use crate::machine::gil::Part;
-use crate::machine::gil_edge;
-use crate::machine::gil_held::{Held, HeldBy};
+use crate::machine::gil_edge::{self, Because};
+use crate::machine::gil_held::Held;
 use crate::machine::handoff;
 use crate::machine::job;
 use crate::machine::state::State;
@@ -58,13 +58,17 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     let followed = state.gil.follow(&mut thread.gil_wait, slice, exit_ns, state.window_start_ns);
     let part = followed.part;
     gil_edge::went_on(&mut thread, followed.tail_ns);
-    let mut held_by = HeldBy::UNKNOWN;
+    if let Some(wait) = followed.ended {
+        thread.pending.has_waited(wait);
+    }
+    let mut because = Because::default();
     if let Some(wait_ns) = part.wait_ns(slice, exit_ns, state.window_start_ns) {
-        held_by = gil_edge::held(state, &mut thread, slice, wait_ns);
+        because = gil_edge::held(state, &mut thread, slice, wait_ns);
     } else if thread.serving.is_some() {
         gil_edge::settle(state, &mut thread, tid);
     }
     let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));
+    let held_by = because.by;
     gap.held_by = held_by;
     job::waited_for_its_turn(state, &mut thread, slice, &mut gap);
     if gap.length_ns() > 0 {
@@ -78,7 +82,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     let idle = idle && !handoff::is_within_job(state, &thread, slice);
     if state.wants_slices {
         let state = if idle { ThreadState::Idle } else { meaning.state };
-        draw(slice, exit_ns, (state, held_by), false, sink);
+        draw(slice, exit_ns, (state, because), false, sink);
     }
     state.uses_io_uring |= slice.system_call == IO_URING_SETUP;
     match slice.call {
@@ -514,11 +518,12 @@ fn close(
 pub(super) fn draw(
     slice: &Slice,
     exit_ns: u64,
-    (state, held_by): (ThreadState, HeldBy),
+    (state, because): (ThreadState, Because),
     open: bool,
     sink: &mut dyn FnMut(Entry),
 ) {
-    let held_by = Some(held_by.tid).filter(|tid| *tid > 0);
+    let held_by = Some(because.by.tid).filter(|tid| *tid > 0);
+    let sites = because.sites;
     let (tgid, tid) = (slice.tgid, slice.tid);
     let gap_start_ns = slice.gap_start_ns();
     if slice.enter_ns > gap_start_ns {
@@ -540,13 +545,14 @@ pub(super) fn draw(
             fd: None,
             open: false,
             held_by: None,
+            sites: None,
         };
         sink(entry);
     }
     let label = profiler_common::system_call::name(slice.system_call);
     let fd = descriptor_of(&slice.call);
     let (start_ns, end_ns) = (slice.enter_ns, exit_ns);
-    sink(Entry::Slice { tgid, tid, start_ns, end_ns, state, label, fd, open, held_by });
+    sink(Entry::Slice { tgid, tid, start_ns, end_ns, state, label, fd, open, held_by, sites });
 }
 
 const fn descriptor_of(call: &Call) -> Option<i32> {

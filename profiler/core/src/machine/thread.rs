@@ -13,6 +13,7 @@ use crate::machine::classify::{Meaning, gap_sleep_phase};
 use crate::machine::event_loop::EventLoop;
 use crate::machine::gil::Waiting;
 use crate::machine::gil_held::{Held, HeldBy, Share};
+use crate::machine::gil_waits::{Wait, Waits};
 use crate::model::slot::Holding;
 use crate::phase::{Phase, Phases};
 
@@ -209,6 +210,8 @@ pub struct Pending {
     impossible: u64,
     /// Who had the interpreter lock in what is folded.
     folded_held: Held,
+    /// Waits for it that have ended, where each is asked for.
+    waits: Waits,
 }
 
 impl Pending {
@@ -230,6 +233,11 @@ impl Pending {
         self.pieces.push_back(piece);
     }
 
+    /// A wait for the interpreter lock has ended.
+    pub fn has_waited(&mut self, wait: Box<Wait>) {
+        self.waits.add(wait);
+    }
+
     /// Adds all of `other`, which comes after what is here.
     pub fn append(&mut self, mut other: Self) {
         if other.folded_until_ns > 0 {
@@ -239,6 +247,7 @@ impl Pending {
         for piece in other.pieces.drain(..) {
             self.push(piece);
         }
+        self.waits.add_all(other.waits);
     }
 
     /// End of the last piece; 0: there is none.
@@ -277,6 +286,7 @@ impl Pending {
             each(&piece, from_ns.max(piece.start_ns).min(piece.end_ns));
         }
         self.clear_folded();
+        held.waits.add_all(self.waits.take(from_ns, end_ns));
         let whole_ns = end_ns.saturating_sub(from_ns);
         phases.add(Phase::Unexplained, whole_ns.saturating_sub(phases.total_ns()));
         phases
@@ -299,6 +309,7 @@ impl Pending {
             give(piece, from_ns, &mut phases, held);
             self.pieces.pop_front();
         }
+        held.waits.add_all(self.waits.take(from_ns, until_ns));
         phases
     }
 
@@ -311,6 +322,7 @@ impl Pending {
         for piece in self.pieces.drain(..) {
             each(&piece);
         }
+        self.waits = Waits::default();
         self.clear_folded();
     }
 

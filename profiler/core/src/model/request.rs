@@ -4,6 +4,7 @@
 
 use crate::event::Tid;
 use crate::model::gil::Holder;
+use crate::model::gil_waits::GilWaits;
 use crate::model::request_start::RequestStart;
 use crate::model::trace_context::TraceContext;
 use crate::phase::Phases;
@@ -91,6 +92,8 @@ pub struct Request {
     pub stretches: Vec<Stretch>,
     /// Who had the interpreter lock while it waited for that, longest first; adds up to its phase `gil_wait`.
     pub gil_holders: Vec<Holder>,
+    /// Its waits for that one by one; `None`: there were none, or nobody asked (`--stacks`).
+    pub gil_waits: Option<Box<GilWaits>>,
     /// Still running when the window ended.
     pub open: bool,
     /// Its beginning was not seen.

@@ -15,6 +15,7 @@ use crate::phase::Phase;
 
 mod drops;
 mod gil;
+mod gil_waits;
 mod hostile;
 mod loops;
 mod pools;
@@ -136,16 +137,17 @@ impl Script {
 
 struct Outcome {
     requests: Vec<Request>,
+    /// What else was put on the timeline.
+    entries: Vec<Entry>,
     snapshot: Snapshot,
 }
 
 fn run(scripts: Vec<Script>, end_us: u64) -> Outcome {
     let mut pipeline = Pipeline::new(Settings { thread_slices: true });
-    let mut requests = Vec::new();
-    let mut sink = |entry| {
-        if let Entry::Request(request) = entry {
-            requests.push(*request);
-        }
+    let (mut requests, mut entries) = (Vec::new(), Vec::new());
+    let mut sink = |entry| match entry {
+        Entry::Request(request) => requests.push(*request),
+        other => entries.push(other),
     };
     let fact = |time_ns, fact| Event { time_ns, body: Body::Fact(Box::new(fact)) };
     let mut events = vec![
@@ -180,7 +182,7 @@ fn run(scripts: Vec<Script>, end_us: u64) -> Outcome {
     for slot in &snapshot.slots.observed {
         assert!(slot.busy_ns() <= slot.length_ns(), "{slot:?}");
     }
-    Outcome { requests, snapshot }
+    Outcome { requests, entries, snapshot }
 }
 
 const GET: &[u8] = b"GET /a HTTP/1.1\r\n\r\n";

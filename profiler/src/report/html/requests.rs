@@ -159,6 +159,9 @@ fn one(html: &mut Html, place: usize, request: &Request, window_start_ns: u64) {
     if let Some(text) = gil_words::because(request, Charset::Unicode) {
         entries.push(("GIL", text));
     }
+    for text in gil_words::longest_waits(request, Charset::Unicode) {
+        entries.push(("GIL wait", text));
+    }
     for (applies, doubt) in [
         (request.open, "still open at the end of the window"),
         (request.truncated, "its beginning was not seen"),

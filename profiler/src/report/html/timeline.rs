@@ -342,6 +342,7 @@ mod tests {
             fd: None,
             open: false,
             held_by: None,
+            sites: None,
         };
         let mut collected = Collected::default();
         let name = "</script><b>\u{202e}".to_owned();

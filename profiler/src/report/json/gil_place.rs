@@ -1,11 +1,41 @@
-//! `gil.places`: where in Python the holders of the interpreter lock were, and those that waited long.
+//! `gil.places` and a request's `gil_waits`: where in Python the holders of the interpreter lock were, and those that waited long.
 //!
-//! In: the places of a snapshot. Out: their numbers.
+//! In: the places of a snapshot, the waits of a request. Out: their numbers.
 
-use profiler_core::model::gil_place;
+use profiler_core::model::{gil_place, gil_waits};
 use serde::Serialize;
 
-use super::gil::Party;
+use super::gil::{Holder, Party};
+
+/// The waits of one request, one by one.
+#[derive(Serialize)]
+pub(crate) struct Waits<'a> {
+    listed: Vec<Wait<'a>>,
+    others: u64,
+    others_ns: u64,
+}
+
+#[derive(Serialize)]
+struct Wait<'a> {
+    start_ns: u64,
+    wait_ns: u64,
+    holder: Holder<'a>,
+    held_at: Option<HeldAt<'a>>,
+    stood_at: Option<Site<'a>>,
+}
+
+#[derive(Serialize)]
+struct HeldAt<'a> {
+    #[serde(flatten)]
+    site: Site<'a>,
+    wait_ns: u64,
+}
+
+#[derive(Serialize)]
+struct Site<'a> {
+    at: Spot<'a>,
+    called_from: Option<Spot<'a>>,
+}
 
 #[derive(Serialize)]
 pub(super) struct Places<'a> {
@@ -89,6 +119,28 @@ impl<'a> Blocked<'a> {
             listed: listed.collect(),
             other_ns: blocked.other_ns,
         }
+    }
+}
+
+impl<'a> Waits<'a> {
+    pub(super) fn new(waits: &'a gil_waits::GilWaits) -> Self {
+        let listed = waits.listed.iter().map(|wait| Wait {
+            start_ns: wait.start_ns,
+            wait_ns: wait.wait_ns,
+            holder: Holder::new(&wait.holder),
+            held_at: wait
+                .held_at
+                .as_ref()
+                .map(|held_at| HeldAt { site: Site::new(&held_at.site), wait_ns: held_at.wait_ns }),
+            stood_at: wait.stood_at.as_ref().map(Site::new),
+        });
+        Self { listed: listed.collect(), others: waits.others, others_ns: waits.others_ns }
+    }
+}
+
+impl<'a> Site<'a> {
+    fn new(site: &'a gil_waits::Site) -> Self {
+        Self { at: Spot::new(&site.at), called_from: site.called_from.as_ref().map(Spot::new) }
     }
 }
 

@@ -6,6 +6,7 @@ use profiler_core::model::request;
 use serde::Serialize;
 
 use super::gil::Holder;
+use super::gil_place::Waits;
 use super::non_empty;
 use super::phases::PhaseTimes;
 pub(crate) use super::phases::Unmeasured;
@@ -30,6 +31,7 @@ pub(crate) struct Request<'a> {
     bytes_out: u64,
     phases: PhaseTimes<'a>,
     gil_holders: Vec<Holder<'a>>,
+    gil_waits: Option<Waits<'a>>,
     framing: &'static str,
     open: bool,
     truncated: bool,
@@ -57,6 +59,7 @@ impl<'a> Request<'a> {
             bytes_out: request.bytes_out,
             phases: PhaseTimes::new(&request.phases, unmeasured),
             gil_holders: request.gil_holders.iter().map(Holder::new).collect(),
+            gil_waits: request.gil_waits.as_deref().map(Waits::new),
             framing: request.framing.name(),
             open: request.open,
             truncated: request.truncated,

@@ -313,6 +313,29 @@ fn a_line_of_ndjson_is_a_request_of_the_schema() {
 }
 
 #[test]
+fn a_request_s_waits_for_the_lock_stand_with_it_one_by_one() {
+    let (snapshot, findings) = fixture::healthy();
+    let value = value(&snapshot, &findings);
+    let waits = &value["requests"]["slowest"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|request| request["id"] == 640)
+        .unwrap()["gil_waits"];
+    assert_eq!((&waits["others"], &waits["others_ns"]), (&7.into(), &3_000_000.into()));
+    let [long, short] = waits["listed"].as_array().unwrap().as_slice() else { panic!("{waits}") };
+    assert_eq!(long["wait_ns"], 31_000_000);
+    assert_eq!(long["holder"]["endpoint"], "GET /");
+    assert_eq!(
+        (&long["held_at"]["at"]["line"], &long["held_at"]["wait_ns"]),
+        (&258.into(), &25_000_000.into())
+    );
+    assert_eq!(long["held_at"]["called_from"]["function"], "report");
+    assert_eq!(long["stood_at"]["called_from"]["line"], 41);
+    assert_eq!((&short["stood_at"], &short["held_at"]["at"]["line"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
 fn a_hostile_path_stays_on_its_line_and_keeps_its_value() {
     let (mut snapshot, _) = fixture::exhausted();
     let hostile = "/a\n{\"id\":1}\u{1b}[2J\u{9b}1m\u{202e}\u{2028}\"";

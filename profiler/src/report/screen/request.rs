@@ -9,11 +9,14 @@ use super::letter::{self, Sign};
 use super::look::Look;
 use super::model::{Kept, Part, Shown};
 use super::paint::{Paint, Role};
+use super::verdict::paragraph;
 use super::{facts, phases, scrolled};
 use crate::report::text::{endpoints, gil_words, slowest, unit};
 
 /// Width of the label before a line of the timeline.
 const LABEL: usize = 16;
+/// Lines of a sentence about the interpreter lock.
+const MAX_LINES: usize = 6;
 /// Threads of one request that have a line of their own.
 const MAX_THREADS: usize = 8;
 
@@ -46,11 +49,10 @@ pub(super) fn lines(
     body.push(Line::default());
     body.extend(phases::lines(&request.phases, "phases", paint, width));
     body.extend(phases::table(&request.phases, paint, width));
-    if let Some(text) = gil_words::because(request, paint.charset) {
-        body.push(Line::from(Span::styled(
-            paint.quote(&format!("It {text}."), width),
-            paint.style(Role::Plain),
-        )));
+    let because = gil_words::because(request, paint.charset).map(|text| format!("It {text}."));
+    let waits = gil_words::longest_waits(request, paint.charset);
+    for text in because.into_iter().chain(waits.into_iter().map(|text| format!("A wait of {text}."))) {
+        body.extend(paragraph(paint, ("", Role::Plain), (&text, Role::Plain), width, MAX_LINES));
     }
     for (applies, doubt) in [
         (request.open, "Still open."),

@@ -183,6 +183,25 @@ fn a_request_with_a_front_end_s_stamp_says_how_long_it_was_on_its_way() {
 }
 
 #[test]
+fn a_request_that_waited_for_the_interpreter_lock_says_in_which_lines_it_and_the_holder_were() {
+    let shown = moment(fixture::healthy());
+    let is_it = |kept: &&Arc<Kept>| kept.request.gil_waits.is_some();
+    let kept = shown.kept.iter().find(is_it).expect("one that waited");
+    let mut look = Look::default();
+    look.enter(Place::Request(Arc::clone(kept)));
+    let said = text(&shown, &look, PLAIN, (80, 60));
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "It waited 38.0 ms for the GIL: 35.0 ms because of GET / (thread 4132)",
+        "A wait of 31.0 ms in template/base.py:904 Node.render, called from shop/views.py:41 render, because of GET /",
+        "found in json/encoder.py:258 JSONEncoder.iterencode, called from shop/views.py:88 report.",
+        "A wait of 4.10 ms, 2.00 ms of it because of GET / (thread 4132), found in <string> f<b>.",
+    ] {
+        assert!(words.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
 fn a_terminal_that_is_too_small_says_which_size_it_needs() {
     let shown = moment(fixture::exhausted());
     for size in [(79, 24), (80, 23), (40, 10), (20, 5)] {

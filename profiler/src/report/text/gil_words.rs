@@ -3,9 +3,11 @@
 //! In: requests and locks of a snapshot. Out: sentences without markup; what comes from the target is escaped by the form.
 
 use profiler_core::model::gil::{Convoy, Holder, Lock, Party};
+use profiler_core::model::gil_waits::{GilWait, Site};
 use profiler_core::model::request::Request;
 use profiler_core::phase::Phase;
 
+use super::gil_place::spot;
 use super::unit;
 use crate::report::escape::Charset;
 use crate::report::summary;
@@ -28,6 +30,44 @@ pub(in crate::report) fn because(request: &Request, charset: Charset) -> Option<
         parts.push(format!("{} because of others", shown(rest)));
     }
     Some(format!("waited {} for the GIL: {}", shown(waited_ns), parts.join(", ")))
+}
+
+/// A request's longest waits for the lock of which it is known where in Python either side was, longest first, each with the place.
+/// Hostile input.
+pub(in crate::report) fn longest_waits(request: &Request, charset: Charset) -> Vec<String> {
+    let shown = |duration_ns| unit::duration(duration_ns, charset);
+    let listed = request.gil_waits.iter().flat_map(|waits| &waits.listed);
+    let sentence = |wait: &GilWait| {
+        if wait.held_at.is_none() && wait.stood_at.is_none() {
+            return None;
+        }
+        let mut sentence = shown(wait.wait_ns);
+        if let Some(stood_at) = &wait.stood_at {
+            sentence.push_str(&format!(" in {}", site(stood_at)));
+        }
+        if wait.holder.party != Party::Unknown {
+            let most = wait.wait_ns / 10 * 9;
+            let of_it = if wait.holder.wait_ns >= most {
+                String::new()
+            } else {
+                shown(wait.holder.wait_ns) + " of it "
+            };
+            sentence.push_str(&format!(", {of_it}because of {}", held_by(&wait.holder)));
+        }
+        if let Some(held_at) = &wait.held_at {
+            sentence.push_str(&format!(", found in {}", site(&held_at.site)));
+        }
+        Some(sentence)
+    };
+    listed.filter_map(sentence).collect()
+}
+
+/// A place in Python, a library's with the application's line that called it. Hostile input.
+pub(in crate::report) fn site(site: &Site) -> String {
+    match site.called_from.as_ref().filter(|_| site.at.is_library()) {
+        Some(from) => format!("{}, called from {}", spot(&site.at), spot(from)),
+        None => spot(&site.at),
+    }
 }
 
 /// What the holder was to the request. Hostile input.
@@ -124,5 +164,32 @@ mod tests {
         );
         request.gil_holders.clear();
         assert_eq!(because(&request, Charset::Unicode), None);
+    }
+
+    #[test]
+    fn a_long_wait_of_a_request_says_where_it_stood_and_where_the_holder_was_as_far_as_that_is_known() {
+        let mut request = fixture::healthy().0.requests.slowest.first().expect("a request").clone();
+        assert!(longest_waits(&request, Charset::Unicode).is_empty());
+        let mut waits = fixture::gil_waits();
+        let first = waits.listed.first().expect("a wait").clone();
+        let unknown = Holder { party: Party::Unknown, tid: 0, wait_ns: 12_000_000 };
+        waits.listed.push(GilWait {
+            held_at: None,
+            holder: unknown.clone(),
+            wait_ns: 12_000_000,
+            ..first.clone()
+        });
+        // Of this one nothing is known that the holders do not say.
+        waits.listed.push(GilWait { held_at: None, stood_at: None, ..first });
+        request.gil_waits = Some(Box::new(waits));
+        assert_eq!(
+            longest_waits(&request, Charset::Unicode),
+            [
+                "31.0 ms in template/base.py:904 Node.render, called from shop/views.py:41 render, because of GET / (thread 4132), \
+                 found in json/encoder.py:258 JSONEncoder.iterencode, called from shop/views.py:88 report",
+                "4.10 ms, 2.00 ms of it because of GET / (thread 4132), found in <string> f<b>",
+                "12.0 ms in template/base.py:904 Node.render, called from shop/views.py:41 render",
+            ]
+        );
     }
 }

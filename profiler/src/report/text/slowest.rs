@@ -52,7 +52,10 @@ fn because(page: &mut Page, shown: &[&Request]) {
         shown.iter().copied().filter(|request| gil_wait_ns(request) >= request.total_ns() / 10).collect();
     waited.sort_by_key(|request| (std::cmp::Reverse(gil_wait_ns(request)), request.id));
     for request in waited.into_iter().take(HOLDERS_SHOWN) {
-        if let Some(text) = gil_words::because(request, page.style.charset) {
+        if let Some(mut text) = gil_words::because(request, page.style.charset) {
+            if let Some(wait) = gil_words::longest_waits(request, page.style.charset).first() {
+                text.push_str(&format!(". A wait of {wait}"));
+            }
             page.paragraph((Role::Quiet, "  "), (None, &format!("#{} {text}.", request.id)));
         }
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use profiler_core::model::gil_waits::Sites;
 use profiler_core::model::request::{Framing, Stretch};
 use profiler_core::model::request_start::RequestStart;
 use profiler_core::phase::{Phase, Phases};
@@ -12,6 +13,7 @@ use proptest::prelude::*;
 
 use super::message::{DebugAnnotation, Trace, TrackDescriptor};
 use super::*;
+use crate::report::fixture;
 
 const MASTER: u32 = 100;
 const ACCEPT_THREAD: u32 = 101;
@@ -43,6 +45,7 @@ fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
         framing: Framing::Exact,
         phases,
         gil_holders: Vec::new(),
+        gil_waits: None,
         stretches: vec![
             Stretch { tgid: MASTER, tid: ACCEPT_THREAD, start_ns: start_ns + 5, end_ns: start_ns + 15 },
             Stretch { tgid: MASTER, tid: POOL_THREAD, start_ns: start_ns + 15, end_ns },
@@ -64,6 +67,7 @@ fn slice(tid: u32, start_ns: u64, end_ns: u64, label: &'static str) -> Entry {
         fd: Some(9),
         open: false,
         held_by: None,
+        sites: None,
     }
 }
 
@@ -426,6 +430,11 @@ fn an_arrow_leads_from_the_holder_of_the_lock_to_the_thread_that_waits_for_it() 
     if let Entry::Slice { state, held_by, .. } = &mut wait {
         (*state, *held_by) = (ThreadState::GilWait, Some(11));
     }
+    let found = fixture::gil_waits().listed.remove(0);
+    let (held_at, stood_at) = (found.held_at.map(|held_at| held_at.site), found.stood_at);
+    if let Entry::Slice { sites, .. } = &mut wait {
+        *sites = Some(Box::new(Sites { held_at, stood_at }));
+    }
     let (trace, _) = written(&[slice(11, 0, 90, "read"), wait]);
     assert_well_formed(&trace);
     let events = events(&trace);
@@ -435,4 +444,14 @@ fn an_arrow_leads_from_the_holder_of_the_lock_to_the_thread_that_waits_for_it() 
     assert_eq!(from.1.flow_ids, to.1.terminating_flow_ids);
     let track = |tid| Track::Thread { tgid: MASTER, tid, lane: 0 }.uuid();
     assert_eq!((from.1.track_uuid, to.1.track_uuid), (Some(track(11)), Some(track(12))));
+    let said = |name| value_of(&trace, &to.1.debug_annotations, name).cloned();
+    let text = |text: &str| Some(Value::Text(text.to_owned()));
+    assert_eq!(
+        said("held_at"),
+        text("json/encoder.py:258 JSONEncoder.iterencode, called from shop/views.py:88 report")
+    );
+    assert_eq!(
+        said("stood_at"),
+        text("template/base.py:904 Node.render, called from shop/views.py:41 render")
+    );
 }

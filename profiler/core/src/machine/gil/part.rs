@@ -5,17 +5,20 @@
 use super::episode::begin_ns;
 use crate::event::Slice;
 use crate::machine::classify::{Idle, Meaning};
+use crate::machine::gil_waits::Wait;
 use crate::machine::thread::Piece;
 use crate::phase::Phase;
 use crate::timeline::ThreadState;
 
 /// What a slice is for a thread's waiting, and what it tells of the wait before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Followed {
     /// The slice itself.
     pub part: Part,
     /// The wait before it went on for so long after its last sleep, within the window.
     pub tail_ns: u64,
+    /// That wait, if it is over with this slice and each is asked for.
+    pub ended: Option<Box<Wait>>,
 }
 
 /// What a slice is for its thread's waiting.

@@ -121,7 +121,7 @@ fn a_wait_begins_at_the_probe_and_ends_with_the_last_call_of_the_attempt() {
     let first = script.told_wait(0, 7 * US, 900);
     assert_eq!((first.part, first.tail_ns), (Part::First, 0));
     let next = script.told((FLAG_TAKE_OVER | tail(16 * US), None), 40, Call::Sleep, 10, 0);
-    assert_eq!(next, Followed { part: Part::None, tail_ns: 16 * US });
+    assert_eq!(next, Followed { part: Part::None, tail_ns: 16 * US, ended: None });
     assert_eq!(script.finish().waits.sum_ns(), (7 + 101 + 16) * US);
 }
 

@@ -31,6 +31,7 @@ fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
         phases,
         stretches: Vec::new(),
         gil_holders: Vec::new(),
+        gil_waits: None,
         open: false,
         truncated: false,
         lossy: false,

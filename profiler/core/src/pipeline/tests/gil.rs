@@ -8,12 +8,12 @@ use super::*;
 use crate::fact::{InterpreterLock, InterpreterSeen};
 use crate::model::gil::Party;
 
-const LOCK: u64 = 0x4000;
-const TAKE: Call = Call::FutexWait { address: LOCK + 72, operation: 137, has_timeout: true };
+pub(super) const LOCK: u64 = 0x4000;
+pub(super) const TAKE: Call = Call::FutexWait { address: LOCK + 72, operation: 137, has_timeout: true };
 const HANDOVER: Call = Call::FutexWait { address: LOCK + 160, operation: 393, has_timeout: false };
 
 /// The scripts, in a process whose lock is known from the start.
-fn run_with_lock(mut scripts: Vec<Script>, end_us: u64) -> Outcome {
+pub(super) fn run_with_lock(mut scripts: Vec<Script>, end_us: u64) -> Outcome {
     let lock = InterpreterLock { address: LOCK, interpreter: 0, interval_us: 5000 };
     let seen = InterpreterSeen { tgid: 1, locks: vec![lock], ..InterpreterSeen::default() };
     let fact = Body::Fact(Box::new(Fact::InterpreterSeen(seen)));
@@ -33,7 +33,7 @@ fn run_with_lock(mut scripts: Vec<Script>, end_us: u64) -> Outcome {
 }
 
 /// The waits of `script` that begin now have this holder.
-fn because_of(mut script: Script, holder_tid: u32) -> Script {
+pub(super) fn because_of(mut script: Script, holder_tid: u32) -> Script {
     if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
         slice.holder_tid = holder_tid;
     }
