@@ -7,10 +7,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+
+use crate::child::{Child, until_each};
 
 /// What a script does first.
 pub const ATTACHED: &str = "BEGIN { printf(\"attached\\n\"); }\n";
@@ -21,6 +23,8 @@ pub const ENDING: &str = "printf(\"ending\\n\");";
 const TELL_AGAIN: Duration = Duration::from_secs(2);
 /// How long it may take to attach, and to end.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How often it is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Room of each of its maps.
 const MAP_ELEMENTS: usize = 1 << 18;
 
@@ -53,21 +57,23 @@ impl Bpftrace {
     pub fn start(script: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let (output, messages) = (directory.path().join("out"), directory.path().join("messages"));
-        let child = Command::new("bpftrace")
+        let mut command = Command::new("bpftrace");
+        command
             .args(["--unsafe", "-q", "-e", script])
             .env("BPFTRACE_MAP_KEYS_MAX", MAP_ELEMENTS.to_string())
             .stdout(File::create(&output)?)
             .stderr(File::create(&messages)?)
-            .stdin(Stdio::null())
-            .spawn()
-            .context("bpftrace cannot be run")?;
+            .stdin(Stdio::null());
+        let child = Child::start(&mut command, "bpftrace")?;
         let mut bpftrace = Self { child, output, messages, _directory: directory };
-        let until = Instant::now() + LIMIT;
-        while !bpftrace.has_line("attached")? {
-            ensure!(bpftrace.child.try_wait()?.is_none(), "bpftrace ended: {}", bpftrace.said());
-            ensure!(Instant::now() < until, "bpftrace does not attach: {}", bpftrace.said());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let attached = until_each("bpftrace to attach", (LIMIT, LOOK_EVERY), || {
+            if bpftrace.has_line("attached")? {
+                return Ok(Some(()));
+            }
+            ensure!(bpftrace.child.ended()?.is_none(), "bpftrace ended");
+            Ok(None)
+        });
+        attached.with_context(|| bpftrace.said())?;
         Ok(bpftrace)
     }
 
@@ -77,7 +83,7 @@ impl Bpftrace {
     }
 
     fn said(&self) -> String {
-        std::fs::read_to_string(&self.messages).unwrap_or_default()
+        format!("bpftrace said: {}", std::fs::read_to_string(&self.messages).unwrap_or_default())
     }
 
     /// Ends it, and gives what its maps hold.
@@ -86,21 +92,21 @@ impl Bpftrace {
     ///
     /// Where it lost something.
     pub fn finish(mut self) -> anyhow::Result<Vec<Element>> {
-        let pid = libc::pid_t::try_from(self.child.id())?;
-        let until = Instant::now() + LIMIT;
-        let mut told = Instant::now() - TELL_AGAIN;
+        let mut told: Option<Instant> = None;
         let mut is_ending = false;
-        while self.child.try_wait()?.is_none() {
-            ensure!(Instant::now() < until, "bpftrace does not end");
+        let ended = until_each("bpftrace to end", (LIMIT, LOOK_EVERY), || {
+            if self.child.ended()?.is_some() {
+                return Ok(Some(()));
+            }
             is_ending = is_ending || self.has_line("ending")?;
             // It looks for the signal only where that interrupts its sleep, and can miss it.
-            if !is_ending && told.elapsed() >= TELL_AGAIN {
-                // SAFETY: a signal to our own child.
-                unsafe { libc::kill(pid, libc::SIGINT) };
-                told = Instant::now();
+            if !is_ending && told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+                self.child.signal(libc::SIGINT);
+                told = Some(Instant::now());
             }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            Ok(None)
+        });
+        ended.with_context(|| self.said())?;
         let messages = self.said();
         if messages.contains("Lost") {
             bail!("bpftrace lost events: {messages}");

@@ -132,6 +132,19 @@ impl Drop for Child {
 pub fn until<T>(
     what: &str,
     limit: Duration,
+    attempt: impl FnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    until_each(what, (limit, Duration::from_millis(2)), attempt)
+}
+
+/// The same with `pause` between two attempts.
+///
+/// # Errors
+///
+/// As [`until`].
+pub fn until_each<T>(
+    what: &str,
+    (limit, pause): (Duration, Duration),
     mut attempt: impl FnMut() -> anyhow::Result<Option<T>>,
 ) -> anyhow::Result<T> {
     let start = Instant::now();
@@ -142,6 +155,6 @@ pub fn until<T>(
         if start.elapsed() > limit {
             bail!("waited {} s in vain for {what}", limit.as_secs());
         }
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(pause);
     }
 }

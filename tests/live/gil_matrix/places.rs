@@ -11,7 +11,7 @@ use serde_json::Value;
 use wsgi_trace_tests::child::Child;
 use wsgi_trace_tests::gate::{exclusive, note_skip};
 use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::trace::Trace;
+use wsgi_trace_tests::trace::{Trace, Traced};
 use wsgi_trace_tests::{require_bpf, root};
 
 use crate::interpreters::{self, Interpreter};
@@ -72,12 +72,10 @@ fn holders_are_found_in_the_lines_that_compute_on_every_interpreter() -> anyhow:
     Ok(())
 }
 
-/// A thread that waits for another which keeps the lock, in a line that is known.
-fn stands(interpreter: &Interpreter, line: u64) -> anyhow::Result<()> {
-    const ROUNDS: u64 = 12;
-    let _alone = exclusive()?;
+/// A program of tests/apps that waits for its begin and its end, watched between them: what it says, and what was seen of it.
+fn watched(interpreter: &Interpreter, program: &str, argument: &str) -> anyhow::Result<(String, Traced)> {
     let mut command = interpreter.command();
-    command.arg(root().join("tests/apps/gil_stand.py")).arg(ROUNDS.to_string());
+    command.arg(root().join("tests/apps").join(program)).arg(argument);
     let mut child = Child::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()), "the interpreter")?;
     let mut lines = BufReader::new(child.take_stdout().context("no output")?).lines();
     let mut stdin = child.take_stdin().context("no input")?;
@@ -85,11 +83,18 @@ fn stands(interpreter: &Interpreter, line: u64) -> anyhow::Result<()> {
     let trace = Trace::start_with(child.pid(), &["--stacks"])?;
     stdin.write_all(b"begin\n")?;
     let told = lines.next().context("it says nothing")??;
-    let (waited_ns, kept_ns) = told.split_once(' ').context("it says something else")?;
-    let (waited_ns, kept_ns): (u64, u64) = (waited_ns.parse()?, kept_ns.parse()?);
     stdin.write_all(b"end\n")?;
     child.wait(Duration::from_secs(30))?;
-    let traced = trace.end()?;
+    Ok((told, trace.end()?))
+}
+
+/// A thread that waits for another which keeps the lock, in a line that is known.
+fn stands(interpreter: &Interpreter, line: u64) -> anyhow::Result<()> {
+    const ROUNDS: u64 = 12;
+    let _alone = exclusive()?;
+    let (told, traced) = watched(interpreter, "gil_stand.py", &ROUNDS.to_string())?;
+    let (waited_ns, kept_ns) = told.split_once(' ').context("it says something else")?;
+    let (waited_ns, kept_ns): (u64, u64) = (waited_ns.parse()?, kept_ns.parse()?);
     let blocked = traced.value("/gil/places/blocked")?;
     let listed = blocked.pointer("/listed").and_then(Value::as_array).context("no places")?;
     let number = |value: &Value, at: &str| value.pointer(at).and_then(Value::as_u64).unwrap_or(0);
@@ -137,19 +142,8 @@ fn thread_that_waits_long_is_found_in_the_line_where_it_stands_on_every_interpre
 /// Functions whose names are not English, the second at the address of the first.
 fn names(interpreter: &Interpreter) -> anyhow::Result<()> {
     let _alone = exclusive()?;
-    let mut command = interpreter.command();
-    command.arg(root().join("tests/apps/gil_names.py")).arg("3");
-    let mut child = Child::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()), "the interpreter")?;
-    let mut lines = BufReader::new(child.take_stdout().context("no output")?).lines();
-    let mut stdin = child.take_stdin().context("no input")?;
-    assert_eq!(lines.next().context("it does not come up")??, "ready");
-    let trace = Trace::start_with(child.pid(), &["--stacks"])?;
-    stdin.write_all(b"begin\n")?;
-    let others = lines.next().context("it has no second function")??;
+    let (others, traced) = watched(interpreter, "gil_names.py", "3")?;
     anyhow::ensure!(others != "never", "no code object came to the address of the first");
-    stdin.write_all(b"end\n")?;
-    child.wait(Duration::from_secs(30))?;
-    let traced = trace.end()?;
     let listed = traced.value("/gil/places/listed")?.as_array().context("no places")?;
     let all_ns = traced.number("/gil/waits/sum_ns")?;
     let of = |name: &str| -> u64 {

@@ -6,7 +6,7 @@
 use profiler_common::record::frames::LONG_NS;
 use rustc_hash::FxHashMap;
 
-use super::gil_place::{MAX_PENDING, MAX_STACKS, Named, Stack, cut};
+use super::gil_place::{MAX_LISTED, MAX_PENDING, MAX_STACKS, Named, Stack, cut};
 use crate::event::{Slice, Tid};
 use crate::model::gil::Party;
 use crate::model::gil_place::{Block, Blocked, Spot};
@@ -161,7 +161,7 @@ impl Blocks {
             let place = |block: &Block| (block.at.clone(), block.called_from.clone(), block.waiter.clone());
             b.wait_ns.cmp(&a.wait_ns).then_with(|| place(a).cmp(&place(b)))
         });
-        blocked.other_ns = cut(&mut listed, |block| block.wait_ns);
+        blocked.other_ns = cut(&mut listed, MAX_LISTED, |block| block.wait_ns);
         blocked.listed = listed;
         blocked
     }

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::{Slice, Tid};
 use crate::machine::gil_held::{Held, HeldBy, Share, add_share};
+use crate::machine::gil_place::cut;
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
 use crate::model::gil::{Edge, Holder, Party, ThreadEdge};
@@ -152,8 +153,7 @@ impl Edges {
 fn costliest<K: Copy + Ord>(sums: &FxHashMap<K, Sum>) -> (Vec<(K, Sum)>, u64) {
     let mut all: Vec<(K, Sum)> = sums.iter().map(|(pair, sum)| (*pair, *sum)).collect();
     all.sort_unstable_by_key(|(pair, sum)| (std::cmp::Reverse(sum.wait_ns), *pair));
-    let rest_ns = all.iter().skip(MAX_LISTED).fold(0u64, |all, (_, sum)| all.saturating_add(sum.wait_ns));
-    all.truncate(MAX_LISTED);
+    let rest_ns = cut(&mut all, MAX_LISTED, |(_, sum)| sum.wait_ns);
     (all, rest_ns)
 }
 

@@ -23,7 +23,7 @@ const MAX_SPOTS: usize = 65_536;
 /// Threads whose last sample is kept.
 pub(super) const MAX_PENDING: usize = 16_384;
 /// Places that the report lists, of holders and of waiters.
-const MAX_LISTED: usize = 20;
+pub(super) const MAX_LISTED: usize = 20;
 
 /// An instruction of a process: addresses of code object and instruction.
 type Instruction = (Tid, u64, u64);
@@ -230,15 +230,15 @@ impl Samples {
         places.sort_unstable_by(|a, b| {
             b.wait_ns.cmp(&a.wait_ns).then_with(|| (&a.at, &a.called_from).cmp(&(&b.at, &b.called_from)))
         });
-        let other_ns = cut(&mut places, |place| place.wait_ns);
+        let other_ns = cut(&mut places, MAX_LISTED, |place| place.wait_ns);
         let (samples, unstable) = (self.samples, self.unstable);
         Some(Places { places, other_ns, unknown_ns, samples, unstable, unreadable, blocked })
     }
 }
 
-/// Cuts off what the report does not list, and gives the time of that.
-pub(super) fn cut<T>(costliest_first: &mut Vec<T>, wait_ns: impl Fn(&T) -> u64) -> u64 {
-    let rest = costliest_first.drain(MAX_LISTED.min(costliest_first.len())..);
+/// Cuts a list to what the report lists of it, and gives the time of the rest.
+pub(super) fn cut<T>(costliest_first: &mut Vec<T>, most: usize, wait_ns: impl Fn(&T) -> u64) -> u64 {
+    let rest = costliest_first.drain(most.min(costliest_first.len())..);
     rest.fold(0u64, |sum, one| sum.saturating_add(wait_ns(&one)))
 }
 
