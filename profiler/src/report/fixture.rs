@@ -3,18 +3,15 @@
 //! In: nothing. Out: a healthy server, an exhausted one, one with losses; each with the findings that fit it.
 
 mod findings;
+mod gil;
 mod server;
 
+pub(super) use self::gil::waits as gil_waits;
 use findings::{absent, backend_undecided, healthy_present, slots_exhausted, slow_clients};
-use profiler_core::fact::{
-    CgroupCpu, Counters, EndReason, InterpreterLock, InterpreterSeen, MissingProgram, Overhead,
-    SessionStarted,
-};
+use profiler_core::fact::{CgroupCpu, Counters, EndReason, MissingProgram, Overhead, SessionStarted};
 use profiler_core::finding::Finding;
 use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
-use profiler_core::model::gil::{Convoy, Edge, Gil, Holder, Lock, Party, ThreadEdge, Waiter};
-use profiler_core::model::gil_place::{Block, Blocked, Place, Places, Spot};
-use profiler_core::model::gil_waits::{GilWait, GilWaits, HeldAt, Site};
+use profiler_core::model::gil::{Gil, Holder, Party};
 use profiler_core::model::latency::Latency;
 use profiler_core::model::request::{Framing, Request};
 use profiler_core::model::request_start::RequestStart;
@@ -109,7 +106,7 @@ const CALM: [Route; 5] = [
 
 /// A server with room to spare.
 pub(super) fn healthy() -> (Snapshot, Vec<Finding>) {
-    let mut snapshot = Snapshot { gil: gil(), ..snapshot(&CALM, 0, 0) };
+    let mut snapshot = Snapshot { gil: gil::gil(), ..snapshot(&CALM, 0, 0) };
     snapshot.not_measured.retain(|(phase, _)| *phase != Phase::GilWait);
     for report in snapshot.requests.slowest.iter_mut().filter(|request| request.id == 640) {
         report.phases.add(Phase::GilWait, 38 * MS);
@@ -124,89 +121,6 @@ pub(super) fn healthy() -> (Snapshot, Vec<Finding>) {
         snapshot,
         vec![healthy_present(), absent("slots-exhausted"), absent("slow-clients"), backend_undecided()],
     )
-}
-
-/// Two workers whose threads waited for the interpreter lock now and then; a third process that could not be looked into.
-fn gil() -> Gil {
-    let seen = |tgid, locks: &[u64]| InterpreterSeen {
-        tgid,
-        version: Some("3.11.2".to_owned()),
-        file: "python3.11".to_owned(),
-        locks: locks
-            .iter()
-            .map(|address| InterpreterLock { address: *address, interpreter: 0, interval_us: 5_000 })
-            .collect(),
-        ..InterpreterSeen::default()
-    };
-    let mut gil =
-        Gil { run_queue_ns: 11 * MS, past_interval: 12, sleeps: 431, thread_count: 2, ..Gil::default() };
-    gil.interpreters = vec![seen(4121, &[0x95_5ca0]), seen(4122, &[0x95_5ca0]), seen(4123, &[])];
-    gil.interpreters[2].refused = Some("Python 3.19.0 is not known to this version of wsgi-trace".to_owned());
-    for index in 0..300 {
-        gil.waits.record(40_000 + index * 20_000);
-    }
-    gil.threads = [(4131, 580), (4132, 329)]
-        .map(|(tid, total_ms)| Waiter {
-            tgid: 4121,
-            tid,
-            comm: "ThreadPoolExecu".to_owned(),
-            waits: 150,
-            total_ns: total_ms * MS,
-            run_queue_ns: 5 * MS,
-            longest_ns: 6 * MS,
-        })
-        .to_vec();
-    gil.holders_known = true;
-    let endpoint = |name: &str| Party::Endpoint(name.to_owned());
-    let thread = Party::Thread { tgid: 4121, tid: 4121, comm: "gunicorn".to_owned() };
-    gil.edges = [
-        (endpoint("GET /report/:n"), endpoint("GET /"), 700),
-        (endpoint("GET /"), thread, 200),
-        (Party::Unknown, endpoint(""), 9),
-    ]
-    .map(|(waiter, holder, total_ms)| Edge {
-        waiter,
-        holder,
-        total_ns: total_ms * MS,
-        waits: 100,
-        not_honoured_ns: 0,
-    })
-    .to_vec();
-    gil.thread_edges = [((4131, 4132), 700), ((4132, 4121), 200), ((4131, 0), 9)]
-        .map(|((waiter, holder), total_ms)| {
-            let named = |tid: u32| (tid, if tid == 0 { String::new() } else { "ThreadPoolExecu".to_owned() });
-            let (waiter, holder) = (named(waiter), named(holder));
-            ThreadEdge { tgid: 4121, waiter, holder, total_ns: total_ms * MS, waits: 100 }
-        })
-        .to_vec();
-    gil.places = Some(places());
-    gil.locks = vec![
-        Lock {
-            tgid: 4121,
-            interpreter: 0,
-            interval_us: 5000,
-            waits: 200,
-            wait_ns: 700 * MS,
-            run_queue_ns: 8 * MS,
-            held_at_least_ns: 650 * MS,
-            held_at_most_ns: Some(900 * MS),
-            after_forced: 30,
-            after_voluntary: 170,
-            timed_out: 44,
-            switches_known: true,
-            not_honoured: 3,
-            not_honoured_ns: 41 * MS,
-            woken: 180,
-            missed: 20,
-            missed_ns: 60 * MS,
-            depths: [185, 11, 3, 1, 0, 0, 0, 0],
-            deepest: 3,
-            cycles: [60, 80, 40, 20, 0],
-            convoy: Some(Convoy { q: 0.5, r2: 1.0, waits: 140 }),
-        },
-        Lock { tgid: 4122, interval_us: 5000, waits: 100, wait_ns: 209 * MS, ..Lock::default() },
-    ];
-    gil
 }
 
 /// The same server with every thread taken for a third of the window.
@@ -510,90 +424,4 @@ fn slowest(pool_wait_ns: u64) -> Vec<Request> {
         make(640, "/report/1984", (Phase::BackendWait, 37 * MS), 5 * MS),
         unknown,
     ]
-}
-
-fn spot(file: &str, function: &str, line: u32) -> Spot {
-    Spot { file: file.into(), function: function.into(), line }
-}
-
-/// A library that the application called.
-fn encoder() -> Site {
-    Site {
-        at: spot("/usr/lib/python3.11/json/encoder.py", "JSONEncoder.iterencode", 258),
-        called_from: Some(spot("/srv/shop/views.py", "report", 88)),
-    }
-}
-
-/// Another.
-fn template() -> Site {
-    Site {
-        at: spot("/srv/venv/lib/python3.11/site-packages/django/template/base.py", "Node.render", 904),
-        called_from: Some(spot("/srv/shop/views.py", "render", 41)),
-    }
-}
-
-/// The waits of a request, one by one: a long one, and one that was too short for the waiter's own frames.
-pub(crate) fn gil_waits() -> GilWaits {
-    let holder = |wait_ns| Holder { party: Party::Endpoint("GET /".to_owned()), tid: 4132, wait_ns };
-    let stranger = Site { at: spot("<string>", "f<b>", 0), called_from: None };
-    let wait = |start_ns, wait_ns, held_ns, (found, found_ns), stood_at| GilWait {
-        start_ns,
-        wait_ns,
-        holder: holder(held_ns),
-        held_at: Some(HeldAt { site: found, wait_ns: found_ns }),
-        stood_at,
-    };
-    GilWaits {
-        listed: vec![
-            wait(START + 12_830 * MS, 31 * MS, 30 * MS, (encoder(), 25 * MS), Some(template())),
-            wait(START + 12_870 * MS, 4_100_000, 2 * MS, (stranger, 2 * MS), None),
-        ],
-        others: 7,
-        others_ns: 3 * MS,
-    }
-}
-
-/// Where the lock was held, one name being a stranger's.
-fn places() -> Places {
-    let Site { at, called_from } = encoder();
-    Places {
-        places: vec![
-            Place { at, called_from, wait_ns: 420 * MS, waits: 150 },
-            Place { at: spot("<string>", "f<b>", 0), called_from: None, wait_ns: 90 * MS, waits: 40 },
-        ],
-        other_ns: 20 * MS,
-        unknown_ns: 5 * MS,
-        samples: 210,
-        unstable: 3,
-        unreadable: 2,
-        blocked: blocked(),
-    }
-}
-
-/// Where threads stood that waited long.
-fn blocked() -> Blocked {
-    let block = |waiter, at, called_from, (wait_ns, waits, longest_ns)| Block {
-        waiter,
-        at,
-        called_from,
-        wait_ns,
-        waits,
-        longest_ns,
-    };
-    let Site { at: of_django, called_from } = template();
-    Blocked {
-        listed: vec![
-            block(Party::Endpoint("GET /slow".into()), of_django, called_from, (380 * MS, 6, 212 * MS)),
-            block(
-                Party::Thread { tgid: 4243, tid: 4250, comm: "flush".into() },
-                spot("<string>", "f<b>", 0),
-                None,
-                (60 * MS, 4, 21 * MS),
-            ),
-        ],
-        other_ns: 3 * MS,
-        samples: 12,
-        unreadable: 1,
-        without_sample: 2,
-    }
 }

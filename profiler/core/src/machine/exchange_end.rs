@@ -83,7 +83,7 @@ fn end_slice(
     let part = followed.part;
     crate::machine::gil_edge::went_on(&mut thread, followed.tail_ns);
     if let Some(wait) = followed.ended {
-        thread.pending.has_waited(wait);
+        thread.pending.has_waited(*wait);
     }
     let mut because = Because::default();
     if let Some(wait_ns) = part.wait_ns(slice, end_ns, state.window_start_ns) {
@@ -91,7 +91,7 @@ fn end_slice(
     }
     // An attempt that goes on is as long as it is now, for what its thread serves now.
     if let Some(wait) = state.gil.end(tid, thread.gil_wait.episode.take(), state.window_start_ns) {
-        thread.pending.has_waited(wait);
+        thread.pending.has_waited(*wait);
     }
     crate::machine::gil_edge::settle(state, &mut thread, tid);
     let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));

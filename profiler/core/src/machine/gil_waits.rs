@@ -74,7 +74,7 @@ impl Wait {
     }
 
     /// The part of it from `from_ns` on; `None`: there is none.
-    fn from(mut self: Box<Self>, from_ns: u64) -> Option<Box<Self>> {
+    fn from(mut self, from_ns: u64) -> Option<Self> {
         if from_ns > self.start_ns {
             self.start_ns = from_ns;
             let most_ns = self.length_ns();
@@ -113,13 +113,13 @@ impl Others {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waits {
     /// The longest, longest first.
-    longest: Vec<Box<Wait>>,
+    longest: Vec<Wait>,
     others: Others,
 }
 
 impl Waits {
     /// Adds one that has ended.
-    pub fn add(&mut self, wait: Box<Wait>) {
+    pub fn add(&mut self, wait: Wait) {
         let place = self.longest.partition_point(|other| other.length_ns() >= wait.length_ns());
         if place < MAX_LISTED {
             self.longest.insert(place, wait);
@@ -156,7 +156,7 @@ impl Waits {
             std::mem::take(&mut self.longest).into_iter().partition(|wait| wait.end_ns <= until_ns);
         self.longest = left;
         let mut within = Self::default();
-        let taken: Vec<Box<Wait>> = taken;
+        let taken: Vec<Wait> = taken;
         for wait in taken.into_iter().filter_map(|wait| wait.from(from_ns)) {
             within.add(wait);
         }
@@ -177,7 +177,7 @@ impl Waits {
 
     /// The longest, longest first.
     pub(super) fn longest(&self) -> impl Iterator<Item = &Wait> {
-        self.longest.iter().map(|wait| &**wait)
+        self.longest.iter()
     }
 
     /// How many others there are, and how long they took together.
@@ -200,8 +200,8 @@ mod tests {
         (1, [(code, code + 8, 0)].into())
     }
 
-    fn wait(start_ns: u64, end_ns: u64) -> Box<Wait> {
-        Box::new(Parts::default().end((start_ns, end_ns), None))
+    fn wait(start_ns: u64, end_ns: u64) -> Wait {
+        Parts::default().end((start_ns, end_ns), None)
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
         let mut parts = Parts::default();
         parts.add(by(7), Some(stack(16)), 60);
         let mut waits = Waits::default();
-        waits.add(Box::new(parts.end((100, 160), None)));
+        waits.add(parts.end((100, 160), None));
         waits.add(wait(20, 90));
         let own = waits.take(120, 200);
         let listed: Vec<_> =

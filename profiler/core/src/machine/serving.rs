@@ -59,7 +59,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     let part = followed.part;
     gil_edge::went_on(&mut thread, followed.tail_ns);
     if let Some(wait) = followed.ended {
-        thread.pending.has_waited(wait);
+        thread.pending.has_waited(*wait);
     }
     let mut because = Because::default();
     if let Some(wait_ns) = part.wait_ns(slice, exit_ns, state.window_start_ns) {

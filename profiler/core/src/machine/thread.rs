@@ -234,7 +234,7 @@ impl Pending {
     }
 
     /// A wait for the interpreter lock has ended.
-    pub fn has_waited(&mut self, wait: Box<Wait>) {
+    pub fn has_waited(&mut self, wait: Wait) {
         self.waits.add(wait);
     }
 
