@@ -188,8 +188,9 @@ pub struct Gil {
     pub gil_single_step: bool,
     /// Also read where in Python the holder was whenever a thread begins to wait for the lock: file, function, line
     ///
-    /// A sample from the holder's frames, up to eight, by the thread that waits: some 1 µs each time it goes to sleep for
-    /// the lock, nothing otherwise. Once it has waited for 4 ms, also from its own, once in a wait. For CPython 3.11 to 3.15. The report names files and functions of the application.
+    /// A sample from the holder's frames, up to eight, by the thread that waits: 1 to 2 µs each time it goes to sleep for the lock, nothing otherwise. Once it
+    /// has waited for 4 ms, also from its own, once in a wait: 2 µs, and a quarter of a µs for each thread that it passes on its way to itself. For CPython 3.11 to 3.15.
+    /// The report names files and functions of the application.
     #[arg(long)]
     pub stacks: bool,
 }
