@@ -11,6 +11,7 @@ followed by any unique id, which is only logged: `/fast/17`.
 /stream        five chunks of unknown total length      /missing 404
 /mixed         back end, computing, sleep               /empty 204
 /error         an exception                             /unchanged 304
+/turn/MS       asks the back end, one request at a time: the others wait for its lock
 /threads       computes 10 ms in each of two threads of the loop's default pool
 """
 
@@ -43,6 +44,18 @@ async def ask_backend(milliseconds):
     writer.close()
 
 
+async def sleep(milliseconds):
+    await asyncio.sleep(milliseconds / 1000)
+
+
+TURN = asyncio.Lock()
+
+
+async def take_turn(milliseconds):
+    async with TURN:
+        await ask_backend(milliseconds)
+
+
 async def read_body(receive):
     total = 0
     while True:
@@ -59,7 +72,7 @@ async def respond(path, receive):
     if route in ("", "fast"):
         return 200, [b"hello\n"]
     if route == "sleep":
-        await asyncio.sleep(milliseconds / 1000)
+        await sleep(milliseconds)
         return 200, [b"slept\n"]
     if route == "block":
         time.sleep(milliseconds / 1000)
@@ -73,8 +86,11 @@ async def respond(path, receive):
     if route == "mixed":
         await ask_backend(8)
         compute(2)
-        await asyncio.sleep(0.002)
+        await sleep(2)
         return 200, [b"mixed\n"]
+    if route == "turn":
+        await take_turn(milliseconds)
+        return 200, [b"took its turn\n"]
     if route == "empty":
         return 204, []
     if route == "unchanged":

@@ -26,6 +26,7 @@ pub mod raw;
 pub mod scenario;
 pub mod scheduler;
 pub mod server;
+pub mod steps;
 pub mod stops;
 pub mod switches;
 pub mod terminal;

@@ -16,6 +16,11 @@ pub enum Application {
     Asgi,
     /// `starlette_app`: coroutines, and plain functions in threads.
     Starlette,
+    /// One of the two under `asgi_steps`, which sees when the loop runs which request.
+    Steps {
+        /// `starlette_app`.
+        is_starlette: bool,
+    },
     /// `demo_app`, by a2wsgi in so many threads.
     A2wsgi {
         /// Threads of its pool.
@@ -49,6 +54,10 @@ impl Recipe for Uvicorn {
         match self.application {
             Application::Asgi => command.arg("asgi_app:application"),
             Application::Starlette => command.arg("starlette_app:application"),
+            Application::Steps { is_starlette } => {
+                let watched = if is_starlette { "starlette_app" } else { "asgi_app" };
+                command.env("STEPS_OF", watched).arg("asgi_steps:application")
+            }
             Application::A2wsgi { threads } => {
                 command.env("WSGI_THREADS", threads.to_string()).arg("a2wsgi_app:application")
             }

@@ -3,6 +3,7 @@
 //! In: the waits of a thread that waits for a listener; what its requests took of each turn; arrivals. Out: the phases of
 //! a parked request ([`EventLoop::explain`]), the lag of what was ready, and who kept the loop busy.
 
+mod order;
 mod resume;
 
 use std::collections::VecDeque;
@@ -30,6 +31,8 @@ const RESUMING_TURNS: usize = 1;
 const COLLECTING_TURNS: usize = 5;
 /// Below this length nobody is named for a turn.
 const NAMED_NS: u64 = 1_000_000;
+
+use order::Order;
 
 /// What made a request go on that said of nothing that it waits for it: it slept in this phase until `asleep_ns` at least,
 /// and was ready at `ready_ns` at the latest.
@@ -117,6 +120,8 @@ pub struct EventLoop {
     pub confirmed: bool,
     /// It is gevent's, if it is a loop: its process has gevent loaded.
     pub on_gevent: bool,
+    /// It may be uvloop's: its process has uvloop loaded.
+    pub on_uvloop: bool,
     /// Up to here the present turn is known to be somebody's: the end of the last call on a connection, on a back end or
     /// on a listener; before the first of them the start of the turn.
     pub touched_ns: u64,
@@ -147,6 +152,8 @@ pub struct EventLoop {
     first: Option<Resumed>,
     /// When a request last got what it waited for: from a back end, or because its client takes more.
     answered_ns: u64,
+    /// Who goes on in which order, on loops that go on with everything one turn after its cause.
+    order: Order,
     /// When the wake-up came that another thread sent, and that was read last.
     woken_ns: Option<u64>,
     /// When a request (or what may be one) last did something, and when it had before the present turn.
@@ -184,6 +191,7 @@ impl EventLoop {
         self.timers(slice, slept);
         self.touched_ns = exit_ns;
         self.first = None;
+        self.order.next_turn();
         self.ran_before_ns = self.ran_ns;
         if slice.enter_ns >= window_start_ns {
             self.report.turns = self.report.turns.saturating_add(1);
@@ -200,6 +208,7 @@ impl EventLoop {
 
     /// The loop reads what another thread (or a callback of its own) wrote to wake it.
     pub const fn woken(&mut self) {
+        self.order.looks_after();
         self.woken_ns = Some(self.last.woken_ns);
     }
 
@@ -421,6 +430,12 @@ impl EventLoop {
         self.turns.iter().rev().find(|turn| turn.start_ns <= at_ns).map_or(0, |turn| turn.start_ns)
     }
 
+    /// Whether this moment was in the turn before the present one, or is in this.
+    #[must_use]
+    pub const fn was_in_turn_before(&self, at_ns: u64) -> bool {
+        at_ns >= self.before_ns
+    }
+
     /// What happened before this moment has been gone on with.
     #[must_use]
     pub fn recent_ns(&self) -> u64 {
@@ -468,9 +483,20 @@ impl EventLoop {
         self.report.paired_by_order = self.report.paired_by_order.saturating_add(u64::from(by_order));
     }
 
+    /// So long it went on between calls of two requests, and it is laid to the first.
+    pub const fn lies_between(&mut self, length_ns: u64) {
+        self.report.between_requests_ns = self.report.between_requests_ns.saturating_add(length_ns);
+    }
+
     /// It is known now whose it is.
     pub fn claimed(&mut self, fd: i32, opened_ns: u64) {
         self.unclaimed.retain(|known| (known.fd, known.opened_ns) != (fd, opened_ns));
+    }
+
+    /// Whether it is not order alone that told whose back end this is.
+    #[must_use]
+    pub fn is_sure(&self, fd: i32) -> bool {
+        !self.unclaimed.iter().any(|known| known.fd == fd)
     }
 
     /// Whether a request may have opened a back end: unless others are known to have, and not it.

@@ -27,12 +27,23 @@ pub struct Processes {
     pub ended: FxHashMap<Tid, i64>,
     /// Processes that have gevent loaded.
     on_gevent: FxHashSet<Tid>,
+    /// Processes that have uvloop loaded.
+    on_uvloop: FxHashSet<Tid>,
     /// Threads that ended in the window.
     ended_threads: FxHashSet<Tid>,
     /// Entries that found no place.
     pub evicted: u64,
     /// Listeners so far of which only the call that made them was known.
     unknown: u64,
+}
+
+/// Notes whether a process is one of these.
+fn note(these: &mut FxHashSet<Tid>, tgid: Tid, is_one: bool) {
+    if !is_one {
+        these.remove(&tgid);
+    } else if these.len() < MAX_ENTRIES {
+        these.insert(tgid);
+    }
 }
 
 impl Processes {
@@ -42,10 +53,8 @@ impl Processes {
             self.name(*tid, name);
         }
         self.name(process.tgid, &process.comm);
-        self.on_gevent.remove(&process.tgid);
-        if process.maps_gevent() && self.on_gevent.len() < MAX_ENTRIES {
-            self.on_gevent.insert(process.tgid);
-        }
+        note(&mut self.on_gevent, process.tgid, process.maps_gevent());
+        note(&mut self.on_uvloop, process.tgid, process.maps_uvloop());
         if let Some(known) = self.seen.iter_mut().find(|known| known.tgid == process.tgid) {
             *known = process.clone();
         } else if self.seen.len() < MAX_ENTRIES {
@@ -59,6 +68,12 @@ impl Processes {
     #[must_use]
     pub fn is_on_gevent(&self, tgid: Tid) -> bool {
         self.on_gevent.contains(&tgid)
+    }
+
+    /// Whether a process has uvloop loaded.
+    #[must_use]
+    pub fn is_on_uvloop(&self, tgid: Tid) -> bool {
+        self.on_uvloop.contains(&tgid)
     }
 
     /// A listener was seen.
@@ -156,9 +171,8 @@ impl Processes {
                         ..parent.unwrap_or_default()
                     };
                     if self.seen.len() < MAX_ENTRIES {
-                        if child.maps_gevent() {
-                            self.on_gevent.insert(child_tgid);
-                        }
+                        note(&mut self.on_gevent, child_tgid, child.maps_gevent());
+                        note(&mut self.on_uvloop, child_tgid, child.maps_uvloop());
                         self.seen.push(child);
                         self.inherit_listeners(lifecycle.tgid, child_tgid);
                     } else {
@@ -191,6 +205,7 @@ impl Processes {
         let stays = |tgid: Tid| !ended.contains_key(&tgid) || parents.contains(&tgid);
         self.seen.retain(|process| stays(process.tgid));
         self.on_gevent.retain(|tgid| stays(*tgid));
+        self.on_uvloop.retain(|tgid| stays(*tgid));
         // What was closed has been in the window that ends.
         self.listeners.retain(|listener| stays(listener.tgid) && listener.fd >= 0);
         ended.retain(|tgid, _| parents.contains(tgid));

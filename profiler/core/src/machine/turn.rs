@@ -4,6 +4,12 @@
 //! the one whose connection or back end it touched last, from that touch on; what a parked request waited for. Where
 //! two requests may have run between two touches, that time is explained for neither.
 
+mod who;
+
+use who::{
+    By, asked_alone, by, candidates, goes_on, goes_straight_on, is_live, is_private, may_run, running,
+};
+
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
 use crate::machine::descriptor::EPOLL_CTL_DEL;
@@ -23,32 +29,6 @@ const EINPROGRESS: i64 = -115;
 
 /// A request on a connection: the connection's number and the request's id.
 type Place = (u32, u64);
-
-/// How the loop came to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
-    /// Something that it waited for is ready, and is read: whatever ran before was not its.
-    Readiness {
-        /// When it came; 0: not known.
-        arrival_ns: u64,
-        /// It is a back end's answer.
-        back_end: bool,
-    },
-    /// It writes, or closes: what ran before may have been its.
-    Running {
-        /// When the connection to a back end was made that it waited for, and goes on with; 0: it goes on with something
-        /// else, or that is not known.
-        made_ns: u64,
-        /// The back end's descriptor that it uses.
-        back_end: Option<i32>,
-    },
-}
-
-impl By {
-    const fn is_running(self) -> bool {
-        matches!(self, Self::Running { .. })
-    }
-}
 
 /// The thread waits for listeners and whatever else is ready.
 pub(super) fn wait(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
@@ -80,9 +60,11 @@ fn look(state: &State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> bool
     };
     // Nothing but a loop on gevent waits in epoll for a listener, and for nothing else, on the thread that reads requests.
     let on_gevent = state.processes.is_on_gevent(slice.tgid) && matches!(slice.call, Call::EpollWait { .. });
+    let on_uvloop = state.processes.is_on_uvloop(slice.tgid);
     let reads = thread.reads;
     let event_loop = thread.event_loop.get_or_insert_default();
     event_loop.on_gevent |= on_gevent;
+    event_loop.on_uvloop |= on_uvloop;
     if !event_loop.confirmed && reads && serves_several(on_gevent) {
         event_loop.confirmed = true;
     }
@@ -135,22 +117,27 @@ pub(super) fn turn_to(
 ) -> u64 {
     let (number, slice, _) = at;
     let by = by(state, slice, number);
-    let read_ns = state.connections.get(number).and_then(|c| c.requests.front()?.request.service_start_ns);
     let left_behind = thread.serving.filter(|place| *place != (number, id));
+    let is_its_own = match by {
+        By::Running { back_end: Some(fd), .. } => is_private(state, thread, (slice.tgid, fd), (number, id)),
+        By::Running { back_end: None, .. } => !matches!(slice.call, Call::Make { .. }),
+        By::Readiness { .. } => false,
+    };
+    let read_ns = state.connections.get(number).and_then(|c| c.requests.front()?.request.service_start_ns);
     let Some(event_loop) = thread.serving_loop() else { return slice.gap_start_ns() };
     let is_first = event_loop.is_fresh();
     let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
     event_loop.touched_ns = slice.enter_ns;
     match by {
         By::Readiness { back_end: true, .. } => event_loop.has_answer(slice.enter_ns),
-        By::Readiness { .. } => event_loop.has_heard(),
+        By::Readiness { .. } => event_loop.has_heard(Some((id, read_ns))),
         By::Running { .. } => {}
     }
     let anonymous = adopt(event_loop, by, id, read_ns);
     event_loop.left.retain(|place| *place != (number, id));
     event_loop.leaves.retain(|place| *place != (number, id));
     event_loop.parked.retain(|place| *place != (number, id));
-    let mut doubtful = false;
+    let (mut doubtful, mut picks_up) = (false, false);
     let in_turn =
         anonymous.map(|found| found.touched_ns).filter(|at_ns| *at_ns >= event_loop.turn_start_ns());
     let own_start_ns = match (by, in_turn) {
@@ -159,9 +146,14 @@ pub(super) fn turn_to(
         (By::Running { .. }, Some(touched_ns)) => touched_ns,
         (By::Running { .. }, None) => {
             doubtful = left_behind.is_some_and(|place| may_run(state, place));
+            picks_up = doubtful && event_loop.defers() && by.picks_up(slice);
             if doubtful { slice.enter_ns } else { free_from_ns }
         }
     };
+    if picks_up {
+        event_loop.lies_between(slice.enter_ns.saturating_sub(free_from_ns));
+        doubtful = false;
+    }
     if left_behind.is_some() {
         let until_ns = if doubtful { free_from_ns } else { own_start_ns };
         leave(state, thread, slice.tid, until_ns, sink);
@@ -184,11 +176,13 @@ pub(super) fn turn_to(
     }
     // Threads of the pool may have worked for it meanwhile: where they did, it then waited for the loop.
     let recent_ns = thread.serving_loop().map_or(0, |event_loop| event_loop.recent_ns());
-    let collected = match by {
-        By::Running { .. } => handoff::collect(state, slice.tgid, (number, id), recent_ns),
-        By::Readiness { .. } => Collected::Nothing,
+    let may_be_told = by.is_running() && !goes_straight_on(state, thread, (number, id), by);
+    let collected = if may_be_told {
+        handoff::collect(state, slice.tgid, (number, id), recent_ns)
+    } else {
+        Collected::Nothing
     };
-    let at_work = if by.is_running() { handoff::at_work(state, (number, id)) } else { None };
+    let at_work = if may_be_told { handoff::at_work(state, (number, id)) } else { None };
     let (Some(event_loop), Some(connection)) =
         (thread.event_loop.as_deref_mut(), state.connections.get_mut(number))
     else {
@@ -251,6 +245,9 @@ pub(super) fn turn_to(
         }
         active.pass(own_start_ns, Phase::Unexplained);
     }
+    if is_its_own {
+        event_loop.surely_runs(id);
+    }
     active.wants = Wants::Unknown;
     active.handed_to = None;
     own_start_ns
@@ -264,62 +261,6 @@ fn adopt(event_loop: &mut EventLoop, by: By, id: u64, read_ns: Option<u64>) -> O
         found.opened_ns > read_ns && event_loop.may_have_opened(id, found.fd, found.opened_ns)
     })?;
     Some(event_loop.anonymous.remove(place))
-}
-
-/// Whether a back end's descriptor is of a request that goes on without waiting for anything that is known.
-fn goes_on(state: &State, tgid: u32, fd: i32) -> bool {
-    let owner = state.descriptors.get(tgid, fd).and_then(|descriptor| descriptor.owner);
-    owner.is_some_and(|place| may_run(state, place))
-}
-
-/// Whether a request is not finished.
-fn is_live(state: &State, (number, id): Place) -> bool {
-    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
-    front.is_some_and(|active| active.request.id == id)
-}
-
-/// Whether a request that the loop was about may have gone on: it said of nothing that it waits for it.
-fn may_run(state: &State, place: Place) -> bool {
-    let active = state.connections.get(place.0).and_then(|connection| connection.requests.front());
-    active.is_some_and(|active| {
-        let waits = active.wants != Wants::Unknown || active.handed_to.is_some();
-        active.request.id == place.1 && !waits && !handoff::is_worked_for(state, active.request.tgid, place)
-    })
-}
-
-fn by(state: &State, slice: &Slice, number: u32) -> By {
-    let is_clients = |fd| state.descriptors.connection(slice.tgid, fd) == Some(number);
-    match slice.call {
-        Call::Read { fd, arrival_ns, .. } if is_clients(fd) => By::Readiness { arrival_ns, back_end: false },
-        Call::Read { .. } => By::Readiness { arrival_ns: slice.back_end_ready_ns, back_end: true },
-        Call::Write { fd } | Call::Connect { fd, .. } if !is_clients(fd) => {
-            By::Running { made_ns: slice.back_end_ready_ns, back_end: Some(fd) }
-        }
-        Call::EpollControl { fd, .. } if !is_clients(fd) => By::Running { made_ns: 0, back_end: Some(fd) },
-        _ => By::Running { made_ns: 0, back_end: None },
-    }
-}
-
-/// Who may be running without a sign of its own: the one touched last; those that the loop left in this round of turns;
-/// where a timer came due or a wake-up was read, any that is parked. One may be named twice.
-fn candidates<'a>(
-    state: &'a State,
-    event_loop: &'a EventLoop,
-    current: Option<Place>,
-) -> impl Iterator<Item = Place> + 'a {
-    let may_go_on = current.is_none() || event_loop.is_fresh();
-    let left = event_loop.left.iter().filter(move |_| may_go_on);
-    let resumes_parked = event_loop.resumes_parked();
-    let parked = event_loop.parked.iter().filter(move |_| resumes_parked);
-    let others = left.chain(parked).copied();
-    current.into_iter().chain(others).filter(|place| may_run(state, *place))
-}
-
-/// The only one of them; `None`: there is none, or several.
-fn running(state: &State, event_loop: &EventLoop, current: Option<Place>) -> Option<Place> {
-    let mut candidates = candidates(state, event_loop, current);
-    let first = candidates.next()?;
-    candidates.all(|place| place == first).then_some(first)
 }
 
 /// The turn ends with a wait and nobody was touched since its beginning: where just one request may have run meanwhile,
@@ -376,7 +317,7 @@ pub(super) fn foreign(
         Call::Accept { .. } => {
             // Accepting is the loop's own work.
             event_loop.touched_ns = exit_ns;
-            event_loop.has_heard();
+            event_loop.has_heard(None);
             if current.is_some() {
                 leave(state, thread, slice.tid, slice.enter_ns, sink);
             }
@@ -395,19 +336,21 @@ pub(super) fn foreign(
         _ => return,
     };
     let reads = matches!(slice.call, Call::Read { .. }) && slice.result > 0;
+    let only = if reads { asked_alone(state, thread, tgid, fd) } else { None };
+    let Some(event_loop) = thread.serving_loop() else { return };
     let Some(descriptor) =
         state.descriptors.get(tgid, fd).filter(|known| known.class != DescriptorClass::Other)
     else {
         // Whoever waited for that may go on.
         if reads {
-            event_loop.has_answer(slice.enter_ns);
+            event_loop.has_read_answer(slice.enter_ns, None);
             event_loop.runs(None, slice.enter_ns, false);
         }
         return;
     };
     match descriptor.class {
         DescriptorClass::Backend { .. } | DescriptorClass::Socket if reads => {
-            event_loop.has_answer(slice.enter_ns)
+            event_loop.has_read_answer(slice.enter_ns, only);
         }
         DescriptorClass::Backend { .. } | DescriptorClass::Socket => {}
         DescriptorClass::Wakeup if reads => {

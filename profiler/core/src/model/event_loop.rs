@@ -32,6 +32,8 @@ pub struct EventLoop {
     /// Back ends' sockets, and work of a pool's threads, that were laid to a request because it was the first in order of
     /// several that they may have belonged to.
     pub paired_by_order: u64,
+    /// Time between the calls of two requests in one turn that was laid to the first: where in it the second went on is not seen.
+    pub between_requests_ns: u64,
     /// Who kept the loop, by endpoint, most time waited for first (bounded; the rest is counted as unnamed).
     pub holders: Vec<Holder>,
 }

@@ -14,6 +14,16 @@ use crate::model::{Origin, Server};
 #[derive(Debug)]
 pub struct Uvicorn;
 
+impl ProcessSeen {
+    /// Whether uvloop is loaded (`uvloop/loop.cpython-….so`; or the package's name): its loop is another than asyncio's own.
+    #[must_use]
+    pub fn maps_uvloop(&self) -> bool {
+        self.mapped_files.iter().any(|name| {
+            name.rsplit('/').next().is_some_and(|name| name.starts_with("loop.") || name.contains("uvloop"))
+        })
+    }
+}
+
 /// `uvicorn.main`.
 static OPTIONS: Options = &[
     reported(None, &["workers"], Takes::Value, "workers"),
@@ -116,9 +126,7 @@ impl ServerKind for Uvicorn {
         if let Some(application) = arguments.positional.first() {
             settings.push(setting("app", application.clone(), Origin::Configured));
         }
-        let has_uvloop = processes.iter().flat_map(|process| &process.mapped_files).any(|name| {
-            name.rsplit('/').next().is_some_and(|name| name.starts_with("loop.") || name.contains("uvloop"))
-        });
+        let has_uvloop = processes.iter().any(ProcessSeen::maps_uvloop);
         let server = Server {
             name: self.name().to_owned(),
             version: process.server_version.clone(),

@@ -22,6 +22,7 @@ pub(super) struct EventLoop<'a> {
     lag_unknown: u64,
     pooled: u64,
     paired_by_order: u64,
+    between_requests_ns: u64,
     holders: Vec<Holder<'a>>,
 }
 
@@ -65,6 +66,7 @@ impl<'a> EventLoop<'a> {
             lag_unknown: event_loop.lag_unknown,
             pooled: event_loop.pooled,
             paired_by_order: event_loop.paired_by_order,
+            between_requests_ns: event_loop.between_requests_ns,
             holders: event_loop.holders.iter().map(Holder::new).collect(),
         }
     }

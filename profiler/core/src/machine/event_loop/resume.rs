@@ -76,7 +76,7 @@ impl EventLoop {
         // On gevent timers run before what was ready is gone on with; after that a request goes on because another let it.
         let may_be_let = self.on_gevent && self.answered_ns >= self.last.exit_ns;
         let known = self.timer_or_wake(from_ns).filter(|_| !may_be_let && !opened(false));
-        let told = known.or_else(|| {
+        let told = self.timer_by_order(known).or(known).or_else(|| {
             let untold = self.first.or_else(|| self.timer_before(from_ns)).filter(|_| !opened(true))?;
             self.not_before(untold, from_ns)
         });
@@ -88,7 +88,8 @@ impl EventLoop {
         let since = |turns: usize| from_ns.saturating_add(1).max(self.turns_ago_ns(turns));
         let timer_ns = self.timer_ns.filter(|at_ns| *at_ns >= since(RESUMING_TURNS));
         let timer_ns = timer_ns.or_else(|| self.nearly_due_ns().filter(|at_ns| *at_ns > from_ns));
-        let woken_ns = self.woken_ns.filter(|at_ns| *at_ns >= since(COLLECTING_TURNS));
+        let collecting_turns = if self.defers() { RESUMING_TURNS } else { COLLECTING_TURNS };
+        let woken_ns = self.woken_ns.filter(|at_ns| *at_ns >= since(collecting_turns));
         match (timer_ns, woken_ns) {
             (Some(timer_ns), woken_ns) if woken_ns.is_none_or(|at_ns| at_ns < since(RESUMING_TURNS)) => {
                 Some(Resumed::at(Phase::Sleep, timer_ns))
@@ -98,13 +99,29 @@ impl EventLoop {
         }
     }
 
+    /// The timer that let a request go on, where only a timer can have; more exactly where one is `known`.
+    fn timer_by_order(&self, known: Option<Resumed>) -> Option<Resumed> {
+        let (cause_ns, before_ns) = (self.turns_ago_ns(0), self.turns_ago_ns(1));
+        if !self.defers() || !self.order.is_timer() || before_ns == 0 {
+            return None;
+        }
+        let known = known
+            .filter(|known| known.phase == Phase::Sleep && (before_ns..=cause_ns).contains(&known.ready_ns));
+        Some(known.unwrap_or(Resumed { phase: Phase::Sleep, asleep_ns: before_ns, ready_ns: cause_ns }))
+    }
+
+    /// The loop goes on with everything one turn after its cause, as asyncio does.
+    pub const fn defers(&self) -> bool {
+        self.has_deferred && !self.is_prompt && !self.on_gevent && !self.on_uvloop
+    }
+
     /// Where all that makes somebody go on takes a turn to do so, what it was came in the turn before. If nobody did anything in
     /// that, nobody of this thread made it go on; had another thread, its wake-up would have been read: it was a timer.
     fn timer_before(&self, from_ns: u64) -> Option<Resumed> {
         let (cause_ns, before_ns) = (self.turns_ago_ns(0), self.turns_ago_ns(1));
         let is_quiet = self.ran_before_ns < cause_ns;
-        let is_woken = self.woken_ns.is_some_and(|at_ns| at_ns >= from_ns);
-        let is_timer = self.has_deferred && !self.is_prompt && is_quiet && !is_woken && before_ns > 0;
+        let is_woken = self.woken_ns.is_some_and(|at_ns| at_ns >= from_ns.max(before_ns));
+        let is_timer = self.defers() && is_quiet && !is_woken && before_ns > 0;
         is_timer.then_some(Resumed { phase: Phase::Sleep, asleep_ns: before_ns, ready_ns: cause_ns })
     }
 
@@ -134,15 +151,35 @@ impl EventLoop {
         }
     }
 
-    /// A connection was accepted, or a client's bytes were read.
-    pub const fn has_heard(&mut self) {
+    /// A connection was accepted, or a client's bytes were read: of this request whose head was whole at `read_ns`.
+    pub fn has_heard(&mut self, request: Option<(u64, Option<u64>)>) {
         self.first = None;
+        self.order.looks_after();
+        if let Some((request, Some(read_ns))) = request
+            && read_ns >= self.last.exit_ns
+        {
+            self.order.hears(request);
+        }
     }
 
     /// A request has got at `at_ns` what it waited for: it may let others go on.
     pub const fn has_answer(&mut self, at_ns: u64) {
         self.answered_ns = at_ns;
         self.first = None;
+    }
+
+    /// A back end's answer was read, or what else may let anybody go on; `only`: it lets nobody but this request.
+    pub fn has_read_answer(&mut self, at_ns: u64, only: Option<u64>) {
+        self.has_answer(at_ns);
+        match only {
+            Some(request) => self.order.hears(request),
+            None => self.order.may_let_any(),
+        }
+    }
+
+    /// A request does something that nobody else can have done.
+    pub fn surely_runs(&mut self, request: u64) {
+        self.order.goes_on(request);
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::*;
 
+mod asyncio;
 mod gevent;
 mod handed;
 

@@ -174,3 +174,47 @@ fn a_request_that_goes_on_before_the_thread_has_told_of_its_job_was_not_the_one_
     assert_eq!(us(pooled, Phase::Sleep), 30_000 - (50 - 20), "{:?}", pooled.phases);
     assert_eq!(outcome.snapshot.event_loops[0].pooled, 1);
 }
+
+/// ```text
+/// loop: read 9, look, (socket, connect), look, send, look, recv, look, take off the list, python 30, write 9
+/// pool:               futex ── woken by the loop, python 200, note
+/// ```
+#[test]
+fn a_request_on_asyncio_that_goes_on_by_its_back_end_s_answer_was_let_go_by_no_thread() {
+    let script = loop_that_defers().call(Call::MakePair { fds: [NOTES, NOTES + 1] }, 0, (0, 0, 0), 0).look(
+        -1,
+        1,
+        (0, 0, 1000),
+    );
+    let loop_tid = script.tid;
+    let came = script.now_ns;
+    let script = script.read(9, GET, came, (1, 0, 0)).cpu(4).look(0, 0, (1, 0, 0));
+    let script = script
+        .call(Call::Make { class: DescriptorClass::Socket }, i64::from(BACKEND), (2, 0, 0), 0)
+        .call(Call::Connect { fd: BACKEND, port: 5432, family: 2, identity: 0 }, -115, (2, 0, 0), 0)
+        .watch(BACKEND)
+        .look(-1, 1, (0, 0, 300))
+        .call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0);
+    let handed = script.now_ns + 5000 * US;
+    // It works for nobody that is known: the loop woke it while it waited.
+    let pool = thread_of(&script).woken_by(loop_tid, handed).cpu(200).note();
+    let note = pool.now_ns;
+    let pool = pool.job_wait((0, 0, 20_000));
+    let asleep_us = (note - script.now_ns) / US;
+    let script = script
+        .look(-1, 2, (0, 0, asleep_us))
+        .call(Call::Read { fd: BACKEND, asked_bytes: 9, arrival_ns: 0 }, 8, (1, 0, 0), 0)
+        .read_note()
+        .look(0, 0, (1, 0, 0))
+        .call(Call::EpollControl { epoll_fd: EPOLL, operation: 2, fd: BACKEND, events: 0 }, 0, (0, 0, 0), 0)
+        .cpu(30)
+        .respond(9)
+        .look(-1, 0, (0, 0, 10));
+    let end_us = (script.now_ns - START) / US + 10;
+    let outcome = run(vec![script, pool], end_us);
+    let request = outcome.requests.iter().find(|request| request.start_ns == came).unwrap();
+    // With what the loop did until its next look.
+    assert_eq!(us(request, Phase::Cpu), 4 + 2 + 2 + 3 + 1 + 1 + 30, "{:?}", request.phases);
+    assert_eq!(us(request, Phase::PoolWait) + us(request, Phase::LockWait), 0, "{:?}", request.phases);
+    assert_eq!(outcome.snapshot.event_loops[0].pooled, 0);
+}

@@ -1,0 +1,154 @@
+//! Who may be running on an event loop, as far as its calls tell, and by what it goes on.
+//!
+//! In: calls of a loop's thread, what is known of requests and descriptors. Out: requests that may run, in the order in which the
+//! loop goes on with them; what a call says of the one that makes it.
+
+use super::Place;
+use crate::event::{Call, Slice};
+use crate::machine::descriptor::EPOLL_CTL_DEL;
+use crate::machine::event_loop::{EventLoop, Wants};
+use crate::machine::handoff;
+use crate::machine::state::State;
+use crate::machine::thread::Thread;
+
+/// How the loop came to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// Something that it waited for is ready, and is read: whatever ran before was not its.
+    Readiness {
+        /// When it came; 0: not known.
+        arrival_ns: u64,
+        /// It is a back end's answer.
+        back_end: bool,
+    },
+    /// It writes, or closes: what ran before may have been its.
+    Running {
+        /// When the connection to a back end was made that it waited for, and goes on with; 0: it goes on with something
+        /// else, or that is not known.
+        made_ns: u64,
+        /// The back end's descriptor that it uses.
+        back_end: Option<i32>,
+    },
+}
+
+impl By {
+    pub(super) const fn is_running(self) -> bool {
+        matches!(self, Self::Running { .. })
+    }
+
+    /// It uses the connection to a back end that was just made, or is done with one that has just answered: libraries do so before the
+    /// application has run.
+    pub(super) const fn picks_up(self, slice: &Slice) -> bool {
+        match self {
+            Self::Running { made_ns, back_end: Some(_) } => {
+                made_ns > 0 || matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. })
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether a request goes on by what it got in the turn before, or by a connection that was made: no thread can have let it go on. On asyncio a
+/// thread's note lets a request go on no sooner than in the turn after the one in which the loop goes on with the note.
+pub(super) fn goes_straight_on(state: &State, thread: &Thread, (number, id): Place, by: By) -> bool {
+    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
+    let Some(active) = front.filter(|active| active.request.id == id && active.left_by.is_some()) else {
+        return false;
+    };
+    let is_made = matches!(by, By::Running { made_ns: 1.., .. });
+    thread.event_loop.as_ref().is_some_and(|event_loop| {
+        event_loop.defers() && (is_made || event_loop.was_in_turn_before(active.cursor_ns))
+    })
+}
+
+/// Whether a back end's descriptor is of a request that goes on without waiting for anything that is known.
+pub(super) fn goes_on(state: &State, tgid: u32, fd: i32) -> bool {
+    let owner = state.descriptors.get(tgid, fd).and_then(|descriptor| descriptor.owner);
+    owner.is_some_and(|place| may_run(state, place))
+}
+
+/// Whether nobody but this request has used the connection to a back end.
+pub(super) fn is_private(
+    state: &State,
+    thread: &Thread,
+    (tgid, fd): (u32, i32),
+    (number, id): Place,
+) -> bool {
+    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
+    let read_ns =
+        front.filter(|active| active.request.id == id).and_then(|active| active.request.service_start_ns);
+    let known = state.descriptors.get(tgid, fd).filter(|known| known.owner == Some((number, id)));
+    let is_sure = thread.event_loop.as_ref().is_some_and(|event_loop| event_loop.is_sure(fd));
+    is_sure && known.zip(read_ns).is_some_and(|(known, read_ns)| known.opened_ns > read_ns)
+}
+
+/// The request that alone goes on by an answer of a back end: it waits for that, and nobody else has used the connection.
+pub(super) fn asked_alone(state: &State, thread: &Thread, tgid: u32, fd: i32) -> Option<u64> {
+    let (number, id) = state.descriptors.get(tgid, fd)?.owner?;
+    let active = state.connections.get(number)?.requests.front()?;
+    let is_asked = active.request.id == id && active.wants == Wants::Backend;
+    (is_asked && is_private(state, thread, (tgid, fd), (number, id))).then_some(id)
+}
+
+/// Whether a request is not finished.
+pub(super) fn is_live(state: &State, (number, id): Place) -> bool {
+    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
+    front.is_some_and(|active| active.request.id == id)
+}
+
+/// Whether a request's response has begun and has an open end.
+pub(super) fn may_be_over(state: &State, (number, id): Place) -> bool {
+    state.connections.get(number).is_some_and(|connection| {
+        let front = connection.requests.front();
+        connection.outbound.until_turn()
+            && front.is_some_and(|active| active.request.id == id && active.responding)
+    })
+}
+
+/// Whether a request that the loop was about may have gone on: it said of nothing that it waits for it.
+pub(super) fn may_run(state: &State, place: Place) -> bool {
+    let active = state.connections.get(place.0).and_then(|connection| connection.requests.front());
+    active.is_some_and(|active| {
+        let waits = active.wants != Wants::Unknown || active.handed_to.is_some();
+        active.request.id == place.1 && !waits && !handoff::is_worked_for(state, active.request.tgid, place)
+    })
+}
+
+pub(super) fn by(state: &State, slice: &Slice, number: u32) -> By {
+    let is_clients = |fd| state.descriptors.connection(slice.tgid, fd) == Some(number);
+    match slice.call {
+        Call::Read { fd, arrival_ns, .. } if is_clients(fd) => By::Readiness { arrival_ns, back_end: false },
+        Call::Read { .. } => By::Readiness { arrival_ns: slice.back_end_ready_ns, back_end: true },
+        Call::Write { fd } | Call::Connect { fd, .. } if !is_clients(fd) => {
+            By::Running { made_ns: slice.back_end_ready_ns, back_end: Some(fd) }
+        }
+        Call::EpollControl { fd, .. } if !is_clients(fd) => By::Running { made_ns: 0, back_end: Some(fd) },
+        _ => By::Running { made_ns: 0, back_end: None },
+    }
+}
+
+/// Who may be running without a sign of its own: the one touched last; those that the loop left in this round of turns;
+/// where a timer came due or a wake-up was read, any that is parked. One may be named twice.
+pub(super) fn candidates<'a>(
+    state: &'a State,
+    event_loop: &'a EventLoop,
+    current: Option<Place>,
+) -> impl Iterator<Item = Place> + 'a {
+    // What a turn made ready goes on in the next one, whoever goes on before it.
+    let may_go_on = current.is_none() || event_loop.is_fresh() || event_loop.defers();
+    let left = event_loop.left.iter().filter(move |_| may_go_on);
+    let resumes_parked = event_loop.resumes_parked();
+    let parked = event_loop.parked.iter().filter(move |_| resumes_parked);
+    let others = left.chain(parked).copied();
+    // A response with an open end that has begun may be over: who is next in order rather runs.
+    let is_over = event_loop.defers() && current.is_some_and(|place| may_be_over(state, place));
+    let (first, last) = if is_over { (None, current) } else { (current, None) };
+    first.into_iter().chain(others).chain(last).filter(|place| may_run(state, *place))
+}
+
+/// The only one of them; `None`: there is none, or several.
+pub(super) fn running(state: &State, event_loop: &EventLoop, current: Option<Place>) -> Option<Place> {
+    let mut candidates = candidates(state, event_loop, current);
+    let first = candidates.next()?;
+    candidates.all(|place| place == first).then_some(first)
+}

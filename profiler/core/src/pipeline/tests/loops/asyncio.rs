@@ -1,0 +1,163 @@
+//! Loops of asyncio: what the order in which they go on with requests shows.
+//!
+//! In: scripts of a loop's thread that answers nothing in the turn in which it was read. Out: assertions. Times are in microseconds in the scripts.
+
+use super::*;
+use crate::fact::ProcessSeen;
+
+/// What happens in the turn before the request goes on, and in which order they go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Case {
+    /// The other one's head is read last; then that one goes on first.
+    After,
+    /// The same, the other way round.
+    Before,
+    /// After the head an answer of a back end is read of which nobody knows whom it lets go on.
+    AfterAnAnswer,
+    /// As the first, and the process has uvloop loaded.
+    OnUvloop,
+}
+
+fn of(requests: &[Request], start_ns: u64) -> &Request {
+    requests.iter().find(|request| request.start_ns == start_ns).unwrap()
+}
+
+/// ```text
+/// loop: read 9, look, python 30, (look, read 10, look, python 500, write 10) twice; the last time then: read 11, look, python 20, write 11,
+///       python 40, write 9
+/// ```
+#[test]
+fn who_goes_on_after_one_that_was_read_in_the_turn_before_was_let_by_a_timer() {
+    for case in [Case::After, Case::Before, Case::AfterAnAnswer, Case::OnUvloop] {
+        let mut script = loop_that_defers();
+        if case == Case::OnUvloop {
+            let seen = ProcessSeen {
+                tgid: script.tgid,
+                mapped_files: vec!["uvloop".to_owned()],
+                ..ProcessSeen::default()
+            };
+            script.events.push(Event { time_ns: START, body: Body::Fact(Box::new(Fact::ProcessSeen(seen))) });
+        }
+        let arrival = script.now_ns;
+        let script = script.accept(11, (1, 0, 0)).read(11, GET, arrival, (1, 0, 0)).look(0, 0, (1, 0, 0));
+        let script = script.respond(11).watch(11).look(-1, 1, (0, 0, 1000));
+        let first = script.now_ns;
+        let mut script = script.read(9, GET, first, (1, 0, 0)).cpu(5).look(0, 0, (1, 0, 0)).cpu(30);
+        let left_ns = script.now_ns + 30 * US;
+        let (mut before_ns, mut cause_ns) = (0, 0);
+        for _ in 0..2 {
+            script = script.look(0, 1, (1, 0, 0));
+            before_ns = script.now_ns;
+            let second = script.now_ns;
+            script = script.read(10, GET, second, (1, 0, 0)).look(0, 0, (1, 0, 0));
+            cause_ns = script.now_ns;
+            script = script.cpu(500).respond(10);
+        }
+        let third = script.now_ns;
+        script = script.read(11, GET, third, (1, 0, 0));
+        if case == Case::AfterAnAnswer {
+            script = script.call(Call::Read { fd: BACKEND, asked_bytes: 9, arrival_ns: 0 }, 8, (1, 0, 0), 0);
+        }
+        script = script.look(0, 0, (1, 0, 0));
+        script = match case {
+            Case::Before => script.cpu(40).respond(9).cpu(20).respond(11),
+            _ => script.cpu(20).respond(11).cpu(40).respond(9),
+        };
+        let (requests, _) = requests_of(script.look(-1, 0, (0, 0, 10)));
+        let slept = of(&requests, first);
+        assert_eq!(us(slept, Phase::Cpu), 5 + 30 + 40, "{case:?}: {slept:?}");
+        if case == Case::After {
+            assert_eq!(us(slept, Phase::Sleep), (before_ns - left_ns) / US, "{slept:?}");
+            // When the timer came due within that turn is not known.
+            assert_eq!(us(slept, Phase::Unexplained), (cause_ns - before_ns) / US);
+            assert!(us(slept, Phase::LoopWait) > 500);
+        } else {
+            assert_eq!(us(slept, Phase::Sleep), 0, "{case:?}: {slept:?}");
+            assert!(us(slept, Phase::Unexplained) > 1000, "{case:?}: {slept:?}");
+        }
+    }
+}
+
+const OTHER_BACKEND: i32 = 21;
+
+impl Script {
+    /// Opens a connection to a back end, which is not made at once.
+    fn ask(self, fd: i32) -> Self {
+        self.call(Call::Make { class: DescriptorClass::Socket }, i64::from(fd), (2, 0, 0), 0)
+            .call(Call::Connect { fd, port: 5432, family: 2, identity: 0 }, -115, (2, 0, 0), 0)
+            .watch(fd)
+    }
+
+    fn take_off(self, fd: i32) -> Self {
+        self.call(Call::EpollControl { epoll_fd: EPOLL, operation: 2, fd, events: 0 }, 0, (0, 0, 0), 0)
+    }
+}
+
+/// ```text
+/// loop: read 9, read 10, look, (socket, connect) twice, look, send twice, look, recv twice, look,
+///       epoll_ctl (9 takes its back end off the list), python 300, epoll_ctl (10 does so), python 50, write 10, look, write 9
+///                                                       `answers`: 10 writes its answer there, and takes nothing off
+/// ```
+#[test]
+fn time_before_a_request_is_done_with_its_back_end_s_answer_is_that_of_the_one_before_and_counted() {
+    for answers in [false, true] {
+        let script = loop_that_defers();
+        let first = script.now_ns;
+        let script = script.read(9, GET, first, (1, 0, 0)).cpu(4);
+        let second = script.at(4);
+        let script = script.read(10, GET, second, (1, 0, 0)).cpu(4).look(0, 0, (1, 0, 0));
+        let script = script.ask(BACKEND).ask(OTHER_BACKEND).look(-1, 2, (0, 0, 300));
+        let mut script = script
+            .call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0)
+            .call(Call::Write { fd: OTHER_BACKEND }, 30, (3, 0, 0), 0)
+            .look(-1, 2, (0, 0, 20_000));
+        for fd in [BACKEND, OTHER_BACKEND] {
+            script = script.call(Call::Read { fd, asked_bytes: 9, arrival_ns: 0 }, 8, (1, 0, 0), 0);
+        }
+        script = script.look(0, 0, (1, 0, 0)).take_off(BACKEND).cpu(300);
+        script = if answers { script } else { script.take_off(OTHER_BACKEND).cpu(50) };
+        let script = script.respond(10).look(2, 0, (0, 0, 1_500)).respond(9).look(-1, 0, (0, 0, 10));
+        let (requests, snapshot) = requests_of(script);
+        let (one, other) = (of(&requests, first), of(&requests, second));
+        let between_ns = snapshot.event_loops[0].between_requests_ns;
+        if answers {
+            // Either of the two may have run.
+            assert_eq!((us(one, Phase::Unexplained), us(other, Phase::Unexplained)), (300, 300));
+            assert_eq!(between_ns, 0);
+        } else {
+            assert_eq!((us(one, Phase::Unexplained), us(other, Phase::Unexplained)), (0, 0));
+            assert_eq!(us(one, Phase::Cpu), 4 + 2 + 2 + 3 + 1 + 300, "{one:?}");
+            assert_eq!(us(other, Phase::Cpu), 4 + 2 + 2 + 3 + 1 + 50, "{other:?}");
+            assert_eq!(between_ns / US, 300);
+        }
+    }
+}
+
+/// ```text
+/// loop: read 9, read 10, look, write 9 (a response with an open end), python 30, socket, connect, look, send, look, recv, write 10
+/// ```
+#[test]
+fn a_back_end_that_is_opened_after_a_response_that_may_be_over_is_that_of_who_is_next() {
+    let script = loop_that_defers();
+    let first = script.now_ns;
+    let script = script.read(9, GET, first, (1, 0, 0)).cpu(4);
+    let second = script.at(4);
+    let script = script
+        .read(10, GET, second, (1, 0, 0))
+        .cpu(4)
+        .look(0, 0, (1, 0, 0))
+        .write_head(9, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", (5, 0, 0))
+        .write(9, 5, (5, 0, 0))
+        .cpu(30)
+        .ask(BACKEND)
+        .look(-1, 1, (0, 0, 300))
+        .call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0)
+        .look(-1, 1, (0, 0, 20_000))
+        .call(Call::Read { fd: BACKEND, asked_bytes: 9, arrival_ns: 0 }, 8, (1, 0, 0), 0)
+        .respond(10)
+        .look(-1, 0, (0, 0, 10));
+    let (requests, snapshot) = requests_of(script);
+    assert_eq!(us(of(&requests, second), Phase::BackendWait), 20_300);
+    assert_eq!(us(of(&requests, first), Phase::BackendWait), 0);
+    assert_eq!(snapshot.event_loops[0].paired_by_order, 1);
+}
