@@ -24,6 +24,7 @@ use crate::fact::{
 use crate::machine::dropped;
 use crate::machine::exchange_end::{end_predecessor, end_process};
 use crate::machine::front;
+use crate::machine::handoff;
 use crate::machine::light;
 use crate::machine::listener::Listeners;
 use crate::machine::queue::Queues;
@@ -295,7 +296,9 @@ impl Machines {
                 state.descriptors.fork(lifecycle.tgid, child_tgid);
                 state.topology.fork(lifecycle.tgid, child_tgid);
                 state.gil.fork(lifecycle.tgid, child_tgid);
-                if child_tgid != lifecycle.tgid {
+                if child_tgid == lifecycle.tgid {
+                    handoff::made(state, lifecycle.tgid, (lifecycle.tid, child_tid), time_ns);
+                } else {
                     state.drops.born(child_tgid, lifecycle.tgid);
                 }
                 sink(Entry::Thread { tgid: child_tgid, tid: child_tid, name });
@@ -308,6 +311,7 @@ impl Machines {
                 self.waits.forget(lifecycle.tid);
                 self.asked.retain(|(tgid, _)| *tgid != lifecycle.tid);
                 self.renewed.retain(|(tgid, _)| *tgid != lifecycle.tid);
+                handoff::ended(state, lifecycle.tgid, lifecycle.tid);
                 if let Some(thread) = state.threads.remove(lifecycle.tid) {
                     state.was_busy(&thread, time_ns);
                     state.end_thread(lifecycle.tid, thread, time_ns);

@@ -14,6 +14,7 @@ mod light;
 mod listeners;
 mod loops;
 mod more_threads;
+mod own_threads;
 mod phases;
 mod recording;
 mod schedstat;

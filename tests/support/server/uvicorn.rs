@@ -21,6 +21,8 @@ pub enum Application {
         /// `starlette_app`.
         is_starlette: bool,
     },
+    /// `own_thread_app`: a thread of its own for each request, as Django has for its views.
+    OwnThreads,
     /// `demo_app`, by a2wsgi in so many threads.
     A2wsgi {
         /// Threads of its pool.
@@ -58,6 +60,7 @@ impl Recipe for Uvicorn {
                 let watched = if is_starlette { "starlette_app" } else { "asgi_app" };
                 command.env("STEPS_OF", watched).arg("asgi_steps:application")
             }
+            Application::OwnThreads => command.arg("own_thread_app:application"),
             Application::A2wsgi { threads } => {
                 command.env("WSGI_THREADS", threads.to_string()).arg("a2wsgi_app:application")
             }

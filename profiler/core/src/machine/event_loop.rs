@@ -17,6 +17,8 @@ use crate::phase::{Phase, Phases};
 
 /// Turns remembered: an arrival is placed in one of them.
 const MAX_TURNS: usize = 512;
+/// Sleeps remembered: a thread that was woken tells of it when its call has returned.
+const MAX_SLEEPS: usize = 16;
 /// Requests told apart in one turn.
 const MAX_SHARES: usize = 64;
 /// Endpoints told apart.
@@ -142,6 +144,8 @@ pub struct EventLoop {
     before_ns: u64,
     /// Exit of the last wait that slept.
     slept_until_ns: u64,
+    /// Entry and exit of the last waits that slept.
+    sleeps: VecDeque<(u64, u64)>,
     /// When the next timer is due, as the last wait's time-out told.
     due_ns: Option<u64>,
     /// When the timer was due that came due last.
@@ -184,6 +188,10 @@ impl EventLoop {
         self.last = Wait { enter_ns, woken_ns, exit_ns, slept, sequence };
         if slept {
             self.slept_until_ns = exit_ns;
+            if self.sleeps.len() >= MAX_SLEEPS {
+                self.sleeps.pop_front();
+            }
+            self.sleeps.push_back((slice.enter_ns, exit_ns));
             self.leaves.clear();
             self.anonymous.clear();
         }
@@ -434,6 +442,12 @@ impl EventLoop {
     #[must_use]
     pub const fn was_in_turn_before(&self, at_ns: u64) -> bool {
         at_ns >= self.before_ns
+    }
+
+    /// The last wait before this moment in which it slept: entry and exit; 0: none is remembered.
+    #[must_use]
+    pub fn slept_before(&self, at_ns: u64) -> (u64, u64) {
+        self.sleeps.iter().rev().find(|(enter_ns, _)| *enter_ns < at_ns).copied().unwrap_or_default()
     }
 
     /// What happened before this moment has been gone on with.

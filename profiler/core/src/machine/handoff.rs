@@ -6,7 +6,10 @@
 //!
 //! A thread that wrote a note has done something for a request. When the loop, having read the note, goes on with a request
 //! of which nothing else says what it waited for, that was it. A thread is woken by the loop for the request that the loop
-//! touched last; where that does not decide between several, the order of the notes does, and is counted.
+//! touched last; where that does not decide between several, the order of the notes does, and is counted. A thread that the
+//! loop made for a request (`own_thread`) works for that one until it is over.
+
+mod own_thread;
 
 use std::collections::VecDeque;
 
@@ -16,6 +19,9 @@ use crate::machine::request::{Active, HandedTo};
 use crate::machine::state::State;
 use crate::machine::thread::{Pending, Thread};
 use crate::phase::Phase;
+
+pub(super) use own_thread::done;
+pub use own_thread::{ended, made};
 
 /// Addresses remembered to find the queue of jobs.
 const MAX_ADDRESSES: usize = 64;
@@ -37,6 +43,9 @@ pub struct Job {
     by_order: bool,
     /// The request that it is known to be of.
     place: Option<Place>,
+    /// The loop made its thread for that request: nobody else keeps it waiting, and from this moment on it waited for the loop
+    /// to give the thread this job.
+    ready_ns: Option<u64>,
     /// Its last note.
     noted_ns: u64,
     pieces: Pending,
@@ -65,19 +74,32 @@ pub struct Pool {
     /// one: where each thread waits at an address of its own, waits within a job look like waits for one.)
     addresses: VecDeque<(u64, Tid, u64)>,
     queue: Option<u64>,
+    own: own_thread::Threads,
 }
 
 impl Pool {
     /// The pool of the process whose loop this thread runs.
     #[must_use]
     pub fn of(loop_tid: Tid) -> Self {
-        Self { loop_tid, jobs: VecDeque::new(), working: Vec::new(), addresses: VecDeque::new(), queue: None }
+        Self {
+            loop_tid,
+            jobs: VecDeque::new(),
+            working: Vec::new(),
+            addresses: VecDeque::new(),
+            queue: None,
+            own: own_thread::Threads::default(),
+        }
     }
 }
 
 /// Whether a thread of the pool works for a request, as far as is known.
 pub(super) fn is_worked_for(state: &State, tgid: Tid, place: Place) -> bool {
     state.pools.get(&tgid).is_some_and(|pool| pool.working.iter().any(|(_, known)| *known == place))
+}
+
+/// Whether a thread of a process works for one of several requests, and which is not known yet.
+pub(super) fn has_open_threads(state: &State, tgid: Tid) -> bool {
+    state.pools.get(&tgid).is_some_and(|pool| pool.own.has_open())
 }
 
 /// Whether a wait that a thread's own calls do not show to be one for work ended by the loop's hand.
@@ -141,8 +163,12 @@ pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_
     let Some(pool) = state.pools.get_mut(&slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
-    thread.works_for = None;
     thread.begun_ns = exit_ns;
+    if slice.waker_tid == pool.loop_tid && own_thread::begin(state, thread, slice, exit_ns) {
+        return;
+    }
+    thread.works_for = None;
+    let Some(pool) = state.pools.get_mut(&slice.tgid) else { return };
     pool.working.retain(|(tid, _)| *tid != slice.tid);
     let (loop_tid, has_queue) = (pool.loop_tid, pool.queue.is_some());
     let found = if slice.waker_tid == loop_tid {
@@ -221,6 +247,9 @@ pub(super) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_n
         front.is_some_and(|active| active.request.id == place.1)
     };
     thread.is_pooled = true;
+    pool.own.tells(slice.tid, slice.enter_ns);
+    thread.works_for = pool.own.place_of(slice.tid).or(thread.works_for);
+    let ready_ns = pool.own.ready_ns(slice.tid);
     // What came before its last wait for work is gone.
     let begin_ns = thread.pending.start_ns().unwrap_or_else(|| slice.gap_start_ns());
     let woken_for = thread.woken_for.take();
@@ -257,6 +286,7 @@ pub(super) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_n
         woken_for,
         by_order: thread.woken_by_order,
         place,
+        ready_ns,
         noted_ns: exit_ns,
         pieces,
     });
@@ -265,9 +295,11 @@ pub(super) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_n
 /// The loop goes on with a request: jobs that were done for it become part of it.
 ///
 /// A job whose last note the loop read before `recent_ns` was for nobody: the loop has gone on since.
-pub(super) fn collect(state: &mut State, tgid: Tid, place: Place, recent_ns: u64) -> Collected {
+pub(super) fn collect(state: &mut State, tgid: Tid, place: Place, recent_ns: u64, at_ns: u64) -> Collected {
     let Some(pool) = state.pools.get_mut(&tgid) else { return Collected::Nothing };
-    pool.jobs.retain(|job| job.noted_ns >= recent_ns || job.place == Some(place));
+    pool.own.went_on(place, at_ns);
+    let own = &pool.own;
+    pool.jobs.retain(|job| job.noted_ns >= recent_ns || job.place == Some(place) || own.has(job.tid));
     let Some(active) = state.connections.get_mut(place.0).and_then(|c| c.requests.front_mut()) else {
         return Collected::Nothing;
     };
@@ -275,13 +307,24 @@ pub(super) fn collect(state: &mut State, tgid: Tid, place: Place, recent_ns: u64
         return Collected::Nothing;
     };
     let mut by_order = false;
+    if !active.responding
+        && let Some((tid, is_only)) = own_thread::claim(pool, place, read_ns.max(recent_ns))
+    {
+        by_order = !is_only;
+        if let Some(thread) = state.threads.get_mut(tid) {
+            thread.works_for = Some(place);
+        }
+    }
+    own_thread::in_flight(pool, &mut state.threads, place, at_ns);
     let known = pool.jobs.iter().any(|job| job.place == Some(place));
     // A thread that has worked for it goes on to do so until it is over; it just has not noted anything since.
     if !known && active.pooled {
         return Collected::Nothing;
     }
     if !known {
-        let fits = |job: &&mut Job| job.place.is_none() && job.noted_ns > read_ns && job.begin_ns >= read_ns;
+        let fits = |job: &&mut Job| {
+            job.place.is_none() && job.ready_ns.is_none() && job.noted_ns > read_ns && job.begin_ns >= read_ns
+        };
         let count = pool.jobs.iter_mut().filter(fits).count();
         let own = pool.jobs.iter_mut().filter(fits).filter(|job| job.woken_for == Some(place)).count();
         // One that another's thread did is no other's.
@@ -309,8 +352,14 @@ pub(super) fn collect(state: &mut State, tgid: Tid, place: Place, recent_ns: u64
             continue;
         }
         let Some(mut job) = pool.jobs.remove(index) else { break };
-        let waited = if active.pooled { Phase::LockWait } else { Phase::PoolWait };
-        active.pass(job.begin_ns, waited);
+        match job.ready_ns {
+            Some(ready_ns) => {
+                active.pass(ready_ns.min(job.begin_ns), Phase::Unexplained);
+                active.pass(job.begin_ns, Phase::LoopWait);
+            }
+            None if active.pooled => active.pass(job.begin_ns, Phase::LockWait),
+            None => active.pass(job.begin_ns, Phase::PoolWait),
+        }
         active.pooled = true;
         active.take_pieces(&mut job.pieces, tgid, job.tid);
     }

@@ -115,6 +115,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         }
     }
     if !idle && part == Part::None && handoff::is_woken_by_loop(state, &thread, slice) {
+        handoff::done(state, &mut thread, slice);
         state.drain(&mut thread);
         handoff::begin(state, &mut thread, slice, exit_ns);
     }
@@ -255,6 +256,7 @@ fn wait_for_work(
 ) {
     turn::untouched(state, thread, slice);
     leave(state, thread, slice.tid, slice.enter_ns, sink);
+    handoff::done(state, thread, slice);
     state.drain(thread);
     state.was_busy(thread, slice.enter_ns);
     thread.busy_since_ns = Some(exit_ns);

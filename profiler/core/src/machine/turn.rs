@@ -178,11 +178,12 @@ pub(super) fn turn_to(
     let recent_ns = thread.serving_loop().map_or(0, |event_loop| event_loop.recent_ns());
     let may_be_told = by.is_running() && !goes_straight_on(state, thread, (number, id), by);
     let collected = if may_be_told {
-        handoff::collect(state, slice.tgid, (number, id), recent_ns)
+        handoff::collect(state, slice.tgid, (number, id), recent_ns, slice.enter_ns)
     } else {
         Collected::Nothing
     };
     let at_work = if may_be_told { handoff::at_work(state, (number, id)) } else { None };
+    let has_open_threads = handoff::has_open_threads(state, slice.tgid);
     let (Some(event_loop), Some(connection)) =
         (thread.event_loop.as_deref_mut(), state.connections.get_mut(number))
     else {
@@ -198,6 +199,13 @@ pub(super) fn turn_to(
         active.pass(own_start_ns, Phase::LoopWait);
     } else if collected != Collected::Nothing {
         event_loop.paired(collected == Collected::ByOrder);
+        // Its thread has another job of it since.
+        if let Some(handed_to) = at_work.filter(|handed_to| handed_to.begin_ns > active.cursor_ns) {
+            active.pass(handed_to.begin_ns.min(own_start_ns), Phase::LoopWait);
+            active.pass(event_loop.found_ns().min(own_start_ns), Phase::LockWait);
+        }
+        // The loop has gone on since with whatever told it so: then it was something else that the request waited for.
+        active.pass(recent_ns.min(own_start_ns), Phase::Unexplained);
         active.pass(own_start_ns, Phase::LoopWait);
     } else if let Some(handed_to) =
         at_work.filter(|handed_to| active.wants == Wants::Unknown && !handed_to.by_order)
@@ -241,7 +249,9 @@ pub(super) fn turn_to(
         }
         let known_until_ns = if doubtful { free_from_ns } else { own_start_ns };
         for (until_ns, phase) in event_loop.explain(id, active.cursor_ns, known_until_ns, wants, arrival_ns) {
-            active.pass(until_ns, phase);
+            // Not a lock: one of the threads that are open worked for it.
+            let is_work = has_open_threads && phase == Phase::LockWait;
+            active.pass(until_ns, if is_work { Phase::Unexplained } else { phase });
         }
         active.pass(own_start_ns, Phase::Unexplained);
     }
@@ -275,6 +285,10 @@ pub(super) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
     }
     let from_ns = event_loop.turn_start_ns();
     event_loop.goes_on_first();
+    // A request whose thread is not known yet waits for that, whatever the loop does.
+    if handoff::has_open_threads(state, slice.tgid) {
+        return;
+    }
     let Some((number, id)) = running(state, event_loop, None) else { return };
     let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else { return };
     if active.request.id != id || active.wants != Wants::Unknown {

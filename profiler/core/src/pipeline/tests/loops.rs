@@ -7,6 +7,7 @@ use super::*;
 mod asyncio;
 mod gevent;
 mod handed;
+mod own_thread;
 
 const EPOLL: i32 = 5;
 const BACKEND: i32 = 20;

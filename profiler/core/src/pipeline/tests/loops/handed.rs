@@ -7,12 +7,12 @@ use super::*;
 const NOTES: i32 = 30;
 
 /// A loop that threads wake by a descriptor, and that has just looked.
-fn loop_with_notes() -> Script {
+pub(super) fn loop_with_notes() -> Script {
     loop_of_two().call(Call::MakePair { fds: [NOTES, NOTES + 1] }, 0, (0, 0, 0), 0).look(-1, 1, (0, 0, 1000))
 }
 
 /// A thread of the loop's process, without a job.
-fn thread_of(script: &Script) -> Script {
+pub(super) fn thread_of(script: &Script) -> Script {
     let mut pool = Script::new(2);
     pool.tgid = script.tgid;
     pool
@@ -20,7 +20,7 @@ fn thread_of(script: &Script) -> Script {
 
 impl Script {
     /// Waits for a job until `handed_ns`, when the loop gives it one.
-    fn woken_by(self, loop_tid: u32, handed_ns: u64) -> Self {
+    pub(super) fn woken_by(self, loop_tid: u32, handed_ns: u64) -> Self {
         let idle_us = (handed_ns - self.now_ns) / US;
         let mut script = self.job_wait((0, 0, idle_us));
         if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
@@ -29,11 +29,11 @@ impl Script {
         script
     }
 
-    fn note(self) -> Self {
+    pub(super) fn note(self) -> Self {
         self.call(Call::Write { fd: NOTES }, 1, (2, 0, 0), 0)
     }
 
-    fn read_note(self) -> Self {
+    pub(super) fn read_note(self) -> Self {
         self.call(Call::Read { fd: NOTES + 1, asked_bytes: 9, arrival_ns: 0 }, 1, (1, 0, 0), 0)
     }
 }
