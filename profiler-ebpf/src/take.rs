@@ -150,6 +150,15 @@ fn last_holder(lock: Lock) -> u32 {
     thread as u32
 }
 
+/// The thread that was the last to take the lock whose memory `address` is in, by its interpreter's number; 0: not known.
+#[inline(always)]
+pub fn last_holder_at(tgid: u32, address: u64) -> u32 {
+    match lock::of(tgid, address) {
+        Some(lock) if lock.thread_number_at() != 0 => last_holder(lock),
+        _ => 0,
+    }
+}
+
 #[inline(always)]
 fn is_locked(lock: Lock) -> bool {
     user_word(lock.address.wrapping_add(LOCKED)) as u32 == 1

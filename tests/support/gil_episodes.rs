@@ -29,7 +29,8 @@ pub struct Wait {
     pub is_after_forced: bool,
 }
 
-/// One stretch of waiting: a sleep, with what its thread did since the sleep before if that was of the same wait.
+/// One stretch of waiting: a sleep, with what its thread did since the sleep before if that was of the same wait; or a part of
+/// one, where the lock passed to another meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {
     /// Thread.
@@ -40,6 +41,8 @@ pub struct Stretch {
     pub end_ns: u64,
     /// How much of it the thread was asleep.
     pub asleep_ns: u64,
+    /// How much of that may have been something else: the end of the sleep was not seen.
+    pub undecided_ns: u64,
     /// The thread that had the lock; 0: not known.
     pub holder_tid: u32,
     /// It is no wait to take the lock, but for the next holder after a release by force.
@@ -63,10 +66,7 @@ impl Told {
     #[must_use]
     pub fn asleep(&self, tid: u32, from_ns: u64, until_ns: u64) -> (BTreeMap<u32, u64>, u64) {
         let (mut by_holder, mut handover_ns) = (BTreeMap::new(), 0);
-        let within = |stretch: &&Stretch| {
-            stretch.tid == tid && stretch.start_ns >= from_ns && stretch.end_ns <= until_ns
-        };
-        for stretch in self.stretches.iter().filter(within) {
+        for stretch in self.within(tid, from_ns, until_ns) {
             if stretch.is_handover {
                 handover_ns += stretch.asleep_ns;
             } else {
@@ -74,6 +74,18 @@ impl Told {
             }
         }
         (by_holder, handover_ns)
+    }
+
+    /// How much of that may have been something else.
+    #[must_use]
+    pub fn undecided_ns(&self, tid: u32, from_ns: u64, until_ns: u64) -> u64 {
+        self.within(tid, from_ns, until_ns).map(|stretch| stretch.undecided_ns).sum()
+    }
+
+    fn within(&self, tid: u32, from_ns: u64, until_ns: u64) -> impl Iterator<Item = &Stretch> {
+        self.stretches.iter().filter(move |stretch| {
+            stretch.tid == tid && stretch.start_ns >= from_ns && stretch.end_ns <= until_ns
+        })
     }
 }
 
@@ -102,10 +114,13 @@ pub fn waits_of(recording: &Path) -> anyhow::Result<Told> {
                 _ => {}
             },
             Body::Slice(slice) => {
+                let last = Some(slice.last_holder_tid).filter(|tid| *tid != slice.tid);
+                let then_ns = last.and_then(|tid| locks.took_in(tid, &slice));
                 let open = waiting.entry(slice.tid).or_default();
                 let before = open.episode.map(|episode| (episode.span(), episode.is_after_forced()));
                 let followed = locks.follow(open, &slice, event.time_ns, 0);
-                told.stretches.extend(stretch(followed.part, &slice, event.time_ns));
+                let stretch = stretch(followed.part, &slice, event.time_ns);
+                told.stretches.extend(stretch.into_iter().flat_map(|whole| parts(whole, &slice, then_ns)));
                 let now = open.episode.map(|episode| episode.span());
                 let ended = before.filter(|((start_ns, _), _)| now.is_none_or(|now| now.0 != *start_ns));
                 if let Some(((start_ns, end_ns), is_after_forced)) = ended {
@@ -121,13 +136,33 @@ pub fn waits_of(recording: &Path) -> anyhow::Result<Told> {
 }
 
 fn stretch(part: Part, slice: &Slice, end_ns: u64) -> Option<Stretch> {
-    let (start_ns, asleep_ns) = match part {
+    let (inside_ns, undecided_ns) = (slice.inside.blocked_ns, slice.call_undecided_ns());
+    let (start_ns, asleep_ns, undecided_ns) = match part {
         Part::None => return None,
-        Part::Again => (slice.gap_start_ns(), slice.gap.blocked_ns + slice.inside.blocked_ns),
-        Part::First | Part::Handover => (slice.enter_ns, slice.inside.blocked_ns),
+        Part::Again => {
+            (slice.gap_start_ns(), slice.gap.blocked_ns + inside_ns, slice.gap_undecided_ns() + undecided_ns)
+        }
+        Part::First | Part::Handover => (slice.enter_ns, inside_ns, undecided_ns),
     };
-    let (tid, holder_tid) = (slice.tid, slice.holder_tid);
-    Some(Stretch { tid, start_ns, end_ns, asleep_ns, holder_tid, is_handover: part == Part::Handover })
+    let (tid, holder_tid, is_handover) = (slice.tid, slice.holder_tid, part == Part::Handover);
+    Some(Stretch { tid, start_ns, end_ns, asleep_ns, undecided_ns, holder_tid, is_handover })
+}
+
+/// A stretch in which the lock passed to another, who took it at `then_ns`, is one for each.
+fn parts(whole: Stretch, slice: &Slice, then_ns: Option<u64>) -> Vec<Stretch> {
+    let passed = then_ns.filter(|then_ns| {
+        !whole.is_handover && slice.last_holder_tid != slice.holder_tid && *then_ns < whole.end_ns
+    });
+    let Some(then_ns) = passed else { return vec![whole] };
+    // It sleeps first: what it was awake is at the end.
+    let awake_ns = (whole.end_ns - whole.start_ns).saturating_sub(whole.asleep_ns);
+    let later_ns = (whole.end_ns - then_ns).saturating_sub(awake_ns).min(whole.asleep_ns);
+    // So is what is undecided.
+    let undecided_ns = whole.undecided_ns.min(later_ns);
+    let (start_ns, holder_tid) = (then_ns, slice.last_holder_tid);
+    let later = Stretch { start_ns, asleep_ns: later_ns, undecided_ns, holder_tid, ..whole };
+    let (asleep_ns, undecided_ns) = (whole.asleep_ns - later_ns, whole.undecided_ns - undecided_ns);
+    vec![Stretch { end_ns: then_ns, asleep_ns, undecided_ns, ..whole }, later]
 }
 
 /// How waits compare with a witness's attempts.
@@ -177,6 +212,10 @@ pub struct Comparison {
     pub early_ns: Vec<i64>,
     /// Matched attempts, each with our wait.
     pub pairs: Vec<(Attempt, Wait)>,
+    /// Attempts that were split, or merged with others, each with our waits.
+    pub unequal: Vec<(Attempt, Vec<Wait>)>,
+    /// Waits without an attempt.
+    pub alone: Vec<Wait>,
 }
 
 impl Comparison {
@@ -272,6 +311,7 @@ pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt], own_ns: u
                 told[*place] += 1;
             }
             result.attempts += 1;
+            let of_own = || (attempt.clone(), own.iter().map(|place| waits[*place]).collect());
             result.all_ns.0 += attempt.end_ns - attempt.start_ns;
             match *own {
                 [] => result.missed += 1,
@@ -284,6 +324,7 @@ pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt], own_ns: u
                         .any(|other| overlaps(other, &wait));
                     if shared {
                         result.merged += 1;
+                        result.unequal.push(of_own());
                         continue;
                     }
                     result.matched += 1;
@@ -314,14 +355,21 @@ pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt], own_ns: u
                     side.1 += usize::from(attempt.is_after_forced == wait.is_after_forced);
                     result.pairs.push((attempt.clone(), wait));
                 }
-                [_] => result.merged += 1,
-                _ => result.split += 1,
+                [_] => {
+                    result.merged += 1;
+                    result.unequal.push(of_own());
+                }
+                _ => {
+                    result.split += 1;
+                    result.unequal.push(of_own());
+                }
             }
         }
         for (wait, told) in waits.iter().zip(&told) {
             result.all_ns.1 += wait.end_ns - wait.start_ns;
             if *told == 0 {
                 result.extra += 1;
+                result.alone.push(*wait);
             }
         }
     }

@@ -51,6 +51,8 @@ pub struct Times {
     pub cpu_ns: u64,
     /// Between a wake-up, or a switch away while it could run on, and the next switch to it.
     pub run_queue_ns: u64,
+    /// Between a switch away where it could not run on, and its wake-up: the end of that, or where that is not shown its begin.
+    pub asleep_ns: u64,
     /// What the kernel's own account added to its CPU time within the stretches of `cpu_ns`.
     pub counted_cpu_ns: u64,
     /// By how much this is more (or less) for the clock's sake: each stretch within what that can have shown at its ends.
@@ -79,6 +81,7 @@ impl Times {
         Self {
             cpu_ns: self.cpu_ns + other.cpu_ns,
             run_queue_ns: self.run_queue_ns + other.run_queue_ns,
+            asleep_ns: self.asleep_ns + other.asleep_ns,
             counted_cpu_ns: self.counted_cpu_ns + other.counted_cpu_ns,
             clock_ns: self.clock_ns + other.clock_ns,
             waking_ns: self.waking_ns + other.waking_ns,
@@ -136,8 +139,31 @@ impl Switches {
     ///
     /// Where events were lost or cannot be read.
     pub fn end(self, window_ns: Range<u64>) -> anyhow::Result<BTreeMap<u32, Times>> {
-        let window_us = window_ns.start.div_ceil(1000)..window_ns.end / 1000;
-        times(&self.0.end()?.context("the tracer lost events")?, &window_us)
+        self.stop()?.within(window_ns)
+    }
+
+    /// Ends the recording, for more than one look at it.
+    ///
+    /// # Errors
+    ///
+    /// Where events were lost or cannot be read.
+    pub fn stop(self) -> anyhow::Result<Shown> {
+        Ok(Shown(self.0.end()?.context("the tracer lost events")?))
+    }
+}
+
+/// What was recorded.
+#[derive(Debug)]
+pub struct Shown(String);
+
+impl Shown {
+    /// As [`Switches::end`].
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub fn within(&self, window_ns: Range<u64>) -> anyhow::Result<BTreeMap<u32, Times>> {
+        times(&self.0, &(window_ns.start.div_ceil(1000)..window_ns.end / 1000))
     }
 }
 
@@ -244,7 +270,20 @@ impl Thread {
             self.times.run_queue_ns += (now_us - since_us) * 1000;
         }
         self.runs_since_us = Some((now_us, behind_us));
-        (self.sleeps_since_us, self.moved_us) = (None, None);
+        self.was_woken_before(now_us, from_us);
+        self.moved_us = None;
+    }
+
+    /// It is awake by now. If it still slept, the end of its wake-up is not shown.
+    fn was_woken_before(&mut self, now_us: u64, from_us: u64) {
+        let woken_us = self.woken_since_us.filter(|woken_us| Some(*woken_us) >= self.sleeps_since_us);
+        self.slept_until(woken_us.unwrap_or(now_us), from_us);
+    }
+
+    fn slept_until(&mut self, until_us: u64, from_us: u64) {
+        if let Some(since_us) = self.sleeps_since_us.take().filter(|since_us| *since_us >= from_us) {
+            self.times.asleep_ns += until_us.saturating_sub(since_us) * 1000;
+        }
     }
 
     fn is_woken(&mut self, now_us: u64, from_us: u64) {
@@ -255,7 +294,7 @@ impl Thread {
         if let Some(moved_us) = self.moved_us.take().filter(|_| is_within) {
             self.times.moved_asleep_ns += (now_us - moved_us) * 1000;
         }
-        self.sleeps_since_us = None;
+        self.slept_until(now_us, from_us);
         self.waits_since_us = Some(now_us);
     }
 
@@ -269,6 +308,7 @@ impl Thread {
     fn leaves(&mut self, now_us: u64, goes_on: bool, from_us: u64, behind_us: u64) {
         let counted_ns = std::mem::take(&mut self.counted_ns);
         let shown_us = self.shown_since_us.take().unwrap_or(now_us);
+        self.was_woken_before(shown_us, from_us);
         match self.runs_since_us.take() {
             Some((since_us, was_behind_us)) if since_us >= from_us => {
                 let cpu_ns = (now_us - since_us) * 1000;
@@ -322,6 +362,7 @@ mod tests {
             // Its wake-up was decided 36 µs before.
             clock_ns: 15_000,
             waking_ns: 6_000,
+            asleep_ns: 0,
             falling_asleep_ns: 0,
             unseen_ns: 0,
             moved_asleep_ns: 0,
@@ -338,14 +379,16 @@ mod tests {
         );
         let moved = super::times(&moved_text, &(0..u64::MAX)).expect("events");
         assert_eq!(
-            moved.get(&7).map(|times| (times.moved_asleep_ns, times.waking_ns)),
-            Some((300_000, 17_000))
+            moved.get(&7).map(|times| (times.moved_asleep_ns, times.waking_ns, times.asleep_ns)),
+            Some((300_000, 17_000, 400_000))
         );
         // It was moved before the time that is looked at, and woken in it.
         let later = super::times(&moved_text, &(5_000_600..u64::MAX)).expect("events");
         assert_eq!(later.get(&7).map(|times| (times.moved_asleep_ns, times.cpu_ns)), Some((300_000, 0)));
         let nine = Times {
             cpu_ns: 40_000,
+            // Its wake-up is not shown.
+            asleep_ns: 70_000,
             // Nothing was counted: more than the clock's, so a hypervisor took it.
             clock_ns: -3_000,
             falling_asleep_ns: 2_000,

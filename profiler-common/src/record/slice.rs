@@ -162,9 +162,10 @@ pub struct SliceRecord {
     pub header: RecordHeader,
     /// Entry of the call, `CLOCK_MONOTONIC`.
     pub enter_ns: u64,
-    /// The call's first three arguments, as in the registers. Of a `futex` the third is cut to its 32 bits; where the
-    /// call waits to take an interpreter lock, it is [`HOLDER_KNOWN`] and, in the low 32 bits, the thread that held the
-    /// lock at entry (last, if it was free just then), by the number that thread gives itself. Of a `connect` that
+    /// The call's first three arguments, as in the registers. Of a `futex` the second and the third are cut to their 32 bits; where the
+    /// call waits to take an interpreter lock, the third is [`HOLDER_KNOWN`] and, in the low 32 bits, the thread that held the
+    /// lock at entry (last, if it was free just then), by the number that thread gives itself; the second has, in the high 32 bits,
+    /// the thread that held it last at exit (0: not known). Of a `connect` that
     /// connected or is under way the second is the connection's identity: below 65,536 the own TCP port, with the highest bit
     /// set the address of the UNIX socket at the other end ([`identity`]); a user address where it is not known. With
     /// [`FLAG_BACK_END`] the third of a `connect` is when the connection was made that an earlier `connect` had begun (0: not known).

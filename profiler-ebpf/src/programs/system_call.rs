@@ -136,6 +136,7 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
         Kind::Futex => {
             let lock = take::lock_of_wait(tgid, &arguments);
             let holder = lock.and_then(|lock| holder(lock, arguments[0]));
+            arguments[1] &= 0xffff_ffff;
             arguments[2] = holder.unwrap_or(arguments[2] & 0xffff_ffff);
             let wait = lock.map(|lock| Wait { lock, now_ns });
             take::futex(account, registers, &arguments, registers::fourth(registers), wait)
@@ -226,6 +227,11 @@ fn exit(registers: Registers, number: u32, result: i64, followed: u32) {
     }
     let (extra, flags) = consequences(registers, &Ending { account, kind, number, result, now_ns, sequence });
     let take_flags = change.take_flags | if takes_lock { followed } else { 0 };
+    if takes_lock {
+        // Who waits looks again at its next sleep only, if it makes one: meanwhile the lock may have passed to a third.
+        let last = take::last_holder_at(change.tgid, change.arguments[0]);
+        change.arguments[1] = change.arguments[1] & 0xffff_ffff | u64::from(last) << 32;
+    }
     if sequence != 0 {
         crate::emit::slice(account, now_ns, result, extra, flags | take_flags);
     }

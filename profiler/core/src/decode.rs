@@ -148,6 +148,7 @@ fn slice(record: &SliceRecord) -> Slice {
         call_switches: record.call_switches,
         gap_switches: record.gap_switches,
         holder_tid: call::holder(record.system_call, &record.arguments),
+        last_holder_tid: call::last_holder(record.system_call, &record.arguments),
         lock_switches: call::lock_switches(record.system_call, &record.arguments),
         take_lead_ns: call::take(record.system_call, record.flags, record.extra),
         back_end_ready_ns: call::back_end_ready_ns(record),

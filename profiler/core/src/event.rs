@@ -79,7 +79,9 @@ pub struct Slice {
     pub gap_switches: u32,
     /// Thread that held the interpreter lock when the call began to wait for it (0: not known, or no such wait).
     pub holder_tid: Tid,
-    /// How often the lock had changed hands by then (its low bits), if that was read too.
+    /// Thread that was the last to have it when the call ended (0 as above).
+    pub last_holder_tid: Tid,
+    /// How often the lock had changed hands when the call began (its low bits), if that was read too.
     pub lock_switches: Option<u32>,
     /// The call waits to take an interpreter lock that the kernel programs know: how long before it the attempt began, as
     /// far as a probe saw it (0: not before the call). `None`: no such wait, or not known.
@@ -144,6 +146,7 @@ impl Slice {
             call_switches: 0,
             gap_switches: 0,
             holder_tid: 0,
+            last_holder_tid: 0,
             lock_switches: None,
             take_lead_ns: None,
             back_end_ready_ns: 0,

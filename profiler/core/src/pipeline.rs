@@ -238,6 +238,9 @@ impl Machines {
         if slice.holder_tid > 0 {
             slice.holder_tid = self.state.gil.thread(slice.tgid, slice.holder_tid);
         }
+        if slice.last_holder_tid > 0 {
+            slice.last_holder_tid = self.state.gil.thread(slice.tgid, slice.last_holder_tid);
+        }
         self.listeners.slice(slice, self.started);
         self.wakes.slice(slice, self.started, sink);
         self.waits.slice(slice, &self.state);
@@ -492,6 +495,7 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
         call_switches: 0,
         gap_switches: 0,
         holder_tid: decode::call::holder(system_call, &open.arguments),
+        last_holder_tid: 0,
         lock_switches: decode::call::lock_switches(system_call, &open.arguments),
         take_lead_ns: None,
         back_end_ready_ns: 0,

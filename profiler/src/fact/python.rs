@@ -206,10 +206,10 @@ fn examine(
     let found = layout::locks(memory, runtime, version, described.is_some())?;
     seen.free_threaded = found.free_threaded;
     seen.locks = found.locks;
-    if let Some(main) = seen.locks.iter().find(|lock| lock.interpreter == 0)
-        && !found.free_threaded
-    {
-        let way = holder::way(memory, version, main.address, is_thread);
+    if let Some(main) = seen.locks.iter().find(|lock| lock.interpreter == 0) {
+        // Only the lock switched on gives a free-threaded build one; what it says of itself must be what is known of its version.
+        let is_known = |way: &holder::Way| !found.free_threaded || found.thread_number_at == Some(way.at);
+        let way = holder::way(memory, version, main.address, is_thread).filter(is_known);
         seen.thread_number_at = way.map(|way| way.at);
         seen.thread_number_through = way.and_then(|way| way.through);
     }

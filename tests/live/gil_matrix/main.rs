@@ -8,6 +8,7 @@ mod places;
 mod server;
 mod sub_interpreters;
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use anyhow::Context as _;
 use wsgi_trace::fact::python::take_gil;
 use wsgi_trace_tests::bpftrace::Cause;
 use wsgi_trace_tests::gate::{exclusive, note_skip};
-use wsgi_trace_tests::gil_episodes::{Comparison, compare, quantile_us, waits_of};
+use wsgi_trace_tests::gil_episodes::{Comparison, Wait, compare, quantile_us, waits_of};
 use wsgi_trace_tests::gil_witness::{Attempt, HeldUp, Witness};
 use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::{require_bpf, stops};
@@ -70,14 +71,15 @@ fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Resul
     let own_ns = seen.unhindered_ns.saturating_sub(interpreter.bare_ns());
     let result = compare(&told.waits, &seen.attempts, own_ns, way);
     if let Some(file) = std::env::var_os("WSGI_TRACE_GIL_PAIRS") {
-        keep(Path::new(&file), &result, own_ns)?;
+        keep(Path::new(&file), &recording, &result, own_ns)?;
     }
     Ok(result)
 }
 
 /// Writes each attempt beside our wait, to see where they differ: thread; the witness's beginning and end; ours; whether they
-/// agree; then for each stretch in which it was held up whether by an interrupt, whether in a call, from when and until when.
-fn keep(file: &Path, of: &Comparison, own_ns: u64) -> anyhow::Result<()> {
+/// agree; then for each stretch in which it was held up whether by an interrupt, whether in a call, from when and until when. Then
+/// attempts that are not one wait of ours, each with ours; and waits of ours without an attempt. The recording stands beside it.
+fn keep(file: &Path, recording: &Path, of: &Comparison, own_ns: u64) -> anyhow::Result<()> {
     let mut text = format!("# own {own_ns}, ways {:?}\n", of.way);
     for (attempt, wait) in &of.pairs {
         let Attempt { tid, start_ns, end_ns, held_up, .. } = attempt;
@@ -89,7 +91,16 @@ fn keep(file: &Path, of: &Comparison, own_ns: u64) -> anyhow::Result<()> {
         text.push_str(&words.join(" "));
         text.push('\n');
     }
+    let ours = |wait: &Wait| format!(" {} {}", wait.start_ns, wait.end_ns);
+    for (Attempt { tid, start_ns, end_ns, .. }, waits) in &of.unequal {
+        let waits: String = waits.iter().map(ours).collect();
+        let _ = writeln!(text, "# unequal {tid} {start_ns} {end_ns}{waits}");
+    }
+    for wait in &of.alone {
+        let _ = writeln!(text, "# alone {}{}", wait.tid, ours(wait));
+    }
     std::fs::write(file, text)?;
+    std::fs::copy(recording, file.with_extension("wtrace"))?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! In: servers whose requests keep the lock for a known time. Out: verdicts.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::switches::{Switches, Times};
 use wsgi_trace_tests::trace::{Trace, Traced};
 use wsgi_trace_tests::witness::Witness;
 
@@ -139,22 +141,33 @@ fn a_request_that_keeps_the_lock_is_named_by_those_that_wait_and_the_time_is_the
 
 /// Threads that only compute hand the lock over whenever they are asked: no request goes unheard, and each is made to give
 /// it up.
-// Of 10 runs on 2026-11-21 two failed, each by one switch interval (5 ms of 227 and of 246, where 2 % are allowed): once a third
-// thread of the worker had the lock at the moment the wait began, which is where the holder is read; once 5 ms of a wait for
-// another to take the lock were, by the thread's own clocks, no sleep, and that is not understood.
 #[test]
-#[ignore = "make live: a third thread that takes the lock for a moment moves one interval in 50"]
+#[ignore = "make live: 1 of 130 runs lacked one sleep of a switch interval that the tracer shows, and that is not understood"]
 fn threads_that_compute_give_the_lock_up_when_asked() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
+    let switches = Switches::start()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 2))?;
     let trace = Trace::start(server.master())?;
     let sent =
         Load::run(server.address(), &["--requests", "1", "--clients", "1", "--routes", "/truth/gil/250"])?;
     server.access_log(sent.answered())?;
+    let others = threads_of(&server.worker_pids())?;
+    let shown = switches.stop()?;
     let traced = trace.end()?;
     let witnesses: Vec<_> = server.witness()?.into_iter().filter(|witness| witness.kind == "cpu").collect();
     let [one, other] = witnesses.as_slice() else { anyhow::bail!("not two threads") };
+    // Their own clocks leave what a hypervisor took to their sleep, and what they slept now and then to the run queue (Linux 6.12):
+    // between the moments that they give, the kernel's tracer is the witness. Who is not one of the two can have the lock only
+    // while it has a CPU, or waits for one.
+    let of_one = shown.within(one.start_ns..one.end_ns)?;
+    let of_other = shown.within(other.start_ns..other.end_ns)?;
+    let of_both = shown.within(one.start_ns.min(other.start_ns)..one.end_ns.max(other.end_ns))?;
+    let sum = |times: &BTreeMap<u32, Times>, tids: &[u32]| {
+        tids.iter().filter_map(|tid| times.get(tid)).fold(Times::default(), |sum, times| sum.plus(*times))
+    };
+    let third = sum(&of_both, &others);
+    let third_ns = third.cpu_ns + third.run_queue_ns;
     let lock = traced.value("/gil/locks")?.get(0).context("no lock")?;
     let number = |key: &str| lock.get(key).and_then(Value::as_u64).with_context(|| format!("no {key}"));
     let (forced, voluntary) = (number("after_forced_release")?, number("after_voluntary_release")?);
@@ -165,12 +178,13 @@ fn threads_that_compute_give_the_lock_up_when_asked() -> anyhow::Result<()> {
     let asked: u64 = cycles.iter().skip(1).filter_map(Value::as_u64).sum();
     assert!(asked > 10 && forced * 10 >= asked * 9, "{asked} asked, {forced} forced");
     // A holder that has no CPU cannot hear: only that may go unheard here.
-    let without_cpu_ns = one.run_queue_ns + other.run_queue_ns;
+    let both = sum(&of_both, &[one.tid, other.tid]);
+    let without_cpu_ns = both.run_queue_ns + both.cpu_ns.saturating_sub(both.counted_cpu_ns) + third_ns;
     assert!(number("drop_not_honoured_ns")? <= without_cpu_ns, "{lock}");
     // Each waits because of the other, for as long as it was neither running nor without a CPU.
     let edges = traced.value("/gil/thread_edges")?.as_array().context("no edges")?;
     let told = waits_of(&traced.recording)?;
-    for (waiter, holder) in [(one, other), (other, one)] {
+    for (waiter, holder, times) in [(one, other, of_one), (other, one, of_other)] {
         let tid = |edge: &Value, side: &str| edge.pointer(&format!("/{side}/tid")).and_then(Value::as_u64);
         let edge = edges
             .iter()
@@ -195,27 +209,49 @@ fn threads_that_compute_give_the_lock_up_when_asked() -> anyhow::Result<()> {
         let (by_holder, handover_ns) = told.asleep(waiter.tid, waiter.start_ns, waiter.end_ns);
         let because_of_other_ns = by_holder.get(&holder.tid).copied().unwrap_or(0);
         let for_lock_ns: u64 = by_holder.values().sum();
-        let theirs_ns = waiter.asleep_ns();
+        // A kernel that runs no program while a thread that it protects has the CPU shows no wake-up by what interrupts that.
+        let undecided_ns = told.undecided_ns(waiter.tid, waiter.start_ns, waiter.end_ns);
+        let theirs_ns = sum(&times, &[waiter.tid]).asleep_ns;
         eprintln!(
-            "thread {} waited {:.1} ms because of {}; between its own clocks it slept {:.1} ms for the lock, {:.1} ms of it \
-             because of that one, and {:.1} ms for the next holder; by the clocks {:.1} ms of {:.1} ms",
+            "thread {} waited {:.1} ms because of {}; while its own clocks were read it slept {:.1} ms for the lock, {:.1} ms of it \
+             because of that one, and {:.1} ms for the next holder ({:.1} ms undecided); by the tracer {:.1} ms of {:.1} ms, by \
+             the clocks {:.1} ms; others could have had the lock for {:.1} ms",
             waiter.tid,
             ours_ns as f64 / 1e6,
             holder.tid,
             for_lock_ns as f64 / 1e6,
             because_of_other_ns as f64 / 1e6,
             handover_ns as f64 / 1e6,
+            undecided_ns as f64 / 1e6,
             theirs_ns as f64 / 1e6,
-            waiter.wall_ns as f64 / 1e6
+            waiter.wall_ns as f64 / 1e6,
+            waiter.asleep_ns() as f64 / 1e6,
+            third_ns as f64 / 1e6
         );
-        assert!(because_of_other_ns >= for_lock_ns - for_lock_ns / 50, "{by_holder:?}");
+        assert!(because_of_other_ns + third_ns >= for_lock_ns - for_lock_ns / 50, "{by_holder:?}");
+        // What is undecided may have been sleep or not, and is said to be neither.
         let slept_ns = for_lock_ns + handover_ns;
-        assert!(slept_ns.abs_diff(theirs_ns) <= theirs_ns / 50, "{slept_ns} against {theirs_ns}");
+        assert!(slept_ns + theirs_ns / 50 >= theirs_ns, "{slept_ns} against {theirs_ns}");
+        assert!(
+            slept_ns - undecided_ns <= theirs_ns + theirs_ns / 50,
+            "{slept_ns}, {undecided_ns} of it undecided, against {theirs_ns}"
+        );
     }
     // One of the two has the lock while the other waits.
     let computed_ns = one.cpu_ns + other.cpu_ns;
     assert!(number("held_at_most_ns")? + computed_ns / 50 >= computed_ns);
     Ok(())
+}
+
+/// The threads that these processes have now.
+fn threads_of(pids: &[u32]) -> anyhow::Result<Vec<u32>> {
+    let mut threads = Vec::new();
+    for pid in pids {
+        for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            threads.push(task?.file_name().to_string_lossy().parse()?);
+        }
+    }
+    Ok(threads)
 }
 
 /// In a container threads have other numbers than here: those that wait and those that hold are named by ours.

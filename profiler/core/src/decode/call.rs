@@ -119,6 +119,12 @@ pub(crate) const fn holder(system_call: u32, arguments: &[u64; 3]) -> u32 {
     if system_call == FUTEX && third & HOLDER_KNOWN != 0 { low(third) } else { 0 }
 }
 
+/// Who was the last to have that lock when the call ended; 0 where that is not known.
+pub(crate) const fn last_holder(system_call: u32, arguments: &[u64; 3]) -> u32 {
+    let [_, second, third] = *arguments;
+    if system_call == FUTEX && third & HOLDER_KNOWN != 0 { low(second >> 32) } else { 0 }
+}
+
 /// How often the interpreter lock had changed hands when the call began to wait for it, if that was read.
 #[must_use]
 pub(crate) const fn lock_switches(system_call: u32, arguments: &[u64; 3]) -> Option<u32> {

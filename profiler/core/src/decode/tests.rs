@@ -4,7 +4,9 @@ use profiler_common::record::connection::{ACCEPTED, ConnectionRecord, SEEDED};
 use profiler_common::record::frames::{Frame, FramesRecord, UNSTABLE};
 use profiler_common::record::head::{HeadRecord, OUTBOUND};
 use profiler_common::record::lifecycle::{EXIT, FORK, LifecycleRecord};
-use profiler_common::record::slice::{FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, SliceRecord};
+use profiler_common::record::slice::{
+    FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, HOLDER_KNOWN, SliceRecord,
+};
 use profiler_common::record::{
     KIND_CONNECTION, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_WAITER_FRAMES, RecordHeader,
 };
@@ -225,6 +227,19 @@ fn futex_waits_are_told_from_wakes() {
             Call::FutexWake { address: 0x7000, operation: command }
         );
     }
+}
+
+#[test]
+fn who_had_the_lock_at_the_end_of_a_wait_is_known_where_who_had_it_at_its_begin_was_looked_at() {
+    let holders = |third| {
+        let arguments = [0x7000, 4321 << 32 | 0x89, third];
+        let record = SliceRecord { system_call: number::FUTEX, arguments, ..slice_record() };
+        let Body::Slice(slice) = decode(record.as_bytes()).unwrap().body else { panic!("not a slice") };
+        assert!(matches!(slice.call, Call::FutexWait { operation: 0x89, .. }), "{:?}", slice.call);
+        (slice.holder_tid, slice.last_holder_tid)
+    };
+    assert_eq!(holders(HOLDER_KNOWN | 77), (77, 4321));
+    assert_eq!(holders(77), (0, 0));
 }
 
 #[test]

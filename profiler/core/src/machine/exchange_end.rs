@@ -87,7 +87,7 @@ fn end_slice(
     }
     let mut because = Because::default();
     if let Some(wait_ns) = part.wait_ns(slice, end_ns, state.window_start_ns) {
-        because = crate::machine::gil_edge::held(state, &mut thread, slice, wait_ns);
+        because = crate::machine::gil_edge::held(state, &mut thread, slice, end_ns, wait_ns);
     }
     // An attempt that goes on is as long as it is now, for what its thread serves now.
     if let Some(wait) = state.gil.end(tid, thread.gil_wait.episode.take(), state.window_start_ns) {

@@ -111,6 +111,8 @@ pub struct Locks {
     measures: FxHashMap<(Tid, u64), Measure>,
     /// Processes with a measure.
     contended: FxHashSet<Tid>,
+    /// By thread, ended ones too: the lock that it slept for last, and when it was awake again.
+    slept: FxHashMap<Tid, (u64, u64)>,
     /// How waits are seen.
     pub method: Seen,
     /// Who made whom wait.
@@ -181,6 +183,7 @@ impl Locks {
         if let (Some((lock, on)), Some(episode)) = (found, &mut waiting.episode)
             && episode.goes_on_with(slice, lock, on)
         {
+            self.slept(slice.tid, lock.address, exit_ns);
             episode.sleep_again(slice, exit_ns);
             self.measure_sleep(episode, slice, slice.gap_start_ns(), window_start_ns);
             return Followed { part: Part::Again, tail_ns: 0, ended: None };
@@ -198,6 +201,7 @@ impl Locks {
             waiting.gave_up = forced || on == On::Handover;
             return Followed { part: Part::Handover, tail_ns, ended };
         }
+        self.slept(slice.tid, lock.address, exit_ns);
         let part = Part::First;
         let mut next = Episode::begin(slice, exit_ns, lock);
         next.is_after_forced = forced;
@@ -207,6 +211,23 @@ impl Locks {
         }
         waiting.episode = Some(next);
         Followed { part, tail_ns, ended }
+    }
+
+    fn slept(&mut self, tid: Tid, lock: u64, exit_ns: u64) {
+        if self.slept.len() >= MAX_WAITERS && !self.slept.contains_key(&tid) {
+            // Of threads that have ended, most likely; only what is slept at this moment needs them.
+            self.slept.clear();
+        }
+        self.slept.insert(tid, (lock, exit_ns));
+    }
+
+    /// When this thread was awake to take the lock that another waits for in the call of `slice`, if it has slept for that since the
+    /// call began. Where it was the last to have the lock at the call's end, it had it from then on.
+    #[must_use]
+    pub fn took_in(&self, tid: Tid, slice: &Slice) -> Option<u64> {
+        let Call::FutexWait { address, .. } = slice.call else { return None };
+        let (lock, awake_ns) = self.slept.get(&tid).copied()?;
+        (address.wrapping_sub(lock) < LENGTH && awake_ns > slice.enter_ns).then_some(awake_ns)
     }
 
     /// Takes a sleep of an attempt into the sums of its lock, if it is in the window.
@@ -302,7 +323,8 @@ impl Locks {
         edges.roll();
         let mut method = std::mem::take(&mut self.method);
         method.roll();
-        *self = Self { seen, numbers, edges, samples, method, ..Self::default() };
+        let slept = std::mem::take(&mut self.slept);
+        *self = Self { seen, numbers, edges, samples, method, slept, ..Self::default() };
     }
 
     /// Why no wait can be told; `None`: it can.

@@ -140,6 +140,10 @@ impl Blocks {
             Blocked { samples: self.samples, without_sample: self.without_sample, ..Blocked::default() };
         let mut sums: FxHashMap<(u32, &Spot, Option<&Spot>), Sum> = FxHashMap::default();
         for ((waiter, stack), sum) in &self.sums {
+            if stack.1.is_empty() {
+                blocked.elsewhere = blocked.elsewhere.saturating_add(sum.waits);
+                continue;
+            }
             let Some((at, from)) = name(stack) else {
                 blocked.unreadable = blocked.unreadable.saturating_add(sum.waits);
                 continue;
@@ -251,7 +255,7 @@ mod tests {
         samples.blocks.attempt_ended(1, 2, (6 * MS, 20 * MS), 14 * MS);
         samples.sample(own(2, &[32]), 35 * MS);
         samples.blocks.attempt_ended(9, 2, (30 * MS, 40 * MS), 10 * MS);
-        // Short, as nearly all are; then one whose frames could not be read, and one of a function without a name.
+        // Short, as nearly all are; then one of a thread that runs another interpreter, and one of a function without a name.
         samples.blocks.attempt_ended(1, 2, (50 * MS, 51 * MS), MS);
         samples.sample(own(3, &[]), 65 * MS);
         samples.blocks.attempt_ended(1, 3, (60 * MS, 70 * MS), 10 * MS);
@@ -259,7 +263,8 @@ mod tests {
         samples.blocks.attempt_ended(1, 4, (60 * MS, 70 * MS), 10 * MS);
         let blocked = finish(samples);
         assert!(blocked.listed.is_empty(), "{blocked:?}");
-        assert_eq!((blocked.samples, blocked.unreadable, blocked.without_sample), (4, 2, 2));
+        let (elsewhere, unreadable) = (blocked.elsewhere, blocked.unreadable);
+        assert_eq!((blocked.samples, elsewhere, unreadable, blocked.without_sample), (4, 1, 1, 2));
     }
 
     #[test]

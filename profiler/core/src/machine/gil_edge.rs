@@ -6,7 +6,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::event::{Slice, Tid};
-use crate::machine::gil_held::{Held, HeldBy, Share, add_share};
+use crate::machine::gil_held::{Held, HeldBy, Holders, Share, add_share};
 use crate::machine::gil_place::cut;
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
@@ -30,7 +30,7 @@ const UNKNOWN: u32 = 0;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Because {
     /// Who had it.
-    pub by: HeldBy,
+    pub by: Holders,
     /// Where both were, for the timeline.
     pub sites: Option<Box<Sites>>,
 }
@@ -204,14 +204,35 @@ pub fn turned(thread: &mut Thread, before: Option<(u32, u64)>, exit_ns: u64) {
     }
 }
 
-/// A slice is the next part of a thread's waiting, `wait_ns` long. Returns who had the lock, and for the timeline where both were.
-pub fn held(state: &mut State, thread: &mut Thread, slice: &Slice, wait_ns: u64) -> Because {
-    let by = holder(state, thread, slice);
-    let sites = state.gil.samples.waited(slice, wait_ns, by, state.wants_slices);
+/// A slice that ended at `exit_ns` is the next part of a thread's waiting, `wait_ns` long. Returns who had the lock, and for the
+/// timeline where both were.
+pub fn held(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64, wait_ns: u64) -> Because {
+    let first = holder(state, thread, slice, slice.holder_tid);
+    let then = passed_on(state, thread, slice, exit_ns);
+    let later_ns = then.map_or(0, |(since_ns, _)| exit_ns.saturating_sub(since_ns).min(wait_ns));
+    let first_ns = wait_ns.saturating_sub(later_ns);
+    let sites = state.gil.samples.waited(slice, first_ns, first, state.wants_slices);
     let not_honoured_ns = thread.gil_wait.episode.map_or(0, |episode| episode.not_honoured_ns());
-    add_share(&mut thread.gil_held, Share { by, wait_ns, waits: 1, not_honoured_ns });
-    thread.gil_held_by = by;
+    let not_honoured_ns = not_honoured_ns.min(first_ns);
+    add_share(&mut thread.gil_held, Share { by: first, wait_ns: first_ns, waits: 1, not_honoured_ns });
+    if let Some((_, by)) = then {
+        state.gil.samples.waited_unseen(slice.tid, by, later_ns);
+        add_share(&mut thread.gil_held, Share { by, wait_ns: later_ns, waits: 1, not_honoured_ns: 0 });
+    }
+    let by = Holders { first, then };
+    thread.gil_held_by = by.last();
     Because { by, sites }
+}
+
+/// The lock passed to another while a thread slept for it: who had it at the end, if that one slept for it too, and when it was
+/// woken to take it.
+fn passed_on(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64) -> Option<(u64, HeldBy)> {
+    let last = slice.last_holder_tid;
+    if last == slice.holder_tid || last == slice.tid {
+        return None;
+    }
+    let since_ns = state.gil.took_in(last, slice).filter(|since_ns| *since_ns < exit_ns)?;
+    Some((since_ns, holder(state, thread, slice, last)))
 }
 
 /// The last part went on for `tail_ns` after its sleep.
@@ -222,9 +243,8 @@ pub fn went_on(thread: &mut Thread, tail_ns: u64) {
     }
 }
 
-/// Who had the lock when a thread's call began to wait for it.
-fn holder(state: &mut State, thread: &Thread, slice: &Slice) -> HeldBy {
-    let tid = slice.holder_tid;
+/// The thread `tid`, which had the lock while a thread's call waited for it.
+fn holder(state: &mut State, thread: &Thread, slice: &Slice, tid: Tid) -> HeldBy {
     // Who finds itself as the last holder let the lock go; who took it since is not known.
     if tid == 0 || tid == slice.tid {
         return HeldBy::UNKNOWN;
@@ -244,7 +264,7 @@ fn holder(state: &mut State, thread: &Thread, slice: &Slice) -> HeldBy {
     if tid != thread.tgid && state.processes.seen.iter().any(|process| process.tgid == tid) {
         return HeldBy::UNKNOWN;
     }
-    // It has not made a call yet.
+    // It has not made a call yet, or has ended.
     let party = Party::Thread { tgid: thread.tgid, tid, comm: String::new() };
     HeldBy { party: state.gil.edges.number(party), tid }
 }

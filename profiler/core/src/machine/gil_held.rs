@@ -23,6 +23,26 @@ impl HeldBy {
     pub const UNKNOWN: Self = Self { party: 0, tid: 0 };
 }
 
+/// Who had the lock in one stretch of waiting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holders {
+    /// As it began.
+    pub first: HeldBy,
+    /// The lock passed to another meanwhile: from when on that one had it.
+    pub then: Option<(u64, HeldBy)>,
+}
+
+impl Holders {
+    /// It is no wait for the lock, or nobody is known.
+    pub const NONE: Self = Self { first: HeldBy::UNKNOWN, then: None };
+
+    /// As it ended.
+    #[must_use]
+    pub fn last(&self) -> HeldBy {
+        self.then.map_or(self.first, |(_, by)| by)
+    }
+}
+
 /// Waiting of one thread because of one holder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Share {

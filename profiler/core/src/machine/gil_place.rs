@@ -61,6 +61,9 @@ pub struct Samples {
     sums: FxHashMap<Stack, Sum>,
     /// By thread: what the sleeps of the attempt that it is in have found.
     under_way: FxHashMap<Tid, Parts>,
+    /// By thread: who had taken the lock in the middle of its last sleep, and how long it slept on. Where that one is the thread's
+    /// next look tells, if the attempt goes on.
+    unseen: FxHashMap<Tid, (HeldBy, u64)>,
     unknown_ns: u64,
     samples: u64,
     unstable: u64,
@@ -132,17 +135,48 @@ impl Samples {
             by != HeldBy::UNKNOWN && *enter_ns == slice.enter_ns && *tgid == slice.tgid
         };
         let found = self.pending.remove(&slice.tid).filter(is_of_it).map(|(_, stack)| stack);
-        if self.under_way.len() < MAX_PENDING || self.under_way.contains_key(&slice.tid) {
-            self.under_way.entry(slice.tid).or_default().add(by, found.clone(), wait_ns);
-        } else {
-            self.evicted = self.evicted.saturating_add(1);
+        if let Some((other, unseen_ns)) = self.unseen.remove(&slice.tid) {
+            let stack = found.clone().filter(|_| other.tid == by.tid);
+            self.note(slice.tid, other, stack.clone(), unseen_ns);
+            self.add(stack, Sum { wait_ns: unseen_ns, waits: 0 });
         }
+        self.note(slice.tid, by, found.clone(), wait_ns);
         let sites = named.then(|| Sites {
             held_at: found.as_ref().and_then(|stack| self.site(stack)),
             stood_at: self.blocks.sampled_at(slice).and_then(|stack| self.site(stack)),
         });
-        self.add(found, wait_ns);
+        self.add(found, Sum { wait_ns, waits: 1 });
         sites.filter(|sites| *sites != Sites::default()).map(Box::new)
+    }
+
+    /// The last `wait_ns` of that call another had the lock, of which there is no sample yet.
+    pub fn waited_unseen(&mut self, tid: Tid, by: HeldBy, wait_ns: u64) {
+        if !self.wanted {
+            return;
+        }
+        if self.unseen.len() < MAX_PENDING {
+            self.unseen.insert(tid, (by, wait_ns));
+        } else {
+            self.evicted = self.evicted.saturating_add(1);
+            self.unknown_ns = self.unknown_ns.saturating_add(wait_ns);
+        }
+    }
+
+    /// No look tells where that one was.
+    fn stays_unseen(&mut self, tid: Tid) {
+        if let Some((by, wait_ns)) = self.unseen.remove(&tid) {
+            self.note(tid, by, None, wait_ns);
+            self.add(None, Sum { wait_ns, waits: 0 });
+        }
+    }
+
+    /// What a part of the attempt has found that a thread is in.
+    fn note(&mut self, tid: Tid, by: HeldBy, found: Option<Stack>, wait_ns: u64) {
+        if self.under_way.len() < MAX_PENDING || self.under_way.contains_key(&tid) {
+            self.under_way.entry(tid).or_default().add(by, found, wait_ns);
+        } else {
+            self.evicted = self.evicted.saturating_add(1);
+        }
     }
 
     /// An attempt of a thread of process `tgid` has ended, of which `wait_ns` are in the window.
@@ -155,6 +189,7 @@ impl Samples {
         if !self.wanted {
             return None;
         }
+        self.stays_unseen(tid);
         let stood = self.blocks.attempt_ended(tgid, tid, span_ns, wait_ns);
         let parts = self.under_way.remove(&tid).unwrap_or_default();
         Some(Box::new(parts.end(span_ns, stood)))
@@ -166,23 +201,24 @@ impl Samples {
         Some(Site { at: at.clone(), called_from: called_from.cloned() })
     }
 
-    /// For so long somebody waited because of what was found there.
-    fn add(&mut self, found: Option<Stack>, wait_ns: u64) {
+    /// So much was waited because of what was found there.
+    fn add(&mut self, found: Option<Stack>, sum: Sum) {
         let Some(stack) = found else {
-            self.unknown_ns = self.unknown_ns.saturating_add(wait_ns);
+            self.unknown_ns = self.unknown_ns.saturating_add(sum.wait_ns);
             return;
         };
         if self.sums.len() >= MAX_STACKS && !self.sums.contains_key(&stack) {
             self.evicted = self.evicted.saturating_add(1);
-            self.unknown_ns = self.unknown_ns.saturating_add(wait_ns);
+            self.unknown_ns = self.unknown_ns.saturating_add(sum.wait_ns);
             return;
         }
-        self.sums.entry(stack).or_default().add(Sum { wait_ns, waits: 1 });
+        self.sums.entry(stack).or_default().add(sum);
     }
 
     /// A thread has ended.
     pub fn forget(&mut self, tid: Tid) {
         self.pending.remove(&tid);
+        self.stays_unseen(tid);
         self.under_way.remove(&tid);
         self.blocks.forget(tid);
     }
@@ -195,6 +231,10 @@ impl Samples {
 
     /// The next window begins: sums start anew; names stay, but for those of processes that have ended.
     pub fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
+        // Its sums had what was not seen until now as not known.
+        for (tid, (by, wait_ns)) in std::mem::take(&mut self.unseen) {
+            self.note(tid, by, None, wait_ns);
+        }
         let (mut spots, pending) = (std::mem::take(&mut self.spots), std::mem::take(&mut self.pending));
         let mut replaced = std::mem::take(&mut self.replaced);
         replaced.retain(|(tgid, ..), _| !has_ended(*tgid));
@@ -213,6 +253,9 @@ impl Samples {
             return None;
         }
         let (mut unknown_ns, mut unreadable) = (self.unknown_ns, self.unreadable);
+        for (_, unseen_ns) in self.unseen.values() {
+            unknown_ns = unknown_ns.saturating_add(*unseen_ns);
+        }
         let mut sums: FxHashMap<(Spot, Option<Spot>), Sum> = FxHashMap::default();
         for (stack, sum) in &self.sums {
             let Some((at, from)) = named(&self.spots, stack) else {
@@ -332,6 +375,44 @@ mod tests {
         assert!(places.places.is_empty());
         assert_eq!(places.unknown_ns, 111_111);
         assert_eq!((places.samples, places.unstable, places.unreadable), (5, 1, 2));
+    }
+
+    #[test]
+    fn what_another_had_of_a_sleep_goes_to_where_the_next_look_finds_that_one_or_to_nowhere() {
+        let (before, taker) = (HeldBy { party: 1, tid: 6 }, HeldBy { party: 2, tid: 7 });
+        let slept = || {
+            let mut samples = samples();
+            samples.sample(found(&[64]), 100);
+            samples.waited(&wait(100), 100, before, false);
+            samples.waited_unseen(1, taker, 400);
+            assert_eq!(samples.clone().finish(|_| Party::Unknown).map(|places| places.unknown_ns), Some(400));
+            samples
+        };
+        let told = |samples: Samples| {
+            let places = samples.finish(|_| Party::Unknown).expect("wanted");
+            let found = places.places.iter().map(|place| (place.at.line, place.wait_ns, place.waits));
+            (found.collect::<Vec<_>>(), places.unknown_ns)
+        };
+        for (next, expected) in
+            [(taker, (vec![(88, 450, 1), (7, 100, 1)], 0)), (before, (vec![(7, 100, 1), (88, 50, 1)], 400))]
+        {
+            let mut samples = slept();
+            samples.sample(found(&[48]), 603);
+            samples.waited(&wait(603), 50, next, false);
+            let waited = samples.attempt_ended((1, 1), (100, 653), 553).expect("wanted");
+            assert_eq!((waited.by.tid, waited.held_ns), if next == taker { (7, 450) } else { (7, 400) });
+            assert_eq!(told(samples), expected);
+        }
+        // It had the lock after that sleep, or has ended: what it waits for next is another attempt.
+        let mut samples = slept();
+        let waited = samples.attempt_ended((1, 1), (100, 600), 500).expect("wanted");
+        assert_eq!((waited.by.tid, waited.held_ns, waited.found), (7, 400, None));
+        samples.sample(found(&[48]), 603);
+        samples.waited(&wait(603), 50, taker, false);
+        assert_eq!(told(samples), (vec![(7, 100, 1), (88, 50, 1)], 400));
+        let mut samples = slept();
+        samples.forget(1);
+        assert_eq!(told(samples), (vec![(7, 100, 1)], 400));
     }
 
     #[test]

@@ -269,6 +269,7 @@ fn slice_of(light: &Light, time_ns: u64) -> Slice {
         call_switches: 0,
         gap_switches: light.switches,
         holder_tid: 0,
+        last_holder_tid: 0,
         lock_switches: None,
         take_lead_ns: None,
         back_end_ready_ns: 0,

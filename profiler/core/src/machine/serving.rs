@@ -63,7 +63,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     }
     let mut because = Because::default();
     if let Some(wait_ns) = part.wait_ns(slice, exit_ns, state.window_start_ns) {
-        because = gil_edge::held(state, &mut thread, slice, wait_ns);
+        because = gil_edge::held(state, &mut thread, slice, exit_ns, wait_ns);
     } else if thread.serving.is_some() {
         gil_edge::settle(state, &mut thread, tid);
     }
@@ -524,7 +524,7 @@ pub(super) fn draw(
     open: bool,
     sink: &mut dyn FnMut(Entry),
 ) {
-    let held_by = Some(because.by.tid).filter(|tid| *tid > 0);
+    let held_by = Some(because.by.first.tid).filter(|tid| *tid > 0);
     let sites = because.sites;
     let (tgid, tid) = (slice.tgid, slice.tid);
     let gap_start_ns = slice.gap_start_ns();

@@ -12,7 +12,7 @@ use crate::fact::Account;
 use crate::machine::classify::{Meaning, gap_sleep_phase};
 use crate::machine::event_loop::EventLoop;
 use crate::machine::gil::Waiting;
-use crate::machine::gil_held::{Held, HeldBy, Share};
+use crate::machine::gil_held::{Held, HeldBy, Holders, Share};
 use crate::machine::gil_waits::{Wait, Waits};
 use crate::model::slot::Holding;
 use crate::phase::{Phase, Phases};
@@ -42,7 +42,7 @@ pub struct Piece {
     /// What holds the slot meanwhile if no request does; `None`: the slot is free.
     pub holding: Option<Holding>,
     /// Who had the interpreter lock, if it is a wait for that.
-    pub held_by: HeldBy,
+    pub held_by: Holders,
 }
 
 impl Piece {
@@ -71,7 +71,7 @@ impl Piece {
             blocked,
             waits_for_client: false,
             holding: Some(Holding::Housekeeping),
-            held_by: HeldBy::UNKNOWN,
+            held_by: Holders::NONE,
         }
     }
 
@@ -88,7 +88,7 @@ impl Piece {
             blocked: meaning.blocked,
             waits_for_client: meaning.blocked == Phase::ClientReadStall,
             holding: Some(Holding::Housekeeping),
-            held_by: HeldBy::UNKNOWN,
+            held_by: Holders::NONE,
         }
     }
 
@@ -105,7 +105,7 @@ impl Piece {
             blocked: Phase::Unexplained,
             waits_for_client: false,
             holding: Some(Holding::Housekeeping),
-            held_by: HeldBy::UNKNOWN,
+            held_by: Holders::NONE,
         }
     }
 
@@ -190,7 +190,13 @@ impl Piece {
 fn give(piece: &Piece, from_ns: u64, phases: &mut Phases, held: &mut Held) {
     let before_ns = phases.get(Phase::GilWait);
     piece.add_from(from_ns, phases);
-    held.add(piece.held_by, phases.get(Phase::GilWait).saturating_sub(before_ns));
+    let wait_ns = phases.get(Phase::GilWait).saturating_sub(before_ns);
+    let Holders { first, then } = piece.held_by;
+    let later =
+        |(since_ns, by)| (piece.phases_from(from_ns.max(since_ns)).get(Phase::GilWait).min(wait_ns), by);
+    let (later_ns, by) = then.map_or((0, HeldBy::UNKNOWN), later);
+    held.add(first, wait_ns - later_ns);
+    held.add(by, later_ns);
 }
 
 /// A thread with these sums was held from `start_ns` to `end_ns`.
@@ -492,7 +498,7 @@ mod tests {
             blocked: Phase::ClientReadStall,
             waits_for_client: true,
             holding: None,
-            held_by: HeldBy::UNKNOWN,
+            held_by: Holders::NONE,
         }
     }
 

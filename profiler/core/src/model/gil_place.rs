@@ -33,7 +33,10 @@ pub struct Blocked {
     pub other_ns: u64,
     /// Waits in which the waiter looked at itself.
     pub samples: u64,
-    /// Of those: it ran no Python function, or none that could be read, or it was not found among the interpreter's threads.
+    /// Of those: it has no readable frame in the interpreter whose thread had the lock last. It runs another one that shares the lock, as under
+    /// `mod_wsgi`, or no Python function.
+    pub elsewhere: u64,
+    /// Of those: its frames could not be read, or nothing is known of them.
     pub unreadable: u64,
     /// Long waits in which it did not: their last call began before they were long (an interpreter whose switch interval is longer
     /// than that), or they were under way as the window began.

@@ -103,6 +103,8 @@ enum Layout {
     Described {
         /// Index of the lock pointer's distance among them.
         lock_index: usize,
+        /// Index of the distance of a thread's number, where that is known.
+        thread_number_index: Option<usize>,
     },
 }
 
@@ -125,6 +127,8 @@ pub(super) struct Found {
     pub free_threaded: bool,
     /// The locks.
     pub locks: Vec<InterpreterLock>,
+    /// Distance of a thread's number in its `PyThreadState`, where the interpreter itself says so.
+    pub thread_number_at: Option<u64>,
 }
 
 /// The version that `_PyRuntime` itself gives, if it describes itself.
@@ -147,15 +151,15 @@ pub(super) fn locks(
         Layout::InRuntime { lock } => {
             let lock = lock_at(memory, at(runtime, lock)?, 0)?;
             let locks = vec![lock.ok_or(PythonError::Implausible { version })?];
-            Ok(Found { free_threaded: false, locks })
+            Ok(Found { locks, ..Found::default() })
         }
         Layout::InInterpreters { head, next, lock } => {
             let walk = Walk::begin(memory, at(runtime, head)?, next, lock, 0)?;
             let locks = walk.locks(memory, version, |_, place| Ok(place))?;
-            Ok(Found { free_threaded: false, locks })
+            Ok(Found { locks, ..Found::default() })
         }
-        Layout::Described { lock_index } if describes_itself => {
-            through_debug_offsets(memory, runtime, version, lock_index)
+        Layout::Described { lock_index, thread_number_index } if describes_itself => {
+            through_debug_offsets(memory, runtime, version, lock_index, thread_number_index)
         }
         Layout::Described { .. } => Err(PythonError::DebugOffsets { version }),
     }
@@ -167,8 +171,9 @@ fn through_debug_offsets(
     runtime: u64,
     version: Version,
     lock_index: usize,
+    thread_number_index: Option<usize>,
 ) -> Result<Found, PythonError> {
-    const WORDS: usize = 24;
+    const WORDS: usize = 26;
     let mut bytes = [0; WORDS * 8];
     memory.read(runtime, &mut bytes)?;
     let offsets: [u64; WORDS] = words(&bytes);
@@ -188,12 +193,13 @@ fn through_debug_offsets(
     let address = runtime.checked_add(head).ok_or(MemoryError::Address)?;
     let walk = Walk::begin(memory, address, next, lock, shift)?;
     if free_threaded && !walk.is_switched_on(memory)? {
-        return Ok(Found { free_threaded, locks: Vec::new() });
+        return Ok(Found { free_threaded, ..Found::default() });
     }
     let locks = walk.locks(memory, version, |interpreter, _| {
         Ok(memory.word(interpreter.checked_add(id).ok_or(MemoryError::Address)?)?)
     })?;
-    Ok(Found { free_threaded, locks })
+    let thread_number_at = thread_number_index.and_then(|index| offset(index).ok());
+    Ok(Found { free_threaded, locks, thread_number_at })
 }
 
 /// A list of interpreters.

@@ -99,7 +99,7 @@ fn however_many_interpreters_there_are_the_main_ones_lock_is_known() {
 /// Debug offsets of 3.13 (`lock_index` 14) or later (15), one interpreter.
 fn described_runtime(hex: u64, lock_index: u64, free_threaded: bool) -> Words {
     let mut memory = Words::default();
-    for index in 0..24 {
+    for index in 0..26 {
         memory.put(RUNTIME + index * 8, 0);
     }
     let shift = if free_threaded { 8 } else { 0 };
@@ -107,7 +107,7 @@ fn described_runtime(hex: u64, lock_index: u64, free_threaded: bool) -> Words {
     memory.put(RUNTIME + 16, u64::from(free_threaded)).put(RUNTIME + 40, 632);
     memory.put(RUNTIME + 56, 7200).put(RUNTIME + 64, 7264);
     memory.put(RUNTIME + lock_index * 8, 16).put(RUNTIME + (lock_index + 1) * 8, 1000);
-    memory.put(RUNTIME + (lock_index + 3) * 8, 1016 + shift);
+    memory.put(RUNTIME + (lock_index + 3) * 8, 1016 + shift).put(RUNTIME + 25 * 8, 160);
     memory
         .put(RUNTIME + 632, HEAP)
         .put(RUNTIME + 640, HEAP)
@@ -142,6 +142,12 @@ fn a_free_threaded_build_has_no_lock_until_it_is_switched_on() {
     let found = locks(&memory, RUNTIME, version("3.13"), true).expect("a lock");
     assert!(found.free_threaded);
     assert_eq!(addresses(&found), [(HEAP + 9008, 0)]);
+    assert_eq!(found.thread_number_at, version("3.13").thread_number_at(), "its holders can be told");
+    // What stands there in later versions was not looked at: nothing is read by it.
+    let mut memory = described_runtime(0x030e_0af0, 15, true);
+    memory.put(HEAP + 9000, 1);
+    let found = locks(&memory, RUNTIME, version("3.14"), true).expect("a lock");
+    assert_eq!((found.locks.len(), found.thread_number_at), (1, None));
 }
 
 #[test]

@@ -51,6 +51,7 @@ pub(super) struct Places<'a> {
 #[derive(Serialize)]
 struct Blocked<'a> {
     samples: u64,
+    elsewhere: u64,
     unreadable: u64,
     without_sample: u64,
     listed: Vec<Block<'a>>,
@@ -114,6 +115,7 @@ impl<'a> Blocked<'a> {
         });
         Self {
             samples: blocked.samples,
+            elsewhere: blocked.elsewhere,
             unreadable: blocked.unreadable,
             without_sample: blocked.without_sample,
             listed: listed.collect(),

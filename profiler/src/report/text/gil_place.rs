@@ -80,6 +80,13 @@ pub(in crate::report) fn blocked_summary(blocked: &Blocked) -> Option<String> {
         "Where those stood that waited 4 ms and more: their own frames in {}",
         unit::counted(blocked.samples, "wait")
     );
+    if blocked.elsewhere > 0 {
+        sentence.push_str(&format!(
+            "; {} of threads without a readable function in the interpreter that had the lock, left out: they run another one that shares it \
+             (mod_wsgi), or no Python",
+            unit::count(blocked.elsewhere)
+        ));
+    }
     if blocked.unreadable > 0 {
         sentence
             .push_str(&format!("; {} in no function that could be read", unit::count(blocked.unreadable)));

@@ -105,6 +105,45 @@ fn a_wait_is_laid_to_what_the_holder_served_when_the_wait_began() {
     assert_eq!(edges, [(endpoint("GET /first"), 5001), (endpoint("GET /second"), 514)]);
 }
 
+/// ```text
+/// thread 7:                gives the lock up after 25 µs, which wakes thread 2
+/// thread 2: waits ………………………┘ python …………………………………………………………
+/// thread 3: serves /a:  wait (found 7 with the lock) ……………………… finds 2 with it
+/// ```
+#[test]
+fn a_wait_in_which_the_lock_passes_to_another_waiter_is_laid_to_each_for_as_long_as_it_had_it() {
+    for (woken_after_us, last_holder_tid, expected) in [
+        // Thread 2 was awake before thread 7 had the lock, or never slept for it; then nothing tells when it took it.
+        (25, 2, &[(2, 5006, 4976), (7, 25, 25)][..]),
+        (0, 2, &[(7, 5031, 5001)]),
+        (25, 7, &[(7, 5031, 5001)]),
+        (25, 8, &[(7, 5031, 5001)]),
+        (25, 0, &[(7, 5031, 5001)]),
+    ] {
+        let waiter = Script::new(3).job_wait((1, 0, 99)).accept(9, (1, 0, 0));
+        let (arrival, begins_us) = (waiter.now_ns, (waiter.now_ns - START) / US);
+        let mut waiter = because_of(waiter.call(TAKE, -110, (1, 30, 5000), 0), 7);
+        if let Some(Event { body: Body::Slice(slice), .. }) = waiter.events.last_mut() {
+            slice.last_holder_tid = last_holder_tid;
+        }
+        let waiter = waiter.read(9, GET, arrival, (5, 0, 0)).write_head(9, OK5, (5, 0, 0));
+        let waiter = waiter.write(9, 5, (5, 0, 0)).job_wait((1, 0, 400));
+        let taker = Script::new(2).call(TAKE, 0, (1, 0, begins_us + woken_after_us - 1), 0);
+        let taker = taker.cpu(6_000).call(Call::Sleep, 0, (1, 0, 9), 0);
+        let outcome = run_with_lock(vec![waiter, taker], 12_000);
+        let of_waiter = outcome.snapshot.gil.thread_edges.iter().filter(|edge| edge.waiter.0 == 3);
+        let mut edges: Vec<_> = of_waiter.map(|edge| (edge.holder.0, edge.total_ns / US)).collect();
+        edges.sort_unstable();
+        assert_eq!(edges, expected.iter().map(|(tid, all_us, _)| (*tid, *all_us)).collect::<Vec<_>>());
+        let request = outcome.requests.iter().find(|request| request.path == "/a").expect("a request");
+        let mut holders: Vec<_> =
+            request.gil_holders.iter().map(|holder| (holder.tid, holder.wait_ns / US)).collect();
+        holders.sort_unstable();
+        // Without the 30 µs in which it was ready.
+        assert_eq!(holders, expected.iter().map(|(tid, _, own_us)| (*tid, *own_us)).collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn a_number_that_is_another_process_s_is_no_holder() {
     let elsewhere = Script::new(7).call(Call::Sleep, 0, (1, 0, 50), 0);
@@ -363,6 +402,7 @@ proptest! {
                 script = because_of(script, *holder);
                 if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
                     slice.lock_switches = (*holder > 0).then_some(holder / 3);
+                    slice.last_holder_tid = (asleep_us % 9) as u32;
                 }
             }
             whole_us.insert(tid, (script.now_ns - begun_ns) / US);

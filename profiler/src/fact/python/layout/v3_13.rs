@@ -4,4 +4,4 @@
 
 use super::Layout;
 
-pub(super) const LAYOUT: Layout = Layout::Described { lock_index: 14 };
+pub(super) const LAYOUT: Layout = Layout::Described { lock_index: 14, thread_number_index: Some(25) };

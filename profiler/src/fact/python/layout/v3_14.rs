@@ -4,4 +4,4 @@
 
 use super::Layout;
 
-pub(super) const LAYOUT: Layout = Layout::Described { lock_index: 15 };
+pub(super) const LAYOUT: Layout = Layout::Described { lock_index: 15, thread_number_index: None };
