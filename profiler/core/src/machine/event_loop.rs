@@ -156,6 +156,9 @@ pub struct EventLoop {
     first: Option<Resumed>,
     /// When a request last got what it waited for: from a back end, or because its client takes more.
     answered_ns: u64,
+    /// When a back end's answer was read last, and when before the present turn.
+    answer_read_ns: u64,
+    answer_read_before_ns: u64,
     /// Who goes on in which order, on loops that go on with everything one turn after its cause.
     order: Order,
     /// When the wake-up came that another thread sent, and that was read last.
@@ -200,7 +203,7 @@ impl EventLoop {
         self.touched_ns = exit_ns;
         self.first = None;
         self.order.next_turn();
-        self.ran_before_ns = self.ran_ns;
+        (self.ran_before_ns, self.answer_read_before_ns) = (self.ran_ns, self.answer_read_ns);
         if slice.enter_ns >= window_start_ns {
             self.report.turns = self.report.turns.saturating_add(1);
         }

@@ -73,8 +73,14 @@ impl EventLoop {
                     && unclaimed.candidates.contains(&request)
             })
         };
-        // On gevent timers run before what was ready is gone on with; after that a request goes on because another let it.
-        let may_be_let = self.on_gevent && self.answered_ns >= self.last.exit_ns;
+        // On gevent timers run before what was ready is gone on with; after that a request goes on because another let it. On asyncio
+        // who has an answer goes on a turn later, and whom it lets go another turn later.
+        let (ran_since_ns, answered_since_ns) = (self.turns_ago_ns(0), self.turns_ago_ns(1));
+        let may_be_let = self.on_gevent && self.answered_ns >= self.last.exit_ns
+            || self.defers()
+                && from_ns < ran_since_ns
+                && self.answer_read_before_ns >= answered_since_ns
+                && self.ran_before_ns >= ran_since_ns;
         let known = self.timer_or_wake(from_ns).filter(|_| !may_be_let && !opened(false));
         let told = self.timer_by_order(known).or(known).or_else(|| {
             let untold = self.first.or_else(|| self.timer_before(from_ns)).filter(|_| !opened(true))?;
@@ -171,6 +177,7 @@ impl EventLoop {
     /// A back end's answer was read, or what else may let anybody go on; `only`: it lets nobody but this request.
     pub fn has_read_answer(&mut self, at_ns: u64, only: Option<u64>) {
         self.has_answer(at_ns);
+        self.answer_read_ns = at_ns;
         match only {
             Some(request) => self.order.hears(request),
             None => self.order.may_let_any(),

@@ -161,3 +161,32 @@ fn a_back_end_that_is_opened_after_a_response_that_may_be_over_is_that_of_who_is
     assert_eq!(us(of(&requests, first), Phase::BackendWait), 0);
     assert_eq!(snapshot.event_loops[0].paired_by_order, 1);
 }
+
+/// ```text
+/// loop: read 10, look, socket, connect, look, send, look, read 9, look, python 30 (it wants what 10 has), look until a timer comes due 15 000,
+///       recv, look, epoll_ctl (10 takes its back end off the list), write 10, look, python 40, write 9
+/// ```
+#[test]
+fn who_goes_on_after_another_has_had_its_answer_may_have_been_let_by_that_one_though_a_timer_came_due() {
+    let script = loop_that_defers();
+    let other = script.now_ns;
+    let script = script.read(10, GET, other, (1, 0, 0)).cpu(4).look(0, 0, (1, 0, 0)).ask(BACKEND);
+    let script = script.look(-1, 1, (0, 0, 300)).call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0);
+    let script = script.look(20, 1, (0, 0, 5000));
+    let first = script.now_ns;
+    let script = script.read(9, GET, first, (1, 0, 0)).cpu(4).look(0, 0, (1, 0, 0)).cpu(30);
+    let script = script
+        .look(15, 1, (0, 0, 15_000))
+        .call(Call::Read { fd: BACKEND, asked_bytes: 9, arrival_ns: 0 }, 8, (1, 0, 0), 0)
+        .look(0, 0, (1, 0, 0))
+        .take_off(BACKEND)
+        .respond(10)
+        .look(0, 0, (1, 0, 0))
+        .cpu(40)
+        .respond(9)
+        .look(-1, 0, (0, 0, 10));
+    let (requests, _) = requests_of(script);
+    let let_go = of(&requests, first);
+    assert_eq!(us(let_go, Phase::Sleep), 0, "{let_go:?}");
+    assert!(us(let_go, Phase::Unexplained) > 15_000, "{let_go:?}");
+}
