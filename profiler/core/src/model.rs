@@ -150,6 +150,12 @@ pub struct Server {
 }
 
 impl Server {
+    /// Whether no kind of server recognised it.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.name.is_empty() || self.name == "unknown"
+    }
+
     /// Value of a setting as a number.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u64> {

@@ -142,7 +142,7 @@ impl<'a> Basis<'a> {
     #[must_use]
     pub fn server_label(&self) -> String {
         let server = &self.snapshot.server;
-        if server.name.is_empty() || server.name == "unknown" {
+        if server.is_unknown() {
             return String::new();
         }
         let name = words::name(&server.name, 12);

@@ -86,7 +86,10 @@ pub(super) fn line_ns(basis: &Basis<'_>) -> u64 {
         return if has_pool { basis.phases().get(Phase::PoolWait) } else { 0 };
     }
     let exhausted = ratio(basis.snapshot.slots.exhausted_ns, basis.window_ns());
-    if exhausted < basis.thresholds.exhausted_window_min_ratio { 0 } else { waited_ns(basis.phases()) }
+    // A server that makes threads as connections come has no line for them.
+    let has_line =
+        !basis.snapshot.slots.come_and_go && exhausted >= basis.thresholds.exhausted_window_min_ratio;
+    if has_line { waited_ns(basis.phases()) } else { 0 }
 }
 
 /// Time that requests waited for slots which this part of busy slot-time held: its share of the line.

@@ -150,6 +150,13 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_makes_threads_as_it_needs_them_has_no_line_for_them() {
+        let mut scene = in_line(10 * SECOND);
+        scene.0.slots.come_and_go = true;
+        assert_eq!(scene.judge("gil-threads").cost_ns, 24 * SECOND, "its waits alone");
+    }
+
+    #[test]
     fn a_line_for_threads_of_an_interpreter_with_time_left_is_one_for_threads() {
         let finding = in_line(7 * SECOND).judge("gil-threads");
         assert_eq!(finding.cost_ns, 24 * SECOND);

@@ -22,10 +22,15 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
 pub(in crate::report) fn server(page: &Page, snapshot: &Snapshot) -> String {
     let server = &snapshot.server;
     let session = &snapshot.session;
-    let name = if server.name.is_empty() { "unknown server" } else { &server.name };
     let version = server.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
-    let mut parts = vec![format!("{name}{version}")];
-    if !server.worker_class.is_empty() {
+    let mut parts = if server.is_unknown() {
+        let process = snapshot.processes.iter().find(|process| process.tgid == session.target_pid);
+        let comm = process.map(|process| format!(" ({})", process.comm)).unwrap_or_default();
+        vec![format!("unknown server{comm}")]
+    } else {
+        vec![format!("{}{version}", server.name)]
+    };
+    if !server.worker_class.is_empty() && !server.is_unknown() {
         parts.push(server.worker_class.clone());
     }
     parts.extend(server.python_version.as_ref().map(|version| format!("Python {version}")));
