@@ -1,6 +1,6 @@
 """A WSGI server whose requests compute and sleep by turns, for tests of the interpreter lock on any CPython.
 
-In: name of the server (gunicorn, waitress). Out: its port on standard output.
+In: name of the server (gunicorn, waitress), `demo` after it for the application of demo_app.py. Out: its port on standard output.
 """
 import sys
 import time
@@ -46,4 +46,6 @@ def gunicorn():
 
 
 if __name__ == "__main__":
+    if sys.argv[2:] == ["demo"]:
+        from demo_app import app
     {"gunicorn": gunicorn, "waitress": waitress}[sys.argv[1]]()

@@ -15,6 +15,7 @@ pub mod dropping;
 pub mod gate;
 pub mod gil_account;
 pub mod gil_episodes;
+pub mod gil_lines;
 pub mod gil_witness;
 pub mod gunicorn;
 pub mod kernel_trace;

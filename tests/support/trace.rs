@@ -89,9 +89,19 @@ pub struct GilWait {
     /// Who had the lock for the longest part of it.
     pub holder: GilHolder,
     /// Where that one was.
-    pub held_at: Option<Site>,
+    pub held_at: Option<HeldAt>,
     /// Where the waiter stood.
     pub stood_at: Option<Site>,
+}
+
+/// Where a holder was found.
+#[derive(Clone, Debug, Deserialize)]
+pub struct HeldAt {
+    /// The place.
+    #[serde(flatten)]
+    pub site: Site,
+    /// How long the request waited from there on.
+    pub wait_ns: u64,
 }
 
 /// A place in Python.

@@ -12,7 +12,7 @@ use wsgi_trace_tests::child::Child;
 use wsgi_trace_tests::gate::{exclusive, note_skip};
 use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::trace::{Trace, Traced};
-use wsgi_trace_tests::{require_bpf, root};
+use wsgi_trace_tests::{gil_lines, require_bpf, root, witness};
 
 use crate::interpreters::{self, Interpreter};
 use crate::server::{Kind, Server};
@@ -137,6 +137,33 @@ fn thread_that_waits_long_is_found_in_the_line_where_it_stands_on_every_interpre
     let found = interpreters::found();
     let known = |of: &&Interpreter| !of.is("free-threaded") && KNOWN.iter().any(|known| of.is(known));
     found.iter().filter(known).try_for_each(|interpreter| stands(interpreter, line))
+}
+
+/// Requests of a server, of which one keeps the lock and another wants it.
+fn requests_stand(interpreter: &Interpreter) -> anyhow::Result<()> {
+    const PAIRS: usize = 4;
+    let _alone = exclusive()?;
+    let directory = tempfile::tempdir()?;
+    let witness = directory.path().join("witness");
+    let server = Server::start_witnessed(interpreter, &witness)?;
+    let trace = Trace::start_with(server.pid(), &["--stacks"])?;
+    let answered = gil_lines::hold_and_want(&server.address(), PAIRS)?;
+    let traced = trace.end()?;
+    eprintln!("{}:", interpreter.name);
+    assert_eq!(answered, 2 * PAIRS);
+    let witnesses = witness::parse(&std::fs::read_to_string(&witness)?)?;
+    let checked = gil_lines::check(&traced.requests, &witnesses).with_context(|| interpreter.name.clone())?;
+    assert_eq!(checked, PAIRS, "{}", interpreter.name);
+    Ok(())
+}
+
+#[test]
+#[ignore = "make gil-matrix: needs the interpreters"]
+fn requests_that_wait_long_say_both_lines_on_every_interpreter() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let found = interpreters::found();
+    let known = |of: &&Interpreter| !of.is("free-threaded") && KNOWN.iter().any(|known| of.is(known));
+    found.iter().filter(known).try_for_each(requests_stand)
 }
 
 /// Functions whose names are not English, the second at the address of the first.

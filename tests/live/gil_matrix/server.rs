@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use wsgi_trace_tests::child::{Child, until};
+use wsgi_trace_tests::server::Address;
 
 use crate::interpreters::Interpreter;
 
@@ -70,6 +71,15 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(interpreter: &Interpreter, kind: Kind) -> anyhow::Result<Self> {
+        Self::start_with(interpreter, kind, None)
+    }
+
+    /// gunicorn, gthread, with the demo's application, whose witness goes to this file.
+    pub(crate) fn start_witnessed(interpreter: &Interpreter, witness: &Path) -> anyhow::Result<Self> {
+        Self::start_with(interpreter, Kind::Gunicorn, Some(witness))
+    }
+
+    fn start_with(interpreter: &Interpreter, kind: Kind, witness: Option<&Path>) -> anyhow::Result<Self> {
         let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
         let tools = tree.parent().unwrap_or(tree).join(".tools");
         let app = |name: &str| tree.join("apps").join(name);
@@ -95,6 +105,9 @@ impl Server {
                 return Ok(Self { child, address: port, has_clients: true });
             }
         };
+        if let Some(witness) = witness {
+            command.arg("demo").env("WITNESS_FILE", witness);
+        }
         // Both are written in Python alone.
         let packages =
             ["venv23", "venv-servers"].map(|venv| tools.join(venv).join("lib/python3.11/site-packages"));
@@ -106,6 +119,10 @@ impl Server {
         let port: u16 = line.trim().parse().with_context(|| format!("{} does not start", kind.name()))?;
         let has_clients = !matches!(kind, Kind::Cpu | Kind::Calls);
         Ok(Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)), has_clients })
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        Address::Tcp(self.address.to_string())
     }
 
     pub(crate) fn pid(&self) -> u32 {
