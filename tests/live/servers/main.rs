@@ -73,12 +73,12 @@ servers! {
 /// Servers that do not pass yet, or not always. `cargo xtask live-all gaps` shows how far they are; a line that has come to pass
 /// moves up.
 ///
-/// asyncio (uvicorn): 5.6 to 9 % of request time is unexplained in 9 runs of 10 beside two processes that compute on two CPUs and others that build,
-/// 10.6 % in one (before, 7 to 13 %: 6 of 8 failed). Two thirds of it are the turn of the loop in which a timer came due while others ran: when in it, no call says.
+/// asyncio (uvicorn): beside two processes that compute on two CPUs, and others that build, 4 to 11 % of request time is unexplained (32 of 37 runs
+/// pass; before, 2 of 8 did, with 7 to 13 %). Two thirds of it are the turn of the loop in which a timer came due while others ran: when in it, no call says.
 /// The rest is stretches between calls of two requests that went on in the same turn, both of the application's code.
 ///
-/// Starlette, whose threads the loop feeds: 3 to 7 % in 10 runs so loaded, but in two of them the interval from the head to the application, which its witness
-/// does not see, was longer than 200 µs in the median: threads take the interpreter lock from the loop meanwhile.
+/// Starlette, whose threads the loop feeds: 3 to 9 % in 28 runs so loaded, but in two of them its median interval was 0.2 and 0.5 ms longer than its witness's,
+/// which begins with the application: threads take the interpreter lock from the loop before that.
 mod gaps {
     use super::*;
 
