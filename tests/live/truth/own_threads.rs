@@ -1,5 +1,5 @@
-//! Requests that have a thread of their own each for what is not asynchronous, as Django's views have under an ASGI server,
-//! against what their paths say that they sleep.
+//! Requests of an event loop whose work threads do: a thread of their own each, as Django's views have under an ASGI server, or one
+//! of a pool, as under a2wsgi. Against what their paths say that they sleep.
 //!
 //! In: uvicorn, with clients one after the other and at once. Out: verdicts.
 
@@ -18,8 +18,8 @@ const SHORT_NS: u64 = 1_000_000;
 const LATE_NS: u64 = 10_000_000;
 
 /// How many answered requests sleep as long in the report as in their path, and how many do not.
-fn traced(clients: &str) -> anyhow::Result<(usize, usize)> {
-    let server = Server::start(&Uvicorn { application: Application::OwnThreads, workers: 1 })?;
+fn traced(application: Application, clients: &str) -> anyhow::Result<(usize, usize)> {
+    let server = Server::start(&Uvicorn { application, workers: 1 })?;
     let trace = Trace::start(server.pid())?;
     let options = ["--requests", "240", "--seconds", "20", "--clients", clients, "--keep-alive", "5"];
     let sent = Load::run(
@@ -57,7 +57,11 @@ fn traced(clients: &str) -> anyhow::Result<(usize, usize)> {
         "{clients} clients: {right} right, {wrong} wrong, pool wait {pool_wait_ns}, unexplained {unexplained_ns} of {all_ns} ns"
     );
     ensure!(right + wrong == sent.answered(), "not every request is in the report");
-    ensure!(pool_wait_ns * 100 <= all_ns, "nobody waits for a thread: {pool_wait_ns} of {all_ns} ns");
+    let has_pool = application != Application::OwnThreads;
+    ensure!(
+        has_pool || pool_wait_ns * 100 <= all_ns,
+        "nobody waits for a thread: {pool_wait_ns} of {all_ns} ns"
+    );
     ensure!(unexplained_ns * 10 <= all_ns, "{unexplained_ns} of {all_ns} ns are unexplained");
     Ok((right, wrong))
 }
@@ -66,10 +70,23 @@ fn traced(clients: &str) -> anyhow::Result<(usize, usize)> {
 fn a_request_with_a_thread_of_its_own_sleeps_as_long_as_its_view() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
-    let (_, wrong) = traced("1")?;
+    let (_, wrong) = traced(Application::OwnThreads, "1")?;
     ensure!(wrong == 0, "{wrong} requests did not sleep as long as their path says");
     // Several at once: where two threads tell within the same turns of the loop, only their order says whose they are.
-    let (right, wrong) = traced("3")?;
+    let (right, wrong) = traced(Application::OwnThreads, "3")?;
+    ensure!(
+        wrong * 10 <= right,
+        "{wrong} of {} requests did not sleep as long as their path says",
+        right + wrong
+    );
+    Ok(())
+}
+
+#[test]
+fn a_request_of_a_pool_beside_a_loop_sleeps_as_long_as_its_application() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let (right, wrong) = traced(Application::A2wsgi { threads: 4 }, "3")?;
     ensure!(
         wrong * 10 <= right,
         "{wrong} of {} requests did not sleep as long as their path says",

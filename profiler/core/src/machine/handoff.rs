@@ -13,6 +13,8 @@ mod own_thread;
 
 use std::collections::VecDeque;
 
+use rustc_hash::FxHashSet;
+
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::request::{Active, HandedTo};
@@ -74,6 +76,8 @@ pub struct Pool {
     /// one: where each thread waits at an address of its own, waits within a job look like waits for one.)
     addresses: VecDeque<(u64, Tid, u64)>,
     queue: Option<u64>,
+    /// Threads that got a job of which it is not known whose it is, or told by order alone.
+    open: FxHashSet<Tid>,
     own: own_thread::Threads,
 }
 
@@ -87,6 +91,7 @@ impl Pool {
             working: Vec::new(),
             addresses: VecDeque::new(),
             queue: None,
+            open: FxHashSet::default(),
             own: own_thread::Threads::default(),
         }
     }
@@ -99,7 +104,7 @@ pub(super) fn is_worked_for(state: &State, tgid: Tid, place: Place) -> bool {
 
 /// Whether a thread of a process works for one of several requests, and which is not known yet.
 pub(super) fn has_open_threads(state: &State, tgid: Tid) -> bool {
-    state.pools.get(&tgid).is_some_and(|pool| pool.own.has_open())
+    state.pools.get(&tgid).is_some_and(|pool| !pool.open.is_empty() || pool.own.has_open())
 }
 
 /// Whether a wait that a thread's own calls do not show to be one for work ended by the loop's hand.
@@ -132,6 +137,13 @@ pub(super) fn waited(state: &mut State, slice: &Slice, exit_ns: u64) {
         pool.addresses.pop_front();
     }
     pool.addresses.push_back((address, slice.tid, exit_ns));
+}
+
+/// Whether a thread of a pool waits at the queue of jobs, whoever ends its wait: threads there wake one another.
+pub(super) fn is_at_queue(state: &State, thread: &Thread, slice: &Slice) -> bool {
+    let Call::FutexWait { address, .. } = slice.call else { return false };
+    let queue = state.pools.get(&slice.tgid).and_then(|pool| pool.queue);
+    thread.slot.is_none() && queue == Some(address)
 }
 
 /// Whether a wait of a pool's thread that could be one for work is one within its work: it is not at the queue of jobs, or,
@@ -179,6 +191,13 @@ pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_
         None
     };
     let by_order = found.is_some_and(|(_, by_order)| by_order);
+    if let Some(pool) = state.pools.get_mut(&slice.tgid) {
+        if found.is_none() || by_order {
+            pool.open.insert(slice.tid);
+        } else {
+            pool.open.remove(&slice.tid);
+        }
+    }
     thread.woken_for = found.map(|(place, _)| place);
     thread.woken_by_order = by_order;
     // A pool that waits with a limit may tell the loop nothing when it is done: whom it works for stays unknown.
@@ -263,7 +282,12 @@ pub(super) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_n
         (Some(_), None) => pool.queue.is_some(),
         (None, None) => false,
     };
-    if place.is_none() && tidies_up {
+    // A job that it took without having to wait for one: who tidies up asks nobody.
+    let is_next = thread.pending.has_worked_and_waited() && thread.works_for.is_some() && woken_for.is_none();
+    if place.is_none() && is_next {
+        thread.works_for = None;
+        pool.working.retain(|(tid, _)| *tid != slice.tid);
+    } else if place.is_none() && tidies_up {
         drop(std::mem::take(&mut thread.pending));
         return;
     }
@@ -326,17 +350,20 @@ pub(super) fn collect(state: &mut State, tgid: Tid, place: Place, recent_ns: u64
             job.place.is_none() && job.ready_ns.is_none() && job.noted_ns > read_ns && job.begin_ns >= read_ns
         };
         let count = pool.jobs.iter_mut().filter(fits).count();
-        let own = pool.jobs.iter_mut().filter(fits).filter(|job| job.woken_for == Some(place)).count();
+        // Whom a thread was woken for by order alone says less than when it told: the loop goes on in the order of the notes.
+        let is_own = |job: &&mut Job| job.woken_for == Some(place) && !job.by_order;
+        let own = pool.jobs.iter_mut().filter(fits).filter(is_own).count();
         // One that another's thread did is no other's.
         let is_free = |job: &&mut Job| job.woken_for.is_none() || job.by_order;
         let found = if own > 0 {
-            pool.jobs.iter_mut().filter(fits).find(|job| job.woken_for == Some(place))
+            pool.jobs.iter_mut().filter(fits).find(is_own)
         } else {
             pool.jobs.iter_mut().filter(fits).find(is_free)
         };
         let Some(job) = found else { return Collected::Nothing };
         job.place = Some(place);
         let tid = job.tid;
+        pool.open.remove(&tid);
         if let Some(thread) = state.threads.get_mut(tid) {
             thread.works_for = Some(place);
             pool.working.retain(|(worker, _)| *worker != tid);

@@ -229,7 +229,8 @@ pub(super) fn waits_for_work(state: &State, thread: &Thread, slice: &Slice, mean
         // Where a loop waits for more than its own descriptors tell, it still is its wait.
         Idle::UnlessServing => {
             turn::is_loop(thread) && meaning.blocked == Phase::Unexplained
-                || !is_serving(state, thread) && job::is_for_next(thread, slice)
+                || !is_serving(state, thread)
+                    && (job::is_for_next(thread, slice) || handoff::is_at_queue(state, thread, slice))
         }
         Idle::No => false,
     }

@@ -272,6 +272,15 @@ impl Pending {
         self.pieces.front().map(|piece| piece.start_ns)
     }
 
+    /// Whether the thread has asked somebody and waited, or slept, in it.
+    #[must_use]
+    pub fn has_worked_and_waited(&self) -> bool {
+        self.pieces.iter().any(|piece| {
+            piece.account.blocked_ns > piece.fault_ns
+                && matches!(piece.blocked, Phase::Sleep | Phase::BackendWait | Phase::FileWait)
+        })
+    }
+
     /// Gives all time from `from_ns` on to the caller: phases that add up to the time from `from_ns` to the end of
     /// the last piece (zero if that is earlier). `each` gets every piece with the point from which on it was taken;
     /// who had the interpreter lock meanwhile is added to `held`.

@@ -259,6 +259,7 @@ pub(super) fn in_flight(pool: &mut Pool, threads: &mut threads::Threads, place: 
 pub fn ended(state: &mut State, tgid: Tid, tid: Tid) {
     let Some(pool) = state.pools.get_mut(&tgid) else { return };
     pool.working.retain(|(worker, _)| *worker != tid);
+    pool.open.remove(&tid);
     if pool.own.made.remove(&tid).is_some() {
         pool.own.ended = pool.own.ended.saturating_add(1);
         pool.jobs.retain(|job| job.tid != tid || job.place.is_some());
