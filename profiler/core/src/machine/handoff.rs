@@ -102,9 +102,11 @@ pub(super) fn is_worked_for(state: &State, tgid: Tid, place: Place) -> bool {
     state.pools.get(&tgid).is_some_and(|pool| pool.working.iter().any(|(_, known)| *known == place))
 }
 
-/// Whether a thread of a process works for one of several requests, and which is not known yet.
+/// Whether a thread of a process works for one of several requests, and which is not known yet. gevent's threads only resolve
+/// names, which says nothing of what its requests do meanwhile.
 pub(super) fn has_open_threads(state: &State, tgid: Tid) -> bool {
-    state.pools.get(&tgid).is_some_and(|pool| !pool.open.is_empty() || pool.own.has_open())
+    !state.processes.is_on_gevent(tgid)
+        && state.pools.get(&tgid).is_some_and(|pool| !pool.open.is_empty() || pool.own.has_open())
 }
 
 /// Whether a wait that a thread's own calls do not show to be one for work ended by the loop's hand.

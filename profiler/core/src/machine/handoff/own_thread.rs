@@ -105,6 +105,10 @@ pub fn made(state: &mut State, tgid: Tid, (maker, child): (Tid, Tid), at_ns: u64
     else {
         return;
     };
+    // gevent makes threads for the process, to resolve names.
+    if state.processes.is_on_gevent(tgid) {
+        return;
+    }
     let place = goes_on(state, pool, tgid, at_ns);
     let Some(pool) = state.pools.get_mut(&tgid) else { return };
     if pool.own.made.len() >= MAX_MADE {
