@@ -4,6 +4,7 @@
 //! and its log; ended when dropped, with all its children.
 
 pub mod apache;
+pub mod asking;
 pub mod cheroot;
 pub mod few_files;
 pub mod gevent;

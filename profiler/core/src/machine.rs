@@ -6,6 +6,7 @@
 //! only from events. What should be impossible is counted by name, never guessed around.
 
 pub mod arrivals;
+pub mod asker;
 pub mod by_process;
 pub mod capacity;
 pub mod classify;
@@ -45,6 +46,7 @@ pub mod roll;
 pub mod serving;
 pub mod slot;
 pub mod state;
+pub mod strand;
 pub mod summary;
 pub mod thread;
 pub mod threads;

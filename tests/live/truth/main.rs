@@ -5,6 +5,7 @@
 
 mod accept_queue;
 mod access_log;
+mod back_ends;
 mod capacity;
 mod gil;
 mod gil_holder;

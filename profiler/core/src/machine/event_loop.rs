@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use crate::event::Slice;
+use crate::machine::strand::Strands;
 use crate::model::event_loop::{EventLoop as Report, Holder, LONG_HOLD_NS, LongHolds};
 use crate::model::path_shape::path_shape;
 use crate::phase::{Phase, Phases};
@@ -71,30 +72,6 @@ struct Wait {
     sequence: u32,
 }
 
-/// A descriptor of a back end, of which it is not known whose it is.
-#[derive(Clone, Copy, Debug)]
-pub struct Anonymous {
-    /// Descriptor.
-    pub fd: i32,
-    /// When it came to be.
-    pub opened_ns: u64,
-    /// When it was touched first since the loop last slept.
-    pub touched_ns: u64,
-    /// Between these two moments it became ready.
-    pub ready_ns: (u64, u64),
-}
-
-/// A back end's descriptor that one of several requests opened.
-#[derive(Clone, Debug)]
-struct Unclaimed {
-    fd: i32,
-    opened_ns: u64,
-    /// Requests that may have been running then.
-    candidates: Vec<u64>,
-    /// The one of them that it is laid to, as the first in order.
-    by_order: Option<u64>,
-}
-
 /// What one request had of the present turn.
 #[derive(Clone, Debug)]
 struct Share {
@@ -135,10 +112,10 @@ pub struct EventLoop {
     touches: VecDeque<(u64, (u32, u64))>,
     /// Requests left unfinished of which it is not known what they wait for, and not turned to since.
     pub parked: Vec<(u32, u64)>,
-    /// Back ends that were opened by one of several requests.
-    unclaimed: VecDeque<Unclaimed>,
-    /// Back ends of no known request that became active since the loop last slept.
-    pub anonymous: Vec<Anonymous>,
+    /// Work for one of several requests.
+    pub strands: Strands,
+    /// Back ends of which only order told whose they are.
+    likely: VecDeque<i32>,
     last: Wait,
     /// Exit of the wait before the last one.
     before_ns: u64,
@@ -154,6 +131,10 @@ pub struct EventLoop {
     undue: (u64, u64),
     /// On gevent: a timer let the request go on that did so first in the present turn; nothing was accepted or read since.
     first: Option<Resumed>,
+    /// In the present turn a connection was accepted, or something that came was read.
+    has_got: bool,
+    /// The first answer of a back end in the present turn; 0: there was none.
+    first_answer_ns: u64,
     /// When a request last got what it waited for: from a back end, or because its client takes more.
     answered_ns: u64,
     /// When a back end's answer was read last, and when before the present turn.
@@ -196,7 +177,6 @@ impl EventLoop {
             }
             self.sleeps.push_back((slice.enter_ns, exit_ns));
             self.leaves.clear();
-            self.anonymous.clear();
         }
         self.left = std::mem::take(&mut self.leaves);
         self.timers(slice, slept);
@@ -204,6 +184,8 @@ impl EventLoop {
         self.first = None;
         self.order.next_turn();
         (self.ran_before_ns, self.answer_read_before_ns) = (self.ran_ns, self.answer_read_ns);
+        self.has_got = false;
+        self.first_answer_ns = 0;
         if slice.enter_ns >= window_start_ns {
             self.report.turns = self.report.turns.saturating_add(1);
         }
@@ -471,27 +453,33 @@ impl EventLoop {
         at_ns.is_some_and(|at_ns| at_ns >= recent_ns)
     }
 
-    /// A back end was opened by one of these requests; it is laid to `by_order`.
-    pub fn opened(&mut self, fd: i32, opened_ns: u64, candidates: Vec<u64>, by_order: Option<u64>) {
-        if self.unclaimed.len() >= MAX_LEFT {
-            self.unclaimed.pop_front();
-        }
-        self.unclaimed.push_back(Unclaimed { fd, opened_ns, candidates, by_order });
-        self.report.paired_by_order =
-            self.report.paired_by_order.saturating_add(u64::from(by_order.is_some()));
+    /// A strand was found to be this request's.
+    pub fn found_strand(&mut self, place: (u32, u64), by_order: bool, at_ns: u64) {
+        self.report.paired_by_order = self.report.paired_by_order.saturating_add(u64::from(by_order));
+        self.left.retain(|left| *left != place);
+        self.leaves.retain(|left| *left != place);
+        self.parked.retain(|left| *left != place);
+        self.turns_to(place, at_ns);
     }
 
-    /// A request goes on by a call on `touched_fd` without the answer of the back end that was laid to it by order: it was
-    /// another's. Returns that back end's descriptor.
-    pub fn not_its(&mut self, request: u64, touched_fd: Option<i32>) -> Option<i32> {
-        let found = self.unclaimed.iter_mut().rfind(|known| known.by_order == Some(request))?;
-        if touched_fd == Some(found.fd) {
-            return None;
+    /// A back end was laid to a request that is no more than likely its own.
+    pub fn paired_as_likely(&mut self, fd: i32) {
+        self.report.paired_by_order = self.report.paired_by_order.saturating_add(1);
+        if self.likely.len() >= MAX_LEFT {
+            self.likely.pop_front();
         }
-        found.by_order = None;
-        found.candidates.retain(|candidate| *candidate != request);
-        self.report.paired_by_order = self.report.paired_by_order.saturating_sub(1);
-        Some(found.fd)
+        self.likely.push_back(fd);
+    }
+
+    /// It is known whose back end this is.
+    pub fn paired_surely(&mut self, fd: i32) {
+        self.likely.retain(|likely| *likely != fd);
+    }
+
+    /// What was found ready since then may have been gone on with just now.
+    #[must_use]
+    pub const fn not_slept_since_ns(&self) -> u64 {
+        self.slept_until_ns
     }
 
     /// A thread of the pool was found to have worked for a request.
@@ -505,27 +493,16 @@ impl EventLoop {
         self.report.between_requests_ns = self.report.between_requests_ns.saturating_add(length_ns);
     }
 
-    /// It is known now whose it is.
-    pub fn claimed(&mut self, fd: i32, opened_ns: u64) {
-        self.unclaimed.retain(|known| (known.fd, known.opened_ns) != (fd, opened_ns));
-    }
-
     /// Whether it is not order alone that told whose back end this is.
     #[must_use]
     pub fn is_sure(&self, fd: i32) -> bool {
-        !self.unclaimed.iter().any(|known| known.fd == fd)
-    }
-
-    /// Whether a request may have opened a back end: unless others are known to have, and not it.
-    #[must_use]
-    pub fn may_have_opened(&self, request: u64, fd: i32, opened_ns: u64) -> bool {
-        let found = self.unclaimed.iter().find(|known| (known.fd, known.opened_ns) == (fd, opened_ns));
-        found.is_none_or(|found| found.candidates.contains(&request))
+        !self.likely.contains(&fd)
     }
 
     /// The next window begins: sums start anew, what the loop is about stays.
     pub fn roll(&mut self) {
         self.report = Report::default();
+        self.strands.take_unknown(false);
         self.index.clear();
         for turn in &mut self.turns {
             turn.holder = None;
@@ -551,6 +528,7 @@ impl EventLoop {
             ))
         });
         (self.report.tgid, self.report.tid) = (tgid, tid);
+        self.report.back_ends_unknown = self.strands.take_unknown(true);
         Some(self.report)
     }
 }

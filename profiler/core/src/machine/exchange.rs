@@ -13,6 +13,7 @@ use crate::machine::http1::{ResponseHead, Step};
 use crate::machine::job;
 use crate::machine::request::{Active, Beginning};
 use crate::machine::state::State;
+use crate::machine::strand;
 use crate::machine::thread::Thread;
 use crate::machine::turn;
 use crate::model::request::Framing;
@@ -276,7 +277,10 @@ pub(super) fn advance(state: &mut State, thread: &mut Thread, at: At<'_>, sink: 
     {
         active.part();
     }
-    turn::confirm(state, thread, (number, id));
+    turn::confirm(state, thread, tid, (number, id));
+    if turn::is_loop(thread) && thread.serving != Some((number, id)) {
+        strand::claim(state, thread, slice, (number, id));
+    }
     let own_start_ns = thread.work_start_ns.take().unwrap_or(slice.gap_start_ns());
     let own_start_ns = if turn::is_loop(thread) && thread.serving != Some((number, id)) {
         turn::turn_to(state, thread, at, id, sink)

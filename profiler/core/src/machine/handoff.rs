@@ -30,6 +30,11 @@ const MAX_ADDRESSES: usize = 64;
 /// Jobs of one process that wait for the loop.
 const MAX_JOBS: usize = 256;
 
+/// Jobs given for one of several requests that are remembered.
+const MAX_GIVEN: usize = 64;
+/// A job that was given longer ago is not waited for any more.
+const LONGEST_JOB_NS: u64 = 1_000_000_000;
+
 /// A request on a connection: the connection's number and the request's id.
 type Place = (u32, u64);
 
@@ -51,6 +56,24 @@ pub struct Job {
     /// Its last note.
     noted_ns: u64,
     pieces: Pending,
+    /// When the loop woke the thread, and when the timer came due that may have made its request go on.
+    handed: Handed,
+}
+
+impl Job {
+    /// It was done lately, and nobody is known to have handed it over.
+    fn is_free(&self, recent_ns: u64) -> bool {
+        self.place.is_none() && self.woken_for.is_none() && self.noted_ns >= recent_ns
+    }
+}
+
+/// How a thread of the pool was given its job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handed {
+    /// The loop woke it then; 0: another did.
+    pub woken_ns: u64,
+    /// A timer came due in the turn in which it was woken.
+    pub due_ns: Option<u64>,
 }
 
 /// What the loop's going on with a request brought.
@@ -62,6 +85,54 @@ pub(super) enum Collected {
     Known,
     /// One of several threads did; which of them, the order of their notes told.
     ByOrder,
+}
+
+impl Handed {
+    /// What a request waited for that handed a job over, until a thread began with it: ends of stretches with their phases.
+    /// `unknown`: where nothing tells what it waited for until the thread was woken.
+    pub(super) fn before(&self, begin_ns: u64, waited: Phase, unknown: Phase) -> [(u64, Phase); 3] {
+        match self.due_ns.filter(|due_ns| *due_ns <= self.woken_ns) {
+            Some(due_ns) => [(due_ns, Phase::Sleep), (self.woken_ns, Phase::LoopWait), (begin_ns, waited)],
+            None => [(self.woken_ns, unknown), (self.woken_ns, unknown), (begin_ns, waited)],
+        }
+    }
+}
+
+/// A job that is done and that nobody is known to have handed over.
+#[derive(Clone, Debug)]
+pub(super) struct Free {
+    /// How it was handed over.
+    pub handed: Handed,
+    /// When its thread began.
+    pub begin_ns: u64,
+    /// The thread.
+    pub tid: Tid,
+    /// What it did.
+    pub pieces: Pending,
+}
+
+/// The oldest of the jobs that are done, that the loop has not gone on with, and that nobody is known to have handed over.
+pub(super) fn take_free(state: &mut State, tgid: Tid, recent_ns: u64) -> Option<Free> {
+    let pool = state.pools.get_mut(&tgid)?;
+    let place = pool.jobs.iter().position(|job| job.is_free(recent_ns))?;
+    let Job { handed, begin_ns, tid, pieces, .. } = pool.jobs.remove(place)?;
+    Some(Free { handed, begin_ns, tid, pieces })
+}
+
+/// Whether any request may have handed a job over that is not gone on with, as far as is known. A thread that takes one job after the other
+/// is not woken for each.
+pub(super) fn has_given(state: &State, tgid: Tid, now_ns: u64, recent_ns: u64) -> bool {
+    let Some(pool) = state.pools.get(&tgid) else { return false };
+    let is_recent = |handed: &Handed| handed.woken_ns.saturating_add(LONGEST_JOB_NS) > now_ns;
+    pool.given.back().is_some_and(is_recent) || pool.jobs.iter().any(|job| job.is_free(recent_ns))
+}
+
+/// One of those goes on: how its job was handed over, as far as that is the same for all of them.
+pub(super) fn take_given(state: &mut State, tgid: Tid, now_ns: u64) -> Option<Handed> {
+    let pool = state.pools.get_mut(&tgid)?;
+    pool.given.retain(|handed| handed.woken_ns.saturating_add(LONGEST_JOB_NS) > now_ns);
+    let due_ns = pool.given.iter().map(|handed| handed.due_ns).min().flatten();
+    Some(Handed { due_ns, ..pool.given.pop_front()? })
 }
 
 /// The pool of a process that has a loop.
@@ -79,6 +150,8 @@ pub struct Pool {
     /// Threads that got a job of which it is not known whose it is, or told by order alone.
     open: FxHashSet<Tid>,
     own: own_thread::Threads,
+    /// Jobs that the loop gave for one of several, the last ones that may not have been gone on with.
+    given: VecDeque<Handed>,
 }
 
 impl Pool {
@@ -93,6 +166,7 @@ impl Pool {
             queue: None,
             open: FxHashSet::default(),
             own: own_thread::Threads::default(),
+            given: VecDeque::new(),
         }
     }
 }
@@ -185,13 +259,27 @@ pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_
     let Some(pool) = state.pools.get_mut(&slice.tgid) else { return };
     pool.working.retain(|(tid, _)| *tid != slice.tid);
     let (loop_tid, has_queue) = (pool.loop_tid, pool.queue.is_some());
+    // Its sleep ended with the wake-up; what is left of the call is the queue for a CPU and the way out.
+    let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
+    let woken_ns = exit_ns.saturating_sub(awake_ns);
+    thread.handed = Handed::default();
     let found = if slice.waker_tid == loop_tid {
-        // Its sleep ended with the wake-up; what is left of the call is the queue for a CPU and the way out.
-        let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
-        woken_for(state, slice.tgid, loop_tid, has_queue, exit_ns.saturating_sub(awake_ns))
+        let event_loop = state.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_ref());
+        let due_ns = event_loop.and_then(|event_loop| event_loop.timer_of_turn(woken_ns));
+        thread.handed = Handed { woken_ns, due_ns };
+        woken_for(state, slice.tgid, loop_tid, has_queue, woken_ns)
     } else {
         None
     };
+    if found.is_none()
+        && thread.handed.woken_ns > 0
+        && let Some(pool) = state.pools.get_mut(&slice.tgid)
+    {
+        if pool.given.len() >= MAX_GIVEN {
+            pool.given.pop_front();
+        }
+        pool.given.push_back(thread.handed);
+    }
     let by_order = found.is_some_and(|(_, by_order)| by_order);
     if let Some(pool) = state.pools.get_mut(&slice.tgid) {
         if found.is_none() || by_order {
@@ -226,6 +314,7 @@ fn woken_for(
     let touched = event_loop.touched_at(woken_ns);
     if let Some((touched_ns, place)) = touched
         && !has_queue
+        && event_loop.goes_on_alone()
         && touched_ns >= event_loop.turn_start_at(woken_ns)
     {
         return Some((place, false));
@@ -240,9 +329,15 @@ fn woken_for(
         };
         front.is_some_and(untaken) && !is_worked_for(state, tgid, *place)
     };
-    let mut free = event_loop.parked.iter().copied().filter(is_free);
+    // Who runs is not parked yet.
+    let running = touched.filter(|place| event_loop.on_gevent && is_free(place));
+    let mut free = event_loop.parked.iter().copied().filter(is_free).chain(running);
     let first = free.next();
     let by_order = free.any(|other| Some(other) != first);
+    if by_order && event_loop.on_gevent {
+        // Any greenlet may have given it a job, in any order.
+        return None;
+    }
     first.or(touched.filter(is_free)).map(|place| (place, by_order))
 }
 
@@ -315,13 +410,22 @@ pub(super) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_n
         ready_ns,
         noted_ns: exit_ns,
         pieces,
+        handed: thread.handed,
     });
 }
 
 /// The loop goes on with a request: jobs that were done for it become part of it.
 ///
 /// A job whose last note the loop read before `recent_ns` was for nobody: the loop has gone on since.
-pub(super) fn collect(state: &mut State, tgid: Tid, place: Place, recent_ns: u64, at_ns: u64) -> Collected {
+///
+/// On gevent any greenlet gives jobs in any order: what is not known to be of a request is not its own there.
+pub(super) fn collect(
+    state: &mut State,
+    tgid: Tid,
+    place: Place,
+    (recent_ns, at_ns): (u64, u64),
+    on_gevent: bool,
+) -> Collected {
     let Some(pool) = state.pools.get_mut(&tgid) else { return Collected::Nothing };
     pool.own.went_on(place, at_ns);
     let own = &pool.own;
@@ -356,7 +460,7 @@ pub(super) fn collect(state: &mut State, tgid: Tid, place: Place, recent_ns: u64
         let is_own = |job: &&mut Job| job.woken_for == Some(place) && !job.by_order;
         let own = pool.jobs.iter_mut().filter(fits).filter(is_own).count();
         // One that another's thread did is no other's.
-        let is_free = |job: &&mut Job| job.woken_for.is_none() || job.by_order;
+        let is_free = |job: &&mut Job| !on_gevent && (job.woken_for.is_none() || job.by_order);
         let found = if own > 0 {
             pool.jobs.iter_mut().filter(fits).find(is_own)
         } else {
@@ -386,8 +490,12 @@ pub(super) fn collect(state: &mut State, tgid: Tid, place: Place, recent_ns: u64
                 active.pass(ready_ns.min(job.begin_ns), Phase::Unexplained);
                 active.pass(job.begin_ns, Phase::LoopWait);
             }
-            None if active.pooled => active.pass(job.begin_ns, Phase::LockWait),
-            None => active.pass(job.begin_ns, Phase::PoolWait),
+            None => {
+                let waited = if active.pooled { Phase::LockWait } else { Phase::PoolWait };
+                for (until_ns, phase) in job.handed.before(job.begin_ns, waited, waited) {
+                    active.pass(until_ns, phase);
+                }
+            }
         }
         active.pooled = true;
         active.take_pieces(&mut job.pieces, tgid, job.tid);

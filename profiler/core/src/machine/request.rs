@@ -236,6 +236,19 @@ impl Active {
         self.stretch(tgid, tid, from_ns, self.cursor_ns);
     }
 
+    /// What begins where its own account ends turns out to be its own: an account that was kept without knowing whose it is.
+    pub fn join(&mut self, other: Self) {
+        self.spend(self.cursor_ns, other.cursor_ns, &other.request.phases);
+        self.held.add_all(&other.held);
+        for Stretch { tgid, tid, start_ns, end_ns } in other.request.stretches {
+            self.stretch(tgid, tid, start_ns, end_ns);
+        }
+        for (from_ns, to_ns) in other.waited {
+            self.has_waited(from_ns, to_ns);
+        }
+        self.cursor_ns = other.cursor_ns;
+    }
+
     /// Time up to `until_ns` passes without anybody known to work on it.
     pub fn pass(&mut self, until_ns: u64, phase: Phase) {
         self.part();

@@ -20,10 +20,11 @@ use crate::machine::gil_held::Held;
 use crate::machine::handoff;
 use crate::machine::job;
 use crate::machine::state::State;
+use crate::machine::strand;
 use crate::machine::thread::{Piece, Thread};
 use crate::machine::turn;
 use crate::model::slot::Holding;
-use crate::phase::Phase;
+use crate::phase::{Phase, Phases};
 use crate::timeline::{Entry, ThreadState};
 
 /// The slice of a write to a client that begins with a status line.
@@ -256,6 +257,7 @@ fn wait_for_work(
     sink: &mut dyn FnMut(Entry),
 ) {
     turn::untouched(state, thread, slice);
+    strand::leave(state, thread, slice.enter_ns);
     leave(state, thread, slice.tid, slice.enter_ns, sink);
     handoff::done(state, thread, slice);
     state.drain(thread);
@@ -288,15 +290,19 @@ pub(super) fn leave(
     if let Some(active) = connection.requests.get_mut(place)
         && !(active.responding && open_end)
     {
-        if active.owner == Some(tid) && until_ns > active.cursor_ns {
+        let mut phases = Phases::default();
+        let is_own = active.owner == Some(tid);
+        if is_own && until_ns > active.cursor_ns {
             let from_ns = active.cursor_ns;
             let mut held = Held::default();
-            let phases = thread.pending.take_until(until_ns, from_ns, &mut held);
+            phases = thread.pending.take_until(until_ns, from_ns, &mut held);
             active.parting = Some((from_ns.saturating_add(phases.total_ns()), phases, held));
             if active.responding {
                 active.part();
             }
             state.hold_for_request(thread, from_ns, &phases);
+        }
+        if is_own {
             turn::left(state, thread, (number, id), &phases);
         }
         if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.get_mut(place)) {

@@ -14,6 +14,7 @@ use crate::machine::event_loop::EventLoop;
 use crate::machine::gil::Waiting;
 use crate::machine::gil_held::{Held, HeldBy, Holders, Share};
 use crate::machine::gil_waits::{Wait, Waits};
+use crate::machine::handoff::Handed;
 use crate::model::slot::Holding;
 use crate::phase::{Phase, Phases};
 
@@ -372,6 +373,8 @@ pub struct Thread {
     pub is_pooled: bool,
     /// The request that a loop had touched last when it woke this thread.
     pub woken_for: Option<(u32, u64)>,
+    /// How it was given its job (threads of a loop's pool).
+    pub handed: Handed,
     /// That was told by order alone: several could have been it.
     pub woken_by_order: bool,
     /// When its last wait for a job of a loop's pool ended.

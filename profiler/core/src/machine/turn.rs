@@ -6,29 +6,30 @@
 
 mod who;
 
-use who::{
-    By, asked_alone, by, candidates, goes_on, goes_straight_on, is_live, is_private, may_run, running,
-};
+use who::{By, asked_alone, by, goes_on, goes_straight_on, is_private, running};
+pub(super) use who::{candidates, is_live, may_be_over, may_run};
 
-use crate::event::{Call, Slice};
+use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
+use crate::machine::asker::{self, Asker};
 use crate::machine::descriptor::EPOLL_CTL_DEL;
-use crate::machine::event_loop::{Anonymous, EventLoop, MAX_LEFT, MAX_PARKED, Wants};
+use crate::machine::event_loop::{EventLoop, MAX_LEFT, MAX_PARKED, Wants};
 use crate::machine::exchange::At;
 use crate::machine::handoff::{self, Collected, Pool};
 use crate::machine::serving::leave;
 use crate::machine::state::State;
+use crate::machine::strand;
 use crate::machine::thread::Thread;
 use crate::phase::{Phase, Phases};
 use crate::timeline::Entry;
 
 /// `EAGAIN`, include/uapi/asm-generic/errno-base.h.
-const EAGAIN: i64 = -11;
+pub(super) const EAGAIN: i64 = -11;
 /// `EINPROGRESS`, include/uapi/asm-generic/errno.h.
-const EINPROGRESS: i64 = -115;
+pub(super) const EINPROGRESS: i64 = -115;
 
 /// A request on a connection: the connection's number and the request's id.
-type Place = (u32, u64);
+pub(super) type Place = (u32, u64);
 
 /// The thread waits for listeners and whatever else is ready.
 pub(super) fn wait(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
@@ -66,7 +67,7 @@ fn look(state: &State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> bool
     event_loop.on_gevent |= on_gevent;
     event_loop.on_uvloop |= on_uvloop;
     if !event_loop.confirmed && reads && serves_several(on_gevent) {
-        event_loop.confirmed = true;
+        begin(state, event_loop, slice.tid);
     }
     event_loop.wait(slice, exit_ns, state.window_start_ns);
     event_loop.confirmed
@@ -78,8 +79,7 @@ pub(super) fn left(state: &State, thread: &mut Thread, place: Place, phases: &Ph
         .connections
         .get(place.0)
         .and_then(|connection| connection.requests.iter().find(|active| active.request.id == place.1));
-    let Some(event_loop) = thread.serving_loop() else { return };
-    let Some(active) = active else { return };
+    let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) else { return };
     event_loop.share(place.1, phases, || (&active.request.method, &active.request.path));
     if active.wants == Wants::Unknown {
         if event_loop.leaves.len() < MAX_LEFT {
@@ -133,19 +133,16 @@ pub(super) fn turn_to(
         By::Readiness { .. } => event_loop.has_heard(Some((id, read_ns))),
         By::Running { .. } => {}
     }
-    let anonymous = adopt(event_loop, by, id, read_ns);
     event_loop.left.retain(|place| *place != (number, id));
     event_loop.leaves.retain(|place| *place != (number, id));
     event_loop.parked.retain(|place| *place != (number, id));
     let (mut doubtful, mut picks_up) = (false, false);
-    let in_turn =
-        anonymous.map(|found| found.touched_ns).filter(|at_ns| *at_ns >= event_loop.turn_start_ns());
-    let own_start_ns = match (by, in_turn) {
-        (By::Readiness { .. }, _) if is_first => free_from_ns,
-        (By::Readiness { .. }, _) => slice.enter_ns,
-        (By::Running { .. }, Some(touched_ns)) => touched_ns,
-        (By::Running { .. }, None) => {
-            doubtful = left_behind.is_some_and(|place| may_run(state, place));
+    let runs_strand = event_loop.strands.current_runs();
+    let own_start_ns = match by {
+        By::Readiness { .. } if is_first => free_from_ns,
+        By::Readiness { .. } => slice.enter_ns,
+        By::Running { .. } => {
+            doubtful = runs_strand || left_behind.is_some_and(|place| may_run(state, place));
             picks_up = doubtful && event_loop.defers() && by.picks_up(slice);
             if doubtful { slice.enter_ns } else { free_from_ns }
         }
@@ -154,31 +151,25 @@ pub(super) fn turn_to(
         event_loop.lies_between(slice.enter_ns.saturating_sub(free_from_ns));
         doubtful = false;
     }
-    if left_behind.is_some() {
-        let until_ns = if doubtful { free_from_ns } else { own_start_ns };
-        leave(state, thread, slice.tid, until_ns, sink);
-    }
+    let left_ns = if doubtful { free_from_ns } else { own_start_ns };
+    strand::leave(state, thread, left_ns);
+    leave(state, thread, slice.tid, left_ns, sink);
     if doubtful && let Some((other, _)) = left_behind {
         // Either of the two ran.
         if let Some(active) = state.connections.get_mut(other).and_then(|c| c.requests.front_mut()) {
             active.pass(slice.enter_ns, Phase::Unexplained);
         }
     }
-    if let Some(found) = anonymous {
-        if let Some(event_loop) = thread.serving_loop() {
-            event_loop.claimed(found.fd, found.opened_ns);
-        }
-        state.descriptors.own(slice.tgid, found.fd, Some((number, id)), slice.enter_ns);
-    }
     let window_start_ns = state.window_start_ns;
     if let Some(event_loop) = thread.serving_loop() {
         event_loop.turns_to((number, id), slice.enter_ns);
     }
     // Threads of the pool may have worked for it meanwhile: where they did, it then waited for the loop.
-    let recent_ns = thread.serving_loop().map_or(0, |event_loop| event_loop.recent_ns());
+    let recent = thread.serving_loop().map(|event_loop| (event_loop.recent_ns(), event_loop.on_gevent));
+    let (recent_ns, on_gevent) = recent.unwrap_or_default();
     let may_be_told = by.is_running() && !goes_straight_on(state, thread, (number, id), by);
     let collected = if may_be_told {
-        handoff::collect(state, slice.tgid, (number, id), recent_ns, slice.enter_ns)
+        handoff::collect(state, slice.tgid, (number, id), (recent_ns, slice.enter_ns), on_gevent)
     } else {
         Collected::Nothing
     };
@@ -216,23 +207,10 @@ pub(super) fn turn_to(
         active.pass(handed_to.begin_ns.min(own_start_ns), Phase::PoolWait);
         active.pass(event_loop.found_ns().min(own_start_ns), Phase::LockWait);
         active.pass(own_start_ns, Phase::LoopWait);
-    } else if let Some(found) = anonymous {
-        // Before its back end was asked it waited for something else.
-        active.pass(found.opened_ns.min(own_start_ns), Phase::Unexplained);
-        active.pass(found.ready_ns.0.min(own_start_ns), Phase::BackendWait);
-        active.pass(found.ready_ns.1.min(own_start_ns), Phase::Unexplained);
-        active.pass(own_start_ns, Phase::LoopWait);
     } else {
         let mut wants = active.wants;
         if wants == Wants::ClientRead && by.is_running() {
             // It goes on without what its client may still send.
-            wants = Wants::Unknown;
-        }
-        if wants == Wants::Backend
-            && let By::Running { back_end, .. } = by
-            && let Some(fd) = event_loop.not_its(id, back_end)
-        {
-            state.descriptors.own(slice.tgid, fd, None, slice.enter_ns);
             wants = Wants::Unknown;
         }
         let wants = match (wants, by) {
@@ -263,16 +241,6 @@ pub(super) fn turn_to(
     own_start_ns
 }
 
-/// A back end that nobody was known to use became active in this round of turns: the request that runs now may be whose it
-/// is, if it had been read when that was opened. Loops go on with what is ready in the order in which they found it.
-fn adopt(event_loop: &mut EventLoop, by: By, id: u64, read_ns: Option<u64>) -> Option<Anonymous> {
-    let read_ns = read_ns.filter(|_| by.is_running())?;
-    let place = event_loop.anonymous.iter().position(|found| {
-        found.opened_ns > read_ns && event_loop.may_have_opened(id, found.fd, found.opened_ns)
-    })?;
-    Some(event_loop.anonymous.remove(place))
-}
-
 /// The turn ends with a wait and nobody was touched since its beginning: where just one request may have run meanwhile,
 /// its time goes to it.
 pub(super) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
@@ -291,7 +259,9 @@ pub(super) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
     }
     let Some((number, id)) = running(state, event_loop, None) else { return };
     let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else { return };
-    if active.request.id != id || active.wants != Wants::Unknown {
+    // What was asked meanwhile may be its own.
+    let may_be_strand = event_loop.strands.may_be(id);
+    if active.request.id != id || active.wants != Wants::Unknown || may_be_strand {
         return;
     }
     active.part();
@@ -325,16 +295,14 @@ pub(super) fn foreign(
     sink: &mut dyn FnMut(Entry),
 ) {
     let tgid = slice.tgid;
-    let current = thread.serving;
     let Some(event_loop) = thread.serving_loop() else { return };
     let fd = match slice.call {
         Call::Accept { .. } => {
             // Accepting is the loop's own work.
             event_loop.touched_ns = exit_ns;
             event_loop.has_heard(None);
-            if current.is_some() {
-                leave(state, thread, slice.tid, slice.enter_ns, sink);
-            }
+            strand::leave(state, thread, slice.enter_ns);
+            leave(state, thread, slice.tid, slice.enter_ns, sink);
             return;
         }
         Call::Make { class: DescriptorClass::Socket } => i32::try_from(slice.result).unwrap_or(-1),
@@ -346,7 +314,7 @@ pub(super) fn foreign(
             return;
         }
         // Whoever has its back end's answer and takes it off the loop's list runs; before that it is the loop's own doing.
-        Call::EpollControl { fd, operation: EPOLL_CTL_DEL, .. } if goes_on(state, tgid, fd) => fd,
+        Call::EpollControl { fd, operation: EPOLL_CTL_DEL, .. } if goes_on(state, event_loop, tgid, fd) => fd,
         _ => return,
     };
     let reads = matches!(slice.call, Call::Read { .. }) && slice.result > 0;
@@ -374,42 +342,40 @@ pub(super) fn foreign(
         _ => return,
     }
     let owner = descriptor.owner.filter(|place| is_live(state, *place));
-    let opened_ns = descriptor.opened_ns;
-    let used_before =
-        descriptor.used_ns < event_loop.turn_start_ns() && descriptor.opened_ns < event_loop.turn_start_ns();
-    let resumes = matches!(slice.call, Call::Read { .. }) && slice.result >= 0 && used_before;
-    // Who may be running: the one touched last; those that the loop left in this round of turns; where a timer came due or a
-    // wake-up was read, any that is parked.
-    let mut fitting: Vec<Place> = if owner.is_some() || resumes {
-        Vec::new()
-    } else {
-        let mut fitting: Vec<Place> = candidates(state, event_loop, current).take(MAX_LEFT).collect();
-        fitting.dedup();
-        fitting
+    let back_end = (fd, descriptor.opened_ns);
+    if owner.is_none() && strand::goes_on(state, thread, (slice, exit_ns), back_end, sink) {
+        return;
+    }
+    let asker = match owner {
+        Some(place) => Asker::Known(place),
+        None => asker::find(state, thread, slice),
     };
-    let is_new = matches!(slice.call, Call::Make { .. });
-    let is_sure = fitting.len() == 1;
-    if is_new && owner.is_none() && fitting.is_empty() {
-        // gevent ends a round of turns after some milliseconds, and goes on with what was left some rounds later.
-        fitting.extend(event_loop.parked.iter().filter(|place| may_run(state, **place)).take(MAX_LEFT));
-    }
-    // Loops go on with what they left in the order in which they left it.
-    let candidate = fitting.first().copied();
-    let done = if is_new { handoff::next_done(state, tgid, event_loop.recent_ns()) } else { None };
-    if let (Some((_, request)), true, None) = (candidate, is_new && !is_sure, done) {
-        let all = fitting.iter().map(|(_, request)| *request).collect();
-        event_loop.opened(fd, opened_ns, all, Some(request));
-    }
-    let candidate = candidate.filter(|_| is_new || is_sure);
-    let place = owner.or(done).or(candidate);
+    let place = match asker {
+        Asker::Known(place) => {
+            if owner.is_none()
+                && let Some(event_loop) = thread.serving_loop()
+            {
+                event_loop.paired_surely(fd);
+            }
+            Some(place)
+        }
+        Asker::Likely(place) => {
+            if let Some(event_loop) = thread.serving_loop() {
+                event_loop.paired_as_likely(fd);
+            }
+            Some(place)
+        }
+        Asker::Strand => return strand::open_further(state, thread, (slice, exit_ns), back_end),
+        Asker::OneOf(places) => {
+            return strand::open(state, thread, (slice, exit_ns), back_end, &places, sink);
+        }
+        Asker::Nobody => None,
+    };
     match place {
         Some((number, id)) => {
             super::exchange::advance(state, thread, (number, slice, exit_ns), sink);
             state.descriptors.own(tgid, fd, Some((number, id)), exit_ns);
             touched(thread, exit_ns);
-            if is_sure && let Some(event_loop) = thread.serving_loop() {
-                event_loop.claimed(fd, opened_ns);
-            }
             if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
                 let asks = matches!(slice.call, Call::Write { .. }) && slice.result > 0;
                 let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
@@ -417,25 +383,12 @@ pub(super) fn foreign(
             }
         }
         None => {
-            if current.is_some() {
-                leave(state, thread, slice.tid, slice.enter_ns, sink);
-            }
+            strand::leave(state, thread, slice.enter_ns);
+            leave(state, thread, slice.tid, slice.enter_ns, sink);
             let Some(event_loop) = thread.serving_loop() else { return };
             event_loop.touched_ns = exit_ns;
             if !matches!(slice.call, Call::Read { .. }) {
                 event_loop.runs(None, slice.enter_ns, false);
-            }
-            if matches!(slice.call, Call::Make { .. }) {
-                event_loop.opened(fd, opened_ns, fitting.iter().map(|(_, request)| *request).collect(), None);
-            }
-            let known = event_loop.anonymous.iter().any(|other| other.fd == fd);
-            if !known && resumes && event_loop.anonymous.len() < MAX_LEFT {
-                let touched_ns = slice.enter_ns;
-                let ready_ns = match slice.back_end_ready_ns {
-                    0 => event_loop.found_ready_ns(),
-                    ready_ns => (ready_ns, ready_ns),
-                };
-                event_loop.anonymous.push(Anonymous { fd, opened_ns, touched_ns, ready_ns });
             }
             state.descriptors.own(tgid, fd, None, exit_ns);
         }
@@ -492,14 +445,26 @@ pub(super) fn register(state: &mut State, thread: &Thread, number: u32, awaits_w
 }
 
 /// Whether a thread that turns from one unfinished request to another runs a loop: nothing else does that.
-pub(super) fn confirm(state: &State, thread: &mut Thread, place: Place) {
+pub(super) fn confirm(state: &State, thread: &mut Thread, tid: Tid, place: Place) {
     let unfinished = thread.serving.is_some_and(|other| other != place && is_unanswered(state, other));
     if let Some(event_loop) = thread.event_loop.as_deref_mut()
         && !event_loop.confirmed
         && unfinished
     {
-        event_loop.confirmed = true;
+        begin(state, event_loop, tid);
     }
+}
+
+/// From now on a thread is known to run a loop: what it has left so far may go on.
+fn begin(state: &State, event_loop: &mut EventLoop, tid: Tid) {
+    event_loop.confirmed = true;
+    let left = state.connections.numbers().filter_map(|number| {
+        let active = state.connections.get(number)?.requests.front()?;
+        let is_left = active.left_by == Some(tid) && active.owner.is_none() && !active.responding;
+        (is_left && active.wants == Wants::Unknown).then_some((number, active.request.id))
+    });
+    event_loop.parked.clear();
+    event_loop.parked.extend(left.take(MAX_PARKED));
 }
 
 fn is_unanswered(state: &State, (number, id): Place) -> bool {

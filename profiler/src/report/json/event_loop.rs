@@ -23,6 +23,7 @@ pub(super) struct EventLoop<'a> {
     pooled: u64,
     paired_by_order: u64,
     between_requests_ns: u64,
+    back_ends_unknown: u64,
     holders: Vec<Holder<'a>>,
 }
 
@@ -67,6 +68,7 @@ impl<'a> EventLoop<'a> {
             pooled: event_loop.pooled,
             paired_by_order: event_loop.paired_by_order,
             between_requests_ns: event_loop.between_requests_ns,
+            back_ends_unknown: event_loop.back_ends_unknown,
             holders: event_loop.holders.iter().map(Holder::new).collect(),
         }
     }

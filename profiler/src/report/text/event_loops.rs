@@ -93,6 +93,14 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         );
         page.paragraph((Role::Quiet, "  "), (None, &text));
     }
+    let unknown = loops.iter().fold(0u64, |sum, event_loop| sum.saturating_add(event_loop.back_ends_unknown));
+    if unknown > 0 {
+        let text = format!(
+            "{} times a back end was asked for one of several requests, and nothing told for which: its time is unexplained.",
+            unit::count(unknown)
+        );
+        page.paragraph((Role::Quiet, "  "), (None, &text));
+    }
     if let Some(text) = between_requests(loops, charset) {
         page.paragraph((Role::Quiet, "  "), (None, &text));
     }

@@ -61,18 +61,69 @@ impl EventLoop {
         is_near.then(|| self.found_ns())
     }
 
+    /// Whether a request that the loop left at `left_ns` may have gone on in the present turn: by a timer, by another thread's wake-up, or as
+    /// another let it.
+    #[must_use]
+    pub fn may_go_on(&self, left_ns: u64) -> bool {
+        let (told_ns, undue_ns) = self.undue;
+        let is_undue = |looked_ns: u64| told_ns >= left_ns && looked_ns < undue_ns;
+        match (self.on_gevent, self.has_got) {
+            (true, true) => self.may_let(),
+            (true, false) => {
+                self.is_timer_told() || left_ns < self.last.exit_ns && !is_undue(self.last.exit_ns)
+            }
+            // There who was let go on shows it a turn later.
+            (false, _) => self.resumes_parked() || left_ns < self.before_ns && !is_undue(self.before_ns),
+        }
+    }
+
+    /// The same of anybody, where that shows a turn later.
+    #[must_use]
+    pub fn may_others_go_on(&self) -> bool {
+        self.resumes_parked() || self.timer_for_turn_before() != Some(false)
+    }
+
+    /// Whether those that go on in the present turn do so by themselves, as far as is known. On gevent all timers are over when it goes on
+    /// with what was ready.
+    #[must_use]
+    pub fn goes_on_alone(&self) -> bool {
+        let is_timer = self.is_timer_told() || self.last.exit_ns >= self.undue.1;
+        !(self.on_gevent && if self.has_got { self.may_let() } else { is_timer })
+    }
+
+    /// On gevent: who had got its answer, before the request was turned to that runs now, may have let others go on.
+    fn may_let(&self) -> bool {
+        let turned_ns = self.touches.back().map_or(0, |(at_ns, _)| *at_ns);
+        self.first_answer_ns > 0 && self.first_answer_ns < turned_ns
+    }
+
+    fn is_timer_told(&self) -> bool {
+        self.timer_ns.is_some_and(|due_ns| due_ns > self.before_ns) || self.nearly_due_ns().is_some()
+    }
+
+    /// Whether a timer came due for the turn before the present one; `None`: no look told.
+    #[must_use]
+    pub fn timer_for_turn_before(&self) -> Option<bool> {
+        let (told_ns, undue_ns) = self.undue;
+        let is_told = told_ns > 0 && told_ns >= self.turns_ago_ns(1) && told_ns <= self.before_ns;
+        is_told.then_some(self.before_ns >= undue_ns)
+    }
+
+    /// When the timer came due that let those go on that did so at this moment, if that was in the present turn and nobody else
+    /// can have: nobody had got an answer by then.
+    #[must_use]
+    pub fn timer_of_turn(&self, at_ns: u64) -> Option<u64> {
+        let is_alone = self.first_answer_ns == 0 && at_ns >= self.last.exit_ns;
+        let due_ns = self.timer_ns.filter(|due_ns| *due_ns > self.before_ns);
+        due_ns.or_else(|| self.nearly_due_ns()).filter(|_| is_alone)
+    }
+
     /// What made a request go on that the loop left at `from_ns`.
     pub(super) fn resumed_by(&self, request: u64, from_ns: u64) -> Resumed {
         let found_ns = self.found_ns().max(from_ns);
         let unknown = Resumed { phase: Phase::Unexplained, asleep_ns: found_ns, ready_ns: found_ns };
-        // It may have been the one that opened a back end in between, also where another is the likelier one.
-        let opened = |by_order: bool| {
-            self.unclaimed.iter().any(|unclaimed| {
-                unclaimed.opened_ns > from_ns
-                    && (by_order || unclaimed.by_order.is_none())
-                    && unclaimed.candidates.contains(&request)
-            })
-        };
+        // It may have been the one that asked a back end in between.
+        let asked = self.strands.may_have_been(request, from_ns);
         // On gevent timers run before what was ready is gone on with; after that a request goes on because another let it. On asyncio
         // who has an answer goes on a turn later, and whom it lets go another turn later.
         let (ran_since_ns, answered_since_ns) = (self.turns_ago_ns(0), self.turns_ago_ns(1));
@@ -81,9 +132,9 @@ impl EventLoop {
                 && from_ns < ran_since_ns
                 && self.answer_read_before_ns >= answered_since_ns
                 && self.ran_before_ns >= ran_since_ns;
-        let known = self.timer_or_wake(from_ns).filter(|_| !may_be_let && !opened(false));
-        let told = self.timer_by_order(known).or(known).or_else(|| {
-            let untold = self.first.or_else(|| self.timer_before(from_ns)).filter(|_| !opened(true))?;
+        let known = self.timer_or_wake(from_ns).filter(|_| !may_be_let && !asked);
+        let told = self.timer_by_order(known).filter(|_| !asked).or(known).or_else(|| {
+            let untold = self.first.or_else(|| self.timer_before(from_ns)).filter(|_| !asked)?;
             self.not_before(untold, from_ns)
         });
         told.unwrap_or(unknown)
@@ -160,6 +211,7 @@ impl EventLoop {
     /// A connection was accepted, or a client's bytes were read: of this request whose head was whole at `read_ns`.
     pub fn has_heard(&mut self, request: Option<(u64, Option<u64>)>) {
         self.first = None;
+        self.has_got = true;
         self.order.looks_after();
         if let Some((request, Some(read_ns))) = request
             && read_ns >= self.last.exit_ns
@@ -171,7 +223,11 @@ impl EventLoop {
     /// A request has got at `at_ns` what it waited for: it may let others go on.
     pub const fn has_answer(&mut self, at_ns: u64) {
         self.answered_ns = at_ns;
+        if self.first_answer_ns == 0 {
+            self.first_answer_ns = at_ns;
+        }
         self.first = None;
+        self.has_got = true;
     }
 
     /// A back end's answer was read, or what else may let anybody go on; `only`: it lets nobody but this request.

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use super::{Job, MAX_JOBS, Place, Pool};
+use super::{Handed, Job, MAX_JOBS, Place, Pool};
 use crate::event::{Slice, Tid};
 use crate::machine::request::HandedTo;
 use crate::machine::state::State;
@@ -211,6 +211,7 @@ pub(in crate::machine) fn done(state: &mut State, thread: &mut Thread, slice: &S
         ready_ns,
         noted_ns: slice.enter_ns,
         pieces: std::mem::take(&mut thread.pending),
+        handed: Handed::default(),
     });
 }
 
@@ -256,6 +257,7 @@ pub(super) fn in_flight(pool: &mut Pool, threads: &mut threads::Threads, place: 
         ready_ns: Some(made.ready_ns),
         noted_ns: at_ns,
         pieces: std::mem::take(&mut thread.pending),
+        handed: Handed::default(),
     });
 }
 

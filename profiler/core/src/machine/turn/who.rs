@@ -61,10 +61,13 @@ pub(super) fn goes_straight_on(state: &State, thread: &Thread, (number, id): Pla
     })
 }
 
-/// Whether a back end's descriptor is of a request that goes on without waiting for anything that is known.
-pub(super) fn goes_on(state: &State, tgid: u32, fd: i32) -> bool {
-    let owner = state.descriptors.get(tgid, fd).and_then(|descriptor| descriptor.owner);
-    owner.is_some_and(|place| may_run(state, place))
+/// Whether a back end's descriptor is of a request, or of a strand, that goes on without waiting for anything that is known.
+pub(super) fn goes_on(state: &State, event_loop: &EventLoop, tgid: u32, fd: i32) -> bool {
+    let Some(descriptor) = state.descriptors.get(tgid, fd) else { return false };
+    match descriptor.owner {
+        Some(place) => may_run(state, place),
+        None => event_loop.strands.goes_on((fd, descriptor.opened_ns)),
+    }
 }
 
 /// Whether nobody but this request has used the connection to a back end.
@@ -91,13 +94,13 @@ pub(super) fn asked_alone(state: &State, thread: &Thread, tgid: u32, fd: i32) ->
 }
 
 /// Whether a request is not finished.
-pub(super) fn is_live(state: &State, (number, id): Place) -> bool {
+pub(in crate::machine) fn is_live(state: &State, (number, id): Place) -> bool {
     let front = state.connections.get(number).and_then(|connection| connection.requests.front());
     front.is_some_and(|active| active.request.id == id)
 }
 
 /// Whether a request's response has begun and has an open end.
-pub(super) fn may_be_over(state: &State, (number, id): Place) -> bool {
+pub(in crate::machine) fn may_be_over(state: &State, (number, id): Place) -> bool {
     state.connections.get(number).is_some_and(|connection| {
         let front = connection.requests.front();
         connection.outbound.until_turn()
@@ -106,7 +109,7 @@ pub(super) fn may_be_over(state: &State, (number, id): Place) -> bool {
 }
 
 /// Whether a request that the loop was about may have gone on: it said of nothing that it waits for it.
-pub(super) fn may_run(state: &State, place: Place) -> bool {
+pub(in crate::machine) fn may_run(state: &State, place: Place) -> bool {
     let active = state.connections.get(place.0).and_then(|connection| connection.requests.front());
     active.is_some_and(|active| {
         let waits = active.wants != Wants::Unknown || active.handed_to.is_some();
@@ -128,27 +131,25 @@ pub(super) fn by(state: &State, slice: &Slice, number: u32) -> By {
 }
 
 /// Who may be running without a sign of its own: the one touched last; those that the loop left in this round of turns;
-/// where a timer came due or a wake-up was read, any that is parked. One may be named twice.
-pub(super) fn candidates<'a>(
+/// those of the parked that `go_on`. One may be named twice.
+pub(in crate::machine) fn candidates<'a>(
     state: &'a State,
     event_loop: &'a EventLoop,
     current: Option<Place>,
+    go_on: impl Fn(Place) -> bool + 'a,
 ) -> impl Iterator<Item = Place> + 'a {
     // What a turn made ready goes on in the next one, whoever goes on before it.
     let may_go_on = current.is_none() || event_loop.is_fresh() || event_loop.defers();
     let left = event_loop.left.iter().filter(move |_| may_go_on);
-    let resumes_parked = event_loop.resumes_parked();
-    let parked = event_loop.parked.iter().filter(move |_| resumes_parked);
+    let parked = event_loop.parked.iter().filter(move |place| go_on(**place));
     let others = left.chain(parked).copied();
-    // A response with an open end that has begun may be over: who is next in order rather runs.
-    let is_over = event_loop.defers() && current.is_some_and(|place| may_be_over(state, place));
-    let (first, last) = if is_over { (None, current) } else { (current, None) };
-    first.into_iter().chain(others).chain(last).filter(|place| may_run(state, *place))
+    current.into_iter().chain(others).filter(|place| may_run(state, *place))
 }
 
 /// The only one of them; `None`: there is none, or several.
 pub(super) fn running(state: &State, event_loop: &EventLoop, current: Option<Place>) -> Option<Place> {
-    let mut candidates = candidates(state, event_loop, current);
+    let resumes_parked = event_loop.resumes_parked();
+    let mut candidates = candidates(state, event_loop, current, |_| resumes_parked);
     let first = candidates.next()?;
     candidates.all(|place| place == first).then_some(first)
 }

@@ -8,6 +8,7 @@ mod asyncio;
 mod gevent;
 mod handed;
 mod own_thread;
+mod strands;
 
 const EPOLL: i32 = 5;
 const BACKEND: i32 = 20;

@@ -15,7 +15,7 @@ impl Script {
     }
 }
 
-fn gevent() -> Script {
+pub(super) fn gevent() -> Script {
     loop_of_two().with_loaded("_gevent_c_hub_local.cpython-311-x86_64-linux-gnu.so")
 }
 
