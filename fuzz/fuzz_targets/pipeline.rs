@@ -11,9 +11,10 @@ use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::light::LightRecord;
 use profiler_common::record::slice::SliceRecord;
+use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE,
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE, KIND_TASK,
     KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
 use profiler_core::fact::{DescriptorClass, DescriptorSeen, EndReason, Fact, FactRecord};
@@ -95,6 +96,9 @@ fn item(rest: &mut &[u8]) -> Option<Item<Vec<u8>>> {
             2 => {
                 let kind = if what & 0x40 == 0 { KIND_FRAMES } else { KIND_WAITER_FRAMES };
                 fixed(rest, kind, is_wild, |record: &mut FramesRecord| &mut record.header)
+            }
+            _ if what & 0x40 == 0 => {
+                fixed(rest, KIND_TASK, is_wild, |record: &mut TaskRecord| &mut record.header)
             }
             _ => fixed(rest, KIND_LIGHT, is_wild, |record: &mut LightRecord| &mut record.header),
         },

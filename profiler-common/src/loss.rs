@@ -31,12 +31,14 @@ pub const RING_FULL_EVIDENCE: u32 = 11;
 pub const RING_FULL_WAKE: u32 = 12;
 /// Where the holder of an interpreter lock was could not be recorded: the ring was full.
 pub const RING_FULL_FRAMES: u32 = 13;
+/// Which task a thread works for from a call on could not be recorded: the ring was full. It is told at its next call.
+pub const RING_FULL_TASK: u32 = 14;
 
 /// Number of slots in `LOSSES`.
 pub const LOSS_CAUSES: u32 = 16;
 
 /// Names of the causes in slot order, as reports print them.
-pub const LOSS_NAMES: [&str; 14] = [
+pub const LOSS_NAMES: [&str; 15] = [
     "ring_full_slice",
     "ring_full_head",
     "ring_full_lifecycle",
@@ -51,6 +53,7 @@ pub const LOSS_NAMES: [&str; 14] = [
     "ring_full_evidence",
     "ring_full_wake",
     "ring_full_frames",
+    "ring_full_task",
 ];
 
 /// Slots of [`RingState::emitted`](crate::ring::RingState): records handed to the ring, by kind (law 4: generated =
@@ -66,5 +69,7 @@ pub const EMITTED_CONNECTION: u32 = 3;
 pub const EMITTED_WAKE: u32 = 4;
 /// See [`EMITTED_SLICE`].
 pub const EMITTED_FRAMES: u32 = 5;
+/// See [`EMITTED_SLICE`].
+pub const EMITTED_TASK: u32 = 6;
 /// Number of these slots.
-pub const EMITTED_KINDS: u32 = 6;
+pub const EMITTED_KINDS: u32 = 7;

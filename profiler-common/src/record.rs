@@ -9,6 +9,7 @@ pub mod head;
 pub mod lifecycle;
 pub mod light;
 pub mod slice;
+pub mod task;
 pub mod wake;
 
 #[cfg(not(target_arch = "bpf"))]
@@ -33,6 +34,8 @@ pub const KIND_LIGHT: u16 = 9;
 /// [`RecordHeader::kind`] of a [`frames::FramesRecord`] that tells of the waiter itself. A kind of its own, not a flag: a reader that
 /// does not know it must not take the frames for the holder's.
 pub const KIND_WAITER_FRAMES: u16 = 10;
+/// [`RecordHeader::kind`] of a [`task::TaskRecord`].
+pub const KIND_TASK: u16 = 11;
 
 /// What every record begins with.
 #[repr(C)]

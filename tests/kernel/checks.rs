@@ -141,6 +141,7 @@ fn summary(events: &[Event]) -> String {
             Body::Connection(_) => "connections",
             Body::Wake(_) => "wakes",
             Body::Frames(_) => "frames",
+            Body::Task(_) => "tasks",
             Body::Lifecycle(_) => "lifecycle events",
             Body::Evidence(_) => "pieces of evidence",
             Body::Light(_) => "light slices",

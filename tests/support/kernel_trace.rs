@@ -8,10 +8,11 @@ use profiler_common::record::frames::FramesRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::slice::SliceRecord;
+use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_WAITER_FRAMES,
-    KIND_WAKE, RecordHeader,
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_TASK,
+    KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
 use wsgi_trace::attach::table::{PROGRAMS, Place};
 use wsgi_trace::attach::{Settings, attach};
@@ -35,6 +36,8 @@ pub struct Records {
     pub frames: Vec<FramesRecord>,
     /// Where those were that waited long for them.
     pub waiter_frames: Vec<FramesRecord>,
+    /// Which tasks threads of loops worked for.
+    pub tasks: Vec<TaskRecord>,
     /// Why connections and processes ended.
     pub evidence: Vec<EvidenceRecord>,
 }
@@ -107,6 +110,7 @@ impl Records {
             KIND_WAKE => self.wakes.push(WakeRecord::read_from_bytes(bytes).ok()?),
             KIND_FRAMES => self.frames.push(FramesRecord::read_from_bytes(bytes).ok()?),
             KIND_WAITER_FRAMES => self.waiter_frames.push(FramesRecord::read_from_bytes(bytes).ok()?),
+            KIND_TASK => self.tasks.push(TaskRecord::read_from_bytes(bytes).ok()?),
             KIND_EVIDENCE => self.evidence.push(EvidenceRecord::read_from_bytes(bytes).ok()?),
             KIND_HEAD => {
                 let (head, rest) = HeadRecord::read_from_prefix(bytes).ok()?;

@@ -13,17 +13,18 @@ use profiler_common::record::head::{self, HeadRecord};
 use profiler_common::record::lifecycle::{self, LifecycleRecord};
 use profiler_common::record::light::{self, LightRecord};
 use profiler_common::record::slice::SliceRecord;
+use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::{self, WakeRecord};
 use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE,
-    KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
+    KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
 use profiler_common::system_call::kind;
 use zerocopy::FromBytes;
 
 use crate::event::{
     Body, Change, Connection, ConnectionEvidence, Event, Evidence, Frames, Head, Lifecycle, Light, LightWhat,
-    Sign, Signal, Slice, Wake,
+    Sign, Signal, Slice, TaskSeen, Wake,
 };
 use crate::fact::Account;
 use crate::stream::Item;
@@ -92,6 +93,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         Some(KIND_LIFECYCLE) => decode_lifecycle(bytes),
         Some(KIND_EVIDENCE) => decode_evidence(bytes),
         Some(KIND_WAKE) => decode_wake(bytes),
+        Some(KIND_TASK) => decode_task(bytes),
         Some(KIND_LIGHT) => decode_light(bytes),
         Some(kind @ (KIND_FRAMES | KIND_WAITER_FRAMES)) => decode_frames(bytes, kind),
         Some(kind) => Err(Malformed::UnknownKind { kind }),
@@ -262,6 +264,12 @@ fn decode_frames(bytes: &[u8], kind: u16) -> Result<Event, Malformed> {
             of_waiter: kind == KIND_WAITER_FRAMES,
         })),
     })
+}
+
+fn decode_task(bytes: &[u8]) -> Result<Event, Malformed> {
+    let record = fixed::<TaskRecord>(bytes, KIND_TASK)?;
+    let seen = TaskSeen { tgid: record.header.tgid, tid: record.header.tid, task: record.task };
+    Ok(Event { time_ns: record.header.time_ns, body: Body::Task(seen) })
 }
 
 fn decode_light(bytes: &[u8]) -> Result<Event, Malformed> {

@@ -32,6 +32,8 @@ pub enum Body {
     Wake(Wake),
     /// Where in Python the holder of an interpreter lock was; comes before the slice of the wait's call.
     Frames(Box<Frames>),
+    /// Which task a loop's thread works for from a call on; comes before the slice of that call.
+    Task(TaskSeen),
     /// Light mode: bytes moved on a client's socket, and what the thread did before.
     Light(Light),
     /// A thread is born, adopted, renamed or gone.
@@ -506,6 +508,19 @@ pub struct Frames {
     pub unstable: bool,
     /// They are the frames of the thread that waits, not the holder's.
     pub of_waiter: bool,
+}
+
+/// Which greenlet or asyncio task a thread works for, from the call on that begins at `Event::time_ns`. Threads of which it is read
+/// tell so at each change, at the latest as they make an observed call for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskSeen {
+    /// Process.
+    pub tgid: Tid,
+    /// Thread.
+    pub tid: Tid,
+    /// What tells the task from others that live: an address. Another may have the same once it is over. 0: none, the loop itself
+    /// at the most.
+    pub task: u64,
 }
 
 /// Birth, death and change of a thread.

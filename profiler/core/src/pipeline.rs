@@ -281,6 +281,8 @@ impl Machines {
             }
             Body::Wake(wake) => self.wakes.wake(&wake, time_ns, self.started, sink),
             Body::Frames(frames) => self.state.gil.samples.sample(*frames, time_ns),
+            // Nothing is made of it yet.
+            Body::Task(_) => {}
             Body::Light(light) => light::take(&mut self.state, &light, time_ns, sink),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
             Body::Evidence(evidence) => dropped::evidence(&mut self.state, &evidence, time_ns, sink),

@@ -7,8 +7,10 @@ use profiler_common::record::lifecycle::{EXIT, FORK, LifecycleRecord};
 use profiler_common::record::slice::{
     FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, HOLDER_KNOWN, SliceRecord,
 };
+use profiler_common::record::task::TaskRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_WAITER_FRAMES, RecordHeader,
+    KIND_CONNECTION, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES,
+    RecordHeader,
 };
 use profiler_common::system_call as number;
 use proptest::prelude::*;
@@ -16,7 +18,7 @@ use zerocopy::IntoBytes;
 
 use super::call::{Outcome, call};
 use super::{Malformed, decode};
-use crate::event::{Body, Call, Change};
+use crate::event::{Body, Call, Change, Event, TaskSeen};
 use crate::fact::{Account, DescriptorClass};
 
 fn header(kind: u16, length_bytes: usize) -> RecordHeader {
@@ -342,7 +344,7 @@ fn every_observed_call_has_a_meaning() {
 
 proptest! {
     #[test]
-    fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 0_u16..6) {
+    fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 0_u16..13) {
         let mut bytes = bytes;
         let _ = decode(&bytes);
         for (slot, value) in bytes.iter_mut().zip(kind.to_ne_bytes()) {
@@ -376,4 +378,15 @@ fn frames_are_the_holders_or_the_waiters_as_their_kind_says() {
         record.count = 9;
         assert_eq!(decode(record.as_bytes()), Err(Malformed::BadValue { kind, value: 9 }));
     }
+}
+
+#[test]
+fn task_of_a_thread_is_told_by_its_record() {
+    let length_bytes = u16::try_from(size_of::<TaskRecord>()).expect("short");
+    let header = RecordHeader { kind: KIND_TASK, length_bytes, time_ns: 5, tgid: 1, tid: 2, cpu: 0 };
+    let record = TaskRecord { header, task: 0x7f00_1234_5000 };
+    let seen = TaskSeen { tgid: 1, tid: 2, task: 0x7f00_1234_5000 };
+    assert_eq!(decode(record.as_bytes()), Ok(Event { time_ns: 5, body: Body::Task(seen) }));
+    let cut = record.as_bytes().get(..31).expect("longer");
+    assert_eq!(decode(cut), Err(Malformed::TooShort { kind: KIND_TASK, have_bytes: 31, need_bytes: 32 }));
 }

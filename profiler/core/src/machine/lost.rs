@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use profiler_common::loss::{
-    FORK_UNADOPTED, LOSS_NAMES, RING_FULL_FRAMES, RING_FULL_WAKE, THREAD_TABLE_FULL,
+    FORK_UNADOPTED, LOSS_NAMES, RING_FULL_FRAMES, RING_FULL_TASK, RING_FULL_WAKE, THREAD_TABLE_FULL,
 };
 
 use crate::fact::Counters;
@@ -14,7 +14,7 @@ use crate::fact::Counters;
 /// Stretches kept apart; beyond it the two oldest become one.
 const MAX_SPANS: usize = 256;
 /// Losses that hide nothing of what becomes of a connection.
-const HARMLESS: [u32; 2] = [RING_FULL_WAKE, RING_FULL_FRAMES];
+const HARMLESS: [u32; 3] = [RING_FULL_WAKE, RING_FULL_FRAMES, RING_FULL_TASK];
 /// Losses that go on: a thread that is not followed now is not followed later.
 const LASTING: [u32; 2] = [THREAD_TABLE_FULL, FORK_UNADOPTED];
 /// Programs without which times are less exact, and nothing else: a run of theirs that the kernel skipped hides no event.
