@@ -122,8 +122,8 @@ pub struct ThreadAccount {
     pub reserved: [u16; 3],
     /// The thread's last futex call was on the lock's memory, and none of the attempt (1), or that is not so (0).
     pub take_aside: u32,
-    /// Always 0.
-    pub reserved_too: u32,
+    /// The thread has waited on an epoll instance (1), or not (0): only then it may be an event loop's.
+    pub has_polled: u32,
     /// The part of `blocked_ns` whose end the kernel did not show, while the thread is in an observed call: some of it may have
     /// been run queue, or time on a CPU. This and the next are 0 without `FLAG_WAKE_MISSED` in `flags`.
     pub call_undecided_ns: u64,
@@ -132,8 +132,17 @@ pub struct ThreadAccount {
     /// When the attempt to take the interpreter lock that is under way, or the last one, began to wait; 0: where the thread waits
     /// was looked at already. Kept where frames are read.
     pub take_since_ns: u64,
+    /// Address of the thread's own `PyThreadState`, as found last; 0: not yet. This and the next two are kept of threads of event loops,
+    /// and written by the thread itself outside the lock.
+    pub thread_state: u64,
+    /// The task that was told last to be the one that the thread works for (`TaskRecord::task`).
+    pub told_task: u64,
+    /// The number that the thread has in its own PID namespace; 0: not looked up yet.
+    pub own_number: u32,
+    /// Always 0.
+    pub reserved_too: u32,
     /// Fills the element to 512 bytes, so that none straddles a page; always 0.
-    pub fill: [u64; 25],
+    pub fill: [u64; 22],
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What both sides know of interpreter locks: the slots of the map `GIL_PROBES` (how often the probes in the interpreter's
-//! code were hit by traced threads), how the locks of sub-interpreters are found, and the way to a thread's frames.
+//! code were hit by traced threads), how the locks of sub-interpreters are found, and the ways to a thread's frames and to the task
+//! that it works for.
 //!
-//! In: nothing. Out: slot numbers, [`block_key`], [`FrameWay`].
+//! In: nothing. Out: slot numbers, [`block_key`], [`FrameWay`], [`TaskWay`].
 
 /// A thread was about to wait for the lock.
 pub const WAITED: u32 = 0;
@@ -19,7 +20,7 @@ pub const BLOCK_BYTES: u64 = 256;
 /// Room for blocks, of all processes.
 pub const MAX_LOCK_BLOCKS: u32 = 4096;
 
-/// Bits of the last word of an element of the map `INTERPRETERS`: the map `LOCKS` has further locks of the process.
+/// Bits of the fifth word of an element of the map `INTERPRETERS`: the map `LOCKS` has further locks of the process.
 pub const HAS_OTHER_LOCKS: u64 = 1;
 /// Its interpreter calls threads by the numbers of another PID namespace.
 pub const FOREIGN_NUMBERS: u64 = 2;
@@ -39,7 +40,7 @@ pub const FRAMES_3_12: u64 = 2;
 /// [`FrameWay::kind`]: frames of CPython 3.14 and 3.15.
 pub const FRAMES_3_14: u64 = 3;
 
-/// How the innermost frame of a thread is found from its `PyThreadState`, and what frames look like: the last word of an
+/// How the innermost frame of a thread is found from its `PyThreadState`, and what frames look like: the fourth word of an
 /// element of `INTERPRETERS`, where 0 says that frames are not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameWay {
@@ -73,9 +74,44 @@ impl FrameWay {
     }
 }
 
+/// What in a `PyThreadState` tells which task the thread works for: the last word of an element of `INTERPRETERS`, where 0 says that
+/// tasks are not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskWay {
+    /// Distance in bytes of an address in the `PyThreadState` (above 0, below 65,536).
+    pub at: u64,
+    /// The address is that of a chunk of the thread's stack of frames (`_PyStackChunk`, Include/cpython/pystate.h), and the first chunk of
+    /// that stack is what each task has of its own; else the address itself is, a `contextvars.Context`.
+    pub is_chunk: bool,
+}
+
+impl TaskWay {
+    /// As one word.
+    #[must_use]
+    pub const fn pack(self) -> u64 {
+        self.at & 0xffff | (self.is_chunk as u64) << 16
+    }
+
+    /// From one word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn unpack(word: u64) -> Self {
+        Self { at: word & 0xffff, is_chunk: word >> 16 & 1 == 1 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn way_to_tasks_survives_being_packed() {
+        for is_chunk in [false, true] {
+            let way = TaskWay { at: 296, is_chunk };
+            assert_eq!(TaskWay::unpack(way.pack()), way);
+            assert_ne!(way.pack(), 0, "0 says that there is none");
+        }
+    }
 
     #[test]
     fn way_to_frames_survives_being_packed() {

@@ -12,6 +12,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
 use profiler_common::account::{BLOCKED, ENTRY_UNKNOWN, FREE, NOT_IN_CALL, RUNNABLE, RUNNING, ThreadAccount};
 use profiler_common::loss;
 use profiler_common::record::slice::{FLAG_GAP_BLOCKED_MIXED, FLAG_WAKE_MISSED, NO_CALL, PAGE_FAULT};
+use profiler_common::system_call::{EPOLL_PWAIT, EPOLL_PWAIT2, EPOLL_WAIT};
 
 use crate::emit;
 use crate::kernel::task;
@@ -315,6 +316,15 @@ fn zero<T: Default>(field: &mut T) {
     unsafe { core::ptr::from_mut(field).write_volatile(T::default()) };
 }
 
+/// What was known of the tasks of a thread is void.
+#[inline(always)]
+pub fn forget_task(account: &mut ThreadAccount) {
+    zero(&mut account.has_polled);
+    zero(&mut account.thread_state);
+    zero(&mut account.told_task);
+    zero(&mut account.own_number);
+}
+
 /// How a thread is found when it is adopted.
 #[derive(Clone, Copy)]
 pub struct Start {
@@ -365,6 +375,8 @@ pub fn adopt(task: *mut task_struct, start: Start, now_ns: u64) -> bool {
         account.sequence = 0;
         account.take_begun = 0;
         account.take_signals = 0;
+        forget_task(&mut account);
+        account.has_polled = u32::from(matches!(start.call as u32, EPOLL_WAIT | EPOLL_PWAIT | EPOLL_PWAIT2));
         account.total_cpu_ns = 0;
         account.total_run_queue_ns = 0;
         account.total_blocked_ns = 0;

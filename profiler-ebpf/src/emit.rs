@@ -17,9 +17,10 @@ use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::light::LightRecord;
 use profiler_common::record::slice::{FLAG_WAKE_MISSED, SliceRecord, Undecided};
+use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE, KIND_WAKE, RecordHeader,
+    KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE, KIND_TASK, KIND_WAKE, RecordHeader,
 };
 use profiler_common::ring::{CHUNK_BYTES, RingState, after};
 
@@ -358,6 +359,20 @@ pub fn frames(account: *mut ThreadAccount, kind: u16, fill: impl FnOnce(*mut Fra
     }
     fill(record);
     room.commit(LENGTH, loss::EMITTED_FRAMES as usize);
+}
+
+/// Emits which task the thread of `account` works for, as of the entry of the call that it has begun. Whether the record is there.
+#[inline(always)]
+pub fn task(account: *mut ThreadAccount, task: u64) -> bool {
+    const LENGTH: u64 = size_of::<TaskRecord>() as u64;
+    let Some(room) = reserve(Writer::Hook, LENGTH, loss::RING_FULL_TASK) else { return false };
+    // SAFETY: `account` is an element of ACCOUNTS, the room holds a whole record.
+    unsafe {
+        room.write_header(KIND_TASK, LENGTH, ((*account).tgid, (*account).tid), (*account).enter_ns);
+        (*room.at.cast::<TaskRecord>()).task = task;
+    }
+    room.commit(LENGTH, loss::EMITTED_TASK as usize);
+    true
 }
 
 /// Longest copy of a head, as a bit mask: the verifier understands masks best.

@@ -12,7 +12,7 @@ pub struct Lock {
     /// Its address.
     pub address: u64,
     /// An element of [`INTERPRETERS`].
-    process: *const [u64; 5],
+    process: *const [u64; 6],
 }
 
 /// The lock whose memory `address` is in, of process `tgid`; where it is in none, that of the main interpreter.
@@ -20,7 +20,7 @@ pub struct Lock {
 pub fn of(tgid: u32, address: u64) -> Option<Lock> {
     let process = INTERPRETERS.get_ptr(&tgid)?;
     // SAFETY: the look-up succeeded.
-    let [main, .., bits] = unsafe { *process };
+    let [main, .., bits, _] = unsafe { *process };
     let mut lock = Lock { address: main, process };
     if bits & HAS_OTHER_LOCKS != 0
         && address.wrapping_sub(main) >= LOCK_BYTES
@@ -33,6 +33,14 @@ pub fn of(tgid: u32, address: u64) -> Option<Lock> {
         }
     }
     Some(lock)
+}
+
+/// The lock of the main interpreter of process `tgid`.
+#[inline(always)]
+pub fn main(tgid: u32) -> Option<Lock> {
+    let process = INTERPRETERS.get_ptr(&tgid)?;
+    // SAFETY: the look-up succeeded.
+    Some(Lock { address: unsafe { (*process)[0] }, process })
 }
 
 impl Lock {
@@ -62,6 +70,13 @@ impl Lock {
     pub fn has_foreign_numbers(self) -> bool {
         // SAFETY: as above.
         unsafe { (*self.process)[4] & FOREIGN_NUMBERS != 0 }
+    }
+
+    /// The way to the task that a thread works for, packed; 0: it is not read.
+    #[inline(always)]
+    pub fn task_way(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { (*self.process)[5] }
     }
 
     /// The way to a thread's frames, packed; 0: they are not read.

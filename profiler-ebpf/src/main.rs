@@ -19,6 +19,7 @@ mod lock;
 mod maps;
 mod programs;
 mod take;
+mod task;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

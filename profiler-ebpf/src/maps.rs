@@ -36,10 +36,15 @@ pub static TASKS: TaskStorage<u32> = TaskStorage::new();
 pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 
 /// By process: address of the interpreter lock, distance of a thread's number in its `PyThreadState` (0: not known), if not 0,
-/// how far the number is from where the word there points, the way to a thread's frames (`profiler_common::gil::FrameWay`), and
-/// bits (`profiler_common::gil::HAS_OTHER_LOCKS` and the next). Given by user space, inherited by fork.
+/// how far the number is from where the word there points, the way to a thread's frames (`profiler_common::gil::FrameWay`), bits
+/// (`profiler_common::gil::HAS_OTHER_LOCKS` and the next), and the way to the task that a thread works for (`TaskWay` there). Given
+/// by user space, inherited by fork.
 #[btf_map]
-pub static INTERPRETERS: HashMap<u32, [u64; 5], 8192> = HashMap::new();
+pub static INTERPRETERS: HashMap<u32, [u64; 6], 8192> = HashMap::new();
+
+/// Element 0 is set once a process has tasks that can be read: until then nobody need look into [`INTERPRETERS`] for them.
+#[btf_map]
+pub static TASKS_ANY: Array<u32, 1> = Array::new();
 
 /// Addresses of further locks, those of sub-interpreters that do not share the main one's, by each block of memory that they
 /// are in (`profiler_common::gil::block_key`). Given by user space; a fork leaves its child the main interpreter alone.

@@ -30,6 +30,7 @@ pub mod server;
 pub mod steps;
 pub mod stops;
 pub mod switches;
+pub mod task_names;
 pub mod terminal;
 pub mod toy;
 pub mod trace;

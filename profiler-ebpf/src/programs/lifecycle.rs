@@ -84,7 +84,11 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     // What was known of its memory is void.
     let _ = INTERPRETERS.remove(&who.0);
     // SAFETY: the thread itself runs here. Exec by another thread than the first gives it the first one's number.
-    unsafe { account::change(account).tid = who.1 };
+    unsafe {
+        let mut changed = account::change(account);
+        changed.tid = who.1;
+        account::forget_task(&mut changed);
+    }
     let event = Lifecycle { what: EXEC, who, other: (0, 0), value: 0, comm: task::comm_address(task) };
     // SAFETY: the helper has no preconditions.
     emit::lifecycle(Writer::Hook, &event, unsafe { bpf_ktime_get_ns() });

@@ -29,6 +29,7 @@ use crate::kernel::sock;
 use crate::lock::{self, Lock};
 use crate::maps::{CLIENT, CONTROL, Descriptor};
 use crate::take::{self, Wait};
+use crate::task;
 
 /// A close of what is not open, include/uapi/asm-generic/errno-base.h.
 const EBADF: i64 = -9;
@@ -150,6 +151,7 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
         changed.flags |= FLAG_CLIENT;
     }
     drop(changed);
+    task::tell(account, kind);
     // Looked up again: Linux 6.1 refuses a lock that is carried here by some ways only.
     if frames::wanted()
         && matches!(kind, Kind::Futex)

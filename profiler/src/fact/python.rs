@@ -12,6 +12,7 @@ mod mapping;
 mod memory;
 mod number;
 pub mod take_gil;
+pub mod task;
 
 #[cfg(test)]
 mod tests;
@@ -113,6 +114,7 @@ impl Interpreters {
             Ok(()) | Err(PythonError::NotStarted) => {}
             Err(error) => seen.refused = Some(error.to_string()),
         }
+        seen.tasks = task::told(&seen, &mapped, &image);
         Ok(Looked { seen, file: Some(file.clone()), waits_elsewhere })
     }
 

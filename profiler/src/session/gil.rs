@@ -12,7 +12,7 @@ use profiler_core::fact::{Fact, GilFile, GilMethod, InterpreterSeen};
 
 use crate::attach::gil::{Choice, Code, Mode, Wanted, choose};
 use crate::fact::Proc;
-use crate::fact::python::code::{Codes, frame_way};
+use crate::fact::python::code::Codes;
 use crate::fact::python::{Interpreters, Looked, Numbers};
 use crate::source::live::{FollowedLocks, LiveSource};
 
@@ -70,17 +70,7 @@ impl LockWatch {
         if seen.foreign_numbers && seen.thread_number_at.is_some() {
             self.numbers.follow(tgid);
         }
-        if let Some(main) = seen.locks.iter().find(|lock| lock.interpreter == 0) {
-            let others =
-                seen.locks.iter().map(|lock| lock.address).filter(|address| *address != main.address);
-            let followed = FollowedLocks {
-                main: main.address,
-                others: others.collect(),
-                thread_number_at: seen.thread_number_at,
-                thread_number_through: seen.thread_number_through,
-                foreign_numbers: seen.foreign_numbers,
-                frames: frame_way(&seen).filter(|_| self.wanted.stacks),
-            };
+        if let Some(followed) = FollowedLocks::of(&seen, self.wanted.stacks) {
             source.follow_locks(tgid, &followed);
         }
         if self.wanted.stacks {

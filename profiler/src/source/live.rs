@@ -21,7 +21,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd as _;
 
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::uprobe::UProbeScope;
 use aya::programs::{ProgramError, UProbe};
 use profiler_common::account::ThreadAccount;
@@ -78,6 +78,7 @@ impl LiveSource {
         let locks = LockTable::new(
             take(&mut ebpf, "INTERPRETERS", HashMap::try_from)?,
             take(&mut ebpf, "LOCKS", HashMap::try_from)?,
+            take(&mut ebpf, "TASKS_ANY", Array::try_from)?,
         );
         let evidence = take(&mut ebpf, "EVIDENCE", RingBuf::try_from)?;
         let evidence_emitted = take(&mut ebpf, "EVIDENCE_EMITTED", PerCpuArray::try_from)?;

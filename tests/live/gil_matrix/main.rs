@@ -7,6 +7,7 @@ mod interpreters;
 mod places;
 mod server;
 mod sub_interpreters;
+mod tasks;
 
 use std::fmt::Write as _;
 use std::path::Path;

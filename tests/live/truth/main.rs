@@ -20,5 +20,6 @@ mod phases;
 mod recording;
 mod schedstat;
 mod slow_clients;
+mod tasks;
 mod unix_queue;
 mod workers;

@@ -1,7 +1,7 @@
 //! What an ELF file says of the interpreter in it.
 //!
-//! In: a file, hostile. Out: [`Image`]: the addresses of `_PyRuntime` and `Py_Version`, and how the file is laid out in
-//! memory. Sizes are bounded before anything is read.
+//! In: a file, hostile. Out: [`Image`]: the addresses of `_PyRuntime` and `Py_Version`, whether asyncio is built in, and how the
+//! file is laid out in memory. Sizes are bounded before anything is read.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -21,6 +21,8 @@ const MAX_SEGMENTS: usize = 64;
 const RUNTIME: &[u8] = b"_PyRuntime\0";
 /// Exported from 3.11 on.
 const VERSION: &[u8] = b"Py_Version\0";
+/// Defined where that module is built into the interpreter.
+const ASYNCIO: &[u8] = b"PyInit__asyncio\0";
 /// Smallest page: mappings begin at multiples of it.
 const PAGE: u64 = 4096;
 
@@ -31,6 +33,8 @@ pub(super) struct Image {
     pub runtime: u64,
     /// Address of `Py_Version`, if it is there.
     pub version: Option<u64>,
+    /// The module `_asyncio` is built in.
+    pub has_asyncio: bool,
     /// Loaded segments: place in the file and address.
     pub segments: Vec<(u64, u64)>,
 }
@@ -87,6 +91,7 @@ pub(super) fn parse(file: impl Read + Seek) -> Option<Image> {
                     Some(name) if name.starts_with(VERSION) => {
                         image.version = Some(symbol.st_value.get(endian));
                     }
+                    Some(name) if name.starts_with(ASYNCIO) => image.has_asyncio = true,
                     _ => {}
                 }
             }

@@ -6,6 +6,7 @@ mod v3_11;
 mod v3_12;
 mod v3_13;
 mod v3_14;
+mod v3_15;
 mod v3_8;
 mod v3_9;
 
@@ -116,6 +117,29 @@ const fn layout_of(version: Version) -> Option<Layout> {
         (3, 12) => Some(v3_12::LAYOUT),
         (3, 13) => Some(v3_13::LAYOUT),
         (3, 14 | 15) => Some(v3_14::LAYOUT),
+        _ => None,
+    }
+}
+
+/// Distances in a `PyThreadState` (Include/cpython/pystate.h) of what tells which task its thread works for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TaskPlaces {
+    /// Of `context`: the `contextvars.Context` that runs.
+    pub(super) context: u64,
+    /// Of `datastack_chunk`: the last chunk of the stack of frames, where greenlets have one each.
+    pub(super) chunk: Option<u64>,
+}
+
+/// Where a version has them; `None`: it is not known.
+pub(super) const fn task_places(version: Version) -> Option<TaskPlaces> {
+    match (version.major, version.minor) {
+        (3, 8) => Some(v3_8::TASKS),
+        (3, 9 | 10) => Some(v3_9::TASKS),
+        (3, 11) => Some(v3_11::TASKS),
+        (3, 12) => Some(v3_12::TASKS),
+        (3, 13) => Some(v3_13::TASKS),
+        (3, 14) => Some(v3_14::TASKS),
+        (3, 15) => Some(v3_15::TASKS),
         _ => None,
     }
 }

@@ -1,11 +1,15 @@
-//! The interpreter locks that the kernel side follows.
+//! The interpreter locks that the kernel side follows, and what it reads of interpreters.
 //!
-//! In: where the locks of a process are. Out: the maps `INTERPRETERS` and `LOCKS` filled.
+//! In: where the locks of a process are. Out: the maps `INTERPRETERS` and `LOCKS` filled, and `TASKS_ANY`.
 
 use std::collections::BTreeMap;
 
-use aya::maps::{HashMap, MapData};
-use profiler_common::gil::{FOREIGN_NUMBERS, FrameWay, HAS_OTHER_LOCKS, LOCK_BYTES, block_key};
+use aya::maps::{Array, HashMap, MapData};
+use profiler_common::gil::{FOREIGN_NUMBERS, FrameWay, HAS_OTHER_LOCKS, LOCK_BYTES, TaskWay, block_key};
+use profiler_core::fact::InterpreterSeen;
+
+use crate::fact::python::code::frame_way;
+use crate::fact::python::task::task_way;
 
 /// The locks of one process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,22 +26,44 @@ pub struct FollowedLocks {
     pub foreign_numbers: bool,
     /// The way to a thread's frames; `None`: they are not read.
     pub frames: Option<FrameWay>,
+    /// The way to the task that a thread works for; `None`: it is not read.
+    pub tasks: Option<TaskWay>,
 }
 
-/// Both maps, and what was put into them.
+impl FollowedLocks {
+    /// Those of an interpreter, with frames if `stacks` asks for them; `None`: it has none.
+    #[must_use]
+    pub fn of(seen: &InterpreterSeen, stacks: bool) -> Option<Self> {
+        let main = seen.locks.iter().find(|lock| lock.interpreter == 0)?.address;
+        let others = seen.locks.iter().map(|lock| lock.address).filter(|address| *address != main);
+        Some(Self {
+            main,
+            others: others.collect(),
+            thread_number_at: seen.thread_number_at,
+            thread_number_through: seen.thread_number_through,
+            foreign_numbers: seen.foreign_numbers,
+            frames: frame_way(seen).filter(|_| stacks),
+            tasks: task_way(seen),
+        })
+    }
+}
+
+/// The maps, and what was put into them.
 pub(super) struct LockTable {
-    interpreters: HashMap<MapData, u32, [u64; 5]>,
+    interpreters: HashMap<MapData, u32, [u64; 6]>,
     locks: HashMap<MapData, u64, u64>,
+    tasks_any: Array<MapData, u32>,
     /// By process: keys and addresses of its further locks.
     blocks: BTreeMap<u32, BTreeMap<u64, u64>>,
 }
 
 impl LockTable {
     pub(super) const fn new(
-        interpreters: HashMap<MapData, u32, [u64; 5]>,
+        interpreters: HashMap<MapData, u32, [u64; 6]>,
         locks: HashMap<MapData, u64, u64>,
+        tasks_any: Array<MapData, u32>,
     ) -> Self {
-        Self { interpreters, locks, blocks: BTreeMap::new() }
+        Self { interpreters, locks, tasks_any, blocks: BTreeMap::new() }
     }
 
     /// Follows these locks of a process, and no others.
@@ -57,11 +83,15 @@ impl LockTable {
             followed.frames.map_or(0, FrameWay::pack),
             if blocks.is_empty() { 0 } else { HAS_OTHER_LOCKS }
                 | if followed.foreign_numbers { FOREIGN_NUMBERS } else { 0 },
+            followed.tasks.map_or(0, TaskWay::pack),
         ];
         if !blocks.is_empty() {
             self.blocks.insert(tgid, blocks);
         }
         let _ = self.interpreters.insert(&tgid, &process, 0);
+        if followed.tasks.is_some() {
+            let _ = self.tasks_any.set(0, &1, 0);
+        }
     }
 
     /// A process is gone: the kernel side forgets its main lock by itself.

@@ -2,6 +2,8 @@
 //!
 //! In: nothing. Out: its layout, seen in 3.12.1.
 
-use super::Layout;
+use super::{Layout, TaskPlaces};
 
 pub(super) const LAYOUT: Layout = Layout::InInterpreters { head: 40, next: 0, lock: 384 };
+
+pub(super) const TASKS: TaskPlaces = TaskPlaces { context: 208, chunk: Some(232) };

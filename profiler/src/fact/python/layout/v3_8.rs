@@ -2,6 +2,8 @@
 //!
 //! In: nothing. Out: its layout, seen in 3.8.18.
 
-use super::Layout;
+use super::{Layout, TaskPlaces};
 
 pub(super) const LAYOUT: Layout = Layout::InRuntime { lock: 1152 };
+
+pub(super) const TASKS: TaskPlaces = TaskPlaces { context: 240, chunk: None };

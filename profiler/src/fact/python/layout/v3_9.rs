@@ -2,6 +2,8 @@
 //!
 //! In: nothing. Out: their layout, seen in 3.9.18 and 3.10.13.
 
-use super::Layout;
+use super::{Layout, TaskPlaces};
 
 pub(super) const LAYOUT: Layout = Layout::InRuntime { lock: 352 };
+
+pub(super) const TASKS: TaskPlaces = TaskPlaces { context: 240, chunk: None };

@@ -1,0 +1,39 @@
+//! Which task a loop's thread works for, on every interpreter that is found: the places in a thread's state are each version's own.
+//!
+//! In: interpreters. Out: verdicts.
+
+use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::task_names::{Told, Work, compare};
+
+use crate::interpreters;
+
+#[test]
+#[ignore = "make gil-matrix: needs the interpreters"]
+fn every_call_is_its_tasks_on_every_interpreter() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let mut wrong = Vec::new();
+    for interpreter in interpreters::found() {
+        for kind in ["asyncio", "threads"] {
+            // Stacks of frames that can be told from one another are there from 3.11 on.
+            if kind == "threads" && ["3.8", "3.9", "3.10"].iter().any(|old| interpreter.is(old)) {
+                continue;
+            }
+            for threads in [0, 2] {
+                let work = Work { kind, tasks: 8, rounds: 60, threads };
+                let told = compare(interpreter.command(), work)?;
+                eprintln!("  {}, {kind}, {threads} threads beside: {told:?}", interpreter.name);
+                let Told { right, before, .. } = told;
+                if told != (Told { records: told.records, right, before, ..Told::default() })
+                    || right + before != 2 * work.tasks * work.rounds
+                    || right < work.tasks * work.rounds
+                {
+                    wrong.push((interpreter.name.clone(), kind, threads, told));
+                }
+            }
+        }
+    }
+    anyhow::ensure!(wrong.is_empty(), "{wrong:?}");
+    Ok(())
+}

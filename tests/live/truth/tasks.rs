@@ -1,0 +1,37 @@
+//! Which task an event loop's thread makes a call for, against what the tasks note of themselves.
+//!
+//! In: greenlets and coroutines, each with descriptors of its own. Out: verdicts.
+
+use std::process::Command;
+
+use anyhow::ensure;
+use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::server::Place;
+use wsgi_trace_tests::task_names::{Told, Work, compare};
+
+/// The same work alone and beside threads that take the lock.
+fn every_call_is_its_tasks(python: impl Fn() -> Command, kind: &'static str) -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    for threads in [0, 2] {
+        let work = Work { kind, tasks: 8, rounds: 60, threads };
+        let told = compare(python(), work)?;
+        eprintln!("  {kind}, {threads} threads beside: {told:?}");
+        let Told { right, wrong, untold, before, waits_wrong, .. } = told;
+        ensure!(wrong == 0 && untold == 0 && waits_wrong == 0, "{told:?}");
+        let calls = 2 * work.tasks * work.rounds;
+        ensure!(right + before == calls && before < calls / 2, "{told:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_call_of_a_coroutine_is_told_to_be_its_tasks() -> anyhow::Result<()> {
+    every_call_is_its_tasks(|| Command::new("python3"), "asyncio")
+}
+
+#[test]
+fn every_call_of_a_greenlet_is_told_to_be_its_own_however_deep_it_is() -> anyhow::Result<()> {
+    every_call_is_its_tasks(|| Command::new(Place::servers_program("python")), "gevent")
+}
