@@ -21,6 +21,9 @@ pub const NOT_IN_CALL: i32 = -1;
 /// [`ThreadAccount::enter_ns`] of a call that was entered before the programs were attached.
 pub const ENTRY_UNKNOWN: u64 = 0;
 
+/// Words that are read of a thread's state in the interpreter.
+pub const STATE_WORDS: usize = 18;
+
 /// Live record of one thread. All times are `CLOCK_MONOTONIC` nanoseconds.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,17 +135,23 @@ pub struct ThreadAccount {
     /// When the attempt to take the interpreter lock that is under way, or the last one, began to wait; 0: where the thread waits
     /// was looked at already. Kept where frames are read.
     pub take_since_ns: u64,
-    /// Address of the thread's own `PyThreadState`, as found last; 0: not yet. This and the next two are kept of threads of event loops,
-    /// and written by the thread itself outside the lock.
-    pub thread_state: u64,
-    /// The task that was told last to be the one that the thread works for (`TaskRecord::task`).
+    /// The task that was told last to be the one that the thread works for (`TaskRecord::task`). This and the next are kept of threads of
+    /// event loops, and written by the thread itself outside the lock.
     pub told_task: u64,
-    /// The number that the thread has in its own PID namespace; 0: not looked up yet.
-    pub own_number: u32,
-    /// Always 0.
-    pub reserved_too: u32,
+    /// The way to it (`gil::TaskWay`), as looked up last; 0: there is none.
+    pub task_way: u64,
+    /// Of which time that is: the element of the map `TASKS_GENERATION` then; 0: not looked up yet.
+    pub task_generation: u32,
+    /// Looks for the thread's state in the interpreter that found none, one after the other.
+    pub task_misses: u32,
+    /// Address of the thread's own `PyThreadState`, as found last; 0: not yet.
+    pub thread_state: u64,
+    /// What that has at the distance of a thread's number: another thread's has something else.
+    pub thread_mark: u64,
+    /// What was read of it last, from there on.
+    pub state_words: [u64; STATE_WORDS],
     /// Fills the element to 512 bytes, so that none straddles a page; always 0.
-    pub fill: [u64; 22],
+    pub fill: [u64; 2],
 }
 
 #[cfg(test)]

@@ -78,8 +78,10 @@ impl FrameWay {
 /// tasks are not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskWay {
-    /// Distance in bytes of an address in the `PyThreadState` (above 0, below 65,536).
-    pub at: u64,
+    /// Distance in bytes of what tells threads apart, as the second word of the element has it (above 0, below 65,536).
+    pub number_at: u64,
+    /// How many words behind that an address is (below [`STATE_WORDS`](crate::account::STATE_WORDS)).
+    pub place: u64,
     /// The address is that of a chunk of the thread's stack of frames (`_PyStackChunk`, Include/cpython/pystate.h), and the first chunk of
     /// that stack is what each task has of its own; else the address itself is, a `contextvars.Context`.
     pub is_chunk: bool,
@@ -89,14 +91,14 @@ impl TaskWay {
     /// As one word.
     #[must_use]
     pub const fn pack(self) -> u64 {
-        self.at & 0xffff | (self.is_chunk as u64) << 16
+        self.number_at & 0xffff | (self.is_chunk as u64) << 16 | (self.place & 0xff) << 24
     }
 
     /// From one word.
     #[inline(always)]
     #[must_use]
     pub const fn unpack(word: u64) -> Self {
-        Self { at: word & 0xffff, is_chunk: word >> 16 & 1 == 1 }
+        Self { number_at: word & 0xffff, is_chunk: word >> 16 & 1 == 1, place: word >> 24 & 0xff }
     }
 }
 
@@ -107,7 +109,7 @@ mod tests {
     #[test]
     fn way_to_tasks_survives_being_packed() {
         for is_chunk in [false, true] {
-            let way = TaskWay { at: 296, is_chunk };
+            let way = TaskWay { number_at: 160, place: 17, is_chunk };
             assert_eq!(TaskWay::unpack(way.pack()), way);
             assert_ne!(way.pack(), 0, "0 says that there is none");
         }

@@ -320,9 +320,10 @@ fn zero<T: Default>(field: &mut T) {
 #[inline(always)]
 pub fn forget_task(account: &mut ThreadAccount) {
     zero(&mut account.has_polled);
-    zero(&mut account.thread_state);
     zero(&mut account.told_task);
-    zero(&mut account.own_number);
+    zero(&mut account.task_generation);
+    zero(&mut account.task_misses);
+    zero(&mut account.thread_state);
 }
 
 /// How a thread is found when it is adopted.

@@ -42,9 +42,10 @@ pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 #[btf_map]
 pub static INTERPRETERS: HashMap<u32, [u64; 6], 8192> = HashMap::new();
 
-/// Element 0 is set once a process has tasks that can be read: until then nobody need look into [`INTERPRETERS`] for them.
+/// Element 0 is another number each time the way to the tasks of a process changed, and 0 while no process has tasks that can be
+/// read: until it changes nobody need look into [`INTERPRETERS`] for them.
 #[btf_map]
-pub static TASKS_ANY: Array<u32, 1> = Array::new();
+pub static TASKS_GENERATION: Array<u32, 1> = Array::new();
 
 /// Addresses of further locks, those of sub-interpreters that do not share the main one's, by each block of memory that they
 /// are in (`profiler_common::gil::block_key`). Given by user space; a fork leaves its child the main interpreter alone.

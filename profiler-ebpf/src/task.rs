@@ -7,26 +7,31 @@
 //! instance alone: what pools do, and processes without a loop, costs one look more.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_user};
+use profiler_common::account::STATE_WORDS;
 use profiler_common::call_kind::Kind;
 use profiler_common::gil::TaskWay;
 
 use crate::account::Account;
 use crate::emit;
 use crate::kernel::task;
-use crate::lock::{self, Lock};
-use crate::maps::TASKS_ANY;
+use crate::lock;
+use crate::maps::TASKS_GENERATION;
 
 /// Distance of `last_holder` in a lock.
 const LAST_HOLDER: u64 = 8;
 /// Chunks of a stack of frames that are gone back through. The first has room for some hundred frames, each further one for as many:
 /// where there are more, nothing new is told.
 const MAX_CHUNKS: usize = 8;
+/// A thread whose state was not found at so many calls runs no Python, most likely: it is looked for at one call of so many from then
+/// on. A power of two.
+const MAX_MISSES: u32 = 64;
 
 /// The thread of `account`, which runs here, has just begun a call of this kind: tells the task that it makes it for, if that
 /// can be read and is another than the one told last.
 #[inline(always)]
 pub fn tell(account: Account, kind: Kind) {
-    if TASKS_ANY.get(0).is_none_or(|any| *any == 0) {
+    let generation = TASKS_GENERATION.get(0).map_or(0, |generation| *generation);
+    if generation == 0 {
         return;
     }
     // SAFETY: the look-up succeeded; the thread itself runs here.
@@ -37,7 +42,16 @@ pub fn tell(account: Account, kind: Kind) {
             }
             (*account).has_polled = 1;
         }
-        let Some(found) = current(account) else { return };
+        if (*account).task_generation != generation {
+            (*account).task_generation = generation;
+            (*account).task_misses = 0;
+            (*account).task_way = lock::main((*account).tgid).map_or(0, lock::Lock::task_way);
+        }
+        let way = (*account).task_way;
+        if way == 0 {
+            return;
+        }
+        let Some(found) = current(account, TaskWay::unpack(way)) else { return };
         if found != (*account).told_task && emit::task(account, found) {
             (*account).told_task = found;
         }
@@ -46,55 +60,63 @@ pub fn tell(account: Account, kind: Kind) {
 
 /// The task that the thread of `account`, which runs here, works for; 0: for none. `None`: that cannot be read.
 #[inline(always)]
-fn current(account: Account) -> Option<u64> {
-    // SAFETY: the look-up succeeded.
-    let lock = lock::main(unsafe { (*account).tgid })?;
-    let way = lock.task_way();
-    if way == 0 {
+fn current(account: Account, way: TaskWay) -> Option<u64> {
+    if !read_known_state(account, way) && !find_state(account, way) {
         return None;
     }
-    let way = TaskWay::unpack(way);
-    let state = own_state(account, lock)?;
-    let found = word(state.wrapping_add(way.at))?;
+    let place = if way.place >= STATE_WORDS as u64 { 0 } else { way.place };
+    // SAFETY: the look-up succeeded, and the place is one of the words.
+    let found = unsafe { (&raw const (*account).state_words).cast::<u64>().add(place as usize).read() };
     if way.is_chunk { first_chunk(found) } else { Some(found) }
 }
 
-/// Address of the `PyThreadState` of the thread of `account`, which runs here: that of who had the lock last, if it bears the thread's
-/// number (whoever gives the lock up to make a call had it just now), else the one found so before, if it still does.
+/// Reads the state that was found before; false: there is none, or it is not the thread's any more.
 #[inline(always)]
-fn own_state(account: Account, lock: Lock) -> Option<u64> {
-    // SAFETY: the look-up succeeded; the thread itself runs here.
+fn read_known_state(account: Account, way: TaskWay) -> bool {
+    // SAFETY: the look-up succeeded; the thread itself runs here. The destination has as many bytes.
     unsafe {
-        if (*account).own_number == 0 {
-            (*account).own_number = task::own_number(bpf_get_current_task_btf());
+        let state = (*account).thread_state;
+        if state == 0 {
+            return false;
         }
-        let number = (*account).own_number;
-        let holder = word(lock.address.wrapping_add(LAST_HOLDER))?;
-        if bears(holder, number, lock) {
-            (*account).thread_state = holder;
-            return Some(holder);
-        }
-        let before = (*account).thread_state;
-        if before != 0 && before != holder && bears(before, number, lock) {
-            return Some(before);
-        }
-        (*account).thread_state = 0;
+        let outcome = bpf_probe_read_user(
+            (&raw mut (*account).state_words).cast(),
+            (STATE_WORDS * 8) as u32,
+            state.wrapping_add(way.number_at) as *const _,
+        );
+        outcome == 0 && (*account).state_words[0] == (*account).thread_mark
     }
-    None
 }
 
-/// Whether the `PyThreadState` at `state` is of the thread that its interpreter calls by this number.
+/// Finds the thread's state and reads it: whoever gives the lock up to make a call was its last holder just now, most often. It bears
+/// the thread's number then.
 #[inline(always)]
-fn bears(state: u64, number: u32, lock: Lock) -> bool {
-    let (at, through) = (lock.thread_number_at(), lock.thread_number_through());
-    if state == 0 || number == 0 || at == 0 {
-        return false;
+fn find_state(account: Account, way: TaskWay) -> bool {
+    // SAFETY: the look-up succeeded; the thread itself runs here.
+    unsafe {
+        (*account).thread_state = 0;
+        let misses = (*account).task_misses;
+        (*account).task_misses = misses.wrapping_add(1);
+        if misses >= MAX_MISSES && misses & (MAX_MISSES - 1) != 0 {
+            return false;
+        }
+        let Some(lock) = lock::main((*account).tgid) else { return false };
+        let state = word(lock.address.wrapping_add(LAST_HOLDER)).unwrap_or(0);
+        if state == 0 {
+            return false;
+        }
+        let mark = word(state.wrapping_add(way.number_at)).unwrap_or(0);
+        let through = lock.thread_number_through();
+        let number = if through == 0 { mark } else { word(mark.wrapping_add(through)).unwrap_or(0) };
+        let own = task::own_number(bpf_get_current_task_btf());
+        if own == 0 || number as u32 != own {
+            return false;
+        }
+        (*account).thread_state = state;
+        (*account).thread_mark = mark;
+        (*account).task_misses = 0;
     }
-    let mut found = word(state.wrapping_add(at)).unwrap_or(0);
-    if through != 0 {
-        found = word(found.wrapping_add(through)).unwrap_or(0) & 0xffff_ffff;
-    }
-    found == u64::from(number)
+    read_known_state(account, way)
 }
 
 /// The first chunk of the stack of frames that the chunk at this address is of; 0 where there is no chunk yet. `None`: too many, or they

@@ -78,7 +78,7 @@ impl LiveSource {
         let locks = LockTable::new(
             take(&mut ebpf, "INTERPRETERS", HashMap::try_from)?,
             take(&mut ebpf, "LOCKS", HashMap::try_from)?,
-            take(&mut ebpf, "TASKS_ANY", Array::try_from)?,
+            take(&mut ebpf, "TASKS_GENERATION", Array::try_from)?,
         );
         let evidence = take(&mut ebpf, "EVIDENCE", RingBuf::try_from)?;
         let evidence_emitted = take(&mut ebpf, "EVIDENCE_EMITTED", PerCpuArray::try_from)?;

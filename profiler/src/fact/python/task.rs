@@ -4,6 +4,7 @@
 //! `contextvars.Context` of its own and enters it for every step; greenlets have none by themselves, but from CPython 3.11 on
 //! a stack of frames each. Modules are loaded while a process runs: what can be told changes then.
 
+use profiler_common::account::STATE_WORDS;
 use profiler_common::gil::TaskWay;
 use profiler_core::fact::{InterpreterSeen, TaskKind};
 
@@ -33,14 +34,14 @@ pub(super) fn kind(mapped: &[Mapped], image: &Image) -> Option<TaskKind> {
 /// The way to the tasks of this interpreter's process, which are of this kind; `None`: they cannot be read.
 fn way_of(seen: &InterpreterSeen, kind: TaskKind) -> Option<TaskWay> {
     // A thread is told by the number that its state bears; with several locks the last holder of the main one says less.
-    if seen.thread_number_at.is_none() || seen.locks.len() != 1 {
-        return None;
-    }
+    let number_at = seen.thread_number_at.filter(|_| seen.locks.len() == 1)?;
     let places = task_places(seen.version.as_deref().and_then(Version::parse_full)?)?;
-    match kind {
-        TaskKind::Contexts => Some(TaskWay { at: places.context, is_chunk: false }),
-        TaskKind::Greenlets => Some(TaskWay { at: places.chunk?, is_chunk: true }),
-    }
+    let (at, is_chunk) = match kind {
+        TaskKind::Contexts => (places.context, false),
+        TaskKind::Greenlets => (places.chunk?, true),
+    };
+    let place = at.checked_sub(number_at).filter(|distance| distance.is_multiple_of(8))? / 8;
+    (place < STATE_WORDS as u64).then_some(TaskWay { number_at, place, is_chunk })
 }
 
 /// What can be told of the tasks of this interpreter's process.
@@ -67,7 +68,8 @@ mod tests {
     fn seen(version: &str) -> InterpreterSeen {
         InterpreterSeen {
             version: Some(version.to_owned()),
-            thread_number_at: Some(160),
+            thread_number_at: Version::parse_full(version)
+                .and_then(|version| version.thread_number_at().or(version.thread_handle_at())),
             locks: vec![InterpreterLock { address: 4096, interpreter: 0, interval_us: 5000 }],
             ..InterpreterSeen::default()
         }
@@ -95,8 +97,9 @@ mod tests {
     fn tasks_are_read_where_the_version_and_the_threads_own_state_are_known() {
         let way =
             |seen: &InterpreterSeen, kind| task_way(&InterpreterSeen { tasks: Some(kind), ..seen.clone() });
-        let context = |version: &str| way(&seen(version), TaskKind::Contexts).map(|way| way.at);
-        let chunk = |version: &str| way(&seen(version), TaskKind::Greenlets).map(|way| way.at);
+        let at = |way: TaskWay| way.number_at + 8 * way.place;
+        let context = |version: &str| way(&seen(version), TaskKind::Contexts).map(at);
+        let chunk = |version: &str| way(&seen(version), TaskKind::Greenlets).map(at);
         assert_eq!(["3.8.18", "3.9", "3.10.13"].map(context), [Some(240); 3]);
         assert_eq!(["3.8.18", "3.9", "3.10.13", "3.16.0"].map(chunk), [None; 4]);
         assert_eq!((context("3.11.2"), chunk("3.11.2")), (Some(224), Some(296)));

@@ -1,6 +1,6 @@
 //! The interpreter locks that the kernel side follows, and what it reads of interpreters.
 //!
-//! In: where the locks of a process are. Out: the maps `INTERPRETERS` and `LOCKS` filled, and `TASKS_ANY`.
+//! In: where the locks of a process are. Out: the maps `INTERPRETERS` and `LOCKS` filled, and `TASKS_GENERATION`.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +52,11 @@ impl FollowedLocks {
 pub(super) struct LockTable {
     interpreters: HashMap<MapData, u32, [u64; 6]>,
     locks: HashMap<MapData, u64, u64>,
-    tasks_any: Array<MapData, u32>,
+    tasks: Array<MapData, u32>,
+    /// Times that the way to the tasks of a process changed.
+    generation: u32,
+    /// By process: the way to its tasks.
+    ways: BTreeMap<u32, u64>,
     /// By process: keys and addresses of its further locks.
     blocks: BTreeMap<u32, BTreeMap<u64, u64>>,
 }
@@ -61,9 +65,9 @@ impl LockTable {
     pub(super) const fn new(
         interpreters: HashMap<MapData, u32, [u64; 6]>,
         locks: HashMap<MapData, u64, u64>,
-        tasks_any: Array<MapData, u32>,
+        tasks: Array<MapData, u32>,
     ) -> Self {
-        Self { interpreters, locks, tasks_any, blocks: BTreeMap::new() }
+        Self { interpreters, locks, tasks, generation: 0, ways: BTreeMap::new(), blocks: BTreeMap::new() }
     }
 
     /// Follows these locks of a process, and no others.
@@ -76,6 +80,7 @@ impl LockTable {
         for (key, address) in blocks.iter().filter(|(key, address)| before.get(key) != Some(address)) {
             let _ = self.locks.insert(key, address, 0);
         }
+        let way = followed.tasks.map_or(0, TaskWay::pack);
         let process = [
             followed.main,
             followed.thread_number_at.unwrap_or(0),
@@ -83,19 +88,22 @@ impl LockTable {
             followed.frames.map_or(0, FrameWay::pack),
             if blocks.is_empty() { 0 } else { HAS_OTHER_LOCKS }
                 | if followed.foreign_numbers { FOREIGN_NUMBERS } else { 0 },
-            followed.tasks.map_or(0, TaskWay::pack),
+            way,
         ];
         if !blocks.is_empty() {
             self.blocks.insert(tgid, blocks);
         }
         let _ = self.interpreters.insert(&tgid, &process, 0);
-        if followed.tasks.is_some() {
-            let _ = self.tasks_any.set(0, &1, 0);
+        if self.ways.insert(tgid, way).unwrap_or(0) != way {
+            // After the element itself: whoever sees the number looks for that.
+            self.generation = self.generation.wrapping_add(1).max(1);
+            let _ = self.tasks.set(0, &self.generation, 0);
         }
     }
 
     /// A process is gone: the kernel side forgets its main lock by itself.
     pub(super) fn forget(&mut self, tgid: u32) {
+        self.ways.remove(&tgid);
         for key in self.blocks.remove(&tgid).unwrap_or_default().keys() {
             let _ = self.locks.remove(key);
         }
