@@ -150,8 +150,12 @@ pub struct ThreadAccount {
     pub thread_mark: u64,
     /// What was read of it last, from there on.
     pub state_words: [u64; STATE_WORDS],
+    /// What tells the thread's tasks where two things may: `gil::BY_CONTEXT` or `gil::BY_CHUNK`; 0: not known yet.
+    pub task_by: u32,
+    /// Always 0.
+    pub reserved_too: u32,
     /// Fills the element to 512 bytes, so that none straddles a page; always 0.
-    pub fill: [u64; 2],
+    pub fill: [u64; 1],
 }
 
 #[cfg(test)]

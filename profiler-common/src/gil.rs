@@ -80,25 +80,32 @@ impl FrameWay {
 pub struct TaskWay {
     /// Distance in bytes of what tells threads apart, as the second word of the element has it (above 0, below 65,536).
     pub number_at: u64,
-    /// How many words behind that an address is (below [`STATE_WORDS`](crate::account::STATE_WORDS)).
-    pub place: u64,
-    /// The address is that of a chunk of the thread's stack of frames (`_PyStackChunk`, Include/cpython/pystate.h), and the first chunk of
-    /// that stack is what each task has of its own; else the address itself is, a `contextvars.Context`.
-    pub is_chunk: bool,
+    /// How many words behind that the address of the `contextvars.Context` is that runs, which each task has of its own; 0: it tells
+    /// nothing. This and the next are below [`STATE_WORDS`](crate::account::STATE_WORDS).
+    pub context: u64,
+    /// How many words behind that the address of a chunk of the thread's stack of frames is (`_PyStackChunk`,
+    /// Include/cpython/pystate.h), the first of which each task has of its own; 0: it tells nothing. Where both may tell, the context
+    /// does on threads that have one as they wait: loops that run tasks in contexts do.
+    pub chunk: u64,
 }
+
+/// [`ThreadAccount::task_by`](crate::account::ThreadAccount::task_by): of both, the context tells.
+pub const BY_CONTEXT: u32 = 1;
+/// The same: the chunk tells.
+pub const BY_CHUNK: u32 = 2;
 
 impl TaskWay {
     /// As one word.
     #[must_use]
     pub const fn pack(self) -> u64 {
-        self.number_at & 0xffff | (self.is_chunk as u64) << 16 | (self.place & 0xff) << 24
+        self.number_at & 0xffff | (self.context & 0xff) << 16 | (self.chunk & 0xff) << 24
     }
 
     /// From one word.
     #[inline(always)]
     #[must_use]
     pub const fn unpack(word: u64) -> Self {
-        Self { number_at: word & 0xffff, is_chunk: word >> 16 & 1 == 1, place: word >> 24 & 0xff }
+        Self { number_at: word & 0xffff, context: word >> 16 & 0xff, chunk: word >> 24 & 0xff }
     }
 }
 
@@ -108,8 +115,8 @@ mod tests {
 
     #[test]
     fn way_to_tasks_survives_being_packed() {
-        for is_chunk in [false, true] {
-            let way = TaskWay { number_at: 160, place: 17, is_chunk };
+        for (context, chunk) in [(8, 0), (0, 17), (8, 17)] {
+            let way = TaskWay { number_at: 160, context, chunk };
             assert_eq!(TaskWay::unpack(way.pack()), way);
             assert_ne!(way.pack(), 0, "0 says that there is none");
         }

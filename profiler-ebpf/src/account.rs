@@ -323,6 +323,7 @@ pub fn forget_task(account: &mut ThreadAccount) {
     zero(&mut account.told_task);
     zero(&mut account.task_generation);
     zero(&mut account.task_misses);
+    zero(&mut account.task_by);
     zero(&mut account.thread_state);
 }
 

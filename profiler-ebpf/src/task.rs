@@ -9,7 +9,7 @@
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_user};
 use profiler_common::account::STATE_WORDS;
 use profiler_common::call_kind::Kind;
-use profiler_common::gil::TaskWay;
+use profiler_common::gil::{BY_CHUNK, BY_CONTEXT, TaskWay};
 
 use crate::account::Account;
 use crate::emit;
@@ -45,29 +45,50 @@ pub fn tell(account: Account, kind: Kind) {
         if (*account).task_generation != generation {
             (*account).task_generation = generation;
             (*account).task_misses = 0;
+            (*account).task_by = 0;
             (*account).task_way = lock::main((*account).tgid).map_or(0, lock::Lock::task_way);
         }
         let way = (*account).task_way;
         if way == 0 {
             return;
         }
-        let Some(found) = current(account, TaskWay::unpack(way)) else { return };
+        let Some(found) = current(account, TaskWay::unpack(way), kind) else { return };
         if found != (*account).told_task && emit::task(account, found) {
             (*account).told_task = found;
         }
     }
 }
 
-/// The task that the thread of `account`, which runs here, works for; 0: for none. `None`: that cannot be read.
+/// The task that the thread of `account`, which runs here, works for in a call of this kind; 0: for none. `None`: that cannot be read.
 #[inline(always)]
-fn current(account: Account, way: TaskWay) -> Option<u64> {
+fn current(account: Account, way: TaskWay, kind: Kind) -> Option<u64> {
     if !read_known_state(account, way) && !find_state(account, way) {
         return None;
     }
-    let place = if way.place >= STATE_WORDS as u64 { 0 } else { way.place };
+    let (context, chunk) = (state_word(account, way.context), state_word(account, way.chunk));
+    let mut by = if way.chunk == 0 { BY_CONTEXT } else { BY_CHUNK };
+    if way.context != 0 && way.chunk != 0 {
+        // SAFETY: the look-up succeeded; the thread itself runs here.
+        unsafe {
+            if matches!(kind, Kind::EpollWait) {
+                (*account).task_by = if context == 0 { BY_CHUNK } else { BY_CONTEXT };
+            }
+            by = (*account).task_by;
+        }
+    }
+    match by {
+        BY_CONTEXT => Some(context),
+        BY_CHUNK => first_chunk(chunk),
+        _ => None,
+    }
+}
+
+/// A word that was read of the thread's state.
+#[inline(always)]
+fn state_word(account: Account, place: u64) -> u64 {
+    let place = if place >= STATE_WORDS as u64 { 0 } else { place };
     // SAFETY: the look-up succeeded, and the place is one of the words.
-    let found = unsafe { (&raw const (*account).state_words).cast::<u64>().add(place as usize).read() };
-    if way.is_chunk { first_chunk(found) } else { Some(found) }
+    unsafe { (&raw const (*account).state_words).cast::<u64>().add(place as usize).read() }
 }
 
 /// Reads the state that was found before; false: there is none, or it is not the thread's any more.

@@ -1,6 +1,6 @@
 """Tasks on one loop, each with descriptors of its own, that note what tells them from one another.
 
-In: `asyncio`, `uvloop`, `gevent`, `eventlet` or `threads` (each with a loop, and a task, of its own), how many tasks, how often each makes its calls, how many other threads compute
+In: `asyncio` (`asyncio-greenlet`: in a program that has loaded greenlets), `uvloop`, `gevent`, `eventlet` or `threads` (each with a loop, and a task, of its own), how many tasks, how often each makes its calls, how many other threads compute
 meanwhile. Out: `ready`; once a line came in, the work, then a line of JSON: for each task its descriptors and its address, by means of its
 own: of a context the object's, as the garbage collector lists it; of a greenlet the first chunk of its frames, found in
 the thread's own state.
@@ -126,7 +126,9 @@ def on_threads(count, rounds):
 
 def main():
     kind, count, rounds, threads = sys.argv[1], *map(int, sys.argv[2:5])
-    if kind in ("asyncio", "uvloop"):
+    if kind == "asyncio-greenlet":
+        import greenlet  # noqa: F401
+    if kind in ("asyncio", "asyncio-greenlet", "uvloop"):
         run = on_asyncio(count, rounds, kind == "uvloop")
     elif kind == "threads":
         run = on_threads(count, rounds)
@@ -136,6 +138,10 @@ def main():
         run = on_greenlets(count, rounds, gevent.spawn, lambda one: one.get(), gevent.sleep)
     else:
         import eventlet
+
+        # Without anything to wait for its hub would only sleep: a server's waits for its listener.
+        idle = pair()
+        eventlet.spawn(eventlet.hubs.trampoline, idle[0], read=True)
 
         run = on_greenlets(count, rounds, eventlet.spawn, lambda one: one.wait(), eventlet.sleep)
     over = threading.Event()

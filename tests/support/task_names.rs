@@ -22,7 +22,7 @@ use crate::kernel_trace::{KernelTrace, Records};
 /// What runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
-    /// `asyncio`, `uvloop`, `gevent` or `eventlet`; `threads`: no greenlets, but threads, which have stacks of frames of their own as
+    /// `asyncio`, `asyncio-greenlet` (greenlets are loaded), `uvloop`, `gevent` or `eventlet`; `threads`: no greenlets, but threads, which have stacks of frames of their own as
     /// well.
     pub kind: &'static str,
     /// Tasks.

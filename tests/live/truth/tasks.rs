@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::ensure;
 use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gunicorn::Version;
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::Place;
 use wsgi_trace_tests::task_names::{Told, Work, compare};
@@ -34,4 +35,11 @@ fn every_call_of_a_coroutine_is_told_to_be_its_tasks() -> anyhow::Result<()> {
 #[test]
 fn every_call_of_a_greenlet_is_told_to_be_its_own_however_deep_it_is() -> anyhow::Result<()> {
     every_call_is_its_tasks(|| Command::new(Place::servers_program("python")), "gevent")
+}
+
+/// Both load asyncio and greenlets: which of them the loop runs shows as it waits.
+#[test]
+fn what_tells_tasks_is_told_from_the_loop_where_both_kinds_are_loaded() -> anyhow::Result<()> {
+    every_call_is_its_tasks(|| Command::new(Version::V23.python()), "eventlet")?;
+    every_call_is_its_tasks(|| Command::new(Version::V23.python()), "asyncio-greenlet")
 }

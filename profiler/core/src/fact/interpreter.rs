@@ -41,6 +41,8 @@ pub enum TaskKind {
     Contexts,
     /// What has a stack of frames each: greenlets, those of gevent and eventlet as well.
     Greenlets,
+    /// The one or the other, by thread: [`TaskKind::Contexts`] where a thread waits in a context, as loops do that run tasks in them.
+    Either,
 }
 
 /// The threads of a process in another PID namespace: replaces what was said of them before.

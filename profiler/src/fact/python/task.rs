@@ -20,14 +20,15 @@ pub(super) fn kind(mapped: &[Mapped], image: &Image) -> Option<TaskKind> {
         file.name().starts_with("_asyncio.")
             || file.path.contains("/uvloop/") && file.name().starts_with("loop.")
     };
-    // Before asyncio: programs on gevent load that as well, through what they use, and do not run it. Greenlets alone come after it:
-    // some libraries have them in a program on asyncio.
-    if any(&is_gevent) {
-        Some(TaskKind::Greenlets)
-    } else if image.has_asyncio || any(&is_loop) {
-        Some(TaskKind::Contexts)
-    } else {
-        any(&|file| file.name().starts_with("_greenlet.")).then_some(TaskKind::Greenlets)
+    // Programs on gevent load asyncio as well, through what they use, and do not run it. eventlet itself does, and some libraries have
+    // greenlets in programs on asyncio.
+    let has_greenlets = any(&|file| file.name().starts_with("_greenlet."));
+    match (image.has_asyncio || any(&is_loop), has_greenlets) {
+        _ if any(&is_gevent) => Some(TaskKind::Greenlets),
+        (true, true) => Some(TaskKind::Either),
+        (true, false) => Some(TaskKind::Contexts),
+        (false, true) => Some(TaskKind::Greenlets),
+        (false, false) => None,
     }
 }
 
@@ -36,12 +37,16 @@ fn way_of(seen: &InterpreterSeen, kind: TaskKind) -> Option<TaskWay> {
     // A thread is told by the number that its state bears; with several locks the last holder of the main one says less.
     let number_at = seen.thread_number_at.filter(|_| seen.locks.len() == 1)?;
     let places = task_places(seen.version.as_deref().and_then(Version::parse_full)?)?;
-    let (at, is_chunk) = match kind {
-        TaskKind::Contexts => (places.context, false),
-        TaskKind::Greenlets => (places.chunk?, true),
+    let place = |at: u64| {
+        let distance = at.checked_sub(number_at).filter(|distance| distance.is_multiple_of(8))?;
+        Some(distance / 8).filter(|place| (1..STATE_WORDS as u64).contains(place))
     };
-    let place = at.checked_sub(number_at).filter(|distance| distance.is_multiple_of(8))? / 8;
-    (place < STATE_WORDS as u64).then_some(TaskWay { number_at, place, is_chunk })
+    let context = if kind == TaskKind::Greenlets { 0 } else { place(places.context)? };
+    let chunk = match (kind, places.chunk) {
+        (TaskKind::Contexts, _) | (TaskKind::Either, None) => 0,
+        (TaskKind::Greenlets | TaskKind::Either, at) => place(at?)?,
+    };
+    Some(TaskWay { number_at, context, chunk })
 }
 
 /// What can be told of the tasks of this interpreter's process.
@@ -83,23 +88,30 @@ mod tests {
         let greenlet = "/v/site-packages/greenlet/_greenlet.cpython-311-x86_64-linux-gnu.so";
         let gevent = "/v/site-packages/gevent/libev/corecext.cpython-311-x86_64-linux-gnu.so (deleted)";
         assert_eq!(kind_of(&["/usr/bin/python3.11", "/v/_asynciomore.so", "/v/loop.so"]), None);
-        for paths in [&[asyncio][..], &[uvloop], &[greenlet, asyncio]] {
+        for paths in [&[asyncio][..], &[uvloop]] {
             assert_eq!(kind_of(paths), Some(TaskKind::Contexts), "{paths:?}");
         }
+        assert_eq!(kind_of(&[greenlet, asyncio]), Some(TaskKind::Either));
         for paths in [&[greenlet][..], &[asyncio, greenlet, gevent]] {
             assert_eq!(kind_of(paths), Some(TaskKind::Greenlets), "{paths:?}");
         }
         let built_in = Image { has_asyncio: true, ..Image::default() };
         assert_eq!(kind(&[], &built_in), Some(TaskKind::Contexts));
+        assert_eq!(kind(&mapped(&[greenlet]), &built_in), Some(TaskKind::Either));
     }
 
     #[test]
     fn tasks_are_read_where_the_version_and_the_threads_own_state_are_known() {
         let way =
             |seen: &InterpreterSeen, kind| task_way(&InterpreterSeen { tasks: Some(kind), ..seen.clone() });
-        let at = |way: TaskWay| way.number_at + 8 * way.place;
-        let context = |version: &str| way(&seen(version), TaskKind::Contexts).map(at);
-        let chunk = |version: &str| way(&seen(version), TaskKind::Greenlets).map(at);
+        let context = |version: &str| {
+            let way = way(&seen(version), TaskKind::Contexts).filter(|way| way.chunk == 0)?;
+            Some(way.number_at + 8 * way.context)
+        };
+        let chunk = |version: &str| {
+            let way = way(&seen(version), TaskKind::Greenlets).filter(|way| way.context == 0)?;
+            Some(way.number_at + 8 * way.chunk)
+        };
         assert_eq!(["3.8.18", "3.9", "3.10.13"].map(context), [Some(240); 3]);
         assert_eq!(["3.8.18", "3.9", "3.10.13", "3.16.0"].map(chunk), [None; 4]);
         assert_eq!((context("3.11.2"), chunk("3.11.2")), (Some(224), Some(296)));
@@ -107,6 +119,10 @@ mod tests {
             assert_eq!((context(version), chunk(version)), (Some(208), Some(232)), "{version}");
         }
         assert_eq!((context("3.15.2"), chunk("3.15.2")), (Some(232), Some(256)));
+        let either = way(&seen("3.11.2"), TaskKind::Either);
+        assert_eq!(either, Some(TaskWay { number_at: 160, context: 8, chunk: 17 }));
+        let older = way(&seen("3.10.13"), TaskKind::Either);
+        assert_eq!(older, Some(TaskWay { number_at: 176, context: 8, chunk: 0 }));
         let mut without = seen("3.11.2");
         without.thread_number_at = None;
         assert_eq!(way(&without, TaskKind::Contexts), None);
