@@ -207,7 +207,7 @@ pub enum GilWay {
     Uprobes,
     /// Probes where each attempt begins and ends: some 2 µs each time a thread takes the lock, waiting or not
     Full,
-    /// Not at all: nothing is read of the interpreter
+    /// Not at all: nothing is read of the interpreter, also not which task an event loop works for
     Off,
 }
 
