@@ -4,12 +4,15 @@
 
 use std::process::Command;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::Version;
+use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::Place;
+use wsgi_trace_tests::server::gevent::GunicornGevent;
+use wsgi_trace_tests::server::{Place, Server};
 use wsgi_trace_tests::task_names::{Told, Work, compare};
+use wsgi_trace_tests::trace::Trace;
 
 /// The same work alone and beside threads that take the lock.
 fn every_call_is_its_tasks(python: impl Fn() -> Command, kind: &'static str) -> anyhow::Result<()> {
@@ -42,4 +45,27 @@ fn every_call_of_a_greenlet_is_told_to_be_its_own_however_deep_it_is() -> anyhow
 fn what_tells_tasks_is_told_from_the_loop_where_both_kinds_are_loaded() -> anyhow::Result<()> {
     every_call_is_its_tasks(|| Command::new(Version::V23.python()), "eventlet")?;
     every_call_is_its_tasks(|| Command::new(Version::V23.python()), "asyncio-greenlet")
+}
+
+/// The worker is forked, and loads its modules then: it is looked at as it is found, and again.
+#[test]
+fn tasks_are_told_of_a_server_s_worker_and_not_where_nothing_is_read_of_its_interpreter() -> anyhow::Result<()>
+{
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    for (way, is_told) in [("--gil=auto", true), ("--gil=off", false)] {
+        let server = Server::start(&GunicornGevent { workers: 1 })?;
+        let trace = Trace::start_with(server.pid(), &[way])?;
+        Load::run(
+            server.address(),
+            &["--requests=100", "--clients=4", "--keep-alive=10", "--routes=/sleep/2"],
+        )?;
+        let traced = trace.end()?;
+        let kinds = traced.value("/losses/conservation/emitted_by_kind")?;
+        let of_tasks = kinds.as_array().into_iter().flatten().find(|kind| kind["name"] == "task");
+        let count = of_tasks.and_then(|kind| kind["count"].as_u64()).context("no such kind")?;
+        // Each connection has a greenlet, and the loop is one: for each request they take turns.
+        ensure!(if is_told { count > 100 } else { count == 0 }, "{way}: {count} in {kinds}");
+    }
+    Ok(())
 }
