@@ -518,8 +518,9 @@ pub struct TaskSeen {
     pub tgid: Tid,
     /// Thread.
     pub tid: Tid,
-    /// What tells the task from others that live: an address. Another may have the same once it is over. 0: none, the loop itself
-    /// at the most.
+    /// What tells the task from others that live: an address. Once it is over another may have the same, most often the very next one
+    /// that begins (interpreters keep lists of free contexts). asyncio's own callbacks have contexts too: what a transport reads is
+    /// handed over in one of its connection's, and the task that is made there has another. 0: none, the loop itself at the most.
     pub task: u64,
 }
 
