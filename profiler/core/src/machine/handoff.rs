@@ -140,6 +140,8 @@ pub(super) fn take_given(state: &mut State, tgid: Tid, now_ns: u64) -> Option<Ha
 pub struct Pool {
     /// The loop's thread.
     pub loop_tid: Tid,
+    /// Other threads answer what the loop has read.
+    pub answers_elsewhere: bool,
     jobs: VecDeque<Job>,
     /// Which thread works for which request.
     working: Vec<(Tid, Place)>,
@@ -160,6 +162,7 @@ impl Pool {
     pub fn of(loop_tid: Tid) -> Self {
         Self {
             loop_tid,
+            answers_elsewhere: false,
             jobs: VecDeque::new(),
             working: Vec::new(),
             addresses: VecDeque::new(),

@@ -28,12 +28,16 @@ pub(super) fn note_feeder(state: &State, thread: &mut Thread, slice: &Slice) {
 
 /// Whether a wait that may be for work is for the next job. Who woke the thread may not have been seen, or nobody has yet.
 /// A mutex is what threads queue in that accept for themselves, and those alone.
-pub(super) fn is_for_next(thread: &Thread, slice: &Slice) -> bool {
-    let Call::FutexWait { operation, .. } = slice.call else { return true };
+pub(super) fn is_for_next(state: &State, thread: &Thread, slice: &Slice) -> bool {
+    // One that nobody was seen to give a job yet may get it from the loop, as others do.
+    let of_others = || state.pools.get(&slice.tgid).filter(|pool| pool.answers_elsewhere);
+    let of_others = || of_others().map(|pool| pool.loop_tid).filter(|feeder| *feeder != slice.tid);
+    let fed_by = thread.fed_by.or_else(of_others);
+    // Who is handed its jobs by another thread waits for them in a lock; what else it waits for is part of one.
+    let Call::FutexWait { operation, .. } = slice.call else { return fed_by.is_none() };
     if is_mutex(operation) && !thread.accepts {
         return false;
     }
-    let fed_by = thread.fed_by;
     fed_by.is_none_or(|feeder| [0, feeder].contains(&slice.waker_tid))
 }
 
@@ -128,6 +132,14 @@ pub(super) fn make_slot_of_reader(
 pub(super) fn make_slot_of_answerer(state: &mut State, thread: &mut Thread, number: u32, tid: Tid) {
     let front = state.connections.get(number).and_then(|connection| connection.requests.front());
     let Some(active) = front.filter(|active| !active.responding) else { return };
-    thread.fed_by = active.left_by.filter(|reader| *reader != tid).or(thread.fed_by);
+    // Where that one has been in the same wait ever since, it is not known yet to have left the request.
+    let reader = active.left_by.or(active.owner).filter(|reader| *reader != tid);
+    thread.fed_by = reader.or(thread.fed_by);
+    if let Some(reader) = reader.and_then(|reader| state.threads.get_mut(reader)) {
+        reader.hands_over = true;
+    }
+    if let Some(pool) = state.pools.get_mut(&thread.tgid).filter(|pool| Some(pool.loop_tid) == reader) {
+        pool.answers_elsewhere = true;
+    }
     state.make_slot(thread);
 }

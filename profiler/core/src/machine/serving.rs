@@ -231,7 +231,7 @@ pub(super) fn waits_for_work(state: &State, thread: &Thread, slice: &Slice, mean
         Idle::UnlessServing => {
             turn::is_loop(thread) && meaning.blocked == Phase::Unexplained
                 || !is_serving(state, thread)
-                    && (job::is_for_next(thread, slice) || handoff::is_at_queue(state, thread, slice))
+                    && (job::is_for_next(state, thread, slice) || handoff::is_at_queue(state, thread, slice))
         }
         Idle::No => false,
     }

@@ -57,6 +57,39 @@ fn a_job_taken_without_a_wait_begins_where_the_one_before_was_done() {
 }
 
 /// ```text
+/// loop: accept 9, read ── select ───────────────── accept 10, read ── select ── (still there at the end)
+/// pool:  futex ─ send 9 ─ futex ──────────────────── the application's lock ─ its pipes ─ send 10 ─ futex
+/// ```
+#[test]
+fn what_a_pool_thread_waits_for_within_a_job_is_no_wait_for_a_thread_while_the_loop_sleeps() {
+    let lock = |script: Script| {
+        let call = Call::FutexWait { address: 77, operation: 393, has_timeout: false };
+        woken_by(script.call(call, 0, (0, 0, 90), 0), 7)
+    };
+    let pipes = Call::Poll { only_fd: None, low_fds: 0, for_write: false, is_sleep: false };
+    let main = Script::new(1)
+        .accept(9, (10, 0, 0))
+        .read(9, GET, START + 5 * US, (5, 0, 0))
+        .select((0, 0, 385))
+        .accept(10, (10, 0, 0))
+        .read(10, GET, START + 405 * US, (5, 0, 0))
+        .select((0, 0, 4000));
+    let pool = woken_by(Script::new(2).job_wait((2, 0, 28)), 1)
+        .write_head(9, OK5, (6, 0, 0))
+        .write(9, 5, (4, 0, 0));
+    let pool = woken_by(pool.job_wait((0, 0, 385)), 1);
+    let pool = lock(pool)
+        .call(pipes, 1, (0, 0, 300), 0)
+        .write_head(10, OK5, (6, 0, 0))
+        .write(10, 5, (4, 0, 0))
+        .job_wait((0, 0, 1000));
+    let outcome = run(vec![main, pool], 3000);
+    let [_, second] = outcome.requests.as_slice() else { panic!("{:?}", outcome.requests) };
+    let phases = [Phase::PoolWait, Phase::LockWait, Phase::Unexplained];
+    assert_eq!(phases.map(|phase| us(second, phase)), [10, 90, 300]);
+}
+
+/// ```text
 /// accept, read, write, close │ asleep in a semaphore for 700 │ epoll, accept, read, write, close
 /// ```
 #[test]
