@@ -39,6 +39,8 @@ pub struct Inner {
     pub request_start: RequestStart,
     /// Records of its thread were lost.
     pub lossy: bool,
+    /// The status with which it answered, 0 where its protocol does not tell; `None`: it did not.
+    pub answered: Option<u16>,
 }
 
 /// A stretch of the front end's own account, with what of it may be the client's doing.
@@ -303,6 +305,7 @@ mod tests {
             gil_waits: None,
             request_start: RequestStart::Unknown,
             lossy: false,
+            answered: None,
         }
     }
 

@@ -380,6 +380,11 @@ impl Drops {
         }
     }
 
+    /// Requests of the front end that got an error which the server itself had answered with.
+    pub(super) fn errors_of_server(&mut self, requests: Vec<u64>) {
+        self.inside.passed_on(requests);
+    }
+
     /// Time goes on.
     pub fn expire(&mut self, now_ns: u64, sink: &mut dyn FnMut(Entry)) {
         while let Some(ended_ns) = self.gone.oldest_ns()
@@ -408,7 +413,8 @@ impl Drops {
         let answered = ended.signs.answered.as_ref().filter(|_| ended.side == Side::Front);
         let inside = answered.and_then(|answered| self.inside.behind(answered, &ended.signs));
         let inside = inside.and_then(|inside| self.at_the_server(&inside));
-        let verdict = judge(&ended, &Scene { inside, ..self.scene(&ended) });
+        let passed_on = answered.is_some_and(|answered| self.inside.was_passed_on(answered));
+        let verdict = judge(&ended, &Scene { inside, passed_on, ..self.scene(&ended) });
         let needs_all = match &verdict {
             Verdict::Served => false,
             Verdict::NothingAsked => true,
@@ -459,6 +465,7 @@ impl Drops {
             accept_failed: self.failed_between(ended.established_ns, ended.accepted_ns),
             gave_up: self.gave_up(ended),
             inside: None,
+            passed_on: false,
             kind: self.kind,
         }
     }

@@ -278,6 +278,7 @@ pub(super) fn finished(state: &mut State, number: u32, active: Active, sink: &mu
 }
 
 fn complete(state: &mut State, ready: Ready, sink: &mut dyn FnMut(Entry)) {
+    state.drops.errors_of_server(state.links.take_errors());
     for request in ready {
         state.complete(Box::new(request), sink);
     }

@@ -16,6 +16,8 @@ const ERRORS: std::ops::RangeInclusive<u16> = 500..=504;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inside {
     kept: VecDeque<Ended>,
+    /// Requests of the front end whose error is the server's own answer.
+    passed_on: VecDeque<u64>,
 }
 
 impl Inside {
@@ -29,6 +31,18 @@ impl Inside {
             self.kept.pop_front();
         }
         self.kept.push_back(ended);
+    }
+
+    /// Requests of the front end got an error which the server itself had answered with.
+    pub(super) fn passed_on(&mut self, requests: Vec<u64>) {
+        self.passed_on.extend(requests);
+        let too_many = self.passed_on.len().saturating_sub(MAX_KEPT);
+        self.passed_on.drain(..too_many);
+    }
+
+    /// Whether a front end's answer was the server's.
+    pub(super) fn was_passed_on(&self, answered: &Answered) -> bool {
+        ERRORS.contains(&answered.status) && self.passed_on.contains(&answered.request)
     }
 
     /// The end of the connection on which the front end passed this client's last request on: the one it made or used for it,

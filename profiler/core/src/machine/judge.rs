@@ -20,6 +20,8 @@ pub(super) struct Scene<'a> {
     pub gave_up: Option<&'static str>,
     /// Why the connection behind the front end ended without an answer to its last request, if it did.
     pub inside: Option<(Cause, String)>,
+    /// The server behind the front end gave the answer to its last request, and the front end passed it on.
+    pub passed_on: bool,
     /// Name of the kind of server.
     pub kind: &'a str,
 }
@@ -153,6 +155,9 @@ fn answer(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
     }
     if signs.reset_sent.is_some() || signs.discarded_bytes > 0 {
         return more_came(ended, answered, scene);
+    }
+    if scene.passed_on {
+        return Verdict::Served;
     }
     let kind = kind_named(scene.kind);
     let own =

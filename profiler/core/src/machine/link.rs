@@ -18,8 +18,13 @@ use crate::model::request::Request;
 const MAX_ENDS: usize = 65_536;
 /// Requests of the server's that wait for their other half.
 const MAX_ORPHANS: usize = 1024;
+/// Errors of the server's own that are remembered until somebody asks.
+const MAX_ERRORS: usize = 4096;
 /// How long a half waits for the other after its own end.
 const PATIENCE_NS: u64 = 1_000_000_000;
+
+/// From here on a status may be the front end's word for what it met at the server.
+const LOWEST_ERROR: u16 = 500;
 
 /// A request of the front end: number of its connection, and its own.
 pub type Outer = (u32, u64);
@@ -152,6 +157,8 @@ pub struct Links {
     pub crossed: Crossed,
     /// Ends and halves that found no place.
     pub evicted: u64,
+    /// Requests of the front end that got an error which the server itself had answered with, since that was last asked.
+    errors: Vec<u64>,
 }
 
 impl Links {
@@ -400,6 +407,7 @@ impl Links {
             gil_waits: request.gil_waits,
             request_start: request.request_start,
             lossy: request.lossy,
+            answered: (request.bytes_out > 0).then_some(request.status),
         });
         match outer {
             Some((_, outer)) if waiting.unanswered == 0 => self.release(outer).into_iter().collect(),
@@ -427,9 +435,19 @@ impl Links {
     ) -> Request {
         self.counts.unpaired = self.counts.unpaired.saturating_add(u64::from(missing));
         self.counts.joined = self.counts.joined.saturating_add(u64::from(!inners.is_empty()));
+        let answered = inners.iter().max_by_key(|inner| inner.start_ns).and_then(|inner| inner.answered);
+        let is_passed_on = answered.is_some_and(|status| [0, request.status].contains(&status));
+        if request.status >= LOWEST_ERROR && is_passed_on && self.errors.len() < MAX_ERRORS {
+            self.errors.push(request.id);
+        }
         let left_out = compose(&mut request, trail, inners);
         self.counts.ambiguous = self.counts.ambiguous.saturating_add(left_out);
         request
+    }
+
+    /// Requests whose error was the server's own answer, since this was last asked.
+    pub fn take_errors(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.errors)
     }
 
     /// The front end has finished a request: whole, if the server has too.

@@ -198,3 +198,21 @@ fn half_whose_other_never_comes_is_let_go_and_counted() {
     assert_eq!(links.counts, Counts { joined: 0, ambiguous: 0, unpaired: 1 });
     assert!(links.ends.is_empty() && links.waiting.is_empty() && links.unpaired.is_empty());
 }
+
+#[test]
+fn an_error_is_the_server_s_own_where_it_gave_the_answer_that_the_front_end_passed_on() {
+    let mut links = Links::default();
+    // Bytes of the server's answer, its status (0: its protocol does not tell), and what the client was told.
+    let cases =
+        [(1, (300, 0, 504), true), (2, (0, 0, 504), false), (3, (300, 504, 504), true), (4, (300, 200, 502), false)];
+    for (number, (bytes_out, status, told), is_own) in cases {
+        let at_ns = number * 1000;
+        let fd = i32::try_from(number).unwrap();
+        connected(&mut links, fd, number, (at_ns, at_ns + 10), Some((at_ns + 20, at_ns + 30)));
+        let outer = Request { status: told, ..request(number, at_ns, at_ns + 90) };
+        assert!(links.outer_done(outer, Some(Trail::new(Phases::default(), 0))).is_none());
+        let inner = Request { bytes_out, status, ..request(99, at_ns + 25, at_ns + 80) };
+        links.inner_done(&unix(number, at_ns + 15, at_ns + 25), Box::new(inner), false);
+        assert_eq!(links.take_errors(), if is_own { vec![number] } else { vec![] }, "{number}");
+    }
+}
