@@ -10,6 +10,7 @@ Out: responses. A route may be followed by any unique id, which is only logged: 
 /backend           waits 20 ms for the back end        /file              writes, syncs and reads back 1 MiB, cold
 /upload            reads the body                      /mixed             back end, computing, lock and a little sleep
 /download          16 MB in one piece                  /stream            five chunks of unknown total length
+/pieces/MS         MS of sleep, a piece, and so on: four pieces, and MS more after the last
 /empty 204         /unchanged 304                      /error             500 from an exception
 /block/MS          sleeps in the C library: gevent cannot make it yield
 
@@ -209,6 +210,13 @@ def mixed():
     sleep(2)
 
 
+def pieces(milliseconds):
+    for number in range(4):
+        time.sleep(milliseconds / 1000)
+        yield b"piece %d\n" % number
+    time.sleep(milliseconds / 1000)
+
+
 def respond(environ):
     """The status and the body for a path."""
     parts = environ["PATH_INFO"].strip("/").split("/")
@@ -241,6 +249,8 @@ def respond(environ):
         return "200 OK", [b"mixed\n"]
     if route == "stream":
         return "200 OK", (b"part %d\n" % number for number in range(5))
+    if route == "pieces":
+        return "200 OK", pieces(float(rest[0]))
     if route == "empty":
         return "204 No Content", []
     if route == "unchanged":

@@ -14,6 +14,7 @@ use wsgi_trace_tests::require_apache;
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::require_nginx;
 use wsgi_trace_tests::server::apache::Apache;
+use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
 use wsgi_trace_tests::server::nginx::{Link, Nginx};
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::waitress::Waitress;
@@ -242,4 +243,68 @@ fn gunicorn_behind_apache() -> anyhow::Result<()> {
     require_apache!(Ok(()));
     let gunicorn = Settings::gthread(Version::V27, 1, 4).with(&["--keep-alive", "75"]);
     truth::agrees(&Apache { server: gunicorn }, &[&every_request_is_joined])
+}
+
+/// Five sleeps of 20 ms, four of them before a piece of the response: by the client's clock, and as the server's own time, from
+/// which nothing is taken for the front end's.
+fn pieces_last_as_long_as_the_client_sees(recipe: &dyn Recipe) -> anyhow::Result<()> {
+    const SLEPT_NS: u64 = 5 * 20_000_000;
+    const WARM: usize = 16;
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Server::start(recipe)?;
+    let in_front = server.pids().get(1).copied().filter(|_| recipe.traces_front_end());
+    let front_end = in_front.map(|pid| format!("--with-front-end={pid}"));
+    let trace = Trace::start_with(server.pid(), &front_end.iter().map(String::as_str).collect::<Vec<_>>())?;
+    // That a thread runs a loop is known once it has waited for others while it had a request.
+    for id in 0..WARM {
+        let mut client = RawClient::connect(server.address())?;
+        client.send(&format!("GET /fast/{id} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))?;
+        client.read_to_end()?;
+    }
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        let mut client = RawClient::connect(server.address())?;
+        let begun = Instant::now();
+        client.send("GET /pieces/20 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+        client.read_to_end()?;
+        seen.push(u64::try_from(begun.elapsed().as_nanos())?);
+    }
+    server.log(WARM + 5)?;
+    let traced = trace.end()?;
+    let pieces: Vec<&TracedRequest> =
+        traced.requests.iter().filter(|request| request.path() == "/pieces/20").collect();
+    ensure!(pieces.len() == 5 && traced.requests.len() == WARM + 5, "{:?}", traced.requests);
+    let (mut ours_ns, theirs_ns): (u64, u64) = (0, seen.iter().sum());
+    for request in pieces {
+        ours_ns += request.total_ns;
+        let slept_ns = request.phase_ns("sleep");
+        ensure!(slept_ns >= SLEPT_NS && slept_ns <= request.total_ns, "{request:?}");
+        ensure!(request.phase_ns("client_write_stall") == 0, "{request:?}");
+    }
+    eprintln!("  {}: {ours_ns} ns of the clients' {theirs_ns}", recipe.about());
+    ensure!(ours_ns <= theirs_ns, "longer than the clients saw: {ours_ns} of {theirs_ns}");
+    // A client also connects, before anything arrives, and is woken, after the last byte has come.
+    ensure!(ours_ns + 5 * 3_000_000 >= theirs_ns, "shorter than the clients saw: {ours_ns} of {theirs_ns}");
+    Ok(())
+}
+
+#[test]
+fn a_response_in_pieces_behind_uwsgi_s_router_lasts_to_its_end() -> anyhow::Result<()> {
+    pieces_last_as_long_as_the_client_sees(&Uwsgi::new(2, 1).routed())
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn a_response_in_pieces_behind_nginx_lasts_to_its_end() -> anyhow::Result<()> {
+    require_nginx!(Ok(()));
+    pieces_last_as_long_as_the_client_sees(&Nginx::before(Settings::gthread(Version::V27, 2, 4), Link::Tcp))?;
+    pieces_last_as_long_as_the_client_sees(&Nginx::before(Uwsgi::new(2, 1).on_socket(), Link::Tcp).in_uwsgi())
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn a_response_in_pieces_of_a_daemon_process_lasts_to_its_end() -> anyhow::Result<()> {
+    require_apache!(Ok(()));
+    pieces_last_as_long_as_the_client_sees(&ModWsgi::daemon(1, 5))
 }

@@ -1,9 +1,10 @@
-//! Ends that are not a response: a process dies, the window closes.
+//! Ends that are not a response: a process dies, the window closes, the server closes what it works on.
 //!
 //! In: exits of processes; the slices that were open at the end of the window. Out: requests finished without an
 //! answer, or marked open.
 
 use crate::event::{Slice, Tid};
+use crate::machine::connection::Side;
 use crate::machine::ending::{How, asked};
 use crate::machine::exchange;
 use crate::machine::gil_edge::Because;
@@ -31,6 +32,23 @@ pub fn end_predecessor(state: &mut State, tgid: Tid, fd: i32, at_ns: u64, sink: 
     if let Some(number) = state.descriptors.connection(tgid, fd) {
         exchange::end_connection(state, number, How::Closed, at_ns, sink);
     }
+}
+
+/// The thread works on the connection's oldest request, and has not begun to answer it.
+pub(super) fn works_unanswered(state: &State, number: u32, tid: Tid) -> bool {
+    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
+    front.is_some_and(|front| !front.responding && front.owner == Some(tid))
+}
+
+/// The thread works on the connection's oldest request, whose response ends with the connection: the front end before it
+/// waits for that.
+pub(super) fn works_to_the_end(state: &State, number: u32, tid: Tid) -> bool {
+    let Some(connection) = state.connections.get(number) else { return false };
+    let is_inner = matches!(connection.side, Side::Inner { .. });
+    let front = connection.requests.front();
+    is_inner
+        && connection.outbound.until_turn()
+        && front.is_some_and(|front| front.responding && front.owner == Some(tid))
 }
 
 /// The window ends at `end_ns`. Each open slice comes with whether its entry is unknown.

@@ -9,10 +9,12 @@ use profiler_common::system_call::IO_URING_SETUP;
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::classify::{Idle, Meaning, Touch, classify};
+use crate::machine::connection::Side;
 use crate::machine::descriptor::EPOLL_CTL_DEL;
 use crate::machine::ending::How;
 use crate::machine::event_loop::Wants;
 use crate::machine::exchange::{self, Bytes};
+use crate::machine::exchange_end;
 use crate::machine::front;
 use crate::machine::gil::Part;
 use crate::machine::gil_edge::{self, Because};
@@ -281,7 +283,9 @@ pub(super) fn leave(
     let Some((number, id)) = thread.serving.take() else { return };
     let Some(connection) = state.connections.get_mut(number) else { return };
     let Some(place) = connection.requests.iter().position(|active| active.request.id == id) else { return };
-    let open_end = connection.outbound.until_turn();
+    // A loop that passes responses on piece by piece turns to others between any two pieces.
+    let passes_on = turn::is_loop(thread) && connection.side == Side::Front;
+    let open_end = connection.outbound.until_turn() && !passes_on;
     if connection.requests.get(place).is_some_and(|active| active.owner.is_some_and(|owner| owner != tid)) {
         // Another thread has taken it over already.
         thread.hands_over = true;
@@ -407,7 +411,10 @@ fn effects(
     {
         connection.signs.called(slice.result, touch == Touch::Write, exit_ns);
     }
-    if matches!(touch, Touch::Read | Touch::Write) && has_gone && works_unanswered(state, number, slice.tid) {
+    if matches!(touch, Touch::Read | Touch::Write)
+        && has_gone
+        && exchange_end::works_unanswered(state, number, slice.tid)
+    {
         exchange::advance(state, thread, (number, slice, exit_ns), sink);
     }
     match (touch, slice.call) {
@@ -424,6 +431,9 @@ fn effects(
             exchange::write(state, thread, (number, slice, exit_ns), status_line, &bytes, sink);
         }
         (Touch::Shutdown, Call::Shutdown { how, .. }) if how > 0 => {
+            if exchange_end::works_to_the_end(state, number, slice.tid) {
+                exchange::advance(state, thread, (number, slice, exit_ns), sink);
+            }
             exchange::shut(state, number, sink);
             if let Some(connection) = state.connections.get_mut(number) {
                 connection.shut = true;
@@ -434,7 +444,10 @@ fn effects(
         }
         (Touch::Close, _) => close(state, thread, slice, fd, exit_ns, sink),
         (Touch::Register, _) => {
-            exchange::shut(state, number, sink);
+            // A loop that passes a response on registers its client anew for each piece.
+            if !(turn::is_loop(thread) && thread.in_front) {
+                exchange::shut(state, number, sink);
+            }
             if let Call::EpollControl { operation, events, .. } = slice.call
                 && slice.result >= 0
             {
@@ -455,12 +468,6 @@ fn effects(
     }
     turn::touched(thread, exit_ns);
     job::touched(thread, exit_ns);
-}
-
-/// The thread works on the connection's oldest request, and has not begun to answer it.
-fn works_unanswered(state: &State, number: u32, tid: Tid) -> bool {
-    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
-    front.is_some_and(|front| !front.responding && front.owner == Some(tid))
 }
 
 /// A descriptor gets another number, in place of what had it.
@@ -513,8 +520,10 @@ fn close(
         connection.copies -= 1;
         return;
     }
-    // No response was sent: the server's time up to the close is the request's.
-    if works_unanswered(state, number, slice.tid) {
+    // No response was sent, or the front end waits for its end: the server's time up to the close is the request's.
+    if exchange_end::works_unanswered(state, number, slice.tid)
+        || exchange_end::works_to_the_end(state, number, slice.tid)
+    {
         exchange::advance(state, thread, (number, slice, exit_ns), sink);
     }
     exchange::end_connection(state, number, How::Closed, exit_ns, sink);

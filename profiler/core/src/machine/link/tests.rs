@@ -203,8 +203,12 @@ fn half_whose_other_never_comes_is_let_go_and_counted() {
 fn an_error_is_the_server_s_own_where_it_gave_the_answer_that_the_front_end_passed_on() {
     let mut links = Links::default();
     // Bytes of the server's answer, its status (0: its protocol does not tell), and what the client was told.
-    let cases =
-        [(1, (300, 0, 504), true), (2, (0, 0, 504), false), (3, (300, 504, 504), true), (4, (300, 200, 502), false)];
+    let cases = [
+        (1, (300, 0, 504), true),
+        (2, (0, 0, 504), false),
+        (3, (300, 504, 504), true),
+        (4, (300, 200, 502), false),
+    ];
     for (number, (bytes_out, status, told), is_own) in cases {
         let at_ns = number * 1000;
         let fd = i32::try_from(number).unwrap();

@@ -74,9 +74,8 @@ fn what_a_pool_thread_waits_for_within_a_job_is_no_wait_for_a_thread_while_the_l
         .accept(10, (10, 0, 0))
         .read(10, GET, START + 405 * US, (5, 0, 0))
         .select((0, 0, 4000));
-    let pool = woken_by(Script::new(2).job_wait((2, 0, 28)), 1)
-        .write_head(9, OK5, (6, 0, 0))
-        .write(9, 5, (4, 0, 0));
+    let pool =
+        woken_by(Script::new(2).job_wait((2, 0, 28)), 1).write_head(9, OK5, (6, 0, 0)).write(9, 5, (4, 0, 0));
     let pool = woken_by(pool.job_wait((0, 0, 385)), 1);
     let pool = lock(pool)
         .call(pipes, 1, (0, 0, 300), 0)
