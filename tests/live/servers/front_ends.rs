@@ -275,15 +275,23 @@ fn pieces_last_as_long_as_the_client_sees(recipe: &dyn Recipe) -> anyhow::Result
     let pieces: Vec<&TracedRequest> =
         traced.requests.iter().filter(|request| request.path() == "/pieces/20").collect();
     ensure!(pieces.len() == 5 && traced.requests.len() == WARM + 5, "{:?}", traced.requests);
-    let (mut ours_ns, theirs_ns): (u64, u64) = (0, seen.iter().sum());
+    let undecided_ns = traced.undecided_ns()?;
+    let (mut ours_ns, mut kept_ns, theirs_ns): (u64, u64, u64) = (0, 0, seen.iter().sum());
     for request in pieces {
         ours_ns += request.total_ns;
-        let slept_ns = request.phase_ns("sleep");
-        ensure!(slept_ns >= SLEPT_NS && slept_ns <= request.total_ns, "{request:?}");
-        ensure!(request.phase_ns("client_write_stall") == 0, "{request:?}");
+        kept_ns += request.phase_ns("run_queue") + request.phase_ns("front_end");
+        // It sleeps until moments 20 ms ahead: what it is kept from its CPU before it sleeps makes its sleep shorter. A sleep whose
+        // end the kernel did not show is counted apart.
+        let slept_ns = request.phase_ns("sleep")
+            + request.phase_ns("run_queue")
+            + request.phase_ns("cpu")
+            + request.phase_ns("unexplained").min(undecided_ns);
+        ensure!(slept_ns >= SLEPT_NS, "the server's time is another's: {request:?}");
+        ensure!(request.phase_ns("client_write_stall") < 1_000_000, "its client was there: {request:?}");
     }
     eprintln!("  {}: {ours_ns} ns of the clients' {theirs_ns}", recipe.about());
-    ensure!(ours_ns <= theirs_ns, "longer than the clients saw: {ours_ns} of {theirs_ns}");
+    // Who closes the connection may be kept from its CPU before that call returns.
+    ensure!(ours_ns <= theirs_ns + kept_ns, "longer than the clients saw: {ours_ns} of {theirs_ns}");
     // A client also connects, before anything arrives, and is woken, after the last byte has come.
     ensure!(ours_ns + 5 * 3_000_000 >= theirs_ns, "shorter than the clients saw: {ours_ns} of {theirs_ns}");
     Ok(())

@@ -39,8 +39,12 @@ pub struct Inner {
     pub request_start: RequestStart,
     /// Records of its thread were lost.
     pub lossy: bool,
-    /// The status with which it answered, 0 where its protocol does not tell; `None`: it did not.
-    pub answered: Option<u16>,
+    /// The status with which it answered; 0: it did not, or its protocol does not tell.
+    pub status: u16,
+    /// Bytes of its answer.
+    pub bytes_out: u64,
+    /// The answer ended with its connection.
+    pub ends_with_connection: bool,
 }
 
 /// A stretch of the front end's own account, with what of it may be the client's doing.
@@ -305,7 +309,9 @@ mod tests {
             gil_waits: None,
             request_start: RequestStart::Unknown,
             lossy: false,
-            answered: None,
+            status: 0,
+            bytes_out: 0,
+            ends_with_connection: false,
         }
     }
 

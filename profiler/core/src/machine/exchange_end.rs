@@ -40,15 +40,16 @@ pub(super) fn works_unanswered(state: &State, number: u32, tid: Tid) -> bool {
     front.is_some_and(|front| !front.responding && front.owner == Some(tid))
 }
 
-/// The thread works on the connection's oldest request, whose response ends with the connection: the front end before it
-/// waits for that.
-pub(super) fn works_to_the_end(state: &State, number: u32, tid: Tid) -> bool {
-    let Some(connection) = state.connections.get(number) else { return false };
-    let is_inner = matches!(connection.side, Side::Inner { .. });
-    let front = connection.requests.front();
-    is_inner
-        && connection.outbound.until_turn()
-        && front.is_some_and(|front| front.responding && front.owner == Some(tid))
+/// The server ends a connection whose oldest request's response ends with it: the front end before it waits for that. Says
+/// whether the thread has worked on that request up to here.
+pub(super) fn works_to_the_end(state: &mut State, number: u32, tid: Tid) -> bool {
+    let Some(connection) = state.connections.get_mut(number) else { return false };
+    let is_open = matches!(connection.side, Side::Inner { .. }) && connection.outbound.until_turn();
+    let front = connection.requests.front_mut().filter(|front| is_open && front.responding);
+    front.is_some_and(|front| {
+        front.ends_with_connection = true;
+        front.owner == Some(tid)
+    })
 }
 
 /// The window ends at `end_ns`. Each open slice comes with whether its entry is unknown.

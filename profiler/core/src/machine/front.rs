@@ -10,6 +10,7 @@ use crate::event::{Call, Connection as Opened, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::compose::Trail;
 use crate::machine::connection::{Connection, Side};
+use crate::machine::exchange;
 use crate::machine::link::{Evidence, Half, Peer, Ready};
 use crate::machine::request::Active;
 use crate::machine::state::State;
@@ -177,9 +178,29 @@ pub fn call(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64, sin
                 complete(state, ready, sink);
             }
         }
-        Call::Read { fd, .. } if slice.result > 0 => state.links.read((tgid, fd), exit_ns),
+        Call::Read { fd, .. } if slice.result > 0 => {
+            state.links.read((tgid, fd), u64::try_from(slice.result).unwrap_or(0), exit_ns);
+        }
         Call::Close { fd } => state.links.close((tgid, fd), exit_ns),
         _ => {}
+    }
+}
+
+/// The front end is about to send a request to the server over a connection on which another was answered: that one is over,
+/// also where its answer's end was not seen.
+pub(super) fn uses_again(state: &mut State, thread: &Thread, slice: &Slice, sink: &mut dyn FnMut(Entry)) {
+    let (Call::Write { fd } | Call::Transfer { to_fd: fd, .. }) = slice.call else { return };
+    let Some(outer) = serving(state, thread) else { return };
+    let Some(before) = state.links.answered_on((slice.tgid, fd)).filter(|before| *before != outer) else {
+        return;
+    };
+    let is_front = |(number, id): (u32, u64)| {
+        let front = state.connections.get(number).and_then(|connection| connection.requests.front());
+        front.filter(|active| active.request.id == id)
+    };
+    let asks = is_front(outer).is_some_and(|active| !active.responding);
+    if asks && is_front(before).is_some_and(|active| active.responding) {
+        exchange::shut(state, before.0, sink);
     }
 }
 
@@ -231,6 +252,7 @@ fn evidence(connection: &Connection, request: &Request) -> Evidence {
         established_ns: connection.established_ns,
         accepted_ns: connection.accepted_ns.unwrap_or(0),
         arrival_ns: request.start_is_arrival.then_some(request.start_ns),
+        ended: false,
     }
 }
 
@@ -253,7 +275,7 @@ pub(super) fn name(state: &mut State, number: u32) {
 
 /// A request is over on its connection.
 pub(super) fn finished(state: &mut State, number: u32, active: Active, sink: &mut dyn FnMut(Entry)) {
-    let Active { request, trail, .. } = active;
+    let Active { request, trail, ends_with_connection, .. } = active;
     let Some(connection) = state.connections.get(number) else { return };
     match connection.side {
         Side::Whole => state.complete(request, sink),
@@ -262,7 +284,7 @@ pub(super) fn finished(state: &mut State, number: u32, active: Active, sink: &mu
             complete(state, ready.into_iter().collect(), sink);
         }
         Side::Inner { private } => {
-            let evidence = evidence(connection, &request);
+            let evidence = Evidence { ended: ends_with_connection, ..evidence(connection, &request) };
             let may_be_own = !private && request.framing != Framing::NotHttp;
             match state.links.inner_done(&evidence, request, may_be_own) {
                 Half::Joined(ready) => complete(state, ready, sink),
@@ -273,7 +295,20 @@ pub(super) fn finished(state: &mut State, number: u32, active: Active, sink: &mu
                     complete(state, vec![*request], sink);
                 }
             }
+            if let Some(outer) = state.links.take_settled() {
+                settle(state, outer, sink);
+            }
         }
+    }
+}
+
+/// The server is done with a request of the front end's: so is a front end whose loop has left it after the last piece.
+fn settle(state: &mut State, (number, id): (u32, u64), sink: &mut dyn FnMut(Entry)) {
+    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
+    let is_left =
+        front.is_some_and(|active| active.request.id == id && active.responding && active.owner.is_none());
+    if is_left && state.links.has_all(id) {
+        exchange::shut(state, number, sink);
     }
 }
 

@@ -6,10 +6,13 @@
 //! the same at the same moment: the server's handshake was done within the connect, its first byte arrived within the
 //! write. Where more than one end fits, the oldest is taken and counted as ambiguous.
 
+mod fit;
+
 use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use self::fit::{Fit, fit};
 use crate::event::Tid;
 use crate::machine::compose::{Inner, Trail, compose, of_front_end};
 use crate::model::request::Request;
@@ -74,6 +77,8 @@ pub struct Evidence {
     pub accepted_ns: u64,
     /// When its first byte arrived; `None`: not measured.
     pub arrival_ns: Option<u64>,
+    /// It ended with the answer.
+    pub ended: bool,
 }
 
 /// Whom a front end connected to.
@@ -119,6 +124,8 @@ struct Waiting {
     sent_ns: u64,
     /// Exit of the last read from it; 0: not seen.
     answered_ns: u64,
+    /// What was read from it.
+    read_bytes: u64,
     inners: Vec<Inner>,
     held: Option<Box<(Request, Trail)>>,
 }
@@ -159,6 +166,8 @@ pub struct Links {
     pub evicted: u64,
     /// Requests of the front end that got an error which the server itself had answered with, since that was last asked.
     errors: Vec<u64>,
+    /// The request of the front end that was joined last with one of the server's.
+    settled: Option<Outer>,
 }
 
 impl Links {
@@ -250,13 +259,33 @@ impl Links {
     }
 
     /// The server answered, in part at least.
-    pub fn read(&mut self, descriptor: (Tid, i32), exit_ns: u64) {
+    pub fn read(&mut self, descriptor: (Tid, i32), bytes: u64, exit_ns: u64) {
         if let Some(end) = self.of_descriptor.get(&descriptor).and_then(|number| self.ends.get_mut(number)) {
             end.turned = true;
             if let Some(waiting) = end.asked.and_then(|asked| self.waiting.get_mut(&asked.1)) {
                 waiting.answered_ns = exit_ns;
+                waiting.read_bytes = waiting.read_bytes.saturating_add(bytes);
             }
         }
+    }
+
+    /// The request of the front end's that was sent last over this connection, if the server has answered since.
+    #[must_use]
+    pub fn answered_on(&self, descriptor: (Tid, i32)) -> Option<Outer> {
+        let end = self.ends.get(self.of_descriptor.get(&descriptor)?)?;
+        end.asked.filter(|_| end.turned)
+    }
+
+    /// Whether a request of the front end's has nothing to come from the server any more. Where the server's answer ends with
+    /// its connection, that end is still to come.
+    #[must_use]
+    pub fn has_all(&self, request: u64) -> bool {
+        self.waiting.get(&request).is_none_or(|waiting| {
+            let bytes = waiting.inners.iter().fold(0_u64, |sum, inner| sum.saturating_add(inner.bytes_out));
+            waiting.unanswered == 0
+                && waiting.read_bytes >= bytes
+                && !waiting.inners.iter().any(|inner| inner.ends_with_connection)
+        })
     }
 
     /// The front end closed the socket. What it never sent anything for has no half behind.
@@ -352,7 +381,7 @@ impl Links {
     /// The server has finished a request.
     pub fn inner_done(&mut self, evidence: &Evidence, request: Box<Request>, may_be_own: bool) -> Half {
         if let Some(number) = self.pair(evidence, true) {
-            return Half::Joined(self.join(number, *request));
+            return Half::Joined(self.join(number, *request, evidence));
         }
         let may_come = self
             .unpaired
@@ -375,7 +404,7 @@ impl Links {
         let mut ready = Vec::new();
         for (evidence, request) in std::mem::take(&mut self.orphans) {
             match self.pair(&evidence, true) {
-                Some(number) => ready.extend(self.join(number, *request)),
+                Some(number) => ready.extend(self.join(number, *request, &evidence)),
                 None => self.orphans.push((evidence, request)),
             }
         }
@@ -388,7 +417,7 @@ impl Links {
         !self.orphans.is_empty()
     }
 
-    fn join(&mut self, number: u64, request: Request) -> Ready {
+    fn join(&mut self, number: u64, request: Request, evidence: &Evidence) -> Ready {
         let outer = self.ends.get_mut(&number).and_then(|end| end.unanswered.pop_front());
         self.forget_if_done(number);
         let Some(waiting) = outer.and_then(|outer| self.waiting.get_mut(&outer.1)) else {
@@ -396,6 +425,7 @@ impl Links {
             return Vec::new();
         };
         waiting.unanswered = waiting.unanswered.saturating_sub(1);
+        self.settled = outer;
         waiting.inners.push(Inner {
             start_ns: request.start_ns,
             end_ns: request.end_ns,
@@ -407,7 +437,9 @@ impl Links {
             gil_waits: request.gil_waits,
             request_start: request.request_start,
             lossy: request.lossy,
-            answered: (request.bytes_out > 0).then_some(request.status),
+            status: request.status,
+            bytes_out: request.bytes_out,
+            ends_with_connection: evidence.ended,
         });
         match outer {
             Some((_, outer)) if waiting.unanswered == 0 => self.release(outer).into_iter().collect(),
@@ -435,14 +467,20 @@ impl Links {
     ) -> Request {
         self.counts.unpaired = self.counts.unpaired.saturating_add(u64::from(missing));
         self.counts.joined = self.counts.joined.saturating_add(u64::from(!inners.is_empty()));
-        let answered = inners.iter().max_by_key(|inner| inner.start_ns).and_then(|inner| inner.answered);
-        let is_passed_on = answered.is_some_and(|status| [0, request.status].contains(&status));
+        let answers = |inner: &Inner| inner.bytes_out > 0 && [0, request.status].contains(&inner.status);
+        let is_passed_on = inners.iter().max_by_key(|inner| inner.start_ns).is_some_and(answers);
         if request.status >= LOWEST_ERROR && is_passed_on && self.errors.len() < MAX_ERRORS {
             self.errors.push(request.id);
         }
         let left_out = compose(&mut request, trail, inners);
         self.counts.ambiguous = self.counts.ambiguous.saturating_add(left_out);
         request
+    }
+
+    /// The request of the front end that was joined last, since this was last asked: the front end may have been done with it
+    /// before the server's side was known to be.
+    pub const fn take_settled(&mut self) -> Option<Outer> {
+        self.settled.take()
     }
 
     /// Requests whose error was the server's own answer, since this was last asked.
@@ -516,51 +554,6 @@ impl Crossed {
         self.server_ns = self.server_ns.saturating_add(server_ns);
         self.between_ns = self.between_ns.saturating_add(between_ns);
         self.front_end_ns = self.front_end_ns.saturating_add(whole_ns - server_ns - between_ns);
-    }
-}
-
-/// How an end fits a connection of the server's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fit {
-    /// In every respect that was seen.
-    Exact,
-    /// By order alone.
-    Possible,
-    /// So far: it has not written yet, or its write has not returned.
-    Unwritten,
-    No,
-}
-
-fn fit(end: &End, evidence: &Evidence) -> Fit {
-    if end.is_unix != evidence.is_unix || end.port != evidence.port {
-        return Fit::No;
-    }
-    if end.identity != 0 && evidence.identity != 0 {
-        // Both sides know it, and it was not the same.
-        return Fit::No;
-    }
-    if evidence.seeded != end.connect_ns.is_none() {
-        return Fit::No;
-    }
-    let within = |(enter_ns, exit_ns): (u64, u64), at_ns: u64| (enter_ns..=exit_ns).contains(&at_ns);
-    let mut is_exact = true;
-    if let Some(connect_ns) = end.connect_ns {
-        let known_ns =
-            if evidence.established_ns > 0 { evidence.established_ns } else { evidence.accepted_ns };
-        if connect_ns.0 > known_ns {
-            return Fit::No;
-        }
-        is_exact &= evidence.established_ns == 0 || within(connect_ns, evidence.established_ns);
-    }
-    match (end.first_write_ns, evidence.arrival_ns) {
-        (None, _) if end.closed_ns.is_some() => Fit::No,
-        (None, _) => Fit::Unwritten,
-        (Some((enter_ns, _)), Some(arrival_ns)) if enter_ns > arrival_ns => Fit::No,
-        // Bytes reach a UNIX socket within the write, or it is another's; on TCP the kernel may put it off.
-        (Some(write_ns), Some(arrival_ns)) if evidence.is_unix && !within(write_ns, arrival_ns) => Fit::No,
-        (Some(write_ns), Some(arrival_ns)) if is_exact && within(write_ns, arrival_ns) => Fit::Exact,
-        (Some(_), None) if is_exact && evidence.established_ns > 0 => Fit::Exact,
-        _ => Fit::Possible,
     }
 }
 

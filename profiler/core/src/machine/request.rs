@@ -45,6 +45,8 @@ pub struct Active {
     pub waited: Vec<Span>,
     /// Its final response has begun.
     pub responding: bool,
+    /// Its response ended with the connection.
+    pub ends_with_connection: bool,
     /// The request asked for a head only.
     pub to_head: bool,
     /// Who had the interpreter lock while it waited for that.
@@ -144,6 +146,7 @@ impl Active {
             behind_until_ns: 0,
             waited: Vec::new(),
             responding: false,
+            ends_with_connection: false,
             to_head: false,
             held: Held::default(),
             trail: None,

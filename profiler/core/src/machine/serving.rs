@@ -283,8 +283,8 @@ pub(super) fn leave(
     let Some((number, id)) = thread.serving.take() else { return };
     let Some(connection) = state.connections.get_mut(number) else { return };
     let Some(place) = connection.requests.iter().position(|active| active.request.id == id) else { return };
-    // A loop that passes responses on piece by piece turns to others between any two pieces.
-    let passes_on = turn::is_loop(thread) && connection.side == Side::Front;
+    // A loop that passes a response on piece by piece turns to others between any two pieces.
+    let passes_on = turn::is_loop(thread) && connection.side == Side::Front && !state.links.has_all(id);
     let open_end = connection.outbound.until_turn() && !passes_on;
     if connection.requests.get(place).is_some_and(|active| active.owner.is_some_and(|owner| owner != tid)) {
         // Another thread has taken it over already.
@@ -361,6 +361,9 @@ fn effects(
         }
     }
     let Some((fd, touch)) = meaning.touch else {
+        if state.topology.has_front_end() {
+            front::uses_again(state, thread, slice, sink);
+        }
         if turn::is_loop(thread) && !matches!(slice.call, Call::Make { .. }) {
             turn::foreign(state, thread, slice, exit_ns, sink);
         } else if matches!(slice.call, Call::Write { .. }) && thread.slot.is_none() {

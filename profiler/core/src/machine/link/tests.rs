@@ -48,6 +48,7 @@ fn unix(connection: u64, accepted_ns: u64, arrival_ns: u64) -> Evidence {
         established_ns: 0,
         accepted_ns,
         arrival_ns: Some(arrival_ns),
+        ended: false,
     }
 }
 
@@ -123,12 +124,13 @@ fn kept_connection_carries_one_request_after_the_other() {
         established_ns: 0,
         accepted_ns: 0,
         arrival_ns: Some(arrival_ns),
+        ended: false,
     };
     let peer = Peer { port: Some(8000), identity: 0 };
     for (outer, at_ns) in [(1, 100), (2, 300)] {
         assert!(links.wrote((10, 5), peer, (at_ns, at_ns + 10), Some((0, outer))));
         assert!(!links.wrote((10, 5), peer, (at_ns + 11, at_ns + 12), Some((0, outer))), "its body");
-        links.read((10, 5), at_ns + 80);
+        links.read((10, 5), 1, at_ns + 80);
         assert!(hold(&mut links, outer, at_ns + 100).is_none());
         assert_eq!(done(&mut links, &inner(at_ns + 5)), [outer]);
     }
@@ -167,8 +169,8 @@ fn time_between_is_what_neither_side_had() {
     let mut links = Links::default();
     connected(&mut links, 5, 1, (10, 20), Some((30, 60)));
     assert_eq!(done(&mut links, &unix(1, 90, 40)), [] as [u64; 0]);
-    links.read((10, 5), 110);
-    links.read((10, 5), 115);
+    links.read((10, 5), 1, 110);
+    links.read((10, 5), 1, 115);
     assert!(hold(&mut links, 1, 200).is_some());
     let crossed = links.crossed;
     // In the server from 40 to 90.
