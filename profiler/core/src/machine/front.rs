@@ -34,7 +34,7 @@ const EAGAIN: i64 = -11;
 const ENOENT: i64 = -2;
 /// What mod_wsgi's daemon says before it calls the application, `Status: 200 Continue` and an empty line: the request's
 /// body may come (mod_wsgi 4 to 6, `wsgi_execute_script`).
-const CONTINUE_BYTES: u64 = 24;
+pub(super) const CONTINUE_BYTES: u64 = 24;
 /// Requests of the server's are numbered apart: those that reports show are dense.
 const INNER: u64 = 1 << 63;
 

@@ -15,6 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use self::fit::{Fit, fit};
 use crate::event::Tid;
 use crate::machine::compose::{Inner, Trail, compose, of_front_end};
+use crate::machine::front::CONTINUE_BYTES;
 use crate::model::request::Request;
 
 /// Ends of connections followed at once.
@@ -467,7 +468,12 @@ impl Links {
     ) -> Request {
         self.counts.unpaired = self.counts.unpaired.saturating_add(u64::from(missing));
         self.counts.joined = self.counts.joined.saturating_add(u64::from(!inners.is_empty()));
-        let answers = |inner: &Inner| inner.bytes_out > 0 && [0, request.status].contains(&inner.status);
+        // mod_wsgi's daemon, whose protocol has no status that is seen, says more than that of what the application answered;
+        // it says no more where it refuses a request itself, and the front end answers for it.
+        let answers = |inner: &Inner| match inner.status {
+            0 => inner.bytes_out > CONTINUE_BYTES,
+            status => status == request.status,
+        };
         let is_passed_on = inners.iter().max_by_key(|inner| inner.start_ns).is_some_and(answers);
         if request.status >= LOWEST_ERROR && is_passed_on && self.errors.len() < MAX_ERRORS {
             self.errors.push(request.id);

@@ -207,7 +207,7 @@ fn an_error_is_the_server_s_own_where_it_gave_the_answer_that_the_front_end_pass
     // Bytes of the server's answer, its status (0: its protocol does not tell), and what the client was told.
     let cases = [
         (1, (300, 0, 504), true),
-        (2, (0, 0, 504), false),
+        (2, (23, 0, 504), false),
         (3, (300, 504, 504), true),
         (4, (300, 200, 502), false),
     ];
