@@ -4,6 +4,9 @@
 
 mod advice;
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use super::command_line::{Arguments, Options, Takes, base_name, flag, program, read, reported, value};
 use super::setting::{put_seen, resolve, setting};
 use super::{Inside, LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
@@ -109,30 +112,45 @@ fn class_of(server: &Server) -> &'static str {
     }
 }
 
-/// Children that alone hold a listener which their siblings do not: they take requests in and pass them on.
-fn routers(processes: &[ProcessSeen], listeners: &[ListenerSeen], top: u32) -> Vec<u32> {
+/// Children that hold a listener which others do not, and lack the workers' own, which a router closes: they take requests in
+/// and pass them on. `ports`: where routers were told to listen, as far as that is known.
+fn routers(processes: &[ProcessSeen], listeners: &[ListenerSeen], top: u32, ports: &[u16]) -> Vec<u32> {
+    let of = |tgid: u32| listeners.iter().filter(move |seen| seen.tgid == tgid);
+    let holds = |tgid: u32, inode: u64| of(tgid).any(|seen| seen.inode == inode);
     let children: Vec<u32> = processes
         .iter()
         .filter(|process| process.parent_tgid == top && is_uwsgi(process))
         .map(|process| process.tgid)
         .collect();
-    let holds = |tgid: u32, inode: u64| listeners.iter().any(|seen| seen.tgid == tgid && seen.inode == inode);
-    let inodes = |tgid: u32| listeners.iter().filter(move |seen| seen.tgid == tgid).map(|seen| seen.inode);
-    // The workers' own listener is one that the router has closed.
-    let others_have_one_that_it_lacks = |tgid: u32| {
-        children
-            .iter()
-            .filter(|other| **other != tgid)
-            .any(|other| inodes(*other).any(|inode| !holds(tgid, inode)))
+    let differ = |tgid: u32| {
+        let lacks = |other: u32| of(other).any(|seen| !holds(tgid, seen.inode));
+        let has_more = |other: u32| of(tgid).any(|seen| !holds(other, seen.inode));
+        // Without a master, or with no worker at this moment, all children are routers.
+        let alone = of(tgid).next().is_some() && lacks(top) && !children.iter().any(|other| has_more(*other));
+        alone || children.iter().any(|other| lacks(*other) && has_more(*other))
     };
-    let alone_holds = |tgid: u32| {
-        inodes(tgid).any(|inode| children.iter().all(|other| *other == tgid || !holds(*other, inode)))
+    let mut groups: BTreeMap<Vec<u64>, Vec<u32>> = BTreeMap::new();
+    for tgid in children.iter().copied().filter(|tgid| differ(*tgid)) {
+        let mut inodes: Vec<u64> = of(tgid).map(|seen| seen.inode).collect();
+        inodes.sort_unstable();
+        groups.entry(inodes).or_default().push(tgid);
+    }
+    let is_told = |group: &&Vec<u32>| {
+        group.first().is_some_and(|tgid| of(*tgid).any(|seen| ports.contains(&seen.port)))
     };
-    children
-        .iter()
-        .copied()
-        .filter(|tgid| alone_holds(*tgid) && others_have_one_that_it_lacks(*tgid))
-        .collect()
+    if let Some(told) = groups.values().find(is_told) {
+        return told.clone();
+    }
+    // Workers outnumber routers; of as many, uWSGI made the workers' listener first.
+    let lowest_fd = |group: &Vec<u32>| group.iter().flat_map(|tgid| of(*tgid)).map(|seen| seen.fd).min();
+    let fewest = groups.values().min_by_key(|group| (group.len(), Reverse(lowest_fd(group))));
+    fewest.cloned().unwrap_or_default()
+}
+
+/// Ports of `--http`, with or without an address before them.
+fn http_ports(arguments: &Arguments) -> Vec<u16> {
+    let values = arguments.values("http");
+    values.into_iter().filter_map(|value| value.rsplit(':').next()?.parse().ok()).collect()
 }
 
 impl ServerKind for Uwsgi {
@@ -152,7 +170,8 @@ impl ServerKind for Uwsgi {
         });
         let is_title = top.command_line.first().is_none_or(|first| first.starts_with("uWSGI "));
         let configuration = configuration(&arguments);
-        let mut settings = resolve(&arguments, &DEFAULTS, configuration.is_none() && !is_title);
+        let is_known = configuration.is_none() && !is_title;
+        let mut settings = resolve(&arguments, &DEFAULTS, is_known);
         for name in GIVEN {
             for value in arguments.values(name) {
                 settings.push(setting(name, value.to_owned(), Origin::Configured));
@@ -170,11 +189,16 @@ impl ServerKind for Uwsgi {
         }
         settings.extend(unknown::bind_setting(listeners));
         let mut roles = self.roles(processes);
-        let routers = routers(processes, listeners, top.tgid);
+        let routers = routers(processes, listeners, top.tgid, &http_ports(&arguments));
         for (tgid, role) in &mut roles {
             if routers.contains(tgid) {
                 *role = Role::FrontEnd;
             }
+        }
+        let has_worker = roles.iter().any(|(_, role)| *role == Role::Worker);
+        if arguments.value("master").is_none() && (is_known || !has_worker && !routers.is_empty()) {
+            // Without a master the first process works itself, and makes the others.
+            roles.iter_mut().filter(|(tgid, _)| *tgid == top.tgid).for_each(|(_, role)| *role = Role::Worker);
         }
         let mut server = Server {
             name: self.name().to_owned(),
@@ -284,7 +308,8 @@ mod tests {
     }
 
     fn listener(tgid: u32, inode: u64) -> ListenerSeen {
-        ListenerSeen { tgid, inode, address: format!("127.0.0.1:{inode}"), ..ListenerSeen::default() }
+        let (address, port) = (format!("127.0.0.1:{inode}"), u16::try_from(inode).unwrap());
+        ListenerSeen { tgid, inode, address, port, ..ListenerSeen::default() }
     }
 
     #[test]
@@ -322,6 +347,33 @@ mod tests {
         let found = Uwsgi.recognise(&all, &listeners).expect("uWSGI");
         assert_eq!((found.role(11), found.role(13)), (Role::Worker, Role::FrontEnd));
         assert_eq!(Uwsgi.configured_slots(&found.server), Some(2));
+        // One worker, one router: told by what was configured, else by which listener came first.
+        for (line, router) in
+            [("uwsgi -M --http :80 -w a:b", 12), ("uwsgi -M --http :9000 -w a:b", 11), ("uwsgi a.ini", 12)]
+        {
+            let mut listeners = [listener(10, 9000), listener(10, 80), listener(11, 9000), listener(12, 80)];
+            for seen in &mut listeners {
+                seen.fd = if seen.port == 80 { 4 } else { 3 };
+            }
+            let found = Uwsgi.recognise(&prefork(line, 2), &listeners).expect("uWSGI");
+            let worker = 23 - router;
+            assert_eq!((found.role(worker), found.role(router)), (Role::Worker, Role::FrontEnd), "{line}");
+        }
+        // Two routers share the public one.
+        let four = prefork("uwsgi -M --http 127.0.0.1:80 --http-processes 2 -p 2 -w a:b", 4);
+        let listeners = [10, 11, 12].map(|tgid| listener(tgid, 9000)).into_iter();
+        let listeners: Vec<_> = listeners.chain([10, 13, 14].map(|tgid| listener(tgid, 80))).collect();
+        let found = Uwsgi.recognise(&four, &listeners).expect("uWSGI");
+        let roles = [10, 11, 12, 13, 14].map(|tgid| found.role(tgid));
+        assert_eq!(roles[1..], [Role::Worker, Role::Worker, Role::FrontEnd, Role::FrontEnd]);
+        // Without a master the first process works itself.
+        let two = prefork("uwsgi --http :80 -w a:b", 1);
+        let found = Uwsgi.recognise(&two, &[listener(10, 9000), listener(10, 80), listener(11, 80)]);
+        let found = found.expect("uWSGI");
+        assert_eq!((found.role(10), found.role(11)), (Role::Worker, Role::FrontEnd));
+        assert_eq!(Uwsgi.configured_slots(&found.server), Some(1));
+        let found = Uwsgi.recognise(&prefork("uwsgi --http-socket :80 -p 2 -w a:b", 1), &[]).expect("uWSGI");
+        assert_eq!((found.role(10), found.role(11)), (Role::Worker, Role::Worker));
         // A prefork server whose only worker holds the only listener has no router.
         let plain =
             Uwsgi.recognise(&prefork("uwsgi --master --http-socket :80 -w a:b", 1), &[listener(11, 80)]);
