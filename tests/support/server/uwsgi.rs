@@ -125,7 +125,8 @@ impl Recipe for Uwsgi {
     }
 
     fn slots(&self) -> Option<u64> {
-        Some(u64::from(self.processes * self.threads))
+        // Which of them run is uWSGI's choice.
+        (!self.arguments.contains(&"--cheaper")).then_some(u64::from(self.processes * self.threads))
     }
 
     fn log(&self) -> Log {

@@ -97,7 +97,11 @@ fn judge(basis: &Basis<'_>) -> Outcome {
 /// held can have waited at once.
 fn explained_ns(basis: &Basis<'_>, deepest: u32) -> u64 {
     let slots = &basis.snapshot.slots;
-    slots.exhausted_ns.saturating_add(slots.acceptor_linger_ns).saturating_mul(u64::from(deepest))
+    // Where workers came or went, all that were there may have been busy as long as any of them was.
+    let follow = slots.observed.len() as u64 > u64::from(slots.most_at_once());
+    let any_ns = slots.heat.iter().fold(0_u64, |sum, row| sum.saturating_add(row.exhausted_ns));
+    let exhausted_ns = if follow { any_ns.min(basis.window_ns()) } else { slots.exhausted_ns };
+    exhausted_ns.saturating_add(slots.acceptor_linger_ns).saturating_mul(u64::from(deepest))
 }
 
 /// Connections that stand in the queue and are not accepted at all: no request of theirs is seen that could tell of its wait.
@@ -141,6 +145,7 @@ mod tests {
     use super::super::fixture::{SECOND, Scene};
     use super::*;
     use crate::model::queue::Depths;
+    use crate::model::slot::{HeatRow, Slot};
 
     fn scene(waited_ns: u64, exhausted_ns: u64, deepest: u32) -> Scene {
         let mut scene = Scene::gunicorn("sync", 4, 10 * SECOND)
@@ -178,6 +183,21 @@ mod tests {
         finding.assert_absent();
         assert!(finding.sentence.contains("threads that accept waited for clients to close"), "{finding:?}");
         assert_eq!(lingered(SECOND).cost_ns, 2 * SECOND);
+    }
+
+    #[test]
+    fn waits_while_the_only_worker_that_ran_was_full_are_not_said_to_meet_free_slots() {
+        let mut scene = scene(8 * SECOND, 0, 3);
+        let first = scene.0.slots.observed[0].clone();
+        // One ends where the next begins; each is full for half of its life.
+        let halves: [(u32, u64, u64); 2] = [(1, 0, 5), (2, 5, 10)];
+        let slot =
+            |(tgid, from, to)| Slot { tgid, since_ns: from * SECOND, until_ns: to * SECOND, ..first.clone() };
+        scene.0.slots.observed = halves.map(slot).to_vec();
+        let row =
+            |(tgid, _, _)| HeatRow { tgid, slots: 1, exhausted_ns: 5 * SECOND / 2, busy_ns: Vec::new() };
+        scene.0.slots.heat = halves.map(row).to_vec();
+        scene.judge(RULE.id).assert_absent();
     }
 
     #[test]

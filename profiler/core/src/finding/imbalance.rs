@@ -3,10 +3,13 @@
 //! In: connections by process, slots by worker, the waits of requests. Out: a verdict whose cost is the time requests
 //! waited. That connections spread unevenly is no harm by itself: an idle server gives them all to whoever woke last.
 
+use std::collections::BTreeMap;
+
 use super::basis::{Basis, Outcome, Verdict, WAITING, decides, explains, waited_ns};
 use super::words::{count, percent, ratio, request_seconds};
 use super::{Judge, Rule};
 use crate::model::Listener;
+use crate::model::slot::Slot;
 use crate::model::waiter::How;
 
 /// The rule.
@@ -46,7 +49,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let waited = waited_ns(basis.phases());
     let waited_share = ratio(waited, basis.phases().total_ns());
     let share = ratio(spread.most, spread.connections);
-    let times = share * spread.processes as f64;
+    // Who has ended has left its share to others: workers that follow one another share with none.
+    let at_once = spread.processes.saturating_sub(ended(&slots.observed)).max(1);
+    let times = share * at_once as f64;
     let evidence = vec![
         decides("connections_count", spread.connections as f64, limits.connections_min_count),
         decides("most_of_fair_share_times", times, limits.uneven_min_times),
@@ -88,6 +93,17 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     Ok(Verdict { sentence: format!("{spoken}{but}"), evidence, ..Verdict::default() })
 }
 
+/// Processes whose slots ended before the window did.
+fn ended(slots: &[Slot]) -> u64 {
+    let mut until: BTreeMap<u32, u64> = BTreeMap::new();
+    for slot in slots {
+        let last_ns = until.entry(slot.tgid).or_default();
+        *last_ns = slot.until_ns.max(*last_ns);
+    }
+    let end_ns = until.values().copied().max().unwrap_or(0);
+    until.values().filter(|until_ns| **until_ns < end_ns).count() as u64
+}
+
 /// Listeners on one address are a group: the kernel shares the connections out among them.
 fn spread(listeners: &[Listener]) -> Option<Spread> {
     let group = |address: &str| {
@@ -114,7 +130,7 @@ fn spread(listeners: &[Listener]) -> Option<Spread> {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{SECOND, Scene};
-    use crate::model::slot::HeatRow;
+    use crate::model::slot::{HeatRow, Slot};
     use crate::phase::Phase;
 
     /// Four sync workers over 10 s: what each accepted, and how long the first was full.
@@ -143,6 +159,16 @@ mod tests {
         let mut all_full = scene([70, 10, 10, 10], 6, 20);
         all_full.0.slots.exhausted_ns = 6 * SECOND;
         all_full.judge("imbalance").assert_absent();
+    }
+
+    #[test]
+    fn workers_that_follow_one_another_share_with_nobody() {
+        let [stay, mut follow] = [0, 1].map(|_| scene([40, 20, 20, 20], 6, 20));
+        stay.judge("imbalance").assert_present();
+        let first = follow.0.slots.observed[0].clone();
+        let slot = |(tgid, seconds)| Slot { tgid, until_ns: seconds * SECOND, ..first.clone() };
+        follow.0.slots.observed = [(1, 4), (2, 6), (3, 8), (4, 10)].map(slot).to_vec();
+        follow.judge("imbalance").assert_absent();
     }
 
     #[test]

@@ -124,7 +124,8 @@ impl Slots {
 
     /// The largest number of observed slots that existed at one moment: workers that follow one another are not more
     /// capacity.
-    fn most_at_once(&self) -> u32 {
+    #[must_use]
+    pub fn most_at_once(&self) -> u32 {
         let lasting = || self.observed.iter().filter(|slot| slot.length_ns() > 0);
         let begins = lasting().map(|slot| (slot.since_ns, true));
         let mut edges: Vec<_> = begins.chain(lasting().map(|slot| (slot.until_ns, false))).collect();

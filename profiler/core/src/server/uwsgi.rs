@@ -239,9 +239,11 @@ impl ServerKind for Uwsgi {
         Inside::FrontEnds
     }
 
-    /// Processes × threads, also where `--cheaper` keeps fewer of them; loops of greenlets have no limit that counts.
+    /// Processes × threads. Not where `--cheaper` runs as many as it thinks are needed: one that does not run is not free. Loops
+    /// of greenlets have no limit that counts.
     fn configured_slots(&self, server: &Server) -> Option<u32> {
-        if !matches!(server.worker_class.as_str(), "sync" | "threads") {
+        let is_limited = matches!(server.worker_class.as_str(), "sync" | "threads");
+        if !is_limited || server.number("cheaper").is_some_and(|fewest| fewest > 0) {
             return None;
         }
         let slots = server.number("processes")?.checked_mul(server.number("threads")?)?;
@@ -319,6 +321,7 @@ mod tests {
             ("uwsgi --master -s /run/a.sock --workers 2 --threads=3 -w a:b", 2, Some(6), "threads"),
             ("uwsgi --http-socket :80 -w a:b", 0, Some(1), "sync"),
             ("uwsgi --master -p 2 --gevent 100 -w a:b", 2, None, "gevent"),
+            ("uwsgi --master --http-socket :80 -p 4 --cheaper 1 -w a:b", 1, None, "sync"),
             ("uwsgi --ini site.ini", 3, None, "unknown"),
         ] {
             let found = Uwsgi.recognise(&prefork(line, children), &[]).expect(line);

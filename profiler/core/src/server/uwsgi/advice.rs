@@ -16,6 +16,16 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
     } else {
         "Put a reverse proxy that buffers requests and responses (nginx does by default) before uWSGI"
     };
+    // Who keeps workers back has fewer slots than processes.
+    let kept_back = server.number("cheaper").filter(|fewest| *fewest > 0);
+    if let (Some(fewest), "slots-exhausted" | "slots-exhausted/waiting" | "slots-exhausted/computing") =
+        (kept_back, finding_id)
+    {
+        return Some(format!(
+            "Raise --cheaper (now {fewest}), the number of workers that uWSGI always keeps, or --cheaper-step: it ran fewer than \
+             {processes} allows. Where requests wait rather than compute, {threads} at less memory."
+        ));
+    }
     let text = match finding_id {
         "slots-exhausted" => format!("Raise {processes}; where requests wait rather than compute, {threads} at less memory."),
         "slots-exhausted/waiting" => {
