@@ -411,7 +411,8 @@ fn listeners(state: &State, counted: &Listeners) -> Vec<Listener> {
             }
         };
         place.is_closed &= seen.fd < 0;
-        if seen.fd >= 0 && !place.holders.contains(&seen.tgid) {
+        let is_held = seen.fd >= 0 && !state.processes.ended.contains_key(&seen.tgid);
+        if is_held && !place.holders.contains(&seen.tgid) {
             place.holders.push(seen.tgid);
         }
         place.accepted += accepted;

@@ -115,6 +115,7 @@ impl Machines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Change, Lifecycle};
     use crate::fact::Fact;
     use crate::pipeline::Settings;
 
@@ -173,6 +174,21 @@ mod tests {
         accepted(&mut machines, 3, 2);
         seen(&mut machines, 3, OLD);
         assert_eq!(told(machines), [(OLD, 6, false)]);
+    }
+
+    #[test]
+    fn children_that_have_ended_hold_no_listener() {
+        let mut machines = machines();
+        for (tgid, change) in [
+            (1, Change::Fork { child_tgid: 7, child_tid: 7 }),
+            (1, Change::Fork { child_tgid: 8, child_tid: 8 }),
+        ] {
+            machines.state.processes.change(&Lifecycle { tgid, tid: tgid, comm: "a".to_owned(), change });
+        }
+        let change = Change::Exit { code: 0 };
+        machines.state.processes.change(&Lifecycle { tgid: 7, tid: 7, comm: String::new(), change });
+        let snapshot = machines.finish(&mut |_| {});
+        assert_eq!(snapshot.listeners[0].holders, [1, 8]);
     }
 
     #[test]

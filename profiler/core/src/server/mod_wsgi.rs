@@ -42,9 +42,10 @@ fn parent(processes: &[ProcessSeen]) -> Option<&ProcessSeen> {
     processes.iter().find(|process| is_apache(process) && !is_one(process.parent_tgid))
 }
 
-/// Children that hold a UNIX listener are daemon processes, whatever their title: Apache's own close it.
+/// Children that hold a UNIX listener are daemon processes, whatever their title: Apache's own close it (what is closed stands
+/// below 0).
 fn holds_unix(listeners: &[ListenerSeen], tgid: u32) -> bool {
-    listeners.iter().any(|listener| listener.tgid == tgid && listener.family == "unix")
+    listeners.iter().any(|listener| listener.tgid == tgid && listener.family == "unix" && listener.fd >= 0)
 }
 
 fn role(process: &ProcessSeen, top: u32, daemon_mode: bool, listeners: &[ListenerSeen]) -> Role {

@@ -77,6 +77,15 @@ fn daemon_without_a_title_shows_by_the_unix_listener_that_it_holds() {
 }
 
 #[test]
+fn a_child_of_apache_that_has_closed_the_unix_listener_is_no_daemon() {
+    let all = [apache(10, 1, "apache2"), apache(11, 10, "(wsgi:site)"), apache(12, 10, "apache2")];
+    let closed = ListenerSeen { fd: -2, ..listener(12, "unix", "/run/wsgi.sock") };
+    let listeners = [listener(11, "unix", "/run/wsgi.sock"), closed];
+    let found = ModWsgi.recognise(&all, &listeners).expect("mod_wsgi");
+    assert_eq!([10, 11, 12].map(|tgid| found.role(tgid)), [Role::Master, Role::Worker, Role::FrontEnd]);
+}
+
+#[test]
 fn embedded_mode_has_as_many_slots_as_apache_may_serve() {
     let all = [
         with(apache(10, 1, EXPRESS), &[("max_request_workers", "20"), ("threads", "5")]),
