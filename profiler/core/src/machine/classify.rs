@@ -239,6 +239,13 @@ pub const fn gap_sleep_phase(system_call: i32) -> Phase {
     }
 }
 
+/// Whether a thread that sleeps in this unobserved call waits for a child process: for its beginning (`vfork`) or its end
+/// (`wait4`, `waitid`; the same table).
+#[must_use]
+pub const fn waits_for_child(system_call: i32) -> bool {
+    matches!(system_call, 58 | 61 | 247)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -56,6 +56,7 @@ impl State {
         self.evicted = 0;
         self.links.roll();
         self.foreign_descriptor_calls = 0;
+        self.child_wait_ns = 0;
     }
 
     /// Adds a slice to its thread's account, without the part that lies before the window.

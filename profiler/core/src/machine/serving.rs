@@ -75,6 +75,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     gap.held_by = held_by;
     job::waited_for_its_turn(state, &mut thread, slice, &mut gap);
     if gap.length_ns() > 0 {
+        state.note_child_wait(&thread, slice, &gap);
         thread.pending.push(gap);
     }
     job::note_feeder(state, &mut thread, slice);

@@ -10,6 +10,7 @@ use crate::event::{Head, Slice, Tid};
 use crate::fact::Account;
 use crate::machine::by_process::{ByProcess, had_to_wait};
 use crate::machine::capacity::Capacity;
+use crate::machine::classify::waits_for_child;
 use crate::machine::connection::Connections;
 use crate::machine::descriptor::Descriptors;
 use crate::machine::dropped::Drops;
@@ -19,7 +20,7 @@ use crate::machine::link::Links;
 use crate::machine::process::Processes;
 use crate::machine::slot::{Busy, Heat};
 use crate::machine::summary::Summary;
-use crate::machine::thread::{Thread, hold};
+use crate::machine::thread::{Piece, Thread, hold};
 use crate::machine::threads::Threads;
 use crate::model::request::Request;
 use crate::model::slot::{Holding, Slot};
@@ -121,6 +122,8 @@ pub struct State {
     pub listener_in_epoll: Option<bool>,
     /// Reads and writes that went to descriptors of which nobody saw where they came from.
     pub foreign_descriptor_calls: u64,
+    /// Time that threads which serve requests slept for child processes, in calls that are not observed.
+    pub child_wait_ns: u64,
     /// Somebody in the target uses io_uring: what goes through it is not seen.
     pub uses_io_uring: bool,
     /// Time that threads which are no slots spent lingering on finished connections.
@@ -177,6 +180,7 @@ impl State {
             inner_count: 0,
             listener_in_epoll: None,
             foreign_descriptor_calls: 0,
+            child_wait_ns: 0,
             uses_io_uring: false,
             acceptor_linger_ns: 0,
             drops: Drops::default(),
@@ -248,6 +252,14 @@ impl State {
     pub fn make_slot_in_flight(&mut self, thread: &mut Thread) {
         if thread.serving.is_some() && !thread.hands_over {
             self.make_slot(thread);
+        }
+    }
+
+    /// A gap of a thread that serves requests: what of it is a wait for a child process, which no phase names.
+    pub fn note_child_wait(&mut self, thread: &Thread, slice: &Slice, gap: &Piece) {
+        let is_told = gap.blocked == Phase::Unexplained && gap.start_ns >= self.window_start_ns;
+        if thread.slot.is_some() && is_told && waits_for_child(slice.gap_blocked_call) {
+            self.child_wait_ns = self.child_wait_ns.saturating_add(gap.account.blocked_ns);
         }
     }
 

@@ -333,6 +333,13 @@ fn blind_spots(state: &State) -> Vec<String> {
             "the target uses io_uring: reads, writes and waits that go through it are not seen".to_owned(),
         );
     }
+    let child_wait_ms = state.child_wait_ns / 1_000_000;
+    if child_wait_ms > 0 {
+        list.push(format!(
+            "threads that serve requests slept {child_wait_ms} ms for child processes to begin or to end (vfork, wait4, waitid): in a request such time is \
+             unexplained"
+        ));
+    }
     if state.foreign_descriptor_calls > 0 {
         list.push(format!(
             "{} reads and writes went to descriptors whose origin was not seen (passed over a UNIX socket, or made by \
