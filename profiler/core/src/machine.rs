@@ -48,6 +48,7 @@ pub mod slot;
 pub mod state;
 pub mod strand;
 pub mod summary;
+pub mod task;
 pub mod thread;
 pub mod threads;
 mod turn;

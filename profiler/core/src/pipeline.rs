@@ -281,8 +281,10 @@ impl Machines {
             }
             Body::Wake(wake) => self.wakes.wake(&wake, time_ns, self.started, sink),
             Body::Frames(frames) => self.state.gil.samples.sample(*frames, time_ns),
-            // Nothing is made of it yet.
-            Body::Task(_) => {}
+            Body::Task(seen) => {
+                let is_followed = self.state.tasks.switch(&seen, time_ns);
+                self.state.evicted = self.state.evicted.saturating_add(u64::from(!is_followed));
+            }
             Body::Light(light) => light::take(&mut self.state, &light, time_ns, sink),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
             Body::Evidence(evidence) => dropped::evidence(&mut self.state, &evidence, time_ns, sink),

@@ -4,12 +4,16 @@
 //! can have made that call; otherwise all who may have.
 
 use crate::event::{Call, Slice};
-use crate::machine::event_loop::{MAX_LEFT, Wants};
+use crate::machine::event_loop::Wants;
 use crate::machine::handoff;
 use crate::machine::request::HandedTo;
 use crate::machine::state::State;
+use crate::machine::task;
 use crate::machine::thread::Thread;
 use crate::machine::turn::{Place, candidates, may_be_over, may_run};
+
+/// Requests told apart.
+const MAX_CANDIDATES: usize = 128;
 
 /// Who made a call on a back end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +32,24 @@ pub(super) enum Asker {
 
 /// Who made this call on a back end that is of no known request, and of no strand.
 pub(super) fn find(state: &State, thread: &Thread, slice: &Slice) -> Asker {
+    let asker = by_order(state, thread, slice);
+    let is_known = state.tasks.of(slice.tid).is_some();
+    let on_gevent = thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.on_gevent);
+    if !is_known || on_gevent || matches!(asker, Asker::Nobody) {
+        return asker;
+    }
+    // Order may be wrong, and the task will tell: as soon as it answers.
+    let mut found = task::may_work_for(state, thread);
+    match &asker {
+        Asker::Known(place) | Asker::Likely(place) => push_all(&mut found, core::iter::once(*place)),
+        Asker::OneOf(places) => push_all(&mut found, places.iter().copied()),
+        Asker::Strand | Asker::Nobody => {}
+    }
+    if found.len() > 1 { Asker::OneOf(found) } else { asker }
+}
+
+/// The same, as far as the loop's order tells.
+fn by_order(state: &State, thread: &Thread, slice: &Slice) -> Asker {
     let Some(event_loop) = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed) else {
         return Asker::Nobody;
     };
@@ -106,7 +128,7 @@ fn left_ns(state: &State, (number, id): Place) -> u64 {
 /// Adds those that are not in the list yet.
 fn push_all(list: &mut Vec<Place>, places: impl Iterator<Item = Place>) {
     for place in places {
-        if list.len() < MAX_LEFT && !list.contains(&place) {
+        if !list.contains(&place) && list.len() < MAX_CANDIDATES {
             list.push(place);
         }
     }

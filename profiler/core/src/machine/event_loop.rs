@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::Slice;
 use crate::machine::strand::Strands;
+use crate::machine::task::Tasks;
 use crate::model::event_loop::{EventLoop as Report, Holder, LONG_HOLD_NS, LongHolds};
 use crate::model::path_shape::path_shape;
 use crate::phase::{Phase, Phases};
@@ -114,6 +115,8 @@ pub struct EventLoop {
     pub parked: Vec<(u32, u64)>,
     /// Work for one of several requests.
     pub strands: Strands,
+    /// Which Python task works for which request.
+    pub tasks: Tasks,
     /// Back ends of which only order told whose they are.
     likely: VecDeque<i32>,
     last: Wait,
@@ -334,11 +337,11 @@ impl EventLoop {
 
     /// What a request waited for that the loop left at `from_ns` and turned to again at `until_ns`: the ends of its
     /// stretches with their phases, in order. `arrival_ns`: when that came which it goes on with (its client's bytes, its
-    /// back end's answer or connection), where that is known.
+    /// back end's answer or connection), where that is known. `request`: it may have been a strand meanwhile.
     #[must_use]
     pub fn explain(
         &self,
-        request: u64,
+        request: Option<u64>,
         from_ns: u64,
         until_ns: u64,
         wants: Wants,

@@ -20,6 +20,7 @@ use crate::fact::DescriptorClass;
 use crate::machine::request::{Active, HandedTo};
 use crate::machine::state::State;
 use crate::machine::thread::{Pending, Thread};
+use crate::machine::turn;
 use crate::phase::Phase;
 
 pub(super) use own_thread::done;
@@ -74,6 +75,8 @@ pub struct Handed {
     pub woken_ns: u64,
     /// A timer came due in the turn in which it was woken.
     pub due_ns: Option<u64>,
+    /// The Python task that woke it.
+    pub task: Option<u64>,
 }
 
 /// What the loop's going on with a request brought.
@@ -88,6 +91,11 @@ pub(super) enum Collected {
 }
 
 impl Handed {
+    /// Whether this task handed it over, which was another one's address until the given moment.
+    fn is_by(&self, (task, until_ns): (u64, u64)) -> bool {
+        self.task == Some(task) && self.woken_ns > until_ns
+    }
+
     /// What a request waited for that handed a job over, until a thread began with it: ends of stretches with their phases.
     /// `unknown`: where nothing tells what it waited for until the thread was woken.
     pub(super) fn before(&self, begin_ns: u64, waited: Phase, unknown: Phase) -> [(u64, Phase); 3] {
@@ -111,10 +119,17 @@ pub(super) struct Free {
     pub pieces: Pending,
 }
 
-/// The oldest of the jobs that are done, that the loop has not gone on with, and that nobody is known to have handed over.
-pub(super) fn take_free(state: &mut State, tgid: Tid, recent_ns: u64) -> Option<Free> {
+/// The oldest of the jobs that are done, that the loop has not gone on with, and that nobody is known to have handed over; where it is known which Python
+/// task asks, one that this task handed over.
+pub(super) fn take_free(
+    state: &mut State,
+    tgid: Tid,
+    recent_ns: u64,
+    task: Option<(u64, u64)>,
+) -> Option<Free> {
     let pool = state.pools.get_mut(&tgid)?;
-    let place = pool.jobs.iter().position(|job| job.is_free(recent_ns))?;
+    let is_its = |job: &Job| task.is_none_or(|task| job.handed.is_by(task));
+    let place = pool.jobs.iter().position(|job| job.is_free(recent_ns) && is_its(job))?;
     let Job { handed, begin_ns, tid, pieces, .. } = pool.jobs.remove(place)?;
     Some(Free { handed, begin_ns, tid, pieces })
 }
@@ -128,9 +143,18 @@ pub(super) fn has_given(state: &State, tgid: Tid, now_ns: u64, recent_ns: u64) -
 }
 
 /// One of those goes on: how its job was handed over, as far as that is the same for all of them.
-pub(super) fn take_given(state: &mut State, tgid: Tid, now_ns: u64) -> Option<Handed> {
+pub(super) fn take_given(
+    state: &mut State,
+    tgid: Tid,
+    now_ns: u64,
+    task: Option<(u64, u64)>,
+) -> Option<Handed> {
     let pool = state.pools.get_mut(&tgid)?;
     pool.given.retain(|handed| handed.woken_ns.saturating_add(LONGEST_JOB_NS) > now_ns);
+    if let Some(task) = task {
+        let place = pool.given.iter().position(|handed| handed.is_by(task))?;
+        return pool.given.remove(place);
+    }
     let due_ns = pool.given.iter().map(|handed| handed.due_ns).min().flatten();
     Some(Handed { due_ns, ..pool.given.pop_front()? })
 }
@@ -154,6 +178,8 @@ pub struct Pool {
     own: own_thread::Threads,
     /// Jobs that the loop gave for one of several, the last ones that may not have been gone on with.
     given: VecDeque<Handed>,
+    /// Threads that a known Python task gave a job of which they have not told yet: which, and when they began.
+    at_work: Vec<(Tid, u64, u64)>,
 }
 
 impl Pool {
@@ -170,6 +196,7 @@ impl Pool {
             open: FxHashSet::default(),
             own: own_thread::Threads::default(),
             given: VecDeque::new(),
+            at_work: Vec::new(),
         }
     }
 }
@@ -269,7 +296,8 @@ pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_
     let found = if slice.waker_tid == loop_tid {
         let event_loop = state.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_ref());
         let due_ns = event_loop.and_then(|event_loop| event_loop.timer_of_turn(woken_ns));
-        thread.handed = Handed { woken_ns, due_ns };
+        let task = state.tasks.that_woke(loop_tid, woken_ns);
+        thread.handed = Handed { woken_ns, due_ns, task };
         woken_for(state, slice.tgid, loop_tid, has_queue, woken_ns)
     } else {
         None
@@ -285,6 +313,12 @@ pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_
     }
     let by_order = found.is_some_and(|(_, by_order)| by_order);
     if let Some(pool) = state.pools.get_mut(&slice.tgid) {
+        pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
+        if let Some(task) = thread.handed.task
+            && pool.at_work.len() < MAX_JOBS
+        {
+            pool.at_work.push((slice.tid, task, exit_ns));
+        }
         if found.is_none() || by_order {
             pool.open.insert(slice.tid);
         } else {
@@ -314,6 +348,12 @@ fn woken_for(
     woken_ns: u64,
 ) -> Option<(Place, bool)> {
     let event_loop = state.threads.get(loop_tid)?.event_loop.as_ref()?;
+    let task = state.tasks.that_woke(loop_tid, woken_ns);
+    if let Some(place) =
+        task.and_then(|task| event_loop.tasks.place(task)).filter(|place| turn::is_live(state, *place))
+    {
+        return Some((place, false));
+    }
     let touched = event_loop.touched_at(woken_ns);
     if let Some((touched_ns, place)) = touched
         && !has_queue
@@ -344,10 +384,16 @@ fn woken_for(
     first.or(touched.filter(is_free)).map(|place| (place, by_order))
 }
 
-/// The thread that was woken for a request and still is about it: it has written no note since.
-pub(super) fn at_work(state: &State, place: Place) -> Option<HandedTo> {
-    let active = state.connections.get(place.0)?.requests.front()?;
-    let handed_to = active.handed_to.filter(|_| active.request.id == place.1)?;
+/// The thread that was woken for a request and still is about it: it has written no note since. `task`: the Python task in which the request goes on.
+pub(super) fn at_work(state: &State, tgid: Tid, place: Place, task: Option<u64>) -> Option<HandedTo> {
+    let active =
+        state.connections.get(place.0)?.requests.front().filter(|active| active.request.id == place.1)?;
+    let read_ns = active.request.service_start_ns?;
+    let given = |(_, by, begin_ns): &&(Tid, u64, u64)| Some(*by) == task && *begin_ns > read_ns;
+    if let Some((tid, _, begin_ns)) = state.pools.get(&tgid)?.at_work.iter().find(given) {
+        return Some(HandedTo { tid: *tid, begin_ns: *begin_ns, by_order: false });
+    }
+    let handed_to = active.handed_to?;
     let thread = state.threads.get(handed_to.tid)?;
     (thread.woken_for == Some(place)).then_some(handed_to)
 }
@@ -366,6 +412,7 @@ pub(super) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_n
         front.is_some_and(|active| active.request.id == place.1)
     };
     thread.is_pooled = true;
+    pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
     pool.own.tells(slice.tid, slice.enter_ns);
     thread.works_for = pool.own.place_of(slice.tid).or(thread.works_for);
     let ready_ns = pool.own.ready_ns(slice.tid);
@@ -421,13 +468,14 @@ pub(super) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_n
 ///
 /// A job whose last note the loop read before `recent_ns` was for nobody: the loop has gone on since.
 ///
-/// On gevent any greenlet gives jobs in any order: what is not known to be of a request is not its own there.
+/// On gevent any greenlet gives jobs in any order: what is not known to be of a request is not its own there. `task`: the Python task in which the
+/// request goes on; what that handed over is its own, and of several what another one did is not.
 pub(super) fn collect(
     state: &mut State,
     tgid: Tid,
     place: Place,
     (recent_ns, at_ns): (u64, u64),
-    on_gevent: bool,
+    (on_gevent, task): (bool, Option<u64>),
 ) -> Collected {
     let Some(pool) = state.pools.get_mut(&tgid) else { return Collected::Nothing };
     pool.own.went_on(place, at_ns);
@@ -459,27 +507,36 @@ pub(super) fn collect(
             job.place.is_none() && job.ready_ns.is_none() && job.noted_ns > read_ns && job.begin_ns >= read_ns
         };
         let count = pool.jobs.iter_mut().filter(fits).count();
+        let is_task_s = |job: &&mut Job| task.is_some() && job.handed.task == task;
+        let is_told = pool.jobs.iter_mut().filter(fits).any(|job| is_task_s(&job));
+        let may_be = |job: &&mut Job| count == 1 || task.is_none() || job.handed.task.is_none();
         // Whom a thread was woken for by order alone says less than when it told: the loop goes on in the order of the notes.
-        let is_own = |job: &&mut Job| job.woken_for == Some(place) && !job.by_order;
+        let is_own = |job: &&mut Job| job.woken_for == Some(place) && !job.by_order && may_be(job);
         let own = pool.jobs.iter_mut().filter(fits).filter(is_own).count();
         // One that another's thread did is no other's.
-        let is_free = |job: &&mut Job| !on_gevent && (job.woken_for.is_none() || job.by_order);
-        let found = if own > 0 {
+        let is_free = |job: &&mut Job| !on_gevent && (job.woken_for.is_none() || job.by_order) && may_be(job);
+        let found = if is_told {
+            pool.jobs.iter_mut().filter(fits).find(is_task_s)
+        } else if own > 0 {
             pool.jobs.iter_mut().filter(fits).find(is_own)
         } else {
             pool.jobs.iter_mut().filter(fits).find(is_free)
         };
         let Some(job) = found else { return Collected::Nothing };
         job.place = Some(place);
-        let tid = job.tid;
+        let (tid, noted_ns, by_task) = (job.tid, job.noted_ns, job.handed.task);
         pool.open.remove(&tid);
-        if let Some(thread) = state.threads.get_mut(tid) {
+        // It may be at another one's job by now.
+        let is_at_it = |thread: &&mut Thread| {
+            thread.begun_ns <= noted_ns || thread.handed.task.is_none() || thread.handed.task == by_task
+        };
+        if let Some(thread) = state.threads.get_mut(tid).filter(is_at_it) {
             thread.works_for = Some(place);
             pool.working.retain(|(worker, _)| *worker != tid);
             pool.working.push((tid, place));
         }
         // One of several, told by the order of their notes alone.
-        by_order = own > 1 || own == 0 && count > 1;
+        by_order = !is_told && (own > 1 || own == 0 && count > 1);
     }
     let mut index = 0;
     while let Some(job) = pool.jobs.get(index) {

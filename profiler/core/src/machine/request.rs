@@ -39,6 +39,8 @@ pub struct Active {
     pub pooled: bool,
     /// What it waits for where an event loop has left it.
     pub wants: Wants,
+    /// The Python task that does something for it other than to read it, where that is known.
+    pub task: Option<u64>,
     /// Until then it waited behind the request before it on its connection, with which it was read.
     pub behind_until_ns: u64,
     /// When it waited for a thread or an event loop before its response began; what is short is left out.
@@ -143,6 +145,7 @@ impl Active {
             handed_to: None,
             pooled: false,
             wants: Wants::default(),
+            task: None,
             behind_until_ns: 0,
             waited: Vec::new(),
             responding: false,

@@ -207,6 +207,7 @@ pub(super) fn continuity(
         let to_ns = to_ns.min(sound.gap_start_ns());
         thread.pending.push(Piece::unknown(from_ns, to_ns));
         if continuity.missing > 0 {
+            state.tasks.forget(slice.tid);
             state.drops.lost.between(from_ns, to_ns);
         }
         if let Some((number, _)) = thread.serving

@@ -20,6 +20,7 @@ use crate::machine::link::Links;
 use crate::machine::process::Processes;
 use crate::machine::slot::{Busy, Heat};
 use crate::machine::summary::Summary;
+use crate::machine::task::Running;
 use crate::machine::thread::{Piece, Thread, hold};
 use crate::machine::threads::Threads;
 use crate::model::request::Request;
@@ -56,6 +57,8 @@ pub struct State {
     pub pools: FxHashMap<Tid, crate::machine::handoff::Pool>,
     /// Event loops of threads that ended.
     pub event_loops: Vec<crate::model::event_loop::EventLoop>,
+    /// Which Python task each thread of an event loop is at.
+    pub tasks: Running,
     /// Descriptors of all processes.
     pub descriptors: Descriptors,
     /// Client connections.
@@ -147,6 +150,7 @@ impl State {
             vacant_slots: FxHashMap::default(),
             pools: FxHashMap::default(),
             event_loops: Vec::new(),
+            tasks: Running::default(),
             descriptors: Descriptors::default(),
             connections: Connections::default(),
             light: crate::machine::light::Sockets::default(),
@@ -411,6 +415,7 @@ impl State {
 
     /// A thread ended, or the window did.
     pub fn end_thread(&mut self, tid: Tid, mut thread: Box<Thread>, until_ns: u64) {
+        self.tasks.forget(tid);
         self.drain(&mut thread);
         self.gil.end(tid, thread.gil_wait.episode.take(), self.window_start_ns);
         crate::machine::gil_edge::settle(self, &mut thread, tid);

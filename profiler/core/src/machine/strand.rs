@@ -69,26 +69,30 @@ pub(super) fn open(
     sink: &mut dyn FnMut(Entry),
 ) {
     let own_start_ns = turn_to(state, thread, slice, sink);
+    let task = state.tasks.of(slice.tid);
     let Some(event_loop) = thread.serving_loop() else { return };
     // A name was resolved before, by a thread of the loop's pool.
-    let job = handoff::take_free(state, slice.tgid, event_loop.recent_ns());
+    let of_task = task.map(|task| (task, event_loop.tasks.another_until_ns(task)));
+    let job = handoff::take_free(state, slice.tgid, event_loop.recent_ns(), of_task);
     let job = job.filter(|job| job.begin_ns < own_start_ns);
     // Where a job of one of them is known it may be that one.
     let is_given = !candidates.iter().any(|place| asker::handed_to(state, *place).is_some());
-    let given = if is_given { handoff::take_given(state, slice.tgid, slice.enter_ns) } else { None };
+    let given = if is_given { handoff::take_given(state, slice.tgid, slice.enter_ns, of_task) } else { None };
     let begun_ns = job.as_ref().map_or(own_start_ns, |job| job.begin_ns);
     let connections = &state.connections;
     let front = |(number, id): Place| {
         let front = connections.get(number).and_then(|connection| connection.requests.front());
         front.filter(|active| active.request.id == id)
     };
+    // Whose the task is it was no other strand's: its own goes on with this one.
+    let request_of = |place: &Place| task.is_none().then_some(place.1);
     let candidates = candidates.iter().filter_map(|place| {
         let active = front(*place)?;
         let from_ns = active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns);
         let before = match (&job, given) {
             (Some(job), _) => job.handed.before(begun_ns, Phase::PoolWait, Phase::Unexplained),
             (None, Some(handed)) => handed.before(begun_ns, Phase::Unexplained, Phase::Unexplained),
-            (None, None) => event_loop.explain(place.1, from_ns, begun_ns, Wants::Unknown, 0),
+            (None, None) => event_loop.explain(request_of(place), from_ns, begun_ns, Wants::Unknown, 0),
         };
         Some(Candidate { place: *place, before, has_passed: false })
     });
@@ -116,6 +120,7 @@ pub(super) fn open(
         number,
         account,
         begun_ns,
+        task,
         back_ends: vec![back_end],
         candidates,
         answered_ns: 0,
@@ -151,17 +156,27 @@ pub(super) fn goes_on(
     back_end: BackEnd,
     sink: &mut dyn FnMut(Entry),
 ) -> bool {
+    let task = state.tasks.of(slice.tid);
     let Some(event_loop) = thread.serving_loop() else { return false };
-    let strands = &event_loop.strands;
-    let Some(strand) = strands.list.iter().find(|strand| strand.back_ends.contains(&back_end)) else {
+    let strands = &mut event_loop.strands;
+    let is_task_s = |strand: &&mut Strand| task.is_some() && strand.task == task;
+    let of_task = strands.list.iter_mut().find(is_task_s);
+    let is_of_task = of_task.is_some();
+    let Some(strand) = (match of_task {
+        Some(strand) => Some(strand),
+        None => strands.list.iter_mut().find(|strand| strand.back_ends.contains(&back_end)),
+    }) else {
         return false;
     };
+    if !strand.back_ends.contains(&back_end) && strand.back_ends.len() < MAX_BACK_ENDS {
+        strand.back_ends.push(back_end);
+    }
     let number = strand.number;
     if strands.current == Some(number) {
         touch(state, thread, (slice, exit_ns), number, slice.gap_start_ns());
         return true;
     }
-    if strand.has_asked && matches!(slice.call, Call::Write { .. }) {
+    if strand.has_asked && !is_of_task && matches!(slice.call, Call::Write { .. }) {
         // Another question before the answer: several share this connection.
         if let Some(event_loop) = thread.serving_loop() {
             event_loop.strands.forget(number);
@@ -175,8 +190,7 @@ pub(super) fn goes_on(
     let arrival_ns = slice.back_end_ready_ns;
     let is_answer = matches!(slice.call, Call::Read { .. }) || arrival_ns > 0;
     let wants = if is_answer { Wants::Backend } else { account.wants };
-    for (until_ns, phase) in event_loop.explain(u64::MAX, account.cursor_ns, own_start_ns, wants, arrival_ns)
-    {
+    for (until_ns, phase) in event_loop.explain(None, account.cursor_ns, own_start_ns, wants, arrival_ns) {
         account.pass(until_ns, phase);
     }
     account.pass(own_start_ns, Phase::Unexplained);
@@ -245,25 +259,38 @@ pub(super) fn leave(state: &State, thread: &mut Thread, until_ns: u64) {
 
 /// A request goes on by this call: strands that turn out to be its own become part of it.
 pub(super) fn claim(state: &mut State, thread: &mut Thread, slice: &Slice, place: Place) {
+    let runs = !matches!(slice.call, Call::Read { .. });
+    let task = state.tasks.of(slice.tid);
+    let connections = &state.connections;
+    let has_no_task = |(number, id): Place| {
+        let front = connections.get(number).and_then(|connection| connection.requests.front());
+        front.is_some_and(|active| active.request.id == id && active.task.is_none())
+    };
     let Some(event_loop) = thread.serving_loop() else { return };
     if event_loop.strands.list.is_empty() {
         return;
     }
-    let runs = !matches!(slice.call, Call::Read { .. });
     let others = Others {
         on_gevent: event_loop.on_gevent,
         may_go: event_loop.may_others_go_on(),
         by_timer: event_loop.timer_for_turn_before(),
         since_ns: event_loop.not_slept_since_ns(),
     };
-    let followed = event_loop.strands.followed_by(place, others).filter(|_| runs);
+    let on_gevent = event_loop.on_gevent;
     let strands = &event_loop.strands;
+    let followed = strands.followed_by(place, others).filter(|_| runs);
+    let of_task = strands.of_task(task, place).filter(|_| runs || on_gevent).map(|strand| strand.number);
+    // Another task's: order tells only where no request is left whose task that may be.
+    let followed = followed.filter(|(number, _)| {
+        of_task == Some(*number) || strands.may_be_guessed(*number, task, place, has_no_task)
+    });
     // First those that can be nobody else's, in the order of time.
     let is_sole = |strand: &&Strand| strand.candidates.len() == 1 && strand.claimant(place).is_some();
     let mut own: Vec<(u64, u64)> =
         strands.list.iter().filter(is_sole).map(|strand| (strand.begun_ns, strand.number)).collect();
-    let last = followed.and_then(|(number, _)| strands.list.iter().find(|strand| strand.number == number));
-    own.extend(last.map(|strand| (strand.begun_ns, strand.number)));
+    let told = [followed.map(|(number, _)| number), of_task];
+    let is_told = |strand: &&Strand| told.contains(&Some(strand.number));
+    own.extend(strands.list.iter().filter(is_told).map(|strand| (strand.begun_ns, strand.number)));
     own.sort_unstable();
     own.dedup();
     let current = strands.current;
@@ -279,7 +306,8 @@ pub(super) fn claim(state: &mut State, thread: &mut Thread, slice: &Slice, place
             continue;
         }
         event_loop.strands.excludes(place, begun_ns, until_ns);
-        let by_order = followed.is_some_and(|(followed, by_order)| by_order && followed == number);
+        let by_order = of_task != Some(number)
+            && followed.is_some_and(|(followed, by_order)| by_order && followed == number);
         event_loop.found_strand(place, by_order, slice.enter_ns);
         if of_turn.0 == event_loop.turn_start_ns()
             && let Some(active) = state.connections.get(place.0).and_then(|c| c.requests.front())
@@ -299,7 +327,8 @@ pub(super) fn claim(state: &mut State, thread: &mut Thread, slice: &Slice, place
 
 /// A strand becomes part of its request; `false`: the request's account goes beyond its beginning already.
 fn join(state: &mut State, slice: &Slice, place: Place, strand: Strand, is_current: bool) -> bool {
-    let Some(before) = strand.claimant(place).map(|candidate| candidate.before) else { return false };
+    let candidate = strand.candidates.iter().find(|candidate| candidate.place == place);
+    let Some(before) = candidate.map(|candidate| candidate.before) else { return false };
     let active = state.connections.get_mut(place.0).and_then(|connection| connection.requests.front_mut());
     let Some(active) = active.filter(|active| active.request.id == place.1) else { return false };
     active.part();

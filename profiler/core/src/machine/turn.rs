@@ -19,6 +19,7 @@ use crate::machine::handoff::{self, Collected, Pool};
 use crate::machine::serving::leave;
 use crate::machine::state::State;
 use crate::machine::strand;
+use crate::machine::task;
 use crate::machine::thread::Thread;
 use crate::phase::{Phase, Phases};
 use crate::timeline::Entry;
@@ -33,6 +34,7 @@ pub(super) type Place = (u32, u64);
 
 /// The thread waits for listeners and whatever else is ready.
 pub(super) fn wait(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+    state.tasks.looks(slice.tid);
     if look(state, thread, slice, exit_ns) && !state.pools.contains_key(&slice.tgid) {
         state.pools.insert(slice.tgid, Pool::of(slice.tid));
     }
@@ -95,7 +97,8 @@ pub(super) fn left(state: &State, thread: &mut Thread, place: Place, phases: &Ph
 }
 
 /// Of the loop's time up to this call this was a request's.
-pub(super) fn took(state: &State, thread: &mut Thread, number: u32, slice: &Slice, phases: &Phases) {
+pub(super) fn took(state: &mut State, thread: &mut Thread, number: u32, slice: &Slice, phases: &Phases) {
+    task::note(state, thread, number, slice);
     let active = state.connections.get(number).and_then(|connection| connection.requests.front());
     if let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) {
         if !matches!(slice.call, Call::Read { .. }) {
@@ -168,12 +171,13 @@ pub(super) fn turn_to(
     let recent = thread.serving_loop().map(|event_loop| (event_loop.recent_ns(), event_loop.on_gevent));
     let (recent_ns, on_gevent) = recent.unwrap_or_default();
     let may_be_told = by.is_running() && !goes_straight_on(state, thread, (number, id), by);
+    let task = state.tasks.of(slice.tid);
     let collected = if may_be_told {
-        handoff::collect(state, slice.tgid, (number, id), (recent_ns, slice.enter_ns), on_gevent)
+        handoff::collect(state, slice.tgid, (number, id), (recent_ns, slice.enter_ns), (on_gevent, task))
     } else {
         Collected::Nothing
     };
-    let at_work = if may_be_told { handoff::at_work(state, (number, id)) } else { None };
+    let at_work = if may_be_told { handoff::at_work(state, slice.tgid, (number, id), task) } else { None };
     let has_open_threads = handoff::has_open_threads(state, slice.tgid);
     let (Some(event_loop), Some(connection)) =
         (thread.event_loop.as_deref_mut(), state.connections.get_mut(number))
@@ -226,7 +230,9 @@ pub(super) fn turn_to(
             event_loop.goes_on_first();
         }
         let known_until_ns = if doubtful { free_from_ns } else { own_start_ns };
-        for (until_ns, phase) in event_loop.explain(id, active.cursor_ns, known_until_ns, wants, arrival_ns) {
+        for (until_ns, phase) in
+            event_loop.explain(Some(id), active.cursor_ns, known_until_ns, wants, arrival_ns)
+        {
             // Not a lock: one of the threads that are open worked for it.
             let is_work = has_open_threads && phase == Phase::LockWait;
             active.pass(until_ns, if is_work { Phase::Unexplained } else { phase });
@@ -268,7 +274,7 @@ pub(super) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
     if active.cursor_ns > from_ns {
         return;
     }
-    for (until_ns, phase) in event_loop.explain(id, active.cursor_ns, from_ns, Wants::Unknown, 0) {
+    for (until_ns, phase) in event_loop.explain(Some(id), active.cursor_ns, from_ns, Wants::Unknown, 0) {
         active.pass(until_ns, phase);
     }
     let phases = thread.pending.take_until(slice.enter_ns, from_ns, &mut active.held);
@@ -315,7 +321,7 @@ pub(super) fn foreign(
         }
         // Whoever has its back end's answer and takes it off the loop's list runs; before that it is the loop's own doing.
         Call::EpollControl { fd, operation: EPOLL_CTL_DEL, .. } if goes_on(state, event_loop, tgid, fd) => fd,
-        _ => return,
+        _ => return task::runs(state, thread, (slice, exit_ns), sink),
     };
     let reads = matches!(slice.call, Call::Read { .. }) && slice.result > 0;
     let only = if reads { asked_alone(state, thread, tgid, fd) } else { None };
@@ -328,7 +334,7 @@ pub(super) fn foreign(
             event_loop.has_read_answer(slice.enter_ns, None);
             event_loop.runs(None, slice.enter_ns, false);
         }
-        return;
+        return task::runs(state, thread, (slice, exit_ns), sink);
     };
     match descriptor.class {
         DescriptorClass::Backend { .. } | DescriptorClass::Socket if reads => {
@@ -339,10 +345,12 @@ pub(super) fn foreign(
             event_loop.woken();
             return;
         }
-        _ => return,
+        _ => return task::runs(state, thread, (slice, exit_ns), sink),
     }
-    let owner = descriptor.owner.filter(|place| is_live(state, *place));
     let back_end = (fd, descriptor.opened_ns);
+    let told = task::at_work(state, thread, slice.tid);
+    let known = descriptor.owner.filter(|place| is_live(state, *place));
+    let owner = told.or_else(|| known.filter(|place| !task::is_another_s(state, thread, slice, *place)));
     if owner.is_none() && strand::goes_on(state, thread, (slice, exit_ns), back_end, sink) {
         return;
     }
@@ -352,7 +360,7 @@ pub(super) fn foreign(
     };
     let place = match asker {
         Asker::Known(place) => {
-            if owner.is_none()
+            if (owner.is_none() || told.is_some())
                 && let Some(event_loop) = thread.serving_loop()
             {
                 event_loop.paired_surely(fd);

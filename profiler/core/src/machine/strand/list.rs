@@ -8,7 +8,7 @@ use crate::machine::turn::Place;
 use crate::phase::{Phase, Phases};
 
 /// Strands of one loop.
-const MAX_STRANDS: usize = 64;
+const MAX_STRANDS: usize = 256;
 
 /// A socket to a back end: descriptor, and when it came to be.
 pub(in crate::machine) type BackEnd = (i32, u64);
@@ -30,6 +30,8 @@ pub(super) struct Strand {
     /// Its account, as if it were a request: from where it began.
     pub(super) account: Active,
     pub(super) begun_ns: u64,
+    /// The Python task that began it, where that is known.
+    pub(super) task: Option<u64>,
     pub(super) back_ends: Vec<BackEnd>,
     /// All but those that cannot have been it.
     pub(super) candidates: Vec<Candidate>,
@@ -182,6 +184,25 @@ impl Strands {
             }
         }
         self.list.retain(|strand| !strand.candidates.is_empty());
+    }
+
+    /// What this task did that makes a call of this request, if it is not known to be the request's yet.
+    pub(super) fn of_task(&self, task: Option<u64>, place: Place) -> Option<&Strand> {
+        self.list.iter().find(|strand| task.is_some() && strand.task == task && strand.may_be(place.1))
+    }
+
+    /// Whether order may tell that a strand is this request's that goes on by this task: it is of another task, but of no request that may be
+    /// it no task is known.
+    pub(super) fn may_be_guessed(
+        &self,
+        number: u64,
+        task: Option<u64>,
+        place: Place,
+        has_no_task: impl Fn(Place) -> bool,
+    ) -> bool {
+        let Some(strand) = self.list.iter().find(|strand| strand.number == number) else { return false };
+        let is_open = |candidate: &Candidate| candidate.place != place && has_no_task(candidate.place);
+        strand.task.is_none() || task.is_none() || !strand.candidates.iter().any(is_open)
     }
 
     /// The strand that this request goes on with at a call of its own, if it is one: see the head of this file. Also whether that is only likely.

@@ -7,7 +7,10 @@ use profiler_common::record::connection::ConnectionRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::slice::SliceRecord;
-use profiler_common::record::{KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader};
+use profiler_common::record::task::TaskRecord;
+use profiler_common::record::{
+    KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_TASK, RecordHeader,
+};
 use profiler_common::system_call::OBSERVED;
 use zerocopy::IntoBytes as _;
 
@@ -160,6 +163,13 @@ fn lifecycle() -> impl Strategy<Value = Vec<u8>> {
             value,
             comm: *b"python\0\0\0\0\0\0\0\0\0\0",
         };
+        record.as_bytes().to_vec()
+    })
+}
+
+fn task() -> impl Strategy<Value = Vec<u8>> {
+    (time(), who(), 0..5_u64).prop_map(|(time_ns, who, task)| {
+        let record = TaskRecord { header: header(KIND_TASK, size_of::<TaskRecord>(), time_ns, who), task };
         record.as_bytes().to_vec()
     })
 }
@@ -339,6 +349,7 @@ fn item() -> impl Strategy<Value = Told> {
         4 => head().prop_map(Item::Kernel),
         3 => connection().prop_map(Item::Kernel),
         1 => lifecycle().prop_map(Item::Kernel),
+        6 => task().prop_map(Item::Kernel),
         2 => fact(seen().boxed()),
         2 => fact(open_slice().boxed()),
         1 => fact(counted().boxed()),

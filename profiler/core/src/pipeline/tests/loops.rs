@@ -9,6 +9,7 @@ mod gevent;
 mod handed;
 mod own_thread;
 mod strands;
+mod tasks;
 
 const EPOLL: i32 = 5;
 const BACKEND: i32 = 20;

@@ -4,22 +4,22 @@
 
 use super::*;
 
-const OTHER_BACKEND: i32 = 21;
+pub(super) const OTHER_BACKEND: i32 = 21;
 
 impl Script {
     /// Opens a connection to a back end.
-    fn connect(self, fd: i32) -> Self {
+    pub(super) fn connect(self, fd: i32) -> Self {
         self.call(Call::Make { class: DescriptorClass::Socket }, i64::from(fd), (2, 0, 0), 0)
             .call(Call::Connect { fd, port: 5432, family: 2, identity: 0 }, -115, (2, 0, 0), 0)
             .watch(fd)
     }
 
     /// Sends the question, once it is connected.
-    fn send(self, fd: i32) -> Self {
+    pub(super) fn send(self, fd: i32) -> Self {
         self.call(Call::Write { fd }, 30, (3, 0, 0), 0)
     }
 
-    fn receive(self, fd: i32) -> Self {
+    pub(super) fn receive(self, fd: i32) -> Self {
         self.call(Call::Read { fd, asked_bytes: 9, arrival_ns: 0 }, 8, (1, 0, 0), 0)
     }
 
@@ -31,7 +31,7 @@ impl Script {
 }
 
 /// Requests on the two descriptors, by the order in which they ended, and the loop's report.
-fn last_two(script: Script) -> (Request, Request, crate::model::event_loop::EventLoop) {
+pub(super) fn last_two(script: Script) -> (Request, Request, crate::model::event_loop::EventLoop) {
     let (mut requests, mut snapshot) = requests_of(script);
     let second = requests.pop().unwrap();
     let first = requests.pop().unwrap();

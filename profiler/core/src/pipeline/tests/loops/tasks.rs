@@ -1,0 +1,122 @@
+//! Loops of which is known which greenlet or asyncio task makes each call.
+//!
+//! In: scripts of a loop's thread and of the tasks that it is at. Out: assertions. Times are in microseconds in the scripts.
+
+use super::strands::{OTHER_BACKEND, last_two};
+use super::*;
+use crate::event::TaskSeen;
+use crate::phase::Phases;
+
+const HUB: u64 = 0x7f00_0000;
+const FIRST: u64 = 0x7f00_1000;
+const SECOND: u64 = 0x7f00_2000;
+const THIRD: u64 = 0x7f00_3000;
+
+impl Script {
+    /// From the next call on it is at this task.
+    fn task(mut self, task: u64) -> Self {
+        let seen = TaskSeen { tgid: self.tgid, tid: self.tid, task };
+        self.events.push(Event { time_ns: self.now_ns + self.gap.total_ns(), body: Body::Task(seen) });
+        self
+    }
+
+    /// The loop looks, from its own task.
+    fn hub(self, timeout_ms: i32, ready: i64, blocked_us: u64) -> Self {
+        self.task(HUB).look(timeout_ms, ready, (0, 0, blocked_us))
+    }
+}
+
+fn explained(phases: &Phases) -> u64 {
+    (phases.total_ns() - phases.get(Phase::Unexplained)) / US
+}
+
+/// ```text
+/// greenlets: 1 reads 9, 2 reads 10, hub 10 000 (a timer), 2 connects A, hub 300, 2 sends A, hub 5 000, 2 receives A, hub 2 000 (a timer), 1 writes 9,
+///            hub 2 000 (a timer), 2 writes 10
+/// ```
+#[test]
+fn a_greenlet_s_back_end_is_its_request_s_whoever_else_may_have_gone_on() {
+    let script = gevent::gevent();
+    let came = script.now_ns;
+    let script = script.task(FIRST).read(9, GET, came, (1, 0, 0)).cpu(30);
+    let script = script.task(SECOND).read(10, GET, came, (1, 0, 0)).cpu(30).hub(10, 0, 10_000);
+    let script = script.task(SECOND).connect(BACKEND).hub(-1, 1, 300).task(SECOND).send(BACKEND);
+    let script = script.hub(-1, 1, 5000).task(SECOND).receive(BACKEND).hub(2, 0, 2000);
+    let script = script.task(FIRST).respond(9).hub(2, 0, 2000).task(SECOND).respond(10);
+    let (other, asked, report) = last_two(script.hub(-1, 0, 10));
+    assert_eq!(us(&other, Phase::BackendWait), 0, "{:?}", other.phases);
+    assert_eq!(us(&asked, Phase::BackendWait), 300 + 5000, "{:?}", asked.phases);
+    assert_eq!(us(&asked, Phase::Sleep), 10_000 + 2000 + 10 + 2000, "{:?}", asked.phases);
+    assert_eq!(us(&asked, Phase::Unexplained), 0, "{:?}", asked.phases);
+    assert_eq!((report.paired_by_order, report.back_ends_unknown), (0, 0));
+}
+
+/// ```text
+/// asyncio: (the transport's contexts) read 9, read 10, look, tasks 1 and 2 sleep 10 000, 2 connects A, look 300, 2 sends A, look 1 000 (a timer),
+///          1 connects B, look 300, 1 sends B, look 4 000, (the transport's) receive A, receive B, look 3 000 (timers), 2 writes 10, 1 writes 9
+/// ```
+#[test]
+fn a_task_s_back_ends_are_the_request_s_that_it_answers() {
+    let script = loop_of_two();
+    let came = script.now_ns;
+    let script = script.task(THIRD).read(9, GET, came, (1, 0, 0)).read(10, GET, came, (1, 0, 0));
+    let script = script.hub(0, 0, 0).cpu(40).hub(10, 0, 10_000).hub(0, 0, 0).task(SECOND).connect(BACKEND);
+    let script = script.hub(-1, 1, 300).task(SECOND).send(BACKEND).hub(1, 0, 1000).hub(0, 0, 0);
+    let script = script
+        .task(FIRST)
+        .connect(OTHER_BACKEND)
+        .hub(-1, 1, 300)
+        .task(FIRST)
+        .send(OTHER_BACKEND)
+        .hub(-1, 2, 4000);
+    let script = script.task(THIRD).receive(BACKEND).receive(OTHER_BACKEND).hub(3, 0, 3000).hub(0, 0, 0);
+    let script = script.task(SECOND).cpu(20).respond(10).task(FIRST).cpu(20).respond(9);
+    let (second, first, report) = last_two(script.hub(-1, 0, 10));
+    assert_eq!(us(&first, Phase::BackendWait), 300 + 4000, "{:?}", first.phases);
+    assert_eq!(us(&second, Phase::BackendWait), 300 + 1000 + 300 + 4000 + 4 + 3, "{:?}", second.phases);
+    for request in [&first, &second] {
+        assert!(us(request, Phase::Unexplained) < 100, "{:?}", request.phases);
+        assert!(explained(&request.phases) > 18_000, "{:?}", request.phases);
+    }
+    assert_eq!((report.paired_by_order, report.back_ends_unknown), (0, 0));
+}
+
+/// ```text
+/// asyncio: task 1 answers 9; then read 9, read 10 again, look; the task at the place of 1 connects A, look 300, sends A, look 4 000, receives A, look;
+///          task 2 writes 9, that at the place of 1 writes 10
+/// ```
+#[test]
+fn a_task_at_the_place_of_one_that_is_over_works_for_its_own_request() {
+    let script = loop_of_two();
+    let came = script.now_ns;
+    let script = script.task(THIRD).read(9, GET, came, (1, 0, 0)).hub(0, 0, 0).task(FIRST).respond(9);
+    let script = script.hub(-1, 2, 1000);
+    let came = script.now_ns;
+    let script = script.task(THIRD).read(9, GET, came, (1, 0, 0)).read(10, GET, came, (1, 0, 0));
+    let script = script.hub(0, 0, 0).task(FIRST).connect(BACKEND).hub(-1, 1, 300).task(FIRST).send(BACKEND);
+    let script = script.hub(-1, 1, 4000).task(THIRD).receive(BACKEND).hub(0, 0, 0);
+    let script = script.task(SECOND).cpu(20).respond(9).task(FIRST).cpu(20).respond(10);
+    let (other, asked, report) = last_two(script.hub(-1, 0, 10));
+    assert_eq!(us(&other, Phase::BackendWait), 0, "{:?}", other.phases);
+    assert_eq!(us(&asked, Phase::BackendWait), 300 + 4000, "{:?}", asked.phases);
+    assert_eq!((report.paired_by_order, report.back_ends_unknown), (0, 0));
+}
+
+/// ```text
+/// asyncio: read 9, read 10, look; a task that answers nobody connects A, look 300, sends A, look 4 000, receives A, look 3 000 (a timer),
+///          task 1 writes 9, look 2 000 (a timer), task 2 writes 10
+/// ```
+#[test]
+fn what_a_task_asks_that_answers_nobody_is_nobody_s_and_counted() {
+    let script = loop_of_two();
+    let came = script.now_ns;
+    let script = script.task(THIRD).read(9, GET, came, (1, 0, 0)).read(10, GET, came, (1, 0, 0));
+    let script = script.hub(0, 0, 0).task(THIRD).connect(BACKEND).hub(-1, 1, 300).task(THIRD).send(BACKEND);
+    let script = script.hub(-1, 1, 4000).task(HUB).receive(BACKEND).hub(3, 0, 3000).hub(0, 0, 0);
+    let script = script.task(FIRST).respond(9).hub(2, 0, 2000).task(SECOND).respond(10);
+    let (first, second, report) = last_two(script.hub(-1, 0, 10));
+    for request in [&first, &second] {
+        assert_eq!(us(request, Phase::BackendWait), 0, "{:?}", request.phases);
+    }
+    assert_eq!(report.back_ends_unknown, 1);
+}
