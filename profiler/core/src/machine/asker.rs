@@ -39,7 +39,7 @@ pub(super) fn find(state: &State, thread: &Thread, slice: &Slice) -> Asker {
         return asker;
     }
     // Order may be wrong, and the task will tell: as soon as it answers.
-    let mut found = task::may_work_for(state, thread);
+    let mut found = task::may_work_for(state, thread, slice.tid);
     match &asker {
         Asker::Known(place) | Asker::Likely(place) => push_all(&mut found, core::iter::once(*place)),
         Asker::OneOf(places) => push_all(&mut found, places.iter().copied()),

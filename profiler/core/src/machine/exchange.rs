@@ -313,6 +313,10 @@ pub(super) fn shut(state: &mut State, number: u32, sink: &mut dyn FnMut(Entry)) 
 pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(Entry)) {
     let Some(connection) = state.connections.get_mut(number) else { return };
     let Some(mut active) = connection.requests.pop_front() else { return };
+    if active.may_have_ended {
+        // It did not go on: what its thread did after the last piece was for nobody.
+        active.parting = None;
+    }
     active.part();
     connection.finished = connection.finished.saturating_add(1);
     if let Some(next) = connection.requests.front_mut() {

@@ -49,6 +49,8 @@ pub struct Active {
     pub responding: bool,
     /// Its response ended with the connection.
     pub ends_with_connection: bool,
+    /// An event loop left it in the middle of a response with an open end: that was all, or it goes on.
+    pub may_have_ended: bool,
     /// The request asked for a head only.
     pub to_head: bool,
     /// Who had the interpreter lock while it waited for that.
@@ -150,6 +152,7 @@ impl Active {
             waited: Vec::new(),
             responding: false,
             ends_with_connection: false,
+            may_have_ended: false,
             to_head: false,
             held: Held::default(),
             trail: None,
@@ -224,8 +227,9 @@ impl Active {
         Taken { from_ns, phases }
     }
 
-    /// What the thread that left it did last was for it.
+    /// What the thread that left it did last was for it: it goes on.
     pub fn part(&mut self) {
+        self.may_have_ended = false;
         if let Some((until_ns, phases, held)) = self.parting.take() {
             self.spend(self.cursor_ns, until_ns, &phases);
             self.held.add_all(&held);

@@ -285,17 +285,20 @@ pub(super) fn leave(
     let Some((number, id)) = thread.serving.take() else { return };
     let Some(connection) = state.connections.get_mut(number) else { return };
     let Some(place) = connection.requests.iter().position(|active| active.request.id == id) else { return };
-    // A loop that passes a response on piece by piece turns to others between any two pieces.
-    let passes_on = turn::is_loop(thread) && connection.side == Side::Front && !state.links.has_all(id);
+    // A loop turns to others between any two pieces of a response, which it passes on or makes itself.
+    let is_front = connection.side == Side::Front;
+    let passes_on = turn::is_loop(thread) && is_front && !state.links.has_all(id);
     let open_end = connection.outbound.until_turn() && !passes_on;
+    let may_go_on = open_end && !is_front && connection.outbound.may_go_on() && turn::is_loop(thread);
     if connection.requests.get(place).is_some_and(|active| active.owner.is_some_and(|owner| owner != tid)) {
         // Another thread has taken it over already.
         thread.hands_over = true;
         return;
     }
     if let Some(active) = connection.requests.get_mut(place)
-        && !(active.responding && open_end)
+        && !(active.responding && open_end && !may_go_on)
     {
+        active.may_have_ended = active.responding && open_end;
         let mut phases = Phases::default();
         let is_own = active.owner == Some(tid);
         if is_own && until_ns > active.cursor_ns {
@@ -303,7 +306,7 @@ pub(super) fn leave(
             let mut held = Held::default();
             phases = thread.pending.take_until(until_ns, from_ns, &mut held);
             active.parting = Some((from_ns.saturating_add(phases.total_ns()), phases, held));
-            if active.responding {
+            if active.responding && !open_end {
                 active.part();
             }
             state.hold_for_request(thread, from_ns, &phases);
@@ -449,8 +452,8 @@ fn effects(
         }
         (Touch::Close, _) => close(state, thread, slice, fd, exit_ns, sink),
         (Touch::Register, _) => {
-            // A loop that passes a response on registers its client anew for each piece.
-            if !(turn::is_loop(thread) && thread.in_front) {
+            // A loop also registers a connection in the middle of a response, to be told when its client takes more.
+            if !turn::is_loop(thread) {
                 exchange::shut(state, number, sink);
             }
             if let Call::EpollControl { operation, events, .. } = slice.call

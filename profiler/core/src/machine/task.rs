@@ -14,7 +14,7 @@ use crate::event::{Call, Slice, TaskSeen, Tid};
 use crate::machine::exchange;
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
-use crate::machine::turn::{self, Place, is_live};
+use crate::machine::turn::{self, Place};
 use crate::timeline::Entry;
 
 /// Threads whose tasks are followed.
@@ -122,8 +122,10 @@ impl Tasks {
 /// The request that the task works for that makes the thread's calls, as far as is known.
 pub(super) fn at_work(state: &State, thread: &Thread, tid: Tid) -> Option<Place> {
     let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed)?;
-    let place = event_loop.tasks.place(state.tasks.of(tid)?)?;
-    is_live(state, place).then_some(place)
+    let (number, id) = event_loop.tasks.place(state.tasks.of(tid)?)?;
+    let active = state.connections.get(number)?.requests.front()?;
+    // The task of one that may have ended may be another by now: it answers, and that tells.
+    (active.request.id == id && !active.may_have_ended).then_some((number, id))
 }
 
 /// A call of a loop's thread that tells of no request by itself: whatever it is, its task runs.
@@ -159,15 +161,18 @@ pub(super) fn note(state: &mut State, thread: &mut Thread, number: u32, slice: &
     }
 }
 
-/// Requests that the present task of a loop's thread may work for, if it is of none that is known: those left of which no task is known.
-pub(super) fn may_work_for(state: &State, thread: &Thread) -> Vec<Place> {
+/// Requests that the present task of a loop's thread may work for, if it is of none that surely is not over: those left of which no task is known, and the
+/// one whose it was last.
+pub(super) fn may_work_for(state: &State, thread: &Thread, tid: Tid) -> Vec<Place> {
     let Some(event_loop) = thread.event_loop.as_deref() else { return Vec::new() };
+    let task = state.tasks.of(tid);
     let is_open = |(number, id): &Place| {
         let front = state.connections.get(*number).and_then(|connection| connection.requests.front());
-        front.is_some_and(|active| active.request.id == *id && active.task.is_none())
+        front.is_some_and(|active| active.request.id == *id && (active.task.is_none() || active.task == task))
     };
-    let left =
-        thread.serving.iter().chain(&event_loop.left).chain(&event_loop.leaves).chain(&event_loop.parked);
+    let last = task.and_then(|task| event_loop.tasks.place(task));
+    let left = thread.serving.iter().chain(&event_loop.left).chain(&event_loop.leaves);
+    let left = left.chain(&event_loop.parked).chain(&last);
     let mut found: Vec<Place> = left.copied().filter(is_open).take(MAX_OPEN).collect();
     found.sort_unstable_by_key(|(_, id)| *id);
     found.dedup();
@@ -181,5 +186,5 @@ pub(super) fn is_another_s(state: &State, thread: &Thread, slice: &Slice, (numbe
     let reads = matches!(slice.call, Call::Read { .. });
     !reads
         && own.zip(state.tasks.of(slice.tid)).is_some_and(|(own, task)| own != task)
-        && !may_work_for(state, thread).is_empty()
+        && !may_work_for(state, thread, slice.tid).is_empty()
 }

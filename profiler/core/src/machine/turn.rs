@@ -83,7 +83,7 @@ pub(super) fn left(state: &State, thread: &mut Thread, place: Place, phases: &Ph
         .and_then(|connection| connection.requests.iter().find(|active| active.request.id == place.1));
     let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) else { return };
     event_loop.share(place.1, phases, || (&active.request.method, &active.request.path));
-    if active.wants == Wants::Unknown {
+    if active.wants == Wants::Unknown && !active.may_have_ended {
         if event_loop.leaves.len() < MAX_LEFT {
             event_loop.leaves.push(place);
         }

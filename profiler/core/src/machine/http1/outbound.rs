@@ -39,13 +39,37 @@ enum State {
 pub struct Outbound {
     state: State,
     buffer: Vec<u8>,
+    open_end: OpenEnd,
 }
+
+/// What is known of the end of a response whose length its head does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum OpenEnd {
+    /// Nothing; the protocol may be another by now.
+    #[default]
+    Unknown,
+    /// Its last chunk; `is_last`: what was written last is as long as that, and as no other chunk.
+    Chunk { is_last: bool },
+    /// The end of the connection.
+    Connection,
+}
+
+/// A last chunk without trailers, `0\r\n\r\n` (RFC 9112 section 7.1). The shortest of the others has six bytes.
+const LAST_CHUNK_BYTES: u64 = 5;
 
 impl Outbound {
     /// Whether the response under way has an end that only the turn of traffic shows.
     #[must_use]
     pub const fn until_turn(&self) -> bool {
         matches!(self.state, State::Body(Body::UntilTurn))
+    }
+
+    /// Whether the response under way has such an end, and nothing that was written looks like it. Of servers that write the last chunk
+    /// together with bytes before it the end is not seen.
+    #[must_use]
+    pub const fn may_go_on(&self) -> bool {
+        let is_open = matches!(self.open_end, OpenEnd::Chunk { is_last: false } | OpenEnd::Connection);
+        self.until_turn() && is_open
     }
 
     /// Whether a response is under way.
@@ -71,6 +95,7 @@ impl Outbound {
 
     /// The connection was first seen in the middle of a response.
     pub fn within(&mut self) {
+        self.open_end = OpenEnd::Unknown;
         self.state = State::Body(Body::UntilTurn);
     }
 
@@ -103,6 +128,9 @@ impl Outbound {
                 step
             }
         });
+        if let OpenEnd::Chunk { is_last } = &mut self.open_end {
+            *is_last = total_bytes == LAST_CHUNK_BYTES;
+        }
         if turns {
             // A new status line on an open-ended response: the old one is over.
             steps.insert(0, Step { complete: true, ..Step::new(false) });
@@ -147,6 +175,11 @@ impl Outbound {
                     step.bytes = rest;
                 }
                 self.buffer.clear();
+                self.open_end = match (chunked, status) {
+                    (true, _) => OpenEnd::Chunk { is_last: false },
+                    (false, 101) => OpenEnd::Unknown,
+                    (false, _) => OpenEnd::Connection,
+                };
                 self.state = match (bodiless, chunked, length) {
                     (true, _, _) | (false, false, Some(0)) => State::Idle,
                     (false, false, Some(owed)) => State::Body(Body::Sized(owed)),
@@ -164,6 +197,7 @@ impl Outbound {
             }
             _ => {
                 self.state = State::Body(Body::UntilTurn);
+                self.open_end = OpenEnd::Unknown;
                 self.buffer.clear();
                 step.bytes = rest;
                 step.inferred = true;
