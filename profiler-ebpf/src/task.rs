@@ -20,7 +20,7 @@ use crate::maps::TASKS_GENERATION;
 /// Distance of `last_holder` in a lock.
 const LAST_HOLDER: u64 = 8;
 /// Chunks of a stack of frames that are gone back through. The first has room for some hundred frames, each further one for as many:
-/// where there are more, nothing new is told.
+/// where there are more, none is told.
 const MAX_CHUNKS: usize = 8;
 /// A thread whose state was not found at so many calls runs no Python, most likely: it is looked for at one call of so many from then
 /// on. A power of two.
@@ -52,7 +52,8 @@ pub fn tell(account: Account, kind: Kind) {
         if way == 0 {
             return;
         }
-        let Some(found) = current(account, TaskWay::unpack(way), kind) else { return };
+        // What cannot be read is none: the one told last may be another's by now.
+        let found = current(account, TaskWay::unpack(way), kind).unwrap_or(0);
         if found != (*account).told_task && emit::task(account, found) {
             (*account).told_task = found;
         }

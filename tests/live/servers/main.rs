@@ -63,31 +63,23 @@ servers! {
     all mod_wsgi_prefork: ModWsgi::embedded(1, 5).with(&["--server-mpm=prefork"]);
     gevent_pywsgi: Pywsgi;
     all gunicorn_eventlet: Settings::eventlet(1);
+    all gunicorn_gevent: GunicornGevent { workers: 1 };
+    all gunicorn_gevent_with_several_workers: GunicornGevent { workers: 2 };
     all twisted: Twisted;
     all uvicorn_a2wsgi: Uvicorn { application: Application::A2wsgi { threads: 4 }, workers: 1 };
+    all uvicorn_asgi: Uvicorn { application: Application::Asgi, workers: 1 };
     all uvicorn_asgi_with_several_workers: Uvicorn { application: Application::Asgi, workers: 2 };
 }
 
 /// Servers that do not pass yet, or not always. `cargo xtask live-all gaps` shows how far they are; a line that has come to pass
 /// moves up.
 ///
-/// asyncio (uvicorn): beside two processes that compute on two CPUs, and others that build, 4 to 11 % of request time is unexplained (32 of 37 runs
-/// pass; before, 2 of 8 did, with 7 to 13 %). Two thirds of it are the turn of the loop in which a timer came due while others ran: when in it, no call says.
-/// The rest is stretches between calls of two requests that went on in the same turn, both of the application's code.
-///
-/// gunicorn's gevent workers: 5 to 13 % with one, up to 11 % with two (8 of 10 runs pass). It was 1 to 6 % as long as a back end that several greenlets
-/// may have asked was laid to the first of them in order, which 5 to 40 % of such requests paid for with another's wait (`truth::back_ends`). gevent resolves names in
-/// threads, often without a call at the result, so that two `/mixed` requests at once look alike, and both sleep again after their answer.
-///
-/// Starlette, whose threads the loop feeds: 3 to 9 % in 28 runs so loaded, but in two of them its median interval was 0.2 and 0.5 ms longer than its witness's,
+/// Starlette, whose threads the loop feeds: 2 to 5 % unexplained, but in two of 28 runs its median interval was 0.2 and 0.5 ms longer than its witness's,
 /// which begins with the application: threads take the interpreter lock from the loop before that.
 mod gaps {
     use super::*;
 
     servers! {
-        all gunicorn_gevent: GunicornGevent { workers: 1 };
-        all gunicorn_gevent_with_several_workers: GunicornGevent { workers: 2 };
-        all uvicorn_asgi: Uvicorn { application: Application::Asgi, workers: 1 };
         all uvicorn_starlette: Uvicorn { application: Application::Starlette, workers: 1 };
     }
 }

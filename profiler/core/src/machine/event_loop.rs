@@ -337,11 +337,11 @@ impl EventLoop {
 
     /// What a request waited for that the loop left at `from_ns` and turned to again at `until_ns`: the ends of its
     /// stretches with their phases, in order. `arrival_ns`: when that came which it goes on with (its client's bytes, its
-    /// back end's answer or connection), where that is known. `request`: it may have been a strand meanwhile.
+    /// back end's answer or connection), where that is known. `asked`: it may have asked a back end meanwhile.
     #[must_use]
     pub fn explain(
         &self,
-        request: Option<u64>,
+        asked: bool,
         from_ns: u64,
         until_ns: u64,
         wants: Wants,
@@ -362,7 +362,7 @@ impl EventLoop {
                 return ready_only;
             }
             Wants::Unknown => {
-                let Resumed { phase, asleep_ns, ready_ns } = self.resumed_by(request, from_ns);
+                let Resumed { phase, asleep_ns, ready_ns } = self.resumed_by(asked, from_ns);
                 let asleep_ns = asleep_ns.clamp(from_ns, until_ns);
                 let ready_ns = ready_ns.clamp(asleep_ns, until_ns);
                 return [(asleep_ns, phase), (ready_ns, Phase::Unexplained), (until_ns, Phase::LoopWait)];

@@ -9,6 +9,8 @@
 //! touched last; where that does not decide between several, the order of the notes does, and is counted. A thread that the
 //! loop made for a request (`own_thread`) works for that one until it is over.
 
+mod by_task;
+mod givers;
 mod own_thread;
 
 use std::collections::VecDeque;
@@ -20,7 +22,6 @@ use crate::fact::DescriptorClass;
 use crate::machine::request::{Active, HandedTo};
 use crate::machine::state::State;
 use crate::machine::thread::{Pending, Thread};
-use crate::machine::turn;
 use crate::phase::Phase;
 
 pub(super) use own_thread::done;
@@ -180,6 +181,7 @@ pub struct Pool {
     given: VecDeque<Handed>,
     /// Threads that a known Python task gave a job of which they have not told yet: which, and when they began.
     at_work: Vec<(Tid, u64, u64)>,
+    givers: givers::Givers,
 }
 
 impl Pool {
@@ -197,6 +199,7 @@ impl Pool {
             own: own_thread::Threads::default(),
             given: VecDeque::new(),
             at_work: Vec::new(),
+            givers: givers::Givers::default(),
         }
     }
 }
@@ -298,6 +301,9 @@ pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_
         let due_ns = event_loop.and_then(|event_loop| event_loop.timer_of_turn(woken_ns));
         let task = state.tasks.that_woke(loop_tid, woken_ns);
         thread.handed = Handed { woken_ns, due_ns, task };
+        if let Some(place) = by_task::place(state, slice.tgid, loop_tid, woken_ns) {
+            by_task::has_gone_on(state, place, loop_tid, woken_ns);
+        }
         woken_for(state, slice.tgid, loop_tid, has_queue, woken_ns)
     } else {
         None
@@ -347,13 +353,10 @@ fn woken_for(
     has_queue: bool,
     woken_ns: u64,
 ) -> Option<(Place, bool)> {
-    let event_loop = state.threads.get(loop_tid)?.event_loop.as_ref()?;
-    let task = state.tasks.that_woke(loop_tid, woken_ns);
-    if let Some(place) =
-        task.and_then(|task| event_loop.tasks.place(task)).filter(|place| turn::is_live(state, *place))
-    {
+    if let Some(place) = by_task::place(state, tgid, loop_tid, woken_ns) {
         return Some((place, false));
     }
+    let event_loop = state.threads.get(loop_tid)?.event_loop.as_ref()?;
     let touched = event_loop.touched_at(woken_ns);
     if let Some((touched_ns, place)) = touched
         && !has_queue
@@ -389,8 +392,10 @@ pub(super) fn at_work(state: &State, tgid: Tid, place: Place, task: Option<u64>)
     let active =
         state.connections.get(place.0)?.requests.front().filter(|active| active.request.id == place.1)?;
     let read_ns = active.request.service_start_ns?;
+    let pool = state.pools.get(&tgid)?;
+    let task = task.filter(|_| pool.givers.go_on());
     let given = |(_, by, begin_ns): &&(Tid, u64, u64)| Some(*by) == task && *begin_ns > read_ns;
-    if let Some((tid, _, begin_ns)) = state.pools.get(&tgid)?.at_work.iter().find(given) {
+    if let Some((tid, _, begin_ns)) = pool.at_work.iter().find(given) {
         return Some(HandedTo { tid: *tid, begin_ns: *begin_ns, by_order: false });
     }
     let handed_to = active.handed_to?;
@@ -413,6 +418,7 @@ pub(super) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_n
     };
     thread.is_pooled = true;
     pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
+    pool.givers.has_result(thread.handed.task, exit_ns);
     pool.own.tells(slice.tid, slice.enter_ns);
     thread.works_for = pool.own.place_of(slice.tid).or(thread.works_for);
     let ready_ns = pool.own.ready_ns(slice.tid);
@@ -479,6 +485,8 @@ pub(super) fn collect(
 ) -> Collected {
     let Some(pool) = state.pools.get_mut(&tgid) else { return Collected::Nothing };
     pool.own.went_on(place, at_ns);
+    pool.givers.goes_on(task, recent_ns);
+    let task = task.filter(|_| pool.givers.go_on());
     let own = &pool.own;
     pool.jobs.retain(|job| job.noted_ns >= recent_ns || job.place == Some(place) || own.has(job.tid));
     let Some(active) = state.connections.get_mut(place.0).and_then(|c| c.requests.front_mut()) else {
@@ -487,6 +495,7 @@ pub(super) fn collect(
     let Some(read_ns) = active.request.service_start_ns.filter(|_| active.request.id == place.1) else {
         return Collected::Nothing;
     };
+    let given_ns = read_ns.max(active.ran_ns);
     let mut by_order = false;
     if !active.responding
         && let Some((tid, is_only)) = own_thread::claim(pool, place, read_ns.max(recent_ns))
@@ -504,12 +513,16 @@ pub(super) fn collect(
     }
     if !known {
         let fits = |job: &&mut Job| {
-            job.place.is_none() && job.ready_ns.is_none() && job.noted_ns > read_ns && job.begin_ns >= read_ns
+            job.place.is_none()
+                && job.ready_ns.is_none()
+                && job.noted_ns > read_ns
+                && job.begin_ns >= given_ns
         };
         let count = pool.jobs.iter_mut().filter(fits).count();
         let is_task_s = |job: &&mut Job| task.is_some() && job.handed.task == task;
         let is_told = pool.jobs.iter_mut().filter(fits).any(|job| is_task_s(&job));
-        let may_be = |job: &&mut Job| count == 1 || task.is_none() || job.handed.task.is_none();
+        let tells = task.is_some() && count > 1;
+        let may_be = |job: &&mut Job| !tells || job.handed.task.is_none();
         // Whom a thread was woken for by order alone says less than when it told: the loop goes on in the order of the notes.
         let is_own = |job: &&mut Job| job.woken_for == Some(place) && !job.by_order && may_be(job);
         let own = pool.jobs.iter_mut().filter(fits).filter(is_own).count();

@@ -41,6 +41,8 @@ pub struct Active {
     pub wants: Wants,
     /// The Python task that does something for it other than to read it, where that is known.
     pub task: Option<u64>,
+    /// When an event loop last went on with it, other than by reading: a thread's job that began before is not what it waits for.
+    pub ran_ns: u64,
     /// Until then it waited behind the request before it on its connection, with which it was read.
     pub behind_until_ns: u64,
     /// When it waited for a thread or an event loop before its response began; what is short is left out.
@@ -148,6 +150,7 @@ impl Active {
             pooled: false,
             wants: Wants::default(),
             task: None,
+            ran_ns: 0,
             behind_until_ns: 0,
             waited: Vec::new(),
             responding: false,

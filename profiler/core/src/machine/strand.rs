@@ -17,6 +17,7 @@ use crate::machine::handoff;
 use crate::machine::request::{Active, Beginning};
 use crate::machine::serving;
 use crate::machine::state::State;
+use crate::machine::task;
 use crate::machine::thread::Thread;
 use crate::machine::turn::{Place, may_run};
 use crate::phase::{Phase, Phases};
@@ -84,15 +85,18 @@ pub(super) fn open(
         let front = connections.get(number).and_then(|connection| connection.requests.front());
         front.filter(|active| active.request.id == id)
     };
-    // Whose the task is it was no other strand's: its own goes on with this one.
-    let request_of = |place: &Place| task.is_none().then_some(place.1);
     let candidates = candidates.iter().filter_map(|place| {
         let active = front(*place)?;
         let from_ns = active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns);
         let before = match (&job, given) {
             (Some(job), _) => job.handed.before(begun_ns, Phase::PoolWait, Phase::Unexplained),
             (None, Some(handed)) => handed.before(begun_ns, Phase::Unexplained, Phase::Unexplained),
-            (None, None) => event_loop.explain(request_of(place), from_ns, begun_ns, Wants::Unknown, 0),
+            (None, None) => {
+                // Whose the task is it was no other strand's: its own goes on with this one.
+                let asked = task.is_none()
+                    && event_loop.strands.may_have_been(*place, from_ns, |place| task::is_open(state, place));
+                event_loop.explain(asked, from_ns, begun_ns, Wants::Unknown, 0)
+            }
         };
         Some(Candidate { place: *place, before, has_passed: false })
     });
@@ -190,7 +194,7 @@ pub(super) fn goes_on(
     let arrival_ns = slice.back_end_ready_ns;
     let is_answer = matches!(slice.call, Call::Read { .. }) || arrival_ns > 0;
     let wants = if is_answer { Wants::Backend } else { account.wants };
-    for (until_ns, phase) in event_loop.explain(None, account.cursor_ns, own_start_ns, wants, arrival_ns) {
+    for (until_ns, phase) in event_loop.explain(false, account.cursor_ns, own_start_ns, wants, arrival_ns) {
         account.pass(until_ns, phase);
     }
     account.pass(own_start_ns, Phase::Unexplained);
@@ -261,11 +265,7 @@ pub(super) fn leave(state: &State, thread: &mut Thread, until_ns: u64) {
 pub(super) fn claim(state: &mut State, thread: &mut Thread, slice: &Slice, place: Place) {
     let runs = !matches!(slice.call, Call::Read { .. });
     let task = state.tasks.of(slice.tid);
-    let connections = &state.connections;
-    let has_no_task = |(number, id): Place| {
-        let front = connections.get(number).and_then(|connection| connection.requests.front());
-        front.is_some_and(|active| active.request.id == id && active.task.is_none())
-    };
+    let has_no_task = |place: Place| task::is_open(state, place);
     let Some(event_loop) = thread.serving_loop() else { return };
     if event_loop.strands.list.is_empty() {
         return;

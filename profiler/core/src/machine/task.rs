@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use crate::event::{Call, Slice, TaskSeen, Tid};
+use crate::machine::connection::Connection;
+use crate::machine::event_loop::Wants;
 use crate::machine::exchange;
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
@@ -41,6 +43,8 @@ struct Switches {
     list: VecDeque<(u64, u64)>,
     /// The one in which the loop itself looks for what is ready.
     of_loop: u64,
+    /// They tell of no request.
+    are_mute: bool,
 }
 
 impl Running {
@@ -64,16 +68,23 @@ impl Running {
         }
     }
 
-    /// The task that the thread is at; `None`: that is not known.
+    /// The task that the thread is at; `None`: that is not known, or tells nothing.
     #[must_use]
     pub fn of(&self, tid: Tid) -> Option<u64> {
-        self.0.get(&tid)?.list.back().map(|(_, task)| *task).filter(|task| *task != 0)
+        self.0.get(&tid).filter(|switches| !switches.are_mute)?.last()
+    }
+
+    /// Whether the thread's tasks tell of requests.
+    pub fn tell(&mut self, tid: Tid, do_tell: bool) {
+        if let Some(switches) = self.0.get_mut(&tid) {
+            switches.are_mute = !do_tell;
+        }
     }
 
     /// The task that woke another thread, which knows of it since this moment: not the loop that looked meanwhile.
     #[must_use]
     pub fn that_woke(&self, tid: Tid, at_ns: u64) -> Option<u64> {
-        let switches = self.0.get(&tid)?;
+        let switches = self.0.get(&tid).filter(|switches| !switches.are_mute)?;
         let has_just_begun =
             |(since_ns, task): (u64, u64)| task == switches.of_loop && at_ns - since_ns < WAKING_NS;
         let before = switches.list.iter().rev().copied().filter(|(since_ns, _)| *since_ns <= at_ns);
@@ -90,32 +101,53 @@ impl Running {
     }
 }
 
+impl Switches {
+    fn last(&self) -> Option<u64> {
+        self.list.back().map(|(_, task)| *task).filter(|task| *task != 0)
+    }
+}
+
 /// For which requests the tasks of one loop work, and when they were last seen to.
 #[derive(Clone, Debug, Default)]
-pub struct Tasks(FxHashMap<u64, (Place, u64)>);
+pub struct Tasks {
+    of: FxHashMap<u64, (Place, u64)>,
+    /// How often a request was written to by the task that had done so before.
+    by_one: u64,
+    /// How often it was by another, or by one that had just been at work for a request that is not over.
+    by_several: u64,
+}
+
+/// Writes of a request by its one task for each that is not, at least.
+const ONE_TO_SEVERAL: u64 = 8;
 
 impl Tasks {
+    /// Whether a request has one task, as far as was seen. (a2wsgi sends each piece in a task of its own, and what comes next has its address.)
+    #[must_use]
+    pub const fn are_of_one_request(&self) -> bool {
+        self.by_one >= self.by_several.saturating_mul(ONE_TO_SEVERAL)
+    }
+
     /// A task is at work for a request at this moment. `is_live` tells which requests are not over.
     pub fn works_for(&mut self, task: u64, place: Place, at_ns: u64, is_live: impl Fn(Place) -> bool) {
-        if self.0.len() >= MAX_TASKS && !self.0.contains_key(&task) {
-            self.0.retain(|_, (place, _)| is_live(*place));
-            if self.0.len() >= MAX_TASKS {
+        if self.of.len() >= MAX_TASKS && !self.of.contains_key(&task) {
+            self.of.retain(|_, (place, _)| is_live(*place));
+            if self.of.len() >= MAX_TASKS {
                 return;
             }
         }
-        self.0.insert(task, (place, at_ns));
+        self.of.insert(task, (place, at_ns));
     }
 
     /// The request that a task was last at work for. It may be over: then the task may be another one by now.
     #[must_use]
     pub fn place(&self, task: u64) -> Option<Place> {
-        self.0.get(&task).map(|(place, _)| *place)
+        self.of.get(&task).map(|(place, _)| *place)
     }
 
     /// What happened up to then was of another task at the same address; 0: none is known.
     #[must_use]
     pub fn another_until_ns(&self, task: u64) -> u64 {
-        self.0.get(&task).map_or(0, |(_, at_ns)| *at_ns)
+        self.of.get(&task).map_or(0, |(_, at_ns)| *at_ns)
     }
 }
 
@@ -128,7 +160,8 @@ pub(super) fn at_work(state: &State, thread: &Thread, tid: Tid) -> Option<Place>
     (active.request.id == id && !active.may_have_ended).then_some((number, id))
 }
 
-/// A call of a loop's thread that tells of no request by itself: whatever it is, its task runs.
+/// A call of a loop's thread that tells of no request by itself: whatever it is, its task runs. Of one that waits for its client or a back end the read tells
+/// more.
 pub(super) fn runs(
     state: &mut State,
     thread: &mut Thread,
@@ -136,29 +169,56 @@ pub(super) fn runs(
     sink: &mut dyn FnMut(Entry),
 ) {
     let Some((number, id)) = at_work(state, thread, slice.tid) else { return };
-    if thread.serving != Some((number, id)) {
+    let active = state.connections.get(number).and_then(|connection| connection.requests.front());
+    let waits = active.is_none_or(|active| active.wants != Wants::Unknown);
+    if thread.serving != Some((number, id)) && !waits {
         exchange::advance(state, thread, (number, slice, exit_ns), sink);
         turn::touched(thread, exit_ns);
     }
 }
 
 /// A request was advanced by a call of a loop's thread. On its client's connection, that tells whose the task is: a greenlet's calls are all its own; on
-/// asyncio what is read is read in a context of the transport's, what is written is written by the task.
+/// asyncio what is read is read in a context of the transport's, and so is written what the client did not take at once; else the task writes.
 pub(super) fn note(state: &mut State, thread: &mut Thread, number: u32, slice: &Slice) {
-    let Some(task) = state.tasks.of(slice.tid) else { return };
+    let Some(task) = state.tasks.0.get(&slice.tid).and_then(Switches::last) else { return };
     let (Call::Read { fd, .. } | Call::Write { fd }) = slice.call else { return };
     let is_read = matches!(slice.call, Call::Read { .. });
-    let Some(event_loop) = thread.event_loop.as_deref_mut() else { return };
-    if state.descriptors.connection(slice.tgid, fd) != Some(number) || is_read && !event_loop.on_gevent {
+    // It looks for what is ready, or it had no tasks; whether it is a loop may be known later.
+    let event_loop = thread.event_loop.get_or_insert_default();
+    let on_gevent = state.processes.is_on_gevent(slice.tgid);
+    let connections = &state.connections;
+    let is_its_own = |connection: &Connection| on_gevent || !is_read && !connection.awaits_writable;
+    if state.descriptors.connection(slice.tgid, fd) != Some(number)
+        || !connections.get(number).is_some_and(is_its_own)
+    {
         return;
     }
-    let connections = &state.connections;
-    let id_of = |number| Some(connections.get(number)?.requests.front()?.request.id);
-    let Some(id) = id_of(number) else { return };
-    event_loop.tasks.works_for(task, (number, id), slice.enter_ns, |(number, id)| id_of(number) == Some(id));
+    let active_of = |number| connections.get(number)?.requests.front();
+    let Some(active) = active_of(number) else { return };
+    let (id, before) = (active.request.id, active.task);
+    let is_live = |(number, id)| active_of(number).is_some_and(|active| active.request.id == id);
+    let goes_on = |(number, id)| {
+        is_live((number, id)) && active_of(number).is_some_and(|active| !active.may_have_ended)
+    };
+    let tasks = &mut event_loop.tasks;
+    let was_another_s = tasks.place(task).is_some_and(|place| place != (number, id) && goes_on(place));
+    tasks.works_for(task, (number, id), slice.enter_ns, is_live);
+    if was_another_s || before.is_some_and(|before| before != task) {
+        tasks.by_several = tasks.by_several.saturating_add(1);
+    } else if before.is_some() {
+        tasks.by_one = tasks.by_one.saturating_add(1);
+    }
+    let do_tell = on_gevent || tasks.are_of_one_request();
+    state.tasks.tell(slice.tid, do_tell);
     if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
         active.task = Some(task);
     }
+}
+
+/// Whether a request is not over, and its task not known.
+pub(super) fn is_open(state: &State, (number, id): Place) -> bool {
+    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
+    front.is_some_and(|active| active.request.id == id && active.task.is_none())
 }
 
 /// Requests that the present task of a loop's thread may work for, if it is of none that surely is not over: those left of which no task is known, and the

@@ -179,6 +179,7 @@ pub(super) fn turn_to(
     };
     let at_work = if may_be_told { handoff::at_work(state, slice.tgid, (number, id), task) } else { None };
     let has_open_threads = handoff::has_open_threads(state, slice.tgid);
+    let asked = has_asked(state, thread, (number, id), task);
     let (Some(event_loop), Some(connection)) =
         (thread.event_loop.as_deref_mut(), state.connections.get_mut(number))
     else {
@@ -231,7 +232,7 @@ pub(super) fn turn_to(
         }
         let known_until_ns = if doubtful { free_from_ns } else { own_start_ns };
         for (until_ns, phase) in
-            event_loop.explain(Some(id), active.cursor_ns, known_until_ns, wants, arrival_ns)
+            event_loop.explain(asked, active.cursor_ns, known_until_ns, wants, arrival_ns)
         {
             // Not a lock: one of the threads that are open worked for it.
             let is_work = has_open_threads && phase == Phase::LockWait;
@@ -244,7 +245,21 @@ pub(super) fn turn_to(
     }
     active.wants = Wants::Unknown;
     active.handed_to = None;
+    if by.is_running() {
+        active.ran_ns = slice.enter_ns;
+    }
     own_start_ns
+}
+
+/// Whether a request that goes on, in this Python task, may have asked a back end since it was left, of which it is not known that it did.
+fn has_asked(state: &State, thread: &Thread, place: Place, task: Option<u64>) -> bool {
+    let active = state.connections.get(place.0).and_then(|connection| connection.requests.front());
+    let active = active.filter(|active| matches!(active.wants, Wants::Unknown | Wants::ClientRead));
+    let event_loop = thread.event_loop.as_deref();
+    let is_open = |place| task.is_some() && task::is_open(state, place);
+    active.zip(event_loop).is_some_and(|(active, event_loop)| {
+        event_loop.strands.may_have_been(place, active.cursor_ns, is_open)
+    })
 }
 
 /// The turn ends with a wait and nobody was touched since its beginning: where just one request may have run meanwhile,
@@ -264,9 +279,9 @@ pub(super) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
         return;
     }
     let Some((number, id)) = running(state, event_loop, None) else { return };
-    let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else { return };
     // What was asked meanwhile may be its own.
     let may_be_strand = event_loop.strands.may_be(id);
+    let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else { return };
     if active.request.id != id || active.wants != Wants::Unknown || may_be_strand {
         return;
     }
@@ -274,7 +289,7 @@ pub(super) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
     if active.cursor_ns > from_ns {
         return;
     }
-    for (until_ns, phase) in event_loop.explain(Some(id), active.cursor_ns, from_ns, Wants::Unknown, 0) {
+    for (until_ns, phase) in event_loop.explain(false, active.cursor_ns, from_ns, Wants::Unknown, 0) {
         active.pass(until_ns, phase);
     }
     let phases = thread.pending.take_until(slice.enter_ns, from_ns, &mut active.held);

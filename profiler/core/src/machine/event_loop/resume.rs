@@ -119,11 +119,9 @@ impl EventLoop {
     }
 
     /// What made a request go on that the loop left at `from_ns`.
-    pub(super) fn resumed_by(&self, request: Option<u64>, from_ns: u64) -> Resumed {
+    pub(super) fn resumed_by(&self, asked: bool, from_ns: u64) -> Resumed {
         let found_ns = self.found_ns().max(from_ns);
         let unknown = Resumed { phase: Phase::Unexplained, asleep_ns: found_ns, ready_ns: found_ns };
-        // It may have been the one that asked a back end in between.
-        let asked = request.is_some_and(|request| self.strands.may_have_been(request, from_ns));
         // On gevent timers run before what was ready is gone on with; after that a request goes on because another let it. On asyncio
         // who has an answer goes on a turn later, and whom it lets go another turn later.
         let (ran_since_ns, answered_since_ns) = (self.turns_ago_ns(0), self.turns_ago_ns(1));

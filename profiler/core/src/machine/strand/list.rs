@@ -78,6 +78,12 @@ impl Strand {
         self.candidates.iter().any(|candidate| candidate.place.1 == request)
     }
 
+    /// Whether it may be this request's that goes on by another task: it is another one's if it may be the own task of that.
+    fn may_be_of(&self, place: Place, is_open: impl Fn(Place) -> bool) -> bool {
+        let is_other = |candidate: &Candidate| candidate.place != place && is_open(candidate.place);
+        self.may_be(place.1) && (self.task.is_none() || !self.candidates.iter().any(is_other))
+    }
+
     /// It had these phases of a turn.
     pub(super) fn had(&mut self, turn_start_ns: u64, phases: &Phases) {
         if self.of_turn.0 != turn_start_ns {
@@ -95,8 +101,9 @@ impl Strand {
 impl Strands {
     /// Whether a request may have been a strand that began after this moment, and that does not wait for its back end now.
     #[must_use]
-    pub fn may_have_been(&self, request: u64, from_ns: u64) -> bool {
-        self.list.iter().any(|strand| strand.begun_ns > from_ns && strand.runs() && strand.may_be(request))
+    pub fn may_have_been(&self, place: Place, from_ns: u64, is_open: impl Fn(Place) -> bool) -> bool {
+        let is_later = |strand: &&Strand| strand.begun_ns > from_ns && strand.runs();
+        self.list.iter().filter(is_later).any(|strand| strand.may_be_of(place, &is_open))
     }
 
     /// Whether a request may be one of them.
@@ -198,11 +205,10 @@ impl Strands {
         number: u64,
         task: Option<u64>,
         place: Place,
-        has_no_task: impl Fn(Place) -> bool,
+        is_open: impl Fn(Place) -> bool,
     ) -> bool {
-        let Some(strand) = self.list.iter().find(|strand| strand.number == number) else { return false };
-        let is_open = |candidate: &Candidate| candidate.place != place && has_no_task(candidate.place);
-        strand.task.is_none() || task.is_none() || !strand.candidates.iter().any(is_open)
+        let strand = self.list.iter().find(|strand| strand.number == number);
+        strand.is_some_and(|strand| task.is_none() || strand.may_be_of(place, is_open))
     }
 
     /// The strand that this request goes on with at a call of its own, if it is one: see the head of this file. Also whether that is only likely.
