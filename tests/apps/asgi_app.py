@@ -13,6 +13,8 @@ followed by any unique id, which is only logged: `/fast/17`.
 /error         an exception                             /unchanged 304
 /turn/MS       asks the back end, one request at a time: the others wait for its lock
 /threads       computes 10 ms in each of two threads of the loop's default pool
+
+The routes of `streams.py` answer in pieces.
 """
 
 import asyncio
@@ -20,6 +22,7 @@ import os
 import threading
 import time
 
+import streams
 from asgi_witness import begun
 from witnessed import write
 
@@ -113,7 +116,19 @@ async def respond(path, receive):
     return 404, [b"missing\n"]
 
 
+async def stream(scope, send, line):
+    route, *rest = scope["path"].strip("/").split("/")
+    line["status"] = 200
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    async for piece in streams.pieces_of_loop(route, *rest, ask_backend):
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 async def answer(scope, receive, send, line):
+    if scope["path"].split("/")[1] in streams.ROUTES:
+        await stream(scope, send, line)
+        return
     status, chunks = await respond(scope["path"], receive)
     line["status"] = status
     line["returned_ns"] = time.monotonic_ns()

@@ -14,7 +14,7 @@ Out: responses. A route may be followed by any unique id, which is only logged: 
 /empty 204         /unchanged 304                      /error             500 from an exception
 /block/MS          sleeps in the C library: gevent cannot make it yield
 
-The routes of `dropping.py` do not serve their client.
+The routes of `dropping.py` do not serve their client, those of `streams.py` do so in pieces.
 
 /truth/sleep/MS/ID  /truth/backend/MS/ID  /truth/lock/MS/ID  /truth/cpu/MS/ID  /truth/file/ID
 /truth/turn/MS/ID  asks the back end, one request at a time: the others wait for its lock
@@ -32,6 +32,7 @@ import threading
 import time
 
 import dropping
+import streams
 
 DOWNLOAD = b"x" * (16 * 1024 * 1024)
 FILE_BYTES = 1024 * 1024
@@ -251,6 +252,8 @@ def respond(environ):
         return "200 OK", (b"part %d\n" % number for number in range(5))
     if route == "pieces":
         return "200 OK", pieces(float(rest[0]))
+    if route in streams.ROUTES:
+        return "200 OK", streams.pieces(route, *rest, ask_backend)
     if route == "empty":
         return "204 No Content", []
     if route == "unchanged":

@@ -102,6 +102,8 @@ pub struct EventLoop {
     pub on_gevent: bool,
     /// It may be uvloop's: its process has uvloop loaded.
     pub on_uvloop: bool,
+    /// It was seen to write a last chunk together with what comes before it.
+    pub joins_last_chunk: bool,
     /// Up to here the present turn is known to be somebody's: the end of the last call on a connection, on a back end or
     /// on a listener; before the first of them the start of the turn.
     pub touched_ns: u64,

@@ -76,6 +76,7 @@ pub(super) fn read(
                     .get(number)
                     .is_some_and(|c| c.requests.front().is_some_and(|a| a.responding))
             {
+                turn::ended_unseen(state, thread, number);
                 shut(state, number, sink);
             }
             begin(state, thread, at, arrival_ns, false);

@@ -12,6 +12,7 @@ use crate::machine::job;
 use crate::machine::serving::{draw, meaning_of, waits_for_work};
 use crate::machine::state::State;
 use crate::machine::thread::{Piece, Thread};
+use crate::machine::turn;
 use crate::timeline::{Entry, ThreadState};
 
 /// A process has ended: its requests end with it, what its threads did last is not known.
@@ -59,10 +60,15 @@ pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: 
     }
     let numbers: Vec<u32> = state.connections.numbers().collect();
     for number in numbers {
-        while let Some(connection) = state.connections.get_mut(number) {
+        loop {
+            let goes_on = state.connections.get(number).is_some_and(|connection| {
+                let front = connection.requests.front();
+                front.is_some_and(|active| turn::surely_goes_on(state, connection, active))
+            });
+            let Some(connection) = state.connections.get_mut(number) else { break };
             let open_end = connection.outbound.until_turn();
             let Some(active) = connection.requests.front_mut() else { break };
-            let over = active.responding && open_end && !active.request.open;
+            let over = active.responding && open_end && !goes_on && !active.request.open;
             if !over {
                 active.pass(end_ns, active.unattended());
                 active.request.open = true;
@@ -128,10 +134,11 @@ fn end_slice(
         draw(slice, end_ns, (state, because), true, sink);
     }
     if idle && in_call {
+        turn::recognise(state, &mut thread, slice);
         crate::machine::serving::leave(state, &mut thread, tid, slice.enter_ns, sink);
         state.drain(&mut thread);
         state.was_busy(&thread, slice.enter_ns);
-        crate::machine::turn::wait(state, &mut thread, slice, end_ns);
+        turn::wait(state, &mut thread, slice, end_ns);
     } else {
         state.make_slot_in_flight(&mut thread);
         if in_call {

@@ -7,9 +7,11 @@ use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
 use crate::event::Slice;
 use crate::fact::OpenSlice;
 use crate::machine::classify::{Idle, gap_sleep_phase};
+use crate::machine::request::Active;
 use crate::machine::serving::{holding, meaning_of, waits_for_work};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
+use crate::machine::turn;
 use crate::model::now::{Now, RequestNow, Scheduled, ThreadNow};
 use crate::phase::Phase;
 use crate::pipeline::slice_of;
@@ -111,7 +113,10 @@ fn requests(state: &State) -> Vec<RequestNow> {
     let open = connections.flat_map(|connection| {
         let open_end = connection.outbound.until_turn();
         // A response whose end nothing marks may be over already.
-        connection.requests.iter().filter(move |active| !(active.responding && open_end))
+        let may_be_over = move |active: &Active| {
+            active.responding && open_end && !turn::surely_goes_on(state, connection, active)
+        };
+        connection.requests.iter().filter(move |active| !may_be_over(active))
     });
     let mut requests: Vec<RequestNow> = open
         .map(|active| RequestNow {

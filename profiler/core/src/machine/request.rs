@@ -53,6 +53,8 @@ pub struct Active {
     pub ends_with_connection: bool,
     /// An event loop left it in the middle of a response with an open end: that was all, or it goes on.
     pub may_have_ended: bool,
+    /// It did go on after such a pause.
+    pub has_gone_on: bool,
     /// The request asked for a head only.
     pub to_head: bool,
     /// Who had the interpreter lock while it waited for that.
@@ -156,6 +158,7 @@ impl Active {
             responding: false,
             ends_with_connection: false,
             may_have_ended: false,
+            has_gone_on: false,
             to_head: false,
             held: Held::default(),
             trail: None,
@@ -232,7 +235,7 @@ impl Active {
 
     /// What the thread that left it did last was for it: it goes on.
     pub fn part(&mut self) {
-        self.may_have_ended = false;
+        self.has_gone_on |= std::mem::take(&mut self.may_have_ended);
         if let Some((until_ns, phases, held)) = self.parting.take() {
             self.spend(self.cursor_ns, until_ns, &phases);
             self.held.add_all(&held);

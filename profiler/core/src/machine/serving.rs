@@ -262,6 +262,8 @@ fn wait_for_work(
 ) {
     turn::untouched(state, thread, slice);
     strand::leave(state, thread, slice.enter_ns);
+    // A loop's first wait may be one in the middle of a response.
+    turn::recognise(state, thread, slice);
     leave(state, thread, slice.tid, slice.enter_ns, sink);
     handoff::done(state, thread, slice);
     state.drain(thread);
@@ -283,13 +285,14 @@ pub(super) fn leave(
     sink: &mut dyn FnMut(Entry),
 ) {
     let Some((number, id)) = thread.serving.take() else { return };
+    let runs_loop = turn::runs_loop(state, thread);
     let Some(connection) = state.connections.get_mut(number) else { return };
     let Some(place) = connection.requests.iter().position(|active| active.request.id == id) else { return };
     // A loop turns to others between any two pieces of a response, which it passes on or makes itself.
     let is_front = connection.side == Side::Front;
     let passes_on = turn::is_loop(thread) && is_front && !state.links.has_all(id);
     let open_end = connection.outbound.until_turn() && !passes_on;
-    let may_go_on = open_end && !is_front && connection.outbound.may_go_on() && turn::is_loop(thread);
+    let may_go_on = open_end && !is_front && connection.outbound.may_go_on() && runs_loop;
     if connection.requests.get(place).is_some_and(|active| active.owner.is_some_and(|owner| owner != tid)) {
         // Another thread has taken it over already.
         thread.hands_over = true;
@@ -453,7 +456,7 @@ fn effects(
         (Touch::Close, _) => close(state, thread, slice, fd, exit_ns, sink),
         (Touch::Register, _) => {
             // A loop also registers a connection in the middle of a response, to be told when its client takes more.
-            if !turn::is_loop(thread) {
+            if !turn::runs_loop(state, thread) {
                 exchange::shut(state, number, sink);
             }
             if let Call::EpollControl { operation, events, .. } = slice.call

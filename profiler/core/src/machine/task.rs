@@ -156,8 +156,9 @@ pub(super) fn at_work(state: &State, thread: &Thread, tid: Tid) -> Option<Place>
     let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed)?;
     let (number, id) = event_loop.tasks.place(state.tasks.of(tid)?)?;
     let active = state.connections.get(number)?.requests.front()?;
-    // The task of one that may have ended may be another by now: it answers, and that tells.
-    (active.request.id == id && !active.may_have_ended).then_some((number, id))
+    // The task of one that may have ended may be another by now: it answers, and that tells. A greenlet that serves another one has read that.
+    let is_known = !active.may_have_ended || event_loop.on_gevent;
+    (active.request.id == id && is_known).then_some((number, id))
 }
 
 /// A call of a loop's thread that tells of no request by itself: whatever it is, its task runs. Of one that waits for its client or a back end the read tells

@@ -12,10 +12,12 @@ pub(super) use who::{candidates, is_live, may_be_over, may_run};
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::asker::{self, Asker};
+use crate::machine::connection::Connection;
 use crate::machine::descriptor::EPOLL_CTL_DEL;
 use crate::machine::event_loop::{EventLoop, MAX_LEFT, MAX_PARKED, Wants};
 use crate::machine::exchange::At;
 use crate::machine::handoff::{self, Collected, Pool};
+use crate::machine::request::Active;
 use crate::machine::serving::leave;
 use crate::machine::state::State;
 use crate::machine::strand;
@@ -32,23 +34,29 @@ pub(super) const EINPROGRESS: i64 = -115;
 /// A request on a connection: the connection's number and the request's id.
 pub(super) type Place = (u32, u64);
 
-/// The thread waits for listeners and whatever else is ready.
+/// Whether a call waits for whatever of a set is ready.
+const fn is_look(slice: &Slice) -> bool {
+    match slice.call {
+        Call::EpollWait { .. } => true,
+        Call::Poll { is_sleep, only_fd, .. } => !is_sleep && only_fd.is_none(),
+        _ => false,
+    }
+}
+
+/// The thread waits for listeners and whatever else is ready. What it was about before must have been left.
 pub(super) fn wait(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     state.tasks.looks(slice.tid);
-    if look(state, thread, slice, exit_ns) && !state.pools.contains_key(&slice.tgid) {
+    let Some(event_loop) = thread.event_loop.as_deref_mut().filter(|_| is_look(slice)) else { return };
+    event_loop.wait(slice, exit_ns, state.window_start_ns);
+    if event_loop.confirmed && !state.pools.contains_key(&slice.tgid) {
         state.pools.insert(slice.tgid, Pool::of(slice.tid));
     }
 }
 
-/// Whether it is a loop that looks.
-fn look(state: &State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> bool {
-    let is_set = match slice.call {
-        Call::EpollWait { .. } => true,
-        Call::Poll { is_sleep, only_fd, .. } => !is_sleep && only_fd.is_none(),
-        _ => false,
-    };
-    if !is_set {
-        return false;
+/// The thread is about to wait: what it waits for may show that it runs a loop.
+pub(super) fn recognise(state: &State, thread: &mut Thread, slice: &Slice) {
+    if !is_look(slice) {
+        return;
     }
     // Clients, or what is asked for them.
     let serves_several = |on_gevent: bool| match slice.call {
@@ -71,8 +79,6 @@ fn look(state: &State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> bool
     if !event_loop.confirmed && reads && serves_several(on_gevent) {
         begin(state, event_loop, slice.tid);
     }
-    event_loop.wait(slice, exit_ns, state.window_start_ns);
-    event_loop.confirmed
 }
 
 /// The thread left a request that is not finished: it may go on with it later in the same round of turns.
@@ -498,4 +504,31 @@ fn is_unanswered(state: &State, (number, id): Place) -> bool {
 /// The thread of a process's loop, if it runs one.
 pub(super) fn is_loop(thread: &Thread) -> bool {
     thread.event_loop.as_ref().is_some_and(|event_loop| event_loop.confirmed)
+}
+
+/// Whether a thread that serves clients runs a loop, as far as can be told before it has looked: nothing else does in a process on gevent.
+pub(super) fn runs_loop(state: &State, thread: &Thread) -> bool {
+    is_loop(thread) || state.processes.is_on_gevent(thread.tgid)
+}
+
+/// The next request on a connection says that the response under way is over.
+pub(super) fn ended_unseen(state: &State, thread: &mut Thread, number: u32) {
+    let goes_on = |connection: &Connection| {
+        connection.outbound.may_go_on()
+            && connection.requests.front().is_some_and(|front| front.may_have_ended)
+    };
+    if let Some(event_loop) = thread.serving_loop() {
+        event_loop.joins_last_chunk |= state.connections.get(number).is_some_and(goes_on);
+    }
+}
+
+/// Whether a response that a loop has left in the middle goes on, beyond doubt: it ends with its connection; or it is sent in chunks, did go on after
+/// a pause, and the loop was never seen to write a last chunk that cannot be told.
+pub(super) fn surely_goes_on(state: &State, connection: &Connection, active: &Active) -> bool {
+    let left_by =
+        active.left_by.and_then(|tid| state.threads.get(tid)).and_then(|thread| thread.event_loop.as_ref());
+    let tells_ends = || left_by.is_some_and(|event_loop| !event_loop.joins_last_chunk);
+    let outbound = &connection.outbound;
+    active.may_have_ended
+        && (outbound.ends_with_connection() || outbound.may_go_on() && active.has_gone_on && tells_ends())
 }

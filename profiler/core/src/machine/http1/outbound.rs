@@ -72,6 +72,12 @@ impl Outbound {
         self.until_turn() && is_open
     }
 
+    /// Whether the response under way ends with its connection.
+    #[must_use]
+    pub const fn ends_with_connection(&self) -> bool {
+        self.until_turn() && matches!(self.open_end, OpenEnd::Connection)
+    }
+
     /// Whether a response is under way.
     #[must_use]
     pub const fn in_message(&self) -> bool {

@@ -9,6 +9,7 @@ mod gevent;
 mod handed;
 mod own_thread;
 mod strands;
+mod streams;
 mod tasks;
 
 const EPOLL: i32 = 5;

@@ -16,7 +16,11 @@ impl Script {
 }
 
 pub(super) fn gevent() -> Script {
-    loop_of_two().with_loaded("_gevent_c_hub_local.cpython-311-x86_64-linux-gnu.so")
+    on_gevent(loop_of_two())
+}
+
+pub(super) fn on_gevent(script: Script) -> Script {
+    script.with_loaded("_gevent_c_hub_local.cpython-311-x86_64-linux-gnu.so")
 }
 
 fn of(requests: &[Request], start_ns: u64) -> &Request {
