@@ -2,7 +2,7 @@
 
 In, from the environment: BACKEND_ADDRESS, and WITNESS_FILE, the file to append to. Out: the pieces, for WSGI (`pieces`) and for ASGI
 (`pieces_of_loop`). A line holds the request's `id` (the last segment of its path), and by CLOCK_MONOTONIC `start_ns` (it begins), `end_ns`
-(it gives up control for the last time), `slept_ns` and `asked_ns` (in sleeps, and in questions to the back end).
+(its last piece is ready), `slept_ns` and `asked_ns` (in sleeps, and in questions to the back end).
 
 /drip/COUNT/MS/ID   sleeps for MS before each piece but the first
 /relay/COUNT/MS/ID  asks the back end for MS instead
@@ -29,8 +29,11 @@ class Line:
     def has_waited(self, route):
         self.noted["slept_ns" if route == "drip" else "asked_ns"] += time.monotonic_ns() - self.before_ns
 
-    def ends(self):
+    def gives(self, number):
         self.noted["end_ns"] = time.monotonic_ns()
+        return b"piece %d\n" % number
+
+    def ends(self):
         # One write to a descriptor opened for appending keeps lines of several processes whole.
         descriptor = os.open(os.environ["WITNESS_FILE"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -51,7 +54,7 @@ def pieces(route, count, milliseconds, unique, ask_backend):
                 else:
                     ask_backend(float(milliseconds))
                 line.has_waited(route)
-            yield b"piece %d\n" % number
+            yield line.gives(number)
     finally:
         line.ends()
 
@@ -68,6 +71,6 @@ async def pieces_of_loop(route, count, milliseconds, unique, ask_backend):
                 else:
                     await ask_backend(float(milliseconds))
                 line.has_waited(route)
-            yield b"piece %d\n" % number
+            yield line.gives(number)
     finally:
         line.ends()

@@ -11,6 +11,7 @@ mod metrics;
 mod pools;
 mod reload;
 mod slow;
+mod streams;
 mod truth;
 
 use wsgi_trace_tests::gunicorn::{Settings, Version};

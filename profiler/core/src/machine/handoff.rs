@@ -288,6 +288,9 @@ pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_
     if slice.waker_tid == pool.loop_tid && own_thread::begin(state, thread, slice, exit_ns) {
         return;
     }
+    if goes_on_with_response(state, thread, slice) {
+        return;
+    }
     thread.works_for = None;
     let Some(pool) = state.pools.get_mut(&slice.tgid) else { return };
     pool.working.retain(|(tid, _)| *tid != slice.tid);
@@ -341,6 +344,20 @@ pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_
     {
         active.handed_to = Some(HandedTo { tid: slice.tid, begin_ns: exit_ns, by_order });
     }
+}
+
+/// Whether a thread that the loop woke works on for a request whose response it gives the loop piece by piece: it waits until each is taken. Where
+/// the loop writes later than it takes them, nothing of that response is sent when the first one is.
+fn goes_on_with_response(state: &State, thread: &Thread, slice: &Slice) -> bool {
+    let is_told = state.pools.get(&slice.tgid).is_none_or(|pool| {
+        pool.queue.is_some() || pool.loop_tid != slice.waker_tid || state.tasks.follows(pool.loop_tid)
+    });
+    thread.works_for.is_some_and(|(number, id)| {
+        state.connections.get(number).is_some_and(|connection| {
+            let front = connection.requests.front().filter(|active| active.request.id == id);
+            !is_told && front.is_some_and(|active| !active.responding || connection.outbound.may_go_on())
+        })
+    })
 }
 
 /// For whom the loop woke a thread at `woken_ns`, and whether only their order tells which of several: for the request that it
@@ -489,9 +506,9 @@ pub(super) fn collect(
     let task = task.filter(|_| pool.givers.go_on());
     let own = &pool.own;
     pool.jobs.retain(|job| job.noted_ns >= recent_ns || job.place == Some(place) || own.has(job.tid));
-    let Some(active) = state.connections.get_mut(place.0).and_then(|c| c.requests.front_mut()) else {
-        return Collected::Nothing;
-    };
+    let Some(connection) = state.connections.get_mut(place.0) else { return Collected::Nothing };
+    let goes_on = connection.outbound.may_go_on();
+    let Some(active) = connection.requests.front_mut() else { return Collected::Nothing };
     let Some(read_ns) = active.request.service_start_ns.filter(|_| active.request.id == place.1) else {
         return Collected::Nothing;
     };
@@ -507,8 +524,9 @@ pub(super) fn collect(
     }
     own_thread::in_flight(pool, &mut state.threads, place, at_ns);
     let known = pool.jobs.iter().any(|job| job.place == Some(place));
-    // A thread that has worked for it goes on to do so until it is over; it just has not noted anything since.
-    if !known && active.pooled {
+    // A thread that has worked for it goes on to do so until it is over, or until it has given a piece of the response; else it just has not
+    // noted anything since.
+    if !known && active.pooled && !(active.responding && goes_on) {
         return Collected::Nothing;
     }
     if !known {
@@ -527,7 +545,9 @@ pub(super) fn collect(
         let is_own = |job: &&mut Job| job.woken_for == Some(place) && !job.by_order && may_be(job);
         let own = pool.jobs.iter_mut().filter(fits).filter(is_own).count();
         // One that another's thread did is no other's.
-        let is_free = |job: &&mut Job| !on_gevent && (job.woken_for.is_none() || job.by_order) && may_be(job);
+        let may_be_any_s = !on_gevent && !active.pooled;
+        let is_free =
+            |job: &&mut Job| may_be_any_s && (job.woken_for.is_none() || job.by_order) && may_be(job);
         let found = if is_told {
             pool.jobs.iter_mut().filter(fits).find(is_task_s)
         } else if own > 0 {

@@ -81,6 +81,12 @@ impl Running {
         }
     }
 
+    /// Whether the thread's tasks are told.
+    #[must_use]
+    pub fn follows(&self, tid: Tid) -> bool {
+        self.0.contains_key(&tid)
+    }
+
     /// The task that woke another thread, which knows of it since this moment: not the loop that looked meanwhile.
     #[must_use]
     pub fn that_woke(&self, tid: Tid, at_ns: u64) -> Option<u64> {
