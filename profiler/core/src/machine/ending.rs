@@ -7,6 +7,7 @@ use crate::event::{Connection as Opened, ConnectionEvidence, Sign, Tid};
 use crate::machine::connection::{Connection, Side};
 use crate::machine::http1::ResponseHead;
 use crate::machine::request::Active;
+use crate::machine::turn;
 use crate::model::dropped::Asked;
 use crate::model::request::Request;
 
@@ -187,6 +188,8 @@ pub(super) struct Unfinished {
     pub owed_bytes: Option<u64>,
     /// The head of the response was not whole.
     pub in_head: bool,
+    /// Its response is sent in chunks, and the last of them never came.
+    pub is_cut: bool,
     /// Requests on the connection that were read and not finished.
     pub count: usize,
 }
@@ -224,9 +227,10 @@ impl Ended {
     /// The connection as it stands when it ends, before its requests are let go.
     pub(super) fn of(connection: &mut Connection, how: How, at_ns: u64) -> Self {
         let open_end = connection.outbound.until_turn();
+        let is_cut = turn::lacks_its_end(connection);
         let count = connection.requests.len();
         // A response whose end nobody announced is over where the connection is, unless its process died in it.
-        let over = |active: &&Active| active.responding && open_end && how == How::Closed;
+        let over = |active: &&Active| active.responding && open_end && how == How::Closed && !is_cut;
         let front = connection.requests.front();
         let mut signs = std::mem::take(&mut connection.signs);
         if let Some(active) = front.filter(over) {
@@ -241,6 +245,7 @@ impl Ended {
                 first_write_ns: active.request.first_write_ns.unwrap_or(0),
                 owed_bytes: connection.outbound.owed_bytes(),
                 in_head: connection.outbound.in_head(),
+                is_cut,
                 count,
             })
         });

@@ -61,6 +61,18 @@ pub enum Wants {
     Backend,
 }
 
+/// How a loop writes the last chunks of responses, as far as was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LastChunks {
+    /// No response in chunks has ended yet.
+    #[default]
+    Unknown,
+    /// By themselves.
+    Apart,
+    /// At least one came together with what is before it.
+    Joined,
+}
+
 /// A wait of the loop.
 #[derive(Clone, Copy, Debug, Default)]
 struct Wait {
@@ -102,8 +114,8 @@ pub struct EventLoop {
     pub on_gevent: bool,
     /// It may be uvloop's: its process has uvloop loaded.
     pub on_uvloop: bool,
-    /// It was seen to write a last chunk together with what comes before it.
-    pub joins_last_chunk: bool,
+    /// How it writes last chunks.
+    pub last_chunks: LastChunks,
     /// Up to here the present turn is known to be somebody's: the end of the last call on a connection, on a back end or
     /// on a listener; before the first of them the start of the turn.
     pub touched_ns: u64,

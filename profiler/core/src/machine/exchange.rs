@@ -185,6 +185,7 @@ pub(super) fn write(
             finish_front(state, number, sink);
         }
     }
+    turn::note_last_chunk(state, thread, number);
     let front = state.connections.get(number).and_then(|c| c.requests.front());
     thread.serving =
         front.filter(|active| Some(active.request.id) == advanced).map(|a| (number, a.request.id));

@@ -63,7 +63,7 @@ pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: 
         loop {
             let goes_on = state.connections.get(number).is_some_and(|connection| {
                 let front = connection.requests.front();
-                front.is_some_and(|active| turn::surely_goes_on(state, connection, active))
+                front.is_some_and(|active| turn::surely_goes_on(connection, active))
             });
             let Some(connection) = state.connections.get_mut(number) else { break };
             let open_end = connection.outbound.until_turn();

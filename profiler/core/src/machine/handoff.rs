@@ -12,6 +12,7 @@
 mod by_task;
 mod givers;
 mod own_thread;
+mod pieces;
 
 use std::collections::VecDeque;
 
@@ -288,7 +289,7 @@ pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_
     if slice.waker_tid == pool.loop_tid && own_thread::begin(state, thread, slice, exit_ns) {
         return;
     }
-    if goes_on_with_response(state, thread, slice) {
+    if pieces::goes_on(state, thread, slice) {
         return;
     }
     thread.works_for = None;
@@ -344,20 +345,6 @@ pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_
     {
         active.handed_to = Some(HandedTo { tid: slice.tid, begin_ns: exit_ns, by_order });
     }
-}
-
-/// Whether a thread that the loop woke works on for a request whose response it gives the loop piece by piece: it waits until each is taken. Where
-/// the loop writes later than it takes them, nothing of that response is sent when the first one is.
-fn goes_on_with_response(state: &State, thread: &Thread, slice: &Slice) -> bool {
-    let is_told = state.pools.get(&slice.tgid).is_none_or(|pool| {
-        pool.queue.is_some() || pool.loop_tid != slice.waker_tid || state.tasks.follows(pool.loop_tid)
-    });
-    thread.works_for.is_some_and(|(number, id)| {
-        state.connections.get(number).is_some_and(|connection| {
-            let front = connection.requests.front().filter(|active| active.request.id == id);
-            !is_told && front.is_some_and(|active| !active.responding || connection.outbound.may_go_on())
-        })
-    })
 }
 
 /// For whom the loop woke a thread at `woken_ns`, and whether only their order tells which of several: for the request that it

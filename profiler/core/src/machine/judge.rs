@@ -88,7 +88,9 @@ pub(super) fn judge(ended: &Ended, scene: &Scene<'_>) -> Verdict {
 fn unfinished(ended: &Ended, request: &Unfinished, scene: &Scene<'_>) -> Verdict {
     let signs = &ended.signs;
     if request.responding {
-        let broken = signs.failed.is_some() || signs.reset_received.is_some();
+        // A server on a loop closes without another word where it meets the client's end.
+        let client_ended = request.is_cut && signs.client_ended_ns >= request.first_write_ns.max(1);
+        let broken = signs.failed.is_some() || signs.reset_received.is_some() || client_ended;
         if broken {
             return client_left(ended, request.first_write_ns, scene).unwrap_or_else(|| {
                 dropped(Cause::Unknown, "the client was gone, and the response was not whole")

@@ -113,9 +113,8 @@ fn requests(state: &State) -> Vec<RequestNow> {
     let open = connections.flat_map(|connection| {
         let open_end = connection.outbound.until_turn();
         // A response whose end nothing marks may be over already.
-        let may_be_over = move |active: &Active| {
-            active.responding && open_end && !turn::surely_goes_on(state, connection, active)
-        };
+        let may_be_over =
+            move |active: &Active| active.responding && open_end && !turn::surely_goes_on(connection, active);
         connection.requests.iter().filter(move |active| !may_be_over(active))
     });
     let mut requests: Vec<RequestNow> = open

@@ -7,7 +7,7 @@
 use crate::event::Tid;
 use crate::machine::capacity::{SHORTEST_NS, Span};
 use crate::machine::compose::{Trail, minus};
-use crate::machine::event_loop::Wants;
+use crate::machine::event_loop::{LastChunks, Wants};
 use crate::machine::gil_held::Held;
 use crate::machine::thread::{Pending, Thread, hold};
 use crate::model::request::{Framing, Request, Stretch};
@@ -55,6 +55,8 @@ pub struct Active {
     pub may_have_ended: bool,
     /// It did go on after such a pause.
     pub has_gone_on: bool,
+    /// How the loop that left it writes last chunks.
+    pub last_chunks: LastChunks,
     /// The request asked for a head only.
     pub to_head: bool,
     /// Who had the interpreter lock while it waited for that.
@@ -159,6 +161,7 @@ impl Active {
             ends_with_connection: false,
             may_have_ended: false,
             has_gone_on: false,
+            last_chunks: LastChunks::default(),
             to_head: false,
             held: Held::default(),
             trail: None,
@@ -231,6 +234,12 @@ impl Active {
         self.owner = Some(tid);
         self.stretch(thread.tgid, tid, from_ns, self.cursor_ns);
         Taken { from_ns, phases }
+    }
+
+    /// A thread leaves it. `open_end`: that may be the end of its response, once that has begun.
+    pub fn pauses(&mut self, open_end: bool, thread: &Thread) {
+        self.may_have_ended = self.responding && open_end;
+        self.last_chunks = thread.event_loop.as_ref().map(|known| known.last_chunks).unwrap_or_default();
     }
 
     /// What the thread that left it did last was for it: it goes on.

@@ -301,7 +301,7 @@ pub(super) fn leave(
     if let Some(active) = connection.requests.get_mut(place)
         && !(active.responding && open_end && !may_go_on)
     {
-        active.may_have_ended = active.responding && open_end;
+        active.pauses(open_end, thread);
         let mut phases = Phases::default();
         let is_own = active.owner == Some(tid);
         if is_own && until_ns > active.cursor_ns {

@@ -4,20 +4,20 @@
 //! the one whose connection or back end it touched last, from that touch on; what a parked request waited for. Where
 //! two requests may have run between two touches, that time is explained for neither.
 
+mod stream;
 mod who;
 
+pub(super) use stream::{ended_unseen, lacks_its_end, note_last_chunk, surely_goes_on};
 use who::{By, asked_alone, by, goes_on, goes_straight_on, is_private, running};
 pub(super) use who::{candidates, is_live, may_be_over, may_run};
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::asker::{self, Asker};
-use crate::machine::connection::Connection;
 use crate::machine::descriptor::EPOLL_CTL_DEL;
 use crate::machine::event_loop::{EventLoop, MAX_LEFT, MAX_PARKED, Wants};
 use crate::machine::exchange::At;
 use crate::machine::handoff::{self, Collected, Pool};
-use crate::machine::request::Active;
 use crate::machine::serving::leave;
 use crate::machine::state::State;
 use crate::machine::strand;
@@ -59,10 +59,10 @@ pub(super) fn recognise(state: &State, thread: &mut Thread, slice: &Slice) {
         return;
     }
     // Clients, or what is asked for them.
-    let serves_several = |on_gevent: bool| match slice.call {
+    let serves_several = |is_told: bool| match slice.call {
         Call::EpollWait { epoll_fd, .. } => {
             let interest = state.descriptors.interest(slice.tgid, epoll_fd);
-            interest.listener && (on_gevent || interest.clients + interest.backends > 0)
+            interest.listener && (is_told || interest.clients + interest.backends > 0)
         }
         Call::Poll { low_fds, .. } => (0..64)
             .filter(|bit| low_fds & (1 << bit) != 0)
@@ -71,12 +71,14 @@ pub(super) fn recognise(state: &State, thread: &mut Thread, slice: &Slice) {
     };
     // Nothing but a loop on gevent waits in epoll for a listener, and for nothing else, on the thread that reads requests.
     let on_gevent = state.processes.is_on_gevent(slice.tgid) && matches!(slice.call, Call::EpollWait { .. });
+    // So do others while all their clients have sent more than one request at once.
+    let has_tasks = state.tasks.follows(slice.tid);
     let on_uvloop = state.processes.is_on_uvloop(slice.tgid);
     let reads = thread.reads;
     let event_loop = thread.event_loop.get_or_insert_default();
     event_loop.on_gevent |= on_gevent;
     event_loop.on_uvloop |= on_uvloop;
-    if !event_loop.confirmed && reads && serves_several(on_gevent) {
+    if !event_loop.confirmed && reads && serves_several(on_gevent || has_tasks) {
         begin(state, event_loop, slice.tid);
     }
 }
@@ -509,26 +511,4 @@ pub(super) fn is_loop(thread: &Thread) -> bool {
 /// Whether a thread that serves clients runs a loop, as far as can be told before it has looked: nothing else does in a process on gevent.
 pub(super) fn runs_loop(state: &State, thread: &Thread) -> bool {
     is_loop(thread) || state.processes.is_on_gevent(thread.tgid)
-}
-
-/// The next request on a connection says that the response under way is over.
-pub(super) fn ended_unseen(state: &State, thread: &mut Thread, number: u32) {
-    let goes_on = |connection: &Connection| {
-        connection.outbound.may_go_on()
-            && connection.requests.front().is_some_and(|front| front.may_have_ended)
-    };
-    if let Some(event_loop) = thread.serving_loop() {
-        event_loop.joins_last_chunk |= state.connections.get(number).is_some_and(goes_on);
-    }
-}
-
-/// Whether a response that a loop has left in the middle goes on, beyond doubt: it ends with its connection; or it is sent in chunks, did go on after
-/// a pause, and the loop was never seen to write a last chunk that cannot be told.
-pub(super) fn surely_goes_on(state: &State, connection: &Connection, active: &Active) -> bool {
-    let left_by =
-        active.left_by.and_then(|tid| state.threads.get(tid)).and_then(|thread| thread.event_loop.as_ref());
-    let tells_ends = || left_by.is_some_and(|event_loop| !event_loop.joins_last_chunk);
-    let outbound = &connection.outbound;
-    active.may_have_ended
-        && (outbound.ends_with_connection() || outbound.may_go_on() && active.has_gone_on && tells_ends())
 }

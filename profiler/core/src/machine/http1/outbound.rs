@@ -72,6 +72,12 @@ impl Outbound {
         self.until_turn() && is_open
     }
 
+    /// Whether what was written last is the last chunk of the response under way.
+    #[must_use]
+    pub const fn at_last_chunk(&self) -> bool {
+        self.until_turn() && matches!(self.open_end, OpenEnd::Chunk { is_last: true })
+    }
+
     /// Whether the response under way ends with its connection.
     #[must_use]
     pub const fn ends_with_connection(&self) -> bool {

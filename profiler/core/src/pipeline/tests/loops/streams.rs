@@ -3,6 +3,8 @@
 //! In: scripts of a loop's thread. Out: assertions. Times are in microseconds in the scripts.
 
 use super::*;
+use crate::event::{ConnectionEvidence, Evidence, Sign};
+use crate::model::dropped::Cause;
 
 const CHUNKED: &[u8] = b"HTTP/1.1 200 xx\r\nTransfer-Encoding: chunked\r\n\r\n";
 const UNTIL_CLOSE: &[u8] = b"HTTP/1.1 200 xx\r\nConnection: close\r\n\r\n";
@@ -215,4 +217,51 @@ fn responses_in_pieces_that_gevent_serves_before_it_has_looked_once_last_to_thei
     let ends: Vec<u64> = requests.iter().map(end_ns).collect();
     assert_eq!(ends, [first_ended, second_ended]);
     assert!(requests.iter().all(|request| us(request, Phase::Sleep) >= 20_000), "{requests:?}");
+}
+
+/// ```text
+/// loop: read 9, write 9 (head), look 20 000, write 9 (the last chunk, by itself or with a piece); read 10, write 10 (head), look 20 000, write 10 (a piece),
+///       look 5 000 (its client ends the connection, or not), close 10
+/// ```
+#[test]
+fn a_response_in_pieces_is_cut_short_where_its_last_chunk_would_have_been_seen() {
+    for (last, client_ends, cause) in [
+        (LAST_CHUNK, true, Some(Cause::ClientLeftReading)),
+        (LAST_CHUNK, false, Some(Cause::ResponseCutShort)),
+        (17, true, None),
+        (17, false, None),
+    ] {
+        let mut script = loop_of_two();
+        for event in &mut script.events {
+            if let Body::Connection(opened) = &mut event.body {
+                opened.socket = (u64::from(opened.fd.unsigned_abs()), 1);
+            }
+        }
+        let came = script.now_ns;
+        let script = script.read(9, GET, came, (1, 0, 0)).write_head(9, CHUNKED, (5, 0, 0));
+        let script = script.pause_and_write(9, last).look(-1, 1, (0, 0, 1000));
+        let came = script.now_ns;
+        let script = script.read(10, GET, came, (1, 0, 0)).write_head(10, CHUNKED, (5, 0, 0));
+        let mut script = script.pause_and_write(10, 12).look(-1, 1, (0, 0, 5000));
+        if client_ends {
+            let evidence = ConnectionEvidence {
+                sign: Sign::ClientEnded,
+                socket: (10, 1),
+                is_waiting: false,
+                is_taken: false,
+                only_ports: false,
+                established_ns: START,
+                unread_bytes: 0,
+                unacknowledged_bytes: 0,
+                local_port: 8000,
+                peer_port: 1,
+            };
+            let body = Body::Evidence(Box::new(Evidence::Connection(evidence)));
+            script.events.push(Event { time_ns: script.now_ns - US, body });
+        }
+        let (_, snapshot) = requests_of(script.close(10).look(-1, 0, (0, 0, 10)));
+        let dropped = &snapshot.dropped;
+        assert_eq!(dropped.total(), u64::from(cause.is_some()), "{last} {client_ends}: {dropped:?}");
+        assert!(cause.is_none_or(|cause| dropped.count(cause) == 1), "{last} {client_ends}: {dropped:?}");
+    }
 }
