@@ -54,7 +54,7 @@ impl Sums {
     }
 
     /// What is said to be a wait of that kind is one; and what is not said to be, is said to be something else that it contains.
-    fn check(&self, kind: &str, unexplained: f64) -> anyhow::Result<()> {
+    fn check(&self, kind: &str, told: Told) -> anyhow::Result<()> {
         let ms = |ns: u64| ns as f64 / 1e6;
         let share = self.unexplained_ns as f64 / self.total_ns.max(1) as f64;
         eprintln!(
@@ -71,14 +71,33 @@ impl Sums {
             "{kind}: more than it waited: {self:?}"
         );
         let known_ns = self.ours_ns + self.late_ns + self.unexplained_ns;
-        ensure!(known_ns + self.waited_ns / 50 >= self.waited_ns, "{kind}: less than it waited: {self:?}");
-        ensure!(share <= unexplained, "{kind}: {:.1} % unexplained", share * 100.0);
+        let known = known_ns as f64 / self.waited_ns as f64;
+        ensure!(known >= told.known, "{kind}: less than it waited: {self:?}");
+        ensure!(share <= told.unexplained, "{kind}: {:.1} % unexplained", share * 100.0);
         Ok(())
     }
 }
 
-/// Streams of one server, of which so much at most may be unexplained.
-fn last_to_their_end(recipe: &dyn Recipe, drip: &str, unexplained: f64) -> anyhow::Result<()> {
+/// How much is told of what a response waited for between its pieces.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// Least share of its waits that is laid to them, to what they contain, or to nothing.
+    known: f64,
+    /// Greatest share of its time that is unexplained.
+    unexplained: f64,
+}
+
+/// Who sends the pieces is the one that waits for them.
+const BY_THREADS: Told = Told { known: 0.98, unexplained: 0.02 };
+/// Requests interleave on a loop.
+const ON_LOOP: Told = Told { known: 0.98, unexplained: 0.10 };
+/// The loop sends what threads of its pool give it, and asyncio's tasks tell which: 3 % were `lock_wait` in our runs.
+const FED_BY_THREADS: Told = Told { known: 0.93, unexplained: 0.10 };
+/// The same, and only the order of the loop's calls tells which: 1 to 6 % were `lock_wait`, and 3 to 14 % are not told.
+const FED_IN_ORDER: Told = Told { known: 0.90, unexplained: 0.25 };
+
+/// Streams of one server.
+fn last_to_their_end(recipe: &dyn Recipe, drip: &str, told: Told) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
     let server = Server::start(recipe)?;
@@ -120,51 +139,51 @@ fn last_to_their_end(recipe: &dyn Recipe, drip: &str, unexplained: f64) -> anyho
     }
     eprintln!("  {}: {} responses in pieces", recipe.about(), noted.len());
     ensure!(early_or_late.is_empty(), "not from arrival to last byte: {early_or_late:?}");
-    dripped.check("asleep between pieces", unexplained)?;
-    relayed.check("asks between pieces", unexplained)
+    dripped.check("asleep between pieces", told)?;
+    relayed.check("asks between pieces", told)
 }
 
 #[test]
 #[ignore = "make live-all"]
 fn responses_in_pieces_of_gunicorn_s_gevent_worker_last_to_their_end() -> anyhow::Result<()> {
-    last_to_their_end(&GunicornGevent { workers: 1 }, "/drip", 0.10)
+    last_to_their_end(&GunicornGevent { workers: 1 }, "/drip", ON_LOOP)
 }
 
 #[test]
 #[ignore = "make live-all"]
 fn responses_in_pieces_of_gevent_pywsgi_last_to_their_end() -> anyhow::Result<()> {
-    last_to_their_end(&Pywsgi, "/drip", 0.10)
+    last_to_their_end(&Pywsgi, "/drip", ON_LOOP)
 }
 
 #[test]
 #[ignore = "make live-all"]
 fn responses_in_pieces_of_coroutines_last_to_their_end() -> anyhow::Result<()> {
-    last_to_their_end(&Uvicorn { application: Application::Asgi, workers: 1 }, "/drip", 0.10)
+    last_to_their_end(&Uvicorn { application: Application::Asgi, workers: 1 }, "/drip", ON_LOOP)
 }
 
 #[test]
 #[ignore = "make live-all"]
 fn responses_in_pieces_of_starlette_s_iterators_last_to_their_end() -> anyhow::Result<()> {
     let recipe = Uvicorn { application: Application::Starlette, workers: 1 };
-    last_to_their_end(&recipe, "/drip", 0.10)?;
-    last_to_their_end(&recipe, "/plain/drip", 0.10)
+    last_to_their_end(&recipe, "/drip", ON_LOOP)?;
+    last_to_their_end(&recipe, "/plain/drip", FED_BY_THREADS)
 }
 
 #[test]
 #[ignore = "make live-all"]
 fn responses_in_pieces_of_twisted_s_threads_last_to_their_end() -> anyhow::Result<()> {
-    last_to_their_end(&Twisted, "/drip", 0.10)
+    last_to_their_end(&Twisted, "/drip", FED_IN_ORDER)
 }
 
 #[test]
 #[ignore = "make live-all"]
 fn responses_in_pieces_of_waitress_s_threads_last_to_their_end() -> anyhow::Result<()> {
-    last_to_their_end(&Waitress { threads: 8 }, "/drip", 0.02)
+    last_to_their_end(&Waitress { threads: 8 }, "/drip", BY_THREADS)
 }
 
 #[test]
 #[ignore = "make live-all"]
 fn responses_in_pieces_of_workers_without_a_loop_last_to_their_end() -> anyhow::Result<()> {
-    last_to_their_end(&Settings::gthread(Version::V27, 1, 8), "/drip", 0.02)?;
-    last_to_their_end(&Settings::sync(Version::V27, 6), "/drip", 0.02)
+    last_to_their_end(&Settings::gthread(Version::V27, 1, 8), "/drip", BY_THREADS)?;
+    last_to_their_end(&Settings::sync(Version::V27, 6), "/drip", BY_THREADS)
 }

@@ -4,6 +4,8 @@
 
 use super::*;
 use crate::event::{ConnectionEvidence, Evidence, Sign};
+use crate::fact::DescriptorSeen;
+use crate::machine::now::now;
 use crate::model::dropped::Cause;
 
 const CHUNKED: &[u8] = b"HTTP/1.1 200 xx\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -264,4 +266,35 @@ fn a_response_in_pieces_is_cut_short_where_its_last_chunk_would_have_been_seen()
         assert_eq!(dropped.total(), u64::from(cause.is_some()), "{last} {client_ends}: {dropped:?}");
         assert!(cause.is_none_or(|cause| dropped.count(cause) == 1), "{last} {client_ends}: {dropped:?}");
     }
+}
+
+/// What is listed of the moment in which this script has come to its end.
+fn listed_after(script: Script) -> Vec<String> {
+    let mut pipeline = Pipeline::new(Settings { thread_slices: false });
+    let listener = DescriptorSeen {
+        tgid: 1,
+        fd: LISTENER,
+        class: DescriptorClass::Listener,
+        interest: Vec::new(),
+        interest_events: Vec::new(),
+        shared: false,
+        local_port: 0,
+    };
+    let facts = [Fact::Attached(Attached::default()), Fact::WindowStarted, Fact::DescriptorSeen(listener)];
+    let facts = facts.map(|fact| Event { time_ns: START, body: Body::Fact(Box::new(fact)) });
+    let at_ns = script.now_ns;
+    for event in facts.into_iter().chain(script.events) {
+        pipeline.machines.event(&mut Some(event), &mut |_| {});
+    }
+    let listed = now(&pipeline.machines.state, &[], at_ns);
+    listed.requests.into_iter().map(|request| request.path).collect()
+}
+
+#[test]
+fn a_response_in_pieces_is_listed_where_it_is_sure_that_it_goes_on() {
+    let script = || loop_of_two().read(9, GET, START, (1, 0, 0)).write_head(9, CHUNKED, (5, 0, 0));
+    let pause = |script: Script| script.look(20, 0, (0, 0, 20_000));
+    assert_eq!(listed_after(pause(script())), [""; 0], "that may have been all");
+    assert_eq!(listed_after(pause(script().pause_and_write(9, 12))), ["/a"]);
+    assert_eq!(listed_after(pause(script().pause_and_write(9, LAST_CHUNK))), [""; 0]);
 }
