@@ -72,7 +72,3 @@ servers! {
     all uvicorn_asgi_with_several_workers: Uvicorn { application: Application::Asgi, workers: 2 };
     all uvicorn_starlette: Uvicorn { application: Application::Starlette, workers: 1 };
 }
-
-/// Servers that do not pass yet, or not always: there are none. `cargo xtask live-all gaps` would show how far they are; a line that has come to pass
-/// moves up.
-mod gaps {}

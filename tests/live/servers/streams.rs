@@ -91,13 +91,8 @@ struct Told {
 const BY_THREADS: Told = Told { known: 0.98, unexplained: 0.02 };
 /// Requests interleave on a loop.
 const ON_LOOP: Told = Told { known: 0.98, unexplained: 0.10 };
-/// The loop sends what threads of its pool give it, and asyncio's tasks tell which: 3 % were `lock_wait` in our runs.
-const FED_BY_THREADS: Told = Told { known: 0.93, unexplained: 0.10 };
-/// The same, and only the order of the loop's calls tells which: 1 to 6 % were `lock_wait`, and 3 to 14 % are not told.
-const FED_IN_ORDER: Told = Told { known: 0.90, unexplained: 0.25 };
-
-/// Streams of one server.
-fn last_to_their_end(recipe: &dyn Recipe, drip: &str, told: Told) -> anyhow::Result<()> {
+/// Streams of one server: their ends, and how much of their waits is to be `told`, if that is asked.
+fn last_to_their_end(recipe: &dyn Recipe, drip: &str, told: Option<Told>) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
     let server = Server::start(recipe)?;
@@ -139,6 +134,7 @@ fn last_to_their_end(recipe: &dyn Recipe, drip: &str, told: Told) -> anyhow::Res
     }
     eprintln!("  {}: {} responses in pieces", recipe.about(), noted.len());
     ensure!(early_or_late.is_empty(), "not from arrival to last byte: {early_or_late:?}");
+    let Some(told) = told else { return Ok(()) };
     dripped.check("asleep between pieces", told)?;
     relayed.check("asks between pieces", told)
 }
@@ -146,44 +142,63 @@ fn last_to_their_end(recipe: &dyn Recipe, drip: &str, told: Told) -> anyhow::Res
 #[test]
 #[ignore = "make live-all"]
 fn responses_in_pieces_of_gunicorn_s_gevent_worker_last_to_their_end() -> anyhow::Result<()> {
-    last_to_their_end(&GunicornGevent { workers: 1 }, "/drip", ON_LOOP)
+    last_to_their_end(&GunicornGevent { workers: 1 }, "/drip", Some(ON_LOOP))
 }
 
 #[test]
 #[ignore = "make live-all"]
 fn responses_in_pieces_of_gevent_pywsgi_last_to_their_end() -> anyhow::Result<()> {
-    last_to_their_end(&Pywsgi, "/drip", ON_LOOP)
+    last_to_their_end(&Pywsgi, "/drip", Some(ON_LOOP))
 }
 
 #[test]
 #[ignore = "make live-all"]
 fn responses_in_pieces_of_coroutines_last_to_their_end() -> anyhow::Result<()> {
-    last_to_their_end(&Uvicorn { application: Application::Asgi, workers: 1 }, "/drip", ON_LOOP)
+    last_to_their_end(&Uvicorn { application: Application::Asgi, workers: 1 }, "/drip", Some(ON_LOOP))
 }
 
 #[test]
 #[ignore = "make live-all"]
 fn responses_in_pieces_of_starlette_s_iterators_last_to_their_end() -> anyhow::Result<()> {
     let recipe = Uvicorn { application: Application::Starlette, workers: 1 };
-    last_to_their_end(&recipe, "/drip", ON_LOOP)?;
-    last_to_their_end(&recipe, "/plain/drip", FED_BY_THREADS)
+    last_to_their_end(&recipe, "/drip", Some(ON_LOOP))?;
+    last_to_their_end(&recipe, "/plain/drip", None)
 }
 
 #[test]
 #[ignore = "make live-all"]
 fn responses_in_pieces_of_twisted_s_threads_last_to_their_end() -> anyhow::Result<()> {
-    last_to_their_end(&Twisted, "/drip", FED_IN_ORDER)
+    last_to_their_end(&Twisted, "/drip", None)
 }
 
 #[test]
 #[ignore = "make live-all"]
 fn responses_in_pieces_of_waitress_s_threads_last_to_their_end() -> anyhow::Result<()> {
-    last_to_their_end(&Waitress { threads: 8 }, "/drip", BY_THREADS)
+    last_to_their_end(&Waitress { threads: 8 }, "/drip", Some(BY_THREADS))
 }
 
 #[test]
 #[ignore = "make live-all"]
 fn responses_in_pieces_of_workers_without_a_loop_last_to_their_end() -> anyhow::Result<()> {
-    last_to_their_end(&Settings::gthread(Version::V27, 1, 8), "/drip", BY_THREADS)?;
-    last_to_their_end(&Settings::sync(Version::V27, 6), "/drip", BY_THREADS)
+    last_to_their_end(&Settings::gthread(Version::V27, 1, 8), "/drip", Some(BY_THREADS))?;
+    last_to_their_end(&Settings::sync(Version::V27, 6), "/drip", Some(BY_THREADS))
+}
+
+/// Not told as well as on other loops: where threads of the loop's pool make the pieces and the loop sends them. Twisted: only the order of its calls tells
+/// whose they are, 3 to 14 % of the pauses are unexplained and 1 to 6 % `lock_wait` (five runs). Starlette's plain iterators: 1 % unexplained, 3 to 7 % `lock_wait`.
+mod gaps {
+    use super::*;
+
+    #[test]
+    #[ignore = "make live-all gaps"]
+    fn pauses_of_twisted_s_threads_between_pieces_are_told() -> anyhow::Result<()> {
+        last_to_their_end(&Twisted, "/drip", Some(ON_LOOP))
+    }
+
+    #[test]
+    #[ignore = "make live-all gaps"]
+    fn pauses_of_starlette_s_plain_iterators_between_pieces_are_told() -> anyhow::Result<()> {
+        let recipe = Uvicorn { application: Application::Starlette, workers: 1 };
+        last_to_their_end(&recipe, "/plain/drip", Some(ON_LOOP))
+    }
 }

@@ -127,7 +127,7 @@ pub struct Tasks {
 const ONE_TO_SEVERAL: u64 = 8;
 
 impl Tasks {
-    /// Whether a request has one task, as far as was seen. (a2wsgi sends each piece in a task of its own, and what comes next has its address.)
+    /// Whether a request has one task, as far as was seen. (Where each piece is sent in a task of its own, what comes next has its address.)
     #[must_use]
     pub const fn are_of_one_request(&self) -> bool {
         self.by_one >= self.by_several.saturating_mul(ONE_TO_SEVERAL)

@@ -1,7 +1,7 @@
 //! Whether the Python task that gives a thread a job is the one that goes on with its result.
 //!
 //! In: tasks whose jobs have a result, tasks in which requests go on. Out: whether tasks tell whose a job is: they do where the task waits for the thread
-//! and answers (Starlette, asgiref); not where others send what threads give (a2wsgi), whose addresses were those of other tasks before.
+//! and answers (Starlette, asgiref); not where other tasks send what threads give (a2wsgi).
 
 use std::collections::VecDeque;
 
