@@ -47,9 +47,8 @@ pub struct Told {
     pub right: usize,
     /// Those told to be another's.
     pub wrong: usize,
-    /// Those of which nothing was told.
-    pub untold: usize,
-    /// Those before the thread waited for the first time: nobody knows yet that it is a loop's.
+    /// Those before anything was told of the thread: it had not waited yet, or another thread took the lock each time between its giving it up
+    /// and its call, so that its own state was not found yet.
     pub before: usize,
     /// Waits of the loop itself that were told to be a task's.
     pub waits_wrong: usize,
@@ -100,12 +99,7 @@ fn judge(records: &Records, notes: &[Note], has_one_loop: bool) -> Told {
         .iter()
         .map(|record| (at(record.header.tid, record.header.time_ns), record.task))
         .collect();
-    let mut first_ns: BTreeMap<u32, u64> = BTreeMap::new();
     let is_wait = |call: u32| matches!(call, EPOLL_WAIT | EPOLL_PWAIT | EPOLL_PWAIT2);
-    for slice in records.slices.iter().filter(|slice| is_wait(slice.system_call)) {
-        let first = first_ns.entry(slice.header.tid).or_insert(slice.enter_ns);
-        *first = slice.enter_ns.min(*first);
-    }
     let mut result = Told { records: records.tasks.len(), ..Told::default() };
     for slice in &records.slices {
         let tid = slice.header.tid;
@@ -117,10 +111,7 @@ fn judge(records: &Records, notes: &[Note], has_one_loop: bool) -> Told {
                 match of {
                     Some(task) if task == note.task => result.right += 1,
                     Some(_) => result.wrong += 1,
-                    None if first_ns.get(&tid).is_none_or(|first_ns| slice.enter_ns < *first_ns) => {
-                        result.before += 1;
-                    }
-                    None => result.untold += 1,
+                    None => result.before += 1,
                 }
             }
             call if is_wait(call) && has_one_loop => {
