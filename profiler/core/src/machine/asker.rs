@@ -86,8 +86,7 @@ fn by_order(state: &State, thread: &Thread, slice: &Slice) -> Asker {
     }
     // Who was read in the turn before has its first steps in this one, in that order.
     let is_fresh = |place: &Place| {
-        let front = state.connections.get(place.0).and_then(|connection| connection.requests.front());
-        let read_ns = front.and_then(|active| active.request.service_start_ns);
+        let read_ns = state.connections.active(*place).and_then(|active| active.request.service_start_ns);
         event_loop.left.contains(place) && read_ns.is_some_and(|at_ns| event_loop.was_in_turn_before(at_ns))
     };
     if let [first, _, ..] = found.as_slice()
@@ -119,10 +118,11 @@ fn by_order(state: &State, thread: &Thread, slice: &Slice) -> Asker {
 }
 
 /// When the loop left a request.
-fn left_ns(state: &State, (number, id): Place) -> u64 {
-    let active = state.connections.get(number).and_then(|connection| connection.requests.front());
-    let active = active.filter(|active| active.request.id == id);
-    active.map_or(0, |active| active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns))
+fn left_ns(state: &State, place: Place) -> u64 {
+    state
+        .connections
+        .active(place)
+        .map_or(0, |active| active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns))
 }
 
 /// Adds those that are not in the list yet.
@@ -136,6 +136,6 @@ fn push_all(list: &mut Vec<Place>, places: impl Iterator<Item = Place>) {
 
 /// The thread of the pool that was woken for a request that waits for nothing else.
 pub(super) fn handed_to(state: &State, place: Place) -> Option<HandedTo> {
-    let active = state.connections.get(place.0).and_then(|connection| connection.requests.front())?;
-    active.handed_to.filter(|_| active.request.id == place.1 && active.wants == Wants::Unknown)
+    let active = state.connections.active(place)?;
+    active.handed_to.filter(|_| active.wants == Wants::Unknown)
 }

@@ -176,6 +176,12 @@ impl Connections {
         self.table.get(index as usize)?.as_ref()
     }
 
+    /// The request of this id, if it is the one that its connection is about.
+    #[must_use]
+    pub fn active(&self, (index, id): (u32, u64)) -> Option<&Active> {
+        self.get(index)?.requests.front().filter(|active| active.request.id == id)
+    }
+
     /// Method and path of a request that is not finished.
     #[must_use]
     pub fn named(&self, index: u32, id: u64) -> Option<(String, String)> {

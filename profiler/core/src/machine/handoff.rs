@@ -23,6 +23,7 @@ use crate::fact::DescriptorClass;
 use crate::machine::request::{Active, HandedTo};
 use crate::machine::state::State;
 use crate::machine::thread::{Pending, Thread};
+use crate::machine::turn;
 use crate::phase::Phase;
 
 pub(super) use own_thread::done;
@@ -275,9 +276,7 @@ pub(super) fn is_within_job(state: &State, thread: &Thread, slice: &Slice) -> bo
 pub(super) fn next_done(state: &State, tgid: Tid, recent_ns: u64) -> Option<Place> {
     let pool = state.pools.get(&tgid)?;
     let job = pool.jobs.iter().find(|job| job.place.is_none() && job.noted_ns >= recent_ns)?;
-    let place = job.woken_for?;
-    let front = state.connections.get(place.0).and_then(|connection| connection.requests.front());
-    front.filter(|active| active.request.id == place.1).map(|_| place)
+    job.woken_for.filter(|place| turn::is_live(state, *place))
 }
 
 /// A thread of the pool begins anew: it was woken in this wait.
@@ -393,8 +392,7 @@ fn woken_for(
 
 /// The thread that was woken for a request and still is about it: it has written no note since. `task`: the Python task in which the request goes on.
 pub(super) fn at_work(state: &State, tgid: Tid, place: Place, task: Option<u64>) -> Option<HandedTo> {
-    let active =
-        state.connections.get(place.0)?.requests.front().filter(|active| active.request.id == place.1)?;
+    let active = state.connections.active(place)?;
     let read_ns = active.request.service_start_ns?;
     let pool = state.pools.get(&tgid)?;
     let task = task.filter(|_| pool.givers.go_on());

@@ -81,12 +81,8 @@ pub(super) fn open(
     let given = if is_given { handoff::take_given(state, slice.tgid, slice.enter_ns, of_task) } else { None };
     let begun_ns = job.as_ref().map_or(own_start_ns, |job| job.begin_ns);
     let connections = &state.connections;
-    let front = |(number, id): Place| {
-        let front = connections.get(number).and_then(|connection| connection.requests.front());
-        front.filter(|active| active.request.id == id)
-    };
     let candidates = candidates.iter().filter_map(|place| {
-        let active = front(*place)?;
+        let active = connections.active(*place)?;
         let from_ns = active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns);
         let before = match (&job, given) {
             (Some(job), _) => job.handed.before(begun_ns, Phase::PoolWait, Phase::Unexplained),
@@ -117,7 +113,7 @@ pub(super) fn open(
     }
     account.pass(own_start_ns, Phase::LoopWait);
     let strands = &mut event_loop.strands;
-    strands.make_room(|place| front(place).is_some());
+    strands.make_room(|place| connections.active(place).is_some());
     let number = strands.count;
     strands.count = number.saturating_add(1);
     strands.list.push(Strand {

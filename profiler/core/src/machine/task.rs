@@ -223,9 +223,8 @@ pub(super) fn note(state: &mut State, thread: &mut Thread, number: u32, slice: &
 }
 
 /// Whether a request is not over, and its task not known.
-pub(super) fn is_open(state: &State, (number, id): Place) -> bool {
-    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
-    front.is_some_and(|active| active.request.id == id && active.task.is_none())
+pub(super) fn is_open(state: &State, place: Place) -> bool {
+    state.connections.active(place).is_some_and(|active| active.task.is_none())
 }
 
 /// Requests that the present task of a loop's thread may work for, if it is of none that surely is not over: those left of which no task is known, and the
@@ -233,9 +232,9 @@ pub(super) fn is_open(state: &State, (number, id): Place) -> bool {
 pub(super) fn may_work_for(state: &State, thread: &Thread, tid: Tid) -> Vec<Place> {
     let Some(event_loop) = thread.event_loop.as_deref() else { return Vec::new() };
     let task = state.tasks.of(tid);
-    let is_open = |(number, id): &Place| {
-        let front = state.connections.get(*number).and_then(|connection| connection.requests.front());
-        front.is_some_and(|active| active.request.id == *id && (active.task.is_none() || active.task == task))
+    let is_open = |place: &Place| {
+        let active = state.connections.active(*place);
+        active.is_some_and(|active| active.task.is_none() || active.task == task)
     };
     let last = task.and_then(|task| event_loop.tasks.place(task));
     let left = thread.serving.iter().chain(&event_loop.left).chain(&event_loop.leaves);
@@ -247,9 +246,8 @@ pub(super) fn may_work_for(state: &State, thread: &Thread, tid: Tid) -> Vec<Plac
 }
 
 /// Whether a call of the present task can be another request's than this one, whose own task is known: of some request none is known.
-pub(super) fn is_another_s(state: &State, thread: &Thread, slice: &Slice, (number, id): Place) -> bool {
-    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
-    let own = front.filter(|active| active.request.id == id).and_then(|active| active.task);
+pub(super) fn is_another_s(state: &State, thread: &Thread, slice: &Slice, place: Place) -> bool {
+    let own = state.connections.active(place).and_then(|active| active.task);
     let reads = matches!(slice.call, Call::Read { .. });
     !reads
         && own.zip(state.tasks.of(slice.tid)).is_some_and(|(own, task)| own != task)

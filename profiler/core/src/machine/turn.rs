@@ -261,7 +261,7 @@ pub(super) fn turn_to(
 
 /// Whether a request that goes on, in this Python task, may have asked a back end since it was left, of which it is not known that it did.
 fn has_asked(state: &State, thread: &Thread, place: Place, task: Option<u64>) -> bool {
-    let active = state.connections.get(place.0).and_then(|connection| connection.requests.front());
+    let active = state.connections.active(place);
     let active = active.filter(|active| matches!(active.wants, Wants::Unknown | Wants::ClientRead));
     let event_loop = thread.event_loop.as_deref();
     let is_open = |place| task.is_some() && task::is_open(state, place);

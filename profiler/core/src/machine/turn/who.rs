@@ -50,9 +50,8 @@ impl By {
 
 /// Whether a request goes on by what it got in the turn before, or by a connection that was made: no thread can have let it go on. On asyncio a
 /// thread's note lets a request go on no sooner than in the turn after the one in which the loop goes on with the note.
-pub(super) fn goes_straight_on(state: &State, thread: &Thread, (number, id): Place, by: By) -> bool {
-    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
-    let Some(active) = front.filter(|active| active.request.id == id && active.left_by.is_some()) else {
+pub(super) fn goes_straight_on(state: &State, thread: &Thread, place: Place, by: By) -> bool {
+    let Some(active) = state.connections.active(place).filter(|active| active.left_by.is_some()) else {
         return false;
     };
     let is_made = matches!(by, By::Running { made_ns: 1.., .. });
@@ -94,9 +93,8 @@ pub(super) fn asked_alone(state: &State, thread: &Thread, tgid: u32, fd: i32) ->
 }
 
 /// Whether a request is not finished.
-pub(in crate::machine) fn is_live(state: &State, (number, id): Place) -> bool {
-    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
-    front.is_some_and(|active| active.request.id == id)
+pub(in crate::machine) fn is_live(state: &State, place: Place) -> bool {
+    state.connections.active(place).is_some()
 }
 
 /// Whether a request's response has begun and has an open end.
