@@ -11,7 +11,8 @@ help: ## Show this menu
 setup: ## Install what the build and the tests need (idempotent; the other commands call it)
 	@xtask/setup.sh
 
-demo: setup ## Trace a real gunicorn for ten seconds and show the report
+demo: ## Trace a real gunicorn for ten seconds and show the report
+	@xtask/setup.sh demo
 	@cargo xtask demo
 
 test: setup ## Run all tests: unit, property, replay, and live where root and BPF allow

@@ -142,6 +142,10 @@ impl Recipe for Settings {
         self.workers
     }
 
+    fn shares_gil(&self) -> bool {
+        self.worker_class == "gthread"
+    }
+
     /// An event loop has no limit that a setting makes.
     fn slots(&self) -> Option<u64> {
         match self.worker_class {

@@ -18,6 +18,7 @@ pub mod gil_episodes;
 pub mod gil_lines;
 pub mod gil_witness;
 pub mod gunicorn;
+pub mod intervals;
 pub mod kernel_trace;
 pub mod load;
 pub mod one_at_a_time;
@@ -38,6 +39,7 @@ pub mod tracer;
 pub mod unix_client;
 pub mod verdict;
 pub mod witness;
+pub mod yardstick;
 
 use std::path::{Path, PathBuf};
 

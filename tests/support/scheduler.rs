@@ -23,13 +23,13 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Records wake-ups of all threads of these processes from now on; `None` where this machine has no tracefs.
+    /// Records wake-ups of all threads of these processes from now on.
     ///
     /// # Errors
     ///
     /// Where the tracer refuses.
-    pub fn start(pids: &[u32]) -> anyhow::Result<Option<Self>> {
-        let Some(tracer) = Tracer::make("wake-ups")? else { return Ok(None) };
+    pub fn start(pids: &[u32]) -> anyhow::Result<Self> {
+        let tracer = Tracer::make("wake-ups")?;
         // SAFETY: no preconditions.
         let client = format!("-{}", unsafe { libc::gettid() });
         let made = Self { tracer, client };
@@ -44,7 +44,7 @@ impl Scheduler {
         }
         made.tracer.set("events/sched/sched_waking/enable", "1")?;
         made.tracer.set("tracing_on", "1")?;
-        Ok(Some(made))
+        Ok(made)
     }
 
     /// From here on wake-ups count.
@@ -65,13 +65,13 @@ impl Scheduler {
         self.tracer.mark("end")
     }
 
-    /// Wake-ups between marks by what the network did, on whatever CPU it was at it. `None`: events were lost.
+    /// Wake-ups between marks by what the network did, on whatever CPU it was at it.
     ///
     /// # Errors
     ///
-    /// Where the events cannot be read.
-    pub fn woken(&self) -> anyhow::Result<Option<u64>> {
-        let Some(text) = self.tracer.end()? else { return Ok(None) };
+    /// Where events were lost or cannot be read.
+    pub fn woken(&self) -> anyhow::Result<u64> {
+        let text = self.tracer.end()?.context("the tracer lost events")?;
         let mut counts = false;
         let mut at_the_network: BTreeSet<&str> = BTreeSet::new();
         let mut woken = 0;
@@ -92,7 +92,7 @@ impl Scheduler {
                 _ => {}
             }
         }
-        Ok(Some(woken))
+        Ok(woken)
     }
 }
 

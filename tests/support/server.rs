@@ -95,6 +95,11 @@ pub trait Recipe {
         true
     }
 
+    /// Whether threads of one interpreter serve requests at the same time: between its log's clock and ours another may take the GIL.
+    fn shares_gil(&self) -> bool {
+        true
+    }
+
     /// How far apart the readings of its log's clock are, in ns.
     fn log_resolution_ns(&self) -> u64 {
         0

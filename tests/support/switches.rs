@@ -93,9 +93,11 @@ impl Times {
     }
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Thread {
     times: Times,
+    /// Each wait for a CPU, in µs.
+    waits_us: Vec<Range<u64>>,
     /// It has a CPU since, and that CPU's clock had shown up to this much less.
     runs_since_us: Option<(u64, u64)>,
     /// Its first event since it had none.
@@ -116,9 +118,9 @@ impl Switches {
     ///
     /// # Errors
     ///
-    /// Where this machine has no tracefs, or the tracer refuses.
+    /// Where the tracer refuses.
     pub fn start() -> anyhow::Result<Self> {
-        let tracer = Tracer::make("switches")?.context("no tracefs")?;
+        let tracer = Tracer::make("switches")?;
         tracer.set("buffer_size_kb", BUFFER_KIB)?;
         tracer.set("trace_clock", "mono")?;
         for event in EVENTS {
@@ -165,6 +167,34 @@ impl Shown {
     pub fn within(&self, window_ns: Range<u64>) -> anyhow::Result<BTreeMap<u32, Times>> {
         times(&self.0, &(window_ns.start.div_ceil(1000)..window_ns.end / 1000))
     }
+
+    /// When each thread waited for a CPU, in order, in ns (`CLOCK_MONOTONIC`).
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub fn waits(&self) -> anyhow::Result<Waits> {
+        let threads = threads(&self.0, &(0..u64::MAX))?;
+        let in_ns = |waits: Vec<Range<u64>>| {
+            waits.into_iter().map(|wait| wait.start * 1000..wait.end * 1000).collect()
+        };
+        Ok(Waits(threads.into_iter().map(|(tid, thread)| (tid, in_ns(thread.waits_us))).collect()))
+    }
+}
+
+/// When threads waited for a CPU.
+#[derive(Debug, Default)]
+pub struct Waits(BTreeMap<u32, Vec<Range<u64>>>);
+
+impl Waits {
+    /// For how long a thread waited for a CPU within some time, in ns.
+    #[must_use]
+    pub fn of(&self, tid: u32, within_ns: &Range<u64>) -> u64 {
+        let waits = self.0.get(&tid).map(Vec::as_slice).unwrap_or_default();
+        let part =
+            |wait: &Range<u64>| wait.end.min(within_ns.end).saturating_sub(wait.start.max(within_ns.start));
+        waits.iter().map(part).sum()
+    }
 }
 
 /// What events showed until now.
@@ -195,11 +225,16 @@ impl Cpu {
 }
 
 fn times(text: &str, window_us: &Range<u64>) -> anyhow::Result<BTreeMap<u32, Times>> {
+    let threads = threads(text, window_us)?;
+    Ok(threads.into_iter().map(|(tid, thread)| (tid, thread.times)).collect())
+}
+
+fn threads(text: &str, window_us: &Range<u64>) -> anyhow::Result<BTreeMap<u32, Thread>> {
     let mut seen = Seen::default();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         event(&mut seen, line, window_us).with_context(|| format!("not an event: {line}"))?;
     }
-    Ok(seen.threads.into_iter().map(|(tid, thread)| (tid, thread.times)).collect())
+    Ok(seen.threads)
 }
 
 /// One line: `COMM-PID [CPU] FLAGS SECONDS.MICROSECONDS: NAME: TEXT`, in which names may hold anything.
@@ -268,6 +303,7 @@ impl Thread {
     fn comes(&mut self, now_us: u64, from_us: u64, behind_us: u64) {
         if let Some(since_us) = self.waits_since_us.take().filter(|since_us| *since_us >= from_us) {
             self.times.run_queue_ns += (now_us - since_us) * 1000;
+            self.waits_us.push(since_us..now_us);
         }
         self.runs_since_us = Some((now_us, behind_us));
         self.was_woken_before(now_us, from_us);
@@ -355,6 +391,10 @@ mod tests {
         let part = super::times(text, &(5_000_120..5_000_220)).expect("events");
         let part = part.get(&7).map(|times| (times.run_queue_ns, times.cpu_ns, times.waking_ns));
         assert_eq!(part, Some((0, 70_000, 0)));
+        let waits = Shown(text.to_owned()).waits().expect("events");
+        assert_eq!(waits.of(7, &(0..u64::MAX)), 70_000);
+        assert_eq!(waits.of(7, &(5_000_120_000..5_000_220_000)), 30_000);
+        assert_eq!(waits.of(9, &(0..u64::MAX)), 0);
         let seven = Times {
             cpu_ns: 70_000,
             run_queue_ns: 70_000,

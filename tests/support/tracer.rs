@@ -1,14 +1,19 @@
 //! The kernel's own tracer, which knows nothing of wsgi-trace.
 //!
 //! In: what to record. Out: its text, where nothing was lost. Each is an instance of tracefs of its own, removed when dropped.
+//! Nothing needs to be mounted: the file system is reached through a mount that no path of the machine leads to.
 
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Mutex;
 
 use anyhow::Context as _;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-const TRACEFS: &str = "/sys/kernel/tracing";
+/// tracefs of this machine, mounted nowhere; kept for as long as this program runs.
+static TRACEFS: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
 /// An instance of the tracer; nothing is recorded until `tracing_on` is set.
 #[derive(Debug)]
@@ -17,22 +22,19 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Makes an instance; `None` where this machine has no tracefs.
+    /// Makes an instance.
     ///
     /// # Errors
     ///
-    /// Where the kernel refuses.
-    pub fn make(what: &str) -> anyhow::Result<Option<Self>> {
-        let instances = Path::new(TRACEFS).join("instances");
-        if !instances.is_dir() {
-            return Ok(None);
-        }
+    /// Where the kernel has no tracefs, or refuses.
+    pub fn make(what: &str) -> anyhow::Result<Self> {
         let number = std::thread::current().id();
-        let instance = instances.join(format!("wsgi-trace-{what}-{}-{number:?}", std::process::id()));
+        let name = format!("wsgi-trace-{what}-{}-{number:?}", std::process::id());
+        let instance = tracefs()?.join("instances").join(name);
         fs::create_dir(&instance).context("an instance of the tracer")?;
         let made = Self { instance };
         made.set("tracing_on", "0")?;
-        Ok(Some(made))
+        Ok(made)
     }
 
     /// Writes one of its files.
@@ -79,5 +81,39 @@ impl Drop for Tracer {
         let _ = self.set("tracing_on", "0");
         let _ = self.set("events/enable", "0");
         let _ = fs::remove_dir(&self.instance);
+    }
+}
+
+/// A path to tracefs that is good in this process alone.
+fn tracefs() -> anyhow::Result<PathBuf> {
+    let mut kept = TRACEFS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mount = match kept.take() {
+        Some(mount) => mount,
+        None => mount_nowhere().context("tracefs cannot be mounted (it takes CAP_SYS_ADMIN)")?,
+    };
+    let path = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
+    *kept = Some(mount);
+    Ok(path)
+}
+
+fn mount_nowhere() -> rustix::io::Result<OwnedFd> {
+    let context = fsopen("tracefs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_reached_without_a_mount_point_and_goes_when_it_is_dropped() -> anyhow::Result<()> {
+        crate::require_bpf!(Ok(()));
+        let made = Tracer::make("of-its-own")?;
+        let instance = made.instance.clone();
+        assert!(instance.join("trace").is_file());
+        drop(made);
+        assert!(!instance.exists());
+        Ok(())
     }
 }

@@ -118,7 +118,8 @@ pub struct SessionStarted {
     pub target_pid: u32,
     /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC` at the start.
     pub wall_clock_offset_ns: i64,
-    /// Whether irq time accounting or a hypervisor's steal time makes `schedstat` count less CPU than we do.
+    /// Whether `schedstat` has counted CPU time since boot nearly as a clock does: almost no steal, nor accounted interrupts. A word
+    /// about the host: what was not counted in the window is in [`Overhead`].
     pub cpu_time_comparable: bool,
 }
 
@@ -552,4 +553,7 @@ pub struct Overhead {
     /// The kernel takes it out of its tasks' CPU time; on the clock, and so in our account, the tasks were on a CPU.
     #[serde(default)]
     pub stolen_ns: u64,
+    /// The same of interrupts, where the kernel takes their time out of its tasks' CPU time; 0 where it does not.
+    #[serde(default)]
+    pub interrupt_ns: u64,
 }

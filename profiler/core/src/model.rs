@@ -390,6 +390,8 @@ pub struct Conservation {
     pub undecided_ns: u64,
     /// CPU time that a hypervisor took meanwhile: `schedstat` may count that much less CPU than we do.
     pub stolen_ns: u64,
+    /// Time of interrupts meanwhile, where the kernel takes it out of its tasks' CPU time: as `stolen_ns`.
+    pub interrupt_ns: u64,
     /// Threads compared.
     pub threads_compared: u64,
     /// Records handed to the ring according to the kernel side (0: no counters in the stream).

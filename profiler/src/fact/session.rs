@@ -1,6 +1,8 @@
 //! The host and the clock at the start of a session.
 //!
-//! In: `/proc`, `/sys`, the clocks. Out: [`SessionStarted`].
+//! In: `/proc`, `/sys`, the clocks. Out: [`SessionStarted`], and what the kernel leaves out of its tasks' CPU time ([`NotCounted`]).
+
+use std::sync::OnceLock;
 
 use procfs::{CpuTime, CurrentSI as _, KernelStats};
 use profiler_core::fact::SessionStarted;
@@ -8,8 +10,8 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::{Proc, read};
 
-/// Share of busy time that steal and interrupts may have before `schedstat` cannot be compared with our account.
-const NOT_COMPARABLE_RATIO: f64 = 0.005;
+/// Share of busy time since boot above which steal and interrupts are worth a word about the host.
+const NOTABLE_RATIO: f64 = 0.005;
 /// Where the kernel's type information is.
 const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
@@ -28,15 +30,46 @@ pub fn session_started(proc: &Proc, target_pid: u32) -> SessionStarted {
         cpu_count: u32::try_from(cpus).unwrap_or(u32::MAX),
         target_pid,
         wall_clock_offset_ns: wall_clock_offset_ns(),
-        cpu_time_comparable: stats.is_none_or(|stats| comparable(&stats.total, interrupts_are_accounted())),
+        cpu_time_comparable: stats
+            .is_none_or(|stats| counts_as_a_clock_does(&stats.total, interrupts_are_accounted())),
     }
 }
 
-/// CPU time that a hypervisor has taken from this machine since boot, all CPUs, in ns; 0 where it is not told.
-#[must_use]
-pub fn stolen_ns() -> u64 {
-    let ticks = KernelStats::current().ok().and_then(|stats| stats.total.steal).unwrap_or(0);
-    ticks.saturating_mul(1_000_000_000 / procfs::ticks_per_second().max(1))
+/// Time since boot that passed while a task was on a CPU and that the kernel does not count as the task's, all CPUs, in ns.
+/// `/proc/stat` tells it in ticks of 10 ms: each difference of two readings may be short of almost one tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NotCounted {
+    /// What a hypervisor took; 0 where it does not say.
+    pub stolen_ns: u64,
+    /// Interrupts, where the kernel takes their time out of its tasks' (`CONFIG_IRQ_TIME_ACCOUNTING`); 0 elsewhere.
+    pub interrupt_ns: u64,
+}
+
+impl NotCounted {
+    /// As `/proc/stat` tells it now; nothing where that cannot be read.
+    #[must_use]
+    pub fn read() -> Self {
+        let total = KernelStats::current().ok().map(|stats| stats.total);
+        total.map_or_else(Self::default, |total| Self::of(&total, interrupts_are_accounted()))
+    }
+
+    fn of(total: &CpuTime, interrupts_are_accounted: bool) -> Self {
+        let tick_ns = 1_000_000_000 / procfs::ticks_per_second().max(1);
+        let interrupts = total.irq.unwrap_or(0).saturating_add(total.softirq.unwrap_or(0));
+        Self {
+            stolen_ns: total.steal.unwrap_or(0).saturating_mul(tick_ns),
+            interrupt_ns: if interrupts_are_accounted { interrupts.saturating_mul(tick_ns) } else { 0 },
+        }
+    }
+
+    /// What was added since an earlier reading.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self {
+            stolen_ns: self.stolen_ns.saturating_sub(earlier.stolen_ns),
+            interrupt_ns: self.interrupt_ns.saturating_sub(earlier.interrupt_ns),
+        }
+    }
 }
 
 /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC`: the pair of readings that lie closest together, of several.
@@ -56,17 +89,18 @@ fn wall_clock_offset_ns() -> i64 {
 /// information then names the function that does it. `true` when that cannot be told.
 fn interrupts_are_accounted() -> bool {
     const FUNCTION: &[u8] = b"\0irqtime_account_irq\0";
-    read::contains(KERNEL_TYPES.as_ref(), 64 * 1024 * 1024, FUNCTION).unwrap_or(true)
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| read::contains(KERNEL_TYPES.as_ref(), 64 * 1024 * 1024, FUNCTION).unwrap_or(true))
 }
 
-/// Since boot: `schedstat` counts less CPU than we do by steal time, and by interrupt time where that is accounted.
+/// Whether `schedstat` has counted CPU time since boot nearly as a clock does.
 #[expect(clippy::cast_precision_loss, reason = "a ratio of tick counts")]
-fn comparable(total: &CpuTime, interrupts_are_accounted: bool) -> bool {
+fn counts_as_a_clock_does(total: &CpuTime, interrupts_are_accounted: bool) -> bool {
     let steal = total.steal.unwrap_or(0);
     let interrupts = total.irq.unwrap_or(0) + total.softirq.unwrap_or(0);
     let busy = total.user + total.nice + total.system + interrupts + steal;
     let missing = if interrupts_are_accounted { steal + interrupts } else { steal };
-    busy == 0 || missing as f64 / (busy as f64) < NOT_COMPARABLE_RATIO
+    busy == 0 || missing as f64 / (busy as f64) < NOTABLE_RATIO
 }
 
 #[cfg(test)]
@@ -85,11 +119,22 @@ mod tests {
     }
 
     #[test]
-    fn steal_and_accounted_interrupts_forbid_the_comparison_and_others_do_not() {
-        assert!(comparable(&total(100_000, 5_000, 100), false));
-        assert!(!comparable(&total(100_000, 5_000, 100), true));
-        assert!(!comparable(&total(100_000, 0, 1_000), false));
-        assert!(comparable(&total(0, 0, 0), true));
+    fn steal_and_accounted_interrupts_are_notable_and_others_are_not() {
+        assert!(counts_as_a_clock_does(&total(100_000, 5_000, 100), false));
+        assert!(!counts_as_a_clock_does(&total(100_000, 5_000, 100), true));
+        assert!(!counts_as_a_clock_does(&total(100_000, 0, 1_000), false));
+        assert!(counts_as_a_clock_does(&total(0, 0, 0), true));
+    }
+
+    #[test]
+    fn what_is_not_counted_is_what_was_added_between_two_readings() {
+        let tick_ns = 1_000_000_000 / procfs::ticks_per_second();
+        let earlier = NotCounted::of(&total(9, 5, 100), true);
+        let later = NotCounted::of(&total(9, 8, 101), true);
+        let expected = NotCounted { stolen_ns: tick_ns, interrupt_ns: 3 * tick_ns };
+        assert_eq!(later.since(earlier), expected);
+        assert_eq!(NotCounted::of(&total(9, 8, 101), false).interrupt_ns, 0);
+        assert_eq!(earlier.since(later), NotCounted::default());
     }
 
     #[test]

@@ -305,6 +305,7 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
             kernel_run_queue_ns: 750 * MS,
             undecided_ns: 0,
             stolen_ns: 10 * MS,
+            interrupt_ns: 0,
             emitted: 432_602,
             received: 432_602,
             ..Conservation::default()
@@ -325,6 +326,7 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
             bpf_runs: 83_000,
             bpf_sampled_ns: 2 * SECOND,
             stolen_ns: 10 * MS,
+            interrupt_ns: 0,
         }),
     }
 }

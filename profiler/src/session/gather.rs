@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::gil::LockWatch;
 use crate::fact::cgroup::CgroupReader;
 use crate::fact::memory::process_memory;
-use crate::fact::session::stolen_ns;
+use crate::fact::session::NotCounted;
 use crate::fact::{Proc, Watched};
 use crate::source::live::clock::process_cpu_ns;
 use crate::source::live::{LiveSource, RunTimeSample};
@@ -43,7 +43,7 @@ pub(super) struct Cost {
     sample: Option<RunTimeSample>,
     sampled: Option<(u64, u64, u64)>,
     cpu_at_start_ns: u64,
-    stolen_at_start_ns: u64,
+    not_counted_at_start: NotCounted,
 }
 
 /// What threads were in the middle of at one moment, and their totals up to it.
@@ -151,7 +151,7 @@ impl Cost {
             sample: None,
             sampled: None,
             cpu_at_start_ns: process_cpu_ns(),
-            stolen_at_start_ns: stolen_ns(),
+            not_counted_at_start: NotCounted::read(),
         }
     }
 
@@ -175,6 +175,7 @@ impl Cost {
     /// What it was up to now.
     pub(super) fn fact(&self) -> Fact {
         let (bpf_run_ns, bpf_runs, bpf_sampled_ns) = self.sampled.unwrap_or_default();
+        let NotCounted { stolen_ns, interrupt_ns } = NotCounted::read().since(self.not_counted_at_start);
         Fact::Overhead(Overhead {
             profiler_cpu_ns: process_cpu_ns().saturating_sub(self.cpu_at_start_ns),
             // Added up from what is recorded: these totals are of the living threads only.
@@ -182,7 +183,8 @@ impl Cost {
             bpf_run_ns,
             bpf_runs,
             bpf_sampled_ns,
-            stolen_ns: stolen_ns().saturating_sub(self.stolen_at_start_ns),
+            stolen_ns,
+            interrupt_ns,
         })
     }
 }

@@ -13,6 +13,7 @@ use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::{Recipe as _, Server};
+use wsgi_trace_tests::switches::Waits;
 use wsgi_trace_tests::trace::Trace;
 
 use super::truth::{self, Window};
@@ -43,5 +44,6 @@ fn requests_of_uwsgi_before_and_after_a_reload_are_seen_once() -> anyhow::Result
     eprintln!("{}: {} answered, by {pids:?}, before {old:?}", recipe.about(), sent.answered());
     ensure!(pids.iter().any(|pid| old.contains(pid)), "nothing of the old workers: {pids:?}");
     ensure!(pids.iter().any(|pid| !old.contains(pid)), "nothing of the new workers: {pids:?}");
-    truth::every_request_is_seen_once(&Window { traced, sent, log, switches: BTreeMap::new() })
+    let window = Window { traced, sent, log, switches: BTreeMap::new(), waits: Waits::default(), head_ns: 0 };
+    truth::every_request_is_seen_once(&window)
 }

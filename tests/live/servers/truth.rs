@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
 use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::intervals::{Between, Intervals, Pair};
 use wsgi_trace_tests::load::{Load, Sent};
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::{Line, Recipe, Server};
-use wsgi_trace_tests::switches::{Switches, Times};
+use wsgi_trace_tests::switches::{Switches, Times, Waits};
 use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
+use wsgi_trace_tests::yardstick::Yardstick;
 
 const ROUTES: &str = "/fast=4,/cpu=2,/backend,/stream,/empty,/unchanged,/missing,/mixed=2,/error,/sleep/5";
 
@@ -22,6 +24,10 @@ pub(crate) struct Window {
     pub(crate) log: Vec<Line>,
     /// What each thread did by the kernel's tracer.
     pub(crate) switches: BTreeMap<u32, Times>,
+    /// When each waited for a CPU, by the same.
+    pub(crate) waits: Waits,
+    /// What one head took this machine meanwhile.
+    pub(crate) head_ns: u64,
 }
 
 /// Something more that a window is put to.
@@ -43,13 +49,16 @@ fn window(recipe: &dyn Recipe) -> anyhow::Result<Window> {
         &["--kinds", clients.kinds, "--keep-alive", clients.keep_alive],
     ]
     .concat();
+    let yardstick = Yardstick::start()?;
     let sent = Load::run(server.address(), &options)?;
     server.log(sent.answered())?;
+    let head_ns = yardstick.head_ns()?;
     let traced = trace.end()?;
-    let switches = switches.end(traced.number("/window/start_ns")?..traced.number("/window/end_ns")?)?;
+    let shown = switches.stop()?;
+    let switches = shown.within(traced.number("/window/start_ns")?..traced.number("/window/end_ns")?)?;
     // What got no answer may have been logged in the meantime.
     let log = server.log(sent.answered())?;
-    Ok(Window { traced, sent, log, switches })
+    Ok(Window { traced, sent, log, switches, waits: shown.waits()?, head_ns })
 }
 
 /// Puts one server to the test.
@@ -141,32 +150,26 @@ fn nothing_is_lost(traced: &Traced) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The median error of all requests that both measured is at most 200 µs, or 1 %.
+/// Each kind of request is as long by our account as by the witness's, but for what the server does between the two clocks.
 fn intervals_agree(recipe: &dyn Recipe, window: &Window) -> anyhow::Result<()> {
     let ours: BTreeMap<u64, &TracedRequest> =
         window.traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
-    let mut errors_us = Vec::new();
-    let mut relative = Vec::new();
+    let mut intervals = Intervals::default();
     for line in &window.log {
         let (Some(id), Some(theirs_ns)) = (line.id(), line.duration_ns) else { continue };
-        let Some(ours_ns) = ours.get(&id).and_then(|request| recipe.logged_ns(request)) else { continue };
-        let error_us = ours_ns.abs_diff(theirs_ns) as f64 / 1e3;
-        errors_us.push(error_us);
-        relative.push(error_us * 1e3 / theirs_ns.max(1) as f64);
+        let Some(request) = ours.get(&id) else { continue };
+        let Some(ours_ns) = recipe.logged_ns(request) else { continue };
+        let kind = line.path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        intervals.add(kind, Pair::of(request, (ours_ns, theirs_ns), &window.waits));
     }
-    ensure!(errors_us.len() >= 250, "only {} requests can be compared", errors_us.len());
-    errors_us.sort_by(f64::total_cmp);
-    relative.sort_by(f64::total_cmp);
-    let at = |list: &[f64], percent: usize| list.get(list.len() * percent / 100).copied().unwrap_or(f64::NAN);
-    eprintln!(
-        "  {} compared: median error {:.0} µs, p90 {:.0} µs, median {:.2} %",
-        errors_us.len(),
-        at(&errors_us, 50),
-        at(&errors_us, 90),
-        at(&relative, 50) * 100.0
-    );
-    let limit_us = 200.0 + recipe.log_resolution_ns() as f64 / 1e3;
-    ensure!(at(&errors_us, 50) <= limit_us || at(&relative, 50) <= 0.01, "the intervals differ");
+    ensure!(intervals.count() >= 250, "only {} requests can be compared", intervals.count());
+    let wrong = intervals.wrong(Between {
+        head_ns: window.head_ns,
+        resolution_ns: recipe.log_resolution_ns(),
+        shares_gil: recipe.shares_gil(),
+        stolen_ns: window.traced.number("/losses/conservation/stolen_ns")?,
+    });
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
 

@@ -9,9 +9,13 @@ use anyhow::Context as _;
 use wsgi_trace_tests::access_log::AccessLine;
 use wsgi_trace_tests::gate::{exclusive, shared};
 use wsgi_trace_tests::gunicorn::{Address, Gunicorn, Listen, Settings, Version};
+use wsgi_trace_tests::intervals::{Between, Intervals, Pair};
 use wsgi_trace_tests::load::{Load, Sent};
 use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::server::Recipe as _;
+use wsgi_trace_tests::switches::Switches;
 use wsgi_trace_tests::trace::{Trace, Traced};
+use wsgi_trace_tests::yardstick::Yardstick;
 
 const MIXED: &[&str] = &[
     "--requests",
@@ -173,6 +177,7 @@ fn the_interval_of_the_access_log_agrees_with_ours() -> anyhow::Result<()> {
         Settings::gthread(Version::V23, 2, 4),
         Settings::gthread(Version::V27, 1, 4),
     ] {
+        let switches = Switches::start()?;
         let server = Gunicorn::start(&settings)?;
         let options = [
             &["--requests", "300", "--seconds", "20", "--clients", "2", "--keep-alive", "5"],
@@ -180,37 +185,30 @@ fn the_interval_of_the_access_log_agrees_with_ours() -> anyhow::Result<()> {
             &["--kinds", "get=6,head,sized,chunked,expect"],
         ]
         .concat();
+        let yardstick = Yardstick::start()?;
         let window = window(&server, &[(server.address(), &options)])?;
-        let ours: BTreeMap<_, _> = window
-            .traced
-            .requests
-            .iter()
-            .filter_map(|request| Some((request.id()?, request.service_ns?)))
-            .collect();
-        let mut errors_us = Vec::new();
-        let mut relative = Vec::new();
-        for line in window.before_end {
-            let service_ns =
+        let head_ns = yardstick.head_ns()?;
+        let waits = switches.stop()?.waits()?;
+        let ours: BTreeMap<_, _> =
+            window.traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
+        let mut intervals = Intervals::default();
+        for line in &window.before_end {
+            let request =
                 *line.id().and_then(|id| ours.get(&id)).with_context(|| format!("not seen: {line:?}"))?;
-            let error_us = (service_ns as f64 / 1e3 - line.duration_us as f64).abs();
-            errors_us.push(error_us);
-            relative.push(error_us / (line.duration_us as f64).max(1.0));
+            let ours_ns = request.service_ns.with_context(|| format!("not read: {request:?}"))?;
+            let pair = Pair::of(request, (ours_ns, line.duration_us * 1000), &waits);
+            intervals.add(line.path.trim_start_matches('/').split('/').next().unwrap_or_default(), pair);
         }
-        assert!(errors_us.len() >= 300);
-        errors_us.sort_by(f64::total_cmp);
-        relative.sort_by(f64::total_cmp);
-        let at = |list: &[f64], percent: usize| list[list.len() * percent / 100];
-        eprintln!(
-            "{:?} {} {}×{}: error against %(D)s: median {:.0} µs, p90 {:.0} µs; median {:.2} %",
-            settings.version,
-            settings.worker_class,
-            settings.workers,
-            settings.threads,
-            at(&errors_us, 50),
-            at(&errors_us, 90),
-            at(&relative, 50) * 100.0
-        );
-        assert!(at(&errors_us, 50) <= 100.0 || at(&relative, 50) <= 0.01);
+        assert!(intervals.count() >= 300);
+        let Settings { version, worker_class, workers, threads, .. } = &settings;
+        eprintln!("{version:?} {worker_class} {workers}×{threads}:");
+        let wrong = intervals.wrong(Between {
+            head_ns,
+            resolution_ns: 1000,
+            shares_gil: settings.shares_gil(),
+            stolen_ns: window.traced.number("/losses/conservation/stolen_ns")?,
+        });
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! "everybody sleeps again", one connection at a time, and what it counts must be the report's figure exactly.
 
 use wsgi_trace_tests::busy::Busy;
-use wsgi_trace_tests::gate::{note_skip, shared};
+use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::raw::{RawClient, Sleeps, resting, until_accepted};
 use wsgi_trace_tests::require_bpf;
@@ -51,39 +51,29 @@ fn one_at_a_time(
     let rest = resting(&pids)?;
     let trace = Trace::start(server.pid())?;
     let scheduler = Scheduler::start(&pids)?;
-    if scheduler.is_none() {
-        note_skip("no tracefs: nobody to compare with");
-    }
-    let mark = |set: fn(&Scheduler) -> anyhow::Result<()>| scheduler.as_ref().map_or(Ok(()), set);
     let mut open = None;
     for number in 0..connections {
         let before = rest.until_again(&pids, open)?;
         let sleeps = Sleeps::of(&pids);
-        mark(Scheduler::begin)?;
+        scheduler.begin()?;
         let mut client = RawClient::connect(server.address())?;
         if announced == Announced::ByConnecting {
             // Who accepted it waits for the request now.
             open = Some(until_accepted(&pids, before)?);
             sleeps.until_awake_since(&pids, each)?;
-            mark(Scheduler::end)?;
+            scheduler.end()?;
         }
         client.get(&format!("/fast/{number}"))?;
         assert_eq!(client.status()?, Some(200));
         if announced == Announced::ByData {
             // Before the client closes: its FIN wakes who waits for it, and is no arrival.
             sleeps.until_awake_since(&pids, each)?;
-            mark(Scheduler::end)?;
+            scheduler.end()?;
         }
     }
     rest.until_again(&pids, open)?;
-    let witnessed = match &scheduler {
-        Some(scheduler) => scheduler.woken()?,
-        None => None,
-    };
-    if scheduler.is_some() && witnessed.is_none() {
-        note_skip("the kernel's tracer lost events: undecided");
-    }
-    told(trace.end()?, connections, witnessed)
+    let witnessed = scheduler.woken()?;
+    told(trace.end()?, connections, Some(witnessed))
 }
 
 fn told(traced: Traced, connections: u64, witnessed: Option<u64>) -> anyhow::Result<Told> {
@@ -237,10 +227,7 @@ fn an_end_that_wakes_is_no_arrival() -> anyhow::Result<()> {
     pids.push(server.pid());
     let rest = resting(&pids)?;
     let trace = Trace::start(server.pid())?;
-    let Some(scheduler) = Scheduler::start(&pids)? else {
-        note_skip("no tracefs: nobody to compare with");
-        return Ok(());
-    };
+    let scheduler = Scheduler::start(&pids)?;
     for number in 0..CONNECTIONS {
         let before = rest.until_again(&pids, None)?;
         let mut client = RawClient::connect(server.address())?;
@@ -254,11 +241,8 @@ fn an_end_that_wakes_is_no_arrival() -> anyhow::Result<()> {
     }
     let witnessed = scheduler.woken()?;
     let told = told(trace.end()?, CONNECTIONS, None)?;
-    eprintln!("{CONNECTIONS} ends woke {witnessed:?} by the tracer; {} woken by connections", told.woken);
-    assert!(
-        witnessed.is_none_or(|witnessed| witnessed >= CONNECTIONS),
-        "the ends woke nobody: {witnessed:?}"
-    );
+    eprintln!("{CONNECTIONS} ends woke {witnessed} by the tracer; {} woken by connections", told.woken);
+    assert!(witnessed >= CONNECTIONS, "the ends woke nobody: {witnessed}");
     told.assert_exact("ends of connections");
     assert_eq!(told.woken, CONNECTIONS, "one thread waits for the listener");
     Ok(())

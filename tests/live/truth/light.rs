@@ -6,10 +6,14 @@ use anyhow::Context as _;
 use profiler_common::system_call::{CLOCK_NANOSLEEP, RECVFROM};
 use wsgi_trace_tests::gate::{exclusive, shared};
 use wsgi_trace_tests::gunicorn::{Gunicorn, Listen, Settings, Version};
+use wsgi_trace_tests::intervals::{Between, Intervals, Pair};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::raw::{RawClient, until_inside};
 use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::server::Recipe as _;
+use wsgi_trace_tests::switches::Switches;
 use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest, report_on};
+use wsgi_trace_tests::yardstick::Yardstick;
 
 /// One client: each worker's requests are in the log in the order in which it asked. Pipelined ones are one in light mode.
 const LOAD: &[&str] = &[
@@ -38,18 +42,21 @@ fn in_order(traced: &Traced) -> Vec<&TracedRequest> {
 fn requests_are_those_of_the_log(settings: &Settings, keep_alive: &str) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
+    let switches = Switches::start()?;
     let server = Gunicorn::start(settings)?;
     let trace = Trace::start_with(server.master(), &["--light"])?;
+    let yardstick = Yardstick::start()?;
     let sent = Load::run(server.address(), &[LOAD, &["--keep-alive", keep_alive]].concat())?;
     let mut log = server.access_log(sent.answered())?;
+    let head_ns = yardstick.head_ns()?;
+    let waits = switches.stop()?.waits()?;
     log.sort_by_key(|line| line.pid);
     let traced = trace.end()?;
 
     let requests = in_order(&traced);
     assert_eq!(requests.len(), log.len(), "requests of light mode and lines of the log");
     assert_eq!(traced.number("/requests/completed")?, log.len() as u64);
-    let mut errors_us = Vec::new();
-    let mut relative = Vec::new();
+    let mut intervals = Intervals::default();
     for (request, line) in requests.iter().zip(&log) {
         assert!(!request.open && !request.truncated && !request.lossy, "{request:?}");
         let phases_ns: u64 = request.phases.values().flatten().sum();
@@ -58,17 +65,17 @@ fn requests_are_those_of_the_log(settings: &Settings, keep_alive: &str) -> anyho
         assert!(measured.iter().all(|(name, _)| PHASES.contains(&name.as_str())), "{measured:?}");
         assert!(request.bytes_out > line.body_bytes, "{request:?} {line:?}");
         assert_eq!(request.pid, line.pid);
-        let service_ns = request.service_ns.with_context(|| format!("nothing read: {request:?}"))?;
-        let error_us = (service_ns as f64 / 1e3 - line.duration_us as f64).abs();
-        errors_us.push(error_us);
-        relative.push(error_us / (line.duration_us as f64).max(1.0));
+        let ours_ns = request.service_ns.with_context(|| format!("nothing read: {request:?}"))?;
+        let pair = Pair::of(request, (ours_ns, line.duration_us * 1000), &waits);
+        intervals.add(line.path.trim_start_matches('/').split('/').next().unwrap_or_default(), pair);
     }
-    errors_us.sort_by(f64::total_cmp);
-    relative.sort_by(f64::total_cmp);
-    let median = |sorted: &[f64]| sorted.get(sorted.len() / 2).copied().context("no request");
-    let (error_us, error) = (median(&errors_us)?, median(&relative)?);
-    eprintln!("error against %(D)s: median {error_us:.0} µs, {:.2} %", error * 100.0);
-    assert!(error_us <= 200.0 || error <= 0.02, "{error_us} µs, {error}");
+    let wrong = intervals.wrong(Between {
+        head_ns,
+        resolution_ns: 1000,
+        shares_gil: settings.shares_gil(),
+        stolen_ns: traced.number("/losses/conservation/stolen_ns")?,
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 
     assert_eq!(traced.number("/losses/conservation/requests_broken")?, 0);
     assert_eq!(traced.number("/losses/conservation/slices_broken")?, 0);

@@ -80,6 +80,10 @@ impl<R: Recipe> Recipe for Apache<R> {
         self.server.loads()
     }
 
+    fn shares_gil(&self) -> bool {
+        self.server.shares_gil()
+    }
+
     fn slots(&self) -> Option<u64> {
         self.server.slots()
     }

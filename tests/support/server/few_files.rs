@@ -45,6 +45,10 @@ impl Recipe for FewFiles<'_> {
         self.server.loads()
     }
 
+    fn shares_gil(&self) -> bool {
+        self.server.shares_gil()
+    }
+
     fn slots(&self) -> Option<u64> {
         self.server.slots()
     }

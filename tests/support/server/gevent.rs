@@ -62,6 +62,10 @@ impl Recipe for Pywsgi {
         Ok(vec![command])
     }
 
+    fn shares_gil(&self) -> bool {
+        false
+    }
+
     fn slots(&self) -> Option<u64> {
         None
     }
@@ -107,6 +111,10 @@ impl Recipe for GunicornGevent {
         self.workers
     }
 
+    fn shares_gil(&self) -> bool {
+        false
+    }
+
     fn slots(&self) -> Option<u64> {
         None
     }
@@ -139,6 +147,10 @@ impl Recipe for WitnessedGevent {
 
     fn loads(&self) -> usize {
         self.0.loads()
+    }
+
+    fn shares_gil(&self) -> bool {
+        false
     }
 
     fn slots(&self) -> Option<u64> {

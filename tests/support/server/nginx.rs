@@ -195,6 +195,10 @@ impl<R: Recipe> Recipe for Nginx<R> {
         self.server.loads()
     }
 
+    fn shares_gil(&self) -> bool {
+        self.server.shares_gil()
+    }
+
     fn slots(&self) -> Option<u64> {
         self.server.slots()
     }

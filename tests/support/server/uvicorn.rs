@@ -72,6 +72,10 @@ impl Recipe for Uvicorn {
         self.workers
     }
 
+    fn shares_gil(&self) -> bool {
+        !matches!(self.application, Application::Asgi)
+    }
+
     fn slots(&self) -> Option<u64> {
         None
     }

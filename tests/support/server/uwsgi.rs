@@ -124,6 +124,10 @@ impl Recipe for Uwsgi {
         self.at_first as usize
     }
 
+    fn shares_gil(&self) -> bool {
+        self.threads > 1
+    }
+
     fn slots(&self) -> Option<u64> {
         // Which of them run is uWSGI's choice.
         (!self.arguments.contains(&"--cheaper")).then_some(u64::from(self.processes * self.threads))

@@ -26,6 +26,10 @@ impl Recipe for Wsgiref {
         Ok(vec![command])
     }
 
+    fn shares_gil(&self) -> bool {
+        false
+    }
+
     /// Nothing shows what it is: its slot is the one that is seen.
     fn slots(&self) -> Option<u64> {
         None

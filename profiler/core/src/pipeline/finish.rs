@@ -72,10 +72,13 @@ impl Machines {
         conservation.requests_broken = state.summary.broken;
         conservation.received = losses.kernel.received;
         conservation.emitted = total(&losses.kernel.emitted);
-        conservation.stolen_ns = self.overhead.as_ref().map_or(0, |overhead| overhead.stolen_ns);
+        if let Some(overhead) = &self.overhead {
+            conservation.stolen_ns = overhead.stolen_ns;
+            conservation.interrupt_ns = overhead.interrupt_ns;
+        }
         let (possible, impossible): (Vec<_>, Vec<_>) =
             self.totals.iter().partition(|totals| is_possible(totals));
-        for totals in possible.into_iter().filter(|_| self.session.cpu_time_comparable) {
+        for totals in possible {
             let Account { cpu_ns, run_queue_ns, .. } = totals.ours;
             for (sum, part) in [
                 (&mut conservation.threads_compared, 1),
@@ -94,7 +97,7 @@ impl Machines {
         // Without system calls nothing is known of either: not even that there were none.
         let configured = recognised.kind.configured_slots(&server).filter(|_| !is_light);
         let mut blind_spots = blind_spots(&state);
-        if !impossible.is_empty() && self.session.cpu_time_comparable {
+        if !impossible.is_empty() {
             blind_spots.push(format!(
                 "left out of the comparison with the kernel's own account, by which they ran and waited for a CPU for longer than \
                  passed: threads: {}",

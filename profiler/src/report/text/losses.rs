@@ -126,9 +126,11 @@ pub(in crate::report) fn laws(snapshot: &Snapshot, charset: Charset) -> Vec<(&'s
         let run_queue = difference(laws.run_queue_ns, laws.kernel_run_queue_ns, charset);
         let threads = unit::counted(laws.threads_compared, "thread");
         let mut text = format!("CPU {cpu}, run queue {run_queue}, over {threads}");
-        if laws.stolen_ns > 0 {
-            let stolen = unit::duration(laws.stolen_ns, charset);
-            text.push_str(&format!("; the hypervisor took {stolen} of CPU, which the kernel does not count"));
+        for (who, taken_ns) in [("the hypervisor", laws.stolen_ns), ("interrupts", laws.interrupt_ns)] {
+            if taken_ns > 0 {
+                let taken = unit::duration(taken_ns, charset);
+                text.push_str(&format!("; {who} took {taken} of CPU, which the kernel does not count"));
+            }
         }
         entries.push(("against the kernel", text));
     }

@@ -308,6 +308,7 @@ fn counted() -> impl Strategy<Value = Fact> {
                     bpf_runs,
                     bpf_sampled_ns,
                     stolen_ns: u64::MAX,
+                    interrupt_ns: u64::MAX,
                 })
             }
         ),

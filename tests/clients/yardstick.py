@@ -1,0 +1,54 @@
+"""How fast this machine is at a server's kind of work while a test runs.
+
+In: nothing; ends when its standard input does. Out: JSON: `heads_ns`, how long pure Python took each time to parse a request's head into
+an environment and to write a response's head, on average of ten, at most fifty times a second.
+"""
+
+import json
+import select
+import sys
+import time
+
+HEAD = b"""GET /fast/17?page=2 HTTP/1.1\r
+Host: 127.0.0.1:8000\r
+User-Agent: yardstick\r
+Accept: text/html,application/xhtml+xml\r
+Accept-Language: en\r
+Accept-Encoding: gzip, deflate\r
+Connection: keep-alive\r
+Cookie: session=0123456789abcdef\r
+\r
+"""
+HEADS = 10
+PAUSE_SECONDS = 0.02
+
+
+def parse(head):
+    lines = head.split(b"\r\n")
+    method, target, version = lines[0].decode("latin-1").split(" ")
+    path, _, query = target.partition("?")
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, "SERVER_PROTOCOL": version}
+    for line in lines[1:]:
+        name, colon, value = line.decode("latin-1").partition(":")
+        if colon:
+            environ["HTTP_" + name.upper().replace("-", "_")] = value.strip(" \t")
+    return environ
+
+
+def answer(environ):
+    headers = [("Content-Type", "text/plain"), ("Content-Length", "6"), ("Server", "yardstick")]
+    lines = [environ["SERVER_PROTOCOL"] + " 200 OK"] + [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def main():
+    heads_ns = []
+    while not select.select([sys.stdin], [], [], PAUSE_SECONDS)[0]:
+        start_ns = time.perf_counter_ns()
+        for _ in range(HEADS):
+            answer(parse(HEAD))
+        heads_ns.append((time.perf_counter_ns() - start_ns) // HEADS)
+    json.dump({"heads_ns": heads_ns}, sys.stdout)
+
+
+main()

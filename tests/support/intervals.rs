@@ -1,0 +1,171 @@
+//! Intervals by two clocks: ours, and a witness's.
+//!
+//! In: pairs of durations by kind of request, and what this machine took for a known piece of work in the same run. Out: their
+//! differences at the median, p90 and p99 of each kind, and whether these are what the server does between the two clocks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::switches::Waits;
+use crate::trace::TracedRequest;
+
+/// How many requests of a kind make its median one of the kind rather than of chance.
+const MANY: usize = 20;
+/// How long a thread that computes keeps the GIL from others (CPython's `sys.getswitchinterval()`).
+const SWITCH_INTERVAL_NS: u64 = 5_000_000;
+
+/// A request by both clocks, in ns.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair {
+    /// By our account.
+    pub ours_ns: u64,
+    /// By the witness's.
+    pub theirs_ns: u64,
+    /// For how long, by the kernel's tracer, its thread waited for a CPU meanwhile: the two may differ by as much.
+    pub without_cpu_ns: u64,
+}
+
+impl Pair {
+    /// A request by both clocks, and the waits of its thread for a CPU until the later of the two was read.
+    #[must_use]
+    pub fn of(request: &TracedRequest, (ours_ns, theirs_ns): (u64, u64), waits: &Waits) -> Self {
+        let end_ns = request.start_ns + request.total_ns + theirs_ns.saturating_sub(ours_ns);
+        // A loop's thread may write what a thread of its pool has made.
+        let threads = BTreeSet::from([request.tid, request.pid]);
+        let without_cpu_ns = threads.into_iter().map(|tid| waits.of(tid, &(request.start_ns..end_ns))).sum();
+        Self { ours_ns, theirs_ns, without_cpu_ns }
+    }
+
+    const fn error_ns(self) -> u64 {
+        self.ours_ns.abs_diff(self.theirs_ns).saturating_sub(self.without_cpu_ns)
+    }
+}
+
+/// What may lie between the two clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Between {
+    /// What a head took this machine in the same run ([`crate::yardstick`]).
+    pub head_ns: u64,
+    /// How far apart the readings of the witness's clock are.
+    pub resolution_ns: u64,
+    /// Another thread may take the GIL between the two clocks.
+    pub shares_gil: bool,
+    /// What a hypervisor took in the run.
+    pub stolen_ns: u64,
+}
+
+/// Pairs of durations, by kind of request.
+#[derive(Debug, Default)]
+pub struct Intervals {
+    pairs: BTreeMap<String, Vec<Pair>>,
+}
+
+/// One bound: where, and how much.
+struct Bound {
+    percent: usize,
+    allowed_ns: u64,
+}
+
+impl Between {
+    /// What a server does between the clocks of its log and ours is parsing a head and writing one, a dozen times what bare Python
+    /// takes for that; at its slowest three times as much, or eight. Of a few requests even the median is one of the slow ones.
+    fn bounds(self, count: usize) -> [Bound; 3] {
+        let heads = |heads: u64| heads * self.head_ns + self.resolution_ns;
+        let intervals = |count: u64| if self.shares_gil { count * SWITCH_INTERVAL_NS } else { 0 };
+        let slow_ns = heads(36) + intervals(1);
+        [
+            Bound { percent: 50, allowed_ns: if count >= MANY { heads(12) } else { slow_ns } },
+            Bound { percent: 90, allowed_ns: slow_ns },
+            Bound { percent: 99, allowed_ns: heads(100) + intervals(2) + self.stolen_ns },
+        ]
+    }
+}
+
+impl Intervals {
+    /// Adds a request of a kind.
+    pub fn add(&mut self, kind: &str, pair: Pair) {
+        self.pairs.entry(kind.to_owned()).or_default().push(pair);
+    }
+
+    /// How many requests can be compared.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.pairs.values().map(Vec::len).sum()
+    }
+
+    /// Says the differences of each kind on standard error, and gives what is wrong, a sentence each.
+    #[must_use]
+    pub fn wrong(&self, between: Between) -> Vec<String> {
+        eprintln!("  a head took {:.1} µs", between.head_ns as f64 / 1e3);
+        let all: Vec<Pair> = self.pairs.values().flatten().copied().collect();
+        let kinds = self.pairs.iter().map(|(kind, pairs)| (kind.as_str(), pairs.as_slice()));
+        kinds.chain([("all", all.as_slice())]).flat_map(|(kind, pairs)| wrong(kind, pairs, between)).collect()
+    }
+}
+
+fn wrong(kind: &str, pairs: &[Pair], between: Between) -> Vec<String> {
+    let sorted = |value: fn(&Pair) -> u64| {
+        let mut list: Vec<u64> = pairs.iter().map(value).collect();
+        list.sort_unstable();
+        list
+    };
+    let (errors_ns, theirs_ns) = (sorted(|pair| pair.error_ns()), sorted(|pair| pair.theirs_ns));
+    let bounds = between.bounds(pairs.len());
+    let found = bounds.each_ref().map(|bound| at(&errors_ns, bound.percent));
+    eprintln!(
+        "  {kind:<10} {:>3} compared, {:>6.0} µs by the witness; difference at the median, p90, p99: {} µs",
+        pairs.len(),
+        at(&theirs_ns, 50) as f64 / 1e3,
+        found.map(|error_ns| format!("{:.0}", error_ns as f64 / 1e3)).join(", "),
+    );
+    let above = bounds.iter().zip(found).filter(|(bound, error_ns)| *error_ns > bound.allowed_ns);
+    above
+        .map(|(Bound { percent, allowed_ns }, error_ns)| {
+            format!(
+                "{kind}: at p{percent} the intervals differ by {:.0} µs, not by {:.0} µs at most",
+                error_ns as f64 / 1e3,
+                *allowed_ns as f64 / 1e3
+            )
+        })
+        .collect()
+}
+
+/// The value below which so many of a hundred lie; 0 of none.
+fn at(sorted: &[u64], percent: usize) -> u64 {
+    let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(index).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intervals(count: usize, ours_ns: u64, without_cpu_ns: u64) -> Intervals {
+        let mut made = Intervals::default();
+        for _ in 0..count {
+            made.add("fast", Pair { ours_ns, theirs_ns: 1_000_000, without_cpu_ns });
+        }
+        made
+    }
+
+    #[test]
+    fn a_difference_is_wrong_where_the_machine_had_no_time_for_it() {
+        let between = Between { head_ns: 10_000, resolution_ns: 0, shares_gil: false, stolen_ns: 0 };
+        assert_eq!(intervals(40, 1_110_000, 0).wrong(between), Vec::<String>::new());
+        assert_eq!(intervals(40, 1_130_000, 0).wrong(between).len(), 2, "the kind and all");
+        assert_eq!(intervals(40, 870_000, 0).wrong(between).len(), 2, "shorter is as wrong as longer");
+        assert_eq!(intervals(40, 1_130_000, 0).wrong(Between { head_ns: 20_000, ..between }).len(), 0);
+        assert_eq!(intervals(40, 1_130_000, 20_000).wrong(between).len(), 0, "it waited for a CPU");
+        assert_eq!(intervals(40, 1_130_000, 0).wrong(Between { shares_gil: true, ..between }).len(), 2);
+    }
+
+    #[test]
+    fn one_kind_that_is_wrong_throughout_is_found_beside_many_that_are_right() {
+        let between = Between { head_ns: 10_000, resolution_ns: 0, shares_gil: false, stolen_ns: 0 };
+        let mut made = intervals(300, 1_000_000, 0);
+        for _ in 0..20 {
+            made.add("stream", Pair { ours_ns: 9_000_000, theirs_ns: 1_000_000, without_cpu_ns: 0 });
+        }
+        let wrong = made.wrong(between);
+        assert!(wrong.iter().any(|text| text.starts_with("stream: at p50")), "{wrong:?}");
+    }
+}
