@@ -9,10 +9,10 @@ use anyhow::Context as _;
 
 use crate::command;
 
-/// Both in release, so that they share what they are built from.
+/// Both in one profile, so that they share what they are built from.
 pub(crate) fn run() -> anyhow::Result<()> {
-    command::build_with("demo", "release")?;
+    command::build_with("demo", "demo")?;
     // In this process's place: a signal for this one is then a signal for the demonstration.
-    let error = Command::new(command::root().join("target/release/demo")).current_dir(command::root()).exec();
+    let error = Command::new(command::root().join("target/demo/demo")).current_dir(command::root()).exec();
     Err(error).context("the demonstration could not be started")
 }
