@@ -142,6 +142,10 @@ impl Recipe for Settings {
         self.workers
     }
 
+    fn knows_its_work(&self) -> bool {
+        self.worker_class != "eventlet"
+    }
+
     fn shares_gil(&self) -> bool {
         self.worker_class == "gthread"
     }

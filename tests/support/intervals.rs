@@ -3,7 +3,7 @@
 //! In: pairs of durations by kind of request, and what this machine took for a known piece of work in the same run. Out: their
 //! differences at the median, p90 and p99 of each kind, and whether these are what the server does between the two clocks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::switches::Waits;
 use crate::trace::TracedRequest;
@@ -25,17 +25,22 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// A request by both clocks, and the waits of its thread for a CPU until the later of the two was read.
+    /// A request by both clocks, and how long these threads waited for a CPU until the later of the two was read: its own, and those
+    /// that may have kept it waiting.
     #[must_use]
-    pub fn of(request: &TracedRequest, (ours_ns, theirs_ns): (u64, u64), waits: &Waits) -> Self {
+    pub fn of(
+        request: &TracedRequest,
+        (ours_ns, theirs_ns): (u64, u64),
+        (waits, threads): (&Waits, &[u32]),
+    ) -> Self {
         let end_ns = request.start_ns + request.total_ns + theirs_ns.saturating_sub(ours_ns);
-        // A loop's thread may write what a thread of its pool has made.
-        let threads = BTreeSet::from([request.tid, request.pid]);
-        let without_cpu_ns = threads.into_iter().map(|tid| waits.of(tid, &(request.start_ns..end_ns))).sum();
+        let without_cpu_ns = waits.of_any(threads, &(request.start_ns..end_ns));
         Self { ours_ns, theirs_ns, without_cpu_ns }
     }
 
-    const fn error_ns(self) -> u64 {
+    /// How far the two are apart, beyond what waits for a CPU explain.
+    #[must_use]
+    pub const fn error_ns(self) -> u64 {
         self.ours_ns.abs_diff(self.theirs_ns).saturating_sub(self.without_cpu_ns)
     }
 }

@@ -100,6 +100,11 @@ pub trait Recipe {
         true
     }
 
+    /// Whether the application is `demo_app`, and one thread does all the work of a request: then its clocks are its requests'.
+    fn knows_its_work(&self) -> bool {
+        true
+    }
+
     /// How far apart the readings of its log's clock are, in ns.
     fn log_resolution_ns(&self) -> u64 {
         0

@@ -190,10 +190,22 @@ impl Waits {
     /// For how long a thread waited for a CPU within some time, in ns.
     #[must_use]
     pub fn of(&self, tid: u32, within_ns: &Range<u64>) -> u64 {
-        let waits = self.0.get(&tid).map(Vec::as_slice).unwrap_or_default();
-        let part =
-            |wait: &Range<u64>| wait.end.min(within_ns.end).saturating_sub(wait.start.max(within_ns.start));
-        waits.iter().map(part).sum()
+        self.of_any(&[tid], within_ns)
+    }
+
+    /// For how long at least one of these threads did, in ns.
+    #[must_use]
+    pub fn of_any(&self, tids: &[u32], within_ns: &Range<u64>) -> u64 {
+        let waits = tids.iter().filter_map(|tid| self.0.get(tid)).flatten();
+        let part = |wait: &Range<u64>| wait.start.max(within_ns.start)..wait.end.min(within_ns.end);
+        let mut parts: Vec<Range<u64>> = waits.map(part).filter(|part| !part.is_empty()).collect();
+        parts.sort_unstable_by_key(|part| part.start);
+        let (mut sum_ns, mut until_ns) = (0, 0);
+        for part in parts {
+            sum_ns += part.end.saturating_sub(part.start.max(until_ns));
+            until_ns = until_ns.max(part.end);
+        }
+        sum_ns
     }
 }
 
@@ -395,6 +407,9 @@ mod tests {
         assert_eq!(waits.of(7, &(0..u64::MAX)), 70_000);
         assert_eq!(waits.of(7, &(5_000_120_000..5_000_220_000)), 30_000);
         assert_eq!(waits.of(9, &(0..u64::MAX)), 0);
+        let both = Waits(BTreeMap::from([(1, vec![10..20, 40..50]), (2, vec![15..30, 45..46])]));
+        assert_eq!(both.of_any(&[1, 2], &(0..100)), 30, "what both wait counts once");
+        assert_eq!(both.of_any(&[1, 2], &(12..18)), 6);
         let seven = Times {
             cpu_ns: 70_000,
             run_queue_ns: 70_000,

@@ -254,6 +254,29 @@ pub struct Traced {
     _directory: TempDir,
 }
 
+/// What a report calls undecided.
+#[derive(Clone, Copy, Debug)]
+struct Undecided {
+    waits: u64,
+    time_ns: u64,
+}
+
+impl Undecided {
+    /// So few may be as long as they like.
+    const FEW_WAITS: u64 = 3;
+
+    /// At most one wait in a hundred slices may be undecided, and a twentieth of the threads' time.
+    fn check(self, slices: u64, thread_ns: u64) -> anyhow::Result<()> {
+        let Self { waits, time_ns } = self;
+        if waits > Self::FEW_WAITS && (waits > slices / 100 || time_ns > thread_ns / 20) {
+            bail!(
+                "{waits} waits of {slices} slices are undecided, {time_ns} of {thread_ns} ns: too much to allow for"
+            );
+        }
+        Ok(())
+    }
+}
+
 impl Traced {
     /// A part of the report, by JSON pointer.
     ///
@@ -277,9 +300,32 @@ impl Traced {
     ///
     /// # Errors
     ///
-    /// Where the report does not say.
+    /// Where the report does not say, or where so much is undecided that whoever allows for it allows for anything.
     pub fn undecided_ns(&self) -> anyhow::Result<u64> {
-        self.number("/losses/conservation/undecided_ns")
+        let undecided = Undecided {
+            waits: self.number("/losses/undecided_waits")?,
+            time_ns: self.number("/losses/conservation/undecided_ns")?,
+        };
+        let processes = self.value("/processes")?.as_array().context("no list of processes")?;
+        let threads: usize =
+            processes.iter().filter_map(|of| Some(of.get("threads")?.as_array()?.len())).sum();
+        let window_ns = self.number("/window/end_ns")?.saturating_sub(self.number("/window/start_ns")?);
+        let thread_ns = window_ns.saturating_mul(u64::try_from(threads)?);
+        undecided.check(self.number("/losses/conservation/slices")?, thread_ns)?;
+        Ok(undecided.time_ns)
+    }
+
+    /// The threads of a process that the report tells of.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not tell of processes.
+    pub fn threads_of(&self, pid: u32) -> anyhow::Result<Vec<u32>> {
+        let processes = self.value("/processes")?.as_array().context("no list of processes")?;
+        let number = |of: &serde_json::Value, key: &str| u32::try_from(of.get(key)?.as_u64()?).ok();
+        let of_it = processes.iter().filter(|process| number(process, "pid") == Some(pid));
+        let threads = of_it.filter_map(|process| process.get("threads")?.as_array()).flatten();
+        Ok(threads.filter_map(|thread| number(thread, "tid")).collect())
     }
 
     /// The finding with this id.
@@ -296,5 +342,17 @@ impl Traced {
     /// Requests whose path begins so.
     pub fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a TracedRequest> {
         self.requests.iter().filter(move |request| request.path().starts_with(prefix))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_that_calls_everything_undecided_is_refused() {
+        let check = |waits, time_ns| Undecided { waits, time_ns }.check(10_000, 1_000_000).is_ok();
+        assert!(check(0, 0) && check(3, 900_000) && check(100, 50_000));
+        assert!(!check(101, 1_000) && !check(100, 50_001) && !check(4_000, 900_000));
     }
 }

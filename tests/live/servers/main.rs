@@ -13,6 +13,7 @@ mod reload;
 mod slow;
 mod streams;
 mod truth;
+mod work;
 
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::cheroot::{Cheroot, CherryPy};

@@ -44,6 +44,14 @@ fn requests_of_uwsgi_before_and_after_a_reload_are_seen_once() -> anyhow::Result
     eprintln!("{}: {} answered, by {pids:?}, before {old:?}", recipe.about(), sent.answered());
     ensure!(pids.iter().any(|pid| old.contains(pid)), "nothing of the old workers: {pids:?}");
     ensure!(pids.iter().any(|pid| !old.contains(pid)), "nothing of the new workers: {pids:?}");
-    let window = Window { traced, sent, log, switches: BTreeMap::new(), waits: Waits::default(), head_ns: 0 };
+    let window = Window {
+        traced,
+        sent,
+        log,
+        switches: BTreeMap::new(),
+        waits: Waits::default(),
+        head_ns: 0,
+        witnesses: Vec::new(),
+    };
     truth::every_request_is_seen_once(&window)
 }

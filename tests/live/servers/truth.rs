@@ -13,8 +13,12 @@ use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::{Line, Recipe, Server};
 use wsgi_trace_tests::switches::{Switches, Times, Waits};
 use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
+use wsgi_trace_tests::witness::Witness;
 use wsgi_trace_tests::yardstick::Yardstick;
 
+use crate::work;
+
+const REQUESTS: u32 = 300;
 const ROUTES: &str = "/fast=4,/cpu=2,/backend,/stream,/empty,/unchanged,/missing,/mixed=2,/error,/sleep/5";
 
 /// A window around a load.
@@ -28,6 +32,34 @@ pub(crate) struct Window {
     pub(crate) waits: Waits,
     /// What one head took this machine meanwhile.
     pub(crate) head_ns: u64,
+    /// What the application's own clocks say of its work.
+    pub(crate) witnesses: Vec<Witness>,
+}
+
+impl Window {
+    /// The threads that may keep a request from going on: its own, its process's first (a loop's thread may write what one of its pool has
+    /// made), and where they share the GIL all of the process, which may have it and no CPU.
+    pub(crate) fn threads_about(
+        &self,
+        recipe: &dyn Recipe,
+        request: &TracedRequest,
+    ) -> anyhow::Result<Vec<u32>> {
+        let mut threads = vec![request.tid, request.pid];
+        if recipe.shares_gil() {
+            threads.extend(self.traced.threads_of(request.pid)?);
+        }
+        Ok(threads)
+    }
+
+    /// What may lie between our clocks and another's.
+    pub(crate) fn between(&self, recipe: &dyn Recipe) -> anyhow::Result<Between> {
+        Ok(Between {
+            head_ns: self.head_ns,
+            resolution_ns: recipe.log_resolution_ns(),
+            shares_gil: recipe.shares_gil(),
+            stolen_ns: self.traced.number("/losses/conservation/stolen_ns")?,
+        })
+    }
 }
 
 /// Something more that a window is put to.
@@ -43,9 +75,16 @@ fn window(recipe: &dyn Recipe) -> anyhow::Result<Window> {
     let options: Vec<&str> = front_end.as_deref().into_iter().collect();
     let trace = Trace::start_with(server.pid(), &options)?;
     let clients = recipe.clients();
-    let routes = if recipe.answers_exceptions() { ROUTES.to_owned() } else { ROUTES.replace("/error,", "") };
+    let mut routes =
+        if recipe.answers_exceptions() { ROUTES.to_owned() } else { ROUTES.replace("/error,", "") };
+    let mut requests = REQUESTS;
+    if recipe.knows_its_work() {
+        routes = format!("{routes},{}", work::ROUTES);
+        requests += work::REQUESTS;
+    }
+    let requests = requests.to_string();
     let options = [
-        &["--requests", "300", "--seconds", "20", "--clients", "3", "--routes", &routes][..],
+        &["--requests", &requests, "--seconds", "30", "--clients", "3", "--routes", &routes][..],
         &["--kinds", clients.kinds, "--keep-alive", clients.keep_alive],
     ]
     .concat();
@@ -58,7 +97,8 @@ fn window(recipe: &dyn Recipe) -> anyhow::Result<Window> {
     let switches = shown.within(traced.number("/window/start_ns")?..traced.number("/window/end_ns")?)?;
     // What got no answer may have been logged in the meantime.
     let log = server.log(sent.answered())?;
-    Ok(Window { traced, sent, log, switches, waits: shown.waits()?, head_ns })
+    let witnesses = server.witness()?;
+    Ok(Window { traced, sent, log, switches, waits: shown.waits()?, head_ns, witnesses })
 }
 
 /// Puts one server to the test.
@@ -81,9 +121,18 @@ pub(crate) fn agrees(recipe: &dyn Recipe, checks: &[Check<'_>]) -> anyhow::Resul
         little_is_unexplained(recipe, &window.traced),
         accounts_agree(&window),
     ];
+    let work = match recipe.knows_its_work() {
+        true => work::phases_are_those_of_the_work(recipe, &window),
+        false => Ok(()),
+    };
     let more = checks.iter().map(|check| check(&window));
-    let wrong: Vec<String> =
-        outcomes.into_iter().chain(more).filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    let wrong: Vec<String> = outcomes
+        .into_iter()
+        .chain([work])
+        .chain(more)
+        .filter_map(Result::err)
+        .map(|error| format!("{error:#}"))
+        .collect();
     ensure!(wrong.is_empty(), "{}: {}", recipe.about(), wrong.join("\n"));
     Ok(())
 }
@@ -159,16 +208,13 @@ fn intervals_agree(recipe: &dyn Recipe, window: &Window) -> anyhow::Result<()> {
         let (Some(id), Some(theirs_ns)) = (line.id(), line.duration_ns) else { continue };
         let Some(request) = ours.get(&id) else { continue };
         let Some(ours_ns) = recipe.logged_ns(request) else { continue };
-        let kind = line.path.trim_start_matches('/').split('/').next().unwrap_or_default();
-        intervals.add(kind, Pair::of(request, (ours_ns, theirs_ns), &window.waits));
+        let threads = window.threads_about(recipe, request)?;
+        let kind = line.path.trim_start_matches("/truth").trim_start_matches('/').split('/').next();
+        let kind = kind.unwrap_or_default();
+        intervals.add(kind, Pair::of(request, (ours_ns, theirs_ns), (&window.waits, &threads)));
     }
     ensure!(intervals.count() >= 250, "only {} requests can be compared", intervals.count());
-    let wrong = intervals.wrong(Between {
-        head_ns: window.head_ns,
-        resolution_ns: recipe.log_resolution_ns(),
-        shares_gil: recipe.shares_gil(),
-        stolen_ns: window.traced.number("/losses/conservation/stolen_ns")?,
-    });
+    let wrong = intervals.wrong(window.between(recipe)?);
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }

@@ -196,7 +196,8 @@ fn the_interval_of_the_access_log_agrees_with_ours() -> anyhow::Result<()> {
             let request =
                 *line.id().and_then(|id| ours.get(&id)).with_context(|| format!("not seen: {line:?}"))?;
             let ours_ns = request.service_ns.with_context(|| format!("not read: {request:?}"))?;
-            let pair = Pair::of(request, (ours_ns, line.duration_us * 1000), &waits);
+            let threads = window.traced.threads_of(request.pid)?;
+            let pair = Pair::of(request, (ours_ns, line.duration_us * 1000), (&waits, &threads));
             intervals.add(line.path.trim_start_matches('/').split('/').next().unwrap_or_default(), pair);
         }
         assert!(intervals.count() >= 300);

@@ -56,6 +56,7 @@ fn a_request_that_keeps_the_lock_is_named_by_those_that_wait_and_the_time_is_the
     let holders: Vec<&Witness> = witnesses.iter().filter(|witness| witness.kind == "hold").collect();
     let mut checked = 0;
     let (mut all_ours_ns, mut all_theirs_ns) = (0, 0);
+    traced.undecided_ns()?;
     let not_seen = traced.number("/losses/undecided_waits")?;
     for witness in witnesses.iter().filter(|witness| witness.kind == "want") {
         let ours = traced

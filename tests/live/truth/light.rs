@@ -66,7 +66,8 @@ fn requests_are_those_of_the_log(settings: &Settings, keep_alive: &str) -> anyho
         assert!(request.bytes_out > line.body_bytes, "{request:?} {line:?}");
         assert_eq!(request.pid, line.pid);
         let ours_ns = request.service_ns.with_context(|| format!("nothing read: {request:?}"))?;
-        let pair = Pair::of(request, (ours_ns, line.duration_us * 1000), &waits);
+        let threads = traced.threads_of(request.pid)?;
+        let pair = Pair::of(request, (ours_ns, line.duration_us * 1000), (&waits, &threads));
         intervals.add(line.path.trim_start_matches('/').split('/').next().unwrap_or_default(), pair);
     }
     let wrong = intervals.wrong(Between {

@@ -45,6 +45,10 @@ impl Recipe for FewFiles<'_> {
         self.server.loads()
     }
 
+    fn knows_its_work(&self) -> bool {
+        self.server.knows_its_work()
+    }
+
     fn shares_gil(&self) -> bool {
         self.server.shares_gil()
     }

@@ -62,6 +62,10 @@ impl Recipe for Pywsgi {
         Ok(vec![command])
     }
 
+    fn knows_its_work(&self) -> bool {
+        false
+    }
+
     fn shares_gil(&self) -> bool {
         false
     }
@@ -111,6 +115,10 @@ impl Recipe for GunicornGevent {
         self.workers
     }
 
+    fn knows_its_work(&self) -> bool {
+        false
+    }
+
     fn shares_gil(&self) -> bool {
         false
     }
@@ -147,6 +155,10 @@ impl Recipe for WitnessedGevent {
 
     fn loads(&self) -> usize {
         self.0.loads()
+    }
+
+    fn knows_its_work(&self) -> bool {
+        false
     }
 
     fn shares_gil(&self) -> bool {

@@ -195,6 +195,10 @@ impl<R: Recipe> Recipe for Nginx<R> {
         self.server.loads()
     }
 
+    fn knows_its_work(&self) -> bool {
+        self.server.knows_its_work()
+    }
+
     fn shares_gil(&self) -> bool {
         self.server.shares_gil()
     }

@@ -72,6 +72,10 @@ impl Recipe for Uvicorn {
         self.workers
     }
 
+    fn knows_its_work(&self) -> bool {
+        matches!(self.application, Application::A2wsgi { .. })
+    }
+
     fn shares_gil(&self) -> bool {
         !matches!(self.application, Application::Asgi)
     }
