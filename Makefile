@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix lab thousand-clients soak deploys page screenshots kernels book dist dist-test clean
+.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix lab thousand-clients soak deploys page nightly screenshots kernels book dist dist-test clean
 
 help: ## Show this menu
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -59,6 +59,9 @@ deploys: setup ## Restart a server sixty times under `serve`: memory and series 
 
 page: setup ## Open the pages of all recordings in a headless Chromium; screenshots under target/page
 	@cargo xtask page
+
+nightly: setup ## Run everything that no change waits for (live, kernels, fuzz, page, packages, lab, …); a table at the end (hours, quiet machine)
+	@cargo xtask nightly
 
 screenshots: setup ## Take the pictures of docs/images again, of a real run, as root
 	@cargo xtask screenshots

@@ -57,13 +57,14 @@ linker() {
     fi
 }
 
-# Front ends, and what Apache's module is built with. Nothing of this is started; where it is missing, the tests of these
+# Front ends, a client that others wrote, and what Apache's module is built with. Nothing of this is started; where it is missing, the tests of these
 # servers are skipped and say so.
 front_ends() {
     local missing=()
     [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
     [ -x /usr/sbin/apache2 ] || missing+=(apache2-bin)
     [ -x /usr/bin/promtool ] || missing+=(prometheus)
+    [ -x /usr/bin/wrk ] || missing+=(wrk)
     [ -x /usr/bin/apxs ] || missing+=(apache2-dev)
     [ -n "$(compgen -G '/usr/include/python3*/Python.h')" ] || missing+=(python3-dev)
     /usr/bin/python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
@@ -74,7 +75,7 @@ front_ends() {
         SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null \
             || say "could not install ${missing[*]}"
     else
-        say "tests of nginx and Apache and with Prometheus will be skipped; for them run  sudo apt-get install ${missing[*]}"
+        say "tests with nginx, Apache, Prometheus and wrk will be skipped; for them run  sudo apt-get install ${missing[*]}"
     fi
 }
 

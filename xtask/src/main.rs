@@ -12,6 +12,7 @@ mod fuzz;
 mod kernels;
 mod lab;
 mod live;
+mod nightly;
 mod page;
 mod pins;
 mod record;
@@ -41,6 +42,7 @@ const USAGE: &str = "cargo xtask CHORE
   thousand-clients  a thousand clients at once at every kind of server, with few descriptors and many; a part of a setup's name as argument
   live-all  every server that is named, traced and compared with its own log; names of tests as arguments
   lab       what limits each server on each workload; --servers, --workloads, --minutes, --list, --debug as arguments
+  nightly   everything that no change waits for, with a table at the end; names of chores as arguments
   soak      the profiler killed a hundred times under load
   page      the pages of the recordings, in a headless browser
   kernels   the programs on other kernels, in emulation; versions as arguments";
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         "gil-matrix" => live::gil_matrix(&rest),
         "lab" => lab::run(&rest),
         "live" => live::run(&rest),
+        "nightly" => nightly::run(&rest),
         "live-all" => live::run_all(&rest),
         "thousand-clients" => live::thousand_clients(&rest),
         "page" => page::run(),

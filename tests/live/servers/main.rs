@@ -14,6 +14,7 @@ mod slow;
 mod streams;
 mod truth;
 mod work;
+mod wrk;
 
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::cheroot::{Cheroot, CherryPy};
