@@ -188,7 +188,7 @@ fn live(name: &str, finding: &str) -> anyhow::Result<()> {
     let file = directory.path().join("last.json");
     let path = file.display().to_string();
     let running = scenario.start()?;
-    let target = running.server.master().to_string();
+    let target = running.server.pid().to_string();
     let arguments = ["top", "--pid", target.as_str(), "--report", path.as_str(), "--format", "json"];
     let mut terminal = Terminal::start(&arguments, (120, 40), &[])?;
     let is_first = |screen: &str| {

@@ -21,7 +21,7 @@ fn judge(name: &str) -> anyhow::Result<Option<Judged>> {
     let directory = tempfile::tempdir()?;
     let recording = directory.path().join("run.wtrace").display().to_string();
     let running = scenario.start()?;
-    let (target, duration) = (running.server.master().to_string(), scenario.duration());
+    let (target, duration) = (running.server.pid().to_string(), scenario.duration());
     let arguments = ["--pid", &target, "--duration", &duration, "--record", &recording];
     let outcome = Program::run(&arguments, Duration::from_secs(60))?;
     anyhow::ensure!(outcome.status.success(), "{}", outcome.stderr);

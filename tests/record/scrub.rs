@@ -1,7 +1,7 @@
 //! What names this machine is taken out of a recording's facts; kernel records stay as they are.
 //!
-//! In: a recording. Out: a copy. Host name, and every path in executables, command lines, configuration, cgroups and
-//! UNIX listeners are replaced by neutral ones with the same last segment.
+//! In: a recording. Out: a copy. Host name, the kernel's build, and every path in executables, command lines, configuration,
+//! Python files, cgroups and UNIX listeners are replaced by neutral ones with the same last segment.
 
 use std::path::Path;
 
@@ -38,19 +38,22 @@ pub(crate) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 
 fn neutral(fact: &mut Fact) {
     match fact {
-        Fact::SessionStarted(session) => HOST.clone_into(&mut session.host_name),
+        Fact::SessionStarted(session) => {
+            HOST.clone_into(&mut session.host_name);
+            // What a distribution or a vendor of machines appends to the kernel's version.
+            if let Some((version, _)) = session.kernel_release.split_once('-') {
+                session.kernel_release = version.to_owned();
+            }
+        }
         Fact::ProcessSeen(process) => {
             process.executable = format!("/usr/bin/{}", last_segment(&process.executable));
-            for argument in &mut process.command_line {
-                moved(argument);
-            }
-            for (_, value) in &mut process.environment {
-                moved(value);
-            }
-            process.configuration_file.iter_mut().for_each(moved);
+            let values = process.environment.iter_mut().chain(&mut process.configuration);
+            let texts = process.command_line.iter_mut().chain(values.map(|(_, value)| value));
+            texts.chain(&mut process.configuration_file).for_each(moved);
             process.cgroup.iter_mut().for_each(group);
         }
         Fact::CgroupCpu(cgroup) => group(&mut cgroup.cgroup),
+        Fact::FrameSeen(frame) => moved(&mut frame.file),
         Fact::ListenerSeen(listener) if listener.family == "unix" => moved(&mut listener.address),
         _ => {}
     }
@@ -60,11 +63,26 @@ fn last_segment(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// A path becomes one under `/srv`.
+/// Every absolute path in the text becomes one under `/srv`.
 fn moved(text: &mut String) {
-    if text.starts_with('/') {
-        *text = format!("/srv/{}", last_segment(text));
+    let mut neutral = String::new();
+    let mut rest = text.as_str();
+    while let Some(start) = rest.find('/') {
+        let (before, path) = rest.split_at(start);
+        let length = path.find(|c: char| c.is_whitespace() || ":,;'\"".contains(c)).unwrap_or(path.len());
+        let (path, after) = path.split_at(length);
+        neutral.push_str(before);
+        let is_absolute = before.is_empty() || before.ends_with([':', '=', ' ', ',', ';', '\'', '"']);
+        if is_absolute && path.len() > 1 {
+            neutral.push_str("/srv/");
+            neutral.push_str(last_segment(path.trim_end_matches('/')));
+        } else {
+            neutral.push_str(path);
+        }
+        rest = after;
     }
+    neutral.push_str(rest);
+    *text = neutral;
 }
 
 /// A cgroup below the root becomes `/server`.

@@ -5,8 +5,6 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "the helpers belong to tests")]
 
-use std::path::PathBuf;
-
 use profiler_core::finding::Answer;
 use profiler_core::timeline::ThreadState;
 use ratatui::buffer::Buffer;
@@ -20,17 +18,13 @@ use wsgi_trace::report::screen::paint::Paint;
 use wsgi_trace::report::screen::{MIN_COLUMNS, MIN_ROWS, draw};
 use wsgi_trace::top::play::Player;
 use wsgi_trace_tests::root;
-use wsgi_trace_tests::scenario::{SCENARIOS, Scenario, Verdict};
+use wsgi_trace_tests::scenario::{Scenario, Verdict, all};
 use wsgi_trace_tests::verdict::Judged;
 
 const SECOND: u64 = 1_000_000_000;
 
-fn path_of(scenario: &Scenario) -> PathBuf {
-    root().join("tests/recordings").join(scenario.name).with_extension("wtrace")
-}
-
 fn player(name: &str) -> Player {
-    Player::open(&path_of(Scenario::named(name).expect(name))).expect(name)
+    Player::open(&Scenario::named(name).expect(name).recording()).expect(name)
 }
 
 fn text(shown: &Shown, look: &Look, (width, height): (u16, u16)) -> String {
@@ -53,8 +47,8 @@ macro_rules! assert_screen {
 
 #[test]
 fn what_is_shown_at_the_end_is_the_report_of_the_recording() {
-    for scenario in SCENARIOS {
-        let judged = Judged::recording(&path_of(scenario)).expect(scenario.name);
+    for scenario in all() {
+        let judged = Judged::recording(&scenario.recording()).expect(scenario.name);
         let report = json::render(&judged.snapshot, &judged.findings).expect("memory takes it");
         // However it was played.
         for step_ns in [u64::MAX, SECOND, 300_000_000] {
@@ -72,7 +66,7 @@ fn what_is_shown_at_the_end_is_the_report_of_the_recording() {
 
 #[test]
 fn the_first_thing_said_is_what_is_wrong() {
-    for scenario in SCENARIOS {
+    for scenario in all() {
         let mut player = player(scenario.name);
         player.play_to_end();
         let shown = player.shown(1, false);
@@ -85,6 +79,7 @@ fn the_first_thing_said_is_what_is_wrong() {
                 assert!(firsts.iter().any(|first| is_said(&first)), "{}: {screen}", scenario.name);
             }
             Verdict::Healthy => assert!(is_said(&&"healthy"), "{}: {screen}", scenario.name),
+            Verdict::Unsaid => assert!(is_said(&&"nothing found"), "{}: {screen}", scenario.name),
             Verdict::Undecided => assert!(is_said(&&"no traffic"), "{}: {screen}", scenario.name),
         }
         let first = shown.findings.iter().find(|finding| finding.answer == Answer::Present);
@@ -97,7 +92,7 @@ fn the_first_thing_said_is_what_is_wrong() {
 
 #[test]
 fn every_moment_of_every_recording_can_be_drawn_and_adds_up() {
-    for scenario in SCENARIOS {
+    for scenario in all() {
         let mut player = player(scenario.name);
         while !player.has_ended() {
             let shown = player.shown(1, false);

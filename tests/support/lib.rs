@@ -25,6 +25,7 @@ pub mod one_at_a_time;
 pub mod picture;
 pub mod program;
 pub mod raw;
+pub mod replayed;
 pub mod scenario;
 pub mod scheduler;
 pub mod server;

@@ -1,8 +1,9 @@
-//! Situations of a real gunicorn, each of which has one verdict: what live tests provoke and what recordings hold.
+//! Situations of real servers, each of which has one verdict: what live tests provoke and what recordings hold.
 //!
-//! In: the table. Out: a server in that situation, with its clients at work, for as long as the value lives.
+//! In: the tables. Out: a server in that situation, with its clients at work, for as long as the value lives.
 
-mod table;
+mod gunicorn;
+mod others;
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +11,9 @@ use anyhow::Context as _;
 
 use crate::cgroup::CpuQuota;
 use crate::child::until;
-use crate::gunicorn::{Gunicorn, Settings};
+use crate::dropping;
 use crate::load::Load;
-pub use table::SCENARIOS;
+use crate::server::{Recipe, Server};
 
 /// Clients go on for this long beyond the window: attaching, detaching and a busy machine are in it.
 const MARGIN_SECONDS: u64 = 25;
@@ -26,6 +27,8 @@ pub enum Clients {
     Any(&'static [&'static str]),
     /// As before; `--sticky` clients all use the same worker process.
     OneWorker(&'static [&'static str]),
+    /// They are not served, or leave: a plan of `clients/dropping.py`, carried out once within the window.
+    Dropping(&'static [&'static str]),
     /// Nobody comes.
     Nobody,
 }
@@ -39,8 +42,10 @@ pub enum Verdict {
     OneOf(&'static [&'static str], &'static [&'static str]),
     /// Nothing is wrong.
     Healthy,
-    /// Nothing can be said.
+    /// Nothing can be said: there is no traffic.
     Undecided,
+    /// Nothing is found, and most checks cannot be made.
+    Unsaid,
 }
 
 /// One situation.
@@ -51,13 +56,17 @@ pub struct Scenario {
     /// What it is about.
     pub about: &'static str,
     /// The server.
-    pub server: fn() -> Settings,
+    pub server: fn() -> Box<dyn Recipe>,
     /// Its clients.
     pub clients: Clients,
     /// CPU quota of the server, in cores.
     pub quota_cores: Option<f64>,
     /// How long it is watched; longer than findings need, shorter than would make a large recording.
     pub window: Duration,
+    /// How it is watched: options of the program beside the target.
+    pub options: &'static [&'static str],
+    /// Half-way one window ends and the next begins, as in `serve`.
+    pub rolls: bool,
     /// What must be said of it.
     pub verdict: Verdict,
 }
@@ -68,15 +77,59 @@ pub struct Running {
     // In this order: clients end before their server, the server before its cgroup can be removed.
     _load: Option<Load>,
     /// The server.
-    pub server: Gunicorn,
+    pub server: Server,
+    options: Vec<String>,
+    plan: Option<&'static [&'static str]>,
     _quota: Option<CpuQuota>,
+}
+
+/// Every situation.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    gunicorn::SCENARIOS.iter().chain(others::SCENARIOS)
+}
+
+const fn scenario(
+    name: &'static str,
+    about: &'static str,
+    server: fn() -> Box<dyn Recipe>,
+    clients: Clients,
+    verdict: Verdict,
+) -> Scenario {
+    let window = Duration::from_secs(2);
+    Scenario { name, about, server, clients, quota_cores: None, window, options: &[], rolls: false, verdict }
+}
+
+impl Running {
+    /// Arguments of `wsgi-trace` that name the target and say how it is watched.
+    #[must_use]
+    pub fn target(&self) -> Vec<String> {
+        let pid = ["--pid".to_owned(), self.server.pid().to_string()];
+        pid.into_iter().chain(self.options.iter().cloned()).collect()
+    }
+
+    /// What clients do only once somebody watches; returns at its end. `false`: nothing, the window ends by its length.
+    ///
+    /// # Errors
+    ///
+    /// Where the clients fail.
+    pub fn act(&self) -> anyhow::Result<bool> {
+        let Some(plan) = self.plan else { return Ok(false) };
+        dropping::Clients::run(self.server.address(), plan)?;
+        Ok(true)
+    }
 }
 
 impl Scenario {
     /// The situation of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
-        SCENARIOS.iter().find(|scenario| scenario.name == name)
+        all().find(|scenario| scenario.name == name)
+    }
+
+    /// Where its recording stands.
+    #[must_use]
+    pub fn recording(&self) -> std::path::PathBuf {
+        crate::root().join("tests/recordings").join(self.name).with_extension("wtrace")
     }
 
     /// Its window as an argument of `--duration`.
@@ -91,23 +144,27 @@ impl Scenario {
     ///
     /// Where the server or its clients do not come up, or the machine has no cgroup to limit CPU time with.
     pub fn start(&self) -> anyhow::Result<Running> {
-        let server = Gunicorn::start(&(self.server)())?;
+        let recipe = (self.server)();
+        let server = Server::start(recipe.as_ref())?;
         let quota = self.quota_cores.map(CpuQuota::new).transpose()?;
         if let Some(quota) = &quota {
-            for pid in server.worker_pids().into_iter().chain([server.master()]) {
+            for pid in server.worker_pids().into_iter().chain([server.pid()]) {
                 quota.take(pid)?;
             }
         }
-        let load = self.clients(&server)?;
-        Ok(Running { _load: load, server, _quota: quota })
+        let in_front = server.pids().get(1).copied().filter(|_| recipe.traces_front_end());
+        let in_front = in_front.map(|pid| format!("--with-front-end={pid}"));
+        let options = self.options.iter().map(|&option| option.to_owned()).chain(in_front).collect();
+        let (load, plan) = match self.clients {
+            Clients::Nobody => (None, None),
+            Clients::Dropping(plan) => (None, Some(plan)),
+            Clients::Any(options) => (Some(self.load(&server, options, false)?), None),
+            Clients::OneWorker(options) => (Some(self.load(&server, options, true)?), None),
+        };
+        Ok(Running { _load: load, server, options, plan, _quota: quota })
     }
 
-    fn clients(&self, server: &Gunicorn) -> anyhow::Result<Option<Load>> {
-        let (options, sticky) = match self.clients {
-            Clients::Nobody => return Ok(None),
-            Clients::Any(options) => (options, false),
-            Clients::OneWorker(options) => (options, true),
-        };
+    fn load(&self, server: &Server, options: &[&str], sticky: bool) -> anyhow::Result<Load> {
         let seconds = format!("--seconds={}", self.window.as_secs().saturating_add(MARGIN_SECONDS));
         let mut all = vec![seconds, "--no-requests".to_owned()];
         all.extend(options.iter().map(|&option| option.to_owned()));
@@ -117,10 +174,10 @@ impl Scenario {
         }
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let load = Load::start(server.address(), &all)?;
-        server.access_log(1)?;
+        server.log(1)?;
         // A queue is not there at once; what is watched is the state, not the start.
         let start = Instant::now();
         until("the run-up", RUN_UP * 2, || Ok((start.elapsed() >= RUN_UP).then_some(())))?;
-        Ok(Some(load))
+        Ok(load)
     }
 }

@@ -65,7 +65,7 @@ impl Judged {
                     && present.iter().all(|id| firsts.contains(id) || others.contains(id))
             }
             Verdict::Healthy => present == [HEALTHY],
-            Verdict::Undecided => present.is_empty(),
+            Verdict::Undecided | Verdict::Unsaid => present.is_empty(),
         };
         if !right {
             let wanted = scenario.verdict;

@@ -10,5 +10,6 @@ use crate::command;
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     command::build_with("record-scenarios", "release")?;
     let mut record = Command::new(command::root().join("target/release/record-scenarios"));
+    record.env("WSGI_TRACE_BINARY", command::root().join("target/release/wsgi-trace"));
     command::run(record.args(arguments).current_dir(command::root()))
 }

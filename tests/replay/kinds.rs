@@ -1,0 +1,75 @@
+//! Which recordings there must be: every kind of server and every way to look has one that shows it.
+//!
+//! In: the recordings. Out: a failure that names the kind that none shows.
+
+use profiler_core::model::Snapshot;
+use wsgi_trace_tests::replayed::Replayed;
+use wsgi_trace_tests::scenario::all;
+
+/// What makes a recording one of a kind, seen in what it gives.
+type Shows = fn(&Replayed) -> bool;
+
+fn is(replayed: &Replayed, name: &str, worker_class: &str) -> bool {
+    let server = &replayed.last.server;
+    server.name == name && server.worker_class == worker_class && replayed.last.requests.completed > 10
+}
+
+/// On a loop several requests were open at once, and loops were told from pools.
+fn interleaves(window: &Snapshot) -> bool {
+    window.requests.peak_in_flight > 1 && window.event_loops.iter().any(|one| one.turns > 50)
+}
+
+/// Requests left the loop for a thread.
+fn leaves_the_loop(window: &Snapshot) -> bool {
+    window.event_loops.iter().any(|one| one.pooled > 5)
+}
+
+const KINDS: [(&str, Shows); 19] = [
+    ("gunicorn sync", |one| is(one, "gunicorn", "sync")),
+    ("gunicorn gthread", |one| is(one, "gunicorn", "gthread")),
+    ("gunicorn gevent", |one| is(one, "gunicorn", "gevent") && interleaves(&one.last)),
+    ("gevent pywsgi", |one| is(one, "gevent", "gevent") && interleaves(&one.last)),
+    ("uvicorn ASGI", |one| is(one, "uvicorn", "asyncio") && interleaves(&one.last)),
+    ("Starlette with threads", |one| {
+        has_setting(one, "starlette_app:application") && leaves_the_loop(&one.last)
+    }),
+    ("a2wsgi", |one| has_setting(one, "a2wsgi_app:application") && leaves_the_loop(&one.last)),
+    ("Twisted", |one| is(one, "twisted", "reactor") && leaves_the_loop(&one.last)),
+    ("Waitress", |one| is(one, "waitress", "pool")),
+    ("uWSGI with processes", |one| is(one, "uwsgi", "sync")),
+    ("uWSGI with threads", |one| is(one, "uwsgi", "threads")),
+    ("mod_wsgi daemon", |one| is(one, "mod_wsgi", "daemon")),
+    ("mod_wsgi embedded", |one| is(one, "mod_wsgi", "embedded")),
+    ("a front end that is traced", |one| one.last.front_end.as_ref().is_some_and(|front| front.joined > 10)),
+    ("light mode", |one| one.last.attached.is_light() && one.last.requests.completed > 10),
+    ("clients that left", |one| {
+        drops(one, &["client_left_waiting", "client_left_reading", "client_left_in_queue"])
+    }),
+    ("answers that were cut short", |one| {
+        drops(one, &["response_cut_short", "pipelined_discarded", "server_error"])
+    }),
+    ("waits for the interpreter lock", |one| one.last.gil.waits.count() > 10),
+    ("a window that rolled", |one| {
+        // What began in the one ended in the other.
+        let went_over = one.windows.first().is_some_and(|first| first.requests.open > 0);
+        went_over && one.windows.iter().chain([&one.last]).all(|window| window.requests.completed > 10)
+    }),
+];
+
+fn has_setting(one: &Replayed, value: &str) -> bool {
+    one.last.server.settings.iter().any(|setting| setting.value == value)
+}
+
+fn drops(one: &Replayed, causes: &[&str]) -> bool {
+    causes.iter().all(|cause| one.last.dropped.causes.iter().any(|counted| counted.cause.name() == *cause))
+}
+
+#[test]
+fn every_kind_of_server_and_every_way_to_look_has_a_recording() {
+    let replayed: Vec<Replayed> = all()
+        .map(|scenario| Replayed::of(&scenario.recording(), &mut |_| {}).expect(scenario.name))
+        .collect();
+    let missing: Vec<&str> =
+        KINDS.iter().filter(|(_, shows)| !replayed.iter().any(shows)).map(|(kind, _)| *kind).collect();
+    assert!(missing.is_empty(), "no recording shows {missing:?}");
+}
