@@ -6,6 +6,7 @@ mod bench;
 mod book;
 mod check;
 mod command;
+mod compare;
 mod demo;
 mod dist;
 mod fuzz;
@@ -31,7 +32,8 @@ const USAGE: &str = "cargo xtask CHORE
   test      all tests; live ones where root and BPF allow
   demo      a real gunicorn under load, traced
   fuzz      every fuzz target for a minute; targets as arguments
-  record    the recordings of tests/recordings, taken again; names of scenarios as arguments, --show only shows
+  record    the recordings of tests/recordings, taken again; names of scenarios as arguments, --show only shows, --scrub scrubs again
+  compare   all that replays of the recordings give now, beside what they gave at a commit (none: the last), in full
   bench     what it costs, beside empty programs and other tools; parts as arguments, --quick for a short look
   check-bench  the instructions of the hot path against their baseline
   book      the guide as a book, its links checked
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         "check-bench" => bench::check(),
         "book" => book::run(),
         "check" => check::run(),
+        "compare" => compare::run(&rest),
         "tidy" => tidy::run(),
         "demo" => demo::run(),
         "dist" => dist::run(),
