@@ -10,10 +10,18 @@ mod metric;
 mod send;
 mod span;
 
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use profiler_core::fact::SessionStarted;
+
+/// Sends a message without spans and reads the reply; whether that takes it. For tests with collectors that say anything.
+#[must_use]
+pub fn ask(url: &str) -> bool {
+    let message = ExportTraceServiceRequest::default();
+    matches!(send::Sender::new().post(url, &message), send::Answer::Taken { .. })
+}
 
 /// An attribute.
 fn attribute(key: &str, value: Value) -> KeyValue {

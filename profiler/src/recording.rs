@@ -13,6 +13,7 @@ mod scan;
 mod write;
 
 pub use compat::{FORMAT_VERSION, FORMAT_VERSIONS, FormatVersion};
+pub use format::{Expansion, MAX_EXPANSION};
 pub use layout::LAYOUT_HASH;
 pub use read::{OpenError, ReadSummary, Recording};
 pub use write::{FRAME_TARGET_BYTES, RecordError, Recorder, Storage, Totals};

@@ -261,7 +261,11 @@ impl Side {
         Self::parse(&bytes, path)
     }
 
-    pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Self, SideError> {
+    /// Reads a report in JSON; `path` is what errors name.
+    ///
+    /// # Errors
+    /// If it is none, or of a version that is not known.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, SideError> {
         let foreign = |reason: String| SideError::Foreign { path: path.into(), reason };
         let side: Self = serde_json::from_slice(bytes).map_err(|error| foreign(error.to_string()))?;
         match side.schema_version.split('.').next() {

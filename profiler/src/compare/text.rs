@@ -91,7 +91,7 @@ pub fn render(difference: &Difference, names: [&str; 2], charset: Charset) -> St
     out += "How they are made: docs/diff.md\n";
     match charset {
         Charset::Unicode => out,
-        Charset::Ascii => out.replace('µ', "u").replace('→', "->"),
+        Charset::Ascii => out.replace('µ', "u").replace('→', "->").replace('…', "to"),
     }
 }
 

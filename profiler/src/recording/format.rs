@@ -35,6 +35,25 @@ pub(super) const MAX_RAW_BYTES: usize = MAX_ITEM_BYTES + 1024 * 1024;
 /// Largest payload as stored: what cannot be compressed grows a little.
 pub(super) const MAX_STORED_BYTES: usize = MAX_RAW_BYTES + MAX_RAW_BYTES / 8 + 64;
 
+/// How much may come out of how much of a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Expansion {
+    times: u64,
+    allowance_bytes: u64,
+}
+
+impl Expansion {
+    /// Bytes of items that so many bytes of a file may hold.
+    #[must_use]
+    pub const fn of(self, file_bytes: u64) -> u64 {
+        file_bytes.saturating_mul(self.times).saturating_add(self.allowance_bytes)
+    }
+}
+
+/// LZ4 packs up to 255 to one and the streams of a packed frame as much again: without a limit a file of a megabyte keeps
+/// `report` busy for minutes. Recordings hold some 20 times their size; records that are all alike some hundred.
+pub const MAX_EXPANSION: Expansion = Expansion { times: 1000, allowance_bytes: 64 * 1024 * 1024 };
+
 /// The header of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileHeader {

@@ -12,7 +12,6 @@ mod field;
 use rustc_hash::FxHashMap;
 
 use self::field::{DISTINCTION, Expect, Field, MAX_FIELDS, SHAPES, Shape, TGID, TID, TIME, slice};
-use super::format::MAX_RAW_BYTES;
 use super::item::{TAG_KERNEL, put, put_parts};
 
 /// Streams beside those of the fields: tags of the items, contexts, lengths, bytes.
@@ -181,8 +180,8 @@ fn pack_record(streams: &mut [Vec<u8>], state: &mut State, index: usize, shape: 
 }
 
 /// Unpacks a frame into `payload`, in place of what was there; `None` where it was not made by [`pack`], or would be larger
-/// than a frame may be.
-pub(super) fn unpack(packed: &[u8], payload: &mut Vec<u8>) -> Option<()> {
+/// than `most_bytes`.
+pub(super) fn unpack(packed: &[u8], payload: &mut Vec<u8>, most_bytes: usize) -> Option<()> {
     payload.clear();
     let mut rest = packed;
     let mut lengths = [0_usize; STREAMS];
@@ -197,7 +196,7 @@ pub(super) fn unpack(packed: &[u8], payload: &mut Vec<u8>) -> Option<()> {
     }
     let mut unpacker = Unpacker::new(&streams);
     while unpacker.next(payload)? {
-        if payload.len() > MAX_RAW_BYTES {
+        if payload.len() > most_bytes {
             return None;
         }
     }

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use profiler_core::stream::Item;
 
 use super::compat::{FORMAT_VERSION, Verdict, judge};
-use super::format::{FILE_HEADER_BYTES, FRAME_PACKED, FRAME_TRAILER, FileHeader, MAGIC, Parsed};
+use super::format::{
+    FILE_HEADER_BYTES, FRAME_PACKED, FRAME_TRAILER, FileHeader, MAGIC, MAX_EXPANSION, MAX_RAW_BYTES, Parsed,
+};
 use super::item::{self, Taken};
 use super::pack::unpack;
 use super::scan::Scanner;
@@ -115,6 +117,8 @@ pub struct Recording<R = File> {
     taken_bytes: usize,
     /// A frame as it was packed; kept for its memory.
     packed: Vec<u8>,
+    /// Bytes of items in all frames so far.
+    unpacked_bytes: u64,
     /// Items of that frame not yet taken.
     payload_items: u32,
     trailer: Option<Totals>,
@@ -177,6 +181,7 @@ impl<R: Read> Recording<R> {
             payload: Vec::new(),
             taken_bytes: 0,
             packed: Vec::new(),
+            unpacked_bytes: 0,
             payload_items: 0,
             trailer: None,
             has_trailer: false,
@@ -243,6 +248,12 @@ impl<R: Read> Recording<R> {
         self.payload.get(record).map(Item::Kernel)
     }
 
+    /// What the frame that was just read may hold.
+    fn most_bytes(&self) -> usize {
+        let left = MAX_EXPANSION.of(self.scanner.consumed_bytes).saturating_sub(self.unpacked_bytes);
+        usize::try_from(left).unwrap_or(usize::MAX).min(MAX_RAW_BYTES)
+    }
+
     /// Takes the next frame; `false` at the end.
     fn next_payload(&mut self) -> bool {
         self.payload.clear();
@@ -255,13 +266,15 @@ impl<R: Read> Recording<R> {
         }
         self.frames = self.frames.saturating_add(1);
         self.payload_items = frame.items;
+        let most_bytes = self.most_bytes();
         if frame.kind != FRAME_PACKED {
             std::mem::swap(&mut self.payload, &mut self.packed);
-        } else if unpack(&self.packed, &mut self.payload).is_none() {
+        } else if unpack(&self.packed, &mut self.payload, most_bytes).is_none() {
             self.payload.clear();
             let lost = u64::from(frame.items.max(1));
             self.unreadable_items = self.unreadable_items.saturating_add(lost);
         }
+        self.unpacked_bytes = self.unpacked_bytes.saturating_add(self.payload.len() as u64);
         true
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Scanner<R> {
     /// Bytes passed over.
     pub(super) unreadable_bytes: u64,
     /// Bytes consumed, whole frames or not.
-    consumed_bytes: u64,
+    pub(super) consumed_bytes: u64,
     wasted_bytes: u64,
 }
 

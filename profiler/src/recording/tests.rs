@@ -9,12 +9,17 @@ use profiler_core::fact::{EndReason, Fact, FactRecord};
 use profiler_core::stream::Item;
 use proptest::prelude::*;
 
+use profiler_common::record::KIND_SLICE;
+use profiler_common::record::slice::SliceRecord;
+
 use super::format::{
     FILE_HEADER_BYTES, FRAME_ITEMS, FRAME_PACKED, FileHeader, FrameHeader, MAX_ITEM_BYTES, MAX_STORED_BYTES,
 };
+use super::item::put_kernel;
+use super::pack::pack;
 use super::{
-    FORMAT_VERSION, FRAME_TARGET_BYTES, LAYOUT_HASH, OpenError, ReadSummary, RecordError, Recorder,
-    Recording, Storage,
+    FORMAT_VERSION, FRAME_TARGET_BYTES, LAYOUT_HASH, MAX_EXPANSION, OpenError, ReadSummary, RecordError,
+    Recorder, Recording, Storage,
 };
 use crate::output_file::OutputFileError;
 
@@ -276,6 +281,31 @@ fn a_frame_that_cannot_be_unpacked_is_counted_and_the_next_one_read() {
     assert_eq!(items, [fact(1)]);
     assert_eq!((summary.unreadable_items, summary.missing_items), (3, 0));
     assert!(!summary.is_complete());
+}
+
+#[test]
+fn what_comes_out_of_a_small_file_stays_small() {
+    let mut payload = Vec::new();
+    let mut slice = [0; size_of::<SliceRecord>()];
+    slice[..2].copy_from_slice(&KIND_SLICE.to_le_bytes());
+    let in_frame = 4_000_000 / slice.len();
+    for _ in 0..in_frame {
+        put_kernel(&mut payload, &slice);
+    }
+    let frame = frame(FRAME_PACKED, u32::try_from(in_frame).unwrap(), &pack(&payload));
+    let mut bytes = record(&[]);
+    for _ in 0..60 {
+        bytes.extend_from_slice(&frame);
+    }
+    let hostile = 60 * in_frame * slice.len() / bytes.len();
+    assert!(hostile > 1500, "the file holds {hostile} times its size");
+    let mut recording = open(&bytes).unwrap();
+    let mut items_bytes = 0;
+    while let Some(Item::Kernel(record)) = recording.next_item() {
+        items_bytes += record.len() as u64;
+    }
+    assert!(items_bytes <= MAX_EXPANSION.of(bytes.len() as u64), "{items_bytes} of {}", bytes.len());
+    assert!(recording.summary().unreadable_items > 0, "what was left out is counted");
 }
 
 #[test]

@@ -5,13 +5,14 @@ use profiler_common::record::{KIND_SLICE, RecordHeader};
 use proptest::prelude::*;
 use zerocopy::IntoBytes as _;
 
+use super::super::format::MAX_RAW_BYTES;
 use super::super::item::TAG_FACT;
 use super::*;
 
 /// What a frame holds.
 fn unpacked(packed: &[u8]) -> Option<Vec<u8>> {
     let mut payload = b"what was there before".to_vec();
-    unpack(packed, &mut payload)?;
+    unpack(packed, &mut payload, MAX_RAW_BYTES)?;
     Some(payload)
 }
 
