@@ -1,30 +1,6 @@
-//! Raw kernel records through decode and order: no input may panic, and what comes out is in order of time.
+//! Raw kernel records through decode and order: `tests/support/hostile/decode.rs` says what must hold.
 //!
-//! In: bytes; every 2 of them give the length of the next record. Out: nothing.
+//! In: bytes. Out: nothing.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use profiler_core::decode::decode;
-use profiler_core::event::Event;
-use profiler_core::order::Order;
-
-fuzz_target!(|bytes: &[u8]| {
-    let mut order = Order::new(1_000_000);
-    let mut last_ns = 0;
-    let mut each = |event: &mut Option<Event>| {
-        let event = event.take().expect("each is handed over once");
-        assert!(event.time_ns >= last_ns, "out of order");
-        last_ns = event.time_ns;
-    };
-    let mut rest = bytes;
-    while let Some((length, after)) = rest.split_first_chunk::<2>() {
-        let length = usize::from(u16::from_le_bytes(*length)).min(after.len());
-        let (record, after) = after.split_at(length);
-        if let Ok(event) = decode(record) {
-            order.push(event);
-        }
-        order.release(&mut each);
-        rest = after;
-    }
-    order.finish(&mut each);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wsgi_trace_tests::hostile::decode::body(bytes));

@@ -1,6 +1,6 @@
-//! What is read of an interpreter: its file, its memory, the lines that say where it is.
+//! What is read of an interpreter: `tests/support/hostile.rs` says what must hold.
 //!
-//! In: bytes, taken for each of them. Out: no panic, no endless loop.
+//! In: bytes. Out: nothing.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wsgi_trace::fact::python::read_hostile(bytes));

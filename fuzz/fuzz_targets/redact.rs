@@ -1,38 +1,6 @@
-//! One capture in portions: nothing panics, no length changes, and only bytes that may be kept differ from filler.
+//! One capture in portions through redaction: `tests/support/hostile/redact.rs` says what must hold.
 //!
-//! In: a direction, a portion size, then the captured bytes. Out: nothing.
+//! In: bytes. Out: nothing.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use profiler_common::record::head::HeadRecord;
-use profiler_common::record::{KIND_HEAD, RecordHeader};
-use profiler_core::redact::{FILLER, Redactor};
-use zerocopy::IntoBytes;
-
-fuzz_target!(|bytes: &[u8]| {
-    let mut redactor = Redactor::new();
-    // As a raw record, whatever it is.
-    let mut raw = bytes.to_vec();
-    redactor.redact(&mut raw);
-    assert_eq!(raw.len(), bytes.len());
-
-    let [direction, portion, captured @ ..] = bytes else { return };
-    let mut kept = Vec::new();
-    for portion in captured.chunks(usize::from(*portion).max(1)) {
-        let head = HeadRecord {
-            header: RecordHeader { kind: KIND_HEAD, ..RecordHeader::default() },
-            direction: u32::from(*direction & 1),
-            offset_bytes: kept.len() as u32,
-            captured_bytes: portion.len() as u32,
-            ..HeadRecord::default()
-        };
-        let mut record = head.as_bytes().to_vec();
-        record.extend_from_slice(portion);
-        redactor.redact(&mut record);
-        kept.extend_from_slice(&record[size_of::<HeadRecord>()..]);
-    }
-    assert_eq!(kept.len(), captured.len());
-    for (before, after) in captured.iter().zip(&kept) {
-        assert!(after == before || *after == FILLER, "a byte became something else");
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wsgi_trace_tests::hostile::redact::body(bytes));

@@ -2,7 +2,8 @@
 //!
 //! In: names of scenarios (none: all), the `wsgi-trace` beside this program. Out: `tests/recordings/NAME.wtrace`, facts
 //! scrubbed of what names this machine; with `--show`, the reports on standard output and no recording; with `--scrub`, those
-//! that are there scrubbed again; with `--full DIRECTORY`, what replays give, for `cargo xtask compare`.
+//! that are there scrubbed again; with `--full DIRECTORY`, what replays give, for `cargo xtask compare`;
+//! with `--seeds`, the seeds of `fuzz/`.
 
 mod full;
 mod rolling;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::hostile::seeds;
 use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::scenario::{self, Clients, Running, Scenario};
 use wsgi_trace_tests::verdict::Judged;
@@ -37,6 +39,9 @@ fn run() -> anyhow::Result<()> {
     let (flags, names): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
     let has = |name: &str| flags.iter().any(|flag| flag == name);
+    if has("--seeds") {
+        return seeds::write(&wsgi_trace_tests::root().join("fuzz/seeds"));
+    }
     if has("--full") {
         return full::write(Path::new(names.first().context("--full needs a directory")?));
     }

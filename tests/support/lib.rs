@@ -18,6 +18,7 @@ pub mod gil_episodes;
 pub mod gil_lines;
 pub mod gil_witness;
 pub mod gunicorn;
+pub mod hostile;
 pub mod intervals;
 pub mod kernel_trace;
 pub mod load;

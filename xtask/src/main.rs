@@ -31,7 +31,7 @@ const USAGE: &str = "cargo xtask CHORE
   tidy      tests of the tree itself
   test      all tests; live ones where root and BPF allow
   demo      a real gunicorn under load, traced
-  fuzz      every fuzz target for a minute; targets as arguments
+  fuzz      every fuzz target for a minute; targets, --seconds N as arguments
   record    the recordings of tests/recordings, taken again; names of scenarios as arguments, --show only shows, --scrub scrubs again
   compare   all that replays of the recordings give now, beside what they gave at a commit (none: the last), in full
   bench     what it costs, beside empty programs and other tools; parts as arguments, --quick for a short look

@@ -1,0 +1,6 @@
+//! Two reports in JSON through `diff`: `tests/support/hostile/diff.rs` says what must hold.
+//!
+//! In: bytes. Out: nothing.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wsgi_trace_tests::hostile::diff::body(bytes));

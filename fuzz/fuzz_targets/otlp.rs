@@ -1,0 +1,6 @@
+//! A collector's reply: `tests/support/hostile/otlp.rs` says what must hold.
+//!
+//! In: bytes. Out: nothing.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wsgi_trace_tests::hostile::otlp::body(bytes));
