@@ -42,11 +42,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The test program that installs packages.
+pub(crate) const PROGRAMS: [&str; 1] = ["packages"];
+
 /// Builds everything, installs it and runs it.
 pub(crate) fn test() -> anyhow::Result<()> {
     run()?;
-    let mut tests =
-        command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests", "--test", "packages"]);
+    let mut tests = command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests"]);
+    tests.args(PROGRAMS.iter().flat_map(|program| ["--test", program]));
     command::run(tests.args(["--", "--include-ignored", "--test-threads", "1"]))
 }
 

@@ -1,11 +1,13 @@
 //! `live`: every live test, those too that take long or want a quiet machine; `live-all`: every server.
 //!
-//! In: names of tests, or none for all. Out: success if all passed; a skip is a failure.
+//! In: names of tests, or none for all. Out: success if all passed, and a list of what was skipped; a skip for want of a privilege
+//! or of what `make setup` installs is a failure.
 
+use crate::summary::Summary;
 use crate::{command, watched};
 
 /// Test programs that trace real servers.
-const PROGRAMS: [&str; 9] = [
+pub(crate) const PROGRAMS: [&str; 10] = [
     "kernel_side",
     "kernel_bounds",
     "this_kernel",
@@ -14,11 +16,18 @@ const PROGRAMS: [&str; 9] = [
     "robustness",
     "verdicts",
     "serve",
+    "top_in_a_terminal",
     "docs",
 ];
 
 /// The test program with one line for each server.
-const SERVERS: [&str; 1] = ["servers"];
+pub(crate) const SERVERS: [&str; 1] = ["servers"];
+
+/// The test program that compares waits for the interpreter lock.
+pub(crate) const GIL_MATRIX: [&str; 1] = ["gil_matrix"];
+
+/// The test program with a thousand clients.
+pub(crate) const THOUSAND_CLIENTS: [&str; 1] = ["thousand_clients"];
 
 /// One after the other; names choose among the tests of all.
 pub(crate) fn run(names: &[String]) -> anyhow::Result<()> {
@@ -42,27 +51,39 @@ pub(crate) fn run_all(names: &[String]) -> anyhow::Result<()> {
 pub(crate) fn gil_matrix(names: &[String]) -> anyhow::Result<()> {
     let root = command::root();
     command::run(&mut std::process::Command::new(root.join("xtask/interpreters.sh")))?;
-    let mut tests =
-        command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests", "--test", "gil_matrix"]);
-    tests.args(["--", "--include-ignored", "--nocapture"]).env("WSGI_TRACE_REQUIRE_ROOT", "1");
+    let mut tests = loud(&GIL_MATRIX);
     if names.is_empty() {
         tests.env("WSGI_TRACE_GIL_PAGE", root.join("docs/gil-truth.md"));
     } else {
         tests.env("WSGI_TRACE_GIL", names.join(","));
     }
-    command::run(&mut tests)
+    run_loud(&mut tests)
 }
 
 /// A thousand clients at once, at servers of every kind; the table goes into its page, unless an argument names only some.
 pub(crate) fn thousand_clients(names: &[String]) -> anyhow::Result<()> {
-    let mut tests =
-        command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests", "--test", "thousand_clients"]);
-    tests.args(["--", "--include-ignored", "--nocapture"]).env("WSGI_TRACE_REQUIRE_ROOT", "1");
+    let mut tests = loud(&THOUSAND_CLIENTS);
     match names {
         [] => tests.env("WSGI_TRACE_THOUSAND_PAGE", command::root().join("docs/thousand-clients.md")),
         names => tests.env("WSGI_TRACE_THOUSAND", names.join(" ")),
     };
-    command::run(&mut tests)
+    run_loud(&mut tests)
+}
+
+/// All tests of these programs, with all that they say.
+fn loud(programs: &[&str]) -> std::process::Command {
+    let mut tests = command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests"]);
+    tests.args(programs.iter().flat_map(|program| ["--test", program]));
+    tests.args(["--", "--include-ignored", "--nocapture"]).env("WSGI_TRACE_REQUIRE_ROOT", "1");
+    tests
+}
+
+/// Runs tests whose output goes straight to the terminal, and lists what they skipped.
+fn run_loud(tests: &mut std::process::Command) -> anyhow::Result<()> {
+    let summary = Summary::of(tests)?;
+    let outcome = command::run(tests);
+    summary.print_skips()?;
+    outcome
 }
 
 fn run_programs(programs: &[&str], names: &[String]) -> anyhow::Result<()> {
@@ -72,5 +93,11 @@ fn run_programs(programs: &[&str], names: &[String]) -> anyhow::Result<()> {
     let mut tests = command::cargo(&common);
     tests.arg("--no-fail-fast").args(programs).arg("--").arg("--include-ignored").args(names);
     tests.env("WSGI_TRACE_REQUIRE_ROOT", "1");
-    watched::run(&mut tests, watched::SILENCE_OF_LONG_TESTS, |line| println!("{line}"))?.check()
+    let mut summary = Summary::of(&mut tests)?;
+    let ended = watched::run(&mut tests, watched::SILENCE_OF_LONG_TESTS, |line| {
+        println!("{line}");
+        summary.take(line);
+    })?;
+    summary.print()?;
+    ended.check()
 }

@@ -19,6 +19,7 @@ mod pins;
 mod record;
 mod screenshots;
 mod soak;
+mod summary;
 mod test;
 mod tidy;
 mod watched;

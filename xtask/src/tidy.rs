@@ -4,6 +4,7 @@
 
 mod arrows;
 mod catalogue;
+mod chores;
 mod guide;
 mod places;
 mod shape;
@@ -44,8 +45,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 5] =
-        [shape::offences, arrows::offences, places::offences, catalogue::offences, guide::offences];
+    let tests: [Test; 6] = [
+        shape::offences,
+        arrows::offences,
+        places::offences,
+        catalogue::offences,
+        chores::offences,
+        guide::offences,
+    ];
     let offences: Vec<Offence> = tests.iter().flat_map(|test| test(&files)).collect();
     for offence in &offences {
         eprintln!("{offence}");
