@@ -2,12 +2,11 @@
 //!
 //! In: entries as a threaded server makes them, and the SQL of `docs/timeline.md`. Out: assertions on what the trace
 //! processor found. Needs `node` and `.tools/perfetto` (`tests/perfetto_engine.sh` fetches it); where they are not
-//! there, each test is noted as skipped, or fails where `WSGI_TRACE_REQUIRE_PERFETTO` is set.
+//! there, each test is noted as skipped, or fails where skips are forbidden.
 
 #![allow(clippy::expect_used, reason = "the helpers belong to tests: what fails in them fails the test")]
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -17,6 +16,7 @@ use profiler_core::phase::{Phase, Phases};
 use profiler_core::timeline::{Entry, ThreadState};
 use serde_json::{Value, json};
 use wsgi_trace::report::timeline::PerfettoSink;
+use wsgi_trace_tests::gate;
 
 const WORKER: u32 = 700;
 const ACCEPT_THREAD: u32 = 700;
@@ -121,19 +121,7 @@ fn engine() -> Option<PathBuf> {
     if directory.join("trace_processor.wasm").exists() && node.is_ok_and(|status| status.success()) {
         return Some(directory);
     }
-    assert!(
-        std::env::var_os("WSGI_TRACE_REQUIRE_PERFETTO").is_none(),
-        "node or .tools/perfetto is missing: run tests/perfetto_engine.sh"
-    );
-    let name = std::thread::current().name().unwrap_or("a test").to_owned();
-    let reason = "needs node and .tools/perfetto (tests/perfetto_engine.sh)";
-    eprintln!("{name}: skipped: {reason}");
-    let log = std::env::var_os("WSGI_TRACE_SKIP_LOG")
-        .and_then(|path| OpenOptions::new().append(true).create(true).open(path).ok());
-    if let Some(mut log) = log {
-        // One write: other tests append at the same time.
-        let _ = log.write_all(format!("{name}\t{reason}\n").as_bytes());
-    }
+    gate::missing("node or .tools/perfetto");
     None
 }
 

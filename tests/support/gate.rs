@@ -1,6 +1,6 @@
 //! Whether a live test can run here, and the turn of those that can.
 //!
-//! In: this process's capabilities, `WSGI_TRACE_REQUIRE_ROOT`, `WSGI_TRACE_SKIP_LOG`. Out: a skip with its reason (a
+//! In: this process's capabilities, `WSGI_TRACE_REQUIRE_ROOT`, `CI`, `WSGI_TRACE_SKIP_LOG`. Out: a skip with its reason (a
 //! failure where skips are forbidden), or a guard that keeps live tests apart.
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -49,7 +49,29 @@ pub fn skip(reason: &str) {
     note_skip(reason);
 }
 
-/// Notes that the current test, or a part of it, is skipped for want of something that no privilege gives.
+/// Notes that the current test is skipped for want of something that `make setup` installs.
+///
+/// # Panics
+///
+/// Where `WSGI_TRACE_REQUIRE_ROOT` or `CI` is set: there a skip is a failure.
+#[allow(clippy::panic, reason = "failing the test is what this is for")]
+pub fn missing(what: &str) {
+    if must_have_all() {
+        panic!(
+            "{} must not be skipped here: {what} is missing",
+            std::thread::current().name().unwrap_or("a test")
+        );
+    }
+    note_skip(&format!("{what} is missing (as root, `make setup` installs it)"));
+}
+
+/// Whether what `make setup` installs must be there.
+fn must_have_all() -> bool {
+    ["WSGI_TRACE_REQUIRE_ROOT", "CI"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
+/// Notes that the current test, or a part of it, is skipped for want of something that neither a privilege nor `make setup`
+/// gives.
 pub fn note_skip(reason: &str) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("a test");

@@ -282,11 +282,11 @@ pub fn queue_depth(address: &Address) -> anyhow::Result<u64> {
     depth.with_context(|| format!("nobody listens on port {port}"))
 }
 
-/// Whether a program of Debian's is there; where it is not, says that the test is skipped.
+/// Whether a program of Debian's is there; where it is not, notes that the test is skipped, or fails it.
 fn is_installed(program: &str, name: &str) -> bool {
     let is_there = std::path::Path::new(program).exists();
     if !is_there {
-        eprintln!("SKIPPED: {name} is not installed (as root, `make setup` does it)");
+        crate::gate::missing(name);
     }
     is_there
 }

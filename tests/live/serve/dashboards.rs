@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use wsgi_trace_tests::agent::Agent;
 use wsgi_trace_tests::child::{Child, until};
-use wsgi_trace_tests::gate::{note_skip, shared};
+use wsgi_trace_tests::gate::{missing, shared};
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::require_bpf;
@@ -124,7 +124,7 @@ impl Prometheus {
 fn every_query_of_every_panel_has_data_and_every_alert_is_evaluated() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     if Command::new("prometheus").arg("--version").output().is_err() {
-        note_skip("prometheus is not installed");
+        missing("prometheus");
         return Ok(());
     }
     let _others = shared()?;

@@ -1,13 +1,13 @@
 //! What Prometheus itself says of the agent's metrics.
 //!
-//! In: an agent on a real server, Debian's `promtool`. Out: verdicts; skipped where that is not installed.
+//! In: an agent on a real server, Debian's `promtool`. Out: verdicts; where that is not installed, a skip or a failure.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 use wsgi_trace_tests::agent::Agent;
-use wsgi_trace_tests::gate::{note_skip, shared};
+use wsgi_trace_tests::gate::{missing, shared};
 use wsgi_trace_tests::require_bpf;
 
 use super::{ask, free_port, gunicorn_on};
@@ -16,7 +16,7 @@ use super::{ask, free_port, gunicorn_on};
 fn promtool_finds_nothing_to_object_to() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     if Command::new("promtool").arg("--version").output().is_err() {
-        note_skip("promtool is not installed (Debian: prometheus)");
+        missing("promtool");
         return Ok(());
     }
     let _others = shared()?;
@@ -54,7 +54,7 @@ fn promtool_finds_nothing_to_object_to() -> anyhow::Result<()> {
 fn alerts_are_rules_that_prometheus_takes() -> anyhow::Result<()> {
     let alerts = wsgi_trace_tests::root().join("dashboards/alerts.yml");
     let Ok(outcome) = Command::new("promtool").args(["check", "rules"]).arg(alerts).output() else {
-        note_skip("promtool is not installed (Debian: prometheus)");
+        missing("promtool");
         return Ok(());
     };
     ensure!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr));
