@@ -2,9 +2,10 @@
 //!
 //! In: `--servers a,b`, `--workloads a,b` (none: all), `--minutes N`, `--list`; the `wsgi-trace` of this build. Out: a line of
 //! progress for each cell, `target/lab/lab.{md,json}` and the report of each; after a run of all `docs/lab.{md,json}`. A cell that
-//! fails is named.
+//! fails, or whose answer is not the expected one, is named, and the run fails.
 
 mod cell;
+mod expected;
 mod machine;
 mod page;
 mod server;
@@ -86,9 +87,16 @@ fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     }
     let written = if choice.is_all() { "docs" } else { "target/lab" };
     eprintln!("[lab] written: {written}/lab.md, {written}/lab.json");
-    match cells.iter().filter(|cell| cell.why.is_some()).count() {
+    let different: Vec<String> = cells
+        .iter()
+        .filter_map(|cell| Some(format!("{}, {}: {}", cell.server, cell.workload, expected::differs(cell)?)))
+        .collect();
+    for line in &different {
+        eprintln!("[lab] differs: {line}");
+    }
+    match different.len() {
         0 => Ok(()),
-        failed => bail!("{failed} of {all} cells have no answer; the table names them"),
+        number => bail!("{number} of {all} cells differ from what is expected (tests/lab/expected.rs)"),
     }
 }
 

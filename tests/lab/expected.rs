@@ -1,0 +1,223 @@
+//! What each cell of the lab is to answer.
+//!
+//! In: nothing. Out: [`EXPECTED`], a line for each server and workload, and what is wrong with an answer. A line that no longer holds
+//! is changed with the reason in its commit.
+
+use crate::cell::{Cell, Outcome};
+
+/// What one cell is to answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    /// The workload.
+    pub(crate) workload: &'static str,
+    /// The server.
+    pub(crate) server: &'static str,
+    /// This finding must be present; `healthy` or `undecided`: none may be.
+    pub(crate) must: &'static str,
+    /// These may cost more than it does, and come first.
+    pub(crate) first: &'static [&'static str],
+}
+
+const fn cell(
+    workload: &'static str,
+    server: &'static str,
+    must: &'static str,
+    first: &'static [&'static str],
+) -> Expected {
+    Expected { workload, server, must, first }
+}
+
+/// What is wrong with an answer; `None`: nothing.
+pub(crate) fn differs(cell: &Cell) -> Option<String> {
+    let expected = EXPECTED.iter().find(|one| (one.workload, one.server) == (cell.workload, cell.server));
+    let Some(Expected { must, first, .. }) = expected else {
+        return Some("nobody says what is expected".to_owned());
+    };
+    let found = cell.finding.as_deref();
+    match cell.outcome {
+        Outcome::Finding => {}
+        Outcome::Failed => return cell.why.clone(),
+        // Where all is well this is said, or that it cannot be said.
+        outcome if [Outcome::Healthy.word(), Outcome::Undecided.word()].contains(must) => {
+            let is_right = outcome.word() == *must || outcome == Outcome::Healthy;
+            return (!is_right).then(|| format!("{must} is expected, not {}", outcome.word()));
+        }
+        outcome => return Some(format!("{must} is expected, not {}", outcome.word())),
+    }
+    let present = || found.into_iter().chain(cell.also.iter().map(String::as_str));
+    if !present().any(|id| id == *must) {
+        return Some(format!("{must} is expected, not {}", present().collect::<Vec<_>>().join(", ")));
+    }
+    let may_be_first = found.is_some_and(|id| id == *must || first.contains(&id));
+    (!may_be_first).then(|| format!("{} comes before {must}", found.unwrap_or_default()))
+}
+
+/// All of them, by workload.
+pub(crate) const EXPECTED: &[Expected] = &[
+    cell("multithreading", "gunicorn-sync", "gil-contention", &[]),
+    cell("multithreading", "gunicorn-gthread", "gil-threads", &["gil-convoy", "gil-contention"]),
+    cell("multithreading", "gunicorn-gevent", "loop-saturated", &[]),
+    cell("multithreading", "uwsgi-processes", "gil-contention", &[]),
+    cell("multithreading", "uwsgi-threads", "gil-threads", &["gil-contention"]),
+    cell("multithreading", "mod_wsgi", "gil-threads", &["gil-contention"]),
+    cell("multithreading", "waitress", "gil-threads", &["gil-contention"]),
+    cell("multithreading", "cheroot", "gil-threads", &["gil-contention"]),
+    cell("multithreading", "twisted", "gil-threads", &["gil-convoy", "slots-exhausted", "gil-contention"]),
+    cell(
+        "multithreading",
+        "uvicorn-a2wsgi",
+        "gil-threads",
+        &["gil-convoy", "slots-exhausted", "gil-contention"],
+    ),
+    cell(
+        "multithreading",
+        "uvicorn-asgi",
+        "gil-threads",
+        &["gil-convoy", "gil-contention", "slots-exhausted"],
+    ),
+    cell("cpu", "gunicorn-sync", "cpu-bound", &["slots-exhausted"]),
+    cell("cpu", "gunicorn-gthread", "gil-threads", &["gil-convoy", "slots-exhausted", "gil-contention"]),
+    cell("cpu", "gunicorn-gevent", "loop-saturated", &["cpu-bound"]),
+    cell("cpu", "uwsgi-processes", "cpu-bound", &["slots-exhausted"]),
+    cell("cpu", "uwsgi-threads", "gil-threads", &["slots-exhausted", "gil-contention"]),
+    cell("cpu", "mod_wsgi", "gil-threads", &["slots-exhausted", "gil-contention"]),
+    cell(
+        "cpu",
+        "waitress",
+        "gil-threads",
+        &["loop-saturated", "gil-convoy", "slots-exhausted", "gil-contention", "loop-blocked"],
+    ),
+    cell("cpu", "cheroot", "gil-threads", &["slots-exhausted", "gil-convoy", "gil-contention"]),
+    cell("cpu", "twisted", "loop-saturated", &["gil-threads", "gil-contention", "loop-blocked"]),
+    cell("cpu", "uvicorn-a2wsgi", "gil-threads", &["slots-exhausted", "loop-saturated", "gil-contention"]),
+    cell("cpu", "uvicorn-asgi", "loop-saturated", &["cpu-bound"]),
+    cell("long", "gunicorn-sync", "slots-exhausted", &[]),
+    cell("long", "gunicorn-gthread", "slots-exhausted", &[]),
+    cell("long", "gunicorn-gevent", "healthy", &[]),
+    cell("long", "uwsgi-processes", "slots-exhausted", &[]),
+    cell("long", "uwsgi-threads", "slots-exhausted", &[]),
+    cell("long", "mod_wsgi", "slots-exhausted", &[]),
+    cell("long", "waitress", "slots-exhausted", &[]),
+    cell("long", "cheroot", "slots-exhausted", &[]),
+    cell("long", "twisted", "slots-exhausted", &[]),
+    cell("long", "uvicorn-a2wsgi", "slots-exhausted", &[]),
+    cell("long", "uvicorn-asgi", "healthy", &[]),
+    cell("short-long", "gunicorn-sync", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "gunicorn-gthread", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "gunicorn-gevent", "healthy", &[]),
+    cell("short-long", "uwsgi-processes", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "uwsgi-threads", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "mod_wsgi", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "waitress", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "cheroot", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "twisted", "healthy", &[]),
+    cell("short-long", "uvicorn-a2wsgi", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "uvicorn-asgi", "undecided", &[]),
+    cell("uploads", "gunicorn-sync", "cpu-bound", &[]),
+    cell("uploads", "gunicorn-gthread", "gil-threads", &["gil-contention", "slots-exhausted"]),
+    cell("uploads", "gunicorn-gevent", "loop-saturated", &["loop-blocked", "cpu-bound"]),
+    cell("uploads", "uwsgi-processes", "slow-clients", &["slots-exhausted"]),
+    cell("uploads", "uwsgi-threads", "cpu-bound", &["slots-exhausted"]),
+    cell("uploads", "mod_wsgi", "cpu-bound", &["slow-clients"]),
+    cell("uploads", "waitress", "loop-saturated", &["cpu-bound"]),
+    cell(
+        "uploads",
+        "cheroot",
+        "cpu-bound",
+        &["gil-threads", "gil-contention", "slots-exhausted", "gil-starvation"],
+    ),
+    cell("uploads", "twisted", "loop-saturated", &["cpu-bound"]),
+    cell("uploads", "uvicorn-a2wsgi", "loop-saturated", &["cpu-bound"]),
+    cell("uploads", "uvicorn-asgi", "loop-saturated", &["cpu-bound"]),
+    cell("downloads", "gunicorn-sync", "slow-clients", &["idle-connections", "slots-exhausted"]),
+    cell("downloads", "gunicorn-gthread", "slow-clients", &["slots-exhausted", "idle-connections"]),
+    cell("downloads", "gunicorn-gevent", "loop-saturated", &[]),
+    cell("downloads", "uwsgi-processes", "slow-clients", &["slots-exhausted"]),
+    cell("downloads", "uwsgi-threads", "slow-clients", &["slots-exhausted"]),
+    cell("downloads", "mod_wsgi", "slow-clients", &["cpu-bound"]),
+    cell("downloads", "waitress", "cpu-bound", &["gil-threads", "slots-exhausted", "gil-contention"]),
+    cell("downloads", "cheroot", "cpu-bound", &["gil-threads", "gil-contention", "slots-exhausted"]),
+    cell("downloads", "twisted", "loop-saturated", &[]),
+    cell("downloads", "uvicorn-a2wsgi", "loop-saturated", &[]),
+    cell("downloads", "uvicorn-asgi", "loop-saturated", &[]),
+    cell("back-end", "gunicorn-sync", "slots-exhausted", &["back-end"]),
+    cell("back-end", "gunicorn-gthread", "slots-exhausted", &["back-end"]),
+    cell("back-end", "gunicorn-gevent", "back-end", &[]),
+    cell("back-end", "uwsgi-processes", "slots-exhausted", &["back-end"]),
+    cell("back-end", "uwsgi-threads", "slots-exhausted", &["back-end"]),
+    cell("back-end", "mod_wsgi", "slots-exhausted", &["keep-alive-race", "back-end"]),
+    cell("back-end", "waitress", "slots-exhausted", &["back-end"]),
+    cell("back-end", "cheroot", "slots-exhausted", &["back-end"]),
+    cell("back-end", "twisted", "slots-exhausted", &["back-end", "gil-threads", "gil-convoy"]),
+    cell("back-end", "uvicorn-a2wsgi", "slots-exhausted", &["back-end"]),
+    cell("back-end", "uvicorn-asgi", "back-end", &[]),
+    cell("slow-clients", "gunicorn-sync", "slow-clients", &["slots-exhausted", "short-behind-long"]),
+    cell(
+        "slow-clients",
+        "gunicorn-gthread",
+        "slow-clients",
+        &["slots-exhausted", "short-behind-long", "idle-connections"],
+    ),
+    cell("slow-clients", "gunicorn-gevent", "healthy", &[]),
+    cell("slow-clients", "uwsgi-processes", "slow-clients", &["slots-exhausted", "short-behind-long"]),
+    cell("slow-clients", "uwsgi-threads", "slow-clients", &["slots-exhausted", "short-behind-long"]),
+    cell("slow-clients", "mod_wsgi", "slow-clients", &["slots-exhausted"]),
+    cell("slow-clients", "waitress", "healthy", &[]),
+    cell("slow-clients", "cheroot", "slow-clients", &["slots-exhausted", "short-behind-long"]),
+    cell("slow-clients", "twisted", "healthy", &[]),
+    cell("slow-clients", "uvicorn-a2wsgi", "slots-exhausted", &[]),
+    cell("slow-clients", "uvicorn-asgi", "healthy", &[]),
+    cell("users", "gunicorn-sync", "back-end", &["herd"]),
+    cell("users", "gunicorn-gthread", "back-end", &[]),
+    cell("users", "gunicorn-gevent", "back-end", &[]),
+    cell("users", "uwsgi-processes", "back-end", &["herd"]),
+    cell("users", "uwsgi-threads", "back-end", &[]),
+    cell("users", "mod_wsgi", "accept-queue", &["backlog-too-small"]),
+    cell("users", "waitress", "accept-queue", &[]),
+    cell("users", "cheroot", "back-end", &[]),
+    cell("users", "twisted", "back-end", &[]),
+    cell("users", "uvicorn-a2wsgi", "back-end", &[]),
+    cell("users", "uvicorn-asgi", "back-end", &[]),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use profiler_core::finding::RULES;
+
+    use super::*;
+    use crate::cell::not_run;
+    use crate::server::SUBJECTS;
+    use crate::workload::WORKLOADS;
+
+    #[test]
+    fn every_cell_has_one_line_and_every_finding_of_it_exists() {
+        let lines: BTreeSet<_> = EXPECTED.iter().map(|one| (one.workload, one.server)).collect();
+        let cells = WORKLOADS.iter().flat_map(|work| SUBJECTS.iter().map(|one| (work.name, one.name)));
+        assert_eq!(lines, cells.collect());
+        assert_eq!(lines.len(), EXPECTED.len());
+        let known = |id: &str| id == Outcome::Undecided.word() || RULES.iter().any(|rule| rule.id == id);
+        for one in EXPECTED {
+            assert!(known(one.must) && one.first.iter().all(|id| known(id)), "{one:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_differs_where_its_finding_is_missing_or_something_else_comes_first() {
+        let named = |names: &[&str]| {
+            let workload = WORKLOADS.iter().find(|one| one.name == "cpu").unwrap();
+            let mut cell = not_run(&SUBJECTS[0], workload, "");
+            cell.why = None;
+            cell.outcome = if names.is_empty() { Outcome::Healthy } else { Outcome::Finding };
+            cell.finding = names.first().map(|id| (*id).to_owned());
+            cell.also = names.iter().skip(1).map(|id| (*id).to_owned()).collect();
+            differs(&cell)
+        };
+        assert_eq!(named(&["cpu-bound"]), None);
+        assert_eq!(named(&["slots-exhausted", "cpu-bound"]), None);
+        assert!(named(&["slots-exhausted"]).is_some());
+        assert!(named(&["herd", "cpu-bound"]).is_some());
+        assert!(named(&[]).is_some());
+    }
+}
