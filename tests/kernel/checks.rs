@@ -13,6 +13,7 @@ use wsgi_trace::attach::{AttachError, Hooks, Settings, attach};
 use wsgi_trace::source::live::LiveSource;
 use wsgi_trace_tests::child::until;
 
+use crate::known::nothing_else_is_missing;
 use crate::program;
 use crate::toy::{REQUESTS_PER_CONNECTION, Toy};
 
@@ -92,6 +93,7 @@ fn trace(settings: &Settings) -> anyhow::Result<Run> {
     for missing in &report.missing {
         println!("without {}: {}", missing.program, missing.reason);
     }
+    nothing_else_is_missing(&report)?;
     toy.drive(REQUESTS)?;
     let mut events = Vec::new();
     let mut unreadable = None;

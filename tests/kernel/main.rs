@@ -4,6 +4,7 @@
 //! `PAYLOAD-EXIT 0` when all passed. As an ordinary process it runs the same checks on this machine's kernel.
 
 mod checks;
+mod known;
 mod machine;
 mod overflow;
 mod program;
