@@ -21,6 +21,8 @@ The routes of `dropping.py` do not serve their client, those of `streams.py` do 
 /truth/gil/MS/ID   two threads of their own that compute MS each, each with its witness
 /truth/hold/MS/ID  keeps the interpreter lock for MS in the C library, as soon as a /truth/want is asleep
 /truth/want/MS/ID  sleeps for MS without the lock, and then wants it: what it takes longer is its wait. One for each hold
+/truth/keep/MS/ID  keeps the interpreter lock for MS in the C library, whoever wants it
+/truth/calls/MS/ID  computes for MS, with a short system call every 0.2 ms: gives the interpreter lock up for it, and takes it again at once
 """
 
 import ctypes
@@ -146,7 +148,21 @@ def want(milliseconds):
     return end_ns
 
 
-TRUTHS = {"turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
+def keep(milliseconds):
+    keep_lock.usleep(int(milliseconds * 1000))
+
+
+def call_often(milliseconds):
+    # Whoever is woken for the lock does not take the CPU from who gave it up, whatever else the machine does.
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    end = time.thread_time_ns() + int(milliseconds * 1_000_000)
+    with open("/dev/zero", "rb", buffering=0) as zeros:
+        while time.thread_time_ns() < end:
+            os.read(zeros.fileno(), 1)
+            compute(0.2)
+
+
+TRUTHS = {"keep": keep, "calls": call_often, "turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
 
 
 def run_queue_ns():

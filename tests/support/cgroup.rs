@@ -62,6 +62,22 @@ impl CpuQuota {
         self.write("cgroup.procs", &pid.to_string())
     }
 
+    /// How long the quota has stopped its processes so far, in seconds.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel does not say.
+    pub fn throttled_seconds(&self) -> anyhow::Result<f64> {
+        let text = std::fs::read_to_string(self.directory.join("cpu.stat"))?;
+        // Version 2 counts microseconds, version 1 nanoseconds.
+        let units = [("throttled_usec ", 1e6), ("throttled_time ", 1e9)];
+        let seconds = text.lines().find_map(|line| {
+            let found = units.iter().find_map(|(name, unit)| Some((line.strip_prefix(name)?, unit)));
+            found.and_then(|(value, unit)| Some(value.trim().parse::<f64>().ok()? / unit))
+        });
+        seconds.context("cpu.stat does not say for how long")
+    }
+
     fn write(&self, file: &str, value: &str) -> anyhow::Result<()> {
         let path = self.directory.join(file);
         std::fs::write(&path, value).with_context(|| format!("{} refuses {value}", path.display()))

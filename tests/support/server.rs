@@ -7,6 +7,7 @@ pub mod apache;
 pub mod asking;
 pub mod cheroot;
 pub mod few_files;
+pub mod further;
 pub mod gevent;
 pub mod line;
 pub mod listeners;

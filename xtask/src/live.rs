@@ -7,7 +7,7 @@ use crate::summary::Summary;
 use crate::{command, watched};
 
 /// Test programs that trace real servers.
-pub(crate) const PROGRAMS: [&str; 10] = [
+pub(crate) const PROGRAMS: [&str; 11] = [
     "kernel_side",
     "kernel_bounds",
     "this_kernel",
@@ -15,6 +15,7 @@ pub(crate) const PROGRAMS: [&str; 10] = [
     "dropped",
     "robustness",
     "verdicts",
+    "findings",
     "serve",
     "top_in_a_terminal",
     "docs",

@@ -1,0 +1,71 @@
+//! Findings about event loops: one that is held, and one that has no time left.
+//!
+//! In: servers whose application blocks their loop. Out: cases. It blocks by sleeping, so that the machine's cores are not
+//! what is short.
+
+use wsgi_trace_tests::server::gevent::GunicornGevent;
+use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
+
+use crate::case::{Case, Seen, between, load, same};
+
+const BLOCKING: &[&[&str]] = &[&["--clients=1", "--routes=/block/60"], QUICK];
+const SLEEPING: &[&[&str]] = &[&["--clients=1", "--routes=/sleep/60"], QUICK];
+const QUICK: &[&str] = &["--clients=3", "--think-ms=10", "--routes=/fast"];
+const OFTEN: &[&[&str]] = &[&["--clients=12", "--think-ms=50", "--routes=/block/10"]];
+
+/// How long the loop is blocked each time.
+const BLOCKED_SECONDS: f64 = 0.01;
+
+fn uvicorn(workers: usize) -> Uvicorn {
+    Uvicorn { application: Application::Asgi, workers }
+}
+
+fn gevent(workers: usize) -> GunicornGevent {
+    GunicornGevent { workers }
+}
+
+/// What requests took beyond their own work, by the clients' clock, is what they waited for the loop.
+fn waited(seen: &Seen) -> anyhow::Result<()> {
+    let all_ns: u64 = seen.sent.iter().map(|sent| sent.end_ns.saturating_sub(sent.sent_ns)).sum();
+    let waited = all_ns as f64 / 1e9 - seen.sent.len() as f64 * BLOCKED_SECONDS;
+    between("request-seconds waited", seen.cost()?, (waited * 0.7, waited))
+}
+
+/// No other request could be served while one of those that block was.
+fn one_loop(seen: &Seen) -> anyhow::Result<()> {
+    let blocked = seen.sent.iter().filter(|sent| sent.path.starts_with("/block")).count() as f64;
+    let waited = seen.cost()?;
+    eprintln!("  {blocked} requests blocked the loop, others waited {waited} s");
+    same("loops", seen.traced.value("/event_loops")?.as_array().map_or(0, Vec::len) as f64, 1.0)
+}
+
+crate::cases! {
+    #[ignore = "make live"]
+    a_blocked_loop_of_uvicorn => Case {
+        finding: "loop-blocked",
+        sick: load(uvicorn(1), BLOCKING),
+        well: load(uvicorn(1), SLEEPING),
+        witness: one_loop,
+    };
+    #[ignore = "make live"]
+    a_blocked_loop_of_gevent => Case {
+        finding: "loop-blocked",
+        sick: load(gevent(1), BLOCKING),
+        well: load(gevent(1), SLEEPING),
+        witness: one_loop,
+    };
+    #[ignore = "make live"]
+    a_full_loop_of_uvicorn => Case {
+        finding: "loop-saturated",
+        sick: load(uvicorn(1), OFTEN),
+        well: load(uvicorn(8), OFTEN),
+        witness: waited,
+    };
+    #[ignore = "make live"]
+    a_full_loop_of_gevent => Case {
+        finding: "loop-saturated",
+        sick: load(gevent(1), OFTEN),
+        well: load(gevent(8), OFTEN),
+        witness: waited,
+    };
+}
