@@ -117,9 +117,11 @@ fn requests_equal_the_access_log(settings: &Settings, keep_alive: &str) -> anyho
     assert_equal(&window(&server, &[(server.address(), &options)])?)
 }
 
+/// `name: settings, requests of a connection;` is a test; attributes stand before the name.
 macro_rules! equal_to_the_access_log {
-    ($($name:ident: $settings:expr, $keep_alive:expr;)*) => {$(
+    ($($(#[$attribute:meta])* $name:ident: $settings:expr, $keep_alive:expr;)*) => {$(
         #[test]
+        $(#[$attribute])*
         fn $name() -> anyhow::Result<()> {
             requests_equal_the_access_log(&$settings, $keep_alive)
         }
@@ -127,25 +129,33 @@ macro_rules! equal_to_the_access_log {
 }
 
 equal_to_the_access_log! {
+    #[ignore = "make live: the same with another number of workers, or another release"]
     requests_of_gunicorn_23_sync_1_equal_the_access_log: Settings::sync(Version::V23, 1), "1";
     requests_of_gunicorn_27_sync_1_equal_the_access_log: Settings::sync(Version::V27, 1), "1";
     requests_of_gunicorn_23_sync_4_equal_the_access_log: Settings::sync(Version::V23, 4), "3";
+    #[ignore = "make live: the same with another number of workers, or another release"]
     requests_of_gunicorn_27_sync_4_equal_the_access_log: Settings::sync(Version::V27, 4), "3";
+    #[ignore = "make live: the same with another number of workers, or another release"]
     requests_of_gunicorn_23_gthread_1_4_equal_the_access_log: Settings::gthread(Version::V23, 1, 4), "5";
     requests_of_gunicorn_27_gthread_1_4_equal_the_access_log: Settings::gthread(Version::V27, 1, 4), "5";
     requests_of_gunicorn_23_gthread_2_4_equal_the_access_log: Settings::gthread(Version::V23, 2, 4), "5";
+    #[ignore = "make live: the same with another number of workers, or another release"]
     requests_of_gunicorn_27_gthread_2_4_equal_the_access_log: Settings::gthread(Version::V27, 2, 4), "5";
     requests_of_gunicorn_23_gthread_1_4_without_keep_alive_equal_the_access_log:
         Settings::gthread(Version::V23, 1, 4).with(&["--keep-alive", "0"]), "3";
+    #[ignore = "make live: the same with another number of workers, or another release"]
     requests_of_gunicorn_27_gthread_1_4_without_keep_alive_equal_the_access_log:
         Settings::gthread(Version::V27, 1, 4).with(&["--keep-alive", "0"]), "3";
+    #[ignore = "make live: the same with another number of workers, or another release"]
     requests_of_gunicorn_23_gthread_2_4_without_keep_alive_equal_the_access_log:
         Settings::gthread(Version::V23, 2, 4).with(&["--keep-alive", "0"]), "1";
     requests_of_gunicorn_27_gthread_2_4_without_keep_alive_equal_the_access_log:
         Settings::gthread(Version::V27, 2, 4).with(&["--keep-alive", "0"]), "1";
+    #[ignore = "make live: the same over another kind of socket"]
     requests_over_a_unix_socket_to_sync_equal_the_access_log: Settings::sync(Version::V23, 2).on(Listen::Unix), "1";
     requests_over_a_unix_socket_to_gthread_equal_the_access_log:
         Settings::gthread(Version::V27, 2, 4).on(Listen::Unix), "5";
+    #[ignore = "make live: the same over another kind of socket"]
     requests_over_ipv6_equal_the_access_log: Settings::gthread(Version::V27, 1, 4).on(Listen::Ipv6), "5";
 }
 
