@@ -35,10 +35,10 @@ pub(crate) fn is_known_to_lack(program: &str) -> bool {
 
 /// Only what this kernel is known to lack was left out.
 pub(crate) fn nothing_else_is_missing(report: &Attached) -> anyhow::Result<()> {
-    for missing in report.missing.iter().filter(|missing| !is_known_to_lack(&missing.program)) {
-        bail!("Linux {} lacks {}: {}", kernel_release(), missing.program, missing.reason);
+    match report.missing.iter().find(|missing| !is_known_to_lack(&missing.program)) {
+        Some(missing) => bail!("Linux {} lacks {}: {}", kernel_release(), missing.program, missing.reason),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether this program was attached, so that what it counts can be asked for; a failure where it is missing and nobody knows why.
