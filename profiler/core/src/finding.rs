@@ -41,7 +41,7 @@ mod property;
 
 use crate::fact::Attached;
 use crate::model::Snapshot;
-use crate::server;
+use crate::server::{self, site::Site};
 use basis::{Basis, NextStep, Outcome, Undecided};
 pub use threshold::Thresholds;
 
@@ -242,17 +242,20 @@ fn loss_remark(lost_ratio: f64) -> String {
 /// The step that the numbers themselves suggest, and the setting to turn for this server.
 fn advice(rule: &Rule, basis: &Basis<'_>, next_step: Option<NextStep>) -> String {
     let server = &basis.snapshot.server;
+    let site = Site::of(basis.snapshot);
     let setting = || {
         let kind = server::kind_named(&server.name);
         let of_backlog =
             || (rule.id == backlog_too_small::RULE.id).then(|| server::backlog_advice(kind, server))?;
-        kind.advice(rule.id, server).or_else(of_backlog).unwrap_or_else(|| rule.advice.to_owned())
+        kind.advice(rule.id, server, &site).or_else(of_backlog).unwrap_or_else(|| rule.advice.to_owned())
     };
     match next_step {
         Some(NextStep::Before(step)) => format!("{step} {}", setting()),
         Some(NextStep::For { case, otherwise }) => {
             let case = format!("{}/{case}", rule.id);
-            server::kind_named(&server.name).advice(&case, server).unwrap_or_else(|| otherwise.to_owned())
+            server::kind_named(&server.name)
+                .advice(&case, server, &site)
+                .unwrap_or_else(|| otherwise.to_owned())
         }
         None => setting(),
     }

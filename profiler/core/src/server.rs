@@ -14,6 +14,7 @@ pub mod mod_wsgi;
 mod pool;
 pub mod redact;
 mod setting;
+pub mod site;
 pub mod twisted;
 pub mod unknown;
 pub mod uvicorn;
@@ -23,6 +24,7 @@ pub mod waitress;
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::Server;
 use crate::model::dropped::{Asked, Cause};
+use site::Site;
 
 /// All kinds, asked in this order; the last one recognises everything.
 pub static KINDS: &[&dyn ServerKind] = &[
@@ -85,8 +87,9 @@ pub trait ServerKind: Sync {
     /// contradicts are replaced, both with origin `Inferred`.
     fn refine(&self, server: &Server, observed: &Observed) -> Server;
 
-    /// The setting to turn for a finding, with its present value, or the next step; `None`: nothing to turn.
-    fn advice(&self, finding_id: &str, server: &Server) -> Option<String>;
+    /// The setting to turn for a finding, with its present value, or the next step; `None`: nothing to turn. It names no option
+    /// that does nothing, or harm, at this site.
+    fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<String>;
 
     /// The option that sets how many connections may wait to be accepted; `None`: not known.
     fn backlog_option(&self) -> Option<&'static str> {
@@ -308,6 +311,75 @@ pub fn kind_named(name: &str) -> &'static dyn ServerKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Findings and their cases that servers have advice on.
+    const ASKED: [&str; 29] = [
+        "slots-exhausted",
+        "slots-exhausted/waiting",
+        "slots-exhausted/computing",
+        "slots-exhausted/cpu-short",
+        "slots-exhausted/clients",
+        "slots-exhausted/connections",
+        "slots-exhausted/one-worker",
+        "slots-exhausted/pool",
+        "slots-exhausted/pool-clients",
+        "slow-clients",
+        "idle-connections",
+        "idle-connections/acceptor",
+        "loop-blocked",
+        "loop-blocked/computing",
+        "loop-saturated",
+        "back-end",
+        "cpu-bound",
+        "cpu-bound/turns",
+        "cpu-bound/cores",
+        "cpu-throttled",
+        "gil-contention",
+        "gil-convoy",
+        "gil-threads",
+        "short-behind-long",
+        "herd",
+        "imbalance",
+        "full-beside-free",
+        "keep-alive-race",
+        "accept-queue/standing",
+    ];
+
+    fn all_advice(site: &Site) -> Vec<String> {
+        let classes =
+            ["sync", "gthread", "gevent", "eventlet", "asgi", "tornado", "daemon", "embedded", "unknown"];
+        let versions = [None, Some("23.0.0"), Some("27.0.1")];
+        let mut said = Vec::new();
+        for kind in KINDS {
+            for (class, version) in classes.iter().flat_map(|class| versions.map(|version| (class, version)))
+            {
+                let server = Server {
+                    name: kind.name().to_owned(),
+                    worker_class: (*class).to_owned(),
+                    version: version.map(str::to_owned),
+                    ..Server::default()
+                };
+                said.extend(ASKED.iter().filter_map(|id| kind.advice(id, &server, site)));
+            }
+        }
+        said
+    }
+
+    #[test]
+    fn socket_that_cannot_be_split_is_never_to_be_split() {
+        let elsewhere = all_advice(&Site::default());
+        assert!(!elsewhere.iter().any(|text| text.contains("Use --reuse-port")));
+        let own = all_advice(&Site { own_tcp: true, ..Site::default() });
+        assert!(own.iter().any(|text| text.contains("Use --reuse-port")));
+    }
+
+    #[test]
+    fn nobody_is_told_to_lower_a_limit_that_silent_connections_fill() {
+        for text in all_advice(&Site::default()) {
+            let names_limit = text.contains("--worker-connections") || text.contains("--connection-limit");
+            assert!(!names_limit || text.starts_with("Raise "), "{text}");
+        }
+    }
 
     #[test]
     fn a_process_that_no_kind_knows_is_reported_as_unknown_not_dropped() {

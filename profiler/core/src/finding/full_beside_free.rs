@@ -100,7 +100,7 @@ mod tests {
         finding.assert_present();
         assert_eq!(finding.cost_ns, 4 * SECOND);
         assert!(finding.sentence.starts_with("20 of 100 connections waited"), "{}", finding.sentence);
-        assert!(finding.advice.contains("--worker-connections"), "{}", finding.advice);
+        assert!(finding.advice.contains("more threads each"), "{}", finding.advice);
     }
 
     #[test]

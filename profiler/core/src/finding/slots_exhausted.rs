@@ -374,7 +374,7 @@ mod tests {
             "All 4 threads of worker 700 were busy for 80 % of the window while others had free ones; its requests waited \
              20 request-seconds; held by requests that sleep (100 %)."
         );
-        assert!(finding.advice.contains("--worker-connections"), "{}", finding.advice);
+        assert!(finding.advice.contains("more threads each"), "{}", finding.advice);
     }
 
     #[test]

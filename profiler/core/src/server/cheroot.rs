@@ -7,6 +7,7 @@
 use super::command_line::{Options, Program, Takes, flag, program, read, reported, value};
 use super::pool::{self, Pool};
 use super::setting::{resolve, setting};
+use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::{Origin, Server};
@@ -118,7 +119,7 @@ impl ServerKind for Cheroot {
         Some("request_queue_size of the server")
     }
 
-    fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
+    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {
         Pool { server: "cheroot", threads: "--threads", clients_hold_threads: true }
             .advice(finding_id, server)
     }
@@ -171,7 +172,7 @@ impl ServerKind for CherryPy {
         Some("server.socket_queue_size")
     }
 
-    fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
+    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {
         Pool { server: "CherryPy", threads: "server.thread_pool", clients_hold_threads: true }
             .advice(finding_id, server)
     }

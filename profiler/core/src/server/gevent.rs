@@ -4,6 +4,7 @@
 //! In: facts of its process. Out: its role, what its log measures, advice. Read off and run with 26.9.0.
 
 use super::loops::{self, Loops};
+use super::site::Site;
 use super::{LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::Server;
@@ -60,7 +61,7 @@ impl ServerKind for Gevent {
         Some("backlog of WSGIServer")
     }
 
-    fn advice(&self, finding_id: &str, _server: &Server) -> Option<String> {
+    fn advice(&self, finding_id: &str, _server: &Server, _site: &Site) -> Option<String> {
         let loops = Loops {
             server: "gevent",
             more_processes: "run more processes (gunicorn --worker-class gevent --workers N does)".to_owned(),

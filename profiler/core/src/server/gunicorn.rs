@@ -9,6 +9,7 @@ mod option;
 mod setting;
 
 use super::setting::{put, setting};
+use super::site::Site;
 use super::{Answer, LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::dropped::Cause;
@@ -86,6 +87,9 @@ impl ServerKind for Gunicorn {
             };
             let public: Vec<ListenerSeen> = listeners.iter().filter(held).cloned().collect();
             settings.extend(unknown::bind_setting(if public.is_empty() { listeners } else { &public }));
+        }
+        if let Some(count) = variable(master, "LISTEN_FDS") {
+            settings.push(setting("listen_fds", count.to_owned(), Origin::Configured));
         }
         if let Some(Sign::Title(_, Some(name))) = sign(master) {
             put(&mut settings, setting("proc_name", name.to_owned(), Origin::Inferred));
@@ -169,8 +173,8 @@ impl ServerKind for Gunicorn {
         Some("--backlog")
     }
 
-    fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
-        advice::advice(finding_id, server)
+    fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<String> {
+        advice::advice(finding_id, server, site)
     }
 
     fn own_answer(&self, answer: &Answer) -> Option<Cause> {

@@ -7,6 +7,7 @@
 mod advice;
 pub mod configuration;
 
+use super::site::Site;
 use super::{
     Answer, Inside, LogEnd, LogInterval, LogStart, Observed, OwnLimit, Recognised, Role, ServerKind, unknown,
 };
@@ -144,7 +145,7 @@ impl ServerKind for ModWsgi {
         Some("ListenBacklog")
     }
 
-    fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
+    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {
         advice::advice(finding_id, server)
     }
 

@@ -115,6 +115,7 @@ impl Pool {
 pub(super) mod tests {
     use super::*;
     use crate::server::ServerKind;
+    use crate::server::site::Site;
 
     /// A process that runs this command line.
     pub(in crate::server) fn process(tgid: u32, parent_tgid: u32, line: &str) -> ProcessSeen {
@@ -150,10 +151,10 @@ pub(super) mod tests {
             "cpu-throttled",
             "short-behind-long",
         ] {
-            let advice = kind.advice(id, server).unwrap_or_default();
+            let advice = kind.advice(id, server, &Site::default()).unwrap_or_default();
             assert!(advice.ends_with('.') && advice.starts_with(char::is_uppercase), "{id}: {advice}");
         }
-        assert_eq!(kind.advice("healthy", server), None);
+        assert_eq!(kind.advice("healthy", server, &Site::default()), None);
     }
 
     #[test]

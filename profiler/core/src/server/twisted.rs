@@ -6,6 +6,7 @@
 use super::command_line::{Options, Program, Takes, flag, program, read, reported, value};
 use super::loops::{self, Loops};
 use super::setting::setting;
+use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::{Origin, Server};
@@ -99,7 +100,7 @@ impl ServerKind for Twisted {
         Some("backlog of the endpoint")
     }
 
-    fn advice(&self, finding_id: &str, _server: &Server) -> Option<String> {
+    fn advice(&self, finding_id: &str, _server: &Server, _site: &Site) -> Option<String> {
         let loops = Loops {
             server: "Twisted",
             more_processes: "run a second Twisted beside it, behind a proxy that shares the requests out"

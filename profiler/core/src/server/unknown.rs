@@ -2,6 +2,7 @@
 //!
 //! In: its processes. Out: a [`Server`] without settings, advice without names of settings.
 
+use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::{Origin, Server, Setting};
@@ -32,7 +33,7 @@ impl ServerKind for Unknown {
         server.clone()
     }
 
-    fn advice(&self, finding_id: &str, _server: &Server) -> Option<String> {
+    fn advice(&self, finding_id: &str, _server: &Server, _site: &Site) -> Option<String> {
         let text = match finding_id {
             "slots-exhausted" => {
                 "Raise the number of worker processes or threads of this server, or shorten what holds them."

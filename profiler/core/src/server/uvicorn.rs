@@ -6,6 +6,7 @@
 use super::command_line::{Options, Program, Takes, flag, program, read, reported, value};
 use super::loops::Loops;
 use super::setting::{option, put_seen, resolve, setting};
+use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::{Origin, Server};
@@ -176,7 +177,7 @@ impl ServerKind for Uvicorn {
         true
     }
 
-    fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
+    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {
         if finding_id == "slots-exhausted/pool-clients" {
             return Some(
                 "Put a proxy that buffers requests and responses in front: in a2wsgi a thread waits for a body that comes \
@@ -233,6 +234,11 @@ mod tests {
         let found = Uvicorn.recognise(&processes, &[]).expect("uvicorn");
         let roles = [7, 8, 9, 10].map(|tgid| found.role(tgid));
         assert_eq!(roles, [Role::Master, Role::Unknown, Role::Worker, Role::Worker]);
-        assert!(Uvicorn.advice("loop-saturated", &found.server).unwrap().contains("--workers (now 2)"));
+        assert!(
+            Uvicorn
+                .advice("loop-saturated", &found.server, &Site::default())
+                .unwrap()
+                .contains("--workers (now 2)")
+        );
     }
 }

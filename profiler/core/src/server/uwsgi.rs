@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::command_line::{Arguments, Options, Takes, base_name, flag, program, read, reported, value};
 use super::setting::{put_seen, resolve, setting};
+use super::site::Site;
 use super::{Inside, LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::{Origin, Server};
@@ -277,8 +278,8 @@ impl ServerKind for Uwsgi {
         Some("--listen")
     }
 
-    fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
-        advice::advice(finding_id, server)
+    fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<String> {
+        advice::advice(finding_id, server, site)
     }
 
     /// `%(msecs)`, `%(micros)`, "generated … in N msecs": `start_of_request` is taken when accept has returned,

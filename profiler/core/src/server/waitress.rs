@@ -6,6 +6,7 @@
 use super::command_line::{OptionSpec, Options, Program, Takes, program, read, reported, value};
 use super::pool::{self, Pool};
 use super::setting::{option, resolve};
+use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::{Origin, Server, Setting};
@@ -112,7 +113,7 @@ impl ServerKind for Waitress {
         Some("--backlog")
     }
 
-    fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
+    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {
         if finding_id == "accept-queue/standing" {
             let limit = option(server, "--connection-limit", "connection_limit");
             return Some(format!(
@@ -120,13 +121,13 @@ impl ServerKind for Waitress {
                  reverse proxy before it."
             ));
         }
+        // --connection-limit is no way: connections that send nothing count too, and could shut all others out.
         if finding_id == "full-beside-free" {
-            let limit = option(server, "--connection-limit", "connection_limit");
-            let threads = option(server, "--threads", "threads");
-            return Some(format!(
-                "Lower {limit} to little more than {threads}, so that a full process leaves new connections to the others; or \
-                 give each a port of its own behind a proxy that knows who is free (least_conn in nginx)."
-            ));
+            return Some(
+                "Give each process a port of its own behind a proxy that knows who is free (least_conn in nginx); or run fewer \
+                 processes with more --threads each."
+                    .to_owned(),
+            );
         }
         POOL.advice(finding_id, server)
     }

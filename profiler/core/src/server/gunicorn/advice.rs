@@ -5,6 +5,7 @@
 use crate::model::{Origin, Server};
 use crate::server::lock;
 use crate::server::setting::more_cpu;
+use crate::server::site::Site;
 
 /// The kinds of worker that call for different advice.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,7 +20,7 @@ enum Concurrency {
     Unknown,
 }
 
-pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
+pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<String> {
     let concurrency = match server.worker_class.as_str() {
         "sync" => Concurrency::Sync,
         "gthread" => Concurrency::Threads,
@@ -62,9 +63,7 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
             )
         }
         "slots-exhausted/one-worker" => Some(format!(
-            "Connections stay with the worker that took them. Raise {threads}; or lower {} to little more than \
-             --threads, so that a full worker leaves new connections to the others; or use fewer workers with more threads.",
-            option(server, "--worker-connections", "worker_connections")
+            "Connections stay with the worker that took them. Raise {threads}; or use fewer workers with more threads each."
         )),
         "idle-connections/acceptor" => Some(format!(
             "Put a reverse proxy (nginx) before gunicorn, which closes finished connections at once; or raise {workers}. \
@@ -107,12 +106,12 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
         }
         "short-behind-long" => Some(short_behind_long(concurrency, &workers, &threads)),
         "imbalance" => Some(
-            "Without --reuse-port all workers share one queue, and only those with nothing to do take from it; with gthread, \
-             lower --worker-connections towards --threads."
+            "Let all workers share one queue (no --reuse-port): one that is busy then leaves new connections to the others. A \
+             worker of threads or of an event loop takes them all the same: fewer workers with more threads each share better."
                 .to_owned(),
         ),
-        "full-beside-free" => Some(accepts_without_capacity(concurrency, server, &threads)),
-        "herd" => Some(herd(concurrency, server, &workers)),
+        "full-beside-free" => Some(accepts_without_capacity(concurrency, &workers, &threads)),
+        "herd" => Some(herd(concurrency, server, &workers, site)),
         other => {
             let has_threads = matches!(concurrency, Concurrency::Threads | Concurrency::Unknown);
             let more_processes = format!("raise {workers}");
@@ -160,18 +159,18 @@ fn option(server: &Server, name: &str, setting: &str) -> String {
     server.number(setting).map_or_else(|| name.to_owned(), |value| format!("{name} ({now} {value})"))
 }
 
-/// Only gthread's acceptor and event loops take what nobody is free for.
-fn accepts_without_capacity(concurrency: Concurrency, server: &Server, threads: &str) -> String {
-    let limit = option(server, "--worker-connections", "worker_connections");
+/// Only gthread's acceptor and event loops take what nobody is free for. `--worker-connections` is no way to keep them from it:
+/// connections that send nothing count too, and with as many of these as it allows the worker answers nobody (gthread, gevent,
+/// eventlet); the ASGI and tornado workers do not look at it at all.
+fn accepts_without_capacity(concurrency: Concurrency, workers: &str, threads: &str) -> String {
     match concurrency {
         Concurrency::Threads | Concurrency::Unknown => format!(
-            "Lower {limit} to little more than {threads}: a worker that holds so many connections leaves new ones to the \
-             others. Kept-alive connections count too: leave room for them, or set --keep-alive 0."
+            "A worker takes connections also while all of its threads are busy: use fewer workers with more threads each \
+             ({workers}, {threads}), so that there is seldom a full one beside a free one."
         ),
-        Concurrency::Loop => format!(
-            "Take what computes out of the event loop, or serve it with gthread workers; lower {limit} to what one loop can \
-             serve at once."
-        ),
+        Concurrency::Loop => {
+            "Take what computes out of the event loop, or serve it with gthread workers.".to_owned()
+        }
         Concurrency::Sync => "See on the timeline what the worker did before it served them.".to_owned(),
     }
 }
@@ -257,16 +256,21 @@ fn idle_connections(concurrency: Concurrency, server: &Server) -> String {
 }
 
 /// 27 opens a listener for each worker; 23 sets the option on the one listener that all workers inherit.
-fn herd(concurrency: Concurrency, server: &Server, workers: &str) -> String {
+fn herd(concurrency: Concurrency, server: &Server, workers: &str, site: &Site) -> String {
     let major = server.version.as_deref().and_then(|version| version.split('.').next()?.parse::<u32>().ok());
     let fewer = match concurrency {
         Concurrency::Threads => format!("lower {workers} and raise --threads"),
         _ => format!("lower {workers}"),
     };
+    // UNIX sockets and sockets that were passed: the server does not come up with it, or all workers but one are cut off.
+    let may_split = site.own_tcp && server.number("listen_fds").is_none();
+    if !may_split {
+        return format!("{}.", capital(&fewer));
+    }
     if major.is_some_and(|major| major >= 27) {
         format!(
-            "Use --reuse-port: each worker then has a listener of its own, and a connection wakes one (a worker that \
-             hangs keeps the connections of its own queue). Or {fewer}."
+            "Use --reuse-port: each worker then has a listener of its own, and a connection wakes one (a worker that hangs keeps \
+             the connections of its own queue, one that ends loses them). Or {fewer}."
         )
     } else {
         let version = server.version.as_deref().unwrap_or("before 27");
@@ -275,6 +279,11 @@ fn herd(concurrency: Concurrency, server: &Server, workers: &str) -> String {
              shares one all the same."
         )
     }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn back_end(concurrency: Concurrency, threads: &str) -> String {

@@ -206,11 +206,11 @@ fn every_finding_has_advice_for_every_worker_class_and_none_is_made_up_for_healt
             "cpu-throttled",
             "short-behind-long",
         ] {
-            let advice = Gunicorn.advice(id, &server).unwrap_or_default();
+            let advice = Gunicorn.advice(id, &server, &Site::default()).unwrap_or_default();
             assert!(advice.ends_with('.'), "{line}: {id}: {advice}");
         }
-        assert_eq!(Gunicorn.advice("healthy", &server), None);
-        assert_eq!(Gunicorn.advice("no-such-finding", &server), None);
+        assert_eq!(Gunicorn.advice("healthy", &server, &Site::default()), None);
+        assert_eq!(Gunicorn.advice("no-such-finding", &server, &Site::default()), None);
     }
 }
 
@@ -238,7 +238,7 @@ fn advice_on_a_blocked_loop_is_of_the_loop_that_there_is() {
     ] {
         let line = format!("gunicorn -k {class} a:b");
         let found = Gunicorn.recognise(&prefork(&line, 1), &[]).expect("gunicorn");
-        let advice = |id: &str| Gunicorn.advice(id, &found.server).unwrap_or_default();
+        let advice = |id: &str| Gunicorn.advice(id, &found.server, &Site::default()).unwrap_or_default();
         let both = format!("{} {}", advice("loop-blocked"), advice("loop-blocked/computing"));
         assert!(both.contains(has) && !both.contains(lacks), "{class}: {both}");
     }

@@ -4,9 +4,10 @@
 
 use super::super::lock;
 use super::super::setting::{more_cpu, option};
+use super::super::site::Site;
 use crate::model::Server;
 
-pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
+pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<String> {
     let processes = option(server, "--processes", "processes");
     let threads = option(server, "--threads", "threads");
     let is_routed = server.settings.iter().any(|setting| setting.name == "http");
@@ -16,8 +17,9 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
     } else {
         "Put a reverse proxy that buffers requests and responses (nginx does by default) before uWSGI"
     };
-    // Who keeps workers back has fewer slots than processes.
-    let kept_back = server.number("cheaper").filter(|fewest| *fewest > 0);
+    // Who keeps workers back has fewer slots than processes, as long as it does.
+    let all_run = server.number("processes").is_some_and(|all| site.workers >= all);
+    let kept_back = server.number("cheaper").filter(|fewest| *fewest > 0 && !all_run);
     if let (Some(fewest), "slots-exhausted" | "slots-exhausted/waiting" | "slots-exhausted/computing") =
         (kept_back, finding_id)
     {

@@ -1,0 +1,82 @@
+//! What of the place where a server runs decides whether one of its options does anything there.
+//!
+//! In: a [`Snapshot`]. Out: [`Site`], which goes with every question for advice: an option that does nothing, or harm, for this
+//! kind of socket cannot be named then.
+
+use crate::model::{Listener, Process, Snapshot};
+use crate::server::Role;
+
+/// Where a server runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Site {
+    /// Every socket that it listens on is TCP, and its own: nobody else holds it, as systemd does with one that it passes.
+    pub own_tcp: bool,
+    /// `net.core.somaxconn`, the least of the server's network namespaces; `None`: not known.
+    pub somaxconn: Option<u32>,
+    /// Worker processes at the end of the window.
+    pub workers: u64,
+}
+
+impl Site {
+    /// The site of this server.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let works = |process: &&Process| process.role == Role::Worker.name() && process.exit_code.is_none();
+        let workers: Vec<u32> = snapshot.processes.iter().filter(works).map(|process| process.tgid).collect();
+        // What no worker holds is not for requests: the control socket of gunicorn 27 is its master's alone.
+        let serves = |listener: &&Listener| {
+            workers.is_empty() || listener.holders.iter().any(|tgid| workers.contains(tgid))
+        };
+        let open = snapshot.listeners.iter().filter(|listener| !listener.is_closed);
+        let open: Vec<&Listener> = open.filter(serves).collect();
+        let is_own_tcp = |listener: &&Listener| {
+            matches!(listener.seen.family.as_str(), "tcp" | "tcp6") && listener.foreign.is_empty()
+        };
+        Self {
+            own_tcp: !open.is_empty() && open.iter().all(is_own_tcp),
+            somaxconn: snapshot.networks.iter().filter_map(|network| network.somaxconn).min(),
+            workers: workers.len() as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::ListenerSeen;
+
+    fn with(sockets: &[(&str, bool)]) -> Site {
+        let listener = |(family, passed): &(&str, bool)| Listener {
+            seen: ListenerSeen { family: (*family).to_owned(), ..ListenerSeen::default() },
+            foreign: if *passed { vec![(1, "systemd".to_owned())] } else { Vec::new() },
+            ..Listener::default()
+        };
+        Site::of(&Snapshot { listeners: sockets.iter().map(listener).collect(), ..Snapshot::default() })
+    }
+
+    #[test]
+    fn one_unix_socket_or_one_that_was_passed_is_enough_not_to_be_its_own_tcp() {
+        assert!(with(&[("tcp", false), ("tcp6", false)]).own_tcp);
+        assert!(!with(&[]).own_tcp, "sockets that were not seen may be any");
+        assert!(!with(&[("unix", false)]).own_tcp);
+        assert!(!with(&[("tcp", false), ("unix", false)]).own_tcp);
+        assert!(!with(&[("tcp", true)]).own_tcp);
+    }
+
+    #[test]
+    fn socket_that_no_worker_holds_is_not_for_requests() {
+        let process = |tgid, role: &str| Process { tgid, role: role.to_owned(), ..Process::default() };
+        let listener = |family: &str, holders: &[u32]| Listener {
+            seen: ListenerSeen { family: family.to_owned(), ..ListenerSeen::default() },
+            holders: holders.to_vec(),
+            ..Listener::default()
+        };
+        let site = Site::of(&Snapshot {
+            processes: vec![process(1, "master"), process(2, "worker")],
+            listeners: vec![listener("tcp", &[1, 2]), listener("unix", &[1])],
+            ..Snapshot::default()
+        });
+        assert!(site.own_tcp);
+        assert_eq!(site.workers, 1);
+    }
+}
