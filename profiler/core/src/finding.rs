@@ -243,20 +243,15 @@ fn loss_remark(lost_ratio: f64) -> String {
 fn advice(rule: &Rule, basis: &Basis<'_>, next_step: Option<NextStep>) -> String {
     let server = &basis.snapshot.server;
     let site = Site::of(basis.snapshot);
-    let setting = || {
-        let kind = server::kind_named(&server.name);
-        let of_backlog =
-            || (rule.id == backlog_too_small::RULE.id).then(|| server::backlog_advice(kind, server))?;
-        kind.advice(rule.id, server, &site).or_else(of_backlog).unwrap_or_else(|| rule.advice.to_owned())
-    };
+    let kind = server::kind_named(&server.name);
+    let setting = || kind.advice(rule.id, server, &site).unwrap_or_else(|| rule.advice.to_owned());
     match next_step {
         Some(NextStep::Before(step)) => format!("{step} {}", setting()),
         Some(NextStep::For { case, otherwise }) => {
             let case = format!("{}/{case}", rule.id);
-            server::kind_named(&server.name)
-                .advice(&case, server, &site)
-                .unwrap_or_else(|| otherwise.to_owned())
+            kind.advice(&case, server, &site).unwrap_or_else(|| otherwise.to_owned())
         }
+        Some(NextStep::Instead(step)) => step,
         None => setting(),
     }
 }

@@ -4,6 +4,7 @@
 //! snapshot, advice for findings. One kind of server is one [`ServerKind`] in [`KINDS`]; nothing outside this module
 //! asks for a server by name.
 
+pub mod backlog;
 pub mod cheroot;
 mod command_line;
 pub mod gevent;
@@ -24,6 +25,7 @@ pub mod waitress;
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::Server;
 use crate::model::dropped::{Asked, Cause};
+use backlog::Backlog;
 use site::Site;
 
 /// All kinds, asked in this order; the last one recognises everything.
@@ -91,8 +93,8 @@ pub trait ServerKind: Sync {
     /// that does nothing, or harm, at this site.
     fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<String>;
 
-    /// The option that sets how many connections may wait to be accepted; `None`: not known.
-    fn backlog_option(&self) -> Option<&'static str> {
+    /// The option that sets how many connections may wait to be accepted, on TCP or UNIX sockets; `None`: not known.
+    fn backlog(&self, _is_unix: bool) -> Option<Backlog> {
         None
     }
 
@@ -137,17 +139,6 @@ impl OwnLimit {
         let mean_ns = ran_ns.checked_div(self.threads)?;
         (mean_ns >= self.limit_ns).then_some(mean_ns)
     }
-}
-
-/// What to turn where an accept queue is too short.
-#[must_use]
-pub fn backlog_advice(kind: &dyn ServerKind, server: &Server) -> Option<String> {
-    let option = kind.backlog_option()?;
-    let now = server.number("backlog").map_or_else(String::new, |backlog| format!(" (now {backlog})"));
-    Some(format!(
-        "Raise {option}{now}, and net.core.somaxconn if that is less. Where slots-exhausted is present too, more slots come \
-         first: a longer queue only bridges bursts."
-    ))
 }
 
 /// What is seen of a response.

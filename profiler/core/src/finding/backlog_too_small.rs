@@ -8,6 +8,7 @@ use super::words::{count, percent, ratio};
 use super::{Judge, NextStep, Rule};
 use crate::model::Listener;
 use crate::model::queue::{Network, Queue};
+use crate::server::{backlog, kind_named, site::Site};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -77,7 +78,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             "The accept queue of {at} (limit {limit}) was full for {} of the window: {met}",
             percent(full)
         );
-        let next_step = capped(basis, queue);
+        let next_step = longer(basis, listener);
         return Ok(Verdict {
             present: true,
             sentence,
@@ -108,7 +109,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         percent(full),
         count(attempts)
     );
-    let next_step = capped(basis, queue);
+    let next_step = longer(basis, listener);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, next_step, ..Verdict::default() })
 }
 
@@ -127,16 +128,12 @@ fn attempts(listener: &Listener, queue: &Queue, networks: &[Network]) -> u64 {
     }
 }
 
-/// The server asked for more than the kernel allows: it is not told.
-fn capped(basis: &Basis<'_>, queue: &Queue) -> Option<NextStep> {
-    let asked = basis.snapshot.server.number("backlog")?;
-    let is_cap = |network: &Network| network.somaxconn == Some(queue.limit);
-    let capped = asked > u64::from(queue.limit) && basis.snapshot.networks.iter().any(is_cap);
-    capped.then_some(NextStep::Before(
-        "The server asks for more, but net.core.somaxconn cuts it off silently: raise that first (sysctl, in the server's own \
-         network namespace), then restart the server."
-            .to_owned(),
-    ))
+/// The option of this kind of socket, and what bounds it.
+fn longer(basis: &Basis<'_>, listener: &Listener) -> Option<NextStep> {
+    let server = &basis.snapshot.server;
+    let is_unix = listener.seen.family == "unix";
+    backlog::advice(kind_named(&server.name), server, &Site::of(basis.snapshot), is_unix)
+        .map(NextStep::Instead)
 }
 
 #[cfg(test)]
@@ -221,9 +218,9 @@ mod tests {
         };
         scene.0.server.settings = vec![setting("2048")];
         let advice = scene.clone().judge(RULE.id).advice;
-        assert!(advice.starts_with("The server asks for more, but net.core.somaxconn"), "{advice}");
-        scene.0.server.settings = vec![setting("2")];
-        assert!(!scene.judge(RULE.id).advice.contains("cuts it off"));
+        assert!(advice.starts_with("Raise net.core.somaxconn (2) first, which cuts off"), "{advice}");
+        scene.0.server.settings = vec![setting("1")];
+        assert!(scene.judge(RULE.id).advice.starts_with("Raise --backlog (now 1);"));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Verdict {
 pub enum NextStep {
     /// It comes first.
     Before(String),
+    /// It is all there is to do.
+    Instead(String),
     /// These numbers are a case of their own, with its own setting to turn.
     For {
         /// Name of the case; the server is asked for the advice on `rule/case`.

@@ -14,7 +14,7 @@ pub(super) const RULE: Rule = Rule {
     title: "each connection wakes several workers, and all but one in vain",
     question: "connections wake more workers than they need",
     page: include_str!("../../../../docs/findings/herd.md"),
-    advice: "Give each worker a listener of its own (SO_REUSEPORT), or run fewer workers.",
+    advice: "Run fewer workers on this listener; where the server can, give each a TCP listener of its own (SO_REUSEPORT).",
     judge: Judge::Measured(judge),
 };
 

@@ -4,6 +4,7 @@
 //! In: facts of its process. Out: its settings, its slots (the pool's threads), advice. Read off and run with cheroot 11.1.2
 //! and CherryPy 18.10.0.
 
+use super::backlog::Backlog;
 use super::command_line::{Options, Program, Takes, flag, program, read, reported, value};
 use super::pool::{self, Pool};
 use super::setting::{resolve, setting};
@@ -115,8 +116,8 @@ impl ServerKind for Cheroot {
         pool::refine(server, observed)
     }
 
-    fn backlog_option(&self) -> Option<&'static str> {
-        Some("request_queue_size of the server")
+    fn backlog(&self, _is_unix: bool) -> Option<Backlog> {
+        Some(Backlog::cut("--request-queue-size", "request_queue_size"))
     }
 
     fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {
@@ -168,8 +169,8 @@ impl ServerKind for CherryPy {
         pool::refine(server, observed)
     }
 
-    fn backlog_option(&self) -> Option<&'static str> {
-        Some("server.socket_queue_size")
+    fn backlog(&self, _is_unix: bool) -> Option<Backlog> {
+        Some(Backlog::cut("server.socket_queue_size", "backlog"))
     }
 
     fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {

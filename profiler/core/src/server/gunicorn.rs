@@ -8,6 +8,7 @@ pub mod arguments;
 mod option;
 mod setting;
 
+use super::backlog::Backlog;
 use super::setting::{put, setting};
 use super::site::Site;
 use super::{Answer, LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
@@ -169,8 +170,8 @@ impl ServerKind for Gunicorn {
         fill(server.clone(), observed, true)
     }
 
-    fn backlog_option(&self) -> Option<&'static str> {
-        Some("--backlog")
+    fn backlog(&self, _is_unix: bool) -> Option<Backlog> {
+        Some(Backlog::cut("--backlog", "backlog"))
     }
 
     fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<String> {

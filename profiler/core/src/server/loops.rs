@@ -12,6 +12,8 @@ pub(super) struct Loops<'a> {
     pub(super) server: &'a str,
     /// What to do for more of them; an imperative without its period.
     pub(super) more_processes: String,
+    /// Where the number of threads of its pool is set.
+    pub(super) more_threads: &'a str,
     /// How to keep a blocking call off the loop; an imperative without its period.
     pub(super) unblock: &'a str,
     /// How to keep computing off the loop; an imperative without its period.
@@ -27,13 +29,13 @@ pub(super) fn roles(processes: &[ProcessSeen], is_server: impl Fn(&ProcessSeen) 
 impl Loops<'_> {
     /// What to turn for a finding.
     pub(super) fn advice(&self, finding_id: &str) -> Option<String> {
-        let Self { server, more_processes, unblock, offload } = self;
+        let Self { server, more_processes, more_threads, unblock, offload } = self;
         let text = match finding_id {
             "loop-blocked" => format!("Find the blocking call of this endpoint and {unblock}."),
             "loop-blocked/computing" => format!("{}; or {more_processes}.", capital(offload)),
-            "slots-exhausted/pool" => format!(
-                "Give the pool more threads where {server} lets you, shorten what holds them, or {more_processes}."
-            ),
+            "slots-exhausted/pool" => {
+                format!("Give the pool more threads ({more_threads}), shorten what holds them, or {more_processes}.")
+            }
             "loop-saturated"
             | "slots-exhausted"
             | "slots-exhausted/waiting"
@@ -65,7 +67,7 @@ impl Loops<'_> {
                 "Keep what computes or blocks off the event loop, or put a proxy before {server} that gives each request to the \
                  process with least to do (least_conn in nginx)."
             ),
-            "herd" => "Fewer processes that share the listener, or one listener for each (SO_REUSEPORT).".to_owned(),
+            "herd" => "Run fewer processes that share the listener.".to_owned(),
             other => {
                 let options = lock::Options { more_processes, threads: None, switch_interval: None };
                 return lock::advice(other, &options);
@@ -89,6 +91,7 @@ mod tests {
         let loops = Loops {
             server: "X",
             more_processes: "run more".to_owned(),
+            more_threads: "its setting",
             unblock: "give it to a thread",
             offload: "move the computation",
         };

@@ -7,6 +7,7 @@
 mod advice;
 pub mod configuration;
 
+use super::backlog::Backlog;
 use super::site::Site;
 use super::{
     Answer, Inside, LogEnd, LogInterval, LogStart, Observed, OwnLimit, Recognised, Role, ServerKind, unknown,
@@ -141,8 +142,13 @@ impl ServerKind for ModWsgi {
         fill(server.clone(), observed)
     }
 
-    fn backlog_option(&self) -> Option<&'static str> {
-        Some("ListenBacklog")
+    fn backlog(&self, is_unix: bool) -> Option<Backlog> {
+        let (option, setting) = if is_unix {
+            ("listen-backlog= of WSGIDaemonProcess, --daemon-backlog of mod_wsgi-express", "daemon_backlog")
+        } else {
+            ("ListenBacklog, --server-backlog of mod_wsgi-express", "listen_backlog")
+        };
+        Some(Backlog::cut(option, setting))
     }
 
     fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {

@@ -3,6 +3,7 @@
 //!
 //! In: facts of its process. Out: its settings and role, advice. Read off and run with 26.10.0.
 
+use super::backlog::Backlog;
 use super::command_line::{Options, Program, Takes, flag, program, read, reported, value};
 use super::loops::{self, Loops};
 use super::setting::setting;
@@ -96,8 +97,8 @@ impl ServerKind for Twisted {
         server.clone()
     }
 
-    fn backlog_option(&self) -> Option<&'static str> {
-        Some("backlog of the endpoint")
+    fn backlog(&self, _is_unix: bool) -> Option<Backlog> {
+        Some(Backlog::cut("backlog of the endpoint", "backlog"))
     }
 
     fn advice(&self, finding_id: &str, _server: &Server, _site: &Site) -> Option<String> {
@@ -105,6 +106,7 @@ impl ServerKind for Twisted {
             server: "Twisted",
             more_processes: "run a second Twisted beside it, behind a proxy that shares the requests out"
                 .to_owned(),
+            more_threads: "reactor.suggestThreadPoolSize, 10 unless called",
             unblock: "give it to a thread (deferToThread), or use a client that returns Deferreds",
             offload: "move the computation to another process: a thread shares the interpreter lock with the reactor",
         };

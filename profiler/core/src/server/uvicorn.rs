@@ -3,6 +3,7 @@
 //!
 //! In: facts of its processes. Out: its settings and roles, advice. Read off and run with 0.54.0.
 
+use super::backlog::Backlog;
 use super::command_line::{Options, Program, Takes, flag, program, read, reported, value};
 use super::loops::Loops;
 use super::setting::{option, put_seen, resolve, setting};
@@ -168,8 +169,8 @@ impl ServerKind for Uvicorn {
         server
     }
 
-    fn backlog_option(&self) -> Option<&'static str> {
-        Some("--backlog")
+    fn backlog(&self, _is_unix: bool) -> Option<Backlog> {
+        Some(Backlog::cut("--backlog", "backlog"))
     }
 
     /// a2wsgi hands a request over with its head, and its thread waits for the body.
@@ -188,6 +189,8 @@ impl ServerKind for Uvicorn {
         let loops = Loops {
             server: "uvicorn",
             more_processes: format!("raise {}", option(server, "--workers", "workers")),
+            more_threads: "workers= of a2wsgi's WSGIMiddleware, 10 unless given; for plain def endpoints total_tokens of \
+                           anyio.to_thread.current_default_thread_limiter(), 40",
             unblock: "await it instead: an asynchronous library, or asyncio.to_thread; a framework runs a plain def endpoint in \
                       a thread by itself",
             offload: "move the computation to another process (loop.run_in_executor with a ProcessPoolExecutor) or a task \

@@ -7,6 +7,7 @@ mod advice;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use super::backlog::Backlog;
 use super::command_line::{Arguments, Options, Takes, base_name, flag, program, read, reported, value};
 use super::setting::{put_seen, resolve, setting};
 use super::site::Site;
@@ -274,8 +275,8 @@ impl ServerKind for Uwsgi {
         server
     }
 
-    fn backlog_option(&self) -> Option<&'static str> {
-        Some("--listen")
+    fn backlog(&self, _is_unix: bool) -> Option<Backlog> {
+        Some(Backlog { option: "--listen", setting: "listen", refuses_more: true })
     }
 
     fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<String> {

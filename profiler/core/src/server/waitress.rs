@@ -3,6 +3,7 @@
 //!
 //! In: facts of its process. Out: its settings, its slots (the pool's threads), advice. Read off and run with 3.0.2.
 
+use super::backlog::Backlog;
 use super::command_line::{OptionSpec, Options, Program, Takes, program, read, reported, value};
 use super::pool::{self, Pool};
 use super::setting::{option, resolve};
@@ -109,8 +110,8 @@ impl ServerKind for Waitress {
         pool::refine(server, observed)
     }
 
-    fn backlog_option(&self) -> Option<&'static str> {
-        Some("--backlog")
+    fn backlog(&self, _is_unix: bool) -> Option<Backlog> {
+        Some(Backlog::cut("--backlog", "backlog"))
     }
 
     fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {

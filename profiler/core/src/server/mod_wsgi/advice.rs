@@ -1,7 +1,7 @@
 //! What to turn in mod_wsgi for each finding, with the present value.
 //!
-//! In: id of a finding, the server. Out: one or two sentences. Options are named as mod_wsgi-express has them; the
-//! directive behind each stands in docs/servers/mod_wsgi.md.
+//! In: id of a finding, the server. Out: one or two sentences. Options are named as `WSGIDaemonProcess` and
+//! Apache have them, with mod_wsgi-express's beside them.
 
 use super::DAEMON;
 use crate::model::Server;
@@ -14,15 +14,16 @@ pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
     text.or_else(|| shared(finding_id))
 }
 
-/// The option with its present value.
+/// What `WSGIDaemonProcess` calls it, with its present value and mod_wsgi-express's option.
 fn option(server: &Server, name: &str, setting: &str) -> String {
-    server.number(setting).map_or_else(|| name.to_owned(), |value| format!("{name} (now {value})"))
+    let now = server.number(setting).map_or_else(String::new, |value| format!("now {value}; "));
+    format!("{name}= ({now}mod_wsgi-express: --{name})")
 }
 
 fn daemon(finding_id: &str, server: &Server) -> Option<String> {
-    let processes = option(server, "--processes", "processes");
-    let threads = option(server, "--threads", "threads");
-    let queue = option(server, "--queue-timeout", "queue_timeout");
+    let processes = option(server, "processes", "processes");
+    let threads = option(server, "threads", "threads");
+    let queue = option(server, "queue-timeout", "queue_timeout");
     Some(match finding_id {
         "slots-exhausted" => format!(
             "Raise {threads} where requests wait (back end, sleep, slow clients), {processes} where they compute. \
@@ -48,8 +49,8 @@ fn daemon(finding_id: &str, server: &Server) -> Option<String> {
              Put a reverse proxy that buffers requests and responses (nginx does) before Apache, or raise {threads}."
         ),
         "idle-connections" => {
-            "Idle connections hold no daemon thread; where they use up Apache's own threads, lower --keep-alive-timeout \
-             or raise --max-clients."
+            "Idle connections hold no daemon thread; where they use up Apache's own threads, lower KeepAliveTimeout \
+             (mod_wsgi-express: --keep-alive-timeout) or raise MaxRequestWorkers (--max-clients)."
                 .to_owned()
         }
         "cpu-bound" | "cpu-bound/turns" => format!(
@@ -62,7 +63,7 @@ fn daemon(finding_id: &str, server: &Server) -> Option<String> {
         ),
         "gil-contention" => format!(
             "Raise {processes} up to the number of cores and lower {threads}: processes do not share the GIL, threads do. \
-             A shorter --switch-interval only makes them take turns more often."
+             A shorter switch-interval= only makes them take turns more often."
         ),
         "cpu-throttled" => format!(
             "Raise the CPU limit of the server's cgroup (container). If that cannot be, lower {processes}: fewer processes \
@@ -81,7 +82,7 @@ fn daemon(finding_id: &str, server: &Server) -> Option<String> {
             let options = lock::Options {
                 more_processes: &more_processes,
                 threads: Some(&threads),
-                switch_interval: Some("--switch-interval"),
+                switch_interval: Some("switch-interval= (mod_wsgi-express: --switch-interval)"),
             };
             return lock::advice(other, &options);
         }
@@ -91,17 +92,21 @@ fn daemon(finding_id: &str, server: &Server) -> Option<String> {
 fn embedded(finding_id: &str, server: &Server) -> Option<String> {
     // In embedded mode mod_wsgi-express makes Apache's limit of them.
     let clients = server.number("max_request_workers").map_or_else(
-        || "--processes or --threads".to_owned(),
-        |limit| format!("--processes or --threads (their product is now {limit})"),
+        || "MaxRequestWorkers (mod_wsgi-express: --processes or --threads)".to_owned(),
+        |limit| {
+            format!(
+                "MaxRequestWorkers (now {limit}; mod_wsgi-express: --processes or --threads, their product)"
+            )
+        },
     );
     Some(match finding_id {
         "slots-exhausted" | "slots-exhausted/waiting" => {
-            format!("Raise {clients}, or run the application in daemon mode (without --embedded-mode), which sizes Python apart from Apache.")
+            format!("Raise {clients}, or run the application in daemon mode (WSGIDaemonProcess; mod_wsgi-express without --embedded-mode), which sizes Python apart from Apache.")
         }
         "slots-exhausted/computing" | "cpu-bound" | "cpu-bound/turns" | "gil-contention" | "gil-starvation"
         | "gil-convoy" | "gil-threads" => {
-            "Use --server-mpm=prefork (a process, and so an interpreter, for each request), or daemon mode with \
-             --processes up to the number of cores."
+            "Use the prefork MPM (a process, and so an interpreter, for each request; mod_wsgi-express: --server-mpm=prefork), or \
+             daemon mode with processes= up to the number of cores."
                 .to_owned()
         }
         "slow-clients" => format!(
@@ -109,8 +114,8 @@ fn embedded(finding_id: &str, server: &Server) -> Option<String> {
              (nginx does) before it, or raise {clients}."
         ),
         "idle-connections" => {
-            "A connection kept alive holds a worker in the prefork and worker MPMs: lower --keep-alive-timeout, or put a \
-             reverse proxy in front."
+            "A connection kept alive holds a worker in the prefork and worker MPMs: lower KeepAliveTimeout \
+             (mod_wsgi-express: --keep-alive-timeout), or put a reverse proxy in front."
                 .to_owned()
         }
         "short-behind-long" => {
