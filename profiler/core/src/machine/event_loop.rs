@@ -112,6 +112,8 @@ pub struct EventLoop {
     pub confirmed: bool,
     /// It is gevent's, if it is a loop: its process has gevent loaded.
     pub on_gevent: bool,
+    /// Nothing but that tells that it is one.
+    pub is_hub: bool,
     /// It may be uvloop's: its process has uvloop loaded.
     pub on_uvloop: bool,
     /// How it writes last chunks.

@@ -99,6 +99,7 @@ pub(super) fn read(
         }
     }
     thread.reads = true;
+    state.processes.reads(slice.tgid, slice.tid);
     front::name(state, number);
     let Some(connection) = state.connections.get_mut(number) else { return };
     connection.last_read_ns = exit_ns;

@@ -27,6 +27,8 @@ pub struct Processes {
     pub ended: FxHashMap<Tid, i64>,
     /// Processes that have gevent loaded.
     on_gevent: FxHashSet<Tid>,
+    /// The first thread of each of these that read a request; `None`: another one did, too.
+    readers: FxHashMap<Tid, Option<Tid>>,
     /// Processes that have uvloop loaded.
     on_uvloop: FxHashSet<Tid>,
     /// Threads that ended in the window.
@@ -54,6 +56,9 @@ impl Processes {
         }
         self.name(process.tgid, &process.comm);
         note(&mut self.on_gevent, process.tgid, process.maps_gevent());
+        if !self.on_gevent.contains(&process.tgid) {
+            self.readers.remove(&process.tgid);
+        }
         note(&mut self.on_uvloop, process.tgid, process.maps_uvloop());
         if let Some(known) = self.seen.iter_mut().find(|known| known.tgid == process.tgid) {
             *known = process.clone();
@@ -64,10 +69,21 @@ impl Processes {
         }
     }
 
-    /// Whether a process has gevent loaded.
+    /// Whether a process may run on gevent: it has it loaded, and one thread alone reads requests. What is loaded says nothing of what
+    /// threads do: those of a pool take requests each for itself, whatever the application imports.
     #[must_use]
     pub fn is_on_gevent(&self, tgid: Tid) -> bool {
-        self.on_gevent.contains(&tgid)
+        self.on_gevent.contains(&tgid) && self.readers.get(&tgid) != Some(&None)
+    }
+
+    /// A thread has read from a client.
+    pub fn reads(&mut self, tgid: Tid, tid: Tid) {
+        if self.on_gevent.contains(&tgid) {
+            let first = self.readers.entry(tgid).or_insert(Some(tid));
+            if *first != Some(tid) {
+                *first = None;
+            }
+        }
     }
 
     /// Whether a process has uvloop loaded.
@@ -205,6 +221,7 @@ impl Processes {
         let stays = |tgid: Tid| !ended.contains_key(&tgid) || parents.contains(&tgid);
         self.seen.retain(|process| stays(process.tgid));
         self.on_gevent.retain(|tgid| stays(*tgid));
+        self.readers.retain(|tgid, _| stays(*tgid));
         self.on_uvloop.retain(|tgid| stays(*tgid));
         // What was closed has been in the window that ends.
         self.listeners.retain(|listener| stays(listener.tgid) && listener.fd >= 0);

@@ -45,6 +45,10 @@ struct Switches {
     of_loop: u64,
     /// They tell of no request.
     are_mute: bool,
+    /// It is at another task than the one in which it looked last.
+    is_away: bool,
+    /// It has come back from another task to the one in which it had looked.
+    goes_round: bool,
 }
 
 impl Running {
@@ -53,7 +57,14 @@ impl Running {
         if self.0.len() >= MAX_THREADS && !self.0.contains_key(&seen.tid) {
             return false;
         }
-        let list = &mut self.0.entry(seen.tid).or_default().list;
+        let switches = self.0.entry(seen.tid).or_default();
+        let is_of_loop = seen.task == switches.of_loop;
+        // 0 is not known, and neither is what is between two of the same.
+        if seen.task != 0 && switches.of_loop != 0 {
+            switches.goes_round |= is_of_loop && switches.is_away;
+            switches.is_away = !is_of_loop;
+        }
+        let list = &mut switches.list;
         if list.len() >= MAX_SWITCHES {
             list.pop_front();
         }
@@ -65,6 +76,7 @@ impl Running {
     pub fn looks(&mut self, tid: Tid) {
         if let Some(switches) = self.0.get_mut(&tid) {
             switches.of_loop = switches.list.back().map_or(0, |(_, task)| *task);
+            switches.is_away = false;
         }
     }
 
@@ -79,6 +91,13 @@ impl Running {
         if let Some(switches) = self.0.get_mut(&tid) {
             switches.are_mute = !do_tell;
         }
+    }
+
+    /// Whether the thread goes from the task in which it looks to others and back, as loops do; one that is in the same task whatever it
+    /// does only has a library loaded.
+    #[must_use]
+    pub fn goes_round(&self, tid: Tid) -> bool {
+        self.0.get(&tid).is_some_and(|switches| switches.goes_round)
     }
 
     /// Whether the thread's tasks are told.

@@ -70,16 +70,23 @@ pub(super) fn recognise(state: &State, thread: &mut Thread, slice: &Slice) {
         _ => false,
     };
     // Nothing but a loop on gevent waits in epoll for a listener, and for nothing else, on the thread that reads requests.
+    let goes_round = state.tasks.goes_round(slice.tid);
     let on_gevent = state.processes.is_on_gevent(slice.tgid) && matches!(slice.call, Call::EpollWait { .. });
-    // So do others while all their clients have sent more than one request at once.
-    let has_tasks = state.tasks.follows(slice.tid);
+    let may_be_hub = on_gevent && (goes_round || !state.tasks.follows(slice.tid));
     let on_uvloop = state.processes.is_on_uvloop(slice.tgid);
     let reads = thread.reads;
     let event_loop = thread.event_loop.get_or_insert_default();
-    event_loop.on_gevent |= on_gevent;
+    event_loop.on_gevent = on_gevent || event_loop.on_gevent && state.processes.is_on_gevent(slice.tgid);
     event_loop.on_uvloop |= on_uvloop;
-    if !event_loop.confirmed && reads && serves_several(on_gevent || has_tasks) {
+    event_loop.is_hub &= !serves_several(false);
+    if event_loop.is_hub && !may_be_hub && !goes_round {
+        // Other threads of its process read requests as well, or it is always in one greenlet: it is one of a pool.
+        (event_loop.confirmed, event_loop.is_hub) = (false, false);
+    }
+    // So do others while all their clients have sent more than one request at once.
+    if !event_loop.confirmed && reads && serves_several(may_be_hub || goes_round) {
         begin(state, event_loop, slice.tid);
+        event_loop.is_hub = !serves_several(false);
     }
 }
 
@@ -488,7 +495,7 @@ pub(super) fn confirm(state: &State, thread: &mut Thread, tid: Tid, place: Place
 
 /// From now on a thread is known to run a loop: what it has left so far may go on.
 fn begin(state: &State, event_loop: &mut EventLoop, tid: Tid) {
-    event_loop.confirmed = true;
+    (event_loop.confirmed, event_loop.is_hub) = (true, false);
     let left = state.connections.numbers().filter_map(|number| {
         let active = state.connections.get(number)?.requests.front()?;
         let is_left = active.left_by == Some(tid) && active.owner.is_none() && !active.responding;

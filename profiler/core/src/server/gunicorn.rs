@@ -225,13 +225,15 @@ fn fill(mut server: Server, observed: &Observed, contradict: bool) -> Server {
     }
     if !class_is_known(&server) {
         // A sync worker selects on its listeners; only gthread and the event loops put them into epoll.
+        // That gevent is loaded is a guess: several threads of a process that serve, or a select, are none of its workers'.
+        let is_unknown = server.worker_class == "unknown";
+        let is_guess = is_unknown || server.worker_class == "gevent";
         match (observed.listener_in_epoll, observed.serving_threads) {
-            (_, 2..) | (Some(true), _) if server.worker_class == "unknown" => {
-                put_class(&mut server, "gthread")
-            }
-            (Some(false), _) if server.worker_class == "unknown" => put_class(&mut server, "sync"),
+            (_, 2..) if is_guess => put_class(&mut server, "gthread"),
+            (Some(true), _) if is_unknown => put_class(&mut server, "gthread"),
+            (Some(false), _) if is_guess => put_class(&mut server, "sync"),
             // A busy sync worker never waits for its listener at all.
-            (None, 1) if server.worker_class == "unknown" && observed.main_threads_serve => {
+            (None, 1) if is_unknown && observed.main_threads_serve => {
                 put_class(&mut server, "sync");
             }
             _ => {}

@@ -230,6 +230,26 @@ fn what_the_access_log_measures_is_known_for_the_workers_it_was_read_off() {
 }
 
 #[test]
+fn gevent_that_is_only_loaded_makes_no_gevent_worker_of_one_whose_threads_serve() {
+    let mut processes = prefork("[gunicorn] a:b", 1);
+    for process in &mut processes {
+        process.command_line = vec!["gunicorn: master [a:b]".to_owned()];
+        process.mapped_files = vec!["_gevent_c_hub_local.cpython-311-x86_64-linux-gnu.so".to_owned()];
+    }
+    let found = Gunicorn.recognise(&processes, &[]).expect("gunicorn");
+    assert_eq!(found.server.worker_class, "gevent");
+    let class = |observed| Gunicorn.refine(&found.server, &observed).worker_class;
+    let serving = |serving_threads, listener_in_epoll| Observed {
+        serving_threads,
+        listener_in_epoll,
+        ..Observed::default()
+    };
+    assert_eq!(class(serving(4, Some(true))), "gthread");
+    assert_eq!(class(serving(1, Some(false))), "sync");
+    assert_eq!(class(serving(1, Some(true))), "gevent");
+}
+
+#[test]
 fn advice_on_a_blocked_loop_is_of_the_loop_that_there_is() {
     for (class, has, lacks) in [
         ("gevent", "gevent.get_hub().threadpool", "eventlet"),

@@ -121,3 +121,48 @@ fn who_goes_on_after_another_got_its_answer_may_have_been_let_by_that_one_and_di
         }
     }
 }
+
+/// What has a library loaded that switches greenlets, and is in one place whatever it does: looks for the listener alone, accepts 9, reads 9, writes 9, …
+fn one_at_a_time(tid: u32, library: &str, task: Option<u64>) -> Script {
+    let mut script = Script { tid, ..Script::new(1) }.with_loaded(library).watch(LISTENER);
+    for round in 0..6 {
+        let told = task.filter(|_| round == 1);
+        script = script.look(-1, 1, (0, 0, 1000));
+        if let Some(task) = told {
+            script = script.task(task);
+        }
+        let (arrival, fd) = (script.now_ns, 8 + i32::try_from(tid).unwrap());
+        script = script.accept(fd, (1, 0, 0)).read(fd, GET, arrival, (1, 0, 0)).cpu(300);
+        script = script.respond(fd).call(Call::Close { fd }, 0, (1, 0, 0), 0);
+    }
+    script
+}
+
+/// ```text
+/// thread: look for the listener alone, accept 9, read 9, write 9, close 9 …, all in one greenlet
+/// ```
+#[test]
+fn a_thread_whose_process_only_has_greenlets_loaded_is_a_slot() {
+    for library in
+        ["_greenlet.cpython-311-x86_64-linux-gnu.so", "_gevent_c_hub_local.cpython-311-x86_64-linux-gnu.so"]
+    {
+        let (_, snapshot) = requests_of(one_at_a_time(1, library, Some(0x7f00_1000)));
+        assert_eq!(snapshot.event_loops.len(), 0, "{library}");
+        assert!(snapshot.slots.observed.iter().all(|slot| !slot.is_loop), "{library}");
+    }
+}
+
+/// ```text
+/// both threads: look for the listener alone, accept, read, write, close …; what greenlet they are in is not told
+/// ```
+#[test]
+fn threads_of_a_pool_are_slots_whatever_their_process_has_loaded() {
+    let library = "_gevent_c_hub_local.cpython-311-x86_64-linux-gnu.so";
+    let (mut first, second) = (one_at_a_time(1, library, None), one_at_a_time(2, library, None));
+    first.events.extend(second.events);
+    first.events.sort_by_key(|event| event.time_ns);
+    let (requests, snapshot) = requests_of(first);
+    assert_eq!(requests.len(), 12);
+    assert_eq!(snapshot.event_loops.len(), 0);
+    assert!(snapshot.slots.observed.iter().all(|slot| !slot.is_loop));
+}

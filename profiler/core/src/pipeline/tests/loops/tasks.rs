@@ -14,7 +14,7 @@ const THIRD: u64 = 0x7f00_3000;
 
 impl Script {
     /// From the next call on it is at this task.
-    fn task(mut self, task: u64) -> Self {
+    pub(super) fn task(mut self, task: u64) -> Self {
         let seen = TaskSeen { tgid: self.tgid, tid: self.tid, task };
         self.events.push(Event { time_ns: self.now_ns + self.gap.total_ns(), body: Body::Task(seen) });
         self
