@@ -5,6 +5,7 @@
 //! in the table of [`threshold`], its line in [`RULES`].
 
 mod accept_queue;
+mod agree;
 mod back_end;
 mod backlog_too_small;
 pub mod basis;
@@ -30,6 +31,7 @@ mod loop_saturated;
 mod short_behind_long;
 mod slots_exhausted;
 mod slow_clients;
+mod sums;
 pub mod threshold;
 mod words;
 mod worker_timeouts;
@@ -169,6 +171,7 @@ pub fn evaluate(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
             summaries.push(finding(rule, &basis, judge(&basis, &findings)));
         }
     }
+    agree::reconcile(&mut findings);
     findings.append(&mut summaries);
     // The sort is stable: equals stay in the order of the catalogue.
     findings.sort_by_key(|finding| match finding.answer {
@@ -188,7 +191,7 @@ fn measured(rule: &Rule, basis: &Basis<'_>, judge: fn(&Basis<'_>) -> Outcome) ->
             evidence: Vec::new(),
         });
     }
-    judge(basis)
+    judge(basis).and_then(|verdict| sums::possible(rule.id, basis, verdict))
 }
 
 /// Turns a rule's outcome into a finding.

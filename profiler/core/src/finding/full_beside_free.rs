@@ -9,7 +9,9 @@ use super::words::{count, duration, percent, ratio, request_seconds};
 use super::{Judge, Rule};
 use crate::model::Listener;
 use crate::model::beside_free::BesideFree;
+use crate::model::slot::Holding;
 use crate::phase::Phase;
+use crate::server::{kind_named, slots_of_one_worker};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -61,6 +63,17 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         count(beside.waits.count()),
         count(listener.accepted)
     );
+    if let Some(slots) = too_few_for_that(basis) {
+        return Err(Undecided {
+            reason: format!(
+                "{} connections seem to have waited in a full worker, but no more requests than one worker has slots ({slots}) were \
+                 there at once",
+                count(beside.waits.count())
+            ),
+            next_step: "Please report it with a recording (wsgi-trace record).",
+            evidence,
+        });
+    }
     let is_felt = share >= limits.waited_request_min_ratio && basis.rate(waited_ns) >= limits.cost_min_rate;
     if !is_felt {
         let sentence = format!("{whose}, {} in all: too little to matter", duration(waited_ns));
@@ -74,6 +87,16 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     );
     let exemplars = basis.exemplars(&[Phase::PoolWait, Phase::LoopWait]);
     Ok(Verdict { present: true, sentence, cost_ns: waited_ns, evidence, exemplars, ..Verdict::default() })
+}
+
+/// Slots of one worker, where no more requests were there at once and nothing else held slots: then none waited behind a full one.
+fn too_few_for_that(basis: &Basis<'_>) -> Option<u32> {
+    let server = &basis.snapshot.server;
+    let slots = slots_of_one_worker(kind_named(&server.name), server)?;
+    let by_connections = [Holding::FirstByte, Holding::KeepaliveIdle, Holding::Linger];
+    let is_by_requests = by_connections.iter().all(|kind| basis.held_ns(*kind) == 0);
+    let most = basis.snapshot.requests.peak_in_flight;
+    (is_by_requests && most > 0 && most <= slots).then_some(slots)
 }
 
 #[cfg(test)]
@@ -101,6 +124,23 @@ mod tests {
         assert_eq!(finding.cost_ns, 4 * SECOND);
         assert!(finding.sentence.starts_with("20 of 100 connections waited"), "{}", finding.sentence);
         assert!(finding.advice.contains("more threads each"), "{}", finding.advice);
+    }
+
+    #[test]
+    fn fewer_requests_than_a_worker_has_slots_never_waited_behind_a_full_one() {
+        let with = |most, slots: u32| {
+            let mut scene = scene(20, 200 * MILLISECOND);
+            scene.0.requests.peak_in_flight = most;
+            let setting = |name: &str, value: u32| crate::model::Setting {
+                name: name.to_owned(),
+                value: value.to_string(),
+                origin: crate::model::Origin::Configured,
+            };
+            scene.0.server.settings = vec![setting("workers", 2), setting("threads", slots)];
+            scene.judge(RULE.id)
+        };
+        with(4, 4).assert_undecided("at once");
+        with(5, 4).assert_present();
     }
 
     #[test]

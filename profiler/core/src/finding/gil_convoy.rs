@@ -25,7 +25,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let seen = &basis.snapshot.gil;
     let woken = gil::sum(seen, |lock| lock.woken);
     let missed = gil::sum(seen, |lock| lock.missed);
-    let cost_ns = gil::sum(seen, |lock| lock.missed_ns);
+    // Waits of locks and waits in all are cut at the window each for itself.
+    let cost_ns = gil::sum(seen, |lock| lock.missed_ns).min(seen.waits.sum_ns());
     let deepest = seen.locks.iter().map(|lock| lock.deepest).max().unwrap_or(0);
     let (share, rate) = (ratio(missed, woken), basis.rate(cost_ns));
     let mut evidence = vec![
@@ -67,6 +68,7 @@ mod tests {
         let lock =
             Lock { woken: 1000, missed, missed_ns, deepest: 9, wait_ns: 5 * SECOND, ..Lock::default() };
         scene.0.gil.locks.push(lock);
+        scene.0.gil.waits.record(5 * SECOND);
         scene
     }
 
@@ -81,6 +83,17 @@ mod tests {
              and waited 3 request-seconds more."
         );
         assert!(finding.advice.contains("--threads"), "{}", finding.advice);
+    }
+
+    #[test]
+    fn what_convoys_cost_is_never_more_than_all_waits_were() {
+        let mut scene = scene(700, 6 * SECOND);
+        scene.0.gil.waits = crate::model::latency::Latency::default();
+        scene.0.gil.waits.record(4 * SECOND);
+        let all_ns = scene.0.gil.waits.sum_ns();
+        let finding = scene.judge("gil-convoy");
+        finding.assert_present();
+        assert_eq!(finding.cost_ns, all_ns);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! In: arbitrary snapshots. Out: failures where a rule panics, speaks without evidence or at too great length.
 
+use super::basis::Basis;
 use super::fixture::{SECOND, Scene};
-use super::{Answer, Finding, RULES, SENTENCE_MAX_CHARS, Thresholds, evaluate};
+use super::{Answer, Finding, RULES, SENTENCE_MAX_CHARS, Thresholds, agree, evaluate, sums};
 use crate::fact::{CgroupCpu, ListenerWakes};
 use crate::model::event_loop::{EventLoop, Holder, LongHolds};
 use crate::model::slot::{HeatRow, Holding, Slot};
@@ -173,6 +174,22 @@ proptest! {
     fn every_rule_answers_every_snapshot_in_one_short_sentence_with_evidence(snapshot in snapshot()) {
         let findings = evaluate(&snapshot, &Thresholds::default());
         prop_assert_eq!(findings.len(), RULES.len());
+        let limits = Thresholds::default();
+        let basis = Basis::new(&snapshot, &limits);
+        for finding in findings.iter().filter(|finding| finding.answer == Answer::Present) {
+            for share in finding.evidence.iter().filter(|one| sums::is_share(one.name)) {
+                prop_assert!((0.0..=1.05).contains(&share.value), "{}: {share:?}", finding.id);
+            }
+            if let Some(whole_ns) = sums::whole_ns(finding.id, &basis) {
+                prop_assert!(finding.cost_ns <= whole_ns, "{} costs {} of {whole_ns}", finding.id, finding.cost_ns);
+            }
+            for other in findings.iter().filter(|other| other.answer == Answer::Present) {
+                prop_assert!(
+                    finding.id == other.id || !agree::oppose(&finding.advice, &other.advice),
+                    "{}: {}\n{}: {}", finding.id, finding.advice, other.id, other.advice
+                );
+            }
+        }
         for finding in &findings {
             let text = &finding.sentence;
             prop_assert!(text.chars().count() <= SENTENCE_MAX_CHARS, "{} characters: {}", text.chars().count(), text);
