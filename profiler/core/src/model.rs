@@ -196,6 +196,8 @@ pub struct Requests {
     pub connections: u64,
     /// The slowest requests, slowest first (bounded).
     pub slowest: Vec<request::Request>,
+    /// Time in which there was something to do: stretches with requests, pauses of up to a second between them included; 0: not known.
+    pub load_ns: u64,
     /// Largest number of requests in flight at one moment.
     pub peak_in_flight: u32,
 }

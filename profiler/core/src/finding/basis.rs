@@ -11,6 +11,8 @@ use crate::model::slot::Holding;
 use crate::phase::{Phase, Phases};
 use crate::server::kind_named;
 
+/// Share of the window from which a load is as long as the window.
+const NEARLY_WHOLE: f64 = 0.9;
 /// Exemplars kept per finding.
 const EXEMPLARS: usize = 5;
 
@@ -81,6 +83,20 @@ impl<'a> Basis<'a> {
     #[must_use]
     pub const fn window_ns(&self) -> u64 {
         self.snapshot.window.length_ns()
+    }
+
+    /// Time in which there was something to do: what the load met is told by shares of this, in nanoseconds.
+    #[must_use]
+    pub fn load_ns(&self) -> u64 {
+        let load_ns = self.snapshot.requests.load_ns.min(self.window_ns());
+        if load_ns == 0 { self.window_ns() } else { load_ns }
+    }
+
+    /// Said after such a share where the load was shorter than the window; empty elsewhere.
+    #[must_use]
+    pub fn while_loaded(&self) -> &'static str {
+        let is_whole = ratio(self.load_ns(), self.window_ns()) >= NEARLY_WHOLE;
+        if is_whole { "" } else { " while there were requests" }
     }
 
     /// Phases of all requests.

@@ -201,13 +201,13 @@ pub(super) fn server_cpu_ns(basis: &Basis<'_>) -> u64 {
     threads.fold(0, |total, thread| total.saturating_add(thread.cpu_ns))
 }
 
-/// CPU time of all processes as a share of all cores.
+/// CPU time of all processes as a share of all cores, while there was something to do.
 pub(super) fn host_share(basis: &Basis<'_>) -> f64 {
     let cores = u64::from(basis.snapshot.session.cpu_count);
-    ratio(server_cpu_ns(basis), basis.window_ns().saturating_mul(cores))
+    ratio(server_cpu_ns(basis), basis.load_ns().saturating_mul(cores)).min(1.0)
 }
 
-/// CPU and run-queue time of the busiest process, as a share of the window.
+/// CPU and run-queue time of the busiest process, as a share of the time with something to do.
 pub(super) fn busiest_process(basis: &Basis<'_>) -> f64 {
     let wanted = |process: &crate::model::Process| {
         process.threads.iter().fold(0u64, |total, thread| {
@@ -215,15 +215,15 @@ pub(super) fn busiest_process(basis: &Basis<'_>) -> f64 {
         })
     };
     let busiest = basis.snapshot.processes.iter().map(wanted).max().unwrap_or(0);
-    ratio(busiest, basis.window_ns())
+    ratio(busiest, basis.load_ns())
 }
 
-/// CPU time of the busiest process, as a share of the window.
+/// CPU time of the busiest process, as a share of the time with something to do.
 pub(super) fn busiest_process_cpu(basis: &Basis<'_>) -> f64 {
     let used = |process: &crate::model::Process| {
         process.threads.iter().fold(0u64, |total, thread| total.saturating_add(thread.cpu_ns))
     };
-    ratio(basis.snapshot.processes.iter().map(used).max().unwrap_or(0), basis.window_ns())
+    ratio(basis.snapshot.processes.iter().map(used).max().unwrap_or(0), basis.load_ns())
 }
 
 /// Whether two threads of one process served requests, so that they share an interpreter lock.
@@ -258,7 +258,7 @@ pub(super) fn quota_cores(cgroup: &CgroupWindow) -> Option<f64> {
 pub(super) fn quota_used(basis: &Basis<'_>, cgroup: &CgroupWindow) -> f64 {
     let Some(quota_us) = cgroup.last.quota_us else { return 0.0 };
     let used = u128::from(server_cpu_ns(basis)) * u128::from(cgroup.last.period_us);
-    let allowed = u128::from(basis.window_ns()) * u128::from(quota_us);
+    let allowed = u128::from(basis.load_ns()) * u128::from(quota_us);
     if allowed == 0 { 0.0 } else { used as f64 / allowed as f64 }
 }
 

@@ -168,10 +168,11 @@ fn cores_short(basis: &Basis<'_>, wanted: &Wanted) -> (String, Option<NextStep>)
     let by_others = own < basis.thresholds.cpu_pressure_min_ratio;
     let who = if by_others { "the server got only" } else { "the server used" };
     let sentence = format!(
-        "Requests were ready to run but waited {} for a core, {} of the time they wanted one; {who} {} of {cores}",
+        "Requests were ready to run but waited {} for a core, {} of the time they wanted one; {who} {} of {cores}{}",
         request_seconds(wanted.run_queue_ns),
         percent(wanted.waited_share()),
         percent(own),
+        basis.while_loaded(),
     );
     let step = if by_others {
         NextStep::For {

@@ -21,9 +21,9 @@ pub(super) const RULE: Rule = Rule {
     judge: Judge::Measured(judge),
 };
 
-/// Time that threads waited for a lock, as a share of the window: how many waited for it at a time.
+/// Time that threads waited for a lock, as a share of the time with something to do: how many waited for it at a time.
 fn waiting(basis: &Basis<'_>, lock: &Lock) -> f64 {
-    ratio(lock.wait_ns, basis.window_ns())
+    ratio(lock.wait_ns, basis.load_ns())
 }
 
 /// Whether threads of a process wait for its only lock at any moment, and they ran or wanted to for all the rest: it then runs
@@ -34,7 +34,7 @@ pub(super) fn is_used_up(basis: &Basis<'_>, tgid: u32) -> bool {
         waiting(basis, lock) >= limits.gil_waiting_min_count
             && lock
                 .held_at_most_ns
-                .is_some_and(|most_ns| ratio(most_ns, basis.window_ns()) >= limits.full_min_ratio)
+                .is_some_and(|most_ns| ratio(most_ns, basis.load_ns()) >= limits.full_min_ratio)
     };
     gil::require(basis).unwrap_or(false)
         && basis.snapshot.gil.locks.iter().any(|lock| lock.tgid == tgid && is_used_up(lock))
@@ -81,7 +81,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     );
     let cost_ns = cost_ns.saturating_add(line_ns);
     if let Some(most_ns) = worst.held_at_most_ns {
-        let share = ratio(most_ns, basis.window_ns());
+        let share = ratio(most_ns, basis.load_ns());
         evidence.push(explains("gil_held_at_most_ratio", share));
         let ran = format!(
             "; all its threads together ran or wanted to run {} of the time",

@@ -115,10 +115,11 @@ fn judge(basis: &Basis<'_>, others: &[Finding]) -> Outcome {
             "there is no headroom left".to_owned()
         };
         sentence.push_str(&format!(
-            "; {} of {} and {} of the host's CPU were used, so {fits}",
+            "; {} of {} and {} of the host's CPU were used{}, so {fits}",
             percent(used.slots),
             basis.slots_named(2),
             percent(used.cores),
+            basis.while_loaded(),
         ));
     }
     Ok(Verdict { present: true, sentence, evidence, ..Verdict::default() })
@@ -155,7 +156,8 @@ fn failures(basis: &Basis<'_>, evidence: &mut Vec<Evidence>) -> Result<(), Undec
 }
 
 fn resource_use(basis: &Basis<'_>) -> Use {
-    let window_ns = basis.window_ns();
+    let load_ns = basis.load_ns();
+    let slots = u64::from(basis.snapshot.slots.count());
     let (mut all, mut serving_cpu, mut serving) = (0u64, 0u64, 0u64);
     for process in &basis.snapshot.processes {
         let cpu = process.threads.iter().fold(0u64, |sum, thread| sum.saturating_add(thread.cpu_ns));
@@ -167,9 +169,9 @@ fn resource_use(basis: &Basis<'_>) -> Use {
     }
     let cores = u64::from(basis.snapshot.session.cpu_count);
     Use {
-        slots: ratio(basis.busy_ns(), basis.capacity_ns()),
-        cores: ratio(all, window_ns.saturating_mul(cores)),
-        interpreters: ratio(serving_cpu, window_ns.saturating_mul(serving)),
+        slots: ratio(basis.busy_ns(), load_ns.saturating_mul(slots)).min(1.0),
+        cores: ratio(all, load_ns.saturating_mul(cores)).min(1.0),
+        interpreters: ratio(serving_cpu, load_ns.saturating_mul(serving)),
     }
 }
 

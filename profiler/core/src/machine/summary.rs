@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::machine::endpoint::Endpoints;
+use crate::machine::load::Load;
 use crate::model::Requests;
 use crate::model::request::{Framing, Request};
 
@@ -16,6 +17,7 @@ const MAX_SLOWEST: usize = 20;
 pub struct Summary {
     requests: Requests,
     by_status: BTreeMap<u16, u64>,
+    load: Load,
     /// Endpoints.
     pub endpoints: Endpoints,
     /// Requests whose phases did not add up.
@@ -66,6 +68,7 @@ impl Summary {
         if request.phases.total_ns() != request.total_ns() {
             self.broken = self.broken.saturating_add(1);
         }
+        self.load.add(request.start_ns, request.end_ns);
         sums.truncated += u64::from(request.truncated);
         sums.inferred_framing += u64::from(request.framing == Framing::Inferred);
         sums.not_http += u64::from(request.framing == Framing::NotHttp);
@@ -101,9 +104,10 @@ impl Summary {
         slowest.truncate(MAX_SLOWEST);
     }
 
-    /// The request part of the snapshot, and the endpoints.
+    /// The request part of the snapshot of this window, and the endpoints.
     #[must_use]
-    pub fn finish(mut self, connections: u64) -> (Requests, Endpoints) {
+    pub fn finish(mut self, connections: u64, (start_ns, end_ns): (u64, u64)) -> (Requests, Endpoints) {
+        self.requests.load_ns = self.load.within(start_ns, end_ns);
         self.requests.by_status = self.by_status.into_iter().collect();
         self.requests.connections = connections;
         (self.requests, self.endpoints)

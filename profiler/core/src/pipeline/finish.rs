@@ -160,7 +160,7 @@ impl Machines {
         let busy = (&state.busy, &state.busy_of);
         let capacity =
             state.by_process.finish(&slots, &processes, busy, self.attached.arrival_measured && !is_light);
-        let (requests, endpoints) = state.summary.finish(connections);
+        let (requests, endpoints) = state.summary.finish(connections, (self.window.start_ns, end_ns));
         let (endpoints, other_endpoints) = endpoints.finish();
         let names = &state.processes.names;
         let mut gil =
