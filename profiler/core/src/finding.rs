@@ -28,6 +28,7 @@ mod imbalance;
 mod keep_alive_race;
 mod loop_blocked;
 mod loop_saturated;
+mod own_locks;
 mod short_behind_long;
 mod slots_exhausted;
 mod slow_clients;
@@ -135,6 +136,7 @@ pub const RULES: &[Rule] = &[
     loop_blocked::RULE,
     loop_saturated::RULE,
     back_end::RULE,
+    own_locks::RULE,
     cpu_bound::RULE,
     cpu_throttled::RULE,
     gil_contention::RULE,

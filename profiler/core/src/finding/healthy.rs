@@ -12,8 +12,10 @@ use crate::phase::Phase;
 /// Headroom beyond which the number would only pretend to be known.
 const HEADROOM_MAX_TIMES: f64 = 20.0;
 
-/// Phases that say that a request did not run, but not why; beside waiting to be taken.
-const UNCLEAR: [Phase; 2] = [Phase::LoopWait, Phase::Unexplained];
+/// Phases that say that a request did not run, but not why, or that no rule has explained when this one is asked; beside waiting to be
+/// taken.
+const UNCLEAR: [Phase; 5] =
+    [Phase::LoopWait, Phase::Unexplained, Phase::LockWait, Phase::FileWait, Phase::FaultWait];
 
 /// Why connections are left without an answer by the server, where no other rule asks for it.
 const UNSERVED: [Cause; 7] = [

@@ -41,7 +41,7 @@ pub(super) fn whole_ns(id: &str, basis: &Basis<'_>) -> Option<u64> {
     Some(match id {
         "slots-exhausted" | "imbalance" | "full-beside-free" => waited_ns(phases),
         "back-end" => phases.get(Phase::BackendWait),
-        "own-locks" => phases.get(Phase::LockWait),
+        "own-locks" => phases.get(Phase::LockWait).saturating_add(waited_ns(phases)),
         "gil-contention" => phases.get(Phase::GilWait),
         "gil-convoy" => gil_ns,
         "cpu-bound" | "cpu-throttled" | "loop-saturated" | "short-behind-long" => phases.total_ns(),

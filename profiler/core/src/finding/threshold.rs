@@ -113,6 +113,7 @@ const NEED_REQUESTS: &[&str] = &[
     "slots-exhausted",
     "accept-queue",
     "back-end",
+    "own-locks",
     "cpu-bound",
     "cpu-throttled",
     "gil-contention",
@@ -137,6 +138,7 @@ const LINE: &[&str] = &[
     "cpu-bound",
     "cpu-throttled",
     "gil-threads",
+    "own-locks",
 ];
 /// Rules whose cost must be worth a person's time.
 const COSTLY: &[&str] = &[
@@ -147,6 +149,7 @@ const COSTLY: &[&str] = &[
     "loop-blocked",
     "loop-saturated",
     "back-end",
+    "own-locks",
     "gil-contention",
     "gil-threads",
     "cpu-bound",
@@ -183,6 +186,8 @@ thresholds! {
         "A loop that looks at what is ready every few milliseconds delays nobody noticeably; twenty are felt by every request that is ready.";
     backend_served_min_ratio: Ratio = 0.50, &["back-end"],
         "From one half on, no change inside the server can win as much as a faster back end.";
+    locks_served_min_ratio: Ratio = 0.25, &["own-locks"],
+        "Locks are waited for now and then; a quarter of service time is a line.";
     gil_served_min_ratio: Ratio = 0.10, &["gil-contention"],
         "Some waiting for the interpreter lock comes with any use of threads; a tenth of service time is felt.";
     gil_starver_min_ratio: Ratio = 0.50, &["gil-starvation"],
