@@ -99,10 +99,10 @@ crate::cases! {
         witness: short_ones,
     };
     #[ignore = "make live"]
-    short_behind_long_in_waitress => Case {
+    short_behind_long_in_uwsgi => Case {
         finding: "short-behind-long",
-        sick: load(waitress(2), MIXED),
-        well: load(waitress(9), MIXED),
+        sick: load(Uwsgi::new(2, 1), MIXED),
+        well: load(Uwsgi::new(9, 1), MIXED),
         witness: short_ones,
     };
     #[ignore = "make live"]
