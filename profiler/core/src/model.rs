@@ -18,6 +18,7 @@ pub mod path_shape;
 pub mod queue;
 pub mod request;
 pub mod request_start;
+pub mod round_trips;
 pub mod slot;
 pub mod spread;
 pub mod trace_context;
@@ -219,6 +220,8 @@ pub struct Endpoint {
     pub service: Latency,
     /// Where their time went.
     pub phases: Phases,
+    /// How often they asked back ends; of requests on event loops none are counted.
+    pub round_trips: round_trips::RoundTrips,
     /// How far means over them can be trusted.
     pub spread: Spread,
     /// Bytes received.

@@ -390,6 +390,7 @@ fn slowest(pool_wait_ns: u64) -> Vec<Request> {
             framing: Framing::Exact,
             phases,
             stretches: Vec::new(),
+            round_trips: profiler_core::model::round_trips::RoundTrips::default(),
             gil_holders: Vec::new(),
             gil_waits: None,
             open: false,

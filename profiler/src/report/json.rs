@@ -21,6 +21,7 @@ mod queue;
 pub(crate) mod request;
 mod request_start;
 mod requests;
+mod round_trips;
 pub(crate) mod safe;
 mod slots;
 mod spread;

@@ -196,6 +196,7 @@ mod tests {
             bytes_out: 0,
             framing: Framing::Exact,
             phases: Phases::default(),
+            round_trips: profiler_core::model::round_trips::RoundTrips::default(),
             gil_holders: Vec::new(),
             gil_waits: None,
             stretches: vec![Stretch { tgid: 1, tid: 7, start_ns: start_ns + 10, end_ns }],

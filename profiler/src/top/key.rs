@@ -206,6 +206,7 @@ mod tests {
             framing: Framing::Exact,
             phases: Phases::default(),
             stretches: Vec::new(),
+            round_trips: profiler_core::model::round_trips::RoundTrips::default(),
             gil_holders: Vec::new(),
             gil_waits: None,
             open: false,

@@ -3,8 +3,8 @@
 //! In: phases of requests and of endpoints. Out: a verdict whose cost is the time waited for sockets that are not
 //! the client's. Which back end it was is not in the snapshot.
 
-use super::basis::{Basis, Outcome, Verdict, decides, explains, served_ns};
-use super::words::{duration, name, percent, ratio, request_seconds};
+use super::basis::{Basis, NextStep, Outcome, Verdict, decides, explains, served_ns};
+use super::words::{duration, factor, name, percent, ratio, request_seconds};
 use super::{Judge, Rule};
 use crate::model::Endpoint;
 use crate::phase::Phase;
@@ -31,7 +31,45 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         decides("backend_wait_seconds_per_second", rate, limits.cost_min_rate),
         explains("backend_wait_seconds", cost_ns as f64 / 1e9),
     ];
+    let asks_often = most_round_trips(basis);
+    let mut evidence = evidence;
+    if let Some(often) = &asks_often {
+        evidence.push(decides(
+            "round_trips_per_request_count",
+            often.per_request,
+            limits.round_trips_min_count,
+        ));
+        evidence.push(decides(
+            "round_trips_endpoint_ratio",
+            often.share,
+            limits.round_trips_endpoint_min_ratio,
+        ));
+    }
     let each = duration(cost_ns.checked_div(basis.request_count()).unwrap_or(0));
+    if share < limits.backend_served_min_ratio
+        && let Some(often) = &asks_often
+        && often.per_request >= limits.round_trips_min_count
+        && often.share >= limits.round_trips_endpoint_min_ratio
+        && basis.rate(often.waited_ns) >= limits.cost_min_rate
+    {
+        let sentence = format!(
+            "{} asks back ends {} times in a request, on average, which takes {} of its service time ({})",
+            endpoint_name(often.endpoint),
+            factor(often.per_request),
+            percent(often.share),
+            request_seconds(often.waited_ns),
+        );
+        let exemplars = basis.exemplars(&[Phase::BackendWait]);
+        let next_step = Some(NextStep::For { case: "often", otherwise: FEWER });
+        return Ok(Verdict {
+            present: true,
+            sentence,
+            cost_ns: often.waited_ns,
+            evidence,
+            exemplars,
+            next_step,
+        });
+    }
     if share < limits.backend_served_min_ratio || rate < limits.cost_min_rate {
         let sentence =
             format!("Requests waited for a back end {} of service time, {each} each", percent(share));
@@ -53,6 +91,33 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
 }
 
+/// What to do where an endpoint asks often.
+const FEWER: &str = "Ask for all of it at once: a query for each row (N+1) becomes one with a join, an IN list or a prefetch \
+                     (select_related and prefetch_related in Django, selectinload in SQLAlchemy).";
+
+/// The endpoint that waits most of those that ask back ends, by how often they do.
+struct Often<'a> {
+    endpoint: &'a Endpoint,
+    per_request: f64,
+    /// Waiting for back ends, of its service time.
+    share: f64,
+    waited_ns: u64,
+}
+
+fn most_round_trips<'a>(basis: &Basis<'a>) -> Option<Often<'a>> {
+    let limits = basis.thresholds;
+    let of = |endpoint: &'a Endpoint| Often {
+        endpoint,
+        per_request: ratio(endpoint.round_trips.total(), endpoint.count),
+        share: ratio(endpoint.phases.get(Phase::BackendWait), served_ns(&endpoint.phases)),
+        waited_ns: endpoint.phases.get(Phase::BackendWait),
+    };
+    let all = || basis.snapshot.endpoints.iter().map(of).filter(|often| often.per_request > 0.0);
+    let many = all().filter(|often| often.per_request >= limits.round_trips_min_count);
+    many.max_by_key(|often| often.waited_ns)
+        .or_else(|| all().max_by(|a, b| a.per_request.total_cmp(&b.per_request)))
+}
+
 /// Method and path of an endpoint, bounded and harmless.
 pub(super) fn endpoint_name(endpoint: &Endpoint) -> String {
     if endpoint.method.is_empty() {
@@ -68,6 +133,27 @@ mod tests {
 
     fn scene() -> Scene {
         Scene::gunicorn("sync", 4, 10 * SECOND).requests(100).phase(Phase::Cpu, 2 * SECOND)
+    }
+
+    #[test]
+    fn an_endpoint_that_asks_for_each_row_is_present_below_half_of_all_time() {
+        let with = |trips: u64| {
+            let mut scene = scene().phase(Phase::BackendWait, 15 * SECOND / 10).endpoint(
+                "/list",
+                10,
+                &[(Phase::BackendWait, 15 * SECOND / 10), (Phase::Cpu, 15 * SECOND / 10)],
+            );
+            scene.0.endpoints[0].round_trips.add(5432, 10 * trips);
+            scene.judge("back-end")
+        };
+        let finding = with(31);
+        finding.assert_present();
+        assert_eq!(
+            finding.sentence,
+            "GET /list asks back ends 31 times in a request, on average, which takes 50 % of its service time (1.5 request-seconds)."
+        );
+        assert!(finding.advice.contains("N+1"), "{}", finding.advice);
+        with(3).assert_absent();
     }
 
     #[test]

@@ -186,6 +186,10 @@ thresholds! {
         "A loop that looks at what is ready every few milliseconds delays nobody noticeably; twenty are felt by every request that is ready.";
     backend_served_min_ratio: Ratio = 0.50, &["back-end"],
         "From one half on, no change inside the server can win as much as a faster back end.";
+    round_trips_min_count: Times = 10.0, &["back-end"],
+        "Ten questions in a request are seldom ten different ones.";
+    round_trips_endpoint_min_ratio: Ratio = 0.30, &["back-end"],
+        "Asking once saves most of what asking often takes: a third of an endpoint's time is worth that.";
     locks_served_min_ratio: Ratio = 0.25, &["own-locks"],
         "Locks are waited for now and then; a quarter of service time is a line.";
     gil_served_min_ratio: Ratio = 0.10, &["gil-contention"],

@@ -10,7 +10,7 @@ use crate::machine::request::HandedTo;
 use crate::machine::state::State;
 use crate::machine::task;
 use crate::machine::thread::Thread;
-use crate::machine::turn::{Place, candidates, may_be_over, may_run};
+use crate::machine::turn::{Place, candidates, is_loop, may_be_over, may_run};
 
 /// Requests told apart.
 const MAX_CANDIDATES: usize = 128;
@@ -28,6 +28,16 @@ pub(super) enum Asker {
     OneOf(Vec<Place>),
     /// No request.
     Nobody,
+}
+
+/// A call moved bytes: where a back end answers by it, that counts for the request that the thread serves. A loop's thread may be at any.
+pub(super) fn count(state: &mut State, thread: &Thread, slice: &Slice) {
+    let Some(port) = state.descriptors.answered(slice) else { return };
+    let Some((number, id)) = thread.serving.filter(|_| !is_loop(thread)) else { return };
+    let active = state.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
+    if let Some(active) = active.filter(|active| active.request.id == id) {
+        active.request.round_trips.add(port, 1);
+    }
 }
 
 /// Who made this call on a back end that is of no known request, and of no strand.

@@ -9,6 +9,7 @@ use crate::model::gil::Holder;
 use crate::model::gil_waits::GilWaits;
 use crate::model::request::{Request, Stretch};
 use crate::model::request_start::RequestStart;
+use crate::model::round_trips::RoundTrips;
 use crate::phase::{Phase, Phases};
 
 /// Pieces kept for one request; beyond it each two neighbours become one.
@@ -31,6 +32,8 @@ pub struct Inner {
     pub slot: Option<u32>,
     /// Its stretches on threads.
     pub stretches: Vec<Stretch>,
+    /// How often it asked back ends.
+    pub round_trips: RoundTrips,
     /// Who had the interpreter lock while it waited for that.
     pub gil_holders: Vec<Holder>,
     /// Its waits for that one by one.
@@ -173,6 +176,7 @@ pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>) -> 
         request.lossy |= inner.lossy;
         request.stretches.extend(inner.stretches);
         request.gil_holders.extend(inner.gil_holders);
+        request.round_trips.add_all(&inner.round_trips);
         if let Some(waits) = inner.gil_waits {
             request.gil_waits.get_or_insert_default().add_all(*waits);
         }
@@ -279,6 +283,7 @@ mod tests {
             framing: Framing::Exact,
             phases: Phases::default(),
             stretches: Vec::new(),
+            round_trips: RoundTrips::default(),
             gil_holders: Vec::new(),
             gil_waits: None,
             open: false,
@@ -305,6 +310,7 @@ mod tests {
             who: (20, 21),
             slot: Some(3),
             stretches: Vec::new(),
+            round_trips: RoundTrips::default(),
             gil_holders: Vec::new(),
             gil_waits: None,
             request_start: RequestStart::Unknown,

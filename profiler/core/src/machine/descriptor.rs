@@ -34,6 +34,8 @@ pub struct Descriptor {
     pub connection: Option<u32>,
     /// The request for which an event loop uses it: connection and request id (back ends only).
     pub owner: Option<(u32, u64)>,
+    /// Something was sent to it, and nothing was read since (back ends only).
+    pub is_asked: bool,
     /// When an event loop last used it.
     pub used_ns: u64,
     /// What tells its connection from others, as in `Call::Connect` (back ends only); 0: not known.
@@ -50,6 +52,7 @@ impl Descriptor {
             shared: false,
             connection: None,
             owner: None,
+            is_asked: false,
             used_ns: 0,
             identity: 0,
         }
@@ -221,6 +224,19 @@ impl Descriptors {
             found.only_client = client;
         }
         found
+    }
+
+    /// A call moved bytes: whether a back end has answered by it, and its port (0: none).
+    pub fn answered(&mut self, slice: &Slice) -> Option<u16> {
+        let (Call::Read { fd, .. } | Call::Write { fd }) = slice.call else { return None };
+        let descriptor = self.get_mut(slice.tgid, fd).filter(|_| slice.result > 0)?;
+        let port = match descriptor.class {
+            DescriptorClass::Backend { port } => port,
+            DescriptorClass::Socket => 0,
+            _ => return None,
+        };
+        let was_asked = std::mem::replace(&mut descriptor.is_asked, matches!(slice.call, Call::Write { .. }));
+        (was_asked && !descriptor.is_asked).then_some(port)
     }
 
     /// Follows the calls that make, copy and change descriptors (not accept and not close: connections do).

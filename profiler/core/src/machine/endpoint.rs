@@ -30,6 +30,7 @@ impl Endpoints {
         let Some(endpoint) = self.of(&request.method, request.status) else { return };
         endpoint.count = endpoint.count.saturating_add(1);
         endpoint.phases.add_all(&request.phases);
+        endpoint.round_trips.add_all(&request.round_trips);
         endpoint.spread.add(&request.phases);
         endpoint.bytes_in = endpoint.bytes_in.saturating_add(request.bytes_in);
         endpoint.bytes_out = endpoint.bytes_out.saturating_add(request.bytes_out);

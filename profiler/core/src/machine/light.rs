@@ -202,6 +202,7 @@ fn begin(
             framing: Framing::Inferred,
             phases,
             stretches: Vec::new(),
+            round_trips: crate::model::round_trips::RoundTrips::default(),
             gil_holders: Vec::new(),
             gil_waits: None,
             open: false,

@@ -434,6 +434,7 @@ impl Links {
             who: (request.tgid, request.tid),
             slot: request.slot,
             stretches: request.stretches,
+            round_trips: request.round_trips,
             gil_holders: request.gil_holders,
             gil_waits: request.gil_waits,
             request_start: request.request_start,

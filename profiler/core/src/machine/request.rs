@@ -138,6 +138,7 @@ impl Active {
             framing: Framing::Exact,
             phases,
             stretches: Vec::new(),
+            round_trips: crate::model::round_trips::RoundTrips::default(),
             gil_holders: Vec::new(),
             gil_waits: None,
             open: false,

@@ -382,13 +382,13 @@ fn effects(
         }
         match slice.call {
             Call::Read { fd, .. } | Call::Write { fd } if slice.result > 0 => {
+                super::asker::count(state, thread, slice);
                 let class = state.descriptors.class(tgid, fd);
                 if class == Some(DescriptorClass::Wakeup) && matches!(slice.call, Call::Write { .. }) {
                     job::tell(thread, exit_ns);
                 }
-                let foreign = class.is_none();
                 state.foreign_descriptor_calls =
-                    state.foreign_descriptor_calls.saturating_add(u64::from(foreign));
+                    state.foreign_descriptor_calls.saturating_add(u64::from(class.is_none()));
             }
             Call::Close { fd } => drop(state.descriptors.close(tgid, fd, slice.enter_ns)),
             Call::CloseRange { first, last } if slice.result >= 0 => {

@@ -6,6 +6,7 @@ use crate::event::Tid;
 use crate::model::gil::Holder;
 use crate::model::gil_waits::GilWaits;
 use crate::model::request_start::RequestStart;
+use crate::model::round_trips::RoundTrips;
 use crate::model::trace_context::TraceContext;
 use crate::phase::Phases;
 
@@ -86,6 +87,8 @@ pub struct Request {
     pub bytes_out: u64,
     /// How its limits were found.
     pub framing: Framing,
+    /// How often it asked back ends and got an answer; on an event loop these are not counted.
+    pub round_trips: RoundTrips,
     /// Where its time went; adds up to `total_ns`.
     pub phases: Phases,
     /// Its stretches on threads, in order (bounded; more than that are joined into the last).

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::latency::Latency;
 use super::phases::{PhaseTimes, Unmeasured};
+use super::round_trips::RoundTrips;
 use super::spread::StandardError;
 use super::{non_empty, rounded, summary};
 
@@ -25,6 +26,7 @@ pub(super) struct Endpoint<'a> {
     service: Latency,
     standard_error: StandardError<'a>,
     phases: PhaseTimes<'a>,
+    back_end_round_trips: Option<RoundTrips>,
 }
 
 /// All endpoints, and what lies beyond the bound of their number as one more that says `other`.
@@ -51,5 +53,6 @@ fn view(endpoint: &model::Endpoint, other: bool, window_ns: u64, unmeasured: Unm
         service: Latency::new(&endpoint.service),
         standard_error: StandardError::new(&endpoint.spread),
         phases: PhaseTimes::new(&endpoint.phases, unmeasured),
+        back_end_round_trips: RoundTrips::new(&endpoint.round_trips),
     }
 }

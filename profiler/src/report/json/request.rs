@@ -10,6 +10,7 @@ use super::gil_place::Waits;
 use super::non_empty;
 use super::phases::PhaseTimes;
 pub(crate) use super::phases::Unmeasured;
+use super::round_trips::RoundTrips;
 
 #[derive(Serialize)]
 pub(crate) struct Request<'a> {
@@ -32,6 +33,7 @@ pub(crate) struct Request<'a> {
     phases: PhaseTimes<'a>,
     gil_holders: Vec<Holder<'a>>,
     gil_waits: Option<Waits<'a>>,
+    back_end_round_trips: Option<RoundTrips>,
     framing: &'static str,
     open: bool,
     truncated: bool,
@@ -60,6 +62,7 @@ impl<'a> Request<'a> {
             phases: PhaseTimes::new(&request.phases, unmeasured),
             gil_holders: request.gil_holders.iter().map(Holder::new).collect(),
             gil_waits: request.gil_waits.as_deref().map(Waits::new),
+            back_end_round_trips: RoundTrips::new(&request.round_trips),
             framing: request.framing.name(),
             open: request.open,
             truncated: request.truncated,

@@ -48,6 +48,39 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         table.row(row(page, "other".to_owned(), &other, whole_ns));
     }
     table.write(page);
+    for endpoint in
+        ordered.iter().take(SHOWN).filter(|endpoint| per_request(endpoint) >= MANY).take(MOST_SAID)
+    {
+        let text = format!(
+            "{} asks back ends {:.0} times in a request, on average{}.",
+            name(snapshot, endpoint),
+            per_request(endpoint),
+            ports(endpoint)
+        );
+        page.paragraph((Role::Quiet, "  "), (None, &text));
+    }
+}
+
+/// Round trips to back ends of one request from which they are said.
+const MANY: f64 = 5.0;
+/// Endpoints of which they are.
+const MOST_SAID: usize = 3;
+
+fn per_request(endpoint: &Endpoint) -> f64 {
+    summary::ratio(endpoint.round_trips.total(), endpoint.count).unwrap_or(0.0)
+}
+
+/// To which ports most of them went.
+fn ports(endpoint: &Endpoint) -> String {
+    let all = endpoint.round_trips.total();
+    let ports: Vec<String> = endpoint
+        .round_trips
+        .by_port()
+        .into_iter()
+        .filter(|(_, number)| number.saturating_mul(10) >= all)
+        .map(|(port, _)| if port == 0 { "a socket without port".to_owned() } else { format!("port {port}") })
+        .collect();
+    if ports.is_empty() { String::new() } else { format!(" ({})", ports.join(", ")) }
 }
 
 /// Method and path shape of an endpoint, or why there are none. Hostile input.

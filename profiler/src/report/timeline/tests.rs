@@ -44,6 +44,7 @@ fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
         bytes_out: 1_200,
         framing: Framing::Exact,
         phases,
+        round_trips: profiler_core::model::round_trips::RoundTrips::default(),
         gil_holders: Vec::new(),
         gil_waits: None,
         stretches: vec![

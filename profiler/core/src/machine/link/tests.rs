@@ -30,6 +30,7 @@ fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
         framing: Framing::NotHttp,
         phases,
         stretches: Vec::new(),
+        round_trips: crate::model::round_trips::RoundTrips::default(),
         gil_holders: Vec::new(),
         gil_waits: None,
         open: false,
