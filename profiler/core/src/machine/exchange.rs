@@ -284,7 +284,7 @@ pub(super) fn advance(state: &mut State, thread: &mut Thread, at: At<'_>, sink: 
     if turn::is_loop(thread) && thread.serving != Some((number, id)) {
         strand::claim(state, thread, slice, (number, id));
     }
-    let own_start_ns = thread.work_start_ns.take().unwrap_or(slice.gap_start_ns());
+    let own_start_ns = job::take_start_ns(thread, slice);
     let own_start_ns = if turn::is_loop(thread) && thread.serving != Some((number, id)) {
         turn::turn_to(state, thread, at, id, sink)
     } else {

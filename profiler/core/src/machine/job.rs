@@ -47,15 +47,26 @@ pub(super) fn may_be_over(thread: &Thread, active: &Active, open_end: bool) -> b
     active.responding && (open_end || thread.fed_by.is_some() && active.wants == Wants::ClientWrite)
 }
 
-/// A thread touches a connection: without a wait for work in between, its work there begins here. Where it writes first,
-/// it was about this connection since it was done with the one before: it took the next job without having to wait.
+/// A thread touches a connection: without a wait for work in between, its work there begins here.
 pub(super) fn engage(thread: &mut Thread, number: u32, slice: &Slice, touch: Touch) {
     if thread.engaged.is_some_and(|engaged| engaged != number) {
-        let gap_start_ns = slice.gap_start_ns();
-        let has_job = touch == Touch::Write && thread.touched_ns > 0;
-        thread.work_start_ns = Some(if has_job { thread.touched_ns.min(gap_start_ns) } else { gap_start_ns });
+        thread.work_start_ns = Some(next_start_ns(thread, slice, touch == Touch::Write));
     }
     thread.engaged = Some(number);
+}
+
+/// Where a thread's work on the request began that it goes on with now.
+pub(super) fn take_start_ns(thread: &mut Thread, slice: &Slice) -> u64 {
+    let writes = matches!(slice.call, Call::Write { .. } | Call::Transfer { .. });
+    // It has not waited for work since it began with the one before, which may have been on the same connection.
+    thread.work_start_ns.take().unwrap_or_else(|| next_start_ns(thread, slice, writes))
+}
+
+/// Where the work of a thread begins that has not waited for it. Where it writes first, it was about this request since it
+/// was done with the one before: it took the next job without having to wait.
+fn next_start_ns(thread: &Thread, slice: &Slice, writes: bool) -> u64 {
+    let gap_start_ns = slice.gap_start_ns();
+    if writes && thread.touched_ns > 0 { thread.touched_ns.min(gap_start_ns) } else { gap_start_ns }
 }
 
 /// Whether a call may be on its way to a listener.

@@ -57,6 +57,49 @@ fn a_job_taken_without_a_wait_begins_where_the_one_before_was_done() {
 }
 
 /// ```text
+/// loop: accept 9, read ── select ─────────── read 9 ── select
+/// pool:  futex ─ sleep ─ send 9 ─ python 20, tell │ python 8, sleep, a lock and a file of the application's, python 3, send 9, tell ─ futex
+/// ```
+#[test]
+fn a_job_on_the_same_connection_taken_without_a_wait_begins_where_the_one_before_was_done() {
+    const FILE: i32 = 12;
+    let main = Script::new(1)
+        .call(Call::MakePair { fds: [5, 6] }, 0, (1, 0, 0), 0)
+        .select((0, 0, 99))
+        .accept(9, (10, 0, 0))
+        .read(9, GET, START + 105 * US, (5, 0, 0))
+        .cpu(5)
+        .select((0, 0, 76))
+        .read(9, GET, START + 195 * US, (5, 0, 0))
+        .select((0, 0, 4000));
+    let pool = woken_by(Script::new(2).job_wait((2, 0, 128)), 1)
+        .call(Call::Sleep, 0, (0, 0, 50), 0)
+        .write_head(9, OK5, (6, 0, 0))
+        .write(9, 5, (4, 0, 0))
+        .cpu(20)
+        .call(Call::Write { fd: 6 }, 1, (2, 0, 0), 0)
+        .cpu(8)
+        .call(Call::Sleep, 0, (0, 0, 70), 0);
+    let lock = Call::FutexWait { address: 77, operation: 393, has_timeout: false };
+    let pool = woken_by(pool.call(lock, 0, (0, 0, 90), 0), 7)
+        .call(Call::Make { class: DescriptorClass::File }, i64::from(FILE), (2, 0, 0), 0)
+        .call(Call::Write { fd: FILE }, 200, (1, 0, 0), 0)
+        .call(Call::Close { fd: FILE }, 0, (1, 0, 0), 0)
+        .cpu(3)
+        .write_head(9, OK5, (6, 0, 0))
+        .write(9, 5, (4, 0, 0))
+        .call(Call::Write { fd: 6 }, 1, (2, 0, 0), 0)
+        .job_wait((0, 0, 1000));
+    let outcome = run(vec![main, pool], 3000);
+    let [first, second] = outcome.requests.as_slice() else { panic!("{:?}", outcome.requests) };
+    assert_eq!((us(first, Phase::PoolWait), us(first, Phase::Sleep), first.tid), (15, 50, 2));
+    let phases = [Phase::ReadHead, Phase::PoolWait, Phase::Cpu, Phase::Sleep, Phase::LockWait];
+    assert_eq!(phases.map(|phase| us(second, phase)), [5, 1 + 11, 8 + 4 + 3, 70, 90]);
+    assert_eq!((us(second, Phase::Write), us(second, Phase::Unexplained)), (10, 0));
+    assert_eq!(second.total_ns() / US, 202);
+}
+
+/// ```text
 /// loop: accept 9, read ── select ───────────────── accept 10, read ── select ── (still there at the end)
 /// pool:  futex ─ send 9 ─ futex ──────────────────── the application's lock ─ its pipes ─ send 10 ─ futex
 /// ```
