@@ -127,6 +127,8 @@ pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn
             state: State::LockWait,
         },
         Call::Connect { .. } => meaning(Phase::Cpu, Phase::BackendWait, State::BackendWait),
+        // Close frees the number before it returns: another thread may have it by then.
+        Call::Close { fd } if descriptors.is_later(tgid, fd, slice.enter_ns) => on_descriptor(None),
         Call::Shutdown { fd, .. } | Call::Close { fd } => {
             let touch = if matches!(slice.call, Call::Close { .. }) { Touch::Close } else { Touch::Shutdown };
             match descriptors.class(tgid, fd) {

@@ -166,6 +166,12 @@ impl Descriptors {
         }
     }
 
+    /// Whether what has this number was opened after that moment.
+    #[must_use]
+    pub fn is_later(&self, tgid: Tid, fd: i32, at_ns: u64) -> bool {
+        self.get(tgid, fd).is_some_and(|descriptor| descriptor.opened_ns > at_ns)
+    }
+
     /// Removes a descriptor that was there when the close was entered. One that was opened later has only inherited
     /// the number: close frees it before it returns.
     pub fn close(&mut self, tgid: Tid, fd: i32, close_enter_ns: u64) -> Option<Descriptor> {

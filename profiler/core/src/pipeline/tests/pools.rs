@@ -100,6 +100,41 @@ fn a_job_on_the_same_connection_taken_without_a_wait_begins_where_the_one_before
 }
 
 /// ```text
+/// loop: accept 9, read ── select ───────────────────────── accept 12, read ── select
+/// pool:  futex ─ open file 12, sleep ─ close 12 (has no CPU within) ───────────────── send 9, tell ─ futex ─ send 12 ─ futex
+/// ```
+#[test]
+fn a_close_does_not_touch_a_new_connection_that_gets_its_number_meanwhile() {
+    const REUSED: i32 = 12;
+    let main = Script::new(1)
+        .call(Call::MakePair { fds: [5, 6] }, 0, (1, 0, 0), 0)
+        .select((0, 0, 99))
+        .accept(9, (10, 0, 0))
+        .read(9, GET, START + 105 * US, (5, 0, 0))
+        .select((0, 0, 185))
+        .accept(REUSED, (5, 0, 0))
+        .read(REUSED, GET, START + 300 * US, (5, 0, 0))
+        .select((0, 0, 4000));
+    let pool = woken_by(Script::new(2).job_wait((2, 0, 128)), 1)
+        .call(Call::Make { class: DescriptorClass::File }, i64::from(REUSED), (2, 0, 0), 0)
+        .call(Call::Sleep, 0, (0, 0, 100), 0)
+        .call(Call::Close { fd: REUSED }, 0, (1, 299, 0), 0)
+        .cpu(3)
+        .write_head(9, OK5, (6, 0, 0))
+        .write(9, 5, (4, 0, 0))
+        .call(Call::Write { fd: 6 }, 1, (2, 0, 0), 0);
+    let pool = woken_by(pool.job_wait((0, 0, 20)), 1)
+        .write_head(REUSED, OK5, (6, 0, 0))
+        .write(REUSED, 5, (4, 0, 0))
+        .job_wait((0, 0, 1000));
+    let outcome = run(vec![main, pool], 3000);
+    let [first, second] = outcome.requests.as_slice() else { panic!("{:?}", outcome.requests) };
+    let phases = [Phase::PoolWait, Phase::Cpu, Phase::Sleep, Phase::RunQueue, Phase::Unexplained];
+    assert_eq!(phases.map(|phase| us(first, phase)), [15, 2 + 1 + 3, 100, 299, 0]);
+    assert_eq!(phases.map(|phase| us(second, phase)), [257, 0, 0, 0, 0]);
+}
+
+/// ```text
 /// loop: accept 9, read ── select ───────────────── accept 10, read ── select ── (still there at the end)
 /// pool:  futex ─ send 9 ─ futex ──────────────────── the application's lock ─ its pipes ─ send 10 ─ futex
 /// ```
