@@ -264,7 +264,7 @@ fn frame(kind: u32, items: u32, payload: &[u8]) -> Vec<u8> {
 fn a_file_of_version_1_is_still_read() {
     let header = FileHeader { version: 1, layout_hash: LAYOUT_HASH, tool_version: "0.0.9".into() };
     let mut payload = Vec::new();
-    super::item::put_kernel(&mut payload, b"record");
+    put_kernel(&mut payload, b"record");
     let bytes = [header.to_bytes(), frame(FRAME_ITEMS, 1, &payload)].concat();
     let (items, summary) = read(&bytes);
     assert_eq!(items, [Item::Kernel(Bytes::from_static(b"record"))]);

@@ -15,6 +15,9 @@ use super::recording_reader::Memory;
 /// The fuzzer's own way to change bytes: `(bytes, how many are used, how many there may be)`; how many are used then.
 pub type Fuzz<'a> = &'a mut dyn FnMut(&mut [u8], usize, usize) -> usize;
 
+/// A mutator: `(bytes, how many are used, how many there may be, seed, the fuzzer's own way)`; how many are used then.
+pub type Mutator = fn(&mut [u8], usize, usize, u32, Fuzz<'_>) -> usize;
+
 /// First bytes of every frame, and how long the headers of a file and of a frame are.
 const MARKER: [u8; 8] = [0xf5, 0x1e, 0xc7, 0x9a, 0xff, 0x2b, 0xe3, 0x0d];
 const FILE_HEADER_BYTES: usize = 64;
@@ -112,7 +115,7 @@ fn change(all: &mut Vec<(bool, Vec<u8>)>, dice: &mut Dice, fuzz: Fuzz<'_>) {
 }
 
 /// A record keeps its length, and mostly its kind: fields take edges, or what the fuzzer makes of them.
-fn kernel(record: &mut Vec<u8>, dice: &mut Dice, fuzz: Fuzz<'_>) {
+fn kernel(record: &mut [u8], dice: &mut Dice, fuzz: Fuzz<'_>) {
     let size = record.len();
     let kind = record.first_chunk::<2>().copied();
     if dice.below(2) == 0 {
