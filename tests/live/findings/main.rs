@@ -7,6 +7,7 @@ mod case;
 mod cpu;
 mod dropped;
 mod gil;
+mod locks;
 mod loops;
 mod queues;
 mod slots;
@@ -41,7 +42,8 @@ macro_rules! cases {
 use cases;
 
 fn all() -> impl Iterator<Item = Case> {
-    let families = [cpu::CASES, dropped::CASES, gil::CASES, loops::CASES, queues::CASES, slots::CASES];
+    let families =
+        [cpu::CASES, dropped::CASES, gil::CASES, locks::CASES, loops::CASES, queues::CASES, slots::CASES];
     families.into_iter().flatten().map(|case| case())
 }
 
