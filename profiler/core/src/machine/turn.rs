@@ -283,6 +283,10 @@ pub(super) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
     if thread.serving.is_some() {
         return;
     }
+    // Where other threads answer, what it does without touching anybody tells nothing of what they do for whom it has left.
+    if state.pools.get(&slice.tgid).is_some_and(|pool| pool.answers_elsewhere && pool.loop_tid == slice.tid) {
+        return;
+    }
     let Some(event_loop) = thread.serving_loop() else { return };
     if !event_loop.is_fresh() || event_loop.turn_start_ns() >= slice.enter_ns {
         return;
