@@ -34,11 +34,6 @@ impl Recipe for Waitress {
         Some(u64::from(self.threads))
     }
 
-    /// A thread of its pool that takes its next job without a wait is not seen to begin with it: `docs/limits.md`.
-    fn knows_its_work(&self) -> bool {
-        false
-    }
-
     /// The application is called when the whole request has been read and a thread is free.
     fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
         after_the_pool(request)
