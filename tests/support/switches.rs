@@ -20,7 +20,7 @@ use anyhow::Context as _;
 use crate::tracer::Tracer;
 
 /// Room for the events of each CPU: every switch of the machine for a few seconds.
-const BUFFER_KIB: &str = "32768";
+const BUFFER_KIB: &str = "65536";
 const EVENTS: [&str; 6] = [
     "sched_switch",
     "sched_waking",

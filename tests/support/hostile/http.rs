@@ -38,16 +38,26 @@ fn start() -> Option<Subject> {
 pub fn body(bytes: &[u8]) {
     static SUBJECT: OnceLock<Option<Subject>> = OnceLock::new();
     let Some(subject) = SUBJECT.get_or_init(start) else { return };
-    let first = ask(subject, bytes);
+    let first = ask(subject, bytes, Says::NoMore);
     for answer in first.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"HTTP/1.1 ")) {
         assert!(answer.get(9).is_some_and(|digit| (b'1'..=b'5').contains(digit)), "{answer:?}");
     }
     // Whatever that was, the next client is served.
-    let next = ask(subject, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let next =
+        ask(subject, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", Says::Nothing);
     assert!(next.starts_with(b"HTTP/1.1 "), "no answer to the next client: {next:?}");
 }
 
-fn ask(subject: &Subject, bytes: &[u8]) -> Vec<u8> {
+/// What a client does when it has sent what it has to send.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Says {
+    /// It closes its half: whoever reads that before it has answered may take it for a client that has gone.
+    NoMore,
+    /// It waits for its answer.
+    Nothing,
+}
+
+fn ask(subject: &Subject, bytes: &[u8], then: Says) -> Vec<u8> {
     let mut said = Vec::new();
     let Ok(mut client) = UnixStream::connect(&subject.place) else { return said };
     if client.set_read_timeout(Some(PATIENCE)).is_err() {
@@ -55,7 +65,9 @@ fn ask(subject: &Subject, bytes: &[u8]) -> Vec<u8> {
     }
     // A server that has closed already takes no more.
     let _ = client.write_all(bytes);
-    let _ = client.shutdown(Shutdown::Write);
+    if then == Says::NoMore {
+        let _ = client.shutdown(Shutdown::Write);
+    }
     if let Err(error) = client.read_to_end(&mut said) {
         assert!(error.kind() != std::io::ErrorKind::WouldBlock, "a client was left waiting");
     }
