@@ -77,6 +77,9 @@ fn demo() -> anyhow::Result<()> {
     let timeline = write_report(&program, &recording, "timeline", &directory.join("timeline.pftrace"))?;
     println!();
     say(&format!("the clients sent {} requests and got {} answers", sent.requests.len(), sent.answered()));
+    say(
+        "built fast rather than to be fast: an installed wsgi-trace costs a fraction of what its report says here",
+    );
     say(&format!("{}  the same report for programs: docs/report.schema.json describes it", relative(&json)));
     say(&format!("{}  the same report as a page: open it in a browser", relative(&page)));
     say(&format!(

@@ -39,11 +39,14 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             often.per_request,
             limits.round_trips_min_count,
         ));
-        evidence.push(decides(
-            "round_trips_endpoint_ratio",
-            often.share,
-            limits.round_trips_endpoint_min_ratio,
-        ));
+        // Of an endpoint that asks seldom it decides nothing.
+        if often.per_request >= limits.round_trips_min_count {
+            evidence.push(decides(
+                "round_trips_endpoint_ratio",
+                often.share,
+                limits.round_trips_endpoint_min_ratio,
+            ));
+        }
     }
     let each = duration(cost_ns.checked_div(basis.request_count()).unwrap_or(0));
     if share < limits.backend_served_min_ratio
