@@ -96,7 +96,7 @@ pub trait Recipe {
         true
     }
 
-    /// Whether threads of one interpreter serve requests at the same time: between its log's clock and ours another may take the GIL.
+    /// Whether another request may take the interpreter between its log's clock and ours: threads share the GIL, an event loop its thread.
     fn shares_gil(&self) -> bool {
         true
     }

@@ -76,10 +76,6 @@ impl Recipe for Uvicorn {
         matches!(self.application, Application::A2wsgi { .. })
     }
 
-    fn shares_gil(&self) -> bool {
-        !matches!(self.application, Application::Asgi)
-    }
-
     fn slots(&self) -> Option<u64> {
         None
     }
