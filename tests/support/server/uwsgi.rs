@@ -124,6 +124,11 @@ impl Recipe for Uwsgi {
         self.at_first as usize
     }
 
+    /// Behind its router one request in twenty is known by the router's half alone: `docs/limits.md`.
+    fn knows_its_work(&self) -> bool {
+        self.front != Front::Router
+    }
+
     fn shares_gil(&self) -> bool {
         self.threads > 1
     }
