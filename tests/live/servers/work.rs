@@ -63,7 +63,8 @@ fn claim(
     // Who sleeps without the GIL wants it again at the end: that wait is a phase of its own, and it slept for the rest.
     let slept = |phase: &str| {
         let least_ns = asleep_ns.saturating_sub(request.phase_ns("gil_wait"));
-        (request.phase_ns(phase), (least_ns, asleep_ns))
+        // The kernel counts some sleep as a wait for a CPU, where it moves the thread meanwhile (Linux 6.12 on).
+        (request.phase_ns(phase), (least_ns, witness.wall_ns.saturating_sub(witness.cpu_ns)))
     };
     let of = |kind, (ours_ns, limits)| Ok((kind, ours_ns, limits));
     match witness.kind.as_str() {
