@@ -94,6 +94,12 @@ impl Between {
     }
 }
 
+/// The kind of a request: the first part of its path, or of what follows `/truth`.
+#[must_use]
+pub fn kind(path: &str) -> &str {
+    path.trim_start_matches("/truth").trim_start_matches('/').split('/').next().unwrap_or_default()
+}
+
 impl Intervals {
     /// Adds a request of a kind.
     pub fn add(&mut self, kind: &str, pair: Pair) {

@@ -7,18 +7,16 @@ use std::fs;
 use std::io::Write as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use anyhow::Context as _;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
-
-/// tracefs of this machine, mounted nowhere; kept for as long as this program runs.
-static TRACEFS: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
 /// An instance of the tracer; nothing is recorded until `tracing_on` is set.
 #[derive(Debug)]
 pub struct Tracer {
     instance: PathBuf,
+    /// tracefs, to which the path of the instance leads in this process alone.
+    _mount: OwnedFd,
 }
 
 impl Tracer {
@@ -30,9 +28,10 @@ impl Tracer {
     pub fn make(what: &str) -> anyhow::Result<Self> {
         let number = std::thread::current().id();
         let name = format!("wsgi-trace-{what}-{}-{number:?}", std::process::id());
-        let instance = tracefs()?.join("instances").join(name);
+        let mount = mount_nowhere().context("tracefs cannot be mounted (it takes CAP_SYS_ADMIN)")?;
+        let instance = PathBuf::from(format!("/proc/self/fd/{}/instances/{name}", mount.as_raw_fd()));
         fs::create_dir(&instance).context("an instance of the tracer")?;
-        let made = Self { instance };
+        let made = Self { instance, _mount: mount };
         made.set("tracing_on", "0")?;
         Ok(made)
     }
@@ -84,18 +83,6 @@ impl Drop for Tracer {
     }
 }
 
-/// A path to tracefs that is good in this process alone.
-fn tracefs() -> anyhow::Result<PathBuf> {
-    let mut kept = TRACEFS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mount = match kept.take() {
-        Some(mount) => mount,
-        None => mount_nowhere().context("tracefs cannot be mounted (it takes CAP_SYS_ADMIN)")?,
-    };
-    let path = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
-    *kept = Some(mount);
-    Ok(path)
-}
-
 fn mount_nowhere() -> rustix::io::Result<OwnedFd> {
     let context = fsopen("tracefs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
@@ -110,10 +97,11 @@ mod tests {
     fn an_instance_is_reached_without_a_mount_point_and_goes_when_it_is_dropped() -> anyhow::Result<()> {
         crate::require_bpf!(Ok(()));
         let made = Tracer::make("of-its-own")?;
-        let instance = made.instance.clone();
-        assert!(instance.join("trace").is_file());
+        let name = made.instance.file_name().context("no name")?.to_owned();
+        assert!(made.instance.join("trace").is_file());
         drop(made);
-        assert!(!instance.exists());
+        let other = Tracer::make("beside")?;
+        assert!(!other.instance.with_file_name(name).exists());
         Ok(())
     }
 }

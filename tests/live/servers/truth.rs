@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
 use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::intervals::{Between, Intervals, Pair};
+use wsgi_trace_tests::intervals::{Between, Intervals, Pair, kind};
 use wsgi_trace_tests::load::{Load, Sent};
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::{Line, Recipe, Server};
@@ -209,9 +209,7 @@ fn intervals_agree(recipe: &dyn Recipe, window: &Window) -> anyhow::Result<()> {
         let Some(request) = ours.get(&id) else { continue };
         let Some(ours_ns) = recipe.logged_ns(request) else { continue };
         let threads = window.threads_about(recipe, request)?;
-        let kind = line.path.trim_start_matches("/truth").trim_start_matches('/').split('/').next();
-        let kind = kind.unwrap_or_default();
-        intervals.add(kind, Pair::of(request, (ours_ns, theirs_ns), (&window.waits, &threads)));
+        intervals.add(kind(&line.path), Pair::of(request, (ours_ns, theirs_ns), (&window.waits, &threads)));
     }
     ensure!(intervals.count() >= 250, "only {} requests can be compared", intervals.count());
     let wrong = intervals.wrong(window.between(recipe)?);

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use wsgi_trace_tests::access_log::AccessLine;
 use wsgi_trace_tests::gate::{exclusive, shared};
 use wsgi_trace_tests::gunicorn::{Address, Gunicorn, Listen, Settings, Version};
-use wsgi_trace_tests::intervals::{Between, Intervals, Pair};
+use wsgi_trace_tests::intervals::{Between, Intervals, Pair, kind};
 use wsgi_trace_tests::load::{Load, Sent};
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::Recipe as _;
@@ -208,7 +208,7 @@ fn the_interval_of_the_access_log_agrees_with_ours() -> anyhow::Result<()> {
             let ours_ns = request.service_ns.with_context(|| format!("not read: {request:?}"))?;
             let threads = window.traced.threads_of(request.pid)?;
             let pair = Pair::of(request, (ours_ns, line.duration_us * 1000), (&waits, &threads));
-            intervals.add(line.path.trim_start_matches('/').split('/').next().unwrap_or_default(), pair);
+            intervals.add(kind(&line.path), pair);
         }
         assert!(intervals.count() >= 300);
         let Settings { version, worker_class, workers, threads, .. } = &settings;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use profiler_common::system_call::{CLOCK_NANOSLEEP, RECVFROM};
 use wsgi_trace_tests::gate::{exclusive, shared};
 use wsgi_trace_tests::gunicorn::{Gunicorn, Listen, Settings, Version};
-use wsgi_trace_tests::intervals::{Between, Intervals, Pair};
+use wsgi_trace_tests::intervals::{Between, Intervals, Pair, kind};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::raw::{RawClient, until_inside};
 use wsgi_trace_tests::require_bpf;
@@ -68,7 +68,7 @@ fn requests_are_those_of_the_log(settings: &Settings, keep_alive: &str) -> anyho
         let ours_ns = request.service_ns.with_context(|| format!("nothing read: {request:?}"))?;
         let threads = traced.threads_of(request.pid)?;
         let pair = Pair::of(request, (ours_ns, line.duration_us * 1000), (&waits, &threads));
-        intervals.add(line.path.trim_start_matches('/').split('/').next().unwrap_or_default(), pair);
+        intervals.add(kind(&line.path), pair);
     }
     let wrong = intervals.wrong(Between {
         head_ns,
