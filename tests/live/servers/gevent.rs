@@ -75,34 +75,41 @@ fn sleeps_that_end_while_the_loop_is_busy_are_sleeps() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Who waits for a lock goes on in the turn in which its holder got an answer; that timers of others come due there as well makes it no sleep.
-#[test]
-#[ignore = "make live-all"]
-fn who_waits_for_another_s_lock_is_not_said_to_sleep() -> anyhow::Result<()> {
-    require_bpf!(Ok(()));
-    let load = [
-        "--clients=12",
-        "--seconds=3",
-        "--keep-alive=5",
-        "--routes=/fast=2,/truth/sleep/7=3,/truth/turn/5=2",
-    ];
-    let (traced, witnesses) = watched(&load)?;
-    let (mut slept_ns, mut witnessed_ns) = (0, 0);
-    for request in traced.requests.iter().filter(|request| !(request.open || request.truncated)) {
-        if let Some((kind, wall_ns)) = request.id().and_then(|id| witnesses.get(&id))
-            && kind == "turn"
-        {
-            slept_ns += request.phase_ns("sleep");
-            witnessed_ns += wall_ns;
+/// A sleep is claimed where a timer may be the reason, and another thread's answer that came while the loop was busy leaves no trace: after a lock is
+/// opened, its next owner asks gevent's pool for an address and goes on a turn later, where a timer of somebody else comes due. 15 to 24 % of the waits for
+/// the lock in ten runs on one machine, 5 to 8 % on another. To claim no sleep for two turns after any answer leaves 2 to 7 %, and of true sleeps between
+/// the pieces of responses it leaves half unexplained.
+mod gaps {
+    use super::*;
+
+    /// Who waits for a lock goes on in the turn in which its holder got an answer; that timers of others come due there as well makes it no sleep.
+    #[test]
+    #[ignore = "make live-all gaps"]
+    fn who_waits_for_another_s_lock_is_not_said_to_sleep() -> anyhow::Result<()> {
+        require_bpf!(Ok(()));
+        let load = [
+            "--clients=12",
+            "--seconds=3",
+            "--keep-alive=5",
+            "--routes=/fast=2,/truth/sleep/7=3,/truth/turn/5=2",
+        ];
+        let (traced, witnesses) = watched(&load)?;
+        let (mut slept_ns, mut witnessed_ns) = (0, 0);
+        for request in traced.requests.iter().filter(|request| !(request.open || request.truncated)) {
+            if let Some((kind, wall_ns)) = request.id().and_then(|id| witnesses.get(&id))
+                && kind == "turn"
+            {
+                slept_ns += request.phase_ns("sleep");
+                witnessed_ns += wall_ns;
+            }
         }
+        eprintln!(
+            "  {:.1} of {:.1} ms in a lock or its back end are called sleep",
+            ms(slept_ns),
+            ms(witnessed_ns)
+        );
+        ensure!(witnessed_ns > 4_000_000_000, "nobody waited");
+        ensure!(slept_ns <= witnessed_ns / 20, "waits for a lock are called sleep");
+        Ok(())
     }
-    eprintln!(
-        "  {:.1} of {:.1} ms in a lock or its back end are called sleep",
-        ms(slept_ns),
-        ms(witnessed_ns)
-    );
-    ensure!(witnessed_ns > 4_000_000_000, "nobody waited");
-    // 5 to 8 % in our runs; 35 % where any timer that comes due makes a sleep of it.
-    ensure!(slept_ns <= witnessed_ns / 5, "waits for a lock are called sleep");
-    Ok(())
 }

