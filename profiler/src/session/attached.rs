@@ -454,13 +454,12 @@ impl<O: Observer> Session<O> {
         }
     }
 
-    /// A fact that is true now. Gathering it may have taken long: what the kernel wrote meanwhile goes first, or it
-    /// would come too late to be put in order.
+    /// A fact that is true now. Gathering it may have taken long: what the kernel wrote until then goes first, or it would come too
+    /// late to be put in order. Taking that may be long as well: the fact is of the moment before.
     fn fact(&mut self, fact: Fact) {
-        self.drain();
+        let now_ns = self.drain();
         self.queues.note(&fact);
-        self.observer.note(&fact);
-        self.feed.fact(fact, &mut |entry: Entry| self.observer.entry(&entry));
+        self.fact_at(fact, now_ns);
     }
 
     fn fact_at(&mut self, fact: Fact, time_ns: u64) {
@@ -468,17 +467,18 @@ impl<O: Observer> Session<O> {
         self.feed.fact_at(fact, time_ns, &mut |entry: Entry| self.observer.entry(&entry));
     }
 
-    /// Takes what is in the ring by now. Not what comes while it is taken: a target that writes faster than we read
+    /// Takes what is in the rings by now, and says when that is. Not what comes while it is taken: a target that writes faster than we read
     /// must not keep signals and the end of the window waiting.
-    fn drain(&mut self) {
+    fn drain(&mut self) -> u64 {
         let (feed, observer, locks) = (&mut self.feed, &mut self.observer, &mut self.gather.locks);
         let now_ns = monotonic_ns();
-        self.source.drain_while(|record| {
+        self.source.drain_until(now_ns, |record| {
             for (time_ns, fact) in locks.look_up(record) {
                 feed.fact_at(fact, time_ns, &mut |entry| observer.entry(&entry));
             }
-            feed.kernel(record, &mut |entry| observer.entry(&entry)) <= now_ns
+            feed.kernel(record, &mut |entry| observer.entry(&entry));
         });
+        now_ns
     }
 
     /// Counters of this moment, once every record that they count has been taken. What was taken beyond it belongs to

@@ -13,7 +13,6 @@ use profiler_core::timeline::Entry;
 use zerocopy::FromBytes as _;
 
 use crate::recording::{RecordError, Recorder};
-use crate::source::live::clock::monotonic_ns;
 
 /// Takes everything a live run sees.
 pub struct Feed {
@@ -62,13 +61,6 @@ impl Feed {
             self.pass(record, sink);
         }
         header.time_ns
-    }
-
-    /// A fact that is true now; returns that time.
-    pub fn fact(&mut self, fact: Fact, sink: &mut dyn FnMut(Entry)) -> u64 {
-        let time_ns = monotonic_ns().min(self.until_ns);
-        self.fact_at(fact, time_ns, sink);
-        time_ns
     }
 
     /// A fact that was true at `time_ns`; of one from after the end of the window the end is its time.

@@ -59,7 +59,8 @@ pub struct LiveSource {
     locks: LockTable,
     gil_probes: PerCpuArray<MapData, u64>,
     rings: Rings,
-    evidence: RingBuf<MapData>,
+    evidence_ring: RingBuf<MapData>,
+    evidence: Evidence,
     evidence_emitted: PerCpuArray<MapData, u64>,
     losses: PerCpuArray<MapData, u64>,
     accounts: AccountTable,
@@ -80,7 +81,7 @@ impl LiveSource {
             take(&mut ebpf, "LOCKS", HashMap::try_from)?,
             take(&mut ebpf, "TASKS_GENERATION", Array::try_from)?,
         );
-        let evidence = take(&mut ebpf, "EVIDENCE", RingBuf::try_from)?;
+        let evidence_ring = take(&mut ebpf, "EVIDENCE", RingBuf::try_from)?;
         let evidence_emitted = take(&mut ebpf, "EVIDENCE_EMITTED", PerCpuArray::try_from)?;
         let losses = take(&mut ebpf, "LOSSES", PerCpuArray::try_from)?;
         let gil_probes = take(&mut ebpf, "GIL_PROBES", PerCpuArray::try_from)?;
@@ -95,7 +96,8 @@ impl LiveSource {
             locks,
             gil_probes,
             rings,
-            evidence,
+            evidence_ring,
+            evidence: Evidence::default(),
             evidence_emitted,
             losses,
             accounts,
@@ -110,28 +112,24 @@ impl LiveSource {
     }
 
     /// Hands every record that is in the rings now to `each`; returns how many.
-    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> u64 {
-        self.drain_while(|record| {
-            each(record);
-            true
-        })
+    pub fn drain(&mut self, each: impl FnMut(&[u8])) -> u64 {
+        self.drain_until(u64::MAX, each)
     }
 
-    /// Hands records that are in the rings now to `each`, oldest first, until it says `false`; returns how many.
-    pub fn drain_while(&mut self, mut each: impl FnMut(&[u8]) -> bool) -> u64 {
+    /// Hands records that are in the rings now and no later than `until_ns` (`CLOCK_MONOTONIC`) to `each`, oldest first; returns how many.
+    pub fn drain_until(&mut self, until_ns: u64, mut each: impl FnMut(&[u8])) -> u64 {
         #[cfg(feature = "bpf-log")]
         self.log.print();
         // Evidence is rare, and what comes while it is taken waits for the next time.
-        let ring = &mut self.evidence;
-        let mut taken = 0;
+        let (ring, evidence) = (&mut self.evidence_ring, &mut self.evidence);
         let records = std::iter::from_fn(|| ring.next().map(|record| Box::from(&*record)));
-        let mut evidence = Evidence::new(records.take(MAX_EVIDENCE).inspect(|_| taken += 1));
-        let mut received = self.rings.drain_while(|record| {
-            evidence.until(time_ns(record), &mut each);
-            each(record)
+        evidence.take(records.take(MAX_EVIDENCE));
+        let mut pieces = 0;
+        let mut received = self.rings.drain_until(until_ns, |record| {
+            pieces += evidence.until(time_ns(record), &mut each);
+            each(record);
         });
-        evidence.until(u64::MAX, &mut each);
-        received += taken;
+        received += pieces + evidence.until(until_ns, &mut each);
         self.received += received;
         received
     }

@@ -15,18 +15,20 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    /// What was taken from the ring, in any order.
-    pub(super) fn new(records: impl Iterator<Item = Box<[u8]>>) -> Self {
-        let mut waiting: Vec<_> = records.map(|record| (time_ns(&record), record)).collect();
-        waiting.sort_by_key(|(time_ns, _)| *time_ns);
-        Self { waiting: waiting.into() }
+    /// What was taken from the ring, in any order, beside what waits.
+    pub(super) fn take(&mut self, records: impl Iterator<Item = Box<[u8]>>) {
+        self.waiting.extend(records.map(|record| (time_ns(&record), record)));
+        self.waiting.make_contiguous().sort_by_key(|(time_ns, _)| *time_ns);
     }
 
-    /// Hands over what is no later than `until_ns`, whatever `each` says of it.
-    pub(super) fn until(&mut self, until_ns: u64, each: &mut impl FnMut(&[u8]) -> bool) {
+    /// Hands over what is no later than `until_ns`; returns how many.
+    pub(super) fn until(&mut self, until_ns: u64, each: &mut impl FnMut(&[u8])) -> u64 {
+        let mut handed = 0;
         while let Some((_, record)) = self.waiting.pop_front_if(|(time_ns, _)| *time_ns <= until_ns) {
-            let _ = each(&record);
+            each(&record);
+            handed += 1;
         }
+        handed
     }
 }
 
@@ -39,13 +41,12 @@ mod tests {
     #[test]
     fn evidence_is_handed_out_at_its_time_however_it_was_taken() {
         let record = |time_ns| Box::from(RecordHeader { time_ns, ..RecordHeader::default() }.as_bytes());
-        let mut evidence = Evidence::new([500, 300, 900].into_iter().map(record));
+        let mut evidence = Evidence::default();
+        evidence.take([900].into_iter().map(record));
+        evidence.take([500, 300].into_iter().map(record));
         let mut order = Vec::new();
-        for other_ns in [400, 800, u64::MAX] {
-            evidence.until(other_ns, &mut |record| {
-                order.push(time_ns(record));
-                true
-            });
+        for (other_ns, handed) in [(400, 1), (800, 1), (u64::MAX, 1)] {
+            assert_eq!(evidence.until(other_ns, &mut |record| order.push(time_ns(record))), handed);
             order.push(other_ns);
         }
         assert_eq!(order, [300, 400, 500, 800, 900, u64::MAX]);

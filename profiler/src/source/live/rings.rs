@@ -114,8 +114,9 @@ impl Rings {
         })
     }
 
-    /// Hands what was written before this call to `each`, oldest first, until it says `false`; returns how many.
-    pub(super) fn drain_while(&mut self, mut each: impl FnMut(&[u8]) -> bool) -> u64 {
+    /// Hands what was written before this call, and is no later than `until_ns`, to `each`, oldest first; returns how many. Between its looks at
+    /// two rings the reader may lose its CPU: without that moment, what one ring has of the pause would pass what the other has.
+    pub(super) fn drain_until(&mut self, until_ns: u64, mut each: impl FnMut(&[u8])) -> u64 {
         let written: Vec<u64> = (0..self.taken.len()).map(|ring| self.written(ring)).collect();
         // What the writers had written before they moved their positions is read after this.
         fence(Ordering::Acquire);
@@ -130,22 +131,22 @@ impl Rings {
             // As long as this ring has the oldest record, the others need not be compared.
             while let (Some(record), Some(position)) = (self.record(ring, &written), self.taken.get(ring)) {
                 let own = (time_ns(record), ring);
+                if own.0 > until_ns {
+                    break 'rings;
+                }
                 if others.is_some_and(|other| other < own) {
                     next.push(Reverse(own));
                     break;
                 }
                 let behind = after(*position, record.len() as u64);
                 received += 1;
-                let goes_on = each(record);
+                each(record);
                 if let Some(taken) = self.taken.get_mut(ring) {
                     *taken = behind;
                 }
                 // A whole chunk is free again: no reason to let the writer wait for the end.
                 if behind.is_multiple_of(CHUNK_BYTES) {
                     self.tell(ring);
-                }
-                if !goes_on {
-                    break 'rings;
                 }
             }
         }
