@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod call_kind;
+pub mod gap_sleep;
 pub mod gil;
 pub mod limits;
 pub mod listener;

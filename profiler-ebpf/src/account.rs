@@ -10,6 +10,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
 use profiler_common::account::{BLOCKED, ENTRY_UNKNOWN, FREE, NOT_IN_CALL, RUNNABLE, RUNNING, ThreadAccount};
+use profiler_common::gap_sleep::are_alike;
 use profiler_common::loss;
 use profiler_common::record::slice::{FLAG_GAP_BLOCKED_MIXED, FLAG_WAKE_MISSED, NO_CALL, PAGE_FAULT};
 use profiler_common::system_call::{EPOLL_PWAIT, EPOLL_PWAIT2, EPOLL_WAIT};
@@ -199,7 +200,7 @@ pub fn switch_out(account: &mut ThreadAccount, now_ns: u64, blocks: bool, regist
     if registers_call == PAGE_FAULT {
         return;
     }
-    if account.gap_blocked_call != NO_CALL && account.gap_blocked_call != registers_call {
+    if account.gap_blocked_call != NO_CALL && !are_alike(account.gap_blocked_call, registers_call) {
         account.flags |= FLAG_GAP_BLOCKED_MIXED;
     }
     account.gap_blocked_call = registers_call;

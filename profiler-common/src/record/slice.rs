@@ -8,7 +8,7 @@ use super::RecordHeader;
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// [`SliceRecord::flags`]: the thread blocked in more than one different call within the gap.
+/// [`SliceRecord::flags`]: the thread blocked within the gap in calls that do not wait for the same ([`crate::gap_sleep::are_alike`]).
 pub const FLAG_GAP_BLOCKED_MIXED: u32 = 1;
 /// [`SliceRecord::flags`]: the call wrote to a client connection and its first bytes are `HTTP/1.`.
 pub const FLAG_STATUS_LINE: u32 = 2;

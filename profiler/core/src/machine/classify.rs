@@ -8,6 +8,7 @@ use crate::fact::DescriptorClass;
 use crate::machine::descriptor::Descriptors;
 use crate::phase::Phase;
 use crate::timeline::ThreadState;
+use profiler_common::gap_sleep::{self, GapSleep};
 
 /// How a call touches a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,8 +128,11 @@ pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn
             state: State::LockWait,
         },
         Call::Connect { .. } => meaning(Phase::Cpu, Phase::BackendWait, State::BackendWait),
-        // Close frees the number before it returns: another thread may have it by then.
-        Call::Close { fd } if descriptors.is_later(tgid, fd, slice.enter_ns) => on_descriptor(None),
+        // Close frees the number before it returns: another thread may have it by then. What a client had is no request's any more.
+        Call::Close { fd } if !descriptors.had(tgid, fd, slice.enter_ns) => {
+            let class = descriptors.class_at(tgid, fd, slice.enter_ns);
+            on_descriptor(class.filter(|class| !matches!(class, DescriptorClass::Client)))
+        }
         Call::Shutdown { fd, .. } | Call::Close { fd } => {
             let touch = if matches!(slice.call, Call::Close { .. }) { Touch::Close } else { Touch::Shutdown };
             match descriptors.class(tgid, fd) {
@@ -213,36 +217,18 @@ const fn client_state(slice: &Slice) -> ThreadState {
     if slice.inside.blocked_ns > busy_ns { ThreadState::ClientWait } else { ThreadState::ClientIo }
 }
 
-/// Phase of a sleep in the gap, by the unobserved call in which it happened (x86_64 numbers,
-/// arch/x86/entry/syscalls/syscall_64.tbl).
+/// Phase of a sleep in the gap, by the unobserved call in which it happened.
 #[must_use]
 pub const fn gap_sleep_phase(system_call: i32) -> Phase {
-    match system_call {
-        // stat family, access, fcntl locks, flock, fsync, truncate, getdents, rename … chown.
-        4..=6
-        | 21
-        | 72..=95
-        | 133
-        | 161
-        | 162
-        | 191..=199
-        | 217
-        | 221
-        | 258..=269
-        | 277
-        | 280
-        | 285
-        | 306
-        | 316
-        | 332 => Phase::FileWait,
-        // mmap, mprotect, munmap, brk, mremap, msync, madvise: the memory map's lock, or its pages.
-        9..=12 | 25 | 26 | 28 => Phase::FaultWait,
-        _ => Phase::Unexplained,
+    match gap_sleep::of(system_call) {
+        GapSleep::File | GapSleep::FileLock => Phase::FileWait,
+        GapSleep::Memory => Phase::FaultWait,
+        GapSleep::Unknown => Phase::Unexplained,
     }
 }
 
 /// Whether a thread that sleeps in this unobserved call waits for a child process: for its beginning (`vfork`) or its end
-/// (`wait4`, `waitid`; the same table).
+/// (`wait4`, `waitid`; numbers of `x86_64`).
 #[must_use]
 pub const fn waits_for_child(system_call: i32) -> bool {
     matches!(system_call, 58 | 61 | 247)

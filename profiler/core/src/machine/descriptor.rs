@@ -3,6 +3,8 @@
 //! In: the calls that make, copy and end descriptors; what `/proc` showed at attach. Out: a class per
 //! (process, descriptor), the interest list of epoll instances, and the connection behind a client descriptor.
 
+use std::ops::Range;
+
 use rustc_hash::FxHashMap;
 
 use crate::event::{Call, Slice, Tid};
@@ -78,6 +80,8 @@ pub struct Interest {
 #[derive(Clone, Debug, Default)]
 pub struct Descriptors {
     processes: FxHashMap<Tid, Vec<Option<Descriptor>>>,
+    /// What last had a number when another came to have it, and from when to when: a close that freed it may not have returned yet.
+    replaced: FxHashMap<Tid, FxHashMap<i32, (DescriptorClass, Range<u64>)>>,
     /// Descriptors that were beyond the bound.
     pub evicted: u64,
 }
@@ -166,10 +170,21 @@ impl Descriptors {
         }
     }
 
-    /// Whether what has this number was opened after that moment.
+    /// Whether what has this number had it at that moment.
     #[must_use]
-    pub fn is_later(&self, tgid: Tid, fd: i32, at_ns: u64) -> bool {
-        self.get(tgid, fd).is_some_and(|descriptor| descriptor.opened_ns > at_ns)
+    pub fn had(&self, tgid: Tid, fd: i32, at_ns: u64) -> bool {
+        self.get(tgid, fd).is_some_and(|descriptor| descriptor.opened_ns <= at_ns)
+    }
+
+    /// Class of what had this number at that moment; `None` where that is not known (any more).
+    #[must_use]
+    pub fn class_at(&self, tgid: Tid, fd: i32, at_ns: u64) -> Option<DescriptorClass> {
+        let now = self.get(tgid, fd).filter(|descriptor| descriptor.opened_ns <= at_ns);
+        let before = || {
+            let (class, held_ns) = self.replaced.get(&tgid)?.get(&fd)?;
+            held_ns.contains(&at_ns).then_some(*class)
+        };
+        now.map(|descriptor| descriptor.class).or_else(before)
     }
 
     /// Removes a descriptor that was there when the close was entered. One that was opened later has only inherited
@@ -203,6 +218,7 @@ impl Descriptors {
 
     /// A process is gone; returns the connections that it still had.
     pub fn exit(&mut self, tgid: Tid) -> Vec<u32> {
+        self.replaced.remove(&tgid);
         let table = self.processes.remove(&tgid).unwrap_or_default();
         table.into_iter().flatten().filter_map(|descriptor| descriptor.connection).collect()
     }
@@ -314,6 +330,10 @@ impl Descriptors {
             table.resize(index + 1, None);
         }
         if let Some(slot) = table.get_mut(index) {
+            if let Some(before) = slot {
+                let held_ns = before.opened_ns..descriptor.opened_ns;
+                self.replaced.entry(tgid).or_default().insert(fd, (before.class, held_ns));
+            }
             *slot = Some(descriptor);
         }
     }
@@ -331,7 +351,11 @@ mod tests {
         table.open(1, 7, DescriptorClass::Epoll, 210);
         assert!(table.close(1, 7, 200).is_none());
         assert_eq!(table.class(1, 7), Some(DescriptorClass::Epoll));
+        assert_eq!(table.class_at(1, 7, 200), Some(DescriptorClass::File));
+        assert_eq!(table.class_at(1, 7, 210), Some(DescriptorClass::Epoll));
+        assert_eq!(table.class_at(1, 7, 99), None, "what was there before is forgotten");
         assert!(table.close(1, 7, 300).is_some());
+        assert_eq!(table.class_at(1, 7, 200), Some(DescriptorClass::File), "the next owner has gone as well");
     }
 
     #[test]
