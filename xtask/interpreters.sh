@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
 # Unpacks the interpreters of other Debian releases, with their C libraries, under .tools/interpreters, for `make
-# gil-matrix`, and builds one without interpreter lock, of which Debian has the source alone, in .tools/free-threaded (ten
+# gil-matrix`, installs bpftrace, which is its witness, and builds one without interpreter lock, of which Debian has the source alone, in .tools/free-threaded (ten
 # minutes, once). Nothing is installed; apt's own state is not touched. What cannot be had is named, and the matrix goes on
 # without it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { printf '[interpreters] %s\n' "$*" >&2; }
+if ! command -v bpftrace >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "installing bpftrace"
+    apt-get -qq update || true
+    SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends bpftrace >/dev/null \
+        || say "could not install bpftrace"
+fi
 command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || { say "no apt here"; exit 0; }
 site=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(SITE)' | grep -E '/debian/?$' | sort -u | head -n 1)}
 key=/usr/share/keyrings/debian-archive-keyring.gpg

@@ -57,8 +57,16 @@ impl Bpftrace {
     pub fn start(script: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let (output, messages) = (directory.path().join("out"), directory.path().join("messages"));
-        let mut command = Command::new("bpftrace");
+        // It looks for tracepoints under /sys/kernel, where nobody need have mounted them: in a mount namespace of its own they are.
+        let mut command = Command::new("unshare");
         command
+            .args([
+                "--mount",
+                "sh",
+                "-c",
+                r#"mount -t tracefs nodev /sys/kernel/tracing && exec bpftrace "$@""#,
+                "sh",
+            ])
             .args(["--unsafe", "-q", "-e", script])
             .env("BPFTRACE_MAP_KEYS_MAX", MAP_ELEMENTS.to_string())
             .stdout(File::create(&output)?)
