@@ -13,7 +13,7 @@ pub mod table;
 pub mod tracefs;
 
 pub use error::AttachError;
-pub use execute::attach;
+pub use execute::{attach, try_out};
 pub use plan::{Hooks, Load, Settings};
 
 /// The kernel programs, as `build.rs` made them.

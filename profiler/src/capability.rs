@@ -19,6 +19,52 @@ const CAP_PERFMON: u32 = 38;
 /// `CAP_BPF`.
 const CAP_BPF: u32 = 39;
 
+/// A capability that answers more than loading programs needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Privilege {
+    /// Its name.
+    pub name: &'static str,
+    /// What it allows.
+    pub allows: &'static str,
+    /// What is not known without it.
+    pub without: &'static str,
+    bit: u32,
+}
+
+/// What else to grant, for servers of other users (numbers: include/uapi/linux/capability.h).
+pub const PRIVILEGES: [Privilege; 4] = [
+    Privilege {
+        name: "CAP_SYS_PTRACE",
+        allows: "looking at other users' processes",
+        without: "their sockets, memory and interpreters stay unknown",
+        bit: 19,
+    },
+    Privilege {
+        name: "CAP_DAC_READ_SEARCH",
+        allows: "reading other users' descriptors, and the tracing directory",
+        without: "their listeners are not found",
+        bit: 2,
+    },
+    Privilege {
+        name: "CAP_CHECKPOINT_RESTORE",
+        allows: "reading the files that other users' processes have mapped",
+        without: "the GIL is not found in files that were replaced, or lie in a container",
+        bit: 40,
+    },
+    Privilege {
+        name: "CAP_SYS_ADMIN",
+        allows: "the run time of the kernel programs, and limits of servers in other mount namespaces",
+        without: "the report does not say what it cost the kernel",
+        bit: CAP_SYS_ADMIN,
+    },
+];
+
+/// What to grant where root is not wanted: to load programs, and to look at servers of other users.
+pub const CAPABILITIES_WANTED: &str =
+    "CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_CHECKPOINT_RESTORE";
+/// Those that are needed to look at servers of other users.
+pub const LOOKING_WANTED: &str = "CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_CHECKPOINT_RESTORE";
+
 /// Inode of the initial PID namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
@@ -98,6 +144,12 @@ impl Capabilities {
                 _ => {}
             }
         }
+    }
+
+    /// Whether this process has what goes beyond loading programs.
+    #[must_use]
+    pub const fn has(&self, privilege: &Privilege) -> bool {
+        self.effective >> privilege.bit & 1 == 1
     }
 
     /// Names of the capabilities that this process would need and does not have.

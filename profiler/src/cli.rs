@@ -376,6 +376,9 @@ pub struct Diff {
     /// Form of the answer
     #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
     pub format: PlainFormat,
+    /// Colours in the text
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
 }
 
 /// `list`.
@@ -392,6 +395,12 @@ pub struct Doctor {
     /// A process of the server that is to be traced
     #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub pid: Option<u32>,
+    /// The server that listens on this TCP port
+    #[arg(long, value_name = "PORT", conflicts_with_all = ["pid", "name"])]
+    pub port: Option<NonZeroU16>,
+    /// The one server of this name: its kind, its application or its command
+    #[arg(long, value_name = "NAME", conflicts_with = "pid")]
+    pub name: Option<String>,
     /// Form of the answer
     #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
     pub format: PlainFormat,

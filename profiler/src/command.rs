@@ -47,7 +47,9 @@ impl From<SessionError> for Failure {
             SessionError::TargetGone { .. } | SessionError::Attach(AttachError::NoTarget) => {
                 ExitCode::TargetGone
             }
-            SessionError::Attach(AttachError::Privileges { .. }) => ExitCode::NotPermitted,
+            SessionError::Attach(AttachError::Privileges { .. } | AttachError::Forbidden) => {
+                ExitCode::NotPermitted
+            }
             SessionError::Attach(
                 AttachError::NoBtf(_)
                 | AttachError::KernelTooOld { .. }

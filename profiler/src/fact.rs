@@ -23,6 +23,8 @@ mod version;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::capability::LOOKING_WANTED;
+
 pub use front_end::{Watched, find_front_end};
 pub use gather::{ServerFacts, server_facts};
 pub use tree::{Tree, process_tree, server_tree};
@@ -74,13 +76,13 @@ pub enum FactError {
         pid: u32,
     },
     /// The kernel does not let us look.
-    #[error("process {pid} may not be looked at by this user: run as root")]
+    #[error("process {pid} may not be looked at by this user: run as root, or with {LOOKING_WANTED}")]
     NotPermitted {
         /// The process.
         pid: u32,
     },
     /// Nothing listens on the port, or nothing that may be seen.
-    #[error("nothing listens on TCP port {port}{}", if *.hidden { " in a process that this user may look at: run as root" } else { "; wsgi-trace list shows the WSGI servers that run" })]
+    #[error("nothing listens on TCP port {port}{}", if *.hidden { format!(" in a process that this user may look at: run as root, or with {LOOKING_WANTED}") } else { "; wsgi-trace list shows the WSGI servers that run".to_owned() })]
     NothingOnPort {
         /// The port.
         port: u16,

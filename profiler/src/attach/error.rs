@@ -2,6 +2,12 @@
 //!
 //! In: what went wrong. Out: one sentence per cause that says what to do next.
 
+use std::io;
+
+use aya::EbpfError;
+use aya::maps::MapError;
+
+use crate::capability::CAPABILITIES_WANTED;
 use crate::capability::kernel_btf::BtfUnreadable;
 
 /// Why the programs could not be attached. Nothing stays attached after any of these.
@@ -9,13 +15,21 @@ use crate::capability::kernel_btf::BtfUnreadable;
 pub enum AttachError {
     /// This process may not load BPF programs.
     #[error(
-        "not permitted to trace: {} missing; run as root (sudo), or grant CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE",
-        missing.join(" and ")
+        "not permitted to trace: {} missing; run as root (sudo), or grant {}",
+        missing.join(" and "),
+        CAPABILITIES_WANTED
     )]
     Privileges {
         /// Names of the capabilities that are missing.
         missing: Vec<&'static str>,
     },
+    /// This process has the capabilities, and the kernel refuses all the same.
+    #[error(
+        "this machine forbids to load BPF programs, although the capabilities are there: a seccomp filter, as containers have \
+         by default, or a security module refuses it; allow it the system call bpf (privileged: true, or \
+         --security-opt seccomp=unconfined), or run wsgi-trace on the host"
+    )]
+    Forbidden,
     /// This process numbers processes otherwise than the kernel does.
     #[error(
         "this is a container with process numbers of its own; run wsgi-trace on the host, or in a container that shares \
@@ -57,7 +71,7 @@ pub enum AttachError {
     },
     /// The object could not be loaded.
     #[error("the kernel did not take the maps of the programs: {0}")]
-    Object(#[from] aya::EbpfError),
+    Object(EbpfError),
     /// A map could not be filled or read.
     #[error("the map {map} of the programs cannot be used: {reason}")]
     Map {
@@ -77,4 +91,17 @@ pub enum AttachError {
     /// There is nobody to trace.
     #[error("there is no process to trace: it has ended")]
     NoTarget,
+}
+
+impl From<EbpfError> for AttachError {
+    fn from(error: EbpfError) -> Self {
+        match error {
+            EbpfError::MapError(MapError::CreateError { io_error, .. })
+                if io_error.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Self::Forbidden
+            }
+            other => Self::Object(other),
+        }
+    }
 }

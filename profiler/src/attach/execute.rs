@@ -92,6 +92,16 @@ pub fn attach(
     Ok((source, report))
 }
 
+/// Attaches to this very process for a moment, and detaches again: what each program would do here is seen, not inferred.
+///
+/// # Errors
+/// As [`attach`].
+pub fn try_out(settings: &Settings) -> Result<Attached, AttachError> {
+    let (source, report) = attach(settings, &mut || vec![std::process::id()])?;
+    drop(source);
+    Ok(report)
+}
+
 /// What is known before anything is loaded.
 struct Prepared {
     plan: Plan,

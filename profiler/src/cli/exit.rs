@@ -56,7 +56,7 @@ impl ExitCode {
             Self::Ok => "done; without --fail-on, findings do not change the exit code",
             Self::Usage => "the command line makes no sense",
             Self::TargetNotFound => "no such process, nothing listens on the port, no server of that name",
-            Self::NotPermitted => "not enough privilege (root, or CAP_BPF + CAP_PERFMON + CAP_SYS_PTRACE)",
+            Self::NotPermitted => "not enough privilege; wsgi-trace doctor says what is missing",
             Self::KernelUnsuitable => "the kernel lacks what tracing needs; wsgi-trace doctor says what",
             Self::TargetGone => "the target exited before anything was seen",
             Self::OutputFailed => {

@@ -2,12 +2,14 @@
 //!
 //! In: two recordings or reports in JSON, form of the answer. Out: the differences, with how sure each is.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use super::{Failure, print};
 use crate::cli::exit::ExitCode;
 use crate::cli::{Diff, PlainFormat};
 use crate::compare::{Side, SideError, compare, json, text};
+use crate::report::text::Style;
 use crate::session::consumer::charset;
 
 /// Compares.
@@ -19,7 +21,10 @@ pub fn run(options: &Diff) -> Result<(), Failure> {
     let difference = compare(&a, &b);
     let names = [name(&options.a), name(&options.b)];
     let said = match options.format {
-        PlainFormat::Text => text::render(&difference, [&names[0], &names[1]], charset()),
+        PlainFormat::Text => {
+            let colour = options.color.enabled(std::io::stdout().is_terminal());
+            text::render(&difference, [&names[0], &names[1]], Style { colour, charset: charset() })
+        }
         PlainFormat::Json => {
             let mut bytes = Vec::new();
             // Memory takes everything.

@@ -1,18 +1,25 @@
 //! `wsgi-trace doctor`: what this kernel, this user and this target allow, and what each missing part costs.
 //!
-//! In: the running kernel, our privileges, a target if one is named. Out: a list; a failure if tracing is impossible.
+//! In: the running kernel, our privileges, a target if one is named. Out: a list, of programs what became of them when they were attached for a moment;
+//! a failure if tracing is impossible.
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Instant;
 
+use profiler_core::fact::MissingProgram;
 use serde::Serialize;
 
+use super::target::find;
 use super::{Failure, print};
 use crate::attach::plan::{Load, Settings, plan};
 use crate::attach::table::PROGRAMS;
+use crate::attach::{AttachError, try_out};
 use crate::capability::kernel_btf::KernelBtf;
-use crate::capability::{Capabilities, KERNEL_BTF};
-use crate::cli::{Doctor, PlainFormat};
+use crate::capability::{
+    CAPABILITIES_WANTED, Capabilities, KERNEL_BTF, LOOKING_WANTED, PRIVILEGES, Privilege,
+};
+use crate::cli::{Doctor, PlainFormat, Target};
 use crate::fact::{Proc, server_facts, server_tree};
 use crate::report::escape::{Charset, line};
 use crate::session::SessionError;
@@ -34,49 +41,87 @@ pub fn run(options: &Doctor) -> Result<(), Failure> {
     let btf = KernelBtf::load(Path::new(KERNEL_BTF));
     let capabilities = Capabilities::probe(btf.as_ref().ok());
     let mut checks = vec![privileges(&capabilities)];
+    checks.extend(PRIVILEGES.iter().map(|privilege| of_privilege(privilege, &capabilities)));
     checks.push(match &btf {
         Ok(_) => check("kernel types", true, format!("{KERNEL_BTF} can be read")),
         Err(error) => check("kernel types", false, error.to_string()),
     });
-    // Planned as if the user could: what the kernel allows is told apart from what the user may.
-    let as_root = Capabilities { effective: u64::MAX, ..capabilities.clone() };
-    let planned = plan(&as_root, &Settings::default(), Load::default());
-    match &planned {
-        Ok(plan) => {
-            let release = &capabilities.kernel_release;
-            checks.push(check("kernel", true, format!("Linux {release} has what is needed")));
-            for program in &plan.programs {
-                checks.push(check(program.name, true, program.question.to_owned()));
-            }
-            for missing in &plan.missing {
-                let detail = format!("{}; without it {}", missing.reason, missing.consequence);
-                checks.push(check(&missing.program, false, detail));
-            }
-        }
-        Err(error) => {
-            checks.push(check("kernel", false, error.to_string()));
-            for program in PROGRAMS {
-                checks.push(check(program.name, false, format!("not planned; needs {}", program.needs)));
-            }
-        }
-    }
-    let mut target_failure = None;
-    if let Some(pid) = options.pid
-        && let Err(failure) = target_checks(pid, &mut checks)
-    {
+    let tried = programs(&capabilities, &mut checks);
+    let target = target(options).and_then(|pid| pid.map_or(Ok(()), |pid| target_checks(pid, &mut checks)));
+    if let Err(failure) = &target {
         checks.push(check("target", false, failure.sentence.clone()));
-        target_failure = Some(failure);
     }
     print(&match options.format {
         PlainFormat::Text => text(&checks),
         PlainFormat::Json => json(&checks),
     })?;
     // In the order in which a trace would meet them.
-    if let Some(failure) = target_failure {
-        return Err(failure);
+    target?;
+    Ok(tried.map_err(SessionError::from)?)
+}
+
+/// The process that the options name, if any.
+fn target(options: &Doctor) -> Result<Option<u32>, Failure> {
+    if options.pid.is_none() && options.port.is_none() && options.name.is_none() {
+        return Ok(None);
     }
-    plan(&capabilities, &Settings::default(), Load::default()).map_err(SessionError::from)?;
-    Ok(())
+    let Doctor { pid, port, name, .. } = options.clone();
+    let (_, pid) = find(&Target { pid, port, name })?;
+    Ok(Some(pid))
+}
+
+/// Attaches what a trace would attach, for a moment, and says of each program whether that went. Where this user may not, what the kernel has is
+/// told apart from what the user may.
+fn programs(capabilities: &Capabilities, checks: &mut Vec<Check>) -> Result<(), AttachError> {
+    let as_root = Capabilities { effective: u64::MAX, ..capabilities.clone() };
+    let plan_of = |capabilities| plan(capabilities, &Settings::default(), Load::default());
+    let planned = match plan_of(&as_root) {
+        Ok(planned) => planned,
+        Err(error) => {
+            checks.push(check("kernel", false, error.to_string()));
+            for program in PROGRAMS {
+                checks.push(check(program.name, false, format!("not planned; needs {}", program.needs)));
+            }
+            return plan_of(capabilities).map(drop);
+        }
+    };
+    let release = &capabilities.kernel_release;
+    checks.push(check("kernel", true, format!("Linux {release} has what is needed")));
+    let started = Instant::now();
+    let tried = plan_of(capabilities).and_then(|_| try_out(&Settings::default()));
+    match &tried {
+        Ok(_) => {
+            let took_ms = started.elapsed().as_millis();
+            let detail = format!("attached to wsgi-trace itself and detached again, in {took_ms} ms");
+            checks.push(check("attaching", true, detail));
+        }
+        // The line on privileges has said it.
+        Err(AttachError::Privileges { .. }) => {}
+        Err(error) => checks.push(check("attaching", false, error.to_string())),
+    }
+    let missing = tried.as_ref().map_or(&planned.missing, |attached| &attached.missing);
+    for program in &planned.programs {
+        match (&tried, missing.iter().find(|missing| missing.program == program.name)) {
+            (Ok(_), Some(missing)) => checks.push(of_missing(missing)),
+            (Ok(_), None) => checks.push(check(program.name, true, program.question.to_owned())),
+            (Err(_), _) => {
+                let detail = format!("the kernel has it; not tried: {}", program.question);
+                checks.push(check(program.name, true, detail));
+            }
+        }
+    }
+    checks.extend(planned.missing.iter().map(of_missing));
+    tried.map(drop)
+}
+
+fn of_missing(missing: &MissingProgram) -> Check {
+    check(&missing.program, false, format!("{}; without it {}", missing.reason, missing.consequence))
+}
+
+fn of_privilege(privilege: &Privilege, capabilities: &Capabilities) -> Check {
+    let has = capabilities.has(privilege);
+    let Privilege { name, allows, without, .. } = *privilege;
+    check(name, has, if has { allows.to_owned() } else { format!("{allows}; without it {without}") })
 }
 
 fn check(name: &str, ok: bool, detail: String) -> Check {
@@ -88,7 +133,7 @@ fn privileges(capabilities: &Capabilities) -> Check {
     let detail = if missing.is_empty() {
         "this user may load and attach BPF programs".to_owned()
     } else {
-        format!("{} missing: run as root (sudo)", missing.join(" and "))
+        format!("{} missing: run as root (sudo), or grant {CAPABILITIES_WANTED}", missing.join(" and "))
     };
     check("privileges", missing.is_empty(), detail)
 }
@@ -126,8 +171,10 @@ fn target_checks(pid: u32, checks: &mut Vec<Check>) -> Result<(), Failure> {
         if unique.is_empty() { "none is seen".to_owned() } else { unique.join(", ") },
     ));
     if !facts.hidden.is_empty() {
-        let detail =
-            format!("descriptors of {} processes may not be looked at: run as root", facts.hidden.len());
+        let detail = format!(
+            "descriptors of {} processes may not be looked at: run as root, or with {LOOKING_WANTED}",
+            facts.hidden.len()
+        );
         checks.push(check("visibility", false, detail));
     }
     if facts.processes.iter().any(|process| process.uses_io_uring) {

@@ -180,8 +180,11 @@ fn a_report_that_is_older_than_standard_errors_decides_nothing_but_is_read() {
 fn hostile_names_reach_the_text_escaped() {
     let mut a = run(&[10_000; 200]);
     a["endpoints"][0]["path_shape"] = json!("/\u{1b}[31m\n");
-    let text =
-        super::super::text::render(&difference(&a, &a), ["a", "b"], crate::report::escape::Charset::Unicode);
+    let text = super::super::text::render(
+        &difference(&a, &a),
+        ["a", "b"],
+        crate::report::text::Style::plain(crate::report::escape::Charset::Unicode),
+    );
     assert!(!text.contains('\u{1b}') && text.contains("GET /"), "{text}");
 }
 
@@ -192,7 +195,11 @@ fn how_long_requests_were_on_their_way_before_is_beside_their_length_where_a_fro
     stamped["requests"]["request_start"] =
         json!({"before": {"count": 40, "p50_ns": 2_000_000, "p99_ns": 9_000_000}});
     let text = |difference: &Difference| {
-        super::super::text::render(difference, ["a", "b"], crate::report::escape::Charset::Unicode)
+        super::super::text::render(
+            difference,
+            ["a", "b"],
+            crate::report::text::Style::plain(crate::report::escape::Charset::Unicode),
+        )
     };
     let found = difference(&plain, &stamped);
     assert_eq!(found.requests.before_p50_ns, [None, Some(2_000_000)]);

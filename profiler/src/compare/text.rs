@@ -1,6 +1,6 @@
 //! A difference for reading in a terminal, and its verdict in words.
 //!
-//! In: a [`Difference`]. Out: text of at most 100 columns, hostile parts escaped.
+//! In: a [`Difference`], whether colours may be used. Out: text of at most 100 columns, hostile parts escaped: what got slower is red, what got faster green.
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
@@ -10,6 +10,7 @@ use super::difference::FindingChange;
 use super::statistics::{Change, Verdict};
 use crate::report::escape::{Charset, line};
 use crate::report::text::unit;
+use crate::report::text::{Role, Style};
 
 /// Endpoints shown.
 const MAX_ENDPOINTS: usize = 15;
@@ -71,22 +72,29 @@ fn of_kind<'a>(difference: &'a Difference, what: &'a str) -> impl Iterator<Item 
 
 /// The whole difference; `names` are those of the two files.
 #[must_use]
-pub fn render(difference: &Difference, names: [&str; 2], charset: Charset) -> String {
+pub fn render(difference: &Difference, names: [&str; 2], style: Style) -> String {
+    let charset = style.charset;
     let mut out = String::new();
     for (letter, name) in ["A", "B"].iter().zip(names) {
         out += &format!("{letter}  {}\n", line(name, WIDTH - 3, charset));
     }
     out.push('\n');
-    paragraph(&mut out, "", &difference.verdict, charset);
+    let mut verdict = String::new();
+    paragraph(&mut verdict, "", &difference.verdict, charset);
+    let is_forbidden = difference.doubts.iter().any(|doubt| doubt.forbids_verdict);
+    let role = if is_forbidden { Some(Role::Doubt) } else { role_of(difference.total_ns.verdict) };
+    let role = role.unwrap_or(Role::Heading);
+    out += &style.paint(role, verdict.trim_end());
+    out.push('\n');
     for doubt in difference.doubts.iter().filter(|doubt| !doubt.forbids_verdict) {
         paragraph(&mut out, "!  ", &format!("{}.", doubt.sentence), charset);
     }
-    settings(&mut out, difference, charset);
-    capacity(&mut out, &difference.capacity);
-    requests(&mut out, difference);
-    phases(&mut out, difference);
-    endpoints(&mut out, difference, charset);
-    findings(&mut out, difference, charset);
+    settings(&mut out, difference, style);
+    capacity(&mut out, &difference.capacity, style);
+    requests(&mut out, difference, style);
+    phases(&mut out, difference, style);
+    endpoints(&mut out, difference, style);
+    findings(&mut out, difference, style);
     out += "\nIntervals are meant for all rows of a table together; medians and p99 come without one.\n";
     out += "How they are made: docs/diff.md\n";
     match charset {
@@ -115,11 +123,12 @@ fn paragraph(out: &mut String, first: &str, text: &str, charset: Charset) {
     out.push('\n');
 }
 
-fn settings(out: &mut String, difference: &Difference, charset: Charset) {
+fn settings(out: &mut String, difference: &Difference, style: Style) {
+    let charset = style.charset;
     if difference.settings.is_empty() {
         return;
     }
-    out.push_str("\nSettings that differ\n");
+    heading(out, "Settings that differ", style);
     let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not known".to_owned());
     for setting in &difference.settings {
         let text = format!("  {}: {} → {}", setting.name, value(&setting.a), value(&setting.b));
@@ -128,11 +137,11 @@ fn settings(out: &mut String, difference: &Difference, charset: Charset) {
     }
 }
 
-fn capacity(out: &mut String, capacity: &CapacityChange) {
+fn capacity(out: &mut String, capacity: &CapacityChange, style: Style) {
     if capacity.slots == [0, 0] {
         return;
     }
-    out.push_str("\nCapacity\n");
+    heading(out, "Capacity", style);
     let mut table = table(&["", "A", "B"]);
     let mut pair = |name: &str, [a, b]: [String; 2]| row(&mut table, vec![name.to_owned(), a, b]);
     let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), unit::count);
@@ -147,11 +156,11 @@ fn capacity(out: &mut String, capacity: &CapacityChange) {
         let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), unit::bytes);
         pair("memory of the workers", capacity.own_bytes.map(bytes));
     }
-    push(out, &table);
+    push(out, &table, style);
 }
 
-fn requests(out: &mut String, difference: &Difference) {
-    out.push_str("\nRequests\n");
+fn requests(out: &mut String, difference: &Difference, style: Style) {
+    heading(out, "Requests", style);
     let counts = &difference.requests;
     let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
     let [a, b] = counts.completed;
@@ -159,7 +168,7 @@ fn requests(out: &mut String, difference: &Difference) {
     row(&mut table, vec!["completed".into(), a.to_string(), b.to_string()]);
     let [rate_a, rate_b] = counts.rate_per_second;
     row(&mut table, vec!["per second".into(), rate(rate_a), rate(rate_b)]);
-    row(&mut table, cells("mean", &difference.total_ns));
+    row_of_change(&mut table, cells("mean", &difference.total_ns), &difference.total_ns);
     let [p99_a, p99_b] = counts.p99_ns;
     row(&mut table, vec!["p99".into(), optional(p99_a), optional(p99_b)]);
     for (name, [a, b]) in [
@@ -170,36 +179,37 @@ fn requests(out: &mut String, difference: &Difference) {
             row(&mut table, vec![name.into(), optional(a), optional(b)]);
         }
     }
-    push(out, &table);
+    push(out, &table, style);
 }
 
-fn phases(out: &mut String, difference: &Difference) {
+fn phases(out: &mut String, difference: &Difference, style: Style) {
     if difference.phases_ns.is_empty() {
         return;
     }
-    out.push_str("\nPhases, mean per request\n");
+    heading(out, "Phases, mean per request", style);
     let mut table = table(&["", "A", "B", "change", "between"]);
     for phase in difference.phases_ns.iter().take(MAX_PHASES) {
-        row(&mut table, cells(&phase.phase, &phase.change));
+        row_of_change(&mut table, cells(&phase.phase, &phase.change), &phase.change);
     }
-    push(out, &table);
+    push(out, &table, style);
     if !difference.phases_not_compared.is_empty() {
         *out += &format!("  measured in one of them only: {}\n", difference.phases_not_compared.join(", "));
     }
 }
 
-fn endpoints(out: &mut String, difference: &Difference, charset: Charset) {
+fn endpoints(out: &mut String, difference: &Difference, style: Style) {
+    let charset = style.charset;
     if !difference.endpoints.is_empty() {
-        out.push_str("\nEndpoints, mean, what the change costs most first\n");
+        heading(out, "Endpoints, mean, what the change costs most first", style);
         let mut table = table(&["", "requests", "A", "B", "change", "between", "mostly"]);
         for endpoint in difference.endpoints.iter().take(MAX_ENDPOINTS) {
             let [a, b] = endpoint.count;
             let mut cells = cells(&line(&endpoint.endpoint, NAME_WIDTH, charset), &endpoint.total_ns);
             cells.insert(1, format!("{a} → {b}"));
             cells.push(endpoint.mostly.as_ref().map_or_else(String::new, |(phase, _)| phase.clone()));
-            row(&mut table, cells);
+            row_of_change(&mut table, cells, &endpoint.total_ns);
         }
-        push(out, &table);
+        push(out, &table, style);
     }
     let more = difference.endpoints.len().saturating_sub(MAX_ENDPOINTS);
     if more > 0 {
@@ -221,11 +231,12 @@ fn endpoints(out: &mut String, difference: &Difference, charset: Charset) {
     }
 }
 
-fn findings(out: &mut String, difference: &Difference, charset: Charset) {
+fn findings(out: &mut String, difference: &Difference, style: Style) {
+    let charset = style.charset;
     if difference.findings.is_empty() {
         return;
     }
-    out.push_str("\nFindings\n");
+    heading(out, "Findings", style);
     for finding in &difference.findings {
         let [a, b] = finding.cost_rate;
         let cost = match finding.what {
@@ -239,7 +250,17 @@ fn findings(out: &mut String, difference: &Difference, charset: Charset) {
     }
 }
 
-fn table(titles: &[&str]) -> Table {
+/// A table, and what each of its lines is for.
+struct Rows {
+    table: Table,
+    roles: Vec<Option<Role>>,
+}
+
+fn heading(out: &mut String, text: &str, style: Style) {
+    *out += &format!("\n{}\n", style.paint(Role::Heading, text));
+}
+
+fn table(titles: &[&str]) -> Rows {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header(titles.iter().copied());
@@ -248,16 +269,33 @@ fn table(titles: &[&str]) -> Table {
         let is_text = index == 0 || index > 5;
         column.set_cell_alignment(if is_text { CellAlignment::Left } else { CellAlignment::Right });
     }
-    table
+    Rows { table, roles: vec![None] }
 }
 
-fn row(table: &mut Table, cells: Vec<String>) {
-    table.add_row(cells);
+fn row(rows: &mut Rows, cells: Vec<String>) {
+    rows.table.add_row(cells);
+    rows.roles.push(None);
 }
 
-fn push(out: &mut String, table: &Table) {
-    for text in table.lines() {
-        out.push_str(text.trim_end());
+fn row_of_change(rows: &mut Rows, cells: Vec<String>, change: &Change) {
+    rows.table.add_row(cells);
+    rows.roles.push(role_of(change.verdict));
+}
+
+/// More time is worse.
+const fn role_of(verdict: Verdict) -> Option<Role> {
+    match verdict {
+        Verdict::More => Some(Role::Bad),
+        Verdict::Less => Some(Role::Good),
+        Verdict::NotShown | Verdict::TooFew => None,
+    }
+}
+
+fn push(out: &mut String, rows: &Rows, style: Style) {
+    let roles = rows.roles.iter().chain(std::iter::repeat(&None));
+    for (text, role) in rows.table.lines().zip(roles) {
+        let text = text.trim_end();
+        *out += &role.map_or_else(|| text.to_owned(), |role| style.paint(role, text));
         out.push('\n');
     }
 }

@@ -43,6 +43,7 @@ use super::form::{Form, FormKind};
 use super::output::Lazy;
 use page::Page;
 pub use page::WIDTH;
+pub(crate) use style::Role;
 pub use style::Style;
 
 /// Reports for people.

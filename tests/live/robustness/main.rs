@@ -14,5 +14,6 @@ mod gil_input;
 mod gil_probes;
 mod hostile_target;
 mod killed_profiler;
+mod privileges;
 mod said;
 mod two_profilers;

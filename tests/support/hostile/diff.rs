@@ -6,6 +6,7 @@ use std::path::Path;
 
 use wsgi_trace::compare::{Side, compare, json, text};
 use wsgi_trace::report::escape::Charset;
+use wsgi_trace::report::text::Style;
 
 /// Takes one input.
 pub fn body(bytes: &[u8]) {
@@ -16,7 +17,7 @@ pub fn body(bytes: &[u8]) {
     let side = |bytes| Side::parse(bytes, Path::new("fuzz"));
     let (Ok(a), Ok(b)) = (side(a), side(b)) else { return };
     let difference = compare(&a, &b);
-    let said = text::render(&difference, ["a", "b"], Charset::Ascii);
+    let said = text::render(&difference, ["a", "b"], Style::plain(Charset::Ascii));
     assert!(said.chars().all(|c| c == '\n' || c == ' ' || c.is_ascii_graphic()), "{said:?}");
     let mut document = Vec::new();
     assert!(json::write(&mut document, &difference).is_ok(), "memory takes it");

@@ -23,7 +23,7 @@ impl Style {
     }
 
     /// `text` as it looks in `role`; widths must be reckoned before.
-    pub(super) fn paint(self, role: Role, text: &str) -> String {
+    pub(crate) fn paint(self, role: Role, text: &str) -> String {
         let style = role.style();
         if self.colour && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
@@ -39,7 +39,7 @@ impl Style {
 
 /// What a piece of text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// The name of a section or a finding.
     Heading,
     /// Something is wrong.

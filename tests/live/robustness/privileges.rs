@@ -1,0 +1,114 @@
+//! Who may trace: the capabilities that the documentation names suffice, and where they do not, `doctor` says so because it tried.
+//!
+//! In: a server of root's; an ordinary user with some capabilities, a filter that refuses the system call `bpf`. Out: verdicts.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context as _;
+use wsgi_trace::capability::CAPABILITIES_WANTED;
+use wsgi_trace::cli::exit::ExitCode;
+use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::program::Outcome;
+use wsgi_trace_tests::require_bpf;
+
+use crate::said::{assert_failure, assert_success, json, output, program_for_all};
+
+/// Some user who owns nothing.
+const USER: &str = "65534";
+/// `bpf` on x86_64 (arch/x86/entry/syscalls/syscall_64.tbl).
+const BPF: &str = "321";
+
+/// As an ordinary user who has these capabilities and no others.
+fn with_capabilities(program: &Path, capabilities: &[String], arguments: &[&str]) -> anyhow::Result<Outcome> {
+    let list: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
+    let list = list.join(",");
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", USER, "--regid", USER, "--clear-groups"]);
+    command.args(["--inh-caps", &list, "--ambient-caps", &list]).arg(program).args(arguments);
+    output(&mut command)
+}
+
+/// As `setpriv` names them.
+fn wanted() -> Vec<String> {
+    CAPABILITIES_WANTED
+        .split([',', ' '])
+        .filter_map(|word| word.strip_prefix("CAP_"))
+        .map(str::to_lowercase)
+        .collect()
+}
+
+#[test]
+fn documented_capabilities_find_and_trace_a_server_of_another_user() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
+    let directory = tempfile::tempdir()?;
+    let program = program_for_all(directory.path())?;
+    let (_, port) = server.address().host_and_port();
+    let port = port.to_string();
+    let names = wanted();
+    assert_eq!(names.len(), 5, "{names:?}");
+
+    let doctor = with_capabilities(&program, &names, &["doctor", "--port", &port])?;
+    assert_success(&doctor);
+    assert!(doctor.stdout.contains("ok  attaching"), "{}", doctor.stdout);
+    assert!(doctor.stdout.contains("NO  CAP_SYS_ADMIN"), "{}", doctor.stdout);
+
+    let load = std::thread::scope(|scope| {
+        let address = server.address();
+        let asking =
+            scope.spawn(move || Load::run(address, &["--clients=2", "--seconds=3", "--routes=/fast"]));
+        let traced = with_capabilities(&program, &names, &["--port", &port, "-d", "2s", "--format", "json"]);
+        (traced, asking.join())
+    });
+    let (traced, _) = (load.0?, load.1.ok().context("the load panicked")??);
+    assert_success(&traced);
+    let report = json(&traced)?;
+    let at = |path: &str| report.pointer(path).cloned().unwrap_or_default();
+    assert!(at("/requests/completed").as_u64() > Some(100), "{}", at("/requests"));
+    assert!(at("/gil/not_measured").is_null(), "{}", at("/gil/not_measured"));
+    assert!(at("/listeners/0/address").is_string(), "{}", at("/listeners"));
+
+    // One less, and what is missing is named.
+    let fewer: Vec<String> = names.iter().filter(|name| *name != "dac_read_search").cloned().collect();
+    let refused = with_capabilities(&program, &fewer, &["--port", &port, "-d", "1s"])?;
+    assert_failure(&refused, ExitCode::TargetNotFound, &["CAP_DAC_READ_SEARCH"]);
+    Ok(())
+}
+
+#[test]
+fn where_the_system_call_is_refused_it_is_said_by_trace_as_by_doctor() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
+    let pid = server.master().to_string();
+    let directory = tempfile::tempdir()?;
+    let program = program_for_all(directory.path())?;
+    let filtered = |arguments: &[&str]| {
+        let client = wsgi_trace_tests::root().join("tests/clients/without_call.py");
+        output(Command::new(Version::V27.python()).arg(client).arg(BPF).arg(&program).args(arguments))
+    };
+    for arguments in [&["--pid", &pid, "-d", "1s"][..], &["doctor", "--pid", &pid]] {
+        let said = filtered(arguments)?;
+        assert_failure(&said, ExitCode::NotPermitted, &["seccomp", "forbids to load BPF programs"]);
+    }
+    let doctor = filtered(&["doctor"])?;
+    assert!(doctor.stdout.contains("NO  attaching"), "{}", doctor.stdout);
+    Ok(())
+}
+
+/// The list is the same wherever it stands.
+#[test]
+fn documents_name_the_capabilities_that_are_wanted() -> anyhow::Result<()> {
+    for page in ["README.md", "docs/serve.md", "packaging/wheel/README.md", "packaging/wsgi-trace.service"] {
+        let text = std::fs::read_to_string(wsgi_trace_tests::root().join(page))?;
+        for name in wanted() {
+            let name = format!("CAP_{}", name.to_uppercase());
+            assert!(text.contains(&name), "{page} does not name {name}");
+        }
+    }
+    Ok(())
+}
