@@ -88,7 +88,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         let state = if idle { ThreadState::Idle } else { meaning.state };
         draw(slice, exit_ns, (state, because), false, sink);
     }
-    state.uses_io_uring |= slice.system_call == IO_URING_SETUP;
+    state.uses_io_uring |= slice.system_call == IO_URING_SETUP && !state.processes.is_on_uvloop(slice.tgid);
     match slice.call {
         Call::EpollWait { .. } if meaning.idle == Idle::Always => state.listener_in_epoll = Some(true),
         Call::Poll { .. } if meaning.idle == Idle::Always => state.listener_in_epoll = Some(false),

@@ -331,11 +331,7 @@ fn blind_spots(state: &State) -> Vec<String> {
             links.unpaired
         ));
     }
-    if state.uses_io_uring || state.processes.seen.iter().any(|process| process.uses_io_uring) {
-        list.push(
-            "the target uses io_uring: reads, writes and waits that go through it are not seen".to_owned(),
-        );
-    }
+    list.extend(io_uring(state));
     let child_wait_ms = state.child_wait_ns / 1_000_000;
     if child_wait_ms > 0 {
         list.push(format!(
@@ -351,6 +347,22 @@ fn blind_spots(state: &State) -> Vec<String> {
         ));
     }
     list
+}
+
+/// What goes through io_uring. libuv, and so uvloop, has a ring for telling epoll what to wait for, and one for files; sockets it reads and writes by
+/// ordinary calls (`uv__epoll_ctl_prep` and `uv__iou_fs_…`, src/unix/linux.c of libuv).
+fn io_uring(state: &State) -> Option<String> {
+    let mut using = state.processes.seen.iter().filter(|process| process.uses_io_uring).peekable();
+    if !state.uses_io_uring && using.peek().is_none() {
+        return None;
+    }
+    let text = if !state.uses_io_uring && using.all(|process| state.processes.is_on_uvloop(process.tgid)) {
+        "uvloop tells epoll what to wait for, and may read files, through io_uring: which connections a wait was for is not seen; what is read from \
+         sockets and written to them is"
+    } else {
+        "the target uses io_uring: reads, writes and waits that go through it are not seen"
+    };
+    Some(text.to_owned())
 }
 
 fn observed(state: &State, recognised: &Recognised) -> Observed {

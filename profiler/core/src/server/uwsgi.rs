@@ -336,6 +336,19 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_keeps_no_connection_is_not_told_to_keep_them_longer() {
+        for (line, is_told) in [
+            ("uwsgi --master --http-socket :80 -p 2 -w a:b", true),
+            ("uwsgi --master --http11-socket :80 -p 2 -w a:b", false),
+        ] {
+            let processes = prefork(line, 2);
+            let recognised = Uwsgi.recognise(&processes, &[listener(11, 80)]).unwrap();
+            let said = Uwsgi.advice("keep-alive-race", &recognised.server, &Site::default());
+            assert_eq!(said.is_some_and(|said| said.contains("--http11-socket")), is_told, "{line}");
+        }
+    }
+
+    #[test]
     fn a_configuration_file_leaves_slots_to_what_is_seen() {
         let found = Uwsgi.recognise(&prefork("uwsgi site.ini", 3), &[]).expect("uWSGI");
         let seen = Observed { worker_processes: 3, serving_threads: 2, ..Observed::default() };

@@ -3,6 +3,7 @@
 //! In: scripts. Out: assertions on what such a request waited for, and whose slot it held.
 
 use super::*;
+use crate::fact::{Fact, ProcessSeen};
 
 /// The thread that ended the last call's sleep.
 fn woken_by(mut script: Script, tid: u32) -> Script {
@@ -211,4 +212,23 @@ fn waits_for_child_processes_are_named_where_no_phase_does() {
     }
     let spots = run(vec![script], 4000).snapshot.blind_spots;
     assert!(spots.len() == 1 && spots[0].contains("slept 3 ms for child processes"), "{spots:?}");
+}
+
+#[test]
+fn a_ring_of_libuv_s_is_no_ring_for_sockets() {
+    for (mapped, words) in
+        [("uvloop", "uvloop tells epoll"), ("libuv.so.1", "reads, writes and waits that go")]
+    {
+        let script = Script::new(1).accept(9, (1, 0, 0)).read(9, GET, START + US, (2, 0, 0));
+        let mut script = script.write_head(9, OK5, (5, 0, 0)).write(9, 5, (5, 0, 0));
+        let seen = ProcessSeen {
+            tgid: script.tgid,
+            mapped_files: vec![mapped.to_owned()],
+            uses_io_uring: true,
+            ..ProcessSeen::default()
+        };
+        script.events.push(Event { time_ns: START, body: Body::Fact(Box::new(Fact::ProcessSeen(seen))) });
+        let spots = run(vec![script], 4000).snapshot.blind_spots;
+        assert!(spots.len() == 1 && spots[0].contains(words), "{mapped}: {spots:?}");
+    }
 }

@@ -86,6 +86,12 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<S
              within a process)."
                 .to_owned()
         }
+        "keep-alive-race" if server.settings.iter().any(|setting| setting.name == "http_socket") => {
+            "--http-socket closes every connection after its response and does not say so: a client that keeps connections sends its next \
+             request into the close. Let the proxy before it keep none, or speak uwsgi with it (--socket, uwsgi_pass). --http11-socket keeps \
+             connections, and each then holds a worker."
+                .to_owned()
+        }
         other => {
             let more_processes = format!("raise {processes}");
             let options =
