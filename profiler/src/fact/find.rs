@@ -147,7 +147,8 @@ pub fn list_servers(proc: &Proc) -> Result<Vec<Found>, FactError> {
 
 fn servers(proc: &Proc, forest: &Forest<'_>) -> Vec<Found> {
     let mut roots = BTreeSet::new();
-    for identity in forest.identities().filter(|identity| may_be_server(proc, identity)) {
+    let candidates = forest.identities().filter(|identity| may_be_server(proc, identity));
+    for identity in candidates.filter(|identity| !forest.supervises(identity)) {
         if let Ok(tree) = forest.tree(identity.tgid) {
             roots.insert(tree.root);
         }

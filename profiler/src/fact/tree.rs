@@ -162,7 +162,7 @@ impl<'a> Forest<'a> {
         let Some(root) = self.identities.get(&tree.root).filter(|root| !is_gunicorn(root)) else {
             return BTreeSet::new();
         };
-        let only_starts = starts_servers(root);
+        let only_starts = starts_servers(root) || self.supervises(root);
         let own = self.listening_inodes(root.tgid);
         let is_server = |process: &&Identity| {
             is_gunicorn(process)
@@ -177,6 +177,20 @@ impl<'a> Forest<'a> {
     /// Whether the topmost process of a tree serves by itself, and does not only start others.
     fn root_serves(&self, tree: &Tree) -> bool {
         self.identities.get(&tree.root).is_some_and(|root| !starts_servers(root) && self.serves(root))
+    }
+
+    /// Whether a process only starts servers that run its own program, as uWSGI's emperor does: it listens to nothing, and they do.
+    pub(super) fn supervises(&self, process: &Identity) -> bool {
+        let children = self.children.get(&process.tgid).into_iter().flatten();
+        children.filter_map(|tgid| self.identities.get(tgid)).any(|child| self.only_started(process, child))
+    }
+
+    fn only_started(&self, parent: &Identity, child: &Identity) -> bool {
+        !is_gunicorn(parent)
+            && parent.executable == child.executable
+            && child.executable.as_deref().is_some_and(|executable| !is_interpreter(executable))
+            && !self.serves(parent)
+            && self.serves(child)
     }
 
     /// The topmost process of the server.
@@ -224,6 +238,9 @@ impl<'a> Forest<'a> {
             _ => parent.command_line == child.command_line || is_title(child),
         };
         if !same_executable {
+            return false;
+        }
+        if self.only_started(parent, child) {
             return false;
         }
         // Two Python programs share their interpreter; two gunicorns, or two processes of a C server, are one server.

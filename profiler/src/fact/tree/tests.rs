@@ -129,6 +129,37 @@ fn processes_of_a_c_server_belong_together_by_their_program() {
     assert_eq!(process_tree(&proc, 101).expect("tree"), Tree { root: 100, tgids: vec![100, 101, 102] });
 }
 
+/// uWSGI's emperor holds no listener of its vassals'.
+#[test]
+fn vassals_of_one_emperor_are_servers_of_their_own() {
+    const UWSGI: &str = "/v/bin/uwsgi";
+    let uwsgi =
+        |tgid, parent, inodes| Made { executable: UWSGI, inodes, ..made(tgid, parent, "uwsgi --ini a.ini") };
+    let (_directory, proc) = host(&[
+        Made { executable: "/usr/bin/bash", ..made(50, 1, "bash") },
+        Made { executable: UWSGI, ..made(100, 50, "uwsgi --emperor /etc/uwsgi") },
+        uwsgi(110, 100, &[4000]),
+        uwsgi(111, 110, &[4000]),
+        uwsgi(120, 100, &[4001]),
+        uwsgi(121, 120, &[4001]),
+    ]);
+    for (pid, tgids) in [(110, [110, 111]), (111, [110, 111]), (120, [120, 121]), (121, [120, 121])] {
+        assert_eq!(process_tree(&proc, pid).expect("tree").tgids, tgids, "from {pid}");
+    }
+    let named = server_tree(&proc, 100);
+    assert!(matches!(&named, Err(FactError::Several { roots, .. }) if *roots == [110, 120]), "{named:?}");
+}
+
+/// Without privileges nobody's listeners are seen: then the program alone decides.
+#[test]
+fn what_listens_to_nothing_beside_children_that_do_neither_is_their_master() {
+    let (_directory, proc) = host(&[
+        Made { executable: "/usr/sbin/nginx", ..made(100, 1, "nginx") },
+        Made { executable: "/usr/sbin/nginx", ..made(101, 100, "nginx") },
+    ]);
+    assert_eq!(process_tree(&proc, 101).expect("tree").root, 100);
+}
+
 #[test]
 fn spawned_workers_with_another_command_line_belong_to_the_holder_of_their_listener() {
     let (_directory, proc) = host(&[
