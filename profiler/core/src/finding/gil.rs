@@ -29,7 +29,8 @@ pub(super) fn require(basis: &Basis<'_>) -> Result<bool, Undecided> {
     match basis.not_measured(Phase::GilWait) {
         None => Ok(true),
         Some(reason) => Err(Undecided {
-            reason: reason.chars().take(120).collect(),
+            // What that means for other phases is said where they are.
+            reason: reason.split("; ").next().unwrap_or_default().to_owned(),
             next_step: "Compare with fewer threads per process: if throughput stays, it was the interpreter lock.",
             evidence: Vec::new(),
         }),

@@ -341,8 +341,9 @@ fn blind_spots(state: &State) -> Vec<String> {
     }
     if state.foreign_descriptor_calls > 0 {
         list.push(format!(
-            "{} reads and writes went to descriptors whose origin was not seen (passed over a UNIX socket, or made by \
-             calls that are not observed): waits there are unexplained",
+            "{} reads and writes went to descriptors whose origin was not seen (passed over a UNIX socket, made by calls that \
+             are not observed, or open before in a process whose descriptors this user may not read): waits there are \
+             unexplained",
             state.foreign_descriptor_calls
         ));
     }

@@ -6,17 +6,26 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
+use crate::capability::LOOKING_WANTED;
 use crate::fact::Proc;
 
 /// Why memory could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MemoryError {
     /// The kernel does not let us, or there is nothing at the address.
-    #[error("{0}")]
+    #[error("{}", said(.0))]
     Read(#[from] io::Error),
     /// The address cannot be one of a process.
     #[error("an address beyond user space")]
     Address,
+}
+
+/// What would let us, where that is what is missing.
+fn said(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!("not permitted; with {LOOKING_WANTED} it is"),
+        _ => error.to_string(),
+    }
 }
 
 /// User space of `x86_64` ends here, five-level page tables included.
