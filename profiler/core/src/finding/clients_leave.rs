@@ -17,14 +17,12 @@ pub(super) const RULE: Rule = Rule {
     judge: Judge::Measured(judge),
 };
 
-const LEFT: [Cause; 3] = [Cause::ClientLeftInQueue, Cause::ClientLeftWaiting, Cause::ClientLeftReading];
-
 fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
     let dropped = &basis.snapshot.dropped;
-    let [in_queue, waiting, reading] = LEFT.map(|cause| dropped.count(cause));
+    let [in_queue, waiting, reading] = Cause::LEFT.map(|cause| dropped.count(cause));
     let left = in_queue.saturating_add(waiting).saturating_add(reading);
-    let waited_ns = LEFT
+    let waited_ns = Cause::LEFT
         .iter()
         .filter_map(|cause| dropped.of(*cause))
         .fold(0_u64, |sum, counted| sum.saturating_add(counted.waited_ns));
@@ -34,9 +32,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let asked = dropped.ended().max(requests.completed.saturating_add(left));
     let share = ratio(left, asked);
     let mean_ns = waited_ns.checked_div(left).unwrap_or(0);
-    // Who goes sooner than answers come has not given up for the wait: its load has ended.
+    // Who goes sooner than answers come, and after whom nobody comes, may not have given up for the wait: its load has ended.
     let usual_ns = requests.total.quantile_ns(0.5);
-    let gave_up = mean_ns >= usual_ns;
+    let gave_up = mean_ns >= usual_ns || dropped.came_after_left;
     let mut evidence = vec![
         decides("clients_left_count", left as f64, limits.clients_left_min_count),
         decides("clients_left_ratio", share, limits.clients_left_min_ratio),
@@ -54,8 +52,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     if many && !gave_up {
         return Err(Undecided {
             reason: format!(
-                "clients left {} times before they were served, but after {} on average, sooner than half of the answers take: their \
-                 load may just have ended",
+                "clients left {} times before they were served, but after {} on average, sooner than half of the answers take, and nobody \
+                 came after them: their load may just have ended",
                 count(left),
                 duration(mean_ns)
             ),
@@ -74,7 +72,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         count(reading)
     );
     let of_examples =
-        LEFT.iter().filter_map(|cause| dropped.of(*cause)).flat_map(|counted| &counted.examples);
+        Cause::LEFT.iter().filter_map(|cause| dropped.of(*cause)).flat_map(|counted| &counted.examples);
     let exemplars = of_examples.filter_map(|example| example.asked.as_ref()?.request).collect();
     Ok(Verdict { present: many, sentence, cost_ns: waited_ns, evidence, exemplars, ..Verdict::default() })
 }
@@ -128,8 +126,11 @@ mod tests {
         });
         (0..50).for_each(|_| scene.0.requests.total.record(SECOND / 2));
         scene.0.requests.completed = 50;
-        let finding = scene.judge("clients-leave");
+        let finding = scene.clone().judge("clients-leave");
         finding.assert_undecided("may just have ended");
+        // The same, and others come after them: patience that is shorter than answers take.
+        scene.0.dropped.came_after_left = true;
+        scene.judge("clients-leave").assert_present();
     }
 
     #[test]

@@ -93,6 +93,10 @@ pub struct Drops {
     pub kind: &'static str,
     /// After how long the server ends its own process, if it does.
     pub own_limit: Option<OwnLimit>,
+    /// When the client came of the connection that was made last, of those of which that is known.
+    came_ns: u64,
+    /// When the first client left before it was served, in this window.
+    left_ns: Option<u64>,
     counted: Dropped,
     causes: BTreeMap<Cause, Counted>,
     /// What found no place.
@@ -118,6 +122,8 @@ impl Default for Drops {
             lost: Lost::default(),
             kind: "",
             own_limit: None,
+            came_ns: 0,
+            left_ns: None,
             counted: Dropped::default(),
             causes: BTreeMap::new(),
             evicted: 0,
@@ -134,6 +140,7 @@ impl Drops {
     /// A connection becomes known under `number`: the signs that there are of it so far.
     pub(super) fn opened(&mut self, opened: &Opened, number: u32) -> Signs {
         let mut signs = Signs::of(opened);
+        self.came_ns = self.came_ns.max(opened.established_ns);
         if !self.stopped.is_empty() {
             self.stopped.remove(&opened.tgid);
         }
@@ -203,6 +210,7 @@ impl Drops {
         }
         let waiting = self.waiting.entry(evidence.socket).or_default();
         waiting.established_ns = evidence.established_ns;
+        self.came_ns = self.came_ns.max(evidence.established_ns);
         waiting.taken |= evidence.is_taken;
         waiting.signs.take(evidence, at_ns);
         if evidence.sign == Sign::ResetSent
@@ -493,6 +501,10 @@ impl Drops {
         if example.time_ns < self.from_ns {
             return;
         }
+        if Cause::LEFT.contains(&cause) {
+            self.left_ns =
+                Some(self.left_ns.map_or(example.time_ns, |first_ns| first_ns.min(example.time_ns)));
+        }
         let new = Counted { cause, count: 0, waited_ns: 0, examples: Vec::new() };
         let counted = self.causes.entry(cause).or_insert(new);
         counted.count = counted.count.saturating_add(1);
@@ -507,6 +519,7 @@ impl Drops {
     pub fn roll(&mut self) {
         self.counted = Dropped::default();
         self.causes.clear();
+        self.left_ns = None;
         self.failures.clear();
         self.evicted = 0;
         self.signals.evicted = 0;
@@ -537,6 +550,7 @@ impl Drops {
         }
         let mut dropped = self.counted;
         dropped.open = open;
+        dropped.came_after_left = self.left_ns.is_some_and(|left_ns| self.came_ns > left_ns);
         dropped.causes = Cause::ALL.iter().filter_map(|cause| self.causes.remove(cause)).collect();
         dropped.accept_failures = self.failures.into_values().collect();
         for failure in &mut dropped.accept_failures {

@@ -73,6 +73,9 @@ impl Cause {
         Self::Unknown,
     ];
 
+    /// Those of clients that left before they were served.
+    pub const LEFT: [Self; 3] = [Self::ClientLeftInQueue, Self::ClientLeftWaiting, Self::ClientLeftReading];
+
     /// Name in outputs.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -249,6 +252,8 @@ pub struct Dropped {
     pub undecided: u64,
     /// Connections that were open at the end of the window.
     pub open: u64,
+    /// Other clients came after the first had left that was not served: the load went on.
+    pub came_after_left: bool,
     /// Connections that were not served, by cause; those that occurred.
     pub causes: Vec<Counted>,
     /// Failed accept calls.
