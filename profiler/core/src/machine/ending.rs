@@ -217,6 +217,8 @@ pub(super) struct Ended {
     pub established_ns: u64,
     /// A request was being read.
     pub in_request: bool,
+    /// The server does the TLS itself: an alert of the client's looks like a request.
+    pub is_encrypted: bool,
     /// The request at hand.
     pub unfinished: Option<Box<Unfinished>>,
     /// Everything else.
@@ -260,6 +262,7 @@ impl Ended {
             accepted_ns: connection.accepted_ns.unwrap_or(0),
             established_ns: connection.established_ns,
             in_request: connection.inbound.in_message(),
+            is_encrypted: connection.inbound.is_encrypted(),
             unfinished,
             signs,
         }

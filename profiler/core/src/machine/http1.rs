@@ -4,6 +4,7 @@
 //! message the bytes belong to, its head once that is whole, whether the message is complete. Bodies are only
 //! counted, never seen. What cannot be framed so is marked inferred.
 
+mod encrypted;
 mod inbound;
 mod outbound;
 pub mod packet;
@@ -38,8 +39,10 @@ pub struct Step<H> {
     pub complete: bool,
     /// Its limits are inferred.
     pub inferred: bool,
-    /// It is not HTTP.
+    /// It is not HTTP, or encrypted.
     pub not_http: bool,
+    /// The bytes belong to no message: a handshake, an alert.
+    pub outside: bool,
     /// Its first bytes lie within a message whose beginning was not seen.
     pub mid_message: bool,
 }
@@ -53,6 +56,7 @@ impl<H> Step<H> {
             complete: false,
             inferred: false,
             not_http: false,
+            outside: false,
             mid_message: false,
         }
     }

@@ -127,7 +127,9 @@ fn unfinished(ended: &Ended, request: &Unfinished, scene: &Scene<'_>) -> Verdict
     if signs.reset_sent.is_some() {
         return dropped(Cause::ClosedWithUnreadData, unread_bytes(ended));
     }
-    let evidence = if ended.in_request {
+    let evidence = if ended.is_encrypted {
+        "the server closed it without a byte of response; what it had read is encrypted"
+    } else if ended.in_request {
         "the server closed it without a byte of response, before it had read the whole request"
     } else {
         "the server closed it without a byte of response, after it had read the request"
@@ -177,6 +179,10 @@ fn answer(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
 /// The answer was whole, but the client had sent more, which nobody read.
 fn more_came(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
     let signs = &ended.signs;
+    if ended.is_encrypted {
+        // It may be the client's farewell (close_notify) and no request.
+        return Verdict::Served;
+    }
     if ended.in_request {
         return match signs.reset_sent {
             Some(_) => dropped(Cause::ClosedWithUnreadData, unread_bytes(ended)),
