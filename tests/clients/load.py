@@ -402,7 +402,7 @@ TLS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 def context(version):
-    """For TLS of this version alone, with whoever answers.
+    """For TLS of this version alone, with whoever answers."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = False
     made.verify_mode = ssl.CERT_NONE

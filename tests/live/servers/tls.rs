@@ -3,8 +3,6 @@
 //!
 //! In: recipes, versions of TLS, clients that keep their connections or do not. Out: verdicts; the figures measured on standard error.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context as _, ensure};
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Settings, Version};
@@ -81,24 +79,24 @@ fn requests_are_those_of_the_clients(
     nothing_is_said_of_what_is_encrypted(&window.traced)
 }
 
-/// Each request of the clients with ours: the one that arrived while it was sent, or next.
+/// Each request of ours with one of the clients': one that was sent before it began, was answered after that, and whose two ends are
+/// nearest to its own.
 fn joined<'a>(
     sent: &[&'a SentRequest],
     ours: &'a [TracedRequest],
 ) -> anyhow::Result<Vec<(&'a SentRequest, &'a TracedRequest)>> {
-    let mut left: BTreeMap<u64, &SentRequest> = sent.iter().map(|sent| (sent.sent_ns, *sent)).collect();
+    let mut left: Vec<&SentRequest> = sent.to_vec();
     let mut ours: Vec<&TracedRequest> = ours.iter().collect();
     ours.sort_by_key(|request| request.start_ns);
     let pair = |request: &'a TracedRequest| {
-        let end_ns = request.start_ns + request.total_ns;
-        let fits = |sent: &SentRequest| sent.end_ns >= request.start_ns && sent.end_ns >= end_ns;
-        let before = left.range(..=request.start_ns).rev();
-        let (&at_ns, _) = before.into_iter().find(|(_, sent)| fits(sent)).with_context(|| {
-            let nearest = left.range(..=request.start_ns).next_back();
-            format!("nobody asked for {request:?}, the nearest is {nearest:?}")
-        })?;
-        let sent = left.remove(&at_ns).context("it was there")?;
-        Ok((sent, request))
+        let span_ns = request.start_ns..=request.start_ns + request.total_ns;
+        let (place, _) = left
+            .iter()
+            .enumerate()
+            .filter(|(_, sent)| (sent.sent_ns..=sent.end_ns).contains(span_ns.start()))
+            .min_by_key(|(_, sent)| span_ns.start() - sent.sent_ns + span_ns.end().abs_diff(sent.end_ns))
+            .with_context(|| format!("nobody asked for {request:?}"))?;
+        Ok((left.swap_remove(place), request))
     };
     ours.into_iter().map(pair).collect()
 }
@@ -110,15 +108,14 @@ fn nothing_is_said_of_what_is_encrypted(traced: &Traced) -> anyhow::Result<()> {
         ensure!(is_silent && !request.truncated && !request.lossy && !request.open, "{request:?}");
     }
     let count = traced.requests.len() as u64;
-    ensure!(traced.number("/requests/not_http")? == count, "{:?}", traced.value("/requests"));
+    ensure!(traced.number("/requests/framing/not_http")? == count, "{:?}", traced.value("/requests"));
     ensure!(traced.value("/losses/impossible")? == &serde_json::json!([]), "{:?}", traced.value("/losses"));
     let findings = traced.value("/findings")?.as_array().context("no list of findings")?;
     let says = |id: &str| findings.iter().find(|finding| finding.get("id").is_some_and(|name| name == id));
     let healthy = says("healthy").and_then(|finding| finding.get("answer")?.as_str());
     ensure!(healthy != Some("present"), "{findings:?}");
-    let dropped = traced.value("/dropped")?;
-    let causes = dropped.get("causes").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
-    ensure!(causes == 0, "{dropped}");
+    let dropped = traced.value("/drops")?;
+    ensure!(traced.number("/drops/dropped")? == 0, "{dropped}");
     Ok(())
 }
 

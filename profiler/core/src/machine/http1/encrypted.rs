@@ -209,3 +209,125 @@ impl Encrypted {
 fn step(begins: bool, is_request: bool) -> Step<RequestHead> {
     Step { not_http: is_request, outside: !is_request, ..Step::new(begins) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record as redaction leaves it.
+    fn record(kind: u8, payload_bytes: u16) -> Vec<u8> {
+        let [high, low] = payload_bytes.to_be_bytes();
+        let mut bytes = vec![kind, 3, 3, high, low];
+        bytes.resize(5 + usize::from(payload_bytes), crate::redact::FILLER);
+        bytes
+    }
+
+    fn records(list: &[(u8, u16)]) -> Vec<u8> {
+        list.iter().flat_map(|(kind, payload_bytes)| record(*kind, *payload_bytes)).collect()
+    }
+
+    /// Reads that each follow something that the server wrote: how many requests begin in each.
+    fn begun(reads: &[&[(u8, u16)]]) -> Vec<usize> {
+        let mut encrypted = Encrypted::new(false);
+        let read = |list: &&[(u8, u16)]| {
+            let bytes = records(list);
+            let steps = encrypted.push(bytes.len() as u64, &bytes, true);
+            encrypted.answered();
+            assert_eq!(steps.iter().map(|step| step.bytes).sum::<u64>(), bytes.len() as u64);
+            steps.iter().filter(|step| step.begins).count()
+        };
+        reads.iter().map(read).collect()
+    }
+
+    #[test]
+    fn the_handshakes_of_both_versions_are_no_requests() {
+        // TLS 1.3: the Finished is encrypted.
+        assert_eq!(begun(&[&[(22, 512)], &[(20, 1), (23, 69)], &[(23, 80)], &[(23, 80)]]), [0, 0, 1, 1]);
+        // Without ChangeCipherSpec, and with the first request behind it.
+        assert_eq!(begun(&[&[(22, 512)], &[(23, 53), (23, 80)], &[(23, 80)]]), [0, 1, 1]);
+        // After a HelloRetryRequest.
+        assert_eq!(begun(&[&[(22, 512)], &[(20, 1), (22, 600)], &[(23, 69)], &[(23, 80)]]), [0, 0, 0, 1]);
+        // TLS 1.2, and a session that is resumed.
+        assert_eq!(begun(&[&[(22, 200)], &[(22, 37), (20, 1), (22, 40)], &[(23, 80)]]), [0, 0, 1]);
+        assert_eq!(begun(&[&[(22, 400)], &[(20, 1), (22, 40), (23, 69)], &[(23, 80)]]), [0, 1, 1]);
+    }
+
+    #[test]
+    fn a_client_s_certificate_is_no_request() {
+        let apart = &[(20, 1), (23, 900), (23, 281), (23, 69)];
+        assert_eq!(begun(&[&[(22, 512)], apart, &[(23, 80)]]), [0, 0, 1]);
+        assert_eq!(begun(&[&[(22, 512)], &[(20, 1), (23, 25), (23, 53), (23, 80)]]), [0, 1]);
+        // In one record with the Finished, whose length then tells nothing: what follows the server's tickets does.
+        assert_eq!(begun(&[&[(22, 512)], &[(20, 1), (23, 1200)], &[(23, 80)]]), [0, 0, 1]);
+    }
+
+    #[test]
+    fn alerts_and_new_handshakes_are_no_requests() {
+        let opening: [&[(u8, u16)]; 2] = [&[(22, 512)], &[(20, 1), (23, 69)]];
+        let with = |last: &[(u8, u16)]| *begun(&[opening[0], opening[1], &[(23, 80)], last]).last().unwrap();
+        assert_eq!(with(&[(23, 19)]), 0, "close_notify of TLS 1.3");
+        assert_eq!(with(&[(21, 26)]), 0, "of TLS 1.2");
+        assert_eq!(with(&[(22, 120), (20, 1)]), 0);
+        assert_eq!(with(&[(23, 20)]), 1);
+    }
+
+    #[test]
+    fn a_request_is_all_that_comes_before_its_answer_however_it_is_read() {
+        let all = records(&[(22, 512), (20, 1), (23, 69), (23, 80), (23, 19), (23, 4_000)]);
+        for at_once in [1, 2, 3, 5, 7, 64, 4_800] {
+            let mut encrypted = Encrypted::new(false);
+            let (mut begun, mut bytes) = (0, 0);
+            let mut is_received = false;
+            for part in all.chunks(at_once) {
+                // Until it has begun there is no request.
+                for step in encrypted.push(part.len() as u64, part, !is_received) {
+                    assert_eq!(step.outside, !step.not_http);
+                    begun += usize::from(step.begins);
+                    bytes += if step.outside { 0 } else { step.bytes };
+                    is_received |= step.begins;
+                }
+            }
+            assert_eq!(begun, 1, "{at_once}");
+            // Bytes of a header that is read in pieces are nobody's.
+            let headers = 15;
+            let least = 80 + 19 + 4_000;
+            assert!((least..=least + headers).contains(&bytes), "{at_once}: {bytes}");
+            assert!(encrypted.in_message() && encrypted.has_record() && !encrypted.owes());
+        }
+    }
+
+    #[test]
+    fn a_body_of_which_no_header_is_captured_belongs_to_its_request_and_the_next_one_is_found() {
+        let mut encrypted = Encrypted::new(true);
+        let first = records(&[(23, 200), (23, 16_000)]);
+        let steps = encrypted.push(first.len() as u64 + 30_000, &first[..4_096], true);
+        assert_eq!(steps.iter().filter(|step| step.begins).count(), 1);
+        assert!(steps.iter().all(|step| !step.outside));
+        assert!(encrypted.push(9_000, &[], false).iter().all(|step| !step.begins && !step.outside));
+        // The rest of a body that is read after the answer is no request; what begins with a record is one.
+        let rest = [crate::redact::FILLER; 900];
+        assert!(encrypted.push(900, &rest, true).iter().all(|step| step.outside));
+        let next = record(23, 80);
+        assert!(encrypted.push(next.len() as u64, &next, true)[0].begins);
+        // Of what was not captured nothing else can be known.
+        assert!(encrypted.push(90, &[], true)[0].begins);
+    }
+
+    #[test]
+    fn tickets_and_an_interim_answer_are_no_answer() {
+        let mut encrypted = Encrypted::new(false);
+        let opening = records(&[(22, 512), (20, 1), (23, 69), (23, 80)]);
+        encrypted.push(opening.len() as u64, &opening, true);
+        assert!(encrypted.is_no_answer(510, true), "written as soon as the handshake is over");
+        assert!(!encrypted.is_no_answer(510, true), "tickets are sent once");
+        assert!(encrypted.is_no_answer(47, true), "100 Continue");
+        let mut later = Encrypted::new(false);
+        later.push(opening.len() as u64, &opening, true);
+        assert!(!later.is_no_answer(510, false), "the thread has turned to something else meanwhile");
+        let mut apart = Encrypted::new(false);
+        for part in [&opening[..517], &opening[517..597], &opening[597..]] {
+            apart.push(part.len() as u64, part, true);
+        }
+        assert!(!apart.is_no_answer(510, true), "tickets were written before the request was read");
+    }
+}
