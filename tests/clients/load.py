@@ -177,6 +177,7 @@ def head_of(entry, headers=(), query=""):
 
 
 def send(connection, entry, data):
+    entry["tid"] = threading.get_native_id()
     entry["sent_ns"] = time.monotonic_ns()
     entry["port"] = 0 if connection.options.unix else connection.socket.getsockname()[1]
     connection.socket.sendall(data)

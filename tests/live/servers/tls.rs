@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::intervals::{Between, Intervals, Pair, kind};
-use wsgi_trace_tests::load::{Load, Sent, SentRequest};
+use wsgi_trace_tests::load::{Load, Sent};
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::tls::Tls;
 use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
@@ -16,14 +16,14 @@ use wsgi_trace_tests::switches::{Switches, Waits};
 use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
 use wsgi_trace_tests::yardstick::Yardstick;
 
-const REQUESTS: &str = "240";
-const CLIENTS: &str = "3";
+const REQUESTS: &str = "160";
 const ROUTES: &str = "/fast=4,/cpu=2,/backend,/stream,/empty,/missing,/error,/sleep/30=4";
 
-/// A window around clients.
+/// A window around clients: several at once, then a single one.
 struct Window {
     traced: Traced,
-    sent: Sent,
+    several: Sent,
+    single: Sent,
     waits: Waits,
     head_ns: u64,
 }
@@ -32,18 +32,22 @@ fn window(recipe: &dyn Recipe, version: &str, keep_alive: &str) -> anyhow::Resul
     let switches = Switches::start()?;
     let server = Server::start(recipe)?;
     let trace = Trace::start(server.pid())?;
+    let load = |clients: &str| {
+        let options = [
+            ["--tls", version, "--keep-alive", keep_alive],
+            ["--requests", REQUESTS, "--clients", clients],
+            ["--seconds", "30", "--routes", ROUTES],
+            ["--think-ms", "3", "--kinds", recipe.clients().kinds],
+        ];
+        Load::run(server.address(), options.as_flattened())
+    };
+    let several = load("4")?;
     let yardstick = Yardstick::start()?;
-    let options = [
-        ["--tls", version, "--keep-alive", keep_alive],
-        ["--requests", REQUESTS, "--clients", CLIENTS],
-        ["--seconds", "30", "--routes", ROUTES],
-        ["--think-ms", "3", "--kinds", recipe.clients().kinds],
-    ];
-    let sent = Load::run(server.address(), options.as_flattened())?;
-    server.log(sent.answered())?;
+    let single = load("1")?;
     let head_ns = yardstick.head_ns()?;
+    server.log(several.answered() + single.answered())?;
     let traced = trace.end()?;
-    Ok(Window { traced, sent, waits: switches.stop()?.waits()?, head_ns })
+    Ok(Window { traced, several, single, waits: switches.stop()?.waits()?, head_ns })
 }
 
 fn requests_are_those_of_the_clients(
@@ -54,15 +58,26 @@ fn requests_are_those_of_the_clients(
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
     let window = window(recipe, version, keep_alive)?;
-    let ours = &window.traced.requests;
+    let mut ours: Vec<&TracedRequest> = window.traced.requests.iter().collect();
+    ours.sort_by_key(|request| request.start_ns);
     eprintln!("{}, TLS {version}, {keep_alive} a connection: {} requests", recipe.about(), ours.len());
-    let sent: Vec<&SentRequest> = window.sent.requests.iter().collect();
-    ensure!(window.sent.answered() == sent.len() && sent.len() >= 200, "{} answers", window.sent.answered());
-    ensure!(ours.len() == sent.len(), "{} requests, not {}", ours.len(), sent.len());
-    let pairs = joined(&sent, ours)?;
+    for sent in [&window.several, &window.single] {
+        ensure!(sent.answered() == sent.requests.len(), "{} answers", sent.answered());
+    }
+    let of_several = ours.partition_point(|request| request.start_ns < window.single.start_ns);
+    let (beside, alone) = ours.split_at(of_several);
+    let counts = (window.several.requests.len(), window.single.requests.len());
+    ensure!((beside.len(), alone.len()) == counts, "{} and {}, not {counts:?}", beside.len(), alone.len());
+    intervals_agree(recipe, &window, alone)?;
+    nothing_is_said_of_what_is_encrypted(&window.traced)
+}
+
+/// Each request is as long by our account as by its client's clock: a single client asks for one after the other.
+fn intervals_agree(recipe: &dyn Recipe, window: &Window, ours: &[&TracedRequest]) -> anyhow::Result<()> {
     let mut intervals = Intervals::default();
-    for (sent, request) in pairs {
-        let mut threads = vec![request.tid, request.pid];
+    for (sent, request) in window.single.requests.iter().zip(ours) {
+        ensure!((sent.sent_ns..=sent.end_ns).contains(&request.start_ns), "{request:?}\n{sent:?}");
+        let mut threads = vec![request.tid, request.pid, sent.tid];
         if recipe.shares_gil() {
             threads.extend(window.traced.threads_of(request.pid)?);
         }
@@ -76,29 +91,7 @@ fn requests_are_those_of_the_clients(
         stolen_ns: window.traced.number("/losses/conservation/stolen_ns")?,
     });
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    nothing_is_said_of_what_is_encrypted(&window.traced)
-}
-
-/// Each request of ours with one of the clients': one that was sent before it began, was answered after that, and whose two ends are
-/// nearest to its own.
-fn joined<'a>(
-    sent: &[&'a SentRequest],
-    ours: &'a [TracedRequest],
-) -> anyhow::Result<Vec<(&'a SentRequest, &'a TracedRequest)>> {
-    let mut left: Vec<&SentRequest> = sent.to_vec();
-    let mut ours: Vec<&TracedRequest> = ours.iter().collect();
-    ours.sort_by_key(|request| request.start_ns);
-    let pair = |request: &'a TracedRequest| {
-        let span_ns = request.start_ns..=request.start_ns + request.total_ns;
-        let (place, _) = left
-            .iter()
-            .enumerate()
-            .filter(|(_, sent)| (sent.sent_ns..=sent.end_ns).contains(span_ns.start()))
-            .min_by_key(|(_, sent)| span_ns.start() - sent.sent_ns + span_ns.end().abs_diff(sent.end_ns))
-            .with_context(|| format!("nobody asked for {request:?}"))?;
-        Ok((left.swap_remove(place), request))
-    };
-    ours.into_iter().map(pair).collect()
+    Ok(())
 }
 
 /// Neither a request nor a verdict says more than is known.

@@ -231,8 +231,10 @@ impl Ended {
         let open_end = connection.outbound.until_turn();
         let is_cut = turn::lacks_its_end(connection);
         let count = connection.requests.len();
-        // A response whose end nobody announced is over where the connection is, unless its process died in it.
-        let over = |active: &&Active| active.responding && open_end && how == How::Closed && !is_cut;
+        // A response whose end nobody announced is over where the connection is, unless its process died in it. Of one that is encrypted
+        // nobody can tell.
+        let is_whole = how == How::Closed && !is_cut || connection.outbound.is_encrypted();
+        let over = |active: &&Active| active.responding && open_end && is_whole;
         let front = connection.requests.front();
         let mut signs = std::mem::take(&mut connection.signs);
         if let Some(active) = front.filter(over) {

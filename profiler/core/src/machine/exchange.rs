@@ -128,11 +128,13 @@ pub(super) fn write(
     let Some(connection) = state.connections.get_mut(number) else { return };
     let is_encrypted = connection.inbound.is_encrypted();
     if is_encrypted {
-        let unanswered = connection.requests.front().is_some_and(|active| !active.responding);
-        let same_turn = thread.work_start_ns.is_some_and(|start_ns| start_ns <= connection.last_read_ns);
-        let is_no_answer = connection.inbound.is_no_answer(bytes.moved, unanswered, same_turn);
-        if connection.requests.is_empty() {
-            // A handshake, tickets for later connections, an alert.
+        let front = connection.requests.front();
+        let answered = front.is_some_and(|active| active.responding);
+        let since_ns = front.filter(|_| answered).map_or(connection.last_read_ns, |active| active.cursor_ns);
+        let same_turn = thread.work_start_ns.is_some_and(|start_ns| start_ns <= since_ns);
+        let is_no_answer = connection.inbound.is_no_answer(bytes.moved, answered, same_turn);
+        if connection.requests.is_empty() || is_no_answer && answered {
+            // A handshake, tickets for later connections, a farewell.
             return;
         }
         if is_no_answer {

@@ -9,6 +9,7 @@ mod inbound;
 mod outbound;
 pub mod packet;
 
+pub use encrypted::FAREWELL_MAX_BYTES;
 pub use inbound::{Inbound, RequestHead};
 pub use outbound::{Outbound, ResponseHead};
 

@@ -18,6 +18,10 @@ const ALERT_BYTES: [u16; 2] = [11, 19];
 /// Bytes of `100 Continue` with its empty line as one record: 25, a header of 5, and what AES-GCM or ChaCha20 add in TLS 1.3
 /// (17) and 1.2 (24, 16). No response is that short.
 const INTERIM_BYTES: [u64; 3] = [47, 54, 46];
+/// Bytes of a farewell (close_notify) as one record: 2, a header of 5, and the same.
+const FAREWELL_BYTES: [u64; 3] = [24, 31, 23];
+/// Most bytes of one, with the ciphers of TLS 1.2 that are no AEAD, and of the FIN behind it.
+pub const FAREWELL_MAX_BYTES: u32 = 86;
 
 /// How far the handshake is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +61,8 @@ pub(super) struct Encrypted {
     has_record: bool,
     /// The end of the handshake of TLS 1.3 was in what was read last: the server may write its tickets before anything else.
     before_tickets: bool,
+    /// The client has sent an alert: it may be its farewell.
+    has_alerted: bool,
 }
 
 impl Encrypted {
@@ -71,6 +77,7 @@ impl Encrypted {
             open: false,
             has_record: false,
             before_tickets: false,
+            has_alerted: false,
         }
     }
 
@@ -94,6 +101,11 @@ impl Encrypted {
     pub(super) fn is_no_answer(&mut self, bytes: u64, same_turn: bool) -> bool {
         let tickets = std::mem::take(&mut self.before_tickets) && same_turn;
         tickets || INTERIM_BYTES.contains(&bytes)
+    }
+
+    /// Whether `bytes` that the server wrote after its answer, and after a pause, are its farewell.
+    pub(super) fn is_farewell(&self, bytes: u64) -> bool {
+        FAREWELL_BYTES.contains(&bytes) || self.has_alerted && bytes <= u64::from(FAREWELL_MAX_BYTES)
     }
 
     /// The server wrote something.
@@ -180,7 +192,15 @@ impl Encrypted {
     /// Whether a record holds application data; follows the handshake.
     fn is_data(&mut self, Header { content, payload_bytes }: Header) -> bool {
         match (self.stage, content) {
-            (Stage::Done, Content::ApplicationData) => self.open || !ALERT_BYTES.contains(&payload_bytes),
+            (Stage::Done, Content::ApplicationData) => {
+                let is_alert = !self.open && ALERT_BYTES.contains(&payload_bytes);
+                self.has_alerted |= is_alert;
+                !is_alert
+            }
+            (_, Content::Alert) => {
+                self.has_alerted = true;
+                false
+            }
             // A certificate that is sent in one record with what follows it, and answered.
             (Stage::Ending { answered: true }, Content::ApplicationData) => {
                 self.stage = Stage::Done;
@@ -329,5 +349,15 @@ mod tests {
             apart.push(part.len() as u64, part, true);
         }
         assert!(!apart.is_no_answer(510, true), "tickets were written before the request was read");
+    }
+
+    #[test]
+    fn a_farewell_of_the_server_is_told_by_its_length() {
+        let mut encrypted = Encrypted::new(true);
+        assert!([23, 24, 31].iter().all(|bytes| encrypted.is_farewell(*bytes)));
+        assert!(!encrypted.is_farewell(69));
+        let alert = record(21, 64);
+        encrypted.push(alert.len() as u64, &alert, true);
+        assert!(encrypted.is_farewell(69) && !encrypted.is_farewell(87), "in answer to the client's");
     }
 }

@@ -121,12 +121,15 @@ impl Inbound {
         self.encrypted.is_some()
     }
 
-    /// The server wrote `bytes` in TLS. `unanswered`: a request is being received, and nothing of its answer was written so far;
-    /// `same_turn`: its thread has waited for nothing since it read that. Says whether they are no answer to it.
-    pub fn is_no_answer(&mut self, bytes: u64, unanswered: bool, same_turn: bool) -> bool {
+    /// The server wrote `bytes` in TLS. `same_turn`: its thread has waited for nothing since it read the request that is being
+    /// received, or, of one that is `answered`, since it wrote to it. Says whether they are no answer.
+    pub fn is_no_answer(&mut self, bytes: u64, answered: bool, same_turn: bool) -> bool {
         let Some(encrypted) = &mut self.encrypted else { return false };
         encrypted.answered();
-        unanswered && encrypted.is_no_answer(bytes, same_turn)
+        match answered {
+            true => !same_turn && encrypted.is_farewell(bytes),
+            false => encrypted.is_no_answer(bytes, same_turn),
+        }
     }
 
     /// Takes `total_bytes` read at once, of which the first `captured.len()` are known. `after_response`: the
@@ -368,10 +371,10 @@ mod tests {
     #[test]
     fn what_is_not_http_is_one_message_until_the_turn() {
         let mut inbound = Inbound::default();
-        let steps = whole(&mut inbound, &[22, 3, 1, 0, 200, 1], false);
+        let steps = whole(&mut inbound, &[22, 9, 1, 0, 200, 1], false);
         assert!(steps[0].not_http && steps[0].begins);
         assert!(!inbound.push(100, &[1, 2], false)[0].begins);
         let mut unseen = Inbound::uncertain();
-        assert!(!whole(&mut unseen, &[22, 3, 1], false)[0].not_http);
+        assert!(!whole(&mut unseen, &[22, 9, 1], false)[0].not_http);
     }
 }
