@@ -166,7 +166,7 @@ fn statuses_unknown(basis: &Basis<'_>, evidence: &mut Vec<Evidence>) -> Result<u
     let by_status = &basis.snapshot.requests.by_status;
     let unknown = by_status.iter().find(|(status, _)| *status == 0).map_or(0, |(_, number)| *number);
     let share = ratio(unknown, basis.request_count());
-    let limit = basis.thresholds.status_unknown_max_ratio;
+    let limit = basis.thresholds.unread_max_ratio;
     evidence.push(decides("status_unknown_ratio", share, limit));
     if share < limit {
         return Ok(unknown);
