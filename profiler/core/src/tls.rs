@@ -126,7 +126,13 @@ mod tests {
         let whole = |content, payload_bytes| Next::Whole(Header { content, payload_bytes });
         assert_eq!(last(&[22, 3, 1, 2, 0]), whole(Content::Handshake, 512));
         assert_eq!(last(&[23, 3, 3, 0x48, 0]), whole(Content::ApplicationData, 18_432));
-        for not in [&[19_u8, 3, 3, 0, 1][..], &[22, 2, 0, 0, 1], &[22, 3, 5], &[22, 3, 3, 0, 0], &[23, 3, 3, 0x48, 1]] {
+        for not in [
+            &[19_u8, 3, 3, 0, 1][..],
+            &[22, 2, 0, 0, 1],
+            &[22, 3, 5],
+            &[22, 3, 3, 0, 0],
+            &[23, 3, 3, 0x48, 1],
+        ] {
             assert_eq!(last(not), Next::Not, "{not:?}");
         }
         assert!(begins(&[22]) && begins(&[20, 3, 3, 0, 1, 1]));

@@ -282,7 +282,8 @@ mod tests {
             scene.0.requests.by_status = vec![(0, number), (200, 1_240 - number)];
             scene.judge("healthy")
         };
-        let why = "100 % of the requests (1,240) the status is not known: they may have been answered with errors";
+        let why =
+            "100 % of the requests (1,240) the status is not known: they may have been answered with errors";
         unknown(1_240).assert_undecided(why);
         unknown(620).assert_undecided("of 50 % of the requests (620)");
         for (number, is_said) in [(619, true), (62, true), (61, false)] {

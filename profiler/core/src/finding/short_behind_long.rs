@@ -175,7 +175,8 @@ mod tests {
     #[test]
     fn where_it_is_not_known_what_is_asked_for_nothing_is_said() {
         let unread = |number: u64| {
-            let mut scene = scene(MILLISECOND).endpoint("", number, &[(Phase::Cpu, SECOND)]).requests(60 + number);
+            let mut scene =
+                scene(MILLISECOND).endpoint("", number, &[(Phase::Cpu, SECOND)]).requests(60 + number);
             if let Some(endpoint) = scene.0.endpoints.last_mut() {
                 endpoint.method.clear();
             }
