@@ -51,15 +51,3 @@ fn a_connection_that_only_shakes_hands_asks_for_nothing() {
     assert!(outcome.requests.is_empty());
     assert_eq!((outcome.snapshot.dropped.served, outcome.snapshot.dropped.causes.len()), (0, 0));
 }
-
-#[test]
-fn a_farewell_long_after_the_answer_is_no_part_of_it() {
-    let script = Script::new(1).accept(9, (1, 0, 0)).handshake(9);
-    let arrival = script.now_ns;
-    let script = script.read_record(9, &record(23, 80), arrival).write(9, 150, (5, 0, 0));
-    let end_ns = script.now_ns;
-    let script = script.select((1, 0, 400)).write(9, 24, (5, 0, 0));
-    let outcome = run(vec![script.call(Call::Close { fd: 9 }, 0, (1, 0, 0), 0)], 1000);
-    assert_eq!(outcome.requests.iter().map(|request| request.end_ns).collect::<Vec<_>>(), [end_ns]);
-    assert_eq!(outcome.snapshot.dropped.served, 1);
-}
