@@ -11,6 +11,7 @@ import json
 import random
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -42,6 +43,8 @@ class Connection:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         self.socket.settimeout(options.timeout)
         self.socket.connect(peer)
+        if options.tls:
+            self.socket = options.tls.wrap_socket(self.socket)
         self.buffer = b""
         self.dropped = options.dropped
         self.first_byte_ns = None
@@ -50,7 +53,17 @@ class Connection:
         return self
 
     def __exit__(self, *_):
+        if self.options.tls:
+            self.farewell()
         self.socket.close()
+
+    def farewell(self):
+        """Sends close_notify, as TLS asks for, and does not wait for the server's."""
+        try:
+            self.socket.settimeout(0)
+            self.socket.unwrap()
+        except (OSError, ValueError):
+            pass
 
     def fill(self):
         part = self.socket.recv(65536)
@@ -164,6 +177,7 @@ def head_of(entry, headers=(), query=""):
 
 
 def send(connection, entry, data):
+    entry["tid"] = threading.get_native_id()
     entry["sent_ns"] = time.monotonic_ns()
     entry["port"] = 0 if connection.options.unix else connection.socket.getsockname()[1]
     connection.socket.sendall(data)
@@ -385,6 +399,18 @@ def sticky(load, seed):
             load.failed(error)
 
 
+TLS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+def context(version):
+    """For TLS of this version alone, with whoever answers."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE
+    made.minimum_version = made.maximum_version = version
+    return made
+
+
 def weights(text):
     """`a=3,b` → {"a": 3.0, "b": 1.0}."""
     pairs = (part.partition("=") for part in text.split(","))
@@ -396,6 +422,7 @@ def arguments():
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--address", help="host:port, IPv6 in brackets")
     where.add_argument("--unix", help="path of a UNIX socket")
+    parser.add_argument("--tls", choices=list(TLS), help="speak TLS of this version; no certificate is verified")
     parser.add_argument("--seconds", type=float, default=10.0, help="no request starts after this time")
     parser.add_argument("--requests", type=int, default=100_000, help="no more requests than this")
     parser.add_argument("--clients", type=int, default=4, help="ordinary clients, each one connection at a time")
@@ -423,6 +450,8 @@ def arguments():
     parser.add_argument("--plant-secrets", action="store_true", help="send secrets of all kinds, never to be kept")
     parser.add_argument("--no-requests", action="store_true", help="print the counts alone")
     options = parser.parse_args()
+    if options.tls:
+        options.tls = context(TLS[options.tls])
     # Shared: nobody reads what lands there.
     options.dropped = bytearray(DROPPED_BYTES)
     return options

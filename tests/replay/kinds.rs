@@ -24,7 +24,7 @@ fn leaves_the_loop(window: &Snapshot) -> bool {
     window.event_loops.iter().any(|one| one.pooled > 5)
 }
 
-const KINDS: [(&str, Shows); 19] = [
+const KINDS: [(&str, Shows); 20] = [
     ("gunicorn sync", |one| is(one, "gunicorn", "sync")),
     ("gunicorn gthread", |one| is(one, "gunicorn", "gthread")),
     ("gunicorn gevent", |one| is(one, "gunicorn", "gevent") && interleaves(&one.last)),
@@ -41,6 +41,11 @@ const KINDS: [(&str, Shows); 19] = [
     ("mod_wsgi daemon", |one| is(one, "mod_wsgi", "daemon")),
     ("mod_wsgi embedded", |one| is(one, "mod_wsgi", "embedded")),
     ("a front end that is traced", |one| one.last.front_end.as_ref().is_some_and(|front| front.joined > 10)),
+    ("TLS in the server", |one| {
+        let requests = &one.last.requests;
+        // Connections were kept: some began with a handshake, others went on.
+        requests.not_http > 10 && requests.not_http == requests.completed + requests.open
+    }),
     ("light mode", |one| one.last.attached.is_light() && one.last.requests.completed > 10),
     ("clients that left", |one| {
         drops(one, &["client_left_waiting", "client_left_reading", "client_left_in_queue"])

@@ -41,6 +41,9 @@ pub struct SentRequest {
     /// Last byte of the answer, `CLOCK_MONOTONIC`.
     #[serde(default)]
     pub end_ns: u64,
+    /// The client's thread (0: not told for requests of this kind).
+    #[serde(default)]
+    pub tid: u32,
     /// The client's port (0: UNIX socket, or pipelined).
     #[serde(default)]
     pub port: u16,

@@ -14,6 +14,7 @@ pub mod listeners;
 pub mod mod_wsgi;
 pub mod nginx;
 pub mod place;
+pub mod tls;
 pub mod twisted;
 pub mod uvicorn;
 pub mod uwsgi;

@@ -18,3 +18,4 @@ pub mod redact;
 pub mod server;
 pub mod stream;
 pub mod timeline;
+pub mod tls;

@@ -175,7 +175,7 @@ pub struct Requests {
     pub truncated: u64,
     /// Of all: those framed by inference.
     pub inferred_framing: u64,
-    /// Exchanges that were not HTTP (TLS, garbage).
+    /// Exchanges that could not be read: encrypted (TLS in the server), or not HTTP.
     pub not_http: u64,
     /// Completed requests by status code (0: no status seen).
     pub by_status: Vec<(u16, u64)>,

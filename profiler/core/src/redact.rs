@@ -5,7 +5,8 @@
 //! and the headers that frame the message (`Content-Length`, `Transfer-Encoding`, `Connection`, `Expect`) as far as
 //! their values are digits or known tokens, and of a request `traceparent`, if its value has the form of one: numbers
 //! drawn at random, by which its trace is found, and `X-Request-Start`, if its value has the form of a time. Everything else becomes [`FILLER`]; what is neither HTTP nor a request in the
-//! uwsgi protocol, of which the same survives (`packet`), is overwritten whole.
+//! uwsgi protocol, of which the same survives (`packet`), is overwritten whole, but for the headers of TLS records: type, version
+//! and length.
 //! Of an absolute target (`http://user:pass@host/path`) everything before the path becomes filler, so the path starts
 //! at the first `/`.
 

@@ -13,6 +13,7 @@ mod pools;
 mod reload;
 mod slow;
 mod streams;
+mod tls;
 mod truth;
 mod work;
 mod wrk;

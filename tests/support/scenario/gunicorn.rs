@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use super::Clients::{Any, Nobody, OneWorker};
-use super::Verdict::{First, Healthy, OneOf, Undecided};
+use super::Verdict::{First, Healthy, OneOf, Undecided, Unsaid};
 use super::{Scenario, scenario};
 use crate::gunicorn::{Settings, Version};
 use crate::server::Recipe;
+use crate::server::tls::Tls;
 
 fn sync_1() -> Box<dyn Recipe> {
     Box::new(Settings::sync(Version::V27, 1))
@@ -36,6 +37,10 @@ fn gthread_1x4() -> Box<dyn Recipe> {
     Box::new(Settings::gthread(Version::V27, 1, 4))
 }
 
+fn gthread_1x4_with_tls() -> Box<dyn Recipe> {
+    Box::new(Tls::of(Settings::gthread(Version::V27, 1, 4)))
+}
+
 fn gthread_2x4() -> Box<dyn Recipe> {
     Box::new(Settings::gthread(Version::V27, 2, 4))
 }
@@ -56,6 +61,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         Any(&["--clients=12", "--keep-alive=20", "--routes=/sleep/100"]),
         First("slots-exhausted", &[]),
     ),
+    Scenario {
+        window: Duration::from_millis(1_200),
+        ..scenario(
+            "gthread-tls",
+            "a server that does the TLS itself and answers nothing but errors, which nobody can see",
+            gthread_1x4_with_tls,
+            Any(&["--clients=2", "--keep-alive=4", "--think-ms=20", "--tls=1.3", "--routes=/error,/missing"]),
+            Unsaid,
+        )
+    },
     scenario(
         "gthread-one-worker-exhausted",
         "two workers of four threads; ten connections all on the same worker, the other one idles",

@@ -73,6 +73,7 @@ fn judge(basis: &Basis<'_>, others: &[Finding]) -> Outcome {
         });
     }
     failures(basis, &mut evidence)?;
+    let unknown = statuses_unknown(basis, &mut evidence)?;
     let unclear_ns = waited_ns(basis.phases()).saturating_add(sum(basis.phases(), &UNCLEAR));
     let unclear = ratio(unclear_ns, basis.phases().total_ns());
     let limits = basis.thresholds;
@@ -105,6 +106,9 @@ fn judge(basis: &Basis<'_>, others: &[Finding]) -> Outcome {
     if undecided > 0 {
         let checks = if undecided == 1 { "check" } else { "checks" };
         sentence.push_str(&format!(" ({undecided} {checks} undecided)"));
+    }
+    if ratio(unknown, number) >= limits.failed_max_ratio {
+        sentence.push_str(&format!(" (of {} the status is not known)", count(unknown)));
     }
     if most > 0.0 {
         let headroom = 1.0 / most;
@@ -155,6 +159,27 @@ fn failures(basis: &Basis<'_>, evidence: &mut Vec<Evidence>) -> Result<(), Undec
         return Ok(());
     };
     Err(Undecided { reason, next_step, evidence: evidence.clone() })
+}
+
+/// How many requests have an answer of which no status is known: as many may be errors.
+fn statuses_unknown(basis: &Basis<'_>, evidence: &mut Vec<Evidence>) -> Result<u64, Undecided> {
+    let by_status = &basis.snapshot.requests.by_status;
+    let unknown = by_status.iter().find(|(status, _)| *status == 0).map_or(0, |(_, number)| *number);
+    let share = ratio(unknown, basis.request_count());
+    let limit = basis.thresholds.unread_max_ratio;
+    evidence.push(decides("status_unknown_ratio", share, limit));
+    if share < limit {
+        return Ok(unknown);
+    }
+    Err(Undecided {
+        reason: format!(
+            "of {} of the requests ({}) the status is not known: they may have been answered with errors",
+            percent(share),
+            count(unknown)
+        ),
+        next_step: "Where the server does the TLS itself, its own log has the statuses.",
+        evidence: evidence.clone(),
+    })
 }
 
 fn resource_use(basis: &Basis<'_>) -> Use {
@@ -248,6 +273,25 @@ mod tests {
         answered(503, 1_240).assert_undecided("100 % of the requests");
         answered(500, 61).assert_present();
         answered(404, 1_240).assert_present();
+    }
+
+    #[test]
+    fn a_server_whose_answers_cannot_be_read_is_not_called_healthy() {
+        let unknown = |number: u64| {
+            let mut scene = scene();
+            scene.0.requests.by_status = vec![(0, number), (200, 1_240 - number)];
+            scene.judge("healthy")
+        };
+        let why =
+            "100 % of the requests (1,240) the status is not known: they may have been answered with errors";
+        unknown(1_240).assert_undecided(why);
+        unknown(620).assert_undecided("of 50 % of the requests (620)");
+        for (number, is_said) in [(619, true), (62, true), (61, false)] {
+            let finding = unknown(number);
+            finding.assert_present();
+            let sentence = format!("in 1,240 requests (of {number} the status is not known); 10 %");
+            assert_eq!(finding.sentence.contains(&sentence), is_said, "{}", finding.sentence);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::back_end::endpoint_name;
 use super::basis::{Basis, Outcome, Undecided, Verdict, WAITING, decides, explains, served_ns, waited_ns};
-use super::words::{duration, factor, ratio};
+use super::words::{duration, factor, percent, ratio};
 use super::{Judge, Rule};
 use crate::model::Endpoint;
 use crate::phase::Phase;
@@ -43,6 +43,16 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
     basis.require_requests()?;
     let limits = basis.thresholds;
+    let unnamed = basis.snapshot.endpoints.iter().filter(|endpoint| endpoint.method.is_empty());
+    let unnamed = unnamed.fold(0u64, |sum, endpoint| sum.saturating_add(endpoint.count));
+    let unread = ratio(unnamed, basis.request_count());
+    if unread >= limits.unread_max_ratio {
+        return Err(Undecided {
+            reason: format!("of {} of the requests it is not known what they asked for", percent(unread)),
+            next_step: "Where the server does the TLS itself, its own log has paths and times.",
+            evidence: vec![decides("requests_unread_ratio", unread, limits.unread_max_ratio)],
+        });
+    }
     let all: Vec<Measured<'_>> = basis
         .snapshot
         .endpoints
@@ -160,6 +170,20 @@ mod tests {
     #[test]
     fn short_requests_that_hardly_wait_are_absent() {
         scene(MILLISECOND).judge("short-behind-long").assert_absent();
+    }
+
+    #[test]
+    fn where_it_is_not_known_what_is_asked_for_nothing_is_said() {
+        let unread = |number: u64| {
+            let mut scene =
+                scene(MILLISECOND).endpoint("", number, &[(Phase::Cpu, SECOND)]).requests(60 + number);
+            if let Some(endpoint) = scene.0.endpoints.last_mut() {
+                endpoint.method.clear();
+            }
+            scene.judge("short-behind-long")
+        };
+        unread(60).assert_undecided("of 50 % of the requests it is not known what they asked for");
+        unread(59).assert_absent();
     }
 
     #[test]

@@ -253,6 +253,8 @@ thresholds! {
         "Half more than its fair share is more than chance gives one worker of many over a window.";
     failed_max_ratio: Ratio = 0.05, &["healthy"],
         "With a twentieth of requests failing, nobody should be told that all is well, whatever they fail of.";
+    unread_max_ratio: Ratio = 0.50, &["short-behind-long", "healthy"],
+        "Where half of the requests or of their answers cannot be read, most may be errors, or any endpoint's.";
     unclear_max_ratio: Ratio = 0.25, &["healthy"],
         "With a quarter of request time in waits that no finding explains, nobody should be told that all is well.";
 }

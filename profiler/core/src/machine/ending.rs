@@ -217,6 +217,8 @@ pub(super) struct Ended {
     pub established_ns: u64,
     /// A request was being read.
     pub in_request: bool,
+    /// The server does the TLS itself: an alert of the client's looks like a request.
+    pub is_encrypted: bool,
     /// The request at hand.
     pub unfinished: Option<Box<Unfinished>>,
     /// Everything else.
@@ -229,8 +231,10 @@ impl Ended {
         let open_end = connection.outbound.until_turn();
         let is_cut = turn::lacks_its_end(connection);
         let count = connection.requests.len();
-        // A response whose end nobody announced is over where the connection is, unless its process died in it.
-        let over = |active: &&Active| active.responding && open_end && how == How::Closed && !is_cut;
+        // A response whose end nobody announced is over where the connection is, unless its process died in it. Of one that is encrypted
+        // nobody can tell.
+        let is_whole = how == How::Closed && !is_cut || connection.outbound.is_encrypted();
+        let over = |active: &&Active| active.responding && open_end && is_whole;
         let front = connection.requests.front();
         let mut signs = std::mem::take(&mut connection.signs);
         if let Some(active) = front.filter(over) {
@@ -260,6 +264,7 @@ impl Ended {
             accepted_ns: connection.accepted_ns.unwrap_or(0),
             established_ns: connection.established_ns,
             in_request: connection.inbound.in_message(),
+            is_encrypted: connection.inbound.is_encrypted(),
             unfinished,
             signs,
         }

@@ -60,15 +60,21 @@ pub(super) fn read(
         }
         return;
     }
-    if !std::mem::replace(&mut connection.signs.has_read, true) {
-        state.drops.serves(slice.tgid);
-    }
     let open_end = connection.outbound.until_turn();
     let after_response =
         !connection.is_private() && connection.requests.front().is_none_or(|active| active.responding);
     let wall_clock_offset_ns = state.wall_clock_offset_ns;
     let steps = connection.inbound.push(bytes.moved, bytes.captured, after_response);
+    // A handshake asks for nothing.
+    let asks = steps.iter().any(|step| !step.outside);
+    if !connection.signs.has_read {
+        connection.signs.has_read = asks;
+        state.drops.serves(slice.tgid);
+    }
     for step in steps {
+        if step.outside {
+            continue;
+        }
         if step.begins {
             if open_end
                 && state
@@ -120,6 +126,24 @@ pub(super) fn write(
 ) {
     let (number, _, exit_ns) = at;
     let Some(connection) = state.connections.get_mut(number) else { return };
+    let is_encrypted = connection.inbound.is_encrypted();
+    if is_encrypted {
+        let front = connection.requests.front();
+        let answered = front.is_some_and(|active| active.responding);
+        let since_ns = front.filter(|_| answered).map_or(connection.last_read_ns, |active| active.cursor_ns);
+        // Since it was given to a request, the thread has waited for nothing.
+        let same_turn = thread.work_start_ns.is_none_or(|start_ns| start_ns <= since_ns);
+        let is_no_answer = connection.inbound.is_no_answer(bytes.moved, answered, same_turn);
+        if connection.requests.is_empty() || is_no_answer && answered {
+            // A handshake, tickets for later connections, a farewell.
+            return;
+        }
+        if is_no_answer {
+            advance(state, thread, at, sink);
+            return;
+        }
+    }
+    let Some(connection) = state.connections.get_mut(number) else { return };
     if connection.requests.is_empty() && connection.finished > 0 && !status_line {
         // What follows a finished response without a status line is no answer to anything: a body sent to HEAD.
         return;
@@ -131,7 +155,11 @@ pub(super) fn write(
     }
     let Some(connection) = state.connections.get_mut(number) else { return };
     let to_head = connection.requests.front().is_some_and(|active| active.to_head);
-    let steps = connection.outbound.push(bytes.moved, bytes.captured, status_line, to_head);
+    let steps = if is_encrypted {
+        vec![connection.outbound.push_encrypted(bytes.moved)]
+    } else {
+        connection.outbound.push(bytes.moved, bytes.captured, status_line, to_head)
+    };
     let is_private = state.connections.get(number).is_some_and(Connection::is_private);
     let answers = |step: &Step<ResponseHead>| step.bytes > 0 && !step.head.is_some_and(|head| head.interim);
     if steps.iter().any(answers) {

@@ -95,6 +95,7 @@ mod tests {
             accepted_ns: 0,
             established_ns: 0,
             in_request: false,
+            is_encrypted: false,
             unfinished: None,
             signs: Signs::default(),
         })

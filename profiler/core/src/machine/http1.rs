@@ -4,10 +4,12 @@
 //! message the bytes belong to, its head once that is whole, whether the message is complete. Bodies are only
 //! counted, never seen. What cannot be framed so is marked inferred.
 
+mod encrypted;
 mod inbound;
 mod outbound;
 pub mod packet;
 
+pub use encrypted::FAREWELL_MAX_BYTES;
 pub use inbound::{Inbound, RequestHead};
 pub use outbound::{Outbound, ResponseHead};
 
@@ -38,8 +40,10 @@ pub struct Step<H> {
     pub complete: bool,
     /// Its limits are inferred.
     pub inferred: bool,
-    /// It is not HTTP.
+    /// It is not HTTP, or encrypted.
     pub not_http: bool,
+    /// The bytes belong to no message: a handshake, an alert.
+    pub outside: bool,
     /// Its first bytes lie within a message whose beginning was not seen.
     pub mid_message: bool,
 }
@@ -53,6 +57,7 @@ impl<H> Step<H> {
             complete: false,
             inferred: false,
             not_http: false,
+            outside: false,
             mid_message: false,
         }
     }

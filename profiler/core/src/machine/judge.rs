@@ -5,6 +5,7 @@
 
 use crate::machine::connection::Side;
 use crate::machine::ending::{Answered, Ended, How, Unfinished};
+use crate::machine::http1::FAREWELL_MAX_BYTES;
 use crate::model::dropped::Cause;
 use crate::server::{Answer, kind_named};
 
@@ -127,7 +128,9 @@ fn unfinished(ended: &Ended, request: &Unfinished, scene: &Scene<'_>) -> Verdict
     if signs.reset_sent.is_some() {
         return dropped(Cause::ClosedWithUnreadData, unread_bytes(ended));
     }
-    let evidence = if ended.in_request {
+    let evidence = if ended.is_encrypted {
+        "the server closed it without a byte of response; what it had read is encrypted"
+    } else if ended.in_request {
         "the server closed it without a byte of response, before it had read the whole request"
     } else {
         "the server closed it without a byte of response, after it had read the request"
@@ -138,11 +141,16 @@ fn unfinished(ended: &Ended, request: &Unfinished, scene: &Scene<'_>) -> Verdict
 /// The last request was answered to its end.
 fn answer(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
     let signs = &ended.signs;
-    // A FIN of the server's own is one byte that may be on its way.
-    let lost =
-        |bytes: u32| bytes > u32::from(signs.reset_received.is_some_and(|(at_ns, _)| at_ns > ended.at_ns));
-    let never_came = signs.reset_received.is_some_and(|(_, bytes)| lost(bytes))
-        || signs.failed.is_some_and(|failed| failed.writing);
+    // A FIN of the server's own is one byte that may be on its way, its farewell in TLS are some more.
+    let own_bytes = match (ended.is_encrypted, signs.reset_received) {
+        (true, _) => FAREWELL_MAX_BYTES,
+        (false, Some((at_ns, _))) => u32::from(at_ns > ended.at_ns),
+        (false, None) => 0,
+    };
+    // What could not be written to a client that had gone after its answer.
+    let was_farewell = ended.is_encrypted && signs.client_ended_ns >= answered.end_ns;
+    let never_came = signs.reset_received.is_some_and(|(_, bytes)| bytes > own_bytes)
+        || signs.failed.is_some_and(|failed| failed.writing && !was_farewell);
     if never_came && let Some(verdict) = client_left(ended, answered.first_write_ns, scene) {
         return verdict;
     }
@@ -177,6 +185,10 @@ fn answer(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
 /// The answer was whole, but the client had sent more, which nobody read.
 fn more_came(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
     let signs = &ended.signs;
+    if ended.is_encrypted {
+        // It may be the client's farewell (close_notify) and no request.
+        return Verdict::Served;
+    }
     if ended.in_request {
         return match signs.reset_sent {
             Some(_) => dropped(Cause::ClosedWithUnreadData, unread_bytes(ended)),

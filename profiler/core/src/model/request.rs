@@ -17,7 +17,7 @@ pub enum Framing {
     Exact,
     /// From the turns of traffic, because a head could not be read.
     Inferred,
-    /// What is exchanged is not HTTP.
+    /// What is exchanged cannot be read: it is encrypted (TLS in the server), or not HTTP.
     NotHttp,
 }
 

@@ -14,6 +14,7 @@ use super::word::{
 };
 use crate::model::request_start::Form;
 use crate::model::trace_context::{TRACE_PARENT_BYTES, is_trace_parent_byte};
+use crate::tls;
 
 /// Longest `Content-Length` that is kept: beyond it, digits are no length.
 const MAX_LENGTH_DIGITS: u8 = 15;
@@ -70,6 +71,10 @@ enum State {
     Body(u64),
     /// A uwsgi packet.
     Packet(Packet),
+    /// The header of a TLS record.
+    Record(tls::Partial),
+    /// Bytes of a TLS record behind its header that have not come.
+    RecordPayload(u16),
     /// To the end of the capture.
     Opaque,
 }
@@ -185,6 +190,15 @@ impl Message {
                 self.state = if remaining == 0 { State::Start } else { State::Body(remaining) };
                 Some(hidden)
             }
+            State::RecordPayload(remaining) => {
+                let hidden = usize::from(remaining).min(next.len());
+                let remaining = remaining.saturating_sub(u16::try_from(hidden).unwrap_or(remaining));
+                self.state = match remaining {
+                    0 => State::Record(tls::Partial::default()),
+                    more => State::RecordPayload(more),
+                };
+                Some(hidden)
+            }
             _ => None,
         }
     }
@@ -220,7 +234,19 @@ impl Message {
                 (Next::Packet(packet), verdict) => self.go(State::Packet(packet), verdict),
                 (Next::Opaque, verdict) => self.go(State::Opaque, verdict),
             },
-            State::Body(_) | State::Opaque => Verdict::Hide,
+            State::Record(header) => self.record(header, byte),
+            State::Body(_) | State::RecordPayload(_) | State::Opaque => Verdict::Hide,
+        }
+    }
+
+    /// The next byte of a TLS record's header.
+    fn record(&mut self, header: tls::Partial, byte: u8) -> Verdict {
+        let verdict = if header.is_empty() { Verdict::Begin } else { Verdict::Keep };
+        match header.step(byte) {
+            tls::Next::Partial(more) => self.go(State::Record(more), verdict),
+            tls::Next::Whole(whole) => self.go(State::RecordPayload(whole.payload_bytes), verdict),
+            tls::Next::Not if header.is_empty() => self.go(State::Opaque, Verdict::Hide),
+            tls::Next::Not => self.not_http(),
         }
     }
 
@@ -256,6 +282,8 @@ impl Message {
             self.go(State::Method(word), Verdict::Begin)
         } else if self.is_request && byte == Packet::MODIFIER {
             self.go(State::Packet(Packet::begun()), Verdict::Begin)
+        } else if self.is_request {
+            self.record(tls::Partial::default(), byte)
         } else {
             self.go(State::Opaque, Verdict::Hide)
         }

@@ -113,7 +113,10 @@ fn requests_keep_method_path_version_and_framing_only() {
 #[test]
 fn what_is_not_http_is_overwritten_whole() {
     let table: &[&[u8]] = &[
-        b"\x16\x03\x01\x02\x00\x01",
+        b"\x16\x03\x05\x02\x00\x01",
+        b"\x19\x03\x01\x02\x00\x01",
+        b"\x17\x03\x03\x00\x00secret",
+        b"\x16\x03\x01\x48\x01secret",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"get / HTTP/1.1\r\n\r\n",
         b"GETS / HTTP/1.1\r\n\r\n",
@@ -132,6 +135,25 @@ fn what_is_not_http_is_overwritten_whole() {
         let output = redact(OUTBOUND, &[input]);
         assert!(output.iter().all(|byte| *byte == b'x'), "{}", shown(&output));
     }
+}
+
+#[test]
+fn of_tls_the_headers_of_records_survive() {
+    let table: &[(&[u8], &[u8])] = &[
+        (b"\x16\x03\x01\x00\x04host", b"\x16\x03\x01\x00\x04xxxx"),
+        (
+            b"\x14\x03\x03\x00\x01\x01\x17\x03\x03\x00\x06finish\x17\x03\x03\x01\x00secret",
+            b"\x14\x03\x03\x00\x01x\x17\x03\x03\x00\x06xxxxxx\x17\x03\x03\x01\x00xxxxxx",
+        ),
+        (b"\x17\x03\x03\x00\x02okGET / HTTP/1.1\r\n", b"\x17\x03\x03\x00\x02xxxxxxxxxxxxxxxxxx"),
+    ];
+    for (input, expected) in table {
+        assert_eq!(shown(&redact(INBOUND, &[input])), shown(expected));
+        let bytewise: Vec<&[u8]> = input.chunks(1).collect();
+        assert_eq!(shown(&redact(INBOUND, &bytewise)), shown(expected));
+    }
+    let output = redact(OUTBOUND, &[b"\x16\x03\x01\x00\x04host"]);
+    assert!(output.iter().all(|byte| *byte == b'x'), "{}", shown(&output));
 }
 
 #[test]

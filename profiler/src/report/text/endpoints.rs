@@ -87,8 +87,8 @@ fn ports(endpoint: &Endpoint) -> String {
 pub(in crate::report) fn name(snapshot: &Snapshot, endpoint: &Endpoint) -> String {
     let method = match (endpoint.method.as_str(), endpoint.status) {
         // What was answered in HTTP was asked in HTTP, before the window or where the head was lost.
-        ("", 0) if snapshot.requests.not_http >= endpoint.count => "not HTTP",
-        ("", 0) if snapshot.requests.not_http > 0 => "not HTTP, or no head",
+        ("", 0) if snapshot.requests.not_http >= endpoint.count => "encrypted, or not HTTP",
+        ("", 0) if snapshot.requests.not_http > 0 => "encrypted, not HTTP, or no head",
         ("", _) => "head not read",
         (method, _) => method,
     };

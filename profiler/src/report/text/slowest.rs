@@ -106,7 +106,7 @@ fn row(page: &Page, request: &Request, window_start_ns: u64) -> [String; COLUMNS
 /// Method and path of a request, or why there are none. Hostile input.
 pub(in crate::report) fn name(request: &Request) -> String {
     match (request.method.as_str(), request.framing) {
-        ("", Framing::NotHttp) => "not HTTP".to_owned(),
+        ("", Framing::NotHttp) => "encrypted, or not HTTP".to_owned(),
         ("", _) => "head not read".to_owned(),
         (method, _) => format!("{method} {}", request.path),
     }

@@ -67,7 +67,11 @@ fn doubts(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
             "inferred framing",
             "framed by turns of traffic: chunked bodies, or heads that could not be read",
         ),
-        (requests.not_http, "not HTTP", "were not HTTP (TLS, or garbage): without method and path"),
+        (
+            requests.not_http,
+            "not readable",
+            "were encrypted (TLS in the server), or not HTTP: without method, path and status",
+        ),
     ] {
         if number > 0 {
             doubts.push((label, format!("{} {text}", unit::counted(number, "request"))));

@@ -4,11 +4,13 @@
 
 use std::mem::MaybeUninit;
 
+use super::encrypted::Encrypted;
 use super::packet::{self, Parsed};
 use super::{Body, Framing, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, gather, lay};
 use crate::model::request_start::Said;
 use crate::model::trace_context::TraceContext;
 use crate::redact::FILLER;
+use crate::tls;
 
 /// A request's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +77,8 @@ pub struct Inbound {
     buffer: Vec<u8>,
     /// The first bytes seen may lie within a message (the connection was open before we attached).
     uncertain: bool,
+    /// The server does the TLS itself; `None`: nothing looks like it.
+    encrypted: Option<Box<Encrypted>>,
 }
 
 impl Inbound {
@@ -84,22 +88,48 @@ impl Inbound {
         Self { uncertain: true, ..Self::default() }
     }
 
-    /// Whether the head of the request that is being received has been read.
+    /// Whether the head of the request that is being received has been read; of one that is encrypted, its first record.
     #[must_use]
-    pub const fn head_complete(&self) -> bool {
-        matches!(self.state, State::Body(_) | State::Opaque)
+    pub fn head_complete(&self) -> bool {
+        match &self.encrypted {
+            Some(encrypted) => encrypted.has_record(),
+            None => matches!(self.state, State::Body(_) | State::Opaque),
+        }
     }
 
     /// Whether bytes are still owed for the request that is being received.
     #[must_use]
-    pub const fn in_message(&self) -> bool {
-        !matches!(self.state, State::Idle)
+    pub fn in_message(&self) -> bool {
+        match &self.encrypted {
+            Some(encrypted) => encrypted.in_message(),
+            None => !matches!(self.state, State::Idle),
+        }
     }
 
     /// Whether more bytes must come before the request is whole: the end of its head, or of a body of a known size.
     #[must_use]
-    pub const fn surely_owes(&self) -> bool {
-        matches!(self.state, State::Head | State::Body(Body::Sized(_)))
+    pub fn surely_owes(&self) -> bool {
+        match &self.encrypted {
+            Some(encrypted) => encrypted.owes(),
+            None => matches!(self.state, State::Head | State::Body(Body::Sized(_))),
+        }
+    }
+
+    /// Whether the server does the TLS itself.
+    #[must_use]
+    pub const fn is_encrypted(&self) -> bool {
+        self.encrypted.is_some()
+    }
+
+    /// The server wrote `bytes` in TLS. `same_turn`: its thread has waited for nothing since it read the request that is being
+    /// received, or, of one that is `answered`, since it wrote to it. Says whether they are no answer.
+    pub fn is_no_answer(&mut self, bytes: u64, answered: bool, same_turn: bool) -> bool {
+        let Some(encrypted) = &mut self.encrypted else { return false };
+        encrypted.answered();
+        match answered {
+            true => !same_turn && encrypted.is_farewell(bytes),
+            false => encrypted.is_no_answer(bytes, same_turn),
+        }
     }
 
     /// Takes `total_bytes` read at once, of which the first `captured.len()` are known. `after_response`: the
@@ -112,6 +142,12 @@ impl Inbound {
     ) -> Vec<Step<RequestHead>> {
         if after_response && matches!(self.state, State::Opaque | State::Body(Body::UntilTurn)) {
             self.state = State::Idle;
+        }
+        if self.encrypted.is_none() && matches!(self.state, State::Idle) && tls::begins(captured) {
+            self.encrypted = Some(Box::new(Encrypted::new(self.uncertain)));
+        }
+        if let Some(encrypted) = &mut self.encrypted {
+            return encrypted.push(total_bytes, captured, after_response);
         }
         lay(total_bytes, captured, |rest, captured| match &mut self.state {
             State::Idle | State::Head => self.take_head(rest, captured),
@@ -335,10 +371,10 @@ mod tests {
     #[test]
     fn what_is_not_http_is_one_message_until_the_turn() {
         let mut inbound = Inbound::default();
-        let steps = whole(&mut inbound, &[22, 3, 1, 0, 200, 1], false);
+        let steps = whole(&mut inbound, &[22, 9, 1, 0, 200, 1], false);
         assert!(steps[0].not_http && steps[0].begins);
         assert!(!inbound.push(100, &[1, 2], false)[0].begins);
         let mut unseen = Inbound::uncertain();
-        assert!(!whole(&mut unseen, &[22, 3, 1], false)[0].not_http);
+        assert!(!whole(&mut unseen, &[22, 9, 1], false)[0].not_http);
     }
 }

@@ -52,6 +52,8 @@ enum OpenEnd {
     Chunk { is_last: bool },
     /// The end of the connection.
     Connection,
+    /// It is encrypted: the client's next request shows it, or the end of the connection.
+    Encrypted,
 }
 
 /// A last chunk without trailers, `0\r\n\r\n` (RFC 9112 section 7.1). The shortest of the others has six bytes.
@@ -68,7 +70,11 @@ impl Outbound {
     /// together with bytes before it the end is not seen.
     #[must_use]
     pub const fn may_go_on(&self) -> bool {
-        let is_open = matches!(self.open_end, OpenEnd::Chunk { is_last: false } | OpenEnd::Connection);
+        let is_open = match self.open_end {
+            OpenEnd::Chunk { is_last } => !is_last,
+            OpenEnd::Connection | OpenEnd::Encrypted => true,
+            OpenEnd::Unknown => false,
+        };
         self.until_turn() && is_open
     }
 
@@ -82,6 +88,21 @@ impl Outbound {
     #[must_use]
     pub const fn ends_with_connection(&self) -> bool {
         self.until_turn() && matches!(self.open_end, OpenEnd::Connection)
+    }
+
+    /// Whether the response under way is encrypted: nothing that is written tells of its end.
+    #[must_use]
+    pub const fn is_encrypted(&self) -> bool {
+        self.until_turn() && matches!(self.open_end, OpenEnd::Encrypted)
+    }
+
+    /// Takes `bytes` of an encrypted response.
+    #[must_use]
+    pub fn push_encrypted(&mut self, bytes: u64) -> Step<ResponseHead> {
+        let begins = matches!(self.state, State::Idle);
+        self.state = State::Body(Body::UntilTurn);
+        self.open_end = OpenEnd::Encrypted;
+        Step { bytes, not_http: true, ..Step::new(begins) }
     }
 
     /// Whether a response is under way.

@@ -12,6 +12,7 @@ use crate::machine::thread::Thread;
 pub(in crate::machine) fn ended_unseen(state: &State, thread: &mut Thread, number: u32) {
     let goes_on = |connection: &Connection| {
         connection.outbound.may_go_on()
+            && !connection.outbound.is_encrypted()
             && connection.requests.front().is_some_and(|front| front.may_have_ended)
     };
     if state.connections.get(number).is_some_and(goes_on)
@@ -36,7 +37,7 @@ pub(in crate::machine) fn note_last_chunk(state: &State, thread: &mut Thread, nu
 pub(in crate::machine) fn surely_goes_on(connection: &Connection, active: &Active) -> bool {
     let outbound = &connection.outbound;
     let is_told = || outbound.may_go_on() && active.has_gone_on && active.last_chunks != LastChunks::Joined;
-    active.may_have_ended && (outbound.ends_with_connection() || is_told())
+    active.may_have_ended && !outbound.is_encrypted() && (outbound.ends_with_connection() || is_told())
 }
 
 /// Whether a response in chunks that a loop has left in the middle lacks its end, as the loop writes last chunks by themselves.
@@ -45,5 +46,6 @@ pub(in crate::machine) fn lacks_its_end(connection: &Connection) -> bool {
     let is_told = |active: &Active| active.may_have_ended && active.last_chunks == LastChunks::Apart;
     outbound.may_go_on()
         && !outbound.ends_with_connection()
+        && !outbound.is_encrypted()
         && connection.requests.front().is_some_and(is_told)
 }

@@ -102,6 +102,36 @@ fn a_response_until_the_connection_s_end_lasts_until_its_last_piece_however_long
     assert_eq!((requests.len(), stream.bytes_out), (3, UNTIL_CLOSE.len() as u64 + 12 + 5 + 12));
 }
 
+/// ```text
+/// loop: accept 9, read 9 (hello), write 9, look, read 9 (the end of the handshake and a request), write 9 (tickets), look 300,
+///       write 9 (a piece), look 20 000, write 9 (a piece), look 50 000 (nothing more comes), write 9 (a farewell), close 9
+/// ```
+#[test]
+fn an_encrypted_response_begins_after_the_tickets_and_ends_before_the_farewell() {
+    let hello = [22, 3, 1, 0, 1, crate::redact::FILLER];
+    let mut rest = Vec::new();
+    for (kind, payload_bytes) in [(20, 1), (23, 69), (23, 80)] {
+        rest.extend_from_slice(&[kind, 3, 3, 0, payload_bytes]);
+        rest.resize(rest.len() + usize::from(payload_bytes), crate::redact::FILLER);
+    }
+    let script = loop_of_two();
+    let hello_ns = script.now_ns;
+    let script = script.accept(11, (1, 0, 0)).read(11, &hello, hello_ns, (1, 0, 0)).write(11, 900, (5, 0, 0));
+    let script = script.watch(11).look(-1, 1, (0, 0, 100));
+    let came = script.now_ns;
+    let script = script.read(11, &rest, came, (1, 0, 0)).write(11, 510, (5, 0, 0)).look(1, 0, (0, 0, 300));
+    let script = script.write(11, 150, (5, 0, 0));
+    let first_write_ns = script.now_ns;
+    let script = script.pause_and_write(11, 60);
+    let ended = script.now_ns;
+    let script = script.look(-1, 1, (0, 0, 50_000)).write(11, 24, (5, 0, 0)).close(11);
+    let (requests, snapshot) = requests_of(script.look(-1, 0, (0, 0, 10)));
+    let encrypted = of(&requests, came);
+    assert_eq!((requests.len(), encrypted.framing), (3, Framing::NotHttp));
+    assert_eq!((encrypted.first_write_ns, end_ns(encrypted)), (Some(first_write_ns), ended));
+    assert_eq!(snapshot.losses.impossible, []);
+}
+
 #[test]
 fn what_follows_a_change_of_protocol_is_no_part_of_the_response() {
     let script = loop_of_two();

@@ -1,0 +1,101 @@
+//! Servers that do the TLS themselves: any recipe, with a certificate of its own.
+//!
+//! In: a recipe, and how its server is told of the certificate. Out: a recipe. Certificate and key are made with openssl for each
+//! server, in its directory, and go with it.
+
+use std::process::{Command, Stdio};
+
+use anyhow::ensure;
+
+use super::{Clients, Listen, Log, Place, Recipe};
+use crate::trace::TracedRequest;
+
+/// A server with TLS.
+#[derive(Debug)]
+pub struct Tls<R> {
+    /// Without.
+    pub server: R,
+    /// Its options for the files of certificate and key.
+    pub options: [&'static str; 2],
+}
+
+impl<R: Recipe> Tls<R> {
+    /// A server whose options are `--certfile` and `--keyfile`.
+    #[must_use]
+    pub const fn of(server: R) -> Self {
+        Self { server, options: ["--certfile", "--keyfile"] }
+    }
+
+    /// A server whose options are `--ssl-certfile` and `--ssl-keyfile`.
+    #[must_use]
+    pub const fn of_uvicorn(server: R) -> Self {
+        Self { server, options: ["--ssl-certfile", "--ssl-keyfile"] }
+    }
+}
+
+impl<R: Recipe> Recipe for Tls<R> {
+    fn name(&self) -> &'static str {
+        self.server.name()
+    }
+
+    fn about(&self) -> String {
+        format!("{}, TLS", self.server.about())
+    }
+
+    fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
+        let files = [place.file("certificate.pem"), place.file("key.pem")];
+        let [certificate, key] = &files;
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
+            .args(["-days", "2", "-subj", "/CN=localhost", "-out"])
+            .arg(certificate)
+            .arg("-keyout")
+            .arg(key)
+            .stdin(Stdio::null())
+            .output()?;
+        ensure!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
+        let mut commands = self.server.commands(place)?;
+        if let Some(server) = commands.first_mut() {
+            for (option, file) in self.options.iter().zip(&files) {
+                server.arg(option).arg(file);
+            }
+        }
+        Ok(commands)
+    }
+
+    fn loads(&self) -> usize {
+        self.server.loads()
+    }
+
+    fn slots(&self) -> Option<u64> {
+        self.server.slots()
+    }
+
+    fn listen(&self) -> Listen {
+        self.server.listen()
+    }
+
+    fn log(&self) -> Log {
+        self.server.log()
+    }
+
+    fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
+        self.server.logged_ns(request)
+    }
+
+    fn shares_gil(&self) -> bool {
+        self.server.shares_gil()
+    }
+
+    fn knows_its_work(&self) -> bool {
+        self.server.knows_its_work()
+    }
+
+    fn clients(&self) -> Clients {
+        self.server.clients()
+    }
+
+    fn unexplained(&self) -> f64 {
+        self.server.unexplained()
+    }
+}
