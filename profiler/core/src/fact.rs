@@ -517,6 +517,24 @@ impl Account {
     }
 }
 
+impl Fact {
+    /// The process that it tells something of; `None`: it is of several, of none, or of one moment of a thread.
+    #[must_use]
+    pub const fn process(&self) -> Option<u32> {
+        match self {
+            Self::ProcessSeen(seen) => Some(seen.tgid),
+            Self::InterpreterSeen(seen) => Some(seen.tgid),
+            Self::ThreadNumbers(seen) => Some(seen.tgid),
+            Self::FrameSeen(seen) => Some(seen.tgid),
+            Self::ListenerSeen(seen) => Some(seen.tgid),
+            Self::DescriptorSeen(seen) => Some(seen.tgid),
+            Self::OpenFiles(reading) => Some(reading.tgid),
+            Self::ProcessMemory(memory) => Some(memory.tgid),
+            _ => None,
+        }
+    }
+}
+
 /// Both accounts of one thread over the same time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadTotals {

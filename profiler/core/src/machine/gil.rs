@@ -12,6 +12,7 @@ use crate::machine::gil_edge::Edges;
 use crate::machine::gil_measure::{Measure, Sleep};
 use crate::machine::gil_place::Samples;
 use crate::machine::gil_waits::Wait;
+use crate::machine::living::Living;
 use crate::model::gil::{Gil, Lock, Waiter};
 use crate::model::gil_method::Seen;
 use crate::model::latency::Latency;
@@ -325,6 +326,13 @@ impl Locks {
         method.roll();
         let slept = std::mem::take(&mut self.slept);
         *self = Self { seen, numbers, edges, samples, method, slept, ..Self::default() };
+    }
+
+    /// Forgets processes and threads that have ended.
+    pub(super) fn retain(&mut self, living: &Living) {
+        self.seen.retain(|tgid, _| living.process(*tgid));
+        self.numbers.retain(|tgid, _| living.process(*tgid));
+        self.slept.retain(|tid, _| living.thread(*tid));
     }
 
     /// Why no wait can be told; `None`: it can.

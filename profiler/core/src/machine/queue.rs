@@ -9,17 +9,18 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::Connection;
 use crate::fact::queue::{AcceptQueue, AcceptQueues, NetworkCounters, QueueCounts, Refusals};
+use crate::machine::living::Living;
 use crate::model::latency::Latency;
 use crate::model::queue::{Delays, Network, Queue};
 
 /// Listeners whose queues are kept: as many as the kernel side has.
 const MAX_QUEUES: usize = 1024;
 /// Accepts remembered for each; a connection that more than so many others followed counts as so many.
-const MAX_ACCEPTS: usize = 16_384;
+pub const MAX_ACCEPTS: usize = 16_384;
 const NS_PER_MS: u64 = 1_000_000;
 /// Network namespaces whose counts are kept.
 const MAX_NETWORKS: usize = 16;
@@ -28,6 +29,10 @@ const MAX_NETWORKS: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub struct Queues {
     queues: FxHashMap<u64, Watched>,
+    /// Listeners of the last reading.
+    read: FxHashSet<u64>,
+    /// Those that the kernel side counted for when it was read last.
+    counted_for: FxHashSet<u64>,
     /// First and last counts of each namespace.
     networks: Vec<(NetworkCounters, NetworkCounters)>,
 }
@@ -59,6 +64,7 @@ struct Watched {
 impl Queues {
     /// A reading, at `time_ns`.
     pub fn read(&mut self, reading: &AcceptQueues, time_ns: u64, in_window: bool) {
+        self.read = reading.queues.iter().take(MAX_QUEUES).map(|queue| queue.inode).collect();
         for queue in &reading.queues {
             let Some(watched) = entry(&mut self.queues, queue.inode) else { continue };
             watched.settle(time_ns, in_window);
@@ -69,7 +75,7 @@ impl Queues {
         }
         // One that is gone has no queue any more.
         for (inode, watched) in &mut self.queues {
-            if watched.last.is_some() && !reading.queues.iter().any(|queue| queue.inode == *inode) {
+            if watched.last.is_some() && !self.read.contains(inode) {
                 watched.settle(time_ns, in_window);
                 if let Some((last, since_ns)) = &mut watched.last {
                     (last.depth, *since_ns) = (0, time_ns);
@@ -80,6 +86,7 @@ impl Queues {
 
     /// Counts of the kernel side.
     pub fn count(&mut self, counts: &QueueCounts, in_window: bool) {
+        self.counted_for = counts.listeners.iter().take(MAX_QUEUES).map(|refusals| refusals.inode).collect();
         for refusals in &counts.listeners {
             let Some(watched) = entry(&mut self.queues, refusals.inode) else { continue };
             watched.refusals.1 = *refusals;
@@ -137,7 +144,10 @@ impl Queues {
     }
 
     /// The next window begins: what was counted up to now is no part of it.
-    pub fn roll(&mut self, time_ns: u64) {
+    pub fn roll(&mut self, time_ns: u64, living: &Living) {
+        let (read, counted) = (&self.read, &self.counted_for);
+        let is_told = |inode: &u64| read.contains(inode) || counted.contains(inode);
+        self.queues.retain(|inode, _| living.listener(*inode) || is_told(inode));
         for watched in self.queues.values_mut() {
             watched.window = Queue::default();
             watched.delay = Latency::default();
@@ -278,7 +288,7 @@ mod tests {
             queues.finish(4, 30, Measured::default()).unwrap().delays.is_none(),
             "this kernel does not tell"
         );
-        queues.roll(30);
+        queues.roll(30, &Living::default());
         let delays = queues.finish(4, 30, ALL).unwrap().delays.unwrap();
         assert_eq!((delays.attempts, delays.clients, delays.delay.count()), (0, 0, 0));
     }
@@ -309,7 +319,7 @@ mod tests {
         assert_eq!((queue.observed_ns(), queue.full_ns), (200, 100));
         assert_eq!((queue.depth, queue.limit, queue.refused), (3, 2, Some(5)));
         assert_eq!((queue.over_time.quantile(0.5), queue.deepest()), (1, 3));
-        queues.roll(300);
+        queues.roll(300, &Living::default());
         let next = queues.finish(4, 310, ALL).unwrap();
         assert_eq!((next.observed_ns(), next.full_ns, next.refused), (10, 10, Some(0)));
     }

@@ -14,6 +14,7 @@ use crate::model::slot::Holding;
 use crate::phase::Phase;
 
 mod drops;
+mod ended;
 mod gil;
 mod gil_waits;
 mod hostile;
