@@ -21,7 +21,8 @@ const MAX_LISTENERS: usize = 1024;
 struct Place {
     /// A process in it, by whose `/proc` its counters are read.
     pid: u32,
-    diag: Option<Diag>,
+    /// How its sockets are asked for, or why they cannot be.
+    diag: Result<Diag, String>,
     somaxconn: Option<u32>,
 }
 
@@ -40,9 +41,10 @@ struct Listing {
     queues: Vec<AcceptQueue>,
     /// Known listeners that are open, also those whose queue the kernel does not tell.
     open: BTreeSet<u64>,
-    /// Something was listed; everything was.
+    /// Something was asked for.
     is_any: bool,
-    is_all: bool,
+    /// Why not everything was listed.
+    failed: Option<String>,
 }
 
 /// Readers of the queues.
@@ -66,7 +68,7 @@ impl Queues {
             if let Some(place) = self.places.get_mut(&namespace) {
                 place.pid = pid;
             } else if self.places.len() < MAX_NAMESPACES {
-                let diag = Diag::of(proc, pid).ok();
+                let diag = Diag::of(proc, pid).map_err(|error| error.to_string());
                 self.places.insert(namespace, Place { pid, diag, somaxconn: network::somaxconn(proc, pid) });
             }
         }
@@ -125,7 +127,7 @@ impl Queues {
         let closed = &mut self.closed;
         self.listeners.retain(|inode, known| {
             let is_open = listing.open.contains(inode);
-            let ends = listing.is_all && known.is_listed && !is_open;
+            let ends = listing.is_any && listing.failed.is_none() && known.is_listed && !is_open;
             if ends {
                 closed.insert(*inode);
             }
@@ -149,12 +151,16 @@ impl Queues {
     }
 
     fn list(&self) -> Listing {
-        let mut listing = Listing { is_all: !self.places.is_empty(), ..Listing::default() };
+        let mut listing = Listing::default();
         let families: BTreeSet<Family> = self.listeners.values().map(|known| known.family).collect();
         for place in self.places.values() {
-            let Some(diag) = &place.diag else {
-                listing.is_all = false;
-                continue;
+            listing.is_any |= !families.is_empty();
+            let diag = match &place.diag {
+                Ok(diag) => diag,
+                Err(reason) => {
+                    listing.failed.get_or_insert_with(|| reason.clone());
+                    continue;
+                }
             };
             for family in &families {
                 let listed = diag.list(*family, true, &mut |inode, socket| {
@@ -167,8 +173,9 @@ impl Queues {
                         listing.queues.push(AcceptQueue { inode, depth, limit, refused });
                     }
                 });
-                listing.is_any |= listed.is_ok();
-                listing.is_all &= listed.is_ok();
+                if let Err(error) = listed {
+                    listing.failed.get_or_insert_with(|| error.to_string());
+                }
             }
         }
         listing.queues.sort_unstable_by_key(|queue| queue.inode);
@@ -188,8 +195,8 @@ impl Queues {
 }
 
 impl Listing {
-    /// `None`: no queue can be read here.
+    /// `None`: nothing was asked for.
     fn reading(self) -> Option<AcceptQueues> {
-        self.is_any.then_some(AcceptQueues { queues: self.queues })
+        self.is_any.then_some(AcceptQueues { queues: self.queues, not_read: self.failed })
     }
 }

@@ -16,3 +16,4 @@ mod hostile_target;
 mod killed_profiler;
 mod said;
 mod two_profilers;
+mod unit;

@@ -29,6 +29,8 @@ const MAX_NETWORKS: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub struct Queues {
     queues: FxHashMap<u64, Watched>,
+    /// Why the last reading has not all of them.
+    not_read: Option<String>,
     /// Listeners of the last reading.
     read: FxHashSet<u64>,
     /// Those that the kernel side counted for when it was read last.
@@ -64,6 +66,7 @@ struct Watched {
 impl Queues {
     /// A reading, at `time_ns`.
     pub fn read(&mut self, reading: &AcceptQueues, time_ns: u64, in_window: bool) {
+        self.not_read.clone_from(&reading.not_read);
         self.read = reading.queues.iter().take(MAX_QUEUES).map(|queue| queue.inode).collect();
         for queue in &reading.queues {
             let Some(watched) = entry(&mut self.queues, queue.inode) else { continue };
@@ -198,6 +201,23 @@ impl Queues {
         Some(Queue { limit: last.limit, depth: last.depth, refused, delays, ..watched.window })
     }
 
+    /// What these listeners keep unseen, as their queues could not be read; `None`: nothing was in the way.
+    #[must_use]
+    pub fn blind_spot<'a>(&self, unread: impl Iterator<Item = &'a str>) -> Option<String> {
+        let reason = self.not_read.as_ref()?;
+        let mut unread: Vec<&str> = unread.collect();
+        unread.dedup();
+        let first = unread.first()?;
+        let others = match unread.len() - 1 {
+            0 => String::new(),
+            1 => " and that of another listener".to_owned(),
+            others => format!(" and those of {others} more listeners"),
+        };
+        Some(format!(
+            "the accept queue of {first}{others} could not be read ({reason}): how deep it was and whether it was full is not known"
+        ))
+    }
+
     /// What all namespaces of the target counted in the window.
     fn counted(&self, count: fn(&NetworkCounters) -> u64) -> u64 {
         self.networks.iter().map(|(first, last)| count(&last.since(first))).fold(0, u64::saturating_add)
@@ -248,7 +268,10 @@ mod tests {
     const ALL: Measured = Measured { delays: true, full_unix_queues: true };
 
     fn reading(depth: u32, refused: u32) -> AcceptQueues {
-        AcceptQueues { queues: vec![AcceptQueue { inode: 4, depth, limit: 2, refused: Some(refused) }] }
+        AcceptQueues {
+            queues: vec![AcceptQueue { inode: 4, depth, limit: 2, refused: Some(refused) }],
+            not_read: None,
+        }
     }
 
     #[test]
@@ -297,7 +320,7 @@ mod tests {
     fn clients_that_found_a_unix_listener_full_are_counted_where_they_are_seen() {
         let mut queues = Queues::default();
         let depth = |depth| AcceptQueue { inode: 4, depth, limit: 2, refused: None };
-        queues.read(&AcceptQueues { queues: vec![depth(0)] }, 0, false);
+        queues.read(&AcceptQueues { queues: vec![depth(0)], not_read: None }, 0, false);
         let found_full = |at_begin| QueueCounts {
             listeners: vec![Refusals { inode: 4, at_begin, ..Refusals::default() }],
         };
@@ -370,6 +393,32 @@ mod tests {
         queues.accepted(4, &Connection::accepted(0), 70, true);
         queues.accepted(4, &Connection::accepted(65), 80, true);
         assert_eq!(queues.finish(4, 90, ALL).unwrap().at_arrival.weight(), 5);
+    }
+
+    #[test]
+    fn queues_that_could_not_be_read_are_named_with_the_reason_and_only_those() {
+        let mut queues = Queues::default();
+        queues.read(&reading(0, 0), 0, true);
+        assert_eq!(
+            queues.blind_spot(["a:1"].into_iter()),
+            None,
+            "nothing was in the way: it is told elsewhere"
+        );
+        let refused = AcceptQueues { not_read: Some("not permitted".to_owned()), ..AcceptQueues::default() };
+        queues.read(&refused, 10, true);
+        assert_eq!(queues.blind_spot(std::iter::empty()), None);
+        for (unread, expected) in [
+            (&["a:1"][..], "the accept queue of a:1 could not be read (not permitted)"),
+            (
+                &["a:1", "a:1", "b:2"],
+                "the accept queue of a:1 and that of another listener could not be read (not permitted)",
+            ),
+        ] {
+            let said = queues.blind_spot(unread.iter().copied()).unwrap();
+            assert!(said.starts_with(expected), "{said}");
+        }
+        queues.read(&reading(0, 0), 20, true);
+        assert_eq!(queues.blind_spot(["a:1"].into_iter()), None, "it can be read by now");
     }
 
     #[test]

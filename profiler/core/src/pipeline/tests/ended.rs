@@ -185,6 +185,7 @@ fn worker(tgid: u32, start_ns: u64) -> Vec<Event> {
         queues: [SHARED, own_inode]
             .map(|inode| AcceptQueue { inode, depth: 1, limit: 5, refused: Some(1) })
             .to_vec(),
+        not_read: None,
     };
     events.push(fact(at(60_000), Fact::AcceptQueues(queues)));
     let wakes =
@@ -223,6 +224,7 @@ fn held_after(windows: &[u64]) -> Vec<BTreeMap<String, usize>> {
             end_ns - 3,
             Fact::AcceptQueues(AcceptQueues {
                 queues: vec![AcceptQueue { inode: SHARED, depth: 0, limit: 5, refused: Some(1) }],
+                not_read: None,
             }),
         ));
         let wakes = vec![ListenerWakes { inode: SHARED, ..ListenerWakes::default() }];
