@@ -249,6 +249,9 @@ pub struct GilFile {
     pub probes: u32,
     /// Those of them that the kernel must single-step.
     pub stepped: u32,
+    /// Most waits are not seen in this way: its C library waits elsewhere than on the lock's memory (musl).
+    #[serde(default)]
+    pub is_blind: bool,
 }
 
 /// A listening socket.

@@ -342,6 +342,9 @@ impl Locks {
         if self.method.is_off() {
             return Some(OFF.to_owned());
         }
+        if let Some(reason) = self.method.blind() {
+            return Some(reason);
+        }
         let mut seen: Vec<&InterpreterSeen> = self.seen.values().collect();
         seen.sort_unstable_by_key(|seen| seen.tgid);
         not_measured(seen.into_iter())
