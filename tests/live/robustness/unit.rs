@@ -27,7 +27,12 @@ fn report(families: &[u32]) -> anyhow::Result<Value> {
 
 /// What the report says of accept queues that could not be read.
 fn not_read(report: &Value) -> Vec<String> {
-    let spots = report["target"]["blind_spots"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let spots = report
+        .pointer("/target/blind_spots")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
     spots.filter(|spot| spot.contains("accept queue")).map(str::to_owned).collect()
 }
 

@@ -56,7 +56,10 @@ fn watch(workers: usize, ready: &std::path::Path, agent: &Agent) -> anyhow::Resu
     until("the workers to be replaced", limit, || {
         let replaced = born()? - first;
         let quarter = (replaced * 4 / workers).min(3);
-        most[quarter] = own_bytes(agent.pid())?.max(most[quarter]);
+        let bytes = own_bytes(agent.pid())?;
+        if let Some(most) = most.get_mut(quarter) {
+            *most = bytes.max(*most);
+        }
         Ok((replaced >= workers).then_some(()))
     })?;
     let took = began.elapsed().as_secs_f64();
