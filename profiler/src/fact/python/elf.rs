@@ -19,7 +19,7 @@ const MAX_TABLE_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_SEGMENTS: usize = 64;
 /// Every build exports it.
 const RUNTIME: &[u8] = b"_PyRuntime\0";
-/// From 3.13 on `_PyRuntime` alone is in a section of this name, which stripping leaves.
+/// From 3.10 on `_PyRuntime` alone is in a section of this name, which stripping leaves.
 const RUNTIME_SECTION: &[u8] = b".PyRuntime";
 /// In every executable that is linked to glibc, statically too; musl's have none.
 const GLIBC_SECTION: &[u8] = b".note.ABI-tag";
