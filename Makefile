@@ -54,7 +54,7 @@ thousand-clients: setup ## Let a thousand clients connect at once to every kind 
 soak: setup ## Kill the profiler a hundred times under load
 	@cargo xtask soak
 
-deploys: setup ## Restart a server sixty times under `serve`: memory and series stay flat
+deploys: setup ## Restart a server sixty times under `serve`, and replace two thousand workers: memory and series stay flat
 	@WSGI_TRACE_DEPLOYS=60 cargo xtask live deploys_leave
 
 page: setup ## Open the pages of all recordings in a headless Chromium; screenshots under target/page

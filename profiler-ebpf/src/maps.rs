@@ -88,7 +88,7 @@ pub static REFUSED_ANY: Array<u32, 1> = Array::new();
 #[btf_map]
 pub static CPU: PerCpuArray<Cpu, 1> = PerCpuArray::new();
 
-/// Address objects (`unix_sock.addr`) of traced UNIX listeners; accepted sockets share them.
+/// Address objects (`unix_sock.addr`) of traced UNIX listeners, with the inode of the listener; accepted sockets share them.
 #[btf_map]
 pub static UNIX_LISTENERS: HashMap<u64, u32, 1024> = HashMap::new();
 

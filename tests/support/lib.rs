@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod child;
 pub mod collector;
 pub mod dropping;
+pub mod families;
 pub mod gate;
 pub mod gil_account;
 pub mod gil_episodes;

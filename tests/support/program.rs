@@ -75,6 +75,15 @@ impl Program {
     ///
     /// Where it does not build or start.
     pub fn start(arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_as(arguments, |_| {})
+    }
+
+    /// The same, its command prepared in some way: under a limit, for one.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not start.
+    pub fn start_as(arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut command = Command::new(wsgi_trace_binary()?);
         command
@@ -82,6 +91,7 @@ impl Program {
             .stdin(Stdio::null())
             .stdout(std::fs::File::create(directory.path().join("stdout"))?)
             .stderr(std::fs::File::create(directory.path().join("stderr"))?);
+        prepare(&mut command);
         Ok(Self { child: Child::start(&mut command, "wsgi-trace")?, directory })
     }
 

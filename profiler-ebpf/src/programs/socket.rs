@@ -301,7 +301,8 @@ pub fn listens(sk: u64) {
         Ok(())
     } else if family == sock::AF_UNIX {
         let address = sock::unix_address(sk);
-        if address == 0 { Ok(()) } else { UNIX_LISTENERS.insert(&address, &1, 0) }
+        // Inodes of sockets are numbers of 32 bits.
+        if address == 0 { Ok(()) } else { UNIX_LISTENERS.insert(&address, &(sock::inode(sk) as u32), 0) }
     } else {
         Ok(())
     };

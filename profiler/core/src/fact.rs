@@ -249,6 +249,9 @@ pub struct GilFile {
     pub probes: u32,
     /// Those of them that the kernel must single-step.
     pub stepped: u32,
+    /// Most waits are not seen in this way: its C library waits elsewhere than on the lock's memory (musl).
+    #[serde(default)]
+    pub is_blind: bool,
 }
 
 /// A listening socket.
@@ -513,6 +516,24 @@ impl Account {
             cpu_ns: self.cpu_ns.saturating_sub(other.cpu_ns),
             run_queue_ns: self.run_queue_ns.saturating_sub(other.run_queue_ns),
             blocked_ns: self.blocked_ns.saturating_sub(other.blocked_ns),
+        }
+    }
+}
+
+impl Fact {
+    /// The process that it tells something of; `None`: it is of several, of none, or of one moment of a thread.
+    #[must_use]
+    pub const fn process(&self) -> Option<u32> {
+        match self {
+            Self::ProcessSeen(seen) => Some(seen.tgid),
+            Self::InterpreterSeen(seen) => Some(seen.tgid),
+            Self::ThreadNumbers(seen) => Some(seen.tgid),
+            Self::FrameSeen(seen) => Some(seen.tgid),
+            Self::ListenerSeen(seen) => Some(seen.tgid),
+            Self::DescriptorSeen(seen) => Some(seen.tgid),
+            Self::OpenFiles(reading) => Some(reading.tgid),
+            Self::ProcessMemory(memory) => Some(memory.tgid),
+            _ => None,
         }
     }
 }

@@ -193,7 +193,12 @@ fn measured(rule: &Rule, basis: &Basis<'_>, judge: fn(&Basis<'_>) -> Outcome) ->
             evidence: Vec::new(),
         });
     }
-    judge(basis).and_then(|verdict| sums::possible(rule.id, basis, verdict))
+    let outcome = judge(basis).and_then(|verdict| sums::possible(rule.id, basis, verdict));
+    if rule.id.starts_with("gil-") {
+        outcome.and_then(|verdict| gil::of_all(basis, verdict))
+    } else {
+        outcome
+    }
 }
 
 /// Turns a rule's outcome into a finding.

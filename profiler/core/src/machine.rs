@@ -37,6 +37,7 @@ mod killed;
 pub mod light;
 pub mod link;
 pub mod listener;
+pub mod living;
 pub mod load;
 pub mod lost;
 pub mod now;

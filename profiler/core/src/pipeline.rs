@@ -335,6 +335,9 @@ impl Machines {
     }
 
     fn fact(&mut self, fact: Fact, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        if fact.process().is_some_and(|tgid| self.state.processes.is_gone(tgid)) {
+            return;
+        }
         match fact {
             Fact::SessionStarted(session) => {
                 self.state.wall_clock_offset_ns = Some(session.wall_clock_offset_ns);

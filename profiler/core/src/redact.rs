@@ -92,6 +92,11 @@ impl Redactor {
         self.redact_captured(&head, bytes);
     }
 
+    /// A process has ended: what comes under its number is another's, and nothing of it goes on.
+    pub fn forget(&mut self, tgid: u32) {
+        self.captures.retain(|key| key.tgid != tgid);
+    }
+
     /// What could not be followed so far.
     #[must_use]
     pub const fn counts(&self) -> RedactCounts {

@@ -70,15 +70,18 @@ pub struct Looked {
     pub waits_elsewhere: bool,
 }
 
-/// Whether a mapped file is musl's C library or its loader, which are one.
+/// Whether a mapped file is musl's C library or its loader, which are one. Where the loader is a link to the library, that is mapped
+/// under its own name; glibc's has a number behind it.
 fn is_musl(name: &str) -> bool {
-    name.starts_with("ld-musl-") || name.starts_with("libc.musl-")
+    name.starts_with("ld-musl-") || name.starts_with("libc.musl-") || name == "libc.so"
 }
 
 /// Finds interpreters, and remembers what it learned of files.
 #[derive(Debug, Default)]
 pub struct Interpreters {
     images: HashMap<(String, u64), Option<Image>>,
+    /// Executables, and whether they run on musl.
+    on_musl: HashMap<(String, u64), bool>,
 }
 
 impl Interpreters {
@@ -90,7 +93,8 @@ impl Interpreters {
         let mut mapped = mapping::mapped_files(proc, tgid)?;
         // Those that are named like an interpreter first: the others need not be opened then.
         mapped.sort_by_key(|file| !file.name().contains("python"));
-        let waits_elsewhere = mapped.iter().any(|file| is_musl(file.name()));
+        let waits_elsewhere =
+            mapped.iter().any(|file| is_musl(file.name())) || self.runs_on_musl(proc, tgid, &mapped);
         let found = mapped.iter().find_map(|file| Some((file, self.image(proc, tgid, file)?)));
         let Some((file, image)) = found else {
             let refused = unknown_kind(&mapped);
@@ -116,6 +120,22 @@ impl Interpreters {
         }
         seen.tasks = task::told(&seen, &mapped, &image);
         Ok(Looked { seen, file: Some(file.clone()), waits_elsewhere })
+    }
+
+    /// Whether the executable of a process says that it runs on musl, whatever the C library's file is called.
+    fn runs_on_musl(&mut self, proc: &Proc, tgid: u32, mapped: &[Mapped]) -> bool {
+        let Ok(path) = super::read::link(&proc.of(tgid, "exe")) else { return false };
+        let Some(file) = mapped.iter().find(|file| path == file.path) else {
+            return false;
+        };
+        if let Some(known) = self.on_musl.get(&file.key()) {
+            return *known;
+        }
+        let is_musl = mapping::open(proc, tgid, file).is_some_and(elf::runs_on_musl);
+        if self.on_musl.len() < MAX_IMAGES {
+            self.on_musl.insert(file.key(), is_musl);
+        }
+        is_musl
     }
 
     /// What a mapped file says of an interpreter in it; `None`: it holds none.
@@ -167,7 +187,15 @@ fn unknown_kind(mapped: &[Mapped]) -> Option<String> {
     mapped.iter().map(Mapped::name).find_map(|name| {
         let python = name.strip_prefix("libpython").or_else(|| name.strip_prefix("python"));
         if let Some(version) = python.and_then(leading_version) {
-            return Some(format!("Python {version} is not known to this version of wsgi-trace"));
+            // The version may be a known one: then it is this file that does not show its state.
+            let is_known = Version::parse(&version).is_some_and(layout::is_known);
+            return Some(match is_known {
+                true => format!(
+                    "the state of Python {version} was not found: {} has no symbol _PyRuntime",
+                    bounded(name)
+                ),
+                false => format!("Python {version} is not known to this version of wsgi-trace"),
+            });
         }
         let is_pypy = name.starts_with("libpypy") || name.starts_with("pypy");
         is_pypy.then(|| "PyPy is not known to this version of wsgi-trace".to_owned())

@@ -366,8 +366,10 @@ impl<O: Observer> Session<O> {
     fn gather(&mut self) {
         self.fact(Fact::Tick);
         self.fact(Fact::Counters(self.source.counters()));
+        let closed = self.queues.take_closed(&self.gather.known);
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
         self.fact(Fact::QueueCounts(self.source.queue_counts()));
+        self.source.forget_listeners(&closed);
         self.read_counters();
         self.read_open_files(true);
         let new = self.gather.new_processes(self.births(), &mut self.source);

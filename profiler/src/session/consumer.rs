@@ -12,6 +12,7 @@ use profiler_core::finding::evaluate;
 use profiler_core::finding::threshold::Thresholds;
 use profiler_core::machine::gil::not_measured as gil_not_measured;
 use profiler_core::model::Snapshot;
+use profiler_core::model::gil_method::blind;
 use profiler_core::pipeline::{Settings, not_measured};
 use profiler_core::server::has_front_end;
 use profiler_core::timeline::Entry;
@@ -44,6 +45,8 @@ pub struct Consumer {
     arrival_measured: bool,
     light: bool,
     interpreters: Vec<InterpreterSeen>,
+    /// Why most waits for the lock are not seen, if they are not.
+    blind: Option<String>,
     processes: Vec<ProcessSeen>,
     listeners: Vec<ListenerSeen>,
     wall_clock_offset_ns: Option<i64>,
@@ -76,6 +79,7 @@ impl Consumer {
             arrival_measured: true,
             light: false,
             interpreters: Vec::new(),
+            blind: None,
             processes: Vec::new(),
             listeners: Vec::new(),
             wall_clock_offset_ns: None,
@@ -110,6 +114,7 @@ impl Consumer {
             Fact::InterpreterSeen(seen) if !self.begun && self.interpreters.len() < MAX_INTERPRETERS => {
                 self.interpreters.push(seen.clone());
             }
+            Fact::GilMethod(method) if !self.begun => self.blind = blind(method),
             Fact::ProcessSeen(seen) if !self.begun && self.processes.len() < MAX_PROCESSES => {
                 self.processes.retain(|known| known.tgid != seen.tgid);
                 self.processes.push(seen.clone());
@@ -130,7 +135,7 @@ impl Consumer {
         }
         if let Some(form) = &mut self.form {
             let has_front = has_front_end(&self.processes, &self.listeners);
-            let gil = gil_not_measured(self.interpreters.iter());
+            let gil = self.blind.take().or_else(|| gil_not_measured(self.interpreters.iter()));
             let not_measured = not_measured(self.arrival_measured, gil, has_front, self.light)
                 .into_iter()
                 .map(|(phase, _)| phase);

@@ -45,10 +45,8 @@ impl Feed {
         }
         if header.kind == KIND_LIFECYCLE
             && let Ok((record, _)) = LifecycleRecord::read_from_prefix(record)
-            && record.what == lifecycle::FORK
-            && record.other_tgid == record.other_tid
         {
-            self.processes_born = self.processes_born.saturating_add(1);
+            self.life(&record);
         }
         if header.kind == KIND_HEAD {
             let mut scratch = std::mem::take(&mut self.scratch);
@@ -61,6 +59,14 @@ impl Feed {
             self.pass(record, sink);
         }
         header.time_ns
+    }
+
+    fn life(&mut self, record: &LifecycleRecord) {
+        if record.what == lifecycle::FORK && record.other_tgid == record.other_tid {
+            self.processes_born = self.processes_born.saturating_add(1);
+        } else if record.what == lifecycle::EXIT && record.header.tgid == record.header.tid {
+            self.redactor.forget(record.header.tgid);
+        }
     }
 
     /// A fact that was true at `time_ns`; of one from after the end of the window the end is its time.

@@ -195,6 +195,7 @@ impl LockWatch {
             reason: choice.reason.clone(),
             probes: count(false),
             stepped: count(true),
+            is_blind: looked.waits_elsewhere && choice.mode == Mode::SystemCalls,
         };
         self.files.insert(file.key(), entry);
         Some(self.method(source))

@@ -1,7 +1,7 @@
 //! Accept queues of the target's listeners, read several times a second.
 //!
-//! In: listeners as they become known, the target's processes. Out: facts where something has changed. A reading asks the
-//! kernel for listeners alone, some 20 µs for each family of addresses that the target listens on.
+//! In: listeners as they become known, the target's processes. Out: facts where something has changed; listeners that are closed.
+//! A reading asks the kernel for listeners alone, some 20 µs for each family of addresses that the target listens on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,15 +21,39 @@ const MAX_LISTENERS: usize = 1024;
 struct Place {
     /// A process in it, by whose `/proc` its counters are read.
     pid: u32,
-    diag: Option<Diag>,
+    /// How its sockets are asked for, or why they cannot be.
+    diag: Result<Diag, String>,
     somaxconn: Option<u32>,
+}
+
+/// One listener.
+struct Known {
+    family: Family,
+    /// The kernel has listed it: it is closed once the kernel does so no more.
+    is_listed: bool,
+    /// Processes that were seen to hold it.
+    holders: BTreeSet<u32>,
+}
+
+/// What the kernel lists.
+#[derive(Default)]
+struct Listing {
+    queues: Vec<AcceptQueue>,
+    /// Known listeners that are open, also those whose queue the kernel does not tell.
+    open: BTreeSet<u64>,
+    /// Something was asked for.
+    is_any: bool,
+    /// Why not everything was listed.
+    failed: Option<String>,
 }
 
 /// Readers of the queues.
 #[derive(Default)]
 pub(super) struct Queues {
     places: BTreeMap<Namespace, Place>,
-    listeners: BTreeMap<u64, Family>,
+    listeners: BTreeMap<u64, Known>,
+    /// Listeners that were closed, until that is asked for.
+    closed: BTreeSet<u64>,
     last: Option<AcceptQueues>,
     last_counters: BTreeMap<Namespace, NetworkCounters>,
 }
@@ -44,7 +68,7 @@ impl Queues {
             if let Some(place) = self.places.get_mut(&namespace) {
                 place.pid = pid;
             } else if self.places.len() < MAX_NAMESPACES {
-                let diag = Diag::of(proc, pid).ok();
+                let diag = Diag::of(proc, pid).map_err(|error| error.to_string());
                 self.places.insert(namespace, Place { pid, diag, somaxconn: network::somaxconn(proc, pid) });
             }
         }
@@ -53,15 +77,32 @@ impl Queues {
 
     /// A fact goes by: it may be a listener.
     pub(super) fn note(&mut self, fact: &Fact) {
-        let Fact::ListenerSeen(ListenerSeen { inode, family, .. }) = fact else { return };
+        let Fact::ListenerSeen(ListenerSeen { inode, family, tgid, .. }) = fact else { return };
         let family = match family.as_str() {
             "tcp" => Family::Ipv4,
             "tcp6" => Family::Ipv6,
             _ => Family::Unix,
         };
-        if *inode != 0 && self.listeners.len() < MAX_LISTENERS {
-            self.listeners.insert(*inode, family);
+        if *inode == 0 || self.listeners.len() >= MAX_LISTENERS && !self.listeners.contains_key(inode) {
+            return;
         }
+        let new = Known { family, is_listed: false, holders: BTreeSet::new() };
+        self.listeners.entry(*inode).or_insert(new).holders.insert(*tgid);
+    }
+
+    /// Listeners that were closed since this was asked last; `tgids` are the processes of the target now. To be asked before what the
+    /// kernel side counted is read for the last time.
+    pub(super) fn take_closed(&mut self, tgids: &[u32]) -> BTreeSet<u64> {
+        let closed = &mut self.closed;
+        self.listeners.retain(|inode, known| {
+            known.holders.retain(|tgid| tgids.contains(tgid));
+            let is_held = !known.holders.is_empty();
+            if !is_held {
+                closed.insert(*inode);
+            }
+            is_held
+        });
+        std::mem::take(&mut self.closed)
     }
 
     /// Inodes of the listeners that are known.
@@ -71,12 +112,28 @@ impl Queues {
 
     /// A reading, if anything has changed since the one before.
     pub(super) fn changed(&mut self) -> Option<Fact> {
-        let now = self.read()?;
+        let listing = self.list();
+        self.follow_listing(&listing);
+        let now = listing.reading()?;
         if self.last.as_ref() == Some(&now) {
             return None;
         }
         self.last = Some(now.clone());
         Some(Fact::AcceptQueues(now))
+    }
+
+    /// A listener that was listed and no longer is has been closed, if everything could be listed.
+    fn follow_listing(&mut self, listing: &Listing) {
+        let closed = &mut self.closed;
+        self.listeners.retain(|inode, known| {
+            let is_open = listing.open.contains(inode);
+            let ends = listing.is_any && listing.failed.is_none() && known.is_listed && !is_open;
+            if ends {
+                closed.insert(*inode);
+            }
+            known.is_listed |= is_open;
+            !ends
+        });
     }
 
     /// Counters of the namespaces that have changed since they were read last.
@@ -90,27 +147,39 @@ impl Queues {
     /// Queues and counters as they stand, changed or not.
     pub(super) fn all(&self, proc: &Proc) -> Vec<Fact> {
         let counters = self.counters(proc).into_values().map(Fact::NetworkCounters);
-        self.read().map(Fact::AcceptQueues).into_iter().chain(counters).collect()
+        self.list().reading().map(Fact::AcceptQueues).into_iter().chain(counters).collect()
     }
 
-    /// `None`: no queue can be read here.
-    fn read(&self) -> Option<AcceptQueues> {
-        let mut queues = Vec::new();
-        let mut asked = false;
-        let families: BTreeSet<Family> = self.listeners.values().copied().collect();
-        for diag in self.places.values().filter_map(|place| place.diag.as_ref()) {
+    fn list(&self) -> Listing {
+        let mut listing = Listing::default();
+        let families: BTreeSet<Family> = self.listeners.values().map(|known| known.family).collect();
+        for place in self.places.values() {
+            listing.is_any |= !families.is_empty();
+            let diag = match &place.diag {
+                Ok(diag) => diag,
+                Err(reason) => {
+                    listing.failed.get_or_insert_with(|| reason.clone());
+                    continue;
+                }
+            };
             for family in &families {
                 let listed = diag.list(*family, true, &mut |inode, socket| {
-                    if let Some(queue) = socket.queue().filter(|_| self.listeners.contains_key(&inode)) {
+                    if !self.listeners.contains_key(&inode) {
+                        return;
+                    }
+                    listing.open.insert(inode);
+                    if let Some(queue) = socket.queue() {
                         let (depth, limit, refused) = (queue.depth, queue.limit, queue.drops);
-                        queues.push(AcceptQueue { inode, depth, limit, refused });
+                        listing.queues.push(AcceptQueue { inode, depth, limit, refused });
                     }
                 });
-                asked |= listed.is_ok();
+                if let Err(error) = listed {
+                    listing.failed.get_or_insert_with(|| error.to_string());
+                }
             }
         }
-        queues.sort_unstable_by_key(|queue| queue.inode);
-        asked.then_some(AcceptQueues { queues })
+        listing.queues.sort_unstable_by_key(|queue| queue.inode);
+        listing
     }
 
     fn counters(&self, proc: &Proc) -> BTreeMap<Namespace, NetworkCounters> {
@@ -122,5 +191,12 @@ impl Queues {
             ))
         };
         self.places.iter().filter_map(read).collect()
+    }
+}
+
+impl Listing {
+    /// `None`: nothing was asked for.
+    fn reading(self) -> Option<AcceptQueues> {
+        self.is_any.then_some(AcceptQueues { queues: self.queues, not_read: self.failed })
     }
 }

@@ -17,6 +17,7 @@ mod queues;
 mod rings;
 mod totals;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 
@@ -26,17 +27,21 @@ use aya::programs::uprobe::UProbeScope;
 use aya::programs::{ProgramError, UProbe};
 use profiler_common::account::ThreadAccount;
 use profiler_common::gil;
+use profiler_common::listener::ListenerCount;
 use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
+use profiler_common::queue::QueueCount;
 use profiler_core::fact::queue::QueueCounts;
 use profiler_core::fact::{Counters, ListenerCounts, OpenSlice, ThreadTotals};
 use profiler_core::machine::now::Sight;
 
 use crate::attach::AttachError;
 use crate::attach::execute::{add_targets, profilers_of, run_iterator};
+use crate::fact::Proc;
+use crate::fact::process::is_running;
 use accounts::AccountTable;
 pub use cost::RunTimeSample;
 use evidence::Evidence;
-use listeners::ListenerTable;
+use listeners::{ListenerTable, UnixTable};
 pub use locks::FollowedLocks;
 use locks::LockTable;
 use queues::QueueTable;
@@ -65,6 +70,7 @@ pub struct LiveSource {
     losses: PerCpuArray<MapData, u64>,
     accounts: AccountTable,
     listeners: ListenerTable,
+    unix_listeners: UnixTable,
     queues: QueueTable,
     totals: Totals,
     received: u64,
@@ -87,6 +93,7 @@ impl LiveSource {
         let gil_probes = take(&mut ebpf, "GIL_PROBES", PerCpuArray::try_from)?;
         let accounts = AccountTable::map(&ebpf)?;
         let listeners = take(&mut ebpf, "LISTENERS", ListenerTable::try_from)?;
+        let unix_listeners = take(&mut ebpf, "UNIX_LISTENERS", UnixTable::try_from)?;
         let queues = take(&mut ebpf, "QUEUES", QueueTable::try_from)?;
         #[cfg(feature = "bpf-log")]
         let log = bpf_log::BpfLog::start(&mut ebpf)?;
@@ -102,6 +109,7 @@ impl LiveSource {
             losses,
             accounts,
             listeners,
+            unix_listeners,
             queues,
             totals: Totals::default(),
             received: 0,
@@ -171,6 +179,22 @@ impl LiveSource {
         queues::counts(&self.queues)
     }
 
+    /// Listeners are closed, by inode: nothing is counted for them any more.
+    pub fn forget_listeners(&mut self, closed: &BTreeSet<u64>) {
+        if closed.is_empty() {
+            return;
+        }
+        listeners::forget(&mut self.listeners, closed, |words| {
+            let count: ListenerCount = zerocopy::transmute!(words);
+            count.inode
+        });
+        listeners::forget(&mut self.queues, closed, |words| {
+            let count: QueueCount = zerocopy::transmute!(words);
+            count.inode
+        });
+        listeners::forget(&mut self.unix_listeners, closed, u64::from);
+    }
+
     /// Counts one cause of loss (`profiler_common::loss`) so far.
     #[must_use]
     pub fn lost(&self, cause: u32) -> u64 {
@@ -216,6 +240,11 @@ impl LiveSource {
     /// If the kernel refuses an iterator.
     pub fn rescan(&mut self, targets: &[u32]) -> Result<(), AttachError> {
         add_targets(&mut self.targets, targets)?;
+        // One that has ended meanwhile would stay for ever, and its number is another program's one day.
+        let proc = Proc::default();
+        for ended in targets.iter().filter(|tgid| !is_running(&proc, **tgid)) {
+            let _ = self.targets.remove(ended);
+        }
         run_iterator(&mut self.ebpf, "iterate_tasks")?;
         // Twice: a connection can come before the listener that explains it.
         run_iterator(&mut self.ebpf, "iterate_files")?;

@@ -17,3 +17,4 @@ mod killed_profiler;
 mod privileges;
 mod said;
 mod two_profilers;
+mod unit;

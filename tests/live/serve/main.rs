@@ -7,6 +7,7 @@ mod dashboards;
 mod follow;
 mod numbers;
 mod prometheus;
+mod recycle;
 mod unfriendly;
 
 use std::net::TcpListener;

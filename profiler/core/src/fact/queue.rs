@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct AcceptQueues {
     /// By inode, ascending.
     pub queues: Vec<AcceptQueue>,
+    /// Why not all could be read, as a clause; `None`: nothing was in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_read: Option<String>,
 }
 
 /// One accept queue.

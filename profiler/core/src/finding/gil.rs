@@ -2,7 +2,7 @@
 //!
 //! In: a [`Basis`]. Out: gates, names of parties, sums over locks.
 
-use super::basis::{Basis, Undecided};
+use super::basis::{Basis, Outcome, Undecided, Verdict};
 use super::has_room;
 use super::words::{self, percent, ratio};
 use crate::model::gil::{Edge, Gil, Lock, Party};
@@ -34,6 +34,22 @@ pub(super) fn require(basis: &Basis<'_>) -> Result<bool, Undecided> {
             next_step: "Compare with fewer threads per process: if throughput stays, it was the interpreter lock.",
             evidence: Vec::new(),
         }),
+    }
+}
+
+/// What was not measured cannot be ruled out: where a process that serves requests has an interpreter whose lock was not found, waits
+/// there are in no number, and only what is present is certain.
+pub(super) fn of_all(basis: &Basis<'_>, verdict: Verdict) -> Outcome {
+    let serves = |tgid: u32| basis.snapshot.processes.iter().any(|one| one.tgid == tgid && one.requests > 0);
+    let unseen =
+        basis.snapshot.gil.interpreters.iter().find(|seen| seen.locks.is_empty() && serves(seen.tgid));
+    match unseen.and_then(|seen| Some((seen.tgid, seen.refused.as_ref()?))) {
+        Some((tgid, refused)) if !verdict.present => Err(Undecided {
+            reason: format!("of process {tgid} it was not measured: {refused}").chars().take(120).collect(),
+            next_step: "Compare with fewer threads per process: if throughput stays, it was the interpreter lock.",
+            evidence: verdict.evidence,
+        }),
+        _ => Ok(verdict),
     }
 }
 

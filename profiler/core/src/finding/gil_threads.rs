@@ -98,7 +98,10 @@ fn judge(basis: &Basis<'_>) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use crate::fact::InterpreterSeen;
+    use crate::finding::Answer;
     use crate::finding::fixture::{SECOND, Scene};
+    use crate::model::Process;
     use crate::model::gil::Lock;
     use crate::phase::Phase;
 
@@ -168,6 +171,31 @@ mod tests {
         let mut scene = in_line(10 * SECOND);
         scene.0.slots.observed[0].tgid = 99;
         assert_eq!(scene.judge("gil-threads").cost_ns, 24 * SECOND + 45 * SECOND);
+    }
+
+    #[test]
+    fn what_was_not_measured_in_a_process_that_serves_is_not_ruled_out() {
+        for id in ["gil-threads", "gil-convoy", "gil-not-released", "gil-contention"] {
+            let mut scene = scene(0);
+            let refused = Some("the version of the Python interpreter in python cannot be told".to_owned());
+            scene.0.gil.interpreters.push(InterpreterSeen {
+                tgid: 11,
+                refused,
+                ..InterpreterSeen::default()
+            });
+            for process in &mut scene.0.processes {
+                process.requests = 0;
+            }
+            scene.0.processes.push(Process { tgid: 11, requests: 50, ..Process::default() });
+            let finding = scene.judge(id);
+            if id == "gil-contention" {
+                // What was measured elsewhere is certain all the same.
+                finding.assert_present();
+                continue;
+            }
+            let Answer::Undecided { reason } = &finding.answer else { panic!("{id}: {finding:?}") };
+            assert!(reason.contains("cannot be told"), "{id}: {reason}");
+        }
     }
 
     #[test]

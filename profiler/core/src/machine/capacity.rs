@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use rustc_hash::FxHashMap;
 
 use crate::event::Tid;
+use crate::machine::living::Living;
 use crate::model::beside_free::BesideFree;
 
 /// What is shorter is the hand-over from one thread to another.
@@ -334,6 +335,15 @@ impl Capacity {
         });
         processes.retain(|_, slots| slots.ended_ns.is_none());
         self.shared = self.acceptors.values().any(|known| known.len() > 1);
+    }
+
+    /// Forgets processes and listeners that are no more.
+    pub(super) fn retain(&mut self, living: &Living) {
+        self.acceptors.retain(|inode, known| {
+            known.retain(|tgid, _| living.process(*tgid));
+            living.listener(*inode) && !known.is_empty()
+        });
+        self.processes.retain(|tgid, _| living.process(*tgid));
     }
 
     /// The window has ended, and all of it is certain: what was found of a listener; `None`: no two processes accept there.

@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
+use crate::machine::living::Living;
 
 /// Descriptors beyond this number are not followed; each is counted.
 const MAX_DESCRIPTOR: usize = 65_536;
@@ -221,6 +222,12 @@ impl Descriptors {
         self.replaced.remove(&tgid);
         let table = self.processes.remove(&tgid).unwrap_or_default();
         table.into_iter().flatten().filter_map(|descriptor| descriptor.connection).collect()
+    }
+
+    /// Forgets processes that have ended: of one, something may have been told after its end.
+    pub fn retain(&mut self, living: &Living) {
+        self.processes.retain(|tgid, _| living.process(*tgid));
+        self.replaced.retain(|tgid, _| living.process(*tgid));
     }
 
     /// What an epoll instance waits for now.

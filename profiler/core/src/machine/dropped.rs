@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, hash_map};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::{Connection as Opened, ConnectionEvidence, Evidence, Sign, Slice, Tid};
 use crate::fact::open_files::OpenFiles;
@@ -17,6 +17,7 @@ use crate::machine::gone::{Gone, Place};
 use crate::machine::inside::Inside;
 use crate::machine::judge::{Scene, Verdict, judge};
 use crate::machine::killed::Signals;
+use crate::machine::living::Living;
 use crate::machine::lost::Lost;
 use crate::machine::state::State;
 use crate::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
@@ -523,6 +524,19 @@ impl Drops {
         self.failures.clear();
         self.evicted = 0;
         self.signals.evicted = 0;
+    }
+
+    /// Forgets processes that have ended, but for those of connections that still wait for their verdicts.
+    pub(super) fn retain(&mut self, living: &Living) {
+        let judged: FxHashSet<Tid> =
+            self.gone.iter().map(|ended| ended.tgid).chain(self.inside.tgids()).collect();
+        let stays = |tgid: Tid| living.process(tgid) || judged.contains(&tgid);
+        self.ends.retain(|tgid, _| stays(*tgid));
+        self.parents.retain(|tgid, _| stays(*tgid));
+        self.stopped.retain(|tgid, _| stays(*tgid));
+        self.failing.retain(|(tgid, _), _| stays(*tgid));
+        self.open_files.retain(|tgid, _| stays(*tgid));
+        self.signals.retain(stays);
     }
 
     /// The window has ended with `open` connections. `goes_on`: another follows, and what waits gets its verdict there.

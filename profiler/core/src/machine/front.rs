@@ -12,6 +12,7 @@ use crate::machine::compose::Trail;
 use crate::machine::connection::{Connection, Side};
 use crate::machine::exchange;
 use crate::machine::link::{Evidence, Half, Peer, Ready};
+use crate::machine::living::Living;
 use crate::machine::request::Active;
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
@@ -64,6 +65,13 @@ impl Topology {
     #[must_use]
     pub fn has_front_end(&self) -> bool {
         *self != Self::Flat
+    }
+
+    /// Forgets processes that have ended.
+    pub(super) fn retain(&mut self, living: &Living) {
+        if let Self::FrontEnds(these) = self {
+            these.retain(|tgid| living.process(*tgid));
+        }
     }
 
     /// A process was born: a front end's children are front ends.

@@ -12,6 +12,7 @@ use crate::machine::gil_edge::Edges;
 use crate::machine::gil_measure::{Measure, Sleep};
 use crate::machine::gil_place::Samples;
 use crate::machine::gil_waits::Wait;
+use crate::machine::living::Living;
 use crate::model::gil::{Gil, Lock, Waiter};
 use crate::model::gil_method::Seen;
 use crate::model::latency::Latency;
@@ -327,12 +328,22 @@ impl Locks {
         *self = Self { seen, numbers, edges, samples, method, slept, ..Self::default() };
     }
 
+    /// Forgets processes and threads that have ended.
+    pub(super) fn retain(&mut self, living: &Living) {
+        self.seen.retain(|tgid, _| living.process(*tgid));
+        self.numbers.retain(|tgid, _| living.process(*tgid));
+        self.slept.retain(|tid, _| living.thread(*tid));
+    }
+
     /// Why no wait can be told; `None`: it can.
     #[must_use]
     pub fn not_measured(&self) -> Option<String> {
         // Of several reasons the same one is given however the table is laid out.
         if self.method.is_off() {
             return Some(OFF.to_owned());
+        }
+        if let Some(reason) = self.method.blind() {
+            return Some(reason);
         }
         let mut seen: Vec<&InterpreterSeen> = self.seen.values().collect();
         seen.sort_unstable_by_key(|seen| seen.tgid);

@@ -64,6 +64,11 @@ impl Gone {
         Some((place, ended))
     }
 
+    /// Those that wait, the oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Ended> {
+        self.waiting.iter().map(Box::as_ref)
+    }
+
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()

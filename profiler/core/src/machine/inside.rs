@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use crate::event::Tid;
 use crate::machine::ending::{Answered, Ended, Signs};
 
 /// Ends kept, the newest.
@@ -31,6 +32,11 @@ impl Inside {
             self.kept.pop_front();
         }
         self.kept.push_back(ended);
+    }
+
+    /// Processes of the ends that nobody has asked for yet.
+    pub(super) fn tgids(&self) -> impl Iterator<Item = Tid> {
+        self.kept.iter().map(|ended| ended.tgid)
     }
 
     /// Requests of the front end got an error which the server itself had answered with.

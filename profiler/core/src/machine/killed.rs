@@ -53,6 +53,12 @@ impl Signals {
         }
     }
 
+    /// Forgets what was sent to processes that are no more.
+    pub(super) fn retain(&mut self, stays: impl Fn(Tid) -> bool) {
+        self.sent.retain(|tgid, _| stays(*tgid));
+        self.victims.retain(|tgid, _| stays(*tgid));
+    }
+
     /// A process of this number is born: what was sent to one before it is none of its business.
     pub(super) fn born(&mut self, tgid: Tid) {
         self.sent.remove(&tgid);

@@ -304,6 +304,14 @@ impl Links {
         self.forget_if_done(number);
     }
 
+    /// A process of the front end has ended, and all that it had open with it.
+    pub fn process_ends(&mut self, tgid: Tid, at_ns: u64) {
+        let open: Vec<_> = self.of_descriptor.keys().filter(|(holder, _)| *holder == tgid).copied().collect();
+        for descriptor in open {
+            self.close(descriptor, at_ns);
+        }
+    }
+
     fn forget_if_done(&mut self, number: u64) {
         let done = |end: &End| end.closed_ns.is_some() && end.unanswered.is_empty();
         if self.ends.get(&number).is_some_and(done) {

@@ -3,10 +3,11 @@
 //! In: connections, waits and accepts, the kernel side's cumulative counts. Out: waits and vain returns by process and
 //! descriptor, counts of the window by inode.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::{Call, Connection, Slice, Tid};
 use crate::fact::{ListenerCounts, ListenerWakes};
+use crate::machine::living::Living;
 use crate::model::latency::Latency;
 
 /// Listeners (as each process sees them) whose waits are kept; each takes some 20 KiB.
@@ -26,6 +27,8 @@ pub struct Listeners {
     empty: FxHashMap<(Tid, i32), EmptyReturns>,
     loops: FxHashMap<Tid, Loop>,
     counts: FxHashMap<u64, Count>,
+    /// Those that the kernel side counted for when it was read last.
+    told: FxHashSet<u64>,
 }
 
 /// Waits that returned although another thread had taken the connection: the first accept after them found nothing.
@@ -124,6 +127,7 @@ impl Listeners {
 
     /// Cumulative counts, read before the window or in it.
     pub fn count(&mut self, counts: &ListenerCounts, in_window: bool) {
+        self.told = counts.listeners.iter().take(MAX_COUNTS).map(|wakes| wakes.inode).collect();
         for wakes in &counts.listeners {
             if self.counts.len() >= MAX_COUNTS && !self.counts.contains_key(&wakes.inode) {
                 continue;
@@ -137,9 +141,12 @@ impl Listeners {
     }
 
     /// The next window begins: what was counted up to now is no part of it; where threads are in their loops stays.
-    pub fn roll(&mut self) {
+    pub fn roll(&mut self, living: &Living) {
         self.waits.clear();
         self.empty.clear();
+        // One that the kernel side still counts for will be known by then: it may have been made a moment ago.
+        let told = &self.told;
+        self.counts.retain(|inode, _| living.listener(*inode) || told.contains(inode));
         for count in self.counts.values_mut() {
             count.before = count.last;
         }

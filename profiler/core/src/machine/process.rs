@@ -10,6 +10,8 @@ use crate::fact::{ListenerSeen, ProcessSeen};
 
 /// Processes and threads remembered at once.
 const MAX_ENTRIES: usize = 65_536;
+/// How long facts about a process can come after its end: they are read of many at once, and told one after the other.
+const LATE_NS: u64 = 10_000_000_000;
 
 /// Inodes from here on stand for listeners of which only the call that made them is known.
 const UNKNOWN_INODE: u64 = 1 << 63;
@@ -31,6 +33,8 @@ pub struct Processes {
     readers: FxHashMap<Tid, Option<Tid>>,
     /// Processes that have uvloop loaded.
     on_uvloop: FxHashSet<Tid>,
+    /// Processes that ended before the window, a while ago at most: what is told of them late is told of nobody.
+    gone: FxHashMap<Tid, u64>,
     /// Threads that ended in the window.
     ended_threads: FxHashSet<Tid>,
     /// Entries that found no place.
@@ -67,6 +71,12 @@ impl Processes {
         } else {
             self.evicted += 1;
         }
+    }
+
+    /// Whether a process has ended and was forgotten: what is told of it only now would be kept for ever.
+    #[must_use]
+    pub fn is_gone(&self, tgid: Tid) -> bool {
+        self.gone.contains_key(&tgid)
     }
 
     /// Whether a process may run on gevent: it has it loaded, and one thread alone reads requests. What is loaded says nothing of what
@@ -175,6 +185,7 @@ impl Processes {
     pub fn change(&mut self, lifecycle: &Lifecycle) -> Option<Tid> {
         match lifecycle.change {
             Change::Fork { child_tgid, child_tid } => {
+                self.gone.remove(&child_tgid);
                 self.ended_threads.remove(&child_tid);
                 self.name(child_tid, &lifecycle.comm);
                 if child_tgid == child_tid && !self.seen.iter().any(|known| known.tgid == child_tgid) {
@@ -207,31 +218,39 @@ impl Processes {
                     self.ended.insert(lifecycle.tgid, code);
                 }
             }
-            Change::Exec | Change::Adopted => self.name(lifecycle.tid, &lifecycle.comm),
+            Change::Exec | Change::Adopted => {
+                self.gone.remove(&lifecycle.tgid);
+                self.name(lifecycle.tid, &lifecycle.comm);
+            }
         }
         None
     }
 
-    /// The next window begins: what has ended is forgotten, but for the parents of what lives: by them a server is
+    /// The next window begins at `time_ns`: what has ended is forgotten, but for the parents of what lives: by them a server is
     /// recognised.
-    pub fn roll(&mut self) {
+    pub fn roll(&mut self, time_ns: u64) {
         let mut ended = std::mem::take(&mut self.ended);
         let parents: FxHashSet<Tid> =
             self.seen.iter().filter(|p| !ended.contains_key(&p.tgid)).map(|p| p.parent_tgid).collect();
-        let stays = |tgid: Tid| !ended.contains_key(&tgid) || parents.contains(&tgid);
-        self.seen.retain(|process| stays(process.tgid));
-        self.on_gevent.retain(|tgid| stays(*tgid));
-        self.readers.retain(|tgid, _| stays(*tgid));
-        self.on_uvloop.retain(|tgid| stays(*tgid));
-        // What was closed has been in the window that ends.
-        self.listeners.retain(|listener| stays(listener.tgid) && listener.fd >= 0);
+        self.gone.retain(|_, since_ns| since_ns.saturating_add(LATE_NS) > time_ns);
+        let forgotten = ended.keys().filter(|tgid| !parents.contains(tgid));
+        self.gone.extend(forgotten.take(MAX_ENTRIES).map(|tgid| (*tgid, time_ns)));
         ended.retain(|tgid, _| parents.contains(tgid));
+        self.ended = ended;
+        let gone = &self.gone;
+        self.seen.retain(|process| !gone.contains_key(&process.tgid));
+        let known: FxHashSet<Tid> = self.seen.iter().map(|process| process.tgid).collect();
+        for these in [&mut self.on_gevent, &mut self.on_uvloop] {
+            these.retain(|tgid| known.contains(tgid));
+        }
+        self.readers.retain(|tgid, _| known.contains(tgid));
+        // What was closed has been in the window that ends.
+        self.listeners.retain(|listener| !gone.contains_key(&listener.tgid) && listener.fd >= 0);
         for tid in std::mem::take(&mut self.ended_threads) {
-            if !self.seen.iter().any(|process| process.tgid == tid) {
+            if !known.contains(&tid) {
                 self.names.remove(&tid);
             }
         }
-        self.ended = ended;
         self.evicted = 0;
     }
 

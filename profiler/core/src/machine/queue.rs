@@ -9,17 +9,18 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::Connection;
 use crate::fact::queue::{AcceptQueue, AcceptQueues, NetworkCounters, QueueCounts, Refusals};
+use crate::machine::living::Living;
 use crate::model::latency::Latency;
 use crate::model::queue::{Delays, Network, Queue};
 
 /// Listeners whose queues are kept: as many as the kernel side has.
 const MAX_QUEUES: usize = 1024;
 /// Accepts remembered for each; a connection that more than so many others followed counts as so many.
-const MAX_ACCEPTS: usize = 16_384;
+pub const MAX_ACCEPTS: usize = 16_384;
 const NS_PER_MS: u64 = 1_000_000;
 /// Network namespaces whose counts are kept.
 const MAX_NETWORKS: usize = 16;
@@ -28,6 +29,12 @@ const MAX_NETWORKS: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub struct Queues {
     queues: FxHashMap<u64, Watched>,
+    /// Why the last reading has not all of them.
+    not_read: Option<String>,
+    /// Listeners of the last reading.
+    read: FxHashSet<u64>,
+    /// Those that the kernel side counted for when it was read last.
+    counted_for: FxHashSet<u64>,
     /// First and last counts of each namespace.
     networks: Vec<(NetworkCounters, NetworkCounters)>,
 }
@@ -59,6 +66,8 @@ struct Watched {
 impl Queues {
     /// A reading, at `time_ns`.
     pub fn read(&mut self, reading: &AcceptQueues, time_ns: u64, in_window: bool) {
+        self.not_read.clone_from(&reading.not_read);
+        self.read = reading.queues.iter().take(MAX_QUEUES).map(|queue| queue.inode).collect();
         for queue in &reading.queues {
             let Some(watched) = entry(&mut self.queues, queue.inode) else { continue };
             watched.settle(time_ns, in_window);
@@ -69,7 +78,7 @@ impl Queues {
         }
         // One that is gone has no queue any more.
         for (inode, watched) in &mut self.queues {
-            if watched.last.is_some() && !reading.queues.iter().any(|queue| queue.inode == *inode) {
+            if watched.last.is_some() && !self.read.contains(inode) {
                 watched.settle(time_ns, in_window);
                 if let Some((last, since_ns)) = &mut watched.last {
                     (last.depth, *since_ns) = (0, time_ns);
@@ -80,6 +89,7 @@ impl Queues {
 
     /// Counts of the kernel side.
     pub fn count(&mut self, counts: &QueueCounts, in_window: bool) {
+        self.counted_for = counts.listeners.iter().take(MAX_QUEUES).map(|refusals| refusals.inode).collect();
         for refusals in &counts.listeners {
             let Some(watched) = entry(&mut self.queues, refusals.inode) else { continue };
             watched.refusals.1 = *refusals;
@@ -137,7 +147,10 @@ impl Queues {
     }
 
     /// The next window begins: what was counted up to now is no part of it.
-    pub fn roll(&mut self, time_ns: u64) {
+    pub fn roll(&mut self, time_ns: u64, living: &Living) {
+        let (read, counted) = (&self.read, &self.counted_for);
+        let is_told = |inode: &u64| read.contains(inode) || counted.contains(inode);
+        self.queues.retain(|inode, _| living.listener(*inode) || is_told(inode));
         for watched in self.queues.values_mut() {
             watched.window = Queue::default();
             watched.delay = Latency::default();
@@ -186,6 +199,23 @@ impl Queues {
             delay: watched.delay,
         });
         Some(Queue { limit: last.limit, depth: last.depth, refused, delays, ..watched.window })
+    }
+
+    /// What these listeners keep unseen, as their queues could not be read; `None`: nothing was in the way.
+    #[must_use]
+    pub fn blind_spot<'a>(&self, unread: impl Iterator<Item = &'a str>) -> Option<String> {
+        let reason = self.not_read.as_ref()?;
+        let mut unread: Vec<&str> = unread.collect();
+        unread.dedup();
+        let first = unread.first()?;
+        let others = match unread.len() - 1 {
+            0 => String::new(),
+            1 => " and that of another listener".to_owned(),
+            others => format!(" and those of {others} more listeners"),
+        };
+        Some(format!(
+            "the accept queue of {first}{others} could not be read ({reason}): how deep it was and whether it was full is not known"
+        ))
     }
 
     /// What all namespaces of the target counted in the window.
@@ -238,7 +268,10 @@ mod tests {
     const ALL: Measured = Measured { delays: true, full_unix_queues: true };
 
     fn reading(depth: u32, refused: u32) -> AcceptQueues {
-        AcceptQueues { queues: vec![AcceptQueue { inode: 4, depth, limit: 2, refused: Some(refused) }] }
+        AcceptQueues {
+            queues: vec![AcceptQueue { inode: 4, depth, limit: 2, refused: Some(refused) }],
+            not_read: None,
+        }
     }
 
     #[test]
@@ -278,7 +311,7 @@ mod tests {
             queues.finish(4, 30, Measured::default()).unwrap().delays.is_none(),
             "this kernel does not tell"
         );
-        queues.roll(30);
+        queues.roll(30, &Living::default());
         let delays = queues.finish(4, 30, ALL).unwrap().delays.unwrap();
         assert_eq!((delays.attempts, delays.clients, delays.delay.count()), (0, 0, 0));
     }
@@ -287,7 +320,7 @@ mod tests {
     fn clients_that_found_a_unix_listener_full_are_counted_where_they_are_seen() {
         let mut queues = Queues::default();
         let depth = |depth| AcceptQueue { inode: 4, depth, limit: 2, refused: None };
-        queues.read(&AcceptQueues { queues: vec![depth(0)] }, 0, false);
+        queues.read(&AcceptQueues { queues: vec![depth(0)], not_read: None }, 0, false);
         let found_full = |at_begin| QueueCounts {
             listeners: vec![Refusals { inode: 4, at_begin, ..Refusals::default() }],
         };
@@ -309,7 +342,7 @@ mod tests {
         assert_eq!((queue.observed_ns(), queue.full_ns), (200, 100));
         assert_eq!((queue.depth, queue.limit, queue.refused), (3, 2, Some(5)));
         assert_eq!((queue.over_time.quantile(0.5), queue.deepest()), (1, 3));
-        queues.roll(300);
+        queues.roll(300, &Living::default());
         let next = queues.finish(4, 310, ALL).unwrap();
         assert_eq!((next.observed_ns(), next.full_ns, next.refused), (10, 10, Some(0)));
     }
@@ -360,6 +393,32 @@ mod tests {
         queues.accepted(4, &Connection::accepted(0), 70, true);
         queues.accepted(4, &Connection::accepted(65), 80, true);
         assert_eq!(queues.finish(4, 90, ALL).unwrap().at_arrival.weight(), 5);
+    }
+
+    #[test]
+    fn queues_that_could_not_be_read_are_named_with_the_reason_and_only_those() {
+        let mut queues = Queues::default();
+        queues.read(&reading(0, 0), 0, true);
+        assert_eq!(
+            queues.blind_spot(["a:1"].into_iter()),
+            None,
+            "nothing was in the way: it is told elsewhere"
+        );
+        let refused = AcceptQueues { not_read: Some("not permitted".to_owned()), ..AcceptQueues::default() };
+        queues.read(&refused, 10, true);
+        assert_eq!(queues.blind_spot(std::iter::empty()), None);
+        for (unread, expected) in [
+            (&["a:1"][..], "the accept queue of a:1 could not be read (not permitted)"),
+            (
+                &["a:1", "a:1", "b:2"],
+                "the accept queue of a:1 and that of another listener could not be read (not permitted)",
+            ),
+        ] {
+            let said = queues.blind_spot(unread.iter().copied()).unwrap();
+            assert!(said.starts_with(expected), "{said}");
+        }
+        queues.read(&reading(0, 0), 20, true);
+        assert_eq!(queues.blind_spot(["a:1"].into_iter()), None, "it can be read by now");
     }
 
     #[test]

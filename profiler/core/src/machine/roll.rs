@@ -9,6 +9,7 @@
 
 use crate::event::{Slice, Tid};
 use crate::fact::{Account, OpenSlice};
+use crate::machine::living::Living;
 use crate::machine::slot::{Busy, Heat};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
@@ -16,8 +17,8 @@ use crate::model::Conservation;
 use crate::timeline::Entry;
 
 impl State {
-    /// Begins the next window at `time_ns`, in which the threads were in the middle of `open`.
-    pub fn roll(&mut self, time_ns: u64, open: &[OpenSlice], sink: &mut dyn FnMut(Entry)) {
+    /// Begins the next window at `time_ns`, in which the threads were in the middle of `open`. Says what is still there.
+    pub fn roll(&mut self, time_ns: u64, open: &[OpenSlice], sink: &mut dyn FnMut(Entry)) -> Living {
         // The curve of busy slots for the timeline goes on from here.
         self.settle(Some(time_ns), sink);
         self.window_start_ns = time_ns;
@@ -47,7 +48,7 @@ impl State {
         self.descriptors.evicted = 0;
         let ended = &self.processes.ended;
         self.gil.roll(|tgid| ended.contains_key(&tgid));
-        self.processes.roll();
+        self.processes.roll(time_ns);
         self.conservation = Conservation::default();
         self.accepts.clear();
         self.served.clear();
@@ -57,6 +58,9 @@ impl State {
         self.links.roll();
         self.foreign_descriptor_calls = 0;
         self.child_wait_ns = 0;
+        let living = Living::of(&self.processes, &self.threads);
+        self.forget_ended(&living);
+        living
     }
 
     /// Adds a slice to its thread's account, without the part that lies before the window.

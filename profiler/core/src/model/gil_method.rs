@@ -25,6 +25,12 @@ impl Seen {
         self.now.as_ref().is_some_and(|method| method.wanted == "off")
     }
 
+    /// Why most waits are not seen, where that is so in some file.
+    #[must_use]
+    pub fn blind(&self) -> Option<String> {
+        self.now.as_ref().and_then(blind)
+    }
+
     /// The next window begins.
     pub fn roll(&mut self) {
         if let Some(now) = &self.now {
@@ -45,6 +51,13 @@ impl Seen {
             attempts: now.attempts.saturating_sub(self.attempts_before),
         }
     }
+}
+
+/// Why most waits for the lock are not seen in this way; `None`: they are.
+#[must_use]
+pub fn blind(method: &GilMethod) -> Option<String> {
+    let file = method.files.iter().find(|file| file.is_blind)?;
+    Some(format!("most waits for the interpreter lock do not show in {} ({})", file.file, file.reason))
 }
 
 /// How waits were seen over one window.
@@ -162,6 +175,20 @@ mod tests {
         assert!(used(&[("full", 1), ("uprobes", 0)]).method().contains("about to wait"));
         assert!(used(&[("full", 1), ("syscalls", 0)]).method().contains("futexes"));
         assert_eq!(used(&[("full", 1), ("syscalls", 0)]).reasons().count(), 1);
+    }
+
+    #[test]
+    fn waits_that_the_c_library_hides_are_not_measured_and_the_reason_names_the_file() {
+        let mut method = fact("auto", 0, &[("syscalls", 0), ("syscalls", 0)]);
+        assert_eq!(blind(&method), None);
+        method.files[1] = GilFile {
+            is_blind: true,
+            file: "python3.12".to_owned(),
+            reason: "no probes".to_owned(),
+            ..GilFile::default()
+        };
+        let said = blind(&method).expect("a reason");
+        assert!(said.ends_with("do not show in python3.12 (no probes)"), "{said}");
     }
 
     #[test]

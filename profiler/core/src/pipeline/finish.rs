@@ -130,6 +130,8 @@ impl Machines {
             // A master holds it too, and accepts nothing.
             listener.accepted_by.retain(|(tgid, accepted)| *accepted > 0 || waiting.processes.contains(tgid));
         }
+        let unread = listeners.iter().filter(|listener| !listener.is_closed && listener.queue.is_none());
+        blind_spots.extend(self.queues.blind_spot(unread.map(|listener| listener.seen.address.as_str())));
         let open = listeners.iter().filter(|listener| !listener.is_closed);
         let addresses: Vec<_> = open.map(|listener| listener.seen.address.clone()).collect();
         for listener in listeners.iter_mut().filter(|listener| !listener.is_closed) {

@@ -15,6 +15,7 @@ use crate::phase::Phase;
 
 mod drops;
 mod encrypted;
+mod ended;
 mod gil;
 mod gil_waits;
 mod hostile;

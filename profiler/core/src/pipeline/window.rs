@@ -99,13 +99,16 @@ impl Machines {
         self.windows.push_back(snapshot);
 
         let open = std::mem::take(&mut self.open);
-        self.state.roll(time_ns, &open, sink);
+        let living = self.state.roll(time_ns, &open, sink);
         self.totals.clear();
         self.overhead = None;
-        self.listeners.roll();
-        self.queues.roll(time_ns);
+        self.listeners.roll(&living);
+        self.queues.roll(time_ns, &living);
         self.wakes.roll();
         self.waits.roll();
+        self.asked.retain(|(tgid, _)| living.process(*tgid));
+        self.renewed.retain(|(tgid, _)| living.process(*tgid));
+        self.unread.retain(|tgid| living.process(*tgid));
         for open in &open {
             self.waits.inside(&super::slice_of(open, time_ns), &self.state);
         }

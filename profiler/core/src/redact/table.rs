@@ -34,6 +34,12 @@ impl<V> Table<V> {
         self.young.remove(&key).or(old)
     }
 
+    /// Keeps the entries whose key is wanted.
+    pub(super) fn retain(&mut self, is_wanted: impl Fn(&Key) -> bool) {
+        self.young.retain(|key, _| is_wanted(key));
+        self.old.retain(|key, _| is_wanted(key));
+    }
+
     /// Puts an entry in; it is the youngest.
     pub(super) fn insert(&mut self, key: Key, value: V) {
         if self.young.len() >= self.max_generation {

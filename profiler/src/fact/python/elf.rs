@@ -1,13 +1,13 @@
 //! What an ELF file says of the interpreter in it.
 //!
 //! In: a file, hostile. Out: [`Image`]: the addresses of `_PyRuntime` and `Py_Version`, whether asyncio is built in, and how the
-//! file is laid out in memory. Sizes are bounded before anything is read.
+//! file is laid out in memory; whether an executable runs on musl. Sizes are bounded before anything is read.
 
 use std::fs::File;
 use std::io::{Read, Seek};
 
 use object::LittleEndian;
-use object::elf::{FileHeader64, PT_LOAD, SHN_UNDEF, SHT_DYNSYM, SHT_SYMTAB, Sym64};
+use object::elf::{FileHeader64, PT_INTERP, PT_LOAD, SHN_UNDEF, SHT_DYNSYM, SHT_SYMTAB, Sym64};
 use object::read::ReadCache;
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 
@@ -19,6 +19,12 @@ const MAX_TABLE_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_SEGMENTS: usize = 64;
 /// Every build exports it.
 const RUNTIME: &[u8] = b"_PyRuntime\0";
+/// From 3.10 on `_PyRuntime` alone is in a section of this name, which stripping leaves.
+const RUNTIME_SECTION: &[u8] = b".PyRuntime";
+/// In every executable that is linked to glibc, statically too; musl's have none.
+const GLIBC_SECTION: &[u8] = b".note.ABI-tag";
+/// Longest path of a loader.
+const MAX_LOADER_BYTES: u64 = 4096;
 /// Exported from 3.11 on.
 const VERSION: &[u8] = b"Py_Version\0";
 /// Defined where that module is built into the interpreter.
@@ -59,7 +65,32 @@ pub(super) fn interpreter(mut file: File) -> Option<Image> {
     parse(file)
 }
 
-/// The same for any bytes.
+/// Whether an executable runs on musl's C library: its loader is musl's, or it has none, as it is static, and nothing of glibc.
+pub(super) fn runs_on_musl(file: impl Read + Seek) -> bool {
+    on_musl(file).unwrap_or(false)
+}
+
+fn on_musl(file: impl Read + Seek) -> Option<bool> {
+    let data = ReadCache::new(file);
+    let endian = LittleEndian;
+    let header = FileHeader64::<LittleEndian>::parse(&data).ok()?;
+    let segments = header.program_headers(endian, &data).ok()?;
+    if let Some(loader) = segments.iter().find(|segment| segment.p_type(endian) == PT_INTERP) {
+        if loader.p_filesz(endian) > MAX_LOADER_BYTES {
+            return None;
+        }
+        let path = loader.data(endian, &data).ok()?;
+        let name = path.rsplit(|byte| *byte == b'/').next()?;
+        return Some(name.starts_with(b"ld-musl-"));
+    }
+    let sections = header.sections(endian, &data).ok()?;
+    let has_names =
+        sections.iter().any(|section| !sections.section_name(endian, section).unwrap_or_default().is_empty());
+    let is_glibc = sections.iter().any(|section| sections.section_name(endian, section) == Ok(GLIBC_SECTION));
+    Some(has_names && !is_glibc)
+}
+
+/// The same as [`interpreter`] for any bytes.
 pub(super) fn parse(file: impl Read + Seek) -> Option<Image> {
     let data = ReadCache::new(file);
     let endian = LittleEndian;
@@ -101,7 +132,8 @@ pub(super) fn parse(file: impl Read + Seek) -> Option<Image> {
         }
     }
     if !found {
-        return None;
+        let of_runtime = |section: &&_| sections.section_name(endian, section) == Ok(RUNTIME_SECTION);
+        image.runtime = sections.iter().find(of_runtime)?.sh_addr(endian);
     }
     let segments = header.program_headers(endian, &data).ok()?;
     let loaded = segments.iter().filter(|segment| segment.p_type(endian) == PT_LOAD).take(MAX_SEGMENTS);

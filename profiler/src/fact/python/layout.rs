@@ -109,6 +109,11 @@ enum Layout {
     },
 }
 
+/// Whether it is known where this version keeps its locks.
+pub(super) const fn is_known(version: Version) -> bool {
+    layout_of(version).is_some()
+}
+
 const fn layout_of(version: Version) -> Option<Layout> {
     match (version.major, version.minor) {
         (3, 8) => Some(v3_8::LAYOUT),

@@ -167,6 +167,14 @@ fn interpreters_without_the_symbol_are_refused_by_their_name() {
     );
     assert!(reason("/usr/bin/python3.6").is_some_and(|text| text.starts_with("Python 3.6 is not known")));
     assert!(reason("/opt/lib/libpypy3.9-c.so").is_some_and(|text| text.starts_with("PyPy")));
+    // A version whose layout is known is not called unknown: what is missing is said.
+    for (path, name) in
+        [("/opt/bin/python3.13", "python3.13"), ("/opt/lib/libpython3.12.so.1.0", "libpython3.12.so.1.0")]
+    {
+        let said = reason(path).expect("a reason");
+        assert!(said.ends_with(&format!("was not found: {name} has no symbol _PyRuntime")), "{said}");
+        assert!(!said.contains("not known to this version"), "{said}");
+    }
     assert_eq!(reason("/usr/lib/libpythonic.so"), None);
     assert_eq!(reason("/usr/lib/python3.11/lib-dynload/_ssl.so"), None);
 }
@@ -322,4 +330,90 @@ proptest! {
     fn whatever_a_line_of_maps_holds_parsing_it_ends_without_a_panic(line in "[0-9a-f -]{0,40}.{0,40}") {
         let _ = mapping::parse(&line);
     }
+}
+
+/// An executable of 64 bits with this loader, if it has one, and one section of each of these names and addresses.
+fn executable(loader: Option<&str>, sections: &[(&str, u64)]) -> Vec<u8> {
+    const HEADER: usize = 64;
+    let (mut names, mut name_at) = (vec![0], Vec::new());
+    for (name, _) in sections.iter().chain(&[(".shstrtab", 0)]) {
+        name_at.push(names.len());
+        names.extend_from_slice(name.as_bytes());
+        names.push(0);
+    }
+    let segments = usize::from(loader.is_some());
+    let loader = loader.map(|path| format!("{path}\0")).unwrap_or_default();
+    let loader_at = HEADER + 56 * segments;
+    let names_at = loader_at + loader.len();
+    let sections_at = (names_at + names.len()).next_multiple_of(8);
+    let (half, word, long) = (
+        |n: usize| (n as u16).to_le_bytes(),
+        |n: usize| (n as u32).to_le_bytes(),
+        |n: usize| (n as u64).to_le_bytes(),
+    );
+    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    for part in [&half(2)[..], &half(62), &word(1), &long(0), &long(HEADER), &long(sections_at), &word(0)] {
+        file.extend_from_slice(part);
+    }
+    for number in [HEADER, 56, segments, 64, sections.len() + 2, sections.len() + 1] {
+        file.extend_from_slice(&half(number));
+    }
+    if segments > 0 {
+        // PT_INTERP, readable.
+        for part in [
+            &word(3)[..],
+            &word(4),
+            &long(loader_at),
+            &long(0),
+            &long(0),
+            &long(loader.len()),
+            &long(0),
+            &long(1),
+        ] {
+            file.extend_from_slice(part);
+        }
+    }
+    file.extend_from_slice(loader.as_bytes());
+    file.extend_from_slice(&names);
+    file.resize(sections_at + 64, 0);
+    for (index, (_, address)) in sections.iter().chain(&[(".shstrtab", 0)]).enumerate() {
+        let is_names = index == sections.len();
+        let (kind, at, length) = if is_names { (3, names_at, names.len()) } else { (1, 0, 0) };
+        file.extend_from_slice(&word(name_at[index]));
+        file.extend_from_slice(&word(kind));
+        for number in [0, *address as usize, at, length] {
+            file.extend_from_slice(&long(number));
+        }
+        file.resize(sections_at + 64 * (index + 2), 0);
+    }
+    file
+}
+
+#[test]
+fn musl_is_known_by_its_loader_whatever_the_library_is_called_and_a_static_executable_by_what_glibc_leaves() {
+    for (loader, sections, expected) in [
+        (Some("/lib/ld-musl-x86_64.so.1"), &[".text"][..], true),
+        (Some("/lib64/ld-linux-x86-64.so.2"), &[".text"], false),
+        (None, &[".text", ".data"], true),
+        (None, &[".note.ABI-tag", ".text"], false),
+    ] {
+        let sections: Vec<(&str, u64)> = sections.iter().map(|name| (*name, 0)).collect();
+        assert_eq!(
+            elf::runs_on_musl(Cursor::new(executable(loader, &sections))),
+            expected,
+            "{loader:?} {sections:?}"
+        );
+    }
+    assert!(!elf::runs_on_musl(Cursor::new(b"no executable".to_vec())));
+    assert!(is_musl("ld-musl-x86_64.so.1") && is_musl("libc.musl-x86_64.so.1") && is_musl("libc.so"));
+    assert!(!is_musl("libc.so.6") && !is_musl("libc-2.31.so"));
+    let own = std::env::current_exe().and_then(std::fs::File::open).expect("this program");
+    assert_eq!(elf::runs_on_musl(own), cfg!(target_env = "musl"));
+}
+
+#[test]
+fn stripped_interpreter_is_found_by_the_section_that_holds_its_state() {
+    let file = executable(None, &[(".text", 0x1000), (".PyRuntime", 0x5000)]);
+    assert_eq!(elf::parse(Cursor::new(file)).map(|image| image.runtime), Some(0x5000));
+    assert_eq!(elf::parse(Cursor::new(executable(None, &[(".text", 0x1000)]))), None);
 }

@@ -1,7 +1,11 @@
 //! What connections to the target's listeners have set in motion so far.
 //!
-//! In: the map `LISTENERS`. Out: [`ListenerCounts`], cumulative, by inode.
+//! In: the map `LISTENERS`; listeners that are closed. Out: [`ListenerCounts`], cumulative, by inode; the kernel side's tables
+//! without those that are closed: a server may make one for each worker, and the tables have room for a thousand.
 
+use std::collections::BTreeSet;
+
+use aya::Pod;
 use aya::maps::{HashMap, MapData};
 use profiler_common::listener::{LISTENER_COUNT_WORDS, ListenerCount};
 use profiler_core::fact::{ListenerCounts, ListenerWakes};
@@ -27,4 +31,23 @@ pub(super) fn counts(table: &ListenerTable) -> ListenerCounts {
         .collect();
     listeners.sort_by_key(|wakes| wakes.inode);
     ListenerCounts { listeners }
+}
+
+/// By the address object of a UNIX listener: its inode.
+pub(super) type UnixTable = HashMap<MapData, u64, u32>;
+
+/// Takes the listeners out of a table that are closed. What lies at the address of one by now has another inode, and stays.
+pub(super) fn forget<V: Pod>(
+    table: &mut HashMap<MapData, u64, V>,
+    closed: &BTreeSet<u64>,
+    inode_of: impl Fn(V) -> u64,
+) {
+    let found = table.iter().filter_map(Result::ok).filter(|(_, value)| closed.contains(&inode_of(*value)));
+    let keys: Vec<u64> = found.map(|(key, _)| key).collect();
+    for key in keys {
+        // It may have been taken out, or be another's, by now.
+        if table.get(&key, 0).is_ok_and(|value| closed.contains(&inode_of(value))) {
+            let _ = table.remove(&key);
+        }
+    }
 }

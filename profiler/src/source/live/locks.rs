@@ -101,8 +101,9 @@ impl LockTable {
         }
     }
 
-    /// A process is gone: the kernel side forgets its main lock by itself.
+    /// A process is gone. The kernel side forgets its main lock by itself, but for one that was told after the end.
     pub(super) fn forget(&mut self, tgid: u32) {
+        let _ = self.interpreters.remove(&tgid);
         self.ways.remove(&tgid);
         for key in self.blocks.remove(&tgid).unwrap_or_default().keys() {
             let _ = self.locks.remove(key);
