@@ -65,6 +65,7 @@ front_ends() {
     [ -x /usr/sbin/apache2 ] || missing+=(apache2-bin)
     [ -x /usr/bin/promtool ] || missing+=(prometheus)
     [ -x /usr/bin/wrk ] || missing+=(wrk)
+    [ -x /usr/bin/openssl ] || missing+=(openssl)
     [ -x /usr/bin/apxs ] || missing+=(apache2-dev)
     [ -n "$(compgen -G '/usr/include/python3*/Python.h')" ] || missing+=(python3-dev)
     /usr/bin/python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
@@ -75,7 +76,7 @@ front_ends() {
         SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null \
             || say "could not install ${missing[*]}"
     else
-        say "tests with nginx, Apache, Prometheus and wrk will be skipped; for them run  sudo apt-get install ${missing[*]}"
+        say "tests with nginx, Apache, Prometheus, wrk and TLS will be skipped or fail; for them run  sudo apt-get install ${missing[*]}"
     fi
 }
 
