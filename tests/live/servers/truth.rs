@@ -66,7 +66,7 @@ impl Window {
 pub(crate) type Check<'a> = &'a dyn Fn(&Window) -> anyhow::Result<()>;
 
 /// Begins a window before the load and ends it when everything that was answered is logged.
-fn window(recipe: &dyn Recipe) -> anyhow::Result<Window> {
+fn window(recipe: &dyn Recipe, asks_work: bool) -> anyhow::Result<Window> {
     // Before the server, so that a sleep that goes on as the window begins is seen from its beginning.
     let switches = Switches::start()?;
     let server = Server::start(recipe)?;
@@ -78,7 +78,7 @@ fn window(recipe: &dyn Recipe) -> anyhow::Result<Window> {
     let mut routes =
         if recipe.answers_exceptions() { ROUTES.to_owned() } else { ROUTES.replace("/error,", "") };
     let mut requests = REQUESTS;
-    if recipe.knows_its_work() {
+    if asks_work {
         routes = format!("{routes},{}", work::ROUTES);
         requests += work::REQUESTS;
     }
@@ -106,11 +106,20 @@ pub(crate) fn requests_agree_with_the_witness(recipe: &dyn Recipe) -> anyhow::Re
     agrees(recipe, &[])
 }
 
-/// The same, and to these.
+/// The same, but for what the application knows of its own work.
+pub(crate) fn requests_agree_but_for_their_work(recipe: &dyn Recipe) -> anyhow::Result<()> {
+    put(recipe, false, &[])
+}
+
+/// All of it, and these.
 pub(crate) fn agrees(recipe: &dyn Recipe, checks: &[Check<'_>]) -> anyhow::Result<()> {
+    put(recipe, recipe.knows_its_work(), checks)
+}
+
+fn put(recipe: &dyn Recipe, asks_work: bool, checks: &[Check<'_>]) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
-    let window = window(recipe)?;
+    let window = window(recipe, asks_work)?;
     eprintln!("{}: {} requests", recipe.about(), window.traced.requests.len());
     // All of them before the verdict: one that fails says more beside the others.
     let outcomes = [
@@ -121,10 +130,7 @@ pub(crate) fn agrees(recipe: &dyn Recipe, checks: &[Check<'_>]) -> anyhow::Resul
         little_is_unexplained(recipe, &window.traced),
         accounts_agree(&window),
     ];
-    let work = match recipe.knows_its_work() {
-        true => work::phases_are_those_of_the_work(recipe, &window),
-        false => Ok(()),
-    };
+    let work = if asks_work { work::phases_are_those_of_the_work(recipe, &window) } else { Ok(()) };
     let more = checks.iter().map(|check| check(&window));
     let wrong: Vec<String> = outcomes
         .into_iter()
