@@ -48,7 +48,7 @@ pub const PRIVILEGES: [Privilege; 4] = [
     Privilege {
         name: "CAP_CHECKPOINT_RESTORE",
         allows: "reading the files that other users' processes have mapped",
-        without: "the GIL is not found in files that were replaced, or lie in a container",
+        without: "the GIL is not found where the interpreter's file was replaced since it was started",
         bit: 40,
     },
     Privilege {

@@ -64,9 +64,15 @@ pub trait Recipe {
     /// Where a file that it needs cannot be written.
     fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>>;
 
+    /// The server that this one is about, where it only changes how that is started or stands before it: what it does not say otherwise
+    /// is as there.
+    fn inner(&self) -> Option<&dyn Recipe> {
+        None
+    }
+
     /// Processes that load the application before the server is ready.
     fn loads(&self) -> usize {
-        1
+        self.inner().map_or(1, Recipe::loads)
     }
 
     /// Requests that it serves at once by its settings; `None`: no limit that a setting makes.
@@ -74,52 +80,53 @@ pub trait Recipe {
 
     /// Where it listens.
     fn listen(&self) -> Listen {
-        Listen::Ipv4
+        self.inner().map_or(Listen::Ipv4, Recipe::listen)
     }
 
     /// The witness of its requests: its own log where that has their times, else the application's.
     fn log(&self) -> Log {
-        line::APPLICATION
+        self.inner().map_or(line::APPLICATION, Recipe::log)
     }
 
     /// The part of a request, by our account, that its log's time covers.
     fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
-        request.service_ns
+        self.inner().map_or(request.service_ns, |inner| inner.logged_ns(request))
     }
 
     /// Whether a client gets what the log says also where the application raises an exception.
     fn answers_exceptions(&self) -> bool {
-        true
+        self.inner().is_none_or(Recipe::answers_exceptions)
     }
 
     /// Whether what stands before it is traced too.
     fn traces_front_end(&self) -> bool {
-        true
+        self.inner().is_none_or(Recipe::traces_front_end)
     }
 
     /// Whether another request may take the interpreter between its log's clock and ours: threads share the GIL, an event loop its thread.
     fn shares_gil(&self) -> bool {
-        true
+        self.inner().is_none_or(Recipe::shares_gil)
     }
 
     /// Whether the application is `demo_app`, and one thread does all the work of a request: then its clocks are its requests'.
     fn knows_its_work(&self) -> bool {
-        true
+        self.inner().is_none_or(Recipe::knows_its_work)
     }
 
     /// How far apart the readings of its log's clock are, in ns.
     fn log_resolution_ns(&self) -> u64 {
-        0
+        self.inner().map_or(0, Recipe::log_resolution_ns)
     }
 
     /// What its clients may do.
     fn clients(&self) -> Clients {
-        Clients { keep_alive: "5", kinds: "get=6,head,sized,chunked,expect" }
+        let usual = Clients { keep_alive: "5", kinds: "get=6,head,sized,chunked,expect" };
+        self.inner().map_or(usual, Recipe::clients)
     }
 
     /// Greatest share of all request time that may be unexplained.
     fn unexplained(&self) -> f64 {
-        0.02
+        self.inner().map_or(0.02, Recipe::unexplained)
     }
 }
 

@@ -33,15 +33,15 @@ impl Feed {
         Self { pipeline, redactor, recorder, failed: None, scratch, until_ns: u64::MAX, processes_born: 0 }
     }
 
-    /// One raw kernel record; returns its time (0 if it has none). After the end of the window it is dropped.
-    pub fn kernel(&mut self, record: &[u8], sink: &mut dyn FnMut(Entry)) -> u64 {
+    /// One raw kernel record. After the end of the window it is dropped.
+    pub fn kernel(&mut self, record: &[u8], sink: &mut dyn FnMut(Entry)) {
         let Ok((header, _)) = RecordHeader::read_from_prefix(record) else {
             // Too short to be one: the decoder counts it.
             self.pass(record, sink);
-            return 0;
+            return;
         };
         if header.time_ns > self.until_ns {
-            return header.time_ns;
+            return;
         }
         if header.kind == KIND_LIFECYCLE
             && let Ok((record, _)) = LifecycleRecord::read_from_prefix(record)
@@ -58,7 +58,6 @@ impl Feed {
         } else {
             self.pass(record, sink);
         }
-        header.time_ns
     }
 
     fn life(&mut self, record: &LifecycleRecord) {

@@ -5,7 +5,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use super::{Address, Clients, Line, Log, Place, Recipe, mod_wsgi};
+use super::{Address, Clients, Line, Listen, Log, Place, Recipe, mod_wsgi};
 use crate::trace::TracedRequest;
 
 /// Where Debian's package puts it.
@@ -76,16 +76,12 @@ impl<R: Recipe> Recipe for Apache<R> {
         Ok(commands)
     }
 
-    fn loads(&self) -> usize {
-        self.server.loads()
+    fn inner(&self) -> Option<&dyn Recipe> {
+        Some(&self.server)
     }
 
-    fn knows_its_work(&self) -> bool {
-        self.server.knows_its_work()
-    }
-
-    fn shares_gil(&self) -> bool {
-        self.server.shares_gil()
+    fn listen(&self) -> Listen {
+        Listen::Ipv4
     }
 
     fn slots(&self) -> Option<u64> {
@@ -103,9 +99,5 @@ impl<R: Recipe> Recipe for Apache<R> {
 
     fn clients(&self) -> Clients {
         Clients { keep_alive: "5", kinds: "get=6,head,sized,chunked,expect" }
-    }
-
-    fn unexplained(&self) -> f64 {
-        self.server.unexplained()
     }
 }

@@ -5,8 +5,7 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use super::{Clients, Listen, Log, Place, Recipe};
-use crate::trace::TracedRequest;
+use super::{Place, Recipe};
 
 /// The server with its limit of open files.
 pub struct FewFiles<'a> {
@@ -41,35 +40,11 @@ impl Recipe for FewFiles<'_> {
         Ok(commands)
     }
 
-    fn loads(&self) -> usize {
-        self.server.loads()
-    }
-
-    fn knows_its_work(&self) -> bool {
-        self.server.knows_its_work()
-    }
-
-    fn shares_gil(&self) -> bool {
-        self.server.shares_gil()
+    fn inner(&self) -> Option<&dyn Recipe> {
+        Some(self.server)
     }
 
     fn slots(&self) -> Option<u64> {
         self.server.slots()
-    }
-
-    fn listen(&self) -> Listen {
-        self.server.listen()
-    }
-
-    fn log(&self) -> Log {
-        self.server.log()
-    }
-
-    fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
-        self.server.logged_ns(request)
-    }
-
-    fn clients(&self) -> Clients {
-        self.server.clients()
     }
 }

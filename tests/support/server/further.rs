@@ -6,8 +6,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Clients, Listen, Log, Place, Recipe};
-use crate::trace::TracedRequest;
+use super::{Place, Recipe};
 
 /// The server with its options.
 #[derive(Clone, Copy, Debug)]
@@ -43,31 +42,11 @@ impl<R: Recipe> Recipe for Further<R> {
         Ok(commands)
     }
 
-    fn loads(&self) -> usize {
-        self.server.loads()
-    }
-
-    fn shares_gil(&self) -> bool {
-        self.server.shares_gil()
+    fn inner(&self) -> Option<&dyn Recipe> {
+        Some(&self.server)
     }
 
     fn slots(&self) -> Option<u64> {
         self.server.slots()
-    }
-
-    fn listen(&self) -> Listen {
-        self.server.listen()
-    }
-
-    fn log(&self) -> Log {
-        self.server.log()
-    }
-
-    fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
-        self.server.logged_ns(request)
-    }
-
-    fn clients(&self) -> Clients {
-        self.server.clients()
     }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Address, Clients, Line, Log, Place, Recipe};
+use super::{Address, Clients, Line, Listen, Log, Place, Recipe};
 use crate::trace::TracedRequest;
 
 /// Where Debian's package puts it.
@@ -191,16 +191,12 @@ impl<R: Recipe> Recipe for Nginx<R> {
         Ok(commands)
     }
 
-    fn loads(&self) -> usize {
-        self.server.loads()
+    fn inner(&self) -> Option<&dyn Recipe> {
+        Some(&self.server)
     }
 
-    fn knows_its_work(&self) -> bool {
-        self.server.knows_its_work()
-    }
-
-    fn shares_gil(&self) -> bool {
-        self.server.shares_gil()
+    fn listen(&self) -> Listen {
+        Listen::Ipv4
     }
 
     fn slots(&self) -> Option<u64> {
@@ -232,10 +228,6 @@ impl<R: Recipe> Recipe for Nginx<R> {
 
     fn clients(&self) -> Clients {
         Clients { keep_alive: "5", kinds: "get=6,head,sized,chunked,expect" }
-    }
-
-    fn unexplained(&self) -> f64 {
-        self.server.unexplained()
     }
 }
 

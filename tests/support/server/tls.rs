@@ -7,8 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::ensure;
 
-use super::{Clients, Listen, Log, Place, Recipe};
-use crate::trace::TracedRequest;
+use super::{Place, Recipe};
 
 /// A server with TLS.
 #[derive(Debug)]
@@ -63,39 +62,11 @@ impl<R: Recipe> Recipe for Tls<R> {
         Ok(commands)
     }
 
-    fn loads(&self) -> usize {
-        self.server.loads()
+    fn inner(&self) -> Option<&dyn Recipe> {
+        Some(&self.server)
     }
 
     fn slots(&self) -> Option<u64> {
         self.server.slots()
-    }
-
-    fn listen(&self) -> Listen {
-        self.server.listen()
-    }
-
-    fn log(&self) -> Log {
-        self.server.log()
-    }
-
-    fn logged_ns(&self, request: &TracedRequest) -> Option<u64> {
-        self.server.logged_ns(request)
-    }
-
-    fn shares_gil(&self) -> bool {
-        self.server.shares_gil()
-    }
-
-    fn knows_its_work(&self) -> bool {
-        self.server.knows_its_work()
-    }
-
-    fn clients(&self) -> Clients {
-        self.server.clients()
-    }
-
-    fn unexplained(&self) -> f64 {
-        self.server.unexplained()
     }
 }
