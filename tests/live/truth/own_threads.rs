@@ -14,8 +14,8 @@ use wsgi_trace_tests::trace::Trace;
 /// How much less than asked for a sleep may be, with the wait for a CPU on the way into it, and with what this kernel did not show
 /// the end of (`unexplained`).
 const SHORT_NS: u64 = 1_000_000;
-/// How late a timer may be: less than what two paths differ by.
-const LATE_NS: u64 = 10_000_000;
+/// How late a timer may be, and who slept get a CPU again.
+const LATE_NS: u64 = 4_000_000;
 
 /// How many answered requests sleep as long in the report as in their path, and how many do not.
 fn traced(application: Application, clients: &str) -> anyhow::Result<(usize, usize)> {
@@ -57,9 +57,10 @@ fn traced(application: Application, clients: &str) -> anyhow::Result<(usize, usi
         "{clients} clients: {right} right, {wrong} wrong, pool wait {pool_wait_ns}, unexplained {unexplained_ns} of {all_ns} ns"
     );
     ensure!(right + wrong == sent.answered(), "not every request is in the report");
-    let has_pool = application != Application::OwnThreads;
+    // There is a thread for each client. What is said of a pool where three ask at once is another's sleep: 2 % of the time at most in our runs.
+    let percent = if application == Application::OwnThreads { 1 } else { 5 };
     ensure!(
-        has_pool || pool_wait_ns * 100 <= all_ns,
+        pool_wait_ns * 100 <= all_ns * percent,
         "nobody waits for a thread: {pool_wait_ns} of {all_ns} ns"
     );
     ensure!(unexplained_ns * 10 <= all_ns, "{unexplained_ns} of {all_ns} ns are unexplained");

@@ -97,6 +97,12 @@ impl Inbound {
         }
     }
 
+    /// Whether a head has begun and more of it must come: no application knows of that request. Not known of what is encrypted.
+    #[must_use]
+    pub const fn in_head(&self) -> bool {
+        self.encrypted.is_none() && matches!(self.state, State::Head)
+    }
+
     /// Whether bytes are still owed for the request that is being received.
     #[must_use]
     pub fn in_message(&self) -> bool {

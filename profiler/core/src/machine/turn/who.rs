@@ -106,11 +106,13 @@ pub(in crate::machine) fn may_be_over(state: &State, (number, id): Place) -> boo
     })
 }
 
-/// Whether a request that the loop was about may have gone on: it said of nothing that it waits for it.
+/// Whether a request that the loop was about may have gone on: it said of nothing that it waits for it, and nobody knows of it before its head
+/// is whole.
 pub(in crate::machine) fn may_run(state: &State, place: Place) -> bool {
-    let active = state.connections.get(place.0).and_then(|connection| connection.requests.front());
-    active.is_some_and(|active| {
-        let waits = active.wants != Wants::Unknown || active.handed_to.is_some();
+    let Some(connection) = state.connections.get(place.0) else { return false };
+    let is_in_head = connection.requests.len() == 1 && connection.inbound.in_head();
+    connection.requests.front().is_some_and(|active| {
+        let waits = is_in_head || active.wants != Wants::Unknown || active.handed_to.is_some();
         active.request.id == place.1 && !waits && !handoff::is_worked_for(state, active.request.tgid, place)
     })
 }

@@ -190,3 +190,26 @@ fn who_goes_on_after_another_has_had_its_answer_may_have_been_let_by_that_one_th
     assert_eq!(us(let_go, Phase::Sleep), 0, "{let_go:?}");
     assert!(us(let_go, Phase::Unexplained) > 15_000, "{let_go:?}");
 }
+
+/// uvicorn has a timer of its own ten times a second.
+///
+/// ```text
+/// loop: accept 9, read half a head, look 80 (the loop's own timer), python 20, look 20, read the rest, write 9
+/// ```
+#[test]
+fn a_request_whose_head_is_not_whole_is_not_said_to_sleep_when_a_timer_comes_due() {
+    let script = Script::new(1).watch(LISTENER).look(-1, 1, (0, 0, 100));
+    let arrival = script.now_ns;
+    let (first, rest) = (b"GET /block/20 HTT", b"P/1.1\r\n\r\n");
+    let mut script = script.accept(9, (1, 0, 0)).read_part(9, first, 17, arrival).watch(9);
+    for _ in 0..3 {
+        script = script.look(81, 0, (0, 0, 80_000)).cpu(20).look(100, 0, (0, 0, 1)).cpu(5);
+    }
+    let script = script.look(81, 1, (0, 0, 20_000));
+    let arrival = script.now_ns;
+    let script = script.read_part(9, rest, 9, arrival).cpu(40).respond(9).watch(9).look(-1, 1, (0, 0, 10));
+    let (requests, _) = requests_of(script);
+    let slow = &requests[0];
+    assert_eq!(us(slow, Phase::Sleep), 0, "{slow:?}");
+    assert_eq!(us(slow, Phase::ClientReadStall), 260_078, "{slow:?}");
+}
