@@ -103,6 +103,7 @@ fn too_few_for_that(basis: &Basis<'_>) -> Option<u32> {
 mod tests {
     use super::super::fixture::{MILLISECOND, SECOND, Scene};
     use super::*;
+    use crate::phase::Phases;
 
     /// Two gthread workers over 10 s; so many connections waited so long each.
     fn scene(waited: u64, each_ns: u64) -> Scene {
@@ -124,6 +125,14 @@ mod tests {
         assert_eq!(finding.cost_ns, 4 * SECOND);
         assert!(finding.sentence.starts_with("20 of 100 connections waited"), "{}", finding.sentence);
         assert!(finding.advice.contains("more threads each"), "{}", finding.advice);
+    }
+
+    #[test]
+    fn connections_that_a_busy_loop_has_accepted_wait_for_that_loop() {
+        let mut scene = scene(20, 200 * MILLISECOND);
+        scene.0.requests.phases = Phases::default();
+        scene = scene.phase(Phase::Sleep, 10 * SECOND).phase(Phase::LoopWait, 5 * SECOND);
+        scene.judge(RULE.id).assert_present();
     }
 
     #[test]

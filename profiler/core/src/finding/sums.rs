@@ -39,7 +39,9 @@ pub(super) fn whole_ns(id: &str, basis: &Basis<'_>) -> Option<u64> {
     let phases = basis.phases();
     let gil_ns = basis.snapshot.gil.waits.sum_ns();
     Some(match id {
-        "slots-exhausted" | "imbalance" | "full-beside-free" => waited_ns(phases),
+        "slots-exhausted" | "imbalance" => waited_ns(phases),
+        // What a loop has accepted waits for that loop.
+        "full-beside-free" => waited_ns(phases).saturating_add(phases.get(Phase::LoopWait)),
         "back-end" => phases.get(Phase::BackendWait),
         "own-locks" => phases.get(Phase::LockWait).saturating_add(waited_ns(phases)),
         "gil-contention" => phases.get(Phase::GilWait),
