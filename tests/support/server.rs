@@ -6,6 +6,7 @@
 pub mod apache;
 pub mod asking;
 pub mod cheroot;
+pub mod fastapi;
 pub mod few_files;
 pub mod further;
 pub mod gevent;

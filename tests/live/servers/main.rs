@@ -15,6 +15,7 @@ mod slow;
 mod streams;
 mod tls;
 mod truth;
+mod uvloop;
 mod work;
 mod wrk;
 

@@ -114,6 +114,12 @@ impl Place {
         crate::root().join(".tools/venv-servers/bin").join(name)
     }
 
+    /// A program of the environment with uvloop and FastAPI (`make setup`).
+    #[must_use]
+    pub fn asgi_program(name: &str) -> PathBuf {
+        crate::root().join(".tools/venv-asgi/bin").join(name)
+    }
+
     /// The environment, directory and outputs that every server gets. Standard output goes to `output.log`, standard
     /// error to `error.log`.
     pub(super) fn prepare(&self, command: &mut Command) -> anyhow::Result<()> {

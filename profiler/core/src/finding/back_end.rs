@@ -74,6 +74,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         });
     }
     if share < limits.backend_served_min_ratio || rate < limits.cost_min_rate {
+        basis.require_explained("a back end", cost_ns, limits.backend_served_min_ratio)?;
         let sentence =
             format!("Requests waited for a back end {} of service time, {each} each", percent(share));
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
@@ -187,6 +188,13 @@ mod tests {
     #[test]
     fn a_back_end_below_half_of_service_time_is_absent() {
         scene().phase(Phase::BackendWait, SECOND).judge("back-end").assert_absent();
+    }
+
+    #[test]
+    fn a_back_end_is_ruled_out_only_where_what_is_unexplained_would_not_make_it_present() {
+        let scene = |ns| scene().phase(Phase::BackendWait, SECOND).phase(Phase::Unexplained, ns);
+        scene(SECOND / 10).judge("back-end").assert_absent();
+        scene(20 * SECOND).judge("back-end").assert_undecided("is unexplained");
     }
 
     #[test]

@@ -258,6 +258,33 @@ impl<'a> Basis<'a> {
         })
     }
 
+    /// Gate before something is ruled out: `waited_ns` of service time would be too little for `min_ratio` even if all time that is
+    /// unexplained were of the same kind. `what`: what requests waited for.
+    ///
+    /// # Errors
+    /// [`Undecided`], with what would decide it.
+    pub fn require_explained(&self, what: &str, waited_ns: u64, min_ratio: f64) -> Result<(), Undecided> {
+        let unexplained_ns = self.phases().get(Phase::Unexplained);
+        let at_most_ns = waited_ns.saturating_add(unexplained_ns);
+        let served = served_ns(self.phases());
+        if ratio(at_most_ns, served) < min_ratio || self.rate(at_most_ns) < self.thresholds.cost_min_rate {
+            return Ok(());
+        }
+        let unexplained = ratio(unexplained_ns, served);
+        Err(Undecided {
+            reason: format!(
+                "requests waited for {what} {} of service time, and {} of it is unexplained, which may be the same",
+                words::percent(ratio(waited_ns, served)),
+                words::percent(unexplained)
+            ),
+            next_step: "See on the timeline of the slowest requests which part of them is unexplained.",
+            evidence: vec![
+                decides("explained_and_unexplained_service_ratio", ratio(at_most_ns, served), min_ratio),
+                explains("unexplained_service_ratio", unexplained),
+            ],
+        })
+    }
+
     /// Gate: slots are known.
     ///
     /// # Errors

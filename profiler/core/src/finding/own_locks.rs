@@ -36,6 +36,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         explains("not_waiting_at_once_count", others),
     ];
     if share < limits.locks_served_min_ratio || rate < limits.cost_min_rate {
+        basis.require_explained("locks", lock_ns, limits.locks_served_min_ratio)?;
         let sentence = format!("Requests waited for locks {} of service time", percent(share));
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
@@ -101,6 +102,19 @@ mod tests {
             "Requests waited 75 % of service time (60 request-seconds) for locks or pools of the application; at most about 2 at a \
              time got through; 100 % of it in GET /items."
         );
+    }
+
+    #[test]
+    fn waits_for_locks_are_ruled_out_only_where_what_is_unexplained_would_not_make_them_present() {
+        let scene = |ns| {
+            Scene::gunicorn("gthread", 8, 10 * SECOND)
+                .requests(400)
+                .phase(Phase::BackendWait, 20 * SECOND)
+                .phase(Phase::LockWait, SECOND)
+                .phase(Phase::Unexplained, ns)
+        };
+        scene(SECOND).judge("own-locks").assert_absent();
+        scene(60 * SECOND).judge("own-locks").assert_undecided("is unexplained");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod by_task;
 mod givers;
 mod own_thread;
 mod pieces;
+mod unnoted;
 
 use std::collections::VecDeque;
 
@@ -28,6 +29,7 @@ use crate::phase::Phase;
 
 pub(super) use own_thread::done;
 pub use own_thread::{ended, made};
+pub(super) use unnoted::take_back;
 
 /// Addresses remembered to find the queue of jobs.
 const MAX_ADDRESSES: usize = 64;
@@ -361,8 +363,10 @@ fn woken_for(
     }
     let event_loop = state.threads.get(loop_tid)?.event_loop.as_ref()?;
     let touched = event_loop.touched_at(woken_ns);
+    // On uvloop all that is ready is read first, and only then who was read for goes on.
     if let Some((touched_ns, place)) = touched
         && !has_queue
+        && !event_loop.on_uvloop
         && event_loop.goes_on_alone()
         && touched_ns >= event_loop.turn_start_at(woken_ns)
     {
@@ -379,12 +383,13 @@ fn woken_for(
         front.is_some_and(untaken) && !is_worked_for(state, tgid, *place)
     };
     // Who runs is not parked yet.
-    let running = touched.filter(|place| event_loop.on_gevent && is_free(place));
+    let runs_unparked = event_loop.on_gevent || event_loop.on_uvloop;
+    let running = touched.filter(|place| runs_unparked && is_free(place));
     let mut free = event_loop.parked.iter().copied().filter(is_free).chain(running);
     let first = free.next();
     let by_order = free.any(|other| Some(other) != first);
-    if by_order && event_loop.on_gevent {
-        // Any greenlet may have given it a job, in any order.
+    // Any greenlet may have given it a job, in any order; so may any task of uvloop's that goes on.
+    if by_order && runs_unparked {
         return None;
     }
     first.or(touched.filter(is_free)).map(|place| (place, by_order))
@@ -524,7 +529,7 @@ pub(super) fn collect(
         let count = pool.jobs.iter_mut().filter(fits).count();
         let is_task_s = |job: &&mut Job| task.is_some() && job.handed.task == task;
         let is_told = pool.jobs.iter_mut().filter(fits).any(|job| is_task_s(&job));
-        let tells = task.is_some() && count > 1;
+        let tells = task.is_some();
         let may_be = |job: &&mut Job| !tells || job.handed.task.is_none();
         // Whom a thread was woken for by order alone says less than when it told: the loop goes on in the order of the notes.
         let is_own = |job: &&mut Job| job.woken_for == Some(place) && !job.by_order && may_be(job);

@@ -195,6 +195,14 @@ pub(super) fn turn_to(
     let at_work = if may_be_told { handoff::at_work(state, slice.tgid, (number, id), task) } else { None };
     let has_open_threads = handoff::has_open_threads(state, slice.tgid);
     let asked = has_asked(state, thread, (number, id), task);
+    // The thread has handed back what it did, without a note. Where only
+    // their order told whose thread it is, that one goes on before it has told of its job speaks against it.
+    let wants = state.connections.active((number, id)).map(|active| active.wants);
+    let handed_back =
+        at_work.filter(|by| collected == Collected::Nothing && wants == Some(Wants::Unknown) && !by.by_order);
+    if let Some(handed_to) = handed_back {
+        handoff::take_back(state, slice.tgid, (number, id), handed_to);
+    }
     let (Some(event_loop), Some(connection)) =
         (thread.event_loop.as_deref_mut(), state.connections.get_mut(number))
     else {
@@ -218,14 +226,10 @@ pub(super) fn turn_to(
         // The loop has gone on since with whatever told it so: then it was something else that the request waited for.
         active.pass(recent_ns.min(own_start_ns), Phase::Unexplained);
         active.pass(own_start_ns, Phase::LoopWait);
-    } else if let Some(handed_to) =
-        at_work.filter(|handed_to| active.wants == Wants::Unknown && !handed_to.by_order)
-    {
-        // The thread has handed back what it did, and was interrupted before it wrote its note: the interpreter lock went to the loop.
-        // Where only their order told whose thread it is, that one goes on before it has told of its job speaks against it.
+    } else if handed_back.is_some() {
         event_loop.paired(false);
-        active.pass(handed_to.begin_ns.min(own_start_ns), Phase::PoolWait);
-        active.pass(event_loop.found_ns().min(own_start_ns), Phase::LockWait);
+        // What it did last is not seen yet.
+        active.pass(event_loop.found_ns().min(own_start_ns), Phase::Unexplained);
         active.pass(own_start_ns, Phase::LoopWait);
     } else {
         let mut wants = active.wants;

@@ -3,6 +3,7 @@
 //! In: scripts of a loop's thread and of its pool's. Out: assertions. Times are in microseconds in the scripts.
 
 use super::*;
+use crate::fact::ProcessSeen;
 
 const NOTES: i32 = 30;
 
@@ -77,7 +78,7 @@ fn a_thread_that_never_touches_the_connection_works_for_the_request_it_was_woken
 /// pool:  futex ── woken by the loop, python 700 …                      note
 /// ```
 #[test]
-fn a_request_whose_thread_was_interrupted_before_its_note_waited_for_that_thread() {
+fn a_request_whose_thread_was_interrupted_before_its_note_is_not_said_to_wait_for_a_lock() {
     let script = loop_with_notes();
     let loop_tid = script.tid;
     let came = script.now_ns;
@@ -99,10 +100,45 @@ fn a_request_whose_thread_was_interrupted_before_its_note_waited_for_that_thread
     let end_us = (script.now_ns - START) / US + 10;
     let outcome = run(vec![script, pool], end_us);
     let request = &outcome.requests[3];
-    assert_eq!(us(request, Phase::LockWait), 300 + 1 + 100 + 10 + 1, "{:?}", request.phases);
+    assert_eq!(us(request, Phase::LockWait), 0, "{:?}", request.phases);
     assert_eq!(us(request, Phase::Cpu), 50 + 20);
-    assert_eq!(us(request, Phase::Unexplained), 0);
+    // No record says yet what its thread does.
+    assert_eq!(us(request, Phase::Unexplained), 300 + 1 + 100 + 10 + 1, "{:?}", request.phases);
     assert_eq!(outcome.snapshot.event_loops[0].pooled, 1);
+}
+
+/// ```text
+/// loop:  read 9, look, read 10, look … read the note, look, write 9, python 20, write 10
+/// A:           futex ── woken, asleep 300, note
+/// B:                    futex ── woken, asleep 200, futex …
+/// ```
+#[test]
+fn on_uvloop_a_thread_writes_no_note_while_another_one_s_is_not_read() {
+    let mut script = loop_with_notes();
+    let mapped_files = vec!["uvloop".to_owned()];
+    let seen = ProcessSeen { tgid: script.tgid, mapped_files, ..ProcessSeen::default() };
+    script.events.push(Event { time_ns: START, body: Body::Fact(Box::new(Fact::ProcessSeen(seen))) });
+    let loop_tid = script.tid;
+    let first = script.now_ns;
+    let script = script.read(9, GET, first, (1, 0, 0)).cpu(50);
+    let one = thread_of(&script).woken_by(loop_tid, script.now_ns + 50 * US);
+    let one = one.call(Call::Sleep, 0, (0, 0, 300), 0).note().job_wait((0, 0, 900));
+    let script = script.look(-1, 1, (0, 0, 100));
+    let second = script.now_ns;
+    let script = script.read(10, GET, second, (1, 0, 0)).cpu(50);
+    let mut other = thread_of(&script);
+    other.tid = 3;
+    let other = other.woken_by(loop_tid, script.now_ns + 50 * US);
+    let other = other.call(Call::Sleep, 0, (0, 0, 200), 0).cpu(2).job_wait((0, 0, 900));
+    let script = script.look(-1, 1, (0, 0, 300)).read_note().look(0, 0, (1, 0, 0));
+    let script = script.cpu(20).respond(9).cpu(20).respond(10).look(-1, 0, (0, 0, 10));
+    let end_us = (script.now_ns - START) / US + 10;
+    let outcome = run(vec![script, one, other], end_us);
+    for (came, slept_us) in [(first, 300), (second, 200)] {
+        let request = outcome.requests.iter().find(|request| request.start_ns == came).unwrap();
+        assert_eq!(us(request, Phase::LockWait), 0, "{:?}", request.phases);
+        assert_eq!(us(request, Phase::Sleep), slept_us, "{:?}", request.phases);
+    }
 }
 
 /// ```text

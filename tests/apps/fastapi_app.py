@@ -1,0 +1,77 @@
+"""An application of FastAPI: plain functions in the framework's threads, coroutines on the loop, each with its witness.
+
+In, from the environment: what `demo_app` and `asgi_witness` take. Out: `application`. The `/truth` routes of `demo_app` in the framework's
+threads; `/await/sleep/MS/ID` and `/await/backend/MS/ID` on the loop; `/fast/ID`, a coroutine that answers at once; `/computed/ID`, a plain function
+that computes for 2 ms. What the coroutines of `/await` waited is a witness of `WITNESS_FILE` as those of `/truth` are, by the loop's thread.
+"""
+
+import asyncio
+import json
+import os
+import threading
+import time
+
+import asgi_app
+import demo_app
+from asgi_witness import witnessed
+from fastapi import FastAPI
+
+framework = FastAPI()
+
+
+def note(kind, milliseconds, unique, start_ns):
+    end_ns = time.monotonic_ns()
+    line = {
+        "id": unique,
+        "kind": "await-" + kind,
+        "asked_ms": milliseconds,
+        "pid": os.getpid(),
+        "tid": threading.get_native_id(),
+        "start_ns": start_ns,
+        "end_ns": end_ns,
+        "wall_ns": end_ns - start_ns,
+        "cpu_ns": 0,
+        "run_queue_ns": 0,
+    }
+    descriptor = os.open(os.environ["WITNESS_FILE"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, (json.dumps(line) + "\n").encode())
+    finally:
+        os.close(descriptor)
+
+
+@framework.get("/fast/{unique}")
+async def fast(unique: str):
+    return "hello"
+
+
+@framework.get("/computed/{unique}")
+def computed(unique: str):
+    asgi_app.compute(2)
+    return "computed"
+
+
+@framework.get("/truth/file/{unique}")
+def truth_file(unique: str):
+    demo_app.truth("file", 0, unique)
+    return "done"
+
+
+@framework.get("/truth/{kind}/{milliseconds}/{unique}")
+def truth(kind: str, milliseconds: float, unique: str):
+    demo_app.truth(kind, milliseconds, unique)
+    return "done"
+
+
+@framework.get("/await/{kind}/{milliseconds}/{unique}")
+async def wait(kind: str, milliseconds: float, unique: str):
+    start_ns = time.monotonic_ns()
+    if kind == "sleep":
+        await asyncio.sleep(milliseconds / 1000)
+    else:
+        await asgi_app.ask_backend(milliseconds)
+    note(kind, milliseconds, unique, start_ns)
+    return "done"
+
+
+application = witnessed(framework)
