@@ -1,7 +1,9 @@
 //! CPU quota and throttling of a process's cgroup.
 //!
 //! In: `/proc/PID/cgroup`, `/proc/self/mountinfo`, the cgroup file system (v1 `cpu` controller, v2).
-//! Out: [`CgroupCpu`]. A quota on a parent group binds as well: the tightest one on the way up is reported.
+//! Out: [`CgroupCpu`]. A quota on a parent group binds as well: the tightest one on the way up is reported. From another container
+//! (a sidecar) the process's group is outside of what our own mounts show: then it is read where the process itself has it mounted,
+//! below `/proc/PID/root`.
 
 use std::path::{Path, PathBuf};
 
@@ -55,9 +57,9 @@ fn membership(proc: &Proc, tgid: u32) -> Option<(Version, String)> {
     unified
 }
 
-/// Where the hierarchy is mounted: mount point, and the cgroup that stands there.
-fn mount(proc: &Proc, version: Version) -> Option<(PathBuf, String)> {
-    let text = read::text(&proc.path("self/mountinfo"), 4 * 1024 * 1024).ok()?;
+/// Where the hierarchy is mounted by this `mountinfo`: mount point, and the cgroup that stands there, as seen from our own.
+fn mount(mountinfo: &Path, version: Version) -> Option<(PathBuf, String)> {
+    let text = read::text(mountinfo, 4 * 1024 * 1024).ok()?;
     text.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         let mut fields = before.split(' ').skip(3);
@@ -77,18 +79,29 @@ impl CgroupReader {
     #[must_use]
     pub fn for_process(proc: &Proc, tgid: u32) -> Option<Self> {
         let (version, cgroup) = membership(proc, tgid)?;
-        let (point, root) = mount(proc, version)?;
-        let shown = if root == "/" { cgroup.as_str() } else { cgroup.strip_prefix(&root).unwrap_or(&cgroup) };
+        let ours = mount(&proc.path("self/mountinfo"), version)
+            .and_then(|(point, root)| Self::within(version, &cgroup, &point, &root))
+            .filter(|reader| reader.read().is_ok());
+        ours.or_else(|| {
+            let (point, root) = mount(&proc.of(tgid, "mountinfo"), version)?;
+            let point = proc.of(tgid, "root").join(point.strip_prefix("/").ok()?);
+            Self::within(version, &cgroup, &point, &root)
+        })
+    }
+
+    /// The group that binds `cgroup`, of those that a mount shows at whose `point` the group `root` stands.
+    fn within(version: Version, cgroup: &str, point: &Path, root: &str) -> Option<Self> {
+        let shown = if root == "/" { cgroup } else { cgroup.strip_prefix(root).unwrap_or(cgroup) };
         // A path with `..` lies outside what this mount shows.
         if shown.split('/').any(|part| part == "..") {
             return None;
         }
-        let own = Self::at(version, &point, shown);
+        let own = Self::at(version, point, shown);
         let mut tightest: Option<(f64, Self)> = None;
         let mut path = Some(Path::new(shown));
         for _ in 0..MAX_DEPTH {
             let Some(level) = path else { break };
-            let reader = Self::at(version, &point, &level.to_string_lossy());
+            let reader = Self::at(version, point, &level.to_string_lossy());
             if let Ok(CgroupCpu { quota_us: Some(quota), period_us, .. }) = reader.read() {
                 let cpus = as_cpus(quota, period_us);
                 if tightest.as_ref().is_none_or(|(least, _)| cpus < *least) {
@@ -232,6 +245,29 @@ mod tests {
             (found.quota_us, found.throttled_periods, found.throttled_ns),
             (Some(25_000), 2, 123_456_789)
         );
+    }
+
+    #[test]
+    fn a_group_that_only_the_process_itself_has_mounted_is_read_through_its_root() {
+        for (membership, kind) in
+            [("0::/../server\n", "cgroup2 cgroup2 rw"), ("4:cpu:/../server\n", "cgroup cgroup rw,cpu")]
+        {
+            // Our own mount shows our own group.
+            let host = Host::new(membership, kind);
+            let proc = host.directory.path().join("proc/7");
+            fs::write(
+                proc.join("mountinfo"),
+                format!("9 8 0:26 /../server /sys/fs/cgroup ro shared:1 - {kind}\n"),
+            )
+            .expect("mountinfo");
+            let group = proc.join("root/sys/fs/cgroup");
+            fs::create_dir_all(&group).expect("directory");
+            fs::write(group.join("cpu.max"), "50000 100000\n").expect("limit");
+            fs::write(group.join("cpu.cfs_quota_us"), "50000\n").expect("limit");
+            fs::write(group.join("cpu.stat"), "nr_throttled 3\n").expect("statistics");
+            let found = host.read().expect("group");
+            assert_eq!((found.quota_us, found.throttled_periods), (Some(50_000), 3), "{kind}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::Verdict::{First, Unsaid};
 use super::{Scenario, scenario};
 use crate::gunicorn::{Settings, Version};
 use crate::server::Recipe;
+use crate::server::fastapi::FastApi;
 use crate::server::gevent::{GunicornGevent, Pywsgi};
 use crate::server::mod_wsgi::ModWsgi;
 use crate::server::nginx::{Link, Nginx};
@@ -42,6 +43,15 @@ const SHORT: &[&str] = &[
     "--kinds=get=4,sized,head",
 ];
 
+/// Plain functions in the framework's threads, and coroutines.
+const PLAIN_BESIDE_COROUTINES: &[&str] = &[
+    "--clients=4",
+    "--keep-alive=5",
+    "--think-ms=20",
+    "--routes=/fast,/truth/backend/20=3,/await/backend/20=2,/truth/sleep/6,/await/sleep/6,/computed",
+    "--kinds=get",
+];
+
 fn gunicorn_gevent() -> Box<dyn Recipe> {
     Box::new(GunicornGevent { workers: 1 })
 }
@@ -56,6 +66,10 @@ fn uvicorn() -> Box<dyn Recipe> {
 
 fn starlette() -> Box<dyn Recipe> {
     Box::new(Uvicorn { application: Application::Starlette, workers: 1 })
+}
+
+fn fastapi() -> Box<dyn Recipe> {
+    Box::new(FastApi { event_loop: "uvloop", http: "httptools" })
 }
 
 fn a2wsgi() -> Box<dyn Recipe> {
@@ -118,6 +132,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     mixed("gevent-pywsgi", "gevent's own server, the same requests", pywsgi),
     mixed("uvicorn-asgi", "coroutines that interleave on asyncio's loop", uvicorn),
     mixed("uvicorn-starlette", "Starlette: coroutines, and plain functions in threads", starlette),
+    Scenario {
+        clients: Any(PLAIN_BESIDE_COROUTINES),
+        ..mixed("uvicorn-uvloop", "FastAPI on uvloop: coroutines, and plain functions in threads", fastapi)
+    },
     seldom("uvicorn-a2wsgi", "a WSGI application in a2wsgi's threads behind asyncio's loop", a2wsgi),
     seldom("twisted", "Twisted's reactor and the threads of its pool", twisted),
     seldom("waitress", "Waitress: a main thread that reads, four that run the application", waitress),
