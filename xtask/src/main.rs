@@ -14,6 +14,7 @@ mod kernels;
 mod lab;
 mod live;
 mod nightly;
+mod packages;
 mod page;
 mod pins;
 mod record;

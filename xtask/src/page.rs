@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::Context as _;
 
 use crate::command;
+use crate::packages::need;
 
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -40,8 +41,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     command::run(Command::new("node").arg(script).arg(browser).arg(axe).arg(&directory).args(&pages))
 }
 
-/// A browser of this machine.
+/// A browser of this machine, installed where there is none.
 pub(crate) fn browser() -> anyhow::Result<PathBuf> {
+    if BROWSERS.into_iter().all(|program| on_path(program).is_none()) {
+        need(&[("chromium", "chromium")])?;
+    }
     BROWSERS.into_iter().find_map(on_path).with_context(|| {
         format!("no browser: one of {} must be on the PATH (apt install chromium)", BROWSERS.join(", "))
     })

@@ -11,11 +11,11 @@ use anyhow::{Context as _, bail};
 
 use crate::command;
 
-use super::need_packages;
+use crate::packages::need;
 
 /// QEMU, kept out of `make setup`: only this chore needs it.
 pub(super) fn need_emulator() -> anyhow::Result<()> {
-    need_packages(&[("qemu-system-x86_64", "qemu-system-x86")])
+    need(&[("qemu-system-x86_64", "qemu-system-x86")])
 }
 
 /// The kernel's file, downloaded once.
@@ -24,7 +24,7 @@ pub(super) fn kernel(store: &Path, suite: &str, pattern: &str) -> anyhow::Result
     if file.exists() {
         return Ok(file);
     }
-    need_packages(&[("apt-get", "apt"), ("dpkg-deb", "dpkg")])?;
+    need(&[("apt-get", "apt"), ("dpkg-deb", "dpkg")])?;
     let state = store.join(format!("apt-{suite}"));
     for directory in ["etc", "lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(state.join(directory))?;
