@@ -59,7 +59,7 @@ impl Watched {
         little_is_unexplained(stack, &window.traced)?;
         let of_kind = |witness: &Witness, path: &str| format!("{} {}", kind(path), witness.kind);
         let compared = work::compared(stack, window, |witness, request| of_kind(witness, request.path()))?;
-        let intervals = if gil == Gil::Calm { compared.asleep } else { compared.intervals };
+        let intervals = if gil == Gil::Calm { compared.asleep } else { compared.strict };
         let wrong = intervals.wrong(window.between(stack)?);
         ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
         Ok(())

@@ -39,7 +39,9 @@ pub(crate) fn phases_are_those_of_the_work(recipe: &dyn Recipe, window: &Window)
 pub(crate) struct Compared {
     /// By kind, at least and at most.
     pub(crate) intervals: Intervals,
-    /// By kind, as if nobody had waited for the interpreter lock at the end of a sleep.
+    /// The same, where other threads' waits for a CPU excuse nothing.
+    pub(crate) strict: Intervals,
+    /// By kind, as if nobody had waited for the interpreter lock at the end of a sleep, but where who had it had no CPU.
     pub(crate) asleep: Intervals,
     /// How many of each.
     pub(crate) kinds: BTreeMap<String, usize>,
@@ -74,7 +76,9 @@ pub(crate) fn compared(
             eprintln!("  {kind}: {ours_ns} ns, not {least_ns} to {most_ns}: {witness:?} {request:?}");
         }
         compared.intervals.add(&kind, pair);
-        compared.asleep.add(&kind, Pair { theirs_ns: witness.asleep_ns(), ..pair });
+        compared.strict.add(&kind, Pair { without_cpu_ns: 0, ..pair });
+        let without_cpu_ns = without_cpu_ns.min(request.phase_ns("gil_wait"));
+        compared.asleep.add(&kind, Pair { ours_ns, theirs_ns: witness.asleep_ns(), without_cpu_ns });
         *compared.kinds.entry(kind).or_default() += 1;
     }
     Ok(compared)

@@ -40,11 +40,8 @@ fn says_that_the_pool_is_dry(stack: Stack, clients: &str) -> anyhow::Result<()> 
 fn says_nothing_of_a_pool(stack: Stack) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     require_stacks!(Ok(()));
-    let seen = watch(
-        &stack,
-        Gil::Contended,
-        &["--clients=8", "--requests=250", "--seconds=20", "--keep-alive=5", ROUTES],
-    )?;
+    let load = ["--clients=8", "--think-ms=20", "--seconds=2", "--keep-alive=5", ROUTES];
+    let seen = watch(&stack, Gil::Contended, &load)?;
     seen.says_first("back-end")?;
     seen.says_none_of(&["own-locks"])
 }
