@@ -1,6 +1,6 @@
 """Django on PostgreSQL with psycopg's pool: routes that each ask the database in one known way.
 
-In, from the environment: DATABASE (host and port of PostgreSQL), POOL (connections of the pool), and what `witness` takes. Out: responses;
+In, from the environment: DATABASE_IS (which variable has host, or directory, and port of PostgreSQL), POOL (connections of the pool), and what `witness` takes. Out: responses;
 for each request how long its queries took (`backend`) and how long it was for a connection (`lock`), by its own clock.
 
 /postgres/MS/ID    one query of MS
@@ -18,7 +18,7 @@ from django.conf import settings
 
 import witness
 
-HOST, PORT = os.environ["DATABASE"].rsplit(":", 1)
+HOST, PORT = os.environ[os.environ["DATABASE_IS"]].rsplit(":", 1)
 POOL = int(os.environ["POOL"])
 settings.configure(
     ALLOWED_HOSTS=["*"],

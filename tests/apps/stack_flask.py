@@ -1,7 +1,7 @@
 """Flask with SQLAlchemy on PostgreSQL, and with Redis: routes that each ask a store in one known way. greenlet is loaded, as it is
 wherever SQLAlchemy is installed with its asyncio extra, and runs nothing.
 
-In, from the environment: DATABASE (host and port of PostgreSQL), REDIS (host:port), POOL (connections of each pool, none beyond), and what
+In, from the environment: DATABASE_IS (which variable has host, or directory, and port of PostgreSQL), REDIS (host:port), POOL (connections of each pool, none beyond), and what
 `witness` takes. Out: responses; for each request how long the store took (`backend`) and how long it was for a connection (`lock`).
 
 /postgres/MS/ID    one query of MS
@@ -21,7 +21,7 @@ import sqlalchemy
 import witness
 
 POOL = int(os.environ["POOL"])
-HOST, PORT = os.environ["DATABASE"].rsplit(":", 1)
+HOST, PORT = os.environ[os.environ["DATABASE_IS"]].rsplit(":", 1)
 # Autocommit: a query is one question, none to begin and to end a transaction.
 engine = sqlalchemy.create_engine(
     sqlalchemy.URL.create("postgresql+psycopg", "postgres", host=HOST, port=int(PORT), database="postgres"),

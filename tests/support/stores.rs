@@ -36,6 +36,8 @@ pub struct Stores {
     _redis: Child,
     /// `127.0.0.1:PORT` of PostgreSQL.
     pub database: String,
+    /// The directory of its UNIX socket, and the same port.
+    pub database_socket: String,
     /// `127.0.0.1:PORT` of Redis.
     pub redis: String,
     _directory: TempDir,
@@ -121,7 +123,7 @@ impl Stores {
         ensure!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let log = std::fs::File::create(directory.path().join("postgres.log"))?;
         let mut command = as_nobody("postgres");
-        command.args(["-D", "data", "-k", ".", "-h", &host, "-p", &port, "-F"]);
+        command.args(["-D", "data", "-h", &host, "-p", &port, "-F", "-k"]).arg(directory.path());
         // Nothing of its own may run beside what is measured.
         command.args(["-c", "autovacuum=off", "-c", "jit=off", "-c", "max_connections=40"]);
         command.stdout(Stdio::null()).stderr(log);
@@ -142,8 +144,14 @@ impl Stores {
         until("Redis to answer", LIMIT, || {
             Ok(std::net::TcpStream::connect(redis.to_string()).is_ok().then_some(()))
         })?;
-        let (database, redis) = (database.to_string(), redis.to_string());
-        Ok(Self { postgres, _redis: redis_child, database, redis, _directory: directory })
+        Ok(Self {
+            postgres,
+            _redis: redis_child,
+            database: database.to_string(),
+            database_socket: format!("{}:{port}", directory.path().display()),
+            redis: redis.to_string(),
+            _directory: directory,
+        })
     }
 
     /// Ports of PostgreSQL and of Redis.
@@ -155,7 +163,8 @@ impl Stores {
 
     /// Tells an application where they are.
     pub fn tell(&self, command: &mut Command) {
-        command.env("DATABASE", &self.database).env("REDIS", &self.redis);
+        command.env("DATABASE", &self.database).env("DATABASE_SOCKET", &self.database_socket);
+        command.env("REDIS", &self.redis);
     }
 }
 

@@ -11,15 +11,15 @@ use crate::server::Recipe;
 use crate::server::stack::{Application, On, Stack};
 
 fn flask_on_uwsgi() -> Box<dyn Recipe> {
-    Box::new(Stack { application: Application::Flask, on: On::Uwsgi(1, 4), pool: 4 })
+    Box::new(Stack::new(Application::Flask, On::Uwsgi(1, 4), 4))
 }
 
 fn django_on_gthread() -> Box<dyn Recipe> {
-    Box::new(Stack { application: Application::Django, on: On::Gthread(8), pool: 2 })
+    Box::new(Stack::new(Application::Django, On::Gthread(8), 2))
 }
 
 fn flask_on_cheroot() -> Box<dyn Recipe> {
-    Box::new(Stack { application: Application::Flask, on: On::Cheroot(4), pool: 4 })
+    Box::new(Stack::new(Application::Flask, On::Cheroot(4), 4))
 }
 
 /// Every situation.

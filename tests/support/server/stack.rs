@@ -38,6 +38,23 @@ pub struct Stack {
     pub on: On,
     /// Connections of each pool of a process.
     pub pool: u32,
+    /// PostgreSQL is reached by its UNIX socket.
+    pub by_socket: bool,
+}
+
+impl Stack {
+    /// An application on a server that reaches its stores over TCP.
+    #[must_use]
+    pub const fn new(application: Application, on: On, pool: u32) -> Self {
+        Self { application, on, pool, by_socket: false }
+    }
+
+    /// The same with PostgreSQL at its UNIX socket.
+    #[must_use]
+    pub const fn by_socket(mut self) -> Self {
+        self.by_socket = true;
+        self
+    }
 }
 
 impl Recipe for Stack {
@@ -51,7 +68,7 @@ impl Recipe for Stack {
     }
 
     fn about(&self) -> String {
-        let Self { application, on, pool } = self;
+        let Self { application, on, pool, .. } = self;
         format!("{application:?} on {on:?}, pools of {pool}")
     }
 
@@ -84,6 +101,7 @@ impl Recipe for Stack {
             }
         }
         command.env("POOL", self.pool.to_string());
+        command.env("DATABASE_IS", if self.by_socket { "DATABASE_SOCKET" } else { "DATABASE" });
         Ok(vec![command])
     }
 

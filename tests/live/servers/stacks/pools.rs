@@ -47,11 +47,11 @@ fn says_nothing_of_a_pool(stack: Stack) -> anyhow::Result<()> {
 }
 
 fn django(on: On, pool: u32) -> Stack {
-    Stack { application: Application::Django, on, pool }
+    Stack::new(Application::Django, on, pool)
 }
 
 fn flask(on: On, pool: u32) -> Stack {
-    Stack { application: Application::Flask, on, pool }
+    Stack::new(Application::Flask, on, pool)
 }
 
 #[test]

@@ -16,7 +16,7 @@ const ROUTES: &str = "--routes=/postgres/15=2,/redis/15=2,/both/8=2,/fast";
 const OF_LOOPS: [&str; 2] = ["loop-blocked", "loop-saturated"];
 
 fn flask(on: On, pool: u32) -> Stack {
-    Stack { application: Application::Flask, on, pool }
+    Stack::new(Application::Flask, on, pool)
 }
 
 /// Nothing of the report is about loops.
