@@ -80,6 +80,33 @@ front_ends() {
     fi
 }
 
+# What whole stacks of the tests ask. They start servers of their own, as ordinary users in directories of their own: no service of the system may
+# start, and PostgreSQL's package is to make no database. Where it is missing, these tests are skipped and say so.
+stores() {
+    local missing=() policy=/usr/sbin/policy-rc.d cluster=/etc/postgresql-common/createcluster.conf made=()
+    [ -n "$(compgen -G '/usr/lib/postgresql/*/bin/initdb')" ] || missing+=(postgresql)
+    [ -x /usr/bin/redis-server ] || missing+=(redis-server)
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "installing ${missing[*]}"
+        if [ ! -e "$policy" ]; then
+            made+=("$policy")
+            printf '#!/bin/sh\nexit 101\n' >"$policy"
+            chmod +x "$policy"
+        fi
+        if [ ! -e "$cluster" ]; then
+            mkdir -p "${cluster%/*}"
+            echo 'create_main_cluster = false' >"$cluster"
+        fi
+        apt-get -qq update
+        SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null \
+            || say "could not install ${missing[*]}"
+        [ ${#made[@]} = 0 ] || rm -f "${made[@]}"
+    else
+        say "tests of whole stacks will be skipped or fail; for them run  sudo apt-get install ${missing[*]}"
+    fi
+}
+
 # tests/requirements27.txt becomes .tools/venv27, and so on; a changed file or another Python builds it again.
 environment() {
     local requirements=$1 name venv python=python3 stamp cache=()
@@ -107,6 +134,7 @@ servers() {
         return
     fi
     front_ends
+    stores
     local requirements
     for requirements in tests/requirements*.txt; do
         environment "$requirements"

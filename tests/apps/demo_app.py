@@ -35,6 +35,7 @@ import time
 
 import dropping
 import streams
+from witness import append, clocks, ready
 
 DOWNLOAD = b"x" * (16 * 1024 * 1024)
 FILE_BYTES = 1024 * 1024
@@ -165,22 +166,6 @@ def call_often(milliseconds):
 TRUTHS = {"keep": keep, "calls": call_often, "turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
 
 
-def run_queue_ns():
-    """How long this thread has been runnable without a CPU, as the kernel counts it."""
-    with open("/proc/thread-self/schedstat", "rb") as file:
-        return int(file.read().split()[1])
-
-
-def clocks():
-    """This thread's clocks (wall, CPU, run queue) at one moment: read again where it lost its CPU in between."""
-    queue = run_queue_ns()
-    while True:
-        wall, cpu = time.monotonic_ns(), time.thread_time_ns()
-        before, queue = queue, run_queue_ns()
-        if queue == before:
-            return wall, cpu, queue
-
-
 def truth(kind, milliseconds, unique):
     """Runs one kind of work and appends what this process's own clocks say of it."""
     work = TRUTHS[kind]
@@ -201,14 +186,7 @@ def truth(kind, milliseconds, unique):
         "cpu_ns": cpu_end - cpu_start,
         "run_queue_ns": queue_end - queue_start,
     }
-    path = os.environ.get("WITNESS_FILE")
-    if path:
-        # One write to a descriptor opened for appending keeps lines of several processes whole.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, (json.dumps(witness) + "\n").encode())
-        finally:
-            os.close(descriptor)
+    append(os.environ.get("WITNESS_FILE"), [witness])
     return json.dumps(witness).encode()
 
 
@@ -304,6 +282,4 @@ if os.environ.get("THREAD_NAME"):
     # PR_SET_NAME of the thread that loads this module: a name that no tool should print as it stands.
     ctypes.CDLL(None).prctl(15, os.environ["THREAD_NAME"].encode(), 0, 0, 0)
 
-if os.environ.get("READY_FILE"):
-    with open(os.environ["READY_FILE"], "a", encoding="ascii") as ready:
-        ready.write(f"{os.getpid()}\n")
+ready()

@@ -3,6 +3,7 @@
 //! In: the recordings. Out: a failure that names the kind that none shows.
 
 use profiler_core::model::Snapshot;
+use profiler_core::phase::Phase;
 use wsgi_trace_tests::replayed::Replayed;
 use wsgi_trace_tests::scenario::all;
 
@@ -24,7 +25,7 @@ fn leaves_the_loop(window: &Snapshot) -> bool {
     window.event_loops.iter().any(|one| one.pooled > 5)
 }
 
-const KINDS: [(&str, Shows); 20] = [
+const KINDS: [(&str, Shows); 23] = [
     ("gunicorn sync", |one| is(one, "gunicorn", "sync")),
     ("gunicorn gthread", |one| is(one, "gunicorn", "gthread")),
     ("gunicorn gevent", |one| is(one, "gunicorn", "gevent") && interleaves(&one.last)),
@@ -54,6 +55,16 @@ const KINDS: [(&str, Shows); 20] = [
         drops(one, &["response_cut_short", "pipelined_discarded", "server_error"])
     }),
     ("waits for the interpreter lock", |one| one.last.gil.waits.count() > 10),
+    ("threads that are slots, whatever loop's library is loaded", |one| {
+        has_setting(one, "stack_flask:app") && is(one, "uwsgi", "threads") && one.last.event_loops.is_empty()
+    }),
+    ("a pool of connections that has run dry", |one| {
+        let phases = &one.last.requests.phases;
+        has_setting(one, "stack_django:app") && phases.get(Phase::LockWait) > phases.get(Phase::BackendWait)
+    }),
+    ("a question for each row", |one| {
+        one.last.endpoints.iter().any(|of| of.count > 3 && of.round_trips.total() == 31 * of.count)
+    }),
     ("a window that rolled", |one| {
         // What began in the one ended in the other.
         let went_over = one.windows.first().is_some_and(|first| first.requests.open > 0);

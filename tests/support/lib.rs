@@ -33,6 +33,7 @@ pub mod scheduler;
 pub mod server;
 pub mod steps;
 pub mod stops;
+pub mod stores;
 pub mod switches;
 pub mod task_names;
 pub mod terminal;

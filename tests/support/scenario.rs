@@ -4,6 +4,7 @@
 
 mod gunicorn;
 mod others;
+mod stacks;
 
 use std::time::{Duration, Instant};
 
@@ -85,7 +86,7 @@ pub struct Running {
 
 /// Every situation.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    gunicorn::SCENARIOS.iter().chain(others::SCENARIOS)
+    gunicorn::SCENARIOS.iter().chain(others::SCENARIOS).chain(stacks::SCENARIOS)
 }
 
 const fn scenario(

@@ -15,6 +15,7 @@ pub mod listeners;
 pub mod mod_wsgi;
 pub mod nginx;
 pub mod place;
+pub mod stack;
 pub mod tls;
 pub mod twisted;
 pub mod uvicorn;
@@ -33,6 +34,7 @@ use anyhow::{Context as _, bail};
 
 use crate::backend::Backend;
 use crate::child::{Child, until};
+use crate::stores::Stores;
 use crate::trace::TracedRequest;
 use crate::witness::{self, Witness};
 pub use line::{Line, Log};
@@ -104,6 +106,11 @@ pub trait Recipe {
         self.inner().is_none_or(Recipe::traces_front_end)
     }
 
+    /// Whether its application asks a PostgreSQL and a Redis.
+    fn has_stores(&self) -> bool {
+        self.inner().is_some_and(Recipe::has_stores)
+    }
+
     /// Whether another request may take the interpreter between its log's clock and ours: threads share the GIL, an event loop its thread.
     fn shares_gil(&self) -> bool {
         self.inner().is_none_or(Recipe::shares_gil)
@@ -138,6 +145,7 @@ pub struct Server {
     log: Log,
     place: Place,
     _backend: Backend,
+    stores: Option<Stores>,
 }
 
 impl Server {
@@ -160,13 +168,17 @@ impl Server {
 
     fn try_start(recipe: &dyn Recipe) -> anyhow::Result<Self> {
         let backend = Backend::start()?;
+        let stores = recipe.has_stores().then(Stores::start).transpose()?;
         let place = Place::new(recipe.listen(), &backend.address)?;
         let mut children = Vec::new();
         for mut command in recipe.commands(&place)? {
             place.prepare(&mut command)?;
+            if let Some(stores) = &stores {
+                stores.tell(&mut command);
+            }
             children.push(Child::start(&mut command, recipe.name())?);
         }
-        let mut server = Self { children, log: recipe.log(), place, _backend: backend };
+        let mut server = Self { children, log: recipe.log(), place, _backend: backend, stores };
         let ready =
             until(&format!("{} to be ready", recipe.name()), START_LIMIT, || server.is_ready(recipe.loads()));
         ready.with_context(|| server.last_words())?;
@@ -195,6 +207,15 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.place.address
+    }
+
+    /// The PostgreSQL and the Redis that its application asks.
+    ///
+    /// # Errors
+    ///
+    /// Where the recipe has none.
+    pub fn stores(&self) -> anyhow::Result<&Stores> {
+        self.stores.as_ref().context("the application has no stores")
     }
 
     /// A file in its directory.

@@ -51,12 +51,33 @@ pub struct TracedRequest {
     /// Its waits for that, the longest first.
     #[serde(default)]
     pub gil_waits: Option<GilWaits>,
+    /// How often it asked back ends.
+    #[serde(default)]
+    pub back_end_round_trips: Option<RoundTrips>,
     /// Still running when the window ended.
     pub open: bool,
     /// Its beginning was not seen.
     pub truncated: bool,
     /// Records were lost.
     pub lossy: bool,
+}
+
+/// How often a request asked back ends.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RoundTrips {
+    /// All of them.
+    pub total: u64,
+    /// By the peer's port.
+    pub by_port: Vec<TripsToPort>,
+}
+
+/// How often it asked one.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TripsToPort {
+    /// The port; a UNIX socket has none.
+    pub port: Option<u16>,
+    /// How often.
+    pub count: u64,
 }
 
 /// Who had the interpreter lock while a request waited for it.

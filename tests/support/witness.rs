@@ -13,6 +13,9 @@ pub struct Witness {
     pub kind: String,
     /// Milliseconds asked for.
     pub asked_ms: f64,
+    /// How often it did that.
+    #[serde(default)]
+    pub calls: u64,
     /// Process.
     pub pid: u32,
     /// Thread.

@@ -157,17 +157,17 @@ fn socket_class(inode: u64, sockets: &HashMap<u64, Socket>, listening: &Listenin
         Some(Socket::Unix { path: Some(path), connected: true, .. }) if listening.paths.contains(path) => {
             DescriptorClass::Client
         }
-        Some(Socket::Unix { path: None, connected: true, .. }) => {
-            // The two ends of a socketpair are made together and have neighbouring inodes; the peer of a connect is
-            // the other server's accepted socket, which shows that server's path.
+        Some(Socket::Unix { path: None, connected: true, peer, .. }) => {
+            // The peer of a connect is the other server's accepted socket, which shows that server's path. Where the kernel does not say
+            // who the peer is: the two ends of a socketpair are made together and have neighbouring inodes.
             let nameless = |neighbour: u64| {
                 matches!(sockets.get(&neighbour), Some(Socket::Unix { path: None, connected: true, .. }))
             };
-            if nameless(inode.wrapping_add(1)) || nameless(inode.wrapping_sub(1)) {
-                DescriptorClass::Wakeup
-            } else {
-                DescriptorClass::Backend { port: 0 }
-            }
+            let is_pair = match peer {
+                Some(peer) => nameless(*peer),
+                None => nameless(inode.wrapping_add(1)) || nameless(inode.wrapping_sub(1)),
+            };
+            if is_pair { DescriptorClass::Wakeup } else { DescriptorClass::Backend { port: 0 } }
         }
         _ => DescriptorClass::Socket,
     }

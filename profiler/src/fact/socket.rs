@@ -42,6 +42,8 @@ pub enum Socket {
         listening: bool,
         /// Connected.
         connected: bool,
+        /// Inode of the other end, where the kernel says it.
+        peer: Option<u64>,
         /// Accept queue of a listener, where it is known.
         queue: Option<Queue>,
     },

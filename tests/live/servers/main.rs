@@ -12,6 +12,7 @@ mod metrics;
 mod pools;
 mod reload;
 mod slow;
+mod stacks;
 mod streams;
 mod tls;
 mod truth;

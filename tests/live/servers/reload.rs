@@ -52,6 +52,7 @@ fn requests_of_uwsgi_before_and_after_a_reload_are_seen_once() -> anyhow::Result
         waits: Waits::default(),
         head_ns: 0,
         witnesses: Vec::new(),
+        ports: None,
     };
     truth::every_request_is_seen_once(&window)
 }

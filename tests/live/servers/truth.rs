@@ -11,6 +11,7 @@ use wsgi_trace_tests::intervals::{Between, Intervals, Pair, kind};
 use wsgi_trace_tests::load::{Load, Sent};
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::{Line, Recipe, Server};
+use wsgi_trace_tests::stores::Stores;
 use wsgi_trace_tests::switches::{Switches, Times, Waits};
 use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
 use wsgi_trace_tests::witness::Witness;
@@ -34,6 +35,8 @@ pub(crate) struct Window {
     pub(crate) head_ns: u64,
     /// What the application's own clocks say of its work.
     pub(crate) witnesses: Vec<Witness>,
+    /// Where its PostgreSQL and its Redis listened, if it had any.
+    pub(crate) ports: Option<(u16, u16)>,
 }
 
 impl Window {
@@ -65,15 +68,8 @@ impl Window {
 /// Something more that a window is put to.
 pub(crate) type Check<'a> = &'a dyn Fn(&Window) -> anyhow::Result<()>;
 
-/// Begins a window before the load and ends it when everything that was answered is logged.
+/// A window around the load that all servers get.
 fn window(recipe: &dyn Recipe, asks_work: bool) -> anyhow::Result<Window> {
-    // Before the server, so that a sleep that goes on as the window begins is seen from its beginning.
-    let switches = Switches::start()?;
-    let server = Server::start(recipe)?;
-    let in_front = server.pids().get(1).copied().filter(|_| recipe.traces_front_end());
-    let front_end = in_front.map(|pid| format!("--with-front-end={pid}"));
-    let options: Vec<&str> = front_end.as_deref().into_iter().collect();
-    let trace = Trace::start_with(server.pid(), &options)?;
     let clients = recipe.clients();
     let mut routes =
         if recipe.answers_exceptions() { ROUTES.to_owned() } else { ROUTES.replace("/error,", "") };
@@ -88,8 +84,20 @@ fn window(recipe: &dyn Recipe, asks_work: bool) -> anyhow::Result<Window> {
         &["--kinds", clients.kinds, "--keep-alive", clients.keep_alive],
     ]
     .concat();
+    window_around(recipe, &options)
+}
+
+/// Begins a window before the load and ends it when everything that was answered is logged.
+pub(crate) fn window_around(recipe: &dyn Recipe, load: &[&str]) -> anyhow::Result<Window> {
+    // Before the server, so that a sleep that goes on as the window begins is seen from its beginning.
+    let switches = Switches::start()?;
+    let server = Server::start(recipe)?;
+    let in_front = server.pids().get(1).copied().filter(|_| recipe.traces_front_end());
+    let front_end = in_front.map(|pid| format!("--with-front-end={pid}"));
+    let options: Vec<&str> = front_end.as_deref().into_iter().collect();
+    let trace = Trace::start_with(server.pid(), &options)?;
     let yardstick = Yardstick::start()?;
-    let sent = Load::run(server.address(), &options)?;
+    let sent = Load::run(server.address(), load)?;
     server.log(sent.answered())?;
     let head_ns = yardstick.head_ns()?;
     let traced = trace.end()?;
@@ -98,7 +106,8 @@ fn window(recipe: &dyn Recipe, asks_work: bool) -> anyhow::Result<Window> {
     // What got no answer may have been logged in the meantime.
     let log = server.log(sent.answered())?;
     let witnesses = server.witness()?;
-    Ok(Window { traced, sent, log, switches, waits: shown.waits()?, head_ns, witnesses })
+    let ports = server.stores().map(Stores::ports).ok();
+    Ok(Window { traced, sent, log, switches, waits: shown.waits()?, head_ns, witnesses, ports })
 }
 
 /// Puts one server to the test.
@@ -147,6 +156,12 @@ fn put(recipe: &dyn Recipe, asks_work: bool, checks: &[Check<'_>]) -> anyhow::Re
 /// and nobody asked for more. What the witness logged and its client never got may have no status. An exception may end
 /// the connection, so that neither it nor what came after it on the connection is answered.
 pub(crate) fn every_request_is_seen_once(window: &Window) -> anyhow::Result<()> {
+    ensure!(window.sent.answered() >= 250, "only {} answers", window.sent.answered());
+    each_request_is_seen_once(window)
+}
+
+/// The same, however few they are.
+pub(crate) fn each_request_is_seen_once(window: &Window) -> anyhow::Result<()> {
     let mut wrong = Vec::new();
     let mut ours: BTreeMap<u64, Vec<&TracedRequest>> = BTreeMap::new();
     for request in &window.traced.requests {
@@ -188,11 +203,10 @@ pub(crate) fn every_request_is_seen_once(window: &Window) -> anyhow::Result<()> 
         wrong.len(),
         wrong.get(..wrong.len().min(4)).unwrap_or_default().join("\n")
     );
-    ensure!(window.sent.answered() >= 250, "only {} answers", window.sent.answered());
     Ok(())
 }
 
-fn nothing_is_lost(traced: &Traced) -> anyhow::Result<()> {
+pub(crate) fn nothing_is_lost(traced: &Traced) -> anyhow::Result<()> {
     let losses = traced.value("/losses")?;
     let number = |name: &str| traced.number(&format!("/losses/{name}"));
     for name in ["late", "malformed", "sequence_holes", "evicted", "unreadable_bytes"] {
@@ -223,7 +237,7 @@ fn intervals_agree(recipe: &dyn Recipe, window: &Window) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn slots_are_as_configured(recipe: &dyn Recipe, traced: &Traced) -> anyhow::Result<()> {
+pub(crate) fn slots_are_as_configured(recipe: &dyn Recipe, traced: &Traced) -> anyhow::Result<()> {
     let server = traced.value("/target/server")?;
     eprintln!("  {server}");
     ensure!(traced.value("/target/server/name")?.as_str() == Some(recipe.name()), "not recognised: {server}");
@@ -267,7 +281,7 @@ fn waits_for_work_are_free(traced: &Traced) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn little_is_unexplained(recipe: &dyn Recipe, traced: &Traced) -> anyhow::Result<()> {
+pub(crate) fn little_is_unexplained(recipe: &dyn Recipe, traced: &Traced) -> anyhow::Result<()> {
     let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
     for request in &traced.requests {
         for (phase, duration_ns) in &request.phases {

@@ -23,14 +23,45 @@ pub(crate) const REQUESTS: u32 = 200;
 /// The phase of each kind of work has the time that the application's clocks say.
 pub(crate) fn phases_are_those_of_the_work(recipe: &dyn Recipe, window: &Window) -> anyhow::Result<()> {
     let between = window.between(recipe)?;
+    let compared = compared(recipe, window, |witness, _| witness.kind.clone())?;
+    ensure!(
+        compared.kinds.len() == 5 && compared.kinds.values().all(|count| *count >= 10),
+        "too few of a kind: {:?}",
+        compared.kinds
+    );
+    let wrong = compared.intervals.wrong(between);
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// Each piece of work by both clocks.
+#[derive(Default)]
+pub(crate) struct Compared {
+    /// By kind, at least and at most.
+    pub(crate) intervals: Intervals,
+    /// The same, where other threads' waits for a CPU excuse nothing.
+    pub(crate) strict: Intervals,
+    /// By kind, as if nobody had waited for the interpreter lock at the end of a sleep, but where who had it had no CPU.
+    pub(crate) asleep: Intervals,
+    /// How many of each.
+    pub(crate) kinds: BTreeMap<String, usize>,
+}
+
+/// Each piece of work that the application noted beside the phase that it is, by kinds of the caller's choice.
+pub(crate) fn compared(
+    recipe: &dyn Recipe,
+    window: &Window,
+    kind_of: impl Fn(&Witness, &TracedRequest) -> String,
+) -> anyhow::Result<Compared> {
+    let between = window.between(recipe)?;
     let ours: BTreeMap<u64, &TracedRequest> =
         window.traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
     let undecided_ns = window.traced.undecided_ns()?;
-    let mut intervals = Intervals::default();
-    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut compared = Compared::default();
     for witness in &window.witnesses {
         let request = ours.get(&witness.id.parse()?).context("a request of the application is missing")?;
-        let (kind, ours_ns, (least_ns, most_ns)) = claim(witness, request, between)?;
+        let kind = kind_of(witness, request);
+        let (ours_ns, (least_ns, most_ns)) = claim(witness, request, between)?;
         // A wait whose end the kernel did not show is unexplained instead, and counted.
         let untold_ns = request.phase_ns("unexplained").min(undecided_ns);
         let nearest_ns = ours_ns.clamp(least_ns.saturating_sub(untold_ns), most_ns);
@@ -44,21 +75,17 @@ pub(crate) fn phases_are_those_of_the_work(recipe: &dyn Recipe, window: &Window)
         if pair.error_ns() > FAR_NS {
             eprintln!("  {kind}: {ours_ns} ns, not {least_ns} to {most_ns}: {witness:?} {request:?}");
         }
-        intervals.add(kind, pair);
-        *kinds.entry(kind).or_default() += 1;
+        compared.intervals.add(&kind, pair);
+        compared.strict.add(&kind, Pair { without_cpu_ns: 0, ..pair });
+        let without_cpu_ns = without_cpu_ns.min(request.phase_ns("gil_wait"));
+        compared.asleep.add(&kind, Pair { ours_ns, theirs_ns: witness.asleep_ns(), without_cpu_ns });
+        *compared.kinds.entry(kind).or_default() += 1;
     }
-    ensure!(kinds.len() == 5 && kinds.values().all(|count| *count >= 10), "too few of a kind: {kinds:?}");
-    let wrong = intervals.wrong(between);
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    Ok(())
+    Ok(compared)
 }
 
-/// The kind of work, the phase that is it, and how long that was at least and at most, in ns.
-fn claim(
-    witness: &Witness,
-    request: &TracedRequest,
-    between: Between,
-) -> anyhow::Result<(&'static str, u64, (u64, u64))> {
+/// The phase that is it, and how long that was at least and at most, in ns.
+fn claim(witness: &Witness, request: &TracedRequest, between: Between) -> anyhow::Result<(u64, (u64, u64))> {
     let asleep_ns = witness.asleep_ns();
     // Who sleeps without the GIL wants it again at the end: that wait is a phase of its own, and it slept for the rest.
     let slept = |phase: &str| {
@@ -66,16 +93,15 @@ fn claim(
         // The kernel counts some sleep as a wait for a CPU, where it moves the thread meanwhile (Linux 6.12 on).
         (request.phase_ns(phase), (least_ns, witness.wall_ns.saturating_sub(witness.cpu_ns)))
     };
-    let of = |kind, (ours_ns, limits)| Ok((kind, ours_ns, limits));
     match witness.kind.as_str() {
-        "sleep" => of("sleep", slept("sleep")),
-        "backend" => of("backend", slept("backend_wait")),
-        "lock" => of("lock", slept("lock_wait")),
-        "file" => of("file", slept("file_wait")),
+        "sleep" => Ok(slept("sleep")),
+        "backend" => Ok(slept("backend_wait")),
+        "lock" => Ok(slept("lock_wait")),
+        "file" => Ok(slept("file_wait")),
         // The server's own code is part of it, and what a hypervisor took is on our clock alone.
         "cpu" => {
             let most_ns = witness.cpu_ns + 36 * between.head_ns + between.stolen_ns;
-            of("cpu", (request.phase_ns("cpu"), (witness.cpu_ns, most_ns)))
+            Ok((request.phase_ns("cpu"), (witness.cpu_ns, most_ns)))
         }
         other => anyhow::bail!("no such kind of work: {other}"),
     }

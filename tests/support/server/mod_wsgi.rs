@@ -112,7 +112,7 @@ impl Recipe for ModWsgi {
     fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
         // Apache's processes run as nobody, who may write here and nowhere else.
         std::fs::set_permissions(place.directory(), PermissionsExt::from_mode(0o777))?;
-        for name in ["demo_app.py", "witnessed.py", "metered.py"] {
+        for name in ["demo_app.py", "witness.py", "witnessed.py", "metered.py"] {
             std::fs::copy(Place::apps().join(name), place.file(name))?;
         }
         let root = place.directory().display();

@@ -145,6 +145,6 @@ impl Place {
     }
 }
 
-fn free(host: &str) -> anyhow::Result<Address> {
+pub(crate) fn free(host: &str) -> anyhow::Result<Address> {
     Ok(Address::Tcp(TcpListener::bind((host, 0))?.local_addr()?.to_string()))
 }

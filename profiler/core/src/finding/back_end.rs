@@ -5,7 +5,7 @@
 
 use super::basis::{Basis, NextStep, Outcome, Verdict, decides, explains, served_ns};
 use super::words::{duration, factor, name, percent, ratio, request_seconds};
-use super::{Judge, Rule};
+use super::{Judge, Rule, has_room};
 use crate::model::Endpoint;
 use crate::phase::Phase;
 
@@ -85,14 +85,24 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         request_seconds(cost_ns),
     );
     let endpoints = &basis.snapshot.endpoints;
+    let mut next_step = None;
     if let Some(worst) = endpoints.iter().max_by_key(|endpoint| endpoint.phases.get(Phase::BackendWait)) {
         let of_it = ratio(worst.phases.get(Phase::BackendWait), cost_ns);
         if of_it > 0.0 {
             sentence.push_str(&format!(", {} of it in {}", percent(of_it), endpoint_name(worst)));
         }
+        // A faster back end, or more that wait for it at once, would win less than asking once.
+        let per_request = ratio(worst.round_trips.total(), worst.count);
+        if per_request >= limits.round_trips_min_count {
+            next_step = Some(NextStep::For { case: "often", otherwise: FEWER });
+            let how_often = format!(", which asks {} times in a request, on average", factor(per_request));
+            if has_room(&sentence, &how_often) {
+                sentence.push_str(&how_often);
+            }
+        }
     }
     let exemplars = basis.exemplars(&[Phase::BackendWait]);
-    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step })
 }
 
 /// What to do where an endpoint asks often.
@@ -174,6 +184,30 @@ mod tests {
             "Requests spent 80 % of service time (8 request-seconds, 80 ms each) waiting for a back end, \
              75 % of it in GET /report/:n."
         );
+    }
+
+    #[test]
+    fn an_endpoint_that_asks_for_each_row_is_told_so_too_where_it_takes_most_of_all_time() {
+        let with = |trips: u64| {
+            let mut scene = scene().phase(Phase::BackendWait, 8 * SECOND).endpoint(
+                "/keys",
+                100,
+                &[(Phase::BackendWait, 8 * SECOND)],
+            );
+            scene.0.endpoints[0].round_trips.add(6379, 100 * trips);
+            scene.judge("back-end")
+        };
+        let finding = with(31);
+        finding.assert_present();
+        assert_eq!(
+            finding.sentence,
+            "Requests spent 80 % of service time (8 request-seconds, 80 ms each) waiting for a back end, 100 % of it in GET /keys, \
+             which asks 31 times in a request, on average."
+        );
+        assert!(finding.advice.contains("N+1"), "{}", finding.advice);
+        let finding = with(3);
+        finding.assert_present();
+        assert!(!finding.advice.contains("N+1"), "{}", finding.advice);
     }
 
     #[test]

@@ -25,8 +25,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let seen = &basis.snapshot.gil;
     let woken = gil::sum(seen, |lock| lock.woken);
     let missed = gil::sum(seen, |lock| lock.missed);
-    // Waits of locks and waits in all are cut at the window each for itself.
-    let cost_ns = gil::sum(seen, |lock| lock.missed_ns).min(seen.waits.sum_ns());
+    // Waits of locks and waits in all are cut at the window each for itself; threads wait for the lock beside requests, too.
+    let of_requests_ns = basis.phases().get(Phase::GilWait);
+    let cost_ns = gil::sum(seen, |lock| lock.missed_ns).min(seen.waits.sum_ns()).min(of_requests_ns);
     let deepest = seen.locks.iter().map(|lock| lock.deepest).max().unwrap_or(0);
     let (share, rate) = (ratio(missed, woken), basis.rate(cost_ns));
     let mut evidence = vec![
@@ -94,6 +95,17 @@ mod tests {
         let finding = scene.judge("gil-convoy");
         finding.assert_present();
         assert_eq!(finding.cost_ns, all_ns);
+    }
+
+    #[test]
+    fn what_convoys_cost_is_never_more_than_requests_waited() {
+        let of_all = scene(700, 3 * SECOND);
+        let mut of_requests =
+            Scene::gunicorn("gthread", 4, 10 * SECOND).requests(100).phase(Phase::GilWait, 2 * SECOND);
+        of_requests.0.gil = of_all.0.gil;
+        let finding = of_requests.judge("gil-convoy");
+        finding.assert_present();
+        assert_eq!(finding.cost_ns, 2 * SECOND);
     }
 
     #[test]

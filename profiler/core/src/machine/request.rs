@@ -204,10 +204,11 @@ impl Active {
         let mut from_ns = self.cursor_ns;
         if !was_owner && own_start_ns > self.cursor_ns {
             // Nobody worked on it: before its service it waited for a thread. One that left it and comes back to it
-            // runs an event loop: what the request waited for meanwhile only the loop knows.
+            // runs an event loop: what the request waited for meanwhile only the loop knows. And who worked on one whose
+            // beginning was not seen may have slept since before the window.
             let before = self.request.service_start_ns.is_none() || !self.responding;
-            let phase =
-                if before && self.left_by != Some(tid) { Phase::PoolWait } else { Phase::Unexplained };
+            let waits = before && self.left_by != Some(tid) && !self.request.truncated;
+            let phase = if waits { Phase::PoolWait } else { Phase::Unexplained };
             let mut waited = Phases::default();
             waited.add(phase, own_start_ns - self.cursor_ns);
             if phase == Phase::PoolWait {
@@ -311,10 +312,12 @@ impl Active {
         }
     }
 
-    /// Phase of time at the end of the window in which nobody worked on it: a wait for a thread, unless one was there before.
+    /// Phase of time at the end of the window in which nobody worked on it: a wait for a thread, unless one was there before, or may
+    /// have been.
     #[must_use]
     pub const fn unattended(&self) -> Phase {
-        if self.owner.is_none() && self.left_by.is_none() { Phase::PoolWait } else { Phase::Unexplained }
+        let nobody = self.owner.is_none() && self.left_by.is_none() && !self.request.truncated;
+        if nobody { Phase::PoolWait } else { Phase::Unexplained }
     }
 
     fn stretch(&mut self, tgid: Tid, tid: Tid, start_ns: u64, end_ns: u64) {

@@ -59,13 +59,29 @@ fn unix_sockets_are_clients_back_ends_or_wake_ups() {
 
 #[test]
 fn a_lone_nameless_unix_socket_is_a_back_end() {
-    let nameless = Socket::Unix { path: None, listening: false, connected: true, queue: None };
+    let nameless = Socket::Unix { path: None, listening: false, connected: true, peer: None, queue: None };
     let sockets = HashMap::from([(10, nameless.clone()), (20, nameless.clone()), (21, nameless)]);
     let listening = Listening::default();
     assert_eq!(class("socket:[10]", &sockets, &listening), DescriptorClass::Backend { port: 0 });
     assert_eq!(class("socket:[20]", &sockets, &listening), DescriptorClass::Wakeup);
     assert_eq!(class("socket:[21]", &sockets, &listening), DescriptorClass::Wakeup);
     assert_eq!(class("socket:[99]", &sockets, &listening), DescriptorClass::Socket);
+}
+
+/// A pool opens one after the other: its connections are neighbours, too.
+#[test]
+fn connections_of_a_pool_to_a_unix_socket_are_back_ends() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("server.sock");
+    let listener = UnixListener::bind(&path).expect("bind");
+    let pool: Vec<UnixStream> = (0..4).map(|_| UnixStream::connect(&path).expect("connect")).collect();
+    let (_, sockets) = own();
+    for connection in &pool {
+        let target = std::fs::read_link(format!("/proc/self/fd/{}", connection.as_raw_fd())).expect("link");
+        let class = class(&target.to_string_lossy(), &sockets, &Listening::default());
+        assert_eq!(class, DescriptorClass::Backend { port: 0 });
+    }
+    drop(listener);
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn request(family: Family, only_listening: bool) -> SockDiagMessage {
         Family::Unix => SockDiagMessage::UnixRequest(UnixRequest {
             state_flags: if only_listening { unix::StateFlags::LISTEN } else { unix::StateFlags::all() },
             inode: 0,
-            show_flags: ShowFlags::NAME | ShowFlags::RQLEN,
+            show_flags: ShowFlags::NAME | ShowFlags::RQLEN | ShowFlags::PEER,
             cookie: [0xff; 8],
         }),
     }
@@ -188,6 +188,7 @@ fn unix_socket(response: &UnixResponse) -> (u64, Socket) {
         path: path.map(|path| path.chars().take(MAX_PATH_CHARACTERS).collect()),
         listening,
         connected: response.header.state == TCP_ESTABLISHED,
+        peer: response.peer().map(u64::from),
         queue,
     };
     (u64::from(response.header.inode), socket)

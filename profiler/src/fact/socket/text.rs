@@ -78,7 +78,13 @@ fn unix_row(line: &str) -> Option<(u64, Socket)> {
     let path = (!rest.is_empty()).then(|| rest.chars().take(MAX_PATH_CHARACTERS).collect());
     Some((
         inode,
-        Socket::Unix { path, listening: flags & ACCEPTS != 0, connected: state == "03", queue: None },
+        Socket::Unix {
+            path,
+            listening: flags & ACCEPTS != 0,
+            connected: state == "03",
+            peer: None,
+            queue: None,
+        },
     ))
 }
 
@@ -112,6 +118,7 @@ mod tests {
                     path: Some("/tmp/a b.sock".into()),
                     listening: true,
                     connected: false,
+                    peer: None,
                     queue: None
                 }
             ))
@@ -119,7 +126,10 @@ mod tests {
         let line = "0000000000000000: 00000003 00000000 00000000 0001 03  1677";
         assert_eq!(
             unix_row(line),
-            Some((1677, Socket::Unix { path: None, listening: false, connected: true, queue: None }))
+            Some((
+                1677,
+                Socket::Unix { path: None, listening: false, connected: true, peer: None, queue: None }
+            ))
         );
     }
 

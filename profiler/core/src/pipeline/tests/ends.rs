@@ -117,6 +117,36 @@ fn a_response_being_written_when_the_window_begins_is_a_truncated_request_in_a_s
     assert_eq!(outcome.snapshot.slots.observed[0].held_ns(Holding::Request) / US, 700);
 }
 
+/// ```text
+/// before the window: accept, recv, recv of a back end … in it: … recv returns, send, close
+/// ```
+#[test]
+fn what_a_request_did_that_nobody_saw_begin_is_no_wait_for_a_thread() {
+    let script = Script { now_ns: START + 700 * US, ..Script::new(1) };
+    let script = script.call(Call::Read { fd: 12, asked_bytes: 8192, arrival_ns: 0 }, 5, (1, 0, 0), 0);
+    let script = script.cpu(10).write_head(9, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", (3, 0, 0));
+    let mut script = script.call(Call::Close { fd: 9 }, 0, (2, 0, 0), 0).select((1, 0, 100));
+    let seeded = Connection {
+        tgid: 1,
+        tid: 1,
+        fd: 9,
+        listener_fd: LISTENER,
+        seeded: true,
+        socket: (1, 1),
+        established_ns: 0,
+        family: 2,
+        local_port: 8000,
+        peer_port: 1,
+        delayed_ms: 0,
+    };
+    script.events.insert(0, Event { time_ns: START - 10 * US, body: Body::Connection(seeded) });
+    let outcome = run(vec![script], 1000);
+    assert_eq!(outcome.requests.len(), 1);
+    let request = &outcome.requests[0];
+    assert!(request.truncated, "{request:?}");
+    assert_eq!(us(request, Phase::PoolWait), 0, "{request:?}");
+}
+
 /// gunicorn's pool threads leave the close to the thread that accepts; until then they wait for their next job.
 #[test]
 fn a_client_that_hangs_up_in_the_middle_of_its_head_was_what_the_request_waited_for() {
