@@ -1,8 +1,8 @@
 //! The machines: from ordered events to requests, slots and totals.
 //!
 //! In: ordered [`Event`](crate::event::Event)s, passed down by the pipeline. Out: transitions for the machines after
-//! them, timeline entries, and the parts of the snapshot. They form a DAG: threads and descriptors first; then
-//! connections (with their HTTP framing); then requests, which join the two; then slots and the summary. Time comes
+//! them, timeline entries, and the parts of the snapshot. They stand in stages, whose order `cargo xtask tidy` knows
+//! and holds them to, but for the imports that it lists. Time comes
 //! only from events. What should be impossible is counted by name, never guessed around.
 
 pub mod arrivals;
