@@ -4,13 +4,11 @@
 //! can have made that call; otherwise all who may have.
 
 use crate::event::{Call, Slice};
-use crate::machine::event_loop::Wants;
-use crate::machine::handoff;
-use crate::machine::request::HandedTo;
+use crate::machine::request::{HandedTo, Place, Wants};
 use crate::machine::state::State;
-use crate::machine::task;
 use crate::machine::thread::Thread;
-use crate::machine::turn::{Place, candidates, is_loop, may_be_over, may_run};
+use crate::machine::turn::{candidates, is_loop, may_be_over, may_run};
+use crate::machine::{handoff, task};
 
 /// Requests told apart.
 const MAX_CANDIDATES: usize = 128;

@@ -9,12 +9,14 @@ use rustc_hash::FxHashMap;
 use crate::event::Tid;
 use crate::fact::memory::ProcessMemory;
 use crate::machine::slot::Busy;
-use crate::machine::state::MAX_COUNTED;
 use crate::model::Process;
 use crate::model::capacity::{Capacity, Worker};
 use crate::model::request::Request;
 use crate::model::slot::{HeatRow, Slots};
 use crate::phase::{Phase, Phases};
+
+/// Processes, and listeners in them, whose requests and accepts are counted apart.
+pub(super) const MAX_COUNTED: usize = 65_536;
 
 /// Sums by process.
 #[derive(Clone, Debug, Default)]

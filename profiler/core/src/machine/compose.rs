@@ -5,6 +5,7 @@
 //! before and after that the front end's.
 
 use crate::event::Tid;
+use crate::machine::trail::{Piece, Trail};
 use crate::model::gil::Holder;
 use crate::model::gil_waits::GilWaits;
 use crate::model::request::{Request, Stretch};
@@ -12,8 +13,6 @@ use crate::model::request_start::RequestStart;
 use crate::model::round_trips::RoundTrips;
 use crate::phase::{Phase, Phases};
 
-/// Pieces kept for one request; beyond it each two neighbours become one.
-const MAX_PIECES: usize = 512;
 /// Stretches of a request that are kept.
 const MAX_STRETCHES: usize = 32;
 
@@ -50,64 +49,6 @@ pub struct Inner {
     pub ends_with_connection: bool,
 }
 
-/// A stretch of the front end's own account, with what of it may be the client's doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Piece {
-    start_ns: u64,
-    end_ns: u64,
-    read_stall_ns: u64,
-    write_stall_ns: u64,
-    unexplained_ns: u64,
-}
-
-/// The front end's account of one request, from the moment on that it turned to the server behind.
-#[derive(Clone, Debug, Default)]
-pub struct Trail {
-    /// Phases up to there.
-    before: Phases,
-    from_ns: u64,
-    pieces: Vec<Piece>,
-}
-
-impl Trail {
-    /// Up to `from_ns` the request's time is in `before`.
-    #[must_use]
-    pub const fn new(before: Phases, from_ns: u64) -> Self {
-        Self { before, from_ns, pieces: Vec::new() }
-    }
-
-    /// The next stretch; they follow one another without a gap.
-    pub fn push(&mut self, start_ns: u64, end_ns: u64, phases: &Phases) {
-        if end_ns <= start_ns {
-            return;
-        }
-        if self.pieces.len() >= MAX_PIECES {
-            self.pieces = self.pieces.chunks(2).map(join).collect();
-        }
-        self.pieces.push(Piece {
-            start_ns,
-            end_ns,
-            read_stall_ns: phases.get(Phase::ClientReadStall),
-            write_stall_ns: phases.get(Phase::ClientWriteStall),
-            unexplained_ns: phases.get(Phase::Unexplained),
-        });
-    }
-}
-
-fn join(pieces: &[Piece]) -> Piece {
-    pieces
-        .iter()
-        .copied()
-        .reduce(|one, other| Piece {
-            start_ns: one.start_ns,
-            end_ns: other.end_ns,
-            read_stall_ns: one.read_stall_ns.saturating_add(other.read_stall_ns),
-            write_stall_ns: one.write_stall_ns.saturating_add(other.write_stall_ns),
-            unexplained_ns: one.unexplained_ns.saturating_add(other.unexplained_ns),
-        })
-        .unwrap_or_default()
-}
-
 /// Phases of a request that only a front end had: what it did itself is `front_end`; its accept queue, the client's
 /// stalls, a server that is not traced, and what is not known keep their names.
 #[must_use]
@@ -125,16 +66,6 @@ pub fn of_front_end(phases: &Phases) -> Phases {
         result.add(if kept { phase } else { Phase::FrontEnd }, duration_ns);
     }
     result
-}
-
-/// What of `all` is left without `part`.
-#[must_use]
-pub fn minus(all: &Phases, part: &Phases) -> Phases {
-    let mut left = Phases::default();
-    for (phase, duration_ns) in all.iter() {
-        left.add(phase, duration_ns.saturating_sub(part.get(phase)));
-    }
-    left
 }
 
 /// Puts the halves together. Says how many of `inners` were left out because they ran at the same time as another.

@@ -5,9 +5,9 @@
 use std::collections::VecDeque;
 
 use crate::event::{Connection as Opened, Tid};
-use crate::machine::ending::Signs;
 use crate::machine::http1::{Inbound, Outbound};
 use crate::machine::request::Active;
+use crate::machine::signs::Signs;
 
 /// Connections followed at once; one more is counted and not followed.
 const MAX_CONNECTIONS: usize = 65_536;

@@ -12,13 +12,15 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::event::{Connection as Opened, ConnectionEvidence, Evidence, Sign, Slice, Tid};
 use crate::fact::open_files::OpenFiles;
 use crate::machine::connection::Side;
-use crate::machine::ending::{Ended, Signs};
+use crate::machine::ending::Ended;
+use crate::machine::errno::EAGAIN;
 use crate::machine::gone::{Gone, Place};
 use crate::machine::inside::Inside;
 use crate::machine::judge::{Scene, Verdict, judge};
 use crate::machine::killed::Signals;
 use crate::machine::living::Living;
 use crate::machine::lost::Lost;
+use crate::machine::signs::Signs;
 use crate::machine::state::State;
 use crate::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
 use crate::server::OwnLimit;
@@ -46,8 +48,6 @@ const FAILURES: &[(i64, &str)] = &[
     (-103, "ECONNABORTED"),
     (-71, "EPROTO"),
 ];
-/// `EAGAIN`.
-const EAGAIN: i64 = -11;
 
 /// A connection that nobody has accepted.
 #[derive(Clone, Debug, Default)]

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use crate::event::Slice;
+use crate::machine::request::{LastChunks, Wants};
 use crate::machine::strand::Strands;
 use crate::machine::task::Tasks;
 use crate::model::event_loop::{EventLoop as Report, Holder, LONG_HOLD_NS, LongHolds};
@@ -45,32 +46,6 @@ struct Resumed {
     phase: Phase,
     asleep_ns: u64,
     ready_ns: u64,
-}
-
-/// What a request that its thread has left waits for, as far as its last call told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Wants {
-    /// It did not tell.
-    #[default]
-    Unknown,
-    /// More bytes from its client.
-    ClientRead,
-    /// Its client to take bytes.
-    ClientWrite,
-    /// A back end.
-    Backend,
-}
-
-/// How a loop writes the last chunks of responses, as far as was seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LastChunks {
-    /// No response in chunks has ended yet.
-    #[default]
-    Unknown,
-    /// By themselves.
-    Apart,
-    /// At least one came together with what is before it.
-    Joined,
 }
 
 /// A wait of the loop.

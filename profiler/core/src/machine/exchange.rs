@@ -7,15 +7,11 @@ use crate::event::Slice;
 use crate::machine::capacity::Wait;
 use crate::machine::connection::Connection;
 use crate::machine::ending::{Ended, How};
-use crate::machine::event_loop::Wants;
-use crate::machine::front;
 use crate::machine::http1::{ResponseHead, Step};
-use crate::machine::job;
-use crate::machine::request::{Active, Beginning};
+use crate::machine::request::{Active, Beginning, Wants};
 use crate::machine::state::State;
-use crate::machine::strand;
 use crate::machine::thread::Thread;
-use crate::machine::turn;
+use crate::machine::{front, job, strand, turn};
 use crate::model::request::Framing;
 use crate::model::request_start::RequestStart;
 use crate::phase::Phase;
@@ -323,7 +319,7 @@ pub(super) fn advance(state: &mut State, thread: &mut Thread, at: At<'_>, sink: 
     }
     let window_start_ns = state.window_start_ns;
     let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else { return };
-    let taken = active.advance(thread, tid, own_start_ns, window_start_ns);
+    let taken = active.advance(thread.time(tid), own_start_ns, window_start_ns);
     active.request.slot = thread.slot.or(active.request.slot);
     thread.serving = Some((number, id));
     state.hold_for_request(thread, taken.from_ns, &taken.phases);

@@ -9,9 +9,10 @@ use crate::machine::ending::{How, asked};
 use crate::machine::exchange;
 use crate::machine::gil_edge::Because;
 use crate::machine::job;
+use crate::machine::piece::Piece;
 use crate::machine::serving::{draw, meaning_of, waits_for_work};
 use crate::machine::state::State;
-use crate::machine::thread::{Piece, Thread};
+use crate::machine::thread::Thread;
 use crate::machine::turn;
 use crate::timeline::{Entry, ThreadState};
 

@@ -8,14 +8,15 @@ use rustc_hash::FxHashSet;
 
 use crate::event::{Call, Connection as Opened, Slice, Tid};
 use crate::fact::DescriptorClass;
-use crate::machine::compose::Trail;
 use crate::machine::connection::{Connection, Side};
+use crate::machine::errno::{EAGAIN, ECONNREFUSED, EINPROGRESS, ENOENT};
 use crate::machine::exchange;
-use crate::machine::link::{Evidence, Half, Peer, Ready};
+use crate::machine::link::{CONTINUE_BYTES, Evidence, Half, Peer, Ready};
 use crate::machine::living::Living;
 use crate::machine::request::Active;
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
+use crate::machine::trail::Trail;
 use crate::model::front_end::FrontEnd;
 use crate::model::request::{Framing, Request};
 use crate::server::{Inside, Role, recognise, slots_of_one_worker};
@@ -25,17 +26,6 @@ use crate::timeline::Entry;
 const AF_UNIX: u16 = 1;
 /// `AF_INET` and `AF_INET6`.
 const INTERNET: [u16; 2] = [2, 10];
-/// `-EINPROGRESS`, include/uapi/asm-generic/errno.h: a connect that goes on without its thread.
-const EINPROGRESS: i64 = -115;
-/// `-ECONNREFUSED`, in the same file.
-const ECONNREFUSED: i64 = -111;
-/// `-EAGAIN`, include/uapi/asm-generic/errno-base.h.
-const EAGAIN: i64 = -11;
-/// `-ENOENT`, in the same file.
-const ENOENT: i64 = -2;
-/// What mod_wsgi's daemon says before it calls the application, `Status: 200 Continue` and an empty line: the request's
-/// body may come (mod_wsgi 4 to 6, `wsgi_execute_script`).
-pub(super) const CONTINUE_BYTES: u64 = 24;
 /// Requests of the server's are numbered apart: those that reports show are dense.
 const INNER: u64 = 1 << 63;
 

@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::{Slice, Tid};
 use crate::fact::InterpreterLock;
+use crate::machine::errno::{EAGAIN, ETIMEDOUT};
 use crate::model::gil::{Convoy, DEPTHS, Lock};
 
 /// Stretches kept apart for the union of waits; older ones are settled.
@@ -17,10 +18,6 @@ const MAX_STRETCHES: usize = 256;
 const MAX_ASKED: usize = 1024;
 /// What a woken thread returns with.
 const WOKEN: i64 = 0;
-/// `-EAGAIN`: it would have been woken before it slept.
-const AGAIN: i64 = -11;
-/// `-ETIMEDOUT`: the switch interval passed.
-const TIMED_OUT: i64 = -110;
 
 /// One sleep of an attempt.
 #[derive(Clone, Copy, Debug)]
@@ -87,10 +84,10 @@ impl Attempt {
             }
             _ => (self.asked, self.kept_ns) = (None, 0),
         }
-        if sleep.on_condition && sleep.result == TIMED_OUT && self.asked.is_none() {
+        if sleep.on_condition && sleep.result == ETIMEDOUT && self.asked.is_none() {
             self.asked = sleep.holder.map(|holder| (holder, sleep.end_ns));
         }
-        if sleep.on_condition && matches!(sleep.result, WOKEN | AGAIN) {
+        if sleep.on_condition && matches!(sleep.result, WOKEN | EAGAIN) {
             // Somebody gave the lock up.
             (self.asked, self.kept_ns) = (None, 0);
             self.woken = sleep.result == WOKEN;
@@ -142,12 +139,12 @@ impl Measure {
         let interval_ns = self.sums.interval_us.saturating_mul(1000);
         let was_kept = attempt.kept_ns > 0;
         let added_ns = attempt.sleep(sleep, interval_ns);
-        if sleep.on_condition && sleep.result == TIMED_OUT {
+        if sleep.on_condition && sleep.result == ETIMEDOUT {
             self.ask(sleep);
         }
         self.sums.switches_known |= sleep.holder.is_some();
         self.sums.woken += u64::from(sleep.on_condition && sleep.result == WOKEN);
-        self.sums.timed_out += u64::from(sleep.on_condition && sleep.result == TIMED_OUT);
+        self.sums.timed_out += u64::from(sleep.on_condition && sleep.result == ETIMEDOUT);
         self.sums.not_honoured += u64::from(added_ns > 0 && !was_kept);
         self.sums.not_honoured_ns = self.sums.not_honoured_ns.saturating_add(added_ns);
         added_ns

@@ -86,7 +86,8 @@ impl Gone {
 mod tests {
     use super::*;
     use crate::machine::connection::Side;
-    use crate::machine::ending::{How, Signs};
+    use crate::machine::ending::How;
+    use crate::machine::signs::Signs;
 
     fn ended(id: u64) -> Box<Ended> {
         Box::new(Ended {

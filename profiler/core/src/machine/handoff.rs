@@ -20,9 +20,10 @@ use rustc_hash::FxHashSet;
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
-use crate::machine::request::{Active, HandedTo};
+use crate::machine::piece::Pending;
+use crate::machine::request::{Active, HandedTo, Place};
 use crate::machine::state::State;
-use crate::machine::thread::{Pending, Thread};
+use crate::machine::thread::Thread;
 use crate::machine::turn;
 use crate::phase::Phase;
 
@@ -38,9 +39,6 @@ const MAX_JOBS: usize = 256;
 const MAX_GIVEN: usize = 64;
 /// A job that was given longer ago is not waited for any more.
 const LONGEST_JOB_NS: u64 = 1_000_000_000;
-
-/// A request on a connection: the connection's number and the request's id.
-type Place = (u32, u64);
 
 /// What a thread did up to its last note.
 #[derive(Clone, Debug)]

@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 
 use crate::event::Tid;
-use crate::machine::ending::{Answered, Ended, Signs};
+use crate::machine::ending::Ended;
+use crate::machine::signs::{Answered, Signs};
 
 /// Ends kept, the newest.
 const MAX_KEPT: usize = 4096;

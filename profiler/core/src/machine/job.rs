@@ -10,11 +10,11 @@ use profiler_common::record::slice::FLAG_GAP_BLOCKED_MIXED;
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::classify::{Touch, is_mutex};
-use crate::machine::event_loop::Wants;
 use crate::machine::exchange;
-use crate::machine::request::Active;
+use crate::machine::piece::Piece;
+use crate::machine::request::{Active, Wants};
 use crate::machine::state::State;
-use crate::machine::thread::{Piece, Thread};
+use crate::machine::thread::Thread;
 use crate::machine::waiter::lock_of;
 
 /// A wait in a queue has ended: who ended it may be the one that hands over jobs.

@@ -4,8 +4,9 @@
 //! cause and what shows it. The order of the questions is the order of time: who went first is the cause.
 
 use crate::machine::connection::Side;
-use crate::machine::ending::{Answered, Ended, How, Unfinished};
+use crate::machine::ending::{Ended, How, Unfinished};
 use crate::machine::http1::FAREWELL_MAX_BYTES;
+use crate::machine::signs::Answered;
 use crate::model::dropped::Cause;
 use crate::server::{Answer, kind_named};
 

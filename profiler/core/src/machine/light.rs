@@ -10,9 +10,9 @@ use rustc_hash::FxHashMap;
 use profiler_common::record::slice::{FLAG_WAKE_MISSED, NO_CALL, Undecided};
 
 use crate::event::{Call, Light, LightWhat, Slice, Tid};
+use crate::machine::piece::Piece;
 use crate::machine::serving;
 use crate::machine::state::State;
-use crate::machine::thread::Piece;
 use crate::model::request::{Framing, Request, Stretch};
 use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};

@@ -7,6 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::{Call, Connection, Slice, Tid};
 use crate::fact::{ListenerCounts, ListenerWakes};
+use crate::machine::errno::EAGAIN;
 use crate::machine::living::Living;
 use crate::model::latency::Latency;
 
@@ -17,8 +18,6 @@ const MAX_COUNTS: usize = 1024;
 
 /// Threads whose place in the accept loop is kept.
 const MAX_THREADS: usize = 16_384;
-/// `-EAGAIN`.
-const EAGAIN: i64 = -11;
 
 /// What is known of the window's listeners.
 #[derive(Clone, Debug, Default)]

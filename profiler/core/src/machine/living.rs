@@ -10,8 +10,6 @@ use rustc_hash::FxHashSet;
 
 use crate::event::Tid;
 use crate::machine::process::Processes;
-use crate::machine::state::State;
-use crate::machine::threads::Threads;
 
 /// What is still there.
 #[derive(Clone, Debug, Default)]
@@ -22,13 +20,16 @@ pub struct Living {
 }
 
 impl Living {
-    /// Of these; to be called when `processes` has let go of what has ended.
+    /// Of these; to be called when `processes` has let go of what has ended. `threads`: the live ones, and the processes that have some.
     #[must_use]
-    pub fn of(processes: &Processes, threads: &Threads) -> Self {
-        let with_threads = threads.values().map(|thread| thread.tgid);
+    pub fn of(
+        processes: &Processes,
+        threads: FxHashSet<Tid>,
+        with_threads: impl Iterator<Item = Tid>,
+    ) -> Self {
         Self {
             processes: processes.seen.iter().map(|process| process.tgid).chain(with_threads).collect(),
-            threads: threads.tids().collect(),
+            threads,
             listeners: processes.listeners.iter().map(|listener| listener.inode).collect(),
         }
     }
@@ -49,18 +50,5 @@ impl Living {
     #[must_use]
     pub fn listener(&self, inode: u64) -> bool {
         self.listeners.contains(&inode)
-    }
-}
-
-impl State {
-    /// Forgets what has ended.
-    pub(super) fn forget_ended(&mut self, living: &Living) {
-        self.pools.retain(|tgid, _| living.process(*tgid));
-        self.descriptors.retain(living);
-        self.capacity.retain(living);
-        self.drops.retain(living);
-        self.topology.retain(living);
-        self.heads.retain(|_, head| living.process(head.tgid));
-        self.gil.retain(living);
     }
 }

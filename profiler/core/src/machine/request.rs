@@ -6,10 +6,9 @@
 
 use crate::event::Tid;
 use crate::machine::capacity::{SHORTEST_NS, Span};
-use crate::machine::compose::{Trail, minus};
-use crate::machine::event_loop::{LastChunks, Wants};
 use crate::machine::gil_held::Held;
-use crate::machine::thread::{Pending, Thread, hold};
+use crate::machine::piece::{Pending, Time, hold};
+use crate::machine::trail::{Trail, minus};
 use crate::model::request::{Framing, Request, Stretch};
 use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
@@ -64,6 +63,35 @@ pub struct Active {
     /// Its account piece by piece, from where a front end turned to the server behind.
     pub trail: Option<Trail>,
 }
+
+/// What a request that its thread has left waits for, as far as its last call told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wants {
+    /// It did not tell.
+    #[default]
+    Unknown,
+    /// More bytes from its client.
+    ClientRead,
+    /// Its client to take bytes.
+    ClientWrite,
+    /// A back end.
+    Backend,
+}
+
+/// How a loop writes the last chunks of responses, as far as was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LastChunks {
+    /// No response in chunks has ended yet.
+    #[default]
+    Unknown,
+    /// By themselves.
+    Apart,
+    /// At least one came together with what is before it.
+    Joined,
+}
+
+/// A request on a connection: the connection's number and the request's id.
+pub type Place = (u32, u64);
 
 /// A thread of the loop's pool that was woken for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,13 +216,8 @@ impl Active {
     /// A thread's last piece moved bytes of this request: its time since the cursor is this request's. `own_start_ns`
     /// is where the thread's own work on it began at the earliest; what held the thread before that, from
     /// `window_start_ns` on, is added to the thread's sums. Returns what was taken of the thread's time.
-    pub fn advance(
-        &mut self,
-        thread: &mut Thread,
-        tid: Tid,
-        own_start_ns: u64,
-        window_start_ns: u64,
-    ) -> Taken {
+    pub fn advance(&mut self, time: Time<'_>, own_start_ns: u64, window_start_ns: u64) -> Taken {
+        let Time { tgid, tid, since_ns, pending, holding_ns } = time;
         if self.left_by == Some(tid) {
             self.part();
         }
@@ -212,8 +235,8 @@ impl Active {
             waited.add(phase, own_start_ns - self.cursor_ns);
             if phase == Phase::PoolWait {
                 // A thread that was born for it is busy from its birth on, and keeps nobody waiting.
-                let is_new = thread.since_ns > self.cursor_ns;
-                let until_ns = if is_new { own_start_ns.min(thread.since_ns) } else { own_start_ns };
+                let is_new = since_ns > self.cursor_ns;
+                let until_ns = if is_new { own_start_ns.min(since_ns) } else { own_start_ns };
                 self.has_waited(self.cursor_ns, until_ns);
             }
             self.spend(self.cursor_ns, own_start_ns, &waited);
@@ -221,7 +244,6 @@ impl Active {
         }
         let mut parts = Vec::new();
         let is_kept = self.trail.is_some();
-        let Thread { pending, holding_ns, .. } = thread;
         let phases = pending.take_from(from_ns, &mut self.held, |piece, at_ns| {
             if let Some(holding) = piece.holding {
                 hold(holding_ns, holding, piece.start_ns.max(window_start_ns), at_ns);
@@ -233,14 +255,14 @@ impl Active {
         self.spend_parts(from_ns, &phases, &parts);
         self.cursor_ns = from_ns.saturating_add(phases.total_ns());
         self.owner = Some(tid);
-        self.stretch(thread.tgid, tid, from_ns, self.cursor_ns);
+        self.stretch(tgid, tid, from_ns, self.cursor_ns);
         Taken { from_ns, phases }
     }
 
-    /// A thread leaves it. `open_end`: that may be the end of its response, once that has begun.
-    pub fn pauses(&mut self, open_end: bool, thread: &Thread) {
+    /// A thread leaves it. `open_end`: that may be the end of its response, once that has begun; `last_chunks`: how its loop writes these.
+    pub fn pauses(&mut self, open_end: bool, last_chunks: LastChunks) {
         self.may_have_ended = self.responding && open_end;
-        self.last_chunks = thread.event_loop.as_ref().map(|known| known.last_chunks).unwrap_or_default();
+        self.last_chunks = last_chunks;
     }
 
     /// What the thread that left it did last was for it: it goes on.

@@ -58,9 +58,21 @@ impl State {
         self.links.roll();
         self.foreign_descriptor_calls = 0;
         self.child_wait_ns = 0;
-        let living = Living::of(&self.processes, &self.threads);
+        let with_threads = self.threads.values().map(|thread| thread.tgid);
+        let living = Living::of(&self.processes, self.threads.tids().collect(), with_threads);
         self.forget_ended(&living);
         living
+    }
+
+    /// Forgets what has ended.
+    fn forget_ended(&mut self, living: &Living) {
+        self.pools.retain(|tgid, _| living.process(*tgid));
+        self.descriptors.retain(living);
+        self.capacity.retain(living);
+        self.drops.retain(living);
+        self.topology.retain(living);
+        self.heads.retain(|_, head| living.process(head.tgid));
+        self.gil.retain(living);
     }
 
     /// Adds a slice to its thread's account, without the part that lies before the window.

@@ -12,7 +12,7 @@ use crate::machine::classify::{Idle, Meaning, Touch, classify};
 use crate::machine::connection::Side;
 use crate::machine::descriptor::EPOLL_CTL_DEL;
 use crate::machine::ending::How;
-use crate::machine::event_loop::Wants;
+use crate::machine::errno::{EAGAIN, EINTR};
 use crate::machine::exchange::{self, Bytes};
 use crate::machine::exchange_end;
 use crate::machine::front;
@@ -21,9 +21,11 @@ use crate::machine::gil_edge::{self, Because};
 use crate::machine::gil_held::Held;
 use crate::machine::handoff;
 use crate::machine::job;
+use crate::machine::piece::Piece;
+use crate::machine::request::Wants;
 use crate::machine::state::State;
 use crate::machine::strand;
-use crate::machine::thread::{Piece, Thread};
+use crate::machine::thread::Thread;
 use crate::machine::turn;
 use crate::model::slot::Holding;
 use crate::phase::{Phase, Phases};
@@ -31,10 +33,6 @@ use crate::timeline::{Entry, ThreadState};
 
 /// The slice of a write to a client that begins with a status line.
 const STATUS_LINE: u32 = FLAG_CLIENT | FLAG_STATUS_LINE;
-/// `EAGAIN`, include/uapi/asm-generic/errno-base.h.
-const EAGAIN: i64 = -11;
-/// `EINTR`, in the same file.
-const EINTR: i64 = -4;
 /// include/uapi/linux/eventpoll.h.
 const EPOLLOUT: u32 = 4;
 /// Threads followed at once.
@@ -301,7 +299,8 @@ pub(super) fn leave(
     if let Some(active) = connection.requests.get_mut(place)
         && !(active.responding && open_end && !may_go_on)
     {
-        active.pauses(open_end, thread);
+        let event_loop = thread.event_loop.as_ref();
+        active.pauses(open_end, event_loop.map(|known| known.last_chunks).unwrap_or_default());
         let mut phases = Phases::default();
         let is_own = active.owner == Some(tid);
         if is_own && until_ns > active.cursor_ns {

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::{Head, Slice, Tid};
 use crate::fact::Account;
-use crate::machine::by_process::{ByProcess, had_to_wait};
+use crate::machine::by_process::{ByProcess, MAX_COUNTED, had_to_wait};
 use crate::machine::capacity::Capacity;
 use crate::machine::classify::waits_for_child;
 use crate::machine::connection::Connections;
@@ -17,11 +17,12 @@ use crate::machine::dropped::Drops;
 use crate::machine::front::Topology;
 use crate::machine::gil::Locks;
 use crate::machine::link::Links;
+use crate::machine::piece::{Piece, hold};
 use crate::machine::process::Processes;
 use crate::machine::slot::{Busy, Heat};
 use crate::machine::summary::Summary;
 use crate::machine::task::Running;
-use crate::machine::thread::{Piece, Thread, hold};
+use crate::machine::thread::Thread;
 use crate::machine::threads::Threads;
 use crate::model::request::Request;
 use crate::model::slot::{Holding, Slot};
@@ -31,8 +32,6 @@ use crate::timeline::Entry;
 
 /// Threads that have ended and are still listed.
 const MAX_ENDED_THREADS: usize = 4096;
-/// Processes, and listeners in them, whose requests and accepts are counted apart.
-pub(super) const MAX_COUNTED: usize = 65_536;
 /// Event loops of threads that have ended and are still listed.
 const MAX_ENDED_LOOPS: usize = 1024;
 /// Slots of threads that have ended and are still listed.
@@ -446,7 +445,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::thread::Piece;
+    use crate::machine::piece::Piece;
 
     #[test]
     fn time_that_was_laid_to_something_beside_requests_is_not_held_by_a_request_that_claims_it_later() {

@@ -10,16 +10,13 @@
 mod list;
 
 use crate::event::{Call, Slice};
-use crate::machine::asker;
 use crate::machine::descriptor::EPOLL_CTL_DEL;
-use crate::machine::event_loop::Wants;
-use crate::machine::handoff;
-use crate::machine::request::{Active, Beginning};
-use crate::machine::serving;
+use crate::machine::errno::{EAGAIN, EINPROGRESS};
+use crate::machine::request::{Active, Beginning, Place, Wants};
 use crate::machine::state::State;
-use crate::machine::task;
 use crate::machine::thread::Thread;
-use crate::machine::turn::{Place, may_run};
+use crate::machine::turn::may_run;
+use crate::machine::{asker, handoff, serving, task};
 use crate::phase::{Phase, Phases};
 use crate::timeline::Entry;
 
@@ -211,12 +208,12 @@ fn touch(
     else {
         return;
     };
-    let taken = strand.account.advance(thread, slice.tid, own_start_ns, state.window_start_ns);
+    let taken = strand.account.advance(thread.time(slice.tid), own_start_ns, state.window_start_ns);
     state.hold_for_request(thread, taken.from_ns, &taken.phases);
     strand.touched_ns = exit_ns;
     let moved = slice.result > 0;
     let asks = matches!(slice.call, Call::Write { .. }) && moved;
-    let waits = asks || matches!(slice.result, super::turn::EAGAIN | super::turn::EINPROGRESS);
+    let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
     strand.account.wants = if waits { Wants::Backend } else { Wants::Unknown };
     if matches!(slice.call, Call::Read { .. }) && moved {
         strand.answered_ns = exit_ns;

@@ -12,11 +12,10 @@ use rustc_hash::FxHashMap;
 
 use crate::event::{Call, Slice, TaskSeen, Tid};
 use crate::machine::connection::Connection;
-use crate::machine::event_loop::Wants;
-use crate::machine::exchange;
+use crate::machine::request::{Place, Wants};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
-use crate::machine::turn::{self, Place};
+use crate::machine::{exchange, turn};
 use crate::timeline::Entry;
 
 /// Threads whose tasks are followed.

@@ -15,24 +15,17 @@ use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::asker::{self, Asker};
 use crate::machine::descriptor::EPOLL_CTL_DEL;
-use crate::machine::event_loop::{EventLoop, MAX_LEFT, MAX_PARKED, Wants};
+use crate::machine::errno::{EAGAIN, EINPROGRESS};
+use crate::machine::event_loop::{EventLoop, MAX_LEFT, MAX_PARKED};
 use crate::machine::exchange::At;
 use crate::machine::handoff::{self, Collected, Pool};
+use crate::machine::request::{Place, Wants};
 use crate::machine::serving::leave;
 use crate::machine::state::State;
-use crate::machine::strand;
-use crate::machine::task;
 use crate::machine::thread::Thread;
+use crate::machine::{strand, task};
 use crate::phase::{Phase, Phases};
 use crate::timeline::Entry;
-
-/// `EAGAIN`, include/uapi/asm-generic/errno-base.h.
-pub(super) const EAGAIN: i64 = -11;
-/// `EINPROGRESS`, include/uapi/asm-generic/errno.h.
-pub(super) const EINPROGRESS: i64 = -115;
-
-/// A request on a connection: the connection's number and the request's id.
-pub(super) type Place = (u32, u64);
 
 /// Whether a call waits for whatever of a set is ready.
 const fn is_look(slice: &Slice) -> bool {

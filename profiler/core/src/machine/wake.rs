@@ -6,6 +6,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::event::{Call, Slice, Tid, Wake};
+use crate::machine::errno::EAGAIN;
 use crate::model::wake::{Outcome, Woken};
 use crate::timeline::Entry;
 
@@ -13,8 +14,6 @@ use crate::timeline::Entry;
 const MAX_LISTENERS: usize = 1024;
 /// Threads that have returned and not called accept yet.
 const MAX_PENDING: usize = 16_384;
-/// `-EAGAIN`.
-const EAGAIN: i64 = -11;
 
 /// What is known of the window's wake-ups.
 #[derive(Clone, Debug, Default)]

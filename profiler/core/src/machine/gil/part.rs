@@ -1,14 +1,10 @@
 //! What a slice is for its thread's waiting, and what that makes of its time.
 //!
-//! In: a slice and its part in a wait. Out: how much of it is a wait, and its phases.
+//! In: a slice and its part in a wait. Out: how much of it is a wait.
 
 use super::episode::begin_ns;
 use crate::event::Slice;
-use crate::machine::classify::{Idle, Meaning};
 use crate::machine::gil_waits::Wait;
-use crate::machine::thread::Piece;
-use crate::phase::Phase;
-use crate::timeline::ThreadState;
 
 /// What a slice is for a thread's waiting, and what it tells of the wait before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,21 +41,5 @@ impl Part {
         };
         let start_ns = if start_ns > window_start_ns { start_ns } else { window_start_ns };
         if exit_ns > start_ns { Some(exit_ns - start_ns) } else { None }
-    }
-
-    /// The meaning of the slice's call, and the gap before it, with the wait taken into account.
-    #[must_use]
-    pub fn apply(self, meaning: Meaning, mut gap: Piece) -> (Meaning, Piece) {
-        match self {
-            Self::None => return (meaning, gap),
-            // Without a limit of time, as waits for work are; it is none.
-            Self::Handover => {
-                return (Meaning { idle: Idle::No, state: ThreadState::LockWait, ..meaning }, gap);
-            }
-            Self::Again => gap.cpu = Phase::GilWait,
-            Self::First => {}
-        }
-        let (cpu, blocked, state) = (Phase::GilWait, Phase::GilWait, ThreadState::GilWait);
-        (Meaning { cpu, blocked, state, idle: Idle::No, ..meaning }, gap)
     }
 }

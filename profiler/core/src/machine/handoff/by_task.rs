@@ -2,9 +2,8 @@
 //!
 //! In: when a thread was woken, the tasks that the loop's thread was at. Out: the request that the task works for; that it has gone on by then.
 
-use super::Place;
 use crate::event::Tid;
-use crate::machine::event_loop::Wants;
+use crate::machine::request::{Place, Wants};
 use crate::machine::state::State;
 use crate::machine::turn;
 

@@ -2,9 +2,7 @@
 //!
 //! In: what the machine beside this does with them. Out: which of them a request that goes on is, or may be.
 
-use crate::machine::event_loop::Wants;
-use crate::machine::request::Active;
-use crate::machine::turn::Place;
+use crate::machine::request::{Active, Place, Wants};
 use crate::phase::{Phase, Phases};
 
 /// Strands of one loop.

@@ -3,8 +3,7 @@
 //! In: writes of last chunks, next requests on the same connections. Out: what is sure of a response of which no more was written so far.
 
 use crate::machine::connection::Connection;
-use crate::machine::event_loop::LastChunks;
-use crate::machine::request::Active;
+use crate::machine::request::{Active, LastChunks};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
 

@@ -3,11 +3,11 @@
 //! In: calls of a loop's thread, what is known of requests and descriptors. Out: requests that may run, in the order in which the
 //! loop goes on with them; what a call says of the one that makes it.
 
-use super::Place;
 use crate::event::{Call, Slice};
 use crate::machine::descriptor::EPOLL_CTL_DEL;
-use crate::machine::event_loop::{EventLoop, Wants};
+use crate::machine::event_loop::EventLoop;
 use crate::machine::handoff;
+use crate::machine::request::{Place, Wants};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
 
