@@ -4,10 +4,10 @@
 //! can have made that call; otherwise all who may have.
 
 use crate::event::{Call, Slice};
+use crate::machine::candidates::{candidates, may_run};
 use crate::machine::request::{HandedTo, Place, Wants};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
-use crate::machine::turn::{candidates, is_loop, may_be_over, may_run};
 use crate::machine::{handoff, task};
 
 /// Requests told apart.
@@ -31,7 +31,7 @@ pub(super) enum Asker {
 /// A call moved bytes: where a back end answers by it, that counts for the request that the thread serves. A loop's thread may be at any.
 pub(super) fn count(state: &mut State, thread: &Thread, slice: &Slice) {
     let Some(port) = state.descriptors.answered(slice) else { return };
-    let Some((number, id)) = thread.serving.filter(|_| !is_loop(thread)) else { return };
+    let Some((number, id)) = thread.serving.filter(|_| !thread.is_loop()) else { return };
     let active = state.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
     if let Some(active) = active.filter(|active| active.request.id == id) {
         active.request.round_trips.add(port, 1);
@@ -87,7 +87,7 @@ fn by_order(state: &State, thread: &Thread, slice: &Slice) -> Asker {
     // A response with an open end that has begun may be over: who is next in order rather runs.
     if let ([first, second], Some(current)) = (found.as_slice(), thread.serving)
         && event_loop.defers()
-        && may_be_over(state, current)
+        && state.connections.may_be_over(current)
         && [first, second].contains(&&current)
     {
         return Asker::Likely(if *first == current { *second } else { *first });

@@ -4,13 +4,16 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Connection as Opened, Tid};
+use crate::event::{Connection as Opened, Slice, Tid};
 use crate::machine::http1::{Inbound, Outbound};
-use crate::machine::request::Active;
+use crate::machine::request::{Active, LastChunks, Place};
 use crate::machine::signs::Signs;
 
 /// Connections followed at once; one more is counted and not followed.
 const MAX_CONNECTIONS: usize = 65_536;
+
+/// Where something happened: connection, slice, its exit.
+pub(super) type At<'a> = (u32, &'a Slice, u64);
 
 /// What stands at the two ends of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +82,46 @@ impl Connection {
     #[must_use]
     pub fn is_private(&self) -> bool {
         self.side == Side::Inner { private: true }
+    }
+
+    /// Whether a read here is a read for a request, not a drain after the response.
+    pub(super) fn expects_request(&self) -> bool {
+        !self.shut && self.requests.front().is_none_or(|active| !active.responding)
+    }
+
+    /// The thread works on the oldest request, and has not begun to answer it.
+    pub(super) fn works_unanswered(&self, tid: Tid) -> bool {
+        self.requests.front().is_some_and(|front| !front.responding && front.owner == Some(tid))
+    }
+
+    /// The server ends the connection whose oldest request's response ends with it: the front end before it waits for that. Says
+    /// whether the thread has worked on that request up to here.
+    pub(super) fn works_to_the_end(&mut self, tid: Tid) -> bool {
+        let is_open = matches!(self.side, Side::Inner { .. }) && self.outbound.until_turn();
+        let front = self.requests.front_mut().filter(|front| is_open && front.responding);
+        front.is_some_and(|front| {
+            front.ends_with_connection = true;
+            front.owner == Some(tid)
+        })
+    }
+
+    /// Whether a response that a loop has left in the middle goes on, beyond doubt: it ends with its connection; or it is sent in chunks, did go on after
+    /// a pause, and the loop was never seen to write a last chunk that cannot be told.
+    pub(super) fn surely_goes_on(&self, active: &Active) -> bool {
+        let outbound = &self.outbound;
+        let is_told =
+            || outbound.may_go_on() && active.has_gone_on && active.last_chunks != LastChunks::Joined;
+        active.may_have_ended && !outbound.is_encrypted() && (outbound.ends_with_connection() || is_told())
+    }
+
+    /// Whether a response in chunks that a loop has left in the middle lacks its end, as the loop writes last chunks by themselves.
+    pub(super) fn lacks_its_end(&self) -> bool {
+        let outbound = &self.outbound;
+        let is_told = |active: &Active| active.may_have_ended && active.last_chunks == LastChunks::Apart;
+        outbound.may_go_on()
+            && !outbound.ends_with_connection()
+            && !outbound.is_encrypted()
+            && self.requests.front().is_some_and(is_told)
     }
 }
 
@@ -178,7 +221,7 @@ impl Connections {
 
     /// The request of this id, if it is the one that its connection is about.
     #[must_use]
-    pub fn active(&self, (index, id): (u32, u64)) -> Option<&Active> {
+    pub fn active(&self, (index, id): Place) -> Option<&Active> {
         self.get(index)?.requests.front().filter(|active| active.request.id == id)
     }
 
@@ -188,6 +231,25 @@ impl Connections {
         let all = self.get(index)?.requests.iter().map(|active| &active.request);
         let request = all.into_iter().find(|request| request.id == id)?;
         Some((request.method.clone(), request.path.clone()))
+    }
+
+    /// Whether a request is not finished.
+    pub(super) fn is_live(&self, place: Place) -> bool {
+        self.active(place).is_some()
+    }
+
+    /// Whether a request is not over, and its task not known.
+    pub(super) fn is_open(&self, place: Place) -> bool {
+        self.active(place).is_some_and(|active| active.task.is_none())
+    }
+
+    /// Whether a request's response has begun and has an open end.
+    pub(super) fn may_be_over(&self, (number, id): Place) -> bool {
+        self.get(number).is_some_and(|connection| {
+            let front = connection.requests.front();
+            connection.outbound.until_turn()
+                && front.is_some_and(|active| active.request.id == id && active.responding)
+        })
     }
 
     /// A connection by number.

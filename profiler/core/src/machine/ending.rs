@@ -6,7 +6,6 @@ use crate::event::Tid;
 use crate::machine::connection::{Connection, Side};
 use crate::machine::request::Active;
 use crate::machine::signs::{Answered, Signs};
-use crate::machine::turn;
 use crate::model::dropped::Asked;
 use crate::model::request::Request;
 
@@ -75,7 +74,7 @@ impl Ended {
     /// The connection as it stands when it ends, before its requests are let go.
     pub(super) fn of(connection: &mut Connection, how: How, at_ns: u64) -> Self {
         let open_end = connection.outbound.until_turn();
-        let is_cut = turn::lacks_its_end(connection);
+        let is_cut = connection.lacks_its_end();
         let count = connection.requests.len();
         // A response whose end nobody announced is over where the connection is, unless its process died in it. Of one that is encrypted
         // nobody can tell.

@@ -12,8 +12,8 @@ use rustc_hash::FxHashMap;
 
 use crate::event::Slice;
 use crate::machine::request::{LastChunks, Wants};
-use crate::machine::strand::Strands;
-use crate::machine::task::Tasks;
+use crate::machine::strands::Strands;
+use crate::machine::tasks::Tasks;
 use crate::model::event_loop::{EventLoop as Report, Holder, LONG_HOLD_NS, LongHolds};
 use crate::model::path_shape::path_shape;
 use crate::phase::{Phase, Phases};

@@ -3,10 +3,8 @@
 //! In: reads and writes that moved bytes, ends of connections. Out: requests in their connection's queue, and finished
 //! ones.
 
-use crate::event::Slice;
-use crate::machine::capacity::Wait;
-use crate::machine::connection::Connection;
-use crate::machine::ending::{Ended, How};
+use crate::machine::connection::{At, Connection};
+use crate::machine::finish;
 use crate::machine::http1::{ResponseHead, Step};
 use crate::machine::request::{Active, Beginning, Wants};
 use crate::machine::state::State;
@@ -27,14 +25,6 @@ pub(super) struct Bytes<'a> {
     pub moved: u64,
     /// The first of them, as far as captured.
     pub captured: &'a [u8],
-}
-
-/// Where something happened: connection, slice, its exit.
-pub(super) type At<'a> = (u32, &'a Slice, u64);
-
-/// Whether a read here is a read for a request, not a drain after the response.
-pub(super) fn expects_request(connection: &Connection) -> bool {
-    !connection.shut && connection.requests.front().is_none_or(|active| !active.responding)
 }
 
 /// A read moved bytes.
@@ -79,7 +69,7 @@ pub(super) fn read(
                     .is_some_and(|c| c.requests.front().is_some_and(|a| a.responding))
             {
                 turn::ended_unseen(state, thread, number);
-                shut(state, number, sink);
+                finish::shut(state, number, sink);
             }
             begin(state, thread, at, arrival_ns, false);
         }
@@ -165,7 +155,7 @@ pub(super) fn write(
     for step in steps {
         if step.bytes == 0 {
             if step.complete {
-                finish_front(state, number, sink);
+                finish::finish_front(state, number, sink);
             }
             continue;
         }
@@ -184,7 +174,7 @@ pub(super) fn write(
         }
         advanced = Some(id);
         let Some(connection) = state.connections.get_mut(number) else { return };
-        let awaits_writable = connection.awaits_writable && turn::is_loop(thread);
+        let awaits_writable = connection.awaits_writable && thread.is_loop();
         let Some(active) = connection.requests.front_mut() else { return };
         let in_private = is_private && front::is_interim(active, bytes.moved);
         let request = &mut active.request;
@@ -207,7 +197,7 @@ pub(super) fn write(
         }
         active.responding |= !interim;
         if step.complete {
-            finish_front(state, number, sink);
+            finish::finish_front(state, number, sink);
         }
     }
     turn::note_last_chunk(state, thread, number);
@@ -305,17 +295,17 @@ pub(super) fn advance(state: &mut State, thread: &mut Thread, at: At<'_>, sink: 
         active.part();
     }
     turn::confirm(state, thread, tid, (number, id));
-    if turn::is_loop(thread) && thread.serving != Some((number, id)) {
+    if thread.is_loop() && thread.serving != Some((number, id)) {
         strand::claim(state, thread, slice, (number, id));
     }
     let own_start_ns = job::take_start_ns(thread, slice);
-    let own_start_ns = if turn::is_loop(thread) && thread.serving != Some((number, id)) {
+    let own_start_ns = if thread.is_loop() && thread.serving != Some((number, id)) {
         turn::turn_to(state, thread, at, id, sink)
     } else {
         own_start_ns
     };
     if thread.serving.is_some_and(|serving| serving != (number, id)) {
-        super::serving::leave(state, thread, tid, own_start_ns, sink);
+        finish::leave(state, thread, tid, own_start_ns, sink);
     }
     let window_start_ns = state.window_start_ns;
     let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else { return };
@@ -324,74 +314,4 @@ pub(super) fn advance(state: &mut State, thread: &mut Thread, at: At<'_>, sink: 
     thread.serving = Some((number, id));
     state.hold_for_request(thread, taken.from_ns, &taken.phases);
     turn::took(state, thread, number, slice, &taken.phases);
-}
-
-/// The response under way, if its end is open, is over: the server turned to something else.
-pub(super) fn shut(state: &mut State, number: u32, sink: &mut dyn FnMut(Entry)) {
-    let Some(connection) = state.connections.get_mut(number) else { return };
-    if connection.outbound.until_turn() && connection.requests.front().is_some_and(|active| active.responding)
-    {
-        connection.outbound.turn();
-        finish_front(state, number, sink);
-    }
-}
-
-/// The oldest request of a connection is finished: it ended where its time is explained to.
-pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(Entry)) {
-    let Some(connection) = state.connections.get_mut(number) else { return };
-    let Some(mut active) = connection.requests.pop_front() else { return };
-    if active.may_have_ended {
-        // It did not go on: what its thread did after the last piece was for nobody.
-        active.parting = None;
-    }
-    active.part();
-    connection.finished = connection.finished.saturating_add(1);
-    if let Some(next) = connection.requests.front_mut() {
-        next.behind_until_ns = active.cursor_ns;
-    }
-    active.request.end_ns = active.cursor_ns;
-    if !active.waited.is_empty() && !active.request.open {
-        let (tgid, inode) = (connection.tgid, connection.listener_inode);
-        state.capacity.waited(Wait { tgid, inode, spans: std::mem::take(&mut active.waited) });
-    }
-    if active.responding {
-        connection.signs.answers(&active.request);
-    }
-    active.request.gil_holders = crate::machine::gil_edge::holders(state, &active.held);
-    active.request.gil_waits = crate::machine::gil_edge::waits(state, &active.held);
-    let request = &mut active.request;
-    if let Some(owner) = active.owner
-        && let Some(thread) = state.threads.get_mut(owner)
-        && thread.serving.is_some_and(|(_, id)| id == request.id)
-    {
-        thread.serving = None;
-    }
-    front::finished(state, number, active, sink);
-}
-
-/// A connection is gone at `at_ns`; what is left on it ends with it.
-pub(super) fn end_connection(
-    state: &mut State,
-    number: u32,
-    how: How,
-    at_ns: u64,
-    sink: &mut dyn FnMut(Entry),
-) {
-    let ended =
-        state.connections.get_mut(number).map(|connection| Box::new(Ended::of(connection, how, at_ns)));
-    loop {
-        let Some(connection) = state.connections.get_mut(number) else { return };
-        let Some(active) = connection.requests.front_mut() else { break };
-        if !active.responding {
-            // Read and never answered: whether it waited for a thread or was dropped, nobody can tell.
-            active.pass(at_ns, Phase::Unexplained);
-        }
-        finish_front(state, number, sink);
-    }
-    if let Some(id) = state.connections.close(number) {
-        state.links.connection_gone(id);
-    }
-    if let Some(ended) = ended {
-        state.drops.ended(ended, sink);
-    }
 }

@@ -4,10 +4,10 @@
 //! answer, or marked open.
 
 use crate::event::{Slice, Tid};
-use crate::machine::connection::Side;
 use crate::machine::ending::{How, asked};
 use crate::machine::exchange;
-use crate::machine::gil_edge::Because;
+use crate::machine::finish;
+use crate::machine::gil_party::Because;
 use crate::machine::job;
 use crate::machine::piece::Piece;
 use crate::machine::serving::{draw, meaning_of, waits_for_work};
@@ -25,7 +25,7 @@ pub fn end_process(state: &mut State, tgid: Tid, code: i64, at_ns: u64, sink: &m
     let held: Vec<_> = held.map(|request| (asked(request), at_ns.saturating_sub(request.start_ns))).collect();
     state.drops.process_ends(tgid, code, at_ns, &held);
     for number in numbers {
-        exchange::end_connection(state, number, How::ProcessGone, at_ns, sink);
+        finish::end_connection(state, number, How::ProcessGone, at_ns, sink);
     }
     state.links.process_ends(tgid, at_ns);
 }
@@ -33,26 +33,8 @@ pub fn end_process(state: &mut State, tgid: Tid, code: i64, at_ns: u64, sink: &m
 /// A descriptor's number was given to a new connection: the old one is gone, even if we lost its close.
 pub fn end_predecessor(state: &mut State, tgid: Tid, fd: i32, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
     if let Some(number) = state.descriptors.connection(tgid, fd) {
-        exchange::end_connection(state, number, How::Closed, at_ns, sink);
+        finish::end_connection(state, number, How::Closed, at_ns, sink);
     }
-}
-
-/// The thread works on the connection's oldest request, and has not begun to answer it.
-pub(super) fn works_unanswered(state: &State, number: u32, tid: Tid) -> bool {
-    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
-    front.is_some_and(|front| !front.responding && front.owner == Some(tid))
-}
-
-/// The server ends a connection whose oldest request's response ends with it: the front end before it waits for that. Says
-/// whether the thread has worked on that request up to here.
-pub(super) fn works_to_the_end(state: &mut State, number: u32, tid: Tid) -> bool {
-    let Some(connection) = state.connections.get_mut(number) else { return false };
-    let is_open = matches!(connection.side, Side::Inner { .. }) && connection.outbound.until_turn();
-    let front = connection.requests.front_mut().filter(|front| is_open && front.responding);
-    front.is_some_and(|front| {
-        front.ends_with_connection = true;
-        front.owner == Some(tid)
-    })
 }
 
 /// The window ends at `end_ns`. Each open slice comes with whether its entry is unknown.
@@ -65,7 +47,7 @@ pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: 
         loop {
             let goes_on = state.connections.get(number).is_some_and(|connection| {
                 let front = connection.requests.front();
-                front.is_some_and(|active| turn::surely_goes_on(connection, active))
+                front.is_some_and(|active| connection.surely_goes_on(active))
             });
             let Some(connection) = state.connections.get_mut(number) else { break };
             let open_end = connection.outbound.until_turn();
@@ -75,7 +57,7 @@ pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: 
                 active.pass(end_ns, active.unattended());
                 active.request.open = true;
             }
-            exchange::finish_front(state, number, sink);
+            finish::finish_front(state, number, sink);
         }
     }
     let tids: Vec<Tid> = state.threads.tids().collect();
@@ -108,19 +90,19 @@ fn end_slice(
     let meaning = meaning_of(state, slice);
     let followed = state.gil.follow(&mut thread.gil_wait, slice, end_ns, state.window_start_ns);
     let part = followed.part;
-    crate::machine::gil_edge::went_on(&mut thread, followed.tail_ns);
+    crate::machine::gil_party::went_on(&mut thread, followed.tail_ns);
     if let Some(wait) = followed.ended {
         thread.pending.has_waited(*wait);
     }
     let mut because = Because::default();
     if let Some(wait_ns) = part.wait_ns(slice, end_ns, state.window_start_ns) {
-        because = crate::machine::gil_edge::held(state, &mut thread, slice, end_ns, wait_ns);
+        because = crate::machine::gil_party::held(state, &mut thread, slice, end_ns, wait_ns);
     }
     // An attempt that goes on is as long as it is now, for what its thread serves now.
     if let Some(wait) = state.gil.end(tid, thread.gil_wait.episode.take(), state.window_start_ns) {
         thread.pending.has_waited(*wait);
     }
-    crate::machine::gil_edge::settle(state, &mut thread, tid);
+    crate::machine::gil_party::settle(state, &mut thread, tid);
     let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));
     let held_by = because.by;
     gap.held_by = held_by;
@@ -137,7 +119,7 @@ fn end_slice(
     }
     if idle && in_call {
         turn::recognise(state, &mut thread, slice);
-        crate::machine::serving::leave(state, &mut thread, tid, slice.enter_ns, sink);
+        finish::leave(state, &mut thread, tid, slice.enter_ns, sink);
         state.drain(&mut thread);
         state.was_busy(&thread, slice.enter_ns);
         turn::wait(state, &mut thread, slice, end_ns);

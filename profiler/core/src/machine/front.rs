@@ -10,7 +10,6 @@ use crate::event::{Call, Connection as Opened, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::connection::{Connection, Side};
 use crate::machine::errno::{EAGAIN, ECONNREFUSED, EINPROGRESS, ENOENT};
-use crate::machine::exchange;
 use crate::machine::link::{CONTINUE_BYTES, Evidence, Half, Peer, Ready};
 use crate::machine::living::Living;
 use crate::machine::request::Active;
@@ -185,21 +184,18 @@ pub fn call(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64, sin
 }
 
 /// The front end is about to send a request to the server over a connection on which another was answered: that one is over,
-/// also where its answer's end was not seen.
-pub(super) fn uses_again(state: &mut State, thread: &Thread, slice: &Slice, sink: &mut dyn FnMut(Entry)) {
-    let (Call::Write { fd } | Call::Transfer { to_fd: fd, .. }) = slice.call else { return };
-    let Some(outer) = serving(state, thread) else { return };
-    let Some(before) = state.links.answered_on((slice.tgid, fd)).filter(|before| *before != outer) else {
-        return;
-    };
+/// also where its answer's end was not seen. Returns the number of its connection.
+pub(super) fn uses_again(state: &State, thread: &Thread, slice: &Slice) -> Option<u32> {
+    let (Call::Write { fd } | Call::Transfer { to_fd: fd, .. }) = slice.call else { return None };
+    let outer = serving(state, thread)?;
+    let before = state.links.answered_on((slice.tgid, fd)).filter(|before| *before != outer)?;
     let is_front = |(number, id): (u32, u64)| {
         let front = state.connections.get(number).and_then(|connection| connection.requests.front());
         front.filter(|active| active.request.id == id)
     };
     let asks = is_front(outer).is_some_and(|active| !active.responding);
-    if asks && is_front(before).is_some_and(|active| active.responding) {
-        exchange::shut(state, before.0, sink);
-    }
+    let is_over = asks && is_front(before).is_some_and(|active| active.responding);
+    is_over.then_some(before.0)
 }
 
 /// The front end uses this connection to the server behind for a client's request.
@@ -271,10 +267,15 @@ pub(super) fn name(state: &mut State, number: u32) {
     }
 }
 
-/// A request is over on its connection.
-pub(super) fn finished(state: &mut State, number: u32, active: Active, sink: &mut dyn FnMut(Entry)) {
+/// A request is over on its connection. Returns the front end's connection whose response is over by that.
+pub(super) fn finished(
+    state: &mut State,
+    number: u32,
+    active: Active,
+    sink: &mut dyn FnMut(Entry),
+) -> Option<u32> {
     let Active { request, trail, ends_with_connection, .. } = active;
-    let Some(connection) = state.connections.get(number) else { return };
+    let connection = state.connections.get(number)?;
     match connection.side {
         Side::Whole => state.complete(request, sink),
         Side::Front => {
@@ -293,21 +294,19 @@ pub(super) fn finished(state: &mut State, number: u32, active: Active, sink: &mu
                     complete(state, vec![*request], sink);
                 }
             }
-            if let Some(outer) = state.links.take_settled() {
-                settle(state, outer, sink);
-            }
+            let outer = state.links.take_settled()?;
+            return is_settled(state, outer).then_some(outer.0);
         }
     }
+    None
 }
 
 /// The server is done with a request of the front end's: so is a front end whose loop has left it after the last piece.
-fn settle(state: &mut State, (number, id): (u32, u64), sink: &mut dyn FnMut(Entry)) {
+fn is_settled(state: &State, (number, id): (u32, u64)) -> bool {
     let front = state.connections.get(number).and_then(|connection| connection.requests.front());
     let is_left =
         front.is_some_and(|active| active.request.id == id && active.responding && active.owner.is_none());
-    if is_left && state.links.has_all(id) {
-        exchange::shut(state, number, sink);
-    }
+    is_left && state.links.has_all(id)
 }
 
 fn complete(state: &mut State, ready: Ready, sink: &mut dyn FnMut(Entry)) {

@@ -20,11 +20,11 @@ use rustc_hash::FxHashSet;
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
+use crate::machine::handed::Handed;
 use crate::machine::piece::Pending;
 use crate::machine::request::{Active, HandedTo, Place};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
-use crate::machine::turn;
 use crate::phase::Phase;
 
 pub(super) use own_thread::done;
@@ -69,17 +69,6 @@ impl Job {
     }
 }
 
-/// How a thread of the pool was given its job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Handed {
-    /// The loop woke it then; 0: another did.
-    pub woken_ns: u64,
-    /// A timer came due in the turn in which it was woken.
-    pub due_ns: Option<u64>,
-    /// The Python task that woke it.
-    pub task: Option<u64>,
-}
-
 /// What the loop's going on with a request brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Collected {
@@ -89,22 +78,6 @@ pub(super) enum Collected {
     Known,
     /// One of several threads did; which of them, the order of their notes told.
     ByOrder,
-}
-
-impl Handed {
-    /// Whether this task handed it over, which was another one's address until the given moment.
-    fn is_by(&self, (task, until_ns): (u64, u64)) -> bool {
-        self.task == Some(task) && self.woken_ns > until_ns
-    }
-
-    /// What a request waited for that handed a job over, until a thread began with it: ends of stretches with their phases.
-    /// `unknown`: where nothing tells what it waited for until the thread was woken.
-    pub(super) fn before(&self, begin_ns: u64, waited: Phase, unknown: Phase) -> [(u64, Phase); 3] {
-        match self.due_ns.filter(|due_ns| *due_ns <= self.woken_ns) {
-            Some(due_ns) => [(due_ns, Phase::Sleep), (self.woken_ns, Phase::LoopWait), (begin_ns, waited)],
-            None => [(self.woken_ns, unknown), (self.woken_ns, unknown), (begin_ns, waited)],
-        }
-    }
 }
 
 /// A job that is done and that nobody is known to have handed over.
@@ -274,7 +247,7 @@ pub(super) fn is_within_job(state: &State, thread: &Thread, slice: &Slice) -> bo
 pub(super) fn next_done(state: &State, tgid: Tid, recent_ns: u64) -> Option<Place> {
     let pool = state.pools.get(&tgid)?;
     let job = pool.jobs.iter().find(|job| job.place.is_none() && job.noted_ns >= recent_ns)?;
-    job.woken_for.filter(|place| turn::is_live(state, *place))
+    job.woken_for.filter(|place| state.connections.is_live(*place))
 }
 
 /// A thread of the pool begins anew: it was woken in this wait.

@@ -10,7 +10,7 @@ use profiler_common::record::slice::FLAG_GAP_BLOCKED_MIXED;
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::classify::{Touch, is_mutex};
-use crate::machine::exchange;
+use crate::machine::connection::Connection;
 use crate::machine::piece::Piece;
 use crate::machine::request::{Active, Wants};
 use crate::machine::state::State;
@@ -134,7 +134,7 @@ pub(super) fn make_slot_of_reader(
     touch: Touch,
 ) {
     let waits = matches!(touch, Touch::Read | Touch::WaitReadable) && slice.inside.blocked_ns > 0;
-    if waits && state.connections.get(number).is_some_and(exchange::expects_request) {
+    if waits && state.connections.get(number).is_some_and(Connection::expects_request) {
         state.make_slot(thread);
     }
 }

@@ -11,7 +11,6 @@ use crate::machine::request::Active;
 use crate::machine::serving::{holding, meaning_of, waits_for_work};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
-use crate::machine::turn;
 use crate::model::now::{Now, RequestNow, Scheduled, ThreadNow};
 use crate::phase::Phase;
 use crate::pipeline::slice_of;
@@ -114,7 +113,7 @@ fn requests(state: &State) -> Vec<RequestNow> {
         let open_end = connection.outbound.until_turn();
         // A response whose end nothing marks may be over already.
         let may_be_over =
-            move |active: &Active| active.responding && open_end && !turn::surely_goes_on(connection, active);
+            move |active: &Active| active.responding && open_end && !connection.surely_goes_on(active);
         connection.requests.iter().filter(move |active| !may_be_over(active))
     });
     let mut requests: Vec<RequestNow> = open

@@ -8,17 +8,18 @@ use profiler_common::system_call::IO_URING_SETUP;
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
+use crate::machine::candidates::runs_loop;
 use crate::machine::classify::{Idle, Meaning, Touch, classify};
-use crate::machine::connection::Side;
 use crate::machine::descriptor::EPOLL_CTL_DEL;
 use crate::machine::ending::How;
 use crate::machine::errno::{EAGAIN, EINTR};
 use crate::machine::exchange::{self, Bytes};
-use crate::machine::exchange_end;
+use crate::machine::finish;
+use crate::machine::foreign;
 use crate::machine::front;
 use crate::machine::gil::Part;
-use crate::machine::gil_edge::{self, Because};
-use crate::machine::gil_held::Held;
+use crate::machine::gil_party;
+use crate::machine::gil_party::Because;
 use crate::machine::handoff;
 use crate::machine::job;
 use crate::machine::piece::Piece;
@@ -28,7 +29,7 @@ use crate::machine::strand;
 use crate::machine::thread::Thread;
 use crate::machine::turn;
 use crate::model::slot::Holding;
-use crate::phase::{Phase, Phases};
+use crate::phase::Phase;
 use crate::timeline::{Entry, ThreadState};
 
 /// The slice of a write to a client that begins with a status line.
@@ -54,19 +55,19 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     };
 
     let meaning = meaning_of(state, slice);
-    gil_edge::note(state, &mut thread, tid);
+    gil_party::note(state, &mut thread, tid);
     let serving = thread.serving;
     let followed = state.gil.follow(&mut thread.gil_wait, slice, exit_ns, state.window_start_ns);
     let part = followed.part;
-    gil_edge::went_on(&mut thread, followed.tail_ns);
+    gil_party::went_on(&mut thread, followed.tail_ns);
     if let Some(wait) = followed.ended {
         thread.pending.has_waited(*wait);
     }
     let mut because = Because::default();
     if let Some(wait_ns) = part.wait_ns(slice, exit_ns, state.window_start_ns) {
-        because = gil_edge::held(state, &mut thread, slice, exit_ns, wait_ns);
+        because = gil_party::held(state, &mut thread, slice, exit_ns, wait_ns);
     } else if thread.serving.is_some() {
-        gil_edge::settle(state, &mut thread, tid);
+        gil_party::settle(state, &mut thread, tid);
     }
     let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));
     let held_by = because.by;
@@ -125,9 +126,9 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     effects(state, &mut thread, (slice, exit_ns), &meaning, captured, sink);
     // A thread waits before it touches the request that it waits for.
     if part == Part::None {
-        gil_edge::settle(state, &mut thread, tid);
+        gil_party::settle(state, &mut thread, tid);
     }
-    gil_edge::turned(&mut thread, serving, exit_ns);
+    gil_party::turned(&mut thread, serving, exit_ns);
     state.put_back(tid, thread);
 }
 
@@ -231,7 +232,7 @@ pub(super) fn waits_for_work(state: &State, thread: &Thread, slice: &Slice, mean
         Idle::Always => true,
         // Where a loop waits for more than its own descriptors tell, it still is its wait.
         Idle::UnlessServing => {
-            turn::is_loop(thread) && meaning.blocked == Phase::Unexplained
+            thread.is_loop() && meaning.blocked == Phase::Unexplained
                 || !is_serving(state, thread)
                     && (job::is_for_next(state, thread, slice) || handoff::is_at_queue(state, thread, slice))
         }
@@ -262,7 +263,7 @@ fn wait_for_work(
     strand::leave(state, thread, slice.enter_ns);
     // A loop's first wait may be one in the middle of a response.
     turn::recognise(state, thread, slice);
-    leave(state, thread, slice.tid, slice.enter_ns, sink);
+    finish::leave(state, thread, slice.tid, slice.enter_ns, sink);
     handoff::done(state, thread, slice);
     state.drain(thread);
     state.was_busy(thread, slice.enter_ns);
@@ -271,60 +272,6 @@ fn wait_for_work(
     thread.engaged = None;
     turn::wait(state, thread, slice, exit_ns);
     handoff::begin(state, thread, slice, exit_ns);
-}
-
-/// A thread leaves the request it serves: one with an open end is over, any other goes on without an owner, with the
-/// thread's time up to `until_ns`.
-pub(super) fn leave(
-    state: &mut State,
-    thread: &mut Thread,
-    tid: Tid,
-    until_ns: u64,
-    sink: &mut dyn FnMut(Entry),
-) {
-    let Some((number, id)) = thread.serving.take() else { return };
-    let runs_loop = turn::runs_loop(state, thread);
-    let Some(connection) = state.connections.get_mut(number) else { return };
-    let Some(place) = connection.requests.iter().position(|active| active.request.id == id) else { return };
-    // A loop turns to others between any two pieces of a response, which it passes on or makes itself.
-    let is_front = connection.side == Side::Front;
-    let passes_on = turn::is_loop(thread) && is_front && !state.links.has_all(id);
-    let open_end = connection.outbound.until_turn() && !passes_on;
-    let may_go_on = open_end && !is_front && connection.outbound.may_go_on() && runs_loop;
-    if connection.requests.get(place).is_some_and(|active| active.owner.is_some_and(|owner| owner != tid)) {
-        // Another thread has taken it over already.
-        thread.hands_over = true;
-        return;
-    }
-    if let Some(active) = connection.requests.get_mut(place)
-        && !(active.responding && open_end && !may_go_on)
-    {
-        let event_loop = thread.event_loop.as_ref();
-        active.pauses(open_end, event_loop.map(|known| known.last_chunks).unwrap_or_default());
-        let mut phases = Phases::default();
-        let is_own = active.owner == Some(tid);
-        if is_own && until_ns > active.cursor_ns {
-            let from_ns = active.cursor_ns;
-            let mut held = Held::default();
-            phases = thread.pending.take_until(until_ns, from_ns, &mut held);
-            active.parting = Some((from_ns.saturating_add(phases.total_ns()), phases, held));
-            if active.responding && !open_end {
-                active.part();
-            }
-            state.hold_for_request(thread, from_ns, &phases);
-        }
-        if is_own {
-            turn::left(state, thread, (number, id), &phases);
-        }
-        if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.get_mut(place)) {
-            thread.hands_over |= !active.responding;
-            active.owner = None;
-            active.left_by = Some(tid);
-        }
-        return;
-    }
-    connection.outbound.turn();
-    exchange::finish_front(state, number, sink);
 }
 
 /// What holds the thread during a call that is not a request's.
@@ -368,11 +315,13 @@ fn effects(
         }
     }
     let Some((fd, touch)) = meaning.touch else {
-        if state.topology.has_front_end() {
-            front::uses_again(state, thread, slice, sink);
+        if state.topology.has_front_end()
+            && let Some(before) = front::uses_again(state, thread, slice)
+        {
+            finish::shut(state, before, sink);
         }
-        if turn::is_loop(thread) && !matches!(slice.call, Call::Make { .. }) {
-            turn::foreign(state, thread, slice, exit_ns, sink);
+        if thread.is_loop() && !matches!(slice.call, Call::Make { .. }) {
+            foreign::foreign(state, thread, slice, exit_ns, sink);
         } else if matches!(slice.call, Call::Write { .. }) && thread.slot.is_none() {
             handoff::note(state, thread, slice, exit_ns);
         }
@@ -402,8 +351,8 @@ fn effects(
                 state.descriptors.follow(slice, exit_ns);
             }
         }
-        if turn::is_loop(thread) && matches!(slice.call, Call::Make { .. }) {
-            turn::foreign(state, thread, slice, exit_ns, sink);
+        if thread.is_loop() && matches!(slice.call, Call::Make { .. }) {
+            foreign::foreign(state, thread, slice, exit_ns, sink);
         }
         return;
     };
@@ -423,7 +372,7 @@ fn effects(
     }
     if matches!(touch, Touch::Read | Touch::Write)
         && has_gone
-        && exchange_end::works_unanswered(state, number, slice.tid)
+        && state.connections.get(number).is_some_and(|connection| connection.works_unanswered(slice.tid))
     {
         exchange::advance(state, thread, (number, slice, exit_ns), sink);
     }
@@ -441,10 +390,14 @@ fn effects(
             exchange::write(state, thread, (number, slice, exit_ns), status_line, &bytes, sink);
         }
         (Touch::Shutdown, Call::Shutdown { how, .. }) if how > 0 => {
-            if exchange_end::works_to_the_end(state, number, slice.tid) {
+            if state
+                .connections
+                .get_mut(number)
+                .is_some_and(|connection| connection.works_to_the_end(slice.tid))
+            {
                 exchange::advance(state, thread, (number, slice, exit_ns), sink);
             }
-            exchange::shut(state, number, sink);
+            finish::shut(state, number, sink);
             if let Some(connection) = state.connections.get_mut(number) {
                 connection.shut = true;
             }
@@ -455,8 +408,8 @@ fn effects(
         (Touch::Close, _) => close(state, thread, slice, fd, exit_ns, sink),
         (Touch::Register, _) => {
             // A loop also registers a connection in the middle of a response, to be told when its client takes more.
-            if !turn::runs_loop(state, thread) {
-                exchange::shut(state, number, sink);
+            if !runs_loop(state, thread) {
+                finish::shut(state, number, sink);
             }
             if let Call::EpollControl { operation, events, .. } = slice.call
                 && slice.result >= 0
@@ -531,12 +484,12 @@ fn close(
         return;
     }
     // No response was sent, or the front end waits for its end: the server's time up to the close is the request's.
-    if exchange_end::works_unanswered(state, number, slice.tid)
-        || exchange_end::works_to_the_end(state, number, slice.tid)
+    if state.connections.get(number).is_some_and(|connection| connection.works_unanswered(slice.tid))
+        || state.connections.get_mut(number).is_some_and(|connection| connection.works_to_the_end(slice.tid))
     {
         exchange::advance(state, thread, (number, slice, exit_ns), sink);
     }
-    exchange::end_connection(state, number, How::Closed, exit_ns, sink);
+    finish::end_connection(state, number, How::Closed, exit_ns, sink);
     if thread.serving.is_some_and(|(serving, _)| serving == number) {
         thread.serving = None;
     }

@@ -21,7 +21,7 @@ use crate::machine::piece::{Piece, hold};
 use crate::machine::process::Processes;
 use crate::machine::slot::{Busy, Heat};
 use crate::machine::summary::Summary;
-use crate::machine::task::Running;
+use crate::machine::tasks::Running;
 use crate::machine::thread::Thread;
 use crate::machine::threads::Threads;
 use crate::model::request::Request;
@@ -417,7 +417,7 @@ impl State {
         self.tasks.forget(tid);
         self.drain(&mut thread);
         self.gil.end(tid, thread.gil_wait.episode.take(), self.window_start_ns);
-        crate::machine::gil_edge::settle(self, &mut thread, tid);
+        crate::machine::gil_party::settle(self, &mut thread, tid);
         self.ended_cpu_ns = self.ended_cpu_ns.saturating_add(thread.totals.cpu_ns);
         let is_loop = self.end_loop(tid, &mut thread, until_ns);
         self.make_slot_in_flight(&mut thread);

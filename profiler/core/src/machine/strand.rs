@@ -7,21 +7,18 @@
 //! the one in which the strand was answered, as the only one that was (tasks); or all others are excluded, as they went on while the strand waited for
 //! its back end.
 
-mod list;
-
 use crate::event::{Call, Slice};
+use crate::machine::candidates::may_run;
 use crate::machine::descriptor::EPOLL_CTL_DEL;
 use crate::machine::errno::{EAGAIN, EINPROGRESS};
+use crate::machine::finish;
 use crate::machine::request::{Active, Beginning, Place, Wants};
 use crate::machine::state::State;
+use crate::machine::strands::{BackEnd, Candidate, Others, Strand};
 use crate::machine::thread::Thread;
-use crate::machine::turn::may_run;
-use crate::machine::{asker, handoff, serving, task};
+use crate::machine::{asker, handoff};
 use crate::phase::{Phase, Phases};
 use crate::timeline::Entry;
-
-pub use list::Strands;
-use list::{BackEnd, Candidate, Others, Strand};
 
 /// Back ends that one of them opened.
 const MAX_BACK_ENDS: usize = 16;
@@ -45,7 +42,7 @@ fn turn_to(state: &mut State, thread: &mut Thread, slice: &Slice, sink: &mut dyn
     let own_start_ns = if is_later || doubtful { slice.enter_ns } else { free_from_ns };
     let left_ns = if doubtful { free_from_ns } else { own_start_ns };
     leave(state, thread, left_ns);
-    serving::leave(state, thread, slice.tid, left_ns, sink);
+    finish::leave(state, thread, slice.tid, left_ns, sink);
     if doubtful
         && let Some((number, id)) = other
         && let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
@@ -87,7 +84,9 @@ pub(super) fn open(
             (None, None) => {
                 // Whose the task is it was no other strand's: its own goes on with this one.
                 let asked = task.is_none()
-                    && event_loop.strands.may_have_been(*place, from_ns, |place| task::is_open(state, place));
+                    && event_loop
+                        .strands
+                        .may_have_been(*place, from_ns, |place| state.connections.is_open(place));
                 event_loop.explain(asked, from_ns, begun_ns, Wants::Unknown, 0)
             }
         };
@@ -258,7 +257,7 @@ pub(super) fn leave(state: &State, thread: &mut Thread, until_ns: u64) {
 pub(super) fn claim(state: &mut State, thread: &mut Thread, slice: &Slice, place: Place) {
     let runs = !matches!(slice.call, Call::Read { .. });
     let task = state.tasks.of(slice.tid);
-    let has_no_task = |place: Place| task::is_open(state, place);
+    let has_no_task = |place: Place| state.connections.is_open(place);
     let Some(event_loop) = thread.serving_loop() else { return };
     if event_loop.strands.list.is_empty() {
         return;

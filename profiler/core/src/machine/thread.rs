@@ -7,7 +7,7 @@ use crate::fact::Account;
 use crate::machine::event_loop::EventLoop;
 use crate::machine::gil::Waiting;
 use crate::machine::gil_held::{HeldBy, Share};
-use crate::machine::handoff::Handed;
+use crate::machine::handed::Handed;
 use crate::machine::piece::{Pending, Time};
 use crate::model::slot::Holding;
 
@@ -105,6 +105,11 @@ impl Thread {
     /// The loop that it runs, if it is known to serve several connections at once.
     pub fn serving_loop(&mut self) -> Option<&mut EventLoop> {
         self.event_loop.as_deref_mut().filter(|event_loop| event_loop.confirmed)
+    }
+
+    /// Whether it is the thread of a process's loop.
+    pub(super) fn is_loop(&self) -> bool {
+        self.event_loop.as_ref().is_some_and(|event_loop| event_loop.confirmed)
     }
 
     /// What it has of time, for a request to take.

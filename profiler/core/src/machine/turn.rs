@@ -7,20 +7,18 @@
 mod stream;
 mod who;
 
-pub(super) use stream::{ended_unseen, lacks_its_end, note_last_chunk, surely_goes_on};
-use who::{By, asked_alone, by, goes_on, goes_straight_on, is_private, running};
-pub(super) use who::{candidates, is_live, may_be_over, may_run};
+pub(super) use stream::{ended_unseen, note_last_chunk};
+use who::{By, by, goes_straight_on, is_private};
+pub(super) use who::{asked_alone, goes_on};
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
-use crate::machine::asker::{self, Asker};
-use crate::machine::descriptor::EPOLL_CTL_DEL;
-use crate::machine::errno::{EAGAIN, EINPROGRESS};
-use crate::machine::event_loop::{EventLoop, MAX_LEFT, MAX_PARKED};
-use crate::machine::exchange::At;
+use crate::machine::candidates::{may_run, running};
+use crate::machine::connection::At;
+use crate::machine::event_loop::{EventLoop, MAX_PARKED};
+use crate::machine::finish::leave;
 use crate::machine::handoff::{self, Collected, Pool};
 use crate::machine::request::{Place, Wants};
-use crate::machine::serving::leave;
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
 use crate::machine::{strand, task};
@@ -80,27 +78,6 @@ pub(super) fn recognise(state: &State, thread: &mut Thread, slice: &Slice) {
     if !event_loop.confirmed && reads && serves_several(may_be_hub || goes_round) {
         begin(state, event_loop, slice.tid);
         event_loop.is_hub = !serves_several(false);
-    }
-}
-
-/// The thread left a request that is not finished: it may go on with it later in the same round of turns.
-pub(super) fn left(state: &State, thread: &mut Thread, place: Place, phases: &Phases) {
-    let active = state
-        .connections
-        .get(place.0)
-        .and_then(|connection| connection.requests.iter().find(|active| active.request.id == place.1));
-    let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) else { return };
-    event_loop.share(place.1, phases, || (&active.request.method, &active.request.path));
-    if active.wants == Wants::Unknown && !active.may_have_ended {
-        if event_loop.leaves.len() < MAX_LEFT {
-            event_loop.leaves.push(place);
-        }
-        if event_loop.parked.len() >= MAX_PARKED {
-            event_loop.parked.retain(|place| is_live(state, *place));
-        }
-        if event_loop.parked.len() < MAX_PARKED {
-            event_loop.parked.push(place);
-        }
     }
 }
 
@@ -264,7 +241,7 @@ fn has_asked(state: &State, thread: &Thread, place: Place, task: Option<u64>) ->
     let active = state.connections.active(place);
     let active = active.filter(|active| matches!(active.wants, Wants::Unknown | Wants::ClientRead));
     let event_loop = thread.event_loop.as_deref();
-    let is_open = |place| task.is_some() && task::is_open(state, place);
+    let is_open = |place| task.is_some() && state.connections.is_open(place);
     active.zip(event_loop).is_some_and(|(active, event_loop)| {
         event_loop.strands.may_have_been(place, active.cursor_ns, is_open)
     })
@@ -318,118 +295,6 @@ pub(super) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
     }
 }
 
-/// A call of a loop's thread on a descriptor that is no client's. Returns the request that the thread turns to by it, if
-/// there is one.
-pub(super) fn foreign(
-    state: &mut State,
-    thread: &mut Thread,
-    slice: &Slice,
-    exit_ns: u64,
-    sink: &mut dyn FnMut(Entry),
-) {
-    let tgid = slice.tgid;
-    let Some(event_loop) = thread.serving_loop() else { return };
-    let fd = match slice.call {
-        Call::Accept { .. } => {
-            // Accepting is the loop's own work.
-            event_loop.touched_ns = exit_ns;
-            event_loop.has_heard(None);
-            strand::leave(state, thread, slice.enter_ns);
-            leave(state, thread, slice.tid, slice.enter_ns, sink);
-            return;
-        }
-        Call::Make { class: DescriptorClass::Socket } => i32::try_from(slice.result).unwrap_or(-1),
-        Call::Read { fd, .. } | Call::Write { fd } | Call::Connect { fd, .. } => fd,
-        Call::EpollControl { fd, .. }
-            if state.descriptors.class(tgid, fd) == Some(DescriptorClass::Wakeup) =>
-        {
-            event_loop.woken();
-            return;
-        }
-        // Whoever has its back end's answer and takes it off the loop's list runs; before that it is the loop's own doing.
-        Call::EpollControl { fd, operation: EPOLL_CTL_DEL, .. } if goes_on(state, event_loop, tgid, fd) => fd,
-        _ => return task::runs(state, thread, (slice, exit_ns), sink),
-    };
-    let reads = matches!(slice.call, Call::Read { .. }) && slice.result > 0;
-    let only = if reads { asked_alone(state, thread, tgid, fd) } else { None };
-    let Some(event_loop) = thread.serving_loop() else { return };
-    let Some(descriptor) =
-        state.descriptors.get(tgid, fd).filter(|known| known.class != DescriptorClass::Other)
-    else {
-        // Whoever waited for that may go on.
-        if reads {
-            event_loop.has_read_answer(slice.enter_ns, None);
-            event_loop.runs(None, slice.enter_ns, false);
-        }
-        return task::runs(state, thread, (slice, exit_ns), sink);
-    };
-    match descriptor.class {
-        DescriptorClass::Backend { .. } | DescriptorClass::Socket if reads => {
-            event_loop.has_read_answer(slice.enter_ns, only);
-        }
-        DescriptorClass::Backend { .. } | DescriptorClass::Socket => {}
-        DescriptorClass::Wakeup if reads => {
-            event_loop.woken();
-            return;
-        }
-        _ => return task::runs(state, thread, (slice, exit_ns), sink),
-    }
-    let back_end = (fd, descriptor.opened_ns);
-    let told = task::at_work(state, thread, slice.tid);
-    let known = descriptor.owner.filter(|place| is_live(state, *place));
-    let owner = told.or_else(|| known.filter(|place| !task::is_another_s(state, thread, slice, *place)));
-    if owner.is_none() && strand::goes_on(state, thread, (slice, exit_ns), back_end, sink) {
-        return;
-    }
-    let asker = match owner {
-        Some(place) => Asker::Known(place),
-        None => asker::find(state, thread, slice),
-    };
-    let place = match asker {
-        Asker::Known(place) => {
-            if (owner.is_none() || told.is_some())
-                && let Some(event_loop) = thread.serving_loop()
-            {
-                event_loop.paired_surely(fd);
-            }
-            Some(place)
-        }
-        Asker::Likely(place) => {
-            if let Some(event_loop) = thread.serving_loop() {
-                event_loop.paired_as_likely(fd);
-            }
-            Some(place)
-        }
-        Asker::Strand => return strand::open_further(state, thread, (slice, exit_ns), back_end),
-        Asker::OneOf(places) => {
-            return strand::open(state, thread, (slice, exit_ns), back_end, &places, sink);
-        }
-        Asker::Nobody => None,
-    };
-    match place {
-        Some((number, id)) => {
-            super::exchange::advance(state, thread, (number, slice, exit_ns), sink);
-            state.descriptors.own(tgid, fd, Some((number, id)), exit_ns);
-            touched(thread, exit_ns);
-            if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
-                let asks = matches!(slice.call, Call::Write { .. }) && slice.result > 0;
-                let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
-                active.wants = if waits { Wants::Backend } else { Wants::Unknown };
-            }
-        }
-        None => {
-            strand::leave(state, thread, slice.enter_ns);
-            leave(state, thread, slice.tid, slice.enter_ns, sink);
-            let Some(event_loop) = thread.serving_loop() else { return };
-            event_loop.touched_ns = exit_ns;
-            if !matches!(slice.call, Call::Read { .. }) {
-                event_loop.runs(None, slice.enter_ns, false);
-            }
-            state.descriptors.own(tgid, fd, None, exit_ns);
-        }
-    }
-}
-
 /// A call on a client's connection has ended.
 pub(super) fn touched(thread: &mut Thread, exit_ns: u64) {
     if let Some(event_loop) = thread.event_loop.as_deref_mut() {
@@ -453,7 +318,7 @@ pub(super) fn has_read(state: &mut State, thread: &Thread, number: u32, slice: &
     let Call::Read { asked_bytes, .. } = slice.call else { return };
     let has_taken_all = u64::try_from(slice.result).is_ok_and(|moved| moved < asked_bytes);
     let Some(connection) = state.connections.get_mut(number) else { return };
-    if is_loop(thread)
+    if thread.is_loop()
         && has_taken_all
         && connection.inbound.surely_owes()
         && let Some(active) = connection.requests.front_mut()
@@ -465,7 +330,7 @@ pub(super) fn has_read(state: &mut State, thread: &Thread, number: u32, slice: &
 /// A loop registers a client's connection: from now on it waits until the client takes more, or no longer. What is being
 /// answered then waits for its client.
 pub(super) fn register(state: &mut State, thread: &Thread, number: u32, awaits_writable: bool) {
-    if !is_loop(thread) {
+    if !thread.is_loop() {
         return;
     }
     let Some(connection) = state.connections.get_mut(number) else { return };
@@ -505,14 +370,4 @@ fn begin(state: &State, event_loop: &mut EventLoop, tid: Tid) {
 fn is_unanswered(state: &State, (number, id): Place) -> bool {
     let front = state.connections.get(number).and_then(|connection| connection.requests.front());
     front.is_some_and(|active| active.request.id == id && !active.responding)
-}
-
-/// The thread of a process's loop, if it runs one.
-pub(super) fn is_loop(thread: &Thread) -> bool {
-    thread.event_loop.as_ref().is_some_and(|event_loop| event_loop.confirmed)
-}
-
-/// Whether a thread that serves clients runs a loop, as far as can be told before it has looked: nothing else does in a process on gevent.
-pub(super) fn runs_loop(state: &State, thread: &Thread) -> bool {
-    is_loop(thread) || state.processes.is_on_gevent(thread.tgid)
 }

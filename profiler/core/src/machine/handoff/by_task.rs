@@ -5,7 +5,6 @@
 use crate::event::Tid;
 use crate::machine::request::{Place, Wants};
 use crate::machine::state::State;
-use crate::machine::turn;
 
 /// The request whose Python task woke a thread at `woken_ns`.
 pub(super) fn place(state: &State, tgid: Tid, loop_tid: Tid, woken_ns: u64) -> Option<Place> {
@@ -13,7 +12,7 @@ pub(super) fn place(state: &State, tgid: Tid, loop_tid: Tid, woken_ns: u64) -> O
     // A greenlet serves its connection; on asyncio a task may be another one by now, unless they wait for their threads.
     let are_sure = event_loop.on_gevent || state.pools.get(&tgid).is_some_and(|pool| pool.givers.go_on());
     let task = state.tasks.that_woke(loop_tid, woken_ns).filter(|_| are_sure)?;
-    event_loop.tasks.place(task).filter(|place| turn::is_live(state, *place))
+    event_loop.tasks.place(task).filter(|place| state.connections.is_live(*place))
 }
 
 /// A request that the loop had left has gone on by then, as its task has woken a thread: what it waited for before is told now.

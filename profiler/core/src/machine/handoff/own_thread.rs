@@ -13,8 +13,9 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use super::{Handed, Job, MAX_JOBS, Pool};
+use super::{Job, MAX_JOBS, Pool};
 use crate::event::{Slice, Tid};
+use crate::machine::handed::Handed;
 use crate::machine::request::{HandedTo, Place};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;

@@ -4,9 +4,9 @@
 //! loop goes on with them; what a call says of the one that makes it.
 
 use crate::event::{Call, Slice};
+use crate::machine::candidates::may_run;
 use crate::machine::descriptor::EPOLL_CTL_DEL;
 use crate::machine::event_loop::EventLoop;
-use crate::machine::handoff;
 use crate::machine::request::{Place, Wants};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
@@ -61,7 +61,7 @@ pub(super) fn goes_straight_on(state: &State, thread: &Thread, place: Place, by:
 }
 
 /// Whether a back end's descriptor is of a request, or of a strand, that goes on without waiting for anything that is known.
-pub(super) fn goes_on(state: &State, event_loop: &EventLoop, tgid: u32, fd: i32) -> bool {
+pub(in crate::machine) fn goes_on(state: &State, event_loop: &EventLoop, tgid: u32, fd: i32) -> bool {
     let Some(descriptor) = state.descriptors.get(tgid, fd) else { return false };
     match descriptor.owner {
         Some(place) => may_run(state, place),
@@ -85,34 +85,11 @@ pub(super) fn is_private(
 }
 
 /// The request that alone goes on by an answer of a back end: it waits for that, and nobody else has used the connection.
-pub(super) fn asked_alone(state: &State, thread: &Thread, tgid: u32, fd: i32) -> Option<u64> {
+pub(in crate::machine) fn asked_alone(state: &State, thread: &Thread, tgid: u32, fd: i32) -> Option<u64> {
     let (number, id) = state.descriptors.get(tgid, fd)?.owner?;
     let active = state.connections.get(number)?.requests.front()?;
     let is_asked = active.request.id == id && active.wants == Wants::Backend;
     (is_asked && is_private(state, thread, (tgid, fd), (number, id))).then_some(id)
-}
-
-/// Whether a request is not finished.
-pub(in crate::machine) fn is_live(state: &State, place: Place) -> bool {
-    state.connections.active(place).is_some()
-}
-
-/// Whether a request's response has begun and has an open end.
-pub(in crate::machine) fn may_be_over(state: &State, (number, id): Place) -> bool {
-    state.connections.get(number).is_some_and(|connection| {
-        let front = connection.requests.front();
-        connection.outbound.until_turn()
-            && front.is_some_and(|active| active.request.id == id && active.responding)
-    })
-}
-
-/// Whether a request that the loop was about may have gone on: it said of nothing that it waits for it.
-pub(in crate::machine) fn may_run(state: &State, place: Place) -> bool {
-    let active = state.connections.get(place.0).and_then(|connection| connection.requests.front());
-    active.is_some_and(|active| {
-        let waits = active.wants != Wants::Unknown || active.handed_to.is_some();
-        active.request.id == place.1 && !waits && !handoff::is_worked_for(state, active.request.tgid, place)
-    })
 }
 
 pub(super) fn by(state: &State, slice: &Slice, number: u32) -> By {
@@ -126,28 +103,4 @@ pub(super) fn by(state: &State, slice: &Slice, number: u32) -> By {
         Call::EpollControl { fd, .. } if !is_clients(fd) => By::Running { made_ns: 0, back_end: Some(fd) },
         _ => By::Running { made_ns: 0, back_end: None },
     }
-}
-
-/// Who may be running without a sign of its own: the one touched last; those that the loop left in this round of turns;
-/// those of the parked that `go_on`. One may be named twice.
-pub(in crate::machine) fn candidates<'a>(
-    state: &'a State,
-    event_loop: &'a EventLoop,
-    current: Option<Place>,
-    go_on: impl Fn(Place) -> bool + 'a,
-) -> impl Iterator<Item = Place> + 'a {
-    // What a turn made ready goes on in the next one, whoever goes on before it.
-    let may_go_on = current.is_none() || event_loop.is_fresh() || event_loop.defers();
-    let left = event_loop.left.iter().filter(move |_| may_go_on);
-    let parked = event_loop.parked.iter().filter(move |place| go_on(**place));
-    let others = left.chain(parked).copied();
-    current.into_iter().chain(others).filter(|place| may_run(state, *place))
-}
-
-/// The only one of them; `None`: there is none, or several.
-pub(super) fn running(state: &State, event_loop: &EventLoop, current: Option<Place>) -> Option<Place> {
-    let resumes_parked = event_loop.resumes_parked();
-    let mut candidates = candidates(state, event_loop, current, |_| resumes_parked);
-    let first = candidates.next()?;
-    candidates.all(|place| place == first).then_some(first)
 }

@@ -1,6 +1,6 @@
 //! The strands of one loop, and what tells whose they are.
 //!
-//! In: what the machine beside this does with them. Out: which of them a request that goes on is, or may be.
+//! In: what `strand` does with them. Out: which of them a request that goes on is, or may be.
 
 use crate::machine::request::{Active, Place, Wants};
 use crate::phase::{Phase, Phases};
@@ -9,7 +9,7 @@ use crate::phase::{Phase, Phases};
 const MAX_STRANDS: usize = 256;
 
 /// A socket to a back end: descriptor, and when it came to be.
-pub(in crate::machine) type BackEnd = (i32, u64);
+pub(super) type BackEnd = (i32, u64);
 
 /// One of those whose strand it may be.
 #[derive(Clone, Debug)]
