@@ -47,7 +47,20 @@ const MACHINE: House<'static> = House {
                 "wake",
             ],
         ),
-        ("lock", &["gil", "gil_block", "gil_edge", "gil_held", "gil_measure", "gil_place", "gil_waits"]),
+        (
+            "lock",
+            &[
+                "gil",
+                "gil_block",
+                "gil_edge",
+                "gil_held",
+                "gil_holder",
+                "gil_measure",
+                "gil_place",
+                "gil_stack",
+                "gil_waits",
+            ],
+        ),
         ("time", &["arrivals", "capacity", "load", "piece", "slot"]),
         ("wire", &["connection", "ending", "http1", "request", "signs", "trail"]),
         (
@@ -88,12 +101,7 @@ const MACHINE: House<'static> = House {
         "turn",
         "waiter",
     ],
-    against: &[
-        ("gil_block", "gil_place"),
-        ("gil_held", "gil_waits"),
-        ("gil_waits", "gil_place"),
-        ("state", "light"),
-    ],
+    against: &[("state", "light")],
 };
 
 /// Who imports whom within a folder, with the place of the first such import.

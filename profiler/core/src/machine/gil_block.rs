@@ -6,7 +6,7 @@
 use profiler_common::record::frames::LONG_NS;
 use rustc_hash::FxHashMap;
 
-use super::gil_place::{MAX_LISTED, MAX_PENDING, MAX_STACKS, Named, Stack, cut};
+use super::gil_stack::{MAX_LISTED, MAX_PENDING, MAX_STACKS, Named, Stack, cut};
 use crate::event::{Slice, Tid};
 use crate::model::gil::Party;
 use crate::model::gil_place::{Block, Blocked, Spot};
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn waiters_frames_are_never_taken_for_the_holders_nor_the_holders_for_the_waiters() {
         use crate::event::{Call, Slice};
-        use crate::machine::gil_held::HeldBy;
+        use crate::machine::gil_holder::HeldBy;
         const OTHER: HeldBy = HeldBy { party: 1, tid: 9 };
         let mut samples = samples();
         samples.sample(Frames { of_waiter: false, ..own(2, &[32]) }, 5 * MS);

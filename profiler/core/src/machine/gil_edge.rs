@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::Tid;
 use crate::machine::gil_held::Share;
-use crate::machine::gil_place::cut;
+use crate::machine::gil_stack::cut;
 use crate::model::gil::{Edge, Holder, Party, ThreadEdge};
 
 /// Parties told apart; further ones are not known.

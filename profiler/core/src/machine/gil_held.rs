@@ -3,45 +3,11 @@
 //! In: parts of waits, each with its holder. Out: sums by holder, of one thread or one request; bounded, and what finds no
 //! place is not known.
 
+use super::gil_holder::HeldBy;
 use super::gil_waits::Waits;
-use crate::event::Tid;
 
 /// Holders told apart, of one request or of one thread between two other calls.
 const MAX_HOLDERS: usize = 16;
-
-/// Who had the lock: the number of a party, and the thread; zeroes: not known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct HeldBy {
-    /// Number of what the thread was to others just then.
-    pub party: u32,
-    /// The thread.
-    pub tid: Tid,
-}
-
-impl HeldBy {
-    /// Not known.
-    pub const UNKNOWN: Self = Self { party: 0, tid: 0 };
-}
-
-/// Who had the lock in one stretch of waiting.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Holders {
-    /// As it began.
-    pub first: HeldBy,
-    /// The lock passed to another meanwhile: from when on that one had it.
-    pub then: Option<(u64, HeldBy)>,
-}
-
-impl Holders {
-    /// It is no wait for the lock, or nobody is known.
-    pub const NONE: Self = Self { first: HeldBy::UNKNOWN, then: None };
-
-    /// As it ended.
-    #[must_use]
-    pub fn last(&self) -> HeldBy {
-        self.then.map_or(self.first, |(_, by)| by)
-    }
-}
 
 /// Waiting of one thread because of one holder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

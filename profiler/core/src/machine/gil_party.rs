@@ -5,7 +5,8 @@
 
 use crate::event::{Slice, Tid};
 use crate::machine::gil_edge::UNKNOWN;
-use crate::machine::gil_held::{Held, HeldBy, Holders, Share, add_share};
+use crate::machine::gil_held::{Held, Share, add_share};
+use crate::machine::gil_holder::{HeldBy, Holders};
 use crate::machine::state::State;
 use crate::machine::thread::Thread;
 use crate::model::gil::{Holder, Party};

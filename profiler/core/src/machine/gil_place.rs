@@ -3,12 +3,11 @@
 //! In: samples of the holder's frames, what the frames are of (facts), parts of waits. Out: waiting time by place. A sample is
 //! taken as a wait's call begins and belongs to the slice that has the same entry.
 
-use std::sync::Arc;
-
 use rustc_hash::FxHashMap;
 
 use super::gil_block::Blocks;
-use super::gil_held::HeldBy;
+use super::gil_holder::HeldBy;
+use super::gil_stack::{MAX_LISTED, MAX_PENDING, MAX_STACKS, Named, Stack, cut};
 use super::gil_waits::{Parts, Wait};
 use crate::event::{Frames, Slice, Tid};
 use crate::fact::frame::FrameSeen;
@@ -16,21 +15,10 @@ use crate::model::gil::Party;
 use crate::model::gil_place::{Place, Places, Spot};
 use crate::model::gil_waits::{Site, Sites};
 
-/// Stacks told apart in a window.
-pub(super) const MAX_STACKS: usize = 16_384;
 /// Instructions that are known by name.
 const MAX_SPOTS: usize = 65_536;
-/// Threads whose last sample is kept.
-pub(super) const MAX_PENDING: usize = 16_384;
-/// Places that the report lists, of holders and of waiters.
-pub(super) const MAX_LISTED: usize = 20;
-
 /// An instruction of a process: addresses of code object and instruction.
 type Instruction = (Tid, u64, u64);
-/// A process's stack, innermost first: addresses of code object and instruction, and how many others had been there before.
-pub(super) type Stack = (Tid, Arc<[(u64, u64, u32)]>);
-/// A stack by its names: the innermost function, and from where it was called.
-pub(super) type Named<'a> = (&'a Spot, Option<&'a Spot>);
 /// What instructions are of, by how many others had been there before.
 type Spots = FxHashMap<(Instruction, u32), Spot>;
 
@@ -277,12 +265,6 @@ impl Samples {
         let (samples, unstable) = (self.samples, self.unstable);
         Some(Places { places, other_ns, unknown_ns, samples, unstable, unreadable, blocked })
     }
-}
-
-/// Cuts a list to what the report lists of it, and gives the time of the rest.
-pub(super) fn cut<T>(costliest_first: &mut Vec<T>, most: usize, wait_ns: impl Fn(&T) -> u64) -> u64 {
-    let rest = costliest_first.drain(most.min(costliest_first.len())..);
-    rest.fold(0u64, |sum, one| sum.saturating_add(wait_ns(&one)))
 }
 
 /// The names of a stack; `None`: its innermost function has none.

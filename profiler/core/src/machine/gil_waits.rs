@@ -5,8 +5,8 @@
 
 use std::cmp::Reverse;
 
-use super::gil_held::HeldBy;
-use super::gil_place::Stack;
+use super::gil_holder::HeldBy;
+use super::gil_stack::Stack;
 use crate::model::gil_waits::MAX_LISTED;
 
 /// Holders and places told apart in one attempt; time beyond that is nobody's.
