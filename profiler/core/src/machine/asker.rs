@@ -15,7 +15,7 @@ const MAX_CANDIDATES: usize = 128;
 
 /// Who made a call on a back end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Asker {
+pub(in crate::machine) enum Asker {
     /// This request.
     Known(Place),
     /// This one, as nobody else is known who waits for nothing known.
@@ -29,7 +29,7 @@ pub(super) enum Asker {
 }
 
 /// A call moved bytes: where a back end answers by it, that counts for the request that the thread serves. A loop's thread may be at any.
-pub(super) fn count(state: &mut State, thread: &Thread, slice: &Slice) {
+pub(in crate::machine) fn count(state: &mut State, thread: &Thread, slice: &Slice) {
     let Some(port) = state.descriptors.answered(slice) else { return };
     let Some((number, id)) = thread.serving.filter(|_| !thread.is_loop()) else { return };
     let active = state.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
@@ -39,7 +39,7 @@ pub(super) fn count(state: &mut State, thread: &Thread, slice: &Slice) {
 }
 
 /// Who made this call on a back end that is of no known request, and of no strand.
-pub(super) fn find(state: &State, thread: &Thread, slice: &Slice) -> Asker {
+pub(in crate::machine) fn find(state: &State, thread: &Thread, slice: &Slice) -> Asker {
     let asker = by_order(state, thread, slice);
     let is_known = state.tasks.of(slice.tid).is_some();
     let on_gevent = thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.on_gevent);
@@ -143,7 +143,7 @@ fn push_all(list: &mut Vec<Place>, places: impl Iterator<Item = Place>) {
 }
 
 /// The thread of the pool that was woken for a request that waits for nothing else.
-pub(super) fn handed_to(state: &State, place: Place) -> Option<HandedTo> {
+pub(in crate::machine) fn handed_to(state: &State, place: Place) -> Option<HandedTo> {
     let active = state.connections.active(place)?;
     active.handed_to.filter(|_| active.wants == Wants::Unknown)
 }

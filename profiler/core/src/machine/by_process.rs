@@ -16,7 +16,7 @@ use crate::model::slot::{HeatRow, Slots};
 use crate::phase::{Phase, Phases};
 
 /// Processes, and listeners in them, whose requests and accepts are counted apart.
-pub(super) const MAX_COUNTED: usize = 65_536;
+pub(in crate::machine) const MAX_COUNTED: usize = 65_536;
 
 /// Sums by process.
 #[derive(Clone, Debug, Default)]

@@ -10,12 +10,12 @@ use crate::machine::thread::Thread;
 use crate::phase::Phases;
 
 /// Whether a thread that serves clients runs a loop, as far as can be told before it has looked: nothing else does in a process on gevent.
-pub(super) fn runs_loop(state: &State, thread: &Thread) -> bool {
+pub(in crate::machine) fn runs_loop(state: &State, thread: &Thread) -> bool {
     thread.is_loop() || state.processes.is_on_gevent(thread.tgid)
 }
 
 /// The thread left a request that is not finished: it may go on with it later in the same round of turns.
-pub(super) fn left(state: &State, thread: &mut Thread, place: Place, phases: &Phases) {
+pub(in crate::machine) fn left(state: &State, thread: &mut Thread, place: Place, phases: &Phases) {
     let active = state
         .connections
         .get(place.0)
@@ -36,7 +36,7 @@ pub(super) fn left(state: &State, thread: &mut Thread, place: Place, phases: &Ph
 }
 
 /// Whether a request that the loop was about may have gone on: it said of nothing that it waits for it.
-pub(super) fn may_run(state: &State, place: Place) -> bool {
+pub(in crate::machine) fn may_run(state: &State, place: Place) -> bool {
     let active = state.connections.get(place.0).and_then(|connection| connection.requests.front());
     active.is_some_and(|active| {
         let waits = active.wants != Wants::Unknown || active.handed_to.is_some();
@@ -46,7 +46,7 @@ pub(super) fn may_run(state: &State, place: Place) -> bool {
 
 /// Who may be running without a sign of its own: the one touched last; those that the loop left in this round of turns;
 /// those of the parked that `go_on`. One may be named twice.
-pub(super) fn candidates<'a>(
+pub(in crate::machine) fn candidates<'a>(
     state: &'a State,
     event_loop: &'a EventLoop,
     current: Option<Place>,
@@ -61,7 +61,11 @@ pub(super) fn candidates<'a>(
 }
 
 /// The only one of them; `None`: there is none, or several.
-pub(super) fn running(state: &State, event_loop: &EventLoop, current: Option<Place>) -> Option<Place> {
+pub(in crate::machine) fn running(
+    state: &State,
+    event_loop: &EventLoop,
+    current: Option<Place>,
+) -> Option<Place> {
     let resumes_parked = event_loop.resumes_parked();
     let mut candidates = candidates(state, event_loop, current, |_| resumes_parked);
     let first = candidates.next()?;

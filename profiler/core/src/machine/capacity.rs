@@ -338,7 +338,7 @@ impl Capacity {
     }
 
     /// Forgets processes and listeners that are no more.
-    pub(super) fn retain(&mut self, living: &Living) {
+    pub(in crate::machine) fn retain(&mut self, living: &Living) {
         self.acceptors.retain(|inode, known| {
             known.retain(|tgid, _| living.process(*tgid));
             living.listener(*inode) && !known.is_empty()

@@ -168,7 +168,7 @@ const fn is_queue_wait(operation: u32, has_timeout: bool) -> bool {
 const FUTEX_COMMAND: u32 = 127;
 
 /// Whether a futex wait is for a mutex.
-pub(super) const fn is_mutex(operation: u32) -> bool {
+pub(in crate::machine) const fn is_mutex(operation: u32) -> bool {
     const FUTEX_WAIT: u32 = 0;
     const FUTEX_LOCK_PI: u32 = 6;
     matches!(operation & FUTEX_COMMAND, FUTEX_WAIT | FUTEX_LOCK_PI)

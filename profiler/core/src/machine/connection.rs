@@ -13,7 +13,7 @@ use crate::machine::signs::Signs;
 const MAX_CONNECTIONS: usize = 65_536;
 
 /// Where something happened: connection, slice, its exit.
-pub(super) type At<'a> = (u32, &'a Slice, u64);
+pub(in crate::machine) type At<'a> = (u32, &'a Slice, u64);
 
 /// What stands at the two ends of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub struct Connection {
     /// End of its handshake; 0: not seen.
     pub established_ns: u64,
     /// Signs of its end.
-    pub(super) signs: Signs,
+    pub(in crate::machine) signs: Signs,
     /// What tells it from others at its other end, as in `Call::Connect`: the peer's TCP port, or the own UNIX socket.
     pub identity: u64,
 }
@@ -85,18 +85,18 @@ impl Connection {
     }
 
     /// Whether a read here is a read for a request, not a drain after the response.
-    pub(super) fn expects_request(&self) -> bool {
+    pub(in crate::machine) fn expects_request(&self) -> bool {
         !self.shut && self.requests.front().is_none_or(|active| !active.responding)
     }
 
     /// The thread works on the oldest request, and has not begun to answer it.
-    pub(super) fn works_unanswered(&self, tid: Tid) -> bool {
+    pub(in crate::machine) fn works_unanswered(&self, tid: Tid) -> bool {
         self.requests.front().is_some_and(|front| !front.responding && front.owner == Some(tid))
     }
 
     /// The server ends the connection whose oldest request's response ends with it: the front end before it waits for that. Says
     /// whether the thread has worked on that request up to here.
-    pub(super) fn works_to_the_end(&mut self, tid: Tid) -> bool {
+    pub(in crate::machine) fn works_to_the_end(&mut self, tid: Tid) -> bool {
         let is_open = matches!(self.side, Side::Inner { .. }) && self.outbound.until_turn();
         let front = self.requests.front_mut().filter(|front| is_open && front.responding);
         front.is_some_and(|front| {
@@ -107,7 +107,7 @@ impl Connection {
 
     /// Whether a response that a loop has left in the middle goes on, beyond doubt: it ends with its connection; or it is sent in chunks, did go on after
     /// a pause, and the loop was never seen to write a last chunk that cannot be told.
-    pub(super) fn surely_goes_on(&self, active: &Active) -> bool {
+    pub(in crate::machine) fn surely_goes_on(&self, active: &Active) -> bool {
         let outbound = &self.outbound;
         let is_told =
             || outbound.may_go_on() && active.has_gone_on && active.last_chunks != LastChunks::Joined;
@@ -115,7 +115,7 @@ impl Connection {
     }
 
     /// Whether a response in chunks that a loop has left in the middle lacks its end, as the loop writes last chunks by themselves.
-    pub(super) fn lacks_its_end(&self) -> bool {
+    pub(in crate::machine) fn lacks_its_end(&self) -> bool {
         let outbound = &self.outbound;
         let is_told = |active: &Active| active.may_have_ended && active.last_chunks == LastChunks::Apart;
         outbound.may_go_on()
@@ -234,17 +234,17 @@ impl Connections {
     }
 
     /// Whether a request is not finished.
-    pub(super) fn is_live(&self, place: Place) -> bool {
+    pub(in crate::machine) fn is_live(&self, place: Place) -> bool {
         self.active(place).is_some()
     }
 
     /// Whether a request is not over, and its task not known.
-    pub(super) fn is_open(&self, place: Place) -> bool {
+    pub(in crate::machine) fn is_open(&self, place: Place) -> bool {
         self.active(place).is_some_and(|active| active.task.is_none())
     }
 
     /// Whether a request's response has begun and has an open end.
-    pub(super) fn may_be_over(&self, (number, id): Place) -> bool {
+    pub(in crate::machine) fn may_be_over(&self, (number, id): Place) -> bool {
         self.get(number).is_some_and(|connection| {
             let front = connection.requests.front();
             connection.outbound.until_turn()

@@ -16,7 +16,7 @@ const MAX_DESCRIPTOR: usize = 65_536;
 /// Interest lists are followed up to this length.
 const MAX_INTEREST: usize = 4096;
 /// `EPOLL_CTL_DEL`, include/uapi/linux/eventpoll.h.
-pub(super) const EPOLL_CTL_DEL: u32 = 2;
+pub(in crate::machine) const EPOLL_CTL_DEL: u32 = 2;
 /// `EPOLLEXCLUSIVE`, `EPOLLONESHOT` and `EPOLLET`, which change whom an event wakes; all others are not kept.
 const WAYS: u32 = 1 << 28 | 1 << 30 | 1 << 31;
 

@@ -139,7 +139,7 @@ impl Drops {
     }
 
     /// A connection becomes known under `number`: the signs that there are of it so far.
-    pub(super) fn opened(&mut self, opened: &Opened, number: u32) -> Signs {
+    pub(in crate::machine) fn opened(&mut self, opened: &Opened, number: u32) -> Signs {
         let mut signs = Signs::of(opened);
         self.came_ns = self.came_ns.max(opened.established_ns);
         if !self.stopped.is_empty() {
@@ -366,7 +366,7 @@ impl Drops {
     }
 
     /// A connection is gone: it gets its verdict later.
-    pub(super) fn ended(&mut self, ended: Box<Ended>, sink: &mut dyn FnMut(Entry)) {
+    pub(in crate::machine) fn ended(&mut self, ended: Box<Ended>, sink: &mut dyn FnMut(Entry)) {
         let (address, generation) = ended.signs.socket;
         if matches!(ended.side, Side::Inner { .. }) {
             self.sockets.remove(&address);
@@ -390,7 +390,7 @@ impl Drops {
     }
 
     /// Requests of the front end that got an error which the server itself had answered with.
-    pub(super) fn errors_of_server(&mut self, requests: Vec<u64>) {
+    pub(in crate::machine) fn errors_of_server(&mut self, requests: Vec<u64>) {
         self.inside.passed_on(requests);
     }
 
@@ -527,7 +527,7 @@ impl Drops {
     }
 
     /// Forgets processes that have ended, but for those of connections that still wait for their verdicts.
-    pub(super) fn retain(&mut self, living: &Living) {
+    pub(in crate::machine) fn retain(&mut self, living: &Living) {
         let judged: FxHashSet<Tid> =
             self.gone.iter().map(|ended| ended.tgid).chain(self.inside.tgids()).collect();
         let stays = |tgid: Tid| living.process(tgid) || judged.contains(&tgid);

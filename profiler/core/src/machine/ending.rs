@@ -11,7 +11,7 @@ use crate::model::request::Request;
 
 /// How a connection ended on the server's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum How {
+pub(in crate::machine) enum How {
     /// A thread closed it.
     Closed,
     /// Its process ended.
@@ -20,7 +20,7 @@ pub(super) enum How {
 
 /// A request that was not answered to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unfinished {
+pub(in crate::machine) struct Unfinished {
     /// The request.
     pub asked: Asked,
     /// When it began.
@@ -41,7 +41,7 @@ pub(super) struct Unfinished {
 
 /// A connection that is gone.
 #[derive(Clone, Debug)]
-pub(super) struct Ended {
+pub(in crate::machine) struct Ended {
     /// When the server's side ended.
     pub at_ns: u64,
     /// How.
@@ -72,7 +72,7 @@ pub(super) struct Ended {
 
 impl Ended {
     /// The connection as it stands when it ends, before its requests are let go.
-    pub(super) fn of(connection: &mut Connection, how: How, at_ns: u64) -> Self {
+    pub(in crate::machine) fn of(connection: &mut Connection, how: How, at_ns: u64) -> Self {
         let open_end = connection.outbound.until_turn();
         let is_cut = connection.lacks_its_end();
         let count = connection.requests.len();
@@ -116,7 +116,7 @@ impl Ended {
     }
 
     /// Since when the client waited: for its last request, or else since its connection was made; 0: not known.
-    pub(super) fn waits_since_ns(&self) -> u64 {
+    pub(in crate::machine) fn waits_since_ns(&self) -> u64 {
         let request_ns = self.unfinished.as_ref().map(|request| request.start_ns);
         let made_ns = if self.established_ns > 0 { self.established_ns } else { self.accepted_ns };
         let answered_ns = self.signs.answered.as_ref().map(|answered| answered.start_ns);
@@ -130,14 +130,14 @@ impl Ended {
     }
 
     /// The request at hand: the unfinished one, else the last that was answered.
-    pub(super) fn asked(&self) -> Option<Asked> {
+    pub(in crate::machine) fn asked(&self) -> Option<Asked> {
         let unfinished = self.unfinished.as_ref().map(|request| request.asked.clone());
         unfinished.or_else(|| self.signs.answered.as_ref().map(Answered::asked))
     }
 }
 
 /// What a request asked for.
-pub(super) fn asked(request: &Request) -> Asked {
+pub(in crate::machine) fn asked(request: &Request) -> Asked {
     Asked {
         request: Some(request.id),
         method: request.method.clone(),

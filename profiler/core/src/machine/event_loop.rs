@@ -27,9 +27,9 @@ const MAX_SHARES: usize = 64;
 /// Endpoints told apart.
 const MAX_HOLDERS: usize = 200;
 /// Requests left, and back-end descriptors touched, since the last sleep that are remembered.
-pub(super) const MAX_LEFT: usize = 64;
+pub(in crate::machine) const MAX_LEFT: usize = 64;
 /// Requests that are parked, remembered.
-pub(super) const MAX_PARKED: usize = 256;
+pub(in crate::machine) const MAX_PARKED: usize = 256;
 /// Turns from what makes a request go on to its going on: the loop passes it from one callback to the next.
 const RESUMING_TURNS: usize = 1;
 /// The same where a thread's results go through queues of their own.

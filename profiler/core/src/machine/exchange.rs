@@ -20,7 +20,7 @@ const MAX_PIPELINED: usize = 1024;
 
 /// Bytes that a call moved.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bytes<'a> {
+pub(in crate::machine) struct Bytes<'a> {
     /// How many.
     pub moved: u64,
     /// The first of them, as far as captured.
@@ -28,7 +28,7 @@ pub(super) struct Bytes<'a> {
 }
 
 /// A read moved bytes.
-pub(super) fn read(
+pub(in crate::machine) fn read(
     state: &mut State,
     thread: &mut Thread,
     at: At<'_>,
@@ -102,7 +102,7 @@ pub(super) fn read(
 }
 
 /// A write moved bytes.
-pub(super) fn write(
+pub(in crate::machine) fn write(
     state: &mut State,
     thread: &mut Thread,
     at: At<'_>,
@@ -208,7 +208,12 @@ pub(super) fn write(
 
 /// A thread was writing to a client when it was first seen, until the end of `at`: a request that began before us, and
 /// of whose response only this is known.
-pub(super) fn write_within(state: &mut State, thread: &mut Thread, at: At<'_>, sink: &mut dyn FnMut(Entry)) {
+pub(in crate::machine) fn write_within(
+    state: &mut State,
+    thread: &mut Thread,
+    at: At<'_>,
+    sink: &mut dyn FnMut(Entry),
+) {
     let (number, _, _) = at;
     if state.connections.get(number).is_none_or(|connection| !connection.requests.is_empty()) {
         return;
@@ -282,7 +287,12 @@ fn begin(state: &mut State, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen
 }
 
 /// The oldest request of a connection takes the thread's time up to the end of its last piece.
-pub(super) fn advance(state: &mut State, thread: &mut Thread, at: At<'_>, sink: &mut dyn FnMut(Entry)) {
+pub(in crate::machine) fn advance(
+    state: &mut State,
+    thread: &mut Thread,
+    at: At<'_>,
+    sink: &mut dyn FnMut(Entry),
+) {
     let (number, slice, _) = at;
     let tid = slice.tid;
     let Some(id) = state.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)

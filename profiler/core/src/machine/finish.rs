@@ -17,7 +17,7 @@ use crate::timeline::Entry;
 
 /// A thread leaves the request it serves: one with an open end is over, any other goes on without an owner, with the
 /// thread's time up to `until_ns`.
-pub(super) fn leave(
+pub(in crate::machine) fn leave(
     state: &mut State,
     thread: &mut Thread,
     tid: Tid,
@@ -70,7 +70,7 @@ pub(super) fn leave(
 }
 
 /// The response under way, if its end is open, is over: the server turned to something else.
-pub(super) fn shut(state: &mut State, number: u32, sink: &mut dyn FnMut(Entry)) {
+pub(in crate::machine) fn shut(state: &mut State, number: u32, sink: &mut dyn FnMut(Entry)) {
     let Some(connection) = state.connections.get_mut(number) else { return };
     if connection.outbound.until_turn() && connection.requests.front().is_some_and(|active| active.responding)
     {
@@ -80,7 +80,7 @@ pub(super) fn shut(state: &mut State, number: u32, sink: &mut dyn FnMut(Entry)) 
 }
 
 /// The oldest request of a connection is finished: it ended where its time is explained to.
-pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(Entry)) {
+pub(in crate::machine) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(Entry)) {
     let Some(connection) = state.connections.get_mut(number) else { return };
     let Some(mut active) = connection.requests.pop_front() else { return };
     if active.may_have_ended {
@@ -116,7 +116,7 @@ pub(super) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(
 }
 
 /// A connection is gone at `at_ns`; what is left on it ends with it.
-pub(super) fn end_connection(
+pub(in crate::machine) fn end_connection(
     state: &mut State,
     number: u32,
     how: How,

@@ -36,7 +36,7 @@ fn runs(
 
 /// A call of a loop's thread on a descriptor that is no client's. Returns the request that the thread turns to by it, if
 /// there is one.
-pub(super) fn foreign(
+pub(in crate::machine) fn foreign(
     state: &mut State,
     thread: &mut Thread,
     slice: &Slice,

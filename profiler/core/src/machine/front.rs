@@ -57,7 +57,7 @@ impl Topology {
     }
 
     /// Forgets processes that have ended.
-    pub(super) fn retain(&mut self, living: &Living) {
+    pub(in crate::machine) fn retain(&mut self, living: &Living) {
         if let Self::FrontEnds(these) = self {
             these.retain(|tgid| living.process(*tgid));
         }
@@ -115,12 +115,12 @@ pub fn opened(state: &mut State, number: u32, opened: &Opened) {
 }
 
 /// Whether a connection is a client's to a front end: who serves it only passes requests on.
-pub(super) fn is_in_front(state: &State, number: u32) -> bool {
+pub(in crate::machine) fn is_in_front(state: &State, number: u32) -> bool {
     state.connections.get(number).is_some_and(|connection| connection.side == Side::Front)
 }
 
 /// Number of the next request on a connection; those of clients alone count.
-pub(super) fn next_request(state: &mut State, side: Side) -> u64 {
+pub(in crate::machine) fn next_request(state: &mut State, side: Side) -> u64 {
     if matches!(side, Side::Inner { .. }) {
         state.inner_count = state.inner_count.saturating_add(1);
         return INNER | state.inner_count;
@@ -132,7 +132,7 @@ pub(super) fn next_request(state: &mut State, side: Side) -> u64 {
 }
 
 /// Whether a write is an interim answer in a private protocol.
-pub(super) const fn is_interim(active: &Active, moved: u64) -> bool {
+pub(in crate::machine) const fn is_interim(active: &Active, moved: u64) -> bool {
     !active.responding && active.request.bytes_out == 0 && moved == CONTINUE_BYTES
 }
 
@@ -185,7 +185,7 @@ pub fn call(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64, sin
 
 /// The front end is about to send a request to the server over a connection on which another was answered: that one is over,
 /// also where its answer's end was not seen. Returns the number of its connection.
-pub(super) fn uses_again(state: &State, thread: &Thread, slice: &Slice) -> Option<u32> {
+pub(in crate::machine) fn uses_again(state: &State, thread: &Thread, slice: &Slice) -> Option<u32> {
     let (Call::Write { fd } | Call::Transfer { to_fd: fd, .. }) = slice.call else { return None };
     let outer = serving(state, thread)?;
     let before = state.links.answered_on((slice.tgid, fd)).filter(|before| *before != outer)?;
@@ -251,7 +251,7 @@ fn evidence(connection: &Connection, request: &Request) -> Evidence {
 }
 
 /// The server has read of its newest request: who asked for it gives it its name, where its own head has none.
-pub(super) fn name(state: &mut State, number: u32) {
+pub(in crate::machine) fn name(state: &mut State, number: u32) {
     let Some(connection) = state.connections.get(number) else { return };
     let Side::Inner { private: true } = connection.side else { return };
     let Some(active) = connection.requests.back().filter(|active| active.request.method.is_empty()) else {
@@ -268,7 +268,7 @@ pub(super) fn name(state: &mut State, number: u32) {
 }
 
 /// A request is over on its connection. Returns the front end's connection whose response is over by that.
-pub(super) fn finished(
+pub(in crate::machine) fn finished(
     state: &mut State,
     number: u32,
     active: Active,

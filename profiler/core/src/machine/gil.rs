@@ -329,7 +329,7 @@ impl Locks {
     }
 
     /// Forgets processes and threads that have ended.
-    pub(super) fn retain(&mut self, living: &Living) {
+    pub(in crate::machine) fn retain(&mut self, living: &Living) {
         self.seen.retain(|tgid, _| living.process(*tgid));
         self.numbers.retain(|tgid, _| living.process(*tgid));
         self.slept.retain(|tid, _| living.thread(*tid));

@@ -49,7 +49,7 @@ pub struct Blocks {
 
 impl Blocks {
     /// A thread that has waited for long by `enter_ns` found itself there (a stack without frames: it found nothing).
-    pub(super) fn sample(&mut self, tid: Tid, enter_ns: u64, stack: Stack) {
+    pub(in crate::machine) fn sample(&mut self, tid: Tid, enter_ns: u64, stack: Stack) {
         self.samples = self.samples.saturating_add(1);
         if self.pending.len() >= MAX_PENDING && !self.pending.contains_key(&tid) {
             self.evicted = self.evicted.saturating_add(1);
@@ -59,13 +59,13 @@ impl Blocks {
     }
 
     /// What a thread found at the call of this slice.
-    pub(super) fn sampled_at(&self, slice: &Slice) -> Option<&Stack> {
+    pub(in crate::machine) fn sampled_at(&self, slice: &Slice) -> Option<&Stack> {
         let (enter_ns, stack) = self.pending.get(&slice.tid)?;
         (*enter_ns == slice.enter_ns && stack.0 == slice.tgid).then_some(stack)
     }
 
     /// An attempt of a thread of process `tgid` has ended, of which `wait_ns` are in the window. Returns where it stood.
-    pub(super) fn attempt_ended(
+    pub(in crate::machine) fn attempt_ended(
         &mut self,
         tgid: Tid,
         tid: Tid,
@@ -114,13 +114,13 @@ impl Blocks {
     }
 
     /// A thread has ended.
-    pub(super) fn forget(&mut self, tid: Tid) {
+    pub(in crate::machine) fn forget(&mut self, tid: Tid) {
         self.pending.remove(&tid);
         self.settle(tid, UNKNOWN);
     }
 
     /// The next window begins: sums start anew, attempts under way go on.
-    pub(super) fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
+    pub(in crate::machine) fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
         let (mut pending, mut ended) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.ended));
         pending.retain(|_, (_, (tgid, _))| !has_ended(*tgid));
         ended.retain(|_, attempts| attempts.iter().all(|((tgid, _), _)| !has_ended(*tgid)));
@@ -128,7 +128,7 @@ impl Blocks {
     }
 
     /// The blocks of the window; `name` says what a stack's place is, `party` whom a number means.
-    pub(super) fn finish<'a>(
+    pub(in crate::machine) fn finish<'a>(
         mut self,
         name: impl Fn(&Stack) -> Option<Named<'a>>,
         party: impl Fn(u32) -> Party,

@@ -20,7 +20,7 @@ const MAX_PAIRS: usize = 8192;
 const MAX_LISTED: usize = 50;
 
 /// Number of the party that is not known.
-pub(super) const UNKNOWN: u32 = 0;
+pub(in crate::machine) const UNKNOWN: u32 = 0;
 
 /// Sums of one pair.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,7 +52,7 @@ pub struct Edges {
 }
 
 impl Edges {
-    pub(super) fn number(&mut self, party: Party) -> u32 {
+    pub(in crate::machine) fn number(&mut self, party: Party) -> u32 {
         if party == Party::Unknown {
             return UNKNOWN;
         }
@@ -69,7 +69,7 @@ impl Edges {
         self.last_number
     }
 
-    pub(super) fn use_again(&mut self, number: u32) {
+    pub(in crate::machine) fn use_again(&mut self, number: u32) {
         if let Some((_, window)) = self.parties.get_mut(&number) {
             *window = self.window;
         }
@@ -86,7 +86,7 @@ impl Edges {
         self.threads.clear();
     }
 
-    pub(super) fn add(&mut self, waiter: u32, (tgid, tid): (Tid, Tid), share: &Share) {
+    pub(in crate::machine) fn add(&mut self, waiter: u32, (tgid, tid): (Tid, Tid), share: &Share) {
         let pair = (waiter, share.by.party);
         let full = self.sums.len() >= MAX_PAIRS && !self.sums.contains_key(&pair);
         self.sums.entry(if full { (UNKNOWN, UNKNOWN) } else { pair }).or_default().add(share);
@@ -96,7 +96,7 @@ impl Edges {
     }
 
     /// Whom a number means; `name` gives the names of threads.
-    pub(super) fn party(&self, number: u32, name: impl Fn(Tid) -> String) -> Party {
+    pub(in crate::machine) fn party(&self, number: u32, name: impl Fn(Tid) -> String) -> Party {
         match self.parties.get(&number).map(|(party, _)| party) {
             Some(Party::Thread { tgid, tid, .. }) => {
                 Party::Thread { tgid: *tgid, tid: *tid, comm: name(*tid) }

@@ -168,7 +168,7 @@ impl Samples {
     }
 
     /// An attempt of a thread of process `tgid` has ended, of which `wait_ns` are in the window.
-    pub(super) fn attempt_ended(
+    pub(in crate::machine) fn attempt_ended(
         &mut self,
         (tgid, tid): (Tid, Tid),
         span_ns: (u64, u64),
@@ -184,7 +184,7 @@ impl Samples {
     }
 
     /// Where a stack is; `None`: its innermost function has no name.
-    pub(super) fn site(&self, stack: &Stack) -> Option<Site> {
+    pub(in crate::machine) fn site(&self, stack: &Stack) -> Option<Site> {
         let (at, called_from) = named(&self.spots, stack)?;
         Some(Site { at: at.clone(), called_from: called_from.cloned() })
     }

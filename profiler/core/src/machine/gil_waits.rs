@@ -22,11 +22,11 @@ struct Part {
 
 /// An attempt that goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Parts(Vec<Part>);
+pub(in crate::machine) struct Parts(Vec<Part>);
 
 impl Parts {
     /// The attempt's next sleep, `wait_ns` long, found this.
-    pub(super) fn add(&mut self, by: HeldBy, found: Option<Stack>, wait_ns: u64) {
+    pub(in crate::machine) fn add(&mut self, by: HeldBy, found: Option<Stack>, wait_ns: u64) {
         if let Some(known) = self.0.iter_mut().find(|known| known.by == by && known.found == found) {
             known.wait_ns = known.wait_ns.saturating_add(wait_ns);
         } else if self.0.len() < MAX_PARTS {
@@ -35,7 +35,7 @@ impl Parts {
     }
 
     /// The attempt has ended, and its thread stood there.
-    pub(super) fn end(self, (start_ns, end_ns): (u64, u64), stood: Option<Stack>) -> Wait {
+    pub(in crate::machine) fn end(self, (start_ns, end_ns): (u64, u64), stood: Option<Stack>) -> Wait {
         let mut holders: Vec<(HeldBy, u64)> = Vec::new();
         for part in &self.0 {
             match holders.iter_mut().find(|(by, _)| *by == part.by) {
@@ -56,20 +56,20 @@ impl Parts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
     /// From when to when.
-    pub(super) start_ns: u64,
-    pub(super) end_ns: u64,
+    pub(in crate::machine) start_ns: u64,
+    pub(in crate::machine) end_ns: u64,
     /// Who had the lock for the longest part of it, and how long that was.
-    pub(super) by: HeldBy,
-    pub(super) held_ns: u64,
+    pub(in crate::machine) by: HeldBy,
+    pub(in crate::machine) held_ns: u64,
     /// Where that one was found for the longest part of that, and how long that was.
-    pub(super) found: Option<(Stack, u64)>,
+    pub(in crate::machine) found: Option<(Stack, u64)>,
     /// Where the waiter stood.
-    pub(super) stood: Option<Stack>,
+    pub(in crate::machine) stood: Option<Stack>,
 }
 
 impl Wait {
     /// How long it took, run queue included.
-    pub(super) const fn length_ns(&self) -> u64 {
+    pub(in crate::machine) const fn length_ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.start_ns)
     }
 
@@ -176,12 +176,12 @@ impl Waits {
     }
 
     /// The longest, longest first.
-    pub(super) fn longest(&self) -> impl Iterator<Item = &Wait> {
+    pub(in crate::machine) fn longest(&self) -> impl Iterator<Item = &Wait> {
         self.longest.iter()
     }
 
     /// How many others there are, and how long they took together.
-    pub(super) const fn others(&self) -> (u64, u64) {
+    pub(in crate::machine) const fn others(&self) -> (u64, u64) {
         (self.others.count, self.others.wait_ns)
     }
 }

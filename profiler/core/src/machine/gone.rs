@@ -9,26 +9,26 @@ use crate::machine::ending::Ended;
 
 /// Where a socket's connection stands, in as few bytes as there are: tens of thousands are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place(u32);
+pub(in crate::machine) struct Place(u32);
 
 /// Set: it is gone.
 const GONE: u32 = 1 << 31;
 
 impl Place {
     /// It is open, under this number of the connection table, which has fewer than 2³¹.
-    pub(super) const fn open(number: u32) -> Self {
+    pub(in crate::machine) const fn open(number: u32) -> Self {
         Self(number & !GONE)
     }
 
     /// The number in the connection table, if it is open.
-    pub(super) const fn as_open(self) -> Option<u32> {
+    pub(in crate::machine) const fn as_open(self) -> Option<u32> {
         if self.0 & GONE == 0 { Some(self.0) } else { None }
     }
 }
 
 /// Connections that are gone, in the order of their ends.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Gone {
+pub(in crate::machine) struct Gone {
     waiting: VecDeque<Box<Ended>>,
     /// Number of the oldest. Numbers begin anew after 2³¹, of which far fewer wait at a time.
     first: u32,
@@ -36,14 +36,14 @@ pub(super) struct Gone {
 
 impl Gone {
     /// Keeps one; where it stands from now on.
-    pub(super) fn push(&mut self, ended: Box<Ended>) -> Place {
+    pub(in crate::machine) fn push(&mut self, ended: Box<Ended>) -> Place {
         let place = self.place(self.waiting.len());
         self.waiting.push_back(ended);
         place
     }
 
     /// The one that stands there, if it still waits.
-    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut Ended> {
+    pub(in crate::machine) fn get_mut(&mut self, place: Place) -> Option<&mut Ended> {
         if place.as_open().is_some() {
             return None;
         }
@@ -52,12 +52,12 @@ impl Gone {
     }
 
     /// When the oldest ended, in nanoseconds.
-    pub(super) fn oldest_ns(&self) -> Option<u64> {
+    pub(in crate::machine) fn oldest_ns(&self) -> Option<u64> {
         self.waiting.front().map(|ended| ended.at_ns)
     }
 
     /// Lets the oldest go, with where it stood.
-    pub(super) fn pop(&mut self) -> Option<(Place, Box<Ended>)> {
+    pub(in crate::machine) fn pop(&mut self) -> Option<(Place, Box<Ended>)> {
         let ended = self.waiting.pop_front()?;
         let place = self.place(0);
         self.first = self.first.wrapping_add(1) & !GONE;
@@ -65,12 +65,12 @@ impl Gone {
     }
 
     /// Those that wait, the oldest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Ended> {
+    pub(in crate::machine) fn iter(&self) -> impl Iterator<Item = &Ended> {
         self.waiting.iter().map(Box::as_ref)
     }
 
     /// How many wait.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::machine) fn len(&self) -> usize {
         self.waiting.len()
     }
 

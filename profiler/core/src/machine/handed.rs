@@ -17,13 +17,18 @@ pub struct Handed {
 
 impl Handed {
     /// Whether this task handed it over, which was another one's address until the given moment.
-    pub(super) fn is_by(&self, (task, until_ns): (u64, u64)) -> bool {
+    pub(in crate::machine) fn is_by(&self, (task, until_ns): (u64, u64)) -> bool {
         self.task == Some(task) && self.woken_ns > until_ns
     }
 
     /// What a request waited for that handed a job over, until a thread began with it: ends of stretches with their phases.
     /// `unknown`: where nothing tells what it waited for until the thread was woken.
-    pub(super) fn before(&self, begin_ns: u64, waited: Phase, unknown: Phase) -> [(u64, Phase); 3] {
+    pub(in crate::machine) fn before(
+        &self,
+        begin_ns: u64,
+        waited: Phase,
+        unknown: Phase,
+    ) -> [(u64, Phase); 3] {
         match self.due_ns.filter(|due_ns| *due_ns <= self.woken_ns) {
             Some(due_ns) => [(due_ns, Phase::Sleep), (self.woken_ns, Phase::LoopWait), (begin_ns, waited)],
             None => [(self.woken_ns, unknown), (self.woken_ns, unknown), (begin_ns, waited)],

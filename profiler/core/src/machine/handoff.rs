@@ -27,7 +27,7 @@ use crate::machine::state::State;
 use crate::machine::thread::Thread;
 use crate::phase::Phase;
 
-pub(super) use own_thread::done;
+pub(in crate::machine) use own_thread::done;
 pub use own_thread::{ended, made};
 
 /// Addresses remembered to find the queue of jobs.
@@ -71,7 +71,7 @@ impl Job {
 
 /// What the loop's going on with a request brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Collected {
+pub(in crate::machine) enum Collected {
     /// Nobody worked for it.
     Nothing,
     /// A thread of the pool did.
@@ -82,7 +82,7 @@ pub(super) enum Collected {
 
 /// A job that is done and that nobody is known to have handed over.
 #[derive(Clone, Debug)]
-pub(super) struct Free {
+pub(in crate::machine) struct Free {
     /// How it was handed over.
     pub handed: Handed,
     /// When its thread began.
@@ -95,7 +95,7 @@ pub(super) struct Free {
 
 /// The oldest of the jobs that are done, that the loop has not gone on with, and that nobody is known to have handed over; where it is known which Python
 /// task asks, one that this task handed over.
-pub(super) fn take_free(
+pub(in crate::machine) fn take_free(
     state: &mut State,
     tgid: Tid,
     recent_ns: u64,
@@ -110,14 +110,14 @@ pub(super) fn take_free(
 
 /// Whether any request may have handed a job over that is not gone on with, as far as is known. A thread that takes one job after the other
 /// is not woken for each.
-pub(super) fn has_given(state: &State, tgid: Tid, now_ns: u64, recent_ns: u64) -> bool {
+pub(in crate::machine) fn has_given(state: &State, tgid: Tid, now_ns: u64, recent_ns: u64) -> bool {
     let Some(pool) = state.pools.get(&tgid) else { return false };
     let is_recent = |handed: &Handed| handed.woken_ns.saturating_add(LONGEST_JOB_NS) > now_ns;
     pool.given.back().is_some_and(is_recent) || pool.jobs.iter().any(|job| job.is_free(recent_ns))
 }
 
 /// One of those goes on: how its job was handed over, as far as that is the same for all of them.
-pub(super) fn take_given(
+pub(in crate::machine) fn take_given(
     state: &mut State,
     tgid: Tid,
     now_ns: u64,
@@ -178,19 +178,19 @@ impl Pool {
 }
 
 /// Whether a thread of the pool works for a request, as far as is known.
-pub(super) fn is_worked_for(state: &State, tgid: Tid, place: Place) -> bool {
+pub(in crate::machine) fn is_worked_for(state: &State, tgid: Tid, place: Place) -> bool {
     state.pools.get(&tgid).is_some_and(|pool| pool.working.iter().any(|(_, known)| *known == place))
 }
 
 /// Whether a thread of a process works for one of several requests, and which is not known yet. gevent's threads only resolve
 /// names, which says nothing of what its requests do meanwhile.
-pub(super) fn has_open_threads(state: &State, tgid: Tid) -> bool {
+pub(in crate::machine) fn has_open_threads(state: &State, tgid: Tid) -> bool {
     !state.processes.is_on_gevent(tgid)
         && state.pools.get(&tgid).is_some_and(|pool| !pool.open.is_empty() || pool.own.has_open())
 }
 
 /// Whether a wait that a thread's own calls do not show to be one for work ended by the loop's hand.
-pub(super) fn is_woken_by_loop(state: &State, thread: &Thread, slice: &Slice) -> bool {
+pub(in crate::machine) fn is_woken_by_loop(state: &State, thread: &Thread, slice: &Slice) -> bool {
     matches!(slice.call, Call::FutexWait { .. })
         && slice.waker_tid != 0
         && thread.slot.is_none()
@@ -200,7 +200,7 @@ pub(super) fn is_woken_by_loop(state: &State, thread: &Thread, slice: &Slice) ->
 }
 
 /// A thread that is no loop's waited in what may be a queue of jobs.
-pub(super) fn waited(state: &mut State, slice: &Slice, exit_ns: u64) {
+pub(in crate::machine) fn waited(state: &mut State, slice: &Slice, exit_ns: u64) {
     let Call::FutexWait { address, .. } = slice.call else { return };
     let Some(pool) = state.pools.get_mut(&slice.tgid).filter(|pool| pool.queue.is_none()) else { return };
     if slice.tid == pool.loop_tid || slice.waker_tid != pool.loop_tid {
@@ -222,7 +222,7 @@ pub(super) fn waited(state: &mut State, slice: &Slice, exit_ns: u64) {
 }
 
 /// Whether a thread of a pool waits at the queue of jobs, whoever ends its wait: threads there wake one another.
-pub(super) fn is_at_queue(state: &State, thread: &Thread, slice: &Slice) -> bool {
+pub(in crate::machine) fn is_at_queue(state: &State, thread: &Thread, slice: &Slice) -> bool {
     let Call::FutexWait { address, .. } = slice.call else { return false };
     let queue = state.pools.get(&slice.tgid).and_then(|pool| pool.queue);
     thread.slot.is_none() && queue == Some(address)
@@ -230,7 +230,7 @@ pub(super) fn is_at_queue(state: &State, thread: &Thread, slice: &Slice) -> bool
 
 /// Whether a wait of a pool's thread that could be one for work is one within its work: it is not at the queue of jobs, or,
 /// where that is not known, neither the loop nor another thread of the pool ended it.
-pub(super) fn is_within_job(state: &State, thread: &Thread, slice: &Slice) -> bool {
+pub(in crate::machine) fn is_within_job(state: &State, thread: &Thread, slice: &Slice) -> bool {
     let Some(pool) = state.pools.get(&slice.tgid) else { return false };
     let gives_work = |tid: Tid| {
         tid == 0 || tid == pool.loop_tid || state.threads.get(tid).is_some_and(|thread| thread.is_pooled)
@@ -244,14 +244,14 @@ pub(super) fn is_within_job(state: &State, thread: &Thread, slice: &Slice) -> bo
 }
 
 /// The request for which the oldest job was done that the loop has not gone on with, where its thread was woken for it.
-pub(super) fn next_done(state: &State, tgid: Tid, recent_ns: u64) -> Option<Place> {
+pub(in crate::machine) fn next_done(state: &State, tgid: Tid, recent_ns: u64) -> Option<Place> {
     let pool = state.pools.get(&tgid)?;
     let job = pool.jobs.iter().find(|job| job.place.is_none() && job.noted_ns >= recent_ns)?;
     job.woken_for.filter(|place| state.connections.is_live(*place))
 }
 
 /// A thread of the pool begins anew: it was woken in this wait.
-pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+pub(in crate::machine) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let Some(pool) = state.pools.get_mut(&slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
@@ -362,7 +362,12 @@ fn woken_for(
 }
 
 /// The thread that was woken for a request and still is about it: it has written no note since. `task`: the Python task in which the request goes on.
-pub(super) fn at_work(state: &State, tgid: Tid, place: Place, task: Option<u64>) -> Option<HandedTo> {
+pub(in crate::machine) fn at_work(
+    state: &State,
+    tgid: Tid,
+    place: Place,
+    task: Option<u64>,
+) -> Option<HandedTo> {
     let active = state.connections.active(place)?;
     let read_ns = active.request.service_start_ns?;
     let pool = state.pools.get(&tgid)?;
@@ -377,7 +382,7 @@ pub(super) fn at_work(state: &State, tgid: Tid, place: Place, task: Option<u64>)
 }
 
 /// A thread writes to a descriptor by which the loop is woken: what it did so far was for a request.
-pub(super) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+pub(in crate::machine) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let Call::Write { fd } = slice.call else { return };
     if slice.result <= 0 || state.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
         return;
@@ -449,7 +454,7 @@ pub(super) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_n
 ///
 /// On gevent any greenlet gives jobs in any order: what is not known to be of a request is not its own there. `task`: the Python task in which the
 /// request goes on; what that handed over is its own, and of several what another one did is not.
-pub(super) fn collect(
+pub(in crate::machine) fn collect(
     state: &mut State,
     tgid: Tid,
     place: Place,

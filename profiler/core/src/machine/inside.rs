@@ -16,7 +16,7 @@ const ERRORS: std::ops::RangeInclusive<u16> = 500..=504;
 
 /// Ends that nobody has asked for yet, in the order in which they came.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Inside {
+pub(in crate::machine) struct Inside {
     kept: VecDeque<Ended>,
     /// Requests of the front end whose error is the server's own answer.
     passed_on: VecDeque<u64>,
@@ -24,7 +24,7 @@ pub(super) struct Inside {
 
 impl Inside {
     /// A connection behind the front end ended.
-    pub(super) fn ended(&mut self, ended: Ended) {
+    pub(in crate::machine) fn ended(&mut self, ended: Ended) {
         let is_lost = ended.unfinished.as_ref().is_some_and(|request| !request.responding);
         if !is_lost {
             return;
@@ -36,25 +36,25 @@ impl Inside {
     }
 
     /// Processes of the ends that nobody has asked for yet.
-    pub(super) fn tgids(&self) -> impl Iterator<Item = Tid> {
+    pub(in crate::machine) fn tgids(&self) -> impl Iterator<Item = Tid> {
         self.kept.iter().map(|ended| ended.tgid)
     }
 
     /// Requests of the front end got an error which the server itself had answered with.
-    pub(super) fn passed_on(&mut self, requests: Vec<u64>) {
+    pub(in crate::machine) fn passed_on(&mut self, requests: Vec<u64>) {
         self.passed_on.extend(requests);
         let too_many = self.passed_on.len().saturating_sub(MAX_KEPT);
         self.passed_on.drain(..too_many);
     }
 
     /// Whether a front end's answer was the server's.
-    pub(super) fn was_passed_on(&self, answered: &Answered) -> bool {
+    pub(in crate::machine) fn was_passed_on(&self, answered: &Answered) -> bool {
         ERRORS.contains(&answered.status) && self.passed_on.contains(&answered.request)
     }
 
     /// The end of the connection on which the front end passed this client's last request on: the one it made or used for it,
     /// where that is known; else one whose request began while the front end had this one.
-    pub(super) fn behind(&mut self, answered: &Answered, signs: &Signs) -> Option<Ended> {
+    pub(in crate::machine) fn behind(&mut self, answered: &Answered, signs: &Signs) -> Option<Ended> {
         if !ERRORS.contains(&answered.status) {
             return None;
         }

@@ -18,7 +18,7 @@ use crate::machine::thread::Thread;
 use crate::machine::waiter::lock_of;
 
 /// A wait in a queue has ended: who ended it may be the one that hands over jobs.
-pub(super) fn note_feeder(state: &State, thread: &mut Thread, slice: &Slice) {
+pub(in crate::machine) fn note_feeder(state: &State, thread: &mut Thread, slice: &Slice) {
     let is_wait = matches!(slice.call, Call::FutexWait { .. });
     let waker = state.threads.get(slice.waker_tid).filter(|waker| is_wait && waker.hands_over);
     if waker.is_some_and(|waker| waker.tgid == slice.tgid) {
@@ -28,7 +28,7 @@ pub(super) fn note_feeder(state: &State, thread: &mut Thread, slice: &Slice) {
 
 /// Whether a wait that may be for work is for the next job. Who woke the thread may not have been seen, or nobody has yet.
 /// A mutex is what threads queue in that accept for themselves, and those alone.
-pub(super) fn is_for_next(state: &State, thread: &Thread, slice: &Slice) -> bool {
+pub(in crate::machine) fn is_for_next(state: &State, thread: &Thread, slice: &Slice) -> bool {
     // One that nobody was seen to give a job yet may get it from the loop, as others do.
     let of_others = || state.pools.get(&slice.tgid).filter(|pool| pool.answers_elsewhere);
     let of_others = || of_others().map(|pool| pool.loop_tid).filter(|feeder| *feeder != slice.tid);
@@ -43,12 +43,12 @@ pub(super) fn is_for_next(state: &State, thread: &Thread, slice: &Slice) -> bool
 
 /// Whether a response that a thread has begun may be over for it, though not all of it is sent: its end is open, or the
 /// client takes no more for now and whoever feeds the thread sends the rest.
-pub(super) fn may_be_over(thread: &Thread, active: &Active, open_end: bool) -> bool {
+pub(in crate::machine) fn may_be_over(thread: &Thread, active: &Active, open_end: bool) -> bool {
     active.responding && (open_end || thread.fed_by.is_some() && active.wants == Wants::ClientWrite)
 }
 
 /// A thread touches a connection: without a wait for work in between, its work there begins here.
-pub(super) fn engage(thread: &mut Thread, number: u32, slice: &Slice, touch: Touch) {
+pub(in crate::machine) fn engage(thread: &mut Thread, number: u32, slice: &Slice, touch: Touch) {
     if thread.engaged.is_some_and(|engaged| engaged != number) {
         thread.work_start_ns = Some(next_start_ns(thread, slice, touch == Touch::Write));
     }
@@ -56,7 +56,7 @@ pub(super) fn engage(thread: &mut Thread, number: u32, slice: &Slice, touch: Tou
 }
 
 /// Where a thread's work on the request began that it goes on with now.
-pub(super) fn take_start_ns(thread: &mut Thread, slice: &Slice) -> u64 {
+pub(in crate::machine) fn take_start_ns(thread: &mut Thread, slice: &Slice) -> u64 {
     let writes = matches!(slice.call, Call::Write { .. } | Call::Transfer { .. });
     // It has not waited for work since it began with the one before, which may have been on the same connection.
     thread.work_start_ns.take().unwrap_or_else(|| next_start_ns(thread, slice, writes))
@@ -81,14 +81,19 @@ const fn may_be_for_listener(slice: &Slice) -> bool {
 }
 
 /// Whether the call in which a thread was when it was first seen, and after which it made `next`, was a wait for its turn.
-pub(super) fn was_for_its_turn(system_call: u32, next: &Slice) -> bool {
+pub(in crate::machine) fn was_for_its_turn(system_call: u32, next: &Slice) -> bool {
     may_be_for_listener(next) && i32::try_from(system_call).is_ok_and(|number| lock_of(number).is_some())
 }
 
 /// A thread that accepts for itself slept right before it goes to the listener, in a lock that it shares with other processes:
 /// it waited for its turn, and so for work. What is left of the gap begins where that ended. Where no call comes after it, the
 /// window's end found it there.
-pub(super) fn waited_for_its_turn(state: &mut State, thread: &mut Thread, slice: &Slice, gap: &mut Piece) {
+pub(in crate::machine) fn waited_for_its_turn(
+    state: &mut State,
+    thread: &mut Thread,
+    slice: &Slice,
+    gap: &mut Piece,
+) {
     let goes_to_listener = may_be_for_listener(slice) || slice.system_call == u32::MAX;
     let slept_ns = gap.account.blocked_ns.saturating_sub(gap.fault_ns);
     if !goes_to_listener
@@ -111,13 +116,13 @@ pub(super) fn waited_for_its_turn(state: &mut State, thread: &mut Thread, slice:
 }
 
 /// A call on a connection has ended.
-pub(super) const fn touched(thread: &mut Thread, exit_ns: u64) {
+pub(in crate::machine) const fn touched(thread: &mut Thread, exit_ns: u64) {
     thread.touched_ns = exit_ns;
     thread.has_told = false;
 }
 
 /// A thread tells another one something: the first time after a connection, that it is done with that.
-pub(super) const fn tell(thread: &mut Thread, exit_ns: u64) {
+pub(in crate::machine) const fn tell(thread: &mut Thread, exit_ns: u64) {
     if !thread.has_told {
         thread.has_told = true;
         thread.touched_ns = exit_ns;
@@ -126,7 +131,7 @@ pub(super) const fn tell(thread: &mut Thread, exit_ns: u64) {
 
 /// A thread that waits for this one client, for a request's bytes, is a slot. One that only takes what is there may be a
 /// loop that hands requests over: it is a slot when it answers.
-pub(super) fn make_slot_of_reader(
+pub(in crate::machine) fn make_slot_of_reader(
     state: &mut State,
     thread: &mut Thread,
     number: u32,
@@ -140,7 +145,12 @@ pub(super) fn make_slot_of_reader(
 }
 
 /// Who begins the answer to a request has worked on it; if another thread read it, that one hands over its jobs.
-pub(super) fn make_slot_of_answerer(state: &mut State, thread: &mut Thread, number: u32, tid: Tid) {
+pub(in crate::machine) fn make_slot_of_answerer(
+    state: &mut State,
+    thread: &mut Thread,
+    number: u32,
+    tid: Tid,
+) {
     let front = state.connections.get(number).and_then(|connection| connection.requests.front());
     let Some(active) = front.filter(|active| !active.responding) else { return };
     // Where that one has been in the same wait ever since, it is not known yet to have left the request.

@@ -11,7 +11,7 @@ use crate::model::dropped::Cause;
 use crate::server::{Answer, kind_named};
 
 /// What is known beside the connection itself.
-pub(super) struct Scene<'a> {
+pub(in crate::machine) struct Scene<'a> {
     /// How its process ended, if it did.
     pub end: Option<(Cause, &'a str)>,
     /// The server told the process to abort while the connection was at its last request: by what this is known.
@@ -30,7 +30,7 @@ pub(super) struct Scene<'a> {
 
 /// What became of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::machine) enum Verdict {
     /// Everything that was asked was answered.
     Served,
     /// Nothing was asked.
@@ -49,7 +49,7 @@ fn dropped(cause: Cause, evidence: impl Into<String>) -> Verdict {
 }
 
 /// Judges one connection.
-pub(super) fn judge(ended: &Ended, scene: &Scene<'_>) -> Verdict {
+pub(in crate::machine) fn judge(ended: &Ended, scene: &Scene<'_>) -> Verdict {
     let signs = &ended.signs;
     if let Some(request) = &ended.unfinished {
         return unfinished(ended, request, scene);

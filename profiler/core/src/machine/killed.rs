@@ -23,7 +23,7 @@ const SIGTERM: u32 = 15;
 
 /// Signals sent to the processes of the target.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Signals {
+pub(in crate::machine) struct Signals {
     sent: FxHashMap<Tid, VecDeque<(u64, Signal)>>,
     victims: FxHashMap<Tid, u64>,
     /// Processes that found no place.
@@ -32,7 +32,7 @@ pub(super) struct Signals {
 
 impl Signals {
     /// A signal was sent.
-    pub(super) fn send(&mut self, signal: &Signal, at_ns: u64) {
+    pub(in crate::machine) fn send(&mut self, signal: &Signal, at_ns: u64) {
         if self.sent.len() >= MAX_PROCESSES && !self.sent.contains_key(&signal.tgid) {
             self.evicted = self.evicted.saturating_add(1);
             return;
@@ -45,7 +45,7 @@ impl Signals {
     }
 
     /// The kernel chose a process to die.
-    pub(super) fn choose(&mut self, tgid: Tid, at_ns: u64) {
+    pub(in crate::machine) fn choose(&mut self, tgid: Tid, at_ns: u64) {
         if self.victims.len() < MAX_PROCESSES {
             self.victims.insert(tgid, at_ns);
         } else {
@@ -54,19 +54,25 @@ impl Signals {
     }
 
     /// Forgets what was sent to processes that are no more.
-    pub(super) fn retain(&mut self, stays: impl Fn(Tid) -> bool) {
+    pub(in crate::machine) fn retain(&mut self, stays: impl Fn(Tid) -> bool) {
         self.sent.retain(|tgid, _| stays(*tgid));
         self.victims.retain(|tgid, _| stays(*tgid));
     }
 
     /// A process of this number is born: what was sent to one before it is none of its business.
-    pub(super) fn born(&mut self, tgid: Tid) {
+    pub(in crate::machine) fn born(&mut self, tgid: Tid) {
         self.sent.remove(&tgid);
         self.victims.remove(&tgid);
     }
 
     /// The parent told the process to abort, between the two moments: how servers end a worker that takes too long.
-    pub(super) fn aborted(&self, tgid: Tid, parent: Tid, from_ns: u64, to_ns: u64) -> Option<String> {
+    pub(in crate::machine) fn aborted(
+        &self,
+        tgid: Tid,
+        parent: Tid,
+        from_ns: u64,
+        to_ns: u64,
+    ) -> Option<String> {
         let sent = self.sent.get(&tgid)?;
         let is_it = |(at_ns, signal): &&(u64, Signal)| {
             signal.number == SIGABRT
@@ -78,14 +84,14 @@ impl Signals {
     }
 
     /// The process told itself to stop: when first, and by what this is known.
-    pub(super) fn ended_itself(&self, tgid: Tid) -> Option<(u64, String)> {
+    pub(in crate::machine) fn ended_itself(&self, tgid: Tid) -> Option<(u64, String)> {
         let is_it = |(_, signal): &&(u64, Signal)| signal.sender_tgid == tgid && stops(signal.number);
         let (at_ns, signal) = self.sent.get(&tgid)?.iter().find(is_it)?;
         Some((*at_ns, format!("{}, sent by itself", name(signal.number))))
     }
 
     /// Why a process ended with this exit code, and what shows it.
-    pub(super) fn why(&self, tgid: Tid, parent: Tid, code: i64) -> (Cause, String) {
+    pub(in crate::machine) fn why(&self, tgid: Tid, parent: Tid, code: i64) -> (Cause, String) {
         let ended_by = u32::try_from(code & 0x7f).unwrap_or(0);
         let nobody = VecDeque::new();
         let sent = self.sent.get(&tgid).unwrap_or(&nobody);

@@ -20,7 +20,7 @@ use crate::model::request::Request;
 
 /// What mod_wsgi's daemon says before it calls the application, `Status: 200 Continue` and an empty line: the request's
 /// body may come (mod_wsgi 4 to 6, `wsgi_execute_script`).
-pub(super) const CONTINUE_BYTES: u64 = 24;
+pub(in crate::machine) const CONTINUE_BYTES: u64 = 24;
 /// Ends of connections followed at once.
 const MAX_ENDS: usize = 65_536;
 /// Requests of the server's that wait for their other half.

@@ -201,7 +201,12 @@ fn give(piece: &Piece, from_ns: u64, phases: &mut Phases, held: &mut Held) {
 }
 
 /// A thread with these sums was held from `start_ns` to `end_ns`.
-pub(super) fn hold(holding_ns: &mut [u64; Holding::COUNT], holding: Holding, start_ns: u64, end_ns: u64) {
+pub(in crate::machine) fn hold(
+    holding_ns: &mut [u64; Holding::COUNT],
+    holding: Holding,
+    start_ns: u64,
+    end_ns: u64,
+) {
     if let Some(sum_ns) = holding_ns.get_mut(holding as usize) {
         *sum_ns = sum_ns.saturating_add(end_ns.saturating_sub(start_ns));
     }

@@ -132,7 +132,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     state.put_back(tid, thread);
 }
 
-pub(super) fn take_thread(
+pub(in crate::machine) fn take_thread(
     state: &mut State,
     slice: &Slice,
     exit_ns: u64,
@@ -186,7 +186,7 @@ fn begin_within(
 }
 
 /// Checks a slice against those before it; one that breaks the laws comes back as what of it can be true.
-pub(super) fn continuity(
+pub(in crate::machine) fn continuity(
     state: &mut State,
     thread: &mut Thread,
     slice: &Slice,
@@ -219,7 +219,7 @@ pub(super) fn continuity(
 }
 
 /// What a slice's call means, as its connection stands now.
-pub(super) fn meaning_of(state: &State, slice: &Slice) -> Meaning {
+pub(in crate::machine) fn meaning_of(state: &State, slice: &Slice) -> Meaning {
     classify(slice, &state.descriptors, |fd| {
         let number = state.descriptors.connection(slice.tgid, fd);
         number.and_then(|number| state.connections.get(number)).is_some_and(|c| c.inbound.head_complete())
@@ -227,7 +227,12 @@ pub(super) fn meaning_of(state: &State, slice: &Slice) -> Meaning {
 }
 
 /// Whether a call is a wait for work, given what its thread is about.
-pub(super) fn waits_for_work(state: &State, thread: &Thread, slice: &Slice, meaning: &Meaning) -> bool {
+pub(in crate::machine) fn waits_for_work(
+    state: &State,
+    thread: &Thread,
+    slice: &Slice,
+    meaning: &Meaning,
+) -> bool {
     match meaning.idle {
         Idle::Always => true,
         // Where a loop waits for more than its own descriptors tell, it still is its wait.
@@ -242,7 +247,7 @@ pub(super) fn waits_for_work(state: &State, thread: &Thread, slice: &Slice, mean
 
 /// Whether a thread is within a request, as far as can be told: one whose response has an open end and has begun may
 /// be over already.
-pub(super) fn is_serving(state: &State, thread: &Thread) -> bool {
+pub(in crate::machine) fn is_serving(state: &State, thread: &Thread) -> bool {
     thread.serving.and_then(|(number, id)| {
         let connection = state.connections.get(number)?;
         let active = connection.requests.iter().find(|active| active.request.id == id)?;
@@ -275,7 +280,7 @@ fn wait_for_work(
 }
 
 /// What holds the thread during a call that is not a request's.
-pub(super) fn holding(state: &State, tgid: Tid, meaning: &Meaning) -> Holding {
+pub(in crate::machine) fn holding(state: &State, tgid: Tid, meaning: &Meaning) -> Holding {
     let connection = meaning
         .touch
         .and_then(|(fd, _)| state.descriptors.connection(tgid, fd))
@@ -496,7 +501,7 @@ fn close(
 }
 
 /// Puts a slice on the timeline: the gap, then the call.
-pub(super) fn draw(
+pub(in crate::machine) fn draw(
     slice: &Slice,
     exit_ns: u64,
     (state, because): (ThreadState, Because),

@@ -10,7 +10,7 @@ use crate::model::request::Request;
 
 /// A call that failed because the client had gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Failed {
+pub(in crate::machine) struct Failed {
     /// When it returned.
     pub at_ns: u64,
     /// The error's name.
@@ -21,7 +21,7 @@ pub(super) struct Failed {
 
 /// A response that was written to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answered {
+pub(in crate::machine) struct Answered {
     /// Number of the request.
     pub request: u64,
     /// Status of the response.
@@ -43,7 +43,7 @@ pub(super) struct Answered {
 
 /// Signs of a connection's end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Signs {
+pub(in crate::machine) struct Signs {
     /// Kernel identity of the socket.
     pub socket: (u64, u32),
     /// Local port and the peer's; 0 for UNIX sockets.
@@ -74,7 +74,7 @@ pub(super) struct Signs {
 
 impl Answered {
     /// What was answered.
-    pub(super) fn asked(&self) -> Asked {
+    pub(in crate::machine) fn asked(&self) -> Asked {
         let (method, path) = self.names.split_at_checked(self.method_bytes).unwrap_or_default();
         let (method, path) = (method.to_owned(), path.to_owned());
         Asked { request: Some(self.request), method, path, status: self.status }
@@ -83,12 +83,12 @@ impl Answered {
 
 impl Signs {
     /// Signs of a connection that becomes known.
-    pub(super) fn of(opened: &Opened) -> Self {
+    pub(in crate::machine) fn of(opened: &Opened) -> Self {
         Self { socket: opened.socket, ports: (opened.local_port, opened.peer_port), ..Self::default() }
     }
 
     /// The kernel tells something.
-    pub(super) fn take(&mut self, evidence: &ConnectionEvidence, at_ns: u64) {
+    pub(in crate::machine) fn take(&mut self, evidence: &ConnectionEvidence, at_ns: u64) {
         match evidence.sign {
             Sign::ClientEnded if self.client_ended_ns == 0 => self.client_ended_ns = at_ns,
             Sign::ResetReceived => {
@@ -102,7 +102,7 @@ impl Signs {
     }
 
     /// A read or write on it returned `result`.
-    pub(super) fn called(&mut self, result: i64, writing: bool, at_ns: u64) {
+    pub(in crate::machine) fn called(&mut self, result: i64, writing: bool, at_ns: u64) {
         let error = match result {
             ECONNRESET => "ECONNRESET",
             EPIPE => "EPIPE",
@@ -113,14 +113,14 @@ impl Signs {
     }
 
     /// A response's head was written.
-    pub(super) const fn responds(&mut self, head: ResponseHead) {
+    pub(in crate::machine) const fn responds(&mut self, head: ResponseHead) {
         if !head.interim {
             self.head = (head.closes, head.connection_first);
         }
     }
 
     /// A response was written to its end.
-    pub(super) fn answers(&mut self, request: &Request) {
+    pub(in crate::machine) fn answers(&mut self, request: &Request) {
         // On a connection that is kept, the memory of the names before.
         let mut names = self.answered.take().map(|before| before.names).unwrap_or_default();
         names.clear();
@@ -141,7 +141,7 @@ impl Signs {
     }
 
     /// When the client was first known to be gone; 0: it was not.
-    pub(super) fn client_gone_ns(&self) -> u64 {
+    pub(in crate::machine) fn client_gone_ns(&self) -> u64 {
         [
             self.client_ended_ns,
             self.reset_received.map_or(0, |(at_ns, _)| at_ns),

@@ -55,7 +55,7 @@ fn turn_to(state: &mut State, thread: &mut Thread, slice: &Slice, sink: &mut dyn
 }
 
 /// One of several requests opens a back end.
-pub(super) fn open(
+pub(in crate::machine) fn open(
     state: &mut State,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
@@ -128,7 +128,7 @@ pub(super) fn open(
 }
 
 /// The strand that the thread is about opens a further back end: nothing came in between.
-pub(super) fn open_further(
+pub(in crate::machine) fn open_further(
     state: &mut State,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
@@ -145,7 +145,7 @@ pub(super) fn open_further(
 }
 
 /// A call on a back end that is a strand's; whether it is one.
-pub(super) fn goes_on(
+pub(in crate::machine) fn goes_on(
     state: &mut State,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
@@ -231,7 +231,7 @@ fn touch(
 }
 
 /// The thread turns from its strand to something else, or waits.
-pub(super) fn leave(state: &State, thread: &mut Thread, until_ns: u64) {
+pub(in crate::machine) fn leave(state: &State, thread: &mut Thread, until_ns: u64) {
     let Some(event_loop) = thread.event_loop.as_deref_mut() else { return };
     let Some(mut strand) =
         event_loop.strands.current.take().and_then(|number| event_loop.strands.take(number))
@@ -254,7 +254,7 @@ pub(super) fn leave(state: &State, thread: &mut Thread, until_ns: u64) {
 }
 
 /// A request goes on by this call: strands that turn out to be its own become part of it.
-pub(super) fn claim(state: &mut State, thread: &mut Thread, slice: &Slice, place: Place) {
+pub(in crate::machine) fn claim(state: &mut State, thread: &mut Thread, slice: &Slice, place: Place) {
     let runs = !matches!(slice.call, Call::Read { .. });
     let task = state.tasks.of(slice.tid);
     let has_no_task = |place: Place| state.connections.is_open(place);

@@ -9,66 +9,66 @@ use crate::phase::{Phase, Phases};
 const MAX_STRANDS: usize = 256;
 
 /// A socket to a back end: descriptor, and when it came to be.
-pub(super) type BackEnd = (i32, u64);
+pub(in crate::machine) type BackEnd = (i32, u64);
 
 /// One of those whose strand it may be.
 #[derive(Clone, Debug)]
-pub(super) struct Candidate {
-    pub(super) place: Place,
+pub(in crate::machine) struct Candidate {
+    pub(in crate::machine) place: Place,
     /// What it waited for until the strand began, if it is its own: ends of stretches with their phases.
-    pub(super) before: [(u64, Phase); 3],
+    pub(in crate::machine) before: [(u64, Phase); 3],
     /// It has gone on by itself since, and may have been the strand before.
-    pub(super) has_passed: bool,
+    pub(in crate::machine) has_passed: bool,
 }
 
 /// Work for one of several requests.
 #[derive(Clone, Debug)]
-pub(super) struct Strand {
-    pub(super) number: u64,
+pub(in crate::machine) struct Strand {
+    pub(in crate::machine) number: u64,
     /// Its account, as if it were a request: from where it began.
-    pub(super) account: Active,
-    pub(super) begun_ns: u64,
+    pub(in crate::machine) account: Active,
+    pub(in crate::machine) begun_ns: u64,
     /// The Python task that began it, where that is known.
-    pub(super) task: Option<u64>,
-    pub(super) back_ends: Vec<BackEnd>,
+    pub(in crate::machine) task: Option<u64>,
+    pub(in crate::machine) back_ends: Vec<BackEnd>,
     /// All but those that cannot have been it.
-    pub(super) candidates: Vec<Candidate>,
+    pub(in crate::machine) candidates: Vec<Candidate>,
     /// When it last read something; 0: it has asked since, or tried to read more.
-    pub(super) answered_ns: u64,
+    pub(in crate::machine) answered_ns: u64,
     /// When it did something last.
-    pub(super) touched_ns: u64,
+    pub(in crate::machine) touched_ns: u64,
     /// Its question was sent, and it has no answer.
-    pub(super) has_asked: bool,
+    pub(in crate::machine) has_asked: bool,
     /// What it had of the turn that began at this time.
-    pub(super) of_turn: (u64, Phases),
+    pub(in crate::machine) of_turn: (u64, Phases),
 }
 
 /// Who else may have gone on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Others {
-    pub(super) on_gevent: bool,
+pub(in crate::machine) struct Others {
+    pub(in crate::machine) on_gevent: bool,
     /// Anybody that is parked.
-    pub(super) may_go: bool,
+    pub(in crate::machine) may_go: bool,
     /// Whether a timer came due for the turn before: who waited for it goes on in this one. `None`: that is not known.
-    pub(super) by_timer: Option<bool>,
+    pub(in crate::machine) by_timer: Option<bool>,
     /// The loop has not slept since.
-    pub(super) since_ns: u64,
+    pub(in crate::machine) since_ns: u64,
 }
 
 /// The strands of one loop.
 #[derive(Clone, Debug, Default)]
 pub struct Strands {
-    pub(super) list: Vec<Strand>,
-    pub(super) count: u64,
+    pub(in crate::machine) list: Vec<Strand>,
+    pub(in crate::machine) count: u64,
     /// The one that the thread is about.
-    pub(super) current: Option<u64>,
+    pub(in crate::machine) current: Option<u64>,
     /// Those of which nothing has told whose they were, since it was asked last.
     unknown: u64,
 }
 
 impl Strand {
     /// It waits for nothing that is known.
-    pub(super) fn runs(&self) -> bool {
+    pub(in crate::machine) fn runs(&self) -> bool {
         self.account.wants == Wants::Unknown
     }
 
@@ -83,7 +83,7 @@ impl Strand {
     }
 
     /// It had these phases of a turn.
-    pub(super) fn had(&mut self, turn_start_ns: u64, phases: &Phases) {
+    pub(in crate::machine) fn had(&mut self, turn_start_ns: u64, phases: &Phases) {
         if self.of_turn.0 != turn_start_ns {
             self.of_turn = (turn_start_ns, Phases::default());
         }
@@ -91,7 +91,7 @@ impl Strand {
     }
 
     /// A request that has not gone on since this began may be it.
-    pub(super) fn claimant(&self, place: Place) -> Option<&Candidate> {
+    pub(in crate::machine) fn claimant(&self, place: Place) -> Option<&Candidate> {
         self.candidates.iter().find(|candidate| candidate.place == place && !candidate.has_passed)
     }
 }
@@ -136,18 +136,18 @@ impl Strands {
         std::mem::take(&mut self.unknown).saturating_add(left)
     }
 
-    pub(super) fn current(&self) -> Option<&Strand> {
+    pub(in crate::machine) fn current(&self) -> Option<&Strand> {
         let current = self.current?;
         self.list.iter().find(|strand| strand.number == current)
     }
 
-    pub(super) fn take(&mut self, number: u64) -> Option<Strand> {
+    pub(in crate::machine) fn take(&mut self, number: u64) -> Option<Strand> {
         let place = self.list.iter().position(|strand| strand.number == number)?;
         Some(self.list.swap_remove(place))
     }
 
     /// Makes room: those that nobody can claim any longer go first, then the oldest.
-    pub(super) fn make_room(&mut self, is_live: impl Fn(Place) -> bool) {
+    pub(in crate::machine) fn make_room(&mut self, is_live: impl Fn(Place) -> bool) {
         let is_claimable = |strand: &Strand| {
             strand.candidates.iter().any(|candidate| !candidate.has_passed && is_live(candidate.place))
         };
@@ -162,13 +162,13 @@ impl Strands {
     }
 
     /// Nothing will tell whose it was.
-    pub(super) fn forget(&mut self, number: u64) {
+    pub(in crate::machine) fn forget(&mut self, number: u64) {
         self.list.retain(|strand| strand.number != number);
         self.unknown = self.unknown.saturating_add(1);
     }
 
     /// A request goes on: it was none of those that wait meanwhile, and of all others it is not told any more.
-    pub(super) fn passes(&mut self, place: Place, runs: bool) {
+    pub(in crate::machine) fn passes(&mut self, place: Place, runs: bool) {
         for strand in &mut self.list {
             if runs && !strand.runs() {
                 strand.candidates.retain(|candidate| candidate.place != place);
@@ -182,7 +182,7 @@ impl Strands {
     }
 
     /// One that began at `begun_ns` and was worked for up to `until_ns` is this request: no other is that goes on or waits meanwhile.
-    pub(super) fn excludes(&mut self, place: Place, begun_ns: u64, until_ns: u64) {
+    pub(in crate::machine) fn excludes(&mut self, place: Place, begun_ns: u64, until_ns: u64) {
         for strand in &mut self.list {
             if strand.begun_ns < until_ns && (!strand.runs() || strand.account.cursor_ns > begun_ns) {
                 strand.candidates.retain(|candidate| candidate.place != place);
@@ -192,13 +192,13 @@ impl Strands {
     }
 
     /// What this task did that makes a call of this request, if it is not known to be the request's yet.
-    pub(super) fn of_task(&self, task: Option<u64>, place: Place) -> Option<&Strand> {
+    pub(in crate::machine) fn of_task(&self, task: Option<u64>, place: Place) -> Option<&Strand> {
         self.list.iter().find(|strand| task.is_some() && strand.task == task && strand.may_be(place.1))
     }
 
     /// Whether order may tell that a strand is this request's that goes on by this task: it is of another task, but of no request that may be
     /// it no task is known.
-    pub(super) fn may_be_guessed(
+    pub(in crate::machine) fn may_be_guessed(
         &self,
         number: u64,
         task: Option<u64>,
@@ -210,7 +210,7 @@ impl Strands {
     }
 
     /// The strand that this request goes on with at a call of its own, if it is one: see the head of this file. Also whether that is only likely.
-    pub(super) fn followed_by(&self, place: Place, others: Others) -> Option<(u64, bool)> {
+    pub(in crate::machine) fn followed_by(&self, place: Place, others: Others) -> Option<(u64, bool)> {
         let fits = |strand: &&Strand| strand.runs() && strand.claimant(place).is_some();
         let ran = self.current().filter(fits);
         if others.on_gevent {

@@ -111,7 +111,7 @@ impl Running {
     }
 
     /// The task that the thread is at, whether it tells of a request or not.
-    pub(super) fn last(&self, tid: Tid) -> Option<u64> {
+    pub(in crate::machine) fn last(&self, tid: Tid) -> Option<u64> {
         self.0.get(&tid).and_then(Switches::last)
     }
 
@@ -148,7 +148,7 @@ impl Tasks {
     }
 
     /// A request was written to, by the task that had done so before (`by_one`) or not.
-    pub(super) const fn wrote(&mut self, by_one: bool) {
+    pub(in crate::machine) const fn wrote(&mut self, by_one: bool) {
         let count = if by_one { &mut self.by_one } else { &mut self.by_several };
         *count = count.saturating_add(1);
     }

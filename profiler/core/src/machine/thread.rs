@@ -109,7 +109,7 @@ impl Thread {
     }
 
     /// Whether it is the thread of a process's loop.
-    pub(super) fn is_loop(&self) -> bool {
+    pub(in crate::machine) fn is_loop(&self) -> bool {
         self.event_loop.as_ref().is_some_and(|event_loop| event_loop.confirmed)
     }
 

@@ -9,21 +9,21 @@ const MAX_PIECES: usize = 512;
 
 /// A stretch of the front end's own account, with what of it may be the client's doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub(super) start_ns: u64,
-    pub(super) end_ns: u64,
-    pub(super) read_stall_ns: u64,
-    pub(super) write_stall_ns: u64,
-    pub(super) unexplained_ns: u64,
+pub(in crate::machine) struct Piece {
+    pub(in crate::machine) start_ns: u64,
+    pub(in crate::machine) end_ns: u64,
+    pub(in crate::machine) read_stall_ns: u64,
+    pub(in crate::machine) write_stall_ns: u64,
+    pub(in crate::machine) unexplained_ns: u64,
 }
 
 /// The front end's account of one request, from the moment on that it turned to the server behind.
 #[derive(Clone, Debug, Default)]
 pub struct Trail {
     /// Phases up to there.
-    pub(super) before: Phases,
-    pub(super) from_ns: u64,
-    pub(super) pieces: Vec<Piece>,
+    pub(in crate::machine) before: Phases,
+    pub(in crate::machine) from_ns: u64,
+    pub(in crate::machine) pieces: Vec<Piece>,
 }
 
 impl Trail {

@@ -7,9 +7,9 @@
 mod stream;
 mod who;
 
-pub(super) use stream::{ended_unseen, note_last_chunk};
+pub(in crate::machine) use stream::{ended_unseen, note_last_chunk};
 use who::{By, by, goes_straight_on, is_private};
-pub(super) use who::{asked_alone, goes_on};
+pub(in crate::machine) use who::{asked_alone, goes_on};
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
@@ -35,7 +35,7 @@ const fn is_look(slice: &Slice) -> bool {
 }
 
 /// The thread waits for listeners and whatever else is ready. What it was about before must have been left.
-pub(super) fn wait(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+pub(in crate::machine) fn wait(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     state.tasks.looks(slice.tid);
     let Some(event_loop) = thread.event_loop.as_deref_mut().filter(|_| is_look(slice)) else { return };
     event_loop.wait(slice, exit_ns, state.window_start_ns);
@@ -45,7 +45,7 @@ pub(super) fn wait(state: &mut State, thread: &mut Thread, slice: &Slice, exit_n
 }
 
 /// The thread is about to wait: what it waits for may show that it runs a loop.
-pub(super) fn recognise(state: &State, thread: &mut Thread, slice: &Slice) {
+pub(in crate::machine) fn recognise(state: &State, thread: &mut Thread, slice: &Slice) {
     if !is_look(slice) {
         return;
     }
@@ -82,7 +82,13 @@ pub(super) fn recognise(state: &State, thread: &mut Thread, slice: &Slice) {
 }
 
 /// Of the loop's time up to this call this was a request's.
-pub(super) fn took(state: &mut State, thread: &mut Thread, number: u32, slice: &Slice, phases: &Phases) {
+pub(in crate::machine) fn took(
+    state: &mut State,
+    thread: &mut Thread,
+    number: u32,
+    slice: &Slice,
+    phases: &Phases,
+) {
     task::note(state, thread, number, slice);
     let active = state.connections.get(number).and_then(|connection| connection.requests.front());
     if let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) {
@@ -96,7 +102,7 @@ pub(super) fn took(state: &mut State, thread: &mut Thread, number: u32, slice: &
 
 /// A request that is not the one that the thread is about is touched: the one it leaves gets its time up to there, this
 /// one's wait is explained. Returns where this one's own time begins.
-pub(super) fn turn_to(
+pub(in crate::machine) fn turn_to(
     state: &mut State,
     thread: &mut Thread,
     at: At<'_>,
@@ -249,7 +255,7 @@ fn has_asked(state: &State, thread: &Thread, place: Place, task: Option<u64>) ->
 
 /// The turn ends with a wait and nobody was touched since its beginning: where just one request may have run meanwhile,
 /// its time goes to it.
-pub(super) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
+pub(in crate::machine) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
     if thread.serving.is_some() {
         return;
     }
@@ -296,14 +302,14 @@ pub(super) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
 }
 
 /// A call on a client's connection has ended.
-pub(super) fn touched(thread: &mut Thread, exit_ns: u64) {
+pub(in crate::machine) fn touched(thread: &mut Thread, exit_ns: u64) {
     if let Some(event_loop) = thread.event_loop.as_deref_mut() {
         event_loop.touched_ns = exit_ns;
     }
 }
 
 /// A client's descriptor had nothing to read, or took nothing: the request on it waits for its client.
-pub(super) fn would_block(state: &mut State, thread: &mut Thread, number: u32, wants: Wants) {
+pub(in crate::machine) fn would_block(state: &mut State, thread: &mut Thread, number: u32, wants: Wants) {
     // Where others write, the loop sends what they could not.
     if (wants == Wants::ClientWrite || thread.serving_loop().is_some())
         && let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
@@ -314,7 +320,7 @@ pub(super) fn would_block(state: &mut State, thread: &mut Thread, number: u32, w
 
 /// A loop has read what surely is only a part of a request, and less than it had room for: it waits for its client to send the rest, until it does
 /// something for the request without that.
-pub(super) fn has_read(state: &mut State, thread: &Thread, number: u32, slice: &Slice) {
+pub(in crate::machine) fn has_read(state: &mut State, thread: &Thread, number: u32, slice: &Slice) {
     let Call::Read { asked_bytes, .. } = slice.call else { return };
     let has_taken_all = u64::try_from(slice.result).is_ok_and(|moved| moved < asked_bytes);
     let Some(connection) = state.connections.get_mut(number) else { return };
@@ -329,7 +335,7 @@ pub(super) fn has_read(state: &mut State, thread: &Thread, number: u32, slice: &
 
 /// A loop registers a client's connection: from now on it waits until the client takes more, or no longer. What is being
 /// answered then waits for its client.
-pub(super) fn register(state: &mut State, thread: &Thread, number: u32, awaits_writable: bool) {
+pub(in crate::machine) fn register(state: &mut State, thread: &Thread, number: u32, awaits_writable: bool) {
     if !thread.is_loop() {
         return;
     }
@@ -345,7 +351,7 @@ pub(super) fn register(state: &mut State, thread: &Thread, number: u32, awaits_w
 }
 
 /// Whether a thread that turns from one unfinished request to another runs a loop: nothing else does that.
-pub(super) fn confirm(state: &State, thread: &mut Thread, tid: Tid, place: Place) {
+pub(in crate::machine) fn confirm(state: &State, thread: &mut Thread, tid: Tid, place: Place) {
     let unfinished = thread.serving.is_some_and(|other| other != place && is_unanswered(state, other));
     if let Some(event_loop) = thread.event_loop.as_deref_mut()
         && !event_loop.confirmed

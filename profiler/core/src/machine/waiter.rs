@@ -297,7 +297,7 @@ fn lock_of_gap(slice: &Slice) -> Option<(Lock, u64)> {
 }
 
 /// The lock that a call which is not observed may wait for.
-pub(super) const fn lock_of(system_call: i32) -> Option<(Lock, u64)> {
+pub(in crate::machine) const fn lock_of(system_call: i32) -> Option<(Lock, u64)> {
     // By the numbers of x86_64.
     match system_call {
         65 | 220 => Some((Lock::Semaphore, 0)),
