@@ -1,20 +1,21 @@
 //! The order of the stages within a folder of modules: arrows point one way, and there is no circle.
 //!
-//! In: the tree. Out: imports against the order, circles, modules without a stage; and what is listed as an exception and is none.
+//! In: the tree; each stage is a folder there. Out: imports against the order, circles, modules without a stage; and what is listed as an
+//! exception and is none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{code_lines, paths_under};
 use super::{File, Offence};
 
-/// A folder of modules in stages.
+/// A folder of modules in stages. A module is named with its stage, as in `wire::request`.
 struct House<'a> {
     /// The folder, with a slash at its end.
     folder: &'a str,
     /// The path of its module in its crate.
     path: &'a str,
-    /// The stages, lowest first, with their modules: a module may import those of its own stage and of stages before it.
-    stages: &'a [(&'a str, &'a [&'a str])],
+    /// The stages, lowest first: a module may import those of its own stage and of stages before it.
+    stages: &'a [&'a str],
     /// The one module that holds the state of all.
     everything: &'a str,
     /// Modules that import it though a stage of theirs comes before it. This list only ever becomes shorter.
@@ -30,78 +31,25 @@ const HOUSES: &[House<'static>] = &[MACHINE];
 const MACHINE: House<'static> = House {
     folder: "profiler/core/src/machine/",
     path: "machine",
-    stages: &[
-        (
-            "world",
-            &[
-                "classify",
-                "descriptor",
-                "errno",
-                "killed",
-                "listener",
-                "living",
-                "lost",
-                "process",
-                "queue",
-                "waiter",
-                "wake",
-            ],
-        ),
-        (
-            "lock",
-            &[
-                "gil",
-                "gil_block",
-                "gil_edge",
-                "gil_held",
-                "gil_holder",
-                "gil_measure",
-                "gil_place",
-                "gil_stack",
-                "gil_waits",
-            ],
-        ),
-        ("time", &["arrivals", "capacity", "load", "piece", "slot"]),
-        ("wire", &["connection", "ending", "http1", "request", "signs", "trail"]),
-        (
-            "runtime",
-            &[
-                "asker",
-                "candidates",
-                "event_loop",
-                "handed",
-                "handoff",
-                "job",
-                "strands",
-                "task",
-                "tasks",
-                "thread",
-                "threads",
-            ],
-        ),
-        ("join", &["compose", "front", "link"]),
-        ("ledger", &["exchange", "finish", "foreign", "gil_party", "strand", "turn"]),
-        ("product", &["by_process", "dropped", "endpoint", "gone", "inside", "judge", "summary"]),
-        ("driver", &["exchange_end", "light", "now", "roll", "serving", "state"]),
-    ],
-    everything: "state",
+    stages: &["world", "lock", "time", "wire", "runtime", "join", "ledger", "product", "driver"],
+    everything: "driver::state",
     takes_everything: &[
-        "asker",
-        "candidates",
-        "dropped",
-        "exchange",
-        "finish",
-        "foreign",
-        "front",
-        "gil_party",
-        "handoff",
-        "job",
-        "strand",
-        "task",
-        "turn",
-        "waiter",
+        "join::front",
+        "ledger::exchange",
+        "ledger::finish",
+        "ledger::foreign",
+        "ledger::gil_party",
+        "ledger::strand",
+        "ledger::turn",
+        "product::dropped",
+        "runtime::asker",
+        "runtime::candidates",
+        "runtime::handoff",
+        "runtime::job",
+        "runtime::task",
+        "world::waiter",
     ],
-    against: &[("state", "light")],
+    against: &[("driver::state", "driver::light")],
 };
 
 /// Who imports whom within a folder, with the place of the first such import.
@@ -110,12 +58,13 @@ type Arrows = BTreeMap<(String, String), String>;
 impl House<'_> {
     /// The stage of a module, by its place in the order.
     fn stage(&self, module: &str) -> Option<usize> {
-        self.stages.iter().position(|(_, modules)| modules.contains(&module))
+        let of_module = module.split("::").next();
+        self.stages.iter().position(|stage| Some(*stage) == of_module)
     }
 
-    /// The module that a path within the folder is of, as far as it is one of these.
-    fn module<'a>(path: &[&'a str]) -> Option<&'a str> {
-        path.first().copied()
+    /// The module that a path within the folder is of; `None`: it only names a stage.
+    fn module(path: &[&str]) -> Option<String> {
+        Some(path.get(..2)?.join("::"))
     }
 
     fn arrows(&self, files: &[File]) -> (BTreeSet<String>, Arrows) {
@@ -127,8 +76,7 @@ impl House<'_> {
                 Some((file, inner.split('/').collect()))
             })
             .collect();
-        let modules: BTreeSet<String> =
-            own.iter().filter_map(|(_, place)| Self::module(place)).map(str::to_owned).collect();
+        let modules: BTreeSet<String> = own.iter().filter_map(|(_, place)| Self::module(place)).collect();
         let mut arrows = Arrows::new();
         for (file, place) in &own {
             let Some(from) = Self::module(place) else { continue };
@@ -138,12 +86,9 @@ impl House<'_> {
                 paths_under(&lines, "super").into_iter().map(|(line, path)| (line, beside(place, &path)));
             for (line, path) in of_crate.chain(above) {
                 let path: Vec<&str> = path.split("::").collect();
-                let Some(to) = Self::module(&path).filter(|to| *to != from && modules.contains(*to)) else {
-                    continue;
-                };
-                arrows
-                    .entry((from.to_owned(), to.to_owned()))
-                    .or_insert_with(|| format!("{}:{line}", file.path));
+                let to = Self::module(&path).filter(|to| *to != from && modules.contains(to));
+                let Some(to) = to else { continue };
+                arrows.entry((from.clone(), to)).or_insert_with(|| format!("{}:{line}", file.path));
             }
         }
         (modules, arrows)
@@ -159,11 +104,8 @@ impl House<'_> {
     }
 
     fn offences(&self, files: &[File]) -> Vec<Offence> {
-        let (modules, arrows) = self.arrows(files);
-        if modules.is_empty() {
-            return Vec::new();
-        }
-        let mut offences = self.without_place(&modules);
+        let (_, arrows) = self.arrows(files);
+        let mut offences = self.without_stage(files);
         let mut kept = BTreeSet::new();
         for ((from, to), at) in &arrows {
             if self.is_listed(from, to) {
@@ -193,20 +135,15 @@ impl House<'_> {
         offences
     }
 
-    fn without_place(&self, modules: &BTreeSet<String>) -> Vec<Offence> {
-        let is_placed = |module: &&String| self.stage(module).is_none();
-        let mut offences: Vec<Offence> = modules
-            .iter()
-            .filter(is_placed)
-            .map(|module| format!("{}{module}: has no stage", self.folder))
-            .collect();
-        let named = self.stages.iter().flat_map(|(_, modules)| modules.iter());
-        offences.extend(
-            named
-                .filter(|module| !modules.contains(**module))
-                .map(|module| format!("{}{module}: has a stage and is not there", self.folder)),
-        );
-        offences
+    /// Modules that stand in no stage's folder.
+    fn without_stage(&self, files: &[File]) -> Vec<Offence> {
+        let name = |file: &File| Some(file.path.strip_prefix(self.folder)?.strip_suffix(".rs")?.to_owned());
+        let has_none = |name: &String| {
+            let stage = name.split('/').next().unwrap_or_default();
+            !self.stages.contains(&stage)
+        };
+        let found = files.iter().filter_map(name).filter(has_none);
+        found.map(|name| format!("{}{name}.rs: stands in no stage", self.folder)).collect()
     }
 
     /// How many modules there are, and how many of them stand in the largest circle: with all imports, and without those of the state of all.
@@ -293,65 +230,90 @@ mod tests {
     const HOUSE: House<'static> = House {
         folder: "core/src/machine/",
         path: "machine",
-        stages: &[("low", &["a", "b"]), ("high", &["c", "state"])],
-        everything: "state",
+        stages: &["low", "high"],
+        everything: "high::state",
         takes_everything: &[],
         against: &[],
     };
 
     fn tree(texts: [&str; 4]) -> Vec<File> {
-        let names = ["a", "b", "c", "state"];
+        let names = ["low/a", "low/b", "high/c", "high/state"];
         let named = names.iter().zip(texts);
         named.map(|(name, text)| file(&format!("core/src/machine/{name}.rs"), text)).collect()
     }
 
     #[test]
     fn an_import_down_or_beside_is_allowed_and_one_up_is_named_with_its_line() {
-        let down = tree(["", "use super::a::X;", "use crate::machine::{a, b::Y};", "use crate::machine::c;"]);
+        let down = tree([
+            "",
+            "use super::a::X;",
+            "use crate::machine::low::{a, b::Y};",
+            "use crate::machine::{high::c, low::a::X};",
+        ]);
         assert_eq!(HOUSE.offences(&down), Vec::<Offence>::new());
-        let up = tree(["\nuse crate::machine::c::Z;", "", "", ""]);
-        let offences = HOUSE.offences(&up);
-        let is_named = |offence: &Offence| offence.starts_with("core/src/machine/a.rs:2: a imports c");
-        assert!(offences.len() == 1 && offences.iter().all(is_named), "{offences:?}");
+        for up in ["\nuse crate::machine::high::c::Z;", "\nlet z = super::super::high::c::z();"] {
+            let offences = HOUSE.offences(&tree([up, "", "", ""]));
+            let is_named = |offence: &Offence| {
+                offence.starts_with("core/src/machine/low/a.rs:2: low::a imports high::c")
+            };
+            assert!(offences.len() == 1 && offences.iter().all(is_named), "{offences:?}");
+        }
     }
 
     #[test]
     fn a_circle_within_a_stage_is_one() {
         let offences = HOUSE.offences(&tree(["use super::b;", "use super::a;", "", ""]));
-        assert!(offences.len() == 1 && offences.iter().all(|o| o.ends_with("a, b")), "{offences:?}");
+        assert!(
+            offences.len() == 1 && offences.iter().all(|o| o.ends_with("low::a, low::b")),
+            "{offences:?}"
+        );
     }
 
     #[test]
     fn a_file_below_a_module_is_of_that_module() {
         let mut files = tree(["", "", "", ""]);
-        files.push(file("core/src/machine/a/deep.rs", "use super::X;\nuse super::super::c;\n"));
+        let text = "use super::X;\nuse super::super::b;\nuse crate::machine::high::c;\n";
+        files.push(file("core/src/machine/low/a/deep.rs", text));
         let offences = HOUSE.offences(&files);
-        let is_named = |offence: &Offence| offence.starts_with("core/src/machine/a/deep.rs:2: a imports c");
+        let is_named = |offence: &Offence| {
+            offence.starts_with("core/src/machine/low/a/deep.rs:3: low::a imports high::c")
+        };
         assert!(offences.len() == 1 && offences.iter().all(is_named), "{offences:?}");
     }
 
     #[test]
     fn an_exception_must_exist_and_be_needed() {
-        let house = House { takes_everything: &["a", "b"], against: &[("b", "c"), ("c", "b")], ..HOUSE };
-        let offences =
-            house.offences(&tree(["use super::state::State;", "use super::c;", "use super::b;", ""]));
+        let house = House {
+            takes_everything: &["low::a", "low::b"],
+            against: &[("low::b", "high::c"), ("high::c", "low::b")],
+            ..HOUSE
+        };
+        let texts = [
+            "use super::super::high::state::State;",
+            "use crate::machine::high::c;",
+            "use crate::machine::low::b;",
+            "",
+        ];
         // `b` does not take all, and `c` may import `b`.
-        assert_eq!(offences.len(), 2, "{offences:?}");
+        assert_eq!(house.offences(&tree(texts)).len(), 2);
     }
 
     #[test]
-    fn each_module_has_one_stage_and_each_stage_its_modules() {
+    fn each_module_stands_in_a_stage() {
         let mut files = tree(["", "", "", ""]);
+        files.push(file("core/src/machine/low.rs", "pub mod a;"));
         files.push(file("core/src/machine/d.rs", ""));
-        files.retain(|file| !file.path.ends_with("/b.rs"));
+        files.push(file("core/src/machine/middle/e.rs", ""));
         assert_eq!(HOUSE.offences(&files).len(), 2);
     }
 
     #[test]
     fn the_largest_circle_is_measured_with_and_without_the_state_of_all() {
-        let files = tree(["use super::b;", "use super::a;", "use super::state;", "use super::{a, c};"]);
+        let files = tree(["use super::b;", "use super::a;", "use super::state;", "use super::c;"]);
         assert_eq!(HOUSE.measure(&files), (4, 2, 2));
-        let files = tree(["use super::state;", "use super::a;", "use super::b;", "use super::{a, c};"]);
+        let all = "use super::c;";
+        let low = "use crate::machine::high::state;";
+        let files = tree([low, "use super::a;", "use crate::machine::low::b;", all]);
         assert_eq!(HOUSE.measure(&files), (4, 4, 0));
     }
 }

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use crate::event::Tid;
 use crate::fact::holders::ForeignHolders;
 use crate::fact::{Account, Attached, ThreadTotals};
-use crate::machine::exchange_end::end_window;
-use crate::machine::front;
-use crate::machine::light;
-use crate::machine::listener::Listeners;
-use crate::machine::queue::Measured;
-use crate::machine::slot::Busy;
-use crate::machine::state::State;
+use crate::machine::driver::exchange_end::end_window;
+use crate::machine::driver::light;
+use crate::machine::driver::state::State;
+use crate::machine::join::front;
+use crate::machine::time::slot::Busy;
+use crate::machine::world::listener::Listeners;
+use crate::machine::world::queue::Measured;
 use crate::model::dropped::{Cause, Counted, Dropped, Example};
 use crate::model::gil::Gil;
 use crate::model::slot::{HeatRow, Slot, Slots};
@@ -461,7 +461,7 @@ fn listeners(state: &State, counted: &Listeners) -> Vec<Listener> {
 
 fn slots(configured: Option<u32>, of_one_worker: Option<u32>, state: &mut State, end_ns: u64) -> Slots {
     let observed: Vec<Slot> = std::mem::take(&mut state.ended_slots).into_values().collect();
-    let heat = std::mem::replace(&mut state.heat, crate::machine::slot::Heat::new(0));
+    let heat = std::mem::replace(&mut state.heat, crate::machine::time::slot::Heat::new(0));
     let (heat_bucket_ns, mut heat) = heat.finish(end_ns);
     for row in &mut heat {
         row.slots = of_one_worker.unwrap_or(0).max(slots_of(row, &observed));

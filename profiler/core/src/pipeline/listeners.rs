@@ -134,7 +134,7 @@ mod tests {
     fn call(machines: &mut Machines, call: Call, result: i64) {
         let slice = Slice { tgid: 1, tid: 1, result, enter_ns: 10, ..Slice::blank(call) };
         machines.follow_listeners(&slice);
-        crate::machine::serving::slice(&mut machines.state, &slice, 20, &mut |_| {});
+        crate::machine::driver::serving::slice(&mut machines.state, &slice, 20, &mut |_| {});
     }
 
     fn accepted(machines: &mut Machines, fd: i32, count: u64) {

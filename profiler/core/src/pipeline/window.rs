@@ -8,7 +8,7 @@
 //! can hold more time than the window has; what a window says of threads, slots and listeners is cut at its edges.
 
 use crate::fact::{Counters, EndReason, Fact, FactRecord};
-use crate::machine::now::{Sight, now};
+use crate::machine::driver::now::{Sight, now};
 use crate::model::now::Now;
 use crate::model::{CgroupWindow, Snapshot};
 use crate::stream::Item;
