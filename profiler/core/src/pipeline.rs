@@ -21,12 +21,12 @@ use crate::fact::queue::AcceptQueues;
 use crate::fact::{
     Attached, CgroupCpu, Counters, DescriptorClass, Fact, OpenSlice, Overhead, SessionStarted, ThreadTotals,
 };
+use crate::machine::driver::evidence;
 use crate::machine::driver::exchange_end::{end_predecessor, end_process};
 use crate::machine::driver::light;
 use crate::machine::driver::serving;
 use crate::machine::driver::state::State;
 use crate::machine::join::front;
-use crate::machine::product::dropped;
 use crate::machine::runtime::handoff;
 use crate::machine::time::slot::Heat;
 use crate::machine::world::listener::Listeners;
@@ -287,7 +287,7 @@ impl Machines {
             }
             Body::Light(light) => light::take(&mut self.state, &light, time_ns, sink),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
-            Body::Evidence(evidence) => dropped::evidence(&mut self.state, &evidence, time_ns, sink),
+            Body::Evidence(evidence) => evidence::evidence(&mut self.state, &evidence, time_ns, sink),
             Body::Fact(fact) => self.fact(*fact, time_ns, sink),
         }
     }

@@ -41,7 +41,6 @@ const MACHINE: House<'static> = House {
         "ledger::gil_party",
         "ledger::strand",
         "ledger::turn",
-        "product::dropped",
         "runtime::asker",
         "runtime::candidates",
         "runtime::handoff",
@@ -49,7 +48,7 @@ const MACHINE: House<'static> = House {
         "runtime::task",
         "world::waiter",
     ],
-    against: &[("driver::state", "driver::light")],
+    against: &[],
 };
 
 /// Who imports whom within a folder, with the place of the first such import.

@@ -2,8 +2,13 @@
 //!
 //! In: ordered events. Out: timeline entries, and the state that the snapshot is made of.
 
+mod draw;
+mod effect;
+pub mod evidence;
 pub mod exchange_end;
+mod follow;
 pub mod light;
+mod meaning;
 pub mod now;
 pub mod roll;
 pub mod serving;

@@ -5,6 +5,7 @@
 pub mod connection;
 pub(crate) mod ending;
 pub mod http1;
+pub mod light_socket;
 pub mod request;
 pub(crate) mod signs;
 pub mod trail;

@@ -4,7 +4,8 @@
 //! answer, or marked open.
 
 use crate::event::{Slice, Tid};
-use crate::machine::driver::serving::{draw, meaning_of, waits_for_work};
+use crate::machine::driver::draw;
+use crate::machine::driver::meaning;
 use crate::machine::driver::state::State;
 use crate::machine::ledger::exchange;
 use crate::machine::ledger::finish;
@@ -87,7 +88,7 @@ fn end_slice(
     state.take_in_hand(tid);
     state.add_up(&mut thread, slice);
     let slice = &slice.within(thread.last_exit_ns, end_ns);
-    let meaning = meaning_of(state, slice);
+    let meaning = meaning::meaning_of(state, slice);
     let followed = state.gil.follow(&mut thread.gil_wait, slice, end_ns, state.window_start_ns);
     let part = followed.part;
     crate::machine::ledger::gil_party::went_on(&mut thread, followed.tail_ns);
@@ -108,14 +109,14 @@ fn end_slice(
     gap.held_by = held_by;
     job::waited_for_its_turn(state, &mut thread, slice, &mut gap);
     let serving = thread.serving;
-    let idle = waits_for_work(state, &thread, slice, &meaning);
+    let idle = meaning::waits_for_work(state, &thread, slice, &meaning);
     if gap.length_ns() > 0 {
         thread.pending.push(gap);
     }
     let in_call = slice.system_call != u32::MAX;
     if state.wants_slices && !entry_unknown {
         let state = if idle { ThreadState::Idle } else { meaning.state };
-        draw(slice, end_ns, (state, because), true, sink);
+        draw::draw(slice, end_ns, (state, because), true, sink);
     }
     if idle && in_call {
         turn::recognise(state, &mut thread, slice);
@@ -127,7 +128,7 @@ fn end_slice(
         state.make_slot_in_flight(&mut thread);
         if in_call {
             let mut piece = Piece::call(slice, end_ns, &meaning);
-            piece.holding = Some(crate::machine::driver::serving::holding(state, slice.tgid, &meaning));
+            piece.holding = Some(meaning::holding(state, slice.tgid, &meaning));
             piece.held_by = held_by;
             thread.pending.push(piece);
         }

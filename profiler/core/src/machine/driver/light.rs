@@ -5,14 +5,13 @@
 //! known. Its time is that of the threads that moved its bytes: on a CPU, waiting for one, or asleep, in what is not
 //! seen: [`Phase::Unexplained`]. Before anybody has read it, it waits ([`Phase::PoolWait`]).
 
-use rustc_hash::FxHashMap;
-
 use profiler_common::record::slice::{FLAG_WAKE_MISSED, NO_CALL, Undecided};
 
-use crate::event::{Call, Light, LightWhat, Slice, Tid};
-use crate::machine::driver::serving;
+use crate::event::{Call, Light, LightWhat, Slice};
+use crate::machine::driver::follow;
 use crate::machine::driver::state::State;
 use crate::machine::time::piece::Piece;
+use crate::machine::wire::light_socket::{Active, Socket};
 use crate::model::request::{Framing, Request, Stretch};
 use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
@@ -30,40 +29,6 @@ pub const NOT_TOLD: &str = "light mode does not hook system calls: methods, path
      known; a request is what is received and then sent on a connection (pipelined requests count as one, a body that is \
      read while the response is being sent as further ones); `unexplained` is time asleep, or spent by a thread that did \
      other things too";
-/// The open connections of light mode.
-#[derive(Clone, Debug, Default)]
-pub struct Sockets {
-    open: FxHashMap<u64, Socket>,
-}
-
-#[derive(Clone, Debug)]
-struct Socket {
-    generation: u32,
-    /// Dense number of the connection.
-    connection: u64,
-    begun: u32,
-    active: Option<Active>,
-}
-
-/// A request that is not known to be over.
-#[derive(Clone, Debug)]
-struct Active {
-    request: Request,
-    /// Up to here its phases add up.
-    covered_ns: u64,
-    /// Bytes of its response were sent.
-    is_responding: bool,
-    /// The thread that moved its last bytes.
-    owner: Tid,
-}
-
-impl Sockets {
-    /// Connections that are open now.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.open.len() as u64
-    }
-}
 
 /// Takes one light slice.
 pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
@@ -74,9 +39,9 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
         return;
     }
     let mut slice = slice_of(light, time_ns);
-    if let Some(mut thread) = serving::take_thread(state, &slice, time_ns, sink) {
+    if let Some(mut thread) = follow::take_thread(state, &slice, time_ns, sink) {
         state.take_in_hand(light.tid);
-        if let Some(repaired) = serving::continuity(state, &mut thread, &slice, time_ns) {
+        if let Some(repaired) = follow::continuity(state, &mut thread, &slice, time_ns) {
             slice = *repaired;
         }
         // Nothing of it belongs to a call; what belongs to a request is given to it below.
@@ -284,6 +249,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::Tid;
     use crate::fact::Account;
 
     fn light(what: LightWhat, tid: Tid, since_ns: u64, time_ns: u64, arrival_ns: u64) -> (Light, u64) {

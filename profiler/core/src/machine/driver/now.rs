@@ -6,7 +6,7 @@ use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
 
 use crate::event::Slice;
 use crate::fact::OpenSlice;
-use crate::machine::driver::serving::{holding, meaning_of, waits_for_work};
+use crate::machine::driver::meaning;
 use crate::machine::driver::state::State;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::Active;
@@ -54,10 +54,10 @@ fn thread(state: &State, sight: &Sight) -> ThreadNow {
     let known = state.threads.get(slice.tid);
     // The machines are exactly as far as this look: the slice before it was their last of this thread.
     let current = known.filter(|thread| thread.sequence.saturating_add(1) == slice.sequence);
-    let meaning = meaning_of(state, slice);
+    let meaning = meaning::meaning_of(state, slice);
     let idle = sight.in_call
         && match current {
-            Some(thread) => waits_for_work(state, thread, slice, &meaning),
+            Some(thread) => meaning::waits_for_work(state, thread, slice, &meaning),
             None => meaning.idle != Idle::No,
         };
     let takes_gil = sight.in_call && state.gil.is_wait(slice);
@@ -69,7 +69,7 @@ fn thread(state: &State, sight: &Sight) -> ThreadNow {
         Scheduled::Asleep if takes_gil => (ThreadState::GilWait, None),
         Scheduled::Asleep if idle => (ThreadState::Idle, None),
         Scheduled::Asleep if meaning.touch.is_some() => {
-            (ThreadState::ClientWait, Some(holding(state, slice.tgid, &meaning)))
+            (ThreadState::ClientWait, Some(meaning::holding(state, slice.tgid, &meaning)))
         }
         Scheduled::Asleep => (meaning.state, None),
     };

@@ -63,7 +63,7 @@ pub struct State {
     /// Client connections.
     pub connections: Connections,
     /// Client connections of light mode.
-    pub light: crate::machine::driver::light::Sockets,
+    pub light: crate::machine::wire::light_socket::Sockets,
     /// Captures that wait for the slice of their call.
     pub heads: FxHashMap<Tid, Head>,
     /// What threads were in the middle of when they were first seen, until their first slice.
@@ -152,7 +152,7 @@ impl State {
             tasks: Running::default(),
             descriptors: Descriptors::default(),
             connections: Connections::default(),
-            light: crate::machine::driver::light::Sockets::default(),
+            light: crate::machine::wire::light_socket::Sockets::default(),
             heads: FxHashMap::default(),
             initial: FxHashMap::default(),
             gil: Locks::default(),

@@ -5,24 +5,25 @@
 //! were lost while the connection's last request was at hand, what is missing may be what would have explained its end: then it
 //! is undecided, unless it was seen to be served.
 
+mod accept;
+mod process;
+
 use std::collections::{BTreeMap, hash_map};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::event::{Connection as Opened, ConnectionEvidence, Evidence, Sign, Slice, Tid};
+use crate::event::{Connection as Opened, ConnectionEvidence, Evidence, Sign, Tid};
 use crate::fact::open_files::OpenFiles;
-use crate::machine::driver::state::State;
 use crate::machine::product::gone::{Gone, Place};
 use crate::machine::product::inside::Inside;
 use crate::machine::product::judge::{Scene, Verdict, judge};
 use crate::machine::wire::connection::Side;
 use crate::machine::wire::ending::Ended;
 use crate::machine::wire::signs::Signs;
-use crate::machine::world::errno::EAGAIN;
 use crate::machine::world::killed::Signals;
 use crate::machine::world::living::Living;
 use crate::machine::world::lost::Lost;
-use crate::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
+use crate::model::dropped::{AcceptFailure, Cause, Counted, Dropped, Example};
 use crate::server::OwnLimit;
 use crate::timeline::Entry;
 
@@ -34,21 +35,6 @@ const MAX_ENDED: usize = 65_536;
 const MAX_WAITING: usize = 65_536;
 /// Examples kept of each cause.
 const MAX_EXAMPLES: usize = 5;
-/// Ends of processes kept.
-const MAX_WORKER_ENDS: usize = 64;
-/// Kinds of failing accepts kept.
-const MAX_FAILURES: usize = 1024;
-
-/// Errors of accept that say that something ran out, or that a connection was gone.
-const FAILURES: &[(i64, &str)] = &[
-    (-24, "EMFILE"),
-    (-23, "ENFILE"),
-    (-12, "ENOMEM"),
-    (-105, "ENOBUFS"),
-    (-103, "ECONNABORTED"),
-    (-71, "EPROTO"),
-];
-
 /// A connection that nobody has accepted.
 #[derive(Clone, Debug, Default)]
 struct Waiting {
@@ -252,119 +238,6 @@ impl Drops {
         self.count(cause, example, sink);
     }
 
-    /// The error with which accept failed between the two moments, if it did.
-    fn failed_between(&self, from_ns: u64, to_ns: u64) -> Option<&'static str> {
-        let overlaps = |failure: &&AcceptFailure| failure.first_ns <= to_ns && failure.last_ns >= from_ns;
-        self.failures.values().find(overlaps).map(|failure| failure.error)
-    }
-
-    /// An accept found nothing or failed; `clients` counts the connections that the process has open.
-    pub fn accept_failed(
-        &mut self,
-        slice: &Slice,
-        listener_fd: i32,
-        at_ns: u64,
-        clients: impl FnOnce() -> u64,
-    ) {
-        let key = (slice.tgid, listener_fd);
-        if slice.result == EAGAIN {
-            self.failing.remove(&key);
-        }
-        let Some((_, error)) = FAILURES.iter().find(|(number, _)| *number == slice.result) else { return };
-        if self.failing.len() < MAX_FAILURES {
-            self.failing.insert(key, error);
-        }
-        if self.stopped.len() < MAX_FAILURES {
-            self.stopped.entry(slice.tgid).or_insert((at_ns, error));
-        }
-        let failure = (slice.tgid, *error);
-        if self.failures.len() >= MAX_FAILURES && !self.failures.contains_key(&failure) {
-            self.evicted = self.evicted.saturating_add(1);
-            return;
-        }
-        let known = self.failures.entry(failure).or_insert_with(|| AcceptFailure {
-            tgid: slice.tgid,
-            error,
-            first_ns: at_ns,
-            clients: clients(),
-            ..AcceptFailure::default()
-        });
-        known.count = known.count.saturating_add(1);
-        known.last_ns = at_ns;
-    }
-
-    /// A process is near its limit of open files.
-    pub fn open_files(&mut self, reading: OpenFiles) {
-        if self.open_files.len() < MAX_FAILURES || self.open_files.contains_key(&reading.tgid) {
-            let most = self.open_files.entry(reading.tgid).or_insert(reading);
-            *most = OpenFiles { open: most.open.max(reading.open), ..reading };
-        }
-    }
-
-    /// The process has read from a connection: it does not turn clients away.
-    pub fn serves(&mut self, tgid: Tid) {
-        if !self.failing.is_empty() {
-            self.failing.retain(|(process, _), _| *process != tgid);
-        }
-    }
-
-    /// A process of the target was seen.
-    pub fn seen(&mut self, tgid: Tid, parent: Tid) {
-        if self.parents.len() < MAX_ENDED || self.parents.contains_key(&tgid) {
-            self.parents.insert(tgid, parent);
-        }
-    }
-
-    /// A process is born.
-    pub fn born(&mut self, tgid: Tid, parent: Tid) {
-        self.signals.born(tgid);
-        self.ends.remove(&tgid);
-        self.stopped.remove(&tgid);
-        self.seen(tgid, parent);
-    }
-
-    /// A process ends with this exit code: why. Its connections end after this; `held` are the requests at hand on them, and
-    /// for how many nanoseconds each has run.
-    pub fn process_ends(&mut self, tgid: Tid, code: i64, at_ns: u64, held: &[(Asked, u64)]) {
-        let parent = self.parents.get(&tgid).copied().unwrap_or(0);
-        let (mut cause, mut evidence) = self.signals.why(tgid, parent, code);
-        if cause == Cause::WorkerExited
-            && let Some(limit) = self.own_limit
-            && let Some((signalled_ns, said)) = self.signals.ended_itself(tgid)
-            && let Some(ran_ns) = limit.exceeded(held, at_ns.saturating_sub(signalled_ns))
-        {
-            cause = Cause::WorkerTimeout;
-            evidence = format!(
-                "{said}: its requests had run for {:.1} s, and its {} is {} s",
-                ran_ns as f64 / 1e9,
-                limit.option,
-                limit.limit_ns / 1_000_000_000
-            );
-        }
-        if self.ends.len() < MAX_ENDED {
-            self.ends.insert(tgid, End { cause, evidence: evidence.clone() });
-        }
-        let by_force = !matches!(cause, Cause::WorkerExited | Cause::WorkerKilled);
-        if held.is_empty() && !by_force || at_ns < self.from_ns {
-            return;
-        }
-        let longest = held.iter().max_by_key(|(_, ran_ns)| *ran_ns);
-        let end = WorkerEnd {
-            time_ns: at_ns,
-            tgid,
-            cause,
-            evidence,
-            connections: held.len() as u64,
-            asked: longest.map(|(asked, _)| asked.clone()),
-            ran_ns: longest.map_or(0, |(_, ran_ns)| *ran_ns),
-        };
-        if self.counted.worker_ends.len() < MAX_WORKER_ENDS {
-            self.counted.worker_ends.push(end);
-        } else {
-            self.evicted = self.evicted.saturating_add(1);
-        }
-    }
-
     /// A connection is gone: it gets its verdict later.
     pub(in crate::machine) fn ended(&mut self, ended: Box<Ended>, sink: &mut dyn FnMut(Entry)) {
         let (address, generation) = ended.signs.socket;
@@ -479,13 +352,6 @@ impl Drops {
         }
     }
 
-    /// The error with which accept failed in the connection's process, if that ended by itself and accepted nothing more.
-    fn gave_up(&self, ended: &Ended) -> Option<&'static str> {
-        let (failed_ns, error) = self.stopped.get(&ended.tgid)?;
-        let exited = self.ends.get(&ended.tgid).is_some_and(|end| end.cause == Cause::WorkerExited);
-        (exited && *failed_ns <= ended.at_ns).then_some(*error)
-    }
-
     /// Why a connection behind the front end ended without an answer, where that was the server's doing.
     fn at_the_server(&self, inside: &Ended) -> Option<(Cause, String)> {
         match judge(inside, &self.scene(inside)) {
@@ -580,14 +446,5 @@ impl Drops {
     /// What found no place.
     pub const fn evictions(&self) -> u64 {
         self.evicted.saturating_add(self.signals.evicted)
-    }
-}
-
-/// The kernel tells something of a connection or a process.
-pub fn evidence(state: &mut State, evidence: &Evidence, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
-    if let Some((number, evidence)) = state.drops.evidence(evidence, at_ns, sink)
-        && let Some(connection) = state.connections.get_mut(number)
-    {
-        connection.signs.take(&evidence, at_ns);
     }
 }
