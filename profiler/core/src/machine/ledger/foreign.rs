@@ -125,7 +125,7 @@ pub(in crate::machine) fn foreign(
     match place {
         Some((number, id)) => {
             exchange::advance(state, thread, (number, slice, exit_ns), sink);
-            state.descriptors.own(tgid, fd, Some((number, id)), exit_ns);
+            state.descriptors.own(tgid, fd, Some((number, id)));
             turn::touched(thread, exit_ns);
             if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
                 let asks = matches!(slice.call, Call::Write { .. }) && slice.result > 0;
@@ -141,7 +141,7 @@ pub(in crate::machine) fn foreign(
             if !matches!(slice.call, Call::Read { .. }) {
                 event_loop.runs(None, slice.enter_ns, false);
             }
-            state.descriptors.own(tgid, fd, None, exit_ns);
+            state.descriptors.own(tgid, fd, None);
         }
     }
 }

@@ -332,7 +332,6 @@ fn join(state: &mut State, slice: &Slice, place: Place, strand: Strand, is_curre
         active.pass(until_ns, phase);
     }
     active.pass(strand.begun_ns, Phase::Unexplained);
-    let used_ns = strand.account.cursor_ns;
     active.wants = strand.account.wants;
     active.join(strand.account);
     active.owner = is_current.then_some(slice.tid);
@@ -340,7 +339,7 @@ fn join(state: &mut State, slice: &Slice, place: Place, strand: Strand, is_curre
     for (fd, opened_ns) in strand.back_ends {
         let is_it = state.descriptors.get(slice.tgid, fd).is_some_and(|found| found.opened_ns == opened_ns);
         if is_it {
-            state.descriptors.own(slice.tgid, fd, Some(place), used_ns);
+            state.descriptors.own(slice.tgid, fd, Some(place));
         }
     }
     true

@@ -39,8 +39,6 @@ pub struct Descriptor {
     pub owner: Option<(u32, u64)>,
     /// Something was sent to it, and nothing was read since (back ends only).
     pub is_asked: bool,
-    /// When an event loop last used it.
-    pub used_ns: u64,
     /// What tells its connection from others, as in `Call::Connect` (back ends only); 0: not known.
     pub identity: u64,
 }
@@ -56,7 +54,6 @@ impl Descriptor {
             connection: None,
             owner: None,
             is_asked: false,
-            used_ns: 0,
             identity: 0,
         }
     }
@@ -120,10 +117,10 @@ impl Descriptors {
         self.get(tgid, fd)?.connection
     }
 
-    /// An event loop uses a back end's descriptor at `used_ns` for `owner`.
-    pub fn own(&mut self, tgid: Tid, fd: i32, owner: Option<(u32, u64)>, used_ns: u64) {
+    /// An event loop uses a back end's descriptor for `owner`.
+    pub fn own(&mut self, tgid: Tid, fd: i32, owner: Option<(u32, u64)>) {
         if let Some(descriptor) = self.get_mut(tgid, fd) {
-            (descriptor.owner, descriptor.used_ns) = (owner, used_ns);
+            descriptor.owner = owner;
         }
     }
 
