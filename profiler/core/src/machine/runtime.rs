@@ -8,6 +8,7 @@ pub mod event_loop;
 pub mod handed;
 pub mod handoff;
 pub(super) mod job;
+pub mod pools;
 pub mod strands;
 pub mod task;
 pub mod tasks;

@@ -29,6 +29,7 @@ pub fn end_process(state: &mut State, tgid: Tid, code: i64, at_ns: u64, sink: &m
         finish::end_connection(state, number, How::ProcessGone, at_ns, sink);
     }
     state.links.process_ends(tgid, at_ns);
+    state.pools.process_ends(tgid);
 }
 
 /// A descriptor's number was given to a new connection: the old one is gone, even if we lost its close.

@@ -66,7 +66,7 @@ impl State {
 
     /// Forgets what has ended.
     fn forget_ended(&mut self, living: &Living) {
-        self.pools.retain(|tgid, _| living.process(*tgid));
+        self.pools.retain(living);
         self.descriptors.retain(living);
         self.capacity.retain(living);
         self.drops.retain(living);

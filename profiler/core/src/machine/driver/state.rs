@@ -14,6 +14,7 @@ use crate::machine::lock::gil::Locks;
 use crate::machine::product::by_process::{ByProcess, MAX_COUNTED, had_to_wait};
 use crate::machine::product::dropped::Drops;
 use crate::machine::product::summary::Summary;
+use crate::machine::runtime::pools::Pools;
 use crate::machine::runtime::tasks::Running;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::threads::Threads;
@@ -53,7 +54,7 @@ pub struct State {
     /// Slots of each process whose thread has ended and that no other has taken over.
     pub vacant_slots: FxHashMap<Tid, Vec<u32>>,
     /// Pools of processes that have a loop.
-    pub pools: FxHashMap<Tid, crate::machine::runtime::handoff::Pool>,
+    pub pools: Pools,
     /// Event loops of threads that ended.
     pub event_loops: Vec<crate::model::event_loop::EventLoop>,
     /// Which Python task each thread of an event loop is at.
@@ -147,7 +148,7 @@ impl State {
             ended_cpu_ns: 0,
             ended_slots: BTreeMap::new(),
             vacant_slots: FxHashMap::default(),
-            pools: FxHashMap::default(),
+            pools: Pools::default(),
             event_loops: Vec::new(),
             tasks: Running::default(),
             descriptors: Descriptors::default(),

@@ -18,7 +18,7 @@ use crate::machine::ledger::finish::leave;
 use crate::machine::ledger::strand;
 use crate::machine::runtime::candidates::{may_run, running};
 use crate::machine::runtime::event_loop::{EventLoop, MAX_PARKED};
-use crate::machine::runtime::handoff::{self, Collected, Pool};
+use crate::machine::runtime::handoff::{self, Collected};
 use crate::machine::runtime::task;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::At;
@@ -40,8 +40,10 @@ pub(in crate::machine) fn wait(state: &mut State, thread: &mut Thread, slice: &S
     state.tasks.looks(slice.tid);
     let Some(event_loop) = thread.event_loop.as_deref_mut().filter(|_| is_look(slice)) else { return };
     event_loop.wait(slice, exit_ns, state.window_start_ns);
-    if event_loop.confirmed && !state.pools.contains_key(&slice.tgid) {
-        state.pools.insert(slice.tgid, Pool::of(slice.tid));
+    if event_loop.confirmed {
+        let lacks_pool = !state.pools.has_loop(slice.tgid, slice.tid);
+        let did_lack_it = std::mem::replace(&mut event_loop.lacks_pool, lacks_pool);
+        state.evicted = state.evicted.saturating_add(u64::from(lacks_pool && !did_lack_it));
     }
 }
 
@@ -261,7 +263,7 @@ pub(in crate::machine) fn untouched(state: &mut State, thread: &mut Thread, slic
         return;
     }
     // Where other threads answer, what it does without touching anybody tells nothing of what they do for whom it has left.
-    if state.pools.get(&slice.tgid).is_some_and(|pool| pool.answers_elsewhere && pool.loop_tid == slice.tid) {
+    if state.pools.get(slice.tgid).is_some_and(|pool| pool.answers_elsewhere && pool.loop_tid == slice.tid) {
         return;
     }
     let Some(event_loop) = thread.serving_loop() else { return };

@@ -89,6 +89,8 @@ pub struct EventLoop {
     pub on_gevent: bool,
     /// Nothing but that tells that it is one.
     pub is_hub: bool,
+    /// There was no room for the pool of its process.
+    pub lacks_pool: bool,
     /// It may be uvloop's: its process has uvloop loaded.
     pub on_uvloop: bool,
     /// How it writes last chunks.
@@ -496,6 +498,7 @@ impl EventLoop {
     /// The next window begins: sums start anew, what the loop is about stays.
     pub fn roll(&mut self) {
         self.report = Report::default();
+        self.lacks_pool = false;
         self.strands.take_unknown(false);
         self.index.clear();
         for turn in &mut self.turns {

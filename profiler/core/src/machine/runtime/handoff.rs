@@ -101,7 +101,7 @@ pub(in crate::machine) fn take_free(
     recent_ns: u64,
     task: Option<(u64, u64)>,
 ) -> Option<Free> {
-    let pool = state.pools.get_mut(&tgid)?;
+    let pool = state.pools.get_mut(tgid)?;
     let is_its = |job: &Job| task.is_none_or(|task| job.handed.is_by(task));
     let place = pool.jobs.iter().position(|job| job.is_free(recent_ns) && is_its(job))?;
     let Job { handed, begin_ns, tid, pieces, .. } = pool.jobs.remove(place)?;
@@ -111,7 +111,7 @@ pub(in crate::machine) fn take_free(
 /// Whether any request may have handed a job over that is not gone on with, as far as is known. A thread that takes one job after the other
 /// is not woken for each.
 pub(in crate::machine) fn has_given(state: &State, tgid: Tid, now_ns: u64, recent_ns: u64) -> bool {
-    let Some(pool) = state.pools.get(&tgid) else { return false };
+    let Some(pool) = state.pools.get(tgid) else { return false };
     let is_recent = |handed: &Handed| handed.woken_ns.saturating_add(LONGEST_JOB_NS) > now_ns;
     pool.given.back().is_some_and(is_recent) || pool.jobs.iter().any(|job| job.is_free(recent_ns))
 }
@@ -123,7 +123,7 @@ pub(in crate::machine) fn take_given(
     now_ns: u64,
     task: Option<(u64, u64)>,
 ) -> Option<Handed> {
-    let pool = state.pools.get_mut(&tgid)?;
+    let pool = state.pools.get_mut(tgid)?;
     pool.given.retain(|handed| handed.woken_ns.saturating_add(LONGEST_JOB_NS) > now_ns);
     if let Some(task) = task {
         let place = pool.given.iter().position(|handed| handed.is_by(task))?;
@@ -179,14 +179,14 @@ impl Pool {
 
 /// Whether a thread of the pool works for a request, as far as is known.
 pub(in crate::machine) fn is_worked_for(state: &State, tgid: Tid, place: Place) -> bool {
-    state.pools.get(&tgid).is_some_and(|pool| pool.working.iter().any(|(_, known)| *known == place))
+    state.pools.get(tgid).is_some_and(|pool| pool.working.iter().any(|(_, known)| *known == place))
 }
 
 /// Whether a thread of a process works for one of several requests, and which is not known yet. gevent's threads only resolve
 /// names, which says nothing of what its requests do meanwhile.
 pub(in crate::machine) fn has_open_threads(state: &State, tgid: Tid) -> bool {
     !state.processes.is_on_gevent(tgid)
-        && state.pools.get(&tgid).is_some_and(|pool| !pool.open.is_empty() || pool.own.has_open())
+        && state.pools.get(tgid).is_some_and(|pool| !pool.open.is_empty() || pool.own.has_open())
 }
 
 /// Whether a wait that a thread's own calls do not show to be one for work ended by the loop's hand.
@@ -194,7 +194,7 @@ pub(in crate::machine) fn is_woken_by_loop(state: &State, thread: &Thread, slice
     matches!(slice.call, Call::FutexWait { .. })
         && slice.waker_tid != 0
         && thread.slot.is_none()
-        && state.pools.get(&slice.tgid).is_some_and(|pool| {
+        && state.pools.get(slice.tgid).is_some_and(|pool| {
             pool.queue.is_none() && pool.loop_tid == slice.waker_tid && pool.loop_tid != slice.tid
         })
 }
@@ -202,7 +202,7 @@ pub(in crate::machine) fn is_woken_by_loop(state: &State, thread: &Thread, slice
 /// A thread that is no loop's waited in what may be a queue of jobs.
 pub(in crate::machine) fn waited(state: &mut State, slice: &Slice, exit_ns: u64) {
     let Call::FutexWait { address, .. } = slice.call else { return };
-    let Some(pool) = state.pools.get_mut(&slice.tgid).filter(|pool| pool.queue.is_none()) else { return };
+    let Some(pool) = state.pools.get_mut(slice.tgid).filter(|pool| pool.queue.is_none()) else { return };
     if slice.tid == pool.loop_tid || slice.waker_tid != pool.loop_tid {
         return;
     }
@@ -224,14 +224,14 @@ pub(in crate::machine) fn waited(state: &mut State, slice: &Slice, exit_ns: u64)
 /// Whether a thread of a pool waits at the queue of jobs, whoever ends its wait: threads there wake one another.
 pub(in crate::machine) fn is_at_queue(state: &State, thread: &Thread, slice: &Slice) -> bool {
     let Call::FutexWait { address, .. } = slice.call else { return false };
-    let queue = state.pools.get(&slice.tgid).and_then(|pool| pool.queue);
+    let queue = state.pools.get(slice.tgid).and_then(|pool| pool.queue);
     thread.slot.is_none() && queue == Some(address)
 }
 
 /// Whether a wait of a pool's thread that could be one for work is one within its work: it is not at the queue of jobs, or,
 /// where that is not known, neither the loop nor another thread of the pool ended it.
 pub(in crate::machine) fn is_within_job(state: &State, thread: &Thread, slice: &Slice) -> bool {
-    let Some(pool) = state.pools.get(&slice.tgid) else { return false };
+    let Some(pool) = state.pools.get(slice.tgid) else { return false };
     let gives_work = |tid: Tid| {
         tid == 0 || tid == pool.loop_tid || state.threads.get(tid).is_some_and(|thread| thread.is_pooled)
     };
@@ -245,14 +245,14 @@ pub(in crate::machine) fn is_within_job(state: &State, thread: &Thread, slice: &
 
 /// The request for which the oldest job was done that the loop has not gone on with, where its thread was woken for it.
 pub(in crate::machine) fn next_done(state: &State, tgid: Tid, recent_ns: u64) -> Option<Place> {
-    let pool = state.pools.get(&tgid)?;
+    let pool = state.pools.get(tgid)?;
     let job = pool.jobs.iter().find(|job| job.place.is_none() && job.noted_ns >= recent_ns)?;
     job.woken_for.filter(|place| state.connections.is_live(*place))
 }
 
 /// A thread of the pool begins anew: it was woken in this wait.
 pub(in crate::machine) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
-    let Some(pool) = state.pools.get_mut(&slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
+    let Some(pool) = state.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
     thread.begun_ns = exit_ns;
@@ -263,7 +263,7 @@ pub(in crate::machine) fn begin(state: &mut State, thread: &mut Thread, slice: &
         return;
     }
     thread.works_for = None;
-    let Some(pool) = state.pools.get_mut(&slice.tgid) else { return };
+    let Some(pool) = state.pools.get_mut(slice.tgid) else { return };
     pool.working.retain(|(tid, _)| *tid != slice.tid);
     let (loop_tid, has_queue) = (pool.loop_tid, pool.queue.is_some());
     // Its sleep ended with the wake-up; what is left of the call is the queue for a CPU and the way out.
@@ -284,7 +284,7 @@ pub(in crate::machine) fn begin(state: &mut State, thread: &mut Thread, slice: &
     };
     if found.is_none()
         && thread.handed.woken_ns > 0
-        && let Some(pool) = state.pools.get_mut(&slice.tgid)
+        && let Some(pool) = state.pools.get_mut(slice.tgid)
     {
         if pool.given.len() >= MAX_GIVEN {
             pool.given.pop_front();
@@ -292,7 +292,7 @@ pub(in crate::machine) fn begin(state: &mut State, thread: &mut Thread, slice: &
         pool.given.push_back(thread.handed);
     }
     let by_order = found.is_some_and(|(_, by_order)| by_order);
-    if let Some(pool) = state.pools.get_mut(&slice.tgid) {
+    if let Some(pool) = state.pools.get_mut(slice.tgid) {
         pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
         if let Some(task) = thread.handed.task
             && pool.at_work.len() < MAX_JOBS
@@ -370,7 +370,7 @@ pub(in crate::machine) fn at_work(
 ) -> Option<HandedTo> {
     let active = state.connections.active(place)?;
     let read_ns = active.request.service_start_ns?;
-    let pool = state.pools.get(&tgid)?;
+    let pool = state.pools.get(tgid)?;
     let task = task.filter(|_| pool.givers.go_on());
     let given = |(_, by, begin_ns): &&(Tid, u64, u64)| Some(*by) == task && *begin_ns > read_ns;
     if let Some((tid, _, begin_ns)) = pool.at_work.iter().find(given) {
@@ -387,7 +387,7 @@ pub(in crate::machine) fn note(state: &mut State, thread: &mut Thread, slice: &S
     if slice.result <= 0 || state.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
         return;
     }
-    let Some(pool) = state.pools.get_mut(&slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
+    let Some(pool) = state.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
     let is_live = |place: &Place| {
@@ -461,7 +461,7 @@ pub(in crate::machine) fn collect(
     (recent_ns, at_ns): (u64, u64),
     (on_gevent, task): (bool, Option<u64>),
 ) -> Collected {
-    let Some(pool) = state.pools.get_mut(&tgid) else { return Collected::Nothing };
+    let Some(pool) = state.pools.get_mut(tgid) else { return Collected::Nothing };
     pool.own.went_on(place, at_ns);
     pool.givers.goes_on(task, recent_ns);
     let task = task.filter(|_| pool.givers.go_on());

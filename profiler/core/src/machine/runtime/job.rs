@@ -30,7 +30,7 @@ pub(in crate::machine) fn note_feeder(state: &State, thread: &mut Thread, slice:
 /// A mutex is what threads queue in that accept for themselves, and those alone.
 pub(in crate::machine) fn is_for_next(state: &State, thread: &Thread, slice: &Slice) -> bool {
     // One that nobody was seen to give a job yet may get it from the loop, as others do.
-    let of_others = || state.pools.get(&slice.tgid).filter(|pool| pool.answers_elsewhere);
+    let of_others = || state.pools.get(slice.tgid).filter(|pool| pool.answers_elsewhere);
     let of_others = || of_others().map(|pool| pool.loop_tid).filter(|feeder| *feeder != slice.tid);
     let fed_by = thread.fed_by.or_else(of_others);
     // Who is handed its jobs by another thread waits for them in a lock; what else it waits for is part of one.
@@ -159,7 +159,7 @@ pub(in crate::machine) fn make_slot_of_answerer(
     if let Some(reader) = reader.and_then(|reader| state.threads.get_mut(reader)) {
         reader.hands_over = true;
     }
-    if let Some(pool) = state.pools.get_mut(&thread.tgid).filter(|pool| Some(pool.loop_tid) == reader) {
+    if let Some(pool) = state.pools.get_mut(thread.tgid).filter(|pool| Some(pool.loop_tid) == reader) {
         pool.answers_elsewhere = true;
     }
     state.make_slot(thread);

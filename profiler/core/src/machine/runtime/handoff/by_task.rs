@@ -10,7 +10,7 @@ use crate::machine::wire::request::{Place, Wants};
 pub(super) fn place(state: &State, tgid: Tid, loop_tid: Tid, woken_ns: u64) -> Option<Place> {
     let event_loop = state.threads.get(loop_tid)?.event_loop.as_ref()?;
     // A greenlet serves its connection; on asyncio a task may be another one by now, unless they wait for their threads.
-    let are_sure = event_loop.on_gevent || state.pools.get(&tgid).is_some_and(|pool| pool.givers.go_on());
+    let are_sure = event_loop.on_gevent || state.pools.get(tgid).is_some_and(|pool| pool.givers.go_on());
     let task = state.tasks.that_woke(loop_tid, woken_ns).filter(|_| are_sure)?;
     event_loop.tasks.place(task).filter(|place| state.connections.is_live(*place))
 }

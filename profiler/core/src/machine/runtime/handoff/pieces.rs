@@ -9,7 +9,7 @@ use crate::machine::runtime::thread::Thread;
 /// Whether a thread that the loop woke works on for a request whose response it gives the loop piece by piece: it waits until each is taken. Where
 /// the loop writes later than it takes them, nothing of that response is sent when the first one is.
 pub(super) fn goes_on(state: &State, thread: &Thread, slice: &Slice) -> bool {
-    let is_told = state.pools.get(&slice.tgid).is_none_or(|pool| {
+    let is_told = state.pools.get(slice.tgid).is_none_or(|pool| {
         pool.queue.is_some() || pool.loop_tid != slice.waker_tid || state.tasks.follows(pool.loop_tid)
     });
     thread.works_for.is_some_and(|(number, id)| {
