@@ -5,3 +5,4 @@
 pub mod compose;
 pub mod front;
 pub mod link;
+pub mod state;

@@ -8,4 +8,5 @@ pub mod endpoint;
 pub(super) mod gone;
 pub(super) mod inside;
 pub(super) mod judge;
+pub mod state;
 pub mod summary;

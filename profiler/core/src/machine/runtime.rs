@@ -9,6 +9,7 @@ pub mod handed;
 pub mod handoff;
 pub(super) mod job;
 pub mod pools;
+pub mod state;
 pub mod strands;
 pub mod task;
 pub mod tasks;

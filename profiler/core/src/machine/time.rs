@@ -7,3 +7,4 @@ pub mod capacity;
 pub mod load;
 pub mod piece;
 pub mod slot;
+pub mod state;

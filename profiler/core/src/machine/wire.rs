@@ -8,4 +8,5 @@ pub mod http1;
 pub mod light_socket;
 pub mod request;
 pub(crate) mod signs;
+pub mod state;
 pub mod trail;

@@ -11,5 +11,6 @@ pub mod living;
 pub mod lost;
 pub mod process;
 pub mod queue;
+pub mod state;
 pub mod waiter;
 pub mod wake;

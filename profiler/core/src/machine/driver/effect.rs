@@ -9,13 +9,10 @@ use crate::fact::DescriptorClass;
 use crate::machine::driver::state::State;
 use crate::machine::join::front;
 use crate::machine::ledger::exchange::{self, Bytes};
-use crate::machine::ledger::finish;
-use crate::machine::ledger::foreign;
-use crate::machine::ledger::turn;
+use crate::machine::ledger::{finish, foreign, turn};
 use crate::machine::runtime::candidates::runs_loop;
-use crate::machine::runtime::handoff;
-use crate::machine::runtime::job;
 use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::{handoff, job};
 use crate::machine::wire::ending::How;
 use crate::machine::wire::request::Wants;
 use crate::machine::world::classify::{Meaning, Touch};
@@ -45,12 +42,12 @@ pub(super) fn effects(
             state.count_accept((tgid, listener_fd), 1 + usize::from(slice.result != EAGAIN));
         }
         if slice.result < 0 {
-            let clients = || state.descriptors.clients(tgid);
-            state.drops.accept_failed(slice, listener_fd, exit_ns, clients);
+            let clients = || state.world.descriptors.clients(tgid);
+            state.product.drops.accept_failed(slice, listener_fd, exit_ns, clients);
         }
     }
     let Some((fd, touch)) = meaning.touch else {
-        if state.topology.has_front_end()
+        if state.join.topology.has_front_end()
             && let Some(before) = front::uses_again(state, thread, slice)
         {
             finish::shut(state, before, sink);
@@ -60,22 +57,22 @@ pub(super) fn effects(
         } else if matches!(slice.call, Call::Write { .. }) && thread.slot.is_none() {
             handoff::note(state, thread, slice, exit_ns);
         }
-        if state.topology.has_front_end() {
+        if state.join.topology.has_front_end() {
             front::call(state, thread, slice, exit_ns, sink);
         }
         match slice.call {
             Call::Read { fd, .. } | Call::Write { fd } if slice.result > 0 => {
                 crate::machine::runtime::asker::count(state, thread, slice);
-                let class = state.descriptors.class(tgid, fd);
+                let class = state.world.descriptors.class(tgid, fd);
                 if class == Some(DescriptorClass::Wakeup) && matches!(slice.call, Call::Write { .. }) {
                     job::tell(thread, exit_ns);
                 }
-                state.foreign_descriptor_calls =
-                    state.foreign_descriptor_calls.saturating_add(u64::from(class.is_none()));
+                state.world.foreign_descriptor_calls =
+                    state.world.foreign_descriptor_calls.saturating_add(u64::from(class.is_none()));
             }
-            Call::Close { fd } => drop(state.descriptors.close(tgid, fd, slice.enter_ns)),
+            Call::Close { fd } => drop(state.world.descriptors.close(tgid, fd, slice.enter_ns)),
             Call::CloseRange { first, last } if slice.result >= 0 => {
-                let last = i32::try_from(last).unwrap_or(i32::MAX).min(state.descriptors.highest(tgid));
+                let last = i32::try_from(last).unwrap_or(i32::MAX).min(state.world.descriptors.highest(tgid));
                 for fd in i32::try_from(first).unwrap_or(i32::MAX)..=last {
                     close(state, thread, slice, fd, exit_ns, sink);
                 }
@@ -83,7 +80,7 @@ pub(super) fn effects(
             Call::Duplicate { fd } if slice.result >= 0 => duplicate(state, thread, slice, fd, exit_ns, sink),
             _ => {
                 replace(state, thread, slice, exit_ns, sink);
-                state.descriptors.follow(slice, exit_ns);
+                state.world.descriptors.follow(slice, exit_ns);
             }
         }
         if thread.is_loop() && matches!(slice.call, Call::Make { .. }) {
@@ -91,7 +88,7 @@ pub(super) fn effects(
         }
         return;
     };
-    let Some(number) = state.descriptors.connection(tgid, fd) else { return };
+    let Some(number) = state.world.descriptors.connection(tgid, fd) else { return };
     thread.in_front = front::is_in_front(state, number);
     job::engage(thread, number, slice, touch);
     job::make_slot_of_reader(state, thread, number, slice, touch);
@@ -101,13 +98,13 @@ pub(super) fn effects(
     let has_gone = slice.result <= 0 && !matches!(slice.result, EAGAIN | EINTR);
     if has_gone
         && slice.result < 0
-        && let Some(connection) = state.connections.get_mut(number)
+        && let Some(connection) = state.wire.connections.get_mut(number)
     {
         connection.signs.called(slice.result, touch == Touch::Write, exit_ns);
     }
     if matches!(touch, Touch::Read | Touch::Write)
         && has_gone
-        && state.connections.get(number).is_some_and(|connection| connection.works_unanswered(slice.tid))
+        && state.wire.connections.get(number).is_some_and(|connection| connection.works_unanswered(slice.tid))
     {
         exchange::advance(state, thread, (number, slice, exit_ns), sink);
     }
@@ -126,6 +123,7 @@ pub(super) fn effects(
         }
         (Touch::Shutdown, Call::Shutdown { how, .. }) if how > 0 => {
             if state
+                .wire
                 .connections
                 .get_mut(number)
                 .is_some_and(|connection| connection.works_to_the_end(slice.tid))
@@ -133,7 +131,7 @@ pub(super) fn effects(
                 exchange::advance(state, thread, (number, slice, exit_ns), sink);
             }
             finish::shut(state, number, sink);
-            if let Some(connection) = state.connections.get_mut(number) {
+            if let Some(connection) = state.wire.connections.get_mut(number) {
                 connection.shut = true;
             }
         }
@@ -156,11 +154,11 @@ pub(super) fn effects(
             let hands_over = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. });
             if hands_over
                 && thread.slot.is_none()
-                && let Some(connection) = state.connections.get_mut(number)
+                && let Some(connection) = state.wire.connections.get_mut(number)
             {
                 connection.dispatched_ns = exit_ns;
             }
-            state.descriptors.follow(slice, exit_ns);
+            state.world.descriptors.follow(slice, exit_ns);
         }
         _ => {}
     }
@@ -182,9 +180,9 @@ fn duplicate(
         return;
     }
     close(state, thread, slice, made, exit_ns, sink);
-    state.descriptors.follow(slice, exit_ns);
-    let copied = state.descriptors.connection(slice.tgid, made);
-    if let Some(connection) = copied.and_then(|number| state.connections.get_mut(number)) {
+    state.world.descriptors.follow(slice, exit_ns);
+    let copied = state.world.descriptors.connection(slice.tgid, made);
+    if let Some(connection) = copied.and_then(|number| state.wire.connections.get_mut(number)) {
         connection.copies = connection.copies.saturating_add(1);
     }
 }
@@ -198,7 +196,7 @@ fn replace(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64, 
         _ => return,
     };
     for fd in made.into_iter().filter(|fd| *fd >= 0 && slice.result >= 0) {
-        if state.descriptors.connection(slice.tgid, fd).is_some() {
+        if state.world.descriptors.connection(slice.tgid, fd).is_some() {
             close(state, thread, &Slice { enter_ns: exit_ns, ..*slice }, fd, exit_ns, sink);
         }
     }
@@ -212,15 +210,21 @@ fn close(
     exit_ns: u64,
     sink: &mut dyn FnMut(Entry),
 ) {
-    let Some(descriptor) = state.descriptors.close(slice.tgid, fd, slice.enter_ns) else { return };
+    let Some(descriptor) = state.world.descriptors.close(slice.tgid, fd, slice.enter_ns) else { return };
     let Some(number) = descriptor.connection else { return };
-    if let Some(connection) = state.connections.get_mut(number).filter(|connection| connection.copies > 0) {
+    if let Some(connection) =
+        state.wire.connections.get_mut(number).filter(|connection| connection.copies > 0)
+    {
         connection.copies -= 1;
         return;
     }
     // No response was sent, or the front end waits for its end: the server's time up to the close is the request's.
-    if state.connections.get(number).is_some_and(|connection| connection.works_unanswered(slice.tid))
-        || state.connections.get_mut(number).is_some_and(|connection| connection.works_to_the_end(slice.tid))
+    if state.wire.connections.get(number).is_some_and(|connection| connection.works_unanswered(slice.tid))
+        || state
+            .wire
+            .connections
+            .get_mut(number)
+            .is_some_and(|connection| connection.works_to_the_end(slice.tid))
     {
         exchange::advance(state, thread, (number, slice, exit_ns), sink);
     }

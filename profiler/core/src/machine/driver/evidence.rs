@@ -8,8 +8,8 @@ use crate::timeline::Entry;
 
 /// The kernel tells something of a connection or a process.
 pub fn evidence(state: &mut State, evidence: &Evidence, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
-    if let Some((number, evidence)) = state.drops.evidence(evidence, at_ns, sink)
-        && let Some(connection) = state.connections.get_mut(number)
+    if let Some((number, evidence)) = state.product.drops.evidence(evidence, at_ns, sink)
+        && let Some(connection) = state.wire.connections.get_mut(number)
     {
         connection.signs.take(&evidence, at_ns);
     }

@@ -4,13 +4,10 @@
 //! answer, or marked open.
 
 use crate::event::{Slice, Tid};
-use crate::machine::driver::draw;
-use crate::machine::driver::meaning;
 use crate::machine::driver::state::State;
-use crate::machine::ledger::exchange;
-use crate::machine::ledger::finish;
+use crate::machine::driver::{draw, meaning};
 use crate::machine::ledger::gil_party::Because;
-use crate::machine::ledger::turn;
+use crate::machine::ledger::{exchange, finish, turn};
 use crate::machine::runtime::job;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::time::piece::Piece;
@@ -19,22 +16,22 @@ use crate::timeline::{Entry, ThreadState};
 
 /// A process has ended: its requests end with it, what its threads did last is not known.
 pub fn end_process(state: &mut State, tgid: Tid, code: i64, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
-    state.vacant_slots.remove(&tgid);
-    let numbers = state.descriptors.exit(tgid);
-    let held = numbers.iter().filter_map(|number| state.connections.get(*number));
+    state.time.vacant_slots.remove(&tgid);
+    let numbers = state.world.descriptors.exit(tgid);
+    let held = numbers.iter().filter_map(|number| state.wire.connections.get(*number));
     let held = held.filter_map(|connection| connection.requests.front().map(|active| &active.request));
     let held: Vec<_> = held.map(|request| (asked(request), at_ns.saturating_sub(request.start_ns))).collect();
-    state.drops.process_ends(tgid, code, at_ns, &held);
+    state.product.drops.process_ends(tgid, code, at_ns, &held);
     for number in numbers {
         finish::end_connection(state, number, How::ProcessGone, at_ns, sink);
     }
-    state.links.process_ends(tgid, at_ns);
-    state.pools.process_ends(tgid);
+    state.join.links.process_ends(tgid, at_ns);
+    state.runtime.pools.process_ends(tgid);
 }
 
 /// A descriptor's number was given to a new connection: the old one is gone, even if we lost its close.
 pub fn end_predecessor(state: &mut State, tgid: Tid, fd: i32, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
-    if let Some(number) = state.descriptors.connection(tgid, fd) {
+    if let Some(number) = state.world.descriptors.connection(tgid, fd) {
         finish::end_connection(state, number, How::Closed, at_ns, sink);
     }
 }
@@ -44,14 +41,14 @@ pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: 
     for (slice, entry_unknown) in open {
         end_slice(state, slice, *entry_unknown, end_ns, sink);
     }
-    let numbers: Vec<u32> = state.connections.numbers().collect();
+    let numbers: Vec<u32> = state.wire.connections.numbers().collect();
     for number in numbers {
         loop {
-            let goes_on = state.connections.get(number).is_some_and(|connection| {
+            let goes_on = state.wire.connections.get(number).is_some_and(|connection| {
                 let front = connection.requests.front();
                 front.is_some_and(|active| connection.surely_goes_on(active))
             });
-            let Some(connection) = state.connections.get_mut(number) else { break };
+            let Some(connection) = state.wire.connections.get_mut(number) else { break };
             let open_end = connection.outbound.until_turn();
             let Some(active) = connection.requests.front_mut() else { break };
             let over = active.responding && open_end && !goes_on && !active.request.open;
@@ -62,13 +59,13 @@ pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: 
             finish::finish_front(state, number, sink);
         }
     }
-    let tids: Vec<Tid> = state.threads.tids().collect();
+    let tids: Vec<Tid> = state.runtime.threads.tids().collect();
     for tid in tids {
-        if let Some(thread) = state.threads.remove(tid) {
+        if let Some(thread) = state.runtime.threads.remove(tid) {
             state.end_thread(tid, thread, end_ns);
         }
     }
-    state.ended_threads.sort_by_key(|(tgid, thread)| (*tgid, thread.tid));
+    state.runtime.ended_threads.sort_by_key(|(tgid, thread)| (*tgid, thread.tid));
 }
 
 fn end_slice(
@@ -79,11 +76,11 @@ fn end_slice(
     sink: &mut dyn FnMut(Entry),
 ) {
     let tid = slice.tid;
-    if state.threads.get(tid).is_some_and(|thread| thread.sequence >= slice.sequence) {
+    if state.runtime.threads.get(tid).is_some_and(|thread| thread.sequence >= slice.sequence) {
         // Its slice came after all, between the look at the thread and the end of the window.
         return;
     }
-    let mut thread = state.threads.take(tid).unwrap_or_else(|| {
+    let mut thread = state.runtime.threads.take(tid).unwrap_or_else(|| {
         Box::new(Thread { tgid: slice.tgid, since_ns: slice.gap_start_ns(), ..Thread::default() })
     });
     state.take_in_hand(tid);
@@ -137,10 +134,12 @@ fn end_slice(
             state.was_busy(&thread, end_ns);
         }
         if let Some((number, id)) = serving {
-            let front = state.connections.get(number).and_then(|c| c.requests.front());
+            let front = state.wire.connections.get(number).and_then(|c| c.requests.front());
             if front.is_some_and(|active| active.request.id == id) {
                 exchange::advance(state, &mut thread, (number, slice, end_ns), sink);
-                if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
+                if let Some(active) =
+                    state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+                {
                     active.request.open = true;
                 }
             }

@@ -21,10 +21,10 @@ pub(in crate::machine) fn take_thread(
     exit_ns: u64,
     sink: &mut dyn FnMut(Entry),
 ) -> Option<Box<Thread>> {
-    if let Some(thread) = state.threads.take(slice.tid) {
+    if let Some(thread) = state.runtime.threads.take(slice.tid) {
         return Some(thread);
     }
-    if state.threads.len() >= MAX_THREADS {
+    if state.runtime.threads.len() >= MAX_THREADS {
         state.evicted = state.evicted.saturating_add(1);
         return None;
     }
@@ -49,7 +49,7 @@ fn begin_within(
     if initial.system_call == u32::MAX {
         return;
     }
-    let meaning = classify(initial, &state.descriptors, |_| false);
+    let meaning = classify(initial, &state.world.descriptors, |_| false);
     let until_ns = thread.since_ns;
     thread.since_ns = state.watch_start_ns.min(until_ns);
     if meaning.idle == Idle::No && !job::was_for_its_turn(initial.system_call, next) {
@@ -59,7 +59,7 @@ fn begin_within(
         thread.busy_since_ns = Some(thread.since_ns);
         thread.work_start_ns = Some(thread.since_ns);
         if let Some((fd, Touch::Write)) = meaning.touch
-            && let Some(number) = state.descriptors.connection(thread.tgid, fd)
+            && let Some(number) = state.world.descriptors.connection(thread.tgid, fd)
         {
             exchange::write_within(state, thread, (number, initial, until_ns), sink);
         }
@@ -80,20 +80,20 @@ pub(in crate::machine) fn continuity(
     let repaired = continuity.broken.then(|| Box::new(slice.within(before_ns, exit_ns)));
     let sound = repaired.as_deref().unwrap_or(slice);
     state.add_up(thread, sound);
-    let laws = &mut state.conservation;
+    let laws = &mut state.time.conservation;
     laws.slices = laws.slices.saturating_add(1);
     laws.slices_broken = laws.slices_broken.saturating_add(u64::from(continuity.broken));
     laws.undecided_ns = laws.undecided_ns.saturating_add(continuity.undecided_ns);
-    state.sequence_holes = state.sequence_holes.saturating_add(u64::from(continuity.missing));
+    state.time.sequence_holes = state.time.sequence_holes.saturating_add(u64::from(continuity.missing));
     if let Some((from_ns, to_ns)) = continuity.hole {
         let to_ns = to_ns.min(sound.gap_start_ns());
         thread.pending.push(Piece::unknown(from_ns, to_ns));
         if continuity.missing > 0 {
-            state.tasks.forget(slice.tid);
-            state.drops.lost.between(from_ns, to_ns);
+            state.runtime.tasks.forget(slice.tid);
+            state.product.drops.lost.between(from_ns, to_ns);
         }
         if let Some((number, _)) = thread.serving
-            && let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+            && let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
         {
             active.request.lossy = true;
         }

@@ -33,7 +33,7 @@ pub const NOT_TOLD: &str = "light mode does not hook system calls: methods, path
 /// Takes one light slice.
 pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
     if light.what == LightWhat::Closed {
-        if let Some(active) = state.light.open.remove(&light.socket).and_then(|socket| socket.active) {
+        if let Some(active) = state.wire.light.open.remove(&light.socket).and_then(|socket| socket.active) {
             end(state, active, time_ns, sink);
         }
         return;
@@ -87,12 +87,12 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
     if let Some(active) = &mut socket.active {
         active.owner = light.tid;
     }
-    state.light.open.insert(light.socket, socket);
+    state.wire.light.open.insert(light.socket, socket);
 }
 
 /// The window ends at `end_ns`, with what the threads were in the middle of.
 pub fn end_window(state: &mut State, open: &[Slice], end_ns: u64, sink: &mut dyn FnMut(Entry)) {
-    let sockets = std::mem::take(&mut state.light.open);
+    let sockets = std::mem::take(&mut state.wire.light.open);
     let mut active: Vec<Active> = sockets.into_values().filter_map(|socket| socket.active).collect();
     active.sort_by_key(|active| active.request.id);
     for mut active in active {
@@ -108,18 +108,18 @@ pub fn end_window(state: &mut State, open: &[Slice], end_ns: u64, sink: &mut dyn
 
 /// The connection that a light slice is about; `None`: there is no room for it.
 fn enter(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut(Entry)) -> Option<Socket> {
-    match state.light.open.remove(&light.socket) {
+    match state.wire.light.open.remove(&light.socket) {
         Some(socket) if socket.generation == light.generation => return Some(socket),
         // The address is another connection's now, though nobody saw the end of the one before.
         Some(Socket { active: Some(active), .. }) => end(state, active, time_ns, sink),
         Some(_) => {}
-        None if state.light.open.len() >= MAX_SOCKETS => {
+        None if state.wire.light.open.len() >= MAX_SOCKETS => {
             state.evicted = state.evicted.saturating_add(1);
             return None;
         }
         None => {}
     }
-    let connection = state.connections.count_one();
+    let connection = state.wire.connections.count_one();
     Some(Socket { generation: light.generation, connection, begun: 0, active: None })
 }
 
@@ -139,9 +139,9 @@ fn begin(
     let start_ns = if is_arrival { light.arrival_ns } else { time_ns };
     let mut phases = Phases::default();
     phases.add(Phase::PoolWait, time_ns.saturating_sub(start_ns));
-    state.summary.begin();
-    let id = state.request_count;
-    state.request_count = state.request_count.saturating_add(1);
+    state.product.summary.begin();
+    let id = state.wire.request_count;
+    state.wire.request_count = state.wire.request_count.saturating_add(1);
     let index_on_connection = *begun;
     *begun = begun.saturating_add(1);
     Active {

@@ -4,18 +4,19 @@
 
 use crate::event::{Slice, Tid};
 use crate::machine::driver::state::State;
-use crate::machine::runtime::handoff;
-use crate::machine::runtime::job;
 use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::{handoff, job};
 use crate::machine::world::classify::{Idle, Meaning, Touch, classify};
 use crate::model::slot::Holding;
 use crate::phase::Phase;
 
 /// What a slice's call means, as its connection stands now.
 pub(in crate::machine) fn meaning_of(state: &State, slice: &Slice) -> Meaning {
-    classify(slice, &state.descriptors, |fd| {
-        let number = state.descriptors.connection(slice.tgid, fd);
-        number.and_then(|number| state.connections.get(number)).is_some_and(|c| c.inbound.head_complete())
+    classify(slice, &state.world.descriptors, |fd| {
+        let number = state.world.descriptors.connection(slice.tgid, fd);
+        number
+            .and_then(|number| state.wire.connections.get(number))
+            .is_some_and(|c| c.inbound.head_complete())
     })
 }
 
@@ -42,7 +43,7 @@ pub(in crate::machine) fn waits_for_work(
 /// be over already.
 pub(in crate::machine) fn is_serving(state: &State, thread: &Thread) -> bool {
     thread.serving.and_then(|(number, id)| {
-        let connection = state.connections.get(number)?;
+        let connection = state.wire.connections.get(number)?;
         let active = connection.requests.iter().find(|active| active.request.id == id)?;
         let open_end = connection.outbound.until_turn();
         Some(connection.is_private() || !job::may_be_over(thread, active, open_end))
@@ -53,8 +54,8 @@ pub(in crate::machine) fn is_serving(state: &State, thread: &Thread) -> bool {
 pub(in crate::machine) fn holding(state: &State, tgid: Tid, meaning: &Meaning) -> Holding {
     let connection = meaning
         .touch
-        .and_then(|(fd, _)| state.descriptors.connection(tgid, fd))
-        .and_then(|number| state.connections.get(number));
+        .and_then(|(fd, _)| state.world.descriptors.connection(tgid, fd))
+        .and_then(|number| state.wire.connections.get(number));
     let waits = matches!(
         meaning.touch,
         Some((_, Touch::Read | Touch::Write | Touch::WaitReadable | Touch::WaitWritable))

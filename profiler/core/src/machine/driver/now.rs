@@ -51,7 +51,7 @@ pub fn now(state: &State, sights: &[Sight], at_ns: u64) -> Now {
 
 fn thread(state: &State, sight: &Sight) -> ThreadNow {
     let slice = &sight.slice;
-    let known = state.threads.get(slice.tid);
+    let known = state.runtime.threads.get(slice.tid);
     // The machines are exactly as far as this look: the slice before it was their last of this thread.
     let current = known.filter(|thread| thread.sequence.saturating_add(1) == slice.sequence);
     let meaning = meaning::meaning_of(state, slice);
@@ -77,7 +77,7 @@ fn thread(state: &State, sight: &Sight) -> ThreadNow {
     ThreadNow {
         tgid: slice.tgid,
         tid: slice.tid,
-        comm: state.processes.names.get(&slice.tid).cloned().unwrap_or_default(),
+        comm: state.world.processes.names.get(&slice.tid).cloned().unwrap_or_default(),
         slot: known.and_then(|thread| thread.slot),
         state: doing,
         holding: holding.filter(|_| request.is_none()),
@@ -103,12 +103,13 @@ fn asleep_in_gap(slice: &Slice) -> ThreadState {
 
 fn serving(state: &State, thread: &Thread) -> Option<u64> {
     let (number, id) = thread.serving?;
-    let connection = state.connections.get(number)?;
+    let connection = state.wire.connections.get(number)?;
     connection.requests.iter().any(|active| active.request.id == id).then_some(id)
 }
 
 fn requests(state: &State) -> Vec<RequestNow> {
-    let connections = state.connections.numbers().filter_map(|number| state.connections.get(number));
+    let connections =
+        state.wire.connections.numbers().filter_map(|number| state.wire.connections.get(number));
     let open = connections.flat_map(|connection| {
         let open_end = connection.outbound.until_turn();
         // A response whose end nothing marks may be over already.

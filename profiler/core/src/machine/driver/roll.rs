@@ -22,55 +22,55 @@ impl State {
         // The curve of busy slots for the timeline goes on from here.
         self.settle(Some(time_ns), sink);
         self.window_start_ns = time_ns;
-        self.busy = Busy::default();
-        self.busy.start(time_ns);
-        self.busy_of.clear();
-        self.heat = Heat::new(time_ns);
+        self.time.busy = Busy::default();
+        self.time.busy.start(time_ns);
+        self.time.busy_of.clear();
+        self.time.heat = Heat::new(time_ns);
 
-        for thread in self.threads.values_mut() {
+        for thread in self.runtime.threads.values_mut() {
             thread.roll();
         }
-        self.carried = open
+        self.time.carried = open
             .iter()
             .map(|open| (open.tid, (open.sequence.saturating_add(1), open.gap.plus(open.call))))
             .collect();
-        self.ended_threads.clear();
-        self.ended_cpu_ns = 0;
-        self.ended_slots.clear();
-        self.event_loops.clear();
-        self.vacant_slots.clear();
-        self.acceptor_linger_ns = 0;
+        self.runtime.ended_threads.clear();
+        self.runtime.ended_cpu_ns = 0;
+        self.time.ended_slots.clear();
+        self.runtime.event_loops.clear();
+        self.time.vacant_slots.clear();
+        self.time.acceptor_linger_ns = 0;
 
-        self.drops.roll();
-        self.capacity.roll();
-        self.summary.roll();
-        self.connections.roll(self.light.count());
-        self.descriptors.evicted = 0;
-        let ended = &self.processes.ended;
+        self.product.drops.roll();
+        self.time.capacity.roll();
+        self.product.summary.roll();
+        self.wire.connections.roll(self.wire.light.count());
+        self.world.descriptors.evicted = 0;
+        let ended = &self.world.processes.ended;
         self.gil.roll(|tgid| ended.contains_key(&tgid));
-        self.processes.roll(time_ns);
-        self.conservation = Conservation::default();
-        self.accepts.clear();
-        self.served.clear();
-        self.by_process.roll();
-        self.sequence_holes = 0;
+        self.world.processes.roll(time_ns);
+        self.time.conservation = Conservation::default();
+        self.world.accepts.clear();
+        self.product.served.clear();
+        self.product.by_process.roll();
+        self.time.sequence_holes = 0;
         self.evicted = 0;
-        self.links.roll();
-        self.foreign_descriptor_calls = 0;
-        self.child_wait_ns = 0;
-        let with_threads = self.threads.values().map(|thread| thread.tgid);
-        let living = Living::of(&self.processes, self.threads.tids().collect(), with_threads);
+        self.join.links.roll();
+        self.world.foreign_descriptor_calls = 0;
+        self.time.child_wait_ns = 0;
+        let with_threads = self.runtime.threads.values().map(|thread| thread.tgid);
+        let living = Living::of(&self.world.processes, self.runtime.threads.tids().collect(), with_threads);
         self.forget_ended(&living);
         living
     }
 
     /// Forgets what has ended.
     fn forget_ended(&mut self, living: &Living) {
-        self.pools.retain(living);
-        self.descriptors.retain(living);
-        self.capacity.retain(living);
-        self.drops.retain(living);
-        self.topology.retain(living);
+        self.runtime.pools.retain(living);
+        self.world.descriptors.retain(living);
+        self.time.capacity.retain(living);
+        self.product.drops.retain(living);
+        self.join.topology.retain(living);
         self.heads.retain(|_, head| living.process(head.tgid));
         self.gil.retain(living);
     }
@@ -81,10 +81,10 @@ impl State {
     }
 
     fn carried_of(&mut self, tid: Tid, sequence: u32) -> Account {
-        if self.carried.is_empty() {
+        if self.time.carried.is_empty() {
             return Account::default();
         }
-        match self.carried.remove(&tid) {
+        match self.time.carried.remove(&tid) {
             Some((open, account)) if open == sequence => account,
             _ => Account::default(),
         }

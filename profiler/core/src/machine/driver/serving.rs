@@ -6,20 +6,13 @@
 use profiler_common::system_call::IO_URING_SETUP;
 
 use crate::event::{Call, Slice};
-use crate::machine::driver::draw;
-use crate::machine::driver::effect;
-use crate::machine::driver::follow;
-use crate::machine::driver::meaning;
 use crate::machine::driver::state::State;
-use crate::machine::ledger::finish;
-use crate::machine::ledger::gil_party;
+use crate::machine::driver::{draw, effect, follow, meaning};
 use crate::machine::ledger::gil_party::Because;
-use crate::machine::ledger::strand;
-use crate::machine::ledger::turn;
+use crate::machine::ledger::{finish, gil_party, strand, turn};
 use crate::machine::lock::gil::Part;
-use crate::machine::runtime::handoff;
-use crate::machine::runtime::job;
 use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::{handoff, job};
 use crate::machine::time::piece::Piece;
 use crate::machine::world::classify::Idle;
 use crate::phase::Phase;
@@ -73,10 +66,11 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         let state = if idle { ThreadState::Idle } else { meaning.state };
         draw::draw(slice, exit_ns, (state, because), false, sink);
     }
-    state.uses_io_uring |= slice.system_call == IO_URING_SETUP && !state.processes.is_on_uvloop(slice.tgid);
+    state.world.uses_io_uring |=
+        slice.system_call == IO_URING_SETUP && !state.world.processes.is_on_uvloop(slice.tgid);
     match slice.call {
-        Call::EpollWait { .. } if meaning.idle == Idle::Always => state.listener_in_epoll = Some(true),
-        Call::Poll { .. } if meaning.idle == Idle::Always => state.listener_in_epoll = Some(false),
+        Call::EpollWait { .. } if meaning.idle == Idle::Always => state.world.listener_in_epoll = Some(true),
+        Call::Poll { .. } if meaning.idle == Idle::Always => state.world.listener_in_epoll = Some(false),
         _ => {}
     }
     if idle && meaning.idle == Idle::UnlessServing && thread.serving.is_some() {

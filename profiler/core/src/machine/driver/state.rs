@@ -2,32 +2,25 @@
 //!
 //! In: nothing by itself; the machines beside it change it. Out: the tables that they share, each bounded.
 
-use std::collections::BTreeMap;
-
 use rustc_hash::FxHashMap;
 
 use crate::event::{Head, Slice, Tid};
 use crate::fact::Account;
-use crate::machine::join::front::Topology;
-use crate::machine::join::link::Links;
+use crate::machine::join::state::Join;
 use crate::machine::lock::gil::Locks;
-use crate::machine::product::by_process::{ByProcess, MAX_COUNTED, had_to_wait};
-use crate::machine::product::dropped::Drops;
-use crate::machine::product::summary::Summary;
-use crate::machine::runtime::pools::Pools;
-use crate::machine::runtime::tasks::Running;
+use crate::machine::product::by_process::{MAX_COUNTED, had_to_wait};
+use crate::machine::product::state::Product;
+use crate::machine::runtime::state::Runtime;
 use crate::machine::runtime::thread::Thread;
-use crate::machine::runtime::threads::Threads;
-use crate::machine::time::capacity::Capacity;
 use crate::machine::time::piece::{Piece, hold};
-use crate::machine::time::slot::{Busy, Heat};
-use crate::machine::wire::connection::Connections;
+use crate::machine::time::slot::Busy;
+use crate::machine::time::state::Time;
+use crate::machine::wire::state::Wire;
 use crate::machine::world::classify::waits_for_child;
-use crate::machine::world::descriptor::Descriptors;
-use crate::machine::world::process::Processes;
+use crate::machine::world::state::World;
+use crate::model::Thread as ThreadTotal;
 use crate::model::request::Request;
 use crate::model::slot::{Holding, Slot};
-use crate::model::{Conservation, Thread as ThreadTotal};
 use crate::phase::{Phase, Phases};
 use crate::timeline::Entry;
 
@@ -41,100 +34,36 @@ const MAX_ENDED_SLOTS: usize = 16_384;
 /// Everything the machines share.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// Live threads.
-    pub threads: Threads,
+    /// What there is.
+    pub world: World,
+    /// What threads did.
+    pub time: Time,
+    /// What goes over connections.
+    pub wire: Wire,
+    /// Who works for whom.
+    pub runtime: Runtime,
+    /// Halves of requests.
+    pub join: Join,
+    /// What will be told.
+    pub product: Product,
     /// The thread whose slice is being taken (it is not in `threads` meanwhile), and the requests it finished by that.
     pub in_hand: (Tid, u64),
-    /// Totals of threads that ended.
-    pub ended_threads: Vec<(Tid, ThreadTotal)>,
-    /// CPU time of threads that ended.
-    pub ended_cpu_ns: u64,
-    /// Slots of threads that ended, by number.
-    pub ended_slots: BTreeMap<u32, Slot>,
-    /// Slots of each process whose thread has ended and that no other has taken over.
-    pub vacant_slots: FxHashMap<Tid, Vec<u32>>,
-    /// Pools of processes that have a loop.
-    pub pools: Pools,
-    /// Event loops of threads that ended.
-    pub event_loops: Vec<crate::model::event_loop::EventLoop>,
-    /// Which Python task each thread of an event loop is at.
-    pub tasks: Running,
-    /// Descriptors of all processes.
-    pub descriptors: Descriptors,
-    /// Client connections.
-    pub connections: Connections,
-    /// Client connections of light mode.
-    pub light: crate::machine::wire::light_socket::Sockets,
     /// Captures that wait for the slice of their call.
     pub heads: FxHashMap<Tid, Head>,
     /// What threads were in the middle of when they were first seen, until their first slice.
     pub initial: FxHashMap<Tid, Slice>,
     /// Interpreter locks, and who waited for them.
     pub gil: Locks,
-    /// Processes and listeners.
-    pub processes: Processes,
-    /// Busy slots over time.
-    pub busy: Busy,
-    /// The same for each process.
-    pub busy_of: FxHashMap<Tid, Busy>,
-    /// Heat map.
-    pub heat: Heat,
-    /// Finished requests.
-    pub summary: Summary,
-    /// The laws.
-    pub conservation: Conservation,
-    /// Accepts per (process, listener): successful, empty, failed.
-    pub accepts: FxHashMap<(Tid, i32), [u64; 3]>,
-    /// Requests per process.
-    pub served: FxHashMap<Tid, u64>,
-    /// What they did, and the memory of each process.
-    pub by_process: ByProcess,
-    /// Threads took over from others that had ended.
-    pub slots_come_and_go: bool,
     /// Start of the window; nothing before it counts (`u64::MAX` until it is known).
     pub window_start_ns: u64,
     /// Start of the first window: what was seen before it is only context (`u64::MAX` until it is known).
     pub watch_start_ns: u64,
     /// The window ends because the next begins: what would end with it goes on.
     pub goes_on: bool,
-    /// The part before the window of slices that were open when it began: number of the slice, and its account so far.
-    pub carried: FxHashMap<Tid, (u32, Account)>,
-    /// Slices missing from the sequences.
-    pub sequence_holes: u64,
     /// The timeline wants thread slices.
     pub wants_slices: bool,
-    /// Arrival is measured on this kernel.
-    pub arrival_measured: bool,
-    /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC`, once it is known.
-    pub wall_clock_offset_ns: Option<i64>,
-    /// Slots so far.
-    pub slot_count: u32,
-    /// Requests so far.
-    pub request_count: u64,
     /// Threads that found no place.
     pub evicted: u64,
-    /// Who stands before whom.
-    pub topology: Topology,
-    /// More is known of the processes than `topology` says.
-    pub topology_is_old: bool,
-    /// Connections between a front end and the server behind it.
-    pub links: Links,
-    /// Requests on these so far.
-    pub inner_count: u64,
-    /// How workers wait for a listener, as seen last: in epoll, or in select or poll.
-    pub listener_in_epoll: Option<bool>,
-    /// Reads and writes that went to descriptors of which nobody saw where they came from.
-    pub foreign_descriptor_calls: u64,
-    /// Time that threads which serve requests slept for child processes, in calls that are not observed.
-    pub child_wait_ns: u64,
-    /// Somebody in the target uses io_uring: what goes through it is not seen.
-    pub uses_io_uring: bool,
-    /// Time that threads which are no slots spent lingering on finished connections.
-    pub acceptor_linger_ns: u64,
-    /// What became of connections.
-    pub drops: Drops,
-    /// Who accepts where, and has slots for it.
-    pub capacity: Capacity,
 }
 
 impl State {
@@ -142,53 +71,21 @@ impl State {
     #[must_use]
     pub fn new(wants_slices: bool) -> Self {
         Self {
-            threads: Threads::default(),
+            world: World::default(),
+            time: Time::default(),
+            wire: Wire::default(),
+            runtime: Runtime::default(),
+            join: Join::default(),
+            product: Product::default(),
             in_hand: (0, 0),
-            ended_threads: Vec::new(),
-            ended_cpu_ns: 0,
-            ended_slots: BTreeMap::new(),
-            vacant_slots: FxHashMap::default(),
-            pools: Pools::default(),
-            event_loops: Vec::new(),
-            tasks: Running::default(),
-            descriptors: Descriptors::default(),
-            connections: Connections::default(),
-            light: crate::machine::wire::light_socket::Sockets::default(),
             heads: FxHashMap::default(),
             initial: FxHashMap::default(),
             gil: Locks::default(),
-            processes: Processes::default(),
-            busy: Busy::default(),
-            busy_of: FxHashMap::default(),
-            heat: Heat::new(0),
-            summary: Summary::default(),
-            conservation: Conservation::default(),
-            accepts: FxHashMap::default(),
-            served: FxHashMap::default(),
-            by_process: ByProcess::default(),
-            slots_come_and_go: false,
             window_start_ns: u64::MAX,
             watch_start_ns: u64::MAX,
             goes_on: false,
-            carried: FxHashMap::default(),
-            sequence_holes: 0,
             wants_slices,
-            arrival_measured: false,
-            wall_clock_offset_ns: None,
-            slot_count: 0,
-            request_count: 0,
             evicted: 0,
-            topology: Topology::default(),
-            topology_is_old: false,
-            links: Links::default(),
-            inner_count: 0,
-            listener_in_epoll: None,
-            foreign_descriptor_calls: 0,
-            child_wait_ns: 0,
-            uses_io_uring: false,
-            acceptor_linger_ns: 0,
-            drops: Drops::default(),
-            capacity: Capacity::default(),
         }
     }
 
@@ -200,35 +97,35 @@ impl State {
             request.phases.get(Phase::GilWait),
         );
         if request.end_ns < self.watch_start_ns {
-            self.summary.forget();
+            self.product.summary.forget();
             return;
         }
         if !request.open {
-            if self.served.len() < MAX_COUNTED || self.served.contains_key(&request.tgid) {
-                *self.served.entry(request.tgid).or_default() += 1;
+            if self.product.served.len() < MAX_COUNTED || self.product.served.contains_key(&request.tgid) {
+                *self.product.served.entry(request.tgid).or_default() += 1;
             } else {
                 self.evicted = self.evicted.saturating_add(1);
             }
-            if let Some(thread) = self.threads.get_mut(request.tid) {
+            if let Some(thread) = self.runtime.threads.get_mut(request.tid) {
                 thread.requests = thread.requests.saturating_add(1);
             } else if self.in_hand.0 == request.tid {
                 self.in_hand.1 = self.in_hand.1.saturating_add(1);
             }
         }
-        self.by_process.add(&request);
+        self.product.by_process.add(&request);
         if request.start_is_arrival && request.start_ns >= self.window_start_ns && had_to_wait(&request) {
-            self.busy.arrive(request.start_ns);
+            self.time.busy.arrive(request.start_ns);
             self.busy_of(request.tgid).arrive(request.start_ns);
         }
-        self.summary.add(&request);
+        self.product.summary.add(&request);
         sink(Entry::Request(request));
     }
 
     /// An accept ended: successful (0), empty (1) or failed (2).
     pub fn count_accept(&mut self, listener: (Tid, i32), outcome: usize) {
-        if self.accepts.len() >= MAX_COUNTED && !self.accepts.contains_key(&listener) {
+        if self.world.accepts.len() >= MAX_COUNTED && !self.world.accepts.contains_key(&listener) {
             self.evicted = self.evicted.saturating_add(1);
-        } else if let Some(count) = self.accepts.entry(listener).or_default().get_mut(outcome) {
+        } else if let Some(count) = self.world.accepts.entry(listener).or_default().get_mut(outcome) {
             *count = count.saturating_add(1);
         }
     }
@@ -239,17 +136,17 @@ impl State {
         if thread.slot.is_some() || thread.in_front {
             return;
         }
-        let ended = &self.ended_slots;
-        let vacant = self.vacant_slots.get_mut(&thread.tgid).and_then(|vacant| {
+        let ended = &self.time.ended_slots;
+        let vacant = self.time.vacant_slots.get_mut(&thread.tgid).and_then(|vacant| {
             let before = |id: &u32| ended.get(id).is_some_and(|slot| slot.until_ns <= thread.since_ns);
             let place = vacant.iter().position(before)?;
             Some(vacant.swap_remove(place))
         });
-        self.slots_come_and_go |= vacant.is_some();
+        self.time.slots_come_and_go |= vacant.is_some();
         thread.slot = Some(vacant.unwrap_or_else(|| {
-            let id = self.slot_count;
-            self.slot_count = self.slot_count.saturating_add(1);
-            self.capacity.has_slot(thread.tgid);
+            let id = self.time.slot_count;
+            self.time.slot_count = self.time.slot_count.saturating_add(1);
+            self.time.capacity.has_slot(thread.tgid);
             id
         }));
     }
@@ -266,7 +163,7 @@ impl State {
     pub fn note_child_wait(&mut self, thread: &Thread, slice: &Slice, gap: &Piece) {
         let is_told = gap.blocked == Phase::Unexplained && gap.start_ns >= self.window_start_ns;
         if thread.slot.is_some() && is_told && waits_for_child(slice.gap_blocked_call) {
-            self.child_wait_ns = self.child_wait_ns.saturating_add(gap.account.blocked_ns);
+            self.time.child_wait_ns = self.time.child_wait_ns.saturating_add(gap.account.blocked_ns);
         }
     }
 
@@ -302,8 +199,8 @@ impl State {
     pub fn put_back(&mut self, tid: Tid, mut thread: Box<Thread>) {
         thread.requests = thread.requests.saturating_add(std::mem::take(&mut self.in_hand.1));
         let impossible = thread.pending.take_impossible();
-        self.summary.impossible("piece_out_of_place", impossible);
-        self.threads.put(tid, thread);
+        self.product.summary.impossible("piece_out_of_place", impossible);
+        self.runtime.threads.put(tid, thread);
     }
 
     /// Everything pending on a thread belongs to no request.
@@ -322,19 +219,19 @@ impl State {
         if thread.slot.is_some()
             && let Some(since_ns) = thread.busy_since_ns
         {
-            self.capacity.was_busy(thread.tgid, since_ns, until_ns);
+            self.time.capacity.was_busy(thread.tgid, since_ns, until_ns);
             let since_ns = since_ns.max(self.window_start_ns);
             if until_ns > since_ns {
-                self.busy.add(since_ns, until_ns);
+                self.time.busy.add(since_ns, until_ns);
                 self.busy_of(thread.tgid).add(since_ns, until_ns);
-                self.heat.add(thread.tgid, since_ns, until_ns);
+                self.time.heat.add(thread.tgid, since_ns, until_ns);
             }
         }
     }
 
     fn busy_of(&mut self, tgid: Tid) -> &mut Busy {
         let start_ns = self.window_start_ns;
-        self.busy_of.entry(tgid).or_insert_with(|| {
+        self.time.busy_of.entry(tgid).or_insert_with(|| {
             let mut busy = Busy::default();
             busy.start(start_ns);
             busy
@@ -344,14 +241,14 @@ impl State {
     /// A slot that is still busy has been so up to its last slice: a thread that takes one job after the other waits
     /// for none, and its stretch would come when that time has been settled.
     fn busy_so_far(&mut self) {
-        let mut threads = std::mem::take(&mut self.threads);
+        let mut threads = std::mem::take(&mut self.runtime.threads);
         for thread in threads.values_mut().filter(|thread| thread.slot.is_some()) {
             if thread.busy_since_ns.is_some_and(|since_ns| since_ns < thread.last_exit_ns) {
                 self.was_busy(thread, thread.last_exit_ns);
                 thread.busy_since_ns = Some(thread.last_exit_ns);
             }
         }
-        self.threads = threads;
+        self.runtime.threads = threads;
     }
 
     /// Busy slots are certain up to the last slice of the slot that has been silent longest; at the end of the
@@ -361,16 +258,18 @@ impl State {
         let mut silent_since: FxHashMap<Tid, u64> = FxHashMap::default();
         // A thread that serves its first request may turn out to be a slot, busy since it began.
         let may_be_busy = |thread: &Thread| thread.slot.is_some() || thread.serving.is_some();
-        for thread in self.threads.values().filter(|thread| may_be_busy(thread)) {
+        for thread in self.runtime.threads.values().filter(|thread| may_be_busy(thread)) {
             let since_ns = silent_since.entry(thread.tgid).or_insert(u64::MAX);
             // A stretch that goes on begins again at this very moment: it is not settled in between.
             *since_ns = (*since_ns).min(thread.last_exit_ns.saturating_sub(1));
         }
         let all_ns = end_ns.or_else(|| silent_since.values().copied().min());
         if let Some(until_ns) = all_ns {
-            self.busy.settle(until_ns, |time_ns, busy| sink(Entry::BusySlots { time_ns, tgid: 0, busy }));
+            self.time
+                .busy
+                .settle(until_ns, |time_ns, busy| sink(Entry::BusySlots { time_ns, tgid: 0, busy }));
         }
-        let mut processes: Vec<_> = self.busy_of.iter_mut().collect();
+        let mut processes: Vec<_> = self.time.busy_of.iter_mut().collect();
         // The order of entries must not depend on a hash.
         processes.sort_unstable_by_key(|(tgid, _)| **tgid);
         for (tgid, process) in processes {
@@ -381,23 +280,23 @@ impl State {
         }
         // Of a process in which nobody serves nothing can become known later.
         let certain_ns = |tgid| silent_since.get(&tgid).copied().unwrap_or(u64::MAX);
-        self.capacity.look(|tgid| end_ns.unwrap_or_else(|| certain_ns(tgid)));
+        self.time.capacity.look(|tgid| end_ns.unwrap_or_else(|| certain_ns(tgid)));
     }
 
     fn end_slot(&mut self, id: u32, tid: Tid, thread: &Thread, until_ns: u64) {
         let tgid = thread.tgid;
-        if self.ended_slots.len() >= MAX_ENDED_SLOTS && !self.ended_slots.contains_key(&id) {
+        if self.time.ended_slots.len() >= MAX_ENDED_SLOTS && !self.time.ended_slots.contains_key(&id) {
             self.evicted = self.evicted.saturating_add(1);
             return;
         }
         let since_ns = thread.since_ns.max(self.window_start_ns);
-        let slot = self.ended_slots.entry(id).or_insert(Slot { id, tgid, since_ns, ..Slot::default() });
+        let slot = self.time.ended_slots.entry(id).or_insert(Slot { id, tgid, since_ns, ..Slot::default() });
         (slot.tid, slot.until_ns) = (tid, until_ns);
         slot.requests = slot.requests.saturating_add(thread.requests);
         for (sum_ns, held_ns) in slot.holding_ns.iter_mut().zip(thread.holding_ns) {
             *sum_ns = sum_ns.saturating_add(held_ns);
         }
-        self.vacant_slots.entry(tgid).or_default().push(id);
+        self.time.vacant_slots.entry(tgid).or_default().push(id);
     }
 
     /// Keeps the event loop of a thread that ends; whether there was one.
@@ -408,8 +307,8 @@ impl State {
             .take()
             .and_then(|event_loop| event_loop.finish(thread.tgid, tid, until_ns, window_start_ns));
         let Some(ended) = ended else { return false };
-        if self.event_loops.len() < MAX_ENDED_LOOPS {
-            self.event_loops.push(ended);
+        if self.runtime.event_loops.len() < MAX_ENDED_LOOPS {
+            self.runtime.event_loops.push(ended);
         } else {
             self.evicted = self.evicted.saturating_add(1);
         }
@@ -418,28 +317,28 @@ impl State {
 
     /// A thread ended, or the window did.
     pub fn end_thread(&mut self, tid: Tid, mut thread: Box<Thread>, until_ns: u64) {
-        self.tasks.forget(tid);
+        self.runtime.tasks.forget(tid);
         self.drain(&mut thread);
         self.gil.end(tid, thread.gil_wait.episode.take(), self.window_start_ns);
         crate::machine::ledger::gil_party::settle(self, &mut thread, tid);
-        self.ended_cpu_ns = self.ended_cpu_ns.saturating_add(thread.totals.cpu_ns);
+        self.runtime.ended_cpu_ns = self.runtime.ended_cpu_ns.saturating_add(thread.totals.cpu_ns);
         let is_loop = self.end_loop(tid, &mut thread, until_ns);
         self.make_slot_in_flight(&mut thread);
         if let Some(id) = thread.slot {
             self.end_slot(id, tid, &thread, until_ns);
-            if let Some(slot) = self.ended_slots.get_mut(&id) {
+            if let Some(slot) = self.time.ended_slots.get_mut(&id) {
                 slot.is_loop |= is_loop;
             }
         } else {
             let linger_ns = thread.holding_ns.get(Holding::Linger as usize).copied().unwrap_or(0);
-            self.acceptor_linger_ns = self.acceptor_linger_ns.saturating_add(linger_ns);
+            self.time.acceptor_linger_ns = self.time.acceptor_linger_ns.saturating_add(linger_ns);
         }
-        if self.ended_threads.len() < MAX_ENDED_THREADS {
+        if self.runtime.ended_threads.len() < MAX_ENDED_THREADS {
             let Account { cpu_ns, run_queue_ns, blocked_ns } = thread.totals;
-            let comm = self.processes.names.get(&tid).cloned().unwrap_or_default();
+            let comm = self.world.processes.names.get(&tid).cloned().unwrap_or_default();
             let (slices, requests) = (thread.slices, thread.requests);
             let total = ThreadTotal { tid, comm, slices, cpu_ns, run_queue_ns, blocked_ns, requests };
-            self.ended_threads.push((thread.tgid, total));
+            self.runtime.ended_threads.push((thread.tgid, total));
         } else {
             self.evicted = self.evicted.saturating_add(1);
         }

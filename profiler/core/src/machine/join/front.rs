@@ -75,33 +75,34 @@ impl Topology {
 
 /// Looks again at who stands before whom, when more is known of the processes.
 pub fn look(state: &mut State) {
-    if !std::mem::take(&mut state.topology_is_old) {
+    if !std::mem::take(&mut state.join.topology_is_old) {
         return;
     }
-    let recognised = recognise(&state.processes.seen, &state.processes.listeners);
-    state.drops.kind = recognised.kind.name();
-    state.capacity.of_one_worker = slots_of_one_worker(recognised.kind, &recognised.server);
-    state.drops.own_limit = recognised.kind.own_limit(&recognised.server);
+    let recognised = recognise(&state.world.processes.seen, &state.world.processes.listeners);
+    state.product.drops.kind = recognised.kind.name();
+    state.time.capacity.of_one_worker = slots_of_one_worker(recognised.kind, &recognised.server);
+    state.product.drops.own_limit = recognised.kind.own_limit(&recognised.server);
     let front: FxHashSet<Tid> =
         recognised.roles.iter().filter(|(_, role)| *role == Role::FrontEnd).map(|(tgid, _)| *tgid).collect();
-    state.topology = match recognised.kind.inside(&recognised.server) {
-        _ if state.processes.seen.iter().any(|process| process.front_end) => Topology::FrontEnds(front),
+    state.join.topology = match recognised.kind.inside(&recognised.server) {
+        _ if state.world.processes.seen.iter().any(|process| process.front_end) => Topology::FrontEnds(front),
         Inside::PrivateOverUnix => Topology::PrivateOverUnix,
         Inside::FrontEnds if !front.is_empty() => Topology::FrontEnds(front),
         Inside::FrontEnds | Inside::Nothing => Topology::Flat,
     };
-    if let Topology::FrontEnds(these) = &state.topology {
-        let behind = state.processes.listeners.iter().filter(|listener| !these.contains(&listener.tgid));
-        state.links.ports = behind.map(|listener| listener.port).filter(|port| *port > 0).collect();
+    if let Topology::FrontEnds(these) = &state.join.topology {
+        let behind =
+            state.world.processes.listeners.iter().filter(|listener| !these.contains(&listener.tgid));
+        state.join.links.ports = behind.map(|listener| listener.port).filter(|port| *port > 0).collect();
     }
 }
 
 /// A connection was accepted, or found open: what stands at its other end.
 pub fn opened(state: &mut State, number: u32, opened: &Opened) {
     look(state);
-    let side = state.topology.side(opened);
-    let signs = state.drops.opened(opened, number);
-    if let Some(connection) = state.connections.get_mut(number) {
+    let side = state.join.topology.side(opened);
+    let signs = state.product.drops.opened(opened, number);
+    if let Some(connection) = state.wire.connections.get_mut(number) {
         connection.side = side;
         connection.port = opened.local_port;
         connection.is_unix = opened.family == AF_UNIX;
@@ -110,24 +111,24 @@ pub fn opened(state: &mut State, number: u32, opened: &Opened) {
         connection.identity = if connection.is_unix { opened.socket.0 } else { u64::from(opened.peer_port) };
     }
     if matches!(side, Side::Inner { .. }) {
-        state.connections.inner = state.connections.inner.saturating_add(1);
+        state.wire.connections.inner = state.wire.connections.inner.saturating_add(1);
     }
 }
 
 /// Whether a connection is a client's to a front end: who serves it only passes requests on.
 pub(in crate::machine) fn is_in_front(state: &State, number: u32) -> bool {
-    state.connections.get(number).is_some_and(|connection| connection.side == Side::Front)
+    state.wire.connections.get(number).is_some_and(|connection| connection.side == Side::Front)
 }
 
 /// Number of the next request on a connection; those of clients alone count.
 pub(in crate::machine) fn next_request(state: &mut State, side: Side) -> u64 {
     if matches!(side, Side::Inner { .. }) {
-        state.inner_count = state.inner_count.saturating_add(1);
-        return INNER | state.inner_count;
+        state.join.inner_count = state.join.inner_count.saturating_add(1);
+        return INNER | state.join.inner_count;
     }
-    let id = state.request_count;
-    state.request_count = state.request_count.saturating_add(1);
-    state.summary.begin();
+    let id = state.wire.request_count;
+    state.wire.request_count = state.wire.request_count.saturating_add(1);
+    state.product.summary.begin();
     id
 }
 
@@ -143,7 +144,7 @@ pub fn call(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64, sin
     match slice.call {
         Call::Connect { family, .. } if slice.result < 0 && slice.result != EINPROGRESS => {
             let number = serving(state, thread).map(|(number, _)| number);
-            if let Some(connection) = number.and_then(|number| state.connections.get_mut(number)) {
+            if let Some(connection) = number.and_then(|number| state.wire.connections.get_mut(number)) {
                 connection.signs.behind_failed = connect_failed(family, slice.result);
             }
         }
@@ -155,30 +156,30 @@ pub fn call(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64, sin
             };
             let outer = serving(state, thread);
             passes_on(state, outer, identity);
-            if (outer.is_some() || matches!(state.topology, Topology::FrontEnds(_)))
-                && state.links.connect((tgid, fd), Peer { port, identity }, times, outer)
+            if (outer.is_some() || matches!(state.join.topology, Topology::FrontEnds(_)))
+                && state.join.links.connect((tgid, fd), Peer { port, identity }, times, outer)
             {
                 begin_trail(state, outer);
             }
         }
         Call::Write { fd } | Call::Transfer { to_fd: fd, .. } if slice.result > 0 => {
-            let Some(descriptor) = state.descriptors.get(tgid, fd) else { return };
+            let Some(descriptor) = state.world.descriptors.get(tgid, fd) else { return };
             let DescriptorClass::Backend { port } = descriptor.class else { return };
             let peer = Peer { port: (port > 0).then_some(port), identity: descriptor.identity };
             let outer = serving(state, thread);
             passes_on(state, outer, peer.identity);
-            if state.links.wrote((tgid, fd), peer, times, outer) {
+            if state.join.links.wrote((tgid, fd), peer, times, outer) {
                 begin_trail(state, outer);
             }
-            if state.links.has_orphans() {
-                let ready = state.links.retry();
+            if state.join.links.has_orphans() {
+                let ready = state.join.links.retry();
                 complete(state, ready, sink);
             }
         }
         Call::Read { fd, .. } if slice.result > 0 => {
-            state.links.read((tgid, fd), u64::try_from(slice.result).unwrap_or(0), exit_ns);
+            state.join.links.read((tgid, fd), u64::try_from(slice.result).unwrap_or(0), exit_ns);
         }
-        Call::Close { fd } => state.links.close((tgid, fd), exit_ns),
+        Call::Close { fd } => state.join.links.close((tgid, fd), exit_ns),
         _ => {}
     }
 }
@@ -188,9 +189,9 @@ pub fn call(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64, sin
 pub(in crate::machine) fn uses_again(state: &State, thread: &Thread, slice: &Slice) -> Option<u32> {
     let (Call::Write { fd } | Call::Transfer { to_fd: fd, .. }) = slice.call else { return None };
     let outer = serving(state, thread)?;
-    let before = state.links.answered_on((slice.tgid, fd)).filter(|before| *before != outer)?;
+    let before = state.join.links.answered_on((slice.tgid, fd)).filter(|before| *before != outer)?;
     let is_front = |(number, id): (u32, u64)| {
-        let front = state.connections.get(number).and_then(|connection| connection.requests.front());
+        let front = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
         front.filter(|active| active.request.id == id)
     };
     let asks = is_front(outer).is_some_and(|active| !active.responding);
@@ -200,7 +201,7 @@ pub(in crate::machine) fn uses_again(state: &State, thread: &Thread, slice: &Sli
 
 /// The front end uses this connection to the server behind for a client's request.
 fn passes_on(state: &mut State, outer: Option<(u32, u64)>, identity: u64) {
-    if let Some(connection) = outer.and_then(|(number, _)| state.connections.get_mut(number)) {
+    if let Some(connection) = outer.and_then(|(number, _)| state.wire.connections.get_mut(number)) {
         connection.signs.behind = identity;
     }
 }
@@ -220,14 +221,14 @@ const fn connect_failed(family: u16, error: i64) -> Option<&'static str> {
 /// The client's request that a thread of the front end serves: its connection's number and its own.
 fn serving(state: &State, thread: &Thread) -> Option<(u32, u64)> {
     let (number, id) = thread.serving?;
-    let connection = state.connections.get(number)?;
+    let connection = state.wire.connections.get(number)?;
     (connection.side == Side::Front).then_some((number, id))
 }
 
 /// From here on the front end's account of the request is kept piece by piece.
 fn begin_trail(state: &mut State, outer: Option<(u32, u64)>) {
     let Some((number, id)) = outer else { return };
-    let connection = state.connections.get_mut(number);
+    let connection = state.wire.connections.get_mut(number);
     let active = connection.and_then(|c| c.requests.iter_mut().find(|active| active.request.id == id));
     if let Some(active) = active
         && active.trail.is_none()
@@ -252,16 +253,16 @@ fn evidence(connection: &Connection, request: &Request) -> Evidence {
 
 /// The server has read of its newest request: who asked for it gives it its name, where its own head has none.
 pub(in crate::machine) fn name(state: &mut State, number: u32) {
-    let Some(connection) = state.connections.get(number) else { return };
+    let Some(connection) = state.wire.connections.get(number) else { return };
     let Side::Inner { private: true } = connection.side else { return };
     let Some(active) = connection.requests.back().filter(|active| active.request.method.is_empty()) else {
         return;
     };
     let evidence = evidence(connection, &active.request);
-    let Some(outer) = state.links.outer_of(&evidence) else { return };
-    let Some((method, path)) = state.connections.named(outer.0, outer.1) else { return };
+    let Some(outer) = state.join.links.outer_of(&evidence) else { return };
+    let Some((method, path)) = state.wire.connections.named(outer.0, outer.1) else { return };
     if let Some(active) =
-        state.connections.get_mut(number).and_then(|connection| connection.requests.back_mut())
+        state.wire.connections.get_mut(number).and_then(|connection| connection.requests.back_mut())
     {
         (active.request.method, active.request.path) = (method, path);
     }
@@ -275,17 +276,17 @@ pub(in crate::machine) fn finished(
     sink: &mut dyn FnMut(Entry),
 ) -> Option<u32> {
     let Active { request, trail, ends_with_connection, .. } = active;
-    let connection = state.connections.get(number)?;
+    let connection = state.wire.connections.get(number)?;
     match connection.side {
         Side::Whole => state.complete(request, sink),
         Side::Front => {
-            let ready = state.links.outer_done(*request, trail);
+            let ready = state.join.links.outer_done(*request, trail);
             complete(state, ready.into_iter().collect(), sink);
         }
         Side::Inner { private } => {
             let evidence = Evidence { ended: ends_with_connection, ..evidence(connection, &request) };
             let may_be_own = !private && request.framing != Framing::NotHttp;
-            match state.links.inner_done(&evidence, request, may_be_own) {
+            match state.join.links.inner_done(&evidence, request, may_be_own) {
                 Half::Joined(ready) => complete(state, ready, sink),
                 Half::Waits => {}
                 Half::Own(mut request) => {
@@ -294,7 +295,7 @@ pub(in crate::machine) fn finished(
                     complete(state, vec![*request], sink);
                 }
             }
-            let outer = state.links.take_settled()?;
+            let outer = state.join.links.take_settled()?;
             return is_settled(state, outer).then_some(outer.0);
         }
     }
@@ -303,14 +304,14 @@ pub(in crate::machine) fn finished(
 
 /// The server is done with a request of the front end's: so is a front end whose loop has left it after the last piece.
 fn is_settled(state: &State, (number, id): (u32, u64)) -> bool {
-    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
+    let front = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
     let is_left =
         front.is_some_and(|active| active.request.id == id && active.responding && active.owner.is_none());
-    is_left && state.links.has_all(id)
+    is_left && state.join.links.has_all(id)
 }
 
 fn complete(state: &mut State, ready: Ready, sink: &mut dyn FnMut(Entry)) {
-    state.drops.errors_of_server(state.links.take_errors());
+    state.product.drops.errors_of_server(state.join.links.take_errors());
     for request in ready {
         state.complete(Box::new(request), sink);
     }
@@ -319,19 +320,20 @@ fn complete(state: &mut State, ready: Ready, sink: &mut dyn FnMut(Entry)) {
 /// What the report says of the front end.
 #[must_use]
 pub fn report(state: &State) -> FrontEnd {
-    let mut tgids: Vec<Tid> = match &state.topology {
+    let mut tgids: Vec<Tid> = match &state.join.topology {
         Topology::FrontEnds(these) => these.iter().copied().collect(),
         // Apache's children before mod_wsgi's daemons.
         Topology::PrivateOverUnix => {
-            let roles = recognise(&state.processes.seen, &state.processes.listeners).roles;
+            let roles = recognise(&state.world.processes.seen, &state.world.processes.listeners).roles;
             roles.into_iter().filter(|(_, role)| *role == Role::FrontEnd).map(|(tgid, _)| tgid).collect()
         }
         Topology::Flat => Vec::new(),
     };
-    tgids.retain(|tgid| !state.processes.ended.contains_key(tgid));
+    tgids.retain(|tgid| !state.world.processes.ended.contains_key(tgid));
     tgids.sort_unstable();
-    let name = tgids.first().and_then(|tgid| state.processes.names.get(tgid)).cloned().unwrap_or_default();
-    let (counts, crossed) = (state.links.counts, state.links.crossed);
+    let name =
+        tgids.first().and_then(|tgid| state.world.processes.names.get(tgid)).cloned().unwrap_or_default();
+    let (counts, crossed) = (state.join.links.counts, state.join.links.crossed);
     FrontEnd {
         name,
         tgids,
@@ -347,10 +349,10 @@ pub fn report(state: &State) -> FrontEnd {
 
 /// Time goes on, or (`None`) the window has ended: halves that wait too long are let go.
 pub fn expire(state: &mut State, now_ns: Option<u64>, sink: &mut dyn FnMut(Entry)) {
-    if state.topology.has_front_end() {
-        let ready = state.links.retry();
+    if state.join.topology.has_front_end() {
+        let ready = state.join.links.retry();
         complete(state, ready, sink);
-        let ready = state.links.expire(now_ns.unwrap_or(u64::MAX));
+        let ready = state.join.links.expire(now_ns.unwrap_or(u64::MAX));
         complete(state, ready, sink);
     }
 }

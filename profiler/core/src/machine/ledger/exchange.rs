@@ -5,9 +5,7 @@
 
 use crate::machine::driver::state::State;
 use crate::machine::join::front;
-use crate::machine::ledger::finish;
-use crate::machine::ledger::strand;
-use crate::machine::ledger::turn;
+use crate::machine::ledger::{finish, strand, turn};
 use crate::machine::runtime::job;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::{At, Connection};
@@ -40,7 +38,7 @@ pub(in crate::machine) fn read(
     sink: &mut dyn FnMut(Entry),
 ) {
     let (number, slice, exit_ns) = at;
-    let Some(connection) = state.connections.get_mut(number) else { return };
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
     // After the server has ended its direction whatever still comes is drained and dropped: no request.
     if connection.shut {
         if !connection.inbound.in_message() {
@@ -52,13 +50,13 @@ pub(in crate::machine) fn read(
     let open_end = connection.outbound.until_turn();
     let after_response =
         !connection.is_private() && connection.requests.front().is_none_or(|active| active.responding);
-    let wall_clock_offset_ns = state.wall_clock_offset_ns;
+    let wall_clock_offset_ns = state.world.wall_clock_offset_ns;
     let steps = connection.inbound.push(bytes.moved, bytes.captured, after_response);
     // A handshake asks for nothing.
     let asks = steps.iter().any(|step| !step.outside);
     if !connection.signs.has_read {
         connection.signs.has_read = asks;
-        state.drops.serves(slice.tgid);
+        state.product.drops.serves(slice.tgid);
     }
     for step in steps {
         if step.outside {
@@ -67,6 +65,7 @@ pub(in crate::machine) fn read(
         if step.begins {
             if open_end
                 && state
+                    .wire
                     .connections
                     .get(number)
                     .is_some_and(|c| c.requests.front().is_some_and(|a| a.responding))
@@ -76,7 +75,7 @@ pub(in crate::machine) fn read(
             }
             begin(state, thread, at, arrival_ns, false);
         }
-        let Some(connection) = state.connections.get_mut(number) else { return };
+        let Some(connection) = state.wire.connections.get_mut(number) else { return };
         let Some(active) = connection.requests.back_mut() else { continue };
         active.request.bytes_in = active.request.bytes_in.saturating_add(step.bytes);
         note_framing(&mut active.request.framing, &step);
@@ -94,9 +93,9 @@ pub(in crate::machine) fn read(
         }
     }
     thread.reads = true;
-    state.processes.reads(slice.tgid, slice.tid);
+    state.world.processes.reads(slice.tgid, slice.tid);
     front::name(state, number);
-    let Some(connection) = state.connections.get_mut(number) else { return };
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
     connection.last_read_ns = exit_ns;
     if connection.requests.front().is_some_and(|active| !active.responding) {
         advance(state, thread, (number, slice, exit_ns), sink);
@@ -114,7 +113,7 @@ pub(in crate::machine) fn write(
     sink: &mut dyn FnMut(Entry),
 ) {
     let (number, _, exit_ns) = at;
-    let Some(connection) = state.connections.get_mut(number) else { return };
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
     let is_encrypted = connection.inbound.is_encrypted();
     if is_encrypted {
         let front = connection.requests.front();
@@ -132,7 +131,7 @@ pub(in crate::machine) fn write(
             return;
         }
     }
-    let Some(connection) = state.connections.get_mut(number) else { return };
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
     if connection.requests.is_empty() && connection.finished > 0 && !status_line {
         // What follows a finished response without a status line is no answer to anything: a body sent to HEAD.
         return;
@@ -142,14 +141,14 @@ pub(in crate::machine) fn write(
         state.make_slot(thread);
         begin(state, thread, at, 0, true);
     }
-    let Some(connection) = state.connections.get_mut(number) else { return };
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
     let to_head = connection.requests.front().is_some_and(|active| active.to_head);
     let steps = if is_encrypted {
         vec![connection.outbound.push_encrypted(bytes.moved)]
     } else {
         connection.outbound.push(bytes.moved, bytes.captured, status_line, to_head)
     };
-    let is_private = state.connections.get(number).is_some_and(Connection::is_private);
+    let is_private = state.wire.connections.get(number).is_some_and(Connection::is_private);
     let answers = |step: &Step<ResponseHead>| step.bytes > 0 && !step.head.is_some_and(|head| head.interim);
     if steps.iter().any(answers) {
         job::make_slot_of_answerer(state, thread, number, at.1.tid);
@@ -162,21 +161,22 @@ pub(in crate::machine) fn write(
             }
             continue;
         }
-        let Some(id) = state.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
+        let Some(id) =
+            state.wire.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
         else {
-            state.summary.impossible("response_without_request", 1);
+            state.product.summary.impossible("response_without_request", 1);
             continue;
         };
         if advanced.is_none() {
             advance(state, thread, at, sink);
         } else if advanced != Some(id)
-            && let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+            && let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
         {
             // A second response in the same write: until now its request waited behind the first.
             active.pass(exit_ns, Phase::PoolWait);
         }
         advanced = Some(id);
-        let Some(connection) = state.connections.get_mut(number) else { return };
+        let Some(connection) = state.wire.connections.get_mut(number) else { return };
         let awaits_writable = connection.awaits_writable && thread.is_loop();
         let Some(active) = connection.requests.front_mut() else { return };
         let in_private = is_private && front::is_interim(active, bytes.moved);
@@ -204,7 +204,7 @@ pub(in crate::machine) fn write(
         }
     }
     turn::note_last_chunk(state, thread, number);
-    let front = state.connections.get(number).and_then(|c| c.requests.front());
+    let front = state.wire.connections.get(number).and_then(|c| c.requests.front());
     thread.serving =
         front.filter(|active| Some(active.request.id) == advanced).map(|a| (number, a.request.id));
 }
@@ -218,12 +218,12 @@ pub(in crate::machine) fn write_within(
     sink: &mut dyn FnMut(Entry),
 ) {
     let (number, _, _) = at;
-    if state.connections.get(number).is_none_or(|connection| !connection.requests.is_empty()) {
+    if state.wire.connections.get(number).is_none_or(|connection| !connection.requests.is_empty()) {
         return;
     }
     state.make_slot(thread);
     begin(state, thread, at, 0, true);
-    let Some(connection) = state.connections.get_mut(number) else { return };
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
     connection.outbound.within();
     if let Some(active) = connection.requests.front_mut() {
         active.responding = true;
@@ -242,15 +242,15 @@ fn note_framing<H>(framing: &mut Framing, step: &Step<H>) {
 /// A request begins on a connection. `unseen`: its first bytes were not seen.
 fn begin(state: &mut State, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen: bool) {
     let (number, slice, exit_ns) = at;
-    let arrival_measured = state.arrival_measured;
-    let Some(connection) = state.connections.get(number) else { return };
+    let arrival_measured = state.world.arrival_measured;
+    let Some(connection) = state.wire.connections.get(number) else { return };
     if connection.requests.len() >= MAX_PIPELINED {
         state.evicted = state.evicted.saturating_add(1);
         return;
     }
     let side = connection.side;
     let id = front::next_request(state, side);
-    let Some(connection) = state.connections.get_mut(number) else { return };
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
     // Where the read itself waited, the bytes came at its wake-up; else they were there when it was entered.
     let waited = slice.inside.blocked_ns > 0;
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
@@ -298,11 +298,11 @@ pub(in crate::machine) fn advance(
 ) {
     let (number, slice, _) = at;
     let tid = slice.tid;
-    let Some(id) = state.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
+    let Some(id) = state.wire.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
     else {
         return;
     };
-    if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+    if let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
         && active.left_by == Some(tid)
     {
         active.part();
@@ -321,7 +321,9 @@ pub(in crate::machine) fn advance(
         finish::leave(state, thread, tid, own_start_ns, sink);
     }
     let window_start_ns = state.window_start_ns;
-    let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else { return };
+    let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
+        return;
+    };
     let taken = active.advance(thread.time(tid), own_start_ns, window_start_ns);
     active.request.slot = thread.slot.or(active.request.slot);
     thread.serving = Some((number, id));

@@ -26,11 +26,11 @@ pub(in crate::machine) fn leave(
 ) {
     let Some((number, id)) = thread.serving.take() else { return };
     let runs_loop = runs_loop(state, thread);
-    let Some(connection) = state.connections.get_mut(number) else { return };
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
     let Some(place) = connection.requests.iter().position(|active| active.request.id == id) else { return };
     // A loop turns to others between any two pieces of a response, which it passes on or makes itself.
     let is_front = connection.side == Side::Front;
-    let passes_on = thread.is_loop() && is_front && !state.links.has_all(id);
+    let passes_on = thread.is_loop() && is_front && !state.join.links.has_all(id);
     let open_end = connection.outbound.until_turn() && !passes_on;
     let may_go_on = open_end && !is_front && connection.outbound.may_go_on() && runs_loop;
     if connection.requests.get(place).is_some_and(|active| active.owner.is_some_and(|owner| owner != tid)) {
@@ -58,7 +58,7 @@ pub(in crate::machine) fn leave(
         if is_own {
             left(state, thread, (number, id), &phases);
         }
-        if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.get_mut(place)) {
+        if let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.get_mut(place)) {
             thread.hands_over |= !active.responding;
             active.owner = None;
             active.left_by = Some(tid);
@@ -71,7 +71,7 @@ pub(in crate::machine) fn leave(
 
 /// The response under way, if its end is open, is over: the server turned to something else.
 pub(in crate::machine) fn shut(state: &mut State, number: u32, sink: &mut dyn FnMut(Entry)) {
-    let Some(connection) = state.connections.get_mut(number) else { return };
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
     if connection.outbound.until_turn() && connection.requests.front().is_some_and(|active| active.responding)
     {
         connection.outbound.turn();
@@ -81,7 +81,7 @@ pub(in crate::machine) fn shut(state: &mut State, number: u32, sink: &mut dyn Fn
 
 /// The oldest request of a connection is finished: it ended where its time is explained to.
 pub(in crate::machine) fn finish_front(state: &mut State, number: u32, sink: &mut dyn FnMut(Entry)) {
-    let Some(connection) = state.connections.get_mut(number) else { return };
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
     let Some(mut active) = connection.requests.pop_front() else { return };
     if active.may_have_ended {
         // It did not go on: what its thread did after the last piece was for nobody.
@@ -95,7 +95,7 @@ pub(in crate::machine) fn finish_front(state: &mut State, number: u32, sink: &mu
     active.request.end_ns = active.cursor_ns;
     if !active.waited.is_empty() && !active.request.open {
         let (tgid, inode) = (connection.tgid, connection.listener_inode);
-        state.capacity.waited(Wait { tgid, inode, spans: std::mem::take(&mut active.waited) });
+        state.time.capacity.waited(Wait { tgid, inode, spans: std::mem::take(&mut active.waited) });
     }
     if active.responding {
         connection.signs.answers(&active.request);
@@ -104,7 +104,7 @@ pub(in crate::machine) fn finish_front(state: &mut State, number: u32, sink: &mu
     active.request.gil_waits = gil_party::waits(state, &active.held);
     let request = &mut active.request;
     if let Some(owner) = active.owner
-        && let Some(thread) = state.threads.get_mut(owner)
+        && let Some(thread) = state.runtime.threads.get_mut(owner)
         && thread.serving.is_some_and(|(_, id)| id == request.id)
     {
         thread.serving = None;
@@ -124,9 +124,9 @@ pub(in crate::machine) fn end_connection(
     sink: &mut dyn FnMut(Entry),
 ) {
     let ended =
-        state.connections.get_mut(number).map(|connection| Box::new(Ended::of(connection, how, at_ns)));
+        state.wire.connections.get_mut(number).map(|connection| Box::new(Ended::of(connection, how, at_ns)));
     loop {
-        let Some(connection) = state.connections.get_mut(number) else { return };
+        let Some(connection) = state.wire.connections.get_mut(number) else { return };
         let Some(active) = connection.requests.front_mut() else { break };
         if !active.responding {
             // Read and never answered: whether it waited for a thread or was dropped, nobody can tell.
@@ -134,10 +134,10 @@ pub(in crate::machine) fn end_connection(
         }
         finish_front(state, number, sink);
     }
-    if let Some(id) = state.connections.close(number) {
-        state.links.connection_gone(id);
+    if let Some(id) = state.wire.connections.close(number) {
+        state.join.links.connection_gone(id);
     }
     if let Some(ended) = ended {
-        state.drops.ended(ended, sink);
+        state.product.drops.ended(ended, sink);
     }
 }

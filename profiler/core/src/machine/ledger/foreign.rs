@@ -5,10 +5,8 @@
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
 use crate::machine::driver::state::State;
-use crate::machine::ledger::exchange;
-use crate::machine::ledger::finish;
-use crate::machine::ledger::strand;
 use crate::machine::ledger::turn::{self, asked_alone, goes_on};
+use crate::machine::ledger::{exchange, finish, strand};
 use crate::machine::runtime::asker::{self, Asker};
 use crate::machine::runtime::task;
 use crate::machine::runtime::thread::Thread;
@@ -26,7 +24,7 @@ fn runs(
     sink: &mut dyn FnMut(Entry),
 ) {
     let Some((number, id)) = task::at_work(state, thread, slice.tid) else { return };
-    let active = state.connections.get(number).and_then(|connection| connection.requests.front());
+    let active = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
     let waits = active.is_none_or(|active| active.wants != Wants::Unknown);
     if thread.serving != Some((number, id)) && !waits {
         exchange::advance(state, thread, (number, slice, exit_ns), sink);
@@ -57,7 +55,7 @@ pub(in crate::machine) fn foreign(
         Call::Make { class: DescriptorClass::Socket } => i32::try_from(slice.result).unwrap_or(-1),
         Call::Read { fd, .. } | Call::Write { fd } | Call::Connect { fd, .. } => fd,
         Call::EpollControl { fd, .. }
-            if state.descriptors.class(tgid, fd) == Some(DescriptorClass::Wakeup) =>
+            if state.world.descriptors.class(tgid, fd) == Some(DescriptorClass::Wakeup) =>
         {
             event_loop.woken();
             return;
@@ -70,7 +68,7 @@ pub(in crate::machine) fn foreign(
     let only = if reads { asked_alone(state, thread, tgid, fd) } else { None };
     let Some(event_loop) = thread.serving_loop() else { return };
     let Some(descriptor) =
-        state.descriptors.get(tgid, fd).filter(|known| known.class != DescriptorClass::Other)
+        state.world.descriptors.get(tgid, fd).filter(|known| known.class != DescriptorClass::Other)
     else {
         // Whoever waited for that may go on.
         if reads {
@@ -92,7 +90,7 @@ pub(in crate::machine) fn foreign(
     }
     let back_end = (fd, descriptor.opened_ns);
     let told = task::at_work(state, thread, slice.tid);
-    let known = descriptor.owner.filter(|place| state.connections.is_live(*place));
+    let known = descriptor.owner.filter(|place| state.wire.connections.is_live(*place));
     let owner = told.or_else(|| known.filter(|place| !task::is_another_s(state, thread, slice, *place)));
     if owner.is_none() && strand::goes_on(state, thread, (slice, exit_ns), back_end, sink) {
         return;
@@ -125,9 +123,10 @@ pub(in crate::machine) fn foreign(
     match place {
         Some((number, id)) => {
             exchange::advance(state, thread, (number, slice, exit_ns), sink);
-            state.descriptors.own(tgid, fd, Some((number, id)));
+            state.world.descriptors.own(tgid, fd, Some((number, id)));
             turn::touched(thread, exit_ns);
-            if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
+            if let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+            {
                 let asks = matches!(slice.call, Call::Write { .. }) && slice.result > 0;
                 let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
                 active.wants = if waits { Wants::Backend } else { Wants::Unknown };
@@ -141,7 +140,7 @@ pub(in crate::machine) fn foreign(
             if !matches!(slice.call, Call::Read { .. }) {
                 event_loop.runs(None, slice.enter_ns, false);
             }
-            state.descriptors.own(tgid, fd, None);
+            state.world.descriptors.own(tgid, fd, None);
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct Because {
 /// What a thread is to others: the endpoint that it serves, or itself.
 fn party(state: &State, serving: Option<(u32, u64)>, tgid: Tid, tid: Tid) -> Party {
     let request = serving.and_then(|(number, id)| {
-        let connection = state.connections.get(number)?;
+        let connection = state.wire.connections.get(number)?;
         connection.requests.iter().map(|active| &active.request).find(|request| request.id == id)
     });
     match request {
@@ -114,7 +114,7 @@ fn holder(state: &mut State, thread: &Thread, slice: &Slice, tid: Tid) -> HeldBy
     if tid == 0 || tid == slice.tid {
         return HeldBy::UNKNOWN;
     }
-    if let Some(mut other) = state.threads.take(tid) {
+    if let Some(mut other) = state.runtime.threads.take(tid) {
         // A number of another process: what the interpreter says of the thread is not so.
         let own = other.tgid == thread.tgid;
         let before = other.gil_party_before.filter(|(_, until_ns)| *until_ns > slice.enter_ns);
@@ -123,10 +123,10 @@ fn holder(state: &mut State, thread: &Thread, slice: &Slice, tid: Tid) -> HeldBy
             Some((number, _)) => number,
             None => number_of(state, &mut other, tid),
         };
-        state.threads.put(tid, other);
+        state.runtime.threads.put(tid, other);
         return if own { HeldBy { party, tid } } else { HeldBy::UNKNOWN };
     }
-    if tid != thread.tgid && state.processes.seen.iter().any(|process| process.tgid == tid) {
+    if tid != thread.tgid && state.world.processes.seen.iter().any(|process| process.tgid == tid) {
         return HeldBy::UNKNOWN;
     }
     // It has not made a call yet, or has ended.
@@ -152,7 +152,7 @@ pub fn settle(state: &mut State, thread: &mut Thread, tid: Tid) {
 /// Who had the lock while a request waited for it, longest first.
 #[must_use]
 pub fn holders(state: &State, held: &Held) -> Vec<Holder> {
-    let name = |tid| state.processes.names.get(&tid).cloned().unwrap_or_default();
+    let name = |tid| state.world.processes.names.get(&tid).cloned().unwrap_or_default();
     let mut holders: Vec<Holder> = held
         .iter()
         .map(|(by, wait_ns)| Holder { party: state.gil.edges.party(by.party, name), tid: by.tid, wait_ns })
@@ -168,7 +168,7 @@ pub fn waits(state: &State, held: &Held) -> Option<Box<GilWaits>> {
     if held.waits.is_empty() {
         return None;
     }
-    let name = |tid| state.processes.names.get(&tid).cloned().unwrap_or_default();
+    let name = |tid| state.world.processes.names.get(&tid).cloned().unwrap_or_default();
     let samples = &state.gil.samples;
     let listed = held.waits.longest().map(|wait| {
         let party = state.gil.edges.party(wait.by.party, name);

@@ -10,11 +10,10 @@
 use crate::event::{Call, Slice};
 use crate::machine::driver::state::State;
 use crate::machine::ledger::finish;
-use crate::machine::runtime::asker;
 use crate::machine::runtime::candidates::may_run;
-use crate::machine::runtime::handoff;
 use crate::machine::runtime::strands::{BackEnd, Candidate, Others, Strand};
 use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::{asker, handoff};
 use crate::machine::wire::request::{Active, Beginning, Place, Wants};
 use crate::machine::world::descriptor::EPOLL_CTL_DEL;
 use crate::machine::world::errno::{EAGAIN, EINPROGRESS};
@@ -46,7 +45,7 @@ fn turn_to(state: &mut State, thread: &mut Thread, slice: &Slice, sink: &mut dyn
     finish::leave(state, thread, slice.tid, left_ns, sink);
     if doubtful
         && let Some((number, id)) = other
-        && let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+        && let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
         && active.request.id == id
     {
         // Either of the two ran.
@@ -65,7 +64,7 @@ pub(in crate::machine) fn open(
     sink: &mut dyn FnMut(Entry),
 ) {
     let own_start_ns = turn_to(state, thread, slice, sink);
-    let task = state.tasks.of(slice.tid);
+    let task = state.runtime.tasks.of(slice.tid);
     let Some(event_loop) = thread.serving_loop() else { return };
     // A name was resolved before, by a thread of the loop's pool.
     let of_task = task.map(|task| (task, event_loop.tasks.another_until_ns(task)));
@@ -75,7 +74,7 @@ pub(in crate::machine) fn open(
     let is_given = !candidates.iter().any(|place| asker::handed_to(state, *place).is_some());
     let given = if is_given { handoff::take_given(state, slice.tgid, slice.enter_ns, of_task) } else { None };
     let begun_ns = job.as_ref().map_or(own_start_ns, |job| job.begin_ns);
-    let connections = &state.connections;
+    let connections = &state.wire.connections;
     let candidates = candidates.iter().filter_map(|place| {
         let active = connections.active(*place)?;
         let from_ns = active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns);
@@ -87,7 +86,7 @@ pub(in crate::machine) fn open(
                 let asked = task.is_none()
                     && event_loop
                         .strands
-                        .may_have_been(*place, from_ns, |place| state.connections.is_open(place));
+                        .may_have_been(*place, from_ns, |place| state.wire.connections.is_open(place));
                 event_loop.explain(asked, from_ns, begun_ns, Wants::Unknown, 0)
             }
         };
@@ -153,7 +152,7 @@ pub(in crate::machine) fn goes_on(
     back_end: BackEnd,
     sink: &mut dyn FnMut(Entry),
 ) -> bool {
-    let task = state.tasks.of(slice.tid);
+    let task = state.runtime.tasks.of(slice.tid);
     let Some(event_loop) = thread.serving_loop() else { return false };
     let strands = &mut event_loop.strands;
     let is_task_s = |strand: &&mut Strand| task.is_some() && strand.task == task;
@@ -257,8 +256,8 @@ pub(in crate::machine) fn leave(state: &State, thread: &mut Thread, until_ns: u6
 /// A request goes on by this call: strands that turn out to be its own become part of it.
 pub(in crate::machine) fn claim(state: &mut State, thread: &mut Thread, slice: &Slice, place: Place) {
     let runs = !matches!(slice.call, Call::Read { .. });
-    let task = state.tasks.of(slice.tid);
-    let has_no_task = |place: Place| state.connections.is_open(place);
+    let task = state.runtime.tasks.of(slice.tid);
+    let has_no_task = |place: Place| state.wire.connections.is_open(place);
     let Some(event_loop) = thread.serving_loop() else { return };
     if event_loop.strands.list.is_empty() {
         return;
@@ -303,7 +302,7 @@ pub(in crate::machine) fn claim(state: &mut State, thread: &mut Thread, slice: &
             && followed.is_some_and(|(followed, by_order)| by_order && followed == number);
         event_loop.found_strand(place, by_order, slice.enter_ns);
         if of_turn.0 == event_loop.turn_start_ns()
-            && let Some(active) = state.connections.get(place.0).and_then(|c| c.requests.front())
+            && let Some(active) = state.wire.connections.get(place.0).and_then(|c| c.requests.front())
         {
             let request = &active.request;
             event_loop.share(place.1, &of_turn.1, || (&request.method, &request.path));
@@ -322,7 +321,8 @@ pub(in crate::machine) fn claim(state: &mut State, thread: &mut Thread, slice: &
 fn join(state: &mut State, slice: &Slice, place: Place, strand: Strand, is_current: bool) -> bool {
     let candidate = strand.candidates.iter().find(|candidate| candidate.place == place);
     let Some(before) = candidate.map(|candidate| candidate.before) else { return false };
-    let active = state.connections.get_mut(place.0).and_then(|connection| connection.requests.front_mut());
+    let active =
+        state.wire.connections.get_mut(place.0).and_then(|connection| connection.requests.front_mut());
     let Some(active) = active.filter(|active| active.request.id == place.1) else { return false };
     active.part();
     if strand.begun_ns < active.cursor_ns {
@@ -337,9 +337,10 @@ fn join(state: &mut State, slice: &Slice, place: Place, strand: Strand, is_curre
     active.owner = is_current.then_some(slice.tid);
     active.left_by = (!is_current).then_some(slice.tid);
     for (fd, opened_ns) in strand.back_ends {
-        let is_it = state.descriptors.get(slice.tgid, fd).is_some_and(|found| found.opened_ns == opened_ns);
+        let is_it =
+            state.world.descriptors.get(slice.tgid, fd).is_some_and(|found| found.opened_ns == opened_ns);
         if is_it {
-            state.descriptors.own(slice.tgid, fd, Some(place));
+            state.world.descriptors.own(slice.tgid, fd, Some(place));
         }
     }
     true

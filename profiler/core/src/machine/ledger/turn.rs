@@ -37,11 +37,11 @@ const fn is_look(slice: &Slice) -> bool {
 
 /// The thread waits for listeners and whatever else is ready. What it was about before must have been left.
 pub(in crate::machine) fn wait(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
-    state.tasks.looks(slice.tid);
+    state.runtime.tasks.looks(slice.tid);
     let Some(event_loop) = thread.event_loop.as_deref_mut().filter(|_| is_look(slice)) else { return };
     event_loop.wait(slice, exit_ns, state.window_start_ns);
     if event_loop.confirmed {
-        let lacks_pool = !state.pools.has_loop(slice.tgid, slice.tid);
+        let lacks_pool = !state.runtime.pools.has_loop(slice.tgid, slice.tid);
         let did_lack_it = std::mem::replace(&mut event_loop.lacks_pool, lacks_pool);
         state.evicted = state.evicted.saturating_add(u64::from(lacks_pool && !did_lack_it));
     }
@@ -55,22 +55,24 @@ pub(in crate::machine) fn recognise(state: &State, thread: &mut Thread, slice: &
     // Clients, or what is asked for them.
     let serves_several = |is_told: bool| match slice.call {
         Call::EpollWait { epoll_fd, .. } => {
-            let interest = state.descriptors.interest(slice.tgid, epoll_fd);
+            let interest = state.world.descriptors.interest(slice.tgid, epoll_fd);
             interest.listener && (is_told || interest.clients + interest.backends > 0)
         }
         Call::Poll { low_fds, .. } => (0..64)
             .filter(|bit| low_fds & (1 << bit) != 0)
-            .any(|fd| state.descriptors.class(slice.tgid, fd) == Some(DescriptorClass::Client)),
+            .any(|fd| state.world.descriptors.class(slice.tgid, fd) == Some(DescriptorClass::Client)),
         _ => false,
     };
     // Nothing but a loop on gevent waits in epoll for a listener, and for nothing else, on the thread that reads requests.
-    let goes_round = state.tasks.goes_round(slice.tid);
-    let on_gevent = state.processes.is_on_gevent(slice.tgid) && matches!(slice.call, Call::EpollWait { .. });
-    let may_be_hub = on_gevent && (goes_round || !state.tasks.follows(slice.tid));
-    let on_uvloop = state.processes.is_on_uvloop(slice.tgid);
+    let goes_round = state.runtime.tasks.goes_round(slice.tid);
+    let on_gevent =
+        state.world.processes.is_on_gevent(slice.tgid) && matches!(slice.call, Call::EpollWait { .. });
+    let may_be_hub = on_gevent && (goes_round || !state.runtime.tasks.follows(slice.tid));
+    let on_uvloop = state.world.processes.is_on_uvloop(slice.tgid);
     let reads = thread.reads;
     let event_loop = thread.event_loop.get_or_insert_default();
-    event_loop.on_gevent = on_gevent || event_loop.on_gevent && state.processes.is_on_gevent(slice.tgid);
+    event_loop.on_gevent =
+        on_gevent || event_loop.on_gevent && state.world.processes.is_on_gevent(slice.tgid);
     event_loop.on_uvloop |= on_uvloop;
     event_loop.is_hub &= !serves_several(false);
     if event_loop.is_hub && !may_be_hub && !goes_round {
@@ -93,7 +95,7 @@ pub(in crate::machine) fn took(
     phases: &Phases,
 ) {
     task::note(state, thread, number, slice);
-    let active = state.connections.get(number).and_then(|connection| connection.requests.front());
+    let active = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
     if let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) {
         if !matches!(slice.call, Call::Read { .. }) {
             let writes = matches!(slice.call, Call::Write { .. });
@@ -120,7 +122,8 @@ pub(in crate::machine) fn turn_to(
         By::Running { back_end: None, .. } => !matches!(slice.call, Call::Make { .. }),
         By::Readiness { .. } => false,
     };
-    let read_ns = state.connections.get(number).and_then(|c| c.requests.front()?.request.service_start_ns);
+    let read_ns =
+        state.wire.connections.get(number).and_then(|c| c.requests.front()?.request.service_start_ns);
     let Some(event_loop) = thread.serving_loop() else { return slice.gap_start_ns() };
     let is_first = event_loop.is_fresh();
     let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
@@ -153,7 +156,7 @@ pub(in crate::machine) fn turn_to(
     leave(state, thread, slice.tid, left_ns, sink);
     if doubtful && let Some((other, _)) = left_behind {
         // Either of the two ran.
-        if let Some(active) = state.connections.get_mut(other).and_then(|c| c.requests.front_mut()) {
+        if let Some(active) = state.wire.connections.get_mut(other).and_then(|c| c.requests.front_mut()) {
             active.pass(slice.enter_ns, Phase::Unexplained);
         }
     }
@@ -165,7 +168,7 @@ pub(in crate::machine) fn turn_to(
     let recent = thread.serving_loop().map(|event_loop| (event_loop.recent_ns(), event_loop.on_gevent));
     let (recent_ns, on_gevent) = recent.unwrap_or_default();
     let may_be_told = by.is_running() && !goes_straight_on(state, thread, (number, id), by);
-    let task = state.tasks.of(slice.tid);
+    let task = state.runtime.tasks.of(slice.tid);
     let collected = if may_be_told {
         handoff::collect(state, slice.tgid, (number, id), (recent_ns, slice.enter_ns), (on_gevent, task))
     } else {
@@ -175,7 +178,7 @@ pub(in crate::machine) fn turn_to(
     let has_open_threads = handoff::has_open_threads(state, slice.tgid);
     let asked = has_asked(state, thread, (number, id), task);
     let (Some(event_loop), Some(connection)) =
-        (thread.event_loop.as_deref_mut(), state.connections.get_mut(number))
+        (thread.event_loop.as_deref_mut(), state.wire.connections.get_mut(number))
     else {
         return own_start_ns;
     };
@@ -247,10 +250,10 @@ pub(in crate::machine) fn turn_to(
 
 /// Whether a request that goes on, in this Python task, may have asked a back end since it was left, of which it is not known that it did.
 fn has_asked(state: &State, thread: &Thread, place: Place, task: Option<u64>) -> bool {
-    let active = state.connections.active(place);
+    let active = state.wire.connections.active(place);
     let active = active.filter(|active| matches!(active.wants, Wants::Unknown | Wants::ClientRead));
     let event_loop = thread.event_loop.as_deref();
-    let is_open = |place| task.is_some() && state.connections.is_open(place);
+    let is_open = |place| task.is_some() && state.wire.connections.is_open(place);
     active.zip(event_loop).is_some_and(|(active, event_loop)| {
         event_loop.strands.may_have_been(place, active.cursor_ns, is_open)
     })
@@ -263,7 +266,12 @@ pub(in crate::machine) fn untouched(state: &mut State, thread: &mut Thread, slic
         return;
     }
     // Where other threads answer, what it does without touching anybody tells nothing of what they do for whom it has left.
-    if state.pools.get(slice.tgid).is_some_and(|pool| pool.answers_elsewhere && pool.loop_tid == slice.tid) {
+    if state
+        .runtime
+        .pools
+        .get(slice.tgid)
+        .is_some_and(|pool| pool.answers_elsewhere && pool.loop_tid == slice.tid)
+    {
         return;
     }
     let Some(event_loop) = thread.serving_loop() else { return };
@@ -279,7 +287,9 @@ pub(in crate::machine) fn untouched(state: &mut State, thread: &mut Thread, slic
     let Some((number, id)) = running(state, event_loop, None) else { return };
     // What was asked meanwhile may be its own.
     let may_be_strand = event_loop.strands.may_be(id);
-    let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else { return };
+    let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
+        return;
+    };
     if active.request.id != id || active.wants != Wants::Unknown || may_be_strand {
         return;
     }
@@ -297,7 +307,7 @@ pub(in crate::machine) fn untouched(state: &mut State, thread: &mut Thread, slic
     state.hold_for_request(thread, from_ns, &phases);
     if let (Some(event_loop), Some(active)) = (
         thread.serving_loop(),
-        state.connections.get(number).and_then(|connection| connection.requests.front()),
+        state.wire.connections.get(number).and_then(|connection| connection.requests.front()),
     ) {
         event_loop.share(id, &phases, || (&active.request.method, &active.request.path));
         event_loop.left.retain(|place| *place != (number, id));
@@ -315,7 +325,7 @@ pub(in crate::machine) fn touched(thread: &mut Thread, exit_ns: u64) {
 pub(in crate::machine) fn would_block(state: &mut State, thread: &mut Thread, number: u32, wants: Wants) {
     // Where others write, the loop sends what they could not.
     if (wants == Wants::ClientWrite || thread.serving_loop().is_some())
-        && let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+        && let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
     {
         active.wants = wants;
     }
@@ -326,7 +336,7 @@ pub(in crate::machine) fn would_block(state: &mut State, thread: &mut Thread, nu
 pub(in crate::machine) fn has_read(state: &mut State, thread: &Thread, number: u32, slice: &Slice) {
     let Call::Read { asked_bytes, .. } = slice.call else { return };
     let has_taken_all = u64::try_from(slice.result).is_ok_and(|moved| moved < asked_bytes);
-    let Some(connection) = state.connections.get_mut(number) else { return };
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
     if thread.is_loop()
         && has_taken_all
         && connection.inbound.surely_owes()
@@ -342,7 +352,7 @@ pub(in crate::machine) fn register(state: &mut State, thread: &Thread, number: u
     if !thread.is_loop() {
         return;
     }
-    let Some(connection) = state.connections.get_mut(number) else { return };
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
     let did_await = std::mem::replace(&mut connection.awaits_writable, awaits_writable);
     let Some(active) = connection.requests.front_mut().filter(|active| active.responding) else { return };
     let is_its_own = thread.serving == Some((number, active.request.id));
@@ -367,8 +377,8 @@ pub(in crate::machine) fn confirm(state: &State, thread: &mut Thread, tid: Tid, 
 /// From now on a thread is known to run a loop: what it has left so far may go on.
 fn begin(state: &State, event_loop: &mut EventLoop, tid: Tid) {
     (event_loop.confirmed, event_loop.is_hub) = (true, false);
-    let left = state.connections.numbers().filter_map(|number| {
-        let active = state.connections.get(number)?.requests.front()?;
+    let left = state.wire.connections.numbers().filter_map(|number| {
+        let active = state.wire.connections.get(number)?.requests.front()?;
         let is_left = active.left_by == Some(tid) && active.owner.is_none() && !active.responding;
         (is_left && active.wants == Wants::Unknown).then_some((number, active.request.id))
     });
@@ -377,6 +387,6 @@ fn begin(state: &State, event_loop: &mut EventLoop, tid: Tid) {
 }
 
 fn is_unanswered(state: &State, (number, id): Place) -> bool {
-    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
+    let front = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
     front.is_some_and(|active| active.request.id == id && !active.responding)
 }

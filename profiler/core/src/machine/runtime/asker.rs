@@ -6,9 +6,8 @@
 use crate::event::{Call, Slice};
 use crate::machine::driver::state::State;
 use crate::machine::runtime::candidates::{candidates, may_run};
-use crate::machine::runtime::handoff;
-use crate::machine::runtime::task;
 use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::{handoff, task};
 use crate::machine::wire::request::{HandedTo, Place, Wants};
 
 /// Requests told apart.
@@ -31,9 +30,10 @@ pub(in crate::machine) enum Asker {
 
 /// A call moved bytes: where a back end answers by it, that counts for the request that the thread serves. A loop's thread may be at any.
 pub(in crate::machine) fn count(state: &mut State, thread: &Thread, slice: &Slice) {
-    let Some(port) = state.descriptors.answered(slice) else { return };
+    let Some(port) = state.world.descriptors.answered(slice) else { return };
     let Some((number, id)) = thread.serving.filter(|_| !thread.is_loop()) else { return };
-    let active = state.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
+    let active =
+        state.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
     if let Some(active) = active.filter(|active| active.request.id == id) {
         active.request.round_trips.add(port, 1);
     }
@@ -42,7 +42,7 @@ pub(in crate::machine) fn count(state: &mut State, thread: &Thread, slice: &Slic
 /// Who made this call on a back end that is of no known request, and of no strand.
 pub(in crate::machine) fn find(state: &State, thread: &Thread, slice: &Slice) -> Asker {
     let asker = by_order(state, thread, slice);
-    let is_known = state.tasks.of(slice.tid).is_some();
+    let is_known = state.runtime.tasks.of(slice.tid).is_some();
     let on_gevent = thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.on_gevent);
     if !is_known || on_gevent || matches!(asker, Asker::Nobody) {
         return asker;
@@ -88,14 +88,15 @@ fn by_order(state: &State, thread: &Thread, slice: &Slice) -> Asker {
     // A response with an open end that has begun may be over: who is next in order rather runs.
     if let ([first, second], Some(current)) = (found.as_slice(), thread.serving)
         && event_loop.defers()
-        && state.connections.may_be_over(current)
+        && state.wire.connections.may_be_over(current)
         && [first, second].contains(&&current)
     {
         return Asker::Likely(if *first == current { *second } else { *first });
     }
     // Who was read in the turn before has its first steps in this one, in that order.
     let is_fresh = |place: &Place| {
-        let read_ns = state.connections.active(*place).and_then(|active| active.request.service_start_ns);
+        let read_ns =
+            state.wire.connections.active(*place).and_then(|active| active.request.service_start_ns);
         event_loop.left.contains(place) && read_ns.is_some_and(|at_ns| event_loop.was_in_turn_before(at_ns))
     };
     if let [first, _, ..] = found.as_slice()
@@ -129,6 +130,7 @@ fn by_order(state: &State, thread: &Thread, slice: &Slice) -> Asker {
 /// When the loop left a request.
 fn left_ns(state: &State, place: Place) -> u64 {
     state
+        .wire
         .connections
         .active(place)
         .map_or(0, |active| active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns))
@@ -145,6 +147,6 @@ fn push_all(list: &mut Vec<Place>, places: impl Iterator<Item = Place>) {
 
 /// The thread of the pool that was woken for a request that waits for nothing else.
 pub(in crate::machine) fn handed_to(state: &State, place: Place) -> Option<HandedTo> {
-    let active = state.connections.active(place)?;
+    let active = state.wire.connections.active(place)?;
     active.handed_to.filter(|_| active.wants == Wants::Unknown)
 }

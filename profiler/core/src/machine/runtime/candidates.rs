@@ -11,12 +11,13 @@ use crate::phase::Phases;
 
 /// Whether a thread that serves clients runs a loop, as far as can be told before it has looked: nothing else does in a process on gevent.
 pub(in crate::machine) fn runs_loop(state: &State, thread: &Thread) -> bool {
-    thread.is_loop() || state.processes.is_on_gevent(thread.tgid)
+    thread.is_loop() || state.world.processes.is_on_gevent(thread.tgid)
 }
 
 /// The thread left a request that is not finished: it may go on with it later in the same round of turns.
 pub(in crate::machine) fn left(state: &State, thread: &mut Thread, place: Place, phases: &Phases) {
     let active = state
+        .wire
         .connections
         .get(place.0)
         .and_then(|connection| connection.requests.iter().find(|active| active.request.id == place.1));
@@ -27,7 +28,7 @@ pub(in crate::machine) fn left(state: &State, thread: &mut Thread, place: Place,
             event_loop.leaves.push(place);
         }
         if event_loop.parked.len() >= MAX_PARKED {
-            event_loop.parked.retain(|place| state.connections.is_live(*place));
+            event_loop.parked.retain(|place| state.wire.connections.is_live(*place));
         }
         if event_loop.parked.len() < MAX_PARKED {
             event_loop.parked.push(place);
@@ -37,7 +38,7 @@ pub(in crate::machine) fn left(state: &State, thread: &mut Thread, place: Place,
 
 /// Whether a request that the loop was about may have gone on: it said of nothing that it waits for it.
 pub(in crate::machine) fn may_run(state: &State, place: Place) -> bool {
-    let active = state.connections.get(place.0).and_then(|connection| connection.requests.front());
+    let active = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
     active.is_some_and(|active| {
         let waits = active.wants != Wants::Unknown || active.handed_to.is_some();
         active.request.id == place.1 && !waits && !handoff::is_worked_for(state, active.request.tgid, place)

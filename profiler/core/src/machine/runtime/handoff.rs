@@ -101,7 +101,7 @@ pub(in crate::machine) fn take_free(
     recent_ns: u64,
     task: Option<(u64, u64)>,
 ) -> Option<Free> {
-    let pool = state.pools.get_mut(tgid)?;
+    let pool = state.runtime.pools.get_mut(tgid)?;
     let is_its = |job: &Job| task.is_none_or(|task| job.handed.is_by(task));
     let place = pool.jobs.iter().position(|job| job.is_free(recent_ns) && is_its(job))?;
     let Job { handed, begin_ns, tid, pieces, .. } = pool.jobs.remove(place)?;
@@ -111,7 +111,7 @@ pub(in crate::machine) fn take_free(
 /// Whether any request may have handed a job over that is not gone on with, as far as is known. A thread that takes one job after the other
 /// is not woken for each.
 pub(in crate::machine) fn has_given(state: &State, tgid: Tid, now_ns: u64, recent_ns: u64) -> bool {
-    let Some(pool) = state.pools.get(tgid) else { return false };
+    let Some(pool) = state.runtime.pools.get(tgid) else { return false };
     let is_recent = |handed: &Handed| handed.woken_ns.saturating_add(LONGEST_JOB_NS) > now_ns;
     pool.given.back().is_some_and(is_recent) || pool.jobs.iter().any(|job| job.is_free(recent_ns))
 }
@@ -123,7 +123,7 @@ pub(in crate::machine) fn take_given(
     now_ns: u64,
     task: Option<(u64, u64)>,
 ) -> Option<Handed> {
-    let pool = state.pools.get_mut(tgid)?;
+    let pool = state.runtime.pools.get_mut(tgid)?;
     pool.given.retain(|handed| handed.woken_ns.saturating_add(LONGEST_JOB_NS) > now_ns);
     if let Some(task) = task {
         let place = pool.given.iter().position(|handed| handed.is_by(task))?;
@@ -179,14 +179,14 @@ impl Pool {
 
 /// Whether a thread of the pool works for a request, as far as is known.
 pub(in crate::machine) fn is_worked_for(state: &State, tgid: Tid, place: Place) -> bool {
-    state.pools.get(tgid).is_some_and(|pool| pool.working.iter().any(|(_, known)| *known == place))
+    state.runtime.pools.get(tgid).is_some_and(|pool| pool.working.iter().any(|(_, known)| *known == place))
 }
 
 /// Whether a thread of a process works for one of several requests, and which is not known yet. gevent's threads only resolve
 /// names, which says nothing of what its requests do meanwhile.
 pub(in crate::machine) fn has_open_threads(state: &State, tgid: Tid) -> bool {
-    !state.processes.is_on_gevent(tgid)
-        && state.pools.get(tgid).is_some_and(|pool| !pool.open.is_empty() || pool.own.has_open())
+    !state.world.processes.is_on_gevent(tgid)
+        && state.runtime.pools.get(tgid).is_some_and(|pool| !pool.open.is_empty() || pool.own.has_open())
 }
 
 /// Whether a wait that a thread's own calls do not show to be one for work ended by the loop's hand.
@@ -194,7 +194,7 @@ pub(in crate::machine) fn is_woken_by_loop(state: &State, thread: &Thread, slice
     matches!(slice.call, Call::FutexWait { .. })
         && slice.waker_tid != 0
         && thread.slot.is_none()
-        && state.pools.get(slice.tgid).is_some_and(|pool| {
+        && state.runtime.pools.get(slice.tgid).is_some_and(|pool| {
             pool.queue.is_none() && pool.loop_tid == slice.waker_tid && pool.loop_tid != slice.tid
         })
 }
@@ -202,7 +202,9 @@ pub(in crate::machine) fn is_woken_by_loop(state: &State, thread: &Thread, slice
 /// A thread that is no loop's waited in what may be a queue of jobs.
 pub(in crate::machine) fn waited(state: &mut State, slice: &Slice, exit_ns: u64) {
     let Call::FutexWait { address, .. } = slice.call else { return };
-    let Some(pool) = state.pools.get_mut(slice.tgid).filter(|pool| pool.queue.is_none()) else { return };
+    let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.queue.is_none()) else {
+        return;
+    };
     if slice.tid == pool.loop_tid || slice.waker_tid != pool.loop_tid {
         return;
     }
@@ -224,16 +226,18 @@ pub(in crate::machine) fn waited(state: &mut State, slice: &Slice, exit_ns: u64)
 /// Whether a thread of a pool waits at the queue of jobs, whoever ends its wait: threads there wake one another.
 pub(in crate::machine) fn is_at_queue(state: &State, thread: &Thread, slice: &Slice) -> bool {
     let Call::FutexWait { address, .. } = slice.call else { return false };
-    let queue = state.pools.get(slice.tgid).and_then(|pool| pool.queue);
+    let queue = state.runtime.pools.get(slice.tgid).and_then(|pool| pool.queue);
     thread.slot.is_none() && queue == Some(address)
 }
 
 /// Whether a wait of a pool's thread that could be one for work is one within its work: it is not at the queue of jobs, or,
 /// where that is not known, neither the loop nor another thread of the pool ended it.
 pub(in crate::machine) fn is_within_job(state: &State, thread: &Thread, slice: &Slice) -> bool {
-    let Some(pool) = state.pools.get(slice.tgid) else { return false };
+    let Some(pool) = state.runtime.pools.get(slice.tgid) else { return false };
     let gives_work = |tid: Tid| {
-        tid == 0 || tid == pool.loop_tid || state.threads.get(tid).is_some_and(|thread| thread.is_pooled)
+        tid == 0
+            || tid == pool.loop_tid
+            || state.runtime.threads.get(tid).is_some_and(|thread| thread.is_pooled)
     };
     let Call::FutexWait { address, .. } = slice.call else { return false };
     let is_within = match pool.queue {
@@ -245,14 +249,14 @@ pub(in crate::machine) fn is_within_job(state: &State, thread: &Thread, slice: &
 
 /// The request for which the oldest job was done that the loop has not gone on with, where its thread was woken for it.
 pub(in crate::machine) fn next_done(state: &State, tgid: Tid, recent_ns: u64) -> Option<Place> {
-    let pool = state.pools.get(tgid)?;
+    let pool = state.runtime.pools.get(tgid)?;
     let job = pool.jobs.iter().find(|job| job.place.is_none() && job.noted_ns >= recent_ns)?;
-    job.woken_for.filter(|place| state.connections.is_live(*place))
+    job.woken_for.filter(|place| state.wire.connections.is_live(*place))
 }
 
 /// A thread of the pool begins anew: it was woken in this wait.
 pub(in crate::machine) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
-    let Some(pool) = state.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
+    let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
     thread.begun_ns = exit_ns;
@@ -263,7 +267,7 @@ pub(in crate::machine) fn begin(state: &mut State, thread: &mut Thread, slice: &
         return;
     }
     thread.works_for = None;
-    let Some(pool) = state.pools.get_mut(slice.tgid) else { return };
+    let Some(pool) = state.runtime.pools.get_mut(slice.tgid) else { return };
     pool.working.retain(|(tid, _)| *tid != slice.tid);
     let (loop_tid, has_queue) = (pool.loop_tid, pool.queue.is_some());
     // Its sleep ended with the wake-up; what is left of the call is the queue for a CPU and the way out.
@@ -271,9 +275,9 @@ pub(in crate::machine) fn begin(state: &mut State, thread: &mut Thread, slice: &
     let woken_ns = exit_ns.saturating_sub(awake_ns);
     thread.handed = Handed::default();
     let found = if slice.waker_tid == loop_tid {
-        let event_loop = state.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_ref());
+        let event_loop = state.runtime.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_ref());
         let due_ns = event_loop.and_then(|event_loop| event_loop.timer_of_turn(woken_ns));
-        let task = state.tasks.that_woke(loop_tid, woken_ns);
+        let task = state.runtime.tasks.that_woke(loop_tid, woken_ns);
         thread.handed = Handed { woken_ns, due_ns, task };
         if let Some(place) = by_task::place(state, slice.tgid, loop_tid, woken_ns) {
             by_task::has_gone_on(state, place, loop_tid, woken_ns);
@@ -284,7 +288,7 @@ pub(in crate::machine) fn begin(state: &mut State, thread: &mut Thread, slice: &
     };
     if found.is_none()
         && thread.handed.woken_ns > 0
-        && let Some(pool) = state.pools.get_mut(slice.tgid)
+        && let Some(pool) = state.runtime.pools.get_mut(slice.tgid)
     {
         if pool.given.len() >= MAX_GIVEN {
             pool.given.pop_front();
@@ -292,7 +296,7 @@ pub(in crate::machine) fn begin(state: &mut State, thread: &mut Thread, slice: &
         pool.given.push_back(thread.handed);
     }
     let by_order = found.is_some_and(|(_, by_order)| by_order);
-    if let Some(pool) = state.pools.get_mut(slice.tgid) {
+    if let Some(pool) = state.runtime.pools.get_mut(slice.tgid) {
         pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
         if let Some(task) = thread.handed.task
             && pool.at_work.len() < MAX_JOBS
@@ -309,7 +313,7 @@ pub(in crate::machine) fn begin(state: &mut State, thread: &mut Thread, slice: &
     thread.woken_by_order = by_order;
     // A pool that waits with a limit may tell the loop nothing when it is done: whom it works for stays unknown.
     let place = thread.woken_for.filter(|_| !matches!(slice.call, Call::FutexWait { has_timeout: true, .. }));
-    let active = place.and_then(|(number, _)| state.connections.get_mut(number)?.requests.front_mut());
+    let active = place.and_then(|(number, _)| state.wire.connections.get_mut(number)?.requests.front_mut());
     if let (Some(active), Some((_, id))) = (active, place)
         && active.request.id == id
     {
@@ -330,7 +334,7 @@ fn woken_for(
     if let Some(place) = by_task::place(state, tgid, loop_tid, woken_ns) {
         return Some((place, false));
     }
-    let event_loop = state.threads.get(loop_tid)?.event_loop.as_ref()?;
+    let event_loop = state.runtime.threads.get(loop_tid)?.event_loop.as_ref()?;
     let touched = event_loop.touched_at(woken_ns);
     if let Some((touched_ns, place)) = touched
         && !has_queue
@@ -341,7 +345,7 @@ fn woken_for(
     }
     let touched = touched.map(|(_, place)| place);
     let is_free = |place: &Place| {
-        let front = state.connections.get(place.0).and_then(|connection| connection.requests.front());
+        let front = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
         let untaken = |active: &Active| {
             active.request.id == place.1
                 && active.handed_to.is_none()
@@ -368,30 +372,30 @@ pub(in crate::machine) fn at_work(
     place: Place,
     task: Option<u64>,
 ) -> Option<HandedTo> {
-    let active = state.connections.active(place)?;
+    let active = state.wire.connections.active(place)?;
     let read_ns = active.request.service_start_ns?;
-    let pool = state.pools.get(tgid)?;
+    let pool = state.runtime.pools.get(tgid)?;
     let task = task.filter(|_| pool.givers.go_on());
     let given = |(_, by, begin_ns): &&(Tid, u64, u64)| Some(*by) == task && *begin_ns > read_ns;
     if let Some((tid, _, begin_ns)) = pool.at_work.iter().find(given) {
         return Some(HandedTo { tid: *tid, begin_ns: *begin_ns, by_order: false });
     }
     let handed_to = active.handed_to?;
-    let thread = state.threads.get(handed_to.tid)?;
+    let thread = state.runtime.threads.get(handed_to.tid)?;
     (thread.woken_for == Some(place)).then_some(handed_to)
 }
 
 /// A thread writes to a descriptor by which the loop is woken: what it did so far was for a request.
 pub(in crate::machine) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let Call::Write { fd } = slice.call else { return };
-    if slice.result <= 0 || state.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
+    if slice.result <= 0 || state.world.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
         return;
     }
-    let Some(pool) = state.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
+    let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
     let is_live = |place: &Place| {
-        let front = state.connections.get(place.0).and_then(|connection| connection.requests.front());
+        let front = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
         front.is_some_and(|active| active.request.id == place.1)
     };
     thread.is_pooled = true;
@@ -461,13 +465,13 @@ pub(in crate::machine) fn collect(
     (recent_ns, at_ns): (u64, u64),
     (on_gevent, task): (bool, Option<u64>),
 ) -> Collected {
-    let Some(pool) = state.pools.get_mut(tgid) else { return Collected::Nothing };
+    let Some(pool) = state.runtime.pools.get_mut(tgid) else { return Collected::Nothing };
     pool.own.went_on(place, at_ns);
     pool.givers.goes_on(task, recent_ns);
     let task = task.filter(|_| pool.givers.go_on());
     let own = &pool.own;
     pool.jobs.retain(|job| job.noted_ns >= recent_ns || job.place == Some(place) || own.has(job.tid));
-    let Some(connection) = state.connections.get_mut(place.0) else { return Collected::Nothing };
+    let Some(connection) = state.wire.connections.get_mut(place.0) else { return Collected::Nothing };
     let goes_on = connection.outbound.may_go_on();
     let Some(active) = connection.requests.front_mut() else { return Collected::Nothing };
     let Some(read_ns) = active.request.service_start_ns.filter(|_| active.request.id == place.1) else {
@@ -479,11 +483,11 @@ pub(in crate::machine) fn collect(
         && let Some((tid, is_only)) = own_thread::claim(pool, place, read_ns.max(recent_ns))
     {
         by_order = !is_only;
-        if let Some(thread) = state.threads.get_mut(tid) {
+        if let Some(thread) = state.runtime.threads.get_mut(tid) {
             thread.works_for = Some(place);
         }
     }
-    own_thread::in_flight(pool, &mut state.threads, place, at_ns);
+    own_thread::in_flight(pool, &mut state.runtime.threads, place, at_ns);
     let known = pool.jobs.iter().any(|job| job.place == Some(place));
     // A thread that has worked for it goes on to do so until it is over, or until it has given a piece of the response; else it just has not
     // noted anything since.
@@ -524,7 +528,7 @@ pub(in crate::machine) fn collect(
         let is_at_it = |thread: &&mut Thread| {
             thread.begun_ns <= noted_ns || thread.handed.task.is_none() || thread.handed.task == by_task
         };
-        if let Some(thread) = state.threads.get_mut(tid).filter(is_at_it) {
+        if let Some(thread) = state.runtime.threads.get_mut(tid).filter(is_at_it) {
             thread.works_for = Some(place);
             pool.working.retain(|(worker, _)| *worker != tid);
             pool.working.push((tid, place));

@@ -20,7 +20,7 @@ use crate::machine::world::waiter::lock_of;
 /// A wait in a queue has ended: who ended it may be the one that hands over jobs.
 pub(in crate::machine) fn note_feeder(state: &State, thread: &mut Thread, slice: &Slice) {
     let is_wait = matches!(slice.call, Call::FutexWait { .. });
-    let waker = state.threads.get(slice.waker_tid).filter(|waker| is_wait && waker.hands_over);
+    let waker = state.runtime.threads.get(slice.waker_tid).filter(|waker| is_wait && waker.hands_over);
     if waker.is_some_and(|waker| waker.tgid == slice.tgid) {
         thread.fed_by = Some(slice.waker_tid);
     }
@@ -30,7 +30,7 @@ pub(in crate::machine) fn note_feeder(state: &State, thread: &mut Thread, slice:
 /// A mutex is what threads queue in that accept for themselves, and those alone.
 pub(in crate::machine) fn is_for_next(state: &State, thread: &Thread, slice: &Slice) -> bool {
     // One that nobody was seen to give a job yet may get it from the loop, as others do.
-    let of_others = || state.pools.get(slice.tgid).filter(|pool| pool.answers_elsewhere);
+    let of_others = || state.runtime.pools.get(slice.tgid).filter(|pool| pool.answers_elsewhere);
     let of_others = || of_others().map(|pool| pool.loop_tid).filter(|feeder| *feeder != slice.tid);
     let fed_by = thread.fed_by.or_else(of_others);
     // Who is handed its jobs by another thread waits for them in a lock; what else it waits for is part of one.
@@ -139,7 +139,7 @@ pub(in crate::machine) fn make_slot_of_reader(
     touch: Touch,
 ) {
     let waits = matches!(touch, Touch::Read | Touch::WaitReadable) && slice.inside.blocked_ns > 0;
-    if waits && state.connections.get(number).is_some_and(Connection::expects_request) {
+    if waits && state.wire.connections.get(number).is_some_and(Connection::expects_request) {
         state.make_slot(thread);
     }
 }
@@ -151,15 +151,16 @@ pub(in crate::machine) fn make_slot_of_answerer(
     number: u32,
     tid: Tid,
 ) {
-    let front = state.connections.get(number).and_then(|connection| connection.requests.front());
+    let front = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
     let Some(active) = front.filter(|active| !active.responding) else { return };
     // Where that one has been in the same wait ever since, it is not known yet to have left the request.
     let reader = active.left_by.or(active.owner).filter(|reader| *reader != tid);
     thread.fed_by = reader.or(thread.fed_by);
-    if let Some(reader) = reader.and_then(|reader| state.threads.get_mut(reader)) {
+    if let Some(reader) = reader.and_then(|reader| state.runtime.threads.get_mut(reader)) {
         reader.hands_over = true;
     }
-    if let Some(pool) = state.pools.get_mut(thread.tgid).filter(|pool| Some(pool.loop_tid) == reader) {
+    if let Some(pool) = state.runtime.pools.get_mut(thread.tgid).filter(|pool| Some(pool.loop_tid) == reader)
+    {
         pool.answers_elsewhere = true;
     }
     state.make_slot(thread);

@@ -17,8 +17,8 @@ const MAX_OPEN: usize = 128;
 /// The request that the task works for that makes the thread's calls, as far as is known.
 pub(in crate::machine) fn at_work(state: &State, thread: &Thread, tid: Tid) -> Option<Place> {
     let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed)?;
-    let (number, id) = event_loop.tasks.place(state.tasks.of(tid)?)?;
-    let active = state.connections.get(number)?.requests.front()?;
+    let (number, id) = event_loop.tasks.place(state.runtime.tasks.of(tid)?)?;
+    let active = state.wire.connections.get(number)?.requests.front()?;
     // The task of one that may have ended may be another by now: it answers, and that tells. A greenlet that serves another one has read that.
     let is_known = !active.may_have_ended || event_loop.on_gevent;
     (active.request.id == id && is_known).then_some((number, id))
@@ -27,15 +27,15 @@ pub(in crate::machine) fn at_work(state: &State, thread: &Thread, tid: Tid) -> O
 /// A request was advanced by a call of a loop's thread. On its client's connection, that tells whose the task is: a greenlet's calls are all its own; on
 /// asyncio what is read is read in a context of the transport's, and so is written what the client did not take at once; else the task writes.
 pub(in crate::machine) fn note(state: &mut State, thread: &mut Thread, number: u32, slice: &Slice) {
-    let Some(task) = state.tasks.last(slice.tid) else { return };
+    let Some(task) = state.runtime.tasks.last(slice.tid) else { return };
     let (Call::Read { fd, .. } | Call::Write { fd }) = slice.call else { return };
     let is_read = matches!(slice.call, Call::Read { .. });
     // It looks for what is ready, or it had no tasks; whether it is a loop may be known later.
     let event_loop = thread.event_loop.get_or_insert_default();
-    let on_gevent = state.processes.is_on_gevent(slice.tgid);
-    let connections = &state.connections;
+    let on_gevent = state.world.processes.is_on_gevent(slice.tgid);
+    let connections = &state.wire.connections;
     let is_its_own = |connection: &Connection| on_gevent || !is_read && !connection.awaits_writable;
-    if state.descriptors.connection(slice.tgid, fd) != Some(number)
+    if state.world.descriptors.connection(slice.tgid, fd) != Some(number)
         || !connections.get(number).is_some_and(is_its_own)
     {
         return;
@@ -56,8 +56,8 @@ pub(in crate::machine) fn note(state: &mut State, thread: &mut Thread, number: u
         tasks.wrote(true);
     }
     let do_tell = on_gevent || tasks.are_of_one_request();
-    state.tasks.tell(slice.tid, do_tell);
-    if let Some(active) = state.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
+    state.runtime.tasks.tell(slice.tid, do_tell);
+    if let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
         active.task = Some(task);
     }
 }
@@ -66,9 +66,9 @@ pub(in crate::machine) fn note(state: &mut State, thread: &mut Thread, number: u
 /// one whose it was last.
 pub(in crate::machine) fn may_work_for(state: &State, thread: &Thread, tid: Tid) -> Vec<Place> {
     let Some(event_loop) = thread.event_loop.as_deref() else { return Vec::new() };
-    let task = state.tasks.of(tid);
+    let task = state.runtime.tasks.of(tid);
     let is_open = |place: &Place| {
-        let active = state.connections.active(*place);
+        let active = state.wire.connections.active(*place);
         active.is_some_and(|active| active.task.is_none() || active.task == task)
     };
     let last = task.and_then(|task| event_loop.tasks.place(task));
@@ -82,9 +82,9 @@ pub(in crate::machine) fn may_work_for(state: &State, thread: &Thread, tid: Tid)
 
 /// Whether a call of the present task can be another request's than this one, whose own task is known: of some request none is known.
 pub(in crate::machine) fn is_another_s(state: &State, thread: &Thread, slice: &Slice, place: Place) -> bool {
-    let own = state.connections.active(place).and_then(|active| active.task);
+    let own = state.wire.connections.active(place).and_then(|active| active.task);
     let reads = matches!(slice.call, Call::Read { .. });
     !reads
-        && own.zip(state.tasks.of(slice.tid)).is_some_and(|(own, task)| own != task)
+        && own.zip(state.runtime.tasks.of(slice.tid)).is_some_and(|(own, task)| own != task)
         && !may_work_for(state, thread, slice.tid).is_empty()
 }

@@ -148,7 +148,7 @@ impl Waits {
 
     fn waited(&mut self, slice: &Slice, slept: bool, state: &State) {
         let is_listener =
-            |fd: &i32| state.descriptors.class(slice.tgid, *fd) == Some(DescriptorClass::Listener);
+            |fd: &i32| state.world.descriptors.class(slice.tgid, *fd) == Some(DescriptorClass::Listener);
         let Some(thread) = self.thread(slice) else { return };
         let lock = lock_of_gap(slice).or(thread.came_from.take());
         let place = match slice.call {
@@ -199,11 +199,11 @@ impl Waits {
     /// Tells who waits for which listener, as far as it was not told before.
     pub fn acceptors(&mut self, state: &mut State) {
         for (tgid, inode, since_ns) in std::mem::take(&mut self.found) {
-            state.capacity.accepts(inode, tgid, since_ns);
+            state.time.capacity.accepts(inode, tgid, since_ns);
         }
         for (tgid, place, since_ns) in std::mem::take(&mut self.fresh) {
             for (inode, _) in listeners_at(state, tgid, place) {
-                state.capacity.accepts(inode, tgid, since_ns);
+                state.time.capacity.accepts(inode, tgid, since_ns);
             }
         }
     }
@@ -273,7 +273,7 @@ impl Waits {
             };
             let Some(lock) = lock else { continue };
             for inode in behind.get(&lock).into_iter().flatten() {
-                if state.processes.holds(slice.tgid, *inode) {
+                if state.world.processes.holds(slice.tgid, *inode) {
                     found.entry((*inode, How::Lock(lock.0))).or_default().insert((slice.tgid, slice.tid));
                 }
             }
@@ -308,7 +308,7 @@ pub(in crate::machine) const fn lock_of(system_call: i32) -> Option<(Lock, u64)>
 }
 
 fn listeners_at(state: &State, tgid: Tid, place: Place) -> Vec<(u64, How)> {
-    let inode = |fd: i32| state.processes.listener_inode(tgid, fd);
+    let inode = |fd: i32| state.world.processes.listener_inode(tgid, fd);
     match place {
         Place::Accept(fd) => inode(fd).map(|inode| (inode, How::Accept)).into_iter().collect(),
         Place::Poll(fd) => inode(fd).map(|inode| (inode, How::Poll)).into_iter().collect(),
@@ -321,11 +321,11 @@ fn listeners_at(state: &State, tgid: Tid, place: Place) -> Vec<(u64, How)> {
 }
 
 fn in_instance(state: &State, tgid: Tid, epoll_fd: i32, depth: usize, found: &mut Vec<(u64, How)>) {
-    let Some(instance) = state.descriptors.get(tgid, epoll_fd) else { return };
+    let Some(instance) = state.world.descriptors.get(tgid, epoll_fd) else { return };
     for &fd in &instance.interest {
-        match state.descriptors.class(tgid, fd) {
+        match state.world.descriptors.class(tgid, fd) {
             Some(DescriptorClass::Listener) => {
-                let Some(inode) = state.processes.listener_inode(tgid, fd) else { continue };
+                let Some(inode) = state.world.processes.listener_inode(tgid, fd) else { continue };
                 let ways = instance.ways.iter().find(|(of, _)| *of == fd).map_or(0, |(_, events)| *events);
                 let how = How::Epoll {
                     exclusive: ways & EPOLLEXCLUSIVE != 0,
@@ -356,10 +356,10 @@ mod tests {
         let mut state = State::new(false);
         for tgid in 1..=4 {
             let listener = ListenerSeen { tgid, fd: 3, inode: INODE, ..ListenerSeen::default() };
-            state.processes.listen(&listener);
-            state.descriptors.open(tgid, 3, DescriptorClass::Listener, 0);
-            state.descriptors.open(tgid, 4, DescriptorClass::Epoll, 0);
-            state.descriptors.set_interest(tgid, 4, vec![3], &[events]);
+            state.world.processes.listen(&listener);
+            state.world.descriptors.open(tgid, 3, DescriptorClass::Listener, 0);
+            state.world.descriptors.open(tgid, 4, DescriptorClass::Epoll, 0);
+            state.world.descriptors.set_interest(tgid, 4, vec![3], &[events]);
         }
         state
     }
@@ -412,9 +412,9 @@ mod tests {
     #[test]
     fn instance_in_an_instance_leads_to_the_listener() {
         let mut state = state(0);
-        state.descriptors.open(1, 6, DescriptorClass::Epoll, 0);
+        state.world.descriptors.open(1, 6, DescriptorClass::Epoll, 0);
         // A circle, which only a hostile server has.
-        state.descriptors.set_interest(1, 6, vec![4, 6], &[]);
+        state.world.descriptors.set_interest(1, 6, vec![4, 6], &[]);
         let mut waits = Waits::default();
         waits.slice(&slice(1, Call::EpollWait { epoll_fd: 6, timeout_ms: -1 }, 1), &state);
         assert_eq!(rows(&waits, &state, &[]), [("in epoll, instance in instance".to_owned(), 1)]);
@@ -444,17 +444,17 @@ mod tests {
         let mut state = state(0);
         let mut waits = Waits::default();
         for events in [0, EPOLLEXCLUSIVE] {
-            state.descriptors.open(1, 9, DescriptorClass::Epoll, 0);
-            state.descriptors.set_interest(1, 9, vec![3], &[events]);
+            state.world.descriptors.open(1, 9, DescriptorClass::Epoll, 0);
+            state.world.descriptors.set_interest(1, 9, vec![3], &[events]);
             let wait = Call::EpollWait { epoll_fd: 9, timeout_ms: -1 };
             waits.slice(&slice(1, wait, 1), &state);
-            state.descriptors.close(1, 9, u64::MAX);
+            state.world.descriptors.close(1, 9, u64::MAX);
         }
         let told = [("in epoll".to_owned(), 1), ("in epoll, exclusive".to_owned(), 1)];
         assert_eq!(rows(&waits, &state, &[]), told);
         // One that is there at the end is told as it is then.
         waits.slice(&slice(2, EPOLL, 1), &state);
-        state.descriptors.share(2, 4);
+        state.world.descriptors.share(2, 4);
         let told = rows(&waits, &state, &[]);
         assert_eq!(
             told.iter().filter(|(how, _)| how == "in epoll, one instance for all").count(),

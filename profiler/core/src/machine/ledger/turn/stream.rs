@@ -14,7 +14,7 @@ pub(in crate::machine) fn ended_unseen(state: &State, thread: &mut Thread, numbe
             && !connection.outbound.is_encrypted()
             && connection.requests.front().is_some_and(|front| front.may_have_ended)
     };
-    if state.connections.get(number).is_some_and(goes_on)
+    if state.wire.connections.get(number).is_some_and(goes_on)
         && let Some(event_loop) = thread.serving_loop()
     {
         event_loop.last_chunks = LastChunks::Joined;
@@ -25,7 +25,7 @@ pub(in crate::machine) fn ended_unseen(state: &State, thread: &mut Thread, numbe
 pub(in crate::machine) fn note_last_chunk(state: &State, thread: &mut Thread, number: u32) {
     if let Some(event_loop) = thread.serving_loop()
         && event_loop.last_chunks == LastChunks::Unknown
-        && state.connections.get(number).is_some_and(|connection| connection.outbound.at_last_chunk())
+        && state.wire.connections.get(number).is_some_and(|connection| connection.outbound.at_last_chunk())
     {
         event_loop.last_chunks = LastChunks::Apart;
     }

@@ -102,16 +102,17 @@ impl Threads {
 
 /// A thread was made by another one of its process; where that is the loop's, for a request.
 pub fn made(state: &mut State, tgid: Tid, (maker, child): (Tid, Tid), at_ns: u64) {
-    let Some(pool) = state.pools.get(tgid).filter(|pool| pool.loop_tid == maker && !pool.own.are_kept())
+    let Some(pool) =
+        state.runtime.pools.get(tgid).filter(|pool| pool.loop_tid == maker && !pool.own.are_kept())
     else {
         return;
     };
     // gevent makes threads for the process, to resolve names.
-    if state.processes.is_on_gevent(tgid) {
+    if state.world.processes.is_on_gevent(tgid) {
         return;
     }
     let place = goes_on(state, pool, tgid, at_ns);
-    let Some(pool) = state.pools.get_mut(tgid) else { return };
+    let Some(pool) = state.runtime.pools.get_mut(tgid) else { return };
     if pool.own.made.len() >= MAX_MADE {
         return;
     }
@@ -125,10 +126,10 @@ pub fn made(state: &mut State, tgid: Tid, (maker, child): (Tid, Tid), at_ns: u64
 
 /// The only request with which the loop may be going on at this moment, other than one that was touched.
 fn goes_on(state: &State, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<Place> {
-    let event_loop = state.threads.get(pool.loop_tid)?.event_loop.as_ref()?;
+    let event_loop = state.runtime.threads.get(pool.loop_tid)?.event_loop.as_ref()?;
     let since_ns = event_loop.slept_before(at_ns).0.max(event_loop.recent_ns());
     let was_read = |place: &&Place| {
-        let front = state.connections.get(place.0).and_then(|connection| connection.requests.front());
+        let front = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
         front.is_some_and(|active| {
             active.request.id == place.1
                 && active.handed_to.is_none()
@@ -147,9 +148,10 @@ fn goes_on(state: &State, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<Place> {
 
 /// The loop has woken a thread that it made: it goes on for its request. Says whether it does.
 pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> bool {
-    let Some(pool) = state.pools.get(slice.tgid) else { return false };
+    let Some(pool) = state.runtime.pools.get(slice.tgid) else { return false };
     let Some(mut made) = pool.own.made.get(&slice.tid).copied() else { return false };
-    let Some(event_loop) = state.threads.get(pool.loop_tid).and_then(|thread| thread.event_loop.as_ref())
+    let Some(event_loop) =
+        state.runtime.threads.get(pool.loop_tid).and_then(|thread| thread.event_loop.as_ref())
     else {
         return false;
     };
@@ -157,13 +159,13 @@ pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_
     let (slept_from_ns, slept_until_ns) = event_loop.slept_before(exit_ns.saturating_sub(awake_ns));
     let has_slept = slept_from_ns > made.known_ns;
     let active = made.place.and_then(|(number, id)| {
-        let active = state.connections.get_mut(number)?.requests.front_mut()?;
+        let active = state.wire.connections.get_mut(number)?.requests.front_mut()?;
         (active.request.id == id).then_some(active)
     });
     let is_over = made.place.is_some() && active.is_none();
     made.tidied = if is_over { made.tidied.saturating_add(1) } else { 0 };
     let is_kept = active.is_none() && has_slept || made.tidied > TIDYING_JOBS;
-    let Some(pool) = state.pools.get_mut(slice.tgid) else { return false };
+    let Some(pool) = state.runtime.pools.get_mut(slice.tgid) else { return false };
     if is_kept {
         pool.own.made.remove(&slice.tid);
         pool.own.kept = pool.own.kept.saturating_add(1);
@@ -187,11 +189,13 @@ pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_
 
 /// A thread that the loop made waits for more to do: what it did so far was for its request, whether it has told or not.
 pub(in crate::machine) fn done(state: &mut State, thread: &mut Thread, slice: &Slice) {
-    let Some(pool) = state.pools.get_mut(slice.tgid).filter(|pool| pool.own.has(slice.tid)) else { return };
+    let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.own.has(slice.tid)) else {
+        return;
+    };
     let (Some(begin_ns), false) = (thread.pending.start_ns(), pool.jobs.len() >= MAX_JOBS) else { return };
     let place = pool.own.place_of(slice.tid);
     let is_over = place.is_some_and(|place| {
-        let front = state.connections.get(place.0).and_then(|connection| connection.requests.front());
+        let front = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
         front.is_none_or(|active| active.request.id != place.1)
     });
     if is_over {
@@ -264,7 +268,7 @@ pub(super) fn in_flight(pool: &mut Pool, threads: &mut threads::Threads, place: 
 
 /// A thread has ended. One that was made for a request lives as long: what it did and nobody claimed was for none.
 pub fn ended(state: &mut State, tgid: Tid, tid: Tid) {
-    let Some(pool) = state.pools.get_mut(tgid) else { return };
+    let Some(pool) = state.runtime.pools.get_mut(tgid) else { return };
     pool.working.retain(|(worker, _)| *worker != tid);
     pool.open.remove(&tid);
     if pool.own.made.remove(&tid).is_some() {
