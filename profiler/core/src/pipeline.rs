@@ -303,7 +303,7 @@ impl Machines {
                 state.join.topology.fork(lifecycle.tgid, child_tgid);
                 state.gil.fork(lifecycle.tgid, child_tgid);
                 if child_tgid == lifecycle.tgid {
-                    handoff::made(state, lifecycle.tgid, (lifecycle.tid, child_tid), time_ns);
+                    handoff::made(&mut state.hand(), lifecycle.tgid, (lifecycle.tid, child_tid), time_ns);
                 } else {
                     state.product.drops.born(child_tgid, lifecycle.tgid);
                 }
@@ -317,7 +317,7 @@ impl Machines {
                 self.waits.forget(lifecycle.tid);
                 self.asked.retain(|(tgid, _)| *tgid != lifecycle.tid);
                 self.renewed.retain(|(tgid, _)| *tgid != lifecycle.tid);
-                handoff::ended(state, lifecycle.tgid, lifecycle.tid);
+                handoff::ended(&mut state.hand(), lifecycle.tgid, lifecycle.tid);
                 if let Some(thread) = state.runtime.threads.remove(lifecycle.tid) {
                     state.was_busy(&thread, time_ns);
                     state.end_thread(lifecycle.tid, thread, time_ns);

@@ -6,5 +6,6 @@ pub(super) mod exchange;
 pub(super) mod finish;
 pub(super) mod foreign;
 pub mod gil_party;
+pub(super) mod slots;
 pub mod strand;
 pub(super) mod turn;

@@ -5,9 +5,12 @@
 pub mod asker;
 pub(super) mod candidates;
 pub mod event_loop;
+pub mod givers;
 pub mod handed;
 pub mod handoff;
 pub(super) mod job;
+pub mod own_threads;
+pub mod pool;
 pub mod pools;
 pub mod state;
 pub mod strands;

@@ -9,7 +9,7 @@ use crate::fact::DescriptorClass;
 use crate::machine::driver::state::State;
 use crate::machine::join::front;
 use crate::machine::ledger::exchange::{self, Bytes};
-use crate::machine::ledger::{finish, foreign, turn};
+use crate::machine::ledger::{finish, foreign, slots, turn};
 use crate::machine::runtime::candidates::runs_loop;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, job};
@@ -55,14 +55,14 @@ pub(super) fn effects(
         if thread.is_loop() && !matches!(slice.call, Call::Make { .. }) {
             foreign::foreign(state, thread, slice, exit_ns, sink);
         } else if matches!(slice.call, Call::Write { .. }) && thread.slot.is_none() {
-            handoff::note(state, thread, slice, exit_ns);
+            handoff::note(&mut state.hand(), thread, slice, exit_ns);
         }
         if state.join.topology.has_front_end() {
             front::call(state, thread, slice, exit_ns, sink);
         }
         match slice.call {
             Call::Read { fd, .. } | Call::Write { fd } if slice.result > 0 => {
-                crate::machine::runtime::asker::count(state, thread, slice);
+                crate::machine::runtime::asker::count(&mut state.hand(), thread, slice);
                 let class = state.world.descriptors.class(tgid, fd);
                 if class == Some(DescriptorClass::Wakeup) && matches!(slice.call, Call::Write { .. }) {
                     job::tell(thread, exit_ns);
@@ -91,7 +91,7 @@ pub(super) fn effects(
     let Some(number) = state.world.descriptors.connection(tgid, fd) else { return };
     thread.in_front = front::is_in_front(state, number);
     job::engage(thread, number, slice, touch);
-    job::make_slot_of_reader(state, thread, number, slice, touch);
+    slots::make_slot_of_reader(state, thread, number, slice, touch);
     let moved = u64::try_from(slice.result).unwrap_or(0);
     let bytes = Bytes { moved, captured: captured.unwrap_or_default() };
     // The client has gone: up to here the thread worked for it, whoever closes the connection.
@@ -141,7 +141,7 @@ pub(super) fn effects(
         (Touch::Close, _) => close(state, thread, slice, fd, exit_ns, sink),
         (Touch::Register, _) => {
             // A loop also registers a connection in the middle of a response, to be told when its client takes more.
-            if !runs_loop(state, thread) {
+            if !runs_loop(state.view(), thread) {
                 finish::shut(state, number, sink);
             }
             if let Call::EpollControl { operation, events, .. } = slice.call

@@ -7,8 +7,7 @@ use crate::event::{Slice, Tid};
 use crate::machine::driver::state::State;
 use crate::machine::driver::{draw, meaning};
 use crate::machine::ledger::gil_party::Because;
-use crate::machine::ledger::{exchange, finish, turn};
-use crate::machine::runtime::job;
+use crate::machine::ledger::{exchange, finish, slots, turn};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::time::piece::Piece;
 use crate::machine::wire::ending::{How, asked};
@@ -105,7 +104,7 @@ fn end_slice(
     let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));
     let held_by = because.by;
     gap.held_by = held_by;
-    job::waited_for_its_turn(state, &mut thread, slice, &mut gap);
+    slots::waited_for_its_turn(state, &mut thread, slice, &mut gap);
     let serving = thread.serving;
     let idle = meaning::waits_for_work(state, &thread, slice, &meaning);
     if gap.length_ns() > 0 {

@@ -33,7 +33,8 @@ pub(in crate::machine) fn waits_for_work(
         Idle::UnlessServing => {
             thread.is_loop() && meaning.blocked == Phase::Unexplained
                 || !is_serving(state, thread)
-                    && (job::is_for_next(state, thread, slice) || handoff::is_at_queue(state, thread, slice))
+                    && (job::is_for_next(state.view(), thread, slice)
+                        || handoff::is_at_queue(state.view(), thread, slice))
         }
         Idle::No => false,
     }

@@ -9,7 +9,7 @@ use crate::event::{Call, Slice};
 use crate::machine::driver::state::State;
 use crate::machine::driver::{draw, effect, follow, meaning};
 use crate::machine::ledger::gil_party::Because;
-use crate::machine::ledger::{finish, gil_party, strand, turn};
+use crate::machine::ledger::{finish, gil_party, slots, strand, turn};
 use crate::machine::lock::gil::Part;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, job};
@@ -51,17 +51,17 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));
     let held_by = because.by;
     gap.held_by = held_by;
-    job::waited_for_its_turn(state, &mut thread, slice, &mut gap);
+    slots::waited_for_its_turn(state, &mut thread, slice, &mut gap);
     if gap.length_ns() > 0 {
         state.note_child_wait(&thread, slice, &gap);
         thread.pending.push(gap);
     }
-    job::note_feeder(state, &mut thread, slice);
+    job::note_feeder(state.view(), &mut thread, slice);
     let idle = meaning::waits_for_work(state, &thread, slice, &meaning);
     if idle {
-        handoff::waited(state, slice, exit_ns);
+        handoff::waited(&mut state.hand(), slice, exit_ns);
     }
-    let idle = idle && !handoff::is_within_job(state, &thread, slice);
+    let idle = idle && !handoff::is_within_job(state.view(), &thread, slice);
     if state.wants_slices {
         let state = if idle { ThreadState::Idle } else { meaning.state };
         draw::draw(slice, exit_ns, (state, because), false, sink);
@@ -97,10 +97,10 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
             state.make_slot(&mut thread);
         }
     }
-    if !idle && part == Part::None && handoff::is_woken_by_loop(state, &thread, slice) {
-        handoff::done(state, &mut thread, slice);
+    if !idle && part == Part::None && handoff::is_woken_by_loop(state.view(), &thread, slice) {
+        handoff::done(&mut state.hand(), &mut thread, slice);
         state.drain(&mut thread);
-        handoff::begin(state, &mut thread, slice, exit_ns);
+        handoff::begin(&mut state.hand(), &mut thread, slice, exit_ns);
     }
     let captured = head.as_ref().map(|head| head.bytes.as_slice());
     effect::effects(state, &mut thread, (slice, exit_ns), &meaning, captured, sink);
@@ -125,12 +125,12 @@ fn wait_for_work(
     // A loop's first wait may be one in the middle of a response.
     turn::recognise(state, thread, slice);
     finish::leave(state, thread, slice.tid, slice.enter_ns, sink);
-    handoff::done(state, thread, slice);
+    handoff::done(&mut state.hand(), thread, slice);
     state.drain(thread);
     state.was_busy(thread, slice.enter_ns);
     thread.busy_since_ns = Some(exit_ns);
     thread.work_start_ns = Some(exit_ns);
     thread.engaged = None;
     turn::wait(state, thread, slice, exit_ns);
-    handoff::begin(state, thread, slice, exit_ns);
+    handoff::begin(&mut state.hand(), thread, slice, exit_ns);
 }

@@ -10,7 +10,7 @@ use crate::machine::join::state::Join;
 use crate::machine::lock::gil::Locks;
 use crate::machine::product::by_process::{MAX_COUNTED, had_to_wait};
 use crate::machine::product::state::Product;
-use crate::machine::runtime::state::Runtime;
+use crate::machine::runtime::state::{Hand, Runtime, View};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::time::piece::{Piece, hold};
 use crate::machine::time::slot::Busy;
@@ -87,6 +87,18 @@ impl State {
             wants_slices,
             evicted: 0,
         }
+    }
+
+    /// What the stage sees that decides for whom threads work.
+    #[must_use]
+    pub const fn view(&self) -> View<'_> {
+        View { world: &self.world, wire: &self.wire, runtime: &self.runtime }
+    }
+
+    /// The same, to be changed.
+    pub const fn hand(&mut self) -> Hand<'_> {
+        let Self { world, wire, runtime, evicted, .. } = self;
+        Hand { world, wire, runtime, evicted }
     }
 
     /// A request comes to its end.

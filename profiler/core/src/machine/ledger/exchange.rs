@@ -5,7 +5,7 @@
 
 use crate::machine::driver::state::State;
 use crate::machine::join::front;
-use crate::machine::ledger::{finish, strand, turn};
+use crate::machine::ledger::{finish, slots, strand, turn};
 use crate::machine::runtime::job;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::{At, Connection};
@@ -151,7 +151,7 @@ pub(in crate::machine) fn write(
     let is_private = state.wire.connections.get(number).is_some_and(Connection::is_private);
     let answers = |step: &Step<ResponseHead>| step.bytes > 0 && !step.head.is_some_and(|head| head.interim);
     if steps.iter().any(answers) {
-        job::make_slot_of_answerer(state, thread, number, at.1.tid);
+        slots::make_slot_of_answerer(state, thread, number, at.1.tid);
     }
     let mut advanced = None;
     for step in steps {

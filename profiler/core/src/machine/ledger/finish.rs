@@ -25,7 +25,7 @@ pub(in crate::machine) fn leave(
     sink: &mut dyn FnMut(Entry),
 ) {
     let Some((number, id)) = thread.serving.take() else { return };
-    let runs_loop = runs_loop(state, thread);
+    let runs_loop = runs_loop(state.view(), thread);
     let Some(connection) = state.wire.connections.get_mut(number) else { return };
     let Some(place) = connection.requests.iter().position(|active| active.request.id == id) else { return };
     // A loop turns to others between any two pieces of a response, which it passes on or makes itself.
@@ -56,7 +56,7 @@ pub(in crate::machine) fn leave(
             state.hold_for_request(thread, from_ns, &phases);
         }
         if is_own {
-            left(state, thread, (number, id), &phases);
+            left(state.view(), thread, (number, id), &phases);
         }
         if let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.get_mut(place)) {
             thread.hands_over |= !active.responding;

@@ -23,7 +23,7 @@ fn runs(
     (slice, exit_ns): (&Slice, u64),
     sink: &mut dyn FnMut(Entry),
 ) {
-    let Some((number, id)) = task::at_work(state, thread, slice.tid) else { return };
+    let Some((number, id)) = task::at_work(state.view(), thread, slice.tid) else { return };
     let active = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
     let waits = active.is_none_or(|active| active.wants != Wants::Unknown);
     if thread.serving != Some((number, id)) && !waits {
@@ -89,15 +89,16 @@ pub(in crate::machine) fn foreign(
         _ => return runs(state, thread, (slice, exit_ns), sink),
     }
     let back_end = (fd, descriptor.opened_ns);
-    let told = task::at_work(state, thread, slice.tid);
+    let told = task::at_work(state.view(), thread, slice.tid);
     let known = descriptor.owner.filter(|place| state.wire.connections.is_live(*place));
-    let owner = told.or_else(|| known.filter(|place| !task::is_another_s(state, thread, slice, *place)));
+    let owner =
+        told.or_else(|| known.filter(|place| !task::is_another_s(state.view(), thread, slice, *place)));
     if owner.is_none() && strand::goes_on(state, thread, (slice, exit_ns), back_end, sink) {
         return;
     }
     let asker = match owner {
         Some(place) => Asker::Known(place),
-        None => asker::find(state, thread, slice),
+        None => asker::find(state.view(), thread, slice),
     };
     let place = match asker {
         Asker::Known(place) => {

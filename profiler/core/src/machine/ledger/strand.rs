@@ -30,7 +30,8 @@ fn turn_to(state: &mut State, thread: &mut Thread, slice: &Slice, sink: &mut dyn
     let Some(event_loop) = thread.serving_loop() else { return slice.enter_ns };
     let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
     let is_first = event_loop.is_fresh();
-    let may_other = other.is_some_and(|place| may_run(state, place)) || event_loop.strands.current_runs();
+    let may_other =
+        other.is_some_and(|place| may_run(state.view(), place)) || event_loop.strands.current_runs();
     // It uses the connection that was just made, or is done with one that has just answered: see `By::picks_up`.
     let is_done = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. });
     let picks_up = event_loop.defers() && (is_done || slice.back_end_ready_ns > 0);
@@ -68,11 +69,15 @@ pub(in crate::machine) fn open(
     let Some(event_loop) = thread.serving_loop() else { return };
     // A name was resolved before, by a thread of the loop's pool.
     let of_task = task.map(|task| (task, event_loop.tasks.another_until_ns(task)));
-    let job = handoff::take_free(state, slice.tgid, event_loop.recent_ns(), of_task);
+    let job = handoff::take_free(&mut state.hand(), slice.tgid, event_loop.recent_ns(), of_task);
     let job = job.filter(|job| job.begin_ns < own_start_ns);
     // Where a job of one of them is known it may be that one.
-    let is_given = !candidates.iter().any(|place| asker::handed_to(state, *place).is_some());
-    let given = if is_given { handoff::take_given(state, slice.tgid, slice.enter_ns, of_task) } else { None };
+    let is_given = !candidates.iter().any(|place| asker::handed_to(state.view(), *place).is_some());
+    let given = if is_given {
+        handoff::take_given(&mut state.hand(), slice.tgid, slice.enter_ns, of_task)
+    } else {
+        None
+    };
     let begun_ns = job.as_ref().map_or(own_start_ns, |job| job.begin_ns);
     let connections = &state.wire.connections;
     let candidates = candidates.iter().filter_map(|place| {

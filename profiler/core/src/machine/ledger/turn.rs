@@ -94,7 +94,7 @@ pub(in crate::machine) fn took(
     slice: &Slice,
     phases: &Phases,
 ) {
-    task::note(state, thread, number, slice);
+    task::note(&mut state.hand(), thread, number, slice);
     let active = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
     if let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) {
         if !matches!(slice.call, Call::Read { .. }) {
@@ -142,7 +142,7 @@ pub(in crate::machine) fn turn_to(
         By::Readiness { .. } if is_first => free_from_ns,
         By::Readiness { .. } => slice.enter_ns,
         By::Running { .. } => {
-            doubtful = runs_strand || left_behind.is_some_and(|place| may_run(state, place));
+            doubtful = runs_strand || left_behind.is_some_and(|place| may_run(state.view(), place));
             picks_up = doubtful && event_loop.defers() && by.picks_up(slice);
             if doubtful { slice.enter_ns } else { free_from_ns }
         }
@@ -170,12 +170,19 @@ pub(in crate::machine) fn turn_to(
     let may_be_told = by.is_running() && !goes_straight_on(state, thread, (number, id), by);
     let task = state.runtime.tasks.of(slice.tid);
     let collected = if may_be_told {
-        handoff::collect(state, slice.tgid, (number, id), (recent_ns, slice.enter_ns), (on_gevent, task))
+        handoff::collect(
+            &mut state.hand(),
+            slice.tgid,
+            (number, id),
+            (recent_ns, slice.enter_ns),
+            (on_gevent, task),
+        )
     } else {
         Collected::Nothing
     };
-    let at_work = if may_be_told { handoff::at_work(state, slice.tgid, (number, id), task) } else { None };
-    let has_open_threads = handoff::has_open_threads(state, slice.tgid);
+    let at_work =
+        if may_be_told { handoff::at_work(state.view(), slice.tgid, (number, id), task) } else { None };
+    let has_open_threads = handoff::has_open_threads(state.view(), slice.tgid);
     let asked = has_asked(state, thread, (number, id), task);
     let (Some(event_loop), Some(connection)) =
         (thread.event_loop.as_deref_mut(), state.wire.connections.get_mut(number))
@@ -281,10 +288,10 @@ pub(in crate::machine) fn untouched(state: &mut State, thread: &mut Thread, slic
     let from_ns = event_loop.turn_start_ns();
     event_loop.goes_on_first();
     // A request whose thread is not known yet waits for that, whatever the loop does.
-    if handoff::has_open_threads(state, slice.tgid) {
+    if handoff::has_open_threads(state.view(), slice.tgid) {
         return;
     }
-    let Some((number, id)) = running(state, event_loop, None) else { return };
+    let Some((number, id)) = running(state.view(), event_loop, None) else { return };
     // What was asked meanwhile may be its own.
     let may_be_strand = event_loop.strands.may_be(id);
     let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {

@@ -4,8 +4,8 @@
 //! can have made that call; otherwise all who may have.
 
 use crate::event::{Call, Slice};
-use crate::machine::driver::state::State;
 use crate::machine::runtime::candidates::{candidates, may_run};
+use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, task};
 use crate::machine::wire::request::{HandedTo, Place, Wants};
@@ -29,7 +29,7 @@ pub(in crate::machine) enum Asker {
 }
 
 /// A call moved bytes: where a back end answers by it, that counts for the request that the thread serves. A loop's thread may be at any.
-pub(in crate::machine) fn count(state: &mut State, thread: &Thread, slice: &Slice) {
+pub(in crate::machine) fn count(state: &mut Hand<'_>, thread: &Thread, slice: &Slice) {
     let Some(port) = state.world.descriptors.answered(slice) else { return };
     let Some((number, id)) = thread.serving.filter(|_| !thread.is_loop()) else { return };
     let active =
@@ -40,7 +40,7 @@ pub(in crate::machine) fn count(state: &mut State, thread: &Thread, slice: &Slic
 }
 
 /// Who made this call on a back end that is of no known request, and of no strand.
-pub(in crate::machine) fn find(state: &State, thread: &Thread, slice: &Slice) -> Asker {
+pub(in crate::machine) fn find(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let asker = by_order(state, thread, slice);
     let is_known = state.runtime.tasks.of(slice.tid).is_some();
     let on_gevent = thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.on_gevent);
@@ -58,7 +58,7 @@ pub(in crate::machine) fn find(state: &State, thread: &Thread, slice: &Slice) ->
 }
 
 /// The same, as far as the loop's order tells.
-fn by_order(state: &State, thread: &Thread, slice: &Slice) -> Asker {
+fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let Some(event_loop) = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed) else {
         return Asker::Nobody;
     };
@@ -128,7 +128,7 @@ fn by_order(state: &State, thread: &Thread, slice: &Slice) -> Asker {
 }
 
 /// When the loop left a request.
-fn left_ns(state: &State, place: Place) -> u64 {
+fn left_ns(state: View<'_>, place: Place) -> u64 {
     state
         .wire
         .connections
@@ -146,7 +146,7 @@ fn push_all(list: &mut Vec<Place>, places: impl Iterator<Item = Place>) {
 }
 
 /// The thread of the pool that was woken for a request that waits for nothing else.
-pub(in crate::machine) fn handed_to(state: &State, place: Place) -> Option<HandedTo> {
+pub(in crate::machine) fn handed_to(state: View<'_>, place: Place) -> Option<HandedTo> {
     let active = state.wire.connections.active(place)?;
     active.handed_to.filter(|_| active.wants == Wants::Unknown)
 }

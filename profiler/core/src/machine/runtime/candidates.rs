@@ -2,20 +2,20 @@
 //!
 //! In: what a loop has left, and what that waits for. Out: who may be running.
 
-use crate::machine::driver::state::State;
 use crate::machine::runtime::event_loop::{EventLoop, MAX_LEFT, MAX_PARKED};
 use crate::machine::runtime::handoff;
+use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{Place, Wants};
 use crate::phase::Phases;
 
 /// Whether a thread that serves clients runs a loop, as far as can be told before it has looked: nothing else does in a process on gevent.
-pub(in crate::machine) fn runs_loop(state: &State, thread: &Thread) -> bool {
+pub(in crate::machine) fn runs_loop(state: View<'_>, thread: &Thread) -> bool {
     thread.is_loop() || state.world.processes.is_on_gevent(thread.tgid)
 }
 
 /// The thread left a request that is not finished: it may go on with it later in the same round of turns.
-pub(in crate::machine) fn left(state: &State, thread: &mut Thread, place: Place, phases: &Phases) {
+pub(in crate::machine) fn left(state: View<'_>, thread: &mut Thread, place: Place, phases: &Phases) {
     let active = state
         .wire
         .connections
@@ -37,7 +37,7 @@ pub(in crate::machine) fn left(state: &State, thread: &mut Thread, place: Place,
 }
 
 /// Whether a request that the loop was about may have gone on: it said of nothing that it waits for it.
-pub(in crate::machine) fn may_run(state: &State, place: Place) -> bool {
+pub(in crate::machine) fn may_run(state: View<'_>, place: Place) -> bool {
     let active = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
     active.is_some_and(|active| {
         let waits = active.wants != Wants::Unknown || active.handed_to.is_some();
@@ -48,7 +48,7 @@ pub(in crate::machine) fn may_run(state: &State, place: Place) -> bool {
 /// Who may be running without a sign of its own: the one touched last; those that the loop left in this round of turns;
 /// those of the parked that `go_on`. One may be named twice.
 pub(in crate::machine) fn candidates<'a>(
-    state: &'a State,
+    state: View<'a>,
     event_loop: &'a EventLoop,
     current: Option<Place>,
     go_on: impl Fn(Place) -> bool + 'a,
@@ -58,12 +58,12 @@ pub(in crate::machine) fn candidates<'a>(
     let left = event_loop.left.iter().filter(move |_| may_go_on);
     let parked = event_loop.parked.iter().filter(move |place| go_on(**place));
     let others = left.chain(parked).copied();
-    current.into_iter().chain(others).filter(|place| may_run(state, *place))
+    current.into_iter().chain(others).filter(move |place| may_run(state, *place))
 }
 
 /// The only one of them; `None`: there is none, or several.
 pub(in crate::machine) fn running(
-    state: &State,
+    state: View<'_>,
     event_loop: &EventLoop,
     current: Option<Place>,
 ) -> Option<Place> {

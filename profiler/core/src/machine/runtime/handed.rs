@@ -4,6 +4,9 @@
 
 use crate::phase::Phase;
 
+/// Jobs of one process that wait for the loop.
+pub(super) const MAX_JOBS: usize = 256;
+
 /// How a thread of the pool was given its job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handed {

@@ -10,18 +10,14 @@
 //! loop made for a request (`own_thread`) works for that one until it is over.
 
 mod by_task;
-mod givers;
 mod own_thread;
 mod pieces;
 
-use std::collections::VecDeque;
-
-use rustc_hash::FxHashSet;
-
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
-use crate::machine::driver::state::State;
-use crate::machine::runtime::handed::Handed;
+use crate::machine::runtime::handed::{Handed, MAX_JOBS};
+use crate::machine::runtime::pool::Job;
+use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::time::piece::Pending;
 use crate::machine::wire::request::{Active, HandedTo, Place};
@@ -32,42 +28,10 @@ pub use own_thread::{ended, made};
 
 /// Addresses remembered to find the queue of jobs.
 const MAX_ADDRESSES: usize = 64;
-/// Jobs of one process that wait for the loop.
-const MAX_JOBS: usize = 256;
-
 /// Jobs given for one of several requests that are remembered.
 const MAX_GIVEN: usize = 64;
 /// A job that was given longer ago is not waited for any more.
 const LONGEST_JOB_NS: u64 = 1_000_000_000;
-
-/// What a thread did up to its last note.
-#[derive(Clone, Debug)]
-pub struct Job {
-    tid: Tid,
-    /// Where the thread began: the end of its wait, or of the job before.
-    begin_ns: u64,
-    /// The request that the loop had touched last when it woke the thread.
-    woken_for: Option<Place>,
-    /// Which request that was, only the order of several told.
-    by_order: bool,
-    /// The request that it is known to be of.
-    place: Option<Place>,
-    /// The loop made its thread for that request: nobody else keeps it waiting, and from this moment on it waited for the loop
-    /// to give the thread this job.
-    ready_ns: Option<u64>,
-    /// Its last note.
-    noted_ns: u64,
-    pieces: Pending,
-    /// When the loop woke the thread, and when the timer came due that may have made its request go on.
-    handed: Handed,
-}
-
-impl Job {
-    /// It was done lately, and nobody is known to have handed it over.
-    fn is_free(&self, recent_ns: u64) -> bool {
-        self.place.is_none() && self.woken_for.is_none() && self.noted_ns >= recent_ns
-    }
-}
 
 /// What the loop's going on with a request brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +60,7 @@ pub(in crate::machine) struct Free {
 /// The oldest of the jobs that are done, that the loop has not gone on with, and that nobody is known to have handed over; where it is known which Python
 /// task asks, one that this task handed over.
 pub(in crate::machine) fn take_free(
-    state: &mut State,
+    state: &mut Hand<'_>,
     tgid: Tid,
     recent_ns: u64,
     task: Option<(u64, u64)>,
@@ -110,7 +74,7 @@ pub(in crate::machine) fn take_free(
 
 /// Whether any request may have handed a job over that is not gone on with, as far as is known. A thread that takes one job after the other
 /// is not woken for each.
-pub(in crate::machine) fn has_given(state: &State, tgid: Tid, now_ns: u64, recent_ns: u64) -> bool {
+pub(in crate::machine) fn has_given(state: View<'_>, tgid: Tid, now_ns: u64, recent_ns: u64) -> bool {
     let Some(pool) = state.runtime.pools.get(tgid) else { return false };
     let is_recent = |handed: &Handed| handed.woken_ns.saturating_add(LONGEST_JOB_NS) > now_ns;
     pool.given.back().is_some_and(is_recent) || pool.jobs.iter().any(|job| job.is_free(recent_ns))
@@ -118,7 +82,7 @@ pub(in crate::machine) fn has_given(state: &State, tgid: Tid, now_ns: u64, recen
 
 /// One of those goes on: how its job was handed over, as far as that is the same for all of them.
 pub(in crate::machine) fn take_given(
-    state: &mut State,
+    state: &mut Hand<'_>,
     tgid: Tid,
     now_ns: u64,
     task: Option<(u64, u64)>,
@@ -133,64 +97,20 @@ pub(in crate::machine) fn take_given(
     Some(Handed { due_ns, ..pool.given.pop_front()? })
 }
 
-/// The pool of a process that has a loop.
-#[derive(Clone, Debug)]
-pub struct Pool {
-    /// The loop's thread.
-    pub loop_tid: Tid,
-    /// Other threads answer what the loop has read.
-    pub answers_elsewhere: bool,
-    jobs: VecDeque<Job>,
-    /// Which thread works for which request.
-    working: Vec<(Tid, Place)>,
-    /// Where threads were seen to wait, until two were at the same address: that is the queue of jobs. (Not all pools have
-    /// one: where each thread waits at an address of its own, waits within a job look like waits for one.)
-    addresses: VecDeque<(u64, Tid, u64)>,
-    queue: Option<u64>,
-    /// Threads that got a job of which it is not known whose it is, or told by order alone.
-    open: FxHashSet<Tid>,
-    own: own_thread::Threads,
-    /// Jobs that the loop gave for one of several, the last ones that may not have been gone on with.
-    given: VecDeque<Handed>,
-    /// Threads that a known Python task gave a job of which they have not told yet: which, and when they began.
-    at_work: Vec<(Tid, u64, u64)>,
-    givers: givers::Givers,
-}
-
-impl Pool {
-    /// The pool of the process whose loop this thread runs.
-    #[must_use]
-    pub fn of(loop_tid: Tid) -> Self {
-        Self {
-            loop_tid,
-            answers_elsewhere: false,
-            jobs: VecDeque::new(),
-            working: Vec::new(),
-            addresses: VecDeque::new(),
-            queue: None,
-            open: FxHashSet::default(),
-            own: own_thread::Threads::default(),
-            given: VecDeque::new(),
-            at_work: Vec::new(),
-            givers: givers::Givers::default(),
-        }
-    }
-}
-
 /// Whether a thread of the pool works for a request, as far as is known.
-pub(in crate::machine) fn is_worked_for(state: &State, tgid: Tid, place: Place) -> bool {
+pub(in crate::machine) fn is_worked_for(state: View<'_>, tgid: Tid, place: Place) -> bool {
     state.runtime.pools.get(tgid).is_some_and(|pool| pool.working.iter().any(|(_, known)| *known == place))
 }
 
 /// Whether a thread of a process works for one of several requests, and which is not known yet. gevent's threads only resolve
 /// names, which says nothing of what its requests do meanwhile.
-pub(in crate::machine) fn has_open_threads(state: &State, tgid: Tid) -> bool {
+pub(in crate::machine) fn has_open_threads(state: View<'_>, tgid: Tid) -> bool {
     !state.world.processes.is_on_gevent(tgid)
         && state.runtime.pools.get(tgid).is_some_and(|pool| !pool.open.is_empty() || pool.own.has_open())
 }
 
 /// Whether a wait that a thread's own calls do not show to be one for work ended by the loop's hand.
-pub(in crate::machine) fn is_woken_by_loop(state: &State, thread: &Thread, slice: &Slice) -> bool {
+pub(in crate::machine) fn is_woken_by_loop(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     matches!(slice.call, Call::FutexWait { .. })
         && slice.waker_tid != 0
         && thread.slot.is_none()
@@ -200,7 +120,7 @@ pub(in crate::machine) fn is_woken_by_loop(state: &State, thread: &Thread, slice
 }
 
 /// A thread that is no loop's waited in what may be a queue of jobs.
-pub(in crate::machine) fn waited(state: &mut State, slice: &Slice, exit_ns: u64) {
+pub(in crate::machine) fn waited(state: &mut Hand<'_>, slice: &Slice, exit_ns: u64) {
     let Call::FutexWait { address, .. } = slice.call else { return };
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.queue.is_none()) else {
         return;
@@ -224,7 +144,7 @@ pub(in crate::machine) fn waited(state: &mut State, slice: &Slice, exit_ns: u64)
 }
 
 /// Whether a thread of a pool waits at the queue of jobs, whoever ends its wait: threads there wake one another.
-pub(in crate::machine) fn is_at_queue(state: &State, thread: &Thread, slice: &Slice) -> bool {
+pub(in crate::machine) fn is_at_queue(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     let Call::FutexWait { address, .. } = slice.call else { return false };
     let queue = state.runtime.pools.get(slice.tgid).and_then(|pool| pool.queue);
     thread.slot.is_none() && queue == Some(address)
@@ -232,7 +152,7 @@ pub(in crate::machine) fn is_at_queue(state: &State, thread: &Thread, slice: &Sl
 
 /// Whether a wait of a pool's thread that could be one for work is one within its work: it is not at the queue of jobs, or,
 /// where that is not known, neither the loop nor another thread of the pool ended it.
-pub(in crate::machine) fn is_within_job(state: &State, thread: &Thread, slice: &Slice) -> bool {
+pub(in crate::machine) fn is_within_job(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     let Some(pool) = state.runtime.pools.get(slice.tgid) else { return false };
     let gives_work = |tid: Tid| {
         tid == 0
@@ -248,14 +168,14 @@ pub(in crate::machine) fn is_within_job(state: &State, thread: &Thread, slice: &
 }
 
 /// The request for which the oldest job was done that the loop has not gone on with, where its thread was woken for it.
-pub(in crate::machine) fn next_done(state: &State, tgid: Tid, recent_ns: u64) -> Option<Place> {
+pub(in crate::machine) fn next_done(state: View<'_>, tgid: Tid, recent_ns: u64) -> Option<Place> {
     let pool = state.runtime.pools.get(tgid)?;
     let job = pool.jobs.iter().find(|job| job.place.is_none() && job.noted_ns >= recent_ns)?;
     job.woken_for.filter(|place| state.wire.connections.is_live(*place))
 }
 
 /// A thread of the pool begins anew: it was woken in this wait.
-pub(in crate::machine) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
@@ -263,7 +183,7 @@ pub(in crate::machine) fn begin(state: &mut State, thread: &mut Thread, slice: &
     if slice.waker_tid == pool.loop_tid && own_thread::begin(state, thread, slice, exit_ns) {
         return;
     }
-    if pieces::goes_on(state, thread, slice) {
+    if pieces::goes_on(state.view(), thread, slice) {
         return;
     }
     thread.works_for = None;
@@ -279,10 +199,10 @@ pub(in crate::machine) fn begin(state: &mut State, thread: &mut Thread, slice: &
         let due_ns = event_loop.and_then(|event_loop| event_loop.timer_of_turn(woken_ns));
         let task = state.runtime.tasks.that_woke(loop_tid, woken_ns);
         thread.handed = Handed { woken_ns, due_ns, task };
-        if let Some(place) = by_task::place(state, slice.tgid, loop_tid, woken_ns) {
+        if let Some(place) = by_task::place(state.view(), slice.tgid, loop_tid, woken_ns) {
             by_task::has_gone_on(state, place, loop_tid, woken_ns);
         }
-        woken_for(state, slice.tgid, loop_tid, has_queue, woken_ns)
+        woken_for(state.view(), slice.tgid, loop_tid, has_queue, woken_ns)
     } else {
         None
     };
@@ -325,7 +245,7 @@ pub(in crate::machine) fn begin(state: &mut State, thread: &mut Thread, slice: &
 /// had touched last in that turn; where it had touched none, or jobs stand in one queue, for the first of those that it had left
 /// and that no thread has taken.
 fn woken_for(
-    state: &State,
+    state: View<'_>,
     tgid: Tid,
     loop_tid: Tid,
     has_queue: bool,
@@ -367,7 +287,7 @@ fn woken_for(
 
 /// The thread that was woken for a request and still is about it: it has written no note since. `task`: the Python task in which the request goes on.
 pub(in crate::machine) fn at_work(
-    state: &State,
+    state: View<'_>,
     tgid: Tid,
     place: Place,
     task: Option<u64>,
@@ -386,7 +306,7 @@ pub(in crate::machine) fn at_work(
 }
 
 /// A thread writes to a descriptor by which the loop is woken: what it did so far was for a request.
-pub(in crate::machine) fn note(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let Call::Write { fd } = slice.call else { return };
     if slice.result <= 0 || state.world.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
         return;
@@ -437,7 +357,7 @@ pub(in crate::machine) fn note(state: &mut State, thread: &mut Thread, slice: &S
     }
     if pool.jobs.len() >= MAX_JOBS {
         pool.jobs.pop_front();
-        state.evicted = state.evicted.saturating_add(1);
+        *state.evicted = state.evicted.saturating_add(1);
     }
     pool.jobs.push_back(Job {
         tid: slice.tid,
@@ -459,7 +379,7 @@ pub(in crate::machine) fn note(state: &mut State, thread: &mut Thread, slice: &S
 /// On gevent any greenlet gives jobs in any order: what is not known to be of a request is not its own there. `task`: the Python task in which the
 /// request goes on; what that handed over is its own, and of several what another one did is not.
 pub(in crate::machine) fn collect(
-    state: &mut State,
+    state: &mut Hand<'_>,
     tgid: Tid,
     place: Place,
     (recent_ns, at_ns): (u64, u64),

@@ -5,20 +5,16 @@
 //! a thread's work on a connection. A thread that hands requests over and wakes another one feeds it: that one waits for
 //! its next job when it is woken by the feeder, and within a job when anybody else ends its wait.
 
-use profiler_common::record::slice::FLAG_GAP_BLOCKED_MIXED;
-
-use crate::event::{Call, Slice, Tid};
+use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
-use crate::machine::driver::state::State;
+use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;
-use crate::machine::time::piece::Piece;
-use crate::machine::wire::connection::Connection;
 use crate::machine::wire::request::{Active, Wants};
 use crate::machine::world::classify::{Touch, is_mutex};
 use crate::machine::world::waiter::lock_of;
 
 /// A wait in a queue has ended: who ended it may be the one that hands over jobs.
-pub(in crate::machine) fn note_feeder(state: &State, thread: &mut Thread, slice: &Slice) {
+pub(in crate::machine) fn note_feeder(state: View<'_>, thread: &mut Thread, slice: &Slice) {
     let is_wait = matches!(slice.call, Call::FutexWait { .. });
     let waker = state.runtime.threads.get(slice.waker_tid).filter(|waker| is_wait && waker.hands_over);
     if waker.is_some_and(|waker| waker.tgid == slice.tgid) {
@@ -28,7 +24,7 @@ pub(in crate::machine) fn note_feeder(state: &State, thread: &mut Thread, slice:
 
 /// Whether a wait that may be for work is for the next job. Who woke the thread may not have been seen, or nobody has yet.
 /// A mutex is what threads queue in that accept for themselves, and those alone.
-pub(in crate::machine) fn is_for_next(state: &State, thread: &Thread, slice: &Slice) -> bool {
+pub(in crate::machine) fn is_for_next(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     // One that nobody was seen to give a job yet may get it from the loop, as others do.
     let of_others = || state.runtime.pools.get(slice.tgid).filter(|pool| pool.answers_elsewhere);
     let of_others = || of_others().map(|pool| pool.loop_tid).filter(|feeder| *feeder != slice.tid);
@@ -70,7 +66,7 @@ fn next_start_ns(thread: &Thread, slice: &Slice, writes: bool) -> u64 {
 }
 
 /// Whether a call may be on its way to a listener.
-const fn may_be_for_listener(slice: &Slice) -> bool {
+pub(in crate::machine) const fn may_be_for_listener(slice: &Slice) -> bool {
     matches!(
         slice.call,
         Call::Accept { .. }
@@ -85,36 +81,6 @@ pub(in crate::machine) fn was_for_its_turn(system_call: u32, next: &Slice) -> bo
     may_be_for_listener(next) && i32::try_from(system_call).is_ok_and(|number| lock_of(number).is_some())
 }
 
-/// A thread that accepts for itself slept right before it goes to the listener, in a lock that it shares with other processes:
-/// it waited for its turn, and so for work. What is left of the gap begins where that ended. Where no call comes after it, the
-/// window's end found it there.
-pub(in crate::machine) fn waited_for_its_turn(
-    state: &mut State,
-    thread: &mut Thread,
-    slice: &Slice,
-    gap: &mut Piece,
-) {
-    let goes_to_listener = may_be_for_listener(slice) || slice.system_call == u32::MAX;
-    let slept_ns = gap.account.blocked_ns.saturating_sub(gap.fault_ns);
-    if !goes_to_listener
-        || !thread.accepts
-        || thread.serving.is_some()
-        || slice.flags & FLAG_GAP_BLOCKED_MIXED != 0
-        || gap.undecided_ns > 0
-        || lock_of(slice.gap_blocked_call).is_none()
-        || slept_ns == 0
-    {
-        return;
-    }
-    state.drain(thread);
-    state.was_busy(thread, gap.start_ns);
-    gap.start_ns = gap.start_ns.saturating_add(slept_ns).min(gap.end_ns);
-    gap.account.blocked_ns = gap.account.blocked_ns.saturating_sub(slept_ns);
-    thread.busy_since_ns = Some(gap.start_ns);
-    thread.work_start_ns = Some(gap.start_ns);
-    thread.engaged = None;
-}
-
 /// A call on a connection has ended.
 pub(in crate::machine) const fn touched(thread: &mut Thread, exit_ns: u64) {
     thread.touched_ns = exit_ns;
@@ -127,41 +93,4 @@ pub(in crate::machine) const fn tell(thread: &mut Thread, exit_ns: u64) {
         thread.has_told = true;
         thread.touched_ns = exit_ns;
     }
-}
-
-/// A thread that waits for this one client, for a request's bytes, is a slot. One that only takes what is there may be a
-/// loop that hands requests over: it is a slot when it answers.
-pub(in crate::machine) fn make_slot_of_reader(
-    state: &mut State,
-    thread: &mut Thread,
-    number: u32,
-    slice: &Slice,
-    touch: Touch,
-) {
-    let waits = matches!(touch, Touch::Read | Touch::WaitReadable) && slice.inside.blocked_ns > 0;
-    if waits && state.wire.connections.get(number).is_some_and(Connection::expects_request) {
-        state.make_slot(thread);
-    }
-}
-
-/// Who begins the answer to a request has worked on it; if another thread read it, that one hands over its jobs.
-pub(in crate::machine) fn make_slot_of_answerer(
-    state: &mut State,
-    thread: &mut Thread,
-    number: u32,
-    tid: Tid,
-) {
-    let front = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
-    let Some(active) = front.filter(|active| !active.responding) else { return };
-    // Where that one has been in the same wait ever since, it is not known yet to have left the request.
-    let reader = active.left_by.or(active.owner).filter(|reader| *reader != tid);
-    thread.fed_by = reader.or(thread.fed_by);
-    if let Some(reader) = reader.and_then(|reader| state.runtime.threads.get_mut(reader)) {
-        reader.hands_over = true;
-    }
-    if let Some(pool) = state.runtime.pools.get_mut(thread.tgid).filter(|pool| Some(pool.loop_tid) == reader)
-    {
-        pool.answers_elsewhere = true;
-    }
-    state.make_slot(thread);
 }

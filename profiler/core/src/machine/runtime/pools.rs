@@ -5,7 +5,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::event::Tid;
-use crate::machine::runtime::handoff::Pool;
+use crate::machine::runtime::pool::Pool;
 use crate::machine::world::living::Living;
 
 /// Processes with a loop whose pools are followed at once.

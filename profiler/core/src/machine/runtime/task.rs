@@ -6,7 +6,7 @@
 //! What is known of tasks is in [`tasks`](crate::machine::runtime::tasks).
 
 use crate::event::{Call, Slice, Tid};
-use crate::machine::driver::state::State;
+use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::Connection;
 use crate::machine::wire::request::Place;
@@ -15,7 +15,7 @@ use crate::machine::wire::request::Place;
 const MAX_OPEN: usize = 128;
 
 /// The request that the task works for that makes the thread's calls, as far as is known.
-pub(in crate::machine) fn at_work(state: &State, thread: &Thread, tid: Tid) -> Option<Place> {
+pub(in crate::machine) fn at_work(state: View<'_>, thread: &Thread, tid: Tid) -> Option<Place> {
     let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed)?;
     let (number, id) = event_loop.tasks.place(state.runtime.tasks.of(tid)?)?;
     let active = state.wire.connections.get(number)?.requests.front()?;
@@ -26,7 +26,7 @@ pub(in crate::machine) fn at_work(state: &State, thread: &Thread, tid: Tid) -> O
 
 /// A request was advanced by a call of a loop's thread. On its client's connection, that tells whose the task is: a greenlet's calls are all its own; on
 /// asyncio what is read is read in a context of the transport's, and so is written what the client did not take at once; else the task writes.
-pub(in crate::machine) fn note(state: &mut State, thread: &mut Thread, number: u32, slice: &Slice) {
+pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number: u32, slice: &Slice) {
     let Some(task) = state.runtime.tasks.last(slice.tid) else { return };
     let (Call::Read { fd, .. } | Call::Write { fd }) = slice.call else { return };
     let is_read = matches!(slice.call, Call::Read { .. });
@@ -64,7 +64,7 @@ pub(in crate::machine) fn note(state: &mut State, thread: &mut Thread, number: u
 
 /// Requests that the present task of a loop's thread may work for, if it is of none that surely is not over: those left of which no task is known, and the
 /// one whose it was last.
-pub(in crate::machine) fn may_work_for(state: &State, thread: &Thread, tid: Tid) -> Vec<Place> {
+pub(in crate::machine) fn may_work_for(state: View<'_>, thread: &Thread, tid: Tid) -> Vec<Place> {
     let Some(event_loop) = thread.event_loop.as_deref() else { return Vec::new() };
     let task = state.runtime.tasks.of(tid);
     let is_open = |place: &Place| {
@@ -81,7 +81,12 @@ pub(in crate::machine) fn may_work_for(state: &State, thread: &Thread, tid: Tid)
 }
 
 /// Whether a call of the present task can be another request's than this one, whose own task is known: of some request none is known.
-pub(in crate::machine) fn is_another_s(state: &State, thread: &Thread, slice: &Slice, place: Place) -> bool {
+pub(in crate::machine) fn is_another_s(
+    state: View<'_>,
+    thread: &Thread,
+    slice: &Slice,
+    place: Place,
+) -> bool {
     let own = state.wire.connections.active(place).and_then(|active| active.task);
     let reads = matches!(slice.call, Call::Read { .. });
     !reads

@@ -64,7 +64,7 @@ pub(super) fn goes_straight_on(state: &State, thread: &Thread, place: Place, by:
 pub(in crate::machine) fn goes_on(state: &State, event_loop: &EventLoop, tgid: u32, fd: i32) -> bool {
     let Some(descriptor) = state.world.descriptors.get(tgid, fd) else { return false };
     match descriptor.owner {
-        Some(place) => may_run(state, place),
+        Some(place) => may_run(state.view(), place),
         None => event_loop.strands.goes_on((fd, descriptor.opened_ns)),
     }
 }

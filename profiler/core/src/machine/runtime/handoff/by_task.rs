@@ -3,11 +3,11 @@
 //! In: when a thread was woken, the tasks that the loop's thread was at. Out: the request that the task works for; that it has gone on by then.
 
 use crate::event::Tid;
-use crate::machine::driver::state::State;
+use crate::machine::runtime::state::{Hand, View};
 use crate::machine::wire::request::{Place, Wants};
 
 /// The request whose Python task woke a thread at `woken_ns`.
-pub(super) fn place(state: &State, tgid: Tid, loop_tid: Tid, woken_ns: u64) -> Option<Place> {
+pub(super) fn place(state: View<'_>, tgid: Tid, loop_tid: Tid, woken_ns: u64) -> Option<Place> {
     let event_loop = state.runtime.threads.get(loop_tid)?.event_loop.as_ref()?;
     // A greenlet serves its connection; on asyncio a task may be another one by now, unless they wait for their threads.
     let are_sure =
@@ -17,7 +17,7 @@ pub(super) fn place(state: &State, tgid: Tid, loop_tid: Tid, woken_ns: u64) -> O
 }
 
 /// A request that the loop had left has gone on by then, as its task has woken a thread: what it waited for before is told now.
-pub(super) fn has_gone_on(state: &mut State, (number, id): Place, loop_tid: Tid, woken_ns: u64) {
+pub(super) fn has_gone_on(state: &mut Hand<'_>, (number, id): Place, loop_tid: Tid, woken_ns: u64) {
     let event_loop = state.runtime.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_deref());
     let active =
         state.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());

@@ -9,14 +9,11 @@
 //! answers a request: that is the one whose thread told first of those that are open (a loop goes on in order). Where such
 //! threads are kept for later requests, they are a pool like any other.
 
-use std::collections::VecDeque;
-
-use rustc_hash::FxHashMap;
-
-use super::{Job, MAX_JOBS, Pool};
 use crate::event::{Slice, Tid};
-use crate::machine::driver::state::State;
-use crate::machine::runtime::handed::Handed;
+use crate::machine::runtime::handed::{Handed, MAX_JOBS};
+use crate::machine::runtime::own_threads::Made;
+use crate::machine::runtime::pool::{Job, Pool};
+use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::threads;
 use crate::machine::wire::request::{HandedTo, Place};
@@ -26,82 +23,8 @@ const MAX_MADE: usize = 4096;
 /// Jobs that such a thread may get after its request is over: what it tidies up. One that gets more is kept for others.
 const TIDYING_JOBS: u32 = 2;
 
-/// What is known of the threads that a loop made.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Threads {
-    made: FxHashMap<Tid, Made>,
-    /// Requests whose thread told that it is done, and with which the loop has not been seen to go on; `None`: one that is not
-    /// known.
-    told: VecDeque<(Option<Place>, u64)>,
-    /// Threads that ended with their request, and that were kept for others.
-    ended: u64,
-    kept: u64,
-}
-
-/// A thread that the loop made.
-#[derive(Clone, Copy, Debug)]
-struct Made {
-    /// `None`: one of several.
-    place: Option<Place>,
-    /// When its request last went on, as far as is known: read, told by the thread, touched by the loop.
-    known_ns: u64,
-    /// When it last got something to do.
-    begun_ns: u64,
-    /// Until when it waited for anything but the loop before its present job.
-    ready_ns: u64,
-    /// Jobs that it got since its request is over.
-    tidied: u32,
-}
-
-impl Threads {
-    /// Whether the loop made this thread for one request.
-    pub(super) fn has(&self, tid: Tid) -> bool {
-        self.made.contains_key(&tid)
-    }
-
-    /// Whether it is not known of one of these threads which request it is for.
-    pub(super) fn has_open(&self) -> bool {
-        self.made.values().any(|made| made.place.is_none())
-    }
-
-    /// The request for which the loop made this thread, where that is known.
-    pub(super) fn place_of(&self, tid: Tid) -> Option<Place> {
-        self.made.get(&tid)?.place
-    }
-
-    /// Until when the thread's request waited for anything but the loop, before the thread's present job; `None`: it is no
-    /// thread of one request.
-    pub(super) fn ready_ns(&self, tid: Tid) -> Option<u64> {
-        self.made.get(&tid).map(|made| made.ready_ns)
-    }
-
-    /// A thread tells the loop that it is done with something.
-    pub(super) fn tells(&mut self, tid: Tid, at_ns: u64) {
-        let Some(made) = self.made.get_mut(&tid) else { return };
-        made.known_ns = made.known_ns.max(at_ns);
-        if self.told.len() >= MAX_JOBS {
-            self.told.pop_front();
-        }
-        self.told.push_back((made.place, at_ns));
-    }
-
-    /// The loop went on with a request: what had told before it has been gone on with as well.
-    pub(super) fn went_on(&mut self, place: Place, at_ns: u64) {
-        if let Some(index) = self.told.iter().rposition(|(told, _)| *told == Some(place)) {
-            self.told.drain(..=index);
-        }
-        for made in self.made.values_mut().filter(|made| made.place == Some(place)) {
-            made.known_ns = made.known_ns.max(at_ns);
-        }
-    }
-
-    const fn are_kept(&self) -> bool {
-        self.kept > self.ended
-    }
-}
-
 /// A thread was made by another one of its process; where that is the loop's, for a request.
-pub fn made(state: &mut State, tgid: Tid, (maker, child): (Tid, Tid), at_ns: u64) {
+pub fn made(state: &mut Hand<'_>, tgid: Tid, (maker, child): (Tid, Tid), at_ns: u64) {
     let Some(pool) =
         state.runtime.pools.get(tgid).filter(|pool| pool.loop_tid == maker && !pool.own.are_kept())
     else {
@@ -111,7 +34,7 @@ pub fn made(state: &mut State, tgid: Tid, (maker, child): (Tid, Tid), at_ns: u64
     if state.world.processes.is_on_gevent(tgid) {
         return;
     }
-    let place = goes_on(state, pool, tgid, at_ns);
+    let place = goes_on(state.view(), pool, tgid, at_ns);
     let Some(pool) = state.runtime.pools.get_mut(tgid) else { return };
     if pool.own.made.len() >= MAX_MADE {
         return;
@@ -125,7 +48,7 @@ pub fn made(state: &mut State, tgid: Tid, (maker, child): (Tid, Tid), at_ns: u64
 }
 
 /// The only request with which the loop may be going on at this moment, other than one that was touched.
-fn goes_on(state: &State, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<Place> {
+fn goes_on(state: View<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<Place> {
     let event_loop = state.runtime.threads.get(pool.loop_tid)?.event_loop.as_ref()?;
     let since_ns = event_loop.slept_before(at_ns).0.max(event_loop.recent_ns());
     let was_read = |place: &&Place| {
@@ -147,7 +70,7 @@ fn goes_on(state: &State, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<Place> {
 }
 
 /// The loop has woken a thread that it made: it goes on for its request. Says whether it does.
-pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> bool {
+pub(super) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> bool {
     let Some(pool) = state.runtime.pools.get(slice.tgid) else { return false };
     let Some(mut made) = pool.own.made.get(&slice.tid).copied() else { return false };
     let Some(event_loop) =
@@ -188,7 +111,7 @@ pub(super) fn begin(state: &mut State, thread: &mut Thread, slice: &Slice, exit_
 }
 
 /// A thread that the loop made waits for more to do: what it did so far was for its request, whether it has told or not.
-pub(in crate::machine) fn done(state: &mut State, thread: &mut Thread, slice: &Slice) {
+pub(in crate::machine) fn done(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice) {
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.own.has(slice.tid)) else {
         return;
     };
@@ -267,7 +190,7 @@ pub(super) fn in_flight(pool: &mut Pool, threads: &mut threads::Threads, place: 
 }
 
 /// A thread has ended. One that was made for a request lives as long: what it did and nobody claimed was for none.
-pub fn ended(state: &mut State, tgid: Tid, tid: Tid) {
+pub fn ended(state: &mut Hand<'_>, tgid: Tid, tid: Tid) {
     let Some(pool) = state.runtime.pools.get_mut(tgid) else { return };
     pool.working.retain(|(worker, _)| *worker != tid);
     pool.open.remove(&tid);

@@ -3,12 +3,12 @@
 //! In: the wake-ups of threads that have worked for a request. Out: whether it is the same request that they go on with.
 
 use crate::event::Slice;
-use crate::machine::driver::state::State;
+use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;
 
 /// Whether a thread that the loop woke works on for a request whose response it gives the loop piece by piece: it waits until each is taken. Where
 /// the loop writes later than it takes them, nothing of that response is sent when the first one is.
-pub(super) fn goes_on(state: &State, thread: &Thread, slice: &Slice) -> bool {
+pub(super) fn goes_on(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     let is_told = state.runtime.pools.get(slice.tgid).is_none_or(|pool| {
         pool.queue.is_some() || pool.loop_tid != slice.waker_tid || state.runtime.tasks.follows(pool.loop_tid)
     });

@@ -12,7 +12,7 @@ const MIN_FOUND: u64 = 3;
 
 /// What became of results.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Givers {
+pub struct Givers {
     /// The task that gave the job, and when its last result was there.
     results: VecDeque<(u64, u64)>,
     /// Results with which the task that gave the job went on; and with which it was not seen to.
