@@ -241,7 +241,7 @@ impl Machines {
         }
         self.listeners.slice(slice, self.started);
         self.wakes.slice(slice, self.started, sink);
-        self.waits.slice(slice, &self.state);
+        self.waits.slice(slice, &self.state.world, |slice| self.state.gil.is_wait(slice));
         self.follow_listeners(slice);
         serving::slice(&mut self.state, slice, time_ns, sink);
     }
@@ -386,7 +386,9 @@ impl Machines {
                 // Where damage took the start of the window out of a recording, what is left still counts.
                 self.start_window(time_ns);
                 front::expire(&mut self.state, Some(time_ns), sink);
-                self.waits.acceptors(&mut self.state);
+                let State { world, time, .. } = &mut self.state;
+                self.waits
+                    .acceptors(world, |inode, tgid, since_ns| time.capacity.accepts(inode, tgid, since_ns));
                 self.state.settle(None, sink);
                 self.state.product.drops.expire(time_ns, sink);
             }
@@ -405,7 +407,7 @@ impl Machines {
             Fact::OpenSlice(open) if !self.started => {
                 let found = slice_of(&open, time_ns);
                 self.listeners.found_inside(&found);
-                self.waits.inside(&found, &self.state);
+                self.waits.inside(&found, &self.state.world);
                 self.state.initial.insert(open.tid, found);
             }
             Fact::OpenSlice(open) => self.open.push(open.as_of(time_ns)),
@@ -442,7 +444,8 @@ impl Machines {
             return;
         }
         self.started = true;
-        self.waits.acceptors(&mut self.state);
+        let State { world, time, .. } = &mut self.state;
+        self.waits.acceptors(world, |inode, tgid, since_ns| time.capacity.accepts(inode, tgid, since_ns));
         self.window.start_ns = time_ns;
         self.state.window_start_ns = time_ns;
         self.state.watch_start_ns = time_ns;

@@ -42,7 +42,6 @@ const MACHINE: House<'static> = House {
         "ledger::slots",
         "ledger::strand",
         "ledger::turn",
-        "world::waiter",
     ],
     against: &[],
 };

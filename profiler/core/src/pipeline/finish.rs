@@ -46,10 +46,10 @@ impl Machines {
         };
         let slices: Vec<_> = open.iter().map(|open| (slice(open), open.enter_ns == 0)).collect();
         for (slice, _) in &slices {
-            self.waits.inside(slice, &self.state);
+            self.waits.inside(slice, &self.state.world);
         }
         let open_calls: Vec<_> = slices.iter().map(|(slice, _)| *slice).collect();
-        let mut waiting = self.waits.finish(&self.state, &open_calls);
+        let mut waiting = self.waits.finish(&self.state.world, &open_calls);
         light::end_window(&mut self.state, &open_calls, end_ns, sink);
         end_window(&mut self.state, &slices, end_ns, sink);
         let mut state = self.state;

@@ -110,7 +110,7 @@ impl Machines {
         self.renewed.retain(|(tgid, _)| living.process(*tgid));
         self.unread.retain(|tgid| living.process(*tgid));
         for open in &open {
-            self.waits.inside(&super::slice_of(open, time_ns), &self.state);
+            self.waits.inside(&super::slice_of(open, time_ns), &self.state.world);
         }
         self.cgroups = std::mem::take(&mut self.cgroups)
             .into_iter()

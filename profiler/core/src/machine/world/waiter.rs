@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
-use crate::machine::driver::state::State;
+use crate::machine::world::state::World;
 use crate::model::waiter::{How, Lock, Waiters as Row};
 
 /// Threads whose waits are kept.
@@ -76,10 +76,10 @@ impl Thread {
     }
 
     /// For which listeners it has waited, and how.
-    fn ways(&self, state: &State) -> Vec<(u64, How)> {
+    fn ways(&self, world: &World) -> Vec<(u64, How)> {
         let mut ways: Vec<(u64, How)> = Vec::new();
         for (place, _) in &self.places {
-            ways.extend(listeners_at(state, self.tgid, *place));
+            ways.extend(listeners_at(world, self.tgid, *place));
         }
         // What stands at the end is what is known best; of an instance that is gone by then, what was found at the time.
         let gone = self.ways.iter().filter(|(inode, _)| !ways.iter().any(|(known, _)| known == inode));
@@ -101,14 +101,14 @@ enum Place {
 }
 
 impl Waits {
-    /// An observed call ended.
-    pub fn slice(&mut self, slice: &Slice, state: &State) {
+    /// An observed call ended. `is_gil_wait`: whether it is a wait for an interpreter lock.
+    pub fn slice(&mut self, slice: &Slice, world: &World, is_gil_wait: impl FnOnce(&Slice) -> bool) {
         let slept = slice.inside.blocked_ns > 0;
         match slice.call {
             Call::Accept { .. } | Call::Poll { .. } | Call::EpollWait { .. } => {
-                self.waited(slice, slept, state)
+                self.waited(slice, slept, world)
             }
-            Call::FutexWait { address, .. } if slept && !state.gil.is_wait(slice) => {
+            Call::FutexWait { address, .. } if slept && !is_gil_wait(slice) => {
                 if let Some(thread) = self.thread(slice) {
                     thread.came_from = Some((Lock::Futex, address));
                     thread.prepares = false;
@@ -131,9 +131,9 @@ impl Waits {
     }
 
     /// The thread is inside this call at one end of the window.
-    pub fn inside(&mut self, slice: &Slice, state: &State) {
+    pub fn inside(&mut self, slice: &Slice, world: &World) {
         if matches!(slice.call, Call::Accept { .. } | Call::Poll { .. } | Call::EpollWait { .. }) {
-            self.waited(slice, true, state);
+            self.waited(slice, true, world);
         }
     }
 
@@ -146,9 +146,9 @@ impl Waits {
         Some(thread)
     }
 
-    fn waited(&mut self, slice: &Slice, slept: bool, state: &State) {
+    fn waited(&mut self, slice: &Slice, slept: bool, world: &World) {
         let is_listener =
-            |fd: &i32| state.world.descriptors.class(slice.tgid, *fd) == Some(DescriptorClass::Listener);
+            |fd: &i32| world.descriptors.class(slice.tgid, *fd) == Some(DescriptorClass::Listener);
         let Some(thread) = self.thread(slice) else { return };
         let lock = lock_of_gap(slice).or(thread.came_from.take());
         let place = match slice.call {
@@ -184,7 +184,7 @@ impl Waits {
             return;
         }
         *looks += 1;
-        let mut ways = listeners_at(state, slice.tgid, place);
+        let mut ways = listeners_at(world, slice.tgid, place);
         ways.retain(|way| !thread.ways.contains(way));
         ways.truncate(MAX_WAYS.saturating_sub(thread.ways.len()));
         thread.ways.extend(&ways);
@@ -196,14 +196,14 @@ impl Waits {
         }
     }
 
-    /// Tells who waits for which listener, as far as it was not told before.
-    pub fn acceptors(&mut self, state: &mut State) {
+    /// Tells who waits for which listener since when, as far as it was not told before.
+    pub fn acceptors(&mut self, world: &World, mut accepts: impl FnMut(u64, Tid, u64)) {
         for (tgid, inode, since_ns) in std::mem::take(&mut self.found) {
-            state.time.capacity.accepts(inode, tgid, since_ns);
+            accepts(inode, tgid, since_ns);
         }
         for (tgid, place, since_ns) in std::mem::take(&mut self.fresh) {
-            for (inode, _) in listeners_at(state, tgid, place) {
-                state.time.capacity.accepts(inode, tgid, since_ns);
+            for (inode, _) in listeners_at(world, tgid, place) {
+                accepts(inode, tgid, since_ns);
             }
         }
     }
@@ -220,10 +220,10 @@ impl Waits {
 
     /// Who waits for each listener, by inode; `open`: what every thread is in the middle of at the end.
     #[must_use]
-    pub fn finish(&self, state: &State, open: &[Slice]) -> FxHashMap<u64, Found> {
+    pub fn finish(&self, world: &World, open: &[Slice]) -> FxHashMap<u64, Found> {
         let mut found: BTreeMap<(u64, How), BTreeSet<(Tid, Tid)>> = BTreeMap::new();
         let ways_of: BTreeMap<Tid, Vec<(u64, How)>> =
-            self.threads.iter().map(|(tid, thread)| (*tid, thread.ways(state))).collect();
+            self.threads.iter().map(|(tid, thread)| (*tid, thread.ways(world))).collect();
         // Locks that let their holder wait, by what and where it is, with the listener behind.
         let mut behind: BTreeMap<(Lock, u64), BTreeSet<u64>> = BTreeMap::new();
         for (tid, ways) in &ways_of {
@@ -273,7 +273,7 @@ impl Waits {
             };
             let Some(lock) = lock else { continue };
             for inode in behind.get(&lock).into_iter().flatten() {
-                if state.world.processes.holds(slice.tgid, *inode) {
+                if world.processes.holds(slice.tgid, *inode) {
                     found.entry((*inode, How::Lock(lock.0))).or_default().insert((slice.tgid, slice.tid));
                 }
             }
@@ -307,25 +307,25 @@ pub(in crate::machine) const fn lock_of(system_call: i32) -> Option<(Lock, u64)>
     }
 }
 
-fn listeners_at(state: &State, tgid: Tid, place: Place) -> Vec<(u64, How)> {
-    let inode = |fd: i32| state.world.processes.listener_inode(tgid, fd);
+fn listeners_at(world: &World, tgid: Tid, place: Place) -> Vec<(u64, How)> {
+    let inode = |fd: i32| world.processes.listener_inode(tgid, fd);
     match place {
         Place::Accept(fd) => inode(fd).map(|inode| (inode, How::Accept)).into_iter().collect(),
         Place::Poll(fd) => inode(fd).map(|inode| (inode, How::Poll)).into_iter().collect(),
         Place::Epoll(fd) => {
             let mut found = Vec::new();
-            in_instance(state, tgid, fd, 0, &mut found);
+            in_instance(world, tgid, fd, 0, &mut found);
             found
         }
     }
 }
 
-fn in_instance(state: &State, tgid: Tid, epoll_fd: i32, depth: usize, found: &mut Vec<(u64, How)>) {
-    let Some(instance) = state.world.descriptors.get(tgid, epoll_fd) else { return };
+fn in_instance(world: &World, tgid: Tid, epoll_fd: i32, depth: usize, found: &mut Vec<(u64, How)>) {
+    let Some(instance) = world.descriptors.get(tgid, epoll_fd) else { return };
     for &fd in &instance.interest {
-        match state.world.descriptors.class(tgid, fd) {
+        match world.descriptors.class(tgid, fd) {
             Some(DescriptorClass::Listener) => {
-                let Some(inode) = state.world.processes.listener_inode(tgid, fd) else { continue };
+                let Some(inode) = world.processes.listener_inode(tgid, fd) else { continue };
                 let ways = instance.ways.iter().find(|(of, _)| *of == fd).map_or(0, |(_, events)| *events);
                 let how = How::Epoll {
                     exclusive: ways & EPOLLEXCLUSIVE != 0,
@@ -337,7 +337,7 @@ fn in_instance(state: &State, tgid: Tid, epoll_fd: i32, depth: usize, found: &mu
                 found.push((inode, how));
             }
             Some(DescriptorClass::Epoll) if depth < MAX_DEPTH && fd != epoll_fd => {
-                in_instance(state, tgid, fd, depth + 1, found);
+                in_instance(world, tgid, fd, depth + 1, found);
             }
             _ => {}
         }
@@ -352,14 +352,14 @@ mod tests {
     const INODE: u64 = 77;
 
     /// Process 1 and its children hold a listener at 3; 1 has an instance at 4 with it.
-    fn state(events: u32) -> State {
-        let mut state = State::new(false);
+    fn state(events: u32) -> World {
+        let mut state = World::default();
         for tgid in 1..=4 {
             let listener = ListenerSeen { tgid, fd: 3, inode: INODE, ..ListenerSeen::default() };
-            state.world.processes.listen(&listener);
-            state.world.descriptors.open(tgid, 3, DescriptorClass::Listener, 0);
-            state.world.descriptors.open(tgid, 4, DescriptorClass::Epoll, 0);
-            state.world.descriptors.set_interest(tgid, 4, vec![3], &[events]);
+            state.processes.listen(&listener);
+            state.descriptors.open(tgid, 3, DescriptorClass::Listener, 0);
+            state.descriptors.open(tgid, 4, DescriptorClass::Epoll, 0);
+            state.descriptors.set_interest(tgid, 4, vec![3], &[events]);
         }
         state
     }
@@ -369,7 +369,7 @@ mod tests {
         Slice { tgid: who, tid: who, inside, ..Slice::blank(call) }
     }
 
-    fn rows(waits: &Waits, state: &State, open: &[Slice]) -> Vec<(String, u32)> {
+    fn rows(waits: &Waits, state: &World, open: &[Slice]) -> Vec<(String, u32)> {
         let found = waits.finish(state, open);
         found
             .get(&INODE)
@@ -390,12 +390,12 @@ mod tests {
     fn each_way_to_wait_is_told_apart() {
         let state = state(EPOLLEXCLUSIVE);
         let mut waits = Waits::default();
-        waits.slice(&slice(1, EPOLL, 1), &state);
-        waits.slice(&slice(2, ACCEPT, 1), &state);
-        waits.slice(&slice(3, SELECT, 1), &state);
+        waits.slice(&slice(1, EPOLL, 1), &state, |_| false);
+        waits.slice(&slice(2, ACCEPT, 1), &state, |_| false);
+        waits.slice(&slice(3, SELECT, 1), &state, |_| false);
         // What it polled was not read: accept tells. A look that does not sleep is no wait.
-        waits.slice(&slice(4, POLL, 1), &state);
-        waits.slice(&slice(4, ACCEPT, 0), &state);
+        waits.slice(&slice(4, POLL, 1), &state, |_| false);
+        waits.slice(&slice(4, ACCEPT, 0), &state, |_| false);
         let expected = [("in accept", 1), ("in poll or select", 2), ("in epoll, exclusive", 1)];
         assert_eq!(rows(&waits, &state, &[]), expected.map(|(how, count)| (how.to_owned(), count)));
     }
@@ -404,19 +404,19 @@ mod tests {
     fn accept_that_sleeps_for_the_socket_s_lock_is_no_wait_for_a_connection() {
         let state = state(0);
         let mut waits = Waits::default();
-        waits.slice(&slice(1, EPOLL, 1), &state);
-        waits.slice(&slice(1, ACCEPT, 1), &state);
+        waits.slice(&slice(1, EPOLL, 1), &state, |_| false);
+        waits.slice(&slice(1, ACCEPT, 1), &state, |_| false);
         assert_eq!(rows(&waits, &state, &[]), [("in epoll".to_owned(), 1)]);
     }
 
     #[test]
     fn instance_in_an_instance_leads_to_the_listener() {
         let mut state = state(0);
-        state.world.descriptors.open(1, 6, DescriptorClass::Epoll, 0);
+        state.descriptors.open(1, 6, DescriptorClass::Epoll, 0);
         // A circle, which only a hostile server has.
-        state.world.descriptors.set_interest(1, 6, vec![4, 6], &[]);
+        state.descriptors.set_interest(1, 6, vec![4, 6], &[]);
         let mut waits = Waits::default();
-        waits.slice(&slice(1, Call::EpollWait { epoll_fd: 6, timeout_ms: -1 }, 1), &state);
+        waits.slice(&slice(1, Call::EpollWait { epoll_fd: 6, timeout_ms: -1 }, 1), &state, |_| false);
         assert_eq!(rows(&waits, &state, &[]), [("in epoll, instance in instance".to_owned(), 1)]);
     }
 
@@ -425,9 +425,9 @@ mod tests {
         let state = state(0);
         let mut waits = Waits::default();
         for _ in 0..3 {
-            waits.slice(&slice(1, LOCK, 1), &state);
-            waits.slice(&slice(1, EPOLL, 1), &state);
-            waits.slice(&slice(1, ACCEPT, 0), &state);
+            waits.slice(&slice(1, LOCK, 1), &state, |_| false);
+            waits.slice(&slice(1, EPOLL, 1), &state, |_| false);
+            waits.slice(&slice(1, ACCEPT, 0), &state, |_| false);
         }
         // One sits in the same lock all the time; another in a lock of its own.
         let elsewhere = Call::FutexWait { address: 0x9000, operation: 0, has_timeout: false };
@@ -435,7 +435,7 @@ mod tests {
         assert_eq!(rows(&waits, &state, &open), [("behind a lock (futex)".to_owned(), 2)]);
         let flock = Slice { gap_blocked_call: 73, ..slice(4, ACCEPT, 1) };
         let mut waits = Waits::default();
-        waits.slice(&flock, &state);
+        waits.slice(&flock, &state, |_| false);
         assert_eq!(rows(&waits, &state, &[]), [("behind a lock (flock)".to_owned(), 1)]);
     }
 
@@ -444,17 +444,17 @@ mod tests {
         let mut state = state(0);
         let mut waits = Waits::default();
         for events in [0, EPOLLEXCLUSIVE] {
-            state.world.descriptors.open(1, 9, DescriptorClass::Epoll, 0);
-            state.world.descriptors.set_interest(1, 9, vec![3], &[events]);
+            state.descriptors.open(1, 9, DescriptorClass::Epoll, 0);
+            state.descriptors.set_interest(1, 9, vec![3], &[events]);
             let wait = Call::EpollWait { epoll_fd: 9, timeout_ms: -1 };
-            waits.slice(&slice(1, wait, 1), &state);
-            state.world.descriptors.close(1, 9, u64::MAX);
+            waits.slice(&slice(1, wait, 1), &state, |_| false);
+            state.descriptors.close(1, 9, u64::MAX);
         }
         let told = [("in epoll".to_owned(), 1), ("in epoll, exclusive".to_owned(), 1)];
         assert_eq!(rows(&waits, &state, &[]), told);
         // One that is there at the end is told as it is then.
-        waits.slice(&slice(2, EPOLL, 1), &state);
-        state.world.descriptors.share(2, 4);
+        waits.slice(&slice(2, EPOLL, 1), &state, |_| false);
+        state.descriptors.share(2, 4);
         let told = rows(&waits, &state, &[]);
         assert_eq!(
             told.iter().filter(|(how, _)| how == "in epoll, one instance for all").count(),
@@ -470,17 +470,17 @@ mod tests {
         let mut waits = Waits::default();
         for tid in 1..=3 {
             if tid != 3 {
-                waits.slice(&slice(tid, LOCK, 1), &state);
+                waits.slice(&slice(tid, LOCK, 1), &state, |_| false);
             }
-            waits.slice(&slice(tid, EPOLL, 1), &state);
+            waits.slice(&slice(tid, EPOLL, 1), &state, |_| false);
         }
         // Most often it came in at once; the lock is the others'.
         for _ in 0..10 {
-            waits.slice(&slice(2, EPOLL, 1), &state);
+            waits.slice(&slice(2, EPOLL, 1), &state, |_| false);
         }
         assert_eq!(rows(&waits, &state, &[]), [("behind a lock (futex)".to_owned(), 3)]);
         // Two cannot both hold it.
-        waits.slice(&slice(4, EPOLL, 1), &state);
+        waits.slice(&slice(4, EPOLL, 1), &state, |_| false);
         let told = [("in epoll".to_owned(), 2), ("behind a lock (futex)".to_owned(), 2)];
         assert_eq!(rows(&waits, &state, &[]), told);
     }
@@ -492,9 +492,9 @@ mod tests {
         let control = Call::EpollControl { epoll_fd: 4, operation: 1, fd: 3, events: 1 };
         for (between, told) in [(&[make, control][..], "behind a lock (futex)"), (&[control], "in epoll")] {
             let mut waits = Waits::default();
-            waits.slice(&slice(1, LOCK, 1), &state);
-            between.iter().for_each(|call| waits.slice(&slice(1, *call, 0), &state));
-            waits.slice(&slice(1, EPOLL, 1), &state);
+            waits.slice(&slice(1, LOCK, 1), &state, |_| false);
+            between.iter().for_each(|call| waits.slice(&slice(1, *call, 0), &state, |_| false));
+            waits.slice(&slice(1, EPOLL, 1), &state, |_| false);
             assert_eq!(rows(&waits, &state, &[]), [(told.to_owned(), 1)]);
         }
     }
@@ -505,9 +505,9 @@ mod tests {
         let mut waits = Waits::default();
         for number in 0..10 {
             if number == 0 {
-                waits.slice(&slice(1, LOCK, 1), &state);
+                waits.slice(&slice(1, LOCK, 1), &state, |_| false);
             }
-            waits.slice(&slice(1, EPOLL, 1), &state);
+            waits.slice(&slice(1, EPOLL, 1), &state, |_| false);
         }
         assert_eq!(rows(&waits, &state, &[]), [("in epoll".to_owned(), 1)]);
     }
