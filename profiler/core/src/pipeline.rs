@@ -12,9 +12,9 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashSet;
 
 use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
-use profiler_common::record::slice::Undecided;
 
 use crate::decode;
+use crate::decode::open::slice_of;
 use crate::event::{Body, Change, Event, Lifecycle, Slice, Tid};
 use crate::fact::holders::ForeignHolders;
 use crate::fact::queue::AcceptQueues;
@@ -476,40 +476,6 @@ impl Machines {
             }
             None => self.state.evicted = self.state.evicted.saturating_add(1),
         }
-    }
-}
-
-/// An open slice as the slice it would have become at `end_ns`.
-pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
-    let open = open.clone().as_of(end_ns);
-    let system_call = open.system_call.unwrap_or(u32::MAX);
-    let outcome = decode::call::Outcome { result: -4, flags: 0 };
-    let enter_ns = if open.system_call.is_some() && open.enter_ns > 0 { open.enter_ns } else { end_ns };
-    Slice {
-        tgid: open.tgid,
-        tid: open.tid,
-        sequence: open.sequence.saturating_add(1),
-        call: decode::call::call(system_call, &open.arguments, open.extra, outcome),
-        system_call,
-        // Nothing was returned: as if interrupted (-EINTR), so that no state changes by it.
-        result: -4,
-        enter_ns,
-        inside: open.call,
-        gap: open.gap,
-        gap_fault_ns: if open.gap_undecided_ns == 0 { open.gap_fault_ns } else { 0 },
-        undecided: Undecided::new(open.call_undecided_ns, open.gap_undecided_ns, 0),
-        gap_blocked_call: open.gap_blocked_call,
-        folded_ns: 0,
-        folded_calls: 0,
-        call_switches: 0,
-        gap_switches: 0,
-        holder_tid: decode::call::holder(system_call, &open.arguments),
-        last_holder_tid: 0,
-        lock_switches: decode::call::lock_switches(system_call, &open.arguments),
-        take_lead_ns: None,
-        back_end_ready_ns: 0,
-        waker_tid: 0,
-        flags: 0,
     }
 }
 

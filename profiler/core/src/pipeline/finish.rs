@@ -22,7 +22,8 @@ use crate::order::OrderCounts;
 use crate::server::{Observed, Recognised, Role, recognise, slots_of_one_worker};
 use crate::timeline::Entry;
 
-use super::{Machines, not_measured, slice_of};
+use super::{Machines, not_measured};
+use crate::decode::open::slice_of;
 
 /// What came in, for law 4.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,6 +7,7 @@
 //! ends is open there, and whole in the next. So each completed request counts once, and the phases of a short window
 //! can hold more time than the window has; what a window says of threads, slots and listeners is cut at its edges.
 
+use crate::decode::open::slice_of;
 use crate::fact::{Counters, EndReason, Fact, FactRecord};
 use crate::machine::driver::now::{Sight, now};
 use crate::model::now::Now;
@@ -110,7 +111,7 @@ impl Machines {
         self.renewed.retain(|(tgid, _)| living.process(*tgid));
         self.unread.retain(|tgid| living.process(*tgid));
         for open in &open {
-            self.waits.inside(&super::slice_of(open, time_ns), &self.state.world);
+            self.waits.inside(&slice_of(open, time_ns), &self.state.world);
         }
         self.cgroups = std::mem::take(&mut self.cgroups)
             .into_iter()

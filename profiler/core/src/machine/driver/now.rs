@@ -4,6 +4,7 @@
 
 use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
 
+use crate::decode::open::slice_of;
 use crate::event::Slice;
 use crate::fact::OpenSlice;
 use crate::machine::driver::meaning;
@@ -13,7 +14,6 @@ use crate::machine::wire::request::Active;
 use crate::machine::world::classify::{Idle, gap_sleep_phase};
 use crate::model::now::{Now, RequestNow, Scheduled, ThreadNow};
 use crate::phase::Phase;
-use crate::pipeline::slice_of;
 use crate::timeline::ThreadState;
 
 /// Requests in flight that are listed.
