@@ -22,7 +22,7 @@ use crate::lock::{self, Lock};
 const WAIT: u64 = 0;
 const WAKE: u64 = 1;
 const WAIT_BITSET: u64 = 9;
-/// Places in `struct _gil_runtime_state` (`machine/gil.rs` has all): holder, flag, condition variable of takers, mutex, what
+/// Places in `struct _gil_runtime_state` (`machine/lock/gil.rs` has all): holder, flag, condition variable of takers, mutex, what
 /// only who gave up waits for, end.
 const LAST_HOLDER: u64 = 8;
 const LOCKED: u64 = 16;

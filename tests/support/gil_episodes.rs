@@ -9,7 +9,7 @@ use std::path::Path;
 use profiler_core::decode;
 use profiler_core::event::{Body, Slice};
 use profiler_core::fact::Fact;
-use profiler_core::machine::gil::{Locks, Part, Waiting};
+use profiler_core::machine::lock::gil::{Locks, Part, Waiting};
 use wsgi_trace::source::file::FileSource;
 
 use crate::gil_account::{accounted_ns, agree, is_held_up_beside};

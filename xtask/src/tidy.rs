@@ -5,6 +5,7 @@
 mod arrows;
 mod catalogue;
 mod chores;
+mod circles;
 mod guide;
 mod places;
 mod shape;
@@ -45,9 +46,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 6] = [
+    let tests: [Test; 7] = [
         shape::offences,
         arrows::offences,
+        circles::offences,
         places::offences,
         catalogue::offences,
         chores::offences,
@@ -59,6 +61,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     if !offences.is_empty() {
         bail!("{} offence(s)", offences.len());
+    }
+    for measure in circles::measures(&files) {
+        eprintln!("tidy: {measure}");
     }
     eprintln!("tidy: {} files, all good", files.len());
     Ok(())

@@ -167,7 +167,7 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
 /// Who holds the interpreter lock that a wait on the futex at `address` is to take, if it is and that can be read.
 #[inline(always)]
 fn holder(lock: Lock, address: u64) -> Option<u64> {
-    /// The condition variable and the mutex of takers, from the lock's address (`machine/gil.rs` tells them apart).
+    /// The condition variable and the mutex of takers, from the lock's address (`machine/lock/gil.rs` tells them apart).
     const TAKERS: core::ops::Range<u64> = 32..120;
     /// Distance of `last_holder`; `locked` and `switch_number` follow.
     const LAST_HOLDER: u64 = 8;

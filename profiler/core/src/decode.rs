@@ -4,6 +4,7 @@
 //! Out: one [`Event`], or why the bytes are no record. Slices are decoded without allocation.
 
 pub mod call;
+pub(crate) mod open;
 
 use profiler_common::call_kind::Kind;
 use profiler_common::record::connection::{self, ConnectionRecord};

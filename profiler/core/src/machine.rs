@@ -1,58 +1,16 @@
 //! The machines: from ordered events to requests, slots and totals.
 //!
 //! In: ordered [`Event`](crate::event::Event)s, passed down by the pipeline. Out: transitions for the machines after
-//! them, timeline entries, and the parts of the snapshot. They form a DAG: threads and descriptors first; then
-//! connections (with their HTTP framing); then requests, which join the two; then slots and the summary. Time comes
-//! only from events. What should be impossible is counted by name, never guessed around.
+//! them, timeline entries, and the parts of the snapshot. They stand in stages: world, lock, time, wire, runtime, join,
+//! ledger, product, driver. Each may import from those before it; `cargo xtask tidy` holds them to that, but for what it
+//! lists. Time comes only from events. What should be impossible is counted by name, never guessed around.
 
-pub mod arrivals;
-pub mod asker;
-pub mod by_process;
-pub mod capacity;
-pub mod classify;
-pub mod compose;
-pub mod connection;
-pub mod descriptor;
-pub mod dropped;
-pub(crate) mod ending;
-pub mod endpoint;
-pub mod event_loop;
-mod exchange;
-pub mod exchange_end;
-pub mod front;
-pub mod gil;
-pub mod gil_block;
-pub mod gil_edge;
-pub mod gil_held;
-pub mod gil_measure;
-pub mod gil_place;
-pub mod gil_waits;
-mod gone;
-pub mod handoff;
-pub mod http1;
-mod inside;
-mod job;
-mod judge;
-mod killed;
-pub mod light;
-pub mod link;
-pub mod listener;
-pub mod living;
-pub mod load;
-pub mod lost;
-pub mod now;
-pub mod process;
-pub mod queue;
-pub mod request;
-pub mod roll;
-pub mod serving;
-pub mod slot;
-pub mod state;
-pub mod strand;
-pub mod summary;
-pub mod task;
-pub mod thread;
-pub mod threads;
-mod turn;
-pub mod waiter;
-pub mod wake;
+pub mod driver;
+pub mod join;
+pub mod ledger;
+pub mod lock;
+pub mod product;
+pub mod runtime;
+pub mod time;
+pub mod wire;
+pub mod world;

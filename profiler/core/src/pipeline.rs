@@ -12,27 +12,25 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashSet;
 
 use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
-use profiler_common::record::slice::Undecided;
 
 use crate::decode;
+use crate::decode::open::slice_of;
 use crate::event::{Body, Change, Event, Lifecycle, Slice, Tid};
 use crate::fact::holders::ForeignHolders;
 use crate::fact::queue::AcceptQueues;
 use crate::fact::{
     Attached, CgroupCpu, Counters, DescriptorClass, Fact, OpenSlice, Overhead, SessionStarted, ThreadTotals,
 };
-use crate::machine::dropped;
-use crate::machine::exchange_end::{end_predecessor, end_process};
-use crate::machine::front;
-use crate::machine::handoff;
-use crate::machine::light;
-use crate::machine::listener::Listeners;
-use crate::machine::queue::Queues;
-use crate::machine::serving;
-use crate::machine::slot::Heat;
-use crate::machine::state::State;
-use crate::machine::waiter::Waits;
-use crate::machine::wake::Wakes;
+use crate::machine::driver::exchange_end::{end_predecessor, end_process};
+use crate::machine::driver::state::State;
+use crate::machine::driver::{evidence, light, serving};
+use crate::machine::join::front;
+use crate::machine::runtime::handoff;
+use crate::machine::time::slot::Heat;
+use crate::machine::world::listener::Listeners;
+use crate::machine::world::queue::Queues;
+use crate::machine::world::waiter::Waits;
+use crate::machine::world::wake::Wakes;
 use crate::model::{CgroupWindow, Snapshot, Window};
 use crate::order::Order;
 use crate::phase::Phase;
@@ -187,8 +185,8 @@ impl Pipeline {
         let machines = &self.machines;
         let lost = finish::total(&machines.counters.lost);
         Progress {
-            completed: machines.state.summary.completed(),
-            in_flight: machines.state.summary.in_flight,
+            completed: machines.state.product.summary.completed(),
+            in_flight: machines.state.product.summary.in_flight,
             elapsed_ns: machines.window.length_ns(),
             lost: lost.saturating_add(self.malformed).saturating_add(self.order.counts().late_events),
         }
@@ -224,7 +222,7 @@ impl Machines {
             self.window.end_ns = self.window.end_ns.max(time_ns);
         } else if time_ns > self.window.end_ns {
             // No source sends what happened later: a recording that was tampered with.
-            self.state.summary.impossible("record_after_the_end", 1);
+            self.state.product.summary.impossible("record_after_the_end", 1);
             return;
         }
         if let Body::Slice(slice) = &mut event.body {
@@ -243,7 +241,7 @@ impl Machines {
         }
         self.listeners.slice(slice, self.started);
         self.wakes.slice(slice, self.started, sink);
-        self.waits.slice(slice, &self.state);
+        self.waits.slice(slice, &self.state.world, |slice| self.state.gil.is_wait(slice));
         self.follow_listeners(slice);
         serving::slice(&mut self.state, slice, time_ns, sink);
     }
@@ -265,48 +263,49 @@ impl Machines {
                     if self.started {
                         self.state.count_accept((opened.tgid, opened.listener_fd), 0);
                     }
-                    if let Some(inode) = self.state.processes.listener_inode(opened.tgid, opened.listener_fd)
+                    if let Some(inode) =
+                        self.state.world.processes.listener_inode(opened.tgid, opened.listener_fd)
                     {
                         self.queues.accepted(inode, &opened, time_ns, self.started);
                     }
                     end_predecessor(&mut self.state, opened.tgid, opened.fd, time_ns, sink);
                 }
-                let number = self.state.connections.open(&opened, time_ns);
+                let number = self.state.wire.connections.open(&opened, time_ns);
                 self.comes_from_listener(number, &opened, time_ns);
                 if let Some(number) = number {
                     front::opened(&mut self.state, number, &opened);
                     let (tgid, fd) = (opened.tgid, opened.fd);
-                    self.state.descriptors.open_client(tgid, fd, time_ns, number);
+                    self.state.world.descriptors.open_client(tgid, fd, time_ns, number);
                 }
             }
             Body::Wake(wake) => self.wakes.wake(&wake, time_ns, self.started, sink),
             Body::Frames(frames) => self.state.gil.samples.sample(*frames, time_ns),
             Body::Task(seen) => {
-                let is_followed = self.state.tasks.switch(&seen, time_ns);
+                let is_followed = self.state.runtime.tasks.switch(&seen, time_ns);
                 self.state.evicted = self.state.evicted.saturating_add(u64::from(!is_followed));
             }
             Body::Light(light) => light::take(&mut self.state, &light, time_ns, sink),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
-            Body::Evidence(evidence) => dropped::evidence(&mut self.state, &evidence, time_ns, sink),
+            Body::Evidence(evidence) => evidence::evidence(&mut self.state, &evidence, time_ns, sink),
             Body::Fact(fact) => self.fact(*fact, time_ns, sink),
         }
     }
 
     fn lifecycle(&mut self, lifecycle: &Lifecycle, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
         let state = &mut self.state;
-        if let Some(tgid) = state.processes.change(lifecycle) {
+        if let Some(tgid) = state.world.processes.change(lifecycle) {
             sink(Entry::Process { tgid, name: lifecycle.comm.clone() });
         }
         let name = lifecycle.comm.clone();
         match lifecycle.change {
             Change::Fork { child_tgid, child_tid } => {
-                state.descriptors.fork(lifecycle.tgid, child_tgid);
-                state.topology.fork(lifecycle.tgid, child_tgid);
+                state.world.descriptors.fork(lifecycle.tgid, child_tgid);
+                state.join.topology.fork(lifecycle.tgid, child_tgid);
                 state.gil.fork(lifecycle.tgid, child_tgid);
                 if child_tgid == lifecycle.tgid {
-                    handoff::made(state, lifecycle.tgid, (lifecycle.tid, child_tid), time_ns);
+                    handoff::made(&mut state.hand(), lifecycle.tgid, (lifecycle.tid, child_tid), time_ns);
                 } else {
-                    state.drops.born(child_tgid, lifecycle.tgid);
+                    state.product.drops.born(child_tgid, lifecycle.tgid);
                 }
                 sink(Entry::Thread { tgid: child_tgid, tid: child_tid, name });
             }
@@ -318,8 +317,8 @@ impl Machines {
                 self.waits.forget(lifecycle.tid);
                 self.asked.retain(|(tgid, _)| *tgid != lifecycle.tid);
                 self.renewed.retain(|(tgid, _)| *tgid != lifecycle.tid);
-                handoff::ended(state, lifecycle.tgid, lifecycle.tid);
-                if let Some(thread) = state.threads.remove(lifecycle.tid) {
+                handoff::ended(&mut state.hand(), lifecycle.tgid, lifecycle.tid);
+                if let Some(thread) = state.runtime.threads.remove(lifecycle.tid) {
                     state.was_busy(&thread, time_ns);
                     state.end_thread(lifecycle.tid, thread, time_ns);
                 }
@@ -327,7 +326,7 @@ impl Machines {
                 state.heads.remove(&lifecycle.tid);
                 state.initial.remove(&lifecycle.tid);
                 if lifecycle.tid == lifecycle.tgid {
-                    state.capacity.ended(lifecycle.tgid, time_ns);
+                    state.time.capacity.ended(lifecycle.tgid, time_ns);
                     end_process(state, lifecycle.tgid, code, time_ns, sink);
                 }
             }
@@ -335,16 +334,16 @@ impl Machines {
     }
 
     fn fact(&mut self, fact: Fact, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
-        if fact.process().is_some_and(|tgid| self.state.processes.is_gone(tgid)) {
+        if fact.process().is_some_and(|tgid| self.state.world.processes.is_gone(tgid)) {
             return;
         }
         match fact {
             Fact::SessionStarted(session) => {
-                self.state.wall_clock_offset_ns = Some(session.wall_clock_offset_ns);
+                self.state.world.wall_clock_offset_ns = Some(session.wall_clock_offset_ns);
                 self.session = session;
             }
             Fact::Attached(attached) => {
-                self.state.arrival_measured = attached.arrival_measured;
+                self.state.world.arrival_measured = attached.arrival_measured;
                 self.attached = attached;
             }
             Fact::ProcessSeen(process) => {
@@ -352,9 +351,9 @@ impl Machines {
                 for (tid, name) in &process.threads {
                     sink(Entry::Thread { tgid: process.tgid, tid: *tid, name: name.clone() });
                 }
-                self.state.drops.seen(process.tgid, process.parent_tgid);
-                self.state.processes.see(&process);
-                self.state.topology_is_old = true;
+                self.state.product.drops.seen(process.tgid, process.parent_tgid);
+                self.state.world.processes.see(&process);
+                self.state.join.topology_is_old = true;
             }
             Fact::InterpreterSeen(seen) => self.state.gil.see(seen),
             Fact::ThreadNumbers(seen) => self.state.gil.number(&seen),
@@ -364,22 +363,22 @@ impl Machines {
             }
             Fact::FrameSeen(seen) => self.state.gil.samples.see(seen),
             Fact::ListenerSeen(listener) => {
-                self.state.descriptors.reclass(listener.tgid, listener.fd, DescriptorClass::Listener);
+                self.state.world.descriptors.reclass(listener.tgid, listener.fd, DescriptorClass::Listener);
                 self.listener_seen(&listener);
-                self.state.topology_is_old = true;
+                self.state.join.topology_is_old = true;
             }
             Fact::ForeignHolders(found) => self.foreign = found,
             Fact::DescriptorSeen(seen) => {
                 // What a call or the kernel's iterator said of this descriptor is newer than a look at /proc.
-                let known = self.state.descriptors.get(seen.tgid, seen.fd);
+                let known = self.state.world.descriptors.get(seen.tgid, seen.fd);
                 if known.is_none_or(|known| known.opened_ns == 0 && known.connection.is_none()) {
-                    self.state.descriptors.open(seen.tgid, seen.fd, seen.class, 0);
+                    self.state.world.descriptors.open(seen.tgid, seen.fd, seen.class, 0);
                     let (tgid, fd) = (seen.tgid, seen.fd);
-                    self.state.descriptors.set_interest(tgid, fd, seen.interest, &seen.interest_events);
+                    self.state.world.descriptors.set_interest(tgid, fd, seen.interest, &seen.interest_events);
                     if seen.shared {
-                        self.state.descriptors.share(tgid, fd);
+                        self.state.world.descriptors.share(tgid, fd);
                     }
-                    self.state.descriptors.identify(tgid, fd, u64::from(seen.local_port));
+                    self.state.world.descriptors.identify(tgid, fd, u64::from(seen.local_port));
                 }
             }
             Fact::WindowStarted => self.start_window(time_ns),
@@ -387,18 +386,20 @@ impl Machines {
                 // Where damage took the start of the window out of a recording, what is left still counts.
                 self.start_window(time_ns);
                 front::expire(&mut self.state, Some(time_ns), sink);
-                self.waits.acceptors(&mut self.state);
+                let State { world, time, .. } = &mut self.state;
+                self.waits
+                    .acceptors(world, |inode, tgid, since_ns| time.capacity.accepts(inode, tgid, since_ns));
                 self.state.settle(None, sink);
-                self.state.drops.expire(time_ns, sink);
+                self.state.product.drops.expire(time_ns, sink);
             }
             Fact::Counters(counters) => self.count(counters, time_ns),
             Fact::ListenerCounts(counts) => self.listeners.count(&counts, self.started),
             Fact::AcceptQueues(reading) => self.read_queues(&reading, time_ns, sink),
             Fact::QueueCounts(counts) => self.queues.count(&counts, self.started),
             Fact::NetworkCounters(counters) => self.queues.network(&counters, self.started),
-            Fact::OpenFiles(reading) => self.state.drops.open_files(reading),
+            Fact::OpenFiles(reading) => self.state.product.drops.open_files(reading),
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
-            Fact::ProcessMemory(memory) => self.state.by_process.remember(memory),
+            Fact::ProcessMemory(memory) => self.state.product.by_process.remember(memory),
             // Before the window: what the threads were in the middle of when they were first seen.
             Fact::OpenSlice(_) if self.open.len().max(self.state.initial.len()) >= MAX_OPEN => {
                 self.state.evicted = self.state.evicted.saturating_add(1);
@@ -406,7 +407,7 @@ impl Machines {
             Fact::OpenSlice(open) if !self.started => {
                 let found = slice_of(&open, time_ns);
                 self.listeners.found_inside(&found);
-                self.waits.inside(&found, &self.state);
+                self.waits.inside(&found, &self.state.world);
                 self.state.initial.insert(open.tid, found);
             }
             Fact::OpenSlice(open) => self.open.push(open.as_of(time_ns)),
@@ -434,7 +435,7 @@ impl Machines {
             !is_missed
         });
         let unread = self.received.malformed.saturating_add(self.received.order.late_events);
-        self.state.drops.lost.count(&counters, unread, time_ns);
+        self.state.product.drops.lost.count(&counters, unread, time_ns);
         self.counters = counters;
     }
 
@@ -443,22 +444,23 @@ impl Machines {
             return;
         }
         self.started = true;
-        self.waits.acceptors(&mut self.state);
+        let State { world, time, .. } = &mut self.state;
+        self.waits.acceptors(world, |inode, tgid, since_ns| time.capacity.accepts(inode, tgid, since_ns));
         self.window.start_ns = time_ns;
         self.state.window_start_ns = time_ns;
         self.state.watch_start_ns = time_ns;
         self.queues.start(time_ns);
         // What was accepted before is no part of it.
-        self.state.accepts.clear();
-        self.state.busy.start(time_ns);
-        self.state.heat = Heat::new(time_ns);
-        self.state.drops.start(time_ns);
+        self.state.world.accepts.clear();
+        self.state.time.busy.start(time_ns);
+        self.state.time.heat = Heat::new(time_ns);
+        self.state.product.drops.start(time_ns);
     }
 
     fn read_queues(&mut self, reading: &AcceptQueues, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
         for queue in &reading.queues {
             let inode = queue.inode;
-            let seen = self.state.processes.listeners.iter().find(|seen| seen.inode == inode);
+            let seen = self.state.world.processes.listeners.iter().find(|seen| seen.inode == inode);
             let address = seen.map(|seen| seen.address.clone()).unwrap_or_default();
             sink(Entry::AcceptQueue { time_ns, inode, address, depth: queue.depth });
         }
@@ -474,40 +476,6 @@ impl Machines {
             }
             None => self.state.evicted = self.state.evicted.saturating_add(1),
         }
-    }
-}
-
-/// An open slice as the slice it would have become at `end_ns`.
-pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
-    let open = open.clone().as_of(end_ns);
-    let system_call = open.system_call.unwrap_or(u32::MAX);
-    let outcome = decode::call::Outcome { result: -4, flags: 0 };
-    let enter_ns = if open.system_call.is_some() && open.enter_ns > 0 { open.enter_ns } else { end_ns };
-    Slice {
-        tgid: open.tgid,
-        tid: open.tid,
-        sequence: open.sequence.saturating_add(1),
-        call: decode::call::call(system_call, &open.arguments, open.extra, outcome),
-        system_call,
-        // Nothing was returned: as if interrupted (-EINTR), so that no state changes by it.
-        result: -4,
-        enter_ns,
-        inside: open.call,
-        gap: open.gap,
-        gap_fault_ns: if open.gap_undecided_ns == 0 { open.gap_fault_ns } else { 0 },
-        undecided: Undecided::new(open.call_undecided_ns, open.gap_undecided_ns, 0),
-        gap_blocked_call: open.gap_blocked_call,
-        folded_ns: 0,
-        folded_calls: 0,
-        call_switches: 0,
-        gap_switches: 0,
-        holder_tid: decode::call::holder(system_call, &open.arguments),
-        last_holder_tid: 0,
-        lock_switches: decode::call::lock_switches(system_call, &open.arguments),
-        take_lead_ns: None,
-        back_end_ready_ns: 0,
-        waker_tid: 0,
-        flags: 0,
     }
 }
 

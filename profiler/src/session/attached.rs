@@ -24,7 +24,7 @@
 use std::time::Duration;
 
 use profiler_core::fact::{Attached, Counters, EndReason, Fact, OpenSlice};
-use profiler_core::machine::now::Sight;
+use profiler_core::machine::driver::now::Sight;
 use profiler_core::model::Snapshot;
 use profiler_core::model::now::Now;
 use profiler_core::pipeline::{Pipeline, Progress};

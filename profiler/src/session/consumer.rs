@@ -10,7 +10,7 @@ use std::sync::Arc;
 use profiler_core::fact::{Fact, InterpreterSeen, ListenerSeen, ProcessSeen};
 use profiler_core::finding::evaluate;
 use profiler_core::finding::threshold::Thresholds;
-use profiler_core::machine::gil::not_measured as gil_not_measured;
+use profiler_core::machine::lock::gil::not_measured as gil_not_measured;
 use profiler_core::model::Snapshot;
 use profiler_core::model::gil_method::blind;
 use profiler_core::pipeline::{Settings, not_measured};

@@ -32,7 +32,7 @@ use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
 use profiler_common::queue::QueueCount;
 use profiler_core::fact::queue::QueueCounts;
 use profiler_core::fact::{Counters, ListenerCounts, OpenSlice, ThreadTotals};
-use profiler_core::machine::now::Sight;
+use profiler_core::machine::driver::now::Sight;
 
 use crate::attach::AttachError;
 use crate::attach::execute::{add_targets, profilers_of, run_iterator};

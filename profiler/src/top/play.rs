@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use profiler_core::fact::{EndReason, Fact};
 use profiler_core::finding::{Thresholds, evaluate};
-use profiler_core::machine::now::Sight;
+use profiler_core::machine::driver::now::Sight;
 use profiler_core::model::Snapshot;
 use profiler_core::model::now::Now;
 use profiler_core::pipeline::{Pipeline, Settings};

@@ -1,7 +1,7 @@
 //! A uwsgi packet of any bytes: nothing panics, before and after redaction, and a whole one ends within its bytes.
 //!
 //! In: the bytes after a packet's first. Out: nothing.
-use profiler_core::machine::http1::packet::{Parsed, parse};
+use profiler_core::machine::wire::http1::packet::{Parsed, parse};
 
 /// Takes one input.
 pub fn body(bytes: &[u8]) {

@@ -33,6 +33,12 @@ const RULES: &[Rule] = &[
         why: "findings are pure rules over the snapshot",
     },
     Rule {
+        place: "profiler/core/src/machine",
+        root: "crate",
+        allowed: |name| !matches!(name, "pipeline" | "finding" | "order"),
+        why: "machines are driven by the pipeline, and judged by findings",
+    },
+    Rule {
         place: "profiler/src/report",
         root: "profiler_core",
         allowed: |name| !matches!(name, "machine" | "decode" | "order"),

@@ -34,6 +34,14 @@ fn code(line: &str) -> String {
 
 /// The modules that stand directly under `root::` in the code, with the line of each: `root::x`, `root::{x, y::z}`.
 pub(super) fn modules_under(lines: &[String], root: &str) -> Vec<(usize, String)> {
+    let paths = paths_under(lines, root).into_iter();
+    let mut modules: Vec<(usize, String)> = paths.map(|(line, path)| (line, first_name(&path))).collect();
+    modules.dedup();
+    modules
+}
+
+/// The paths that the code names under `root::`, groups taken apart, with the line of each: `root::x`, `root::{x, y::{A, B}}`.
+pub(super) fn paths_under(lines: &[String], root: &str) -> Vec<(usize, String)> {
     let text = lines.join("\n");
     let prefix = format!("{root}::");
     let mut found = Vec::new();
@@ -44,15 +52,29 @@ pub(super) fn modules_under(lines: &[String], root: &str) -> Vec<(usize, String)
         }
         let line = before.matches('\n').count() + 1;
         let rest = text.get(start + prefix.len()..).unwrap_or_default();
-        found.extend(names(rest).into_iter().map(|name| (line, name)));
+        let mut paths = Vec::new();
+        paths_of(rest, "", &mut paths);
+        found.extend(paths.into_iter().map(|path| (line, path)));
     }
     found
 }
 
-/// The first name, or the first names of each member of a `{…}` group.
-fn names(rest: &str) -> Vec<String> {
+/// The path at the beginning of `rest`, or each of a `{…}` group, with `before` in front of it.
+fn paths_of(rest: &str, before: &str, paths: &mut Vec<String>) {
+    let rest = rest.trim_start();
     let Some(group) = rest.strip_prefix('{') else {
-        return vec![first_name(rest)];
+        let name = first_name(rest);
+        if name.is_empty() {
+            return;
+        }
+        let after = rest.get(name.len()..).unwrap_or_default();
+        let path = format!("{before}{name}");
+        // `::<` gives a type its parameters: the path ends there.
+        match after.strip_prefix("::").filter(|further| !further.starts_with('<')) {
+            Some(further) => paths_of(further, &format!("{path}::"), paths),
+            None => paths.push(path),
+        }
+        return;
     };
     let (mut depth, mut members, mut member) = (0_u32, Vec::new(), String::new());
     for character in group.chars() {
@@ -60,17 +82,18 @@ fn names(rest: &str) -> Vec<String> {
             '{' => depth += 1,
             '}' if depth == 0 => break,
             '}' => depth -= 1,
-            ',' if depth == 0 => members.push(std::mem::take(&mut member)),
+            ',' if depth == 0 => {
+                members.push(std::mem::take(&mut member));
+                continue;
+            }
             _ => {}
         }
         member.push(character);
     }
     members.push(member);
-    members
-        .iter()
-        .map(|member| first_name(member.trim_start_matches(',')))
-        .filter(|name| !name.is_empty())
-        .collect()
+    for member in members {
+        paths_of(&member, before, paths);
+    }
 }
 
 fn first_name(path: &str) -> String {
@@ -93,5 +116,13 @@ mod tests {
             code_lines("use crate::one::X;\nuse crate::{two::{A, B}, three};\nlet z = my_crate::four();\n");
         let names: Vec<_> = modules_under(&lines, "crate").into_iter().map(|(_, name)| name).collect();
         assert_eq!(names, ["one", "two", "three"]);
+    }
+
+    #[test]
+    fn paths_are_found_to_their_ends() {
+        let lines =
+            code_lines("use crate::one::{self, two::{A, B as C}};\nlet x = crate::three::four::<u8>();\n");
+        let paths: Vec<_> = paths_under(&lines, "crate").into_iter().map(|(_, path)| path).collect();
+        assert_eq!(paths, ["one::self", "one::two::A", "one::two::B", "three::four"]);
     }
 }

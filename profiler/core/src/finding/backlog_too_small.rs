@@ -115,7 +115,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
 
 /// Attempts that found this queue full. The kernel's count for a listener has other refusals in it; there are no more
 /// overflows than its namespace counts. Of a listener that defers accept the count is without what it drops on purpose
-/// (`machine::queue`).
+/// (`machine::world::queue`).
 fn attempts(listener: &Listener, queue: &Queue, networks: &[Network]) -> u64 {
     if listener.seen.family == "unix" {
         return queue.refused.unwrap_or(0);

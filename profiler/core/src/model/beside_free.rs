@@ -1,6 +1,6 @@
 //! Connections that waited in a full worker while another had a free slot.
 //!
-//! In: decisions of `machine::capacity`. Out: [`BesideFree`], for each listener at which several processes accept.
+//! In: decisions of `machine::time::capacity`. Out: [`BesideFree`], for each listener at which several processes accept.
 
 use super::latency::Latency;
 

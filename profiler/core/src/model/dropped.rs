@@ -1,6 +1,6 @@
 //! Connections that were not served, each by its cause.
 //!
-//! In: the verdicts of `machine::dropped`. Out: [`Dropped`]: how many connections were served, how many were not and why,
+//! In: the verdicts of `machine::product::dropped`. Out: [`Dropped`]: how many connections were served, how many were not and why,
 //! with examples. The list of causes is closed: `docs/dropped-connections.md` has a section for each.
 
 /// Why a connection was not served.

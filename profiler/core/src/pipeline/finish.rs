@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use crate::event::Tid;
 use crate::fact::holders::ForeignHolders;
 use crate::fact::{Account, Attached, ThreadTotals};
-use crate::machine::exchange_end::end_window;
-use crate::machine::front;
-use crate::machine::light;
-use crate::machine::listener::Listeners;
-use crate::machine::queue::Measured;
-use crate::machine::slot::Busy;
-use crate::machine::state::State;
+use crate::machine::driver::exchange_end::end_window;
+use crate::machine::driver::light;
+use crate::machine::driver::state::State;
+use crate::machine::join::front;
+use crate::machine::time::slot::Busy;
+use crate::machine::world::listener::Listeners;
+use crate::machine::world::queue::Measured;
 use crate::model::dropped::{Cause, Counted, Dropped, Example};
 use crate::model::gil::Gil;
 use crate::model::slot::{HeatRow, Slot, Slots};
@@ -22,7 +22,8 @@ use crate::order::OrderCounts;
 use crate::server::{Observed, Recognised, Role, recognise, slots_of_one_worker};
 use crate::timeline::Entry;
 
-use super::{Machines, not_measured, slice_of};
+use super::{Machines, not_measured};
+use crate::decode::open::slice_of;
 
 /// What came in, for law 4.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,30 +47,30 @@ impl Machines {
         };
         let slices: Vec<_> = open.iter().map(|open| (slice(open), open.enter_ns == 0)).collect();
         for (slice, _) in &slices {
-            self.waits.inside(slice, &self.state);
+            self.waits.inside(slice, &self.state.world);
         }
         let open_calls: Vec<_> = slices.iter().map(|(slice, _)| *slice).collect();
-        let mut waiting = self.waits.finish(&self.state, &open_calls);
+        let mut waiting = self.waits.finish(&self.state.world, &open_calls);
         light::end_window(&mut self.state, &open_calls, end_ns, sink);
         end_window(&mut self.state, &slices, end_ns, sink);
         let mut state = self.state;
         front::look(&mut state);
         front::expire(&mut state, None, sink);
-        let has_front_end = state.topology.has_front_end();
+        let has_front_end = state.join.topology.has_front_end();
         state.settle(Some(end_ns), sink);
-        state.busy.finish();
-        state.busy_of.values_mut().for_each(Busy::finish);
+        state.time.busy.finish();
+        state.time.busy_of.values_mut().for_each(Busy::finish);
 
         if let Some(overhead) = &mut self.overhead {
             // Of all threads, those that ended too: what is read at the end knows only the living.
-            overhead.target_cpu_ns = state.ended_cpu_ns;
+            overhead.target_cpu_ns = state.runtime.ended_cpu_ns;
         }
         let mut losses = losses(&state, &counted.received);
         losses.kernel = counted.counters;
         losses.undecided_waits = counted.undecided_waits;
         losses.recording_truncated = self.window.end_reason.is_none();
-        let mut conservation = std::mem::take(&mut state.conservation);
-        conservation.requests_broken = state.summary.broken;
+        let mut conservation = std::mem::take(&mut state.time.conservation);
+        conservation.requests_broken = state.product.summary.broken;
         conservation.received = losses.kernel.received;
         conservation.emitted = total(&losses.kernel.emitted);
         if let Some(overhead) = &self.overhead {
@@ -91,7 +92,7 @@ impl Machines {
             }
         }
 
-        let recognised = recognise(&state.processes.seen, &state.processes.listeners);
+        let recognised = recognise(&state.world.processes.seen, &state.world.processes.listeners);
         let server = recognised.kind.refine(&recognised.server, &observed(&state, &recognised));
         let is_light = self.attached.is_light();
         // Without system calls nothing is known of either: not even that there were none.
@@ -119,10 +120,10 @@ impl Machines {
             listener.queue = self.queues.finish(listener.seen.inode, end_ns, measured);
             let foreign = self.foreign.holders.iter().filter(|holder| holder.inode == listener.seen.inode);
             // One that was born into the target since is none.
-            let foreign =
-                foreign.filter(|holder| !state.processes.seen.iter().any(|own| own.tgid == holder.tgid));
+            let foreign = foreign
+                .filter(|holder| !state.world.processes.seen.iter().any(|own| own.tgid == holder.tgid));
             listener.foreign = foreign.map(|holder| (holder.tgid, holder.comm.clone())).collect();
-            listener.beside_free = state.capacity.finish(listener.seen.inode);
+            listener.beside_free = state.time.capacity.finish(listener.seen.inode);
             listener.is_deferred = self.queues.is_deferred(listener.seen.inode);
             listener.woken = self.wakes.of(listener.seen.inode).cloned();
             let waiting = waiting.remove(&listener.seen.inode).unwrap_or_default();
@@ -138,11 +139,16 @@ impl Machines {
             let same = addresses.iter().filter(|address| **address == listener.seen.address).count();
             listener.siblings = u32::try_from(same.saturating_sub(1)).unwrap_or(u32::MAX);
         }
-        let connections = state.connections.seen_in_window();
-        let limits: BTreeMap<Tid, Option<u64>> =
-            state.processes.seen.iter().map(|process| (process.tgid, process.open_files_limit)).collect();
-        let open = state.connections.clients_open();
-        let mut dropped = std::mem::take(&mut state.drops).finish(
+        let connections = state.wire.connections.seen_in_window();
+        let limits: BTreeMap<Tid, Option<u64>> = state
+            .world
+            .processes
+            .seen
+            .iter()
+            .map(|process| (process.tgid, process.open_files_limit))
+            .collect();
+        let open = state.wire.connections.clients_open();
+        let mut dropped = std::mem::take(&mut state.product.drops).finish(
             open,
             state.goes_on,
             end_ns,
@@ -156,15 +162,19 @@ impl Machines {
             dropped = Dropped::not_seen(Attached::LIGHT_SEES_NO_CALLS);
         }
         let of_one_worker = slots_of_one_worker(recognised.kind, &server).filter(|_| !is_light);
-        let mut event_loops = std::mem::take(&mut state.event_loops);
+        let mut event_loops = std::mem::take(&mut state.runtime.event_loops);
         event_loops.sort_by_key(|event_loop| (event_loop.tgid, event_loop.tid));
         let slots = slots(configured, of_one_worker, &mut state, end_ns);
-        let busy = (&state.busy, &state.busy_of);
-        let capacity =
-            state.by_process.finish(&slots, &processes, busy, self.attached.arrival_measured && !is_light);
-        let (requests, endpoints) = state.summary.finish(connections, (self.window.start_ns, end_ns));
+        let busy = (&state.time.busy, &state.time.busy_of);
+        let capacity = state.product.by_process.finish(
+            &slots,
+            &processes,
+            busy,
+            self.attached.arrival_measured && !is_light,
+        );
+        let (requests, endpoints) = state.product.summary.finish(connections, (self.window.start_ns, end_ns));
         let (endpoints, other_endpoints) = endpoints.finish();
-        let names = &state.processes.names;
+        let names = &state.world.processes.names;
         let mut gil =
             std::mem::take(&mut state.gil).finish(|tid| names.get(&tid).cloned().unwrap_or_default());
         hold_at_most(&mut gil, &processes, self.window.length_ns());
@@ -228,20 +238,21 @@ fn losses(state: &State, received: &Received) -> Losses {
     Losses {
         malformed: received.malformed,
         late: received.order.late_events,
-        sequence_holes: state.sequence_holes,
+        sequence_holes: state.time.sequence_holes,
         evicted: state
             .evicted
-            .saturating_add(state.connections.evicted)
-            .saturating_add(state.descriptors.evicted)
-            .saturating_add(state.processes.evicted)
+            .saturating_add(state.wire.connections.evicted)
+            .saturating_add(state.world.descriptors.evicted)
+            .saturating_add(state.world.processes.evicted)
             .saturating_add(state.gil.evicted)
             .saturating_add(state.gil.samples.evicted)
             .saturating_add(state.gil.samples.blocks.evicted)
-            .saturating_add(state.links.evicted)
-            .saturating_add(state.drops.evictions())
+            .saturating_add(state.join.links.evicted)
+            .saturating_add(state.product.drops.evictions())
             .saturating_add(received.order.forced_events)
-            .saturating_add(state.busy.forced),
+            .saturating_add(state.time.busy.forced),
         impossible: state
+            .product
             .summary
             .impossible
             .iter()
@@ -293,7 +304,7 @@ fn not_looked_at(attached: &Attached) -> Vec<String> {
 
 /// Who may accept, and be woken, without being seen.
 fn listeners_blind_spots(foreign: &ForeignHolders, state: &State) -> Option<String> {
-    let is_own = |tgid: Tid| state.processes.seen.iter().any(|own| own.tgid == tgid);
+    let is_own = |tgid: Tid| state.world.processes.seen.iter().any(|own| own.tgid == tgid);
     let mut others: Vec<_> = foreign.holders.iter().filter(|holder| !is_own(holder.tgid)).collect();
     others.dedup_by_key(|holder| holder.tgid);
     let first = others.first()?;
@@ -319,7 +330,7 @@ fn is_possible(totals: &ThreadTotals) -> bool {
 /// What the target does that cannot be seen from here.
 fn blind_spots(state: &State) -> Vec<String> {
     let mut list = Vec::new();
-    let links = state.links.counts;
+    let links = state.join.links.counts;
     if links.ambiguous > 0 {
         list.push(format!(
             "{} of {} requests: which of the front end's is which of the server's could only be told by their order",
@@ -334,19 +345,19 @@ fn blind_spots(state: &State) -> Vec<String> {
         ));
     }
     list.extend(io_uring(state));
-    let child_wait_ms = state.child_wait_ns / 1_000_000;
+    let child_wait_ms = state.time.child_wait_ns / 1_000_000;
     if child_wait_ms > 0 {
         list.push(format!(
             "threads that serve requests slept {child_wait_ms} ms for child processes to begin or to end (vfork, wait4, waitid): in a request such time is \
              unexplained"
         ));
     }
-    if state.foreign_descriptor_calls > 0 {
+    if state.world.foreign_descriptor_calls > 0 {
         list.push(format!(
             "{} reads and writes went to descriptors whose origin was not seen (passed over a UNIX socket, made by calls that \
              are not observed, or open before in a process whose descriptors this user may not read): waits there are \
              unexplained",
-            state.foreign_descriptor_calls
+            state.world.foreign_descriptor_calls
         ));
     }
     list
@@ -355,11 +366,13 @@ fn blind_spots(state: &State) -> Vec<String> {
 /// What goes through io_uring. libuv, and so uvloop, has a ring for telling epoll what to wait for, and one for files; sockets it reads and writes by
 /// ordinary calls (`uv__epoll_ctl_prep` and `uv__iou_fs_…`, src/unix/linux.c of libuv).
 fn io_uring(state: &State) -> Option<String> {
-    let mut using = state.processes.seen.iter().filter(|process| process.uses_io_uring).peekable();
-    if !state.uses_io_uring && using.peek().is_none() {
+    let mut using = state.world.processes.seen.iter().filter(|process| process.uses_io_uring).peekable();
+    if !state.world.uses_io_uring && using.peek().is_none() {
         return None;
     }
-    let text = if !state.uses_io_uring && using.all(|process| state.processes.is_on_uvloop(process.tgid)) {
+    let text = if !state.world.uses_io_uring
+        && using.all(|process| state.world.processes.is_on_uvloop(process.tgid))
+    {
         "uvloop tells epoll what to wait for, and may read files, through io_uring: which connections a wait was for is not seen; what is read from \
          sockets and written to them is"
     } else {
@@ -370,31 +383,33 @@ fn io_uring(state: &State) -> Option<String> {
 
 fn observed(state: &State, recognised: &Recognised) -> Observed {
     let mut serving: BTreeMap<Tid, u32> = BTreeMap::new();
-    for slot in state.ended_slots.values() {
+    for slot in state.time.ended_slots.values() {
         *serving.entry(slot.tgid).or_default() += 1;
     }
     let workers = state
+        .world
         .processes
         .seen
         .iter()
         .filter(|process| recognised.role(process.tgid) == Role::Worker)
-        .filter(|process| !state.processes.ended.contains_key(&process.tgid))
+        .filter(|process| !state.world.processes.ended.contains_key(&process.tgid))
         .count();
     Observed {
         worker_processes: u32::try_from(workers).unwrap_or(u32::MAX),
         serving_threads: serving.values().copied().max().unwrap_or(0),
-        listener_in_epoll: state.listener_in_epoll,
-        main_threads_serve: !state.ended_slots.is_empty()
-            && state.ended_slots.values().all(|slot| slot.tid == slot.tgid),
+        listener_in_epoll: state.world.listener_in_epoll,
+        main_threads_serve: !state.time.ended_slots.is_empty()
+            && state.time.ended_slots.values().all(|slot| slot.tid == slot.tgid),
     }
 }
 
 fn processes(state: &State, recognised: &Recognised) -> Vec<Process> {
     let mut threads: BTreeMap<Tid, Vec<ThreadTotal>> = BTreeMap::new();
-    for (tgid, thread) in &state.ended_threads {
+    for (tgid, thread) in &state.runtime.ended_threads {
         threads.entry(*tgid).or_default().push(thread.clone());
     }
     let mut list: Vec<_> = state
+        .world
         .processes
         .seen
         .iter()
@@ -406,8 +421,8 @@ fn processes(state: &State, recognised: &Recognised) -> Vec<Process> {
                 parent_tgid: process.parent_tgid,
                 comm: process.comm.clone(),
                 role: recognised.role(process.tgid).name().to_owned(),
-                exit_code: state.processes.ended.get(&process.tgid).copied(),
-                requests: state.served.get(&process.tgid).copied().unwrap_or(0),
+                exit_code: state.world.processes.ended.get(&process.tgid).copied(),
+                requests: state.product.served.get(&process.tgid).copied().unwrap_or(0),
                 threads: own,
             }
         })
@@ -418,8 +433,9 @@ fn processes(state: &State, recognised: &Recognised) -> Vec<Process> {
 
 fn listeners(state: &State, counted: &Listeners) -> Vec<Listener> {
     let mut list: Vec<Listener> = Vec::new();
-    for seen in &state.processes.listeners {
-        let [accepted, empty, failed] = state.accepts.get(&(seen.tgid, seen.fd)).copied().unwrap_or_default();
+    for seen in &state.world.processes.listeners {
+        let [accepted, empty, failed] =
+            state.world.accepts.get(&(seen.tgid, seen.fd)).copied().unwrap_or_default();
         let same = |other: &&mut Listener| match seen.inode {
             0 => other.seen.address == seen.address,
             inode => other.seen.inode == inode,
@@ -428,7 +444,7 @@ fn listeners(state: &State, counted: &Listeners) -> Vec<Listener> {
             Some(known) => known,
             None => {
                 // Announcements to UNIX listeners are seen by the hook that arrivals are seen by.
-                let is_seen = state.arrival_measured || seen.family != "unix";
+                let is_seen = state.world.arrival_measured || seen.family != "unix";
                 let wakes = counted.wakes(seen.inode).filter(|_| is_seen);
                 list.push(Listener { seen: seen.clone(), wakes, is_closed: true, ..Listener::default() });
                 let Some(last) = list.last_mut() else { continue };
@@ -436,7 +452,7 @@ fn listeners(state: &State, counted: &Listeners) -> Vec<Listener> {
             }
         };
         place.is_closed &= seen.fd < 0;
-        let is_held = seen.fd >= 0 && !state.processes.ended.contains_key(&seen.tgid);
+        let is_held = seen.fd >= 0 && !state.world.processes.ended.contains_key(&seen.tgid);
         if is_held && !place.holders.contains(&seen.tgid) {
             place.holders.push(seen.tgid);
         }
@@ -460,19 +476,20 @@ fn listeners(state: &State, counted: &Listeners) -> Vec<Listener> {
 }
 
 fn slots(configured: Option<u32>, of_one_worker: Option<u32>, state: &mut State, end_ns: u64) -> Slots {
-    let observed: Vec<Slot> = std::mem::take(&mut state.ended_slots).into_values().collect();
-    let heat = std::mem::replace(&mut state.heat, crate::machine::slot::Heat::new(0));
+    let observed: Vec<Slot> = std::mem::take(&mut state.time.ended_slots).into_values().collect();
+    let heat = std::mem::replace(&mut state.time.heat, crate::machine::time::slot::Heat::new(0));
     let (heat_bucket_ns, mut heat) = heat.finish(end_ns);
     for row in &mut heat {
         row.slots = of_one_worker.unwrap_or(0).max(slots_of(row, &observed));
-        row.exhausted_ns = state.busy_of.get(&row.tgid).map_or(0, |busy| busy.at_least_ns(row.slots.max(1)));
+        row.exhausted_ns =
+            state.time.busy_of.get(&row.tgid).map_or(0, |busy| busy.at_least_ns(row.slots.max(1)));
     }
-    let acceptor_linger_ns = state.acceptor_linger_ns;
-    let busy: &Busy = &state.busy;
+    let acceptor_linger_ns = state.time.acceptor_linger_ns;
+    let busy: &Busy = &state.time.busy;
     let mut slots = Slots {
         configured,
         observed,
-        come_and_go: configured.is_none() && state.slots_come_and_go,
+        come_and_go: configured.is_none() && state.time.slots_come_and_go,
         peak_busy: busy.peak(),
         heat,
         heat_bucket_ns,

@@ -25,14 +25,15 @@ impl Machines {
     /// A call may have made a listener, ended one, or given it another number. To be called before the descriptors follow it.
     pub(super) fn follow_listeners(&mut self, slice: &Slice) {
         let tgid = slice.tgid;
-        let is_listener = |fd: i32| self.state.descriptors.class(tgid, fd) == Some(DescriptorClass::Listener);
+        let is_listener =
+            |fd: i32| self.state.world.descriptors.class(tgid, fd) == Some(DescriptorClass::Listener);
         match slice.call {
             Call::Listen { fd, .. } if slice.result == 0 => {
                 // It may be the same one with another backlog: the counts so far stay with what it was.
-                if self.state.processes.listener(tgid, fd).is_some() {
+                if self.state.world.processes.listener(tgid, fd).is_some() {
                     self.set_aside(tgid, fd, false);
                 } else {
-                    self.state.processes.listen_unknown(tgid, fd);
+                    self.state.world.processes.listen_unknown(tgid, fd);
                 }
                 self.asked.remove(&(tgid, fd));
                 self.ask(tgid, fd);
@@ -40,7 +41,7 @@ impl Machines {
             Call::Close { fd } if is_listener(fd) => self.set_aside(tgid, fd, true),
             Call::Duplicate { fd } if slice.result >= 0 => {
                 let Ok(made) = i32::try_from(slice.result) else { return };
-                let copied = is_listener(fd).then(|| self.state.processes.listener(tgid, fd)).flatten();
+                let copied = is_listener(fd).then(|| self.state.world.processes.listener(tgid, fd)).flatten();
                 let copied = copied.map(|seen| ListenerSeen { fd: made, ..seen.clone() });
                 if made == fd {
                     return;
@@ -49,7 +50,7 @@ impl Machines {
                     self.set_aside(tgid, made, true);
                 }
                 if let Some(copied) = copied {
-                    self.state.processes.listen(&copied);
+                    self.state.world.processes.listen(&copied);
                 }
             }
             _ => {}
@@ -58,19 +59,19 @@ impl Machines {
 
     /// A listener was seen in `/proc`. Another than before at this descriptor: what was counted since the call that made it is its.
     pub(super) fn listener_seen(&mut self, seen: &ListenerSeen) {
-        if self.state.processes.identify(seen) {
+        if self.state.world.processes.identify(seen) {
             return;
         }
-        let known = self.state.processes.listener(seen.tgid, seen.fd);
+        let known = self.state.world.processes.listener(seen.tgid, seen.fd);
         let is_another =
             known.is_some_and(|known| known.inode != seen.inode && known.inode != 0 && seen.inode != 0);
         if is_another {
             if !self.renewed.remove(&(seen.tgid, seen.fd)) {
                 self.set_aside(seen.tgid, seen.fd, true);
             }
-            self.state.processes.no_longer(seen.tgid, seen.fd);
+            self.state.world.processes.no_longer(seen.tgid, seen.fd);
         }
-        self.state.processes.listen(seen);
+        self.state.world.processes.listen(seen);
     }
 
     /// Who accepted a connection, and from where.
@@ -78,12 +79,12 @@ impl Machines {
         if opened.seeded {
             return;
         }
-        let Some(inode) = self.state.processes.listener_inode(opened.tgid, opened.listener_fd) else {
+        let Some(inode) = self.state.world.processes.listener_inode(opened.tgid, opened.listener_fd) else {
             self.ask(opened.tgid, opened.listener_fd);
             return;
         };
-        self.state.capacity.accepts(inode, opened.tgid, time_ns);
-        if let Some(connection) = number.and_then(|number| self.state.connections.get_mut(number)) {
+        self.state.time.capacity.accepts(inode, opened.tgid, time_ns);
+        if let Some(connection) = number.and_then(|number| self.state.wire.connections.get_mut(number)) {
             connection.listener_inode = inode;
         }
     }
@@ -96,16 +97,16 @@ impl Machines {
 
     /// What was counted of a descriptor goes with the listener that it was. `ends`: it is none any more.
     fn set_aside(&mut self, tgid: Tid, fd: i32, ends: bool) {
-        let Some(aside) = self.state.processes.set_aside(tgid, fd) else { return };
-        if let Some(counts) = self.state.accepts.remove(&(tgid, fd)) {
-            let sums = self.state.accepts.entry((tgid, aside)).or_default();
+        let Some(aside) = self.state.world.processes.set_aside(tgid, fd) else { return };
+        if let Some(counts) = self.state.world.accepts.remove(&(tgid, fd)) {
+            let sums = self.state.world.accepts.entry((tgid, aside)).or_default();
             for (sum, count) in sums.iter_mut().zip(counts) {
                 *sum = sum.saturating_add(count);
             }
         }
         self.listeners.set_aside((tgid, fd), (tgid, aside));
         if ends {
-            self.state.processes.no_longer(tgid, fd);
+            self.state.world.processes.no_longer(tgid, fd);
         } else if self.renewed.len() < MAX_ASKED {
             self.renewed.insert((tgid, fd));
         }
@@ -134,7 +135,7 @@ mod tests {
     fn call(machines: &mut Machines, call: Call, result: i64) {
         let slice = Slice { tgid: 1, tid: 1, result, enter_ns: 10, ..Slice::blank(call) };
         machines.follow_listeners(&slice);
-        crate::machine::serving::slice(&mut machines.state, &slice, 20, &mut |_| {});
+        crate::machine::driver::serving::slice(&mut machines.state, &slice, 20, &mut |_| {});
     }
 
     fn accepted(machines: &mut Machines, fd: i32, count: u64) {
@@ -183,10 +184,15 @@ mod tests {
             (1, Change::Fork { child_tgid: 7, child_tid: 7 }),
             (1, Change::Fork { child_tgid: 8, child_tid: 8 }),
         ] {
-            machines.state.processes.change(&Lifecycle { tgid, tid: tgid, comm: "a".to_owned(), change });
+            machines.state.world.processes.change(&Lifecycle {
+                tgid,
+                tid: tgid,
+                comm: "a".to_owned(),
+                change,
+            });
         }
         let change = Change::Exit { code: 0 };
-        machines.state.processes.change(&Lifecycle { tgid: 7, tid: 7, comm: String::new(), change });
+        machines.state.world.processes.change(&Lifecycle { tgid: 7, tid: 7, comm: String::new(), change });
         let snapshot = machines.finish(&mut |_| {});
         assert_eq!(snapshot.listeners[0].holders, [1, 8]);
     }

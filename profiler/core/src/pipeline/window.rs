@@ -7,8 +7,9 @@
 //! ends is open there, and whole in the next. So each completed request counts once, and the phases of a short window
 //! can hold more time than the window has; what a window says of threads, slots and listeners is cut at its edges.
 
+use crate::decode::open::slice_of;
 use crate::fact::{Counters, EndReason, Fact, FactRecord};
-use crate::machine::now::{Sight, now};
+use crate::machine::driver::now::{Sight, now};
 use crate::model::now::Now;
 use crate::model::{CgroupWindow, Snapshot};
 use crate::stream::Item;
@@ -110,7 +111,7 @@ impl Machines {
         self.renewed.retain(|(tgid, _)| living.process(*tgid));
         self.unread.retain(|tgid| living.process(*tgid));
         for open in &open {
-            self.waits.inside(&super::slice_of(open, time_ns), &self.state);
+            self.waits.inside(&slice_of(open, time_ns), &self.state.world);
         }
         self.cgroups = std::mem::take(&mut self.cgroups)
             .into_iter()

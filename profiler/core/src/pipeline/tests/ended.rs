@@ -14,7 +14,7 @@ use crate::fact::{
     DescriptorSeen, InterpreterLock, InterpreterSeen, ListenerCounts, ListenerSeen, ListenerWakes, OpenSlice,
     ProcessSeen, ThreadNumbers,
 };
-use crate::machine::queue::MAX_ACCEPTS;
+use crate::machine::world::queue::MAX_ACCEPTS;
 
 const MASTER: u32 = 1;
 const EPOLL: i32 = 5;

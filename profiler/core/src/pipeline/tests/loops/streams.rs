@@ -5,7 +5,7 @@
 use super::*;
 use crate::event::{ConnectionEvidence, Evidence, Sign};
 use crate::fact::DescriptorSeen;
-use crate::machine::now::now;
+use crate::machine::driver::now::now;
 use crate::model::dropped::Cause;
 
 const CHUNKED: &[u8] = b"HTTP/1.1 200 xx\r\nTransfer-Encoding: chunked\r\n\r\n";

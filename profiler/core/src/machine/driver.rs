@@ -1,0 +1,15 @@
+//! The order in which all that happens to a slice, and the state of all machines.
+//!
+//! In: ordered events. Out: timeline entries, and the state that the snapshot is made of.
+
+mod draw;
+mod effect;
+pub mod evidence;
+pub mod exchange_end;
+mod follow;
+pub mod light;
+mod meaning;
+pub mod now;
+pub mod roll;
+pub mod serving;
+pub mod state;

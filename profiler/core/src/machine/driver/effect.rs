@@ -1,0 +1,235 @@
+//! What a call does: to descriptors, to connections and to the requests on them.
+//!
+//! In: a slice whose time has been taken, its capture. Out: requests that begin, advance and finish; descriptors that come and go.
+
+use profiler_common::record::slice::{FLAG_CLIENT, FLAG_STATUS_LINE};
+
+use crate::event::{Call, Slice};
+use crate::fact::DescriptorClass;
+use crate::machine::driver::state::State;
+use crate::machine::join::front;
+use crate::machine::ledger::exchange::{self, Bytes};
+use crate::machine::ledger::{finish, foreign, slots, turn};
+use crate::machine::runtime::candidates::runs_loop;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::{handoff, job};
+use crate::machine::wire::ending::How;
+use crate::machine::wire::request::Wants;
+use crate::machine::world::classify::{Meaning, Touch};
+use crate::machine::world::descriptor::EPOLL_CTL_DEL;
+use crate::machine::world::errno::{EAGAIN, EINTR};
+use crate::timeline::Entry;
+
+/// The slice of a write to a client that begins with a status line.
+const STATUS_LINE: u32 = FLAG_CLIENT | FLAG_STATUS_LINE;
+/// include/uapi/linux/eventpoll.h.
+const EPOLLOUT: u32 = 4;
+
+/// What a call does beside taking time.
+pub(super) fn effects(
+    state: &mut State,
+    thread: &mut Thread,
+    (slice, exit_ns): (&Slice, u64),
+    meaning: &Meaning,
+    captured: Option<&[u8]>,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let tgid = slice.tgid;
+    if let Call::Accept { listener_fd } = slice.call {
+        thread.accepts = true;
+        // One that succeeded has told of its connection, also where nobody saw it begin.
+        if slice.result < 0 {
+            state.count_accept((tgid, listener_fd), 1 + usize::from(slice.result != EAGAIN));
+        }
+        if slice.result < 0 {
+            let clients = || state.world.descriptors.clients(tgid);
+            state.product.drops.accept_failed(slice, listener_fd, exit_ns, clients);
+        }
+    }
+    let Some((fd, touch)) = meaning.touch else {
+        if state.join.topology.has_front_end()
+            && let Some(before) = front::uses_again(state, thread, slice)
+        {
+            finish::shut(state, before, sink);
+        }
+        if thread.is_loop() && !matches!(slice.call, Call::Make { .. }) {
+            foreign::foreign(state, thread, slice, exit_ns, sink);
+        } else if matches!(slice.call, Call::Write { .. }) && thread.slot.is_none() {
+            handoff::note(&mut state.hand(), thread, slice, exit_ns);
+        }
+        if state.join.topology.has_front_end() {
+            front::call(state, thread, slice, exit_ns, sink);
+        }
+        match slice.call {
+            Call::Read { fd, .. } | Call::Write { fd } if slice.result > 0 => {
+                crate::machine::runtime::asker::count(&mut state.hand(), thread, slice);
+                let class = state.world.descriptors.class(tgid, fd);
+                if class == Some(DescriptorClass::Wakeup) && matches!(slice.call, Call::Write { .. }) {
+                    job::tell(thread, exit_ns);
+                }
+                state.world.foreign_descriptor_calls =
+                    state.world.foreign_descriptor_calls.saturating_add(u64::from(class.is_none()));
+            }
+            Call::Close { fd } => drop(state.world.descriptors.close(tgid, fd, slice.enter_ns)),
+            Call::CloseRange { first, last } if slice.result >= 0 => {
+                let last = i32::try_from(last).unwrap_or(i32::MAX).min(state.world.descriptors.highest(tgid));
+                for fd in i32::try_from(first).unwrap_or(i32::MAX)..=last {
+                    close(state, thread, slice, fd, exit_ns, sink);
+                }
+            }
+            Call::Duplicate { fd } if slice.result >= 0 => duplicate(state, thread, slice, fd, exit_ns, sink),
+            _ => {
+                replace(state, thread, slice, exit_ns, sink);
+                state.world.descriptors.follow(slice, exit_ns);
+            }
+        }
+        if thread.is_loop() && matches!(slice.call, Call::Make { .. }) {
+            foreign::foreign(state, thread, slice, exit_ns, sink);
+        }
+        return;
+    };
+    let Some(number) = state.world.descriptors.connection(tgid, fd) else { return };
+    thread.in_front = front::is_in_front(state, number);
+    job::engage(thread, number, slice, touch);
+    slots::make_slot_of_reader(state, thread, number, slice, touch);
+    let moved = u64::try_from(slice.result).unwrap_or(0);
+    let bytes = Bytes { moved, captured: captured.unwrap_or_default() };
+    // The client has gone: up to here the thread worked for it, whoever closes the connection.
+    let has_gone = slice.result <= 0 && !matches!(slice.result, EAGAIN | EINTR);
+    if has_gone
+        && slice.result < 0
+        && let Some(connection) = state.wire.connections.get_mut(number)
+    {
+        connection.signs.called(slice.result, touch == Touch::Write, exit_ns);
+    }
+    if matches!(touch, Touch::Read | Touch::Write)
+        && has_gone
+        && state.wire.connections.get(number).is_some_and(|connection| connection.works_unanswered(slice.tid))
+    {
+        exchange::advance(state, thread, (number, slice, exit_ns), sink);
+    }
+    match (touch, slice.call) {
+        (Touch::Read, Call::Read { arrival_ns, .. }) => {
+            if moved > 0 {
+                exchange::read(state, thread, (number, slice, exit_ns), arrival_ns, &bytes, sink);
+            } else if slice.result == EAGAIN {
+                turn::would_block(state, thread, number, Wants::ClientRead);
+            }
+        }
+        (Touch::Write, _) if moved > 0 => {
+            // Without the other flag the bit means something else.
+            let status_line = slice.flags & STATUS_LINE == STATUS_LINE;
+            exchange::write(state, thread, (number, slice, exit_ns), status_line, &bytes, sink);
+        }
+        (Touch::Shutdown, Call::Shutdown { how, .. }) if how > 0 => {
+            if state
+                .wire
+                .connections
+                .get_mut(number)
+                .is_some_and(|connection| connection.works_to_the_end(slice.tid))
+            {
+                exchange::advance(state, thread, (number, slice, exit_ns), sink);
+            }
+            finish::shut(state, number, sink);
+            if let Some(connection) = state.wire.connections.get_mut(number) {
+                connection.shut = true;
+            }
+        }
+        (Touch::Write, _) if slice.result == EAGAIN => {
+            turn::would_block(state, thread, number, Wants::ClientWrite);
+        }
+        (Touch::Close, _) => close(state, thread, slice, fd, exit_ns, sink),
+        (Touch::Register, _) => {
+            // A loop also registers a connection in the middle of a response, to be told when its client takes more.
+            if !runs_loop(state.view(), thread) {
+                finish::shut(state, number, sink);
+            }
+            if let Call::EpollControl { operation, events, .. } = slice.call
+                && slice.result >= 0
+            {
+                let awaits_writable = operation != EPOLL_CTL_DEL && events & EPOLLOUT != 0;
+                turn::register(state, thread, number, awaits_writable);
+            }
+            // A loop that takes a connection off its list hands it over; a slot that does so only tidies up.
+            let hands_over = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. });
+            if hands_over
+                && thread.slot.is_none()
+                && let Some(connection) = state.wire.connections.get_mut(number)
+            {
+                connection.dispatched_ns = exit_ns;
+            }
+            state.world.descriptors.follow(slice, exit_ns);
+        }
+        _ => {}
+    }
+    turn::touched(thread, exit_ns);
+    job::touched(thread, exit_ns);
+}
+
+/// A descriptor gets another number, in place of what had it.
+fn duplicate(
+    state: &mut State,
+    thread: &mut Thread,
+    slice: &Slice,
+    fd: i32,
+    exit_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let made = i32::try_from(slice.result).unwrap_or(-1);
+    if made == fd {
+        return;
+    }
+    close(state, thread, slice, made, exit_ns, sink);
+    state.world.descriptors.follow(slice, exit_ns);
+    let copied = state.world.descriptors.connection(slice.tgid, made);
+    if let Some(connection) = copied.and_then(|number| state.wire.connections.get_mut(number)) {
+        connection.copies = connection.copies.saturating_add(1);
+    }
+}
+
+/// The call made descriptors: connections that had their numbers are closed. Their close may still be on its way back from
+/// the kernel, on another thread; it frees the number before it returns.
+fn replace(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    let made = match slice.call {
+        Call::Make { .. } => [i32::try_from(slice.result).unwrap_or(-1), -1],
+        Call::MakePair { fds } => fds,
+        _ => return,
+    };
+    for fd in made.into_iter().filter(|fd| *fd >= 0 && slice.result >= 0) {
+        if state.world.descriptors.connection(slice.tgid, fd).is_some() {
+            close(state, thread, &Slice { enter_ns: exit_ns, ..*slice }, fd, exit_ns, sink);
+        }
+    }
+}
+
+fn close(
+    state: &mut State,
+    thread: &mut Thread,
+    slice: &Slice,
+    fd: i32,
+    exit_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let Some(descriptor) = state.world.descriptors.close(slice.tgid, fd, slice.enter_ns) else { return };
+    let Some(number) = descriptor.connection else { return };
+    if let Some(connection) =
+        state.wire.connections.get_mut(number).filter(|connection| connection.copies > 0)
+    {
+        connection.copies -= 1;
+        return;
+    }
+    // No response was sent, or the front end waits for its end: the server's time up to the close is the request's.
+    if state.wire.connections.get(number).is_some_and(|connection| connection.works_unanswered(slice.tid))
+        || state
+            .wire
+            .connections
+            .get_mut(number)
+            .is_some_and(|connection| connection.works_to_the_end(slice.tid))
+    {
+        exchange::advance(state, thread, (number, slice, exit_ns), sink);
+    }
+    finish::end_connection(state, number, How::Closed, exit_ns, sink);
+    if thread.serving.is_some_and(|(serving, _)| serving == number) {
+        thread.serving = None;
+    }
+}

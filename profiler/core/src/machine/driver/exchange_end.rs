@@ -1,0 +1,148 @@
+//! Ends that are not a response: a process dies, the window closes, the server closes what it works on.
+//!
+//! In: exits of processes; the slices that were open at the end of the window. Out: requests finished without an
+//! answer, or marked open.
+
+use crate::event::{Slice, Tid};
+use crate::machine::driver::state::State;
+use crate::machine::driver::{draw, meaning};
+use crate::machine::ledger::gil_party::Because;
+use crate::machine::ledger::{exchange, finish, slots, turn};
+use crate::machine::runtime::thread::Thread;
+use crate::machine::time::piece::Piece;
+use crate::machine::wire::ending::{How, asked};
+use crate::timeline::{Entry, ThreadState};
+
+/// A process has ended: its requests end with it, what its threads did last is not known.
+pub fn end_process(state: &mut State, tgid: Tid, code: i64, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    state.time.vacant_slots.remove(&tgid);
+    let numbers = state.world.descriptors.exit(tgid);
+    let held = numbers.iter().filter_map(|number| state.wire.connections.get(*number));
+    let held = held.filter_map(|connection| connection.requests.front().map(|active| &active.request));
+    let held: Vec<_> = held.map(|request| (asked(request), at_ns.saturating_sub(request.start_ns))).collect();
+    state.product.drops.process_ends(tgid, code, at_ns, &held);
+    for number in numbers {
+        finish::end_connection(state, number, How::ProcessGone, at_ns, sink);
+    }
+    state.join.links.process_ends(tgid, at_ns);
+    state.runtime.pools.process_ends(tgid);
+}
+
+/// A descriptor's number was given to a new connection: the old one is gone, even if we lost its close.
+pub fn end_predecessor(state: &mut State, tgid: Tid, fd: i32, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    if let Some(number) = state.world.descriptors.connection(tgid, fd) {
+        finish::end_connection(state, number, How::Closed, at_ns, sink);
+    }
+}
+
+/// The window ends at `end_ns`. Each open slice comes with whether its entry is unknown.
+pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    for (slice, entry_unknown) in open {
+        end_slice(state, slice, *entry_unknown, end_ns, sink);
+    }
+    let numbers: Vec<u32> = state.wire.connections.numbers().collect();
+    for number in numbers {
+        loop {
+            let goes_on = state.wire.connections.get(number).is_some_and(|connection| {
+                let front = connection.requests.front();
+                front.is_some_and(|active| connection.surely_goes_on(active))
+            });
+            let Some(connection) = state.wire.connections.get_mut(number) else { break };
+            let open_end = connection.outbound.until_turn();
+            let Some(active) = connection.requests.front_mut() else { break };
+            let over = active.responding && open_end && !goes_on && !active.request.open;
+            if !over {
+                active.pass(end_ns, active.unattended());
+                active.request.open = true;
+            }
+            finish::finish_front(state, number, sink);
+        }
+    }
+    let tids: Vec<Tid> = state.runtime.threads.tids().collect();
+    for tid in tids {
+        if let Some(thread) = state.runtime.threads.remove(tid) {
+            state.end_thread(tid, thread, end_ns);
+        }
+    }
+    state.runtime.ended_threads.sort_by_key(|(tgid, thread)| (*tgid, thread.tid));
+}
+
+fn end_slice(
+    state: &mut State,
+    slice: &Slice,
+    entry_unknown: bool,
+    end_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let tid = slice.tid;
+    if state.runtime.threads.get(tid).is_some_and(|thread| thread.sequence >= slice.sequence) {
+        // Its slice came after all, between the look at the thread and the end of the window.
+        return;
+    }
+    let mut thread = state.runtime.threads.take(tid).unwrap_or_else(|| {
+        Box::new(Thread { tgid: slice.tgid, since_ns: slice.gap_start_ns(), ..Thread::default() })
+    });
+    state.take_in_hand(tid);
+    state.add_up(&mut thread, slice);
+    let slice = &slice.within(thread.last_exit_ns, end_ns);
+    let meaning = meaning::meaning_of(state, slice);
+    let followed = state.gil.follow(&mut thread.gil_wait, slice, end_ns, state.window_start_ns);
+    let part = followed.part;
+    crate::machine::ledger::gil_party::went_on(&mut thread, followed.tail_ns);
+    if let Some(wait) = followed.ended {
+        thread.pending.has_waited(*wait);
+    }
+    let mut because = Because::default();
+    if let Some(wait_ns) = part.wait_ns(slice, end_ns, state.window_start_ns) {
+        because = crate::machine::ledger::gil_party::held(state, &mut thread, slice, end_ns, wait_ns);
+    }
+    // An attempt that goes on is as long as it is now, for what its thread serves now.
+    if let Some(wait) = state.gil.end(tid, thread.gil_wait.episode.take(), state.window_start_ns) {
+        thread.pending.has_waited(*wait);
+    }
+    crate::machine::ledger::gil_party::settle(state, &mut thread, tid);
+    let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));
+    let held_by = because.by;
+    gap.held_by = held_by;
+    slots::waited_for_its_turn(state, &mut thread, slice, &mut gap);
+    let serving = thread.serving;
+    let idle = meaning::waits_for_work(state, &thread, slice, &meaning);
+    if gap.length_ns() > 0 {
+        thread.pending.push(gap);
+    }
+    let in_call = slice.system_call != u32::MAX;
+    if state.wants_slices && !entry_unknown {
+        let state = if idle { ThreadState::Idle } else { meaning.state };
+        draw::draw(slice, end_ns, (state, because), true, sink);
+    }
+    if idle && in_call {
+        turn::recognise(state, &mut thread, slice);
+        finish::leave(state, &mut thread, tid, slice.enter_ns, sink);
+        state.drain(&mut thread);
+        state.was_busy(&thread, slice.enter_ns);
+        turn::wait(state, &mut thread, slice, end_ns);
+    } else {
+        state.make_slot_in_flight(&mut thread);
+        if in_call {
+            let mut piece = Piece::call(slice, end_ns, &meaning);
+            piece.holding = Some(meaning::holding(state, slice.tgid, &meaning));
+            piece.held_by = held_by;
+            thread.pending.push(piece);
+        }
+        if !entry_unknown {
+            state.was_busy(&thread, end_ns);
+        }
+        if let Some((number, id)) = serving {
+            let front = state.wire.connections.get(number).and_then(|c| c.requests.front());
+            if front.is_some_and(|active| active.request.id == id) {
+                exchange::advance(state, &mut thread, (number, slice, end_ns), sink);
+                if let Some(active) =
+                    state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+                {
+                    active.request.open = true;
+                }
+            }
+        }
+    }
+    state.put_back(tid, thread);
+}

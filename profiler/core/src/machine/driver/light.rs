@@ -1,0 +1,367 @@
+//! Light mode: requests from the turns of traffic on each client's socket, threads from their light slices.
+//!
+//! In: light slices. Out: finished requests, threads' totals. A request begins with bytes received after bytes were sent
+//! (or on a new connection), and ends with the last bytes sent before the next are received; it is finished when that is
+//! known. Its time is that of the threads that moved its bytes: on a CPU, waiting for one, or asleep, in what is not
+//! seen: [`Phase::Unexplained`]. Before anybody has read it, it waits ([`Phase::PoolWait`]).
+
+use profiler_common::record::slice::{FLAG_WAKE_MISSED, NO_CALL, Undecided};
+
+use crate::event::{Call, Light, LightWhat, Slice};
+use crate::machine::driver::follow;
+use crate::machine::driver::state::State;
+use crate::machine::time::piece::Piece;
+use crate::machine::wire::light_socket::{Active, Socket};
+use crate::model::request::{Framing, Request, Stretch};
+use crate::model::request_start::RequestStart;
+use crate::phase::{Phase, Phases};
+use crate::timeline::Entry;
+
+/// Connections followed at once; one more is counted and not followed.
+const MAX_SOCKETS: usize = 65_536;
+/// Stretches kept of one request; more are joined into the last.
+const MAX_STRETCHES: usize = 16;
+/// `HTTP/1.1 100 Continue` with its empty line: the request goes on after it. No response is that short.
+const INTERIM_BYTES: u64 = 25;
+
+/// What light mode cannot tell, beside phases; for the report.
+pub const NOT_TOLD: &str = "light mode does not hook system calls: methods, paths, statuses, slots, accepts and event loops are not \
+     known; a request is what is received and then sent on a connection (pipelined requests count as one, a body that is \
+     read while the response is being sent as further ones); `unexplained` is time asleep, or spent by a thread that did \
+     other things too";
+
+/// Takes one light slice.
+pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    if light.what == LightWhat::Closed {
+        if let Some(active) = state.wire.light.open.remove(&light.socket).and_then(|socket| socket.active) {
+            end(state, active, time_ns, sink);
+        }
+        return;
+    }
+    let mut slice = slice_of(light, time_ns);
+    if let Some(mut thread) = follow::take_thread(state, &slice, time_ns, sink) {
+        state.take_in_hand(light.tid);
+        if let Some(repaired) = follow::continuity(state, &mut thread, &slice, time_ns) {
+            slice = *repaired;
+        }
+        // Nothing of it belongs to a call; what belongs to a request is given to it below.
+        state.drain(&mut thread);
+        state.put_back(light.tid, thread);
+    }
+    let Some(mut socket) = enter(state, light, time_ns, sink) else { return };
+    match light.what {
+        LightWhat::Sent if light.bytes == INTERIM_BYTES && is_unanswered(&socket) => {
+            advance(&mut socket, &slice, time_ns);
+        }
+        LightWhat::Sent => {
+            if socket.active.is_none() {
+                // Its beginning was before the watch, or is lost.
+                socket.active =
+                    Some(begin(state, &mut socket.begun, socket.connection, light, time_ns, true));
+            }
+            advance(&mut socket, &slice, time_ns);
+            if let Some(active) = &mut socket.active {
+                active.is_responding = true;
+                active.request.first_write_ns.get_or_insert(time_ns);
+                active.request.end_ns = time_ns;
+                active.request.bytes_out = active.request.bytes_out.saturating_add(light.bytes);
+                (active.request.tgid, active.request.tid) = (light.tgid, light.tid);
+            }
+        }
+        _ => {
+            if let Some(over) = socket.active.take_if(|active| active.is_responding) {
+                end(state, over, time_ns, sink);
+            }
+            match &mut socket.active {
+                Some(_) => advance(&mut socket, &slice, time_ns),
+                None => {
+                    let active = begin(state, &mut socket.begun, socket.connection, light, time_ns, false);
+                    socket.active = Some(active);
+                }
+            }
+            if let Some(active) = &mut socket.active {
+                active.request.bytes_in = active.request.bytes_in.saturating_add(light.bytes);
+            }
+        }
+    }
+    if let Some(active) = &mut socket.active {
+        active.owner = light.tid;
+    }
+    state.wire.light.open.insert(light.socket, socket);
+}
+
+/// The window ends at `end_ns`, with what the threads were in the middle of.
+pub fn end_window(state: &mut State, open: &[Slice], end_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    let sockets = std::mem::take(&mut state.wire.light.open);
+    let mut active: Vec<Active> = sockets.into_values().filter_map(|socket| socket.active).collect();
+    active.sort_by_key(|active| active.request.id);
+    for mut active in active {
+        if !active.is_responding {
+            if let Some(slice) = open.iter().find(|slice| slice.tid == active.owner) {
+                cover(&mut active, slice, slice.enter_ns.min(end_ns));
+            }
+            active.request.open = true;
+        }
+        end(state, active, end_ns, sink);
+    }
+}
+
+/// The connection that a light slice is about; `None`: there is no room for it.
+fn enter(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut(Entry)) -> Option<Socket> {
+    match state.wire.light.open.remove(&light.socket) {
+        Some(socket) if socket.generation == light.generation => return Some(socket),
+        // The address is another connection's now, though nobody saw the end of the one before.
+        Some(Socket { active: Some(active), .. }) => end(state, active, time_ns, sink),
+        Some(_) => {}
+        None if state.wire.light.open.len() >= MAX_SOCKETS => {
+            state.evicted = state.evicted.saturating_add(1);
+            return None;
+        }
+        None => {}
+    }
+    let connection = state.wire.connections.count_one();
+    Some(Socket { generation: light.generation, connection, begun: 0, active: None })
+}
+
+fn is_unanswered(socket: &Socket) -> bool {
+    socket.active.as_ref().is_some_and(|active| !active.is_responding)
+}
+
+fn begin(
+    state: &mut State,
+    begun: &mut u32,
+    connection: u64,
+    light: &Light,
+    time_ns: u64,
+    truncated: bool,
+) -> Active {
+    let is_arrival = !truncated && light.arrival_ns > 0 && light.arrival_ns <= time_ns;
+    let start_ns = if is_arrival { light.arrival_ns } else { time_ns };
+    let mut phases = Phases::default();
+    phases.add(Phase::PoolWait, time_ns.saturating_sub(start_ns));
+    state.product.summary.begin();
+    let id = state.wire.request_count;
+    state.wire.request_count = state.wire.request_count.saturating_add(1);
+    let index_on_connection = *begun;
+    *begun = begun.saturating_add(1);
+    Active {
+        request: Request {
+            id,
+            connection,
+            index_on_connection,
+            tgid: light.tgid,
+            tid: light.tid,
+            slot: None,
+            start_ns,
+            start_is_arrival: is_arrival,
+            service_start_ns: (!truncated).then_some(time_ns),
+            first_write_ns: None,
+            end_ns: time_ns,
+            method: String::new(),
+            path: String::new(),
+            trace_context: None,
+            request_start: RequestStart::Unknown,
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            framing: Framing::Inferred,
+            phases,
+            stretches: Vec::new(),
+            round_trips: crate::model::round_trips::RoundTrips::default(),
+            gil_holders: Vec::new(),
+            gil_waits: None,
+            open: false,
+            truncated,
+            lossy: false,
+        },
+        covered_ns: time_ns,
+        is_responding: false,
+        owner: light.tid,
+    }
+}
+
+fn advance(socket: &mut Socket, slice: &Slice, time_ns: u64) {
+    if let Some(active) = &mut socket.active {
+        cover(active, slice, time_ns);
+    }
+}
+
+/// Adds a thread's time up to `until_ns` to a request: what it spent since its light slice before, as far as that is the
+/// request's. Between the request's last bytes and that slice the thread moved another's.
+fn cover(active: &mut Active, slice: &Slice, until_ns: u64) {
+    let from_ns = active.covered_ns;
+    if until_ns <= from_ns {
+        return;
+    }
+    let start_ns = slice.gap_start_ns().clamp(from_ns, until_ns);
+    active.request.phases.add(Phase::Unexplained, start_ns - from_ns);
+    let piece = Piece { blocked: Phase::Unexplained, fault_ns: 0, ..Piece::gap(slice) };
+    active.request.phases.add_all(&piece.phases_from(from_ns));
+    active.covered_ns = until_ns;
+    let stretch = Stretch { tgid: slice.tgid, tid: slice.tid, start_ns, end_ns: until_ns };
+    let is_full = active.request.stretches.len() >= MAX_STRETCHES;
+    match active.request.stretches.last_mut() {
+        Some(last) if is_full || last.tid == slice.tid && last.end_ns == start_ns => last.end_ns = until_ns,
+        _ => active.request.stretches.push(stretch),
+    }
+}
+
+/// A request is over: with its last bytes sent, or without an answer at `at_ns`.
+fn end(state: &mut State, mut active: Active, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    if !active.is_responding {
+        active.request.phases.add(Phase::Unexplained, at_ns.saturating_sub(active.covered_ns));
+        active.request.end_ns = at_ns.max(active.covered_ns);
+    }
+    state.complete(Box::new(active.request), sink);
+}
+
+/// A light slice as a gap without a call behind it.
+fn slice_of(light: &Light, time_ns: u64) -> Slice {
+    Slice {
+        tgid: light.tgid,
+        tid: light.tid,
+        sequence: light.sequence,
+        call: Call::Other,
+        system_call: u32::MAX,
+        result: 0,
+        enter_ns: time_ns,
+        inside: crate::fact::Account::default(),
+        gap: light.account,
+        gap_fault_ns: 0,
+        undecided: if light.flags & FLAG_WAKE_MISSED == 0 { Undecided::NOTHING } else { Undecided::ALL },
+        gap_blocked_call: NO_CALL,
+        folded_ns: 0,
+        folded_calls: 0,
+        call_switches: 0,
+        gap_switches: light.switches,
+        holder_tid: 0,
+        last_holder_tid: 0,
+        lock_switches: None,
+        take_lead_ns: None,
+        back_end_ready_ns: 0,
+        waker_tid: 0,
+        flags: light.flags,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::Tid;
+    use crate::fact::Account;
+
+    fn light(what: LightWhat, tid: Tid, since_ns: u64, time_ns: u64, arrival_ns: u64) -> (Light, u64) {
+        let cpu_ns = (time_ns - since_ns) / 3;
+        let account = Account { cpu_ns, run_queue_ns: 0, blocked_ns: time_ns - since_ns - cpu_ns };
+        let light = Light {
+            tgid: 1,
+            tid,
+            what,
+            socket: 7,
+            generation: 0,
+            bytes: 100,
+            arrival_ns,
+            account,
+            sequence: 0,
+            switches: 1,
+            flags: 0,
+        };
+        (light, time_ns)
+    }
+
+    fn run(lights: &[(Light, u64)]) -> Vec<Request> {
+        let mut state = State::new(false);
+        (state.window_start_ns, state.watch_start_ns) = (0, 0);
+        let mut requests = Vec::new();
+        let mut sink = |entry: Entry| {
+            if let Entry::Request(request) = entry {
+                requests.push(*request);
+            }
+        };
+        for (light, time_ns) in lights {
+            take(&mut state, light, *time_ns, &mut sink);
+        }
+        end_window(&mut state, &[], lights.last().map_or(0, |(_, time_ns)| *time_ns), &mut sink);
+        requests
+    }
+
+    #[test]
+    fn request_is_what_is_received_and_then_sent() {
+        use LightWhat::{Received, Sent};
+        let requests = run(&[
+            light(Received, 1, 0, 100, 90),
+            light(Received, 1, 100, 130, 0),
+            light(Sent, 1, 130, 160, 0),
+            light(Sent, 1, 160, 190, 0),
+            light(Received, 1, 190, 300, 280),
+            light(Sent, 1, 300, 330, 0),
+        ]);
+        let spans: Vec<_> = requests.iter().map(|request| (request.start_ns, request.end_ns)).collect();
+        assert_eq!(spans, [(90, 190), (280, 330)]);
+        let phases = &requests[0].phases;
+        assert_eq!(
+            [Phase::PoolWait, Phase::Cpu, Phase::Unexplained].map(|phase| phases.get(phase)),
+            [10, 30, 60],
+            "read ten after its arrival; a third of each slice on a CPU"
+        );
+        assert_eq!((requests[0].bytes_in, requests[0].bytes_out), (200, 200));
+    }
+
+    #[test]
+    fn interim_response_does_not_end_a_request() {
+        use LightWhat::{Received, Sent};
+        let (mut interim, time_ns) = light(Sent, 1, 100, 110, 0);
+        interim.bytes = INTERIM_BYTES;
+        let requests = run(&[
+            light(Received, 1, 0, 100, 100),
+            (interim, time_ns),
+            light(Received, 1, 110, 130, 0),
+            light(Sent, 1, 130, 160, 0),
+        ]);
+        assert_eq!(requests.len(), 1);
+        assert_eq!(requests[0].total_ns(), 60);
+    }
+
+    #[test]
+    fn request_without_an_answer_ends_with_its_connection() {
+        let closed = light(LightWhat::Closed, 0, 150, 150, 0);
+        let requests = run(&[light(LightWhat::Received, 1, 0, 100, 100), closed]);
+        assert_eq!((requests.len(), requests[0].total_ns(), requests[0].open), (1, 50, false));
+        assert_eq!(requests[0].phases.get(Phase::Unexplained), 50);
+    }
+
+    #[test]
+    fn what_another_thread_did_before_it_took_over_is_not_the_request_s() {
+        use LightWhat::{Received, Sent};
+        let requests = run(&[light(Received, 1, 0, 100, 100), light(Sent, 2, 40, 160, 0)]);
+        assert_eq!(requests[0].total_ns(), 60);
+        assert_eq!(requests[0].phases.total_ns(), 60);
+    }
+
+    proptest! {
+        #[test]
+        fn phases_add_up_whoever_moves_the_bytes(
+            steps in proptest::collection::vec((0_u8..8, 1_u32..4, 1_u64..50, any::<bool>()), 1..60),
+        ) {
+            let mut last = [0_u64; 4];
+            let mut now_ns = 0;
+            let mut lights = Vec::new();
+            for (what, tid, step, arrived) in steps {
+                now_ns += step;
+                let what = match what {
+                    0..4 => LightWhat::Received,
+                    4..7 => LightWhat::Sent,
+                    _ => LightWhat::Closed,
+                };
+                let since_ns = std::mem::replace(&mut last[tid as usize], now_ns);
+                let arrival_ns = if arrived { now_ns.saturating_sub(step / 2) } else { 0 };
+                lights.push(light(what, tid, since_ns, now_ns, arrival_ns));
+            }
+            for request in run(&lights) {
+                prop_assert_eq!(request.phases.total_ns(), request.total_ns());
+            }
+        }
+    }
+}

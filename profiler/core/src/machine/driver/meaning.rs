@@ -1,0 +1,72 @@
+//! What a call is for its thread, as things stand.
+//!
+//! In: a slice, what its thread is about, its connection. Out: its meaning, whether it waits for work, what holds the slot meanwhile.
+
+use crate::event::{Slice, Tid};
+use crate::machine::driver::state::State;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::{handoff, job};
+use crate::machine::world::classify::{Idle, Meaning, Touch, classify};
+use crate::model::slot::Holding;
+use crate::phase::Phase;
+
+/// What a slice's call means, as its connection stands now.
+pub(in crate::machine) fn meaning_of(state: &State, slice: &Slice) -> Meaning {
+    classify(slice, &state.world.descriptors, |fd| {
+        let number = state.world.descriptors.connection(slice.tgid, fd);
+        number
+            .and_then(|number| state.wire.connections.get(number))
+            .is_some_and(|c| c.inbound.head_complete())
+    })
+}
+
+/// Whether a call is a wait for work, given what its thread is about.
+pub(in crate::machine) fn waits_for_work(
+    state: &State,
+    thread: &Thread,
+    slice: &Slice,
+    meaning: &Meaning,
+) -> bool {
+    match meaning.idle {
+        Idle::Always => true,
+        // Where a loop waits for more than its own descriptors tell, it still is its wait.
+        Idle::UnlessServing => {
+            thread.is_loop() && meaning.blocked == Phase::Unexplained
+                || !is_serving(state, thread)
+                    && (job::is_for_next(state.view(), thread, slice)
+                        || handoff::is_at_queue(state.view(), thread, slice))
+        }
+        Idle::No => false,
+    }
+}
+
+/// Whether a thread is within a request, as far as can be told: one whose response has an open end and has begun may
+/// be over already.
+pub(in crate::machine) fn is_serving(state: &State, thread: &Thread) -> bool {
+    thread.serving.and_then(|(number, id)| {
+        let connection = state.wire.connections.get(number)?;
+        let active = connection.requests.iter().find(|active| active.request.id == id)?;
+        let open_end = connection.outbound.until_turn();
+        Some(connection.is_private() || !job::may_be_over(thread, active, open_end))
+    }) == Some(true)
+}
+
+/// What holds the thread during a call that is not a request's.
+pub(in crate::machine) fn holding(state: &State, tgid: Tid, meaning: &Meaning) -> Holding {
+    let connection = meaning
+        .touch
+        .and_then(|(fd, _)| state.world.descriptors.connection(tgid, fd))
+        .and_then(|number| state.wire.connections.get(number));
+    let waits = matches!(
+        meaning.touch,
+        Some((_, Touch::Read | Touch::Write | Touch::WaitReadable | Touch::WaitWritable))
+    );
+    match connection {
+        Some(connection) if waits && connection.shut => Holding::Linger,
+        Some(connection) if waits && connection.requests.is_empty() && connection.begun == 0 => {
+            Holding::FirstByte
+        }
+        Some(connection) if waits && connection.requests.is_empty() => Holding::KeepaliveIdle,
+        _ => Holding::Housekeeping,
+    }
+}

@@ -1,0 +1,134 @@
+//! What every thread is doing at one moment: looks at threads, joined with what the machines know.
+//!
+//! In: a [`Sight`] of each thread, and the state of the machines. Out: [`Now`]. Changes nothing.
+
+use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
+
+use crate::decode::open::slice_of;
+use crate::event::Slice;
+use crate::fact::OpenSlice;
+use crate::machine::driver::meaning;
+use crate::machine::driver::state::State;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::wire::request::Active;
+use crate::machine::world::classify::{Idle, gap_sleep_phase};
+use crate::model::now::{Now, RequestNow, Scheduled, ThreadNow};
+use crate::phase::Phase;
+use crate::timeline::ThreadState;
+
+/// Requests in flight that are listed.
+const MAX_REQUESTS: usize = 1024;
+
+/// What one thread is in the middle of.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight {
+    /// The slice that is not over, as if it ended now.
+    slice: Slice,
+    in_call: bool,
+    scheduled: Scheduled,
+    since_ns: u64,
+}
+
+impl Sight {
+    /// A thread's live record at `at_ns`.
+    #[must_use]
+    pub fn live(open: &OpenSlice, scheduled: Scheduled, at_ns: u64) -> Self {
+        let slice = slice_of(open, at_ns);
+        let in_call = open.system_call.is_some();
+        // The entry of a call that was open at attach is not known: 0 says so.
+        let since_ns = if in_call { open.enter_ns } else { open.gap_start_ns };
+        Self { slice, in_call, scheduled, since_ns }
+    }
+}
+
+/// Looks at all threads at `at_ns`.
+#[must_use]
+pub fn now(state: &State, sights: &[Sight], at_ns: u64) -> Now {
+    let mut threads: Vec<ThreadNow> = sights.iter().map(|sight| thread(state, sight)).collect();
+    threads.sort_unstable_by_key(|thread| (thread.tgid, thread.tid));
+    Now { at_ns, threads, requests: requests(state) }
+}
+
+fn thread(state: &State, sight: &Sight) -> ThreadNow {
+    let slice = &sight.slice;
+    let known = state.runtime.threads.get(slice.tid);
+    // The machines are exactly as far as this look: the slice before it was their last of this thread.
+    let current = known.filter(|thread| thread.sequence.saturating_add(1) == slice.sequence);
+    let meaning = meaning::meaning_of(state, slice);
+    let idle = sight.in_call
+        && match current {
+            Some(thread) => meaning::waits_for_work(state, thread, slice, &meaning),
+            None => meaning.idle != Idle::No,
+        };
+    let takes_gil = sight.in_call && state.gil.is_wait(slice);
+    let (doing, holding) = match sight.scheduled {
+        Scheduled::Waiting => (ThreadState::RunQueue, None),
+        Scheduled::Running if sight.in_call && meaning.touch.is_some() => (ThreadState::ClientIo, None),
+        Scheduled::Running => (ThreadState::Running, None),
+        Scheduled::Asleep if !sight.in_call => (asleep_in_gap(slice), None),
+        Scheduled::Asleep if takes_gil => (ThreadState::GilWait, None),
+        Scheduled::Asleep if idle => (ThreadState::Idle, None),
+        Scheduled::Asleep if meaning.touch.is_some() => {
+            (ThreadState::ClientWait, Some(meaning::holding(state, slice.tgid, &meaning)))
+        }
+        Scheduled::Asleep => (meaning.state, None),
+    };
+    let request = current.filter(|_| !idle).and_then(|thread| serving(state, thread));
+    ThreadNow {
+        tgid: slice.tgid,
+        tid: slice.tid,
+        comm: state.world.processes.names.get(&slice.tid).cloned().unwrap_or_default(),
+        slot: known.and_then(|thread| thread.slot),
+        state: doing,
+        holding: holding.filter(|_| request.is_none()),
+        since_ns: sight.since_ns,
+        call: sight.in_call.then(|| profiler_common::system_call::name(slice.system_call)),
+        request,
+        holder_tid: if takes_gil && sight.scheduled == Scheduled::Asleep {
+            state.gil.thread(slice.tgid, slice.holder_tid)
+        } else {
+            0
+        },
+    }
+}
+
+/// What a sleep outside any observed call waits for.
+fn asleep_in_gap(slice: &Slice) -> ThreadState {
+    match slice.gap_blocked_call {
+        NO_CALL | PAGE_FAULT => ThreadState::Other,
+        call if gap_sleep_phase(call) == Phase::FileWait => ThreadState::File,
+        _ => ThreadState::Other,
+    }
+}
+
+fn serving(state: &State, thread: &Thread) -> Option<u64> {
+    let (number, id) = thread.serving?;
+    let connection = state.wire.connections.get(number)?;
+    connection.requests.iter().any(|active| active.request.id == id).then_some(id)
+}
+
+fn requests(state: &State) -> Vec<RequestNow> {
+    let connections =
+        state.wire.connections.numbers().filter_map(|number| state.wire.connections.get(number));
+    let open = connections.flat_map(|connection| {
+        let open_end = connection.outbound.until_turn();
+        // A response whose end nothing marks may be over already.
+        let may_be_over =
+            move |active: &Active| active.responding && open_end && !connection.surely_goes_on(active);
+        connection.requests.iter().filter(move |active| !may_be_over(active))
+    });
+    let mut requests: Vec<RequestNow> = open
+        .map(|active| RequestNow {
+            id: active.request.id,
+            method: active.request.method.clone(),
+            path: active.request.path.clone(),
+            start_ns: active.request.start_ns,
+            tgid: active.request.tgid,
+            tid: active.owner,
+            responding: active.responding,
+        })
+        .collect();
+    requests.sort_by_key(|request| (request.start_ns, request.id));
+    requests.truncate(MAX_REQUESTS);
+    requests
+}

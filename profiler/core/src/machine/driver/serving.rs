@@ -1,0 +1,136 @@
+//! Joins threads with connections: which request a thread serves, and what its time is for.
+//!
+//! In: slices in the order of time, with the capture that came before them. Out: requests that begin, advance and
+//! finish; pieces of time given to requests or to slots; timeline slices.
+
+use profiler_common::system_call::IO_URING_SETUP;
+
+use crate::event::{Call, Slice};
+use crate::machine::driver::state::State;
+use crate::machine::driver::{draw, effect, follow, meaning};
+use crate::machine::ledger::gil_party::Because;
+use crate::machine::ledger::{finish, gil_party, slots, strand, turn};
+use crate::machine::lock::gil::Part;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::{handoff, job};
+use crate::machine::time::piece::Piece;
+use crate::machine::world::classify::Idle;
+use crate::phase::Phase;
+use crate::timeline::{Entry, ThreadState};
+
+/// Takes one slice.
+pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    let tid = slice.tid;
+    let Some(mut thread) = follow::take_thread(state, slice, exit_ns, sink) else { return };
+    state.take_in_hand(tid);
+    let head = if state.heads.is_empty() { None } else { state.heads.remove(&tid) };
+    let head = head.filter(|head| head.sequence == slice.sequence);
+    let repaired;
+    let slice = if let Some(sound) = follow::continuity(state, &mut thread, slice, exit_ns) {
+        repaired = sound;
+        &repaired
+    } else {
+        slice
+    };
+
+    let meaning = meaning::meaning_of(state, slice);
+    gil_party::note(state, &mut thread, tid);
+    let serving = thread.serving;
+    let followed = state.gil.follow(&mut thread.gil_wait, slice, exit_ns, state.window_start_ns);
+    let part = followed.part;
+    gil_party::went_on(&mut thread, followed.tail_ns);
+    if let Some(wait) = followed.ended {
+        thread.pending.has_waited(*wait);
+    }
+    let mut because = Because::default();
+    if let Some(wait_ns) = part.wait_ns(slice, exit_ns, state.window_start_ns) {
+        because = gil_party::held(state, &mut thread, slice, exit_ns, wait_ns);
+    } else if thread.serving.is_some() {
+        gil_party::settle(state, &mut thread, tid);
+    }
+    let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));
+    let held_by = because.by;
+    gap.held_by = held_by;
+    slots::waited_for_its_turn(state, &mut thread, slice, &mut gap);
+    if gap.length_ns() > 0 {
+        state.note_child_wait(&thread, slice, &gap);
+        thread.pending.push(gap);
+    }
+    job::note_feeder(state.view(), &mut thread, slice);
+    let idle = meaning::waits_for_work(state, &thread, slice, &meaning);
+    if idle {
+        handoff::waited(&mut state.hand(), slice, exit_ns);
+    }
+    let idle = idle && !handoff::is_within_job(state.view(), &thread, slice);
+    if state.wants_slices {
+        let state = if idle { ThreadState::Idle } else { meaning.state };
+        draw::draw(slice, exit_ns, (state, because), false, sink);
+    }
+    state.world.uses_io_uring |=
+        slice.system_call == IO_URING_SETUP && !state.world.processes.is_on_uvloop(slice.tgid);
+    match slice.call {
+        Call::EpollWait { .. } if meaning.idle == Idle::Always => state.world.listener_in_epoll = Some(true),
+        Call::Poll { .. } if meaning.idle == Idle::Always => state.world.listener_in_epoll = Some(false),
+        _ => {}
+    }
+    if idle && meaning.idle == Idle::UnlessServing && thread.serving.is_some() {
+        // After a response with an open end: the wait for the next job, or for the interpreter in the middle of it.
+        // The connection will tell: what it gets next, and from whom.
+        let mut piece = Piece::call(slice, exit_ns, &meaning);
+        piece.holding = None;
+        thread.pending.push(piece);
+        state.was_busy(&thread, slice.enter_ns);
+        thread.busy_since_ns = Some(exit_ns);
+        thread.work_start_ns = Some(exit_ns);
+        thread.engaged = None;
+    } else if idle {
+        wait_for_work(state, &mut thread, slice, exit_ns, sink);
+    } else {
+        let mut piece = Piece::call(slice, exit_ns, &meaning);
+        piece.holding = Some(meaning::holding(state, slice.tgid, &meaning));
+        piece.held_by = held_by;
+        thread.pending.push(piece);
+        // A loop that only hands requests over does not wait for what they need.
+        let waits =
+            slice.inside.blocked_ns > 0 && matches!(meaning.blocked, Phase::Sleep | Phase::BackendWait);
+        if waits && thread.serving.is_some() {
+            state.make_slot(&mut thread);
+        }
+    }
+    if !idle && part == Part::None && handoff::is_woken_by_loop(state.view(), &thread, slice) {
+        handoff::done(&mut state.hand(), &mut thread, slice);
+        state.drain(&mut thread);
+        handoff::begin(&mut state.hand(), &mut thread, slice, exit_ns);
+    }
+    let captured = head.as_ref().map(|head| head.bytes.as_slice());
+    effect::effects(state, &mut thread, (slice, exit_ns), &meaning, captured, sink);
+    // A thread waits before it touches the request that it waits for.
+    if part == Part::None {
+        gil_party::settle(state, &mut thread, tid);
+    }
+    gil_party::turned(&mut thread, serving, exit_ns);
+    state.put_back(tid, thread);
+}
+
+/// The call waits for work: what came before it is over.
+fn wait_for_work(
+    state: &mut State,
+    thread: &mut Thread,
+    slice: &Slice,
+    exit_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) {
+    turn::untouched(state, thread, slice);
+    strand::leave(state, thread, slice.enter_ns);
+    // A loop's first wait may be one in the middle of a response.
+    turn::recognise(state, thread, slice);
+    finish::leave(state, thread, slice.tid, slice.enter_ns, sink);
+    handoff::done(&mut state.hand(), thread, slice);
+    state.drain(thread);
+    state.was_busy(thread, slice.enter_ns);
+    thread.busy_since_ns = Some(exit_ns);
+    thread.work_start_ns = Some(exit_ns);
+    thread.engaged = None;
+    turn::wait(state, thread, slice, exit_ns);
+    handoff::begin(&mut state.hand(), thread, slice, exit_ns);
+}

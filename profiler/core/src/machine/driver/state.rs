@@ -1,0 +1,378 @@
+//! The state of all machines of one window.
+//!
+//! In: nothing by itself; the machines beside it change it. Out: the tables that they share, each bounded.
+
+use rustc_hash::FxHashMap;
+
+use crate::event::{Head, Slice, Tid};
+use crate::fact::Account;
+use crate::machine::join::state::Join;
+use crate::machine::lock::gil::Locks;
+use crate::machine::product::by_process::{MAX_COUNTED, had_to_wait};
+use crate::machine::product::state::Product;
+use crate::machine::runtime::state::{Hand, Runtime, View};
+use crate::machine::runtime::thread::Thread;
+use crate::machine::time::piece::{Piece, hold};
+use crate::machine::time::slot::Busy;
+use crate::machine::time::state::Time;
+use crate::machine::wire::state::Wire;
+use crate::machine::world::classify::waits_for_child;
+use crate::machine::world::state::World;
+use crate::model::Thread as ThreadTotal;
+use crate::model::request::Request;
+use crate::model::slot::{Holding, Slot};
+use crate::phase::{Phase, Phases};
+use crate::timeline::Entry;
+
+/// Threads that have ended and are still listed.
+const MAX_ENDED_THREADS: usize = 4096;
+/// Event loops of threads that have ended and are still listed.
+const MAX_ENDED_LOOPS: usize = 1024;
+/// Slots of threads that have ended and are still listed.
+const MAX_ENDED_SLOTS: usize = 16_384;
+
+/// Everything the machines share.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// What there is.
+    pub world: World,
+    /// What threads did.
+    pub time: Time,
+    /// What goes over connections.
+    pub wire: Wire,
+    /// Who works for whom.
+    pub runtime: Runtime,
+    /// Halves of requests.
+    pub join: Join,
+    /// What will be told.
+    pub product: Product,
+    /// The thread whose slice is being taken (it is not in `threads` meanwhile), and the requests it finished by that.
+    pub in_hand: (Tid, u64),
+    /// Captures that wait for the slice of their call.
+    pub heads: FxHashMap<Tid, Head>,
+    /// What threads were in the middle of when they were first seen, until their first slice.
+    pub initial: FxHashMap<Tid, Slice>,
+    /// Interpreter locks, and who waited for them.
+    pub gil: Locks,
+    /// Start of the window; nothing before it counts (`u64::MAX` until it is known).
+    pub window_start_ns: u64,
+    /// Start of the first window: what was seen before it is only context (`u64::MAX` until it is known).
+    pub watch_start_ns: u64,
+    /// The window ends because the next begins: what would end with it goes on.
+    pub goes_on: bool,
+    /// The timeline wants thread slices.
+    pub wants_slices: bool,
+    /// Threads that found no place.
+    pub evicted: u64,
+}
+
+impl State {
+    /// No state yet.
+    #[must_use]
+    pub fn new(wants_slices: bool) -> Self {
+        Self {
+            world: World::default(),
+            time: Time::default(),
+            wire: Wire::default(),
+            runtime: Runtime::default(),
+            join: Join::default(),
+            product: Product::default(),
+            in_hand: (0, 0),
+            heads: FxHashMap::default(),
+            initial: FxHashMap::default(),
+            gil: Locks::default(),
+            window_start_ns: u64::MAX,
+            watch_start_ns: u64::MAX,
+            goes_on: false,
+            wants_slices,
+            evicted: 0,
+        }
+    }
+
+    /// What the stage sees that decides for whom threads work.
+    #[must_use]
+    pub const fn view(&self) -> View<'_> {
+        View { world: &self.world, wire: &self.wire, runtime: &self.runtime }
+    }
+
+    /// The same, to be changed.
+    pub const fn hand(&mut self) -> Hand<'_> {
+        let Self { world, wire, runtime, evicted, .. } = self;
+        Hand { world, wire, runtime, evicted }
+    }
+
+    /// A request comes to its end.
+    pub fn complete(&mut self, mut request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
+        request.open |= self.goes_on;
+        crate::machine::lock::gil_edge::complete(
+            &mut request.gil_holders,
+            request.phases.get(Phase::GilWait),
+        );
+        if request.end_ns < self.watch_start_ns {
+            self.product.summary.forget();
+            return;
+        }
+        if !request.open {
+            if self.product.served.len() < MAX_COUNTED || self.product.served.contains_key(&request.tgid) {
+                *self.product.served.entry(request.tgid).or_default() += 1;
+            } else {
+                self.evicted = self.evicted.saturating_add(1);
+            }
+            if let Some(thread) = self.runtime.threads.get_mut(request.tid) {
+                thread.requests = thread.requests.saturating_add(1);
+            } else if self.in_hand.0 == request.tid {
+                self.in_hand.1 = self.in_hand.1.saturating_add(1);
+            }
+        }
+        self.product.by_process.add(&request);
+        if request.start_is_arrival && request.start_ns >= self.window_start_ns && had_to_wait(&request) {
+            self.time.busy.arrive(request.start_ns);
+            self.busy_of(request.tgid).arrive(request.start_ns);
+        }
+        self.product.summary.add(&request);
+        sink(Entry::Request(request));
+    }
+
+    /// An accept ended: successful (0), empty (1) or failed (2).
+    pub fn count_accept(&mut self, listener: (Tid, i32), outcome: usize) {
+        if self.world.accepts.len() >= MAX_COUNTED && !self.world.accepts.contains_key(&listener) {
+            self.evicted = self.evicted.saturating_add(1);
+        } else if let Some(count) = self.world.accepts.entry(listener).or_default().get_mut(outcome) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// A thread becomes a slot: it reads requests. Where a server makes a thread for each connection, one that comes
+    /// after another has ended is the same unit of concurrency.
+    pub fn make_slot(&mut self, thread: &mut Thread) {
+        if thread.slot.is_some() || thread.in_front {
+            return;
+        }
+        let ended = &self.time.ended_slots;
+        let vacant = self.time.vacant_slots.get_mut(&thread.tgid).and_then(|vacant| {
+            let before = |id: &u32| ended.get(id).is_some_and(|slot| slot.until_ns <= thread.since_ns);
+            let place = vacant.iter().position(before)?;
+            Some(vacant.swap_remove(place))
+        });
+        self.time.slots_come_and_go |= vacant.is_some();
+        thread.slot = Some(vacant.unwrap_or_else(|| {
+            let id = self.time.slot_count;
+            self.time.slot_count = self.time.slot_count.saturating_add(1);
+            self.time.capacity.has_slot(thread.tgid);
+            id
+        }));
+    }
+
+    /// It ended, or the window did, in the middle of its first request; a thread that hands requests over may only have
+    /// read one.
+    pub fn make_slot_in_flight(&mut self, thread: &mut Thread) {
+        if thread.serving.is_some() && !thread.hands_over {
+            self.make_slot(thread);
+        }
+    }
+
+    /// A gap of a thread that serves requests: what of it is a wait for a child process, which no phase names.
+    pub fn note_child_wait(&mut self, thread: &Thread, slice: &Slice, gap: &Piece) {
+        let is_told = gap.blocked == Phase::Unexplained && gap.start_ns >= self.window_start_ns;
+        if thread.slot.is_some() && is_told && waits_for_child(slice.gap_blocked_call) {
+            self.time.child_wait_ns = self.time.child_wait_ns.saturating_add(gap.account.blocked_ns);
+        }
+    }
+
+    /// A thread was held by a request from `start_ns` on, for these phases.
+    pub fn hold_for_request(&self, thread: &mut Thread, start_ns: u64, phases: &Phases) {
+        let read_ns = phases.get(Phase::ClientReadStall);
+        let write_ns = phases.get(Phase::ClientWriteStall);
+        let counts_from_ns = self.window_start_ns.max(thread.drained_until_ns);
+        let before_ns = counts_from_ns.saturating_sub(start_ns).min(phases.total_ns());
+        let own_ns = phases.total_ns().saturating_sub(read_ns).saturating_sub(write_ns);
+        // A request that began before the window, or claims what the thread was known to do beside requests (on a loop: all from where it
+        // was last seen): what lies before is taken off its own part first.
+        let own_before_ns = before_ns.min(own_ns);
+        let stall_before_ns = before_ns - own_before_ns;
+        let read_before_ns = stall_before_ns.min(read_ns);
+        for (holding, sum_ns) in [
+            (Holding::Request, own_ns - own_before_ns),
+            (Holding::ClientReadStall, read_ns - read_before_ns),
+            (Holding::ClientWriteStall, write_ns.saturating_sub(stall_before_ns - read_before_ns)),
+        ] {
+            if let Some(held_ns) = thread.holding_ns.get_mut(holding as usize) {
+                *held_ns = held_ns.saturating_add(sum_ns);
+            }
+        }
+    }
+
+    /// A thread is about to be worked on.
+    pub const fn take_in_hand(&mut self, tid: Tid) {
+        self.in_hand = (tid, 0);
+    }
+
+    /// The thread in hand goes back to the others.
+    pub fn put_back(&mut self, tid: Tid, mut thread: Box<Thread>) {
+        thread.requests = thread.requests.saturating_add(std::mem::take(&mut self.in_hand.1));
+        let impossible = thread.pending.take_impossible();
+        self.product.summary.impossible("piece_out_of_place", impossible);
+        self.runtime.threads.put(tid, thread);
+    }
+
+    /// Everything pending on a thread belongs to no request.
+    pub fn drain(&self, thread: &mut Thread) {
+        let Thread { pending, holding_ns, drained_until_ns, .. } = thread;
+        pending.drain(|piece| {
+            if let Some(holding) = piece.holding {
+                hold(holding_ns, holding, piece.start_ns.max(self.window_start_ns), piece.end_ns);
+                *drained_until_ns = piece.end_ns;
+            }
+        });
+    }
+
+    /// A busy stretch of a thread is over.
+    pub fn was_busy(&mut self, thread: &Thread, until_ns: u64) {
+        if thread.slot.is_some()
+            && let Some(since_ns) = thread.busy_since_ns
+        {
+            self.time.capacity.was_busy(thread.tgid, since_ns, until_ns);
+            let since_ns = since_ns.max(self.window_start_ns);
+            if until_ns > since_ns {
+                self.time.busy.add(since_ns, until_ns);
+                self.busy_of(thread.tgid).add(since_ns, until_ns);
+                self.time.heat.add(thread.tgid, since_ns, until_ns);
+            }
+        }
+    }
+
+    fn busy_of(&mut self, tgid: Tid) -> &mut Busy {
+        let start_ns = self.window_start_ns;
+        self.time.busy_of.entry(tgid).or_insert_with(|| {
+            let mut busy = Busy::default();
+            busy.start(start_ns);
+            busy
+        })
+    }
+
+    /// A slot that is still busy has been so up to its last slice: a thread that takes one job after the other waits
+    /// for none, and its stretch would come when that time has been settled.
+    fn busy_so_far(&mut self) {
+        let mut threads = std::mem::take(&mut self.runtime.threads);
+        for thread in threads.values_mut().filter(|thread| thread.slot.is_some()) {
+            if thread.busy_since_ns.is_some_and(|since_ns| since_ns < thread.last_exit_ns) {
+                self.was_busy(thread, thread.last_exit_ns);
+                thread.busy_since_ns = Some(thread.last_exit_ns);
+            }
+        }
+        self.runtime.threads = threads;
+    }
+
+    /// Busy slots are certain up to the last slice of the slot that has been silent longest; at the end of the
+    /// window, up to there.
+    pub fn settle(&mut self, end_ns: Option<u64>, sink: &mut dyn FnMut(Entry)) {
+        self.busy_so_far();
+        let mut silent_since: FxHashMap<Tid, u64> = FxHashMap::default();
+        // A thread that serves its first request may turn out to be a slot, busy since it began.
+        let may_be_busy = |thread: &Thread| thread.slot.is_some() || thread.serving.is_some();
+        for thread in self.runtime.threads.values().filter(|thread| may_be_busy(thread)) {
+            let since_ns = silent_since.entry(thread.tgid).or_insert(u64::MAX);
+            // A stretch that goes on begins again at this very moment: it is not settled in between.
+            *since_ns = (*since_ns).min(thread.last_exit_ns.saturating_sub(1));
+        }
+        let all_ns = end_ns.or_else(|| silent_since.values().copied().min());
+        if let Some(until_ns) = all_ns {
+            self.time
+                .busy
+                .settle(until_ns, |time_ns, busy| sink(Entry::BusySlots { time_ns, tgid: 0, busy }));
+        }
+        let mut processes: Vec<_> = self.time.busy_of.iter_mut().collect();
+        // The order of entries must not depend on a hash.
+        processes.sort_unstable_by_key(|(tgid, _)| **tgid);
+        for (tgid, process) in processes {
+            if let Some(until_ns) = end_ns.or_else(|| silent_since.get(tgid).copied()) {
+                process
+                    .settle(until_ns, |time_ns, busy| sink(Entry::BusySlots { time_ns, tgid: *tgid, busy }));
+            }
+        }
+        // Of a process in which nobody serves nothing can become known later.
+        let certain_ns = |tgid| silent_since.get(&tgid).copied().unwrap_or(u64::MAX);
+        self.time.capacity.look(|tgid| end_ns.unwrap_or_else(|| certain_ns(tgid)));
+    }
+
+    fn end_slot(&mut self, id: u32, tid: Tid, thread: &Thread, until_ns: u64) {
+        let tgid = thread.tgid;
+        if self.time.ended_slots.len() >= MAX_ENDED_SLOTS && !self.time.ended_slots.contains_key(&id) {
+            self.evicted = self.evicted.saturating_add(1);
+            return;
+        }
+        let since_ns = thread.since_ns.max(self.window_start_ns);
+        let slot = self.time.ended_slots.entry(id).or_insert(Slot { id, tgid, since_ns, ..Slot::default() });
+        (slot.tid, slot.until_ns) = (tid, until_ns);
+        slot.requests = slot.requests.saturating_add(thread.requests);
+        for (sum_ns, held_ns) in slot.holding_ns.iter_mut().zip(thread.holding_ns) {
+            *sum_ns = sum_ns.saturating_add(held_ns);
+        }
+        self.time.vacant_slots.entry(tgid).or_default().push(id);
+    }
+
+    /// Keeps the event loop of a thread that ends; whether there was one.
+    fn end_loop(&mut self, tid: Tid, thread: &mut Thread, until_ns: u64) -> bool {
+        let window_start_ns = self.window_start_ns;
+        let ended = thread
+            .event_loop
+            .take()
+            .and_then(|event_loop| event_loop.finish(thread.tgid, tid, until_ns, window_start_ns));
+        let Some(ended) = ended else { return false };
+        if self.runtime.event_loops.len() < MAX_ENDED_LOOPS {
+            self.runtime.event_loops.push(ended);
+        } else {
+            self.evicted = self.evicted.saturating_add(1);
+        }
+        true
+    }
+
+    /// A thread ended, or the window did.
+    pub fn end_thread(&mut self, tid: Tid, mut thread: Box<Thread>, until_ns: u64) {
+        self.runtime.tasks.forget(tid);
+        self.drain(&mut thread);
+        self.gil.end(tid, thread.gil_wait.episode.take(), self.window_start_ns);
+        crate::machine::ledger::gil_party::settle(self, &mut thread, tid);
+        self.runtime.ended_cpu_ns = self.runtime.ended_cpu_ns.saturating_add(thread.totals.cpu_ns);
+        let is_loop = self.end_loop(tid, &mut thread, until_ns);
+        self.make_slot_in_flight(&mut thread);
+        if let Some(id) = thread.slot {
+            self.end_slot(id, tid, &thread, until_ns);
+            if let Some(slot) = self.time.ended_slots.get_mut(&id) {
+                slot.is_loop |= is_loop;
+            }
+        } else {
+            let linger_ns = thread.holding_ns.get(Holding::Linger as usize).copied().unwrap_or(0);
+            self.time.acceptor_linger_ns = self.time.acceptor_linger_ns.saturating_add(linger_ns);
+        }
+        if self.runtime.ended_threads.len() < MAX_ENDED_THREADS {
+            let Account { cpu_ns, run_queue_ns, blocked_ns } = thread.totals;
+            let comm = self.world.processes.names.get(&tid).cloned().unwrap_or_default();
+            let (slices, requests) = (thread.slices, thread.requests);
+            let total = ThreadTotal { tid, comm, slices, cpu_ns, run_queue_ns, blocked_ns, requests };
+            self.runtime.ended_threads.push((thread.tgid, total));
+        } else {
+            self.evicted = self.evicted.saturating_add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::time::piece::Piece;
+
+    #[test]
+    fn time_that_was_laid_to_something_beside_requests_is_not_held_by_a_request_that_claims_it_later() {
+        let state = State { window_start_ns: 0, ..State::new(false) };
+        let mut thread = Thread::default();
+        thread.pending.push(Piece { holding: Some(Holding::Housekeeping), ..Piece::unknown(100, 400) });
+        state.drain(&mut thread);
+        // What a request of a loop claims from where it was last seen is unexplained.
+        let mut phases = Phases::default();
+        phases.add(Phase::Unexplained, 700);
+        state.hold_for_request(&mut thread, 100, &phases);
+        let held = |holding: Holding| thread.holding_ns[holding as usize];
+        assert_eq!((held(Holding::Housekeeping), held(Holding::Request)), (300, 400));
+    }
+}

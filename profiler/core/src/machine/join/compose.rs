@@ -1,0 +1,315 @@
+//! One request of two halves: what it spent in a front end and what in the server behind it.
+//!
+//! In: the front end's account of the request piece by piece, and the accounts of what the server did for it. Out: phases
+//! that add up to the request's length, nothing counted twice: while the server had the request its account counts,
+//! before and after that the front end's.
+
+use crate::event::Tid;
+use crate::machine::wire::trail::{Piece, Trail};
+use crate::model::gil::Holder;
+use crate::model::gil_waits::GilWaits;
+use crate::model::request::{Request, Stretch};
+use crate::model::request_start::RequestStart;
+use crate::model::round_trips::RoundTrips;
+use crate::phase::{Phase, Phases};
+
+/// Stretches of a request that are kept.
+const MAX_STRETCHES: usize = 32;
+
+/// What the server behind did for a request.
+#[derive(Clone, Debug)]
+pub struct Inner {
+    /// First byte at the server's socket.
+    pub start_ns: u64,
+    /// Its last write.
+    pub end_ns: u64,
+    /// Where that time went; adds up to the difference.
+    pub phases: Phases,
+    /// Process and thread that served it.
+    pub who: (Tid, Tid),
+    /// Slot that it held.
+    pub slot: Option<u32>,
+    /// Its stretches on threads.
+    pub stretches: Vec<Stretch>,
+    /// How often it asked back ends.
+    pub round_trips: RoundTrips,
+    /// Who had the interpreter lock while it waited for that.
+    pub gil_holders: Vec<Holder>,
+    /// Its waits for that one by one.
+    pub gil_waits: Option<Box<GilWaits>>,
+    /// How long it was on its way before `start_ns`, by its head there.
+    pub request_start: RequestStart,
+    /// Records of its thread were lost.
+    pub lossy: bool,
+    /// The status with which it answered; 0: it did not, or its protocol does not tell.
+    pub status: u16,
+    /// Bytes of its answer.
+    pub bytes_out: u64,
+    /// The answer ended with its connection.
+    pub ends_with_connection: bool,
+}
+
+/// Phases of a request that only a front end had: what it did itself is `front_end`; its accept queue, the client's
+/// stalls, a server that is not traced, and what is not known keep their names.
+#[must_use]
+pub fn of_front_end(phases: &Phases) -> Phases {
+    let mut result = Phases::default();
+    for (phase, duration_ns) in phases.iter() {
+        let kept = matches!(
+            phase,
+            Phase::AcceptQueue
+                | Phase::ClientReadStall
+                | Phase::ClientWriteStall
+                | Phase::BackendWait
+                | Phase::Unexplained
+        );
+        result.add(if kept { phase } else { Phase::FrontEnd }, duration_ns);
+    }
+    result
+}
+
+/// Puts the halves together. Says how many of `inners` were left out because they ran at the same time as another.
+pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>) -> u64 {
+    inners.sort_by_key(|inner| inner.start_ns);
+    let mut taken: Vec<Inner> = Vec::new();
+    let mut left_out = 0;
+    for mut inner in inners {
+        let free_from_ns = taken.last().map_or(trail.from_ns, |last| last.end_ns);
+        if inner.start_ns < free_from_ns && !taken.is_empty() {
+            left_out += 1;
+            continue;
+        }
+        clip(&mut inner, free_from_ns, request.end_ns);
+        if inner.end_ns > inner.start_ns {
+            taken.push(inner);
+        }
+    }
+    if taken.is_empty() {
+        request.phases = of_front_end(&request.phases);
+        return left_out;
+    }
+    let mut phases = without_backends(&of_front_end(&trail.before));
+    let mut stalls = (0, 0);
+    for piece in &trail.pieces {
+        outside(piece, &taken, &mut phases, &mut stalls);
+    }
+    for inner in &taken {
+        inside(inner, &mut phases, &mut stalls);
+    }
+    request.phases = phases;
+    if let Some(last) = taken.last() {
+        (request.tgid, request.tid) = last.who;
+        request.slot = last.slot;
+    }
+    for inner in taken {
+        let front = (request.request_start, request.start_ns);
+        request.request_start = RequestStart::of_halves(front, (inner.request_start, inner.start_ns));
+        request.lossy |= inner.lossy;
+        request.stretches.extend(inner.stretches);
+        request.gil_holders.extend(inner.gil_holders);
+        request.round_trips.add_all(&inner.round_trips);
+        if let Some(waits) = inner.gil_waits {
+            request.gil_waits.get_or_insert_default().add_all(*waits);
+        }
+    }
+    request.stretches.sort_by_key(|stretch| (stretch.start_ns, stretch.tid));
+    request.stretches.truncate(MAX_STRETCHES);
+    left_out
+}
+
+/// The server behind is traced: nothing of the time before it is a wait for another.
+fn without_backends(phases: &Phases) -> Phases {
+    let mut result = Phases::default();
+    for (phase, duration_ns) in phases.iter() {
+        result.add(if phase == Phase::BackendWait { Phase::FrontEnd } else { phase }, duration_ns);
+    }
+    result
+}
+
+/// Cuts what lies outside of the request: a write that returned to a thread which was not let run at once.
+fn clip(inner: &mut Inner, from_ns: u64, until_ns: u64) {
+    let start_ns = inner.start_ns.clamp(from_ns, until_ns.max(from_ns));
+    let end_ns = inner.end_ns.clamp(start_ns, until_ns.max(start_ns));
+    let mut excess_ns = inner.phases.total_ns().saturating_sub(end_ns.saturating_sub(start_ns));
+    let mut kept = Phases::default();
+    for phase in Phase::ALL.into_iter().rev() {
+        let own_ns = inner.phases.get(phase);
+        let cut_ns = own_ns.min(excess_ns);
+        excess_ns -= cut_ns;
+        kept.add(phase, own_ns - cut_ns);
+    }
+    (inner.start_ns, inner.end_ns, inner.phases) = (start_ns, end_ns, kept);
+}
+
+/// What of a piece of the front end lies outside of the server's time is the front end's, but for what surely is a stall
+/// of the client; stalls that may lie inside are noted.
+fn outside(piece: &Piece, taken: &[Inner], phases: &mut Phases, stalls: &mut (u64, u64)) {
+    let length_ns = piece.end_ns.saturating_sub(piece.start_ns);
+    let covered_ns = taken
+        .iter()
+        .map(|inner| piece.end_ns.min(inner.end_ns).saturating_sub(piece.start_ns.max(inner.start_ns)))
+        .fold(0, u64::saturating_add);
+    let outside_ns = length_ns.saturating_sub(covered_ns);
+    let surely = |own_ns: u64| outside_ns.saturating_sub(length_ns.saturating_sub(own_ns));
+    let read_ns = surely(piece.read_stall_ns);
+    let write_ns = surely(piece.write_stall_ns);
+    let unexplained_ns = surely(piece.unexplained_ns);
+    phases.add(Phase::ClientReadStall, read_ns);
+    phases.add(Phase::ClientWriteStall, write_ns);
+    phases.add(Phase::Unexplained, unexplained_ns);
+    phases.add(
+        Phase::FrontEnd,
+        outside_ns.saturating_sub(read_ns.saturating_add(write_ns).saturating_add(unexplained_ns)),
+    );
+    stalls.0 = stalls.0.saturating_add(piece.read_stall_ns.saturating_sub(read_ns).min(covered_ns));
+    stalls.1 = stalls.1.saturating_add(piece.write_stall_ns.saturating_sub(write_ns).min(covered_ns));
+}
+
+/// The server's own account. Its client is the front end: a stall there is the real client's as far as the front end was
+/// stalled by that at the same time, and the front end's beyond it. Its accept queue is where requests wait for a slot.
+fn inside(inner: &Inner, phases: &mut Phases, stalls: &mut (u64, u64)) {
+    let mut stalled = |phase, left_ns: &mut u64, duration_ns: u64| {
+        let own_ns = duration_ns.min(*left_ns);
+        *left_ns -= own_ns;
+        phases.add(phase, own_ns);
+        phases.add(Phase::FrontEnd, duration_ns - own_ns);
+    };
+    stalled(Phase::ClientReadStall, &mut stalls.0, inner.phases.get(Phase::ClientReadStall));
+    stalled(Phase::ClientWriteStall, &mut stalls.1, inner.phases.get(Phase::ClientWriteStall));
+    for (phase, duration_ns) in inner.phases.iter() {
+        match phase {
+            Phase::ClientReadStall | Phase::ClientWriteStall => {}
+            Phase::AcceptQueue => phases.add(Phase::PoolWait, duration_ns),
+            other => phases.add(other, duration_ns),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::request::Framing;
+    use proptest::prelude::*;
+
+    fn request(start_ns: u64, end_ns: u64) -> Request {
+        Request {
+            id: 1,
+            connection: 1,
+            index_on_connection: 0,
+            tgid: 10,
+            tid: 11,
+            slot: None,
+            start_ns,
+            start_is_arrival: true,
+            service_start_ns: None,
+            first_write_ns: None,
+            end_ns,
+            method: "GET".into(),
+            path: "/".into(),
+            trace_context: None,
+            request_start: RequestStart::Unknown,
+            status: 200,
+            bytes_in: 0,
+            bytes_out: 0,
+            framing: Framing::Exact,
+            phases: Phases::default(),
+            stretches: Vec::new(),
+            round_trips: RoundTrips::default(),
+            gil_holders: Vec::new(),
+            gil_waits: None,
+            open: false,
+            truncated: false,
+            lossy: false,
+        }
+    }
+
+    fn phases(of: &[(Phase, u64)]) -> Phases {
+        let mut phases = Phases::default();
+        for (phase, duration_ns) in of {
+            phases.add(*phase, *duration_ns);
+        }
+        phases
+    }
+
+    fn inner(start_ns: u64, of: &[(Phase, u64)]) -> Inner {
+        let phases = phases(of);
+        let end_ns = start_ns + phases.total_ns();
+        Inner {
+            start_ns,
+            end_ns,
+            phases,
+            who: (20, 21),
+            slot: Some(3),
+            stretches: Vec::new(),
+            round_trips: RoundTrips::default(),
+            gil_holders: Vec::new(),
+            gil_waits: None,
+            request_start: RequestStart::Unknown,
+            lossy: false,
+            status: 0,
+            bytes_out: 0,
+            ends_with_connection: false,
+        }
+    }
+
+    /// ```text
+    /// front:  | queue 5 | own 10 |  write 4 |      waits 100       | own 6 | stalls 20 |
+    /// server:                         | pool 30 | cpu 50 | … 15 |
+    /// ```
+    #[test]
+    fn what_the_server_had_counts_as_its_own_and_the_rest_as_the_front_end_s() {
+        let mut trail = Trail::new(phases(&[(Phase::AcceptQueue, 5), (Phase::Cpu, 10)]), 15);
+        trail.push(15, 19, &phases(&[(Phase::Cpu, 4)]));
+        trail.push(19, 119, &phases(&[(Phase::BackendWait, 98), (Phase::RunQueue, 2)]));
+        trail.push(119, 125, &phases(&[(Phase::Write, 6)]));
+        trail.push(125, 145, &phases(&[(Phase::ClientWriteStall, 20)]));
+        let mut request = request(0, 145);
+        let server = inner(17, &[(Phase::AcceptQueue, 30), (Phase::Cpu, 50), (Phase::GilWait, 15)]);
+        assert_eq!(compose(&mut request, &trail, vec![server]), 0);
+        let shown = [Phase::AcceptQueue, Phase::PoolWait, Phase::Cpu, Phase::GilWait, Phase::FrontEnd]
+            .map(|phase| request.phases.get(phase));
+        assert_eq!(shown, [5, 30, 50, 15, 10 + 2 + 7 + 6]);
+        assert_eq!(request.phases.get(Phase::ClientWriteStall), 20);
+        assert_eq!(request.phases.total_ns(), 145);
+        assert_eq!((request.tgid, request.tid, request.slot), (20, 21, Some(3)));
+    }
+
+    #[test]
+    fn a_stall_of_the_server_is_the_client_s_only_as_far_as_the_front_end_stalled_too() {
+        let mut trail = Trail::new(Phases::default(), 0);
+        trail.push(0, 60, &phases(&[(Phase::ClientReadStall, 40), (Phase::ReadBody, 20)]));
+        trail.push(60, 100, &phases(&[(Phase::BackendWait, 40)]));
+        let mut request = request(0, 100);
+        compose(&mut request, &trail, vec![inner(10, &[(Phase::ClientReadStall, 70), (Phase::Cpu, 20)])]);
+        assert_eq!(request.phases.get(Phase::ClientReadStall), 40);
+        assert_eq!(request.phases.get(Phase::FrontEnd), 30 + 10);
+        assert_eq!(request.phases.total_ns(), 100);
+    }
+
+    proptest! {
+        /// Any account of the front end and any of servers behind it, in time or not.
+        #[test]
+        fn halves_add_up_to_the_request(
+            before in 0_u64..500,
+            pieces in prop::collection::vec((0_u64..200, 0_usize..Phase::COUNT, 0_u64..100), 0..700),
+            servers in prop::collection::vec((0_u64..90_000, prop::collection::vec((0_usize..Phase::COUNT, 0_u64..5_000), 0..6)), 0..5),
+        ) {
+            let mut trail = Trail::new(phases(&[(Phase::Cpu, before)]), 1_000 + before);
+            let mut whole = phases(&[(Phase::Cpu, before)]);
+            let mut now_ns = 1_000 + before;
+            for (length_ns, phase, other_ns) in pieces {
+                let own_ns = length_ns.saturating_sub(other_ns);
+                let of = phases(&[(Phase::ALL[phase], own_ns), (Phase::Cpu, length_ns - own_ns)]);
+                trail.push(now_ns, now_ns + length_ns, &of);
+                whole.add_all(&of);
+                now_ns += length_ns;
+            }
+            let mut request = Request { phases: whole, ..request(1_000, now_ns) };
+            let of = |(start_ns, list): (u64, Vec<(usize, u64)>)| {
+                inner(start_ns, &list.into_iter().map(|(phase, ns)| (Phase::ALL[phase], ns)).collect::<Vec<_>>())
+            };
+            compose(&mut request, &trail, servers.into_iter().map(of).collect());
+            prop_assert_eq!(request.phases.total_ns(), request.total_ns());
+        }
+    }
+}

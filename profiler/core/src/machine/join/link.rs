@@ -1,0 +1,580 @@
+//! Which request of a front end is which of the server's behind it: pairs the two ends of their connections.
+//!
+//! In: connects, writes, reads and closes of a front end's threads on sockets to the server behind; what the server's
+//! side shows of the connections it accepts. Out: pairs, and requests whose halves are both there. The evidence is the
+//! connection itself (the port of TCP, the socket of UNIX), where both sides know it. Else it is exact where nobody else did
+//! the same at the same moment: the server's handshake was done within the connect, its first byte arrived within the
+//! write. Where more than one end fits, the oldest is taken and counted as ambiguous.
+
+mod fit;
+
+use std::collections::VecDeque;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use self::fit::{Fit, fit};
+use crate::event::Tid;
+use crate::machine::join::compose::{Inner, compose, of_front_end};
+use crate::machine::wire::trail::Trail;
+use crate::model::request::Request;
+
+/// What mod_wsgi's daemon says before it calls the application, `Status: 200 Continue` and an empty line: the request's
+/// body may come (mod_wsgi 4 to 6, `wsgi_execute_script`).
+pub(in crate::machine) const CONTINUE_BYTES: u64 = 24;
+/// Ends of connections followed at once.
+const MAX_ENDS: usize = 65_536;
+/// Requests of the server's that wait for their other half.
+const MAX_ORPHANS: usize = 1024;
+/// Errors of the server's own that are remembered until somebody asks.
+const MAX_ERRORS: usize = 4096;
+/// How long a half waits for the other after its own end.
+const PATIENCE_NS: u64 = 1_000_000_000;
+
+/// From here on a status may be the front end's word for what it met at the server.
+const LOWEST_ERROR: u16 = 500;
+
+/// A request of the front end: number of its connection, and its own.
+pub type Outer = (u32, u64);
+
+/// What pairing met with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests of a front end joined with the server's.
+    pub joined: u64,
+    /// Of these: more than one connection fitted.
+    pub ambiguous: u64,
+    /// Halves whose other half was not found.
+    pub unpaired: u64,
+}
+
+/// Where requests of a front end that were joined with one of the server's each spent their time; the three add up to their
+/// length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crossed {
+    /// Requests.
+    pub requests: u64,
+    /// In the front end, its accept queue and its client's stalls included.
+    pub front_end_ns: u64,
+    /// Between: from its first write to the first byte at the server's socket, and from the server's last write to its
+    /// last read.
+    pub between_ns: u64,
+    /// In the server, from the first byte at its socket to its last write.
+    pub server_ns: u64,
+}
+
+/// The server's side of a connection, as far as it shows which it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence {
+    /// Dense number of the connection.
+    pub connection: u64,
+    /// It was open before we looked.
+    pub seeded: bool,
+    /// It is a UNIX socket.
+    pub is_unix: bool,
+    /// Port of the server's listener.
+    pub port: u16,
+    /// What tells it from others, as the other end knows it; 0: not known.
+    pub identity: u64,
+    /// End of the handshake; 0: not seen.
+    pub established_ns: u64,
+    /// When accept returned it.
+    pub accepted_ns: u64,
+    /// When its first byte arrived; `None`: not measured.
+    pub arrival_ns: Option<u64>,
+    /// It ended with the answer.
+    pub ended: bool,
+}
+
+/// Whom a front end connected to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Peer {
+    /// Port; `None`: a UNIX socket.
+    pub port: Option<u16>,
+    /// What tells the connection from others; 0: not known.
+    pub identity: u64,
+}
+
+/// The front end's end of a connection.
+#[derive(Clone, Debug)]
+struct End {
+    is_unix: bool,
+    port: u16,
+    identity: u64,
+    /// Entry and exit; `None`: before we looked.
+    connect_ns: Option<(u64, u64)>,
+    first_write_ns: Option<(u64, u64)>,
+    /// Requests sent to the server that it has not answered, oldest first.
+    unanswered: VecDeque<Outer>,
+    /// The last of those that were sent.
+    asked: Option<Outer>,
+    /// The server has said something since the last write.
+    turned: bool,
+    paired: bool,
+    closed_ns: Option<u64>,
+}
+
+impl End {
+    /// Entry of the connect; 0: before we looked.
+    fn began_ns(&self) -> u64 {
+        self.connect_ns.map_or(0, |(enter_ns, _)| enter_ns)
+    }
+}
+
+/// A request of the front end that has turned to the server behind.
+#[derive(Clone, Debug, Default)]
+struct Waiting {
+    unanswered: u32,
+    /// Entry of the first write to the server; 0: not seen.
+    sent_ns: u64,
+    /// Exit of the last read from it; 0: not seen.
+    answered_ns: u64,
+    /// What was read from it.
+    read_bytes: u64,
+    inners: Vec<Inner>,
+    held: Option<Box<(Request, Trail)>>,
+}
+
+/// Requests that are over, both halves.
+pub type Ready = Vec<Request>;
+
+/// What became of a request of the server's.
+#[derive(Debug)]
+pub enum Half {
+    /// It belongs to one of the front end's.
+    Joined(Ready),
+    /// Its other half may still come.
+    Waits,
+    /// It came from somebody else.
+    Own(Box<Request>),
+}
+
+/// All connections between a front end and the server behind it.
+#[derive(Clone, Debug, Default)]
+pub struct Links {
+    ends: FxHashMap<u64, End>,
+    next_end: u64,
+    of_descriptor: FxHashMap<(Tid, i32), u64>,
+    /// Ends whose other side is not known yet, oldest first.
+    unpaired: VecDeque<u64>,
+    /// End of each of the server's connections.
+    of_connection: FxHashMap<u64, u64>,
+    waiting: FxHashMap<u64, Waiting>,
+    orphans: Vec<(Evidence, Box<Request>)>,
+    /// Ports that the server behind listens on.
+    pub ports: FxHashSet<u16>,
+    /// What pairing met with.
+    pub counts: Counts,
+    /// Where the requests that were joined spent their time.
+    pub crossed: Crossed,
+    /// Ends and halves that found no place.
+    pub evicted: u64,
+    /// Requests of the front end that got an error which the server itself had answered with, since that was last asked.
+    errors: Vec<u64>,
+    /// The request of the front end that was joined last with one of the server's.
+    settled: Option<Outer>,
+}
+
+impl Links {
+    /// A thread of the front end connected for the request `outer`, between these two times. Says whether the request
+    /// now has a half behind.
+    pub fn connect(
+        &mut self,
+        descriptor: (Tid, i32),
+        peer: Peer,
+        connect_ns: (u64, u64),
+        outer: Option<Outer>,
+    ) -> bool {
+        if peer.port.is_some_and(|port| !self.ports.contains(&port)) {
+            return false;
+        }
+        let Some(number) = self.open(descriptor, peer, Some(connect_ns)) else { return false };
+        outer.is_some_and(|outer| self.send(number, outer))
+    }
+
+    fn open(&mut self, descriptor: (Tid, i32), peer: Peer, connect_ns: Option<(u64, u64)>) -> Option<u64> {
+        self.close(descriptor, connect_ns.map_or(0, |(enter_ns, _)| enter_ns));
+        if self.ends.len() >= MAX_ENDS {
+            self.evicted = self.evicted.saturating_add(1);
+            return None;
+        }
+        let number = self.next_end;
+        self.next_end = self.next_end.saturating_add(1);
+        let end = End {
+            is_unix: peer.port.is_none(),
+            port: peer.port.unwrap_or(0),
+            identity: peer.identity,
+            connect_ns,
+            first_write_ns: None,
+            unanswered: VecDeque::new(),
+            asked: None,
+            turned: false,
+            paired: false,
+            closed_ns: None,
+        };
+        self.ends.insert(number, end);
+        self.of_descriptor.insert(descriptor, number);
+        self.unpaired.push_back(number);
+        Some(number)
+    }
+
+    fn send(&mut self, number: u64, outer: Outer) -> bool {
+        let Some(end) = self.ends.get_mut(&number) else { return false };
+        if end.unanswered.back() == Some(&outer) && !end.turned {
+            return false;
+        }
+        end.turned = false;
+        end.unanswered.push_back(outer);
+        end.asked = Some(outer);
+        let waiting = self.waiting.entry(outer.1).or_default();
+        waiting.unanswered = waiting.unanswered.saturating_add(1);
+        true
+    }
+
+    /// A thread of the front end wrote to a socket that it connected, for the request `outer` as far as is known. `peer`
+    /// tells where to, if the connect was not seen.
+    pub fn wrote(
+        &mut self,
+        descriptor: (Tid, i32),
+        peer: Peer,
+        write_ns: (u64, u64),
+        outer: Option<Outer>,
+    ) -> bool {
+        let known = self.of_descriptor.get(&descriptor).copied();
+        let is_ours = peer.port.is_none_or(|port| self.ports.contains(&port));
+        let number = match known {
+            Some(number) => Some(number),
+            None if is_ours && outer.is_some() => self.open(descriptor, peer, None),
+            None => None,
+        };
+        let Some(end) = number.and_then(|number| self.ends.get_mut(&number)) else { return false };
+        end.first_write_ns.get_or_insert(write_ns);
+        // A request that goes on after an interim answer is the same; on a kept connection the next is another.
+        let is_new = end.unanswered.is_empty() || end.turned && end.unanswered.back().copied() != outer;
+        let is_sent = match (outer, number) {
+            (Some(outer), Some(number)) if is_new => self.send(number, outer),
+            _ => false,
+        };
+        if let Some(waiting) = outer.and_then(|outer| self.waiting.get_mut(&outer.1))
+            && waiting.sent_ns == 0
+        {
+            waiting.sent_ns = write_ns.0;
+        }
+        is_sent
+    }
+
+    /// The server answered, in part at least.
+    pub fn read(&mut self, descriptor: (Tid, i32), bytes: u64, exit_ns: u64) {
+        if let Some(end) = self.of_descriptor.get(&descriptor).and_then(|number| self.ends.get_mut(number)) {
+            end.turned = true;
+            if let Some(waiting) = end.asked.and_then(|asked| self.waiting.get_mut(&asked.1)) {
+                waiting.answered_ns = exit_ns;
+                waiting.read_bytes = waiting.read_bytes.saturating_add(bytes);
+            }
+        }
+    }
+
+    /// The request of the front end's that was sent last over this connection, if the server has answered since.
+    #[must_use]
+    pub fn answered_on(&self, descriptor: (Tid, i32)) -> Option<Outer> {
+        let end = self.ends.get(self.of_descriptor.get(&descriptor)?)?;
+        end.asked.filter(|_| end.turned)
+    }
+
+    /// Whether a request of the front end's has nothing to come from the server any more. Where the server's answer ends with
+    /// its connection, that end is still to come.
+    #[must_use]
+    pub fn has_all(&self, request: u64) -> bool {
+        self.waiting.get(&request).is_none_or(|waiting| {
+            let bytes = waiting.inners.iter().fold(0_u64, |sum, inner| sum.saturating_add(inner.bytes_out));
+            waiting.unanswered == 0
+                && waiting.read_bytes >= bytes
+                && !waiting.inners.iter().any(|inner| inner.ends_with_connection)
+        })
+    }
+
+    /// The front end closed the socket. What it never sent anything for has no half behind.
+    pub fn close(&mut self, descriptor: (Tid, i32), at_ns: u64) {
+        let Some(number) = self.of_descriptor.remove(&descriptor) else { return };
+        let Some(end) = self.ends.get_mut(&number) else { return };
+        end.closed_ns = Some(at_ns);
+        if end.first_write_ns.is_none() {
+            for outer in std::mem::take(&mut end.unanswered) {
+                if let Some(waiting) = self.waiting.get_mut(&outer.1) {
+                    waiting.unanswered = waiting.unanswered.saturating_sub(1);
+                }
+            }
+        }
+        self.forget_if_done(number);
+    }
+
+    /// A process of the front end has ended, and all that it had open with it.
+    pub fn process_ends(&mut self, tgid: Tid, at_ns: u64) {
+        let open: Vec<_> = self.of_descriptor.keys().filter(|(holder, _)| *holder == tgid).copied().collect();
+        for descriptor in open {
+            self.close(descriptor, at_ns);
+        }
+    }
+
+    fn forget_if_done(&mut self, number: u64) {
+        let done = |end: &End| end.closed_ns.is_some() && end.unanswered.is_empty();
+        if self.ends.get(&number).is_some_and(done) {
+            self.ends.remove(&number);
+            self.unpaired.retain(|other| *other != number);
+        }
+    }
+
+    /// The front end's request behind a connection of the server's, if that can be told by now beyond doubt.
+    pub fn outer_of(&mut self, evidence: &Evidence) -> Option<Outer> {
+        let number = self.pair(evidence, false)?;
+        self.ends.get(&number)?.unanswered.front().copied()
+    }
+
+    /// The end of this connection. `at_last`: nothing more is to be waited for.
+    fn pair(&mut self, evidence: &Evidence, at_last: bool) -> Option<u64> {
+        if let Some(number) = self.of_connection.get(&evidence.connection) {
+            return Some(*number);
+        }
+        if let Some(number) = self.same(evidence) {
+            self.take(number, evidence.connection);
+            return Some(number);
+        }
+        let mut exact = Vec::new();
+        let mut possible = Vec::new();
+        let mut unwritten = Vec::new();
+        for number in &self.unpaired {
+            let Some(end) = self.ends.get(number) else { continue };
+            match fit(end, evidence) {
+                Fit::Exact => exact.push(*number),
+                Fit::Possible => possible.push(*number),
+                Fit::Unwritten => unwritten.push(*number),
+                Fit::No => {}
+            }
+        }
+        let (chosen, is_ambiguous) = match (exact.as_slice(), unwritten.as_slice(), possible.as_slice()) {
+            ([only], [], _) => (*only, false),
+            _ if !at_last => return None,
+            ([first, rest @ ..], _, _) => (*first, !rest.is_empty()),
+            ([], [only], []) => (*only, false),
+            ([], [], [first, ..]) => (*first, true),
+            // A write is still under way: which is told by it.
+            _ => return None,
+        };
+        self.take(chosen, evidence.connection);
+        self.counts.ambiguous = self.counts.ambiguous.saturating_add(u64::from(is_ambiguous));
+        Some(chosen)
+    }
+
+    /// The end that is this very connection. Ports and addresses are given out again and again: it is the last that began
+    /// before the server had it.
+    fn same(&self, evidence: &Evidence) -> Option<u64> {
+        if evidence.identity == 0 {
+            return None;
+        }
+        let fits = |number: &&u64| {
+            self.ends.get(number).is_some_and(|end| {
+                end.identity == evidence.identity
+                    && end.is_unix == evidence.is_unix
+                    && end.port == evidence.port
+                    && (evidence.seeded || end.began_ns() <= evidence.accepted_ns)
+            })
+        };
+        let began_ns = |number: &&u64| self.ends.get(number).map_or(0, End::began_ns);
+        self.unpaired.iter().filter(fits).max_by_key(began_ns).copied()
+    }
+
+    fn take(&mut self, number: u64, connection: u64) {
+        if let Some(end) = self.ends.get_mut(&number) {
+            end.paired = true;
+        }
+        self.unpaired.retain(|other| *other != number);
+        self.of_connection.insert(connection, number);
+    }
+
+    /// The server has finished a request.
+    pub fn inner_done(&mut self, evidence: &Evidence, request: Box<Request>, may_be_own: bool) -> Half {
+        if let Some(number) = self.pair(evidence, true) {
+            return Half::Joined(self.join(number, *request, evidence));
+        }
+        let may_come = self
+            .unpaired
+            .iter()
+            .filter_map(|number| self.ends.get(number))
+            .any(|end| fit(end, evidence) != Fit::No);
+        if !may_come && may_be_own {
+            return Half::Own(request);
+        }
+        if !may_come || self.orphans.len() >= MAX_ORPHANS {
+            self.counts.unpaired = self.counts.unpaired.saturating_add(1);
+            return Half::Joined(Vec::new());
+        }
+        self.orphans.push((*evidence, request));
+        Half::Waits
+    }
+
+    /// Looks again for the other halves of what the server has finished.
+    pub fn retry(&mut self) -> Ready {
+        let mut ready = Vec::new();
+        for (evidence, request) in std::mem::take(&mut self.orphans) {
+            match self.pair(&evidence, true) {
+                Some(number) => ready.extend(self.join(number, *request, &evidence)),
+                None => self.orphans.push((evidence, request)),
+            }
+        }
+        ready
+    }
+
+    /// Whether anything the server has finished waits for its other half.
+    #[must_use]
+    pub const fn has_orphans(&self) -> bool {
+        !self.orphans.is_empty()
+    }
+
+    fn join(&mut self, number: u64, request: Request, evidence: &Evidence) -> Ready {
+        let outer = self.ends.get_mut(&number).and_then(|end| end.unanswered.pop_front());
+        self.forget_if_done(number);
+        let Some(waiting) = outer.and_then(|outer| self.waiting.get_mut(&outer.1)) else {
+            self.counts.unpaired = self.counts.unpaired.saturating_add(1);
+            return Vec::new();
+        };
+        waiting.unanswered = waiting.unanswered.saturating_sub(1);
+        self.settled = outer;
+        waiting.inners.push(Inner {
+            start_ns: request.start_ns,
+            end_ns: request.end_ns,
+            phases: request.phases,
+            who: (request.tgid, request.tid),
+            slot: request.slot,
+            stretches: request.stretches,
+            round_trips: request.round_trips,
+            gil_holders: request.gil_holders,
+            gil_waits: request.gil_waits,
+            request_start: request.request_start,
+            lossy: request.lossy,
+            status: request.status,
+            bytes_out: request.bytes_out,
+            ends_with_connection: evidence.ended,
+        });
+        match outer {
+            Some((_, outer)) if waiting.unanswered == 0 => self.release(outer).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn release(&mut self, outer: u64) -> Option<Request> {
+        // Not over yet on the front end's side: it comes by itself.
+        self.waiting.get(&outer)?.held.as_ref()?;
+        let waiting = self.waiting.remove(&outer)?;
+        let (request, trail) = *waiting.held?;
+        if let [inner] = waiting.inners.as_slice() {
+            self.crossed.add(&request, inner, (waiting.sent_ns, waiting.answered_ns));
+        }
+        Some(self.put_together(request, &trail, waiting.inners, waiting.unanswered))
+    }
+
+    fn put_together(
+        &mut self,
+        mut request: Request,
+        trail: &Trail,
+        inners: Vec<Inner>,
+        missing: u32,
+    ) -> Request {
+        self.counts.unpaired = self.counts.unpaired.saturating_add(u64::from(missing));
+        self.counts.joined = self.counts.joined.saturating_add(u64::from(!inners.is_empty()));
+        // mod_wsgi's daemon, whose protocol has no status that is seen, says more than that of what the application answered;
+        // it says no more where it refuses a request itself, and the front end answers for it.
+        let answers = |inner: &Inner| match inner.status {
+            0 => inner.bytes_out > CONTINUE_BYTES,
+            status => status == request.status,
+        };
+        let is_passed_on = inners.iter().max_by_key(|inner| inner.start_ns).is_some_and(answers);
+        if request.status >= LOWEST_ERROR && is_passed_on && self.errors.len() < MAX_ERRORS {
+            self.errors.push(request.id);
+        }
+        let left_out = compose(&mut request, trail, inners);
+        self.counts.ambiguous = self.counts.ambiguous.saturating_add(left_out);
+        request
+    }
+
+    /// The request of the front end that was joined last, since this was last asked: the front end may have been done with it
+    /// before the server's side was known to be.
+    pub const fn take_settled(&mut self) -> Option<Outer> {
+        self.settled.take()
+    }
+
+    /// Requests whose error was the server's own answer, since this was last asked.
+    pub fn take_errors(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.errors)
+    }
+
+    /// The front end has finished a request: whole, if the server has too.
+    pub fn outer_done(&mut self, mut request: Request, trail: Option<Trail>) -> Option<Request> {
+        let (Some(trail), Some(waiting)) = (trail, self.waiting.get_mut(&request.id)) else {
+            request.phases = of_front_end(&request.phases);
+            return Some(request);
+        };
+        let outer = request.id;
+        waiting.held = Some(Box::new((request, trail)));
+        if waiting.unanswered == 0 { self.release(outer) } else { None }
+    }
+
+    /// What has waited too long at `now_ns` waits no more.
+    pub fn expire(&mut self, now_ns: u64) -> Ready {
+        let late = |end_ns: u64| end_ns.saturating_add(PATIENCE_NS) < now_ns;
+        let mut outers: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.held.as_ref().is_some_and(|held| late(held.0.end_ns)))
+            .map(|(outer, _)| *outer)
+            .collect();
+        // The order of what comes out must not depend on a hash.
+        outers.sort_unstable();
+        let ready: Ready = outers.into_iter().filter_map(|outer| self.release(outer)).collect();
+        let before = self.orphans.len();
+        self.orphans.retain(|(_, request)| !late(request.end_ns));
+        self.counts.unpaired = self.counts.unpaired.saturating_add((before - self.orphans.len()) as u64);
+        let gone: Vec<u64> = self
+            .ends
+            .iter()
+            .filter(|(_, end)| end.closed_ns.is_some_and(late))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in gone {
+            self.ends.remove(&number);
+            self.unpaired.retain(|other| *other != number);
+        }
+        let ends = &self.ends;
+        self.of_connection.retain(|_, number| ends.contains_key(number));
+        ready
+    }
+
+    /// The next window begins.
+    pub fn roll(&mut self) {
+        self.counts = Counts::default();
+        self.crossed = Crossed::default();
+        self.evicted = 0;
+    }
+
+    /// The server's connection is gone.
+    pub fn connection_gone(&mut self, connection: u64) {
+        self.of_connection.remove(&connection);
+    }
+}
+
+impl Crossed {
+    /// `sent_ns` and `answered_ns`: the front end's first write to the server and its last read from it.
+    fn add(&mut self, outer: &Request, inner: &Inner, (sent_ns, answered_ns): (u64, u64)) {
+        let whole_ns = outer.end_ns.saturating_sub(outer.start_ns);
+        let server_ns = inner.end_ns.saturating_sub(inner.start_ns).min(whole_ns);
+        let to_ns = if sent_ns > 0 { inner.start_ns.saturating_sub(sent_ns) } else { 0 };
+        let back_ns = if answered_ns > 0 { answered_ns.saturating_sub(inner.end_ns) } else { 0 };
+        let between_ns = to_ns.saturating_add(back_ns).min(whole_ns - server_ns);
+        self.requests = self.requests.saturating_add(1);
+        self.server_ns = self.server_ns.saturating_add(server_ns);
+        self.between_ns = self.between_ns.saturating_add(between_ns);
+        self.front_end_ns = self.front_end_ns.saturating_add(whole_ns - server_ns - between_ns);
+    }
+}
+
+#[cfg(test)]
+#[path = "link/tests.rs"]
+mod tests;

@@ -1,0 +1,11 @@
+//! The time of threads as the time of requests.
+//!
+//! In: pieces of time, who is running. Out: requests that begin, advance and finish.
+
+pub(super) mod exchange;
+pub(super) mod finish;
+pub(super) mod foreign;
+pub mod gil_party;
+pub(super) mod slots;
+pub mod strand;
+pub(super) mod turn;

@@ -1,0 +1,332 @@
+//! Bytes on a connection: requests begin, advance and finish.
+//!
+//! In: reads and writes that moved bytes, ends of connections. Out: requests in their connection's queue, and finished
+//! ones.
+
+use crate::machine::driver::state::State;
+use crate::machine::join::front;
+use crate::machine::ledger::{finish, slots, strand, turn};
+use crate::machine::runtime::job;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::wire::connection::{At, Connection};
+use crate::machine::wire::http1::{ResponseHead, Step};
+use crate::machine::wire::request::{Active, Beginning, Wants};
+use crate::model::request::Framing;
+use crate::model::request_start::RequestStart;
+use crate::phase::Phase;
+use crate::timeline::Entry;
+
+/// Pipelined requests followed on one connection.
+const MAX_PIPELINED: usize = 1024;
+
+/// Bytes that a call moved.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::machine) struct Bytes<'a> {
+    /// How many.
+    pub moved: u64,
+    /// The first of them, as far as captured.
+    pub captured: &'a [u8],
+}
+
+/// A read moved bytes.
+pub(in crate::machine) fn read(
+    state: &mut State,
+    thread: &mut Thread,
+    at: At<'_>,
+    arrival_ns: u64,
+    bytes: &Bytes<'_>,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let (number, slice, exit_ns) = at;
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    // After the server has ended its direction whatever still comes is drained and dropped: no request.
+    if connection.shut {
+        if !connection.inbound.in_message() {
+            let signs = &mut connection.signs;
+            signs.discarded_bytes = signs.discarded_bytes.saturating_add(bytes.moved);
+        }
+        return;
+    }
+    let open_end = connection.outbound.until_turn();
+    let after_response =
+        !connection.is_private() && connection.requests.front().is_none_or(|active| active.responding);
+    let wall_clock_offset_ns = state.world.wall_clock_offset_ns;
+    let steps = connection.inbound.push(bytes.moved, bytes.captured, after_response);
+    // A handshake asks for nothing.
+    let asks = steps.iter().any(|step| !step.outside);
+    if !connection.signs.has_read {
+        connection.signs.has_read = asks;
+        state.product.drops.serves(slice.tgid);
+    }
+    for step in steps {
+        if step.outside {
+            continue;
+        }
+        if step.begins {
+            if open_end
+                && state
+                    .wire
+                    .connections
+                    .get(number)
+                    .is_some_and(|c| c.requests.front().is_some_and(|a| a.responding))
+            {
+                turn::ended_unseen(state, thread, number);
+                finish::shut(state, number, sink);
+            }
+            begin(state, thread, at, arrival_ns, false);
+        }
+        let Some(connection) = state.wire.connections.get_mut(number) else { return };
+        let Some(active) = connection.requests.back_mut() else { continue };
+        active.request.bytes_in = active.request.bytes_in.saturating_add(step.bytes);
+        note_framing(&mut active.request.framing, &step);
+        // The connection was open before us and its first bytes are no head: the request's beginning was not seen.
+        active.request.truncated |= step.mid_message;
+        active.request.start_is_arrival &= !step.mid_message;
+        if let Some(head) = step.head {
+            active.request.method = head.method;
+            active.request.path = head.path;
+            active.request.trace_context = head.trace_context;
+            active.request.request_start =
+                RequestStart::new(head.request_start, active.request.start_ns, wall_clock_offset_ns);
+            active.to_head = head.is_head;
+            active.request.service_start_ns = Some(exit_ns);
+        }
+    }
+    thread.reads = true;
+    state.world.processes.reads(slice.tgid, slice.tid);
+    front::name(state, number);
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    connection.last_read_ns = exit_ns;
+    if connection.requests.front().is_some_and(|active| !active.responding) {
+        advance(state, thread, (number, slice, exit_ns), sink);
+        turn::has_read(state, thread, number, slice);
+    }
+}
+
+/// A write moved bytes.
+pub(in crate::machine) fn write(
+    state: &mut State,
+    thread: &mut Thread,
+    at: At<'_>,
+    status_line: bool,
+    bytes: &Bytes<'_>,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let (number, _, exit_ns) = at;
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    let is_encrypted = connection.inbound.is_encrypted();
+    if is_encrypted {
+        let front = connection.requests.front();
+        let answered = front.is_some_and(|active| active.responding);
+        let since_ns = front.filter(|_| answered).map_or(connection.last_read_ns, |active| active.cursor_ns);
+        // Since it was given to a request, the thread has waited for nothing.
+        let same_turn = thread.work_start_ns.is_none_or(|start_ns| start_ns <= since_ns);
+        let is_no_answer = connection.inbound.is_no_answer(bytes.moved, answered, same_turn);
+        if connection.requests.is_empty() || is_no_answer && answered {
+            // A handshake, tickets for later connections, a farewell.
+            return;
+        }
+        if is_no_answer {
+            advance(state, thread, at, sink);
+            return;
+        }
+    }
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    if connection.requests.is_empty() && connection.finished > 0 && !status_line {
+        // What follows a finished response without a status line is no answer to anything: a body sent to HEAD.
+        return;
+    }
+    if connection.requests.is_empty() {
+        // A response to a request that was not seen: it began before us, or the server speaks first.
+        state.make_slot(thread);
+        begin(state, thread, at, 0, true);
+    }
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    let to_head = connection.requests.front().is_some_and(|active| active.to_head);
+    let steps = if is_encrypted {
+        vec![connection.outbound.push_encrypted(bytes.moved)]
+    } else {
+        connection.outbound.push(bytes.moved, bytes.captured, status_line, to_head)
+    };
+    let is_private = state.wire.connections.get(number).is_some_and(Connection::is_private);
+    let answers = |step: &Step<ResponseHead>| step.bytes > 0 && !step.head.is_some_and(|head| head.interim);
+    if steps.iter().any(answers) {
+        slots::make_slot_of_answerer(state, thread, number, at.1.tid);
+    }
+    let mut advanced = None;
+    for step in steps {
+        if step.bytes == 0 {
+            if step.complete {
+                finish::finish_front(state, number, sink);
+            }
+            continue;
+        }
+        let Some(id) =
+            state.wire.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
+        else {
+            state.product.summary.impossible("response_without_request", 1);
+            continue;
+        };
+        if advanced.is_none() {
+            advance(state, thread, at, sink);
+        } else if advanced != Some(id)
+            && let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+        {
+            // A second response in the same write: until now its request waited behind the first.
+            active.pass(exit_ns, Phase::PoolWait);
+        }
+        advanced = Some(id);
+        let Some(connection) = state.wire.connections.get_mut(number) else { return };
+        let awaits_writable = connection.awaits_writable && thread.is_loop();
+        let Some(active) = connection.requests.front_mut() else { return };
+        let in_private = is_private && front::is_interim(active, bytes.moved);
+        let request = &mut active.request;
+        request.bytes_out = request.bytes_out.saturating_add(step.bytes);
+        request.first_write_ns.get_or_insert(exit_ns);
+        if !active.responding {
+            (request.tgid, request.tid) = (thread.tgid, at.1.tid);
+        }
+        note_framing(&mut request.framing, &step);
+        // A loop that waits until its client takes more was not done.
+        active.wants = if awaits_writable { Wants::ClientWrite } else { Wants::Unknown };
+        let interim = in_private || step.head.is_some_and(|head| head.interim);
+        if let Some(head) = step.head {
+            connection.signs.responds(head);
+        }
+        if let Some(head) = step.head
+            && !head.interim
+        {
+            request.status = head.status;
+        }
+        active.responding |= !interim;
+        if step.complete {
+            finish::finish_front(state, number, sink);
+        }
+    }
+    turn::note_last_chunk(state, thread, number);
+    let front = state.wire.connections.get(number).and_then(|c| c.requests.front());
+    thread.serving =
+        front.filter(|active| Some(active.request.id) == advanced).map(|a| (number, a.request.id));
+}
+
+/// A thread was writing to a client when it was first seen, until the end of `at`: a request that began before us, and
+/// of whose response only this is known.
+pub(in crate::machine) fn write_within(
+    state: &mut State,
+    thread: &mut Thread,
+    at: At<'_>,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let (number, _, _) = at;
+    if state.wire.connections.get(number).is_none_or(|connection| !connection.requests.is_empty()) {
+        return;
+    }
+    state.make_slot(thread);
+    begin(state, thread, at, 0, true);
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    connection.outbound.within();
+    if let Some(active) = connection.requests.front_mut() {
+        active.responding = true;
+    }
+    advance(state, thread, at, sink);
+}
+
+fn note_framing<H>(framing: &mut Framing, step: &Step<H>) {
+    if step.not_http {
+        *framing = Framing::NotHttp;
+    } else if step.inferred && *framing == Framing::Exact {
+        *framing = Framing::Inferred;
+    }
+}
+
+/// A request begins on a connection. `unseen`: its first bytes were not seen.
+fn begin(state: &mut State, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen: bool) {
+    let (number, slice, exit_ns) = at;
+    let arrival_measured = state.world.arrival_measured;
+    let Some(connection) = state.wire.connections.get(number) else { return };
+    if connection.requests.len() >= MAX_PIPELINED {
+        state.evicted = state.evicted.saturating_add(1);
+        return;
+    }
+    let side = connection.side;
+    let id = front::next_request(state, side);
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    // Where the read itself waited, the bytes came at its wake-up; else they were there when it was entered.
+    let waited = slice.inside.blocked_ns > 0;
+    let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
+    let read_at_ns = if waited { exit_ns.saturating_sub(awake_ns) } else { slice.enter_ns };
+    let seeded = connection.accepted_ns.is_none();
+    let (start_ns, start_is_arrival) = if unseen {
+        let known_ns = thread.pending.start_ns().unwrap_or_else(|| slice.gap_start_ns());
+        (known_ns.max(state.watch_start_ns.min(slice.enter_ns)), false)
+    } else if arrival_ns > 0 {
+        (arrival_ns.min(exit_ns), true)
+    } else if arrival_measured && connection.last_read_ns > 0 && !waited {
+        // The kernel saw no arrival since the last read: the bytes were there by then.
+        (connection.last_read_ns, true)
+    } else {
+        (read_at_ns, false)
+    };
+    let beginning = Beginning {
+        id,
+        connection: connection.id,
+        index: connection.begun,
+        start_ns,
+        start_is_arrival,
+        accepted_ns: connection.accepted_ns.filter(|accepted_ns| start_is_arrival && *accepted_ns <= exit_ns),
+        truncated: unseen && seeded,
+        dispatched_ns: connection.dispatched_ns,
+    };
+    let mut active = Active::new(&beginning, slice.tgid, slice.tid);
+    if unseen {
+        active.request.framing = Framing::Inferred;
+    }
+    if connection.requests.is_empty() {
+        // Hardly any connection has more at once.
+        connection.requests.reserve_exact(1);
+    }
+    connection.requests.push_back(active);
+    connection.begun = connection.begun.saturating_add(1);
+}
+
+/// The oldest request of a connection takes the thread's time up to the end of its last piece.
+pub(in crate::machine) fn advance(
+    state: &mut State,
+    thread: &mut Thread,
+    at: At<'_>,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let (number, slice, _) = at;
+    let tid = slice.tid;
+    let Some(id) = state.wire.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
+    else {
+        return;
+    };
+    if let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+        && active.left_by == Some(tid)
+    {
+        active.part();
+    }
+    turn::confirm(state, thread, tid, (number, id));
+    if thread.is_loop() && thread.serving != Some((number, id)) {
+        strand::claim(state, thread, slice, (number, id));
+    }
+    let own_start_ns = job::take_start_ns(thread, slice);
+    let own_start_ns = if thread.is_loop() && thread.serving != Some((number, id)) {
+        turn::turn_to(state, thread, at, id, sink)
+    } else {
+        own_start_ns
+    };
+    if thread.serving.is_some_and(|serving| serving != (number, id)) {
+        finish::leave(state, thread, tid, own_start_ns, sink);
+    }
+    let window_start_ns = state.window_start_ns;
+    let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
+        return;
+    };
+    let taken = active.advance(thread.time(tid), own_start_ns, window_start_ns);
+    active.request.slot = thread.slot.or(active.request.slot);
+    thread.serving = Some((number, id));
+    state.hold_for_request(thread, taken.from_ns, &taken.phases);
+    turn::took(state, thread, number, slice, &taken.phases);
+}

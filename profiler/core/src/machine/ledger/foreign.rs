@@ -1,0 +1,147 @@
+//! Calls of a loop's thread that are on no client's connection: for which request they are.
+//!
+//! In: calls on back ends, on wake-up descriptors, on files. Out: the request whose they are goes on, or a strand does.
+
+use crate::event::{Call, Slice};
+use crate::fact::DescriptorClass;
+use crate::machine::driver::state::State;
+use crate::machine::ledger::turn::{self, asked_alone, goes_on};
+use crate::machine::ledger::{exchange, finish, strand};
+use crate::machine::runtime::asker::{self, Asker};
+use crate::machine::runtime::task;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::wire::request::Wants;
+use crate::machine::world::descriptor::EPOLL_CTL_DEL;
+use crate::machine::world::errno::{EAGAIN, EINPROGRESS};
+use crate::timeline::Entry;
+
+/// A call of a loop's thread that tells of no request by itself: whatever it is, its task runs. Of one that waits for its client or a back end the read tells
+/// more.
+fn runs(
+    state: &mut State,
+    thread: &mut Thread,
+    (slice, exit_ns): (&Slice, u64),
+    sink: &mut dyn FnMut(Entry),
+) {
+    let Some((number, id)) = task::at_work(state.view(), thread, slice.tid) else { return };
+    let active = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
+    let waits = active.is_none_or(|active| active.wants != Wants::Unknown);
+    if thread.serving != Some((number, id)) && !waits {
+        exchange::advance(state, thread, (number, slice, exit_ns), sink);
+        turn::touched(thread, exit_ns);
+    }
+}
+
+/// A call of a loop's thread on a descriptor that is no client's. Returns the request that the thread turns to by it, if
+/// there is one.
+pub(in crate::machine) fn foreign(
+    state: &mut State,
+    thread: &mut Thread,
+    slice: &Slice,
+    exit_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let tgid = slice.tgid;
+    let Some(event_loop) = thread.serving_loop() else { return };
+    let fd = match slice.call {
+        Call::Accept { .. } => {
+            // Accepting is the loop's own work.
+            event_loop.touched_ns = exit_ns;
+            event_loop.has_heard(None);
+            strand::leave(state, thread, slice.enter_ns);
+            finish::leave(state, thread, slice.tid, slice.enter_ns, sink);
+            return;
+        }
+        Call::Make { class: DescriptorClass::Socket } => i32::try_from(slice.result).unwrap_or(-1),
+        Call::Read { fd, .. } | Call::Write { fd } | Call::Connect { fd, .. } => fd,
+        Call::EpollControl { fd, .. }
+            if state.world.descriptors.class(tgid, fd) == Some(DescriptorClass::Wakeup) =>
+        {
+            event_loop.woken();
+            return;
+        }
+        // Whoever has its back end's answer and takes it off the loop's list runs; before that it is the loop's own doing.
+        Call::EpollControl { fd, operation: EPOLL_CTL_DEL, .. } if goes_on(state, event_loop, tgid, fd) => fd,
+        _ => return runs(state, thread, (slice, exit_ns), sink),
+    };
+    let reads = matches!(slice.call, Call::Read { .. }) && slice.result > 0;
+    let only = if reads { asked_alone(state, thread, tgid, fd) } else { None };
+    let Some(event_loop) = thread.serving_loop() else { return };
+    let Some(descriptor) =
+        state.world.descriptors.get(tgid, fd).filter(|known| known.class != DescriptorClass::Other)
+    else {
+        // Whoever waited for that may go on.
+        if reads {
+            event_loop.has_read_answer(slice.enter_ns, None);
+            event_loop.runs(None, slice.enter_ns, false);
+        }
+        return runs(state, thread, (slice, exit_ns), sink);
+    };
+    match descriptor.class {
+        DescriptorClass::Backend { .. } | DescriptorClass::Socket if reads => {
+            event_loop.has_read_answer(slice.enter_ns, only);
+        }
+        DescriptorClass::Backend { .. } | DescriptorClass::Socket => {}
+        DescriptorClass::Wakeup if reads => {
+            event_loop.woken();
+            return;
+        }
+        _ => return runs(state, thread, (slice, exit_ns), sink),
+    }
+    let back_end = (fd, descriptor.opened_ns);
+    let told = task::at_work(state.view(), thread, slice.tid);
+    let known = descriptor.owner.filter(|place| state.wire.connections.is_live(*place));
+    let owner =
+        told.or_else(|| known.filter(|place| !task::is_another_s(state.view(), thread, slice, *place)));
+    if owner.is_none() && strand::goes_on(state, thread, (slice, exit_ns), back_end, sink) {
+        return;
+    }
+    let asker = match owner {
+        Some(place) => Asker::Known(place),
+        None => asker::find(state.view(), thread, slice),
+    };
+    let place = match asker {
+        Asker::Known(place) => {
+            if (owner.is_none() || told.is_some())
+                && let Some(event_loop) = thread.serving_loop()
+            {
+                event_loop.paired_surely(fd);
+            }
+            Some(place)
+        }
+        Asker::Likely(place) => {
+            if let Some(event_loop) = thread.serving_loop() {
+                event_loop.paired_as_likely(fd);
+            }
+            Some(place)
+        }
+        Asker::Strand => return strand::open_further(state, thread, (slice, exit_ns), back_end),
+        Asker::OneOf(places) => {
+            return strand::open(state, thread, (slice, exit_ns), back_end, &places, sink);
+        }
+        Asker::Nobody => None,
+    };
+    match place {
+        Some((number, id)) => {
+            exchange::advance(state, thread, (number, slice, exit_ns), sink);
+            state.world.descriptors.own(tgid, fd, Some((number, id)));
+            turn::touched(thread, exit_ns);
+            if let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+            {
+                let asks = matches!(slice.call, Call::Write { .. }) && slice.result > 0;
+                let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
+                active.wants = if waits { Wants::Backend } else { Wants::Unknown };
+            }
+        }
+        None => {
+            strand::leave(state, thread, slice.enter_ns);
+            finish::leave(state, thread, slice.tid, slice.enter_ns, sink);
+            let Some(event_loop) = thread.serving_loop() else { return };
+            event_loop.touched_ns = exit_ns;
+            if !matches!(slice.call, Call::Read { .. }) {
+                event_loop.runs(None, slice.enter_ns, false);
+            }
+            state.world.descriptors.own(tgid, fd, None);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Because of whom threads and requests waited for the interpreter lock, by what each thread was about just then.
+//!
+//! In: parts of waits, each with the thread that held the lock when it began. Out: shares of the thread that waited, settled on what it serves; the
+//! holders of a request.
+
+use crate::event::{Slice, Tid};
+use crate::machine::driver::state::State;
+use crate::machine::lock::gil_edge::UNKNOWN;
+use crate::machine::lock::gil_held::{Held, Share, add_share};
+use crate::machine::lock::gil_holder::{HeldBy, Holders};
+use crate::machine::runtime::thread::Thread;
+use crate::model::gil::{Holder, Party};
+use crate::model::gil_waits::{GilWait, GilWaits, HeldAt, Sites};
+use crate::model::path_shape::path_shape;
+
+/// Because of whom a thread slept for the lock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Because {
+    /// Who had it.
+    pub by: Holders,
+    /// Where both were, for the timeline.
+    pub sites: Option<Box<Sites>>,
+}
+
+/// What a thread is to others: the endpoint that it serves, or itself.
+fn party(state: &State, serving: Option<(u32, u64)>, tgid: Tid, tid: Tid) -> Party {
+    let request = serving.and_then(|(number, id)| {
+        let connection = state.wire.connections.get(number)?;
+        connection.requests.iter().map(|active| &active.request).find(|request| request.id == id)
+    });
+    match request {
+        Some(request) if request.method.is_empty() => Party::Endpoint(String::new()),
+        Some(request) => Party::Endpoint(format!("{} {}", request.method, path_shape(&request.path))),
+        None => Party::Thread { tgid, tid, comm: String::new() },
+    }
+}
+
+/// Number of what a thread is to others, remembered as long as it serves the same request.
+fn number_of(state: &mut State, thread: &mut Thread, tid: Tid) -> u32 {
+    if let Some((serving, number)) = thread.gil_party
+        && thread.serving == Some(serving)
+    {
+        state.gil.edges.use_again(number);
+        return number;
+    }
+    let party = party(state, thread.serving, thread.tgid, tid);
+    let is_named = !matches!(&party, Party::Endpoint(name) if name.is_empty());
+    let number = state.gil.edges.number(party);
+    thread.gil_party = thread.serving.filter(|_| is_named).map(|serving| (serving, number));
+    number
+}
+
+/// A slice of a thread begins to be taken: if others have waited for the lock that it may hold, notes what it is to them, as
+/// the slice may end that. Where nobody waits this costs nothing.
+pub fn note(state: &mut State, thread: &mut Thread, tid: Tid) {
+    if thread.serving.is_some() && state.gil.is_contended(thread.tgid) {
+        number_of(state, thread, tid);
+    }
+}
+
+/// The slice has been taken: it may have ended what the thread was about `before`.
+pub fn turned(thread: &mut Thread, before: Option<(u32, u64)>, exit_ns: u64) {
+    if before.is_some()
+        && thread.serving != before
+        && let Some((serving, number)) = thread.gil_party
+        && Some(serving) == before
+    {
+        thread.gil_party_before = Some((number, exit_ns));
+    }
+}
+
+/// A slice that ended at `exit_ns` is the next part of a thread's waiting, `wait_ns` long. Returns who had the lock, and for the
+/// timeline where both were.
+pub fn held(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64, wait_ns: u64) -> Because {
+    let first = holder(state, thread, slice, slice.holder_tid);
+    let then = passed_on(state, thread, slice, exit_ns);
+    let later_ns = then.map_or(0, |(since_ns, _)| exit_ns.saturating_sub(since_ns).min(wait_ns));
+    let first_ns = wait_ns.saturating_sub(later_ns);
+    let sites = state.gil.samples.waited(slice, first_ns, first, state.wants_slices);
+    let not_honoured_ns = thread.gil_wait.episode.map_or(0, |episode| episode.not_honoured_ns());
+    let not_honoured_ns = not_honoured_ns.min(first_ns);
+    add_share(&mut thread.gil_held, Share { by: first, wait_ns: first_ns, waits: 1, not_honoured_ns });
+    if let Some((_, by)) = then {
+        state.gil.samples.waited_unseen(slice.tid, by, later_ns);
+        add_share(&mut thread.gil_held, Share { by, wait_ns: later_ns, waits: 1, not_honoured_ns: 0 });
+    }
+    let by = Holders { first, then };
+    thread.gil_held_by = by.last();
+    Because { by, sites }
+}
+
+/// The lock passed to another while a thread slept for it: who had it at the end, if that one slept for it too, and when it was
+/// woken to take it.
+fn passed_on(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64) -> Option<(u64, HeldBy)> {
+    let last = slice.last_holder_tid;
+    if last == slice.holder_tid || last == slice.tid {
+        return None;
+    }
+    let since_ns = state.gil.took_in(last, slice).filter(|since_ns| *since_ns < exit_ns)?;
+    Some((since_ns, holder(state, thread, slice, last)))
+}
+
+/// The last part went on for `tail_ns` after its sleep.
+pub fn went_on(thread: &mut Thread, tail_ns: u64) {
+    if tail_ns > 0 {
+        let by = thread.gil_held_by;
+        add_share(&mut thread.gil_held, Share { by, wait_ns: tail_ns, waits: 0, not_honoured_ns: 0 });
+    }
+}
+
+/// The thread `tid`, which had the lock while a thread's call waited for it.
+fn holder(state: &mut State, thread: &Thread, slice: &Slice, tid: Tid) -> HeldBy {
+    // Who finds itself as the last holder let the lock go; who took it since is not known.
+    if tid == 0 || tid == slice.tid {
+        return HeldBy::UNKNOWN;
+    }
+    if let Some(mut other) = state.runtime.threads.take(tid) {
+        // A number of another process: what the interpreter says of the thread is not so.
+        let own = other.tgid == thread.tgid;
+        let before = other.gil_party_before.filter(|(_, until_ns)| *until_ns > slice.enter_ns);
+        let party = match before {
+            _ if !own => UNKNOWN,
+            Some((number, _)) => number,
+            None => number_of(state, &mut other, tid),
+        };
+        state.runtime.threads.put(tid, other);
+        return if own { HeldBy { party, tid } } else { HeldBy::UNKNOWN };
+    }
+    if tid != thread.tgid && state.world.processes.seen.iter().any(|process| process.tgid == tid) {
+        return HeldBy::UNKNOWN;
+    }
+    // It has not made a call yet, or has ended.
+    let party = Party::Thread { tgid: thread.tgid, tid, comm: String::new() };
+    HeldBy { party: state.gil.edges.number(party), tid }
+}
+
+/// What the thread waited belongs to what it serves now.
+pub fn settle(state: &mut State, thread: &mut Thread, tid: Tid) {
+    let stood = state.gil.samples.blocks.has_ended(tid);
+    if thread.gil_held.is_empty() && !stood {
+        return;
+    }
+    let waiter = number_of(state, thread, tid);
+    if stood {
+        state.gil.samples.blocks.settle(tid, waiter);
+    }
+    for share in std::mem::take(&mut thread.gil_held) {
+        state.gil.edges.add(waiter, (thread.tgid, tid), &share);
+    }
+}
+
+/// Who had the lock while a request waited for it, longest first.
+#[must_use]
+pub fn holders(state: &State, held: &Held) -> Vec<Holder> {
+    let name = |tid| state.world.processes.names.get(&tid).cloned().unwrap_or_default();
+    let mut holders: Vec<Holder> = held
+        .iter()
+        .map(|(by, wait_ns)| Holder { party: state.gil.edges.party(by.party, name), tid: by.tid, wait_ns })
+        .filter(|holder| holder.party != Party::Unknown)
+        .collect();
+    holders.sort_by_key(|holder| (std::cmp::Reverse(holder.wait_ns), holder.tid));
+    holders
+}
+
+/// The waits of a request for the lock, one by one; `None`: there are none, or nobody asked.
+#[must_use]
+pub fn waits(state: &State, held: &Held) -> Option<Box<GilWaits>> {
+    if held.waits.is_empty() {
+        return None;
+    }
+    let name = |tid| state.world.processes.names.get(&tid).cloned().unwrap_or_default();
+    let samples = &state.gil.samples;
+    let listed = held.waits.longest().map(|wait| {
+        let party = state.gil.edges.party(wait.by.party, name);
+        let is_known = party != Party::Unknown;
+        let (tid, wait_ns) = if is_known { (wait.by.tid, wait.held_ns) } else { (0, wait.length_ns()) };
+        let found = wait.found.as_ref().filter(|_| is_known);
+        let held_at =
+            found.and_then(|(stack, wait_ns)| Some(HeldAt { site: samples.site(stack)?, wait_ns: *wait_ns }));
+        GilWait {
+            start_ns: wait.start_ns,
+            wait_ns: wait.length_ns(),
+            holder: Holder { party, tid, wait_ns },
+            held_at,
+            stood_at: wait.stood.as_ref().and_then(|stack| samples.site(stack)),
+        }
+    });
+    let (others, others_ns) = held.waits.others();
+    Some(Box::new(GilWaits { listed: listed.collect(), others, others_ns }))
+}

@@ -1,0 +1,32 @@
+//! Responses that a loop sends in pieces, of no length that their head says: whether one that it has left in the middle goes on.
+//!
+//! In: writes of last chunks, next requests on the same connections. Out: what is sure of a response of which no more was written so far.
+
+use crate::machine::driver::state::State;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::wire::connection::Connection;
+use crate::machine::wire::request::LastChunks;
+
+/// The next request on a connection says that the response under way is over.
+pub(in crate::machine) fn ended_unseen(state: &State, thread: &mut Thread, number: u32) {
+    let goes_on = |connection: &Connection| {
+        connection.outbound.may_go_on()
+            && !connection.outbound.is_encrypted()
+            && connection.requests.front().is_some_and(|front| front.may_have_ended)
+    };
+    if state.wire.connections.get(number).is_some_and(goes_on)
+        && let Some(event_loop) = thread.serving_loop()
+    {
+        event_loop.last_chunks = LastChunks::Joined;
+    }
+}
+
+/// A loop has written to a client: that may have been a last chunk.
+pub(in crate::machine) fn note_last_chunk(state: &State, thread: &mut Thread, number: u32) {
+    if let Some(event_loop) = thread.serving_loop()
+        && event_loop.last_chunks == LastChunks::Unknown
+        && state.wire.connections.get(number).is_some_and(|connection| connection.outbound.at_last_chunk())
+    {
+        event_loop.last_chunks = LastChunks::Apart;
+    }
+}

@@ -1,0 +1,434 @@
+//! Waits for the interpreter lock, told by system calls alone.
+//!
+//! In: where the locks are (facts), slices in the order of their thread. Out: what part of a wait a slice is, and
+//! episodes: all sleeps of one attempt to take the lock. The lock is a `struct _gil_runtime_state`: a flag under a mutex
+//! and a condition variable, at the same distances from each other in CPython 3.8 to 3.15 on `x86_64` with glibc.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::event::{Call, Slice, Tid};
+use crate::fact::{InterpreterLock, InterpreterSeen, ThreadNumbers};
+use crate::machine::lock::gil_edge::Edges;
+use crate::machine::lock::gil_measure::{Measure, Sleep};
+use crate::machine::lock::gil_place::Samples;
+use crate::machine::lock::gil_waits::Wait;
+use crate::machine::world::living::Living;
+use crate::model::gil::{Gil, Lock, Waiter};
+use crate::model::gil_method::Seen;
+use crate::model::latency::Latency;
+use profiler_common::record::slice::{FLAG_GIVES_UP, NO_CALL, PAGE_FAULT};
+
+mod episode;
+mod part;
+
+pub use episode::Episode;
+use episode::On;
+pub use part::{Followed, Part};
+
+/// Where the condition variable of takers begins, from the lock's address.
+const COND: u64 = 32;
+/// Where the mutex begins.
+const MUTEX: u64 = 80;
+/// Where the condition variable of a forced switch begins: only who has dropped the lock waits there.
+const SWITCH_COND: u64 = 120;
+/// Where its mutex begins, which who takes the lock needs for a moment too.
+const SWITCH_MUTEX: u64 = 168;
+/// Length of the whole.
+const LENGTH: u64 = 208;
+/// `FUTEX_CMD_MASK` without the private and clock flags, include/uapi/linux/futex.h.
+const COMMAND: u32 = 127;
+/// `FUTEX_WAIT`: a mutex.
+const FUTEX_WAIT: u32 = 0;
+/// `FUTEX_WAIT_BITSET`: a condition variable.
+const FUTEX_WAIT_BITSET: u32 = 9;
+/// Processes whose locks are remembered.
+const MAX_PROCESSES: usize = 4096;
+/// Locks of one process.
+const MAX_LOCKS: usize = 64;
+/// Threads whose waits are added up one by one.
+const MAX_WAITERS: usize = 16_384;
+/// Threads that the report lists.
+const MAX_LISTED: usize = 32;
+
+/// Why nothing is told with `--gil=off`.
+const OFF: &str =
+    "it was switched off (--gil=off); waits for the interpreter lock, if there is one, are part of lock_wait";
+
+/// Whether a futex wait this far from a lock's address is one of a thread that wants to take the lock.
+#[must_use]
+pub const fn is_take_wait(distance: u64, operation: u32) -> bool {
+    match operation & COMMAND {
+        FUTEX_WAIT_BITSET => distance >= COND && distance < MUTEX,
+        FUTEX_WAIT => distance >= MUTEX && distance < SWITCH_COND,
+        _ => false,
+    }
+}
+
+/// Why no wait for the lock can be told in processes with these interpreters; `None`: in one at least it can.
+pub fn not_measured<'a>(seen: impl Iterator<Item = &'a InterpreterSeen>) -> Option<String> {
+    const IN_LOCK_WAIT: &str = "; waits for the interpreter lock, if there is one, are part of lock_wait";
+    let (mut refused, mut free_threaded, mut without, mut not_started) = (None, false, false, false);
+    for interpreter in seen {
+        if !interpreter.locks.is_empty() {
+            return None;
+        }
+        match &interpreter.refused {
+            Some(reason) if refused.is_none() => refused = Some(reason.as_str()),
+            Some(_) => {}
+            None if interpreter.free_threaded => free_threaded = true,
+            None if interpreter.version.is_some() => not_started = true,
+            None => without = true,
+        }
+    }
+    Some(match refused {
+        Some(reason) => format!("{reason}{IN_LOCK_WAIT}"),
+        None if not_started => "the target's Python interpreter has not been started yet".to_owned(),
+        None if free_threaded => "the interpreter is a free-threaded build: it has no GIL".to_owned(),
+        None if without => "no process of the target has a Python interpreter".to_owned(),
+        None => format!("nothing is known of the target's interpreters{IN_LOCK_WAIT}"),
+    })
+}
+
+/// A thread's waiting for a lock, as of its last slice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// The attempt that it is in, or was in.
+    pub episode: Option<Episode>,
+    /// It was made to give the lock up, and has done nothing else since.
+    pub gave_up: bool,
+}
+
+/// All locks known, and who waited for them.
+#[derive(Clone, Debug, Default)]
+pub struct Locks {
+    seen: FxHashMap<Tid, InterpreterSeen>,
+    /// By process in another PID namespace: its threads by the numbers that they have there.
+    numbers: FxHashMap<Tid, FxHashMap<Tid, Tid>>,
+    waits: Latency,
+    run_queue_ns: u64,
+    past_interval: u64,
+    sleeps: u64,
+    waiters: FxHashMap<(Tid, Tid), Waiter>,
+    measures: FxHashMap<(Tid, u64), Measure>,
+    /// Processes with a measure.
+    contended: FxHashSet<Tid>,
+    /// By thread, ended ones too: the lock that it slept for last, and when it was awake again.
+    slept: FxHashMap<Tid, (u64, u64)>,
+    /// How waits are seen.
+    pub method: Seen,
+    /// Who made whom wait.
+    pub edges: Edges,
+    /// Where the holders were.
+    pub samples: Samples,
+    /// Entries that found no place.
+    pub evicted: u64,
+}
+
+impl Locks {
+    /// The interpreter of a process was looked at.
+    pub fn see(&mut self, mut seen: InterpreterSeen) {
+        if self.seen.len() >= MAX_PROCESSES && !self.seen.contains_key(&seen.tgid) {
+            self.evicted = self.evicted.saturating_add(1);
+            return;
+        }
+        seen.locks.truncate(MAX_LOCKS);
+        self.seen.insert(seen.tgid, seen);
+    }
+
+    /// What the threads of a process in another PID namespace call themselves.
+    pub fn number(&mut self, seen: &ThreadNumbers) {
+        if self.numbers.len() >= MAX_PROCESSES && !self.numbers.contains_key(&seen.tgid) {
+            self.evicted = self.evicted.saturating_add(1);
+            return;
+        }
+        self.numbers.insert(seen.tgid, seen.numbers.iter().take(MAX_WAITERS).copied().collect());
+    }
+
+    /// The thread of a process that its interpreter calls by this number; 0: not known.
+    #[must_use]
+    pub fn thread(&self, tgid: Tid, number: Tid) -> Tid {
+        match self.seen.get(&tgid) {
+            Some(seen) if seen.foreign_numbers => {
+                self.numbers.get(&tgid).and_then(|threads| threads.get(&number)).copied().unwrap_or(0)
+            }
+            _ => number,
+        }
+    }
+
+    /// A process forked: until it is looked at, the child's locks are where the parent's are.
+    pub fn fork(&mut self, parent: Tid, child: Tid) {
+        if parent != child
+            && let Some(seen) = self.seen.get(&parent)
+        {
+            self.see(InterpreterSeen { tgid: child, ..seen.clone() });
+        }
+    }
+
+    /// A process executed another program: what was known of its memory is void.
+    pub fn exec(&mut self, tgid: Tid) {
+        self.seen.remove(&tgid);
+        self.numbers.remove(&tgid);
+        self.samples.exec(tgid);
+    }
+
+    /// Takes the next slice of a thread, which ended at `exit_ns`, with the thread's wait so far.
+    pub fn follow(
+        &mut self,
+        waiting: &mut Waiting,
+        slice: &Slice,
+        exit_ns: u64,
+        window_start_ns: u64,
+    ) -> Followed {
+        let gave_up = std::mem::take(&mut waiting.gave_up);
+        let found = self.lock_of(slice);
+        if let (Some((lock, on)), Some(episode)) = (found, &mut waiting.episode)
+            && episode.goes_on_with(slice, lock, on)
+        {
+            self.slept(slice.tid, lock.address, exit_ns);
+            episode.sleep_again(slice, exit_ns);
+            self.measure_sleep(episode, slice, slice.gap_start_ns(), window_start_ns);
+            return Followed { part: Part::Again, tail_ns: 0, ended: None };
+        }
+        let tail_ns = waiting.episode.as_mut().map_or(0, |episode| episode.went_on(slice, window_start_ns));
+        let ended = if waiting.episode.is_some() {
+            self.end(slice.tid, waiting.episode.take(), window_start_ns)
+        } else {
+            None
+        };
+        let Some((lock, on)) = found else { return Followed { part: Part::None, tail_ns, ended } };
+        let forced = gave_up || self.was_made_to_give_up(slice, &lock);
+        if on != On::Take {
+            // Who waits for the next holder had been asked, whether that was seen or not.
+            waiting.gave_up = forced || on == On::Handover;
+            return Followed { part: Part::Handover, tail_ns, ended };
+        }
+        self.slept(slice.tid, lock.address, exit_ns);
+        let part = Part::First;
+        let mut next = Episode::begin(slice, exit_ns, lock);
+        next.is_after_forced = forced;
+        let start_ns = next.start_ns;
+        if let Some(measure) = self.measure_sleep(&mut next, slice, start_ns, window_start_ns) {
+            measure.begin(forced);
+        }
+        waiting.episode = Some(next);
+        Followed { part, tail_ns, ended }
+    }
+
+    fn slept(&mut self, tid: Tid, lock: u64, exit_ns: u64) {
+        if self.slept.len() >= MAX_WAITERS && !self.slept.contains_key(&tid) {
+            // Of threads that have ended, most likely; only what is slept at this moment needs them.
+            self.slept.clear();
+        }
+        self.slept.insert(tid, (lock, exit_ns));
+    }
+
+    /// When this thread was awake to take the lock that another waits for in the call of `slice`, if it has slept for that since the
+    /// call began. Where it was the last to have the lock at the call's end, it had it from then on.
+    #[must_use]
+    pub fn took_in(&self, tid: Tid, slice: &Slice) -> Option<u64> {
+        let Call::FutexWait { address, .. } = slice.call else { return None };
+        let (lock, awake_ns) = self.slept.get(&tid).copied()?;
+        (address.wrapping_sub(lock) < LENGTH && awake_ns > slice.enter_ns).then_some(awake_ns)
+    }
+
+    /// Takes a sleep of an attempt into the sums of its lock, if it is in the window.
+    fn measure_sleep(
+        &mut self,
+        episode: &mut Episode,
+        slice: &Slice,
+        waited_from_ns: u64,
+        window_start_ns: u64,
+    ) -> Option<&mut Measure> {
+        episode.not_honoured_ns = 0;
+        if episode.end_ns <= window_start_ns {
+            return None;
+        }
+        let on_condition = matches!(
+            slice.call, Call::FutexWait { operation, .. } if operation & COMMAND == FUTEX_WAIT_BITSET
+        );
+        let sleep = Sleep::of(slice, episode.end_ns, on_condition);
+        let measure = self.measure(episode)?;
+        let waited_from_ns = waited_from_ns.max(window_start_ns);
+        episode.not_honoured_ns = measure.sleep(&mut episode.attempt, &sleep, waited_from_ns);
+        Some(measure)
+    }
+
+    /// Whether a thread that makes a call on the lock's memory had to give the lock up before it: another had waited for a
+    /// whole switch interval, found it the holder still, and so asked for it, while it ran without a call that blocks.
+    fn was_made_to_give_up(&self, slice: &Slice, lock: &InterpreterLock) -> bool {
+        if !matches!(slice.gap_blocked_call, NO_CALL | PAGE_FAULT) {
+            return false;
+        }
+        let holders_known =
+            self.seen.get(&slice.tgid).is_some_and(|interpreter| interpreter.thread_number_at.is_some());
+        if !holders_known {
+            return had_it_for_an_interval(slice, lock);
+        }
+        let measure = self.measures.get(&(slice.tgid, lock.address));
+        measure.is_some_and(|measure| measure.was_asked(slice.tid, slice.gap_start_ns(), slice.enter_ns))
+    }
+
+    fn measure(&mut self, episode: &Episode) -> Option<&mut Measure> {
+        let key = (episode.tgid, episode.lock.address);
+        if self.measures.len() >= MAX_PROCESSES && !self.measures.contains_key(&key) {
+            self.evicted = self.evicted.saturating_add(1);
+            return None;
+        }
+        self.contended.insert(episode.tgid);
+        Some(self.measures.entry(key).or_insert_with(|| Measure::new(episode.tgid, &episode.lock)))
+    }
+
+    /// A thread's wait is over. What lies before the window does not count. Returns it where each is asked for (`--stacks`).
+    pub fn end(&mut self, tid: Tid, episode: Option<Episode>, window_start_ns: u64) -> Option<Box<Wait>> {
+        let episode = episode?;
+        let wait_ns = episode.end_ns.saturating_sub(episode.start_ns.max(window_start_ns));
+        if episode.end_ns > window_start_ns {
+            self.count(tid, &episode, wait_ns);
+        }
+        self.samples.attempt_ended((episode.tgid, tid), episode.span(), wait_ns)
+    }
+
+    /// Takes a wait, of which `wait_ns` are in the window, into the sums.
+    fn count(&mut self, tid: Tid, episode: &Episode, wait_ns: u64) {
+        self.waits.record(wait_ns);
+        let run_queue_ns = episode.run_queue_ns.min(wait_ns);
+        self.run_queue_ns = self.run_queue_ns.saturating_add(run_queue_ns);
+        if let Some(measure) = self.measure(episode) {
+            measure.end(&episode.attempt, wait_ns, run_queue_ns, episode.end_ns);
+        }
+        self.sleeps = self.sleeps.saturating_add(episode.sleeps);
+        if wait_ns > episode.lock.interval_us.saturating_mul(1000) {
+            self.past_interval = self.past_interval.saturating_add(1);
+        }
+        let who = (episode.tgid, tid);
+        if self.waiters.len() >= MAX_WAITERS && !self.waiters.contains_key(&who) {
+            self.evicted = self.evicted.saturating_add(1);
+            return;
+        }
+        let waiter = self.waiters.entry(who).or_default();
+        waiter.waits = waiter.waits.saturating_add(1);
+        waiter.total_ns = waiter.total_ns.saturating_add(wait_ns);
+        waiter.run_queue_ns = waiter.run_queue_ns.saturating_add(run_queue_ns);
+        waiter.longest_ns = waiter.longest_ns.max(wait_ns);
+    }
+
+    /// The next window begins: sums start anew; where the locks are stays, but for processes that have ended.
+    pub fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
+        let mut seen = std::mem::take(&mut self.seen);
+        seen.retain(|tgid, _| !has_ended(*tgid));
+        let mut samples = std::mem::take(&mut self.samples);
+        samples.roll(has_ended);
+        let mut numbers = std::mem::take(&mut self.numbers);
+        numbers.retain(|tgid, _| seen.contains_key(tgid));
+        let mut edges = std::mem::take(&mut self.edges);
+        edges.roll();
+        let mut method = std::mem::take(&mut self.method);
+        method.roll();
+        let slept = std::mem::take(&mut self.slept);
+        *self = Self { seen, numbers, edges, samples, method, slept, ..Self::default() };
+    }
+
+    /// Forgets processes and threads that have ended.
+    pub(in crate::machine) fn retain(&mut self, living: &Living) {
+        self.seen.retain(|tgid, _| living.process(*tgid));
+        self.numbers.retain(|tgid, _| living.process(*tgid));
+        self.slept.retain(|tid, _| living.thread(*tid));
+    }
+
+    /// Why no wait can be told; `None`: it can.
+    #[must_use]
+    pub fn not_measured(&self) -> Option<String> {
+        // Of several reasons the same one is given however the table is laid out.
+        if self.method.is_off() {
+            return Some(OFF.to_owned());
+        }
+        if let Some(reason) = self.method.blind() {
+            return Some(reason);
+        }
+        let mut seen: Vec<&InterpreterSeen> = self.seen.values().collect();
+        seen.sort_unstable_by_key(|seen| seen.tgid);
+        not_measured(seen.into_iter())
+    }
+
+    /// The waits of the window; `name` gives the names of threads.
+    #[must_use]
+    pub fn finish(self, name: impl Fn(Tid) -> String) -> Gil {
+        let not_measured = self.not_measured();
+        let thread_count = u64::try_from(self.waiters.len()).unwrap_or(u64::MAX);
+        let mut threads: Vec<Waiter> =
+            self.waiters.into_iter().map(|((tgid, tid), waiter)| Waiter { tgid, tid, ..waiter }).collect();
+        threads.sort_unstable_by_key(|waiter| (std::cmp::Reverse(waiter.total_ns), waiter.tgid, waiter.tid));
+        threads.truncate(MAX_LISTED);
+        for waiter in &mut threads {
+            waiter.comm = name(waiter.tid);
+        }
+        let mut interpreters: Vec<InterpreterSeen> = self.seen.into_values().collect();
+        interpreters.sort_unstable_by_key(|seen| seen.tgid);
+        let holders_known = interpreters.iter().any(|seen| seen.thread_number_at.is_some());
+        let mut locks: Vec<Lock> = self.measures.into_values().map(Measure::finish).collect();
+        locks.sort_unstable_by_key(|lock| (std::cmp::Reverse(lock.wait_ns), lock.tgid, lock.interpreter));
+        locks.truncate(MAX_LISTED);
+        let (thread_edges, other_thread_edges_ns) = self.edges.finish_threads(&name);
+        let (edges, other_edges_ns) = self.edges.finish(&name);
+        Gil {
+            places: self.samples.finish(|number| self.edges.party(number, &name)),
+            method: self.method.finish(),
+            thread_edges,
+            other_thread_edges_ns,
+            locks,
+            holders_known,
+            edges,
+            other_edges_ns,
+            not_measured,
+            interpreters,
+            waits: self.waits,
+            run_queue_ns: self.run_queue_ns,
+            past_interval: self.past_interval,
+            sleeps: self.sleeps,
+            threads,
+            thread_count,
+        }
+    }
+
+    /// Whether anybody waited for a lock of this process in the window.
+    #[must_use]
+    pub fn is_contended(&self, tgid: Tid) -> bool {
+        self.contended.contains(&tgid)
+    }
+
+    /// Whether the call of a slice waits to take a lock.
+    #[must_use]
+    pub fn is_wait(&self, slice: &Slice) -> bool {
+        self.lock_of(slice).is_some_and(|(_, on)| on == On::Take)
+    }
+
+    /// The lock on whose memory the call of a slice waits, if it does, and on what of it.
+    fn lock_of(&self, slice: &Slice) -> Option<(InterpreterLock, On)> {
+        let Call::FutexWait { address, operation, .. } = slice.call else { return None };
+        let locks = &self.seen.get(&slice.tgid)?.locks;
+        let on_memory = locks.iter().find_map(|lock| {
+            let distance = address.checked_sub(lock.address).filter(|distance| *distance < LENGTH)?;
+            let on = match operation & COMMAND {
+                _ if slice.flags & FLAG_GIVES_UP != 0 => On::GivesUp,
+                _ if is_take_wait(distance, operation) => On::Take,
+                FUTEX_WAIT if (COND..MUTEX).contains(&distance) => On::Inner,
+                FUTEX_WAIT if distance >= SWITCH_MUTEX => On::Switch,
+                _ => On::Handover,
+            };
+            Some((*lock, on))
+        });
+        // A C library may have its futex elsewhere: then a probe has told.
+        let told = || slice.take_lead_ns.and_then(|_| locks.iter().find(|lock| lock.interpreter == 0));
+        on_memory.or_else(|| told().map(|lock| (*lock, On::Take)))
+    }
+}
+
+/// Whether a thread ran for a switch interval before this: others ask for the lock only after an interval in which they did
+/// not get it. For where it is not known whom they ask.
+const fn had_it_for_an_interval(slice: &Slice, lock: &InterpreterLock) -> bool {
+    // Nine tenths: the one that asks has slept for a little less than the holder has run.
+    slice.gap.total_ns() >= lock.interval_us.saturating_mul(900)
+}
+
+#[cfg(test)]
+mod tests;

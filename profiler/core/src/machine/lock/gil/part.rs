@@ -1,0 +1,45 @@
+//! What a slice is for its thread's waiting, and what that makes of its time.
+//!
+//! In: a slice and its part in a wait. Out: how much of it is a wait.
+
+use super::episode::begin_ns;
+use crate::event::Slice;
+use crate::machine::lock::gil_waits::Wait;
+
+/// What a slice is for a thread's waiting, and what it tells of the wait before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// The slice itself.
+    pub part: Part,
+    /// The wait before it went on for so long after its last sleep, within the window.
+    pub tail_ns: u64,
+    /// That wait, if it is over with this slice and each is asked for.
+    pub ended: Option<Box<Wait>>,
+}
+
+/// What a slice is for its thread's waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// No wait for the lock.
+    None,
+    /// The call is a wait; the gap before it is not.
+    First,
+    /// The call goes on with the wait of the slice before: the gap belongs to it.
+    Again,
+    /// The call waits on the lock's memory, but not to take it: until another has taken what the thread gave up.
+    Handover,
+}
+
+impl Part {
+    /// How much of a slice that ended at `exit_ns` is a wait within the window; `None`: it is none.
+    #[must_use]
+    pub const fn wait_ns(self, slice: &Slice, exit_ns: u64, window_start_ns: u64) -> Option<u64> {
+        let start_ns = match self {
+            Self::First => begin_ns(slice),
+            Self::Again => slice.gap_start_ns(),
+            Self::None | Self::Handover => return None,
+        };
+        let start_ns = if start_ns > window_start_ns { start_ns } else { window_start_ns };
+        if exit_ns > start_ns { Some(exit_ns - start_ns) } else { None }
+    }
+}

@@ -1,0 +1,39 @@
+//! Who had the interpreter lock.
+//!
+//! In: nothing by itself. Out: holders, as threads and as numbers of parties.
+
+use crate::event::Tid;
+
+/// Who had the lock: the number of a party, and the thread; zeroes: not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct HeldBy {
+    /// Number of what the thread was to others just then.
+    pub party: u32,
+    /// The thread.
+    pub tid: Tid,
+}
+
+impl HeldBy {
+    /// Not known.
+    pub const UNKNOWN: Self = Self { party: 0, tid: 0 };
+}
+
+/// Who had the lock in one stretch of waiting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holders {
+    /// As it began.
+    pub first: HeldBy,
+    /// The lock passed to another meanwhile: from when on that one had it.
+    pub then: Option<(u64, HeldBy)>,
+}
+
+impl Holders {
+    /// It is no wait for the lock, or nobody is known.
+    pub const NONE: Self = Self { first: HeldBy::UNKNOWN, then: None };
+
+    /// As it ended.
+    #[must_use]
+    pub fn last(&self) -> HeldBy {
+        self.then.map_or(self.first, |(_, by)| by)
+    }
+}

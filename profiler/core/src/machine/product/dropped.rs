@@ -1,0 +1,450 @@
+//! Why connections were not served: each that ends gets one verdict.
+//!
+//! In: ends of connections and processes, evidence of the kernel, failing accepts, losses. Out: [`Dropped`]. The last sign may
+//! come after the end (the reset of a client that had left takes a round trip), so a verdict waits for a second. Where records
+//! were lost while the connection's last request was at hand, what is missing may be what would have explained its end: then it
+//! is undecided, unless it was seen to be served.
+
+mod accept;
+mod process;
+
+use std::collections::{BTreeMap, hash_map};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::event::{Connection as Opened, ConnectionEvidence, Evidence, Sign, Tid};
+use crate::fact::open_files::OpenFiles;
+use crate::machine::product::gone::{Gone, Place};
+use crate::machine::product::inside::Inside;
+use crate::machine::product::judge::{Scene, Verdict, judge};
+use crate::machine::wire::connection::Side;
+use crate::machine::wire::ending::Ended;
+use crate::machine::wire::signs::Signs;
+use crate::machine::world::killed::Signals;
+use crate::machine::world::living::Living;
+use crate::machine::world::lost::Lost;
+use crate::model::dropped::{AcceptFailure, Cause, Counted, Dropped, Example};
+use crate::server::OwnLimit;
+use crate::timeline::Entry;
+
+/// How long after its end a connection's signs are waited for.
+const GRACE_NS: u64 = 1_000_000_000;
+/// Connections that wait for their verdict at once; beyond it the oldest gets it at once.
+const MAX_ENDED: usize = 65_536;
+/// Connections of which something is known before they are accepted.
+const MAX_WAITING: usize = 65_536;
+/// Examples kept of each cause.
+const MAX_EXAMPLES: usize = 5;
+/// A connection that nobody has accepted.
+#[derive(Clone, Debug, Default)]
+struct Waiting {
+    established_ns: u64,
+    /// Accepted by somebody: not lost in the queue, whoever has it.
+    taken: bool,
+    signs: Signs,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug)]
+struct End {
+    cause: Cause,
+    evidence: String,
+}
+
+/// What became of connections.
+#[derive(Clone, Debug)]
+pub struct Drops {
+    /// What ended before is no part of any window.
+    from_ns: u64,
+    /// Of each socket's address its generation, and where its connection stands.
+    sockets: FxHashMap<u64, (u32, Place)>,
+    /// Of the ports of those that are gone.
+    ports: FxHashMap<(u16, u16), Place>,
+    waiting: FxHashMap<(u64, u32), Waiting>,
+    gone: Gone,
+    ends: FxHashMap<Tid, End>,
+    signals: Signals,
+    parents: FxHashMap<Tid, Tid>,
+    /// Accepts that failed: for (process, listener) what ran out, until the process has taken all that waited there.
+    failing: FxHashMap<(Tid, i32), &'static str>,
+    failures: BTreeMap<(Tid, &'static str), AcceptFailure>,
+    /// Processes whose last accept failed: when, and with what.
+    stopped: FxHashMap<Tid, (u64, &'static str)>,
+    /// Processes near their limit of open files: the reading with most of them open.
+    open_files: FxHashMap<Tid, OpenFiles>,
+    /// Connections between a front end and the server that ended too early.
+    inside: Inside,
+    /// When records were lost.
+    pub lost: Lost,
+    /// Name of the kind of server.
+    pub kind: &'static str,
+    /// After how long the server ends its own process, if it does.
+    pub own_limit: Option<OwnLimit>,
+    /// When the client came of the connection that was made last, of those of which that is known.
+    came_ns: u64,
+    /// When the first client left before it was served, in this window.
+    left_ns: Option<u64>,
+    counted: Dropped,
+    causes: BTreeMap<Cause, Counted>,
+    /// What found no place.
+    pub evicted: u64,
+}
+
+impl Default for Drops {
+    fn default() -> Self {
+        Self {
+            from_ns: u64::MAX,
+            sockets: FxHashMap::default(),
+            ports: FxHashMap::default(),
+            waiting: FxHashMap::default(),
+            gone: Gone::default(),
+            ends: FxHashMap::default(),
+            signals: Signals::default(),
+            parents: FxHashMap::default(),
+            failing: FxHashMap::default(),
+            failures: BTreeMap::new(),
+            stopped: FxHashMap::default(),
+            open_files: FxHashMap::default(),
+            inside: Inside::default(),
+            lost: Lost::default(),
+            kind: "",
+            own_limit: None,
+            came_ns: 0,
+            left_ns: None,
+            counted: Dropped::default(),
+            causes: BTreeMap::new(),
+            evicted: 0,
+        }
+    }
+}
+
+impl Drops {
+    /// The first window begins.
+    pub fn start(&mut self, at_ns: u64) {
+        self.from_ns = at_ns;
+    }
+
+    /// A connection becomes known under `number`: the signs that there are of it so far.
+    pub(in crate::machine) fn opened(&mut self, opened: &Opened, number: u32) -> Signs {
+        let mut signs = Signs::of(opened);
+        self.came_ns = self.came_ns.max(opened.established_ns);
+        if !self.stopped.is_empty() {
+            self.stopped.remove(&opened.tgid);
+        }
+        if let Some(waiting) = self.waiting.remove(&opened.socket) {
+            signs.client_ended_ns = waiting.signs.client_ended_ns;
+            signs.reset_received = waiting.signs.reset_received;
+        }
+        signs.turned_away = self.failing.contains_key(&(opened.tgid, opened.listener_fd));
+        if self.sockets.len() < MAX_ENDED.saturating_mul(2) || self.sockets.contains_key(&opened.socket.0) {
+            self.sockets.insert(opened.socket.0, (opened.socket.1, Place::open(number)));
+        } else {
+            self.evicted = self.evicted.saturating_add(1);
+        }
+        signs
+    }
+
+    /// The kernel tells something. Returns the number of the open connection that it is about, if it is about one.
+    pub fn evidence(
+        &mut self,
+        evidence: &Evidence,
+        at_ns: u64,
+        sink: &mut dyn FnMut(Entry),
+    ) -> Option<(u32, ConnectionEvidence)> {
+        match evidence {
+            Evidence::Signal(signal) => self.signals.send(signal, at_ns),
+            Evidence::OutOfMemory { tgid } => self.signals.choose(*tgid, at_ns),
+            Evidence::Connection(evidence) => return self.of_connection(evidence, at_ns, sink),
+        }
+        None
+    }
+
+    fn of_connection(
+        &mut self,
+        evidence: &ConnectionEvidence,
+        at_ns: u64,
+        sink: &mut dyn FnMut(Entry),
+    ) -> Option<(u32, ConnectionEvidence)> {
+        if evidence.is_waiting || evidence.is_taken {
+            self.waits(evidence, at_ns, sink);
+            return None;
+        }
+        let place = match self.sockets.get(&evidence.socket.0) {
+            _ if evidence.only_ports => None,
+            Some((generation, place)) if *generation == evidence.socket.1 => Some(*place),
+            _ => None,
+        };
+        let place = place.or_else(|| self.ports.get(&(evidence.local_port, evidence.peer_port)).copied())?;
+        if let Some(number) = place.as_open() {
+            return Some((number, *evidence));
+        }
+        // Another socket, the client's own of a later connection for one, can lie where the closed one lay.
+        let ends_match = |ended: &&mut Ended| match (ended.signs.ports.1, evidence.peer_port) {
+            (0, _) | (_, 0) => true,
+            (known, seen) => known == seen,
+        };
+        if let Some(ended) = self.gone.get_mut(place).filter(ends_match) {
+            ended.signs.take(evidence, at_ns);
+        }
+        None
+    }
+
+    /// Something happened to a connection that is not known yet.
+    fn waits(&mut self, evidence: &ConnectionEvidence, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        if self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&evidence.socket) {
+            self.evicted = self.evicted.saturating_add(1);
+            return;
+        }
+        let waiting = self.waiting.entry(evidence.socket).or_default();
+        waiting.established_ns = evidence.established_ns;
+        self.came_ns = self.came_ns.max(evidence.established_ns);
+        waiting.taken |= evidence.is_taken;
+        waiting.signs.take(evidence, at_ns);
+        if evidence.sign == Sign::ResetSent
+            && evidence.is_waiting
+            && let Some(waiting) = self.waiting.remove(&evidence.socket)
+        {
+            self.never_accepted(&waiting, at_ns, sink);
+        }
+    }
+
+    /// A connection left the queue, and nobody had accepted it.
+    fn never_accepted(&mut self, waiting: &Waiting, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        let gone_ns = waiting.signs.client_gone_ns();
+        let (cause, until_ns, evidence) = match gone_ns {
+            0 => (
+                Cause::ListenerClosed,
+                at_ns,
+                "the kernel reset it as its listener was closed; nobody had accepted it".to_owned(),
+            ),
+            gone_ns => {
+                let what = if waiting.signs.reset_received.is_some() { "reset" } else { "ended" };
+                (Cause::ClientLeftInQueue, gone_ns, format!("the client {what} it; nobody had accepted it"))
+            }
+        };
+        let (cause, evidence) = match self.failed_between(waiting.established_ns, until_ns) {
+            Some(error) if cause == Cause::ClientLeftInQueue => {
+                (Cause::AcceptFailed, format!("{evidence}, as accept failed with {error}"))
+            }
+            _ => (cause, evidence),
+        };
+        // Whoever accepted it may not have been seen.
+        if self.lost.any(waiting.established_ns, at_ns) {
+            self.leave_undecided(at_ns);
+            return;
+        }
+        let waited_ns = (waiting.established_ns > 0).then(|| until_ns.saturating_sub(waiting.established_ns));
+        let example = Example { time_ns: at_ns, waited_ns, evidence, ..Example::default() };
+        self.count(cause, example, sink);
+    }
+
+    /// A connection is gone: it gets its verdict later.
+    pub(in crate::machine) fn ended(&mut self, ended: Box<Ended>, sink: &mut dyn FnMut(Entry)) {
+        let (address, generation) = ended.signs.socket;
+        if matches!(ended.side, Side::Inner { .. }) {
+            self.sockets.remove(&address);
+            self.inside.ended(*ended);
+            return;
+        }
+        let (now_ns, ports) = (ended.at_ns, ended.signs.ports);
+        let place = self.gone.push(ended);
+        if let Some((known, stands)) = self.sockets.get_mut(&address)
+            && *known == generation
+        {
+            *stands = place;
+        }
+        if ports != (0, 0) {
+            self.ports.insert(ports, place);
+        }
+        self.expire(now_ns, sink);
+        if self.gone.len() > MAX_ENDED {
+            self.decide(sink);
+        }
+    }
+
+    /// Requests of the front end that got an error which the server itself had answered with.
+    pub(in crate::machine) fn errors_of_server(&mut self, requests: Vec<u64>) {
+        self.inside.passed_on(requests);
+    }
+
+    /// Time goes on.
+    pub fn expire(&mut self, now_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        while let Some(ended_ns) = self.gone.oldest_ns()
+            && ended_ns.saturating_add(GRACE_NS) <= now_ns
+            && (now_ns == u64::MAX || self.lost.is_known(ended_ns))
+        {
+            self.decide(sink);
+        }
+    }
+
+    /// The connection that has been gone for longest gets its verdict.
+    fn decide(&mut self, sink: &mut dyn FnMut(Entry)) {
+        let Some((place, ended)) = self.gone.pop() else { return };
+        let (address, _) = ended.signs.socket;
+        if let hash_map::Entry::Occupied(known) = self.sockets.entry(address)
+            && known.get().1 == place
+        {
+            known.remove();
+        }
+        if ended.signs.ports != (0, 0) && self.ports.get(&ended.signs.ports) == Some(&place) {
+            self.ports.remove(&ended.signs.ports);
+        }
+        if ended.at_ns < self.from_ns {
+            return;
+        }
+        let answered = ended.signs.answered.as_ref().filter(|_| ended.side == Side::Front);
+        let inside = answered.and_then(|answered| self.inside.behind(answered, &ended.signs));
+        let inside = inside.and_then(|inside| self.at_the_server(&inside));
+        let passed_on = answered.is_some_and(|answered| self.inside.was_passed_on(answered));
+        let verdict = judge(&ended, &Scene { inside, passed_on, ..self.scene(&ended) });
+        let needs_all = match &verdict {
+            Verdict::Served => false,
+            Verdict::NothingAsked => true,
+            Verdict::Dropped { cause, .. } => !cause.is_said_by_the_answer(),
+        };
+        if needs_all && self.lost.any(ended.waits_since_ns(), ended.at_ns) {
+            self.leave_undecided(ended.at_ns);
+            return;
+        }
+        match verdict {
+            Verdict::Served => self.counted.served = self.counted.served.saturating_add(1),
+            Verdict::NothingAsked => {
+                self.counted.nothing_asked = self.counted.nothing_asked.saturating_add(1);
+            }
+            Verdict::Dropped { cause, evidence } => {
+                let since_ns = ended.waits_since_ns();
+                let gone_ns = ended.signs.client_gone_ns();
+                let until_ns =
+                    if cause.is_client_s() && gone_ns > 0 { gone_ns } else { ended.at_ns.max(gone_ns) };
+                let example = Example {
+                    time_ns: ended.at_ns,
+                    connection: Some(ended.id),
+                    tgid: ended.tgid,
+                    asked: ended.asked(),
+                    waited_ns: (since_ns > 0).then(|| until_ns.saturating_sub(since_ns)),
+                    evidence,
+                };
+                self.count(cause, example, sink);
+            }
+        }
+    }
+
+    /// A connection ended at `at_ns`, and of what became of it too much is missing.
+    const fn leave_undecided(&mut self, at_ns: u64) {
+        if at_ns >= self.from_ns {
+            self.counted.undecided = self.counted.undecided.saturating_add(1);
+        }
+    }
+
+    fn scene(&self, ended: &Ended) -> Scene<'_> {
+        let request_ns = ended.unfinished.as_ref().map(|request| request.start_ns);
+        let answered_ns = ended.signs.answered.as_ref().map(|answered| answered.start_ns);
+        let since_ns = request_ns.or(answered_ns).unwrap_or(ended.accepted_ns);
+        let parent = self.parents.get(&ended.tgid).copied().unwrap_or(0);
+        Scene {
+            end: self.ends.get(&ended.tgid).map(|end| (end.cause, end.evidence.as_str())),
+            aborted: self.signals.aborted(ended.tgid, parent, since_ns, ended.at_ns),
+            accept_failed: self.failed_between(ended.established_ns, ended.accepted_ns),
+            gave_up: self.gave_up(ended),
+            inside: None,
+            passed_on: false,
+            kind: self.kind,
+        }
+    }
+
+    /// Why a connection behind the front end ended without an answer, where that was the server's doing.
+    fn at_the_server(&self, inside: &Ended) -> Option<(Cause, String)> {
+        match judge(inside, &self.scene(inside)) {
+            Verdict::Dropped { cause, evidence }
+                if !cause.is_client_s() && !matches!(cause, Cause::FrontEndGaveUp | Cause::Unknown) =>
+            {
+                Some((cause, evidence))
+            }
+            _ => None,
+        }
+    }
+
+    fn count(&mut self, cause: Cause, example: Example, sink: &mut dyn FnMut(Entry)) {
+        if example.time_ns < self.from_ns {
+            return;
+        }
+        if Cause::LEFT.contains(&cause) {
+            self.left_ns =
+                Some(self.left_ns.map_or(example.time_ns, |first_ns| first_ns.min(example.time_ns)));
+        }
+        let new = Counted { cause, count: 0, waited_ns: 0, examples: Vec::new() };
+        let counted = self.causes.entry(cause).or_insert(new);
+        counted.count = counted.count.saturating_add(1);
+        counted.waited_ns = counted.waited_ns.saturating_add(example.waited_ns.unwrap_or(0));
+        if counted.examples.len() < MAX_EXAMPLES {
+            counted.examples.push(example.clone());
+        }
+        sink(Entry::Dropped { cause, example: Box::new(example) });
+    }
+
+    /// The next window begins: what was counted is no part of it.
+    pub fn roll(&mut self) {
+        self.counted = Dropped::default();
+        self.causes.clear();
+        self.left_ns = None;
+        self.failures.clear();
+        self.evicted = 0;
+        self.signals.evicted = 0;
+    }
+
+    /// Forgets processes that have ended, but for those of connections that still wait for their verdicts.
+    pub(in crate::machine) fn retain(&mut self, living: &Living) {
+        let judged: FxHashSet<Tid> =
+            self.gone.iter().map(|ended| ended.tgid).chain(self.inside.tgids()).collect();
+        let stays = |tgid: Tid| living.process(tgid) || judged.contains(&tgid);
+        self.ends.retain(|tgid, _| stays(*tgid));
+        self.parents.retain(|tgid, _| stays(*tgid));
+        self.stopped.retain(|tgid, _| stays(*tgid));
+        self.failing.retain(|(tgid, _), _| stays(*tgid));
+        self.open_files.retain(|tgid, _| stays(*tgid));
+        self.signals.retain(stays);
+    }
+
+    /// The window has ended with `open` connections. `goes_on`: another follows, and what waits gets its verdict there.
+    pub fn finish(
+        mut self,
+        open: u64,
+        goes_on: bool,
+        now_ns: u64,
+        limit: impl Fn(Tid) -> Option<u64>,
+        sink: &mut dyn FnMut(Entry),
+    ) -> Dropped {
+        let mut open = open;
+        if goes_on {
+            open = open.saturating_add(self.gone.len() as u64);
+        } else {
+            self.expire(u64::MAX, sink);
+            let mut waiting: Vec<_> = std::mem::take(&mut self.waiting).into_iter().collect();
+            // The order of examples must not depend on a hash.
+            waiting.sort_unstable_by_key(|(socket, waiting)| (waiting.signs.client_gone_ns(), *socket));
+            for (_, waiting) in waiting {
+                if !waiting.taken && waiting.signs.client_gone_ns() > 0 {
+                    self.never_accepted(&waiting, now_ns, sink);
+                }
+            }
+        }
+        let mut dropped = self.counted;
+        dropped.open = open;
+        dropped.came_after_left = self.left_ns.is_some_and(|left_ns| self.came_ns > left_ns);
+        dropped.causes = Cause::ALL.iter().filter_map(|cause| self.causes.remove(cause)).collect();
+        dropped.accept_failures = self.failures.into_values().collect();
+        for failure in &mut dropped.accept_failures {
+            let reading = self.open_files.get(&failure.tgid);
+            // All numbers below the limit were in use, whatever the last look found.
+            let at_least = |limit| if failure.error == "EMFILE" { limit } else { 0 };
+            failure.open_files = reading.map(|reading| reading.open.max(at_least(reading.limit)));
+            failure.open_files_limit = reading.map(|reading| reading.limit).or_else(|| limit(failure.tgid));
+        }
+        dropped
+    }
+
+    /// What found no place.
+    pub const fn evictions(&self) -> u64 {
+        self.evicted.saturating_add(self.signals.evicted)
+    }
+}

@@ -1,0 +1,112 @@
+//! Endpoints: requests grouped by method, path shape and status.
+//!
+//! In: finished requests. Out: a bounded number of groups, the rest added up as one.
+
+use rustc_hash::FxHashMap;
+
+use crate::model::Endpoint;
+use crate::model::path_shape::write_path_shape;
+use crate::model::request::Request;
+
+/// Endpoints kept apart; the rest is counted together.
+const MAX_ENDPOINTS: usize = 200;
+
+/// All endpoints of a window.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoints {
+    /// By path shape: places in `known`.
+    index: FxHashMap<String, Vec<usize>>,
+    /// The shape of the last path; kept for its memory.
+    shape: String,
+    known: Vec<Endpoint>,
+    other: Option<Endpoint>,
+}
+
+impl Endpoints {
+    /// Counts a request.
+    pub fn add(&mut self, request: &Request) {
+        self.shape.clear();
+        write_path_shape(&request.path, &mut self.shape);
+        let Some(endpoint) = self.of(&request.method, request.status) else { return };
+        endpoint.count = endpoint.count.saturating_add(1);
+        endpoint.phases.add_all(&request.phases);
+        endpoint.round_trips.add_all(&request.round_trips);
+        endpoint.spread.add(&request.phases);
+        endpoint.bytes_in = endpoint.bytes_in.saturating_add(request.bytes_in);
+        endpoint.bytes_out = endpoint.bytes_out.saturating_add(request.bytes_out);
+        if !request.truncated {
+            endpoint.total.record(request.total_ns());
+            if let Some(service_ns) = request.service_ns() {
+                endpoint.service.record(service_ns);
+            }
+        }
+    }
+
+    /// The endpoint of requests with the last path.
+    fn of(&mut self, method: &str, status: u16) -> Option<&mut Endpoint> {
+        let is_it = |place: &&usize| {
+            self.known.get(**place).is_some_and(|known| known.status == status && known.method == method)
+        };
+        let known = self.index.get(&self.shape).and_then(|places| places.iter().find(is_it)).copied();
+        if let Some(place) = known {
+            return self.known.get_mut(place);
+        }
+        if self.known.len() >= MAX_ENDPOINTS {
+            let path_shape = || "(other)".to_owned();
+            return Some(
+                self.other
+                    .get_or_insert_with(|| Endpoint { path_shape: path_shape(), ..Endpoint::default() }),
+            );
+        }
+        self.index.entry(self.shape.clone()).or_default().push(self.known.len());
+        let path_shape = self.shape.clone();
+        self.known.push(Endpoint { method: method.to_owned(), path_shape, status, ..Endpoint::default() });
+        self.known.last_mut()
+    }
+
+    /// The endpoints, most request time first, and what was beyond the bound.
+    #[must_use]
+    pub fn finish(mut self) -> (Vec<Endpoint>, Option<Endpoint>) {
+        self.known.sort_by(|a, b| {
+            (b.phases.total_ns(), &a.method, &a.path_shape, a.status).cmp(&(
+                a.phases.total_ns(),
+                &b.method,
+                &b.path_shape,
+                b.status,
+            ))
+        });
+        (self.known, self.other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_beyond_the_bound_are_counted_together() {
+        let mut endpoints = Endpoints::default();
+        for index in 0..1000 {
+            endpoints.add(&request(&format!("/p{index}x")));
+        }
+        let (known, other) = endpoints.finish();
+        assert_eq!(known.len(), MAX_ENDPOINTS);
+        assert_eq!(other.map(|endpoint| endpoint.count), Some(800));
+    }
+
+    fn request(path: &str) -> Request {
+        let beginning = crate::machine::wire::request::Beginning {
+            id: 1,
+            connection: 1,
+            index: 0,
+            start_ns: 5,
+            start_is_arrival: true,
+            accepted_ns: None,
+            truncated: false,
+            dispatched_ns: 0,
+        };
+        let mut request = crate::machine::wire::request::Active::new(&beginning, 1, 1).request;
+        request.path = path.to_owned();
+        *request
+    }
+}

@@ -1,0 +1,23 @@
+//! The state of this stage.
+//!
+//! In: nothing by itself; the machines change it. Out: tables that they share, each bounded, and sums.
+
+use rustc_hash::FxHashMap;
+
+use crate::event::Tid;
+use crate::machine::product::by_process::ByProcess;
+use crate::machine::product::dropped::Drops;
+use crate::machine::product::summary::Summary;
+
+/// What will be told.
+#[derive(Clone, Debug, Default)]
+pub struct Product {
+    /// Finished requests.
+    pub summary: Summary,
+    /// Requests per process.
+    pub served: FxHashMap<Tid, u64>,
+    /// What they did, and the memory of each process.
+    pub by_process: ByProcess,
+    /// What became of connections.
+    pub drops: Drops,
+}

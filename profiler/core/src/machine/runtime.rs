@@ -1,0 +1,20 @@
+//! For whom a thread works: jobs of pools, event loops, greenlets and asyncio tasks.
+//!
+//! In: calls of threads, requests in flight. Out: who may be running, and what it waited for.
+
+pub mod asker;
+pub(super) mod candidates;
+pub mod event_loop;
+pub mod givers;
+pub mod handed;
+pub mod handoff;
+pub(super) mod job;
+pub mod own_threads;
+pub mod pool;
+pub mod pools;
+pub mod state;
+pub mod strands;
+pub mod task;
+pub mod tasks;
+pub mod thread;
+pub mod threads;

@@ -1,0 +1,152 @@
+//! Who asks a back end that nobody is known to use.
+//!
+//! In: a call by which an event loop's thread opens, connects or writes to it; who may be running then. Out: whose it is (`Asker`), where just one
+//! can have made that call; otherwise all who may have.
+
+use crate::event::{Call, Slice};
+use crate::machine::runtime::candidates::{candidates, may_run};
+use crate::machine::runtime::state::{Hand, View};
+use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::{handoff, task};
+use crate::machine::wire::request::{HandedTo, Place, Wants};
+
+/// Requests told apart.
+const MAX_CANDIDATES: usize = 128;
+
+/// Who made a call on a back end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::machine) enum Asker {
+    /// This request.
+    Known(Place),
+    /// This one, as nobody else is known who waits for nothing known.
+    Likely(Place),
+    /// The strand that the thread is about.
+    Strand,
+    /// One of these.
+    OneOf(Vec<Place>),
+    /// No request.
+    Nobody,
+}
+
+/// A call moved bytes: where a back end answers by it, that counts for the request that the thread serves. A loop's thread may be at any.
+pub(in crate::machine) fn count(state: &mut Hand<'_>, thread: &Thread, slice: &Slice) {
+    let Some(port) = state.world.descriptors.answered(slice) else { return };
+    let Some((number, id)) = thread.serving.filter(|_| !thread.is_loop()) else { return };
+    let active =
+        state.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
+    if let Some(active) = active.filter(|active| active.request.id == id) {
+        active.request.round_trips.add(port, 1);
+    }
+}
+
+/// Who made this call on a back end that is of no known request, and of no strand.
+pub(in crate::machine) fn find(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
+    let asker = by_order(state, thread, slice);
+    let is_known = state.runtime.tasks.of(slice.tid).is_some();
+    let on_gevent = thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.on_gevent);
+    if !is_known || on_gevent || matches!(asker, Asker::Nobody) {
+        return asker;
+    }
+    // Order may be wrong, and the task will tell: as soon as it answers.
+    let mut found = task::may_work_for(state, thread, slice.tid);
+    match &asker {
+        Asker::Known(place) | Asker::Likely(place) => push_all(&mut found, core::iter::once(*place)),
+        Asker::OneOf(places) => push_all(&mut found, places.iter().copied()),
+        Asker::Strand | Asker::Nobody => {}
+    }
+    if found.len() > 1 { Asker::OneOf(found) } else { asker }
+}
+
+/// The same, as far as the loop's order tells.
+fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
+    let Some(event_loop) = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed) else {
+        return Asker::Nobody;
+    };
+    // What reads an answer is somebody's who is known, or nobody's.
+    if matches!(slice.call, Call::Read { .. }) {
+        return Asker::Nobody;
+    }
+    let (tgid, on_gevent) = (slice.tgid, event_loop.on_gevent);
+    let is_new = matches!(slice.call, Call::Make { .. });
+    let done = if is_new { handoff::next_done(state, tgid, event_loop.recent_ns()) } else { None };
+    if let Some(place) = done.filter(|_| !on_gevent) {
+        return Asker::Known(place);
+    }
+    let given = on_gevent && handoff::has_given(state, tgid, slice.enter_ns, event_loop.recent_ns());
+    let go_on = |place: Place| given || event_loop.may_go_on(left_ns(state, place));
+    let fits = |place: &Place| !event_loop.strands.is_waiting(*place);
+    let mut found = Vec::new();
+    push_all(&mut found, candidates(state, event_loop, thread.serving, go_on).filter(fits));
+    if on_gevent {
+        // A thread's results come without a sign where the loop is busy, but not before it has looked, and not in the order in which
+        // the threads told of them.
+        let looked_ns = event_loop.turn_start_ns();
+        let is_back = |place: &Place| handed_to(state, *place).is_some_and(|to| to.begin_ns <= looked_ns);
+        let handed = event_loop.parked.iter().copied().filter(is_back);
+        push_all(&mut found, handed.chain(done).filter(fits));
+    }
+    // A response with an open end that has begun may be over: who is next in order rather runs.
+    if let ([first, second], Some(current)) = (found.as_slice(), thread.serving)
+        && event_loop.defers()
+        && state.wire.connections.may_be_over(current)
+        && [first, second].contains(&&current)
+    {
+        return Asker::Likely(if *first == current { *second } else { *first });
+    }
+    // Who was read in the turn before has its first steps in this one, in that order.
+    let is_fresh = |place: &Place| {
+        let read_ns =
+            state.wire.connections.active(*place).and_then(|active| active.request.service_start_ns);
+        event_loop.left.contains(place) && read_ns.is_some_and(|at_ns| event_loop.was_in_turn_before(at_ns))
+    };
+    if let [first, _, ..] = found.as_slice()
+        && is_new
+        && event_loop.defers()
+        && found.iter().all(is_fresh)
+    {
+        return Asker::Likely(*first);
+    }
+    let runs_strand = event_loop.strands.current_runs();
+    if runs_strand && is_new && found.is_empty() {
+        return Asker::Strand;
+    }
+    let are_told = !found.is_empty();
+    if runs_strand || found.is_empty() && is_new {
+        // gevent ends a round of turns after some milliseconds, and goes on with what was left some rounds later.
+        let parked = event_loop.parked.iter().copied().filter(|place| may_run(state, *place));
+        push_all(&mut found, parked.filter(fits));
+    }
+    let is_told = are_told
+        && (event_loop.resumes_parked()
+            || candidates(state, event_loop, thread.serving, |_| false).next().is_some());
+    match found.as_slice() {
+        [] => Asker::Nobody,
+        [place] if is_new && !is_told => Asker::Likely(*place),
+        [place] => Asker::Known(*place),
+        _ => Asker::OneOf(found),
+    }
+}
+
+/// When the loop left a request.
+fn left_ns(state: View<'_>, place: Place) -> u64 {
+    state
+        .wire
+        .connections
+        .active(place)
+        .map_or(0, |active| active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns))
+}
+
+/// Adds those that are not in the list yet.
+fn push_all(list: &mut Vec<Place>, places: impl Iterator<Item = Place>) {
+    for place in places {
+        if !list.contains(&place) && list.len() < MAX_CANDIDATES {
+            list.push(place);
+        }
+    }
+}
+
+/// The thread of the pool that was woken for a request that waits for nothing else.
+pub(in crate::machine) fn handed_to(state: View<'_>, place: Place) -> Option<HandedTo> {
+    let active = state.wire.connections.active(place)?;
+    active.handed_to.filter(|_| active.wants == Wants::Unknown)
+}

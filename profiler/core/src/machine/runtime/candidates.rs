@@ -1,0 +1,76 @@
+//! Requests that a loop may go on with, without a sign of their own.
+//!
+//! In: what a loop has left, and what that waits for. Out: who may be running.
+
+use crate::machine::runtime::event_loop::{EventLoop, MAX_LEFT, MAX_PARKED};
+use crate::machine::runtime::handoff;
+use crate::machine::runtime::state::View;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::wire::request::{Place, Wants};
+use crate::phase::Phases;
+
+/// Whether a thread that serves clients runs a loop, as far as can be told before it has looked: nothing else does in a process on gevent.
+pub(in crate::machine) fn runs_loop(state: View<'_>, thread: &Thread) -> bool {
+    thread.is_loop() || state.world.processes.is_on_gevent(thread.tgid)
+}
+
+/// The thread left a request that is not finished: it may go on with it later in the same round of turns.
+pub(in crate::machine) fn left(state: View<'_>, thread: &mut Thread, place: Place, phases: &Phases) {
+    let active = state
+        .wire
+        .connections
+        .get(place.0)
+        .and_then(|connection| connection.requests.iter().find(|active| active.request.id == place.1));
+    let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) else { return };
+    event_loop.share(place.1, phases, || (&active.request.method, &active.request.path));
+    if active.wants == Wants::Unknown && !active.may_have_ended {
+        if event_loop.leaves.len() < MAX_LEFT {
+            event_loop.leaves.push(place);
+        }
+        if event_loop.parked.len() >= MAX_PARKED {
+            event_loop.parked.retain(|place| state.wire.connections.is_live(*place));
+        }
+        if event_loop.parked.len() < MAX_PARKED {
+            event_loop.parked.push(place);
+        }
+    }
+}
+
+/// Whether a request that the loop was about may have gone on: it said of nothing that it waits for it, and nobody knows of it before its head
+/// is whole.
+pub(in crate::machine) fn may_run(state: View<'_>, place: Place) -> bool {
+    let Some(connection) = state.wire.connections.get(place.0) else { return false };
+    let is_in_head = connection.requests.len() == 1 && connection.inbound.in_head();
+    connection.requests.front().is_some_and(|active| {
+        let waits = is_in_head || active.wants != Wants::Unknown || active.handed_to.is_some();
+        active.request.id == place.1 && !waits && !handoff::is_worked_for(state, active.request.tgid, place)
+    })
+}
+
+/// Who may be running without a sign of its own: the one touched last; those that the loop left in this round of turns;
+/// those of the parked that `go_on`. One may be named twice.
+pub(in crate::machine) fn candidates<'a>(
+    state: View<'a>,
+    event_loop: &'a EventLoop,
+    current: Option<Place>,
+    go_on: impl Fn(Place) -> bool + 'a,
+) -> impl Iterator<Item = Place> + 'a {
+    // What a turn made ready goes on in the next one, whoever goes on before it.
+    let may_go_on = current.is_none() || event_loop.is_fresh() || event_loop.defers();
+    let left = event_loop.left.iter().filter(move |_| may_go_on);
+    let parked = event_loop.parked.iter().filter(move |place| go_on(**place));
+    let others = left.chain(parked).copied();
+    current.into_iter().chain(others).filter(move |place| may_run(state, *place))
+}
+
+/// The only one of them; `None`: there is none, or several.
+pub(in crate::machine) fn running(
+    state: View<'_>,
+    event_loop: &EventLoop,
+    current: Option<Place>,
+) -> Option<Place> {
+    let resumes_parked = event_loop.resumes_parked();
+    let mut candidates = candidates(state, event_loop, current, |_| resumes_parked);
+    let first = candidates.next()?;
+    candidates.all(|place| place == first).then_some(first)
+}

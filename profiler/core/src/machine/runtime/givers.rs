@@ -1,0 +1,96 @@
+//! Whether the Python task that gives a thread a job is the one that goes on with its result.
+//!
+//! In: tasks whose jobs have a result, tasks in which requests go on. Out: whether tasks tell whose a job is: they do where the task waits for the thread
+//! and answers (Starlette, asgiref); not where other tasks send what threads give (a2wsgi).
+
+use std::collections::VecDeque;
+
+/// Results remembered.
+const MAX_RESULTS: usize = 256;
+/// Before so many results were gone on with nothing is told.
+const MIN_FOUND: u64 = 3;
+
+/// What became of results.
+#[derive(Clone, Debug, Default)]
+pub struct Givers {
+    /// The task that gave the job, and when its last result was there.
+    results: VecDeque<(u64, u64)>,
+    /// Results with which the task that gave the job went on; and with which it was not seen to.
+    found: u64,
+    missed: u64,
+}
+
+impl Givers {
+    /// A thread has a result at this moment, of a job that this task gave it.
+    pub(super) fn has_result(&mut self, task: Option<u64>, at_ns: u64) {
+        let Some(task) = task else { return };
+        if let Some((_, last_ns)) = self.results.iter_mut().find(|(known, _)| *known == task) {
+            *last_ns = at_ns;
+            return;
+        }
+        if self.results.len() >= MAX_RESULTS {
+            self.results.pop_front();
+            self.missed = self.missed.saturating_add(1);
+        }
+        self.results.push_back((task, at_ns));
+    }
+
+    /// A request goes on in this task. What was there before `recent_ns` has been gone on with.
+    pub(super) fn goes_on(&mut self, task: Option<u64>, recent_ns: u64) {
+        let before = self.results.len();
+        self.results.retain(|(_, at_ns)| *at_ns >= recent_ns);
+        self.missed = self.missed.saturating_add((before - self.results.len()) as u64);
+        if let Some(place) = self.results.iter().position(|(known, _)| Some(*known) == task) {
+            self.results.remove(place);
+            self.found = self.found.saturating_add(1);
+        }
+    }
+
+    /// Whether they go on themselves, as a rule.
+    pub(super) const fn go_on(&self) -> bool {
+        self.found >= MIN_FOUND && self.found > self.missed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_that_go_on_with_their_results_tell_whose_a_job_is() {
+        let mut givers = Givers::default();
+        for task in 1..=3 {
+            assert!(!givers.go_on());
+            givers.has_result(Some(task), task * 100);
+            // A further one of the same job.
+            givers.has_result(Some(task), task * 100 + 1);
+            givers.goes_on(Some(task), 50);
+        }
+        assert!(givers.go_on());
+        givers.has_result(None, 400);
+        givers.goes_on(None, 10_000);
+        assert!(givers.go_on());
+    }
+
+    #[test]
+    fn where_others_send_what_threads_give_tasks_tell_nothing_although_some_have_the_address_of_one_that_gave_a_job()
+     {
+        let mut givers = Givers::default();
+        for turn in 1..=40 {
+            givers.has_result(Some(turn), turn * 100);
+            let sender = if turn % 4 == 0 { turn } else { 1000 + turn };
+            givers.goes_on(Some(sender), turn * 100 - 50);
+        }
+        assert!(!givers.go_on());
+    }
+
+    #[test]
+    fn results_that_nobody_goes_on_with_are_bounded_and_count_as_missed() {
+        let mut givers = Givers::default();
+        for task in 0..10_000 {
+            givers.has_result(Some(task), 1000);
+        }
+        assert_eq!(givers.results.len(), MAX_RESULTS);
+        assert_eq!(givers.missed, 10_000 - MAX_RESULTS as u64);
+    }
+}

@@ -1,0 +1,487 @@
+//! Requests that an event loop hands over to a thread of a pool that never touches their connection: a2wsgi, Twisted's
+//! WSGI resource, an ASGI framework's plain functions.
+//!
+//! In: what threads of a process with a loop do between their waits, and their writes to the loop's wake-up descriptor
+//! (*notes*); the loop's going on with a request. Out: the thread's time as part of the request it worked for.
+//!
+//! A thread that wrote a note has done something for a request. When the loop, having read the note, goes on with a request
+//! of which nothing else says what it waited for, that was it. A thread is woken by the loop for the request that the loop
+//! touched last; where that does not decide between several, the order of the notes does, and is counted. A thread that the
+//! loop made for a request (`own_thread`) works for that one until it is over.
+
+mod by_task;
+mod own_thread;
+mod pieces;
+mod unnoted;
+
+use crate::event::{Call, Slice, Tid};
+use crate::fact::DescriptorClass;
+use crate::machine::runtime::handed::{Handed, MAX_JOBS};
+use crate::machine::runtime::pool::Job;
+use crate::machine::runtime::state::{Hand, View};
+use crate::machine::runtime::thread::Thread;
+use crate::machine::time::piece::Pending;
+use crate::machine::wire::request::{Active, HandedTo, Place};
+use crate::phase::Phase;
+
+pub(in crate::machine) use own_thread::done;
+pub use own_thread::{ended, made};
+pub(in crate::machine) use unnoted::take_back;
+
+/// Addresses remembered to find the queue of jobs.
+const MAX_ADDRESSES: usize = 64;
+/// Jobs given for one of several requests that are remembered.
+const MAX_GIVEN: usize = 64;
+/// A job that was given longer ago is not waited for any more.
+const LONGEST_JOB_NS: u64 = 1_000_000_000;
+
+/// What the loop's going on with a request brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::machine) enum Collected {
+    /// Nobody worked for it.
+    Nothing,
+    /// A thread of the pool did.
+    Known,
+    /// One of several threads did; which of them, the order of their notes told.
+    ByOrder,
+}
+
+/// A job that is done and that nobody is known to have handed over.
+#[derive(Clone, Debug)]
+pub(in crate::machine) struct Free {
+    /// How it was handed over.
+    pub handed: Handed,
+    /// When its thread began.
+    pub begin_ns: u64,
+    /// The thread.
+    pub tid: Tid,
+    /// What it did.
+    pub pieces: Pending,
+}
+
+/// The oldest of the jobs that are done, that the loop has not gone on with, and that nobody is known to have handed over; where it is known which Python
+/// task asks, one that this task handed over.
+pub(in crate::machine) fn take_free(
+    state: &mut Hand<'_>,
+    tgid: Tid,
+    recent_ns: u64,
+    task: Option<(u64, u64)>,
+) -> Option<Free> {
+    let pool = state.runtime.pools.get_mut(tgid)?;
+    let is_its = |job: &Job| task.is_none_or(|task| job.handed.is_by(task));
+    let place = pool.jobs.iter().position(|job| job.is_free(recent_ns) && is_its(job))?;
+    let Job { handed, begin_ns, tid, pieces, .. } = pool.jobs.remove(place)?;
+    Some(Free { handed, begin_ns, tid, pieces })
+}
+
+/// Whether any request may have handed a job over that is not gone on with, as far as is known. A thread that takes one job after the other
+/// is not woken for each.
+pub(in crate::machine) fn has_given(state: View<'_>, tgid: Tid, now_ns: u64, recent_ns: u64) -> bool {
+    let Some(pool) = state.runtime.pools.get(tgid) else { return false };
+    let is_recent = |handed: &Handed| handed.woken_ns.saturating_add(LONGEST_JOB_NS) > now_ns;
+    pool.given.back().is_some_and(is_recent) || pool.jobs.iter().any(|job| job.is_free(recent_ns))
+}
+
+/// One of those goes on: how its job was handed over, as far as that is the same for all of them.
+pub(in crate::machine) fn take_given(
+    state: &mut Hand<'_>,
+    tgid: Tid,
+    now_ns: u64,
+    task: Option<(u64, u64)>,
+) -> Option<Handed> {
+    let pool = state.runtime.pools.get_mut(tgid)?;
+    pool.given.retain(|handed| handed.woken_ns.saturating_add(LONGEST_JOB_NS) > now_ns);
+    if let Some(task) = task {
+        let place = pool.given.iter().position(|handed| handed.is_by(task))?;
+        return pool.given.remove(place);
+    }
+    let due_ns = pool.given.iter().map(|handed| handed.due_ns).min().flatten();
+    Some(Handed { due_ns, ..pool.given.pop_front()? })
+}
+
+/// Whether a thread of the pool works for a request, as far as is known.
+pub(in crate::machine) fn is_worked_for(state: View<'_>, tgid: Tid, place: Place) -> bool {
+    state.runtime.pools.get(tgid).is_some_and(|pool| pool.working.iter().any(|(_, known)| *known == place))
+}
+
+/// Whether a thread of a process works for one of several requests, and which is not known yet. gevent's threads only resolve
+/// names, which says nothing of what its requests do meanwhile.
+pub(in crate::machine) fn has_open_threads(state: View<'_>, tgid: Tid) -> bool {
+    !state.world.processes.is_on_gevent(tgid)
+        && state.runtime.pools.get(tgid).is_some_and(|pool| !pool.open.is_empty() || pool.own.has_open())
+}
+
+/// Whether a wait that a thread's own calls do not show to be one for work ended by the loop's hand.
+pub(in crate::machine) fn is_woken_by_loop(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
+    matches!(slice.call, Call::FutexWait { .. })
+        && slice.waker_tid != 0
+        && thread.slot.is_none()
+        && state.runtime.pools.get(slice.tgid).is_some_and(|pool| {
+            pool.queue.is_none() && pool.loop_tid == slice.waker_tid && pool.loop_tid != slice.tid
+        })
+}
+
+/// A thread that is no loop's waited in what may be a queue of jobs.
+pub(in crate::machine) fn waited(state: &mut Hand<'_>, slice: &Slice, exit_ns: u64) {
+    let Call::FutexWait { address, .. } = slice.call else { return };
+    let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.queue.is_none()) else {
+        return;
+    };
+    if slice.tid == pool.loop_tid || slice.waker_tid != pool.loop_tid {
+        return;
+    }
+    // At the same time at the same address: the same lock, not one that took the place of another.
+    let other = pool
+        .addresses
+        .iter()
+        .find(|(known, tid, until_ns)| *known == address && *tid != slice.tid && slice.enter_ns < *until_ns);
+    if other.is_some() {
+        pool.queue = Some(address);
+        return;
+    }
+    if pool.addresses.len() >= MAX_ADDRESSES {
+        pool.addresses.pop_front();
+    }
+    pool.addresses.push_back((address, slice.tid, exit_ns));
+}
+
+/// Whether a thread of a pool waits at the queue of jobs, whoever ends its wait: threads there wake one another.
+pub(in crate::machine) fn is_at_queue(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
+    let Call::FutexWait { address, .. } = slice.call else { return false };
+    let queue = state.runtime.pools.get(slice.tgid).and_then(|pool| pool.queue);
+    thread.slot.is_none() && queue == Some(address)
+}
+
+/// Whether a wait of a pool's thread that could be one for work is one within its work: it is not at the queue of jobs, or,
+/// where that is not known, neither the loop nor another thread of the pool ended it.
+pub(in crate::machine) fn is_within_job(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
+    let Some(pool) = state.runtime.pools.get(slice.tgid) else { return false };
+    let gives_work = |tid: Tid| {
+        tid == 0
+            || tid == pool.loop_tid
+            || state.runtime.threads.get(tid).is_some_and(|thread| thread.is_pooled)
+    };
+    let Call::FutexWait { address, .. } = slice.call else { return false };
+    let is_within = match pool.queue {
+        Some(queue) => address != queue,
+        None => !gives_work(slice.waker_tid),
+    };
+    thread.is_pooled && thread.slot.is_none() && is_within
+}
+
+/// The request for which the oldest job was done that the loop has not gone on with, where its thread was woken for it.
+pub(in crate::machine) fn next_done(state: View<'_>, tgid: Tid, recent_ns: u64) -> Option<Place> {
+    let pool = state.runtime.pools.get(tgid)?;
+    let job = pool.jobs.iter().find(|job| job.place.is_none() && job.noted_ns >= recent_ns)?;
+    job.woken_for.filter(|place| state.wire.connections.is_live(*place))
+}
+
+/// A thread of the pool begins anew: it was woken in this wait.
+pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+    let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
+        return;
+    };
+    thread.begun_ns = exit_ns;
+    if slice.waker_tid == pool.loop_tid && own_thread::begin(state, thread, slice, exit_ns) {
+        return;
+    }
+    if pieces::goes_on(state.view(), thread, slice) {
+        return;
+    }
+    thread.works_for = None;
+    let Some(pool) = state.runtime.pools.get_mut(slice.tgid) else { return };
+    pool.working.retain(|(tid, _)| *tid != slice.tid);
+    let (loop_tid, has_queue) = (pool.loop_tid, pool.queue.is_some());
+    // Its sleep ended with the wake-up; what is left of the call is the queue for a CPU and the way out.
+    let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
+    let woken_ns = exit_ns.saturating_sub(awake_ns);
+    thread.handed = Handed::default();
+    let found = if slice.waker_tid == loop_tid {
+        let event_loop = state.runtime.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_ref());
+        let due_ns = event_loop.and_then(|event_loop| event_loop.timer_of_turn(woken_ns));
+        let task = state.runtime.tasks.that_woke(loop_tid, woken_ns);
+        thread.handed = Handed { woken_ns, due_ns, task };
+        if let Some(place) = by_task::place(state.view(), slice.tgid, loop_tid, woken_ns) {
+            by_task::has_gone_on(state, place, loop_tid, woken_ns);
+        }
+        woken_for(state.view(), slice.tgid, loop_tid, has_queue, woken_ns)
+    } else {
+        None
+    };
+    if found.is_none()
+        && thread.handed.woken_ns > 0
+        && let Some(pool) = state.runtime.pools.get_mut(slice.tgid)
+    {
+        if pool.given.len() >= MAX_GIVEN {
+            pool.given.pop_front();
+        }
+        pool.given.push_back(thread.handed);
+    }
+    let by_order = found.is_some_and(|(_, by_order)| by_order);
+    if let Some(pool) = state.runtime.pools.get_mut(slice.tgid) {
+        pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
+        if let Some(task) = thread.handed.task
+            && pool.at_work.len() < MAX_JOBS
+        {
+            pool.at_work.push((slice.tid, task, exit_ns));
+        }
+        if found.is_none() || by_order {
+            pool.open.insert(slice.tid);
+        } else {
+            pool.open.remove(&slice.tid);
+        }
+    }
+    thread.woken_for = found.map(|(place, _)| place);
+    thread.woken_by_order = by_order;
+    // A pool that waits with a limit may tell the loop nothing when it is done: whom it works for stays unknown.
+    let place = thread.woken_for.filter(|_| !matches!(slice.call, Call::FutexWait { has_timeout: true, .. }));
+    let active = place.and_then(|(number, _)| state.wire.connections.get_mut(number)?.requests.front_mut());
+    if let (Some(active), Some((_, id))) = (active, place)
+        && active.request.id == id
+    {
+        active.handed_to = Some(HandedTo { tid: slice.tid, begin_ns: exit_ns, by_order });
+    }
+}
+
+/// For whom the loop woke a thread at `woken_ns`, and whether only their order tells which of several: for the request that it
+/// had touched last in that turn; where it had touched none, or jobs stand in one queue, for the first of those that it had left
+/// and that no thread has taken.
+fn woken_for(
+    state: View<'_>,
+    tgid: Tid,
+    loop_tid: Tid,
+    has_queue: bool,
+    woken_ns: u64,
+) -> Option<(Place, bool)> {
+    if let Some(place) = by_task::place(state, tgid, loop_tid, woken_ns) {
+        return Some((place, false));
+    }
+    let event_loop = state.runtime.threads.get(loop_tid)?.event_loop.as_ref()?;
+    let touched = event_loop.touched_at(woken_ns);
+    // On uvloop all that is ready is read first, and only then who was read for goes on.
+    if let Some((touched_ns, place)) = touched
+        && !has_queue
+        && !event_loop.on_uvloop
+        && event_loop.goes_on_alone()
+        && touched_ns >= event_loop.turn_start_at(woken_ns)
+    {
+        return Some((place, false));
+    }
+    let touched = touched.map(|(_, place)| place);
+    let is_free = |place: &Place| {
+        let front = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
+        let untaken = |active: &Active| {
+            active.request.id == place.1
+                && active.handed_to.is_none()
+                && active.request.service_start_ns.is_some_and(|read_ns| read_ns <= woken_ns)
+        };
+        front.is_some_and(untaken) && !is_worked_for(state, tgid, *place)
+    };
+    // Who runs is not parked yet.
+    let runs_unparked = event_loop.on_gevent || event_loop.on_uvloop;
+    let running = touched.filter(|place| runs_unparked && is_free(place));
+    let mut free = event_loop.parked.iter().copied().filter(is_free).chain(running);
+    let first = free.next();
+    let by_order = free.any(|other| Some(other) != first);
+    // Any greenlet may have given it a job, in any order; so may any task of uvloop's that goes on.
+    if by_order && runs_unparked {
+        return None;
+    }
+    first.or(touched.filter(is_free)).map(|place| (place, by_order))
+}
+
+/// The thread that was woken for a request and still is about it: it has written no note since. `task`: the Python task in which the request goes on.
+pub(in crate::machine) fn at_work(
+    state: View<'_>,
+    tgid: Tid,
+    place: Place,
+    task: Option<u64>,
+) -> Option<HandedTo> {
+    let active = state.wire.connections.active(place)?;
+    let read_ns = active.request.service_start_ns?;
+    let pool = state.runtime.pools.get(tgid)?;
+    let task = task.filter(|_| pool.givers.go_on());
+    let given = |(_, by, begin_ns): &&(Tid, u64, u64)| Some(*by) == task && *begin_ns > read_ns;
+    if let Some((tid, _, begin_ns)) = pool.at_work.iter().find(given) {
+        return Some(HandedTo { tid: *tid, begin_ns: *begin_ns, by_order: false });
+    }
+    let handed_to = active.handed_to?;
+    let thread = state.runtime.threads.get(handed_to.tid)?;
+    (thread.woken_for == Some(place)).then_some(handed_to)
+}
+
+/// A thread writes to a descriptor by which the loop is woken: what it did so far was for a request.
+pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+    let Call::Write { fd } = slice.call else { return };
+    if slice.result <= 0 || state.world.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
+        return;
+    }
+    let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
+        return;
+    };
+    let is_live = |place: &Place| {
+        let front = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
+        front.is_some_and(|active| active.request.id == place.1)
+    };
+    thread.is_pooled = true;
+    pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
+    pool.givers.has_result(thread.handed.task, exit_ns);
+    pool.own.tells(slice.tid, slice.enter_ns);
+    thread.works_for = pool.own.place_of(slice.tid).or(thread.works_for);
+    let ready_ns = pool.own.ready_ns(slice.tid);
+    // What came before its last wait for work is gone.
+    let begin_ns = thread.pending.start_ns().unwrap_or_else(|| slice.gap_start_ns());
+    let woken_for = thread.woken_for.take();
+    let place = thread.works_for.filter(is_live);
+    // Woken for a request that is over, or since not woken for another: what it still had to tidy up.
+    let tidies_up = match (&thread.works_for, &woken_for) {
+        // At the queue of jobs it took a job, whatever the loop had touched when it woke it; so it did where that was only the first
+        // in order of several.
+        (None, Some(place)) if (pool.queue.is_some() || thread.woken_by_order) && !is_live(place) => false,
+        (_, Some(place)) => !is_live(place),
+        (Some(_), None) => pool.queue.is_some(),
+        (None, None) => false,
+    };
+    // A job that it took without having to wait for one: who tidies up asks nobody.
+    let is_next = thread.pending.has_worked_and_waited() && thread.works_for.is_some() && woken_for.is_none();
+    if place.is_none() && is_next {
+        thread.works_for = None;
+        pool.working.retain(|(tid, _)| *tid != slice.tid);
+    } else if place.is_none() && tidies_up {
+        drop(std::mem::take(&mut thread.pending));
+        return;
+    }
+    let pieces = std::mem::take(&mut thread.pending);
+    // The same job, unless it has waited for another one since.
+    let goes_on =
+        |job: &&mut Job| job.tid == slice.tid && job.place == place && job.noted_ns >= thread.begun_ns;
+    if let Some(job) = pool.jobs.iter_mut().rev().find(goes_on) {
+        job.pieces.append(pieces);
+        job.noted_ns = exit_ns;
+        return;
+    }
+    if pool.jobs.len() >= MAX_JOBS {
+        pool.jobs.pop_front();
+        *state.evicted = state.evicted.saturating_add(1);
+    }
+    pool.jobs.push_back(Job {
+        tid: slice.tid,
+        begin_ns,
+        woken_for,
+        by_order: thread.woken_by_order,
+        place,
+        ready_ns,
+        noted_ns: exit_ns,
+        pieces,
+        handed: thread.handed,
+    });
+}
+
+/// The loop goes on with a request: jobs that were done for it become part of it.
+///
+/// A job whose last note the loop read before `recent_ns` was for nobody: the loop has gone on since.
+///
+/// On gevent any greenlet gives jobs in any order: what is not known to be of a request is not its own there. `task`: the Python task in which the
+/// request goes on; what that handed over is its own, and of several what another one did is not.
+pub(in crate::machine) fn collect(
+    state: &mut Hand<'_>,
+    tgid: Tid,
+    place: Place,
+    (recent_ns, at_ns): (u64, u64),
+    (on_gevent, task): (bool, Option<u64>),
+) -> Collected {
+    let Some(pool) = state.runtime.pools.get_mut(tgid) else { return Collected::Nothing };
+    pool.own.went_on(place, at_ns);
+    pool.givers.goes_on(task, recent_ns);
+    let task = task.filter(|_| pool.givers.go_on());
+    let own = &pool.own;
+    pool.jobs.retain(|job| job.noted_ns >= recent_ns || job.place == Some(place) || own.has(job.tid));
+    let Some(connection) = state.wire.connections.get_mut(place.0) else { return Collected::Nothing };
+    let goes_on = connection.outbound.may_go_on();
+    let Some(active) = connection.requests.front_mut() else { return Collected::Nothing };
+    let Some(read_ns) = active.request.service_start_ns.filter(|_| active.request.id == place.1) else {
+        return Collected::Nothing;
+    };
+    let given_ns = read_ns.max(active.ran_ns);
+    let mut by_order = false;
+    if !active.responding
+        && let Some((tid, is_only)) = own_thread::claim(pool, place, read_ns.max(recent_ns))
+    {
+        by_order = !is_only;
+        if let Some(thread) = state.runtime.threads.get_mut(tid) {
+            thread.works_for = Some(place);
+        }
+    }
+    own_thread::in_flight(pool, &mut state.runtime.threads, place, at_ns);
+    let known = pool.jobs.iter().any(|job| job.place == Some(place));
+    // A thread that has worked for it goes on to do so until it is over, or until it has given a piece of the response; else it just has not
+    // noted anything since.
+    if !known && active.pooled && !(active.responding && goes_on) {
+        return Collected::Nothing;
+    }
+    if !known {
+        let fits = |job: &&mut Job| {
+            job.place.is_none()
+                && job.ready_ns.is_none()
+                && job.noted_ns > read_ns
+                && job.begin_ns >= given_ns
+        };
+        let count = pool.jobs.iter_mut().filter(fits).count();
+        let is_task_s = |job: &&mut Job| task.is_some() && job.handed.task == task;
+        let is_told = pool.jobs.iter_mut().filter(fits).any(|job| is_task_s(&job));
+        let tells = task.is_some();
+        let may_be = |job: &&mut Job| !tells || job.handed.task.is_none();
+        // Whom a thread was woken for by order alone says less than when it told: the loop goes on in the order of the notes.
+        let is_own = |job: &&mut Job| job.woken_for == Some(place) && !job.by_order && may_be(job);
+        let own = pool.jobs.iter_mut().filter(fits).filter(is_own).count();
+        // One that another's thread did is no other's.
+        let may_be_any_s = !on_gevent && !active.pooled;
+        let is_free =
+            |job: &&mut Job| may_be_any_s && (job.woken_for.is_none() || job.by_order) && may_be(job);
+        let found = if is_told {
+            pool.jobs.iter_mut().filter(fits).find(is_task_s)
+        } else if own > 0 {
+            pool.jobs.iter_mut().filter(fits).find(is_own)
+        } else {
+            pool.jobs.iter_mut().filter(fits).find(is_free)
+        };
+        let Some(job) = found else { return Collected::Nothing };
+        job.place = Some(place);
+        let (tid, noted_ns, by_task) = (job.tid, job.noted_ns, job.handed.task);
+        pool.open.remove(&tid);
+        // It may be at another one's job by now.
+        let is_at_it = |thread: &&mut Thread| {
+            thread.begun_ns <= noted_ns || thread.handed.task.is_none() || thread.handed.task == by_task
+        };
+        if let Some(thread) = state.runtime.threads.get_mut(tid).filter(is_at_it) {
+            thread.works_for = Some(place);
+            pool.working.retain(|(worker, _)| *worker != tid);
+            pool.working.push((tid, place));
+        }
+        // One of several, told by the order of their notes alone.
+        by_order = !is_told && (own > 1 || own == 0 && count > 1);
+    }
+    let mut index = 0;
+    while let Some(job) = pool.jobs.get(index) {
+        if job.place != Some(place) {
+            index += 1;
+            continue;
+        }
+        let Some(mut job) = pool.jobs.remove(index) else { break };
+        match job.ready_ns {
+            Some(ready_ns) => {
+                active.pass(ready_ns.min(job.begin_ns), Phase::Unexplained);
+                active.pass(job.begin_ns, Phase::LoopWait);
+            }
+            None => {
+                let waited = if active.pooled { Phase::LockWait } else { Phase::PoolWait };
+                for (until_ns, phase) in job.handed.before(job.begin_ns, waited, waited) {
+                    active.pass(until_ns, phase);
+                }
+            }
+        }
+        active.pooled = true;
+        active.take_pieces(&mut job.pieces, tgid, job.tid);
+    }
+    if by_order { Collected::ByOrder } else { Collected::Known }
+}

@@ -1,0 +1,36 @@
+//! Threads of a loop's pool that a known Python task woke.
+//!
+//! In: when a thread was woken, the tasks that the loop's thread was at. Out: the request that the task works for; that it has gone on by then.
+
+use crate::event::Tid;
+use crate::machine::runtime::state::{Hand, View};
+use crate::machine::wire::request::{Place, Wants};
+
+/// The request whose Python task woke a thread at `woken_ns`.
+pub(super) fn place(state: View<'_>, tgid: Tid, loop_tid: Tid, woken_ns: u64) -> Option<Place> {
+    let event_loop = state.runtime.threads.get(loop_tid)?.event_loop.as_ref()?;
+    // A greenlet serves its connection; on asyncio a task may be another one by now, unless they wait for their threads.
+    let are_sure =
+        event_loop.on_gevent || state.runtime.pools.get(tgid).is_some_and(|pool| pool.givers.go_on());
+    let task = state.runtime.tasks.that_woke(loop_tid, woken_ns).filter(|_| are_sure)?;
+    event_loop.tasks.place(task).filter(|place| state.wire.connections.is_live(*place))
+}
+
+/// A request that the loop had left has gone on by then, as its task has woken a thread: what it waited for before is told now.
+pub(super) fn has_gone_on(state: &mut Hand<'_>, (number, id): Place, loop_tid: Tid, woken_ns: u64) {
+    let event_loop = state.runtime.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_deref());
+    let active =
+        state.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
+    let (Some(event_loop), Some(active)) = (event_loop, active) else { return };
+    if active.request.id != id || active.owner.is_some() || active.wants != Wants::Unknown {
+        return;
+    }
+    active.part();
+    if active.cursor_ns >= event_loop.turn_start_at(woken_ns) {
+        // It woke the thread before it was left.
+        return;
+    }
+    for (until_ns, phase) in event_loop.explain(false, active.cursor_ns, woken_ns, Wants::Unknown, 0) {
+        active.pass(until_ns, phase);
+    }
+}

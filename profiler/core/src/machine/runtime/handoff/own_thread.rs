@@ -1,0 +1,201 @@
+//! Threads that an event loop makes for one request: asgiref gives each request a pool of one thread for its synchronous
+//! parts (Django's views under an ASGI server), which goes when the request has gone.
+//!
+//! In: births of threads by the loop's hand, their waits for the next part of the work, the loop's going on with requests.
+//! Out: for which request each such thread works, as soon as that is known; since when it waited for the loop to give it more.
+//!
+//! Such a thread is made by a request that goes on: one that was read, or whose thread told that it is done, since the loop
+//! last slept, for a loop that sleeps has nothing left to go on with. Where there are several it is left open, until the loop
+//! answers a request: that is the one whose thread told first of those that are open (a loop goes on in order). Where such
+//! threads are kept for later requests, they are a pool like any other.
+
+use crate::event::{Slice, Tid};
+use crate::machine::runtime::handed::{Handed, MAX_JOBS};
+use crate::machine::runtime::own_threads::Made;
+use crate::machine::runtime::pool::{Job, Pool};
+use crate::machine::runtime::state::{Hand, View};
+use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::threads;
+use crate::machine::wire::request::{HandedTo, Place};
+
+/// Threads of one process that are remembered.
+const MAX_MADE: usize = 4096;
+/// Jobs that such a thread may get after its request is over: what it tidies up. One that gets more is kept for others.
+const TIDYING_JOBS: u32 = 2;
+
+/// A thread was made by another one of its process; where that is the loop's, for a request.
+pub fn made(state: &mut Hand<'_>, tgid: Tid, (maker, child): (Tid, Tid), at_ns: u64) {
+    let Some(pool) =
+        state.runtime.pools.get(tgid).filter(|pool| pool.loop_tid == maker && !pool.own.are_kept())
+    else {
+        return;
+    };
+    // gevent makes threads for the process, to resolve names.
+    if state.world.processes.is_on_gevent(tgid) {
+        return;
+    }
+    let place = goes_on(state.view(), pool, tgid, at_ns);
+    let Some(pool) = state.runtime.pools.get_mut(tgid) else { return };
+    if pool.own.made.len() >= MAX_MADE {
+        return;
+    }
+    pool.own.made.insert(child, Made { place, known_ns: at_ns, begun_ns: at_ns, ready_ns: 0, tidied: 0 });
+    if let Some(place) = place {
+        pool.own.went_on(place, at_ns);
+        pool.working.retain(|(tid, _)| *tid != child);
+        pool.working.push((child, place));
+    }
+}
+
+/// The only request with which the loop may be going on at this moment, other than one that was touched.
+fn goes_on(state: View<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<Place> {
+    let event_loop = state.runtime.threads.get(pool.loop_tid)?.event_loop.as_ref()?;
+    let since_ns = event_loop.slept_before(at_ns).0.max(event_loop.recent_ns());
+    let was_read = |place: &&Place| {
+        let front = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
+        front.is_some_and(|active| {
+            active.request.id == place.1
+                && active.handed_to.is_none()
+                && active.request.service_start_ns.is_some_and(|read_ns| read_ns >= since_ns)
+                && !super::is_worked_for(state, tgid, **place)
+        })
+    };
+    let touched = event_loop.touched_at(at_ns).filter(|(at, _)| *at >= since_ns).map(|(_, place)| place);
+    let touched = touched.filter(|place| was_read(&place));
+    let told = pool.own.told.iter().filter(|(_, told_ns)| *told_ns >= since_ns).map(|(place, _)| *place);
+    let read = event_loop.parked.iter().filter(was_read).map(|place| Some(*place));
+    let mut candidates = told.chain(read).chain(touched.map(Some));
+    let first = candidates.next()??;
+    candidates.all(|place| place == Some(first)).then_some(first)
+}
+
+/// The loop has woken a thread that it made: it goes on for its request. Says whether it does.
+pub(super) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> bool {
+    let Some(pool) = state.runtime.pools.get(slice.tgid) else { return false };
+    let Some(mut made) = pool.own.made.get(&slice.tid).copied() else { return false };
+    let Some(event_loop) =
+        state.runtime.threads.get(pool.loop_tid).and_then(|thread| thread.event_loop.as_ref())
+    else {
+        return false;
+    };
+    let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
+    let (slept_from_ns, slept_until_ns) = event_loop.slept_before(exit_ns.saturating_sub(awake_ns));
+    let has_slept = slept_from_ns > made.known_ns;
+    let active = made.place.and_then(|(number, id)| {
+        let active = state.wire.connections.get_mut(number)?.requests.front_mut()?;
+        (active.request.id == id).then_some(active)
+    });
+    let is_over = made.place.is_some() && active.is_none();
+    made.tidied = if is_over { made.tidied.saturating_add(1) } else { 0 };
+    let is_kept = active.is_none() && has_slept || made.tidied > TIDYING_JOBS;
+    let Some(pool) = state.runtime.pools.get_mut(slice.tgid) else { return false };
+    if is_kept {
+        pool.own.made.remove(&slice.tid);
+        pool.own.kept = pool.own.kept.saturating_add(1);
+        return false;
+    }
+    made.ready_ns = if has_slept { slept_until_ns } else { 0 };
+    made.known_ns = exit_ns;
+    made.begun_ns = exit_ns;
+    pool.own.made.insert(slice.tid, made);
+    thread.works_for = made.place;
+    thread.woken_for = made.place;
+    thread.woken_by_order = false;
+    if let Some(place) = made.place {
+        pool.own.went_on(place, exit_ns);
+    }
+    if let Some(active) = active {
+        active.handed_to = Some(HandedTo { tid: slice.tid, begin_ns: exit_ns, by_order: false });
+    }
+    true
+}
+
+/// A thread that the loop made waits for more to do: what it did so far was for its request, whether it has told or not.
+pub(in crate::machine) fn done(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice) {
+    let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.own.has(slice.tid)) else {
+        return;
+    };
+    let (Some(begin_ns), false) = (thread.pending.start_ns(), pool.jobs.len() >= MAX_JOBS) else { return };
+    let place = pool.own.place_of(slice.tid);
+    let is_over = place.is_some_and(|place| {
+        let front = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
+        front.is_none_or(|active| active.request.id != place.1)
+    });
+    if is_over {
+        return;
+    }
+    thread.is_pooled = true;
+    thread.woken_for = None;
+    let ready_ns = pool.own.ready_ns(slice.tid);
+    if let Some(made) = pool.own.made.get_mut(&slice.tid) {
+        made.known_ns = slice.enter_ns;
+    }
+    pool.jobs.push_back(Job {
+        tid: slice.tid,
+        begin_ns,
+        woken_for: place,
+        by_order: false,
+        place,
+        ready_ns,
+        noted_ns: slice.enter_ns,
+        pieces: std::mem::take(&mut thread.pending),
+        handed: Handed::default(),
+    });
+}
+
+/// The loop answers a request, and nobody who is known to work for it has told anything since `since_ns`: of the threads of
+/// which it is not known for whom they were made, the one that told first did. Says whether there was one, and only one.
+pub(super) fn claim(pool: &mut Pool, place: Place, since_ns: u64) -> Option<(Tid, bool)> {
+    if pool.jobs.iter().any(|job| job.place == Some(place) && job.noted_ns >= since_ns) {
+        return None;
+    }
+    let own = &pool.own;
+    let is_open = |job: &&Job| {
+        let begun_ns = own.made.get(&job.tid).map_or(0, |made| made.begun_ns);
+        job.place.is_none() && job.ready_ns.is_some() && job.noted_ns >= since_ns.max(begun_ns)
+    };
+    let mut open = pool.jobs.iter().filter(is_open);
+    let tid = open.next()?.tid;
+    let is_only = open.all(|job| job.tid == tid);
+    for job in pool.jobs.iter_mut().filter(|job| job.tid == tid) {
+        job.place = Some(place);
+    }
+    if let Some(made) = pool.own.made.get_mut(&tid) {
+        made.place = Some(place);
+    }
+    pool.working.retain(|(worker, _)| *worker != tid);
+    pool.working.push((tid, place));
+    Some((tid, is_only))
+}
+
+/// The loop goes on with a request before the thread that it made for it has told that it is done: the interpreter lock went to
+/// the loop in between, or the loop had been told by another one and looks at all of them. What it did counts as far as it is known.
+pub(super) fn in_flight(pool: &mut Pool, threads: &mut threads::Threads, place: Place, at_ns: u64) {
+    let own = pool.own.made.iter().filter(|(_, made)| made.place == Some(place));
+    let Some((tid, made)) = own.max_by_key(|(tid, made)| (made.begun_ns, **tid)) else { return };
+    let Some(thread) = threads.get_mut(*tid) else { return };
+    let (Some(begin_ns), false) = (thread.pending.start_ns(), pool.jobs.len() >= MAX_JOBS) else { return };
+    thread.woken_for = None;
+    pool.jobs.push_back(Job {
+        tid: *tid,
+        begin_ns,
+        woken_for: Some(place),
+        by_order: false,
+        place: Some(place),
+        ready_ns: Some(made.ready_ns),
+        noted_ns: at_ns,
+        pieces: std::mem::take(&mut thread.pending),
+        handed: Handed::default(),
+    });
+}
+
+/// A thread has ended. One that was made for a request lives as long: what it did and nobody claimed was for none.
+pub fn ended(state: &mut Hand<'_>, tgid: Tid, tid: Tid) {
+    let Some(pool) = state.runtime.pools.get_mut(tgid) else { return };
+    pool.working.retain(|(worker, _)| *worker != tid);
+    pool.open.remove(&tid);
+    if pool.own.made.remove(&tid).is_some() {
+        pool.own.ended = pool.own.ended.saturating_add(1);
+        pool.jobs.retain(|job| job.tid != tid || job.place.is_some());
+    }
+}

@@ -1,0 +1,21 @@
+//! Threads of a pool that give the loop a response piece by piece.
+//!
+//! In: the wake-ups of threads that have worked for a request. Out: whether it is the same request that they go on with.
+
+use crate::event::Slice;
+use crate::machine::runtime::state::View;
+use crate::machine::runtime::thread::Thread;
+
+/// Whether a thread that the loop woke works on for a request whose response it gives the loop piece by piece: it waits until each is taken. Where
+/// the loop writes later than it takes them, nothing of that response is sent when the first one is.
+pub(super) fn goes_on(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
+    let is_told = state.runtime.pools.get(slice.tgid).is_none_or(|pool| {
+        pool.queue.is_some() || pool.loop_tid != slice.waker_tid || state.runtime.tasks.follows(pool.loop_tid)
+    });
+    thread.works_for.is_some_and(|(number, id)| {
+        state.wire.connections.get(number).is_some_and(|connection| {
+            let front = connection.requests.front().filter(|active| active.request.id == id);
+            !is_told && front.is_some_and(|active| !active.responding || connection.outbound.may_go_on())
+        })
+    })
+}

@@ -1,0 +1,35 @@
+//! Jobs of which the loop has got the result before a note of the thread is seen.
+//!
+//! In: a request that goes on, the thread that was woken for it. Out: what is seen of the thread until now, as part of the request. A thread
+//! has written no note yet where it was interrupted before that (the interpreter lock went to the loop), and writes none where libuv has one
+//! pending (`uv_async_send`), as under uvloop.
+
+use crate::event::Tid;
+use crate::machine::runtime::state::Hand;
+use crate::machine::wire::request::{HandedTo, Place};
+use crate::phase::Phase;
+
+/// The loop goes on with a request whose thread has handed back what it did and of whose note nothing is seen: what is seen of the thread until
+/// now was for that request.
+pub(in crate::machine) fn take_back(
+    state: &mut Hand<'_>,
+    tgid: Tid,
+    (number, id): Place,
+    handed_to: HandedTo,
+) {
+    let Some(thread) = state.runtime.threads.get_mut(handed_to.tid) else { return };
+    let active =
+        state.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
+    let Some(active) = active.filter(|active| active.request.id == id) else { return };
+    active.pass(handed_to.begin_ns, Phase::PoolWait);
+    active.pooled = true;
+    active.take_pieces(&mut thread.pending, tgid, handed_to.tid);
+    thread.works_for = Some((number, id));
+    thread.woken_for = None;
+    if let Some(pool) = state.runtime.pools.get_mut(tgid) {
+        pool.open.remove(&handed_to.tid);
+        pool.at_work.retain(|(tid, ..)| *tid != handed_to.tid);
+        pool.working.retain(|(tid, _)| *tid != handed_to.tid);
+        pool.working.push((handed_to.tid, (number, id)));
+    }
+}

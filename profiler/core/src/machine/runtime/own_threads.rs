@@ -1,0 +1,86 @@
+//! What is known of the threads that a loop made, each for one request.
+//!
+//! In: what they tell the loop, what the loop goes on with. Out: their requests.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use crate::event::Tid;
+use crate::machine::runtime::handed::MAX_JOBS;
+use crate::machine::wire::request::Place;
+
+/// What is known of the threads that a loop made.
+#[derive(Clone, Debug, Default)]
+pub struct OwnThreads {
+    pub(super) made: FxHashMap<Tid, Made>,
+    /// Requests whose thread told that it is done, and with which the loop has not been seen to go on; `None`: one that is not
+    /// known.
+    pub(super) told: VecDeque<(Option<Place>, u64)>,
+    /// Threads that ended with their request, and that were kept for others.
+    pub(super) ended: u64,
+    pub(super) kept: u64,
+}
+
+/// A thread that the loop made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made {
+    /// `None`: one of several.
+    pub(super) place: Option<Place>,
+    /// When its request last went on, as far as is known: read, told by the thread, touched by the loop.
+    pub(super) known_ns: u64,
+    /// When it last got something to do.
+    pub(super) begun_ns: u64,
+    /// Until when it waited for anything but the loop before its present job.
+    pub(super) ready_ns: u64,
+    /// Jobs that it got since its request is over.
+    pub(super) tidied: u32,
+}
+
+impl OwnThreads {
+    /// Whether the loop made this thread for one request.
+    pub(super) fn has(&self, tid: Tid) -> bool {
+        self.made.contains_key(&tid)
+    }
+
+    /// Whether it is not known of one of these threads which request it is for.
+    pub(super) fn has_open(&self) -> bool {
+        self.made.values().any(|made| made.place.is_none())
+    }
+
+    /// The request for which the loop made this thread, where that is known.
+    pub(super) fn place_of(&self, tid: Tid) -> Option<Place> {
+        self.made.get(&tid)?.place
+    }
+
+    /// Until when the thread's request waited for anything but the loop, before the thread's present job; `None`: it is no
+    /// thread of one request.
+    pub(super) fn ready_ns(&self, tid: Tid) -> Option<u64> {
+        self.made.get(&tid).map(|made| made.ready_ns)
+    }
+
+    /// A thread tells the loop that it is done with something.
+    pub(super) fn tells(&mut self, tid: Tid, at_ns: u64) {
+        let Some(made) = self.made.get_mut(&tid) else { return };
+        made.known_ns = made.known_ns.max(at_ns);
+        if self.told.len() >= MAX_JOBS {
+            self.told.pop_front();
+        }
+        self.told.push_back((made.place, at_ns));
+    }
+
+    /// The loop went on with a request: what had told before it has been gone on with as well.
+    pub(super) fn went_on(&mut self, place: Place, at_ns: u64) {
+        if let Some(index) = self.told.iter().rposition(|(told, _)| *told == Some(place)) {
+            self.told.drain(..=index);
+        }
+        for made in self.made.values_mut().filter(|made| made.place == Some(place)) {
+            made.known_ns = made.known_ns.max(at_ns);
+        }
+    }
+
+    /// More of them are kept for later requests than end with theirs.
+    pub(super) const fn are_kept(&self) -> bool {
+        self.kept > self.ended
+    }
+}

@@ -1,0 +1,87 @@
+//! The pool of threads behind one event loop: which works for which request, what is done and not gone on with.
+//!
+//! In: nothing by itself; `handoff` changes it. Out: its tables, each bounded there.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashSet;
+
+use crate::event::Tid;
+use crate::machine::runtime::givers::Givers;
+use crate::machine::runtime::handed::Handed;
+use crate::machine::runtime::own_threads::OwnThreads;
+use crate::machine::time::piece::Pending;
+use crate::machine::wire::request::Place;
+
+/// What a thread did up to its last note.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub(super) tid: Tid,
+    /// Where the thread began: the end of its wait, or of the job before.
+    pub(super) begin_ns: u64,
+    /// The request that the loop had touched last when it woke the thread.
+    pub(super) woken_for: Option<Place>,
+    /// Which request that was, only the order of several told.
+    pub(super) by_order: bool,
+    /// The request that it is known to be of.
+    pub(super) place: Option<Place>,
+    /// The loop made its thread for that request: nobody else keeps it waiting, and from this moment on it waited for the loop
+    /// to give the thread this job.
+    pub(super) ready_ns: Option<u64>,
+    /// Its last note.
+    pub(super) noted_ns: u64,
+    pub(super) pieces: Pending,
+    /// When the loop woke the thread, and when the timer came due that may have made its request go on.
+    pub(super) handed: Handed,
+}
+
+impl Job {
+    /// It was done lately, and nobody is known to have handed it over.
+    pub(super) fn is_free(&self, recent_ns: u64) -> bool {
+        self.place.is_none() && self.woken_for.is_none() && self.noted_ns >= recent_ns
+    }
+}
+
+/// The pool of a process that has a loop.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// The loop's thread.
+    pub loop_tid: Tid,
+    /// Other threads answer what the loop has read.
+    pub answers_elsewhere: bool,
+    pub(super) jobs: VecDeque<Job>,
+    /// Which thread works for which request.
+    pub(super) working: Vec<(Tid, Place)>,
+    /// Where threads were seen to wait, until two were at the same address: that is the queue of jobs. (Not all pools have
+    /// one: where each thread waits at an address of its own, waits within a job look like waits for one.)
+    pub(super) addresses: VecDeque<(u64, Tid, u64)>,
+    pub(super) queue: Option<u64>,
+    /// Threads that got a job of which it is not known whose it is, or told by order alone.
+    pub(super) open: FxHashSet<Tid>,
+    pub(super) own: OwnThreads,
+    /// Jobs that the loop gave for one of several, the last ones that may not have been gone on with.
+    pub(super) given: VecDeque<Handed>,
+    /// Threads that a known Python task gave a job of which they have not told yet: which, and when they began.
+    pub(super) at_work: Vec<(Tid, u64, u64)>,
+    pub(super) givers: Givers,
+}
+
+impl Pool {
+    /// The pool of the process whose loop this thread runs.
+    #[must_use]
+    pub fn of(loop_tid: Tid) -> Self {
+        Self {
+            loop_tid,
+            answers_elsewhere: false,
+            jobs: VecDeque::new(),
+            working: Vec::new(),
+            addresses: VecDeque::new(),
+            queue: None,
+            open: FxHashSet::default(),
+            own: OwnThreads::default(),
+            given: VecDeque::new(),
+            at_work: Vec::new(),
+            givers: Givers::default(),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The state of this stage.
+//!
+//! In: nothing by itself; the machines change it. Out: tables that they share, each bounded, and sums.
+
+use crate::event::Tid;
+use crate::machine::runtime::pools::Pools;
+use crate::machine::runtime::tasks::Running;
+use crate::machine::runtime::threads::Threads;
+use crate::machine::wire::state::Wire;
+use crate::machine::world::state::World;
+use crate::model::Thread as ThreadTotal;
+
+/// Threads, and what tells for whom they work.
+#[derive(Clone, Debug, Default)]
+pub struct Runtime {
+    /// Live threads.
+    pub threads: Threads,
+    /// Totals of threads that ended.
+    pub ended_threads: Vec<(Tid, ThreadTotal)>,
+    /// CPU time of threads that ended.
+    pub ended_cpu_ns: u64,
+    /// Pools of processes that have a loop.
+    pub pools: Pools,
+    /// Event loops of threads that ended.
+    pub event_loops: Vec<crate::model::event_loop::EventLoop>,
+    /// Which Python task each thread of an event loop is at.
+    pub tasks: Running,
+}
+
+/// What this stage sees: what there is, what goes over connections, and its own state.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// What there is.
+    pub world: &'a World,
+    /// What goes over connections.
+    pub wire: &'a Wire,
+    /// Who works for whom.
+    pub runtime: &'a Runtime,
+}
+
+/// The same, to be changed.
+#[derive(Debug)]
+pub struct Hand<'a> {
+    /// What there is.
+    pub world: &'a mut World,
+    /// What goes over connections.
+    pub wire: &'a mut Wire,
+    /// Who works for whom.
+    pub runtime: &'a mut Runtime,
+    /// What found no place.
+    pub evicted: &'a mut u64,
+}
+
+impl Hand<'_> {
+    /// To be seen.
+    #[must_use]
+    pub const fn view(&self) -> View<'_> {
+        View { world: self.world, wire: self.wire, runtime: self.runtime }
+    }
+}

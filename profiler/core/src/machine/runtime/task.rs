@@ -1,0 +1,95 @@
+//! Which Python task makes the calls of an event loop's thread, and for which request it works.
+//!
+//! In: the tasks that the kernel side read as calls began; calls of which something else tells whose they are. Out: the request that the present
+//! task works for.
+//!
+//! What is known of tasks is in [`tasks`](crate::machine::runtime::tasks).
+
+use crate::event::{Call, Slice, Tid};
+use crate::machine::runtime::state::{Hand, View};
+use crate::machine::runtime::thread::Thread;
+use crate::machine::wire::connection::Connection;
+use crate::machine::wire::request::Place;
+
+/// Requests among which a task's is looked for.
+const MAX_OPEN: usize = 128;
+
+/// The request that the task works for that makes the thread's calls, as far as is known.
+pub(in crate::machine) fn at_work(state: View<'_>, thread: &Thread, tid: Tid) -> Option<Place> {
+    let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed)?;
+    let (number, id) = event_loop.tasks.place(state.runtime.tasks.of(tid)?)?;
+    let active = state.wire.connections.get(number)?.requests.front()?;
+    // The task of one that may have ended may be another by now: it answers, and that tells. A greenlet that serves another one has read that.
+    let is_known = !active.may_have_ended || event_loop.on_gevent;
+    (active.request.id == id && is_known).then_some((number, id))
+}
+
+/// A request was advanced by a call of a loop's thread. On its client's connection, that tells whose the task is: a greenlet's calls are all its own; on
+/// asyncio what is read is read in a context of the transport's, and so is written what the client did not take at once; else the task writes.
+pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number: u32, slice: &Slice) {
+    let Some(task) = state.runtime.tasks.last(slice.tid) else { return };
+    let (Call::Read { fd, .. } | Call::Write { fd }) = slice.call else { return };
+    let is_read = matches!(slice.call, Call::Read { .. });
+    // It looks for what is ready, or it had no tasks; whether it is a loop may be known later.
+    let event_loop = thread.event_loop.get_or_insert_default();
+    let on_gevent = state.world.processes.is_on_gevent(slice.tgid);
+    let connections = &state.wire.connections;
+    let is_its_own = |connection: &Connection| on_gevent || !is_read && !connection.awaits_writable;
+    if state.world.descriptors.connection(slice.tgid, fd) != Some(number)
+        || !connections.get(number).is_some_and(is_its_own)
+    {
+        return;
+    }
+    let active_of = |number| connections.get(number)?.requests.front();
+    let Some(active) = active_of(number) else { return };
+    let (id, before) = (active.request.id, active.task);
+    let is_live = |(number, id)| active_of(number).is_some_and(|active| active.request.id == id);
+    let goes_on = |(number, id)| {
+        is_live((number, id)) && active_of(number).is_some_and(|active| !active.may_have_ended)
+    };
+    let tasks = &mut event_loop.tasks;
+    let was_another_s = tasks.place(task).is_some_and(|place| place != (number, id) && goes_on(place));
+    tasks.works_for(task, (number, id), slice.enter_ns, is_live);
+    if was_another_s || before.is_some_and(|before| before != task) {
+        tasks.wrote(false);
+    } else if before.is_some() {
+        tasks.wrote(true);
+    }
+    let do_tell = on_gevent || tasks.are_of_one_request();
+    state.runtime.tasks.tell(slice.tid, do_tell);
+    if let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
+        active.task = Some(task);
+    }
+}
+
+/// Requests that the present task of a loop's thread may work for, if it is of none that surely is not over: those left of which no task is known, and the
+/// one whose it was last.
+pub(in crate::machine) fn may_work_for(state: View<'_>, thread: &Thread, tid: Tid) -> Vec<Place> {
+    let Some(event_loop) = thread.event_loop.as_deref() else { return Vec::new() };
+    let task = state.runtime.tasks.of(tid);
+    let is_open = |place: &Place| {
+        let active = state.wire.connections.active(*place);
+        active.is_some_and(|active| active.task.is_none() || active.task == task)
+    };
+    let last = task.and_then(|task| event_loop.tasks.place(task));
+    let left = thread.serving.iter().chain(&event_loop.left).chain(&event_loop.leaves);
+    let left = left.chain(&event_loop.parked).chain(&last);
+    let mut found: Vec<Place> = left.copied().filter(is_open).take(MAX_OPEN).collect();
+    found.sort_unstable_by_key(|(_, id)| *id);
+    found.dedup();
+    found
+}
+
+/// Whether a call of the present task can be another request's than this one, whose own task is known: of some request none is known.
+pub(in crate::machine) fn is_another_s(
+    state: View<'_>,
+    thread: &Thread,
+    slice: &Slice,
+    place: Place,
+) -> bool {
+    let own = state.wire.connections.active(place).and_then(|active| active.task);
+    let reads = matches!(slice.call, Call::Read { .. });
+    !reads
+        && own.zip(state.runtime.tasks.of(slice.tid)).is_some_and(|(own, task)| own != task)
+        && !may_work_for(state, thread, slice.tid).is_empty()
+}

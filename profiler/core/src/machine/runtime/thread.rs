@@ -1,0 +1,168 @@
+//! A thread: what it is about, and the row of its slices.
+//!
+//! In: slices, in the order of the thread. Out: its state, totals and the checks of law 1.
+
+use crate::event::{Slice, Tid};
+use crate::fact::Account;
+use crate::machine::lock::gil::Waiting;
+use crate::machine::lock::gil_held::Share;
+use crate::machine::lock::gil_holder::HeldBy;
+use crate::machine::runtime::event_loop::EventLoop;
+use crate::machine::runtime::handed::Handed;
+use crate::machine::time::piece::{Pending, Time};
+use crate::model::slot::Holding;
+
+/// One thread.
+#[derive(Clone, Debug, Default)]
+pub struct Thread {
+    /// Process.
+    pub tgid: Tid,
+    /// Start of what is known of it.
+    pub since_ns: u64,
+    /// End of its last slice.
+    pub last_exit_ns: u64,
+    /// Number of its last slice.
+    pub sequence: u32,
+    /// What it did since it last finished something.
+    pub pending: Pending,
+    /// Where its work on the connection that it is engaged with began: the end of its last wait for work, or where it
+    /// turned to that connection.
+    pub work_start_ns: Option<u64>,
+    /// The connection that it touched last, since its last wait for work.
+    pub engaged: Option<u32>,
+    /// The request it serves: connection number and request id.
+    pub serving: Option<(u32, u64)>,
+    /// It has worked for a loop, as a thread of its pool.
+    pub is_pooled: bool,
+    /// The request that a loop had touched last when it woke this thread.
+    pub woken_for: Option<(u32, u64)>,
+    /// How it was given its job (threads of a loop's pool).
+    pub handed: Handed,
+    /// That was told by order alone: several could have been it.
+    pub woken_by_order: bool,
+    /// When its last wait for a job of a loop's pool ended.
+    pub begun_ns: u64,
+    /// The request that it works for, as a thread of a loop's pool.
+    pub works_for: Option<(u32, u64)>,
+    /// The event loop that it runs, if it waits for listeners.
+    pub event_loop: Option<Box<EventLoop>>,
+    /// When it was last known to be about a connection: the exit of its last call on one, and of the call after it by
+    /// which it told another thread so.
+    pub touched_ns: u64,
+    /// It has told another thread since.
+    pub has_told: bool,
+    /// It accepts connections.
+    pub accepts: bool,
+    /// It reads requests.
+    pub reads: bool,
+    /// The thread that hands it jobs.
+    pub fed_by: Option<Tid>,
+    /// It has left a request unanswered for something else: a loop that hands requests over, or serves many.
+    pub hands_over: bool,
+    /// It only passes requests on to the server behind, and is no slot.
+    pub in_front: bool,
+    /// It works on requests: a slot.
+    pub slot: Option<u32>,
+    /// Since when it has been busy (not in a wait for work).
+    pub busy_since_ns: Option<u64>,
+    /// The wait for the interpreter lock that it is in, or was in when its last slice ended.
+    pub gil_wait: Waiting,
+    /// What it waited for the interpreter lock since its last other call, by holder.
+    pub gil_held: Vec<Share>,
+    /// Who had the lock in the last part of that.
+    pub gil_held_by: HeldBy,
+    /// Number of the party that it is while it serves this request, once somebody asked.
+    pub gil_party: Option<((u32, u64), u32)>,
+    /// The party that it was before it turned to what it does now, and until when.
+    pub gil_party_before: Option<(u32, u64)>,
+    /// Time by its account, in the window.
+    pub totals: Account,
+    /// Slices seen in the window.
+    pub slices: u64,
+    /// A slice was seen before: the next one must follow it.
+    pub followed: bool,
+    /// Requests served in the window.
+    pub requests: u64,
+    /// Time by what held it beside requests (for threads that are no slots).
+    pub holding_ns: [u64; Holding::COUNT],
+    /// End of what was last laid to something beside requests: what a request claims before it counts there alone.
+    pub drained_until_ns: u64,
+}
+
+/// What continuity says of a slice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Continuity {
+    /// Slices missing before it.
+    pub missing: u32,
+    /// Stretch of which nothing is known, before its gap.
+    pub hole: Option<(u64, u64)>,
+    /// Its accounts do not add up.
+    pub broken: bool,
+    /// Sleep of which some part was run queue.
+    pub undecided_ns: u64,
+}
+
+impl Thread {
+    /// The loop that it runs, if it is known to serve several connections at once.
+    pub fn serving_loop(&mut self) -> Option<&mut EventLoop> {
+        self.event_loop.as_deref_mut().filter(|event_loop| event_loop.confirmed)
+    }
+
+    /// Whether it is the thread of a process's loop.
+    pub(in crate::machine) fn is_loop(&self) -> bool {
+        self.event_loop.as_ref().is_some_and(|event_loop| event_loop.confirmed)
+    }
+
+    /// What it has of time, for a request to take.
+    pub const fn time(&mut self, tid: Tid) -> Time<'_> {
+        let Self { tgid, since_ns, pending, holding_ns, .. } = self;
+        Time { tgid: *tgid, tid, since_ns: *since_ns, pending, holding_ns }
+    }
+
+    /// Checks a slice against the one before it and notes it.
+    pub fn continue_with(&mut self, slice: &Slice, exit_ns: u64) -> Continuity {
+        let gap_start_ns = slice.gap_start_ns();
+        let mut continuity = Continuity {
+            broken: slice.inside.total_ns() != exit_ns.saturating_sub(slice.enter_ns)
+                || slice.enter_ns > exit_ns
+                || slice.gap.total_ns() > slice.enter_ns,
+            ..Continuity::default()
+        };
+        if self.followed {
+            continuity.missing = slice.sequence.saturating_sub(self.sequence).saturating_sub(1);
+            if gap_start_ns > self.last_exit_ns {
+                continuity.hole = Some((self.last_exit_ns, gap_start_ns));
+                // A hole without missing numbers means that the gap's account is short.
+                continuity.broken |= continuity.missing == 0;
+            } else if gap_start_ns < self.last_exit_ns {
+                continuity.broken = true;
+            }
+        }
+        continuity.undecided_ns = slice.call_undecided_ns().saturating_add(slice.gap_undecided_ns());
+        self.sequence = slice.sequence;
+        self.last_exit_ns = self.last_exit_ns.max(exit_ns);
+        self.slices = self.slices.saturating_add(1);
+        self.followed = true;
+        continuity
+    }
+
+    /// Adds a slice's accounts to the totals, without the part that lies before the window.
+    pub fn add_up(&mut self, slice: &Slice, before: Account) {
+        let account = slice.gap.plus(slice.inside).minus(before);
+        self.totals = self.totals.plus(account);
+    }
+
+    /// The next window begins: sums start anew, what the thread is about stays.
+    pub fn roll(&mut self) {
+        self.totals = Account::default();
+        (self.slices, self.requests) = (0, 0);
+        self.holding_ns = [0; Holding::COUNT];
+        self.gil_held.clear();
+        if let Some(event_loop) = &mut self.event_loop {
+            event_loop.roll();
+        }
+        if let Some(episode) = &mut self.gil_wait.episode {
+            episode.roll();
+        }
+    }
+}

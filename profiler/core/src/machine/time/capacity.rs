@@ -1,0 +1,489 @@
+//! Waits behind a full worker: connections that a process accepted while all of its slots were busy, and that stayed there
+//! although another process at the same listener had a free one.
+//!
+//! In: busy stretches of slots, who accepts from which listener, waits of connections' first requests. Out: [`BesideFree`] by
+//! listener. Whether a slot was busy is certain only when its thread's next call has ended: a wait is kept until then.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rustc_hash::FxHashMap;
+
+use crate::event::Tid;
+use crate::machine::world::living::Living;
+use crate::model::beside_free::BesideFree;
+
+/// What is shorter is the hand-over from one thread to another.
+pub const SHORTEST_NS: u64 = 1_000_000;
+/// Processes whose busy slots are kept.
+const MAX_PROCESSES: usize = 256;
+/// Changes of the number of busy slots that are kept of each; beyond it the oldest are forgotten.
+const MAX_CHANGES: usize = 4096;
+/// Waits that are not decided yet; beyond it the oldest is decided by what is known.
+const MAX_WAITS: usize = 16_384;
+/// Listeners, and processes at each, that are kept.
+const MAX_LISTENERS: usize = 1024;
+
+/// From, to.
+pub type Span = (u64, u64);
+
+/// A connection's first request has waited.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    /// Process that accepted the connection.
+    pub tgid: Tid,
+    /// Its listener.
+    pub inode: u64,
+    /// When it waited, ascending.
+    pub spans: Vec<Span>,
+}
+
+/// A wait behind a full worker of which it is not certain yet who was free meanwhile.
+#[derive(Clone, Debug)]
+struct Undecided {
+    inode: u64,
+    until_ns: u64,
+    full_ns: u64,
+    /// What no process is known to have been free in.
+    rest: Vec<Span>,
+    /// Processes that may have been.
+    others: Vec<Tid>,
+}
+
+/// What is known of processes at listeners.
+#[derive(Clone, Debug, Default)]
+pub struct Capacity {
+    processes: FxHashMap<Tid, Slots>,
+    /// Processes at each listener, and since when.
+    acceptors: FxHashMap<u64, BTreeMap<Tid, u64>>,
+    /// Some listener has several.
+    shared: bool,
+    /// Slots of a worker by its settings.
+    pub of_one_worker: Option<u32>,
+    /// Waits in processes whose own slots are not certain yet.
+    fresh: VecDeque<Wait>,
+    undecided: VecDeque<Undecided>,
+    found: FxHashMap<u64, BesideFree>,
+}
+
+/// Busy slots of one process.
+#[derive(Clone, Debug, Default)]
+struct Slots {
+    /// Slots that were seen.
+    seen: u32,
+    /// Changes of the number that is busy.
+    changes: BTreeMap<u64, i32>,
+    /// Busy before the first of them, from this moment on.
+    before: i32,
+    known_since_ns: u64,
+    ended_ns: Option<u64>,
+}
+
+impl Slots {
+    fn add(&mut self, time_ns: u64, change: i32) {
+        let time_ns = time_ns.max(self.known_since_ns);
+        let sum = self.changes.entry(time_ns).or_default();
+        *sum += change;
+        if *sum == 0 {
+            self.changes.remove(&time_ns);
+        }
+        while self.changes.len() > MAX_CHANGES
+            && let Some((time_ns, change)) = self.changes.pop_first()
+        {
+            self.before += change;
+            self.known_since_ns = time_ns;
+        }
+    }
+}
+
+/// The number of busy slots over time, as far as it is known.
+#[derive(Clone, Debug, Default)]
+struct Curve {
+    steps: Vec<(u64, i32)>,
+    before: i32,
+    known: (u64, u64),
+    slots: i32,
+}
+
+impl Curve {
+    /// The parts of `spans` in which all slots were busy (or not), by what is known for certain.
+    fn parts(&self, spans: &[Span], full: bool) -> Vec<Span> {
+        let mut parts: Vec<Span> = Vec::new();
+        let mut put = |from_ns: u64, to_ns: u64, busy: i32| {
+            let (from_ns, to_ns) = (from_ns.max(self.known.0), to_ns.min(self.known.1));
+            if to_ns <= from_ns || (busy >= self.slots) != full {
+                return;
+            }
+            match parts.last_mut() {
+                Some(last) if last.1 == from_ns => last.1 = to_ns,
+                _ => parts.push((from_ns, to_ns)),
+            }
+        };
+        for &(from_ns, to_ns) in spans {
+            let next = self.steps.partition_point(|(time_ns, _)| *time_ns <= from_ns);
+            let mut busy =
+                next.checked_sub(1).and_then(|at| self.steps.get(at)).map_or(self.before, |step| step.1);
+            let mut at_ns = from_ns;
+            for &(time_ns, level) in self.steps.get(next..).unwrap_or_default() {
+                if time_ns >= to_ns {
+                    break;
+                }
+                put(at_ns, time_ns, busy);
+                (at_ns, busy) = (time_ns, level);
+            }
+            put(at_ns, to_ns, busy);
+        }
+        parts
+    }
+}
+
+/// What of `spans` is not in `parts`, which lie in them, both ascending.
+fn without(spans: &[Span], parts: &[Span]) -> Vec<Span> {
+    let mut left = Vec::new();
+    for &(from_ns, to_ns) in spans {
+        let mut at_ns = from_ns;
+        for &(start_ns, end_ns) in parts.iter().filter(|part| part.0 < to_ns && part.1 > from_ns) {
+            if start_ns > at_ns {
+                left.push((at_ns, start_ns));
+            }
+            at_ns = at_ns.max(end_ns);
+        }
+        if to_ns > at_ns {
+            left.push((at_ns, to_ns));
+        }
+    }
+    left
+}
+
+fn length_ns(spans: &[Span]) -> u64 {
+    spans.iter().fold(0, |sum, (from_ns, to_ns)| sum.saturating_add(to_ns.saturating_sub(*from_ns)))
+}
+
+impl Capacity {
+    /// A process waits for a listener, or accepts from it, since `since_ns` at least.
+    pub fn accepts(&mut self, inode: u64, tgid: Tid, since_ns: u64) {
+        if self.acceptors.len() >= MAX_LISTENERS && !self.acceptors.contains_key(&inode) {
+            return;
+        }
+        let known = self.acceptors.entry(inode).or_default();
+        if known.contains_key(&tgid) || known.len() >= MAX_PROCESSES {
+            return;
+        }
+        known.insert(tgid, since_ns);
+        self.shared |= known.len() > 1;
+        // The number was another process's.
+        if self.processes.get(&tgid).is_some_and(|slots| slots.ended_ns.is_some()) {
+            self.processes.insert(tgid, Slots { known_since_ns: since_ns, ..Slots::default() });
+        }
+    }
+
+    /// A thread of the process has become a slot beside those that it had.
+    pub fn has_slot(&mut self, tgid: Tid) {
+        if let Some(slots) = self.slots(tgid) {
+            slots.seen = slots.seen.saturating_add(1);
+        }
+    }
+
+    /// A slot of the process was busy.
+    pub fn was_busy(&mut self, tgid: Tid, from_ns: u64, to_ns: u64) {
+        if self.shared
+            && to_ns > from_ns
+            && let Some(slots) = self.slots(tgid)
+        {
+            slots.add(from_ns, 1);
+            slots.add(to_ns, -1);
+        }
+    }
+
+    fn slots(&mut self, tgid: Tid) -> Option<&mut Slots> {
+        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&tgid) {
+            return None;
+        }
+        Some(self.processes.entry(tgid).or_default())
+    }
+
+    /// The process has ended.
+    pub fn ended(&mut self, tgid: Tid, time_ns: u64) {
+        if let Some(slots) = self.processes.get_mut(&tgid) {
+            slots.ended_ns = Some(time_ns);
+        } else {
+            for known in self.acceptors.values_mut() {
+                known.remove(&tgid);
+            }
+        }
+    }
+
+    /// A connection's first request, which has ended, had waited for somebody to serve it.
+    pub fn waited(&mut self, wait: Wait) {
+        let has_company = self.acceptors.get(&wait.inode).is_some_and(|known| known.len() > 1);
+        if !has_company || length_ns(&wait.spans) < SHORTEST_NS {
+            return;
+        }
+        if self.fresh.len() >= MAX_WAITS {
+            self.fresh.pop_front();
+            self.give_up(wait.inode);
+        }
+        self.fresh.push_back(wait);
+    }
+
+    /// Decides what can be decided: all is known of a process up to `certain_ns` of it.
+    pub fn look(&mut self, certain_ns: impl Fn(Tid) -> u64) {
+        if self.fresh.is_empty() && self.undecided.is_empty() {
+            return;
+        }
+        let mut curves = FxHashMap::default();
+        for wait in std::mem::take(&mut self.fresh) {
+            let until_ns = wait.spans.last().map_or(0, |span| span.1);
+            if certain_ns(wait.tgid) < until_ns {
+                self.fresh.push_back(wait);
+                continue;
+            }
+            let rest = self.curve(&mut curves, wait.tgid, 0).parts(&wait.spans, true);
+            let full_ns = length_ns(&rest);
+            let others = self.acceptors.get(&wait.inode).into_iter().flatten();
+            let others = others.map(|(tgid, _)| *tgid).filter(|tgid| *tgid != wait.tgid).collect();
+            let mut one = Undecided { inode: wait.inode, until_ns, full_ns, rest, others };
+            self.ask(&mut curves, &mut one, &certain_ns);
+            if one.others.is_empty() || one.rest.is_empty() {
+                self.decide(&one);
+            } else {
+                self.undecided.push_back(one);
+            }
+        }
+        while let Some(mut one) = self.undecided.pop_front() {
+            self.ask(&mut curves, &mut one, &certain_ns);
+            if !one.others.is_empty() && !one.rest.is_empty() {
+                // What came later waits for the same process, most likely.
+                self.undecided.push_front(one);
+                break;
+            }
+            self.decide(&one);
+        }
+        while self.undecided.len() > MAX_WAITS
+            && let Some(one) = self.undecided.pop_front()
+        {
+            self.decide(&one);
+            self.give_up(one.inode);
+        }
+    }
+
+    /// Takes off what the processes of which all is known were free in.
+    fn ask(&self, curves: &mut FxHashMap<Tid, Curve>, one: &mut Undecided, certain_ns: &impl Fn(Tid) -> u64) {
+        let (known, unknown) = one.others.iter().partition(|tgid| certain_ns(**tgid) >= one.until_ns);
+        let known: Vec<Tid> = known;
+        one.others = unknown;
+        for tgid in known {
+            let since_ns = self.acceptors.get(&one.inode).and_then(|of| of.get(&tgid)).copied();
+            let Some(since_ns) = since_ns else { continue };
+            let free = self.curve(curves, tgid, since_ns).parts(&one.rest, false);
+            one.rest = without(&one.rest, &free);
+        }
+    }
+
+    fn curve<'a>(&self, curves: &'a mut FxHashMap<Tid, Curve>, tgid: Tid, since_ns: u64) -> &'a Curve {
+        let curve = curves.entry(tgid).or_insert_with(|| {
+            let nothing = Slots::default();
+            let slots = self.processes.get(&tgid).unwrap_or(&nothing);
+            let mut busy = slots.before;
+            let mut step = |(time_ns, change): (&u64, &i32)| {
+                busy += change;
+                (*time_ns, busy)
+            };
+            let count = self.of_one_worker.unwrap_or(0).max(slots.seen).max(1);
+            Curve {
+                steps: slots.changes.iter().map(&mut step).collect(),
+                before: slots.before,
+                known: (slots.known_since_ns, slots.ended_ns.unwrap_or(u64::MAX)),
+                slots: i32::try_from(count).unwrap_or(i32::MAX),
+            }
+        });
+        curve.known.0 = curve.known.0.max(since_ns);
+        curve
+    }
+
+    fn decide(&mut self, one: &Undecided) {
+        let beside_ns = one.full_ns.saturating_sub(length_ns(&one.rest));
+        if beside_ns >= SHORTEST_NS
+            && let Some(found) = self.found(one.inode)
+        {
+            found.waits.record(beside_ns);
+        }
+    }
+
+    fn give_up(&mut self, inode: u64) {
+        if let Some(found) = self.found(inode) {
+            found.undecided = found.undecided.saturating_add(1);
+        }
+    }
+
+    fn found(&mut self, inode: u64) -> Option<&mut BesideFree> {
+        if self.found.len() >= MAX_LISTENERS && !self.found.contains_key(&inode) {
+            return None;
+        }
+        Some(self.found.entry(inode).or_default())
+    }
+
+    /// The next window begins: what was not decided yet has been in the account of the one before.
+    pub fn roll(&mut self) {
+        self.found.clear();
+        self.fresh.clear();
+        self.undecided.clear();
+        let processes = &mut self.processes;
+        let is_gone = |tgid: &Tid| processes.get(tgid).is_some_and(|slots| slots.ended_ns.is_some());
+        self.acceptors.retain(|_, known| {
+            known.retain(|tgid, _| !is_gone(tgid));
+            !known.is_empty()
+        });
+        processes.retain(|_, slots| slots.ended_ns.is_none());
+        self.shared = self.acceptors.values().any(|known| known.len() > 1);
+    }
+
+    /// Forgets processes and listeners that are no more.
+    pub(in crate::machine) fn retain(&mut self, living: &Living) {
+        self.acceptors.retain(|inode, known| {
+            known.retain(|tgid, _| living.process(*tgid));
+            living.listener(*inode) && !known.is_empty()
+        });
+        self.processes.retain(|tgid, _| living.process(*tgid));
+    }
+
+    /// The window has ended, and all of it is certain: what was found of a listener; `None`: no two processes accept there.
+    #[must_use]
+    pub fn finish(&mut self, inode: u64) -> Option<BesideFree> {
+        self.look(|_| u64::MAX);
+        let found = self.found.get(&inode).cloned();
+        let is_shared = self.acceptors.get(&inode).is_some_and(|known| known.len() > 1);
+        found.or_else(|| is_shared.then(BesideFree::default))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INODE: u64 = 7;
+    const MS: u64 = 1_000_000;
+
+    /// Processes 1 and 2 with two slots each.
+    fn two_workers() -> Capacity {
+        let mut capacity = Capacity { of_one_worker: Some(2), ..Capacity::default() };
+        capacity.accepts(INODE, 1, 0);
+        capacity.accepts(INODE, 2, 0);
+        capacity
+    }
+
+    fn wait(tgid: Tid, from_ms: u64, to_ms: u64) -> Wait {
+        Wait { tgid, inode: INODE, spans: vec![(from_ms * MS, to_ms * MS)] }
+    }
+
+    fn busy(capacity: &mut Capacity, tgid: Tid, spans_ms: &[(u64, u64)]) {
+        for (from_ms, to_ms) in spans_ms {
+            capacity.was_busy(tgid, from_ms * MS, to_ms * MS);
+        }
+    }
+
+    fn found(mut capacity: Capacity) -> (u64, u64) {
+        let found = capacity.finish(INODE).unwrap();
+        (found.waits.count(), found.waits.sum_ns() / MS)
+    }
+
+    /// ```text
+    ///  1:  ################          both slots busy from 0 to 100
+    ///  2:  ######----######----      both busy to 30, from 60 to 90
+    ///  wait   ============           10 to 80
+    /// ```
+    #[test]
+    fn wait_counts_for_as_long_as_its_worker_was_full_and_another_was_not() {
+        let mut capacity = two_workers();
+        busy(&mut capacity, 1, &[(0, 50), (50, 100), (0, 100)]);
+        busy(&mut capacity, 2, &[(0, 30), (0, 40), (60, 90), (55, 90)]);
+        capacity.waited(wait(1, 10, 80));
+        assert_eq!(found(capacity), (1, 30));
+    }
+
+    #[test]
+    fn worker_with_a_free_slot_or_alone_at_its_listener_lets_nobody_wait() {
+        let mut capacity = two_workers();
+        busy(&mut capacity, 1, &[(0, 100)]);
+        capacity.waited(wait(1, 10, 80));
+        assert_eq!(found(capacity), (0, 0), "a hand-over takes as long as it takes");
+        let mut alone = Capacity::default();
+        alone.accepts(INODE, 1, 0);
+        busy(&mut alone, 1, &[(0, 100)]);
+        alone.waited(wait(1, 10, 80));
+        assert!(alone.finish(INODE).is_none());
+    }
+
+    #[test]
+    fn several_workers_that_were_free_in_turn_add_up_and_one_that_came_late_counts_from_then() {
+        let mut capacity = Capacity { of_one_worker: Some(1), ..Capacity::default() };
+        for (tgid, since_ms) in [(1, 0), (2, 0), (3, 60)] {
+            capacity.accepts(INODE, tgid, since_ms * MS);
+        }
+        busy(&mut capacity, 1, &[(0, 100)]);
+        busy(&mut capacity, 2, &[(20, 90)]);
+        capacity.waited(wait(1, 10, 70));
+        assert_eq!(found(capacity), (1, 20));
+    }
+
+    #[test]
+    fn wait_is_decided_once_all_is_known_of_those_who_may_have_been_free() {
+        let mut capacity = two_workers();
+        busy(&mut capacity, 1, &[(0, 100), (0, 100)]);
+        capacity.waited(wait(1, 10, 80));
+        capacity.look(|_| 70 * MS);
+        assert_eq!((capacity.fresh.len(), capacity.undecided.len()), (1, 0));
+        capacity.look(|tgid| if tgid == 1 { 80 * MS } else { 70 * MS });
+        assert_eq!((capacity.fresh.len(), capacity.undecided.len()), (0, 1));
+        // What it was busy with becomes known only now.
+        busy(&mut capacity, 2, &[(5, 50), (5, 50)]);
+        capacity.look(|_| 80 * MS);
+        assert!(capacity.undecided.is_empty());
+        assert_eq!(found(capacity), (1, 30));
+    }
+
+    #[test]
+    fn next_window_begins_with_nothing_and_knows_who_is_busy() {
+        let mut capacity = two_workers();
+        busy(&mut capacity, 1, &[(0, 100), (0, 100)]);
+        capacity.waited(wait(1, 10, 80));
+        capacity.roll();
+        assert_eq!(found(capacity.clone()), (0, 0));
+        capacity.waited(wait(1, 70, 90));
+        assert_eq!(found(capacity), (1, 20));
+    }
+
+    #[test]
+    fn process_that_has_ended_is_not_free() {
+        let mut capacity = two_workers();
+        busy(&mut capacity, 1, &[(0, 100), (0, 100)]);
+        busy(&mut capacity, 2, &[(1, 2)]);
+        capacity.ended(2, 20 * MS);
+        capacity.waited(wait(1, 10, 80));
+        assert_eq!(found(capacity), (1, 10));
+    }
+
+    #[test]
+    fn tables_stay_bounded_and_what_is_given_up_is_counted() {
+        let mut capacity = two_workers();
+        for tgid in 0..2 * MAX_PROCESSES as u32 {
+            capacity.was_busy(tgid, 1, 2);
+        }
+        for number in 0..2 * MAX_CHANGES as u64 {
+            capacity.was_busy(1, number * MS, number * MS + 1);
+        }
+        busy(&mut capacity, 1, &[(100_000, 200_000), (100_000, 200_000)]);
+        for number in 0..2 * MAX_WAITS {
+            capacity.waited(wait(1, 100_010, 100_080));
+            if number % 4096 == 0 {
+                capacity.look(|tgid| if tgid == 1 { u64::MAX } else { 0 });
+            }
+        }
+        capacity.look(|tgid| if tgid == 1 { u64::MAX } else { 0 });
+        assert!(capacity.processes.len() <= MAX_PROCESSES);
+        assert!(capacity.processes[&1].changes.len() <= MAX_CHANGES);
+        assert!(capacity.undecided.len() <= MAX_WAITS);
+        let found = capacity.finish(INODE).unwrap();
+        assert_eq!(found.undecided, MAX_WAITS as u64);
+        assert_eq!(found.waits.count(), MAX_WAITS as u64, "those that were kept");
+    }
+}

@@ -1,0 +1,273 @@
+//! Client connections: who accepted them, what goes through them, which requests are on them.
+//!
+//! In: accepts, seeds, closes. Out: [`Connection`]s by number, in a bounded table.
+
+use std::collections::VecDeque;
+
+use crate::event::{Connection as Opened, Slice, Tid};
+use crate::machine::wire::http1::{Inbound, Outbound};
+use crate::machine::wire::request::{Active, LastChunks, Place};
+use crate::machine::wire::signs::Signs;
+
+/// Connections followed at once; one more is counted and not followed.
+const MAX_CONNECTIONS: usize = 65_536;
+
+/// Where something happened: connection, slice, its exit.
+pub(in crate::machine) type At<'a> = (u32, &'a Slice, u64);
+
+/// What stands at the two ends of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Side {
+    /// A client and the server.
+    #[default]
+    Whole,
+    /// A client and a front end of the target.
+    Front,
+    /// A front end of the target and the server behind it.
+    Inner {
+        /// In a protocol of the server's own, one request a connection.
+        private: bool,
+    },
+}
+
+/// One client connection.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Dense number, in the order in which connections were first seen.
+    pub id: u64,
+    /// Process.
+    pub tgid: Tid,
+    /// Descriptor there.
+    pub fd: i32,
+    /// When accept returned it; `None`: before we attached.
+    pub accepted_ns: Option<u64>,
+    /// Exit of the last read that moved bytes.
+    pub last_read_ns: u64,
+    /// When a thread last changed its registration with an event loop: where the loop hands it over.
+    pub dispatched_ns: u64,
+    /// It is registered with an event loop for the moment in which its client takes more.
+    pub awaits_writable: bool,
+    /// Framing of what the client sends.
+    pub inbound: Inbound,
+    /// Framing of what it gets.
+    pub outbound: Outbound,
+    /// Requests begun and not finished, oldest first.
+    pub requests: VecDeque<Active>,
+    /// Requests begun so far.
+    pub begun: u32,
+    /// Requests finished so far.
+    pub finished: u32,
+    /// Further descriptors of it.
+    pub copies: u32,
+    /// The server has ended its direction.
+    pub shut: bool,
+    /// What stands at its ends.
+    pub side: Side,
+    /// Inode of the listener; 0: not known.
+    pub listener_inode: u64,
+    /// Port of the listener; 0 for UNIX sockets.
+    pub port: u16,
+    /// It is a UNIX socket.
+    pub is_unix: bool,
+    /// End of its handshake; 0: not seen.
+    pub established_ns: u64,
+    /// Signs of its end.
+    pub(in crate::machine) signs: Signs,
+    /// What tells it from others at its other end, as in `Call::Connect`: the peer's TCP port, or the own UNIX socket.
+    pub identity: u64,
+}
+
+impl Connection {
+    /// It carries one request, in a protocol of the server's own.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.side == Side::Inner { private: true }
+    }
+
+    /// Whether a read here is a read for a request, not a drain after the response.
+    pub(in crate::machine) fn expects_request(&self) -> bool {
+        !self.shut && self.requests.front().is_none_or(|active| !active.responding)
+    }
+
+    /// The thread works on the oldest request, and has not begun to answer it.
+    pub(in crate::machine) fn works_unanswered(&self, tid: Tid) -> bool {
+        self.requests.front().is_some_and(|front| !front.responding && front.owner == Some(tid))
+    }
+
+    /// The server ends the connection whose oldest request's response ends with it: the front end before it waits for that. Says
+    /// whether the thread has worked on that request up to here.
+    pub(in crate::machine) fn works_to_the_end(&mut self, tid: Tid) -> bool {
+        let is_open = matches!(self.side, Side::Inner { .. }) && self.outbound.until_turn();
+        let front = self.requests.front_mut().filter(|front| is_open && front.responding);
+        front.is_some_and(|front| {
+            front.ends_with_connection = true;
+            front.owner == Some(tid)
+        })
+    }
+
+    /// Whether a response that a loop has left in the middle goes on, beyond doubt: it ends with its connection; or it is sent in chunks, did go on after
+    /// a pause, and the loop was never seen to write a last chunk that cannot be told.
+    pub(in crate::machine) fn surely_goes_on(&self, active: &Active) -> bool {
+        let outbound = &self.outbound;
+        let is_told =
+            || outbound.may_go_on() && active.has_gone_on && active.last_chunks != LastChunks::Joined;
+        active.may_have_ended && !outbound.is_encrypted() && (outbound.ends_with_connection() || is_told())
+    }
+
+    /// Whether a response in chunks that a loop has left in the middle lacks its end, as the loop writes last chunks by themselves.
+    pub(in crate::machine) fn lacks_its_end(&self) -> bool {
+        let outbound = &self.outbound;
+        let is_told = |active: &Active| active.may_have_ended && active.last_chunks == LastChunks::Apart;
+        outbound.may_go_on()
+            && !outbound.ends_with_connection()
+            && !outbound.is_encrypted()
+            && self.requests.front().is_some_and(is_told)
+    }
+}
+
+/// All open client connections.
+#[derive(Clone, Debug, Default)]
+pub struct Connections {
+    table: Vec<Option<Connection>>,
+    free: Vec<u32>,
+    /// Connections seen so far; the next one's number.
+    pub seen: u64,
+    /// Of these: gone before the window began.
+    gone_before: u64,
+    /// Connections of the window between a front end of the target and the server behind it: no client's.
+    pub inner: u64,
+    /// Connections that found no place.
+    pub evicted: u64,
+}
+
+impl Connections {
+    /// Enters a connection; `None` if the table is full (counted).
+    pub fn open(&mut self, opened: &Opened, time_ns: u64) -> Option<u32> {
+        let id = self.seen;
+        self.seen = self.seen.saturating_add(1);
+        let connection = Connection {
+            id,
+            tgid: opened.tgid,
+            fd: opened.fd,
+            accepted_ns: (!opened.seeded).then_some(time_ns),
+            last_read_ns: 0,
+            dispatched_ns: 0,
+            awaits_writable: false,
+            inbound: if opened.seeded { Inbound::uncertain() } else { Inbound::default() },
+            outbound: Outbound::default(),
+            requests: VecDeque::new(),
+            begun: 0,
+            finished: 0,
+            copies: 0,
+            shut: false,
+            side: Side::Whole,
+            listener_inode: 0,
+            port: 0,
+            is_unix: false,
+            established_ns: 0,
+            signs: Signs::default(),
+            identity: 0,
+        };
+        if let Some(index) = self.free.pop()
+            && let Some(place) = self.table.get_mut(index as usize)
+        {
+            *place = Some(connection);
+            return Some(index);
+        }
+        if self.table.len() >= MAX_CONNECTIONS {
+            self.evicted = self.evicted.saturating_add(1);
+            return None;
+        }
+        let index = u32::try_from(self.table.len()).ok()?;
+        self.table.push(Some(connection));
+        Some(index)
+    }
+
+    /// Counts a connection that is followed elsewhere (light mode); its dense number.
+    pub const fn count_one(&mut self) -> u64 {
+        let id = self.seen;
+        self.seen = self.seen.saturating_add(1);
+        id
+    }
+
+    /// Connections seen in the window: those that were open when it began, and those that came.
+    #[must_use]
+    pub const fn seen_in_window(&self) -> u64 {
+        self.seen.saturating_sub(self.gone_before).saturating_sub(self.inner)
+    }
+
+    /// Clients' connections that are open.
+    #[must_use]
+    pub fn clients_open(&self) -> u64 {
+        let is_client_s = |place: &&Connection| !matches!(place.side, Side::Inner { .. });
+        self.table.iter().flatten().filter(is_client_s).count() as u64
+    }
+
+    /// The next window begins, with so many connections open that are followed elsewhere.
+    pub fn roll(&mut self, elsewhere: u64) {
+        let open = u64::try_from(self.table.len().saturating_sub(self.free.len())).unwrap_or(u64::MAX);
+        let open = open.saturating_add(elsewhere);
+        self.gone_before = self.seen.saturating_sub(open);
+        let is_inner = |place: &&Connection| matches!(place.side, Side::Inner { .. });
+        self.inner = self.table.iter().flatten().filter(is_inner).count() as u64;
+        self.evicted = 0;
+    }
+
+    /// A connection by number.
+    #[must_use]
+    pub fn get(&self, index: u32) -> Option<&Connection> {
+        self.table.get(index as usize)?.as_ref()
+    }
+
+    /// The request of this id, if it is the one that its connection is about.
+    #[must_use]
+    pub fn active(&self, (index, id): Place) -> Option<&Active> {
+        self.get(index)?.requests.front().filter(|active| active.request.id == id)
+    }
+
+    /// Method and path of a request that is not finished.
+    #[must_use]
+    pub fn named(&self, index: u32, id: u64) -> Option<(String, String)> {
+        let all = self.get(index)?.requests.iter().map(|active| &active.request);
+        let request = all.into_iter().find(|request| request.id == id)?;
+        Some((request.method.clone(), request.path.clone()))
+    }
+
+    /// Whether a request is not finished.
+    pub(in crate::machine) fn is_live(&self, place: Place) -> bool {
+        self.active(place).is_some()
+    }
+
+    /// Whether a request is not over, and its task not known.
+    pub(in crate::machine) fn is_open(&self, place: Place) -> bool {
+        self.active(place).is_some_and(|active| active.task.is_none())
+    }
+
+    /// Whether a request's response has begun and has an open end.
+    pub(in crate::machine) fn may_be_over(&self, (number, id): Place) -> bool {
+        self.get(number).is_some_and(|connection| {
+            let front = connection.requests.front();
+            connection.outbound.until_turn()
+                && front.is_some_and(|active| active.request.id == id && active.responding)
+        })
+    }
+
+    /// A connection by number.
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut Connection> {
+        self.table.get_mut(index as usize)?.as_mut()
+    }
+
+    /// Forgets a connection; its dense number.
+    pub fn close(&mut self, index: u32) -> Option<u64> {
+        let place = self.table.get_mut(index as usize)?;
+        let id = place.as_ref()?.id;
+        *place = None;
+        self.free.push(index);
+        Some(id)
+    }
+
+    /// Numbers of all open connections.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..).zip(&self.table).filter(|(_, place)| place.is_some()).map(|(index, _)| index)
+    }
+}

@@ -1,0 +1,366 @@
+//! One request on its way: which thread works on it, and where its time goes.
+//!
+//! In: the touches of threads on its connection, with the pieces of their time. Out: a finished
+//! [`Request`] whose phases add up. Its `cursor_ns` is the point up to which its time
+//! is explained; every step moves the cursor and adds exactly that much to the phases.
+
+use crate::event::Tid;
+use crate::machine::lock::gil_held::Held;
+use crate::machine::time::capacity::{SHORTEST_NS, Span};
+use crate::machine::time::piece::{Pending, Time, hold};
+use crate::machine::wire::trail::{Trail, minus};
+use crate::model::request::{Framing, Request, Stretch};
+use crate::model::request_start::RequestStart;
+use crate::phase::{Phase, Phases};
+
+/// Stretches kept for a request; further ones are joined into the last.
+const MAX_STRETCHES: usize = 32;
+/// Waits for somebody to serve it that are kept.
+const MAX_WAITS: usize = 4;
+
+/// A request that is not finished.
+#[derive(Clone, Debug)]
+pub struct Active {
+    /// What is known so far; `end_ns` is the exit of the last write.
+    pub request: Box<Request>,
+    /// Up to here its time is explained.
+    pub cursor_ns: u64,
+    /// The thread that works on it.
+    pub owner: Option<Tid>,
+    /// The thread that worked on it last and turned to something else in the middle.
+    pub left_by: Option<Tid>,
+    /// What the thread that left it did on its way to something else: up to when, and the phases. Part of the request,
+    /// unless another thread takes it over: then it waited for that one since it was read.
+    pub parting: Option<(u64, Phases, Held)>,
+    /// A thread of the loop's pool was woken for it since the loop left it.
+    pub handed_to: Option<HandedTo>,
+    /// A thread of the loop's pool has worked for it.
+    pub pooled: bool,
+    /// What it waits for where an event loop has left it.
+    pub wants: Wants,
+    /// The Python task that does something for it other than to read it, where that is known.
+    pub task: Option<u64>,
+    /// When an event loop last went on with it, other than by reading: a thread's job that began before is not what it waits for.
+    pub ran_ns: u64,
+    /// Until then it waited behind the request before it on its connection, with which it was read.
+    pub behind_until_ns: u64,
+    /// When it waited for a thread or an event loop before its response began; what is short is left out.
+    pub waited: Vec<Span>,
+    /// Its final response has begun.
+    pub responding: bool,
+    /// Its response ended with the connection.
+    pub ends_with_connection: bool,
+    /// An event loop left it in the middle of a response with an open end: that was all, or it goes on.
+    pub may_have_ended: bool,
+    /// It did go on after such a pause.
+    pub has_gone_on: bool,
+    /// How the loop that left it writes last chunks.
+    pub last_chunks: LastChunks,
+    /// The request asked for a head only.
+    pub to_head: bool,
+    /// Who had the interpreter lock while it waited for that.
+    pub held: Held,
+    /// Its account piece by piece, from where a front end turned to the server behind.
+    pub trail: Option<Trail>,
+}
+
+/// What a request that its thread has left waits for, as far as its last call told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wants {
+    /// It did not tell.
+    #[default]
+    Unknown,
+    /// More bytes from its client.
+    ClientRead,
+    /// Its client to take bytes.
+    ClientWrite,
+    /// A back end.
+    Backend,
+}
+
+/// How a loop writes the last chunks of responses, as far as was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LastChunks {
+    /// No response in chunks has ended yet.
+    #[default]
+    Unknown,
+    /// By themselves.
+    Apart,
+    /// At least one came together with what is before it.
+    Joined,
+}
+
+/// A request on a connection: the connection's number and the request's id.
+pub type Place = (u32, u64);
+
+/// A thread of the loop's pool that was woken for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandedTo {
+    /// The thread.
+    pub tid: Tid,
+    /// When it went on.
+    pub begin_ns: u64,
+    /// It was laid to this request by order alone, as the first of several.
+    pub by_order: bool,
+}
+
+/// What a request begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning {
+    /// Dense number of the request.
+    pub id: u64,
+    /// Dense number of its connection.
+    pub connection: u64,
+    /// Position on the connection.
+    pub index: u32,
+    /// First byte at the socket, or first sight.
+    pub start_ns: u64,
+    /// `start_ns` is the arrival.
+    pub start_is_arrival: bool,
+    /// When accept returned the connection, if that was after `start_ns` this much was spent in the accept queue.
+    pub accepted_ns: Option<u64>,
+    /// The beginning was not seen.
+    pub truncated: bool,
+    /// When an event loop last handed the connection over; after `start_ns` it was the loop that kept it waiting.
+    pub dispatched_ns: u64,
+}
+
+impl Active {
+    /// A request begins.
+    #[must_use]
+    pub fn new(beginning: &Beginning, tgid: Tid, tid: Tid) -> Self {
+        let start_ns = beginning.start_ns;
+        let mut phases = Phases::default();
+        let mut waited = None;
+        let mut cursor_ns = start_ns;
+        if let Some(accepted_ns) = beginning.accepted_ns
+            && accepted_ns > start_ns
+        {
+            phases.add(Phase::AcceptQueue, accepted_ns - start_ns);
+            cursor_ns = accepted_ns;
+        }
+        if beginning.start_is_arrival && beginning.dispatched_ns > cursor_ns {
+            phases.add(Phase::LoopWait, beginning.dispatched_ns - cursor_ns);
+            waited = Some((cursor_ns, beginning.dispatched_ns));
+            cursor_ns = beginning.dispatched_ns;
+        }
+        let request = Request {
+            id: beginning.id,
+            connection: beginning.connection,
+            index_on_connection: beginning.index,
+            tgid,
+            tid,
+            slot: None,
+            start_ns,
+            start_is_arrival: beginning.start_is_arrival,
+            service_start_ns: None,
+            first_write_ns: None,
+            end_ns: start_ns,
+            method: String::new(),
+            path: String::new(),
+            trace_context: None,
+            request_start: RequestStart::Unknown,
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            framing: Framing::Exact,
+            phases,
+            stretches: Vec::new(),
+            round_trips: crate::model::round_trips::RoundTrips::default(),
+            gil_holders: Vec::new(),
+            gil_waits: None,
+            open: false,
+            truncated: beginning.truncated,
+            lossy: false,
+        };
+        let mut active = Self {
+            request: Box::new(request),
+            cursor_ns,
+            owner: None,
+            left_by: None,
+            parting: None,
+            handed_to: None,
+            pooled: false,
+            wants: Wants::default(),
+            task: None,
+            ran_ns: 0,
+            behind_until_ns: 0,
+            waited: Vec::new(),
+            responding: false,
+            ends_with_connection: false,
+            may_have_ended: false,
+            has_gone_on: false,
+            last_chunks: LastChunks::default(),
+            to_head: false,
+            held: Held::default(),
+            trail: None,
+        };
+        if let Some((from_ns, to_ns)) = waited {
+            active.has_waited(from_ns, to_ns);
+        }
+        active
+    }
+
+    /// It waited for somebody to serve it; first requests alone matter, others are bound to their connection's process.
+    fn has_waited(&mut self, from_ns: u64, to_ns: u64) {
+        if self.responding || self.request.index_on_connection > 0 {
+            return;
+        }
+        if let Some(last) = self.waited.last_mut().filter(|last| last.1 == from_ns) {
+            last.1 = to_ns;
+        } else if to_ns.saturating_sub(from_ns) >= SHORTEST_NS && self.waited.len() < MAX_WAITS {
+            self.waited.push((from_ns, to_ns));
+        }
+    }
+
+    /// A thread's last piece moved bytes of this request: its time since the cursor is this request's. `own_start_ns`
+    /// is where the thread's own work on it began at the earliest; what held the thread before that, from
+    /// `window_start_ns` on, is added to the thread's sums. Returns what was taken of the thread's time.
+    pub fn advance(&mut self, time: Time<'_>, own_start_ns: u64, window_start_ns: u64) -> Taken {
+        let Time { tgid, tid, since_ns, pending, holding_ns } = time;
+        if self.left_by == Some(tid) {
+            self.part();
+        }
+        self.parting = None;
+        let was_owner = self.owner == Some(tid);
+        let own_start_ns = own_start_ns.max(self.behind_until_ns);
+        let mut from_ns = self.cursor_ns;
+        if !was_owner && own_start_ns > self.cursor_ns {
+            // Nobody worked on it: before its service it waited for a thread. One that left it and comes back to it
+            // runs an event loop: what the request waited for meanwhile only the loop knows. And who worked on one whose
+            // beginning was not seen may have slept since before the window.
+            let before = self.request.service_start_ns.is_none() || !self.responding;
+            let waits = before && self.left_by != Some(tid) && !self.request.truncated;
+            let phase = if waits { Phase::PoolWait } else { Phase::Unexplained };
+            let mut waited = Phases::default();
+            waited.add(phase, own_start_ns - self.cursor_ns);
+            if phase == Phase::PoolWait {
+                // A thread that was born for it is busy from its birth on, and keeps nobody waiting.
+                let is_new = since_ns > self.cursor_ns;
+                let until_ns = if is_new { own_start_ns.min(since_ns) } else { own_start_ns };
+                self.has_waited(self.cursor_ns, until_ns);
+            }
+            self.spend(self.cursor_ns, own_start_ns, &waited);
+            from_ns = own_start_ns;
+        }
+        let mut parts = Vec::new();
+        let is_kept = self.trail.is_some();
+        let phases = pending.take_from(from_ns, &mut self.held, |piece, at_ns| {
+            if let Some(holding) = piece.holding {
+                hold(holding_ns, holding, piece.start_ns.max(window_start_ns), at_ns);
+            }
+            if is_kept {
+                parts.push((at_ns, piece.end_ns, piece.phases_from(at_ns)));
+            }
+        });
+        self.spend_parts(from_ns, &phases, &parts);
+        self.cursor_ns = from_ns.saturating_add(phases.total_ns());
+        self.owner = Some(tid);
+        self.stretch(tgid, tid, from_ns, self.cursor_ns);
+        Taken { from_ns, phases }
+    }
+
+    /// A thread leaves it. `open_end`: that may be the end of its response, once that has begun; `last_chunks`: how its loop writes these.
+    pub fn pauses(&mut self, open_end: bool, last_chunks: LastChunks) {
+        self.may_have_ended = self.responding && open_end;
+        self.last_chunks = last_chunks;
+    }
+
+    /// What the thread that left it did last was for it: it goes on.
+    pub fn part(&mut self) {
+        self.has_gone_on |= std::mem::take(&mut self.may_have_ended);
+        if let Some((until_ns, phases, held)) = self.parting.take() {
+            self.spend(self.cursor_ns, until_ns, &phases);
+            self.held.add_all(&held);
+            self.cursor_ns = until_ns;
+        }
+    }
+
+    /// What a thread did for it, up to the end of the last piece.
+    pub fn take_pieces(&mut self, pieces: &mut Pending, tgid: Tid, tid: Tid) {
+        let from_ns = self.cursor_ns;
+        let phases = pieces.take_from(from_ns, &mut self.held, |_, _| {});
+        self.cursor_ns = from_ns.saturating_add(phases.total_ns());
+        self.spend(from_ns, self.cursor_ns, &phases);
+        self.stretch(tgid, tid, from_ns, self.cursor_ns);
+    }
+
+    /// What begins where its own account ends turns out to be its own: an account that was kept without knowing whose it is.
+    pub fn join(&mut self, other: Self) {
+        self.spend(self.cursor_ns, other.cursor_ns, &other.request.phases);
+        self.held.add_all(&other.held);
+        for Stretch { tgid, tid, start_ns, end_ns } in other.request.stretches {
+            self.stretch(tgid, tid, start_ns, end_ns);
+        }
+        for (from_ns, to_ns) in other.waited {
+            self.has_waited(from_ns, to_ns);
+        }
+        self.cursor_ns = other.cursor_ns;
+    }
+
+    /// Time up to `until_ns` passes without anybody known to work on it.
+    pub fn pass(&mut self, until_ns: u64, phase: Phase) {
+        self.part();
+        if until_ns > self.cursor_ns {
+            let mut passed = Phases::default();
+            passed.add(phase, until_ns - self.cursor_ns);
+            if matches!(phase, Phase::PoolWait | Phase::LoopWait) {
+                self.has_waited(self.cursor_ns, until_ns);
+            }
+            self.spend(self.cursor_ns, until_ns, &passed);
+            self.cursor_ns = until_ns;
+        }
+    }
+
+    /// A stretch of its time went to these phases.
+    pub fn spend(&mut self, start_ns: u64, end_ns: u64, phases: &Phases) {
+        self.request.phases.add_all(phases);
+        if let Some(trail) = &mut self.trail {
+            trail.push(start_ns, end_ns, phases);
+        }
+    }
+
+    /// The same from `start_ns` on, the last of it piece by piece.
+    fn spend_parts(&mut self, start_ns: u64, phases: &Phases, parts: &[(u64, u64, Phases)]) {
+        self.request.phases.add_all(phases);
+        let Some(trail) = &mut self.trail else { return };
+        let mut first = *phases;
+        for (_, _, part) in parts {
+            first = minus(&first, part);
+        }
+        trail.push(start_ns, start_ns.saturating_add(first.total_ns()), &first);
+        for (part_start_ns, end_ns, part) in parts {
+            trail.push(*part_start_ns, *end_ns, part);
+        }
+    }
+
+    /// Phase of time at the end of the window in which nobody worked on it: a wait for a thread, unless one was there before, or may
+    /// have been.
+    #[must_use]
+    pub const fn unattended(&self) -> Phase {
+        let nobody = self.owner.is_none() && self.left_by.is_none() && !self.request.truncated;
+        if nobody { Phase::PoolWait } else { Phase::Unexplained }
+    }
+
+    fn stretch(&mut self, tgid: Tid, tid: Tid, start_ns: u64, end_ns: u64) {
+        if end_ns <= start_ns {
+            return;
+        }
+        let full = self.request.stretches.len() >= MAX_STRETCHES;
+        match self.request.stretches.last_mut() {
+            Some(last) if last.tid == tid && last.end_ns >= start_ns || full => {
+                last.end_ns = last.end_ns.max(end_ns);
+            }
+            _ => self.request.stretches.push(Stretch { tgid, tid, start_ns, end_ns }),
+        }
+    }
+}
+
+/// What a request took of a thread's time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Taken {
+    /// Start of what was taken.
+    pub from_ns: u64,
+    /// Its phases.
+    pub phases: Phases,
+}

@@ -1,0 +1,400 @@
+//! What each descriptor of each process is.
+//!
+//! In: the calls that make, copy and end descriptors; what `/proc` showed at attach. Out: a class per
+//! (process, descriptor), the interest list of epoll instances, and the connection behind a client descriptor.
+
+use std::ops::Range;
+
+use rustc_hash::FxHashMap;
+
+use crate::event::{Call, Slice, Tid};
+use crate::fact::DescriptorClass;
+use crate::machine::world::living::Living;
+
+/// Descriptors beyond this number are not followed; each is counted.
+const MAX_DESCRIPTOR: usize = 65_536;
+/// Interest lists are followed up to this length.
+const MAX_INTEREST: usize = 4096;
+/// `EPOLL_CTL_DEL`, include/uapi/linux/eventpoll.h.
+pub(in crate::machine) const EPOLL_CTL_DEL: u32 = 2;
+/// `EPOLLEXCLUSIVE`, `EPOLLONESHOT` and `EPOLLET`, which change whom an event wakes; all others are not kept.
+const WAYS: u32 = 1 << 28 | 1 << 30 | 1 << 31;
+
+/// One descriptor.
+#[derive(Clone, Debug)]
+pub struct Descriptor {
+    /// What it is.
+    pub class: DescriptorClass,
+    /// When it came to be, as far as known.
+    pub opened_ns: u64,
+    /// Descriptors in its interest list (epoll only).
+    pub interest: Vec<i32>,
+    /// `EPOLL…` bits of those of them for which they are known.
+    pub ways: Vec<(i32, u32)>,
+    /// Another process has inherited it (epoll only).
+    pub shared: bool,
+    /// Number of the connection behind it in the connection table (clients only).
+    pub connection: Option<u32>,
+    /// The request for which an event loop uses it: connection and request id (back ends only).
+    pub owner: Option<(u32, u64)>,
+    /// Something was sent to it, and nothing was read since (back ends only).
+    pub is_asked: bool,
+    /// What tells its connection from others, as in `Call::Connect` (back ends only); 0: not known.
+    pub identity: u64,
+}
+
+impl Descriptor {
+    const fn new(class: DescriptorClass, opened_ns: u64) -> Self {
+        Self {
+            class,
+            opened_ns,
+            interest: Vec::new(),
+            ways: Vec::new(),
+            shared: false,
+            connection: None,
+            owner: None,
+            is_asked: false,
+            identity: 0,
+        }
+    }
+}
+
+/// What an epoll instance waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interest {
+    /// A listener is in the list.
+    pub listener: bool,
+    /// Number of client connections in the list.
+    pub clients: usize,
+    /// Number of back-end sockets in the list.
+    pub backends: usize,
+    /// Number of anything else in the list.
+    pub others: usize,
+    /// The client's descriptor, where there is exactly one client and nothing else.
+    pub only_client: Option<i32>,
+}
+
+/// Descriptor tables of all processes.
+#[derive(Clone, Debug, Default)]
+pub struct Descriptors {
+    processes: FxHashMap<Tid, Vec<Option<Descriptor>>>,
+    /// What last had a number when another came to have it, and from when to when: a close that freed it may not have returned yet.
+    replaced: FxHashMap<Tid, FxHashMap<i32, (DescriptorClass, Range<u64>)>>,
+    /// Descriptors that were beyond the bound.
+    pub evicted: u64,
+}
+
+impl Descriptors {
+    /// The descriptor, if it is known.
+    #[must_use]
+    pub fn get(&self, tgid: Tid, fd: i32) -> Option<&Descriptor> {
+        self.processes.get(&tgid)?.get(usize::try_from(fd).ok()?)?.as_ref()
+    }
+
+    /// Class of a descriptor; `Other` if it is not known.
+    #[must_use]
+    pub fn class(&self, tgid: Tid, fd: i32) -> Option<DescriptorClass> {
+        self.get(tgid, fd).map(|descriptor| descriptor.class)
+    }
+
+    /// No descriptor of the process has a higher number; −1: it has none.
+    #[must_use]
+    pub fn highest(&self, tgid: Tid) -> i32 {
+        let count = self.processes.get(&tgid).map_or(0, Vec::len);
+        i32::try_from(count).unwrap_or(i32::MAX) - 1
+    }
+
+    /// Client connections that the process has open.
+    #[must_use]
+    pub fn clients(&self, tgid: Tid) -> u64 {
+        let table = self.processes.get(&tgid).map_or(&[][..], Vec::as_slice);
+        table.iter().flatten().filter(|descriptor| descriptor.connection.is_some()).count() as u64
+    }
+
+    /// The connection behind a descriptor.
+    #[must_use]
+    pub fn connection(&self, tgid: Tid, fd: i32) -> Option<u32> {
+        self.get(tgid, fd)?.connection
+    }
+
+    /// An event loop uses a back end's descriptor for `owner`.
+    pub fn own(&mut self, tgid: Tid, fd: i32, owner: Option<(u32, u64)>) {
+        if let Some(descriptor) = self.get_mut(tgid, fd) {
+            descriptor.owner = owner;
+        }
+    }
+
+    /// Enters a descriptor, in place of whatever had its number.
+    pub fn open(&mut self, tgid: Tid, fd: i32, class: DescriptorClass, opened_ns: u64) {
+        self.insert(tgid, fd, Descriptor::new(class, opened_ns));
+    }
+
+    /// Enters a client connection.
+    pub fn open_client(&mut self, tgid: Tid, fd: i32, opened_ns: u64, connection: u32) {
+        let new = Descriptor::new(DescriptorClass::Client, opened_ns);
+        self.insert(tgid, fd, Descriptor { connection: Some(connection), ..new });
+    }
+
+    /// Sets the interest list that `/proc/PID/fdinfo` showed, with the events of each where they are known.
+    pub fn set_interest(&mut self, tgid: Tid, epoll_fd: i32, mut interest: Vec<i32>, events: &[u32]) {
+        interest.truncate(MAX_INTEREST);
+        if let Some(descriptor) = self.get_mut(tgid, epoll_fd) {
+            let ways = interest.iter().zip(events).filter(|(_, events)| **events & WAYS != 0);
+            descriptor.ways = ways.map(|(fd, events)| (*fd, *events)).collect();
+            descriptor.interest = interest;
+        }
+    }
+
+    /// Several processes have this instance.
+    pub fn share(&mut self, tgid: Tid, epoll_fd: i32) {
+        if let Some(descriptor) = self.get_mut(tgid, epoll_fd) {
+            descriptor.shared = true;
+        }
+    }
+
+    /// Says what tells the connection behind a descriptor from others.
+    pub fn identify(&mut self, tgid: Tid, fd: i32, identity: u64) {
+        if let Some(descriptor) = self.get_mut(tgid, fd) {
+            descriptor.identity = identity;
+        }
+    }
+
+    /// Changes the class of a known descriptor.
+    pub fn reclass(&mut self, tgid: Tid, fd: i32, class: DescriptorClass) {
+        if let Some(descriptor) = self.get_mut(tgid, fd) {
+            descriptor.class = class;
+        } else {
+            self.open(tgid, fd, class, 0);
+        }
+    }
+
+    /// Whether what has this number had it at that moment.
+    #[must_use]
+    pub fn had(&self, tgid: Tid, fd: i32, at_ns: u64) -> bool {
+        self.get(tgid, fd).is_some_and(|descriptor| descriptor.opened_ns <= at_ns)
+    }
+
+    /// Class of what had this number at that moment; `None` where that is not known (any more).
+    #[must_use]
+    pub fn class_at(&self, tgid: Tid, fd: i32, at_ns: u64) -> Option<DescriptorClass> {
+        let now = self.get(tgid, fd).filter(|descriptor| descriptor.opened_ns <= at_ns);
+        let before = || {
+            let (class, held_ns) = self.replaced.get(&tgid)?.get(&fd)?;
+            held_ns.contains(&at_ns).then_some(*class)
+        };
+        now.map(|descriptor| descriptor.class).or_else(before)
+    }
+
+    /// Removes a descriptor that was there when the close was entered. One that was opened later has only inherited
+    /// the number: close frees it before it returns.
+    pub fn close(&mut self, tgid: Tid, fd: i32, close_enter_ns: u64) -> Option<Descriptor> {
+        let slot = self.processes.get_mut(&tgid)?.get_mut(usize::try_from(fd).ok()?)?;
+        if slot.as_ref().is_some_and(|descriptor| descriptor.opened_ns > close_enter_ns) {
+            return None;
+        }
+        slot.take()
+    }
+
+    /// A child process starts with a copy of its parent's table; its copies of client connections are not followed.
+    pub fn fork(&mut self, parent: Tid, child: Tid) {
+        if parent == child {
+            return;
+        }
+        if let Some(table) = self.processes.get_mut(&parent) {
+            for descriptor in table.iter_mut().flatten() {
+                descriptor.shared |= descriptor.class == DescriptorClass::Epoll;
+            }
+            let mut copy = table.clone();
+            for descriptor in copy.iter_mut().flatten() {
+                if descriptor.connection.take().is_some() {
+                    descriptor.class = DescriptorClass::Other;
+                }
+            }
+            self.processes.insert(child, copy);
+        }
+    }
+
+    /// A process is gone; returns the connections that it still had.
+    pub fn exit(&mut self, tgid: Tid) -> Vec<u32> {
+        self.replaced.remove(&tgid);
+        let table = self.processes.remove(&tgid).unwrap_or_default();
+        table.into_iter().flatten().filter_map(|descriptor| descriptor.connection).collect()
+    }
+
+    /// Forgets processes that have ended: of one, something may have been told after its end.
+    pub fn retain(&mut self, living: &Living) {
+        self.processes.retain(|tgid, _| living.process(*tgid));
+        self.replaced.retain(|tgid, _| living.process(*tgid));
+    }
+
+    /// What an epoll instance waits for now.
+    #[must_use]
+    pub fn interest(&self, tgid: Tid, epoll_fd: i32) -> Interest {
+        let mut found = Interest::default();
+        let list = self.get(tgid, epoll_fd).map_or(&[][..], |descriptor| descriptor.interest.as_slice());
+        let mut client = None;
+        for &fd in list {
+            match self.class(tgid, fd) {
+                Some(DescriptorClass::Listener) => found.listener = true,
+                Some(DescriptorClass::Client) => {
+                    found.clients += 1;
+                    client = Some(fd);
+                }
+                Some(DescriptorClass::Backend { .. }) => found.backends += 1,
+                // A number in the list that is no longer open: the kernel removed it at close.
+                None => {}
+                Some(_) => found.others += 1,
+            }
+        }
+        if found.clients == 1 && !found.listener && found.backends + found.others == 0 {
+            found.only_client = client;
+        }
+        found
+    }
+
+    /// A call moved bytes: whether a back end has answered by it, and its port (0: none).
+    pub fn answered(&mut self, slice: &Slice) -> Option<u16> {
+        let (Call::Read { fd, .. } | Call::Write { fd }) = slice.call else { return None };
+        let descriptor = self.get_mut(slice.tgid, fd).filter(|_| slice.result > 0)?;
+        let port = match descriptor.class {
+            DescriptorClass::Backend { port } => port,
+            DescriptorClass::Socket => 0,
+            _ => return None,
+        };
+        let was_asked = std::mem::replace(&mut descriptor.is_asked, matches!(slice.call, Call::Write { .. }));
+        (was_asked && !descriptor.is_asked).then_some(port)
+    }
+
+    /// Follows the calls that make, copy and change descriptors (not accept and not close: connections do).
+    pub fn follow(&mut self, slice: &Slice, exit_ns: u64) {
+        let tgid = slice.tgid;
+        if slice.result < 0 && !matches!(slice.call, Call::Connect { .. }) {
+            return;
+        }
+        let made = i32::try_from(slice.result).unwrap_or(-1);
+        match slice.call {
+            Call::Make { class } => self.open(tgid, made, class, exit_ns),
+            Call::MakePair { fds } => {
+                for fd in fds {
+                    self.open(tgid, fd, DescriptorClass::Wakeup, exit_ns);
+                }
+            }
+            Call::Duplicate { fd } => {
+                if let Some(mut copy) = self.get(tgid, fd).cloned() {
+                    copy.opened_ns = exit_ns;
+                    self.insert(tgid, made, copy);
+                }
+            }
+            Call::Connect { fd, port, identity, .. } => {
+                self.reclass(tgid, fd, DescriptorClass::Backend { port });
+                self.identify(tgid, fd, identity);
+            }
+            Call::Listen { fd, .. } => self.reclass(tgid, fd, DescriptorClass::Listener),
+            Call::EpollControl { epoll_fd, operation, fd, events } => {
+                self.control(tgid, epoll_fd, operation, (fd, events));
+            }
+            _ => {}
+        }
+    }
+
+    fn control(&mut self, tgid: Tid, epoll_fd: i32, operation: u32, (fd, events): (i32, u32)) {
+        if self.get(tgid, epoll_fd).is_none() {
+            self.open(tgid, epoll_fd, DescriptorClass::Epoll, 0);
+        }
+        let Some(descriptor) = self.get_mut(tgid, epoll_fd) else { return };
+        if !descriptor.ways.is_empty() || events & WAYS != 0 {
+            descriptor.ways.retain(|(entry, _)| *entry != fd);
+            if operation != EPOLL_CTL_DEL && events & WAYS != 0 && descriptor.ways.len() < MAX_INTEREST {
+                descriptor.ways.push((fd, events));
+            }
+        }
+        if operation == EPOLL_CTL_DEL {
+            descriptor.interest.retain(|entry| *entry != fd);
+        } else if !descriptor.interest.contains(&fd) {
+            if descriptor.interest.len() < MAX_INTEREST {
+                descriptor.interest.push(fd);
+            } else {
+                self.evicted += 1;
+            }
+        }
+    }
+
+    fn get_mut(&mut self, tgid: Tid, fd: i32) -> Option<&mut Descriptor> {
+        self.processes.get_mut(&tgid)?.get_mut(usize::try_from(fd).ok()?)?.as_mut()
+    }
+
+    fn insert(&mut self, tgid: Tid, fd: i32, descriptor: Descriptor) {
+        let Ok(index) = usize::try_from(fd) else { return };
+        if index >= MAX_DESCRIPTOR {
+            self.evicted += 1;
+            return;
+        }
+        let table = self.processes.entry(tgid).or_default();
+        if table.len() <= index {
+            table.resize(index + 1, None);
+        }
+        if let Some(slot) = table.get_mut(index) {
+            if let Some(before) = slot {
+                let held_ns = before.opened_ns..descriptor.opened_ns;
+                self.replaced.entry(tgid).or_default().insert(fd, (before.class, held_ns));
+            }
+            *slot = Some(descriptor);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_that_returns_late_does_not_remove_the_number_s_next_owner() {
+        let mut table = Descriptors::default();
+        table.open(1, 7, DescriptorClass::File, 100);
+        // Thread A enters close(7) at 200; thread B opens 7 anew at 210; A's close returns at 220.
+        table.open(1, 7, DescriptorClass::Epoll, 210);
+        assert!(table.close(1, 7, 200).is_none());
+        assert_eq!(table.class(1, 7), Some(DescriptorClass::Epoll));
+        assert_eq!(table.class_at(1, 7, 200), Some(DescriptorClass::File));
+        assert_eq!(table.class_at(1, 7, 210), Some(DescriptorClass::Epoll));
+        assert_eq!(table.class_at(1, 7, 99), None, "what was there before is forgotten");
+        assert!(table.close(1, 7, 300).is_some());
+        assert_eq!(table.class_at(1, 7, 200), Some(DescriptorClass::File), "the next owner has gone as well");
+    }
+
+    #[test]
+    fn an_epoll_instance_with_one_client_is_a_wait_for_that_client() {
+        let mut table = Descriptors::default();
+        table.open(1, 5, DescriptorClass::Epoll, 1);
+        table.open_client(1, 9, 1, 0);
+        table.control(1, 5, 1, (9, 0));
+        assert_eq!(table.interest(1, 5).only_client, Some(9));
+        table.open(1, 3, DescriptorClass::Listener, 1);
+        table.control(1, 5, 1, (3, 0));
+        assert_eq!(table.interest(1, 5).only_client, None);
+        assert!(table.interest(1, 5).listener);
+        table.control(1, 5, EPOLL_CTL_DEL, (3, 0));
+        assert!(!table.interest(1, 5).listener);
+    }
+
+    #[test]
+    fn a_forked_child_inherits_descriptors_but_no_connections() {
+        let mut table = Descriptors::default();
+        table.open(1, 3, DescriptorClass::Listener, 1);
+        table.open_client(1, 9, 1, 4);
+        table.fork(1, 2);
+        assert_eq!(table.class(2, 3), Some(DescriptorClass::Listener));
+        assert_eq!(table.connection(2, 9), None);
+        assert_eq!(table.exit(1), vec![4]);
+        assert_eq!(table.class(1, 3), None);
+    }
+
+    #[test]
+    fn hostile_descriptor_numbers_are_counted_not_stored() {
+        let mut table = Descriptors::default();
+        table.open(1, i32::MAX, DescriptorClass::File, 1);
+        table.open(1, -5, DescriptorClass::File, 1);
+        assert_eq!(table.evicted, 1);
+        assert_eq!(table.class(1, i32::MAX), None);
+    }
+}
