@@ -24,7 +24,7 @@ import time
 
 import streams
 from asgi_witness import begun
-from witnessed import write
+from witness import log
 
 DOWNLOAD = b"x" * (16 * 1024 * 1024)
 
@@ -155,4 +155,4 @@ async def application(scope, receive, send):
         line["end_ns"] = time.monotonic_ns()
     finally:
         if os.environ.get("REQUEST_LOG"):
-            write(line)
+            log(line)

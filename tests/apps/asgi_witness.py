@@ -10,7 +10,7 @@ import os
 import threading
 import time
 
-from witnessed import write
+from witness import log
 
 
 def begun(scope):
@@ -68,6 +68,6 @@ def witnessed(application):
         try:
             await application(scope, receive, pass_on)
         finally:
-            write(line)
+            log(line)
 
     return seen

@@ -6,7 +6,6 @@ that computes for 2 ms. What the coroutines of `/await` waited is a witness of `
 """
 
 import asyncio
-import json
 import os
 import threading
 import time
@@ -15,6 +14,7 @@ import asgi_app
 import demo_app
 from asgi_witness import witnessed
 from fastapi import FastAPI
+from witness import append
 
 framework = FastAPI()
 
@@ -33,11 +33,7 @@ def note(kind, milliseconds, unique, start_ns):
         "cpu_ns": 0,
         "run_queue_ns": 0,
     }
-    descriptor = os.open(os.environ["WITNESS_FILE"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        os.write(descriptor, (json.dumps(line) + "\n").encode())
-    finally:
-        os.close(descriptor)
+    append(os.environ["WITNESS_FILE"], [line])
 
 
 @framework.get("/fast/{unique}")

@@ -11,7 +11,7 @@ import threading
 import time
 
 from twisted.web.resource import Resource
-from witnessed import write
+from witness import log
 
 
 class Application(Resource):
@@ -31,5 +31,5 @@ class Application(Resource):
         if route == "block":
             time.sleep(float(rest[0]) / 1000)
         line["returned_ns"] = line["end_ns"] = time.monotonic_ns()
-        write(line)
+        log(line)
         return b"done\n"

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 
-from witnessed import write
+from witness import log
 
 HEAD = re.compile(rb"([A-Z]+) ([^ ?]*)[^ ]* HTTP/1\.[01]\r\n")
 
@@ -53,7 +53,7 @@ class Conversation:
     def over(self):
         """No more comes of the request."""
         if self.line and self.line["end_ns"]:
-            write(self.line)
+            log(self.line)
         self.line = None
 
 

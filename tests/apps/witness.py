@@ -21,6 +21,11 @@ def append(path, lines):
         os.close(descriptor)
 
 
+def log(line):
+    """Notes one request."""
+    append(os.environ.get("REQUEST_LOG"), [line])
+
+
 def ready():
     path = os.environ.get("READY_FILE")
     if path:
@@ -90,7 +95,7 @@ class Response:
         self.line["end_ns"] = time.monotonic_ns()
         if hasattr(self.parts, "close"):
             self.parts.close()
-        append(os.environ.get("REQUEST_LOG"), [self.line])
+        log(self.line)
 
 
 def requests(application):
@@ -119,7 +124,7 @@ def requests(application):
             line["returned_ns"] = time.monotonic_ns()
             return Response(line, parts)
         except BaseException:
-            append(os.environ.get("REQUEST_LOG"), [line])
+            log(line)
             raise
 
     return app

@@ -7,7 +7,6 @@ mod archive;
 mod boot;
 mod fetch;
 
-
 use anyhow::{Context as _, bail};
 
 use crate::command;
