@@ -182,7 +182,6 @@ pub(in crate::machine) fn turn_to(
     };
     let at_work =
         if may_be_told { handoff::at_work(state.view(), slice.tgid, (number, id), task) } else { None };
-    let has_open_threads = handoff::has_open_threads(state.view(), slice.tgid);
     let asked = has_asked(state, thread, (number, id), task);
     // The thread has handed back what it did, without a note. Where only
     // their order told whose thread it is, that one goes on before it has told of its job speaks against it.
@@ -210,7 +209,7 @@ pub(in crate::machine) fn turn_to(
         // Its thread has another job of it since.
         if let Some(handed_to) = at_work.filter(|handed_to| handed_to.begin_ns > active.cursor_ns) {
             active.pass(handed_to.begin_ns.min(own_start_ns), Phase::LoopWait);
-            active.pass(event_loop.found_ns().min(own_start_ns), Phase::LockWait);
+            active.pass(event_loop.found_ns().min(own_start_ns), Phase::Unexplained);
         }
         // The loop has gone on since with whatever told it so: then it was something else that the request waited for.
         active.pass(recent_ns.min(own_start_ns), Phase::Unexplained);
@@ -242,9 +241,7 @@ pub(in crate::machine) fn turn_to(
         for (until_ns, phase) in
             event_loop.explain(asked, active.cursor_ns, known_until_ns, wants, arrival_ns)
         {
-            // Not a lock: one of the threads that are open worked for it.
-            let is_work = has_open_threads && phase == Phase::LockWait;
-            active.pass(until_ns, if is_work { Phase::Unexplained } else { phase });
+            active.pass(until_ns, phase);
         }
         active.pass(own_start_ns, Phase::Unexplained);
     }

@@ -149,7 +149,8 @@ impl EventLoop {
             (Some(timer_ns), woken_ns) if woken_ns.is_none_or(|at_ns| at_ns < since(RESUMING_TURNS)) => {
                 Some(Resumed::at(Phase::Sleep, timer_ns))
             }
-            (None, Some(woken_ns)) => Some(Resumed::at(Phase::LockWait, woken_ns)),
+            // What the other thread did until then is not known to be a wait for a lock: it may have worked for the request.
+            (None, Some(woken_ns)) => Some(Resumed::at(Phase::Unexplained, woken_ns)),
             _ => None,
         }
     }
