@@ -12,21 +12,30 @@ tools=$PWD/.tools
 
 say() { printf '[setup] %s\n' "$*" >&2; }
 
+# Installs Debian's packages, as root; fails where it cannot. No service of theirs is started: a policy forbids that meanwhile, where the machine
+# has none of its own.
+install_packages() (
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+    say "installing $*"
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+    fi
+    apt-get -qq update || say "the lists of packages could not be brought up to date"
+    SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null
+)
+
 # A Debian or Ubuntu machine may lack these; as root they are installed, otherwise named in one line.
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v make >/dev/null || missing+=(make)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
-if [ ${#missing[@]} -gt 0 ]; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        say "installing ${missing[*]}"
-        apt-get -qq update
-        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
-    else
-        say "missing: run  sudo apt-get install ${missing[*]}  and then this command again"
-        exit 1
-    fi
+if [ ${#missing[@]} -gt 0 ] && ! install_packages "${missing[@]}"; then
+    say "missing: run  sudo apt-get install ${missing[*]}  and then this command again"
+    exit 1
 fi
 
 command -v rustup >/dev/null || { say "rustup is missing: install it as its documentation says (https://rustup.rs), then run this again"; exit 1; }
@@ -69,40 +78,23 @@ front_ends() {
     [ -x /usr/bin/apxs ] || missing+=(apache2-dev)
     [ -n "$(compgen -G '/usr/include/python3*/Python.h')" ] || missing+=(python3-dev)
     /usr/bin/python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
-    [ ${#missing[@]} -gt 0 ] || return 0
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        say "installing ${missing[*]}"
-        apt-get -qq update
-        SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null \
-            || say "could not install ${missing[*]}"
-    else
+    if [ ${#missing[@]} -gt 0 ] && ! install_packages "${missing[@]}"; then
         say "tests with nginx, Apache, Prometheus, wrk and TLS will be skipped or fail; for them run  sudo apt-get install ${missing[*]}"
     fi
 }
 
-# What whole stacks of the tests ask. They start servers of their own, as ordinary users in directories of their own: no service of the system may
-# start, and PostgreSQL's package is to make no database. Where it is missing, these tests are skipped and say so.
+# What whole stacks of the tests ask. They start servers of their own, as an ordinary user in directories of their own: PostgreSQL's package is to
+# make no database. Where it is missing, these tests are skipped and say so.
 stores() {
-    local missing=() policy=/usr/sbin/policy-rc.d cluster=/etc/postgresql-common/createcluster.conf made=()
+    local missing=() cluster=/etc/postgresql-common/createcluster.conf
     [ -n "$(compgen -G '/usr/lib/postgresql/*/bin/initdb')" ] || missing+=(postgresql)
     [ -x /usr/bin/redis-server ] || missing+=(redis-server)
     [ ${#missing[@]} -gt 0 ] || return 0
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        say "installing ${missing[*]}"
-        if [ ! -e "$policy" ]; then
-            made+=("$policy")
-            printf '#!/bin/sh\nexit 101\n' >"$policy"
-            chmod +x "$policy"
-        fi
-        if [ ! -e "$cluster" ]; then
-            mkdir -p "${cluster%/*}"
-            echo 'create_main_cluster = false' >"$cluster"
-        fi
-        apt-get -qq update
-        SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null \
-            || say "could not install ${missing[*]}"
-        [ ${#made[@]} = 0 ] || rm -f "${made[@]}"
-    else
+    if [ "$(id -u)" = 0 ] && [ ! -e "$cluster" ]; then
+        mkdir -p "${cluster%/*}"
+        echo 'create_main_cluster = false' >"$cluster"
+    fi
+    if ! install_packages "${missing[@]}"; then
         say "tests of whole stacks will be skipped or fail; for them run  sudo apt-get install ${missing[*]}"
     fi
 }

@@ -24,7 +24,7 @@ import time
 
 import streams
 from asgi_witness import begun
-from witness import log
+from witness import log, ready
 
 DOWNLOAD = b"x" * (16 * 1024 * 1024)
 
@@ -156,3 +156,6 @@ async def application(scope, receive, send):
     finally:
         if os.environ.get("REQUEST_LOG"):
             log(line)
+
+
+ready()

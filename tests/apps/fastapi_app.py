@@ -1,7 +1,7 @@
 """An application of FastAPI: plain functions in the framework's threads, coroutines on the loop, each with its witness.
 
 In, from the environment: what `demo_app` and `asgi_witness` take. Out: `application`. The `/truth` routes of `demo_app` in the framework's
-threads; `/await/sleep/MS/ID` and `/await/backend/MS/ID` on the loop; `/fast/ID`, a coroutine that answers at once; `/computed/ID`, a plain function
+threads; `/twice/MS/ID`, a plain dependency and a plain function that sleep for MS each, one after the other; `/await/sleep/MS/ID` and `/await/backend/MS/ID` on the loop; `/fast/ID`, a coroutine that answers at once; `/computed/ID`, a plain function
 that computes for 2 ms. What the coroutines of `/await` waited is a witness of `WITNESS_FILE` as those of `/truth` are, by the loop's thread.
 """
 
@@ -13,23 +13,22 @@ import time
 import asgi_app
 import demo_app
 from asgi_witness import witnessed
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from witness import append
 
 framework = FastAPI()
 
 
-def note(kind, milliseconds, unique, start_ns):
-    end_ns = time.monotonic_ns()
+def note(kind, milliseconds, unique, start_ns, wall_ns):
     line = {
         "id": unique,
-        "kind": "await-" + kind,
+        "kind": kind,
         "asked_ms": milliseconds,
         "pid": os.getpid(),
         "tid": threading.get_native_id(),
         "start_ns": start_ns,
-        "end_ns": end_ns,
-        "wall_ns": end_ns - start_ns,
+        "end_ns": time.monotonic_ns(),
+        "wall_ns": wall_ns,
         "cpu_ns": 0,
         "run_queue_ns": 0,
     }
@@ -66,7 +65,21 @@ async def wait(kind: str, milliseconds: float, unique: str):
         await asyncio.sleep(milliseconds / 1000)
     else:
         await asgi_app.ask_backend(milliseconds)
-    note(kind, milliseconds, unique, start_ns)
+    note("await-" + kind, milliseconds, unique, start_ns, time.monotonic_ns() - start_ns)
+    return "done"
+
+
+def half(milliseconds: float):
+    start_ns = time.monotonic_ns()
+    demo_app.sleep(milliseconds)
+    return start_ns, time.monotonic_ns() - start_ns
+
+
+@framework.get("/twice/{milliseconds}/{unique}")
+def twice(milliseconds: float, unique: str, first: tuple = Depends(half)):
+    _, second_ns = half(milliseconds)
+    start_ns, first_ns = first
+    note("twice", 2 * milliseconds, unique, start_ns, first_ns + second_ns)
     return "done"
 
 

@@ -11,6 +11,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import witness
 from asgi_witness import witnessed
 
 
@@ -44,3 +45,4 @@ async def ready(scope, receive, send):
 
 
 application = witnessed(ready)
+witness.ready()

@@ -10,8 +10,8 @@ import os
 import threading
 import time
 
+import witness
 from twisted.web.resource import Resource
-from witness import log
 
 
 class Application(Resource):
@@ -31,5 +31,8 @@ class Application(Resource):
         if route == "block":
             time.sleep(float(rest[0]) / 1000)
         line["returned_ns"] = line["end_ns"] = time.monotonic_ns()
-        log(line)
+        witness.log(line)
         return b"done\n"
+
+
+witness.ready()

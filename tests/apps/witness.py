@@ -5,6 +5,7 @@ when it says `ready`). Out: JSON lines, each in one write to a file that is open
 """
 
 import contextlib
+import functools
 import json
 import os
 import threading
@@ -26,7 +27,9 @@ def log(line):
     append(os.environ.get("REQUEST_LOG"), [line])
 
 
+@functools.cache
 def ready():
+    """Says that this process has loaded its application; once, however many modules of it say so."""
     path = os.environ.get("READY_FILE")
     if path:
         with open(path, "a", encoding="ascii") as file:

@@ -2,6 +2,7 @@
 //!
 //! In: Debian's programs. Out: their addresses on loopback; they end when dropped, and their data with them.
 
+use std::cmp::Ordering;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -48,8 +49,9 @@ fn postgres_programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
     let mut found: Vec<PathBuf> = versions.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).collect();
     found.retain(|programs| programs.join("initdb").exists() && programs.join("postgres").exists());
-    found.sort();
-    found.pop()
+    let version =
+        |programs: &PathBuf| -> Option<f64> { programs.parent()?.file_name()?.to_str()?.parse().ok() };
+    found.into_iter().max_by(|a, b| version(a).partial_cmp(&version(b)).unwrap_or(Ordering::Equal))
 }
 
 /// The environment that holds the frameworks.
@@ -95,18 +97,10 @@ impl Stores {
         let directory = tempfile::Builder::new().prefix("wsgi-trace-stores-").tempdir()?;
         let (database, redis) = (free("127.0.0.1")?, free("127.0.0.1")?);
         let ((_, redis_port), (host, port)) = (redis.host_and_port(), database.host_and_port());
-        let redis_child = Child::start(
-            Command::new(REDIS)
-                .args(["--bind", "127.0.0.1", "--port", &redis_port, "--save", "", "--hz", "500", "--dir"])
-                .arg(directory.path())
-                .stdin(Stdio::null())
-                .stdout(Stdio::null()),
-            "Redis",
-        )?;
         // SAFETY: `geteuid` takes nothing and cannot fail.
         let is_root = unsafe { libc::geteuid() } == 0;
-        let as_nobody = |name: &str| {
-            let mut command = Command::new(programs.join(name));
+        let as_nobody = |program: PathBuf| {
+            let mut command = Command::new(program);
             if is_root {
                 command.uid(NOBODY).gid(NOBODY);
             }
@@ -116,13 +110,20 @@ impl Stores {
         if is_root {
             chown(directory.path(), Some(NOBODY), Some(NOBODY))?;
         }
-        let made = as_nobody("initdb")
+        let redis_child = Child::start(
+            as_nobody(PathBuf::from(REDIS))
+                .args(["--bind", "127.0.0.1", "--port", &redis_port, "--save", "", "--hz", "500", "--dir"])
+                .arg(directory.path())
+                .stdout(Stdio::null()),
+            "Redis",
+        )?;
+        let made = as_nobody(programs.join("initdb"))
             .args(["--pgdata", "data", "--username", "postgres", "--auth", "trust", "--encoding", "UTF8"])
             .args(["--no-locale", "--no-sync", "--no-instructions"])
             .output()?;
         ensure!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let log = std::fs::File::create(directory.path().join("postgres.log"))?;
-        let mut command = as_nobody("postgres");
+        let mut command = as_nobody(programs.join("postgres"));
         command.args(["-D", "data", "-h", &host, "-p", &port, "-F", "-k"]).arg(directory.path());
         // Nothing of its own may run beside what is measured.
         command.args(["-c", "autovacuum=off", "-c", "jit=off", "-c", "max_connections=40"]);
@@ -133,7 +134,7 @@ impl Stores {
             if let Some(status) = postgres.ended()? {
                 anyhow::bail!("PostgreSQL ended at once: {status}: {}", words());
             }
-            let psql = as_nobody("psql")
+            let psql = as_nobody(programs.join("psql"))
                 .args(["--quiet", "--no-psqlrc", "-v", "ON_ERROR_STOP=1", "--single-transaction"])
                 .args(["-h", &host, "-p", &port, "-U", "postgres", "-c", SCHEMA, "postgres"])
                 .output()?;

@@ -5,7 +5,7 @@
 //! (a sidecar) the process's group is outside of what our own mounts show: then it is read where the process itself has it mounted,
 //! below `/proc/PID/root`.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use profiler_core::fact::CgroupCpu;
 
@@ -91,17 +91,17 @@ impl CgroupReader {
 
     /// The group that binds `cgroup`, of those that a mount shows at whose `point` the group `root` stands.
     fn within(version: Version, cgroup: &str, point: &Path, root: &str) -> Option<Self> {
-        let shown = if root == "/" { cgroup } else { cgroup.strip_prefix(root).unwrap_or(cgroup) };
-        // A path with `..` lies outside what this mount shows.
-        if shown.split('/').any(|part| part == "..") {
+        // What does not begin with the root, or has `..` in the rest, lies outside what this mount shows.
+        let shown = Path::new(cgroup).strip_prefix(root).ok()?;
+        if shown.components().any(|part| part == Component::ParentDir) {
             return None;
         }
-        let own = Self::at(version, point, shown);
+        let own = Self::at(version, point, root, shown);
         let mut tightest: Option<(f64, Self)> = None;
-        let mut path = Some(Path::new(shown));
+        let mut path = Some(shown);
         for _ in 0..MAX_DEPTH {
             let Some(level) = path else { break };
-            let reader = Self::at(version, point, &level.to_string_lossy());
+            let reader = Self::at(version, point, root, level);
             if let Ok(CgroupCpu { quota_us: Some(quota), period_us, .. }) = reader.read() {
                 let cpus = as_cpus(quota, period_us);
                 if tightest.as_ref().is_none_or(|(least, _)| cpus < *least) {
@@ -113,12 +113,11 @@ impl CgroupReader {
         Some(tightest.map_or(own, |(_, reader)| reader))
     }
 
-    fn at(version: Version, point: &Path, cgroup: &str) -> Self {
-        Self {
-            cgroup: if cgroup.is_empty() { "/".to_owned() } else { cgroup.to_owned() },
-            directory: point.join(cgroup.trim_start_matches('/')),
-            version,
-        }
+    /// The group `shown` below `root`, which stands at `point`.
+    fn at(version: Version, point: &Path, root: &str, shown: &Path) -> Self {
+        let own = Path::new(root);
+        let cgroup = if shown.as_os_str().is_empty() { own.to_owned() } else { own.join(shown) };
+        Self { cgroup: cgroup.to_string_lossy().into_owned(), directory: point.join(shown), version }
     }
 
     /// Quota and throttling now.
@@ -267,6 +266,23 @@ mod tests {
             fs::write(group.join("cpu.stat"), "nr_throttled 3\n").expect("statistics");
             let found = host.read().expect("group");
             assert_eq!((found.quota_us, found.throttled_periods), (Some(50_000), 3), "{kind}");
+            assert_eq!(found.cgroup, "/../server");
+        }
+    }
+
+    #[test]
+    fn our_own_container_s_quota_is_never_taken_for_the_server_s() {
+        for server in ["/docker/def", "/docker/abcdef"] {
+            let kind = "cgroup cgroup rw,cpu";
+            let host = Host::new(&format!("4:cpu:{server}\n"), kind);
+            let ours = format!(
+                "30 20 0:26 /docker/abc {} rw - {kind}\n",
+                host.directory.path().join("cgroup").display()
+            );
+            fs::write(host.directory.path().join("proc/self/mountinfo"), ours).expect("mountinfo");
+            host.file("cpu.cfs_quota_us", "25000\n");
+            host.file("cpu.stat", "nr_throttled 9\n");
+            assert_eq!(host.read(), None, "{server}");
         }
     }
 

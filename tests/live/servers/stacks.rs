@@ -16,6 +16,9 @@ use wsgi_trace_tests::witness::Witness;
 use crate::truth::{self, Window, little_is_unexplained, nothing_is_lost, slots_are_as_configured};
 use crate::work;
 
+/// Requests of each kind of work that are compared, at least.
+const MANY: usize = 10;
+
 /// A stack that was watched.
 pub(crate) struct Watched {
     pub(crate) window: Window,
@@ -59,6 +62,11 @@ impl Watched {
         little_is_unexplained(stack, &window.traced)?;
         let of_kind = |witness: &Witness, path: &str| format!("{} {}", kind(path), witness.kind);
         let compared = work::compared(stack, window, |witness, request| of_kind(witness, request.path()))?;
+        ensure!(
+            !compared.kinds.is_empty() && compared.kinds.values().all(|count| *count >= MANY),
+            "too little is compared: {:?}",
+            compared.kinds
+        );
         let intervals = if gil == Gil::Calm { compared.asleep } else { compared.strict };
         let wrong = intervals.wrong(window.between(stack)?);
         ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -100,7 +108,14 @@ impl Watched {
     pub(crate) fn advises_no_more_threads(&self) -> anyhow::Result<()> {
         for one in self.findings.iter().filter(|one| one["answer"] == "present") {
             let advice = one["advice"].as_str().context("no advice")?.to_lowercase();
-            let advises = ["raise --threads", "more --threads", "raise threads", "add threads"];
+            let advises = [
+                "raise --threads",
+                "more --threads",
+                "raise threads",
+                "add threads",
+                "workers or threads",
+                "more threads each",
+            ];
             ensure!(!advises.iter().any(|words| advice.contains(words)), "{}: {advice}", one["id"]);
         }
         Ok(())

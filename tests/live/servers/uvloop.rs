@@ -13,7 +13,7 @@ use wsgi_trace_tests::server::fastapi::FastApi;
 use wsgi_trace_tests::server::{Recipe as _, Server};
 use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
 
-const ROUTES: &str = "--routes=/truth/sleep/26=2,/truth/backend/36=2,/await/sleep/15=2,/await/backend/30=2,/fast=4,/computed=2";
+const ROUTES: &str = "--routes=/truth/sleep/26=2,/truth/backend/36=2,/await/sleep/15=2,/await/backend/30=2,/fast=4,/computed=2,/twice/12=2";
 
 /// What a kind of request does that its own clocks have measured.
 struct Work {
@@ -24,7 +24,9 @@ struct Work {
     named: f64,
 }
 
-const WORK: [Work; 4] = [
+const WORK: [Work; 5] = [
+    // Of two jobs, one after the other, the first is mostly not found.
+    Work { kind: "twice", phase: "sleep", named: 0.25 },
     Work { kind: "sleep", phase: "sleep", named: 0.40 },
     Work { kind: "backend", phase: "backend_wait", named: 0.40 },
     Work { kind: "await-sleep", phase: "sleep", named: 0.10 },
@@ -112,7 +114,7 @@ fn told(recipe: FastApi) -> anyhow::Result<()> {
     let (kinds, traced) = by_kind(recipe)?;
     eprintln!("{}:", recipe.about());
     kinds.iter().for_each(|(kind, sums)| sums.show(kind));
-    ensure!(kinds.len() == 6 && kinds.values().all(|sums| sums.requests >= 50), "{kinds:?}");
+    ensure!(kinds.len() == 7 && kinds.values().all(|sums| sums.requests >= 50), "{kinds:?}");
     let mut wrong = Vec::new();
     for (kind, sums) in &kinds {
         let work = WORK.iter().find(|work| work.kind == kind);

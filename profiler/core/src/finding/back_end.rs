@@ -91,9 +91,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         if of_it > 0.0 {
             sentence.push_str(&format!(", {} of it in {}", percent(of_it), endpoint_name(worst)));
         }
-        // A faster back end, or more that wait for it at once, would win less than asking once.
+        // Where most of it is one endpoint's, a faster back end, or more that wait for it at once, would win less than asking once.
         let per_request = ratio(worst.round_trips.total(), worst.count);
-        if per_request >= limits.round_trips_min_count {
+        if per_request >= limits.round_trips_min_count && of_it >= MOST {
             next_step = Some(NextStep::For { case: "often", otherwise: FEWER });
             let how_often = format!(", which asks {} times in a request, on average", factor(per_request));
             if has_room(&sentence, &how_often) {
@@ -104,6 +104,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let exemplars = basis.exemplars(&[Phase::BackendWait]);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step })
 }
+
+/// Share of all waits for back ends from which an endpoint's are most of them.
+const MOST: f64 = 0.5;
 
 /// What to do where an endpoint asks often.
 const FEWER: &str = "Ask for all of it at once: a query for each row (N+1) becomes one with a join, an IN list or a prefetch \

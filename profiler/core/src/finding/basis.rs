@@ -273,11 +273,11 @@ impl<'a> Basis<'a> {
         let unexplained = ratio(unexplained_ns, served);
         Err(Undecided {
             reason: format!(
-                "requests waited for {what} {} of service time, and {} of it is unexplained, which may be the same",
+                "requests waited for {what} {} of service time, and {} of service time is unexplained, which may be the same",
                 words::percent(ratio(waited_ns, served)),
                 words::percent(unexplained)
             ),
-            next_step: "See on the timeline of the slowest requests which part of them is unexplained.",
+            next_step: "Compare with what the application's own log or tracing says of such waits.",
             evidence: vec![
                 decides("explained_and_unexplained_service_ratio", ratio(at_most_ns, served), min_ratio),
                 explains("unexplained_service_ratio", unexplained),

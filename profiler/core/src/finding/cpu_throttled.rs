@@ -45,7 +45,7 @@ fn stopped(basis: &Basis<'_>) -> Outcome {
     let Some(worst) = worst_cgroup(basis) else {
         return Err(Undecided {
             reason: "the CPU statistics of the server's cgroup could not be read".to_owned(),
-            next_step: "In a container, mount the host's /sys/fs/cgroup into it, or look at cpu.stat (nr_throttled) of the server's yourself.",
+            next_step: "Look at cpu.stat (nr_throttled) of the container yourself.",
             evidence: Vec::new(),
         });
     };

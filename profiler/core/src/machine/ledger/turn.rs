@@ -183,12 +183,15 @@ pub(in crate::machine) fn turn_to(
     let at_work =
         if may_be_told { handoff::at_work(state.view(), slice.tgid, (number, id), task) } else { None };
     let asked = has_asked(state, thread, (number, id), task);
-    // The thread has handed back what it did, without a note. Where only
-    // their order told whose thread it is, that one goes on before it has told of its job speaks against it.
-    let wants = state.wire.connections.active((number, id)).map(|active| active.wants);
-    let handed_back =
-        at_work.filter(|by| collected == Collected::Nothing && wants == Some(Wants::Unknown) && !by.by_order);
-    if let Some(handed_to) = handed_back {
+    // The thread has handed back what it did, without a note; maybe after another job of this request. Where only their order told whose thread
+    // it is, that one goes on before it has told of its job speaks against it.
+    let left = state.wire.connections.active((number, id)).map(|active| (active.wants, active.cursor_ns));
+    let handed_back = at_work.zip(left).filter(|(by, (wants, cursor_ns))| {
+        let is_later = by.begin_ns > *cursor_ns;
+        let is_only = collected == Collected::Nothing && *wants == Wants::Unknown && !by.by_order;
+        is_only || collected != Collected::Nothing && is_later
+    });
+    if let Some((handed_to, _)) = handed_back {
         handoff::take_back(&mut state.hand(), slice.tgid, (number, id), handed_to);
     }
     let (Some(event_loop), Some(connection)) =
@@ -206,9 +209,8 @@ pub(in crate::machine) fn turn_to(
         active.pass(own_start_ns, Phase::LoopWait);
     } else if collected != Collected::Nothing {
         event_loop.paired(collected == Collected::ByOrder);
-        // Its thread has another job of it since.
-        if let Some(handed_to) = at_work.filter(|handed_to| handed_to.begin_ns > active.cursor_ns) {
-            active.pass(handed_to.begin_ns.min(own_start_ns), Phase::LoopWait);
+        if handed_back.is_some() {
+            // What its thread did last is not seen yet.
             active.pass(event_loop.found_ns().min(own_start_ns), Phase::Unexplained);
         }
         // The loop has gone on since with whatever told it so: then it was something else that the request waited for.

@@ -46,6 +46,18 @@ pub(in crate::machine) enum Collected {
     ByOrder,
 }
 
+impl Handed {
+    /// What a request waited for until a thread began with its job at `begin_ns`: for the thread since that was woken, before that for what
+    /// is not known. Where nobody woke the thread, it took its first job from a queue, and before a further one nothing is known.
+    fn pass_before(&self, active: &mut Active, begin_ns: u64) {
+        let is_queued = self.woken_ns == 0 && active.pooled;
+        let waited = if is_queued { Phase::Unexplained } else { Phase::PoolWait };
+        for (until_ns, phase) in self.before(begin_ns, waited, Phase::Unexplained) {
+            active.pass(until_ns, phase);
+        }
+    }
+}
+
 /// A job that is done and that nobody is known to have handed over.
 #[derive(Clone, Debug)]
 pub(in crate::machine) struct Free {
@@ -414,21 +426,18 @@ pub(in crate::machine) fn collect(
     }
     own_thread::in_flight(pool, &mut state.runtime.threads, place, at_ns);
     let known = pool.jobs.iter().any(|job| job.place == Some(place));
+    let fits = |job: &&mut Job| {
+        job.place.is_none() && job.ready_ns.is_none() && job.noted_ns > read_ns && job.begin_ns >= given_ns
+    };
+    let is_task_s = |job: &&mut Job| task.is_some() && job.handed.task == task;
+    let is_told = pool.jobs.iter_mut().filter(fits).any(|job| is_task_s(&job));
     // A thread that has worked for it goes on to do so until it is over, or until it has given a piece of the response; else it just has not
-    // noted anything since.
-    if !known && active.pooled && !(active.responding && goes_on) {
+    // noted anything since. Its task may have given another job.
+    if !known && !is_told && active.pooled && !(active.responding && goes_on) {
         return Collected::Nothing;
     }
     if !known {
-        let fits = |job: &&mut Job| {
-            job.place.is_none()
-                && job.ready_ns.is_none()
-                && job.noted_ns > read_ns
-                && job.begin_ns >= given_ns
-        };
         let count = pool.jobs.iter_mut().filter(fits).count();
-        let is_task_s = |job: &&mut Job| task.is_some() && job.handed.task == task;
-        let is_told = pool.jobs.iter_mut().filter(fits).any(|job| is_task_s(&job));
         let tells = task.is_some();
         let may_be = |job: &&mut Job| !tells || job.handed.task.is_none();
         // Whom a thread was woken for by order alone says less than when it told: the loop goes on in the order of the notes.
@@ -458,6 +467,10 @@ pub(in crate::machine) fn collect(
             pool.working.retain(|(worker, _)| *worker != tid);
             pool.working.push((tid, place));
         }
+        // It may have given several, one after the other, and done nothing else in between.
+        if is_told {
+            pool.jobs.iter_mut().filter(fits).filter(is_task_s).for_each(|job| job.place = Some(place));
+        }
         // One of several, told by the order of their notes alone.
         by_order = !is_told && (own > 1 || own == 0 && count > 1);
     }
@@ -473,12 +486,7 @@ pub(in crate::machine) fn collect(
                 active.pass(ready_ns.min(job.begin_ns), Phase::Unexplained);
                 active.pass(job.begin_ns, Phase::LoopWait);
             }
-            None => {
-                let waited = if active.pooled { Phase::LockWait } else { Phase::PoolWait };
-                for (until_ns, phase) in job.handed.before(job.begin_ns, waited, waited) {
-                    active.pass(until_ns, phase);
-                }
-            }
+            None => job.handed.pass_before(active, job.begin_ns),
         }
         active.pooled = true;
         active.take_pieces(&mut job.pieces, tgid, job.tid);

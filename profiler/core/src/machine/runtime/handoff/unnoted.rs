@@ -7,7 +7,6 @@
 use crate::event::Tid;
 use crate::machine::runtime::state::Hand;
 use crate::machine::wire::request::{HandedTo, Place};
-use crate::phase::Phase;
 
 /// The loop goes on with a request whose thread has handed back what it did and of whose note nothing is seen: what is seen of the thread until
 /// now was for that request.
@@ -21,7 +20,7 @@ pub(in crate::machine) fn take_back(
     let active =
         state.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
     let Some(active) = active.filter(|active| active.request.id == id) else { return };
-    active.pass(handed_to.begin_ns, Phase::PoolWait);
+    thread.handed.pass_before(active, handed_to.begin_ns);
     active.pooled = true;
     active.take_pieces(&mut thread.pending, tgid, handed_to.tid);
     thread.works_for = Some((number, id));
