@@ -48,11 +48,12 @@ pub(in crate::machine) enum Collected {
 
 impl Handed {
     /// What a request waited for until a thread began with its job at `begin_ns`: for the thread since that was woken, before that for what
-    /// is not known. Where nobody woke the thread, it took its first job from a queue, and before a further one nothing is known.
-    fn pass_before(&self, active: &mut Active, begin_ns: u64) {
-        let is_queued = self.woken_ns == 0 && active.pooled;
-        let waited = if is_queued { Phase::Unexplained } else { Phase::PoolWait };
-        for (until_ns, phase) in self.before(begin_ns, waited, Phase::Unexplained) {
+    /// is not known, unless this is its first. Where tasks tell whose jobs are (`do_tell`), an earlier one may not have been found.
+    fn pass_before(&self, active: &mut Active, begin_ns: u64, do_tell: bool) {
+        let may_be_later = active.pooled || do_tell && self.task.is_some();
+        let unknown = if may_be_later { Phase::Unexplained } else { Phase::PoolWait };
+        let waited = if self.woken_ns > 0 { Phase::PoolWait } else { unknown };
+        for (until_ns, phase) in self.before(begin_ns, waited, unknown) {
             active.pass(until_ns, phase);
         }
     }
@@ -486,7 +487,7 @@ pub(in crate::machine) fn collect(
                 active.pass(ready_ns.min(job.begin_ns), Phase::Unexplained);
                 active.pass(job.begin_ns, Phase::LoopWait);
             }
-            None => job.handed.pass_before(active, job.begin_ns),
+            None => job.handed.pass_before(active, job.begin_ns, pool.givers.go_on()),
         }
         active.pooled = true;
         active.take_pieces(&mut job.pieces, tgid, job.tid);

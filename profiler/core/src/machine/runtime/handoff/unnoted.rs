@@ -20,7 +20,8 @@ pub(in crate::machine) fn take_back(
     let active =
         state.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
     let Some(active) = active.filter(|active| active.request.id == id) else { return };
-    thread.handed.pass_before(active, handed_to.begin_ns);
+    let do_tell = state.runtime.pools.get(tgid).is_some_and(|pool| pool.givers.go_on());
+    thread.handed.pass_before(active, handed_to.begin_ns, do_tell);
     active.pooled = true;
     active.take_pieces(&mut thread.pending, tgid, handed_to.tid);
     thread.works_for = Some((number, id));
