@@ -191,7 +191,10 @@ pub(in crate::machine) fn turn_to(
         let is_only = collected == Collected::Nothing && *wants == Wants::Unknown && !by.by_order;
         is_only || collected != Collected::Nothing && is_later
     });
-    if let Some((handed_to, _)) = handed_back {
+    // Elsewhere another thread may have taken the job than the one that was woken for it.
+    let on_uvloop = thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.on_uvloop);
+    let is_sure = on_uvloop || task.is_some() && handoff::tasks_tell(state.view(), slice.tgid);
+    if let Some((handed_to, _)) = handed_back.filter(|_| is_sure) {
         handoff::take_back(&mut state.hand(), slice.tgid, (number, id), handed_to);
     }
     let (Some(event_loop), Some(connection)) =
@@ -209,15 +212,17 @@ pub(in crate::machine) fn turn_to(
         active.pass(own_start_ns, Phase::LoopWait);
     } else if collected != Collected::Nothing {
         event_loop.paired(collected == Collected::ByOrder);
-        if handed_back.is_some() {
+        if let Some((handed_to, _)) = handed_back {
+            active.pass(handed_to.begin_ns.min(own_start_ns), Phase::LoopWait);
             // What its thread did last is not seen yet.
             active.pass(event_loop.found_ns().min(own_start_ns), Phase::Unexplained);
         }
         // The loop has gone on since with whatever told it so: then it was something else that the request waited for.
         active.pass(recent_ns.min(own_start_ns), Phase::Unexplained);
         active.pass(own_start_ns, Phase::LoopWait);
-    } else if handed_back.is_some() {
+    } else if let Some((handed_to, _)) = handed_back {
         event_loop.paired(false);
+        active.pass(handed_to.begin_ns.min(own_start_ns), Phase::PoolWait);
         // What it did last is not seen yet.
         active.pass(event_loop.found_ns().min(own_start_ns), Phase::Unexplained);
         active.pass(own_start_ns, Phase::LoopWait);

@@ -5,8 +5,13 @@
 //! pending (`uv_async_send`), as under uvloop.
 
 use crate::event::Tid;
-use crate::machine::runtime::state::Hand;
+use crate::machine::runtime::state::{Hand, View};
 use crate::machine::wire::request::{HandedTo, Place};
+
+/// Whether the Python tasks of a process tell which thread's job is whose.
+pub(in crate::machine) fn tasks_tell(state: View<'_>, tgid: Tid) -> bool {
+    state.runtime.pools.get(tgid).is_some_and(|pool| pool.givers.go_on())
+}
 
 /// The loop goes on with a request whose thread has handed back what it did and of whose note nothing is seen: what is seen of the thread until
 /// now was for that request.
