@@ -152,10 +152,10 @@ pub struct ThreadAccount {
     pub state_words: [u64; STATE_WORDS],
     /// What tells the thread's tasks where two things may: `gil::BY_CONTEXT` or `gil::BY_CHUNK`; 0: not known yet.
     pub task_by: u32,
-    /// Always 0.
+    /// Always 0. The element has 512 bytes with it, so that none straddles a page.
     pub reserved_too: u32,
-    /// Fills the element to 512 bytes, so that none straddles a page; always 0.
-    pub fill: [u64; 1],
+    /// When the waker of the thread's last sleep in a `futex` was about to end it; written by the waker, outside the lock.
+    pub waking_ns: u64,
 }
 
 #[cfg(test)]

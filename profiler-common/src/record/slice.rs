@@ -67,6 +67,25 @@ pub const fn take_lead_ns(extra: u64) -> u64 {
     extra & !TAKE_HAS_TIMEOUT
 }
 
+/// Unit of [`woken_ago_ns`], as a power of two of nanoseconds.
+const AGO_UNIT_SHIFT: u32 = 4;
+
+/// [`SliceRecord::arguments`], second, of a `futex` that takes no interpreter lock: its operation, and how long before its end the thread
+/// was woken.
+#[inline(always)]
+#[must_use]
+pub const fn with_woken_ago(operation: u64, ago_ns: u64) -> u64 {
+    let units = ago_ns >> AGO_UNIT_SHIFT;
+    if units > u32::MAX as u64 { operation & 0xffff_ffff } else { operation & 0xffff_ffff | units << 32 }
+}
+
+/// How long before the end of a `futex` that takes no interpreter lock its waker was about to wake the thread (on the waker's CPU; the thread
+/// may have been queued later), in nanoseconds, to 16 ns, up to 68 s; 0: not known. `second` is [`SliceRecord::arguments`]' second.
+#[must_use]
+pub const fn woken_ago_ns(second: u64) -> u64 {
+    second >> 32 << AGO_UNIT_SHIFT
+}
+
 /// Of a slice with [`FLAG_WAKE_MISSED`], how much of its sleep is undecided at most, as one word in the place of
 /// [`SliceRecord::gap_fault_ns`]. In units of 16 ns, rounded up; each of its numbers reaches to 34 s, and what does not fit is
 /// "all of it".
@@ -165,7 +184,7 @@ pub struct SliceRecord {
     /// The call's first three arguments, as in the registers. Of a `futex` the second and the third are cut to their 32 bits; where the
     /// call waits to take an interpreter lock, the third is [`HOLDER_KNOWN`] and, in the low 32 bits, the thread that held the
     /// lock at entry (last, if it was free just then), by the number that thread gives itself; the second has, in the high 32 bits,
-    /// the thread that held it last at exit (0: not known). Of a `connect` that
+    /// the thread that held it last at exit (0: not known), and where the call takes no such lock [`woken_ago_ns`]. Of a `connect` that
     /// connected or is under way the second is the connection's identity: below 65,536 the own TCP port, with the highest bit
     /// set the address of the UNIX socket at the other end ([`identity`]); a user address where it is not known. With
     /// [`FLAG_BACK_END`] the third of a `connect` is when the connection was made that an earlier `connect` had begun (0: not known).

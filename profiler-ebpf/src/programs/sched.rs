@@ -8,6 +8,7 @@ use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::record::slice::PAGE_FAULT;
+use profiler_common::system_call::FUTEX;
 
 use crate::account::{self, Account};
 use crate::cause;
@@ -95,8 +96,13 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     if let Some(account) = account::of(ctx.arg(0)) {
-        // SAFETY: this field is written here and, while the thread runs, by itself.
-        unsafe { (&raw mut (*account).waker_tid).write_volatile(bpf_get_current_pid_tgid() as u32) };
+        // SAFETY: these fields are written here and, while the thread runs, by itself.
+        unsafe {
+            (&raw mut (*account).waker_tid).write_volatile(bpf_get_current_pid_tgid() as u32);
+            if (*account).system_call == FUTEX as i32 {
+                (&raw mut (*account).waking_ns).write_volatile(bpf_ktime_get_ns());
+            }
+        }
         cause::wakes(account);
     }
     0

@@ -13,7 +13,7 @@ use profiler_common::account::{ENTRY_UNKNOWN, NOT_IN_CALL};
 use profiler_common::call_kind::{Kind, duplicates};
 use profiler_common::record::slice::{
     EVENTS_KNOWN, FLAG_BACK_END, FLAG_CLIENT, FLAG_TAKE_FOLLOWED, FLAG_TAKES_LOCK, HOLDER_KNOWN,
-    SWITCHES_KNOWN, SWITCHES_MASK,
+    SWITCHES_KNOWN, SWITCHES_MASK, with_woken_ago,
 };
 use profiler_common::system_call::{FCNTL, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, kind};
 
@@ -233,6 +233,9 @@ fn exit(registers: Registers, number: u32, result: i64, followed: u32) {
         // Who waits looks again at its next sleep only, if it makes one: meanwhile the lock may have passed to a third.
         let last = take::last_holder_at(change.tgid, change.arguments[0]);
         change.arguments[1] = change.arguments[1] & 0xffff_ffff | u64::from(last) << 32;
+    } else if matches!(kind, Kind::Futex) && change.waker_tid != 0 {
+        let ago_ns = now_ns.saturating_sub(change.waking_ns);
+        change.arguments[1] = with_woken_ago(change.arguments[1], ago_ns);
     }
     if sequence != 0 {
         crate::emit::slice(account, now_ns, result, extra, flags | take_flags);

@@ -156,6 +156,7 @@ fn slice(record: &SliceRecord) -> Slice {
         take_lead_ns: call::take(record.system_call, record.flags, record.extra),
         back_end_ready_ns: call::back_end_ready_ns(record),
         waker_tid: record.waker_tid,
+        woken_ns: call::woken_ns(record),
         flags: record.flags,
     }
 }

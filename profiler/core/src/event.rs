@@ -93,6 +93,8 @@ pub struct Slice {
     pub back_end_ready_ns: u64,
     /// Thread that last woke this one during the call (0: nobody).
     pub waker_tid: Tid,
+    /// When that thread was about to wake this one, which waited in a `futex` for something else than the interpreter lock (0: not known).
+    pub woken_ns: u64,
     /// `profiler_common::record::slice::FLAG_` bits.
     pub flags: u32,
 }
@@ -153,6 +155,7 @@ impl Slice {
             take_lead_ns: None,
             back_end_ready_ns: 0,
             waker_tid: 0,
+            woken_ns: 0,
             flags: 0,
         }
     }

@@ -115,6 +115,16 @@ impl Phases {
         }
     }
 
+    /// Some of what is unexplained turns out to have been this, as far as there is so much of it.
+    pub fn explain(&mut self, known: &Self) {
+        for (phase, duration_ns) in known.iter() {
+            let Some(unexplained) = self.0.get_mut(Phase::Unexplained as usize) else { return };
+            let moved_ns = duration_ns.min(*unexplained);
+            *unexplained -= moved_ns;
+            self.add(phase, moved_ns);
+        }
+    }
+
     /// Duration of one phase.
     #[must_use]
     pub fn get(&self, phase: Phase) -> u64 {
@@ -136,6 +146,21 @@ impl Phases {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_explained_later_is_taken_from_what_is_unexplained_and_never_more() {
+        let of = |all: &[(Phase, u64)]| {
+            let mut phases = Phases::default();
+            all.iter().for_each(|(phase, duration_ns)| phases.add(*phase, *duration_ns));
+            phases
+        };
+        let mut phases = of(&[(Phase::Cpu, 10), (Phase::Unexplained, 100)]);
+        phases.explain(&of(&[(Phase::Cpu, 60), (Phase::RunQueue, 30)]));
+        assert_eq!(phases, of(&[(Phase::Cpu, 70), (Phase::RunQueue, 30), (Phase::Unexplained, 10)]));
+        phases.explain(&of(&[(Phase::Cpu, 60), (Phase::RunQueue, 30)]));
+        assert_eq!(phases.total_ns(), 110);
+        assert_eq!(phases.get(Phase::Unexplained), 0);
+    }
 
     #[test]
     fn every_phase_stands_at_its_own_index() {

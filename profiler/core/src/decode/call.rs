@@ -6,7 +6,7 @@
 use profiler_common::call_kind::{Kind, duplicates};
 use profiler_common::record::slice::{
     EVENTS_KNOWN, FLAG_BACK_END, FLAG_CLIENT, FLAG_TAKES_LOCK, HOLDER_KNOWN, SWITCHES_KNOWN, SWITCHES_MASK,
-    SliceRecord, TAKE_HAS_TIMEOUT, identity, take_lead_ns,
+    SliceRecord, TAKE_HAS_TIMEOUT, identity, take_lead_ns, woken_ago_ns,
 };
 use profiler_common::system_call::{EPOLL_PWAIT2, FCNTL, FUTEX, kind};
 
@@ -123,6 +123,18 @@ pub(crate) const fn holder(system_call: u32, arguments: &[u64; 3]) -> u32 {
 pub(crate) const fn last_holder(system_call: u32, arguments: &[u64; 3]) -> u32 {
     let [_, second, third] = *arguments;
     if system_call == FUTEX && third & HOLDER_KNOWN != 0 { low(second >> 32) } else { 0 }
+}
+
+/// When somebody was about to wake the thread that waited in a `futex`; 0 where that is not known.
+pub(crate) const fn woken_ns(record: &SliceRecord) -> u64 {
+    let [_, second, third] = record.arguments;
+    let takes_lock = record.flags & FLAG_TAKES_LOCK != 0 || third & HOLDER_KNOWN != 0;
+    let ago_ns = woken_ago_ns(second);
+    if record.system_call != FUTEX || takes_lock || record.waker_tid == 0 || ago_ns == 0 {
+        return 0;
+    }
+    let woken_ns = record.header.time_ns.saturating_sub(ago_ns);
+    if woken_ns < record.enter_ns { 0 } else { woken_ns }
 }
 
 /// How often the interpreter lock had changed hands when the call began to wait for it, if that was read.

@@ -38,6 +38,7 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
         take_lead_ns: None,
         back_end_ready_ns: 0,
         waker_tid: 0,
+        woken_ns: 0,
         flags: 0,
     }
 }

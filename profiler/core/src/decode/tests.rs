@@ -5,7 +5,7 @@ use profiler_common::record::frames::{Frame, FramesRecord, UNSTABLE};
 use profiler_common::record::head::{HeadRecord, OUTBOUND};
 use profiler_common::record::lifecycle::{EXIT, FORK, LifecycleRecord};
 use profiler_common::record::slice::{
-    FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, HOLDER_KNOWN, SliceRecord,
+    FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, FLAG_TAKES_LOCK, HOLDER_KNOWN, SliceRecord, with_woken_ago,
 };
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::{
@@ -242,6 +242,30 @@ fn who_had_the_lock_at_the_end_of_a_wait_is_known_where_who_had_it_at_its_begin_
     };
     assert_eq!(holders(HOLDER_KNOWN | 77), (77, 4321));
     assert_eq!(holders(77), (0, 0));
+}
+
+#[test]
+fn a_wait_in_a_futex_tells_when_it_was_ended_unless_it_is_one_for_the_interpreter_lock_or_that_cannot_be() {
+    let record = slice_record();
+    let woken_ns = |ago_ns, third, flags, waker_tid| {
+        let arguments = [0x7000, with_woken_ago(0x89, ago_ns), third];
+        let record =
+            SliceRecord { system_call: number::FUTEX, arguments, flags, waker_tid, ..slice_record() };
+        let Body::Slice(slice) = decode(record.as_bytes()).unwrap().body else { panic!("not a slice") };
+        assert!(matches!(slice.call, Call::FutexWait { operation: 0x89, .. }), "{:?}", slice.call);
+        slice.woken_ns
+    };
+    let (exit_ns, length_ns) = (record.header.time_ns, record.header.time_ns - record.enter_ns);
+    assert!(length_ns > 64);
+    assert_eq!(woken_ns(32, 0, 0, 7), exit_ns - 32);
+    // To 16 ns, and never before the call.
+    assert_eq!(woken_ns(47, 0, 0, 7), exit_ns - 32);
+    assert_eq!(woken_ns(length_ns + 64, 0, 0, 7), 0);
+    // What does not fit is not told, nobody woke it, or the field has the last holder.
+    assert_eq!(woken_ns(1 << 37, 0, 0, 7), 0);
+    assert_eq!(woken_ns(32, 0, 0, 0), 0);
+    assert_eq!(woken_ns(32, HOLDER_KNOWN, 0, 7), 0);
+    assert_eq!(woken_ns(32, 0, FLAG_TAKES_LOCK, 7), 0);
 }
 
 #[test]

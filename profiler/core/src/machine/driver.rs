@@ -7,6 +7,7 @@ mod effect;
 pub mod evidence;
 pub mod exchange_end;
 mod follow;
+mod late;
 pub mod light;
 mod meaning;
 pub mod now;

@@ -9,6 +9,7 @@ pub mod givers;
 pub mod handed;
 pub mod handoff;
 pub(super) mod job;
+pub mod late;
 pub mod own_threads;
 pub mod pool;
 pub mod pools;

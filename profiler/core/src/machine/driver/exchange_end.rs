@@ -5,7 +5,7 @@
 
 use crate::event::{Slice, Tid};
 use crate::machine::driver::state::State;
-use crate::machine::driver::{draw, meaning};
+use crate::machine::driver::{draw, late, meaning};
 use crate::machine::ledger::gil_party::Because;
 use crate::machine::ledger::{exchange, finish, slots, turn};
 use crate::machine::runtime::thread::Thread;
@@ -40,6 +40,7 @@ pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: 
     for (slice, entry_unknown) in open {
         end_slice(state, slice, *entry_unknown, end_ns, sink);
     }
+    late::end_window(state, sink);
     let numbers: Vec<u32> = state.wire.connections.numbers().collect();
     for number in numbers {
         loop {
@@ -107,6 +108,7 @@ fn end_slice(
     slots::waited_for_its_turn(state, &mut thread, slice, &mut gap);
     let serving = thread.serving;
     let idle = meaning::waits_for_work(state, &thread, slice, &meaning);
+    late::arrive(state, tid, [Some(gap), None], slice.enter_ns, sink);
     if gap.length_ns() > 0 {
         thread.pending.push(gap);
     }

@@ -240,6 +240,7 @@ fn slice_of(light: &Light, time_ns: u64) -> Slice {
         take_lead_ns: None,
         back_end_ready_ns: 0,
         waker_tid: 0,
+        woken_ns: 0,
         flags: light.flags,
     }
 }

@@ -7,7 +7,7 @@ use profiler_common::system_call::IO_URING_SETUP;
 
 use crate::event::{Call, Slice};
 use crate::machine::driver::state::State;
-use crate::machine::driver::{draw, effect, follow, meaning};
+use crate::machine::driver::{draw, effect, follow, late, meaning};
 use crate::machine::ledger::gil_party::Because;
 use crate::machine::ledger::{finish, gil_party, slots, strand, turn};
 use crate::machine::lock::gil::Part;
@@ -62,6 +62,8 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         handoff::waited(&mut state.hand(), slice, exit_ns);
     }
     let idle = idle && !handoff::is_within_job(state.view(), &thread, slice);
+    let call = Some(Piece::call(slice, exit_ns, &meaning)).filter(|_| !idle);
+    late::arrive(state, tid, [Some(gap), call], exit_ns, sink);
     if state.wants_slices {
         let state = if idle { ThreadState::Idle } else { meaning.state };
         draw::draw(slice, exit_ns, (state, because), false, sink);

@@ -101,8 +101,19 @@ impl State {
         Hand { world, wire, runtime, evicted }
     }
 
-    /// A request comes to its end.
-    pub fn complete(&mut self, mut request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
+    /// A request comes to its end. Where some of its time is to be told later, it waits for that.
+    pub fn complete(&mut self, request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
+        let late = &mut self.runtime.late;
+        let mut complete = if late.is_empty() { Vec::new() } else { late.take_complete(request.end_ns) };
+        let is_owed = !self.goes_on && late.is_owed(request.id);
+        complete.extend(if is_owed { late.wait(request) } else { Some(request) });
+        for request in complete {
+            self.count(request, sink);
+        }
+    }
+
+    /// A request is complete.
+    fn count(&mut self, mut request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
         request.open |= self.goes_on;
         crate::machine::lock::gil_edge::complete(
             &mut request.gil_holders,

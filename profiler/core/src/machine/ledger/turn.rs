@@ -19,10 +19,11 @@ use crate::machine::ledger::strand;
 use crate::machine::runtime::candidates::{may_run, running};
 use crate::machine::runtime::event_loop::{EventLoop, MAX_PARKED};
 use crate::machine::runtime::handoff::{self, Collected};
+use crate::machine::runtime::late::Part;
 use crate::machine::runtime::task;
 use crate::machine::runtime::thread::Thread;
-use crate::machine::wire::connection::At;
-use crate::machine::wire::request::{Place, Wants};
+use crate::machine::wire::connection::{At, Side};
+use crate::machine::wire::request::{Active, HandedTo, Place, Wants};
 use crate::phase::{Phase, Phases};
 use crate::timeline::Entry;
 
@@ -194,7 +195,8 @@ pub(in crate::machine) fn turn_to(
     // Elsewhere another thread may have taken the job than the one that was woken for it.
     let on_uvloop = thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.on_uvloop);
     let is_sure = on_uvloop || task.is_some() && handoff::tasks_tell(state.view(), slice.tgid);
-    if let Some((handed_to, _)) = handed_back.filter(|_| is_sure) {
+    let surely_back = handed_back.map(|(handed_to, _)| handed_to).filter(|_| is_sure);
+    if let Some(handed_to) = surely_back {
         handoff::take_back(&mut state.hand(), slice.tgid, (number, id), handed_to);
     }
     let (Some(event_loop), Some(connection)) =
@@ -202,7 +204,9 @@ pub(in crate::machine) fn turn_to(
     else {
         return own_start_ns;
     };
+    let is_whole = connection.side == Side::Whole;
     let Some(active) = connection.requests.front_mut() else { return own_start_ns };
+    let mut owed = None;
     let (By::Readiness { arrival_ns, .. } | By::Running { made_ns: arrival_ns, .. }) = by;
     if active.left_by.is_none() && active.owner.is_none() {
         // Its first bytes: they wait from their arrival on, whoever could have read them.
@@ -214,17 +218,17 @@ pub(in crate::machine) fn turn_to(
         event_loop.paired(collected == Collected::ByOrder);
         if let Some((handed_to, _)) = handed_back {
             active.pass(handed_to.begin_ns.min(own_start_ns), Phase::LoopWait);
-            // What its thread did last is not seen yet.
-            active.pass(event_loop.found_ns().min(own_start_ns), Phase::Unexplained);
+            let until_ns = event_loop.surely_told_ns().min(own_start_ns);
+            owed = owe(active, (number, id), surely_back, until_ns);
+        } else {
+            // The loop has gone on since with whatever told it so: then it was something else that the request waited for.
+            active.pass(recent_ns.min(own_start_ns), Phase::Unexplained);
         }
-        // The loop has gone on since with whatever told it so: then it was something else that the request waited for.
-        active.pass(recent_ns.min(own_start_ns), Phase::Unexplained);
         active.pass(own_start_ns, Phase::LoopWait);
     } else if let Some((handed_to, _)) = handed_back {
         event_loop.paired(false);
         active.pass(handed_to.begin_ns.min(own_start_ns), Phase::PoolWait);
-        // What it did last is not seen yet.
-        active.pass(event_loop.found_ns().min(own_start_ns), Phase::Unexplained);
+        owed = owe(active, (number, id), surely_back, event_loop.surely_told_ns().min(own_start_ns));
         active.pass(own_start_ns, Phase::LoopWait);
     } else {
         let mut wants = active.wants;
@@ -255,12 +259,25 @@ pub(in crate::machine) fn turn_to(
     if is_its_own {
         event_loop.surely_runs(id);
     }
+    if let Some(part) = owed.filter(|_| is_whole)
+        && state.runtime.late.owe(part)
+    {
+        active.stretch(slice.tgid, part.tid, part.from_ns, part.until_ns);
+    }
     active.wants = Wants::Unknown;
     active.handed_to = None;
     if by.is_running() {
         active.ran_ns = slice.enter_ns;
     }
     own_start_ns
+}
+
+/// What its thread did last for a request, up to this moment, is not seen yet: what is to be told later.
+fn owe(active: &mut Active, place: Place, by: Option<HandedTo>, until_ns: u64) -> Option<Part> {
+    let from_ns = active.cursor_ns;
+    active.pass(until_ns, Phase::Unexplained);
+    let until_ns = active.cursor_ns;
+    by.map(|HandedTo { tid, .. }| Part { place, tid, from_ns, until_ns })
 }
 
 /// Whether a request that goes on, in this Python task, may have asked a back end since it was left, of which it is not known that it did.

@@ -207,7 +207,9 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     let (loop_tid, has_queue) = (pool.loop_tid, pool.queue.is_some());
     // Its sleep ended with the wake-up; what is left of the call is the queue for a CPU and the way out.
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
-    let woken_ns = exit_ns.saturating_sub(awake_ns);
+    let queued_ns = exit_ns.saturating_sub(awake_ns);
+    // Its CPU may have heard of that later, and how much of the call's CPU time was before the sleep is not known.
+    let woken_ns = if slice.woken_ns > 0 { slice.woken_ns } else { queued_ns };
     thread.handed = Handed::default();
     let found = if slice.waker_tid == loop_tid {
         let event_loop = state.runtime.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_ref());

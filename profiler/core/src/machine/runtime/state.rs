@@ -3,6 +3,7 @@
 //! In: nothing by itself; the machines change it. Out: tables that they share, each bounded, and sums.
 
 use crate::event::Tid;
+use crate::machine::runtime::late::Late;
 use crate::machine::runtime::pools::Pools;
 use crate::machine::runtime::tasks::Running;
 use crate::machine::runtime::threads::Threads;
@@ -25,6 +26,8 @@ pub struct Runtime {
     pub event_loops: Vec<crate::model::event_loop::EventLoop>,
     /// Which Python task each thread of an event loop is at.
     pub tasks: Running,
+    /// Time of requests that the accounts of threads tell later.
+    pub late: Late,
 }
 
 /// What this stage sees: what there is, what goes over connections, and its own state.

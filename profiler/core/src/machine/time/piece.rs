@@ -145,7 +145,27 @@ impl Piece {
         phases
     }
 
-    /// Adds the same to `phases`.
+    /// What a part of it surely was, whatever it did in which order: what the rest cannot hold. What is not known is in no phase.
+    #[must_use]
+    pub fn surely_within(&self, from_ns: u64, until_ns: u64) -> Phases {
+        let part_ns = until_ns.min(self.end_ns).saturating_sub(from_ns.max(self.start_ns));
+        let rest_ns = self.length_ns().saturating_sub(part_ns);
+        let Account { cpu_ns, run_queue_ns, blocked_ns } = self.account;
+        let sleep_ns = blocked_ns.saturating_sub(self.fault_ns).saturating_sub(self.undecided_ns);
+        let all = [
+            (self.cpu, cpu_ns),
+            (Phase::RunQueue, run_queue_ns),
+            (Phase::FaultWait, self.fault_ns),
+            (self.blocked, sleep_ns),
+        ];
+        let mut phases = Phases::default();
+        for (phase, ns) in all.into_iter().filter(|(phase, _)| *phase != Phase::Unexplained) {
+            phases.add(phase, ns.saturating_sub(rest_ns));
+        }
+        phases
+    }
+
+    /// Adds the phases of the part from `from_ns` on to `phases`.
     fn add_from(&self, from_ns: u64, phases: &mut Phases) {
         let part_ns = self.end_ns.saturating_sub(from_ns.max(self.start_ns));
         if part_ns == 0 {

@@ -225,6 +225,11 @@ impl Connections {
         self.get(index)?.requests.front().filter(|active| active.request.id == id)
     }
 
+    /// The same, to be changed.
+    pub fn active_mut(&mut self, (index, id): Place) -> Option<&mut Active> {
+        self.get_mut(index)?.requests.front_mut().filter(|active| active.request.id == id)
+    }
+
     /// Method and path of a request that is not finished.
     #[must_use]
     pub fn named(&self, index: u32, id: u64) -> Option<(String, String)> {

@@ -342,7 +342,8 @@ impl Active {
         if nobody { Phase::PoolWait } else { Phase::Unexplained }
     }
 
-    fn stretch(&mut self, tgid: Tid, tid: Tid, start_ns: u64, end_ns: u64) {
+    /// A thread worked for it from `start_ns` to `end_ns`.
+    pub fn stretch(&mut self, tgid: Tid, tid: Tid, start_ns: u64, end_ns: u64) {
         if end_ns <= start_ns {
             return;
         }

@@ -1,0 +1,39 @@
+//! Accounts that come after their requests were gone on with.
+//!
+//! In: the pieces of a thread's slice. Out: requests whose time they explain, complete.
+
+use crate::event::Tid;
+use crate::machine::driver::state::State;
+use crate::machine::time::piece::Piece;
+use crate::timeline::Entry;
+
+/// These pieces of a thread's time are known now, up to `end_ns`.
+pub(super) fn arrive(
+    state: &mut State,
+    tid: Tid,
+    pieces: [Option<Piece>; 2],
+    end_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) {
+    if state.runtime.late.is_empty() {
+        return;
+    }
+    for (place, known) in state.runtime.late.arrive(tid, pieces, end_ns) {
+        if let Some(request) = state.runtime.late.request(place.1) {
+            request.phases.explain(&known);
+        } else if let Some(active) = state.wire.connections.active_mut(place) {
+            active.request.phases.explain(&known);
+        }
+    }
+    for request in state.runtime.late.take_complete(end_ns) {
+        state.complete(request, sink);
+    }
+}
+
+/// The window ends, or the state is a copy whose original goes on: then what waits counts there.
+pub(super) fn end_window(state: &mut State, sink: &mut dyn FnMut(Entry)) {
+    let waiting = state.runtime.late.take_all();
+    if !state.goes_on {
+        waiting.into_iter().for_each(|request| state.complete(request, sink));
+    }
+}

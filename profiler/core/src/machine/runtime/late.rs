@@ -1,0 +1,194 @@
+//! Time of requests that a thread spent for them and of which its account is told later.
+//!
+//! In: a stretch in which a thread of a loop's pool is known to have worked for a request, while the slice that has this time is not over; that slice's
+//! pieces, once it is. Out: what the stretch surely was.
+//!
+//! A thread hands its result to the loop, gives the interpreter lock up, and only then makes the call by which it wakes the loop: where the loop waits for
+//! that lock, it answers the request before that call begins. Such a request waits here for the account, for [`LONGEST_NS`] at most.
+
+use crate::event::Tid;
+use crate::machine::time::piece::Piece;
+use crate::machine::wire::request::Place;
+use crate::model::request::Request;
+use crate::phase::Phases;
+
+/// Stretches, and requests that are over, kept at once; what has no room stays unexplained.
+const MAX_KEPT: usize = 256;
+/// A request that has been over for longer is complete without the account.
+const LONGEST_NS: u64 = 100_000_000;
+
+/// A stretch of a request's time, unexplained so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The request.
+    pub place: Place,
+    /// The thread that worked for it.
+    pub tid: Tid,
+    /// Start.
+    pub from_ns: u64,
+    /// End.
+    pub until_ns: u64,
+}
+
+/// All of them.
+#[derive(Clone, Debug, Default)]
+pub struct Late {
+    parts: Vec<Part>,
+    requests: Vec<Box<Request>>,
+}
+
+impl Late {
+    /// Whether nothing is awaited.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.requests.is_empty()
+    }
+
+    /// A stretch whose account is to come. Whether it is kept.
+    pub fn owe(&mut self, part: Part) -> bool {
+        let has_room = self.parts.len() < MAX_KEPT && part.from_ns < part.until_ns;
+        if has_room {
+            self.parts.push(part);
+        }
+        has_room
+    }
+
+    /// Whether some of a request's time is to be told.
+    #[must_use]
+    pub fn is_owed(&self, request: u64) -> bool {
+        self.parts.iter().any(|part| part.place.1 == request)
+    }
+
+    /// A request is over of which some time is to be told. Comes back where there is no room.
+    pub fn wait(&mut self, request: Box<Request>) -> Option<Box<Request>> {
+        if self.requests.len() >= MAX_KEPT {
+            return Some(request);
+        }
+        self.requests.push(request);
+        None
+    }
+
+    /// These pieces of a thread are known now, up to `end_ns`: what the stretches surely were, by request.
+    pub fn arrive(&mut self, tid: Tid, pieces: [Option<Piece>; 2], end_ns: u64) -> Vec<(Place, Phases)> {
+        let mut told = Vec::new();
+        self.parts.retain_mut(|part| {
+            if part.tid != tid {
+                return true;
+            }
+            let mut known = Phases::default();
+            for piece in pieces.iter().flatten() {
+                known.add_all(&piece.surely_within(part.from_ns, part.until_ns));
+            }
+            told.push((part.place, known));
+            part.from_ns = part.from_ns.max(end_ns);
+            part.from_ns < part.until_ns
+        });
+        told
+    }
+
+    /// A request that is over and waits here.
+    pub fn request(&mut self, id: u64) -> Option<&mut Request> {
+        self.requests.iter_mut().find(|request| request.id == id).map(|request| &mut **request)
+    }
+
+    /// The requests that are over and wait for nothing any more, or have waited for too long at `now_ns`.
+    pub fn take_complete(&mut self, now_ns: u64) -> Vec<Box<Request>> {
+        let parts = &self.parts;
+        let is_complete = |request: &Request| {
+            let is_old = request.end_ns.saturating_add(LONGEST_NS) < now_ns;
+            is_old || !parts.iter().any(|part| part.place.1 == request.id)
+        };
+        let complete: Vec<_> = self.requests.extract_if(.., |request| is_complete(request)).collect();
+        self.parts.retain(|part| !complete.iter().any(|request| request.id == part.place.1));
+        complete
+    }
+
+    /// Nothing more comes: the requests that are over.
+    pub fn take_all(&mut self) -> Vec<Box<Request>> {
+        self.parts.clear();
+        std::mem::take(&mut self.requests)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::wire::request::{Active, Beginning};
+    use crate::phase::Phase;
+
+    fn request(id: u64, end_ns: u64) -> Box<Request> {
+        let beginning = Beginning {
+            id,
+            connection: 1,
+            index: 0,
+            start_ns: 0,
+            start_is_arrival: true,
+            accepted_ns: None,
+            truncated: false,
+            dispatched_ns: 0,
+        };
+        let mut request = Active::new(&beginning, 1, 2).request;
+        request.end_ns = end_ns;
+        request
+    }
+
+    const fn part(id: u64, tid: Tid, from_ns: u64, until_ns: u64) -> Part {
+        Part { place: (0, id), tid, from_ns, until_ns }
+    }
+
+    #[test]
+    fn a_request_is_complete_once_all_its_stretches_are_told() {
+        let mut late = Late::default();
+        assert!(late.owe(part(5, 2, 100, 200)) && late.owe(part(5, 3, 300, 400)));
+        assert!(late.is_owed(5) && !late.is_owed(6));
+        assert!(late.wait(request(5, 500)).is_none());
+        let piece = [Some(Piece::unknown(50, 150)), None];
+        // Another thread's, and the first half of one.
+        assert!(late.arrive(9, piece, 1000).is_empty());
+        assert_eq!(late.arrive(2, piece, 150).len(), 1);
+        assert!(late.take_complete(600).is_empty());
+        assert_eq!(late.arrive(2, [None; 2], 250).len(), 1);
+        assert!(late.arrive(2, [None; 2], 300).is_empty());
+        assert_eq!(late.arrive(3, [None; 2], 1000).len(), 1);
+        assert_eq!(late.take_complete(600).len(), 1);
+        assert!(late.is_empty());
+    }
+
+    #[test]
+    fn a_request_that_has_waited_for_too_long_is_complete_and_is_owed_nothing_any_more() {
+        let mut late = Late::default();
+        assert!(late.owe(part(5, 2, 100, 200)));
+        assert!(late.wait(request(5, 500)).is_none());
+        assert!(late.take_complete(500 + LONGEST_NS).is_empty());
+        assert_eq!(late.take_complete(501 + LONGEST_NS).len(), 1);
+        assert!(late.is_empty() && !late.is_owed(5));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_what_has_no_room_comes_back() {
+        let mut late = Late::default();
+        assert!(!late.owe(part(1, 2, 100, 100)), "an empty stretch");
+        for id in 0..MAX_KEPT as u64 {
+            assert!(late.owe(part(id, 2, 100, 200)));
+            assert!(late.wait(request(id, 500)).is_none());
+        }
+        assert!(!late.owe(part(1, 2, 100, 200)));
+        assert!(late.wait(request(1, 500)).is_some());
+        assert_eq!(late.take_all().len(), MAX_KEPT);
+        assert!(late.is_empty());
+    }
+
+    #[test]
+    fn of_a_part_of_a_piece_only_what_the_rest_of_it_cannot_hold_is_told() {
+        // 1000 ns: 700 on a CPU, 300 in the run queue, in an order that is not known.
+        let mut piece = Piece::unknown(1000, 2000);
+        piece.account = crate::fact::Account { cpu_ns: 700, run_queue_ns: 300, blocked_ns: 0 };
+        piece.cpu = Phase::Cpu;
+        let mut late = Late::default();
+        assert!(late.owe(part(5, 2, 1000, 1800)));
+        let told = late.arrive(2, [Some(piece), None], 2000);
+        // The other 200 ns may have been CPU, or run queue.
+        let known: Vec<_> = told.iter().flat_map(|(_, known)| known.iter()).collect();
+        assert_eq!(known, [(Phase::Cpu, 500), (Phase::RunQueue, 100)]);
+    }
+}
