@@ -31,6 +31,7 @@ pub mod replayed;
 pub mod scenario;
 pub mod scheduler;
 pub mod server;
+pub mod steal;
 pub mod steps;
 pub mod stops;
 pub mod stores;

@@ -58,6 +58,8 @@ fn a_request_that_keeps_the_lock_is_named_by_those_that_wait_and_the_time_is_the
     let (mut all_ours_ns, mut all_theirs_ns) = (0, 0);
     traced.undecided_ns()?;
     let not_seen = traced.number("/losses/undecided_waits")?;
+    // Which of the two had the CPU that a hypervisor took, and when, nobody knows.
+    let stolen_ns = traced.number("/losses/conservation/stolen_ns")?;
     for witness in witnesses.iter().filter(|witness| witness.kind == "want") {
         let ours = traced
             .requests
@@ -91,7 +93,7 @@ fn a_request_that_keeps_the_lock_is_named_by_those_that_wait_and_the_time_is_the
             "{unexplained_ns} ns unexplained, {uncalled_ns} before the application was called, and nothing was missed"
         );
         let unexplained_ns = if not_seen > 0 { unexplained_ns } else { 0 };
-        let not_told_ns = without_cpu_ns + unexplained_ns;
+        let not_told_ns = without_cpu_ns + unexplained_ns + stolen_ns;
         eprintln!(
             "request {}: {:.2} ms because of the one that held; by their own clocks {:.2} ms (and {:.2} ms without a CPU, \
              {:.2} ms unexplained)",

@@ -9,6 +9,7 @@ use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::steal::stolen_ns;
 use wsgi_trace_tests::trace::Trace;
 
 /// CPU time and run queue of each live thread of some processes, as the kernel counts them.
@@ -35,14 +36,6 @@ fn gained(before: &Accounts, after: &Accounts) -> (u64, u64) {
         let then = before.get(tid).copied().unwrap_or_default();
         (sum.0 + now.0.saturating_sub(then.0), sum.1 + now.1.saturating_sub(then.1))
     })
-}
-
-/// CPU time that a hypervisor has taken since boot, as `/proc/stat` tells it, in ticks of 10 ms: up to one tick of each difference is
-/// not told.
-fn stolen_ns() -> anyhow::Result<u64> {
-    let text = std::fs::read_to_string("/proc/stat")?;
-    let ticks = text.split_whitespace().nth(8).context("no steal in /proc/stat")?;
-    Ok(ticks.parse::<u64>()? * 10_000_000)
 }
 
 /// Our sums are within 1 % of the kernel's over the same time, on a server that computes: the kernel takes the clock of a

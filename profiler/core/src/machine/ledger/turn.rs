@@ -196,6 +196,8 @@ pub(in crate::machine) fn turn_to(
     let on_uvloop = thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.on_uvloop);
     let is_sure = on_uvloop || task.is_some() && handoff::tasks_tell(state.view(), slice.tgid);
     let surely_back = handed_back.map(|(handed_to, _)| handed_to).filter(|_| is_sure);
+    let woken_ns = handed_back.and_then(|(handed_to, _)| state.runtime.threads.get(handed_to.tid));
+    let woken_ns = woken_ns.map_or(0, |thread| thread.handed.woken_ns);
     if let Some(handed_to) = surely_back {
         handoff::take_back(&mut state.hand(), slice.tgid, (number, id), handed_to);
     }
@@ -227,6 +229,8 @@ pub(in crate::machine) fn turn_to(
         active.pass(own_start_ns, Phase::LoopWait);
     } else if let Some((handed_to, _)) = handed_back {
         event_loop.paired(false);
+        // Its thread may have been woken once more since, and have worked for it before.
+        active.pass(woken_ns.min(own_start_ns), Phase::Unexplained);
         active.pass(handed_to.begin_ns.min(own_start_ns), Phase::PoolWait);
         owed = owe(active, (number, id), surely_back, event_loop.surely_told_ns().min(own_start_ns));
         active.pass(own_start_ns, Phase::LoopWait);
@@ -259,7 +263,7 @@ pub(in crate::machine) fn turn_to(
     if is_its_own {
         event_loop.surely_runs(id);
     }
-    if let Some(part) = owed.filter(|_| is_whole)
+    if let Some(part) = owed.filter(|_| is_whole && event_loop.defers())
         && state.runtime.late.owe(part)
     {
         active.stretch(slice.tgid, part.tid, part.from_ns, part.until_ns);

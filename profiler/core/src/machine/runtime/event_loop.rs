@@ -195,8 +195,8 @@ impl EventLoop {
         if self.last.slept { self.last.woken_ns } else { self.last.exit_ns }
     }
 
-    /// By when a thread had surely handed back what the loop goes on with now. Where it goes on one turn after its cause, that was before it
-    /// looked for the last time: it has looked since it had the result.
+    /// By when a thread had handed back what the loop goes on with now. Where it goes on one turn after its cause, that was surely before the look
+    /// before the last one ended: it has looked since it had the result.
     #[must_use]
     pub const fn surely_told_ns(&self) -> u64 {
         if self.defers() { self.before_ns } else { self.found_ns() }
