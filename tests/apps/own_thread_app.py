@@ -1,10 +1,10 @@
 """An ASGI application whose requests each have a thread of their own for what is not asynchronous, as Django gives its views one
 by asgiref: a pool of one thread, made with the request, that prepares, runs the view, tidies up after the answer, and ends.
 
-In, from the environment: READY_FILE, REQUEST_LOG (one line for each request, as `witnessed` writes them). Out: `application`.
-A route may be followed by any unique id: `/sleep/20/17`.
+In, from the environment: READY_FILE, REQUEST_LOG (one line for each request, as `witnessed` writes them), WITNESS_FILE (one for each sleep). Out:
+`application`. A route may be followed by any unique id.
 
-/fast          a few bytes at once                      /sleep/MS      time.sleep in the request's thread
+/fast          a few bytes at once                      /truth/sleep/MS/ID      time.sleep in the request's thread, timed there
 """
 
 import asyncio
@@ -21,8 +21,12 @@ def prepare():
 
 def view(path):
     route, *rest = path.strip("/").split("/")
-    if route == "sleep":
-        time.sleep(float(rest[0]) / 1000)
+    if route == "truth":
+        kind, milliseconds, unique = rest
+        work = witness.Work(unique)
+        with work.of(kind):
+            time.sleep(float(milliseconds) / 1000)
+        work.note()
     return b"hello\n"
 
 
