@@ -26,7 +26,7 @@ pub(super) fn arrive(
         }
     }
     for request in state.runtime.late.take_complete(end_ns) {
-        state.complete(request, sink);
+        state.complete(Box::new(request), sink);
     }
 }
 
@@ -34,6 +34,6 @@ pub(super) fn arrive(
 pub(super) fn end_window(state: &mut State, sink: &mut dyn FnMut(Entry)) {
     let waiting = state.runtime.late.take_all();
     if !state.goes_on {
-        waiting.into_iter().for_each(|request| state.complete(request, sink));
+        waiting.into_iter().for_each(|request| state.complete(Box::new(request), sink));
     }
 }

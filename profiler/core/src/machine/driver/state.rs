@@ -104,10 +104,10 @@ impl State {
     /// A request comes to its end. Where some of its time is to be told later, it waits for that.
     pub fn complete(&mut self, request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
         let late = &mut self.runtime.late;
-        let mut complete = if late.is_empty() { Vec::new() } else { late.take_complete(request.end_ns) };
+        let complete = if late.is_empty() { Vec::new() } else { late.take_complete(request.end_ns) };
         let is_owed = !self.goes_on && late.is_owed(request.id);
-        complete.extend(if is_owed { late.wait(request) } else { Some(request) });
-        for request in complete {
+        let request = if is_owed { late.wait(request) } else { Some(request) };
+        for request in complete.into_iter().map(Box::new).chain(request) {
             self.count(request, sink);
         }
     }

@@ -4,7 +4,7 @@
 //! pieces, once it is. Out: what the stretch surely was.
 //!
 //! A thread hands its result to the loop, gives the interpreter lock up, and only then makes the call by which it wakes the loop: where the loop waits for
-//! that lock, it answers the request before that call begins. Such a request waits here for the account, for [`LONGEST_NS`] at most.
+//! that lock, it answers the request before that call begins. Such a request waits here for the account, for 100 ms at most.
 
 use crate::event::Tid;
 use crate::machine::time::piece::Piece;
@@ -34,7 +34,7 @@ pub struct Part {
 #[derive(Clone, Debug, Default)]
 pub struct Late {
     parts: Vec<Part>,
-    requests: Vec<Box<Request>>,
+    requests: Vec<Request>,
 }
 
 impl Late {
@@ -64,7 +64,7 @@ impl Late {
         if self.requests.len() >= MAX_KEPT {
             return Some(request);
         }
-        self.requests.push(request);
+        self.requests.push(*request);
         None
     }
 
@@ -88,23 +88,23 @@ impl Late {
 
     /// A request that is over and waits here.
     pub fn request(&mut self, id: u64) -> Option<&mut Request> {
-        self.requests.iter_mut().find(|request| request.id == id).map(|request| &mut **request)
+        self.requests.iter_mut().find(|request| request.id == id)
     }
 
     /// The requests that are over and wait for nothing any more, or have waited for too long at `now_ns`.
-    pub fn take_complete(&mut self, now_ns: u64) -> Vec<Box<Request>> {
+    pub fn take_complete(&mut self, now_ns: u64) -> Vec<Request> {
         let parts = &self.parts;
         let is_complete = |request: &Request| {
             let is_old = request.end_ns.saturating_add(LONGEST_NS) < now_ns;
             is_old || !parts.iter().any(|part| part.place.1 == request.id)
         };
-        let complete: Vec<_> = self.requests.extract_if(.., |request| is_complete(request)).collect();
+        let complete: Vec<Request> = self.requests.extract_if(.., |request| is_complete(request)).collect();
         self.parts.retain(|part| !complete.iter().any(|request| request.id == part.place.1));
         complete
     }
 
     /// Nothing more comes: the requests that are over.
-    pub fn take_all(&mut self) -> Vec<Box<Request>> {
+    pub fn take_all(&mut self) -> Vec<Request> {
         self.parts.clear();
         std::mem::take(&mut self.requests)
     }
