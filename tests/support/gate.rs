@@ -1,13 +1,15 @@
 //! Whether a live test can run here, and the turn of those that can.
 //!
-//! In: this process's capabilities, `WSGI_TRACE_REQUIRE_ROOT`, `CI`, `WSGI_TRACE_SKIP_LOG`. Out: a skip with its reason (a
-//! failure where skips are forbidden), or a guard that keeps live tests apart.
+//! In: this process's capabilities, `WSGI_TRACE_REQUIRE_ROOT`, `CI`, `WSGI_TRACE_SKIP_LOG`, `WSGI_TRACE_DISTURBED_LOG`. Out: a skip with its reason (a
+//! failure where skips are forbidden), or a guard that keeps live tests apart and notes where a hypervisor took the CPUs meanwhile.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+
+use crate::steal::Stretch;
 
 /// Ends the test here, as skipped, where BPF programs cannot be loaded; `require_bpf!(Ok(()))` for tests that return.
 #[macro_export]
@@ -85,16 +87,59 @@ pub fn note_skip(reason: &str) {
     }
 }
 
+/// The share of the CPUs above which, once a hypervisor takes it, clocks differ from what a program can know: every account of a thread has what was
+/// taken from it, on the kernel's side or on ours.
+const DISTURBED_RATIO: f64 = 0.05;
+
+/// The turn of a live test, until dropped.
+#[derive(Debug)]
+pub struct Turn {
+    _lock: File,
+    stretch: Stretch,
+}
+
+impl Turn {
+    fn begin(lock: File) -> Self {
+        Self { _lock: lock, stretch: Stretch::begin() }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let stolen_ratio = self.stretch.stolen_ratio();
+        if stolen_ratio > DISTURBED_RATIO {
+            note_disturbed(stolen_ratio);
+        }
+    }
+}
+
+/// Notes for whoever runs the tests that the current one was no measurement.
+fn note_disturbed(stolen_ratio: f64) {
+    let thread = std::thread::current();
+    let program = std::env::current_exe().ok();
+    let program =
+        program.as_deref().and_then(std::path::Path::file_stem).map(std::ffi::OsStr::to_string_lossy);
+    // Cargo adds a hash to the names of test programs.
+    let program = program.as_deref().and_then(|stem| stem.rsplit_once('-')).map(|(program, _)| program);
+    let log = std::env::var_os("WSGI_TRACE_DISTURBED_LOG")
+        .and_then(|path| OpenOptions::new().append(true).create(true).open(path).ok());
+    if let (Some(program), Some(name), Some(mut log)) = (program, thread.name(), log) {
+        let percent = stolen_ratio * 100.0;
+        // One write: other tests append at the same time.
+        let _ = log.write_all(format!("{program}\t{name}\t{percent:.0}\n").as_bytes());
+    }
+}
+
 /// Keeps this test apart from those that want to be [`exclusive`], not from others of its kind: for tests of what
 /// happened, not of how long it took. Until dropped.
 ///
 /// # Errors
 ///
 /// Where the lock file under `target/` cannot be made.
-pub fn shared() -> anyhow::Result<File> {
+pub fn shared() -> anyhow::Result<Turn> {
     let lock = lock_file()?;
     lock.lock_shared()?;
-    Ok(lock)
+    Ok(Turn::begin(lock))
 }
 
 /// Keeps this test alone among live tests, those of other test programs of this tree included, until dropped.
@@ -102,10 +147,10 @@ pub fn shared() -> anyhow::Result<File> {
 /// # Errors
 ///
 /// Where the lock file under `target/` cannot be made.
-pub fn exclusive() -> anyhow::Result<File> {
+pub fn exclusive() -> anyhow::Result<Turn> {
     let lock = lock_file()?;
     lock.lock()?;
-    Ok(lock)
+    Ok(Turn::begin(lock))
 }
 
 /// As [`exclusive`], for what must not wait long: `None` where others are still at work after `limit`.
@@ -113,12 +158,12 @@ pub fn exclusive() -> anyhow::Result<File> {
 /// # Errors
 ///
 /// Where the lock file under `target/` cannot be made.
-pub fn exclusive_within(limit: Duration) -> anyhow::Result<Option<File>> {
+pub fn exclusive_within(limit: Duration) -> anyhow::Result<Option<Turn>> {
     let lock = lock_file()?;
     let start = Instant::now();
     loop {
         match lock.try_lock() {
-            Ok(()) => return Ok(Some(lock)),
+            Ok(()) => return Ok(Some(Turn::begin(lock))),
             Err(TryLockError::WouldBlock) if start.elapsed() < limit => {
                 std::thread::sleep(Duration::from_millis(20));
             }

@@ -99,6 +99,5 @@ fn run_programs(programs: &[&str], names: &[String]) -> anyhow::Result<()> {
         println!("{line}");
         summary.take(line);
     })?;
-    summary.print()?;
-    ended.check()
+    summary.conclude(&ended)
 }

@@ -2,6 +2,7 @@
 //!
 //! In: a chore's name. Out: its effect, and exit code 1 with one sentence where it fails.
 
+mod again;
 mod bench;
 mod book;
 mod check;

@@ -1,6 +1,6 @@
 //! What stands at the end of every run of tests: how many passed, what was skipped and why, what failed.
 //!
-//! In: lines of test programs, and the log to which tests note that they are skipped. Out: lines for people.
+//! In: lines of test programs, and the logs to which tests note that they are skipped, or were disturbed. Out: lines for people, and whether the run passed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,12 +9,15 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
+use crate::again::{self, Judged};
 use crate::command;
+use crate::watched::Ended;
 
 /// One run.
 pub(crate) struct Summary {
     start: Instant,
     skips: PathBuf,
+    disturbed: PathBuf,
     totals: Totals,
 }
 
@@ -23,8 +26,10 @@ impl Summary {
     pub(crate) fn of(tests: &mut Command) -> anyhow::Result<Self> {
         let skips = command::root().join("target/test-skips.log");
         std::fs::write(&skips, "").with_context(|| format!("{} is not writable", skips.display()))?;
-        tests.env("WSGI_TRACE_SKIP_LOG", &skips);
-        Ok(Self { start: Instant::now(), skips, totals: Totals::default() })
+        let disturbed = command::root().join("target/test-disturbed.log");
+        std::fs::write(&disturbed, "").with_context(|| format!("{} is not writable", disturbed.display()))?;
+        tests.env("WSGI_TRACE_SKIP_LOG", &skips).env("WSGI_TRACE_DISTURBED_LOG", &disturbed);
+        Ok(Self { start: Instant::now(), skips, disturbed, totals: Totals::default() })
     }
 
     /// Takes a line of a test program.
@@ -32,13 +37,29 @@ impl Summary {
         self.totals.take(line);
     }
 
+    /// Whether every test program that began has said how it ended.
+    pub(crate) const fn all_ended(&self) -> bool {
+        self.totals.begun == self.totals.ended
+    }
+
+    /// Judges what failed, says it all, and fails if a failure stands.
+    pub(crate) fn conclude(&self, ended: &Ended) -> anyhow::Result<()> {
+        let judged = again::judge(&self.totals.failures, &self.disturbed)?;
+        self.print(&judged)?;
+        let is_explained = !self.totals.failures.is_empty() && again::explains(self, &judged);
+        if is_explained { ended.check_beside_tests() } else { ended.check() }
+    }
+
     /// Says it all.
-    pub(crate) fn print(&self) -> anyhow::Result<()> {
-        let Totals { passed, failed, ignored, failures } = &self.totals;
+    fn print(&self, judged: &Judged) -> anyhow::Result<()> {
+        let Totals { passed, failed, ignored, .. } = &self.totals;
         let seconds = self.start.elapsed().as_secs();
         println!("\nSummary: {passed} passed, {failed} failed, {ignored} ignored in {seconds} s");
         self.print_skips()?;
-        for name in failures {
+        for name in &judged.not_judged {
+            println!("Not judged: {name}");
+        }
+        for name in &judged.failed {
             println!("Failed: {name}");
         }
         Ok(())
@@ -62,6 +83,9 @@ struct Totals {
     passed: u64,
     failed: u64,
     ignored: u64,
+    /// Test programs.
+    begun: u64,
+    ended: u64,
     failures: Vec<String>,
 }
 
@@ -72,6 +96,7 @@ impl Totals {
                 let part = result.split([';', '.']).find_map(|part| part.trim().strip_suffix(unit));
                 part.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
             };
+            self.ended += 1;
             self.passed += count("passed");
             self.failed += count("failed");
             self.ignored += count("ignored");
@@ -79,6 +104,8 @@ impl Totals {
             line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
         {
             self.failures.push(name.to_owned());
+        } else if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
+            self.begun += 1;
         }
     }
 }
@@ -102,11 +129,13 @@ mod tests {
         totals.take(
             "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
         );
+        totals.take("running 4 tests");
         totals.take("test order::late ... FAILED");
         totals.take(
             "test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s",
         );
         assert_eq!((totals.passed, totals.failed, totals.ignored), (15, 1, 1));
+        assert_eq!((totals.begun, totals.ended), (1, 2));
         assert_eq!(totals.failures, ["order::late"]);
     }
 

@@ -21,8 +21,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         println!("{line}");
         summary.take(line);
     })?;
-    summary.print()?;
-    ended.check()
+    summary.conclude(&ended)
 }
 
 /// `CAP_SYS_ADMIN`, or `CAP_BPF` and `CAP_PERFMON`: what the live tests need.

@@ -1,0 +1,183 @@
+//! Live tests that failed while a hypervisor took the CPUs: what they measured is no measurement, and is made again once it does not.
+//!
+//! In: names of failed tests, and the log to which tests note what was taken during them (`/proc/stat`'s steal). Out: which failures stand, and
+//! which tests could not be judged here.
+//!
+//! Nothing is made again of a test that failed while the machine had its CPUs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::summary::Summary;
+use crate::{command, watched};
+
+/// How long calm is waited for, for all tests of a run together.
+const PATIENCE: Duration = Duration::from_secs(480);
+/// How long the host is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// Most that is taken on a calm host.
+const CALM_RATIO: f64 = 0.02;
+
+/// A test during which much was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Disturbed {
+    program: String,
+    /// Of the time of all CPUs.
+    percent: String,
+}
+
+/// `program<TAB>name<TAB>percent` lines, by name of the test.
+pub(crate) fn disturbed(log: &str) -> BTreeMap<&str, Disturbed> {
+    let line = |line| {
+        let mut parts = str::split(line, '\t');
+        let (program, name, percent) = (parts.next()?, parts.next()?, parts.next()?);
+        Some((name, Disturbed { program: program.to_owned(), percent: percent.to_owned() }))
+    };
+    log.lines().filter_map(line).collect()
+}
+
+/// What became of the failures.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Judged {
+    /// Failed with the CPUs at hand.
+    pub(crate) failed: Vec<String>,
+    /// Disturbed twice, or the host never became calm: names with the reason.
+    pub(crate) not_judged: Vec<String>,
+}
+
+/// Measures again what was disturbed.
+pub(crate) fn judge(failures: &[String], log: &Path) -> anyhow::Result<Judged> {
+    let deadline = Instant::now() + PATIENCE;
+    let noted = std::fs::read_to_string(log).unwrap_or_default();
+    judge_by(failures, &disturbed(&noted), |name, before| {
+        if !is_calm(deadline)? {
+            return Ok(Outcome::Disturbed("the host never gave them back".to_owned()));
+        }
+        println!("\nMeasured again, for {} % of the CPUs were stolen: {name}", before.percent);
+        std::fs::write(log, "").with_context(|| format!("{} is not writable", log.display()))?;
+        let mut test = command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests", "--test"]);
+        test.args([&before.program, "--", "--include-ignored", "--exact", name]);
+        test.env("WSGI_TRACE_REQUIRE_ROOT", "1").env("WSGI_TRACE_DISTURBED_LOG", log);
+        let mut passed = false;
+        let ended = watched::run(&mut test, watched::SILENCE_OF_LONG_TESTS, |line| {
+            println!("{line}");
+            passed |= line.starts_with("test result: ok. 1 passed");
+        })?;
+        if passed && ended.check().is_ok() {
+            return Ok(Outcome::Passed);
+        }
+        let noted = std::fs::read_to_string(log).unwrap_or_default();
+        Ok(match disturbed(&noted).remove(name) {
+            Some(again) => Outcome::Disturbed(format!("and {} % again", again.percent)),
+            None => Outcome::Failed,
+        })
+    })
+}
+
+/// How a test went that was made again.
+enum Outcome {
+    Passed,
+    Failed,
+    /// It was disturbed once more, in what way.
+    Disturbed(String),
+}
+
+fn judge_by(
+    failures: &[String],
+    disturbed: &BTreeMap<&str, Disturbed>,
+    mut again: impl FnMut(&str, &Disturbed) -> anyhow::Result<Outcome>,
+) -> anyhow::Result<Judged> {
+    let mut judged = Judged::default();
+    for name in failures {
+        let outcome = match disturbed.get(name.as_str()) {
+            Some(before) => (again(name, before)?, before.percent.as_str()),
+            None => (Outcome::Failed, ""),
+        };
+        match outcome {
+            (Outcome::Passed, _) => {}
+            (Outcome::Failed, _) => judged.failed.push(name.clone()),
+            (Outcome::Disturbed(how), percent) => {
+                judged.not_judged.push(format!("{name}, {percent} % of the CPUs were stolen, {how}"));
+            }
+        }
+    }
+    Ok(judged)
+}
+
+/// Whether a run's status is explained by failures that do not stand: every test program that began has ended.
+pub(crate) fn explains(summary: &Summary, judged: &Judged) -> bool {
+    judged.failed.is_empty() && summary.all_ended()
+}
+
+/// Waits until the host leaves the CPUs alone; false: it did not until `deadline`.
+fn is_calm(deadline: Instant) -> anyhow::Result<bool> {
+    loop {
+        let before_ns = stolen_ns()?;
+        std::thread::sleep(LOOK);
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let ratio = (stolen_ns()? - before_ns) as f64 / (LOOK.as_nanos() as f64 * cpus as f64);
+        if ratio <= CALM_RATIO {
+            return Ok(true);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        println!("{:.0} % of the CPUs are stolen; waiting for {} s more", ratio * 100.0, left.as_secs());
+    }
+}
+
+/// What a hypervisor has taken since boot.
+fn stolen_ns() -> anyhow::Result<u64> {
+    use procfs::CurrentSI as _;
+    let ticks = procfs::KernelStats::current()?.total.steal.unwrap_or(0);
+    Ok(ticks * (1_000_000_000 / procfs::ticks_per_second()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(all: &[&str]) -> Vec<String> {
+        all.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_test_that_failed_with_the_cpus_at_hand_stands_and_is_not_made_again() {
+        let judged = judge_by(&names(&["quiet"]), &disturbed("truth\tother\t37\n"), |_, _| {
+            panic!("it was made again")
+        });
+        assert_eq!(judged.unwrap(), Judged { failed: names(&["quiet"]), ..Judged::default() });
+    }
+
+    #[test]
+    fn what_was_disturbed_is_made_again_and_fails_or_is_not_judged_by_that() {
+        let log = "truth\tpasses\t37\ntruth\tfails\t9\nservers\tis::disturbed\t40\n";
+        let mut made = Vec::new();
+        let judged =
+            judge_by(&names(&["passes", "fails", "is::disturbed"]), &disturbed(log), |name, before| {
+                made.push(format!("{} {name} {}", before.program, before.percent));
+                Ok(match name {
+                    "passes" => Outcome::Passed,
+                    "fails" => Outcome::Failed,
+                    _ => Outcome::Disturbed("and 12 % again".to_owned()),
+                })
+            });
+        assert_eq!(made, ["truth passes 37", "truth fails 9", "servers is::disturbed 40"]);
+        assert_eq!(
+            judged.unwrap(),
+            Judged {
+                failed: names(&["fails"]),
+                not_judged: names(&["is::disturbed, 40 % of the CPUs were stolen, and 12 % again"]),
+            }
+        );
+    }
+
+    #[test]
+    fn lines_that_are_cut_name_no_test() {
+        assert!(disturbed("truth\nservers\tname\n\n").is_empty());
+    }
+}
