@@ -2,7 +2,7 @@
 //!
 //! In: what the hooks saw. Out: [`ThreadAccount`]s. A segment is a call or the gap before it. An account is changed by
 //! its thread itself, by `sched_switch` and by `sched_wakeup` only, so there is never more than one writer;
-//! `sched_waking` runs outside the run-queue lock and touches nothing but the waker.
+//! `sched_waking` runs outside the run-queue lock and touches nothing but the waker and when it began to wake.
 
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{Ordering, compiler_fence};

@@ -58,7 +58,8 @@ fn a_request_that_keeps_the_lock_is_named_by_those_that_wait_and_the_time_is_the
     let (mut all_ours_ns, mut all_theirs_ns) = (0, 0);
     traced.undecided_ns()?;
     let not_seen = traced.number("/losses/undecided_waits")?;
-    // Which of the two had the CPU that a hypervisor took, and when, nobody knows.
+    // Which of the two had the CPU that a hypervisor took, and when, nobody knows: all of them together differ by no more.
+    let mut off_ns = 0;
     let stolen_ns = traced.number("/losses/conservation/stolen_ns")?;
     for witness in witnesses.iter().filter(|witness| witness.kind == "want") {
         let ours = traced
@@ -93,7 +94,7 @@ fn a_request_that_keeps_the_lock_is_named_by_those_that_wait_and_the_time_is_the
             "{unexplained_ns} ns unexplained, {uncalled_ns} before the application was called, and nothing was missed"
         );
         let unexplained_ns = if not_seen > 0 { unexplained_ns } else { 0 };
-        let not_told_ns = without_cpu_ns + unexplained_ns + stolen_ns;
+        let not_told_ns = without_cpu_ns + unexplained_ns;
         eprintln!(
             "request {}: {:.2} ms because of the one that held; by their own clocks {:.2} ms (and {:.2} ms without a CPU, \
              {:.2} ms unexplained)",
@@ -104,16 +105,17 @@ fn a_request_that_keeps_the_lock_is_named_by_those_that_wait_and_the_time_is_the
             unexplained_ns as f64 / 1e6
         );
         assert!(theirs_ns > 60_000_000, "the load did not contend");
+        off_ns += ours_ns.abs_diff(theirs_ns).saturating_sub(theirs_ns / 50 + not_told_ns);
         assert!(
-            ours_ns.abs_diff(theirs_ns) <= theirs_ns / 50 + not_told_ns,
-            "{ours_ns} against {theirs_ns}, {not_told_ns} without a CPU or unexplained: {:?}, {:?}",
+            off_ns <= stolen_ns,
+            "{ours_ns} against {theirs_ns}, {not_told_ns} without a CPU or unexplained, {stolen_ns} stolen of all: {:?}, {:?}",
             ours.gil_holders,
             ours.phases
         );
         // Others may have had it after that one: all together it is the time that it slept beyond its 20 ms.
         let asleep_ns = witness.asleep_ns().saturating_sub(20_000_000);
         assert!(
-            held_ns + witness.run_queue_ns + unexplained_ns + asleep_ns / 50 >= asleep_ns,
+            held_ns + witness.run_queue_ns + unexplained_ns + stolen_ns + asleep_ns / 50 >= asleep_ns,
             "{held_ns} against {asleep_ns}"
         );
         all_ours_ns += ours_ns;

@@ -32,6 +32,7 @@ fn traced(application: Application, clients: &str) -> anyhow::Result<(usize, usi
     // On whose CPU a hypervisor took it nobody knows.
     let stolen_ns = traced.number("/losses/conservation/stolen_ns")?;
     let (mut right, mut wrong) = (0, 0);
+    let (mut short, mut short_ns) = (0, 0);
     let (mut all_ns, mut pool_wait_ns, mut unexplained_ns) = (0, 0, 0);
     for line in traced.ndjson.lines() {
         let request: serde_json::Value = serde_json::from_str(line)?;
@@ -45,13 +46,19 @@ fn traced(application: Application, clients: &str) -> anyhow::Result<(usize, usi
         unexplained_ns += phase("unexplained").context("no unexplained")?;
         let after_ns = ["run_queue", "gil_wait", "unexplained"].map(|name| phase(name).unwrap_or(0));
         let at_most_ns = slept_ns + after_ns.iter().sum::<u64>();
-        if slept_ns <= theirs_ns && at_most_ns + SHORT_NS + stolen_ns >= theirs_ns {
-            right += 1;
-        } else {
+        if slept_ns > theirs_ns {
             wrong += 1;
-            eprintln!("{line}");
+            eprintln!("longer than {theirs_ns} ns: {line}");
+        } else if at_most_ns + SHORT_NS < theirs_ns {
+            short += 1;
+            short_ns += theirs_ns - at_most_ns;
+            eprintln!("shorter than {theirs_ns} ns: {line}");
+        } else {
+            right += 1;
         }
     }
+    // All of them together lack no more than was taken: then it may have been taken from them.
+    *(if short_ns > stolen_ns { &mut wrong } else { &mut right }) += short;
     eprintln!(
         "{clients} clients: {right} right, {wrong} wrong, pool wait {pool_wait_ns}, unexplained {unexplained_ns} of {all_ns} ns, \
          {stolen_ns} ns stolen"

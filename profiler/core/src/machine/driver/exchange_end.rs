@@ -24,6 +24,7 @@ pub fn end_process(state: &mut State, tgid: Tid, code: i64, at_ns: u64, sink: &m
     for number in numbers {
         finish::end_connection(state, number, How::ProcessGone, at_ns, sink);
     }
+    late::process_ends(state, tgid, sink);
     state.join.links.process_ends(tgid, at_ns);
     state.runtime.pools.process_ends(tgid);
 }

@@ -26,14 +26,20 @@ pub(super) fn arrive(
         }
     }
     for request in state.runtime.late.take_complete(end_ns) {
-        state.complete(Box::new(request), sink);
+        state.count(Box::new(request), sink);
     }
 }
 
-/// The window ends, or the state is a copy whose original goes on: then what waits counts there.
+/// A process has ended: nothing more is told of its threads.
+pub(super) fn process_ends(state: &mut State, tgid: Tid, sink: &mut dyn FnMut(Entry)) {
+    for request in state.runtime.late.process_ends(tgid) {
+        state.count(Box::new(request), sink);
+    }
+}
+
+/// The window ends. Where the state is a copy whose original goes on, what waits is open, as what is in flight: it counts in the next window.
 pub(super) fn end_window(state: &mut State, sink: &mut dyn FnMut(Entry)) {
-    let waiting = state.runtime.late.take_all();
-    if !state.goes_on {
-        waiting.into_iter().for_each(|request| state.complete(Box::new(request), sink));
+    for request in state.runtime.late.take_all() {
+        state.count(Box::new(request), sink);
     }
 }

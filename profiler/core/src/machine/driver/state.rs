@@ -103,6 +103,7 @@ impl State {
 
     /// A request comes to its end. Where some of its time is to be told later, it waits for that.
     pub fn complete(&mut self, request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
+        self.product.summary.end();
         let late = &mut self.runtime.late;
         let complete = if late.is_empty() { Vec::new() } else { late.take_complete(request.end_ns) };
         let is_owed = !self.goes_on && late.is_owed(request.id);
@@ -112,15 +113,14 @@ impl State {
         }
     }
 
-    /// A request is complete.
-    fn count(&mut self, mut request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
+    /// A request's account is whole.
+    pub(super) fn count(&mut self, mut request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
         request.open |= self.goes_on;
         crate::machine::lock::gil_edge::complete(
             &mut request.gil_holders,
             request.phases.get(Phase::GilWait),
         );
         if request.end_ns < self.watch_start_ns {
-            self.product.summary.forget();
             return;
         }
         if !request.open {

@@ -19,7 +19,7 @@ use crate::machine::ledger::strand;
 use crate::machine::runtime::candidates::{may_run, running};
 use crate::machine::runtime::event_loop::{EventLoop, MAX_PARKED};
 use crate::machine::runtime::handoff::{self, Collected};
-use crate::machine::runtime::late::Part;
+use crate::machine::runtime::late::Owed;
 use crate::machine::runtime::task;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::{At, Side};
@@ -196,8 +196,10 @@ pub(in crate::machine) fn turn_to(
     let on_uvloop = thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.on_uvloop);
     let is_sure = on_uvloop || task.is_some() && handoff::tasks_tell(state.view(), slice.tgid);
     let surely_back = handed_back.map(|(handed_to, _)| handed_to).filter(|_| is_sure);
-    let woken_ns = handed_back.and_then(|(handed_to, _)| state.runtime.threads.get(handed_to.tid));
-    let woken_ns = woken_ns.map_or(0, |thread| thread.handed.woken_ns);
+    let handed = handed_back.and_then(|(handed_to, _)| state.runtime.threads.get(handed_to.tid));
+    let handed = handed.map(|thread| thread.handed).unwrap_or_default();
+    // This very task woke it.
+    let owed_by = surely_back.filter(|_| task.is_some() && handed.task == task);
     if let Some(handed_to) = surely_back {
         handoff::take_back(&mut state.hand(), slice.tgid, (number, id), handed_to);
     }
@@ -220,8 +222,7 @@ pub(in crate::machine) fn turn_to(
         event_loop.paired(collected == Collected::ByOrder);
         if let Some((handed_to, _)) = handed_back {
             active.pass(handed_to.begin_ns.min(own_start_ns), Phase::LoopWait);
-            let until_ns = event_loop.surely_told_ns().min(own_start_ns);
-            owed = owe(active, (number, id), surely_back, until_ns);
+            owed = owe(active, (number, id), owed_by, event_loop.told_between(own_start_ns));
         } else {
             // The loop has gone on since with whatever told it so: then it was something else that the request waited for.
             active.pass(recent_ns.min(own_start_ns), Phase::Unexplained);
@@ -230,9 +231,9 @@ pub(in crate::machine) fn turn_to(
     } else if let Some((handed_to, _)) = handed_back {
         event_loop.paired(false);
         // Its thread may have been woken once more since, and have worked for it before.
-        active.pass(woken_ns.min(own_start_ns), Phase::Unexplained);
+        active.pass(handed.woken_ns.min(own_start_ns), Phase::Unexplained);
         active.pass(handed_to.begin_ns.min(own_start_ns), Phase::PoolWait);
-        owed = owe(active, (number, id), surely_back, event_loop.surely_told_ns().min(own_start_ns));
+        owed = owe(active, (number, id), owed_by, event_loop.told_between(own_start_ns));
         active.pass(own_start_ns, Phase::LoopWait);
     } else {
         let mut wants = active.wants;
@@ -276,12 +277,18 @@ pub(in crate::machine) fn turn_to(
     own_start_ns
 }
 
-/// What its thread did last for a request, up to this moment, is not seen yet: what is to be told later.
-fn owe(active: &mut Active, place: Place, by: Option<HandedTo>, until_ns: u64) -> Option<Part> {
+/// What its thread did last for a request is not seen yet: what is to be told later. It told its result between these moments.
+fn owe(
+    active: &mut Active,
+    place: Place,
+    by: Option<HandedTo>,
+    (until_ns, surely_ns): (u64, u64),
+) -> Option<Owed> {
     let from_ns = active.cursor_ns;
     active.pass(until_ns, Phase::Unexplained);
     let until_ns = active.cursor_ns;
-    by.map(|HandedTo { tid, .. }| Part { place, tid, from_ns, until_ns })
+    active.pass(surely_ns, Phase::Unexplained);
+    by.map(|HandedTo { tid, .. }| Owed { place, tid, from_ns, until_ns })
 }
 
 /// Whether a request that goes on, in this Python task, may have asked a back end since it was left, of which it is not known that it did.

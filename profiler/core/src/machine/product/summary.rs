@@ -42,8 +42,8 @@ impl Summary {
         *self = Self { requests, in_flight, ..Self::default() };
     }
 
-    /// A request that ended before the window is only forgotten.
-    pub const fn forget(&mut self) {
+    /// A request comes to its end, though its account may not be whole yet.
+    pub const fn end(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
@@ -61,9 +61,8 @@ impl Summary {
         }
     }
 
-    /// A request is finished, or cut off by the end of the window.
+    /// A request's account is whole, or cut off by the end of the window.
     pub fn add(&mut self, request: &Request) {
-        self.in_flight = self.in_flight.saturating_sub(1);
         let sums = &mut self.requests;
         if request.phases.total_ns() != request.total_ns() {
             self.broken = self.broken.saturating_add(1);

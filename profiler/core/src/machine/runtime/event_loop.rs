@@ -195,11 +195,17 @@ impl EventLoop {
         if self.last.slept { self.last.woken_ns } else { self.last.exit_ns }
     }
 
-    /// By when a thread had handed back what the loop goes on with now. Where it goes on one turn after its cause, that was surely before the look
-    /// before the last one ended: it has looked since it had the result.
+    /// Between which moments, `until_ns` at the latest, a thread told the loop that with which a request goes on now. Where the loop goes on one turn
+    /// after its cause (asyncio), that was in the turn before: until then the thread worked, as a rule, and when the loop looked for the last time it had
+    /// surely told. The loop takes what is ready once it has the interpreter lock again, and so maybe later than its look before that ended.
     #[must_use]
-    pub const fn surely_told_ns(&self) -> u64 {
-        if self.defers() { self.before_ns } else { self.found_ns() }
+    pub fn told_between(&self, until_ns: u64) -> (u64, u64) {
+        let (from_ns, surely_ns) = if self.defers() {
+            (self.before_ns, self.last.enter_ns)
+        } else {
+            (self.found_ns(), self.found_ns())
+        };
+        (from_ns.min(until_ns), surely_ns.min(until_ns))
     }
 
     /// The loop reads what another thread (or a callback of its own) wrote to wake it.

@@ -214,12 +214,12 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     let found = if slice.waker_tid == loop_tid {
         let event_loop = state.runtime.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_ref());
         let due_ns = event_loop.and_then(|event_loop| event_loop.timer_of_turn(woken_ns));
-        let task = state.runtime.tasks.that_woke(loop_tid, woken_ns);
+        let task = state.runtime.tasks.that_woke(loop_tid, woken_ns, slice.woken_ns > 0);
         thread.handed = Handed { woken_ns, due_ns, task };
-        if let Some(place) = by_task::place(state.view(), slice.tgid, loop_tid, woken_ns) {
+        if let Some(place) = by_task::place(state.view(), slice.tgid, loop_tid, task) {
             by_task::has_gone_on(state, place, loop_tid, woken_ns);
         }
-        woken_for(state.view(), slice.tgid, loop_tid, has_queue, woken_ns)
+        woken_for(state.view(), slice.tgid, loop_tid, has_queue, thread.handed)
     } else {
         None
     };
@@ -258,7 +258,7 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     }
 }
 
-/// For whom the loop woke a thread at `woken_ns`, and whether only their order tells which of several: for the request that it
+/// For whom the loop woke a thread, and whether only their order tells which of several: for the request that it
 /// had touched last in that turn; where it had touched none, or jobs stand in one queue, for the first of those that it had left
 /// and that no thread has taken.
 fn woken_for(
@@ -266,9 +266,9 @@ fn woken_for(
     tgid: Tid,
     loop_tid: Tid,
     has_queue: bool,
-    woken_ns: u64,
+    Handed { woken_ns, task, .. }: Handed,
 ) -> Option<(Place, bool)> {
-    if let Some(place) = by_task::place(state, tgid, loop_tid, woken_ns) {
+    if let Some(place) = by_task::place(state, tgid, loop_tid, task) {
         return Some((place, false));
     }
     let event_loop = state.runtime.threads.get(loop_tid)?.event_loop.as_ref()?;

@@ -1,10 +1,12 @@
 //! Time of requests that a thread spent for them and of which its account is told later.
 //!
-//! In: a stretch in which a thread of a loop's pool is known to have worked for a request, while the slice that has this time is not over; that slice's
-//! pieces, once it is. Out: what the stretch surely was.
+//! In: a stretch in which a thread of a loop's pool worked for a request, while the slice that has this time is not over; that slice's pieces, once it is.
+//! Out: what the stretch surely was.
 //!
 //! A thread hands its result to the loop, gives the interpreter lock up, and only then makes the call by which it wakes the loop: where the loop waits for
-//! that lock, it answers the request before that call begins. Such a request waits here for the account, for 100 ms at most.
+//! that lock, it answers the request before that call begins. Such a request waits here for the account, for 100 ms of the stream's time at most. Where in
+//! the stretch the thread handed its result over is not known. What it waits for after that (a CPU, a lock) is nobody's, so such waits are never told;
+//! what it runs until that call is next to nothing.
 
 use crate::event::Tid;
 use crate::machine::time::piece::Piece;
@@ -19,7 +21,7 @@ const LONGEST_NS: u64 = 100_000_000;
 
 /// A stretch of a request's time, unexplained so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct Owed {
     /// The request.
     pub place: Place,
     /// The thread that worked for it.
@@ -33,7 +35,7 @@ pub struct Part {
 /// All of them.
 #[derive(Clone, Debug, Default)]
 pub struct Late {
-    parts: Vec<Part>,
+    owed: Vec<Owed>,
     requests: Vec<Request>,
 }
 
@@ -41,22 +43,22 @@ impl Late {
     /// Whether nothing is awaited.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.parts.is_empty() && self.requests.is_empty()
+        self.owed.is_empty() && self.requests.is_empty()
     }
 
-    /// A stretch whose account is to come. Whether it is kept.
-    pub fn owe(&mut self, part: Part) -> bool {
-        let has_room = self.parts.len() < MAX_KEPT && part.from_ns < part.until_ns;
-        if has_room {
-            self.parts.push(part);
+    /// A stretch whose account is to come. Whether it is kept: it is not where it is empty, or there is no room.
+    pub fn owe(&mut self, part: Owed) -> bool {
+        let is_kept = self.owed.len() < MAX_KEPT && part.from_ns < part.until_ns;
+        if is_kept {
+            self.owed.push(part);
         }
-        has_room
+        is_kept
     }
 
     /// Whether some of a request's time is to be told.
     #[must_use]
     pub fn is_owed(&self, request: u64) -> bool {
-        self.parts.iter().any(|part| part.place.1 == request)
+        self.owed.iter().any(|part| part.place.1 == request)
     }
 
     /// A request is over of which some time is to be told. Comes back where there is no room.
@@ -71,13 +73,13 @@ impl Late {
     /// These pieces of a thread are known now, up to `end_ns`: what the stretches surely were, by request.
     pub fn arrive(&mut self, tid: Tid, pieces: [Option<Piece>; 2], end_ns: u64) -> Vec<(Place, Phases)> {
         let mut told = Vec::new();
-        self.parts.retain_mut(|part| {
+        self.owed.retain_mut(|part| {
             if part.tid != tid {
                 return true;
             }
             let mut known = Phases::default();
             for piece in pieces.iter().flatten() {
-                known.add_all(&piece.surely_within(part.from_ns, part.until_ns));
+                known.add_all(&piece.surely_done_within(part.from_ns, part.until_ns));
             }
             told.push((part.place, known));
             part.from_ns = part.from_ns.max(end_ns);
@@ -93,19 +95,26 @@ impl Late {
 
     /// The requests that are over and wait for nothing any more, or have waited for too long at `now_ns`.
     pub fn take_complete(&mut self, now_ns: u64) -> Vec<Request> {
-        let parts = &self.parts;
+        let owed = &self.owed;
         let is_complete = |request: &Request| {
             let is_old = request.end_ns.saturating_add(LONGEST_NS) < now_ns;
-            is_old || !parts.iter().any(|part| part.place.1 == request.id)
+            is_old || !owed.iter().any(|part| part.place.1 == request.id)
         };
         let complete: Vec<Request> = self.requests.extract_if(.., |request| is_complete(request)).collect();
-        self.parts.retain(|part| !complete.iter().any(|request| request.id == part.place.1));
+        self.owed.retain(|part| !complete.iter().any(|request| request.id == part.place.1));
         complete
+    }
+
+    /// A process has ended: its requests that are over wait for nothing any more.
+    pub fn process_ends(&mut self, tgid: Tid) -> Vec<Request> {
+        let ended: Vec<Request> = self.requests.extract_if(.., |request| request.tgid == tgid).collect();
+        self.owed.retain(|part| !ended.iter().any(|request| request.id == part.place.1));
+        ended
     }
 
     /// Nothing more comes: the requests that are over.
     pub fn take_all(&mut self) -> Vec<Request> {
-        self.parts.clear();
+        self.owed.clear();
         std::mem::take(&mut self.requests)
     }
 }
@@ -132,8 +141,8 @@ mod tests {
         request
     }
 
-    const fn part(id: u64, tid: Tid, from_ns: u64, until_ns: u64) -> Part {
-        Part { place: (0, id), tid, from_ns, until_ns }
+    const fn part(id: u64, tid: Tid, from_ns: u64, until_ns: u64) -> Owed {
+        Owed { place: (0, id), tid, from_ns, until_ns }
     }
 
     #[test]
@@ -174,8 +183,9 @@ mod tests {
         }
         assert!(!late.owe(part(1, 2, 100, 200)));
         assert!(late.wait(request(1, 500)).is_some());
-        assert_eq!(late.take_all().len(), MAX_KEPT);
-        assert!(late.is_empty());
+        assert!(late.process_ends(9).is_empty());
+        assert_eq!(late.process_ends(1).len(), MAX_KEPT);
+        assert!(late.is_empty() && late.take_all().is_empty());
     }
 
     #[test]
@@ -187,8 +197,8 @@ mod tests {
         let mut late = Late::default();
         assert!(late.owe(part(5, 2, 1000, 1800)));
         let told = late.arrive(2, [Some(piece), None], 2000);
-        // The other 200 ns may have been CPU, or run queue.
+        // The other 200 ns may have been CPU, or run queue; and what it waited for may have been after its result.
         let known: Vec<_> = told.iter().flat_map(|(_, known)| known.iter()).collect();
-        assert_eq!(known, [(Phase::Cpu, 500), (Phase::RunQueue, 100)]);
+        assert_eq!(known, [(Phase::Cpu, 500)]);
     }
 }

@@ -19,7 +19,7 @@ const MAX_TASKS: usize = 4096;
 /// Switches of one thread that are remembered.
 const MAX_SWITCHES: usize = 64;
 
-/// A wake-up is known to have happened as the woken thread's CPU heard of it: up to so long after the call that woke it.
+/// Where the kernel program did not note when a wake-up was begun, it is known by when the woken thread's CPU heard of it: up to so long after.
 const WAKING_NS: u64 = 200_000;
 
 /// The tasks that each thread is at, and was lately.
@@ -96,12 +96,14 @@ impl Running {
         self.0.contains_key(&tid)
     }
 
-    /// The task that woke another thread, which knows of it since this moment: not the loop that looked meanwhile.
+    /// The task that woke another thread: at this very moment (`is_exact`), or the woken thread has known of it since, and the loop may have looked
+    /// meanwhile.
     #[must_use]
-    pub fn that_woke(&self, tid: Tid, at_ns: u64) -> Option<u64> {
+    pub fn that_woke(&self, tid: Tid, at_ns: u64, is_exact: bool) -> Option<u64> {
         let switches = self.0.get(&tid).filter(|switches| !switches.are_mute)?;
-        let has_just_begun =
-            |(since_ns, task): (u64, u64)| task == switches.of_loop && at_ns - since_ns < WAKING_NS;
+        let has_just_begun = |(since_ns, task): (u64, u64)| {
+            !is_exact && task == switches.of_loop && at_ns - since_ns < WAKING_NS
+        };
         let before = switches.list.iter().rev().copied().filter(|(since_ns, _)| *since_ns <= at_ns);
         before
             .skip_while(|switch| has_just_begun(*switch))

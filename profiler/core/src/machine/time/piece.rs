@@ -145,22 +145,22 @@ impl Piece {
         phases
     }
 
-    /// What a part of it surely was, whatever it did in which order: what the rest cannot hold. What is not known is in no phase.
+    /// What the thread surely did in a part of it, and waited for that was asked by itself, whatever came in which order: what the rest cannot hold.
+    /// Waits for a CPU or a lock are left out, and so is what is not known.
     #[must_use]
-    pub fn surely_within(&self, from_ns: u64, until_ns: u64) -> Phases {
+    pub fn surely_done_within(&self, from_ns: u64, until_ns: u64) -> Phases {
+        let mut phases = Phases::default();
         let part_ns = until_ns.min(self.end_ns).saturating_sub(from_ns.max(self.start_ns));
         let rest_ns = self.length_ns().saturating_sub(part_ns);
-        let Account { cpu_ns, run_queue_ns, blocked_ns } = self.account;
+        let Account { cpu_ns, blocked_ns, .. } = self.account;
         let sleep_ns = blocked_ns.saturating_sub(self.fault_ns).saturating_sub(self.undecided_ns);
-        let all = [
-            (self.cpu, cpu_ns),
-            (Phase::RunQueue, run_queue_ns),
-            (Phase::FaultWait, self.fault_ns),
-            (self.blocked, sleep_ns),
-        ];
-        let mut phases = Phases::default();
-        for (phase, ns) in all.into_iter().filter(|(phase, _)| *phase != Phase::Unexplained) {
-            phases.add(phase, ns.saturating_sub(rest_ns));
+        let all = [(self.cpu, cpu_ns), (Phase::FaultWait, self.fault_ns), (self.blocked, sleep_ns)];
+        let is_done = |phase| {
+            !matches!(phase, Phase::RunQueue | Phase::GilWait | Phase::LockWait | Phase::PoolWait)
+                && phase != Phase::Unexplained
+        };
+        for (phase, ns) in all.into_iter().filter(|(phase, _)| is_done(*phase)) {
+            phases.add(phase, ns.saturating_sub(rest_ns).min(part_ns));
         }
         phases
     }

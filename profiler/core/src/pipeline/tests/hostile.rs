@@ -88,7 +88,7 @@ fn slice() -> impl Strategy<Value = Vec<u8>> {
             let record = SliceRecord {
                 header: header(KIND_SLICE, size_of::<SliceRecord>(), time_ns, who),
                 enter_ns,
-                arguments: [u64::from(words.0), u64::from(words.1), words.2],
+                arguments: [u64::from(words.0), u64::from(words.1) | words.2 << 32, words.2],
                 result,
                 extra: if flags & 4 == 0 { words.2 } else { words.3.wrapping_add(START) },
                 call_cpu_ns: cpu,

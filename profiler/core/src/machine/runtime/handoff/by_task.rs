@@ -1,18 +1,18 @@
 //! Threads of a loop's pool that a known Python task woke.
 //!
-//! In: when a thread was woken, the tasks that the loop's thread was at. Out: the request that the task works for; that it has gone on by then.
+//! In: the task that woke a thread, and when. Out: the request that the task works for; that it has gone on by then.
 
 use crate::event::Tid;
 use crate::machine::runtime::state::{Hand, View};
 use crate::machine::wire::request::{Place, Wants};
 
-/// The request whose Python task woke a thread at `woken_ns`.
-pub(super) fn place(state: View<'_>, tgid: Tid, loop_tid: Tid, woken_ns: u64) -> Option<Place> {
+/// The request whose Python task woke a thread.
+pub(super) fn place(state: View<'_>, tgid: Tid, loop_tid: Tid, task: Option<u64>) -> Option<Place> {
     let event_loop = state.runtime.threads.get(loop_tid)?.event_loop.as_ref()?;
     // A greenlet serves its connection; on asyncio a task may be another one by now, unless they wait for their threads.
     let are_sure =
         event_loop.on_gevent || state.runtime.pools.get(tgid).is_some_and(|pool| pool.givers.go_on());
-    let task = state.runtime.tasks.that_woke(loop_tid, woken_ns).filter(|_| are_sure)?;
+    let task = task.filter(|_| are_sure)?;
     event_loop.tasks.place(task).filter(|place| state.wire.connections.is_live(*place))
 }
 

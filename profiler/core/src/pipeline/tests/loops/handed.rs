@@ -5,7 +5,7 @@
 use super::*;
 use crate::fact::ProcessSeen;
 
-const NOTES: i32 = 30;
+pub(super) const NOTES: i32 = 30;
 
 /// A loop that threads wake by a descriptor, and that has just looked.
 pub(super) fn loop_with_notes() -> Script {

@@ -2,6 +2,7 @@
 //!
 //! In: scripts of a loop's thread and of the tasks that it is at. Out: assertions. Times are in microseconds in the scripts.
 
+use super::handed::{NOTES, thread_of};
 use super::strands::{OTHER_BACKEND, last_two};
 use super::*;
 use crate::event::TaskSeen;
@@ -119,4 +120,50 @@ fn what_a_task_asks_that_answers_nobody_is_nobody_s_and_counted() {
         assert_eq!(us(request, Phase::BackendWait), 0, "{:?}", request.phases);
     }
     assert_eq!(report.back_ends_unknown, 1);
+}
+
+impl Script {
+    /// A request of this task that a thread sleeps for; the loop goes on with it by the thread's note. With the thread's script.
+    fn in_thread(self, task: u64, pool: Script) -> (Self, Script) {
+        let (loop_tid, came) = (self.tid, self.now_ns);
+        let script = self.task(THIRD).read(9, GET, came, (1, 0, 0)).hub(0, 0, 0).task(task).cpu(50);
+        let handed = script.now_ns + 50 * US;
+        let pool = pool.woken_by(loop_tid, handed).call(Call::Sleep, 0, (0, 0, 300), 0).note();
+        let asleep_us = (pool.now_ns - handed) / US;
+        let script = script.hub(-1, 1, asleep_us).task(THIRD).read_note().hub(0, 0, 0).task(task).cpu(20);
+        (script.respond(9).hub(-1, 1, 200), pool)
+    }
+}
+
+/// ```text
+/// asyncio: task 1 wakes the thread, look 300, reads 10, look, python 100, task 2 writes 10, look, task 1: python 20, writes 9, look 600
+/// thread:  python 700 …                                                                                                     note
+/// ```
+#[test]
+fn what_a_thread_still_did_as_its_request_went_on_is_told_once_it_comes_up_to_where_it_surely_was_for_that() {
+    let pair = Call::MakePair { fds: [NOTES, NOTES + 1] };
+    let mut script = loop_that_defers().call(pair, 0, (0, 0, 0), 0).look(-1, 1, (0, 0, 1000));
+    let loop_tid = script.tid;
+    let mut pool = thread_of(&script);
+    // Tasks are seen to go on themselves with what they have given threads.
+    for task in [FIRST, SECOND, FIRST, SECOND] {
+        (script, pool) = script.in_thread(task, pool);
+    }
+    let came = script.now_ns;
+    let script = script.task(THIRD).read(9, GET, came, (1, 0, 0)).hub(0, 0, 0).task(FIRST).cpu(50);
+    let handed = script.now_ns + 50 * US;
+    let pool = pool.woken_by(loop_tid, handed).cpu(700).note().job_wait((0, 0, 100));
+    let script = script.hub(-1, 1, 300);
+    let other_came = script.now_ns;
+    let script = script.task(THIRD).read(10, GET, other_came, (1, 0, 0)).cpu(1);
+    let script = script.hub(0, 0, 0).task(SECOND).cpu(100).respond(10);
+    let script = script.hub(0, 0, 0).task(FIRST).cpu(20).respond(9).hub(-1, 1, 600).read_note();
+    let end_us = (script.now_ns - START) / US + 200;
+    let outcome = run(vec![script.hub(-1, 0, 100), pool], end_us);
+    let request = outcome.requests.iter().find(|request| request.start_ns == came).unwrap();
+    assert_eq!(us(request, Phase::Cpu), 300 + 1 + 1 + 20, "{:?}", request.phases);
+    // In the turn in which 10 was answered the thread told its result, nobody knows when; and no call shows who ran before it had its job.
+    assert_eq!(us(request, Phase::Unexplained), 100 + 10 + 50, "{:?}", request.phases);
+    assert_eq!(outcome.requests.iter().filter(|request| request.start_ns == came).count(), 1);
+    assert_eq!(request.phases.total_ns(), request.total_ns());
 }
