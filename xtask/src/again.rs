@@ -42,6 +42,8 @@ pub(crate) fn disturbed(log: &str) -> BTreeMap<&str, Disturbed> {
 /// What became of the failures.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Judged {
+    /// Passed when they were made again: names with what disturbed them before.
+    pub(crate) passed: Vec<String>,
     /// Failed with the CPUs at hand.
     pub(crate) failed: Vec<String>,
     /// Disturbed twice, or the host never became calm: names with the reason.
@@ -97,7 +99,9 @@ fn judge_by(
             None => (Outcome::Failed, ""),
         };
         match outcome {
-            (Outcome::Passed, _) => {}
+            (Outcome::Passed, percent) => {
+                judged.passed.push(format!("{name}, before {percent} % of the CPUs were stolen"));
+            }
             (Outcome::Failed, _) => judged.failed.push(name.clone()),
             (Outcome::Disturbed(how), percent) => {
                 judged.not_judged.push(format!("{name}, {percent} % of the CPUs were stolen, {how}"));
@@ -170,6 +174,7 @@ mod tests {
         assert_eq!(
             judged.unwrap(),
             Judged {
+                passed: names(&["passes, before 37 % of the CPUs were stolen"]),
                 failed: names(&["fails"]),
                 not_judged: names(&["is::disturbed, 40 % of the CPUs were stolen, and 12 % again"]),
             }

@@ -56,6 +56,9 @@ impl Summary {
         let seconds = self.start.elapsed().as_secs();
         println!("\nSummary: {passed} passed, {failed} failed, {ignored} ignored in {seconds} s");
         self.print_skips()?;
+        for name in &judged.passed {
+            println!("Passed when measured again: {name}");
+        }
         for name in &judged.not_judged {
             println!("Not judged: {name}");
         }
