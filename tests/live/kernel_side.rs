@@ -111,7 +111,7 @@ fn cpu_and_run_queue_agree_with_schedstat() -> anyhow::Result<()> {
     let sum =
         |value: fn(&profiler_core::fact::ThreadTotals) -> u64| totals.iter().map(value).sum::<u64>() as f64;
     // The kernel's clock of tasks leaves out what a hypervisor took while they had a CPU; its clock of run queues does not.
-    let stolen = (stolen_ns()? - stolen_before_ns) as f64;
+    let stolen = stolen_ns()?.saturating_sub(stolen_before_ns) as f64;
     let (cpu, kernel_cpu) = (sum(|thread| thread.ours.cpu_ns), sum(|thread| thread.kernel_cpu_ns));
     let run_queue = sum(|thread| thread.ours.run_queue_ns) / sum(|thread| thread.kernel_run_queue_ns);
     assert!(sum(|thread| thread.kernel_run_queue_ns) > 1e9, "there was too little contention to compare");

@@ -87,9 +87,10 @@ pub fn note_skip(reason: &str) {
     }
 }
 
-/// The share of the CPUs above which, once a hypervisor takes it, clocks differ from what a program can know: every account of a thread has what was
-/// taken from it, on the kernel's side or on ours.
+/// The share of the CPUs' time above which a test was no measurement, once a hypervisor took it: a thread that lost its CPU so looks as if it ran.
 const DISTURBED_RATIO: f64 = 0.05;
+/// Less in all disturbs nothing: it is told in ticks of 10 ms, and one of them is much of a short test.
+const DISTURBED_NS: u64 = 100_000_000;
 
 /// The turn of a live test, until dropped.
 #[derive(Debug)]
@@ -106,8 +107,8 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let stolen_ratio = self.stretch.stolen_ratio();
-        if stolen_ratio > DISTURBED_RATIO {
+        let (stolen_ns, stolen_ratio) = self.stretch.stolen();
+        if stolen_ns >= DISTURBED_NS && stolen_ratio > DISTURBED_RATIO {
             note_disturbed(stolen_ratio);
         }
     }

@@ -14,6 +14,13 @@ pub fn stolen_ns() -> anyhow::Result<u64> {
     Ok(ticks.parse::<u64>()? * 10_000_000)
 }
 
+/// CPUs of the machine, which that is a sum over: `/proc/stat` has a line for each.
+fn cpus() -> usize {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let is_one = |line: &&str| line.starts_with("cpu") && !line.starts_with("cpu ");
+    text.lines().filter(is_one).count().max(1)
+}
+
 /// A stretch of time that goes on.
 #[derive(Debug)]
 pub struct Stretch {
@@ -29,12 +36,12 @@ impl Stretch {
         Self { begun: Instant::now(), stolen_ns: stolen_ns().ok() }
     }
 
-    /// The share of all CPUs' time that was taken since, from 0 to 1; 0 where the kernel does not tell.
+    /// What was taken since, in ns, and its share of all CPUs' time; 0 where the kernel does not tell.
     #[must_use]
-    pub fn stolen_ratio(&self) -> f64 {
-        let (Some(before_ns), Ok(now_ns)) = (self.stolen_ns, stolen_ns()) else { return 0.0 };
-        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let all_ns = self.begun.elapsed().as_nanos() as f64 * cpus as f64;
-        now_ns.saturating_sub(before_ns) as f64 / all_ns.max(1.0)
+    pub fn stolen(&self) -> (u64, f64) {
+        let (Some(before_ns), Ok(now_ns)) = (self.stolen_ns, stolen_ns()) else { return (0, 0.0) };
+        let all_ns = self.begun.elapsed().as_nanos() as f64 * cpus() as f64;
+        let stolen_ns = now_ns.saturating_sub(before_ns);
+        (stolen_ns, stolen_ns as f64 / all_ns.max(1.0))
     }
 }

@@ -3,7 +3,7 @@
 //! In: names of failed tests, and the log to which tests note what was taken during them (`/proc/stat`'s steal). Out: which failures stand, and
 //! which tests could not be judged here.
 //!
-//! Nothing is made again of a test that failed while the machine had its CPUs.
+//! A test that failed while the machine had its CPUs is not run again. One that is disturbed again fails the run: nobody knows whether it would pass.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use crate::summary::Summary;
 use crate::{command, watched};
 
-/// How long calm is waited for, for all tests of a run together.
-const PATIENCE: Duration = Duration::from_secs(480);
-/// How long the host is looked at.
-const LOOK: Duration = Duration::from_secs(5);
+/// How long calm is waited for, for all tests of a run together and with their second runs.
+const PATIENCE: Duration = Duration::from_secs(900);
+/// How long the host is looked at, while all CPUs are used: of one that is idle nothing is taken.
+const LOOK: Duration = Duration::from_secs(2);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(5);
 /// Most that is taken on a calm host.
 const CALM_RATIO: f64 = 0.02;
 
@@ -29,14 +30,22 @@ pub(crate) struct Disturbed {
     percent: String,
 }
 
-/// `program<TAB>name<TAB>percent` lines, by name of the test.
-pub(crate) fn disturbed(log: &str) -> BTreeMap<&str, Disturbed> {
-    let line = |line| {
-        let mut parts = str::split(line, '\t');
-        let (program, name, percent) = (parts.next()?, parts.next()?, parts.next()?);
-        Some((name, Disturbed { program: program.to_owned(), percent: percent.to_owned() }))
-    };
-    log.lines().filter_map(line).collect()
+/// `program<TAB>name<TAB>percent` lines, by name of the test. A name that two programs have names no test.
+fn disturbed(log: &str) -> BTreeMap<&str, Disturbed> {
+    let mut all: BTreeMap<&str, Disturbed> = BTreeMap::new();
+    let mut doubtful = Vec::new();
+    for line in log.lines() {
+        let mut parts = line.split('\t');
+        let (Some(program), Some(name), Some(percent)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let test = Disturbed { program: program.to_owned(), percent: percent.to_owned() };
+        if all.insert(name, test).is_some_and(|before| before.program != program) {
+            doubtful.push(name);
+        }
+    }
+    all.retain(|name, _| !doubtful.contains(name));
+    all
 }
 
 /// What became of the failures.
@@ -44,6 +53,8 @@ pub(crate) fn disturbed(log: &str) -> BTreeMap<&str, Disturbed> {
 pub(crate) struct Judged {
     /// Passed when they were made again: names with what disturbed them before.
     pub(crate) passed: Vec<String>,
+    /// The test programs of those.
+    pub(crate) programs: Vec<String>,
     /// Failed with the CPUs at hand.
     pub(crate) failed: Vec<String>,
     /// Disturbed twice, or the host never became calm: names with the reason.
@@ -94,13 +105,15 @@ fn judge_by(
 ) -> anyhow::Result<Judged> {
     let mut judged = Judged::default();
     for name in failures {
-        let outcome = match disturbed.get(name.as_str()) {
+        let is_one = failures.iter().filter(|other| *other == name).count() == 1;
+        let outcome = match disturbed.get(name.as_str()).filter(|_| is_one) {
             Some(before) => (again(name, before)?, before.percent.as_str()),
             None => (Outcome::Failed, ""),
         };
         match outcome {
             (Outcome::Passed, percent) => {
                 judged.passed.push(format!("{name}, before {percent} % of the CPUs were stolen"));
+                judged.programs.extend(disturbed.get(name.as_str()).map(|before| before.program.clone()));
             }
             (Outcome::Failed, _) => judged.failed.push(name.clone()),
             (Outcome::Disturbed(how), percent) => {
@@ -111,18 +124,10 @@ fn judge_by(
     Ok(judged)
 }
 
-/// Whether a run's status is explained by failures that do not stand: every test program that began has ended.
-pub(crate) fn explains(summary: &Summary, judged: &Judged) -> bool {
-    judged.failed.is_empty() && summary.all_ended()
-}
-
 /// Waits until the host leaves the CPUs alone; false: it did not until `deadline`.
 fn is_calm(deadline: Instant) -> anyhow::Result<bool> {
     loop {
-        let before_ns = stolen_ns()?;
-        std::thread::sleep(LOOK);
-        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let ratio = (stolen_ns()? - before_ns) as f64 / (LOOK.as_nanos() as f64 * cpus as f64);
+        let ratio = stolen_ratio_of_busy_cpus()?;
         if ratio <= CALM_RATIO {
             return Ok(true);
         }
@@ -131,14 +136,29 @@ fn is_calm(deadline: Instant) -> anyhow::Result<bool> {
             return Ok(false);
         }
         println!("{:.0} % of the CPUs are stolen; waiting for {} s more", ratio * 100.0, left.as_secs());
+        std::thread::sleep(PAUSE);
     }
 }
 
-/// What a hypervisor has taken since boot.
-fn stolen_ns() -> anyhow::Result<u64> {
+/// The share of all CPUs' time that a hypervisor takes while all are used.
+fn stolen_ratio_of_busy_cpus() -> anyhow::Result<f64> {
+    let (before_ns, cpus) = stolen()?;
+    let until = Instant::now() + LOOK;
+    std::thread::scope(|scope| {
+        for _ in 0..cpus {
+            scope.spawn(|| while Instant::now() < until {});
+        }
+    });
+    let (after_ns, _) = stolen()?;
+    Ok(after_ns.saturating_sub(before_ns) as f64 / (LOOK.as_nanos() as f64 * cpus as f64))
+}
+
+/// What a hypervisor has taken of all CPUs since boot, in ns, and how many CPUs there are.
+fn stolen() -> anyhow::Result<(u64, usize)> {
     use procfs::CurrentSI as _;
-    let ticks = procfs::KernelStats::current()?.total.steal.unwrap_or(0);
-    Ok(ticks * (1_000_000_000 / procfs::ticks_per_second()))
+    let all = procfs::KernelStats::current()?;
+    let ticks = all.total.steal.unwrap_or(0);
+    Ok((ticks * (1_000_000_000 / procfs::ticks_per_second()), all.cpu_time.len().max(1)))
 }
 
 #[cfg(test)]
@@ -175,6 +195,7 @@ mod tests {
             judged.unwrap(),
             Judged {
                 passed: names(&["passes, before 37 % of the CPUs were stolen"]),
+                programs: names(&["truth"]),
                 failed: names(&["fails"]),
                 not_judged: names(&["is::disturbed, 40 % of the CPUs were stolen, and 12 % again"]),
             }
@@ -184,5 +205,13 @@ mod tests {
     #[test]
     fn lines_that_are_cut_name_no_test() {
         assert!(disturbed("truth\nservers\tname\n\n").is_empty());
+    }
+
+    #[test]
+    fn a_name_that_two_tests_have_stands() {
+        assert!(disturbed("truth\tone\t9\nservers\tone\t9\n").is_empty());
+        let judged =
+            judge_by(&names(&["two", "two"]), &disturbed("truth\ttwo\t9\n"), |_, _| panic!("run again"));
+        assert_eq!(judged.unwrap().failed, names(&["two", "two"]));
     }
 }

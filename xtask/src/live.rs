@@ -99,5 +99,5 @@ fn run_programs(programs: &[&str], names: &[String]) -> anyhow::Result<()> {
         println!("{line}");
         summary.take(line);
     })?;
-    summary.conclude(&ended)
+    summary.conclude(&ended, true)
 }

@@ -21,7 +21,8 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         println!("{line}");
         summary.take(line);
     })?;
-    summary.conclude(&ended)
+    // With other arguments it may be another build.
+    summary.conclude(&ended, arguments.is_empty())
 }
 
 /// `CAP_SYS_ADMIN`, or `CAP_BPF` and `CAP_PERFMON`: what the live tests need.

@@ -30,6 +30,8 @@ pub(crate) struct Ended {
     status: ExitStatus,
     /// What was wrong beside failing tests, a sentence each.
     problems: Vec<String>,
+    /// What cargo says that failed, as arguments that run it again.
+    targets: BTreeSet<String>,
 }
 
 impl Ended {
@@ -40,6 +42,13 @@ impl Ended {
             bail!("the tests did not pass");
         }
         Ok(())
+    }
+
+    /// Whether nothing but these test programs failed.
+    pub(crate) fn is_only(&self, programs: &[String]) -> bool {
+        let is_known =
+            |target: &String| programs.iter().any(|program| target.ends_with(&format!(" --test {program}")));
+        !self.targets.is_empty() && self.targets.iter().all(is_known)
     }
 
     /// The same, whatever the tests said.
@@ -62,8 +71,13 @@ pub(crate) fn run(
 ) -> anyhow::Result<Ended> {
     // Orphans of a test program become ours, so that they are found.
     set_child_subreaper(Pid::from_raw(1)).context("not to be made the parent of orphans")?;
-    let mut child = tests.stdout(Stdio::piped()).spawn().context("the tests could not be started")?;
+    let mut child = tests
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("the tests could not be started")?;
     let lines = lines_of(&mut child)?;
+    let targets = failed_targets_of(&mut child)?;
     let mut problems = Vec::new();
     let mut slow = BTreeSet::new();
     let mut last = Instant::now();
@@ -114,7 +128,8 @@ pub(crate) fn run(
     while let Ok(line) = lines.recv_timeout(LOOK) {
         each(&line);
     }
-    Ok(Ended { status, problems })
+    let targets = targets.recv_timeout(GRACE).unwrap_or_default();
+    Ok(Ended { status, problems, targets })
 }
 
 fn lines_of(child: &mut Child) -> anyhow::Result<Receiver<String>> {
@@ -129,6 +144,29 @@ fn lines_of(child: &mut Child) -> anyhow::Result<Receiver<String>> {
         }
     });
     Ok(lines)
+}
+
+/// Passes standard error on; what cargo says that failed comes at its end.
+fn failed_targets_of(child: &mut Child) -> anyhow::Result<Receiver<BTreeSet<String>>> {
+    let output = child.stderr.take().context("the tests have no standard error")?;
+    let (sender, targets) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut failed = BTreeSet::new();
+        for bytes in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&bytes);
+            eprintln!("{line}");
+            failed.extend(failed_target(&line).map(str::to_owned));
+        }
+        // Nobody may be left to hear it.
+        let _ = sender.send(failed);
+    });
+    Ok(targets)
+}
+
+/// The target that a line of cargo's says that failed, as arguments.
+fn failed_target(line: &str) -> Option<&str> {
+    let is_named = line.contains("to rerun pass `") || line.trim_start().starts_with("`-p ");
+    line.split('`').nth(1).filter(|_| is_named)
 }
 
 /// A process, as it was found.
@@ -243,6 +281,22 @@ mod tests {
             std::thread::sleep(LOOK);
         }
         assert!(ended.check().is_err());
+    }
+
+    #[test]
+    fn what_cargo_says_that_failed_is_known_from_both_of_its_forms() {
+        const SCRIPT: &str = "{ echo 'error: test failed, to rerun pass `-p a --lib`'; echo '    `-p b --test truth`'; \
+            echo 'see `-p c`'; } >&2; exit 1";
+        let (ended, _) = run_script(SCRIPT, SILENCE);
+        assert_eq!(ended.targets, ["-p a --lib", "-p b --test truth"].map(str::to_owned).into());
+        assert!(!ended.is_only(&["truth".to_owned()]));
+        let (ended, _) = run_script("echo '    `-p b --test truth`' >&2; exit 1", SILENCE);
+        assert!(
+            ended.is_only(&["truth".to_owned()])
+                && !ended.is_only(&["untruth".to_owned(), "ruth".to_owned()])
+        );
+        let (ended, _) = run_script("exit 1", SILENCE);
+        assert!(!ended.is_only(&["truth".to_owned()]), "cargo itself failed");
     }
 
     #[test]

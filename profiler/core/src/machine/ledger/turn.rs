@@ -277,7 +277,8 @@ pub(in crate::machine) fn turn_to(
     own_start_ns
 }
 
-/// What its thread did last for a request is not seen yet: what is to be told later. It told its result between these moments.
+/// What its thread did last for a request is not seen yet: what is to be told later. It told its result at the second of these moments at the latest, and as
+/// a rule not before the first.
 fn owe(
     active: &mut Active,
     place: Place,

@@ -1,7 +1,7 @@
 //! Time of requests that a thread spent for them and of which its account is told later.
 //!
 //! In: a stretch in which a thread of a loop's pool worked for a request, while the slice that has this time is not over; that slice's pieces, once it is.
-//! Out: what the stretch surely was.
+//! Out: what the thread surely did in the stretch.
 //!
 //! A thread hands its result to the loop, gives the interpreter lock up, and only then makes the call by which it wakes the loop: where the loop waits for
 //! that lock, it answers the request before that call begins. Such a request waits here for the account, for 100 ms of the stream's time at most. Where in
@@ -70,7 +70,7 @@ impl Late {
         None
     }
 
-    /// These pieces of a thread are known now, up to `end_ns`: what the stretches surely were, by request.
+    /// These pieces of a thread are known now, up to `end_ns`: what their thread surely did in the stretches, by request.
     pub fn arrive(&mut self, tid: Tid, pieces: [Option<Piece>; 2], end_ns: u64) -> Vec<(Place, Phases)> {
         let mut told = Vec::new();
         self.owed.retain_mut(|part| {

@@ -145,7 +145,7 @@ impl Piece {
         phases
     }
 
-    /// What the thread surely did in a part of it, and waited for that was asked by itself, whatever came in which order: what the rest cannot hold.
+    /// What the thread surely did in a part of it, or waited for at its own request, whatever came in which order: what the rest cannot hold.
     /// Waits for a CPU or a lock are left out, and so is what is not known.
     #[must_use]
     pub fn surely_done_within(&self, from_ns: u64, until_ns: u64) -> Phases {
