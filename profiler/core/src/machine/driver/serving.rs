@@ -62,8 +62,10 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         handoff::waited(&mut state.hand(), slice, exit_ns);
     }
     let idle = idle && !handoff::is_within_job(state.view(), &thread, slice);
-    let call = if idle { None } else { Some(Piece::call(slice, exit_ns, &meaning)) };
-    late::arrive(state, tid, [Some(gap), call], exit_ns, sink);
+    if !state.runtime.late.is_empty() {
+        let call = if idle { None } else { Some(Piece::call(slice, exit_ns, &meaning)) };
+        late::arrive(state, tid, [Some(gap), call], exit_ns, sink);
+    }
     if state.wants_slices {
         let state = if idle { ThreadState::Idle } else { meaning.state };
         draw::draw(slice, exit_ns, (state, because), false, sink);
