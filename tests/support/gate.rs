@@ -79,11 +79,16 @@ pub fn note_skip(reason: &str) {
     let name = thread.name().unwrap_or("a test");
     // The test harness captures `eprintln!` of tests that pass, and a skip passes.
     let _ = writeln!(std::io::stderr(), "{name}: skipped: {reason}");
-    let log = std::env::var_os("WSGI_TRACE_SKIP_LOG")
+    append("WSGI_TRACE_SKIP_LOG", &format!("{name}\t{reason}\n"));
+}
+
+/// Appends to the log that this variable names, if it is set.
+fn append(variable: &str, line: &str) {
+    let log = std::env::var_os(variable)
         .and_then(|path| OpenOptions::new().append(true).create(true).open(path).ok());
     if let Some(mut log) = log {
         // One write: other tests append at the same time.
-        let _ = log.write_all(format!("{name}\t{reason}\n").as_bytes());
+        let _ = log.write_all(line.as_bytes());
     }
 }
 
@@ -122,12 +127,9 @@ fn note_disturbed(stolen_ratio: f64) {
         program.as_deref().and_then(std::path::Path::file_stem).map(std::ffi::OsStr::to_string_lossy);
     // Cargo adds a hash to the names of test programs.
     let program = program.as_deref().and_then(|stem| stem.rsplit_once('-')).map(|(program, _)| program);
-    let log = std::env::var_os("WSGI_TRACE_DISTURBED_LOG")
-        .and_then(|path| OpenOptions::new().append(true).create(true).open(path).ok());
-    if let (Some(program), Some(name), Some(mut log)) = (program, thread.name(), log) {
+    if let (Some(program), Some(name)) = (program, thread.name()) {
         let percent = stolen_ratio * 100.0;
-        // One write: other tests append at the same time.
-        let _ = log.write_all(format!("{program}\t{name}\t{percent:.0}\n").as_bytes());
+        append("WSGI_TRACE_DISTURBED_LOG", &format!("{program}\t{name}\t{percent:.0}\n"));
     }
 }
 

@@ -44,13 +44,6 @@ impl Ended {
         Ok(())
     }
 
-    /// Whether nothing but these test programs failed.
-    pub(crate) fn is_only(&self, programs: &[String]) -> bool {
-        let is_known =
-            |target: &String| programs.iter().any(|program| target.ends_with(&format!(" --test {program}")));
-        !self.targets.is_empty() && self.targets.iter().all(is_known)
-    }
-
     /// The same, whatever the tests said.
     pub(crate) fn check_beside_tests(&self) -> anyhow::Result<()> {
         for problem in &self.problems {
@@ -60,6 +53,13 @@ impl Ended {
             bail!("the tests did not pass");
         }
         Ok(())
+    }
+
+    /// Whether nothing but these test programs failed.
+    pub(crate) fn is_only(&self, programs: &[String]) -> bool {
+        let is_known =
+            |target: &String| programs.iter().any(|program| target.ends_with(&format!(" --test {program}")));
+        !self.targets.is_empty() && self.targets.iter().all(is_known)
     }
 }
 

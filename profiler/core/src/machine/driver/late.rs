@@ -15,9 +15,6 @@ pub(super) fn arrive(
     end_ns: u64,
     sink: &mut dyn FnMut(Entry),
 ) {
-    if state.runtime.late.is_empty() {
-        return;
-    }
     for (place, known) in state.runtime.late.arrive(tid, pieces, end_ns) {
         if let Some(request) = state.runtime.late.request(place.1) {
             request.phases.explain(&known);

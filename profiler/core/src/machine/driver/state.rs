@@ -105,7 +105,7 @@ impl State {
     pub fn complete(&mut self, request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
         self.product.summary.end();
         let late = &mut self.runtime.late;
-        let complete = if late.is_empty() { Vec::new() } else { late.take_complete(request.end_ns) };
+        let complete = late.take_complete(request.end_ns);
         let is_owed = !self.goes_on && late.is_owed(request.id);
         let request = if is_owed { late.wait(request) } else { Some(request) };
         for request in complete.into_iter().map(Box::new).chain(request) {

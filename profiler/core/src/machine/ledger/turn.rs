@@ -194,7 +194,7 @@ pub(in crate::machine) fn turn_to(
     });
     // Elsewhere another thread may have taken the job than the one that was woken for it.
     let on_uvloop = thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.on_uvloop);
-    let is_sure = on_uvloop || task.is_some() && handoff::tasks_tell(state.view(), slice.tgid);
+    let is_sure = on_uvloop || task.is_some() && state.runtime.pools.tasks_tell(slice.tgid);
     let surely_back = handed_back.map(|(handed_to, _)| handed_to).filter(|_| is_sure);
     let handed = handed_back.and_then(|(handed_to, _)| state.runtime.threads.get(handed_to.tid));
     let handed = handed.map(|thread| thread.handed).unwrap_or_default();

@@ -196,7 +196,8 @@ impl EventLoop {
     }
 
     /// When a thread told the loop that with which a request goes on now, `until_ns` at the latest: as a rule not before the first of these moments, and
-    /// surely not after the second. Where the loop goes on one turn after its cause (asyncio), it was in the turn before, and ended with the loop's last look. The loop takes what is ready once it has the interpreter lock again, and so maybe later than its look before that ended.
+    /// surely not after the second. Where the loop goes on one turn after its cause (asyncio), it was in the turn before,
+    /// which ended with the loop's last look. The loop takes what is ready once it has the interpreter lock again, and so maybe later than its look before that ended.
     #[must_use]
     pub fn told_between(&self, until_ns: u64) -> (u64, u64) {
         let (from_ns, surely_ns) = if self.defers() {

@@ -26,7 +26,7 @@ use crate::phase::Phase;
 
 pub(in crate::machine) use own_thread::done;
 pub use own_thread::{ended, made};
-pub(in crate::machine) use unnoted::{take_back, tasks_tell};
+pub(in crate::machine) use unnoted::take_back;
 
 /// Addresses remembered to find the queue of jobs.
 const MAX_ADDRESSES: usize = 64;

@@ -101,15 +101,19 @@ impl Late {
             is_old || !owed.iter().any(|part| part.place.1 == request.id)
         };
         let complete: Vec<Request> = self.requests.extract_if(.., |request| is_complete(request)).collect();
-        self.owed.retain(|part| !complete.iter().any(|request| request.id == part.place.1));
-        complete
+        self.forget(complete)
     }
 
     /// A process has ended: its requests that are over wait for nothing any more.
     pub fn process_ends(&mut self, tgid: Tid) -> Vec<Request> {
-        let ended: Vec<Request> = self.requests.extract_if(.., |request| request.tgid == tgid).collect();
-        self.owed.retain(|part| !ended.iter().any(|request| request.id == part.place.1));
-        ended
+        let ended = self.requests.extract_if(.., |request| request.tgid == tgid).collect();
+        self.forget(ended)
+    }
+
+    /// Nothing more is told of these requests.
+    fn forget(&mut self, requests: Vec<Request>) -> Vec<Request> {
+        self.owed.retain(|part| !requests.iter().any(|request| request.id == part.place.1));
+        requests
     }
 
     /// Nothing more comes: the requests that are over.

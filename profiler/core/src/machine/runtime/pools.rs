@@ -22,6 +22,11 @@ impl Pools {
         self.0.get(&tgid)
     }
 
+    /// Whether the Python tasks of a process tell which thread's job is whose.
+    pub(in crate::machine) fn tasks_tell(&self, tgid: Tid) -> bool {
+        self.get(tgid).is_some_and(|pool| pool.givers.go_on())
+    }
+
     /// The pool of a process.
     pub fn get_mut(&mut self, tgid: Tid) -> Option<&mut Pool> {
         self.0.get_mut(&tgid)

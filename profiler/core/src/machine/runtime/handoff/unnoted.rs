@@ -5,36 +5,24 @@
 //! pending (`uv_async_send`), as under uvloop.
 
 use crate::event::Tid;
-use crate::machine::runtime::state::{Hand, View};
+use crate::machine::runtime::state::Hand;
 use crate::machine::wire::request::{HandedTo, Place};
-
-/// Whether the Python tasks of a process tell which thread's job is whose.
-pub(in crate::machine) fn tasks_tell(state: View<'_>, tgid: Tid) -> bool {
-    state.runtime.pools.get(tgid).is_some_and(|pool| pool.givers.go_on())
-}
 
 /// The loop goes on with a request whose thread has handed back what it did and of whose note nothing is seen: what is seen of the thread until
 /// now was for that request.
-pub(in crate::machine) fn take_back(
-    state: &mut Hand<'_>,
-    tgid: Tid,
-    (number, id): Place,
-    handed_to: HandedTo,
-) {
+pub(in crate::machine) fn take_back(state: &mut Hand<'_>, tgid: Tid, place: Place, handed_to: HandedTo) {
     let Some(thread) = state.runtime.threads.get_mut(handed_to.tid) else { return };
-    let active =
-        state.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
-    let Some(active) = active.filter(|active| active.request.id == id) else { return };
-    let do_tell = state.runtime.pools.get(tgid).is_some_and(|pool| pool.givers.go_on());
+    let Some(active) = state.wire.connections.active_mut(place) else { return };
+    let do_tell = state.runtime.pools.tasks_tell(tgid);
     thread.handed.pass_before(active, handed_to.begin_ns, do_tell);
     active.pooled = true;
     active.take_pieces(&mut thread.pending, tgid, handed_to.tid);
-    thread.works_for = Some((number, id));
+    thread.works_for = Some(place);
     thread.woken_for = None;
     if let Some(pool) = state.runtime.pools.get_mut(tgid) {
         pool.open.remove(&handed_to.tid);
         pool.at_work.retain(|(tid, ..)| *tid != handed_to.tid);
         pool.working.retain(|(tid, _)| *tid != handed_to.tid);
-        pool.working.push((handed_to.tid, (number, id)));
+        pool.working.push((handed_to.tid, place));
     }
 }
