@@ -36,7 +36,7 @@ pub(super) fn effects(
 ) {
     let tgid = slice.tgid;
     if let Call::Accept { listener_fd } = slice.call {
-        thread.accepts = true;
+        thread.signs.accepts = true;
         // One that succeeded has told of its connection, also where nobody saw it begin.
         if slice.result < 0 {
             state.count_accept((tgid, listener_fd), 1 + usize::from(slice.result != EAGAIN));
@@ -89,7 +89,7 @@ pub(super) fn effects(
         return;
     };
     let Some(number) = state.world.descriptors.connection(tgid, fd) else { return };
-    thread.in_front = front::is_in_front(state, number);
+    thread.signs.in_front = front::is_in_front(state, number);
     job::engage(thread, number, slice, touch);
     slots::make_slot_of_reader(state, thread, number, slice, touch);
     let moved = u64::try_from(slice.result).unwrap_or(0);

@@ -81,14 +81,15 @@ fn end_slice(
         // Its slice came after all, between the look at the thread and the end of the window.
         return;
     }
-    let mut thread = state.runtime.threads.take(tid).unwrap_or_else(|| {
+    let threads = &mut state.runtime.threads;
+    let mut thread = threads.take(tid).unwrap_or_else(|| {
+        threads.enter(tid);
         Box::new(Thread { tgid: slice.tgid, since_ns: slice.gap_start_ns(), ..Thread::default() })
     });
-    state.take_in_hand(tid);
     state.add_up(&mut thread, slice);
     let slice = &slice.within(thread.last_exit_ns, end_ns);
     let meaning = meaning::meaning_of(state, slice);
-    let followed = state.gil.follow(&mut thread.gil_wait, slice, end_ns, state.window_start_ns);
+    let followed = state.gil.follow(&mut thread.gil.wait, slice, end_ns, state.window_start_ns);
     let part = followed.part;
     crate::machine::ledger::gil_party::went_on(&mut thread, followed.tail_ns);
     if let Some(wait) = followed.ended {
@@ -99,7 +100,7 @@ fn end_slice(
         because = crate::machine::ledger::gil_party::held(state, &mut thread, slice, end_ns, wait_ns);
     }
     // An attempt that goes on is as long as it is now, for what its thread serves now.
-    if let Some(wait) = state.gil.end(tid, thread.gil_wait.episode.take(), state.window_start_ns) {
+    if let Some(wait) = state.gil.end(tid, thread.gil.wait.episode.take(), state.window_start_ns) {
         thread.pending.has_waited(*wait);
     }
     crate::machine::ledger::gil_party::settle(state, &mut thread, tid);

@@ -28,6 +28,7 @@ pub(in crate::machine) fn take_thread(
         state.evicted = state.evicted.saturating_add(1);
         return None;
     }
+    state.runtime.threads.enter(slice.tid);
     // Its first slice may say that it began after its end.
     let since_ns = slice.within(0, exit_ns).gap_start_ns();
     let mut thread =
@@ -57,14 +58,14 @@ fn begin_within(
         piece.holding = Some(meaning::holding(state, thread.tgid, &meaning));
         thread.pending.push(piece);
         thread.busy_since_ns = Some(thread.since_ns);
-        thread.work_start_ns = Some(thread.since_ns);
+        thread.job.work_start_ns = Some(thread.since_ns);
         if let Some((fd, Touch::Write)) = meaning.touch
             && let Some(number) = state.world.descriptors.connection(thread.tgid, fd)
         {
             exchange::write_within(state, thread, (number, initial, until_ns), sink);
         }
     } else {
-        thread.work_start_ns = Some(until_ns);
+        thread.job.work_start_ns = Some(until_ns);
     }
 }
 

@@ -40,7 +40,6 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
     }
     let mut slice = slice_of(light, time_ns);
     if let Some(mut thread) = follow::take_thread(state, &slice, time_ns, sink) {
-        state.take_in_hand(light.tid);
         if let Some(repaired) = follow::continuity(state, &mut thread, &slice, time_ns) {
             slice = *repaired;
         }

@@ -22,7 +22,6 @@ use crate::timeline::{Entry, ThreadState};
 pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMut(Entry)) {
     let tid = slice.tid;
     let Some(mut thread) = follow::take_thread(state, slice, exit_ns, sink) else { return };
-    state.take_in_hand(tid);
     let head = if state.heads.is_empty() { None } else { state.heads.remove(&tid) };
     let head = head.filter(|head| head.sequence == slice.sequence);
     let repaired;
@@ -36,7 +35,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     let meaning = meaning::meaning_of(state, slice);
     gil_party::note(state, &mut thread, tid);
     let serving = thread.serving;
-    let followed = state.gil.follow(&mut thread.gil_wait, slice, exit_ns, state.window_start_ns);
+    let followed = state.gil.follow(&mut thread.gil.wait, slice, exit_ns, state.window_start_ns);
     let part = followed.part;
     gil_party::went_on(&mut thread, followed.tail_ns);
     if let Some(wait) = followed.ended {
@@ -85,8 +84,8 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         thread.pending.push(piece);
         state.was_busy(&thread, slice.enter_ns);
         thread.busy_since_ns = Some(exit_ns);
-        thread.work_start_ns = Some(exit_ns);
-        thread.engaged = None;
+        thread.job.work_start_ns = Some(exit_ns);
+        thread.job.engaged = None;
     } else if idle {
         wait_for_work(state, &mut thread, slice, exit_ns, sink);
     } else {
@@ -133,8 +132,8 @@ fn wait_for_work(
     state.drain(thread);
     state.was_busy(thread, slice.enter_ns);
     thread.busy_since_ns = Some(exit_ns);
-    thread.work_start_ns = Some(exit_ns);
-    thread.engaged = None;
+    thread.job.work_start_ns = Some(exit_ns);
+    thread.job.engaged = None;
     turn::wait(state, thread, slice, exit_ns);
     handoff::begin(&mut state.hand(), thread, slice, exit_ns);
 }

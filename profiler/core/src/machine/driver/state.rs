@@ -11,7 +11,7 @@ use crate::machine::lock::gil::Locks;
 use crate::machine::product::by_process::{MAX_COUNTED, had_to_wait};
 use crate::machine::product::state::Product;
 use crate::machine::runtime::state::{Hand, Runtime, View};
-use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::thread::{Thread, Totals};
 use crate::machine::time::piece::{Piece, hold};
 use crate::machine::time::slot::Busy;
 use crate::machine::time::state::Time;
@@ -46,8 +46,6 @@ pub struct State {
     pub join: Join,
     /// What will be told.
     pub product: Product,
-    /// The thread whose slice is being taken (it is not in `threads` meanwhile), and the requests it finished by that.
-    pub in_hand: (Tid, u64),
     /// Captures that wait for the slice of their call.
     pub heads: FxHashMap<Tid, Head>,
     /// What threads were in the middle of when they were first seen, until their first slice.
@@ -77,7 +75,6 @@ impl State {
             runtime: Runtime::default(),
             join: Join::default(),
             product: Product::default(),
-            in_hand: (0, 0),
             heads: FxHashMap::default(),
             initial: FxHashMap::default(),
             gil: Locks::default(),
@@ -129,11 +126,7 @@ impl State {
             } else {
                 self.evicted = self.evicted.saturating_add(1);
             }
-            if let Some(thread) = self.runtime.threads.get_mut(request.tid) {
-                thread.requests = thread.requests.saturating_add(1);
-            } else if self.in_hand.0 == request.tid {
-                self.in_hand.1 = self.in_hand.1.saturating_add(1);
-            }
+            self.runtime.threads.has_served(request.tid);
         }
         self.product.by_process.add(&request);
         if request.start_is_arrival && request.start_ns >= self.window_start_ns && had_to_wait(&request) {
@@ -156,7 +149,7 @@ impl State {
     /// A thread becomes a slot: it reads requests. Where a server makes a thread for each connection, one that comes
     /// after another has ended is the same unit of concurrency.
     pub fn make_slot(&mut self, thread: &mut Thread) {
-        if thread.slot.is_some() || thread.in_front {
+        if thread.slot.is_some() || thread.signs.in_front {
             return;
         }
         let ended = &self.time.ended_slots;
@@ -177,7 +170,7 @@ impl State {
     /// It ended, or the window did, in the middle of its first request; a thread that hands requests over may only have
     /// read one.
     pub fn make_slot_in_flight(&mut self, thread: &mut Thread) {
-        if thread.serving.is_some() && !thread.hands_over {
+        if thread.serving.is_some() && !thread.signs.hands_over {
             self.make_slot(thread);
         }
     }
@@ -194,7 +187,7 @@ impl State {
     pub fn hold_for_request(&self, thread: &mut Thread, start_ns: u64, phases: &Phases) {
         let read_ns = phases.get(Phase::ClientReadStall);
         let write_ns = phases.get(Phase::ClientWriteStall);
-        let counts_from_ns = self.window_start_ns.max(thread.drained_until_ns);
+        let counts_from_ns = self.window_start_ns.max(thread.totals.drained_until_ns);
         let before_ns = counts_from_ns.saturating_sub(start_ns).min(phases.total_ns());
         let own_ns = phases.total_ns().saturating_sub(read_ns).saturating_sub(write_ns);
         // A request that began before the window, or claims what the thread was known to do beside requests (on a loop: all from where it
@@ -207,20 +200,14 @@ impl State {
             (Holding::ClientReadStall, read_ns - read_before_ns),
             (Holding::ClientWriteStall, write_ns.saturating_sub(stall_before_ns - read_before_ns)),
         ] {
-            if let Some(held_ns) = thread.holding_ns.get_mut(holding as usize) {
+            if let Some(held_ns) = thread.totals.holding_ns.get_mut(holding as usize) {
                 *held_ns = held_ns.saturating_add(sum_ns);
             }
         }
     }
 
-    /// A thread is about to be worked on.
-    pub const fn take_in_hand(&mut self, tid: Tid) {
-        self.in_hand = (tid, 0);
-    }
-
-    /// The thread in hand goes back to the others.
+    /// A thread goes back to the others.
     pub fn put_back(&mut self, tid: Tid, mut thread: Box<Thread>) {
-        thread.requests = thread.requests.saturating_add(std::mem::take(&mut self.in_hand.1));
         let impossible = thread.pending.take_impossible();
         self.product.summary.impossible("piece_out_of_place", impossible);
         self.runtime.threads.put(tid, thread);
@@ -228,7 +215,7 @@ impl State {
 
     /// Everything pending on a thread belongs to no request.
     pub fn drain(&self, thread: &mut Thread) {
-        let Thread { pending, holding_ns, drained_until_ns, .. } = thread;
+        let Thread { pending, totals: Totals { holding_ns, drained_until_ns, .. }, .. } = thread;
         pending.drain(|piece| {
             if let Some(holding) = piece.holding {
                 hold(holding_ns, holding, piece.start_ns.max(self.window_start_ns), piece.end_ns);
@@ -315,8 +302,8 @@ impl State {
         let since_ns = thread.since_ns.max(self.window_start_ns);
         let slot = self.time.ended_slots.entry(id).or_insert(Slot { id, tgid, since_ns, ..Slot::default() });
         (slot.tid, slot.until_ns) = (tid, until_ns);
-        slot.requests = slot.requests.saturating_add(thread.requests);
-        for (sum_ns, held_ns) in slot.holding_ns.iter_mut().zip(thread.holding_ns) {
+        slot.requests = slot.requests.saturating_add(thread.totals.requests);
+        for (sum_ns, held_ns) in slot.holding_ns.iter_mut().zip(thread.totals.holding_ns) {
             *sum_ns = sum_ns.saturating_add(held_ns);
         }
         self.time.vacant_slots.entry(tgid).or_default().push(id);
@@ -342,9 +329,9 @@ impl State {
     pub fn end_thread(&mut self, tid: Tid, mut thread: Box<Thread>, until_ns: u64) {
         self.runtime.tasks.forget(tid);
         self.drain(&mut thread);
-        self.gil.end(tid, thread.gil_wait.episode.take(), self.window_start_ns);
+        self.gil.end(tid, thread.gil.wait.episode.take(), self.window_start_ns);
         crate::machine::ledger::gil_party::settle(self, &mut thread, tid);
-        self.runtime.ended_cpu_ns = self.runtime.ended_cpu_ns.saturating_add(thread.totals.cpu_ns);
+        self.runtime.ended_cpu_ns = self.runtime.ended_cpu_ns.saturating_add(thread.totals.account.cpu_ns);
         let is_loop = self.end_loop(tid, &mut thread, until_ns);
         self.make_slot_in_flight(&mut thread);
         if let Some(id) = thread.slot {
@@ -353,13 +340,13 @@ impl State {
                 slot.is_loop |= is_loop;
             }
         } else {
-            let linger_ns = thread.holding_ns.get(Holding::Linger as usize).copied().unwrap_or(0);
+            let linger_ns = thread.totals.holding_ns.get(Holding::Linger as usize).copied().unwrap_or(0);
             self.time.acceptor_linger_ns = self.time.acceptor_linger_ns.saturating_add(linger_ns);
         }
         if self.runtime.ended_threads.len() < MAX_ENDED_THREADS {
-            let Account { cpu_ns, run_queue_ns, blocked_ns } = thread.totals;
+            let Account { cpu_ns, run_queue_ns, blocked_ns } = thread.totals.account;
             let comm = self.world.processes.names.get(&tid).cloned().unwrap_or_default();
-            let (slices, requests) = (thread.slices, thread.requests);
+            let (slices, requests) = (thread.totals.slices, thread.totals.requests);
             let total = ThreadTotal { tid, comm, slices, cpu_ns, run_queue_ns, blocked_ns, requests };
             self.runtime.ended_threads.push((thread.tgid, total));
         } else {
@@ -383,7 +370,7 @@ mod tests {
         let mut phases = Phases::default();
         phases.add(Phase::Unexplained, 700);
         state.hold_for_request(&mut thread, 100, &phases);
-        let held = |holding: Holding| thread.holding_ns[holding as usize];
+        let held = |holding: Holding| thread.totals.holding_ns[holding as usize];
         assert_eq!((held(Holding::Housekeeping), held(Holding::Request)), (300, 400));
     }
 }

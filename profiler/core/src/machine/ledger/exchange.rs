@@ -92,7 +92,7 @@ pub(in crate::machine) fn read(
             active.request.service_start_ns = Some(exit_ns);
         }
     }
-    thread.reads = true;
+    thread.signs.reads = true;
     state.world.processes.reads(slice.tgid, slice.tid);
     front::name(state, number);
     let Some(connection) = state.wire.connections.get_mut(number) else { return };
@@ -120,7 +120,7 @@ pub(in crate::machine) fn write(
         let answered = front.is_some_and(|active| active.responding);
         let since_ns = front.filter(|_| answered).map_or(connection.last_read_ns, |active| active.cursor_ns);
         // Since it was given to a request, the thread has waited for nothing.
-        let same_turn = thread.work_start_ns.is_none_or(|start_ns| start_ns <= since_ns);
+        let same_turn = thread.job.work_start_ns.is_none_or(|start_ns| start_ns <= since_ns);
         let is_no_answer = connection.inbound.is_no_answer(bytes.moved, answered, same_turn);
         if connection.requests.is_empty() || is_no_answer && answered {
             // A handshake, tickets for later connections, a farewell.

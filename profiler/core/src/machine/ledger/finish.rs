@@ -35,7 +35,7 @@ pub(in crate::machine) fn leave(
     let may_go_on = open_end && !is_front && connection.outbound.may_go_on() && runs_loop;
     if connection.requests.get(place).is_some_and(|active| active.owner.is_some_and(|owner| owner != tid)) {
         // Another thread has taken it over already.
-        thread.hands_over = true;
+        thread.signs.hands_over = true;
         return;
     }
     if let Some(active) = connection.requests.get_mut(place)
@@ -59,7 +59,7 @@ pub(in crate::machine) fn leave(
             left(state.view(), thread, (number, id), &phases);
         }
         if let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.get_mut(place)) {
-            thread.hands_over |= !active.responding;
+            thread.signs.hands_over |= !active.responding;
             active.owner = None;
             active.left_by = Some(tid);
         }

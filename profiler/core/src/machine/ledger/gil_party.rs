@@ -37,7 +37,7 @@ fn party(state: &State, serving: Option<(u32, u64)>, tgid: Tid, tid: Tid) -> Par
 
 /// Number of what a thread is to others, remembered as long as it serves the same request.
 fn number_of(state: &mut State, thread: &mut Thread, tid: Tid) -> u32 {
-    if let Some((serving, number)) = thread.gil_party
+    if let Some((serving, number)) = thread.gil.party
         && thread.serving == Some(serving)
     {
         state.gil.edges.use_again(number);
@@ -46,7 +46,7 @@ fn number_of(state: &mut State, thread: &mut Thread, tid: Tid) -> u32 {
     let party = party(state, thread.serving, thread.tgid, tid);
     let is_named = !matches!(&party, Party::Endpoint(name) if name.is_empty());
     let number = state.gil.edges.number(party);
-    thread.gil_party = thread.serving.filter(|_| is_named).map(|serving| (serving, number));
+    thread.gil.party = thread.serving.filter(|_| is_named).map(|serving| (serving, number));
     number
 }
 
@@ -62,10 +62,10 @@ pub fn note(state: &mut State, thread: &mut Thread, tid: Tid) {
 pub fn turned(thread: &mut Thread, before: Option<(u32, u64)>, exit_ns: u64) {
     if before.is_some()
         && thread.serving != before
-        && let Some((serving, number)) = thread.gil_party
+        && let Some((serving, number)) = thread.gil.party
         && Some(serving) == before
     {
-        thread.gil_party_before = Some((number, exit_ns));
+        thread.gil.party_before = Some((number, exit_ns));
     }
 }
 
@@ -77,15 +77,15 @@ pub fn held(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64,
     let later_ns = then.map_or(0, |(since_ns, _)| exit_ns.saturating_sub(since_ns).min(wait_ns));
     let first_ns = wait_ns.saturating_sub(later_ns);
     let sites = state.gil.samples.waited(slice, first_ns, first, state.wants_slices);
-    let not_honoured_ns = thread.gil_wait.episode.map_or(0, |episode| episode.not_honoured_ns());
+    let not_honoured_ns = thread.gil.wait.episode.map_or(0, |episode| episode.not_honoured_ns());
     let not_honoured_ns = not_honoured_ns.min(first_ns);
-    add_share(&mut thread.gil_held, Share { by: first, wait_ns: first_ns, waits: 1, not_honoured_ns });
+    add_share(&mut thread.gil.held, Share { by: first, wait_ns: first_ns, waits: 1, not_honoured_ns });
     if let Some((_, by)) = then {
         state.gil.samples.waited_unseen(slice.tid, by, later_ns);
-        add_share(&mut thread.gil_held, Share { by, wait_ns: later_ns, waits: 1, not_honoured_ns: 0 });
+        add_share(&mut thread.gil.held, Share { by, wait_ns: later_ns, waits: 1, not_honoured_ns: 0 });
     }
     let by = Holders { first, then };
-    thread.gil_held_by = by.last();
+    thread.gil.held_by = by.last();
     Because { by, sites }
 }
 
@@ -103,8 +103,8 @@ fn passed_on(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64) ->
 /// The last part went on for `tail_ns` after its sleep.
 pub fn went_on(thread: &mut Thread, tail_ns: u64) {
     if tail_ns > 0 {
-        let by = thread.gil_held_by;
-        add_share(&mut thread.gil_held, Share { by, wait_ns: tail_ns, waits: 0, not_honoured_ns: 0 });
+        let by = thread.gil.held_by;
+        add_share(&mut thread.gil.held, Share { by, wait_ns: tail_ns, waits: 0, not_honoured_ns: 0 });
     }
 }
 
@@ -117,7 +117,7 @@ fn holder(state: &mut State, thread: &Thread, slice: &Slice, tid: Tid) -> HeldBy
     if let Some(mut other) = state.runtime.threads.take(tid) {
         // A number of another process: what the interpreter says of the thread is not so.
         let own = other.tgid == thread.tgid;
-        let before = other.gil_party_before.filter(|(_, until_ns)| *until_ns > slice.enter_ns);
+        let before = other.gil.party_before.filter(|(_, until_ns)| *until_ns > slice.enter_ns);
         let party = match before {
             _ if !own => UNKNOWN,
             Some((number, _)) => number,
@@ -137,14 +137,14 @@ fn holder(state: &mut State, thread: &Thread, slice: &Slice, tid: Tid) -> HeldBy
 /// What the thread waited belongs to what it serves now.
 pub fn settle(state: &mut State, thread: &mut Thread, tid: Tid) {
     let stood = state.gil.samples.blocks.has_ended(tid);
-    if thread.gil_held.is_empty() && !stood {
+    if thread.gil.held.is_empty() && !stood {
         return;
     }
     let waiter = number_of(state, thread, tid);
     if stood {
         state.gil.samples.blocks.settle(tid, waiter);
     }
-    for share in std::mem::take(&mut thread.gil_held) {
+    for share in std::mem::take(&mut thread.gil.held) {
         state.gil.edges.add(waiter, (thread.tgid, tid), &share);
     }
 }

@@ -25,7 +25,7 @@ pub(in crate::machine) fn waited_for_its_turn(
     let goes_to_listener = may_be_for_listener(slice) || slice.system_call == u32::MAX;
     let slept_ns = gap.account.blocked_ns.saturating_sub(gap.fault_ns);
     if !goes_to_listener
-        || !thread.accepts
+        || !thread.signs.accepts
         || thread.serving.is_some()
         || slice.flags & FLAG_GAP_BLOCKED_MIXED != 0
         || gap.undecided_ns > 0
@@ -39,8 +39,8 @@ pub(in crate::machine) fn waited_for_its_turn(
     gap.start_ns = gap.start_ns.saturating_add(slept_ns).min(gap.end_ns);
     gap.account.blocked_ns = gap.account.blocked_ns.saturating_sub(slept_ns);
     thread.busy_since_ns = Some(gap.start_ns);
-    thread.work_start_ns = Some(gap.start_ns);
-    thread.engaged = None;
+    thread.job.work_start_ns = Some(gap.start_ns);
+    thread.job.engaged = None;
 }
 
 /// A thread that waits for this one client, for a request's bytes, is a slot. One that only takes what is there may be a
@@ -69,9 +69,9 @@ pub(in crate::machine) fn make_slot_of_answerer(
     let Some(active) = front.filter(|active| !active.responding) else { return };
     // Where that one has been in the same wait ever since, it is not known yet to have left the request.
     let reader = active.left_by.or(active.owner).filter(|reader| *reader != tid);
-    thread.fed_by = reader.or(thread.fed_by);
+    thread.job.fed_by = reader.or(thread.job.fed_by);
     if let Some(reader) = reader.and_then(|reader| state.runtime.threads.get_mut(reader)) {
-        reader.hands_over = true;
+        reader.signs.hands_over = true;
     }
     if let Some(pool) = state.runtime.pools.get_mut(thread.tgid).filter(|pool| Some(pool.loop_tid) == reader)
     {

@@ -69,7 +69,7 @@ pub(in crate::machine) fn open(
     let Some(event_loop) = thread.serving_loop() else { return };
     // A name was resolved before, by a thread of the loop's pool.
     let of_task = task.map(|task| (task, event_loop.tasks.another_until_ns(task)));
-    let job = handoff::take_free(&mut state.hand(), slice.tgid, event_loop.recent_ns(), of_task);
+    let job = handoff::take_free(&mut state.hand(), slice.tgid, event_loop.looks.recent_ns(), of_task);
     let job = job.filter(|job| job.begin_ns < own_start_ns);
     // Where a job of one of them is known it may be that one.
     let is_given = !candidates.iter().any(|place| asker::handed_to(state.view(), *place).is_some());
@@ -226,7 +226,7 @@ fn touch(
     }
     strand.has_asked = asks || strand.has_asked && slice.result <= 0;
     let Some(event_loop) = thread.serving_loop() else { return };
-    strand.had(event_loop.turn_start_ns(), &taken.phases);
+    strand.had(event_loop.looks.turn_start_ns(), &taken.phases);
     event_loop.touched_ns = exit_ns;
     if !matches!(slice.call, Call::Read { .. }) {
         event_loop.runs(None, slice.enter_ns, false);
@@ -253,7 +253,7 @@ pub(in crate::machine) fn leave(state: &State, thread: &mut Thread, until_ns: u6
         account.spend(from_ns, left_ns, &phases);
         account.cursor_ns = left_ns;
     }
-    strand.had(event_loop.turn_start_ns(), &phases);
+    strand.had(event_loop.looks.turn_start_ns(), &phases);
     event_loop.strands.list.push(strand);
     state.hold_for_request(thread, from_ns, &phases);
 }
@@ -271,7 +271,7 @@ pub(in crate::machine) fn claim(state: &mut State, thread: &mut Thread, slice: &
         on_gevent: event_loop.on_gevent,
         may_go: event_loop.may_others_go_on(),
         by_timer: event_loop.timer_for_turn_before(),
-        since_ns: event_loop.not_slept_since_ns(),
+        since_ns: event_loop.looks.not_slept_since_ns(),
     };
     let on_gevent = event_loop.on_gevent;
     let strands = &event_loop.strands;
@@ -306,7 +306,7 @@ pub(in crate::machine) fn claim(state: &mut State, thread: &mut Thread, slice: &
         let by_order = of_task != Some(number)
             && followed.is_some_and(|(followed, by_order)| by_order && followed == number);
         event_loop.found_strand(place, by_order, slice.enter_ns);
-        if of_turn.0 == event_loop.turn_start_ns()
+        if of_turn.0 == event_loop.looks.turn_start_ns()
             && let Some(active) = state.wire.connections.get(place.0).and_then(|c| c.requests.front())
         {
             let request = &active.request;

@@ -70,7 +70,7 @@ pub(in crate::machine) fn recognise(state: &State, thread: &mut Thread, slice: &
         state.world.processes.is_on_gevent(slice.tgid) && matches!(slice.call, Call::EpollWait { .. });
     let may_be_hub = on_gevent && (goes_round || !state.runtime.tasks.follows(slice.tid));
     let on_uvloop = state.world.processes.is_on_uvloop(slice.tgid);
-    let reads = thread.reads;
+    let reads = thread.signs.reads;
     let event_loop = thread.event_loop.get_or_insert_default();
     event_loop.on_gevent =
         on_gevent || event_loop.on_gevent && state.world.processes.is_on_gevent(slice.tgid);
@@ -134,9 +134,7 @@ pub(in crate::machine) fn turn_to(
         By::Readiness { .. } => event_loop.has_heard(Some((id, read_ns))),
         By::Running { .. } => {}
     }
-    event_loop.left.retain(|place| *place != (number, id));
-    event_loop.leaves.retain(|place| *place != (number, id));
-    event_loop.parked.retain(|place| *place != (number, id));
+    event_loop.left.comes_back((number, id));
     let (mut doubtful, mut picks_up) = (false, false);
     let runs_strand = event_loop.strands.current_runs();
     let own_start_ns = match by {
@@ -163,10 +161,10 @@ pub(in crate::machine) fn turn_to(
     }
     let window_start_ns = state.window_start_ns;
     if let Some(event_loop) = thread.serving_loop() {
-        event_loop.turns_to((number, id), slice.enter_ns);
+        event_loop.left.turns_to((number, id), slice.enter_ns);
     }
     // Threads of the pool may have worked for it meanwhile: where they did, it then waited for the loop.
-    let recent = thread.serving_loop().map(|event_loop| (event_loop.recent_ns(), event_loop.on_gevent));
+    let recent = thread.serving_loop().map(|event_loop| (event_loop.looks.recent_ns(), event_loop.on_gevent));
     let (recent_ns, on_gevent) = recent.unwrap_or_default();
     let may_be_told = by.is_running() && !goes_straight_on(state, thread, (number, id), by);
     let task = state.runtime.tasks.of(slice.tid);
@@ -197,7 +195,7 @@ pub(in crate::machine) fn turn_to(
     let is_sure = on_uvloop || task.is_some() && state.runtime.pools.tasks_tell(slice.tgid);
     let surely_back = handed_back.map(|(handed_to, _)| handed_to).filter(|_| is_sure);
     let handed = handed_back.and_then(|(handed_to, _)| state.runtime.threads.get(handed_to.tid));
-    let handed = handed.map(|thread| thread.handed).unwrap_or_default();
+    let handed = handed.map(|thread| thread.pooled.handed).unwrap_or_default();
     // This very task woke it.
     let owed_by = surely_back.filter(|_| task.is_some() && handed.task == task);
     if let Some(handed_to) = surely_back {
@@ -319,10 +317,10 @@ pub(in crate::machine) fn untouched(state: &mut State, thread: &mut Thread, slic
         return;
     }
     let Some(event_loop) = thread.serving_loop() else { return };
-    if !event_loop.is_fresh() || event_loop.turn_start_ns() >= slice.enter_ns {
+    if !event_loop.is_fresh() || event_loop.looks.turn_start_ns() >= slice.enter_ns {
         return;
     }
-    let from_ns = event_loop.turn_start_ns();
+    let from_ns = event_loop.looks.turn_start_ns();
     event_loop.goes_on_first();
     // A request whose thread is not known yet waits for that, whatever the loop does.
     if handoff::has_open_threads(state.view(), slice.tgid) {
@@ -354,7 +352,7 @@ pub(in crate::machine) fn untouched(state: &mut State, thread: &mut Thread, slic
         state.wire.connections.get(number).and_then(|connection| connection.requests.front()),
     ) {
         event_loop.share(id, &phases, || (&active.request.method, &active.request.path));
-        event_loop.left.retain(|place| *place != (number, id));
+        event_loop.left.before.retain(|place| *place != (number, id));
     }
 }
 
@@ -426,8 +424,8 @@ fn begin(state: &State, event_loop: &mut EventLoop, tid: Tid) {
         let is_left = active.left_by == Some(tid) && active.owner.is_none() && !active.responding;
         (is_left && active.wants == Wants::Unknown).then_some((number, active.request.id))
     });
-    event_loop.parked.clear();
-    event_loop.parked.extend(left.take(MAX_PARKED));
+    event_loop.left.parked.clear();
+    event_loop.left.parked.extend(left.take(MAX_PARKED));
 }
 
 fn is_unanswered(state: &State, (number, id): Place) -> bool {

@@ -68,11 +68,11 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     }
     let (tgid, on_gevent) = (slice.tgid, event_loop.on_gevent);
     let is_new = matches!(slice.call, Call::Make { .. });
-    let done = if is_new { handoff::next_done(state, tgid, event_loop.recent_ns()) } else { None };
+    let done = if is_new { handoff::next_done(state, tgid, event_loop.looks.recent_ns()) } else { None };
     if let Some(place) = done.filter(|_| !on_gevent) {
         return Asker::Known(place);
     }
-    let given = on_gevent && handoff::has_given(state, tgid, slice.enter_ns, event_loop.recent_ns());
+    let given = on_gevent && handoff::has_given(state, tgid, slice.enter_ns, event_loop.looks.recent_ns());
     let go_on = |place: Place| given || event_loop.may_go_on(left_ns(state, place));
     let fits = |place: &Place| !event_loop.strands.is_waiting(*place);
     let mut found = Vec::new();
@@ -80,9 +80,9 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     if on_gevent {
         // A thread's results come without a sign where the loop is busy, but not before it has looked, and not in the order in which
         // the threads told of them.
-        let looked_ns = event_loop.turn_start_ns();
+        let looked_ns = event_loop.looks.turn_start_ns();
         let is_back = |place: &Place| handed_to(state, *place).is_some_and(|to| to.begin_ns <= looked_ns);
-        let handed = event_loop.parked.iter().copied().filter(is_back);
+        let handed = event_loop.left.parked.iter().copied().filter(is_back);
         push_all(&mut found, handed.chain(done).filter(fits));
     }
     // A response with an open end that has begun may be over: who is next in order rather runs.
@@ -97,7 +97,8 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let is_fresh = |place: &Place| {
         let read_ns =
             state.wire.connections.active(*place).and_then(|active| active.request.service_start_ns);
-        event_loop.left.contains(place) && read_ns.is_some_and(|at_ns| event_loop.was_in_turn_before(at_ns))
+        event_loop.left.before.contains(place)
+            && read_ns.is_some_and(|at_ns| event_loop.looks.was_in_turn_before(at_ns))
     };
     if let [first, _, ..] = found.as_slice()
         && is_new
@@ -113,7 +114,7 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let are_told = !found.is_empty();
     if runs_strand || found.is_empty() && is_new {
         // gevent ends a round of turns after some milliseconds, and goes on with what was left some rounds later.
-        let parked = event_loop.parked.iter().copied().filter(|place| may_run(state, *place));
+        let parked = event_loop.left.parked.iter().copied().filter(|place| may_run(state, *place));
         push_all(&mut found, parked.filter(fits));
     }
     let is_told = are_told

@@ -24,14 +24,14 @@ pub(in crate::machine) fn left(state: View<'_>, thread: &mut Thread, place: Plac
     let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) else { return };
     event_loop.share(place.1, phases, || (&active.request.method, &active.request.path));
     if active.wants == Wants::Unknown && !active.may_have_ended {
-        if event_loop.leaves.len() < MAX_LEFT {
-            event_loop.leaves.push(place);
+        if event_loop.left.now.len() < MAX_LEFT {
+            event_loop.left.now.push(place);
         }
-        if event_loop.parked.len() >= MAX_PARKED {
-            event_loop.parked.retain(|place| state.wire.connections.is_live(*place));
+        if event_loop.left.parked.len() >= MAX_PARKED {
+            event_loop.left.parked.retain(|place| state.wire.connections.is_live(*place));
         }
-        if event_loop.parked.len() < MAX_PARKED {
-            event_loop.parked.push(place);
+        if event_loop.left.parked.len() < MAX_PARKED {
+            event_loop.left.parked.push(place);
         }
     }
 }
@@ -57,8 +57,8 @@ pub(in crate::machine) fn candidates<'a>(
 ) -> impl Iterator<Item = Place> + 'a {
     // What a turn made ready goes on in the next one, whoever goes on before it.
     let may_go_on = current.is_none() || event_loop.is_fresh() || event_loop.defers();
-    let left = event_loop.left.iter().filter(move |_| may_go_on);
-    let parked = event_loop.parked.iter().filter(move |place| go_on(**place));
+    let left = event_loop.left.before.iter().filter(move |_| may_go_on);
+    let parked = event_loop.left.parked.iter().filter(move |place| go_on(**place));
     let others = left.chain(parked).copied();
     current.into_iter().chain(others).filter(move |place| may_run(state, *place))
 }

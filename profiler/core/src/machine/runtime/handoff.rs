@@ -172,14 +172,14 @@ pub(in crate::machine) fn is_within_job(state: View<'_>, thread: &Thread, slice:
     let gives_work = |tid: Tid| {
         tid == 0
             || tid == pool.loop_tid
-            || state.runtime.threads.get(tid).is_some_and(|thread| thread.is_pooled)
+            || state.runtime.threads.get(tid).is_some_and(|thread| thread.pooled.is_pooled)
     };
     let Call::FutexWait { address, .. } = slice.call else { return false };
     let is_within = match pool.queue {
         Some(queue) => address != queue,
         None => !gives_work(slice.waker_tid),
     };
-    thread.is_pooled && thread.slot.is_none() && is_within
+    thread.pooled.is_pooled && thread.slot.is_none() && is_within
 }
 
 /// The request for which the oldest job was done that the loop has not gone on with, where its thread was woken for it.
@@ -194,14 +194,14 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
-    thread.begun_ns = exit_ns;
+    thread.pooled.begun_ns = exit_ns;
     if slice.waker_tid == pool.loop_tid && own_thread::begin(state, thread, slice, exit_ns) {
         return;
     }
     if pieces::goes_on(state.view(), thread, slice) {
         return;
     }
-    thread.works_for = None;
+    thread.pooled.works_for = None;
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid) else { return };
     pool.working.retain(|(tid, _)| *tid != slice.tid);
     let (loop_tid, has_queue) = (pool.loop_tid, pool.queue.is_some());
@@ -210,32 +210,32 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     let queued_ns = exit_ns.saturating_sub(awake_ns);
     // Its CPU may have heard of that later, and how much of the call's CPU time was before the sleep is not known.
     let woken_ns = if slice.woken_ns > 0 { slice.woken_ns } else { queued_ns };
-    thread.handed = Handed::default();
+    thread.pooled.handed = Handed::default();
     let found = if slice.waker_tid == loop_tid {
         let event_loop = state.runtime.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_ref());
         let due_ns = event_loop.and_then(|event_loop| event_loop.timer_of_turn(woken_ns));
         let task = state.runtime.tasks.that_woke(loop_tid, woken_ns, slice.woken_ns > 0);
-        thread.handed = Handed { woken_ns, due_ns, task };
+        thread.pooled.handed = Handed { woken_ns, due_ns, task };
         if let Some(place) = by_task::place(state.view(), slice.tgid, loop_tid, task) {
             by_task::has_gone_on(state, place, loop_tid, woken_ns);
         }
-        woken_for(state.view(), slice.tgid, loop_tid, has_queue, thread.handed)
+        woken_for(state.view(), slice.tgid, loop_tid, has_queue, thread.pooled.handed)
     } else {
         None
     };
     if found.is_none()
-        && thread.handed.woken_ns > 0
+        && thread.pooled.handed.woken_ns > 0
         && let Some(pool) = state.runtime.pools.get_mut(slice.tgid)
     {
         if pool.given.len() >= MAX_GIVEN {
             pool.given.pop_front();
         }
-        pool.given.push_back(thread.handed);
+        pool.given.push_back(thread.pooled.handed);
     }
     let by_order = found.is_some_and(|(_, by_order)| by_order);
     if let Some(pool) = state.runtime.pools.get_mut(slice.tgid) {
         pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
-        if let Some(task) = thread.handed.task
+        if let Some(task) = thread.pooled.handed.task
             && pool.at_work.len() < MAX_JOBS
         {
             pool.at_work.push((slice.tid, task, exit_ns));
@@ -246,10 +246,11 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
             pool.open.remove(&slice.tid);
         }
     }
-    thread.woken_for = found.map(|(place, _)| place);
-    thread.woken_by_order = by_order;
+    thread.pooled.woken_for = found.map(|(place, _)| place);
+    thread.pooled.woken_by_order = by_order;
     // A pool that waits with a limit may tell the loop nothing when it is done: whom it works for stays unknown.
-    let place = thread.woken_for.filter(|_| !matches!(slice.call, Call::FutexWait { has_timeout: true, .. }));
+    let place =
+        thread.pooled.woken_for.filter(|_| !matches!(slice.call, Call::FutexWait { has_timeout: true, .. }));
     let active = place.and_then(|(number, _)| state.wire.connections.get_mut(number)?.requests.front_mut());
     if let (Some(active), Some((_, id))) = (active, place)
         && active.request.id == id
@@ -272,13 +273,13 @@ fn woken_for(
         return Some((place, false));
     }
     let event_loop = state.runtime.threads.get(loop_tid)?.event_loop.as_ref()?;
-    let touched = event_loop.touched_at(woken_ns);
+    let touched = event_loop.left.touched_at(woken_ns);
     // On uvloop all that is ready is read first, and only then who was read for goes on.
     if let Some((touched_ns, place)) = touched
         && !has_queue
         && !event_loop.on_uvloop
         && event_loop.goes_on_alone()
-        && touched_ns >= event_loop.turn_start_at(woken_ns)
+        && touched_ns >= event_loop.looks.turn_start_at(woken_ns)
     {
         return Some((place, false));
     }
@@ -295,7 +296,7 @@ fn woken_for(
     // Who runs is not parked yet.
     let runs_unparked = event_loop.on_gevent || event_loop.on_uvloop;
     let running = touched.filter(|place| runs_unparked && is_free(place));
-    let mut free = event_loop.parked.iter().copied().filter(is_free).chain(running);
+    let mut free = event_loop.left.parked.iter().copied().filter(is_free).chain(running);
     let first = free.next();
     let by_order = free.any(|other| Some(other) != first);
     // Any greenlet may have given it a job, in any order; so may any task of uvloop's that goes on.
@@ -322,7 +323,7 @@ pub(in crate::machine) fn at_work(
     }
     let handed_to = active.handed_to?;
     let thread = state.runtime.threads.get(handed_to.tid)?;
-    (thread.woken_for == Some(place)).then_some(handed_to)
+    (thread.pooled.woken_for == Some(place)).then_some(handed_to)
 }
 
 /// A thread writes to a descriptor by which the loop is woken: what it did so far was for a request.
@@ -338,29 +339,32 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
         let front = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
         front.is_some_and(|active| active.request.id == place.1)
     };
-    thread.is_pooled = true;
+    thread.pooled.is_pooled = true;
     pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
-    pool.givers.has_result(thread.handed.task, exit_ns);
+    pool.givers.has_result(thread.pooled.handed.task, exit_ns);
     pool.own.tells(slice.tid, slice.enter_ns);
-    thread.works_for = pool.own.place_of(slice.tid).or(thread.works_for);
+    thread.pooled.works_for = pool.own.place_of(slice.tid).or(thread.pooled.works_for);
     let ready_ns = pool.own.ready_ns(slice.tid);
     // What came before its last wait for work is gone.
     let begin_ns = thread.pending.start_ns().unwrap_or_else(|| slice.gap_start_ns());
-    let woken_for = thread.woken_for.take();
-    let place = thread.works_for.filter(is_live);
+    let woken_for = thread.pooled.woken_for.take();
+    let place = thread.pooled.works_for.filter(is_live);
     // Woken for a request that is over, or since not woken for another: what it still had to tidy up.
-    let tidies_up = match (&thread.works_for, &woken_for) {
+    let tidies_up = match (&thread.pooled.works_for, &woken_for) {
         // At the queue of jobs it took a job, whatever the loop had touched when it woke it; so it did where that was only the first
         // in order of several.
-        (None, Some(place)) if (pool.queue.is_some() || thread.woken_by_order) && !is_live(place) => false,
+        (None, Some(place)) if (pool.queue.is_some() || thread.pooled.woken_by_order) && !is_live(place) => {
+            false
+        }
         (_, Some(place)) => !is_live(place),
         (Some(_), None) => pool.queue.is_some(),
         (None, None) => false,
     };
     // A job that it took without having to wait for one: who tidies up asks nobody.
-    let is_next = thread.pending.has_worked_and_waited() && thread.works_for.is_some() && woken_for.is_none();
+    let is_next =
+        thread.pending.has_worked_and_waited() && thread.pooled.works_for.is_some() && woken_for.is_none();
     if place.is_none() && is_next {
-        thread.works_for = None;
+        thread.pooled.works_for = None;
         pool.working.retain(|(tid, _)| *tid != slice.tid);
     } else if place.is_none() && tidies_up {
         drop(std::mem::take(&mut thread.pending));
@@ -369,7 +373,7 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
     let pieces = std::mem::take(&mut thread.pending);
     // The same job, unless it has waited for another one since.
     let goes_on =
-        |job: &&mut Job| job.tid == slice.tid && job.place == place && job.noted_ns >= thread.begun_ns;
+        |job: &&mut Job| job.tid == slice.tid && job.place == place && job.noted_ns >= thread.pooled.begun_ns;
     if let Some(job) = pool.jobs.iter_mut().rev().find(goes_on) {
         job.pieces.append(pieces);
         job.noted_ns = exit_ns;
@@ -383,12 +387,12 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
         tid: slice.tid,
         begin_ns,
         woken_for,
-        by_order: thread.woken_by_order,
+        by_order: thread.pooled.woken_by_order,
         place,
         ready_ns,
         noted_ns: exit_ns,
         pieces,
-        handed: thread.handed,
+        handed: thread.pooled.handed,
     });
 }
 
@@ -424,7 +428,7 @@ pub(in crate::machine) fn collect(
     {
         by_order = !is_only;
         if let Some(thread) = state.runtime.threads.get_mut(tid) {
-            thread.works_for = Some(place);
+            thread.pooled.works_for = Some(place);
         }
     }
     own_thread::in_flight(pool, &mut state.runtime.threads, place, at_ns);
@@ -463,10 +467,12 @@ pub(in crate::machine) fn collect(
         pool.open.remove(&tid);
         // It may be at another one's job by now.
         let is_at_it = |thread: &&mut Thread| {
-            thread.begun_ns <= noted_ns || thread.handed.task.is_none() || thread.handed.task == by_task
+            thread.pooled.begun_ns <= noted_ns
+                || thread.pooled.handed.task.is_none()
+                || thread.pooled.handed.task == by_task
         };
         if let Some(thread) = state.runtime.threads.get_mut(tid).filter(is_at_it) {
-            thread.works_for = Some(place);
+            thread.pooled.works_for = Some(place);
             pool.working.retain(|(worker, _)| *worker != tid);
             pool.working.push((tid, place));
         }

@@ -72,8 +72,8 @@ pub(in crate::machine) fn may_work_for(state: View<'_>, thread: &Thread, tid: Ti
         active.is_some_and(|active| active.task.is_none() || active.task == task)
     };
     let last = task.and_then(|task| event_loop.tasks.place(task));
-    let left = thread.serving.iter().chain(&event_loop.left).chain(&event_loop.leaves);
-    let left = left.chain(&event_loop.parked).chain(&last);
+    let left = thread.serving.iter().chain(&event_loop.left.before).chain(&event_loop.left.now);
+    let left = left.chain(&event_loop.left.parked).chain(&last);
     let mut found: Vec<Place> = left.copied().filter(is_open).take(MAX_OPEN).collect();
     found.sort_unstable_by_key(|(_, id)| *id);
     found.dedup();

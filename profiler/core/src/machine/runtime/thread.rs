@@ -10,6 +10,7 @@ use crate::machine::lock::gil_holder::HeldBy;
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::handed::Handed;
 use crate::machine::time::piece::{Pending, Time};
+use crate::machine::wire::request::Place;
 use crate::model::slot::Holding;
 
 /// One thread.
@@ -23,69 +24,104 @@ pub struct Thread {
     pub last_exit_ns: u64,
     /// Number of its last slice.
     pub sequence: u32,
+    /// A slice was seen before: the next one must follow it.
+    pub followed: bool,
     /// What it did since it last finished something.
     pub pending: Pending,
+    /// The request it serves: connection number and request id.
+    pub serving: Option<Place>,
+    /// It works on requests: a slot.
+    pub slot: Option<u32>,
+    /// Since when it has been busy (not in a wait for work).
+    pub busy_since_ns: Option<u64>,
+    /// The event loop that it runs, if it waits for listeners.
+    pub event_loop: Option<Box<EventLoop>>,
+    /// What its calls have shown of its part.
+    pub signs: Signs,
+    /// Its work on the connection that it touched last.
+    pub job: Job,
+    /// Its work as a thread of a loop's pool.
+    pub pooled: Pooled,
+    /// Its waits for the interpreter lock.
+    pub gil: GilWaits,
+    /// Sums of the window.
+    pub totals: Totals,
+}
+
+/// What the calls of a thread have shown of its part in the server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Signs {
+    /// It accepts connections.
+    pub accepts: bool,
+    /// It reads requests.
+    pub reads: bool,
+    /// It has left a request unanswered for something else: a loop that hands requests over, or serves many.
+    pub hands_over: bool,
+    /// It only passes requests on to the server behind, and is no slot.
+    pub in_front: bool,
+}
+
+/// The work of a thread on the connection that it touched last.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Job {
     /// Where its work on the connection that it is engaged with began: the end of its last wait for work, or where it
     /// turned to that connection.
     pub work_start_ns: Option<u64>,
     /// The connection that it touched last, since its last wait for work.
     pub engaged: Option<u32>,
-    /// The request it serves: connection number and request id.
-    pub serving: Option<(u32, u64)>,
-    /// It has worked for a loop, as a thread of its pool.
-    pub is_pooled: bool,
-    /// The request that a loop had touched last when it woke this thread.
-    pub woken_for: Option<(u32, u64)>,
-    /// How it was given its job (threads of a loop's pool).
-    pub handed: Handed,
-    /// That was told by order alone: several could have been it.
-    pub woken_by_order: bool,
-    /// When its last wait for a job of a loop's pool ended.
-    pub begun_ns: u64,
-    /// The request that it works for, as a thread of a loop's pool.
-    pub works_for: Option<(u32, u64)>,
-    /// The event loop that it runs, if it waits for listeners.
-    pub event_loop: Option<Box<EventLoop>>,
     /// When it was last known to be about a connection: the exit of its last call on one, and of the call after it by
     /// which it told another thread so.
     pub touched_ns: u64,
     /// It has told another thread since.
     pub has_told: bool,
-    /// It accepts connections.
-    pub accepts: bool,
-    /// It reads requests.
-    pub reads: bool,
     /// The thread that hands it jobs.
     pub fed_by: Option<Tid>,
-    /// It has left a request unanswered for something else: a loop that hands requests over, or serves many.
-    pub hands_over: bool,
-    /// It only passes requests on to the server behind, and is no slot.
-    pub in_front: bool,
-    /// It works on requests: a slot.
-    pub slot: Option<u32>,
-    /// Since when it has been busy (not in a wait for work).
-    pub busy_since_ns: Option<u64>,
-    /// The wait for the interpreter lock that it is in, or was in when its last slice ended.
-    pub gil_wait: Waiting,
-    /// What it waited for the interpreter lock since its last other call, by holder.
-    pub gil_held: Vec<Share>,
+}
+
+/// The work of a thread as one of a loop's pool.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pooled {
+    /// It has worked for a loop, as a thread of its pool.
+    pub is_pooled: bool,
+    /// The request that a loop had touched last when it woke this thread.
+    pub woken_for: Option<Place>,
+    /// How it was given its job.
+    pub handed: Handed,
+    /// That was told by order alone: several could have been it.
+    pub woken_by_order: bool,
+    /// When its last wait for a job ended.
+    pub begun_ns: u64,
+    /// The request that it works for.
+    pub works_for: Option<Place>,
+}
+
+/// The waits of a thread for the interpreter lock.
+#[derive(Clone, Debug, Default)]
+pub struct GilWaits {
+    /// The one that it is in, or was in when its last slice ended.
+    pub wait: Waiting,
+    /// What it waited since its last other call, by holder.
+    pub held: Vec<Share>,
     /// Who had the lock in the last part of that.
-    pub gil_held_by: HeldBy,
+    pub held_by: HeldBy,
     /// Number of the party that it is while it serves this request, once somebody asked.
-    pub gil_party: Option<((u32, u64), u32)>,
+    pub party: Option<(Place, u32)>,
     /// The party that it was before it turned to what it does now, and until when.
-    pub gil_party_before: Option<(u32, u64)>,
-    /// Time by its account, in the window.
-    pub totals: Account,
-    /// Slices seen in the window.
+    pub party_before: Option<(u32, u64)>,
+}
+
+/// Sums of a thread in the window.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// Time by its account.
+    pub account: Account,
+    /// Slices seen.
     pub slices: u64,
-    /// A slice was seen before: the next one must follow it.
-    pub followed: bool,
-    /// Requests served in the window.
+    /// Requests served.
     pub requests: u64,
     /// Time by what held it beside requests (for threads that are no slots).
     pub holding_ns: [u64; Holding::COUNT],
-    /// End of what was last laid to something beside requests: what a request claims before it counts there alone.
+    /// End of what was last attributed to something beside requests: what a request claims before it counts there alone.
     pub drained_until_ns: u64,
 }
 
@@ -115,8 +151,8 @@ impl Thread {
 
     /// What it has of time, for a request to take.
     pub const fn time(&mut self, tid: Tid) -> Time<'_> {
-        let Self { tgid, since_ns, pending, holding_ns, .. } = self;
-        Time { tgid: *tgid, tid, since_ns: *since_ns, pending, holding_ns }
+        let Self { tgid, since_ns, pending, totals, .. } = self;
+        Time { tgid: *tgid, tid, since_ns: *since_ns, pending, holding_ns: &mut totals.holding_ns }
     }
 
     /// Checks a slice against the one before it and notes it.
@@ -141,7 +177,7 @@ impl Thread {
         continuity.undecided_ns = slice.call_undecided_ns().saturating_add(slice.gap_undecided_ns());
         self.sequence = slice.sequence;
         self.last_exit_ns = self.last_exit_ns.max(exit_ns);
-        self.slices = self.slices.saturating_add(1);
+        self.totals.slices = self.totals.slices.saturating_add(1);
         self.followed = true;
         continuity
     }
@@ -149,19 +185,19 @@ impl Thread {
     /// Adds a slice's accounts to the totals, without the part that lies before the window.
     pub fn add_up(&mut self, slice: &Slice, before: Account) {
         let account = slice.gap.plus(slice.inside).minus(before);
-        self.totals = self.totals.plus(account);
+        self.totals.account = self.totals.account.plus(account);
     }
 
     /// The next window begins: sums start anew, what the thread is about stays.
     pub fn roll(&mut self) {
-        self.totals = Account::default();
-        (self.slices, self.requests) = (0, 0);
-        self.holding_ns = [0; Holding::COUNT];
-        self.gil_held.clear();
+        self.totals.account = Account::default();
+        (self.totals.slices, self.totals.requests) = (0, 0);
+        self.totals.holding_ns = [0; Holding::COUNT];
+        self.gil.held.clear();
         if let Some(event_loop) = &mut self.event_loop {
             event_loop.roll();
         }
-        if let Some(episode) = &mut self.gil_wait.episode {
+        if let Some(episode) = &mut self.gil.wait.episode {
             episode.roll();
         }
     }

@@ -10,7 +10,16 @@ use crate::machine::runtime::thread::Thread;
 
 /// All live threads. One that is taken out is not among them meanwhile.
 #[derive(Clone, Debug, Default)]
-pub struct Threads(FxHashMap<Tid, Option<Box<Thread>>>);
+pub struct Threads(FxHashMap<Tid, Entry>);
+
+/// The place of a thread.
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    /// The thread, unless it is taken out.
+    thread: Option<Box<Thread>>,
+    /// Requests that it has served since it was taken out.
+    requests: u64,
+}
 
 impl Threads {
     /// Places for threads, also of those that are taken out.
@@ -28,41 +37,53 @@ impl Threads {
     /// A thread.
     #[must_use]
     pub fn get(&self, tid: Tid) -> Option<&Thread> {
-        self.0.get(&tid)?.as_deref()
+        self.0.get(&tid)?.thread.as_deref()
     }
 
     /// A thread.
     pub fn get_mut(&mut self, tid: Tid) -> Option<&mut Thread> {
-        self.0.get_mut(&tid)?.as_deref_mut()
+        self.0.get_mut(&tid)?.thread.as_deref_mut()
     }
 
     /// Takes a thread out, to be put back.
     pub fn take(&mut self, tid: Tid) -> Option<Box<Thread>> {
-        self.0.get_mut(&tid)?.take()
+        self.0.get_mut(&tid)?.thread.take()
+    }
+
+    /// A place for a thread that is made, to be put there.
+    pub fn enter(&mut self, tid: Tid) {
+        self.0.entry(tid).or_default();
     }
 
     /// Puts a thread back, or enters a new one.
-    pub fn put(&mut self, tid: Tid, thread: Box<Thread>) {
-        if let Some(place) = self.0.get_mut(&tid) {
-            *place = Some(thread);
-        } else {
-            self.0.insert(tid, Some(thread));
+    pub fn put(&mut self, tid: Tid, mut thread: Box<Thread>) {
+        let entry = self.0.entry(tid).or_default();
+        thread.totals.requests = thread.totals.requests.saturating_add(std::mem::take(&mut entry.requests));
+        entry.thread = Some(thread);
+    }
+
+    /// A thread has served a request; maybe it is taken out.
+    pub fn has_served(&mut self, tid: Tid) {
+        if let Some(entry) = self.0.get_mut(&tid) {
+            let requests =
+                entry.thread.as_mut().map_or(&mut entry.requests, |thread| &mut thread.totals.requests);
+            *requests = requests.saturating_add(1);
         }
     }
 
     /// A thread ends.
     pub fn remove(&mut self, tid: Tid) -> Option<Box<Thread>> {
-        self.0.remove(&tid)?
+        self.0.remove(&tid)?.thread
     }
 
     /// All threads, in no order.
     pub fn values(&self) -> impl Iterator<Item = &Thread> {
-        self.0.values().flatten().map(Box::as_ref)
+        self.0.values().filter_map(|entry| entry.thread.as_deref())
     }
 
     /// All threads, in no order.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Thread> {
-        self.0.values_mut().flatten().map(Box::as_mut)
+        self.0.values_mut().filter_map(|entry| entry.thread.as_deref_mut())
     }
 
     /// Their numbers, in no order.

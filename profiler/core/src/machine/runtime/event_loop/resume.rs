@@ -3,7 +3,9 @@
 //! In: the time-outs of the loop's waits; who goes on after which of them, and after whom. Out: what it waited for, and
 //! until when. Where the calls do not tell, that is `unexplained`.
 
-use super::{COLLECTING_TURNS, EventLoop, RESUMING_TURNS, Resumed};
+use super::looks::{COLLECTING_TURNS, Looks};
+use super::order::Order;
+use super::{EventLoop, RESUMING_TURNS};
 use crate::event::{Call, Slice};
 use crate::phase::Phase;
 
@@ -15,14 +17,66 @@ const GEVENT_INTERVAL_NS: u64 = 5_000_000;
 /// See [`GEVENT_INTERVAL_NS`]. Who goes on makes a call, at least.
 const GEVENT_CALLBACKS: u32 = 50;
 
-impl EventLoop {
+/// What made a request go on that said of nothing that it waits for it: it slept in this phase until `asleep_ns` at least,
+/// and was ready at `ready_ns` at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Resumed {
+    pub(super) phase: Phase,
+    pub(super) asleep_ns: u64,
+    pub(super) ready_ns: u64,
+}
+
+/// What may have let a request go on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Clues {
+    /// When the next timer is due, as the last wait's time-out told.
+    due_ns: Option<u64>,
+    /// When the timer was due that came due last.
+    pub(super) timer_ns: Option<u64>,
+    /// When a wait with another time-out than 0 last began, and until when no timer was due that was set by then.
+    undue: (u64, u64),
+    /// On gevent: a timer let the request go on that did so first in the present turn; nothing was accepted or read since.
+    first: Option<Resumed>,
+    /// In the present turn a connection was accepted, or something that came was read.
+    has_got: bool,
+    /// The first answer of a back end in the present turn; 0: there was none.
+    first_answer_ns: u64,
+    /// When a request last got what it waited for: from a back end, or because its client takes more.
+    answered_ns: u64,
+    /// When a back end's answer was read last, and when before the present turn.
+    answer_read_ns: u64,
+    answer_read_before_ns: u64,
+    /// Who goes on in which order, on loops that go on with everything one turn after its cause.
+    pub(super) order: Order,
+    /// When the wake-up came that another thread sent, and that was read last.
+    pub(super) woken_ns: Option<u64>,
+    /// When a request (or what may be one) last did something, and when it had before the present turn.
+    pub(super) ran_ns: u64,
+    ran_before_ns: u64,
+    /// A request that was read in one turn went on in the next.
+    pub(super) has_deferred: bool,
+    /// A request was answered in the turn in which it was read.
+    pub(super) is_prompt: bool,
+}
+
+impl Clues {
+    /// The loop has looked for what is ready, by this call.
+    pub(super) fn next_turn(&mut self, slice: &Slice, looks: &Looks) {
+        self.timers(slice, looks);
+        self.first = None;
+        self.order.next_turn();
+        (self.ran_before_ns, self.answer_read_before_ns) = (self.ran_ns, self.answer_read_ns);
+        self.has_got = false;
+        self.first_answer_ns = 0;
+    }
+
     /// A wait's time-out is when the next timer is due: one that passed while the loop was busy, or ended its sleep.
-    pub(super) fn timers(&mut self, slice: &Slice, slept: bool) {
+    fn timers(&mut self, slice: &Slice, looks: &Looks) {
         let timeout_ms = match slice.call {
             Call::EpollWait { timeout_ms, .. } => timeout_ms,
             _ => -1,
         };
-        let exit_ns = self.last.exit_ns;
+        let exit_ns = looks.last.exit_ns;
         if timeout_ms != 0 {
             let until_ns = u64::try_from(timeout_ms).map_or(u64::MAX, |timeout_ms| {
                 let length_ns = timeout_ms.saturating_mul(TIMEOUT_UNIT_NS).saturating_sub(TIMEOUT_UNIT_NS);
@@ -33,7 +87,7 @@ impl EventLoop {
         match u64::try_from(timeout_ms) {
             // Only a look: the timers are those of before.
             Ok(0) => {}
-            Ok(_) if slept && slice.result == 0 => self.due_ns = Some(self.last.woken_ns),
+            Ok(_) if looks.last.slept && slice.result == 0 => self.due_ns = Some(looks.last.woken_ns),
             Ok(timeout_ms) => {
                 // One that came due while the loop was busy has been told by then.
                 self.note_timer(slice.enter_ns);
@@ -52,28 +106,35 @@ impl EventLoop {
             self.timer_ns = self.due_ns.take();
         }
     }
+}
 
+impl EventLoop {
     /// When a timer may have come due of which it is only known that it is due within the next millisecond, or was: the loop
     /// has just looked, and its clock is finer than the time-outs of its waits.
     pub(super) fn nearly_due_ns(&self) -> Option<u64> {
-        let is_near =
-            self.due_ns.is_some_and(|due_ns| due_ns < self.last.exit_ns.saturating_add(TIMEOUT_UNIT_NS));
-        is_near.then(|| self.found_ns())
+        let is_near = self
+            .clues
+            .due_ns
+            .is_some_and(|due_ns| due_ns < self.looks.last.exit_ns.saturating_add(TIMEOUT_UNIT_NS));
+        is_near.then(|| self.looks.found_ns())
     }
 
     /// Whether a request that the loop left at `left_ns` may have gone on in the present turn: by a timer, by another thread's wake-up, or as
     /// another let it.
     #[must_use]
     pub fn may_go_on(&self, left_ns: u64) -> bool {
-        let (told_ns, undue_ns) = self.undue;
+        let (told_ns, undue_ns) = self.clues.undue;
         let is_undue = |looked_ns: u64| told_ns >= left_ns && looked_ns < undue_ns;
-        match (self.on_gevent, self.has_got) {
+        match (self.on_gevent, self.clues.has_got) {
             (true, true) => self.may_let(),
             (true, false) => {
-                self.is_timer_told() || left_ns < self.last.exit_ns && !is_undue(self.last.exit_ns)
+                self.is_timer_told()
+                    || left_ns < self.looks.last.exit_ns && !is_undue(self.looks.last.exit_ns)
             }
             // There who was let go on shows it a turn later.
-            (false, _) => self.resumes_parked() || left_ns < self.before_ns && !is_undue(self.before_ns),
+            (false, _) => {
+                self.resumes_parked() || left_ns < self.looks.before_ns && !is_undue(self.looks.before_ns)
+            }
         }
     }
 
@@ -87,52 +148,53 @@ impl EventLoop {
     /// with what was ready.
     #[must_use]
     pub fn goes_on_alone(&self) -> bool {
-        let is_timer = self.is_timer_told() || self.last.exit_ns >= self.undue.1;
-        !(self.on_gevent && if self.has_got { self.may_let() } else { is_timer })
+        let is_timer = self.is_timer_told() || self.looks.last.exit_ns >= self.clues.undue.1;
+        !(self.on_gevent && if self.clues.has_got { self.may_let() } else { is_timer })
     }
 
     /// On gevent: who had got its answer, before the request was turned to that runs now, may have let others go on.
     fn may_let(&self) -> bool {
-        let turned_ns = self.touches.back().map_or(0, |(at_ns, _)| *at_ns);
-        self.first_answer_ns > 0 && self.first_answer_ns < turned_ns
+        let turned_ns = self.left.turned_ns();
+        self.clues.first_answer_ns > 0 && self.clues.first_answer_ns < turned_ns
     }
 
     fn is_timer_told(&self) -> bool {
-        self.timer_ns.is_some_and(|due_ns| due_ns > self.before_ns) || self.nearly_due_ns().is_some()
+        self.clues.timer_ns.is_some_and(|due_ns| due_ns > self.looks.before_ns)
+            || self.nearly_due_ns().is_some()
     }
 
     /// Whether a timer came due for the turn before the present one; `None`: no look told.
     #[must_use]
     pub fn timer_for_turn_before(&self) -> Option<bool> {
-        let (told_ns, undue_ns) = self.undue;
-        let is_told = told_ns > 0 && told_ns >= self.turns_ago_ns(1) && told_ns <= self.before_ns;
-        is_told.then_some(self.before_ns >= undue_ns)
+        let (told_ns, undue_ns) = self.clues.undue;
+        let is_told = told_ns > 0 && told_ns >= self.looks.turns_ago_ns(1) && told_ns <= self.looks.before_ns;
+        is_told.then_some(self.looks.before_ns >= undue_ns)
     }
 
     /// When the timer came due that let those go on that did so at this moment, if that was in the present turn and nobody else
     /// can have: nobody had got an answer by then.
     #[must_use]
     pub fn timer_of_turn(&self, at_ns: u64) -> Option<u64> {
-        let is_alone = self.first_answer_ns == 0 && at_ns >= self.last.exit_ns;
-        let due_ns = self.timer_ns.filter(|due_ns| *due_ns > self.before_ns);
+        let is_alone = self.clues.first_answer_ns == 0 && at_ns >= self.looks.last.exit_ns;
+        let due_ns = self.clues.timer_ns.filter(|due_ns| *due_ns > self.looks.before_ns);
         due_ns.or_else(|| self.nearly_due_ns()).filter(|_| is_alone)
     }
 
     /// What made a request go on that the loop left at `from_ns`.
     pub(super) fn resumed_by(&self, asked: bool, from_ns: u64) -> Resumed {
-        let found_ns = self.found_ns().max(from_ns);
+        let found_ns = self.looks.found_ns().max(from_ns);
         let unknown = Resumed { phase: Phase::Unexplained, asleep_ns: found_ns, ready_ns: found_ns };
         // On gevent timers run before what was ready is gone on with; after that a request goes on because another let it. On asyncio
         // who has an answer goes on a turn later, and whom it lets go another turn later.
-        let (ran_since_ns, answered_since_ns) = (self.turns_ago_ns(0), self.turns_ago_ns(1));
-        let may_be_let = self.on_gevent && self.answered_ns >= self.last.exit_ns
+        let (ran_since_ns, answered_since_ns) = (self.looks.turns_ago_ns(0), self.looks.turns_ago_ns(1));
+        let may_be_let = self.on_gevent && self.clues.answered_ns >= self.looks.last.exit_ns
             || self.defers()
                 && from_ns < ran_since_ns
-                && self.answer_read_before_ns >= answered_since_ns
-                && self.ran_before_ns >= ran_since_ns;
+                && self.clues.answer_read_before_ns >= answered_since_ns
+                && self.clues.ran_before_ns >= ran_since_ns;
         let known = self.timer_or_wake(from_ns).filter(|_| !may_be_let && !asked);
         let told = self.timer_by_order(known).filter(|_| !asked).or(known).or_else(|| {
-            let untold = self.first.or_else(|| self.timer_before(from_ns)).filter(|_| !asked)?;
+            let untold = self.clues.first.or_else(|| self.timer_before(from_ns)).filter(|_| !asked)?;
             self.not_before(untold, from_ns)
         });
         told.unwrap_or(unknown)
@@ -140,11 +202,11 @@ impl EventLoop {
 
     /// A timer that came due, or another thread's wake-up, in the last turns.
     fn timer_or_wake(&self, from_ns: u64) -> Option<Resumed> {
-        let since = |turns: usize| from_ns.saturating_add(1).max(self.turns_ago_ns(turns));
-        let timer_ns = self.timer_ns.filter(|at_ns| *at_ns >= since(RESUMING_TURNS));
+        let since = |turns: usize| from_ns.saturating_add(1).max(self.looks.turns_ago_ns(turns));
+        let timer_ns = self.clues.timer_ns.filter(|at_ns| *at_ns >= since(RESUMING_TURNS));
         let timer_ns = timer_ns.or_else(|| self.nearly_due_ns().filter(|at_ns| *at_ns > from_ns));
         let collecting_turns = if self.defers() { RESUMING_TURNS } else { COLLECTING_TURNS };
-        let woken_ns = self.woken_ns.filter(|at_ns| *at_ns >= since(collecting_turns));
+        let woken_ns = self.clues.woken_ns.filter(|at_ns| *at_ns >= since(collecting_turns));
         match (timer_ns, woken_ns) {
             (Some(timer_ns), woken_ns) if woken_ns.is_none_or(|at_ns| at_ns < since(RESUMING_TURNS)) => {
                 Some(Resumed::at(Phase::Sleep, timer_ns))
@@ -157,8 +219,8 @@ impl EventLoop {
 
     /// The timer that let a request go on, where only a timer can have; more exactly where one is `known`.
     fn timer_by_order(&self, known: Option<Resumed>) -> Option<Resumed> {
-        let (cause_ns, before_ns) = (self.turns_ago_ns(0), self.turns_ago_ns(1));
-        if !self.defers() || !self.order.is_timer() || before_ns == 0 {
+        let (cause_ns, before_ns) = (self.looks.turns_ago_ns(0), self.looks.turns_ago_ns(1));
+        if !self.defers() || !self.clues.order.is_timer() || before_ns == 0 {
             return None;
         }
         let known = known
@@ -168,15 +230,15 @@ impl EventLoop {
 
     /// The loop goes on with everything one turn after its cause, as asyncio does.
     pub const fn defers(&self) -> bool {
-        self.has_deferred && !self.is_prompt && !self.on_gevent && !self.on_uvloop
+        self.clues.has_deferred && !self.clues.is_prompt && !self.on_gevent && !self.on_uvloop
     }
 
     /// Where all that makes somebody go on takes a turn to do so, what it was came in the turn before. If nobody did anything in
     /// that, nobody of this thread made it go on; had another thread, its wake-up would have been read: it was a timer.
     fn timer_before(&self, from_ns: u64) -> Option<Resumed> {
-        let (cause_ns, before_ns) = (self.turns_ago_ns(0), self.turns_ago_ns(1));
-        let is_quiet = self.ran_before_ns < cause_ns;
-        let is_woken = self.woken_ns.is_some_and(|at_ns| at_ns >= from_ns.max(before_ns));
+        let (cause_ns, before_ns) = (self.looks.turns_ago_ns(0), self.looks.turns_ago_ns(1));
+        let is_quiet = self.clues.ran_before_ns < cause_ns;
+        let is_woken = self.clues.woken_ns.is_some_and(|at_ns| at_ns >= from_ns.max(before_ns));
         let is_timer = self.defers() && is_quiet && !is_woken && before_ns > 0;
         is_timer.then_some(Resumed { phase: Phase::Sleep, asleep_ns: before_ns, ready_ns: cause_ns })
     }
@@ -184,7 +246,7 @@ impl EventLoop {
     /// A timer that the loop knew when it waited after the request was left cannot have come due before that wait said so; `None`: so it
     /// was none.
     fn not_before(&self, resumed: Resumed, from_ns: u64) -> Option<Resumed> {
-        let (told_ns, undue_ns) = self.undue;
+        let (told_ns, undue_ns) = self.clues.undue;
         if resumed.phase != Phase::Sleep || told_ns < from_ns {
             return Some(resumed);
         }
@@ -196,52 +258,52 @@ impl EventLoop {
     /// thread's wake-up was read. Its loop runs timers as soon as it has looked (with libuv, after what was ready); what
     /// greenlets made ready for one another runs before it looks, unless that takes too long.
     pub fn goes_on_first(&mut self) {
-        let is_all = self.turns.back().is_some_and(|turn| {
+        let is_all = self.looks.turn_before().is_some_and(|turn| {
             turn.end_ns.saturating_sub(turn.start_ns) < GEVENT_INTERVAL_NS || turn.calls < GEVENT_CALLBACKS
         });
-        let is_told = self.woken_ns.is_some_and(|at_ns| at_ns >= self.last.woken_ns)
-            || self.timer_ns.is_some_and(|at_ns| at_ns > self.before_ns);
-        if self.on_gevent && is_all && !is_told && self.ran_ns < self.last.exit_ns {
-            let (asleep_ns, ready_ns) = (self.before_ns, self.found_ns());
-            self.first = Some(Resumed { phase: Phase::Sleep, asleep_ns, ready_ns });
+        let is_told = self.clues.woken_ns.is_some_and(|at_ns| at_ns >= self.looks.last.woken_ns)
+            || self.clues.timer_ns.is_some_and(|at_ns| at_ns > self.looks.before_ns);
+        if self.on_gevent && is_all && !is_told && self.clues.ran_ns < self.looks.last.exit_ns {
+            let (asleep_ns, ready_ns) = (self.looks.before_ns, self.looks.found_ns());
+            self.clues.first = Some(Resumed { phase: Phase::Sleep, asleep_ns, ready_ns });
         }
     }
 
     /// A connection was accepted, or a client's bytes were read: of this request whose head was whole at `read_ns`.
     pub fn has_heard(&mut self, request: Option<(u64, Option<u64>)>) {
-        self.first = None;
-        self.has_got = true;
-        self.order.looks_after();
+        self.clues.first = None;
+        self.clues.has_got = true;
+        self.clues.order.looks_after();
         if let Some((request, Some(read_ns))) = request
-            && read_ns >= self.last.exit_ns
+            && read_ns >= self.looks.last.exit_ns
         {
-            self.order.hears(request);
+            self.clues.order.hears(request);
         }
     }
 
     /// A request has got at `at_ns` what it waited for: it may let others go on.
     pub const fn has_answer(&mut self, at_ns: u64) {
-        self.answered_ns = at_ns;
-        if self.first_answer_ns == 0 {
-            self.first_answer_ns = at_ns;
+        self.clues.answered_ns = at_ns;
+        if self.clues.first_answer_ns == 0 {
+            self.clues.first_answer_ns = at_ns;
         }
-        self.first = None;
-        self.has_got = true;
+        self.clues.first = None;
+        self.clues.has_got = true;
     }
 
     /// A back end's answer was read, or what else may let anybody go on; `only`: it lets nobody but this request.
     pub fn has_read_answer(&mut self, at_ns: u64, only: Option<u64>) {
         self.has_answer(at_ns);
-        self.answer_read_ns = at_ns;
+        self.clues.answer_read_ns = at_ns;
         match only {
-            Some(request) => self.order.hears(request),
-            None => self.order.may_let_any(),
+            Some(request) => self.clues.order.hears(request),
+            None => self.clues.order.may_let_any(),
         }
     }
 
     /// A request does something that nobody else can have done.
     pub fn surely_runs(&mut self, request: u64) {
-        self.order.goes_on(request);
+        self.clues.order.goes_on(request);
     }
 }
 

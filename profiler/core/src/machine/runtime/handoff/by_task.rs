@@ -25,7 +25,7 @@ pub(super) fn has_gone_on(state: &mut Hand<'_>, (number, id): Place, loop_tid: T
         return;
     }
     active.part();
-    if active.cursor_ns >= event_loop.turn_start_at(woken_ns) {
+    if active.cursor_ns >= event_loop.looks.turn_start_at(woken_ns) {
         // It woke the thread before it was left.
         return;
     }

@@ -50,7 +50,7 @@ pub fn made(state: &mut Hand<'_>, tgid: Tid, (maker, child): (Tid, Tid), at_ns: 
 /// The only request with which the loop may be going on at this moment, other than one that was touched.
 fn goes_on(state: View<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<Place> {
     let event_loop = state.runtime.threads.get(pool.loop_tid)?.event_loop.as_ref()?;
-    let since_ns = event_loop.slept_before(at_ns).0.max(event_loop.recent_ns());
+    let since_ns = event_loop.looks.slept_before(at_ns).0.max(event_loop.looks.recent_ns());
     let was_read = |place: &&Place| {
         let front = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
         front.is_some_and(|active| {
@@ -60,10 +60,10 @@ fn goes_on(state: View<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<Place>
                 && !super::is_worked_for(state, tgid, **place)
         })
     };
-    let touched = event_loop.touched_at(at_ns).filter(|(at, _)| *at >= since_ns).map(|(_, place)| place);
+    let touched = event_loop.left.touched_at(at_ns).filter(|(at, _)| *at >= since_ns).map(|(_, place)| place);
     let touched = touched.filter(|place| was_read(&place));
     let told = pool.own.told.iter().filter(|(_, told_ns)| *told_ns >= since_ns).map(|(place, _)| *place);
-    let read = event_loop.parked.iter().filter(was_read).map(|place| Some(*place));
+    let read = event_loop.left.parked.iter().filter(was_read).map(|place| Some(*place));
     let mut candidates = told.chain(read).chain(touched.map(Some));
     let first = candidates.next()??;
     candidates.all(|place| place == Some(first)).then_some(first)
@@ -79,7 +79,7 @@ pub(super) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, ex
         return false;
     };
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
-    let (slept_from_ns, slept_until_ns) = event_loop.slept_before(exit_ns.saturating_sub(awake_ns));
+    let (slept_from_ns, slept_until_ns) = event_loop.looks.slept_before(exit_ns.saturating_sub(awake_ns));
     let has_slept = slept_from_ns > made.known_ns;
     let active = made.place.and_then(|(number, id)| {
         let active = state.wire.connections.get_mut(number)?.requests.front_mut()?;
@@ -98,9 +98,9 @@ pub(super) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, ex
     made.known_ns = exit_ns;
     made.begun_ns = exit_ns;
     pool.own.made.insert(slice.tid, made);
-    thread.works_for = made.place;
-    thread.woken_for = made.place;
-    thread.woken_by_order = false;
+    thread.pooled.works_for = made.place;
+    thread.pooled.woken_for = made.place;
+    thread.pooled.woken_by_order = false;
     if let Some(place) = made.place {
         pool.own.went_on(place, exit_ns);
     }
@@ -124,8 +124,8 @@ pub(in crate::machine) fn done(state: &mut Hand<'_>, thread: &mut Thread, slice:
     if is_over {
         return;
     }
-    thread.is_pooled = true;
-    thread.woken_for = None;
+    thread.pooled.is_pooled = true;
+    thread.pooled.woken_for = None;
     let ready_ns = pool.own.ready_ns(slice.tid);
     if let Some(made) = pool.own.made.get_mut(&slice.tid) {
         made.known_ns = slice.enter_ns;
@@ -175,7 +175,7 @@ pub(super) fn in_flight(pool: &mut Pool, threads: &mut threads::Threads, place: 
     let Some((tid, made)) = own.max_by_key(|(tid, made)| (made.begun_ns, **tid)) else { return };
     let Some(thread) = threads.get_mut(*tid) else { return };
     let (Some(begin_ns), false) = (thread.pending.start_ns(), pool.jobs.len() >= MAX_JOBS) else { return };
-    thread.woken_for = None;
+    thread.pooled.woken_for = None;
     pool.jobs.push_back(Job {
         tid: *tid,
         begin_ns,

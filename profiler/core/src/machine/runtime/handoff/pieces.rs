@@ -12,7 +12,7 @@ pub(super) fn goes_on(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     let is_told = state.runtime.pools.get(slice.tgid).is_none_or(|pool| {
         pool.queue.is_some() || pool.loop_tid != slice.waker_tid || state.runtime.tasks.follows(pool.loop_tid)
     });
-    thread.works_for.is_some_and(|(number, id)| {
+    thread.pooled.works_for.is_some_and(|(number, id)| {
         state.wire.connections.get(number).is_some_and(|connection| {
             let front = connection.requests.front().filter(|active| active.request.id == id);
             !is_told && front.is_some_and(|active| !active.responding || connection.outbound.may_go_on())

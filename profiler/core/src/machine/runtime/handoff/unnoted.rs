@@ -14,11 +14,11 @@ pub(in crate::machine) fn take_back(state: &mut Hand<'_>, tgid: Tid, place: Plac
     let Some(thread) = state.runtime.threads.get_mut(handed_to.tid) else { return };
     let Some(active) = state.wire.connections.active_mut(place) else { return };
     let do_tell = state.runtime.pools.tasks_tell(tgid);
-    thread.handed.pass_before(active, handed_to.begin_ns, do_tell);
+    thread.pooled.handed.pass_before(active, handed_to.begin_ns, do_tell);
     active.pooled = true;
     active.take_pieces(&mut thread.pending, tgid, handed_to.tid);
-    thread.works_for = Some(place);
-    thread.woken_for = None;
+    thread.pooled.works_for = Some(place);
+    thread.pooled.woken_for = None;
     if let Some(pool) = state.runtime.pools.get_mut(tgid) {
         pool.open.remove(&handed_to.tid);
         pool.at_work.retain(|(tid, ..)| *tid != handed_to.tid);

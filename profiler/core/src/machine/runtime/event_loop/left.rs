@@ -1,0 +1,86 @@
+//! Requests that a loop has left unfinished, and when it turned to which.
+//!
+//! In: whom the loop leaves, to whom it turns. Out: who may go on, and whom it was about at a moment.
+
+use std::collections::VecDeque;
+
+use crate::machine::wire::request::Place;
+
+/// Requests left, and back-end descriptors touched, since the last sleep that are remembered.
+pub(in crate::machine) const MAX_LEFT: usize = 64;
+/// Requests that are parked, remembered.
+pub(in crate::machine) const MAX_PARKED: usize = 256;
+
+/// Those of one loop.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct Left {
+    /// Left in the turn before: they may go on in this one.
+    pub(in crate::machine) before: Vec<Place>,
+    /// Left in this turn, for the next one.
+    pub(in crate::machine) now: Vec<Place>,
+    /// Those of which it is not known what they wait for, and not turned to since.
+    pub(in crate::machine) parked: Vec<Place>,
+    /// When it turned to which request, the last times.
+    touches: VecDeque<(u64, Place)>,
+}
+
+impl Left {
+    /// The next turn begins. After a sleep nobody goes on without a reason.
+    pub(super) fn next_turn(&mut self, slept: bool) {
+        if slept {
+            self.now.clear();
+        }
+        self.before = std::mem::take(&mut self.now);
+    }
+
+    /// The loop goes on with a request.
+    pub(in crate::machine) fn comes_back(&mut self, place: Place) {
+        for left in [&mut self.before, &mut self.now, &mut self.parked] {
+            left.retain(|left| *left != place);
+        }
+    }
+
+    /// The loop turns to a request.
+    pub(in crate::machine) fn turns_to(&mut self, place: Place, at_ns: u64) {
+        if self.touches.len() >= MAX_LEFT {
+            self.touches.pop_front();
+        }
+        self.touches.push_back((at_ns, place));
+    }
+
+    /// The request that it had turned to last at this moment, and when that was.
+    #[must_use]
+    pub(in crate::machine) fn touched_at(&self, at_ns: u64) -> Option<(u64, Place)> {
+        self.touches.iter().rev().find(|(touched_ns, _)| *touched_ns <= at_ns).copied()
+    }
+
+    /// When it last turned to one; 0: it never has.
+    pub(super) fn turned_ns(&self) -> u64 {
+        self.touches.back().map_or(0, |(at_ns, _)| *at_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_left_may_go_on_a_turn_later_unless_the_loop_slept() {
+        for (slept, before) in [(false, vec![(1, 7)]), (true, Vec::new())] {
+            let mut left = Left { now: vec![(1, 7)], ..Left::default() };
+            left.next_turn(slept);
+            assert_eq!((left.before, left.now), (before, Vec::new()), "{slept}");
+        }
+    }
+
+    #[test]
+    fn who_was_turned_to_last_at_a_moment_is_remembered() {
+        let mut left = Left::default();
+        for at_ns in 1..=100 {
+            left.turns_to((0, at_ns), at_ns * 10);
+        }
+        assert_eq!(left.touched_at(995), Some((990, (0, 99))));
+        assert_eq!(left.touched_at(300), None);
+        assert_eq!(left.turned_ns(), 1000);
+    }
+}

@@ -1,0 +1,215 @@
+//! When a loop looked for what is ready, and its turns between these looks.
+//!
+//! In: the loop's waits, in order. Out: the moments between which something must have happened.
+
+use std::collections::VecDeque;
+
+use crate::event::Slice;
+
+/// Turns remembered: an arrival is placed in one of them.
+const MAX_TURNS: usize = 512;
+/// Sleeps remembered: a thread that was woken tells of it when its call has returned.
+const MAX_SLEEPS: usize = 16;
+/// Turns from a thread's result to the loop's going on with it, where results go through queues of their own.
+pub(super) const COLLECTING_TURNS: usize = 5;
+
+/// A wait of the loop.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Look {
+    pub(super) enter_ns: u64,
+    /// When it was woken; where it did not sleep, its exit.
+    pub(super) woken_ns: u64,
+    pub(super) exit_ns: u64,
+    pub(super) slept: bool,
+    /// Number of its slice.
+    pub(super) sequence: u32,
+}
+
+impl Look {
+    fn new(slice: &Slice, exit_ns: u64) -> Self {
+        let slept = slice.inside.blocked_ns > 0;
+        let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
+        let woken_ns = if slept { exit_ns.saturating_sub(awake_ns) } else { exit_ns };
+        Self { enter_ns: slice.enter_ns, woken_ns, exit_ns, slept, sequence: slice.sequence }
+    }
+}
+
+/// One turn: from a wait's return to the next wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    pub(super) start_ns: u64,
+    pub(super) end_ns: u64,
+    /// Calls that the thread made in it.
+    pub(super) calls: u32,
+    /// Who had the largest part of it: its place among the holders, and whether that part was a long one.
+    pub(super) holder: Option<(usize, bool)>,
+}
+
+/// The looks of one loop.
+#[derive(Clone, Debug, Default)]
+pub struct Looks {
+    pub(super) last: Look,
+    /// Exit of the wait before the last one.
+    pub(super) before_ns: u64,
+    /// Exit of the last wait that slept.
+    pub(super) slept_until_ns: u64,
+    /// Entry and exit of the last waits that slept.
+    sleeps: VecDeque<(u64, u64)>,
+    turns: VecDeque<Turn>,
+}
+
+impl Looks {
+    /// The loop looks for what is ready; whether it slept.
+    pub(super) fn look(&mut self, slice: &Slice, exit_ns: u64) -> bool {
+        self.before_ns = self.last.exit_ns;
+        self.last = Look::new(slice, exit_ns);
+        if self.last.slept {
+            self.slept_until_ns = exit_ns;
+            if self.sleeps.len() >= MAX_SLEEPS {
+                self.sleeps.pop_front();
+            }
+            self.sleeps.push_back((slice.enter_ns, exit_ns));
+        }
+        self.last.slept
+    }
+
+    /// The present turn is over.
+    pub(super) fn end_turn(&mut self, end_ns: u64, calls: u32, holder: Option<(usize, bool)>) {
+        if self.turns.len() >= MAX_TURNS {
+            self.turns.pop_front();
+        }
+        self.turns.push_back(Turn { start_ns: self.last.exit_ns, end_ns, calls, holder });
+    }
+
+    /// The turn before the present one.
+    pub(super) fn turn_before(&self) -> Option<&Turn> {
+        self.turns.back()
+    }
+
+    /// The turn of a moment before the present one; `None`: the loop waited. `Err`: that is not remembered.
+    pub(super) fn turn_at(&self, at_ns: u64) -> Result<Option<&Turn>, Forgotten> {
+        let after = self.turns.partition_point(|turn| turn.end_ns <= at_ns);
+        if after == 0 && self.turns.len() >= MAX_TURNS {
+            return Err(Forgotten);
+        }
+        Ok(self.turns.get(after).filter(|turn| turn.start_ns <= at_ns))
+    }
+
+    /// Nobody is known any more to have had a turn.
+    pub(super) fn forget_holders(&mut self) {
+        for turn in &mut self.turns {
+            turn.holder = None;
+        }
+    }
+
+    /// When the loop found what it goes on with since its last look.
+    #[must_use]
+    pub const fn found_ns(&self) -> u64 {
+        if self.last.slept { self.last.woken_ns } else { self.last.exit_ns }
+    }
+
+    /// Between which two moments what the loop's last look found became ready: its wake-up, where it slept; else some
+    /// moment between its last two looks.
+    #[must_use]
+    pub const fn found_ready_ns(&self) -> (u64, u64) {
+        if self.last.slept {
+            (self.last.woken_ns, self.last.woken_ns)
+        } else {
+            (self.before_ns, self.last.enter_ns)
+        }
+    }
+
+    /// Where the present turn began.
+    #[must_use]
+    pub const fn turn_start_ns(&self) -> u64 {
+        self.last.exit_ns
+    }
+
+    /// Where the turn of this moment began; 0: that is not remembered.
+    #[must_use]
+    pub fn turn_start_at(&self, at_ns: u64) -> u64 {
+        if self.last.exit_ns <= at_ns {
+            return self.last.exit_ns;
+        }
+        self.turns.iter().rev().find(|turn| turn.start_ns <= at_ns).map_or(0, |turn| turn.start_ns)
+    }
+
+    /// Whether this moment was in the turn before the present one, or is in this.
+    #[must_use]
+    pub const fn was_in_turn_before(&self, at_ns: u64) -> bool {
+        at_ns >= self.before_ns
+    }
+
+    /// The last wait before this moment in which it slept: entry and exit; 0: none is remembered.
+    #[must_use]
+    pub fn slept_before(&self, at_ns: u64) -> (u64, u64) {
+        self.sleeps.iter().rev().find(|(enter_ns, _)| *enter_ns < at_ns).copied().unwrap_or_default()
+    }
+
+    /// What happened before this moment has been gone on with.
+    #[must_use]
+    pub fn recent_ns(&self) -> u64 {
+        self.turns_ago_ns(COLLECTING_TURNS)
+    }
+
+    /// What was found ready since then may have been gone on with just now.
+    #[must_use]
+    pub const fn not_slept_since_ns(&self) -> u64 {
+        self.slept_until_ns
+    }
+
+    /// Where the turn began that was so many before the last one that has ended; 0: that is not remembered.
+    pub(super) fn turns_ago_ns(&self, turns: usize) -> u64 {
+        self.turns.iter().rev().nth(turns).map_or(0, |turn| turn.start_ns)
+    }
+}
+
+/// It is longer ago than what is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Forgotten;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Call;
+    use crate::fact::Account;
+
+    /// Waits: entry, exit, and how long of it was asleep.
+    fn looks(waits: &[(u64, u64, u64)]) -> Looks {
+        let mut looks = Looks::default();
+        for (enter_ns, exit_ns, blocked_ns) in waits {
+            if looks.last.exit_ns > 0 {
+                looks.end_turn(*enter_ns, 0, None);
+            }
+            let cpu_ns = exit_ns - enter_ns - blocked_ns;
+            let inside = Account { cpu_ns, blocked_ns: *blocked_ns, ..Account::default() };
+            looks.look(&Slice { enter_ns: *enter_ns, inside, ..Slice::blank(Call::Other) }, *exit_ns);
+        }
+        looks
+    }
+
+    #[test]
+    fn what_a_look_found_became_ready_at_its_wake_up_or_between_two_looks() {
+        for (waits, found_ns, ready_ns) in [
+            (&[(100, 200, 90)][..], 190, (190, 190)),
+            (&[(100, 200, 90), (300, 310, 0)], 310, (200, 300)),
+            (&[(100, 110, 0), (300, 400, 60)], 360, (360, 360)),
+        ] {
+            let looks = looks(waits);
+            assert_eq!((looks.found_ns(), looks.found_ready_ns()), (found_ns, ready_ns), "{waits:?}");
+        }
+    }
+
+    #[test]
+    fn moments_are_placed_in_the_turn_in_which_they_were() {
+        let looks = looks(&[(100, 200, 90), (300, 310, 0), (400, 500, 50)]);
+        for (at_ns, start_ns, is_turn) in
+            [(250, 200, true), (305, 200, false), (399, 310, true), (450, 310, false), (600, 500, false)]
+        {
+            assert_eq!(looks.turn_start_at(at_ns), start_ns, "{at_ns}");
+            assert_eq!(looks.turn_at(at_ns).is_ok_and(|turn| turn.is_some()), is_turn, "{at_ns}");
+        }
+        assert_eq!((looks.slept_before(450), looks.slept_before(350)), ((400, 500), (100, 200)));
+        assert_eq!((looks.turns_ago_ns(0), looks.turns_ago_ns(1), looks.turns_ago_ns(2)), (310, 200, 0));
+    }
+}
