@@ -75,6 +75,8 @@ front_ends() {
     [ -x /usr/bin/promtool ] || missing+=(prometheus)
     [ -x /usr/bin/wrk ] || missing+=(wrk)
     [ -x /usr/bin/openssl ] || missing+=(openssl)
+    # uWSGI is built from source, with TLS where this is there.
+    [ -e /usr/include/openssl/ssl.h ] || missing+=(libssl-dev)
     [ -x /usr/bin/apxs ] || missing+=(apache2-dev)
     [ -n "$(compgen -G '/usr/include/python3*/Python.h')" ] || missing+=(python3-dev)
     /usr/bin/python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)

@@ -81,6 +81,29 @@ fn metrics_count_what_the_spans_show() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As text, so that they can be sorted: a collector may pass them on in another order.
+fn sorted(values: Vec<Value>) -> Vec<String> {
+    let mut lines: Vec<String> = values.iter().map(Value::to_string).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn collector_of_others_takes_every_span_and_metric_as_it_is() -> anyhow::Result<()> {
+    let (ours, others) = (Collector::start(0)?, Collector::behind_rotel()?);
+    for url in [&ours.url, &others.url] {
+        let outcome = report("gthread-back-end.wtrace", url)?;
+        assert!(outcome.status.success(), "{}", outcome.stderr);
+    }
+    for key in ["span", "metric"] {
+        let straight = ours.got(key)?;
+        assert!(straight.len() > 10, "{} of {key}", straight.len());
+        let passed_on = others.wait(key, straight.len())?;
+        assert_eq!(sorted(passed_on), sorted(straight));
+    }
+    Ok(())
+}
+
 #[test]
 fn overloaded_collector_gets_the_same_spans_again_until_it_takes_them() -> anyhow::Result<()> {
     let collector = Collector::start(2)?;

@@ -25,6 +25,7 @@ pub mod kernel_trace;
 pub mod load;
 pub mod one_at_a_time;
 pub mod picture;
+pub mod podman;
 pub mod program;
 pub mod raw;
 pub mod replayed;

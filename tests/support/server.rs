@@ -6,6 +6,7 @@
 pub mod apache;
 pub mod asking;
 pub mod cheroot;
+pub mod container;
 pub mod fastapi;
 pub mod few_files;
 pub mod further;
@@ -71,6 +72,11 @@ pub trait Recipe {
     /// is as there.
     fn inner(&self) -> Option<&dyn Recipe> {
         None
+    }
+
+    /// A file of its directory that names its PID, where it is not the process that is started.
+    fn pid_file(&self) -> Option<&'static str> {
+        self.inner().and_then(Recipe::pid_file)
     }
 
     /// Processes that load the application before the server is ready.
@@ -144,6 +150,8 @@ pub struct Server {
     children: Vec<Child>,
     log: Log,
     place: Place,
+    /// The WSGI server's own.
+    pid: u32,
     _backend: Backend,
     stores: Option<Stores>,
 }
@@ -178,17 +186,21 @@ impl Server {
             }
             children.push(Child::start(&mut command, recipe.name())?);
         }
-        let mut server = Self { children, log: recipe.log(), place, _backend: backend, stores };
+        let pid = children.first().map_or(0, Child::pid);
+        let mut server = Self { children, log: recipe.log(), place, pid, _backend: backend, stores };
         let ready =
             until(&format!("{} to be ready", recipe.name()), START_LIMIT, || server.is_ready(recipe.loads()));
         ready.with_context(|| server.last_words())?;
+        if let Some(file) = recipe.pid_file() {
+            server.pid = std::fs::read_to_string(server.file(file))?.trim().parse()?;
+        }
         Ok(server)
     }
 
     /// PID of the WSGI server: the process that was started, its master where it has one.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.children.first().map_or(0, Child::pid)
+        self.pid
     }
 
     /// PIDs of everything that was started, in the recipe's order: a front end comes after the WSGI server.

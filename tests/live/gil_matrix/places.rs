@@ -11,6 +11,7 @@ use serde_json::Value;
 use wsgi_trace_tests::child::Child;
 use wsgi_trace_tests::gate::{exclusive, note_skip};
 use wsgi_trace_tests::program::Program;
+use wsgi_trace_tests::switches::Switches;
 use wsgi_trace_tests::trace::{Trace, Traced};
 use wsgi_trace_tests::{gil_lines, require_bpf, root, witness};
 
@@ -145,14 +146,17 @@ fn requests_stand(interpreter: &Interpreter) -> anyhow::Result<()> {
     let _alone = exclusive()?;
     let directory = tempfile::tempdir()?;
     let witness = directory.path().join("witness");
+    let switches = Switches::start()?;
     let server = Server::start_witnessed(interpreter, &witness)?;
     let trace = Trace::start_with(server.pid(), &["--stacks"])?;
     let answered = gil_lines::hold_and_want(&server.address(), PAIRS)?;
     let traced = trace.end()?;
     eprintln!("{}:", interpreter.name);
     assert_eq!(answered, 2 * PAIRS);
+    let waits = switches.stop()?.waits()?;
     let witnesses = witness::parse(&std::fs::read_to_string(&witness)?)?;
-    let checked = gil_lines::check(&traced.requests, &witnesses).with_context(|| interpreter.name.clone())?;
+    let checked =
+        gil_lines::check(&traced.requests, &witnesses, &waits).with_context(|| interpreter.name.clone())?;
     assert_eq!(checked, PAIRS, "{}", interpreter.name);
     Ok(())
 }

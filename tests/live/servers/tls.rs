@@ -9,8 +9,10 @@ use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::intervals::{Between, Intervals, Pair, kind};
 use wsgi_trace_tests::load::{Load, Sent};
 use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::server::cheroot::EncryptedCheroot;
 use wsgi_trace_tests::server::tls::Tls;
 use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
+use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::{Recipe, Server};
 use wsgi_trace_tests::switches::{Switches, Waits};
 use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
@@ -145,6 +147,14 @@ fn uvicorn() -> Tls<Uvicorn> {
     Tls::of_uvicorn(Uvicorn { application: Application::Asgi, workers: 1 })
 }
 
+fn cheroot() -> Tls<EncryptedCheroot> {
+    Tls::of(EncryptedCheroot { threads: 4 })
+}
+
+fn uwsgi(threads: u32) -> Tls<Uwsgi> {
+    Tls::with_files(Uwsgi::new(2, threads).encrypted())
+}
+
 encrypted! {
     gthread_with_tls: gthread(), "1.3", "5";
     all gthread_with_tls_and_fresh_connections: gthread(), "1.3", "1";
@@ -155,4 +165,9 @@ encrypted! {
     all uvicorn_with_tls: uvicorn(), "1.3", "5";
     all uvicorn_with_tls_and_fresh_connections: uvicorn(), "1.3", "1";
     all uvicorn_with_older_tls: uvicorn(), "1.2", "5";
+    all cheroot_with_tls: cheroot(), "1.3", "5";
+    all cheroot_with_tls_and_fresh_connections: cheroot(), "1.3", "1";
+    all cheroot_with_older_tls: cheroot(), "1.2", "5";
+    all uwsgi_with_tls: uwsgi(1), "1.3", "1";
+    all uwsgi_threads_with_older_tls: uwsgi(4), "1.2", "1";
 }

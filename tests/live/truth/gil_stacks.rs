@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::gil_lines::{self, hold_and_want};
+use wsgi_trace_tests::gil_lines::{self, Wanted, hold_and_want};
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::switches::{Switches, Waits};
 use wsgi_trace_tests::trace::{Trace, Traced, report_on};
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
@@ -24,20 +25,21 @@ fn number(value: &Value, pointer: &str) -> u64 {
 /// Pairs of requests, of which one keeps the lock.
 const PAIRS: usize = 6;
 
-/// [`PAIRS`] of them, and what was seen of their server.
-fn pairs_traced() -> anyhow::Result<(Gunicorn, Traced)> {
+/// [`PAIRS`] of them, what was seen of their server, and when its threads waited for a CPU by the kernel's tracer.
+fn pairs_traced() -> anyhow::Result<(Gunicorn, Traced, Waits)> {
+    let switches = Switches::start()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let trace = Trace::start_with(server.master(), &["--stacks"])?;
     let answered = hold_and_want(server.address(), PAIRS)?;
     server.access_log(answered)?;
-    Ok((server, trace.end()?))
+    Ok((server, trace.end()?, switches.stop()?.waits()?))
 }
 
 #[test]
 fn line_that_keeps_the_lock_is_named_and_a_replay_names_it_without_the_process() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
-    let (server, traced) = pairs_traced()?;
+    let (server, traced, _) = pairs_traced()?;
     drop(server);
 
     let places = traced.value("/gil/places")?;
@@ -73,20 +75,12 @@ fn endpoint_that_waits_long_is_named_with_the_line_it_stood_in_for_as_long_as_th
 -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
-    let (server, traced) = pairs_traced()?;
+    let (server, traced, waits) = pairs_traced()?;
     let witnesses = server.witness()?;
-
-    let (mut wanted_ns, mut kept_ns, mut without_cpu_ns) = (0, 0, 0);
-    for want in witnesses.iter().filter(|witness| witness.kind == "want") {
-        let from_ns = want.until_ns.context("no moment")?;
-        wanted_ns += want.end_ns.saturating_sub(from_ns);
-        let until_ns = witnesses
-            .iter()
-            .filter(|witness| witness.kind == "hold")
-            .find_map(|hold| hold.until_ns.filter(|until_ns| (hold.start_ns..*until_ns).contains(&from_ns)));
-        without_cpu_ns += want.run_queue_ns;
-        kept_ns += until_ns.context("nobody held the lock")? - from_ns;
-    }
+    let wanted = gil_lines::wanted(&witnesses, &waits)?;
+    let sum = |of: fn(&Wanted<'_>) -> u64| wanted.iter().map(of).sum::<u64>();
+    let (wanted_ns, kept_ns) = (sum(|wanted| wanted.waited_ns), sum(|wanted| wanted.kept_ns));
+    let without_cpu_ns = sum(|wanted| wanted.without_cpu_ns);
     let blocked = traced.value("/gil/places/blocked")?;
     let line = gil_lines::wanting()?;
     let is_it = |block: &&Value| {
@@ -114,8 +108,8 @@ fn each_request_that_waited_long_says_in_which_line_it_stood_and_in_which_the_ho
 -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
-    let (server, traced) = pairs_traced()?;
-    assert_eq!(gil_lines::check(&traced.requests, &server.witness()?)?, PAIRS);
+    let (server, traced, waits) = pairs_traced()?;
+    assert_eq!(gil_lines::check(&traced.requests, &server.witness()?, &waits)?, PAIRS);
     Ok(())
 }
 

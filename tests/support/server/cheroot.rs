@@ -34,6 +34,34 @@ impl Recipe for Cheroot {
     }
 }
 
+/// cheroot with its own TLS, which takes a script: `--certfile` and `--keyfile` are [`super::tls`]'s.
+#[derive(Clone, Copy, Debug)]
+pub struct EncryptedCheroot {
+    /// Pool threads.
+    pub threads: u32,
+}
+
+impl Recipe for EncryptedCheroot {
+    fn name(&self) -> &'static str {
+        "cheroot"
+    }
+
+    fn about(&self) -> String {
+        format!("cheroot, {} threads", self.threads)
+    }
+
+    fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
+        let mut command = Command::new(Place::servers_program("python"));
+        command.arg(Place::apps().join("serve_cheroot.py")).args(["--bind", &place.address.to_string()]);
+        command.args(["--threads", &self.threads.to_string()]);
+        Ok(vec![command])
+    }
+
+    fn slots(&self) -> Option<u64> {
+        Some(u64::from(self.threads))
+    }
+}
+
 /// `cherryd` with so many threads, said in its configuration file.
 #[derive(Clone, Copy, Debug)]
 pub struct CherryPy {

@@ -9,26 +9,37 @@ use anyhow::ensure;
 
 use super::{Place, Recipe};
 
+/// The file of the certificate in the server's directory.
+pub const CERTIFICATE: &str = "certificate.pem";
+/// The file of its key.
+pub const KEY: &str = "key.pem";
+
 /// A server with TLS.
 #[derive(Debug)]
 pub struct Tls<R> {
     /// Without.
     pub server: R,
-    /// Its options for the files of certificate and key.
-    pub options: [&'static str; 2],
+    /// Its options for the files of certificate and key; none where its recipe names the files itself.
+    pub options: &'static [&'static str],
 }
 
 impl<R: Recipe> Tls<R> {
     /// A server whose options are `--certfile` and `--keyfile`.
     #[must_use]
     pub const fn of(server: R) -> Self {
-        Self { server, options: ["--certfile", "--keyfile"] }
+        Self { server, options: &["--certfile", "--keyfile"] }
     }
 
     /// A server whose options are `--ssl-certfile` and `--ssl-keyfile`.
     #[must_use]
     pub const fn of_uvicorn(server: R) -> Self {
-        Self { server, options: ["--ssl-certfile", "--ssl-keyfile"] }
+        Self { server, options: &["--ssl-certfile", "--ssl-keyfile"] }
+    }
+
+    /// A server whose recipe names the files itself: [`CERTIFICATE`] and [`KEY`] in its directory.
+    #[must_use]
+    pub const fn with_files(server: R) -> Self {
+        Self { server, options: &[] }
     }
 }
 
@@ -42,7 +53,7 @@ impl<R: Recipe> Recipe for Tls<R> {
     }
 
     fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
-        let files = [place.file("certificate.pem"), place.file("key.pem")];
+        let files = [place.file(CERTIFICATE), place.file(KEY)];
         let [certificate, key] = &files;
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])

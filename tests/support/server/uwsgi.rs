@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
+use super::tls::{CERTIFICATE, KEY};
 use super::{Clients, Line, Log, Place, Recipe};
 use crate::trace::TracedRequest;
 
@@ -14,6 +15,8 @@ use crate::trace::TracedRequest;
 pub enum Front {
     /// `--http-socket`: the workers speak HTTP.
     HttpSocket,
+    /// `--https-socket`: the same with TLS, with the certificate of [`super::tls`].
+    HttpsSocket,
     /// `--http`: a router process before the workers.
     Router,
     /// `--socket`: the workers speak the uwsgi protocol.
@@ -63,6 +66,13 @@ impl Uwsgi {
         self
     }
 
+    /// The same with TLS in the workers.
+    #[must_use]
+    pub const fn encrypted(mut self) -> Self {
+        self.front = Front::HttpsSocket;
+        self
+    }
+
     /// The same behind a router.
     #[must_use]
     pub const fn routed(mut self) -> Self {
@@ -103,9 +113,16 @@ impl Recipe for Uwsgi {
         let front = match self.front {
             Front::Router => "--http",
             Front::HttpSocket => "--http-socket",
+            Front::HttpsSocket => "--https-socket",
             Front::Socket => "--socket",
         };
-        command.args(["--master", "--die-on-term", "--need-app", front, &place.address.to_string()]);
+        let mut address = place.address.to_string();
+        if self.front == Front::HttpsSocket {
+            for file in [CERTIFICATE, KEY] {
+                address = format!("{address},{}", place.file(file).display());
+            }
+        }
+        command.args(["--master", "--die-on-term", "--need-app", front, &address]);
         command.args(["--processes", &self.processes.to_string()]);
         if self.threads > 1 {
             command.args(["--threads", &self.threads.to_string()]);

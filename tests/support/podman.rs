@@ -1,0 +1,29 @@
+//! podman's `run`, on the machine's own root file system.
+//!
+//! In: a directory for what podman keeps. Out: a command, to which options, [`ROOT`] and the program are added.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Says what the container's root file system is: this machine's, and what it writes goes with it.
+pub const ROOT: [&str; 2] = ["--rootfs", "/:O"];
+
+/// A container ends by itself after so many seconds, whatever becomes of the test.
+const LIMIT: &str = "--timeout=300";
+
+/// crun refuses machines that mount both versions of control groups: it gets to see the first alone.
+const WITHOUT_THE_SECOND_VERSION: &str = r#"
+if mountpoint --quiet /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
+exec podman "$@""#;
+
+/// `podman run` with the machine's network and limits that an ordinary process has.
+#[must_use]
+pub fn run(directory: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", WITHOUT_THE_SECOND_VERSION, "podman"]);
+    command.arg("--root").arg(directory.join("podman")).arg("--runroot").arg(directory.join("podman-run"));
+    command.args(["--cgroup-manager=cgroupfs", "--events-backend=none"]);
+    command.args(["run", "--rm", LIMIT, "--log-driver=none", "--network=host"]);
+    command.args(["--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096"]);
+    command
+}
