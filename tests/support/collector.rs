@@ -55,7 +55,7 @@ impl Collector {
         let mut command = Command::new(rotel()?);
         command.args(["start", "--otlp-http-endpoint", &http, "--otlp-grpc-endpoint", &grpc]);
         command.args(["--exporter", "otlp", "--otlp-exporter-endpoint", &collector.url]);
-        command.args(["--otlp-exporter-protocol", "http", "--otlp-exporter-compression", "none"]);
+        command.args(["--otlp-exporter-protocol", "http"]);
         for (option, name) in [("--pid-file", "rotel.pid"), ("--log-file", "rotel.log")] {
             command.arg(option).arg(collector.directory.path().join(name));
         }

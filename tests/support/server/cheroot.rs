@@ -57,6 +57,11 @@ impl Recipe for EncryptedCheroot {
         Ok(vec![command])
     }
 
+    /// It closes the connection after an exception, whatever its client has sent on it since.
+    fn answers_exceptions(&self) -> bool {
+        false
+    }
+
     fn slots(&self) -> Option<u64> {
         Some(u64::from(self.threads))
     }

@@ -155,6 +155,11 @@ impl Recipe for Uwsgi {
         (!self.arguments.contains(&"--cheaper")).then_some(u64::from(self.processes * self.threads))
     }
 
+    /// With TLS it closes the connection without a word where the application raises one (2.0.31).
+    fn answers_exceptions(&self) -> bool {
+        self.front != Front::HttpsSocket
+    }
+
     fn log(&self) -> Log {
         Log { file: "access.log", line }
     }
