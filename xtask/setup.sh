@@ -101,6 +101,15 @@ stores() {
     fi
 }
 
+# Containers of the tests run on the machine's own root file system: nothing is fetched for them.
+containers() {
+    local missing=()
+    command -v podman >/dev/null || missing+=(podman crun)
+    if [ ${#missing[@]} -gt 0 ] && ! install_packages "${missing[@]}"; then
+        say "tests of containers will be skipped or fail; for them run  sudo apt-get install ${missing[*]}"
+    fi
+}
+
 # tests/requirements27.txt becomes .tools/venv27, and so on; a changed file or another Python builds it again.
 environment() {
     local requirements=$1 name venv python=python3 stamp cache=()
@@ -129,6 +138,7 @@ servers() {
     fi
     front_ends
     stores
+    containers
     local requirements
     for requirements in tests/requirements*.txt; do
         environment "$requirements"

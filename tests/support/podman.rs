@@ -16,6 +16,22 @@ const WITHOUT_THE_SECOND_VERSION: &str = r#"
 if mountpoint --quiet /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
 exec podman "$@""#;
 
+/// Whether podman is there; a test that needs it says so and ends otherwise.
+#[must_use]
+pub fn is_installed() -> bool {
+    crate::server::is_installed("/usr/bin/podman", "podman")
+}
+
+/// Ends a test early where podman is missing.
+#[macro_export]
+macro_rules! require_podman {
+    ($value:expr) => {
+        if !$crate::podman::is_installed() {
+            return $value;
+        }
+    };
+}
+
 /// `podman run` with the machine's network and limits that an ordinary process has.
 #[must_use]
 pub fn run(directory: &Path) -> Command {

@@ -326,7 +326,7 @@ pub fn queue_depth(address: &Address) -> anyhow::Result<u64> {
 }
 
 /// Whether a program of Debian's is there; where it is not, notes that the test is skipped, or fails it.
-fn is_installed(program: &str, name: &str) -> bool {
+pub(crate) fn is_installed(program: &str, name: &str) -> bool {
     let is_there = std::path::Path::new(program).exists();
     if !is_there {
         crate::gate::missing(name);

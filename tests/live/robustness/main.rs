@@ -8,6 +8,7 @@
 mod bad_output;
 mod bad_recording;
 mod bad_target;
+mod container;
 mod end_of_run;
 mod full_ring;
 mod gil_input;

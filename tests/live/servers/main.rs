@@ -5,6 +5,7 @@
 //! `make live-all` are left out by `make test`, which keeps one server of each family.
 
 mod asyncio;
+mod containers;
 mod emperor;
 mod front_ends;
 mod gevent;
@@ -22,7 +23,6 @@ mod wrk;
 
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::cheroot::{Cheroot, CherryPy};
-use wsgi_trace_tests::server::container::Container;
 use wsgi_trace_tests::server::gevent::{GunicornGevent, Pywsgi};
 use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
 use wsgi_trace_tests::server::twisted::Twisted;
@@ -56,9 +56,6 @@ servers! {
     all gunicorn_gthread: Settings::gthread(Version::V27, 2, 4);
     cheroot: Cheroot { threads: 4 };
     all cherrypy: CherryPy { threads: 4 };
-    all gunicorn_gthread_in_a_container: Container { server: Settings::gthread(Version::V27, 2, 4), options: &[] };
-    all gunicorn_sync_in_a_container_with_a_quota: Container { server: Settings::sync(Version::V27, 2), options: &["--cpus=0.5"] };
-    all uwsgi_in_a_container: Container { server: Uwsgi::new(2, 2), options: &[] };
     all waitress: Waitress { threads: 4 };
     all uwsgi_processes: Uwsgi::new(4, 1);
     all uwsgi_threads: Uwsgi::new(2, 4);

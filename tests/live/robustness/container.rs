@@ -1,0 +1,67 @@
+//! In a container of its own, as a sidecar: what its default filter of system calls refuses is said with the setting to change, and
+//! with that setting the documented capabilities suffice.
+//!
+//! In: a server of the machine, podman. Out: verdicts.
+
+use anyhow::Context as _;
+use wsgi_trace::capability::CAPABILITIES_WANTED;
+use wsgi_trace::cli::exit::ExitCode;
+use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::podman;
+use wsgi_trace_tests::program::{Outcome, wsgi_trace_binary};
+use wsgi_trace_tests::{require_bpf, require_podman};
+
+use crate::said::{assert_failure, assert_success, json, output};
+
+/// The documented capabilities, as podman names them.
+fn capabilities() -> String {
+    let names = CAPABILITIES_WANTED.split([',', ' ']).filter_map(|word| word.strip_prefix("CAP_"));
+    names.collect::<Vec<_>>().join(",")
+}
+
+/// `wsgi-trace` in a container that sees the machine's processes, with the documented capabilities and no others.
+fn in_container(options: &[&str], arguments: &[&str]) -> anyhow::Result<Outcome> {
+    let directory = tempfile::tempdir()?;
+    let mut command = podman::run(directory.path());
+    command.args(["--pid=host", "--cap-drop=all", "--cap-add", &capabilities()]).args(options);
+    command.args(podman::ROOT).arg(wsgi_trace_binary()?).args(arguments);
+    output(&mut command)
+}
+
+#[test]
+fn default_filter_of_a_container_is_named_and_without_it_the_documented_capabilities_suffice()
+-> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    require_podman!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
+    let pid = server.master().to_string();
+    for arguments in [&["--pid", &pid, "-d", "1s"][..], &["doctor", "--pid", &pid]] {
+        let said = in_container(&[], arguments)?;
+        assert_failure(
+            &said,
+            ExitCode::NotPermitted,
+            &["seccomp=unconfined", "forbids to load BPF programs"],
+        );
+    }
+
+    const UNFILTERED: &[&str] = &["--security-opt=seccomp=unconfined"];
+    assert_success(&in_container(UNFILTERED, &["doctor", "--pid", &pid])?);
+    let (traced, load) = std::thread::scope(|scope| {
+        let address = server.address();
+        let asking =
+            scope.spawn(move || Load::run(address, &["--clients=2", "--seconds=4", "--routes=/fast"]));
+        (in_container(UNFILTERED, &["--pid", &pid, "-d", "2s", "--format", "json"]), asking.join())
+    });
+    let (traced, load) = (traced?, load.ok().context("the load panicked")??);
+    assert_success(&traced);
+    let report = json(&traced)?;
+    let at = |path: &str| report.pointer(path).cloned().unwrap_or_default();
+    let completed = at("/requests/completed").as_u64().unwrap_or(0);
+    assert!(completed > 100 && completed <= load.answered() as u64, "{completed} of {}", load.answered());
+    assert!(at("/gil/not_measured").is_null(), "{}", at("/gil/not_measured"));
+    assert!(at("/listeners/0/address").is_string(), "{}", at("/listeners"));
+    Ok(())
+}
