@@ -19,12 +19,14 @@ pub fn path_shape(path: &str) -> String {
 
 /// Appends the same to an empty `shape`.
 pub fn write_path_shape(path: &str, shape: &mut String) {
+    let has_parameters = path.as_bytes().contains(&b';');
     for (index, segment) in path.split('/').enumerate() {
         if index > 0 {
             shape.push('/');
         }
         // Parameters of a segment (RFC 3986, 3.3) do not tell endpoints apart, and are overwritten in recordings.
-        shape.push_str(folded(segment.split(';').next().unwrap_or(segment)));
+        let name = if has_parameters { segment.split(';').next().unwrap_or(segment) } else { segment };
+        shape.push_str(folded(name));
         if shape.len() > MAX_SHAPE_BYTES {
             let mut end = MAX_SHAPE_BYTES;
             while !shape.is_char_boundary(end) {

@@ -209,7 +209,9 @@ impl State {
     /// A thread goes back to the others.
     pub fn put_back(&mut self, tid: Tid, mut thread: Box<Thread>) {
         let impossible = thread.pending.take_impossible();
-        self.product.summary.impossible("piece_out_of_place", impossible);
+        if impossible > 0 {
+            self.product.summary.impossible("piece_out_of_place", impossible);
+        }
         self.runtime.threads.put(tid, thread);
     }
 

@@ -57,7 +57,11 @@ impl Threads {
 
     /// Puts a thread back, or enters a new one.
     pub fn put(&mut self, tid: Tid, mut thread: Box<Thread>) {
-        let entry = self.0.entry(tid).or_default();
+        // Nearly always it has its place.
+        let Some(entry) = self.0.get_mut(&tid) else {
+            self.0.insert(tid, Entry { thread: Some(thread), requests: 0 });
+            return;
+        };
         thread.totals.requests = thread.totals.requests.saturating_add(std::mem::take(&mut entry.requests));
         entry.thread = Some(thread);
     }
