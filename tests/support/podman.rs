@@ -11,9 +11,18 @@ pub const ROOT: [&str; 2] = ["--rootfs", "/:O"];
 /// A container ends by itself after so many seconds, whatever becomes of the test.
 const LIMIT: &str = "--timeout=300";
 
-/// crun refuses machines that mount both versions of control groups: it gets to see the first alone.
+/// crun refuses machines that mount both versions of control groups: it gets to see the first alone, in mounts of its own.
 const WITHOUT_THE_SECOND_VERSION: &str = r#"
-if mountpoint --quiet /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
+set -e
+if mountpoint --quiet /sys/fs/cgroup/unified; then
+    mkdir "$0"
+    mount -t tmpfs tmpfs "$0"
+    findmnt --noheadings --list --types cgroup --output TARGET | while read -r mounted; do
+        mkdir "$0/${mounted##*/}"
+        mount --bind "$mounted" "$0/${mounted##*/}"
+    done
+    mount --rbind "$0" /sys/fs/cgroup
+fi
 exec podman "$@""#;
 
 /// Whether podman is there; a test that needs it says so and ends otherwise.
@@ -36,7 +45,8 @@ macro_rules! require_podman {
 #[must_use]
 pub fn run(directory: &Path) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", WITHOUT_THE_SECOND_VERSION, "podman"]);
+    command.args(["--mount", "sh", "-c", WITHOUT_THE_SECOND_VERSION]);
+    command.arg(directory.join("control-groups"));
     command.arg("--root").arg(directory.join("podman")).arg("--runroot").arg(directory.join("podman-run"));
     command.args(["--cgroup-manager=cgroupfs", "--events-backend=none"]);
     command.args(["run", "--rm", LIMIT, "--log-driver=none", "--network=host"]);

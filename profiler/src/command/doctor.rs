@@ -73,7 +73,9 @@ fn target(options: &Doctor) -> Result<Option<u32>, Failure> {
 /// Attaches what a trace would attach, for a moment, and says of each program whether that went. Where this user may not, what the kernel has is
 /// told apart from what the user may.
 fn programs(capabilities: &Capabilities, checks: &mut Vec<Check>) -> Result<(), AttachError> {
-    let as_root = Capabilities { effective: u64::MAX, ..capabilities.clone() };
+    // What this process may not does not change what the kernel has.
+    let as_root =
+        Capabilities { effective: u64::MAX, nested_pid_namespace: false, ..capabilities.clone() };
     let plan_of = |capabilities| plan(capabilities, &Settings::default(), Load::default());
     let planned = match plan_of(&as_root) {
         Ok(planned) => planned,

@@ -21,11 +21,15 @@ fn capabilities() -> String {
     names.collect::<Vec<_>>().join(",")
 }
 
-/// `wsgi-trace` in a container that sees the machine's processes, with the documented capabilities and no others.
+/// As podman says it.
+const OF_HOST: &str = "--pid=host";
+const UNFILTERED: &str = "--security-opt=seccomp=unconfined";
+
+/// `wsgi-trace` in a container with the documented capabilities and no others.
 fn in_container(options: &[&str], arguments: &[&str]) -> anyhow::Result<Outcome> {
     let directory = tempfile::tempdir()?;
     let mut command = podman::run(directory.path());
-    command.args(["--pid=host", "--cap-drop=all", "--cap-add", &capabilities()]).args(options);
+    command.args(["--cap-drop=all", "--cap-add", &capabilities()]).args(options);
     command.args(podman::ROOT).arg(wsgi_trace_binary()?).args(arguments);
     output(&mut command)
 }
@@ -39,7 +43,7 @@ fn default_filter_of_a_container_is_named_and_without_it_the_documented_capabili
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let pid = server.master().to_string();
     for arguments in [&["--pid", &pid, "-d", "1s"][..], &["doctor", "--pid", &pid]] {
-        let said = in_container(&[], arguments)?;
+        let said = in_container(&[OF_HOST], arguments)?;
         assert_failure(
             &said,
             ExitCode::NotPermitted,
@@ -47,13 +51,12 @@ fn default_filter_of_a_container_is_named_and_without_it_the_documented_capabili
         );
     }
 
-    const UNFILTERED: &[&str] = &["--security-opt=seccomp=unconfined"];
-    assert_success(&in_container(UNFILTERED, &["doctor", "--pid", &pid])?);
+    assert_success(&in_container(&[OF_HOST, UNFILTERED], &["doctor", "--pid", &pid])?);
     let (traced, load) = std::thread::scope(|scope| {
         let address = server.address();
         let asking =
             scope.spawn(move || Load::run(address, &["--clients=2", "--seconds=4", "--routes=/fast"]));
-        (in_container(UNFILTERED, &["--pid", &pid, "-d", "2s", "--format", "json"]), asking.join())
+        (in_container(&[OF_HOST, UNFILTERED], &["--pid", &pid, "-d", "2s", "--format", "json"]), asking.join())
     });
     let (traced, load) = (traced?, load.ok().context("the load panicked")??);
     assert_success(&traced);
@@ -63,5 +66,19 @@ fn default_filter_of_a_container_is_named_and_without_it_the_documented_capabili
     assert!(completed > 100 && completed <= load.answered() as u64, "{completed} of {}", load.answered());
     assert!(at("/gil/not_measured").is_null(), "{}", at("/gil/not_measured"));
     assert!(at("/listeners/0/address").is_string(), "{}", at("/listeners"));
+    Ok(())
+}
+
+#[test]
+fn container_with_process_numbers_of_its_own_is_told_so_and_not_that_the_kernel_is_too_old() -> anyhow::Result<()>
+{
+    require_bpf!(Ok(()));
+    require_podman!(Ok(()));
+    let doctor = in_container(&[UNFILTERED], &["doctor"])?;
+    assert_failure(&doctor, ExitCode::KernelUnsuitable, &["--pid=host"]);
+    let no: Vec<&str> = doctor.stdout.lines().filter(|line| line.starts_with("NO")).collect();
+    let is_it = |line: &&str| line.starts_with("NO  attaching") && line.contains("--pid=host");
+    assert!(no.iter().any(|line| is_it(line)), "{no:#?}");
+    assert!(no.iter().all(|line| is_it(line) || line.starts_with("NO  CAP_")), "{no:#?}");
     Ok(())
 }
