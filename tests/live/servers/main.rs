@@ -24,7 +24,9 @@ mod wrk;
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::cheroot::{Cheroot, CherryPy};
 use wsgi_trace_tests::server::gevent::{GunicornGevent, Pywsgi};
+use wsgi_trace_tests::server::granian::Granian;
 use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
+use wsgi_trace_tests::server::own_loop::OwnLoop;
 use wsgi_trace_tests::server::twisted::Twisted;
 use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
@@ -74,6 +76,9 @@ servers! {
     all gunicorn_gevent_with_several_workers: GunicornGevent { workers: 2 };
     all uvicorn_asgi: Uvicorn { application: Application::Asgi, workers: 1 };
     all uvicorn_asgi_with_several_workers: Uvicorn { application: Application::Asgi, workers: 2 };
+    all granian: Granian { blocking_threads: 4 };
+    all loop_whose_tasks_wake_it: OwnLoop::TaskThatWakes;
+    all loop_that_runs_by_readiness: OwnLoop::ByReadiness;
     all uvicorn_starlette: Uvicorn { application: Application::Starlette, workers: 1 };
 }
 
