@@ -74,8 +74,7 @@ fn target(options: &Doctor) -> Result<Option<u32>, Failure> {
 /// told apart from what the user may.
 fn programs(capabilities: &Capabilities, checks: &mut Vec<Check>) -> Result<(), AttachError> {
     // What this process may not does not change what the kernel has.
-    let as_root =
-        Capabilities { effective: u64::MAX, nested_pid_namespace: false, ..capabilities.clone() };
+    let as_root = Capabilities { effective: u64::MAX, nested_pid_namespace: false, ..capabilities.clone() };
     let plan_of = |capabilities| plan(capabilities, &Settings::default(), Load::default());
     let planned = match plan_of(&as_root) {
         Ok(planned) => planned,

@@ -56,7 +56,10 @@ fn default_filter_of_a_container_is_named_and_without_it_the_documented_capabili
         let address = server.address();
         let asking =
             scope.spawn(move || Load::run(address, &["--clients=2", "--seconds=4", "--routes=/fast"]));
-        (in_container(&[OF_HOST, UNFILTERED], &["--pid", &pid, "-d", "2s", "--format", "json"]), asking.join())
+        (
+            in_container(&[OF_HOST, UNFILTERED], &["--pid", &pid, "-d", "2s", "--format", "json"]),
+            asking.join(),
+        )
     });
     let (traced, load) = (traced?, load.ok().context("the load panicked")??);
     assert_success(&traced);
@@ -70,8 +73,8 @@ fn default_filter_of_a_container_is_named_and_without_it_the_documented_capabili
 }
 
 #[test]
-fn container_with_process_numbers_of_its_own_is_told_so_and_not_that_the_kernel_is_too_old() -> anyhow::Result<()>
-{
+fn container_with_process_numbers_of_its_own_is_told_so_and_not_that_the_kernel_is_too_old()
+-> anyhow::Result<()> {
     require_bpf!(Ok(()));
     require_podman!(Ok(()));
     let doctor = in_container(&[UNFILTERED], &["doctor"])?;
