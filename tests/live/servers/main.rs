@@ -76,10 +76,14 @@ servers! {
     all gunicorn_gevent_with_several_workers: GunicornGevent { workers: 2 };
     all uvicorn_asgi: Uvicorn { application: Application::Asgi, workers: 1 };
     all uvicorn_asgi_with_several_workers: Uvicorn { application: Application::Asgi, workers: 2 };
-    all granian: Granian { blocking_threads: 4 };
-    all loop_whose_tasks_wake_it: OwnLoop::TaskThatWakes;
-    all loop_that_runs_by_readiness: OwnLoop::ByReadiness;
     all uvicorn_starlette: Uvicorn { application: Application::Starlette, workers: 1 };
+}
+
+/// Its requests' work is told to the microsecond. Their witness ends where the application does, and they wait to be written then.
+#[test]
+#[ignore = "make live-all"]
+fn loop_that_runs_by_readiness() -> anyhow::Result<()> {
+    truth::work_agrees_with_the_witness(&OwnLoop::ByReadiness)
 }
 
 const A2WSGI: Uvicorn = Uvicorn { application: Application::A2wsgi { threads: 4 }, workers: 1 };
@@ -99,7 +103,7 @@ fn uvicorn_a2wsgi() -> anyhow::Result<()> {
 
 /// What does not pass every time, and why: `docs/limits.md`.
 mod gaps {
-    use super::{A2WSGI, Twisted, Uwsgi, truth};
+    use super::{A2WSGI, Granian, OwnLoop, Twisted, Uwsgi, truth};
 
     /// 6 of 140 requests have their work in another phase, or 13 of 163.
     #[test]
@@ -113,6 +117,20 @@ mod gaps {
     #[ignore = "make live-all gaps"]
     fn a2wsgi_knows_its_work() -> anyhow::Result<()> {
         truth::requests_agree_with_the_witness(&A2WSGI)
+    }
+
+    /// 38 % are unexplained; which thread works for which request is not known for a third of the time that they sleep or ask.
+    #[test]
+    #[ignore = "make live-all gaps"]
+    fn granian() -> anyhow::Result<()> {
+        truth::requests_agree_with_the_witness(&Granian { blocking_threads: 4 })
+    }
+
+    /// 17 % are unexplained, and what the application does in the loop is called `loop_wait` where it cannot be seen for whom that was.
+    #[test]
+    #[ignore = "make live-all gaps"]
+    fn loop_whose_tasks_wake_it() -> anyhow::Result<()> {
+        truth::requests_agree_with_the_witness(&OwnLoop::TaskThatWakes)
     }
 
     #[test]

@@ -124,6 +124,19 @@ pub(crate) fn requests_agree_but_for_their_work(recipe: &dyn Recipe) -> anyhow::
     put(recipe, false, &[])
 }
 
+/// The same, but for the length of requests, which their witness does not know: what the application knows of its own work.
+pub(crate) fn work_agrees_with_the_witness(recipe: &dyn Recipe) -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let window = window(recipe, true)?;
+    eprintln!("{}: {} requests", recipe.about(), window.traced.requests.len());
+    every_request_is_seen_once(&window)?;
+    nothing_is_lost(&window.traced)?;
+    little_is_unexplained(recipe, &window.traced)?;
+    accounts_agree(&window)?;
+    work::phases_are_those_of_the_work(recipe, &window)
+}
+
 /// All of it, and these.
 pub(crate) fn agrees(recipe: &dyn Recipe, checks: &[Check<'_>]) -> anyhow::Result<()> {
     put(recipe, recipe.knows_its_work(), checks)
