@@ -1,7 +1,7 @@
 //! Finding `gil-threads`: a process has more threads that want to run Python code than its interpreter, and its share of CPU,
 //! can run.
 //!
-//! In: how many threads waited for one lock at a time. Out: a verdict whose cost is what threads of such processes waited, and
+//! In: how many threads waited for one lock at a time. Out: a verdict whose cost is what requests waited for such processes' locks, and
 //! where the interpreter is used up what requests waited in line for a thread of it.
 
 use super::basis::{Basis, Outcome, Verdict, decides, explains};
@@ -50,7 +50,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let worst = seen.locks.iter().max_by(|one, other| waiting(one).total_cmp(&waiting(other)));
     let most = worst.map_or(0.0, waiting);
     let crowded = |lock: &Lock| waiting(lock) >= limits.gil_waiting_min_count;
-    let cost_ns = gil::sum(seen, |lock| if crowded(lock) { lock.wait_ns } else { 0 });
+    // Threads wait for it beside requests, too.
+    let of_requests_ns = basis.phases().get(Phase::GilWait);
+    let cost_ns = gil::sum(seen, |lock| if crowded(lock) { lock.wait_ns } else { 0 }).min(of_requests_ns);
     let run_queue_share =
         worst.map_or(0.0, |lock| ratio(lock.run_queue_ns, lock.wait_ns.saturating_add(lock.run_queue_ns)));
     let mut evidence = vec![
@@ -107,7 +109,7 @@ mod tests {
 
     fn scene(wait_ns: u64) -> Scene {
         let mut scene =
-            Scene::gunicorn("gthread", 4, 10 * SECOND).requests(100).phase(Phase::GilWait, 5 * SECOND);
+            Scene::gunicorn("gthread", 4, 10 * SECOND).requests(100).phase(Phase::GilWait, 25 * SECOND);
         for (tgid, wait_ns) in [(11, SECOND), (12, wait_ns)] {
             let held_at_most_ns = Some(8 * SECOND);
             scene.0.gil.locks.push(Lock { tgid, wait_ns, held_at_most_ns, ..Lock::default() });
@@ -196,6 +198,15 @@ mod tests {
             let Answer::Undecided { reason } = &finding.answer else { panic!("{id}: {finding:?}") };
             assert!(reason.contains("cannot be told"), "{id}: {reason}");
         }
+    }
+
+    #[test]
+    fn threads_cost_requests_no_more_than_these_waited() {
+        let mut scene = scene(24 * SECOND);
+        let mut few =
+            Scene::gunicorn("gthread", 4, 10 * SECOND).requests(100).phase(Phase::GilWait, 8 * SECOND);
+        few.0.gil.locks = std::mem::take(&mut scene.0.gil.locks);
+        assert_eq!(few.judge("gil-threads").cost_ns, 8 * SECOND, "the others waited beside requests");
     }
 
     #[test]
