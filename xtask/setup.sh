@@ -104,7 +104,7 @@ stores() {
 # Containers of the tests run on the machine's own root file system: nothing is fetched for them.
 containers() {
     local missing=()
-    command -v podman >/dev/null || missing+=(podman crun)
+    [ -x /usr/bin/podman ] && { [ -x /usr/bin/crun ] || [ -x /usr/sbin/runc ]; } || missing+=(podman crun)
     if [ ${#missing[@]} -gt 0 ] && ! install_packages "${missing[@]}"; then
         say "tests of containers will be skipped or fail; for them run  sudo apt-get install ${missing[*]}"
     fi
@@ -128,6 +128,11 @@ environment() {
         "$python" -m venv --clear "$venv"
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${cache[@]}" --requirement "$requirements"
         printf '%s\n' "$stamp" >"$venv/stamp"
+    fi
+    # One that pip has built and kept since before TLS could be had has none.
+    if [ -x "$venv/bin/uwsgi" ] && [ -e /usr/include/openssl/ssl.h ] && ! "$venv/bin/uwsgi" --help | grep -q https-socket; then
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --force-reinstall --no-deps \
+            "$(grep '^uWSGI==' "$requirements")"
     fi
 }
 

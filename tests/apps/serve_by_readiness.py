@@ -2,8 +2,7 @@
 
 In: host and port. Out: answers until it is ended.
 
-Of all that one wait has found ready, first what is readable has its turn: applications of several connections run between the read and the
-write of one.
+A response is written one wait later at the earliest, so that applications of several connections run between the read and the write of one.
 """
 
 import select
@@ -50,7 +49,10 @@ def main():
         for number, events in ready:
             try:
                 if number == listener.fileno():
-                    connection, _ = listener.accept()
+                    try:
+                        connection, _ = listener.accept()
+                    except BlockingIOError:
+                        continue
                     connection.setblocking(False)
                     connections[connection.fileno()] = (connection, plain_http.Requests(), [])
                     epoll.register(connection, select.EPOLLIN)

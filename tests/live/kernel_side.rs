@@ -100,6 +100,7 @@ fn cpu_and_run_queue_agree_with_schedstat() -> anyhow::Result<()> {
     let switches = Switches::start()?;
     let server = ToyServer::tcp(1)?;
     let stolen_before_ns = stolen_ns()?;
+    let start_ns = monotonic_ns();
     let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
     // More of them than CPUs, so that there is a run queue to measure; forked, so that no interpreter lock hides it.
     ask(&mut server.connect()?, "/burning-children/6")?;
@@ -119,9 +120,10 @@ fn cpu_and_run_queue_agree_with_schedstat() -> anyhow::Result<()> {
         (sum(|thread| thread.ours.run_queue_ns), sum(|thread| thread.kernel_run_queue_ns));
     assert!(kernel_waited > 1e9, "there was too little contention to compare");
     // From Linux 6.12 on the kernel adds the rest of a sleep in which it moved the thread to another CPU.
-    let shown = switches.end(0..u64::MAX)?;
+    let shown = switches.end(start_ns..u64::MAX)?;
     let moved = totals.iter().filter_map(|thread| shown.get(&thread.tid));
     let moved_asleep = moved.map(|times| times.moved_asleep_ns).sum::<u64>() as f64;
+    assert!(moved_asleep < kernel_waited / 10.0, "{moved_asleep} of {kernel_waited} ns: nothing to compare");
     assert!(
         (kernel_cpu * 0.99..=kernel_cpu * 1.01 + stolen).contains(&cpu),
         "CPU: ours {cpu} ns, the kernel's {kernel_cpu} ns, {stolen} ns stolen"

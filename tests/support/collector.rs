@@ -92,7 +92,7 @@ impl Collector {
 
 /// rotel's program, in its package.
 fn rotel() -> anyhow::Result<PathBuf> {
-    let libraries = crate::root().join(".tools/venvdocs/lib");
+    let libraries = crate::root().join(".tools/venv-collector/lib");
     let versions = std::fs::read_dir(&libraries).context("`make setup` installs rotel")?;
     let programs = versions.flatten().map(|version| version.path().join("site-packages/rotel/rotel-agent"));
     programs.into_iter().find(|program| program.exists()).context("`make setup` installs rotel")

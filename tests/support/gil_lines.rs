@@ -70,8 +70,8 @@ pub struct Wanted<'a> {
     pub waited_ns: u64,
     /// From the same moment to the one at which its holder was done.
     pub kept_ns: u64,
-    /// For how long one of the two was ready and had no CPU meanwhile, by the kernel's tracer: it asked for the lock later, or looked at its
-    /// clock later. (The kernel's own account leaves out what a quota takes from a thread that could run on.)
+    /// For how long it was ready and had no CPU meanwhile, by the kernel's tracer: it asked for the lock later. (The kernel's own account leaves
+    /// out what a quota takes from a thread that could run on.)
     pub without_cpu_ns: u64,
 }
 
@@ -93,7 +93,7 @@ pub fn wanted<'a>(witnesses: &'a [Witness], waits: &Waits) -> anyhow::Result<Vec
             hold,
             waited_ns: want.end_ns.saturating_sub(wanted_ns),
             kept_ns: until_ns - wanted_ns,
-            without_cpu_ns: waits.of_any(&[want.tid, hold.tid], &(wanted_ns..want.end_ns)),
+            without_cpu_ns: waits.of(want.tid, &(wanted_ns..want.end_ns)),
         })
     };
     witnesses.iter().filter(|witness| witness.kind == "want").map(of).collect()

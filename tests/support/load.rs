@@ -56,8 +56,17 @@ pub struct Sent {
     pub start_ns: u64,
     /// When the last ended, `CLOCK_MONOTONIC`.
     pub end_ns: u64,
+    /// Sums.
+    pub counts: Counts,
     /// Every request that was begun.
     pub requests: Vec<SentRequest>,
+}
+
+/// Sums of what the clients did.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Counts {
+    /// Connections that were made: the last of each client may have asked nothing, as the time was over.
+    pub connections: u64,
 }
 
 impl Sent {

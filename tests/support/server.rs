@@ -270,6 +270,9 @@ impl Server {
 
     /// Ends the server; its logs can still be read.
     pub fn stop(&mut self) {
+        if self.children.first().is_some_and(|child| child.pid() != self.pid) {
+            end_contained(self.pid);
+        }
         for child in self.children.iter_mut().rev() {
             child.stop();
         }
@@ -299,6 +302,19 @@ impl Server {
         let lines: Vec<&str> = log.lines().collect();
         let last = lines.get(lines.len().saturating_sub(12)..).unwrap_or_default();
         format!("its error log ends:\n{}", last.join("\n"))
+    }
+}
+
+/// Ends a container's first process, which hears no signal that it has no handler for; with it the container, whose runtime then tidies up.
+fn end_contained(pid: u32) {
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return };
+    let is_gone = || Ok((!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
+    for (signal, seconds) in [(libc::SIGTERM, 2), (libc::SIGKILL, 5)] {
+        // SAFETY: `kill` takes no pointers. The number is the container's until its runtime has seen its end.
+        unsafe { libc::kill(pid, signal) };
+        if until("the container's end", Duration::from_secs(seconds), is_gone).is_ok() {
+            return;
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use wsgi_trace_tests::cgroup::CpuQuota;
 use wsgi_trace_tests::dropping::{self, Clients};
 use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::load::{Load, Sent, SentRequest};
+use wsgi_trace_tests::load::{Load, SentRequest};
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::{Recipe, Server};
 use wsgi_trace_tests::trace::{Trace, Traced};
@@ -69,6 +69,8 @@ pub(crate) struct Seen {
     pub(crate) traced: Traced,
     /// What ordinary clients sent and got.
     pub(crate) sent: Vec<SentRequest>,
+    /// Connections that they made.
+    pub(crate) connections: u64,
     /// What clients of a plan saw.
     pub(crate) plan: Option<dropping::Seen>,
     /// Connections that found a full queue, as the kernel counts them for this network.
@@ -111,12 +113,13 @@ impl Side {
         }
         let before = overflows()?;
         let trace = Trace::start(server.pid())?;
-        let (mut sent, mut plan) = (Vec::new(), None);
+        let (mut sent, mut connections, mut plan) = (Vec::new(), 0, None);
         match self.start(&server)? {
             Working::Load(loads) => {
                 for load in loads {
-                    let Sent { requests, .. } = load.finish()?;
-                    sent.extend(requests);
+                    let of_load = load.finish()?;
+                    connections += of_load.counts.connections;
+                    sent.extend(of_load.requests);
                 }
             }
             Working::Plan(clients) => plan = Some(clients.finish()?),
@@ -125,7 +128,7 @@ impl Side {
         let overflows = overflows()?.saturating_sub(before);
         let throttled = quota.as_ref().map(CpuQuota::throttled_seconds).transpose()?;
         server.stop();
-        let seen = Seen { finding, traced, sent, plan, overflows, throttled, server };
+        let seen = Seen { finding, traced, sent, connections, plan, overflows, throttled, server };
         eprintln!("{}: {}", self.server.about(), seen.told()?);
         Ok(seen)
     }

@@ -44,7 +44,7 @@ fn refused(seen: &Seen) -> anyhow::Result<()> {
 
 /// Every connection of the clients woke somebody, and most of the workers.
 fn woken(seen: &Seen) -> anyhow::Result<()> {
-    same("connections", seen.figure("connections_count")?, seen.sent.len() as f64)
+    same("connections", seen.figure("connections_count")?, seen.connections as f64)
 }
 
 /// Those that waited beside a free worker waited no longer than all did beyond their own tenth of a second, by the client's clock.

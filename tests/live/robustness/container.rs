@@ -6,7 +6,7 @@
 use anyhow::Context as _;
 use wsgi_trace::capability::CAPABILITIES_WANTED;
 use wsgi_trace::cli::exit::ExitCode;
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::{exclusive, shared};
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::podman;
@@ -55,7 +55,7 @@ fn default_filter_of_a_container_is_named_and_without_it_the_documented_capabili
     let (traced, load) = std::thread::scope(|scope| {
         let address = server.address();
         let asking =
-            scope.spawn(move || Load::run(address, &["--clients=2", "--seconds=4", "--routes=/fast"]));
+            scope.spawn(move || Load::run(address, &["--clients=2", "--seconds=10", "--routes=/fast"]));
         (
             in_container(&[OF_HOST, UNFILTERED], &["--pid", &pid, "-d", "2s", "--format", "json"]),
             asking.join(),
@@ -77,11 +77,12 @@ fn container_with_process_numbers_of_its_own_is_told_so_and_not_that_the_kernel_
 -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     require_podman!(Ok(()));
+    let _others = shared()?;
     let doctor = in_container(&[UNFILTERED], &["doctor"])?;
     assert_failure(&doctor, ExitCode::KernelUnsuitable, &["--pid=host"]);
     let no: Vec<&str> = doctor.stdout.lines().filter(|line| line.starts_with("NO")).collect();
     let is_it = |line: &&str| line.starts_with("NO  attaching") && line.contains("--pid=host");
-    assert!(no.iter().any(|line| is_it(line)), "{no:#?}");
+    assert!(no.iter().any(is_it), "{no:#?}");
     assert!(no.iter().all(|line| is_it(line) || line.starts_with("NO  CAP_")), "{no:#?}");
     Ok(())
 }

@@ -36,7 +36,7 @@ fn waitress() -> anyhow::Result<()> {
     contained(Waitress { threads: 4 })
 }
 
-/// The quota that was set is the one that is told, and that it stopped the server.
+/// The report tells the quota that was set, and that the server was throttled by it.
 fn quota_is_told(window: &Window) -> anyhow::Result<()> {
     let groups = window.traced.value("/target/cgroups")?;
     let of = |group: &Value, name: &str| group.get(name).and_then(Value::as_u64).unwrap_or(0);

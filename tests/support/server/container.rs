@@ -1,7 +1,8 @@
 //! A server in a container of its own: any recipe, run by podman on the machine's own root file system, which it cannot change.
 //!
 //! In: a recipe, podman's options. Out: a recipe. Processes, mounts, control group, capabilities and system calls are the container's; the
-//! network is the machine's, so that clients reach the server. All that podman keeps is in the server's directory.
+//! network is the machine's, so that clients reach the server. What podman keeps of the container is in the server's directory; what it keeps for
+//! all containers stays where it is on this machine.
 
 use std::process::Command;
 

@@ -11,7 +11,7 @@ use super::{Clients, Place, Recipe};
 pub enum OwnLoop {
     /// asyncio: the application runs within its request's task, which then wakes the loop by its own wake-up descriptor.
     TaskThatWakes,
-    /// epoll: the application runs between the read and the write of its connection, with others ready.
+    /// epoll: the application runs between the read and the write of its connection, while others may be ready too.
     ByReadiness,
 }
 

@@ -2,11 +2,12 @@
 //!
 //! In: what kind of address it wants. Out: a [`Place`], gone when dropped.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tempfile::TempDir;
 
@@ -145,6 +146,18 @@ impl Place {
     }
 }
 
+/// Ports that were given to servers of this program: until such a server listens the system may give its port again, and servers that share ports
+/// (`SO_REUSEPORT`) would share their clients.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// A free port of `host` that no other server of this program has or had.
 pub(crate) fn free(host: &str) -> anyhow::Result<Address> {
-    Ok(Address::Tcp(TcpListener::bind((host, 0))?.local_addr()?.to_string()))
+    for _ in 0..100 {
+        let address = TcpListener::bind((host, 0))?.local_addr()?;
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.insert(address.port()) {
+            return Ok(Address::Tcp(address.to_string()));
+        }
+    }
+    anyhow::bail!("the system gives the same ports again and again")
 }
