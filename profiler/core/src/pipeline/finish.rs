@@ -2,22 +2,23 @@
 //!
 //! In: the machines' state at the end of the stream. Out: the [`Snapshot`].
 
+mod listeners;
+
 use std::collections::BTreeMap;
 
 use crate::event::Tid;
 use crate::fact::holders::ForeignHolders;
-use crate::fact::{Account, Attached, ThreadTotals};
+use crate::fact::{Account, Attached, Overhead, ThreadTotals};
 use crate::machine::driver::exchange_end::end_window;
 use crate::machine::driver::light;
 use crate::machine::driver::state::State;
 use crate::machine::join::front;
 use crate::machine::time::slot::Busy;
-use crate::machine::world::listener::Listeners;
 use crate::machine::world::queue::Measured;
 use crate::model::dropped::{Cause, Counted, Dropped, Example};
 use crate::model::gil::Gil;
 use crate::model::slot::{HeatRow, Slot, Slots};
-use crate::model::{Listener, Losses, Process, Snapshot, Thread as ThreadTotal};
+use crate::model::{Conservation, Listener, Losses, Process, Snapshot, Thread as ThreadTotal};
 use crate::order::OrderCounts;
 use crate::server::{Observed, Recognised, Role, recognise, slots_of_one_worker};
 use crate::timeline::Entry;
@@ -69,28 +70,7 @@ impl Machines {
         losses.kernel = counted.counters;
         losses.undecided_waits = counted.undecided_waits;
         losses.recording_truncated = self.window.end_reason.is_none();
-        let mut conservation = std::mem::take(&mut state.time.conservation);
-        conservation.requests_broken = state.product.summary.broken;
-        conservation.received = losses.kernel.received;
-        conservation.emitted = total(&losses.kernel.emitted);
-        if let Some(overhead) = &self.overhead {
-            conservation.stolen_ns = overhead.stolen_ns;
-            conservation.interrupt_ns = overhead.interrupt_ns;
-        }
-        let (possible, impossible): (Vec<_>, Vec<_>) =
-            self.totals.iter().partition(|totals| is_possible(totals));
-        for totals in possible {
-            let Account { cpu_ns, run_queue_ns, .. } = totals.ours;
-            for (sum, part) in [
-                (&mut conservation.threads_compared, 1),
-                (&mut conservation.cpu_ns, cpu_ns),
-                (&mut conservation.run_queue_ns, run_queue_ns),
-                (&mut conservation.kernel_cpu_ns, totals.kernel_cpu_ns),
-                (&mut conservation.kernel_run_queue_ns, totals.kernel_run_queue_ns),
-            ] {
-                *sum = sum.saturating_add(part);
-            }
-        }
+        let (conservation, impossible) = conserved(&mut state, &losses, self.overhead.as_ref(), &self.totals);
 
         let recognised = recognise(&state.world.processes.seen, &state.world.processes.listeners);
         let server = recognised.kind.refine(&recognised.server, &observed(&state, &recognised));
@@ -98,11 +78,10 @@ impl Machines {
         // Without system calls nothing is known of either: not even that there were none.
         let configured = recognised.kind.configured_slots(&server).filter(|_| !is_light);
         let mut blind_spots = blind_spots(&state);
-        if !impossible.is_empty() {
+        if impossible > 0 {
             blind_spots.push(format!(
                 "left out of the comparison with the kernel's own account, by which they ran and waited for a CPU for longer than \
-                 passed: threads: {}",
-                impossible.len()
+                 passed: threads: {impossible}"
             ));
         }
         if is_light {
@@ -111,18 +90,14 @@ impl Machines {
         blind_spots.extend(listeners_blind_spots(&self.foreign, &state));
         let front_end = has_front_end.then(|| front::report(&state));
         let processes = processes(&state, &recognised);
-        let mut listeners = if is_light { Vec::new() } else { listeners(&state, &self.listeners) };
+        let mut listeners = if is_light { Vec::new() } else { listeners::told(&state, &self.listeners) };
         let measured = Measured {
             delays: self.attached.delays_measured,
             full_unix_queues: self.attached.counts_full_unix_queues(),
         };
         for listener in &mut listeners {
             listener.queue = self.queues.finish(listener.seen.inode, end_ns, measured);
-            let foreign = self.foreign.holders.iter().filter(|holder| holder.inode == listener.seen.inode);
-            // One that was born into the target since is none.
-            let foreign = foreign
-                .filter(|holder| !state.world.processes.seen.iter().any(|own| own.tgid == holder.tgid));
-            listener.foreign = foreign.map(|holder| (holder.tgid, holder.comm.clone())).collect();
+            listener.foreign = listeners::held_by_others(listener, &state, &self.foreign);
             listener.beside_free = state.time.capacity.finish(listener.seen.inode);
             listener.is_deferred = self.queues.is_deferred(listener.seen.inode);
             listener.woken = self.wakes.of(listener.seen.inode).cloned();
@@ -133,12 +108,7 @@ impl Machines {
         }
         let unread = listeners.iter().filter(|listener| !listener.is_closed && listener.queue.is_none());
         blind_spots.extend(self.queues.blind_spot(unread.map(|listener| listener.seen.address.as_str())));
-        let open = listeners.iter().filter(|listener| !listener.is_closed);
-        let addresses: Vec<_> = open.map(|listener| listener.seen.address.clone()).collect();
-        for listener in listeners.iter_mut().filter(|listener| !listener.is_closed) {
-            let same = addresses.iter().filter(|address| **address == listener.seen.address).count();
-            listener.siblings = u32::try_from(same.saturating_sub(1)).unwrap_or(u32::MAX);
-        }
+        listeners::count_siblings(&mut listeners);
         let connections = state.wire.connections.seen_in_window();
         let limits: BTreeMap<Tid, Option<u64>> = state
             .world
@@ -232,6 +202,37 @@ fn hold_at_most(gil: &mut Gil, processes: &[Process], window_ns: u64) {
         let held_ns = awake_ns.saturating_sub(lock.run_queue_ns).max(lock.held_at_least_ns);
         lock.held_at_most_ns = Some(held_ns.min(window_ns));
     }
+}
+
+/// How well the laws held, and how many threads could not be compared: their account by the kernel cannot be true.
+fn conserved(
+    state: &mut State,
+    losses: &Losses,
+    overhead: Option<&Overhead>,
+    totals: &[ThreadTotals],
+) -> (Conservation, usize) {
+    let mut conservation = std::mem::take(&mut state.time.conservation);
+    conservation.requests_broken = state.product.summary.broken;
+    conservation.received = losses.kernel.received;
+    conservation.emitted = total(&losses.kernel.emitted);
+    if let Some(overhead) = overhead {
+        conservation.stolen_ns = overhead.stolen_ns;
+        conservation.interrupt_ns = overhead.interrupt_ns;
+    }
+    let (possible, impossible): (Vec<_>, Vec<_>) = totals.iter().partition(|totals| is_possible(totals));
+    for totals in possible {
+        let Account { cpu_ns, run_queue_ns, .. } = totals.ours;
+        for (sum, part) in [
+            (&mut conservation.threads_compared, 1),
+            (&mut conservation.cpu_ns, cpu_ns),
+            (&mut conservation.run_queue_ns, run_queue_ns),
+            (&mut conservation.kernel_cpu_ns, totals.kernel_cpu_ns),
+            (&mut conservation.kernel_run_queue_ns, totals.kernel_run_queue_ns),
+        ] {
+            *sum = sum.saturating_add(part);
+        }
+    }
+    (conservation, impossible.len())
 }
 
 fn losses(state: &State, received: &Received) -> Losses {
@@ -428,50 +429,6 @@ fn processes(state: &State, recognised: &Recognised) -> Vec<Process> {
         })
         .collect();
     list.sort_by_key(|process| process.tgid);
-    list
-}
-
-fn listeners(state: &State, counted: &Listeners) -> Vec<Listener> {
-    let mut list: Vec<Listener> = Vec::new();
-    for seen in &state.world.processes.listeners {
-        let [accepted, empty, failed] =
-            state.world.accepts.get(&(seen.tgid, seen.fd)).copied().unwrap_or_default();
-        let same = |other: &&mut Listener| match seen.inode {
-            0 => other.seen.address == seen.address,
-            inode => other.seen.inode == inode,
-        };
-        let place = match list.iter_mut().find(same) {
-            Some(known) => known,
-            None => {
-                // Announcements to UNIX listeners are seen by the hook that arrivals are seen by.
-                let is_seen = state.world.arrival_measured || seen.family != "unix";
-                let wakes = counted.wakes(seen.inode).filter(|_| is_seen);
-                list.push(Listener { seen: seen.clone(), wakes, is_closed: true, ..Listener::default() });
-                let Some(last) = list.last_mut() else { continue };
-                last
-            }
-        };
-        place.is_closed &= seen.fd < 0;
-        let is_held = seen.fd >= 0 && !state.world.processes.ended.contains_key(&seen.tgid);
-        if is_held && !place.holders.contains(&seen.tgid) {
-            place.holders.push(seen.tgid);
-        }
-        place.accepted += accepted;
-        match place.accepted_by.iter_mut().find(|(tgid, _)| *tgid == seen.tgid) {
-            Some((_, count)) => *count += accepted,
-            None => place.accepted_by.push((seen.tgid, accepted)),
-        }
-        place.accepts_empty += empty;
-        place.accepts_failed += failed;
-        let empty = counted.empty_returns(seen.tgid, seen.fd);
-        place.empty_returns = place.empty_returns.saturating_add(empty.count);
-        place.empty_returns_cpu_ns = place.empty_returns_cpu_ns.saturating_add(empty.cpu_ns);
-        if let Some(waits) = counted.accept_wait(seen.tgid, seen.fd) {
-            place.accept_wait.merge(waits);
-        }
-    }
-    // One of which nothing became known and from which nothing came is no news.
-    list.retain(|listener| !listener.seen.family.is_empty() || listener.accepted > 0);
     list
 }
 

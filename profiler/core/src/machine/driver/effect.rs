@@ -12,11 +12,12 @@ use crate::machine::ledger::exchange::{self, Bytes};
 use crate::machine::ledger::{finish, foreign, slots, turn};
 use crate::machine::runtime::candidates::runs_loop;
 use crate::machine::runtime::thread::Thread;
-use crate::machine::runtime::{handoff, job};
+use crate::machine::runtime::{asker, handoff, job};
+use crate::machine::wire::connection::At;
 use crate::machine::wire::ending::How;
 use crate::machine::wire::request::Wants;
 use crate::machine::world::classify::{Meaning, Touch};
-use crate::machine::world::descriptor::EPOLL_CTL_DEL;
+use crate::machine::world::descriptor::{EPOLL_CTL_ADD, EPOLL_CTL_DEL};
 use crate::machine::world::errno::{EAGAIN, EINTR};
 use crate::timeline::Entry;
 
@@ -29,141 +30,181 @@ const EPOLLOUT: u32 = 4;
 pub(super) fn effects(
     state: &mut State,
     thread: &mut Thread,
-    (slice, exit_ns): (&Slice, u64),
+    at: (&Slice, u64),
     meaning: &Meaning,
     captured: Option<&[u8]>,
     sink: &mut dyn FnMut(Entry),
 ) {
-    let tgid = slice.tgid;
+    let (slice, exit_ns) = at;
     if let Call::Accept { listener_fd } = slice.call {
-        thread.signs.accepts = true;
-        // One that succeeded has told of its connection, also where nobody saw it begin.
-        if slice.result < 0 {
-            state.count_accept((tgid, listener_fd), 1 + usize::from(slice.result != EAGAIN));
-        }
-        if slice.result < 0 {
-            let clients = || state.world.descriptors.clients(tgid);
-            state.product.drops.accept_failed(slice, listener_fd, exit_ns, clients);
-        }
+        accept(state, thread, at, listener_fd);
     }
-    let Some((fd, touch)) = meaning.touch else {
-        if state.join.topology.has_front_end()
-            && let Some(before) = front::uses_again(state, thread, slice)
-        {
-            finish::shut(state, before, sink);
-        }
-        if thread.is_loop() && !matches!(slice.call, Call::Make { .. }) {
-            foreign::foreign(state, thread, slice, exit_ns, sink);
-        } else if matches!(slice.call, Call::Write { .. }) && thread.slot.is_none() {
-            handoff::note(&mut state.hand(), thread, slice, exit_ns);
-        }
-        if state.join.topology.has_front_end() {
-            front::call(state, thread, slice, exit_ns, sink);
-        }
-        match slice.call {
-            Call::Read { fd, .. } | Call::Write { fd } if slice.result > 0 => {
-                crate::machine::runtime::asker::count(&mut state.hand(), thread, slice);
-                let class = state.world.descriptors.class(tgid, fd);
-                if class == Some(DescriptorClass::Wakeup) && matches!(slice.call, Call::Write { .. }) {
-                    job::tell(thread, exit_ns);
-                }
-                state.world.foreign_descriptor_calls =
-                    state.world.foreign_descriptor_calls.saturating_add(u64::from(class.is_none()));
-            }
-            Call::Close { fd } => drop(state.world.descriptors.close(tgid, fd, slice.enter_ns)),
-            Call::CloseRange { first, last } if slice.result >= 0 => {
-                let last = i32::try_from(last).unwrap_or(i32::MAX).min(state.world.descriptors.highest(tgid));
-                for fd in i32::try_from(first).unwrap_or(i32::MAX)..=last {
-                    close(state, thread, slice, fd, exit_ns, sink);
-                }
-            }
-            Call::Duplicate { fd } if slice.result >= 0 => duplicate(state, thread, slice, fd, exit_ns, sink),
-            _ => {
-                replace(state, thread, slice, exit_ns, sink);
-                state.world.descriptors.follow(slice, exit_ns);
-            }
-        }
-        if thread.is_loop() && matches!(slice.call, Call::Make { .. }) {
-            foreign::foreign(state, thread, slice, exit_ns, sink);
-        }
-        return;
-    };
-    let Some(number) = state.world.descriptors.connection(tgid, fd) else { return };
+    let Some((fd, touch)) = meaning.touch else { return beside_clients(state, thread, at, sink) };
+    let Some(number) = state.world.descriptors.connection(slice.tgid, fd) else { return };
     thread.signs.in_front = front::is_in_front(state, number);
     job::engage(thread, number, slice, touch);
     slots::make_slot_of_reader(state, thread, number, slice, touch);
-    let moved = u64::try_from(slice.result).unwrap_or(0);
-    let bytes = Bytes { moved, captured: captured.unwrap_or_default() };
-    // The client has gone: up to here the thread worked for it, whoever closes the connection.
-    let has_gone = slice.result <= 0 && !matches!(slice.result, EAGAIN | EINTR);
-    if has_gone
-        && slice.result < 0
+    note_end(state, thread, (number, slice, exit_ns), touch, sink);
+    match touch {
+        Touch::Read | Touch::Write => moves(state, thread, (number, slice, exit_ns), touch, captured, sink),
+        Touch::Shutdown => shutdown(state, thread, (number, slice, exit_ns), sink),
+        Touch::Close => close(state, thread, slice, fd, exit_ns, sink),
+        Touch::Register => register(state, thread, (number, slice, exit_ns), sink),
+        Touch::WaitReadable | Touch::WaitWritable => {}
+    }
+    let is_idle = state.wire.connections.get(number).is_none_or(|connection| connection.requests.is_empty());
+    let takes = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_ADD, .. });
+    turn::touched(thread, exit_ns, takes && is_idle);
+    job::touched(thread, exit_ns);
+}
+
+/// An accept. One that succeeded has told of its connection, also where nobody saw it begin.
+fn accept(state: &mut State, thread: &mut Thread, (slice, exit_ns): (&Slice, u64), listener_fd: i32) {
+    thread.signs.accepts = true;
+    if slice.result < 0 {
+        let tgid = slice.tgid;
+        state.count_accept((tgid, listener_fd), 1 + usize::from(slice.result != EAGAIN));
+        let clients = || state.world.descriptors.clients(tgid);
+        state.product.drops.accept_failed(slice, listener_fd, exit_ns, clients);
+    }
+}
+
+/// A call on no client's connection.
+fn beside_clients(
+    state: &mut State,
+    thread: &mut Thread,
+    (slice, exit_ns): (&Slice, u64),
+    sink: &mut dyn FnMut(Entry),
+) {
+    let tgid = slice.tgid;
+    let has_front_end = state.join.topology.has_front_end();
+    if has_front_end && let Some(before) = front::uses_again(state, thread, slice) {
+        finish::shut(state, before, sink);
+    }
+    if thread.is_loop() && !matches!(slice.call, Call::Make { .. }) {
+        foreign::foreign(state, thread, slice, exit_ns, sink);
+    } else if matches!(slice.call, Call::Write { .. }) && thread.slot.is_none() {
+        handoff::note(&mut state.hand(), thread, slice, exit_ns);
+    }
+    if has_front_end {
+        front::call(state, thread, slice, exit_ns, sink);
+    }
+    match slice.call {
+        Call::Read { fd, .. } | Call::Write { fd } if slice.result > 0 => {
+            asker::count(&mut state.hand(), thread, slice);
+            let class = state.world.descriptors.class(tgid, fd);
+            if class == Some(DescriptorClass::Wakeup) && matches!(slice.call, Call::Write { .. }) {
+                job::tell(thread, exit_ns);
+            }
+            state.world.foreign_descriptor_calls =
+                state.world.foreign_descriptor_calls.saturating_add(u64::from(class.is_none()));
+        }
+        Call::Close { fd } => drop(state.world.descriptors.close(tgid, fd, slice.enter_ns)),
+        Call::CloseRange { first, last } if slice.result >= 0 => {
+            let last = i32::try_from(last).unwrap_or(i32::MAX).min(state.world.descriptors.highest(tgid));
+            for fd in i32::try_from(first).unwrap_or(i32::MAX)..=last {
+                close(state, thread, slice, fd, exit_ns, sink);
+            }
+        }
+        Call::Duplicate { fd } if slice.result >= 0 => duplicate(state, thread, slice, fd, exit_ns, sink),
+        _ => {
+            replace(state, thread, slice, exit_ns, sink);
+            state.world.descriptors.follow(slice, exit_ns);
+        }
+    }
+    if thread.is_loop() && matches!(slice.call, Call::Make { .. }) {
+        foreign::foreign(state, thread, slice, exit_ns, sink);
+    }
+}
+
+/// The client has gone, if it has: up to here the thread worked for it, whoever closes the connection.
+fn note_end(state: &mut State, thread: &mut Thread, at: At<'_>, touch: Touch, sink: &mut dyn FnMut(Entry)) {
+    let (number, slice, exit_ns) = at;
+    if slice.result > 0 || matches!(slice.result, EAGAIN | EINTR) {
+        return;
+    }
+    if slice.result < 0
         && let Some(connection) = state.wire.connections.get_mut(number)
     {
         connection.signs.called(slice.result, touch == Touch::Write, exit_ns);
     }
+    let connection = state.wire.connections.get(number);
     if matches!(touch, Touch::Read | Touch::Write)
-        && has_gone
-        && state.wire.connections.get(number).is_some_and(|connection| connection.works_unanswered(slice.tid))
+        && connection.is_some_and(|connection| connection.works_unanswered(slice.tid))
     {
-        exchange::advance(state, thread, (number, slice, exit_ns), sink);
+        exchange::advance(state, thread, at, sink);
     }
+}
+
+/// A read from a client, or a write to it.
+fn moves(
+    state: &mut State,
+    thread: &mut Thread,
+    at: At<'_>,
+    touch: Touch,
+    captured: Option<&[u8]>,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let (number, slice, _) = at;
+    let moved = u64::try_from(slice.result).unwrap_or(0);
+    let bytes = Bytes { moved, captured: captured.unwrap_or_default() };
     match (touch, slice.call) {
-        (Touch::Read, Call::Read { arrival_ns, .. }) => {
-            if moved > 0 {
-                exchange::read(state, thread, (number, slice, exit_ns), arrival_ns, &bytes, sink);
-            } else if slice.result == EAGAIN {
-                turn::would_block(state, thread, number, Wants::ClientRead);
-            }
+        (Touch::Read, Call::Read { arrival_ns, .. }) if moved > 0 => {
+            exchange::read(state, thread, at, arrival_ns, &bytes, sink);
+        }
+        (Touch::Read, Call::Read { .. }) if slice.result == EAGAIN => {
+            turn::would_block(state, thread, number, Wants::ClientRead);
         }
         (Touch::Write, _) if moved > 0 => {
             // Without the other flag the bit means something else.
             let status_line = slice.flags & STATUS_LINE == STATUS_LINE;
-            exchange::write(state, thread, (number, slice, exit_ns), status_line, &bytes, sink);
-        }
-        (Touch::Shutdown, Call::Shutdown { how, .. }) if how > 0 => {
-            if state
-                .wire
-                .connections
-                .get_mut(number)
-                .is_some_and(|connection| connection.works_to_the_end(slice.tid))
-            {
-                exchange::advance(state, thread, (number, slice, exit_ns), sink);
-            }
-            finish::shut(state, number, sink);
-            if let Some(connection) = state.wire.connections.get_mut(number) {
-                connection.shut = true;
-            }
+            exchange::write(state, thread, at, status_line, &bytes, sink);
         }
         (Touch::Write, _) if slice.result == EAGAIN => {
             turn::would_block(state, thread, number, Wants::ClientWrite);
         }
-        (Touch::Close, _) => close(state, thread, slice, fd, exit_ns, sink),
-        (Touch::Register, _) => {
-            // A loop also registers a connection in the middle of a response, to be told when its client takes more.
-            if !runs_loop(state.view(), thread) {
-                finish::shut(state, number, sink);
-            }
-            if let Call::EpollControl { operation, events, .. } = slice.call
-                && slice.result >= 0
-            {
-                let awaits_writable = operation != EPOLL_CTL_DEL && events & EPOLLOUT != 0;
-                turn::register(state, thread, number, awaits_writable);
-            }
-            // A loop that takes a connection off its list hands it over; a slot that does so only tidies up.
-            let hands_over = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. });
-            if hands_over
-                && thread.slot.is_none()
-                && let Some(connection) = state.wire.connections.get_mut(number)
-            {
-                connection.dispatched_ns = exit_ns;
-            }
-            state.world.descriptors.follow(slice, exit_ns);
-        }
         _ => {}
     }
-    turn::touched(thread, exit_ns);
-    job::touched(thread, exit_ns);
+}
+
+/// The server ends its direction of a connection.
+fn shutdown(state: &mut State, thread: &mut Thread, at: At<'_>, sink: &mut dyn FnMut(Entry)) {
+    let (number, slice, _) = at;
+    if !matches!(slice.call, Call::Shutdown { how: 1.., .. }) {
+        return;
+    }
+    let connection = state.wire.connections.get_mut(number);
+    if connection.is_some_and(|connection| connection.works_to_the_end(slice.tid)) {
+        exchange::advance(state, thread, at, sink);
+    }
+    finish::shut(state, number, sink);
+    if let Some(connection) = state.wire.connections.get_mut(number) {
+        connection.shut = true;
+    }
+}
+
+/// A connection is put on a list of what is waited for, or taken off it.
+fn register(state: &mut State, thread: &mut Thread, at: At<'_>, sink: &mut dyn FnMut(Entry)) {
+    let (number, slice, exit_ns) = at;
+    // A loop also registers a connection in the middle of a response, to be told when its client takes more.
+    if !runs_loop(state.view(), thread) {
+        finish::shut(state, number, sink);
+    }
+    if let Call::EpollControl { operation, events, .. } = slice.call
+        && slice.result >= 0
+    {
+        let awaits_writable = operation != EPOLL_CTL_DEL && events & EPOLLOUT != 0;
+        turn::register(state, thread, number, awaits_writable);
+    }
+    // A loop that takes a connection off its list hands it over; a slot that does so only tidies up.
+    let hands_over = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. });
+    if hands_over
+        && thread.slot.is_none()
+        && let Some(connection) = state.wire.connections.get_mut(number)
+    {
+        connection.dispatched_ns = exit_ns;
+    }
+    state.world.descriptors.follow(slice, exit_ns);
 }
 
 /// A descriptor gets another number, in place of what had it.

@@ -14,7 +14,7 @@ use crate::machine::lock::gil::Part;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, job};
 use crate::machine::time::piece::Piece;
-use crate::machine::world::classify::Idle;
+use crate::machine::world::classify::{Idle, Meaning};
 use crate::phase::Phase;
 use crate::timeline::{Entry, ThreadState};
 
@@ -35,18 +35,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     let meaning = meaning::meaning_of(state, slice);
     gil_party::note(state, &mut thread, tid);
     let serving = thread.serving;
-    let followed = state.gil.follow(&mut thread.gil.wait, slice, exit_ns, state.window_start_ns);
-    let part = followed.part;
-    gil_party::went_on(&mut thread, followed.tail_ns);
-    if let Some(wait) = followed.ended {
-        thread.pending.has_waited(*wait);
-    }
-    let mut because = Because::default();
-    if let Some(wait_ns) = part.wait_ns(slice, exit_ns, state.window_start_ns) {
-        because = gil_party::held(state, &mut thread, slice, exit_ns, wait_ns);
-    } else if thread.serving.is_some() {
-        gil_party::settle(state, &mut thread, tid);
-    }
+    let (part, because) = waits_for_lock(state, &mut thread, slice, exit_ns);
     let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));
     let held_by = because.by;
     gap.held_by = held_by;
@@ -77,15 +66,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         _ => {}
     }
     if idle && meaning.idle == Idle::UnlessServing && thread.serving.is_some() {
-        // After a response with an open end: the wait for the next job, or for the interpreter in the middle of it.
-        // The connection will tell: what it gets next, and from whom.
-        let mut piece = Piece::call(slice, exit_ns, &meaning);
-        piece.holding = None;
-        thread.pending.push(piece);
-        state.was_busy(&thread, slice.enter_ns);
-        thread.busy_since_ns = Some(exit_ns);
-        thread.job.work_start_ns = Some(exit_ns);
-        thread.job.engaged = None;
+        waits_after_response(state, &mut thread, (slice, exit_ns), &meaning);
     } else if idle {
         wait_for_work(state, &mut thread, slice, exit_ns, sink);
     } else {
@@ -113,6 +94,39 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     }
     gil_party::turned(&mut thread, serving, exit_ns);
     state.put_back(tid, thread);
+}
+
+/// What of the slice was a wait for the interpreter lock, and who had that.
+fn waits_for_lock(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> (Part, Because) {
+    let followed = state.gil.follow(&mut thread.gil.wait, slice, exit_ns, state.window_start_ns);
+    gil_party::went_on(thread, followed.tail_ns);
+    if let Some(wait) = followed.ended {
+        thread.pending.has_waited(*wait);
+    }
+    let mut because = Because::default();
+    if let Some(wait_ns) = followed.part.wait_ns(slice, exit_ns, state.window_start_ns) {
+        because = gil_party::held(state, thread, slice, exit_ns, wait_ns);
+    } else if thread.serving.is_some() {
+        gil_party::settle(state, thread, slice.tid);
+    }
+    (followed.part, because)
+}
+
+/// After a response with an open end: the wait for the next job, or for the interpreter in the middle of it. The connection will
+/// tell: what it gets next, and from whom.
+fn waits_after_response(
+    state: &mut State,
+    thread: &mut Thread,
+    (slice, exit_ns): (&Slice, u64),
+    meaning: &Meaning,
+) {
+    let mut piece = Piece::call(slice, exit_ns, meaning);
+    piece.holding = None;
+    thread.pending.push(piece);
+    state.was_busy(thread, slice.enter_ns);
+    thread.busy_since_ns = Some(exit_ns);
+    thread.job.work_start_ns = Some(exit_ns);
+    thread.job.engaged = None;
 }
 
 /// The call waits for work: what came before it is over.

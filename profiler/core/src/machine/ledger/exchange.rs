@@ -8,7 +8,7 @@ use crate::machine::join::front;
 use crate::machine::ledger::{finish, slots, strand, turn};
 use crate::machine::runtime::job;
 use crate::machine::runtime::thread::Thread;
-use crate::machine::wire::connection::{At, Connection};
+use crate::machine::wire::connection::At;
 use crate::machine::wire::http1::{ResponseHead, Step};
 use crate::machine::wire::request::{Active, Beginning, Wants};
 use crate::model::request::Framing;
@@ -112,24 +112,11 @@ pub(in crate::machine) fn write(
     bytes: &Bytes<'_>,
     sink: &mut dyn FnMut(Entry),
 ) {
-    let (number, _, exit_ns) = at;
+    let (number, slice, _) = at;
     let Some(connection) = state.wire.connections.get_mut(number) else { return };
     let is_encrypted = connection.inbound.is_encrypted();
-    if is_encrypted {
-        let front = connection.requests.front();
-        let answered = front.is_some_and(|active| active.responding);
-        let since_ns = front.filter(|_| answered).map_or(connection.last_read_ns, |active| active.cursor_ns);
-        // Since it was given to a request, the thread has waited for nothing.
-        let same_turn = thread.job.work_start_ns.is_none_or(|start_ns| start_ns <= since_ns);
-        let is_no_answer = connection.inbound.is_no_answer(bytes.moved, answered, same_turn);
-        if connection.requests.is_empty() || is_no_answer && answered {
-            // A handshake, tickets for later connections, a farewell.
-            return;
-        }
-        if is_no_answer {
-            advance(state, thread, at, sink);
-            return;
-        }
+    if is_encrypted && !answers_encrypted(state, thread, at, bytes.moved, sink) {
+        return;
     }
     let Some(connection) = state.wire.connections.get_mut(number) else { return };
     if connection.requests.is_empty() && connection.finished > 0 && !status_line {
@@ -148,65 +135,99 @@ pub(in crate::machine) fn write(
     } else {
         connection.outbound.push(bytes.moved, bytes.captured, status_line, to_head)
     };
-    let is_private = state.wire.connections.get(number).is_some_and(Connection::is_private);
     let answers = |step: &Step<ResponseHead>| step.bytes > 0 && !step.head.is_some_and(|head| head.interim);
     if steps.iter().any(answers) {
-        slots::make_slot_of_answerer(state, thread, number, at.1.tid);
+        slots::make_slot_of_answerer(state, thread, number, slice.tid);
     }
     let mut advanced = None;
     for step in steps {
-        if step.bytes == 0 {
-            if step.complete {
-                finish::finish_front(state, number, sink);
-            }
-            continue;
-        }
-        let Some(id) =
-            state.wire.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
-        else {
-            state.product.summary.impossible("response_without_request", 1);
-            continue;
-        };
-        if advanced.is_none() {
-            advance(state, thread, at, sink);
-        } else if advanced != Some(id)
-            && let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
-        {
-            // A second response in the same write: until now its request waited behind the first.
-            active.pass(exit_ns, Phase::PoolWait);
-        }
-        advanced = Some(id);
-        let Some(connection) = state.wire.connections.get_mut(number) else { return };
-        let awaits_writable = connection.awaits_writable && thread.is_loop();
-        let Some(active) = connection.requests.front_mut() else { return };
-        let in_private = is_private && front::is_interim(active, bytes.moved);
-        let request = &mut active.request;
-        request.bytes_out = request.bytes_out.saturating_add(step.bytes);
-        request.first_write_ns.get_or_insert(exit_ns);
-        if !active.responding {
-            (request.tgid, request.tid) = (thread.tgid, at.1.tid);
-        }
-        note_framing(&mut request.framing, &step);
-        // A loop that waits until its client takes more was not done.
-        active.wants = if awaits_writable { Wants::ClientWrite } else { Wants::Unknown };
-        let interim = in_private || step.head.is_some_and(|head| head.interim);
-        if let Some(head) = step.head {
-            connection.signs.responds(head);
-        }
-        if let Some(head) = step.head
-            && !head.interim
-        {
-            request.status = head.status;
-        }
-        active.responding |= !interim;
-        if step.complete {
-            finish::finish_front(state, number, sink);
-        }
+        answer(state, thread, at, (&step, bytes.moved), &mut advanced, sink);
     }
     turn::note_last_chunk(state, thread, number);
     let front = state.wire.connections.get(number).and_then(|c| c.requests.front());
     thread.serving =
         front.filter(|active| Some(active.request.id) == advanced).map(|a| (number, a.request.id));
+}
+
+/// Whether a write on an encrypted connection answers a request.
+fn answers_encrypted(
+    state: &mut State,
+    thread: &mut Thread,
+    at: At<'_>,
+    moved: u64,
+    sink: &mut dyn FnMut(Entry),
+) -> bool {
+    let Some(connection) = state.wire.connections.get_mut(at.0) else { return false };
+    let front = connection.requests.front();
+    let answered = front.is_some_and(|active| active.responding);
+    let since_ns = front.filter(|_| answered).map_or(connection.last_read_ns, |active| active.cursor_ns);
+    // Since it was given to a request, the thread has waited for nothing.
+    let same_turn = thread.job.work_start_ns.is_none_or(|start_ns| start_ns <= since_ns);
+    let is_no_answer = connection.inbound.is_no_answer(moved, answered, same_turn);
+    if connection.requests.is_empty() || is_no_answer && answered {
+        // A handshake, tickets for later connections, a farewell.
+        return false;
+    }
+    if is_no_answer {
+        advance(state, thread, at, sink);
+    }
+    !is_no_answer
+}
+
+/// A part of a response. `advanced`: the request that has had the thread's time up to this write.
+fn answer(
+    state: &mut State,
+    thread: &mut Thread,
+    at: At<'_>,
+    (step, moved): (&Step<ResponseHead>, u64),
+    advanced: &mut Option<u64>,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let (number, slice, exit_ns) = at;
+    if step.bytes == 0 {
+        if step.complete {
+            finish::finish_front(state, number, sink);
+        }
+        return;
+    }
+    let front = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
+    let Some(id) = front.map(|active| active.request.id) else {
+        return state.product.summary.impossible("response_without_request", 1);
+    };
+    if advanced.is_none() {
+        advance(state, thread, at, sink);
+    } else if *advanced != Some(id)
+        && let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+    {
+        // A second response in the same write: until now its request waited behind the first.
+        active.pass(exit_ns, Phase::PoolWait);
+    }
+    *advanced = Some(id);
+    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    let is_private = connection.is_private();
+    let awaits_writable = connection.awaits_writable && thread.is_loop();
+    let Some(active) = connection.requests.front_mut() else { return };
+    let in_private = is_private && front::is_interim(active, moved);
+    let request = &mut active.request;
+    request.bytes_out = request.bytes_out.saturating_add(step.bytes);
+    request.first_write_ns.get_or_insert(exit_ns);
+    if !active.responding {
+        (request.tgid, request.tid) = (thread.tgid, slice.tid);
+    }
+    note_framing(&mut request.framing, step);
+    // A loop that waits until its client takes more was not done.
+    active.wants = if awaits_writable { Wants::ClientWrite } else { Wants::Unknown };
+    let interim = in_private || step.head.is_some_and(|head| head.interim);
+    if let Some(head) = step.head {
+        connection.signs.responds(head);
+        if !head.interim {
+            request.status = head.status;
+        }
+    }
+    active.responding |= !interim;
+    if step.complete {
+        finish::finish_front(state, number, sink);
+    }
 }
 
 /// A thread was writing to a client when it was first seen, until the end of `at`: a request that began before us, and

@@ -8,6 +8,7 @@ use crate::machine::driver::state::State;
 use crate::machine::ledger::turn::{self, asked_alone, goes_on};
 use crate::machine::ledger::{exchange, finish, strand};
 use crate::machine::runtime::asker::{self, Asker};
+use crate::machine::runtime::strands::BackEnd;
 use crate::machine::runtime::task;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::Wants;
@@ -28,7 +29,7 @@ fn runs(
     let waits = active.is_none_or(|active| active.wants != Wants::Unknown);
     if thread.serving != Some((number, id)) && !waits {
         exchange::advance(state, thread, (number, slice, exit_ns), sink);
-        turn::touched(thread, exit_ns);
+        turn::touched(thread, exit_ns, false);
     }
 }
 
@@ -88,7 +89,20 @@ pub(in crate::machine) fn foreign(
         }
         _ => return runs(state, thread, (slice, exit_ns), sink),
     }
-    let back_end = (fd, descriptor.opened_ns);
+    back_end(state, thread, (slice, exit_ns), (fd, descriptor.opened_ns), sink);
+}
+
+/// A call on a back end's descriptor: whoever asks there goes on.
+fn back_end(
+    state: &mut State,
+    thread: &mut Thread,
+    (slice, exit_ns): (&Slice, u64),
+    back_end: BackEnd,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let tgid = slice.tgid;
+    let fd = back_end.0;
+    let Some(descriptor) = state.world.descriptors.get(tgid, fd) else { return };
     let told = task::at_work(state.view(), thread, slice.tid);
     let known = descriptor.owner.filter(|place| state.wire.connections.is_live(*place));
     let owner =
@@ -107,33 +121,19 @@ pub(in crate::machine) fn foreign(
             {
                 event_loop.paired_surely(fd);
             }
-            Some(place)
+            place
         }
         Asker::Likely(place) => {
             if let Some(event_loop) = thread.serving_loop() {
                 event_loop.paired_as_likely(fd);
             }
-            Some(place)
+            place
         }
         Asker::Strand => return strand::open_further(state, thread, (slice, exit_ns), back_end),
         Asker::OneOf(places) => {
             return strand::open(state, thread, (slice, exit_ns), back_end, &places, sink);
         }
-        Asker::Nobody => None,
-    };
-    match place {
-        Some((number, id)) => {
-            exchange::advance(state, thread, (number, slice, exit_ns), sink);
-            state.world.descriptors.own(tgid, fd, Some((number, id)));
-            turn::touched(thread, exit_ns);
-            if let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
-            {
-                let asks = matches!(slice.call, Call::Write { .. }) && slice.result > 0;
-                let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
-                active.wants = if waits { Wants::Backend } else { Wants::Unknown };
-            }
-        }
-        None => {
+        Asker::Nobody => {
             strand::leave(state, thread, slice.enter_ns);
             finish::leave(state, thread, slice.tid, slice.enter_ns, sink);
             let Some(event_loop) = thread.serving_loop() else { return };
@@ -141,7 +141,15 @@ pub(in crate::machine) fn foreign(
             if !matches!(slice.call, Call::Read { .. }) {
                 event_loop.runs(None, slice.enter_ns, false);
             }
-            state.world.descriptors.own(tgid, fd, None);
+            return state.world.descriptors.own(tgid, fd, None);
         }
+    };
+    exchange::advance(state, thread, (place.0, slice, exit_ns), sink);
+    state.world.descriptors.own(tgid, fd, Some(place));
+    turn::touched(thread, exit_ns, false);
+    if let Some(active) = state.wire.connections.get_mut(place.0).and_then(|c| c.requests.front_mut()) {
+        let asks = matches!(slice.call, Call::Write { .. }) && slice.result > 0;
+        let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
+        active.wants = if waits { Wants::Backend } else { Wants::Unknown };
     }
 }

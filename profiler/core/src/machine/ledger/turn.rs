@@ -5,27 +5,23 @@
 //! two requests may have run between two touches, that time is explained for neither.
 
 mod stream;
+mod turning;
 mod who;
 
 pub(in crate::machine) use stream::{ended_unseen, note_last_chunk};
-use who::{By, by, goes_straight_on, is_private};
+pub(in crate::machine) use turning::turn_to;
 pub(in crate::machine) use who::{asked_alone, goes_on};
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::driver::state::State;
-use crate::machine::ledger::finish::leave;
-use crate::machine::ledger::strand;
-use crate::machine::runtime::candidates::{may_run, running};
+use crate::machine::runtime::candidates::running;
 use crate::machine::runtime::event_loop::{EventLoop, MAX_PARKED};
-use crate::machine::runtime::handoff::{self, Collected};
-use crate::machine::runtime::late::Owed;
+use crate::machine::runtime::handoff;
 use crate::machine::runtime::task;
 use crate::machine::runtime::thread::Thread;
-use crate::machine::wire::connection::{At, Side};
-use crate::machine::wire::request::{Active, HandedTo, Place, Wants};
+use crate::machine::wire::request::{Place, Wants};
 use crate::phase::{Phase, Phases};
-use crate::timeline::Entry;
 
 /// Whether a call waits for whatever of a set is ready.
 const fn is_look(slice: &Slice) -> bool {
@@ -106,201 +102,6 @@ pub(in crate::machine) fn took(
     }
 }
 
-/// A request that is not the one that the thread is about is touched: the one it leaves gets its time up to there, this
-/// one's wait is explained. Returns where this one's own time begins.
-pub(in crate::machine) fn turn_to(
-    state: &mut State,
-    thread: &mut Thread,
-    at: At<'_>,
-    id: u64,
-    sink: &mut dyn FnMut(Entry),
-) -> u64 {
-    let (number, slice, _) = at;
-    let by = by(state, slice, number);
-    let left_behind = thread.serving.filter(|place| *place != (number, id));
-    let is_its_own = match by {
-        By::Running { back_end: Some(fd), .. } => is_private(state, thread, (slice.tgid, fd), (number, id)),
-        By::Running { back_end: None, .. } => !matches!(slice.call, Call::Make { .. }),
-        By::Readiness { .. } => false,
-    };
-    let read_ns =
-        state.wire.connections.get(number).and_then(|c| c.requests.front()?.request.service_start_ns);
-    let Some(event_loop) = thread.serving_loop() else { return slice.gap_start_ns() };
-    let is_first = event_loop.is_fresh();
-    let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
-    event_loop.touched_ns = slice.enter_ns;
-    match by {
-        By::Readiness { back_end: true, .. } => event_loop.has_answer(slice.enter_ns),
-        By::Readiness { .. } => event_loop.has_heard(Some((id, read_ns))),
-        By::Running { .. } => {}
-    }
-    event_loop.left.comes_back((number, id));
-    let (mut doubtful, mut picks_up) = (false, false);
-    let runs_strand = event_loop.strands.current_runs();
-    let own_start_ns = match by {
-        By::Readiness { .. } if is_first => free_from_ns,
-        By::Readiness { .. } => slice.enter_ns,
-        By::Running { .. } => {
-            doubtful = runs_strand || left_behind.is_some_and(|place| may_run(state.view(), place));
-            picks_up = doubtful && event_loop.defers() && by.picks_up(slice);
-            if doubtful { slice.enter_ns } else { free_from_ns }
-        }
-    };
-    if picks_up {
-        event_loop.lies_between(slice.enter_ns.saturating_sub(free_from_ns));
-        doubtful = false;
-    }
-    let left_ns = if doubtful { free_from_ns } else { own_start_ns };
-    strand::leave(state, thread, left_ns);
-    leave(state, thread, slice.tid, left_ns, sink);
-    if doubtful && let Some((other, _)) = left_behind {
-        // Either of the two ran.
-        if let Some(active) = state.wire.connections.get_mut(other).and_then(|c| c.requests.front_mut()) {
-            active.pass(slice.enter_ns, Phase::Unexplained);
-        }
-    }
-    let window_start_ns = state.window_start_ns;
-    if let Some(event_loop) = thread.serving_loop() {
-        event_loop.left.turns_to((number, id), slice.enter_ns);
-    }
-    // Threads of the pool may have worked for it meanwhile: where they did, it then waited for the loop.
-    let recent = thread.serving_loop().map(|event_loop| (event_loop.looks.recent_ns(), event_loop.on_gevent));
-    let (recent_ns, on_gevent) = recent.unwrap_or_default();
-    let may_be_told = by.is_running() && !goes_straight_on(state, thread, (number, id), by);
-    let task = state.runtime.tasks.of(slice.tid);
-    let collected = if may_be_told {
-        handoff::collect(
-            &mut state.hand(),
-            slice.tgid,
-            (number, id),
-            (recent_ns, slice.enter_ns),
-            (on_gevent, task),
-        )
-    } else {
-        Collected::Nothing
-    };
-    let at_work =
-        if may_be_told { handoff::at_work(state.view(), slice.tgid, (number, id), task) } else { None };
-    let asked = has_asked(state, thread, (number, id), task);
-    // The thread has handed back what it did, without a note; maybe after another job of this request. Where only their order told whose thread
-    // it is, that one goes on before it has told of its job speaks against it.
-    let left = state.wire.connections.active((number, id)).map(|active| (active.wants, active.cursor_ns));
-    let handed_back = at_work.zip(left).filter(|(by, (wants, cursor_ns))| {
-        let is_later = by.begin_ns > *cursor_ns;
-        let is_only = collected == Collected::Nothing && *wants == Wants::Unknown && !by.by_order;
-        is_only || collected != Collected::Nothing && is_later
-    });
-    // Elsewhere another thread may have taken the job than the one that was woken for it.
-    let on_uvloop = thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.on_uvloop);
-    let is_sure = on_uvloop || task.is_some() && state.runtime.pools.tasks_tell(slice.tgid);
-    let surely_back = handed_back.map(|(handed_to, _)| handed_to).filter(|_| is_sure);
-    let handed = handed_back.and_then(|(handed_to, _)| state.runtime.threads.get(handed_to.tid));
-    let handed = handed.map(|thread| thread.pooled.handed).unwrap_or_default();
-    // This very task woke it.
-    let owed_by = surely_back.filter(|_| task.is_some() && handed.task == task);
-    if let Some(handed_to) = surely_back {
-        handoff::take_back(&mut state.hand(), slice.tgid, (number, id), handed_to);
-    }
-    let (Some(event_loop), Some(connection)) =
-        (thread.event_loop.as_deref_mut(), state.wire.connections.get_mut(number))
-    else {
-        return own_start_ns;
-    };
-    let is_whole = connection.side == Side::Whole;
-    let Some(active) = connection.requests.front_mut() else { return own_start_ns };
-    let mut owed = None;
-    let (By::Readiness { arrival_ns, .. } | By::Running { made_ns: arrival_ns, .. }) = by;
-    if active.left_by.is_none() && active.owner.is_none() {
-        // Its first bytes: they wait from their arrival on, whoever could have read them.
-        if active.request.start_is_arrival {
-            event_loop.arrived(active.request.start_ns, slice.enter_ns, window_start_ns);
-        }
-        active.pass(own_start_ns, Phase::LoopWait);
-    } else if collected != Collected::Nothing {
-        event_loop.paired(collected == Collected::ByOrder);
-        if let Some((handed_to, _)) = handed_back {
-            active.pass(handed_to.begin_ns.min(own_start_ns), Phase::LoopWait);
-            owed = owe(active, (number, id), owed_by, event_loop.told_between(own_start_ns));
-        } else {
-            // The loop has gone on since with whatever told it so: then it was something else that the request waited for.
-            active.pass(recent_ns.min(own_start_ns), Phase::Unexplained);
-        }
-        active.pass(own_start_ns, Phase::LoopWait);
-    } else if let Some((handed_to, _)) = handed_back {
-        event_loop.paired(false);
-        // Its thread may have been woken once more since, and have worked for it before.
-        active.pass(handed.woken_ns.min(own_start_ns), Phase::Unexplained);
-        active.pass(handed_to.begin_ns.min(own_start_ns), Phase::PoolWait);
-        owed = owe(active, (number, id), owed_by, event_loop.told_between(own_start_ns));
-        active.pass(own_start_ns, Phase::LoopWait);
-    } else {
-        let mut wants = active.wants;
-        if wants == Wants::ClientRead && by.is_running() {
-            // It goes on without what its client may still send.
-            wants = Wants::Unknown;
-        }
-        let wants = match (wants, by) {
-            (Wants::Unknown, By::Readiness { back_end: true, .. } | By::Running { made_ns: 1.., .. }) => {
-                Wants::Backend
-            }
-            (Wants::Unknown, By::Readiness { arrival_ns: 1.., .. }) => Wants::ClientRead,
-            (wants, _) => wants,
-        };
-        if wants != Wants::Unknown {
-            event_loop.has_answer(slice.enter_ns);
-        } else if is_first {
-            event_loop.goes_on_first();
-        }
-        let known_until_ns = if doubtful { free_from_ns } else { own_start_ns };
-        for (until_ns, phase) in
-            event_loop.explain(asked, active.cursor_ns, known_until_ns, wants, arrival_ns)
-        {
-            active.pass(until_ns, phase);
-        }
-        active.pass(own_start_ns, Phase::Unexplained);
-    }
-    if is_its_own {
-        event_loop.surely_runs(id);
-    }
-    if let Some(part) = owed.filter(|_| is_whole && event_loop.defers())
-        && state.runtime.late.owe(part)
-    {
-        active.stretch(slice.tgid, part.tid, part.from_ns, part.until_ns);
-    }
-    active.wants = Wants::Unknown;
-    active.handed_to = None;
-    if by.is_running() {
-        active.ran_ns = slice.enter_ns;
-    }
-    own_start_ns
-}
-
-/// What its thread did last for a request is not seen yet: what is to be told later. It told its result at the second of these moments at the latest, and as
-/// a rule not before the first.
-fn owe(
-    active: &mut Active,
-    place: Place,
-    by: Option<HandedTo>,
-    (until_ns, surely_ns): (u64, u64),
-) -> Option<Owed> {
-    let from_ns = active.cursor_ns;
-    active.pass(until_ns, Phase::Unexplained);
-    let until_ns = active.cursor_ns;
-    active.pass(surely_ns, Phase::Unexplained);
-    by.map(|HandedTo { tid, .. }| Owed { place, tid, from_ns, until_ns })
-}
-
-/// Whether a request that goes on, in this Python task, may have asked a back end since it was left, of which it is not known that it did.
-fn has_asked(state: &State, thread: &Thread, place: Place, task: Option<u64>) -> bool {
-    let active = state.wire.connections.active(place);
-    let active = active.filter(|active| matches!(active.wants, Wants::Unknown | Wants::ClientRead));
-    let event_loop = thread.event_loop.as_deref();
-    let is_open = |place| task.is_some() && state.wire.connections.is_open(place);
-    active.zip(event_loop).is_some_and(|(active, event_loop)| {
-        event_loop.strands.may_have_been(place, active.cursor_ns, is_open)
-    })
-}
-
 /// The turn ends with a wait and nobody was touched since its beginning: where just one request may have run meanwhile,
 /// its time goes to it.
 pub(in crate::machine) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
@@ -317,10 +118,9 @@ pub(in crate::machine) fn untouched(state: &mut State, thread: &mut Thread, slic
         return;
     }
     let Some(event_loop) = thread.serving_loop() else { return };
-    if !event_loop.is_fresh() || event_loop.looks.turn_start_ns() >= slice.enter_ns {
+    let Some(from_ns) = event_loop.untouched_since_ns().filter(|from_ns| *from_ns < slice.enter_ns) else {
         return;
-    }
-    let from_ns = event_loop.looks.turn_start_ns();
+    };
     event_loop.goes_on_first();
     // A request whose thread is not known yet waits for that, whatever the loop does.
     if handoff::has_open_threads(state.view(), slice.tgid) {
@@ -339,9 +139,16 @@ pub(in crate::machine) fn untouched(state: &mut State, thread: &mut Thread, slic
     if active.cursor_ns > from_ns {
         return;
     }
-    for (until_ns, phase) in event_loop.explain(false, active.cursor_ns, from_ns, Wants::Unknown, 0) {
+    let turn_start_ns = event_loop.looks.turn_start_ns();
+    if let Some((since_ns, until_ns)) = event_loop.unseen_turn(active) {
+        active.pass(since_ns, Phase::LoopWait);
+        active.pass(until_ns, Phase::Unexplained);
+    }
+    for (until_ns, phase) in event_loop.explain(false, active.cursor_ns, turn_start_ns, Wants::Unknown, 0) {
         active.pass(until_ns, phase);
     }
+    // It may have begun before the loop took connections on its list.
+    active.pass(from_ns, Phase::Unexplained);
     let phases = thread.pending.take_until(slice.enter_ns, from_ns, &mut active.held);
     let until_ns = from_ns.saturating_add(phases.total_ns());
     active.spend(from_ns, until_ns, &phases);
@@ -356,9 +163,12 @@ pub(in crate::machine) fn untouched(state: &mut State, thread: &mut Thread, slic
     }
 }
 
-/// A call on a client's connection has ended.
-pub(in crate::machine) fn touched(thread: &mut Thread, exit_ns: u64) {
+/// A call on a client's connection has ended. `own`: by it the loop took a connection without a request on its list.
+pub(in crate::machine) fn touched(thread: &mut Thread, exit_ns: u64, own: bool) {
     if let Some(event_loop) = thread.event_loop.as_deref_mut() {
+        if own && event_loop.defers() && event_loop.untouched_since_ns().is_some() {
+            event_loop.own_until_ns = exit_ns;
+        }
         event_loop.touched_ns = exit_ns;
     }
 }

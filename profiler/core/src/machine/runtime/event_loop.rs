@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use crate::event::Slice;
 use crate::machine::runtime::strands::Strands;
 use crate::machine::runtime::tasks::Tasks;
-use crate::machine::wire::request::{LastChunks, Place, Wants};
+use crate::machine::wire::request::{Active, LastChunks, Place, Wants};
 use crate::model::event_loop::EventLoop as Report;
 use crate::phase::{Phase, Phases};
 
@@ -45,6 +45,9 @@ pub struct EventLoop {
     /// Up to here the present turn is known to be somebody's: the end of the last call on a connection, on a back end or
     /// on a listener; before the first of them the start of the turn.
     pub touched_ns: u64,
+    /// Up to here nobody's descriptor was touched in the present turn, but connections without a request were taken on its list: the end of the
+    /// last such call.
+    pub own_until_ns: u64,
     /// Requests that it has left unfinished.
     pub(in crate::machine) left: Left,
     /// Work for one of several requests.
@@ -114,6 +117,24 @@ impl EventLoop {
         if arrival_ns >= window_start_ns {
             self.held.arrived(arrival_ns, read_ns, &self.looks);
         }
+    }
+
+    /// Since when nothing was touched in the present turn, but by the loop's own calls before.
+    #[must_use]
+    pub fn untouched_since_ns(&self) -> Option<u64> {
+        (self.is_fresh() || self.touched_ns == self.own_until_ns).then_some(self.touched_ns)
+    }
+
+    /// The turn before the present one, where the request surely ran in it unseen, as far as it is known: begin and end. A loop that goes on with
+    /// everything one turn after its cause goes on there with what it read in the turn before, and does not sleep in between.
+    #[must_use]
+    pub(in crate::machine) fn unseen_turn(&self, active: &Active) -> Option<(u64, u64)> {
+        let read_ns = active.request.service_start_ns.filter(|read_ns| *read_ns > active.ran_ns)?;
+        let is_its = self.defers()
+            && !active.responding
+            && self.looks.was_two_turns_ago(read_ns)
+            && self.looks.slept_until_ns <= read_ns;
+        is_its.then_some((self.looks.before_ns, self.looks.last.enter_ns))
     }
 
     /// What a request waited for that the loop left at `from_ns` and turned to again at `until_ns`: the ends of its

@@ -15,6 +15,8 @@ use crate::machine::world::living::Living;
 const MAX_DESCRIPTOR: usize = 65_536;
 /// Interest lists are followed up to this length.
 const MAX_INTEREST: usize = 4096;
+/// `EPOLL_CTL_ADD`, include/uapi/linux/eventpoll.h.
+pub(in crate::machine) const EPOLL_CTL_ADD: u32 = 1;
 /// `EPOLL_CTL_DEL`, include/uapi/linux/eventpoll.h.
 pub(in crate::machine) const EPOLL_CTL_DEL: u32 = 2;
 /// `EPOLLEXCLUSIVE`, `EPOLLONESHOT` and `EPOLLET`, which change whom an event wakes; all others are not kept.

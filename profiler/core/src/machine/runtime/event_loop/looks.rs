@@ -140,6 +140,13 @@ impl Looks {
         at_ns >= self.before_ns
     }
 
+    /// Whether this moment was in the turn before the last one that has ended.
+    #[must_use]
+    pub fn was_two_turns_ago(&self, at_ns: u64) -> bool {
+        let (before_ns, after_ns) = (self.turns_ago_ns(1), self.turns_ago_ns(0));
+        before_ns > 0 && (before_ns..after_ns).contains(&at_ns)
+    }
+
     /// The last wait before this moment in which it slept: entry and exit; 0: none is remembered.
     #[must_use]
     pub fn slept_before(&self, at_ns: u64) -> (u64, u64) {

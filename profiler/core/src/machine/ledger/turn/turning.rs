@@ -1,0 +1,299 @@
+//! The loop turns to a request: whom it leaves, and what the request waited for until then.
+//!
+//! In: a call for a request that is not the one that the loop was about. Out: the one it leaves has its time up to there, this one's wait is
+//! explained.
+
+use super::who::{By, by, goes_straight_on, is_private};
+use crate::event::{Call, Slice};
+use crate::machine::driver::state::State;
+use crate::machine::ledger::finish::leave;
+use crate::machine::ledger::strand;
+use crate::machine::runtime::candidates::may_run;
+use crate::machine::runtime::event_loop::EventLoop;
+use crate::machine::runtime::handed::Handed;
+use crate::machine::runtime::handoff::{self, Collected};
+use crate::machine::runtime::late::Owed;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::wire::connection::{At, Side};
+use crate::machine::wire::request::{Active, HandedTo, Place, Wants};
+use crate::phase::Phase;
+use crate::timeline::Entry;
+
+/// A turn to a request.
+struct Turning {
+    by: By,
+    /// Nothing was touched before it in this turn of the loop.
+    is_first: bool,
+    /// Since when it is not known for whom the loop ran.
+    free_from_ns: u64,
+    /// Where the request's own time begins.
+    own_start_ns: u64,
+    /// The request that the loop was about.
+    left_behind: Option<Place>,
+    /// That one may have run on until now.
+    is_doubtful: bool,
+}
+
+/// What threads beside the loop did for a request since it was left.
+struct Back {
+    /// Their notes that were taken for it.
+    collected: Collected,
+    /// The one that has handed back what it did without a note.
+    handed_back: Option<HandedTo>,
+    /// How that one was given its job.
+    handed: Handed,
+    /// That one, if this very task woke it: what it did last may be told later.
+    owed_by: Option<HandedTo>,
+    /// What happened before was gone on with.
+    recent_ns: u64,
+}
+
+/// A request that is not the one that the thread is about is touched: the one it leaves gets its time up to there, this
+/// one's wait is explained. Returns where this one's own time begins.
+pub(in crate::machine) fn turn_to(
+    state: &mut State,
+    thread: &mut Thread,
+    at: At<'_>,
+    id: u64,
+    sink: &mut dyn FnMut(Entry),
+) -> u64 {
+    let (number, slice, _) = at;
+    let place = (number, id);
+    let by = by(state, slice, number);
+    let is_its_own = is_its_own(state, thread, (slice, by), place);
+    let Some(turning) = turning(state, thread, (slice, by), place) else { return slice.gap_start_ns() };
+    leave_behind(state, thread, slice, &turning, sink);
+    if let Some(event_loop) = thread.serving_loop() {
+        event_loop.left.turns_to(place, slice.enter_ns);
+    }
+    let back = handed_back(state, thread, slice, place, by);
+    explain(state, thread, slice, place, (&turning, &back));
+    if is_its_own && let Some(event_loop) = thread.event_loop.as_deref_mut() {
+        event_loop.surely_runs(id);
+    }
+    turning.own_start_ns
+}
+
+/// Whether nobody else can have made this call.
+fn is_its_own(state: &State, thread: &Thread, (slice, by): (&Slice, By), place: Place) -> bool {
+    match by {
+        By::Running { back_end: Some(fd), .. } => is_private(state, thread, (slice.tgid, fd), place),
+        By::Running { back_end: None, .. } => !matches!(slice.call, Call::Make { .. }),
+        By::Readiness { .. } => false,
+    }
+}
+
+/// How the loop comes to the request, and where that one's own time begins; `None`: the thread runs no loop.
+fn turning(state: &State, thread: &mut Thread, (slice, by): (&Slice, By), place: Place) -> Option<Turning> {
+    let left_behind = thread.serving.filter(|left| *left != place);
+    let read_ns =
+        state.wire.connections.get(place.0).and_then(|c| c.requests.front()?.request.service_start_ns);
+    let event_loop = thread.serving_loop()?;
+    let is_first = event_loop.is_fresh();
+    let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
+    event_loop.touched_ns = slice.enter_ns;
+    match by {
+        By::Readiness { back_end: true, .. } => event_loop.has_answer(slice.enter_ns),
+        By::Readiness { .. } => event_loop.has_heard(Some((place.1, read_ns))),
+        By::Running { .. } => {}
+    }
+    event_loop.left.comes_back(place);
+    let mut turning =
+        Turning { by, is_first, free_from_ns, own_start_ns: slice.enter_ns, left_behind, is_doubtful: false };
+    match by {
+        By::Readiness { .. } if is_first => turning.own_start_ns = free_from_ns,
+        By::Readiness { .. } => {}
+        By::Running { .. } => {
+            let may_be_another = event_loop.strands.current_runs()
+                || left_behind.is_some_and(|left| may_run(state.view(), left));
+            if !may_be_another {
+                turning.own_start_ns = free_from_ns;
+            } else if event_loop.defers() && by.picks_up(slice) {
+                event_loop.lies_between(slice.enter_ns.saturating_sub(free_from_ns));
+            } else {
+                turning.is_doubtful = true;
+            }
+        }
+    }
+    Some(turning)
+}
+
+/// Whoever the loop was about until now gets its time.
+fn leave_behind(
+    state: &mut State,
+    thread: &mut Thread,
+    slice: &Slice,
+    turning: &Turning,
+    sink: &mut dyn FnMut(Entry),
+) {
+    let left_ns = if turning.is_doubtful { turning.free_from_ns } else { turning.own_start_ns };
+    strand::leave(state, thread, left_ns);
+    leave(state, thread, slice.tid, left_ns, sink);
+    if turning.is_doubtful
+        && let Some((other, _)) = turning.left_behind
+        && let Some(active) = state.wire.connections.get_mut(other).and_then(|c| c.requests.front_mut())
+    {
+        // Either of the two ran.
+        active.pass(slice.enter_ns, Phase::Unexplained);
+    }
+}
+
+/// Threads of the pool may have worked for it meanwhile: where they did, it then waited for the loop.
+fn handed_back(state: &mut State, thread: &mut Thread, slice: &Slice, place: Place, by: By) -> Back {
+    let recent = thread.serving_loop().map(|event_loop| (event_loop.looks.recent_ns(), event_loop.on_gevent));
+    let (recent_ns, on_gevent) = recent.unwrap_or_default();
+    let may_be_told = by.is_running() && !goes_straight_on(state, thread, place, by);
+    let task = state.runtime.tasks.of(slice.tid);
+    let (mut collected, mut at_work) = (Collected::Nothing, None);
+    if may_be_told {
+        let since = (recent_ns, slice.enter_ns);
+        collected = handoff::collect(&mut state.hand(), slice.tgid, place, since, (on_gevent, task));
+        at_work = handoff::at_work(state.view(), slice.tgid, place, task);
+    }
+    // The thread has handed back what it did, without a note; maybe after another job of this request. Where only their order told whose thread
+    // it is, that one goes on before it has told of its job speaks against it.
+    let left = state.wire.connections.active(place).map(|active| (active.wants, active.cursor_ns));
+    let handed_back = at_work.zip(left).filter(|(by, (wants, cursor_ns))| {
+        let is_later = by.begin_ns > *cursor_ns;
+        let is_only = collected == Collected::Nothing && *wants == Wants::Unknown && !by.by_order;
+        is_only || collected != Collected::Nothing && is_later
+    });
+    let handed_back = handed_back.map(|(handed_to, _)| handed_to);
+    // Elsewhere another thread may have taken the job than the one that was woken for it.
+    let on_uvloop = thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.on_uvloop);
+    let is_sure = on_uvloop || task.is_some() && state.runtime.pools.tasks_tell(slice.tgid);
+    let surely_back = handed_back.filter(|_| is_sure);
+    let handed = handed_back.and_then(|handed_to| state.runtime.threads.get(handed_to.tid));
+    let handed = handed.map(|thread| thread.pooled.handed).unwrap_or_default();
+    let owed_by = surely_back.filter(|_| task.is_some() && handed.task == task);
+    if let Some(handed_to) = surely_back {
+        handoff::take_back(&mut state.hand(), slice.tgid, place, handed_to);
+    }
+    Back { collected, handed_back, handed, owed_by, recent_ns }
+}
+
+/// What the request waited for until now.
+fn explain(
+    state: &mut State,
+    thread: &mut Thread,
+    slice: &Slice,
+    place: Place,
+    (turning, back): (&Turning, &Back),
+) {
+    let window_start_ns = state.window_start_ns;
+    let task = state.runtime.tasks.of(slice.tid);
+    let asked = has_asked(state, thread, place, task);
+    let (Some(event_loop), Some(connection)) =
+        (thread.event_loop.as_deref_mut(), state.wire.connections.get_mut(place.0))
+    else {
+        return;
+    };
+    let is_whole = connection.side == Side::Whole;
+    let Some(active) = connection.requests.front_mut() else { return };
+    let own_start_ns = turning.own_start_ns;
+    let mut owed = None;
+    if active.left_by.is_none() && active.owner.is_none() {
+        // Its first bytes: they wait from their arrival on, whoever could have read them.
+        if active.request.start_is_arrival {
+            event_loop.arrived(active.request.start_ns, slice.enter_ns, window_start_ns);
+        }
+        active.pass(own_start_ns, Phase::LoopWait);
+    } else if back.collected != Collected::Nothing {
+        event_loop.paired(back.collected == Collected::ByOrder);
+        if let Some(handed_to) = back.handed_back {
+            active.pass(handed_to.begin_ns.min(own_start_ns), Phase::LoopWait);
+            owed = owe(active, place, back.owed_by, event_loop.told_between(own_start_ns));
+        } else {
+            // The loop has gone on since with whatever told it so: then it was something else that the request waited for.
+            active.pass(back.recent_ns.min(own_start_ns), Phase::Unexplained);
+        }
+        active.pass(own_start_ns, Phase::LoopWait);
+    } else if let Some(handed_to) = back.handed_back {
+        event_loop.paired(false);
+        // Its thread may have been woken once more since, and have worked for it before.
+        active.pass(back.handed.woken_ns.min(own_start_ns), Phase::Unexplained);
+        active.pass(handed_to.begin_ns.min(own_start_ns), Phase::PoolWait);
+        owed = owe(active, place, back.owed_by, event_loop.told_between(own_start_ns));
+        active.pass(own_start_ns, Phase::LoopWait);
+    } else {
+        explain_by_looks(active, event_loop, slice, asked, turning);
+    }
+    if let Some(part) = owed.filter(|_| is_whole && event_loop.defers())
+        && state.runtime.late.owe(part)
+    {
+        active.stretch(slice.tgid, part.tid, part.from_ns, part.until_ns);
+    }
+    active.wants = Wants::Unknown;
+    active.handed_to = None;
+    if turning.by.is_running() {
+        active.ran_ns = slice.enter_ns;
+    }
+}
+
+/// The same where no thread worked for it: what the loop's looks tell.
+fn explain_by_looks(
+    active: &mut Active,
+    event_loop: &mut EventLoop,
+    slice: &Slice,
+    asked: bool,
+    turning: &Turning,
+) {
+    let by = turning.by;
+    let (By::Readiness { arrival_ns, .. } | By::Running { made_ns: arrival_ns, .. }) = by;
+    let mut wants = active.wants;
+    if wants == Wants::ClientRead && by.is_running() {
+        // It goes on without what its client may still send.
+        wants = Wants::Unknown;
+    }
+    let wants = match (wants, by) {
+        (Wants::Unknown, By::Readiness { back_end: true, .. } | By::Running { made_ns: 1.., .. }) => {
+            Wants::Backend
+        }
+        (Wants::Unknown, By::Readiness { arrival_ns: 1.., .. }) => Wants::ClientRead,
+        (wants, _) => wants,
+    };
+    if wants != Wants::Unknown {
+        event_loop.has_answer(slice.enter_ns);
+    } else if turning.is_first {
+        event_loop.goes_on_first();
+    }
+    let known_until_ns = if turning.is_doubtful { turning.free_from_ns } else { turning.own_start_ns };
+    if wants == Wants::Unknown
+        && by.is_running()
+        && let Some((from_ns, until_ns)) = event_loop.unseen_turn(active)
+    {
+        active.pass(from_ns.min(known_until_ns), Phase::LoopWait);
+        active.pass(until_ns.min(known_until_ns), Phase::Unexplained);
+        active.pass(known_until_ns, Phase::LoopWait);
+    }
+    for (until_ns, phase) in event_loop.explain(asked, active.cursor_ns, known_until_ns, wants, arrival_ns) {
+        active.pass(until_ns, phase);
+    }
+    active.pass(turning.own_start_ns, Phase::Unexplained);
+}
+
+/// What its thread did last for a request is not seen yet: what is to be told later. It told its result at the second of these moments at the latest, and as
+/// a rule not before the first.
+fn owe(
+    active: &mut Active,
+    place: Place,
+    by: Option<HandedTo>,
+    (until_ns, surely_ns): (u64, u64),
+) -> Option<Owed> {
+    let from_ns = active.cursor_ns;
+    active.pass(until_ns, Phase::Unexplained);
+    let until_ns = active.cursor_ns;
+    active.pass(surely_ns, Phase::Unexplained);
+    by.map(|HandedTo { tid, .. }| Owed { place, tid, from_ns, until_ns })
+}
+
+/// Whether a request that goes on, in this Python task, may have asked a back end since it was left, of which it is not known that it did.
+fn has_asked(state: &State, thread: &Thread, place: Place, task: Option<u64>) -> bool {
+    let active = state.wire.connections.active(place);
+    let active = active.filter(|active| matches!(active.wants, Wants::Unknown | Wants::ClientRead));
+    let event_loop = thread.event_loop.as_deref();
+    let is_open = |place| task.is_some() && state.wire.connections.is_open(place);
+    active.zip(event_loop).is_some_and(|(active, event_loop)| {
+        event_loop.strands.may_have_been(place, active.cursor_ns, is_open)
+    })
+}

@@ -1,0 +1,75 @@
+//! The listeners of a target, at the end of a window.
+//!
+//! In: what was seen of them and counted. Out: rows of the snapshot.
+
+use crate::event::Tid;
+use crate::fact::holders::ForeignHolders;
+use crate::machine::driver::state::State;
+use crate::machine::world::listener::Listeners;
+use crate::model::Listener;
+
+/// One row for each, with what its holders counted.
+pub(super) fn told(state: &State, counted: &Listeners) -> Vec<Listener> {
+    let mut list: Vec<Listener> = Vec::new();
+    for seen in &state.world.processes.listeners {
+        let [accepted, empty, failed] =
+            state.world.accepts.get(&(seen.tgid, seen.fd)).copied().unwrap_or_default();
+        let same = |other: &&mut Listener| match seen.inode {
+            0 => other.seen.address == seen.address,
+            inode => other.seen.inode == inode,
+        };
+        let place = match list.iter_mut().find(same) {
+            Some(known) => known,
+            None => {
+                // Announcements to UNIX listeners are seen by the hook that arrivals are seen by.
+                let is_seen = state.world.arrival_measured || seen.family != "unix";
+                let wakes = counted.wakes(seen.inode).filter(|_| is_seen);
+                list.push(Listener { seen: seen.clone(), wakes, is_closed: true, ..Listener::default() });
+                let Some(last) = list.last_mut() else { continue };
+                last
+            }
+        };
+        place.is_closed &= seen.fd < 0;
+        let is_held = seen.fd >= 0 && !state.world.processes.ended.contains_key(&seen.tgid);
+        if is_held && !place.holders.contains(&seen.tgid) {
+            place.holders.push(seen.tgid);
+        }
+        place.accepted += accepted;
+        match place.accepted_by.iter_mut().find(|(tgid, _)| *tgid == seen.tgid) {
+            Some((_, count)) => *count += accepted,
+            None => place.accepted_by.push((seen.tgid, accepted)),
+        }
+        place.accepts_empty += empty;
+        place.accepts_failed += failed;
+        let empty = counted.empty_returns(seen.tgid, seen.fd);
+        place.empty_returns = place.empty_returns.saturating_add(empty.count);
+        place.empty_returns_cpu_ns = place.empty_returns_cpu_ns.saturating_add(empty.cpu_ns);
+        if let Some(waits) = counted.accept_wait(seen.tgid, seen.fd) {
+            place.accept_wait.merge(waits);
+        }
+    }
+    // One of which nothing became known and from which nothing came is no news.
+    list.retain(|listener| !listener.seen.family.is_empty() || listener.accepted > 0);
+    list
+}
+
+/// Who holds it beside the target. One that was born into the target since is none.
+pub(super) fn held_by_others(
+    listener: &Listener,
+    state: &State,
+    foreign: &ForeignHolders,
+) -> Vec<(Tid, String)> {
+    let of_it = foreign.holders.iter().filter(|holder| holder.inode == listener.seen.inode);
+    let is_own = |tgid: Tid| state.world.processes.seen.iter().any(|own| own.tgid == tgid);
+    of_it.filter(|holder| !is_own(holder.tgid)).map(|holder| (holder.tgid, holder.comm.clone())).collect()
+}
+
+/// How many others have the same address, of those that are open.
+pub(super) fn count_siblings(listeners: &mut [Listener]) {
+    let open = listeners.iter().filter(|listener| !listener.is_closed);
+    let addresses: Vec<_> = open.map(|listener| listener.seen.address.clone()).collect();
+    for listener in listeners.iter_mut().filter(|listener| !listener.is_closed) {
+        let same = addresses.iter().filter(|address| **address == listener.seen.address).count();
+        listener.siblings = u32::try_from(same.saturating_sub(1)).unwrap_or(u32::MAX);
+    }
+}
