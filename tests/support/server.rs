@@ -270,8 +270,10 @@ impl Server {
 
     /// Ends the server; its logs can still be read.
     pub fn stop(&mut self) {
-        if self.children.first().is_some_and(|child| child.pid() != self.pid) {
+        if let Some(runtime) = self.children.first_mut().filter(|child| child.pid() != self.pid) {
             end_contained(self.pid);
+            // It tidies up now, unless it is told to end.
+            let _ = runtime.wait(Duration::from_secs(10));
         }
         for child in self.children.iter_mut().rev() {
             child.stop();
