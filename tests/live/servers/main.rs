@@ -127,7 +127,7 @@ mod gaps {
         truth::requests_agree_with_the_witness(&Granian { blocking_threads: 4 })
     }
 
-    /// 17 % are unexplained, and what the application does in the loop is called `loop_wait` where it cannot be seen for whom that was.
+    /// 41 % are unexplained: of several tasks in one turn it is not known whose is which.
     #[test]
     #[ignore = "make live-all gaps"]
     fn loop_whose_tasks_wake_it() -> anyhow::Result<()> {
