@@ -136,8 +136,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "two clients that keep two threads of one interpreter computing",
             gthread_1x2,
             Any(&["--clients=2", "--keep-alive=20", "--routes=/truth/cpu/20"]),
-            // Two threads that take turns wait for the lock as long as they compute.
-            OneOf(&["cpu-bound", "gil-contention"], &["slots-exhausted"]),
+            // Two threads that take turns wait for the lock as long as they compute: with the main thread's waits for it, one at any moment.
+            OneOf(&["cpu-bound", "gil-contention", "gil-threads"], &["slots-exhausted", "gil-convoy"]),
         )
     },
     Scenario {
