@@ -193,8 +193,7 @@ fn live(name: &str, findings: &[&str]) -> anyhow::Result<()> {
     let mut terminal = Terminal::start(&arguments, (120, 40), &[])?;
     let is_first = |screen: &str| {
         let said = screen.lines().nth(1).unwrap_or_default().trim_start();
-        findings.iter().any(|finding| said.starts_with(finding))
-            && screen.contains("nothing lost")
+        findings.iter().any(|finding| said.starts_with(finding)) && screen.contains("nothing lost")
     };
     terminal.wait_until(&format!("{findings:?} to be said first"), is_first)?;
     terminal.type_keys("p")?;
