@@ -130,7 +130,7 @@ environment() {
         printf '%s\n' "$stamp" >"$venv/stamp"
     fi
     # One that pip has built and kept since before TLS could be had has none.
-    if [ -x "$venv/bin/uwsgi" ] && [ -e /usr/include/openssl/ssl.h ] && ! "$venv/bin/uwsgi" --help | grep -q https-socket; then
+    if [ -x "$venv/bin/uwsgi" ] && [ -e /usr/include/openssl/ssl.h ] && [[ $("$venv/bin/uwsgi" --help) != *https-socket* ]]; then
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --force-reinstall --no-deps \
             "$(grep '^uWSGI==' "$requirements")"
     fi

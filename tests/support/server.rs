@@ -307,6 +307,11 @@ impl Server {
     }
 }
 
+/// What a recipe has set for one command, for the one that takes its place.
+fn copy_environment(from: &Command, to: &mut Command) {
+    to.envs(from.get_envs().filter_map(|(name, value)| Some((name, value?))));
+}
+
 /// Ends a container's first process, which hears no signal that it has no handler for; with it the container, whose runtime then tidies up.
 fn end_contained(pid: u32) {
     let Ok(pid) = libc::pid_t::try_from(pid) else { return };

@@ -9,7 +9,7 @@ use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::intervals::{Between, Intervals, Pair, kind};
 use wsgi_trace_tests::load::{Load, Sent};
 use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::cheroot::EncryptedCheroot;
+use wsgi_trace_tests::server::cheroot::{Cheroot, EncryptedCheroot};
 use wsgi_trace_tests::server::tls::Tls;
 use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
@@ -150,7 +150,7 @@ fn uvicorn() -> Tls<Uvicorn> {
 }
 
 fn cheroot() -> Tls<EncryptedCheroot> {
-    Tls::of(EncryptedCheroot { threads: 4 })
+    Tls::of(EncryptedCheroot(Cheroot { threads: 4 }))
 }
 
 fn uwsgi(threads: u32) -> Tls<Uwsgi> {

@@ -36,25 +36,26 @@ impl Recipe for Cheroot {
 
 /// cheroot with its own TLS, which takes a script: `--certfile` and `--keyfile` are [`super::tls`]'s.
 #[derive(Clone, Copy, Debug)]
-pub struct EncryptedCheroot {
-    /// Pool threads.
-    pub threads: u32,
-}
+pub struct EncryptedCheroot(pub Cheroot);
 
 impl Recipe for EncryptedCheroot {
     fn name(&self) -> &'static str {
-        "cheroot"
+        self.0.name()
     }
 
     fn about(&self) -> String {
-        format!("cheroot, {} threads", self.threads)
+        self.0.about()
     }
 
     fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
         let mut command = Command::new(Place::servers_program("python"));
         command.arg(Place::apps().join("serve_cheroot.py")).args(["--bind", &place.address.to_string()]);
-        command.args(["--threads", &self.threads.to_string()]);
+        command.args(["--threads", &self.0.threads.to_string()]);
         Ok(vec![command])
+    }
+
+    fn inner(&self) -> Option<&dyn Recipe> {
+        Some(&self.0)
     }
 
     /// It closes the connection after an exception, whatever its client has sent on it since.
@@ -63,7 +64,7 @@ impl Recipe for EncryptedCheroot {
     }
 
     fn slots(&self) -> Option<u64> {
-        Some(u64::from(self.threads))
+        self.0.slots()
     }
 }
 

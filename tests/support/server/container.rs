@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Place, Recipe};
+use super::{Place, Recipe, copy_environment};
 use crate::podman;
 
 /// The file that names the PID of the container's first process.
@@ -40,11 +40,7 @@ impl<R: Recipe> Recipe for Container<R> {
         podman.arg("--env-host").arg("--volume").arg(format!("{0}:{0}", place.directory().display()));
         podman.arg("--pidfile").arg(place.file(PID_FILE)).args(self.options);
         podman.args(podman::ROOT).arg(server.get_program()).args(server.get_args());
-        for (name, value) in server.get_envs() {
-            if let Some(value) = value {
-                podman.env(name, value);
-            }
-        }
+        copy_environment(server, &mut podman);
         *server = podman;
         Ok(commands)
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Place, Recipe};
+use super::{Place, Recipe, copy_environment};
 
 /// The server with its options.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +33,7 @@ impl<R: Recipe> Recipe for Further<R> {
         let (application, options) = arguments.split_last().context("no application")?;
         let mut command = Command::new(first.get_program());
         command.args(options).args(self.arguments).arg(application);
-        for (name, value) in first.get_envs() {
-            if let Some(value) = value {
-                command.env(name, value);
-            }
-        }
+        copy_environment(first, &mut command);
         *first = command;
         Ok(commands)
     }

@@ -1,6 +1,6 @@
 //! What makes a request go on that an event loop has left and that said of nothing that it waits for it: timers, wake-ups.
 //!
-//! In: the time-outs of the loop's waits; who goes on after which of them, and after whom. Out: what it waited for, and
+//! In: the timeouts of the loop's waits; who goes on after which of them, and after whom. Out: what it waited for, and
 //! until when. Where the calls do not tell, that is `unexplained`.
 
 use super::looks::{COLLECTING_TURNS, Looks};
@@ -29,11 +29,11 @@ pub(super) struct Resumed {
 /// What may have let a request go on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clues {
-    /// When the next timer is due, as the last wait's time-out told.
+    /// When the next timer is due, as the last wait's timeout told.
     due_ns: Option<u64>,
     /// When the timer was due that came due last.
     pub(super) timer_ns: Option<u64>,
-    /// When a wait with another time-out than 0 last began, and until when no timer was due that was set by then.
+    /// When a wait with another timeout than 0 last began, and until when no timer was due that was set by then.
     undue: (u64, u64),
     /// On gevent: a timer let the request go on that did so first in the present turn; nothing was accepted or read since.
     first: Option<Resumed>,
@@ -70,7 +70,7 @@ impl Clues {
         self.first_answer_ns = 0;
     }
 
-    /// A wait's time-out is when the next timer is due: one that passed while the loop was busy, or ended its sleep.
+    /// A wait's timeout is when the next timer is due: one that passed while the loop was busy, or ended its sleep.
     fn timers(&mut self, slice: &Slice, looks: &Looks) {
         let timeout_ms = match slice.call {
             Call::EpollWait { timeout_ms, .. } => timeout_ms,
@@ -110,7 +110,7 @@ impl Clues {
 
 impl EventLoop {
     /// When a timer may have come due of which it is only known that it is due within the next millisecond, or was: the loop
-    /// has just looked, and its clock is finer than the time-outs of its waits.
+    /// has just looked, and its clock is finer than the timeouts of its waits.
     pub(super) fn nearly_due_ns(&self) -> Option<u64> {
         let is_near = self
             .clues
