@@ -24,6 +24,8 @@ pub const MAX_LOCK_BLOCKS: u32 = 4096;
 pub const HAS_OTHER_LOCKS: u64 = 1;
 /// Its interpreter calls threads by the numbers of another PID namespace.
 pub const FOREIGN_NUMBERS: u64 = 2;
+/// Its C library has those who wait for a condition variable wait on their own stacks, not on its memory (musl).
+pub const WAITED_FOR_ON_STACK: u64 = 4;
 
 /// Key of the map `LOCKS` for the block that an address is in. Addresses 1 TiB apart may share a key: what is found has to be
 /// looked at.

@@ -2,7 +2,7 @@
 //!
 //! In: what user space told of the process. Out: [`Lock`]. A process with one interpreter, as nearly all are, costs one look-up.
 
-use profiler_common::gil::{FOREIGN_NUMBERS, HAS_OTHER_LOCKS, LOCK_BYTES, block_key};
+use profiler_common::gil::{FOREIGN_NUMBERS, HAS_OTHER_LOCKS, LOCK_BYTES, WAITED_FOR_ON_STACK, block_key};
 
 use crate::maps::{INTERPRETERS, LOCKS};
 
@@ -70,6 +70,13 @@ impl Lock {
     pub fn has_foreign_numbers(self) -> bool {
         // SAFETY: as above.
         unsafe { (*self.process)[4] & FOREIGN_NUMBERS != 0 }
+    }
+
+    /// Who waits for it does so on its own stack, as musl has it.
+    #[inline(always)]
+    pub fn is_waited_for_on_stack(self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.process)[4] & WAITED_FOR_ON_STACK != 0 }
     }
 
     /// The way to the task that a thread works for, packed; 0: it is not read.

@@ -37,7 +37,8 @@ const END: u32 = LOCK_BYTES as u32;
 /// Largest distance of a futex from the stack pointer that is taken for one on the stack: musl waits on those.
 const ON_STACK: u64 = 4096;
 
-/// [`ThreadAccount::take_mark`], its lowest bits: of the main interpreter's lock, or of another's.
+/// [`ThreadAccount::take_mark`], its lowest bits: a wait on the stack that follows is for the main interpreter's lock; or for something else,
+/// as this was another's lock, or the wait that the probe saw begin has been made.
 pub const MARK_MAIN: u32 = 1;
 pub const MARK_OTHER: u32 = 2;
 
@@ -81,7 +82,7 @@ pub fn futex(
     if !on_cond && !on_mutex {
         let on_stack = arguments[0].wrapping_sub(registers::stack(registers)) < ON_STACK;
         // Where it waits says nothing of which lock it is.
-        if mark & MARK_MAIN == 0 || !on_stack {
+        if mark & MARK_MAIN == 0 || !on_stack || !lock.is_waited_for_on_stack() {
             return extra;
         }
     }
@@ -103,6 +104,12 @@ pub fn futex(
         (*account).take_lock = lock.address as u32;
         if on_cond && command == WAIT_BITSET {
             (*account).take_signals = arguments[0] as u32 & !7;
+        }
+        // The probe saw one wait begin, and this is it: the next on the stack is for something else (a semaphore). On musl the inside
+        // of the condition variable may be waited for before.
+        let is_it = !on_mutex && !on_cond || command == WAIT_BITSET;
+        if mark & MARK_MAIN != 0 && begun == 0 && is_it {
+            (*account).take_mark = mark & !MARK_MAIN | MARK_OTHER;
         }
     }
     // The mark of a wait on the condition variable says nothing of one for the mutex before it.

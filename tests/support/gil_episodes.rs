@@ -54,6 +54,8 @@ pub struct Stretch {
 pub struct Told {
     /// By thread.
     pub waits: BTreeMap<u32, Vec<Wait>>,
+    /// Waits that no later record of their thread ends, as long as they are told.
+    pub open: Vec<Wait>,
     /// In the order of their ends.
     pub stretches: Vec<Stretch>,
     /// Records that could not be written, by cause.
@@ -132,7 +134,14 @@ pub fn waits_of(recording: &Path) -> anyhow::Result<Told> {
             _ => {}
         }
     }
+    told.open = waiting.iter().filter_map(|(tid, waiting)| open(*tid, waiting)).collect();
     Ok(told)
+}
+
+fn open(tid: u32, waiting: &Waiting) -> Option<Wait> {
+    let episode = waiting.episode.as_ref()?;
+    let (start_ns, end_ns) = episode.span();
+    Some(Wait { tid, start_ns, end_ns, is_after_forced: episode.is_after_forced() })
 }
 
 fn stretch(part: Part, slice: &Slice, end_ns: u64) -> Option<Stretch> {

@@ -72,12 +72,12 @@ pub fn compare(mut command: Command, work: Work) -> anyhow::Result<Told> {
     ensure!(output.next().context("it did not come up")?? == "ready");
 
     let mut trace = KernelTrace::start(child.pid(), &Settings::default())?;
-    let mut seen = Interpreters::default().look(&Proc::default(), child.pid())?.seen;
+    let mut looked = Interpreters::default().look(&Proc::default(), child.pid())?;
     if kind == "threads" {
-        seen.tasks = Some(TaskKind::Greenlets);
+        looked.seen.tasks = Some(TaskKind::Greenlets);
     }
-    let followed = FollowedLocks::of(&seen, false).context("no interpreter")?;
-    ensure!(followed.tasks.is_some(), "tasks are not read: {seen:?}");
+    let followed = FollowedLocks::of(&looked, false).context("no interpreter")?;
+    ensure!(followed.tasks.is_some(), "tasks are not read: {:?}", looked.seen);
     trace.source.follow_locks(child.pid(), &followed);
     writeln!(input)?;
     let notes: Vec<Note> = serde_json::from_str(&output.next().context("no notes")??)?;

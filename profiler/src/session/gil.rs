@@ -63,14 +63,15 @@ impl LockWatch {
         if let Some(file) = self.watch_file(proc, tgid, &looked, source) {
             facts.push(file);
         }
-        let seen = looked.seen;
-        if self.seen.get(&tgid) == Some(&seen) {
+        if self.seen.get(&tgid) == Some(&looked.seen) {
             return facts;
         }
+        let followed = FollowedLocks::of(&looked, self.wanted.stacks);
+        let seen = looked.seen;
         if seen.foreign_numbers && seen.thread_number_at.is_some() {
             self.numbers.follow(tgid);
         }
-        if let Some(followed) = FollowedLocks::of(&seen, self.wanted.stacks) {
+        if let Some(followed) = followed {
             source.follow_locks(tgid, &followed);
         }
         if self.wanted.stacks {

@@ -66,20 +66,25 @@ pub(crate) fn broken(of: &Comparison, kind: Kind) -> Vec<String> {
     too_little.chain(too_much).map(said).collect()
 }
 
-/// Whether the report counts the waits that are compared here: as many, as long, of the same threads. Those that had not ended with the window are
-/// in neither.
+/// Whether the report counts the waits that are compared here: as many, as long, of the same threads. It counts those that ended in its window, and each from
+/// the window's start on.
 pub(crate) fn report_differs(report: &Snapshot, told: &Told) -> Option<String> {
     let gil = &report.gil;
+    let window_start_ns = report.window.start_ns;
+    let in_window =
+        told.waits.values().flatten().chain(&told.open).filter(|wait| wait.end_ns > window_start_ns);
     let (mut count, mut sum_ns) = (0_u64, 0_u64);
-    for waits in told.waits.values() {
-        count += waits.len() as u64;
-        sum_ns += waits.iter().map(|wait| wait.end_ns - wait.start_ns).sum::<u64>();
+    for wait in in_window {
+        count += 1;
+        sum_ns += wait.end_ns - wait.start_ns.max(window_start_ns);
     }
-    // A thread's last wait may end with the window, where the report ends it and nobody here does.
-    let threads = told.waits.len() as u64;
+    // A thread that sleeps as the window ends waits until then in the report; no record says so.
+    let threads = gil.threads.len() as u64;
     let longest_ns = gil.threads.iter().map(|thread| thread.longest_ns).max().unwrap_or_default();
-    let is_same = gil.waits.count().abs_diff(count) <= threads
-        && gil.waits.sum_ns().abs_diff(sum_ns) <= threads * longest_ns;
+    let more = gil.waits.count().checked_sub(count);
+    let longer_ns = gil.waits.sum_ns().checked_sub(sum_ns);
+    let is_same = more.is_some_and(|more| more <= threads)
+        && longer_ns.is_some_and(|longer_ns| longer_ns <= threads * longest_ns);
     (!is_same).then(|| {
         format!(
             "the report has {} waits of {} ns, its records {count} of {sum_ns} ns",

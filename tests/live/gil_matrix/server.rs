@@ -51,7 +51,7 @@ impl Kind {
     /// The values of `--gil` that are compared under it.
     pub(crate) const fn ways(self) -> &'static str {
         match self {
-            Self::Gunicorn => "auto,full",
+            Self::Gunicorn => "auto,uprobes,full",
             Self::Cpu | Self::Calls | Self::Waitress | Self::Uwsgi => "auto",
         }
     }

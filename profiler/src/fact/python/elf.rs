@@ -7,9 +7,12 @@ use std::fs::File;
 use std::io::{Read, Seek};
 
 use object::LittleEndian;
-use object::elf::{FileHeader64, PT_INTERP, PT_LOAD, SHN_UNDEF, SHT_DYNSYM, SHT_SYMTAB, Sym64};
-use object::read::ReadCache;
-use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
+use object::elf::{
+    DT_NULL, DT_SONAME, FileHeader64, PT_DYNAMIC, PT_INTERP, PT_LOAD, ProgramHeader64, SHN_UNDEF, SHT_DYNSYM,
+    SHT_SYMTAB, Sym64,
+};
+use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, SectionHeader as _};
+use object::read::{ReadCache, ReadRef};
 
 /// Larger files are not looked into: no interpreter is, machine-learning libraries are.
 pub(super) const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
@@ -65,7 +68,8 @@ pub(super) fn interpreter(mut file: File) -> Option<Image> {
     parse(file)
 }
 
-/// Whether an executable runs on musl's C library: its loader is musl's, or it has none, as it is static, and nothing of glibc.
+/// Whether an executable runs on musl's C library: its loader is musl's, or it has none, as it is static, and nothing of glibc. What has a name
+/// as a library is a loader that was told what to run (`ld-linux-x86-64.so.2 python3`), which has none and nothing of glibc either.
 pub(super) fn runs_on_musl(file: impl Read + Seek) -> bool {
     on_musl(file).unwrap_or(false)
 }
@@ -83,11 +87,25 @@ fn on_musl(file: impl Read + Seek) -> Option<bool> {
         let name = path.rsplit(|byte| *byte == b'/').next()?;
         return Some(name.starts_with(b"ld-musl-"));
     }
+    if is_library(segments, &data) {
+        return Some(false);
+    }
     let sections = header.sections(endian, &data).ok()?;
     let has_names =
         sections.iter().any(|section| !sections.section_name(endian, section).unwrap_or_default().is_empty());
     let is_glibc = sections.iter().any(|section| sections.section_name(endian, section) == Ok(GLIBC_SECTION));
     Some(has_names && !is_glibc)
+}
+
+/// Whether a file names itself as a library (`DT_SONAME`).
+fn is_library<'data>(segments: &[ProgramHeader64<LittleEndian>], data: impl ReadRef<'data>) -> bool {
+    let endian = LittleEndian;
+    let is_readable = |segment: &&ProgramHeader64<LittleEndian>| {
+        segment.p_type(endian) == PT_DYNAMIC && segment.p_filesz(endian) <= MAX_TABLE_BYTES
+    };
+    let dynamic = segments.iter().find(is_readable).and_then(|segment| segment.dynamic(endian, data).ok()?);
+    let tags = dynamic.into_iter().flatten().map(|entry| entry.d_tag(endian));
+    tags.take_while(|tag| *tag != DT_NULL.into()).any(|tag| tag == DT_SONAME.into())
 }
 
 /// The same as [`interpreter`] for any bytes.

@@ -411,6 +411,16 @@ fn musl_is_known_by_its_loader_whatever_the_library_is_called_and_a_static_execu
     assert_eq!(elf::runs_on_musl(own), cfg!(target_env = "musl"));
 }
 
+/// `ld-linux-x86-64.so.2 python3` runs on glibc, and its executable is the loader.
+#[test]
+fn glibcs_own_loader_is_not_taken_for_an_executable_of_musl() {
+    let loader = "/lib64/ld-linux-x86-64.so.2";
+    if cfg!(target_env = "gnu") {
+        let file = std::fs::File::open(loader).expect("what this program was loaded by");
+        assert!(!elf::runs_on_musl(file));
+    }
+}
+
 #[test]
 fn stripped_interpreter_is_found_by_the_section_that_holds_its_state() {
     let file = executable(None, &[(".text", 0x1000), (".PyRuntime", 0x5000)]);

@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 
 use aya::maps::{Array, HashMap, MapData};
-use profiler_common::gil::{FOREIGN_NUMBERS, FrameWay, HAS_OTHER_LOCKS, LOCK_BYTES, TaskWay, block_key};
-use profiler_core::fact::InterpreterSeen;
+use profiler_common::gil::{
+    FOREIGN_NUMBERS, FrameWay, HAS_OTHER_LOCKS, LOCK_BYTES, TaskWay, WAITED_FOR_ON_STACK, block_key,
+};
 
+use crate::fact::python::Looked;
 use crate::fact::python::code::frame_way;
 use crate::fact::python::task::task_way;
 
@@ -24,6 +26,8 @@ pub struct FollowedLocks {
     pub thread_number_through: Option<u64>,
     /// The numbers are those of another PID namespace.
     pub foreign_numbers: bool,
+    /// Who waits for them does so on its own stack.
+    pub waited_for_on_stack: bool,
     /// The way to a thread's frames; `None`: they are not read.
     pub frames: Option<FrameWay>,
     /// The way to the task that a thread works for; `None`: it is not read.
@@ -33,7 +37,8 @@ pub struct FollowedLocks {
 impl FollowedLocks {
     /// Those of an interpreter, with frames if `stacks` asks for them; `None`: it has none.
     #[must_use]
-    pub fn of(seen: &InterpreterSeen, stacks: bool) -> Option<Self> {
+    pub fn of(looked: &Looked, stacks: bool) -> Option<Self> {
+        let seen = &looked.seen;
         let main = seen.locks.iter().find(|lock| lock.interpreter == 0)?.address;
         let others = seen.locks.iter().map(|lock| lock.address).filter(|address| *address != main);
         Some(Self {
@@ -42,6 +47,7 @@ impl FollowedLocks {
             thread_number_at: seen.thread_number_at,
             thread_number_through: seen.thread_number_through,
             foreign_numbers: seen.foreign_numbers,
+            waited_for_on_stack: looked.waits_elsewhere,
             frames: frame_way(seen).filter(|_| stacks),
             tasks: task_way(seen),
         })
@@ -86,8 +92,11 @@ impl LockTable {
             followed.thread_number_at.unwrap_or(0),
             followed.thread_number_through.unwrap_or(0),
             followed.frames.map_or(0, FrameWay::pack),
-            if blocks.is_empty() { 0 } else { HAS_OTHER_LOCKS }
-                | if followed.foreign_numbers { FOREIGN_NUMBERS } else { 0 },
+            bits(&[
+                (!blocks.is_empty(), HAS_OTHER_LOCKS),
+                (followed.foreign_numbers, FOREIGN_NUMBERS),
+                (followed.waited_for_on_stack, WAITED_FOR_ON_STACK),
+            ]),
             way,
         ];
         if !blocks.is_empty() {
@@ -109,6 +118,11 @@ impl LockTable {
             let _ = self.locks.remove(key);
         }
     }
+}
+
+/// Those that are set.
+fn bits(of: &[(bool, u64)]) -> u64 {
+    of.iter().filter(|(is_set, _)| *is_set).fold(0, |bits, (_, bit)| bits | bit)
 }
 
 /// The blocks of memory that locks are in, with the address of the lock that is there.
