@@ -8,6 +8,9 @@ use crate::gil_episodes::Wait;
 use crate::gil_witness::{Attempt, HeldUp};
 use crate::stops::Way;
 
+/// By how much two lengths may always differ.
+pub const AGREES_NS: u64 = 10_000;
+
 /// Whether the witness saw the thread held up outside of its calls, before our wait or after it.
 #[must_use]
 pub fn is_held_up_beside(attempt: &Attempt, wait: &Wait) -> bool {
@@ -21,11 +24,9 @@ fn is_outside(of: &HeldUp, wait: &Wait) -> bool {
     !of.is_in_call || of.until_ns <= wait.start_ns
 }
 
-/// Length of an attempt by the witness without what its own trace shows to be no part of the calls: its thread was ready and did
-/// not run, outside of its calls and of our wait; and what the witness's two probes add (`own_ns`). Each stretch that the trace
-/// shows is longer by `way` at its ends.
+/// For how long the witness shows the thread held up before our wait, and after it. Each stretch is longer by `way` at its ends.
 #[must_use]
-pub fn accounted_ns(attempt: &Attempt, wait: &Wait, own_ns: u64, way: Way) -> u64 {
+pub fn held_up_ns(attempt: &Attempt, wait: &Wait, way: Way) -> (u64, u64) {
     // Interrupts nest, and a thread may lose its CPU at the end of one: their union, in order.
     let longer = |of: &HeldUp| {
         let from_ns = of.from_ns.saturating_sub(way.in_ns(of.by));
@@ -34,21 +35,29 @@ pub fn accounted_ns(attempt: &Attempt, wait: &Wait, own_ns: u64, way: Way) -> u6
     let mut stretches: Vec<(u64, u64)> =
         attempt.held_up.iter().filter(|of| is_outside(of, wait)).map(longer).collect();
     stretches.sort_unstable();
-    let (mut held_up_ns, mut counted_until_ns) = (0, attempt.start_ns);
+    let (mut before_ns, mut after_ns, mut counted_until_ns) = (0, 0, attempt.start_ns);
     for (from_ns, until_ns) in stretches {
         let from_ns = from_ns.max(counted_until_ns);
         counted_until_ns = counted_until_ns.max(until_ns);
-        let before_ns = until_ns.min(wait.start_ns).saturating_sub(from_ns);
-        let after_ns = until_ns.saturating_sub(from_ns.max(wait.end_ns));
-        held_up_ns += before_ns + after_ns;
+        before_ns += until_ns.min(wait.start_ns).saturating_sub(from_ns);
+        after_ns += until_ns.saturating_sub(from_ns.max(wait.end_ns));
     }
-    (attempt.end_ns - attempt.start_ns).saturating_sub(held_up_ns).saturating_sub(own_ns)
+    (before_ns, after_ns)
+}
+
+/// Length of an attempt by the witness without what its own trace shows to be no part of the calls: its thread was ready and did
+/// not run, outside of its calls and of our wait; and what the witness's two probes add (`own_ns`). Each stretch that the trace
+/// shows is longer by `way` at its ends.
+#[must_use]
+pub fn accounted_ns(attempt: &Attempt, wait: &Wait, own_ns: u64, way: Way) -> u64 {
+    let (before_ns, after_ns) = held_up_ns(attempt, wait, way);
+    (attempt.end_ns - attempt.start_ns).saturating_sub(before_ns + after_ns).saturating_sub(own_ns)
 }
 
 /// Whether two lengths agree within 1 % of the first or 10 µs, whichever is more.
 #[must_use]
 pub fn agree(theirs_ns: u64, ours_ns: u64) -> bool {
-    theirs_ns.abs_diff(ours_ns) <= (theirs_ns / 100).max(10_000)
+    theirs_ns.abs_diff(ours_ns) <= (theirs_ns / 100).max(AGREES_NS)
 }
 
 #[cfg(test)]
@@ -56,8 +65,8 @@ mod tests {
     use super::*;
     use crate::bpftrace::Cause;
 
-    const NO_WAY: Way = Way { timer_in_ns: 0, other_in_ns: 0, out_ns: 0 };
-    const WAY: Way = Way { timer_in_ns: 7000, other_in_ns: 6000, out_ns: 2000 };
+    const NO_WAY: Way = Way { timer_in_ns: 0, other_in_ns: 0, out_ns: 0, untold_per_s: 0 };
+    const WAY: Way = Way { timer_in_ns: 7000, other_in_ns: 6000, out_ns: 2000, untold_per_s: 0 };
 
     fn held_up(from_ns: u64, until_ns: u64, is_in_call: bool) -> HeldUp {
         HeldUp { from_ns, until_ns, is_in_call, by: Cause::Interrupt }

@@ -12,7 +12,7 @@ use profiler_core::fact::Fact;
 use profiler_core::machine::lock::gil::{Locks, Part, Waiting};
 use wsgi_trace::source::file::FileSource;
 
-use crate::gil_account::{accounted_ns, agree, is_held_up_beside};
+use crate::gil_account::{AGREES_NS, accounted_ns, agree, held_up_ns, is_held_up_beside};
 use crate::gil_witness::Attempt;
 use crate::stops::Way;
 
@@ -203,6 +203,9 @@ pub struct Comparison {
     pub within_with_ways: usize,
     /// Those that do not even so: where the witness saw the thread held up in the stretch that differs (an interrupt takes longer than most), and where it saw nothing.
     pub unexplained: (usize, usize),
+    /// For how long in all a stop of which nobody tells could have made a matched attempt differ: the time between the witness's moments and ours,
+    /// of each attempt up to 10 µs.
+    pub exposed_ns: u64,
     /// All time of matched attempts without that.
     pub accounted_ns: u64,
     /// The same without the ways.
@@ -219,6 +222,10 @@ pub struct Comparison {
     pub late_ns: Vec<i64>,
     /// By how much they end after we say so, likewise.
     pub early_ns: Vec<i64>,
+    /// The same two without the time for which the witness shows the thread held up.
+    pub late_accounted_ns: Vec<i64>,
+    /// See there.
+    pub early_accounted_ns: Vec<i64>,
     /// Matched attempts, each with our wait.
     pub pairs: Vec<(Attempt, Wait)>,
     /// Attempts that were split, or merged with others, each with our waits.
@@ -256,6 +263,13 @@ impl Comparison {
     #[must_use]
     pub fn with_ways_share(&self) -> f64 {
         self.within_with_ways as f64 / self.matched.max(1) as f64
+    }
+
+    /// Share of matched attempts that a stop of which the kernel tells nothing will have hit between the witness's moments and ours, by how often
+    /// this machine stops a thread so.
+    #[must_use]
+    pub fn untold_share(&self) -> f64 {
+        self.way.untold_per_s as f64 * self.exposed_ns as f64 / 1e9 / self.matched.max(1) as f64
     }
 
     /// Error of the sum over matched waits without that, with its sign.
@@ -343,14 +357,20 @@ pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt], own_ns: u
                     result.ours_ns += ours_ns;
                     let after =
                         |later_ns: u64, earlier_ns: u64| later_ns.cast_signed() - earlier_ns.cast_signed();
-                    result.late_ns.push(after(wait.start_ns, attempt.start_ns));
-                    result.early_ns.push(after(attempt.end_ns, wait.end_ns));
+                    let (late_ns, early_ns) =
+                        (after(wait.start_ns, attempt.start_ns), after(attempt.end_ns, wait.end_ns));
+                    let (before_ns, after_ns) = held_up_ns(attempt, &wait, way);
+                    result.late_ns.push(late_ns);
+                    result.early_ns.push(early_ns);
+                    result.late_accounted_ns.push(late_ns - before_ns.cast_signed());
+                    result.early_accounted_ns.push(early_ns - after_ns.cast_signed());
                     result.within += usize::from(agree(theirs_ns, ours_ns));
                     let told_ns = accounted_ns(attempt, &wait, own_ns, Way::default());
                     result.accounted_ns += told_ns;
                     result.within_accounted += usize::from(agree(told_ns, ours_ns));
                     let with_ways_ns = accounted_ns(attempt, &wait, own_ns, way);
                     result.accounted_with_ways_ns += with_ways_ns;
+                    result.exposed_ns += with_ways_ns.saturating_sub(ours_ns).min(AGREES_NS);
                     if agree(with_ways_ns, ours_ns) {
                         result.within_with_ways += 1;
                     } else if is_held_up_beside(attempt, &wait) {
@@ -382,7 +402,13 @@ pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt], own_ns: u
             }
         }
     }
-    result.late_ns.sort_unstable();
-    result.early_ns.sort_unstable();
+    for moments in [
+        &mut result.late_ns,
+        &mut result.early_ns,
+        &mut result.late_accounted_ns,
+        &mut result.early_accounted_ns,
+    ] {
+        moments.sort_unstable();
+    }
     result
 }

@@ -29,9 +29,9 @@ use server::{Kind, Server};
 
 /// The table's head.
 const HEAD: &str = "| interpreter | load | `--gil` | waits | one to one | missed/split/merged/extra | all time: raw / accounted / with ways | \
-     each within: raw / accounted / with ways | left: held up + unseen | ways in (timer, other) + out, µs | witness's probes, µs | \
+     each within: raw / accounted / with ways | left: held up + unseen | stops that nobody tells of: a second, hit | ways in (timer, other) + out, µs | witness's probes, µs | \
      begins late, µs: median / 99 % | ends early, µs: median / 99 % | release: right of forced/voluntary |\n\
-     |---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
+     |---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
 /// How long each is watched.
 const FOR: Duration = Duration::from_secs(5);
 /// Room for all that is told meanwhile, so that nothing is lost where the profiler gets no core for a while.
@@ -113,7 +113,7 @@ fn keep(file: &Path, recording: &Path, of: &Comparison, own_ns: u64) -> anyhow::
 
 fn line(interpreter: &Interpreter, kind: Kind, way: &str, of: &Comparison) -> String {
     format!(
-        "| {} | {} | {way} | {} | {:.2} % | {}/{}/{}/{} | {:+.2} / {:+.2} / {:+.2} % | {:.2} / {:.2} / {:.2} % | {} + {} | {:.1}, {:.1} + {:.1} | {:.1} | {:.1} / {:.1} | {:.1} / {:.1} | {:.1} % of {}/{} |",
+        "| {} | {} | {way} | {} | {:.2} % | {}/{}/{}/{} | {:+.2} / {:+.2} / {:+.2} % | {:.2} / {:.2} / {:.2} % | {} + {} | {}, {:.2} % | {:.1}, {:.1} + {:.1} | {:.1} | {:.1} / {:.1} | {:.1} / {:.1} | {:.1} % of {}/{} |",
         interpreter.name,
         kind.name(),
         of.attempts,
@@ -130,6 +130,8 @@ fn line(interpreter: &Interpreter, kind: Kind, way: &str, of: &Comparison) -> St
         of.with_ways_share() * 100.0,
         of.unexplained.0,
         of.unexplained.1,
+        of.way.untold_per_s,
+        of.untold_share() * 100.0,
         of.way.timer_in_ns as f64 / 1e3,
         of.way.other_in_ns as f64 / 1e3,
         of.way.out_ns as f64 / 1e3,
