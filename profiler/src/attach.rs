@@ -9,12 +9,9 @@ pub mod gil;
 mod load;
 mod offsets;
 pub mod plan;
-pub mod table;
-pub mod tracefs;
 
 pub use error::AttachError;
 pub use execute::{attach, try_out};
-pub use plan::{Hooks, Load, Settings};
+pub use plan::{Load, Settings};
 
-/// The kernel programs, as `build.rs` made them.
-pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe"));
+pub use crate::hook::Hooks;

@@ -9,6 +9,9 @@ use std::path::Path;
 
 use kernel_btf::KernelBtf;
 
+use crate::hook::table::{PROGRAMS, Place};
+use crate::hook::tracefs;
+
 /// Where the kernel publishes its type information.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
@@ -112,7 +115,7 @@ impl Capabilities {
                 &std::fs::read_to_string("/proc/self/status").unwrap_or_default(),
             ),
             nested_pid_namespace: pid_namespace().is_some_and(|inode| inode != INITIAL_PID_NAMESPACE),
-            no_call_tracepoints: crate::attach::tracefs::unusable(),
+            no_call_tracepoints: tracefs::unusable(),
             has_uprobes: Self::has_uprobes(),
             ..Self::default()
         };
@@ -130,8 +133,6 @@ impl Capabilities {
 
     /// Fills in what the kernel's type information tells; `has` says whether it names something.
     pub fn look_up(&mut self, has: impl Fn(&str) -> bool) {
-        use crate::attach::table::{PROGRAMS, Place};
-
         self.has_btf = true;
         self.missing_helpers = HELPERS.iter().copied().filter(|name| !has(name)).collect();
         for program in PROGRAMS {

@@ -5,7 +5,6 @@
 pub mod completions;
 pub mod diff;
 pub mod doctor;
-pub mod explain;
 mod fail_on;
 pub mod list;
 pub mod man;
@@ -122,7 +121,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         }
         Some(Command::Top(options)) => top::run(options),
         Some(Command::Doctor(options)) => doctor::run(options),
-        Some(Command::Explain(options)) => match explain::explain(options.id.as_deref()) {
+        Some(Command::Explain(options)) => match crate::report::explain::explain(options.id.as_deref()) {
             Ok(text) => print(&text),
             Err(error) => Err(Failure { sentence: error.to_string(), code: ExitCode::Usage }),
         },

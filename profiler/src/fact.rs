@@ -18,7 +18,6 @@ pub mod schedule;
 pub mod session;
 pub mod socket;
 pub mod tree;
-mod version;
 
 use std::io;
 use std::path::{Path, PathBuf};

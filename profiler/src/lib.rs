@@ -9,6 +9,7 @@ pub mod cli;
 pub mod command;
 pub mod compare;
 pub mod fact;
+pub mod hook;
 pub mod otlp;
 pub mod output_file;
 pub mod recording;

@@ -4,6 +4,7 @@
 //! JSON, ndjson, and the place they are written to. Nothing here looks at anything earlier than those.
 
 pub mod escape;
+pub mod explain;
 pub mod form;
 pub mod html;
 pub mod json;

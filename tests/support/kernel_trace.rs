@@ -14,8 +14,8 @@ use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_TASK,
     KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
-use wsgi_trace::attach::table::{PROGRAMS, Place};
 use wsgi_trace::attach::{Settings, attach};
+use wsgi_trace::hook::table::{PROGRAMS, Place};
 use wsgi_trace::source::live::LiveSource;
 use zerocopy::FromBytes as _;
 

@@ -2,6 +2,7 @@
 //!
 //! In: hooks. Out: accounts and records. What system calls mean for connections is in `client` and `back_end`.
 
+mod arrival;
 mod back_end;
 mod client;
 mod evidence;

@@ -14,6 +14,7 @@ mod clients_leave;
 mod cpu_bound;
 mod cpu_throttled;
 mod descriptor_limit;
+mod full;
 mod full_beside_free;
 mod gil;
 mod gil_contention;

@@ -9,6 +9,7 @@ use aya::maps::MapError;
 
 use crate::capability::CAPABILITIES_WANTED;
 use crate::capability::kernel_btf::BtfUnreadable;
+use crate::source::live::LiveError;
 
 /// Why the programs could not be attached. Nothing stays attached after any of these.
 #[derive(Debug, thiserror::Error)]
@@ -72,14 +73,9 @@ pub enum AttachError {
     /// The object could not be loaded.
     #[error("the kernel did not take the maps of the programs: {0}")]
     Object(EbpfError),
-    /// A map could not be filled or read.
-    #[error("the map {map} of the programs cannot be used: {reason}")]
-    Map {
-        /// Name of the map.
-        map: &'static str,
-        /// Why.
-        reason: String,
-    },
+    /// What is loaded cannot be used.
+    #[error(transparent)]
+    Live(#[from] LiveError),
     /// A required program was refused.
     #[error("the kernel refused the program {program}: {reason}")]
     Program {

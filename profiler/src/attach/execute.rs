@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Instant;
 
-use aya::maps::{HashMap, Map, MapData, Queue};
+use aya::maps::Queue;
 use aya::programs::trace_point::TracePointError;
 use aya::programs::{BtfTracePoint, FEntry, FExit, Iter, Program, ProgramError, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader, Endianness};
@@ -16,12 +16,13 @@ use profiler_common::limits::MAX_THREADS;
 use profiler_common::system_call;
 use profiler_core::fact::{Attached, MissingProgram};
 
-use super::plan::{Hooks, Load, Plan, Settings, plan};
-use super::table::{Place, ProgramEntry};
-use super::{AttachError, OBJECT, load, offsets, tracefs};
+use super::plan::{Load, Plan, Settings, plan};
+use super::{AttachError, load, offsets};
 use crate::capability::kernel_btf::KernelBtf;
 use crate::capability::{Capabilities, KERNEL_BTF};
-use crate::source::live::{LiveSource, Size};
+use crate::hook::table::{Place, ProgramEntry};
+use crate::hook::{Hooks, OBJECT, tracefs};
+use crate::source::live::{LiveError, LiveSource, Size, Targets};
 
 /// Rounds of the iterators after which we stop looking: a target that forks faster than that is followed by the fork
 /// hook anyway.
@@ -54,8 +55,8 @@ pub fn attach(
     };
     let mut ebpf = load_object(settings, &btf, &globals)?;
     fill_free_indexes(&mut ebpf, settings.max_threads.unwrap_or(MAX_THREADS))?;
-    let mut target_map = target_map(&mut ebpf)?;
-    add_targets(&mut target_map, &targets)?;
+    let mut followed = Targets::of(&mut ebpf)?;
+    followed.add(&targets)?;
 
     let started = Instant::now();
     let mut report = Attached {
@@ -74,7 +75,7 @@ pub fn attach(
         ..Attached::default()
     };
     attach_programs(&mut ebpf, &plan, &btf, &mut report)?;
-    let mut source = LiveSource::new(ebpf, target_map)?;
+    let mut source = LiveSource::new(ebpf, followed)?;
     let mut known = 0;
     for _ in 0..MAX_ROUNDS {
         source.rescan(&find())?;
@@ -126,7 +127,7 @@ fn prepare(
     if targets.is_empty() {
         return Err(AttachError::NoTarget);
     }
-    let other_profilers = profilers_of(&targets);
+    let other_profilers = Targets::watchers(&targets);
     Ok(Prepared { plan, globals, targets, other_profilers })
 }
 
@@ -153,30 +154,12 @@ fn load_object(settings: &Settings, btf: &Btf, globals: &[(&'static str, u32)]) 
     Ok(loader.load(OBJECT)?)
 }
 
-fn fill_free_indexes(ebpf: &mut Ebpf, threads: u32) -> Result<(), AttachError> {
-    let failed = |reason: String| AttachError::Map { map: "FREE_INDEXES", reason };
+fn fill_free_indexes(ebpf: &mut Ebpf, threads: u32) -> Result<(), LiveError> {
+    let failed = |reason: String| LiveError::Map { map: "FREE_INDEXES", reason };
     let map = ebpf.map_mut("FREE_INDEXES").ok_or_else(|| failed("not in the object".to_owned()))?;
     let mut queue: Queue<_, u32> = Queue::try_from(map).map_err(|error| failed(error.to_string()))?;
     for index in 1..=threads {
         queue.push(&index, 0).map_err(|error| failed(error.to_string()))?;
-    }
-    Ok(())
-}
-
-fn target_map(ebpf: &mut Ebpf) -> Result<HashMap<MapData, u32, u32>, AttachError> {
-    let failed = |reason: String| AttachError::Map { map: "TARGETS", reason };
-    let map = ebpf.take_map("TARGETS").ok_or_else(|| failed("not in the object".to_owned()))?;
-    HashMap::try_from(map).map_err(|error| failed(error.to_string()))
-}
-
-/// Names the processes to the programs.
-///
-/// # Errors
-/// If the map is full.
-pub(crate) fn add_targets(map: &mut HashMap<MapData, u32, u32>, targets: &[u32]) -> Result<(), AttachError> {
-    for target in targets {
-        map.insert(target, &1, 0)
-            .map_err(|error| AttachError::Map { map: "TARGETS", reason: error.to_string() })?;
     }
     Ok(())
 }
@@ -355,35 +338,4 @@ fn call_tracepoint(number: u32) -> &'static str {
         system_call::SENDFILE => "sendfile64",
         _ => system_call::name(number),
     }
-}
-
-/// Runs the iterator `name` once, to its end.
-///
-/// # Errors
-/// If the kernel refuses it.
-pub(crate) fn run_iterator(ebpf: &mut Ebpf, name: &'static str) -> Result<(), AttachError> {
-    let failed = |reason: String| AttachError::Program { program: name, reason };
-    let program = ebpf.program_mut(name).ok_or_else(|| failed("not in the object".to_owned()))?;
-    let Program::Iter(program) = program else { return Err(failed("not an iterator".to_owned())) };
-    let link =
-        program.attach().and_then(|id| program.take_link(id)).map_err(|error| failed(error.to_string()))?;
-    let mut file = link.into_file().map_err(|error| failed(error.to_string()))?;
-    // The programs write nothing; reading to the end is what runs them.
-    std::io::copy(&mut file, &mut std::io::sink()).map_err(|error| failed(error.to_string()))?;
-    Ok(())
-}
-
-/// How many instances of this program watch one of the targets: their maps are there to be read.
-pub(crate) fn profilers_of(targets: &[u32]) -> u32 {
-    aya::maps::loaded_maps()
-        .filter_map(Result::ok)
-        .filter(|info| info.name_as_str() == Some("TARGETS"))
-        .filter(|info| {
-            let Ok(data) = MapData::from_id(info.id()) else { return false };
-            let Ok(map) = HashMap::<_, u32, u32>::try_from(Map::HashMap(data)) else { return false };
-            targets.iter().any(|target| map.get(target, 0).is_ok())
-        })
-        .count()
-        .try_into()
-        .unwrap_or(u32::MAX)
 }

@@ -5,22 +5,9 @@
 use profiler_core::fact::MissingProgram;
 
 use super::AttachError;
-use super::table::{PROGRAMS, Place, ProgramEntry};
 use crate::capability::Capabilities;
-
-/// How system calls are hooked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Hooks {
-    /// Chosen by how much of the machine's load is the target's.
-    #[default]
-    Auto,
-    /// Two programs see every system call of the machine: cheapest for the target, attached and detached at once.
-    Btf,
-    /// Each observed call is hooked by itself: other processes of a shared host pay a third.
-    Tracepoints,
-    /// Light mode: no system call is hooked.
-    Light,
-}
+use crate::hook::Hooks;
+use crate::hook::table::{PROGRAMS, Place, ProgramEntry};
 
 /// How busy the machine is, over a short sample before the attach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

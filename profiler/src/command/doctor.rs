@@ -13,7 +13,6 @@ use serde::Serialize;
 use super::target::find;
 use super::{Failure, print};
 use crate::attach::plan::{Load, Settings, plan};
-use crate::attach::table::PROGRAMS;
 use crate::attach::{AttachError, try_out};
 use crate::capability::kernel_btf::KernelBtf;
 use crate::capability::{
@@ -21,6 +20,7 @@ use crate::capability::{
 };
 use crate::cli::{Doctor, PlainFormat, Target};
 use crate::fact::{Proc, server_facts, server_tree};
+use crate::hook::table::PROGRAMS;
 use crate::report::escape::{Charset, line};
 use crate::session::SessionError;
 

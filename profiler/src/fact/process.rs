@@ -2,6 +2,8 @@
 //!
 //! In: `/proc/PID`. Out: [`Identity`] (cheap, for all processes), [`ProcessSeen`] (for those of the target).
 
+pub(super) mod version;
+
 use std::collections::HashMap;
 
 use procfs::FromRead as _;
@@ -10,7 +12,7 @@ use profiler_core::fact::ProcessSeen;
 use profiler_core::server::gunicorn::arguments;
 use profiler_core::server::redact;
 
-use super::{FactError, Proc, cgroup, read, version};
+use super::{FactError, Proc, cgroup, read};
 
 /// Processes looked at on one host.
 const MAX_PROCESSES: usize = 65_536;

@@ -21,7 +21,7 @@ use std::collections::HashMap;
 
 use profiler_core::fact::{InterpreterLock, InterpreterSeen};
 
-use super::version::{in_path, leading_version};
+use super::process::version::{in_path, leading_version};
 use super::{FactError, Proc};
 pub use number::Numbers;
 

@@ -9,12 +9,16 @@ mod bpf_log;
 pub mod clock;
 mod cost;
 mod detach;
+mod error;
 mod evidence;
+mod iterate;
 mod listeners;
 mod locks;
+mod map;
 mod mapping;
 mod queues;
 mod rings;
+mod targets;
 mod totals;
 
 use std::collections::BTreeSet;
@@ -34,19 +38,20 @@ use profiler_core::fact::queue::QueueCounts;
 use profiler_core::fact::{Counters, ListenerCounts, OpenSlice, ThreadTotals};
 use profiler_core::machine::driver::now::Sight;
 
-use crate::attach::AttachError;
-use crate::attach::execute::{add_targets, profilers_of, run_iterator};
 use crate::fact::Proc;
 use crate::fact::process::is_running;
 use accounts::AccountTable;
 pub use cost::RunTimeSample;
+pub use error::LiveError;
 use evidence::Evidence;
 use listeners::{ListenerTable, UnixTable};
 pub use locks::FollowedLocks;
 use locks::LockTable;
+use map::take;
 use queues::QueueTable;
 pub(crate) use rings::Size;
 use rings::{Rings, time_ns};
+pub(crate) use targets::Targets;
 use totals::Totals;
 
 /// Names of the kinds of `profiler_common::loss::EMITTED_*`, in their order.
@@ -60,7 +65,7 @@ const MAX_EVIDENCE: usize = profiler_common::limits::MAX_EVIDENCE_RING_BYTES as 
 /// The attached programs and their maps.
 pub struct LiveSource {
     ebpf: Ebpf,
-    targets: HashMap<MapData, u32, u32>,
+    targets: Targets,
     locks: LockTable,
     gil_probes: PerCpuArray<MapData, u64>,
     rings: Rings,
@@ -80,7 +85,7 @@ pub struct LiveSource {
 }
 
 impl LiveSource {
-    pub(crate) fn new(mut ebpf: Ebpf, targets: HashMap<MapData, u32, u32>) -> Result<Self, AttachError> {
+    pub(crate) fn new(mut ebpf: Ebpf, targets: Targets) -> Result<Self, LiveError> {
         let rings = Rings::of(&mut ebpf)?;
         let locks = LockTable::new(
             take(&mut ebpf, "INTERPRETERS", HashMap::try_from)?,
@@ -238,17 +243,16 @@ impl LiveSource {
     ///
     /// # Errors
     /// If the kernel refuses an iterator.
-    pub fn rescan(&mut self, targets: &[u32]) -> Result<(), AttachError> {
-        add_targets(&mut self.targets, targets)?;
-        // One that has ended meanwhile would stay for ever, and its number is another program's one day.
+    pub fn rescan(&mut self, targets: &[u32]) -> Result<(), LiveError> {
+        self.targets.add(targets)?;
         let proc = Proc::default();
         for ended in targets.iter().filter(|tgid| !is_running(&proc, **tgid)) {
-            let _ = self.targets.remove(ended);
+            self.targets.remove(*ended);
         }
-        run_iterator(&mut self.ebpf, "iterate_tasks")?;
+        iterate::run(&mut self.ebpf, "iterate_tasks")?;
         // Twice: a connection can come before the listener that explains it.
-        run_iterator(&mut self.ebpf, "iterate_files")?;
-        run_iterator(&mut self.ebpf, "iterate_files")
+        iterate::run(&mut self.ebpf, "iterate_files")?;
+        iterate::run(&mut self.ebpf, "iterate_files")
     }
 
     /// Has the interpreter locks of a process followed: what threads do after a wait for one, and who holds it. Without room
@@ -289,7 +293,7 @@ impl LiveSource {
     /// How many other instances of this program watch one of the targets now.
     #[must_use]
     pub fn other_profilers(&self, targets: &[u32]) -> u32 {
-        profilers_of(targets).saturating_sub(1)
+        Targets::watchers(targets).saturating_sub(1)
     }
 
     /// Takes every program off its hook. What the ring still holds can be drained afterwards, and the counters no
@@ -303,7 +307,7 @@ impl LiveSource {
     ///
     /// # Errors
     /// If the kernel refuses.
-    pub fn start_run_time_sample(&self) -> Result<RunTimeSample, AttachError> {
+    pub fn start_run_time_sample(&self) -> Result<RunTimeSample, LiveError> {
         RunTimeSample::start(&self.ebpf)
     }
 
@@ -323,15 +327,4 @@ impl Drop for LiveSource {
 
 fn sum(map: &PerCpuArray<MapData, u64>, slot: u32) -> u64 {
     map.get(&slot, 0).map_or(0, |values| values.iter().sum())
-}
-
-fn take<T>(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-    convert: impl FnOnce(aya::maps::Map) -> Result<T, aya::maps::MapError>,
-) -> Result<T, AttachError> {
-    let map = ebpf
-        .take_map(name)
-        .ok_or_else(|| AttachError::Map { map: name, reason: "not in the object".to_owned() })?;
-    convert(map).map_err(|error| AttachError::Map { map: name, reason: error.to_string() })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use crate::command::explain::explain;
+use crate::report::explain::explain;
 use crate::report::screen::help::list_of;
 use crate::report::screen::list::{Key, ListKind, Table};
 use crate::report::screen::look::{Look, Place};

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use aya::programs::loaded_programs;
-use wsgi_trace::attach::table::PROGRAMS;
+use wsgi_trace::hook::table::PROGRAMS;
 use wsgi_trace_tests::child::until;
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};

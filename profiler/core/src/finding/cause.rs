@@ -4,7 +4,6 @@
 
 use super::basis::{Basis, served_ns, sum, waited_ns};
 use super::words::ratio;
-use super::{cpu_bound, cpu_throttled, gil_threads};
 use crate::model::CgroupWindow;
 use crate::model::slot::Holding;
 use crate::phase::Phase;
@@ -99,32 +98,6 @@ pub(super) fn waited_behind_ns(basis: &Basis<'_>, held_ns: u64) -> u64 {
     }
     let share = ratio(held_ns, basis.busy_ns()).min(1.0);
     (line_ns(basis) as f64 * share) as u64
-}
-
-/// What all slots share and is used up, so that with more of them the line would only stand somewhere else: it is waited for,
-/// not the slots.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Full {
-    /// Nothing: more slots would shorten the line.
-    No,
-    /// The CPU quota.
-    Quota,
-    /// The cores.
-    Cores,
-    /// The interpreters in which this share of the slots is.
-    Interpreter(f64),
-}
-
-/// What is used up. The outermost counts: without cores, another interpreter would not help either.
-pub(super) fn full(basis: &Basis<'_>) -> Full {
-    match cpu_short(basis) {
-        CpuShort::Quota if cpu_throttled::is_present(basis) => return Full::Quota,
-        CpuShort::Cores if cpu_bound::is_present(basis) => return Full::Cores,
-        _ => {}
-    }
-    let slots = &basis.snapshot.slots.observed;
-    let within = slots.iter().filter(|slot| gil_threads::is_used_up(basis, slot.tgid)).count();
-    if within == 0 { Full::No } else { Full::Interpreter(ratio(within as u64, slots.len() as u64)) }
 }
 
 /// What requests do while they hold a slot: the kinds of time, with the phases of each.

@@ -1,4 +1,4 @@
-//! What the findings about the interpreter lock share: when they can speak, and the words for those who hold it.
+//! What the findings about the interpreter lock share: when they can speak, whether a lock is used up, and the words for those who hold it.
 //!
 //! In: a [`Basis`]. Out: gates, names of parties, sums over locks.
 
@@ -51,6 +51,25 @@ pub(super) fn of_all(basis: &Basis<'_>, verdict: Verdict) -> Outcome {
         }),
         _ => Ok(verdict),
     }
+}
+
+/// Time that threads waited for a lock, as a share of the time with something to do: how many waited for it at a time.
+pub(super) fn waiting(basis: &Basis<'_>, lock: &Lock) -> f64 {
+    ratio(lock.wait_ns, basis.load_ns())
+}
+
+/// Whether threads of a process wait for its only lock at any moment, and they ran or wanted to for all the rest: it then runs
+/// no more Python code, however many threads it has.
+pub(super) fn is_used_up(basis: &Basis<'_>, tgid: u32) -> bool {
+    let limits = basis.thresholds;
+    let is_used_up = |lock: &Lock| {
+        waiting(basis, lock) >= limits.gil_waiting_min_count
+            && lock
+                .held_at_most_ns
+                .is_some_and(|most_ns| ratio(most_ns, basis.load_ns()) >= limits.full_min_ratio)
+    };
+    require(basis).unwrap_or(false)
+        && basis.snapshot.gil.locks.iter().any(|lock| lock.tgid == tgid && is_used_up(lock))
 }
 
 /// What is said where there is no lock.

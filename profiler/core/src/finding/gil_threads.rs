@@ -5,7 +5,8 @@
 //! where the interpreter is used up what requests waited in line for a thread of it.
 
 use super::basis::{Basis, Outcome, Verdict, decides, explains};
-use super::cause::{Full, full, line_ns};
+use super::cause::line_ns;
+use super::full::{Full, full};
 use super::words::{factor, percent, ratio, request_seconds};
 use super::{Judge, Rule, SENTENCE_MAX_CHARS, gil};
 use crate::model::gil::Lock;
@@ -21,32 +22,13 @@ pub(super) const RULE: Rule = Rule {
     judge: Judge::Measured(judge),
 };
 
-/// Time that threads waited for a lock, as a share of the time with something to do: how many waited for it at a time.
-fn waiting(basis: &Basis<'_>, lock: &Lock) -> f64 {
-    ratio(lock.wait_ns, basis.load_ns())
-}
-
-/// Whether threads of a process wait for its only lock at any moment, and they ran or wanted to for all the rest: it then runs
-/// no more Python code, however many threads it has.
-pub(super) fn is_used_up(basis: &Basis<'_>, tgid: u32) -> bool {
-    let limits = basis.thresholds;
-    let is_used_up = |lock: &Lock| {
-        waiting(basis, lock) >= limits.gil_waiting_min_count
-            && lock
-                .held_at_most_ns
-                .is_some_and(|most_ns| ratio(most_ns, basis.load_ns()) >= limits.full_min_ratio)
-    };
-    gil::require(basis).unwrap_or(false)
-        && basis.snapshot.gil.locks.iter().any(|lock| lock.tgid == tgid && is_used_up(lock))
-}
-
 fn judge(basis: &Basis<'_>) -> Outcome {
     if !gil::require(basis)? {
         return Ok(Verdict { sentence: gil::NO_LOCK.to_owned(), ..Verdict::default() });
     }
     let limits = basis.thresholds;
     let seen = &basis.snapshot.gil;
-    let waiting = |lock: &Lock| waiting(basis, lock);
+    let waiting = |lock: &Lock| gil::waiting(basis, lock);
     let worst = seen.locks.iter().max_by(|one, other| waiting(one).total_cmp(&waiting(other)));
     let most = worst.map_or(0.0, waiting);
     let crowded = |lock: &Lock| waiting(lock) >= limits.gil_waiting_min_count;

@@ -6,7 +6,8 @@
 mod behind_loop;
 
 use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, WAITING, decides, explains, waited_ns};
-use super::cause::{Cause, CpuShort, Full, Holder, cpu_short, full, holder};
+use super::cause::{Cause, CpuShort, Holder, cpu_short, holder};
+use super::full::{Full, full};
 use super::words::{count, duration, percent, ratio, request_seconds};
 use super::{Evidence, Judge, Rule};
 use crate::model::slot::{HeatRow, Holding};

@@ -4,6 +4,7 @@
 //! the phases of requests.
 
 use super::gil_method::GilMethodUsed;
+pub use super::gil_party::Party;
 use super::gil_place::Places;
 use super::latency::Latency;
 use crate::fact::InterpreterSeen;
@@ -131,25 +132,6 @@ pub struct ThreadEdge {
     pub total_ns: u64,
     /// Stretches of waiting that the time consists of.
     pub waits: u64,
-}
-
-/// One side of an edge.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Party {
-    /// Threads while they serve requests of one endpoint: method and path shape (empty: no head was read). Hostile input.
-    Endpoint(String),
-    /// A thread while it serves no request.
-    Thread {
-        /// Process.
-        tgid: u32,
-        /// Thread.
-        tid: u32,
-        /// Name. Hostile input.
-        comm: String,
-    },
-    /// It could not be told.
-    #[default]
-    Unknown,
 }
 
 /// Waiting of one party while another had the lock.

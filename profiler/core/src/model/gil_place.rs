@@ -3,7 +3,7 @@
 //! In: sums by frame. Out: [`Places`], a part of the snapshot. Each is a sample taken as a wait began, weighed with the length of
 //! that wait: not an account of the holder.
 
-use super::gil::Party;
+use super::gil_party::Party;
 
 /// One window's samples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

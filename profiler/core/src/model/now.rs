@@ -5,7 +5,7 @@
 
 use crate::event::Tid;
 use crate::model::slot::Holding;
-use crate::timeline::ThreadState;
+use crate::model::thread_state::ThreadState;
 
 /// Where the kernel's scheduler has a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

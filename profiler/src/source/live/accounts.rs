@@ -10,8 +10,8 @@ use profiler_common::record::slice::PAGE_FAULT;
 use profiler_core::fact::{Account, OpenSlice};
 use profiler_core::model::now::Scheduled;
 
+use super::LiveError;
 use super::mapping::Mapping;
-use crate::attach::AttachError;
 
 /// Attempts to look at a thread's account and at something else between two of its changes.
 const MAX_LOOKS: u32 = 16;
@@ -23,7 +23,7 @@ pub(super) struct AccountTable(Mapping<ThreadAccount>);
 
 impl AccountTable {
     /// Maps the array read-only.
-    pub(super) fn map(ebpf: &Ebpf) -> Result<Self, AttachError> {
+    pub(super) fn map(ebpf: &Ebpf) -> Result<Self, LiveError> {
         Mapping::of(ebpf, "ACCOUNTS").map(Self)
     }
 

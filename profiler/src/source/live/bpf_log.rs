@@ -5,7 +5,7 @@
 use aya::Ebpf;
 use aya_log::EbpfLogger;
 
-use crate::attach::AttachError;
+use super::LiveError;
 
 /// Prints every record as one line.
 struct Stderr;
@@ -27,10 +27,10 @@ pub(super) struct BpfLog(EbpfLogger<Stderr>);
 
 impl BpfLog {
     /// Takes the log's ring buffer from the object.
-    pub(super) fn start(ebpf: &mut Ebpf) -> Result<Self, AttachError> {
+    pub(super) fn start(ebpf: &mut Ebpf) -> Result<Self, LiveError> {
         EbpfLogger::init_with_logger(ebpf, Stderr)
             .map(Self)
-            .map_err(|error| AttachError::Map { map: "AYA_LOGS", reason: error.to_string() })
+            .map_err(|error| LiveError::Map { map: "AYA_LOGS", reason: error.to_string() })
     }
 
     /// Prints what has come.

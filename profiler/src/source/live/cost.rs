@@ -9,7 +9,7 @@ use aya::Ebpf;
 use aya::programs::Program;
 use aya::sys::{Stats, enable_stats};
 
-use crate::attach::AttachError;
+use super::LiveError;
 
 /// The kernel's run-time statistics, on for as long as this value lives.
 pub struct RunTimeSample {
@@ -20,8 +20,8 @@ pub struct RunTimeSample {
 }
 
 impl RunTimeSample {
-    pub(super) fn start(ebpf: &Ebpf) -> Result<Self, AttachError> {
-        let statistics = enable_stats(Stats::RunTime).map_err(|error| AttachError::Program {
+    pub(super) fn start(ebpf: &Ebpf) -> Result<Self, LiveError> {
+        let statistics = enable_stats(Stats::RunTime).map_err(|error| LiveError::Program {
             program: "run-time statistics",
             reason: error.to_string(),
         })?;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use aya::Ebpf;
 use aya::maps::Map;
 
-use crate::attach::AttachError;
+use super::LiveError;
 
 /// Size of a page, which mappings are made of.
 const PAGE_BYTES: usize = 4096;
@@ -24,8 +24,8 @@ unsafe impl<T> Send for Mapping<T> {}
 
 impl<T> Mapping<T> {
     /// Maps the array `name`; its elements must have the size of a `T`.
-    pub(super) fn of(ebpf: &Ebpf, name: &'static str) -> Result<Self, AttachError> {
-        let failed = |reason: String| AttachError::Map { map: name, reason };
+    pub(super) fn of(ebpf: &Ebpf, name: &'static str) -> Result<Self, LiveError> {
+        let failed = |reason: String| LiveError::Map { map: name, reason };
         let map = ebpf.map(name).ok_or_else(|| failed("not in the object".to_owned()))?;
         let Map::Array(data) = map else { return Err(failed("not an array".to_owned())) };
         let info = data.info().map_err(|error| failed(error.to_string()))?;

@@ -17,9 +17,9 @@ use profiler_common::loss::EMITTED_KINDS;
 use profiler_common::record::RecordHeader;
 use profiler_common::ring::{CHUNK_BYTES, ELEMENT_BYTES, MIN_CHUNKS, RingState, after};
 
+use super::LiveError;
 use super::mapping::Mapping;
 use super::take;
-use crate::attach::AttachError;
 
 /// How large the rings are: the loader needs to know before the programs are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub(super) struct Rings {
 }
 
 impl Rings {
-    pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self, AttachError> {
+    pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self, LiveError> {
         let states: Mapping<RingState> = Mapping::of(ebpf, "RING_STATES")?;
         let chunks = Mapping::of(ebpf, "RECORDS")?;
         let taken_map = take(ebpf, "TAKEN", Array::try_from)?;

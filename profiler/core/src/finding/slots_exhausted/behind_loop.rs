@@ -5,7 +5,8 @@
 
 use super::{COMPUTING, present};
 use crate::finding::basis::{Basis, NextStep, Verdict, decides, explains};
-use crate::finding::cause::{Cause, Full, MOSTLY, client_stall_share, doing, full};
+use crate::finding::cause::{Cause, MOSTLY, client_stall_share, doing};
+use crate::finding::full::{Full, full};
 use crate::finding::words::{count, duration, percent, ratio, request_seconds};
 use crate::phase::Phase;
 use crate::server::kind_named;

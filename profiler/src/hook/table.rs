@@ -2,7 +2,7 @@
 //!
 //! In: nothing. Out: [`PROGRAMS`]. A test holds it against the object, so that neither names a program the other lacks.
 
-use super::plan::Hooks;
+use super::Hooks;
 
 /// Where a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn table_and_object_name_the_same_programs() {
-        let object = object::File::parse(crate::attach::OBJECT).unwrap();
+        let object = object::File::parse(crate::hook::OBJECT).unwrap();
         let in_object: BTreeSet<&str> = object
             .symbols()
             .filter(|symbol| symbol.kind() == object::SymbolKind::Text && symbol.is_global())

@@ -27,7 +27,7 @@ fn is_mounted() -> bool {
 ///
 /// # Errors
 /// If tracefs can neither be read nor mounted.
-pub(super) fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
+pub fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
     if is_mounted() {
         return Ok(work());
     }

@@ -11,8 +11,8 @@ use profiler_core::server::KINDS;
 use profiler_core::server::mod_wsgi::configuration;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 
-use super::process::{Identity, Mapped};
-use super::{Proc, read};
+use super::{Identity, Mapped};
+use crate::fact::{Proc, read};
 
 /// Entries of a package directory looked at.
 const MAX_ENTRIES: usize = 50_000;
@@ -35,7 +35,7 @@ fn base_name(path: &str) -> Option<&str> {
 }
 
 /// `3.11` of `3.11.so.1.0`; `None` without a minor version.
-pub(super) fn leading_version(text: &str) -> Option<String> {
+pub(in crate::fact) fn leading_version(text: &str) -> Option<String> {
     let (major, rest) = text.split_once('.')?;
     let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
     let plain = !major.is_empty() && major.chars().all(|digit| digit.is_ascii_digit());
@@ -43,7 +43,7 @@ pub(super) fn leading_version(text: &str) -> Option<String> {
 }
 
 /// `3.11` of a path with `/python3.11/` in it.
-pub(super) fn in_path(path: &str) -> Option<String> {
+pub(in crate::fact) fn in_path(path: &str) -> Option<String> {
     path.split('/').find_map(|part| leading_version(part.strip_prefix("python")?))
 }
 
