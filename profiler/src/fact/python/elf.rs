@@ -105,7 +105,7 @@ fn is_library<'data>(segments: &[ProgramHeader64<LittleEndian>], data: impl Read
     };
     let dynamic = segments.iter().find(is_readable).and_then(|segment| segment.dynamic(endian, data).ok()?);
     let tags = dynamic.into_iter().flatten().map(|entry| entry.d_tag(endian));
-    tags.take_while(|tag| *tag != DT_NULL.into()).any(|tag| tag == DT_SONAME.into())
+    tags.take_while(|tag| *tag != DT_NULL).any(|tag| tag == DT_SONAME)
 }
 
 /// The same as [`interpreter`] for any bytes.
