@@ -187,6 +187,8 @@ pub struct Requests {
     pub service: Latency,
     /// Phases of all requests, open ones included: request-seconds.
     pub phases: Phases,
+    /// The part of their waits for locks that a thread ended which they had started themselves: it was that thread which they waited for.
+    pub helper_wait_ns: u64,
     /// How far means over completed requests can be trusted.
     pub spread: Spread,
     /// How long they were on their way before the server, by a header of theirs.

@@ -303,6 +303,9 @@ impl Machines {
                 state.join.topology.fork(lifecycle.tgid, child_tgid);
                 state.gil.fork(lifecycle.tgid, child_tgid);
                 if child_tgid == lifecycle.tgid {
+                    if let Some(thread) = state.runtime.threads.get_mut(lifecycle.tid) {
+                        thread.helpers.start(thread.serving, child_tid);
+                    }
                     handoff::made(&mut state.hand(), lifecycle.tgid, (lifecycle.tid, child_tid), time_ns);
                 } else {
                     state.product.drops.born(child_tgid, lifecycle.tgid);

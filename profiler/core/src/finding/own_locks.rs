@@ -26,18 +26,28 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_requests()?;
     let limits = basis.thresholds;
     let phases = basis.phases();
-    let lock_ns = phases.get(Phase::LockWait);
+    let all_ns = phases.get(Phase::LockWait);
+    // Whoever waits for a thread of its own stands in nobody's way there: what that thread does is what takes the time.
+    let helper_ns = basis.snapshot.requests.helper_wait_ns.min(all_ns);
+    let lock_ns = all_ns - helper_ns;
     let served = served_ns(phases);
     let (share, rate) = (ratio(lock_ns, served), basis.rate(lock_ns));
-    let others = ratio(served.saturating_sub(lock_ns), basis.load_ns());
+    let others = ratio(served.saturating_sub(all_ns), basis.load_ns());
     let mut evidence = vec![
         decides("lock_wait_service_ratio", share, limits.locks_served_min_ratio),
         decides("lock_wait_seconds_per_second", rate, limits.cost_min_rate),
         explains("not_waiting_at_once_count", others),
     ];
+    if helper_ns > 0 {
+        evidence.push(explains("helper_thread_wait_seconds", helper_ns as f64 / 1e9));
+    }
     if share < limits.locks_served_min_ratio || rate < limits.cost_min_rate {
         basis.require_explained("locks", lock_ns, limits.locks_served_min_ratio)?;
-        let sentence = format!("Requests waited for locks {} of service time", percent(share));
+        let mut sentence = format!("Requests waited for locks {} of service time", percent(share));
+        let helper_share = ratio(helper_ns, served);
+        if helper_share >= limits.locks_served_min_ratio {
+            sentence.push_str(&format!(", and {} for threads that they had started", percent(helper_share)));
+        }
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
     let undecided = |reason: String, next_step, evidence| Err(Undecided { reason, next_step, evidence });
@@ -115,6 +125,18 @@ mod tests {
         };
         scene(SECOND).judge("own-locks").assert_absent();
         scene(60 * SECOND).judge("own-locks").assert_undecided("is unexplained");
+    }
+
+    #[test]
+    fn waits_for_threads_that_a_request_started_are_for_no_lock() {
+        let mut scene = scene();
+        scene.0.requests.helper_wait_ns = 59 * SECOND;
+        let finding = scene.judge("own-locks");
+        finding.assert_absent();
+        assert_eq!(
+            finding.sentence,
+            "Requests waited for locks 1.2 % of service time, and 74 % for threads that they had started."
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod event_loop;
 pub mod givers;
 pub mod handed;
 pub mod handoff;
+pub mod helpers;
 pub(super) mod job;
 pub mod late;
 pub mod own_threads;

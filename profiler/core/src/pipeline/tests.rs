@@ -18,6 +18,7 @@ mod encrypted;
 mod ended;
 mod gil;
 mod gil_waits;
+mod helpers;
 mod hostile;
 mod loops;
 mod pools;

@@ -74,6 +74,10 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         piece.holding = Some(meaning::holding(state, slice.tgid, &meaning));
         piece.held_by = held_by;
         thread.pending.push(piece);
+        if meaning.blocked == Phase::LockWait && thread.helpers.has(thread.serving, slice.waker_tid) {
+            let in_window_ns = exit_ns.saturating_sub(state.window_start_ns);
+            state.product.summary.waited_for_helper(slice.inside.blocked_ns.min(in_window_ns));
+        }
         // A loop that only hands requests over does not wait for what they need.
         let waits =
             slice.inside.blocked_ns > 0 && matches!(meaning.blocked, Phase::Sleep | Phase::BackendWait);

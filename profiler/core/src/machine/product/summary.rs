@@ -53,6 +53,11 @@ impl Summary {
         self.requests.completed
     }
 
+    /// A request waited for a thread that it had started itself.
+    pub const fn waited_for_helper(&mut self, wait_ns: u64) {
+        self.requests.helper_wait_ns = self.requests.helper_wait_ns.saturating_add(wait_ns);
+    }
+
     /// Something happened so many times that should not.
     pub fn impossible(&mut self, name: &'static str, times: u64) {
         if times > 0 {

@@ -9,6 +9,7 @@ use crate::machine::lock::gil_held::Share;
 use crate::machine::lock::gil_holder::HeldBy;
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::handed::Handed;
+use crate::machine::runtime::helpers::Helpers;
 use crate::machine::time::piece::{Pending, Time};
 use crate::machine::wire::request::Place;
 use crate::model::slot::Holding;
@@ -42,6 +43,8 @@ pub struct Thread {
     pub job: Job,
     /// Its work as a thread of a loop's pool.
     pub pooled: Pooled,
+    /// The threads that it has started for the request that it serves.
+    pub helpers: Helpers,
     /// Its waits for the interpreter lock.
     pub gil: GilWaits,
     /// Sums of the window.
