@@ -304,7 +304,7 @@ impl Machines {
                 state.gil.fork(lifecycle.tgid, child_tgid);
                 if child_tgid == lifecycle.tgid {
                     if let Some(thread) = state.runtime.threads.get_mut(lifecycle.tid) {
-                        thread.helpers.start(thread.serving, child_tid);
+                        thread.helpers.start(child_tid);
                     }
                     handoff::made(&mut state.hand(), lifecycle.tgid, (lifecycle.tid, child_tid), time_ns);
                 } else {

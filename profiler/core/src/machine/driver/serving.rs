@@ -74,9 +74,9 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         piece.holding = Some(meaning::holding(state, slice.tgid, &meaning));
         piece.held_by = held_by;
         thread.pending.push(piece);
-        if meaning.blocked == Phase::LockWait && thread.helpers.has(thread.serving, slice.waker_tid) {
+        if meaning.blocked == Phase::LockWait {
             let in_window_ns = exit_ns.saturating_sub(state.window_start_ns);
-            state.product.summary.waited_for_helper(slice.inside.blocked_ns.min(in_window_ns));
+            thread.helpers.wait(slice.waker_tid, slice.inside.blocked_ns.min(in_window_ns));
         }
         // A loop that only hands requests over does not wait for what they need.
         let waits =
@@ -128,9 +128,7 @@ fn waits_after_response(
     piece.holding = None;
     thread.pending.push(piece);
     state.was_busy(thread, slice.enter_ns);
-    thread.busy_since_ns = Some(exit_ns);
-    thread.job.work_start_ns = Some(exit_ns);
-    thread.job.engaged = None;
+    next_job(state, thread, exit_ns);
 }
 
 /// The call waits for work: what came before it is over.
@@ -149,9 +147,18 @@ fn wait_for_work(
     handoff::done(&mut state.hand(), thread, slice);
     state.drain(thread);
     state.was_busy(thread, slice.enter_ns);
+    next_job(state, thread, exit_ns);
+    turn::wait(state, thread, slice, exit_ns);
+    handoff::begin(&mut state.hand(), thread, slice, exit_ns);
+}
+
+/// A job is over, and what comes is the next one.
+fn next_job(state: &mut State, thread: &mut Thread, exit_ns: u64) {
+    let helper_wait_ns = thread.helpers.end();
+    if thread.job.engaged.is_some() {
+        state.product.summary.waited_for_helpers(helper_wait_ns);
+    }
     thread.busy_since_ns = Some(exit_ns);
     thread.job.work_start_ns = Some(exit_ns);
     thread.job.engaged = None;
-    turn::wait(state, thread, slice, exit_ns);
-    handoff::begin(&mut state.hand(), thread, slice, exit_ns);
 }

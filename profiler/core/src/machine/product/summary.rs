@@ -53,8 +53,8 @@ impl Summary {
         self.requests.completed
     }
 
-    /// A request waited for a thread that it had started itself.
-    pub const fn waited_for_helper(&mut self, wait_ns: u64) {
+    /// Requests waited for threads that they had started themselves.
+    pub const fn waited_for_helpers(&mut self, wait_ns: u64) {
         self.requests.helper_wait_ns = self.requests.helper_wait_ns.saturating_add(wait_ns);
     }
 

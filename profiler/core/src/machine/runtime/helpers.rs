@@ -1,38 +1,39 @@
-//! The threads that a thread has started for the request that it serves.
+//! The threads that a thread has started in the job that it is at, and its waits for them.
 //!
-//! In: threads as they are made. Out: whether a thread is such a helper. Only of the request that is served at the time: threads that were there before
+//! In: threads as they are made, waits with who ended them. Out: the sum of these waits, once the job is over. Threads that were there before
 //! belong to a pool.
 
 use crate::event::Tid;
-use crate::machine::wire::request::Place;
 
-/// Helpers of one request that are remembered. Whoever starts more is taken to wait for locks.
+/// Helpers of one job that are remembered. Whoever starts more is taken to wait for locks.
 const MAX_HELPERS: usize = 64;
 
 /// The helpers of one thread.
 #[derive(Clone, Debug, Default)]
 pub struct Helpers {
-    /// The request that they were started for.
-    place: Option<Place>,
     tids: Vec<Tid>,
+    waited_ns: u64,
 }
 
 impl Helpers {
-    /// The thread starts another while it serves this request, if it serves one.
-    pub fn start(&mut self, serving: Option<Place>, tid: Tid) {
-        if self.place != serving {
-            self.tids.clear();
-            self.place = serving;
-        }
-        if serving.is_some() && self.tids.len() < MAX_HELPERS {
+    /// The thread starts another.
+    pub fn start(&mut self, tid: Tid) {
+        if self.tids.len() < MAX_HELPERS {
             self.tids.push(tid);
         }
     }
 
-    /// Whether it started this thread for the request that it serves now.
-    #[must_use]
-    pub fn has(&self, serving: Option<Place>, tid: Tid) -> bool {
-        serving.is_some() && self.place == serving && self.tids.contains(&tid)
+    /// It has waited for a lock until another thread woke it.
+    pub fn wait(&mut self, waker_tid: Tid, wait_ns: u64) {
+        if self.tids.contains(&waker_tid) {
+            self.waited_ns = self.waited_ns.saturating_add(wait_ns);
+        }
+    }
+
+    /// Its job is over. Returns for how long it waited for its helpers, in nanoseconds.
+    pub fn end(&mut self) -> u64 {
+        self.tids.clear();
+        std::mem::take(&mut self.waited_ns)
     }
 }
 
@@ -41,16 +42,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_is_a_helper_of_the_request_for_which_it_was_started_and_of_no_other() {
+    fn waits_are_for_helpers_of_the_job_in_which_they_were_started_and_for_no_others() {
         let mut helpers = Helpers::default();
-        helpers.start(None, 5);
-        assert!(!helpers.has(None, 5));
-        helpers.start(Some((1, 7)), 6);
-        assert!(helpers.has(Some((1, 7)), 6));
-        assert!(!helpers.has(Some((1, 7)), 5) && !helpers.has(Some((1, 8)), 6) && !helpers.has(None, 6));
-        helpers.start(Some((1, 8)), 9);
-        assert!(!helpers.has(Some((1, 8)), 6) && !helpers.has(Some((1, 7)), 6));
-        (0..1000).for_each(|tid| helpers.start(Some((1, 8)), tid));
-        assert!(helpers.has(Some((1, 8)), 9) && helpers.tids.len() == MAX_HELPERS);
+        helpers.start(6);
+        helpers.wait(6, 30);
+        helpers.wait(5, 100);
+        helpers.wait(6, 4);
+        assert_eq!((helpers.end(), helpers.end()), (34, 0));
+        helpers.wait(6, 30);
+        (0..1000).for_each(|tid| helpers.start(tid));
+        helpers.wait(0, 1);
+        helpers.wait(999, 1);
+        assert_eq!((helpers.end(), helpers.tids.len()), (1, 0));
     }
 }

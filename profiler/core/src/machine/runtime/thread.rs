@@ -43,7 +43,7 @@ pub struct Thread {
     pub job: Job,
     /// Its work as a thread of a loop's pool.
     pub pooled: Pooled,
-    /// The threads that it has started for the request that it serves.
+    /// The threads that it has started in its job.
     pub helpers: Helpers,
     /// Its waits for the interpreter lock.
     pub gil: GilWaits,
