@@ -17,7 +17,7 @@ use crate::account::Account;
 use crate::emit;
 use crate::kernel::task;
 use crate::lock::Lock;
-use crate::take::user_word;
+use crate::user_memory::user_word;
 
 /// Not 0 where user space wants samples. Frozen before the verifier looks, so that otherwise nothing of this is left.
 #[unsafe(no_mangle)]

@@ -20,6 +20,7 @@ mod maps;
 mod programs;
 mod take;
 mod task;
+mod user_memory;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

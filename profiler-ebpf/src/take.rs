@@ -5,7 +5,6 @@
 
 use core::ops::Range;
 
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use profiler_common::account::{NOT_IN_CALL, ThreadAccount};
 use profiler_common::gil::LOCK_BYTES;
 use profiler_common::record::slice::{
@@ -17,6 +16,7 @@ use crate::account::{self, Account};
 use crate::frames;
 use crate::kernel::registers::{self, Registers};
 use crate::lock::{self, Lock};
+use crate::user_memory::user_word;
 
 /// `FUTEX_WAIT`, `FUTEX_WAKE` and `FUTEX_WAIT_BITSET` without their flags, include/uapi/linux/futex.h.
 const WAIT: u64 = 0;
@@ -251,13 +251,4 @@ pub fn made_other_call() {
             over(&mut *account);
         }
     }
-}
-
-/// The 8 bytes at a user address; 0 if they cannot be read.
-#[inline(always)]
-pub fn user_word(address: u64) -> u64 {
-    let mut word = 0_u64;
-    // SAFETY: the destination holds 8 bytes; on failure the helper leaves zeroes.
-    unsafe { bpf_probe_read_user((&raw mut word).cast(), 8, address as *const _) };
-    word
 }
