@@ -8,10 +8,12 @@ mod encrypted;
 mod inbound;
 mod outbound;
 pub mod packet;
+mod request_head;
 
 pub use encrypted::FAREWELL_MAX_BYTES;
-pub use inbound::{Inbound, RequestHead};
+pub use inbound::Inbound;
 pub use outbound::{Outbound, ResponseHead};
+pub use request_head::RequestHead;
 
 /// Longest head that is put together; the kernel captures no more.
 const MAX_HEAD_BYTES: usize = profiler_common::limits::MAX_REQUEST_HEAD_BYTES as usize;

@@ -5,7 +5,8 @@
 //! is not known of it. What the client sends encrypted to end the handshake looks like application data in TLS 1.3, but for its
 //! place and its length.
 
-use super::{RequestHead, Step, lay};
+use super::request_head::RequestHead;
+use super::{Step, lay};
 use crate::tls::{Content, Header, Next, Partial};
 
 /// Most bytes of an encrypted Finished up to TLS 1.2: CBC with SHA-384 has 96. What is longer in its place is a ClientHello, said

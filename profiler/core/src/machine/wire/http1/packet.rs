@@ -3,7 +3,7 @@
 //! In: captured bytes, redacted, so hostile. Out: what the packet's variables say of the request, as far as they are
 //! there. What is not a packet of a WSGI request is not taken for one.
 
-use super::inbound::{RequestHead, path_of};
+use super::request_head::{RequestHead, path_of};
 use crate::model::request_start::Said;
 use crate::model::trace_context::TraceContext;
 
