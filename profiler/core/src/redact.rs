@@ -12,7 +12,9 @@
 
 mod message;
 mod packet;
+mod path;
 mod table;
+mod verdict;
 mod word;
 
 use profiler_common::record::KIND_HEAD;

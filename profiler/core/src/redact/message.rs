@@ -8,6 +8,7 @@ use memchr::{memchr2, memchr3};
 
 use super::FILLER;
 use super::packet::{Next, Packet};
+use super::verdict::Verdict;
 use super::word::{
     CONNECT, CONNECTION, CONTENT_LENGTH, EXPECT, HEADERS, List, METHODS, REQUEST_START, TRACE_PARENT,
     TRANSFER_ENCODING, UPGRADE, Word,
@@ -98,50 +99,12 @@ enum Target {
     Star,
 }
 
-/// A path that stands alone, with the query that may follow it.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Path {
-    First,
-    Inside,
-    /// From a segment's `;` to its end (RFC 3986, 3.3): sessions are named there (`;jsessionid=`).
-    Parameters,
-    /// Query or fragment.
-    Hidden,
-}
-
-impl Path {
-    /// The next byte; `None`: it is none, nothing more of it is kept.
-    pub(super) const fn step(self, byte: u8) -> (Option<Self>, Verdict) {
-        match (self, byte) {
-            (Self::First, b'/') => (Some(Self::Inside), Verdict::Begin),
-            (Self::First, _) => (None, Verdict::Hide),
-            (Self::Inside | Self::Parameters, b'?' | b'#') => (Some(Self::Hidden), Verdict::Keep),
-            (Self::Inside, b';') => (Some(Self::Parameters), Verdict::Keep),
-            (Self::Parameters, b'/') => (Some(Self::Inside), Verdict::Keep),
-            (Self::Inside, 0x21..=0x7e | 0x80..) => (Some(Self::Inside), Verdict::Keep),
-            (same, _) => (Some(same), Verdict::Hide),
-        }
-    }
-}
-
 /// A `Content-Length` value.
 #[derive(Clone, Copy, Debug, Default)]
 struct Length {
     digits: u8,
     value: u64,
     ended: bool,
-}
-
-/// What becomes of a byte.
-pub(super) enum Verdict {
-    Keep,
-    /// Kept, and an element (start line, header name, token) begins here.
-    Begin,
-    Hide,
-    /// Hidden, with all of its element that is still at hand.
-    HideElement,
-    /// Kept, but the element before it is hidden.
-    HideBefore,
 }
 
 impl Message {

@@ -6,7 +6,8 @@
 //! is 4 bytes (a modifier, the length of the block, another modifier), then names and values by turns, each after
 //! its length in two bytes, low one first (uwsgi-docs, Protocol).
 
-use super::message::{Path, Verdict};
+use super::path::Path;
+use super::verdict::Verdict;
 use super::word::{METHODS, Word};
 use crate::model::request_start::Form;
 use crate::model::trace_context::{TRACE_PARENT_BYTES, is_trace_parent_byte};
