@@ -10,6 +10,7 @@ use profiler_core::finding::threshold::Thresholds;
 use profiler_core::finding::{Finding, evaluate};
 use profiler_core::model::Snapshot;
 use profiler_core::model::request::Request;
+use tokio::sync::oneshot;
 
 use super::counts::Counts;
 use super::tally::Tally;
@@ -24,6 +25,9 @@ pub enum Status {
     /// It is watched.
     Watching,
 }
+
+/// Somebody wants to see the open window as it stands: answered once it is on the board.
+pub type Question = oneshot::Sender<()>;
 
 /// What the target's processes are like now.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use profiler_core::fact::{EndReason, Fact};
 use profiler_core::timeline::Entry;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::AgentError;
-use super::board::{Board, Status, TargetNow};
+use super::board::{Board, Question, Status, TargetNow};
 use super::http::Server;
 use crate::attach::{self, AttachError};
 use crate::fact::memory::resident_bytes;
@@ -33,9 +33,6 @@ const OFTEN: u32 = 60;
 
 /// Questions answered by one look.
 const MAX_ASKED: usize = 16;
-
-/// Somebody wants to see the open window as it stands: answered once it is on the board.
-pub type Question = oneshot::Sender<()>;
 
 /// Finds the server: its processes, and the one that stands for it.
 pub type Find<'a> = &'a dyn Fn() -> Result<(Tree, u32), FactError>;

@@ -13,9 +13,8 @@ use serde::Serialize;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::agent::board::{Board, Status, View};
+use crate::agent::board::{Board, Question, Status, View};
 use crate::agent::exposition::{self, OPENMETRICS, PLAIN};
-use crate::agent::follow::Question;
 use crate::agent::listen::Access;
 use crate::agent::metrics::{self, Own};
 use crate::fact::Proc;
