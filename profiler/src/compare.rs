@@ -6,10 +6,17 @@
 pub mod capacity;
 pub mod comparable;
 pub mod difference;
+mod duration;
 pub mod json;
+pub mod judge;
 pub mod side;
 pub mod statistics;
 pub mod text;
+mod verdict;
 
-pub use difference::{Difference, compare};
+#[cfg(test)]
+mod tests;
+
+pub use difference::Difference;
+pub use judge::compare;
 pub use side::{Side, SideError};

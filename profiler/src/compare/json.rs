@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use serde::Serialize as _;
 
-use super::Difference;
+use super::difference::Difference;
 use crate::report::json::safe::Safe;
 
 /// Writes the document with a newline at its end.

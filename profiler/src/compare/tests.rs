@@ -6,7 +6,7 @@ use profiler_core::model::spread::Spread;
 use profiler_core::phase::{Phase, Phases};
 use serde_json::json;
 
-use super::super::statistics::Verdict;
+use super::statistics::Verdict;
 use super::*;
 
 /// A run of one endpoint whose requests took so long, in µs of the phase `sleep`.
@@ -180,7 +180,7 @@ fn a_report_that_is_older_than_standard_errors_decides_nothing_but_is_read() {
 fn hostile_names_reach_the_text_escaped() {
     let mut a = run(&[10_000; 200]);
     a["endpoints"][0]["path_shape"] = json!("/\u{1b}[31m\n");
-    let text = super::super::text::render(
+    let text = text::render(
         &difference(&a, &a),
         ["a", "b"],
         crate::report::text::Style::plain(crate::report::escape::Charset::Unicode),
@@ -195,7 +195,7 @@ fn how_long_requests_were_on_their_way_before_is_beside_their_length_where_a_fro
     stamped["requests"]["request_start"] =
         json!({"before": {"count": 40, "p50_ns": 2_000_000, "p99_ns": 9_000_000}});
     let text = |difference: &Difference| {
-        super::super::text::render(
+        text::render(
             difference,
             ["a", "b"],
             crate::report::text::Style::plain(crate::report::escape::Charset::Unicode),

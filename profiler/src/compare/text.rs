@@ -1,12 +1,12 @@
-//! A difference for reading in a terminal, and its verdict in words.
+//! A difference for reading in a terminal.
 //!
 //! In: a [`Difference`], whether colours may be used. Out: text of at most 100 columns, hostile parts escaped: what got slower is red, what got faster green.
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
-use super::Difference;
 use super::capacity::CapacityChange;
-use super::difference::FindingChange;
+use super::difference::Difference;
+use super::duration::{duration, signed};
 use super::statistics::{Change, Verdict};
 use crate::report::escape::{Charset, line};
 use crate::report::text::unit;
@@ -20,55 +20,6 @@ const MAX_PHASES: usize = 10;
 const WIDTH: usize = 98;
 /// Longest name of an endpoint shown.
 const NAME_WIDTH: usize = 36;
-
-/// What is to be said first.
-#[must_use]
-pub(super) fn verdict(difference: &Difference) -> String {
-    let forbidding: Vec<&str> = difference
-        .doubts
-        .iter()
-        .filter(|doubt| doubt.forbids_verdict)
-        .map(|doubt| doubt.sentence.as_str())
-        .collect();
-    if !forbidding.is_empty() {
-        return format!("Not comparable as a whole: {}.", forbidding.join("; "));
-    }
-    let change = &difference.total_ns;
-    let percent = |value: f64| format!("{:+.0} %", value / change.a.max(1.0) * 100.0);
-    let sure = change.interval.map_or_else(String::new, |[low, high]| {
-        let confidence = difference.confidence_ratio * 100.0;
-        format!("{} to {}, {confidence:.0} % sure", percent(low), percent(high))
-    });
-    let from_to = format!("{} instead of {} on average", duration(change.b), duration(change.a));
-    let mut said = match change.verdict {
-        Verdict::More => format!("B is slower: requests took {from_to} ({sure})"),
-        Verdict::Less => format!("B is faster: requests took {from_to} ({sure})"),
-        Verdict::NotShown => {
-            format!("No change of the mean can be shown: {from_to} (the true change: {sure})")
-        }
-        Verdict::TooFew => format!("Too few requests to say: {from_to}"),
-    };
-    let moved = difference.phases_ns.iter().find(|phase| {
-        matches!(phase.change.verdict, Verdict::More | Verdict::Less)
-            && phase.change.difference * change.difference > 0.0
-    });
-    if matches!(change.verdict, Verdict::More | Verdict::Less)
-        && let Some(moved) = moved
-    {
-        said += &format!(", mostly in {} ({})", moved.phase, signed(moved.change.difference));
-    }
-    for (what, words) in [("new", "new in B"), ("gone", "gone in B")] {
-        let ids: Vec<&str> = of_kind(difference, what).map(|finding| finding.id.as_str()).collect();
-        if !ids.is_empty() {
-            said += &format!("; {words}: {}", ids.join(", "));
-        }
-    }
-    said + "."
-}
-
-fn of_kind<'a>(difference: &'a Difference, what: &'a str) -> impl Iterator<Item = &'a FindingChange> {
-    difference.findings.iter().filter(move |finding| finding.what == what)
-}
 
 /// The whole difference; `names` are those of the two files.
 #[must_use]
@@ -313,25 +264,4 @@ fn cells(name: &str, change: &Change) -> Vec<String> {
 
 fn optional(duration_ns: Option<u64>) -> String {
     duration_ns.map_or_else(|| "-".to_owned(), |duration_ns| duration(duration_ns as f64))
-}
-
-fn signed(duration_ns: f64) -> String {
-    let sign = if duration_ns < 0.0 { '-' } else { '+' };
-    format!("{sign}{}", duration(duration_ns.abs()))
-}
-
-/// Three significant digits and a unit.
-fn duration(duration_ns: f64) -> String {
-    let units = [("ns", 1.0, 999.5), ("µs", 1e3, 999.5e3), ("ms", 1e6, 999.5e6), ("s", 1e9, f64::INFINITY)];
-    let (unit, size) = units
-        .iter()
-        .find(|(_, _, limit)| duration_ns.abs() < *limit)
-        .map_or(("s", 1e9), |(unit, size, _)| (*unit, *size));
-    let value = duration_ns / size;
-    let digits = match value.abs() {
-        below if unit == "ns" || below >= 99.95 => 0,
-        below if below >= 9.995 => 1,
-        _ => 2,
-    };
-    format!("{value:.digits$} {unit}")
 }
