@@ -21,7 +21,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use self::fail_on::FailOn;
 use self::front_end::FrontEnd;
 use self::otlp::Otlp;
-use crate::report::form::{FORMS, FormKind};
+use crate::report::FORMS;
+use crate::report::form::FormKind;
 use crate::report::{screen, text};
 
 const EXAMPLES: &str = "\

@@ -1,7 +1,8 @@
 //! Reports: what one window showed, for people and for programs.
 //!
 //! In: a [`Snapshot`](profiler_core::model::Snapshot), its findings, requests of the timeline. Out: text, a page,
-//! JSON, ndjson, and the place they are written to. Nothing here looks at anything earlier than those.
+//! JSON, ndjson, and the place they are written to. Nothing here looks at anything earlier than those. Adding a form is adding its file
+//! and its line in [`FORMS`]; the command line and its help follow.
 
 pub mod escape;
 pub mod explain;
@@ -11,9 +12,28 @@ pub mod json;
 pub mod ndjson;
 pub mod output;
 pub mod screen;
+pub mod style;
 pub(crate) mod summary;
 pub mod text;
 pub mod timeline;
 
 #[cfg(test)]
 pub(crate) mod fixture;
+
+use form::FormKind;
+
+/// All forms, in the order of the help; the first is the default.
+pub static FORMS: &[FormKind] = &[text::FORM, html::FORM, json::FORM, ndjson::FORM, timeline::FORM];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_forms_are_unique_and_explained() {
+        for (index, form) in FORMS.iter().enumerate() {
+            assert!(!form.help.is_empty() && form.name.chars().all(|letter| letter.is_ascii_lowercase()));
+            assert!(FORMS.iter().skip(index + 1).all(|other| other.name != form.name), "{}", form.name);
+        }
+    }
+}

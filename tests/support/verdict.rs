@@ -8,7 +8,8 @@ use anyhow::bail;
 use profiler_core::finding::{Answer, Finding, Thresholds, evaluate};
 use profiler_core::model::Snapshot;
 use wsgi_trace::report::escape::Charset;
-use wsgi_trace::report::text::{Style, render};
+use wsgi_trace::report::style::Style;
+use wsgi_trace::report::text::render;
 use wsgi_trace::session::consumer::Consumer;
 use wsgi_trace::session::replay;
 

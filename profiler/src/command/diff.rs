@@ -9,7 +9,7 @@ use super::{Failure, print};
 use crate::cli::exit::ExitCode;
 use crate::cli::{Diff, PlainFormat};
 use crate::compare::{Side, SideError, compare, json, text};
-use crate::report::text::Style;
+use crate::report::style::Style;
 use crate::session::consumer::charset;
 
 /// Compares.

@@ -183,7 +183,7 @@ fn hostile_names_reach_the_text_escaped() {
     let text = text::render(
         &difference(&a, &a),
         ["a", "b"],
-        crate::report::text::Style::plain(crate::report::escape::Charset::Unicode),
+        crate::report::style::Style::plain(crate::report::escape::Charset::Unicode),
     );
     assert!(!text.contains('\u{1b}') && text.contains("GET /"), "{text}");
 }
@@ -198,7 +198,7 @@ fn how_long_requests_were_on_their_way_before_is_beside_their_length_where_a_fro
         text::render(
             difference,
             ["a", "b"],
-            crate::report::text::Style::plain(crate::report::escape::Charset::Unicode),
+            crate::report::style::Style::plain(crate::report::escape::Charset::Unicode),
         )
     };
     let found = difference(&plain, &stamped);

@@ -9,8 +9,8 @@ use super::difference::Difference;
 use super::duration::{duration, signed};
 use super::statistics::{Change, Verdict};
 use crate::report::escape::{Charset, line};
+use crate::report::style::{Role, Style};
 use crate::report::text::unit;
-use crate::report::text::{Role, Style};
 
 /// Endpoints shown.
 const MAX_ENDPOINTS: usize = 15;

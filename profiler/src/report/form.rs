@@ -1,7 +1,7 @@
-//! The forms of a report: one file each behind [`Form`], listed in [`FORMS`].
+//! What a form of a report is: one file each behind [`Form`].
 //!
 //! In: how a run began, timeline entries while it goes on, the snapshot and its findings at the end. Out: one report
-//! in one form. Adding a form is adding its file and its line here; the command line and its help follow.
+//! in one form.
 
 use std::io;
 
@@ -11,11 +11,7 @@ use profiler_core::phase::Phase;
 use profiler_core::timeline::Entry;
 
 use super::output::Lazy;
-use super::text::Style;
-use super::{html, json, ndjson, text, timeline};
-
-/// All forms, in the order of the help; the first is the default.
-pub static FORMS: &[FormKind] = &[text::FORM, html::FORM, json::FORM, ndjson::FORM, timeline::FORM];
+use super::style::Style;
 
 /// One form that a report can take.
 #[derive(Debug)]
@@ -60,17 +56,4 @@ pub trait Form {
     /// # Errors
     /// What the writer says.
     fn finish(&mut self, snapshot: &Snapshot, findings: &[Finding]) -> io::Result<()>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_forms_are_unique_and_explained() {
-        for (index, form) in FORMS.iter().enumerate() {
-            assert!(!form.help.is_empty() && form.name.chars().all(|letter| letter.is_ascii_lowercase()));
-            assert!(FORMS.iter().skip(index + 1).all(|other| other.name != form.name), "{}", form.name);
-        }
-    }
 }

@@ -38,7 +38,7 @@ use profiler_core::timeline::Entry;
 use super::escape::Charset;
 use super::form::{Form, FormKind};
 use super::output::Lazy;
-use super::text::Style;
+use super::style::Style;
 use super::text::page::Page;
 use markup::Html;
 use timeline::Collected;

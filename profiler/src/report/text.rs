@@ -24,7 +24,6 @@ mod processes;
 pub(super) mod queues;
 pub(super) mod slots;
 pub(super) mod slowest;
-mod style;
 mod table;
 pub(crate) mod unit;
 pub(super) mod unseen;
@@ -41,10 +40,9 @@ use profiler_core::model::Snapshot;
 
 use super::form::{Form, FormKind};
 use super::output::Lazy;
+use super::style::Style;
 use page::Page;
 pub use page::WIDTH;
-pub(crate) use style::Role;
-pub use style::Style;
 
 /// Reports for people.
 pub const FORM: FormKind = FormKind {

@@ -23,7 +23,7 @@ use crate::otlp::exporter::Exporter;
 use crate::report::escape::Charset;
 use crate::report::form::{Beginning, Form};
 use crate::report::output::{Destination, Lazy, OutputError, failure};
-use crate::report::text::Style;
+use crate::report::style::Style;
 
 /// Interpreters remembered until the run begins.
 const MAX_INTERPRETERS: usize = 4096;

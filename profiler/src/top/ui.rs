@@ -20,7 +20,7 @@ use crate::report::screen;
 use crate::report::screen::look::Look;
 use crate::report::screen::model::Shown;
 use crate::report::screen::paint::Paint;
-use crate::report::text::Style;
+use crate::report::style::Style;
 use crate::report::{json, text};
 
 /// Where the report of what is shown goes.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use wsgi_trace::compare::{Side, compare, json, text};
 use wsgi_trace::report::escape::Charset;
-use wsgi_trace::report::text::Style;
+use wsgi_trace::report::style::Style;
 
 /// Takes one input.
 pub fn body(bytes: &[u8]) {

@@ -12,7 +12,7 @@ use profiler_core::stream::Item;
 use profiler_core::timeline::Entry;
 use wsgi_trace::report::escape::Charset;
 use wsgi_trace::report::ndjson::NdjsonSink;
-use wsgi_trace::report::text::Style;
+use wsgi_trace::report::style::Style;
 use wsgi_trace::report::timeline::PerfettoSink;
 use wsgi_trace::report::{html, json, text};
 

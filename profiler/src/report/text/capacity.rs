@@ -7,9 +7,9 @@ use profiler_core::model::capacity::Worker;
 use profiler_core::phase::Phases;
 
 use super::page::Page;
-use super::style::Role;
 use super::table::{Column, Table};
 use super::unit;
+use crate::report::style::Role;
 use crate::report::summary::{self, MeasuredDoing};
 
 /// Processes shown.

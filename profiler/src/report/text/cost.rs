@@ -6,9 +6,9 @@ use profiler_core::fact::Overhead;
 use profiler_core::model::Snapshot;
 
 use super::page::Page;
-use super::style::Role;
 use super::unit;
 use crate::report::escape::Charset;
+use crate::report::style::Role;
 use crate::report::summary::{self, Cost};
 
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {

@@ -7,10 +7,10 @@ use profiler_core::model::Snapshot;
 use profiler_core::model::dropped::{Asked, Cause, Counted, Dropped, Example, WorkerEnd};
 
 use super::page::Page;
-use super::style::Role;
 use super::table::{Column, Table};
 use super::unit;
 use crate::report::escape::Charset;
+use crate::report::style::Role;
 use crate::report::summary;
 
 /// Ends of workers shown.

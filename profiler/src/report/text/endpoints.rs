@@ -5,9 +5,9 @@
 use profiler_core::model::{Endpoint, Snapshot};
 
 use super::page::Page;
-use super::style::Role;
 use super::table::{Column, Table};
 use super::{phases, unit};
+use crate::report::style::Role;
 use crate::report::summary;
 
 /// Endpoints shown.

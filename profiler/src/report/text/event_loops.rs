@@ -6,10 +6,10 @@ use profiler_core::model::Snapshot;
 use profiler_core::model::event_loop::{EventLoop, Holder};
 
 use super::page::Page;
-use super::style::Role;
 use super::table::{Column, Table};
 use super::unit;
 use crate::report::escape::Charset;
+use crate::report::style::Role;
 use crate::report::summary;
 
 /// Loops and endpoints shown; the others are counted.

@@ -6,9 +6,9 @@ use profiler_core::finding::{Answer, Evidence, Finding};
 use profiler_core::model::Snapshot;
 
 use super::page::{Page, WIDTH};
-use super::style::Role;
 use super::unit;
 use crate::report::escape::columns;
+use crate::report::style::Role;
 use crate::report::summary;
 
 /// Exemplar requests named per finding.

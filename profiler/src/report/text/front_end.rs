@@ -7,10 +7,10 @@ use profiler_core::model::front_end::FrontEnd;
 use profiler_core::model::request_start::RequestStarts;
 
 use super::page::Page;
-use super::style::Role;
 use super::table::{Column, Table};
 use super::unit;
 use crate::report::escape::Charset;
+use crate::report::style::Role;
 use crate::report::summary;
 
 const COLUMNS: [Column; 4] = [

@@ -7,9 +7,9 @@ use profiler_core::model::gil_place::{Blocked, Places, Spot};
 
 use super::gil::party;
 use super::page::Page;
-use super::style::Role;
 use super::table::{Column, Table};
 use super::unit;
+use crate::report::style::Role;
 use crate::report::summary;
 
 /// Places shown.

@@ -6,8 +6,8 @@ use profiler_core::fact::EndReason;
 use profiler_core::model::{Origin, Snapshot};
 
 use super::page::Page;
-use super::style::Role;
 use super::unit;
+use crate::report::style::Role;
 use crate::report::summary;
 
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {

@@ -5,9 +5,9 @@
 use profiler_core::model::slot::{HeatRow, Slots};
 
 use super::page::Page;
-use super::style::Role;
 use super::unit;
 use crate::report::escape::{Charset, columns};
+use crate::report::style::Role;
 use crate::report::summary;
 
 /// Columns of the map.

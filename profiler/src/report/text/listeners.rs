@@ -5,9 +5,9 @@
 use profiler_core::model::{Listener, Snapshot};
 
 use super::page::Page;
-use super::style::Role;
 use super::table::{Column, Table};
 use super::{queues, unit};
+use crate::report::style::Role;
 use crate::report::summary;
 
 const COLUMNS: [Column; 7] = [

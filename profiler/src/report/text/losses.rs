@@ -5,9 +5,9 @@
 use profiler_core::model::{Losses, Snapshot};
 
 use super::page::Page;
-use super::style::Role;
 use super::unit;
 use crate::report::escape::Charset;
+use crate::report::style::Role;
 use crate::report::summary;
 
 /// The line at the very top of an incomplete report.

@@ -2,8 +2,8 @@
 //!
 //! In: text of the sections. Out: lines of at most [`WIDTH`] columns, without blanks at their ends.
 
-use super::style::{Role, Style};
 use crate::report::escape::{self, Charset, columns};
+use crate::report::style::{Role, Style};
 
 /// Width of the report in columns.
 pub const WIDTH: usize = 100;

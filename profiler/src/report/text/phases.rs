@@ -9,9 +9,9 @@ use profiler_core::phase::{Phase, Phases};
 
 use super::bar::bar;
 use super::page::Page;
-use super::style::Role;
 use super::unit;
 use crate::report::escape::columns;
+use crate::report::style::Role;
 use crate::report::summary;
 
 const BAR_COLUMNS: usize = 26;

@@ -5,9 +5,9 @@
 use profiler_core::model::{Process, Snapshot, Thread};
 
 use super::page::Page;
-use super::style::Role;
 use super::table::{Column, Table};
 use super::unit;
+use crate::report::style::Role;
 use crate::report::summary::{self, Exit};
 
 /// Processes shown.

@@ -6,10 +6,10 @@ use profiler_core::model::queue::Delays;
 use profiler_core::model::{Listener, Snapshot};
 
 use super::page::Page;
-use super::style::Role;
 use super::table::{Column, Table};
 use super::unit;
 use crate::report::escape::Charset;
+use crate::report::style::Role;
 use crate::report::summary;
 
 const COLUMNS: [Column; 7] = [

@@ -8,9 +8,9 @@ use profiler_core::model::{Origin, Snapshot};
 use profiler_core::phase::Phase;
 
 use super::page::Page;
-use super::style::Role;
 use super::{heat, phases, unit};
 use crate::report::escape::Charset;
+use crate::report::style::Role;
 use crate::report::summary;
 
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {

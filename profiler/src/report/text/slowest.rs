@@ -8,9 +8,9 @@ use profiler_core::phase::Phase;
 
 use super::endpoints::status;
 use super::page::Page;
-use super::style::Role;
 use super::table::{Column, Table};
 use super::{gil_words, phases, unit};
+use crate::report::style::Role;
 use crate::report::summary;
 
 /// Requests shown.

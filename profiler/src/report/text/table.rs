@@ -5,8 +5,8 @@
 use comfy_table::{Cell, CellAlignment, ContentArrangement, TableStyle};
 
 use super::page::{Page, WIDTH};
-use super::style::Role;
 use crate::report::escape::columns;
+use crate::report::style::Role;
 
 /// Blanks before a cell; the first ones are the indent.
 const GAP: u16 = 2;

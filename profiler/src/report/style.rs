@@ -4,7 +4,7 @@
 
 use anstyle::{AnsiColor, Effects};
 
-use crate::report::escape::Charset;
+use super::escape::Charset;
 
 /// How to write for this reader. The caller decides, by terminal, `--color`, `NO_COLOR` and locale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
