@@ -7,6 +7,7 @@ use profiler_core::model::Snapshot;
 use profiler_core::model::gil::{self, Waiter};
 use serde::Serialize;
 
+use super::gil_party::{Party, known};
 use super::gil_place::Places;
 use super::latency::Latency;
 use super::non_empty;
@@ -40,31 +41,6 @@ pub(super) struct Measured<'a> {
     other_thread_edges_ns: u64,
     locks: Vec<Lock>,
     places: Option<Places<'a>>,
-}
-
-/// Who had the lock while a request waited for it.
-#[derive(Serialize)]
-pub(crate) struct Holder<'a> {
-    endpoint: Option<&'a str>,
-    tid: Option<u32>,
-    name: Option<&'a str>,
-    wait_ns: u64,
-}
-
-impl<'a> Holder<'a> {
-    pub(crate) fn new(holder: &'a gil::Holder) -> Self {
-        let (endpoint, name) = match &holder.party {
-            gil::Party::Endpoint(endpoint) => (Some(endpoint.as_str()), None),
-            gil::Party::Thread { comm, .. } => (None, non_empty(comm)),
-            gil::Party::Unknown => (None, None),
-        };
-        Self { endpoint, tid: known(holder.tid), name, wait_ns: holder.wait_ns }
-    }
-}
-
-/// A thread's number, if it is known.
-fn known(tid: u32) -> Option<u32> {
-    (tid > 0).then_some(tid)
 }
 
 #[derive(Serialize)]
@@ -171,14 +147,6 @@ struct Edge<'a> {
     drop_not_honoured_ns: u64,
 }
 
-#[derive(Default, Serialize)]
-pub(super) struct Party<'a> {
-    endpoint: Option<&'a str>,
-    pid: Option<u32>,
-    tid: Option<u32>,
-    name: Option<&'a str>,
-}
-
 #[derive(Serialize)]
 struct Interpreter<'a> {
     pid: u32,
@@ -266,18 +234,6 @@ impl<'a> Edge<'a> {
             total_ns: edge.total_ns,
             waits: edge.waits,
             drop_not_honoured_ns: edge.not_honoured_ns,
-        }
-    }
-}
-
-impl<'a> Party<'a> {
-    pub(super) fn new(party: &'a gil::Party) -> Self {
-        match party {
-            gil::Party::Endpoint(name) => Self { endpoint: Some(name), ..Self::default() },
-            gil::Party::Thread { tgid, tid, comm } => {
-                Self { endpoint: None, pid: Some(*tgid), tid: Some(*tid), name: non_empty(comm) }
-            }
-            gil::Party::Unknown => Self::default(),
         }
     }
 }

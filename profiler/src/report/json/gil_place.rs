@@ -5,7 +5,7 @@
 use profiler_core::model::{gil_place, gil_waits};
 use serde::Serialize;
 
-use super::gil::{Holder, Party};
+use super::gil_party::{Holder, Party};
 
 /// The waits of one request, one by one.
 #[derive(Serialize)]

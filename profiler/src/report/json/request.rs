@@ -5,7 +5,7 @@
 use profiler_core::model::request;
 use serde::Serialize;
 
-use super::gil::Holder;
+use super::gil_party::Holder;
 use super::gil_place::Waits;
 use super::non_empty;
 use super::phases::PhaseTimes;

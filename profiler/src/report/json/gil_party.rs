@@ -1,0 +1,54 @@
+//! Who waits for the interpreter lock, and who has it: an endpoint, a thread.
+//!
+//! In: a side of a wait, a holder. Out: what each is called; null where that is not known.
+
+use profiler_core::model::gil;
+use serde::Serialize;
+
+use super::non_empty;
+
+/// Who had the lock while a request waited for it.
+#[derive(Serialize)]
+pub(crate) struct Holder<'a> {
+    endpoint: Option<&'a str>,
+    tid: Option<u32>,
+    name: Option<&'a str>,
+    wait_ns: u64,
+}
+
+impl<'a> Holder<'a> {
+    pub(crate) fn new(holder: &'a gil::Holder) -> Self {
+        let (endpoint, name) = match &holder.party {
+            gil::Party::Endpoint(endpoint) => (Some(endpoint.as_str()), None),
+            gil::Party::Thread { comm, .. } => (None, non_empty(comm)),
+            gil::Party::Unknown => (None, None),
+        };
+        Self { endpoint, tid: known(holder.tid), name, wait_ns: holder.wait_ns }
+    }
+}
+
+/// A thread's number, if it is known.
+pub(super) fn known(tid: u32) -> Option<u32> {
+    (tid > 0).then_some(tid)
+}
+
+/// A side of a wait.
+#[derive(Default, Serialize)]
+pub(super) struct Party<'a> {
+    endpoint: Option<&'a str>,
+    pid: Option<u32>,
+    tid: Option<u32>,
+    name: Option<&'a str>,
+}
+
+impl<'a> Party<'a> {
+    pub(super) fn new(party: &'a gil::Party) -> Self {
+        match party {
+            gil::Party::Endpoint(name) => Self { endpoint: Some(name), ..Self::default() },
+            gil::Party::Thread { tgid, tid, comm } => {
+                Self { endpoint: None, pid: Some(*tgid), tid: Some(*tid), name: non_empty(comm) }
+            }
+            gil::Party::Unknown => Self::default(),
+        }
+    }
+}
