@@ -78,8 +78,8 @@ fn places(html: &mut Html, page: &Page, gil: &Gil) {
         table::begin(html, "Where the lock was held while others waited", &COLUMNS, true);
         for (number, place) in places.places.iter().enumerate() {
             let at = |key: &str| format!("/gil/places/listed/{number}/{key}");
-            html.row(&gil_place::spot(&place.at));
-            html.words(&place.called_from.as_ref().map(gil_place::spot).unwrap_or_default());
+            html.row(&gil_words::spot(&place.at));
+            html.words(&place.called_from.as_ref().map(gil_words::spot).unwrap_or_default());
             html.number_at(&at("wait_ns"), place.wait_ns, &shown(place.wait_ns));
             html.number_at(&at("waits"), place.waits, &unit::count(place.waits)).end_row();
         }
@@ -104,9 +104,9 @@ fn blocked(html: &mut Html, blocked: &Blocked) {
         table::begin(html, "Where those stood that waited long", &COLUMNS, true);
         for (number, block) in blocked.listed.iter().enumerate() {
             let at = |key: &str| format!("/gil/places/blocked/listed/{number}/{key}");
-            html.row(&words::party(&block.waiter));
-            html.words(&gil_place::spot(&block.at));
-            html.words(&block.called_from.as_ref().map(gil_place::spot).unwrap_or_default());
+            html.row(&gil_words::party(&block.waiter));
+            html.words(&gil_words::spot(&block.at));
+            html.words(&block.called_from.as_ref().map(gil_words::spot).unwrap_or_default());
             html.number_at(&at("wait_ns"), block.wait_ns, &shown(block.wait_ns));
             html.number_at(&at("longest_ns"), block.longest_ns, &shown(block.longest_ns));
             html.number_at(&at("waits"), block.waits, &unit::count(block.waits)).end_row();
@@ -188,7 +188,7 @@ fn edges(html: &mut Html, gil: &Gil) {
     table::begin(html, "Who waited for the lock because of whom", &COLUMNS, true);
     for (place, edge) in gil.edges.iter().enumerate() {
         let at = |key: &str| format!("/gil/edges/{place}/{key}");
-        html.row(&words::party(&edge.waiter)).words(&words::party(&edge.holder));
+        html.row(&gil_words::party(&edge.waiter)).words(&gil_words::party(&edge.holder));
         html.number_at(&at("total_ns"), edge.total_ns, &shown(edge.total_ns));
         html.number(&unit::percent(summary::ratio(edge.total_ns, gil.waits.sum_ns())));
         html.number_at(&at("waits"), edge.waits, &unit::count(edge.waits)).end_row();
@@ -203,8 +203,8 @@ fn edges(html: &mut Html, gil: &Gil) {
 
 /// A row for who waited, a column for who had the lock, darker where the wait was longer.
 fn matrix(html: &mut Html, gil: &Gil) {
-    let waiters = costliest(gil, |edge| words::party(&edge.waiter));
-    let holders = costliest(gil, |edge| words::party(&edge.holder));
+    let waiters = costliest(gil, |edge| gil_words::party(&edge.waiter));
+    let holders = costliest(gil, |edge| gil_words::party(&edge.holder));
     let most_ns = gil.edges.iter().map(|edge| edge.total_ns).max().unwrap_or(0);
     html.raw("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Hand-off matrix\"><table class=\"matrix\">");
     html.raw(
@@ -218,8 +218,9 @@ fn matrix(html: &mut Html, gil: &Gil) {
     for waiter in &waiters {
         html.row(waiter);
         for holder in &holders {
-            let pair =
-                |edge: &&Edge| words::party(&edge.waiter) == *waiter && words::party(&edge.holder) == *holder;
+            let pair = |edge: &&Edge| {
+                gil_words::party(&edge.waiter) == *waiter && gil_words::party(&edge.holder) == *holder
+            };
             let total_ns = gil.edges.iter().filter(pair).map(|edge| edge.total_ns).sum::<u64>();
             html.raw(match summary::ratio(total_ns, most_ns).unwrap_or(0.0) {
                 share if share <= 0.0 => "<td class=\"number\">",

@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use profiler_core::model::gil::{Gil, Party};
+use profiler_core::model::gil::Gil;
 use profiler_core::model::{Endpoint, Snapshot};
 use profiler_core::phase::Phase;
 
@@ -182,8 +182,8 @@ fn edges(page: &mut Page, gil: &Gil) {
     let mut table = Table::new(&EDGES);
     for edge in gil.edges.iter().take(EDGES_SHOWN) {
         table.row([
-            party(&edge.waiter),
-            party(&edge.holder),
+            gil_words::party(&edge.waiter),
+            gil_words::party(&edge.holder),
             unit::duration(edge.total_ns, page.style.charset),
             unit::percent(summary::ratio(edge.total_ns, gil.waits.sum_ns())),
         ]);
@@ -230,15 +230,5 @@ fn locks(page: &mut Page, snapshot: &Snapshot) {
             false => format!("lock of {}", lock.tgid),
         };
         page.entry(&name, &format!("{held}; {}: {course}", unit::counted(lock.waits, "wait")));
-    }
-}
-
-/// What a party is called. Hostile input.
-pub(in crate::report) fn party(party: &Party) -> String {
-    match party {
-        Party::Endpoint(name) if name.is_empty() => "head not read".to_owned(),
-        Party::Endpoint(name) => name.clone(),
-        Party::Thread { tid, comm, .. } => format!("thread {tid} ({comm}), no request"),
-        Party::Unknown => "not known".to_owned(),
     }
 }

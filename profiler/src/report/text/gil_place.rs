@@ -3,9 +3,9 @@
 //! In: the lock's part of a snapshot. Out: tables, each with a sentence; nothing where nobody asked (`--stacks`).
 
 use profiler_core::model::gil::Gil;
-use profiler_core::model::gil_place::{Blocked, Places, Spot};
+use profiler_core::model::gil_place::{Blocked, Places};
 
-use super::gil::party;
+use super::gil_words::{party, spot};
 use super::page::Page;
 use super::table::{Column, Table};
 use super::unit;
@@ -119,12 +119,4 @@ pub(in crate::report) fn summary(page: &Page, places: &Places) -> String {
     }
     sentence.push('.');
     sentence
-}
-
-/// A line of a function, the line first: what is cut off is the end. Hostile input.
-pub(in crate::report) fn spot(spot: &Spot) -> String {
-    match spot.line {
-        0 => format!("{} {}", spot.short_file(), spot.function),
-        line => format!("{}:{line} {}", spot.short_file(), spot.function),
-    }
 }

@@ -1,13 +1,13 @@
 //! What is said of the interpreter lock, in words that several forms use.
 //!
-//! In: requests and locks of a snapshot. Out: sentences without markup; what comes from the target is escaped by the form.
+//! In: requests, locks, parties and places of a snapshot. Out: sentences without markup; what comes from the target is escaped by the form.
 
 use profiler_core::model::gil::{Convoy, Holder, Lock, Party};
+use profiler_core::model::gil_place::Spot;
 use profiler_core::model::gil_waits::{GilWait, Site};
 use profiler_core::model::request::Request;
 use profiler_core::phase::Phase;
 
-use super::gil_place::spot;
 use super::unit;
 use crate::report::escape::Charset;
 use crate::report::summary;
@@ -67,6 +67,24 @@ pub(in crate::report) fn site(site: &Site) -> String {
     match site.called_from.as_ref().filter(|_| site.at.is_library()) {
         Some(from) => format!("{}, called from {}", spot(&site.at), spot(from)),
         None => spot(&site.at),
+    }
+}
+
+/// A line of a function, the line first: what is cut off is the end. Hostile input.
+pub(in crate::report) fn spot(spot: &Spot) -> String {
+    match spot.line {
+        0 => format!("{} {}", spot.short_file(), spot.function),
+        line => format!("{}:{line} {}", spot.short_file(), spot.function),
+    }
+}
+
+/// What a party is called. Hostile input.
+pub(in crate::report) fn party(party: &Party) -> String {
+    match party {
+        Party::Endpoint(name) if name.is_empty() => "head not read".to_owned(),
+        Party::Endpoint(name) => name.clone(),
+        Party::Thread { tid, comm, .. } => format!("thread {tid} ({comm}), no request"),
+        Party::Unknown => "not known".to_owned(),
     }
 }
 
