@@ -16,8 +16,9 @@ mod overview;
 pub mod paint;
 mod phases;
 mod request;
-mod rows;
+pub mod rows;
 mod strip;
+pub mod table;
 mod verdict;
 
 #[cfg(test)]
@@ -29,7 +30,6 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use super::summary::HEALTHY;
-use list::Table;
 use look::{Look, Place};
 use model::Shown;
 use paint::{Paint, Role};
@@ -77,7 +77,7 @@ fn with_table(
     paint: Paint,
     (width, rows): (usize, usize),
 ) -> Vec<Line<'static>> {
-    let Some(table) = Table::of(shown, look, paint, width) else { return top };
+    let Some(table) = rows::table(shown, look, paint, width) else { return top };
     // At least the head of the table, three of its rows and the keys.
     top.truncate(rows.saturating_sub(5));
     let room = rows.saturating_sub(top.len() + 1);

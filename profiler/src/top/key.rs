@@ -9,10 +9,11 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::report::explain::explain;
 use crate::report::screen::help::list_of;
-use crate::report::screen::list::{Key, ListKind, Table};
+use crate::report::screen::list::{Key, ListKind};
 use crate::report::screen::look::{Look, Place};
 use crate::report::screen::model::Shown;
 use crate::report::screen::paint::Paint;
+use crate::report::screen::rows;
 
 /// Rows of a page.
 const PAGE: isize = 10;
@@ -122,7 +123,7 @@ fn turn(look: &mut Look, by: usize) {
 
 /// Up or down: in a list to another row, in a text to other lines.
 fn walk(look: &mut Look, shown: &Shown, paint: Paint, by: isize) {
-    let Some(table) = Table::of(shown, look, paint, 0) else {
+    let Some(table) = rows::table(shown, look, paint, 0) else {
         look.scroll = look.scroll.saturating_add_signed(by);
         return;
     };
@@ -132,7 +133,7 @@ fn walk(look: &mut Look, shown: &Shown, paint: Paint, by: isize) {
 
 /// Looks into the selected row.
 fn open(look: &mut Look, shown: &Shown, paint: Paint) {
-    let Some(table) = Table::of(shown, look, paint, 0) else { return };
+    let Some(table) = rows::table(shown, look, paint, 0) else { return };
     let Some(row) = table.rows.get(table.selected(look)) else { return };
     match &row.key {
         Key::Endpoint(key) => look.enter(Place::Endpoint(key.clone())),

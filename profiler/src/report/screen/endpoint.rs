@@ -4,7 +4,8 @@
 
 use ratatui::text::{Line, Span};
 
-use super::look::{EndpointKey, Look};
+use super::list::EndpointKey;
+use super::look::Look;
 use super::model::Shown;
 use super::paint::{Paint, Role};
 use super::{facts, phases, with_table};

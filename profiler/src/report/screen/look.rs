@@ -4,22 +4,11 @@
 
 use std::sync::Arc;
 
-use super::list::{Key, ListKind};
+use super::list::{EndpointKey, Key, ListKind};
 use super::model::Kept;
 
 /// Longest filter.
 const MAX_FILTER_CHARS: usize = 60;
-
-/// An endpoint: method, path shape, status. Hostile input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointKey {
-    /// Method.
-    pub method: String,
-    /// Path shape.
-    pub shape: String,
-    /// Status code, 0: none seen.
-    pub status: u16,
-}
 
 /// Where the reader is.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! The rows of each list.
 //!
-//! In: a moment, and what the reader wants to see of it. Out: rows that the filter lets through, in their order.
+//! In: a moment, and what the reader wants to see of it. Out: a [`Table`] with the rows that the filter lets through, in their order.
 
 use std::cmp::Reverse;
 
@@ -10,12 +10,16 @@ use profiler_core::model::{Endpoint, Listener};
 use profiler_core::phase::Phases;
 
 use super::letter;
-use super::list::{Column, Key, ListKind, Row, Table};
-use super::look::{EndpointKey, Look};
+use super::list::{EndpointKey, Key, ListKind};
+use super::look::{Look, Place};
 use super::model::{Kept, Shown};
 use super::paint::{Paint, Role};
+use super::table::{Column, Row, Table};
 use crate::report::summary;
 use crate::report::text::{endpoints, phases, slowest, unit};
+
+/// Columns from which on phases have their names in tables.
+const WIDE: usize = 110;
 
 const ENDPOINTS: [Column; 7] = [
     Column::Flexible("endpoint"),
@@ -69,8 +73,19 @@ const LISTENERS: [Column; 8] = [
 const FINDINGS: [Column; 4] =
     [Column::Left("finding"), Column::Left("answer"), Column::Right("cost"), Column::Flexible("because")];
 
+/// The list that the reader looks at; `None`: this place has none.
+#[must_use]
+pub fn table(shown: &Shown, look: &Look, paint: Paint, width: usize) -> Option<Table> {
+    let kind = look.shown_list()?;
+    let of_endpoint = match look.place() {
+        Place::Endpoint(key) => Some(key),
+        _ => None,
+    };
+    Some(table_of(shown, look, kind, of_endpoint, paint, width < WIDE))
+}
+
 /// The rows of a list. `of_endpoint`: only the requests of this one; `narrow`: there is no room for names of phases.
-pub(super) fn table(
+fn table_of(
     shown: &Shown,
     look: &Look,
     kind: ListKind,

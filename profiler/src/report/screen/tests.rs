@@ -11,8 +11,7 @@ use profiler_core::model::slot::Holding;
 use profiler_core::timeline::ThreadState;
 use ratatui::style::Color;
 
-use super::list::ListKind;
-use super::look::EndpointKey;
+use super::list::{EndpointKey, ListKind};
 use super::model::{Kept, Part, Source};
 use super::*;
 use crate::report::escape::{Charset, is_plain};
@@ -297,13 +296,13 @@ fn a_selected_row_stays_selected_when_the_order_changes() {
     let mut shown = moment(fixture::exhausted());
     let mut look = Look::default();
     look.turn_to(ListKind::Requests);
-    let table = Table::of(&shown, &look, PLAIN, 80).unwrap();
+    let table = rows::table(&shown, &look, PLAIN, 80).unwrap();
     look.selected = (Some(table.rows[2].key.clone()), 2);
     shown.kept.remove(0);
-    let table = Table::of(&shown, &look, PLAIN, 80).unwrap();
+    let table = rows::table(&shown, &look, PLAIN, 80).unwrap();
     assert_eq!(Some(&table.rows[table.selected(&look)].key), look.selected.0.as_ref());
     shown.kept.clear();
-    assert_eq!(Table::of(&shown, &look, PLAIN, 80).unwrap().selected(&look), 0);
+    assert_eq!(rows::table(&shown, &look, PLAIN, 80).unwrap().selected(&look), 0);
 }
 
 #[test]
