@@ -4,9 +4,10 @@
 //! those of the server, and what watches for long watches for a moment; `serve` runs to the end of its page, on a
 //! free port.
 
+use wsgi_trace_tests::address::Address;
 use wsgi_trace_tests::agent::Agent;
 use wsgi_trace_tests::gate;
-use wsgi_trace_tests::gunicorn::{Address, Gunicorn, Settings, Version};
+use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::require_bpf;
 
 use crate::page::{self, Block};

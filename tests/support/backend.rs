@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 
 use crate::child::Child;
+use crate::environment;
 
 /// A running `apps/backend.py`.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ impl Backend {
     ///
     /// Where it does not come up.
     pub fn start() -> anyhow::Result<Self> {
-        let mut command = Command::new(crate::gunicorn::Version::V27.python());
+        let mut command = Command::new(environment::program("venv27", "python"));
         command.arg(crate::root().join("tests/apps/backend.py")).stdout(Stdio::piped()).stdin(Stdio::null());
         let mut child = Child::start(&mut command, "the back end")?;
         let mut line = String::new();

@@ -13,8 +13,9 @@ use anyhow::Context as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::address::free;
 use crate::child::{Child, until};
-use crate::server::place::free;
+use crate::environment;
 
 /// A running `apps/collector.py`.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl Collector {
     /// Where it does not come up.
     pub fn start(busy: u32) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
-        let mut command = Command::new(crate::root().join(".tools/venvdocs/bin/python"));
+        let mut command = Command::new(environment::program("venvdocs", "python"));
         command.arg(crate::root().join("tests/apps/collector.py"));
         command.arg("--file").arg(directory.path().join("lines")).args(["--busy", &busy.to_string()]);
         command.stdout(Stdio::piped()).stdin(Stdio::null());

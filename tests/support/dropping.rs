@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
+use crate::address::Address;
 use crate::child::Child;
-use crate::gunicorn::{Address, Version};
+use crate::gunicorn::Version;
 use crate::trace::Traced;
 
 /// What one client saw.

@@ -67,6 +67,15 @@ pub fn missing(what: &str) {
     note_skip(&format!("{what} is missing (as root, `make setup` installs it)"));
 }
 
+/// Whether a program of Debian's is there; where it is not, notes that the test is skipped, or fails it.
+pub(crate) fn is_installed(program: &str, name: &str) -> bool {
+    let is_there = std::path::Path::new(program).exists();
+    if !is_there {
+        missing(name);
+    }
+    is_there
+}
+
 /// Whether what `make setup` installs must be there.
 fn must_have_all() -> bool {
     ["WSGI_TRACE_REQUIRE_ROOT", "CI"].iter().any(|name| std::env::var_os(name).is_some())

@@ -5,9 +5,9 @@
 
 use anyhow::{Context as _, ensure};
 
+use crate::address::Address;
 use crate::load::Load;
 use crate::root;
-use crate::server::Address;
 use crate::switches::Waits;
 use crate::trace::{Site, TracedRequest};
 use crate::witness::Witness;

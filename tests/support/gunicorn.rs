@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::access_log::{self, AccessLine};
+use crate::address::Address;
 use crate::child::until;
+use crate::environment;
+pub use crate::server::Listen;
+use crate::server::access_log::{self, AccessLine};
 use crate::server::line::APPLICATION;
-pub use crate::server::{Address, Listen};
 use crate::server::{Clients, Log, Place, Recipe, Server};
 use crate::witness::Witness;
 
@@ -30,7 +32,7 @@ impl Version {
             Self::V23 => "venv23",
             Self::V27 => "venv27",
         };
-        crate::root().join(".tools").join(name).join("bin/python")
+        environment::program(name, "python")
     }
 }
 

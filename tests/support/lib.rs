@@ -3,7 +3,7 @@
 //! In: the virtual environments that `make setup` made, and the scripts under `apps/` and `clients/`. Out: helpers for
 //! the test files beside this directory. Whatever they start, they end, and nothing else.
 
-pub mod access_log;
+pub mod address;
 pub mod agent;
 pub mod backend;
 pub mod bpftrace;
@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod child;
 pub mod collector;
 pub mod dropping;
+pub mod environment;
 pub mod families;
 pub mod gate;
 pub mod gil_account;

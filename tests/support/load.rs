@@ -10,8 +10,9 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use tempfile::NamedTempFile;
 
+use crate::address::Address;
 use crate::child::Child;
-use crate::gunicorn::{Address, Version};
+use crate::gunicorn::Version;
 
 /// One request of a client.
 #[derive(Clone, Debug, Deserialize)]

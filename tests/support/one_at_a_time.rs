@@ -11,8 +11,8 @@ use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use crate::address::Address;
 use crate::child::{Child, until};
-use crate::gunicorn::Address;
 
 /// How it listens.
 #[derive(Clone, Copy, Debug)]

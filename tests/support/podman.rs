@@ -28,7 +28,7 @@ exec podman "$@""#;
 /// Whether podman is there; a test that needs it says so and ends otherwise.
 #[must_use]
 pub fn is_installed() -> bool {
-    crate::server::is_installed("/usr/bin/podman", "podman")
+    crate::gate::is_installed("/usr/bin/podman", "podman")
 }
 
 /// Ends a test early where podman is missing.

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use crate::address::Address;
 use crate::child::until;
-use crate::gunicorn::Address;
 
 /// A connection to the server.
 #[derive(Debug)]

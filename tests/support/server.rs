@@ -3,6 +3,7 @@
 //! In: a recipe (how to start the server, what its log measures). Out: a [`Server`] that is ready, its PIDs, its address
 //! and its log; ended when dropped, with all its children.
 
+pub mod access_log;
 pub mod apache;
 pub mod asking;
 pub mod cheroot;
@@ -35,13 +36,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::address::Address;
 use crate::backend::Backend;
 use crate::child::{Child, until};
 use crate::stores::Stores;
 use crate::trace::TracedRequest;
 use crate::witness::{self, Witness};
 pub use line::{Line, Log};
-pub use place::{Address, Listen, Place};
+pub use place::{Listen, Place};
 
 /// Long enough for a busy machine; nothing waits that long when all is well.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -348,15 +350,6 @@ pub fn queue_depth(address: &Address) -> anyhow::Result<u64> {
         address.ends_with(&local).then(|| u64::from_str_radix(received, 16).ok())?
     });
     depth.with_context(|| format!("nobody listens on port {port}"))
-}
-
-/// Whether a program of Debian's is there; where it is not, notes that the test is skipped, or fails it.
-pub(crate) fn is_installed(program: &str, name: &str) -> bool {
-    let is_there = std::path::Path::new(program).exists();
-    if !is_there {
-        crate::gate::missing(name);
-    }
-    is_there
 }
 
 /// Children of a process's main thread.

@@ -12,8 +12,9 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
 
+use crate::address::free;
 use crate::child::{Child, until};
-use crate::server::place::free;
+use crate::environment;
 
 /// PostgreSQL refuses to run as root; `nobody` is on every Debian.
 const NOBODY: u32 = 65_534;
@@ -57,7 +58,7 @@ fn postgres_programs() -> Option<PathBuf> {
 /// The environment that holds the frameworks.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    crate::root().join(".tools/venv-stacks/bin").join(name)
+    environment::program("venv-stacks", name)
 }
 
 /// Whether all that a stack needs is there; a test that needs it says so and ends otherwise.

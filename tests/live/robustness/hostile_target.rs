@@ -7,8 +7,9 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
+use wsgi_trace_tests::address::Address;
 use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::gunicorn::{Address, Gunicorn, Settings, Version};
+use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::require_bpf;

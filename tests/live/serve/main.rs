@@ -14,8 +14,9 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use wsgi_trace_tests::address::Address;
 use wsgi_trace_tests::child::{Child, until};
-use wsgi_trace_tests::gunicorn::{Address, Version};
+use wsgi_trace_tests::gunicorn::Version;
 
 /// The port of an address.
 fn port(address: &Address) -> String {

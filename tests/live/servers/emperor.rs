@@ -7,12 +7,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use wsgi_trace_tests::address::Address;
 use wsgi_trace_tests::child::until;
 use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::{Address, Place, Recipe, Server, children_of};
+use wsgi_trace_tests::server::{Place, Recipe, Server, children_of};
 use wsgi_trace_tests::trace::Trace;
 
 const VASSALS: [&str; 2] = ["one", "two"];

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
+use wsgi_trace_tests::address::Address;
 use wsgi_trace_tests::child::Child;
-use wsgi_trace_tests::gunicorn::{Address, Version};
+use wsgi_trace_tests::gunicorn::Version;
 
 /// What they saw.
 #[derive(Clone, Debug, Deserialize)]

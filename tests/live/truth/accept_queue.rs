@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use wsgi_trace::source::live::clock::monotonic_ns;
+use wsgi_trace_tests::address::Address;
 use wsgi_trace_tests::child::until;
 use wsgi_trace_tests::gate::{exclusive, shared};
-use wsgi_trace_tests::gunicorn::Address;
 use wsgi_trace_tests::one_at_a_time::{Accepted, Listening, OneAtATime, notes_at_end, notes_of};
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::trace::{Trace, Traced};

@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 
 use anyhow::Context as _;
-use wsgi_trace_tests::access_log::AccessLine;
+use wsgi_trace_tests::address::Address;
 use wsgi_trace_tests::gate::{exclusive, shared};
-use wsgi_trace_tests::gunicorn::{Address, Gunicorn, Listen, Settings, Version};
+use wsgi_trace_tests::gunicorn::{Gunicorn, Listen, Settings, Version};
 use wsgi_trace_tests::intervals::{Between, Intervals, Pair, kind};
 use wsgi_trace_tests::load::{Load, Sent};
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::Recipe as _;
+use wsgi_trace_tests::server::access_log::AccessLine;
 use wsgi_trace_tests::switches::Switches;
 use wsgi_trace_tests::trace::{Trace, Traced};
 use wsgi_trace_tests::yardstick::Yardstick;

@@ -5,7 +5,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use super::{Address, Clients, Line, Listen, Log, Place, Recipe, mod_wsgi};
+use super::{Clients, Line, Listen, Log, Place, Recipe, mod_wsgi};
+use crate::address::Address;
 use crate::trace::TracedRequest;
 
 /// Where Debian's package puts it.
@@ -28,7 +29,7 @@ fn line(text: &str) -> anyhow::Result<Option<Line>> {
 /// Whether Apache is there; a test that needs it says so and ends otherwise.
 #[must_use]
 pub fn is_installed() -> bool {
-    super::is_installed(PROGRAM, "Apache")
+    crate::gate::is_installed(PROGRAM, "Apache")
 }
 
 /// Ends a test early where Apache is missing.

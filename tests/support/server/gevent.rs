@@ -6,8 +6,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Clients, Line, Log, Place, Recipe};
-use crate::access_log;
+use super::{Clients, Line, Log, Place, Recipe, access_log};
 use crate::trace::TracedRequest;
 
 /// `gevent.pywsgi.WSGIServer`.

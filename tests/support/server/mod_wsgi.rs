@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::Context as _;
 
 use super::{Clients, Line, Log, Place, Recipe, line};
+use crate::environment;
 use crate::trace::TracedRequest;
 
 /// What runs Python.
@@ -124,12 +125,9 @@ impl Recipe for ModWsgi {
         std::fs::write(place.file("application.wsgi"), script)?;
         let (host, port) = place.address.host_and_port();
         // By the interpreter: the script names the one of the checkout that installed it.
-        let installed = crate::root().join(".tools/venv-apache/bin");
-        let mut command = Command::new(installed.join("python"));
-        command
-            .arg(installed.join("mod_wsgi-express"))
-            .arg("start-server")
-            .arg(place.file("application.wsgi"));
+        let installed = |name| environment::program("venv-apache", name);
+        let mut command = Command::new(installed("python"));
+        command.arg(installed("mod_wsgi-express")).arg("start-server").arg(place.file("application.wsgi"));
         command.args(["--host", &host, "--port", &port, "--user", "nobody", "--group", "nogroup"]);
         command
             .arg("--server-root")

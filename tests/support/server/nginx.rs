@@ -7,7 +7,8 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Address, Clients, Line, Listen, Log, Place, Recipe};
+use super::{Clients, Line, Listen, Log, Place, Recipe};
+use crate::address::Address;
 use crate::trace::TracedRequest;
 
 /// Where Debian's package puts it.
@@ -86,7 +87,7 @@ impl<R> Nginx<R> {
 /// Whether nginx is there; a test that needs it says so and ends otherwise.
 #[must_use]
 pub fn is_installed() -> bool {
-    super::is_installed(PROGRAM, "nginx")
+    crate::gate::is_installed(PROGRAM, "nginx")
 }
 
 /// Ends a test early where nginx is missing.

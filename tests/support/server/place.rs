@@ -2,14 +2,15 @@
 //!
 //! In: what kind of address it wants. Out: a [`Place`], gone when dropped.
 
-use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tempfile::TempDir;
+
+use crate::address::{Address, free};
+use crate::environment;
 
 /// Where a server listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,39 +21,6 @@ pub enum Listen {
     Ipv6,
     /// A UNIX socket.
     Unix,
-}
-
-/// An address in the server's directory or on loopback.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// `127.0.0.1:8000` or `[::1]:8000`.
-    Tcp(String),
-    /// Path of a UNIX socket.
-    Unix(PathBuf),
-}
-
-impl Address {
-    /// Host without brackets, and port; a UNIX socket has its path and none.
-    #[must_use]
-    pub fn host_and_port(&self) -> (String, String) {
-        match self {
-            Self::Tcp(address) => {
-                let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
-                (host.trim_matches(['[', ']']).to_owned(), port.to_owned())
-            }
-            Self::Unix(path) => (path.display().to_string(), String::new()),
-        }
-    }
-}
-
-impl std::fmt::Display for Address {
-    /// As most servers take it: `host:port`, or the path.
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(address) => formatter.write_str(address),
-            Self::Unix(path) => path.display().fmt(formatter),
-        }
-    }
 }
 
 /// A server's directory and addresses.
@@ -112,13 +80,13 @@ impl Place {
     /// A program of the environment that holds the other servers (`make setup`).
     #[must_use]
     pub fn servers_program(name: &str) -> PathBuf {
-        crate::root().join(".tools/venv-servers/bin").join(name)
+        environment::program("venv-servers", name)
     }
 
     /// A program of the environment with uvloop and FastAPI (`make setup`).
     #[must_use]
     pub fn asgi_program(name: &str) -> PathBuf {
-        crate::root().join(".tools/venv-asgi/bin").join(name)
+        environment::program("venv-asgi", name)
     }
 
     /// The environment, directory and outputs that every server gets. Standard output goes to `output.log`, standard
@@ -144,20 +112,4 @@ impl Place {
         command.stdin(Stdio::null()).stdout(append("output.log")?).stderr(append("error.log")?);
         Ok(())
     }
-}
-
-/// Ports that were given to servers of this program: until such a server listens the system may give its port again, and servers that share ports
-/// (`SO_REUSEPORT`) would share their clients.
-static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-
-/// A free port of `host` that no other server of this program has or had.
-pub(crate) fn free(host: &str) -> anyhow::Result<Address> {
-    for _ in 0..100 {
-        let address = TcpListener::bind((host, 0))?.local_addr()?;
-        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if given.insert(address.port()) {
-            return Ok(Address::Tcp(address.to_string()));
-        }
-    }
-    anyhow::bail!("the system gives the same ports again and again")
 }

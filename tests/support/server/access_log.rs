@@ -4,7 +4,7 @@
 
 use anyhow::Context as _;
 
-use crate::server::Line;
+use super::line::Line;
 
 /// `--access-logformat`: PID, method, request line (`%(U)s` is not there when the application fails), status, duration
 /// in µs, body bytes, separated by tabs.
