@@ -16,6 +16,7 @@ pub mod environment;
 pub mod families;
 pub mod gate;
 pub mod gil_account;
+pub mod gil_comparison;
 pub mod gil_episodes;
 pub mod gil_lines;
 pub mod gil_witness;

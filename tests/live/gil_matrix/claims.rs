@@ -4,7 +4,8 @@
 //! a sentence each.
 
 use profiler_core::model::Snapshot;
-use wsgi_trace_tests::gil_episodes::{Comparison, Told, quantile_us};
+use wsgi_trace_tests::gil_comparison::{Comparison, quantile_us};
+use wsgi_trace_tests::gil_episodes::Told;
 #[cfg(test)]
 use wsgi_trace_tests::stops::Way;
 
