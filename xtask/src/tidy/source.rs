@@ -5,7 +5,7 @@
 
 /// The lines of code, comments and string contents blanked, up to the unit tests.
 pub(super) fn code_lines(text: &str) -> Vec<String> {
-    let body = text.find("#[cfg(test)]\nmod tests").and_then(|end| text.get(..end)).unwrap_or(text);
+    let body = text.find("#[cfg(test)]\nmod tests {").and_then(|end| text.get(..end)).unwrap_or(text);
     body.lines().map(code).collect()
 }
 
@@ -108,6 +108,12 @@ mod tests {
     fn comments_strings_and_unit_tests_are_not_code() {
         let text = "use a::b; // std::fs\nlet x = \"std::net // no\"; y\n#[cfg(test)]\nmod tests {\n    use std::env;\n}\n";
         assert_eq!(code_lines(text), ["use a::b; ", "let x = \"\"; y"]);
+    }
+
+    #[test]
+    fn what_follows_unit_tests_in_a_file_of_their_own_is_code() {
+        let text = "mod a;\n#[cfg(test)]\nmod tests;\nuse super::b;\n";
+        assert_eq!(code_lines(text), ["mod a;", "#[cfg(test)]", "mod tests;", "use super::b;"]);
     }
 
     #[test]
