@@ -9,6 +9,7 @@ mod circles;
 mod guide;
 mod places;
 mod shape;
+mod siblings;
 mod source;
 
 use std::path::Path;
@@ -46,10 +47,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 7] = [
+    let tests: [Test; 8] = [
         shape::offences,
         arrows::offences,
         circles::offences,
+        siblings::offences,
         places::offences,
         catalogue::offences,
         chores::offences,

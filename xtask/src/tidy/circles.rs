@@ -154,7 +154,7 @@ impl House<'_> {
 }
 
 /// A path under `super::` of the module at `place`, as one within the folder.
-fn beside(place: &[&str], path: &str) -> String {
+pub(super) fn beside(place: &[&str], path: &str) -> String {
     let mut above = place.len().saturating_sub(1);
     let mut path = path;
     while let Some(further) = path.strip_prefix("super::") {
@@ -180,7 +180,7 @@ fn reaches<'a>(arrows: &BTreeSet<(&'a str, &'a str)>, from: &'a str) -> BTreeSet
 }
 
 /// The strongly connected components of more than one module.
-fn circles<'a>(arrows: &BTreeSet<(&'a str, &'a str)>) -> Vec<Vec<&'a str>> {
+pub(super) fn circles<'a>(arrows: &BTreeSet<(&'a str, &'a str)>) -> Vec<Vec<&'a str>> {
     let modules: BTreeSet<&str> = arrows.iter().map(|(from, _)| *from).collect();
     let reach: BTreeMap<&str, BTreeSet<&str>> =
         modules.iter().map(|module| (*module, reaches(arrows, module))).collect();
