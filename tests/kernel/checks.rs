@@ -15,9 +15,8 @@ use wsgi_trace_tests::child::until;
 
 use crate::known::nothing_else_is_missing;
 use crate::program;
-use crate::toy::{REQUESTS_PER_CONNECTION, Toy};
+use crate::toy::{REQUESTS, REQUESTS_PER_CONNECTION, Toy};
 
-pub(crate) const REQUESTS: usize = 50;
 const CONNECTIONS: usize = REQUESTS / REQUESTS_PER_CONNECTION;
 
 /// A name and its verdict.

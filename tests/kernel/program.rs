@@ -8,8 +8,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use wsgi_trace_tests::program::{Outcome, Program};
 
-use crate::checks::REQUESTS;
-use crate::toy::Toy;
+use crate::toy::{REQUESTS, Toy};
 
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -8,6 +8,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, bail};
 
+/// Requests of one check.
+pub(crate) const REQUESTS: usize = 50;
 /// Requests on one connection.
 pub(crate) const REQUESTS_PER_CONNECTION: usize = 5;
 
