@@ -11,7 +11,8 @@ use wsgi_trace_tests::server::container::Container;
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::waitress::Waitress;
 
-use crate::truth::{self, Window};
+use crate::truth;
+use crate::window::Window;
 
 fn contained<R: Recipe>(server: R) -> anyhow::Result<()> {
     require_podman!(Ok(()));

@@ -21,7 +21,8 @@ use wsgi_trace_tests::server::waitress::Waitress;
 use wsgi_trace_tests::server::{Line, Recipe, Server};
 use wsgi_trace_tests::trace::{Trace, TracedRequest};
 
-use super::truth::{self, Window};
+use super::truth;
+use super::window::Window;
 
 /// How far the mean of 300 times by nginx's clock may be off: it goes by milliseconds, so that a difference of two readings
 /// has a standard deviation of 0.41 ms, and the mean one of 24 µs.

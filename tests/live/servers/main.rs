@@ -18,6 +18,7 @@ mod streams;
 mod tls;
 mod truth;
 mod uvloop;
+mod window;
 mod work;
 mod wrk;
 

@@ -16,7 +16,8 @@ use wsgi_trace_tests::server::{Recipe as _, Server};
 use wsgi_trace_tests::switches::Waits;
 use wsgi_trace_tests::trace::Trace;
 
-use super::truth::{self, Window};
+use super::truth;
+use super::window::Window;
 
 /// SIGHUP: the workers finish what they have, the master begins anew, the listener stays.
 #[test]

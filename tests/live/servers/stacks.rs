@@ -13,7 +13,8 @@ use wsgi_trace_tests::intervals::kind;
 use wsgi_trace_tests::server::stack::Stack;
 use wsgi_trace_tests::witness::Witness;
 
-use crate::truth::{self, Window, little_is_unexplained, nothing_is_lost, slots_are_as_configured};
+use crate::truth::{self, little_is_unexplained, nothing_is_lost, slots_are_as_configured};
+use crate::window::{Window, window_around};
 use crate::work;
 
 /// Requests of each kind of work that are compared, at least.
@@ -38,7 +39,7 @@ pub(crate) enum Gil {
 /// Watches a stack under clients, and holds its waits against the application's clocks.
 pub(crate) fn watch(stack: &Stack, gil: Gil, load: &[&str]) -> anyhow::Result<Watched> {
     let _alone = exclusive()?;
-    let window = truth::window_around(stack, load)?;
+    let window = window_around(stack, load)?;
     let failed = window.sent.requests.iter().filter(|sent| sent.status != Some(200)).count();
     ensure!(failed == 0, "{failed} of {} requests failed", window.sent.requests.len());
     let findings = window.traced.value("/findings")?.as_array().context("no findings")?.clone();

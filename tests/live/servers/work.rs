@@ -10,7 +10,7 @@ use wsgi_trace_tests::server::Recipe;
 use wsgi_trace_tests::trace::TracedRequest;
 use wsgi_trace_tests::witness::Witness;
 
-use crate::truth::Window;
+use crate::window::Window;
 
 /// What clients ask for beside the other routes, where the application is `demo_app` and one thread serves a request.
 pub(crate) const ROUTES: &str =
