@@ -10,18 +10,17 @@ use super::source::{code_lines, paths_under};
 use super::{File, Offence};
 
 /// A crate.
-struct Crate {
+struct Crate<'a> {
     /// The folder of its modules, with a slash at its end.
-    folder: &'static str,
+    folder: &'a str,
     /// Its modules, lowest first: each may import those before it. Empty: any order without a circle.
-    order: &'static [&'static str],
+    order: &'a [&'a str],
     /// Folders, as paths of modules, whose own modules another test judges; what is below those is judged here.
-    judged_elsewhere: &'static [&'static str],
+    judged_elsewhere: &'a [&'a str],
 }
 
-const CRATES: &[Crate] = &[
-    Crate { folder: "profiler-common/src/", order: &[], judged_elsewhere: &[] },
-    Crate { folder: "profiler-ebpf/src/", order: &[], judged_elsewhere: &[] },
+/// The crates of which more is said than that there is no circle.
+const CRATES: &[Crate<'static>] = &[
     Crate {
         folder: "profiler/core/src/",
         order: &[
@@ -52,14 +51,12 @@ const CRATES: &[Crate] = &[
         ],
         judged_elsewhere: &[],
     },
-    Crate { folder: "tests/support/", order: &[], judged_elsewhere: &[] },
-    Crate { folder: "xtask/src/", order: &[], judged_elsewhere: &[] },
 ];
 
 /// Imports between modules of one folder, with the place of the first of each.
 type Arrows = BTreeMap<(String, String), String>;
 
-impl Crate {
+impl Crate<'_> {
     /// By folder within the crate, as a path of modules.
     fn arrows(&self, files: &[File]) -> BTreeMap<String, Arrows> {
         let own: Vec<(&File, Vec<&str>)> = files
@@ -132,9 +129,22 @@ fn path_of(place: &[&str], end: usize) -> String {
     place.iter().take(end).copied().collect::<Vec<_>>().join("::")
 }
 
+/// The folders that hold the root of a crate, with a slash at their ends; a program and a library may share one.
+fn folders(files: &[File]) -> BTreeSet<&str> {
+    let paths = files.iter().map(|file| &file.path);
+    let folders =
+        paths.filter_map(|path| path.strip_suffix("lib.rs").or_else(|| path.strip_suffix("main.rs")));
+    folders.filter(|folder| folder.ends_with('/')).collect()
+}
+
 /// Every circle, and every import against the order of its crate.
 pub(super) fn offences(files: &[File]) -> Vec<Offence> {
-    CRATES.iter().flat_map(|one| one.offences(files)).collect()
+    let listed = |folder: &str| CRATES.iter().find(|one| one.folder == folder);
+    let judged = |folder| match listed(folder) {
+        Some(one) => one.offences(files),
+        None => Crate { folder, order: &[], judged_elsewhere: &[] }.offences(files),
+    };
+    folders(files).into_iter().flat_map(judged).collect()
 }
 
 #[cfg(test)]
@@ -142,7 +152,8 @@ mod tests {
     use super::super::file;
     use super::*;
 
-    const CRATE: Crate = Crate { folder: "some/src/", order: &["low", "high"], judged_elsewhere: &["apart"] };
+    const CRATE: Crate<'static> =
+        Crate { folder: "some/src/", order: &["low", "high"], judged_elsewhere: &["apart"] };
 
     fn offences(texts: &[(&str, &str)]) -> Vec<Offence> {
         let files: Vec<File> =
@@ -187,5 +198,17 @@ mod tests {
             ("apart/b", "use super::a::W;"),
         ]);
         assert_eq!(found, ["some/src/apart::a: a circle of imports: one, two"]);
+    }
+
+    #[test]
+    fn every_folder_with_the_root_of_a_crate_is_judged() {
+        let names =
+            ["one/src/lib.rs", "one/src/main.rs", "tests/two/main.rs", "tests/two/other_main.rs", "three.rs"];
+        let files: Vec<File> = names.into_iter().map(|name| file(name, "")).collect();
+        assert_eq!(folders(&files).into_iter().collect::<Vec<_>>(), ["one/src/", "tests/two/"]);
+        let circle = [("lib", ""), ("a", "use crate::b::X;"), ("b", "use crate::a::Y;")];
+        let files: Vec<File> =
+            circle.into_iter().map(|(name, text)| file(&format!("new/src/{name}.rs"), text)).collect();
+        assert_eq!(super::offences(&files), ["new/src/: a circle of imports: a, b"]);
     }
 }
