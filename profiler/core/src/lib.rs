@@ -4,6 +4,7 @@
 //! (streamed [`timeline::Entry`]s) and a [`model::Snapshot`], from which [`finding`] draws its verdicts.
 //! Time comes only from the records.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 pub mod decode;
 pub mod event;

@@ -19,7 +19,8 @@ use crate::event::{Body, Change, Event, Lifecycle, Slice, Tid};
 use crate::fact::holders::ForeignHolders;
 use crate::fact::queue::AcceptQueues;
 use crate::fact::{
-    Attached, CgroupCpu, Counters, DescriptorClass, Fact, OpenSlice, Overhead, SessionStarted, ThreadTotals,
+    Attached, CgroupCpu, Counters, DescriptorClass, DescriptorSeen, Fact, OpenSlice, Overhead, ProcessSeen,
+    SessionStarted, ThreadTotals,
 };
 use crate::machine::driver::exchange_end::{end_predecessor, end_process};
 use crate::machine::driver::state::State;
@@ -27,6 +28,7 @@ use crate::machine::driver::{evidence, light, serving};
 use crate::machine::join::front;
 use crate::machine::runtime::handoff;
 use crate::machine::time::slot::Heat;
+use crate::machine::world::descriptor::Descriptors;
 use crate::machine::world::listener::Listeners;
 use crate::machine::world::queue::Queues;
 use crate::machine::world::waiter::Waits;
@@ -349,15 +351,7 @@ impl Machines {
                 self.state.world.arrival_measured = attached.arrival_measured;
                 self.attached = attached;
             }
-            Fact::ProcessSeen(process) => {
-                sink(Entry::Process { tgid: process.tgid, name: process.comm.clone() });
-                for (tid, name) in &process.threads {
-                    sink(Entry::Thread { tgid: process.tgid, tid: *tid, name: name.clone() });
-                }
-                self.state.product.drops.seen(process.tgid, process.parent_tgid);
-                self.state.world.processes.see(&process);
-                self.state.join.topology_is_old = true;
-            }
+            Fact::ProcessSeen(process) => self.process_seen(&process, sink),
             Fact::InterpreterSeen(seen) => self.state.gil.see(seen),
             Fact::ThreadNumbers(seen) => self.state.gil.number(&seen),
             Fact::GilMethod(method) => {
@@ -371,30 +365,9 @@ impl Machines {
                 self.state.join.topology_is_old = true;
             }
             Fact::ForeignHolders(found) => self.foreign = found,
-            Fact::DescriptorSeen(seen) => {
-                // What a call or the kernel's iterator said of this descriptor is newer than a look at /proc.
-                let known = self.state.world.descriptors.get(seen.tgid, seen.fd);
-                if known.is_none_or(|known| known.opened_ns == 0 && known.connection.is_none()) {
-                    self.state.world.descriptors.open(seen.tgid, seen.fd, seen.class, 0);
-                    let (tgid, fd) = (seen.tgid, seen.fd);
-                    self.state.world.descriptors.set_interest(tgid, fd, seen.interest, &seen.interest_events);
-                    if seen.shared {
-                        self.state.world.descriptors.share(tgid, fd);
-                    }
-                    self.state.world.descriptors.identify(tgid, fd, u64::from(seen.local_port));
-                }
-            }
+            Fact::DescriptorSeen(seen) => descriptor_seen(&mut self.state.world.descriptors, seen),
             Fact::WindowStarted => self.start_window(time_ns),
-            Fact::Tick => {
-                // Where damage took the start of the window out of a recording, what is left still counts.
-                self.start_window(time_ns);
-                front::expire(&mut self.state, Some(time_ns), sink);
-                let State { world, time, .. } = &mut self.state;
-                self.waits
-                    .acceptors(world, |inode, tgid, since_ns| time.capacity.accepts(inode, tgid, since_ns));
-                self.state.settle(None, sink);
-                self.state.product.drops.expire(time_ns, sink);
-            }
+            Fact::Tick => self.tick(time_ns, sink),
             Fact::Counters(counters) => self.count(counters, time_ns),
             Fact::ListenerCounts(counts) => self.listeners.count(&counts, self.started),
             Fact::AcceptQueues(reading) => self.read_queues(&reading, time_ns, sink),
@@ -426,6 +399,27 @@ impl Machines {
                 self.window.end_reason = Some(reason);
             }
         }
+    }
+
+    fn process_seen(&mut self, process: &ProcessSeen, sink: &mut dyn FnMut(Entry)) {
+        sink(Entry::Process { tgid: process.tgid, name: process.comm.clone() });
+        for (tid, name) in &process.threads {
+            sink(Entry::Thread { tgid: process.tgid, tid: *tid, name: name.clone() });
+        }
+        self.state.product.drops.seen(process.tgid, process.parent_tgid);
+        self.state.world.processes.see(process);
+        self.state.join.topology_is_old = true;
+    }
+
+    /// What is done now and then.
+    fn tick(&mut self, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        // Where damage took the start of the window out of a recording, what is left still counts.
+        self.start_window(time_ns);
+        front::expire(&mut self.state, Some(time_ns), sink);
+        let State { world, time, .. } = &mut self.state;
+        self.waits.acceptors(world, |inode, tgid, since_ns| time.capacity.accepts(inode, tgid, since_ns));
+        self.state.settle(None, sink);
+        self.state.product.drops.expire(time_ns, sink);
     }
 
     /// Cumulative counters: the newest replace those before. A wake-up that was missed is a doubt, not a loss.
@@ -480,6 +474,21 @@ impl Machines {
             None => self.state.evicted = self.state.evicted.saturating_add(1),
         }
     }
+}
+
+/// A descriptor as /proc has it. What a call or the kernel's iterator said of it is newer.
+fn descriptor_seen(descriptors: &mut Descriptors, seen: DescriptorSeen) {
+    let (tgid, fd) = (seen.tgid, seen.fd);
+    let known = descriptors.get(tgid, fd);
+    if known.is_some_and(|known| known.opened_ns != 0 || known.connection.is_some()) {
+        return;
+    }
+    descriptors.open(tgid, fd, seen.class, 0);
+    descriptors.set_interest(tgid, fd, seen.interest, &seen.interest_events);
+    if seen.shared {
+        descriptors.share(tgid, fd);
+    }
+    descriptors.identify(tgid, fd, u64::from(seen.local_port));
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use super::basis::{Basis, NextStep, Outcome, Verdict, decides, explains, served_ns};
 use super::words::{duration, factor, name, percent, ratio, request_seconds};
-use super::{Judge, Rule, has_room};
+use super::{Evidence, Judge, Rule, has_room};
 use crate::model::Endpoint;
 use crate::phase::Phase;
 
@@ -55,23 +55,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         && often.share >= limits.round_trips_endpoint_min_ratio
         && basis.rate(often.waited_ns) >= limits.cost_min_rate
     {
-        let sentence = format!(
-            "{} asks back ends {} times in a request, on average, which takes {} of its service time ({})",
-            endpoint_name(often.endpoint),
-            factor(often.per_request),
-            percent(often.share),
-            request_seconds(often.waited_ns),
-        );
-        let exemplars = basis.exemplars(&[Phase::BackendWait]);
-        let next_step = Some(NextStep::For { case: "often", otherwise: FEWER });
-        return Ok(Verdict {
-            present: true,
-            sentence,
-            cost_ns: often.waited_ns,
-            evidence,
-            exemplars,
-            next_step,
-        });
+        return Ok(too_often(basis, often, evidence));
     }
     if share < limits.backend_served_min_ratio || rate < limits.cost_min_rate {
         basis.require_explained("a back end", cost_ns, limits.backend_served_min_ratio)?;
@@ -103,6 +87,20 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     let exemplars = basis.exemplars(&[Phase::BackendWait]);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step })
+}
+
+/// One endpoint asks so often that this takes its time, though all together do not wait for long.
+fn too_often(basis: &Basis<'_>, often: &Often<'_>, evidence: Vec<Evidence>) -> Verdict {
+    let sentence = format!(
+        "{} asks back ends {} times in a request, on average, which takes {} of its service time ({})",
+        endpoint_name(often.endpoint),
+        factor(often.per_request),
+        percent(often.share),
+        request_seconds(often.waited_ns),
+    );
+    let exemplars = basis.exemplars(&[Phase::BackendWait]);
+    let next_step = Some(NextStep::For { case: "often", otherwise: FEWER });
+    Verdict { present: true, sentence, cost_ns: often.waited_ns, evidence, exemplars, next_step }
 }
 
 /// Share of all waits for back ends from which an endpoint's are most of them.

@@ -111,15 +111,8 @@ fn judge(basis: &Basis<'_>, others: &[Finding]) -> Outcome {
         sentence.push_str(&format!(" (of {} the status is not known)", count(unknown)));
     }
     if most > 0.0 {
-        let headroom = 1.0 / most;
-        evidence.push(explains("headroom_ratio", headroom));
-        let fits = if headroom > HEADROOM_MAX_TIMES {
-            format!("more than {HEADROOM_MAX_TIMES} times the present rate would fit")
-        } else if headroom >= 1.05 {
-            format!("about {} times the present rate would fit", factor(headroom))
-        } else {
-            "there is no headroom left".to_owned()
-        };
+        evidence.push(explains("headroom_ratio", 1.0 / most));
+        let fits = fits(1.0 / most);
         sentence.push_str(&format!(
             "; {} of {} and {} of the host's CPU were used{}, so {fits}",
             percent(used.slots),
@@ -129,6 +122,17 @@ fn judge(basis: &Basis<'_>, others: &[Finding]) -> Outcome {
         ));
     }
     Ok(Verdict { present: true, sentence, evidence, ..Verdict::default() })
+}
+
+/// How many times the present rate would fit, in words.
+fn fits(headroom: f64) -> String {
+    if headroom > HEADROOM_MAX_TIMES {
+        format!("more than {HEADROOM_MAX_TIMES} times the present rate would fit")
+    } else if headroom >= 1.05 {
+        format!("about {} times the present rate would fit", factor(headroom))
+    } else {
+        "there is no headroom left".to_owned()
+    }
 }
 
 /// What fails for no reason that a rule knows: answers that are server errors, connections that the server left without one.

@@ -42,17 +42,8 @@ impl<'a> Measured<'a> {
 fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
     basis.require_requests()?;
+    require_read(basis)?;
     let limits = basis.thresholds;
-    let unnamed = basis.snapshot.endpoints.iter().filter(|endpoint| endpoint.method.is_empty());
-    let unnamed = unnamed.fold(0u64, |sum, endpoint| sum.saturating_add(endpoint.count));
-    let unread = ratio(unnamed, basis.request_count());
-    if unread >= limits.unread_max_ratio {
-        return Err(Undecided {
-            reason: format!("of {} of the requests it is not known what they asked for", percent(unread)),
-            next_step: "Where the server does the TLS itself, its own log has paths and times.",
-            evidence: vec![decides("requests_unread_ratio", unread, limits.unread_max_ratio)],
-        });
-    }
     let all: Vec<Measured<'_>> = basis
         .snapshot
         .endpoints
@@ -61,60 +52,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         .filter_map(Measured::of)
         .filter(|measured| measured.service_ns > 0)
         .collect();
-    let served_in_all = served_ns(basis.phases());
-    let times = |long: u64, short: u64| ratio(long, short.max(1));
-    let is_victim = |one: &Measured<'_>| {
-        one.endpoint.count as f64 >= limits.endpoint_min_count
-            && one.wait_ns as f64 / 1e6 >= limits.wait_mean_min_milliseconds
-            && times(one.wait_ns, one.service_ns) >= limits.wait_of_service_min_times
-    };
-    // Of every victim: the long endpoints that it may have waited for.
-    let mut found: Option<(&Measured<'_>, &Measured<'_>)> = None;
-    let (mut cost_ns, mut long_share_of_worst) = (0u64, 0.0);
-    for victim in all.iter().filter(|one| is_victim(one)) {
-        let longer =
-            |one: &&Measured<'_>| times(one.service_ns, victim.service_ns) >= limits.long_of_short_min_times;
-        let long_ns = all.iter().filter(longer).fold(0u64, |sum, one| sum.saturating_add(one.served_ns));
-        let long_share = ratio(long_ns, served_in_all).min(1.0);
-        let Some(long) = all.iter().filter(longer).max_by_key(|one| one.served_ns) else { continue };
-        if long_share < limits.long_served_min_ratio {
-            continue;
-        }
-        let waited = waited_ns(&victim.endpoint.phases);
-        cost_ns = cost_ns.saturating_add((waited as f64 * long_share) as u64);
-        if found.is_none_or(|(worst, _)| waited > waited_ns(&worst.endpoint.phases)) {
-            found = Some((victim, long));
-            long_share_of_worst = long_share;
-        }
-    }
-    if let Some((victim, long)) = found {
-        let evidence = vec![
-            decides(
-                "wait_of_service_ratio",
-                times(victim.wait_ns, victim.service_ns),
-                limits.wait_of_service_min_times,
-            ),
-            decides("wait_mean_milliseconds", victim.wait_ns as f64 / 1e6, limits.wait_mean_min_milliseconds),
-            decides(
-                "long_of_short_ratio",
-                times(long.service_ns, victim.service_ns),
-                limits.long_of_short_min_times,
-            ),
-            decides("long_served_ratio", long_share_of_worst, limits.long_served_min_ratio),
-            explains("short_service_milliseconds", victim.service_ns as f64 / 1e6),
-            explains("long_service_milliseconds", long.service_ns as f64 / 1e6),
-        ];
-        let sentence = format!(
-            "{} needs {} but waited {} ({} times longer) behind requests such as {}, which take {}",
-            endpoint_name(victim.endpoint),
-            duration(victim.service_ns),
-            duration(victim.wait_ns),
-            factor(times(victim.wait_ns, victim.service_ns)),
-            endpoint_name(long.endpoint),
-            duration(long.service_ns),
-        );
-        let exemplars = basis.exemplars(&WAITING);
-        return Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None });
+    if let Some(behind) = behind(basis, &all) {
+        return Ok(present(basis, &behind));
     }
     let worst_wait = all.iter().map(|one| times(one.wait_ns, one.service_ns)).fold(0.0, f64::max);
     let evidence = vec![
@@ -139,6 +78,94 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         super::threshold::Unit::Times.show(limits.wait_of_service_min_times)
     );
     Ok(Verdict { sentence, evidence, ..Verdict::default() })
+}
+
+fn times(long: u64, short: u64) -> f64 {
+    ratio(long, short.max(1))
+}
+
+/// Gate: it is known what requests asked for.
+fn require_read(basis: &Basis<'_>) -> Result<(), Undecided> {
+    let unnamed = basis.snapshot.endpoints.iter().filter(|endpoint| endpoint.method.is_empty());
+    let unnamed = unnamed.fold(0u64, |sum, endpoint| sum.saturating_add(endpoint.count));
+    let (unread, limit) = (ratio(unnamed, basis.request_count()), basis.thresholds.unread_max_ratio);
+    if unread < limit {
+        return Ok(());
+    }
+    Err(Undecided {
+        reason: format!("of {} of the requests it is not known what they asked for", percent(unread)),
+        next_step: "Where the server does the TLS itself, its own log has paths and times.",
+        evidence: vec![decides("requests_unread_ratio", unread, limit)],
+    })
+}
+
+/// Short requests that waited behind long ones.
+struct Behind<'a, 'b> {
+    /// The endpoint that waited longest in all, and the costliest of those that it may have waited for.
+    victim: &'a Measured<'b>,
+    long: &'a Measured<'b>,
+    /// The share of long endpoints in all service time, for that victim.
+    long_share: f64,
+    /// What all victims waited behind long ones.
+    cost_ns: u64,
+}
+
+/// Of every victim the long endpoints that it may have waited for; `None`: there is no victim.
+fn behind<'a, 'b>(basis: &Basis<'_>, all: &'a [Measured<'b>]) -> Option<Behind<'a, 'b>> {
+    let limits = basis.thresholds;
+    let served_in_all = served_ns(basis.phases());
+    let is_victim = |one: &Measured<'_>| {
+        one.endpoint.count as f64 >= limits.endpoint_min_count
+            && one.wait_ns as f64 / 1e6 >= limits.wait_mean_min_milliseconds
+            && times(one.wait_ns, one.service_ns) >= limits.wait_of_service_min_times
+    };
+    let mut found: Option<Behind<'a, 'b>> = None;
+    let mut cost_ns = 0_u64;
+    for victim in all.iter().filter(|one| is_victim(one)) {
+        let longer =
+            |one: &&Measured<'_>| times(one.service_ns, victim.service_ns) >= limits.long_of_short_min_times;
+        let long_ns = all.iter().filter(longer).fold(0u64, |sum, one| sum.saturating_add(one.served_ns));
+        let long_share = ratio(long_ns, served_in_all).min(1.0);
+        let Some(long) = all.iter().filter(longer).max_by_key(|one| one.served_ns) else { continue };
+        if long_share < limits.long_served_min_ratio {
+            continue;
+        }
+        let waited = waited_ns(&victim.endpoint.phases);
+        cost_ns = cost_ns.saturating_add((waited as f64 * long_share) as u64);
+        if found.as_ref().is_none_or(|worst| waited > waited_ns(&worst.victim.endpoint.phases)) {
+            found = Some(Behind { victim, long, long_share, cost_ns: 0 });
+        }
+    }
+    found.map(|found| Behind { cost_ns, ..found })
+}
+
+fn present(basis: &Basis<'_>, behind: &Behind<'_, '_>) -> Verdict {
+    let limits = basis.thresholds;
+    let Behind { victim, long, long_share, cost_ns } = behind;
+    let waited_times = times(victim.wait_ns, victim.service_ns);
+    let evidence = vec![
+        decides("wait_of_service_ratio", waited_times, limits.wait_of_service_min_times),
+        decides("wait_mean_milliseconds", victim.wait_ns as f64 / 1e6, limits.wait_mean_min_milliseconds),
+        decides(
+            "long_of_short_ratio",
+            times(long.service_ns, victim.service_ns),
+            limits.long_of_short_min_times,
+        ),
+        decides("long_served_ratio", *long_share, limits.long_served_min_ratio),
+        explains("short_service_milliseconds", victim.service_ns as f64 / 1e6),
+        explains("long_service_milliseconds", long.service_ns as f64 / 1e6),
+    ];
+    let sentence = format!(
+        "{} needs {} but waited {} ({} times longer) behind requests such as {}, which take {}",
+        endpoint_name(victim.endpoint),
+        duration(victim.service_ns),
+        duration(victim.wait_ns),
+        factor(waited_times),
+        endpoint_name(long.endpoint),
+        duration(long.service_ns),
+    );
+    let exemplars = basis.exemplars(&WAITING);
+    Verdict { present: true, sentence, cost_ns: *cost_ns, evidence, exemplars, next_step: None }
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ mod listeners;
 
 use std::collections::BTreeMap;
 
+use rustc_hash::FxHashMap;
+
 use crate::event::Tid;
 use crate::fact::holders::ForeignHolders;
 use crate::fact::{Account, Attached, Overhead, ThreadTotals};
@@ -15,15 +17,16 @@ use crate::machine::driver::state::State;
 use crate::machine::join::front;
 use crate::machine::time::slot::Busy;
 use crate::machine::world::queue::Measured;
+use crate::machine::world::waiter::Found;
 use crate::model::dropped::{Cause, Counted, Dropped, Example};
 use crate::model::gil::Gil;
 use crate::model::slot::{HeatRow, Slot, Slots};
-use crate::model::{Conservation, Listener, Losses, Process, Snapshot, Thread as ThreadTotal};
+use crate::model::{Conservation, Listener, Losses, Process, Server, Snapshot, Thread as ThreadTotal};
 use crate::order::OrderCounts;
-use crate::server::{Observed, Recognised, Role, recognise, slots_of_one_worker};
+use crate::server::{Observed, Recognised, Role, ServerKind, recognise, slots_of_one_worker};
 use crate::timeline::Entry;
 
-use super::{Machines, not_measured};
+use super::{Machines, not_measured, window};
 use crate::decode::open::slice_of;
 
 /// What came in, for law 4.
@@ -39,118 +42,33 @@ impl Machines {
     /// Closes everything and makes the snapshot.
     pub(super) fn finish(mut self, sink: &mut dyn FnMut(Entry)) -> Snapshot {
         let counted = self.counted();
-        let end_ns = self.window.end_ns;
-        let open = std::mem::take(&mut self.open);
-        let slice = |open| {
-            let mut slice = slice_of(open, end_ns);
-            slice.holder_tid = self.state.gil.thread(slice.tgid, slice.holder_tid);
-            slice
-        };
-        let slices: Vec<_> = open.iter().map(|open| (slice(open), open.enter_ns == 0)).collect();
-        for (slice, _) in &slices {
-            self.waits.inside(slice, &self.state.world);
-        }
-        let open_calls: Vec<_> = slices.iter().map(|(slice, _)| *slice).collect();
-        let mut waiting = self.waits.finish(&self.state.world, &open_calls);
-        light::end_window(&mut self.state, &open_calls, end_ns, sink);
-        end_window(&mut self.state, &slices, end_ns, sink);
-        let mut state = self.state;
-        front::look(&mut state);
-        front::expire(&mut state, None, sink);
-        let has_front_end = state.join.topology.has_front_end();
-        state.settle(Some(end_ns), sink);
-        state.time.busy.finish();
-        state.time.busy_of.values_mut().for_each(Busy::finish);
-
-        if let Some(overhead) = &mut self.overhead {
-            // Of all threads, those that ended too: what is read at the end knows only the living.
-            overhead.target_cpu_ns = state.runtime.ended_cpu_ns;
-        }
-        let mut losses = losses(&state, &counted.received);
-        losses.kernel = counted.counters;
-        losses.undecided_waits = counted.undecided_waits;
-        losses.recording_truncated = self.window.end_reason.is_none();
-        let (conservation, impossible) = conserved(&mut state, &losses, self.overhead.as_ref(), &self.totals);
-
-        let recognised = recognise(&state.world.processes.seen, &state.world.processes.listeners);
-        let server = recognised.kind.refine(&recognised.server, &observed(&state, &recognised));
+        let waiting = self.close(sink);
         let is_light = self.attached.is_light();
-        // Without system calls nothing is known of either: not even that there were none.
-        let configured = recognised.kind.configured_slots(&server).filter(|_| !is_light);
-        let mut blind_spots = blind_spots(&state);
-        if impossible > 0 {
-            blind_spots.push(format!(
-                "left out of the comparison with the kernel's own account, by which they ran and waited for a CPU for longer than \
-                 passed: threads: {impossible}"
-            ));
-        }
-        if is_light {
-            blind_spots.insert(0, light::NOT_TOLD.to_owned());
-        }
-        blind_spots.extend(listeners_blind_spots(&self.foreign, &state));
-        let front_end = has_front_end.then(|| front::report(&state));
-        let processes = processes(&state, &recognised);
-        let mut listeners = if is_light { Vec::new() } else { listeners::told(&state, &self.listeners) };
-        let measured = Measured {
-            delays: self.attached.delays_measured,
-            full_unix_queues: self.attached.counts_full_unix_queues(),
-        };
-        for listener in &mut listeners {
-            listener.queue = self.queues.finish(listener.seen.inode, end_ns, measured);
-            listener.foreign = listeners::held_by_others(listener, &state, &self.foreign);
-            listener.beside_free = state.time.capacity.finish(listener.seen.inode);
-            listener.is_deferred = self.queues.is_deferred(listener.seen.inode);
-            listener.woken = self.wakes.of(listener.seen.inode).cloned();
-            let waiting = waiting.remove(&listener.seen.inode).unwrap_or_default();
-            listener.waiters = waiting.rows;
-            // A master holds it too, and accepts nothing.
-            listener.accepted_by.retain(|(tgid, accepted)| *accepted > 0 || waiting.processes.contains(tgid));
-        }
-        let unread = listeners.iter().filter(|listener| !listener.is_closed && listener.queue.is_none());
-        blind_spots.extend(self.queues.blind_spot(unread.map(|listener| listener.seen.address.as_str())));
-        listeners::count_siblings(&mut listeners);
-        let connections = state.wire.connections.seen_in_window();
-        let limits: BTreeMap<Tid, Option<u64>> = state
-            .world
-            .processes
-            .seen
-            .iter()
-            .map(|process| (process.tgid, process.open_files_limit))
-            .collect();
-        let open = state.wire.connections.clients_open();
-        let mut dropped = std::mem::take(&mut state.product.drops).finish(
-            open,
-            state.goes_on,
-            end_ns,
-            |tgid| limits.get(&tgid).copied().flatten(),
-            sink,
-        );
-        dropped.causes.splice(..0, refused(&listeners));
-        dropped.not_seen = not_looked_at(&self.attached);
-        if is_light {
-            // Neither accepts nor closes are seen: nothing can be said of a connection's end.
-            dropped = Dropped::not_seen(Attached::LIGHT_SEES_NO_CALLS);
-        }
-        let of_one_worker = slots_of_one_worker(recognised.kind, &server).filter(|_| !is_light);
-        let mut event_loops = std::mem::take(&mut state.runtime.event_loops);
-        event_loops.sort_by_key(|event_loop| (event_loop.tgid, event_loop.tid));
-        let slots = slots(configured, of_one_worker, &mut state, end_ns);
-        let busy = (&state.time.busy, &state.time.busy_of);
-        let capacity = state.product.by_process.finish(
+        let has_front_end = self.state.join.topology.has_front_end();
+        let losses = self.losses(counted);
+        let (conservation, impossible) =
+            conserved(&mut self.state, &losses, self.overhead.as_ref(), &self.totals);
+        let recognised = recognise(&self.state.world.processes.seen, &self.state.world.processes.listeners);
+        let server = recognised.kind.refine(&recognised.server, &observed(&self.state, &recognised));
+        let front_end = has_front_end.then(|| front::report(&self.state));
+        let processes = processes(&self.state, &recognised);
+        let listeners = self.told_listeners(waiting);
+        let blind_spots = self.blind_spots(impossible, &listeners);
+        let dropped = self.dropped(&listeners, sink);
+        let slots = self.slots(recognised.kind, &server);
+        let capacity = self.state.product.by_process.finish(
             &slots,
             &processes,
-            busy,
+            (&self.state.time.busy, &self.state.time.busy_of),
             self.attached.arrival_measured && !is_light,
         );
-        let (requests, endpoints) = state.product.summary.finish(connections, (self.window.start_ns, end_ns));
+        let gil = self.gil(&processes);
+        let connections = self.state.wire.connections.seen_in_window();
+        let mut event_loops = std::mem::take(&mut self.state.runtime.event_loops);
+        event_loops.sort_by_key(|event_loop| (event_loop.tgid, event_loop.tid));
+        let window = (self.window.start_ns, self.window.end_ns);
+        let (requests, endpoints) = self.state.product.summary.finish(connections, window);
         let (endpoints, other_endpoints) = endpoints.finish();
-        let names = &state.world.processes.names;
-        let mut gil =
-            std::mem::take(&mut state.gil).finish(|tid| names.get(&tid).cloned().unwrap_or_default());
-        hold_at_most(&mut gil, &processes, self.window.length_ns());
-        if is_light {
-            gil.not_measured = Some(Attached::LIGHT_SEES_NO_CALLS.to_owned());
-        }
         Snapshot {
             not_measured: not_measured(
                 self.attached.arrival_measured,
@@ -180,6 +98,126 @@ impl Machines {
             conservation,
             overhead: self.overhead,
         }
+    }
+
+    /// What threads are in the middle of ends with the window. Returns who waited for which listener.
+    fn close(&mut self, sink: &mut dyn FnMut(Entry)) -> FxHashMap<u64, Found> {
+        let end_ns = self.window.end_ns;
+        let open = std::mem::take(&mut self.open);
+        let slice = |open| {
+            let mut slice = slice_of(open, end_ns);
+            slice.holder_tid = self.state.gil.thread(slice.tgid, slice.holder_tid);
+            slice
+        };
+        let slices: Vec<_> = open.iter().map(|open| (slice(open), open.enter_ns == 0)).collect();
+        for (slice, _) in &slices {
+            self.waits.inside(slice, &self.state.world);
+        }
+        let open_calls: Vec<_> = slices.iter().map(|(slice, _)| *slice).collect();
+        let waiting = self.waits.finish(&self.state.world, &open_calls);
+        let state = &mut self.state;
+        light::end_window(state, &open_calls, end_ns, sink);
+        end_window(state, &slices, end_ns, sink);
+        front::look(state);
+        front::expire(state, None, sink);
+        state.settle(Some(end_ns), sink);
+        state.time.busy.finish();
+        state.time.busy_of.values_mut().for_each(Busy::finish);
+        if let Some(overhead) = &mut self.overhead {
+            // Of all threads, those that ended too: what is read at the end knows only the living.
+            overhead.target_cpu_ns = state.runtime.ended_cpu_ns;
+        }
+        waiting
+    }
+
+    fn losses(&self, counted: window::Counted) -> Losses {
+        let mut losses = losses(&self.state, &counted.received);
+        losses.kernel = counted.counters;
+        losses.undecided_waits = counted.undecided_waits;
+        losses.recording_truncated = self.window.end_reason.is_none();
+        losses
+    }
+
+    /// What was not seen, in sentences. `impossible`: threads of which the kernel's own account cannot be true.
+    fn blind_spots(&self, impossible: usize, listeners: &[Listener]) -> Vec<String> {
+        let mut blind_spots = blind_spots(&self.state);
+        if impossible > 0 {
+            blind_spots.push(format!(
+                "left out of the comparison with the kernel's own account, by which they ran and waited for a CPU for longer than \
+                 passed: threads: {impossible}"
+            ));
+        }
+        if self.attached.is_light() {
+            blind_spots.insert(0, light::NOT_TOLD.to_owned());
+        }
+        blind_spots.extend(listeners_blind_spots(&self.foreign, &self.state));
+        let unread = listeners.iter().filter(|listener| !listener.is_closed && listener.queue.is_none());
+        blind_spots.extend(self.queues.blind_spot(unread.map(|listener| listener.seen.address.as_str())));
+        blind_spots
+    }
+
+    /// The listeners, each with its queue and with who accepted, was woken and waited.
+    fn told_listeners(&mut self, mut waiting: FxHashMap<u64, Found>) -> Vec<Listener> {
+        if self.attached.is_light() {
+            return Vec::new();
+        }
+        let mut listeners = listeners::told(&self.state, &self.listeners);
+        let measured = Measured {
+            delays: self.attached.delays_measured,
+            full_unix_queues: self.attached.counts_full_unix_queues(),
+        };
+        for listener in &mut listeners {
+            listener.queue = self.queues.finish(listener.seen.inode, self.window.end_ns, measured);
+            listener.foreign = listeners::held_by_others(listener, &self.state, &self.foreign);
+            listener.beside_free = self.state.time.capacity.finish(listener.seen.inode);
+            listener.is_deferred = self.queues.is_deferred(listener.seen.inode);
+            listener.woken = self.wakes.of(listener.seen.inode).cloned();
+            let waiting = waiting.remove(&listener.seen.inode).unwrap_or_default();
+            listener.waiters = waiting.rows;
+            // A master holds it too, and accepts nothing.
+            listener.accepted_by.retain(|(tgid, accepted)| *accepted > 0 || waiting.processes.contains(tgid));
+        }
+        listeners::count_siblings(&mut listeners);
+        listeners
+    }
+
+    /// What became of connections that were not served.
+    fn dropped(&mut self, listeners: &[Listener], sink: &mut dyn FnMut(Entry)) -> Dropped {
+        let state = &mut self.state;
+        let processes = &state.world.processes.seen;
+        let limits: BTreeMap<Tid, Option<u64>> =
+            processes.iter().map(|process| (process.tgid, process.open_files_limit)).collect();
+        let limit_of = |tgid: Tid| limits.get(&tgid).copied().flatten();
+        let open = state.wire.connections.clients_open();
+        let drops = std::mem::take(&mut state.product.drops);
+        let mut dropped = drops.finish(open, state.goes_on, self.window.end_ns, limit_of, sink);
+        if self.attached.is_light() {
+            // Neither accepts nor closes are seen: nothing can be said of a connection's end.
+            return Dropped::not_seen(Attached::LIGHT_SEES_NO_CALLS);
+        }
+        dropped.causes.splice(..0, refused(listeners));
+        dropped.not_seen = not_looked_at(&self.attached);
+        dropped
+    }
+
+    /// Without system calls nothing is known of how many there could be: not even that there were none.
+    fn slots(&mut self, kind: &'static dyn ServerKind, server: &Server) -> Slots {
+        let is_light = self.attached.is_light();
+        let configured = kind.configured_slots(server).filter(|_| !is_light);
+        let of_one_worker = slots_of_one_worker(kind, server).filter(|_| !is_light);
+        slots(configured, of_one_worker, &mut self.state, self.window.end_ns)
+    }
+
+    /// The waits for interpreter locks.
+    fn gil(&mut self, processes: &[Process]) -> Gil {
+        let names = &self.state.world.processes.names;
+        let mut gil =
+            std::mem::take(&mut self.state.gil).finish(|tid| names.get(&tid).cloned().unwrap_or_default());
+        hold_at_most(&mut gil, processes, self.window.length_ns());
+        if self.attached.is_light() {
+            gil.not_measured = Some(Attached::LIGHT_SEES_NO_CALLS.to_owned());
+        }
+        gil
     }
 }
 

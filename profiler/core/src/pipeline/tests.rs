@@ -158,7 +158,7 @@ fn run(scripts: Vec<Script>, end_us: u64) -> Outcome {
         fact(START, Fact::WindowStarted),
         fact(
             START,
-            Fact::DescriptorSeen(crate::fact::DescriptorSeen {
+            Fact::DescriptorSeen(DescriptorSeen {
                 tgid: 1,
                 fd: LISTENER,
                 class: DescriptorClass::Listener,

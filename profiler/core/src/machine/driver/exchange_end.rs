@@ -69,6 +69,15 @@ pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: 
     state.runtime.ended_threads.sort_by_key(|(tgid, thread)| (*tgid, thread.tid));
 }
 
+/// The thread of a slice, made where it is seen for the first time.
+fn take_thread(state: &mut State, slice: &Slice) -> Box<Thread> {
+    let threads = &mut state.runtime.threads;
+    threads.take(slice.tid).unwrap_or_else(|| {
+        threads.enter(slice.tid);
+        Box::new(Thread { tgid: slice.tgid, since_ns: slice.gap_start_ns(), ..Thread::default() })
+    })
+}
+
 fn end_slice(
     state: &mut State,
     slice: &Slice,
@@ -81,11 +90,7 @@ fn end_slice(
         // Its slice came after all, between the look at the thread and the end of the window.
         return;
     }
-    let threads = &mut state.runtime.threads;
-    let mut thread = threads.take(tid).unwrap_or_else(|| {
-        threads.enter(tid);
-        Box::new(Thread { tgid: slice.tgid, since_ns: slice.gap_start_ns(), ..Thread::default() })
-    });
+    let mut thread = take_thread(state, slice);
     state.add_up(&mut thread, slice);
     let slice = &slice.within(thread.last_exit_ns, end_ns);
     let meaning = meaning::meaning_of(state, slice);

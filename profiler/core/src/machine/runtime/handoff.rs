@@ -10,6 +10,7 @@
 //! loop made for a request (`own_thread`) works for that one until it is over.
 
 mod by_task;
+mod collect;
 mod own_thread;
 mod pieces;
 mod unnoted;
@@ -24,6 +25,7 @@ use crate::machine::time::piece::Pending;
 use crate::machine::wire::request::{Active, HandedTo, Place};
 use crate::phase::Phase;
 
+pub(in crate::machine) use collect::{Collected, collect};
 pub(in crate::machine) use own_thread::done;
 pub use own_thread::{ended, made};
 pub(in crate::machine) use unnoted::take_back;
@@ -34,17 +36,6 @@ const MAX_ADDRESSES: usize = 64;
 const MAX_GIVEN: usize = 64;
 /// A job that was given longer ago is not waited for any more.
 const LONGEST_JOB_NS: u64 = 1_000_000_000;
-
-/// What the loop's going on with a request brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::machine) enum Collected {
-    /// Nobody worked for it.
-    Nothing,
-    /// A thread of the pool did.
-    Known,
-    /// One of several threads did; which of them, the order of their notes told.
-    ByOrder,
-}
 
 impl Handed {
     /// What a request waited for until a thread began with its job at `begin_ns`: for the thread since that was woken, before that for what
@@ -394,111 +385,4 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
         pieces,
         handed: thread.pooled.handed,
     });
-}
-
-/// The loop goes on with a request: jobs that were done for it become part of it.
-///
-/// A job whose last note the loop read before `recent_ns` was for nobody: the loop has gone on since.
-///
-/// On gevent any greenlet gives jobs in any order: what is not known to be of a request is not its own there. `task`: the Python task in which the
-/// request goes on; what that handed over is its own, and of several what another one did is not.
-pub(in crate::machine) fn collect(
-    state: &mut Hand<'_>,
-    tgid: Tid,
-    place: Place,
-    (recent_ns, at_ns): (u64, u64),
-    (on_gevent, task): (bool, Option<u64>),
-) -> Collected {
-    let Some(pool) = state.runtime.pools.get_mut(tgid) else { return Collected::Nothing };
-    pool.own.went_on(place, at_ns);
-    pool.givers.goes_on(task, recent_ns);
-    let task = task.filter(|_| pool.givers.go_on());
-    let own = &pool.own;
-    pool.jobs.retain(|job| job.noted_ns >= recent_ns || job.place == Some(place) || own.has(job.tid));
-    let Some(connection) = state.wire.connections.get_mut(place.0) else { return Collected::Nothing };
-    let goes_on = connection.outbound.may_go_on();
-    let Some(active) = connection.requests.front_mut() else { return Collected::Nothing };
-    let Some(read_ns) = active.request.service_start_ns.filter(|_| active.request.id == place.1) else {
-        return Collected::Nothing;
-    };
-    let given_ns = read_ns.max(active.ran_ns);
-    let mut by_order = false;
-    if !active.responding
-        && let Some((tid, is_only)) = own_thread::claim(pool, place, read_ns.max(recent_ns))
-    {
-        by_order = !is_only;
-        if let Some(thread) = state.runtime.threads.get_mut(tid) {
-            thread.pooled.works_for = Some(place);
-        }
-    }
-    own_thread::in_flight(pool, &mut state.runtime.threads, place, at_ns);
-    let known = pool.jobs.iter().any(|job| job.place == Some(place));
-    let fits = |job: &&mut Job| {
-        job.place.is_none() && job.ready_ns.is_none() && job.noted_ns > read_ns && job.begin_ns >= given_ns
-    };
-    let is_task_s = |job: &&mut Job| task.is_some() && job.handed.task == task;
-    let is_told = pool.jobs.iter_mut().filter(fits).any(|job| is_task_s(&job));
-    // A thread that has worked for it goes on to do so until it is over, or until it has given a piece of the response; else it just has not
-    // noted anything since. Its task may have given another job.
-    if !known && !is_told && active.pooled && !(active.responding && goes_on) {
-        return Collected::Nothing;
-    }
-    if !known {
-        let count = pool.jobs.iter_mut().filter(fits).count();
-        let tells = task.is_some();
-        let may_be = |job: &&mut Job| !tells || job.handed.task.is_none();
-        // Whom a thread was woken for by order alone says less than when it told: the loop goes on in the order of the notes.
-        let is_own = |job: &&mut Job| job.woken_for == Some(place) && !job.by_order && may_be(job);
-        let own = pool.jobs.iter_mut().filter(fits).filter(is_own).count();
-        // One that another's thread did is no other's.
-        let may_be_any_s = !on_gevent && !active.pooled;
-        let is_free =
-            |job: &&mut Job| may_be_any_s && (job.woken_for.is_none() || job.by_order) && may_be(job);
-        let found = if is_told {
-            pool.jobs.iter_mut().filter(fits).find(is_task_s)
-        } else if own > 0 {
-            pool.jobs.iter_mut().filter(fits).find(is_own)
-        } else {
-            pool.jobs.iter_mut().filter(fits).find(is_free)
-        };
-        let Some(job) = found else { return Collected::Nothing };
-        job.place = Some(place);
-        let (tid, noted_ns, by_task) = (job.tid, job.noted_ns, job.handed.task);
-        pool.open.remove(&tid);
-        // It may be at another one's job by now.
-        let is_at_it = |thread: &&mut Thread| {
-            thread.pooled.begun_ns <= noted_ns
-                || thread.pooled.handed.task.is_none()
-                || thread.pooled.handed.task == by_task
-        };
-        if let Some(thread) = state.runtime.threads.get_mut(tid).filter(is_at_it) {
-            thread.pooled.works_for = Some(place);
-            pool.working.retain(|(worker, _)| *worker != tid);
-            pool.working.push((tid, place));
-        }
-        // It may have given several, one after the other, and done nothing else in between.
-        if is_told {
-            pool.jobs.iter_mut().filter(fits).filter(is_task_s).for_each(|job| job.place = Some(place));
-        }
-        // One of several, told by the order of their notes alone.
-        by_order = !is_told && (own > 1 || own == 0 && count > 1);
-    }
-    let mut index = 0;
-    while let Some(job) = pool.jobs.get(index) {
-        if job.place != Some(place) {
-            index += 1;
-            continue;
-        }
-        let Some(mut job) = pool.jobs.remove(index) else { break };
-        match job.ready_ns {
-            Some(ready_ns) => {
-                active.pass(ready_ns.min(job.begin_ns), Phase::Unexplained);
-                active.pass(job.begin_ns, Phase::LoopWait);
-            }
-            None => job.handed.pass_before(active, job.begin_ns, pool.givers.go_on()),
-        }
-        active.pooled = true;
-        active.take_pieces(&mut job.pieces, tgid, job.tid);
-    }
-    if by_order { Collected::ByOrder } else { Collected::Known }
 }

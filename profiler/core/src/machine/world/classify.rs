@@ -5,7 +5,7 @@
 
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
-use crate::machine::world::descriptor::Descriptors;
+use crate::machine::world::descriptor::{Descriptors, Interest};
 use crate::phase::Phase;
 use crate::timeline::ThreadState;
 use profiler_common::gap_sleep::{self, GapSleep};
@@ -100,20 +100,7 @@ pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn
             class => on_descriptor(class),
         },
         Call::Poll { low_fds, .. } => poll_set(descriptors, tgid, low_fds),
-        Call::EpollWait { epoll_fd, .. } => {
-            let interest = descriptors.interest(tgid, epoll_fd);
-            match interest.only_client {
-                Some(fd) => wait_readable(fd, head_complete(fd)),
-                None if interest.backends > 0
-                    && interest.clients + interest.others == 0
-                    && !interest.listener =>
-                {
-                    meaning(Phase::Cpu, Phase::BackendWait, State::BackendWait)
-                }
-                None if interest.listener => IDLE,
-                None => waits_for_work(Idle::UnlessServing, Phase::Unexplained),
-            }
-        }
+        Call::EpollWait { epoll_fd, .. } => epoll(&descriptors.interest(tgid, epoll_fd), head_complete),
         Call::EpollControl { fd, .. } => match descriptors.class(tgid, fd) {
             Some(DescriptorClass::Client) => {
                 on_client(Phase::Cpu, Phase::Unexplained, (fd, Touch::Register), State::Other)
@@ -152,6 +139,18 @@ pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn
         | Call::Listen { .. }
         | Call::Marker
         | Call::Other => meaning(Phase::Cpu, Phase::Unexplained, State::Other),
+    }
+}
+
+/// A wait for one of several descriptors, by what these are.
+fn epoll(interest: &Interest, head_complete: impl Fn(i32) -> bool) -> Meaning {
+    match interest.only_client {
+        Some(fd) => wait_readable(fd, head_complete(fd)),
+        None if interest.backends > 0 && interest.clients + interest.others == 0 && !interest.listener => {
+            meaning(Phase::Cpu, Phase::BackendWait, ThreadState::BackendWait)
+        }
+        None if interest.listener => IDLE,
+        None => waits_for_work(Idle::UnlessServing, Phase::Unexplained),
     }
 }
 

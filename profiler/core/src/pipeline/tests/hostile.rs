@@ -221,7 +221,7 @@ fn seen() -> impl Strategy<Value = Fact> {
         (who(), fd(), class, proptest::collection::vec(fd(), 0..3)).prop_map(
             |((tgid, _), fd, class, interest)| {
                 let interest = interest.into_iter().map(u32::cast_signed).collect();
-                Fact::DescriptorSeen(crate::fact::DescriptorSeen {
+                Fact::DescriptorSeen(DescriptorSeen {
                     tgid,
                     fd: fd.cast_signed(),
                     class,

@@ -42,7 +42,7 @@ fn fact(time_ns: u64, fact: Fact) -> Event {
 /// Everything that happens, in order, without the end of the window.
 fn events_of(scripts: &[Script]) -> Vec<Event> {
     let class = DescriptorClass::Listener;
-    let listener = crate::fact::DescriptorSeen {
+    let listener = DescriptorSeen {
         tgid: 1,
         fd: LISTENER,
         class,
@@ -124,7 +124,7 @@ fn account_of(snapshot: &Snapshot, tid: u32) -> u64 {
 /// The process of the scripts, so that threads are listed.
 fn process(threads: usize) -> Event {
     let threads = (1..=threads as u32).map(|tid| (tid, "worker".to_owned())).collect();
-    fact(START, Fact::ProcessSeen(crate::fact::ProcessSeen { tgid: 1, threads, ..Default::default() }))
+    fact(START, Fact::ProcessSeen(ProcessSeen { tgid: 1, threads, ..Default::default() }))
 }
 
 proptest! {

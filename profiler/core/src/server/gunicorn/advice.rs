@@ -29,6 +29,9 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<S
     };
     let workers = option(server, "--workers", "workers");
     let threads = option(server, "--threads", "threads");
+    if finding_id.starts_with("slots-exhausted") {
+        return exhausted(finding_id, server, concurrency, (&workers, &threads));
+    }
     match finding_id {
         "keep-alive-race" => Some(format!(
             "Raise {} above the time for which clients, or the proxy before it, keep idle connections.",
@@ -38,32 +41,6 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<S
             "Make that request faster, or give it a limit of its own at the back end; raise {} only if requests that long \
              are meant to be.",
             option(server, "--timeout", "timeout")
-        )),
-        "slots-exhausted" => Some(slots_exhausted(concurrency, &workers, &threads)),
-        "slots-exhausted/waiting" => Some(slots_waiting(concurrency, &workers, &threads)),
-        "slots-exhausted/computing" => Some(format!(
-            "Raise {workers} up to the number of cores, or make the code faster; more threads do not help while Python \
-             holds the GIL."
-        )),
-        "slots-exhausted/cpu-short" => Some(format!(
-            "More workers or threads would not help: the CPU is what is short. {}",
-            more_cpu(server, &workers, "workers")
-        )),
-        "slots-exhausted/clients" => {
-            Some(
-                "More of them would only be held as well: first do what slow-clients advises, a reverse proxy that buffers."
-                    .to_owned(),
-            )
-        }
-        "slots-exhausted/connections" => {
-            Some(
-                "More of them would only be held as well: first do what idle-connections advises, a reverse proxy that \
-                 keeps such connections away."
-                    .to_owned(),
-            )
-        }
-        "slots-exhausted/one-worker" => Some(format!(
-            "Connections stay with the worker that took them. Raise {threads}; or use fewer workers with more threads each."
         )),
         "idle-connections/acceptor" => Some(format!(
             "Put a reverse proxy (nginx) before gunicorn, which closes finished connections at once; or raise {workers}. \
@@ -118,6 +95,44 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<S
             let threads = has_threads.then_some(threads.as_str());
             lock::advice(other, &lock::Options { more_processes: &more_processes, threads, switch_interval: None })
         }
+    }
+}
+
+/// Where slots run out, by what holds them.
+fn exhausted(
+    finding_id: &str,
+    server: &Server,
+    concurrency: Concurrency,
+    (workers, threads): (&str, &str),
+) -> Option<String> {
+    match finding_id {
+        "slots-exhausted" => Some(slots_exhausted(concurrency, workers, threads)),
+        "slots-exhausted/waiting" => Some(slots_waiting(concurrency, workers, threads)),
+        "slots-exhausted/computing" => Some(format!(
+            "Raise {workers} up to the number of cores, or make the code faster; more threads do not help while Python \
+             holds the GIL."
+        )),
+        "slots-exhausted/cpu-short" => Some(format!(
+            "More workers or threads would not help: the CPU is what is short. {}",
+            more_cpu(server, workers, "workers")
+        )),
+        "slots-exhausted/clients" => {
+            Some(
+                "More of them would only be held as well: first do what slow-clients advises, a reverse proxy that buffers."
+                    .to_owned(),
+            )
+        }
+        "slots-exhausted/connections" => {
+            Some(
+                "More of them would only be held as well: first do what idle-connections advises, a reverse proxy that \
+                 keeps such connections away."
+                    .to_owned(),
+            )
+        }
+        "slots-exhausted/one-worker" => Some(format!(
+            "Connections stay with the worker that took them. Raise {threads}; or use fewer workers with more threads each."
+        )),
+        _ => None,
     }
 }
 

@@ -17,38 +17,10 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<S
     } else {
         "Put a reverse proxy that buffers requests and responses (nginx does by default) before uWSGI"
     };
-    // Who keeps workers back has fewer slots than processes, as long as it does.
-    let all_run = server.number("processes").is_some_and(|all| site.workers >= all);
-    let kept_back = server.number("cheaper").filter(|fewest| *fewest > 0 && !all_run);
-    if let (Some(fewest), "slots-exhausted" | "slots-exhausted/waiting" | "slots-exhausted/computing") =
-        (kept_back, finding_id)
-    {
-        return Some(format!(
-            "Raise --cheaper (now {fewest}), the number of workers that uWSGI always keeps, or --cheaper-step: it ran fewer than \
-             {processes} allows. Where requests wait rather than compute, {threads} at less memory."
-        ));
+    if finding_id.starts_with("slots-exhausted") {
+        return exhausted(finding_id, server, site, (&processes, &threads));
     }
     let text = match finding_id {
-        "slots-exhausted" => format!("Raise {processes}; where requests wait rather than compute, {threads} at less memory."),
-        "slots-exhausted/waiting" => {
-            format!("The requests wait rather than compute: raise {threads}, a waiting thread costs little.")
-        }
-        "slots-exhausted/computing" => format!(
-            "Raise {processes} up to the number of cores, or make the code faster; more threads do not help while Python \
-             holds the GIL."
-        ),
-        "slots-exhausted/cpu-short" => format!(
-            "More workers or threads would not help: the CPU is what is short. {}",
-            more_cpu(server, &processes, "processes")
-        ),
-        "slots-exhausted/clients" => {
-            "More of them would only be held as well: first do what slow-clients advises, a reverse proxy that buffers.".to_owned()
-        }
-        "slots-exhausted/connections" => {
-            "More of them would only be held as well: first do what idle-connections advises, a reverse proxy that keeps such \
-             connections away."
-                .to_owned()
-        }
         "slow-clients" => format!(
             "{proxy}: a worker waits for its client as long as --socket-timeout allows for each piece. Without one, raise \
              {threads}."
@@ -100,4 +72,47 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<S
         }
     };
     Some(text)
+}
+
+/// Where slots run out, by what holds them.
+fn exhausted(
+    finding_id: &str,
+    server: &Server,
+    site: &Site,
+    (processes, threads): (&str, &str),
+) -> Option<String> {
+    // Who keeps workers back has fewer slots than processes, as long as it does.
+    let all_run = server.number("processes").is_some_and(|all| site.workers >= all);
+    let kept_back = server.number("cheaper").filter(|fewest| *fewest > 0 && !all_run);
+    if let (Some(fewest), "slots-exhausted" | "slots-exhausted/waiting" | "slots-exhausted/computing") =
+        (kept_back, finding_id)
+    {
+        return Some(format!(
+            "Raise --cheaper (now {fewest}), the number of workers that uWSGI always keeps, or --cheaper-step: it ran fewer than \
+             {processes} allows. Where requests wait rather than compute, {threads} at less memory."
+        ));
+    }
+    Some(match finding_id {
+        "slots-exhausted" => format!("Raise {processes}; where requests wait rather than compute, {threads} at less memory."),
+        "slots-exhausted/waiting" => {
+            format!("The requests wait rather than compute: raise {threads}, a waiting thread costs little.")
+        }
+        "slots-exhausted/computing" => format!(
+            "Raise {processes} up to the number of cores, or make the code faster; more threads do not help while Python \
+             holds the GIL."
+        ),
+        "slots-exhausted/cpu-short" => format!(
+            "More workers or threads would not help: the CPU is what is short. {}",
+            more_cpu(server, processes, "processes")
+        ),
+        "slots-exhausted/clients" => {
+            "More of them would only be held as well: first do what slow-clients advises, a reverse proxy that buffers.".to_owned()
+        }
+        "slots-exhausted/connections" => {
+            "More of them would only be held as well: first do what idle-connections advises, a reverse proxy that keeps such \
+             connections away."
+                .to_owned()
+        }
+        _ => return None,
+    })
 }

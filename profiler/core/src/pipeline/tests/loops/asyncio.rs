@@ -3,7 +3,7 @@
 //! In: scripts of a loop's thread that answers nothing in the turn in which it was read. Out: assertions. Times are in microseconds in the scripts.
 
 use super::*;
-use crate::fact::ProcessSeen;
+use ProcessSeen;
 
 /// What happens in the turn before the request goes on, and in which order they go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

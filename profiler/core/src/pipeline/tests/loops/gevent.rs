@@ -3,7 +3,7 @@
 //! In: scripts of a thread whose process has gevent loaded, or not. Out: assertions. Times are in microseconds in the scripts.
 
 use super::*;
-use crate::fact::ProcessSeen;
+use ProcessSeen;
 
 impl Script {
     /// What its process has loaded is known.

@@ -3,7 +3,7 @@
 //! In: scripts of a loop's thread and of its pool's. Out: assertions. Times are in microseconds in the scripts.
 
 use super::*;
-use crate::fact::ProcessSeen;
+use ProcessSeen;
 
 pub(super) const NOTES: i32 = 30;
 

@@ -4,9 +4,9 @@
 
 use super::*;
 use crate::event::{ConnectionEvidence, Evidence, Sign};
-use crate::fact::DescriptorSeen;
 use crate::machine::driver::now::now;
 use crate::model::dropped::Cause;
+use DescriptorSeen;
 
 const CHUNKED: &[u8] = b"HTTP/1.1 200 xx\r\nTransfer-Encoding: chunked\r\n\r\n";
 const UNTIL_CLOSE: &[u8] = b"HTTP/1.1 200 xx\r\nConnection: close\r\n\r\n";

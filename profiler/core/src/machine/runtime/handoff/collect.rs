@@ -1,0 +1,173 @@
+//! A loop goes on with a request: which of the jobs that threads did was the request's.
+//!
+//! In: the jobs of a pool, a request that goes on, the task in which it does. Out: the job's time as part of the request, and how sure that is.
+
+use super::own_thread;
+use crate::event::Tid;
+use crate::machine::runtime::pool::{Job, Pool};
+use crate::machine::runtime::state::Hand;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::threads::Threads;
+use crate::machine::wire::request::Place;
+use crate::phase::Phase;
+
+/// What the loop's going on with a request brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::machine) enum Collected {
+    /// Nobody worked for it.
+    Nothing,
+    /// A thread of the pool did.
+    Known,
+    /// One of several threads did; which of them, the order of their notes told.
+    ByOrder,
+}
+
+/// The loop goes on with a request: jobs that were done for it become part of it.
+///
+/// A job whose last note the loop read before `recent_ns` was for nobody: the loop has gone on since.
+///
+/// On gevent any greenlet gives jobs in any order: what is not known to be of a request is not its own there. `task`: the Python task in which the
+/// request goes on; what that handed over is its own, and of several what another one did is not.
+pub(in crate::machine) fn collect(
+    state: &mut Hand<'_>,
+    tgid: Tid,
+    place: Place,
+    (recent_ns, at_ns): (u64, u64),
+    (on_gevent, task): (bool, Option<u64>),
+) -> Collected {
+    let Some(pool) = state.runtime.pools.get_mut(tgid) else { return Collected::Nothing };
+    pool.own.went_on(place, at_ns);
+    pool.givers.goes_on(task, recent_ns);
+    let task = task.filter(|_| pool.givers.go_on());
+    let own = &pool.own;
+    pool.jobs.retain(|job| job.noted_ns >= recent_ns || job.place == Some(place) || own.has(job.tid));
+    let Some(connection) = state.wire.connections.get_mut(place.0) else { return Collected::Nothing };
+    let goes_on = connection.outbound.may_go_on();
+    let Some(active) = connection.requests.front_mut() else { return Collected::Nothing };
+    let Some(read_ns) = active.request.service_start_ns.filter(|_| active.request.id == place.1) else {
+        return Collected::Nothing;
+    };
+    let mut by_order = false;
+    if !active.responding
+        && let Some((tid, is_only)) = own_thread::claim(pool, place, read_ns.max(recent_ns))
+    {
+        by_order = !is_only;
+        if let Some(thread) = state.runtime.threads.get_mut(tid) {
+            thread.pooled.works_for = Some(place);
+        }
+    }
+    own_thread::in_flight(pool, &mut state.runtime.threads, place, at_ns);
+    let wanted = Wanted {
+        place,
+        read_ns,
+        given_ns: read_ns.max(active.ran_ns),
+        task,
+        // One that another's thread did is no other's.
+        may_be_any_s: !on_gevent && !active.pooled,
+    };
+    if !pool.jobs.iter().any(|job| job.place == Some(place)) {
+        // A thread that has worked for it goes on to do so until it is over, or until it has given a piece of the response; else it just has not
+        // noted anything since. Its task may have given another job.
+        let works_on = active.pooled && !(active.responding && goes_on);
+        if works_on && !pool.jobs.iter().any(|job| wanted.is_told(job)) {
+            return Collected::Nothing;
+        }
+        match wanted.give(pool, &mut state.runtime.threads) {
+            Some(is_by_order) => by_order = is_by_order,
+            None => return Collected::Nothing,
+        }
+    }
+    let mut index = 0;
+    while let Some(job) = pool.jobs.get(index) {
+        if job.place != Some(place) {
+            index += 1;
+            continue;
+        }
+        let Some(mut job) = pool.jobs.remove(index) else { break };
+        match job.ready_ns {
+            Some(ready_ns) => {
+                active.pass(ready_ns.min(job.begin_ns), Phase::Unexplained);
+                active.pass(job.begin_ns, Phase::LoopWait);
+            }
+            None => job.handed.pass_before(active, job.begin_ns, pool.givers.go_on()),
+        }
+        active.pooled = true;
+        active.take_pieces(&mut job.pieces, tgid, job.tid);
+    }
+    if by_order { Collected::ByOrder } else { Collected::Known }
+}
+
+/// A request that goes on, and wants the job that was done for it.
+struct Wanted {
+    place: Place,
+    /// When it was read.
+    read_ns: u64,
+    /// Since when its job may have been given.
+    given_ns: u64,
+    /// The Python task in which it goes on.
+    task: Option<u64>,
+    /// A job of which nothing is known may be its own.
+    may_be_any_s: bool,
+}
+
+impl Wanted {
+    /// Whether a job that is not given yet was done while it waited.
+    fn fits(&self, job: &Job) -> bool {
+        job.place.is_none()
+            && job.ready_ns.is_none()
+            && job.noted_ns > self.read_ns
+            && job.begin_ns >= self.given_ns
+    }
+
+    /// Whether its own task handed the job over.
+    fn is_told(&self, job: &Job) -> bool {
+        self.fits(job) && self.task.is_some() && job.handed.task == self.task
+    }
+
+    /// Whether the job may be its own by what is known of tasks.
+    fn may_be(&self, job: &Job) -> bool {
+        self.fits(job) && (self.task.is_none() || job.handed.task.is_none())
+    }
+
+    /// Whether the job's thread was woken for it. Whom a thread was woken for by order alone says less than when it told: the loop goes on in
+    /// the order of the notes.
+    fn is_own(&self, job: &Job) -> bool {
+        self.may_be(job) && job.woken_for == Some(self.place) && !job.by_order
+    }
+
+    fn is_free(&self, job: &Job) -> bool {
+        self.may_be(job) && self.may_be_any_s && (job.woken_for.is_none() || job.by_order)
+    }
+
+    /// Gives it its job, and those that its task handed over one after the other. Returns whether it is one of several, told by the order of
+    /// their notes alone; `None`: there is none.
+    fn give(&self, pool: &mut Pool, threads: &mut Threads) -> Option<bool> {
+        let count = pool.jobs.iter().filter(|job| self.fits(job)).count();
+        let own = pool.jobs.iter().filter(|job| self.is_own(job)).count();
+        let is_told = pool.jobs.iter().any(|job| self.is_told(job));
+        let is_it = |job: &Job| match (is_told, own) {
+            (true, _) => self.is_told(job),
+            (false, 0) => self.is_free(job),
+            (false, _) => self.is_own(job),
+        };
+        let job = pool.jobs.iter_mut().find(|job| is_it(job))?;
+        job.place = Some(self.place);
+        let (tid, noted_ns, by_task) = (job.tid, job.noted_ns, job.handed.task);
+        pool.open.remove(&tid);
+        // It may be at another one's job by now.
+        let is_at_it = |thread: &&mut Thread| {
+            let handed = thread.pooled.handed;
+            thread.pooled.begun_ns <= noted_ns || handed.task.is_none() || handed.task == by_task
+        };
+        if let Some(thread) = threads.get_mut(tid).filter(is_at_it) {
+            thread.pooled.works_for = Some(self.place);
+            pool.working.retain(|(worker, _)| *worker != tid);
+            pool.working.push((tid, self.place));
+        }
+        if is_told {
+            // It has done nothing else in between.
+            pool.jobs.iter_mut().filter(|job| self.is_told(job)).for_each(|job| job.place = Some(self.place));
+        }
+        Some(!is_told && (own > 1 || own == 0 && count > 1))
+    }
+}
