@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Unpacks the interpreters of other Debian releases, with their C libraries, under .tools/interpreters, for `make
-# gil-matrix`, installs bpftrace, which is its witness, and builds one without interpreter lock, of which Debian has the source alone, in .tools/free-threaded (ten
-# minutes, once). Nothing is installed; apt's own state is not touched. What cannot be had is named, and the matrix goes on
+# gil-matrix`, installs bpftrace, which is its witness, and builds two of which Debian has the source alone: one without interpreter lock, in .tools/free-threaded (ten
+# minutes, once), and one with musl, in .tools/musl (three minutes, once). Nothing else is installed; apt's own state is not touched. What cannot be had is named, and the matrix goes on
 # without it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -58,7 +58,31 @@ build_free_threaded() {
     rm -rf "$state"
 }
 
+# SUITE VERSION: with musl, which comes without the headers of other libraries: no ssl, no zlib
+build_musl() {
+    local suite=$1 version=$2 place=$PWD/.tools/musl state options compiler
+    [ -e "$place/bin/python$version" ] && return
+    if ! command -v musl-gcc >/dev/null && [ "$(id -u)" = 0 ]; then
+        SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends musl-tools >/dev/null || return
+    fi
+    command -v musl-gcc >/dev/null && command -v make >/dev/null && command -v xz >/dev/null || return
+    say "building Python $version of $suite with musl"
+    prepare deb-src "$suite"
+    compiler=$state/musl-cc
+    # musl-gcc names glibc's triplet where it is asked for its own, and configure refuses that.
+    printf '#!/bin/sh\ncase "$*" in *print-multiarch*) echo %s-linux-musl; exit ;; esac\nexec musl-gcc "$@"\n' "$(uname -m)" > "$compiler"
+    chmod +x "$compiler"
+    (cd "$state" && apt-get "${options[@]}" -qq source --download-only "python$version" \
+        && tar -xf "python${version}"_*.orig.tar.xz && cd [Pp]ython*/ \
+        && PKG_CONFIG=/bin/false CC=$compiler ./configure --quiet --disable-test-modules --without-ensurepip \
+            --prefix="$place" >configure.log 2>&1 \
+        && nice make -j"$(nproc)" >make.log 2>&1 && make install >install.log 2>&1 \
+        && strip --strip-all "$place/bin/python$version") || return
+    rm -rf "$state"
+}
+
 fetch trixie 3.13 || say "no Python 3.13 of trixie"
 fetch sid 3.14 || say "no Python 3.14 of sid"
 fetch sid 3.15 || say "no Python 3.15 of sid"
+build_musl trixie 3.13 || say "no Python 3.13 with musl"
 build_free_threaded trixie 3.13 || say "no Python 3.13 without interpreter lock"

@@ -79,12 +79,9 @@ pub fn futex(
     let place = arguments[0].wrapping_sub(lock.address);
     let on_cond = (COND..MUTEX).contains(&place);
     let on_mutex = command == WAIT && (MUTEX..SWITCH_COND).contains(&place);
-    if !on_cond && !on_mutex {
-        let on_stack = arguments[0].wrapping_sub(registers::stack(registers)) < ON_STACK;
-        // Where it waits says nothing of which lock it is.
-        if mark & MARK_MAIN == 0 || !on_stack || !lock.is_waited_for_on_stack() {
-            return extra;
-        }
+    // Where it waits says nothing of which lock it is.
+    if !on_cond && !on_mutex && !is_on_stack(account, registers, arguments[0], lock) {
+        return extra;
     }
     // Who gives the lock up waits there as well, to signal, under the mutex: the lock is free already then, and nobody has had
     // it since. So does who passes on a signal that was not for it.
@@ -116,6 +113,16 @@ pub fn futex(
     let lead = if mark == 0 || begun == 0 && on_mutex { 0 } else { (now_ns as u32).wrapping_sub(mark) };
     let lead = u64::from(lead);
     if extra == 0 { lead } else { TAKE_HAS_TIMEOUT | lead }
+}
+
+/// Whether a wait on the futex at `address` is one on the thread's stack of which a probe has said that it is for the main interpreter's lock.
+#[inline(always)]
+pub fn is_on_stack(account: Account, registers: Registers, address: u64, lock: Lock) -> bool {
+    // SAFETY: the look-up succeeded; the thread itself runs here.
+    let mark = unsafe { (*account).take_mark };
+    mark & MARK_MAIN != 0
+        && lock.is_waited_for_on_stack()
+        && address.wrapping_sub(registers::stack(registers)) < ON_STACK
 }
 
 /// Whether the thread has the lock whose memory `address` is in, as far as that can be read; where it cannot, it is taken to

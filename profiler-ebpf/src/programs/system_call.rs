@@ -136,7 +136,10 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
         }
         Kind::Futex => {
             let lock = take::lock_of_wait(tgid, &arguments);
-            let holder = lock.and_then(|lock| holder(lock, arguments[0]));
+            let holder = lock.and_then(|lock| {
+                let elsewhere = take::is_on_stack(account, registers, arguments[0], lock);
+                holder(lock, if elsewhere { lock.address + take::COND } else { arguments[0] })
+            });
             arguments[1] &= 0xffff_ffff;
             arguments[2] = holder.unwrap_or(arguments[2] & 0xffff_ffff);
             let wait = lock.map(|lock| Wait { lock, now_ns });

@@ -5,6 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Where the one is from that has another C library, whose threads wait for the lock on their own stacks.
+const MUSL: &str = "built, musl";
+
 /// One interpreter.
 #[derive(Clone, Debug)]
 pub(crate) struct Interpreter {
@@ -35,6 +38,11 @@ impl Interpreter {
             .ok()
             .and_then(|output| String::from_utf8_lossy(&output.stdout).trim().parse().ok())
             .unwrap_or(0)
+    }
+
+    /// Whether its C library is musl. It lacks modules that need other libraries then (`ssl`, which gunicorn imports).
+    pub(crate) fn is_musl(&self) -> bool {
+        self.is(MUSL)
     }
 
     /// Has a program that is linked to this interpreter's library find the one that is used here.
@@ -76,6 +84,7 @@ pub(crate) fn found() -> Vec<Interpreter> {
             );
         }
     }
+    look(&mut found, MUSL, vec![tree.join(".tools/musl/bin/python3.13")], None);
     // Without the word it has no lock, and nobody waits.
     let is_it = |program: &PathBuf| {
         program.file_name().is_some_and(|name| {

@@ -38,7 +38,8 @@ const FOR: Duration = Duration::from_secs(5);
 /// Room for all that is told meanwhile, so that nothing is lost where the profiler gets no core for a while.
 const RING: (&str, &str) = ("--ring-bytes", "134217728");
 /// Versions that should be in the table.
-const WANTED: [&str; 9] = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15", "free-threaded"];
+const WANTED: [&str; 10] =
+    ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15", "free-threaded", "musl"];
 
 /// One line of the table.
 fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Result<Comparison> {
@@ -170,7 +171,7 @@ fn waits_are_those_of_the_function_that_takes_the_lock() -> anyhow::Result<()> {
                 let words: Vec<&str> = way.split(' ').collect();
                 let text = match measure(interpreter, kind, &words) {
                     Ok(of) => {
-                        let broken = claims::broken(&of, kind);
+                        let broken = claims::broken(&of, kind, interpreter.is_musl());
                         if !broken.is_empty() {
                             let line = format!("{}, {}, {way}", interpreter.name, kind.name());
                             wrong.push(format!("{line}: {}", broken.join("; ")));

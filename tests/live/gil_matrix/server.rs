@@ -58,7 +58,11 @@ impl Kind {
 
     /// Whether there is such a server for this interpreter.
     pub(crate) fn runs_on(self, interpreter: &Interpreter) -> bool {
-        self != Self::Uwsgi || interpreter.name.ends_with("(pyenv)") && interpreter.is("3.11")
+        match self {
+            Self::Uwsgi => interpreter.name.ends_with("(pyenv)") && interpreter.is("3.11"),
+            Self::Gunicorn => !interpreter.is_musl(),
+            Self::Cpu | Self::Calls | Self::Waitress => true,
+        }
     }
 }
 

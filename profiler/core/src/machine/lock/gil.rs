@@ -243,9 +243,7 @@ impl Locks {
         if episode.end_ns <= window_start_ns {
             return None;
         }
-        let on_condition = matches!(
-            slice.call, Call::FutexWait { operation, .. } if operation & COMMAND == FUTEX_WAIT_BITSET
-        );
+        let on_condition = on_condition(slice, &episode.lock);
         let sleep = Sleep::of(slice, episode.end_ns, on_condition);
         let measure = self.measure(episode)?;
         let waited_from_ns = waited_from_ns.max(window_start_ns);
@@ -421,6 +419,13 @@ impl Locks {
         let told = || slice.take_lead_ns.and_then(|_| locks.iter().find(|lock| lock.interpreter == 0));
         on_memory.or_else(|| told().map(|lock| (*lock, On::Take)))
     }
+}
+
+/// Whether a wait to take a lock is on its condition variable, not only on its mutex: glibc waits there with a bitset, musl on the stack of the
+/// thread that waits (src/thread/pthread_cond_timedwait.c).
+const fn on_condition(slice: &Slice, lock: &InterpreterLock) -> bool {
+    let Call::FutexWait { address, operation, .. } = slice.call else { return false };
+    operation & COMMAND == FUTEX_WAIT_BITSET || address.wrapping_sub(lock.address) >= LENGTH
 }
 
 /// Whether a thread ran for a switch interval before this: others ask for the lock only after an interval in which they did

@@ -257,14 +257,20 @@ impl Threads {
 
     /// The thread's next slice: it computes, then it is in `call` for so long.
     fn call(&mut self, tid: Tid, gap_cpu_us: u64, call: Call, asleep_us: u64, flags: u32) -> Part {
-        self.told((tid, gap_cpu_us), call, (asleep_us, 0), 0, flags)
+        self.told((tid, gap_cpu_us), call, (asleep_us, 0), 0, (flags, None))
     }
 
     /// The same of a wait for the lock, which `holder` has.
     fn wait(&mut self, tid: Tid, gap_cpu_us: u64, slept: (u64, i64), holder: Tid) -> Part {
         let (address, operation) = WAIT;
         let call = Call::FutexWait { address, operation, has_timeout: true };
-        self.told((tid, gap_cpu_us), call, slept, holder, 0)
+        self.told((tid, gap_cpu_us), call, slept, holder, (0, None))
+    }
+
+    /// The same as musl has it, where a probe has told that it is one.
+    fn wait_on_stack(&mut self, tid: Tid, gap_cpu_us: u64, slept: (u64, i64), holder: Tid) -> Part {
+        let call = Call::FutexWait { address: 0x7fff_0000, operation: 128, has_timeout: true };
+        self.told((tid, gap_cpu_us), call, slept, holder, (FLAG_TAKE_FOLLOWED, Some(0)))
     }
 
     fn told(
@@ -273,7 +279,7 @@ impl Threads {
         call: Call,
         (asleep_us, result): (u64, i64),
         holder_tid: Tid,
-        flags: u32,
+        (flags, take_lead_ns): (u32, Option<u64>),
     ) -> Part {
         let (waiting, now_ns) = self.threads.entry(tid).or_default();
         let gap = Account { cpu_ns: gap_cpu_us * US, ..Account::default() };
@@ -288,6 +294,7 @@ impl Threads {
             gap,
             call_switches: 1,
             flags,
+            take_lead_ns,
             holder_tid,
             lock_switches,
             result,
@@ -318,6 +325,12 @@ fn a_release_is_forced_where_another_had_asked_for_the_lock_and_nothing_else_was
     let mut threads = asked();
     threads.wait(3, 5010, (100, 0), 2);
     assert_eq!(threads.releases(), (1, 1), "asked");
+
+    // On musl threads wait on their own stacks.
+    let mut threads = Threads::new();
+    threads.wait_on_stack(2, 0, TIMED_OUT, 3);
+    threads.wait_on_stack(3, 5010, (100, 0), 2);
+    assert_eq!(threads.releases(), (1, 1), "asked, on musl");
 
     // A third one, asleep when the lock was given up, asks in vain.
     let mut threads = asked();
