@@ -3,6 +3,7 @@
 //! In: [`Item`]s from any source. Out: [`Entry`]s as they become certain, and at the end one [`Snapshot`]. Live runs
 //! and replays share every line from here on.
 
+mod counted;
 mod finish;
 mod listeners;
 mod window;
@@ -130,7 +131,7 @@ struct Machines {
     overhead: Option<Overhead>,
     window: Window,
     started: bool,
-    received: finish::Received,
+    received: counted::Received,
     before: window::Before,
     /// Windows that have ended and that nobody has taken yet, oldest first.
     windows: VecDeque<Snapshot>,
@@ -162,7 +163,7 @@ impl Pipeline {
                 overhead: None,
                 window: Window::default(),
                 started: false,
-                received: finish::Received::default(),
+                received: counted::Received::default(),
                 before: window::Before::default(),
                 windows: VecDeque::new(),
             },
@@ -177,7 +178,7 @@ impl Pipeline {
             Err(_) => self.malformed = self.malformed.saturating_add(1),
         }
         let machines = &mut self.machines;
-        machines.received = finish::Received { malformed: self.malformed, order: self.order.counts() };
+        machines.received = counted::Received { malformed: self.malformed, order: self.order.counts() };
         self.order.release(&mut |event| machines.event(event, sink));
     }
 
@@ -209,7 +210,7 @@ impl Pipeline {
     pub fn finish_windows(self, sink: &mut dyn FnMut(Entry)) -> (Vec<Snapshot>, Snapshot) {
         let mut machines = self.machines;
         let counts = self.order.finish(&mut |event| machines.event(event, sink));
-        machines.received = finish::Received { malformed: self.malformed, order: counts };
+        machines.received = counted::Received { malformed: self.malformed, order: counts };
         let windows = std::mem::take(&mut machines.windows).into();
         (windows, machines.finish(sink))
     }

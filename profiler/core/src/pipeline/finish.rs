@@ -22,21 +22,12 @@ use crate::model::dropped::{Cause, Counted, Dropped, Example};
 use crate::model::gil::Gil;
 use crate::model::slot::{HeatRow, Slot, Slots};
 use crate::model::{Conservation, Listener, Losses, Process, Server, Snapshot, Thread as ThreadTotal};
-use crate::order::OrderCounts;
 use crate::server::{Observed, Recognised, Role, ServerKind, recognise, slots_of_one_worker};
 use crate::timeline::Entry;
 
-use super::{Machines, not_measured, window};
+use super::counted::{self, Received};
+use super::{Machines, not_measured};
 use crate::decode::open::slice_of;
-
-/// What came in, for law 4.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Received {
-    /// Records that could not be decoded.
-    pub malformed: u64,
-    /// What sorting cost.
-    pub order: OrderCounts,
-}
 
 impl Machines {
     /// Closes everything and makes the snapshot.
@@ -130,7 +121,7 @@ impl Machines {
         waiting
     }
 
-    fn losses(&self, counted: window::Counted) -> Losses {
+    fn losses(&self, counted: counted::Counted) -> Losses {
         let mut losses = losses(&self.state, &counted.received);
         losses.kernel = counted.counters;
         losses.undecided_waits = counted.undecided_waits;

@@ -15,7 +15,7 @@ use crate::model::{CgroupWindow, Snapshot};
 use crate::stream::Item;
 use crate::timeline::Entry;
 
-use super::finish::Received;
+use super::counted::{Counted, Received};
 use super::{Machines, Pipeline};
 
 /// Windows kept until somebody takes them; beyond it the oldest is dropped.
@@ -27,17 +27,6 @@ pub(super) struct Before {
     counters: Counters,
     undecided_waits: u64,
     received: Received,
-}
-
-/// What was counted in the window.
-#[derive(Debug)]
-pub(super) struct Counted {
-    /// By the kernel side.
-    pub counters: Counters,
-    /// Waits whose end was not seen.
-    pub undecided_waits: u64,
-    /// By the stages before the machines.
-    pub received: Received,
 }
 
 impl Pipeline {

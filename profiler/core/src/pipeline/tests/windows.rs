@@ -65,7 +65,7 @@ fn events_of(scripts: &[Script]) -> Vec<Event> {
 fn take(pipeline: &mut Pipeline, event: Event, sink: &mut dyn FnMut(Entry)) {
     pipeline.order.push(event);
     let machines = &mut pipeline.machines;
-    machines.received = finish::Received { malformed: pipeline.malformed, order: pipeline.order.counts() };
+    machines.received = counted::Received { malformed: pipeline.malformed, order: pipeline.order.counts() };
     pipeline.order.release(&mut |event| machines.event(event, sink));
 }
 
