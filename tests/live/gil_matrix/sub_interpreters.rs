@@ -162,7 +162,9 @@ fn own_locks(interpreter: &Interpreter) -> anyhow::Result<()> {
 }
 
 fn usable() -> Vec<Interpreter> {
-    let known = |of: &Interpreter| !of.is("free-threaded") && KNOWN.iter().any(|known| of.is(known));
+    // On musl only the main interpreter's lock is told (docs/how-it-measures.md).
+    let known =
+        |of: &Interpreter| !of.is("free-threaded") && !of.is_musl() && KNOWN.iter().any(|known| of.is(known));
     interpreters::found().into_iter().filter(known).collect()
 }
 

@@ -13,6 +13,7 @@ use crate::model::request::{Framing, Request};
 use crate::model::slot::Holding;
 use crate::phase::Phase;
 
+mod closes;
 mod drops;
 mod encrypted;
 mod ended;

@@ -36,7 +36,11 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     gil_party::note(state, &mut thread, tid);
     let serving = thread.serving;
     let (part, because) = waits_for_lock(state, &mut thread, slice, exit_ns);
-    let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));
+    let mut gap = Piece::gap(slice);
+    if std::mem::replace(&mut thread.has_closed_file, closes_file(slice, &meaning)) {
+        gap = gap.after_close_of_file(slice);
+    }
+    let (meaning, mut gap) = part.apply(meaning, gap);
     let held_by = because.by;
     gap.held_by = held_by;
     slots::waited_for_its_turn(state, &mut thread, slice, &mut gap);
@@ -98,6 +102,10 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     }
     gil_party::turned(&mut thread, serving, exit_ns);
     state.put_back(tid, thread);
+}
+
+const fn closes_file(slice: &Slice, meaning: &Meaning) -> bool {
+    matches!((slice.call, meaning.state), (Call::Close { .. }, ThreadState::File))
 }
 
 /// What of the slice was a wait for the interpreter lock, and who had that.

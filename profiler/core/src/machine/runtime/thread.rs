@@ -43,6 +43,8 @@ pub struct Thread {
     pub job: Job,
     /// Its work as a thread of a loop's pool.
     pub pooled: Pooled,
+    /// Its last call closed a file: the kernel lets go of that on the thread's way out of the call.
+    pub has_closed_file: bool,
     /// The threads that it has started in its job.
     pub helpers: Helpers,
     /// Its waits for the interpreter lock.

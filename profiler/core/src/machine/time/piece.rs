@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use profiler_common::record::slice::{FLAG_GAP_BLOCKED_MIXED, NO_CALL, PAGE_FAULT};
+use profiler_common::system_call::CLOSE;
 
 use crate::event::{Slice, Tid};
 use crate::fact::Account;
@@ -74,6 +75,17 @@ impl Piece {
             holding: Some(Holding::Housekeeping),
             held_by: Holders::NONE,
         }
+    }
+
+    /// What follows the close of a file: a sleep on the way out of that call is the file system's (`__fput` runs as the thread's own work, after the call's
+    /// end: fs/file_table.c).
+    #[must_use]
+    pub const fn after_close_of_file(mut self, slice: &Slice) -> Self {
+        let is_known = slice.flags & FLAG_GAP_BLOCKED_MIXED == 0 && self.undecided_ns == 0;
+        if is_known && slice.gap_blocked_call == CLOSE as i32 {
+            self.blocked = Phase::FileWait;
+        }
+        self
     }
 
     /// The call of a slice that ended at `exit_ns`.
