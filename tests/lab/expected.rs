@@ -115,7 +115,7 @@ pub(crate) const EXPECTED: &[Expected] = &[
     // Eight requests, and a pool of up to twenty threads.
     cell("long", "twisted", "healthy", &[]),
     cell("long", "uvicorn-a2wsgi", "slots-exhausted", &[]),
-    // Where sleeps end while the loop serves others, no time-out of a wait tells of them (docs/lab.md).
+    // Where sleeps end while the loop serves others, no timeout of a wait tells of them (docs/lab.md).
     cell("long", "uvicorn-asgi", "undecided", &[]),
     cell("short-long", "gunicorn-sync", "slots-exhausted", &["short-behind-long"]),
     cell("short-long", "gunicorn-gthread", "slots-exhausted", &["short-behind-long"]),
