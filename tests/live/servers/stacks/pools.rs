@@ -2,12 +2,14 @@
 //!
 //! In: pools of two and of eight connections, behind eight threads. Out: verdicts against the application's clock around getting one.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
+use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::require_stacks;
 use wsgi_trace_tests::server::stack::{Application, On, Stack};
 
-use super::{Gil, watch};
+use super::{Gil, Watched, watch};
+use crate::window::window_around;
 
 /// Connections of a pool that is too small.
 const DRY: u32 = 2;
@@ -83,4 +85,65 @@ fn django_s_pool_is_large_enough_on_gunicorn() -> anyhow::Result<()> {
 #[ignore = "make live-all"]
 fn sqlalchemy_s_pool_is_large_enough_on_waitress() -> anyhow::Result<()> {
     says_nothing_of_a_pool(flask(On::Waitress(8), 8))
+}
+
+/// Connections of a pool that is large enough for eight threads.
+const LARGE: u32 = 8;
+/// Of a wait of 40 ms that the pool lets two through at a time, a larger one lets four times as many.
+const WAITS: &[&str] =
+    &["--clients=16", "--requests=240", "--seconds=30", "--keep-alive=1000", "--routes=/postgres/40"];
+/// How much faster the larger pool must be, of the four times that it could.
+const RISES_AT_LEAST: f64 = 2.0;
+/// What is no change; threads that helped would let up to twice as many through.
+const SAME_WITHIN: f64 = 0.15;
+
+/// What a stack got through by its clients' own clocks (requests a second), and what the report says of it.
+fn measured(stack: Stack) -> anyhow::Result<(f64, Watched)> {
+    let _alone = exclusive()?;
+    let window = window_around(&stack, WAITS)?;
+    let requests = &window.sent.requests;
+    let failed = requests.iter().filter(|sent| sent.status != Some(200)).count();
+    ensure!(failed == 0, "{failed} of {} requests failed", requests.len());
+    let first_ns = requests.iter().map(|sent| sent.sent_ns).min().context("no requests")?;
+    let last_ns = requests.iter().map(|sent| sent.end_ns).max().context("no requests")?;
+    let a_second = requests.len() as f64 * 1e9 / (last_ns - first_ns) as f64;
+    let findings = window.traced.value("/findings")?.as_array().context("no findings")?.clone();
+    let watched = Watched { window, findings };
+    eprintln!("{stack:?}: {a_second:.1} requests a second; present: {:?}", watched.present());
+    Ok((a_second, watched))
+}
+
+/// A larger pool, as the finding advises, lets more through and ends the finding; more threads, of which it says that they would wait as well, do not.
+fn the_advice_holds(dry: Stack, more_threads: On) -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    require_stacks!(Ok(()));
+    let (before, seen) = measured(dry)?;
+    seen.says_first("own-locks")?;
+    seen.advises_no_more_threads()?;
+    let advice = seen.finding("own-locks")?["advice"].as_str().context("no advice")?.to_owned();
+    ensure!(advice.contains("make it larger") && advice.contains("More threads would not help"), "{advice}");
+    let (with_threads, seen) = measured(Stack { on: more_threads, ..dry })?;
+    seen.says_first("own-locks")?;
+    let (with_pool, seen) = measured(Stack { pool: LARGE, ..dry })?;
+    seen.says_none_of(&["own-locks"])?;
+    let (threads, pool) = (with_threads / before, with_pool / before);
+    eprintln!("  {pool:.2} times as many with a larger pool, {threads:.2} with more threads");
+    ensure!(pool >= RISES_AT_LEAST, "{before} requests a second, {with_pool} with a larger pool");
+    ensure!(
+        (threads - 1.0).abs() <= SAME_WITHIN,
+        "{before} requests a second, {with_threads} with more threads"
+    );
+    Ok(())
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn a_larger_pool_of_psycopg_s_lets_more_through_and_more_threads_do_not() -> anyhow::Result<()> {
+    the_advice_holds(django(On::Gthread(8), DRY), On::Gthread(16))
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn a_larger_pool_of_sqlalchemy_s_lets_more_through_and_more_threads_do_not() -> anyhow::Result<()> {
+    the_advice_holds(flask(On::Waitress(8), DRY), On::Waitress(16))
 }
