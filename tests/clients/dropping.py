@@ -12,7 +12,7 @@ timeout   nothing more within the time         left         it closed the connec
 
 Kinds: get; post (a body that the application may leave unread; `then` is what it saw after the response); leave (closes
 after --after seconds); leave_reading (closes in the middle of a long response); pipelined (three requests at once); late
-(asks again on a kept connection once the server has closed it).
+(asks again on a kept connection once the server has closed it); farewell (behind TLS: says close_notify then, and asks for nothing).
 """
 
 import argparse
@@ -20,6 +20,7 @@ import json
 import select
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -47,6 +48,11 @@ class Client:
         except OSError:
             return self.saw("unconnected")
         self.note["port"] = self.socket.getsockname()[1]
+        if self.options.tls:
+            try:
+                self.socket = self.options.tls.wrap_socket(self.socket)
+            except OSError:
+                return self.saw("unconnected")
         return None
 
     def saw(self, what):
@@ -132,13 +138,30 @@ class Client:
             self.note["all"] = [self.response() for _ in range(3)]
             self.saw(self.note["all"][-1])
 
+    def is_closed(self):
+        """Waits for the end of the connection, or for as long as its patience."""
+        ready, _, _ = select.select([self.socket], [], [], self.options.timeout)
+        return bool(ready)
+
+    def farewell(self):
+        if not self.connect():
+            self.send(self.head())
+            self.saw(self.response())
+            self.note["closed_first"] = self.is_closed()
+            try:
+                self.socket.unwrap()
+            except OSError:
+                # The server does not say its own any more.
+                pass
+            # Its end, behind the farewell, must not come before the answer to that.
+            time.sleep(0.2)
+
     def late(self):
         """The end of the connection is there, but not looked at: as it is with one in a pool."""
         if not self.connect():
             self.send(self.head())
             self.note["first"] = self.response()
-            ready, _, _ = select.select([self.socket], [], [], self.options.timeout)
-            self.note["closed_first"] = bool(ready)
+            self.note["closed_first"] = self.is_closed()
             self.send(self.head())
             # The answer to what was sent is a reset; the end of the stream stands before it.
             poller = select.poll()
@@ -147,14 +170,26 @@ class Client:
             self.saw(self.response())
 
 
+def context(version):
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE
+    made.minimum_version = made.maximum_version = version
+    return made
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--address", required=True)
     parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--after", type=float, default=0.3)
     parser.add_argument("--timeout", type=float, default=10)
+    parser.add_argument("--tls", choices=["1.2", "1.3"])
     parser.add_argument("plan", nargs="+")
     options = parser.parse_args()
+    if options.tls:
+        versions = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+        options.tls = context(versions[options.tls])
     clients = []
     for entry in options.plan:
         kind, path, *count = entry.split(":")

@@ -67,7 +67,7 @@ pub struct EvidenceRecord {
     pub stage: u32,
     /// State of the socket (`include/net/tcp_states.h`).
     pub state: u32,
-    /// Bytes that arrived and nobody has read; a FIN counts as one.
+    /// Bytes that arrived and nobody has read, with those of the segment that [`RESET_SENT`] answers; a FIN counts as one.
     pub unread_bytes: u32,
     /// Bytes written and not acknowledged by the client; a FIN counts as one.
     pub unacknowledged_bytes: u32,

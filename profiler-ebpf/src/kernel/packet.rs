@@ -1,7 +1,7 @@
-//! Who sent a packet.
+//! Who sent a packet, and how much is in it.
 //!
-//! In: the address of a `struct sk_buff` with a TCP segment. Out: address and port of its sender. Every read goes through
-//! the helper.
+//! In: the address of a `struct sk_buff` with a TCP segment. Out: address and port of its sender, bytes that it carries. Every
+//! read goes through the helper.
 
 use aya_ebpf::Global;
 
@@ -15,6 +15,8 @@ static PACKET_NETWORK_HEADER: Global<u32> = Global::new(0);
 static PACKET_TRANSPORT_HEADER: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static PACKET_SOCKET: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static PACKET_CONTROL: Global<u32> = Global::new(0);
 
 /// Sender's address in an IPv4 header, in bytes from its start.
 const IPV4_SENDER: u64 = 12;
@@ -67,4 +69,17 @@ pub fn socket(packet: u64) -> u64 {
         return 0;
     }
     field(packet, &PACKET_SOCKET).unwrap_or(0)
+}
+
+/// Bytes that a segment which TCP has begun to process carries, a FIN counts as one; 0 where it cannot be told.
+#[inline(always)]
+pub fn carried_bytes(packet: u64) -> u32 {
+    if packet == 0 || PACKET_CONTROL.load() == MISSING {
+        return 0;
+    }
+    // `struct tcp_skb_cb` begins with the sequence numbers of its first byte and of the one behind its last.
+    let Some([first, behind]) = field::<[u32; 2]>(packet, &PACKET_CONTROL) else { return 0 };
+    let bytes = behind.wrapping_sub(first);
+    // No segment is longer; what is has another layout.
+    if bytes > 1 << 20 { 0 } else { bytes }
 }

@@ -19,7 +19,7 @@ use profiler_common::record::{KIND_EVIDENCE, RecordHeader};
 use super::socket::listener_at;
 use crate::emit;
 use crate::empty;
-use crate::kernel::{self, sock, task};
+use crate::kernel::{self, packet, sock, task};
 use crate::maps::{
     EVIDENCE, EVIDENCE_EMITTED, SOCKET_ACCEPTED, SOCKET_BACK_END, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS,
     TARGETS,
@@ -39,14 +39,14 @@ const IGNORED: i32 = 1;
 /// The client of a connection has ended its direction before the server did.
 #[inline(always)]
 pub fn client_ended(sk: sock::TypedSock) {
-    of_connection(CLIENT_ENDED, sk);
+    of_connection(CLIENT_ENDED, sk, 0);
 }
 
 /// A connection was reset by the other end.
 #[btf_tracepoint(function = "tcp_receive_reset")]
 pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
     if !empty::bodies_left_out() {
-        of_connection(RESET_RECEIVED, ctx.arg(0));
+        of_connection(RESET_RECEIVED, ctx.arg(0), 0);
     }
     0
 }
@@ -55,7 +55,8 @@ pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "tcp_send_reset")]
 pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
     if !empty::bodies_left_out() {
-        of_connection(RESET_SENT, ctx.arg(0));
+        // The segment that it answers; none where the socket is closed with data unread.
+        of_connection(RESET_SENT, ctx.arg(0), raw_argument(&ctx, 1));
     }
     0
 }
@@ -121,7 +122,7 @@ fn of_process(what: u32, who: (u32, u32), signal: u32, code: i32) {
 }
 
 #[inline(always)]
-fn of_connection(what: u32, sk: sock::TypedSock) {
+fn of_connection(what: u32, sk: sock::TypedSock, packet: u64) {
     // A reset may concern no socket at all.
     if sk.is_null() {
         return;
@@ -148,8 +149,9 @@ fn of_connection(what: u32, sk: sock::TypedSock) {
     record.state = u32::from(state);
     record.local_port = local_port;
     record.peer_port = sock::ends(address).map_or(0, |ends| ends.peer_port);
+    record.unread_bytes = packet::carried_bytes(packet);
     if state != sock::TIME_WAIT {
-        record.unread_bytes = sock::tcp_unread_bytes(address);
+        record.unread_bytes = record.unread_bytes.wrapping_add(sock::tcp_unread_bytes(address));
         record.unacknowledged_bytes = sock::tcp_unacknowledged_bytes(address);
         if let Some(socket) = SOCKETS.get_ptr(&address) {
             // SAFETY: the look-up succeeded.

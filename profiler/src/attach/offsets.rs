@@ -68,6 +68,7 @@ const FIELDS: &[Field] = &[
     optional("PACKET_NETWORK_HEADER", "sk_buff", &["network_header"]),
     optional("PACKET_TRANSPORT_HEADER", "sk_buff", &["transport_header"]),
     optional("PACKET_SOCKET", "sk_buff", &["sk"]),
+    optional("PACKET_CONTROL", "sk_buff", &["cb"]),
 ];
 
 /// Name and value of every global.

@@ -150,7 +150,7 @@ fn uvicorn() -> Tls<Uvicorn> {
 }
 
 fn cheroot() -> Tls<EncryptedCheroot> {
-    Tls::of(EncryptedCheroot(Cheroot { threads: 4 }))
+    Tls::of(EncryptedCheroot::of(Cheroot { threads: 4 }))
 }
 
 fn uwsgi(threads: u32) -> Tls<Uwsgi> {

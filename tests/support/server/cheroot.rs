@@ -36,26 +36,40 @@ impl Recipe for Cheroot {
 
 /// cheroot with its own TLS, which takes a script: `--certfile` and `--keyfile` are [`super::tls`]'s.
 #[derive(Clone, Copy, Debug)]
-pub struct EncryptedCheroot(pub Cheroot);
+pub struct EncryptedCheroot {
+    /// Without TLS.
+    pub server: Cheroot,
+    /// For how many seconds it keeps a connection that is idle.
+    pub keeps_seconds: u32,
+}
+
+impl EncryptedCheroot {
+    /// With cheroot's own limit of idle time.
+    #[must_use]
+    pub const fn of(server: Cheroot) -> Self {
+        Self { server, keeps_seconds: 10 }
+    }
+}
 
 impl Recipe for EncryptedCheroot {
     fn name(&self) -> &'static str {
-        self.0.name()
+        self.server.name()
     }
 
     fn about(&self) -> String {
-        self.0.about()
+        self.server.about()
     }
 
     fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
         let mut command = Command::new(Place::servers_program("python"));
         command.arg(Place::apps().join("serve_cheroot.py")).args(["--bind", &place.address.to_string()]);
-        command.args(["--threads", &self.0.threads.to_string()]);
+        command.args(["--threads", &self.server.threads.to_string()]);
+        command.args(["--timeout", &self.keeps_seconds.to_string()]);
         Ok(vec![command])
     }
 
     fn inner(&self) -> Option<&dyn Recipe> {
-        Some(&self.0)
+        Some(&self.server)
     }
 
     /// It closes the connection after an exception, whatever its client has sent on it since.
@@ -64,7 +78,7 @@ impl Recipe for EncryptedCheroot {
     }
 
     fn slots(&self) -> Option<u64> {
-        self.0.slots()
+        self.server.slots()
     }
 }
 

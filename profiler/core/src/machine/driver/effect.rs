@@ -169,7 +169,7 @@ fn moves(
 
 /// The server ends its direction of a connection.
 fn shutdown(state: &mut State, thread: &mut Thread, at: At<'_>, sink: &mut dyn FnMut(Entry)) {
-    let (number, slice, _) = at;
+    let (number, slice, exit_ns) = at;
     if !matches!(slice.call, Call::Shutdown { how: 1.., .. }) {
         return;
     }
@@ -180,6 +180,9 @@ fn shutdown(state: &mut State, thread: &mut Thread, at: At<'_>, sink: &mut dyn F
     finish::shut(state, number, sink);
     if let Some(connection) = state.wire.connections.get_mut(number) {
         connection.shut = true;
+        if connection.signs.shut_ns == 0 {
+            connection.signs.shut_ns = exit_ns;
+        }
     }
 }
 

@@ -41,7 +41,8 @@ pub(in crate::machine) fn read(
     let Some(connection) = state.wire.connections.get_mut(number) else { return };
     // After the server has ended its direction whatever still comes is drained and dropped: no request.
     if connection.shut {
-        if !connection.inbound.in_message() {
+        // Where a request ends that is encrypted is not known: what it is the verdict asks by its time.
+        if connection.inbound.is_encrypted() || !connection.inbound.in_message() {
             let signs = &mut connection.signs;
             signs.discarded_bytes = signs.discarded_bytes.saturating_add(bytes.moved);
         }

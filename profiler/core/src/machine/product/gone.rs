@@ -102,6 +102,7 @@ mod tests {
             established_ns: 0,
             in_request: false,
             is_encrypted: false,
+            quiet_bytes: None,
             unfinished: None,
             signs: Signs::default(),
         })

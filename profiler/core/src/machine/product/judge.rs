@@ -10,6 +10,9 @@ use crate::machine::wire::signs::Answered;
 use crate::model::dropped::Cause;
 use crate::server::{Answer, kind_named};
 
+/// Idle for so long, a connection was kept: no server keeps them for less than a second, and what ends with its answer is closed with it.
+const KEPT_MIN_NS: u64 = 500_000_000;
+
 /// What is known beside the connection itself.
 pub(in crate::machine) struct Scene<'a> {
     /// How its process ended, if it did.
@@ -187,8 +190,7 @@ fn answer(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
 fn more_came(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
     let signs = &ended.signs;
     if ended.is_encrypted {
-        // It may be the client's farewell (close_notify) and no request.
-        return Verdict::Served;
+        return more_came_encrypted(ended, answered, scene);
     }
     if ended.in_request {
         return match signs.reset_sent {
@@ -214,6 +216,30 @@ fn more_came(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
     let idle_ns = ended.at_ns.saturating_sub(answered.end_ns);
     let evidence = format!(
         "the server closed it {} ms after its last response; what the client sent then was answered by a reset",
+        idle_ns / 1_000_000
+    );
+    dropped(Cause::KeepAliveRace, evidence)
+}
+
+/// The same of a connection whose server does the TLS itself: what came may be the client's farewell (close_notify) or the rest of
+/// the answered request. It is neither where it is longer than the one, and came to a connection that was kept.
+fn more_came_encrypted(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
+    let signs = &ended.signs;
+    let closed_ns = if signs.shut_ns > 0 { signs.shut_ns.min(ended.at_ns) } else { ended.at_ns };
+    let idle_ns = closed_ns.saturating_sub(answered.end_ns);
+    let unread_bytes = signs.reset_sent.map_or(0, |(_, bytes)| u64::from(bytes));
+    let bytes = unread_bytes.max(signs.discarded_bytes);
+    // A FIN counts as one.
+    let is_request = ended.quiet_bytes.is_some_and(|quiet_bytes| bytes > u64::from(quiet_bytes) + 1);
+    if !is_request || idle_ns < KEPT_MIN_NS {
+        return Verdict::Served;
+    }
+    if let Some(verdict) = process_gone(ended, scene) {
+        return verdict;
+    }
+    let evidence = format!(
+        "the server closed it {} ms after its last response; {bytes} encrypted bytes that came then, too many for the client's farewell, \
+         got no answer",
         idle_ns / 1_000_000
     );
     dropped(Cause::KeepAliveRace, evidence)

@@ -64,6 +64,8 @@ pub(in crate::machine) struct Ended {
     pub in_request: bool,
     /// The server does the TLS itself: an alert of the client's looks like a request.
     pub is_encrypted: bool,
+    /// Most bytes that its client's TLS sends without a request; `None`: it does none, or that is not known.
+    pub quiet_bytes: Option<u32>,
     /// The request at hand.
     pub unfinished: Option<Box<Unfinished>>,
     /// Everything else.
@@ -110,6 +112,7 @@ impl Ended {
             established_ns: connection.established_ns,
             in_request: connection.inbound.in_message(),
             is_encrypted: connection.inbound.is_encrypted(),
+            quiet_bytes: connection.inbound.quiet_bytes(),
             unfinished,
             signs,
         }

@@ -56,6 +56,8 @@ pub(in crate::machine) struct Signs {
     pub reset_sent: Option<(u64, u32)>,
     /// The first call that failed because the client had gone.
     pub failed: Option<Failed>,
+    /// The server ended its direction before it closed the connection; 0: it did not.
+    pub shut_ns: u64,
     /// Something was read.
     pub has_read: bool,
     /// Bytes read after the server had ended its direction, with no request under way: thrown away.

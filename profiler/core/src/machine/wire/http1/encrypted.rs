@@ -14,6 +14,9 @@ use crate::tls::{Content, Header, Next, Partial};
 const FINISHED_MAX_BYTES: u16 = 128;
 /// Bytes of the client's Finished in TLS 1.3: 4, a hash of 32 or 48, the type, a tag of 8 or 16 (RFC 8446 sections 4.4.4, 5.2).
 const FINISHED_BYTES: [u16; 3] = [45, 53, 69];
+/// Bytes of the client's Finished up to TLS 1.2, of records that are not padded more than they must: 16, and what ChaCha20 or CCM-8, AES-GCM,
+/// and CBC with its hashes add.
+const OLDER_FINISHED_BYTES: [u16; 6] = [32, 40, 64, 68, 80, 96];
 /// Bytes of an alert in TLS 1.3: 2, the type, a tag of 8 or 16. No request begins with two bytes.
 const ALERT_BYTES: [u16; 2] = [11, 19];
 /// Bytes of `100 Continue` with its empty line as one record: 25, a header of 5, and what AES-GCM or ChaCha20 add in TLS 1.3
@@ -64,6 +67,17 @@ pub(super) struct Encrypted {
     before_tickets: bool,
     /// The client has sent an alert: it may be its farewell.
     has_alerted: bool,
+    /// Bytes of its Finished, in the latest TLS or an older one, where they tell how much longer than what it holds a record is.
+    finished: Option<Finished>,
+}
+
+/// What the client's Finished tells of its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finished {
+    /// TLS 1.3: bytes that a record adds behind its header.
+    Latest { added_bytes: u16 },
+    /// An older one: most bytes of an alert behind its header.
+    Older { alert_bytes: u16 },
 }
 
 impl Encrypted {
@@ -79,7 +93,20 @@ impl Encrypted {
             has_record: false,
             before_tickets: false,
             has_alerted: false,
+            finished: None,
         }
+    }
+
+    /// Most bytes that the client sends without a request: a `KeyUpdate` and its farewell (older TLS has no such message); `None`: its
+    /// cipher is not known, or it pads its records.
+    pub(super) fn quiet_bytes(&self) -> Option<u32> {
+        /// Bytes of a `KeyUpdate` and of a `close_notify`.
+        const MESSAGES: u32 = 5 + 2;
+        let header = 5;
+        Some(match self.finished? {
+            Finished::Latest { added_bytes } => MESSAGES + 2 * (header + u32::from(added_bytes)),
+            Finished::Older { alert_bytes } => header + u32::from(alert_bytes),
+        })
     }
 
     /// Whether the first record of the request that is being received is whole.
@@ -209,6 +236,10 @@ impl Encrypted {
             }
             (_, Content::ApplicationData) => {
                 self.before_tickets = FINISHED_BYTES.contains(&payload_bytes);
+                if self.before_tickets {
+                    let added_bytes = if payload_bytes == 45 { 9 } else { 17 };
+                    self.finished = Some(Finished::Latest { added_bytes });
+                }
                 self.stage =
                     if self.before_tickets { Stage::Done } else { Stage::Ending { answered: false } };
                 false
@@ -219,6 +250,10 @@ impl Encrypted {
             }
             (Stage::Changed, Content::Handshake) if payload_bytes <= FINISHED_MAX_BYTES => {
                 self.stage = Stage::Done;
+                // Of 2 bytes where it has 16: an AEAD adds as much to both, CBC rounds up.
+                let alert_bytes = payload_bytes.saturating_sub(16 - 2);
+                let is_told = OLDER_FINISHED_BYTES.contains(&payload_bytes);
+                self.finished = is_told.then_some(Finished::Older { alert_bytes });
                 false
             }
             _ => false,
@@ -290,6 +325,31 @@ mod tests {
         assert_eq!(with(&[(21, 26)]), 0, "of TLS 1.2");
         assert_eq!(with(&[(22, 120), (20, 1)]), 0);
         assert_eq!(with(&[(23, 20)]), 1);
+    }
+
+    /// Most bytes without a request, by the client's Finished as it ends this handshake.
+    fn quiet_bytes(reads: &[&[(u8, u16)]]) -> Option<u32> {
+        let mut encrypted = Encrypted::new(false);
+        for list in reads {
+            let bytes = records(list);
+            encrypted.push(bytes.len() as u64, &bytes, true);
+            encrypted.answered();
+        }
+        encrypted.quiet_bytes()
+    }
+
+    #[test]
+    fn the_cipher_of_the_finished_tells_how_long_farewells_are_at_most() {
+        // TLS 1.3 with SHA-256 and with SHA-384 (tags of 16), and with CCM-8.
+        let latest = |finished| quiet_bytes(&[&[(22, 512)], &[(20, 1), (23, finished)]]);
+        assert_eq!([53, 69, 45].map(latest), [Some(27 + 24), Some(27 + 24), Some(19 + 16)]);
+        // Older: ChaCha20, AES-GCM, CBC with SHA-1.
+        let older = |finished| quiet_bytes(&[&[(22, 200)], &[(22, 37), (20, 1), (22, finished)]]);
+        assert_eq!([32, 40, 64].map(older), [Some(23), Some(31), Some(55)]);
+        // A Finished that is padded tells nothing, nor one that was not seen.
+        assert_eq!((latest(512), older(128)), (None, None));
+        assert_eq!(quiet_bytes(&[&[(22, 512)]]), None);
+        assert_eq!(Encrypted::new(true).quiet_bytes(), None);
     }
 
     #[test]

@@ -81,6 +81,12 @@ impl Inbound {
         self.encrypted.is_some()
     }
 
+    /// Most bytes that the client's TLS sends without a request; `None`: it does none, or that is not known.
+    #[must_use]
+    pub fn quiet_bytes(&self) -> Option<u32> {
+        self.encrypted.as_ref()?.quiet_bytes()
+    }
+
     /// The server wrote `bytes` in TLS. `same_turn`: its thread has waited for nothing since it read the request that is being
     /// received, or, of one that is `answered`, since it wrote to it. Says whether they are no answer.
     pub fn is_no_answer(&mut self, bytes: u64, answered: bool, same_turn: bool) -> bool {
