@@ -180,7 +180,18 @@ pub struct Socket {
     pub delayed_ms: u32,
     /// TCP port on this side, of a back end's connection (of others it may be anything).
     pub local_port: u32,
+    /// Light mode: [`SPEAKS_UNKNOWN`], [`SPEAKS_PLAIN`] or [`SPEAKS_TLS`].
+    pub speaks: u32,
+    /// Keeps the size a multiple of 8; always 0.
+    pub reserved: u32,
 }
+
+/// [`Socket::speaks`]: nothing was read yet, or not by a call whose bytes can be looked at.
+pub const SPEAKS_UNKNOWN: u32 = 0;
+/// [`Socket::speaks`]: what was read first is no record of TLS.
+pub const SPEAKS_PLAIN: u32 = 1;
+/// [`Socket::speaks`]: it is one.
+pub const SPEAKS_TLS: u32 = 2;
 
 /// [`Socket::stage`]: not accepted yet.
 pub const SOCKET_WAITING: u32 = 0;

@@ -10,7 +10,7 @@ use crate::emit;
 use crate::kernel::sock;
 use crate::maps::{
     BACK_END_PORT, LISTENER_PORTS, LISTENER_UNKNOWN, LISTENERS, SOCKET_ACCEPTED, SOCKET_BACK_END,
-    SOCKET_WAITING, SOCKETS, Socket, UNIX_LISTENERS,
+    SOCKET_WAITING, SOCKETS, SPEAKS_UNKNOWN, Socket, UNIX_LISTENERS,
 };
 
 /// The listener on a local port of TCP; 0: no traced process listens there.
@@ -65,6 +65,7 @@ pub fn renew(sk: u64, beginning: Beginning, stage: u32) {
             (*before).generation = (*before).generation.wrapping_add(1);
             (*before).stage = stage;
             (*before).delayed_ms = delayed_ms;
+            (*before).speaks = SPEAKS_UNKNOWN;
         }
         return;
     }
@@ -77,6 +78,8 @@ pub fn renew(sk: u64, beginning: Beginning, stage: u32) {
         stage,
         delayed_ms,
         local_port: 0,
+        speaks: SPEAKS_UNKNOWN,
+        reserved: 0,
     };
     if SOCKETS.insert(&sk, &socket, 0).is_err() {
         emit::lose(loss::SOCKET_TABLE_FULL);

@@ -1,6 +1,6 @@
 //! Light mode against gunicorn's access log: as many requests, as long, and the same again from a recording.
 //!
-//! In: servers of both worker classes, over TCP and a UNIX socket. Out: verdicts.
+//! In: servers of both worker classes, over TCP and a UNIX socket; servers that do the TLS themselves, against their clients. Out: verdicts.
 
 use anyhow::Context as _;
 use profiler_common::system_call::{CLOCK_NANOSLEEP, RECVFROM};
@@ -10,7 +10,9 @@ use wsgi_trace_tests::intervals::{Between, Intervals, Pair, kind};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::raw::{RawClient, until_inside};
 use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::Recipe as _;
+use wsgi_trace_tests::server::tls::Tls;
+use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
+use wsgi_trace_tests::server::{Recipe, Server};
 use wsgi_trace_tests::switches::Switches;
 use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest, report_on};
 use wsgi_trace_tests::yardstick::Yardstick;
@@ -158,4 +160,73 @@ fn light_mode_ends_a_request_whose_client_left_when_its_answer_is_sent() -> anyh
 #[test]
 fn light_mode_ends_a_request_whose_client_left_a_unix_socket_when_its_answer_is_sent() -> anyhow::Result<()> {
     a_request_whose_client_left_ends_with_its_answer(Listen::Unix)
+}
+
+/// Where the server does the TLS, requests are as many as its client sent, each within what the client saw of it: no turn of a
+/// handshake is one.
+fn encrypted_requests_are_those_of_the_client(
+    recipe: &dyn Recipe,
+    version: &str,
+    keep_alive: &str,
+) -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Server::start(recipe)?;
+    let trace = Trace::start_with(server.pid(), &["--light"])?;
+    let options = [
+        ["--tls", version, "--keep-alive", keep_alive],
+        ["--requests", "60", "--clients", "1"],
+        ["--seconds", "20", "--routes", "/fast=3,/sleep/20,/stream"],
+    ];
+    let sent = Load::run(server.address(), options.as_flattened())?;
+    server.log(sent.answered())?;
+    let traced = trace.end()?;
+    let mut requests: Vec<_> = traced.requests.iter().collect();
+    requests.sort_by_key(|request| request.start_ns);
+    eprintln!(
+        "{}, TLS {version}, {keep_alive} a connection: {} requests of {}",
+        recipe.about(),
+        requests.len(),
+        sent.requests.len()
+    );
+    assert_eq!(requests.len(), sent.requests.len(), "requests of light mode and of the client");
+    let stolen_ns = traced.number("/losses/conservation/stolen_ns")?;
+    for (request, sent) in requests.iter().zip(&sent.requests) {
+        assert!(!request.open && !request.truncated && !request.lossy, "{request:?}");
+        assert!((sent.sent_ns..=sent.end_ns).contains(&request.start_ns), "{request:?} {sent:?}");
+        let slept_ns = if sent.path.starts_with("/sleep") { 20_000_000 } else { 0 };
+        // A call that sends may return after its bytes have arrived.
+        let most_ns = sent.end_ns - sent.sent_ns + 2_000_000 + stolen_ns;
+        assert!((slept_ns..=most_ns).contains(&request.total_ns), "{request:?} {sent:?}");
+        let phases_ns: u64 = request.phases.values().flatten().sum();
+        assert_eq!(phases_ns, request.total_ns, "{request:?}");
+    }
+    assert_eq!(traced.number("/losses/conservation/requests_broken")?, 0);
+    assert_eq!(report_on(&traced.recording, "ndjson")?.stdout, traced.ndjson, "live and from the recording");
+    Ok(())
+}
+
+fn encrypted_gthread() -> Tls<Settings> {
+    Tls::of(Settings::gthread(Version::V27, 1, 4).witnessed())
+}
+
+#[test]
+fn light_mode_counts_no_handshakes() -> anyhow::Result<()> {
+    encrypted_requests_are_those_of_the_client(&encrypted_gthread(), "1.3", "1")
+}
+
+#[test]
+#[ignore = "make live: more servers, and an older TLS"]
+fn light_mode_counts_no_handshakes_of_older_tls() -> anyhow::Result<()> {
+    encrypted_requests_are_those_of_the_client(&encrypted_gthread(), "1.2", "3")
+}
+
+#[test]
+#[ignore = "make live: more servers, and an older TLS"]
+fn light_mode_counts_no_handshakes_of_a_loop() -> anyhow::Result<()> {
+    for version in ["1.3", "1.2"] {
+        let server = Tls::of_uvicorn(Uvicorn { application: Application::Asgi, workers: 1 });
+        encrypted_requests_are_those_of_the_client(&server, version, "2")?;
+    }
+    Ok(())
 }

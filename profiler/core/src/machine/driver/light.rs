@@ -1,4 +1,4 @@
-//! Light mode: requests from the turns of traffic on each client's socket, threads from their light slices.
+//! Light mode: requests from the turns of traffic on each client's socket (of TLS without handshakes), threads from their light slices.
 //!
 //! In: light slices. Out: finished requests, threads' totals. A request begins with bytes received after bytes were sent
 //! (or on a new connection), and ends with the last bytes sent before the next are received; it is finished when that is
@@ -11,7 +11,7 @@ use crate::event::{Call, Light, LightWhat, Slice};
 use crate::machine::driver::follow;
 use crate::machine::driver::state::State;
 use crate::machine::time::piece::Piece;
-use crate::machine::wire::light_socket::{Active, Socket};
+use crate::machine::wire::light_socket::{Active, For, Socket};
 use crate::model::request::{Framing, Request, Stretch};
 use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
@@ -38,6 +38,9 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
         }
         return;
     }
+    let head = if state.heads.is_empty() { None } else { state.heads.remove(&light.tid) };
+    let head = head.filter(|head| head.sequence == light.sequence);
+    let captured = head.as_ref().map_or(&[][..], |head| head.bytes.as_ref());
     let mut slice = slice_of(light, time_ns);
     if let Some(mut thread) = follow::take_thread(state, &slice, time_ns, sink) {
         if let Some(repaired) = follow::continuity(state, &mut thread, &slice, time_ns) {
@@ -48,7 +51,23 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
         state.put_back(light.tid, thread);
     }
     let Some(mut socket) = enter(state, light, time_ns, sink) else { return };
+    let same_turn = light.account.blocked_ns == 0;
+    let (is_outside, arrival_ns) = match light.what {
+        LightWhat::Sent => (socket.sends_no_answer(light.bytes, same_turn), 0),
+        _ => match socket.receives(light.bytes, captured) {
+            For::Nothing => (true, 0),
+            For::Request => (false, light.arrival_ns),
+            For::RequestBehind => (false, 0),
+        },
+    };
+    let light = &Light { arrival_ns, ..*light };
     match light.what {
+        // No request, and no answer to one; but the time of one that waits for its answer.
+        _ if is_outside => {
+            if is_unanswered(&socket) {
+                advance(&mut socket, &slice, time_ns);
+            }
+        }
         LightWhat::Sent if light.bytes == INTERIM_BYTES && is_unanswered(&socket) => {
             advance(&mut socket, &slice, time_ns);
         }
@@ -119,7 +138,7 @@ fn enter(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut(En
         None => {}
     }
     let connection = state.wire.connections.count_one();
-    Some(Socket { generation: light.generation, connection, begun: 0, active: None })
+    Some(Socket::new(light.generation, connection))
 }
 
 fn is_unanswered(socket: &Socket) -> bool {
@@ -249,7 +268,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::Tid;
+    use crate::event::{Head, Tid};
     use crate::fact::Account;
 
     fn light(what: LightWhat, tid: Tid, since_ns: u64, time_ns: u64, arrival_ns: u64) -> (Light, u64) {
@@ -322,6 +341,70 @@ mod tests {
         ]);
         assert_eq!(requests.len(), 1);
         assert_eq!(requests[0].total_ns(), 60);
+    }
+
+    /// Messages on one connection that begin with these records, of which each receive has the header of its first.
+    fn encrypted(messages: &[(LightWhat, &[(u8, u16)])]) -> Vec<Request> {
+        let mut state = State::new(false);
+        (state.window_start_ns, state.watch_start_ns) = (0, 0);
+        let mut requests = Vec::new();
+        let mut sink = |entry: Entry| {
+            if let Entry::Request(request) = entry {
+                requests.push(*request);
+            }
+        };
+        let mut now_ns = 0;
+        for (number, (what, records)) in (1..).zip(messages) {
+            let (mut light, time_ns) = light(*what, 1, now_ns, now_ns + 100, 0);
+            let mut bytes = Vec::new();
+            for (kind, payload_bytes) in *records {
+                bytes.extend([*kind, 3, 3]);
+                bytes.extend(payload_bytes.to_be_bytes());
+                bytes.resize(bytes.len() + usize::from(*payload_bytes), crate::redact::FILLER);
+            }
+            (light.sequence, light.bytes) = (number, bytes.len() as u64);
+            if *what == LightWhat::Received {
+                bytes.truncate(511);
+                let head =
+                    Head { tgid: 1, tid: 1, sequence: number, fd: -1, inbound: true, offset_bytes: 0, bytes };
+                state.heads.insert(1, head);
+            }
+            take(&mut state, &light, time_ns, &mut sink);
+            now_ns = time_ns;
+        }
+        end_window(&mut state, &[], now_ns, &mut sink);
+        requests
+    }
+
+    #[test]
+    fn handshakes_and_farewells_are_no_requests_where_the_server_does_the_tls() {
+        use LightWhat::{Received, Sent};
+        let (hello, answer, farewell): (&[_], &[_], &[_]) = (&[(22, 512)], &[(23, 400)], &[(23, 19)]);
+        for (rest, tickets) in [
+            // TLS 1.3, the request apart from the handshake and read with it; 1.2.
+            (&[&[(20, 1), (23, 69)][..], &[(23, 80)]][..], &[(23, 250), (23, 250)][..]),
+            (&[&[(20, 1), (23, 69), (23, 80)]], &[]),
+            (&[&[(22, 70), (20, 1), (22, 40)], &[(23, 80)]], &[(22, 180), (20, 1), (22, 40)]),
+        ] {
+            let mut messages = vec![(Received, hello), (Sent, &[(22, 90), (23, 900)][..])];
+            for (place, records) in rest.iter().enumerate() {
+                messages.push((Received, *records));
+                let is_last = place + 1 == rest.len();
+                messages.push((Sent, if is_last { answer } else { tickets }));
+            }
+            messages.extend([
+                (Received, &[(23, 90)][..]),
+                (Sent, answer),
+                (Received, farewell),
+                (Sent, farewell),
+            ]);
+            let requests = encrypted(&messages);
+            assert_eq!(requests.len(), 2, "{rest:?}: {requests:?}");
+            for request in &requests {
+                assert_eq!(request.total_ns(), 100, "{request:?}");
+                assert!(!request.open && !request.truncated);
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@
 use rustc_hash::FxHashMap;
 
 use crate::event::Tid;
+use crate::machine::wire::http1::Inbound;
 use crate::model::request::Request;
+use crate::tls;
 
 /// The open connections of light mode.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +22,8 @@ pub(in crate::machine) struct Socket {
     /// Dense number of the connection.
     pub(in crate::machine) connection: u64,
     pub(in crate::machine) begun: u32,
+    /// What its client sends, where the server does the TLS itself.
+    pub(in crate::machine) encrypted: Option<Box<Inbound>>,
     pub(in crate::machine) active: Option<Active>,
 }
 
@@ -33,6 +37,62 @@ pub(in crate::machine) struct Active {
     pub(in crate::machine) is_responding: bool,
     /// The thread that moved its last bytes.
     pub(in crate::machine) owner: Tid,
+}
+
+/// What received bytes are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::machine) enum For {
+    /// No request: a handshake, an alert.
+    Nothing,
+    /// A request.
+    Request,
+    /// A request, and what stands before it is none: when the request itself arrived is not known.
+    RequestBehind,
+}
+
+impl Socket {
+    /// A connection of which nothing came yet.
+    pub(in crate::machine) const fn new(generation: u32, connection: u64) -> Self {
+        Self { generation, connection, begun: 0, encrypted: None, active: None }
+    }
+
+    /// Its request has an answer.
+    fn is_answered(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.is_responding)
+    }
+
+    /// `bytes` were received, the first of them captured where they begin with a record of TLS. Says what
+    /// they are for.
+    pub(in crate::machine) fn receives(&mut self, bytes: u64, captured: &[u8]) -> For {
+        /// Type of a record of the handshake, with which each connection begins.
+        const HANDSHAKE: u8 = 22;
+        let after_response = self.active.is_none() || self.is_answered();
+        if self.encrypted.is_none() {
+            if !tls::begins(captured) {
+                return For::Request;
+            }
+            let is_first = captured.first() == Some(&HANDSHAKE);
+            let inbound = if is_first { Inbound::default() } else { Inbound::uncertain() };
+            self.encrypted = Some(Box::new(inbound));
+        }
+        let Some(inbound) = &mut self.encrypted else { return For::Request };
+        let steps = inbound.push(bytes, captured, after_response);
+        match steps.iter().position(|step| !step.outside) {
+            None => For::Nothing,
+            Some(0) => For::Request,
+            Some(_) => For::RequestBehind,
+        }
+    }
+
+    /// `bytes` were sent; `same_turn`: by a thread that has not slept since it moved something before. Says whether they
+    /// are of TLS alone: a handshake, tickets, a farewell.
+    pub(in crate::machine) fn sends_no_answer(&mut self, bytes: u64, same_turn: bool) -> bool {
+        let answered = self.is_answered();
+        let is_open = self.active.is_some();
+        self.encrypted
+            .as_mut()
+            .is_some_and(|inbound| inbound.is_no_answer(bytes, answered, same_turn) || !is_open)
+    }
 }
 
 impl Sockets {
