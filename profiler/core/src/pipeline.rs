@@ -10,28 +10,21 @@ mod window;
 
 use std::collections::VecDeque;
 
-use rustc_hash::FxHashSet;
-
 use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
 
 use crate::decode;
 use crate::decode::open::slice_of;
-use crate::event::{Body, Change, Event, Lifecycle, Slice, Tid};
-use crate::fact::holders::ForeignHolders;
+use crate::event::{Body, Change, Event, Lifecycle, Slice};
 use crate::fact::queue::AcceptQueues;
 use crate::fact::{
-    Attached, CgroupCpu, Counters, DescriptorClass, DescriptorSeen, Fact, OpenSlice, Overhead, ProcessSeen,
-    SessionStarted, ThreadTotals,
+    Attached, CgroupCpu, Counters, DescriptorClass, DescriptorSeen, Fact, ProcessSeen, SessionStarted,
 };
 use crate::machine::driver::exchange_end::{end_predecessor, end_process};
 use crate::machine::driver::state::State;
-use crate::machine::driver::{evidence, light, serving};
-use crate::machine::join::front;
+use crate::machine::driver::{evidence, light, serving, topology};
 use crate::machine::runtime::handoff;
 use crate::machine::time::slot::Heat;
 use crate::machine::world::descriptor::Descriptors;
-use crate::machine::world::listener::Listeners;
-use crate::machine::world::queue::Queues;
 use crate::machine::world::waiter::Waits;
 use crate::machine::world::wake::Wakes;
 use crate::model::{CgroupWindow, Snapshot, Window};
@@ -112,23 +105,11 @@ struct Machines {
     state: State,
     session: SessionStarted,
     attached: Attached,
-    counters: Counters,
+    readings: counted::Readings,
     undecided_waits: u64,
-    cgroups: Vec<CgroupWindow>,
-    listeners: Listeners,
-    queues: Queues,
+    listening: listeners::Listening,
     wakes: Wakes,
     waits: Waits,
-    /// Processes with a listener of which nothing is known.
-    unread: FxHashSet<Tid>,
-    /// Descriptors of which it was asked what they are.
-    asked: FxHashSet<(Tid, i32)>,
-    /// Descriptors of listeners that listen anew, until it is known whether it is another.
-    renewed: FxHashSet<(Tid, i32)>,
-    foreign: ForeignHolders,
-    totals: Vec<ThreadTotals>,
-    open: Vec<OpenSlice>,
-    overhead: Option<Overhead>,
     window: Window,
     started: bool,
     received: counted::Received,
@@ -147,20 +128,11 @@ impl Pipeline {
                 state: State::new(settings.thread_slices),
                 session: SessionStarted::default(),
                 attached: Attached::default(),
-                counters: Counters::default(),
+                readings: counted::Readings::default(),
                 undecided_waits: 0,
-                cgroups: Vec::new(),
-                listeners: Listeners::default(),
-                queues: Queues::default(),
+                listening: listeners::Listening::default(),
                 wakes: Wakes::default(),
                 waits: Waits::default(),
-                unread: FxHashSet::default(),
-                asked: FxHashSet::default(),
-                renewed: FxHashSet::default(),
-                foreign: ForeignHolders::default(),
-                totals: Vec::new(),
-                open: Vec::new(),
-                overhead: None,
                 window: Window::default(),
                 started: false,
                 received: counted::Received::default(),
@@ -186,7 +158,7 @@ impl Pipeline {
     #[must_use]
     pub fn progress(&self) -> Progress {
         let machines = &self.machines;
-        let lost = finish::total(&machines.counters.lost);
+        let lost = finish::total(&machines.readings.counters.lost);
         Progress {
             completed: machines.state.product.summary.completed(),
             in_flight: machines.state.product.summary.in_flight,
@@ -242,7 +214,7 @@ impl Machines {
         if slice.last_holder_tid > 0 {
             slice.last_holder_tid = self.state.gil.thread(slice.tgid, slice.last_holder_tid);
         }
-        self.listeners.slice(slice, self.started);
+        self.listening.counts.slice(slice, self.started);
         self.wakes.slice(slice, self.started, sink);
         self.waits.slice(slice, &self.state.world, |slice| self.state.gil.is_wait(slice));
         self.follow_listeners(slice);
@@ -262,21 +234,21 @@ impl Machines {
             }
             Body::Connection(opened) => {
                 if !opened.seeded {
-                    self.listeners.accepted(&opened, time_ns, self.started);
+                    self.listening.counts.accepted(&opened, time_ns, self.started);
                     if self.started {
                         self.state.count_accept((opened.tgid, opened.listener_fd), 0);
                     }
                     if let Some(inode) =
                         self.state.world.processes.listener_inode(opened.tgid, opened.listener_fd)
                     {
-                        self.queues.accepted(inode, &opened, time_ns, self.started);
+                        self.listening.queues.accepted(inode, &opened, time_ns, self.started);
                     }
                     end_predecessor(&mut self.state, opened.tgid, opened.fd, time_ns, sink);
                 }
                 let number = self.state.wire.connections.open(&opened, time_ns);
                 self.comes_from_listener(number, &opened, time_ns);
                 if let Some(number) = number {
-                    front::opened(&mut self.state, number, &opened);
+                    topology::opened(&mut self.state, number, &opened);
                     let (tgid, fd) = (opened.tgid, opened.fd);
                     self.state.world.descriptors.open_client(tgid, fd, time_ns, number);
                 }
@@ -318,14 +290,12 @@ impl Machines {
             Change::Adopted => sink(Entry::Thread { tgid: lifecycle.tgid, tid: lifecycle.tid, name }),
             Change::Exec => state.gil.exec(lifecycle.tgid),
             Change::Exit { code } => {
-                self.listeners.forget(lifecycle.tid);
+                self.listening.forget(lifecycle.tid);
                 self.wakes.forget(lifecycle.tid);
                 self.waits.forget(lifecycle.tid);
-                self.asked.retain(|(tgid, _)| *tgid != lifecycle.tid);
-                self.renewed.retain(|(tgid, _)| *tgid != lifecycle.tid);
                 handoff::ended(&mut state.hand(), lifecycle.tgid, lifecycle.tid);
                 if let Some(thread) = state.runtime.threads.remove(lifecycle.tid) {
-                    state.was_busy(&thread, time_ns);
+                    thread.was_busy(&mut state.time, time_ns, state.window_start_ns);
                     state.end_thread(lifecycle.tid, thread, time_ns);
                 }
                 state.gil.samples.forget(lifecycle.tid);
@@ -365,35 +335,35 @@ impl Machines {
                 self.listener_seen(&listener);
                 self.state.join.topology_is_old = true;
             }
-            Fact::ForeignHolders(found) => self.foreign = found,
+            Fact::ForeignHolders(found) => self.listening.foreign = found,
             Fact::DescriptorSeen(seen) => descriptor_seen(&mut self.state.world.descriptors, seen),
             Fact::WindowStarted => self.start_window(time_ns),
             Fact::Tick => self.tick(time_ns, sink),
             Fact::Counters(counters) => self.count(counters, time_ns),
-            Fact::ListenerCounts(counts) => self.listeners.count(&counts, self.started),
+            Fact::ListenerCounts(counts) => self.listening.counts.count(&counts, self.started),
             Fact::AcceptQueues(reading) => self.read_queues(&reading, time_ns, sink),
-            Fact::QueueCounts(counts) => self.queues.count(&counts, self.started),
-            Fact::NetworkCounters(counters) => self.queues.network(&counters, self.started),
+            Fact::QueueCounts(counts) => self.listening.queues.count(&counts, self.started),
+            Fact::NetworkCounters(counters) => self.listening.queues.network(&counters, self.started),
             Fact::OpenFiles(reading) => self.state.product.drops.open_files(reading),
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
             Fact::ProcessMemory(memory) => self.state.product.by_process.remember(memory),
             // Before the window: what the threads were in the middle of when they were first seen.
-            Fact::OpenSlice(_) if self.open.len().max(self.state.initial.len()) >= MAX_OPEN => {
+            Fact::OpenSlice(_) if self.readings.open.len().max(self.state.initial.len()) >= MAX_OPEN => {
                 self.state.evicted = self.state.evicted.saturating_add(1);
             }
             Fact::OpenSlice(open) if !self.started => {
                 let found = slice_of(&open, time_ns);
-                self.listeners.found_inside(&found);
+                self.listening.counts.found_inside(&found);
                 self.waits.inside(&found, &self.state.world);
                 self.state.initial.insert(open.tid, found);
             }
-            Fact::OpenSlice(open) => self.open.push(open.as_of(time_ns)),
+            Fact::OpenSlice(open) => self.readings.open.push(open.as_of(time_ns)),
             Fact::ThreadTotals(totals) => {
-                if self.totals.len() < MAX_TOTALS {
-                    self.totals.push(totals);
+                if self.readings.totals.len() < MAX_TOTALS {
+                    self.readings.totals.push(totals);
                 }
             }
-            Fact::Overhead(overhead) => self.overhead = Some(overhead),
+            Fact::Overhead(overhead) => self.readings.overhead = Some(overhead),
             Fact::WindowRolled => self.roll(time_ns, sink),
             Fact::WindowEnded { reason } => {
                 self.window.end_ns = time_ns;
@@ -416,7 +386,7 @@ impl Machines {
     fn tick(&mut self, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
         // Where damage took the start of the window out of a recording, what is left still counts.
         self.start_window(time_ns);
-        front::expire(&mut self.state, Some(time_ns), sink);
+        self.state.expire(Some(time_ns), sink);
         let State { world, time, .. } = &mut self.state;
         self.waits.acceptors(world, |inode, tgid, since_ns| time.capacity.accepts(inode, tgid, since_ns));
         self.state.settle(None, sink);
@@ -434,7 +404,7 @@ impl Machines {
         });
         let unread = self.received.malformed.saturating_add(self.received.order.late_events);
         self.state.product.drops.lost.count(&counters, unread, time_ns);
-        self.counters = counters;
+        self.readings.counters = counters;
     }
 
     fn start_window(&mut self, time_ns: u64) {
@@ -447,7 +417,7 @@ impl Machines {
         self.window.start_ns = time_ns;
         self.state.window_start_ns = time_ns;
         self.state.watch_start_ns = time_ns;
-        self.queues.start(time_ns);
+        self.listening.queues.start(time_ns);
         // What was accepted before is no part of it.
         self.state.world.accepts.clear();
         self.state.time.busy.start(time_ns);
@@ -462,15 +432,15 @@ impl Machines {
             let address = seen.map(|seen| seen.address.clone()).unwrap_or_default();
             sink(Entry::AcceptQueue { time_ns, inode, address, depth: queue.depth });
         }
-        self.queues.read(reading, time_ns, self.started);
+        self.listening.queues.read(reading, time_ns, self.started);
     }
 
     fn cgroup(&mut self, seen: CgroupCpu) {
-        let has_room = self.cgroups.len() < MAX_CGROUPS;
-        match self.cgroups.iter_mut().find(|window| window.first.cgroup == seen.cgroup) {
+        let has_room = self.readings.cgroups.len() < MAX_CGROUPS;
+        match self.readings.cgroups.iter_mut().find(|window| window.first.cgroup == seen.cgroup) {
             Some(window) => window.last = seen,
             None if has_room => {
-                self.cgroups.push(CgroupWindow { first: seen.clone(), last: seen });
+                self.readings.cgroups.push(CgroupWindow { first: seen.clone(), last: seen });
             }
             None => self.state.evicted = self.state.evicted.saturating_add(1),
         }

@@ -1,7 +1,7 @@
 //! The order of the stages within a folder of modules: arrows point one way, and there is no circle.
 //!
-//! In: the tree; each stage is a folder there. Out: imports against the order, circles, modules without a stage; and what is listed as an
-//! exception and is none.
+//! In: the tree; each stage is a folder there. Out: imports against the order, circles, modules without a
+//! stage.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +16,6 @@ struct House<'a> {
     path: &'a str,
     /// The stages, lowest first: a module may import those of its own stage and of stages before it.
     stages: &'a [&'a str],
-    /// The one module that holds the state of all.
-    everything: &'a str,
-    /// Modules that import it though a stage of theirs comes before it. This list only ever becomes shorter.
-    takes_everything: &'a [&'a str],
-    /// Other imports against the order, or within a circle of one stage: from, to. This list only ever becomes shorter.
-    against: &'a [(&'a str, &'a str)],
 }
 
 const HOUSES: &[House<'static>] = &[MACHINE];
@@ -32,18 +26,6 @@ const MACHINE: House<'static> = House {
     folder: "profiler/core/src/machine/",
     path: "machine",
     stages: &["world", "lock", "time", "wire", "runtime", "join", "ledger", "product", "driver"],
-    everything: "driver::state",
-    takes_everything: &[
-        "join::front",
-        "ledger::exchange",
-        "ledger::finish",
-        "ledger::foreign",
-        "ledger::gil_party",
-        "ledger::slots",
-        "ledger::strand",
-        "ledger::turn",
-    ],
-    against: &[],
 };
 
 /// Who imports whom within a folder, with the place of the first such import.
@@ -61,7 +43,7 @@ impl House<'_> {
         Some(path.get(..2)?.join("::"))
     }
 
-    fn arrows(&self, files: &[File]) -> (BTreeSet<String>, Arrows) {
+    fn arrows(&self, files: &[File]) -> Arrows {
         let own: Vec<(&File, Vec<&str>)> = files
             .iter()
             .filter(|file| !file.is_unit_tests())
@@ -85,11 +67,7 @@ impl House<'_> {
                 arrows.entry((from.clone(), to)).or_insert_with(|| format!("{}:{line}", file.path));
             }
         }
-        (modules, arrows)
-    }
-
-    fn is_listed(&self, from: &str, to: &str) -> bool {
-        to == self.everything && self.takes_everything.contains(&from) || self.against.contains(&(from, to))
+        arrows
     }
 
     /// Whether an import points from a stage to one that comes after it.
@@ -98,33 +76,14 @@ impl House<'_> {
     }
 
     fn offences(&self, files: &[File]) -> Vec<Offence> {
-        let (_, arrows) = self.arrows(files);
+        let arrows = self.arrows(files);
         let mut offences = self.without_stage(files);
-        let mut kept = BTreeSet::new();
-        for ((from, to), at) in &arrows {
-            if self.is_listed(from, to) {
-                continue;
-            }
-            if self.points_up(from, to) {
-                offences.push(format!("{at}: {from} imports {to}, whose stage comes after its own"));
-            }
-            kept.insert((from.as_str(), to.as_str()));
+        for ((from, to), at) in arrows.iter().filter(|((from, to), _)| self.points_up(from, to)) {
+            offences.push(format!("{at}: {from} imports {to}, whose stage comes after its own"));
         }
-        for circle in circles(&kept) {
+        let all = arrows.keys().map(|(from, to)| (from.as_str(), to.as_str())).collect();
+        for circle in circles(&all) {
             offences.push(format!("{}: a circle of imports: {}", self.folder, circle.join(", ")));
-        }
-        let all = self.takes_everything.iter().map(|from| (*from, self.everything));
-        for (from, to) in all.chain(self.against.iter().copied()) {
-            let exists = arrows.contains_key(&(from.to_owned(), to.to_owned()));
-            let closes_circle = || reaches(&kept, to).contains(from);
-            if !exists {
-                offences.push(format!("{}: {from} does not import {to}: take it off the list", self.folder));
-            } else if !self.points_up(from, to) && !closes_circle() {
-                offences.push(format!(
-                    "{}: {from} may import {to}: take it off the list of what may not",
-                    self.folder
-                ));
-            }
         }
         offences
     }
@@ -138,18 +97,6 @@ impl House<'_> {
         };
         let found = files.iter().filter_map(name).filter(has_none);
         found.map(|name| format!("{}{name}.rs: stands in no stage", self.folder)).collect()
-    }
-
-    /// How many modules there are, and how many of them stand in the largest circle: with all imports, and without those of the state of all.
-    fn measure(&self, files: &[File]) -> (usize, usize, usize) {
-        let (modules, arrows) = self.arrows(files);
-        let all: BTreeSet<(&str, &str)> =
-            arrows.keys().map(|(from, to)| (from.as_str(), to.as_str())).collect();
-        let largest =
-            |arrows: &BTreeSet<(&str, &str)>| circles(arrows).iter().map(Vec::len).max().unwrap_or(0);
-        let others =
-            all.iter().copied().filter(|(from, to)| ![*from, *to].contains(&self.everything)).collect();
-        (modules.len(), largest(&all), largest(&others))
     }
 }
 
@@ -203,32 +150,13 @@ pub(super) fn offences(files: &[File]) -> Vec<Offence> {
     HOUSES.iter().flat_map(|house| house.offences(files)).collect()
 }
 
-/// The largest circle of each folder, in words.
-pub(super) fn measures(files: &[File]) -> Vec<String> {
-    let words = |house: &House<'_>| {
-        let (modules, largest, without) = house.measure(files);
-        format!(
-            "{}: {modules} modules, {largest} in the largest circle of imports, {without} without {}",
-            house.folder.trim_end_matches('/'),
-            house.everything
-        )
-    };
-    HOUSES.iter().map(words).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::file;
     use super::*;
 
-    const HOUSE: House<'static> = House {
-        folder: "core/src/machine/",
-        path: "machine",
-        stages: &["low", "high"],
-        everything: "high::state",
-        takes_everything: &[],
-        against: &[],
-    };
+    const HOUSE: House<'static> =
+        House { folder: "core/src/machine/", path: "machine", stages: &["low", "high"] };
 
     fn tree(texts: [&str; 4]) -> Vec<File> {
         let names = ["low/a", "low/b", "high/c", "high/state"];
@@ -276,38 +204,11 @@ mod tests {
     }
 
     #[test]
-    fn an_exception_must_exist_and_be_needed() {
-        let house = House {
-            takes_everything: &["low::a", "low::b"],
-            against: &[("low::b", "high::c"), ("high::c", "low::b")],
-            ..HOUSE
-        };
-        let texts = [
-            "use super::super::high::state::State;",
-            "use crate::machine::high::c;",
-            "use crate::machine::low::b;",
-            "",
-        ];
-        // `b` does not take all, and `c` may import `b`.
-        assert_eq!(house.offences(&tree(texts)).len(), 2);
-    }
-
-    #[test]
     fn each_module_stands_in_a_stage() {
         let mut files = tree(["", "", "", ""]);
         files.push(file("core/src/machine/low.rs", "pub mod a;"));
         files.push(file("core/src/machine/d.rs", ""));
         files.push(file("core/src/machine/middle/e.rs", ""));
         assert_eq!(HOUSE.offences(&files).len(), 2);
-    }
-
-    #[test]
-    fn the_largest_circle_is_measured_with_and_without_the_state_of_all() {
-        let files = tree(["use super::b;", "use super::a;", "use super::state;", "use super::c;"]);
-        assert_eq!(HOUSE.measure(&files), (4, 2, 2));
-        let all = "use super::c;";
-        let low = "use crate::machine::high::state;";
-        let files = tree([low, "use super::a;", "use crate::machine::low::b;", all]);
-        assert_eq!(HOUSE.measure(&files), (4, 4, 0));
     }
 }

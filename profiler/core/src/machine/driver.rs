@@ -11,6 +11,8 @@ mod late;
 pub mod light;
 mod meaning;
 pub mod now;
+mod publish;
 pub mod roll;
 pub mod serving;
 pub mod state;
+pub mod topology;

@@ -6,3 +6,4 @@ pub mod compose;
 pub mod front;
 pub mod link;
 pub mod state;
+pub mod topology;

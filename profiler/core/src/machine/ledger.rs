@@ -2,6 +2,7 @@
 //!
 //! In: pieces of time, who is running. Out: requests that begin, advance and finish.
 
+pub(super) mod books;
 pub(super) mod exchange;
 pub(super) mod finish;
 pub(super) mod foreign;

@@ -6,6 +6,7 @@ pub mod connection;
 pub(crate) mod ending;
 pub mod http1;
 pub mod light_socket;
+pub mod origin;
 pub mod request;
 pub(crate) mod signs;
 pub mod state;

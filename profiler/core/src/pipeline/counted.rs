@@ -2,8 +2,24 @@
 //!
 //! In: counters of the kernel side and of the stages before the machines. Out: their values over one window.
 
-use crate::fact::Counters;
+use crate::fact::{Counters, OpenSlice, Overhead, ThreadTotals};
+use crate::model::CgroupWindow;
 use crate::order::OrderCounts;
+
+/// What the source read beside events.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Readings {
+    /// Counters of the kernel side.
+    pub counters: Counters,
+    /// Of each cgroup the first and the last reading.
+    pub cgroups: Vec<CgroupWindow>,
+    /// The kernel's own account of threads.
+    pub totals: Vec<ThreadTotals>,
+    /// What threads are in the middle of.
+    pub open: Vec<OpenSlice>,
+    /// What measuring cost.
+    pub overhead: Option<Overhead>,
+}
 
 /// What came in, for law 4.
 #[derive(Clone, Copy, Debug, Default)]

@@ -12,8 +12,8 @@ use crate::event::Tid;
 use crate::fact::holders::ForeignHolders;
 use crate::fact::{Account, Attached, Overhead, ThreadTotals};
 use crate::machine::driver::exchange_end::end_window;
-use crate::machine::driver::light;
 use crate::machine::driver::state::State;
+use crate::machine::driver::{light, topology};
 use crate::machine::join::front;
 use crate::machine::time::slot::Busy;
 use crate::machine::world::queue::Measured;
@@ -38,10 +38,10 @@ impl Machines {
         let has_front_end = self.state.join.topology.has_front_end();
         let losses = self.losses(counted);
         let (conservation, impossible) =
-            conserved(&mut self.state, &losses, self.overhead.as_ref(), &self.totals);
+            conserved(&mut self.state, &losses, self.readings.overhead.as_ref(), &self.readings.totals);
         let recognised = recognise(&self.state.world.processes.seen, &self.state.world.processes.listeners);
         let server = recognised.kind.refine(&recognised.server, &observed(&self.state, &recognised));
-        let front_end = has_front_end.then(|| front::report(&self.state));
+        let front_end = has_front_end.then(|| front::report(&self.state.world, &self.state.join));
         let processes = processes(&self.state, &recognised);
         let listeners = self.told_listeners(waiting);
         let blind_spots = self.blind_spots(impossible, &listeners);
@@ -80,21 +80,21 @@ impl Machines {
             event_loops,
             front_end,
             listeners,
-            networks: self.queues.networks(),
+            networks: self.listening.queues.networks(),
             dropped,
             processes,
-            cgroups: self.cgroups,
+            cgroups: self.readings.cgroups,
             blind_spots,
             losses,
             conservation,
-            overhead: self.overhead,
+            overhead: self.readings.overhead,
         }
     }
 
     /// What threads are in the middle of ends with the window. Returns who waited for which listener.
     fn close(&mut self, sink: &mut dyn FnMut(Entry)) -> FxHashMap<u64, Found> {
         let end_ns = self.window.end_ns;
-        let open = std::mem::take(&mut self.open);
+        let open = std::mem::take(&mut self.readings.open);
         let slice = |open| {
             let mut slice = slice_of(open, end_ns);
             slice.holder_tid = self.state.gil.thread(slice.tgid, slice.holder_tid);
@@ -109,12 +109,12 @@ impl Machines {
         let state = &mut self.state;
         light::end_window(state, &open_calls, end_ns, sink);
         end_window(state, &slices, end_ns, sink);
-        front::look(state);
-        front::expire(state, None, sink);
+        topology::look(state);
+        state.expire(None, sink);
         state.settle(Some(end_ns), sink);
         state.time.busy.finish();
         state.time.busy_of.values_mut().for_each(Busy::finish);
-        if let Some(overhead) = &mut self.overhead {
+        if let Some(overhead) = &mut self.readings.overhead {
             // Of all threads, those that ended too: what is read at the end knows only the living.
             overhead.target_cpu_ns = state.runtime.ended_cpu_ns;
         }
@@ -141,9 +141,10 @@ impl Machines {
         if self.attached.is_light() {
             blind_spots.insert(0, light::NOT_TOLD.to_owned());
         }
-        blind_spots.extend(listeners_blind_spots(&self.foreign, &self.state));
+        blind_spots.extend(listeners_blind_spots(&self.listening.foreign, &self.state));
         let unread = listeners.iter().filter(|listener| !listener.is_closed && listener.queue.is_none());
-        blind_spots.extend(self.queues.blind_spot(unread.map(|listener| listener.seen.address.as_str())));
+        blind_spots
+            .extend(self.listening.queues.blind_spot(unread.map(|listener| listener.seen.address.as_str())));
         blind_spots
     }
 
@@ -152,16 +153,16 @@ impl Machines {
         if self.attached.is_light() {
             return Vec::new();
         }
-        let mut listeners = listeners::told(&self.state, &self.listeners);
+        let mut listeners = listeners::told(&self.state, &self.listening.counts);
         let measured = Measured {
             delays: self.attached.delays_measured,
             full_unix_queues: self.attached.counts_full_unix_queues(),
         };
         for listener in &mut listeners {
-            listener.queue = self.queues.finish(listener.seen.inode, self.window.end_ns, measured);
-            listener.foreign = listeners::held_by_others(listener, &self.state, &self.foreign);
+            listener.queue = self.listening.queues.finish(listener.seen.inode, self.window.end_ns, measured);
+            listener.foreign = listeners::held_by_others(listener, &self.state, &self.listening.foreign);
             listener.beside_free = self.state.time.capacity.finish(listener.seen.inode);
-            listener.is_deferred = self.queues.is_deferred(listener.seen.inode);
+            listener.is_deferred = self.listening.queues.is_deferred(listener.seen.inode);
             listener.woken = self.wakes.of(listener.seen.inode).cloned();
             let waiting = waiting.remove(&listener.seen.inode).unwrap_or_default();
             listener.waiters = waiting.rows;

@@ -3,19 +3,60 @@
 //! In: calls of traced threads, facts about listeners. Out: each count with the listener that it belongs to, whatever its
 //! descriptor means later; processes of which more must be read, as a call says that there is a listener and not which.
 
+use rustc_hash::FxHashSet;
+
 use crate::event::{Call, Connection, Slice, Tid};
+use crate::fact::holders::ForeignHolders;
 use crate::fact::{DescriptorClass, ListenerSeen};
+use crate::machine::world::listener::Listeners;
+use crate::machine::world::living::Living;
+use crate::machine::world::queue::Queues;
 
 use super::{Machines, Pipeline};
 
 /// Descriptors of which it was asked what they are.
 const MAX_ASKED: usize = 4096;
 
+/// What is known of listeners, beside what processes hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Listening {
+    /// Who accepted there.
+    pub counts: Listeners,
+    /// Accept queues.
+    pub queues: Queues,
+    /// Holders outside of the target.
+    pub foreign: ForeignHolders,
+    /// Processes with a listener of which nothing is known.
+    pub unread: FxHashSet<Tid>,
+    /// Descriptors of which it was asked what they are.
+    asked: FxHashSet<(Tid, i32)>,
+    /// Descriptors of listeners that listen again, until it is known whether it is another.
+    renewed: FxHashSet<(Tid, i32)>,
+}
+
+impl Listening {
+    /// A thread has ended, and with its last one a process.
+    pub(super) fn forget(&mut self, tid: Tid) {
+        self.counts.forget(tid);
+        self.asked.retain(|(tgid, _)| *tgid != tid);
+        self.renewed.retain(|(tgid, _)| *tgid != tid);
+    }
+
+    /// The next window begins.
+    pub(super) fn roll(&mut self, time_ns: u64, living: &Living) {
+        self.counts.roll(living);
+        self.queues.roll(time_ns, living);
+        self.asked.retain(|(tgid, _)| living.process(*tgid));
+        self.renewed.retain(|(tgid, _)| living.process(*tgid));
+        self.unread.retain(|tgid| living.process(*tgid));
+    }
+}
+
 impl Pipeline {
     /// Processes that have a listener of which nothing is known: a source that can look at them tells by
     /// [`Fact::ListenerSeen`](crate::fact::Fact::ListenerSeen). Each is named once.
     pub fn take_unread(&mut self) -> Vec<Tid> {
-        let mut unread: Vec<Tid> = self.machines.unread.drain().collect();
+        let mut unread: Vec<Tid> = self.machines.listening.unread.drain().collect();
         unread.sort_unstable();
         unread
     }
@@ -35,7 +76,7 @@ impl Machines {
                 } else {
                     self.state.world.processes.listen_unknown(tgid, fd);
                 }
-                self.asked.remove(&(tgid, fd));
+                self.listening.asked.remove(&(tgid, fd));
                 self.ask(tgid, fd);
             }
             Call::Close { fd } if is_listener(fd) => self.set_aside(tgid, fd, true),
@@ -66,7 +107,7 @@ impl Machines {
         let is_another =
             known.is_some_and(|known| known.inode != seen.inode && known.inode != 0 && seen.inode != 0);
         if is_another {
-            if !self.renewed.remove(&(seen.tgid, seen.fd)) {
+            if !self.listening.renewed.remove(&(seen.tgid, seen.fd)) {
                 self.set_aside(seen.tgid, seen.fd, true);
             }
             self.state.world.processes.no_longer(seen.tgid, seen.fd);
@@ -85,13 +126,13 @@ impl Machines {
         };
         self.state.time.capacity.accepts(inode, opened.tgid, time_ns);
         if let Some(connection) = number.and_then(|number| self.state.wire.connections.get_mut(number)) {
-            connection.listener_inode = inode;
+            connection.origin.listener_inode = inode;
         }
     }
 
     fn ask(&mut self, tgid: Tid, fd: i32) {
-        if self.asked.len() < MAX_ASKED && self.asked.insert((tgid, fd)) {
-            self.unread.insert(tgid);
+        if self.listening.asked.len() < MAX_ASKED && self.listening.asked.insert((tgid, fd)) {
+            self.listening.unread.insert(tgid);
         }
     }
 
@@ -104,11 +145,11 @@ impl Machines {
                 *sum = sum.saturating_add(count);
             }
         }
-        self.listeners.set_aside((tgid, fd), (tgid, aside));
+        self.listening.counts.set_aside((tgid, fd), (tgid, aside));
         if ends {
             self.state.world.processes.no_longer(tgid, fd);
-        } else if self.renewed.len() < MAX_ASKED {
-            self.renewed.insert((tgid, fd));
+        } else if self.listening.renewed.len() < MAX_ASKED {
+            self.listening.renewed.insert((tgid, fd));
         }
     }
 }
@@ -161,7 +202,7 @@ mod tests {
         call(&mut machines, Call::Listen { fd: 3, backlog: 9 }, 0);
         // Accepted before anybody could look which it is.
         accepted(&mut machines, 3, 2);
-        assert_eq!(machines.unread.iter().copied().collect::<Vec<_>>(), [1]);
+        assert_eq!(machines.listening.unread.iter().copied().collect::<Vec<_>>(), [1]);
         seen(&mut machines, 3, NEW);
         accepted(&mut machines, 3, 1);
         assert_eq!(told(machines), [(OLD, 4, true), (NEW, 3, false)]);
@@ -235,12 +276,12 @@ mod tests {
                 5,
             );
         }
-        assert_eq!(machines.unread.drain().collect::<Vec<_>>(), [1]);
+        assert_eq!(machines.listening.unread.drain().collect::<Vec<_>>(), [1]);
         machines.comes_from_listener(
             None,
             &Connection { tgid: 1, listener_fd: 8, ..Connection::accepted(1) },
             6,
         );
-        assert!(machines.unread.is_empty());
+        assert!(machines.listening.unread.is_empty());
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Call, Connection, Head};
-use crate::fact::{Account, EndReason};
+use crate::fact::{Account, EndReason, OpenSlice, Overhead};
 use crate::model::request::{Framing, Request};
 use crate::model::slot::Holding;
 use crate::phase::Phase;

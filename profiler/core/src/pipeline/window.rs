@@ -88,26 +88,22 @@ impl Machines {
         }
         self.windows.push_back(snapshot);
 
-        let open = std::mem::take(&mut self.open);
+        let open = std::mem::take(&mut self.readings.open);
         let living = self.state.roll(time_ns, &open, sink);
-        self.totals.clear();
-        self.overhead = None;
-        self.listeners.roll(&living);
-        self.queues.roll(time_ns, &living);
+        self.readings.totals.clear();
+        self.readings.overhead = None;
+        self.listening.roll(time_ns, &living);
         self.wakes.roll();
         self.waits.roll();
-        self.asked.retain(|(tgid, _)| living.process(*tgid));
-        self.renewed.retain(|(tgid, _)| living.process(*tgid));
-        self.unread.retain(|tgid| living.process(*tgid));
         for open in &open {
             self.waits.inside(&slice_of(open, time_ns), &self.state.world);
         }
-        self.cgroups = std::mem::take(&mut self.cgroups)
+        self.readings.cgroups = std::mem::take(&mut self.readings.cgroups)
             .into_iter()
             .map(|window| CgroupWindow { first: window.last.clone(), last: window.last })
             .collect();
         self.before = Before {
-            counters: self.counters.clone(),
+            counters: self.readings.counters.clone(),
             undecided_waits: self.undecided_waits,
             received: self.received,
         };
@@ -118,7 +114,7 @@ impl Machines {
     pub(super) fn counted(&self) -> Counted {
         let (now, before) = (&self.received, &self.before.received);
         Counted {
-            counters: self.counters.since(&self.before.counters),
+            counters: self.readings.counters.since(&self.before.counters),
             undecided_waits: self.undecided_waits.saturating_sub(self.before.undecided_waits),
             received: Received {
                 malformed: now.malformed.saturating_sub(before.malformed),

@@ -39,23 +39,27 @@ pub(super) fn effects(
     if let Call::Accept { listener_fd } = slice.call {
         accept(state, thread, at, listener_fd);
     }
-    let Some((fd, touch)) = meaning.touch else { return beside_clients(state, thread, at, sink) };
+    let Some((fd, touch)) = meaning.touch else {
+        beside_clients(state, thread, at, sink);
+        return state.publish(sink);
+    };
     let Some(number) = state.world.descriptors.connection(slice.tgid, fd) else { return };
-    thread.signs.in_front = front::is_in_front(state, number);
+    thread.signs.in_front = front::is_in_front(&state.wire, number);
     job::engage(thread, number, slice, touch);
-    slots::make_slot_of_reader(state, thread, number, slice, touch);
-    note_end(state, thread, (number, slice, exit_ns), touch, sink);
+    slots::make_slot_of_reader(&mut state.books(), thread, number, slice, touch);
+    note_end(state, thread, (number, slice, exit_ns), touch);
     match touch {
-        Touch::Read | Touch::Write => moves(state, thread, (number, slice, exit_ns), touch, captured, sink),
-        Touch::Shutdown => shutdown(state, thread, (number, slice, exit_ns), sink),
-        Touch::Close => close(state, thread, slice, fd, exit_ns, sink),
-        Touch::Register => register(state, thread, (number, slice, exit_ns), sink),
+        Touch::Read | Touch::Write => moves(state, thread, (number, slice, exit_ns), touch, captured),
+        Touch::Shutdown => shutdown(state, thread, (number, slice, exit_ns)),
+        Touch::Close => close(state, thread, slice, fd, exit_ns),
+        Touch::Register => register(state, thread, (number, slice, exit_ns)),
         Touch::WaitReadable | Touch::WaitWritable => {}
     }
     let is_idle = state.wire.connections.get(number).is_none_or(|connection| connection.requests.is_empty());
     let takes = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_ADD, .. });
     turn::touched(thread, exit_ns, takes && is_idle);
     job::touched(thread, exit_ns);
+    state.publish(sink);
 }
 
 /// An accept. One that succeeded has told of its connection, also where nobody saw it begin.
@@ -78,16 +82,19 @@ fn beside_clients(
 ) {
     let tgid = slice.tgid;
     let has_front_end = state.join.topology.has_front_end();
-    if has_front_end && let Some(before) = front::uses_again(state, thread, slice) {
-        finish::shut(state, before, sink);
+    if has_front_end && let Some(before) = front::uses_again(&state.wire, &state.join, thread, slice) {
+        finish::shut(&mut state.books(), before);
+        state.publish(sink);
     }
     if thread.is_loop() && !matches!(slice.call, Call::Make { .. }) {
-        foreign::foreign(state, thread, slice, exit_ns, sink);
+        foreign::foreign(&mut state.books(), thread, slice, exit_ns);
     } else if matches!(slice.call, Call::Write { .. }) && thread.slot.is_none() {
         handoff::note(&mut state.hand(), thread, slice, exit_ns);
     }
     if has_front_end {
-        front::call(state, thread, slice, exit_ns, sink);
+        state.publish(sink);
+        let ready = front::call(&state.world, (&mut state.wire, &mut state.join), thread, slice, exit_ns);
+        state.complete_all(ready, sink);
     }
     match slice.call {
         Call::Read { fd, .. } | Call::Write { fd } if slice.result > 0 => {
@@ -103,22 +110,22 @@ fn beside_clients(
         Call::CloseRange { first, last } if slice.result >= 0 => {
             let last = i32::try_from(last).unwrap_or(i32::MAX).min(state.world.descriptors.highest(tgid));
             for fd in i32::try_from(first).unwrap_or(i32::MAX)..=last {
-                close(state, thread, slice, fd, exit_ns, sink);
+                close(state, thread, slice, fd, exit_ns);
             }
         }
-        Call::Duplicate { fd } if slice.result >= 0 => duplicate(state, thread, slice, fd, exit_ns, sink),
+        Call::Duplicate { fd } if slice.result >= 0 => duplicate(state, thread, slice, fd, exit_ns),
         _ => {
-            replace(state, thread, slice, exit_ns, sink);
+            replace(state, thread, slice, exit_ns);
             state.world.descriptors.follow(slice, exit_ns);
         }
     }
     if thread.is_loop() && matches!(slice.call, Call::Make { .. }) {
-        foreign::foreign(state, thread, slice, exit_ns, sink);
+        foreign::foreign(&mut state.books(), thread, slice, exit_ns);
     }
 }
 
 /// The client has gone, if it has: up to here the thread worked for it, whoever closes the connection.
-fn note_end(state: &mut State, thread: &mut Thread, at: At<'_>, touch: Touch, sink: &mut dyn FnMut(Entry)) {
+fn note_end(state: &mut State, thread: &mut Thread, at: At<'_>, touch: Touch) {
     let (number, slice, exit_ns) = at;
     if slice.result > 0 || matches!(slice.result, EAGAIN | EINTR) {
         return;
@@ -132,52 +139,45 @@ fn note_end(state: &mut State, thread: &mut Thread, at: At<'_>, touch: Touch, si
     if matches!(touch, Touch::Read | Touch::Write)
         && connection.is_some_and(|connection| connection.works_unanswered(slice.tid))
     {
-        exchange::advance(state, thread, at, sink);
+        exchange::advance(&mut state.books(), thread, at);
     }
 }
 
 /// A read from a client, or a write to it.
-fn moves(
-    state: &mut State,
-    thread: &mut Thread,
-    at: At<'_>,
-    touch: Touch,
-    captured: Option<&[u8]>,
-    sink: &mut dyn FnMut(Entry),
-) {
+fn moves(state: &mut State, thread: &mut Thread, at: At<'_>, touch: Touch, captured: Option<&[u8]>) {
     let (number, slice, _) = at;
     let moved = u64::try_from(slice.result).unwrap_or(0);
     let bytes = Bytes { moved, captured: captured.unwrap_or_default() };
     match (touch, slice.call) {
         (Touch::Read, Call::Read { arrival_ns, .. }) if moved > 0 => {
-            exchange::read(state, thread, at, arrival_ns, &bytes, sink);
+            exchange::read(&mut state.books(), thread, at, arrival_ns, &bytes);
         }
         (Touch::Read, Call::Read { .. }) if slice.result == EAGAIN => {
-            turn::would_block(state, thread, number, Wants::ClientRead);
+            turn::would_block(&mut state.books(), thread, number, Wants::ClientRead);
         }
         (Touch::Write, _) if moved > 0 => {
             // Without the other flag the bit means something else.
             let status_line = slice.flags & STATUS_LINE == STATUS_LINE;
-            exchange::write(state, thread, at, status_line, &bytes, sink);
+            exchange::write(&mut state.books(), thread, at, status_line, &bytes);
         }
         (Touch::Write, _) if slice.result == EAGAIN => {
-            turn::would_block(state, thread, number, Wants::ClientWrite);
+            turn::would_block(&mut state.books(), thread, number, Wants::ClientWrite);
         }
         _ => {}
     }
 }
 
 /// The server ends its direction of a connection.
-fn shutdown(state: &mut State, thread: &mut Thread, at: At<'_>, sink: &mut dyn FnMut(Entry)) {
+fn shutdown(state: &mut State, thread: &mut Thread, at: At<'_>) {
     let (number, slice, exit_ns) = at;
     if !matches!(slice.call, Call::Shutdown { how: 1.., .. }) {
         return;
     }
     let connection = state.wire.connections.get_mut(number);
     if connection.is_some_and(|connection| connection.works_to_the_end(slice.tid)) {
-        exchange::advance(state, thread, at, sink);
+        exchange::advance(&mut state.books(), thread, at);
     }
-    finish::shut(state, number, sink);
+    finish::shut(&mut state.books(), number);
     if let Some(connection) = state.wire.connections.get_mut(number) {
         connection.shut = true;
         if connection.signs.shut_ns == 0 {
@@ -187,17 +187,17 @@ fn shutdown(state: &mut State, thread: &mut Thread, at: At<'_>, sink: &mut dyn F
 }
 
 /// A connection is put on a list of what is waited for, or taken off it.
-fn register(state: &mut State, thread: &mut Thread, at: At<'_>, sink: &mut dyn FnMut(Entry)) {
+fn register(state: &mut State, thread: &mut Thread, at: At<'_>) {
     let (number, slice, exit_ns) = at;
     // A loop also registers a connection in the middle of a response, to be told when its client takes more.
     if !runs_loop(state.view(), thread) {
-        finish::shut(state, number, sink);
+        finish::shut(&mut state.books(), number);
     }
     if let Call::EpollControl { operation, events, .. } = slice.call
         && slice.result >= 0
     {
         let awaits_writable = operation != EPOLL_CTL_DEL && events & EPOLLOUT != 0;
-        turn::register(state, thread, number, awaits_writable);
+        turn::register(&mut state.books(), thread, number, awaits_writable);
     }
     // A loop that takes a connection off its list hands it over; a slot that does so only tidies up.
     let hands_over = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. });
@@ -211,19 +211,12 @@ fn register(state: &mut State, thread: &mut Thread, at: At<'_>, sink: &mut dyn F
 }
 
 /// A descriptor gets another number, in place of what had it.
-fn duplicate(
-    state: &mut State,
-    thread: &mut Thread,
-    slice: &Slice,
-    fd: i32,
-    exit_ns: u64,
-    sink: &mut dyn FnMut(Entry),
-) {
+fn duplicate(state: &mut State, thread: &mut Thread, slice: &Slice, fd: i32, exit_ns: u64) {
     let made = i32::try_from(slice.result).unwrap_or(-1);
     if made == fd {
         return;
     }
-    close(state, thread, slice, made, exit_ns, sink);
+    close(state, thread, slice, made, exit_ns);
     state.world.descriptors.follow(slice, exit_ns);
     let copied = state.world.descriptors.connection(slice.tgid, made);
     if let Some(connection) = copied.and_then(|number| state.wire.connections.get_mut(number)) {
@@ -233,7 +226,7 @@ fn duplicate(
 
 /// The call made descriptors: connections that had their numbers are closed. Their close may still be on its way back from
 /// the kernel, on another thread; it frees the number before it returns.
-fn replace(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMut(Entry)) {
+fn replace(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let made = match slice.call {
         Call::Make { .. } => [i32::try_from(slice.result).unwrap_or(-1), -1],
         Call::MakePair { fds } => fds,
@@ -241,19 +234,12 @@ fn replace(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64, 
     };
     for fd in made.into_iter().filter(|fd| *fd >= 0 && slice.result >= 0) {
         if state.world.descriptors.connection(slice.tgid, fd).is_some() {
-            close(state, thread, &Slice { enter_ns: exit_ns, ..*slice }, fd, exit_ns, sink);
+            close(state, thread, &Slice { enter_ns: exit_ns, ..*slice }, fd, exit_ns);
         }
     }
 }
 
-fn close(
-    state: &mut State,
-    thread: &mut Thread,
-    slice: &Slice,
-    fd: i32,
-    exit_ns: u64,
-    sink: &mut dyn FnMut(Entry),
-) {
+fn close(state: &mut State, thread: &mut Thread, slice: &Slice, fd: i32, exit_ns: u64) {
     let Some(descriptor) = state.world.descriptors.close(slice.tgid, fd, slice.enter_ns) else { return };
     let Some(number) = descriptor.connection else { return };
     if let Some(connection) =
@@ -270,9 +256,9 @@ fn close(
             .get_mut(number)
             .is_some_and(|connection| connection.works_to_the_end(slice.tid))
     {
-        exchange::advance(state, thread, (number, slice, exit_ns), sink);
+        exchange::advance(&mut state.books(), thread, (number, slice, exit_ns));
     }
-    finish::end_connection(state, number, How::Closed, exit_ns, sink);
+    finish::end_connection(&mut state.books(), number, How::Closed, exit_ns);
     if thread.serving.is_some_and(|(serving, _)| serving == number) {
         thread.serving = None;
     }

@@ -6,7 +6,7 @@
 use crate::event::{Slice, Tid};
 use crate::machine::driver::state::State;
 use crate::machine::driver::{draw, late, meaning};
-use crate::machine::ledger::gil_party::Because;
+use crate::machine::ledger::gil_party::{self, Because};
 use crate::machine::ledger::{exchange, finish, slots, turn};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::time::piece::Piece;
@@ -22,8 +22,9 @@ pub fn end_process(state: &mut State, tgid: Tid, code: i64, at_ns: u64, sink: &m
     let held: Vec<_> = held.map(|request| (asked(request), at_ns.saturating_sub(request.start_ns))).collect();
     state.product.drops.process_ends(tgid, code, at_ns, &held);
     for number in numbers {
-        finish::end_connection(state, number, How::ProcessGone, at_ns, sink);
+        finish::end_connection(&mut state.books(), number, How::ProcessGone, at_ns);
     }
+    state.publish(sink);
     late::process_ends(state, tgid, sink);
     state.join.links.process_ends(tgid, at_ns);
     state.runtime.pools.process_ends(tgid);
@@ -32,7 +33,8 @@ pub fn end_process(state: &mut State, tgid: Tid, code: i64, at_ns: u64, sink: &m
 /// A descriptor's number was given to a new connection: the old one is gone, even if we lost its close.
 pub fn end_predecessor(state: &mut State, tgid: Tid, fd: i32, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
     if let Some(number) = state.world.descriptors.connection(tgid, fd) {
-        finish::end_connection(state, number, How::Closed, at_ns, sink);
+        finish::end_connection(&mut state.books(), number, How::Closed, at_ns);
+        state.publish(sink);
     }
 }
 
@@ -52,12 +54,13 @@ pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: 
             let Some(connection) = state.wire.connections.get_mut(number) else { break };
             let open_end = connection.outbound.until_turn();
             let Some(active) = connection.requests.front_mut() else { break };
-            let over = active.responding && open_end && !goes_on && !active.request.open;
+            let over = active.response.has_begun && open_end && !goes_on && !active.request.open;
             if !over {
                 active.pass(end_ns, active.unattended());
                 active.request.open = true;
             }
-            finish::finish_front(state, number, sink);
+            finish::finish_front(&mut state.books(), number);
+            state.publish(sink);
         }
     }
     let tids: Vec<Tid> = state.runtime.threads.tids().collect();
@@ -96,23 +99,24 @@ fn end_slice(
     let meaning = meaning::meaning_of(state, slice);
     let followed = state.gil.follow(&mut thread.gil.wait, slice, end_ns, state.window_start_ns);
     let part = followed.part;
-    crate::machine::ledger::gil_party::went_on(&mut thread, followed.tail_ns);
+    gil_party::went_on(&mut thread, followed.tail_ns);
     if let Some(wait) = followed.ended {
         thread.pending.has_waited(*wait);
     }
     let mut because = Because::default();
     if let Some(wait_ns) = part.wait_ns(slice, end_ns, state.window_start_ns) {
-        because = crate::machine::ledger::gil_party::held(state, &mut thread, slice, end_ns, wait_ns);
+        because = gil_party::held(&mut state.parties(), &mut thread, slice, end_ns, wait_ns);
     }
     // An attempt that goes on is as long as it is now, for what its thread serves now.
     if let Some(wait) = state.gil.end(tid, thread.gil.wait.episode.take(), state.window_start_ns) {
         thread.pending.has_waited(*wait);
     }
-    crate::machine::ledger::gil_party::settle(state, &mut thread, tid);
-    let (meaning, mut gap) = part.apply(meaning, Piece::gap(slice));
+    gil_party::settle(&mut state.parties(), &mut thread, tid);
+    let gap = thread.gap(slice, meaning::closes_file(slice, &meaning));
+    let (meaning, mut gap) = part.apply(meaning, gap);
     let held_by = because.by;
     gap.held_by = held_by;
-    slots::waited_for_its_turn(state, &mut thread, slice, &mut gap);
+    slots::waited_for_its_turn(&mut state.books(), &mut thread, slice, &mut gap);
     let serving = thread.serving;
     let idle = meaning::waits_for_work(state, &thread, slice, &meaning);
     late::arrive(state, tid, [Some(gap), None], slice.enter_ns, sink);
@@ -125,13 +129,13 @@ fn end_slice(
         draw::draw(slice, end_ns, (state, because), true, sink);
     }
     if idle && in_call {
-        turn::recognise(state, &mut thread, slice);
-        finish::leave(state, &mut thread, tid, slice.enter_ns, sink);
-        state.drain(&mut thread);
-        state.was_busy(&thread, slice.enter_ns);
-        turn::wait(state, &mut thread, slice, end_ns);
+        turn::recognise(state.view(), &mut thread, slice);
+        finish::leave(&mut state.books(), &mut thread, tid, slice.enter_ns);
+        thread.drain(state.window_start_ns);
+        thread.was_busy(&mut state.time, slice.enter_ns, state.window_start_ns);
+        turn::wait(&mut state.books(), &mut thread, slice, end_ns);
     } else {
-        state.make_slot_in_flight(&mut thread);
+        thread.make_slot_in_flight(&mut state.time);
         if in_call {
             let mut piece = Piece::call(slice, end_ns, &meaning);
             piece.holding = Some(meaning::holding(state, slice.tgid, &meaning));
@@ -139,12 +143,12 @@ fn end_slice(
             thread.pending.push(piece);
         }
         if !entry_unknown {
-            state.was_busy(&thread, end_ns);
+            thread.was_busy(&mut state.time, end_ns, state.window_start_ns);
         }
         if let Some((number, id)) = serving {
             let front = state.wire.connections.get(number).and_then(|c| c.requests.front());
             if front.is_some_and(|active| active.request.id == id) {
-                exchange::advance(state, &mut thread, (number, slice, end_ns), sink);
+                exchange::advance(&mut state.books(), &mut thread, (number, slice, end_ns));
                 if let Some(active) =
                     state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
                 {
@@ -153,5 +157,6 @@ fn end_slice(
             }
         }
     }
+    state.publish(sink);
     state.put_back(tid, thread);
 }

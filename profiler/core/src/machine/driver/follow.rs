@@ -62,7 +62,8 @@ fn begin_within(
         if let Some((fd, Touch::Write)) = meaning.touch
             && let Some(number) = state.world.descriptors.connection(thread.tgid, fd)
         {
-            exchange::write_within(state, thread, (number, initial, until_ns), sink);
+            exchange::write_within(&mut state.books(), thread, (number, initial, until_ns));
+            state.publish(sink);
         }
     } else {
         thread.job.work_start_ns = Some(until_ns);

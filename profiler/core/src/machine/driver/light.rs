@@ -47,7 +47,7 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
             slice = *repaired;
         }
         // Nothing of it belongs to a call; what belongs to a request is given to it below.
-        state.drain(&mut thread);
+        thread.drain(state.window_start_ns);
         state.put_back(light.tid, thread);
     }
     let Some(mut socket) = enter(state, light, time_ns, sink) else { return };

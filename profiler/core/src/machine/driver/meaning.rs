@@ -2,13 +2,14 @@
 //!
 //! In: a slice, what its thread is about, its connection. Out: its meaning, whether it waits for work, what holds the slot meanwhile.
 
-use crate::event::{Slice, Tid};
+use crate::event::{Call, Slice, Tid};
 use crate::machine::driver::state::State;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, job};
 use crate::machine::world::classify::{Idle, Meaning, Touch, classify};
 use crate::model::slot::Holding;
 use crate::phase::Phase;
+use crate::timeline::ThreadState;
 
 /// What a slice's call means, as its connection stands now.
 pub(in crate::machine) fn meaning_of(state: &State, slice: &Slice) -> Meaning {
@@ -18,6 +19,11 @@ pub(in crate::machine) fn meaning_of(state: &State, slice: &Slice) -> Meaning {
             .and_then(|number| state.wire.connections.get(number))
             .is_some_and(|c| c.inbound.head_complete())
     })
+}
+
+/// Whether a call closes a file.
+pub(super) const fn closes_file(slice: &Slice, meaning: &Meaning) -> bool {
+    matches!((slice.call, meaning.state), (Call::Close { .. }, ThreadState::File))
 }
 
 /// Whether a call is a wait for work, given what its thread is about.

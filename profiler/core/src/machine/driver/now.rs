@@ -113,8 +113,9 @@ fn requests(state: &State) -> Vec<RequestNow> {
     let open = connections.flat_map(|connection| {
         let open_end = connection.outbound.until_turn();
         // A response whose end nothing marks may be over already.
-        let may_be_over =
-            move |active: &Active| active.responding && open_end && !connection.surely_goes_on(active);
+        let may_be_over = move |active: &Active| {
+            active.response.has_begun && open_end && !connection.surely_goes_on(active)
+        };
         connection.requests.iter().filter(move |active| !may_be_over(active))
     });
     let mut requests: Vec<RequestNow> = open
@@ -125,7 +126,7 @@ fn requests(state: &State) -> Vec<RequestNow> {
             start_ns: active.request.start_ns,
             tgid: active.request.tgid,
             tid: active.owner,
-            responding: active.responding,
+            responding: active.response.has_begun,
         })
         .collect();
     requests.sort_by_key(|request| (request.start_ns, request.id));

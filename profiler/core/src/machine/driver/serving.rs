@@ -33,17 +33,14 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     };
 
     let meaning = meaning::meaning_of(state, slice);
-    gil_party::note(state, &mut thread, tid);
+    gil_party::note(&mut state.parties(), &mut thread, tid);
     let serving = thread.serving;
     let (part, because) = waits_for_lock(state, &mut thread, slice, exit_ns);
-    let mut gap = Piece::gap(slice);
-    if std::mem::replace(&mut thread.has_closed_file, closes_file(slice, &meaning)) {
-        gap = gap.after_close_of_file(slice);
-    }
+    let gap = thread.gap(slice, meaning::closes_file(slice, &meaning));
     let (meaning, mut gap) = part.apply(meaning, gap);
     let held_by = because.by;
     gap.held_by = held_by;
-    slots::waited_for_its_turn(state, &mut thread, slice, &mut gap);
+    slots::waited_for_its_turn(&mut state.books(), &mut thread, slice, &mut gap);
     if gap.length_ns() > 0 {
         state.note_child_wait(&thread, slice, &gap);
         thread.pending.push(gap);
@@ -86,26 +83,22 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         let waits =
             slice.inside.blocked_ns > 0 && matches!(meaning.blocked, Phase::Sleep | Phase::BackendWait);
         if waits && thread.serving.is_some() {
-            state.make_slot(&mut thread);
+            thread.make_slot(&mut state.time);
         }
     }
     if !idle && part == Part::None && handoff::is_woken_by_loop(state.view(), &thread, slice) {
         handoff::done(&mut state.hand(), &mut thread, slice);
-        state.drain(&mut thread);
+        thread.drain(state.window_start_ns);
         handoff::begin(&mut state.hand(), &mut thread, slice, exit_ns);
     }
     let captured = head.as_ref().map(|head| head.bytes.as_slice());
     effect::effects(state, &mut thread, (slice, exit_ns), &meaning, captured, sink);
     // A thread waits before it touches the request that it waits for.
     if part == Part::None {
-        gil_party::settle(state, &mut thread, tid);
+        gil_party::settle(&mut state.parties(), &mut thread, tid);
     }
     gil_party::turned(&mut thread, serving, exit_ns);
     state.put_back(tid, thread);
-}
-
-const fn closes_file(slice: &Slice, meaning: &Meaning) -> bool {
-    matches!((slice.call, meaning.state), (Call::Close { .. }, ThreadState::File))
 }
 
 /// What of the slice was a wait for the interpreter lock, and who had that.
@@ -117,9 +110,9 @@ fn waits_for_lock(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns
     }
     let mut because = Because::default();
     if let Some(wait_ns) = followed.part.wait_ns(slice, exit_ns, state.window_start_ns) {
-        because = gil_party::held(state, thread, slice, exit_ns, wait_ns);
+        because = gil_party::held(&mut state.parties(), thread, slice, exit_ns, wait_ns);
     } else if thread.serving.is_some() {
-        gil_party::settle(state, thread, slice.tid);
+        gil_party::settle(&mut state.parties(), thread, slice.tid);
     }
     (followed.part, because)
 }
@@ -135,7 +128,7 @@ fn waits_after_response(
     let mut piece = Piece::call(slice, exit_ns, meaning);
     piece.holding = None;
     thread.pending.push(piece);
-    state.was_busy(thread, slice.enter_ns);
+    thread.was_busy(&mut state.time, slice.enter_ns, state.window_start_ns);
     next_job(state, thread, exit_ns);
 }
 
@@ -147,16 +140,17 @@ fn wait_for_work(
     exit_ns: u64,
     sink: &mut dyn FnMut(Entry),
 ) {
-    turn::untouched(state, thread, slice);
-    strand::leave(state, thread, slice.enter_ns);
+    turn::untouched(&mut state.books(), thread, slice);
+    strand::leave(thread, slice.enter_ns, state.window_start_ns);
     // A loop's first wait may be one in the middle of a response.
-    turn::recognise(state, thread, slice);
-    finish::leave(state, thread, slice.tid, slice.enter_ns, sink);
+    turn::recognise(state.view(), thread, slice);
+    finish::leave(&mut state.books(), thread, slice.tid, slice.enter_ns);
+    state.publish(sink);
     handoff::done(&mut state.hand(), thread, slice);
-    state.drain(thread);
-    state.was_busy(thread, slice.enter_ns);
+    thread.drain(state.window_start_ns);
+    thread.was_busy(&mut state.time, slice.enter_ns, state.window_start_ns);
     next_job(state, thread, exit_ns);
-    turn::wait(state, thread, slice, exit_ns);
+    turn::wait(&mut state.books(), thread, slice, exit_ns);
     handoff::begin(&mut state.hand(), thread, slice, exit_ns);
 }
 

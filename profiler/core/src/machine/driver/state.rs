@@ -7,13 +7,14 @@ use rustc_hash::FxHashMap;
 use crate::event::{Head, Slice, Tid};
 use crate::fact::Account;
 use crate::machine::join::state::Join;
+use crate::machine::ledger::books::Told;
+use crate::machine::ledger::gil_party;
 use crate::machine::lock::gil::Locks;
 use crate::machine::product::by_process::{MAX_COUNTED, had_to_wait};
 use crate::machine::product::state::Product;
 use crate::machine::runtime::state::{Hand, Runtime, View};
-use crate::machine::runtime::thread::{Thread, Totals};
-use crate::machine::time::piece::{Piece, hold};
-use crate::machine::time::slot::Busy;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::time::piece::Piece;
 use crate::machine::time::state::Time;
 use crate::machine::wire::state::Wire;
 use crate::machine::world::classify::waits_for_child;
@@ -21,7 +22,7 @@ use crate::machine::world::state::World;
 use crate::model::Thread as ThreadTotal;
 use crate::model::request::Request;
 use crate::model::slot::{Holding, Slot};
-use crate::phase::{Phase, Phases};
+use crate::phase::Phase;
 use crate::timeline::Entry;
 
 /// Threads that have ended and are still listed.
@@ -60,7 +61,9 @@ pub struct State {
     pub goes_on: bool,
     /// The timeline wants thread slices.
     pub wants_slices: bool,
-    /// Threads that found no place.
+    /// What the ledger has settled and nobody has told on.
+    pub(super) told: Vec<Told>,
+    /// What found no place.
     pub evicted: u64,
 }
 
@@ -82,6 +85,7 @@ impl State {
             watch_start_ns: u64::MAX,
             goes_on: false,
             wants_slices,
+            told: Vec::new(),
             evicted: 0,
         }
     }
@@ -131,7 +135,7 @@ impl State {
         self.product.by_process.add(&request);
         if request.start_is_arrival && request.start_ns >= self.window_start_ns && had_to_wait(&request) {
             self.time.busy.arrive(request.start_ns);
-            self.busy_of(request.tgid).arrive(request.start_ns);
+            self.time.busy_of(request.tgid, self.window_start_ns).arrive(request.start_ns);
         }
         self.product.summary.add(&request);
         sink(Entry::Request(request));
@@ -146,63 +150,11 @@ impl State {
         }
     }
 
-    /// A thread becomes a slot: it reads requests. Where a server makes a thread for each connection, one that comes
-    /// after another has ended is the same unit of concurrency.
-    pub fn make_slot(&mut self, thread: &mut Thread) {
-        if thread.slot.is_some() || thread.signs.in_front {
-            return;
-        }
-        let ended = &self.time.ended_slots;
-        let vacant = self.time.vacant_slots.get_mut(&thread.tgid).and_then(|vacant| {
-            let before = |id: &u32| ended.get(id).is_some_and(|slot| slot.until_ns <= thread.since_ns);
-            let place = vacant.iter().position(before)?;
-            Some(vacant.swap_remove(place))
-        });
-        self.time.slots_come_and_go |= vacant.is_some();
-        thread.slot = Some(vacant.unwrap_or_else(|| {
-            let id = self.time.slot_count;
-            self.time.slot_count = self.time.slot_count.saturating_add(1);
-            self.time.capacity.has_slot(thread.tgid);
-            id
-        }));
-    }
-
-    /// It ended, or the window did, in the middle of its first request; a thread that hands requests over may only have
-    /// read one.
-    pub fn make_slot_in_flight(&mut self, thread: &mut Thread) {
-        if thread.serving.is_some() && !thread.signs.hands_over {
-            self.make_slot(thread);
-        }
-    }
-
     /// A gap of a thread that serves requests: what of it is a wait for a child process, which no phase names.
     pub fn note_child_wait(&mut self, thread: &Thread, slice: &Slice, gap: &Piece) {
         let is_told = gap.blocked == Phase::Unexplained && gap.start_ns >= self.window_start_ns;
         if thread.slot.is_some() && is_told && waits_for_child(slice.gap_blocked_call) {
             self.time.child_wait_ns = self.time.child_wait_ns.saturating_add(gap.account.blocked_ns);
-        }
-    }
-
-    /// A thread was held by a request from `start_ns` on, for these phases.
-    pub fn hold_for_request(&self, thread: &mut Thread, start_ns: u64, phases: &Phases) {
-        let read_ns = phases.get(Phase::ClientReadStall);
-        let write_ns = phases.get(Phase::ClientWriteStall);
-        let counts_from_ns = self.window_start_ns.max(thread.totals.drained_until_ns);
-        let before_ns = counts_from_ns.saturating_sub(start_ns).min(phases.total_ns());
-        let own_ns = phases.total_ns().saturating_sub(read_ns).saturating_sub(write_ns);
-        // A request that began before the window, or claims what the thread was known to do beside requests (on a loop: all from where it
-        // was last seen): what lies before is taken off its own part first.
-        let own_before_ns = before_ns.min(own_ns);
-        let stall_before_ns = before_ns - own_before_ns;
-        let read_before_ns = stall_before_ns.min(read_ns);
-        for (holding, sum_ns) in [
-            (Holding::Request, own_ns - own_before_ns),
-            (Holding::ClientReadStall, read_ns - read_before_ns),
-            (Holding::ClientWriteStall, write_ns.saturating_sub(stall_before_ns - read_before_ns)),
-        ] {
-            if let Some(held_ns) = thread.totals.holding_ns.get_mut(holding as usize) {
-                *held_ns = held_ns.saturating_add(sum_ns);
-            }
         }
     }
 
@@ -215,48 +167,13 @@ impl State {
         self.runtime.threads.put(tid, thread);
     }
 
-    /// Everything pending on a thread belongs to no request.
-    pub fn drain(&self, thread: &mut Thread) {
-        let Thread { pending, totals: Totals { holding_ns, drained_until_ns, .. }, .. } = thread;
-        pending.drain(|piece| {
-            if let Some(holding) = piece.holding {
-                hold(holding_ns, holding, piece.start_ns.max(self.window_start_ns), piece.end_ns);
-                *drained_until_ns = piece.end_ns;
-            }
-        });
-    }
-
-    /// A busy stretch of a thread is over.
-    pub fn was_busy(&mut self, thread: &Thread, until_ns: u64) {
-        if thread.slot.is_some()
-            && let Some(since_ns) = thread.busy_since_ns
-        {
-            self.time.capacity.was_busy(thread.tgid, since_ns, until_ns);
-            let since_ns = since_ns.max(self.window_start_ns);
-            if until_ns > since_ns {
-                self.time.busy.add(since_ns, until_ns);
-                self.busy_of(thread.tgid).add(since_ns, until_ns);
-                self.time.heat.add(thread.tgid, since_ns, until_ns);
-            }
-        }
-    }
-
-    fn busy_of(&mut self, tgid: Tid) -> &mut Busy {
-        let start_ns = self.window_start_ns;
-        self.time.busy_of.entry(tgid).or_insert_with(|| {
-            let mut busy = Busy::default();
-            busy.start(start_ns);
-            busy
-        })
-    }
-
     /// A slot that is still busy has been so up to its last slice: a thread that takes one job after the other waits
     /// for none, and its stretch would come when that time has been settled.
     fn busy_so_far(&mut self) {
         let mut threads = std::mem::take(&mut self.runtime.threads);
         for thread in threads.values_mut().filter(|thread| thread.slot.is_some()) {
             if thread.busy_since_ns.is_some_and(|since_ns| since_ns < thread.last_exit_ns) {
-                self.was_busy(thread, thread.last_exit_ns);
+                thread.was_busy(&mut self.time, thread.last_exit_ns, self.window_start_ns);
                 thread.busy_since_ns = Some(thread.last_exit_ns);
             }
         }
@@ -330,12 +247,12 @@ impl State {
     /// A thread ended, or the window did.
     pub fn end_thread(&mut self, tid: Tid, mut thread: Box<Thread>, until_ns: u64) {
         self.runtime.tasks.forget(tid);
-        self.drain(&mut thread);
+        thread.drain(self.window_start_ns);
         self.gil.end(tid, thread.gil.wait.episode.take(), self.window_start_ns);
-        crate::machine::ledger::gil_party::settle(self, &mut thread, tid);
+        gil_party::settle(&mut self.parties(), &mut thread, tid);
         self.runtime.ended_cpu_ns = self.runtime.ended_cpu_ns.saturating_add(thread.totals.account.cpu_ns);
         let is_loop = self.end_loop(tid, &mut thread, until_ns);
-        self.make_slot_in_flight(&mut thread);
+        thread.make_slot_in_flight(&mut self.time);
         if let Some(id) = thread.slot {
             self.end_slot(id, tid, &thread, until_ns);
             if let Some(slot) = self.time.ended_slots.get_mut(&id) {
@@ -354,25 +271,5 @@ impl State {
         } else {
             self.evicted = self.evicted.saturating_add(1);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::machine::time::piece::Piece;
-
-    #[test]
-    fn time_that_was_laid_to_something_beside_requests_is_not_held_by_a_request_that_claims_it_later() {
-        let state = State { window_start_ns: 0, ..State::new(false) };
-        let mut thread = Thread::default();
-        thread.pending.push(Piece { holding: Some(Holding::Housekeeping), ..Piece::unknown(100, 400) });
-        state.drain(&mut thread);
-        // What a request of a loop claims from where it was last seen is unexplained.
-        let mut phases = Phases::default();
-        phases.add(Phase::Unexplained, 700);
-        state.hold_for_request(&mut thread, 100, &phases);
-        let held = |holding: Holding| thread.totals.holding_ns[holding as usize];
-        assert_eq!((held(Holding::Housekeeping), held(Holding::Request)), (300, 400));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! In: nothing by itself; the machines change it. Out: tables that they share, each bounded, and sums.
 
-use crate::machine::join::front::Topology;
+use crate::machine::join::topology::Topology;
 use crate::machine::join::link::Links;
 
 /// Halves of requests that cross processes.
@@ -14,6 +14,4 @@ pub struct Join {
     pub topology_is_old: bool,
     /// Connections between a front end and the server behind it.
     pub links: Links,
-    /// Requests on these so far.
-    pub inner_count: u64,
 }

@@ -3,18 +3,18 @@
 //! In: reads and writes that moved bytes, ends of connections. Out: requests in their connection's queue, and finished
 //! ones.
 
-use crate::machine::driver::state::State;
 use crate::machine::join::front;
+use crate::machine::ledger::books::{Books, Told};
 use crate::machine::ledger::{finish, slots, strand, turn};
 use crate::machine::runtime::job;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::At;
 use crate::machine::wire::http1::{ResponseHead, Step};
+use crate::machine::wire::origin::Side;
 use crate::machine::wire::request::{Active, Beginning, Wants};
 use crate::model::request::Framing;
 use crate::model::request_start::RequestStart;
 use crate::phase::Phase;
-use crate::timeline::Entry;
 
 /// Pipelined requests followed on one connection.
 const MAX_PIPELINED: usize = 1024;
@@ -30,15 +30,14 @@ pub(in crate::machine) struct Bytes<'a> {
 
 /// A read moved bytes.
 pub(in crate::machine) fn read(
-    state: &mut State,
+    books: &mut Books<'_>,
     thread: &mut Thread,
     at: At<'_>,
     arrival_ns: u64,
     bytes: &Bytes<'_>,
-    sink: &mut dyn FnMut(Entry),
 ) {
     let (number, slice, exit_ns) = at;
-    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    let Some(connection) = books.wire.connections.get_mut(number) else { return };
     // After the server has ended its direction whatever still comes is drained and dropped: no request.
     if connection.shut {
         // Where a request ends that is encrypted is not known: what it is the verdict asks by its time.
@@ -49,15 +48,15 @@ pub(in crate::machine) fn read(
         return;
     }
     let open_end = connection.outbound.until_turn();
-    let after_response =
-        !connection.is_private() && connection.requests.front().is_none_or(|active| active.responding);
-    let wall_clock_offset_ns = state.world.wall_clock_offset_ns;
+    let after_response = !connection.is_private()
+        && connection.requests.front().is_none_or(|active| active.response.has_begun);
+    let wall_clock_offset_ns = books.world.wall_clock_offset_ns;
     let steps = connection.inbound.push(bytes.moved, bytes.captured, after_response);
     // A handshake asks for nothing.
     let asks = steps.iter().any(|step| !step.outside);
     if !connection.signs.has_read {
         connection.signs.has_read = asks;
-        state.product.drops.serves(slice.tgid);
+        books.told.push(Told::Reads(slice.tgid));
     }
     for step in steps {
         if step.outside {
@@ -65,18 +64,18 @@ pub(in crate::machine) fn read(
         }
         if step.begins {
             if open_end
-                && state
+                && books
                     .wire
                     .connections
                     .get(number)
-                    .is_some_and(|c| c.requests.front().is_some_and(|a| a.responding))
+                    .is_some_and(|c| c.requests.front().is_some_and(|a| a.response.has_begun))
             {
-                turn::ended_unseen(state, thread, number);
-                finish::shut(state, number, sink);
+                turn::ended_unseen(books.view(), thread, number);
+                finish::shut(books, number);
             }
-            begin(state, thread, at, arrival_ns, false);
+            begin(books, thread, at, arrival_ns, false);
         }
-        let Some(connection) = state.wire.connections.get_mut(number) else { return };
+        let Some(connection) = books.wire.connections.get_mut(number) else { return };
         let Some(active) = connection.requests.back_mut() else { continue };
         active.request.bytes_in = active.request.bytes_in.saturating_add(step.bytes);
         note_framing(&mut active.request.framing, &step);
@@ -89,48 +88,47 @@ pub(in crate::machine) fn read(
             active.request.trace_context = head.trace_context;
             active.request.request_start =
                 RequestStart::new(head.request_start, active.request.start_ns, wall_clock_offset_ns);
-            active.to_head = head.is_head;
+            active.response.to_head = head.is_head;
             active.request.service_start_ns = Some(exit_ns);
         }
     }
     thread.signs.reads = true;
-    state.world.processes.reads(slice.tgid, slice.tid);
-    front::name(state, number);
-    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    books.world.processes.reads(slice.tgid, slice.tid);
+    front::name(books.wire, books.join, number);
+    let Some(connection) = books.wire.connections.get_mut(number) else { return };
     connection.last_read_ns = exit_ns;
-    if connection.requests.front().is_some_and(|active| !active.responding) {
-        advance(state, thread, (number, slice, exit_ns), sink);
-        turn::has_read(state, thread, number, slice);
+    if connection.requests.front().is_some_and(|active| !active.response.has_begun) {
+        advance(books, thread, (number, slice, exit_ns));
+        turn::has_read(books, thread, number, slice);
     }
 }
 
 /// A write moved bytes.
 pub(in crate::machine) fn write(
-    state: &mut State,
+    books: &mut Books<'_>,
     thread: &mut Thread,
     at: At<'_>,
     status_line: bool,
     bytes: &Bytes<'_>,
-    sink: &mut dyn FnMut(Entry),
 ) {
     let (number, slice, _) = at;
-    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    let Some(connection) = books.wire.connections.get_mut(number) else { return };
     let is_encrypted = connection.inbound.is_encrypted();
-    if is_encrypted && !answers_encrypted(state, thread, at, bytes.moved, sink) {
+    if is_encrypted && !answers_encrypted(books, thread, at, bytes.moved) {
         return;
     }
-    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    let Some(connection) = books.wire.connections.get_mut(number) else { return };
     if connection.requests.is_empty() && connection.finished > 0 && !status_line {
         // What follows a finished response without a status line is no answer to anything: a body sent to HEAD.
         return;
     }
     if connection.requests.is_empty() {
         // A response to a request that was not seen: it began before us, or the server speaks first.
-        state.make_slot(thread);
-        begin(state, thread, at, 0, true);
+        thread.make_slot(books.time);
+        begin(books, thread, at, 0, true);
     }
-    let Some(connection) = state.wire.connections.get_mut(number) else { return };
-    let to_head = connection.requests.front().is_some_and(|active| active.to_head);
+    let Some(connection) = books.wire.connections.get_mut(number) else { return };
+    let to_head = connection.requests.front().is_some_and(|active| active.response.to_head);
     let steps = if is_encrypted {
         vec![connection.outbound.push_encrypted(bytes.moved)]
     } else {
@@ -138,29 +136,23 @@ pub(in crate::machine) fn write(
     };
     let answers = |step: &Step<ResponseHead>| step.bytes > 0 && !step.head.is_some_and(|head| head.interim);
     if steps.iter().any(answers) {
-        slots::make_slot_of_answerer(state, thread, number, slice.tid);
+        slots::make_slot_of_answerer(books, thread, number, slice.tid);
     }
     let mut advanced = None;
     for step in steps {
-        answer(state, thread, at, (&step, bytes.moved), &mut advanced, sink);
+        answer(books, thread, at, (&step, bytes.moved), &mut advanced);
     }
-    turn::note_last_chunk(state, thread, number);
-    let front = state.wire.connections.get(number).and_then(|c| c.requests.front());
+    turn::note_last_chunk(books.view(), thread, number);
+    let front = books.wire.connections.get(number).and_then(|c| c.requests.front());
     thread.serving =
         front.filter(|active| Some(active.request.id) == advanced).map(|a| (number, a.request.id));
 }
 
 /// Whether a write on an encrypted connection answers a request.
-fn answers_encrypted(
-    state: &mut State,
-    thread: &mut Thread,
-    at: At<'_>,
-    moved: u64,
-    sink: &mut dyn FnMut(Entry),
-) -> bool {
-    let Some(connection) = state.wire.connections.get_mut(at.0) else { return false };
+fn answers_encrypted(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>, moved: u64) -> bool {
+    let Some(connection) = books.wire.connections.get_mut(at.0) else { return false };
     let front = connection.requests.front();
-    let answered = front.is_some_and(|active| active.responding);
+    let answered = front.is_some_and(|active| active.response.has_begun);
     let since_ns = front.filter(|_| answered).map_or(connection.last_read_ns, |active| active.cursor_ns);
     // Since it was given to a request, the thread has waited for nothing.
     let same_turn = thread.job.work_start_ns.is_none_or(|start_ns| start_ns <= since_ns);
@@ -170,41 +162,40 @@ fn answers_encrypted(
         return false;
     }
     if is_no_answer {
-        advance(state, thread, at, sink);
+        advance(books, thread, at);
     }
     !is_no_answer
 }
 
 /// A part of a response. `advanced`: the request that has had the thread's time up to this write.
 fn answer(
-    state: &mut State,
+    books: &mut Books<'_>,
     thread: &mut Thread,
     at: At<'_>,
     (step, moved): (&Step<ResponseHead>, u64),
     advanced: &mut Option<u64>,
-    sink: &mut dyn FnMut(Entry),
 ) {
     let (number, slice, exit_ns) = at;
     if step.bytes == 0 {
         if step.complete {
-            finish::finish_front(state, number, sink);
+            finish::finish_front(books, number);
         }
         return;
     }
-    let front = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
+    let front = books.wire.connections.get(number).and_then(|connection| connection.requests.front());
     let Some(id) = front.map(|active| active.request.id) else {
-        return state.product.summary.impossible("response_without_request", 1);
+        return books.told.push(Told::Impossible("response_without_request"));
     };
     if advanced.is_none() {
-        advance(state, thread, at, sink);
+        advance(books, thread, at);
     } else if *advanced != Some(id)
-        && let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+        && let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
     {
         // A second response in the same write: until now its request waited behind the first.
         active.pass(exit_ns, Phase::PoolWait);
     }
     *advanced = Some(id);
-    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    let Some(connection) = books.wire.connections.get_mut(number) else { return };
     let is_private = connection.is_private();
     let awaits_writable = connection.awaits_writable && thread.is_loop();
     let Some(active) = connection.requests.front_mut() else { return };
@@ -212,7 +203,7 @@ fn answer(
     let request = &mut active.request;
     request.bytes_out = request.bytes_out.saturating_add(step.bytes);
     request.first_write_ns.get_or_insert(exit_ns);
-    if !active.responding {
+    if !active.response.has_begun {
         (request.tgid, request.tid) = (thread.tgid, slice.tid);
     }
     note_framing(&mut request.framing, step);
@@ -225,32 +216,27 @@ fn answer(
             request.status = head.status;
         }
     }
-    active.responding |= !interim;
+    active.response.has_begun |= !interim;
     if step.complete {
-        finish::finish_front(state, number, sink);
+        finish::finish_front(books, number);
     }
 }
 
 /// A thread was writing to a client when it was first seen, until the end of `at`: a request that began before us, and
 /// of whose response only this is known.
-pub(in crate::machine) fn write_within(
-    state: &mut State,
-    thread: &mut Thread,
-    at: At<'_>,
-    sink: &mut dyn FnMut(Entry),
-) {
+pub(in crate::machine) fn write_within(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>) {
     let (number, _, _) = at;
-    if state.wire.connections.get(number).is_none_or(|connection| !connection.requests.is_empty()) {
+    if books.wire.connections.get(number).is_none_or(|connection| !connection.requests.is_empty()) {
         return;
     }
-    state.make_slot(thread);
-    begin(state, thread, at, 0, true);
-    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    thread.make_slot(books.time);
+    begin(books, thread, at, 0, true);
+    let Some(connection) = books.wire.connections.get_mut(number) else { return };
     connection.outbound.within();
     if let Some(active) = connection.requests.front_mut() {
-        active.responding = true;
+        active.response.has_begun = true;
     }
-    advance(state, thread, at, sink);
+    advance(books, thread, at);
 }
 
 fn note_framing<H>(framing: &mut Framing, step: &Step<H>) {
@@ -262,25 +248,28 @@ fn note_framing<H>(framing: &mut Framing, step: &Step<H>) {
 }
 
 /// A request begins on a connection. `unseen`: its first bytes were not seen.
-fn begin(state: &mut State, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen: bool) {
+fn begin(books: &mut Books<'_>, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen: bool) {
     let (number, slice, exit_ns) = at;
-    let arrival_measured = state.world.arrival_measured;
-    let Some(connection) = state.wire.connections.get(number) else { return };
+    let arrival_measured = books.world.arrival_measured;
+    let Some(connection) = books.wire.connections.get(number) else { return };
     if connection.requests.len() >= MAX_PIPELINED {
-        state.evicted = state.evicted.saturating_add(1);
+        books.evict();
         return;
     }
-    let side = connection.side;
-    let id = front::next_request(state, side);
-    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    let side = connection.origin.side;
+    let id = books.wire.next_request(side);
+    if !matches!(side, Side::Inner { .. }) {
+        books.told.push(Told::Began);
+    }
+    let Some(connection) = books.wire.connections.get_mut(number) else { return };
     // Where the read itself waited, the bytes came at its wake-up; else they were there when it was entered.
     let waited = slice.inside.blocked_ns > 0;
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
     let read_at_ns = if waited { exit_ns.saturating_sub(awake_ns) } else { slice.enter_ns };
-    let seeded = connection.accepted_ns.is_none();
+    let seeded = connection.origin.accepted_ns.is_none();
     let (start_ns, start_is_arrival) = if unseen {
         let known_ns = thread.pending.start_ns().unwrap_or_else(|| slice.gap_start_ns());
-        (known_ns.max(state.watch_start_ns.min(slice.enter_ns)), false)
+        (known_ns.max(books.watch_start_ns.min(slice.enter_ns)), false)
     } else if arrival_ns > 0 {
         (arrival_ns.min(exit_ns), true)
     } else if arrival_measured && connection.last_read_ns > 0 && !waited {
@@ -295,7 +284,10 @@ fn begin(state: &mut State, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen
         index: connection.begun,
         start_ns,
         start_is_arrival,
-        accepted_ns: connection.accepted_ns.filter(|accepted_ns| start_is_arrival && *accepted_ns <= exit_ns),
+        accepted_ns: connection
+            .origin
+            .accepted_ns
+            .filter(|accepted_ns| start_is_arrival && *accepted_ns <= exit_ns),
         truncated: unseen && seeded,
         dispatched_ns: connection.dispatched_ns,
     };
@@ -312,43 +304,38 @@ fn begin(state: &mut State, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen
 }
 
 /// The oldest request of a connection takes the thread's time up to the end of its last piece.
-pub(in crate::machine) fn advance(
-    state: &mut State,
-    thread: &mut Thread,
-    at: At<'_>,
-    sink: &mut dyn FnMut(Entry),
-) {
+pub(in crate::machine) fn advance(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>) {
     let (number, slice, _) = at;
     let tid = slice.tid;
-    let Some(id) = state.wire.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
+    let Some(id) = books.wire.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
     else {
         return;
     };
-    if let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+    if let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
         && active.left_by == Some(tid)
     {
         active.part();
     }
-    turn::confirm(state, thread, tid, (number, id));
+    turn::confirm(books.view(), thread, tid, (number, id));
     if thread.is_loop() && thread.serving != Some((number, id)) {
-        strand::claim(state, thread, slice, (number, id));
+        strand::claim(books, thread, slice, (number, id));
     }
     let own_start_ns = job::take_start_ns(thread, slice);
     let own_start_ns = if thread.is_loop() && thread.serving != Some((number, id)) {
-        turn::turn_to(state, thread, at, id, sink)
+        turn::turn_to(books, thread, at, id)
     } else {
         own_start_ns
     };
     if thread.serving.is_some_and(|serving| serving != (number, id)) {
-        finish::leave(state, thread, tid, own_start_ns, sink);
+        finish::leave(books, thread, tid, own_start_ns);
     }
-    let window_start_ns = state.window_start_ns;
-    let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
+    let window_start_ns = books.window_start_ns;
+    let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
         return;
     };
     let taken = active.advance(thread.time(tid), own_start_ns, window_start_ns);
     active.request.slot = thread.slot.or(active.request.slot);
     thread.serving = Some((number, id));
-    state.hold_for_request(thread, taken.from_ns, &taken.phases);
-    turn::took(state, thread, number, slice, &taken.phases);
+    thread.hold_for_request(window_start_ns, taken.from_ns, &taken.phases);
+    turn::took(books, thread, number, slice, &taken.phases);
 }

@@ -4,7 +4,7 @@
 
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
-use crate::machine::driver::state::State;
+use crate::machine::ledger::books::Books;
 use crate::machine::ledger::turn::{self, asked_alone, goes_on};
 use crate::machine::ledger::{exchange, finish, strand};
 use crate::machine::runtime::asker::{self, Asker};
@@ -14,34 +14,22 @@ use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::Wants;
 use crate::machine::world::descriptor::EPOLL_CTL_DEL;
 use crate::machine::world::errno::{EAGAIN, EINPROGRESS};
-use crate::timeline::Entry;
 
 /// A call of a loop's thread that tells of no request by itself: whatever it is, its task runs. Of one that waits for its client or a back end the read tells
 /// more.
-fn runs(
-    state: &mut State,
-    thread: &mut Thread,
-    (slice, exit_ns): (&Slice, u64),
-    sink: &mut dyn FnMut(Entry),
-) {
-    let Some((number, id)) = task::at_work(state.view(), thread, slice.tid) else { return };
-    let active = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
+fn runs(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slice, u64)) {
+    let Some((number, id)) = task::at_work(books.view(), thread, slice.tid) else { return };
+    let active = books.wire.connections.get(number).and_then(|connection| connection.requests.front());
     let waits = active.is_none_or(|active| active.wants != Wants::Unknown);
     if thread.serving != Some((number, id)) && !waits {
-        exchange::advance(state, thread, (number, slice, exit_ns), sink);
+        exchange::advance(books, thread, (number, slice, exit_ns));
         turn::touched(thread, exit_ns, false);
     }
 }
 
 /// A call of a loop's thread on a descriptor that is no client's. Returns the request that the thread turns to by it, if
 /// there is one.
-pub(in crate::machine) fn foreign(
-    state: &mut State,
-    thread: &mut Thread,
-    slice: &Slice,
-    exit_ns: u64,
-    sink: &mut dyn FnMut(Entry),
-) {
+pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let tgid = slice.tgid;
     let Some(event_loop) = thread.serving_loop() else { return };
     let fd = match slice.call {
@@ -49,34 +37,38 @@ pub(in crate::machine) fn foreign(
             // Accepting is the loop's own work.
             event_loop.touched_ns = exit_ns;
             event_loop.has_heard(None);
-            strand::leave(state, thread, slice.enter_ns);
-            finish::leave(state, thread, slice.tid, slice.enter_ns, sink);
+            strand::leave(thread, slice.enter_ns, books.window_start_ns);
+            finish::leave(books, thread, slice.tid, slice.enter_ns);
             return;
         }
         Call::Make { class: DescriptorClass::Socket } => i32::try_from(slice.result).unwrap_or(-1),
         Call::Read { fd, .. } | Call::Write { fd } | Call::Connect { fd, .. } => fd,
         Call::EpollControl { fd, .. }
-            if state.world.descriptors.class(tgid, fd) == Some(DescriptorClass::Wakeup) =>
+            if books.world.descriptors.class(tgid, fd) == Some(DescriptorClass::Wakeup) =>
         {
             event_loop.woken();
             return;
         }
         // Whoever has its back end's answer and takes it off the loop's list runs; before that it is the loop's own doing.
-        Call::EpollControl { fd, operation: EPOLL_CTL_DEL, .. } if goes_on(state, event_loop, tgid, fd) => fd,
-        _ => return runs(state, thread, (slice, exit_ns), sink),
+        Call::EpollControl { fd, operation: EPOLL_CTL_DEL, .. }
+            if goes_on(books.view(), event_loop, tgid, fd) =>
+        {
+            fd
+        }
+        _ => return runs(books, thread, (slice, exit_ns)),
     };
     let reads = matches!(slice.call, Call::Read { .. }) && slice.result > 0;
-    let only = if reads { asked_alone(state, thread, tgid, fd) } else { None };
+    let only = if reads { asked_alone(books.view(), thread, tgid, fd) } else { None };
     let Some(event_loop) = thread.serving_loop() else { return };
     let Some(descriptor) =
-        state.world.descriptors.get(tgid, fd).filter(|known| known.class != DescriptorClass::Other)
+        books.world.descriptors.get(tgid, fd).filter(|known| known.class != DescriptorClass::Other)
     else {
         // Whoever waited for that may go on.
         if reads {
             event_loop.has_read_answer(slice.enter_ns, None);
             event_loop.runs(None, slice.enter_ns, false);
         }
-        return runs(state, thread, (slice, exit_ns), sink);
+        return runs(books, thread, (slice, exit_ns));
     };
     match descriptor.class {
         DescriptorClass::Backend { .. } | DescriptorClass::Socket if reads => {
@@ -87,32 +79,26 @@ pub(in crate::machine) fn foreign(
             event_loop.woken();
             return;
         }
-        _ => return runs(state, thread, (slice, exit_ns), sink),
+        _ => return runs(books, thread, (slice, exit_ns)),
     }
-    back_end(state, thread, (slice, exit_ns), (fd, descriptor.opened_ns), sink);
+    back_end(books, thread, (slice, exit_ns), (fd, descriptor.opened_ns));
 }
 
 /// A call on a back end's descriptor: whoever asks there goes on.
-fn back_end(
-    state: &mut State,
-    thread: &mut Thread,
-    (slice, exit_ns): (&Slice, u64),
-    back_end: BackEnd,
-    sink: &mut dyn FnMut(Entry),
-) {
+fn back_end(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slice, u64), back_end: BackEnd) {
     let tgid = slice.tgid;
     let fd = back_end.0;
-    let Some(descriptor) = state.world.descriptors.get(tgid, fd) else { return };
-    let told = task::at_work(state.view(), thread, slice.tid);
-    let known = descriptor.owner.filter(|place| state.wire.connections.is_live(*place));
+    let Some(descriptor) = books.world.descriptors.get(tgid, fd) else { return };
+    let told = task::at_work(books.view(), thread, slice.tid);
+    let known = descriptor.owner.filter(|place| books.wire.connections.is_live(*place));
     let owner =
-        told.or_else(|| known.filter(|place| !task::is_another_s(state.view(), thread, slice, *place)));
-    if owner.is_none() && strand::goes_on(state, thread, (slice, exit_ns), back_end, sink) {
+        told.or_else(|| known.filter(|place| !task::is_another_s(books.view(), thread, slice, *place)));
+    if owner.is_none() && strand::goes_on(books, thread, (slice, exit_ns), back_end) {
         return;
     }
     let asker = match owner {
         Some(place) => Asker::Known(place),
-        None => asker::find(state.view(), thread, slice),
+        None => asker::find(books.view(), thread, slice),
     };
     let place = match asker {
         Asker::Known(place) => {
@@ -129,25 +115,25 @@ fn back_end(
             }
             place
         }
-        Asker::Strand => return strand::open_further(state, thread, (slice, exit_ns), back_end),
+        Asker::Strand => return strand::open_further(books, thread, (slice, exit_ns), back_end),
         Asker::OneOf(places) => {
-            return strand::open(state, thread, (slice, exit_ns), back_end, &places, sink);
+            return strand::open(books, thread, (slice, exit_ns), back_end, &places);
         }
         Asker::Nobody => {
-            strand::leave(state, thread, slice.enter_ns);
-            finish::leave(state, thread, slice.tid, slice.enter_ns, sink);
+            strand::leave(thread, slice.enter_ns, books.window_start_ns);
+            finish::leave(books, thread, slice.tid, slice.enter_ns);
             let Some(event_loop) = thread.serving_loop() else { return };
             event_loop.touched_ns = exit_ns;
             if !matches!(slice.call, Call::Read { .. }) {
                 event_loop.runs(None, slice.enter_ns, false);
             }
-            return state.world.descriptors.own(tgid, fd, None);
+            return books.world.descriptors.own(tgid, fd, None);
         }
     };
-    exchange::advance(state, thread, (place.0, slice, exit_ns), sink);
-    state.world.descriptors.own(tgid, fd, Some(place));
+    exchange::advance(books, thread, (place.0, slice, exit_ns));
+    books.world.descriptors.own(tgid, fd, Some(place));
     turn::touched(thread, exit_ns, false);
-    if let Some(active) = state.wire.connections.get_mut(place.0).and_then(|c| c.requests.front_mut()) {
+    if let Some(active) = books.wire.connections.get_mut(place.0).and_then(|c| c.requests.front_mut()) {
         let asks = matches!(slice.call, Call::Write { .. }) && slice.result > 0;
         let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
         active.wants = if waits { Wants::Backend } else { Wants::Unknown };

@@ -4,14 +4,32 @@
 //! holders of a request.
 
 use crate::event::{Slice, Tid};
-use crate::machine::driver::state::State;
+use crate::machine::lock::gil::Locks;
 use crate::machine::lock::gil_edge::UNKNOWN;
 use crate::machine::lock::gil_held::{Held, Share, add_share};
 use crate::machine::lock::gil_holder::{HeldBy, Holders};
 use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::threads::Threads;
+use crate::machine::wire::state::Wire;
+use crate::machine::world::state::World;
 use crate::model::gil::{Holder, Party};
 use crate::model::gil_waits::{GilWait, GilWaits, HeldAt, Sites};
 use crate::model::path_shape::path_shape;
+
+/// The stages that know who waited for a lock, who had it, and what these are to others.
+#[derive(Debug)]
+pub struct Parties<'a> {
+    /// What there is.
+    pub world: &'a World,
+    /// What goes over connections.
+    pub wire: &'a Wire,
+    /// Live threads.
+    pub threads: &'a mut Threads,
+    /// Interpreter locks, and who waited for them.
+    pub locks: &'a mut Locks,
+    /// The timeline wants thread slices.
+    pub wants_slices: bool,
+}
 
 /// Because of whom a thread slept for the lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,9 +41,9 @@ pub struct Because {
 }
 
 /// What a thread is to others: the endpoint that it serves, or itself.
-fn party(state: &State, serving: Option<(u32, u64)>, tgid: Tid, tid: Tid) -> Party {
+fn party(wire: &Wire, serving: Option<(u32, u64)>, tgid: Tid, tid: Tid) -> Party {
     let request = serving.and_then(|(number, id)| {
-        let connection = state.wire.connections.get(number)?;
+        let connection = wire.connections.get(number)?;
         connection.requests.iter().map(|active| &active.request).find(|request| request.id == id)
     });
     match request {
@@ -36,25 +54,25 @@ fn party(state: &State, serving: Option<(u32, u64)>, tgid: Tid, tid: Tid) -> Par
 }
 
 /// Number of what a thread is to others, remembered as long as it serves the same request.
-fn number_of(state: &mut State, thread: &mut Thread, tid: Tid) -> u32 {
+fn number_of(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid) -> u32 {
     if let Some((serving, number)) = thread.gil.party
         && thread.serving == Some(serving)
     {
-        state.gil.edges.use_again(number);
+        parties.locks.edges.use_again(number);
         return number;
     }
-    let party = party(state, thread.serving, thread.tgid, tid);
+    let party = party(parties.wire, thread.serving, thread.tgid, tid);
     let is_named = !matches!(&party, Party::Endpoint(name) if name.is_empty());
-    let number = state.gil.edges.number(party);
+    let number = parties.locks.edges.number(party);
     thread.gil.party = thread.serving.filter(|_| is_named).map(|serving| (serving, number));
     number
 }
 
 /// A slice of a thread begins to be taken: if others have waited for the lock that it may hold, notes what it is to them, as
 /// the slice may end that. Where nobody waits this costs nothing.
-pub fn note(state: &mut State, thread: &mut Thread, tid: Tid) {
-    if thread.serving.is_some() && state.gil.is_contended(thread.tgid) {
-        number_of(state, thread, tid);
+pub fn note(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid) {
+    if thread.serving.is_some() && parties.locks.is_contended(thread.tgid) {
+        number_of(parties, thread, tid);
     }
 }
 
@@ -71,17 +89,23 @@ pub fn turned(thread: &mut Thread, before: Option<(u32, u64)>, exit_ns: u64) {
 
 /// A slice that ended at `exit_ns` is the next part of a thread's waiting, `wait_ns` long. Returns who had the lock, and for the
 /// timeline where both were.
-pub fn held(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64, wait_ns: u64) -> Because {
-    let first = holder(state, thread, slice, slice.holder_tid);
-    let then = passed_on(state, thread, slice, exit_ns);
+pub fn held(
+    parties: &mut Parties<'_>,
+    thread: &mut Thread,
+    slice: &Slice,
+    exit_ns: u64,
+    wait_ns: u64,
+) -> Because {
+    let first = holder(parties, thread, slice, slice.holder_tid);
+    let then = passed_on(parties, thread, slice, exit_ns);
     let later_ns = then.map_or(0, |(since_ns, _)| exit_ns.saturating_sub(since_ns).min(wait_ns));
     let first_ns = wait_ns.saturating_sub(later_ns);
-    let sites = state.gil.samples.waited(slice, first_ns, first, state.wants_slices);
+    let sites = parties.locks.samples.waited(slice, first_ns, first, parties.wants_slices);
     let not_honoured_ns = thread.gil.wait.episode.map_or(0, |episode| episode.not_honoured_ns());
     let not_honoured_ns = not_honoured_ns.min(first_ns);
     add_share(&mut thread.gil.held, Share { by: first, wait_ns: first_ns, waits: 1, not_honoured_ns });
     if let Some((_, by)) = then {
-        state.gil.samples.waited_unseen(slice.tid, by, later_ns);
+        parties.locks.samples.waited_unseen(slice.tid, by, later_ns);
         add_share(&mut thread.gil.held, Share { by, wait_ns: later_ns, waits: 1, not_honoured_ns: 0 });
     }
     let by = Holders { first, then };
@@ -91,13 +115,18 @@ pub fn held(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64,
 
 /// The lock passed to another while a thread slept for it: who had it at the end, if that one slept for it too, and when it was
 /// woken to take it.
-fn passed_on(state: &mut State, thread: &Thread, slice: &Slice, exit_ns: u64) -> Option<(u64, HeldBy)> {
+fn passed_on(
+    parties: &mut Parties<'_>,
+    thread: &Thread,
+    slice: &Slice,
+    exit_ns: u64,
+) -> Option<(u64, HeldBy)> {
     let last = slice.last_holder_tid;
     if last == slice.holder_tid || last == slice.tid {
         return None;
     }
-    let since_ns = state.gil.took_in(last, slice).filter(|since_ns| *since_ns < exit_ns)?;
-    Some((since_ns, holder(state, thread, slice, last)))
+    let since_ns = parties.locks.took_in(last, slice).filter(|since_ns| *since_ns < exit_ns)?;
+    Some((since_ns, holder(parties, thread, slice, last)))
 }
 
 /// The last part went on for `tail_ns` after its sleep.
@@ -109,53 +138,53 @@ pub fn went_on(thread: &mut Thread, tail_ns: u64) {
 }
 
 /// The thread `tid`, which had the lock while a thread's call waited for it.
-fn holder(state: &mut State, thread: &Thread, slice: &Slice, tid: Tid) -> HeldBy {
+fn holder(parties: &mut Parties<'_>, thread: &Thread, slice: &Slice, tid: Tid) -> HeldBy {
     // Who finds itself as the last holder let the lock go; who took it since is not known.
     if tid == 0 || tid == slice.tid {
         return HeldBy::UNKNOWN;
     }
-    if let Some(mut other) = state.runtime.threads.take(tid) {
+    if let Some(mut other) = parties.threads.take(tid) {
         // A number of another process: what the interpreter says of the thread is not so.
         let own = other.tgid == thread.tgid;
         let before = other.gil.party_before.filter(|(_, until_ns)| *until_ns > slice.enter_ns);
         let party = match before {
             _ if !own => UNKNOWN,
             Some((number, _)) => number,
-            None => number_of(state, &mut other, tid),
+            None => number_of(parties, &mut other, tid),
         };
-        state.runtime.threads.put(tid, other);
+        parties.threads.put(tid, other);
         return if own { HeldBy { party, tid } } else { HeldBy::UNKNOWN };
     }
-    if tid != thread.tgid && state.world.processes.seen.iter().any(|process| process.tgid == tid) {
+    if tid != thread.tgid && parties.world.processes.seen.iter().any(|process| process.tgid == tid) {
         return HeldBy::UNKNOWN;
     }
     // It has not made a call yet, or has ended.
     let party = Party::Thread { tgid: thread.tgid, tid, comm: String::new() };
-    HeldBy { party: state.gil.edges.number(party), tid }
+    HeldBy { party: parties.locks.edges.number(party), tid }
 }
 
 /// What the thread waited belongs to what it serves now.
-pub fn settle(state: &mut State, thread: &mut Thread, tid: Tid) {
-    let stood = state.gil.samples.blocks.has_ended(tid);
+pub fn settle(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid) {
+    let stood = parties.locks.samples.blocks.has_ended(tid);
     if thread.gil.held.is_empty() && !stood {
         return;
     }
-    let waiter = number_of(state, thread, tid);
+    let waiter = number_of(parties, thread, tid);
     if stood {
-        state.gil.samples.blocks.settle(tid, waiter);
+        parties.locks.samples.blocks.settle(tid, waiter);
     }
     for share in std::mem::take(&mut thread.gil.held) {
-        state.gil.edges.add(waiter, (thread.tgid, tid), &share);
+        parties.locks.edges.add(waiter, (thread.tgid, tid), &share);
     }
 }
 
 /// Who had the lock while a request waited for it, longest first.
 #[must_use]
-pub fn holders(state: &State, held: &Held) -> Vec<Holder> {
-    let name = |tid| state.world.processes.names.get(&tid).cloned().unwrap_or_default();
+pub fn holders(world: &World, locks: &Locks, held: &Held) -> Vec<Holder> {
+    let name = |tid| world.processes.names.get(&tid).cloned().unwrap_or_default();
     let mut holders: Vec<Holder> = held
         .iter()
-        .map(|(by, wait_ns)| Holder { party: state.gil.edges.party(by.party, name), tid: by.tid, wait_ns })
+        .map(|(by, wait_ns)| Holder { party: locks.edges.party(by.party, name), tid: by.tid, wait_ns })
         .filter(|holder| holder.party != Party::Unknown)
         .collect();
     holders.sort_by_key(|holder| (std::cmp::Reverse(holder.wait_ns), holder.tid));
@@ -164,14 +193,14 @@ pub fn holders(state: &State, held: &Held) -> Vec<Holder> {
 
 /// The waits of a request for the lock, one by one; `None`: there are none, or nobody asked.
 #[must_use]
-pub fn waits(state: &State, held: &Held) -> Option<Box<GilWaits>> {
+pub fn waits(world: &World, locks: &Locks, held: &Held) -> Option<Box<GilWaits>> {
     if held.waits.is_empty() {
         return None;
     }
-    let name = |tid| state.world.processes.names.get(&tid).cloned().unwrap_or_default();
-    let samples = &state.gil.samples;
+    let name = |tid| world.processes.names.get(&tid).cloned().unwrap_or_default();
+    let samples = &locks.samples;
     let listed = held.waits.longest().map(|wait| {
-        let party = state.gil.edges.party(wait.by.party, name);
+        let party = locks.edges.party(wait.by.party, name);
         let is_known = party != Party::Unknown;
         let (tid, wait_ns) = if is_known { (wait.by.tid, wait.held_ns) } else { (0, wait.length_ns()) };
         let found = wait.found.as_ref().filter(|_| is_known);

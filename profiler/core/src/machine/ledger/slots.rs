@@ -5,7 +5,7 @@
 use profiler_common::record::slice::FLAG_GAP_BLOCKED_MIXED;
 
 use crate::event::{Slice, Tid};
-use crate::machine::driver::state::State;
+use crate::machine::ledger::books::Books;
 use crate::machine::runtime::job::may_be_for_listener;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::time::piece::Piece;
@@ -17,7 +17,7 @@ use crate::machine::world::waiter::lock_of;
 /// it waited for its turn, and so for work. What is left of the gap begins where that ended. Where no call comes after it, the
 /// window's end found it there.
 pub(in crate::machine) fn waited_for_its_turn(
-    state: &mut State,
+    books: &mut Books<'_>,
     thread: &mut Thread,
     slice: &Slice,
     gap: &mut Piece,
@@ -34,8 +34,8 @@ pub(in crate::machine) fn waited_for_its_turn(
     {
         return;
     }
-    state.drain(thread);
-    state.was_busy(thread, gap.start_ns);
+    thread.drain(books.window_start_ns);
+    thread.was_busy(books.time, gap.start_ns, books.window_start_ns);
     gap.start_ns = gap.start_ns.saturating_add(slept_ns).min(gap.end_ns);
     gap.account.blocked_ns = gap.account.blocked_ns.saturating_sub(slept_ns);
     thread.busy_since_ns = Some(gap.start_ns);
@@ -46,36 +46,36 @@ pub(in crate::machine) fn waited_for_its_turn(
 /// A thread that waits for this one client, for a request's bytes, is a slot. One that only takes what is there may be a
 /// loop that hands requests over: it is a slot when it answers.
 pub(in crate::machine) fn make_slot_of_reader(
-    state: &mut State,
+    books: &mut Books<'_>,
     thread: &mut Thread,
     number: u32,
     slice: &Slice,
     touch: Touch,
 ) {
     let waits = matches!(touch, Touch::Read | Touch::WaitReadable) && slice.inside.blocked_ns > 0;
-    if waits && state.wire.connections.get(number).is_some_and(Connection::expects_request) {
-        state.make_slot(thread);
+    if waits && books.wire.connections.get(number).is_some_and(Connection::expects_request) {
+        thread.make_slot(books.time);
     }
 }
 
 /// Who begins the answer to a request has worked on it; if another thread read it, that one hands over its jobs.
 pub(in crate::machine) fn make_slot_of_answerer(
-    state: &mut State,
+    books: &mut Books<'_>,
     thread: &mut Thread,
     number: u32,
     tid: Tid,
 ) {
-    let front = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
-    let Some(active) = front.filter(|active| !active.responding) else { return };
+    let front = books.wire.connections.get(number).and_then(|connection| connection.requests.front());
+    let Some(active) = front.filter(|active| !active.response.has_begun) else { return };
     // Where that one has been in the same wait ever since, it is not known yet to have left the request.
     let reader = active.left_by.or(active.owner).filter(|reader| *reader != tid);
     thread.job.fed_by = reader.or(thread.job.fed_by);
-    if let Some(reader) = reader.and_then(|reader| state.runtime.threads.get_mut(reader)) {
+    if let Some(reader) = reader.and_then(|reader| books.runtime.threads.get_mut(reader)) {
         reader.signs.hands_over = true;
     }
-    if let Some(pool) = state.runtime.pools.get_mut(thread.tgid).filter(|pool| Some(pool.loop_tid) == reader)
+    if let Some(pool) = books.runtime.pools.get_mut(thread.tgid).filter(|pool| Some(pool.loop_tid) == reader)
     {
         pool.answers_elsewhere = true;
     }
-    state.make_slot(thread);
+    thread.make_slot(books.time);
 }

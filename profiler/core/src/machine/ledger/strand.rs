@@ -8,7 +8,7 @@
 //! its back end.
 
 use crate::event::{Call, Slice};
-use crate::machine::driver::state::State;
+use crate::machine::ledger::books::Books;
 use crate::machine::ledger::finish;
 use crate::machine::runtime::candidates::may_run;
 use crate::machine::runtime::strands::{BackEnd, Candidate, Others, Strand};
@@ -18,20 +18,19 @@ use crate::machine::wire::request::{Active, Beginning, Place, Wants};
 use crate::machine::world::descriptor::EPOLL_CTL_DEL;
 use crate::machine::world::errno::{EAGAIN, EINPROGRESS};
 use crate::phase::{Phase, Phases};
-use crate::timeline::Entry;
 
 /// Back ends that one of them opened.
 const MAX_BACK_ENDS: usize = 16;
 
 /// The thread turns to a strand: whomever it was about it leaves. Returns where the strand's own time begins.
-fn turn_to(state: &mut State, thread: &mut Thread, slice: &Slice, sink: &mut dyn FnMut(Entry)) -> u64 {
+fn turn_to(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -> u64 {
     let is_readiness = matches!(slice.call, Call::Read { .. });
     let other = thread.serving;
     let Some(event_loop) = thread.serving_loop() else { return slice.enter_ns };
     let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
     let is_first = event_loop.is_fresh();
     let may_other =
-        other.is_some_and(|place| may_run(state.view(), place)) || event_loop.strands.current_runs();
+        other.is_some_and(|place| may_run(books.view(), place)) || event_loop.strands.current_runs();
     // It uses the connection that was just made, or is done with one that has just answered: see `By::picks_up`.
     let is_done = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. });
     let picks_up = event_loop.defers() && (is_done || slice.back_end_ready_ns > 0);
@@ -42,11 +41,11 @@ fn turn_to(state: &mut State, thread: &mut Thread, slice: &Slice, sink: &mut dyn
     let is_later = is_readiness && !is_first || may_other && picks_up;
     let own_start_ns = if is_later || doubtful { slice.enter_ns } else { free_from_ns };
     let left_ns = if doubtful { free_from_ns } else { own_start_ns };
-    leave(state, thread, left_ns);
-    finish::leave(state, thread, slice.tid, left_ns, sink);
+    leave(thread, left_ns, books.window_start_ns);
+    finish::leave(books, thread, slice.tid, left_ns);
     if doubtful
         && let Some((number, id)) = other
-        && let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+        && let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
         && active.request.id == id
     {
         // Either of the two ran.
@@ -57,29 +56,28 @@ fn turn_to(state: &mut State, thread: &mut Thread, slice: &Slice, sink: &mut dyn
 
 /// One of several requests opens a back end.
 pub(in crate::machine) fn open(
-    state: &mut State,
+    books: &mut Books<'_>,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
     back_end: BackEnd,
     candidates: &[Place],
-    sink: &mut dyn FnMut(Entry),
 ) {
-    let own_start_ns = turn_to(state, thread, slice, sink);
-    let task = state.runtime.tasks.of(slice.tid);
+    let own_start_ns = turn_to(books, thread, slice);
+    let task = books.runtime.tasks.of(slice.tid);
     let Some(event_loop) = thread.serving_loop() else { return };
     // A name was resolved before, by a thread of the loop's pool.
     let of_task = task.map(|task| (task, event_loop.tasks.another_until_ns(task)));
-    let job = handoff::take_free(&mut state.hand(), slice.tgid, event_loop.looks.recent_ns(), of_task);
+    let job = handoff::take_free(&mut books.hand(), slice.tgid, event_loop.looks.recent_ns(), of_task);
     let job = job.filter(|job| job.begin_ns < own_start_ns);
     // Where a job of one of them is known it may be that one.
-    let is_given = !candidates.iter().any(|place| asker::handed_to(state.view(), *place).is_some());
+    let is_given = !candidates.iter().any(|place| asker::handed_to(books.view(), *place).is_some());
     let given = if is_given {
-        handoff::take_given(&mut state.hand(), slice.tgid, slice.enter_ns, of_task)
+        handoff::take_given(&mut books.hand(), slice.tgid, slice.enter_ns, of_task)
     } else {
         None
     };
     let begun_ns = job.as_ref().map_or(own_start_ns, |job| job.begin_ns);
-    let connections = &state.wire.connections;
+    let connections = &books.wire.connections;
     let candidates = candidates.iter().filter_map(|place| {
         let active = connections.active(*place)?;
         let from_ns = active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns);
@@ -91,7 +89,7 @@ pub(in crate::machine) fn open(
                 let asked = task.is_none()
                     && event_loop
                         .strands
-                        .may_have_been(*place, from_ns, |place| state.wire.connections.is_open(place));
+                        .may_have_been(*place, from_ns, |place| books.wire.connections.is_open(place));
                 event_loop.explain(asked, from_ns, begun_ns, Wants::Unknown, 0)
             }
         };
@@ -129,12 +127,12 @@ pub(in crate::machine) fn open(
         has_asked: false,
         of_turn: (0, Phases::default()),
     });
-    touch(state, thread, (slice, exit_ns), number, own_start_ns);
+    touch(books, thread, (slice, exit_ns), number, own_start_ns);
 }
 
 /// The strand that the thread is about opens a further back end: nothing came in between.
 pub(in crate::machine) fn open_further(
-    state: &mut State,
+    books: &mut Books<'_>,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
     back_end: BackEnd,
@@ -146,18 +144,17 @@ pub(in crate::machine) fn open_further(
     {
         strand.back_ends.push(back_end);
     }
-    touch(state, thread, (slice, exit_ns), number, slice.gap_start_ns());
+    touch(books, thread, (slice, exit_ns), number, slice.gap_start_ns());
 }
 
 /// A call on a back end that is a strand's; whether it is one.
 pub(in crate::machine) fn goes_on(
-    state: &mut State,
+    books: &mut Books<'_>,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
     back_end: BackEnd,
-    sink: &mut dyn FnMut(Entry),
 ) -> bool {
-    let task = state.runtime.tasks.of(slice.tid);
+    let task = books.runtime.tasks.of(slice.tid);
     let Some(event_loop) = thread.serving_loop() else { return false };
     let strands = &mut event_loop.strands;
     let is_task_s = |strand: &&mut Strand| task.is_some() && strand.task == task;
@@ -174,7 +171,7 @@ pub(in crate::machine) fn goes_on(
     }
     let number = strand.number;
     if strands.current == Some(number) {
-        touch(state, thread, (slice, exit_ns), number, slice.gap_start_ns());
+        touch(books, thread, (slice, exit_ns), number, slice.gap_start_ns());
         return true;
     }
     if strand.has_asked && !is_of_task && matches!(slice.call, Call::Write { .. }) {
@@ -184,7 +181,7 @@ pub(in crate::machine) fn goes_on(
         }
         return false;
     }
-    let own_start_ns = turn_to(state, thread, slice, sink);
+    let own_start_ns = turn_to(books, thread, slice);
     let Some(event_loop) = thread.serving_loop() else { return true };
     let Some(mut strand) = event_loop.strands.take(number) else { return true };
     let account = &mut strand.account;
@@ -196,13 +193,13 @@ pub(in crate::machine) fn goes_on(
     }
     account.pass(own_start_ns, Phase::Unexplained);
     event_loop.strands.list.push(strand);
-    touch(state, thread, (slice, exit_ns), number, own_start_ns);
+    touch(books, thread, (slice, exit_ns), number, own_start_ns);
     true
 }
 
 /// A strand takes the thread's time up to the end of this call.
 fn touch(
-    state: &mut State,
+    books: &mut Books<'_>,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
     number: u64,
@@ -212,8 +209,8 @@ fn touch(
     else {
         return;
     };
-    let taken = strand.account.advance(thread.time(slice.tid), own_start_ns, state.window_start_ns);
-    state.hold_for_request(thread, taken.from_ns, &taken.phases);
+    let taken = strand.account.advance(thread.time(slice.tid), own_start_ns, books.window_start_ns);
+    thread.hold_for_request(books.window_start_ns, taken.from_ns, &taken.phases);
     strand.touched_ns = exit_ns;
     let moved = slice.result > 0;
     let asks = matches!(slice.call, Call::Write { .. }) && moved;
@@ -236,7 +233,7 @@ fn touch(
 }
 
 /// The thread turns from its strand to something else, or waits.
-pub(in crate::machine) fn leave(state: &State, thread: &mut Thread, until_ns: u64) {
+pub(in crate::machine) fn leave(thread: &mut Thread, until_ns: u64, window_start_ns: u64) {
     let Some(event_loop) = thread.event_loop.as_deref_mut() else { return };
     let Some(mut strand) =
         event_loop.strands.current.take().and_then(|number| event_loop.strands.take(number))
@@ -255,14 +252,14 @@ pub(in crate::machine) fn leave(state: &State, thread: &mut Thread, until_ns: u6
     }
     strand.had(event_loop.looks.turn_start_ns(), &phases);
     event_loop.strands.list.push(strand);
-    state.hold_for_request(thread, from_ns, &phases);
+    thread.hold_for_request(window_start_ns, from_ns, &phases);
 }
 
 /// A request goes on by this call: strands that turn out to be its own become part of it.
-pub(in crate::machine) fn claim(state: &mut State, thread: &mut Thread, slice: &Slice, place: Place) {
+pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, place: Place) {
     let runs = !matches!(slice.call, Call::Read { .. });
-    let task = state.runtime.tasks.of(slice.tid);
-    let has_no_task = |place: Place| state.wire.connections.is_open(place);
+    let task = books.runtime.tasks.of(slice.tid);
+    let has_no_task = |place: Place| books.wire.connections.is_open(place);
     let Some(event_loop) = thread.serving_loop() else { return };
     if event_loop.strands.list.is_empty() {
         return;
@@ -296,7 +293,7 @@ pub(in crate::machine) fn claim(state: &mut State, thread: &mut Thread, slice: &
         let Some(strand) = strand else { continue };
         let is_current = current == Some(number);
         let (begun_ns, until_ns, of_turn) = (strand.begun_ns, strand.account.cursor_ns, strand.of_turn);
-        let is_joined = join(state, slice, place, strand, is_current);
+        let is_joined = join(books, slice, place, strand, is_current);
         let Some(event_loop) = thread.serving_loop() else { return };
         if !is_joined {
             event_loop.strands.forget(number);
@@ -307,7 +304,7 @@ pub(in crate::machine) fn claim(state: &mut State, thread: &mut Thread, slice: &
             && followed.is_some_and(|(followed, by_order)| by_order && followed == number);
         event_loop.found_strand(place, by_order, slice.enter_ns);
         if of_turn.0 == event_loop.looks.turn_start_ns()
-            && let Some(active) = state.wire.connections.get(place.0).and_then(|c| c.requests.front())
+            && let Some(active) = books.wire.connections.get(place.0).and_then(|c| c.requests.front())
         {
             let request = &active.request;
             event_loop.share(place.1, &of_turn.1, || (&request.method, &request.path));
@@ -323,11 +320,11 @@ pub(in crate::machine) fn claim(state: &mut State, thread: &mut Thread, slice: &
 }
 
 /// A strand becomes part of its request; `false`: the request's account goes beyond its beginning already.
-fn join(state: &mut State, slice: &Slice, place: Place, strand: Strand, is_current: bool) -> bool {
+fn join(books: &mut Books<'_>, slice: &Slice, place: Place, strand: Strand, is_current: bool) -> bool {
     let candidate = strand.candidates.iter().find(|candidate| candidate.place == place);
     let Some(before) = candidate.map(|candidate| candidate.before) else { return false };
     let active =
-        state.wire.connections.get_mut(place.0).and_then(|connection| connection.requests.front_mut());
+        books.wire.connections.get_mut(place.0).and_then(|connection| connection.requests.front_mut());
     let Some(active) = active.filter(|active| active.request.id == place.1) else { return false };
     active.part();
     if strand.begun_ns < active.cursor_ns {
@@ -343,9 +340,9 @@ fn join(state: &mut State, slice: &Slice, place: Place, strand: Strand, is_curre
     active.left_by = (!is_current).then_some(slice.tid);
     for (fd, opened_ns) in strand.back_ends {
         let is_it =
-            state.world.descriptors.get(slice.tgid, fd).is_some_and(|found| found.opened_ns == opened_ns);
+            books.world.descriptors.get(slice.tgid, fd).is_some_and(|found| found.opened_ns == opened_ns);
         if is_it {
-            state.world.descriptors.own(slice.tgid, fd, Some(place));
+            books.world.descriptors.own(slice.tgid, fd, Some(place));
         }
     }
     true

@@ -14,10 +14,11 @@ pub(in crate::machine) use who::{asked_alone, goes_on};
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
-use crate::machine::driver::state::State;
+use crate::machine::ledger::books::Books;
 use crate::machine::runtime::candidates::running;
 use crate::machine::runtime::event_loop::{EventLoop, MAX_PARKED};
 use crate::machine::runtime::handoff;
+use crate::machine::runtime::state::View;
 use crate::machine::runtime::task;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{Place, Wants};
@@ -33,43 +34,44 @@ const fn is_look(slice: &Slice) -> bool {
 }
 
 /// The thread waits for listeners and whatever else is ready. What it was about before must have been left.
-pub(in crate::machine) fn wait(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
-    state.runtime.tasks.looks(slice.tid);
+pub(in crate::machine) fn wait(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+    books.runtime.tasks.looks(slice.tid);
     let Some(event_loop) = thread.event_loop.as_deref_mut().filter(|_| is_look(slice)) else { return };
-    event_loop.wait(slice, exit_ns, state.window_start_ns);
+    event_loop.wait(slice, exit_ns, books.window_start_ns);
     if event_loop.confirmed {
-        let lacks_pool = !state.runtime.pools.has_loop(slice.tgid, slice.tid);
+        let lacks_pool = !books.runtime.pools.has_loop(slice.tgid, slice.tid);
         let did_lack_it = std::mem::replace(&mut event_loop.lacks_pool, lacks_pool);
-        state.evicted = state.evicted.saturating_add(u64::from(lacks_pool && !did_lack_it));
+        if lacks_pool && !did_lack_it {
+            books.evict();
+        }
     }
 }
 
 /// The thread is about to wait: what it waits for may show that it runs a loop.
-pub(in crate::machine) fn recognise(state: &State, thread: &mut Thread, slice: &Slice) {
+pub(in crate::machine) fn recognise(view: View<'_>, thread: &mut Thread, slice: &Slice) {
     if !is_look(slice) {
         return;
     }
     // Clients, or what is asked for them.
     let serves_several = |is_told: bool| match slice.call {
         Call::EpollWait { epoll_fd, .. } => {
-            let interest = state.world.descriptors.interest(slice.tgid, epoll_fd);
+            let interest = view.world.descriptors.interest(slice.tgid, epoll_fd);
             interest.listener && (is_told || interest.clients + interest.backends > 0)
         }
         Call::Poll { low_fds, .. } => (0..64)
             .filter(|bit| low_fds & (1 << bit) != 0)
-            .any(|fd| state.world.descriptors.class(slice.tgid, fd) == Some(DescriptorClass::Client)),
+            .any(|fd| view.world.descriptors.class(slice.tgid, fd) == Some(DescriptorClass::Client)),
         _ => false,
     };
     // Nothing but a loop on gevent waits in epoll for a listener, and for nothing else, on the thread that reads requests.
-    let goes_round = state.runtime.tasks.goes_round(slice.tid);
+    let goes_round = view.runtime.tasks.goes_round(slice.tid);
     let on_gevent =
-        state.world.processes.is_on_gevent(slice.tgid) && matches!(slice.call, Call::EpollWait { .. });
-    let may_be_hub = on_gevent && (goes_round || !state.runtime.tasks.follows(slice.tid));
-    let on_uvloop = state.world.processes.is_on_uvloop(slice.tgid);
+        view.world.processes.is_on_gevent(slice.tgid) && matches!(slice.call, Call::EpollWait { .. });
+    let may_be_hub = on_gevent && (goes_round || !view.runtime.tasks.follows(slice.tid));
+    let on_uvloop = view.world.processes.is_on_uvloop(slice.tgid);
     let reads = thread.signs.reads;
     let event_loop = thread.event_loop.get_or_insert_default();
-    event_loop.on_gevent =
-        on_gevent || event_loop.on_gevent && state.world.processes.is_on_gevent(slice.tgid);
+    event_loop.on_gevent = on_gevent || event_loop.on_gevent && view.world.processes.is_on_gevent(slice.tgid);
     event_loop.on_uvloop |= on_uvloop;
     event_loop.is_hub &= !serves_several(false);
     if event_loop.is_hub && !may_be_hub && !goes_round {
@@ -78,21 +80,21 @@ pub(in crate::machine) fn recognise(state: &State, thread: &mut Thread, slice: &
     }
     // So do others while all their clients have sent more than one request at once.
     if !event_loop.confirmed && reads && serves_several(may_be_hub || goes_round) {
-        begin(state, event_loop, slice.tid);
+        begin(view, event_loop, slice.tid);
         event_loop.is_hub = !serves_several(false);
     }
 }
 
 /// Of the loop's time up to this call this was a request's.
 pub(in crate::machine) fn took(
-    state: &mut State,
+    books: &mut Books<'_>,
     thread: &mut Thread,
     number: u32,
     slice: &Slice,
     phases: &Phases,
 ) {
-    task::note(&mut state.hand(), thread, number, slice);
-    let active = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
+    task::note(&mut books.hand(), thread, number, slice);
+    let active = books.wire.connections.get(number).and_then(|connection| connection.requests.front());
     if let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) {
         if !matches!(slice.call, Call::Read { .. }) {
             let writes = matches!(slice.call, Call::Write { .. });
@@ -104,12 +106,12 @@ pub(in crate::machine) fn took(
 
 /// The turn ends with a wait and nobody was touched since its beginning: where just one request may have run meanwhile,
 /// its time goes to it.
-pub(in crate::machine) fn untouched(state: &mut State, thread: &mut Thread, slice: &Slice) {
+pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) {
     if thread.serving.is_some() {
         return;
     }
     // Where other threads answer, what it does without touching anybody tells nothing of what they do for whom it has left.
-    if state
+    if books
         .runtime
         .pools
         .get(slice.tgid)
@@ -123,13 +125,13 @@ pub(in crate::machine) fn untouched(state: &mut State, thread: &mut Thread, slic
     };
     event_loop.goes_on_first();
     // A request whose thread is not known yet waits for that, whatever the loop does.
-    if handoff::has_open_threads(state.view(), slice.tgid) {
+    if handoff::has_open_threads(books.view(), slice.tgid) {
         return;
     }
-    let Some((number, id)) = running(state.view(), event_loop, None) else { return };
+    let Some((number, id)) = running(books.view(), event_loop, None) else { return };
     // What was asked meanwhile may be its own.
     let may_be_strand = event_loop.strands.may_be(id);
-    let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
+    let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
         return;
     };
     if active.request.id != id || active.wants != Wants::Unknown || may_be_strand {
@@ -153,10 +155,10 @@ pub(in crate::machine) fn untouched(state: &mut State, thread: &mut Thread, slic
     let until_ns = from_ns.saturating_add(phases.total_ns());
     active.spend(from_ns, until_ns, &phases);
     active.cursor_ns = until_ns;
-    state.hold_for_request(thread, from_ns, &phases);
+    thread.hold_for_request(books.window_start_ns, from_ns, &phases);
     if let (Some(event_loop), Some(active)) = (
         thread.serving_loop(),
-        state.wire.connections.get(number).and_then(|connection| connection.requests.front()),
+        books.wire.connections.get(number).and_then(|connection| connection.requests.front()),
     ) {
         event_loop.share(id, &phases, || (&active.request.method, &active.request.path));
         event_loop.left.before.retain(|place| *place != (number, id));
@@ -174,10 +176,10 @@ pub(in crate::machine) fn touched(thread: &mut Thread, exit_ns: u64, own: bool) 
 }
 
 /// A client's descriptor had nothing to read, or took nothing: the request on it waits for its client.
-pub(in crate::machine) fn would_block(state: &mut State, thread: &mut Thread, number: u32, wants: Wants) {
+pub(in crate::machine) fn would_block(books: &mut Books<'_>, thread: &mut Thread, number: u32, wants: Wants) {
     // Where others write, the loop sends what they could not.
     if (wants == Wants::ClientWrite || thread.serving_loop().is_some())
-        && let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+        && let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
     {
         active.wants = wants;
     }
@@ -185,10 +187,10 @@ pub(in crate::machine) fn would_block(state: &mut State, thread: &mut Thread, nu
 
 /// A loop has read what surely is only a part of a request, and less than it had room for: it waits for its client to send the rest, until it does
 /// something for the request without that.
-pub(in crate::machine) fn has_read(state: &mut State, thread: &Thread, number: u32, slice: &Slice) {
+pub(in crate::machine) fn has_read(books: &mut Books<'_>, thread: &Thread, number: u32, slice: &Slice) {
     let Call::Read { asked_bytes, .. } = slice.call else { return };
     let has_taken_all = u64::try_from(slice.result).is_ok_and(|moved| moved < asked_bytes);
-    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    let Some(connection) = books.wire.connections.get_mut(number) else { return };
     if thread.is_loop()
         && has_taken_all
         && connection.inbound.surely_owes()
@@ -200,13 +202,20 @@ pub(in crate::machine) fn has_read(state: &mut State, thread: &Thread, number: u
 
 /// A loop registers a client's connection: from now on it waits until the client takes more, or no longer. What is being
 /// answered then waits for its client.
-pub(in crate::machine) fn register(state: &mut State, thread: &Thread, number: u32, awaits_writable: bool) {
+pub(in crate::machine) fn register(
+    books: &mut Books<'_>,
+    thread: &Thread,
+    number: u32,
+    awaits_writable: bool,
+) {
     if !thread.is_loop() {
         return;
     }
-    let Some(connection) = state.wire.connections.get_mut(number) else { return };
+    let Some(connection) = books.wire.connections.get_mut(number) else { return };
     let did_await = std::mem::replace(&mut connection.awaits_writable, awaits_writable);
-    let Some(active) = connection.requests.front_mut().filter(|active| active.responding) else { return };
+    let Some(active) = connection.requests.front_mut().filter(|active| active.response.has_begun) else {
+        return;
+    };
     let is_its_own = thread.serving == Some((number, active.request.id));
     match active.wants {
         Wants::Unknown if awaits_writable && is_its_own => active.wants = Wants::ClientWrite,
@@ -216,29 +225,29 @@ pub(in crate::machine) fn register(state: &mut State, thread: &Thread, number: u
 }
 
 /// Whether a thread that turns from one unfinished request to another runs a loop: nothing else does that.
-pub(in crate::machine) fn confirm(state: &State, thread: &mut Thread, tid: Tid, place: Place) {
-    let unfinished = thread.serving.is_some_and(|other| other != place && is_unanswered(state, other));
+pub(in crate::machine) fn confirm(view: View<'_>, thread: &mut Thread, tid: Tid, place: Place) {
+    let unfinished = thread.serving.is_some_and(|other| other != place && is_unanswered(view, other));
     if let Some(event_loop) = thread.event_loop.as_deref_mut()
         && !event_loop.confirmed
         && unfinished
     {
-        begin(state, event_loop, tid);
+        begin(view, event_loop, tid);
     }
 }
 
 /// From now on a thread is known to run a loop: what it has left so far may go on.
-fn begin(state: &State, event_loop: &mut EventLoop, tid: Tid) {
+fn begin(view: View<'_>, event_loop: &mut EventLoop, tid: Tid) {
     (event_loop.confirmed, event_loop.is_hub) = (true, false);
-    let left = state.wire.connections.numbers().filter_map(|number| {
-        let active = state.wire.connections.get(number)?.requests.front()?;
-        let is_left = active.left_by == Some(tid) && active.owner.is_none() && !active.responding;
+    let left = view.wire.connections.numbers().filter_map(|number| {
+        let active = view.wire.connections.get(number)?.requests.front()?;
+        let is_left = active.left_by == Some(tid) && active.owner.is_none() && !active.response.has_begun;
         (is_left && active.wants == Wants::Unknown).then_some((number, active.request.id))
     });
     event_loop.left.parked.clear();
     event_loop.left.parked.extend(left.take(MAX_PARKED));
 }
 
-fn is_unanswered(state: &State, (number, id): Place) -> bool {
-    let front = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
-    front.is_some_and(|active| active.request.id == id && !active.responding)
+fn is_unanswered(view: View<'_>, (number, id): Place) -> bool {
+    let front = view.wire.connections.get(number).and_then(|connection| connection.requests.front());
+    front.is_some_and(|active| active.request.id == id && !active.response.has_begun)
 }

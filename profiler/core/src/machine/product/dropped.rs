@@ -12,18 +12,20 @@ use std::collections::{BTreeMap, hash_map};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::event::{Connection as Opened, ConnectionEvidence, Evidence, Sign, Tid};
+use self::accept::Accepts;
+use self::process::Processes;
+
+use crate::event::{Connection as Opened, ConnectionEvidence, Evidence, Sign, Slice, Tid};
 use crate::fact::open_files::OpenFiles;
 use crate::machine::product::gone::{Gone, Place};
 use crate::machine::product::inside::Inside;
 use crate::machine::product::judge::{Scene, Verdict, judge};
-use crate::machine::wire::connection::Side;
 use crate::machine::wire::ending::Ended;
+use crate::machine::wire::origin::Side;
 use crate::machine::wire::signs::Signs;
-use crate::machine::world::killed::Signals;
 use crate::machine::world::living::Living;
 use crate::machine::world::lost::Lost;
-use crate::model::dropped::{AcceptFailure, Cause, Counted, Dropped, Example};
+use crate::model::dropped::{Asked, Cause, Counted, Dropped, Example};
 use crate::server::OwnLimit;
 use crate::timeline::Entry;
 
@@ -44,13 +46,6 @@ struct Waiting {
     signs: Signs,
 }
 
-/// How a process ended.
-#[derive(Clone, Debug)]
-struct End {
-    cause: Cause,
-    evidence: String,
-}
-
 /// What became of connections.
 #[derive(Clone, Debug)]
 pub struct Drops {
@@ -62,24 +57,14 @@ pub struct Drops {
     ports: FxHashMap<(u16, u16), Place>,
     waiting: FxHashMap<(u64, u32), Waiting>,
     gone: Gone,
-    ends: FxHashMap<Tid, End>,
-    signals: Signals,
-    parents: FxHashMap<Tid, Tid>,
-    /// Accepts that failed: for (process, listener) what ran out, until the process has taken all that waited there.
-    failing: FxHashMap<(Tid, i32), &'static str>,
-    failures: BTreeMap<(Tid, &'static str), AcceptFailure>,
-    /// Processes whose last accept failed: when, and with what.
-    stopped: FxHashMap<Tid, (u64, &'static str)>,
-    /// Processes near their limit of open files: the reading with most of them open.
-    open_files: FxHashMap<Tid, OpenFiles>,
+    accepts: Accepts,
+    processes: Processes,
     /// Connections between a front end and the server that ended too early.
     inside: Inside,
     /// When records were lost.
     pub lost: Lost,
     /// Name of the kind of server.
-    pub kind: &'static str,
-    /// After how long the server ends its own process, if it does.
-    pub own_limit: Option<OwnLimit>,
+    kind: &'static str,
     /// When the client came of the connection that was made last, of those of which that is known.
     came_ns: u64,
     /// When the first client left before it was served, in this window.
@@ -98,17 +83,11 @@ impl Default for Drops {
             ports: FxHashMap::default(),
             waiting: FxHashMap::default(),
             gone: Gone::default(),
-            ends: FxHashMap::default(),
-            signals: Signals::default(),
-            parents: FxHashMap::default(),
-            failing: FxHashMap::default(),
-            failures: BTreeMap::new(),
-            stopped: FxHashMap::default(),
-            open_files: FxHashMap::default(),
+            accepts: Accepts::default(),
+            processes: Processes::default(),
             inside: Inside::default(),
             lost: Lost::default(),
             kind: "",
-            own_limit: None,
             came_ns: 0,
             left_ns: None,
             counted: Dropped::default(),
@@ -128,20 +107,61 @@ impl Drops {
     pub(in crate::machine) fn opened(&mut self, opened: &Opened, number: u32) -> Signs {
         let mut signs = Signs::of(opened);
         self.came_ns = self.came_ns.max(opened.established_ns);
-        if !self.stopped.is_empty() {
-            self.stopped.remove(&opened.tgid);
-        }
         if let Some(waiting) = self.waiting.remove(&opened.socket) {
             signs.client_ended_ns = waiting.signs.client_ended_ns;
             signs.reset_received = waiting.signs.reset_received;
         }
-        signs.turned_away = self.failing.contains_key(&(opened.tgid, opened.listener_fd));
+        signs.turned_away = self.accepts.accepted(opened.tgid, opened.listener_fd);
         if self.sockets.len() < MAX_ENDED.saturating_mul(2) || self.sockets.contains_key(&opened.socket.0) {
             self.sockets.insert(opened.socket.0, (opened.socket.1, Place::open(number)));
         } else {
             self.evicted = self.evicted.saturating_add(1);
         }
         signs
+    }
+
+    /// What kind of server this is, and after how long it ends its own process, if it does.
+    pub const fn is_of(&mut self, kind: &'static str, own_limit: Option<OwnLimit>) {
+        self.kind = kind;
+        self.processes.own_limit = own_limit;
+    }
+
+    /// A process of the target was seen.
+    pub fn seen(&mut self, tgid: Tid, parent: Tid) {
+        self.processes.seen(tgid, parent);
+    }
+
+    /// A process is born.
+    pub fn born(&mut self, tgid: Tid, parent: Tid) {
+        self.accepts.begins_again(tgid);
+        self.processes.born(tgid, parent);
+    }
+
+    /// A process ends with this exit code. Its connections end after this; `held` are the requests at hand on them, and for how many
+    /// nanoseconds each has run.
+    pub fn process_ends(&mut self, tgid: Tid, code: i64, at_ns: u64, held: &[(Asked, u64)]) {
+        self.processes.ends(tgid, code, at_ns, held, self.from_ns);
+    }
+
+    /// An accept found nothing or failed; `clients` counts the connections that the process has open.
+    pub fn accept_failed(
+        &mut self,
+        slice: &Slice,
+        listener_fd: i32,
+        at_ns: u64,
+        clients: impl FnOnce() -> u64,
+    ) {
+        self.accepts.failed(slice, listener_fd, at_ns, clients);
+    }
+
+    /// A process is near its limit of open files.
+    pub fn open_files(&mut self, reading: OpenFiles) {
+        self.accepts.open_files(reading);
+    }
+
+    /// The process has read from a connection: it does not turn clients away.
+    pub fn serves(&mut self, tgid: Tid) {
+        self.accepts.serves(tgid);
     }
 
     /// The kernel tells something. Returns the number of the open connection that it is about, if it is about one.
@@ -152,8 +172,8 @@ impl Drops {
         sink: &mut dyn FnMut(Entry),
     ) -> Option<(u32, ConnectionEvidence)> {
         match evidence {
-            Evidence::Signal(signal) => self.signals.send(signal, at_ns),
-            Evidence::OutOfMemory { tgid } => self.signals.choose(*tgid, at_ns),
+            Evidence::Signal(signal) => self.processes.signals.send(signal, at_ns),
+            Evidence::OutOfMemory { tgid } => self.processes.signals.choose(*tgid, at_ns),
             Evidence::Connection(evidence) => return self.of_connection(evidence, at_ns, sink),
         }
         None
@@ -222,7 +242,7 @@ impl Drops {
                 (Cause::ClientLeftInQueue, gone_ns, format!("the client {what} it; nobody had accepted it"))
             }
         };
-        let (cause, evidence) = match self.failed_between(waiting.established_ns, until_ns) {
+        let (cause, evidence) = match self.accepts.failed_between(waiting.established_ns, until_ns) {
             Some(error) if cause == Cause::ClientLeftInQueue => {
                 (Cause::AcceptFailed, format!("{evidence}, as accept failed with {error}"))
             }
@@ -241,7 +261,7 @@ impl Drops {
     /// A connection is gone: it gets its verdict later.
     pub(in crate::machine) fn ended(&mut self, ended: Box<Ended>, sink: &mut dyn FnMut(Entry)) {
         let (address, generation) = ended.signs.socket;
-        if matches!(ended.side, Side::Inner { .. }) {
+        if matches!(ended.origin.side, Side::Inner { .. }) {
             self.sockets.remove(&address);
             self.inside.ended(*ended);
             return;
@@ -292,7 +312,7 @@ impl Drops {
         if ended.at_ns < self.from_ns {
             return;
         }
-        let answered = ended.signs.answered.as_ref().filter(|_| ended.side == Side::Front);
+        let answered = ended.signs.answered.as_ref().filter(|_| ended.origin.side == Side::Front);
         let inside = answered.and_then(|answered| self.inside.behind(answered, &ended.signs));
         let inside = inside.and_then(|inside| self.at_the_server(&inside));
         let passed_on = answered.is_some_and(|answered| self.inside.was_passed_on(answered));
@@ -339,13 +359,22 @@ impl Drops {
     fn scene(&self, ended: &Ended) -> Scene<'_> {
         let request_ns = ended.unfinished.as_ref().map(|request| request.start_ns);
         let answered_ns = ended.signs.answered.as_ref().map(|answered| answered.start_ns);
-        let since_ns = request_ns.or(answered_ns).unwrap_or(ended.accepted_ns);
-        let parent = self.parents.get(&ended.tgid).copied().unwrap_or(0);
+        let since_ns = request_ns.or(answered_ns).unwrap_or(ended.origin.accepted_or_zero_ns());
+        let processes = &self.processes;
+        let end = processes.end(ended.tgid);
+        let exited = end.is_some_and(|end| end.cause == Cause::WorkerExited);
         Scene {
-            end: self.ends.get(&ended.tgid).map(|end| (end.cause, end.evidence.as_str())),
-            aborted: self.signals.aborted(ended.tgid, parent, since_ns, ended.at_ns),
-            accept_failed: self.failed_between(ended.established_ns, ended.accepted_ns),
-            gave_up: self.gave_up(ended),
+            end: end.map(|end| (end.cause, end.evidence.as_str())),
+            aborted: processes.signals.aborted(
+                ended.tgid,
+                processes.parent(ended.tgid),
+                since_ns,
+                ended.at_ns,
+            ),
+            accept_failed: self
+                .accepts
+                .failed_between(ended.origin.established_ns, ended.origin.accepted_or_zero_ns()),
+            gave_up: self.accepts.stopped(ended.tgid, ended.at_ns).filter(|_| exited),
             inside: None,
             passed_on: false,
             kind: self.kind,
@@ -387,9 +416,9 @@ impl Drops {
         self.counted = Dropped::default();
         self.causes.clear();
         self.left_ns = None;
-        self.failures.clear();
+        self.accepts.roll();
+        self.processes.roll();
         self.evicted = 0;
-        self.signals.evicted = 0;
     }
 
     /// Forgets processes that have ended, but for those of connections that still wait for their verdicts.
@@ -397,12 +426,8 @@ impl Drops {
         let judged: FxHashSet<Tid> =
             self.gone.iter().map(|ended| ended.tgid).chain(self.inside.tgids()).collect();
         let stays = |tgid: Tid| living.process(tgid) || judged.contains(&tgid);
-        self.ends.retain(|tgid, _| stays(*tgid));
-        self.parents.retain(|tgid, _| stays(*tgid));
-        self.stopped.retain(|tgid, _| stays(*tgid));
-        self.failing.retain(|(tgid, _), _| stays(*tgid));
-        self.open_files.retain(|tgid, _| stays(*tgid));
-        self.signals.retain(stays);
+        self.accepts.retain(stays);
+        self.processes.retain(stays);
     }
 
     /// The window has ended with `open` connections. `goes_on`: another follows, and what waits gets its verdict there.
@@ -432,19 +457,13 @@ impl Drops {
         dropped.open = open;
         dropped.came_after_left = self.left_ns.is_some_and(|left_ns| self.came_ns > left_ns);
         dropped.causes = Cause::ALL.iter().filter_map(|cause| self.causes.remove(cause)).collect();
-        dropped.accept_failures = self.failures.into_values().collect();
-        for failure in &mut dropped.accept_failures {
-            let reading = self.open_files.get(&failure.tgid);
-            // All numbers below the limit were in use, whatever the last look found.
-            let at_least = |limit| if failure.error == "EMFILE" { limit } else { 0 };
-            failure.open_files = reading.map(|reading| reading.open.max(at_least(reading.limit)));
-            failure.open_files_limit = reading.map(|reading| reading.limit).or_else(|| limit(failure.tgid));
-        }
+        dropped.accept_failures = self.accepts.finish(limit);
+        dropped.worker_ends = self.processes.worker_ends;
         dropped
     }
 
     /// What found no place.
     pub const fn evictions(&self) -> u64 {
-        self.evicted.saturating_add(self.signals.evicted)
+        self.evicted.saturating_add(self.accepts.evicted).saturating_add(self.processes.evictions())
     }
 }

@@ -85,8 +85,8 @@ impl Gone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::wire::connection::Side;
     use crate::machine::wire::ending::How;
+    use crate::machine::wire::origin::Origin;
     use crate::machine::wire::signs::Signs;
 
     fn ended(id: u64) -> Box<Ended> {
@@ -95,11 +95,7 @@ mod tests {
             how: How::Closed,
             id,
             tgid: 1,
-            side: Side::Whole,
-            is_unix: false,
-            identity: 0,
-            accepted_ns: 0,
-            established_ns: 0,
+            origin: Origin::default(),
             in_request: false,
             is_encrypted: false,
             quiet_bytes: None,

@@ -60,7 +60,8 @@ impl Inside {
         }
         let is_it = |ended: &Ended| {
             let began_ns = ended.unfinished.as_ref().map_or(0, |request| request.start_ns);
-            let is_same = signs.behind == 0 || ended.identity == 0 || signs.behind == ended.identity;
+            let is_same =
+                signs.behind == 0 || ended.origin.identity == 0 || signs.behind == ended.origin.identity;
             is_same && (answered.start_ns..=answered.end_ns).contains(&began_ns)
         };
         let place = self.kept.iter().position(is_it)?;

@@ -3,9 +3,9 @@
 //! In: one connection that is gone, and what is known of its process. Out: served, nothing asked, or dropped with its
 //! cause and what shows it. The order of the questions is the order of time: who went first is the cause.
 
-use crate::machine::wire::connection::Side;
 use crate::machine::wire::ending::{Ended, How, Unfinished};
 use crate::machine::wire::http1::FAREWELL_MAX_BYTES;
+use crate::machine::wire::origin::Side;
 use crate::machine::wire::signs::Answered;
 use crate::model::dropped::Cause;
 use crate::server::{Answer, kind_named};
@@ -174,12 +174,15 @@ fn answer(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
         return Verdict::Served;
     }
     let kind = kind_named(scene.kind);
-    let own =
-        Answer { status, connection_first: answered.connection_first, front: ended.side == Side::Front };
+    let own = Answer {
+        status,
+        connection_first: answered.connection_first,
+        front: ended.origin.side == Side::Front,
+    };
     if let Some(cause) = kind.own_answer(&own) {
         return dropped(cause, format!("it answered {status}, which was not the application's answer"));
     }
-    if ended.side == Side::Front && matches!(status, 499 | 502 | 504) {
+    if ended.origin.side == Side::Front && matches!(status, 499 | 502 | 504) {
         let met = signs.behind_failed.map_or_else(String::new, |met| format!(": {met}"));
         return dropped(Cause::FrontEndGaveUp, format!("the front end answered {status}{met}"));
     }
@@ -253,7 +256,7 @@ fn client_left(ended: &Ended, first_write_ns: u64, scene: &Scene<'_>) -> Option<
     if gone_ns == 0 || gone_ns > ended.at_ns && first_write_ns == 0 {
         return None;
     }
-    if ended.is_unix {
+    if ended.origin.is_unix {
         let error = signs.failed.map_or("EPIPE", |failed| failed.error);
         return Some(dropped(
             Cause::FrontEndGaveUp,
@@ -275,12 +278,12 @@ fn client_left(ended: &Ended, first_write_ns: u64, scene: &Scene<'_>) -> Option<
         (_, _, Some(failed)) => format!("the server met {}", failed.error),
         _ => return None,
     };
-    if gone_ns <= ended.accepted_ns
+    if gone_ns <= ended.origin.accepted_or_zero_ns()
         && let Some(error) = scene.accept_failed
     {
         return Some(dropped(Cause::AcceptFailed, format!("{by}, as accept failed with {error}")));
     }
-    let cause = if gone_ns <= ended.accepted_ns {
+    let cause = if gone_ns <= ended.origin.accepted_or_zero_ns() {
         Cause::ClientLeftInQueue
     } else if first_write_ns > 0 && gone_ns >= first_write_ns {
         Cause::ClientLeftReading

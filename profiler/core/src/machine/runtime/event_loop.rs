@@ -131,7 +131,7 @@ impl EventLoop {
     pub(in crate::machine) fn unseen_turn(&self, active: &Active) -> Option<(u64, u64)> {
         let read_ns = active.request.service_start_ns.filter(|read_ns| *read_ns > active.ran_ns)?;
         let is_its = self.defers()
-            && !active.responding
+            && !active.response.has_begun
             && self.looks.was_two_turns_ago(read_ns)
             && self.looks.slept_until_ns <= read_ns;
         is_its.then_some((self.looks.before_ns, self.looks.last.enter_ns))

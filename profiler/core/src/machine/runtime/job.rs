@@ -40,7 +40,8 @@ pub(in crate::machine) fn is_for_next(state: View<'_>, thread: &Thread, slice: &
 /// Whether a response that a thread has begun may be over for it, though not all of it is sent: its end is open, or the
 /// client takes no more for now and whoever feeds the thread sends the rest.
 pub(in crate::machine) fn may_be_over(thread: &Thread, active: &Active, open_end: bool) -> bool {
-    active.responding && (open_end || thread.job.fed_by.is_some() && active.wants == Wants::ClientWrite)
+    active.response.has_begun
+        && (open_end || thread.job.fed_by.is_some() && active.wants == Wants::ClientWrite)
 }
 
 /// A thread touches a connection: without a wait for work in between, its work there begins here.

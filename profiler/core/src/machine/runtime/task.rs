@@ -20,7 +20,7 @@ pub(in crate::machine) fn at_work(state: View<'_>, thread: &Thread, tid: Tid) ->
     let (number, id) = event_loop.tasks.place(state.runtime.tasks.of(tid)?)?;
     let active = state.wire.connections.get(number)?.requests.front()?;
     // The task of one that may have ended may be another by now: it answers, and that tells. A greenlet that serves another one has read that.
-    let is_known = !active.may_have_ended || event_loop.on_gevent;
+    let is_known = !active.response.may_have_ended || event_loop.on_gevent;
     (active.request.id == id && is_known).then_some((number, id))
 }
 
@@ -45,7 +45,7 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number
     let (id, before) = (active.request.id, active.task);
     let is_live = |(number, id)| active_of(number).is_some_and(|active| active.request.id == id);
     let goes_on = |(number, id)| {
-        is_live((number, id)) && active_of(number).is_some_and(|active| !active.may_have_ended)
+        is_live((number, id)) && active_of(number).is_some_and(|active| !active.response.may_have_ended)
     };
     let tasks = &mut event_loop.tasks;
     let was_another_s = tasks.place(task).is_some_and(|place| place != (number, id) && goes_on(place));

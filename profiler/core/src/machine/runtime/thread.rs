@@ -10,9 +10,11 @@ use crate::machine::lock::gil_holder::HeldBy;
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::handed::Handed;
 use crate::machine::runtime::helpers::Helpers;
-use crate::machine::time::piece::{Pending, Time};
+use crate::machine::time::piece::{Pending, Piece, Time, hold};
+use crate::machine::time::state::Time as TimeState;
 use crate::machine::wire::request::Place;
 use crate::model::slot::Holding;
+use crate::phase::{Phase, Phases};
 
 /// One thread.
 #[derive(Clone, Debug, Default)]
@@ -154,10 +156,80 @@ impl Thread {
         self.event_loop.as_ref().is_some_and(|event_loop| event_loop.confirmed)
     }
 
+    /// Its time between its last call and this one. Where that one closed a file, the kernel let go of it on the way out. `closes_file`: so
+    /// does this one.
+    pub fn gap(&mut self, slice: &Slice, closes_file: bool) -> Piece {
+        let gap = Piece::gap(slice);
+        if std::mem::replace(&mut self.has_closed_file, closes_file) {
+            gap.after_close_of_file(slice)
+        } else {
+            gap
+        }
+    }
+
     /// What it has of time, for a request to take.
     pub const fn time(&mut self, tid: Tid) -> Time<'_> {
         let Self { tgid, since_ns, pending, totals, .. } = self;
         Time { tgid: *tgid, tid, since_ns: *since_ns, pending, holding_ns: &mut totals.holding_ns }
+    }
+
+    /// It becomes a slot: it reads requests. Where a server makes a thread for each connection, one that comes after another has
+    /// ended is the same unit of concurrency.
+    pub fn make_slot(&mut self, time: &mut TimeState) {
+        if self.slot.is_none() && !self.signs.in_front {
+            self.slot = Some(time.take_slot(self.tgid, self.since_ns));
+        }
+    }
+
+    /// It ended, or the window did, in the middle of its first request; a thread that hands requests over may only have
+    /// read one.
+    pub fn make_slot_in_flight(&mut self, time: &mut TimeState) {
+        if self.serving.is_some() && !self.signs.hands_over {
+            self.make_slot(time);
+        }
+    }
+
+    /// A busy stretch of it is over.
+    pub fn was_busy(&self, time: &mut TimeState, until_ns: u64, window_start_ns: u64) {
+        if self.slot.is_some()
+            && let Some(since_ns) = self.busy_since_ns
+        {
+            time.was_busy(self.tgid, (since_ns, until_ns), window_start_ns);
+        }
+    }
+
+    /// It was held by a request from `start_ns` on, for these phases.
+    pub fn hold_for_request(&mut self, window_start_ns: u64, start_ns: u64, phases: &Phases) {
+        let read_ns = phases.get(Phase::ClientReadStall);
+        let write_ns = phases.get(Phase::ClientWriteStall);
+        let counts_from_ns = window_start_ns.max(self.totals.drained_until_ns);
+        let before_ns = counts_from_ns.saturating_sub(start_ns).min(phases.total_ns());
+        let own_ns = phases.total_ns().saturating_sub(read_ns).saturating_sub(write_ns);
+        // A request that began before the window, or claims what the thread was known to do beside requests (on a loop: all from where it
+        // was last seen): what lies before is taken off its own part first.
+        let own_before_ns = before_ns.min(own_ns);
+        let stall_before_ns = before_ns - own_before_ns;
+        let read_before_ns = stall_before_ns.min(read_ns);
+        for (holding, sum_ns) in [
+            (Holding::Request, own_ns - own_before_ns),
+            (Holding::ClientReadStall, read_ns - read_before_ns),
+            (Holding::ClientWriteStall, write_ns.saturating_sub(stall_before_ns - read_before_ns)),
+        ] {
+            if let Some(held_ns) = self.totals.holding_ns.get_mut(holding as usize) {
+                *held_ns = held_ns.saturating_add(sum_ns);
+            }
+        }
+    }
+
+    /// Everything pending on it belongs to no request.
+    pub fn drain(&mut self, window_start_ns: u64) {
+        let Self { pending, totals: Totals { holding_ns, drained_until_ns, .. }, .. } = self;
+        pending.drain(|piece| {
+            if let Some(holding) = piece.holding {
+                hold(holding_ns, holding, piece.start_ns.max(window_start_ns), piece.end_ns);
+                *drained_until_ns = piece.end_ns;
+            }
+        });
     }
 
     /// Checks a slice against the one before it and notes it.
@@ -205,5 +277,23 @@ impl Thread {
         if let Some(episode) = &mut self.gil.wait.episode {
             episode.roll();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_attributed_to_something_beside_requests_is_not_held_by_a_request_that_claims_it_later() {
+        let mut thread = Thread::default();
+        thread.pending.push(Piece { holding: Some(Holding::Housekeeping), ..Piece::unknown(100, 400) });
+        thread.drain(0);
+        // What a request of a loop claims from where it was last seen is unexplained.
+        let mut phases = Phases::default();
+        phases.add(Phase::Unexplained, 700);
+        thread.hold_for_request(0, 100, &phases);
+        let held = |holding: Holding| thread.totals.holding_ns[holding as usize];
+        assert_eq!((held(Holding::Housekeeping), held(Holding::Request)), (300, 400));
     }
 }

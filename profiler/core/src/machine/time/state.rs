@@ -63,3 +63,43 @@ impl Default for Time {
         }
     }
 }
+
+impl Time {
+    /// The number of a slot for a thread of a process that began at `since_ns`: that of one whose thread had ended by then, or a
+    /// new one.
+    pub fn take_slot(&mut self, tgid: Tid, since_ns: u64) -> u32 {
+        let ended = &self.ended_slots;
+        let vacant = self.vacant_slots.get_mut(&tgid).and_then(|vacant| {
+            let before = |id: &u32| ended.get(id).is_some_and(|slot| slot.until_ns <= since_ns);
+            let place = vacant.iter().position(before)?;
+            Some(vacant.swap_remove(place))
+        });
+        self.slots_come_and_go |= vacant.is_some();
+        vacant.unwrap_or_else(|| {
+            let id = self.slot_count;
+            self.slot_count = self.slot_count.saturating_add(1);
+            self.capacity.has_slot(tgid);
+            id
+        })
+    }
+
+    /// A slot of a process was busy.
+    pub fn was_busy(&mut self, tgid: Tid, (since_ns, until_ns): (u64, u64), window_start_ns: u64) {
+        self.capacity.was_busy(tgid, since_ns, until_ns);
+        let since_ns = since_ns.max(window_start_ns);
+        if until_ns > since_ns {
+            self.busy.add(since_ns, until_ns);
+            self.busy_of(tgid, window_start_ns).add(since_ns, until_ns);
+            self.heat.add(tgid, since_ns, until_ns);
+        }
+    }
+
+    /// The busy slots of a process over time.
+    pub fn busy_of(&mut self, tgid: Tid, window_start_ns: u64) -> &mut Busy {
+        self.busy_of.entry(tgid).or_insert_with(|| {
+            let mut busy = Busy::default();
+            busy.start(window_start_ns);
+            busy
+        })
+    }
+}

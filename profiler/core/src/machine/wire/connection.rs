@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use crate::event::{Connection as Opened, Slice, Tid};
 use crate::machine::wire::http1::{Inbound, Outbound};
+use crate::machine::wire::origin::{Origin, Side};
 use crate::machine::wire::request::{Active, LastChunks, Place};
 use crate::machine::wire::signs::Signs;
 
@@ -14,21 +15,6 @@ const MAX_CONNECTIONS: usize = 65_536;
 
 /// Where something happened: connection, slice, its exit.
 pub(in crate::machine) type At<'a> = (u32, &'a Slice, u64);
-
-/// What stands at the two ends of a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Side {
-    /// A client and the server.
-    #[default]
-    Whole,
-    /// A client and a front end of the target.
-    Front,
-    /// A front end of the target and the server behind it.
-    Inner {
-        /// In a protocol of the server's own, one request a connection.
-        private: bool,
-    },
-}
 
 /// One client connection.
 #[derive(Clone, Debug)]
@@ -39,8 +25,8 @@ pub struct Connection {
     pub tgid: Tid,
     /// Descriptor there.
     pub fd: i32,
-    /// When accept returned it; `None`: before we attached.
-    pub accepted_ns: Option<u64>,
+    /// How it came about.
+    pub origin: Origin,
     /// Exit of the last read that moved bytes.
     pub last_read_ns: u64,
     /// When a thread last changed its registration with an event loop: where the loop hands it over.
@@ -61,46 +47,34 @@ pub struct Connection {
     pub copies: u32,
     /// The server has ended its direction.
     pub shut: bool,
-    /// What stands at its ends.
-    pub side: Side,
-    /// Inode of the listener; 0: not known.
-    pub listener_inode: u64,
-    /// Port of the listener; 0 for UNIX sockets.
-    pub port: u16,
-    /// It is a UNIX socket.
-    pub is_unix: bool,
-    /// End of its handshake; 0: not seen.
-    pub established_ns: u64,
     /// Signs of its end.
     pub(in crate::machine) signs: Signs,
-    /// What tells it from others at its other end, as in `Call::Connect`: the peer's TCP port, or the own UNIX socket.
-    pub identity: u64,
 }
 
 impl Connection {
     /// It carries one request, in a protocol of the server's own.
     #[must_use]
     pub fn is_private(&self) -> bool {
-        self.side == Side::Inner { private: true }
+        self.origin.side == Side::Inner { private: true }
     }
 
     /// Whether a read here is a read for a request, not a drain after the response.
     pub(in crate::machine) fn expects_request(&self) -> bool {
-        !self.shut && self.requests.front().is_none_or(|active| !active.responding)
+        !self.shut && self.requests.front().is_none_or(|active| !active.response.has_begun)
     }
 
     /// The thread works on the oldest request, and has not begun to answer it.
     pub(in crate::machine) fn works_unanswered(&self, tid: Tid) -> bool {
-        self.requests.front().is_some_and(|front| !front.responding && front.owner == Some(tid))
+        self.requests.front().is_some_and(|front| !front.response.has_begun && front.owner == Some(tid))
     }
 
     /// The server ends the connection whose oldest request's response ends with it: the front end before it waits for that. Says
     /// whether the thread has worked on that request up to here.
     pub(in crate::machine) fn works_to_the_end(&mut self, tid: Tid) -> bool {
-        let is_open = matches!(self.side, Side::Inner { .. }) && self.outbound.until_turn();
-        let front = self.requests.front_mut().filter(|front| is_open && front.responding);
+        let is_open = matches!(self.origin.side, Side::Inner { .. }) && self.outbound.until_turn();
+        let front = self.requests.front_mut().filter(|front| is_open && front.response.has_begun);
         front.is_some_and(|front| {
-            front.ends_with_connection = true;
+            front.response.ends_with_connection = true;
             front.owner == Some(tid)
         })
     }
@@ -109,15 +83,22 @@ impl Connection {
     /// a pause, and the loop was never seen to write a last chunk that cannot be told.
     pub(in crate::machine) fn surely_goes_on(&self, active: &Active) -> bool {
         let outbound = &self.outbound;
-        let is_told =
-            || outbound.may_go_on() && active.has_gone_on && active.last_chunks != LastChunks::Joined;
-        active.may_have_ended && !outbound.is_encrypted() && (outbound.ends_with_connection() || is_told())
+        let is_told = || {
+            outbound.may_go_on()
+                && active.response.has_gone_on
+                && active.response.last_chunks != LastChunks::Joined
+        };
+        active.response.may_have_ended
+            && !outbound.is_encrypted()
+            && (outbound.ends_with_connection() || is_told())
     }
 
     /// Whether a response in chunks that a loop has left in the middle lacks its end, as the loop writes last chunks by themselves.
     pub(in crate::machine) fn lacks_its_end(&self) -> bool {
         let outbound = &self.outbound;
-        let is_told = |active: &Active| active.may_have_ended && active.last_chunks == LastChunks::Apart;
+        let is_told = |active: &Active| {
+            active.response.may_have_ended && active.response.last_chunks == LastChunks::Apart
+        };
         outbound.may_go_on()
             && !outbound.ends_with_connection()
             && !outbound.is_encrypted()
@@ -149,7 +130,7 @@ impl Connections {
             id,
             tgid: opened.tgid,
             fd: opened.fd,
-            accepted_ns: (!opened.seeded).then_some(time_ns),
+            origin: Origin { accepted_ns: (!opened.seeded).then_some(time_ns), ..Origin::default() },
             last_read_ns: 0,
             dispatched_ns: 0,
             awaits_writable: false,
@@ -160,13 +141,7 @@ impl Connections {
             finished: 0,
             copies: 0,
             shut: false,
-            side: Side::Whole,
-            listener_inode: 0,
-            port: 0,
-            is_unix: false,
-            established_ns: 0,
             signs: Signs::default(),
-            identity: 0,
         };
         if let Some(index) = self.free.pop()
             && let Some(place) = self.table.get_mut(index as usize)
@@ -199,7 +174,7 @@ impl Connections {
     /// Clients' connections that are open.
     #[must_use]
     pub fn clients_open(&self) -> u64 {
-        let is_client_s = |place: &&Connection| !matches!(place.side, Side::Inner { .. });
+        let is_client_s = |place: &&Connection| !matches!(place.origin.side, Side::Inner { .. });
         self.table.iter().flatten().filter(is_client_s).count() as u64
     }
 
@@ -208,7 +183,7 @@ impl Connections {
         let open = u64::try_from(self.table.len().saturating_sub(self.free.len())).unwrap_or(u64::MAX);
         let open = open.saturating_add(elsewhere);
         self.gone_before = self.seen.saturating_sub(open);
-        let is_inner = |place: &&Connection| matches!(place.side, Side::Inner { .. });
+        let is_inner = |place: &&Connection| matches!(place.origin.side, Side::Inner { .. });
         self.inner = self.table.iter().flatten().filter(is_inner).count() as u64;
         self.evicted = 0;
     }
@@ -253,7 +228,7 @@ impl Connections {
         self.get(number).is_some_and(|connection| {
             let front = connection.requests.front();
             connection.outbound.until_turn()
-                && front.is_some_and(|active| active.request.id == id && active.responding)
+                && front.is_some_and(|active| active.request.id == id && active.response.has_begun)
         })
     }
 

@@ -3,7 +3,8 @@
 //! In: a connection as it stands when it ends, with its [`Signs`]. Out: [`Ended`], all that a verdict needs.
 
 use crate::event::Tid;
-use crate::machine::wire::connection::{Connection, Side};
+use crate::machine::wire::connection::Connection;
+use crate::machine::wire::origin::Origin;
 use crate::machine::wire::request::Active;
 use crate::machine::wire::signs::{Answered, Signs};
 use crate::model::dropped::Asked;
@@ -50,16 +51,8 @@ pub(in crate::machine) struct Ended {
     pub id: u64,
     /// Process.
     pub tgid: Tid,
-    /// What stood at its ends.
-    pub side: Side,
-    /// It was a UNIX socket.
-    pub is_unix: bool,
-    /// What tells it from others at its other end, as in `Call::Connect`; 0: not known.
-    pub identity: u64,
-    /// When accept returned it; 0: before we attached.
-    pub accepted_ns: u64,
-    /// End of its handshake; 0: not seen.
-    pub established_ns: u64,
+    /// How it came about.
+    pub origin: Origin,
     /// A request was being read.
     pub in_request: bool,
     /// The server does the TLS itself: an alert of the client's looks like a request.
@@ -81,7 +74,7 @@ impl Ended {
         // A response whose end nobody announced is over where the connection is, unless its process died in it. Of one that is encrypted
         // nobody can tell.
         let is_whole = how == How::Closed && !is_cut || connection.outbound.is_encrypted();
-        let over = |active: &&Active| active.responding && open_end && is_whole;
+        let over = |active: &&Active| active.response.has_begun && open_end && is_whole;
         let front = connection.requests.front();
         let mut signs = std::mem::take(&mut connection.signs);
         if let Some(active) = front.filter(over) {
@@ -92,7 +85,7 @@ impl Ended {
             Box::new(Unfinished {
                 asked: asked(&active.request),
                 start_ns: active.request.start_ns,
-                responding: active.responding,
+                responding: active.response.has_begun,
                 first_write_ns: active.request.first_write_ns.unwrap_or(0),
                 owed_bytes: connection.outbound.owed_bytes(),
                 in_head: connection.outbound.in_head(),
@@ -105,11 +98,7 @@ impl Ended {
             how,
             id: connection.id,
             tgid: connection.tgid,
-            side: connection.side,
-            is_unix: connection.is_unix,
-            identity: connection.identity,
-            accepted_ns: connection.accepted_ns.unwrap_or(0),
-            established_ns: connection.established_ns,
+            origin: connection.origin,
             in_request: connection.inbound.in_message(),
             is_encrypted: connection.inbound.is_encrypted(),
             quiet_bytes: connection.inbound.quiet_bytes(),
@@ -121,7 +110,11 @@ impl Ended {
     /// Since when the client waited: for its last request, or else since its connection was made; 0: not known.
     pub(in crate::machine) fn waits_since_ns(&self) -> u64 {
         let request_ns = self.unfinished.as_ref().map(|request| request.start_ns);
-        let made_ns = if self.established_ns > 0 { self.established_ns } else { self.accepted_ns };
+        let made_ns = if self.origin.established_ns > 0 {
+            self.origin.established_ns
+        } else {
+            self.origin.accepted_or_zero_ns()
+        };
         let answered_ns = self.signs.answered.as_ref().map(|answered| answered.start_ns);
         match (request_ns, answered_ns) {
             // The first request of a connection waited in the accept queue as well.

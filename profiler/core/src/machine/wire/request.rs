@@ -46,11 +46,22 @@ pub struct Active {
     pub behind_until_ns: u64,
     /// When it waited for a thread or an event loop before its response began; what is short is left out.
     pub waited: Vec<Span>,
-    /// Its final response has begun.
-    pub responding: bool,
-    /// Its response ended with the connection.
+    /// Its response.
+    pub response: Response,
+    /// Who had the interpreter lock while it waited for that.
+    pub held: Held,
+    /// Its account piece by piece, from where a front end turned to the server behind.
+    pub trail: Option<Trail>,
+}
+
+/// The response to a request in flight.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Response {
+    /// The final one has begun.
+    pub has_begun: bool,
+    /// It ended with the connection.
     pub ends_with_connection: bool,
-    /// An event loop left it in the middle of a response with an open end: that was all, or it goes on.
+    /// An event loop left it in the middle, with an open end: that was all, or it goes on.
     pub may_have_ended: bool,
     /// It did go on after such a pause.
     pub has_gone_on: bool,
@@ -58,10 +69,6 @@ pub struct Active {
     pub last_chunks: LastChunks,
     /// The request asked for a head only.
     pub to_head: bool,
-    /// Who had the interpreter lock while it waited for that.
-    pub held: Held,
-    /// Its account piece by piece, from where a front end turned to the server behind.
-    pub trail: Option<Trail>,
 }
 
 /// What a request that its thread has left waits for, as far as its last call told.
@@ -186,12 +193,7 @@ impl Active {
             ran_ns: 0,
             behind_until_ns: 0,
             waited: Vec::new(),
-            responding: false,
-            ends_with_connection: false,
-            may_have_ended: false,
-            has_gone_on: false,
-            last_chunks: LastChunks::default(),
-            to_head: false,
+            response: Response::default(),
             held: Held::default(),
             trail: None,
         };
@@ -203,7 +205,7 @@ impl Active {
 
     /// It waited for somebody to serve it; first requests alone matter, others are bound to their connection's process.
     fn has_waited(&mut self, from_ns: u64, to_ns: u64) {
-        if self.responding || self.request.index_on_connection > 0 {
+        if self.response.has_begun || self.request.index_on_connection > 0 {
             return;
         }
         if let Some(last) = self.waited.last_mut().filter(|last| last.1 == from_ns) {
@@ -229,7 +231,7 @@ impl Active {
             // Nobody worked on it: before its service it waited for a thread. One that left it and comes back to it
             // runs an event loop: what the request waited for meanwhile only the loop knows. And who worked on one whose
             // beginning was not seen may have slept since before the window.
-            let before = self.request.service_start_ns.is_none() || !self.responding;
+            let before = self.request.service_start_ns.is_none() || !self.response.has_begun;
             let waits = before && self.left_by != Some(tid) && !self.request.truncated;
             let phase = if waits { Phase::PoolWait } else { Phase::Unexplained };
             let mut waited = Phases::default();
@@ -262,13 +264,13 @@ impl Active {
 
     /// A thread leaves it. `open_end`: that may be the end of its response, once that has begun; `last_chunks`: how its loop writes these.
     pub fn pauses(&mut self, open_end: bool, last_chunks: LastChunks) {
-        self.may_have_ended = self.responding && open_end;
-        self.last_chunks = last_chunks;
+        self.response.may_have_ended = self.response.has_begun && open_end;
+        self.response.last_chunks = last_chunks;
     }
 
     /// What the thread that left it did last was for it: it goes on.
     pub fn part(&mut self) {
-        self.has_gone_on |= std::mem::take(&mut self.may_have_ended);
+        self.response.has_gone_on |= std::mem::take(&mut self.response.may_have_ended);
         if let Some((until_ns, phases, held)) = self.parting.take() {
             self.spend(self.cursor_ns, until_ns, &phases);
             self.held.add_all(&held);

@@ -3,6 +3,10 @@
 //! In: nothing by itself; the machines change it. Out: tables that they share, each bounded, and sums.
 
 use crate::machine::wire::connection::Connections;
+use crate::machine::wire::origin::Side;
+
+/// Requests of the server's behind a front end are numbered apart: those that reports show are dense.
+const INNER: u64 = 1 << 63;
 
 /// Connections of clients.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +15,19 @@ pub struct Wire {
     pub connections: Connections,
     /// Client connections of light mode.
     pub light: crate::machine::wire::light_socket::Sockets,
-    /// Requests so far.
+    /// Requests of clients so far.
     pub request_count: u64,
+    /// Requests on connections of front ends so far.
+    pub inner_count: u64,
+}
+
+impl Wire {
+    /// Number of the next request on a connection; those of clients alone count.
+    pub fn next_request(&mut self, side: Side) -> u64 {
+        let is_inner = matches!(side, Side::Inner { .. });
+        let count = if is_inner { &mut self.inner_count } else { &mut self.request_count };
+        let before = *count;
+        *count = before.saturating_add(1);
+        if is_inner { INNER | before.saturating_add(1) } else { before }
+    }
 }

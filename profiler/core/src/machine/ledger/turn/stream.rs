@@ -2,19 +2,19 @@
 //!
 //! In: writes of last chunks, next requests on the same connections. Out: what is sure of a response of which no more was written so far.
 
-use crate::machine::driver::state::State;
+use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::Connection;
 use crate::machine::wire::request::LastChunks;
 
 /// The next request on a connection says that the response under way is over.
-pub(in crate::machine) fn ended_unseen(state: &State, thread: &mut Thread, number: u32) {
+pub(in crate::machine) fn ended_unseen(view: View<'_>, thread: &mut Thread, number: u32) {
     let goes_on = |connection: &Connection| {
         connection.outbound.may_go_on()
             && !connection.outbound.is_encrypted()
-            && connection.requests.front().is_some_and(|front| front.may_have_ended)
+            && connection.requests.front().is_some_and(|front| front.response.may_have_ended)
     };
-    if state.wire.connections.get(number).is_some_and(goes_on)
+    if view.wire.connections.get(number).is_some_and(goes_on)
         && let Some(event_loop) = thread.serving_loop()
     {
         event_loop.last_chunks = LastChunks::Joined;
@@ -22,10 +22,10 @@ pub(in crate::machine) fn ended_unseen(state: &State, thread: &mut Thread, numbe
 }
 
 /// A loop has written to a client: that may have been a last chunk.
-pub(in crate::machine) fn note_last_chunk(state: &State, thread: &mut Thread, number: u32) {
+pub(in crate::machine) fn note_last_chunk(view: View<'_>, thread: &mut Thread, number: u32) {
     if let Some(event_loop) = thread.serving_loop()
         && event_loop.last_chunks == LastChunks::Unknown
-        && state.wire.connections.get(number).is_some_and(|connection| connection.outbound.at_last_chunk())
+        && view.wire.connections.get(number).is_some_and(|connection| connection.outbound.at_last_chunk())
     {
         event_loop.last_chunks = LastChunks::Apart;
     }

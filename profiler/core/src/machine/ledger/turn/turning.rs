@@ -5,7 +5,7 @@
 
 use super::who::{By, by, goes_straight_on, is_private};
 use crate::event::{Call, Slice};
-use crate::machine::driver::state::State;
+use crate::machine::ledger::books::Books;
 use crate::machine::ledger::finish::leave;
 use crate::machine::ledger::strand;
 use crate::machine::runtime::candidates::may_run;
@@ -13,11 +13,12 @@ use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::handed::Handed;
 use crate::machine::runtime::handoff::{self, Collected};
 use crate::machine::runtime::late::Owed;
+use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;
-use crate::machine::wire::connection::{At, Side};
+use crate::machine::wire::connection::At;
+use crate::machine::wire::origin::Side;
 use crate::machine::wire::request::{Active, HandedTo, Place, Wants};
 use crate::phase::Phase;
-use crate::timeline::Entry;
 
 /// A turn to a request.
 struct Turning {
@@ -50,24 +51,20 @@ struct Back {
 
 /// A request that is not the one that the thread is about is touched: the one it leaves gets its time up to there, this
 /// one's wait is explained. Returns where this one's own time begins.
-pub(in crate::machine) fn turn_to(
-    state: &mut State,
-    thread: &mut Thread,
-    at: At<'_>,
-    id: u64,
-    sink: &mut dyn FnMut(Entry),
-) -> u64 {
+pub(in crate::machine) fn turn_to(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>, id: u64) -> u64 {
     let (number, slice, _) = at;
     let place = (number, id);
-    let by = by(state, slice, number);
-    let is_its_own = is_its_own(state, thread, (slice, by), place);
-    let Some(turning) = turning(state, thread, (slice, by), place) else { return slice.gap_start_ns() };
-    leave_behind(state, thread, slice, &turning, sink);
+    let by = by(books.view(), slice, number);
+    let is_its_own = is_its_own(books.view(), thread, (slice, by), place);
+    let Some(turning) = turning(books.view(), thread, (slice, by), place) else {
+        return slice.gap_start_ns();
+    };
+    leave_behind(books, thread, slice, &turning);
     if let Some(event_loop) = thread.serving_loop() {
         event_loop.left.turns_to(place, slice.enter_ns);
     }
-    let back = handed_back(state, thread, slice, place, by);
-    explain(state, thread, slice, place, (&turning, &back));
+    let back = handed_back(books, thread, slice, place, by);
+    explain(books, thread, slice, place, (&turning, &back));
     if is_its_own && let Some(event_loop) = thread.event_loop.as_deref_mut() {
         event_loop.surely_runs(id);
     }
@@ -75,19 +72,19 @@ pub(in crate::machine) fn turn_to(
 }
 
 /// Whether nobody else can have made this call.
-fn is_its_own(state: &State, thread: &Thread, (slice, by): (&Slice, By), place: Place) -> bool {
+fn is_its_own(view: View<'_>, thread: &Thread, (slice, by): (&Slice, By), place: Place) -> bool {
     match by {
-        By::Running { back_end: Some(fd), .. } => is_private(state, thread, (slice.tgid, fd), place),
+        By::Running { back_end: Some(fd), .. } => is_private(view, thread, (slice.tgid, fd), place),
         By::Running { back_end: None, .. } => !matches!(slice.call, Call::Make { .. }),
         By::Readiness { .. } => false,
     }
 }
 
 /// How the loop comes to the request, and where that one's own time begins; `None`: the thread runs no loop.
-fn turning(state: &State, thread: &mut Thread, (slice, by): (&Slice, By), place: Place) -> Option<Turning> {
+fn turning(view: View<'_>, thread: &mut Thread, (slice, by): (&Slice, By), place: Place) -> Option<Turning> {
     let left_behind = thread.serving.filter(|left| *left != place);
     let read_ns =
-        state.wire.connections.get(place.0).and_then(|c| c.requests.front()?.request.service_start_ns);
+        view.wire.connections.get(place.0).and_then(|c| c.requests.front()?.request.service_start_ns);
     let event_loop = thread.serving_loop()?;
     let is_first = event_loop.is_fresh();
     let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
@@ -104,8 +101,8 @@ fn turning(state: &State, thread: &mut Thread, (slice, by): (&Slice, By), place:
         By::Readiness { .. } if is_first => turning.own_start_ns = free_from_ns,
         By::Readiness { .. } => {}
         By::Running { .. } => {
-            let may_be_another = event_loop.strands.current_runs()
-                || left_behind.is_some_and(|left| may_run(state.view(), left));
+            let may_be_another =
+                event_loop.strands.current_runs() || left_behind.is_some_and(|left| may_run(view, left));
             if !may_be_another {
                 turning.own_start_ns = free_from_ns;
             } else if event_loop.defers() && by.picks_up(slice) {
@@ -119,19 +116,13 @@ fn turning(state: &State, thread: &mut Thread, (slice, by): (&Slice, By), place:
 }
 
 /// Whoever the loop was about until now gets its time.
-fn leave_behind(
-    state: &mut State,
-    thread: &mut Thread,
-    slice: &Slice,
-    turning: &Turning,
-    sink: &mut dyn FnMut(Entry),
-) {
+fn leave_behind(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, turning: &Turning) {
     let left_ns = if turning.is_doubtful { turning.free_from_ns } else { turning.own_start_ns };
-    strand::leave(state, thread, left_ns);
-    leave(state, thread, slice.tid, left_ns, sink);
+    strand::leave(thread, left_ns, books.window_start_ns);
+    leave(books, thread, slice.tid, left_ns);
     if turning.is_doubtful
         && let Some((other, _)) = turning.left_behind
-        && let Some(active) = state.wire.connections.get_mut(other).and_then(|c| c.requests.front_mut())
+        && let Some(active) = books.wire.connections.get_mut(other).and_then(|c| c.requests.front_mut())
     {
         // Either of the two ran.
         active.pass(slice.enter_ns, Phase::Unexplained);
@@ -139,20 +130,20 @@ fn leave_behind(
 }
 
 /// Threads of the pool may have worked for it meanwhile: where they did, it then waited for the loop.
-fn handed_back(state: &mut State, thread: &mut Thread, slice: &Slice, place: Place, by: By) -> Back {
+fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, place: Place, by: By) -> Back {
     let recent = thread.serving_loop().map(|event_loop| (event_loop.looks.recent_ns(), event_loop.on_gevent));
     let (recent_ns, on_gevent) = recent.unwrap_or_default();
-    let may_be_told = by.is_running() && !goes_straight_on(state, thread, place, by);
-    let task = state.runtime.tasks.of(slice.tid);
+    let may_be_told = by.is_running() && !goes_straight_on(books.view(), thread, place, by);
+    let task = books.runtime.tasks.of(slice.tid);
     let (mut collected, mut at_work) = (Collected::Nothing, None);
     if may_be_told {
         let since = (recent_ns, slice.enter_ns);
-        collected = handoff::collect(&mut state.hand(), slice.tgid, place, since, (on_gevent, task));
-        at_work = handoff::at_work(state.view(), slice.tgid, place, task);
+        collected = handoff::collect(&mut books.hand(), slice.tgid, place, since, (on_gevent, task));
+        at_work = handoff::at_work(books.view(), slice.tgid, place, task);
     }
     // The thread has handed back what it did, without a note; maybe after another job of this request. Where only their order told whose thread
     // it is, that one goes on before it has told of its job speaks against it.
-    let left = state.wire.connections.active(place).map(|active| (active.wants, active.cursor_ns));
+    let left = books.wire.connections.active(place).map(|active| (active.wants, active.cursor_ns));
     let handed_back = at_work.zip(left).filter(|(by, (wants, cursor_ns))| {
         let is_later = by.begin_ns > *cursor_ns;
         let is_only = collected == Collected::Nothing && *wants == Wants::Unknown && !by.by_order;
@@ -161,34 +152,34 @@ fn handed_back(state: &mut State, thread: &mut Thread, slice: &Slice, place: Pla
     let handed_back = handed_back.map(|(handed_to, _)| handed_to);
     // Elsewhere another thread may have taken the job than the one that was woken for it.
     let on_uvloop = thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.on_uvloop);
-    let is_sure = on_uvloop || task.is_some() && state.runtime.pools.tasks_tell(slice.tgid);
+    let is_sure = on_uvloop || task.is_some() && books.runtime.pools.tasks_tell(slice.tgid);
     let surely_back = handed_back.filter(|_| is_sure);
-    let handed = handed_back.and_then(|handed_to| state.runtime.threads.get(handed_to.tid));
+    let handed = handed_back.and_then(|handed_to| books.runtime.threads.get(handed_to.tid));
     let handed = handed.map(|thread| thread.pooled.handed).unwrap_or_default();
     let owed_by = surely_back.filter(|_| task.is_some() && handed.task == task);
     if let Some(handed_to) = surely_back {
-        handoff::take_back(&mut state.hand(), slice.tgid, place, handed_to);
+        handoff::take_back(&mut books.hand(), slice.tgid, place, handed_to);
     }
     Back { collected, handed_back, handed, owed_by, recent_ns }
 }
 
 /// What the request waited for until now.
 fn explain(
-    state: &mut State,
+    books: &mut Books<'_>,
     thread: &mut Thread,
     slice: &Slice,
     place: Place,
     (turning, back): (&Turning, &Back),
 ) {
-    let window_start_ns = state.window_start_ns;
-    let task = state.runtime.tasks.of(slice.tid);
-    let asked = has_asked(state, thread, place, task);
+    let window_start_ns = books.window_start_ns;
+    let task = books.runtime.tasks.of(slice.tid);
+    let asked = has_asked(books.view(), thread, place, task);
     let (Some(event_loop), Some(connection)) =
-        (thread.event_loop.as_deref_mut(), state.wire.connections.get_mut(place.0))
+        (thread.event_loop.as_deref_mut(), books.wire.connections.get_mut(place.0))
     else {
         return;
     };
-    let is_whole = connection.side == Side::Whole;
+    let is_whole = connection.origin.side == Side::Whole;
     let Some(active) = connection.requests.front_mut() else { return };
     let own_start_ns = turning.own_start_ns;
     let mut owed = None;
@@ -219,7 +210,7 @@ fn explain(
         explain_by_looks(active, event_loop, slice, asked, turning);
     }
     if let Some(part) = owed.filter(|_| is_whole && event_loop.defers())
-        && state.runtime.late.owe(part)
+        && books.runtime.late.owe(part)
     {
         active.stretch(slice.tgid, part.tid, part.from_ns, part.until_ns);
     }
@@ -288,11 +279,11 @@ fn owe(
 }
 
 /// Whether a request that goes on, in this Python task, may have asked a back end since it was left, of which it is not known that it did.
-fn has_asked(state: &State, thread: &Thread, place: Place, task: Option<u64>) -> bool {
-    let active = state.wire.connections.active(place);
+fn has_asked(view: View<'_>, thread: &Thread, place: Place, task: Option<u64>) -> bool {
+    let active = view.wire.connections.active(place);
     let active = active.filter(|active| matches!(active.wants, Wants::Unknown | Wants::ClientRead));
     let event_loop = thread.event_loop.as_deref();
-    let is_open = |place| task.is_some() && state.wire.connections.is_open(place);
+    let is_open = |place| task.is_some() && view.wire.connections.is_open(place);
     active.zip(event_loop).is_some_and(|(active, event_loop)| {
         event_loop.strands.may_have_been(place, active.cursor_ns, is_open)
     })

@@ -4,9 +4,9 @@
 //! loop goes on with them; what a call says of the one that makes it.
 
 use crate::event::{Call, Slice};
-use crate::machine::driver::state::State;
 use crate::machine::runtime::candidates::may_run;
 use crate::machine::runtime::event_loop::EventLoop;
+use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{Place, Wants};
 use crate::machine::world::descriptor::EPOLL_CTL_DEL;
@@ -50,8 +50,8 @@ impl By {
 
 /// Whether a request goes on by what it got in the turn before, or by a connection that was made: no thread can have let it go on. On asyncio a
 /// thread's note lets a request go on no sooner than in the turn after the one in which the loop goes on with the note.
-pub(super) fn goes_straight_on(state: &State, thread: &Thread, place: Place, by: By) -> bool {
-    let Some(active) = state.wire.connections.active(place).filter(|active| active.left_by.is_some()) else {
+pub(super) fn goes_straight_on(view: View<'_>, thread: &Thread, place: Place, by: By) -> bool {
+    let Some(active) = view.wire.connections.active(place).filter(|active| active.left_by.is_some()) else {
         return false;
     };
     let is_made = matches!(by, By::Running { made_ns: 1.., .. });
@@ -61,39 +61,39 @@ pub(super) fn goes_straight_on(state: &State, thread: &Thread, place: Place, by:
 }
 
 /// Whether a back end's descriptor is of a request, or of a strand, that goes on without waiting for anything that is known.
-pub(in crate::machine) fn goes_on(state: &State, event_loop: &EventLoop, tgid: u32, fd: i32) -> bool {
-    let Some(descriptor) = state.world.descriptors.get(tgid, fd) else { return false };
+pub(in crate::machine) fn goes_on(view: View<'_>, event_loop: &EventLoop, tgid: u32, fd: i32) -> bool {
+    let Some(descriptor) = view.world.descriptors.get(tgid, fd) else { return false };
     match descriptor.owner {
-        Some(place) => may_run(state.view(), place),
+        Some(place) => may_run(view, place),
         None => event_loop.strands.goes_on((fd, descriptor.opened_ns)),
     }
 }
 
 /// Whether nobody but this request has used the connection to a back end.
 pub(super) fn is_private(
-    state: &State,
+    view: View<'_>,
     thread: &Thread,
     (tgid, fd): (u32, i32),
     (number, id): Place,
 ) -> bool {
-    let front = state.wire.connections.get(number).and_then(|connection| connection.requests.front());
+    let front = view.wire.connections.get(number).and_then(|connection| connection.requests.front());
     let read_ns =
         front.filter(|active| active.request.id == id).and_then(|active| active.request.service_start_ns);
-    let known = state.world.descriptors.get(tgid, fd).filter(|known| known.owner == Some((number, id)));
+    let known = view.world.descriptors.get(tgid, fd).filter(|known| known.owner == Some((number, id)));
     let is_sure = thread.event_loop.as_ref().is_some_and(|event_loop| event_loop.is_sure(fd));
     is_sure && known.zip(read_ns).is_some_and(|(known, read_ns)| known.opened_ns > read_ns)
 }
 
 /// The request that alone goes on by an answer of a back end: it waits for that, and nobody else has used the connection.
-pub(in crate::machine) fn asked_alone(state: &State, thread: &Thread, tgid: u32, fd: i32) -> Option<u64> {
-    let (number, id) = state.world.descriptors.get(tgid, fd)?.owner?;
-    let active = state.wire.connections.get(number)?.requests.front()?;
+pub(in crate::machine) fn asked_alone(view: View<'_>, thread: &Thread, tgid: u32, fd: i32) -> Option<u64> {
+    let (number, id) = view.world.descriptors.get(tgid, fd)?.owner?;
+    let active = view.wire.connections.get(number)?.requests.front()?;
     let is_asked = active.request.id == id && active.wants == Wants::Backend;
-    (is_asked && is_private(state, thread, (tgid, fd), (number, id))).then_some(id)
+    (is_asked && is_private(view, thread, (tgid, fd), (number, id))).then_some(id)
 }
 
-pub(super) fn by(state: &State, slice: &Slice, number: u32) -> By {
-    let is_clients = |fd| state.world.descriptors.connection(slice.tgid, fd) == Some(number);
+pub(super) fn by(view: View<'_>, slice: &Slice, number: u32) -> By {
+    let is_clients = |fd| view.world.descriptors.connection(slice.tgid, fd) == Some(number);
     match slice.call {
         Call::Read { fd, arrival_ns, .. } if is_clients(fd) => By::Readiness { arrival_ns, back_end: false },
         Call::Read { .. } => By::Readiness { arrival_ns: slice.back_end_ready_ns, back_end: true },

@@ -48,7 +48,7 @@ pub(in crate::machine) fn collect(
         return Collected::Nothing;
     };
     let mut by_order = false;
-    if !active.responding
+    if !active.response.has_begun
         && let Some((tid, is_only)) = own_thread::claim(pool, place, read_ns.max(recent_ns))
     {
         by_order = !is_only;
@@ -68,7 +68,7 @@ pub(in crate::machine) fn collect(
     if !pool.jobs.iter().any(|job| job.place == Some(place)) {
         // A thread that has worked for it goes on to do so until it is over, or until it has given a piece of the response; else it just has not
         // noted anything since. Its task may have given another job.
-        let works_on = active.pooled && !(active.responding && goes_on);
+        let works_on = active.pooled && !(active.response.has_begun && goes_on);
         if works_on && !pool.jobs.iter().any(|job| wanted.is_told(job)) {
             return Collected::Nothing;
         }

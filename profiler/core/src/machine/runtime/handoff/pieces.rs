@@ -15,7 +15,8 @@ pub(super) fn goes_on(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     thread.pooled.works_for.is_some_and(|(number, id)| {
         state.wire.connections.get(number).is_some_and(|connection| {
             let front = connection.requests.front().filter(|active| active.request.id == id);
-            !is_told && front.is_some_and(|active| !active.responding || connection.outbound.may_go_on())
+            !is_told
+                && front.is_some_and(|active| !active.response.has_begun || connection.outbound.may_go_on())
         })
     })
 }

@@ -1,0 +1,101 @@
+//! What the ledger has settled, to those who count and tell it.
+//!
+//! In: [`Told`], in the order in which it came about. Out: halves of requests joined; requests in the sums and on the timeline; verdicts on
+//! connections that ended.
+
+use crate::machine::driver::state::State;
+use crate::machine::join::front::{self, Joined};
+use crate::machine::join::link::Ready;
+use crate::machine::ledger::books::{Books, Finished, Told};
+use crate::machine::ledger::finish;
+use crate::machine::ledger::gil_party::{self, Parties};
+use crate::machine::wire::origin::Side;
+use crate::timeline::Entry;
+
+impl State {
+    /// What the ledger works on.
+    pub(in crate::machine) const fn books(&mut self) -> Books<'_> {
+        Books {
+            world: &mut self.world,
+            wire: &mut self.wire,
+            runtime: &mut self.runtime,
+            time: &mut self.time,
+            join: &mut self.join,
+            told: &mut self.told,
+            evicted: &mut self.evicted,
+            window_start_ns: self.window_start_ns,
+            watch_start_ns: self.watch_start_ns,
+        }
+    }
+
+    /// Who has to do with an interpreter lock.
+    pub(in crate::machine) const fn parties(&mut self) -> Parties<'_> {
+        Parties {
+            world: &self.world,
+            wire: &self.wire,
+            threads: &mut self.runtime.threads,
+            locks: &mut self.gil,
+            wants_slices: self.wants_slices,
+        }
+    }
+
+    /// Tells all that the ledger has settled, and what follows from that.
+    pub(in crate::machine) fn publish(&mut self, sink: &mut dyn FnMut(Entry)) {
+        if self.told.is_empty() {
+            return;
+        }
+        let mut told = std::mem::take(&mut self.told);
+        for told in told.drain(..) {
+            self.tell(told, sink);
+            // What follows from it comes before what was settled after it.
+            self.publish(sink);
+        }
+        self.told = told;
+    }
+
+    fn tell(&mut self, told: Told, sink: &mut dyn FnMut(Entry)) {
+        match told {
+            Told::Began => self.product.summary.begin(),
+            Told::Reads(tgid) => self.product.drops.serves(tgid),
+            Told::Impossible(name) => self.product.summary.impossible(name, 1),
+            Told::Finished(finished) => self.finished(*finished, sink),
+            Told::Ended(ended) => {
+                self.join.links.connection_gone(ended.id);
+                self.product.drops.ended(ended, sink);
+            }
+        }
+    }
+
+    fn finished(&mut self, Finished { side, evidence, mut active }: Finished, sink: &mut dyn FnMut(Entry)) {
+        active.request.gil_holders = gil_party::holders(&self.world, &self.gil, &active.held);
+        active.request.gil_waits = gil_party::waits(&self.world, &self.gil, &active.held);
+        if side == Side::Whole {
+            return self.complete(active.request, sink);
+        }
+        let Joined { ready, own, settled } =
+            front::finished(&self.wire, &mut self.join, side, evidence, active);
+        self.complete_all(ready, sink);
+        if let Some(mut request) = own {
+            request.id = self.wire.next_request(Side::Whole);
+            self.product.summary.begin();
+            self.complete(request, sink);
+        }
+        if let Some(number) = settled {
+            finish::shut(&mut self.books(), number);
+        }
+    }
+
+    /// Requests whose halves have found one another, or wait no longer.
+    pub(in crate::machine) fn complete_all(&mut self, ready: Ready, sink: &mut dyn FnMut(Entry)) {
+        self.product.drops.errors_of_server(self.join.links.take_errors());
+        for request in ready {
+            self.complete(Box::new(request), sink);
+        }
+    }
+
+    /// Time goes on, or (`None`) the window has ended: halves that wait too long are let go.
+    pub fn expire(&mut self, now_ns: Option<u64>, sink: &mut dyn FnMut(Entry)) {
+        let ready = front::expire(&mut self.join, now_ns);
+        self.complete_all(ready, sink);
+    }
+}

@@ -1,0 +1,61 @@
+//! Who stands before whom, as the stages need it.
+//!
+//! In: processes and listeners that are newly known, connections that open. Out: the topology for halves of requests, what the kind of server
+//! limits, what stands at the ends of a connection.
+
+use rustc_hash::FxHashSet;
+
+use crate::event::{Connection as Opened, Tid};
+use crate::machine::driver::state::State;
+use crate::machine::join::topology::Topology;
+use crate::machine::wire::origin::{Origin, Side};
+use crate::server::{Inside, Role, recognise, slots_of_one_worker};
+
+/// `AF_UNIX`.
+const AF_UNIX: u16 = 1;
+
+/// Looks again at who stands before whom, when more is known of the processes.
+pub fn look(state: &mut State) {
+    if !std::mem::take(&mut state.join.topology_is_old) {
+        return;
+    }
+    let recognised = recognise(&state.world.processes.seen, &state.world.processes.listeners);
+    state.time.capacity.of_one_worker = slots_of_one_worker(recognised.kind, &recognised.server);
+    let own_limit = recognised.kind.own_limit(&recognised.server);
+    state.product.drops.is_of(recognised.kind.name(), own_limit);
+    let front: FxHashSet<Tid> =
+        recognised.roles.iter().filter(|(_, role)| *role == Role::FrontEnd).map(|(tgid, _)| *tgid).collect();
+    state.join.topology = match recognised.kind.inside(&recognised.server) {
+        _ if state.world.processes.seen.iter().any(|process| process.front_end) => Topology::FrontEnds(front),
+        Inside::PrivateOverUnix => Topology::PrivateOverUnix,
+        Inside::FrontEnds if !front.is_empty() => Topology::FrontEnds(front),
+        Inside::FrontEnds | Inside::Nothing => Topology::Flat,
+    };
+    if let Topology::FrontEnds(these) = &state.join.topology {
+        let behind =
+            state.world.processes.listeners.iter().filter(|listener| !these.contains(&listener.tgid));
+        state.join.links.ports = behind.map(|listener| listener.port).filter(|port| *port > 0).collect();
+    }
+}
+
+/// A connection was accepted, or found open: what stands at its other end.
+pub fn opened(state: &mut State, number: u32, opened: &Opened) {
+    look(state);
+    let side = state.join.topology.side(opened);
+    let signs = state.product.drops.opened(opened, number);
+    if let Some(connection) = state.wire.connections.get_mut(number) {
+        let is_unix = opened.family == AF_UNIX;
+        connection.origin = Origin {
+            side,
+            port: opened.local_port,
+            is_unix,
+            established_ns: opened.established_ns,
+            identity: if is_unix { opened.socket.0 } else { u64::from(opened.peer_port) },
+            ..connection.origin
+        };
+        connection.signs = signs;
+    }
+    if matches!(side, Side::Inner { .. }) {
+        state.wire.connections.inner = state.wire.connections.inner.saturating_add(1);
+    }
+}
