@@ -2,8 +2,8 @@
 //!
 //! In: nothing by itself; the machines change it. Out: tables that they share, each bounded, and sums.
 
-use crate::machine::join::topology::Topology;
 use crate::machine::join::link::Links;
+use crate::machine::join::topology::Topology;
 
 /// Halves of requests that cross processes.
 #[derive(Clone, Debug, Default)]

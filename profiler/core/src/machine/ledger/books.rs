@@ -80,3 +80,43 @@ impl Books<'_> {
         *self.evicted = self.evicted.saturating_add(1);
     }
 }
+
+/// A ledger with stages of its own, for tests.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(in crate::machine) struct Desk {
+    world: World,
+    pub wire: Wire,
+    runtime: Runtime,
+    time: Time,
+    join: Join,
+    told: Vec<Told>,
+    evicted: u64,
+}
+
+#[cfg(test)]
+impl Desk {
+    /// All of it, in a window that begins at 0.
+    pub(super) const fn books(&mut self) -> Books<'_> {
+        let Self { world, wire, runtime, time, join, told, evicted } = self;
+        let (window_start_ns, watch_start_ns) = (0, 0);
+        Books { world, wire, runtime, time, join, told, evicted, window_start_ns, watch_start_ns }
+    }
+
+    /// What it has told so far, in words: each is told once.
+    pub(super) fn take_told(&mut self) -> Vec<String> {
+        let words = |told: Told| match told {
+            Told::Began => "began".to_owned(),
+            Told::Reads(tgid) => format!("{tgid} reads"),
+            Told::Impossible(name) => format!("impossible: {name}"),
+            Told::Ended(ended) => format!("connection {} ended at {}", ended.id, ended.at_ns),
+            Told::Finished(finished) => {
+                let request = &finished.active.request;
+                let phases: Vec<String> =
+                    request.phases.iter().map(|(phase, ns)| format!("{} {ns}", phase.name())).collect();
+                format!("request {} until {}: {}", request.id, request.end_ns, phases.join(", "))
+            }
+        };
+        self.told.drain(..).map(words).collect()
+    }
+}

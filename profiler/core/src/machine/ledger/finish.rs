@@ -119,3 +119,81 @@ pub(in crate::machine) fn end_connection(books: &mut Books<'_>, number: u32, how
     books.wire.connections.close(number);
     books.told.extend(ended.map(Told::Ended));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Connection;
+    use crate::machine::ledger::books::Desk;
+    use crate::machine::wire::request::{Active, Beginning};
+
+    /// A request that began at this moment, and whether its response had begun.
+    type Asked = (u64, bool);
+
+    /// A connection, the first, with these requests on it.
+    fn desk(requests: &[Asked]) -> Desk {
+        let mut desk = Desk::default();
+        let number = desk.wire.connections.open(&Connection::accepted(0), 10);
+        assert_eq!(number, Some(0));
+        for (id, (start_ns, has_begun)) in (1..).zip(requests.iter().copied()) {
+            let beginning = Beginning {
+                id,
+                connection: 0,
+                index: 0,
+                start_ns,
+                start_is_arrival: true,
+                accepted_ns: None,
+                truncated: false,
+                dispatched_ns: 0,
+            };
+            let mut active = Active::new(&beginning, 7, 8);
+            active.response.has_begun = has_begun;
+            active.pass(start_ns + 50, Phase::Cpu);
+            if let Some(connection) = desk.wire.connections.get_mut(0) {
+                connection.requests.push_back(active);
+            }
+        }
+        desk
+    }
+
+    #[test]
+    fn what_ends_is_told_in_order_with_its_time_up_to_there() {
+        type Act = fn(&mut Books<'_>);
+        let closes: Act = |books| end_connection(books, 0, How::Closed, 400);
+        let finishes: Act = |books| finish_front(books, 0);
+        let shuts: Act = |books| shut(books, 0);
+        let cases: &[(&[Asked], Act, &[&str])] = &[
+            (&[(100, true)], finishes, &["request 1 until 150: cpu 50"]),
+            // The one behind it goes on.
+            (&[(100, true), (120, false)], finishes, &["request 1 until 150: cpu 50"]),
+            (&[], finishes, &[]),
+            // An answer whose length is known is not over because its thread turns away.
+            (&[(100, true)], shuts, &[]),
+            (&[], closes, &["connection 0 ended at 400"]),
+            (&[(100, true)], closes, &["request 1 until 150: cpu 50", "connection 0 ended at 400"]),
+            // Read and never answered: why is not known.
+            (
+                &[(100, true), (120, false)],
+                closes,
+                &[
+                    "request 1 until 150: cpu 50",
+                    "request 2 until 400: cpu 50, unexplained 230",
+                    "connection 0 ended at 400",
+                ],
+            ),
+        ];
+        for (requests, act, expected) in cases {
+            let mut desk = desk(requests);
+            act(&mut desk.books());
+            assert_eq!(desk.take_told(), *expected, "{requests:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_not_there_tells_nothing() {
+        let mut desk = Desk::default();
+        end_connection(&mut desk.books(), 3, How::ProcessGone, 400);
+        finish_front(&mut desk.books(), 3);
+        assert_eq!(desk.take_told(), Vec::<String>::new());
+    }
+}
