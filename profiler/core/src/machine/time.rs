@@ -6,5 +6,6 @@ pub mod arrivals;
 pub mod capacity;
 pub mod load;
 pub mod piece;
+pub mod row;
 pub mod slot;
 pub mod state;

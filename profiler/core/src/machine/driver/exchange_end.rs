@@ -89,13 +89,13 @@ fn end_slice(
     sink: &mut dyn FnMut(Entry),
 ) {
     let tid = slice.tid;
-    if state.runtime.threads.get(tid).is_some_and(|thread| thread.sequence >= slice.sequence) {
+    if state.runtime.threads.get(tid).is_some_and(|thread| thread.row.sequence >= slice.sequence) {
         // Its slice came after all, between the look at the thread and the end of the window.
         return;
     }
     let mut thread = take_thread(state, slice);
     state.add_up(&mut thread, slice);
-    let slice = &slice.within(thread.last_exit_ns, end_ns);
+    let slice = &slice.within(thread.row.last_exit_ns, end_ns);
     let meaning = meaning::meaning_of(state, slice);
     let followed = state.gil.follow(&mut thread.gil.wait, slice, end_ns, state.window_start_ns);
     let part = followed.part;

@@ -77,7 +77,7 @@ pub(in crate::machine) fn continuity(
     slice: &Slice,
     exit_ns: u64,
 ) -> Option<Box<Slice>> {
-    let before_ns = thread.last_exit_ns;
+    let before_ns = thread.row.last_exit_ns;
     let continuity = thread.continue_with(slice, exit_ns);
     let repaired = continuity.broken.then(|| Box::new(slice.within(before_ns, exit_ns)));
     let sound = repaired.as_deref().unwrap_or(slice);

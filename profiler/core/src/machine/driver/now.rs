@@ -53,7 +53,7 @@ fn thread(state: &State, sight: &Sight) -> ThreadNow {
     let slice = &sight.slice;
     let known = state.runtime.threads.get(slice.tid);
     // The machines are exactly as far as this look: the slice before it was their last of this thread.
-    let current = known.filter(|thread| thread.sequence.saturating_add(1) == slice.sequence);
+    let current = known.filter(|thread| thread.row.sequence.saturating_add(1) == slice.sequence);
     let meaning = meaning::meaning_of(state, slice);
     let idle = sight.in_call
         && match current {

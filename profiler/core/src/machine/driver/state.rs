@@ -172,9 +172,9 @@ impl State {
     fn busy_so_far(&mut self) {
         let mut threads = std::mem::take(&mut self.runtime.threads);
         for thread in threads.values_mut().filter(|thread| thread.slot.is_some()) {
-            if thread.busy_since_ns.is_some_and(|since_ns| since_ns < thread.last_exit_ns) {
-                thread.was_busy(&mut self.time, thread.last_exit_ns, self.window_start_ns);
-                thread.busy_since_ns = Some(thread.last_exit_ns);
+            if thread.busy_since_ns.is_some_and(|since_ns| since_ns < thread.row.last_exit_ns) {
+                thread.was_busy(&mut self.time, thread.row.last_exit_ns, self.window_start_ns);
+                thread.busy_since_ns = Some(thread.row.last_exit_ns);
             }
         }
         self.runtime.threads = threads;
@@ -190,7 +190,7 @@ impl State {
         for thread in self.runtime.threads.values().filter(|thread| may_be_busy(thread)) {
             let since_ns = silent_since.entry(thread.tgid).or_insert(u64::MAX);
             // A stretch that goes on begins again at this very moment: it is not settled in between.
-            *since_ns = (*since_ns).min(thread.last_exit_ns.saturating_sub(1));
+            *since_ns = (*since_ns).min(thread.row.last_exit_ns.saturating_sub(1));
         }
         let all_ns = end_ns.or_else(|| silent_since.values().copied().min());
         if let Some(until_ns) = all_ns {

@@ -1,6 +1,6 @@
-//! A thread: what it is about, and the row of its slices.
+//! A thread: what it is about, and sums of its time.
 //!
-//! In: slices, in the order of the thread. Out: its state, totals and the checks of law 1.
+//! In: slices, in the order of the thread. Out: its state and totals.
 
 use crate::event::{Slice, Tid};
 use crate::fact::Account;
@@ -11,6 +11,7 @@ use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::handed::Handed;
 use crate::machine::runtime::helpers::Helpers;
 use crate::machine::time::piece::{Pending, Piece, Time, hold};
+use crate::machine::time::row::{Continuity, Row};
 use crate::machine::time::state::Time as TimeState;
 use crate::machine::wire::request::Place;
 use crate::model::slot::Holding;
@@ -23,12 +24,8 @@ pub struct Thread {
     pub tgid: Tid,
     /// Start of what is known of it.
     pub since_ns: u64,
-    /// End of its last slice.
-    pub last_exit_ns: u64,
-    /// Number of its last slice.
-    pub sequence: u32,
-    /// A slice was seen before: the next one must follow it.
-    pub followed: bool,
+    /// Its slices so far.
+    pub row: Row,
     /// What it did since it last finished something.
     pub pending: Pending,
     /// The request it serves: connection number and request id.
@@ -132,19 +129,6 @@ pub struct Totals {
     pub drained_until_ns: u64,
 }
 
-/// What continuity says of a slice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Continuity {
-    /// Slices missing before it.
-    pub missing: u32,
-    /// Stretch of which nothing is known, before its gap.
-    pub hole: Option<(u64, u64)>,
-    /// Its accounts do not add up.
-    pub broken: bool,
-    /// Sleep of which some part was run queue.
-    pub undecided_ns: u64,
-}
-
 impl Thread {
     /// The loop that it runs, if it is known to serve several connections at once.
     pub fn serving_loop(&mut self) -> Option<&mut EventLoop> {
@@ -232,31 +216,10 @@ impl Thread {
         });
     }
 
-    /// Checks a slice against the one before it and notes it.
+    /// Notes a slice: whether it follows the one before.
     pub fn continue_with(&mut self, slice: &Slice, exit_ns: u64) -> Continuity {
-        let gap_start_ns = slice.gap_start_ns();
-        let mut continuity = Continuity {
-            broken: slice.inside.total_ns() != exit_ns.saturating_sub(slice.enter_ns)
-                || slice.enter_ns > exit_ns
-                || slice.gap.total_ns() > slice.enter_ns,
-            ..Continuity::default()
-        };
-        if self.followed {
-            continuity.missing = slice.sequence.saturating_sub(self.sequence).saturating_sub(1);
-            if gap_start_ns > self.last_exit_ns {
-                continuity.hole = Some((self.last_exit_ns, gap_start_ns));
-                // A hole without missing numbers means that the gap's account is short.
-                continuity.broken |= continuity.missing == 0;
-            } else if gap_start_ns < self.last_exit_ns {
-                continuity.broken = true;
-            }
-        }
-        continuity.undecided_ns = slice.call_undecided_ns().saturating_add(slice.gap_undecided_ns());
-        self.sequence = slice.sequence;
-        self.last_exit_ns = self.last_exit_ns.max(exit_ns);
         self.totals.slices = self.totals.slices.saturating_add(1);
-        self.followed = true;
-        continuity
+        self.row.take(slice, exit_ns)
     }
 
     /// Adds a slice's accounts to the totals, without the part that lies before the window.
