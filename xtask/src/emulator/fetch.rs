@@ -1,6 +1,6 @@
-//! Kernels from Debian, by the mirror that this machine uses already.
+//! Kernels and whole systems from Debian, by the mirror that this machine uses already.
 //!
-//! In: a release's name and a pattern of package names. Out: `.kernels/vmlinuz-SUITE`. apt's own state is not touched:
+//! In: a release's name and names of packages. Out: `.kernels/vmlinuz-SUITE`, `.kernels/debian-SUITE`. apt's own state is not touched:
 //! each download has a private one, with Debian's keyring.
 
 use std::fs;
@@ -11,15 +11,15 @@ use anyhow::{Context as _, bail};
 
 use crate::command;
 
-use crate::packages::need;
+use crate::packages::{is_root, need};
 
-/// QEMU, kept out of `make setup`: only this chore needs it.
-pub(super) fn need_emulator() -> anyhow::Result<()> {
+/// QEMU, kept out of `make setup`: only chores that emulate need it.
+pub(crate) fn need_emulator() -> anyhow::Result<()> {
     need(&[("qemu-system-x86_64", "qemu-system-x86")])
 }
 
 /// The kernel's file, downloaded once.
-pub(super) fn kernel(store: &Path, suite: &str, pattern: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn kernel(store: &Path, suite: &str, pattern: &str) -> anyhow::Result<PathBuf> {
     let file = store.join(format!("vmlinuz-{suite}"));
     if file.exists() {
         return Ok(file);
@@ -68,6 +68,36 @@ pub(super) fn kernel(store: &Path, suite: &str, pattern: &str) -> anyhow::Result
     fs::rename(&partial, &file)?;
     fs::remove_dir_all(&state)?;
     Ok(file)
+}
+
+/// The directory of a small Debian with these packages, made once.
+pub(crate) fn system(store: &Path, suite: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let tree = store.join(format!("debian-{suite}"));
+    if tree.exists() {
+        return Ok(tree);
+    }
+    if !is_root() {
+        bail!("a Debian system is made as root: run this command as root, once");
+    }
+    need(&[("debootstrap", "debootstrap")])?;
+    // In two steps, so that half a system is not taken for one.
+    let partial = store.join(format!("partial-debian-{suite}"));
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    eprintln!("making a Debian {suite} with {} (once, some minutes)", packages.join(" "));
+    let mut make = Command::new("unshare");
+    // What it mounts is gone with it.
+    make.args(["--mount", "debootstrap", "--variant=minbase"])
+        .arg(format!("--include={}", packages.join(",")))
+        .arg(format!("--keyring={}", keyring()?.display()))
+        .arg(suite)
+        .arg(&partial)
+        .arg(mirror()?)
+        .stdout(std::process::Stdio::null());
+    command::run(&mut make)?;
+    fs::rename(&partial, &tree)?;
+    Ok(tree)
 }
 
 /// The Debian mirror in apt's configuration, or `DEBIAN_MIRROR`.
