@@ -43,7 +43,7 @@ pub(crate) fn run(versions: &[String]) -> anyhow::Result<()> {
     let built = command::root().join("target").join(TARGET).join("release");
     let image = store.join("payload.cpio");
     let files = [("init", built.join("kernel-smoke")), ("wsgi-trace", built.join("wsgi-trace"))];
-    archive::write(&image, None, &files).context("the payload could not be packed")?;
+    archive::write(&image, &[], &files).context("the payload could not be packed")?;
 
     let mut failed = Vec::new();
     for kernel in KERNELS {

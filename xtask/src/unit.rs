@@ -11,7 +11,7 @@ use crate::emulator::{KERNELS, archive, fetch, store};
 use crate::{command, dist};
 
 /// What a machine needs: systemd, and a server to watch.
-const PACKAGES: [&str; 4] = ["systemd", "systemd-sysv", "dbus", "gunicorn"];
+const PACKAGES: [&str; 5] = ["systemd", "systemd-sysv", "dbus", "kmod", "gunicorn"];
 
 /// Where each file of the tree stands in the machine.
 const FILES: [(&str, &str); 8] = [
@@ -53,15 +53,15 @@ pub(crate) fn run(suites: &[String]) -> anyhow::Result<()> {
         if !suites.is_empty() && !suites.iter().any(|wanted| wanted == suite) {
             continue;
         }
-        let file = fetch::kernel(&store, suite, kernel.package)
+        let linux = fetch::linux(&store, suite, kernel.package)
             .with_context(|| format!("the kernel of {suite} could not be fetched"))?;
         let tree = fetch::system(&store, suite, &PACKAGES)
             .with_context(|| format!("a Debian {suite} could not be made"))?;
         let image = store.join("unit.cpio");
-        archive::write(&image, Some(&tree), &files).context("the machine could not be packed")?;
+        archive::write(&image, &[&tree, &linux], &files).context("the machine could not be packed")?;
         println!("== Debian {suite}: boots and checks, some minutes");
         let machine = Machine {
-            kernel: &file,
+            kernel: &fetch::image(&linux)?,
             image: &image,
             parameters: PARAMETERS,
             memory_mib: 2048,

@@ -1,6 +1,6 @@
 //! An initial file system for the emulated machine, in the kernel's "newc" cpio format.
 //!
-//! In: a tree of Debian's or none, more files and the names they get. Out: one file for QEMU's `-initrd`, with the directories that init
+//! In: trees of Debian's or none, each laid over those before it, more files and the names they get. Out: one file for QEMU's `-initrd`, with the directories that init
 //! mounts on. Everything in it is root's.
 
 use std::fs::{self, File};
@@ -12,7 +12,8 @@ const DIRECTORY: u32 = 0o040_755;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 
 /// Of a tree: what the kernel mounts over, and what no program reads.
-const LEFT_OUT: [&str; 9] = [
+const LEFT_OUT: [&str; 10] = [
+    "boot",
     "dev",
     "proc",
     "sys",
@@ -25,12 +26,12 @@ const LEFT_OUT: [&str; 9] = [
 ];
 
 /// Writes the archive.
-pub(crate) fn write(image: &Path, tree: Option<&Path>, files: &[(&str, PathBuf)]) -> io::Result<()> {
+pub(crate) fn write(image: &Path, trees: &[&Path], files: &[(&str, PathBuf)]) -> io::Result<()> {
     let mut archive = Archive { output: BufWriter::new(File::create(image)?), inode: 0 };
     for name in ["proc", "sys", "dev", "tmp"] {
         archive.entry(name, DIRECTORY, (0, 0), &[])?;
     }
-    if let Some(tree) = tree {
+    for tree in trees {
         archive.tree(tree, "")?;
     }
     // Where the kernel opens init's three standard descriptors.
