@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix lab thousand-clients soak deploys page nightly screenshots kernels book dist dist-test clean
+.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix lab thousand-clients soak deploys page nightly screenshots kernels unit book dist dist-test clean
 
 help: ## Show this menu
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -60,7 +60,7 @@ deploys: setup ## Restart a server sixty times under `serve`, and replace two th
 page: setup ## Open the pages of all recordings in a headless Chromium; screenshots under target/page
 	@cargo xtask page
 
-nightly: setup ## Run everything that no change waits for (live, kernels, fuzz, page, packages, lab, …); a table at the end (hours, quiet machine)
+nightly: setup ## Run everything that no change waits for (live, kernels, unit, fuzz, page, packages, lab, …); a table at the end (hours, quiet machine)
 	@cargo xtask nightly
 
 screenshots: setup ## Take the pictures of docs/images again, of a real run, as root
@@ -68,6 +68,9 @@ screenshots: setup ## Take the pictures of docs/images again, of a real run, as 
 
 kernels: setup ## Load, attach and trace on Linux 6.1 and 6.12 in emulation; see the refusal on 5.10
 	@cargo xtask kernels
+
+unit: setup ## Install the .deb on Debian 12 and 13 in emulation, and try its systemd unit there (some minutes; the first time as root)
+	@cargo xtask unit
 
 book: setup ## Make the guide a book, under target/book, and check its links
 	@cargo xtask book

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use crate::command;
 use crate::pins;
@@ -18,9 +18,14 @@ const PROFILE: &str = "packaged";
 const SHELLS: [(&str, &str); 3] =
     [("bash", "wsgi-trace.bash"), ("zsh", "_wsgi-trace"), ("fish", "wsgi-trace.fish")];
 
-/// Builds everything.
-pub(crate) fn run() -> anyhow::Result<()> {
-    let directory = command::root().join("target/dist");
+/// Where packages lie.
+fn directory() -> PathBuf {
+    command::root().join("target/dist")
+}
+
+/// Builds the program and the .deb, which it gives.
+pub(crate) fn package() -> anyhow::Result<PathBuf> {
+    let directory = directory();
     if directory.exists() {
         fs::remove_dir_all(&directory)
             .with_context(|| format!("{} cannot be emptied", directory.display()))?;
@@ -28,8 +33,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
     fs::create_dir_all(&directory)?;
     let program = program(&directory)?;
     describe(&program, &directory)?;
+    deb(&directory)
+}
+
+/// Builds everything.
+pub(crate) fn run() -> anyhow::Result<()> {
+    package()?;
+    let directory = directory();
     wheel(&directory)?;
-    deb(&directory)?;
     println!("\nPackages in target/dist:");
     let mut files: Vec<PathBuf> =
         fs::read_dir(&directory)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -105,7 +116,7 @@ fn wheel(directory: &Path) -> anyhow::Result<()> {
     command::run(maturin.arg(directory))
 }
 
-fn deb(directory: &Path) -> anyhow::Result<()> {
+fn deb(directory: &Path) -> anyhow::Result<PathBuf> {
     let cargo_deb = pins::tool("cargo-deb")?;
     let mut build = Command::new(cargo_deb);
     build.current_dir(command::root()).args([
@@ -119,8 +130,6 @@ fn deb(directory: &Path) -> anyhow::Result<()> {
     // The program is built; cargo-deb finds it where cargo left it.
     build.args(["--no-build", "--quiet", "--locked", "--output"]).arg(directory);
     command::run(&mut build)?;
-    if !fs::read_dir(directory)?.flatten().any(|entry| entry.path().extension().is_some_and(|e| e == "deb")) {
-        bail!("cargo-deb wrote no package");
-    }
-    Ok(())
+    let mut files = fs::read_dir(directory)?.flatten().map(|entry| entry.path());
+    files.find(|path| path.extension().is_some_and(|end| end == "deb")).context("cargo-deb wrote no package")
 }

@@ -10,6 +10,7 @@ mod command;
 mod compare;
 mod demo;
 mod dist;
+mod emulator;
 mod fuzz;
 mod kernels;
 mod lab;
@@ -24,6 +25,7 @@ mod soak;
 mod summary;
 mod test;
 mod tidy;
+mod unit;
 mod watched;
 
 use std::process::ExitCode;
@@ -50,7 +52,8 @@ const USAGE: &str = "cargo xtask CHORE
   nightly   everything that no change waits for, with a table at the end; names of chores as arguments
   soak      the profiler killed a hundred times under load
   page      the pages of the recordings, in a headless browser
-  kernels   the programs on other kernels, in emulation; versions as arguments";
+  kernels   the programs on other kernels, in emulation; versions as arguments
+  unit      the packaged systemd unit, in emulated Debian machines; names of releases as arguments";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         "screenshots" => screenshots::run(),
         "soak" => soak::run(),
         "test" => test::run(&rest),
+        "unit" => unit::run(&rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

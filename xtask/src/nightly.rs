@@ -11,8 +11,18 @@ use anyhow::{Context as _, bail};
 use crate::command;
 
 /// What is run, in this order: what needs a quiet machine last, when nothing is left to build.
-const CHORES: [&str; 9] =
-    ["page", "dist-test", "kernels", "fuzz", "live", "thousand-clients", "lab", "gil-matrix", "check-bench"];
+const CHORES: [&str; 10] = [
+    "page",
+    "dist-test",
+    "kernels",
+    "unit",
+    "fuzz",
+    "live",
+    "thousand-clients",
+    "lab",
+    "gil-matrix",
+    "check-bench",
+];
 
 /// How one chore ended.
 struct Ended {

@@ -41,7 +41,8 @@ pub(crate) fn need(programs: &[(&str, &str)]) -> anyhow::Result<()> {
     )
 }
 
-fn is_root() -> bool {
+/// Whether this is root.
+pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     Path::new("/proc/self").metadata().is_ok_and(|metadata| metadata.uid() == 0)
 }

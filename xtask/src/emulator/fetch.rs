@@ -1,6 +1,6 @@
-//! Kernels from Debian, by the mirror that this machine uses already.
+//! Kernels and whole systems from Debian, by the mirror that this machine uses already.
 //!
-//! In: a release's name and a pattern of package names. Out: `.kernels/vmlinuz-SUITE`. apt's own state is not touched:
+//! In: a release's name and names of packages. Out: `.kernels/vmlinuz-SUITE`, `.kernels/linux-SUITE`, `.kernels/debian-SUITE`. apt's own state is not touched:
 //! each download has a private one, with Debian's keyring.
 
 use std::fs;
@@ -11,21 +11,65 @@ use anyhow::{Context as _, bail};
 
 use crate::command;
 
-use crate::packages::need;
+use crate::packages::{is_root, need};
 
-/// QEMU, kept out of `make setup`: only this chore needs it.
-pub(super) fn need_emulator() -> anyhow::Result<()> {
+/// QEMU, kept out of `make setup`: only chores that emulate need it.
+pub(crate) fn need_emulator() -> anyhow::Result<()> {
     need(&[("qemu-system-x86_64", "qemu-system-x86")])
 }
 
 /// The kernel's file, downloaded once.
-pub(super) fn kernel(store: &Path, suite: &str, pattern: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn kernel(store: &Path, suite: &str, pattern: &str) -> anyhow::Result<PathBuf> {
     let file = store.join(format!("vmlinuz-{suite}"));
     if file.exists() {
         return Ok(file);
     }
+    let state = unpack(store, suite, pattern)?;
+    // In two steps, so that an interrupted copy is not taken for the kernel.
+    let partial = store.join(format!("partial-{suite}"));
+    fs::copy(image(&state.join("content"))?, &partial)?;
+    fs::rename(&partial, &file)?;
+    fs::remove_dir_all(&state)?;
+    Ok(file)
+}
+
+/// The directory of the kernel's whole package, as a tree whose modules can be loaded; made once.
+pub(crate) fn linux(store: &Path, suite: &str, pattern: &str) -> anyhow::Result<PathBuf> {
+    let tree = store.join(format!("linux-{suite}"));
+    if tree.exists() {
+        return Ok(tree);
+    }
+    need(&[("depmod", "kmod")])?;
+    let state = unpack(store, suite, pattern)?;
+    let content = state.join("content");
+    // Where Debian has /lib now; older packages have it beside /usr.
+    fs::create_dir_all(content.join("usr/lib"))?;
+    if content.join("lib/modules").exists() {
+        fs::rename(content.join("lib/modules"), content.join("usr/lib/modules"))?;
+        fs::remove_dir_all(content.join("lib"))?;
+    }
+    std::os::unix::fs::symlink("usr/lib", content.join("lib"))?;
+    let file = image(&content)?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let version = name.strip_prefix("vmlinuz-").context("a kernel without a version")?;
+    command::run(Command::new("depmod").arg("-b").arg(&content).arg(version))?;
+    fs::rename(&content, &tree)?;
+    fs::remove_dir_all(&state)?;
+    Ok(tree)
+}
+
+/// The kernel's file in its package.
+pub(crate) fn image(tree: &Path) -> anyhow::Result<PathBuf> {
+    only_file(&tree.join("boot"), "-amd64")
+}
+
+/// Downloads a kernel's package; its files are in `content` of the directory that this gives.
+fn unpack(store: &Path, suite: &str, pattern: &str) -> anyhow::Result<PathBuf> {
     need(&[("apt-get", "apt"), ("dpkg-deb", "dpkg")])?;
     let state = store.join(format!("apt-{suite}"));
+    if state.exists() {
+        fs::remove_dir_all(&state)?;
+    }
     for directory in ["etc", "lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(state.join(directory))?;
     }
@@ -61,13 +105,37 @@ pub(super) fn kernel(store: &Path, suite: &str, pattern: &str) -> anyhow::Result
     command::run(apt("apt-get").args(["-qq", "download", &newest]))?;
     let package = only_file(&state, ".deb")?;
     command::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(state.join("content")))?;
-    let image = only_file(&state.join("content/boot"), "-amd64")?;
-    // In two steps, so that an interrupted copy is not taken for the kernel.
-    let partial = store.join(format!("partial-{suite}"));
-    fs::copy(image, &partial)?;
-    fs::rename(&partial, &file)?;
-    fs::remove_dir_all(&state)?;
-    Ok(file)
+    Ok(state)
+}
+
+/// The directory of a small Debian with these packages, made once.
+pub(crate) fn system(store: &Path, suite: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let tree = store.join(format!("debian-{suite}"));
+    if tree.exists() {
+        return Ok(tree);
+    }
+    if !is_root() {
+        bail!("a Debian system is made as root: run this command as root, once");
+    }
+    need(&[("debootstrap", "debootstrap")])?;
+    // In two steps, so that half a system is not taken for one.
+    let partial = store.join(format!("partial-debian-{suite}"));
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    eprintln!("making a Debian {suite} with {} (once, some minutes)", packages.join(" "));
+    let mut make = Command::new("unshare");
+    // What it mounts is gone with it.
+    make.args(["--mount", "debootstrap", "--variant=minbase"])
+        .arg(format!("--include={}", packages.join(",")))
+        .arg(format!("--keyring={}", keyring()?.display()))
+        .arg(suite)
+        .arg(&partial)
+        .arg(mirror()?)
+        .stdout(std::process::Stdio::null());
+    command::run(&mut make)?;
+    fs::rename(&partial, &tree)?;
+    Ok(tree)
 }
 
 /// The Debian mirror in apt's configuration, or `DEBIAN_MIRROR`.

@@ -1,25 +1,43 @@
 //! An initial file system for the emulated machine, in the kernel's "newc" cpio format.
 //!
-//! In: programs and the names they get. Out: one file for QEMU's `-initrd`, with the directories that init mounts on.
+//! In: trees of Debian's or none, each laid over those before it, more files and the names they get. Out: one file for QEMU's `-initrd`, with the directories that init
+//! mounts on. Everything in it is root's.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 const DIRECTORY: u32 = 0o040_755;
-const PROGRAM: u32 = 0o100_755;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 
+/// Of a tree: what the kernel mounts over, and what no program reads.
+const LEFT_OUT: [&str; 10] = [
+    "boot",
+    "dev",
+    "proc",
+    "sys",
+    "tmp",
+    "usr/share/doc",
+    "usr/share/locale",
+    "usr/share/man",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+];
+
 /// Writes the archive.
-pub(super) fn write(image: &Path, programs: &[(&str, PathBuf)]) -> io::Result<()> {
+pub(crate) fn write(image: &Path, trees: &[&Path], files: &[(&str, PathBuf)]) -> io::Result<()> {
     let mut archive = Archive { output: BufWriter::new(File::create(image)?), inode: 0 };
     for name in ["proc", "sys", "dev", "tmp"] {
         archive.entry(name, DIRECTORY, (0, 0), &[])?;
     }
+    for tree in trees {
+        archive.tree(tree, "")?;
+    }
     // Where the kernel opens init's three standard descriptors.
     archive.entry("dev/console", CHARACTER_DEVICE, (5, 1), &[])?;
-    for (name, path) in programs {
-        archive.entry(name, PROGRAM, (0, 0), &fs::read(path)?)?;
+    for (name, path) in files {
+        archive.entry(name, fs::metadata(path)?.mode(), (0, 0), &fs::read(path)?)?;
     }
     archive.entry("TRAILER!!!", 0, (0, 0), &[])?;
     archive.output.flush()
@@ -31,6 +49,28 @@ struct Archive<W> {
 }
 
 impl<W: Write> Archive<W> {
+    /// All that is in a directory, each under its path from `root`.
+    fn tree(&mut self, root: &Path, below: &str) -> io::Result<()> {
+        for entry in fs::read_dir(root.join(below))? {
+            let entry = entry?;
+            let name = Path::new(below).join(entry.file_name()).to_string_lossy().into_owned();
+            if LEFT_OUT.contains(&name.as_str()) {
+                continue;
+            }
+            let (path, metadata) = (entry.path(), entry.metadata()?);
+            if metadata.is_symlink() {
+                let to = fs::read_link(path)?;
+                self.entry(&name, metadata.mode(), (0, 0), to.as_os_str().as_encoded_bytes())?;
+            } else if metadata.is_file() {
+                self.entry(&name, metadata.mode(), (0, 0), &fs::read(path)?)?;
+            } else if metadata.is_dir() {
+                self.entry(&name, metadata.mode(), (0, 0), &[])?;
+                self.tree(root, &name)?;
+            }
+        }
+        Ok(())
+    }
+
     fn entry(&mut self, name: &str, mode: u32, device: (u32, u32), content: &[u8]) -> io::Result<()> {
         self.inode += 1;
         let size = u32::try_from(content.len()).map_err(io::Error::other)?;
@@ -65,7 +105,7 @@ mod tests {
     #[test]
     fn entries_are_aligned_and_carry_their_sizes() {
         let mut archive = Archive { output: Vec::new(), inode: 0 };
-        archive.entry("init", PROGRAM, (0, 0), b"hello").unwrap();
+        archive.entry("init", 0o100_755, (0, 0), b"hello").unwrap();
         let bytes = archive.output;
         assert_eq!(bytes.len() % 4, 0);
         // 110 bytes of header and "init\0" end at 115, padded to 116.
