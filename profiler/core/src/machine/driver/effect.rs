@@ -153,7 +153,12 @@ fn moves(
             exchange::read(state, thread, at, arrival_ns, &bytes, sink);
         }
         (Touch::Read, Call::Read { .. }) if slice.result == EAGAIN => {
-            turn::would_block(state, thread, number, Wants::ClientRead);
+            match turn::read_beside(state, thread, number) {
+                // That goes on.
+                Some(true) => {}
+                Some(false) => exchange::advance(state, thread, at, sink),
+                None => turn::would_block(state, thread, number, Wants::ClientRead),
+            }
         }
         (Touch::Write, _) if moved > 0 => {
             // Without the other flag the bit means something else.

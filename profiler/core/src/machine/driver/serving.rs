@@ -63,7 +63,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         draw::draw(slice, exit_ns, (state, because), false, sink);
     }
     state.world.uses_io_uring |=
-        slice.system_call == IO_URING_SETUP && !state.world.processes.is_on_uvloop(slice.tgid);
+        slice.system_call == IO_URING_SETUP && !state.world.processes.has_rings_of_loop(slice.tgid);
     match slice.call {
         Call::EpollWait { .. } if meaning.idle == Idle::Always => state.world.listener_in_epoll = Some(true),
         Call::Poll { .. } if meaning.idle == Idle::Always => state.world.listener_in_epoll = Some(false),
@@ -148,10 +148,17 @@ fn wait_for_work(
     sink: &mut dyn FnMut(Entry),
 ) {
     turn::untouched(state, thread, slice);
-    strand::leave(state, thread, slice.enter_ns);
+    let (served, left_ns) = (thread.serving, turn::leaves_at(state, thread, slice));
+    strand::leave(state, thread, left_ns);
     // A loop's first wait may be one in the middle of a response.
     turn::recognise(state, thread, slice);
-    finish::leave(state, thread, slice.tid, slice.enter_ns, sink);
+    finish::leave(state, thread, slice.tid, left_ns, sink);
+    if let Some(active) =
+        served.filter(|_| left_ns < slice.enter_ns).and_then(|place| state.wire.connections.active_mut(place))
+    {
+        // Either it or another ran.
+        active.pass(slice.enter_ns, Phase::Unexplained);
+    }
     handoff::done(&mut state.hand(), thread, slice);
     state.drain(thread);
     state.was_busy(thread, slice.enter_ns);
