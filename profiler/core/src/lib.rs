@@ -10,6 +10,7 @@ pub mod decode;
 pub mod event;
 pub mod fact;
 pub mod finding;
+pub mod loop_kind;
 pub mod machine;
 pub mod model;
 pub mod order;

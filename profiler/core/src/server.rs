@@ -9,6 +9,7 @@ pub mod cheroot;
 mod command_line;
 pub mod gevent;
 pub mod gunicorn;
+pub mod hypercorn;
 mod lock;
 mod loops;
 pub mod mod_wsgi;
@@ -37,6 +38,7 @@ pub static KINDS: &[&dyn ServerKind] = &[
     &cheroot::Cheroot,
     &cheroot::CherryPy,
     &uvicorn::Uvicorn,
+    &hypercorn::Hypercorn,
     &twisted::Twisted,
     &gevent::Gevent,
     &unknown::Unknown,

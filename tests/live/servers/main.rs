@@ -16,6 +16,7 @@ mod slow;
 mod stacks;
 mod streams;
 mod tls;
+mod trio;
 mod truth;
 mod uvloop;
 mod window;

@@ -89,6 +89,12 @@ impl Place {
         environment::program("venv-asgi", name)
     }
 
+    /// A program of the environment with trio and hypercorn (`make setup`).
+    #[must_use]
+    pub fn trio_program(name: &str) -> PathBuf {
+        environment::program("venv-trio", name)
+    }
+
     /// The environment, directory and outputs that every server gets. Standard output goes to `output.log`, standard
     /// error to `error.log`.
     pub(super) fn prepare(&self, command: &mut Command) -> anyhow::Result<()> {

@@ -24,8 +24,21 @@ const CRATES: &[Crate<'static>] = &[
     Crate {
         folder: "profiler/core/src/",
         order: &[
-            "tls", "phase", "fact", "stream", "event", "decode", "order", "model", "timeline", "redact",
-            "server", "finding", "machine", "pipeline",
+            "tls",
+            "phase",
+            "fact",
+            "stream",
+            "event",
+            "decode",
+            "order",
+            "model",
+            "timeline",
+            "redact",
+            "loop_kind",
+            "server",
+            "finding",
+            "machine",
+            "pipeline",
         ],
         // Stages, and who takes the state of all: `circles.rs`.
         judged_elsewhere: &["machine"],

@@ -402,7 +402,7 @@ fn io_uring(state: &State) -> Option<String> {
         return None;
     }
     let text = if !state.world.uses_io_uring
-        && using.all(|process| state.world.processes.is_on_uvloop(process.tgid))
+        && using.all(|process| state.world.processes.has_rings_of_loop(process.tgid))
     {
         "uvloop tells epoll what to wait for, and may read files, through io_uring: which connections a wait was for is not seen; what is read from \
          sockets and written to them is"

@@ -14,19 +14,6 @@ use crate::model::Server;
 #[derive(Debug)]
 pub struct Gevent;
 
-impl ProcessSeen {
-    /// Whether gevent is loaded: its event loop and its greenlets are extension modules (`_gevent_c…`, `corecext`; or the
-    /// package's name for what else is mapped of it).
-    #[must_use]
-    pub fn maps_gevent(&self) -> bool {
-        let names = ["_gevent", "gevent", "corecext"];
-        self.mapped_files.iter().any(|name| {
-            let name = name.rsplit('/').next().unwrap_or_default();
-            names.iter().any(|prefix| name.starts_with(prefix))
-        })
-    }
-}
-
 impl ServerKind for Gevent {
     fn name(&self) -> &'static str {
         "gevent"

@@ -26,6 +26,26 @@ pub(super) fn roles(processes: &[ProcessSeen], is_server: impl Fn(&ProcessSeen) 
     processes.iter().map(|process| (process.tgid, role(process))).collect()
 }
 
+/// A worker is a process that Python's multiprocessing spawned: `python -c 'from multiprocessing.spawn import …'`. Its
+/// resource tracker is one too, by another function.
+fn is_spawned(process: &ProcessSeen) -> bool {
+    process.command_line.iter().any(|argument| argument.contains("multiprocessing.spawn"))
+}
+
+/// Who does what, where the process that was started spawns the workers if there are any.
+pub(super) fn roles_below(top: Option<u32>, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
+    let is_worker =
+        |process: &ProcessSeen| Some(process.parent_tgid) == top && top.is_some() && is_spawned(process);
+    let supervises = processes.iter().any(is_worker);
+    let role = |process: &ProcessSeen| match Some(process.tgid) == top {
+        true if supervises => Role::Master,
+        true => Role::Worker,
+        false if is_worker(process) => Role::Worker,
+        false => Role::Unknown,
+    };
+    processes.iter().map(|process| (process.tgid, role(process))).collect()
+}
+
 impl Loops<'_> {
     /// What to turn for a finding.
     pub(super) fn advice(&self, finding_id: &str) -> Option<String> {

@@ -5,7 +5,7 @@
 
 use super::backlog::Backlog;
 use super::command_line::{Options, Program, Takes, flag, program, read, reported, value};
-use super::loops::Loops;
+use super::loops::{self, Loops};
 use super::setting::{option, put_seen, resolve, setting};
 use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
@@ -15,16 +15,6 @@ use crate::model::{Origin, Server};
 /// uvicorn, started by its command or `python -m uvicorn`. Inside gunicorn (`uvicorn.workers`) it is gunicorn's.
 #[derive(Debug)]
 pub struct Uvicorn;
-
-impl ProcessSeen {
-    /// Whether uvloop is loaded (`uvloop/loop.cpython-….so`; or the package's name): its loop is another than asyncio's own.
-    #[must_use]
-    pub fn maps_uvloop(&self) -> bool {
-        self.mapped_files.iter().any(|name| {
-            name.rsplit('/').next().is_some_and(|name| name.starts_with("loop.") || name.contains("uvloop"))
-        })
-    }
-}
 
 /// `uvicorn.main`.
 static OPTIONS: Options = &[
@@ -93,12 +83,6 @@ fn top(processes: &[ProcessSeen]) -> Option<&ProcessSeen> {
     processes.iter().find(|process| of_command_line(&process.command_line).is_some())
 }
 
-/// A worker is a process that Python's multiprocessing spawned: `python -c 'from multiprocessing.spawn import …'`. Its
-/// resource tracker is one too, by another function.
-fn is_spawned(process: &ProcessSeen) -> bool {
-    process.command_line.iter().any(|argument| argument.contains("multiprocessing.spawn"))
-}
-
 impl ServerKind for Uvicorn {
     fn name(&self) -> &'static str {
         "uvicorn"
@@ -140,17 +124,7 @@ impl ServerKind for Uvicorn {
     }
 
     fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
-        let top = top(processes).map(|process| process.tgid);
-        let is_worker =
-            |process: &ProcessSeen| Some(process.parent_tgid) == top && top.is_some() && is_spawned(process);
-        let supervises = processes.iter().any(is_worker);
-        let role = |process: &ProcessSeen| match Some(process.tgid) == top {
-            true if supervises => Role::Master,
-            true => Role::Worker,
-            false if is_worker(process) => Role::Worker,
-            false => Role::Unknown,
-        };
-        processes.iter().map(|process| (process.tgid, role(process))).collect()
+        loops::roles_below(top(processes).map(|process| process.tgid), processes)
     }
 
     /// `--limit-concurrency` answers with 503 beyond it, it does not make requests wait.

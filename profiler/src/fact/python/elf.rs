@@ -1,6 +1,6 @@
 //! What an ELF file says of the interpreter in it.
 //!
-//! In: a file, hostile. Out: [`Image`]: the addresses of `_PyRuntime` and `Py_Version`, whether asyncio is built in, and how the
+//! In: a file, hostile. Out: [`Image`]: the addresses of `_PyRuntime` and `Py_Version`, whether asyncio and contexts are built in, and how the
 //! file is laid out in memory; whether an executable runs on musl. Sizes are bounded before anything is read.
 
 use std::fs::File;
@@ -32,6 +32,8 @@ const MAX_LOADER_BYTES: u64 = 4096;
 const VERSION: &[u8] = b"Py_Version\0";
 /// Defined where that module is built into the interpreter.
 const ASYNCIO: &[u8] = b"PyInit__asyncio\0";
+/// See [`ASYNCIO`]. From 3.14 on it always is.
+const CONTEXTVARS: &[u8] = b"PyInit__contextvars\0";
 /// Smallest page: mappings begin at multiples of it.
 const PAGE: u64 = 4096;
 
@@ -44,6 +46,8 @@ pub(super) struct Image {
     pub version: Option<u64>,
     /// The module `_asyncio` is built in.
     pub has_asyncio: bool,
+    /// The module `_contextvars` is built in.
+    pub has_contexts: bool,
     /// Loaded segments: place in the file and address.
     pub segments: Vec<(u64, u64)>,
 }
@@ -141,6 +145,7 @@ pub(super) fn parse(file: impl Read + Seek) -> Option<Image> {
                         image.version = Some(symbol.st_value.get(endian));
                     }
                     Some(name) if name.starts_with(ASYNCIO) => image.has_asyncio = true,
+                    Some(name) if name.starts_with(CONTEXTVARS) => image.has_contexts = true,
                     _ => {}
                 }
             }

@@ -23,12 +23,14 @@ pub(super) fn kind(mapped: &[Mapped], image: &Image) -> Option<TaskKind> {
     // Programs on gevent load asyncio as well, through what they use, and do not run it. eventlet itself does, and some libraries have
     // greenlets in programs on asyncio.
     let has_greenlets = any(&|file| file.name().starts_with("_greenlet."));
+    let has_contexts = image.has_contexts || any(&|file| file.name().starts_with("_contextvars."));
     match (image.has_asyncio || any(&is_loop), has_greenlets) {
         _ if any(&is_gevent) => Some(TaskKind::Greenlets),
         (true, true) => Some(TaskKind::Either),
         (true, false) => Some(TaskKind::Contexts),
         (false, true) => Some(TaskKind::Greenlets),
-        (false, false) => None,
+        // What runs coroutines in plain Python (trio) gives each task a context, too.
+        (false, false) => has_contexts.then_some(TaskKind::Contexts),
     }
 }
 
@@ -85,19 +87,23 @@ mod tests {
         let kind_of = |paths: &[&str]| kind(&mapped(paths), &Image::default());
         let asyncio = "/usr/lib/python3.11/lib-dynload/_asyncio.cpython-311-x86_64-linux-gnu.so";
         let uvloop = "/v/site-packages/uvloop/loop.cpython-311-x86_64-linux-gnu.so";
+        let contexts = "/usr/lib/python3.11/lib-dynload/_contextvars.cpython-311-x86_64-linux-gnu.so";
         let greenlet = "/v/site-packages/greenlet/_greenlet.cpython-311-x86_64-linux-gnu.so";
         let gevent = "/v/site-packages/gevent/libev/corecext.cpython-311-x86_64-linux-gnu.so (deleted)";
         assert_eq!(kind_of(&["/usr/bin/python3.11", "/v/_asynciomore.so", "/v/loop.so"]), None);
-        for paths in [&[asyncio][..], &[uvloop]] {
+        for paths in [&[asyncio][..], &[uvloop], &[contexts]] {
             assert_eq!(kind_of(paths), Some(TaskKind::Contexts), "{paths:?}");
         }
         assert_eq!(kind_of(&[greenlet, asyncio]), Some(TaskKind::Either));
-        for paths in [&[greenlet][..], &[asyncio, greenlet, gevent]] {
+        for paths in [&[greenlet][..], &[contexts, greenlet], &[asyncio, greenlet, gevent]] {
             assert_eq!(kind_of(paths), Some(TaskKind::Greenlets), "{paths:?}");
         }
         let built_in = Image { has_asyncio: true, ..Image::default() };
         assert_eq!(kind(&[], &built_in), Some(TaskKind::Contexts));
         assert_eq!(kind(&mapped(&[greenlet]), &built_in), Some(TaskKind::Either));
+        let built_in = Image { has_contexts: true, ..Image::default() };
+        assert_eq!(kind(&[], &built_in), Some(TaskKind::Contexts));
+        assert_eq!(kind(&mapped(&[greenlet]), &built_in), Some(TaskKind::Greenlets));
     }
 
     #[test]

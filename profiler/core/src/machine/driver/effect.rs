@@ -153,7 +153,12 @@ fn moves(state: &mut State, thread: &mut Thread, at: At<'_>, touch: Touch, captu
             exchange::read(&mut state.books(), thread, at, arrival_ns, &bytes);
         }
         (Touch::Read, Call::Read { .. }) if slice.result == EAGAIN => {
-            turn::would_block(&mut state.books(), thread, number, Wants::ClientRead);
+            match turn::read_beside(state.view(), thread, number) {
+                // That goes on.
+                Some(true) => {}
+                Some(false) => exchange::advance(&mut state.books(), thread, at),
+                None => turn::would_block(&mut state.books(), thread, number, Wants::ClientRead),
+            }
         }
         (Touch::Write, _) if moved > 0 => {
             // Without the other flag the bit means something else.

@@ -60,7 +60,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         draw::draw(slice, exit_ns, (state, because), false, sink);
     }
     state.world.uses_io_uring |=
-        slice.system_call == IO_URING_SETUP && !state.world.processes.is_on_uvloop(slice.tgid);
+        slice.system_call == IO_URING_SETUP && !state.world.processes.has_rings_of_loop(slice.tgid);
     match slice.call {
         Call::EpollWait { .. } if meaning.idle == Idle::Always => state.world.listener_in_epoll = Some(true),
         Call::Poll { .. } if meaning.idle == Idle::Always => state.world.listener_in_epoll = Some(false),
@@ -141,11 +141,18 @@ fn wait_for_work(
     sink: &mut dyn FnMut(Entry),
 ) {
     turn::untouched(&mut state.books(), thread, slice);
-    strand::leave(thread, slice.enter_ns, state.window_start_ns);
+    let (served, left_ns) = (thread.serving, turn::leaves_at(state.view(), thread, slice));
+    strand::leave(thread, left_ns, state.window_start_ns);
     // A loop's first wait may be one in the middle of a response.
     turn::recognise(state.view(), thread, slice);
-    finish::leave(&mut state.books(), thread, slice.tid, slice.enter_ns);
+    finish::leave(&mut state.books(), thread, slice.tid, left_ns);
     state.publish(sink);
+    if let Some(active) =
+        served.filter(|_| left_ns < slice.enter_ns).and_then(|place| state.wire.connections.active_mut(place))
+    {
+        // Either it or another ran.
+        active.pass(slice.enter_ns, Phase::Unexplained);
+    }
     handoff::done(&mut state.hand(), thread, slice);
     thread.drain(state.window_start_ns);
     thread.was_busy(&mut state.time, slice.enter_ns, state.window_start_ns);

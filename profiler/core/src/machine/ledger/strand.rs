@@ -10,7 +10,7 @@
 use crate::event::{Call, Slice};
 use crate::machine::ledger::books::Books;
 use crate::machine::ledger::finish;
-use crate::machine::runtime::candidates::may_run;
+use crate::machine::runtime::candidates::{may_run, others_may_run};
 use crate::machine::runtime::strands::{BackEnd, Candidate, Others, Strand};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{asker, handoff};
@@ -26,11 +26,13 @@ const MAX_BACK_ENDS: usize = 16;
 fn turn_to(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -> u64 {
     let is_readiness = matches!(slice.call, Call::Read { .. });
     let other = thread.serving;
+    let may_others = others_may_run(books.view(), thread, None);
     let Some(event_loop) = thread.serving_loop() else { return slice.enter_ns };
     let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
     let is_first = event_loop.is_fresh();
-    let may_other =
-        other.is_some_and(|place| may_run(books.view(), place)) || event_loop.strands.current_runs();
+    let may_other = other.is_some_and(|place| may_run(books.view(), place))
+        || event_loop.strands.current_runs()
+        || may_others;
     // It uses the connection that was just made, or is done with one that has just answered: see `By::picks_up`.
     let is_done = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. });
     let picks_up = event_loop.defers() && (is_done || slice.back_end_ready_ns > 0);
@@ -265,15 +267,15 @@ pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slic
         return;
     }
     let others = Others {
-        on_gevent: event_loop.on_gevent,
+        let_at_once: event_loop.runs_timers_first(),
         may_go: event_loop.may_others_go_on(),
         by_timer: event_loop.timer_for_turn_before(),
         since_ns: event_loop.looks.not_slept_since_ns(),
     };
-    let on_gevent = event_loop.on_gevent;
+    let has_greenlets = event_loop.kind.has_greenlets();
     let strands = &event_loop.strands;
-    let followed = strands.followed_by(place, others).filter(|_| runs);
-    let of_task = strands.of_task(task, place).filter(|_| runs || on_gevent).map(|strand| strand.number);
+    let followed = strands.followed_by(place, others).filter(|_| runs && !event_loop.goes_on_at_once());
+    let of_task = strands.of_task(task, place).filter(|_| runs || has_greenlets).map(|strand| strand.number);
     // Another task's: order tells only where no request is left whose task that may be.
     let followed = followed.filter(|(number, _)| {
         of_task == Some(*number) || strands.may_be_guessed(*number, task, place, has_no_task)

@@ -14,14 +14,16 @@ pub(in crate::machine) use who::{asked_alone, goes_on};
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
+use crate::loop_kind::Tasks;
 use crate::machine::ledger::books::Books;
-use crate::machine::runtime::candidates::running;
+use crate::machine::runtime::candidates::{may_run, others_may_run, running};
 use crate::machine::runtime::event_loop::{EventLoop, MAX_PARKED};
 use crate::machine::runtime::handoff;
 use crate::machine::runtime::state::View;
 use crate::machine::runtime::task;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{Place, Wants};
+use crate::machine::world::descriptor::Interest;
 use crate::phase::{Phase, Phases};
 
 /// Whether a call waits for whatever of a set is ready.
@@ -52,12 +54,13 @@ pub(in crate::machine) fn recognise(view: View<'_>, thread: &mut Thread, slice: 
     if !is_look(slice) {
         return;
     }
+    let interest = match slice.call {
+        Call::EpollWait { epoll_fd, .. } => view.world.descriptors.interest(slice.tgid, epoll_fd),
+        _ => Interest::default(),
+    };
     // Clients, or what is asked for them.
     let serves_several = |is_told: bool| match slice.call {
-        Call::EpollWait { epoll_fd, .. } => {
-            let interest = view.world.descriptors.interest(slice.tgid, epoll_fd);
-            interest.listener && (is_told || interest.clients + interest.backends > 0)
-        }
+        Call::EpollWait { .. } => interest.listener && (is_told || interest.clients + interest.backends > 0),
         Call::Poll { low_fds, .. } => (0..64)
             .filter(|bit| low_fds & (1 << bit) != 0)
             .any(|fd| view.world.descriptors.class(slice.tgid, fd) == Some(DescriptorClass::Client)),
@@ -65,14 +68,14 @@ pub(in crate::machine) fn recognise(view: View<'_>, thread: &mut Thread, slice: 
     };
     // Nothing but a loop on gevent waits in epoll for a listener, and for nothing else, on the thread that reads requests.
     let goes_round = view.runtime.tasks.goes_round(slice.tid);
-    let on_gevent =
-        view.world.processes.is_on_gevent(slice.tgid) && matches!(slice.call, Call::EpollWait { .. });
-    let may_be_hub = on_gevent && (goes_round || !view.runtime.tasks.follows(slice.tid));
-    let on_uvloop = view.world.processes.is_on_uvloop(slice.tgid);
+    let loaded = view.world.processes.loop_kind(slice.tgid);
+    let is_alone = loaded.is_alone() && matches!(slice.call, Call::EpollWait { .. });
+    let may_be_hub = is_alone && (goes_round || !view.runtime.tasks.follows(slice.tid));
     let reads = thread.signs.reads;
     let event_loop = thread.event_loop.get_or_insert_default();
-    event_loop.on_gevent = on_gevent || event_loop.on_gevent && view.world.processes.is_on_gevent(slice.tgid);
-    event_loop.on_uvloop |= on_uvloop;
+    if is_alone || !loaded.is_alone() || event_loop.loaded.is(loaded) {
+        event_loop.may_be_of(loaded, interest.is_one_shot);
+    }
     event_loop.is_hub &= !serves_several(false);
     if event_loop.is_hub && !may_be_hub && !goes_round {
         // Other threads of its process read requests as well, or it is always in one greenlet: it is one of a pool.
@@ -165,6 +168,16 @@ pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, 
     }
 }
 
+/// Up to when the request that the thread is about surely had the loop; from there on another may have had it, and it is explained for neither.
+pub(in crate::machine) fn leaves_at(view: View<'_>, thread: &Thread, slice: &Slice) -> u64 {
+    let touched_ns = thread.event_loop.as_deref().map_or(0, |event_loop| event_loop.touched_ns);
+    if thread.serving.is_some() && touched_ns > 0 && others_may_run(view, thread, thread.serving) {
+        touched_ns.min(slice.enter_ns)
+    } else {
+        slice.enter_ns
+    }
+}
+
 /// A call on a client's connection has ended. `own`: by it the loop took a connection without a request on its list.
 pub(in crate::machine) fn touched(thread: &mut Thread, exit_ns: u64, own: bool) {
     if let Some(event_loop) = thread.event_loop.as_deref_mut() {
@@ -173,6 +186,17 @@ pub(in crate::machine) fn touched(thread: &mut Thread, exit_ns: u64, own: bool) 
         }
         event_loop.touched_ns = exit_ns;
     }
+}
+
+/// A connection is read by another task than that of the request on it, which is whole and not answered yet: that nothing more came says nothing of what
+/// the request waits for. `Some`: so it is, and whether the request may wait for something by now.
+pub(in crate::machine) fn read_beside(view: View<'_>, thread: &Thread, number: u32) -> Option<bool> {
+    let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed)?;
+    let connection = view.wire.connections.get(number)?;
+    let active = connection.requests.front().filter(|active| !active.response.has_begun)?;
+    let has_reader = event_loop.kind.tasks == Tasks::BesideReader && !connection.inbound.surely_owes();
+    let id = active.request.id;
+    has_reader.then(|| event_loop.strands.may_be(id) || !may_run(view, (number, id)))
 }
 
 /// A client's descriptor had nothing to read, or took nothing: the request on it waits for its client.

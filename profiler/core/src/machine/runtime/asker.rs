@@ -4,6 +4,7 @@
 //! can have made that call; otherwise all who may have.
 
 use crate::event::{Call, Slice};
+use crate::loop_kind::Threads;
 use crate::machine::runtime::candidates::{candidates, may_run};
 use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
@@ -43,8 +44,9 @@ pub(in crate::machine) fn count(state: &mut Hand<'_>, thread: &Thread, slice: &S
 pub(in crate::machine) fn find(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let asker = by_order(state, thread, slice);
     let is_known = state.runtime.tasks.of(slice.tid).is_some();
-    let on_gevent = thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.on_gevent);
-    if !is_known || on_gevent || matches!(asker, Asker::Nobody) {
+    let has_greenlets =
+        thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.kind.has_greenlets());
+    if !is_known || has_greenlets || matches!(asker, Asker::Nobody) {
         return asker;
     }
     // Order may be wrong, and the task will tell: as soon as it answers.
@@ -66,18 +68,18 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     if matches!(slice.call, Call::Read { .. }) {
         return Asker::Nobody;
     }
-    let (tgid, on_gevent) = (slice.tgid, event_loop.on_gevent);
+    let (tgid, is_helped) = (slice.tgid, event_loop.kind.threads == Threads::Help);
     let is_new = matches!(slice.call, Call::Make { .. });
     let done = if is_new { handoff::next_done(state, tgid, event_loop.looks.recent_ns()) } else { None };
-    if let Some(place) = done.filter(|_| !on_gevent) {
+    if let Some(place) = done.filter(|_| !is_helped) {
         return Asker::Known(place);
     }
-    let given = on_gevent && handoff::has_given(state, tgid, slice.enter_ns, event_loop.looks.recent_ns());
+    let given = is_helped && handoff::has_given(state, tgid, slice.enter_ns, event_loop.looks.recent_ns());
     let go_on = |place: Place| given || event_loop.may_go_on(left_ns(state, place));
     let fits = |place: &Place| !event_loop.strands.is_waiting(*place);
     let mut found = Vec::new();
     push_all(&mut found, candidates(state, event_loop, thread.serving, go_on).filter(fits));
-    if on_gevent {
+    if is_helped {
         // A thread's results come without a sign where the loop is busy, but not before it has looked, and not in the order in which
         // the threads told of them.
         let looked_ns = event_loop.looks.turn_start_ns();

@@ -11,7 +11,7 @@ use crate::phase::Phases;
 
 /// Whether a thread that serves clients runs a loop, as far as can be told before it has looked: nothing else does in a process on gevent.
 pub(in crate::machine) fn runs_loop(state: View<'_>, thread: &Thread) -> bool {
-    thread.is_loop() || state.world.processes.is_on_gevent(thread.tgid)
+    thread.is_loop() || state.world.processes.loop_kind(thread.tgid).is_alone()
 }
 
 /// The thread left a request that is not finished: it may go on with it later in the same round of turns.
@@ -56,11 +56,20 @@ pub(in crate::machine) fn candidates<'a>(
     go_on: impl Fn(Place) -> bool + 'a,
 ) -> impl Iterator<Item = Place> + 'a {
     // What a turn made ready goes on in the next one, whoever goes on before it.
-    let may_go_on = current.is_none() || event_loop.is_fresh() || event_loop.defers();
+    let may_go_on = current.is_none() || event_loop.is_fresh() || event_loop.passes_on();
     let left = event_loop.left.before.iter().filter(move |_| may_go_on);
     let parked = event_loop.left.parked.iter().filter(move |place| go_on(**place));
     let others = left.chain(parked).copied();
     current.into_iter().chain(others).filter(move |place| may_run(state, *place))
+}
+
+/// Whether another request than this one may have run since anything was touched: where a turn has no order, any that may go on can have.
+pub(in crate::machine) fn others_may_run(state: View<'_>, thread: &Thread, place: Option<Place>) -> bool {
+    let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed);
+    event_loop.filter(|event_loop| event_loop.goes_on_at_once()).is_some_and(|event_loop| {
+        let resumes_parked = event_loop.resumes_parked();
+        candidates(state, event_loop, None, |_| resumes_parked).any(|other| Some(other) != place)
+    })
 }
 
 /// The only one of them; `None`: there is none, or several.

@@ -12,6 +12,7 @@ mod resume;
 use std::collections::VecDeque;
 
 use crate::event::Slice;
+use crate::loop_kind::{LoopKind, Shown};
 use crate::machine::runtime::strands::Strands;
 use crate::machine::runtime::tasks::Tasks;
 use crate::machine::wire::request::{Active, LastChunks, Place, Wants};
@@ -32,14 +33,16 @@ pub struct EventLoop {
     /// It serves several connections at once: it reads requests, and clients are among what it waits for, or it has
     /// left one request unfinished for another.
     pub confirmed: bool,
-    /// It is gevent's, if it is a loop: its process has gevent loaded.
-    pub on_gevent: bool,
+    /// Whose it may be, by what its process has loaded.
+    pub(in crate::machine) loaded: &'static LoopKind,
+    /// Whose it is, as far as its calls have shown: what it does that others do not.
+    pub(in crate::machine) kind: &'static LoopKind,
+    /// What its calls have shown of that.
+    shown: Shown,
     /// Nothing but that tells that it is one.
     pub is_hub: bool,
     /// There was no room for the pool of its process.
     pub lacks_pool: bool,
-    /// It may be uvloop's: its process has uvloop loaded.
-    pub on_uvloop: bool,
     /// How it writes last chunks.
     pub last_chunks: LastChunks,
     /// Up to here the present turn is known to be somebody's: the end of the last call on a connection, on a back end or
@@ -83,11 +86,11 @@ impl EventLoop {
     }
 
     /// When a thread told the loop that with which a request goes on now, `until_ns` at the latest: as a rule not before the first of these moments, and
-    /// surely not after the second. Where the loop goes on one turn after its cause (asyncio), it was in the turn before,
+    /// surely not after the second. Where the loop goes on one turn after what a thread told (asyncio, trio), it was in the turn before,
     /// which ended with the loop's last look. The loop takes what is ready once it has the interpreter lock again, and so maybe later than its look before that ended.
     #[must_use]
     pub fn told_between(&self, until_ns: u64) -> (u64, u64) {
-        let (from_ns, surely_ns) = if self.defers() {
+        let (from_ns, surely_ns) = if self.passes_on() {
             (self.looks.before_ns, self.looks.last.enter_ns)
         } else {
             (self.looks.found_ns(), self.looks.found_ns())
@@ -130,7 +133,7 @@ impl EventLoop {
     #[must_use]
     pub(in crate::machine) fn unseen_turn(&self, active: &Active) -> Option<(u64, u64)> {
         let read_ns = active.request.service_start_ns.filter(|read_ns| *read_ns > active.ran_ns)?;
-        let is_its = self.defers()
+        let is_its = self.passes_on()
             && !active.response.has_begun
             && self.looks.was_two_turns_ago(read_ns)
             && self.looks.slept_until_ns <= read_ns;
@@ -190,9 +193,17 @@ impl EventLoop {
         self.clues.ran_ns = at_ns;
         if let Some(read_ns) = read_ns.filter(|_| writes) {
             let turn_start_ns = self.looks.turn_start_ns();
-            self.clues.is_prompt |= read_ns >= turn_start_ns;
-            self.clues.has_deferred |= read_ns < turn_start_ns && read_ns >= self.looks.turns_ago_ns(0);
+            self.shown.is_prompt |= read_ns >= turn_start_ns;
+            self.shown.has_deferred |= read_ns < turn_start_ns && read_ns >= self.looks.turns_ago_ns(0);
+            self.kind = self.loaded.shown(self.shown);
         }
+    }
+
+    /// The loop looks, in a process that may run loops of this kind. `is_one_shot`: it waits for its listener by a registration that is good for one event.
+    pub(in crate::machine) fn may_be_of(&mut self, loaded: &'static LoopKind, is_one_shot: bool) {
+        self.loaded = loaded;
+        self.shown.is_one_shot |= is_one_shot;
+        self.kind = loaded.shown(self.shown);
     }
 
     /// Whether a request that is parked may have gone on just now for a reason that shows: a timer, or a wake-up.

@@ -17,6 +17,7 @@ mod unnoted;
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
+use crate::loop_kind::Threads;
 use crate::machine::runtime::handed::{Handed, MAX_JOBS};
 use crate::machine::runtime::pool::Job;
 use crate::machine::runtime::state::{Hand, View};
@@ -111,7 +112,7 @@ pub(in crate::machine) fn is_worked_for(state: View<'_>, tgid: Tid, place: Place
 /// Whether a thread of a process works for one of several requests, and which is not known yet. gevent's threads only resolve
 /// names, which says nothing of what its requests do meanwhile.
 pub(in crate::machine) fn has_open_threads(state: View<'_>, tgid: Tid) -> bool {
-    !state.world.processes.is_on_gevent(tgid)
+    state.world.processes.loop_kind(tgid).threads != Threads::Help
         && state.runtime.pools.get(tgid).is_some_and(|pool| !pool.open.is_empty() || pool.own.has_open())
 }
 
@@ -268,7 +269,7 @@ fn woken_for(
     // On uvloop all that is ready is read first, and only then who was read for goes on.
     if let Some((touched_ns, place)) = touched
         && !has_queue
-        && !event_loop.on_uvloop
+        && event_loop.kind.threads != Threads::WorkUnordered
         && event_loop.goes_on_alone()
         && touched_ns >= event_loop.looks.turn_start_at(woken_ns)
     {
@@ -285,7 +286,7 @@ fn woken_for(
         front.is_some_and(untaken) && !is_worked_for(state, tgid, *place)
     };
     // Who runs is not parked yet.
-    let runs_unparked = event_loop.on_gevent || event_loop.on_uvloop;
+    let runs_unparked = event_loop.kind.threads != Threads::Work;
     let running = touched.filter(|place| runs_unparked && is_free(place));
     let mut free = event_loop.left.parked.iter().copied().filter(is_free).chain(running);
     let first = free.next();

@@ -46,7 +46,8 @@ pub(in crate::machine) struct Strand {
 /// Who else may have gone on.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::machine) struct Others {
-    pub(in crate::machine) on_gevent: bool,
+    /// Whom they let go on follows in the same turn, and timers are over by then.
+    pub(in crate::machine) let_at_once: bool,
     /// Anybody that is parked.
     pub(in crate::machine) may_go: bool,
     /// Whether a timer came due for the turn before: who waited for it goes on in this one. `None`: that is not known.
@@ -213,7 +214,7 @@ impl Strands {
     pub(in crate::machine) fn followed_by(&self, place: Place, others: Others) -> Option<(u64, bool)> {
         let fits = |strand: &&Strand| strand.runs() && strand.claimant(place).is_some();
         let ran = self.current().filter(fits);
-        if others.on_gevent {
+        if others.let_at_once {
             // Its greenlet was switched to as the answer came, and timers are over by then.
             return ran.map(|strand| (strand.number, false));
         }

@@ -20,7 +20,7 @@ pub(in crate::machine) fn at_work(state: View<'_>, thread: &Thread, tid: Tid) ->
     let (number, id) = event_loop.tasks.place(state.runtime.tasks.of(tid)?)?;
     let active = state.wire.connections.get(number)?.requests.front()?;
     // The task of one that may have ended may be another by now: it answers, and that tells. A greenlet that serves another one has read that.
-    let is_known = !active.response.may_have_ended || event_loop.on_gevent;
+    let is_known = !active.response.may_have_ended || event_loop.kind.has_greenlets();
     (active.request.id == id && is_known).then_some((number, id))
 }
 
@@ -32,9 +32,9 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number
     let is_read = matches!(slice.call, Call::Read { .. });
     // It looks for what is ready, or it had no tasks; whether it is a loop may be known later.
     let event_loop = thread.event_loop.get_or_insert_default();
-    let on_gevent = state.world.processes.is_on_gevent(slice.tgid);
+    let has_greenlets = state.world.processes.loop_kind(slice.tgid).has_greenlets();
     let connections = &state.wire.connections;
-    let is_its_own = |connection: &Connection| on_gevent || !is_read && !connection.awaits_writable;
+    let is_its_own = |connection: &Connection| has_greenlets || !is_read && !connection.awaits_writable;
     if state.world.descriptors.connection(slice.tgid, fd) != Some(number)
         || !connections.get(number).is_some_and(is_its_own)
     {
@@ -55,7 +55,7 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number
     } else if before.is_some() {
         tasks.wrote(true);
     }
-    let do_tell = on_gevent || tasks.are_of_one_request();
+    let do_tell = has_greenlets || tasks.are_of_one_request();
     state.runtime.tasks.tell(slice.tid, do_tell);
     if let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
         active.task = Some(task);

@@ -19,6 +19,8 @@ const MAX_INTEREST: usize = 4096;
 pub(in crate::machine) const EPOLL_CTL_ADD: u32 = 1;
 /// `EPOLL_CTL_DEL`, include/uapi/linux/eventpoll.h.
 pub(in crate::machine) const EPOLL_CTL_DEL: u32 = 2;
+/// The kernel forgets to wait for a descriptor once it has told of it.
+pub(in crate::machine) const EPOLLONESHOT: u32 = 1 << 30;
 /// `EPOLLEXCLUSIVE`, `EPOLLONESHOT` and `EPOLLET`, which change whom an event wakes; all others are not kept.
 const WAYS: u32 = 1 << 28 | 1 << 30 | 1 << 31;
 
@@ -66,6 +68,8 @@ impl Descriptor {
 pub struct Interest {
     /// A listener is in the list.
     pub listener: bool,
+    /// By a registration that is good for one event (`EPOLLONESHOT`).
+    pub is_one_shot: bool,
     /// Number of client connections in the list.
     pub clients: usize,
     /// Number of back-end sockets in the list.
@@ -233,11 +237,17 @@ impl Descriptors {
     #[must_use]
     pub fn interest(&self, tgid: Tid, epoll_fd: i32) -> Interest {
         let mut found = Interest::default();
-        let list = self.get(tgid, epoll_fd).map_or(&[][..], |descriptor| descriptor.interest.as_slice());
+        let descriptor = self.get(tgid, epoll_fd);
+        let list = descriptor.map_or(&[][..], |descriptor| descriptor.interest.as_slice());
+        let ways = descriptor.map_or(&[][..], |descriptor| descriptor.ways.as_slice());
         let mut client = None;
         for &fd in list {
             match self.class(tgid, fd) {
-                Some(DescriptorClass::Listener) => found.listener = true,
+                Some(DescriptorClass::Listener) => {
+                    found.listener = true;
+                    found.is_one_shot |=
+                        ways.iter().any(|(of, events)| *of == fd && events & EPOLLONESHOT != 0);
+                }
                 Some(DescriptorClass::Client) => {
                     found.clients += 1;
                     client = Some(fd);

@@ -7,6 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::{Change, Lifecycle, Tid};
 use crate::fact::{ListenerSeen, ProcessSeen};
+use crate::loop_kind::{Loaded, LoopKind};
 
 /// Processes and threads remembered at once.
 const MAX_ENTRIES: usize = 65_536;
@@ -27,12 +28,10 @@ pub struct Processes {
     pub names: FxHashMap<Tid, String>,
     /// Processes that ended in the window, with the kernel's exit code.
     pub ended: FxHashMap<Tid, i64>,
-    /// Processes that have gevent loaded.
-    on_gevent: FxHashSet<Tid>,
-    /// The first thread of each of these that read a request; `None`: another one did, too.
+    /// Processes that have runtimes of event loops loaded.
+    loaded: FxHashMap<Tid, Loaded>,
+    /// The first thread that read a request, of each of these in which nothing else serves (gevent); `None`: another one did, too.
     readers: FxHashMap<Tid, Option<Tid>>,
-    /// Processes that have uvloop loaded.
-    on_uvloop: FxHashSet<Tid>,
     /// Processes that ended before the window, a while ago at most: what is told of them late is told of nobody.
     gone: FxHashMap<Tid, u64>,
     /// Threads that ended in the window.
@@ -43,15 +42,6 @@ pub struct Processes {
     unknown: u64,
 }
 
-/// Notes whether a process is one of these.
-fn note(these: &mut FxHashSet<Tid>, tgid: Tid, is_one: bool) {
-    if !is_one {
-        these.remove(&tgid);
-    } else if these.len() < MAX_ENTRIES {
-        these.insert(tgid);
-    }
-}
-
 impl Processes {
     /// A process was seen. A second sight of it replaces the first.
     pub fn see(&mut self, process: &ProcessSeen) {
@@ -59,11 +49,10 @@ impl Processes {
             self.name(*tid, name);
         }
         self.name(process.tgid, &process.comm);
-        note(&mut self.on_gevent, process.tgid, process.maps_gevent());
-        if !self.on_gevent.contains(&process.tgid) {
+        self.note_loaded(process.tgid, process);
+        if !self.loaded(process.tgid).first(false).is_alone() {
             self.readers.remove(&process.tgid);
         }
-        note(&mut self.on_uvloop, process.tgid, process.maps_uvloop());
         if let Some(known) = self.seen.iter_mut().find(|known| known.tgid == process.tgid) {
             *known = process.clone();
         } else if self.seen.len() < MAX_ENTRIES {
@@ -79,16 +68,29 @@ impl Processes {
         self.gone.contains_key(&tgid)
     }
 
-    /// Whether a process may run on gevent: it has it loaded, and one thread alone reads requests. What is loaded says nothing of what
-    /// threads do: those of a pool take requests each for itself, whatever the application imports.
+    /// What kind of loop a process may run, by what it has loaded; gevent's where one thread alone reads requests. What is loaded says nothing of
+    /// what threads do: those of a pool take requests each for itself, whatever the application imports.
     #[must_use]
-    pub fn is_on_gevent(&self, tgid: Tid) -> bool {
-        self.on_gevent.contains(&tgid) && self.readers.get(&tgid) != Some(&None)
+    pub fn loop_kind(&self, tgid: Tid) -> &'static LoopKind {
+        self.loaded(tgid).first(self.readers.get(&tgid) == Some(&None))
+    }
+
+    fn loaded(&self, tgid: Tid) -> Loaded {
+        self.loaded.get(&tgid).copied().unwrap_or_default()
+    }
+
+    fn note_loaded(&mut self, tgid: Tid, process: &ProcessSeen) {
+        let loaded = Loaded::of(process);
+        if loaded.is_nothing() {
+            self.loaded.remove(&tgid);
+        } else if self.loaded.len() < MAX_ENTRIES {
+            self.loaded.insert(tgid, loaded);
+        }
     }
 
     /// A thread has read from a client.
     pub fn reads(&mut self, tgid: Tid, tid: Tid) {
-        if self.on_gevent.contains(&tgid) {
+        if self.loaded(tgid).first(false).is_alone() {
             let first = self.readers.entry(tgid).or_insert(Some(tid));
             if *first != Some(tid) {
                 *first = None;
@@ -96,10 +98,10 @@ impl Processes {
         }
     }
 
-    /// Whether a process has uvloop loaded.
+    /// Whether a process has a loop loaded that uses io_uring for other things than what requests wait for.
     #[must_use]
-    pub fn is_on_uvloop(&self, tgid: Tid) -> bool {
-        self.on_uvloop.contains(&tgid)
+    pub fn has_rings_of_loop(&self, tgid: Tid) -> bool {
+        self.loaded(tgid).have_rings()
     }
 
     /// A listener was seen.
@@ -198,8 +200,7 @@ impl Processes {
                         ..parent.unwrap_or_default()
                     };
                     if self.seen.len() < MAX_ENTRIES {
-                        note(&mut self.on_gevent, child_tgid, child.maps_gevent());
-                        note(&mut self.on_uvloop, child_tgid, child.maps_uvloop());
+                        self.note_loaded(child_tgid, &child);
                         self.seen.push(child);
                         self.inherit_listeners(lifecycle.tgid, child_tgid);
                     } else {
@@ -240,9 +241,7 @@ impl Processes {
         let gone = &self.gone;
         self.seen.retain(|process| !gone.contains_key(&process.tgid));
         let known: FxHashSet<Tid> = self.seen.iter().map(|process| process.tgid).collect();
-        for these in [&mut self.on_gevent, &mut self.on_uvloop] {
-            these.retain(|tgid| known.contains(tgid));
-        }
+        self.loaded.retain(|tgid, _| known.contains(tgid));
         self.readers.retain(|tgid, _| known.contains(tgid));
         // What was closed has been in the window that ends.
         self.listeners.retain(|listener| !gone.contains_key(&listener.tgid) && listener.fd >= 0);

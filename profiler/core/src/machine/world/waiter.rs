@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
+use crate::machine::world::descriptor::EPOLLONESHOT;
 use crate::machine::world::state::World;
 use crate::model::waiter::{How, Lock, Waiters as Row};
 
@@ -26,7 +27,6 @@ const MAX_DEPTH: usize = 5;
 /// include/uapi/linux/eventpoll.h.
 const EPOLLEXCLUSIVE: u32 = 1 << 28;
 /// See [`EPOLLEXCLUSIVE`].
-const EPOLLONESHOT: u32 = 1 << 30;
 /// See [`EPOLLEXCLUSIVE`].
 const EPOLLET: u32 = 1 << 31;
 

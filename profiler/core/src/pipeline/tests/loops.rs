@@ -11,6 +11,7 @@ mod own_thread;
 mod strands;
 mod streams;
 mod tasks;
+mod trio;
 
 const EPOLL: i32 = 5;
 const BACKEND: i32 = 20;

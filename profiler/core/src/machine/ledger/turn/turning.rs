@@ -5,10 +5,11 @@
 
 use super::who::{By, by, goes_straight_on, is_private};
 use crate::event::{Call, Slice};
+use crate::loop_kind::Threads;
 use crate::machine::ledger::books::Books;
 use crate::machine::ledger::finish::leave;
 use crate::machine::ledger::strand;
-use crate::machine::runtime::candidates::may_run;
+use crate::machine::runtime::candidates::{may_run, others_may_run};
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::handed::Handed;
 use crate::machine::runtime::handoff::{self, Collected};
@@ -85,6 +86,7 @@ fn turning(view: View<'_>, thread: &mut Thread, (slice, by): (&Slice, By), place
     let left_behind = thread.serving.filter(|left| *left != place);
     let read_ns =
         view.wire.connections.get(place.0).and_then(|c| c.requests.front()?.request.service_start_ns);
+    let may_others = others_may_run(view, thread, Some(place));
     let event_loop = thread.serving_loop()?;
     let is_first = event_loop.is_fresh();
     let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
@@ -98,11 +100,12 @@ fn turning(view: View<'_>, thread: &mut Thread, (slice, by): (&Slice, By), place
     let mut turning =
         Turning { by, is_first, free_from_ns, own_start_ns: slice.enter_ns, left_behind, is_doubtful: false };
     match by {
-        By::Readiness { .. } if is_first => turning.own_start_ns = free_from_ns,
+        By::Readiness { .. } if is_first && !may_others => turning.own_start_ns = free_from_ns,
         By::Readiness { .. } => {}
         By::Running { .. } => {
-            let may_be_another =
-                event_loop.strands.current_runs() || left_behind.is_some_and(|left| may_run(view, left));
+            let may_be_another = may_others
+                || event_loop.strands.current_runs()
+                || left_behind.is_some_and(|left| may_run(view, left));
             if !may_be_another {
                 turning.own_start_ns = free_from_ns;
             } else if event_loop.defers() && by.picks_up(slice) {
@@ -131,14 +134,20 @@ fn leave_behind(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, turni
 
 /// Threads of the pool may have worked for it meanwhile: where they did, it then waited for the loop.
 fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, place: Place, by: By) -> Back {
-    let recent = thread.serving_loop().map(|event_loop| (event_loop.looks.recent_ns(), event_loop.on_gevent));
-    let (recent_ns, on_gevent) = recent.unwrap_or_default();
+    let threads = thread.serving_loop().map(|event_loop| event_loop.kind.threads);
+    let recent_ns = thread.serving_loop().map(|event_loop| event_loop.looks.recent_ns()).unwrap_or_default();
     let may_be_told = by.is_running() && !goes_straight_on(books.view(), thread, place, by);
     let task = books.runtime.tasks.of(slice.tid);
     let (mut collected, mut at_work) = (Collected::Nothing, None);
     if may_be_told {
         let since = (recent_ns, slice.enter_ns);
-        collected = handoff::collect(&mut books.hand(), slice.tgid, place, since, (on_gevent, task));
+        collected = handoff::collect(
+            &mut books.hand(),
+            slice.tgid,
+            place,
+            since,
+            (threads == Some(Threads::Help), task),
+        );
         at_work = handoff::at_work(books.view(), slice.tgid, place, task);
     }
     // The thread has handed back what it did, without a note; maybe after another job of this request. Where only their order told whose thread
@@ -151,8 +160,8 @@ fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, place:
     });
     let handed_back = handed_back.map(|(handed_to, _)| handed_to);
     // Elsewhere another thread may have taken the job than the one that was woken for it.
-    let on_uvloop = thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.on_uvloop);
-    let is_sure = on_uvloop || task.is_some() && books.runtime.pools.tasks_tell(slice.tgid);
+    let is_sure = threads == Some(Threads::WorkUnordered)
+        || task.is_some() && books.runtime.pools.tasks_tell(slice.tgid);
     let surely_back = handed_back.filter(|_| is_sure);
     let handed = handed_back.and_then(|handed_to| books.runtime.threads.get(handed_to.tid));
     let handed = handed.map(|thread| thread.pooled.handed).unwrap_or_default();
@@ -209,7 +218,7 @@ fn explain(
     } else {
         explain_by_looks(active, event_loop, slice, asked, turning);
     }
-    if let Some(part) = owed.filter(|_| is_whole && event_loop.defers())
+    if let Some(part) = owed.filter(|_| is_whole && event_loop.passes_on())
         && books.runtime.late.owe(part)
     {
         active.stretch(slice.tgid, part.tid, part.from_ns, part.until_ns);

@@ -56,7 +56,7 @@ pub(super) fn goes_straight_on(view: View<'_>, thread: &Thread, place: Place, by
     };
     let is_made = matches!(by, By::Running { made_ns: 1.., .. });
     thread.event_loop.as_ref().is_some_and(|event_loop| {
-        event_loop.defers() && (is_made || event_loop.looks.was_in_turn_before(active.cursor_ns))
+        event_loop.passes_on() && (is_made || event_loop.looks.was_in_turn_before(active.cursor_ns))
     })
 }
 

@@ -7,6 +7,7 @@ use super::looks::{COLLECTING_TURNS, Looks};
 use super::order::Order;
 use super::{EventLoop, RESUMING_TURNS};
 use crate::event::{Call, Slice};
+use crate::loop_kind::Resumes;
 use crate::phase::Phase;
 
 /// Time-outs of waits are whole milliseconds, rounded up: the timer behind one is due by less than this before its end.
@@ -16,6 +17,10 @@ const TIMEOUT_UNIT_NS: u64 = 1_000_000;
 const GEVENT_INTERVAL_NS: u64 = 5_000_000;
 /// See [`GEVENT_INTERVAL_NS`]. Who goes on makes a call, at least.
 const GEVENT_CALLBACKS: u32 = 50;
+
+/// Turns from what may let others go on to the first call of whom it let, where each passes its turn on between two calls (trio): it runs on,
+/// lets another go on, and that one shows it.
+const LETTING_TURNS: usize = 3;
 
 /// What made a request go on that said of nothing that it waits for it: it slept in this phase until `asleep_ns` at least,
 /// and was ready at `ready_ns` at the latest.
@@ -53,10 +58,6 @@ pub(super) struct Clues {
     /// When a request (or what may be one) last did something, and when it had before the present turn.
     pub(super) ran_ns: u64,
     ran_before_ns: u64,
-    /// A request that was read in one turn went on in the next.
-    pub(super) has_deferred: bool,
-    /// A request was answered in the turn in which it was read.
-    pub(super) is_prompt: bool,
 }
 
 impl Clues {
@@ -125,10 +126,14 @@ impl EventLoop {
     pub fn may_go_on(&self, left_ns: u64) -> bool {
         let (told_ns, undue_ns) = self.clues.undue;
         let is_undue = |looked_ns: u64| told_ns >= left_ns && looked_ns < undue_ns;
-        match (self.on_gevent, self.clues.has_got) {
+        match (self.runs_timers_first(), self.clues.has_got) {
             (true, true) => self.may_let(),
             (true, false) => {
                 self.is_timer_told()
+                    || left_ns < self.looks.last.exit_ns && !is_undue(self.looks.last.exit_ns)
+            }
+            (false, _) if self.goes_on_at_once() => {
+                self.resumes_parked()
                     || left_ns < self.looks.last.exit_ns && !is_undue(self.looks.last.exit_ns)
             }
             // There who was let go on shows it a turn later.
@@ -149,7 +154,8 @@ impl EventLoop {
     #[must_use]
     pub fn goes_on_alone(&self) -> bool {
         let is_timer = self.is_timer_told() || self.looks.last.exit_ns >= self.clues.undue.1;
-        !(self.on_gevent && if self.clues.has_got { self.may_let() } else { is_timer })
+        !self.goes_on_at_once()
+            && !(self.runs_timers_first() && if self.clues.has_got { self.may_let() } else { is_timer })
     }
 
     /// On gevent: who had got its answer, before the request was turned to that runs now, may have let others go on.
@@ -184,10 +190,13 @@ impl EventLoop {
     pub(super) fn resumed_by(&self, asked: bool, from_ns: u64) -> Resumed {
         let found_ns = self.looks.found_ns().max(from_ns);
         let unknown = Resumed { phase: Phase::Unexplained, asleep_ns: found_ns, ready_ns: found_ns };
+        if self.goes_on_at_once() {
+            return self.own_timer(from_ns).filter(|_| !asked).unwrap_or(unknown);
+        }
         // On gevent timers run before what was ready is gone on with; after that a request goes on because another let it. On asyncio
         // who has an answer goes on a turn later, and whom it lets go another turn later.
         let (ran_since_ns, answered_since_ns) = (self.looks.turns_ago_ns(0), self.looks.turns_ago_ns(1));
-        let may_be_let = self.on_gevent && self.clues.answered_ns >= self.looks.last.exit_ns
+        let may_be_let = self.runs_timers_first() && self.clues.answered_ns >= self.looks.last.exit_ns
             || self.defers()
                 && from_ns < ran_since_ns
                 && self.clues.answer_read_before_ns >= answered_since_ns
@@ -229,8 +238,41 @@ impl EventLoop {
     }
 
     /// The loop goes on with everything one turn after its cause, as asyncio does.
-    pub const fn defers(&self) -> bool {
-        self.clues.has_deferred && !self.clues.is_prompt && !self.on_gevent && !self.on_uvloop
+    pub fn defers(&self) -> bool {
+        self.kind.resumes == Resumes::NextTurn
+    }
+
+    /// Whom others let go on does so in the next turn.
+    pub(in crate::machine) fn passes_on(&self) -> bool {
+        matches!(self.kind.resumes, Resumes::NextTurn | Resumes::OwnAtOnce)
+    }
+
+    /// Who waited for a timer or for its own descriptor goes on in the turn that found it, in no order, as on trio.
+    pub(in crate::machine) fn goes_on_at_once(&self) -> bool {
+        self.kind.resumes == Resumes::OwnAtOnce
+    }
+
+    /// The timer that let a request go on, where it does so in the turn that found the timer due, and shows it by the next one. `None`: it may have been
+    /// let by another that has got an answer since, or by a thread.
+    fn own_timer(&self, from_ns: u64) -> Option<Resumed> {
+        let since_ns = self.looks.turns_ago_ns(RESUMING_TURNS).max(from_ns.saturating_add(1));
+        let timer_ns = self.clues.timer_ns.filter(|at_ns| *at_ns >= since_ns);
+        let timer_ns = timer_ns.or_else(|| self.nearly_due_ns().filter(|at_ns| *at_ns > from_ns))?;
+        let let_ns = self.looks.turns_ago_ns(LETTING_TURNS).max(from_ns);
+        let last_ns = self.clues.woken_ns.unwrap_or(0).max(self.clues.answer_read_ns);
+        if last_ns > let_ns {
+            return None;
+        }
+        // It ran in the turn that found the timer, and nobody sees which part of that was its own.
+        let is_before = timer_ns < self.looks.before_ns;
+        let ready_ns = if is_before { self.looks.last.enter_ns } else { self.looks.found_ns() };
+        let ready_ns = ready_ns.max(timer_ns);
+        self.not_before(Resumed { phase: Phase::Sleep, asleep_ns: timer_ns, ready_ns }, from_ns)
+    }
+
+    /// The loop runs timers as soon as it has looked, and who has got what it waited for lets others go on in the same turn, as on gevent.
+    pub(in crate::machine) fn runs_timers_first(&self) -> bool {
+        self.kind.resumes == Resumes::TimersFirst
     }
 
     /// Where all that makes somebody go on takes a turn to do so, what it was came in the turn before. If nobody did anything in
@@ -263,7 +305,7 @@ impl EventLoop {
         });
         let is_told = self.clues.woken_ns.is_some_and(|at_ns| at_ns >= self.looks.last.woken_ns)
             || self.clues.timer_ns.is_some_and(|at_ns| at_ns > self.looks.before_ns);
-        if self.on_gevent && is_all && !is_told && self.clues.ran_ns < self.looks.last.exit_ns {
+        if self.runs_timers_first() && is_all && !is_told && self.clues.ran_ns < self.looks.last.exit_ns {
             let (asleep_ns, ready_ns) = (self.looks.before_ns, self.looks.found_ns());
             self.clues.first = Some(Resumed { phase: Phase::Sleep, asleep_ns, ready_ns });
         }

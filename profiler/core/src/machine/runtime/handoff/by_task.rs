@@ -10,7 +10,7 @@ use crate::machine::wire::request::{Place, Wants};
 pub(super) fn place(state: View<'_>, tgid: Tid, loop_tid: Tid, task: Option<u64>) -> Option<Place> {
     let event_loop = state.runtime.threads.get(loop_tid)?.event_loop.as_ref()?;
     // A greenlet serves its connection; on asyncio a task may be another one by now, unless they wait for their threads.
-    let are_sure = event_loop.on_gevent || state.runtime.pools.tasks_tell(tgid);
+    let are_sure = event_loop.kind.has_greenlets() || state.runtime.pools.tasks_tell(tgid);
     let task = task.filter(|_| are_sure)?;
     event_loop.tasks.place(task).filter(|place| state.wire.connections.is_live(*place))
 }

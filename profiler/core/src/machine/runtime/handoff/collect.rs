@@ -26,14 +26,14 @@ pub(in crate::machine) enum Collected {
 ///
 /// A job whose last note the loop read before `recent_ns` was for nobody: the loop has gone on since.
 ///
-/// On gevent any greenlet gives jobs in any order: what is not known to be of a request is not its own there. `task`: the Python task in which the
+/// Where threads only help (`is_helped`: gevent) any greenlet gives jobs in any order: what is not known to be of a request is not its own there. `task`: the Python task in which the
 /// request goes on; what that handed over is its own, and of several what another one did is not.
 pub(in crate::machine) fn collect(
     state: &mut Hand<'_>,
     tgid: Tid,
     place: Place,
     (recent_ns, at_ns): (u64, u64),
-    (on_gevent, task): (bool, Option<u64>),
+    (is_helped, task): (bool, Option<u64>),
 ) -> Collected {
     let Some(pool) = state.runtime.pools.get_mut(tgid) else { return Collected::Nothing };
     pool.own.went_on(place, at_ns);
@@ -63,7 +63,7 @@ pub(in crate::machine) fn collect(
         given_ns: read_ns.max(active.ran_ns),
         task,
         // One that another's thread did is no other's.
-        may_be_any_s: !on_gevent && !active.pooled,
+        may_be_any_s: !is_helped && !active.pooled,
     };
     if !pool.jobs.iter().any(|job| job.place == Some(place)) {
         // A thread that has worked for it goes on to do so until it is over, or until it has given a piece of the response; else it just has not

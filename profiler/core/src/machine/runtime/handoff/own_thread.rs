@@ -10,6 +10,7 @@
 //! threads are kept for later requests, they are a pool like any other.
 
 use crate::event::{Slice, Tid};
+use crate::loop_kind::Threads;
 use crate::machine::runtime::handed::{Handed, MAX_JOBS};
 use crate::machine::runtime::own_threads::Made;
 use crate::machine::runtime::pool::{Job, Pool};
@@ -31,7 +32,7 @@ pub fn made(state: &mut Hand<'_>, tgid: Tid, (maker, child): (Tid, Tid), at_ns: 
         return;
     };
     // gevent makes threads for the process, to resolve names.
-    if state.world.processes.is_on_gevent(tgid) {
+    if state.world.processes.loop_kind(tgid).threads == Threads::Help {
         return;
     }
     let place = goes_on(state.view(), pool, tgid, at_ns);

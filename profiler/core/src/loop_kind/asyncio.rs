@@ -1,0 +1,21 @@
+//! asyncio's own loop, and any other that goes on with everything one turn after its cause.
+//!
+//! In: what a loop's calls have shown. Out: its row. Read off `asyncio/base_events.py`, CPython 3.8 to 3.14.
+//!
+//! Its scripts: `pipeline/tests/loops/{asyncio,tasks,strands,handed,own_thread,streams}.rs`.
+
+use super::{LoopKind, Resumes, Shown, Sign, Tasks, Threads};
+
+/// Its row. A request that is read in one turn is answered in the next, never in the same.
+pub static ASYNCIO: LoopKind = LoopKind {
+    name: "asyncio",
+    sign: Sign::Shown(defers),
+    resumes: Resumes::NextTurn,
+    tasks: Tasks::OfRequests,
+    threads: Threads::Work,
+    has_rings: false,
+};
+
+const fn defers(shown: Shown) -> bool {
+    shown.has_deferred && !shown.is_prompt
+}

@@ -1,0 +1,22 @@
+//! trio's loop.
+//!
+//! In: what a loop's calls have shown. Out: its row. Read off `trio/_core/_run.py`, `_io_epoll.py` and `_threads.py`, 0.35.
+//!
+//! Its scripts: `pipeline/tests/loops/trio.rs`.
+
+use super::{LoopKind, Resumes, Shown, Sign, Tasks, Threads};
+
+/// Its row. A task makes its own calls: it asks for one event of a descriptor (`EPOLLONESHOT`), and reads in the turn that brings it. Whom another task or
+/// a thread lets go on runs in the next turn. hypercorn reads by a task of the connection's, which asks for more as soon as a request is whole. A turn runs its tasks in an order that is drawn by lot.
+pub static TRIO: LoopKind = LoopKind {
+    name: "trio",
+    sign: Sign::Shown(is_one_shot),
+    resumes: Resumes::OwnAtOnce,
+    tasks: Tasks::BesideReader,
+    threads: Threads::Work,
+    has_rings: false,
+};
+
+const fn is_one_shot(shown: Shown) -> bool {
+    shown.is_one_shot
+}

@@ -1,0 +1,29 @@
+//! uvloop: asyncio's tasks on libuv.
+//!
+//! In: mapped files. Out: its row. Read off `uvloop/loop.pyx` 0.23 and libuv's `src/unix/async.c`.
+//!
+//! Its scripts: `pipeline/tests/loops/{handed,tasks}.rs`, and the case `OnUvloop` of `asyncio.rs` there.
+
+use super::{LoopKind, Resumes, Sign, Tasks, Threads};
+use crate::fact::ProcessSeen;
+
+/// Its row. libuv reads all that is ready first, and only then who was read for goes on; `uv_async_send` writes nothing while a note is pending.
+/// By io_uring it tells epoll what to wait for, and may read files.
+pub static UVLOOP: LoopKind = LoopKind {
+    name: "uvloop",
+    sign: Sign::Loaded { is_loaded: ProcessSeen::maps_uvloop, alone: false },
+    resumes: Resumes::Untold,
+    tasks: Tasks::OfRequests,
+    threads: Threads::WorkUnordered,
+    has_rings: true,
+};
+
+impl ProcessSeen {
+    /// Whether uvloop is loaded (`uvloop/loop.cpython-….so`; or the package's name): its loop is another than asyncio's own.
+    #[must_use]
+    pub fn maps_uvloop(&self) -> bool {
+        self.mapped_files.iter().any(|name| {
+            name.rsplit('/').next().is_some_and(|name| name.starts_with("loop.") || name.contains("uvloop"))
+        })
+    }
+}
