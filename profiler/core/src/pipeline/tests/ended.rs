@@ -261,7 +261,7 @@ fn thousands_of_workers_that_have_ended_leave_nothing_behind() {
         .iter()
         .map(|(place, lines)| (place, early.get(place).copied().unwrap_or(0), *lines))
         // When the last connections were accepted from a listener that stays: a bounded number of them, of whomever.
-        .filter(|(place, _, now)| place.as_str() != "queues.queues.accepts" || *now > MAX_ACCEPTS)
+        .filter(|(place, _, now)| place.as_str() != "listening.queues.queues.accepts" || *now > MAX_ACCEPTS)
         .filter(|(_, before, now)| now > before)
         .map(|(place, before, now)| format!("{place}: {before}, {now}"))
         .collect();
