@@ -38,7 +38,7 @@ fn held(machines: &Machines) -> BTreeMap<String, usize> {
         {
             path.push((depth, name));
         }
-        let place: Vec<&str> = path.iter().take(3).map(|(_, name)| *name).collect();
+        let place: Vec<&str> = path.iter().take(4).map(|(_, name)| *name).collect();
         *held.entry(place.join(".")).or_default() += 1;
     }
     held
