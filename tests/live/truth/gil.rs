@@ -42,6 +42,8 @@ fn waits_for_the_interpreter_lock_agree_with_the_threads_own_clocks() -> anyhow:
     let told = waits_of(&traced.recording)?;
     let witnesses: Vec<_> = server.witness()?.into_iter().filter(|witness| witness.kind == "cpu").collect();
     assert_eq!(witnesses.len(), 4);
+    // What the host took from a thread that ran is neither its CPU time nor its run queue: by its own clocks it slept.
+    let stolen_ns = traced.number("/losses/conservation/stolen_ns")?;
     for witness in witnesses {
         // A thread waits before its clocks are read first and after they are read last as well: that is none of theirs.
         let (by_holder, handover_ns) = told.asleep(witness.tid, witness.start_ns, witness.end_ns);
@@ -58,7 +60,12 @@ fn waits_for_the_interpreter_lock_agree_with_the_threads_own_clocks() -> anyhow:
             error * 100.0,
         );
         assert!(witness.asleep_ns() > witness.cpu_ns / 2, "the load did not contend");
-        assert!(error <= 0.02, "{ours_ns} against {}", witness.asleep_ns());
+        let (least_ns, most_ns) = (witness.asleep_ns() * 98 / 100, witness.asleep_ns() * 102 / 100);
+        assert!(
+            (least_ns.saturating_sub(stolen_ns)..=most_ns).contains(&ours_ns),
+            "{ours_ns} against {}, {stolen_ns} stolen",
+            witness.asleep_ns()
+        );
     }
     Ok(())
 }
