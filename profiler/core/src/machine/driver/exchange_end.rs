@@ -116,7 +116,7 @@ fn end_slice(
     let (meaning, mut gap) = part.apply(meaning, gap);
     let held_by = because.by;
     gap.held_by = held_by;
-    slots::waited_for_its_turn(&mut state.books(), &mut thread, slice, &mut gap);
+    slots::waited_for_its_turn((&mut state.time, state.window_start_ns), &mut thread, slice, &mut gap);
     let serving = thread.serving;
     let idle = meaning::waits_for_work(state, &thread, slice, &meaning);
     late::arrive(state, tid, [Some(gap), None], slice.enter_ns, sink);

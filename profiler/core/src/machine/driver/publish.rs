@@ -40,10 +40,16 @@ impl State {
     }
 
     /// Tells all that the ledger has settled, and what follows from that.
+    #[inline]
     pub(in crate::machine) fn publish(&mut self, sink: &mut dyn FnMut(Entry)) {
-        if self.told.is_empty() {
-            return;
+        // Most slices settle nothing.
+        if !self.told.is_empty() {
+            self.publish_all(sink);
         }
+    }
+
+    #[inline(never)]
+    fn publish_all(&mut self, sink: &mut dyn FnMut(Entry)) {
         let mut told = std::mem::take(&mut self.told);
         for told in told.drain(..) {
             self.tell(told, sink);
@@ -58,7 +64,7 @@ impl State {
             Told::Began => self.product.summary.begin(),
             Told::Reads(tgid) => self.product.drops.serves(tgid),
             Told::Impossible(name) => self.product.summary.impossible(name, 1),
-            Told::Finished(finished) => self.finished(*finished, sink),
+            Told::Finished(finished) => self.finished(finished, sink),
             Told::Ended(ended) => {
                 self.join.links.connection_gone(ended.id);
                 self.product.drops.ended(ended, sink);
@@ -66,12 +72,14 @@ impl State {
         }
     }
 
-    fn finished(&mut self, Finished { side, evidence, mut active }: Finished, sink: &mut dyn FnMut(Entry)) {
+    fn finished(&mut self, mut finished: Box<Finished>, sink: &mut dyn FnMut(Entry)) {
+        let active = &mut finished.active;
         active.request.gil_holders = gil_party::holders(&self.world, &self.gil, &active.held);
         active.request.gil_waits = gil_party::waits(&self.world, &self.gil, &active.held);
-        if side == Side::Whole {
-            return self.complete(active.request, sink);
+        if finished.side == Side::Whole {
+            return self.complete(finished.active.request, sink);
         }
+        let Finished { side, evidence, active } = *finished;
         let Joined { ready, own, settled } =
             front::finished(&self.wire, &mut self.join, side, evidence, active);
         self.complete_all(ready, sink);

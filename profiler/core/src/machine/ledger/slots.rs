@@ -9,6 +9,7 @@ use crate::machine::ledger::books::Books;
 use crate::machine::runtime::job::may_be_for_listener;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::time::piece::Piece;
+use crate::machine::time::state::Time;
 use crate::machine::wire::connection::Connection;
 use crate::machine::world::classify::Touch;
 use crate::machine::world::waiter::lock_of;
@@ -17,7 +18,7 @@ use crate::machine::world::waiter::lock_of;
 /// it waited for its turn, and so for work. What is left of the gap begins where that ended. Where no call comes after it, the
 /// window's end found it there.
 pub(in crate::machine) fn waited_for_its_turn(
-    books: &mut Books<'_>,
+    (time, window_start_ns): (&mut Time, u64),
     thread: &mut Thread,
     slice: &Slice,
     gap: &mut Piece,
@@ -34,8 +35,8 @@ pub(in crate::machine) fn waited_for_its_turn(
     {
         return;
     }
-    thread.drain(books.window_start_ns);
-    thread.was_busy(books.time, gap.start_ns, books.window_start_ns);
+    thread.drain(window_start_ns);
+    thread.was_busy(time, gap.start_ns, window_start_ns);
     gap.start_ns = gap.start_ns.saturating_add(slept_ns).min(gap.end_ns);
     gap.account.blocked_ns = gap.account.blocked_ns.saturating_sub(slept_ns);
     thread.busy_since_ns = Some(gap.start_ns);
