@@ -7,32 +7,13 @@ them the loop had it), `sleeps` (called, and when its timer was due) and `turns`
 
 import contextvars
 import importlib
-import json
 import os
 import time
-import types
 
 import asgi_app
+from witness import append, stepped
 
 LINE = contextvars.ContextVar("line", default=None)
-
-
-@types.coroutine
-def stepped(coroutine, steps):
-    """Runs a coroutine, and notes its steps."""
-    go_on, argument = coroutine.send, None
-    while True:
-        began_ns = time.monotonic_ns()
-        try:
-            awaited = go_on(argument)
-        except StopIteration as end:
-            return end.value
-        finally:
-            steps.append((began_ns, time.monotonic_ns()))
-        try:
-            go_on, argument = coroutine.send, (yield awaited)
-        except BaseException as error:  # Whatever is thrown in is the coroutine's.
-            go_on, argument = coroutine.throw, error
 
 
 async def noted_sleep(milliseconds, sleep=asgi_app.sleep):
@@ -72,8 +53,4 @@ async def application(scope, receive, send):
     try:
         await stepped(watched(scope, receive, send), line["steps"])
     finally:
-        descriptor = os.open(os.environ["WITNESS_FILE"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, (json.dumps(line) + "\n").encode())
-        finally:
-            os.close(descriptor)
+        append(os.environ["WITNESS_FILE"], [line])

@@ -11,13 +11,11 @@ each wait, as the task sees them: what it waits for at its end is its turn).
 /twice/MS/ID      asks the back end, computes for 2 ms, sleeps
 """
 
-import json
 import os
 import time
-import types
 
 import trio
-from witness import ready
+from witness import append, ready, stepped
 
 
 def compute(milliseconds):
@@ -54,24 +52,6 @@ class Noted:
 
     def __exit__(self, *_):
         self.waits.append((self.kind, self.begun_ns, time.monotonic_ns()))
-
-
-@types.coroutine
-def stepped(coroutine, steps):
-    """Runs a coroutine, and notes its steps."""
-    go_on, argument = coroutine.send, None
-    while True:
-        began_ns = time.monotonic_ns()
-        try:
-            awaited = go_on(argument)
-        except StopIteration as end:
-            return end.value
-        finally:
-            steps.append((began_ns, time.monotonic_ns()))
-        try:
-            go_on, argument = coroutine.send, (yield awaited)
-        except BaseException as error:  # Whatever is thrown in is the coroutine's.
-            go_on, argument = coroutine.throw, error
 
 
 async def work(kind, milliseconds, waits):
@@ -128,11 +108,7 @@ async def application(scope, receive, send):
     try:
         await stepped(answer(scope, send, line["waits"]), line["steps"])
     finally:
-        descriptor = os.open(os.environ["WITNESS_FILE"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, (json.dumps(line) + "\n").encode())
-        finally:
-            os.close(descriptor)
+        append(os.environ["WITNESS_FILE"], [line])
 
 
 ready()

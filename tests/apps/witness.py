@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import time
+import types
 
 
 def append(path, lines):
@@ -50,6 +51,24 @@ def clocks():
         before, queue = queue, run_queue_ns()
         if queue == before:
             return wall, cpu, queue
+
+
+@types.coroutine
+def stepped(coroutine, steps):
+    """Runs a coroutine, and notes its steps."""
+    go_on, argument = coroutine.send, None
+    while True:
+        began_ns = time.monotonic_ns()
+        try:
+            awaited = go_on(argument)
+        except StopIteration as end:
+            return end.value
+        finally:
+            steps.append((began_ns, time.monotonic_ns()))
+        try:
+            go_on, argument = coroutine.send, (yield awaited)
+        except BaseException as error:  # Whatever is thrown in is the coroutine's.
+            go_on, argument = coroutine.throw, error
 
 
 class Work:

@@ -26,6 +26,7 @@ pub mod intervals;
 pub mod kernel_trace;
 pub mod load;
 pub mod one_at_a_time;
+pub mod phase_sums;
 pub mod picture;
 pub mod podman;
 pub mod program;

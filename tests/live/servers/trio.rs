@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::phase_sums::PhaseSums;
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::Server;
 use wsgi_trace_tests::server::hypercorn::Hypercorn;
@@ -37,9 +38,7 @@ impl Line {
 /// Sums over the requests of one kind, in ns.
 #[derive(Debug, Default)]
 struct Sums {
-    requests: u64,
-    total_ns: u64,
-    phases: BTreeMap<String, u64>,
+    all: PhaseSums,
     ran_ns: u64,
     slept_ns: u64,
     asked_ns: u64,
@@ -49,41 +48,23 @@ struct Sums {
 
 impl Sums {
     fn add(&mut self, request: &TracedRequest, line: &Line) {
-        self.requests += 1;
-        self.total_ns += request.total_ns;
+        self.all.add(request);
         self.ran_ns += line.ran_ns();
         let (slept_ns, asked_ns) = (line.waited_ns(&["sleep", "thread"]), line.waited_ns(&["backend"]));
         self.slept_ns += slept_ns;
         self.asked_ns += asked_ns;
         self.over_ns += request.phase_ns("sleep").saturating_sub(slept_ns);
         self.over_ns += request.phase_ns("backend_wait").saturating_sub(asked_ns);
-        for (phase, ns) in &request.phases {
-            *self.phases.entry(phase.clone()).or_default() += ns.unwrap_or(0);
-        }
-    }
-
-    fn phase_ns(&self, phase: &str) -> u64 {
-        self.phases.get(phase).copied().unwrap_or(0)
-    }
-
-    fn share(&self, phase: &str) -> f64 {
-        self.phase_ns(phase) as f64 / self.total_ns.max(1) as f64
     }
 
     fn show(&self, kind: &str) {
-        let mean = |ns: u64| ns as f64 / 1e6 / self.requests.max(1) as f64;
-        let phases: Vec<String> = self
-            .phases
-            .iter()
-            .filter(|(phase, _)| self.share(phase) > 0.003)
-            .map(|(phase, ns)| format!("{phase} {:.1}", mean(*ns)))
-            .collect();
         let [total, ran, slept, asked, over] =
-            [self.total_ns, self.ran_ns, self.slept_ns, self.asked_ns, self.over_ns].map(mean);
+            [self.all.total_ns, self.ran_ns, self.slept_ns, self.asked_ns, self.over_ns]
+                .map(|ns| self.all.mean_ms(ns));
         eprintln!(
             "    {kind:<8} {:>4} × {total:>6.1} ms, witness ran {ran:.1}, slept {slept:.1}, asked {asked:.1}, over {over:.2}: {}",
-            self.requests,
-            phases.join(", ")
+            self.all.requests,
+            self.all.means()
         );
     }
 }
@@ -138,8 +119,8 @@ const WRONG: f64 = 0.03;
 fn wrong(kinds: &BTreeMap<String, Sums>, told: &Told) -> Vec<String> {
     let mut wrong = Vec::new();
     let sum = |of: &dyn Fn(&Sums) -> u64| kinds.values().map(of).sum::<u64>() as f64;
-    let total_ns = sum(&|sums| sums.total_ns);
-    let unexplained = sum(&|sums| sums.phase_ns("unexplained")) / total_ns;
+    let total_ns = sum(&|sums| sums.all.total_ns);
+    let unexplained = sum(&|sums| sums.all.phase_ns("unexplained")) / total_ns;
     let over = sum(&|sums| sums.over_ns) / total_ns;
     eprintln!(
         "  {} clients: {:.2} % unexplained, {:.2} % over",
@@ -153,8 +134,8 @@ fn wrong(kinds: &BTreeMap<String, Sums>, told: &Told) -> Vec<String> {
     for (kind, sums) in kinds {
         sums.show(kind);
         for phase in ["lock_wait", "file_wait", "client_read_stall"] {
-            if sums.share(phase) > WRONG {
-                wrong.push(format!("{kind}: {:.1} % {phase}", sums.share(phase) * 100.0));
+            if sums.all.share(phase) > WRONG {
+                wrong.push(format!("{kind}: {:.1} % {phase}", sums.all.share(phase) * 100.0));
             }
         }
         // By its own clock it waited for its turn, too.
@@ -163,8 +144,8 @@ fn wrong(kinds: &BTreeMap<String, Sums>, told: &Told) -> Vec<String> {
             "sleep" => ("sleep", sums.slept_ns, 12_000_000.0 * told.slept),
             _ => continue,
         };
-        let (ours, theirs) = (sums.phase_ns(phase) as f64, waited_ns as f64);
-        if ours < least * sums.requests as f64 || ours > theirs * 1.02 {
+        let (ours, theirs) = (sums.all.phase_ns(phase) as f64, waited_ns as f64);
+        if ours < least * sums.all.requests as f64 || ours > theirs * 1.02 {
             wrong.push(format!("{} clients, {kind}: {phase} {ours} ns of {theirs}", told.clients));
         }
     }

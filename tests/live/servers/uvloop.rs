@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, ensure};
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::phase_sums::PhaseSums;
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::fastapi::FastApi;
 use wsgi_trace_tests::server::{Recipe as _, Server};
@@ -42,47 +43,26 @@ const WRONG: f64 = 0.03;
 /// Sums over the requests of one kind, in ns.
 #[derive(Debug, Default)]
 struct Sums {
-    requests: u64,
-    total_ns: u64,
+    all: PhaseSums,
     /// What the application was asked to wait.
     asked_ns: u64,
     /// By its clock: with what it then waited for its turn.
     theirs_ns: u64,
-    phases: BTreeMap<String, u64>,
 }
 
 impl Sums {
     fn add(&mut self, request: &TracedRequest, (asked_ns, theirs_ns): (u64, u64)) {
-        self.requests += 1;
-        self.total_ns += request.total_ns;
+        self.all.add(request);
         self.asked_ns += asked_ns;
         self.theirs_ns += theirs_ns;
-        for (phase, ns) in &request.phases {
-            *self.phases.entry(phase.clone()).or_default() += ns.unwrap_or(0);
-        }
-    }
-
-    fn phase_ns(&self, phase: &str) -> u64 {
-        self.phases.get(phase).copied().unwrap_or(0)
-    }
-
-    fn share(&self, phase: &str) -> f64 {
-        self.phase_ns(phase) as f64 / self.total_ns.max(1) as f64
     }
 
     fn show(&self, kind: &str) {
-        let mean = |ns: u64| ns as f64 / 1e6 / self.requests.max(1) as f64;
-        let phases: Vec<String> = self
-            .phases
-            .iter()
-            .filter(|(phase, _)| self.share(phase) > 0.005)
-            .map(|(phase, ns)| format!("{phase} {:.1}", mean(*ns)))
-            .collect();
-        let (total, theirs) = (mean(self.total_ns), mean(self.theirs_ns));
+        let (total, theirs) = (self.all.mean_ms(self.all.total_ns), self.all.mean_ms(self.theirs_ns));
         eprintln!(
             "  {kind:<14} {:>5} × {total:>6.1} ms, witness {theirs:>6.1}: {}",
-            self.requests,
-            phases.join(", ")
+            self.all.requests,
+            self.all.means()
         );
     }
 }
@@ -114,20 +94,20 @@ fn told(recipe: FastApi) -> anyhow::Result<()> {
     let (kinds, traced) = by_kind(recipe)?;
     eprintln!("{}:", recipe.about());
     kinds.iter().for_each(|(kind, sums)| sums.show(kind));
-    ensure!(kinds.len() == 7 && kinds.values().all(|sums| sums.requests >= 50), "{kinds:?}");
+    ensure!(kinds.len() == 7 && kinds.values().all(|sums| sums.all.requests >= 50), "{kinds:?}");
     let mut wrong = Vec::new();
     for (kind, sums) in &kinds {
         let work = WORK.iter().find(|work| work.kind == kind);
         let on_loop = kind == "fast" || kind.starts_with("await");
         for phase in WAITS {
             let own = work.is_some_and(|work| work.phase == phase) || phase == "pool_wait" && !on_loop;
-            if !own && sums.share(phase) > WRONG {
-                wrong.push(format!("{kind}: {:.1} % {phase}", sums.share(phase) * 100.0));
+            if !own && sums.all.share(phase) > WRONG {
+                wrong.push(format!("{kind}: {:.1} % {phase}", sums.all.share(phase) * 100.0));
             }
         }
         let Some(work) = work else { continue };
         let (told, asked, theirs) =
-            (sums.phase_ns(work.phase) as f64, sums.asked_ns as f64, sums.theirs_ns as f64);
+            (sums.all.phase_ns(work.phase) as f64, sums.asked_ns as f64, sums.theirs_ns as f64);
         if told < asked * work.named || told > theirs * 1.02 {
             let of = |whole: f64| told / whole * 100.0;
             wrong.push(format!(

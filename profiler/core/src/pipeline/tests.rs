@@ -2,8 +2,6 @@
 //!
 //! In: scripts of threads. Out: assertions. Times are in microseconds in the scripts.
 
-mod ends;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -17,6 +15,8 @@ mod closes;
 mod drops;
 mod encrypted;
 mod ended;
+mod ends;
+mod evidence;
 mod gil;
 mod gil_waits;
 mod helpers;

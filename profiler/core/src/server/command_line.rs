@@ -143,6 +143,21 @@ pub(super) fn program(command_line: &[String]) -> Option<Program<'_>> {
     None
 }
 
+/// The program of a process, if it is the module or one of the scripts that start a server.
+pub(super) fn program_of<'a>(
+    command_line: &'a [String],
+    module: &str,
+    scripts: &[&str],
+) -> Option<Program<'a>> {
+    program(command_line).filter(|found| {
+        if found.is_module {
+            found.name.strip_suffix(".__main__").unwrap_or(found.name) == module
+        } else {
+            scripts.contains(&found.name)
+        }
+    })
+}
+
 /// Last component of a path.
 pub(super) fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)

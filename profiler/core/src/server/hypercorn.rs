@@ -3,9 +3,9 @@
 //! In: facts of its processes. Out: its settings and roles, advice. Read off and run with 0.18.0.
 
 use super::backlog::Backlog;
-use super::command_line::{Options, Program, Takes, flag, program, read, reported, value};
+use super::command_line::{Options, Program, Takes, flag, program_of, read, reported, value};
 use super::loops::{self, Loops};
-use super::setting::{option, put_seen, resolve, setting};
+use super::setting::{given, option, put_seen, resolve, setting};
 use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
@@ -64,14 +64,7 @@ const DEFAULTS: [(&str, &str); 4] =
 const GIVEN: [&str; 4] = ["read_timeout", "max_requests", "max_requests_jitter", "config"];
 
 fn of_command_line(command_line: &[String]) -> Option<Program<'_>> {
-    let known = |found: &Program<'_>| {
-        if found.is_module {
-            ["hypercorn", "hypercorn.__main__"].contains(&found.name)
-        } else {
-            found.name == "hypercorn"
-        }
-    };
-    program(command_line).filter(known)
+    program_of(command_line, "hypercorn", &["hypercorn"])
 }
 
 /// The process that was started: it spawns the workers, and serves itself with `--workers 0`.
@@ -89,11 +82,7 @@ impl ServerKind for Hypercorn {
         let arguments = read(OPTIONS, of_command_line(&process.command_line)?.arguments);
         let has_file = arguments.value("config").is_some();
         let mut settings = resolve(&arguments, &DEFAULTS, !has_file);
-        for name in GIVEN {
-            if let Some(value) = arguments.value(name) {
-                settings.push(setting(name, value.to_owned(), Origin::Configured));
-            }
-        }
+        settings.extend(given(&arguments, &GIVEN));
         settings.extend(unknown::bind_setting(listeners));
         if let Some(application) = arguments.positional.first() {
             settings.push(setting("app", application.clone(), Origin::Configured));

@@ -39,6 +39,16 @@ pub(super) fn resolve(arguments: &Arguments, defaults: &[(&str, &str)], defaults
     settings
 }
 
+/// Those of these settings that arguments give: they have no default that is worth a line.
+pub(super) fn given<'a>(
+    arguments: &'a Arguments,
+    names: &'a [&'a str],
+) -> impl Iterator<Item = Setting> + 'a {
+    let configured =
+        |name| arguments.value(name).map(|value| setting(name, value.to_owned(), Origin::Configured));
+    names.iter().copied().filter_map(configured)
+}
+
 /// Puts a number that behaviour showed, where no other is known, or where `contradicts` the known one.
 pub(super) fn put_seen(server: &mut Server, name: &str, seen: u32, contradicts: impl Fn(u64) -> bool) {
     if seen > 0 && server.number(name).is_none_or(contradicts) {

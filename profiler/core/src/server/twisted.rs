@@ -4,9 +4,9 @@
 //! In: facts of its process. Out: its settings and role, advice. Read off and run with 26.10.0.
 
 use super::backlog::Backlog;
-use super::command_line::{Options, Program, Takes, flag, program, read, reported, value};
+use super::command_line::{Options, Program, Takes, flag, program_of, read, reported, value};
 use super::loops::{self, Loops};
-use super::setting::setting;
+use super::setting::{given, setting};
 use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
@@ -41,14 +41,7 @@ static OPTIONS: Options = &[
 const POOL_MAX: &str = "20";
 
 fn of_command_line(command_line: &[String]) -> Option<Program<'_>> {
-    let known = |found: &Program<'_>| {
-        if found.is_module {
-            ["twisted", "twisted.__main__"].contains(&found.name)
-        } else {
-            ["twist", "twistd"].contains(&found.name)
-        }
-    };
-    program(command_line).filter(known)
+    program_of(command_line, "twisted", &["twist", "twistd"])
 }
 
 impl ServerKind for Twisted {
@@ -61,11 +54,7 @@ impl ServerKind for Twisted {
             processes.iter().find_map(|process| Some((process, of_command_line(&process.command_line)?)))?;
         let arguments = read(OPTIONS, found.arguments);
         let mut settings = Vec::new();
-        for name in ["wsgi_app", "reactor"] {
-            if let Some(value) = arguments.value(name) {
-                settings.push(setting(name, value.to_owned(), Origin::Configured));
-            }
-        }
+        settings.extend(given(&arguments, &["wsgi_app", "reactor"]));
         if arguments.value("wsgi_app").is_some() {
             settings.push(setting("threads", POOL_MAX.to_owned(), Origin::Default));
         }

@@ -4,9 +4,9 @@
 //! In: facts of its processes. Out: its settings and roles, advice. Read off and run with 0.54.0.
 
 use super::backlog::Backlog;
-use super::command_line::{Options, Program, Takes, flag, program, read, reported, value};
+use super::command_line::{Options, Program, Takes, flag, program_of, read, reported, value};
 use super::loops::{self, Loops};
-use super::setting::{option, put_seen, resolve, setting};
+use super::setting::{given, option, put_seen, resolve, setting};
 use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
@@ -68,14 +68,7 @@ const DEFAULTS: [(&str, &str); 3] = [("workers", "1"), ("backlog", "2048"), ("ti
 const GIVEN: [&str; 5] = ["limit_concurrency", "interface", "loop", "http", "limit_max_requests"];
 
 fn of_command_line(command_line: &[String]) -> Option<Program<'_>> {
-    let known = |found: &Program<'_>| {
-        if found.is_module {
-            ["uvicorn", "uvicorn.__main__"].contains(&found.name)
-        } else {
-            found.name == "uvicorn"
-        }
-    };
-    program(command_line).filter(known)
+    program_of(command_line, "uvicorn", &["uvicorn"])
 }
 
 /// The process that was started: the supervisor where there are several workers, else the server itself.
@@ -103,11 +96,7 @@ impl ServerKind for Uvicorn {
                 settings.push(setting(name, (*default).to_owned(), Origin::Default));
             }
         }
-        for name in GIVEN {
-            if let Some(value) = arguments.value(name) {
-                settings.push(setting(name, value.to_owned(), Origin::Configured));
-            }
-        }
+        settings.extend(given(&arguments, &GIVEN));
         settings.extend(unknown::bind_setting(listeners));
         if let Some(application) = arguments.positional.first() {
             settings.push(setting("app", application.clone(), Origin::Configured));

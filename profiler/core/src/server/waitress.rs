@@ -4,7 +4,7 @@
 //! In: facts of its process. Out: its settings, its slots (the pool's threads), advice. Read off and run with 3.0.2.
 
 use super::backlog::Backlog;
-use super::command_line::{OptionSpec, Options, Program, Takes, program, read, reported, value};
+use super::command_line::{OptionSpec, Options, Program, Takes, program_of, read, reported, value};
 use super::pool::{self, Pool};
 use super::setting::{option, resolve};
 use super::site::Site;
@@ -59,10 +59,7 @@ const DEFAULTS: [(&str, &str); 6] = [
 ];
 
 fn of_command_line(command_line: &[String]) -> Option<Program<'_>> {
-    let found = program(command_line)?;
-    let known =
-        if found.is_module { ["waitress", "waitress.__main__"] } else { ["waitress-serve", "waitress"] };
-    known.contains(&found.name).then_some(found)
+    program_of(command_line, "waitress", &["waitress-serve", "waitress"])
 }
 
 impl ServerKind for Waitress {

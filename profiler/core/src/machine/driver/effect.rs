@@ -40,8 +40,7 @@ pub(super) fn effects(
         accept(state, thread, at, listener_fd);
     }
     let Some((fd, touch)) = meaning.touch else {
-        beside_clients(state, thread, at, sink);
-        return state.publish(sink);
+        return beside_clients(state, thread, at, sink);
     };
     let Some(number) = state.world.descriptors.connection(slice.tgid, fd) else { return };
     thread.signs.in_front = front::is_in_front(&state.wire, number);
@@ -59,7 +58,6 @@ pub(super) fn effects(
     let takes = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_ADD, .. });
     turn::touched(thread, exit_ns, takes && is_idle);
     job::touched(thread, exit_ns);
-    state.publish(sink);
 }
 
 /// An accept. One that succeeded has told of its connection, also where nobody saw it begin.

@@ -93,6 +93,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     }
     let captured = head.as_ref().map(|head| head.bytes.as_slice());
     effect::effects(state, &mut thread, (slice, exit_ns), &meaning, captured, sink);
+    state.publish(sink);
     // A thread waits before it touches the request that it waits for.
     if part == Part::None {
         gil_party::settle(&mut state.parties(), &mut thread, tid);

@@ -7,12 +7,9 @@ use rustc_hash::FxHashSet;
 
 use crate::event::{Connection as Opened, Tid};
 use crate::machine::driver::state::State;
-use crate::machine::join::topology::Topology;
+use crate::machine::join::topology::{AF_UNIX, Topology};
 use crate::machine::wire::origin::{Origin, Side};
 use crate::server::{Inside, Role, recognise, slots_of_one_worker};
-
-/// `AF_UNIX`.
-const AF_UNIX: u16 = 1;
 
 /// Looks again at who stands before whom, when more is known of the processes.
 pub fn look(state: &mut State) {

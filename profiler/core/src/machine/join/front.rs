@@ -8,7 +8,7 @@ use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::join::link::{CONTINUE_BYTES, Evidence, Half, Peer, Ready};
 use crate::machine::join::state::Join;
-use crate::machine::join::topology::Topology;
+use crate::machine::join::topology::{AF_UNIX, Topology};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::Connection;
 use crate::machine::wire::origin::Side;
@@ -21,8 +21,6 @@ use crate::model::front_end::FrontEnd;
 use crate::model::request::{Framing, Request};
 use crate::server::{Role, recognise};
 
-/// `AF_UNIX`.
-const AF_UNIX: u16 = 1;
 /// `AF_INET` and `AF_INET6`.
 const INTERNET: [u16; 2] = [2, 10];
 
@@ -157,7 +155,7 @@ pub(in crate::machine) fn evidence(connection: &Connection, active: &Active) -> 
         port: connection.origin.port,
         identity: connection.origin.identity,
         established_ns: connection.origin.established_ns,
-        accepted_ns: connection.origin.accepted_ns.unwrap_or(0),
+        accepted_ns: connection.origin.accepted_or_zero_ns(),
         arrival_ns: request.start_is_arrival.then_some(request.start_ns),
         ended: active.response.ends_with_connection,
     }

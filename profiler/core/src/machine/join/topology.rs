@@ -8,8 +8,8 @@ use crate::event::{Connection as Opened, Tid};
 use crate::machine::wire::origin::Side;
 use crate::machine::world::living::Living;
 
-/// `AF_UNIX`.
-const AF_UNIX: u16 = 1;
+/// `AF_UNIX`, include/linux/socket.h.
+pub const AF_UNIX: u16 = 1;
 
 /// Who stands before whom in the target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,26 +2,16 @@
 //!
 //! In: scripts of threads and evidence of the kernel. Out: assertions.
 
+use super::evidence::connection_evidence;
 use super::*;
-use crate::event::{ConnectionEvidence, Evidence, Sign};
+use crate::event::Sign;
 use crate::model::dropped::Cause;
 
 /// Evidence about a connection that nobody has accepted: established at `START`.
 fn in_queue(sign: Sign, socket: u64, after_us: u64) -> Event {
-    let evidence = ConnectionEvidence {
-        sign,
-        socket: (socket, 0),
-        is_waiting: true,
-        is_taken: false,
-        only_ports: false,
-        established_ns: START,
-        unread_bytes: 0,
-        unacknowledged_bytes: 0,
-        local_port: 8000,
-        peer_port: 4000,
-    };
-    let body = Body::Evidence(Box::new(Evidence::Connection(evidence)));
-    Event { time_ns: START + after_us * US, body }
+    connection_evidence(sign, (socket, 0), START + after_us * US, |evidence| {
+        (evidence.is_waiting, evidence.established_ns) = (true, START);
+    })
 }
 
 fn failing_accept(script: Script, error: i64) -> Script {
@@ -84,20 +74,9 @@ fn connections_that_a_worker_closes_unread_as_accept_failed_and_it_ends_are_lost
     let close = Call::Close { fd: 9 };
     let script = failing_accept(Script::new(1).accept(9, (1, 0, 0)), -24).call(close, 0, (1, 0, 0), 0);
     let mut worker = script.cpu(10);
-    let reset = Evidence::Connection(ConnectionEvidence {
-        sign: Sign::ResetSent,
-        socket: (1, 1),
-        is_waiting: false,
-        is_taken: false,
-        only_ports: false,
-        established_ns: 0,
-        unread_bytes: 60,
-        unacknowledged_bytes: 0,
-        local_port: 8000,
-        peer_port: 1,
-    });
-    let body = Body::Evidence(Box::new(reset));
-    worker.events.insert(worker.events.len() - 1, Event { time_ns: worker.now_ns, body });
+    let reset =
+        connection_evidence(Sign::ResetSent, (1, 1), worker.now_ns, |evidence| evidence.unread_bytes = 60);
+    worker.events.insert(worker.events.len() - 1, reset);
     let mut goes_on = worker.events.clone();
     let (tgid, tid, change) = (1, 1, Change::Exit { code: 255 << 8 });
     let body = Body::Lifecycle(Lifecycle { tgid, tid, comm: String::new(), change });

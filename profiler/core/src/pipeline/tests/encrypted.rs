@@ -2,8 +2,9 @@
 //!
 //! In: scripts of threads. Out: assertions.
 
+use super::evidence::connection_evidence;
 use super::*;
-use crate::event::{ConnectionEvidence, Evidence, Sign};
+use crate::event::Sign;
 use crate::model::dropped::{Cause, Dropped};
 
 fn record(kind: u8, payload_bytes: u8) -> Vec<u8> {
@@ -84,20 +85,10 @@ fn ended(idle_us: u64, ending: Ending, finished: u8) -> Dropped {
         }
     };
     if bytes > 0 {
-        let reset = Evidence::Connection(ConnectionEvidence {
-            sign: Sign::ResetSent,
-            socket: (1, 1),
-            is_waiting: false,
-            is_taken: false,
-            only_ports: false,
-            established_ns: 0,
-            unread_bytes: bytes,
-            unacknowledged_bytes: 0,
-            local_port: 8000,
-            peer_port: 1,
-        });
-        let body = Body::Evidence(Box::new(reset));
-        script.events.push(Event { time_ns: script.now_ns + 10 * US, body });
+        let now_ns = script.now_ns + 10 * US;
+        let reset =
+            connection_evidence(Sign::ResetSent, (1, 1), now_ns, |evidence| evidence.unread_bytes = bytes);
+        script.events.push(reset);
     }
     run(vec![script], idle_us + 1000).snapshot.dropped
 }

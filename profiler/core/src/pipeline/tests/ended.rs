@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use super::evidence::connection_evidence;
 use super::*;
-use crate::event::{Change, ConnectionEvidence, Evidence, Lifecycle, Sign, Signal};
+use crate::event::{Change, Evidence, Lifecycle, Sign, Signal};
 use crate::fact::memory::ProcessMemory;
 use crate::fact::open_files::OpenFiles;
 use crate::fact::queue::{AcceptQueue, QueueCounts, Refusals};
@@ -162,22 +163,10 @@ fn worker(tgid: u32, start_ns: u64) -> Vec<Event> {
                 time_ns: end_ns - 2,
                 body: Body::Evidence(Box::new(Evidence::Signal(signal))),
             });
-            let evidence = ConnectionEvidence {
-                sign: Sign::ClientEnded,
-                socket: (own_inode, 0),
-                is_waiting: true,
-                is_taken: false,
-                only_ports: false,
-                established_ns: at(5),
-                unread_bytes: 0,
-                unacknowledged_bytes: 0,
-                local_port: 8000,
-                peer_port: 4000,
-            };
-            let reset = ConnectionEvidence { sign: Sign::ResetSent, ..evidence };
-            for (us, sign) in [(50, evidence), (60, reset)] {
-                let body = Body::Evidence(Box::new(Evidence::Connection(sign)));
-                events.push(Event { time_ns: at(us), body });
+            for (us, sign) in [(50, Sign::ClientEnded), (60, Sign::ResetSent)] {
+                events.push(connection_evidence(sign, (own_inode, 0), at(us), |evidence| {
+                    (evidence.is_waiting, evidence.established_ns) = (true, at(5));
+                }));
             }
         }
     }

@@ -3,9 +3,10 @@
 //! In: scripts of a loop's thread. Out: assertions. Times are in microseconds in the scripts.
 
 use super::*;
-use crate::event::{ConnectionEvidence, Evidence, Sign};
+use crate::event::{ConnectionEvidence, Sign};
 use crate::machine::driver::now::now;
 use crate::model::dropped::Cause;
+use crate::pipeline::tests::evidence::connection_evidence;
 use DescriptorSeen;
 
 const CHUNKED: &[u8] = b"HTTP/1.1 200 xx\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -276,20 +277,8 @@ fn a_response_in_pieces_is_cut_short_where_its_last_chunk_would_have_been_seen()
         let script = script.read(10, GET, came, (1, 0, 0)).write_head(10, CHUNKED, (5, 0, 0));
         let mut script = script.pause_and_write(10, 12).look(-1, 1, (0, 0, 5000));
         if client_ends {
-            let evidence = ConnectionEvidence {
-                sign: Sign::ClientEnded,
-                socket: (10, 1),
-                is_waiting: false,
-                is_taken: false,
-                only_ports: false,
-                established_ns: START,
-                unread_bytes: 0,
-                unacknowledged_bytes: 0,
-                local_port: 8000,
-                peer_port: 1,
-            };
-            let body = Body::Evidence(Box::new(Evidence::Connection(evidence)));
-            script.events.push(Event { time_ns: script.now_ns - US, body });
+            let left = |evidence: &mut ConnectionEvidence| evidence.established_ns = START;
+            script.events.push(connection_evidence(Sign::ClientEnded, (10, 1), script.now_ns - US, left));
         }
         let (_, snapshot) = requests_of(script.close(10).look(-1, 0, (0, 0, 10)));
         let dropped = &snapshot.dropped;
