@@ -3,6 +3,8 @@
 //! In: versions to try, or none for all. Out: success when the payload passes on each kernel that is supported and is
 //! refused clearly on the one that is too old.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 
 use crate::command;
@@ -11,7 +13,7 @@ use crate::emulator::{KERNELS, archive, fetch, store};
 
 const TARGET: &str = "x86_64-unknown-linux-musl";
 /// Emulation is 5 to 10 times slower than the machine; a whole run takes about ten seconds.
-const LIMIT_SECONDS: u32 = 120;
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Fetches what is missing, builds the payload without shared libraries, and boots each kernel with it.
 pub(crate) fn run(versions: &[String]) -> anyhow::Result<()> {
@@ -60,9 +62,10 @@ pub(crate) fn run(versions: &[String]) -> anyhow::Result<()> {
             kernel: &file,
             image: &image,
             parameters: &parameters,
+            cpus: 2,
             memory_mib: 1024,
             emulation: &[],
-            limit_seconds: LIMIT_SECONDS,
+            limit: LIMIT,
         };
         if !machine.passes()? {
             failed.push(kernel.version);

@@ -1,11 +1,15 @@
 //! One boot of an emulated machine.
 //!
 //! In: a kernel, a file system with the payload, and what it is told. Out: whether the payload said that it passed; its output
-//! goes to the terminal, and whole to `target/kernels/`.
+//! goes to the terminal as it comes, and whole to `target/kernels/`.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -19,13 +23,22 @@ pub(crate) struct Machine<'a> {
     pub(crate) image: &'a Path,
     /// What the kernel's command line says beside the usual.
     pub(crate) parameters: &'a str,
+    /// How many CPUs it has.
+    pub(crate) cpus: u32,
     /// Its memory.
     pub(crate) memory_mib: u32,
     /// More of QEMU's arguments.
     pub(crate) emulation: &'a [&'a str],
     /// How long a whole run may take.
-    pub(crate) limit_seconds: u32,
+    pub(crate) limit: Duration,
 }
+
+/// How long a boot may take to reach the payload: some ten times what it takes on a busy machine.
+const BOOT: Duration = Duration::from_secs(600);
+/// The payload's first line.
+const START: &str = "PAYLOAD-START";
+/// The payload's last line, with its exit status.
+const EXIT: &str = "PAYLOAD-EXIT ";
 
 impl Machine<'_> {
     /// Boots, and again only where the payload was never reached: emulated boots hang before it now and then.
@@ -35,31 +48,62 @@ impl Machine<'_> {
         let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let log = logs.join(format!("{}-{}.log", name(self.image), name(self.kernel)));
         for attempt in 1..=3 {
-            let output = self.command().output().context("QEMU could not be started")?;
-            let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
-            fs::write(&log, &text)?;
-            if let Some((_, said)) = text.split_once("PAYLOAD-START\n") {
-                let (checks, end) = said.split_once("PAYLOAD-EXIT ").unwrap_or((said, ""));
-                println!("{}", checks.trim_end());
-                let passed = end.lines().next() == Some("0");
+            if let Some(passed) = self.boot(&log)? {
                 if !passed {
                     println!("-- the whole console is in {}", log.display());
                 }
                 return Ok(passed);
             }
-            println!("-- boot {attempt} did not reach the payload");
+            println!("-- boot {attempt} did not reach the payload: {}", log.display());
         }
         Ok(false)
     }
 
+    /// One boot: whether the payload passed, its lines as they come; `None` where it was not reached.
+    fn boot(&self, log: &Path) -> anyhow::Result<Option<bool>> {
+        let mut emulator = self.command().spawn().context("QEMU could not be started")?;
+        let console = emulator.stdout.take().context("QEMU has no console")?;
+        let (sender, lines) = mpsc::channel();
+        // Ends with the console.
+        thread::spawn(move || {
+            for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).replace('\r', "");
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut file = File::create(log)?;
+        let (begun, mut is_reached, mut passed) = (Instant::now(), false, false);
+        loop {
+            let limit = if is_reached { self.limit } else { BOOT.min(self.limit) };
+            let line = match lines.recv_timeout(limit.saturating_sub(begun.elapsed())) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    println!("-- ended after {} s", begun.elapsed().as_secs());
+                    emulator.kill()?;
+                    break;
+                }
+            };
+            writeln!(file, "{line}")?;
+            match line.strip_prefix(EXIT) {
+                Some(status) => passed = status == "0",
+                None if is_reached => println!("{line}"),
+                None => is_reached |= line.ends_with(START),
+            }
+        }
+        emulator.wait()?;
+        Ok(is_reached.then_some(passed))
+    }
+
     fn command(&self) -> Command {
         let usual = "console=ttyS0 quiet panic=-1 mitigations=off";
-        let mut machine = Command::new("timeout");
+        let mut machine = Command::new("qemu-system-x86_64");
         machine
-            .arg(self.limit_seconds.to_string())
-            .args(["qemu-system-x86_64", "-machine", "q35,accel=tcg"])
+            .args(["-machine", "q35,accel=tcg"])
             // Without cmpxchg16b: QEMU 7.2 faults on it in the allocator of Linux 6.12.
-            .args(["-cpu", "max,-cx16", "-smp", "2", "-m", &self.memory_mib.to_string()])
+            .args(["-cpu", "max,-cx16", "-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()])
             .args(self.emulation)
             .args(["-nodefaults", "-nographic", "-serial", "stdio", "-no-reboot"])
             .arg("-kernel")
@@ -68,6 +112,7 @@ impl Machine<'_> {
             .arg(self.image)
             .args(["-append", &format!("{usual} {}", self.parameters)])
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::inherit());
         machine
     }
