@@ -25,18 +25,20 @@ fn overfull_ring_is_counted_to_the_record() -> anyhow::Result<()> {
     load(&server, 2, 100, &["/"])?;
     // Nobody writes any more once all threads are back in accept.
     let everyone = trace.source.followed_threads();
-    let sequences = until("the server's rest", Duration::from_secs(10), || {
+    let open = until("the server's rest", Duration::from_secs(10), || {
         let open = trace.source.open_slices(monotonic_ns());
         let resting = open.iter().filter(|open| open.system_call.is_some_and(|call| call == ACCEPT4)).count();
-        Ok((resting + 1 == everyone).then(|| open.iter().map(|open| u64::from(open.sequence)).sum::<u64>()))
+        Ok((resting + 1 == everyone).then_some(open))
     })?;
+    let sequences: u64 = open.iter().map(|open| u64::from(open.sequence)).sum();
     trace.collect()?;
     let counters = trace.source.counters();
     let emitted: u64 = counters.emitted.iter().map(|(_, count)| count).sum();
     assert_eq!(counters.received, emitted, "what was handed over arrived");
     let lost = trace.source.lost(RING_FULL_SLICE);
     assert!(lost > 100, "the ring was never full: {counters:?}");
-    assert_eq!(sequences, trace.records.slices.len() as u64 + lost, "generated = received + lost");
+    let received = trace.records.slices.len() as u64;
+    assert_eq!(sequences, received + lost, "generated = received + lost; {everyone} threads: {open:?}");
     Ok(())
 }
 
