@@ -5,6 +5,7 @@
 use crate::event::Tid;
 use crate::machine::runtime::state::{Hand, View};
 use crate::machine::wire::request::{Place, Wants};
+use crate::phase::Phase;
 
 /// The request whose Python task woke a thread.
 pub(super) fn place(state: View<'_>, tgid: Tid, loop_tid: Tid, task: Option<u64>) -> Option<Place> {
@@ -27,6 +28,11 @@ pub(super) fn has_gone_on(state: &mut Hand<'_>, (number, id): Place, loop_tid: T
     active.part();
     if active.cursor_ns >= event_loop.looks.turn_start_at(woken_ns) {
         // It woke the thread before it was left.
+        return;
+    }
+    if event_loop.looks.turn_start_ns() > woken_ns {
+        // The loop has looked since: what let others go on by then is not known any more.
+        active.pass(woken_ns, Phase::Unexplained);
         return;
     }
     for (until_ns, phase) in event_loop.explain(false, active.cursor_ns, woken_ns, Wants::Unknown, 0) {

@@ -167,3 +167,35 @@ fn what_a_thread_still_did_as_its_request_went_on_is_told_once_it_comes_up_to_wh
     assert_eq!(outcome.requests.iter().filter(|request| request.start_ns == came).count(), 1);
     assert_eq!(request.phases.total_ns(), request.total_ns());
 }
+
+/// ```text
+/// greenlets: 1 reads 9 (it wants what 2 has), 2 reads 10, connects A, hub 300, 2 sends A, hub 20 000 (a timer), 2 receives A, writes 10,
+///            1 wakes the thread, hub 100, hub until the note, 1 writes 9
+/// thread:    futex ── woken by 1 … runs 500 later, when the loop has looked again ─ note
+/// ```
+#[test]
+fn a_greenlet_that_was_let_go_by_another_and_then_wakes_a_thread_did_not_sleep_for_sure() {
+    let pair = Call::MakePair { fds: [NOTES, NOTES + 1] };
+    let script = gevent::gevent().call(pair, 0, (0, 0, 0), 0);
+    let (loop_tid, came) = (script.tid, script.now_ns);
+    let pool = thread_of(&script);
+    let script = script.task(FIRST).read(9, GET, came, (1, 0, 0)).cpu(5).hub(0, 1, 0);
+    let second = script.now_ns;
+    let script = script.task(SECOND).read(10, GET, second, (1, 0, 0)).connect(BACKEND).hub(-1, 1, 300);
+    let script = script.task(SECOND).send(BACKEND).hub(20, 0, 20_000);
+    let script = script.task(SECOND).receive(BACKEND).respond(10).task(FIRST).cpu(40);
+    let woken_ns = script.now_ns + 40 * US;
+    let mut pool = pool.job_wait((0, 500, (woken_ns - START) / US));
+    if let Some(Event { body: Body::Slice(slice), .. }) = pool.events.last_mut() {
+        slice.waker_tid = loop_tid;
+    }
+    let pool = pool.cpu(30).note();
+    let script = script.hub(-1, 1, 100);
+    let rest_us = (pool.now_ns - script.now_ns) / US;
+    let script = script.hub(-1, 1, rest_us).read_note().task(FIRST).cpu(20).respond(9);
+    let end_us = (script.now_ns - START) / US + 200;
+    let outcome = run(vec![script.hub(-1, 0, 100), pool], end_us);
+    let request = outcome.requests.iter().find(|request| request.start_ns == came).unwrap();
+    assert_eq!(us(request, Phase::Sleep), 0, "{:?}", request.phases);
+    assert!(us(request, Phase::Unexplained) >= 20_000, "{:?}", request.phases);
+}
