@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix lab thousand-clients soak deploys page nightly screenshots kernels unit book dist dist-test clean
+.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix lab rules thousand-clients soak deploys page nightly screenshots kernels unit book dist dist-test clean
 
 help: ## Show this menu
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -47,6 +47,9 @@ gil-matrix: setup ## Compare waits for the interpreter lock with another program
 
 lab: setup ## Find what limits each server on each workload, and write docs/lab.md (a quarter of an hour)
 	@cargo xtask lab
+
+rules: setup ## Read every loop with and without each rule that infers, and write docs/rules.md (some minutes)
+	@cargo xtask rules
 
 thousand-clients: setup ## Let a thousand clients connect at once to every kind of server; writes docs/thousand-clients.md (some minutes)
 	@cargo xtask thousand-clients

@@ -13,6 +13,8 @@ fn main() -> ExitCode {
     // A limit on the size of files is an error of the write that meets it, not the end of the program.
     // SAFETY: ignoring a signal installs no code.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    #[cfg(feature = "without-rules")]
+    profiler_core::rule::Rule::drop_named(&std::env::var(profiler_core::rule::WITHOUT).unwrap_or_default());
     let cli = Cli::parse();
     match command::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,

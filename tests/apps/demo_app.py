@@ -54,7 +54,7 @@ def compute(milliseconds):
 def ask_backend(milliseconds):
     host, port = os.environ["BACKEND_ADDRESS"].rsplit(":", 1)
     with socket.create_connection((host, int(port)), timeout=70) as connection:
-        # Without a time-out recv is one blocking call, not poll and recv.
+        # Without a timeout recv is one blocking call, not poll and recv.
         connection.settimeout(None)
         connection.sendall(b"%g\n" % milliseconds)
         while not connection.recv(4096).endswith(b"\n"):

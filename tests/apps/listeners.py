@@ -1,7 +1,7 @@
 """A server that changes its listener while it serves, one connection at a time: listeners.py HOST PORT [shared].
 
 Writes a line to READY_FILE when it listens. It does what a request's path says after it has answered, and then closes the connection:
-/reopen closes the listener and listens at the same port anew; /copy goes on with another descriptor of the listener, made by
+/reopen closes the listener and listens at the same port again; /copy goes on with another descriptor of the listener, made by
 fcntl, /dup2 by dup2, and closes the first; /over puts a file over the connection's descriptor instead of closing it;
 /answer-by-copy answers by a copy of the connection, the first descriptor being closed; /share lets a process that is no descendant of
 this one, and that holds the listener too (shared), serve the next connection.

@@ -16,7 +16,7 @@ use wsgi_trace_tests::child::{Child, until};
 
 use crate::account;
 
-/// A time-out that only something broken reaches.
+/// A timeout that only something broken reaches.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// A server and how it is started.

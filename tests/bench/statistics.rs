@@ -8,7 +8,7 @@
 //!   signed-rank test (of ratios the logarithms). It is narrower than order statistics, and as honest here: it asks that
 //!   noise is as likely to lift a difference as to lower it, and it is where it falls on both subjects alike.
 //! - *What one adds, in units of what the other adds*: all factors that the same test does not reject.
-//! - *A quantile of all rounds together*: rounds drawn anew (bootstrap), which is a little narrow where they are few.
+//! - *A quantile of all rounds together*: rounds drawn again (bootstrap), which is a little narrow where they are few.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ const CONFIDENCE: f64 = 0.95;
 /// Rounds from which an interval is that sure.
 pub(crate) const SURE_ROUNDS: usize = 6;
 
-/// How often rounds are drawn anew.
+/// How often rounds are drawn again.
 const DRAWS: usize = 1000;
 
 /// A value and where the true one may lie.

@@ -1,4 +1,4 @@
-//! One cell: a server started anew, its clients at work, a few seconds watched, the first finding.
+//! One cell: a server started again, its clients at work, a few seconds watched, the first finding.
 //!
 //! In: a server and a workload. Out: a [`Cell`], whatever happens: each step has a limit, and a failure is an answer.
 

@@ -20,6 +20,7 @@ mod packages;
 mod page;
 mod pins;
 mod record;
+mod rules;
 mod screenshots;
 mod soak;
 mod summary;
@@ -38,6 +39,7 @@ const USAGE: &str = "cargo xtask CHORE
   demo      a real gunicorn under load, traced
   fuzz      every fuzz target for a minute; targets, --seconds N as arguments
   record    the recordings of tests/recordings, taken again; names of scenarios as arguments, --show only shows, --scrub scrubs again
+  rules     what each rule that infers brings, on every event loop; names of servers as arguments, --again reads the recordings of before
   compare   all that replays of the recordings give now, beside what they gave at a commit (none: the last), in full
   bench     what it costs, beside empty programs and other tools; parts as arguments, --quick for a short look
   check-bench  the instructions of the hot path against their baseline
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         "kernels" => kernels::run(&rest),
         "gil-matrix" => live::gil_matrix(&rest),
         "lab" => lab::run(&rest),
+        "rules" => rules::run(&rest),
         "live" => live::run(&rest),
         "nightly" => nightly::run(&rest),
         "live-all" => live::run_all(&rest),

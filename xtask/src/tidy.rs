@@ -11,6 +11,7 @@ mod places;
 mod shape;
 mod siblings;
 mod source;
+mod words;
 
 use std::path::Path;
 use std::process::Command;
@@ -47,7 +48,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 8] = [
+    let tests: [Test; 9] = [
         shape::offences,
         arrows::offences,
         circles::offences,
@@ -56,6 +57,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         catalogue::offences,
         chores::offences,
         guide::offences,
+        words::offences,
     ];
     let offences: Vec<Offence> = tests.iter().flat_map(|test| test(&files)).collect();
     for offence in &offences {

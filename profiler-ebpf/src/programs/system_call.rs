@@ -216,7 +216,7 @@ fn exit(registers: Registers, number: u32, result: i64, followed: u32) {
             take::folded(&mut change, now_ns);
             return;
         }
-        // Whoever starts itself anew closes every number there may be: thousands of calls that do nothing.
+        // Whoever starts itself again closes every number there may be: thousands of calls that do nothing.
         if result == EBADF && matches!(kind, Kind::Close) && change.flags & FLAG_CLIENT == 0 {
             account::fold(&mut change, now_ns);
             if change.take_lock != 0 {

@@ -225,7 +225,7 @@ pub enum Call {
         address: u64,
         /// Operation with its flags.
         operation: u32,
-        /// The wait has a time-out.
+        /// The wait has a timeout.
         has_timeout: bool,
     },
     /// futex wakes and everything else in futex.

@@ -136,7 +136,7 @@ pub struct Attached {
     pub missing: Vec<MissingProgram>,
     /// Arrival of data is seen (`sock:sk_data_ready`, Linux 6.3): requests start at their first byte.
     pub arrival_measured: bool,
-    /// Clients that find an accept queue full are told apart, and how long that keeps them.
+    /// Clients that find an accept queue full are distinguished, and how long that keeps them.
     #[serde(default)]
     pub delays_measured: bool,
     /// Another wsgi-trace was watching the same processes.

@@ -17,6 +17,7 @@ pub mod order;
 pub mod phase;
 pub mod pipeline;
 pub mod redact;
+pub mod rule;
 pub mod server;
 pub mod stream;
 pub mod timeline;

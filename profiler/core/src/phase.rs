@@ -18,7 +18,7 @@ pub enum Phase {
     ReadBody,
     /// Waiting for the client to send.
     ClientReadStall,
-    /// Running Python: server and application cannot be told apart from outside.
+    /// Running Python: server and application cannot be distinguished from outside.
     Cpu,
     /// Runnable, waiting for a CPU.
     RunQueue,

@@ -14,9 +14,9 @@ use profiler_core::phase::Phases;
 use super::buckets::Buckets;
 use crate::report::escape::{self, Charset};
 
-/// Endpoints told apart; what comes later is `other`.
+/// Endpoints distinguished; what comes later is `other`.
 pub const MAX_ENDPOINTS: usize = 100;
-/// Status codes told apart for one endpoint; what comes later is `other`.
+/// Status codes distinguished for one endpoint; what comes later is `other`.
 const MAX_STATUSES: usize = 16;
 /// Longest label, in columns.
 const LONGEST_LABEL: usize = 120;

@@ -71,7 +71,7 @@ fn target(options: &Doctor) -> Result<Option<u32>, Failure> {
 }
 
 /// Attaches what a trace would attach, for a moment, and says of each program whether that went. Where this user may not, what the kernel has is
-/// told apart from what the user may.
+/// distinguished from what the user may.
 fn programs(capabilities: &Capabilities, checks: &mut Vec<Check>) -> Result<(), AttachError> {
     // What this process may not does not change what the kernel has.
     let as_root = Capabilities { effective: u64::MAX, nested_pid_namespace: false, ..capabilities.clone() };

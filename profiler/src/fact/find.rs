@@ -48,7 +48,7 @@ pub fn find_by_port(proc: &Proc, port: u16) -> Result<Tree, FactError> {
     let mut inodes = BTreeSet::new();
     for identity in forest.identities() {
         let namespace = super::read::link(&proc.of(identity.tgid, "ns/net"));
-        // Where namespaces cannot be told apart, this process's own table has to do.
+        // Where namespaces cannot be distinguished, this process's own table has to do.
         let Ok(namespace) = namespace else { continue };
         if namespaces.insert(namespace) {
             inodes.extend(listening_on(proc, identity.tgid, port));

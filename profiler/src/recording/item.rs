@@ -46,7 +46,7 @@ pub(super) enum Taken<'payload> {
     Item(Item<&'payload [u8]>),
     /// One item that cannot be read; the next one can be tried.
     Unreadable,
-    /// Nothing that follows can be told apart.
+    /// Nothing that follows can be distinguished.
     Broken,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn take<'payload>(payload: &mut &'payload [u8]) -> Option<Taken<'payl
     if before.is_empty() {
         return None;
     }
-    // Until the item is found whole, nothing more can be told apart.
+    // Until the item is found whole, nothing more can be distinguished.
     let Some(([tag, length @ ..], after)) = before.split_first_chunk::<HEAD_BYTES>() else {
         return Some(Taken::Broken);
     };

@@ -63,7 +63,7 @@ pub struct TimelineCounts {
     pub moved_aside: u64,
     /// Intervals shown as a point because too many overlapped.
     pub without_length: u64,
-    /// Tracks forgotten because there were too many, and described anew if they came back.
+    /// Tracks forgotten because there were too many, and described again if they came back.
     pub evicted_tracks: u64,
 }
 
@@ -280,7 +280,7 @@ impl<W: Write> PerfettoSink<W> {
         if self.tracks.touch(track, time_ns) { self.write_descriptor(track, None) } else { Ok(()) }
     }
 
-    /// Describes a track anew, with its name.
+    /// Describes a track again, with its name.
     fn describe(&mut self, track: Track, name: Option<&str>) -> Result<(), TimelineError> {
         self.start(self.latest_ns)?;
         self.tracks.touch(track, self.latest_ns);

@@ -84,7 +84,7 @@ impl Player {
         self.pipeline.is_none()
     }
 
-    /// Distance between two moments that can be told apart.
+    /// Distance between two moments that can be distinguished.
     #[must_use]
     pub const fn step_ns(&self) -> u64 {
         self.plan.step_ns

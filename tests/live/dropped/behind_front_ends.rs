@@ -1,5 +1,5 @@
-//! A front end answers in the server's place: its own time-out, the server's end, a full queue behind it, Apache's and
-//! mod_wsgi's time-outs.
+//! A front end answers in the server's place: its own timeout, the server's end, a full queue behind it, Apache's and
+//! mod_wsgi's timeouts.
 //!
 //! In: servers behind front ends, clients that write down what they saw, nginx's own log. Out: verdicts.
 

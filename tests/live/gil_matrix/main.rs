@@ -215,12 +215,12 @@ fn write(page: &Path, lines: &[String], missing: &[&str]) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The lines of a table with those in their places that were taken anew.
-fn merged(table: &str, anew: &[String]) -> Vec<String> {
-    let mut lines = anew.to_vec();
+/// The lines of a table with those in their places that were taken again.
+fn merged(table: &str, again: &[String]) -> Vec<String> {
+    let mut lines = again.to_vec();
     let old = table.strip_prefix(HEAD).unwrap_or_default().lines().filter(|line| line.starts_with('|'));
     for line in old {
-        if !anew.iter().any(|other| what(other) == what(line)) {
+        if !again.iter().any(|other| what(other) == what(line)) {
             lines.push(line.to_owned());
         }
     }
@@ -245,8 +245,8 @@ fn lines_taken_anew_are_put_in_their_places_and_the_others_stay() {
     let of = |cells: &str, waits: u32| format!("| {cells} | {waits} |");
     let (first, second) = (of("3.9.1 (here) | uWSGI | auto", 1), of("3.10.2 (here) | Waitress | auto", 2));
     let table = format!("{HEAD}\n{first}\n{second}\n");
-    let anew = [of("3.10.2 (here) | Waitress | auto", 3), of("3.10.2 (here) | gunicorn gthread | full", 4)];
-    assert_eq!(merged(&table, &anew), [first, anew[1].clone(), anew[0].clone()]);
+    let again = [of("3.10.2 (here) | Waitress | auto", 3), of("3.10.2 (here) | gunicorn gthread | full", 4)];
+    assert_eq!(merged(&table, &again), [first, again[1].clone(), again[0].clone()]);
     // Of a table with other columns none stays.
-    assert_eq!(merged("| interpreter |\n|---|\n| 3.9.1 (here) | uWSGI | auto |\n", &anew).len(), 2);
+    assert_eq!(merged("| interpreter |\n|---|\n| 3.9.1 (here) | uWSGI | auto |\n", &again).len(), 2);
 }

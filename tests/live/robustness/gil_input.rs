@@ -65,7 +65,7 @@ fn app() -> PathBuf {
     wsgi_trace_tests::root().join("tests/apps/gil_odd.py")
 }
 
-/// There are waits, each is laid to somebody once, and no time is lost.
+/// There are waits, each is attributed to somebody once, and no time is lost.
 #[track_caller]
 fn assert_adds_up(report: &Value) {
     let sum_ns = number(report, "/gil/waits/sum_ns");

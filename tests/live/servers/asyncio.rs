@@ -120,7 +120,7 @@ const MIXED: [&str; 6] = [
     "/fast=4,/cpu=2,/backend,/stream,/empty,/mixed=2,/sleep/5",
 ];
 
-/// What is laid to something is that: what a request is said to have run, slept or waited is at most by this much more than its coroutine noted.
+/// What is attributed to something is that: what a request is said to have run, slept or waited is at most by this much more than its coroutine noted.
 /// The server's own work for it is no step of the coroutine.
 #[test]
 #[ignore = "make live-all"]
@@ -137,7 +137,7 @@ fn time_of_coroutines_on_one_loop_is_laid_to_those_that_had_it() -> anyhow::Resu
         ensure!(under.slept_ns <= theirs.slept_ns / 2, "slept more: {} of {}", in_ms(under), in_ms(theirs));
         let server_ns = requests * SERVER_HEADS * head_ns;
         ensure!(over.ran_ns <= server_ns + total_ns / 50, "ran: {}", in_ms(over));
-        // Half a millisecond of each sleep is the loop's: its time-outs are whole milliseconds.
+        // Half a millisecond of each sleep is the loop's: its timeouts are whole milliseconds.
         ensure!(over.slept_ns <= total_ns / 33, "slept: {}", in_ms(over));
         ensure!(over.rest_ns <= total_ns / 50, "waited: {}", in_ms(over));
         ensure!(over.locked_ns == 0, "no other thread lets anybody go on: {}", in_ms(over));

@@ -19,7 +19,7 @@ use wsgi_trace_tests::trace::Trace;
 use super::truth;
 use super::window::Window;
 
-/// SIGHUP: the workers finish what they have, the master begins anew, the listener stays.
+/// SIGHUP: the workers finish what they have, the master begins again, the listener stays.
 #[test]
 #[ignore = "make live-all"]
 fn requests_of_uwsgi_before_and_after_a_reload_are_seen_once() -> anyhow::Result<()> {

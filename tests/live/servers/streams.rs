@@ -81,7 +81,7 @@ impl Sums {
 /// How much is told of what a response waited for between its pieces.
 #[derive(Clone, Copy, Debug)]
 struct Told {
-    /// Least share of its waits that is laid to them, to what they contain, or to nothing.
+    /// Least share of its waits that is attributed to them, to what they contain, or to nothing.
     known: f64,
     /// Greatest share of its time that is unexplained.
     unexplained: f64,

@@ -192,7 +192,7 @@ fn a_wait_is_laid_to_the_endpoint_that_held_the_lock() -> anyhow::Result<()> {
             unknown_ns += total_ns;
         }
     }
-    // Every wait is laid to somebody, once.
+    // Every wait is attributed to somebody, once.
     assert_eq!(all_ns + traced.number("/gil/other_edges_ns")?, traced.number("/gil/waits/sum_ns")?);
     eprintln!(
         "of what sleepers waited {:.1} % because of those that compute; {:.1} % of all not known",

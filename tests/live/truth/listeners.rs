@@ -1,4 +1,4 @@
-//! Listeners and connections that change while the run goes on: closed, opened anew, copied, handed to a new master.
+//! Listeners and connections that change while the run goes on: closed, opened again, copied, handed to a new master.
 //!
 //! In: a server that does so when a client asks, real servers that reload. Out: verdicts against the clients' own counts.
 

@@ -35,6 +35,7 @@ const CRATES: &[Crate<'static>] = &[
             "timeline",
             "redact",
             "loop_kind",
+            "rule",
             "server",
             "finding",
             "machine",

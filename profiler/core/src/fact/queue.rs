@@ -47,7 +47,7 @@ pub struct Refusals {
     pub at_begin: u64,
     /// Packets that would have ended one: that client takes itself for connected.
     pub at_end: u64,
-    /// Of all these, first attempts: clients, told apart by address and port.
+    /// Of all these, first attempts: clients, distinguished by address and port.
     pub delayed: u64,
     /// The listener holds connections back until their first data come (`TCP_DEFER_ACCEPT`).
     pub is_deferred: bool,

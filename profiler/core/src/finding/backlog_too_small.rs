@@ -21,7 +21,7 @@ pub(super) const RULE: Rule = Rule {
     judge: Judge::Measured(judge),
 };
 
-/// After how long a client tries again at the earliest (the kernel's first time-out of a handshake).
+/// After how long a client tries again at the earliest (the kernel's first timeout of a handshake).
 const FIRST_RETRY_NS: u64 = 1_000_000_000;
 
 /// One listener with its queue, and how many attempts it refused.

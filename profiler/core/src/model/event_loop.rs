@@ -5,7 +5,7 @@
 use super::latency::Latency;
 use crate::phase::Phases;
 
-/// From this length on, a request's uninterrupted hold of a loop is told apart (see [`Holder::long`]).
+/// From this length on, a request's uninterrupted hold of a loop is distinguished (see [`Holder::long`]).
 pub const LONG_HOLD_NS: u64 = 10_000_000;
 
 /// One thread that runs an event loop.
@@ -29,10 +29,10 @@ pub struct EventLoop {
     pub lag_unknown: u64,
     /// Times a thread of a pool was found to have worked for a request of this loop.
     pub pooled: u64,
-    /// Back ends' sockets, and work of a pool's threads, that were laid to a request by order alone: as the first of several that they may have
+    /// Back ends' sockets, and work of a pool's threads, that were attributed to a request by order alone: as the first of several that they may have
     /// belonged to, or the only one that is known.
     pub paired_by_order: u64,
-    /// Time between the calls of two requests in one turn that was laid to the first: where in it the second went on is not seen.
+    /// Time between the calls of two requests in one turn that was attributed to the first: where in it the second went on is not seen.
     pub between_requests_ns: u64,
     /// Times that a back end was asked for one of several requests, and nothing told for which: in its request that time is unexplained.
     pub back_ends_unknown: u64,

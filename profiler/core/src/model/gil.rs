@@ -46,7 +46,7 @@ pub struct Gil {
     pub locks: Vec<Lock>,
 }
 
-/// Depths told apart: the last counts all deeper ones.
+/// Depths distinguished: the last counts all deeper ones.
 pub const DEPTHS: usize = 8;
 
 /// What one interpreter lock went through.

@@ -5,7 +5,7 @@
 
 use hdrhistogram::Histogram;
 
-/// Longest duration told apart: one day.
+/// Longest duration distinguished: one day.
 const MAX_NS: u64 = 86_400_000_000_000;
 
 /// A distribution of durations. It takes some 20 KiB from its first duration on, and none before.

@@ -2,7 +2,7 @@
 //!
 //! In: answers that were read after something was sent, by the peer's port. Out: [`RoundTrips`], of a request, or of all of an endpoint.
 
-/// Ports told apart.
+/// Ports distinguished.
 const MAX_PORTS: usize = 8;
 
 /// Round trips to back ends, by port.

@@ -107,7 +107,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     holders(page, loops);
 }
 
-/// How much of the loops' time was laid to one of two requests without its end being seen; `None`: nothing.
+/// How much of the loops' time was attributed to one of two requests without its end being seen; `None`: nothing.
 pub(in crate::report) fn between_requests(loops: &[EventLoop], charset: Charset) -> Option<String> {
     let sum_ns =
         loops.iter().fold(0u64, |sum, event_loop| sum.saturating_add(event_loop.between_requests_ns));

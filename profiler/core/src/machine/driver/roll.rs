@@ -1,4 +1,4 @@
-//! The next window begins: sums start anew, what the machines know stays.
+//! The next window begins: sums start at zero, what the machines know stays.
 //!
 //! In: the state at the moment at which one window ends and the next begins. Out: the same threads, connections,
 //! requests in flight, descriptors and locks, with nothing counted. The account of the window that ends is made from a

@@ -48,7 +48,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     job::note_feeder(state.view(), &mut thread, slice);
     let idle = meaning::waits_for_work(state, &thread, slice, &meaning);
     if idle {
-        handoff::waited(&mut state.hand(), slice, exit_ns);
+        handoff::waited(&mut state.hand(), &mut thread, slice, exit_ns);
     }
     let idle = idle && !handoff::is_within_job(state.view(), &thread, slice);
     if !state.runtime.late.is_empty() {

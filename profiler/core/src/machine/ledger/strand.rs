@@ -3,8 +3,8 @@
 //! In: back ends' sockets that any of several requests may have opened, and what the loop's thread does with them; requests that go on. Out: each
 //! strand's account, joined to its request once something tells whose it is. Where nothing does it is nobody's, and counted.
 //!
-//! What tells: its request goes on right after the strand, without a look of the loop in between (greenlets); in the turn after
-//! the one in which the strand was answered, as the only one that was (tasks); or all others are excluded, as they went on while the strand waited for
+//! What tells: its request goes on right after the strand, without a look of the loop in between (greenlets); at once in the turn
+//! in which the strand's task went on after its answer (tasks); or all others are excluded, as they went on while the strand waited for
 //! its back end.
 
 use crate::event::{Call, Slice};
@@ -18,6 +18,7 @@ use crate::machine::wire::request::{Active, Beginning, Place, Wants};
 use crate::machine::world::descriptor::EPOLL_CTL_DEL;
 use crate::machine::world::errno::{EAGAIN, EINPROGRESS};
 use crate::phase::{Phase, Phases};
+use crate::rule::Rule;
 
 /// Back ends that one of them opened.
 const MAX_BACK_ENDS: usize = 16;
@@ -35,7 +36,7 @@ fn turn_to(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -> u64 {
         || may_others;
     // It uses the connection that was just made, or is done with one that has just answered: see `By::picks_up`.
     let is_done = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. });
-    let picks_up = event_loop.defers() && (is_done || slice.back_end_ready_ns > 0);
+    let picks_up = Rule::PicksUp.holds() && event_loop.defers() && (is_done || slice.back_end_ready_ns > 0);
     if may_other && !is_readiness && picks_up {
         event_loop.lies_between(slice.enter_ns.saturating_sub(free_from_ns));
     }
@@ -266,12 +267,8 @@ pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slic
     if event_loop.strands.list.is_empty() {
         return;
     }
-    let others = Others {
-        let_at_once: event_loop.runs_timers_first(),
-        may_go: event_loop.may_others_go_on(),
-        by_timer: event_loop.timer_for_turn_before(),
-        since_ns: event_loop.looks.not_slept_since_ns(),
-    };
+    let others =
+        Others { let_at_once: event_loop.runs_timers_first(), by_timer: event_loop.timer_for_turn_before() };
     let has_greenlets = event_loop.kind.has_greenlets();
     let strands = &event_loop.strands;
     let followed = strands.followed_by(place, others).filter(|_| runs && !event_loop.goes_on_at_once());
@@ -281,7 +278,9 @@ pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slic
         of_task == Some(*number) || strands.may_be_guessed(*number, task, place, has_no_task)
     });
     // First those that can be nobody else's, in the order of time.
-    let is_sole = |strand: &&Strand| strand.candidates.len() == 1 && strand.claimant(place).is_some();
+    let is_sole = |strand: &&Strand| {
+        Rule::SoleCandidate.holds() && strand.candidates.len() == 1 && strand.claimant(place).is_some()
+    };
     let mut own: Vec<(u64, u64)> =
         strands.list.iter().filter(is_sole).map(|strand| (strand.begun_ns, strand.number)).collect();
     let told = [followed.map(|(number, _)| number), of_task];

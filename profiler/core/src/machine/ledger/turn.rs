@@ -25,6 +25,7 @@ use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{Place, Wants};
 use crate::machine::world::descriptor::Interest;
 use crate::phase::{Phase, Phases};
+use crate::rule::Rule;
 
 /// Whether a call waits for whatever of a set is ready.
 const fn is_look(slice: &Slice) -> bool {
@@ -110,7 +111,7 @@ pub(in crate::machine) fn took(
 /// The turn ends with a wait and nobody was touched since its beginning: where just one request may have run meanwhile,
 /// its time goes to it.
 pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) {
-    if thread.serving.is_some() {
+    if thread.serving.is_some() || !Rule::AloneInTurn.holds() {
         return;
     }
     // Where other threads answer, what it does without touching anybody tells nothing of what they do for whom it has left.
@@ -194,7 +195,9 @@ pub(in crate::machine) fn read_beside(view: View<'_>, thread: &Thread, number: u
     let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed)?;
     let connection = view.wire.connections.get(number)?;
     let active = connection.requests.front().filter(|active| !active.response.has_begun)?;
-    let has_reader = event_loop.kind.tasks == Tasks::BesideReader && !connection.inbound.surely_owes();
+    let has_reader = event_loop.kind.tasks == Tasks::BesideReader
+        && Rule::ReadBeside.holds()
+        && !connection.inbound.surely_owes();
     let id = active.request.id;
     has_reader.then(|| event_loop.strands.may_be(id) || !may_run(view, (number, id)))
 }

@@ -310,7 +310,7 @@ impl Locks {
         waiter.longest_ns = waiter.longest_ns.max(wait_ns);
     }
 
-    /// The next window begins: sums start anew; where the locks are stays, but for processes that have ended.
+    /// The next window begins: sums start at zero; where the locks are stays, but for processes that have ended.
     pub fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
         let mut seen = std::mem::take(&mut self.seen);
         seen.retain(|tgid, _| !has_ended(*tgid));

@@ -119,7 +119,7 @@ impl Blocks {
         self.settle(tid, UNKNOWN);
     }
 
-    /// The next window begins: sums start anew, attempts under way go on.
+    /// The next window begins: sums start at zero, attempts under way go on.
     pub(in crate::machine) fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
         let (mut pending, mut ended) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.ended));
         pending.retain(|_, (_, (tgid, _))| !has_ended(*tgid));

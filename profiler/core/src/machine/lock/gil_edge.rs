@@ -10,11 +10,11 @@ use crate::machine::lock::gil_held::Share;
 use crate::machine::lock::gil_stack::cut;
 use crate::model::gil::{Edge, Holder, Party, ThreadEdge};
 
-/// Parties told apart; further ones are not known.
+/// Parties distinguished; further ones are not known.
 const MAX_PARTIES: usize = 2048;
 /// Windows after which a party that nobody asked for is forgotten: longer than requests last.
 const KEPT_WINDOWS: u32 = 3;
-/// Pairs told apart.
+/// Pairs distinguished.
 const MAX_PAIRS: usize = 8192;
 /// Pairs that the report lists.
 const MAX_LISTED: usize = 50;
@@ -75,7 +75,7 @@ impl Edges {
         }
     }
 
-    /// The next window begins: sums start anew. Requests in flight know parties by their numbers, which stay.
+    /// The next window begins: sums start at zero. Requests in flight know parties by their numbers, which stay.
     pub fn roll(&mut self) {
         self.window = self.window.wrapping_add(1);
         let window = self.window;

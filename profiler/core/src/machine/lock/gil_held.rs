@@ -6,7 +6,7 @@
 use super::gil_holder::HeldBy;
 use super::gil_waits::Waits;
 
-/// Holders told apart, of one request or of one thread between two other calls.
+/// Holders distinguished, of one request or of one thread between two other calls.
 const MAX_HOLDERS: usize = 16;
 
 /// Waiting of one thread because of one holder.

@@ -217,7 +217,7 @@ impl Samples {
         self.replaced.retain(|(of, ..), _| *of != tgid);
     }
 
-    /// The next window begins: sums start anew; names stay, but for those of processes that have ended.
+    /// The next window begins: sums start at zero; names stay, but for those of processes that have ended.
     pub fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
         // Its sums had what was not seen until now as not known.
         for (tid, (by, wait_ns)) in std::mem::take(&mut self.unseen) {

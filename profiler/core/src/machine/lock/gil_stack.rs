@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::event::Tid;
 use crate::model::gil_place::Spot;
 
-/// Stacks told apart in a window.
+/// Stacks distinguished in a window.
 pub(in crate::machine) const MAX_STACKS: usize = 16_384;
 /// Threads whose last sample is kept.
 pub(in crate::machine) const MAX_PENDING: usize = 16_384;

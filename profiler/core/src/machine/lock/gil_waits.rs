@@ -9,7 +9,7 @@ use super::gil_holder::HeldBy;
 use super::gil_stack::Stack;
 use crate::model::gil_waits::MAX_LISTED;
 
-/// Holders and places told apart in one attempt; time beyond that is nobody's.
+/// Holders and places distinguished in one attempt; time beyond that is nobody's.
 const MAX_PARTS: usize = 16;
 
 /// Sleeps of one attempt that found the same holder in the same place.

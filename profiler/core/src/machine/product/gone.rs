@@ -30,7 +30,7 @@ impl Place {
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Gone {
     waiting: VecDeque<Box<Ended>>,
-    /// Number of the oldest. Numbers begin anew after 2³¹, of which far fewer wait at a time.
+    /// Number of the oldest. Numbers begin again after 2³¹, of which far fewer wait at a time.
     first: u32,
 }
 

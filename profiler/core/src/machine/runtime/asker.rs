@@ -10,8 +10,9 @@ use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, task};
 use crate::machine::wire::request::{HandedTo, Place, Wants};
+use crate::rule::Rule;
 
-/// Requests told apart.
+/// Requests distinguished.
 const MAX_CANDIDATES: usize = 128;
 
 /// Who made a call on a back end.
@@ -71,9 +72,6 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let (tgid, is_helped) = (slice.tgid, event_loop.kind.threads == Threads::Help);
     let is_new = matches!(slice.call, Call::Make { .. });
     let done = if is_new { handoff::next_done(state, tgid, event_loop.looks.recent_ns()) } else { None };
-    if let Some(place) = done.filter(|_| !is_helped) {
-        return Asker::Known(place);
-    }
     let given = is_helped && handoff::has_given(state, tgid, slice.enter_ns, event_loop.looks.recent_ns());
     let go_on = |place: Place| given || event_loop.may_go_on(left_ns(state, place));
     let fits = |place: &Place| !event_loop.strands.is_waiting(*place);
@@ -87,27 +85,12 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
         let handed = event_loop.left.parked.iter().copied().filter(is_back);
         push_all(&mut found, handed.chain(done).filter(fits));
     }
-    // A response with an open end that has begun may be over: who is next in order rather runs.
-    if let ([first, second], Some(current)) = (found.as_slice(), thread.serving)
-        && event_loop.defers()
-        && state.wire.connections.may_be_over(current)
-        && [first, second].contains(&&current)
-    {
-        return Asker::Likely(if *first == current { *second } else { *first });
-    }
-    // Who was read in the turn before has its first steps in this one, in that order.
-    let is_fresh = |place: &Place| {
-        let read_ns =
-            state.wire.connections.active(*place).and_then(|active| active.request.service_start_ns);
-        event_loop.left.before.contains(place)
-            && read_ns.is_some_and(|at_ns| event_loop.looks.was_in_turn_before(at_ns))
-    };
-    if let [first, _, ..] = found.as_slice()
-        && is_new
-        && event_loop.defers()
-        && found.iter().all(is_fresh)
-    {
-        return Asker::Likely(*first);
+    if let Some(place) = done.filter(|_| !is_helped && Rule::DoneFirst.holds()) {
+        // Its thread has just told; whoever else may run may have opened it as well.
+        if found.iter().all(|other| *other == place) {
+            return Asker::Known(place);
+        }
+        push_all(&mut found, core::iter::once(place).filter(fits));
     }
     let runs_strand = event_loop.strands.current_runs();
     if runs_strand && is_new && found.is_empty() {
@@ -124,6 +107,7 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
             || candidates(state, event_loop, thread.serving, |_| false).next().is_some());
     match found.as_slice() {
         [] => Asker::Nobody,
+        [_] if is_new && !is_told && !Rule::OnlyOneKnown.holds() => Asker::Nobody,
         [place] if is_new && !is_told => Asker::Likely(*place),
         [place] => Asker::Known(*place),
         _ => Asker::OneOf(found),

@@ -18,6 +18,7 @@ use crate::machine::runtime::tasks::Tasks;
 use crate::machine::wire::request::{Active, LastChunks, Place, Wants};
 use crate::model::event_loop::EventLoop as Report;
 use crate::phase::{Phase, Phases};
+use crate::rule::Rule;
 
 use held::Held;
 pub(in crate::machine) use left::{Left, MAX_LEFT, MAX_PARKED};
@@ -133,7 +134,8 @@ impl EventLoop {
     #[must_use]
     pub(in crate::machine) fn unseen_turn(&self, active: &Active) -> Option<(u64, u64)> {
         let read_ns = active.request.service_start_ns.filter(|read_ns| *read_ns > active.ran_ns)?;
-        let is_its = self.passes_on()
+        let is_its = Rule::UnseenTurn.holds()
+            && self.passes_on()
             && !active.response.has_begun
             && self.looks.was_two_turns_ago(read_ns)
             && self.looks.slept_until_ns <= read_ns;
@@ -222,7 +224,7 @@ impl EventLoop {
         self.left.turns_to(place, at_ns);
     }
 
-    /// A back end was laid to a request that is no more than likely its own.
+    /// A back end was attributed to a request that is no more than likely its own.
     pub fn paired_as_likely(&mut self, fd: i32) {
         self.held.report.paired_by_order = self.held.report.paired_by_order.saturating_add(1);
         if self.likely.len() >= MAX_LEFT {
@@ -243,7 +245,7 @@ impl EventLoop {
             self.held.report.paired_by_order.saturating_add(u64::from(by_order));
     }
 
-    /// So long it went on between calls of two requests, and it is laid to the first.
+    /// So long it went on between calls of two requests, and it is attributed to the first.
     pub const fn lies_between(&mut self, length_ns: u64) {
         self.held.report.between_requests_ns = self.held.report.between_requests_ns.saturating_add(length_ns);
     }
@@ -254,7 +256,7 @@ impl EventLoop {
         !self.likely.contains(&fd)
     }
 
-    /// The next window begins: sums start anew, what the loop is about stays.
+    /// The next window begins: sums start at zero, what the loop is about stays.
     pub fn roll(&mut self) {
         self.held.roll();
         self.lacks_pool = false;

@@ -25,6 +25,7 @@ use crate::machine::runtime::thread::Thread;
 use crate::machine::time::piece::Pending;
 use crate::machine::wire::request::{Active, HandedTo, Place};
 use crate::phase::Phase;
+use crate::rule::Rule;
 
 pub(in crate::machine) use collect::{Collected, collect};
 pub(in crate::machine) use own_thread::done;
@@ -72,7 +73,7 @@ pub(in crate::machine) fn take_free(
     recent_ns: u64,
     task: Option<(u64, u64)>,
 ) -> Option<Free> {
-    let pool = state.runtime.pools.get_mut(tgid)?;
+    let pool = state.runtime.pools.get_mut(tgid).filter(|_| Rule::NameResolved.holds())?;
     let is_its = |job: &Job| task.is_none_or(|task| job.handed.is_by(task));
     let place = pool.jobs.iter().position(|job| job.is_free(recent_ns) && is_its(job))?;
     let Job { handed, begin_ns, tid, pieces, .. } = pool.jobs.remove(place)?;
@@ -122,16 +123,18 @@ pub(in crate::machine) fn is_woken_by_loop(state: View<'_>, thread: &Thread, sli
         && slice.waker_tid != 0
         && thread.slot.is_none()
         && state.runtime.pools.get(slice.tgid).is_some_and(|pool| {
-            pool.queue.is_none() && pool.loop_tid == slice.waker_tid && pool.loop_tid != slice.tid
+            !thread.pooled.at_queue && pool.loop_tid == slice.waker_tid && pool.loop_tid != slice.tid
         })
 }
 
 /// A thread that is no loop's waited in what may be a queue of jobs.
-pub(in crate::machine) fn waited(state: &mut Hand<'_>, slice: &Slice, exit_ns: u64) {
+pub(in crate::machine) fn waited(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let Call::FutexWait { address, .. } = slice.call else { return };
-    let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.queue.is_none()) else {
+    let Some(pool) = state.runtime.pools.get_mut(slice.tgid) else { return };
+    if let Some(queue) = pool.queue {
+        thread.pooled.at_queue |= queue == address;
         return;
-    };
+    }
     if slice.tid == pool.loop_tid || slice.waker_tid != pool.loop_tid {
         return;
     }
@@ -140,8 +143,12 @@ pub(in crate::machine) fn waited(state: &mut Hand<'_>, slice: &Slice, exit_ns: u
         .addresses
         .iter()
         .find(|(known, tid, until_ns)| *known == address && *tid != slice.tid && slice.enter_ns < *until_ns);
-    if other.is_some() {
+    if let Some((_, tid, _)) = other.filter(|_| Rule::QueueOfJobs.holds()) {
         pool.queue = Some(address);
+        thread.pooled.at_queue = true;
+        if let Some(other) = state.runtime.threads.get_mut(*tid) {
+            other.pooled.at_queue = true;
+        }
         return;
     }
     if pool.addresses.len() >= MAX_ADDRESSES {
@@ -167,7 +174,7 @@ pub(in crate::machine) fn is_within_job(state: View<'_>, thread: &Thread, slice:
             || state.runtime.threads.get(tid).is_some_and(|thread| thread.pooled.is_pooled)
     };
     let Call::FutexWait { address, .. } = slice.call else { return false };
-    let is_within = match pool.queue {
+    let is_within = match pool.queue.filter(|_| thread.pooled.at_queue) {
         Some(queue) => address != queue,
         None => !gives_work(slice.waker_tid),
     };
@@ -181,7 +188,7 @@ pub(in crate::machine) fn next_done(state: View<'_>, tgid: Tid, recent_ns: u64) 
     job.woken_for.filter(|place| state.wire.connections.is_live(*place))
 }
 
-/// A thread of the pool begins anew: it was woken in this wait.
+/// A thread of the pool begins again: it was woken in this wait.
 pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
@@ -196,7 +203,7 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     thread.pooled.works_for = None;
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid) else { return };
     pool.working.retain(|(tid, _)| *tid != slice.tid);
-    let (loop_tid, has_queue) = (pool.loop_tid, pool.queue.is_some());
+    let (loop_tid, has_queue) = (pool.loop_tid, thread.pooled.at_queue);
     // Its sleep ended with the wake-up; what is left of the call is the queue for a CPU and the way out.
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
     let queued_ns = exit_ns.saturating_sub(awake_ns);
@@ -269,7 +276,8 @@ fn woken_for(
     // On uvloop all that is ready is read first, and only then who was read for goes on.
     if let Some((touched_ns, place)) = touched
         && !has_queue
-        && event_loop.kind.threads != Threads::WorkUnordered
+        && Rule::WokenForTouched.holds()
+        && event_loop.kind.threads == Threads::Work
         && event_loop.goes_on_alone()
         && touched_ns >= event_loop.looks.turn_start_at(woken_ns)
     {
@@ -291,6 +299,9 @@ fn woken_for(
     let mut free = event_loop.left.parked.iter().copied().filter(is_free).chain(running);
     let first = free.next();
     let by_order = free.any(|other| Some(other) != first);
+    if !Rule::WokenForFirst.holds() {
+        return None;
+    }
     // Any greenlet may have given it a job, in any order; so may any task of uvloop's that goes on.
     if by_order && runs_unparked {
         return None;
@@ -305,7 +316,7 @@ pub(in crate::machine) fn at_work(
     place: Place,
     task: Option<u64>,
 ) -> Option<HandedTo> {
-    let active = state.wire.connections.active(place)?;
+    let active = state.wire.connections.active(place).filter(|_| Rule::HandedBack.holds())?;
     let read_ns = active.request.service_start_ns?;
     let pool = state.runtime.pools.get(tgid)?;
     let task = task.filter(|_| pool.givers.go_on());
@@ -345,11 +356,13 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
     let tidies_up = match (&thread.pooled.works_for, &woken_for) {
         // At the queue of jobs it took a job, whatever the loop had touched when it woke it; so it did where that was only the first
         // in order of several.
-        (None, Some(place)) if (pool.queue.is_some() || thread.pooled.woken_by_order) && !is_live(place) => {
+        (None, Some(place))
+            if (thread.pooled.at_queue || thread.pooled.woken_by_order) && !is_live(place) =>
+        {
             false
         }
         (_, Some(place)) => !is_live(place),
-        (Some(_), None) => pool.queue.is_some(),
+        (Some(_), None) => thread.pooled.at_queue,
         (None, None) => false,
     };
     // A job that it took without having to wait for one: who tidies up asks nobody.

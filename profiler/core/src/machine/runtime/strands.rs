@@ -4,6 +4,7 @@
 
 use crate::machine::wire::request::{Active, Place, Wants};
 use crate::phase::{Phase, Phases};
+use crate::rule::Rule;
 
 /// Strands of one loop.
 const MAX_STRANDS: usize = 256;
@@ -48,12 +49,8 @@ pub(in crate::machine) struct Strand {
 pub(in crate::machine) struct Others {
     /// Whom they let go on follows in the same turn, and timers are over by then.
     pub(in crate::machine) let_at_once: bool,
-    /// Anybody that is parked.
-    pub(in crate::machine) may_go: bool,
     /// Whether a timer came due for the turn before: who waited for it goes on in this one. `None`: that is not known.
     pub(in crate::machine) by_timer: Option<bool>,
-    /// The loop has not slept since.
-    pub(in crate::machine) since_ns: u64,
 }
 
 /// The strands of one loop.
@@ -171,7 +168,7 @@ impl Strands {
     /// A request goes on: it was none of those that wait meanwhile, and of all others it is not told any more.
     pub(in crate::machine) fn passes(&mut self, place: Place, runs: bool) {
         for strand in &mut self.list {
-            if runs && !strand.runs() {
+            if runs && !strand.runs() && Rule::OneThingAtATime.holds() {
                 strand.candidates.retain(|candidate| candidate.place != place);
             }
             for candidate in strand.candidates.iter_mut().filter(|candidate| candidate.place == place) {
@@ -184,6 +181,9 @@ impl Strands {
 
     /// One that began at `begun_ns` and was worked for up to `until_ns` is this request: no other is that goes on or waits meanwhile.
     pub(in crate::machine) fn excludes(&mut self, place: Place, begun_ns: u64, until_ns: u64) {
+        if !Rule::OneThingAtATime.holds() {
+            return;
+        }
         for strand in &mut self.list {
             if strand.begun_ns < until_ns && (!strand.runs() || strand.account.cursor_ns > begun_ns) {
                 strand.candidates.retain(|candidate| candidate.place != place);
@@ -216,23 +216,10 @@ impl Strands {
         let ran = self.current().filter(fits);
         if others.let_at_once {
             // Its greenlet was switched to as the answer came, and timers are over by then.
-            return ran.map(|strand| (strand.number, false));
+            return ran.filter(|_| Rule::FollowedAtOnce.holds()).map(|strand| (strand.number, false));
         }
         // It did something after its answer was read: the task runs. Who was let go by a timer comes after it in the same turn.
-        if let Some(strand) = ran.filter(|strand| strand.answered_ns < strand.touched_ns) {
-            return Some((strand.number, others.by_timer != Some(false)));
-        }
-        if others.may_go {
-            return None;
-        }
-        let mut answered: Vec<&Strand> = self
-            .list
-            .iter()
-            .filter(fits)
-            .filter(|strand| strand.answered_ns > 0 && strand.answered_ns >= others.since_ns)
-            .collect();
-        answered.sort_unstable_by_key(|strand| strand.answered_ns);
-        let first = answered.first()?;
-        Some((first.number, answered.len() > 1))
+        ran.filter(|strand| Rule::FollowedNext.holds() && strand.answered_ns < strand.touched_ns)
+            .map(|strand| (strand.number, others.by_timer != Some(false)))
     }
 }

@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::{TaskSeen, Tid};
 use crate::machine::wire::request::Place;
+use crate::rule::Rule;
 
 /// Threads whose tasks are followed.
 const MAX_THREADS: usize = 4096;
@@ -44,6 +45,9 @@ struct Switches {
 impl Running {
     /// From this moment on the thread's calls are this task's. `false`: there are too many threads.
     pub fn switch(&mut self, seen: &TaskSeen, at_ns: u64) -> bool {
+        if !Rule::Task.holds() {
+            return true;
+        }
         if self.0.len() >= MAX_THREADS && !self.0.contains_key(&seen.tid) {
             return false;
         }

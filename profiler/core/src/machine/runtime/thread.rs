@@ -87,6 +87,8 @@ pub struct Job {
 pub struct Pooled {
     /// It has worked for a loop, as a thread of its pool.
     pub is_pooled: bool,
+    /// It waits for its jobs at the queue of its pool; one that never did has its own.
+    pub at_queue: bool,
     /// The request that a loop had touched last when it woke this thread.
     pub woken_for: Option<Place>,
     /// How it was given its job.
@@ -228,7 +230,7 @@ impl Thread {
         self.totals.account = self.totals.account.plus(account);
     }
 
-    /// The next window begins: sums start anew, what the thread is about stays.
+    /// The next window begins: sums start at zero, what the thread is about stays.
     pub fn roll(&mut self) {
         self.totals.account = Account::default();
         (self.totals.slices, self.totals.requests) = (0, 0);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 const MAX_CHANGES: usize = 4_096;
 /// Arrivals that wait until their moment is settled.
 const MAX_WAITING: usize = 65_536;
-/// Largest number of slots told apart.
+/// Largest number of slots distinguished.
 const MAX_LEVEL: usize = 65_536;
 
 /// Arrivals by the number of busy slots.

@@ -223,15 +223,6 @@ impl Connections {
         self.active(place).is_some_and(|active| active.task.is_none())
     }
 
-    /// Whether a request's response has begun and has an open end.
-    pub(in crate::machine) fn may_be_over(&self, (number, id): Place) -> bool {
-        self.get(number).is_some_and(|connection| {
-            let front = connection.requests.front();
-            connection.outbound.until_turn()
-                && front.is_some_and(|active| active.request.id == id && active.response.has_begun)
-        })
-    }
-
     /// A connection by number.
     pub fn get_mut(&mut self, index: u32) -> Option<&mut Connection> {
         self.table.get_mut(index as usize)?.as_mut()

@@ -107,7 +107,7 @@ pub struct HandedTo {
     pub tid: Tid,
     /// When it went on.
     pub begin_ns: u64,
-    /// It was laid to this request by order alone, as the first of several.
+    /// It was attributed to this request by order alone, as the first of several.
     pub by_order: bool,
 }
 

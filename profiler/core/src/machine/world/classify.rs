@@ -156,7 +156,7 @@ fn epoll(interest: &Interest, head_complete: impl Fn(i32) -> bool) -> Meaning {
 
 /// Whether a futex wait may be a wait in a queue: glibc's semaphores and condition variables wait with a bitset and,
 /// without a limit, for ever (nptl/futex-internal.c). A mutex waits without a bitset (nptl/lowlevellock.c), one that
-/// lends its priority in the kernel's own way: uWSGI's workers and mod_wsgi's threads queue before the listener in them. The interpreter lock's waits have a time-out
+/// lends its priority in the kernel's own way: uWSGI's workers and mod_wsgi's threads queue before the listener in them. The interpreter lock's waits have a timeout
 /// (Python/ceval_gil.c) or are known by their address.
 const fn is_queue_wait(operation: u32, has_timeout: bool) -> bool {
     const FUTEX_WAIT_BITSET: u32 = 9;

@@ -363,7 +363,7 @@ mod tests {
     fn a_close_that_returns_late_does_not_remove_the_number_s_next_owner() {
         let mut table = Descriptors::default();
         table.open(1, 7, DescriptorClass::File, 100);
-        // Thread A enters close(7) at 200; thread B opens 7 anew at 210; A's close returns at 220.
+        // Thread A enters close(7) at 200; thread B opens 7 again at 210; A's close returns at 220.
         table.open(1, 7, DescriptorClass::Epoll, 210);
         assert!(table.close(1, 7, 200).is_none());
         assert_eq!(table.class(1, 7), Some(DescriptorClass::Epoll));

@@ -70,7 +70,7 @@ impl Listeners {
     }
 
     /// The thread was found inside this call. A wait that began before anybody looked leaves no slice; if it returned for
-    /// nothing, or by time-out, is not told apart then: one doubt for each thread at most.
+    /// nothing, or by timeout, is not distinguished then: one doubt for each thread at most.
     pub fn found_inside(&mut self, slice: &Slice) {
         let waits = matches!(slice.call, Call::Poll { is_sleep: false, .. } | Call::EpollWait { .. });
         if waits && self.loops.len() < MAX_THREADS {

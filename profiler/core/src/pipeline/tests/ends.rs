@@ -20,7 +20,7 @@ fn a_request_whose_end_shows_only_when_its_thread_takes_the_next_one_is_reported
     assert_eq!(outcome.snapshot.requests.completed, 2);
 }
 
-/// CPython waits without a time-out for the thread that asked for the interpreter.
+/// CPython waits without a timeout for the thread that asked for the interpreter.
 #[test]
 fn a_wait_for_the_interpreter_between_two_chunks_does_not_end_the_response() {
     let script = Script::new(1).accept(9, (1, 0, 0));

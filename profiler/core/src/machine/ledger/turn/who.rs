@@ -10,6 +10,7 @@ use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{Place, Wants};
 use crate::machine::world::descriptor::EPOLL_CTL_DEL;
+use crate::rule::Rule;
 
 /// How the loop came to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +39,9 @@ impl By {
 
     /// It uses the connection to a back end that was just made, or is done with one that has just answered: libraries do so before the
     /// application has run.
-    pub(super) const fn picks_up(self, slice: &Slice) -> bool {
+    pub(super) fn picks_up(self, slice: &Slice) -> bool {
         match self {
-            Self::Running { made_ns, back_end: Some(_) } => {
+            Self::Running { made_ns, back_end: Some(_) } if Rule::PicksUp.holds() => {
                 made_ns > 0 || matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. })
             }
             _ => false,
@@ -56,7 +57,9 @@ pub(super) fn goes_straight_on(view: View<'_>, thread: &Thread, place: Place, by
     };
     let is_made = matches!(by, By::Running { made_ns: 1.., .. });
     thread.event_loop.as_ref().is_some_and(|event_loop| {
-        event_loop.passes_on() && (is_made || event_loop.looks.was_in_turn_before(active.cursor_ns))
+        Rule::StraightOn.holds()
+            && event_loop.passes_on()
+            && (is_made || event_loop.looks.was_in_turn_before(active.cursor_ns))
     })
 }
 

@@ -159,12 +159,6 @@ impl Looks {
         self.turns_ago_ns(COLLECTING_TURNS)
     }
 
-    /// What was found ready since then may have been gone on with just now.
-    #[must_use]
-    pub const fn not_slept_since_ns(&self) -> u64 {
-        self.slept_until_ns
-    }
-
     /// Where the turn began that was so many before the last one that has ended; 0: that is not remembered.
     pub(super) fn turns_ago_ns(&self, turns: usize) -> u64 {
         self.turns.iter().rev().nth(turns).map_or(0, |turn| turn.start_ns)

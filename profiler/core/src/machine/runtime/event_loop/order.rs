@@ -7,7 +7,7 @@
 //! look. A task goes on by what a callback of the turn before made ready. So who goes on after a request whose first bytes were read in the turn before
 //! was let by something that came after that read: by another read that was found ready with it, or by a timer.
 
-/// Requests told apart.
+/// Requests distinguished.
 const MAX_HEARD: usize = 64;
 
 /// Whom the loop has read for, and who of them has gone on.

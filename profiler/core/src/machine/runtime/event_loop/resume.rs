@@ -9,8 +9,9 @@ use super::{EventLoop, RESUMING_TURNS};
 use crate::event::{Call, Slice};
 use crate::loop_kind::Resumes;
 use crate::phase::Phase;
+use crate::rule::Rule;
 
-/// Time-outs of waits are whole milliseconds, rounded up: the timer behind one is due by less than this before its end.
+/// Timeouts of waits are whole milliseconds, rounded up: the timer behind one is due by less than this before its end.
 const TIMEOUT_UNIT_NS: u64 = 1_000_000;
 /// gevent leaves what its greenlets made ready for one another to the next turn only where that has taken longer than Python's
 /// switch interval, and looks at its clock after so many of them (`_run_callbacks` in `gevent/_ffi/loop.py`).
@@ -117,7 +118,7 @@ impl EventLoop {
             .clues
             .due_ns
             .is_some_and(|due_ns| due_ns < self.looks.last.exit_ns.saturating_add(TIMEOUT_UNIT_NS));
-        is_near.then(|| self.looks.found_ns())
+        (Rule::NearlyDue.holds() && is_near).then(|| self.looks.found_ns())
     }
 
     /// Whether a request that the loop left at `left_ns` may have gone on in the present turn: by a timer, by another thread's wake-up, or as
@@ -141,12 +142,6 @@ impl EventLoop {
                 self.resumes_parked() || left_ns < self.looks.before_ns && !is_undue(self.looks.before_ns)
             }
         }
-    }
-
-    /// The same of anybody, where that shows a turn later.
-    #[must_use]
-    pub fn may_others_go_on(&self) -> bool {
-        self.resumes_parked() || self.timer_for_turn_before() != Some(false)
     }
 
     /// Whether those that go on in the present turn do so by themselves, as far as is known. On gevent all timers are over when it goes on
@@ -191,7 +186,8 @@ impl EventLoop {
         let found_ns = self.looks.found_ns().max(from_ns);
         let unknown = Resumed { phase: Phase::Unexplained, asleep_ns: found_ns, ready_ns: found_ns };
         if self.goes_on_at_once() {
-            return self.own_timer(from_ns).filter(|_| !asked).unwrap_or(unknown);
+            let is_told = Rule::TimerAtOnce.holds() && !asked;
+            return self.own_timer(from_ns).filter(|_| is_told).unwrap_or(unknown);
         }
         // On gevent timers run before what was ready is gone on with; after that a request goes on because another let it. On asyncio
         // who has an answer goes on a turn later, and whom it lets go another turn later.
@@ -229,7 +225,7 @@ impl EventLoop {
     /// The timer that let a request go on, where only a timer can have; more exactly where one is `known`.
     fn timer_by_order(&self, known: Option<Resumed>) -> Option<Resumed> {
         let (cause_ns, before_ns) = (self.looks.turns_ago_ns(0), self.looks.turns_ago_ns(1));
-        if !self.defers() || !self.clues.order.is_timer() || before_ns == 0 {
+        if !Rule::AfterThoseRead.holds() || !self.defers() || !self.clues.order.is_timer() || before_ns == 0 {
             return None;
         }
         let known = known
@@ -281,7 +277,8 @@ impl EventLoop {
         let (cause_ns, before_ns) = (self.looks.turns_ago_ns(0), self.looks.turns_ago_ns(1));
         let is_quiet = self.clues.ran_before_ns < cause_ns;
         let is_woken = self.clues.woken_ns.is_some_and(|at_ns| at_ns >= from_ns.max(before_ns));
-        let is_timer = self.defers() && is_quiet && !is_woken && before_ns > 0;
+        let is_timer =
+            Rule::QuietTurnBefore.holds() && self.defers() && is_quiet && !is_woken && before_ns > 0;
         is_timer.then_some(Resumed { phase: Phase::Sleep, asleep_ns: before_ns, ready_ns: cause_ns })
     }
 
@@ -305,7 +302,8 @@ impl EventLoop {
         });
         let is_told = self.clues.woken_ns.is_some_and(|at_ns| at_ns >= self.looks.last.woken_ns)
             || self.clues.timer_ns.is_some_and(|at_ns| at_ns > self.looks.before_ns);
-        if self.runs_timers_first() && is_all && !is_told && self.clues.ran_ns < self.looks.last.exit_ns {
+        let may_be = Rule::FirstInTurn.holds() && self.runs_timers_first();
+        if may_be && is_all && !is_told && self.clues.ran_ns < self.looks.last.exit_ns {
             let (asleep_ns, ready_ns) = (self.looks.before_ns, self.looks.found_ns());
             self.clues.first = Some(Resumed { phase: Phase::Sleep, asleep_ns, ready_ns });
         }

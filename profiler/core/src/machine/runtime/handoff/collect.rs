@@ -10,6 +10,7 @@ use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::threads::Threads;
 use crate::machine::wire::request::Place;
 use crate::phase::Phase;
+use crate::rule::Rule;
 
 /// What the loop's going on with a request brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +148,7 @@ impl Wanted {
         let is_told = pool.jobs.iter().any(|job| self.is_told(job));
         let is_it = |job: &Job| match (is_told, own) {
             (true, _) => self.is_told(job),
-            (false, 0) => self.is_free(job),
+            (false, 0) => self.is_free(job) && (count == 1 || Rule::DoneInOrder.holds()),
             (false, _) => self.is_own(job),
         };
         let job = pool.jobs.iter_mut().find(|job| is_it(job))?;

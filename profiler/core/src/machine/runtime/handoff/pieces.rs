@@ -10,7 +10,9 @@ use crate::machine::runtime::thread::Thread;
 /// the loop writes later than it takes them, nothing of that response is sent when the first one is.
 pub(super) fn goes_on(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     let is_told = state.runtime.pools.get(slice.tgid).is_none_or(|pool| {
-        pool.queue.is_some() || pool.loop_tid != slice.waker_tid || state.runtime.tasks.follows(pool.loop_tid)
+        thread.pooled.at_queue
+            || pool.loop_tid != slice.waker_tid
+            || state.runtime.tasks.follows(pool.loop_tid)
     });
     thread.pooled.works_for.is_some_and(|(number, id)| {
         state.wire.connections.get(number).is_some_and(|connection| {

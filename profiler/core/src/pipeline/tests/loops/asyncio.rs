@@ -94,7 +94,7 @@ impl Script {
 }
 
 /// ```text
-/// loop: read 9, read 10, look, (socket, connect) twice, look, send twice, look, recv twice, look,
+/// loop: read 9, look, socket, connect, look, read 10, look, socket, connect, look, send twice, look, recv twice, look,
 ///       epoll_ctl (9 takes its back end off the list), python 300, epoll_ctl (10 does so), python 50, write 10, look, write 9
 ///                                                       `answers`: 10 writes its answer there, and takes nothing off
 /// ```
@@ -103,10 +103,11 @@ fn time_before_a_request_is_done_with_its_back_end_s_answer_is_that_of_the_one_b
     for answers in [false, true] {
         let script = loop_that_defers();
         let first = script.now_ns;
-        let script = script.read(9, GET, first, (1, 0, 0)).cpu(4);
-        let second = script.at(4);
+        let script = script.read(9, GET, first, (1, 0, 0)).cpu(4).look(0, 0, (1, 0, 0));
+        let script = script.ask(BACKEND).look(-1, 1, (0, 0, 300));
+        let second = script.now_ns;
         let script = script.read(10, GET, second, (1, 0, 0)).cpu(4).look(0, 0, (1, 0, 0));
-        let script = script.ask(BACKEND).ask(OTHER_BACKEND).look(-1, 2, (0, 0, 300));
+        let script = script.ask(OTHER_BACKEND).look(-1, 2, (0, 0, 300));
         let mut script = script
             .call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0)
             .call(Call::Write { fd: OTHER_BACKEND }, 30, (3, 0, 0), 0)
@@ -131,35 +132,6 @@ fn time_before_a_request_is_done_with_its_back_end_s_answer_is_that_of_the_one_b
             assert_eq!(between_ns / US, 300);
         }
     }
-}
-
-/// ```text
-/// loop: read 9, read 10, look, write 9 (a response with an open end), python 30, socket, connect, look, send, look, recv, write 10
-/// ```
-#[test]
-fn a_back_end_that_is_opened_after_a_response_that_may_be_over_is_that_of_who_is_next() {
-    let script = loop_that_defers();
-    let first = script.now_ns;
-    let script = script.read(9, GET, first, (1, 0, 0)).cpu(4);
-    let second = script.at(4);
-    let script = script
-        .read(10, GET, second, (1, 0, 0))
-        .cpu(4)
-        .look(0, 0, (1, 0, 0))
-        .write_head(9, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", (5, 0, 0))
-        .write(9, 5, (5, 0, 0))
-        .cpu(30)
-        .ask(BACKEND)
-        .look(-1, 1, (0, 0, 300))
-        .call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0)
-        .look(-1, 1, (0, 0, 20_000))
-        .call(Call::Read { fd: BACKEND, asked_bytes: 9, arrival_ns: 0 }, 8, (1, 0, 0), 0)
-        .respond(10)
-        .look(-1, 0, (0, 0, 10));
-    let (requests, snapshot) = requests_of(script);
-    assert_eq!(us(of(&requests, second), Phase::BackendWait), 20_300);
-    assert_eq!(us(of(&requests, first), Phase::BackendWait), 0);
-    assert_eq!(snapshot.event_loops[0].paired_by_order, 1);
 }
 
 /// ```text

@@ -30,6 +30,26 @@ impl Script {
         script
     }
 
+    /// The same at a lock of its own, not at that of a queue which several share.
+    fn woken_at(self, address: u64, loop_tid: u32, handed_ns: u64) -> Self {
+        let mut script = self.woken_by(loop_tid, handed_ns);
+        if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
+            slice.call = Call::FutexWait { address, operation: 393, has_timeout: false };
+        }
+        script
+    }
+
+    /// The loop reads a request and gives it to a thread, which `takes` it over at the given moment; it answers as that has told.
+    fn hands_over(self, fd: i32, takes: impl FnOnce(u32, u64) -> Self) -> (Self, Self) {
+        let came = self.now_ns;
+        let script = self.read(fd, GET, came, (1, 0, 0)).cpu(50);
+        let handed = script.now_ns + 50 * US;
+        let pool = takes(script.tid, handed).note();
+        let asleep_us = (pool.now_ns - handed) / US;
+        let script = script.look(-1, 1, (0, 0, asleep_us)).read_note().look(0, 0, (1, 0, 0)).cpu(20);
+        (script.respond(fd).look(-1, 1, (0, 0, 500)), pool)
+    }
+
     pub(super) fn note(self) -> Self {
         self.call(Call::Write { fd: NOTES }, 1, (2, 0, 0), 0)
     }
@@ -253,4 +273,49 @@ fn a_request_on_asyncio_that_goes_on_by_its_back_end_s_answer_was_let_go_by_no_t
     assert_eq!(us(request, Phase::Cpu), 4 + 2 + 2 + 3 + 1 + 1 + 30, "{:?}", request.phases);
     assert_eq!(us(request, Phase::PoolWait) + us(request, Phase::LockWait), 0, "{:?}", request.phases);
     assert_eq!(outcome.snapshot.event_loops[0].pooled, 0);
+}
+
+/// ```text
+/// loop:     read 9, look, write 9 │ read 10, look, write 10 │ read 9, look, write 9 │ read 10, look, write 10
+/// pool 2:   futex A ── python, note ─ futex A …
+/// pool 3:   futex A ─────────────────────────── python, note ─ futex A …
+/// thread 4: futex B ────────────────────────────────────────────────── python, note ─ futex B ─ python, note
+/// ```
+#[test]
+fn a_thread_beside_a_pool_waits_for_its_jobs_at_a_lock_of_its_own() {
+    const OWN: u64 = 40;
+    let script = loop_with_notes();
+    let [first, second, beside] = [2, 3, 4].map(|tid| Script { tid, ..thread_of(&script) });
+    let (script, first) = script.hands_over(9, |tid, at_ns| first.woken_by(tid, at_ns).cpu(100));
+    let (script, second) = script.hands_over(10, |tid, at_ns| second.woken_by(tid, at_ns).cpu(100));
+    let (script, beside) = script.hands_over(9, |tid, at_ns| beside.woken_at(OWN, tid, at_ns).cpu(200));
+    let (script, beside) = script.hands_over(10, |tid, at_ns| beside.woken_at(OWN, tid, at_ns).cpu(300));
+    let end_us = (script.now_ns - START) / US + 10;
+    let outcome = run(vec![script, first, second, beside], end_us);
+    for (request, job_us) in [(2, 100), (3, 100), (4, 200), (5, 300)] {
+        let request = &outcome.requests[request];
+        assert_eq!(us(request, Phase::Cpu), 50 + job_us + 2 + 20, "{:?}", request.phases);
+        assert_eq!(us(request, Phase::Unexplained) + us(request, Phase::LockWait), 0, "{:?}", request.phases);
+    }
+}
+
+/// ```text
+/// loop: read 9, look, (woken) read the note, look, socket, connect, look 300, send, look 5 000, recv, look, write 9
+/// pool: futex ── woken by the loop, python 200 (resolves a name), note
+/// ```
+#[test]
+fn a_back_end_is_that_of_the_one_request_for_which_a_thread_has_resolved_its_name() {
+    let script = loop_with_notes();
+    let (loop_tid, came) = (script.tid, script.now_ns);
+    let script = script.read(9, GET, came, (1, 0, 0)).cpu(50);
+    let handed = script.now_ns + 50 * US;
+    let pool = thread_of(&script).woken_by(loop_tid, handed).cpu(200).note();
+    let script = script.look(-1, 1, (0, 0, (pool.now_ns - handed) / US)).read_note().look(0, 0, (1, 0, 0));
+    let script = script.connect(BACKEND).look(-1, 1, (0, 0, 300)).send(BACKEND).look(-1, 1, (0, 0, 5000));
+    let script = script.receive(BACKEND).look(0, 0, (1, 0, 0)).respond(9).look(-1, 0, (0, 0, 200));
+    let end_us = (script.now_ns - START) / US + 10;
+    let outcome = run(vec![script, pool], end_us);
+    let request = &outcome.requests[2];
+    assert_eq!(us(request, Phase::BackendWait), 300 + 5000, "{:?}", request.phases);
+    assert_eq!(us(request, Phase::Sleep), 0, "{:?}", request.phases);
 }

@@ -1,0 +1,106 @@
+//! Rules that infer whose time an event loop's time is, or what a request waited for, where no call says it.
+//!
+//! In: in a build for measurements alone (feature `without-rules`) names of rules. Out: whether a rule holds. In every
+//! other build all do, and to ask costs nothing. `cargo xtask rules` measures what each brings, for docs/rules.md.
+
+#[cfg(feature = "without-rules")]
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! rules {
+    ($($(#[doc = $about:literal])+ $name:ident,)+) => {
+        /// A rule that infers.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Rule { $($(#[doc = $about])+ $name,)+ }
+
+        impl Rule {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// What it says, in one sentence.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$name => concat!($($about),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+rules! {
+    /// Which request a Python task works for, read from the interpreter's memory, tells whose its calls are.
+    Task,
+    /// A turn in which nothing was touched is the request's that alone may have run in it.
+    AloneInTurn,
+    /// asyncio: a request whose head was read two turns ago ran in the turn before, though it made no call.
+    UnseenTurn,
+    /// asyncio: by its first call on a connection that was just made, or has just answered, a request has not run before.
+    PicksUp,
+    /// asyncio: in the turn before nobody ran and nobody was woken, so a timer let this one go on.
+    QuietTurnBefore,
+    /// asyncio: who goes on after those whose heads were read in the turn before was let go on by a timer.
+    AfterThoseRead,
+    /// gevent: who goes on first of all in a turn was let go on by a timer.
+    FirstInTurn,
+    /// trio: a timer lets a request go on in the turn that finds it due, if nothing else can have.
+    TimerAtOnce,
+    /// A timer that is due within the next millisecond is due.
+    NearlyDue,
+    /// A request whose answer came in the turn before, or whose connection was made, goes on by that and by no thread.
+    StraightOn,
+    /// A back end is opened by the only request that is known to wait for nothing known.
+    OnlyOneKnown,
+    /// A back end is opened by the request whose thread was done first, or by one of those that may run.
+    DoneFirst,
+    /// A thread that resolved a name did so for who connects next.
+    NameResolved,
+    /// Unattributed work on a back end is the request's that alone may have done it.
+    SoleCandidate,
+    /// A request does one thing at a time: who goes on, or waits elsewhere, is not the one that waits here.
+    OneThingAtATime,
+    /// gevent: unattributed work is the request's that goes on right after it.
+    FollowedAtOnce,
+    /// asyncio: unattributed work that went on after its answer is the request's that goes on next.
+    FollowedNext,
+    /// A thread was woken for the request that its loop had touched last.
+    WokenForTouched,
+    /// A thread was woken for the request that its loop had left first and that no thread has taken.
+    WokenForFirst,
+    /// A lock at which two threads wait at once for the loop is the queue of jobs.
+    QueueOfJobs,
+    /// Of several jobs that are done a request that goes on had the one that was done first.
+    DoneInOrder,
+    /// A request goes on: the thread that was woken for it has handed back its result, though it wrote nothing.
+    HandedBack,
+    /// hypercorn on trio: another task reads the connection, so that a read that finds nothing says nothing of the request.
+    ReadBeside,
+}
+
+impl Rule {
+    /// Whether it holds.
+    #[cfg(not(feature = "without-rules"))]
+    #[must_use]
+    pub const fn holds(self) -> bool {
+        true
+    }
+
+    /// Whether it holds: unless it was dropped.
+    #[cfg(feature = "without-rules")]
+    #[must_use]
+    pub fn holds(self) -> bool {
+        DROPPED.load(Ordering::Relaxed) >> self as u64 & 1 == 0
+    }
+
+    /// Drops rules by their names, with commas between them, before anything is read.
+    #[cfg(feature = "without-rules")]
+    pub fn drop_named(names: &str) {
+        let is_named = |rule: &Self| names.split(',').any(|name| name == format!("{rule:?}"));
+        let dropped = Self::ALL.iter().copied().filter(is_named).fold(0, |all, rule| all | 1 << rule as u64);
+        DROPPED.store(dropped, Ordering::Relaxed);
+    }
+}
+
+/// One bit for each rule that was dropped.
+#[cfg(feature = "without-rules")]
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Where the environment names rules that do not hold, in such a build.
+pub const WITHOUT: &str = "WSGI_TRACE_WITHOUT_RULES";
