@@ -150,6 +150,20 @@ mod tests {
     }
 
     #[test]
+    fn a_healthy_server_of_two_workers_on_a_slow_machine_has_none() {
+        // 14 connections a second, 0.21 % of one CPU and 5.9 % of what the server took of it: more than one is not needed.
+        let mut scene = scene(140, 280, 140, 21 * MILLISECOND);
+        scene.0.processes[0].threads[0].cpu_ns = 356 * MILLISECOND;
+        let finding = scene.judge("herd");
+        finding.assert_absent();
+        assert!(
+            finding.sentence.contains("5.9 % of the server's CPU time, too little"),
+            "{}",
+            finding.sentence
+        );
+    }
+
+    #[test]
     fn saturated_server_wakes_nobody_and_the_load_is_said() {
         let mut saturated = scene(20_000, 14, 0, 0);
         for slot in &mut saturated.0.slots.observed {

@@ -233,8 +233,8 @@ thresholds! {
         "One is needed for each connection; what is a little more are threads that looked at a bad moment.";
     in_vain_server_min_ratio: Ratio = 0.02, &["herd"],
         "Less than a fiftieth of the server's CPU time is not worth another setting.";
-    in_vain_one_cpu_min_ratio: Ratio = 0.002, &["herd"],
-        "Less than two thousandths of one CPU is lost in the noise, whatever share of an idle server it is.";
+    in_vain_one_cpu_min_ratio: Ratio = 0.005, &["herd"],
+        "Less than a two-hundredth of one CPU is not worth another setting, whatever share of an idle server it is.";
     refused_min_count: Attempts = 10.0, &["backlog-too-small"],
         "Fewer are one short burst, such as a restart makes.";
     queue_full_min_ratio: Ratio = 0.01, &["backlog-too-small"],
