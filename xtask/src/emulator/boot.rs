@@ -101,7 +101,9 @@ impl Machine<'_> {
         let usual = "console=ttyS0 quiet panic=-1 mitigations=off";
         let mut machine = Command::new("qemu-system-x86_64");
         machine
-            .args(["-machine", "q35,accel=tcg"])
+            // One thread for all CPUs: with one each, QEMU 7.2 may execute a breakpoint that another CPU has just replaced, and a kernel that
+            // switches its tracepoints on or off panics (Oops: int3).
+            .args(["-machine", "q35", "-accel", "tcg,thread=single"])
             // Without cmpxchg16b: QEMU 7.2 faults on it in the allocator of Linux 6.12.
             .args(["-cpu", "max,-cx16", "-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()])
             .args(self.emulation)
