@@ -32,8 +32,6 @@ rules! {
     AloneInTurn,
     /// asyncio: a request whose head was read two turns ago ran in the turn before, though it made no call.
     UnseenTurn,
-    /// asyncio: by its first call on a connection that was just made, or has just answered, a request has not run before.
-    PicksUp,
     /// asyncio: in the turn before nobody ran and nobody was woken, so a timer let this one go on.
     QuietTurnBefore,
     /// asyncio: who goes on after those whose heads were read in the turn before was let go on by a timer.
@@ -50,8 +48,6 @@ rules! {
     OnlyOneKnown,
     /// A back end is opened by the request whose thread was done first, or by one of those that may run.
     DoneFirst,
-    /// A thread that resolved a name did so for who connects next.
-    NameResolved,
     /// Unattributed work on a back end is the request's that alone may have done it.
     SoleCandidate,
     /// A request does one thing at a time: who goes on, or waits elsewhere, is not the one that waits here.

@@ -32,8 +32,6 @@ pub struct EventLoop {
     /// Back ends' sockets, and work of a pool's threads, that were attributed to a request by order alone: as the first of several that they may have
     /// belonged to, or the only one that is known.
     pub paired_by_order: u64,
-    /// Time between the calls of two requests in one turn that was attributed to the first: where in it the second went on is not seen.
-    pub between_requests_ns: u64,
     /// Times that a back end was asked for one of several requests, and nothing told for which: in its request that time is unexplained.
     pub back_ends_unknown: u64,
     /// Who kept the loop, by endpoint, most time waited for first (bounded; the rest is counted as unnamed).

@@ -52,9 +52,6 @@ pub(super) fn section(html: &mut Html, snapshot: &Snapshot) {
         html.end_row();
     }
     table::end(html);
-    if let Some(text) = words::between_requests(&snapshot.event_loops, Charset::Unicode) {
-        html.element("p", &text);
-    }
     holders(html, snapshot);
     html.end_section();
 }

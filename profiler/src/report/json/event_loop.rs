@@ -22,6 +22,7 @@ pub(super) struct EventLoop<'a> {
     lag_unknown: u64,
     pooled: u64,
     paired_by_order: u64,
+    /// Always 0: nothing is measured under this name any more, and version 1 promises the key.
     between_requests_ns: u64,
     back_ends_unknown: u64,
     holders: Vec<Holder<'a>>,
@@ -67,7 +68,7 @@ impl<'a> EventLoop<'a> {
             lag_unknown: event_loop.lag_unknown,
             pooled: event_loop.pooled,
             paired_by_order: event_loop.paired_by_order,
-            between_requests_ns: event_loop.between_requests_ns,
+            between_requests_ns: 0,
             back_ends_unknown: event_loop.back_ends_unknown,
             holders: event_loop.holders.iter().map(Holder::new).collect(),
         }

@@ -8,7 +8,6 @@ use profiler_core::model::event_loop::{EventLoop, Holder};
 use super::page::Page;
 use super::table::{Column, Table};
 use super::unit;
-use crate::report::escape::Charset;
 use crate::report::style::Role;
 use crate::report::summary;
 
@@ -101,22 +100,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         );
         page.paragraph((Role::Quiet, "  "), (None, &text));
     }
-    if let Some(text) = between_requests(loops, charset) {
-        page.paragraph((Role::Quiet, "  "), (None, &text));
-    }
     holders(page, loops);
-}
-
-/// How much of the loops' time was attributed to one of two requests without its end being seen; `None`: nothing.
-pub(in crate::report) fn between_requests(loops: &[EventLoop], charset: Charset) -> Option<String> {
-    let sum_ns =
-        loops.iter().fold(0u64, |sum, event_loop| sum.saturating_add(event_loop.between_requests_ns));
-    (sum_ns > 0).then(|| {
-        format!(
-            "{} between calls of two requests are laid to the first: where the second went on is not seen.",
-            unit::duration(sum_ns, charset)
-        )
-    })
 }
 
 fn holders(page: &mut Page, loops: &[EventLoop]) {

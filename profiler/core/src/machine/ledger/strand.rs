@@ -15,7 +15,6 @@ use crate::machine::runtime::strands::{BackEnd, Candidate, Others, Strand};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{asker, handoff};
 use crate::machine::wire::request::{Active, Beginning, Place, Wants};
-use crate::machine::world::descriptor::EPOLL_CTL_DEL;
 use crate::machine::world::errno::{EAGAIN, EINPROGRESS};
 use crate::phase::{Phase, Phases};
 use crate::rule::Rule;
@@ -34,14 +33,8 @@ fn turn_to(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -> u64 {
     let may_other = other.is_some_and(|place| may_run(books.view(), place))
         || event_loop.strands.current_runs()
         || may_others;
-    // It uses the connection that was just made, or is done with one that has just answered: see `By::picks_up`.
-    let is_done = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. });
-    let picks_up = Rule::PicksUp.holds() && event_loop.defers() && (is_done || slice.back_end_ready_ns > 0);
-    if may_other && !is_readiness && picks_up {
-        event_loop.lies_between(slice.enter_ns.saturating_sub(free_from_ns));
-    }
-    let doubtful = may_other && !is_readiness && !picks_up;
-    let is_later = is_readiness && !is_first || may_other && picks_up;
+    let doubtful = may_other && !is_readiness;
+    let is_later = is_readiness && !is_first;
     let own_start_ns = if is_later || doubtful { slice.enter_ns } else { free_from_ns };
     let left_ns = if doubtful { free_from_ns } else { own_start_ns };
     leave(thread, left_ns, books.window_start_ns);
@@ -68,10 +61,7 @@ pub(in crate::machine) fn open(
     let own_start_ns = turn_to(books, thread, slice);
     let task = books.runtime.tasks.of(slice.tid);
     let Some(event_loop) = thread.serving_loop() else { return };
-    // A name was resolved before, by a thread of the loop's pool.
     let of_task = task.map(|task| (task, event_loop.tasks.another_until_ns(task)));
-    let job = handoff::take_free(&mut books.hand(), slice.tgid, event_loop.looks.recent_ns(), of_task);
-    let job = job.filter(|job| job.begin_ns < own_start_ns);
     // Where a job of one of them is known it may be that one.
     let is_given = !candidates.iter().any(|place| asker::handed_to(books.view(), *place).is_some());
     let given = if is_given {
@@ -79,21 +69,19 @@ pub(in crate::machine) fn open(
     } else {
         None
     };
-    let begun_ns = job.as_ref().map_or(own_start_ns, |job| job.begin_ns);
     let connections = &books.wire.connections;
     let candidates = candidates.iter().filter_map(|place| {
         let active = connections.active(*place)?;
         let from_ns = active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns);
-        let before = match (&job, given) {
-            (Some(job), _) => job.handed.before(begun_ns, Phase::PoolWait, Phase::Unexplained),
-            (None, Some(handed)) => handed.before(begun_ns, Phase::Unexplained, Phase::Unexplained),
-            (None, None) => {
+        let before = match given {
+            Some(handed) => handed.before(own_start_ns, Phase::Unexplained, Phase::Unexplained),
+            None => {
                 // Whose the task is it was no other strand's: its own goes on with this one.
                 let asked = task.is_none()
                     && event_loop
                         .strands
                         .may_have_been(*place, from_ns, |place| books.wire.connections.is_open(place));
-                event_loop.explain(asked, from_ns, begun_ns, Wants::Unknown, 0)
+                event_loop.explain(asked, from_ns, own_start_ns, Wants::Unknown, 0)
             }
         };
         Some(Candidate { place: *place, before, has_passed: false })
@@ -103,17 +91,13 @@ pub(in crate::machine) fn open(
         id: 0,
         connection: 0,
         index: 0,
-        start_ns: begun_ns,
+        start_ns: own_start_ns,
         start_is_arrival: false,
         accepted_ns: None,
         truncated: false,
         dispatched_ns: 0,
     };
-    let mut account = Active::new(&beginning, slice.tgid, slice.tid);
-    if let Some(mut job) = job {
-        account.take_pieces(&mut job.pieces, slice.tgid, job.tid);
-    }
-    account.pass(own_start_ns, Phase::LoopWait);
+    let account = Active::new(&beginning, slice.tgid, slice.tid);
     let strands = &mut event_loop.strands;
     strands.make_room(|place| connections.active(place).is_some());
     let number = strands.count;
@@ -121,7 +105,7 @@ pub(in crate::machine) fn open(
     strands.list.push(Strand {
         number,
         account,
-        begun_ns,
+        begun_ns: own_start_ns,
         task,
         back_ends: vec![back_end],
         candidates,

@@ -245,11 +245,6 @@ impl EventLoop {
             self.held.report.paired_by_order.saturating_add(u64::from(by_order));
     }
 
-    /// So long it went on between calls of two requests, and it is attributed to the first.
-    pub const fn lies_between(&mut self, length_ns: u64) {
-        self.held.report.between_requests_ns = self.held.report.between_requests_ns.saturating_add(length_ns);
-    }
-
     /// Whether it is not order alone that told whose back end this is.
     #[must_use]
     pub fn is_sure(&self, fd: i32) -> bool {

@@ -22,7 +22,6 @@ use crate::machine::runtime::handed::{Handed, MAX_JOBS};
 use crate::machine::runtime::pool::Job;
 use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
-use crate::machine::time::piece::Pending;
 use crate::machine::wire::request::{Active, HandedTo, Place};
 use crate::phase::Phase;
 use crate::rule::Rule;
@@ -50,34 +49,6 @@ impl Handed {
             active.pass(until_ns, phase);
         }
     }
-}
-
-/// A job that is done and that nobody is known to have handed over.
-#[derive(Clone, Debug)]
-pub(in crate::machine) struct Free {
-    /// How it was handed over.
-    pub handed: Handed,
-    /// When its thread began.
-    pub begin_ns: u64,
-    /// The thread.
-    pub tid: Tid,
-    /// What it did.
-    pub pieces: Pending,
-}
-
-/// The oldest of the jobs that are done, that the loop has not gone on with, and that nobody is known to have handed over; where it is known which Python
-/// task asks, one that this task handed over.
-pub(in crate::machine) fn take_free(
-    state: &mut Hand<'_>,
-    tgid: Tid,
-    recent_ns: u64,
-    task: Option<(u64, u64)>,
-) -> Option<Free> {
-    let pool = state.runtime.pools.get_mut(tgid).filter(|_| Rule::NameResolved.holds())?;
-    let is_its = |job: &Job| task.is_none_or(|task| job.handed.is_by(task));
-    let place = pool.jobs.iter().position(|job| job.is_free(recent_ns) && is_its(job))?;
-    let Job { handed, begin_ns, tid, pieces, .. } = pool.jobs.remove(place)?;
-    Some(Free { handed, begin_ns, tid, pieces })
 }
 
 /// Whether any request may have handed a job over that is not gone on with, as far as is known. A thread that takes one job after the other

@@ -106,12 +106,10 @@ fn turning(view: View<'_>, thread: &mut Thread, (slice, by): (&Slice, By), place
             let may_be_another = may_others
                 || event_loop.strands.current_runs()
                 || left_behind.is_some_and(|left| may_run(view, left));
-            if !may_be_another {
-                turning.own_start_ns = free_from_ns;
-            } else if event_loop.defers() && by.picks_up(slice) {
-                event_loop.lies_between(slice.enter_ns.saturating_sub(free_from_ns));
-            } else {
+            if may_be_another {
                 turning.is_doubtful = true;
+            } else {
+                turning.own_start_ns = free_from_ns;
             }
         }
     }

@@ -9,7 +9,6 @@ use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{Place, Wants};
-use crate::machine::world::descriptor::EPOLL_CTL_DEL;
 use crate::rule::Rule;
 
 /// How the loop came to a request.
@@ -35,17 +34,6 @@ pub(super) enum By {
 impl By {
     pub(super) const fn is_running(self) -> bool {
         matches!(self, Self::Running { .. })
-    }
-
-    /// It uses the connection to a back end that was just made, or is done with one that has just answered: libraries do so before the
-    /// application has run.
-    pub(super) fn picks_up(self, slice: &Slice) -> bool {
-        match self {
-            Self::Running { made_ns, back_end: Some(_) } if Rule::PicksUp.holds() => {
-                made_ns > 0 || matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. })
-            }
-            _ => false,
-        }
     }
 }
 
