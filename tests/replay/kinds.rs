@@ -63,7 +63,7 @@ const KINDS: [(&str, Shows); 23] = [
         has_setting(one, "stack_django:app") && phases.get(Phase::LockWait) > phases.get(Phase::BackendWait)
     }),
     ("a question for each row", |one| {
-        one.last.endpoints.iter().any(|of| of.count > 3 && of.round_trips.total() == 31 * of.count)
+        one.last.by_endpoint.list.iter().any(|of| of.count > 3 && of.round_trips.total() == 31 * of.count)
     }),
     ("a window that rolled", |one| {
         // What began in the one ended in the other.

@@ -5,16 +5,14 @@
 //! there, each test is noted as skipped, or fails where skips are forbidden.
 
 #![allow(clippy::expect_used, reason = "the helpers belong to tests: what fails in them fails the test")]
-
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
-use profiler_core::model::request::{Framing, Request, Stretch};
+use profiler_core::model::request::{Framing, Http, OnGil, Request, Seen, Stretch, Times};
 use profiler_core::model::request_start::RequestStart;
 use profiler_core::phase::{Phase, Phases};
 use profiler_core::timeline::{Entry, ThreadState};
 use serde_json::{Value, json};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use wsgi_trace::report::timeline::PerfettoSink;
 use wsgi_trace_tests::gate;
 
@@ -36,23 +34,8 @@ fn request(id: u64, path: &str, start_ns: u64, end_ns: u64) -> Request {
         tgid: WORKER,
         tid: POOL_THREAD,
         slot: Some(0),
-        start_ns,
-        start_is_arrival: true,
-        service_start_ns: Some(start_ns + 5_500),
-        first_write_ns: Some(end_ns),
-        end_ns,
-        method: "GET".to_owned(),
-        path: path.to_owned(),
-        trace_context: None,
-        request_start: RequestStart::Unknown,
-        status: 200,
-        bytes_in: 80,
-        bytes_out: 900,
-        framing: Framing::Exact,
         phases,
         round_trips: profiler_core::model::round_trips::RoundTrips::default(),
-        gil_holders: Vec::new(),
-        gil_waits: None,
         stretches: vec![
             Stretch {
                 tgid: WORKER,
@@ -62,9 +45,25 @@ fn request(id: u64, path: &str, start_ns: u64, end_ns: u64) -> Request {
             },
             Stretch { tgid: WORKER, tid: POOL_THREAD, start_ns: start_ns + 5_000, end_ns },
         ],
-        open: false,
-        truncated: false,
-        lossy: false,
+        times: Times {
+            start_ns,
+            start_is_arrival: true,
+            service_start_ns: Some(start_ns + 5_500),
+            first_write_ns: Some(end_ns),
+            end_ns,
+        },
+        http: Http {
+            method: "GET".to_owned(),
+            path: path.to_owned(),
+            trace_context: None,
+            request_start: RequestStart::Unknown,
+            status: 200,
+            bytes_in: 80,
+            bytes_out: 900,
+            framing: Framing::Exact,
+        },
+        gil: OnGil { holders: Vec::new(), waits: None },
+        seen: Seen { open: false, truncated: false, lossy: false },
     }
 }
 
@@ -88,7 +87,7 @@ fn entries() -> Vec<Entry> {
     let first = START_NS + 10_000;
     let second = START_NS + 60_000;
     let mut open = request(1, "/\u{202e}'; drop table slice;--\0\n", second, second + 80_000);
-    open.open = true;
+    open.seen.open = true;
     vec![
         Entry::Process { tgid: WORKER, name: "gunicorn: worker".to_owned() },
         Entry::Thread { tgid: WORKER, tid: ACCEPT_THREAD, name: "gunicorn".to_owned() },

@@ -97,7 +97,7 @@ fn every_moment_of_every_recording_can_be_drawn_and_adds_up() {
         while !player.has_ended() {
             let shown = player.shown(1, false);
             let requests = &shown.snapshot.requests;
-            assert_eq!(shown.snapshot.conservation.requests_broken, 0, "{}", scenario.name);
+            assert_eq!(shown.snapshot.coverage.conservation.requests_broken, 0, "{}", scenario.name);
             let slowest = requests.slowest.iter().chain(shown.kept.iter().map(|kept| &kept.request));
             for request in slowest {
                 assert_eq!(request.phases.total_ns(), request.total_ns(), "{}", scenario.name);

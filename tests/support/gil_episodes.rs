@@ -111,7 +111,7 @@ pub fn waits_of(recording: &Path) -> anyhow::Result<Told> {
                 _ => {}
             },
             Body::Slice(slice) => {
-                let last = Some(slice.last_holder_tid).filter(|tid| *tid != slice.tid);
+                let last = Some(slice.lock.last_holder_tid).filter(|tid| *tid != slice.tid);
                 let then_ns = last.and_then(|tid| locks.took_in(tid, &slice));
                 let open = waiting.entry(slice.tid).or_default();
                 let before = open.episode.map(|episode| (episode.span(), episode.is_after_forced()));
@@ -148,14 +148,14 @@ fn stretch(part: Part, slice: &Slice, end_ns: u64) -> Option<Stretch> {
         }
         Part::First | Part::Handover => (slice.enter_ns, inside_ns, undecided_ns),
     };
-    let (tid, holder_tid, is_handover) = (slice.tid, slice.holder_tid, part == Part::Handover);
+    let (tid, holder_tid, is_handover) = (slice.tid, slice.lock.holder_tid, part == Part::Handover);
     Some(Stretch { tid, start_ns, end_ns, asleep_ns, undecided_ns, holder_tid, is_handover })
 }
 
 /// A stretch in which the lock passed to another, who took it at `then_ns`, is one for each.
 fn parts(whole: Stretch, slice: &Slice, then_ns: Option<u64>) -> Vec<Stretch> {
     let passed = then_ns.filter(|then_ns| {
-        !whole.is_handover && slice.last_holder_tid != slice.holder_tid && *then_ns < whole.end_ns
+        !whole.is_handover && slice.lock.last_holder_tid != slice.lock.holder_tid && *then_ns < whole.end_ns
     });
     let Some(then_ns) = passed else { return vec![whole] };
     // It sleeps first: what it was awake is at the end.
@@ -163,7 +163,7 @@ fn parts(whole: Stretch, slice: &Slice, then_ns: Option<u64>) -> Vec<Stretch> {
     let later_ns = (whole.end_ns - then_ns).saturating_sub(awake_ns).min(whole.asleep_ns);
     // So is what is undecided.
     let undecided_ns = whole.undecided_ns.min(later_ns);
-    let (start_ns, holder_tid) = (then_ns, slice.last_holder_tid);
+    let (start_ns, holder_tid) = (then_ns, slice.lock.last_holder_tid);
     let later = Stretch { start_ns, asleep_ns: later_ns, undecided_ns, holder_tid, ..whole };
     let (asleep_ns, undecided_ns) = (whole.asleep_ns - later_ns, whole.undecided_ns - undecided_ns);
     vec![Stretch { end_ns: then_ns, asleep_ns, undecided_ns, ..whole }, later]

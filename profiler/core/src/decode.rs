@@ -5,7 +5,12 @@
 
 pub mod call;
 pub(crate) mod open;
-
+use crate::event::{
+    Body, Change, Connection, ConnectionEvidence, Event, Evidence, Frames, Head, InGap, Lifecycle, Light,
+    LightWhat, LockSeen, Sign, Signal, Slice, TaskSeen, Wake, Woken,
+};
+use crate::fact::Account;
+use crate::stream::Item;
 use profiler_common::call_kind::Kind;
 use profiler_common::record::connection::{self, ConnectionRecord};
 use profiler_common::record::evidence::{self, EvidenceRecord};
@@ -22,13 +27,6 @@ use profiler_common::record::{
 };
 use profiler_common::system_call::kind;
 use zerocopy::FromBytes;
-
-use crate::event::{
-    Body, Change, Connection, ConnectionEvidence, Event, Evidence, Frames, Head, Lifecycle, Light, LightWhat,
-    Sign, Signal, Slice, TaskSeen, Wake,
-};
-use crate::fact::Account;
-use crate::stream::Item;
 
 /// Why bytes are no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,21 +141,24 @@ fn slice(record: &SliceRecord) -> Slice {
             run_queue_ns: record.gap_run_queue_ns,
             blocked_ns: record.gap_blocked_ns,
         },
-        gap_fault_ns: record.known_gap_fault_ns(),
         undecided: record.undecided(),
-        gap_blocked_call: record.gap_blocked_call,
-        folded_ns: record.folded_ns,
-        folded_calls: record.folded_calls,
         call_switches: record.call_switches,
-        gap_switches: record.gap_switches,
-        holder_tid: call::holder(record.system_call, &record.arguments),
-        last_holder_tid: call::last_holder(record.system_call, &record.arguments),
-        lock_switches: call::lock_switches(record.system_call, &record.arguments),
-        take_lead_ns: call::take(record.system_call, record.flags, record.extra),
         back_end_ready_ns: call::back_end_ready_ns(record),
-        waker_tid: record.waker_tid,
-        woken_ns: call::woken_ns(record),
         flags: record.flags,
+        in_gap: InGap {
+            fault_ns: record.known_gap_fault_ns(),
+            blocked_call: record.gap_blocked_call,
+            folded_ns: record.folded_ns,
+            folded_calls: record.folded_calls,
+            switches: record.gap_switches,
+        },
+        lock: LockSeen {
+            holder_tid: call::holder(record.system_call, &record.arguments),
+            last_holder_tid: call::last_holder(record.system_call, &record.arguments),
+            switches: call::lock_switches(record.system_call, &record.arguments),
+            take_lead_ns: call::take(record.system_call, record.flags, record.extra),
+        },
+        woken: Woken { by_tid: record.waker_tid, at_ns: call::woken_ns(record) },
     }
 }
 

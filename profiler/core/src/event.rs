@@ -44,6 +44,44 @@ pub enum Body {
     Fact(Box<Fact>),
 }
 
+/// What a slice shows of an interpreter lock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LockSeen {
+    /// Thread that held the interpreter lock when the call began to wait for it (0: not known, or no such wait).
+    pub holder_tid: Tid,
+    /// Thread that was the last to have it when the call ended (0 as above).
+    pub last_holder_tid: Tid,
+    /// How often the lock had changed hands when the call began (its low bits), if that was read too.
+    pub switches: Option<u32>,
+    /// The call waits to take an interpreter lock that the kernel programs know: how long before it the attempt began, as
+    /// far as a probe saw it (0: not before the call). `None`: no such wait, or not known.
+    pub take_lead_ns: Option<u64>,
+}
+
+/// What a thread did in the gap before a call, beside its account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InGap {
+    /// Page-fault part of the gap's sleep; 0 where it is not known.
+    pub fault_ns: u64,
+    /// Unobserved call in which the thread blocked in the gap (`slice::NO_CALL`: none).
+    pub blocked_call: i32,
+    /// Wall time of observed calls folded into the gap.
+    pub folded_ns: u64,
+    /// Number of observed calls folded into the gap.
+    pub folded_calls: u32,
+    /// Times switched in during the gap.
+    pub switches: u32,
+}
+
+/// Who woke a thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// Thread that last woke this one during the call (0: nobody).
+    pub by_tid: Tid,
+    /// When that thread was about to wake this one, which waited in a `futex` for something else than the interpreter lock (0: not known).
+    pub at_ns: u64,
+}
+
 /// A call and the gap before it. `Event::time_ns` is the call's exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
@@ -65,36 +103,19 @@ pub struct Slice {
     pub inside: Account,
     /// Account of the gap.
     pub gap: Account,
-    /// Page-fault part of the gap's sleep; 0 where it is not known.
-    pub gap_fault_ns: u64,
     /// How much of its sleep is undecided at most: see [`Slice::call_undecided_ns`].
     pub undecided: Undecided,
-    /// Unobserved call in which the thread blocked in the gap (`slice::NO_CALL`: none).
-    pub gap_blocked_call: i32,
-    /// Wall time of observed calls folded into the gap.
-    pub folded_ns: u64,
-    /// Number of observed calls folded into the gap.
-    pub folded_calls: u32,
     /// Times switched in during the call.
     pub call_switches: u32,
-    /// Times switched in during the gap.
-    pub gap_switches: u32,
-    /// Thread that held the interpreter lock when the call began to wait for it (0: not known, or no such wait).
-    pub holder_tid: Tid,
-    /// Thread that was the last to have it when the call ended (0 as above).
-    pub last_holder_tid: Tid,
-    /// How often the lock had changed hands when the call began (its low bits), if that was read too.
-    pub lock_switches: Option<u32>,
-    /// The call waits to take an interpreter lock that the kernel programs know: how long before it the attempt began, as
-    /// far as a probe saw it (0: not before the call). `None`: no such wait, or not known.
-    pub take_lead_ns: Option<u64>,
     /// When that became ready what the call is about, on a connection to a back end: what it read arrived, the connection that
     /// it goes on with was made. 0: not known, or no such call.
     pub back_end_ready_ns: u64,
-    /// Thread that last woke this one during the call (0: nobody).
-    pub waker_tid: Tid,
-    /// When that thread was about to wake this one, which waited in a `futex` for something else than the interpreter lock (0: not known).
-    pub woken_ns: u64,
+    /// What it shows of the interpreter lock.
+    pub lock: LockSeen,
+    /// What else is known of the gap.
+    pub in_gap: InGap,
+    /// Who last woke this thread.
+    pub woken: Woken,
     /// `profiler_common::record::slice::FLAG_` bits.
     pub flags: u32,
 }
@@ -125,7 +146,7 @@ impl Slice {
         self.enter_ns = self.enter_ns.max(from_ns).min(exit_ns);
         self.inside = self.inside.at_most(exit_ns.saturating_sub(self.enter_ns));
         self.gap = self.gap.at_most(self.enter_ns.saturating_sub(from_ns));
-        self.gap_fault_ns = self.gap_fault_ns.min(self.gap.blocked_ns);
+        self.in_gap.fault_ns = self.in_gap.fault_ns.min(self.gap.blocked_ns);
         self
     }
 
@@ -142,21 +163,19 @@ impl Slice {
             enter_ns: 0,
             inside: Account::default(),
             gap: Account::default(),
-            gap_fault_ns: 0,
             undecided: Undecided::NOTHING,
-            gap_blocked_call: profiler_common::record::slice::NO_CALL,
-            folded_ns: 0,
-            folded_calls: 0,
             call_switches: 0,
-            gap_switches: 0,
-            holder_tid: 0,
-            last_holder_tid: 0,
-            lock_switches: None,
-            take_lead_ns: None,
             back_end_ready_ns: 0,
-            waker_tid: 0,
-            woken_ns: 0,
             flags: 0,
+            in_gap: InGap {
+                fault_ns: 0,
+                blocked_call: profiler_common::record::slice::NO_CALL,
+                folded_ns: 0,
+                folded_calls: 0,
+                switches: 0,
+            },
+            lock: LockSeen { holder_tid: 0, last_holder_tid: 0, switches: None, take_lead_ns: None },
+            woken: Woken { by_tid: 0, at_ns: 0 },
         }
     }
 }

@@ -210,7 +210,7 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
         Ok(verdict) => {
             let mut evidence = verdict.evidence;
             let mut sentence = verdict.sentence;
-            if basis.snapshot.losses.any() {
+            if basis.snapshot.coverage.losses.any() {
                 let lost = basis.lost_ratio();
                 evidence.push(basis::explains("records_lost_ratio", lost));
                 let remark = loss_remark(lost);

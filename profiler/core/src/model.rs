@@ -35,6 +35,39 @@ use latency::Latency;
 use slot::Slots;
 use spread::Spread;
 
+/// Requests by endpoint.
+#[derive(Clone, Debug, Default)]
+pub struct ByEndpoint {
+    /// Per method, path shape and status class.
+    pub list: Vec<Endpoint>,
+    /// Endpoints beyond the bound, added up.
+    pub others: Option<Endpoint>,
+}
+
+/// Listening sockets, and what the kernel counted of them.
+#[derive(Clone, Debug, Default)]
+pub struct Sockets {
+    /// Listening sockets.
+    pub listeners: Vec<Listener>,
+    /// What the network namespaces of the target counted of their listeners.
+    pub networks: Vec<queue::Network>,
+}
+
+/// How much of the window was seen, and what that took.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage {
+    /// What was lost, late, evicted or impossible.
+    pub losses: Losses,
+    /// How well the laws held.
+    pub conservation: Conservation,
+    /// Phases that this run could not measure, with the reason.
+    pub not_measured: Vec<(Phase, String)>,
+    /// What the target does that cannot be seen from here, one sentence each.
+    pub blind_spots: Vec<String>,
+    /// What the profiler cost.
+    pub overhead: Option<Overhead>,
+}
+
 /// Everything known about one window.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -48,10 +81,6 @@ pub struct Snapshot {
     pub server: Server,
     /// Requests in all.
     pub requests: Requests,
-    /// Per method, path shape and status class.
-    pub endpoints: Vec<Endpoint>,
-    /// Endpoints beyond the bound, added up.
-    pub other_endpoints: Option<Endpoint>,
     /// Slots and capacity.
     pub slots: Slots,
     /// The same by worker process, with what its requests did and its memory.
@@ -62,26 +91,18 @@ pub struct Snapshot {
     pub event_loops: Vec<event_loop::EventLoop>,
     /// What stands before the server, where that is traced.
     pub front_end: Option<front_end::FrontEnd>,
-    /// Listening sockets.
-    pub listeners: Vec<Listener>,
-    /// What the network namespaces of the target counted of their listeners.
-    pub networks: Vec<queue::Network>,
     /// What became of connections.
     pub dropped: dropped::Dropped,
     /// Processes and their threads.
     pub processes: Vec<Process>,
     /// CPU quota at the start and end of the window, per cgroup.
     pub cgroups: Vec<CgroupWindow>,
-    /// What was lost, late, evicted or impossible.
-    pub losses: Losses,
-    /// How well the laws held.
-    pub conservation: Conservation,
-    /// Phases that this run could not measure, with the reason.
-    pub not_measured: Vec<(Phase, String)>,
-    /// What the target does that cannot be seen from here, one sentence each.
-    pub blind_spots: Vec<String>,
-    /// What the profiler cost.
-    pub overhead: Option<Overhead>,
+    /// Requests by endpoint.
+    pub by_endpoint: ByEndpoint,
+    /// Listening sockets.
+    pub sockets: Sockets,
+    /// How much was seen, and what that took.
+    pub coverage: Coverage,
 }
 
 /// The stretch of time the report speaks of.

@@ -208,11 +208,11 @@ impl Machines {
     }
 
     fn slice(&mut self, slice: &mut Slice, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
-        if slice.holder_tid > 0 {
-            slice.holder_tid = self.state.gil.thread(slice.tgid, slice.holder_tid);
+        if slice.lock.holder_tid > 0 {
+            slice.lock.holder_tid = self.state.gil.thread(slice.tgid, slice.lock.holder_tid);
         }
-        if slice.last_holder_tid > 0 {
-            slice.last_holder_tid = self.state.gil.thread(slice.tgid, slice.last_holder_tid);
+        if slice.lock.last_holder_tid > 0 {
+            slice.lock.last_holder_tid = self.state.gil.thread(slice.tgid, slice.lock.last_holder_tid);
         }
         self.listening.counts.slice(slice, self.started);
         self.wakes.slice(slice, self.started, sink);

@@ -123,7 +123,7 @@ impl Counts {
             counts.set(Id::GilWait, "", snapshot.gil.waits.sum_ns());
             counts.set(Id::GilPastInterval, "", snapshot.gil.past_interval);
         }
-        for listener in &snapshot.listeners {
+        for listener in &snapshot.sockets.listeners {
             counts.set(Id::Connections, "", listener.accepted);
             counts.accept_wait.add_latency(&listener.accept_wait);
             let port = port(listener);
@@ -184,7 +184,7 @@ impl Counts {
     }
 
     fn time_of_threads(&mut self, snapshot: &Snapshot) {
-        let cpu_ns = snapshot.overhead.as_ref().map_or(0, |overhead| overhead.target_cpu_ns);
+        let cpu_ns = snapshot.coverage.overhead.as_ref().map_or(0, |overhead| overhead.target_cpu_ns);
         self.set(Id::TargetCpu, "", cpu_ns);
         let threads = snapshot.processes.iter().flat_map(|process| &process.threads);
         self.set(Id::TargetRunQueue, "", threads.map(|thread| thread.run_queue_ns).sum());
@@ -195,8 +195,8 @@ impl Counts {
     }
 
     fn losses(&mut self, snapshot: &Snapshot) {
-        let losses = &snapshot.losses;
-        self.set(Id::Received, "", snapshot.conservation.received);
+        let losses = &snapshot.coverage.losses;
+        self.set(Id::Received, "", snapshot.coverage.conservation.received);
         // All causes from the beginning: a series that is not there does not go up. A wake-up missed is a doubt, no loss.
         for (_, cause) in (0..).zip(LOSS_NAMES).filter(|(number, _)| *number != WAKE_MISSED) {
             self.set(Id::Lost, cause, 0);
@@ -214,8 +214,8 @@ impl Counts {
         ] {
             self.set(Id::Lost, cause, count);
         }
-        self.set(Id::Broken, "slices", snapshot.conservation.slices_broken);
-        self.set(Id::Broken, "requests", snapshot.conservation.requests_broken);
+        self.set(Id::Broken, "slices", snapshot.coverage.conservation.slices_broken);
+        self.set(Id::Broken, "requests", snapshot.coverage.conservation.requests_broken);
     }
 
     /// Adds another window, or all windows before.

@@ -78,7 +78,7 @@ impl Observer for Scribe {
             exporter.entry(entry);
         }
         if let Entry::Request(request) = entry
-            && !request.open
+            && !request.seen.open
         {
             self.board.request(request);
         }

@@ -190,7 +190,7 @@ impl Metrics {
         queues(out, snapshot)?;
         // Sampled once a window: early in one, the sample of the one before stands.
         let views = [Some(view), self.known.last.as_ref()];
-        let costs = views.into_iter().flatten().filter_map(|view| view.snapshot.overhead.as_ref());
+        let costs = views.into_iter().flatten().filter_map(|view| view.snapshot.coverage.overhead.as_ref());
         if let Some(cost) = costs.into_iter().find(|overhead| overhead.bpf_sampled_ns > 0) {
             let cpus = cost.bpf_run_ns as f64 / cost.bpf_sampled_ns as f64;
             let help = "CPUs that the agent's kernel programs use, sampled once a window";
@@ -212,8 +212,11 @@ impl Metrics {
 /// Accept queues of the open window, by port: siblings of one port are added up, as are their limits.
 fn queues(out: &mut Out<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
     let mut ports: BTreeMap<String, [u64; 3]> = BTreeMap::new();
-    for (port, queue) in
-        snapshot.listeners.iter().filter_map(|listener| Some((port(listener), listener.queue.as_ref()?)))
+    for (port, queue) in snapshot
+        .sockets
+        .listeners
+        .iter()
+        .filter_map(|listener| Some((port(listener), listener.queue.as_ref()?)))
     {
         let sums = ports.entry(port).or_default();
         for (sum, value) in sums.iter_mut().zip([queue.depth, queue.deepest(), queue.limit]) {

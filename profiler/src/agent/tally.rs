@@ -3,11 +3,11 @@
 //! In: requests as they come to their end, each once. Out: counts, durations and phases by endpoint; a bounded number of
 //! endpoints, the rest together.
 
+use profiler_core::model::request::Request;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use profiler_core::model::path_shape::path_shape;
-use profiler_core::model::request::Request;
 use profiler_core::model::request_start::RequestStart;
 use profiler_core::phase::Phases;
 
@@ -59,23 +59,24 @@ impl Tally {
             self.newest.pop_front();
         }
         self.newest.push_back(Arc::new(request.clone()));
-        self.bytes_in = self.bytes_in.saturating_add(request.bytes_in);
-        self.bytes_out = self.bytes_out.saturating_add(request.bytes_out);
-        self.add_request_start(request.request_start);
+        self.bytes_in = self.bytes_in.saturating_add(request.http.bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(request.http.bytes_out);
+        self.add_request_start(request.http.request_start);
 
-        let mut key = (label(&request.method), label(&path_shape(&request.path)));
+        let mut key = (label(&request.http.method), label(&path_shape(&request.http.path)));
         if self.endpoints.len() >= MAX_ENDPOINTS && !self.endpoints.contains_key(&key) {
             key = (OTHER.to_owned(), OTHER.to_owned());
         }
         let endpoint = self.endpoints.entry(key).or_default();
-        let mut status = if request.status == 0 { String::new() } else { request.status.to_string() };
+        let mut status =
+            if request.http.status == 0 { String::new() } else { request.http.status.to_string() };
         if endpoint.by_status.len() >= MAX_STATUSES && !endpoint.by_status.contains_key(&status) {
             OTHER.clone_into(&mut status);
         }
         let count = endpoint.by_status.entry(status).or_default();
         *count = count.saturating_add(1);
         endpoint.phases.add_all(&request.phases);
-        if !request.truncated {
+        if !request.seen.truncated {
             endpoint.duration.record(request.total_ns());
         }
     }
@@ -95,7 +96,7 @@ impl Tally {
     /// The newest requests that ended at `since_ns` or later.
     #[must_use]
     pub fn newest(&self, since_ns: u64) -> Vec<Arc<Request>> {
-        self.newest.iter().filter(|request| request.end_ns >= since_ns).cloned().collect()
+        self.newest.iter().filter(|request| request.times.end_ns >= since_ns).cloned().collect()
     }
 }
 
@@ -107,7 +108,7 @@ pub fn label(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use profiler_core::model::request::Framing;
+    use profiler_core::model::request::{Framing, Http, OnGil, Seen, Times};
 
     use super::*;
 
@@ -119,27 +120,28 @@ mod tests {
             tgid: 1,
             tid: 1,
             slot: None,
-            start_ns: 1,
-            start_is_arrival: true,
-            service_start_ns: None,
-            first_write_ns: None,
-            end_ns: 2,
-            method: method.to_owned(),
-            path: path.to_owned(),
-            status,
-            bytes_in: 1,
-            bytes_out: 2,
-            framing: Framing::Exact,
             phases: Phases::default(),
             stretches: Vec::new(),
             round_trips: profiler_core::model::round_trips::RoundTrips::default(),
-            gil_holders: Vec::new(),
-            gil_waits: None,
-            open: false,
-            truncated: false,
-            lossy: false,
-            trace_context: None,
-            request_start: RequestStart::Unknown,
+            times: Times {
+                start_ns: 1,
+                start_is_arrival: true,
+                service_start_ns: None,
+                first_write_ns: None,
+                end_ns: 2,
+            },
+            http: Http {
+                method: method.to_owned(),
+                path: path.to_owned(),
+                status,
+                bytes_in: 1,
+                bytes_out: 2,
+                framing: Framing::Exact,
+                trace_context: None,
+                request_start: RequestStart::Unknown,
+            },
+            gil: OnGil { holders: Vec::new(), waits: None },
+            seen: Seen { open: false, truncated: false, lossy: false },
         }
     }
 

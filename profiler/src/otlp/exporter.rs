@@ -129,7 +129,7 @@ impl Exporter {
     /// Takes a timeline entry: finished requests are exported.
     pub fn entry(&self, entry: &Entry) {
         let Entry::Request(request) = entry else { return };
-        if request.open {
+        if request.seen.open {
             return;
         }
         lock(&self.shared.tally).add(request);

@@ -41,7 +41,7 @@ impl Tally {
     /// Counts a finished request.
     pub(super) fn add(&mut self, request: &Request) {
         self.phases.add_all(&request.phases);
-        let mut key = (request.method.clone(), request.status);
+        let mut key = (request.http.method.clone(), request.http.status);
         if key.0.is_empty() || (self.series.len() >= MAX_SERIES && !self.series.contains_key(&key)) {
             key = (OTHER.to_owned(), 0);
         }
@@ -140,7 +140,7 @@ mod tests {
         let mut tally = Tally::default();
         let mut request = fixture::exhausted().0.requests.slowest.remove(0);
         for total_ns in [5_000_000, 5_000_001, 11_000_000_000] {
-            request.end_ns = request.start_ns + total_ns;
+            request.times.end_ns = request.times.start_ns + total_ns;
             tally.add(&request);
         }
         let point = histogram(&tally).remove(0);
@@ -152,7 +152,7 @@ mod tests {
         let mut tally = Tally::default();
         let mut request = fixture::exhausted().0.requests.slowest.remove(0);
         for status in 100..600 {
-            request.status = status;
+            request.http.status = status;
             tally.add(&request);
         }
         let points = histogram(&tally);

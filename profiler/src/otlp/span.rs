@@ -19,7 +19,7 @@ use super::{number, text, wall_ns};
 
 /// The spans of a request: its own first, then those of its stretches. None, if its caller does not record the trace.
 pub(super) fn spans(session: &SessionStarted, request: &Request) -> Vec<Span> {
-    if request.trace_context.is_some_and(|context| !context.sampled) {
+    if request.http.trace_context.is_some_and(|context| !context.sampled) {
         return Vec::new();
     }
     let whole = server_span(session, request);
@@ -35,7 +35,7 @@ pub(super) fn spans(session: &SessionStarted, request: &Request) -> Vec<Span> {
 
 fn server_span(session: &SessionStarted, request: &Request) -> Span {
     let span_id = identifier(session, request.id, 0).to_be_bytes().to_vec();
-    let (trace_id, parent_span_id, flags) = match request.trace_context {
+    let (trace_id, parent_span_id, flags) = match request.http.trace_context {
         Some(context) => {
             let is_remote = SpanFlags::ContextHasIsRemoteMask as u32 | SpanFlags::ContextIsRemoteMask as u32;
             (context.trace_id.to_vec(), context.parent_id.to_vec(), is_remote | 1)
@@ -53,18 +53,21 @@ fn server_span(session: &SessionStarted, request: &Request) -> Span {
         flags,
         name: name(request),
         kind: SpanKind::Server as i32,
-        start_time_unix_nano: wall_ns(session, request.start_ns),
-        end_time_unix_nano: wall_ns(session, request.end_ns),
+        start_time_unix_nano: wall_ns(session, request.times.start_ns),
+        end_time_unix_nano: wall_ns(session, request.times.end_ns),
         attributes: attributes(request),
-        events: [("head_read", request.service_start_ns), ("response_started", request.first_write_ns)]
-            .into_iter()
-            .filter_map(|(name, time_ns)| {
-                let time_unix_nano = wall_ns(session, time_ns?);
-                Some(Event { time_unix_nano, name: name.to_owned(), ..Event::default() })
-            })
-            .collect(),
+        events: [
+            ("head_read", request.times.service_start_ns),
+            ("response_started", request.times.first_write_ns),
+        ]
+        .into_iter()
+        .filter_map(|(name, time_ns)| {
+            let time_unix_nano = wall_ns(session, time_ns?);
+            Some(Event { time_unix_nano, name: name.to_owned(), ..Event::default() })
+        })
+        .collect(),
         // A server's span is an error from status 500 on; the rest is for the caller to judge.
-        status: (request.status >= 500)
+        status: (request.http.status >= 500)
             .then(|| Status { code: StatusCode::Error as i32, ..Status::default() }),
         ..Span::default()
     }
@@ -96,7 +99,7 @@ fn stretch_span(
 
 /// Method and shape of the path: of low cardinality, as names of spans have to be.
 fn name(request: &Request) -> String {
-    match (request.method.as_str(), request.path.as_str()) {
+    match (request.http.method.as_str(), request.http.path.as_str()) {
         ("", _) => "request".to_owned(),
         (method, "") => method.to_owned(),
         (method, path) => format!("{method} {}", path_shape(path)),
@@ -105,30 +108,32 @@ fn name(request: &Request) -> String {
 
 fn attributes(request: &Request) -> Vec<KeyValue> {
     let mut list = Vec::with_capacity(16);
-    if !request.method.is_empty() {
-        list.push(text("http.request.method", &request.method));
+    if !request.http.method.is_empty() {
+        list.push(text("http.request.method", &request.http.method));
     }
-    if !request.path.is_empty() {
-        list.push(text("url.path", &request.path));
+    if !request.http.path.is_empty() {
+        list.push(text("url.path", &request.http.path));
     }
-    if request.status > 0 {
-        list.push(number("http.response.status_code", u64::from(request.status)));
+    if request.http.status > 0 {
+        list.push(number("http.response.status_code", u64::from(request.http.status)));
     }
-    if request.status >= 500 {
-        list.push(text("error.type", &request.status.to_string()));
+    if request.http.status >= 500 {
+        list.push(text("error.type", &request.http.status.to_string()));
     }
-    list.push(number("http.request.size", request.bytes_in));
-    list.push(number("http.response.size", request.bytes_out));
+    list.push(number("http.request.size", request.http.bytes_in));
+    list.push(number("http.response.size", request.http.bytes_out));
     list.push(number("process.pid", u64::from(request.tgid)));
     list.push(number("thread.id", u64::from(request.tid)));
     list.push(number("wsgi_trace.request.id", request.id));
     if let Some(slot) = request.slot {
         list.push(number("wsgi_trace.slot", u64::from(slot)));
     }
-    if let Some(before_ns) = request.request_start.before_ns() {
+    if let Some(before_ns) = request.http.request_start.before_ns() {
         list.push(number("wsgi_trace.since_request_start_ns", before_ns));
     }
-    for (flag, key) in [(request.truncated, "wsgi_trace.truncated"), (request.lossy, "wsgi_trace.lossy")] {
+    for (flag, key) in
+        [(request.seen.truncated, "wsgi_trace.truncated"), (request.seen.lossy, "wsgi_trace.lossy")]
+    {
         if flag {
             list.push(super::attribute(
                 key,
@@ -169,12 +174,12 @@ mod tests {
     fn span_joins_the_trace_that_the_head_names() {
         let mut request = requests().remove(0);
         let value = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        request.trace_context = TraceContext::parse(value);
+        request.http.trace_context = TraceContext::parse(value);
         let [span] = spans(&session(), &request).try_into().unwrap();
-        assert_eq!(span.trace_id, request.trace_context.unwrap().trace_id);
-        assert_eq!(span.parent_span_id, request.trace_context.unwrap().parent_id);
-        request.trace_context =
-            request.trace_context.map(|context| TraceContext { sampled: false, ..context });
+        assert_eq!(span.trace_id, request.http.trace_context.unwrap().trace_id);
+        assert_eq!(span.parent_span_id, request.http.trace_context.unwrap().parent_id);
+        request.http.trace_context =
+            request.http.trace_context.map(|context| TraceContext { sampled: false, ..context });
         assert!(spans(&session(), &request).is_empty());
     }
 
@@ -226,7 +231,7 @@ mod tests {
             (RequestStart::Ahead, None),
             (RequestStart::Unknown, None),
         ] {
-            request.request_start = start;
+            request.http.request_start = start;
             let found = attributes(&request).into_iter().find(|attribute| attribute.key == KEY);
             assert_eq!(found, expected);
         }
@@ -235,10 +240,10 @@ mod tests {
     #[test]
     fn names_of_spans_do_not_grow_with_the_paths() {
         let mut request = requests().remove(0);
-        request.path = "/user/4711".to_owned();
+        request.http.path = "/user/4711".to_owned();
         assert_eq!(name(&request), format!("GET {}", path_shape("/user/4711")));
         assert!(!name(&request).contains("4711"));
-        request.method.clear();
+        request.http.method.clear();
         assert_eq!(name(&request), "request");
     }
 }

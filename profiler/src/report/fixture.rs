@@ -13,9 +13,11 @@ use profiler_core::finding::Finding;
 use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
 use profiler_core::model::gil::{Gil, Holder, Party};
 use profiler_core::model::latency::Latency;
-use profiler_core::model::request::{Framing, Request};
+use profiler_core::model::request::{Framing, Http, OnGil, Request, Seen, Times};
 use profiler_core::model::request_start::RequestStart;
-use profiler_core::model::{CgroupWindow, Conservation, Endpoint, Losses, Requests, Snapshot, Window};
+use profiler_core::model::{
+    ByEndpoint, CgroupWindow, Conservation, Coverage, Endpoint, Losses, Requests, Snapshot, Sockets, Window,
+};
 use profiler_core::phase::{Phase, Phases};
 use server::{attached, capacity, listener, processes, server, slots};
 
@@ -107,15 +109,15 @@ const CALM: [Route; 5] = [
 /// A server with room to spare.
 pub(super) fn healthy() -> (Snapshot, Vec<Finding>) {
     let mut snapshot = Snapshot { gil: gil::gil(), ..snapshot(&CALM, 0, 0) };
-    snapshot.not_measured.retain(|(phase, _)| *phase != Phase::GilWait);
+    snapshot.coverage.not_measured.retain(|(phase, _)| *phase != Phase::GilWait);
     for report in snapshot.requests.slowest.iter_mut().filter(|request| request.id == 640) {
         report.phases.add(Phase::GilWait, 38 * MS);
-        report.end_ns += 38 * MS;
-        report.gil_holders = vec![
+        report.times.end_ns += 38 * MS;
+        report.gil.holders = vec![
             Holder { party: Party::Endpoint("GET /".to_owned()), tid: 4132, wait_ns: 35 * MS },
             Holder { party: Party::Unknown, tid: 0, wait_ns: 3 * MS },
         ];
-        report.gil_waits = Some(Box::new(gil_waits()));
+        report.gil.waits = Some(Box::new(gil_waits()));
     }
     (
         snapshot,
@@ -187,7 +189,7 @@ fn dropped() -> Dropped {
 /// The exhausted server, seen through a ring buffer that was too small.
 pub(super) fn lossy() -> (Snapshot, Vec<Finding>) {
     let (mut snapshot, mut findings) = exhausted();
-    snapshot.losses = Losses {
+    snapshot.coverage.losses = Losses {
         undecided_waits: 2,
         kernel: Counters {
             lost: vec![("ring_full_slice".to_owned(), 18_204), ("head_unreadable".to_owned(), 2)],
@@ -204,7 +206,7 @@ pub(super) fn lossy() -> (Snapshot, Vec<Finding>) {
         recording_truncated: false,
     };
     snapshot.dropped.undecided = 6;
-    snapshot.conservation.requests_broken = 0;
+    snapshot.coverage.conservation.requests_broken = 0;
     snapshot.window.end_reason = Some(EndReason::Interrupted);
     snapshot.attached.arrival_measured = false;
     snapshot.attached.missing.push(MissingProgram {
@@ -213,7 +215,7 @@ pub(super) fn lossy() -> (Snapshot, Vec<Finding>) {
         consequence: "requests begin at the read of their first byte, not at its arrival".to_owned(),
     });
     for request in &mut snapshot.requests.slowest {
-        request.lossy = true;
+        request.seen.lossy = true;
     }
     findings.retain(|finding| finding.id == "slots-exhausted");
     (snapshot, findings)
@@ -245,7 +247,6 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
     requests.request_starts.add(RequestStart::NotATime);
     requests.request_starts.add(RequestStart::Ahead);
     Snapshot {
-        blind_spots: Vec::new(),
         session: SessionStarted {
             tool_version: "0.1.0".to_owned(),
             host_name: "web-3".to_owned(),
@@ -259,8 +260,6 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
         window: Window { start_ns: START, end_ns: START + LENGTH, end_reason: Some(EndReason::Duration) },
         server: server(),
         requests,
-        endpoints,
-        other_endpoints: None,
         slots: slots(exhausted_ns),
         capacity: capacity(exhausted_ns),
         event_loops: Vec::new(),
@@ -275,9 +274,7 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
             between_ns: 90_000_000,
             server_ns: 9_000_000_000,
         }),
-        listeners: vec![listener()],
         dropped: Dropped { served: 208, nothing_asked: 1, open: 3, ..Dropped::default() },
-        networks: Vec::new(),
         processes: processes(),
         cgroups: vec![CgroupWindow {
             first: CgroupCpu {
@@ -295,39 +292,44 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
                 throttled_ns: 1_090 * MS,
             },
         }],
-        losses: Losses::default(),
-        conservation: Conservation {
-            slices: 430_196,
-            threads_compared: 11,
-            cpu_ns: 8_010 * MS,
-            kernel_cpu_ns: 8_031 * MS,
-            run_queue_ns: 752 * MS,
-            kernel_run_queue_ns: 750 * MS,
-            undecided_ns: 0,
-            stolen_ns: 10 * MS,
-            interrupt_ns: 0,
-            emitted: 432_602,
-            received: 432_602,
-            ..Conservation::default()
-        },
         gil: Gil {
             not_measured: Some("Python 3.19.0 is not known to this version of wsgi-trace".to_owned()),
             ..Gil::default()
         },
-        not_measured: vec![
-            (Phase::AcceptQueue, "this version does not trace the accept queue".to_owned()),
-            (Phase::GilWait, "Python 3.19.0 is not known to this version of wsgi-trace".to_owned()),
-            (Phase::FrontEnd, "no front end is traced".to_owned()),
-        ],
-        overhead: Some(Overhead {
-            profiler_cpu_ns: 210 * MS,
-            target_cpu_ns: 8_010 * MS,
-            bpf_run_ns: 11 * MS,
-            bpf_runs: 83_000,
-            bpf_sampled_ns: 2 * SECOND,
-            stolen_ns: 10 * MS,
-            interrupt_ns: 0,
-        }),
+        coverage: Coverage {
+            blind_spots: Vec::new(),
+            losses: Losses::default(),
+            conservation: Conservation {
+                slices: 430_196,
+                threads_compared: 11,
+                cpu_ns: 8_010 * MS,
+                kernel_cpu_ns: 8_031 * MS,
+                run_queue_ns: 752 * MS,
+                kernel_run_queue_ns: 750 * MS,
+                undecided_ns: 0,
+                stolen_ns: 10 * MS,
+                interrupt_ns: 0,
+                emitted: 432_602,
+                received: 432_602,
+                ..Conservation::default()
+            },
+            not_measured: vec![
+                (Phase::AcceptQueue, "this version does not trace the accept queue".to_owned()),
+                (Phase::GilWait, "Python 3.19.0 is not known to this version of wsgi-trace".to_owned()),
+                (Phase::FrontEnd, "no front end is traced".to_owned()),
+            ],
+            overhead: Some(Overhead {
+                profiler_cpu_ns: 210 * MS,
+                target_cpu_ns: 8_010 * MS,
+                bpf_run_ns: 11 * MS,
+                bpf_runs: 83_000,
+                bpf_sampled_ns: 2 * SECOND,
+                stolen_ns: 10 * MS,
+                interrupt_ns: 0,
+            }),
+        },
+        by_endpoint: ByEndpoint { list: endpoints, others: None },
+        sockets: Sockets { listeners: vec![listener()], networks: Vec::new() },
     }
 }
 
@@ -375,41 +377,42 @@ fn slowest(pool_wait_ns: u64) -> Vec<Request> {
             tgid: 4121,
             tid: 4131,
             slot: Some(1),
-            start_ns,
-            start_is_arrival: true,
-            service_start_ns: Some(start_ns + pool_wait_ns),
-            first_write_ns: Some(start_ns + pool_wait_ns + cpu_ns),
-            end_ns: start_ns + phases.total_ns(),
-            method: "GET".to_owned(),
-            path: path.to_owned(),
-            trace_context: None,
-            request_start: RequestStart::Unknown,
-            status: 200,
-            bytes_in: 190,
-            bytes_out: 16_000_000,
-            framing: Framing::Exact,
             phases,
             stretches: Vec::new(),
             round_trips: profiler_core::model::round_trips::RoundTrips::default(),
-            gil_holders: Vec::new(),
-            gil_waits: None,
-            open: false,
-            truncated: false,
-            lossy: false,
+            times: Times {
+                start_ns,
+                start_is_arrival: true,
+                service_start_ns: Some(start_ns + pool_wait_ns),
+                first_write_ns: Some(start_ns + pool_wait_ns + cpu_ns),
+                end_ns: start_ns + phases.total_ns(),
+            },
+            http: Http {
+                method: "GET".to_owned(),
+                path: path.to_owned(),
+                trace_context: None,
+                request_start: RequestStart::Unknown,
+                status: 200,
+                bytes_in: 190,
+                bytes_out: 16_000_000,
+                framing: Framing::Exact,
+            },
+            gil: OnGil { holders: Vec::new(), waits: None },
+            seen: Seen { open: false, truncated: false, lossy: false },
         }
     };
     let mut upload = make(211, "/upload", (Phase::ClientReadStall, 215 * MS), 7 * MS);
-    upload.method = "POST".to_owned();
-    upload.status = 201;
-    upload.bytes_in = 262_144;
+    upload.http.method = "POST".to_owned();
+    upload.http.status = 201;
+    upload.http.bytes_in = 262_144;
     let mut unknown = make(1_190, "", (Phase::Sleep, 40 * MS), MS);
-    unknown.method = String::new();
-    unknown.status = 0;
+    unknown.http.method = String::new();
+    unknown.http.status = 0;
     unknown.slot = None;
-    unknown.service_start_ns = None;
-    unknown.framing = Framing::NotHttp;
-    unknown.open = true;
-    unknown.truncated = true;
+    unknown.times.service_start_ns = None;
+    unknown.http.framing = Framing::NotHttp;
+    unknown.seen.open = true;
+    unknown.seen.truncated = true;
     vec![
         make(
             873,

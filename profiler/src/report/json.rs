@@ -102,7 +102,7 @@ impl<'a> Report<'a> {
             event_loops: event_loop::list(snapshot),
             front_end: snapshot.front_end.as_ref().map(front_end::FrontEnd::new),
             gil: gil::Gil::new(snapshot),
-            listeners: snapshot.listeners.iter().map(process::Listener::new).collect(),
+            listeners: snapshot.sockets.listeners.iter().map(process::Listener::new).collect(),
             drops: dropped::Drops::new(&snapshot.dropped, snapshot.attached.is_light()),
             processes: snapshot.processes.iter().map(process::Process::new).collect(),
             overhead: overhead::Overhead::new(snapshot),

@@ -59,7 +59,7 @@ pub(crate) fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
 
 /// Endpoints by the time spent in them, longest first.
 pub(crate) fn endpoints_by_time(snapshot: &Snapshot) -> Vec<&Endpoint> {
-    let mut ordered: Vec<&Endpoint> = snapshot.endpoints.iter().collect();
+    let mut ordered: Vec<&Endpoint> = snapshot.by_endpoint.list.iter().collect();
     ordered.sort_by_key(|e| (Reverse(e.phases.total_ns()), &e.method, &e.path_shape, e.status));
     ordered
 }
@@ -84,7 +84,12 @@ pub(crate) fn not_measured(snapshot: &Snapshot, phase: Phase) -> Option<&str> {
     if snapshot.requests.phases.get(phase) > 0 {
         return None;
     }
-    snapshot.not_measured.iter().find(|(other, _)| *other == phase).map(|(_, reason)| reason.as_str())
+    snapshot
+        .coverage
+        .not_measured
+        .iter()
+        .find(|(other, _)| *other == phase)
+        .map(|(_, reason)| reason.as_str())
 }
 
 /// What of service time requests did, by phase: each `None` where no such time is measured, which is not the same as none.
@@ -161,7 +166,7 @@ pub(crate) struct Cost {
 
 /// The profiler's cost; `None` where the stream does not tell.
 pub(crate) fn cost(snapshot: &Snapshot) -> Option<Cost> {
-    let overhead = snapshot.overhead.as_ref()?;
+    let overhead = snapshot.coverage.overhead.as_ref()?;
     let window_ns = snapshot.window.length_ns();
     let sampled_ns = overhead.bpf_sampled_ns;
     let bpf_window_ns = (sampled_ns > 0).then(|| scaled(overhead.bpf_run_ns, window_ns, sampled_ns));
@@ -197,7 +202,7 @@ mod tests {
         let mut snapshot = Snapshot::default();
         snapshot.window.end_ns = 30_000;
         snapshot.requests.completed = 10;
-        snapshot.overhead = Some(Overhead {
+        snapshot.coverage.overhead = Some(Overhead {
             profiler_cpu_ns: 400,
             target_cpu_ns: 20_000,
             bpf_run_ns: 20,

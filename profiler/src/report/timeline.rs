@@ -223,7 +223,7 @@ impl<W: Write> PerfettoSink<W> {
 
     /// A request: its span on its slot's track, and one interval for each stretch beside the thread that ran it.
     fn request(&mut self, request: &Request) -> Result<(), TimelineError> {
-        self.start(request.start_ns)?;
+        self.start(request.times.start_ns)?;
         self.counts.requests += 1;
         let flows = Flows::of(request);
         let name = request::name(request);
@@ -234,7 +234,7 @@ impl<W: Write> PerfettoSink<W> {
             correlation_id: Some(flows.id()),
             ..with_flow(flows.span())
         };
-        let drawn = Drawn { start_ns: request.start_ns, end_ns: request.end_ns, event };
+        let drawn = Drawn { start_ns: request.times.start_ns, end_ns: request.times.end_ns, event };
         self.draw(drawn, |lane| Track::Slot { tgid: request.tgid, slot: request.slot, lane })?;
         for (index, stretch) in request.stretches.iter().enumerate() {
             let event = TrackEvent {

@@ -31,7 +31,7 @@ pub fn run(path: &Path, consumer: &mut Consumer) -> Result<Snapshot, SessionErro
     if snapshot.window.start_ns == 0 {
         return Err(SessionError::NothingRecorded { path: path.to_path_buf() });
     }
-    snapshot.losses.unreadable_bytes = summary.unreadable_bytes;
-    snapshot.losses.recording_truncated |= summary.truncated;
+    snapshot.coverage.losses.unreadable_bytes = summary.unreadable_bytes;
+    snapshot.coverage.losses.recording_truncated |= summary.truncated;
     Ok(snapshot)
 }

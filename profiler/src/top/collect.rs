@@ -3,12 +3,12 @@
 //!
 //! In: entries of the timeline, thread slices among them. Out: [`Kept`] requests, rates. Bounded, whatever comes.
 
+use profiler_core::model::request::Request;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use profiler_core::event::Tid;
 use profiler_core::model::path_shape::path_shape;
-use profiler_core::model::request::Request;
 use profiler_core::timeline::Entry;
 use rustc_hash::FxHashMap;
 
@@ -47,7 +47,7 @@ impl Collector {
                 self.slice(part);
             }
             // One that the end of the window cut off has its place among those in flight.
-            Entry::Request(request) if !request.open => self.request(request),
+            Entry::Request(request) if !request.seen.open => self.request(request),
             Entry::Request(_)
             | Entry::Process { .. }
             | Entry::Thread { .. }
@@ -67,7 +67,7 @@ impl Collector {
     #[must_use]
     pub fn kept(&self) -> Vec<Arc<Kept>> {
         let mut kept: Vec<Arc<Kept>> = self.latest.iter().chain(&self.slowest).cloned().collect();
-        kept.sort_unstable_by_key(|kept| std::cmp::Reverse((kept.request.end_ns, kept.request.id)));
+        kept.sort_unstable_by_key(|kept| std::cmp::Reverse((kept.request.times.end_ns, kept.request.id)));
         kept.dedup_by_key(|kept| kept.request.id);
         kept
     }
@@ -107,7 +107,7 @@ impl Collector {
     }
 
     fn request(&mut self, request: &Request) {
-        self.count(request.end_ns / 1_000_000_000);
+        self.count(request.times.end_ns / 1_000_000_000);
         let fastest = self.slowest.last().map_or(0, |kept| kept.request.total_ns());
         let is_slow = self.slowest.len() < MAX_SLOWEST || request.total_ns() > fastest;
         let kept = Arc::new(self.keep(request));
@@ -159,13 +159,13 @@ impl Collector {
                 parts.push(Part { start_ns, end_ns: part.end_ns.min(stretch.end_ns), ..*part });
             }
         }
-        Kept { request: request.clone(), shape: path_shape(&request.path), parts, thinned }
+        Kept { request: request.clone(), shape: path_shape(&request.http.path), parts, thinned }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use profiler_core::model::request::{Framing, Stretch};
+    use profiler_core::model::request::{Framing, Http, OnGil, Seen, Stretch, Times};
     use profiler_core::model::request_start::RequestStart;
     use profiler_core::phase::Phases;
     use profiler_core::timeline::ThreadState;
@@ -182,27 +182,28 @@ mod tests {
             tgid: 1,
             tid: 7,
             slot: Some(0),
-            start_ns,
-            start_is_arrival: true,
-            service_start_ns: Some(start_ns),
-            first_write_ns: Some(end_ns),
-            end_ns,
-            method: "GET".to_owned(),
-            path: "/users/42".to_owned(),
-            trace_context: None,
-            request_start: RequestStart::Unknown,
-            status: 200,
-            bytes_in: 0,
-            bytes_out: 0,
-            framing: Framing::Exact,
             phases: Phases::default(),
             round_trips: profiler_core::model::round_trips::RoundTrips::default(),
-            gil_holders: Vec::new(),
-            gil_waits: None,
             stretches: vec![Stretch { tgid: 1, tid: 7, start_ns: start_ns + 10, end_ns }],
-            open: false,
-            truncated: false,
-            lossy: false,
+            times: Times {
+                start_ns,
+                start_is_arrival: true,
+                service_start_ns: Some(start_ns),
+                first_write_ns: Some(end_ns),
+                end_ns,
+            },
+            http: Http {
+                method: "GET".to_owned(),
+                path: "/users/42".to_owned(),
+                trace_context: None,
+                request_start: RequestStart::Unknown,
+                status: 200,
+                bytes_in: 0,
+                bytes_out: 0,
+                framing: Framing::Exact,
+            },
+            gil: OnGil { holders: Vec::new(), waits: None },
+            seen: Seen { open: false, truncated: false, lossy: false },
         })
     }
 

@@ -174,7 +174,7 @@ fn request(look: &mut Look, shown: &Shown, id: u64) {
 #[cfg(test)]
 mod tests {
     use profiler_core::model::now::RequestNow;
-    use profiler_core::model::request::{Framing, Request};
+    use profiler_core::model::request::{Framing, Http, OnGil, Request, Seen, Times};
     use profiler_core::model::request_start::RequestStart;
     use profiler_core::phase::Phases;
 
@@ -192,34 +192,35 @@ mod tests {
             tgid: 1,
             tid: 1,
             slot: None,
-            start_ns: 0,
-            start_is_arrival: true,
-            service_start_ns: None,
-            first_write_ns: None,
-            end_ns: 1_000_000 * (100 - id),
-            method: "GET".to_owned(),
-            path: format!("/{id}"),
-            trace_context: None,
-            request_start: RequestStart::Unknown,
-            status: 200,
-            bytes_in: 0,
-            bytes_out: 0,
-            framing: Framing::Exact,
             phases: Phases::default(),
             stretches: Vec::new(),
             round_trips: profiler_core::model::round_trips::RoundTrips::default(),
-            gil_holders: Vec::new(),
-            gil_waits: None,
-            open: false,
-            truncated: false,
-            lossy: false,
+            times: Times {
+                start_ns: 0,
+                start_is_arrival: true,
+                service_start_ns: None,
+                first_write_ns: None,
+                end_ns: 1_000_000 * (100 - id),
+            },
+            http: Http {
+                method: "GET".to_owned(),
+                path: format!("/{id}"),
+                trace_context: None,
+                request_start: RequestStart::Unknown,
+                status: 200,
+                bytes_in: 0,
+                bytes_out: 0,
+                framing: Framing::Exact,
+            },
+            gil: OnGil { holders: Vec::new(), waits: None },
+            seen: Seen { open: false, truncated: false, lossy: false },
         }
     }
 
     fn shown() -> Shown {
         let kept = |id| {
             let request = request(id);
-            Arc::new(Kept { shape: request.path.clone(), request, parts: Vec::new(), thinned: false })
+            Arc::new(Kept { shape: request.http.path.clone(), request, parts: Vec::new(), thinned: false })
         };
         Shown { kept: (0..30).map(kept).collect(), ..Shown::default() }
     }

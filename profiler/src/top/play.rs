@@ -115,8 +115,8 @@ impl Player {
         let collector = &mut self.collector;
         let mut snapshot = pipeline.finish(&mut |entry| collector.entry(&entry));
         let summary = self.source.summary();
-        snapshot.losses.unreadable_bytes = summary.unreadable_bytes;
-        snapshot.losses.recording_truncated |= summary.truncated;
+        snapshot.coverage.losses.unreadable_bytes = summary.unreadable_bytes;
+        snapshot.coverage.losses.recording_truncated |= summary.truncated;
         self.at_ns = self.plan.end_ns;
         self.last = (Arc::new(snapshot), now);
     }

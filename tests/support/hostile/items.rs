@@ -103,7 +103,7 @@ fn take(perfetto: &mut PerfettoSink<Vec<u8>>, ndjson: &mut NdjsonSink<Vec<u8>>, 
 }
 
 fn report(snapshot: &Snapshot) {
-    assert_eq!(snapshot.conservation.requests_broken, 0);
+    assert_eq!(snapshot.coverage.conservation.requests_broken, 0);
     for slot in &snapshot.slots.observed {
         assert!(slot.busy_ns() <= slot.length_ns(), "{slot:?}");
     }

@@ -1,6 +1,7 @@
 //! Records and marks of windows through the whole pipeline: no panic, and the phases of every request add up.
 //!
 //! In: bytes. Each item is one byte that says what it is, and the bytes of a record's layout. Out: nothing.
+
 use profiler_common::record::connection::ConnectionRecord;
 use profiler_common::record::evidence::EvidenceRecord;
 use profiler_common::record::frames::FramesRecord;
@@ -131,7 +132,7 @@ pub fn body(bytes: &[u8]) {
     }
     let (windows, last) = pipeline.finish_windows(&mut check);
     for snapshot in windows.iter().chain([&last]) {
-        assert_eq!(snapshot.conservation.requests_broken, 0);
+        assert_eq!(snapshot.coverage.conservation.requests_broken, 0);
         for slot in &snapshot.slots.observed {
             assert!(slot.busy_ns() <= slot.length_ns(), "{slot:?}");
         }

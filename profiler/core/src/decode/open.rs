@@ -2,10 +2,10 @@
 //!
 //! In: what a thread is in the middle of, a moment. Out: a slice that changes no state by its result.
 
+use crate::event::{InGap, LockSeen, Slice, Woken};
 use profiler_common::record::slice::Undecided;
 
 use super::call;
-use crate::event::Slice;
 use crate::fact::OpenSlice;
 
 /// An open slice as the slice it would have become at `end_ns`.
@@ -19,26 +19,28 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
         tid: open.tid,
         sequence: open.sequence.saturating_add(1),
         call: call::call(system_call, &open.arguments, open.extra, outcome),
-        system_call,
-        // Nothing was returned: as if interrupted (-EINTR), so that no state changes by it.
+        system_call, // Nothing was returned: as if interrupted (-EINTR), so that no state changes by it.
         result: -4,
         enter_ns,
         inside: open.call,
         gap: open.gap,
-        gap_fault_ns: if open.gap_undecided_ns == 0 { open.gap_fault_ns } else { 0 },
         undecided: Undecided::new(open.call_undecided_ns, open.gap_undecided_ns, 0),
-        gap_blocked_call: open.gap_blocked_call,
-        folded_ns: 0,
-        folded_calls: 0,
         call_switches: 0,
-        gap_switches: 0,
-        holder_tid: call::holder(system_call, &open.arguments),
-        last_holder_tid: 0,
-        lock_switches: call::lock_switches(system_call, &open.arguments),
-        take_lead_ns: None,
         back_end_ready_ns: 0,
-        waker_tid: 0,
-        woken_ns: 0,
         flags: 0,
+        in_gap: InGap {
+            fault_ns: if open.gap_undecided_ns == 0 { open.gap_fault_ns } else { 0 },
+            blocked_call: open.gap_blocked_call,
+            folded_ns: 0,
+            folded_calls: 0,
+            switches: 0,
+        },
+        lock: LockSeen {
+            holder_tid: call::holder(system_call, &open.arguments),
+            last_holder_tid: 0,
+            switches: call::lock_switches(system_call, &open.arguments),
+            take_lead_ns: None,
+        },
+        woken: Woken { by_tid: 0, at_ns: 0 },
     }
 }

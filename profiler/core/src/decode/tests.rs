@@ -68,9 +68,9 @@ fn every_field_of_a_slice_arrives() {
     assert_eq!((slice.system_call, slice.result, slice.enter_ns), (number::RECVFROM, 100, 4_000));
     assert_eq!(slice.inside, Account { cpu_ns: 1, run_queue_ns: 2, blocked_ns: 997 });
     assert_eq!(slice.gap, Account { cpu_ns: 4, run_queue_ns: 5, blocked_ns: 6 });
-    assert_eq!((slice.gap_fault_ns, slice.gap_blocked_call), (3, -1));
-    assert_eq!((slice.folded_ns, slice.folded_calls), (2, 8));
-    assert_eq!((slice.call_switches, slice.gap_switches, slice.waker_tid), (9, 10, 12));
+    assert_eq!((slice.in_gap.fault_ns, slice.in_gap.blocked_call), (3, -1));
+    assert_eq!((slice.in_gap.folded_ns, slice.in_gap.folded_calls), (2, 8));
+    assert_eq!((slice.call_switches, slice.in_gap.switches, slice.woken.by_tid), (9, 10, 12));
     assert_eq!(slice.flags, FLAG_CLIENT);
 }
 
@@ -238,7 +238,7 @@ fn who_had_the_lock_at_the_end_of_a_wait_is_known_where_who_had_it_at_its_begin_
         let record = SliceRecord { system_call: number::FUTEX, arguments, ..slice_record() };
         let Body::Slice(slice) = decode(record.as_bytes()).unwrap().body else { panic!("not a slice") };
         assert!(matches!(slice.call, Call::FutexWait { operation: 0x89, .. }), "{:?}", slice.call);
-        (slice.holder_tid, slice.last_holder_tid)
+        (slice.lock.holder_tid, slice.lock.last_holder_tid)
     };
     assert_eq!(holders(HOLDER_KNOWN | 77), (77, 4321));
     assert_eq!(holders(77), (0, 0));
@@ -253,7 +253,7 @@ fn a_wait_in_a_futex_tells_when_it_was_ended_unless_it_is_one_for_the_interprete
             SliceRecord { system_call: number::FUTEX, arguments, flags, waker_tid, ..slice_record() };
         let Body::Slice(slice) = decode(record.as_bytes()).unwrap().body else { panic!("not a slice") };
         assert!(matches!(slice.call, Call::FutexWait { operation: 0x89, .. }), "{:?}", slice.call);
-        slice.woken_ns
+        slice.woken.at_ns
     };
     let (exit_ns, length_ns) = (record.header.time_ns, record.header.time_ns - record.enter_ns);
     assert!(length_ns > 64);

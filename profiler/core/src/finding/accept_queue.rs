@@ -56,8 +56,13 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         );
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
-    let deepest =
-        snapshot.listeners.iter().filter_map(|listener| listener.queue.as_ref()).map(Queue::deepest).max();
+    let deepest = snapshot
+        .sockets
+        .listeners
+        .iter()
+        .filter_map(|listener| listener.queue.as_ref())
+        .map(Queue::deepest)
+        .max();
     let Some(deepest) = deepest else {
         return Err(Undecided {
             reason: "the accept queues were not read".to_owned(),
@@ -107,8 +112,9 @@ fn explained_ns(basis: &Basis<'_>, deepest: u32) -> u64 {
 /// Connections that stand in the queue and are not accepted at all: no request of theirs is seen that could tell of its wait.
 fn standing(basis: &Basis<'_>) -> Option<Verdict> {
     let (limits, snapshot) = (basis.thresholds, basis.snapshot);
-    let queues =
-        || snapshot.listeners.iter().filter_map(|listener| Some((listener, listener.queue.as_ref()?)));
+    let queues = || {
+        snapshot.sockets.listeners.iter().filter_map(|listener| Some((listener, listener.queue.as_ref()?)))
+    };
     let (worst, queue) = queues().max_by_key(|(_, queue)| queue.over_time.sum())?;
     let stood_ns = queues().fold(0u64, |sum, (_, queue)| sum.saturating_add(queue.over_time.sum()));
     let free_ns = stood_ns.saturating_sub(explained_ns(basis, queue.deepest()));
@@ -155,7 +161,7 @@ mod tests {
             .exhausted(exhausted_ns);
         let mut at_arrival = Depths::default();
         at_arrival.add(deepest, 1_000);
-        scene.0.listeners[0].queue = Some(Queue { at_arrival, ..Queue::default() });
+        scene.0.sockets.listeners[0].queue = Some(Queue { at_arrival, ..Queue::default() });
         scene
     }
 
@@ -206,7 +212,7 @@ mod tests {
             let mut scene = scene(0, exhausted_ns, 0);
             let mut over_time = Depths::default();
             over_time.add(depth, 10 * SECOND);
-            scene.0.listeners[0].queue = Some(Queue { over_time, ..Queue::default() });
+            scene.0.sockets.listeners[0].queue = Some(Queue { over_time, ..Queue::default() });
             scene.judge(RULE.id)
         };
         let finding = standing(200, 0);
@@ -225,7 +231,7 @@ mod tests {
     #[test]
     fn waits_with_queues_of_unknown_depth_are_undecided() {
         let mut scene = scene(8 * SECOND, SECOND, 3);
-        scene.0.listeners[0].queue = None;
+        scene.0.sockets.listeners[0].queue = None;
         scene.judge(RULE.id).assert_undecided("not read");
     }
 }

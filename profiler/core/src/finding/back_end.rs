@@ -68,7 +68,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         percent(share),
         request_seconds(cost_ns),
     );
-    let endpoints = &basis.snapshot.endpoints;
+    let endpoints = &basis.snapshot.by_endpoint.list;
     let mut next_step = None;
     if let Some(worst) = endpoints.iter().max_by_key(|endpoint| endpoint.phases.get(Phase::BackendWait)) {
         let of_it = ratio(worst.phases.get(Phase::BackendWait), cost_ns);
@@ -127,7 +127,7 @@ fn most_round_trips<'a>(basis: &Basis<'a>) -> Option<Often<'a>> {
         share: ratio(endpoint.phases.get(Phase::BackendWait), served_ns(&endpoint.phases)),
         waited_ns: endpoint.phases.get(Phase::BackendWait),
     };
-    let all = || basis.snapshot.endpoints.iter().map(of).filter(|often| often.per_request > 0.0);
+    let all = || basis.snapshot.by_endpoint.list.iter().map(of).filter(|often| often.per_request > 0.0);
     let many = all().filter(|often| often.per_request >= limits.round_trips_min_count);
     many.max_by_key(|often| often.waited_ns)
         .or_else(|| all().max_by(|a, b| a.per_request.total_cmp(&b.per_request)))
@@ -158,7 +158,7 @@ mod tests {
                 10,
                 &[(Phase::BackendWait, 15 * SECOND / 10), (Phase::Cpu, 15 * SECOND / 10)],
             );
-            scene.0.endpoints[0].round_trips.add(5432, 10 * trips);
+            scene.0.by_endpoint.list[0].round_trips.add(5432, 10 * trips);
             scene.judge("back-end")
         };
         let finding = with(31);
@@ -195,7 +195,7 @@ mod tests {
                 100,
                 &[(Phase::BackendWait, 8 * SECOND)],
             );
-            scene.0.endpoints[0].round_trips.add(6379, 100 * trips);
+            scene.0.by_endpoint.list[0].round_trips.add(6379, 100 * trips);
             scene.judge("back-end")
         };
         let finding = with(31);

@@ -35,9 +35,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
     let limits = basis.thresholds;
     let snapshot = basis.snapshot;
-    let read = snapshot.listeners.iter().filter_map(|listener| {
+    let read = snapshot.sockets.listeners.iter().filter_map(|listener| {
         let queue = listener.queue.as_ref()?;
-        Some(Refusing { listener, queue, attempts: attempts(listener, queue, &snapshot.networks) })
+        Some(Refusing { listener, queue, attempts: attempts(listener, queue, &snapshot.sockets.networks) })
     });
     let Some(worst) = read.max_by_key(|one| (one.attempts, one.queue.full_ns, one.queue.deepest())) else {
         return Err(Undecided {
@@ -151,12 +151,12 @@ mod tests {
         over_time.add(3, full_ns);
         let port = if family == "unix" { 0 } else { 8000 };
         let queue = Queue { limit: 2, over_time, full_ns, refused, ..Queue::default() };
-        scene.0.listeners = vec![Listener {
+        scene.0.sockets.listeners = vec![Listener {
             seen: ListenerSeen { family: family.to_owned(), port, ..ListenerSeen::default() },
             queue: Some(queue),
             ..Listener::default()
         }];
-        scene.0.networks =
+        scene.0.sockets.networks =
             vec![Network { somaxconn: Some(2), listen_overflows: overflows, ..Network::default() }];
         scene
     }
@@ -178,7 +178,7 @@ mod tests {
         let mut scene = scene("tcp", Some(12), 12, SECOND);
         let mut delays = Delays { attempts: 12, clients: 4, ..Delays::default() };
         (0..4).for_each(|_| delays.delay.record(7 * SECOND));
-        scene.0.listeners[0].queue.as_mut().unwrap().delays = Some(delays);
+        scene.0.sockets.listeners[0].queue.as_mut().unwrap().delays = Some(delays);
         let finding = scene.judge(RULE.id);
         finding.assert_present();
         assert_eq!(finding.cost_ns, 28 * SECOND);
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn queues_that_were_not_read_are_undecided() {
         let mut scene = scene("tcp", Some(100), 100, SECOND);
-        scene.0.listeners[0].queue = None;
+        scene.0.sockets.listeners[0].queue = None;
         scene.judge(RULE.id).assert_undecided("not read");
     }
 }

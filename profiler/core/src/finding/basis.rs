@@ -153,7 +153,12 @@ impl<'a> Basis<'a> {
     /// Why a phase has no numbers in this run, if it has none.
     #[must_use]
     pub fn not_measured(&self, phase: Phase) -> Option<&'a str> {
-        self.snapshot.not_measured.iter().find(|(p, _)| *p == phase).map(|(_, reason)| reason.as_str())
+        self.snapshot
+            .coverage
+            .not_measured
+            .iter()
+            .find(|(p, _)| *p == phase)
+            .map(|(_, reason)| reason.as_str())
     }
 
     /// The server and its kind of worker, such as "gunicorn sync"; empty if it was not recognised.
@@ -190,7 +195,7 @@ impl<'a> Basis<'a> {
     /// Records that were lost, as a share of all that were made; what is counted twice is counted once.
     #[must_use]
     pub fn lost_ratio(&self) -> f64 {
-        let losses = &self.snapshot.losses;
+        let losses = &self.snapshot.coverage.losses;
         let total = |counts: &[(String, u64)]| counts.iter().fold(0u64, |sum, (_, n)| sum.saturating_add(*n));
         let lost = total(&losses.kernel.lost)
             .saturating_add(total(&losses.kernel.recursion_misses))
@@ -199,7 +204,8 @@ impl<'a> Basis<'a> {
             // A slice that the full ring refused is also a hole in its thread's sequence.
             .max(losses.sequence_holes)
             .saturating_add(losses.evicted);
-        let received = self.snapshot.conservation.received.max(self.snapshot.conservation.slices);
+        let received =
+            self.snapshot.coverage.conservation.received.max(self.snapshot.coverage.conservation.slices);
         ratio(lost, lost.saturating_add(received))
     }
 

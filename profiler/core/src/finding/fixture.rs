@@ -33,7 +33,7 @@ impl Scene {
         scene.0.server.worker_class = worker_class.to_owned();
         // One listener to which nobody connects.
         let (wakes, queue) = (Some(ListenerWakes::default()), Some(Queue::default()));
-        scene.0.listeners = vec![Listener { wakes, queue, ..Listener::default() }];
+        scene.0.sockets.listeners = vec![Listener { wakes, queue, ..Listener::default() }];
         scene.0.slots.configured = Some(slots);
         scene.0.slots.observed = (0..slots)
             .map(|id| Slot {
@@ -86,7 +86,7 @@ impl Scene {
             endpoint.service.record(super::basis::served_ns(&sum) / count);
         }
         endpoint.phases = sum;
-        self.0.endpoints.push(endpoint);
+        self.0.by_endpoint.list.push(endpoint);
         self
     }
 
@@ -117,14 +117,14 @@ impl Scene {
     }
 
     pub(super) fn not_measured(mut self, phase: Phase) -> Self {
-        self.0.not_measured.push((phase, "not yet".to_owned()));
+        self.0.coverage.not_measured.push((phase, "not yet".to_owned()));
         self
     }
 
     pub(super) fn lost(mut self, lost: u64, received: u64) -> Self {
-        self.0.losses.kernel.lost.push(("ring_full_slice".to_owned(), lost));
-        self.0.losses.sequence_holes = lost;
-        self.0.conservation.received = received;
+        self.0.coverage.losses.kernel.lost.push(("ring_full_slice".to_owned(), lost));
+        self.0.coverage.losses.sequence_holes = lost;
+        self.0.coverage.conservation.received = received;
         self
     }
 

@@ -29,7 +29,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_requests()?;
     let limits = basis.thresholds;
     let measured =
-        basis.snapshot.listeners.iter().filter_map(|seen| Some((seen, seen.beside_free.as_ref()?)));
+        basis.snapshot.sockets.listeners.iter().filter_map(|seen| Some((seen, seen.beside_free.as_ref()?)));
     let worst: Option<(&Listener, &BesideFree)> = measured.max_by_key(|(_, beside)| beside.waits.sum_ns());
     let Some((listener, beside)) = worst else {
         let sentence =
@@ -113,8 +113,8 @@ mod tests {
             .phase(Phase::PoolWait, waited * each_ns);
         let mut beside = BesideFree::default();
         (0..waited).for_each(|_| beside.waits.record(each_ns));
-        scene.0.listeners[0].accepted = 100;
-        scene.0.listeners[0].beside_free = Some(beside);
+        scene.0.sockets.listeners[0].accepted = 100;
+        scene.0.sockets.listeners[0].beside_free = Some(beside);
         scene
     }
 
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn server_with_one_process_at_each_listener_has_nobody_to_leave_connections_to() {
         let mut scene = scene(20, 200 * MILLISECOND);
-        scene.0.listeners[0].beside_free = None;
+        scene.0.sockets.listeners[0].beside_free = None;
         scene.judge(RULE.id).assert_absent();
     }
 

@@ -55,7 +55,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         request_seconds(cost_ns),
         duration(cost_ns.checked_div(basis.request_count()).unwrap_or(0)),
     );
-    let endpoints = &basis.snapshot.endpoints;
+    let endpoints = &basis.snapshot.by_endpoint.list;
     if let Some(worst) = endpoints.iter().max_by_key(|endpoint| endpoint.phases.get(Phase::GilWait)) {
         let of_it = ratio(worst.phases.get(Phase::GilWait), cost_ns);
         if of_it > 0.0 {

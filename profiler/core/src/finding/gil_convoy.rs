@@ -23,12 +23,13 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     let limits = basis.thresholds;
     let seen = &basis.snapshot.gil;
-    let woken = gil::sum(seen, |lock| lock.woken);
-    let missed = gil::sum(seen, |lock| lock.missed);
+    let woken = gil::sum(seen, |lock| lock.overtaken.woken);
+    let missed = gil::sum(seen, |lock| lock.overtaken.missed);
     // Waits of locks and waits in all are cut at the window each for itself; threads wait for the lock beside requests, too.
     let of_requests_ns = basis.phases().get(Phase::GilWait);
-    let cost_ns = gil::sum(seen, |lock| lock.missed_ns).min(seen.waits.sum_ns()).min(of_requests_ns);
-    let deepest = seen.locks.iter().map(|lock| lock.deepest).max().unwrap_or(0);
+    let cost_ns =
+        gil::sum(seen, |lock| lock.overtaken.missed_ns).min(seen.waits.sum_ns()).min(of_requests_ns);
+    let deepest = seen.locks.iter().map(|lock| lock.overtaken.deepest).max().unwrap_or(0);
     let (share, rate) = (ratio(missed, woken), basis.rate(cost_ns));
     let mut evidence = vec![
         decides("gil_missed_ratio", share, limits.gil_missed_min_ratio),
@@ -60,14 +61,17 @@ fn judge(basis: &Basis<'_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use crate::finding::fixture::{SECOND, Scene};
-    use crate::model::gil::Lock;
+    use crate::model::gil::{Lock, Overtaken};
     use crate::phase::Phase;
 
     fn scene(missed: u64, missed_ns: u64) -> Scene {
         let mut scene =
             Scene::gunicorn("gthread", 4, 10 * SECOND).requests(100).phase(Phase::GilWait, 5 * SECOND);
-        let lock =
-            Lock { woken: 1000, missed, missed_ns, deepest: 9, wait_ns: 5 * SECOND, ..Lock::default() };
+        let lock = Lock {
+            wait_ns: 5 * SECOND,
+            overtaken: Overtaken { woken: 1000, missed, missed_ns, deepest: 9, ..Overtaken::default() },
+            ..Lock::default()
+        };
         scene.0.gil.locks.push(lock);
         scene.0.gil.waits.record(5 * SECOND);
         scene

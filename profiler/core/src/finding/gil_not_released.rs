@@ -26,7 +26,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let limits = basis.thresholds;
     let seen = &basis.snapshot.gil;
     let waited_ns = gil::sum(seen, |lock| lock.wait_ns);
-    let is_read = seen.locks.iter().all(|lock| lock.switches_known || lock.timed_out == 0);
+    let is_read = seen.locks.iter().all(|lock| lock.asked.switches_known || lock.asked.timed_out == 0);
     if !is_read && basis.rate(waited_ns) >= limits.cost_min_rate {
         return Err(Undecided {
             reason: "whether holders give the lock up when asked was not read".to_owned(),
@@ -34,9 +34,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             evidence: Vec::new(),
         });
     }
-    let cost_ns = gil::sum(seen, |lock| lock.not_honoured_ns);
+    let cost_ns = gil::sum(seen, |lock| lock.asked.not_honoured_ns);
     let (share, rate) = (ratio(cost_ns, waited_ns), basis.rate(cost_ns));
-    let times = gil::sum(seen, |lock| lock.not_honoured);
+    let times = gil::sum(seen, |lock| lock.asked.not_honoured);
     let without_cpu_ns = ready_without_cpu_ns(basis);
     let evidence = vec![
         decides("gil_not_honoured_ratio", share, limits.gil_not_honoured_min_ratio),
@@ -89,7 +89,7 @@ fn ready_without_cpu_ns(basis: &Basis<'_>) -> u64 {
 #[cfg(test)]
 mod tests {
     use crate::finding::fixture::{MILLISECOND, SECOND, Scene};
-    use crate::model::gil::{Edge, Lock, Party};
+    use crate::model::gil::{Asked, Edge, Lock, Party};
     use crate::phase::Phase;
 
     fn scene(not_honoured_ns: u64) -> Scene {
@@ -98,10 +98,7 @@ mod tests {
         scene.0.gil.locks.push(Lock {
             waits: 100,
             wait_ns: 5 * SECOND,
-            timed_out: 400,
-            switches_known: true,
-            not_honoured: 40,
-            not_honoured_ns,
+            asked: Asked { timed_out: 400, switches_known: true, not_honoured: 40, not_honoured_ns },
             ..Lock::default()
         });
         scene.0.gil.edges.push(Edge {
@@ -139,7 +136,7 @@ mod tests {
             .judge("gil-not-released")
             .assert_undecided("without a CPU");
         let mut old = scene(0);
-        old.0.gil.locks[0].switches_known = false;
+        old.0.gil.locks[0].asked.switches_known = false;
         old.judge("gil-not-released").assert_undecided("was not read");
     }
 }

@@ -21,7 +21,7 @@ pub(super) const RULE: Rule = Rule {
 fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
     let limits = basis.thresholds;
-    let Some(listener) = most_in_vain(&basis.snapshot.listeners) else {
+    let Some(listener) = most_in_vain(&basis.snapshot.sockets.listeners) else {
         return Err(Undecided {
             reason: "what connections wake was not measured".to_owned(),
             next_step: "Watch again; a UNIX listener shows it from Linux 6.3 on.",
@@ -110,7 +110,7 @@ mod tests {
             slept_again_cpu_ns: in_vain_ns,
             ..ListenerWakes::default()
         };
-        scene.0.listeners[0].wakes = Some(wakes);
+        scene.0.sockets.listeners[0].wakes = Some(wakes);
         scene
     }
 
@@ -130,8 +130,8 @@ mod tests {
     #[test]
     fn returns_for_nothing_count_as_what_they_cost() {
         let mut scene = scene(1_000, 8_000, 6_000, 0);
-        scene.0.listeners[0].empty_returns = 1_000;
-        scene.0.listeners[0].empty_returns_cpu_ns = 100 * MILLISECOND;
+        scene.0.sockets.listeners[0].empty_returns = 1_000;
+        scene.0.sockets.listeners[0].empty_returns_cpu_ns = 100 * MILLISECOND;
         scene.judge("herd").assert_present();
     }
 
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn listener_that_was_not_measured_decides_nothing() {
         let mut scene = Scene::gunicorn("sync", 8, 10 * SECOND).requests(100);
-        scene.0.listeners[0].wakes = None;
+        scene.0.sockets.listeners[0].wakes = None;
         scene.judge("herd").assert_undecided("not measured");
     }
 }

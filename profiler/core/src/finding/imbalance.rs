@@ -39,7 +39,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         return Ok(Verdict { sentence, ..Verdict::default() });
     }
     let limits = basis.thresholds;
-    let Some(spread) = spread(&basis.snapshot.listeners).filter(|spread| spread.processes > 1) else {
+    let Some(spread) = spread(&basis.snapshot.sockets.listeners).filter(|spread| spread.processes > 1) else {
         let sentence = "One process accepts all connections: there is nobody to share them with".to_owned();
         return Ok(Verdict { sentence, ..Verdict::default() });
     };
@@ -136,7 +136,7 @@ mod tests {
     /// Four sync workers over 10 s: what each accepted, and how long the first was full.
     fn scene(accepted: [u64; 4], full_seconds: u64, waited_seconds: u64) -> Scene {
         let mut scene = Scene::gunicorn("sync", 4, 10 * SECOND).requests(accepted.iter().sum());
-        scene.0.listeners[0].accepted_by = (1..).zip(accepted).collect();
+        scene.0.sockets.listeners[0].accepted_by = (1..).zip(accepted).collect();
         scene.0.slots.heat = (1..=4)
             .map(|tgid| HeatRow {
                 tgid,
@@ -181,8 +181,8 @@ mod tests {
     #[test]
     fn listeners_of_one_address_are_judged_as_a_group() {
         let mut scene = scene([70, 10, 10, 10], 6, 20);
-        let first = scene.0.listeners[0].clone();
-        scene.0.listeners = first
+        let first = scene.0.sockets.listeners[0].clone();
+        scene.0.sockets.listeners = first
             .accepted_by
             .iter()
             .map(|&one| crate::model::Listener { accepted_by: vec![one], ..first.clone() })
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn one_process_has_nobody_to_share_with() {
         let mut scene = scene([70, 10, 10, 10], 6, 20);
-        scene.0.listeners[0].accepted_by.truncate(1);
+        scene.0.sockets.listeners[0].accepted_by.truncate(1);
         scene.judge("imbalance").assert_absent();
     }
 }

@@ -75,7 +75,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         request_seconds(lock_ns),
         factor(others),
     );
-    let endpoints = &basis.snapshot.endpoints;
+    let endpoints = &basis.snapshot.by_endpoint.list;
     if let Some(worst) = endpoints.iter().max_by_key(|endpoint| endpoint.phases.get(Phase::LockWait)) {
         let of_it = ratio(worst.phases.get(Phase::LockWait), lock_ns);
         let whose = format!("; {} of it in {}", percent(of_it), endpoint_name(worst));

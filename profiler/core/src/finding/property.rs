@@ -145,10 +145,10 @@ prop_compose! {
         snapshot.event_loops = event_loops;
         snapshot.slots.configured = configured;
         snapshot.slots.acceptor_linger_ns = acceptor_linger_ns;
-        snapshot.endpoints = endpoints;
+        snapshot.by_endpoint.list = endpoints;
         snapshot.processes = processes;
         snapshot.cgroups = cgroups;
-        snapshot.listeners = listeners;
+        snapshot.sockets.listeners = listeners;
         snapshot.server.worker_class = worker_class;
         snapshot.server.name = server;
         snapshot.session.cpu_count = cpu_count;

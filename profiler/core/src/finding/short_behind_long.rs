@@ -46,7 +46,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let limits = basis.thresholds;
     let all: Vec<Measured<'_>> = basis
         .snapshot
-        .endpoints
+        .by_endpoint
+        .list
         .iter()
         .filter(|endpoint| !endpoint.method.is_empty())
         .filter_map(Measured::of)
@@ -86,7 +87,7 @@ fn times(long: u64, short: u64) -> f64 {
 
 /// Gate: it is known what requests asked for.
 fn require_read(basis: &Basis<'_>) -> Result<(), Undecided> {
-    let unnamed = basis.snapshot.endpoints.iter().filter(|endpoint| endpoint.method.is_empty());
+    let unnamed = basis.snapshot.by_endpoint.list.iter().filter(|endpoint| endpoint.method.is_empty());
     let unnamed = unnamed.fold(0u64, |sum, endpoint| sum.saturating_add(endpoint.count));
     let (unread, limit) = (ratio(unnamed, basis.request_count()), basis.thresholds.unread_max_ratio);
     if unread < limit {
@@ -204,7 +205,7 @@ mod tests {
         let unread = |number: u64| {
             let mut scene =
                 scene(MILLISECOND).endpoint("", number, &[(Phase::Cpu, SECOND)]).requests(60 + number);
-            if let Some(endpoint) = scene.0.endpoints.last_mut() {
+            if let Some(endpoint) = scene.0.by_endpoint.list.last_mut() {
                 endpoint.method.clear();
             }
             scene.judge("short-behind-long")

@@ -49,6 +49,34 @@ pub struct Gil {
 /// Depths distinguished: the last counts all deeper ones.
 pub const DEPTHS: usize = 8;
 
+/// How holders of a lock were asked to give it up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Sleeps that the switch interval ended: the waiter then asks the holder to give the lock up.
+    pub timed_out: u64,
+    /// How often the lock had changed hands was read, so that it is known whether a request was honoured.
+    pub switches_known: bool,
+    /// Requests to give the lock up after which the holder kept it for longer than another switch interval.
+    pub not_honoured: u64,
+    /// For how long it kept it since, in all.
+    pub not_honoured_ns: u64,
+}
+
+/// How waiters for a lock were passed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overtaken {
+    /// Sleeps that a release ended.
+    pub woken: u64,
+    /// Of those: another thread had the lock before the woken one came to it.
+    pub missed: u64,
+    /// Time waited after that.
+    pub missed_ns: u64,
+    /// Waits by how often they were passed over like that; the last counts all deeper ones.
+    pub depths: [u64; DEPTHS],
+    /// The most often that one wait was passed over.
+    pub deepest: u32,
+}
+
 /// What one interpreter lock went through.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lock {
@@ -73,28 +101,14 @@ pub struct Lock {
     pub after_forced: u64,
     /// Waits of threads that had given it up by themselves, for a call that blocks.
     pub after_voluntary: u64,
-    /// Sleeps that the switch interval ended: the waiter then asks the holder to give the lock up.
-    pub timed_out: u64,
-    /// How often the lock had changed hands was read, so that it is known whether a request was honoured.
-    pub switches_known: bool,
-    /// Requests to give the lock up after which the holder kept it for longer than another switch interval.
-    pub not_honoured: u64,
-    /// For how long it kept it since, in all.
-    pub not_honoured_ns: u64,
-    /// Sleeps that a release ended.
-    pub woken: u64,
-    /// Of those: another thread had the lock before the woken one came to it.
-    pub missed: u64,
-    /// Time waited after that.
-    pub missed_ns: u64,
-    /// Waits by how often they were passed over like that; the last counts all deeper ones.
-    pub depths: [u64; DEPTHS],
-    /// The most often that one wait was passed over.
-    pub deepest: u32,
     /// Waits by how many switch intervals they took, in the bands of mod_wsgi-telemetry: below 0.8, to 1.8, to 2.8, to 3.8, more.
     pub cycles: [u64; 5],
     /// Its contention coefficient; `None`: too few waits, or they do not fall as it supposes.
     pub convoy: Option<Convoy>,
+    /// How its holders were asked to give it up.
+    pub asked: Asked,
+    /// How waiters were passed over.
+    pub overtaken: Overtaken,
 }
 
 /// The contention coefficient by mod_wsgi-telemetry's definition.

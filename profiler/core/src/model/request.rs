@@ -11,9 +11,10 @@ use crate::model::trace_context::TraceContext;
 use crate::phase::Phases;
 
 /// How the limits of a message were found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// By RFC 9112, from heads and byte counts.
+    #[default]
     Exact,
     /// From the turns of traffic, because a head could not be read.
     Inferred,
@@ -46,21 +47,9 @@ pub struct Stretch {
     pub end_ns: u64,
 }
 
-/// One request.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Request {
-    /// Dense number, in the order in which requests were first seen.
-    pub id: u64,
-    /// Dense number of its connection.
-    pub connection: u64,
-    /// Position on its connection, from 0.
-    pub index_on_connection: u32,
-    /// Process that served it (wrote its last byte).
-    pub tgid: Tid,
-    /// Thread that served it.
-    pub tid: Tid,
-    /// Dense number of the slot it held (`None`: no thread took it).
-    pub slot: Option<u32>,
+/// The moments of a request, `CLOCK_MONOTONIC`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Times {
     /// Arrival of its first byte.
     pub start_ns: u64,
     /// `start_ns` is the arrival at the socket; otherwise the first sight of the request.
@@ -71,6 +60,11 @@ pub struct Request {
     pub first_write_ns: Option<u64>,
     /// Exit of the last write of its response, or the end of the window while it is open.
     pub end_ns: u64,
+}
+
+/// What a request asked, and how it was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Http {
     /// Method; empty if no head was read.
     pub method: String,
     /// Path without the query; empty if no head was read. Hostile input.
@@ -87,16 +81,20 @@ pub struct Request {
     pub bytes_out: u64,
     /// How its limits were found.
     pub framing: Framing,
-    /// How often it asked back ends and got an answer; on an event loop these are not counted.
-    pub round_trips: RoundTrips,
-    /// Where its time went; adds up to `total_ns`.
-    pub phases: Phases,
-    /// Its stretches on threads, in order (bounded; more than that are joined into the last).
-    pub stretches: Vec<Stretch>,
+}
+
+/// A request's waits for the interpreter lock.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OnGil {
     /// Who had the interpreter lock while it waited for that, longest first; adds up to its phase `gil_wait`.
-    pub gil_holders: Vec<Holder>,
+    pub holders: Vec<Holder>,
     /// Its waits for that one by one; `None`: there were none, or nobody asked (`--stacks`).
-    pub gil_waits: Option<Box<GilWaits>>,
+    pub waits: Option<Box<GilWaits>>,
+}
+
+/// How much of a request was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
     /// Still running when the window ended.
     pub open: bool,
     /// Its beginning was not seen.
@@ -105,16 +103,47 @@ pub struct Request {
     pub lossy: bool,
 }
 
+/// One request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Dense number, in the order in which requests were first seen.
+    pub id: u64,
+    /// Dense number of its connection.
+    pub connection: u64,
+    /// Position on its connection, from 0.
+    pub index_on_connection: u32,
+    /// Process that served it (wrote its last byte).
+    pub tgid: Tid,
+    /// Thread that served it.
+    pub tid: Tid,
+    /// Dense number of the slot it held (`None`: no thread took it).
+    pub slot: Option<u32>,
+    /// When what happened.
+    pub times: Times,
+    /// What was asked and answered.
+    pub http: Http,
+    /// How often it asked back ends and got an answer; on an event loop these are not counted.
+    pub round_trips: RoundTrips,
+    /// Where its time went; adds up to `total_ns`.
+    pub phases: Phases,
+    /// Its stretches on threads, in order (bounded; more than that are joined into the last).
+    pub stretches: Vec<Stretch>,
+    /// Its waits for the interpreter lock.
+    pub gil: OnGil,
+    /// How much of it was seen.
+    pub seen: Seen,
+}
+
 impl Request {
     /// From arrival to the exit of the last write.
     #[must_use]
     pub const fn total_ns(&self) -> u64 {
-        self.end_ns.saturating_sub(self.start_ns)
+        self.times.end_ns.saturating_sub(self.times.start_ns)
     }
 
     /// From the exit of the read that completed the head to the exit of the last write.
     #[must_use]
     pub fn service_ns(&self) -> Option<u64> {
-        self.service_start_ns.map(|start| self.end_ns.saturating_sub(start))
+        self.times.service_start_ns.map(|start| self.times.end_ns.saturating_sub(start))
     }
 }

@@ -3,7 +3,10 @@
 //! In: the machines' state at the end of the stream. Out: the [`Snapshot`].
 
 mod listeners;
-
+use crate::model::{
+    ByEndpoint, Conservation, Coverage, Listener, Losses, Process, Server, Snapshot, Sockets,
+    Thread as ThreadTotal,
+};
 use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
@@ -21,7 +24,6 @@ use crate::machine::world::waiter::Found;
 use crate::model::dropped::{Cause, Counted, Dropped, Example};
 use crate::model::gil::Gil;
 use crate::model::slot::{HeatRow, Slot, Slots};
-use crate::model::{Conservation, Listener, Losses, Process, Server, Snapshot, Thread as ThreadTotal};
 use crate::server::{Observed, Recognised, Role, ServerKind, recognise, slots_of_one_worker};
 use crate::timeline::Entry;
 
@@ -60,34 +62,35 @@ impl Machines {
         let window = (self.window.start_ns, self.window.end_ns);
         let (requests, endpoints) = self.state.product.summary.finish(connections, window);
         let (endpoints, other_endpoints) = endpoints.finish();
-        Snapshot {
+        let coverage = Coverage {
             not_measured: not_measured(
                 self.attached.arrival_measured,
                 gil.not_measured.clone(),
                 has_front_end,
                 is_light,
             ),
+            blind_spots,
+            losses,
+            conservation,
+            overhead: self.readings.overhead,
+        };
+        Snapshot {
             gil,
             session: self.session,
             attached: self.attached,
             window: self.window,
             server,
             requests,
-            endpoints,
-            other_endpoints,
             slots,
             capacity,
             event_loops,
             front_end,
-            listeners,
-            networks: self.listening.queues.networks(),
             dropped,
             processes,
             cgroups: self.readings.cgroups,
-            blind_spots,
-            losses,
-            conservation,
-            overhead: self.readings.overhead,
+            coverage,
+            by_endpoint: ByEndpoint { list: endpoints, others: other_endpoints },
+            sockets: Sockets { listeners, networks: self.listening.queues.networks() },
         }
     }
 
@@ -97,7 +100,7 @@ impl Machines {
         let open = std::mem::take(&mut self.readings.open);
         let slice = |open| {
             let mut slice = slice_of(open, end_ns);
-            slice.holder_tid = self.state.gil.thread(slice.tgid, slice.holder_tid);
+            slice.lock.holder_tid = self.state.gil.thread(slice.tgid, slice.lock.holder_tid);
             slice
         };
         let slices: Vec<_> = open.iter().map(|open| (slice(open), open.enter_ns == 0)).collect();

@@ -191,7 +191,7 @@ mod tests {
     /// Inode, accepted, closed.
     fn told(machines: Machines) -> Vec<(u64, u64, bool)> {
         let snapshot = machines.finish(&mut |_| {});
-        snapshot.listeners.iter().map(|one| (one.seen.inode, one.accepted, one.is_closed)).collect()
+        snapshot.sockets.listeners.iter().map(|one| (one.seen.inode, one.accepted, one.is_closed)).collect()
     }
 
     #[test]
@@ -235,7 +235,7 @@ mod tests {
         let change = Change::Exit { code: 0 };
         machines.state.world.processes.change(&Lifecycle { tgid: 7, tid: 7, comm: String::new(), change });
         let snapshot = machines.finish(&mut |_| {});
-        assert_eq!(snapshot.listeners[0].holders, [1, 8]);
+        assert_eq!(snapshot.sockets.listeners[0].holders, [1, 8]);
     }
 
     #[test]
@@ -262,7 +262,7 @@ mod tests {
         call(&mut machines, Call::Listen { fd: 5, backlog: 9 }, 0);
         let snapshot = machines.finish(&mut |_| {});
         let told: Vec<_> =
-            snapshot.listeners.iter().map(|one| (one.seen.address.as_str(), one.accepted)).collect();
+            snapshot.sockets.listeners.iter().map(|one| (one.seen.address.as_str(), one.accepted)).collect();
         assert_eq!(told, [("", 0), ("(not known)", 3)]);
     }
 

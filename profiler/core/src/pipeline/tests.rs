@@ -182,7 +182,7 @@ fn run(scripts: Vec<Script>, end_us: u64) -> Outcome {
     for request in &requests {
         assert_eq!(request.phases.total_ns(), request.total_ns(), "{request:?}");
     }
-    assert_eq!(snapshot.conservation.requests_broken, 0);
+    assert_eq!(snapshot.coverage.conservation.requests_broken, 0);
     for slot in &snapshot.slots.observed {
         assert!(slot.busy_ns() <= slot.length_ns(), "{slot:?}");
     }
@@ -216,7 +216,10 @@ fn a_sync_request_is_accounted_from_its_arrival_to_its_last_write() {
     let outcome = run(vec![script], 3000);
     let request = &outcome.requests[0];
     assert_eq!(outcome.requests.len(), 1);
-    assert_eq!((request.method.as_str(), request.path.as_str(), request.status), ("GET", "/a", 200));
+    assert_eq!(
+        (request.http.method.as_str(), request.http.path.as_str(), request.http.status),
+        ("GET", "/a", 200)
+    );
     assert_eq!(request.total_ns() / US, 3 + 20 + 5 + 100 + 51 + 10 + 10);
     assert_eq!(us(request, Phase::AcceptQueue), 3);
     assert_eq!(us(request, Phase::Cpu), 131);
@@ -349,7 +352,7 @@ fn a_body_that_trickles_in_is_charged_to_the_client() {
     assert_eq!(us(request, Phase::ClientReadStall), 3_000_000);
     assert_eq!(us(request, Phase::ClientWriteStall), 200_000);
     assert_eq!(us(request, Phase::ReadBody), 6);
-    assert_eq!(request.bytes_in, head.len() as u64 + 3000);
+    assert_eq!(request.http.bytes_in, head.len() as u64 + 3000);
     let slots = &outcome.snapshot.slots;
     assert_eq!(slots.held_ns(Holding::ClientReadStall) / US, 3_000_000);
     assert_eq!(slots.held_ns(Holding::ClientWriteStall) / US, 200_000);
@@ -394,7 +397,7 @@ fn three_pipelined_requests_are_three_requests_and_the_later_ones_waited() {
     assert_eq!(third.total_ns() / US, 5 + 330);
     assert_eq!(us(third, Phase::PoolWait), 5 + 220);
     assert_eq!(us(third, Phase::Cpu), 100);
-    assert!(outcome.requests.iter().all(|request| request.framing == Framing::Exact));
+    assert!(outcome.requests.iter().all(|request| request.http.framing == Framing::Exact));
 }
 
 #[test]
@@ -412,7 +415,7 @@ fn a_chunked_response_ends_at_its_last_write_whatever_comes_after() {
         .job_wait((0, 0, 5000));
     let outcome = run(vec![script], 9000);
     assert_eq!(outcome.requests.len(), 1);
-    assert!(!outcome.requests[0].open);
+    assert!(!outcome.requests[0].seen.open);
     assert_eq!(outcome.requests[0].total_ns() / US, 35);
 }
 
@@ -429,8 +432,8 @@ fn a_request_whose_close_was_lost_ends_where_its_descriptor_serves_another_conne
     script = script.write(9, 5, (5, 0, 0)).select((0, 0, 10));
     let outcome = run(vec![script], 1000);
     assert_eq!(outcome.requests.len(), 2);
-    let lost = outcome.requests.iter().find(|request| request.status == 0).expect("the first");
-    assert!(!lost.open && lost.end_ns <= taken_ns, "{lost:?}");
+    let lost = outcome.requests.iter().find(|request| request.http.status == 0).expect("the first");
+    assert!(!lost.seen.open && lost.times.end_ns <= taken_ns, "{lost:?}");
     assert_eq!(outcome.snapshot.requests.open, 0);
 }
 
@@ -456,7 +459,7 @@ fn a_request_in_flight_at_the_end_is_open_and_adds_up() {
         .push(Event { time_ns: START + 1000 * US, body: Body::Fact(Box::new(Fact::OpenSlice(open))) });
     let outcome = run(vec![script], 1000);
     let request = &outcome.requests[0];
-    assert!(request.open);
+    assert!(request.seen.open);
     assert_eq!(us(request, Phase::Sleep), 885);
     assert_eq!(us(request, Phase::Cpu), 100);
     assert_eq!(outcome.snapshot.requests.open, 1);
@@ -487,7 +490,7 @@ fn a_call_that_was_entered_after_the_end_of_the_window_is_no_part_of_it() {
             .push(Event { time_ns: START + 1000 * US, body: Body::Fact(Box::new(Fact::OpenSlice(open))) });
         let outcome = run(vec![script], 1000);
         let request = &outcome.requests[0];
-        assert_eq!(request.end_ns, START + 1000 * US, "entered at {enter_us}");
+        assert_eq!(request.times.end_ns, START + 1000 * US, "entered at {enter_us}");
         assert_eq!(us(request, Phase::Cpu), enter_us.min(1000) - 15, "entered at {enter_us}");
         assert_eq!(us(request, Phase::Sleep), 1000_u64.saturating_sub(enter_us));
         assert_eq!(outcome.snapshot.slots.busy_ns() / US, 990);
@@ -505,8 +508,8 @@ fn a_lost_slice_leaves_a_hole_that_is_shown_as_unexplained() {
     let outcome = run(vec![script], 1000);
     let request = &outcome.requests[0];
     assert_eq!(us(request, Phase::Unexplained), 700);
-    assert!(request.lossy);
-    assert_eq!(outcome.snapshot.losses.sequence_holes, 1);
+    assert!(request.seen.lossy);
+    assert_eq!(outcome.snapshot.coverage.losses.sequence_holes, 1);
 }
 
 #[test]
@@ -515,7 +518,7 @@ fn a_wake_up_that_was_missed_is_a_doubt_and_no_loss() {
     let lost = vec![("wake_missed".to_owned(), 3)];
     let counters = Fact::Counters(Counters { lost, ..Counters::default() });
     script.events.push(Event { time_ns: script.now_ns, body: Body::Fact(Box::new(counters)) });
-    let losses = run(vec![script], 10).snapshot.losses;
+    let losses = run(vec![script], 10).snapshot.coverage.losses;
     assert_eq!(losses.undecided_waits, 3);
     assert!(!losses.any());
 }
@@ -524,9 +527,9 @@ fn a_wake_up_that_was_missed_is_a_doubt_and_no_loss() {
 fn calls_on_descriptors_from_nowhere_are_a_blind_spot() {
     let read = Call::Read { fd: 40, asked_bytes: 10, arrival_ns: 0 };
     let outcome = run(vec![Script::new(1).call(read, 10, (1, 0, 0), 0)], 10);
-    assert_eq!(outcome.snapshot.blind_spots.len(), 1);
+    assert_eq!(outcome.snapshot.coverage.blind_spots.len(), 1);
     let known = Script::new(1).call(Call::Make { class: DescriptorClass::File }, 40, (1, 0, 0), 0);
-    assert!(run(vec![known.call(read, 10, (1, 0, 0), 0)], 10).snapshot.blind_spots.is_empty());
+    assert!(run(vec![known.call(read, 10, (1, 0, 0), 0)], 10).snapshot.coverage.blind_spots.is_empty());
 }
 
 #[test]
@@ -535,8 +538,10 @@ fn io_uring_is_reported_as_a_blind_spot() {
     if let Some(Body::Slice(slice)) = script.events.last_mut().map(|event| &mut event.body) {
         slice.system_call = profiler_common::system_call::IO_URING_SETUP;
     }
-    assert_eq!(run(vec![script], 10).snapshot.blind_spots.len(), 1);
-    assert!(run(vec![Script::new(1).cpu(1).job_wait((1, 0, 0))], 10).snapshot.blind_spots.is_empty());
+    assert_eq!(run(vec![script], 10).snapshot.coverage.blind_spots.len(), 1);
+    assert!(
+        run(vec![Script::new(1).cpu(1).job_wait((1, 0, 0))], 10).snapshot.coverage.blind_spots.is_empty()
+    );
 }
 
 fn any_call() -> impl Strategy<Value = (Call, i64)> {
@@ -595,6 +600,6 @@ proptest! {
             scripts.push(script);
         }
         let outcome = run(scripts, 20_000);
-        prop_assert_eq!(outcome.snapshot.conservation.slices_broken, 0);
+        prop_assert_eq!(outcome.snapshot.coverage.conservation.slices_broken, 0);
     }
 }

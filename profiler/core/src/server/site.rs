@@ -27,14 +27,14 @@ impl Site {
         let serves = |listener: &&Listener| {
             workers.is_empty() || listener.holders.iter().any(|tgid| workers.contains(tgid))
         };
-        let open = snapshot.listeners.iter().filter(|listener| !listener.is_closed);
+        let open = snapshot.sockets.listeners.iter().filter(|listener| !listener.is_closed);
         let open: Vec<&Listener> = open.filter(serves).collect();
         let is_own_tcp = |listener: &&Listener| {
             matches!(listener.seen.family.as_str(), "tcp" | "tcp6") && listener.foreign.is_empty()
         };
         Self {
             own_tcp: !open.is_empty() && open.iter().all(is_own_tcp),
-            somaxconn: snapshot.networks.iter().filter_map(|network| network.somaxconn).min(),
+            somaxconn: snapshot.sockets.networks.iter().filter_map(|network| network.somaxconn).min(),
             workers: workers.len() as u64,
         }
     }
@@ -44,6 +44,7 @@ impl Site {
 mod tests {
     use super::*;
     use crate::fact::ListenerSeen;
+    use crate::model::Sockets;
 
     fn with(sockets: &[(&str, bool)]) -> Site {
         let listener = |(family, passed): &(&str, bool)| Listener {
@@ -51,7 +52,10 @@ mod tests {
             foreign: if *passed { vec![(1, "systemd".to_owned())] } else { Vec::new() },
             ..Listener::default()
         };
-        Site::of(&Snapshot { listeners: sockets.iter().map(listener).collect(), ..Snapshot::default() })
+        Site::of(&Snapshot {
+            sockets: Sockets { listeners: sockets.iter().map(listener).collect(), ..Sockets::default() },
+            ..Snapshot::default()
+        })
     }
 
     #[test]
@@ -73,7 +77,10 @@ mod tests {
         };
         let site = Site::of(&Snapshot {
             processes: vec![process(1, "master"), process(2, "worker")],
-            listeners: vec![listener("tcp", &[1, 2]), listener("unix", &[1])],
+            sockets: Sockets {
+                listeners: vec![listener("tcp", &[1, 2]), listener("unix", &[1])],
+                ..Sockets::default()
+            },
             ..Snapshot::default()
         });
         assert!(site.own_tcp);

@@ -27,13 +27,13 @@ pub(super) fn listeners(html: &mut Html, snapshot: &Snapshot) {
         Column::Number("failed"),
     ];
     html.section("listeners", "Listeners", "");
-    if snapshot.listeners.is_empty() {
+    if snapshot.sockets.listeners.is_empty() {
         html.raw("<p>").text(&summary::none_seen(snapshot, "listening socket")).raw("</p>");
         html.end_section();
         return;
     }
     table::begin(html, "Listening sockets", &COLUMNS, true);
-    for (place, listener) in snapshot.listeners.iter().enumerate() {
+    for (place, listener) in snapshot.sockets.listeners.iter().enumerate() {
         let at = |key: &str| format!("/listeners/{place}/{key}");
         let backlog = Some(u64::from(listener.seen.backlog)).filter(|backlog| *backlog > 0);
         let holders = u64::try_from(listener.holders.len()).unwrap_or(u64::MAX);
@@ -47,11 +47,11 @@ pub(super) fn listeners(html: &mut Html, snapshot: &Snapshot) {
         html.end_row();
     }
     table::end(html);
-    if snapshot.listeners.iter().any(|listener| listener.accepted > 0) {
-        arrivals(html, &snapshot.listeners);
+    if snapshot.sockets.listeners.iter().any(|listener| listener.accepted > 0) {
+        arrivals(html, &snapshot.sockets.listeners);
     }
     queues::table(html, snapshot);
-    super::woken::table(html, &snapshot.listeners);
+    super::woken::table(html, &snapshot.sockets.listeners);
     html.end_section();
 }
 

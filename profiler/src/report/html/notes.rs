@@ -16,9 +16,9 @@ pub(super) fn unseen(html: &mut Html, snapshot: &Snapshot) {
 }
 
 pub(super) fn losses(html: &mut Html, snapshot: &Snapshot) {
-    let complete = !snapshot.losses.any();
+    let complete = !snapshot.coverage.losses.any();
     html.section("losses", "Losses", if complete { "" } else { "This report is incomplete." });
-    html.entries(&losses::lost(&snapshot.losses));
+    html.entries(&losses::lost(&snapshot.coverage.losses));
     if complete {
         html.raw("<p>Nothing was lost.</p>");
     }
@@ -28,7 +28,7 @@ pub(super) fn losses(html: &mut Html, snapshot: &Snapshot) {
 
 pub(super) fn cost(html: &mut Html, snapshot: &Snapshot) {
     html.section("cost", "Own cost", "");
-    match (&snapshot.overhead, summary::cost(snapshot)) {
+    match (&snapshot.coverage.overhead, summary::cost(snapshot)) {
         (Some(overhead), Some(cost)) => {
             let of_one_cpu = summary::ratio(cost.total_ns, snapshot.window.length_ns());
             let shown = unit::duration(cost.total_ns, Charset::Unicode);

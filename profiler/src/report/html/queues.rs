@@ -21,11 +21,11 @@ pub(super) fn table(html: &mut Html, snapshot: &Snapshot) {
         Column::Number("full"),
         Column::Number("refused"),
     ];
-    if snapshot.listeners.iter().all(|listener| listener.queue.is_none()) {
+    if snapshot.sockets.listeners.iter().all(|listener| listener.queue.is_none()) {
         return;
     }
     table::begin(html, "Accept queues: connections that wait for accept", &COLUMNS, false);
-    for (place, listener) in snapshot.listeners.iter().enumerate() {
+    for (place, listener) in snapshot.sockets.listeners.iter().enumerate() {
         let Some(queue) = &listener.queue else { continue };
         let at = |key: &str| format!("/listeners/{place}/queue/{key}");
         let number = |html: &mut Html, key: &str, value: u32| {

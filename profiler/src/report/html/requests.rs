@@ -73,14 +73,14 @@ pub(super) fn endpoints(html: &mut Html, snapshot: &Snapshot) {
     ];
     let ordered = summary::endpoints_by_time(snapshot);
     html.section("endpoints", "Endpoints", &format!("{} by time", ordered.len()));
-    if ordered.is_empty() && snapshot.other_endpoints.is_none() {
+    if ordered.is_empty() && snapshot.by_endpoint.others.is_none() {
         html.raw("<p>None: no request was seen.</p>");
         html.end_section();
         return;
     }
     let whole_ns = snapshot.requests.phases.total_ns();
     let listed = ordered.into_iter().map(|endpoint| (endpoint, names::name(snapshot, endpoint)));
-    let other = snapshot.other_endpoints.iter().map(|endpoint| (endpoint, "other".to_owned()));
+    let other = snapshot.by_endpoint.others.iter().map(|endpoint| (endpoint, "other".to_owned()));
     let all: Vec<(&Endpoint, String)> = listed.chain(other).collect();
     table::begin(html, "Endpoints by the time spent in them", &COLUMNS, true);
     for (place, (endpoint, name)) in all.iter().enumerate() {
@@ -142,16 +142,20 @@ fn one(html: &mut Html, place: usize, request: &Request, window_start_ns: u64) {
     html.raw("<details").attribute("id", &format!("request-{}", request.id)).raw("><summary><b>#");
     html.figure(&at("id"), request.id, &request.id.to_string()).raw("</b> <b>");
     html.figure(&at("total_ns"), request.total_ns(), &shown(request.total_ns())).raw("</b> ");
-    html.text(&slowest::name(request)).raw(" ").text(&names::status(request.status));
+    html.text(&slowest::name(request)).raw(" ").text(&names::status(request.http.status));
     html.raw(" <span class=\"mostly\">").text(&words::mostly(&request.phases)).raw("</span>");
     phases::bar(html, &request.phases);
     html.raw("</summary>");
-    let began = request.start_ns.checked_sub(window_start_ns).map_or("before the window".to_owned(), shown);
+    let began =
+        request.times.start_ns.checked_sub(window_start_ns).map_or("before the window".to_owned(), shown);
     let mut entries = vec![
         ("at", began),
         ("served by", format!("pid {}, thread {}", request.tgid, request.tid)),
         ("connection", format!("{}, request {} on it", request.connection, request.index_on_connection + 1)),
-        ("bytes", format!("{} in, {} out", unit::bytes(request.bytes_in), unit::bytes(request.bytes_out))),
+        (
+            "bytes",
+            format!("{} in, {} out", unit::bytes(request.http.bytes_in), unit::bytes(request.http.bytes_out)),
+        ),
     ];
     if let Some(service_ns) = request.service_ns() {
         entries.push(("service", shown(service_ns)));
@@ -163,9 +167,9 @@ fn one(html: &mut Html, place: usize, request: &Request, window_start_ns: u64) {
         entries.push(("GIL wait", text));
     }
     for (applies, doubt) in [
-        (request.open, "still open at the end of the window"),
-        (request.truncated, "its beginning was not seen"),
-        (request.lossy, "records of its thread were lost meanwhile"),
+        (request.seen.open, "still open at the end of the window"),
+        (request.seen.truncated, "its beginning was not seen"),
+        (request.seen.lossy, "records of its thread were lost meanwhile"),
     ] {
         if applies {
             entries.push(("note", doubt.to_owned()));

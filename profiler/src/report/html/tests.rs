@@ -90,9 +90,9 @@ fn hostile(text: &str) -> (Snapshot, Vec<Finding>) {
     let (mut snapshot, mut findings) = fixture::healthy();
     let word = || text.to_owned();
     for request in &mut snapshot.requests.slowest {
-        (request.method, request.path) = (word(), word());
+        (request.http.method, request.http.path) = (word(), word());
     }
-    for endpoint in &mut snapshot.endpoints {
+    for endpoint in &mut snapshot.by_endpoint.list {
         (endpoint.method, endpoint.path_shape) = (word(), word());
     }
     for process in &mut snapshot.processes {
@@ -107,14 +107,14 @@ fn hostile(text: &str) -> (Snapshot, Vec<Finding>) {
         edge.waiter = Party::Endpoint(word());
         edge.holder = Party::Thread { tgid: 1, tid: 1, comm: word() };
     }
-    snapshot.listeners.iter_mut().for_each(|listener| listener.seen.address = word());
+    snapshot.sockets.listeners.iter_mut().for_each(|listener| listener.seen.address = word());
     snapshot.cgroups.iter_mut().for_each(|cgroup| cgroup.last.cgroup = word());
     snapshot.server.settings.iter_mut().for_each(|setting| setting.value = word());
     (snapshot.server.name, snapshot.server.version) = (word(), Some(word()));
     (snapshot.session.host_name, snapshot.session.kernel_release) = (word(), word());
-    snapshot.blind_spots.push(word());
-    snapshot.losses.impossible.push((word(), 1));
-    snapshot.not_measured.iter_mut().for_each(|(_, reason)| *reason = word());
+    snapshot.coverage.blind_spots.push(word());
+    snapshot.coverage.losses.impossible.push((word(), 1));
+    snapshot.coverage.not_measured.iter_mut().for_each(|(_, reason)| *reason = word());
     for finding in &mut findings {
         (finding.sentence, finding.advice) = (word(), word());
     }

@@ -51,18 +51,19 @@ struct Kept {
 impl Kept {
     fn new(request: &Request) -> Self {
         let on_thread = request.stretches.first().map(|stretch| stretch.start_ns);
-        let wait_ns =
-            on_thread.or(request.service_start_ns).map_or(0, |ns| ns.saturating_sub(request.start_ns));
-        let flags = [request.open, request.truncated, request.lossy];
+        let wait_ns = on_thread
+            .or(request.times.service_start_ns)
+            .map_or(0, |ns| ns.saturating_sub(request.times.start_ns));
+        let flags = [request.seen.open, request.seen.truncated, request.seen.lossy];
         Self {
             id: request.id,
             slot: request.slot,
             place: (request.tgid, request.tid),
-            start_ns: request.start_ns,
+            start_ns: request.times.start_ns,
             total_ns: request.total_ns(),
             wait_ns: wait_ns.min(request.total_ns()),
             name: escape::line(&slowest::name(request), LONGEST_NAME, Charset::Unicode),
-            status: request.status,
+            status: request.http.status,
             flags: flags.into_iter().rev().fold(0, |flags, flag| flags << 1 | u8::from(flag)),
             phases: request.phases,
         }

@@ -132,8 +132,8 @@ impl<'a> Target<'a> {
                 settings: settings.collect(),
             },
             cgroups: cgroups.collect(),
-            blind_spots: &snapshot.blind_spots,
-            networks: snapshot.networks.iter().map(Network::new).collect(),
+            blind_spots: &snapshot.coverage.blind_spots,
+            networks: snapshot.sockets.networks.iter().map(Network::new).collect(),
         }
     }
 }

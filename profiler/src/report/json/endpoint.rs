@@ -34,7 +34,7 @@ pub(super) fn list(snapshot: &Snapshot) -> Vec<Endpoint<'_>> {
     let unmeasured = Unmeasured::of_snapshot(snapshot);
     let window_ns = snapshot.window.length_ns();
     let listed = summary::endpoints_by_time(snapshot).into_iter().map(|endpoint| (endpoint, false));
-    let other = snapshot.other_endpoints.iter().map(|endpoint| (endpoint, true));
+    let other = snapshot.by_endpoint.others.iter().map(|endpoint| (endpoint, true));
     listed.chain(other).map(|(endpoint, other)| view(endpoint, other, window_ns, unmeasured)).collect()
 }
 

@@ -51,8 +51,8 @@ fn named(counts: &[(String, u64)]) -> Vec<Named<'_>> {
 
 impl<'a> Losses<'a> {
     pub(super) fn new(snapshot: &'a Snapshot) -> Self {
-        let losses = &snapshot.losses;
-        let laws = &snapshot.conservation;
+        let losses = &snapshot.coverage.losses;
+        let laws = &snapshot.coverage.conservation;
         Self {
             complete: !losses.any(),
             kernel_lost: named(&losses.kernel.lost),

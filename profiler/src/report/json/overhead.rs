@@ -28,7 +28,7 @@ pub(super) enum Overhead {
 
 impl Overhead {
     pub(super) fn new(snapshot: &Snapshot) -> Self {
-        let (Some(overhead), Some(cost)) = (&snapshot.overhead, summary::cost(snapshot)) else {
+        let (Some(overhead), Some(cost)) = (&snapshot.coverage.overhead, summary::cost(snapshot)) else {
             return Self::NotMeasured { not_measured: summary::OVERHEAD_NOT_MEASURED };
         };
         Self::Measured {

@@ -58,7 +58,7 @@ impl Unmeasured {
     }
 
     pub(crate) fn of_snapshot(snapshot: &Snapshot) -> Self {
-        Self::of(snapshot.not_measured.iter().map(|(phase, _)| *phase))
+        Self::of(snapshot.coverage.not_measured.iter().map(|(phase, _)| *phase))
     }
 
     fn holds(self, phase: Phase) -> bool {

@@ -85,7 +85,7 @@ fn odd_values_fit_the_schema_too() {
     let (mut snapshot, mut findings) = fixture::exhausted();
     snapshot.processes[1].exit_code = Some(9);
     snapshot.processes[2].exit_code = Some(3 << 8);
-    snapshot.other_endpoints = Some(snapshot.endpoints[0].clone());
+    snapshot.by_endpoint.others = Some(snapshot.by_endpoint.list[0].clone());
     snapshot.window.end_reason = None;
     snapshot.session.wall_clock_offset_ns = i64::MIN;
     snapshot.requests.by_status.push((0, 1));
@@ -198,7 +198,7 @@ fn the_order_in_which_findings_and_endpoints_come_does_not_matter() {
     let before = render(&snapshot, &findings).unwrap();
     // Equals keep the order of the catalogue: only what differs is moved.
     findings.rotate_left(2);
-    snapshot.endpoints.reverse();
+    snapshot.by_endpoint.list.reverse();
     snapshot.requests.slowest.reverse();
     snapshot.requests.by_status.reverse();
     assert_eq!(render(&snapshot, &findings).unwrap(), before);
@@ -289,7 +289,7 @@ fn ratios_are_rounded_and_never_minus_zero() {
 #[test]
 fn a_line_of_ndjson_is_a_request_of_the_schema() {
     let (snapshot, _) = fixture::exhausted();
-    let unmeasured = snapshot.not_measured.iter().map(|(phase, _)| *phase);
+    let unmeasured = snapshot.coverage.not_measured.iter().map(|(phase, _)| *phase);
     let mut sink = NdjsonSink::new(Vec::new(), unmeasured);
     sink.push(&Entry::Process { tgid: 1, name: "passed over".to_owned() }).unwrap();
     for request in &snapshot.requests.slowest {
@@ -340,7 +340,7 @@ fn a_hostile_path_stays_on_its_line_and_keeps_its_value() {
     let (mut snapshot, _) = fixture::exhausted();
     let hostile = "/a\n{\"id\":1}\u{1b}[2J\u{9b}1m\u{202e}\u{2028}\"";
     let mut request = snapshot.requests.slowest.remove(0);
-    request.path = hostile.to_owned();
+    request.http.path = hostile.to_owned();
     let mut sink = NdjsonSink::new(Vec::new(), []);
     sink.push(&Entry::Request(Box::new(request))).unwrap();
     let text = String::from_utf8(sink.into_inner()).unwrap();

@@ -24,7 +24,7 @@ pub(super) fn lines(
         endpoint.method == key.method && endpoint.path_shape == key.shape && endpoint.status == key.status
     };
     let mut lines = vec![facts::title(shown, look, paint, width)];
-    let found = snapshot.endpoints.iter().chain(&snapshot.other_endpoints).find(is_it);
+    let found = snapshot.by_endpoint.list.iter().chain(&snapshot.by_endpoint.others).find(is_it);
     let name = match found {
         Some(endpoint) => endpoints::name(snapshot, endpoint),
         None => format!("{} {}", key.method, key.shape),

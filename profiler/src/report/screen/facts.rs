@@ -75,7 +75,7 @@ fn state(shown: &Shown, look: &Look, paint: Paint) -> Line<'static> {
 pub(super) fn incomplete(shown: &Shown, paint: Paint, width: usize) -> Option<Line<'static>> {
     // While a recording plays, its end is only not there yet.
     let playing = matches!(shown.source, Source::Recording { ended: false, .. });
-    let mut losses = shown.snapshot.losses.clone();
+    let mut losses = shown.snapshot.coverage.losses.clone();
     losses.recording_truncated &= !playing && matches!(shown.source, Source::Recording { .. });
     if !losses.any() {
         return None;
@@ -192,7 +192,7 @@ const fn whole(value: f64) -> u64 {
 
 /// Listeners: woken per connection, waits for accept; at most `rows` lines.
 pub(super) fn listeners(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec<Line<'static>> {
-    let mut listeners: Vec<&Listener> = shown.snapshot.listeners.iter().collect();
+    let mut listeners: Vec<&Listener> = shown.snapshot.sockets.listeners.iter().collect();
     listeners.sort_by_key(|listener| std::cmp::Reverse(listener.accepted));
     let mut lines = Vec::new();
     for (index, listener) in listeners.iter().take(rows.max(1)).enumerate() {
@@ -287,14 +287,15 @@ pub(super) fn clients(shown: &Shown, paint: Paint) -> Line<'static> {
 pub(super) fn trust(shown: &Shown, paint: Paint) -> Line<'static> {
     let snapshot = &shown.snapshot;
     let mut line = labelled(paint, "trust");
-    let losses = &snapshot.losses;
+    let losses = &snapshot.coverage.losses;
     let lost = losses::lost_records(losses);
     let (role, text) = match lost {
         0 => (Role::Good, "nothing lost".to_owned()),
         lost => (Role::Bad, format!("{} lost", unit::counted(lost, "record"))),
     };
     line.push_span(paint.span(role, &text));
-    let broken = snapshot.conservation.slices_broken + snapshot.conservation.requests_broken;
+    let broken =
+        snapshot.coverage.conservation.slices_broken + snapshot.coverage.conservation.requests_broken;
     let sums = match broken {
         0 => "all sums hold".to_owned(),
         broken => format!("{} sums broken", unit::count(broken)),

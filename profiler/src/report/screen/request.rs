@@ -30,16 +30,17 @@ pub(super) fn lines(
     let request = &kept.request;
     let time = |duration_ns| unit::duration(duration_ns, paint.charset);
     let mut top = vec![facts::title(shown, look, paint, width)];
-    let name = format!("#{} {}  {}", request.id, slowest::name(request), endpoints::status(request.status));
+    let name =
+        format!("#{} {}  {}", request.id, slowest::name(request), endpoints::status(request.http.status));
     top.push(Line::from(Span::styled(paint.quote(&name, width), paint.style(Role::Strong))));
     let mut text = format!("{} in all", time(request.total_ns()));
     if let Some(service_ns) = request.service_ns() {
         text.push_str(&format!(", {} from its head to its last byte", time(service_ns)));
     }
-    let (bytes_in, bytes_out) = (unit::bytes(request.bytes_in), unit::bytes(request.bytes_out));
+    let (bytes_in, bytes_out) = (unit::bytes(request.http.bytes_in), unit::bytes(request.http.bytes_out));
     text.push_str(&format!("{}pid {}, {bytes_in} in, {bytes_out} out", paint.dot(), request.tgid));
     top.push(paint.line(Role::Plain, &text));
-    if let Some(before_ns) = request.request_start.before_ns() {
+    if let Some(before_ns) = request.http.request_start.before_ns() {
         let text = format!("{} before that from its X-Request-Start on", time(before_ns));
         top.push(paint.line(Role::Plain, &text));
     }
@@ -55,13 +56,13 @@ pub(super) fn lines(
         body.extend(paragraph(paint, ("", Role::Plain), (&text, Role::Plain), width, MAX_LINES));
     }
     for (applies, doubt) in [
-        (request.open, "Still open."),
-        (request.truncated, "Its beginning was not seen."),
+        (request.seen.open, "Still open."),
+        (request.seen.truncated, "Its beginning was not seen."),
         (
-            !request.start_is_arrival && !request.truncated,
+            !request.times.start_is_arrival && !request.seen.truncated,
             "Its arrival was not seen: it begins at first sight.",
         ),
-        (request.lossy, "Records of its thread were lost meanwhile: that part is unexplained."),
+        (request.seen.lossy, "Records of its thread were lost meanwhile: that part is unexplained."),
         (kept.thinned, "Its later calls are not drawn: it made too many."),
     ] {
         if applies {
@@ -103,7 +104,7 @@ fn timeline(kept: &Kept, paint: Paint, width: usize) -> Vec<Line<'static>> {
     for tid in threads.iter().take(MAX_THREADS) {
         let mut line = Line::from(paint.span(Role::Quiet, &format!("{:<LABEL$}", format!("thread {tid}"))));
         let parts: Vec<Part> = kept.parts.iter().copied().filter(|part| part.tid == *tid).collect();
-        for sign in cells(&parts, (request.start_ns, request.end_ns), room) {
+        for sign in cells(&parts, (request.times.start_ns, request.times.end_ns), room) {
             match sign {
                 Some(sign) => {
                     if !seen.contains(&sign) {
@@ -136,7 +137,7 @@ fn timeline(kept: &Kept, paint: Paint, width: usize) -> Vec<Line<'static>> {
 /// What the request waited for before a thread took it.
 fn waiting(kept: &Kept, paint: Paint, room: usize, seen: &mut Vec<Sign>) -> Option<Line<'static>> {
     let request = &kept.request;
-    let taken_ns = request.stretches.first()?.start_ns.saturating_sub(request.start_ns);
+    let taken_ns = request.stretches.first()?.start_ns.saturating_sub(request.times.start_ns);
     // In the order in which they follow one another.
     let phases = [Phase::AcceptQueue, Phase::LoopWait, Phase::PoolWait];
     let mut line = Line::from(paint.span(Role::Quiet, &format!("{:<LABEL$}", "before a thread")));

@@ -159,7 +159,7 @@ fn endpoint_rows(shown: &Shown, look: &Look, paint: Paint, narrow: bool) -> Vec<
             role: if endpoint.status >= 500 { Role::Bad } else { Role::Plain },
         }
     };
-    ordered.into_iter().chain(snapshot.other_endpoints.as_ref()).map(row).collect()
+    ordered.into_iter().chain(snapshot.by_endpoint.others.as_ref()).map(row).collect()
 }
 
 fn request_rows(
@@ -170,18 +170,20 @@ fn request_rows(
 ) -> Vec<Row> {
     let belongs = |kept: &&Kept| {
         of.is_none_or(|key| {
-            key.shape == kept.shape && key.method == kept.request.method && key.status == kept.request.status
+            key.shape == kept.shape
+                && key.method == kept.request.http.method
+                && key.status == kept.request.http.status
         })
     };
     let mut kept: Vec<&Kept> = shown.kept.iter().map(AsRef::as_ref).filter(belongs).collect();
     match look.order_of(ListKind::Requests) {
-        "ended" => kept.sort_by_key(|kept| Reverse((kept.request.end_ns, kept.request.id))),
+        "ended" => kept.sort_by_key(|kept| Reverse((kept.request.times.end_ns, kept.request.id))),
         _ => kept.sort_by_key(|kept| (Reverse(kept.request.total_ns()), kept.request.id)),
     }
     let row = |kept: &Kept| {
         let request = &kept.request;
-        let ago_ns = shown.now.at_ns.saturating_sub(request.end_ns);
-        let ended = if request.open { "open".to_owned() } else { ago(ago_ns) };
+        let ago_ns = shown.now.at_ns.saturating_sub(request.times.end_ns);
+        let ended = if request.seen.open { "open".to_owned() } else { ago(ago_ns) };
         Row {
             key: Key::Request(request.id),
             cells: vec![
@@ -189,10 +191,10 @@ fn request_rows(
                 unit::duration(request.total_ns(), paint.charset),
                 ended,
                 slowest::name(request),
-                endpoints::status(request.status),
+                endpoints::status(request.http.status),
                 mostly(&request.phases, narrow),
             ],
-            role: if request.status >= 500 { Role::Bad } else { Role::Plain },
+            role: if request.http.status >= 500 { Role::Bad } else { Role::Plain },
         }
     };
     kept.into_iter().map(row).collect()
@@ -342,7 +344,7 @@ fn listener_rows(shown: &Shown, paint: Paint) -> Vec<Row> {
             role: Role::Plain,
         }
     };
-    shown.snapshot.listeners.iter().enumerate().map(row).collect()
+    shown.snapshot.sockets.listeners.iter().enumerate().map(row).collect()
 }
 
 fn finding_rows(shown: &Shown) -> Vec<Row> {

@@ -56,13 +56,13 @@ fn moment((snapshot, findings): (Snapshot, Vec<Finding>)) -> Shown {
     };
     let waiting = RequestNow { id: 901, tid: None, ..request.clone() };
     let kept = snapshot.requests.slowest.iter().map(|request| {
-        let half_ns = request.start_ns + request.total_ns() / 2;
+        let half_ns = request.times.start_ns + request.total_ns() / 2;
         let part = |start_ns, end_ns, state| Part { tid: request.tid, start_ns, end_ns, state };
         let parts = vec![
-            part(request.start_ns, half_ns, ThreadState::Running),
-            part(half_ns, request.end_ns, ThreadState::BackendWait),
+            part(request.times.start_ns, half_ns, ThreadState::Running),
+            part(half_ns, request.times.end_ns, ThreadState::BackendWait),
         ];
-        Arc::new(Kept { request: request.clone(), shape: request.path.clone(), parts, thinned: true })
+        Arc::new(Kept { request: request.clone(), shape: request.http.path.clone(), parts, thinned: true })
     });
     Shown {
         kept: kept.collect(),
@@ -103,7 +103,7 @@ fn places(shown: &Shown) -> Vec<Look> {
         look.turn_to(list);
         looks.push(look);
     }
-    let endpoint = &shown.snapshot.endpoints.first().cloned().unwrap_or_default();
+    let endpoint = &shown.snapshot.by_endpoint.list.first().cloned().unwrap_or_default();
     let key = EndpointKey {
         method: endpoint.method.clone(),
         shape: endpoint.path_shape.clone(),
@@ -171,7 +171,7 @@ fn a_request_with_a_front_end_s_stamp_says_how_long_it_was_on_its_way() {
     let shown = moment(fixture::exhausted());
     let of = |request_start| {
         let mut kept = Kept::clone(&shown.kept[0]);
-        kept.request.request_start = request_start;
+        kept.request.http.request_start = request_start;
         let mut look = Look::default();
         look.enter(Place::Request(Arc::new(kept)));
         text(&shown, &look, PLAIN, (80, 24))
@@ -184,7 +184,7 @@ fn a_request_with_a_front_end_s_stamp_says_how_long_it_was_on_its_way() {
 #[test]
 fn a_request_that_waited_for_the_interpreter_lock_says_in_which_lines_it_and_the_holder_were() {
     let shown = moment(fixture::healthy());
-    let is_it = |kept: &&Arc<Kept>| kept.request.gil_waits.is_some();
+    let is_it = |kept: &&Arc<Kept>| kept.request.gil.waits.is_some();
     let kept = shown.kept.iter().find(is_it).expect("one that waited");
     let mut look = Look::default();
     look.enter(Place::Request(Arc::clone(kept)));
@@ -333,15 +333,15 @@ fn hostile_strings_reach_the_screen_only_as_visible_text() {
         text.clone_from(&hostile);
     }
     snapshot.server.version = Some(hostile.clone());
-    for endpoint in &mut snapshot.endpoints {
+    for endpoint in &mut snapshot.by_endpoint.list {
         endpoint.method.clone_from(&hostile);
         endpoint.path_shape.clone_from(&hostile);
     }
     for request in &mut snapshot.requests.slowest {
-        request.method.clone_from(&hostile);
-        request.path.clone_from(&hostile);
+        request.http.method.clone_from(&hostile);
+        request.http.path.clone_from(&hostile);
     }
-    for listener in &mut snapshot.listeners {
+    for listener in &mut snapshot.sockets.listeners {
         listener.seen.address.clone_from(&hostile);
     }
     for edge in &mut snapshot.gil.edges {

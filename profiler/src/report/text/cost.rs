@@ -12,7 +12,7 @@ use crate::report::style::Role;
 use crate::report::summary::{self, Cost};
 
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
-    let (Some(overhead), Some(cost)) = (&snapshot.overhead, summary::cost(snapshot)) else {
+    let (Some(overhead), Some(cost)) = (&snapshot.coverage.overhead, summary::cost(snapshot)) else {
         page.heading("Own cost", "not measured");
         page.paragraph(
             (Role::Quiet, "  "),

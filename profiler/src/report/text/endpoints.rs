@@ -25,9 +25,9 @@ const COLUMNS: [Column; 7] = [
 
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     let ordered = summary::endpoints_by_time(snapshot);
-    let beyond = if snapshot.other_endpoints.is_some() { ", and more beyond the bound" } else { "" };
+    let beyond = if snapshot.by_endpoint.others.is_some() { ", and more beyond the bound" } else { "" };
     page.heading("Endpoints", &format!("{} by time{beyond}", ordered.len()));
-    if ordered.is_empty() && snapshot.other_endpoints.is_none() {
+    if ordered.is_empty() && snapshot.by_endpoint.others.is_none() {
         page.paragraph((Role::Quiet, "  "), (None, "None: no request was seen."));
         return;
     }
@@ -37,7 +37,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         table.row(row(page, name(snapshot, endpoint), endpoint, whole_ns));
     }
     let rest: Vec<&Endpoint> =
-        ordered.iter().skip(SHOWN).copied().chain(snapshot.other_endpoints.as_ref()).collect();
+        ordered.iter().skip(SHOWN).copied().chain(snapshot.by_endpoint.others.as_ref()).collect();
     if !rest.is_empty() {
         let mut other = Endpoint::default();
         for endpoint in rest {

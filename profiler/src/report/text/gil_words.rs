@@ -18,14 +18,14 @@ const NAMED: usize = 4;
 /// Because of whom a request waited for the lock; nothing if it did not, or nobody is known. Hostile input.
 pub(in crate::report) fn because(request: &Request, charset: Charset) -> Option<String> {
     let waited_ns = request.phases.get(Phase::GilWait);
-    let is_known = request.gil_holders.iter().any(|holder| holder.party != Party::Unknown);
+    let is_known = request.gil.holders.iter().any(|holder| holder.party != Party::Unknown);
     if waited_ns == 0 || !is_known {
         return None;
     }
     let shown = |duration_ns| unit::duration(duration_ns, charset);
     let part = |holder: &Holder| format!("{} because of {}", shown(holder.wait_ns), held_by(holder));
-    let mut parts: Vec<String> = request.gil_holders.iter().take(NAMED).map(part).collect();
-    let rest: u64 = request.gil_holders.iter().skip(NAMED).map(|holder| holder.wait_ns).sum();
+    let mut parts: Vec<String> = request.gil.holders.iter().take(NAMED).map(part).collect();
+    let rest: u64 = request.gil.holders.iter().skip(NAMED).map(|holder| holder.wait_ns).sum();
     if rest > 0 {
         parts.push(format!("{} because of others", shown(rest)));
     }
@@ -36,7 +36,7 @@ pub(in crate::report) fn because(request: &Request, charset: Charset) -> Option<
 /// Hostile input.
 pub(in crate::report) fn longest_waits(request: &Request, charset: Charset) -> Vec<String> {
     let shown = |duration_ns| unit::duration(duration_ns, charset);
-    let listed = request.gil_waits.iter().flat_map(|waits| &waits.listed);
+    let listed = request.gil.waits.iter().flat_map(|waits| &waits.listed);
     let sentence = |wait: &GilWait| {
         if wait.held_at.is_none() && wait.stood_at.is_none() {
             return None;
@@ -121,21 +121,21 @@ pub(in crate::report) fn course(lock: &Lock, charset: Charset) -> Vec<String> {
         unit::count(lock.after_forced),
         unit::count(lock.after_voluntary)
     )];
-    if lock.not_honoured > 0 {
+    if lock.asked.not_honoured > 0 {
         parts.push(format!(
             "asked {} in vain for more than a switch interval ({} in all): code that does not release the lock",
-            times(lock.not_honoured),
-            unit::duration(lock.not_honoured_ns, charset)
+            times(lock.asked.not_honoured),
+            unit::duration(lock.asked.not_honoured_ns, charset)
         ));
-    } else if !lock.switches_known {
+    } else if !lock.asked.switches_known {
         parts.push("whether requests to give it up were honoured was not read".to_owned());
     }
-    if lock.missed > 0 {
+    if lock.overtaken.missed > 0 {
         parts.push(format!(
             "{} of {} wake-ups came too late, up to {} in a row",
-            unit::count(lock.missed),
-            unit::count(lock.woken),
-            lock.deepest
+            unit::count(lock.overtaken.missed),
+            unit::count(lock.overtaken.woken),
+            lock.overtaken.deepest
         ));
     }
     if let Some(convoy) = lock.convoy {
@@ -168,7 +168,7 @@ mod tests {
         let mut request = fixture::healthy().0.requests.slowest.first().expect("a request").clone();
         request.phases.add(Phase::GilWait, 12_400_000);
         let background = Party::Thread { tgid: 1, tid: 9, comm: "metrics".to_owned() };
-        request.gil_holders = vec![
+        request.gil.holders = vec![
             Holder { party: Party::Endpoint("GET /report".to_owned()), tid: 7, wait_ns: 9_100_000 },
             Holder { party: background, tid: 9, wait_ns: 3_000_000 },
             Holder { party: Party::Unknown, tid: 0, wait_ns: 300_000 },
@@ -180,7 +180,7 @@ mod tests {
                  serves no request (thread 9, background: metrics), 300 µs because of a holder that is not known"
             )
         );
-        request.gil_holders.clear();
+        request.gil.holders.clear();
         assert_eq!(because(&request, Charset::Unicode), None);
     }
 
@@ -199,7 +199,7 @@ mod tests {
         });
         // Of this one nothing is known that the holders do not say.
         waits.listed.push(GilWait { held_at: None, stood_at: None, ..first });
-        request.gil_waits = Some(Box::new(waits));
+        request.gil.waits = Some(Box::new(waits));
         assert_eq!(
             longest_waits(&request, Charset::Unicode),
             [

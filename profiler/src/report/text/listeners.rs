@@ -32,12 +32,12 @@ const ARRIVAL_COLUMNS: [Column; 7] = [
 
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     page.heading("Listeners", "");
-    if snapshot.listeners.is_empty() {
+    if snapshot.sockets.listeners.is_empty() {
         page.paragraph((Role::Quiet, "  "), (None, &summary::none_seen(snapshot, "listening socket")));
         return;
     }
     let mut table = Table::new(&COLUMNS);
-    for listener in &snapshot.listeners {
+    for listener in &snapshot.sockets.listeners {
         let backlog = listener.seen.backlog;
         let holders = u64::try_from(listener.holders.len()).unwrap_or(u64::MAX);
         table.row([
@@ -51,9 +51,9 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
         ]);
     }
     table.write(page);
-    if snapshot.listeners.iter().any(|listener| listener.accepted > 0) {
+    if snapshot.sockets.listeners.iter().any(|listener| listener.accepted > 0) {
         page.line("");
-        arrivals(page, &snapshot.listeners);
+        arrivals(page, &snapshot.sockets.listeners);
     }
     queues::table(page, snapshot);
 }

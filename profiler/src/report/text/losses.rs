@@ -20,7 +20,7 @@ pub(super) fn warning(page: &mut Page, snapshot: &Snapshot) {
 
 /// What an incomplete report lacks; nothing for a complete one.
 pub(in crate::report) fn what_is_missing(snapshot: &Snapshot) -> Option<String> {
-    what_is_missing_of(&snapshot.losses)
+    what_is_missing_of(&snapshot.coverage.losses)
 }
 
 /// The same, of the losses alone.
@@ -47,7 +47,7 @@ pub(in crate::report) fn lost_records(losses: &Losses) -> u64 {
 }
 
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
-    let losses = &snapshot.losses;
+    let losses = &snapshot.coverage.losses;
     page.heading("Losses", if losses.any() { "this report is incomplete" } else { "" });
     for (label, text) in lost(losses) {
         page.entry(label, &text);
@@ -101,7 +101,7 @@ pub(in crate::report) fn lost(losses: &Losses) -> Vec<(&'static str, String)> {
 
 /// How well the numbers add up.
 pub(in crate::report) fn laws(snapshot: &Snapshot, charset: Charset) -> Vec<(&'static str, String)> {
-    let laws = &snapshot.conservation;
+    let laws = &snapshot.coverage.conservation;
     let mut entries = Vec::new();
     if laws.emitted > 0 {
         let text = format!(

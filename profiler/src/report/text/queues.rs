@@ -25,7 +25,7 @@ const COLUMNS: [Column; 7] = [
 /// A row for each listener whose queue was read; nothing where none was.
 pub(super) fn table(page: &mut Page, snapshot: &Snapshot) {
     let read: Vec<_> =
-        snapshot.listeners.iter().filter_map(|seen| Some((seen, seen.queue.as_ref()?))).collect();
+        snapshot.sockets.listeners.iter().filter_map(|seen| Some((seen, seen.queue.as_ref()?))).collect();
     if read.is_empty() {
         return;
     }
@@ -88,7 +88,7 @@ fn beside_free(listener: &Listener, at: &str, charset: Charset) -> Option<String
 /// What a number in the table does not say by itself.
 pub(in crate::report) fn sentences(snapshot: &Snapshot, charset: Charset) -> Vec<String> {
     let mut list = Vec::new();
-    for listener in &snapshot.listeners {
+    for listener in &snapshot.sockets.listeners {
         // Paths are hostile; a port tells TCP listeners apart.
         let at = match listener.seen.port {
             0 => String::new(),
@@ -107,6 +107,7 @@ pub(in crate::report) fn sentences(snapshot: &Snapshot, charset: Charset) -> Vec
     }
     let refused = |listener: &Listener| listener.queue.as_ref().and_then(|queue| queue.refused).unwrap_or(0);
     let (over_unix, over_tcp): (Vec<_>, Vec<_>) = snapshot
+        .sockets
         .listeners
         .iter()
         .filter(|listener| refused(listener) > 0)

@@ -65,9 +65,9 @@ fn because(page: &mut Page, shown: &[&Request]) {
 fn doubts(page: &mut Page, shown: &[&Request]) {
     type Doubt = (&'static str, fn(&Request) -> bool);
     const DOUBTS: [Doubt; 3] = [
-        ("still open at the end", |request| request.open),
-        ("beginning not seen", |request| request.truncated),
-        ("records lost meanwhile", |request| request.lossy),
+        ("still open at the end", |request| request.seen.open),
+        ("beginning not seen", |request| request.seen.truncated),
+        ("records lost meanwhile", |request| request.seen.lossy),
     ];
     let mut parts = Vec::new();
     for (doubt, applies) in DOUBTS {
@@ -88,7 +88,7 @@ fn doubts(page: &mut Page, shown: &[&Request]) {
 
 fn row(page: &Page, request: &Request, window_start_ns: u64) -> [String; COLUMNS.len()] {
     let shown = |duration_ns| unit::duration(duration_ns, page.style.charset);
-    let began = match request.start_ns.checked_sub(window_start_ns) {
+    let began = match request.times.start_ns.checked_sub(window_start_ns) {
         Some(after_ns) => shown(after_ns),
         None => "before".to_owned(),
     };
@@ -97,7 +97,7 @@ fn row(page: &Page, request: &Request, window_start_ns: u64) -> [String; COLUMNS
         shown(request.total_ns()),
         began,
         name(request),
-        status(request.status),
+        status(request.http.status),
         request.tid.to_string(),
         phases::mostly(&request.phases),
     ]
@@ -105,9 +105,9 @@ fn row(page: &Page, request: &Request, window_start_ns: u64) -> [String; COLUMNS
 
 /// Method and path of a request, or why there are none. Hostile input.
 pub(in crate::report) fn name(request: &Request) -> String {
-    match (request.method.as_str(), request.framing) {
+    match (request.http.method.as_str(), request.http.framing) {
         ("", Framing::NotHttp) => "encrypted, or not HTTP".to_owned(),
         ("", _) => "head not read".to_owned(),
-        (method, _) => format!("{method} {}", request.path),
+        (method, _) => format!("{method} {}", request.http.path),
     }
 }

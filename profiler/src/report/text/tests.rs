@@ -101,14 +101,14 @@ fn any_single_kind_of_loss_is_said_at_the_top_and_named_below() {
         render(&snapshot, &findings, PLAIN)
     };
     for (text, named) in [
-        (with(|s| s.losses.kernel.lost.push(("ring_full_head".to_owned(), 1))), "ring_full_head 1"),
-        (with(|s| s.losses.kernel.recursion_misses.push(("sys_exit".to_owned(), 7))), "sys_exit 7"),
-        (with(|s| s.losses.malformed = 1), "could not be decoded"),
-        (with(|s| s.losses.late = 1), "too late"),
-        (with(|s| s.losses.sequence_holes = 1), "sequence numbers"),
-        (with(|s| s.losses.evicted = 1), "table was full"),
-        (with(|s| s.losses.unreadable_bytes = 1), "could not be read"),
-        (with(|s| s.losses.recording_truncated = true), "breaks off"),
+        (with(|s| s.coverage.losses.kernel.lost.push(("ring_full_head".to_owned(), 1))), "ring_full_head 1"),
+        (with(|s| s.coverage.losses.kernel.recursion_misses.push(("sys_exit".to_owned(), 7))), "sys_exit 7"),
+        (with(|s| s.coverage.losses.malformed = 1), "could not be decoded"),
+        (with(|s| s.coverage.losses.late = 1), "too late"),
+        (with(|s| s.coverage.losses.sequence_holes = 1), "sequence numbers"),
+        (with(|s| s.coverage.losses.evicted = 1), "table was full"),
+        (with(|s| s.coverage.losses.unreadable_bytes = 1), "could not be read"),
+        (with(|s| s.coverage.losses.recording_truncated = true), "breaks off"),
     ] {
         assert!(text.starts_with("INCOMPLETE"), "{named}");
         let losses = text.split_once("\nLosses ").unwrap().1;
@@ -159,16 +159,16 @@ fn colour_changes_nothing_but_colour() {
 #[test]
 fn endpoints_beyond_the_table_and_beyond_the_bound_are_added_up() {
     let (mut snapshot, findings) = fixture::healthy();
-    let template = snapshot.endpoints[4].clone();
+    let template = snapshot.by_endpoint.list[4].clone();
     for number in 0..20 {
         let mut endpoint = template.clone();
         endpoint.path_shape = format!("/small/{number}");
         snapshot.requests.phases.add_all(&endpoint.phases);
-        snapshot.endpoints.push(endpoint);
+        snapshot.by_endpoint.list.push(endpoint);
     }
     let mut beyond = template.clone();
     beyond.count = 1_000;
-    snapshot.other_endpoints = Some(beyond);
+    snapshot.by_endpoint.others = Some(beyond);
     let text = render(&snapshot, &findings, PLAIN);
     let other = text.lines().find(|line| line.starts_with("  other ")).unwrap();
     // Of 1,400 requests in 25 endpoints and 1,000 beyond, the 15 rows hold 250 and 14 times 10.
@@ -193,15 +193,15 @@ fn hostile_strings_reach_the_terminal_only_as_visible_text() {
             setting.name.clone_from(&hostile);
             setting.value.clone_from(&hostile);
         }
-        for endpoint in &mut snapshot.endpoints {
+        for endpoint in &mut snapshot.by_endpoint.list {
             endpoint.method.clone_from(&hostile);
             endpoint.path_shape.clone_from(&hostile);
         }
         for request in &mut snapshot.requests.slowest {
-            request.method.clone_from(&hostile);
-            request.path.clone_from(&hostile);
+            request.http.method.clone_from(&hostile);
+            request.http.path.clone_from(&hostile);
         }
-        for listener in &mut snapshot.listeners {
+        for listener in &mut snapshot.sockets.listeners {
             listener.seen.address.clone_from(&hostile);
             listener.seen.family.clone_from(&hostile);
         }
@@ -212,12 +212,12 @@ fn hostile_strings_reach_the_terminal_only_as_visible_text() {
         for cgroup in &mut snapshot.cgroups {
             cgroup.last.cgroup.clone_from(&hostile);
         }
-        for (_, reason) in &mut snapshot.not_measured {
+        for (_, reason) in &mut snapshot.coverage.not_measured {
             reason.clone_from(&hostile);
         }
-        snapshot.losses.impossible.push((hostile.clone(), 1));
-        snapshot.losses.kernel.lost.push((hostile.clone(), 1));
-        snapshot.losses.kernel.recursion_misses.push((hostile.clone(), 1));
+        snapshot.coverage.losses.impossible.push((hostile.clone(), 1));
+        snapshot.coverage.losses.kernel.lost.push((hostile.clone(), 1));
+        snapshot.coverage.losses.kernel.recursion_misses.push((hostile.clone(), 1));
         snapshot.attached.missing.push(MissingProgram {
             program: hostile.clone(),
             reason: hostile.clone(),
@@ -256,7 +256,7 @@ fn time_that_is_not_measured_is_no_share_of_zero() {
     assert_eq!(row(&snapshot), "4121 4 4 13.3 % 0.0 % 0 25.0 % 0.0 % 0.0 % 52.0 MB 31.5 MB");
 
     let unseen = [Phase::GilWait, Phase::BackendWait].map(|phase| (phase, "not asked for".to_owned()));
-    snapshot.not_measured.extend(unseen);
+    snapshot.coverage.not_measured.extend(unseen);
     snapshot.attached.hooks = "light".to_owned();
     (snapshot.capacity.workers[0].slots, snapshot.capacity.workers[0].seen) = (0, 0);
     assert_eq!(row(&snapshot), "4121 - - - - - 25.0 % - - 52.0 MB 31.5 MB");

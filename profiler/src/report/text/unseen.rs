@@ -42,7 +42,7 @@ pub(in crate::report) fn entries(snapshot: &Snapshot) -> Vec<(String, String)> {
             entry(&program.program, &format!("{}: {}", program.reason, program.consequence));
         }
     }
-    for blind_spot in &snapshot.blind_spots {
+    for blind_spot in &snapshot.coverage.blind_spots {
         entry("blind spot", blind_spot);
     }
     for (label, text) in doubts(snapshot) {

@@ -8,7 +8,7 @@ use super::page::Page;
 use super::unit;
 
 pub(super) fn entries(page: &mut Page, snapshot: &Snapshot) {
-    let shown = snapshot.listeners.iter().filter(|listener| !listener.waiters.is_empty());
+    let shown = snapshot.sockets.listeners.iter().filter(|listener| !listener.waiters.is_empty());
     for (number, listener) in shown.enumerate() {
         if number == 0 {
             page.line("");

@@ -21,13 +21,13 @@ const COLUMNS: [Column; 8] = [
 
 pub(super) fn table(page: &mut Page, snapshot: &Snapshot) {
     let known = |listener: &Listener| listener.woken.is_some();
-    if !snapshot.listeners.iter().any(known) {
+    if !snapshot.sockets.listeners.iter().any(known) {
         return;
     }
     page.line("");
     let charset = page.style.charset;
     let mut table = Table::new(&COLUMNS);
-    for listener in &snapshot.listeners {
+    for listener in &snapshot.sockets.listeners {
         let Some(woken) = &listener.woken else { continue };
         let wait = |duration_ns: u64| match woken.until_running.count() {
             0 => "-".to_owned(),

@@ -12,10 +12,10 @@ use super::text::bounded;
 
 /// Name of the span: `METHOD /path` where a head was read.
 pub(super) fn name(request: &Request) -> String {
-    match (request.method.is_empty() && request.path.is_empty(), request.framing) {
+    match (request.http.method.is_empty() && request.http.path.is_empty(), request.http.framing) {
         (true, Framing::NotHttp) => "exchange, not HTTP".to_owned(),
         (true, _) => "request, head not read".to_owned(),
-        (false, _) => bounded(&format!("{} {}", request.method, request.path)),
+        (false, _) => bounded(&format!("{} {}", request.http.method, request.http.path)),
     }
 }
 
@@ -31,24 +31,24 @@ pub(super) fn annotation(interner: &mut Interner, name: &'static str, value: Val
 /// Everything that is known of the request. A value that is not known is left out; so is a phase of 0 ns.
 pub(super) fn annotations(interner: &mut Interner, request: &Request) -> Vec<DebugAnnotation> {
     let uint = |number: u64| Some(Value::Uint(number));
-    let after_start = |time_ns: u64| Value::Uint(time_ns.saturating_sub(request.start_ns));
+    let after_start = |time_ns: u64| Value::Uint(time_ns.saturating_sub(request.times.start_ns));
     let values = [
         ("id", uint(request.id)),
         ("connection", uint(request.connection)),
         ("index_on_connection", uint(u64::from(request.index_on_connection))),
         ("slot", request.slot.and_then(|slot| uint(u64::from(slot)))),
         ("tid", uint(u64::from(request.tid))),
-        ("status", (request.status != 0).then_some(Value::Uint(u64::from(request.status)))),
-        ("bytes_in", uint(request.bytes_in)),
-        ("bytes_out", uint(request.bytes_out)),
+        ("status", (request.http.status != 0).then_some(Value::Uint(u64::from(request.http.status)))),
+        ("bytes_in", uint(request.http.bytes_in)),
+        ("bytes_out", uint(request.http.bytes_out)),
         ("total_ns", uint(request.total_ns())),
         ("service_ns", request.service_ns().and_then(uint)),
-        ("until_first_write_ns", request.first_write_ns.map(after_start)),
-        ("start_is_arrival", Some(Value::Bool(request.start_is_arrival))),
-        ("framing", Some(Value::Text(request.framing.name().to_owned()))),
-        ("open", Some(Value::Bool(request.open))),
-        ("truncated", Some(Value::Bool(request.truncated))),
-        ("lossy", Some(Value::Bool(request.lossy))),
+        ("until_first_write_ns", request.times.first_write_ns.map(after_start)),
+        ("start_is_arrival", Some(Value::Bool(request.times.start_is_arrival))),
+        ("framing", Some(Value::Text(request.http.framing.name().to_owned()))),
+        ("open", Some(Value::Bool(request.seen.open))),
+        ("truncated", Some(Value::Bool(request.seen.truncated))),
+        ("lossy", Some(Value::Bool(request.seen.lossy))),
     ];
     let mut annotations: Vec<DebugAnnotation> = values
         .into_iter()
@@ -106,7 +106,7 @@ impl Flows {
             // 0 is not a flow in every reader of the format.
             id: request.id.wrapping_add(1).max(1),
             last_stretch: last
-                .filter(|(_, stretch)| stretch.start_ns >= request.start_ns)
+                .filter(|(_, stretch)| stretch.start_ns >= request.times.start_ns)
                 .map(|(index, _)| index),
             any: last.is_some(),
         }

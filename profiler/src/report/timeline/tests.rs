@@ -2,10 +2,10 @@
 //!
 //! In: entries. Out: assertions on the packets, and on the structure that every timeline must have.
 
+use profiler_core::model::request::{Framing, Http, OnGil, Seen, Stretch, Times};
 use std::collections::{HashMap, HashSet};
 
 use profiler_core::model::gil_waits::Sites;
-use profiler_core::model::request::{Framing, Stretch};
 use profiler_core::model::request_start::RequestStart;
 use profiler_core::phase::{Phase, Phases};
 use profiler_core::timeline::ThreadState;
@@ -30,30 +30,31 @@ fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
         tgid: MASTER,
         tid: POOL_THREAD,
         slot: Some(3),
-        start_ns,
-        start_is_arrival: true,
-        service_start_ns: Some(start_ns + 20),
-        first_write_ns: Some(end_ns),
-        end_ns,
-        method: "GET".to_owned(),
-        path: "/sleep".to_owned(),
-        trace_context: None,
-        request_start: RequestStart::Unknown,
-        status: 200,
-        bytes_in: 80,
-        bytes_out: 1_200,
-        framing: Framing::Exact,
         phases,
         round_trips: profiler_core::model::round_trips::RoundTrips::default(),
-        gil_holders: Vec::new(),
-        gil_waits: None,
         stretches: vec![
             Stretch { tgid: MASTER, tid: ACCEPT_THREAD, start_ns: start_ns + 5, end_ns: start_ns + 15 },
             Stretch { tgid: MASTER, tid: POOL_THREAD, start_ns: start_ns + 15, end_ns },
         ],
-        open: false,
-        truncated: false,
-        lossy: false,
+        times: Times {
+            start_ns,
+            start_is_arrival: true,
+            service_start_ns: Some(start_ns + 20),
+            first_write_ns: Some(end_ns),
+            end_ns,
+        },
+        http: Http {
+            method: "GET".to_owned(),
+            path: "/sleep".to_owned(),
+            trace_context: None,
+            request_start: RequestStart::Unknown,
+            status: 200,
+            bytes_in: 80,
+            bytes_out: 1_200,
+            framing: Framing::Exact,
+        },
+        gil: OnGil { holders: Vec::new(), waits: None },
+        seen: Seen { open: false, truncated: false, lossy: false },
     }
 }
 
@@ -301,7 +302,7 @@ fn phases_and_values_travel_with_the_request_and_add_up() {
 #[test]
 fn a_status_that_was_not_seen_is_left_out() {
     let mut unanswered = request(0, 1_000, 2_000);
-    unanswered.status = 0;
+    unanswered.http.status = 0;
     let (trace, _) =
         written(&[Entry::Request(Box::new(request(1, 100, 900))), Entry::Request(Box::new(unanswered))]);
     let spans: Vec<TrackEvent> = events(&trace)
@@ -316,7 +317,7 @@ fn a_status_that_was_not_seen_is_left_out() {
 #[test]
 fn hostile_names_are_bounded_and_stay_on_one_line() {
     let mut hostile = request(0, 1_000, 2_000);
-    hostile.path = format!("/\0\n\u{202e}{}", "x".repeat(100_000));
+    hostile.http.path = format!("/\0\n\u{202e}{}", "x".repeat(100_000));
     let (trace, counts) = written(&[
         Entry::Process { tgid: MASTER, name: "\u{1b}]0;owned\u{7}".repeat(1_000) },
         Entry::Request(Box::new(hostile)),
@@ -331,10 +332,10 @@ fn hostile_names_are_bounded_and_stay_on_one_line() {
 #[test]
 fn a_request_whose_head_was_not_read_still_has_a_name() {
     let mut unread = request(0, 1_000, 2_000);
-    unread.method.clear();
-    unread.path.clear();
+    unread.http.method.clear();
+    unread.http.path.clear();
     assert_eq!(request::name(&unread), "request, head not read");
-    unread.framing = Framing::NotHttp;
+    unread.http.framing = Framing::NotHttp;
     assert_eq!(request::name(&unread), "exchange, not HTTP");
 }
 
@@ -403,7 +404,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         (0_u64..99, 0_u32..3, interval.clone(), any::<String>()).prop_map(
             |(id, slot, (start, length), path)| {
                 let mut one = request(id, start, start + length);
-                one.path = path;
+                one.http.path = path;
                 one.slot = (slot > 0).then_some(slot);
                 Entry::Request(Box::new(one))
             }

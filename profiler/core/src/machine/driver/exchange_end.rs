@@ -19,7 +19,8 @@ pub fn end_process(state: &mut State, tgid: Tid, code: i64, at_ns: u64, sink: &m
     let numbers = state.world.descriptors.exit(tgid);
     let held = numbers.iter().filter_map(|number| state.wire.connections.get(*number));
     let held = held.filter_map(|connection| connection.requests.front().map(|active| &active.request));
-    let held: Vec<_> = held.map(|request| (asked(request), at_ns.saturating_sub(request.start_ns))).collect();
+    let held: Vec<_> =
+        held.map(|request| (asked(request), at_ns.saturating_sub(request.times.start_ns))).collect();
     state.product.drops.process_ends(tgid, code, at_ns, &held);
     for number in numbers {
         finish::end_connection(&mut state.books(), number, How::ProcessGone, at_ns);
@@ -54,10 +55,10 @@ pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: 
             let Some(connection) = state.wire.connections.get_mut(number) else { break };
             let open_end = connection.outbound.until_turn();
             let Some(active) = connection.requests.front_mut() else { break };
-            let over = active.response.has_begun && open_end && !goes_on && !active.request.open;
+            let over = active.response.has_begun && open_end && !goes_on && !active.request.seen.open;
             if !over {
                 active.pass(end_ns, active.unattended());
-                active.request.open = true;
+                active.request.seen.open = true;
             }
             finish::finish_front(&mut state.books(), number);
             state.publish(sink);
@@ -152,7 +153,7 @@ fn end_slice(
                 if let Some(active) =
                     state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
                 {
-                    active.request.open = true;
+                    active.request.seen.open = true;
                 }
             }
         }

@@ -97,7 +97,7 @@ pub(in crate::machine) fn continuity(
         if let Some((number, _)) = thread.serving
             && let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
         {
-            active.request.lossy = true;
+            active.request.seen.lossy = true;
         }
     }
     repaired

@@ -5,17 +5,16 @@
 //! known. Its time is that of the threads that moved its bytes: on a CPU, waiting for one, or asleep, in what is not
 //! seen: [`Phase::Unexplained`]. Before anybody has read it, it waits ([`Phase::PoolWait`]).
 
-use profiler_common::record::slice::{FLAG_WAKE_MISSED, NO_CALL, Undecided};
-
-use crate::event::{Call, Light, LightWhat, Slice};
+use crate::event::{Call, InGap, Light, LightWhat, LockSeen, Slice, Woken};
 use crate::machine::driver::follow;
 use crate::machine::driver::state::State;
 use crate::machine::time::piece::Piece;
 use crate::machine::wire::light_socket::{Active, For, Socket};
-use crate::model::request::{Framing, Request, Stretch};
+use crate::model::request::{Framing, Http, OnGil, Request, Seen, Stretch, Times};
 use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
 use crate::timeline::Entry;
+use profiler_common::record::slice::{FLAG_WAKE_MISSED, NO_CALL, Undecided};
 
 /// Connections followed at once; one more is counted and not followed.
 const MAX_SOCKETS: usize = 65_536;
@@ -80,9 +79,9 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
             advance(&mut socket, &slice, time_ns);
             if let Some(active) = &mut socket.active {
                 active.is_responding = true;
-                active.request.first_write_ns.get_or_insert(time_ns);
-                active.request.end_ns = time_ns;
-                active.request.bytes_out = active.request.bytes_out.saturating_add(light.bytes);
+                active.request.times.first_write_ns.get_or_insert(time_ns);
+                active.request.times.end_ns = time_ns;
+                active.request.http.bytes_out = active.request.http.bytes_out.saturating_add(light.bytes);
                 (active.request.tgid, active.request.tid) = (light.tgid, light.tid);
             }
         }
@@ -98,7 +97,7 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
                 }
             }
             if let Some(active) = &mut socket.active {
-                active.request.bytes_in = active.request.bytes_in.saturating_add(light.bytes);
+                active.request.http.bytes_in = active.request.http.bytes_in.saturating_add(light.bytes);
             }
         }
     }
@@ -118,7 +117,7 @@ pub fn end_window(state: &mut State, open: &[Slice], end_ns: u64, sink: &mut dyn
             if let Some(slice) = open.iter().find(|slice| slice.tid == active.owner) {
                 cover(&mut active, slice, slice.enter_ns.min(end_ns));
             }
-            active.request.open = true;
+            active.request.seen.open = true;
         }
         end(state, active, end_ns, sink);
     }
@@ -170,27 +169,28 @@ fn begin(
             tgid: light.tgid,
             tid: light.tid,
             slot: None,
-            start_ns,
-            start_is_arrival: is_arrival,
-            service_start_ns: (!truncated).then_some(time_ns),
-            first_write_ns: None,
-            end_ns: time_ns,
-            method: String::new(),
-            path: String::new(),
-            trace_context: None,
-            request_start: RequestStart::Unknown,
-            status: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-            framing: Framing::Inferred,
             phases,
             stretches: Vec::new(),
             round_trips: crate::model::round_trips::RoundTrips::default(),
-            gil_holders: Vec::new(),
-            gil_waits: None,
-            open: false,
-            truncated,
-            lossy: false,
+            times: Times {
+                start_ns,
+                start_is_arrival: is_arrival,
+                service_start_ns: (!truncated).then_some(time_ns),
+                first_write_ns: None,
+                end_ns: time_ns,
+            },
+            http: Http {
+                method: String::new(),
+                path: String::new(),
+                trace_context: None,
+                request_start: RequestStart::Unknown,
+                status: 0,
+                bytes_in: 0,
+                bytes_out: 0,
+                framing: Framing::Inferred,
+            },
+            gil: OnGil { holders: Vec::new(), waits: None },
+            seen: Seen { open: false, truncated, lossy: false },
         },
         covered_ns: time_ns,
         is_responding: false,
@@ -228,7 +228,7 @@ fn cover(active: &mut Active, slice: &Slice, until_ns: u64) {
 fn end(state: &mut State, mut active: Active, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
     if !active.is_responding {
         active.request.phases.add(Phase::Unexplained, at_ns.saturating_sub(active.covered_ns));
-        active.request.end_ns = at_ns.max(active.covered_ns);
+        active.request.times.end_ns = at_ns.max(active.covered_ns);
     }
     state.complete(Box::new(active.request), sink);
 }
@@ -245,21 +245,19 @@ fn slice_of(light: &Light, time_ns: u64) -> Slice {
         enter_ns: time_ns,
         inside: crate::fact::Account::default(),
         gap: light.account,
-        gap_fault_ns: 0,
         undecided: if light.flags & FLAG_WAKE_MISSED == 0 { Undecided::NOTHING } else { Undecided::ALL },
-        gap_blocked_call: NO_CALL,
-        folded_ns: 0,
-        folded_calls: 0,
         call_switches: 0,
-        gap_switches: light.switches,
-        holder_tid: 0,
-        last_holder_tid: 0,
-        lock_switches: None,
-        take_lead_ns: None,
         back_end_ready_ns: 0,
-        waker_tid: 0,
-        woken_ns: 0,
         flags: light.flags,
+        in_gap: InGap {
+            fault_ns: 0,
+            blocked_call: NO_CALL,
+            folded_ns: 0,
+            folded_calls: 0,
+            switches: light.switches,
+        },
+        lock: LockSeen { holder_tid: 0, last_holder_tid: 0, switches: None, take_lead_ns: None },
+        woken: Woken { by_tid: 0, at_ns: 0 },
     }
 }
 
@@ -317,7 +315,8 @@ mod tests {
             light(Received, 1, 190, 300, 280),
             light(Sent, 1, 300, 330, 0),
         ]);
-        let spans: Vec<_> = requests.iter().map(|request| (request.start_ns, request.end_ns)).collect();
+        let spans: Vec<_> =
+            requests.iter().map(|request| (request.times.start_ns, request.times.end_ns)).collect();
         assert_eq!(spans, [(90, 190), (280, 330)]);
         let phases = &requests[0].phases;
         assert_eq!(
@@ -325,7 +324,7 @@ mod tests {
             [10, 30, 60],
             "read ten after its arrival; a third of each slice on a CPU"
         );
-        assert_eq!((requests[0].bytes_in, requests[0].bytes_out), (200, 200));
+        assert_eq!((requests[0].http.bytes_in, requests[0].http.bytes_out), (200, 200));
     }
 
     #[test]
@@ -402,7 +401,7 @@ mod tests {
             assert_eq!(requests.len(), 2, "{rest:?}: {requests:?}");
             for request in &requests {
                 assert_eq!(request.total_ns(), 100, "{request:?}");
-                assert!(!request.open && !request.truncated);
+                assert!(!request.seen.open && !request.seen.truncated);
             }
         }
     }
@@ -411,7 +410,7 @@ mod tests {
     fn request_without_an_answer_ends_with_its_connection() {
         let closed = light(LightWhat::Closed, 0, 150, 150, 0);
         let requests = run(&[light(LightWhat::Received, 1, 0, 100, 100), closed]);
-        assert_eq!((requests.len(), requests[0].total_ns(), requests[0].open), (1, 50, false));
+        assert_eq!((requests.len(), requests[0].total_ns(), requests[0].seen.open), (1, 50, false));
         assert_eq!(requests[0].phases.get(Phase::Unexplained), 50);
     }
 

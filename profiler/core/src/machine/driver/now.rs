@@ -85,7 +85,7 @@ fn thread(state: &State, sight: &Sight) -> ThreadNow {
         call: sight.in_call.then(|| profiler_common::system_call::name(slice.system_call)),
         request,
         holder_tid: if takes_gil && sight.scheduled == Scheduled::Asleep {
-            state.gil.thread(slice.tgid, slice.holder_tid)
+            state.gil.thread(slice.tgid, slice.lock.holder_tid)
         } else {
             0
         },
@@ -94,7 +94,7 @@ fn thread(state: &State, sight: &Sight) -> ThreadNow {
 
 /// What a sleep outside any observed call waits for.
 fn asleep_in_gap(slice: &Slice) -> ThreadState {
-    match slice.gap_blocked_call {
+    match slice.in_gap.blocked_call {
         NO_CALL | PAGE_FAULT => ThreadState::Other,
         call if gap_sleep_phase(call) == Phase::FileWait => ThreadState::File,
         _ => ThreadState::Other,
@@ -121,9 +121,9 @@ fn requests(state: &State) -> Vec<RequestNow> {
     let mut requests: Vec<RequestNow> = open
         .map(|active| RequestNow {
             id: active.request.id,
-            method: active.request.method.clone(),
-            path: active.request.path.clone(),
-            start_ns: active.request.start_ns,
+            method: active.request.http.method.clone(),
+            path: active.request.http.path.clone(),
+            start_ns: active.request.times.start_ns,
             tgid: active.request.tgid,
             tid: active.owner,
             responding: active.response.has_begun,

@@ -74,8 +74,8 @@ impl State {
 
     fn finished(&mut self, mut finished: Box<Finished>, sink: &mut dyn FnMut(Entry)) {
         let active = &mut finished.active;
-        active.request.gil_holders = gil_party::holders(&self.world, &self.gil, &active.held);
-        active.request.gil_waits = gil_party::waits(&self.world, &self.gil, &active.held);
+        active.request.gil.holders = gil_party::holders(&self.world, &self.gil, &active.held);
+        active.request.gil.waits = gil_party::waits(&self.world, &self.gil, &active.held);
         if finished.side == Side::Whole {
             return self.complete(finished.active.request, sink);
         }

@@ -77,7 +77,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         thread.pending.push(piece);
         if meaning.blocked == Phase::LockWait {
             let in_window_ns = exit_ns.saturating_sub(state.window_start_ns);
-            thread.helpers.wait(slice.waker_tid, slice.inside.blocked_ns.min(in_window_ns));
+            thread.helpers.wait(slice.woken.by_tid, slice.inside.blocked_ns.min(in_window_ns));
         }
         // A loop that only hands requests over does not wait for what they need.
         let waits =

@@ -106,7 +106,7 @@ impl State {
     pub fn complete(&mut self, request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
         self.product.summary.end();
         let late = &mut self.runtime.late;
-        let complete = late.take_complete(request.end_ns);
+        let complete = late.take_complete(request.times.end_ns);
         let is_owed = !self.goes_on && late.is_owed(request.id);
         let request = if is_owed { late.wait(request) } else { Some(request) };
         for request in complete.into_iter().map(Box::new).chain(request) {
@@ -116,15 +116,15 @@ impl State {
 
     /// A request's account is whole.
     pub(super) fn count(&mut self, mut request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
-        request.open |= self.goes_on;
+        request.seen.open |= self.goes_on;
         crate::machine::lock::gil_edge::complete(
-            &mut request.gil_holders,
+            &mut request.gil.holders,
             request.phases.get(Phase::GilWait),
         );
-        if request.end_ns < self.watch_start_ns {
+        if request.times.end_ns < self.watch_start_ns {
             return;
         }
-        if !request.open {
+        if !request.seen.open {
             if self.product.served.len() < MAX_COUNTED || self.product.served.contains_key(&request.tgid) {
                 *self.product.served.entry(request.tgid).or_default() += 1;
             } else {
@@ -133,9 +133,12 @@ impl State {
             self.runtime.threads.has_served(request.tid);
         }
         self.product.by_process.add(&request);
-        if request.start_is_arrival && request.start_ns >= self.window_start_ns && had_to_wait(&request) {
-            self.time.busy.arrive(request.start_ns);
-            self.time.busy_of(request.tgid, self.window_start_ns).arrive(request.start_ns);
+        if request.times.start_is_arrival
+            && request.times.start_ns >= self.window_start_ns
+            && had_to_wait(&request)
+        {
+            self.time.busy.arrive(request.times.start_ns);
+            self.time.busy_of(request.tgid, self.window_start_ns).arrive(request.times.start_ns);
         }
         self.product.summary.add(&request);
         sink(Entry::Request(request));
@@ -153,7 +156,7 @@ impl State {
     /// A gap of a thread that serves requests: what of it is a wait for a child process, which no phase names.
     pub fn note_child_wait(&mut self, thread: &Thread, slice: &Slice, gap: &Piece) {
         let is_told = gap.blocked == Phase::Unexplained && gap.start_ns >= self.window_start_ns;
-        if thread.slot.is_some() && is_told && waits_for_child(slice.gap_blocked_call) {
+        if thread.slot.is_some() && is_told && waits_for_child(slice.in_gap.blocked_call) {
             self.time.child_wait_ns = self.time.child_wait_ns.saturating_add(gap.account.blocked_ns);
         }
     }

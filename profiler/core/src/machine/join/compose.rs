@@ -79,7 +79,7 @@ pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>) -> 
             left_out += 1;
             continue;
         }
-        clip(&mut inner, free_from_ns, request.end_ns);
+        clip(&mut inner, free_from_ns, request.times.end_ns);
         if inner.end_ns > inner.start_ns {
             taken.push(inner);
         }
@@ -102,14 +102,14 @@ pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>) -> 
         request.slot = last.slot;
     }
     for inner in taken {
-        let front = (request.request_start, request.start_ns);
-        request.request_start = RequestStart::of_halves(front, (inner.request_start, inner.start_ns));
-        request.lossy |= inner.lossy;
+        let front = (request.http.request_start, request.times.start_ns);
+        request.http.request_start = RequestStart::of_halves(front, (inner.request_start, inner.start_ns));
+        request.seen.lossy |= inner.lossy;
         request.stretches.extend(inner.stretches);
-        request.gil_holders.extend(inner.gil_holders);
+        request.gil.holders.extend(inner.gil_holders);
         request.round_trips.add_all(&inner.round_trips);
         if let Some(waits) = inner.gil_waits {
-            request.gil_waits.get_or_insert_default().add_all(*waits);
+            request.gil.waits.get_or_insert_default().add_all(*waits);
         }
     }
     request.stretches.sort_by_key(|stretch| (stretch.start_ns, stretch.tid));
@@ -188,7 +188,7 @@ fn inside(inner: &Inner, phases: &mut Phases, stalls: &mut (u64, u64)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::request::Framing;
+    use crate::model::request::{Framing, Http, OnGil, Seen, Times};
     use proptest::prelude::*;
 
     fn request(start_ns: u64, end_ns: u64) -> Request {
@@ -199,27 +199,28 @@ mod tests {
             tgid: 10,
             tid: 11,
             slot: None,
-            start_ns,
-            start_is_arrival: true,
-            service_start_ns: None,
-            first_write_ns: None,
-            end_ns,
-            method: "GET".into(),
-            path: "/".into(),
-            trace_context: None,
-            request_start: RequestStart::Unknown,
-            status: 200,
-            bytes_in: 0,
-            bytes_out: 0,
-            framing: Framing::Exact,
             phases: Phases::default(),
             stretches: Vec::new(),
             round_trips: RoundTrips::default(),
-            gil_holders: Vec::new(),
-            gil_waits: None,
-            open: false,
-            truncated: false,
-            lossy: false,
+            times: Times {
+                start_ns,
+                start_is_arrival: true,
+                service_start_ns: None,
+                first_write_ns: None,
+                end_ns,
+            },
+            http: Http {
+                method: "GET".into(),
+                path: "/".into(),
+                trace_context: None,
+                request_start: RequestStart::Unknown,
+                status: 200,
+                bytes_in: 0,
+                bytes_out: 0,
+                framing: Framing::Exact,
+            },
+            gil: OnGil { holders: Vec::new(), waits: None },
+            seen: Seen { open: false, truncated: false, lossy: false },
         }
     }
 

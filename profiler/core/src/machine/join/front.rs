@@ -31,7 +31,7 @@ pub(in crate::machine) fn is_in_front(wire: &Wire, number: u32) -> bool {
 
 /// Whether a write is an interim answer in a private protocol.
 pub(in crate::machine) const fn is_interim(active: &Active, moved: u64) -> bool {
-    !active.response.has_begun && active.request.bytes_out == 0 && moved == CONTINUE_BYTES
+    !active.response.has_begun && active.request.http.bytes_out == 0 && moved == CONTINUE_BYTES
 }
 
 /// A call of a thread on a descriptor that is no client's. Returns requests that are whole by it.
@@ -156,7 +156,7 @@ pub(in crate::machine) fn evidence(connection: &Connection, active: &Active) -> 
         identity: connection.origin.identity,
         established_ns: connection.origin.established_ns,
         accepted_ns: connection.origin.accepted_or_zero_ns(),
-        arrival_ns: request.start_is_arrival.then_some(request.start_ns),
+        arrival_ns: request.times.start_is_arrival.then_some(request.times.start_ns),
         ended: active.response.ends_with_connection,
     }
 }
@@ -165,7 +165,8 @@ pub(in crate::machine) fn evidence(connection: &Connection, active: &Active) -> 
 pub(in crate::machine) fn name(wire: &mut Wire, join: &mut Join, number: u32) {
     let Some(connection) = wire.connections.get(number) else { return };
     let Side::Inner { private: true } = connection.origin.side else { return };
-    let Some(active) = connection.requests.back().filter(|active| active.request.method.is_empty()) else {
+    let Some(active) = connection.requests.back().filter(|active| active.request.http.method.is_empty())
+    else {
         return;
     };
     let evidence = evidence(connection, active);
@@ -174,7 +175,7 @@ pub(in crate::machine) fn name(wire: &mut Wire, join: &mut Join, number: u32) {
     if let Some(active) =
         wire.connections.get_mut(number).and_then(|connection| connection.requests.back_mut())
     {
-        (active.request.method, active.request.path) = (method, path);
+        (active.request.http.method, active.request.http.path) = (method, path);
     }
 }
 
@@ -203,7 +204,7 @@ pub(in crate::machine) fn finished(
         joined.ready.extend(join.links.outer_done(*request, trail));
         return joined;
     };
-    let may_be_own = !private && request.framing != Framing::NotHttp;
+    let may_be_own = !private && request.http.framing != Framing::NotHttp;
     match join.links.inner_done(&evidence, request, may_be_own) {
         Half::Joined(ready) => joined.ready = ready,
         Half::Waits => {}

@@ -439,19 +439,19 @@ impl Links {
         waiting.unanswered = waiting.unanswered.saturating_sub(1);
         self.settled = outer;
         waiting.inners.push(Inner {
-            start_ns: request.start_ns,
-            end_ns: request.end_ns,
+            start_ns: request.times.start_ns,
+            end_ns: request.times.end_ns,
             phases: request.phases,
             who: (request.tgid, request.tid),
             slot: request.slot,
             stretches: request.stretches,
             round_trips: request.round_trips,
-            gil_holders: request.gil_holders,
-            gil_waits: request.gil_waits,
-            request_start: request.request_start,
-            lossy: request.lossy,
-            status: request.status,
-            bytes_out: request.bytes_out,
+            gil_holders: request.gil.holders,
+            gil_waits: request.gil.waits,
+            request_start: request.http.request_start,
+            lossy: request.seen.lossy,
+            status: request.http.status,
+            bytes_out: request.http.bytes_out,
             ends_with_connection: evidence.ended,
         });
         match outer {
@@ -484,10 +484,10 @@ impl Links {
         // it says no more where it refuses a request itself, and the front end answers for it.
         let answers = |inner: &Inner| match inner.status {
             0 => inner.bytes_out > CONTINUE_BYTES,
-            status => status == request.status,
+            status => status == request.http.status,
         };
         let is_passed_on = inners.iter().max_by_key(|inner| inner.start_ns).is_some_and(answers);
-        if request.status >= LOWEST_ERROR && is_passed_on && self.errors.len() < MAX_ERRORS {
+        if request.http.status >= LOWEST_ERROR && is_passed_on && self.errors.len() < MAX_ERRORS {
             self.errors.push(request.id);
         }
         let left_out = compose(&mut request, trail, inners);
@@ -523,14 +523,14 @@ impl Links {
         let mut outers: Vec<u64> = self
             .waiting
             .iter()
-            .filter(|(_, waiting)| waiting.held.as_ref().is_some_and(|held| late(held.0.end_ns)))
+            .filter(|(_, waiting)| waiting.held.as_ref().is_some_and(|held| late(held.0.times.end_ns)))
             .map(|(outer, _)| *outer)
             .collect();
         // The order of what comes out must not depend on a hash.
         outers.sort_unstable();
         let ready: Ready = outers.into_iter().filter_map(|outer| self.release(outer)).collect();
         let before = self.orphans.len();
-        self.orphans.retain(|(_, request)| !late(request.end_ns));
+        self.orphans.retain(|(_, request)| !late(request.times.end_ns));
         self.counts.unpaired = self.counts.unpaired.saturating_add((before - self.orphans.len()) as u64);
         let gone: Vec<u64> = self
             .ends
@@ -563,7 +563,7 @@ impl Links {
 impl Crossed {
     /// `sent_ns` and `answered_ns`: the front end's first write to the server and its last read from it.
     fn add(&mut self, outer: &Request, inner: &Inner, (sent_ns, answered_ns): (u64, u64)) {
-        let whole_ns = outer.end_ns.saturating_sub(outer.start_ns);
+        let whole_ns = outer.times.end_ns.saturating_sub(outer.times.start_ns);
         let server_ns = inner.end_ns.saturating_sub(inner.start_ns).min(whole_ns);
         let to_ns = if sent_ns > 0 { inner.start_ns.saturating_sub(sent_ns) } else { 0 };
         let back_ns = if answered_ns > 0 { answered_ns.saturating_sub(inner.end_ns) } else { 0 };

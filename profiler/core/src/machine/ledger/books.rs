@@ -114,7 +114,7 @@ impl Desk {
                 let request = &finished.active.request;
                 let phases: Vec<String> =
                     request.phases.iter().map(|(phase, ns)| format!("{} {ns}", phase.name())).collect();
-                format!("request {} until {}: {}", request.id, request.end_ns, phases.join(", "))
+                format!("request {} until {}: {}", request.id, request.times.end_ns, phases.join(", "))
             }
         };
         self.told.drain(..).map(words).collect()

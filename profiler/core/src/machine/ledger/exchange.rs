@@ -77,19 +77,19 @@ pub(in crate::machine) fn read(
         }
         let Some(connection) = books.wire.connections.get_mut(number) else { return };
         let Some(active) = connection.requests.back_mut() else { continue };
-        active.request.bytes_in = active.request.bytes_in.saturating_add(step.bytes);
-        note_framing(&mut active.request.framing, &step);
+        active.request.http.bytes_in = active.request.http.bytes_in.saturating_add(step.bytes);
+        note_framing(&mut active.request.http.framing, &step);
         // The connection was open before us and its first bytes are no head: the request's beginning was not seen.
-        active.request.truncated |= step.mid_message;
-        active.request.start_is_arrival &= !step.mid_message;
+        active.request.seen.truncated |= step.mid_message;
+        active.request.times.start_is_arrival &= !step.mid_message;
         if let Some(head) = step.head {
-            active.request.method = head.method;
-            active.request.path = head.path;
-            active.request.trace_context = head.trace_context;
-            active.request.request_start =
-                RequestStart::new(head.request_start, active.request.start_ns, wall_clock_offset_ns);
+            active.request.http.method = head.method;
+            active.request.http.path = head.path;
+            active.request.http.trace_context = head.trace_context;
+            active.request.http.request_start =
+                RequestStart::new(head.request_start, active.request.times.start_ns, wall_clock_offset_ns);
             active.response.to_head = head.is_head;
-            active.request.service_start_ns = Some(exit_ns);
+            active.request.times.service_start_ns = Some(exit_ns);
         }
     }
     thread.signs.reads = true;
@@ -201,19 +201,19 @@ fn answer(
     let Some(active) = connection.requests.front_mut() else { return };
     let in_private = is_private && front::is_interim(active, moved);
     let request = &mut active.request;
-    request.bytes_out = request.bytes_out.saturating_add(step.bytes);
-    request.first_write_ns.get_or_insert(exit_ns);
+    request.http.bytes_out = request.http.bytes_out.saturating_add(step.bytes);
+    request.times.first_write_ns.get_or_insert(exit_ns);
     if !active.response.has_begun {
         (request.tgid, request.tid) = (thread.tgid, slice.tid);
     }
-    note_framing(&mut request.framing, step);
+    note_framing(&mut request.http.framing, step);
     // A loop that waits until its client takes more was not done.
     active.wants = if awaits_writable { Wants::ClientWrite } else { Wants::Unknown };
     let interim = in_private || step.head.is_some_and(|head| head.interim);
     if let Some(head) = step.head {
         connection.signs.responds(head);
         if !head.interim {
-            request.status = head.status;
+            request.http.status = head.status;
         }
     }
     active.response.has_begun |= !interim;
@@ -293,7 +293,7 @@ fn begin(books: &mut Books<'_>, thread: &Thread, at: At<'_>, arrival_ns: u64, un
     };
     let mut active = Active::new(&beginning, slice.tgid, slice.tid);
     if unseen {
-        active.request.framing = Framing::Inferred;
+        active.request.http.framing = Framing::Inferred;
     }
     if connection.requests.is_empty() {
         // Hardly any connection has more at once.

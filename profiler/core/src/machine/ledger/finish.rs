@@ -85,8 +85,8 @@ pub(in crate::machine) fn finish_front(books: &mut Books<'_>, number: u32) {
     if let Some(next) = connection.requests.front_mut() {
         next.behind_until_ns = active.cursor_ns;
     }
-    active.request.end_ns = active.cursor_ns;
-    if !active.waited.is_empty() && !active.request.open {
+    active.request.times.end_ns = active.cursor_ns;
+    if !active.waited.is_empty() && !active.request.seen.open {
         let (tgid, inode) = (connection.tgid, connection.origin.listener_inode);
         books.time.capacity.waited(Wait { tgid, inode, spans: std::mem::take(&mut active.waited) });
     }

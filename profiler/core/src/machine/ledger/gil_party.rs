@@ -47,8 +47,10 @@ fn party(wire: &Wire, serving: Option<(u32, u64)>, tgid: Tid, tid: Tid) -> Party
         connection.requests.iter().map(|active| &active.request).find(|request| request.id == id)
     });
     match request {
-        Some(request) if request.method.is_empty() => Party::Endpoint(String::new()),
-        Some(request) => Party::Endpoint(format!("{} {}", request.method, path_shape(&request.path))),
+        Some(request) if request.http.method.is_empty() => Party::Endpoint(String::new()),
+        Some(request) => {
+            Party::Endpoint(format!("{} {}", request.http.method, path_shape(&request.http.path)))
+        }
         None => Party::Thread { tgid, tid, comm: String::new() },
     }
 }
@@ -96,7 +98,7 @@ pub fn held(
     exit_ns: u64,
     wait_ns: u64,
 ) -> Because {
-    let first = holder(parties, thread, slice, slice.holder_tid);
+    let first = holder(parties, thread, slice, slice.lock.holder_tid);
     let then = passed_on(parties, thread, slice, exit_ns);
     let later_ns = then.map_or(0, |(since_ns, _)| exit_ns.saturating_sub(since_ns).min(wait_ns));
     let first_ns = wait_ns.saturating_sub(later_ns);
@@ -121,8 +123,8 @@ fn passed_on(
     slice: &Slice,
     exit_ns: u64,
 ) -> Option<(u64, HeldBy)> {
-    let last = slice.last_holder_tid;
-    if last == slice.holder_tid || last == slice.tid {
+    let last = slice.lock.last_holder_tid;
+    if last == slice.lock.holder_tid || last == slice.tid {
         return None;
     }
     let since_ns = parties.locks.took_in(last, slice).filter(|since_ns| *since_ns < exit_ns)?;

@@ -30,7 +30,7 @@ pub(in crate::machine) fn waited_for_its_turn(
         || thread.serving.is_some()
         || slice.flags & FLAG_GAP_BLOCKED_MIXED != 0
         || gap.undecided_ns > 0
-        || lock_of(slice.gap_blocked_call).is_none()
+        || lock_of(slice.in_gap.blocked_call).is_none()
         || slept_ns == 0
     {
         return;

@@ -292,7 +292,7 @@ pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slic
             && let Some(active) = books.wire.connections.get(place.0).and_then(|c| c.requests.front())
         {
             let request = &active.request;
-            event_loop.share(place.1, &of_turn.1, || (&request.method, &request.path));
+            event_loop.share(place.1, &of_turn.1, || (&request.http.method, &request.http.path));
         }
         if is_current {
             event_loop.strands.current = None;

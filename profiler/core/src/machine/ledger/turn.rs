@@ -102,9 +102,10 @@ pub(in crate::machine) fn took(
     if let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) {
         if !matches!(slice.call, Call::Read { .. }) {
             let writes = matches!(slice.call, Call::Write { .. });
-            event_loop.runs(active.request.service_start_ns, slice.enter_ns, writes);
+            event_loop.runs(active.request.times.service_start_ns, slice.enter_ns, writes);
         }
-        event_loop.share(active.request.id, phases, || (&active.request.method, &active.request.path));
+        event_loop
+            .share(active.request.id, phases, || (&active.request.http.method, &active.request.http.path));
     }
 }
 
@@ -164,7 +165,7 @@ pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, 
         thread.serving_loop(),
         books.wire.connections.get(number).and_then(|connection| connection.requests.front()),
     ) {
-        event_loop.share(id, &phases, || (&active.request.method, &active.request.path));
+        event_loop.share(id, &phases, || (&active.request.http.method, &active.request.http.path));
         event_loop.left.before.retain(|place| *place != (number, id));
     }
 }

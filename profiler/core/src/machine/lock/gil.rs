@@ -254,7 +254,7 @@ impl Locks {
     /// Whether a thread that makes a call on the lock's memory had to give the lock up before it: another had waited for a
     /// whole switch interval, found it the holder still, and so asked for it, while it ran without a call that blocks.
     fn was_made_to_give_up(&self, slice: &Slice, lock: &InterpreterLock) -> bool {
-        if !matches!(slice.gap_blocked_call, NO_CALL | PAGE_FAULT) {
+        if !matches!(slice.in_gap.blocked_call, NO_CALL | PAGE_FAULT) {
             return false;
         }
         let holders_known =
@@ -416,7 +416,7 @@ impl Locks {
             Some((*lock, on))
         });
         // A C library may have its futex elsewhere: then a probe has told.
-        let told = || slice.take_lead_ns.and_then(|_| locks.iter().find(|lock| lock.interpreter == 0));
+        let told = || slice.lock.take_lead_ns.and_then(|_| locks.iter().find(|lock| lock.interpreter == 0));
         on_memory.or_else(|| told().map(|lock| (*lock, On::Take)))
     }
 }

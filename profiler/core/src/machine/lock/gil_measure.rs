@@ -34,13 +34,14 @@ impl Sleep {
     /// The sleep that a slice is. `on_condition`: not only for the lock's mutex.
     #[must_use]
     pub fn of(slice: &Slice, exit_ns: u64, on_condition: bool) -> Self {
-        let holder = slice.lock_switches.filter(|_| slice.holder_tid != 0 && slice.holder_tid != slice.tid);
+        let holder =
+            slice.lock.switches.filter(|_| slice.lock.holder_tid != 0 && slice.lock.holder_tid != slice.tid);
         Self {
             start_ns: slice.enter_ns,
             end_ns: exit_ns,
             result: slice.result,
             on_condition,
-            holder: holder.map(|switches| (slice.holder_tid, switches)),
+            holder: holder.map(|switches| (slice.lock.holder_tid, switches)),
         }
     }
 }
@@ -142,11 +143,11 @@ impl Measure {
         if sleep.on_condition && sleep.result == ETIMEDOUT {
             self.ask(sleep);
         }
-        self.sums.switches_known |= sleep.holder.is_some();
-        self.sums.woken += u64::from(sleep.on_condition && sleep.result == WOKEN);
-        self.sums.timed_out += u64::from(sleep.on_condition && sleep.result == ETIMEDOUT);
-        self.sums.not_honoured += u64::from(added_ns > 0 && !was_kept);
-        self.sums.not_honoured_ns = self.sums.not_honoured_ns.saturating_add(added_ns);
+        self.sums.asked.switches_known |= sleep.holder.is_some();
+        self.sums.overtaken.woken += u64::from(sleep.on_condition && sleep.result == WOKEN);
+        self.sums.asked.timed_out += u64::from(sleep.on_condition && sleep.result == ETIMEDOUT);
+        self.sums.asked.not_honoured += u64::from(added_ns > 0 && !was_kept);
+        self.sums.asked.not_honoured_ns = self.sums.asked.not_honoured_ns.saturating_add(added_ns);
         added_ns
     }
 
@@ -179,14 +180,14 @@ impl Measure {
         sums.waits = sums.waits.saturating_add(1);
         sums.wait_ns = sums.wait_ns.saturating_add(wait_ns);
         sums.run_queue_ns = sums.run_queue_ns.saturating_add(run_queue_ns);
-        sums.missed = sums.missed.saturating_add(u64::from(attempt.missed));
-        sums.deepest = sums.deepest.max(attempt.missed);
+        sums.overtaken.missed = sums.overtaken.missed.saturating_add(u64::from(attempt.missed));
+        sums.overtaken.deepest = sums.overtaken.deepest.max(attempt.missed);
         if attempt.missed > 0 {
             let missed_ns = end_ns.saturating_sub(attempt.missed_since_ns).min(wait_ns);
-            sums.missed_ns = sums.missed_ns.saturating_add(missed_ns);
+            sums.overtaken.missed_ns = sums.overtaken.missed_ns.saturating_add(missed_ns);
         }
         let depth = usize::try_from(attempt.missed).unwrap_or(DEPTHS).min(DEPTHS - 1);
-        if let Some(count) = sums.depths.get_mut(depth) {
+        if let Some(count) = sums.overtaken.depths.get_mut(depth) {
             *count = count.saturating_add(1);
         }
         let band = cycles(wait_ns, sums.interval_us.saturating_mul(1000));

@@ -26,15 +26,15 @@ impl Endpoints {
     /// Counts a request.
     pub fn add(&mut self, request: &Request) {
         self.shape.clear();
-        write_path_shape(&request.path, &mut self.shape);
-        let Some(endpoint) = self.of(&request.method, request.status) else { return };
+        write_path_shape(&request.http.path, &mut self.shape);
+        let Some(endpoint) = self.of(&request.http.method, request.http.status) else { return };
         endpoint.count = endpoint.count.saturating_add(1);
         endpoint.phases.add_all(&request.phases);
         endpoint.round_trips.add_all(&request.round_trips);
         endpoint.spread.add(&request.phases);
-        endpoint.bytes_in = endpoint.bytes_in.saturating_add(request.bytes_in);
-        endpoint.bytes_out = endpoint.bytes_out.saturating_add(request.bytes_out);
-        if !request.truncated {
+        endpoint.bytes_in = endpoint.bytes_in.saturating_add(request.http.bytes_in);
+        endpoint.bytes_out = endpoint.bytes_out.saturating_add(request.http.bytes_out);
+        if !request.seen.truncated {
             endpoint.total.record(request.total_ns());
             if let Some(service_ns) = request.service_ns() {
                 endpoint.service.record(service_ns);
@@ -106,7 +106,7 @@ mod tests {
             dispatched_ns: 0,
         };
         let mut request = crate::machine::wire::request::Active::new(&beginning, 1, 1).request;
-        request.path = path.to_owned();
+        request.http.path = path.to_owned();
         *request
     }
 }

@@ -72,22 +72,22 @@ impl Summary {
         if request.phases.total_ns() != request.total_ns() {
             self.broken = self.broken.saturating_add(1);
         }
-        self.load.add(request.start_ns, request.end_ns);
-        sums.truncated += u64::from(request.truncated);
-        sums.inferred_framing += u64::from(request.framing == Framing::Inferred);
-        sums.not_http += u64::from(request.framing == Framing::NotHttp);
+        self.load.add(request.times.start_ns, request.times.end_ns);
+        sums.truncated += u64::from(request.seen.truncated);
+        sums.inferred_framing += u64::from(request.http.framing == Framing::Inferred);
+        sums.not_http += u64::from(request.http.framing == Framing::NotHttp);
         sums.phases.add_all(&request.phases);
-        sums.request_starts.add(request.request_start);
-        sums.bytes_in = sums.bytes_in.saturating_add(request.bytes_in);
-        sums.bytes_out = sums.bytes_out.saturating_add(request.bytes_out);
-        if request.open {
+        sums.request_starts.add(request.http.request_start);
+        sums.bytes_in = sums.bytes_in.saturating_add(request.http.bytes_in);
+        sums.bytes_out = sums.bytes_out.saturating_add(request.http.bytes_out);
+        if request.seen.open {
             sums.open += 1;
         } else {
             sums.completed += 1;
-            *self.by_status.entry(request.status).or_default() += 1;
+            *self.by_status.entry(request.http.status).or_default() += 1;
             self.endpoints.add(request);
             sums.spread.add(&request.phases);
-            if !request.truncated {
+            if !request.seen.truncated {
                 sums.total.record(request.total_ns());
                 if let Some(service_ns) = request.service_ns() {
                     sums.service.record(service_ns);

@@ -22,7 +22,7 @@ pub(in crate::machine) fn left(state: View<'_>, thread: &mut Thread, place: Plac
         .get(place.0)
         .and_then(|connection| connection.requests.iter().find(|active| active.request.id == place.1));
     let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) else { return };
-    event_loop.share(place.1, phases, || (&active.request.method, &active.request.path));
+    event_loop.share(place.1, phases, || (&active.request.http.method, &active.request.http.path));
     if active.wants == Wants::Unknown && !active.response.may_have_ended {
         if event_loop.left.now.len() < MAX_LEFT {
             event_loop.left.now.push(place);

@@ -133,7 +133,7 @@ impl EventLoop {
     /// everything one turn after its cause goes on there with what it read in the turn before, and does not sleep in between.
     #[must_use]
     pub(in crate::machine) fn unseen_turn(&self, active: &Active) -> Option<(u64, u64)> {
-        let read_ns = active.request.service_start_ns.filter(|read_ns| *read_ns > active.ran_ns)?;
+        let read_ns = active.request.times.service_start_ns.filter(|read_ns| *read_ns > active.ran_ns)?;
         let is_its = Rule::UnseenTurn.holds()
             && self.passes_on()
             && !active.response.has_begun

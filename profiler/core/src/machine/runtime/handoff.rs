@@ -91,10 +91,10 @@ pub(in crate::machine) fn has_open_threads(state: View<'_>, tgid: Tid) -> bool {
 /// Whether a wait that a thread's own calls do not show to be one for work ended by the loop's hand.
 pub(in crate::machine) fn is_woken_by_loop(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     matches!(slice.call, Call::FutexWait { .. })
-        && slice.waker_tid != 0
+        && slice.woken.by_tid != 0
         && thread.slot.is_none()
         && state.runtime.pools.get(slice.tgid).is_some_and(|pool| {
-            !thread.pooled.at_queue && pool.loop_tid == slice.waker_tid && pool.loop_tid != slice.tid
+            !thread.pooled.at_queue && pool.loop_tid == slice.woken.by_tid && pool.loop_tid != slice.tid
         })
 }
 
@@ -106,7 +106,7 @@ pub(in crate::machine) fn waited(state: &mut Hand<'_>, thread: &mut Thread, slic
         thread.pooled.at_queue |= queue == address;
         return;
     }
-    if slice.tid == pool.loop_tid || slice.waker_tid != pool.loop_tid {
+    if slice.tid == pool.loop_tid || slice.woken.by_tid != pool.loop_tid {
         return;
     }
     // At the same time at the same address: the same lock, not one that took the place of another.
@@ -147,7 +147,7 @@ pub(in crate::machine) fn is_within_job(state: View<'_>, thread: &Thread, slice:
     let Call::FutexWait { address, .. } = slice.call else { return false };
     let is_within = match pool.queue.filter(|_| thread.pooled.at_queue) {
         Some(queue) => address != queue,
-        None => !gives_work(slice.waker_tid),
+        None => !gives_work(slice.woken.by_tid),
     };
     thread.pooled.is_pooled && thread.slot.is_none() && is_within
 }
@@ -165,7 +165,7 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
         return;
     };
     thread.pooled.begun_ns = exit_ns;
-    if slice.waker_tid == pool.loop_tid && own_thread::begin(state, thread, slice, exit_ns) {
+    if slice.woken.by_tid == pool.loop_tid && own_thread::begin(state, thread, slice, exit_ns) {
         return;
     }
     if pieces::goes_on(state.view(), thread, slice) {
@@ -179,12 +179,12 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
     let queued_ns = exit_ns.saturating_sub(awake_ns);
     // Its CPU may have heard of that later, and how much of the call's CPU time was before the sleep is not known.
-    let woken_ns = if slice.woken_ns > 0 { slice.woken_ns } else { queued_ns };
+    let woken_ns = if slice.woken.at_ns > 0 { slice.woken.at_ns } else { queued_ns };
     thread.pooled.handed = Handed::default();
-    let found = if slice.waker_tid == loop_tid {
+    let found = if slice.woken.by_tid == loop_tid {
         let event_loop = state.runtime.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_ref());
         let due_ns = event_loop.and_then(|event_loop| event_loop.timer_of_turn(woken_ns));
-        let task = state.runtime.tasks.that_woke(loop_tid, woken_ns, slice.woken_ns > 0);
+        let task = state.runtime.tasks.that_woke(loop_tid, woken_ns, slice.woken.at_ns > 0);
         thread.pooled.handed = Handed { woken_ns, due_ns, task };
         if let Some(place) = by_task::place(state.view(), slice.tgid, loop_tid, task) {
             by_task::has_gone_on(state, place, loop_tid, woken_ns);
@@ -260,7 +260,7 @@ fn woken_for(
         let untaken = |active: &Active| {
             active.request.id == place.1
                 && active.handed_to.is_none()
-                && active.request.service_start_ns.is_some_and(|read_ns| read_ns <= woken_ns)
+                && active.request.times.service_start_ns.is_some_and(|read_ns| read_ns <= woken_ns)
         };
         front.is_some_and(untaken) && !is_worked_for(state, tgid, *place)
     };
@@ -288,7 +288,7 @@ pub(in crate::machine) fn at_work(
     task: Option<u64>,
 ) -> Option<HandedTo> {
     let active = state.wire.connections.active(place).filter(|_| Rule::HandedBack.holds())?;
-    let read_ns = active.request.service_start_ns?;
+    let read_ns = active.request.times.service_start_ns?;
     let pool = state.runtime.pools.get(tgid)?;
     let task = task.filter(|_| pool.givers.go_on());
     let given = |(_, by, begin_ns): &&(Tid, u64, u64)| Some(*by) == task && *begin_ns > read_ns;

@@ -16,9 +16,10 @@ use crate::machine::world::waiter::lock_of;
 /// A wait in a queue has ended: who ended it may be the one that hands over jobs.
 pub(in crate::machine) fn note_feeder(state: View<'_>, thread: &mut Thread, slice: &Slice) {
     let is_wait = matches!(slice.call, Call::FutexWait { .. });
-    let waker = state.runtime.threads.get(slice.waker_tid).filter(|waker| is_wait && waker.signs.hands_over);
+    let waker =
+        state.runtime.threads.get(slice.woken.by_tid).filter(|waker| is_wait && waker.signs.hands_over);
     if waker.is_some_and(|waker| waker.tgid == slice.tgid) {
-        thread.job.fed_by = Some(slice.waker_tid);
+        thread.job.fed_by = Some(slice.woken.by_tid);
     }
 }
 
@@ -34,7 +35,7 @@ pub(in crate::machine) fn is_for_next(state: View<'_>, thread: &Thread, slice: &
     if is_mutex(operation) && !thread.signs.accepts {
         return false;
     }
-    fed_by.is_none_or(|feeder| [0, feeder].contains(&slice.waker_tid))
+    fed_by.is_none_or(|feeder| [0, feeder].contains(&slice.woken.by_tid))
 }
 
 /// Whether a response that a thread has begun may be over for it, though not all of it is sent: its end is open, or the

@@ -97,7 +97,7 @@ impl Late {
     pub fn take_complete(&mut self, now_ns: u64) -> Vec<Request> {
         let owed = &self.owed;
         let is_complete = |request: &Request| {
-            let is_old = request.end_ns.saturating_add(LONGEST_NS) < now_ns;
+            let is_old = request.times.end_ns.saturating_add(LONGEST_NS) < now_ns;
             is_old || !owed.iter().any(|part| part.place.1 == request.id)
         };
         let complete: Vec<Request> = self.requests.extract_if(.., |request| is_complete(request)).collect();
@@ -141,7 +141,7 @@ mod tests {
             dispatched_ns: 0,
         };
         let mut request = Active::new(&beginning, 1, 2).request;
-        request.end_ns = end_ns;
+        request.times.end_ns = end_ns;
         request
     }
 

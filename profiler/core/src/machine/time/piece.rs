@@ -53,11 +53,11 @@ impl Piece {
     pub fn gap(slice: &Slice) -> Self {
         let undecided_ns = slice.gap_undecided_ns();
         let decided_ns = slice.gap.blocked_ns.saturating_sub(undecided_ns);
-        let fault_ns = slice.gap_fault_ns.min(decided_ns);
+        let fault_ns = slice.in_gap.fault_ns.min(decided_ns);
         let other_sleep = decided_ns > fault_ns;
         // How much of that was in page faults is not known beside what is undecided.
         let mixed = slice.flags & FLAG_GAP_BLOCKED_MIXED != 0 || undecided_ns > 0;
-        let blocked = match slice.gap_blocked_call {
+        let blocked = match slice.in_gap.blocked_call {
             NO_CALL | PAGE_FAULT if other_sleep => Phase::Unexplained,
             NO_CALL | PAGE_FAULT => Phase::FaultWait,
             _ if mixed => Phase::Unexplained,
@@ -82,7 +82,7 @@ impl Piece {
     #[must_use]
     pub const fn after_close_of_file(mut self, slice: &Slice) -> Self {
         let is_known = slice.flags & FLAG_GAP_BLOCKED_MIXED == 0 && self.undecided_ns == 0;
-        if is_known && slice.gap_blocked_call == CLOSE as i32 {
+        if is_known && slice.in_gap.blocked_call == CLOSE as i32 {
             self.blocked = Phase::FileWait;
         }
         self
@@ -470,7 +470,7 @@ mod tests {
         slice.undecided = Undecided::new(160, 320, 0);
         slice.gap = Account { cpu_ns: 10, run_queue_ns: 0, blocked_ns: 1_000 };
         slice.inside = Account { cpu_ns: 5, run_queue_ns: 10, blocked_ns: 1_000 };
-        (slice.gap_blocked_call, slice.enter_ns) = (FSYNC, 5_000);
+        (slice.in_gap.blocked_call, slice.enter_ns) = (FSYNC, 5_000);
         let table = crate::machine::world::descriptor::Descriptors::default();
         let meaning = crate::machine::world::classify::classify(&slice, &table, |_| false);
         let call = Piece::call(&slice, 6_015, &meaning).phases_from(0);

@@ -210,7 +210,7 @@ impl Connections {
     pub fn named(&self, index: u32, id: u64) -> Option<(String, String)> {
         let all = self.get(index)?.requests.iter().map(|active| &active.request);
         let request = all.into_iter().find(|request| request.id == id)?;
-        Some((request.method.clone(), request.path.clone()))
+        Some((request.http.method.clone(), request.http.path.clone()))
     }
 
     /// Whether a request is not finished.

@@ -84,9 +84,9 @@ impl Ended {
             let active = if over(&active) { connection.requests.get(1).unwrap_or(active) } else { active };
             Box::new(Unfinished {
                 asked: asked(&active.request),
-                start_ns: active.request.start_ns,
+                start_ns: active.request.times.start_ns,
                 responding: active.response.has_begun,
-                first_write_ns: active.request.first_write_ns.unwrap_or(0),
+                first_write_ns: active.request.times.first_write_ns.unwrap_or(0),
                 owed_bytes: connection.outbound.owed_bytes(),
                 in_head: connection.outbound.in_head(),
                 is_cut,
@@ -136,8 +136,8 @@ impl Ended {
 pub(in crate::machine) fn asked(request: &Request) -> Asked {
     Asked {
         request: Some(request.id),
-        method: request.method.clone(),
-        path: request.path.clone(),
-        status: request.status,
+        method: request.http.method.clone(),
+        path: request.http.path.clone(),
+        status: request.http.status,
     }
 }

@@ -9,7 +9,7 @@ use crate::machine::lock::gil_held::Held;
 use crate::machine::time::capacity::{SHORTEST_NS, Span};
 use crate::machine::time::piece::{Pending, Time, hold};
 use crate::machine::wire::trail::{Trail, minus};
-use crate::model::request::{Framing, Request, Stretch};
+use crate::model::request::{Framing, Http, OnGil, Request, Seen, Stretch, Times};
 use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
 
@@ -158,27 +158,28 @@ impl Active {
             tgid,
             tid,
             slot: None,
-            start_ns,
-            start_is_arrival: beginning.start_is_arrival,
-            service_start_ns: None,
-            first_write_ns: None,
-            end_ns: start_ns,
-            method: String::new(),
-            path: String::new(),
-            trace_context: None,
-            request_start: RequestStart::Unknown,
-            status: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-            framing: Framing::Exact,
             phases,
             stretches: Vec::new(),
             round_trips: crate::model::round_trips::RoundTrips::default(),
-            gil_holders: Vec::new(),
-            gil_waits: None,
-            open: false,
-            truncated: beginning.truncated,
-            lossy: false,
+            times: Times {
+                start_ns,
+                start_is_arrival: beginning.start_is_arrival,
+                service_start_ns: None,
+                first_write_ns: None,
+                end_ns: start_ns,
+            },
+            http: Http {
+                method: String::new(),
+                path: String::new(),
+                trace_context: None,
+                request_start: RequestStart::Unknown,
+                status: 0,
+                bytes_in: 0,
+                bytes_out: 0,
+                framing: Framing::Exact,
+            },
+            gil: OnGil { holders: Vec::new(), waits: None },
+            seen: Seen { open: false, truncated: beginning.truncated, lossy: false },
         };
         let mut active = Self {
             request: Box::new(request),
@@ -231,8 +232,8 @@ impl Active {
             // Nobody worked on it: before its service it waited for a thread. One that left it and comes back to it
             // runs an event loop: what the request waited for meanwhile only the loop knows. And who worked on one whose
             // beginning was not seen may have slept since before the window.
-            let before = self.request.service_start_ns.is_none() || !self.response.has_begun;
-            let waits = before && self.left_by != Some(tid) && !self.request.truncated;
+            let before = self.request.times.service_start_ns.is_none() || !self.response.has_begun;
+            let waits = before && self.left_by != Some(tid) && !self.request.seen.truncated;
             let phase = if waits { Phase::PoolWait } else { Phase::Unexplained };
             let mut waited = Phases::default();
             waited.add(phase, own_start_ns - self.cursor_ns);
@@ -340,7 +341,7 @@ impl Active {
     /// have been.
     #[must_use]
     pub const fn unattended(&self) -> Phase {
-        let nobody = self.owner.is_none() && self.left_by.is_none() && !self.request.truncated;
+        let nobody = self.owner.is_none() && self.left_by.is_none() && !self.request.seen.truncated;
         if nobody { Phase::PoolWait } else { Phase::Unexplained }
     }
 

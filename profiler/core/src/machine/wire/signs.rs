@@ -126,17 +126,17 @@ impl Signs {
         // On a connection that is kept, the memory of the names before.
         let mut names = self.answered.take().map(|before| before.names).unwrap_or_default();
         names.clear();
-        names.reserve_exact(request.method.len() + request.path.len());
-        names.push_str(&request.method);
-        names.push_str(&request.path);
+        names.reserve_exact(request.http.method.len() + request.http.path.len());
+        names.push_str(&request.http.method);
+        names.push_str(&request.http.path);
         self.answered = Some(Answered {
             request: request.id,
-            status: request.status,
+            status: request.http.status,
             names,
-            method_bytes: request.method.len(),
-            start_ns: request.start_ns,
-            first_write_ns: request.first_write_ns.unwrap_or(request.end_ns),
-            end_ns: request.end_ns,
+            method_bytes: request.http.method.len(),
+            start_ns: request.times.start_ns,
+            first_write_ns: request.times.first_write_ns.unwrap_or(request.times.end_ns),
+            end_ns: request.times.end_ns,
             closes: self.head.0,
             connection_first: self.head.1,
         });

@@ -4,15 +4,14 @@
 //! listener. A wait says only where; what a descriptor is, and what an epoll instance waits for, is asked at the first waits there,
 //! as a thread may make an instance for each, and again at the end, when more is known.
 
+use crate::event::{Call, Slice, Tid};
 use std::collections::{BTreeMap, BTreeSet};
 
-use rustc_hash::FxHashMap;
-
-use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::world::descriptor::EPOLLONESHOT;
 use crate::machine::world::state::World;
 use crate::model::waiter::{How, Lock, Waiters as Row};
+use rustc_hash::FxHashMap;
 
 /// Threads whose waits are kept.
 const MAX_THREADS: usize = 16_384;
@@ -293,7 +292,7 @@ impl Waits {
 
 /// The lock for which the thread slept right before the call, where that is a call that is not observed.
 fn lock_of_gap(slice: &Slice) -> Option<(Lock, u64)> {
-    lock_of(slice.gap_blocked_call)
+    lock_of(slice.in_gap.blocked_call)
 }
 
 /// The lock that a call which is not observed may wait for.
@@ -347,6 +346,7 @@ fn in_instance(world: &World, tgid: Tid, epoll_fd: i32, depth: usize, found: &mu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::InGap;
     use crate::fact::{Account, ListenerSeen};
 
     const INODE: u64 = 77;
@@ -433,7 +433,8 @@ mod tests {
         let elsewhere = Call::FutexWait { address: 0x9000, operation: 0, has_timeout: false };
         let open = [slice(2, LOCK, 1), slice(3, elsewhere, 1)];
         assert_eq!(rows(&waits, &state, &open), [("behind a lock (futex)".to_owned(), 2)]);
-        let flock = Slice { gap_blocked_call: 73, ..slice(4, ACCEPT, 1) };
+        let flock =
+            Slice { in_gap: InGap { blocked_call: 73, ..slice(4, ACCEPT, 1).in_gap }, ..slice(4, ACCEPT, 1) };
         let mut waits = Waits::default();
         waits.slice(&flock, &state, |_| false);
         assert_eq!(rows(&waits, &state, &[]), [("behind a lock (flock)".to_owned(), 1)]);

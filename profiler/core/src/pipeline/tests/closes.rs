@@ -22,7 +22,7 @@ fn slept(class: Option<DescriptorClass>, flags: u32) -> [u64; 2] {
     script = script.write_head(9, OK5, (6, 0, 0));
     let place = script.events.len() - 1;
     if let Body::Slice(slice) = &mut script.events[place].body {
-        (slice.gap_blocked_call, slice.flags) = (CLOSE, slice.flags | flags);
+        (slice.in_gap.blocked_call, slice.flags) = (CLOSE, slice.flags | flags);
     }
     let script = script.write(9, 5, (4, 0, 0)).call(Call::Close { fd: 9 }, 0, (2, 0, 0), 0);
     let outcome = run(vec![script.select((0, 0, 500))], 3000);

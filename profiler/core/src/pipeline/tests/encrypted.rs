@@ -40,10 +40,13 @@ fn a_handshake_is_no_request_and_a_request_is_as_long_as_from_its_record_to_its_
     let outcome = run(vec![script.select((1, 0, 100))], 1000);
     assert_eq!(outcome.requests.len(), 1);
     let request = &outcome.requests[0];
-    assert_eq!((request.start_ns, request.end_ns), (arrival, end_ns + 3 * US));
-    assert_eq!((request.status, request.method.as_str(), request.framing), (0, "", Framing::NotHttp));
+    assert_eq!((request.times.start_ns, request.times.end_ns), (arrival, end_ns + 3 * US));
+    assert_eq!(
+        (request.http.status, request.http.method.as_str(), request.http.framing),
+        (0, "", Framing::NotHttp)
+    );
     assert_eq!(outcome.snapshot.dropped.served, 1);
-    assert_eq!(outcome.snapshot.losses.impossible, []);
+    assert_eq!(outcome.snapshot.coverage.losses.impossible, []);
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn a_request_whose_end_shows_only_when_its_thread_takes_the_next_one_is_reported
     let script =
         script.cpu(5).read(8, GET, start, (5, 0, 0)).write_head(8, OK5, (5, 0, 0)).write(8, 5, (5, 0, 0));
     let outcome = run(vec![other, script], 1000);
-    assert_eq!(outcome.requests.iter().map(|request| request.status).collect::<Vec<_>>(), [200, 200]);
+    assert_eq!(outcome.requests.iter().map(|request| request.http.status).collect::<Vec<_>>(), [200, 200]);
     assert_eq!(outcome.snapshot.requests.completed, 2);
 }
 
@@ -35,7 +35,7 @@ fn a_wait_for_the_interpreter_between_two_chunks_does_not_end_the_response() {
     let outcome = run(vec![script.job_wait((1, 0, 100))], 1000);
     assert_eq!(outcome.requests.len(), 1);
     let request = &outcome.requests[0];
-    assert_eq!(request.bytes_out, CHUNKED.len() as u64 + 40);
+    assert_eq!(request.http.bytes_out, CHUNKED.len() as u64 + 40);
     assert_eq!((us(request, Phase::LockWait), us(request, Phase::Unexplained)), (300, 0));
     assert_eq!(request.total_ns() / US, 5 + 5 + 10 + 301 + 7 + 5);
 }
@@ -67,7 +67,7 @@ fn a_body_written_after_the_answer_to_head_is_no_request() {
     );
     let outcome = run(vec![script], 1000);
     assert_eq!(outcome.requests.len(), 1);
-    assert_eq!(outcome.snapshot.losses.impossible, []);
+    assert_eq!(outcome.snapshot.coverage.losses.impossible, []);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_response_being_written_when_the_window_begins_is_a_truncated_request_in_a_s
     let outcome = run(vec![script], 1000);
     assert_eq!(outcome.requests.len(), 1);
     let request = &outcome.requests[0];
-    assert!(request.truncated && !request.open && request.slot.is_some(), "{request:?}");
+    assert!(request.seen.truncated && !request.seen.open && request.slot.is_some(), "{request:?}");
     assert_eq!((us(request, Phase::Unexplained), request.total_ns() / US), (700, 700));
     assert_eq!(outcome.snapshot.slots.observed[0].held_ns(Holding::Request) / US, 700);
 }
@@ -143,7 +143,7 @@ fn what_a_request_did_that_nobody_saw_begin_is_no_wait_for_a_thread() {
     let outcome = run(vec![script], 1000);
     assert_eq!(outcome.requests.len(), 1);
     let request = &outcome.requests[0];
-    assert!(request.truncated, "{request:?}");
+    assert!(request.seen.truncated, "{request:?}");
     assert_eq!(us(request, Phase::PoolWait), 0, "{request:?}");
 }
 
@@ -213,7 +213,7 @@ fn the_server_s_cpu_time_holds_threads_that_ended() {
     let overhead = Fact::Overhead(Overhead::default());
     living.events.push(Event { time_ns: living.now_ns, body: Body::Fact(Box::new(overhead)) });
     let outcome = run(vec![living, ended], 1000);
-    assert_eq!(outcome.snapshot.overhead.map(|overhead| overhead.target_cpu_ns / US), Some(62));
+    assert_eq!(outcome.snapshot.coverage.overhead.map(|overhead| overhead.target_cpu_ns / US), Some(62));
 }
 
 /// gunicorn 23 drops what it has read beyond the first request, and closes when the client stays silent.
@@ -226,6 +226,6 @@ fn a_pipelined_request_that_was_dropped_did_not_wait_for_a_thread() {
         script.write(9, 5, (5, 0, 0)).select((1, 0, 300)).call(Call::Close { fd: 9 }, 0, (1, 0, 0), 0);
     let outcome = run(vec![script], 1000);
     let dropped = &outcome.requests[1];
-    assert_eq!((dropped.status, us(dropped, Phase::PoolWait)), (0, 0));
+    assert_eq!((dropped.http.status, us(dropped, Phase::PoolWait)), (0, 0));
     assert!(us(dropped, Phase::Unexplained) >= 300);
 }

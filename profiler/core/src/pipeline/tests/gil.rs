@@ -26,7 +26,7 @@ pub(super) fn run_with_lock(mut scripts: Vec<Script>, end_us: u64) -> Outcome {
     assert_eq!(by_thread_ns + gil.other_thread_edges_ns, gil.waits.sum_ns());
     assert_eq!(gil.locks.iter().map(|lock| lock.wait_ns).sum::<u64>(), gil.waits.sum_ns());
     for request in &outcome.requests {
-        let held_ns: u64 = request.gil_holders.iter().map(|holder| holder.wait_ns).sum();
+        let held_ns: u64 = request.gil.holders.iter().map(|holder| holder.wait_ns).sum();
         assert_eq!(held_ns, request.phases.get(Phase::GilWait));
     }
     outcome
@@ -35,7 +35,7 @@ pub(super) fn run_with_lock(mut scripts: Vec<Script>, end_us: u64) -> Outcome {
 /// The waits of `script` that begin now have this holder.
 pub(super) fn because_of(mut script: Script, holder_tid: u32) -> Script {
     if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
-        slice.holder_tid = holder_tid;
+        slice.lock.holder_tid = holder_tid;
     }
     script
 }
@@ -66,9 +66,10 @@ fn a_wait_is_laid_to_the_request_that_held_the_lock_also_before_the_waiter_read_
         edges,
         [(endpoint("GET /a"), endpoint("GET /slow"), 5001), (endpoint("GET /a"), background.clone(), 514)]
     );
-    let request = outcome.requests.iter().find(|request| request.path == "/a").expect("a request");
+    let request = outcome.requests.iter().find(|request| request.http.path == "/a").expect("a request");
     let holders: Vec<_> = request
-        .gil_holders
+        .gil
+        .holders
         .iter()
         .map(|holder| (holder.party.clone(), holder.tid, holder.wait_ns / US))
         .collect();
@@ -124,7 +125,7 @@ fn a_wait_in_which_the_lock_passes_to_another_waiter_is_laid_to_each_for_as_long
         let (arrival, begins_us) = (waiter.now_ns, (waiter.now_ns - START) / US);
         let mut waiter = because_of(waiter.call(TAKE, -110, (1, 30, 5000), 0), 7);
         if let Some(Event { body: Body::Slice(slice), .. }) = waiter.events.last_mut() {
-            slice.last_holder_tid = last_holder_tid;
+            slice.lock.last_holder_tid = last_holder_tid;
         }
         let waiter = waiter.read(9, GET, arrival, (5, 0, 0)).write_head(9, OK5, (5, 0, 0));
         let waiter = waiter.write(9, 5, (5, 0, 0)).job_wait((1, 0, 400));
@@ -135,9 +136,9 @@ fn a_wait_in_which_the_lock_passes_to_another_waiter_is_laid_to_each_for_as_long
         let mut edges: Vec<_> = of_waiter.map(|edge| (edge.holder.0, edge.total_ns / US)).collect();
         edges.sort_unstable();
         assert_eq!(edges, expected.iter().map(|(tid, all_us, _)| (*tid, *all_us)).collect::<Vec<_>>());
-        let request = outcome.requests.iter().find(|request| request.path == "/a").expect("a request");
+        let request = outcome.requests.iter().find(|request| request.http.path == "/a").expect("a request");
         let mut holders: Vec<_> =
-            request.gil_holders.iter().map(|holder| (holder.tid, holder.wait_ns / US)).collect();
+            request.gil.holders.iter().map(|holder| (holder.tid, holder.wait_ns / US)).collect();
         holders.sort_unstable();
         // Without the 30 µs in which it was ready.
         assert_eq!(holders, expected.iter().map(|(tid, _, own_us)| (*tid, *own_us)).collect::<Vec<_>>());
@@ -194,7 +195,10 @@ fn a_pool_thread_that_waits_for_the_lock_before_it_reads_makes_the_request_wait_
     let gil = &outcome.snapshot.gil;
     assert_eq!((gil.waits.count(), gil.sleeps, gil.past_interval), (2, 3, 1));
     assert_eq!(gil.waits.sum_ns() / US, 5003 + 4 + 723 + 61);
-    assert_eq!(outcome.snapshot.not_measured.iter().find(|(phase, _)| *phase == Phase::GilWait), None);
+    assert_eq!(
+        outcome.snapshot.coverage.not_measured.iter().find(|(phase, _)| *phase == Phase::GilWait),
+        None
+    );
 }
 
 #[test]
@@ -241,7 +245,7 @@ fn a_wait_for_the_lock_that_is_open_when_the_window_ends_counts_as_far_as_it_cam
     let mut script = Script { gap: Account::default(), ..script };
     script.events.push(Event { time_ns: end_ns, body: Body::Fact(Box::new(Fact::OpenSlice(open))) });
     let outcome = run_with_lock(vec![script], (end_ns - START) / US);
-    assert!(outcome.requests[0].open);
+    assert!(outcome.requests[0].seen.open);
     // That it slept on there for 100 µs was not seen.
     assert_eq!(us(&outcome.requests[0], Phase::GilWait), 200);
     assert_eq!(us(&outcome.requests[0], Phase::Unexplained), 100);
@@ -280,7 +284,7 @@ fn a_thread_that_hangs_once_its_interpreter_ends_waited_up_to_then_and_no_longer
     let edges: Vec<_> = gil.thread_edges.iter().map(|edge| (edge.holder.0, edge.total_ns / US)).collect();
     assert_eq!(edges, [(2, 5001)]);
     let request = &outcome.requests[0];
-    assert!(request.open);
+    assert!(request.seen.open);
     assert_eq!(us(request, Phase::GilWait), 5001);
     assert!(request.total_ns() > 20_000_000 * US, "what it hangs for is the request's all the same");
 }
@@ -401,8 +405,8 @@ proptest! {
                 script = script.cpu(*gap_us).call(call, result, (*cpu_us, *run_queue_us, *asleep_us), 0);
                 script = because_of(script, *holder);
                 if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
-                    slice.lock_switches = (*holder > 0).then_some(holder / 3);
-                    slice.last_holder_tid = (asleep_us % 9) as u32;
+                    slice.lock.switches = (*holder > 0).then_some(holder / 3);
+                    slice.lock.last_holder_tid = (asleep_us % 9) as u32;
                 }
             }
             whole_us.insert(tid, (script.now_ns - begun_ns) / US);
@@ -418,10 +422,10 @@ proptest! {
         }
         for lock in &gil.locks {
             prop_assert!(lock.held_at_least_ns <= lock.wait_ns);
-            prop_assert!(lock.missed <= lock.woken);
-            prop_assert!(lock.missed_ns <= lock.wait_ns);
-            prop_assert!(lock.not_honoured_ns <= lock.wait_ns);
-            prop_assert_eq!(lock.depths.iter().sum::<u64>(), lock.waits);
+            prop_assert!(lock.overtaken.missed <= lock.overtaken.woken);
+            prop_assert!(lock.overtaken.missed_ns <= lock.wait_ns);
+            prop_assert!(lock.asked.not_honoured_ns <= lock.wait_ns);
+            prop_assert_eq!(lock.overtaken.depths.iter().sum::<u64>(), lock.waits);
             prop_assert_eq!(lock.cycles.iter().sum::<u64>(), lock.waits);
             prop_assert_eq!(lock.after_forced + lock.after_voluntary, lock.waits);
         }

@@ -51,7 +51,7 @@ fn run_with_names(mut scripts: Vec<Script>, end_us: u64) -> Outcome {
 }
 
 fn waits(request: &Request) -> &GilWaits {
-    request.gil_waits.as_deref().expect("waits")
+    request.gil.waits.as_deref().expect("waits")
 }
 
 fn lines(wait: &GilWait) -> (Option<u32>, Option<u32>) {
@@ -81,7 +81,7 @@ fn a_request_s_waits_say_where_the_holder_was_and_the_long_one_where_it_stood_it
     let waiter = waiter.call(Call::Sleep, 0, (1, 0, 9), 0);
     let waiter = sleep(waiter, 49, 7, &[60]).write_head(9, OK5, (6, 0, 0)).write(9, 5, (4, 0, 0));
     let outcome = run_with_names(vec![holder, waiter.job_wait((1, 0, 400))], 32_000);
-    let request = outcome.requests.iter().find(|request| request.path == "/a").expect("a request");
+    let request = outcome.requests.iter().find(|request| request.http.path == "/a").expect("a request");
     let GilWaits { listed, others, others_ns } = waits(request);
     let [long, short] = listed.as_slice() else { panic!("{listed:#?}") };
     assert_eq!((*others, *others_ns), (0, 0));
@@ -144,7 +144,7 @@ fn a_wait_that_goes_on_as_the_window_ends_is_the_request_s_as_far_as_it_came() {
     script.events.push(Event { time_ns: end_ns, body: Body::Fact(Box::new(Fact::OpenSlice(open))) });
     let outcome = run_with_names(vec![script], (end_ns - START) / US);
     let request = &outcome.requests[0];
-    assert!(request.open);
+    assert!(request.seen.open);
     let listed = &waits(request).listed;
     assert_eq!(listed.iter().map(|wait| wait.wait_ns / US).collect::<Vec<_>>(), [5000 + 3 + 300]);
     assert_eq!(lines(&listed[0]), (Some(40), Some(13)));
@@ -160,7 +160,7 @@ fn nothing_is_kept_of_single_waits_where_nobody_asked() {
     let script = because_of(script.read(9, GET, arrival, (5, 0, 0)).call(TAKE, 0, (1, 0, 9000), 0), 2);
     let script = script.write_head(9, OK5, (6, 0, 0)).write(9, 5, (4, 0, 0));
     let outcome = run_with_lock(vec![script], 10_000);
-    assert_eq!((us(&outcome.requests[0], Phase::GilWait), &outcome.requests[0].gil_waits), (9001, &None));
+    assert_eq!((us(&outcome.requests[0], Phase::GilWait), &outcome.requests[0].gil.waits), (9001, &None));
 }
 
 proptest! {
@@ -195,7 +195,7 @@ proptest! {
         let outcome = run_with_names(scripts, end_us);
         prop_assert_eq!(outcome.requests.len(), threads.iter().map(Vec::len).sum::<usize>());
         for request in &outcome.requests {
-            let Some(GilWaits { listed, others, others_ns }) = request.gil_waits.as_deref() else {
+            let Some(GilWaits { listed, others, others_ns }) = request.gil.waits.as_deref() else {
                 prop_assert_eq!(request.phases.get(Phase::GilWait), 0);
                 continue;
             };
@@ -208,7 +208,7 @@ proptest! {
             spans.sort_unstable();
             prop_assert!(spans.windows(2).all(|two| two[0].1 <= two[1].0));
             let (first, last) = (spans[0].0, spans[spans.len() - 1].1);
-            prop_assert!(request.start_ns <= first && last <= request.end_ns);
+            prop_assert!(request.times.start_ns <= first && last <= request.times.end_ns);
             for wait in listed {
                 prop_assert!(wait.holder.wait_ns <= wait.wait_ns);
                 let held_at = wait.held_at.as_ref().expect("a place");

@@ -9,7 +9,7 @@ fn wait(script: Script, us: u64, waker_tid: u32) -> Script {
     let call = Call::FutexWait { address: 77, operation: 393, has_timeout: false };
     let mut script = script.call(call, 0, (0, 0, us), 0);
     if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
-        slice.waker_tid = waker_tid;
+        slice.woken.by_tid = waker_tid;
     }
     script
 }

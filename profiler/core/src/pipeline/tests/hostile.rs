@@ -371,12 +371,12 @@ fn take(items: Vec<Told>) {
         pipeline.push(item, &mut check);
         if index % 64 == 63 {
             let snapshot = pipeline.peek(START + 1_000_000 * US, Vec::new(), EndReason::StillOpen);
-            assert_eq!(snapshot.conservation.requests_broken, 0);
+            assert_eq!(snapshot.coverage.conservation.requests_broken, 0);
         }
     }
     let (windows, last) = pipeline.finish_windows(&mut check);
     for snapshot in windows.iter().chain([&last]) {
-        assert_eq!(snapshot.conservation.requests_broken, 0);
+        assert_eq!(snapshot.coverage.conservation.requests_broken, 0);
         for slot in &snapshot.slots.observed {
             assert!(slot.busy_ns() <= slot.length_ns(), "{slot:?}");
         }

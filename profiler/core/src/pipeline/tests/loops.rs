@@ -149,7 +149,7 @@ fn a_back_end_that_nobody_seems_to_open_is_laid_to_the_one_that_was_left_and_wai
         .respond(9)
         .look(-1, 0, (0, 0, 10));
     let (requests, snapshot) = requests_of(script);
-    let request = requests.iter().find(|request| request.start_ns == first).unwrap();
+    let request = requests.iter().find(|request| request.times.start_ns == first).unwrap();
     assert_eq!(us(request, Phase::BackendWait), 20_300);
     assert_eq!(us(request, Phase::Cpu), 5 + 50 + 2 + 2 + 3 + 1);
     // What it waited for before that nobody knows, and that it is its back end is no more than likely.
@@ -190,7 +190,7 @@ fn a_timer_that_no_time_out_told_of_is_told_by_a_turn_in_which_nobody_ran_before
         if ran {
             let resumed = script.look(0, 0, (1, 0, 0)).cpu(40).respond(9).look(-1, 0, (0, 0, 10));
             let (requests, _) = requests_of(resumed);
-            let slept = requests.iter().find(|request| request.start_ns == first).unwrap();
+            let slept = requests.iter().find(|request| request.times.start_ns == first).unwrap();
             assert_eq!(us(slept, Phase::Sleep), 0);
             assert!(us(slept, Phase::Unexplained) > 2000);
             continue;
@@ -201,7 +201,7 @@ fn a_timer_that_no_time_out_told_of_is_told_by_a_turn_in_which_nobody_ran_before
         let resumed_ns = script.now_ns;
         let script = script.respond(10).cpu(40).respond(9).look(-1, 0, (0, 0, 10));
         let (requests, _) = requests_of(script);
-        let slept = requests.iter().find(|request| request.start_ns == first).unwrap();
+        let slept = requests.iter().find(|request| request.times.start_ns == first).unwrap();
         assert_eq!(us(slept, Phase::Sleep), (before_ns - left_ns) / US);
         assert_eq!(us(slept, Phase::Unexplained), (cause_ns - before_ns) / US);
         assert_eq!(us(slept, Phase::Cpu), 5 + 30 + 40);
@@ -222,7 +222,7 @@ fn a_sleep_that_ends_within_the_millisecond_of_its_timer_is_a_sleep_and_an_earli
         let script =
             script.read(10, GET, second, (1, 0, 0)).respond(10).cpu(40).respond(9).look(-1, 0, (0, 0, 10));
         let (requests, _) = requests_of(script);
-        let slept = requests.iter().find(|request| request.start_ns == first).unwrap();
+        let slept = requests.iter().find(|request| request.times.start_ns == first).unwrap();
         assert_eq!(us(slept, phase), woken_us);
         assert_eq!((us(slept, Phase::LoopWait), us(slept, Phase::Cpu)), (1 + 10, 30 + 40));
     }
@@ -292,7 +292,7 @@ fn what_a_back_end_brought_while_the_loop_was_busy_waited_for_the_loop() {
         .respond(9)
         .look(-1, 0, (0, 0, 10));
     let (requests, _) = requests_of(script);
-    let request = requests.iter().find(|request| request.start_ns == first).unwrap();
+    let request = requests.iter().find(|request| request.times.start_ns == first).unwrap();
     assert_eq!(us(request, Phase::BackendWait), 1 + 3000);
     assert_eq!(us(request, Phase::LoopWait), 1 + 1 + 400 + 10 + 1 + (1 + 5000 - 3000) + 10 + 1);
     assert_eq!(us(request, Phase::Unexplained), 0);

@@ -8,7 +8,7 @@ use crate::fact::{Fact, ProcessSeen};
 /// The thread that ended the last call's sleep.
 fn woken_by(mut script: Script, tid: u32) -> Script {
     if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
-        slice.waker_tid = tid;
+        slice.woken.by_tid = tid;
     }
     script
 }
@@ -179,7 +179,7 @@ fn a_wait_for_the_turn_to_accept_is_no_work() {
     };
     let after_lock = |mut script: Script| {
         if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
-            slice.gap_blocked_call = SEMOP;
+            slice.in_gap.blocked_call = SEMOP;
         }
         script
     };
@@ -208,9 +208,9 @@ fn waits_for_child_processes_are_named_where_no_phase_does() {
     script.gap.blocked_ns += 3_000 * US;
     let mut script = script.call(Call::Sleep, 0, (0, 0, 5), 0);
     if let Some(Body::Slice(slice)) = script.events.last_mut().map(|event| &mut event.body) {
-        slice.gap_blocked_call = WAIT4;
+        slice.in_gap.blocked_call = WAIT4;
     }
-    let spots = run(vec![script], 4000).snapshot.blind_spots;
+    let spots = run(vec![script], 4000).snapshot.coverage.blind_spots;
     assert!(spots.len() == 1 && spots[0].contains("slept 3 ms for child processes"), "{spots:?}");
 }
 
@@ -228,7 +228,7 @@ fn a_ring_of_libuv_s_is_no_ring_for_sockets() {
             ..ProcessSeen::default()
         };
         script.events.push(Event { time_ns: START, body: Body::Fact(Box::new(Fact::ProcessSeen(seen))) });
-        let spots = run(vec![script], 4000).snapshot.blind_spots;
+        let spots = run(vec![script], 4000).snapshot.coverage.blind_spots;
         assert!(spots.len() == 1 && spots[0].contains(words), "{mapped}: {spots:?}");
     }
 }

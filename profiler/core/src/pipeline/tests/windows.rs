@@ -156,22 +156,22 @@ proptest! {
         prop_assert_eq!(windows.len(), rolls.len() + 1);
 
         let same = |requests: &[Request]| format!("{requests:?}");
-        let done = |requests: &[Request]| requests.iter().filter(|request| !request.open).count() as u64;
+        let done = |requests: &[Request]| requests.iter().filter(|request| !request.seen.open).count() as u64;
         prop_assert_eq!(same(&rolled_requests), same(&requests));
         let sum = |of: fn(&Snapshot) -> u64| windows.iter().map(of).sum::<u64>();
         prop_assert_eq!(sum(|window| window.requests.completed), done(&requests));
         prop_assert_eq!(whole.requests.completed, done(&requests));
-        prop_assert_eq!(sum(|window| window.conservation.slices), whole.conservation.slices);
+        prop_assert_eq!(sum(|window| window.coverage.conservation.slices), whole.coverage.conservation.slices);
         prop_assert_eq!(sum(|window| window.requests.total.count()), whole.requests.total.count());
-        prop_assert_eq!(sum(|window| window.endpoints.iter().map(|e| e.count).sum()), done(&requests));
+        prop_assert_eq!(sum(|window| window.by_endpoint.list.iter().map(|e| e.count).sum()), done(&requests));
         for tid in 1..=scripts.len() as u32 {
             let accounts: u64 = windows.iter().map(|window| account_of(window, tid)).sum();
             prop_assert_eq!(accounts, account_of(whole, tid), "thread {}", tid);
         }
         for window in &windows {
             let length_ns = window.window.length_ns();
-            prop_assert_eq!(window.conservation.slices_broken, 0);
-            prop_assert_eq!(window.conservation.requests_broken, 0);
+            prop_assert_eq!(window.coverage.conservation.slices_broken, 0);
+            prop_assert_eq!(window.coverage.conservation.requests_broken, 0);
             prop_assert!(window.slots.exhausted_ns <= length_ns);
             prop_assert!(window.slots.observed.len() <= scripts.len());
             for slot in &window.slots.observed {
@@ -262,10 +262,10 @@ fn cumulative_counts_are_those_of_the_window() {
     let seen: Vec<_> = windows
         .iter()
         .map(|window| {
-            let lost = window.losses.kernel.lost.iter().map(|(_, count)| *count).sum::<u64>();
-            (lost, window.conservation.emitted, window.conservation.received)
+            let lost = window.coverage.losses.kernel.lost.iter().map(|(_, count)| *count).sum::<u64>();
+            (lost, window.coverage.conservation.emitted, window.coverage.conservation.received)
         })
         .collect();
     assert_eq!(seen, [(5, 100, 100), (2, 60, 60), (0, 20, 20)]);
-    assert!(!windows[2].losses.any());
+    assert!(!windows[2].coverage.losses.any());
 }

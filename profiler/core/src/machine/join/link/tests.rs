@@ -1,7 +1,7 @@
 //! Pairing: by exact evidence, by order, not at all.
 
 use super::*;
-use crate::model::request::Framing;
+use crate::model::request::{Framing, Http, OnGil, Seen, Times};
 use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
 
@@ -15,27 +15,28 @@ fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
         tgid: 20,
         tid: 21,
         slot: Some(0),
-        start_ns,
-        start_is_arrival: true,
-        service_start_ns: None,
-        first_write_ns: None,
-        end_ns,
-        method: String::new(),
-        path: String::new(),
-        trace_context: None,
-        request_start: RequestStart::Unknown,
-        status: 0,
-        bytes_in: 0,
-        bytes_out: 0,
-        framing: Framing::NotHttp,
         phases,
         stretches: Vec::new(),
         round_trips: crate::model::round_trips::RoundTrips::default(),
-        gil_holders: Vec::new(),
-        gil_waits: None,
-        open: false,
-        truncated: false,
-        lossy: false,
+        times: Times {
+            start_ns,
+            start_is_arrival: true,
+            service_start_ns: None,
+            first_write_ns: None,
+            end_ns,
+        },
+        http: Http {
+            method: String::new(),
+            path: String::new(),
+            trace_context: None,
+            request_start: RequestStart::Unknown,
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            framing: Framing::NotHttp,
+        },
+        gil: OnGil { holders: Vec::new(), waits: None },
+        seen: Seen { open: false, truncated: false, lossy: false },
     }
 }
 
@@ -216,9 +217,15 @@ fn an_error_is_the_server_s_own_where_it_gave_the_answer_that_the_front_end_pass
         let at_ns = number * 1000;
         let fd = i32::try_from(number).unwrap();
         connected(&mut links, fd, number, (at_ns, at_ns + 10), Some((at_ns + 20, at_ns + 30)));
-        let outer = Request { status: told, ..request(number, at_ns, at_ns + 90) };
+        let outer = Request {
+            http: Http { status: told, ..request(number, at_ns, at_ns + 90).http },
+            ..request(number, at_ns, at_ns + 90)
+        };
         assert!(links.outer_done(outer, Some(Trail::new(Phases::default(), 0))).is_none());
-        let inner = Request { bytes_out, status, ..request(99, at_ns + 25, at_ns + 80) };
+        let inner = Request {
+            http: Http { bytes_out, status, ..request(99, at_ns + 25, at_ns + 80).http },
+            ..request(99, at_ns + 25, at_ns + 80)
+        };
         links.inner_done(&unix(number, at_ns + 15, at_ns + 25), Box::new(inner), false);
         assert_eq!(links.take_errors(), if is_own { vec![number] } else { vec![] }, "{number}");
     }

@@ -85,7 +85,7 @@ fn is_its_own(view: View<'_>, thread: &Thread, (slice, by): (&Slice, By), place:
 fn turning(view: View<'_>, thread: &mut Thread, (slice, by): (&Slice, By), place: Place) -> Option<Turning> {
     let left_behind = thread.serving.filter(|left| *left != place);
     let read_ns =
-        view.wire.connections.get(place.0).and_then(|c| c.requests.front()?.request.service_start_ns);
+        view.wire.connections.get(place.0).and_then(|c| c.requests.front()?.request.times.service_start_ns);
     let may_others = others_may_run(view, thread, Some(place));
     let event_loop = thread.serving_loop()?;
     let is_first = event_loop.is_fresh();
@@ -192,8 +192,8 @@ fn explain(
     let mut owed = None;
     if active.left_by.is_none() && active.owner.is_none() {
         // Its first bytes: they wait from their arrival on, whoever could have read them.
-        if active.request.start_is_arrival {
-            event_loop.arrived(active.request.start_ns, slice.enter_ns, window_start_ns);
+        if active.request.times.start_is_arrival {
+            event_loop.arrived(active.request.times.start_ns, slice.enter_ns, window_start_ns);
         }
         active.pass(own_start_ns, Phase::LoopWait);
     } else if back.collected != Collected::Nothing {

@@ -68,8 +68,9 @@ pub(super) fn is_private(
     (number, id): Place,
 ) -> bool {
     let front = view.wire.connections.get(number).and_then(|connection| connection.requests.front());
-    let read_ns =
-        front.filter(|active| active.request.id == id).and_then(|active| active.request.service_start_ns);
+    let read_ns = front
+        .filter(|active| active.request.id == id)
+        .and_then(|active| active.request.times.service_start_ns);
     let known = view.world.descriptors.get(tgid, fd).filter(|known| known.owner == Some((number, id)));
     let is_sure = thread.event_loop.as_ref().is_some_and(|event_loop| event_loop.is_sure(fd));
     is_sure && known.zip(read_ns).is_some_and(|(known, read_ns)| known.opened_ns > read_ns)

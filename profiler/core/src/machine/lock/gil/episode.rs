@@ -85,7 +85,7 @@ impl Episode {
         self.lock.address == lock.address
             && self.tgid == slice.tgid
             && self.end_ns == slice.gap_start_ns()
-            && matches!(slice.gap_blocked_call, NO_CALL | PAGE_FAULT)
+            && matches!(slice.in_gap.blocked_call, NO_CALL | PAGE_FAULT)
             && slice.flags & FLAG_TAKE_OVER == 0
             && slice.gap.cpu_ns <= max_cpu_ns
     }
@@ -129,7 +129,7 @@ impl Episode {
 
 /// When the attempt of a slice that is its first sleep began.
 pub(super) const fn begin_ns(slice: &Slice) -> u64 {
-    let Some(lead_ns) = slice.take_lead_ns else { return slice.enter_ns };
+    let Some(lead_ns) = slice.lock.take_lead_ns else { return slice.enter_ns };
     // What the attempt before it took belongs to that one.
     let earliest_ns = slice.gap_start_ns().saturating_add(take_tail_ns(slice.flags));
     let begin_ns = slice.enter_ns.saturating_sub(lead_ns);

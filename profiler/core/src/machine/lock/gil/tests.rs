@@ -2,6 +2,7 @@
 //!
 //! In: scripts. Out: assertions.
 
+use crate::event::LockSeen;
 use profiler_common::record::slice::{FLAG_TAKE_FOLLOWED, FLAG_TAKE_OVER};
 use proptest::prelude::*;
 
@@ -49,7 +50,15 @@ impl Script {
         let inside = Account { cpu_ns: US, run_queue_ns: run_queue_us * US, blocked_ns: blocked_us * US };
         let enter_ns = self.now_ns + gap.total_ns();
         self.now_ns = enter_ns + inside.total_ns();
-        let slice = Slice { enter_ns, inside, gap, call_switches: 1, flags, take_lead_ns, ..blank(call) };
+        let slice = Slice {
+            enter_ns,
+            inside,
+            gap,
+            call_switches: 1,
+            flags,
+            lock: LockSeen { take_lead_ns, ..blank(call).lock },
+            ..blank(call)
+        };
         self.locks.follow(&mut self.waiting, &slice, self.now_ns, self.window_start_ns)
     }
 
@@ -294,10 +303,8 @@ impl Threads {
             gap,
             call_switches: 1,
             flags,
-            take_lead_ns,
-            holder_tid,
-            lock_switches,
             result,
+            lock: LockSeen { take_lead_ns, holder_tid, switches: lock_switches, ..blank(call).lock },
             ..blank(call)
         };
         self.locks.follow(waiting, &slice, *now_ns, 0).part

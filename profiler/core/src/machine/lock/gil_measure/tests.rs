@@ -32,8 +32,8 @@ fn a_holder_that_keeps_the_lock_when_asked_to_give_it_up_is_told_from_one_that_g
     assert_eq!(added, [0, 0, 5, 8]);
     measure.end(&attempt, 18 * MS, 0, 18 * MS);
     let lock = measure.finish();
-    assert_eq!((lock.not_honoured, lock.not_honoured_ns, lock.timed_out), (1, 13 * MS, 3));
-    assert_eq!((lock.held_at_least_ns, lock.missed), (18 * MS, 0));
+    assert_eq!((lock.asked.not_honoured, lock.asked.not_honoured_ns, lock.asked.timed_out), (1, 13 * MS, 3));
+    assert_eq!((lock.held_at_least_ns, lock.overtaken.missed), (18 * MS, 0));
 
     // The lock changes hands every time that it is asked for: others got it.
     let mut measure = self::measure();
@@ -47,7 +47,7 @@ fn a_holder_that_keeps_the_lock_when_asked_to_give_it_up_is_told_from_one_that_g
     for turn in 10..20 {
         assert_eq!(measure.sleep(&mut attempt, &sleep(turn * 5 * MS, 5 * MS, -110, None), 0), 0);
     }
-    assert_eq!(measure.finish().not_honoured_ns, 0);
+    assert_eq!(measure.finish().asked.not_honoured_ns, 0);
 }
 
 #[test]
@@ -59,9 +59,9 @@ fn who_is_woken_and_finds_the_lock_taken_was_passed_over_and_the_depth_counts_th
     }
     measure.end(&attempt, 5 * MS, 0, 5 * MS);
     let lock = measure.finish();
-    assert_eq!((lock.woken, lock.missed, lock.deepest), (3, 2, 2));
-    assert_eq!(lock.missed_ns, 3 * MS, "from where it slept again");
-    assert_eq!(lock.depths[2], 1);
+    assert_eq!((lock.overtaken.woken, lock.overtaken.missed, lock.overtaken.deepest), (3, 2, 2));
+    assert_eq!(lock.overtaken.missed_ns, 3 * MS, "from where it slept again");
+    assert_eq!(lock.overtaken.depths[2], 1);
 }
 
 #[test]
@@ -114,9 +114,9 @@ proptest! {
         }
         measure.end(&attempt, now_ns, 0, now_ns);
         let lock = measure.finish();
-        prop_assert!(lock.not_honoured_ns <= now_ns);
-        prop_assert!(lock.missed <= lock.woken);
-        prop_assert!(lock.missed_ns <= now_ns);
+        prop_assert!(lock.asked.not_honoured_ns <= now_ns);
+        prop_assert!(lock.overtaken.missed <= lock.overtaken.woken);
+        prop_assert!(lock.overtaken.missed_ns <= now_ns);
         prop_assert_eq!(lock.held_at_least_ns, now_ns);
     }
 }

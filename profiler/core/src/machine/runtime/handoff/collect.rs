@@ -45,7 +45,7 @@ pub(in crate::machine) fn collect(
     let Some(connection) = state.wire.connections.get_mut(place.0) else { return Collected::Nothing };
     let goes_on = connection.outbound.may_go_on();
     let Some(active) = connection.requests.front_mut() else { return Collected::Nothing };
-    let Some(read_ns) = active.request.service_start_ns.filter(|_| active.request.id == place.1) else {
+    let Some(read_ns) = active.request.times.service_start_ns.filter(|_| active.request.id == place.1) else {
         return Collected::Nothing;
     };
     let mut by_order = false;

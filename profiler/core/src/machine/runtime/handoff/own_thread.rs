@@ -57,7 +57,7 @@ fn goes_on(state: View<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<Place>
         front.is_some_and(|active| {
             active.request.id == place.1
                 && active.handed_to.is_none()
-                && active.request.service_start_ns.is_some_and(|read_ns| read_ns >= since_ns)
+                && active.request.times.service_start_ns.is_some_and(|read_ns| read_ns >= since_ns)
                 && !super::is_worked_for(state, tgid, **place)
         })
     };

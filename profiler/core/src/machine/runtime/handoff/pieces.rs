@@ -11,7 +11,7 @@ use crate::machine::runtime::thread::Thread;
 pub(super) fn goes_on(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     let is_told = state.runtime.pools.get(slice.tgid).is_none_or(|pool| {
         thread.pooled.at_queue
-            || pool.loop_tid != slice.waker_tid
+            || pool.loop_tid != slice.woken.by_tid
             || state.runtime.tasks.follows(pool.loop_tid)
     });
     thread.pooled.works_for.is_some_and(|(number, id)| {

@@ -19,7 +19,7 @@ enum Case {
 }
 
 fn of(requests: &[Request], start_ns: u64) -> &Request {
-    requests.iter().find(|request| request.start_ns == start_ns).unwrap()
+    requests.iter().find(|request| request.times.start_ns == start_ns).unwrap()
 }
 
 /// ```text

@@ -24,7 +24,7 @@ pub(super) fn on_gevent(script: Script) -> Script {
 }
 
 fn of(requests: &[Request], start_ns: u64) -> &Request {
-    requests.iter().find(|request| request.start_ns == start_ns).unwrap()
+    requests.iter().find(|request| request.times.start_ns == start_ns).unwrap()
 }
 
 /// ```text

@@ -25,7 +25,7 @@ impl Script {
         let idle_us = (handed_ns - self.now_ns) / US;
         let mut script = self.job_wait((0, 0, idle_us));
         if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
-            slice.waker_tid = loop_tid;
+            slice.woken.by_tid = loop_tid;
         }
         script
     }
@@ -155,7 +155,7 @@ fn on_uvloop_a_thread_writes_no_note_while_another_one_s_is_not_read() {
     let end_us = (script.now_ns - START) / US + 10;
     let outcome = run(vec![script, one, other], end_us);
     for (came, slept_us) in [(first, 300), (second, 200)] {
-        let request = outcome.requests.iter().find(|request| request.start_ns == came).unwrap();
+        let request = outcome.requests.iter().find(|request| request.times.start_ns == came).unwrap();
         assert_eq!(us(request, Phase::LockWait), 0, "{:?}", request.phases);
         assert_eq!(us(request, Phase::Sleep), slept_us, "{:?}", request.phases);
     }
@@ -268,7 +268,7 @@ fn a_request_on_asyncio_that_goes_on_by_its_back_end_s_answer_was_let_go_by_no_t
         .look(-1, 0, (0, 0, 10));
     let end_us = (script.now_ns - START) / US + 10;
     let outcome = run(vec![script, pool], end_us);
-    let request = outcome.requests.iter().find(|request| request.start_ns == came).unwrap();
+    let request = outcome.requests.iter().find(|request| request.times.start_ns == came).unwrap();
     // With what the loop did until its next look.
     assert_eq!(us(request, Phase::Cpu), 4 + 2 + 2 + 3 + 1 + 1 + 30, "{:?}", request.phases);
     assert_eq!(us(request, Phase::PoolWait) + us(request, Phase::LockWait), 0, "{:?}", request.phases);

@@ -26,14 +26,14 @@ impl Script {
 }
 
 fn of(requests: &[Request], start_ns: u64) -> &Request {
-    let mut found = requests.iter().filter(|request| request.start_ns == start_ns);
+    let mut found = requests.iter().filter(|request| request.times.start_ns == start_ns);
     let (first, second) = (found.next().unwrap(), found.next());
     assert!(second.is_none(), "{second:?}");
     first
 }
 
 fn end_ns(request: &Request) -> u64 {
-    request.start_ns + request.total_ns()
+    request.times.start_ns + request.total_ns()
 }
 
 /// ```text
@@ -49,12 +49,12 @@ fn a_response_in_chunks_lasts_until_its_last_chunk_and_its_pauses_are_its_own() 
     let (requests, _) = requests_of(script.cpu(30).look(-1, 0, (0, 0, 50_000)));
     let stream = of(&requests, came);
     assert_eq!(end_ns(stream), ended);
-    assert_eq!(stream.bytes_out, CHUNKED.len() as u64 + 12 + 12 + 5);
+    assert_eq!(stream.http.bytes_out, CHUNKED.len() as u64 + 12 + 12 + 5);
     assert_eq!(us(stream, Phase::Sleep), 40_000, "{:?}", stream.phases);
     assert_eq!(us(stream, Phase::Cpu), 30 + 40 + 40);
     assert_eq!(us(stream, Phase::Write), 20);
     assert_eq!(us(stream, Phase::Unexplained), 0);
-    assert!(!stream.open);
+    assert!(!stream.seen.open);
 }
 
 /// ```text
@@ -100,7 +100,7 @@ fn a_response_until_the_connection_s_end_lasts_until_its_last_piece_however_long
     let stream = of(&requests, came);
     assert_eq!(end_ns(stream), ended);
     assert_eq!(us(stream, Phase::Sleep), 60_000, "{:?}", stream.phases);
-    assert_eq!((requests.len(), stream.bytes_out), (3, UNTIL_CLOSE.len() as u64 + 12 + 5 + 12));
+    assert_eq!((requests.len(), stream.http.bytes_out), (3, UNTIL_CLOSE.len() as u64 + 12 + 5 + 12));
 }
 
 /// ```text
@@ -128,9 +128,9 @@ fn an_encrypted_response_begins_after_the_tickets_and_ends_before_the_farewell()
     let script = script.look(-1, 1, (0, 0, 50_000)).write(11, 24, (5, 0, 0)).close(11);
     let (requests, snapshot) = requests_of(script.look(-1, 0, (0, 0, 10)));
     let encrypted = of(&requests, came);
-    assert_eq!((requests.len(), encrypted.framing), (3, Framing::NotHttp));
-    assert_eq!((encrypted.first_write_ns, end_ns(encrypted)), (Some(first_write_ns), ended));
-    assert_eq!(snapshot.losses.impossible, []);
+    assert_eq!((requests.len(), encrypted.http.framing), (3, Framing::NotHttp));
+    assert_eq!((encrypted.times.first_write_ns, end_ns(encrypted)), (Some(first_write_ns), ended));
+    assert_eq!(snapshot.coverage.losses.impossible, []);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn what_follows_a_change_of_protocol_is_no_part_of_the_response() {
     let ended = script.now_ns;
     let (requests, _) = requests_of(script.pause_and_write(9, 12).pause_and_write(9, 12));
     let upgraded = of(&requests, came);
-    assert_eq!((upgraded.status, end_ns(upgraded), requests.len()), (101, ended, 3));
+    assert_eq!((upgraded.http.status, end_ns(upgraded), requests.len()), (101, ended, 3));
 }
 
 /// ```text
@@ -165,7 +165,7 @@ fn two_responses_that_interleave_have_each_their_own_pieces_and_pauses() {
     let (first, second) = (of(&requests, first), of(&requests, second));
     assert_eq!((end_ns(first), end_ns(second)), (first_ended, second_ended));
     let head_bytes = CHUNKED.len() as u64;
-    assert_eq!((first.bytes_out, second.bytes_out), (head_bytes + 13 + 5, head_bytes + 12 + 5));
+    assert_eq!((first.http.bytes_out, second.http.bytes_out), (head_bytes + 13 + 5, head_bytes + 12 + 5));
     assert_eq!((us(first, Phase::Cpu), us(second, Phase::Cpu)), (20 + 4 + 6, 30 + 3 + 5));
     assert_eq!((us(first, Phase::Unexplained), us(second, Phase::Unexplained)), (0, 0));
     let paused = [first, second].map(|stream| us(stream, Phase::Sleep) + us(stream, Phase::LoopWait));
@@ -211,7 +211,7 @@ fn a_response_in_pieces_that_the_window_s_end_meets_is_open_where_it_is_sure_tha
         let written = script.now_ns;
         let (requests, _) = requests_of(script.look(20, 0, (0, 0, 20_000)));
         let stream = of(&requests, came);
-        assert_eq!((requests.len(), stream.open), (3, is_open), "{pauses} pauses: {stream:?}");
+        assert_eq!((requests.len(), stream.seen.open), (3, is_open), "{pauses} pauses: {stream:?}");
         assert_eq!(end_ns(stream) > written, is_open);
     }
     let script = loop_of_two();
@@ -224,7 +224,7 @@ fn a_response_in_pieces_that_the_window_s_end_meets_is_open_where_it_is_sure_tha
     let script =
         script.read(9, GET, came, (1, 0, 0)).write_head(9, CHUNKED, (5, 0, 0)).pause_and_write(9, 12);
     let (requests, _) = requests_of(script.look(20, 0, (0, 0, 20_000)));
-    assert!(!of(&requests, came).open);
+    assert!(!of(&requests, came).seen.open);
 }
 
 /// ```text

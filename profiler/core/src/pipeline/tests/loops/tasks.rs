@@ -160,11 +160,11 @@ fn what_a_thread_still_did_as_its_request_went_on_is_told_once_it_comes_up_to_wh
     let script = script.hub(0, 0, 0).task(FIRST).cpu(20).respond(9).hub(-1, 1, 600).read_note();
     let end_us = (script.now_ns - START) / US + 200;
     let outcome = run(vec![script.hub(-1, 0, 100), pool], end_us);
-    let request = outcome.requests.iter().find(|request| request.start_ns == came).unwrap();
+    let request = outcome.requests.iter().find(|request| request.times.start_ns == came).unwrap();
     assert_eq!(us(request, Phase::Cpu), 300 + 1 + 1 + 20, "{:?}", request.phases);
     // In the turn in which 10 was answered the thread told its result, nobody knows when; and no call shows who ran before it had its job.
     assert_eq!(us(request, Phase::Unexplained), 100 + 10 + 50, "{:?}", request.phases);
-    assert_eq!(outcome.requests.iter().filter(|request| request.start_ns == came).count(), 1);
+    assert_eq!(outcome.requests.iter().filter(|request| request.times.start_ns == came).count(), 1);
     assert_eq!(request.phases.total_ns(), request.total_ns());
 }
 
@@ -187,7 +187,7 @@ fn a_greenlet_that_was_let_go_by_another_and_then_wakes_a_thread_did_not_sleep_f
     let woken_ns = script.now_ns + 40 * US;
     let mut pool = pool.job_wait((0, 500, (woken_ns - START) / US));
     if let Some(Event { body: Body::Slice(slice), .. }) = pool.events.last_mut() {
-        slice.waker_tid = loop_tid;
+        slice.woken.by_tid = loop_tid;
     }
     let pool = pool.cpu(30).note();
     let script = script.hub(-1, 1, 100);
@@ -195,7 +195,7 @@ fn a_greenlet_that_was_let_go_by_another_and_then_wakes_a_thread_did_not_sleep_f
     let script = script.hub(-1, 1, rest_us).read_note().task(FIRST).cpu(20).respond(9);
     let end_us = (script.now_ns - START) / US + 200;
     let outcome = run(vec![script.hub(-1, 0, 100), pool], end_us);
-    let request = outcome.requests.iter().find(|request| request.start_ns == came).unwrap();
+    let request = outcome.requests.iter().find(|request| request.times.start_ns == came).unwrap();
     assert_eq!(us(request, Phase::Sleep), 0, "{:?}", request.phases);
     assert!(us(request, Phase::Unexplained) >= 20_000, "{:?}", request.phases);
 }

@@ -31,7 +31,7 @@ fn trio() -> Script {
 }
 
 fn of(requests: &[Request], start_ns: u64) -> &Request {
-    requests.iter().find(|request| request.start_ns == start_ns).unwrap()
+    requests.iter().find(|request| request.times.start_ns == start_ns).unwrap()
 }
 
 /// What happens while a request is left.
