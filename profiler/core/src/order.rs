@@ -26,7 +26,7 @@ pub struct OrderCounts {
 
 /// Where an event waits.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Queued {
     time_ns: u64,
     /// Its number in the store.
     arrival: u64,
@@ -43,7 +43,7 @@ pub struct Order {
     /// How many at the front of `queue` are ready.
     ready: usize,
     /// Sorted by time. Small elements: an insertion moves 16 bytes an event, not a whole event.
-    queue: VecDeque<Place>,
+    queue: VecDeque<Queued>,
     store: Store,
     counts: OrderCounts,
 }
@@ -96,7 +96,7 @@ impl Order {
         if let Some(place @ None) = place {
             *place = Some(event);
         }
-        self.line_up(Place { time_ns, arrival });
+        self.line_up(Queued { time_ns, arrival });
     }
 
     /// Moves what is held together, in the order of time: one event that waits while others pass it leaves holes behind it.
@@ -111,7 +111,7 @@ impl Order {
     }
 
     /// Puts a place where it belongs by its time, and says which are ready by that.
-    fn line_up(&mut self, place: Place) {
+    fn line_up(&mut self, place: Queued) {
         let time_ns = place.time_ns;
         match self.queue.back() {
             Some(last) if last.time_ns > time_ns => self.insert(place),
@@ -138,7 +138,7 @@ impl Order {
     /// Hands over what is ready, in order: each event where it lies, to be taken from there or only looked at.
     pub fn release(&mut self, each: &mut impl FnMut(&mut Option<Event>)) {
         for _ in 0..std::mem::take(&mut self.ready) {
-            let Some(Place { arrival, .. }) = self.queue.pop_front() else { return };
+            let Some(Queued { arrival, .. }) = self.queue.pop_front() else { return };
             if let Some(kept) = self.store.get_mut(arrival) {
                 each(kept);
                 *kept = None;
@@ -189,7 +189,7 @@ impl Order {
 
     /// Puts a place where it belongs, looking from the back: disorder is short.
     #[cold]
-    fn insert(&mut self, place: Place) {
+    fn insert(&mut self, place: Queued) {
         const NEAR: usize = 32;
         let far = self.queue.len().saturating_sub(NEAR);
         let near = self.queue.iter().rev().take(NEAR).position(|other| other.time_ns <= place.time_ns);

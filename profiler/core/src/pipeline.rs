@@ -25,7 +25,7 @@ use crate::machine::driver::{evidence, light, serving, topology};
 use crate::machine::runtime::handoff;
 use crate::machine::time::slot::Heat;
 use crate::machine::world::descriptor::Descriptors;
-use crate::machine::world::waiter::Waits;
+use crate::machine::world::waiter::ListenerWaits;
 use crate::machine::world::wake::Wakes;
 use crate::model::{CgroupWindow, Snapshot, Window};
 use crate::order::Order;
@@ -109,7 +109,7 @@ struct Machines {
     undecided_waits: u64,
     listening: listeners::Listening,
     wakes: Wakes,
-    waits: Waits,
+    waits: ListenerWaits,
     window: Window,
     started: bool,
     received: counted::Received,
@@ -132,7 +132,7 @@ impl Pipeline {
                 undecided_waits: 0,
                 listening: listeners::Listening::default(),
                 wakes: Wakes::default(),
-                waits: Waits::default(),
+                waits: ListenerWaits::default(),
                 window: Window::default(),
                 started: false,
                 received: counted::Received::default(),

@@ -15,10 +15,10 @@ pub(super) fn arrive(
     end_ns: u64,
     sink: &mut dyn FnMut(Entry),
 ) {
-    for (place, known) in state.runtime.late.arrive(tid, pieces, end_ns) {
-        if let Some(request) = state.runtime.late.request(place.1) {
+    for (key, known) in state.runtime.late.arrive(tid, pieces, end_ns) {
+        if let Some(request) = state.runtime.late.request(key.1) {
             request.phases.explain(&known);
-        } else if let Some(active) = state.wire.connections.active_mut(place) {
+        } else if let Some(active) = state.wire.connections.active_mut(key) {
             active.request.phases.explain(&known);
         }
     }

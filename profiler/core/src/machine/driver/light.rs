@@ -386,9 +386,9 @@ mod tests {
             (&[&[(22, 70), (20, 1), (22, 40)], &[(23, 80)]], &[(22, 180), (20, 1), (22, 40)]),
         ] {
             let mut messages = vec![(Received, hello), (Sent, &[(22, 90), (23, 900)][..])];
-            for (place, records) in rest.iter().enumerate() {
+            for (key, records) in rest.iter().enumerate() {
                 messages.push((Received, *records));
-                let is_last = place + 1 == rest.len();
+                let is_last = key + 1 == rest.len();
                 messages.push((Sent, if is_last { answer } else { tickets }));
             }
             messages.extend([

@@ -149,7 +149,7 @@ fn wait_for_work(
     finish::leave(&mut state.books(), thread, slice.tid, left_ns);
     state.publish(sink);
     if let Some(active) =
-        served.filter(|_| left_ns < slice.enter_ns).and_then(|place| state.wire.connections.active_mut(place))
+        served.filter(|_| left_ns < slice.enter_ns).and_then(|key| state.wire.connections.active_mut(key))
     {
         // Either it or another ran.
         active.pass(slice.enter_ns, Phase::Unexplained);

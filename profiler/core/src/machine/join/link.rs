@@ -122,7 +122,7 @@ impl End {
 
 /// A request of the front end that has turned to the server behind.
 #[derive(Clone, Debug, Default)]
-struct Waiting {
+struct AwaitsInner {
     unanswered: u32,
     /// Entry of the first write to the server; 0: not seen.
     sent_ns: u64,
@@ -158,7 +158,7 @@ pub struct Links {
     unpaired: VecDeque<u64>,
     /// End of each of the server's connections.
     of_connection: FxHashMap<u64, u64>,
-    waiting: FxHashMap<u64, Waiting>,
+    waiting: FxHashMap<u64, AwaitsInner>,
     orphans: Vec<(Evidence, Box<Request>)>,
     /// Ports that the server behind listens on.
     pub ports: FxHashSet<u16>,

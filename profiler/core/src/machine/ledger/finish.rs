@@ -8,7 +8,7 @@ use crate::machine::ledger::books::{Books, Finished, Told};
 use crate::machine::lock::gil_held::Held;
 use crate::machine::runtime::candidates::{left, runs_loop};
 use crate::machine::runtime::thread::Thread;
-use crate::machine::time::capacity::Wait;
+use crate::machine::time::capacity::ArrivalWait;
 use crate::machine::wire::ending::{Ended, How};
 use crate::machine::wire::origin::Side;
 use crate::phase::{Phase, Phases};
@@ -19,18 +19,18 @@ pub(in crate::machine) fn leave(books: &mut Books<'_>, thread: &mut Thread, tid:
     let Some((number, id)) = thread.serving.take() else { return };
     let runs_loop = runs_loop(books.view(), thread);
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
-    let Some(place) = connection.requests.iter().position(|active| active.request.id == id) else { return };
+    let Some(index) = connection.requests.iter().position(|active| active.request.id == id) else { return };
     // A loop turns to others between any two pieces of a response, which it passes on or makes itself.
     let is_front = connection.origin.side == Side::Front;
     let passes_on = thread.is_loop() && is_front && !books.join.links.has_all(id);
     let open_end = connection.outbound.until_turn() && !passes_on;
-    let may_go_on = open_end && !is_front && connection.outbound.may_go_on() && runs_loop;
-    if connection.requests.get(place).is_some_and(|active| active.owner.is_some_and(|owner| owner != tid)) {
+    let may_go_on = open_end && !is_front && connection.outbound.may_have_more() && runs_loop;
+    if connection.requests.get(index).is_some_and(|active| active.owner.is_some_and(|owner| owner != tid)) {
         // Another thread has taken it over already.
         thread.signs.hands_over = true;
         return;
     }
-    if let Some(active) = connection.requests.get_mut(place)
+    if let Some(active) = connection.requests.get_mut(index)
         && !(active.response.has_begun && open_end && !may_go_on)
     {
         let event_loop = thread.event_loop.as_ref();
@@ -50,7 +50,7 @@ pub(in crate::machine) fn leave(books: &mut Books<'_>, thread: &mut Thread, tid:
         if is_own {
             left(books.view(), thread, (number, id), &phases);
         }
-        if let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.get_mut(place)) {
+        if let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.get_mut(index)) {
             thread.signs.hands_over |= !active.response.has_begun;
             active.owner = None;
             active.left_by = Some(tid);
@@ -88,7 +88,7 @@ pub(in crate::machine) fn finish_front(books: &mut Books<'_>, number: u32) {
     active.request.times.end_ns = active.cursor_ns;
     if !active.waited.is_empty() && !active.request.seen.open {
         let (tgid, inode) = (connection.tgid, connection.origin.listener_inode);
-        books.time.capacity.waited(Wait { tgid, inode, spans: std::mem::take(&mut active.waited) });
+        books.time.capacity.waited(ArrivalWait { tgid, inode, spans: std::mem::take(&mut active.waited) });
     }
     if active.response.has_begun {
         connection.signs.answers(&active.request);

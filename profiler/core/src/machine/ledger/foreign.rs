@@ -5,7 +5,7 @@
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
 use crate::machine::ledger::books::Books;
-use crate::machine::ledger::turn::{self, asked_alone, goes_on};
+use crate::machine::ledger::turn::{self, asked_alone, is_owner_runnable};
 use crate::machine::ledger::{exchange, finish, strand};
 use crate::machine::runtime::asker::{self, Asker};
 use crate::machine::runtime::strands::BackEnd;
@@ -51,7 +51,7 @@ pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, sl
         }
         // Whoever has its back end's answer and takes it off the loop's list runs; before that it is the loop's own doing.
         Call::EpollControl { fd, operation: EPOLL_CTL_DEL, .. }
-            if goes_on(books.view(), event_loop, tgid, fd) =>
+            if is_owner_runnable(books.view(), event_loop, tgid, fd) =>
         {
             fd
         }
@@ -90,34 +90,33 @@ fn back_end(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slic
     let fd = back_end.0;
     let Some(descriptor) = books.world.descriptors.get(tgid, fd) else { return };
     let told = task::at_work(books.view(), thread, slice.tid);
-    let known = descriptor.owner.filter(|place| books.wire.connections.is_live(*place));
-    let owner =
-        told.or_else(|| known.filter(|place| !task::is_another_s(books.view(), thread, slice, *place)));
-    if owner.is_none() && strand::goes_on(books, thread, (slice, exit_ns), back_end) {
+    let known = descriptor.owner.filter(|key| books.wire.connections.is_live(*key));
+    let owner = told.or_else(|| known.filter(|key| !task::is_another_s(books.view(), thread, slice, *key)));
+    if owner.is_none() && strand::resume(books, thread, (slice, exit_ns), back_end) {
         return;
     }
     let asker = match owner {
-        Some(place) => Asker::Known(place),
+        Some(key) => Asker::Known(key),
         None => asker::find(books.view(), thread, slice),
     };
-    let place = match asker {
-        Asker::Known(place) => {
+    let key = match asker {
+        Asker::Known(key) => {
             if (owner.is_none() || told.is_some())
                 && let Some(event_loop) = thread.serving_loop()
             {
                 event_loop.paired_surely(fd);
             }
-            place
+            key
         }
-        Asker::Likely(place) => {
+        Asker::Likely(key) => {
             if let Some(event_loop) = thread.serving_loop() {
                 event_loop.paired_as_likely(fd);
             }
-            place
+            key
         }
         Asker::Strand => return strand::open_further(books, thread, (slice, exit_ns), back_end),
-        Asker::OneOf(places) => {
-            return strand::open(books, thread, (slice, exit_ns), back_end, &places);
+        Asker::OneOf(keys) => {
+            return strand::open(books, thread, (slice, exit_ns), back_end, &keys);
         }
         Asker::Nobody => {
             strand::leave(thread, slice.enter_ns, books.window_start_ns);
@@ -130,10 +129,10 @@ fn back_end(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slic
             return books.world.descriptors.own(tgid, fd, None);
         }
     };
-    exchange::advance(books, thread, (place.0, slice, exit_ns));
-    books.world.descriptors.own(tgid, fd, Some(place));
+    exchange::advance(books, thread, (key.0, slice, exit_ns));
+    books.world.descriptors.own(tgid, fd, Some(key));
     turn::touched(thread, exit_ns, false);
-    if let Some(active) = books.wire.connections.get_mut(place.0).and_then(|c| c.requests.front_mut()) {
+    if let Some(active) = books.wire.connections.get_mut(key.0).and_then(|c| c.requests.front_mut()) {
         let asks = matches!(slice.call, Call::Write { .. }) && slice.result > 0;
         let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
         active.wants = if waits { Wants::Backend } else { Wants::Unknown };

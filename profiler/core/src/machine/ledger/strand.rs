@@ -14,7 +14,7 @@ use crate::machine::runtime::candidates::{may_run, others_may_run};
 use crate::machine::runtime::strands::{BackEnd, Candidate, Others, Strand};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{asker, handoff};
-use crate::machine::wire::request::{Active, Beginning, Place, Wants};
+use crate::machine::wire::request::{Active, Beginning, RequestKey, Wants};
 use crate::machine::world::errno::{EAGAIN, EINPROGRESS};
 use crate::phase::{Phase, Phases};
 use crate::rule::Rule;
@@ -30,7 +30,7 @@ fn turn_to(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -> u64 {
     let Some(event_loop) = thread.serving_loop() else { return slice.enter_ns };
     let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
     let is_first = event_loop.is_fresh();
-    let may_other = other.is_some_and(|place| may_run(books.view(), place))
+    let may_other = other.is_some_and(|key| may_run(books.view(), key))
         || event_loop.strands.current_runs()
         || may_others;
     let doubtful = may_other && !is_readiness;
@@ -56,22 +56,22 @@ pub(in crate::machine) fn open(
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
     back_end: BackEnd,
-    candidates: &[Place],
+    candidates: &[RequestKey],
 ) {
     let own_start_ns = turn_to(books, thread, slice);
     let task = books.runtime.tasks.of(slice.tid);
     let Some(event_loop) = thread.serving_loop() else { return };
     let of_task = task.map(|task| (task, event_loop.tasks.another_until_ns(task)));
     // Where a job of one of them is known it may be that one.
-    let is_given = !candidates.iter().any(|place| asker::handed_to(books.view(), *place).is_some());
+    let is_given = !candidates.iter().any(|key| asker::handed_to(books.view(), *key).is_some());
     let given = if is_given {
         handoff::take_given(&mut books.hand(), slice.tgid, slice.enter_ns, of_task)
     } else {
         None
     };
     let connections = &books.wire.connections;
-    let candidates = candidates.iter().filter_map(|place| {
-        let active = connections.active(*place)?;
+    let candidates = candidates.iter().filter_map(|key| {
+        let active = connections.active(*key)?;
         let from_ns = active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns);
         let before = match given {
             Some(handed) => handed.before(own_start_ns, Phase::Unexplained, Phase::Unexplained),
@@ -80,11 +80,11 @@ pub(in crate::machine) fn open(
                 let asked = task.is_none()
                     && event_loop
                         .strands
-                        .may_have_been(*place, from_ns, |place| books.wire.connections.is_open(place));
+                        .may_have_been(*key, from_ns, |key| books.wire.connections.is_open(key));
                 event_loop.explain(asked, from_ns, own_start_ns, Wants::Unknown, 0)
             }
         };
-        Some(Candidate { place: *place, before, has_passed: false })
+        Some(Candidate { key: *key, before, has_passed: false })
     });
     let candidates: Vec<Candidate> = candidates.collect();
     let beginning = Beginning {
@@ -99,7 +99,7 @@ pub(in crate::machine) fn open(
     };
     let account = Active::new(&beginning, slice.tgid, slice.tid);
     let strands = &mut event_loop.strands;
-    strands.make_room(|place| connections.active(place).is_some());
+    strands.make_room(|key| connections.active(key).is_some());
     let number = strands.count;
     strands.count = number.saturating_add(1);
     strands.list.push(Strand {
@@ -135,7 +135,7 @@ pub(in crate::machine) fn open_further(
 }
 
 /// A call on a back end that is a strand's; whether it is one.
-pub(in crate::machine) fn goes_on(
+pub(in crate::machine) fn resume(
     books: &mut Books<'_>,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
@@ -243,10 +243,10 @@ pub(in crate::machine) fn leave(thread: &mut Thread, until_ns: u64, window_start
 }
 
 /// A request goes on by this call: strands that turn out to be its own become part of it.
-pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, place: Place) {
+pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, key: RequestKey) {
     let runs = !matches!(slice.call, Call::Read { .. });
     let task = books.runtime.tasks.of(slice.tid);
-    let has_no_task = |place: Place| books.wire.connections.is_open(place);
+    let has_no_task = |key: RequestKey| books.wire.connections.is_open(key);
     let Some(event_loop) = thread.serving_loop() else { return };
     if event_loop.strands.list.is_empty() {
         return;
@@ -255,15 +255,15 @@ pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slic
         Others { let_at_once: event_loop.runs_timers_first(), by_timer: event_loop.timer_for_turn_before() };
     let has_greenlets = event_loop.kind.has_greenlets();
     let strands = &event_loop.strands;
-    let followed = strands.followed_by(place, others).filter(|_| runs && !event_loop.goes_on_at_once());
-    let of_task = strands.of_task(task, place).filter(|_| runs || has_greenlets).map(|strand| strand.number);
+    let followed = strands.followed_by(key, others).filter(|_| runs && !event_loop.resumes_at_once());
+    let of_task = strands.of_task(task, key).filter(|_| runs || has_greenlets).map(|strand| strand.number);
     // Another task's: order tells only where no request is left whose task that may be.
     let followed = followed.filter(|(number, _)| {
-        of_task == Some(*number) || strands.may_be_guessed(*number, task, place, has_no_task)
+        of_task == Some(*number) || strands.may_be_guessed(*number, task, key, has_no_task)
     });
     // First those that can be nobody else's, in the order of time.
     let is_sole = |strand: &&Strand| {
-        Rule::SoleCandidate.holds() && strand.candidates.len() == 1 && strand.claimant(place).is_some()
+        Rule::SoleCandidate.holds() && strand.candidates.len() == 1 && strand.claimant(key).is_some()
     };
     let mut own: Vec<(u64, u64)> =
         strands.list.iter().filter(is_sole).map(|strand| (strand.begun_ns, strand.number)).collect();
@@ -278,39 +278,38 @@ pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slic
         let Some(strand) = strand else { continue };
         let is_current = current == Some(number);
         let (begun_ns, until_ns, of_turn) = (strand.begun_ns, strand.account.cursor_ns, strand.of_turn);
-        let is_joined = join(books, slice, place, strand, is_current);
+        let is_joined = join(books, slice, key, strand, is_current);
         let Some(event_loop) = thread.serving_loop() else { return };
         if !is_joined {
             event_loop.strands.forget(number);
             continue;
         }
-        event_loop.strands.excludes(place, begun_ns, until_ns);
+        event_loop.strands.excludes(key, begun_ns, until_ns);
         let by_order = of_task != Some(number)
             && followed.is_some_and(|(followed, by_order)| by_order && followed == number);
-        event_loop.found_strand(place, by_order, slice.enter_ns);
+        event_loop.found_strand(key, by_order, slice.enter_ns);
         if of_turn.0 == event_loop.looks.turn_start_ns()
-            && let Some(active) = books.wire.connections.get(place.0).and_then(|c| c.requests.front())
+            && let Some(active) = books.wire.connections.get(key.0).and_then(|c| c.requests.front())
         {
             let request = &active.request;
-            event_loop.share(place.1, &of_turn.1, || (&request.http.method, &request.http.path));
+            event_loop.share(key.1, &of_turn.1, || (&request.http.method, &request.http.path));
         }
         if is_current {
             event_loop.strands.current = None;
-            thread.serving = Some(place);
+            thread.serving = Some(key);
         }
     }
     if let Some(event_loop) = thread.serving_loop() {
-        event_loop.strands.passes(place, runs);
+        event_loop.strands.passes(key, runs);
     }
 }
 
 /// A strand becomes part of its request; `false`: the request's account goes beyond its beginning already.
-fn join(books: &mut Books<'_>, slice: &Slice, place: Place, strand: Strand, is_current: bool) -> bool {
-    let candidate = strand.candidates.iter().find(|candidate| candidate.place == place);
+fn join(books: &mut Books<'_>, slice: &Slice, key: RequestKey, strand: Strand, is_current: bool) -> bool {
+    let candidate = strand.candidates.iter().find(|candidate| candidate.key == key);
     let Some(before) = candidate.map(|candidate| candidate.before) else { return false };
-    let active =
-        books.wire.connections.get_mut(place.0).and_then(|connection| connection.requests.front_mut());
-    let Some(active) = active.filter(|active| active.request.id == place.1) else { return false };
+    let active = books.wire.connections.get_mut(key.0).and_then(|connection| connection.requests.front_mut());
+    let Some(active) = active.filter(|active| active.request.id == key.1) else { return false };
     active.part();
     if strand.begun_ns < active.cursor_ns {
         return false;
@@ -327,7 +326,7 @@ fn join(books: &mut Books<'_>, slice: &Slice, place: Place, strand: Strand, is_c
         let is_it =
             books.world.descriptors.get(slice.tgid, fd).is_some_and(|found| found.opened_ns == opened_ns);
         if is_it {
-            books.world.descriptors.own(slice.tgid, fd, Some(place));
+            books.world.descriptors.own(slice.tgid, fd, Some(key));
         }
     }
     true

@@ -10,7 +10,7 @@ mod who;
 
 pub(in crate::machine) use stream::{ended_unseen, note_last_chunk};
 pub(in crate::machine) use turning::turn_to;
-pub(in crate::machine) use who::{asked_alone, goes_on};
+pub(in crate::machine) use who::{asked_alone, is_owner_runnable};
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
@@ -22,7 +22,7 @@ use crate::machine::runtime::handoff;
 use crate::machine::runtime::state::View;
 use crate::machine::runtime::task;
 use crate::machine::runtime::thread::Thread;
-use crate::machine::wire::request::{Place, Wants};
+use crate::machine::wire::request::{RequestKey, Wants};
 use crate::machine::world::descriptor::Interest;
 use crate::phase::{Phase, Phases};
 use crate::rule::Rule;
@@ -128,7 +128,7 @@ pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, 
     let Some(from_ns) = event_loop.untouched_since_ns().filter(|from_ns| *from_ns < slice.enter_ns) else {
         return;
     };
-    event_loop.goes_on_first();
+    event_loop.resumed_first();
     // A request whose thread is not known yet waits for that, whatever the loop does.
     if handoff::has_open_threads(books.view(), slice.tgid) {
         return;
@@ -166,7 +166,7 @@ pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, 
         books.wire.connections.get(number).and_then(|connection| connection.requests.front()),
     ) {
         event_loop.share(id, &phases, || (&active.request.http.method, &active.request.http.path));
-        event_loop.left.before.retain(|place| *place != (number, id));
+        event_loop.left.before.retain(|key| *key != (number, id));
     }
 }
 
@@ -253,8 +253,8 @@ pub(in crate::machine) fn register(
 }
 
 /// Whether a thread that turns from one unfinished request to another runs a loop: nothing else does that.
-pub(in crate::machine) fn confirm(view: View<'_>, thread: &mut Thread, tid: Tid, place: Place) {
-    let unfinished = thread.serving.is_some_and(|other| other != place && is_unanswered(view, other));
+pub(in crate::machine) fn confirm(view: View<'_>, thread: &mut Thread, tid: Tid, key: RequestKey) {
+    let unfinished = thread.serving.is_some_and(|other| other != key && is_unanswered(view, other));
     if let Some(event_loop) = thread.event_loop.as_deref_mut()
         && !event_loop.confirmed
         && unfinished
@@ -275,7 +275,7 @@ fn begin(view: View<'_>, event_loop: &mut EventLoop, tid: Tid) {
     event_loop.left.parked.extend(left.take(MAX_PARKED));
 }
 
-fn is_unanswered(view: View<'_>, (number, id): Place) -> bool {
+fn is_unanswered(view: View<'_>, (number, id): RequestKey) -> bool {
     let front = view.wire.connections.get(number).and_then(|connection| connection.requests.front());
     front.is_some_and(|active| active.request.id == id && !active.response.has_begun)
 }

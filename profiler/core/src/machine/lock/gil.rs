@@ -182,7 +182,7 @@ impl Locks {
         let gave_up = std::mem::take(&mut waiting.gave_up);
         let found = self.lock_of(slice);
         if let (Some((lock, on)), Some(episode)) = (found, &mut waiting.episode)
-            && episode.goes_on_with(slice, lock, on)
+            && episode.continues_with(slice, lock, on)
         {
             self.slept(slice.tid, lock.address, exit_ns);
             episode.sleep_again(slice, exit_ns);

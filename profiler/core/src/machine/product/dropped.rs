@@ -17,7 +17,7 @@ use self::process::Processes;
 
 use crate::event::{Connection as Opened, ConnectionEvidence, Evidence, Sign, Slice, Tid};
 use crate::fact::open_files::OpenFiles;
-use crate::machine::product::gone::{Gone, Place};
+use crate::machine::product::gone::{Gone, Standing};
 use crate::machine::product::inside::Inside;
 use crate::machine::product::judge::{Scene, Verdict, judge};
 use crate::machine::wire::ending::Ended;
@@ -39,7 +39,7 @@ const MAX_WAITING: usize = 65_536;
 const MAX_EXAMPLES: usize = 5;
 /// A connection that nobody has accepted.
 #[derive(Clone, Debug, Default)]
-struct Waiting {
+struct Unaccepted {
     established_ns: u64,
     /// Accepted by somebody: not lost in the queue, whoever has it.
     taken: bool,
@@ -52,10 +52,10 @@ pub struct Drops {
     /// What ended before is no part of any window.
     from_ns: u64,
     /// Of each socket's address its generation, and where its connection stands.
-    sockets: FxHashMap<u64, (u32, Place)>,
+    sockets: FxHashMap<u64, (u32, Standing)>,
     /// Of the ports of those that are gone.
-    ports: FxHashMap<(u16, u16), Place>,
-    waiting: FxHashMap<(u64, u32), Waiting>,
+    ports: FxHashMap<(u16, u16), Standing>,
+    waiting: FxHashMap<(u64, u32), Unaccepted>,
     gone: Gone,
     accepts: Accepts,
     processes: Processes,
@@ -113,7 +113,7 @@ impl Drops {
         }
         signs.turned_away = self.accepts.accepted(opened.tgid, opened.listener_fd);
         if self.sockets.len() < MAX_ENDED.saturating_mul(2) || self.sockets.contains_key(&opened.socket.0) {
-            self.sockets.insert(opened.socket.0, (opened.socket.1, Place::open(number)));
+            self.sockets.insert(opened.socket.0, (opened.socket.1, Standing::open(number)));
         } else {
             self.evicted = self.evicted.saturating_add(1);
         }
@@ -229,7 +229,7 @@ impl Drops {
     }
 
     /// A connection left the queue, and nobody had accepted it.
-    fn never_accepted(&mut self, waiting: &Waiting, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    fn never_accepted(&mut self, waiting: &Unaccepted, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
         let gone_ns = waiting.signs.client_gone_ns();
         let (cause, until_ns, evidence) = match gone_ns {
             0 => (

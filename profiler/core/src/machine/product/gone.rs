@@ -9,12 +9,12 @@ use crate::machine::wire::ending::Ended;
 
 /// Where a socket's connection stands, in as few bytes as there are: tens of thousands are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::machine) struct Place(u32);
+pub(in crate::machine) struct Standing(u32);
 
 /// Set: it is gone.
 const GONE: u32 = 1 << 31;
 
-impl Place {
+impl Standing {
     /// It is open, under this number of the connection table, which has fewer than 2³¹.
     pub(in crate::machine) const fn open(number: u32) -> Self {
         Self(number & !GONE)
@@ -36,14 +36,14 @@ pub(in crate::machine) struct Gone {
 
 impl Gone {
     /// Keeps one; where it stands from now on.
-    pub(in crate::machine) fn push(&mut self, ended: Box<Ended>) -> Place {
+    pub(in crate::machine) fn push(&mut self, ended: Box<Ended>) -> Standing {
         let place = self.place(self.waiting.len());
         self.waiting.push_back(ended);
         place
     }
 
     /// The one that stands there, if it still waits.
-    pub(in crate::machine) fn get_mut(&mut self, place: Place) -> Option<&mut Ended> {
+    pub(in crate::machine) fn get_mut(&mut self, place: Standing) -> Option<&mut Ended> {
         if place.as_open().is_some() {
             return None;
         }
@@ -57,7 +57,7 @@ impl Gone {
     }
 
     /// Lets the oldest go, with where it stood.
-    pub(in crate::machine) fn pop(&mut self) -> Option<(Place, Box<Ended>)> {
+    pub(in crate::machine) fn pop(&mut self) -> Option<(Standing, Box<Ended>)> {
         let ended = self.waiting.pop_front()?;
         let place = self.place(0);
         self.first = self.first.wrapping_add(1) & !GONE;
@@ -75,10 +75,10 @@ impl Gone {
     }
 
     /// Where the one at `index` stands.
-    fn place(&self, index: usize) -> Place {
+    fn place(&self, index: usize) -> Standing {
         // Lossless: those that wait at a time are bounded.
         let number = self.first.wrapping_add(u32::try_from(index).unwrap_or(u32::MAX));
-        Place(number | GONE)
+        Standing(number | GONE)
     }
 }
 
@@ -107,8 +107,8 @@ mod tests {
     #[test]
     fn each_is_found_where_it_stands_until_it_is_let_go_also_as_numbers_begin_anew() {
         let mut gone = Gone { first: GONE - 2, ..Gone::default() };
-        let places: Vec<Place> = (0..4).map(|id| gone.push(ended(id))).collect();
-        assert_eq!(gone.get_mut(Place::open(0)).map(|ended| ended.id), None);
+        let places: Vec<Standing> = (0..4).map(|id| gone.push(ended(id))).collect();
+        assert_eq!(gone.get_mut(Standing::open(0)).map(|ended| ended.id), None);
         for (id, place) in (0..).zip(&places) {
             assert_eq!(place.as_open(), None);
             assert_eq!(gone.get_mut(*place).map(|ended| ended.id), Some(id));
@@ -119,6 +119,6 @@ mod tests {
             assert_eq!(gone.get_mut(*place).map(|ended| ended.id), None);
         }
         assert!(gone.pop().is_none());
-        assert_eq!(Place::open(7).as_open(), Some(7));
+        assert_eq!(Standing::open(7).as_open(), Some(7));
     }
 }

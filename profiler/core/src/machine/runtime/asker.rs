@@ -9,7 +9,7 @@ use crate::machine::runtime::candidates::{candidates, may_run};
 use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, task};
-use crate::machine::wire::request::{HandedTo, Place, Wants};
+use crate::machine::wire::request::{HandedTo, RequestKey, Wants};
 use crate::rule::Rule;
 
 /// Requests distinguished.
@@ -19,13 +19,13 @@ const MAX_CANDIDATES: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::machine) enum Asker {
     /// This request.
-    Known(Place),
+    Known(RequestKey),
     /// This one, as nobody else is known who waits for nothing known.
-    Likely(Place),
+    Likely(RequestKey),
     /// The strand that the thread is about.
     Strand,
     /// One of these.
-    OneOf(Vec<Place>),
+    OneOf(Vec<RequestKey>),
     /// No request.
     Nobody,
 }
@@ -53,8 +53,8 @@ pub(in crate::machine) fn find(state: View<'_>, thread: &Thread, slice: &Slice) 
     // Order may be wrong, and the task will tell: as soon as it answers.
     let mut found = task::may_work_for(state, thread, slice.tid);
     match &asker {
-        Asker::Known(place) | Asker::Likely(place) => push_all(&mut found, core::iter::once(*place)),
-        Asker::OneOf(places) => push_all(&mut found, places.iter().copied()),
+        Asker::Known(key) | Asker::Likely(key) => push_all(&mut found, core::iter::once(*key)),
+        Asker::OneOf(keys) => push_all(&mut found, keys.iter().copied()),
         Asker::Strand | Asker::Nobody => {}
     }
     if found.len() > 1 { Asker::OneOf(found) } else { asker }
@@ -73,24 +73,24 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let is_new = matches!(slice.call, Call::Make { .. });
     let done = if is_new { handoff::next_done(state, tgid, event_loop.looks.recent_ns()) } else { None };
     let given = is_helped && handoff::has_given(state, tgid, slice.enter_ns, event_loop.looks.recent_ns());
-    let go_on = |place: Place| given || event_loop.may_go_on(left_ns(state, place));
-    let fits = |place: &Place| !event_loop.strands.is_waiting(*place);
+    let go_on = |key: RequestKey| given || event_loop.may_resume(left_ns(state, key));
+    let fits = |key: &RequestKey| !event_loop.strands.is_waiting(*key);
     let mut found = Vec::new();
     push_all(&mut found, candidates(state, event_loop, thread.serving, go_on).filter(fits));
     if is_helped {
         // A thread's results come without a sign where the loop is busy, but not before it has looked, and not in the order in which
         // the threads told of them.
         let looked_ns = event_loop.looks.turn_start_ns();
-        let is_back = |place: &Place| handed_to(state, *place).is_some_and(|to| to.begin_ns <= looked_ns);
+        let is_back = |key: &RequestKey| handed_to(state, *key).is_some_and(|to| to.begin_ns <= looked_ns);
         let handed = event_loop.left.parked.iter().copied().filter(is_back);
         push_all(&mut found, handed.chain(done).filter(fits));
     }
-    if let Some(place) = done.filter(|_| !is_helped && Rule::DoneFirst.holds()) {
+    if let Some(key) = done.filter(|_| !is_helped && Rule::DoneFirst.holds()) {
         // Its thread has just told; whoever else may run may have opened it as well.
-        if found.iter().all(|other| *other == place) {
-            return Asker::Known(place);
+        if found.iter().all(|other| *other == key) {
+            return Asker::Known(key);
         }
-        push_all(&mut found, core::iter::once(place).filter(fits));
+        push_all(&mut found, core::iter::once(key).filter(fits));
     }
     let runs_strand = event_loop.strands.current_runs();
     if runs_strand && is_new && found.is_empty() {
@@ -99,7 +99,7 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let are_told = !found.is_empty();
     if runs_strand || found.is_empty() && is_new {
         // gevent ends a round of turns after some milliseconds, and goes on with what was left some rounds later.
-        let parked = event_loop.left.parked.iter().copied().filter(|place| may_run(state, *place));
+        let parked = event_loop.left.parked.iter().copied().filter(|key| may_run(state, *key));
         push_all(&mut found, parked.filter(fits));
     }
     let is_told = are_told
@@ -108,32 +108,32 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     match found.as_slice() {
         [] => Asker::Nobody,
         [_] if is_new && !is_told && !Rule::OnlyOneKnown.holds() => Asker::Nobody,
-        [place] if is_new && !is_told => Asker::Likely(*place),
-        [place] => Asker::Known(*place),
+        [key] if is_new && !is_told => Asker::Likely(*key),
+        [key] => Asker::Known(*key),
         _ => Asker::OneOf(found),
     }
 }
 
 /// When the loop left a request.
-fn left_ns(state: View<'_>, place: Place) -> u64 {
+fn left_ns(state: View<'_>, key: RequestKey) -> u64 {
     state
         .wire
         .connections
-        .active(place)
+        .active(key)
         .map_or(0, |active| active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns))
 }
 
 /// Adds those that are not in the list yet.
-fn push_all(list: &mut Vec<Place>, places: impl Iterator<Item = Place>) {
-    for place in places {
-        if !list.contains(&place) && list.len() < MAX_CANDIDATES {
-            list.push(place);
+fn push_all(list: &mut Vec<RequestKey>, keys: impl Iterator<Item = RequestKey>) {
+    for key in keys {
+        if !list.contains(&key) && list.len() < MAX_CANDIDATES {
+            list.push(key);
         }
     }
 }
 
 /// The thread of the pool that was woken for a request that waits for nothing else.
-pub(in crate::machine) fn handed_to(state: View<'_>, place: Place) -> Option<HandedTo> {
-    let active = state.wire.connections.active(place)?;
+pub(in crate::machine) fn handed_to(state: View<'_>, key: RequestKey) -> Option<HandedTo> {
+    let active = state.wire.connections.active(key)?;
     active.handed_to.filter(|_| active.wants == Wants::Unknown)
 }

@@ -6,7 +6,7 @@ use crate::machine::runtime::event_loop::{EventLoop, MAX_LEFT, MAX_PARKED};
 use crate::machine::runtime::handoff;
 use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;
-use crate::machine::wire::request::{Place, Wants};
+use crate::machine::wire::request::{RequestKey, Wants};
 use crate::phase::Phases;
 
 /// Whether a thread that serves clients runs a loop, as far as can be told before it has looked: nothing else does in a process on gevent.
@@ -15,35 +15,35 @@ pub(in crate::machine) fn runs_loop(state: View<'_>, thread: &Thread) -> bool {
 }
 
 /// The thread left a request that is not finished: it may go on with it later in the same round of turns.
-pub(in crate::machine) fn left(state: View<'_>, thread: &mut Thread, place: Place, phases: &Phases) {
+pub(in crate::machine) fn left(state: View<'_>, thread: &mut Thread, key: RequestKey, phases: &Phases) {
     let active = state
         .wire
         .connections
-        .get(place.0)
-        .and_then(|connection| connection.requests.iter().find(|active| active.request.id == place.1));
+        .get(key.0)
+        .and_then(|connection| connection.requests.iter().find(|active| active.request.id == key.1));
     let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) else { return };
-    event_loop.share(place.1, phases, || (&active.request.http.method, &active.request.http.path));
+    event_loop.share(key.1, phases, || (&active.request.http.method, &active.request.http.path));
     if active.wants == Wants::Unknown && !active.response.may_have_ended {
         if event_loop.left.now.len() < MAX_LEFT {
-            event_loop.left.now.push(place);
+            event_loop.left.now.push(key);
         }
         if event_loop.left.parked.len() >= MAX_PARKED {
-            event_loop.left.parked.retain(|place| state.wire.connections.is_live(*place));
+            event_loop.left.parked.retain(|key| state.wire.connections.is_live(*key));
         }
         if event_loop.left.parked.len() < MAX_PARKED {
-            event_loop.left.parked.push(place);
+            event_loop.left.parked.push(key);
         }
     }
 }
 
 /// Whether a request that the loop was about may have gone on: it said of nothing that it waits for it, and nobody knows of it before its head
 /// is whole.
-pub(in crate::machine) fn may_run(state: View<'_>, place: Place) -> bool {
-    let Some(connection) = state.wire.connections.get(place.0) else { return false };
+pub(in crate::machine) fn may_run(state: View<'_>, key: RequestKey) -> bool {
+    let Some(connection) = state.wire.connections.get(key.0) else { return false };
     let is_in_head = connection.requests.len() == 1 && connection.inbound.in_head();
     connection.requests.front().is_some_and(|active| {
         let waits = is_in_head || active.wants != Wants::Unknown || active.handed_to.is_some();
-        active.request.id == place.1 && !waits && !handoff::is_worked_for(state, active.request.tgid, place)
+        active.request.id == key.1 && !waits && !handoff::is_worked_for(state, active.request.tgid, key)
     })
 }
 
@@ -52,23 +52,23 @@ pub(in crate::machine) fn may_run(state: View<'_>, place: Place) -> bool {
 pub(in crate::machine) fn candidates<'a>(
     state: View<'a>,
     event_loop: &'a EventLoop,
-    current: Option<Place>,
-    go_on: impl Fn(Place) -> bool + 'a,
-) -> impl Iterator<Item = Place> + 'a {
+    current: Option<RequestKey>,
+    go_on: impl Fn(RequestKey) -> bool + 'a,
+) -> impl Iterator<Item = RequestKey> + 'a {
     // What a turn made ready goes on in the next one, whoever goes on before it.
     let may_go_on = current.is_none() || event_loop.is_fresh() || event_loop.passes_on();
     let left = event_loop.left.before.iter().filter(move |_| may_go_on);
-    let parked = event_loop.left.parked.iter().filter(move |place| go_on(**place));
+    let parked = event_loop.left.parked.iter().filter(move |key| go_on(**key));
     let others = left.chain(parked).copied();
-    current.into_iter().chain(others).filter(move |place| may_run(state, *place))
+    current.into_iter().chain(others).filter(move |key| may_run(state, *key))
 }
 
 /// Whether another request than this one may have run since anything was touched: where a turn has no order, any that may go on can have.
-pub(in crate::machine) fn others_may_run(state: View<'_>, thread: &Thread, place: Option<Place>) -> bool {
+pub(in crate::machine) fn others_may_run(state: View<'_>, thread: &Thread, key: Option<RequestKey>) -> bool {
     let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed);
-    event_loop.filter(|event_loop| event_loop.goes_on_at_once()).is_some_and(|event_loop| {
+    event_loop.filter(|event_loop| event_loop.resumes_at_once()).is_some_and(|event_loop| {
         let resumes_parked = event_loop.resumes_parked();
-        candidates(state, event_loop, None, |_| resumes_parked).any(|other| Some(other) != place)
+        candidates(state, event_loop, None, |_| resumes_parked).any(|other| Some(other) != key)
     })
 }
 
@@ -76,10 +76,10 @@ pub(in crate::machine) fn others_may_run(state: View<'_>, thread: &Thread, place
 pub(in crate::machine) fn running(
     state: View<'_>,
     event_loop: &EventLoop,
-    current: Option<Place>,
-) -> Option<Place> {
+    current: Option<RequestKey>,
+) -> Option<RequestKey> {
     let resumes_parked = event_loop.resumes_parked();
     let mut candidates = candidates(state, event_loop, current, |_| resumes_parked);
     let first = candidates.next()?;
-    candidates.all(|place| place == first).then_some(first)
+    candidates.all(|key| key == first).then_some(first)
 }

@@ -15,7 +15,7 @@ use crate::event::Slice;
 use crate::loop_kind::{LoopKind, Shown};
 use crate::machine::runtime::strands::Strands;
 use crate::machine::runtime::tasks::Tasks;
-use crate::machine::wire::request::{Active, LastChunks, Place, Wants};
+use crate::machine::wire::request::{Active, LastChunks, RequestKey, Wants};
 use crate::model::event_loop::EventLoop as Report;
 use crate::phase::{Phase, Phases};
 use crate::rule::Rule;
@@ -217,11 +217,11 @@ impl EventLoop {
     }
 
     /// A strand was found to be this request's.
-    pub fn found_strand(&mut self, place: Place, by_order: bool, at_ns: u64) {
+    pub fn found_strand(&mut self, key: RequestKey, by_order: bool, at_ns: u64) {
         let report = &mut self.held.report;
         report.paired_by_order = report.paired_by_order.saturating_add(u64::from(by_order));
-        self.left.comes_back(place);
-        self.left.turns_to(place, at_ns);
+        self.left.comes_back(key);
+        self.left.turns_to(key, at_ns);
     }
 
     /// A back end was attributed to a request that is no more than likely its own.

@@ -36,18 +36,18 @@ impl Givers {
     }
 
     /// A request goes on in this task. What was there before `recent_ns` has been gone on with.
-    pub(super) fn goes_on(&mut self, task: Option<u64>, recent_ns: u64) {
+    pub(super) fn resumed(&mut self, task: Option<u64>, recent_ns: u64) {
         let before = self.results.len();
         self.results.retain(|(_, at_ns)| *at_ns >= recent_ns);
         self.missed = self.missed.saturating_add((before - self.results.len()) as u64);
-        if let Some(place) = self.results.iter().position(|(known, _)| Some(*known) == task) {
-            self.results.remove(place);
+        if let Some(index) = self.results.iter().position(|(known, _)| Some(*known) == task) {
+            self.results.remove(index);
             self.found = self.found.saturating_add(1);
         }
     }
 
     /// Whether they go on themselves, as a rule.
-    pub(super) const fn go_on(&self) -> bool {
+    pub(super) const fn resume_themselves(&self) -> bool {
         self.found >= MIN_FOUND && self.found > self.missed
     }
 }
@@ -60,16 +60,16 @@ mod tests {
     fn tasks_that_go_on_with_their_results_tell_whose_a_job_is() {
         let mut givers = Givers::default();
         for task in 1..=3 {
-            assert!(!givers.go_on());
+            assert!(!givers.resume_themselves());
             givers.has_result(Some(task), task * 100);
             // A further one of the same job.
             givers.has_result(Some(task), task * 100 + 1);
-            givers.goes_on(Some(task), 50);
+            givers.resumed(Some(task), 50);
         }
-        assert!(givers.go_on());
+        assert!(givers.resume_themselves());
         givers.has_result(None, 400);
-        givers.goes_on(None, 10_000);
-        assert!(givers.go_on());
+        givers.resumed(None, 10_000);
+        assert!(givers.resume_themselves());
     }
 
     #[test]
@@ -79,9 +79,9 @@ mod tests {
         for turn in 1..=40 {
             givers.has_result(Some(turn), turn * 100);
             let sender = if turn % 4 == 0 { turn } else { 1000 + turn };
-            givers.goes_on(Some(sender), turn * 100 - 50);
+            givers.resumed(Some(sender), turn * 100 - 50);
         }
-        assert!(!givers.go_on());
+        assert!(!givers.resume_themselves());
     }
 
     #[test]

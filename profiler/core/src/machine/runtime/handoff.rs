@@ -22,7 +22,7 @@ use crate::machine::runtime::handed::{Handed, MAX_JOBS};
 use crate::machine::runtime::pool::Job;
 use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
-use crate::machine::wire::request::{Active, HandedTo, Place};
+use crate::machine::wire::request::{Active, HandedTo, RequestKey};
 use crate::phase::Phase;
 use crate::rule::Rule;
 
@@ -69,16 +69,16 @@ pub(in crate::machine) fn take_given(
     let pool = state.runtime.pools.get_mut(tgid)?;
     pool.given.retain(|handed| handed.woken_ns.saturating_add(LONGEST_JOB_NS) > now_ns);
     if let Some(task) = task {
-        let place = pool.given.iter().position(|handed| handed.is_by(task))?;
-        return pool.given.remove(place);
+        let index = pool.given.iter().position(|handed| handed.is_by(task))?;
+        return pool.given.remove(index);
     }
     let due_ns = pool.given.iter().map(|handed| handed.due_ns).min().flatten();
     Some(Handed { due_ns, ..pool.given.pop_front()? })
 }
 
 /// Whether a thread of the pool works for a request, as far as is known.
-pub(in crate::machine) fn is_worked_for(state: View<'_>, tgid: Tid, place: Place) -> bool {
-    state.runtime.pools.get(tgid).is_some_and(|pool| pool.working.iter().any(|(_, known)| *known == place))
+pub(in crate::machine) fn is_worked_for(state: View<'_>, tgid: Tid, key: RequestKey) -> bool {
+    state.runtime.pools.get(tgid).is_some_and(|pool| pool.working.iter().any(|(_, known)| *known == key))
 }
 
 /// Whether a thread of a process works for one of several requests, and which is not known yet. gevent's threads only resolve
@@ -153,10 +153,10 @@ pub(in crate::machine) fn is_within_job(state: View<'_>, thread: &Thread, slice:
 }
 
 /// The request for which the oldest job was done that the loop has not gone on with, where its thread was woken for it.
-pub(in crate::machine) fn next_done(state: View<'_>, tgid: Tid, recent_ns: u64) -> Option<Place> {
+pub(in crate::machine) fn next_done(state: View<'_>, tgid: Tid, recent_ns: u64) -> Option<RequestKey> {
     let pool = state.runtime.pools.get(tgid)?;
-    let job = pool.jobs.iter().find(|job| job.place.is_none() && job.noted_ns >= recent_ns)?;
-    job.woken_for.filter(|place| state.wire.connections.is_live(*place))
+    let job = pool.jobs.iter().find(|job| job.key.is_none() && job.noted_ns >= recent_ns)?;
+    job.woken_for.filter(|key| state.wire.connections.is_live(*key))
 }
 
 /// A thread of the pool begins again: it was woken in this wait.
@@ -168,7 +168,7 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     if slice.woken.by_tid == pool.loop_tid && own_thread::begin(state, thread, slice, exit_ns) {
         return;
     }
-    if pieces::goes_on(state.view(), thread, slice) {
+    if pieces::is_same_response(state.view(), thread, slice) {
         return;
     }
     thread.pooled.works_for = None;
@@ -186,8 +186,8 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
         let due_ns = event_loop.and_then(|event_loop| event_loop.timer_of_turn(woken_ns));
         let task = state.runtime.tasks.that_woke(loop_tid, woken_ns, slice.woken.at_ns > 0);
         thread.pooled.handed = Handed { woken_ns, due_ns, task };
-        if let Some(place) = by_task::place(state.view(), slice.tgid, loop_tid, task) {
-            by_task::has_gone_on(state, place, loop_tid, woken_ns);
+        if let Some(key) = by_task::key(state.view(), slice.tgid, loop_tid, task) {
+            by_task::has_gone_on(state, key, loop_tid, woken_ns);
         }
         woken_for(state.view(), slice.tgid, loop_tid, has_queue, thread.pooled.handed)
     } else {
@@ -216,13 +216,13 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
             pool.open.remove(&slice.tid);
         }
     }
-    thread.pooled.woken_for = found.map(|(place, _)| place);
+    thread.pooled.woken_for = found.map(|(key, _)| key);
     thread.pooled.woken_by_order = by_order;
     // A pool that waits with a limit may tell the loop nothing when it is done: whom it works for stays unknown.
-    let place =
+    let key =
         thread.pooled.woken_for.filter(|_| !matches!(slice.call, Call::FutexWait { has_timeout: true, .. }));
-    let active = place.and_then(|(number, _)| state.wire.connections.get_mut(number)?.requests.front_mut());
-    if let (Some(active), Some((_, id))) = (active, place)
+    let active = key.and_then(|(number, _)| state.wire.connections.get_mut(number)?.requests.front_mut());
+    if let (Some(active), Some((_, id))) = (active, key)
         && active.request.id == id
     {
         active.handed_to = Some(HandedTo { tid: slice.tid, begin_ns: exit_ns, by_order });
@@ -238,35 +238,35 @@ fn woken_for(
     loop_tid: Tid,
     has_queue: bool,
     Handed { woken_ns, task, .. }: Handed,
-) -> Option<(Place, bool)> {
-    if let Some(place) = by_task::place(state, tgid, loop_tid, task) {
-        return Some((place, false));
+) -> Option<(RequestKey, bool)> {
+    if let Some(key) = by_task::key(state, tgid, loop_tid, task) {
+        return Some((key, false));
     }
     let event_loop = state.runtime.threads.get(loop_tid)?.event_loop.as_ref()?;
     let touched = event_loop.left.touched_at(woken_ns);
     // On uvloop all that is ready is read first, and only then who was read for goes on.
-    if let Some((touched_ns, place)) = touched
+    if let Some((touched_ns, key)) = touched
         && !has_queue
         && Rule::WokenForTouched.holds()
         && event_loop.kind.threads == Threads::Work
-        && event_loop.goes_on_alone()
+        && event_loop.resumes_one_alone()
         && touched_ns >= event_loop.looks.turn_start_at(woken_ns)
     {
-        return Some((place, false));
+        return Some((key, false));
     }
-    let touched = touched.map(|(_, place)| place);
-    let is_free = |place: &Place| {
-        let front = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
+    let touched = touched.map(|(_, key)| key);
+    let is_free = |key: &RequestKey| {
+        let front = state.wire.connections.get(key.0).and_then(|connection| connection.requests.front());
         let untaken = |active: &Active| {
-            active.request.id == place.1
+            active.request.id == key.1
                 && active.handed_to.is_none()
                 && active.request.times.service_start_ns.is_some_and(|read_ns| read_ns <= woken_ns)
         };
-        front.is_some_and(untaken) && !is_worked_for(state, tgid, *place)
+        front.is_some_and(untaken) && !is_worked_for(state, tgid, *key)
     };
     // Who runs is not parked yet.
     let runs_unparked = event_loop.kind.threads != Threads::Work;
-    let running = touched.filter(|place| runs_unparked && is_free(place));
+    let running = touched.filter(|key| runs_unparked && is_free(key));
     let mut free = event_loop.left.parked.iter().copied().filter(is_free).chain(running);
     let first = free.next();
     let by_order = free.any(|other| Some(other) != first);
@@ -277,27 +277,27 @@ fn woken_for(
     if by_order && runs_unparked {
         return None;
     }
-    first.or(touched.filter(is_free)).map(|place| (place, by_order))
+    first.or(touched.filter(is_free)).map(|key| (key, by_order))
 }
 
 /// The thread that was woken for a request and still is about it: it has written no note since. `task`: the Python task in which the request goes on.
 pub(in crate::machine) fn at_work(
     state: View<'_>,
     tgid: Tid,
-    place: Place,
+    key: RequestKey,
     task: Option<u64>,
 ) -> Option<HandedTo> {
-    let active = state.wire.connections.active(place).filter(|_| Rule::HandedBack.holds())?;
+    let active = state.wire.connections.active(key).filter(|_| Rule::HandedBack.holds())?;
     let read_ns = active.request.times.service_start_ns?;
     let pool = state.runtime.pools.get(tgid)?;
-    let task = task.filter(|_| pool.givers.go_on());
+    let task = task.filter(|_| pool.givers.resume_themselves());
     let given = |(_, by, begin_ns): &&(Tid, u64, u64)| Some(*by) == task && *begin_ns > read_ns;
     if let Some((tid, _, begin_ns)) = pool.at_work.iter().find(given) {
         return Some(HandedTo { tid: *tid, begin_ns: *begin_ns, by_order: false });
     }
     let handed_to = active.handed_to?;
     let thread = state.runtime.threads.get(handed_to.tid)?;
-    (thread.pooled.woken_for == Some(place)).then_some(handed_to)
+    (thread.pooled.woken_for == Some(key)).then_some(handed_to)
 }
 
 /// A thread writes to a descriptor by which the loop is woken: what it did so far was for a request.
@@ -309,9 +309,9 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
-    let is_live = |place: &Place| {
-        let front = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
-        front.is_some_and(|active| active.request.id == place.1)
+    let is_live = |key: &RequestKey| {
+        let front = state.wire.connections.get(key.0).and_then(|connection| connection.requests.front());
+        front.is_some_and(|active| active.request.id == key.1)
     };
     thread.pooled.is_pooled = true;
     pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
@@ -322,34 +322,32 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
     // What came before its last wait for work is gone.
     let begin_ns = thread.pending.start_ns().unwrap_or_else(|| slice.gap_start_ns());
     let woken_for = thread.pooled.woken_for.take();
-    let place = thread.pooled.works_for.filter(is_live);
+    let key = thread.pooled.works_for.filter(is_live);
     // Woken for a request that is over, or since not woken for another: what it still had to tidy up.
     let tidies_up = match (&thread.pooled.works_for, &woken_for) {
         // At the queue of jobs it took a job, whatever the loop had touched when it woke it; so it did where that was only the first
         // in order of several.
-        (None, Some(place))
-            if (thread.pooled.at_queue || thread.pooled.woken_by_order) && !is_live(place) =>
-        {
+        (None, Some(key)) if (thread.pooled.at_queue || thread.pooled.woken_by_order) && !is_live(key) => {
             false
         }
-        (_, Some(place)) => !is_live(place),
+        (_, Some(key)) => !is_live(key),
         (Some(_), None) => thread.pooled.at_queue,
         (None, None) => false,
     };
     // A job that it took without having to wait for one: who tidies up asks nobody.
     let is_next =
         thread.pending.has_worked_and_waited() && thread.pooled.works_for.is_some() && woken_for.is_none();
-    if place.is_none() && is_next {
+    if key.is_none() && is_next {
         thread.pooled.works_for = None;
         pool.working.retain(|(tid, _)| *tid != slice.tid);
-    } else if place.is_none() && tidies_up {
+    } else if key.is_none() && tidies_up {
         drop(std::mem::take(&mut thread.pending));
         return;
     }
     let pieces = std::mem::take(&mut thread.pending);
     // The same job, unless it has waited for another one since.
     let goes_on =
-        |job: &&mut Job| job.tid == slice.tid && job.place == place && job.noted_ns >= thread.pooled.begun_ns;
+        |job: &&mut Job| job.tid == slice.tid && job.key == key && job.noted_ns >= thread.pooled.begun_ns;
     if let Some(job) = pool.jobs.iter_mut().rev().find(goes_on) {
         job.pieces.append(pieces);
         job.noted_ns = exit_ns;
@@ -364,7 +362,7 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
         begin_ns,
         woken_for,
         by_order: thread.pooled.woken_by_order,
-        place,
+        key,
         ready_ns,
         noted_ns: exit_ns,
         pieces,

@@ -10,7 +10,7 @@
 
 use crate::event::Tid;
 use crate::machine::time::piece::Piece;
-use crate::machine::wire::request::Place;
+use crate::machine::wire::request::RequestKey;
 use crate::model::request::Request;
 use crate::phase::Phases;
 
@@ -23,7 +23,7 @@ const LONGEST_NS: u64 = 100_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owed {
     /// The request.
-    pub place: Place,
+    pub key: RequestKey,
     /// The thread that worked for it.
     pub tid: Tid,
     /// Start.
@@ -58,7 +58,7 @@ impl Late {
     /// Whether some of a request's time is to be told.
     #[must_use]
     pub fn is_owed(&self, request: u64) -> bool {
-        self.owed.iter().any(|part| part.place.1 == request)
+        self.owed.iter().any(|part| part.key.1 == request)
     }
 
     /// A request is over of which some time is to be told. Comes back where there is no room.
@@ -71,7 +71,7 @@ impl Late {
     }
 
     /// These pieces of a thread are known now, up to `end_ns`: what their thread surely did in the stretches, by request.
-    pub fn arrive(&mut self, tid: Tid, pieces: [Option<Piece>; 2], end_ns: u64) -> Vec<(Place, Phases)> {
+    pub fn arrive(&mut self, tid: Tid, pieces: [Option<Piece>; 2], end_ns: u64) -> Vec<(RequestKey, Phases)> {
         let mut told = Vec::new();
         self.owed.retain_mut(|part| {
             if part.tid != tid {
@@ -81,7 +81,7 @@ impl Late {
             for piece in pieces.iter().flatten() {
                 known.add_all(&piece.surely_done_within(part.from_ns, part.until_ns));
             }
-            told.push((part.place, known));
+            told.push((part.key, known));
             part.from_ns = part.from_ns.max(end_ns);
             part.from_ns < part.until_ns
         });
@@ -98,7 +98,7 @@ impl Late {
         let owed = &self.owed;
         let is_complete = |request: &Request| {
             let is_old = request.times.end_ns.saturating_add(LONGEST_NS) < now_ns;
-            is_old || !owed.iter().any(|part| part.place.1 == request.id)
+            is_old || !owed.iter().any(|part| part.key.1 == request.id)
         };
         let complete: Vec<Request> = self.requests.extract_if(.., |request| is_complete(request)).collect();
         self.forget(complete)
@@ -112,7 +112,7 @@ impl Late {
 
     /// Nothing more is told of these requests.
     fn forget(&mut self, requests: Vec<Request>) -> Vec<Request> {
-        self.owed.retain(|part| !requests.iter().any(|request| request.id == part.place.1));
+        self.owed.retain(|part| !requests.iter().any(|request| request.id == part.key.1));
         requests
     }
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     const fn part(id: u64, tid: Tid, from_ns: u64, until_ns: u64) -> Owed {
-        Owed { place: (0, id), tid, from_ns, until_ns }
+        Owed { key: (0, id), tid, from_ns, until_ns }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::Tid;
 use crate::machine::runtime::handed::MAX_JOBS;
-use crate::machine::wire::request::Place;
+use crate::machine::wire::request::RequestKey;
 
 /// What is known of the threads that a loop made.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +16,7 @@ pub struct OwnThreads {
     pub(super) made: FxHashMap<Tid, Made>,
     /// Requests whose thread told that it is done, and with which the loop has not been seen to go on; `None`: one that is not
     /// known.
-    pub(super) told: VecDeque<(Option<Place>, u64)>,
+    pub(super) told: VecDeque<(Option<RequestKey>, u64)>,
     /// Threads that ended with their request, and that were kept for others.
     pub(super) ended: u64,
     pub(super) kept: u64,
@@ -26,7 +26,7 @@ pub struct OwnThreads {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Made {
     /// `None`: one of several.
-    pub(super) place: Option<Place>,
+    pub(super) key: Option<RequestKey>,
     /// When its request last went on, as far as is known: read, told by the thread, touched by the loop.
     pub(super) known_ns: u64,
     /// When it last got something to do.
@@ -45,12 +45,12 @@ impl OwnThreads {
 
     /// Whether it is not known of one of these threads which request it is for.
     pub(super) fn has_open(&self) -> bool {
-        self.made.values().any(|made| made.place.is_none())
+        self.made.values().any(|made| made.key.is_none())
     }
 
     /// The request for which the loop made this thread, where that is known.
-    pub(super) fn place_of(&self, tid: Tid) -> Option<Place> {
-        self.made.get(&tid)?.place
+    pub(super) fn place_of(&self, tid: Tid) -> Option<RequestKey> {
+        self.made.get(&tid)?.key
     }
 
     /// Until when the thread's request waited for anything but the loop, before the thread's present job; `None`: it is no
@@ -66,15 +66,15 @@ impl OwnThreads {
         if self.told.len() >= MAX_JOBS {
             self.told.pop_front();
         }
-        self.told.push_back((made.place, at_ns));
+        self.told.push_back((made.key, at_ns));
     }
 
     /// The loop went on with a request: what had told before it has been gone on with as well.
-    pub(super) fn went_on(&mut self, place: Place, at_ns: u64) {
-        if let Some(index) = self.told.iter().rposition(|(told, _)| *told == Some(place)) {
+    pub(super) fn went_on(&mut self, key: RequestKey, at_ns: u64) {
+        if let Some(index) = self.told.iter().rposition(|(told, _)| *told == Some(key)) {
             self.told.drain(..=index);
         }
-        for made in self.made.values_mut().filter(|made| made.place == Some(place)) {
+        for made in self.made.values_mut().filter(|made| made.key == Some(key)) {
             made.known_ns = made.known_ns.max(at_ns);
         }
     }

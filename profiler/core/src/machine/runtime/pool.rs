@@ -11,7 +11,7 @@ use crate::machine::runtime::givers::Givers;
 use crate::machine::runtime::handed::Handed;
 use crate::machine::runtime::own_threads::OwnThreads;
 use crate::machine::time::piece::Pending;
-use crate::machine::wire::request::Place;
+use crate::machine::wire::request::RequestKey;
 
 /// What a thread did up to its last note.
 #[derive(Clone, Debug)]
@@ -20,11 +20,11 @@ pub struct Job {
     /// Where the thread began: the end of its wait, or of the job before.
     pub(super) begin_ns: u64,
     /// The request that the loop had touched last when it woke the thread.
-    pub(super) woken_for: Option<Place>,
+    pub(super) woken_for: Option<RequestKey>,
     /// Which request that was, only the order of several told.
     pub(super) by_order: bool,
     /// The request that it is known to be of.
-    pub(super) place: Option<Place>,
+    pub(super) key: Option<RequestKey>,
     /// The loop made its thread for that request: nobody else keeps it waiting, and from this moment on it waited for the loop
     /// to give the thread this job.
     pub(super) ready_ns: Option<u64>,
@@ -38,7 +38,7 @@ pub struct Job {
 impl Job {
     /// It was done lately, and nobody is known to have handed it over.
     pub(super) fn is_free(&self, recent_ns: u64) -> bool {
-        self.place.is_none() && self.woken_for.is_none() && self.noted_ns >= recent_ns
+        self.key.is_none() && self.woken_for.is_none() && self.noted_ns >= recent_ns
     }
 }
 
@@ -51,7 +51,7 @@ pub struct Pool {
     pub answers_elsewhere: bool,
     pub(super) jobs: VecDeque<Job>,
     /// Which thread works for which request.
-    pub(super) working: Vec<(Tid, Place)>,
+    pub(super) working: Vec<(Tid, RequestKey)>,
     /// Where threads were seen to wait, until two were at the same address: that is the queue of jobs. (Not all pools have
     /// one: where each thread waits at an address of its own, waits within a job look like waits for one.)
     pub(super) addresses: VecDeque<(u64, Tid, u64)>,

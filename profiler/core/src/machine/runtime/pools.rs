@@ -24,7 +24,7 @@ impl Pools {
 
     /// Whether the Python tasks of a process tell which thread's job is whose.
     pub(in crate::machine) fn tasks_tell(&self, tgid: Tid) -> bool {
-        self.get(tgid).is_some_and(|pool| pool.givers.go_on())
+        self.get(tgid).is_some_and(|pool| pool.givers.resume_themselves())
     }
 
     /// The pool of a process.

@@ -2,7 +2,7 @@
 //!
 //! In: what `strand` does with them. Out: which of them a request that goes on is, or may be.
 
-use crate::machine::wire::request::{Active, Place, Wants};
+use crate::machine::wire::request::{Active, RequestKey, Wants};
 use crate::phase::{Phase, Phases};
 use crate::rule::Rule;
 
@@ -15,7 +15,7 @@ pub(in crate::machine) type BackEnd = (i32, u64);
 /// One of those whose strand it may be.
 #[derive(Clone, Debug)]
 pub(in crate::machine) struct Candidate {
-    pub(in crate::machine) place: Place,
+    pub(in crate::machine) key: RequestKey,
     /// What it waited for until the strand began, if it is its own: ends of stretches with their phases.
     pub(in crate::machine) before: [(u64, Phase); 3],
     /// It has gone on by itself since, and may have been the strand before.
@@ -71,13 +71,13 @@ impl Strand {
     }
 
     fn may_be(&self, request: u64) -> bool {
-        self.candidates.iter().any(|candidate| candidate.place.1 == request)
+        self.candidates.iter().any(|candidate| candidate.key.1 == request)
     }
 
     /// Whether it may be this request's that goes on by another task: it is another one's if it may be the own task of that.
-    fn may_be_of(&self, place: Place, is_open: impl Fn(Place) -> bool) -> bool {
-        let is_other = |candidate: &Candidate| candidate.place != place && is_open(candidate.place);
-        self.may_be(place.1) && (self.task.is_none() || !self.candidates.iter().any(is_other))
+    fn may_be_of(&self, key: RequestKey, is_open: impl Fn(RequestKey) -> bool) -> bool {
+        let is_other = |candidate: &Candidate| candidate.key != key && is_open(candidate.key);
+        self.may_be(key.1) && (self.task.is_none() || !self.candidates.iter().any(is_other))
     }
 
     /// It had these phases of a turn.
@@ -89,17 +89,17 @@ impl Strand {
     }
 
     /// A request that has not gone on since this began may be it.
-    pub(in crate::machine) fn claimant(&self, place: Place) -> Option<&Candidate> {
-        self.candidates.iter().find(|candidate| candidate.place == place && !candidate.has_passed)
+    pub(in crate::machine) fn claimant(&self, key: RequestKey) -> Option<&Candidate> {
+        self.candidates.iter().find(|candidate| candidate.key == key && !candidate.has_passed)
     }
 }
 
 impl Strands {
     /// Whether a request may have been a strand that began after this moment, and that does not wait for its back end now.
     #[must_use]
-    pub fn may_have_been(&self, place: Place, from_ns: u64, is_open: impl Fn(Place) -> bool) -> bool {
+    pub fn may_have_been(&self, key: RequestKey, from_ns: u64, is_open: impl Fn(RequestKey) -> bool) -> bool {
         let is_later = |strand: &&Strand| strand.begun_ns > from_ns && strand.runs();
-        self.list.iter().filter(is_later).any(|strand| strand.may_be_of(place, &is_open))
+        self.list.iter().filter(is_later).any(|strand| strand.may_be_of(key, &is_open))
     }
 
     /// Whether a request may be one of them.
@@ -110,15 +110,15 @@ impl Strands {
 
     /// Whether a request is known to wait for a back end: it alone can have asked it.
     #[must_use]
-    pub fn is_waiting(&self, place: Place) -> bool {
+    pub fn is_waiting(&self, key: RequestKey) -> bool {
         self.list
             .iter()
-            .any(|strand| !strand.runs() && strand.candidates.len() == 1 && strand.claimant(place).is_some())
+            .any(|strand| !strand.runs() && strand.candidates.len() == 1 && strand.claimant(key).is_some())
     }
 
     /// Whether the strand that uses this back end, if one does, waits for nothing.
     #[must_use]
-    pub fn goes_on(&self, back_end: BackEnd) -> bool {
+    pub fn is_runnable(&self, back_end: BackEnd) -> bool {
         self.list.iter().any(|strand| strand.runs() && strand.back_ends.contains(&back_end))
     }
 
@@ -140,14 +140,14 @@ impl Strands {
     }
 
     pub(in crate::machine) fn take(&mut self, number: u64) -> Option<Strand> {
-        let place = self.list.iter().position(|strand| strand.number == number)?;
-        Some(self.list.swap_remove(place))
+        let index = self.list.iter().position(|strand| strand.number == number)?;
+        Some(self.list.swap_remove(index))
     }
 
     /// Makes room: those that nobody can claim any longer go first, then the oldest.
-    pub(in crate::machine) fn make_room(&mut self, is_live: impl Fn(Place) -> bool) {
+    pub(in crate::machine) fn make_room(&mut self, is_live: impl Fn(RequestKey) -> bool) {
         let is_claimable = |strand: &Strand| {
-            strand.candidates.iter().any(|candidate| !candidate.has_passed && is_live(candidate.place))
+            strand.candidates.iter().any(|candidate| !candidate.has_passed && is_live(candidate.key))
         };
         let before = self.list.len();
         let current = self.current;
@@ -166,12 +166,12 @@ impl Strands {
     }
 
     /// A request goes on: it was none of those that wait meanwhile, and of all others it is not told any more.
-    pub(in crate::machine) fn passes(&mut self, place: Place, runs: bool) {
+    pub(in crate::machine) fn passes(&mut self, key: RequestKey, runs: bool) {
         for strand in &mut self.list {
             if runs && !strand.runs() && Rule::OneThingAtATime.holds() {
-                strand.candidates.retain(|candidate| candidate.place != place);
+                strand.candidates.retain(|candidate| candidate.key != key);
             }
-            for candidate in strand.candidates.iter_mut().filter(|candidate| candidate.place == place) {
+            for candidate in strand.candidates.iter_mut().filter(|candidate| candidate.key == key) {
                 candidate.has_passed = true;
             }
         }
@@ -180,21 +180,21 @@ impl Strands {
     }
 
     /// One that began at `begun_ns` and was worked for up to `until_ns` is this request: no other is that goes on or waits meanwhile.
-    pub(in crate::machine) fn excludes(&mut self, place: Place, begun_ns: u64, until_ns: u64) {
+    pub(in crate::machine) fn excludes(&mut self, key: RequestKey, begun_ns: u64, until_ns: u64) {
         if !Rule::OneThingAtATime.holds() {
             return;
         }
         for strand in &mut self.list {
             if strand.begun_ns < until_ns && (!strand.runs() || strand.account.cursor_ns > begun_ns) {
-                strand.candidates.retain(|candidate| candidate.place != place);
+                strand.candidates.retain(|candidate| candidate.key != key);
             }
         }
         self.list.retain(|strand| !strand.candidates.is_empty());
     }
 
     /// What this task did that makes a call of this request, if it is not known to be the request's yet.
-    pub(in crate::machine) fn of_task(&self, task: Option<u64>, place: Place) -> Option<&Strand> {
-        self.list.iter().find(|strand| task.is_some() && strand.task == task && strand.may_be(place.1))
+    pub(in crate::machine) fn of_task(&self, task: Option<u64>, key: RequestKey) -> Option<&Strand> {
+        self.list.iter().find(|strand| task.is_some() && strand.task == task && strand.may_be(key.1))
     }
 
     /// Whether order may tell that a strand is this request's that goes on by this task: it is of another task, but of no request that may be
@@ -203,16 +203,16 @@ impl Strands {
         &self,
         number: u64,
         task: Option<u64>,
-        place: Place,
-        is_open: impl Fn(Place) -> bool,
+        key: RequestKey,
+        is_open: impl Fn(RequestKey) -> bool,
     ) -> bool {
         let strand = self.list.iter().find(|strand| strand.number == number);
-        strand.is_some_and(|strand| task.is_none() || strand.may_be_of(place, is_open))
+        strand.is_some_and(|strand| task.is_none() || strand.may_be_of(key, is_open))
     }
 
     /// The strand that this request goes on with at a call of its own, if it is one: see the head of this file. Also whether that is only likely.
-    pub(in crate::machine) fn followed_by(&self, place: Place, others: Others) -> Option<(u64, bool)> {
-        let fits = |strand: &&Strand| strand.runs() && strand.claimant(place).is_some();
+    pub(in crate::machine) fn followed_by(&self, key: RequestKey, others: Others) -> Option<(u64, bool)> {
+        let fits = |strand: &&Strand| strand.runs() && strand.claimant(key).is_some();
         let ran = self.current().filter(fits);
         if others.let_at_once {
             // Its greenlet was switched to as the answer came, and timers are over by then.

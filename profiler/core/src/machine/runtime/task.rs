@@ -9,15 +9,15 @@ use crate::event::{Call, Slice, Tid};
 use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::Connection;
-use crate::machine::wire::request::Place;
+use crate::machine::wire::request::RequestKey;
 
 /// Requests among which a task's is looked for.
 const MAX_OPEN: usize = 128;
 
 /// The request that the task works for that makes the thread's calls, as far as is known.
-pub(in crate::machine) fn at_work(state: View<'_>, thread: &Thread, tid: Tid) -> Option<Place> {
+pub(in crate::machine) fn at_work(state: View<'_>, thread: &Thread, tid: Tid) -> Option<RequestKey> {
     let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed)?;
-    let (number, id) = event_loop.tasks.place(state.runtime.tasks.of(tid)?)?;
+    let (number, id) = event_loop.tasks.key(state.runtime.tasks.of(tid)?)?;
     let active = state.wire.connections.get(number)?.requests.front()?;
     // The task of one that may have ended may be another by now: it answers, and that tells. A greenlet that serves another one has read that.
     let is_known = !active.response.may_have_ended || event_loop.kind.has_greenlets();
@@ -48,7 +48,7 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number
         is_live((number, id)) && active_of(number).is_some_and(|active| !active.response.may_have_ended)
     };
     let tasks = &mut event_loop.tasks;
-    let was_another_s = tasks.place(task).is_some_and(|place| place != (number, id) && goes_on(place));
+    let was_another_s = tasks.key(task).is_some_and(|key| key != (number, id) && goes_on(key));
     tasks.works_for(task, (number, id), slice.enter_ns, is_live);
     if was_another_s || before.is_some_and(|before| before != task) {
         tasks.wrote(false);
@@ -64,17 +64,17 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number
 
 /// Requests that the present task of a loop's thread may work for, if it is of none that surely is not over: those left of which no task is known, and the
 /// one whose it was last.
-pub(in crate::machine) fn may_work_for(state: View<'_>, thread: &Thread, tid: Tid) -> Vec<Place> {
+pub(in crate::machine) fn may_work_for(state: View<'_>, thread: &Thread, tid: Tid) -> Vec<RequestKey> {
     let Some(event_loop) = thread.event_loop.as_deref() else { return Vec::new() };
     let task = state.runtime.tasks.of(tid);
-    let is_open = |place: &Place| {
-        let active = state.wire.connections.active(*place);
+    let is_open = |key: &RequestKey| {
+        let active = state.wire.connections.active(*key);
         active.is_some_and(|active| active.task.is_none() || active.task == task)
     };
-    let last = task.and_then(|task| event_loop.tasks.place(task));
+    let last = task.and_then(|task| event_loop.tasks.key(task));
     let left = thread.serving.iter().chain(&event_loop.left.before).chain(&event_loop.left.now);
     let left = left.chain(&event_loop.left.parked).chain(&last);
-    let mut found: Vec<Place> = left.copied().filter(is_open).take(MAX_OPEN).collect();
+    let mut found: Vec<RequestKey> = left.copied().filter(is_open).take(MAX_OPEN).collect();
     found.sort_unstable_by_key(|(_, id)| *id);
     found.dedup();
     found
@@ -85,9 +85,9 @@ pub(in crate::machine) fn is_another_s(
     state: View<'_>,
     thread: &Thread,
     slice: &Slice,
-    place: Place,
+    key: RequestKey,
 ) -> bool {
-    let own = state.wire.connections.active(place).and_then(|active| active.task);
+    let own = state.wire.connections.active(key).and_then(|active| active.task);
     let reads = matches!(slice.call, Call::Read { .. });
     !reads
         && own.zip(state.runtime.tasks.of(slice.tid)).is_some_and(|(own, task)| own != task)

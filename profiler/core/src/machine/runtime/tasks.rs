@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use crate::event::{TaskSeen, Tid};
-use crate::machine::wire::request::Place;
+use crate::machine::wire::request::RequestKey;
 use crate::rule::Rule;
 
 /// Threads whose tasks are followed.
@@ -136,7 +136,7 @@ impl Switches {
 /// For which requests the tasks of one loop work, and when they were last seen to.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
-    of: FxHashMap<u64, (Place, u64)>,
+    of: FxHashMap<u64, (RequestKey, u64)>,
     /// How often a request was written to by the task that had done so before.
     by_one: u64,
     /// How often it was by another, or by one that had just been at work for a request that is not over.
@@ -160,20 +160,26 @@ impl Tasks {
     }
 
     /// A task is at work for a request at this moment. `is_live` tells which requests are not over.
-    pub fn works_for(&mut self, task: u64, place: Place, at_ns: u64, is_live: impl Fn(Place) -> bool) {
+    pub fn works_for(
+        &mut self,
+        task: u64,
+        key: RequestKey,
+        at_ns: u64,
+        is_live: impl Fn(RequestKey) -> bool,
+    ) {
         if self.of.len() >= MAX_TASKS && !self.of.contains_key(&task) {
-            self.of.retain(|_, (place, _)| is_live(*place));
+            self.of.retain(|_, (key, _)| is_live(*key));
             if self.of.len() >= MAX_TASKS {
                 return;
             }
         }
-        self.of.insert(task, (place, at_ns));
+        self.of.insert(task, (key, at_ns));
     }
 
     /// The request that a task was last at work for. It may be over: then the task may be another one by now.
     #[must_use]
-    pub fn place(&self, task: u64) -> Option<Place> {
-        self.of.get(&task).map(|(place, _)| *place)
+    pub fn key(&self, task: u64) -> Option<RequestKey> {
+        self.of.get(&task).map(|(key, _)| *key)
     }
 
     /// What happened up to then was of another task at the same address; 0: none is known.

@@ -13,7 +13,7 @@ use crate::machine::runtime::helpers::Helpers;
 use crate::machine::time::piece::{Pending, Piece, Time, hold};
 use crate::machine::time::row::{Continuity, Row};
 use crate::machine::time::state::Time as TimeState;
-use crate::machine::wire::request::Place;
+use crate::machine::wire::request::RequestKey;
 use crate::model::slot::Holding;
 use crate::phase::{Phase, Phases};
 
@@ -29,7 +29,7 @@ pub struct Thread {
     /// What it did since it last finished something.
     pub pending: Pending,
     /// The request it serves: connection number and request id.
-    pub serving: Option<Place>,
+    pub serving: Option<RequestKey>,
     /// It works on requests: a slot.
     pub slot: Option<u32>,
     /// Since when it has been busy (not in a wait for work).
@@ -90,7 +90,7 @@ pub struct Pooled {
     /// It waits for its jobs at the queue of its pool; one that never did has its own.
     pub at_queue: bool,
     /// The request that a loop had touched last when it woke this thread.
-    pub woken_for: Option<Place>,
+    pub woken_for: Option<RequestKey>,
     /// How it was given its job.
     pub handed: Handed,
     /// That was told by order alone: several could have been it.
@@ -98,7 +98,7 @@ pub struct Pooled {
     /// When its last wait for a job ended.
     pub begun_ns: u64,
     /// The request that it works for.
-    pub works_for: Option<Place>,
+    pub works_for: Option<RequestKey>,
 }
 
 /// The waits of a thread for the interpreter lock.
@@ -111,7 +111,7 @@ pub struct GilWaits {
     /// Who had the lock in the last part of that.
     pub held_by: HeldBy,
     /// Number of the party that it is while it serves this request, once somebody asked.
-    pub party: Option<(Place, u32)>,
+    pub party: Option<(RequestKey, u32)>,
     /// The party that it was before it turned to what it does now, and until when.
     pub party_before: Option<(u32, u64)>,
 }

@@ -28,7 +28,7 @@ pub type Span = (u64, u64);
 
 /// A connection's first request has waited.
 #[derive(Clone, Debug)]
-pub struct Wait {
+pub struct ArrivalWait {
     /// Process that accepted the connection.
     pub tgid: Tid,
     /// Its listener.
@@ -60,7 +60,7 @@ pub struct Capacity {
     /// Slots of a worker by its settings.
     pub of_one_worker: Option<u32>,
     /// Waits in processes whose own slots are not certain yet.
-    fresh: VecDeque<Wait>,
+    fresh: VecDeque<ArrivalWait>,
     undecided: VecDeque<Undecided>,
     found: FxHashMap<u64, BesideFree>,
 }
@@ -213,7 +213,7 @@ impl Capacity {
     }
 
     /// A connection's first request, which has ended, had waited for somebody to serve it.
-    pub fn waited(&mut self, wait: Wait) {
+    pub fn waited(&mut self, wait: ArrivalWait) {
         let has_company = self.acceptors.get(&wait.inode).is_some_and(|known| known.len() > 1);
         if !has_company || length_ns(&wait.spans) < SHORTEST_NS {
             return;
@@ -371,8 +371,8 @@ mod tests {
         capacity
     }
 
-    fn wait(tgid: Tid, from_ms: u64, to_ms: u64) -> Wait {
-        Wait { tgid, inode: INODE, spans: vec![(from_ms * MS, to_ms * MS)] }
+    fn wait(tgid: Tid, from_ms: u64, to_ms: u64) -> ArrivalWait {
+        ArrivalWait { tgid, inode: INODE, spans: vec![(from_ms * MS, to_ms * MS)] }
     }
 
     fn busy(capacity: &mut Capacity, tgid: Tid, spans_ms: &[(u64, u64)]) {

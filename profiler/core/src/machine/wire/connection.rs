@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use crate::event::{Connection as Opened, Slice, Tid};
 use crate::machine::wire::http1::{Inbound, Outbound};
 use crate::machine::wire::origin::{Origin, Side};
-use crate::machine::wire::request::{Active, LastChunks, Place};
+use crate::machine::wire::request::{Active, LastChunks, RequestKey};
 use crate::machine::wire::signs::Signs;
 
 /// Connections followed at once; one more is counted and not followed.
@@ -84,7 +84,7 @@ impl Connection {
     pub(in crate::machine) fn surely_goes_on(&self, active: &Active) -> bool {
         let outbound = &self.outbound;
         let is_told = || {
-            outbound.may_go_on()
+            outbound.may_have_more()
                 && active.response.has_gone_on
                 && active.response.last_chunks != LastChunks::Joined
         };
@@ -99,7 +99,7 @@ impl Connection {
         let is_told = |active: &Active| {
             active.response.may_have_ended && active.response.last_chunks == LastChunks::Apart
         };
-        outbound.may_go_on()
+        outbound.may_have_more()
             && !outbound.ends_with_connection()
             && !outbound.is_encrypted()
             && self.requests.front().is_some_and(is_told)
@@ -144,9 +144,9 @@ impl Connections {
             signs: Signs::default(),
         };
         if let Some(index) = self.free.pop()
-            && let Some(place) = self.table.get_mut(index as usize)
+            && let Some(free) = self.table.get_mut(index as usize)
         {
-            *place = Some(connection);
+            *free = Some(connection);
             return Some(index);
         }
         if self.table.len() >= MAX_CONNECTIONS {
@@ -174,7 +174,7 @@ impl Connections {
     /// Clients' connections that are open.
     #[must_use]
     pub fn clients_open(&self) -> u64 {
-        let is_client_s = |place: &&Connection| !matches!(place.origin.side, Side::Inner { .. });
+        let is_client_s = |key: &&Connection| !matches!(key.origin.side, Side::Inner { .. });
         self.table.iter().flatten().filter(is_client_s).count() as u64
     }
 
@@ -183,7 +183,7 @@ impl Connections {
         let open = u64::try_from(self.table.len().saturating_sub(self.free.len())).unwrap_or(u64::MAX);
         let open = open.saturating_add(elsewhere);
         self.gone_before = self.seen.saturating_sub(open);
-        let is_inner = |place: &&Connection| matches!(place.origin.side, Side::Inner { .. });
+        let is_inner = |key: &&Connection| matches!(key.origin.side, Side::Inner { .. });
         self.inner = self.table.iter().flatten().filter(is_inner).count() as u64;
         self.evicted = 0;
     }
@@ -196,12 +196,12 @@ impl Connections {
 
     /// The request of this id, if it is the one that its connection is about.
     #[must_use]
-    pub fn active(&self, (index, id): Place) -> Option<&Active> {
+    pub fn active(&self, (index, id): RequestKey) -> Option<&Active> {
         self.get(index)?.requests.front().filter(|active| active.request.id == id)
     }
 
     /// The same, to be changed.
-    pub fn active_mut(&mut self, (index, id): Place) -> Option<&mut Active> {
+    pub fn active_mut(&mut self, (index, id): RequestKey) -> Option<&mut Active> {
         self.get_mut(index)?.requests.front_mut().filter(|active| active.request.id == id)
     }
 
@@ -214,13 +214,13 @@ impl Connections {
     }
 
     /// Whether a request is not finished.
-    pub(in crate::machine) fn is_live(&self, place: Place) -> bool {
-        self.active(place).is_some()
+    pub(in crate::machine) fn is_live(&self, key: RequestKey) -> bool {
+        self.active(key).is_some()
     }
 
     /// Whether a request is not over, and its task not known.
-    pub(in crate::machine) fn is_open(&self, place: Place) -> bool {
-        self.active(place).is_some_and(|active| active.task.is_none())
+    pub(in crate::machine) fn is_open(&self, key: RequestKey) -> bool {
+        self.active(key).is_some_and(|active| active.task.is_none())
     }
 
     /// A connection by number.
@@ -230,15 +230,15 @@ impl Connections {
 
     /// Forgets a connection; its dense number.
     pub fn close(&mut self, index: u32) -> Option<u64> {
-        let place = self.table.get_mut(index as usize)?;
-        let id = place.as_ref()?.id;
-        *place = None;
+        let entry = self.table.get_mut(index as usize)?;
+        let id = entry.as_ref()?.id;
+        *entry = None;
         self.free.push(index);
         Some(id)
     }
 
     /// Numbers of all open connections.
     pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..).zip(&self.table).filter(|(_, place)| place.is_some()).map(|(index, _)| index)
+        (0..).zip(&self.table).filter(|(_, entry)| entry.is_some()).map(|(index, _)| index)
     }
 }

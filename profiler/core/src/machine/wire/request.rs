@@ -98,7 +98,7 @@ pub enum LastChunks {
 }
 
 /// A request on a connection: the connection's number and the request's id.
-pub type Place = (u32, u64);
+pub type RequestKey = (u32, u64);
 
 /// A thread of the loop's pool that was woken for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,11 +31,11 @@ const EPOLLET: u32 = 1 << 31;
 
 /// Waits of the window.
 #[derive(Clone, Debug, Default)]
-pub struct Waits {
+pub struct ListenerWaits {
     threads: FxHashMap<Tid, Thread>,
     /// Places in which a thread was seen to wait for the first time: process, place, since when; and the listeners that were
     /// found there at once.
-    fresh: Vec<(Tid, Place, u64)>,
+    fresh: Vec<(Tid, WaitedIn, u64)>,
     found: Vec<(Tid, u64, u64)>,
 }
 
@@ -44,7 +44,7 @@ pub struct Waits {
 struct Thread {
     tgid: Tid,
     /// Places, and at how many waits it was asked what they are.
-    places: Vec<(Place, u8)>,
+    places: Vec<(WaitedIn, u8)>,
     /// What was found there.
     ways: Vec<(u64, How)>,
     /// Waits that may have been for a listener, and those of them right after a lock.
@@ -93,13 +93,13 @@ impl Thread {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum WaitedIn {
     Accept(i32),
     Poll(i32),
     Epoll(i32),
 }
 
-impl Waits {
+impl ListenerWaits {
     /// An observed call ended. `is_gil_wait`: whether it is a wait for an interpreter lock.
     pub fn slice(&mut self, slice: &Slice, world: &World, is_gil_wait: impl FnOnce(&Slice) -> bool) {
         let slept = slice.inside.blocked_ns > 0;
@@ -151,14 +151,14 @@ impl Waits {
         let Some(thread) = self.thread(slice) else { return };
         let lock = lock_of_gap(slice).or(thread.came_from.take());
         let place = match slice.call {
-            Call::Accept { listener_fd } if slept => Some(Place::Accept(listener_fd)),
+            Call::Accept { listener_fd } if slept => Some(WaitedIn::Accept(listener_fd)),
             Call::Accept { listener_fd } => {
-                std::mem::take(&mut thread.polled).then_some(Place::Poll(listener_fd))
+                std::mem::take(&mut thread.polled).then_some(WaitedIn::Poll(listener_fd))
             }
-            Call::EpollWait { epoll_fd, .. } if slept => Some(Place::Epoll(epoll_fd)),
-            Call::Poll { only_fd: Some(fd), .. } if slept => Some(fd).filter(is_listener).map(Place::Poll),
+            Call::EpollWait { epoll_fd, .. } if slept => Some(WaitedIn::Epoll(epoll_fd)),
+            Call::Poll { only_fd: Some(fd), .. } if slept => Some(fd).filter(is_listener).map(WaitedIn::Poll),
             Call::Poll { low_fds, .. } if slept && low_fds != 0 => {
-                (0..64).filter(|fd| low_fds >> fd & 1 == 1).find(is_listener).map(Place::Poll)
+                (0..64).filter(|fd| low_fds >> fd & 1 == 1).find(is_listener).map(WaitedIn::Poll)
             }
             Call::Poll { is_sleep: false, only_fd: None, .. } if slept => {
                 thread.polled = true;
@@ -306,12 +306,12 @@ pub(in crate::machine) const fn lock_of(system_call: i32) -> Option<(Lock, u64)>
     }
 }
 
-fn listeners_at(world: &World, tgid: Tid, place: Place) -> Vec<(u64, How)> {
+fn listeners_at(world: &World, tgid: Tid, place: WaitedIn) -> Vec<(u64, How)> {
     let inode = |fd: i32| world.processes.listener_inode(tgid, fd);
     match place {
-        Place::Accept(fd) => inode(fd).map(|inode| (inode, How::Accept)).into_iter().collect(),
-        Place::Poll(fd) => inode(fd).map(|inode| (inode, How::Poll)).into_iter().collect(),
-        Place::Epoll(fd) => {
+        WaitedIn::Accept(fd) => inode(fd).map(|inode| (inode, How::Accept)).into_iter().collect(),
+        WaitedIn::Poll(fd) => inode(fd).map(|inode| (inode, How::Poll)).into_iter().collect(),
+        WaitedIn::Epoll(fd) => {
             let mut found = Vec::new();
             in_instance(world, tgid, fd, 0, &mut found);
             found
@@ -369,7 +369,7 @@ mod tests {
         Slice { tgid: who, tid: who, inside, ..Slice::blank(call) }
     }
 
-    fn rows(waits: &Waits, state: &World, open: &[Slice]) -> Vec<(String, u32)> {
+    fn rows(waits: &ListenerWaits, state: &World, open: &[Slice]) -> Vec<(String, u32)> {
         let found = waits.finish(state, open);
         found
             .get(&INODE)
@@ -389,7 +389,7 @@ mod tests {
     #[test]
     fn each_way_to_wait_is_told_apart() {
         let state = state(EPOLLEXCLUSIVE);
-        let mut waits = Waits::default();
+        let mut waits = ListenerWaits::default();
         waits.slice(&slice(1, EPOLL, 1), &state, |_| false);
         waits.slice(&slice(2, ACCEPT, 1), &state, |_| false);
         waits.slice(&slice(3, SELECT, 1), &state, |_| false);
@@ -403,7 +403,7 @@ mod tests {
     #[test]
     fn accept_that_sleeps_for_the_socket_s_lock_is_no_wait_for_a_connection() {
         let state = state(0);
-        let mut waits = Waits::default();
+        let mut waits = ListenerWaits::default();
         waits.slice(&slice(1, EPOLL, 1), &state, |_| false);
         waits.slice(&slice(1, ACCEPT, 1), &state, |_| false);
         assert_eq!(rows(&waits, &state, &[]), [("in epoll".to_owned(), 1)]);
@@ -415,7 +415,7 @@ mod tests {
         state.descriptors.open(1, 6, DescriptorClass::Epoll, 0);
         // A circle, which only a hostile server has.
         state.descriptors.set_interest(1, 6, vec![4, 6], &[]);
-        let mut waits = Waits::default();
+        let mut waits = ListenerWaits::default();
         waits.slice(&slice(1, Call::EpollWait { epoll_fd: 6, timeout_ms: -1 }, 1), &state, |_| false);
         assert_eq!(rows(&waits, &state, &[]), [("in epoll, instance in instance".to_owned(), 1)]);
     }
@@ -423,7 +423,7 @@ mod tests {
     #[test]
     fn those_behind_a_lock_are_told_by_who_came_out_of_it() {
         let state = state(0);
-        let mut waits = Waits::default();
+        let mut waits = ListenerWaits::default();
         for _ in 0..3 {
             waits.slice(&slice(1, LOCK, 1), &state, |_| false);
             waits.slice(&slice(1, EPOLL, 1), &state, |_| false);
@@ -435,7 +435,7 @@ mod tests {
         assert_eq!(rows(&waits, &state, &open), [("behind a lock (futex)".to_owned(), 2)]);
         let flock =
             Slice { in_gap: InGap { blocked_call: 73, ..slice(4, ACCEPT, 1).in_gap }, ..slice(4, ACCEPT, 1) };
-        let mut waits = Waits::default();
+        let mut waits = ListenerWaits::default();
         waits.slice(&flock, &state, |_| false);
         assert_eq!(rows(&waits, &state, &[]), [("behind a lock (flock)".to_owned(), 1)]);
     }
@@ -443,7 +443,7 @@ mod tests {
     #[test]
     fn instance_that_a_thread_makes_for_each_wait_is_told_by_what_was_in_it_then() {
         let mut state = state(0);
-        let mut waits = Waits::default();
+        let mut waits = ListenerWaits::default();
         for events in [0, EPOLLEXCLUSIVE] {
             state.descriptors.open(1, 9, DescriptorClass::Epoll, 0);
             state.descriptors.set_interest(1, 9, vec![3], &[events]);
@@ -468,7 +468,7 @@ mod tests {
     #[test]
     fn the_one_who_never_had_to_wait_for_the_lock_around_accept_is_behind_it_too() {
         let state = state(0);
-        let mut waits = Waits::default();
+        let mut waits = ListenerWaits::default();
         for tid in 1..=3 {
             if tid != 3 {
                 waits.slice(&slice(tid, LOCK, 1), &state, |_| false);
@@ -492,7 +492,7 @@ mod tests {
         let make = Call::Make { class: DescriptorClass::Epoll };
         let control = Call::EpollControl { epoll_fd: 4, operation: 1, fd: 3, events: 1 };
         for (between, told) in [(&[make, control][..], "behind a lock (futex)"), (&[control], "in epoll")] {
-            let mut waits = Waits::default();
+            let mut waits = ListenerWaits::default();
             waits.slice(&slice(1, LOCK, 1), &state, |_| false);
             between.iter().for_each(|call| waits.slice(&slice(1, *call, 0), &state, |_| false));
             waits.slice(&slice(1, EPOLL, 1), &state, |_| false);
@@ -503,7 +503,7 @@ mod tests {
     #[test]
     fn lock_that_is_seldom_before_a_wait_is_not_around_accept() {
         let state = state(0);
-        let mut waits = Waits::default();
+        let mut waits = ListenerWaits::default();
         for number in 0..10 {
             if number == 0 {
                 waits.slice(&slice(1, LOCK, 1), &state, |_| false);

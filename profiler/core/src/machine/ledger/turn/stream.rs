@@ -10,7 +10,7 @@ use crate::machine::wire::request::LastChunks;
 /// The next request on a connection says that the response under way is over.
 pub(in crate::machine) fn ended_unseen(view: View<'_>, thread: &mut Thread, number: u32) {
     let goes_on = |connection: &Connection| {
-        connection.outbound.may_go_on()
+        connection.outbound.may_have_more()
             && !connection.outbound.is_encrypted()
             && connection.requests.front().is_some_and(|front| front.response.may_have_ended)
     };

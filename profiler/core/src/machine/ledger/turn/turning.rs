@@ -18,7 +18,7 @@ use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::At;
 use crate::machine::wire::origin::Side;
-use crate::machine::wire::request::{Active, HandedTo, Place, Wants};
+use crate::machine::wire::request::{Active, HandedTo, RequestKey, Wants};
 use crate::phase::Phase;
 
 /// A turn to a request.
@@ -31,7 +31,7 @@ struct Turning {
     /// Where the request's own time begins.
     own_start_ns: u64,
     /// The request that the loop was about.
-    left_behind: Option<Place>,
+    left_behind: Option<RequestKey>,
     /// That one may have run on until now.
     is_doubtful: bool,
 }
@@ -54,18 +54,18 @@ struct Back {
 /// one's wait is explained. Returns where this one's own time begins.
 pub(in crate::machine) fn turn_to(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>, id: u64) -> u64 {
     let (number, slice, _) = at;
-    let place = (number, id);
+    let key = (number, id);
     let by = by(books.view(), slice, number);
-    let is_its_own = is_its_own(books.view(), thread, (slice, by), place);
-    let Some(turning) = turning(books.view(), thread, (slice, by), place) else {
+    let is_its_own = is_its_own(books.view(), thread, (slice, by), key);
+    let Some(turning) = turning(books.view(), thread, (slice, by), key) else {
         return slice.gap_start_ns();
     };
     leave_behind(books, thread, slice, &turning);
     if let Some(event_loop) = thread.serving_loop() {
-        event_loop.left.turns_to(place, slice.enter_ns);
+        event_loop.left.turns_to(key, slice.enter_ns);
     }
-    let back = handed_back(books, thread, slice, place, by);
-    explain(books, thread, slice, place, (&turning, &back));
+    let back = handed_back(books, thread, slice, key, by);
+    explain(books, thread, slice, key, (&turning, &back));
     if is_its_own && let Some(event_loop) = thread.event_loop.as_deref_mut() {
         event_loop.surely_runs(id);
     }
@@ -73,30 +73,35 @@ pub(in crate::machine) fn turn_to(books: &mut Books<'_>, thread: &mut Thread, at
 }
 
 /// Whether nobody else can have made this call.
-fn is_its_own(view: View<'_>, thread: &Thread, (slice, by): (&Slice, By), place: Place) -> bool {
+fn is_its_own(view: View<'_>, thread: &Thread, (slice, by): (&Slice, By), key: RequestKey) -> bool {
     match by {
-        By::Running { back_end: Some(fd), .. } => is_private(view, thread, (slice.tgid, fd), place),
+        By::Running { back_end: Some(fd), .. } => is_private(view, thread, (slice.tgid, fd), key),
         By::Running { back_end: None, .. } => !matches!(slice.call, Call::Make { .. }),
         By::Readiness { .. } => false,
     }
 }
 
 /// How the loop comes to the request, and where that one's own time begins; `None`: the thread runs no loop.
-fn turning(view: View<'_>, thread: &mut Thread, (slice, by): (&Slice, By), place: Place) -> Option<Turning> {
-    let left_behind = thread.serving.filter(|left| *left != place);
+fn turning(
+    view: View<'_>,
+    thread: &mut Thread,
+    (slice, by): (&Slice, By),
+    key: RequestKey,
+) -> Option<Turning> {
+    let left_behind = thread.serving.filter(|left| *left != key);
     let read_ns =
-        view.wire.connections.get(place.0).and_then(|c| c.requests.front()?.request.times.service_start_ns);
-    let may_others = others_may_run(view, thread, Some(place));
+        view.wire.connections.get(key.0).and_then(|c| c.requests.front()?.request.times.service_start_ns);
+    let may_others = others_may_run(view, thread, Some(key));
     let event_loop = thread.serving_loop()?;
     let is_first = event_loop.is_fresh();
     let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
     event_loop.touched_ns = slice.enter_ns;
     match by {
         By::Readiness { back_end: true, .. } => event_loop.has_answer(slice.enter_ns),
-        By::Readiness { .. } => event_loop.has_heard(Some((place.1, read_ns))),
+        By::Readiness { .. } => event_loop.has_heard(Some((key.1, read_ns))),
         By::Running { .. } => {}
     }
-    event_loop.left.comes_back(place);
+    event_loop.left.comes_back(key);
     let mut turning =
         Turning { by, is_first, free_from_ns, own_start_ns: slice.enter_ns, left_behind, is_doubtful: false };
     match by {
@@ -131,10 +136,10 @@ fn leave_behind(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, turni
 }
 
 /// Threads of the pool may have worked for it meanwhile: where they did, it then waited for the loop.
-fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, place: Place, by: By) -> Back {
+fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, key: RequestKey, by: By) -> Back {
     let threads = thread.serving_loop().map(|event_loop| event_loop.kind.threads);
     let recent_ns = thread.serving_loop().map(|event_loop| event_loop.looks.recent_ns()).unwrap_or_default();
-    let may_be_told = by.is_running() && !goes_straight_on(books.view(), thread, place, by);
+    let may_be_told = by.is_running() && !goes_straight_on(books.view(), thread, key, by);
     let task = books.runtime.tasks.of(slice.tid);
     let (mut collected, mut at_work) = (Collected::Nothing, None);
     if may_be_told {
@@ -142,15 +147,15 @@ fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, place:
         collected = handoff::collect(
             &mut books.hand(),
             slice.tgid,
-            place,
+            key,
             since,
             (threads == Some(Threads::Help), task),
         );
-        at_work = handoff::at_work(books.view(), slice.tgid, place, task);
+        at_work = handoff::at_work(books.view(), slice.tgid, key, task);
     }
     // The thread has handed back what it did, without a note; maybe after another job of this request. Where only their order told whose thread
     // it is, that one goes on before it has told of its job speaks against it.
-    let left = books.wire.connections.active(place).map(|active| (active.wants, active.cursor_ns));
+    let left = books.wire.connections.active(key).map(|active| (active.wants, active.cursor_ns));
     let handed_back = at_work.zip(left).filter(|(by, (wants, cursor_ns))| {
         let is_later = by.begin_ns > *cursor_ns;
         let is_only = collected == Collected::Nothing && *wants == Wants::Unknown && !by.by_order;
@@ -165,7 +170,7 @@ fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, place:
     let handed = handed.map(|thread| thread.pooled.handed).unwrap_or_default();
     let owed_by = surely_back.filter(|_| task.is_some() && handed.task == task);
     if let Some(handed_to) = surely_back {
-        handoff::take_back(&mut books.hand(), slice.tgid, place, handed_to);
+        handoff::take_back(&mut books.hand(), slice.tgid, key, handed_to);
     }
     Back { collected, handed_back, handed, owed_by, recent_ns }
 }
@@ -175,14 +180,14 @@ fn explain(
     books: &mut Books<'_>,
     thread: &mut Thread,
     slice: &Slice,
-    place: Place,
+    key: RequestKey,
     (turning, back): (&Turning, &Back),
 ) {
     let window_start_ns = books.window_start_ns;
     let task = books.runtime.tasks.of(slice.tid);
-    let asked = has_asked(books.view(), thread, place, task);
+    let asked = has_asked(books.view(), thread, key, task);
     let (Some(event_loop), Some(connection)) =
-        (thread.event_loop.as_deref_mut(), books.wire.connections.get_mut(place.0))
+        (thread.event_loop.as_deref_mut(), books.wire.connections.get_mut(key.0))
     else {
         return;
     };
@@ -200,7 +205,7 @@ fn explain(
         event_loop.paired(back.collected == Collected::ByOrder);
         if let Some(handed_to) = back.handed_back {
             active.pass(handed_to.begin_ns.min(own_start_ns), Phase::LoopWait);
-            owed = owe(active, place, back.owed_by, event_loop.told_between(own_start_ns));
+            owed = owe(active, key, back.owed_by, event_loop.told_between(own_start_ns));
         } else {
             // The loop has gone on since with whatever told it so: then it was something else that the request waited for.
             active.pass(back.recent_ns.min(own_start_ns), Phase::Unexplained);
@@ -211,7 +216,7 @@ fn explain(
         // Its thread may have been woken once more since, and have worked for it before.
         active.pass(back.handed.woken_ns.min(own_start_ns), Phase::Unexplained);
         active.pass(handed_to.begin_ns.min(own_start_ns), Phase::PoolWait);
-        owed = owe(active, place, back.owed_by, event_loop.told_between(own_start_ns));
+        owed = owe(active, key, back.owed_by, event_loop.told_between(own_start_ns));
         active.pass(own_start_ns, Phase::LoopWait);
     } else {
         explain_by_looks(active, event_loop, slice, asked, turning);
@@ -253,7 +258,7 @@ fn explain_by_looks(
     if wants != Wants::Unknown {
         event_loop.has_answer(slice.enter_ns);
     } else if turning.is_first {
-        event_loop.goes_on_first();
+        event_loop.resumed_first();
     }
     let known_until_ns = if turning.is_doubtful { turning.free_from_ns } else { turning.own_start_ns };
     if wants == Wants::Unknown
@@ -274,7 +279,7 @@ fn explain_by_looks(
 /// a rule not before the first.
 fn owe(
     active: &mut Active,
-    place: Place,
+    key: RequestKey,
     by: Option<HandedTo>,
     (until_ns, surely_ns): (u64, u64),
 ) -> Option<Owed> {
@@ -282,16 +287,16 @@ fn owe(
     active.pass(until_ns, Phase::Unexplained);
     let until_ns = active.cursor_ns;
     active.pass(surely_ns, Phase::Unexplained);
-    by.map(|HandedTo { tid, .. }| Owed { place, tid, from_ns, until_ns })
+    by.map(|HandedTo { tid, .. }| Owed { key, tid, from_ns, until_ns })
 }
 
 /// Whether a request that goes on, in this Python task, may have asked a back end since it was left, of which it is not known that it did.
-fn has_asked(view: View<'_>, thread: &Thread, place: Place, task: Option<u64>) -> bool {
-    let active = view.wire.connections.active(place);
+fn has_asked(view: View<'_>, thread: &Thread, key: RequestKey, task: Option<u64>) -> bool {
+    let active = view.wire.connections.active(key);
     let active = active.filter(|active| matches!(active.wants, Wants::Unknown | Wants::ClientRead));
     let event_loop = thread.event_loop.as_deref();
-    let is_open = |place| task.is_some() && view.wire.connections.is_open(place);
-    active.zip(event_loop).is_some_and(|(active, event_loop)| {
-        event_loop.strands.may_have_been(place, active.cursor_ns, is_open)
-    })
+    let is_open = |key| task.is_some() && view.wire.connections.is_open(key);
+    active
+        .zip(event_loop)
+        .is_some_and(|(active, event_loop)| event_loop.strands.may_have_been(key, active.cursor_ns, is_open))
 }

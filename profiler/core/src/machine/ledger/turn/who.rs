@@ -8,7 +8,7 @@ use crate::machine::runtime::candidates::may_run;
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;
-use crate::machine::wire::request::{Place, Wants};
+use crate::machine::wire::request::{RequestKey, Wants};
 use crate::rule::Rule;
 
 /// How the loop came to a request.
@@ -39,8 +39,8 @@ impl By {
 
 /// Whether a request goes on by what it got in the turn before, or by a connection that was made: no thread can have let it go on. On asyncio a
 /// thread's note lets a request go on no sooner than in the turn after the one in which the loop goes on with the note.
-pub(super) fn goes_straight_on(view: View<'_>, thread: &Thread, place: Place, by: By) -> bool {
-    let Some(active) = view.wire.connections.active(place).filter(|active| active.left_by.is_some()) else {
+pub(super) fn goes_straight_on(view: View<'_>, thread: &Thread, key: RequestKey, by: By) -> bool {
+    let Some(active) = view.wire.connections.active(key).filter(|active| active.left_by.is_some()) else {
         return false;
     };
     let is_made = matches!(by, By::Running { made_ns: 1.., .. });
@@ -52,11 +52,16 @@ pub(super) fn goes_straight_on(view: View<'_>, thread: &Thread, place: Place, by
 }
 
 /// Whether a back end's descriptor is of a request, or of a strand, that goes on without waiting for anything that is known.
-pub(in crate::machine) fn goes_on(view: View<'_>, event_loop: &EventLoop, tgid: u32, fd: i32) -> bool {
+pub(in crate::machine) fn is_owner_runnable(
+    view: View<'_>,
+    event_loop: &EventLoop,
+    tgid: u32,
+    fd: i32,
+) -> bool {
     let Some(descriptor) = view.world.descriptors.get(tgid, fd) else { return false };
     match descriptor.owner {
-        Some(place) => may_run(view, place),
-        None => event_loop.strands.goes_on((fd, descriptor.opened_ns)),
+        Some(key) => may_run(view, key),
+        None => event_loop.strands.is_runnable((fd, descriptor.opened_ns)),
     }
 }
 
@@ -65,7 +70,7 @@ pub(super) fn is_private(
     view: View<'_>,
     thread: &Thread,
     (tgid, fd): (u32, i32),
-    (number, id): Place,
+    (number, id): RequestKey,
 ) -> bool {
     let front = view.wire.connections.get(number).and_then(|connection| connection.requests.front());
     let read_ns = front

@@ -76,7 +76,7 @@ impl Episode {
     }
 
     /// Whether a wait for `lock` is a further sleep of this attempt: nothing happened in between but a look at the flag.
-    pub(super) fn goes_on_with(&self, slice: &Slice, lock: InterpreterLock, on: On) -> bool {
+    pub(super) fn continues_with(&self, slice: &Slice, lock: InterpreterLock, on: On) -> bool {
         let max_cpu_ns = match on {
             On::Take if self.is_followed => FOLLOWED_LOOP_MAX_CPU_NS,
             On::Take | On::Inner | On::Switch => LOOP_MAX_CPU_NS,

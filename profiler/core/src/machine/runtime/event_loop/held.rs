@@ -47,15 +47,15 @@ impl Held {
         phases: &Phases,
         name: impl FnOnce() -> (&'a str, &'a str),
     ) {
-        let place = match self.shares.iter().rposition(|share| share.request == request) {
-            Some(place) => place,
+        let index = match self.shares.iter().rposition(|share| share.request == request) {
+            Some(index) => index,
             None if self.shares.len() < MAX_SHARES => {
                 self.shares.push(Share { request, phases: Phases::default(), name: None });
                 self.shares.len() - 1
             }
             None => return,
         };
-        let Some(share) = self.shares.get_mut(place) else { return };
+        let Some(share) = self.shares.get_mut(index) else { return };
         share.phases.add_all(phases);
         if share.name.is_none() && share.phases.total_ns() >= NAMED_NS {
             let (method, path) = name();
@@ -103,12 +103,12 @@ impl Held {
         let is_full = self.index.len() >= MAX_HOLDERS && !self.index.contains_key(&name);
         let name = if is_full { (String::new(), String::new()) } else { name };
         let next = self.report.holders.len();
-        let place = *self.index.entry(name.clone()).or_insert(next);
-        if place == next {
+        let index = *self.index.entry(name.clone()).or_insert(next);
+        if index == next {
             let (method, path_shape) = name;
             self.report.holders.push(Holder { method, path_shape, ..Holder::default() });
         }
-        let holder = self.report.holders.get_mut(place)?;
+        let holder = self.report.holders.get_mut(index)?;
         let held_ns = phases.total_ns();
         holder.turns = holder.turns.saturating_add(1);
         holder.held_ns = holder.held_ns.saturating_add(held_ns);
@@ -122,7 +122,7 @@ impl Held {
             *sum_ns = sum_ns.saturating_add(held_ns);
             sums.add_all(phases);
         }
-        Some((place, long))
+        Some((index, long))
     }
 
     /// A request's first bytes came at `arrival_ns` and are read by a call that was entered at `read_ns`: how long they
@@ -144,8 +144,8 @@ impl Held {
         };
         let lag_ns = turn.end_ns.saturating_sub(arrival_ns);
         self.report.lag.record(lag_ns);
-        let Some((place, long)) = turn.holder else { return };
-        let Some(holder) = self.report.holders.get_mut(place) else { return };
+        let Some((index, long)) = turn.holder else { return };
+        let Some(holder) = self.report.holders.get_mut(index) else { return };
         holder.waited = holder.waited.saturating_add(1);
         holder.waited_ns = holder.waited_ns.saturating_add(lag_ns);
         if long {

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::machine::wire::request::Place;
+use crate::machine::wire::request::RequestKey;
 
 /// Requests left, and back-end descriptors touched, since the last sleep that are remembered.
 pub(in crate::machine) const MAX_LEFT: usize = 64;
@@ -15,13 +15,13 @@ pub(in crate::machine) const MAX_PARKED: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Left {
     /// Left in the turn before: they may go on in this one.
-    pub(in crate::machine) before: Vec<Place>,
+    pub(in crate::machine) before: Vec<RequestKey>,
     /// Left in this turn, for the next one.
-    pub(in crate::machine) now: Vec<Place>,
+    pub(in crate::machine) now: Vec<RequestKey>,
     /// Those of which it is not known what they wait for, and not turned to since.
-    pub(in crate::machine) parked: Vec<Place>,
+    pub(in crate::machine) parked: Vec<RequestKey>,
     /// When it turned to which request, the last times.
-    touches: VecDeque<(u64, Place)>,
+    touches: VecDeque<(u64, RequestKey)>,
 }
 
 impl Left {
@@ -34,23 +34,23 @@ impl Left {
     }
 
     /// The loop goes on with a request.
-    pub(in crate::machine) fn comes_back(&mut self, place: Place) {
+    pub(in crate::machine) fn comes_back(&mut self, key: RequestKey) {
         for left in [&mut self.before, &mut self.now, &mut self.parked] {
-            left.retain(|left| *left != place);
+            left.retain(|left| *left != key);
         }
     }
 
     /// The loop turns to a request.
-    pub(in crate::machine) fn turns_to(&mut self, place: Place, at_ns: u64) {
+    pub(in crate::machine) fn turns_to(&mut self, key: RequestKey, at_ns: u64) {
         if self.touches.len() >= MAX_LEFT {
             self.touches.pop_front();
         }
-        self.touches.push_back((at_ns, place));
+        self.touches.push_back((at_ns, key));
     }
 
     /// The request that it had turned to last at this moment, and when that was.
     #[must_use]
-    pub(in crate::machine) fn touched_at(&self, at_ns: u64) -> Option<(u64, Place)> {
+    pub(in crate::machine) fn touched_at(&self, at_ns: u64) -> Option<(u64, RequestKey)> {
         self.touches.iter().rev().find(|(touched_ns, _)| *touched_ns <= at_ns).copied()
     }
 

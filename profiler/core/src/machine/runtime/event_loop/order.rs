@@ -49,7 +49,7 @@ impl Order {
     }
 
     /// A request does something.
-    pub(super) fn goes_on(&mut self, request: u64) {
+    pub(super) fn ran(&mut self, request: u64) {
         self.is_past |= !self.has_read && self.heard_before.contains(&request);
     }
 

@@ -124,7 +124,7 @@ impl EventLoop {
     /// Whether a request that the loop left at `left_ns` may have gone on in the present turn: by a timer, by another thread's wake-up, or as
     /// another let it.
     #[must_use]
-    pub fn may_go_on(&self, left_ns: u64) -> bool {
+    pub fn may_resume(&self, left_ns: u64) -> bool {
         let (told_ns, undue_ns) = self.clues.undue;
         let is_undue = |looked_ns: u64| told_ns >= left_ns && looked_ns < undue_ns;
         match (self.runs_timers_first(), self.clues.has_got) {
@@ -133,7 +133,7 @@ impl EventLoop {
                 self.is_timer_told()
                     || left_ns < self.looks.last.exit_ns && !is_undue(self.looks.last.exit_ns)
             }
-            (false, _) if self.goes_on_at_once() => {
+            (false, _) if self.resumes_at_once() => {
                 self.resumes_parked()
                     || left_ns < self.looks.last.exit_ns && !is_undue(self.looks.last.exit_ns)
             }
@@ -147,9 +147,9 @@ impl EventLoop {
     /// Whether those that go on in the present turn do so by themselves, as far as is known. On gevent all timers are over when it goes on
     /// with what was ready.
     #[must_use]
-    pub fn goes_on_alone(&self) -> bool {
+    pub fn resumes_one_alone(&self) -> bool {
         let is_timer = self.is_timer_told() || self.looks.last.exit_ns >= self.clues.undue.1;
-        !self.goes_on_at_once()
+        !self.resumes_at_once()
             && !(self.runs_timers_first() && if self.clues.has_got { self.may_let() } else { is_timer })
     }
 
@@ -185,7 +185,7 @@ impl EventLoop {
     pub(super) fn resumed_by(&self, asked: bool, from_ns: u64) -> Resumed {
         let found_ns = self.looks.found_ns().max(from_ns);
         let unknown = Resumed { phase: Phase::Unexplained, asleep_ns: found_ns, ready_ns: found_ns };
-        if self.goes_on_at_once() {
+        if self.resumes_at_once() {
             let is_told = Rule::TimerAtOnce.holds() && !asked;
             return self.own_timer(from_ns).filter(|_| is_told).unwrap_or(unknown);
         }
@@ -244,7 +244,7 @@ impl EventLoop {
     }
 
     /// Who waited for a timer or for its own descriptor goes on in the turn that found it, in no order, as on trio.
-    pub(in crate::machine) fn goes_on_at_once(&self) -> bool {
+    pub(in crate::machine) fn resumes_at_once(&self) -> bool {
         self.kind.resumes == Resumes::OwnAtOnce
     }
 
@@ -296,7 +296,7 @@ impl EventLoop {
     /// A request goes on first of all in the present turn, before anything was accepted or read: on gevent by a timer, unless another
     /// thread's wake-up was read. Its loop runs timers as soon as it has looked (with libuv, after what was ready); what
     /// greenlets made ready for one another runs before it looks, unless that takes too long.
-    pub fn goes_on_first(&mut self) {
+    pub fn resumed_first(&mut self) {
         let is_all = self.looks.turn_before().is_some_and(|turn| {
             turn.end_ns.saturating_sub(turn.start_ns) < GEVENT_INTERVAL_NS || turn.calls < GEVENT_CALLBACKS
         });
@@ -343,7 +343,7 @@ impl EventLoop {
 
     /// A request does something that nobody else can have done.
     pub fn surely_runs(&mut self, request: u64) {
-        self.clues.order.goes_on(request);
+        self.clues.order.ran(request);
     }
 }
 

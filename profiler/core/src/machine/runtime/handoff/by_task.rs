@@ -4,20 +4,20 @@
 
 use crate::event::Tid;
 use crate::machine::runtime::state::{Hand, View};
-use crate::machine::wire::request::{Place, Wants};
+use crate::machine::wire::request::{RequestKey, Wants};
 use crate::phase::Phase;
 
 /// The request whose Python task woke a thread.
-pub(super) fn place(state: View<'_>, tgid: Tid, loop_tid: Tid, task: Option<u64>) -> Option<Place> {
+pub(super) fn key(state: View<'_>, tgid: Tid, loop_tid: Tid, task: Option<u64>) -> Option<RequestKey> {
     let event_loop = state.runtime.threads.get(loop_tid)?.event_loop.as_ref()?;
     // A greenlet serves its connection; on asyncio a task may be another one by now, unless they wait for their threads.
     let are_sure = event_loop.kind.has_greenlets() || state.runtime.pools.tasks_tell(tgid);
     let task = task.filter(|_| are_sure)?;
-    event_loop.tasks.place(task).filter(|place| state.wire.connections.is_live(*place))
+    event_loop.tasks.key(task).filter(|key| state.wire.connections.is_live(*key))
 }
 
 /// A request that the loop had left has gone on by then, as its task has woken a thread: what it waited for before is told now.
-pub(super) fn has_gone_on(state: &mut Hand<'_>, (number, id): Place, loop_tid: Tid, woken_ns: u64) {
+pub(super) fn has_gone_on(state: &mut Hand<'_>, (number, id): RequestKey, loop_tid: Tid, woken_ns: u64) {
     let event_loop = state.runtime.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_deref());
     let active =
         state.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());

@@ -8,7 +8,7 @@ use crate::machine::runtime::pool::{Job, Pool};
 use crate::machine::runtime::state::Hand;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::threads::Threads;
-use crate::machine::wire::request::Place;
+use crate::machine::wire::request::RequestKey;
 use crate::phase::Phase;
 use crate::rule::Rule;
 
@@ -32,41 +32,41 @@ pub(in crate::machine) enum Collected {
 pub(in crate::machine) fn collect(
     state: &mut Hand<'_>,
     tgid: Tid,
-    place: Place,
+    key: RequestKey,
     (recent_ns, at_ns): (u64, u64),
     (is_helped, task): (bool, Option<u64>),
 ) -> Collected {
     let Some(pool) = state.runtime.pools.get_mut(tgid) else { return Collected::Nothing };
-    pool.own.went_on(place, at_ns);
-    pool.givers.goes_on(task, recent_ns);
-    let task = task.filter(|_| pool.givers.go_on());
+    pool.own.went_on(key, at_ns);
+    pool.givers.resumed(task, recent_ns);
+    let task = task.filter(|_| pool.givers.resume_themselves());
     let own = &pool.own;
-    pool.jobs.retain(|job| job.noted_ns >= recent_ns || job.place == Some(place) || own.has(job.tid));
-    let Some(connection) = state.wire.connections.get_mut(place.0) else { return Collected::Nothing };
-    let goes_on = connection.outbound.may_go_on();
+    pool.jobs.retain(|job| job.noted_ns >= recent_ns || job.key == Some(key) || own.has(job.tid));
+    let Some(connection) = state.wire.connections.get_mut(key.0) else { return Collected::Nothing };
+    let goes_on = connection.outbound.may_have_more();
     let Some(active) = connection.requests.front_mut() else { return Collected::Nothing };
-    let Some(read_ns) = active.request.times.service_start_ns.filter(|_| active.request.id == place.1) else {
+    let Some(read_ns) = active.request.times.service_start_ns.filter(|_| active.request.id == key.1) else {
         return Collected::Nothing;
     };
     let mut by_order = false;
     if !active.response.has_begun
-        && let Some((tid, is_only)) = own_thread::claim(pool, place, read_ns.max(recent_ns))
+        && let Some((tid, is_only)) = own_thread::claim(pool, key, read_ns.max(recent_ns))
     {
         by_order = !is_only;
         if let Some(thread) = state.runtime.threads.get_mut(tid) {
-            thread.pooled.works_for = Some(place);
+            thread.pooled.works_for = Some(key);
         }
     }
-    own_thread::in_flight(pool, &mut state.runtime.threads, place, at_ns);
+    own_thread::in_flight(pool, &mut state.runtime.threads, key, at_ns);
     let wanted = Wanted {
-        place,
+        key,
         read_ns,
         given_ns: read_ns.max(active.ran_ns),
         task,
         // One that another's thread did is no other's.
         may_be_any_s: !is_helped && !active.pooled,
     };
-    if !pool.jobs.iter().any(|job| job.place == Some(place)) {
+    if !pool.jobs.iter().any(|job| job.key == Some(key)) {
         // A thread that has worked for it goes on to do so until it is over, or until it has given a piece of the response; else it just has not
         // noted anything since. Its task may have given another job.
         let works_on = active.pooled && !(active.response.has_begun && goes_on);
@@ -80,7 +80,7 @@ pub(in crate::machine) fn collect(
     }
     let mut index = 0;
     while let Some(job) = pool.jobs.get(index) {
-        if job.place != Some(place) {
+        if job.key != Some(key) {
             index += 1;
             continue;
         }
@@ -90,7 +90,7 @@ pub(in crate::machine) fn collect(
                 active.pass(ready_ns.min(job.begin_ns), Phase::Unexplained);
                 active.pass(job.begin_ns, Phase::LoopWait);
             }
-            None => job.handed.pass_before(active, job.begin_ns, pool.givers.go_on()),
+            None => job.handed.pass_before(active, job.begin_ns, pool.givers.resume_themselves()),
         }
         active.pooled = true;
         active.take_pieces(&mut job.pieces, tgid, job.tid);
@@ -100,7 +100,7 @@ pub(in crate::machine) fn collect(
 
 /// A request that goes on, and wants the job that was done for it.
 struct Wanted {
-    place: Place,
+    key: RequestKey,
     /// When it was read.
     read_ns: u64,
     /// Since when its job may have been given.
@@ -114,7 +114,7 @@ struct Wanted {
 impl Wanted {
     /// Whether a job that is not given yet was done while it waited.
     fn fits(&self, job: &Job) -> bool {
-        job.place.is_none()
+        job.key.is_none()
             && job.ready_ns.is_none()
             && job.noted_ns > self.read_ns
             && job.begin_ns >= self.given_ns
@@ -133,7 +133,7 @@ impl Wanted {
     /// Whether the job's thread was woken for it. Whom a thread was woken for by order alone says less than when it told: the loop goes on in
     /// the order of the notes.
     fn is_own(&self, job: &Job) -> bool {
-        self.may_be(job) && job.woken_for == Some(self.place) && !job.by_order
+        self.may_be(job) && job.woken_for == Some(self.key) && !job.by_order
     }
 
     fn is_free(&self, job: &Job) -> bool {
@@ -152,7 +152,7 @@ impl Wanted {
             (false, _) => self.is_own(job),
         };
         let job = pool.jobs.iter_mut().find(|job| is_it(job))?;
-        job.place = Some(self.place);
+        job.key = Some(self.key);
         let (tid, noted_ns, by_task) = (job.tid, job.noted_ns, job.handed.task);
         pool.open.remove(&tid);
         // It may be at another one's job by now.
@@ -161,13 +161,13 @@ impl Wanted {
             thread.pooled.begun_ns <= noted_ns || handed.task.is_none() || handed.task == by_task
         };
         if let Some(thread) = threads.get_mut(tid).filter(is_at_it) {
-            thread.pooled.works_for = Some(self.place);
+            thread.pooled.works_for = Some(self.key);
             pool.working.retain(|(worker, _)| *worker != tid);
-            pool.working.push((tid, self.place));
+            pool.working.push((tid, self.key));
         }
         if is_told {
             // It has done nothing else in between.
-            pool.jobs.iter_mut().filter(|job| self.is_told(job)).for_each(|job| job.place = Some(self.place));
+            pool.jobs.iter_mut().filter(|job| self.is_told(job)).for_each(|job| job.key = Some(self.key));
         }
         Some(!is_told && (own > 1 || own == 0 && count > 1))
     }

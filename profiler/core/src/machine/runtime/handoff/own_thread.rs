@@ -17,7 +17,7 @@ use crate::machine::runtime::pool::{Job, Pool};
 use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::threads;
-use crate::machine::wire::request::{HandedTo, Place};
+use crate::machine::wire::request::{HandedTo, RequestKey};
 
 /// Threads of one process that are remembered.
 const MAX_MADE: usize = 4096;
@@ -35,39 +35,39 @@ pub fn made(state: &mut Hand<'_>, tgid: Tid, (maker, child): (Tid, Tid), at_ns: 
     if state.world.processes.loop_kind(tgid).threads == Threads::Help {
         return;
     }
-    let place = goes_on(state.view(), pool, tgid, at_ns);
+    let key = only_resuming(state.view(), pool, tgid, at_ns);
     let Some(pool) = state.runtime.pools.get_mut(tgid) else { return };
     if pool.own.made.len() >= MAX_MADE {
         return;
     }
-    pool.own.made.insert(child, Made { place, known_ns: at_ns, begun_ns: at_ns, ready_ns: 0, tidied: 0 });
-    if let Some(place) = place {
-        pool.own.went_on(place, at_ns);
+    pool.own.made.insert(child, Made { key, known_ns: at_ns, begun_ns: at_ns, ready_ns: 0, tidied: 0 });
+    if let Some(key) = key {
+        pool.own.went_on(key, at_ns);
         pool.working.retain(|(tid, _)| *tid != child);
-        pool.working.push((child, place));
+        pool.working.push((child, key));
     }
 }
 
 /// The only request with which the loop may be going on at this moment, other than one that was touched.
-fn goes_on(state: View<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<Place> {
+fn only_resuming(state: View<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<RequestKey> {
     let event_loop = state.runtime.threads.get(pool.loop_tid)?.event_loop.as_ref()?;
     let since_ns = event_loop.looks.slept_before(at_ns).0.max(event_loop.looks.recent_ns());
-    let was_read = |place: &&Place| {
-        let front = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
+    let was_read = |key: &&RequestKey| {
+        let front = state.wire.connections.get(key.0).and_then(|connection| connection.requests.front());
         front.is_some_and(|active| {
-            active.request.id == place.1
+            active.request.id == key.1
                 && active.handed_to.is_none()
                 && active.request.times.service_start_ns.is_some_and(|read_ns| read_ns >= since_ns)
-                && !super::is_worked_for(state, tgid, **place)
+                && !super::is_worked_for(state, tgid, **key)
         })
     };
-    let touched = event_loop.left.touched_at(at_ns).filter(|(at, _)| *at >= since_ns).map(|(_, place)| place);
-    let touched = touched.filter(|place| was_read(&place));
-    let told = pool.own.told.iter().filter(|(_, told_ns)| *told_ns >= since_ns).map(|(place, _)| *place);
-    let read = event_loop.left.parked.iter().filter(was_read).map(|place| Some(*place));
+    let touched = event_loop.left.touched_at(at_ns).filter(|(at, _)| *at >= since_ns).map(|(_, key)| key);
+    let touched = touched.filter(|key| was_read(&key));
+    let told = pool.own.told.iter().filter(|(_, told_ns)| *told_ns >= since_ns).map(|(key, _)| *key);
+    let read = event_loop.left.parked.iter().filter(was_read).map(|key| Some(*key));
     let mut candidates = told.chain(read).chain(touched.map(Some));
     let first = candidates.next()??;
-    candidates.all(|place| place == Some(first)).then_some(first)
+    candidates.all(|key| key == Some(first)).then_some(first)
 }
 
 /// The loop has woken a thread that it made: it goes on for its request. Says whether it does.
@@ -82,11 +82,11 @@ pub(super) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, ex
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
     let (slept_from_ns, slept_until_ns) = event_loop.looks.slept_before(exit_ns.saturating_sub(awake_ns));
     let has_slept = slept_from_ns > made.known_ns;
-    let active = made.place.and_then(|(number, id)| {
+    let active = made.key.and_then(|(number, id)| {
         let active = state.wire.connections.get_mut(number)?.requests.front_mut()?;
         (active.request.id == id).then_some(active)
     });
-    let is_over = made.place.is_some() && active.is_none();
+    let is_over = made.key.is_some() && active.is_none();
     made.tidied = if is_over { made.tidied.saturating_add(1) } else { 0 };
     let is_kept = active.is_none() && has_slept || made.tidied > TIDYING_JOBS;
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid) else { return false };
@@ -99,11 +99,11 @@ pub(super) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, ex
     made.known_ns = exit_ns;
     made.begun_ns = exit_ns;
     pool.own.made.insert(slice.tid, made);
-    thread.pooled.works_for = made.place;
-    thread.pooled.woken_for = made.place;
+    thread.pooled.works_for = made.key;
+    thread.pooled.woken_for = made.key;
     thread.pooled.woken_by_order = false;
-    if let Some(place) = made.place {
-        pool.own.went_on(place, exit_ns);
+    if let Some(key) = made.key {
+        pool.own.went_on(key, exit_ns);
     }
     if let Some(active) = active {
         active.handed_to = Some(HandedTo { tid: slice.tid, begin_ns: exit_ns, by_order: false });
@@ -117,10 +117,10 @@ pub(in crate::machine) fn done(state: &mut Hand<'_>, thread: &mut Thread, slice:
         return;
     };
     let (Some(begin_ns), false) = (thread.pending.start_ns(), pool.jobs.len() >= MAX_JOBS) else { return };
-    let place = pool.own.place_of(slice.tid);
-    let is_over = place.is_some_and(|place| {
-        let front = state.wire.connections.get(place.0).and_then(|connection| connection.requests.front());
-        front.is_none_or(|active| active.request.id != place.1)
+    let key = pool.own.place_of(slice.tid);
+    let is_over = key.is_some_and(|key| {
+        let front = state.wire.connections.get(key.0).and_then(|connection| connection.requests.front());
+        front.is_none_or(|active| active.request.id != key.1)
     });
     if is_over {
         return;
@@ -134,9 +134,9 @@ pub(in crate::machine) fn done(state: &mut Hand<'_>, thread: &mut Thread, slice:
     pool.jobs.push_back(Job {
         tid: slice.tid,
         begin_ns,
-        woken_for: place,
+        woken_for: key,
         by_order: false,
-        place,
+        key,
         ready_ns,
         noted_ns: slice.enter_ns,
         pieces: std::mem::take(&mut thread.pending),
@@ -146,33 +146,33 @@ pub(in crate::machine) fn done(state: &mut Hand<'_>, thread: &mut Thread, slice:
 
 /// The loop answers a request, and nobody who is known to work for it has told anything since `since_ns`: of the threads of
 /// which it is not known for whom they were made, the one that told first did. Says whether there was one, and only one.
-pub(super) fn claim(pool: &mut Pool, place: Place, since_ns: u64) -> Option<(Tid, bool)> {
-    if pool.jobs.iter().any(|job| job.place == Some(place) && job.noted_ns >= since_ns) {
+pub(super) fn claim(pool: &mut Pool, key: RequestKey, since_ns: u64) -> Option<(Tid, bool)> {
+    if pool.jobs.iter().any(|job| job.key == Some(key) && job.noted_ns >= since_ns) {
         return None;
     }
     let own = &pool.own;
     let is_open = |job: &&Job| {
         let begun_ns = own.made.get(&job.tid).map_or(0, |made| made.begun_ns);
-        job.place.is_none() && job.ready_ns.is_some() && job.noted_ns >= since_ns.max(begun_ns)
+        job.key.is_none() && job.ready_ns.is_some() && job.noted_ns >= since_ns.max(begun_ns)
     };
     let mut open = pool.jobs.iter().filter(is_open);
     let tid = open.next()?.tid;
     let is_only = open.all(|job| job.tid == tid);
     for job in pool.jobs.iter_mut().filter(|job| job.tid == tid) {
-        job.place = Some(place);
+        job.key = Some(key);
     }
     if let Some(made) = pool.own.made.get_mut(&tid) {
-        made.place = Some(place);
+        made.key = Some(key);
     }
     pool.working.retain(|(worker, _)| *worker != tid);
-    pool.working.push((tid, place));
+    pool.working.push((tid, key));
     Some((tid, is_only))
 }
 
 /// The loop goes on with a request before the thread that it made for it has told that it is done: the interpreter lock went to
 /// the loop in between, or the loop had been told by another one and looks at all of them. What it did counts as far as it is known.
-pub(super) fn in_flight(pool: &mut Pool, threads: &mut threads::Threads, place: Place, at_ns: u64) {
-    let own = pool.own.made.iter().filter(|(_, made)| made.place == Some(place));
+pub(super) fn in_flight(pool: &mut Pool, threads: &mut threads::Threads, key: RequestKey, at_ns: u64) {
+    let own = pool.own.made.iter().filter(|(_, made)| made.key == Some(key));
     let Some((tid, made)) = own.max_by_key(|(tid, made)| (made.begun_ns, **tid)) else { return };
     let Some(thread) = threads.get_mut(*tid) else { return };
     let (Some(begin_ns), false) = (thread.pending.start_ns(), pool.jobs.len() >= MAX_JOBS) else { return };
@@ -180,9 +180,9 @@ pub(super) fn in_flight(pool: &mut Pool, threads: &mut threads::Threads, place: 
     pool.jobs.push_back(Job {
         tid: *tid,
         begin_ns,
-        woken_for: Some(place),
+        woken_for: Some(key),
         by_order: false,
-        place: Some(place),
+        key: Some(key),
         ready_ns: Some(made.ready_ns),
         noted_ns: at_ns,
         pieces: std::mem::take(&mut thread.pending),
@@ -197,6 +197,6 @@ pub fn ended(state: &mut Hand<'_>, tgid: Tid, tid: Tid) {
     pool.open.remove(&tid);
     if pool.own.made.remove(&tid).is_some() {
         pool.own.ended = pool.own.ended.saturating_add(1);
-        pool.jobs.retain(|job| job.tid != tid || job.place.is_some());
+        pool.jobs.retain(|job| job.tid != tid || job.key.is_some());
     }
 }

@@ -8,7 +8,7 @@ use crate::machine::runtime::thread::Thread;
 
 /// Whether a thread that the loop woke works on for a request whose response it gives the loop piece by piece: it waits until each is taken. Where
 /// the loop writes later than it takes them, nothing of that response is sent when the first one is.
-pub(super) fn goes_on(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
+pub(super) fn is_same_response(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     let is_told = state.runtime.pools.get(slice.tgid).is_none_or(|pool| {
         thread.pooled.at_queue
             || pool.loop_tid != slice.woken.by_tid
@@ -18,7 +18,8 @@ pub(super) fn goes_on(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
         state.wire.connections.get(number).is_some_and(|connection| {
             let front = connection.requests.front().filter(|active| active.request.id == id);
             !is_told
-                && front.is_some_and(|active| !active.response.has_begun || connection.outbound.may_go_on())
+                && front
+                    .is_some_and(|active| !active.response.has_begun || connection.outbound.may_have_more())
         })
     })
 }

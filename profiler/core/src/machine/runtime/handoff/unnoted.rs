@@ -6,23 +6,23 @@
 
 use crate::event::Tid;
 use crate::machine::runtime::state::Hand;
-use crate::machine::wire::request::{HandedTo, Place};
+use crate::machine::wire::request::{HandedTo, RequestKey};
 
 /// The loop goes on with a request whose thread has handed back what it did and of whose note nothing is seen: what is seen of the thread until
 /// now was for that request.
-pub(in crate::machine) fn take_back(state: &mut Hand<'_>, tgid: Tid, place: Place, handed_to: HandedTo) {
+pub(in crate::machine) fn take_back(state: &mut Hand<'_>, tgid: Tid, key: RequestKey, handed_to: HandedTo) {
     let Some(thread) = state.runtime.threads.get_mut(handed_to.tid) else { return };
-    let Some(active) = state.wire.connections.active_mut(place) else { return };
+    let Some(active) = state.wire.connections.active_mut(key) else { return };
     let do_tell = state.runtime.pools.tasks_tell(tgid);
     thread.pooled.handed.pass_before(active, handed_to.begin_ns, do_tell);
     active.pooled = true;
     active.take_pieces(&mut thread.pending, tgid, handed_to.tid);
-    thread.pooled.works_for = Some(place);
+    thread.pooled.works_for = Some(key);
     thread.pooled.woken_for = None;
     if let Some(pool) = state.runtime.pools.get_mut(tgid) {
         pool.open.remove(&handed_to.tid);
         pool.at_work.retain(|(tid, ..)| *tid != handed_to.tid);
         pool.working.retain(|(tid, _)| *tid != handed_to.tid);
-        pool.working.push((handed_to.tid, place));
+        pool.working.push((handed_to.tid, key));
     }
 }

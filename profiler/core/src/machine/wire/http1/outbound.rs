@@ -69,7 +69,7 @@ impl Outbound {
     /// Whether the response under way has such an end, and nothing that was written looks like it. Of servers that write the last chunk
     /// together with bytes before it the end is not seen.
     #[must_use]
-    pub const fn may_go_on(&self) -> bool {
+    pub const fn may_have_more(&self) -> bool {
         let is_open = match self.open_end {
             OpenEnd::Chunk { is_last } => !is_last,
             OpenEnd::Connection | OpenEnd::Encrypted => true,
