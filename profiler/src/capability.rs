@@ -44,7 +44,7 @@ pub const PRIVILEGES: [Privilege; 4] = [
     },
     Privilege {
         name: "CAP_DAC_READ_SEARCH",
-        allows: "reading other users' descriptors, and the tracing directory",
+        allows: "reading other users' file descriptors, and the tracing directory",
         without: "their listeners are not found",
         bit: 2,
     },

@@ -60,7 +60,7 @@ fn top_help() -> String {
 /// Tells where each request's time went, for a running WSGI server.
 ///
 /// Watches a WSGI server from outside with eBPF and reports which resource ran out, who held up whom and which
-/// setting to turn.
+/// setting to change.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "wsgi-trace",
@@ -158,11 +158,11 @@ pub struct Watch {
     /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
-    /// Hook no system calls: for leaving on for weeks. Counts requests and tells their CPU time and waits for a CPU;
-    /// the report says what it cannot tell
+    /// Hook no system calls: cheap enough to leave on for weeks. Counts requests, with their CPU time and their waits for
+    /// a CPU; the report says what it cannot tell
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks"])]
     pub light: bool,
-    /// How to see waits for the interpreter lock.
+    /// How to see waits for the GIL.
     #[command(flatten)]
     pub gil: Gil,
     /// Capacity of each ring, to see what a report with losses looks like
@@ -173,24 +173,24 @@ pub struct Watch {
     pub quiet: bool,
 }
 
-/// How to see waits for the interpreter lock.
+/// How to see waits for the GIL.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Gil {
-    /// How to see waits for the interpreter lock (GIL)
+    /// How to see waits for the GIL (global interpreter lock)
     ///
-    /// Nobody pays for it while nobody waits, but with full.
+    /// Costs nothing while no thread waits, except with full.
     #[arg(long = "gil", value_enum, default_value_t, value_name = "WAY")]
     pub way: GilWay,
     /// Also probe where the kernel must single-step: with --gil=full, the exact return
     ///
     /// Each such probe stops the thread for some 10 µs whenever it is hit, which halves the throughput of a busy
-    /// server. For a few seconds, where nothing less will do.
+    /// server. Use it for a few seconds, and only where nothing less will do.
     #[arg(long)]
     pub gil_single_step: bool,
-    /// Also read where in Python the holder was whenever a thread begins to wait for the lock: file, function, line
+    /// Also read where in Python the holder was whenever a thread begins to wait for the GIL: file, function, line
     ///
-    /// A sample from the holder's frames, up to eight, by the thread that waits: 1 to 2 µs each time it goes to sleep for the lock, nothing otherwise. Once it
-    /// has waited for 4 ms, also from its own, once in a wait: 2 µs, and a quarter of a µs for each thread that it passes on its way to itself. For CPython 3.11 to 3.15.
+    /// The thread that waits samples the holder's frames, up to eight. That costs 1 to 2 µs each time it goes to sleep for the GIL, nothing otherwise. Once it
+    /// has waited for 4 ms, it samples its own frames too, once in a wait: 2 µs, and a quarter of a µs for each thread that it passes on its way to itself. For CPython 3.11 to 3.15.
     /// The report names files and functions of the application.
     #[arg(long)]
     pub stacks: bool,
@@ -199,14 +199,14 @@ pub struct Gil {
 /// The ways.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum GilWay {
-    /// syscalls, or uprobes where the C library (musl) hides the lock from system calls
+    /// syscalls, or uprobes where the C library (musl) hides the GIL from system calls
     #[default]
     Auto,
     /// By system calls alone: a thread that waits sleeps on the lock's own memory
     Syscalls,
     /// Also a probe where a thread is about to wait: 0.7 µs a wait, nothing otherwise
     Uprobes,
-    /// Probes where each attempt begins and ends: some 2 µs each time a thread takes the lock, waiting or not
+    /// Probes where each attempt begins and ends: some 2 µs each time a thread takes the GIL, waiting or not
     Full,
     /// Not at all: nothing is read of the interpreter, also not which task an event loop works for
     Off,
@@ -314,11 +314,11 @@ pub struct Top {
     /// How to hook system calls, as for tracing
     #[arg(long, value_enum, default_value_t, value_name = "KIND", conflicts_with = "recording")]
     pub hooks: Hooks,
-    /// Hook no system calls: for leaving on for weeks. Counts requests and tells their CPU time and waits for a CPU;
-    /// the report says what it cannot tell
+    /// Hook no system calls: cheap enough to leave on for weeks. Counts requests, with their CPU time and their waits for
+    /// a CPU; the report says what it cannot tell
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks", "recording"])]
     pub light: bool,
-    /// How to see waits for the interpreter lock.
+    /// How to see waits for the GIL.
     #[command(flatten)]
     pub gil: Gil,
     /// What stands before the server.
@@ -347,11 +347,11 @@ pub struct Serve {
     /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
-    /// Hook no system calls: for leaving on for weeks. Counts requests and tells their CPU time and waits for a CPU;
-    /// the report says what it cannot tell
+    /// Hook no system calls: cheap enough to leave on for weeks. Counts requests, with their CPU time and their waits for
+    /// a CPU; the report says what it cannot tell
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks"])]
     pub light: bool,
-    /// How to see waits for the interpreter lock.
+    /// How to see waits for the GIL.
     #[command(flatten)]
     pub gil: Gil,
     /// Size of the ring buffer, to see what a report with losses looks like

@@ -142,7 +142,7 @@ fn refuse_frames_without_lock(cli: &Cli) -> Result<(), Failure> {
     if !gil.stacks || gil.way != GilWay::Off {
         return Ok(());
     }
-    let sentence = "--stacks reads frames as waits for the interpreter lock begin, which --gil=off leaves out: drop one of them";
+    let sentence = "--stacks reads frames when a wait for the GIL begins, and --gil=off leaves these waits out: drop one of them";
     Err(Failure { sentence: sentence.to_owned(), code: ExitCode::Usage })
 }
 

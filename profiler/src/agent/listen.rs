@@ -22,7 +22,7 @@ const SHORTEST_TOKEN_BYTES: usize = 16;
 pub enum ListenError {
     /// Others could connect, and no token is asked for.
     #[error(
-        "{address} can be reached from other machines, and reports name paths of the application: give --token-file \
+        "{address} can be reached from other machines, and reports name paths of the application. Give --token-file \
          FILE with a token that clients send (Authorization: Bearer ...), or listen on 127.0.0.1"
     )]
     NeedsToken {

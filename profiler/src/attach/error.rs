@@ -26,9 +26,9 @@ pub enum AttachError {
     },
     /// This process has the capabilities, and the kernel refuses all the same.
     #[error(
-        "this machine forbids to load BPF programs, although the capabilities are there: a seccomp filter, as containers have \
-         by default, or a security module refuses it; allow it the system call bpf (privileged: true, or \
-         --security-opt seccomp=unconfined), or run wsgi-trace on the host"
+        "this machine forbids loading BPF programs, although the capabilities are there. A seccomp filter (containers have \
+         one by default) or a security module refuses it. Allow the system call bpf (privileged: true, or --security-opt \
+         seccomp=unconfined), or run wsgi-trace on the host"
     )]
     Forbidden,
     /// This process numbers processes otherwise than the kernel does.

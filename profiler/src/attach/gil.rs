@@ -99,7 +99,7 @@ pub fn price(wanted: Wanted) -> Option<String> {
         _ => return None,
     };
     Some(format!(
-        "--gil=full: each time a thread takes the interpreter lock, waiting or not, it loses some {price_us:.0} µs{stepped}"
+        "--gil=full: each time a thread takes the GIL, waiting or not, it loses some {price_us:.0} µs{stepped}"
     ))
 }
 

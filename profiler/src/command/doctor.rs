@@ -173,7 +173,7 @@ fn target_checks(pid: u32, checks: &mut Vec<Check>) -> Result<(), Failure> {
     ));
     if !facts.hidden.is_empty() {
         let detail = format!(
-            "descriptors of {} processes may not be looked at: run as root, or with {LOOKING_WANTED}",
+            "file descriptors of {} processes may not be looked at: run as root, or with {LOOKING_WANTED}",
             facts.hidden.len()
         );
         checks.push(check("visibility", false, detail));

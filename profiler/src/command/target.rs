@@ -44,7 +44,7 @@ pub const fn hooks(hooks: Hooks, light: bool) -> attach::Hooks {
     }
 }
 
-/// How to see waits for the interpreter lock; in light mode not at all.
+/// How to see waits for the GIL; in light mode not at all.
 #[must_use]
 pub const fn gil(gil: Gil, light: bool) -> attach::gil::Wanted {
     use attach::gil::Mode;

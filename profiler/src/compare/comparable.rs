@@ -72,7 +72,7 @@ pub fn doubts(a: &Side, b: &Side) -> Vec<Doubt> {
     {
         let sentence = format!(
             "different rate: {rate_a:.1} and {rate_b:.1} requests per second; waiting (accept queue, pool, loop, \
-             interpreter lock) depends on it"
+             GIL) depends on it"
         );
         doubt("rate", true, sentence);
     }

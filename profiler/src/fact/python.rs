@@ -52,7 +52,7 @@ enum PythonError {
     #[error("it has not been started")]
     NotStarted,
     /// What is there is no lock.
-    #[error("what is at the place of Python {version}'s interpreter lock does not look like one")]
+    #[error("what is at the place of Python {version}'s GIL does not look like one")]
     Implausible { version: Version },
     /// The interpreter's description of itself contradicts itself.
     #[error("the debug offsets of Python {version} make no sense")]

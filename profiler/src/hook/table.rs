@@ -89,7 +89,7 @@ const fn full_queue(name: &'static str) -> ProgramEntry {
         required: false,
         needs: "a kernel built with function tracing",
         question: "which clients found an accept queue full, and how long that kept them",
-        consequence: "clients that a full accept queue delayed are not told from attempts that were refused",
+        consequence: "clients that a full accept queue delayed are not distinguished from attempts that were refused",
     }
 }
 
@@ -101,7 +101,7 @@ const fn probe(name: &'static str, question: &'static str) -> ProgramEntry {
         required: false,
         needs: "CONFIG_UPROBE_EVENTS",
         question,
-        consequence: "waits for the interpreter lock are told by system calls alone",
+        consequence: "waits for the GIL are known from system calls alone",
     }
 }
 
@@ -211,10 +211,10 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         "what a system call did, and how long",
     ),
     required("enter_call", Place::SystemCalls("sys_enter_"), Form::Tracepoints, "when a system call began"),
-    probe("gil_waits", "who is about to wait for the interpreter lock"),
-    probe("gil_enters", "when an attempt to take the interpreter lock began"),
-    probe("gil_unlocks", "when the interpreter lock was taken"),
-    probe("gil_leaves", "when an attempt to take the interpreter lock returned"),
+    probe("gil_waits", "who is about to wait for the GIL"),
+    probe("gil_enters", "when an attempt to take the GIL began"),
+    probe("gil_unlocks", "when the GIL was taken"),
+    probe("gil_leaves", "when an attempt to take the GIL returned"),
     required(
         "light_received",
         Place::Tracepoint("sock_recv_length"),

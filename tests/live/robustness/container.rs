@@ -47,7 +47,7 @@ fn default_filter_of_a_container_is_named_and_without_it_the_documented_capabili
         assert_failure(
             &said,
             ExitCode::NotPermitted,
-            &["seccomp=unconfined", "forbids to load BPF programs"],
+            &["seccomp=unconfined", "forbids loading BPF programs"],
         );
     }
 

@@ -93,7 +93,7 @@ fn where_the_system_call_is_refused_it_is_said_by_trace_as_by_doctor() -> anyhow
     };
     for arguments in [&["--pid", &pid, "-d", "1s"][..], &["doctor", "--pid", &pid]] {
         let said = filtered(arguments)?;
-        assert_failure(&said, ExitCode::NotPermitted, &["seccomp", "forbids to load BPF programs"]);
+        assert_failure(&said, ExitCode::NotPermitted, &["seccomp", "forbids loading BPF programs"]);
     }
     let doctor = filtered(&["doctor"])?;
     assert!(doctor.stdout.contains("NO  attaching"), "{}", doctor.stdout);

@@ -95,7 +95,7 @@ impl Told {
         if let Some(witnessed) = self.witnessed {
             assert_eq!(*woken, witnessed, "{what}: woken, by us and by the kernel's tracer");
         }
-        assert_eq!(accepted + in_vain, *woken, "{what}: {accepted} accepted, {in_vain} woken in vain");
+        assert_eq!(accepted + in_vain, *woken, "{what}: {accepted} accepted, {in_vain} woken for nothing");
     }
 }
 

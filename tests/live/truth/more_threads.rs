@@ -89,7 +89,7 @@ fn arrivals_while_all_threads_were_busy_and_the_worker_s_memory_are_those_of_the
 
     // What is private is all the worker's; what is resident is counted by the kernel to some pages a CPU and kind of page.
     let own = number("proportional_bytes")?;
-    ensure!(own >= before && own <= resident, "own part {own}, private {before}, resident {resident}");
+    ensure!(own >= before && own <= resident, "PSS {own}, private {before}, resident {resident}");
     let cpus = std::thread::available_parallelism()?.get() as u64;
     let lag = 4096 * 4 * cpus * (2 * cpus).max(32);
     ensure!(

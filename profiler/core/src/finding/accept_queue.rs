@@ -15,8 +15,8 @@ pub(super) const RULE: Rule = Rule {
     title: "requests wait to be accepted although workers are free",
     question: "requests waited to be accepted although workers were free",
     page: include_str!("../../../../docs/findings/accept-queue.md"),
-    advice: "See what the threads that accept did meanwhile (the timeline shows them): let them do nothing else, or let more \
-             of them accept. Where each worker has a listener of its own, a busy one keeps its queue while others are idle.",
+    advice: "See on the timeline what the threads that accept did meanwhile. Let them do nothing else, or let more of them \
+             accept. Where each worker has a listener of its own, a busy one keeps its queue while others are idle.",
     judge: Judge::Measured(judge),
 };
 
@@ -27,7 +27,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let snapshot = basis.snapshot;
     if snapshot.slots.are_loops() {
         let sentence =
-            "An event loop accepts between its turns; loop-blocked and loop-saturated judge that".to_owned();
+            "An event loop accepts between iterations; loop-blocked and loop-saturated judge that".to_owned();
         return Ok(Verdict { sentence, ..Verdict::default() });
     }
     if let Some(reason) = basis.not_measured(Phase::AcceptQueue) {

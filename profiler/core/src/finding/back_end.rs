@@ -107,8 +107,8 @@ fn too_often(basis: &Basis<'_>, often: &Often<'_>, evidence: Vec<Evidence>) -> V
 const MOST: f64 = 0.5;
 
 /// What to do where an endpoint asks often.
-const FEWER: &str = "Ask for all of it at once: a query for each row (N+1) becomes one with a join, an IN list or a prefetch \
-                     (select_related and prefetch_related in Django, selectinload in SQLAlchemy).";
+const FEWER: &str = "Ask for all of it at once. A query for each row (N+1) becomes one with a join, an IN list or a \
+                     prefetch: select_related and prefetch_related in Django, selectinload in SQLAlchemy.";
 
 /// The endpoint that waits most of those that ask back ends, by how often they do.
 struct Often<'a> {

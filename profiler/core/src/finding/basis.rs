@@ -279,7 +279,7 @@ impl<'a> Basis<'a> {
         let unexplained = ratio(unexplained_ns, served);
         Err(Undecided {
             reason: format!(
-                "requests waited for {what} {} of service time, and {} of service time is unexplained, which may be the same",
+                "requests waited for {what} {} of service time; {} of service time is unexplained and may be the same wait",
                 words::percent(ratio(waited_ns, served)),
                 words::percent(unexplained)
             ),

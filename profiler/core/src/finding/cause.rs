@@ -65,7 +65,7 @@ fn between_requests(basis: &Basis<'_>, share: f64) -> Holder {
     let in_requests_ns = basis.phases().get(Phase::GilWait);
     let waited_ns = basis.snapshot.gil.waits.sum_ns().saturating_sub(in_requests_ns);
     if share > 0.0 && ratio(waited_ns, basis.held_ns(Holding::Housekeeping)) >= MOSTLY {
-        let words = "threads that wait for the interpreter lock between requests";
+        let words = "threads that wait for the GIL between requests";
         return Holder { words, share, cause: Cause::Computing };
     }
     Holder { words: "the server's own work", share, cause: Cause::Housekeeping }
@@ -136,7 +136,7 @@ fn requests(basis: &Basis<'_>, share_of_busy: f64) -> Holder {
     };
     let by_turns = *words == "requests that wait for locks" && mostly_gil;
     let (words, cause) =
-        if by_turns { ("requests that compute in turns", Cause::Computing) } else { (*words, *cause) };
+        if by_turns { ("requests that compute one at a time", Cause::Computing) } else { (*words, *cause) };
     Holder { words, share: (of_requests * share_of_busy).min(1.0), cause }
 }
 

@@ -13,7 +13,7 @@ pub(super) const RULE: Rule = Rule {
     title: "clients left before they were served",
     question: "clients give up before they are served",
     page: include_str!("../../../../docs/findings/clients-leave.md"),
-    advice: "First do what the other findings say about what requests wait for; until then a limit in a proxy before the server tells clients sooner.",
+    advice: "First do what the other findings say about what requests wait for. Until then a limit in a proxy before the server tells clients sooner.",
     judge: Judge::Measured(judge),
 };
 

@@ -104,11 +104,11 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         {
             return Err(Undecided {
                 reason: format!(
-                    "CPU is {} of service time, and {} are waits for locks, which may be the interpreter's own",
+                    "CPU is {} of service time, and {} are waits for locks, which may be for the GIL",
                     percent(wanted.share),
                     percent(wanted.lock_share)
                 ),
-                next_step: "Compare with fewer threads per process: if throughput stays, it was the interpreter lock.",
+                next_step: "Compare with fewer threads per process: if throughput stays, it was the GIL.",
                 evidence,
             });
         }
@@ -177,7 +177,7 @@ fn cores_short(basis: &Basis<'_>, wanted: &Wanted) -> (String, Option<NextStep>)
     let step = if by_others {
         NextStep::For {
             case: "others",
-            otherwise: "More workers or threads would not help: find out what else uses the cores (top), or what \
+            otherwise: "More workers or threads would not help. Find out what else uses the cores (top), or what \
                 confines the server to few of them (cpuset, the quota of a virtual machine).",
         }
     } else {
@@ -217,10 +217,7 @@ fn python_is_the_work(basis: &Basis<'_>, wanted: &Wanted) -> (String, Option<Nex
     let lock_ns = basis.phases().get(Phase::LockWait);
     let hidden = basis.not_measured(Phase::GilWait).is_some() && serves_in_parallel(basis) && lock_ns > 0;
     let next_step = (hidden && wanted.turns_ns == 0).then(|| {
-        format!(
-            "Waiting for the interpreter lock is not measured; {} of lock waits may contain it.",
-            duration(lock_ns)
-        )
+        format!("Waiting for the GIL is not measured; {} of lock waits may contain it.", duration(lock_ns))
     });
     (sentence, next_step.map(NextStep::Before))
 }
@@ -375,7 +372,7 @@ mod tests {
             .clone()
             .not_measured(Phase::GilWait)
             .judge("cpu-bound")
-            .assert_undecided("may be the interpreter's own");
+            .assert_undecided("may be for the GIL");
         threads.judge("cpu-bound").assert_absent();
     }
 

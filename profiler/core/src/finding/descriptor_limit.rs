@@ -10,8 +10,8 @@ use crate::model::dropped::Cause;
 /// The rule.
 pub(super) const RULE: Rule = Rule {
     id: "descriptor-limit",
-    title: "accept failed: the process had no descriptor left",
-    question: "the server ran out of descriptors",
+    title: "accept failed: the process had no file descriptor left",
+    question: "the server ran out of file descriptors",
     page: include_str!("../../../../docs/findings/descriptor-limit.md"),
     advice: "Raise the limit of open files for the service (LimitNOFILE= in its systemd unit, ulimit -n), or have fewer connections kept open.",
     judge: Judge::Measured(judge),
@@ -38,12 +38,12 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         evidence.push(explains("open_files_count", open as f64));
     }
     let Some(worst) = worst.filter(|_| calls as f64 >= needed) else {
-        let sentence = "No accept failed for want of a descriptor".to_owned();
+        let sentence = "No accept failed for want of a file descriptor".to_owned();
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     };
     let of = limit.filter(|_| worst.error == "EMFILE").map_or_else(
-        || "no descriptor was left on the machine".to_owned(),
-        |limit| format!("all {} descriptors of process {} were in use", count(limit), worst.tgid),
+        || "no file descriptor was left on the machine".to_owned(),
+        |limit| format!("all {} file descriptors of process {} were in use", count(limit), worst.tgid),
     );
     let lost = match lost_count {
         0 => "no connection was lost by it".to_owned(),
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(finding.cost_ns, 9 * SECOND);
         assert!(finding.evidence.iter().any(|one| one.name == "open_files_count"), "{finding:?}");
         assert!(
-            finding.sentence.contains("all 1,024 descriptors of process 7 were in use, 1,000"),
+            finding.sentence.contains("all 1,024 file descriptors of process 7 were in use, 1,000"),
             "{}",
             finding.sentence
         );

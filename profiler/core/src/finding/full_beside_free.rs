@@ -19,7 +19,7 @@ pub(super) const RULE: Rule = Rule {
     title: "full workers take connections while others are free",
     question: "connections waited in full workers while others were free",
     page: include_str!("../../../../docs/findings/full-beside-free.md"),
-    advice: "Let each worker accept no more connections than it can serve at once: what it leaves in the queue goes to the \
+    advice: "Let each worker accept no more connections than it can serve at once. What it leaves in the queue goes to the \
              first that is free.",
     judge: Judge::Measured(judge),
 };
@@ -38,7 +38,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     };
     if basis.not_measured(Phase::AcceptQueue).is_some() {
         return Err(Undecided {
-            reason: "this kernel does not show when requests arrive, so waits in a worker are not seen whole"
+            reason: "this kernel does not show when requests arrive, so waits in a worker are partly seen"
                 .to_owned(),
             next_step: "Compare what clients measure with the service times of this report.",
             evidence: Vec::new(),
@@ -66,8 +66,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     if let Some(slots) = too_few_for_that(basis) {
         return Err(Undecided {
             reason: format!(
-                "{} connections seem to have waited in a full worker, but no more requests than one worker has slots ({slots}) were \
-                 there at once",
+                "{} connections seem to have waited in a full worker, but there were never more requests at once than one worker \
+                 has slots ({slots})",
                 count(beside.waits.count())
             ),
             next_step: "Please report it with a recording (wsgi-trace record).",

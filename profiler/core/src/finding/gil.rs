@@ -31,7 +31,7 @@ pub(super) fn require(basis: &Basis<'_>) -> Result<bool, Undecided> {
         Some(reason) => Err(Undecided {
             // What that means for other phases is said where they are.
             reason: reason.split("; ").next().unwrap_or_default().to_owned(),
-            next_step: "Compare with fewer threads per process: if throughput stays, it was the interpreter lock.",
+            next_step: "Compare with fewer threads per process: if throughput stays, it was the GIL.",
             evidence: Vec::new(),
         }),
     }
@@ -46,7 +46,7 @@ pub(super) fn of_all(basis: &Basis<'_>, verdict: Verdict) -> Outcome {
     match unseen.and_then(|seen| Some((seen.tgid, seen.refused.as_ref()?))) {
         Some((tgid, refused)) if !verdict.present => Err(Undecided {
             reason: format!("of process {tgid} it was not measured: {refused}").chars().take(120).collect(),
-            next_step: "Compare with fewer threads per process: if throughput stays, it was the interpreter lock.",
+            next_step: "Compare with fewer threads per process: if throughput stays, it was the GIL.",
             evidence: verdict.evidence,
         }),
         _ => Ok(verdict),

@@ -12,10 +12,10 @@ use crate::phase::Phase;
 /// The rule.
 pub(super) const RULE: Rule = Rule {
     id: "gil-contention",
-    title: "requests wait for the interpreter lock (GIL)",
-    question: "requests wait for the interpreter lock",
+    title: "requests wait for the GIL",
+    question: "requests wait for the GIL",
     page: include_str!("../../../../docs/findings/gil-contention.md"),
-    advice: "Serve with more processes and fewer threads in each: threads of one process share one lock.",
+    advice: "Serve with more processes and fewer threads in each: threads of one process share one GIL.",
     judge: Judge::Measured(judge),
 };
 

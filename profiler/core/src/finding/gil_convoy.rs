@@ -10,8 +10,8 @@ use crate::phase::Phase;
 /// The rule.
 pub(super) const RULE: Rule = Rule {
     id: "gil-convoy",
-    title: "threads woken for the interpreter lock (GIL) come too late for it",
-    question: "threads form a convoy behind the interpreter lock",
+    title: "threads woken for the GIL come too late for it",
+    question: "threads form a convoy behind the GIL",
     page: include_str!("../../../../docs/findings/gil-convoy.md"),
     advice: "Use fewer threads in each process: each release wakes one that another then overtakes.",
     judge: Judge::Measured(judge),
@@ -43,7 +43,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         let sentence = if woken == 0 {
             "No convoy: no thread was woken for the GIL".to_owned()
         } else {
-            format!("No convoy: {} of {} wake-ups for the GIL came too late", count(missed), count(woken))
+            format!("No convoy: {} of {} wakeups for the GIL came too late", count(missed), count(woken))
         };
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
@@ -116,7 +116,7 @@ mod tests {
     fn a_few_late_wake_ups_and_cheap_ones_are_absent() {
         let finding = scene(300, 3 * SECOND).judge("gil-convoy");
         finding.assert_absent();
-        assert_eq!(finding.sentence, "No convoy: 300 of 1,000 wake-ups for the GIL came too late.");
+        assert_eq!(finding.sentence, "No convoy: 300 of 1,000 wakeups for the GIL came too late.");
         scene(700, SECOND / 2).judge("gil-convoy").assert_absent();
     }
 }

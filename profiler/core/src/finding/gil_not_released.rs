@@ -11,11 +11,11 @@ use crate::phase::Phase;
 /// The rule.
 pub(super) const RULE: Rule = Rule {
     id: "gil-not-released",
-    title: "code keeps the interpreter lock (GIL) although others ask for it",
-    question: "an extension keeps the interpreter lock although others ask for it",
+    title: "code keeps the GIL although others ask for it",
+    question: "an extension keeps the GIL although others ask for it",
     page: include_str!("../../../../docs/findings/gil-not-released.md"),
-    advice: "Find the call into C code that takes so long (a regular expression, a parser, a large sort, an extension), \
-             and give it less at once, or run it in another process.",
+    advice: "Find the call into C code that takes so long: a regular expression, a parser, a large sort, an extension. \
+             Give it less at once, or run it in another process.",
     judge: Judge::Measured(judge),
 };
 
@@ -46,13 +46,13 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         explains("ready_without_cpu_seconds", without_cpu_ns as f64 / 1e9),
     ];
     if share < limits.gil_not_honoured_min_ratio || rate < limits.cost_min_rate {
-        let sentence = "Who holds the GIL gives it up when asked".to_owned();
+        let sentence = "Threads that hold the GIL give it up when asked".to_owned();
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
     if without_cpu_ns >= cost_ns {
         // A holder that has no CPU cannot hear either.
         return Err(Undecided {
-            reason: "threads of these processes were ready without a CPU for as long: a holder without one cannot give the lock up"
+            reason: "threads of these processes were ready without a CPU for as long: a holder without a CPU cannot give the lock up"
                 .to_owned(),
             next_step: "Give the server more CPU first (see cpu-bound and cpu-throttled), then watch again.",
             evidence,

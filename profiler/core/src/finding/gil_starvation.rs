@@ -11,8 +11,8 @@ use crate::phase::Phase;
 /// The rule.
 pub(super) const RULE: Rule = Rule {
     id: "gil-starvation",
-    title: "one endpoint or thread keeps the others from the interpreter lock (GIL)",
-    question: "one endpoint or thread keeps the others from the interpreter lock",
+    title: "one endpoint or thread keeps the others from the GIL",
+    question: "one endpoint or thread keeps the others from the GIL",
     page: include_str!("../../../../docs/findings/gil-starvation.md"),
     advice: "Move the work that is named to another process: a task queue, or a server of its own.",
     judge: Judge::Measured(judge),

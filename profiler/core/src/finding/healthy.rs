@@ -34,7 +34,7 @@ pub(super) const RULE: Rule = Rule {
     title: "nothing wrong found, with the headroom left",
     question: "the server is healthy",
     page: include_str!("../../../../docs/findings/healthy.md"),
-    advice: "Nothing to turn. The headroom is an estimate for more requests of the same mix.",
+    advice: "Nothing to change. The headroom is an estimate for more requests of the same mix.",
     judge: Judge::Summary(judge),
 };
 

@@ -11,7 +11,7 @@ use crate::model::Listener;
 /// The rule.
 pub(super) const RULE: Rule = Rule {
     id: "herd",
-    title: "each connection wakes several workers, and all but one in vain",
+    title: "each connection wakes several workers, and all but one for nothing",
     question: "connections wake more workers than they need",
     page: include_str!("../../../../docs/findings/herd.md"),
     advice: "Run fewer workers on this listener; where the server can, give each a TCP listener of its own (SO_REUSEPORT).",
@@ -53,7 +53,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             1 => "Only 1 connection".to_owned(),
             _ => format!("Only {} connections", count(arrivals)),
         };
-        let sentence = format!("{seen} came to the listener, too few for a herd to matter");
+        let sentence = format!("{seen} came to the listener, too few for a thundering herd to matter");
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
     let load = format!(
@@ -65,16 +65,16 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let noun = if number == "1" { "thread" } else { "threads" };
     let each = format!("Each of {} connections woke {number} {noun} {load}", count(arrivals));
     if woken < limits.woken_min_count {
-        let sentence = format!("{each}: no herd");
+        let sentence = format!("{each}: no thundering herd");
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
     let matters = share >= limits.in_vain_server_min_ratio && of_one_cpu >= limits.in_vain_one_cpu_min_ratio;
     let took = format!("{} of the server's CPU time", percent(share));
     if !matters {
-        let sentence = format!("{each}; those woken in vain took {took}, too little to matter");
+        let sentence = format!("{each}; wasted wakeups took {took}, too little to matter");
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
-    let sentence = format!("{each}; those woken in vain took {took}");
+    let sentence = format!("{each}; wasted wakeups took {took}");
     Ok(Verdict { present: true, sentence, cost_ns: cpu_ns, evidence, ..Verdict::default() })
 }
 
@@ -139,7 +139,7 @@ mod tests {
     fn one_woken_for_each_connection_is_no_herd() {
         let finding = scene(1_000, 1_000, 0, 0).judge("herd");
         finding.assert_absent();
-        assert!(finding.sentence.ends_with("no herd."), "{}", finding.sentence);
+        assert!(finding.sentence.ends_with("no thundering herd."), "{}", finding.sentence);
     }
 
     #[test]

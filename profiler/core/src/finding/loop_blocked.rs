@@ -85,8 +85,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         exemplars: all().filter_map(|(_, holder)| holder.longest_request).take(5).collect(),
         next_step: (computing(worst) >= 0.5).then_some(NextStep::For {
             case: "computing",
-            otherwise: "Move the computation off the event loop: to a thread (it then shares the interpreter lock), a process \
-                        or a task queue.",
+            otherwise: "Move the computation off the event loop: to a thread (it then shares the GIL), a process or a task \
+                        queue.",
         }),
     })
 }

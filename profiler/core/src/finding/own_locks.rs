@@ -16,8 +16,9 @@ pub(super) const RULE: Rule = Rule {
     title: "requests wait for one another at a lock or a pool of the application",
     question: "requests wait for one another in the application",
     page: include_str!("../../../../docs/findings/own-locks.md"),
-    advice: "Find what they wait for: a pool of connections (make it larger, as far as the back end bears it, or hold its connections for \
-             a shorter time), a lock of the application or of a library. More threads would not help: they would wait as well.",
+    advice: "Find what they wait for: a pool of connections, or a lock of the application or of a library. Make the pool larger, \
+             as far as the back end bears it, or hold its connections for a shorter time. More threads would not help: they \
+             would wait as well.",
     judge: Judge::Measured(judge),
 };
 
@@ -60,11 +61,10 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     if basis.not_measured(Phase::GilWait).is_some() && serves_in_parallel(basis) {
         let reason = format!(
-            "waits for locks are {} of service time, and may be for the interpreter's own",
+            "waits for locks are {} of service time, and may be for the GIL",
             percent(share)
         );
-        let next_step =
-            "Compare with fewer threads per process: if throughput stays, it was the interpreter lock.";
+        let next_step = "Compare with fewer threads per process: if throughput stays, it was the GIL.";
         return undecided(reason, next_step, evidence);
     }
     let behind_ns = waited_behind_ns(basis, lock_ns);
@@ -155,12 +155,12 @@ mod tests {
     }
 
     #[test]
-    fn locks_that_may_be_the_interpreter_s_own_are_undecided() {
+    fn locks_that_may_be_the_gil_are_undecided() {
         scene()
             .process(8, SECOND, 0)
             .not_measured(Phase::GilWait)
             .judge("own-locks")
-            .assert_undecided("interpreter");
+            .assert_undecided("GIL");
     }
 
     #[test]

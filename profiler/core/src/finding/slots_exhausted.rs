@@ -289,11 +289,7 @@ mod tests {
         assert!(own.sentence.contains("held by the server's own work"), "{}", own.sentence);
         scene.0.gil.waits.record(60 * SECOND);
         let turns = scene.judge("slots-exhausted");
-        assert!(
-            turns.sentence.contains("wait for the interpreter lock between requests"),
-            "{}",
-            turns.sentence
-        );
+        assert!(turns.sentence.contains("wait for the GIL between requests"), "{}", turns.sentence);
         assert!(turns.advice.contains("--workers"), "{}", turns.advice);
     }
 

@@ -193,13 +193,13 @@ thresholds! {
     locks_served_min_ratio: Ratio = 0.25, &["own-locks"],
         "Locks are waited for now and then; a quarter of service time is a line.";
     gil_served_min_ratio: Ratio = 0.10, &["gil-contention"],
-        "Some waiting for the interpreter lock comes with any use of threads; a tenth of service time is felt.";
+        "Some waiting for the GIL comes with any use of threads; a tenth of service time is felt.";
     gil_starver_min_ratio: Ratio = 0.50, &["gil-starvation"],
         "From one half on, taking this one away helps more than anything done about all the others.";
     gil_not_honoured_min_ratio: Ratio = 0.20, &["gil-not-released"],
         "Below a fifth of the waits, more or fewer threads change more than finding the call that keeps the lock.";
     gil_missed_min_ratio: Ratio = 0.50, &["gil-convoy"],
-        "Some that are woken always come too late; when it is every second one, waking is in vain.";
+        "Some that are woken always come too late; when it is every second one, waking is wasted.";
     gil_waiting_min_count: Threads = 1.0, &["gil-threads", "slots-exhausted"],
         "With one thread waiting at any moment, another thread only makes the queue longer.";
     cpu_served_min_ratio: Ratio = 0.50, &["cpu-bound"],
@@ -223,14 +223,14 @@ thresholds! {
     endpoint_min_count: Requests = 5.0, &["short-behind-long"],
         "An endpoint with fewer requests has no typical wait.";
     interpreter_full_min_ratio: Ratio = 0.80, CPU_SHORT,
-        "With four fifths of one core wanted by a process, its threads wait for one another's turn: locks are then mostly the interpreter's.";
+        "With four fifths of one core wanted by a process, its threads wait for one another: locks are then mostly the GIL.";
     full_min_ratio: Ratio = 0.90,
         &["slots-exhausted", "loop-saturated", "cpu-bound", "cpu-throttled", "gil-threads", "healthy"],
         "What is used for nine tenths on average is full most of the time.";
     connections_min_count: Connections = 20.0, &["herd", "imbalance"],
         "A server to which so few connections come does not suffer from what each of them wakes.";
     woken_min_count: Threads = 1.5, &["herd"],
-        "One is needed for each connection; what is a little more are threads that looked at a bad moment.";
+        "Each connection needs one; a little more than that are threads that looked at a bad moment.";
     in_vain_server_min_ratio: Ratio = 0.02, &["herd"],
         "Less than a fiftieth of the server's CPU time is not worth another setting.";
     in_vain_one_cpu_min_ratio: Ratio = 0.005, &["herd"],
@@ -240,7 +240,7 @@ thresholds! {
     queue_full_min_ratio: Ratio = 0.01, &["backlog-too-small"],
         "A queue that is full for less is one short burst.";
     accepts_failed_min_count: Connections = 1.0, &["descriptor-limit"],
-        "One failing accept is one too many: the next connection waits for a descriptor that somebody else must give back.";
+        "One failing accept is one too many: the next connection waits for a file descriptor that somebody else must give back.";
     workers_killed_min_count: Processes = 1.0, &["worker-timeouts"],
         "A server that kills its own worker is never well, and every client of that worker has an error.";
     clients_left_min_count: Connections = 5.0, &["clients-leave"],

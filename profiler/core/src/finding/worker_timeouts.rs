@@ -13,7 +13,7 @@ pub(super) const RULE: Rule = Rule {
     title: "the server killed workers that took too long",
     question: "workers are killed for taking too long",
     page: include_str!("../../../../docs/findings/worker-timeouts.md"),
-    advice: "Make that request faster or give it a limit of its own at the back end; raise the server's time-out only if so long a request is meant to be.",
+    advice: "Make that request faster or give it a limit of its own at the back end. Raise the server's timeout only if such long requests are intended.",
     judge: Judge::Measured(judge),
 };
 

@@ -57,7 +57,7 @@ impl Seen {
 #[must_use]
 pub fn blind(method: &GilMethod) -> Option<String> {
     let file = method.files.iter().find(|file| file.is_blind)?;
-    Some(format!("most waits for the interpreter lock do not show in {} ({})", file.file, file.reason))
+    Some(format!("most waits for the GIL do not show in {} ({})", file.file, file.reason))
 }
 
 /// How waits were seen over one window.

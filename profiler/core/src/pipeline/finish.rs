@@ -330,7 +330,7 @@ fn not_looked_at(attached: &Attached) -> Vec<String> {
         return Vec::new();
     }
     vec![
-        "the recording was taken by a version that did not look at resets and signals: a client that left early may \
+        "the recording was taken by a version that did not look at resets and signals. A client that left early may \
          count as served, and of a worker's end only its exit code is known"
             .to_owned(),
     ]
@@ -367,14 +367,14 @@ fn blind_spots(state: &State) -> Vec<String> {
     let links = state.join.links.counts;
     if links.ambiguous > 0 {
         list.push(format!(
-            "{} of {} requests: which of the front end's is which of the server's could only be told by their order",
+            "{} of {} requests were matched between the front end and the server by their order alone",
             links.ambiguous, links.joined
         ));
     }
     if links.unpaired > 0 {
         list.push(format!(
-            "{} requests between the front end and the server have only one half (they began before the watch, or were \
-             given up): what the other half did is not in their phases",
+            "of {} requests between the front end and the server only one half is known (they began before the watch, \
+             or were given up). What the other half did is not in their phases",
             links.unpaired
         ));
     }
@@ -388,9 +388,9 @@ fn blind_spots(state: &State) -> Vec<String> {
     }
     if state.world.foreign_descriptor_calls > 0 {
         list.push(format!(
-            "{} reads and writes went to descriptors whose origin was not seen (passed over a UNIX socket, made by calls that \
-             are not observed, or open before in a process whose descriptors this user may not read): waits there are \
-             unexplained",
+            "{} reads and writes went to file descriptors whose origin was not seen: waits there are unexplained. They were \
+             passed over a UNIX socket, made by calls that are not observed, or open before in a process whose file \
+             descriptors this user may not read",
             state.world.foreign_descriptor_calls
         ));
     }
@@ -407,8 +407,8 @@ fn io_uring(state: &State) -> Option<String> {
     let text = if !state.world.uses_io_uring
         && using.all(|process| state.world.processes.has_rings_of_loop(process.tgid))
     {
-        "uvloop tells epoll what to wait for, and may read files, through io_uring: which connections a wait was for is not seen; what is read from \
-         sockets and written to them is"
+        "uvloop tells epoll what to wait for, and may read files, through io_uring. Which connections a wait was for is not \
+         seen; what is read from sockets and written to them is"
     } else {
         "the target uses io_uring: reads, writes and waits that go through it are not seen"
     };

@@ -136,15 +136,15 @@ impl ServerKind for Hypercorn {
             (
                 "total_tokens of trio.to_thread.current_default_thread_limiter(), 40 unless set",
                 "await it instead: a library for trio, or trio.to_thread.run_sync",
-                "move the computation to another process (trio.run_process) or a task queue: a thread shares the interpreter \
-                 lock with the loop",
+                "move the computation to another process (trio.run_process) or a task queue: a thread shares the GIL with \
+                 the loop",
             )
         } else {
             (
                 "max_workers of the loop's default executor, four more than the cores and 32 at most unless set",
                 "await it instead: an asynchronous library, or asyncio.to_thread",
                 "move the computation to another process (loop.run_in_executor with a ProcessPoolExecutor) or a task queue: a \
-                 thread shares the interpreter lock with the loop",
+                 thread shares the GIL with the loop",
             )
         };
         let loops = Loops {

@@ -25,8 +25,9 @@ pub(super) fn advice(finding_id: &str, options: &Options<'_>) -> Option<String> 
         "gil-not-released" => format!(
             "Find the call into C code that takes so long, and give it less at once or run it in another process; until then \
              {more_processes}.{}",
-            switch_interval
-                .map_or_else(String::new, |option| format!(" {option} changes nothing here: nobody looks."))
+            switch_interval.map_or_else(String::new, |option| {
+                format!(" {option} changes nothing here: this code never checks whether others ask.")
+            })
         ),
         "gil-convoy" => format!(
             "{}{lower}: processes do not share the GIL.{}",

@@ -67,7 +67,7 @@ impl Loops<'_> {
                 "Neither slow clients nor idle connections hold anything in {server} but memory. A reverse proxy that \
                  buffers (nginx does by default) keeps them away altogether."
             ),
-            "back-end" => "The time is lost in a back end: speed up its answers, or ask it less often; a time-out on its calls \
+            "back-end" => "The time is lost in a back end: speed up its answers, or ask it less often. A timeout on its calls \
                            bounds the harm."
                 .to_owned(),
             "cpu-bound" | "cpu-bound/turns" => format!(
@@ -84,7 +84,7 @@ impl Loops<'_> {
             ),
             "short-behind-long" => format!("Serve the long endpoints from a {server} of their own, or {offload}."),
             "full-beside-free" => format!(
-                "Keep what computes or blocks off the event loop, or put a proxy before {server} that gives each request to the \
+                "Keep what computes or blocks off the event loop. Or put a proxy before {server} that gives each request to the \
                  process with least to do (least_conn in nginx)."
             ),
             "herd" => "Run fewer processes that share the listener.".to_owned(),

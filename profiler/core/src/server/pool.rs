@@ -57,7 +57,7 @@ impl Pool {
                 format!("The requests wait rather than compute: raise {threads}, a waiting thread costs little.")
             }
             "slots-exhausted/computing" | "cpu-bound/turns" => format!(
-                "The threads of one process take turns with the interpreter: {another}, or make the code faster. More \
+                "Only one thread of a process runs Python at a time: {another}, or make the code faster. More \
                  threads do not help."
             ),
             "slots-exhausted/cpu-short" | "cpu-bound/cores" => {
@@ -78,12 +78,12 @@ impl Pool {
                 format!("{proxy}: each slow client holds a thread for as long as it takes. Without one, raise {threads}.")
             }
             "slow-clients" => format!(
-                "{name} itself takes requests in and sends responses out in its main thread, so that slow clients hold none \
-                 of the pool; the time is the clients' own. {proxy} where it matters all the same."
+                "{name} itself takes requests in and sends responses out in its main thread, so slow clients hold none of \
+                 the pool. The time is the clients' own. {proxy} where it matters all the same."
             ),
             "idle-connections" if clients_hold_threads => format!(
-                "Put a reverse proxy before {name} that opens a connection only when it has a request to send: a connection \
-                 without data holds a thread until its time-out. Without one, raise {threads}."
+                "Put a reverse proxy before {name} that opens a connection only when it has a request to send. A connection \
+                 without data holds a thread until its timeout. Without such a proxy, raise {threads}."
             ),
             "idle-connections" => format!("Idle connections hold no thread of {name}."),
             "back-end" => format!(

@@ -97,7 +97,7 @@ impl ServerKind for Twisted {
                 .to_owned(),
             more_threads: "reactor.suggestThreadPoolSize, 10 unless called",
             unblock: "give it to a thread (deferToThread), or use a client that returns Deferreds",
-            offload: "move the computation to another process: a thread shares the interpreter lock with the reactor",
+            offload: "move the computation to another process: a thread shares the GIL with the reactor",
         };
         loops.advice(finding_id)
     }

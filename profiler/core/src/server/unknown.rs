@@ -42,7 +42,7 @@ impl ServerKind for Unknown {
                 "Put a reverse proxy that buffers requests and responses (nginx does) before this server."
             }
             "back-end" => {
-                "Look at the back ends of the endpoint named; a time-out on its calls bounds the harm."
+                "Look at the back ends of the endpoint named. A timeout on its calls bounds the harm."
             }
             "cpu-bound" => {
                 "Profile the application's Python code, or give the server more cores and more processes."

@@ -144,7 +144,7 @@ impl ServerKind for Uvicorn {
     fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {
         if finding_id == "slots-exhausted/pool-clients" {
             return Some(
-                "Put a proxy that buffers requests and responses in front: in a2wsgi a thread waits for a body that comes \
+                "Put a proxy that buffers requests and responses in front. In a2wsgi a thread waits for a body that comes \
                  slowly, and more threads would only be held as well."
                     .to_owned(),
             );
@@ -157,7 +157,7 @@ impl ServerKind for Uvicorn {
             unblock: "await it instead: an asynchronous library, or asyncio.to_thread; a framework runs a plain def endpoint in \
                       a thread by itself",
             offload: "move the computation to another process (loop.run_in_executor with a ProcessPoolExecutor) or a task \
-                      queue: a thread shares the interpreter lock with the loop",
+                      queue: a thread shares the GIL with the loop",
         };
         loops.advice(finding_id)
     }

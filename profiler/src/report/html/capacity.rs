@@ -22,7 +22,7 @@ pub(super) fn workers(html: &mut Html, snapshot: &Snapshot) {
         Column::Number("GIL"),
         Column::Number("back end"),
         Column::Number("memory"),
-        Column::Number("own part"),
+        Column::Number("PSS"),
     ];
     let capacity = &snapshot.capacity;
     if capacity.workers.is_empty() {

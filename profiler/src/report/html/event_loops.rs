@@ -20,11 +20,11 @@ pub(super) fn section(html: &mut Html, snapshot: &Snapshot) {
         Column::Words("loop"),
         Column::Number("pid"),
         Column::Number("busy"),
-        Column::Number("turns"),
+        Column::Number("iterations"),
         Column::Number("arrivals"),
         Column::Number("lag p99"),
         Column::Number("lag longest"),
-        Column::Number("longest turn"),
+        Column::Number("longest iteration"),
     ];
     if snapshot.event_loops.is_empty() {
         return;
@@ -60,7 +60,7 @@ fn holders(html: &mut Html, snapshot: &Snapshot) {
     const COLUMNS: [Column; 6] = [
         Column::Words("who kept the loop"),
         Column::Number("pid"),
-        Column::Number("turns"),
+        Column::Number("iterations"),
         Column::Number("longest"),
         Column::Number("arrivals waited"),
         Column::Number("in all"),

@@ -31,7 +31,7 @@ pub(super) fn section(html: &mut Html, page: &Page, snapshot: &Snapshot) {
         Column::Number("longest"),
     ];
     let gil = &snapshot.gil;
-    html.section("gil", "Interpreter lock (GIL)", "");
+    html.section("gil", "Global interpreter lock (GIL)", "");
     if let Some(reason) = &gil.not_measured {
         html.raw("<p>Not measured: ").text(reason).raw(".</p>");
         html.end_section();
@@ -101,7 +101,7 @@ fn blocked(html: &mut Html, blocked: &Blocked) {
     ];
     let Some(sentence) = gil_place::blocked_summary(blocked) else { return };
     if !blocked.listed.is_empty() {
-        table::begin(html, "Where those stood that waited long", &COLUMNS, true);
+        table::begin(html, "Where the threads stood that waited long", &COLUMNS, true);
         for (number, block) in blocked.listed.iter().enumerate() {
             let at = |key: &str| format!("/gil/places/blocked/listed/{number}/{key}");
             html.row(&gil_words::party(&block.waiter));

@@ -157,8 +157,8 @@ impl Collected {
             ),
         };
         html.raw("<p class=\"note\">").text(&note).raw(
-            " A row is a slot. A bar begins where a thread took the request and has the colour of the phase that took \
-             most of it; the thin line before it is the wait for that thread.</p>",
+            " A row is a slot. A bar begins where a thread took the request. Its colour is that of the phase that \
+             took most of it; the thin line before it is the wait for that thread.</p>",
         );
         let lanes = self.threads.shown(snapshot.window.start_ns);
         html.raw(

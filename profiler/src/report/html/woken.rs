@@ -19,9 +19,9 @@ pub(super) fn table(html: &mut Html, listeners: &[Listener]) {
         Column::Number("got a connection"),
         Column::Number("slept again"),
         Column::Number("found nothing"),
-        Column::Number("CPU in vain"),
-        Column::Number("run queue in vain"),
-        Column::Number("switches in vain"),
+        Column::Number("wasted CPU"),
+        Column::Number("wasted run queue"),
+        Column::Number("wasted switches"),
         Column::Number("until running, median"),
         Column::Number("p99"),
     ];

@@ -65,7 +65,7 @@ const LISTENERS: [Column; 8] = [
     Column::Right("held"),
     Column::Right("accepted"),
     Column::Right("woken"),
-    Column::Right("in vain"),
+    Column::Right("wasted"),
     Column::Right("CPU"),
     Column::Right("wait p99"),
     Column::Right("queue"),

@@ -274,7 +274,7 @@ fn list_of_listeners_has_what_a_herd_costs_and_how_deep_the_queue_is() {
     look.turn_to(ListKind::Listeners);
     let shown = text(&moment(fixture::exhausted()), &look, PLAIN, (80, 24));
     let is_there = |words: &[&str]| shown.lines().any(|line| words.iter().all(|word| line.contains(word)));
-    assert!(is_there(&["address", "held", "woken", "in vain", "CPU", "wait p99", "queue"]), "{shown}");
+    assert!(is_there(&["address", "held", "woken", "wasted", "CPU", "wait p99", "queue"]), "{shown}");
     assert!(is_there(&["127.0.0.1:8000", "1.15", "1.30 ms", "1/2048"]), "{shown}");
 }
 

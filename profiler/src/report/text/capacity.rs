@@ -26,7 +26,7 @@ const COLUMNS: [Column; 11] = [
     Column::Right("GIL"),
     Column::Right("back end"),
     Column::Right("memory"),
-    Column::Right("own part"),
+    Column::Right("PSS"),
 ];
 
 pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
@@ -66,8 +66,8 @@ pub(in crate::report) fn words(snapshot: &Snapshot) -> String {
         "Arrived: this kernel does not show it."
     };
     format!(
-        "{slots} Computing (or ready to), GIL and back end are shares of service time. Own part: shared memory divided \
-         among those that share it, what one more process would take."
+        "{slots} Computing (or ready to), GIL and back end are shares of service time. PSS (proportional set size) \
+         divides shared memory among those that share it: about what one more process would take."
     )
 }
 

@@ -132,10 +132,10 @@ pub(in crate::report) fn failures(dropped: &Dropped) -> Vec<String> {
         let limit = failure
             .open_files_limit
             .filter(|_| failure.error == "EMFILE")
-            .map_or_else(String::new, |limit| format!(" of its {limit} descriptors"));
-        let open = failure
-            .open_files
-            .map_or_else(String::new, |open| format!("; {} were open", unit::counted(open, "descriptor")));
+            .map_or_else(String::new, |limit| format!(" of its {limit} file descriptors"));
+        let open = failure.open_files.map_or_else(String::new, |open| {
+            format!("; {} were open", unit::counted(open, "file descriptor"))
+        });
         format!(
             "process {}: {} with {}; {}{limit} were clients' connections when it began{open}",
             failure.tgid,

@@ -18,16 +18,16 @@ const COLUMNS: [Column; 8] = [
     Column::Right("pid"),
     Column::Right("thread"),
     Column::Right("busy"),
-    Column::Right("turns"),
+    Column::Right("iter."),
     Column::Right("lag p50"),
     Column::Right("p99"),
     Column::Right("longest"),
-    Column::Right("longest turn"),
+    Column::Right("longest iter."),
 ];
 
 const HOLDER_COLUMNS: [Column; 6] = [
     Column::Shrinking("who kept the loop"),
-    Column::Right("turns"),
+    Column::Right("iter."),
     Column::Right("of 10 ms"),
     Column::Right("longest"),
     Column::Right("arrivals waited"),
@@ -36,7 +36,8 @@ const HOLDER_COLUMNS: [Column; 6] = [
 
 /// For whom the word "lag" is new.
 pub(in crate::report) const WHAT_LAG_IS: &str = "Each serves many requests on one thread. Lag is the time from a \
-    request's arrival to the loop's next look at what is ready.";
+    request's arrival to the loop's next look at what is ready. An event-loop iteration lasts from one of the loop's \
+    waits to the next.";
 
 /// Who kept a loop, in words.
 pub(in crate::report) fn holder_name(holder: &Holder) -> String {
@@ -56,7 +57,10 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     let number = u64::try_from(loops.len()).unwrap_or(u64::MAX);
     page.heading(
         "Event loops",
-        &format!("{}: each serves many requests on one thread", unit::counted(number, "loop")),
+        &format!(
+            "{}: each serves many requests on one thread; iter.: loop iterations",
+            unit::counted(number, "loop")
+        ),
     );
     let mut table = Table::new(&COLUMNS);
     for event_loop in loops.iter().take(ROWS) {
@@ -87,7 +91,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     let by_order = loops.iter().fold(0u64, |sum, event_loop| sum.saturating_add(event_loop.paired_by_order));
     if by_order > 0 {
         let text = format!(
-            "{} times a back end or a thread's work was laid to a request as the first in order of several.",
+            "{} times a back end or a thread's work was attributed to the first of several requests, by order alone.",
             unit::count(by_order)
         );
         page.paragraph((Role::Quiet, "  "), (None, &text));
@@ -95,7 +99,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     let unknown = loops.iter().fold(0u64, |sum, event_loop| sum.saturating_add(event_loop.back_ends_unknown));
     if unknown > 0 {
         let text = format!(
-            "{} times a back end was asked for one of several requests, and nothing told for which: its time is unexplained.",
+            "{} times a back end was asked for one of several requests, and it is not known for which: its time is unexplained.",
             unit::count(unknown)
         );
         page.paragraph((Role::Quiet, "  "), (None, &text));

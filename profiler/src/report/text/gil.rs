@@ -60,7 +60,7 @@ pub(super) fn section(page: &mut Page, snapshot: &Snapshot) {
     if gil.not_measured.is_some() || gil.interpreters.is_empty() {
         return;
     }
-    page.heading("Interpreter lock (GIL)", &interpreters(gil));
+    page.heading("Global interpreter lock (GIL)", &interpreters(gil));
     page.paragraph((Role::Quiet, "  "), (None, &waits(page, gil)));
     if gil.waits.count() > 0 {
         endpoints(page, snapshot);

@@ -77,13 +77,13 @@ pub(in crate::report) fn blocked_summary(blocked: &Blocked) -> Option<String> {
         return None;
     }
     let mut sentence = format!(
-        "Where those stood that waited 4 ms and more: their own frames in {}",
+        "Where the threads stood that waited 4 ms and more: their own frames in {}",
         unit::counted(blocked.samples, "wait")
     );
     if blocked.elsewhere > 0 {
         sentence.push_str(&format!(
-            "; {} of threads without a readable function in the interpreter that had the lock, left out: they run another one that shares it \
-             (mod_wsgi), or no Python",
+            "; {} left out, of threads without a readable function in the interpreter that had the lock (they run another one \
+             that shares it, as in mod_wsgi, or no Python)",
             unit::count(blocked.elsewhere)
         ));
     }
@@ -101,7 +101,7 @@ pub(in crate::report) fn blocked_summary(blocked: &Blocked) -> Option<String> {
 /// How far the samples reach, in a sentence.
 pub(in crate::report) fn summary(page: &Page, places: &Places) -> String {
     let mut sentence = format!(
-        "Where the holder was: {}, each weighed with the wait that it was taken in",
+        "Where the holder was: {}, each weighted by the wait in which it was taken",
         unit::counted(places.samples, "sample")
     );
     if places.unstable > 0 {

@@ -123,7 +123,7 @@ pub(in crate::report) fn course(lock: &Lock, charset: Charset) -> Vec<String> {
     )];
     if lock.asked.not_honoured > 0 {
         parts.push(format!(
-            "asked {} in vain for more than a switch interval ({} in all): code that does not release the lock",
+            "asked {} for more than a switch interval without success ({} in all): code that does not release the lock",
             times(lock.asked.not_honoured),
             unit::duration(lock.asked.not_honoured_ns, charset)
         ));
@@ -132,7 +132,7 @@ pub(in crate::report) fn course(lock: &Lock, charset: Charset) -> Vec<String> {
     }
     if lock.overtaken.missed > 0 {
         parts.push(format!(
-            "{} of {} wake-ups came too late, up to {} in a row",
+            "{} of {} wakeups came too late, up to {} in a row",
             unit::count(lock.overtaken.missed),
             unit::count(lock.overtaken.woken),
             lock.overtaken.deepest

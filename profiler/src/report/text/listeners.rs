@@ -24,7 +24,7 @@ const ARRIVAL_COLUMNS: [Column; 7] = [
     Column::Shrinking("address"),
     Column::Right("arrived"),
     Column::Right("woken per connection"),
-    Column::Right("woken in vain"),
+    Column::Right("wasted wakeups"),
     Column::Right("accept wait p50"),
     Column::Right("p99"),
     Column::Right("longest"),

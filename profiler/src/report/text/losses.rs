@@ -81,11 +81,11 @@ pub(in crate::report) fn lost(losses: &Losses) -> Vec<(&'static str, String)> {
         (
             losses.undecided_waits,
             "undecided",
-            "waits whose end was not seen: their sleep, run queue and CPU time cannot be told apart",
+            "waits whose end was not seen: their sleep, run queue and CPU time cannot be distinguished",
         ),
         (losses.malformed, "malformed", "records that could not be decoded"),
         (losses.late, "late", "records that came too late to be put in order"),
-        (losses.sequence_holes, "holes", "slices missing by their sequence numbers"),
+        (losses.sequence_holes, "holes", "events missing by their sequence numbers"),
         (losses.evicted, "evicted", "entities dropped because a table was full"),
         (losses.unreadable_bytes, "unreadable", "bytes of the recording that could not be read"),
     ] {
@@ -116,7 +116,7 @@ pub(in crate::report) fn laws(snapshot: &Snapshot, charset: Charset) -> Vec<(&'s
             0 => format!("{} checked, all add up", unit::count(laws.slices)),
             broken => format!("{} of {} do not add up", unit::count(broken), unit::count(laws.slices)),
         };
-        entries.push(("slices", text));
+        entries.push(("events", text));
     }
     if laws.requests_broken > 0 {
         entries.push(("requests", format!("{} do not add up", unit::count(laws.requests_broken))));

@@ -65,7 +65,7 @@ fn doubts(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
         (
             requests.inferred_framing,
             "inferred framing",
-            "framed by turns of traffic: chunked bodies, or heads that could not be read",
+            "framed by when each side sent: chunked bodies, or heads that could not be read",
         ),
         (
             requests.not_http,

@@ -13,7 +13,7 @@ const COLUMNS: [Column; 8] = [
     Column::Right("got one"),
     Column::Right("slept again"),
     Column::Right("found none"),
-    Column::Right("CPU in vain"),
+    Column::Right("wasted CPU"),
     Column::Right("switches"),
     Column::Right("to run p50"),
     Column::Right("p99"),

@@ -121,7 +121,10 @@ fn the_advice_holds(dry: Stack, more_threads: On) -> anyhow::Result<()> {
     seen.says_first("own-locks")?;
     seen.advises_no_more_threads()?;
     let advice = seen.finding("own-locks")?["advice"].as_str().context("no advice")?.to_owned();
-    ensure!(advice.contains("make it larger") && advice.contains("More threads would not help"), "{advice}");
+    ensure!(
+        advice.contains("Make the pool larger") && advice.contains("More threads would not help"),
+        "{advice}"
+    );
     let (with_threads, seen) = measured(Stack { on: more_threads, ..dry })?;
     seen.says_first("own-locks")?;
     let (with_pool, seen) = measured(Stack { pool: LARGE, ..dry })?;

@@ -24,10 +24,10 @@ const MAX_STRETCHES: usize = 16;
 const INTERIM_BYTES: u64 = 25;
 
 /// What light mode cannot tell, beside phases; for the report.
-pub const NOT_TOLD: &str = "light mode does not hook system calls: methods, paths, statuses, slots, accepts and event loops are not \
-     known; a request is what is received and then sent on a connection (pipelined requests count as one, a body that is \
-     read while the response is being sent as further ones); `unexplained` is time asleep, or spent by a thread that did \
-     other things too";
+pub const NOT_TOLD: &str = "light mode does not hook system calls: methods, paths, statuses, slots, accepts and event loops are \
+     not known. A request is what is received and then sent on a connection: pipelined requests count as one, a body that is \
+     read while the response is being sent as further ones. `unexplained` is time asleep, or spent by a thread that did other \
+     things too";
 
 /// Takes one light slice.
 pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut(Entry)) {

@@ -52,7 +52,7 @@ const MAX_LISTED: usize = 32;
 
 /// Why nothing is told with `--gil=off`.
 const OFF: &str =
-    "it was switched off (--gil=off); waits for the interpreter lock, if there is one, are part of lock_wait";
+    "it was switched off (--gil=off); waits for the GIL, if there is one, are part of lock_wait";
 
 /// Whether a futex wait this far from a lock's address is one of a thread that wants to take the lock.
 #[must_use]
@@ -66,7 +66,7 @@ pub const fn is_take_wait(distance: u64, operation: u32) -> bool {
 
 /// Why no wait for the lock can be told in processes with these interpreters; `None`: in one at least it can.
 pub fn not_measured<'a>(seen: impl Iterator<Item = &'a InterpreterSeen>) -> Option<String> {
-    const IN_LOCK_WAIT: &str = "; waits for the interpreter lock, if there is one, are part of lock_wait";
+    const IN_LOCK_WAIT: &str = "; waits for the GIL, if there is one, are part of lock_wait";
     let (mut refused, mut free_threaded, mut without, mut not_started) = (None, false, false, false);
     for interpreter in seen {
         if !interpreter.locks.is_empty() {

@@ -65,7 +65,7 @@ pub(in crate::machine) fn judge(ended: &Ended, scene: &Scene<'_>) -> Verdict {
     if signs.turned_away && !signs.has_read && ended.how == How::Closed {
         return dropped(
             Cause::AcceptFailed,
-            "accepted only to be closed: accept had failed for want of a descriptor",
+            "accepted only to be closed: accept had failed for want of a file descriptor",
         );
     }
     if !signs.has_read && !unread {

@@ -38,8 +38,8 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<S
             option(server, "--keep-alive", "keepalive")
         )),
         "worker-timeouts" => Some(format!(
-            "Make that request faster, or give it a limit of its own at the back end; raise {} only if requests that long \
-             are meant to be.",
+            "Make that request faster, or give it a limit of its own at the back end; raise {} only if such long requests \
+             are intended.",
             option(server, "--timeout", "timeout")
         )),
         "idle-connections/acceptor" => Some(format!(
@@ -52,7 +52,7 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<S
         )),
         "cpu-bound/cores" => Some(format!(
             "More workers or threads would make it worse: give the host more cores, or lower {workers} towards their \
-             number so that requests are served one after the other instead of all slowly."
+             number. Requests are then served one after the other instead of all slowly."
         )),
         "slow-clients" => Some(slow_clients(concurrency, &workers)),
         "idle-connections" => Some(idle_connections(concurrency, server)),
@@ -181,7 +181,7 @@ fn accepts_without_capacity(concurrency: Concurrency, workers: &str, threads: &s
     match concurrency {
         Concurrency::Threads | Concurrency::Unknown => format!(
             "A worker takes connections also while all of its threads are busy: use fewer workers with more threads each \
-             ({workers}, {threads}), so that there is seldom a full one beside a free one."
+             ({workers}, {threads}). There is then seldom a full one beside a free one."
         ),
         Concurrency::Loop => {
             "Take what computes out of the event loop, or serve it with gthread workers.".to_owned()
@@ -250,8 +250,8 @@ fn idle_connections(concurrency: Concurrency, server: &Server) -> String {
         "Put a reverse proxy before gunicorn that opens a connection only when it has a request to send";
     match concurrency {
         Concurrency::Sync if lingers => format!(
-            "{proxy} and closes it after the response: a sync worker waits for the first byte as long as \
-             --timeout allows, and gunicorn {version} waits up to 2 s after the response for the client to close."
+            "{proxy} and closes it after the response. A sync worker waits for the first byte as long as \
+             --timeout allows. After the response, gunicorn {version} waits up to 2 s for the client to close."
         ),
         Concurrency::Sync => format!(
             "{proxy}: a sync worker waits for the first byte of a connection as long as --timeout allows. \
@@ -284,8 +284,8 @@ fn herd(concurrency: Concurrency, server: &Server, workers: &str, site: &Site) -
     }
     if major.is_some_and(|major| major >= 27) {
         format!(
-            "Use --reuse-port: each worker then has a listener of its own, and a connection wakes one (a worker that hangs keeps \
-             the connections of its own queue, one that ends loses them). Or {fewer}."
+            "Use --reuse-port: each worker then has a listener of its own, and a connection wakes one. A worker that hangs keeps \
+             the connections of its own queue; one that ends loses them. Or {fewer}."
         )
     } else {
         let version = server.version.as_deref().unwrap_or("before 27");
@@ -311,7 +311,7 @@ fn back_end(concurrency: Concurrency, threads: &str) -> String {
             format!("{cause}. Until then raise {threads}: a waiting thread costs little.")
         }
         Concurrency::Loop | Concurrency::Unknown => {
-            format!("{cause}. A time-out on its calls bounds the harm.")
+            format!("{cause}. A timeout on its calls bounds the harm.")
         }
     }
 }

@@ -135,7 +135,7 @@ fn shared(finding_id: &str) -> Option<String> {
             "More of them would only be held as well: first do what idle-connections advises."
         }
         "back-end" => {
-            "The time is lost in a back end: speed up its answers, or ask it less often. A time-out on its calls bounds the harm."
+            "The time is lost in a back end: speed up its answers, or ask it less often. A timeout on its calls bounds the harm."
         }
         "cpu-throttled" => {
             "Raise the CPU limit of the server's cgroup (container), or run fewer processes in it."
