@@ -46,14 +46,12 @@ fn run() -> anyhow::Result<()> {
     let directory = wsgi_trace_tests::root().join("target/rules-recordings");
     std::fs::create_dir_all(&directory)?;
     let subjects = subject::all()?;
+    if let Some(unknown) = names.iter().find(|name| subjects.iter().all(|one| name != &one.name)) {
+        let known: Vec<&str> = subjects.iter().map(|one| one.name).collect();
+        bail!("no such server: {unknown}; these are: {}", known.join(", "));
+    }
     let chosen: Vec<&Subject> =
         subjects.iter().filter(|one| names.is_empty() || names.iter().any(|name| name == one.name)).collect();
-    if chosen.is_empty() {
-        bail!(
-            "no such server; these are: {}",
-            subjects.iter().map(|one| one.name).collect::<Vec<_>>().join(", ")
-        );
-    }
     let mut worths = Vec::new();
     for subject in chosen {
         let mut recordings = Vec::new();
@@ -94,6 +92,10 @@ fn measure(subject: &Subject, recordings: &[PathBuf]) -> anyhow::Result<Worth> {
     let no_task = read(recordings, &[Rule::Task])?;
     let mut without = Vec::new();
     for rule in Rule::ALL.iter().copied() {
+        if rule == Rule::Task {
+            without.push((rule, no_task.clone(), no_task.clone()));
+            continue;
+        }
         let (alone, both) = std::thread::scope(|scope| {
             let both = scope.spawn(|| read(recordings, &[rule, Rule::Task]));
             (read(recordings, &[rule]), both.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

@@ -11,6 +11,7 @@ mod places;
 mod shape;
 mod siblings;
 mod source;
+mod width;
 mod words;
 
 use std::path::Path;
@@ -48,7 +49,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 9] = [
+    let tests: [Test; 10] = [
         shape::offences,
         arrows::offences,
         circles::offences,
@@ -58,6 +59,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         chores::offences,
         guide::offences,
         words::offences,
+        width::offences,
     ];
     let offences: Vec<Offence> = tests.iter().flat_map(|test| test(&files)).collect();
     for offence in &offences {

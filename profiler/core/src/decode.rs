@@ -81,7 +81,7 @@ pub fn item<B: AsRef<[u8]>>(item: Item<B>) -> Result<Event, Malformed> {
 /// # Errors
 /// [`Malformed`], if `bytes` do not start with a whole record of a known kind.
 pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
-    // The kind stands first in the header; a slice is what nearly every record is.
+    // The kind comes first in the header. Nearly every record is a slice.
     match bytes.first_chunk::<2>().map(|kind| u16::from_ne_bytes(*kind)) {
         Some(KIND_SLICE) => {
             let record = fixed::<SliceRecord>(bytes, KIND_SLICE)?;
@@ -104,7 +104,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
     }
 }
 
-/// Reads a record whose layout says all; its claimed length must be that of the layout.
+/// Reads a record of fixed layout. Its claimed length must be that of the layout.
 fn fixed<R: FromBytes>(bytes: &[u8], kind: u16) -> Result<R, Malformed> {
     let too_short = Malformed::TooShort { kind, have_bytes: bytes.len(), need_bytes: size_of::<R>() };
     let (record, _) = R::read_from_prefix(bytes).ok().ok_or(too_short)?;
@@ -171,7 +171,7 @@ fn decode_head(bytes: &[u8]) -> Result<Event, Malformed> {
     })?;
     let captured = usize::try_from(record.captured_bytes).unwrap_or(usize::MAX);
     let length_bytes = usize::from(record.header.length_bytes);
-    // The reserved place may be larger than what was captured, never smaller.
+    // The reserved space may be larger than what was captured, never smaller.
     if length_bytes < need_bytes.saturating_add(captured) {
         return Err(Malformed::BadLength { kind: KIND_HEAD, length_bytes });
     }
@@ -361,7 +361,7 @@ fn decode_evidence(bytes: &[u8]) -> Result<Event, Malformed> {
     Ok(Event { time_ns: record.header.time_ns, body: Body::Evidence(Box::new(found)) })
 }
 
-/// A name of the kernel's, up to its NUL.
+/// A name from the kernel, up to its NUL.
 fn name(bytes: &[u8]) -> String {
     let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(name).into_owned()

@@ -1,7 +1,7 @@
 //! Decoded records: what the machines consume.
 //!
-//! In: raw records (by `decode`) and facts. Out: [`Event`], ordered by `time_ns`. Slices span time: they come when
-//! their call ends and may have begun long before events that were seen earlier.
+//! In: raw records (by `decode`) and facts. Out: [`Event`], ordered by `time_ns`. Slices span time: each comes when its call ends, and may have begun long
+//! before events that were seen earlier.
 
 use profiler_common::record::slice::Undecided;
 
@@ -10,7 +10,7 @@ use crate::fact::{Account, Fact};
 /// One event, at the time its record ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// When what the event tells of ended; never altered.
+    /// When what it reports ended; never altered.
     pub time_ns: u64,
     /// What happened.
     pub body: Body,
@@ -28,7 +28,7 @@ pub enum Body {
     Head(Head),
     /// A client connection becomes known; comes before the slice of its accept.
     Connection(Connection),
-    /// A connection woke a thread that waited for its listener; comes before the slice of the call that returned by it.
+    /// A connection woke a thread that waited for its listener; comes before the slice of the call that then returned.
     Wake(Wake),
     /// Where in Python the holder of an interpreter lock was; comes before the slice of the wait's call.
     Frames(Box<Frames>),
@@ -49,12 +49,12 @@ pub enum Body {
 pub struct LockSeen {
     /// Thread that held the interpreter lock when the call began to wait for it (0: not known, or no such wait).
     pub holder_tid: Tid,
-    /// Thread that was the last to have it when the call ended (0 as above).
+    /// Thread that had it last when the call ended (0 as above).
     pub last_holder_tid: Tid,
     /// How often the lock had changed hands when the call began (its low bits), if that was read too.
     pub switches: Option<u32>,
-    /// The call waits to take an interpreter lock that the kernel programs know: how long before it the attempt began, as
-    /// far as a probe saw it (0: not before the call). `None`: no such wait, or not known.
+    /// How long before the call its attempt to take an interpreter lock began, as far as a probe saw it (0: not before the call). `None`: the call waits for
+    /// no lock that the kernel programs know, or it is not known.
     pub take_lead_ns: Option<u64>,
 }
 
@@ -107,8 +107,7 @@ pub struct Slice {
     pub undecided: Undecided,
     /// Times switched in during the call.
     pub call_switches: u32,
-    /// When that became ready what the call is about, on a connection to a back end: what it read arrived, the connection that
-    /// it goes on with was made. 0: not known, or no such call.
+    /// For a call on a back end's connection: when what it read had arrived, or when the connection that it uses was made. 0: not known, or no such call.
     pub back_end_ready_ns: u64,
     /// What it shows of the interpreter lock.
     pub lock: LockSeen,
@@ -139,8 +138,8 @@ impl Slice {
         self.undecided.gap_ns().min(self.gap.blocked_ns)
     }
 
-    /// The same within `from_ns` and its call's exit at `exit_ns`, with accounts no longer than the gap and the call are:
-    /// of a slice that breaks its laws, what can be true.
+    /// What can be true of a slice that breaks its laws. It lies within `from_ns` and its call's exit at `exit_ns`, with accounts no longer than its gap and
+    /// its call.
     #[must_use]
     pub fn within(mut self, from_ns: u64, exit_ns: u64) -> Self {
         self.enter_ns = self.enter_ns.max(from_ns).min(exit_ns);
@@ -264,8 +263,7 @@ pub enum Call {
         port: u16,
         /// Address family.
         family: u16,
-        /// What tells the connection from all others: the own TCP port, or the address of the UNIX socket at its other
-        /// end; 0: not known.
+        /// What distinguishes the connection from all others: its own TCP port, or the address of the UNIX socket at its other end; 0: not known.
         identity: u64,
     },
     /// shutdown.
@@ -454,11 +452,11 @@ pub enum Sign {
 pub struct ConnectionEvidence {
     /// What happened.
     pub sign: Sign,
-    /// Kernel identity of the socket; of a closed connection that only lingers in the kernel it is another.
+    /// Kernel identity of the socket. A closed connection that only lingers in the kernel has another.
     pub socket: (u64, u32),
     /// Nobody has accepted it yet.
     pub is_waiting: bool,
-    /// Somebody has, but not a traced process as far as is known at this moment.
+    /// Somebody has accepted it, but no traced process as far as is known now.
     pub is_taken: bool,
     /// Only its ports are known: the socket is gone.
     pub only_ports: bool,
@@ -504,20 +502,20 @@ pub struct Wake {
     pub woken_ns: u64,
     /// End of the connection's handshake (0: not seen).
     pub established_ns: u64,
-    /// Time since the wake-up; its sleep is not known.
+    /// Time since the wakeup; its sleep is not known.
     pub since: Account,
-    /// Switch-ins since the wake-up; 0: it was not asleep yet.
+    /// Switch-ins since the wakeup; 0: it was not asleep yet.
     pub switches: u32,
     /// It went back to sleep inside the call; else the call returned.
     pub slept_again: bool,
-    /// What an accept returned that it was woken in; `None`: it waited otherwise, or slept again.
+    /// What the accept returned in which it was woken. `None`: it waited in another call, or slept again.
     pub accept_result: Option<i64>,
     /// Peer's port (0: not seen).
     pub peer_port: u16,
 }
 
-/// Where in Python the holder of an interpreter lock was as a thread began to wait for it, or where that thread was itself.
-/// `Event::time_ns` is the entry of the wait's call.
+/// Where in Python the holder of an interpreter lock was as a thread began to wait for it, or where the waiting thread was. `Event::time_ns` is the entry of
+/// the wait's call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frames {
     /// Process.
@@ -532,17 +530,17 @@ pub struct Frames {
     pub of_waiter: bool,
 }
 
-/// Which greenlet or asyncio task a thread works for, from the call on that begins at `Event::time_ns`. Threads of which it is read
-/// tell so at each change, at the latest as they make an observed call for it.
+/// Which greenlet or asyncio task a thread works for, from the call that begins at `Event::time_ns`. A thread whose tasks are read reports each change, at
+/// the latest at its first observed call for the new task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskSeen {
     /// Process.
     pub tgid: Tid,
     /// Thread.
     pub tid: Tid,
-    /// What tells the task from others that live: an address. Once it is over another may have the same, most often the very next one
-    /// that begins (interpreters keep lists of free contexts). asyncio's own callbacks have contexts too: what a transport reads is
-    /// handed over in one of its connection's, and the task that is made there has another. 0: none, the loop itself at the most.
+    /// An address that distinguishes the task from all others alive. After its end another may have the same, most often the very next one that begins
+    /// (interpreters keep lists of free contexts). asyncio's own callbacks have contexts too. A transport hands over what it reads in its connection's
+    /// context; the task that is made there has another. 0: none, at most the loop itself.
     pub task: u64,
 }
 

@@ -37,9 +37,9 @@ pub enum Fact {
     ProcessSeen(ProcessSeen),
     /// The Python interpreter of a target process, and where its locks are.
     InterpreterSeen(InterpreterSeen),
-    /// What the threads of a target process in another PID namespace call themselves.
+    /// The numbers that a target process in another PID namespace has for its threads.
     ThreadNumbers(ThreadNumbers),
-    /// What a Python frame is of.
+    /// What code a Python frame runs.
     FrameSeen(frame::FrameSeen),
     /// How waits for the interpreter lock are seen, and how often the probes for it were hit so far.
     GilMethod(GilMethod),
@@ -51,7 +51,7 @@ pub enum Fact {
     DescriptorSeen(DescriptorSeen),
     /// The window begins: everything before it is only context.
     WindowStarted,
-    /// Time goes on, also when nothing happens.
+    /// Time passes, also when nothing happens.
     Tick,
     /// Kernel-side counters, cumulative.
     Counters(Counters),
@@ -118,8 +118,8 @@ pub struct SessionStarted {
     pub target_pid: u32,
     /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC` at the start.
     pub wall_clock_offset_ns: i64,
-    /// Whether `schedstat` has counted CPU time since boot nearly as a clock does: almost no steal, nor accounted interrupts. A word
-    /// about the host: what was not counted in the window is in [`Overhead`].
+    /// Whether `schedstat` has counted CPU time since boot nearly as a clock does: almost no steal or accounted interrupts. It describes the host;
+    /// [`Overhead`] has what was not counted in the window.
     pub cpu_time_comparable: bool,
 }
 
@@ -136,7 +136,7 @@ pub struct Attached {
     pub missing: Vec<MissingProgram>,
     /// Arrival of data is seen (`sock:sk_data_ready`, Linux 6.3): requests start at their first byte.
     pub arrival_measured: bool,
-    /// Clients that find an accept queue full are distinguished, and how long that keeps them.
+    /// Clients that find an accept queue full are distinguished, and how long that delays them is measured.
     #[serde(default)]
     pub delays_measured: bool,
     /// Another wsgi-trace was watching the same processes.
@@ -171,7 +171,7 @@ pub struct MissingProgram {
     pub program: String,
     /// Why.
     pub reason: String,
-    /// What the report cannot tell.
+    /// What the report cannot show.
     pub consequence: String,
 }
 
@@ -205,8 +205,8 @@ pub struct ProcessSeen {
     /// working directory), if it is there.
     #[serde(default)]
     pub configuration_file: Option<String>,
-    /// What the configuration file named on the command line says: names and values of the settings that are understood
-    /// (mod_wsgi: Apache's `-f`), nothing else of it.
+    /// Names and values of the settings that are understood in the configuration file named on the command line (mod_wsgi: Apache's `-f`). Nothing else of
+    /// it is kept.
     #[serde(default)]
     pub configuration: Vec<(String, String)>,
     /// It stands before the server and is traced with it (`--with-front-end`): no part of the server itself.
@@ -273,7 +273,7 @@ pub struct ListenerSeen {
     pub backlog: u32,
 }
 
-/// What a descriptor is, as far as `/proc/PID/fd` or the call that made it tells.
+/// What a descriptor is, as far as `/proc/PID/fd` or the call that made it shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DescriptorClass {
@@ -315,7 +315,7 @@ pub struct DescriptorSeen {
     /// An epoll instance that another process of the server has too.
     #[serde(default)]
     pub shared: bool,
-    /// Of a back end's TCP connection: the own port, which tells it from others; 0: not known.
+    /// For a back end's TCP connection: its own port, which distinguishes it from others; 0: not known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub local_port: u16,
 }
@@ -330,7 +330,7 @@ const fn is_zero(port: &u16) -> bool {
 pub struct Counters {
     /// Losses by cause; names as `profiler_common::loss::LOSS_NAMES`, only those above zero.
     pub lost: Vec<(String, u64)>,
-    /// Records handed to the ring buffer, by kind: `slice`, `head`, `lifecycle`, `connection`.
+    /// Records handed to the ring buffer, by kind: `slice`, `head` and so on.
     pub emitted: Vec<(String, u64)>,
     /// Runs that the kernel skipped because a program was already running on that CPU (`recursion_misses`), by program.
     pub recursion_misses: Vec<(String, u64)>,
@@ -356,9 +356,9 @@ pub struct ListenerWakes {
     pub woken: u64,
     /// Of those woken: went back to sleep inside the same call, without returning to user space.
     pub slept_again: u64,
-    /// On-CPU time of the latter, from wake-up to sleep.
+    /// On-CPU time of the latter, from wakeup to sleep.
     pub slept_again_cpu_ns: u64,
-    /// Time of the latter in the run queue, from wake-up to sleep.
+    /// Time of the latter in the run queue, from wakeup to sleep.
     pub slept_again_run_queue_ns: u64,
 }
 
@@ -453,8 +453,8 @@ pub struct OpenSlice {
 }
 
 impl OpenSlice {
-    /// As it stood at `at_ns`. A thread's live record is read a moment after the one that is asked for, and the thread
-    /// goes on meanwhile: what it did later is taken off, a call that it entered later has not begun.
+    /// As it stood at `at_ns`. A thread's live record is read a moment later, and the thread runs on meanwhile. What it did after `at_ns` is taken off; a
+    /// call that it entered after that has not begun.
     #[must_use]
     pub fn as_of(mut self, at_ns: u64) -> Self {
         if self.system_call.is_some() && self.enter_ns > at_ns {
@@ -499,8 +499,7 @@ impl Account {
         }
     }
 
-    /// The part of it that fits into `length_ns`. What is too much is taken off where a thread is that goes on: on a
-    /// CPU first, then in the run queue.
+    /// The part that fits into `length_ns`. The excess is taken off where a thread that runs on adds time: on a CPU first, then in the run queue.
     #[must_use]
     pub fn at_most(self, length_ns: u64) -> Self {
         let blocked_ns = self.blocked_ns.min(length_ns);
@@ -521,7 +520,7 @@ impl Account {
 }
 
 impl Fact {
-    /// The process that it tells something of; `None`: it is of several, of none, or of one moment of a thread.
+    /// The process that it describes. `None`: several, none, or one moment of a thread.
     #[must_use]
     pub const fn process(&self) -> Option<u32> {
         match self {
@@ -570,11 +569,11 @@ pub struct Overhead {
     pub bpf_runs: u64,
     /// How long the statistics were on (0: never; the cost is then not measured).
     pub bpf_sampled_ns: u64,
-    /// CPU time that a hypervisor took from this machine in the window, all CPUs, by `/proc/stat` (in ticks of 10 ms).
-    /// The kernel takes it out of its tasks' CPU time; on the clock, and so in our account, the tasks were on a CPU.
+    /// CPU time that a hypervisor took from this machine in the window, all CPUs, by `/proc/stat` (in ticks of 10 ms). The kernel takes it out of its tasks'
+    /// CPU time. By the clock, and so in our account, the tasks were on a CPU.
     #[serde(default)]
     pub stolen_ns: u64,
-    /// The same of interrupts, where the kernel takes their time out of its tasks' CPU time; 0 where it does not.
+    /// The same for interrupts, where the kernel takes their time out of its tasks' CPU time; 0 where it does not.
     #[serde(default)]
     pub interrupt_ns: u64,
 }

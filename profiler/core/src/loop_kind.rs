@@ -22,7 +22,7 @@ pub struct LoopKind {
     pub name: &'static str,
     /// How it is recognised.
     pub sign: Sign,
-    /// When a request goes on after what lets it.
+    /// When a request resumes after the cause of that.
     pub resumes: Resumes,
     /// For whom a task works.
     pub tasks: Tasks,
@@ -49,25 +49,25 @@ pub enum Sign {
 /// What the calls of a loop have shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
-    /// A request that was read in one turn went on in the next.
+    /// A request that was read in one iteration resumed in the next.
     pub has_deferred: bool,
-    /// A request was answered in the turn in which it was read.
+    /// A request was answered in the iteration in which it was read.
     pub is_prompt: bool,
     /// It waits for its listener by a registration that is good for one event (`EPOLLONESHOT`).
     pub is_one_shot: bool,
 }
 
-/// When a request goes on after what lets it.
+/// When a request resumes after the cause of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumes {
     /// That is not known.
     Untold,
-    /// Everybody one turn after the cause, and in the order of the causes; the callbacks of timers come last.
-    NextTurn,
-    /// By a timer first of all in the turn that found it due; then by what the turn found ready; whom these let go on follows in the same turn.
+    /// Every request one iteration after the cause, and in the order of the causes. The callbacks of timers come last.
+    NextIteration,
+    /// By a timer first of all in the iteration that found it due; then by what the iteration found ready. Whom these resume follows in the same iteration.
     TimersFirst,
-    /// By a timer or by its own descriptor in the turn that found it due or ready; whom a task or a thread lets go on follows in the next turn. Within a
-    /// turn there is no order.
+    /// By a timer or by its own descriptor in the iteration that found it due or ready. Whom a task or a thread resumes follows in the next iteration. Within
+    /// an iteration there is no order.
     OwnAtOnce,
 }
 
@@ -85,7 +85,7 @@ pub enum Tasks {
 /// What threads do that the loop wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threads {
-    /// They work for requests. The loop gives them jobs, and goes on with their results, in order.
+    /// They work for requests. The loop gives them jobs, and handles their results, in order.
     Work,
     /// They work for requests. The loop gives them jobs in no order that its reads tell, and a thread writes no note while another's is not read.
     WorkUnordered,

@@ -1,9 +1,8 @@
 //! Sorts events by time: records come from several CPUs and are only almost in order.
 //!
-//! In: [`Event`]s in the order of arrival. Out: the same in the order of `time_ns`; equal times keep the order of
-//! arrival. An event becomes ready once the newest time seen is the hold-back beyond it. What comes later than an
-//! event that is ready already is counted and dropped; no time is ever altered. What is late depends only on the
-//! order of arrival, not on when [`Order::release`] is called, so a replay drops what the live run dropped.
+//! In: [`Event`]s in the order of arrival. Out: the same in the order of `time_ns`; equal times keep the order of arrival. An event is ready once the newest
+//! time seen is the hold-back beyond it. An event older than one that is ready comes late: it is counted and dropped. No time is ever altered. What is late
+//! depends only on the order of arrival, not on when [`Order::release`] is called. So a replay drops what the live run dropped.
 
 mod store;
 
@@ -80,7 +79,7 @@ impl Order {
     }
 
     /// Takes one event, in the order of arrival. Call [`Self::release`] after each batch: ready events wait for it.
-    // Into the caller, so that an event is written straight to where it waits.
+    // Inlined into the caller, so that an event is written straight to where it waits.
     #[inline]
     pub fn push(&mut self, event: Event) {
         let time_ns = event.time_ns;
@@ -92,14 +91,14 @@ impl Order {
             self.close_holes();
         }
         let (arrival, place) = self.store.next_place();
-        // Nothing is there: told so, the compiler has nothing to end before it writes, and copies once.
+        // The place is empty. The compiler sees that, so it drops nothing before the write, and copies once.
         if let Some(place @ None) = place {
             *place = Some(event);
         }
         self.line_up(Queued { time_ns, arrival });
     }
 
-    /// Moves what is held together, in the order of time: one event that waits while others pass it leaves holes behind it.
+    /// Moves the held events together, in the order of time. An event that waits while others pass it leaves holes behind it.
     #[cold]
     fn close_holes(&mut self) {
         let mut before = std::mem::take(&mut self.store);
@@ -110,7 +109,7 @@ impl Order {
         }
     }
 
-    /// Puts a place where it belongs by its time, and says which are ready by that.
+    /// Puts a place where it belongs by its time, and marks what is ready by that.
     fn line_up(&mut self, place: Queued) {
         let time_ns = place.time_ns;
         match self.queue.back() {
@@ -135,7 +134,7 @@ impl Order {
         }
     }
 
-    /// Hands over what is ready, in order: each event where it lies, to be taken from there or only looked at.
+    /// Hands over what is ready, in order. Each event stays where it lies, to be taken or only looked at.
     pub fn release(&mut self, each: &mut impl FnMut(&mut Option<Event>)) {
         for _ in 0..std::mem::take(&mut self.ready) {
             let Some(Queued { arrival, .. }) = self.queue.pop_front() else { return };
@@ -187,7 +186,7 @@ impl Order {
         self.queue.len()
     }
 
-    /// Puts a place where it belongs, looking from the back: disorder is short.
+    /// Puts a place where it belongs. It searches from the back, as disorder is short.
     #[cold]
     fn insert(&mut self, place: Queued) {
         const NEAR: usize = 32;

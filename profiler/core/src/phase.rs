@@ -115,7 +115,7 @@ impl Phases {
         }
     }
 
-    /// Some of what is unexplained turns out to have been this, as far as there is so much of it.
+    /// Moves these durations out of what is unexplained, as far as there is that much of it.
     pub fn explain(&mut self, known: &Self) {
         for (phase, duration_ns) in known.iter() {
             let Some(unexplained) = self.0.get_mut(Phase::Unexplained as usize) else { return };

@@ -1,4 +1,4 @@
-//! The way of the data: items in, timeline entries and a snapshot out.
+//! The path of the data: items in, timeline entries and a snapshot out.
 //!
 //! In: [`Item`]s from any source. Out: [`Entry`]s as they become certain, and at the end one [`Snapshot`]. Live runs
 //! and replays share every line from here on.
@@ -33,7 +33,7 @@ use crate::phase::Phase;
 use crate::stream::Item;
 use crate::timeline::Entry;
 
-/// How long an event waits for earlier ones of other CPUs.
+/// How long an event waits for earlier ones from other CPUs.
 const HOLD_BACK_NS: u64 = 100_000_000;
 /// Threads whose totals are compared with the kernel's.
 const MAX_TOTALS: usize = 16_384;
@@ -42,9 +42,8 @@ const MAX_OPEN: usize = 16_384;
 /// Cgroups whose CPU accounts are kept.
 const MAX_CGROUPS: usize = 1024;
 
-/// Phases that a run cannot measure, with the reason. Known as soon as the attach report and the facts about
-/// interpreters are (`gil`: why waits for the interpreter lock are not measured, if they are not; `light`: the run was
-/// one of light mode).
+/// Phases that a run cannot measure, each with its reason. It needs the attach report and the facts about interpreters. `gil`: why waits for the interpreter
+/// lock are not measured, if they are not. `light`: the run was in light mode.
 #[must_use]
 pub fn not_measured(
     arrival_measured: bool,
@@ -196,7 +195,7 @@ impl Machines {
         if self.window.end_reason.is_none() {
             self.window.end_ns = self.window.end_ns.max(time_ns);
         } else if time_ns > self.window.end_ns {
-            // No source sends what happened later: a recording that was tampered with.
+            // No source sends what happened later: the recording was tampered with.
             self.state.product.summary.impossible("record_after_the_end", 1);
             return;
         }
@@ -347,10 +346,10 @@ impl Machines {
             Fact::OpenFiles(reading) => self.state.product.drops.open_files(reading),
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
             Fact::ProcessMemory(memory) => self.state.product.by_process.remember(memory),
-            // Before the window: what the threads were in the middle of when they were first seen.
             Fact::OpenSlice(_) if self.readings.open.len().max(self.state.initial.len()) >= MAX_OPEN => {
                 self.state.evicted = self.state.evicted.saturating_add(1);
             }
+            // Before the window: what the threads were in the middle of when they were first seen.
             Fact::OpenSlice(open) if !self.started => {
                 let found = slice_of(&open, time_ns);
                 self.listening.counts.found_inside(&found);
@@ -382,7 +381,7 @@ impl Machines {
         self.state.join.topology_is_old = true;
     }
 
-    /// What is done now and then.
+    /// What is done at each tick.
     fn tick(&mut self, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
         // Where damage took the start of the window out of a recording, what is left still counts.
         self.start_window(time_ns);
@@ -393,7 +392,7 @@ impl Machines {
         self.state.product.drops.expire(time_ns, sink);
     }
 
-    /// Cumulative counters: the newest replace those before. A wake-up that was missed is a doubt, not a loss.
+    /// Cumulative counters: the newest replace earlier ones. A missed wakeup is a doubt, not a loss.
     fn count(&mut self, mut counters: Counters, time_ns: u64) {
         let missed = LOSS_NAMES.get(WAKE_MISSED as usize).copied().unwrap_or_default();
         self.undecided_waits = 0;
@@ -447,7 +446,7 @@ impl Machines {
     }
 }
 
-/// A descriptor as /proc has it. What a call or the kernel's iterator said of it is newer.
+/// A descriptor as /proc shows it. What a call or the kernel's iterator showed of it is newer.
 fn descriptor_seen(descriptors: &mut Descriptors, seen: DescriptorSeen) {
     let (tgid, fd) = (seen.tgid, seen.fd);
     let known = descriptors.get(tgid, fd);

@@ -28,21 +28,21 @@ macro_rules! rules {
 rules! {
     /// Which request a Python task works for, read from the interpreter's memory, tells whose its calls are.
     Task,
-    /// A turn in which nothing was touched is the request's that alone may have run in it.
-    AloneInTurn,
-    /// asyncio: a request whose head was read two turns ago ran in the turn before, though it made no call.
-    UnseenTurn,
-    /// asyncio: in the turn before nobody ran and nobody was woken, so a timer let this one go on.
-    QuietTurnBefore,
-    /// asyncio: who goes on after those whose heads were read in the turn before was let go on by a timer.
+    /// An event-loop iteration in which nothing was touched belongs to the only request that may have run in it.
+    AloneInIteration,
+    /// asyncio: a request whose head was read two iterations ago ran in the iteration before, though it made no call.
+    UnseenIteration,
+    /// asyncio: in the iteration before no request ran and none was woken, so a timer resumed this one.
+    QuietIterationBefore,
+    /// asyncio: a timer resumed a request that resumes after those whose heads were read in the iteration before.
     AfterThoseRead,
-    /// gevent: who goes on first of all in a turn was let go on by a timer.
-    FirstInTurn,
-    /// trio: a timer lets a request go on in the turn that finds it due, if nothing else can have.
+    /// gevent: a timer resumed the request that resumes first of all in an iteration.
+    FirstInIteration,
+    /// trio: a timer resumes a request in the iteration that finds it due, if nothing else can have.
     TimerAtOnce,
     /// A timer that is due within the next millisecond is due.
     NearlyDue,
-    /// A request whose answer came in the turn before, or whose connection was made, goes on by that and by no thread.
+    /// A request whose answer came in the iteration before, or whose connection was made, resumes by that and by no thread.
     StraightOn,
     /// A back end is opened by the only request that is known to wait for nothing known.
     OnlyOneKnown,
@@ -50,11 +50,11 @@ rules! {
     DoneFirst,
     /// Unattributed work on a back end is the request's that alone may have done it.
     SoleCandidate,
-    /// A request does one thing at a time: who goes on, or waits elsewhere, is not the one that waits here.
+    /// A request does one thing at a time: one that resumes, or waits elsewhere, is not the one that waits here.
     OneThingAtATime,
-    /// gevent: unattributed work is the request's that goes on right after it.
+    /// gevent: unattributed work is the request's that resumes right after it.
     FollowedAtOnce,
-    /// asyncio: unattributed work that went on after its answer is the request's that goes on next.
+    /// asyncio: unattributed work that resumed after its answer is the request's that resumes next.
     FollowedNext,
     /// A thread was woken for the request that its loop had touched last.
     WokenForTouched,
@@ -62,9 +62,9 @@ rules! {
     WokenForFirst,
     /// A lock at which two threads wait at once for the loop is the queue of jobs.
     QueueOfJobs,
-    /// Of several jobs that are done a request that goes on had the one that was done first.
+    /// Of several jobs that are done, a request that resumes had the one that was done first.
     DoneInOrder,
-    /// A request goes on: the thread that was woken for it has handed back its result, though it wrote nothing.
+    /// A request resumes: the thread that was woken for it has handed back its result, though it wrote nothing.
     HandedBack,
     /// hypercorn on trio: another task reads the connection, so that a read that finds nothing says nothing of the request.
     ReadBeside,

@@ -49,7 +49,7 @@ pub enum Entry {
         open: bool,
         /// A wait for the interpreter lock: the thread that had it when the wait began, if that is known.
         held_by: Option<Tid>,
-        /// Where in Python that one was, and who waits, as far as somebody looked.
+        /// Where in Python that thread was, and who waits, as far as they were looked at.
         sites: Option<Box<Sites>>,
     },
     /// A request came to its end (or to the end of the window).

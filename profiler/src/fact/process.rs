@@ -12,7 +12,7 @@ use profiler_core::fact::ProcessSeen;
 use profiler_core::server::gunicorn::arguments;
 use profiler_core::server::redact;
 
-use super::{FactError, Proc, cgroup, read};
+use super::{FactError, Proc, cgroup, mapping, read};
 
 /// Processes looked at on one host.
 const MAX_PROCESSES: usize = 65_536;
@@ -207,11 +207,9 @@ fn mapped_files(proc: &Proc, tgid: u32) -> Mapped {
     let mut last = String::new();
     // Reading stops early at an error: a process that ends meanwhile has shown what it had.
     let _ = read::lines(&proc.of(tgid, "maps"), MAX_MAPS_BYTES, |line| {
-        let Some(start) = line.find('/') else { return true };
-        let path = line.get(start..).unwrap_or_default();
-        if path != last {
-            last = path.to_owned();
-            note_mapped(&mut result, path);
+        if let Some(file) = mapping::parse(line).filter(|file| file.path != last) {
+            note_mapped(&mut result, &file.path);
+            last = file.path;
         }
         true
     });

@@ -8,7 +8,6 @@ pub mod code;
 mod elf;
 mod holder;
 mod layout;
-mod mapping;
 mod memory;
 mod number;
 pub mod take_gil;
@@ -22,12 +21,12 @@ use std::collections::HashMap;
 use profiler_core::fact::{InterpreterLock, InterpreterSeen};
 
 use super::process::version::{in_path, leading_version};
-use super::{FactError, Proc};
+use super::{FactError, Proc, mapping};
 pub use number::Numbers;
 
+pub use super::mapping::Mapped;
 use elf::Image;
 use layout::Version;
-pub use mapping::Mapped;
 use memory::{Memory, ProcessMemory};
 
 /// Images remembered; a server's processes map the same files.

@@ -19,7 +19,8 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
         tid: open.tid,
         sequence: open.sequence.saturating_add(1),
         call: call::call(system_call, &open.arguments, open.extra, outcome),
-        system_call, // Nothing was returned: as if interrupted (-EINTR), so that no state changes by it.
+        system_call,
+        // Nothing was returned: as if interrupted (-EINTR), so that no state changes by it.
         result: -4,
         enter_ns,
         inside: open.call,

@@ -1,6 +1,6 @@
 //! Finding `loop-blocked`: one request kept an event loop for long in one go, and others that were ready waited for it.
 //!
-//! In: what endpoints had of the turns of event loops, and who arrived meanwhile. Out: a verdict whose cost is the time for
+//! In: what endpoints had of the iterations of event loops, and who arrived meanwhile. Out: a verdict whose cost is the time for
 //! which arrivals waited; it names the endpoint that made others wait most.
 
 use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, decides, explains};
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn short_turns_are_absent() {
+    fn short_iterations_are_absent() {
         scene(12 * MILLISECOND, 40, Phase::Cpu).judge("loop-blocked").assert_absent();
     }
 

@@ -1,16 +1,16 @@
-//! asyncio's own loop, and any other that goes on with everything one turn after its cause.
+//! asyncio's own loop, and any other that resumes everything one iteration after its cause.
 //!
 //! In: what a loop's calls have shown. Out: its row. Read off `asyncio/base_events.py`, CPython 3.8 to 3.14.
 //!
-//! Its scripts: `pipeline/tests/loops/{asyncio,tasks,strands,handed,own_thread,streams}.rs`.
+//! Its scripts: `pipeline/tests/loops/{asyncio,tasks,unattributed,handed,own_thread,streams}.rs`.
 
 use super::{LoopKind, Resumes, Shown, Sign, Tasks, Threads};
 
-/// Its row. A request that is read in one turn is answered in the next, never in the same.
+/// Its row. A request that is read in one iteration is answered in the next, never in the same.
 pub static ASYNCIO: LoopKind = LoopKind {
     name: "asyncio",
     sign: Sign::Shown(defers),
-    resumes: Resumes::NextTurn,
+    resumes: Resumes::NextIteration,
     tasks: Tasks::OfRequests,
     threads: Threads::Work,
     has_rings: false,

@@ -6,8 +6,9 @@
 
 use super::{LoopKind, Resumes, Shown, Sign, Tasks, Threads};
 
-/// Its row. A task makes its own calls: it asks for one event of a descriptor (`EPOLLONESHOT`), and reads in the turn that brings it. Whom another task or
-/// a thread lets go on runs in the next turn. hypercorn reads by a task of the connection's, which asks for more as soon as a request is whole. A turn runs its tasks in an order that is drawn by lot.
+/// Its row. A task makes its own calls: it asks for one event of a descriptor (`EPOLLONESHOT`), and reads in the iteration that brings it. What
+/// another task or a thread resumes runs in the next iteration. hypercorn reads by a task of the connection's, which asks for more as soon as a request is
+/// whole. An iteration runs its tasks in an order that is drawn by lot.
 pub static TRIO: LoopKind = LoopKind {
     name: "trio",
     sign: Sign::Shown(is_one_shot),

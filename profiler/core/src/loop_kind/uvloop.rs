@@ -7,8 +7,8 @@
 use super::{LoopKind, Resumes, Sign, Tasks, Threads};
 use crate::fact::ProcessSeen;
 
-/// Its row. libuv reads all that is ready first, and only then who was read for goes on; `uv_async_send` writes nothing while a note is pending.
-/// By io_uring it tells epoll what to wait for, and may read files.
+/// Its row. libuv reads all that is ready first, and only then resumes the requests for which it was read. `uv_async_send` writes nothing while a note is
+/// pending. By io_uring it tells epoll what to wait for, and may read files.
 pub static UVLOOP: LoopKind = LoopKind {
     name: "uvloop",
     sign: Sign::Loaded { is_loaded: ProcessSeen::maps_uvloop, alone: false },

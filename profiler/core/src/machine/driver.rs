@@ -1,4 +1,4 @@
-//! The order in which all that happens to a slice, and the state of all machines.
+//! What happens to a slice, in which order; and the state of all machines.
 //!
 //! In: ordered events. Out: timeline entries, and the state that the snapshot is made of.
 

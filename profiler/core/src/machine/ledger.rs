@@ -8,5 +8,5 @@ pub(super) mod finish;
 pub(super) mod foreign;
 pub mod gil_party;
 pub(super) mod slots;
-pub mod strand;
 pub(super) mod turn;
+pub mod unattributed;

@@ -1,4 +1,4 @@
-//! Who waited for the interpreter lock, because of whom.
+//! Who waited for the interpreter lock, and because of whom.
 //!
 //! In: slices. Out: waits, their holders, sums.
 

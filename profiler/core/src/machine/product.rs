@@ -1,4 +1,4 @@
-//! What is told: sums by endpoint and process, what became of each connection.
+//! What is reported: sums by endpoint and process, what became of each connection.
 //!
 //! In: finished requests, ended connections. Out: parts of the snapshot.
 

@@ -1,6 +1,6 @@
 //! For whom a thread works: jobs of pools, event loops, greenlets and asyncio tasks.
 //!
-//! In: calls of threads, requests in flight. Out: who may be running, and what it waited for.
+//! In: calls of threads, in-flight requests. Out: who may be running, and what it waited for.
 
 pub mod asker;
 pub(super) mod candidates;
@@ -15,8 +15,8 @@ pub mod own_threads;
 pub mod pool;
 pub mod pools;
 pub mod state;
-pub mod strands;
 pub mod task;
 pub mod tasks;
 pub mod thread;
 pub mod threads;
+pub mod unattributed;

@@ -1,6 +1,6 @@
-//! What there is: processes, descriptors, listeners and their queues, wake-ups, what calls mean.
+//! What exists in the target: processes, descriptors, listeners and their queues, wakeups; and what calls mean.
 //!
-//! In: slices and facts. Out: tables of what is known, bounded.
+//! In: slices and facts. Out: bounded tables of what is known.
 
 pub mod classify;
 pub mod descriptor;

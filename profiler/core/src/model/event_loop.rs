@@ -45,15 +45,15 @@ pub struct Holder {
     pub method: String,
     /// Path with its variable segments folded. Hostile input.
     pub path_shape: String,
-    /// Turns of the loop in which one of its requests had the largest part.
+    /// Iterations of the loop in which one of its requests had the largest part.
     pub turns: u64,
     /// Time that these requests had in them.
     pub held_ns: u64,
-    /// Longest part of one request in one turn.
+    /// Longest part of one request in one iteration.
     pub longest_ns: u64,
     /// That request.
     pub longest_request: Option<u64>,
-    /// Arrivals in these turns: they waited for its end.
+    /// Arrivals in these iterations: they waited for its end.
     pub waited: u64,
     /// How long they waited.
     pub waited_ns: u64,

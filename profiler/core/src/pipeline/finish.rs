@@ -94,7 +94,7 @@ impl Machines {
         }
     }
 
-    /// What threads are in the middle of ends with the window. Returns who waited for which listener.
+    /// Ends what threads are in the middle of. Returns who waited for which listener.
     fn close(&mut self, sink: &mut dyn FnMut(Entry)) -> FxHashMap<u64, Found> {
         let end_ns = self.window.end_ns;
         let open = std::mem::take(&mut self.readings.open);
@@ -118,7 +118,7 @@ impl Machines {
         state.time.busy.finish();
         state.time.busy_of.values_mut().for_each(Busy::finish);
         if let Some(overhead) = &mut self.readings.overhead {
-            // Of all threads, those that ended too: what is read at the end knows only the living.
+            // Of all threads, also those that ended: a reading at the end covers only the living.
             overhead.target_cpu_ns = state.runtime.ended_cpu_ns;
         }
         waiting
@@ -132,7 +132,7 @@ impl Machines {
         losses
     }
 
-    /// What was not seen, in sentences. `impossible`: threads of which the kernel's own account cannot be true.
+    /// What was not seen, in sentences. `impossible`: number of threads whose account by the kernel cannot be true.
     fn blind_spots(&self, impossible: usize, listeners: &[Listener]) -> Vec<String> {
         let mut blind_spots = blind_spots(&self.state);
         if impossible > 0 {
@@ -195,7 +195,7 @@ impl Machines {
         dropped
     }
 
-    /// Without system calls nothing is known of how many there could be: not even that there were none.
+    /// Slots. Without system calls it is not known how many there could be, not even whether there were none.
     fn slots(&mut self, kind: &'static dyn ServerKind, server: &Server) -> Slots {
         let is_light = self.attached.is_light();
         let configured = kind.configured_slots(server).filter(|_| !is_light);
@@ -221,8 +221,8 @@ pub(super) fn total(counts: &[(String, u64)]) -> u64 {
     counts.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
 }
 
-/// A lock is held no longer than threads of its process have or want a CPU for anything but the wait for it (who sleeps
-/// with it is not seen). Of several locks of a process nobody can tell which a thread had.
+/// Bounds how long a lock was held: as long as threads of its process have or want a CPU, without the waits for it. Sleep with the lock held is not seen. Of
+/// several locks in a process it is not known which one a thread had.
 fn hold_at_most(gil: &mut Gil, processes: &[Process], window_ns: u64) {
     for lock in &mut gil.locks {
         let seen = gil.interpreters.iter().find(|seen| seen.tgid == lock.tgid);
@@ -296,7 +296,7 @@ fn losses(state: &State, received: &Received) -> Losses {
     }
 }
 
-/// Attempts that full accept queues refused, with the listener that refused most as the example.
+/// Attempts that full accept queues refused. The listener that refused most is the example.
 fn refused(listeners: &[Listener]) -> Option<Counted> {
     let refused = |listener: &Listener| {
         let Some(queue) = &listener.queue else { return 0 };
@@ -353,7 +353,7 @@ fn listeners_blind_spots(foreign: &ForeignHolders, state: &State) -> Option<Stri
     ))
 }
 
-/// Whether the kernel's account of a thread can be true: Linux 6.18 was seen to add a thread's whole sleep to its wait for a CPU.
+/// Whether the kernel's account of a thread can be true. Linux 6.18 was seen to add a thread's whole sleep to its wait for a CPU.
 fn is_possible(totals: &ThreadTotals) -> bool {
     let passed_ns = totals.until_ns.saturating_sub(totals.since_ns);
     let kernel_ns = totals.kernel_cpu_ns.saturating_add(totals.kernel_run_queue_ns);
@@ -397,8 +397,8 @@ fn blind_spots(state: &State) -> Vec<String> {
     list
 }
 
-/// What goes through io_uring. libuv, and so uvloop, has a ring for telling epoll what to wait for, and one for files; sockets it reads and writes by
-/// ordinary calls (`uv__epoll_ctl_prep` and `uv__iou_fs_…`, src/unix/linux.c of libuv).
+/// What goes through io_uring. libuv, and so uvloop, has one ring to set what epoll waits for, and one for files. It reads and writes sockets by ordinary
+/// calls (`uv__epoll_ctl_prep` and `uv__iou_fs_…`, src/unix/linux.c of libuv).
 fn io_uring(state: &State) -> Option<String> {
     let mut using = state.world.processes.seen.iter().filter(|process| process.uses_io_uring).peekable();
     if !state.world.uses_io_uring && using.peek().is_none() {

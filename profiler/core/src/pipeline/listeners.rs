@@ -1,7 +1,7 @@
-//! Listeners that are opened, closed and copied while the run goes on.
+//! Listeners that are opened, closed and copied during the run.
 //!
-//! In: calls of traced threads, facts about listeners. Out: each count with the listener that it belongs to, whatever its
-//! descriptor means later; processes of which more must be read, as a call says that there is a listener and not which.
+//! In: calls of traced threads, facts about listeners. Out: each count with the listener that it belongs to, whatever its descriptor means later; processes
+//! of which more must be read. A call shows only that there is a listener, not which one.
 
 use rustc_hash::FxHashSet;
 
@@ -14,7 +14,7 @@ use crate::machine::world::queue::Queues;
 
 use super::{Machines, Pipeline};
 
-/// Descriptors of which it was asked what they are.
+/// Descriptors that a source was asked about.
 const MAX_ASKED: usize = 4096;
 
 /// What is known of listeners, beside what processes hold.
@@ -28,14 +28,14 @@ pub(super) struct Listening {
     pub foreign: ForeignHolders,
     /// Processes with a listener of which nothing is known.
     pub unread: FxHashSet<Tid>,
-    /// Descriptors of which it was asked what they are.
+    /// Descriptors that a source was asked about.
     asked: FxHashSet<(Tid, i32)>,
-    /// Descriptors of listeners that listen again, until it is known whether it is another.
+    /// Descriptors that listen again, until it is known whether it is another listener.
     renewed: FxHashSet<(Tid, i32)>,
 }
 
 impl Listening {
-    /// A thread has ended, and with its last one a process.
+    /// A thread has ended; a main thread stands for its process.
     pub(super) fn forget(&mut self, tid: Tid) {
         self.counts.forget(tid);
         self.asked.retain(|(tgid, _)| *tgid != tid);
@@ -53,8 +53,8 @@ impl Listening {
 }
 
 impl Pipeline {
-    /// Processes that have a listener of which nothing is known: a source that can look at them tells by
-    /// [`Fact::ListenerSeen`](crate::fact::Fact::ListenerSeen). Each is named once.
+    /// Processes that have a listener of which nothing is known, each named once. A source that can look at them reports
+    /// [`Fact::ListenerSeen`](crate::fact::Fact::ListenerSeen).
     pub fn take_unread(&mut self) -> Vec<Tid> {
         let mut unread: Vec<Tid> = self.machines.listening.unread.drain().collect();
         unread.sort_unstable();
@@ -63,7 +63,7 @@ impl Pipeline {
 }
 
 impl Machines {
-    /// A call may have made a listener, ended one, or given it another number. To be called before the descriptors follow it.
+    /// A call may have made a listener, ended one, or copied one to another number. To be called before the descriptor table follows the call.
     pub(super) fn follow_listeners(&mut self, slice: &Slice) {
         let tgid = slice.tgid;
         let is_listener =
@@ -98,7 +98,7 @@ impl Machines {
         }
     }
 
-    /// A listener was seen in `/proc`. Another than before at this descriptor: what was counted since the call that made it is its.
+    /// A listener was seen in `/proc`. If it is another one than before at this descriptor, it gets what was counted since the call that made it.
     pub(super) fn listener_seen(&mut self, seen: &ListenerSeen) {
         if self.state.world.processes.identify(seen) {
             return;
@@ -136,7 +136,7 @@ impl Machines {
         }
     }
 
-    /// What was counted of a descriptor goes with the listener that it was. `ends`: it is none any more.
+    /// Moves a descriptor's counts to the listener that it was. `ends`: it is no listener any more.
     fn set_aside(&mut self, tgid: Tid, fd: i32, ends: bool) {
         let Some(aside) = self.state.world.processes.set_aside(tgid, fd) else { return };
         if let Some(counts) = self.state.world.accepts.remove(&(tgid, fd)) {

@@ -10,7 +10,7 @@ use profiler_core::fact::{InterpreterSeen, TaskKind};
 
 use super::elf::Image;
 use super::layout::{Version, task_places};
-use super::mapping::Mapped;
+use crate::fact::mapping::Mapped;
 
 /// What the tasks of a process are, by the modules that it has loaded; `None`: it has none.
 pub(super) fn kind(mapped: &[Mapped], image: &Image) -> Option<TaskKind> {

@@ -21,7 +21,7 @@ use crate::machine::world::descriptor::{EPOLL_CTL_ADD, EPOLL_CTL_DEL};
 use crate::machine::world::errno::{EAGAIN, EINTR};
 use crate::timeline::Entry;
 
-/// The slice of a write to a client that begins with a status line.
+/// Flags of a write to a client that begins with a status line.
 const STATUS_LINE: u32 = FLAG_CLIENT | FLAG_STATUS_LINE;
 /// include/uapi/linux/eventpoll.h.
 const EPOLLOUT: u32 = 4;
@@ -60,7 +60,7 @@ pub(super) fn effects(
     job::touched(thread, exit_ns);
 }
 
-/// An accept. One that succeeded has told of its connection, also where nobody saw it begin.
+/// An accept. A successful one was reported with its connection, even if its start was not seen.
 fn accept(state: &mut State, thread: &mut Thread, (slice, exit_ns): (&Slice, u64), listener_fd: i32) {
     thread.signs.accepts = true;
     if slice.result < 0 {
@@ -122,7 +122,7 @@ fn beside_clients(
     }
 }
 
-/// The client has gone, if it has: up to here the thread worked for it, whoever closes the connection.
+/// If the client has gone, the thread worked for it up to here, whoever closes the connection.
 fn note_end(state: &mut State, thread: &mut Thread, at: At<'_>, touch: Touch) {
     let (number, slice, exit_ns) = at;
     if slice.result > 0 || matches!(slice.result, EAGAIN | EINTR) {
@@ -152,7 +152,7 @@ fn moves(state: &mut State, thread: &mut Thread, at: At<'_>, touch: Touch, captu
         }
         (Touch::Read, Call::Read { .. }) if slice.result == EAGAIN => {
             match turn::read_beside(state.view(), thread, number) {
-                // That goes on.
+                // It may be waiting.
                 Some(true) => {}
                 Some(false) => exchange::advance(&mut state.books(), thread, at),
                 None => turn::would_block(&mut state.books(), thread, number, Wants::ClientRead),
@@ -189,10 +189,10 @@ fn shutdown(state: &mut State, thread: &mut Thread, at: At<'_>) {
     }
 }
 
-/// A connection is put on a list of what is waited for, or taken off it.
+/// A connection is put on an interest list, or taken off it.
 fn register(state: &mut State, thread: &mut Thread, at: At<'_>) {
     let (number, slice, exit_ns) = at;
-    // A loop also registers a connection in the middle of a response, to be told when its client takes more.
+    // A loop also registers a connection in the middle of a response, to learn when its client takes more.
     if !runs_loop(state.view(), thread) {
         finish::shut(&mut state.books(), number);
     }
@@ -213,7 +213,7 @@ fn register(state: &mut State, thread: &mut Thread, at: At<'_>) {
     state.world.descriptors.follow(slice, exit_ns);
 }
 
-/// A descriptor gets another number, in place of what had it.
+/// A descriptor is copied to another number; what had that number is closed.
 fn duplicate(state: &mut State, thread: &mut Thread, slice: &Slice, fd: i32, exit_ns: u64) {
     let made = i32::try_from(slice.result).unwrap_or(-1);
     if made == fd {
@@ -227,8 +227,8 @@ fn duplicate(state: &mut State, thread: &mut Thread, slice: &Slice, fd: i32, exi
     }
 }
 
-/// The call made descriptors: connections that had their numbers are closed. Their close may still be on its way back from
-/// the kernel, on another thread; it frees the number before it returns.
+/// The call made descriptors, so connections that had their numbers are closed. A close on another thread may still be on its way back from the kernel: it
+/// frees the number before it returns.
 fn replace(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let made = match slice.call {
         Call::Make { .. } => [i32::try_from(slice.result).unwrap_or(-1), -1],

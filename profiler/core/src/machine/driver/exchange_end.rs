@@ -13,7 +13,7 @@ use crate::machine::time::piece::Piece;
 use crate::machine::wire::ending::{How, asked};
 use crate::timeline::{Entry, ThreadState};
 
-/// A process has ended: its requests end with it, what its threads did last is not known.
+/// A process has ended. Its requests end with it; what its threads did last is not known.
 pub fn end_process(state: &mut State, tgid: Tid, code: i64, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
     state.time.vacant_slots.remove(&tgid);
     let numbers = state.world.descriptors.exit(tgid);
@@ -108,7 +108,7 @@ fn end_slice(
     if let Some(wait_ns) = part.wait_ns(slice, end_ns, state.window_start_ns) {
         because = gil_party::held(&mut state.parties(), &mut thread, slice, end_ns, wait_ns);
     }
-    // An attempt that goes on is as long as it is now, for what its thread serves now.
+    // An attempt to take the lock that is still open ends here, for what its thread serves now.
     if let Some(wait) = state.gil.end(tid, thread.gil.wait.episode.take(), state.window_start_ns) {
         thread.pending.has_waited(*wait);
     }

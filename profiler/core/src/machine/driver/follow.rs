@@ -1,6 +1,6 @@
 //! The next slice of a thread: where the thread is taken from, and whether the slice can follow the one before.
 //!
-//! In: slices in the order of time. Out: the thread; of a slice that breaks the laws what of it can be true.
+//! In: slices in the order of time. Out: the thread; what can be true of a slice that breaks the laws.
 
 use crate::event::Slice;
 use crate::machine::driver::meaning;
@@ -29,7 +29,7 @@ pub(in crate::machine) fn take_thread(
         return None;
     }
     state.runtime.threads.enter(slice.tid);
-    // Its first slice may say that it began after its end.
+    // Its first slice may claim to begin after its end.
     let since_ns = slice.within(0, exit_ns).gap_start_ns();
     let mut thread =
         Box::new(Thread { tgid: slice.tgid, busy_since_ns: Some(since_ns), since_ns, ..Thread::default() });
@@ -70,7 +70,7 @@ fn begin_within(
     }
 }
 
-/// Checks a slice against those before it; one that breaks the laws comes back as what of it can be true.
+/// Checks a slice against those before it. Of one that breaks the laws it returns what can be true.
 pub(in crate::machine) fn continuity(
     state: &mut State,
     thread: &mut Thread,

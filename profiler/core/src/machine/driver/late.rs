@@ -1,4 +1,4 @@
-//! Accounts that come after their requests were gone on with.
+//! Accounts that come after their requests were resumed.
 //!
 //! In: the pieces of a thread's slice. Out: requests whose time they explain, complete.
 
@@ -27,14 +27,14 @@ pub(super) fn arrive(
     }
 }
 
-/// A process has ended: nothing more is told of its threads.
+/// A process has ended: nothing more is reported of its threads.
 pub(super) fn process_ends(state: &mut State, tgid: Tid, sink: &mut dyn FnMut(Entry)) {
     for request in state.runtime.late.process_ends(tgid) {
         state.count(Box::new(request), sink);
     }
 }
 
-/// The window ends. Where the state is a copy whose original goes on, what waits is open, as what is in flight: it counts in the next window.
+/// The window ends. If the state is a copy whose original continues, requests that wait are open, like those in flight: they count in the next window.
 pub(super) fn end_window(state: &mut State, sink: &mut dyn FnMut(Entry)) {
     for request in state.runtime.late.take_all() {
         state.count(Box::new(request), sink);

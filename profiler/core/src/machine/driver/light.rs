@@ -1,9 +1,8 @@
-//! Light mode: requests from the turns of traffic on each client's socket (of TLS without handshakes), threads from their light slices.
+//! Light mode. Requests come from the turns of traffic on each client's socket (of TLS without handshakes), threads from their light slices.
 //!
-//! In: light slices. Out: finished requests, threads' totals. A request begins with bytes received after bytes were sent
-//! (or on a new connection), and ends with the last bytes sent before the next are received; it is finished when that is
-//! known. Its time is that of the threads that moved its bytes: on a CPU, waiting for one, or asleep, in what is not
-//! seen: [`Phase::Unexplained`]. Before anybody has read it, it waits ([`Phase::PoolWait`]).
+//! In: light slices. Out: finished requests, threads' totals. A request begins with bytes received after bytes were sent, or on a new connection. It ends
+//! with the last bytes sent before the next are received, and is finished when that is known. Its time is that of the threads that moved its bytes: on a
+//! CPU, waiting for one, or asleep. What they sleep for is not seen: [`Phase::Unexplained`]. Before anybody has read it, it waits ([`Phase::PoolWait`]).
 
 use crate::event::{Call, InGap, Light, LightWhat, LockSeen, Slice, Woken};
 use crate::machine::driver::follow;
@@ -20,10 +19,10 @@ use profiler_common::record::slice::{FLAG_WAKE_MISSED, NO_CALL, Undecided};
 const MAX_SOCKETS: usize = 65_536;
 /// Stretches kept of one request; more are joined into the last.
 const MAX_STRETCHES: usize = 16;
-/// `HTTP/1.1 100 Continue` with its empty line: the request goes on after it. No response is that short.
+/// `HTTP/1.1 100 Continue` with its empty line: the request continues after it. No response is that short.
 const INTERIM_BYTES: u64 = 25;
 
-/// What light mode cannot tell, beside phases; for the report.
+/// What light mode cannot show besides phases, for the report.
 pub const NOT_TOLD: &str = "light mode does not hook system calls: methods, paths, statuses, slots, accepts and event loops are \
      not known. A request is what is received and then sent on a connection: pipelined requests count as one, a body that is \
      read while the response is being sent as further ones. `unexplained` is time asleep, or spent by a thread that did other \
@@ -45,7 +44,7 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
         if let Some(repaired) = follow::continuity(state, &mut thread, &slice, time_ns) {
             slice = *repaired;
         }
-        // Nothing of it belongs to a call; what belongs to a request is given to it below.
+        // None of this time belongs to a call. A request gets its part below.
         thread.drain(state.window_start_ns);
         state.put_back(light.tid, thread);
     }
@@ -61,7 +60,7 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
     };
     let light = &Light { arrival_ns, ..*light };
     match light.what {
-        // No request, and no answer to one; but the time of one that waits for its answer.
+        // These bytes are no request and no answer. Their time belongs to a request that waits for its answer.
         _ if is_outside => {
             if is_unanswered(&socket) {
                 advance(&mut socket, &slice, time_ns);
@@ -204,8 +203,8 @@ fn advance(socket: &mut Socket, slice: &Slice, time_ns: u64) {
     }
 }
 
-/// Adds a thread's time up to `until_ns` to a request: what it spent since its light slice before, as far as that is the
-/// request's. Between the request's last bytes and that slice the thread moved another's.
+/// Adds a thread's time up to `until_ns` to a request, from its previous light slice on. Before that slice the thread moved another connection's bytes: time
+/// from the request's last bytes up to there is unexplained.
 fn cover(active: &mut Active, slice: &Slice, until_ns: u64) {
     let from_ns = active.covered_ns;
     if until_ns <= from_ns {

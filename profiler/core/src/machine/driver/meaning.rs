@@ -1,6 +1,6 @@
-//! What a call is for its thread, as things stand.
+//! What a call means for its thread at the moment.
 //!
-//! In: a slice, what its thread is about, its connection. Out: its meaning, whether it waits for work, what holds the slot meanwhile.
+//! In: a slice, what its thread works on, its connection. Out: its meaning, whether it waits for work, what holds the slot meanwhile.
 
 use crate::event::{Call, Slice, Tid};
 use crate::machine::driver::state::State;
@@ -26,7 +26,7 @@ pub(super) const fn closes_file(slice: &Slice, meaning: &Meaning) -> bool {
     matches!((slice.call, meaning.state), (Call::Close { .. }, ThreadState::File))
 }
 
-/// Whether a call is a wait for work, given what its thread is about.
+/// Whether a call is a wait for work, given what its thread works on.
 pub(in crate::machine) fn waits_for_work(
     state: &State,
     thread: &Thread,
@@ -35,7 +35,7 @@ pub(in crate::machine) fn waits_for_work(
 ) -> bool {
     match meaning.idle {
         Idle::Always => true,
-        // Where a loop waits for more than its own descriptors tell, it still is its wait.
+        // It is the loop's own wait even where its descriptors do not show all that it waits for.
         Idle::UnlessServing => {
             thread.is_loop() && meaning.blocked == Phase::Unexplained
                 || !is_serving(state, thread)
@@ -46,8 +46,7 @@ pub(in crate::machine) fn waits_for_work(
     }
 }
 
-/// Whether a thread is within a request, as far as can be told: one whose response has an open end and has begun may
-/// be over already.
+/// Whether a thread is within a request, as far as is known. A request whose response has begun with an open end may be over already.
 pub(in crate::machine) fn is_serving(state: &State, thread: &Thread) -> bool {
     thread.serving.and_then(|(number, id)| {
         let connection = state.wire.connections.get(number)?;

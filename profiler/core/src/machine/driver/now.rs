@@ -35,7 +35,7 @@ impl Sight {
     pub fn live(open: &OpenSlice, scheduled: Scheduled, at_ns: u64) -> Self {
         let slice = slice_of(open, at_ns);
         let in_call = open.system_call.is_some();
-        // The entry of a call that was open at attach is not known: 0 says so.
+        // The entry of a call that was open at attach is not known: it is 0.
         let since_ns = if in_call { open.enter_ns } else { open.gap_start_ns };
         Self { slice, in_call, scheduled, since_ns }
     }
@@ -52,7 +52,7 @@ pub fn now(state: &State, sights: &[Sight], at_ns: u64) -> Now {
 fn thread(state: &State, sight: &Sight) -> ThreadNow {
     let slice = &sight.slice;
     let known = state.runtime.threads.get(slice.tid);
-    // The machines are exactly as far as this look: the slice before it was their last of this thread.
+    // The machines are exactly as far as this look: their last slice of this thread is the one before it.
     let current = known.filter(|thread| thread.row.sequence.saturating_add(1) == slice.sequence);
     let meaning = meaning::meaning_of(state, slice);
     let idle = sight.in_call

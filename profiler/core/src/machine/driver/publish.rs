@@ -1,4 +1,4 @@
-//! What the ledger has settled, to those who count and tell it.
+//! Passes what the ledger has settled to those who count and report it.
 //!
 //! In: [`Told`], in the order in which it came about. Out: halves of requests joined; requests in the sums and on the timeline; verdicts on
 //! connections that ended.
@@ -28,7 +28,7 @@ impl State {
         }
     }
 
-    /// Who has to do with an interpreter lock.
+    /// Who holds an interpreter lock or waits for it.
     pub(in crate::machine) const fn parties(&mut self) -> Parties<'_> {
         Parties {
             world: &self.world,
@@ -39,7 +39,7 @@ impl State {
         }
     }
 
-    /// Tells all that the ledger has settled, and what follows from that.
+    /// Reports all that the ledger has settled, and what follows from that.
     #[inline]
     pub(in crate::machine) fn publish(&mut self, sink: &mut dyn FnMut(Entry)) {
         // Most slices settle nothing.
@@ -93,7 +93,7 @@ impl State {
         }
     }
 
-    /// Requests whose halves have found one another, or wait no longer.
+    /// Requests whose halves have found each other, or wait no longer.
     pub(in crate::machine) fn complete_all(&mut self, ready: Ready, sink: &mut dyn FnMut(Entry)) {
         self.product.drops.errors_of_server(self.join.links.take_errors());
         for request in ready {
@@ -101,7 +101,7 @@ impl State {
         }
     }
 
-    /// Time goes on, or (`None`) the window has ended: halves that wait too long are let go.
+    /// Time has passed, or (`None`) the window has ended: halves that wait too long are released.
     pub fn expire(&mut self, now_ns: Option<u64>, sink: &mut dyn FnMut(Entry)) {
         let ready = front::expire(&mut self.join, now_ns);
         self.complete_all(ready, sink);

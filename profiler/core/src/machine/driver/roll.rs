@@ -4,8 +4,8 @@
 //! requests in flight, descriptors and locks, with nothing counted. The account of the window that ends is made from a
 //! copy, before (`pipeline::window`).
 //!
-//! What reaches over the moment: a request counts where its end becomes known, with all its time; a thread's time, a
-//! slot's and waits for the interpreter lock are cut at the moment itself.
+//! What spans the moment: a request counts where its end becomes known, with all its time. The time of a thread or a slot, and waits for the interpreter
+//! lock, are cut at the moment itself.
 
 use crate::event::{Slice, Tid};
 use crate::fact::{Account, OpenSlice};
@@ -17,9 +17,9 @@ use crate::model::Conservation;
 use crate::timeline::Entry;
 
 impl State {
-    /// Begins the next window at `time_ns`, in which the threads were in the middle of `open`. Says what is still there.
+    /// Begins the next window at `time_ns`, when the threads were in the middle of `open`. Returns what is still there.
     pub fn roll(&mut self, time_ns: u64, open: &[OpenSlice], sink: &mut dyn FnMut(Entry)) -> Living {
-        // The curve of busy slots for the timeline goes on from here.
+        // The curve of busy slots for the timeline continues from here.
         self.settle(Some(time_ns), sink);
         self.window_start_ns = time_ns;
         self.time.busy = Busy::default();

@@ -9,7 +9,7 @@ use crate::event::{Call, Slice};
 use crate::machine::driver::state::State;
 use crate::machine::driver::{draw, effect, follow, late, meaning};
 use crate::machine::ledger::gil_party::Because;
-use crate::machine::ledger::{finish, gil_party, slots, strand, turn};
+use crate::machine::ledger::{finish, gil_party, slots, turn, unattributed};
 use crate::machine::lock::gil::Part;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, job};
@@ -102,7 +102,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     state.put_back(tid, thread);
 }
 
-/// What of the slice was a wait for the interpreter lock, and who had that.
+/// Which part of the slice was a wait for the interpreter lock, and who had it.
 fn waits_for_lock(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> (Part, Because) {
     let followed = state.gil.follow(&mut thread.gil.wait, slice, exit_ns, state.window_start_ns);
     gil_party::went_on(thread, followed.tail_ns);
@@ -118,8 +118,8 @@ fn waits_for_lock(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns
     (followed.part, because)
 }
 
-/// After a response with an open end: the wait for the next job, or for the interpreter in the middle of it. The connection will
-/// tell: what it gets next, and from whom.
+/// A wait after a response with an open end: for the next job, or for the interpreter in the middle of it. What the connection gets next, and from whom,
+/// shows which.
 fn waits_after_response(
     state: &mut State,
     thread: &mut Thread,
@@ -143,7 +143,7 @@ fn wait_for_work(
 ) {
     turn::untouched(&mut state.books(), thread, slice);
     let (served, left_ns) = (thread.serving, turn::leaves_at(state.view(), thread, slice));
-    strand::leave(thread, left_ns, state.window_start_ns);
+    unattributed::leave(thread, left_ns, state.window_start_ns);
     // A loop's first wait may be one in the middle of a response.
     turn::recognise(state.view(), thread, slice);
     finish::leave(&mut state.books(), thread, slice.tid, left_ns);
@@ -151,7 +151,7 @@ fn wait_for_work(
     if let Some(active) =
         served.filter(|_| left_ns < slice.enter_ns).and_then(|key| state.wire.connections.active_mut(key))
     {
-        // Either it or another ran.
+        // This or another request ran.
         active.pass(slice.enter_ns, Phase::Unexplained);
     }
     handoff::done(&mut state.hand(), thread, slice);
@@ -162,7 +162,7 @@ fn wait_for_work(
     handoff::begin(&mut state.hand(), thread, slice, exit_ns);
 }
 
-/// A job is over, and what comes is the next one.
+/// A job is over; the next one begins.
 fn next_job(state: &mut State, thread: &mut Thread, exit_ns: u64) {
     let helper_wait_ns = thread.helpers.end();
     if thread.job.engaged.is_some() {

@@ -45,7 +45,7 @@ pub struct State {
     pub runtime: Runtime,
     /// Halves of requests.
     pub join: Join,
-    /// What will be told.
+    /// What will be reported.
     pub product: Product,
     /// Captures that wait for the slice of their call.
     pub heads: FxHashMap<Tid, Head>,
@@ -57,11 +57,11 @@ pub struct State {
     pub window_start_ns: u64,
     /// Start of the first window: what was seen before it is only context (`u64::MAX` until it is known).
     pub watch_start_ns: u64,
-    /// The window ends because the next begins: what would end with it goes on.
+    /// The window ends because the next begins: what would end with it continues.
     pub goes_on: bool,
     /// The timeline wants thread slices.
     pub wants_slices: bool,
-    /// What the ledger has settled and nobody has told on.
+    /// What the ledger has settled and nobody has reported yet.
     pub(super) told: Vec<Told>,
     /// What found no place.
     pub evicted: u64,
@@ -90,7 +90,7 @@ impl State {
         }
     }
 
-    /// What the stage sees that decides for whom threads work.
+    /// What is seen by the stage that decides for whom threads work.
     #[must_use]
     pub const fn view(&self) -> View<'_> {
         View { world: &self.world, wire: &self.wire, runtime: &self.runtime }
@@ -102,7 +102,7 @@ impl State {
         Hand { world, wire, runtime, evicted }
     }
 
-    /// A request comes to its end. Where some of its time is to be told later, it waits for that.
+    /// A request ends. If the account of some of its time comes later, it waits for that.
     pub fn complete(&mut self, request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
         self.product.summary.end();
         let late = &mut self.runtime.late;
@@ -153,7 +153,7 @@ impl State {
         }
     }
 
-    /// A gap of a thread that serves requests: what of it is a wait for a child process, which no phase names.
+    /// Notes a wait for a child process in the gap of a thread that serves requests: no phase names it.
     pub fn note_child_wait(&mut self, thread: &Thread, slice: &Slice, gap: &Piece) {
         let is_told = gap.blocked == Phase::Unexplained && gap.start_ns >= self.window_start_ns;
         if thread.slot.is_some() && is_told && waits_for_child(slice.in_gap.blocked_call) {
@@ -170,8 +170,8 @@ impl State {
         self.runtime.threads.put(tid, thread);
     }
 
-    /// A slot that is still busy has been so up to its last slice: a thread that takes one job after the other waits
-    /// for none, and its stretch would come when that time has been settled.
+    /// Counts a slot that is still busy as busy up to its last slice. A thread that takes one job after the other waits for none. Its stretch would come
+    /// only after that time has been settled.
     fn busy_so_far(&mut self) {
         let mut threads = std::mem::take(&mut self.runtime.threads);
         for thread in threads.values_mut().filter(|thread| thread.slot.is_some()) {
@@ -183,8 +183,7 @@ impl State {
         self.runtime.threads = threads;
     }
 
-    /// Busy slots are certain up to the last slice of the slot that has been silent longest; at the end of the
-    /// window, up to there.
+    /// Busy slots are certain up to the last slice of the slot that has been silent longest. At the end of the window they are certain up to that end.
     pub fn settle(&mut self, end_ns: Option<u64>, sink: &mut dyn FnMut(Entry)) {
         self.busy_so_far();
         let mut silent_since: FxHashMap<Tid, u64> = FxHashMap::default();
@@ -192,7 +191,7 @@ impl State {
         let may_be_busy = |thread: &Thread| thread.slot.is_some() || thread.serving.is_some();
         for thread in self.runtime.threads.values().filter(|thread| may_be_busy(thread)) {
             let since_ns = silent_since.entry(thread.tgid).or_insert(u64::MAX);
-            // A stretch that goes on begins again at this very moment: it is not settled in between.
+            // A stretch that continues begins again at this very moment: it is not settled in between.
             *since_ns = (*since_ns).min(thread.row.last_exit_ns.saturating_sub(1));
         }
         let all_ns = end_ns.or_else(|| silent_since.values().copied().min());
@@ -210,7 +209,7 @@ impl State {
                     .settle(until_ns, |time_ns, busy| sink(Entry::BusySlots { time_ns, tgid: *tgid, busy }));
             }
         }
-        // Of a process in which nobody serves nothing can become known later.
+        // If nobody in a process serves, nothing can become known later.
         let certain_ns = |tgid| silent_since.get(&tgid).copied().unwrap_or(u64::MAX);
         self.time.capacity.look(|tgid| end_ns.unwrap_or_else(|| certain_ns(tgid)));
     }
@@ -231,7 +230,7 @@ impl State {
         self.time.vacant_slots.entry(tgid).or_default().push(id);
     }
 
-    /// Keeps the event loop of a thread that ends; whether there was one.
+    /// Keeps the event loop of a thread that ends. Returns whether it had one.
     fn end_loop(&mut self, tid: Tid, thread: &mut Thread, until_ns: u64) -> bool {
         let window_start_ns = self.window_start_ns;
         let ended = thread

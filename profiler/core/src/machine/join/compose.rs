@@ -1,8 +1,7 @@
 //! One request of two halves: what it spent in a front end and what in the server behind it.
 //!
-//! In: the front end's account of the request piece by piece, and the accounts of what the server did for it. Out: phases
-//! that add up to the request's length, nothing counted twice: while the server had the request its account counts,
-//! before and after that the front end's.
+//! In: the front end's account of the request piece by piece, and the accounts of what the server did for it. Out: phases that add up to the request's length,
+//! with nothing counted twice. While the server had the request, its account counts. Before and after that, the front end's account counts.
 
 use crate::event::Tid;
 use crate::machine::wire::trail::{Piece, Trail};
@@ -33,15 +32,15 @@ pub struct Inner {
     pub stretches: Vec<Stretch>,
     /// How often it asked back ends.
     pub round_trips: RoundTrips,
-    /// Who had the interpreter lock while it waited for that.
+    /// Who had the interpreter lock while it waited for the lock.
     pub gil_holders: Vec<Holder>,
-    /// Its waits for that one by one.
+    /// Its waits for the lock, one by one.
     pub gil_waits: Option<Box<GilWaits>>,
-    /// How long it was on its way before `start_ns`, by its head there.
+    /// How long it was in transit before `start_ns`, by its head at the server.
     pub request_start: RequestStart,
     /// Records of its thread were lost.
     pub lossy: bool,
-    /// The status with which it answered; 0: it did not, or its protocol does not tell.
+    /// The status of its answer; 0: it gave none, or its protocol shows none.
     pub status: u16,
     /// Bytes of its answer.
     pub bytes_out: u64,
@@ -49,8 +48,8 @@ pub struct Inner {
     pub ends_with_connection: bool,
 }
 
-/// Phases of a request that only a front end had: what it did itself is `front_end`; its accept queue, the client's
-/// stalls, a server that is not traced, and what is not known keep their names.
+/// Phases of a request that only a front end had. What it did itself is `front_end`. Its accept queue, the client's stalls, a server that is not traced, and
+/// what is not known keep their names.
 #[must_use]
 pub fn of_front_end(phases: &Phases) -> Phases {
     let mut result = Phases::default();
@@ -68,7 +67,7 @@ pub fn of_front_end(phases: &Phases) -> Phases {
     result
 }
 
-/// Puts the halves together. Says how many of `inners` were left out because they ran at the same time as another.
+/// Puts the halves together. Returns how many of `inners` were left out because they ran at the same time as another.
 pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>) -> u64 {
     inners.sort_by_key(|inner| inner.start_ns);
     let mut taken: Vec<Inner> = Vec::new();
@@ -117,7 +116,7 @@ pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>) -> 
     left_out
 }
 
-/// The server behind is traced: nothing of the time before it is a wait for another.
+/// The server behind is traced. So no time before it is a wait for a back end.
 fn without_backends(phases: &Phases) -> Phases {
     let mut result = Phases::default();
     for (phase, duration_ns) in phases.iter() {
@@ -126,7 +125,7 @@ fn without_backends(phases: &Phases) -> Phases {
     result
 }
 
-/// Cuts what lies outside of the request: a write that returned to a thread which was not let run at once.
+/// Cuts what lies outside of the request, such as a write that returned to a thread which did not get a CPU at once.
 fn clip(inner: &mut Inner, from_ns: u64, until_ns: u64) {
     let start_ns = inner.start_ns.clamp(from_ns, until_ns.max(from_ns));
     let end_ns = inner.end_ns.clamp(start_ns, until_ns.max(start_ns));
@@ -141,8 +140,8 @@ fn clip(inner: &mut Inner, from_ns: u64, until_ns: u64) {
     (inner.start_ns, inner.end_ns, inner.phases) = (start_ns, end_ns, kept);
 }
 
-/// What of a piece of the front end lies outside of the server's time is the front end's, but for what surely is a stall
-/// of the client; stalls that may lie inside are noted.
+/// The part of a piece that lies outside of the server's time is the front end's. The exception is what surely is unexplained or a stall of the client. Stalls
+/// that may lie inside are noted.
 fn outside(piece: &Piece, taken: &[Inner], phases: &mut Phases, stalls: &mut (u64, u64)) {
     let length_ns = piece.end_ns.saturating_sub(piece.start_ns);
     let covered_ns = taken
@@ -165,8 +164,8 @@ fn outside(piece: &Piece, taken: &[Inner], phases: &mut Phases, stalls: &mut (u6
     stalls.1 = stalls.1.saturating_add(piece.write_stall_ns.saturating_sub(write_ns).min(covered_ns));
 }
 
-/// The server's own account. Its client is the front end: a stall there is the real client's as far as the front end was
-/// stalled by that at the same time, and the front end's beyond it. Its accept queue is where requests wait for a slot.
+/// The server's own account. Its client is the front end. A stall there is the real client's as far as that client stalled the front end at the same time.
+/// Beyond that, the stall is the front end's. In its accept queue requests wait for a slot.
 fn inside(inner: &Inner, phases: &mut Phases, stalls: &mut (u64, u64)) {
     let mut stalled = |phase, left_ns: &mut u64, duration_ns: u64| {
         let own_ns = duration_ns.min(*left_ns);

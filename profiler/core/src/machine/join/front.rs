@@ -1,5 +1,4 @@
-//! Front ends: which connections are clients' and which come from a front end of the same target, and how the two
-//! halves of a request find one another.
+//! Front ends: which connections are clients', and which come from a front end of the same target. How the two halves of a request are paired.
 //!
 //! In: what the processes are, calls of a front end's threads on sockets to the server behind, requests that end on either
 //! side. Out: whole requests. Where no front end is traced, nothing here does anything.
@@ -24,7 +23,7 @@ use crate::server::{Role, recognise};
 /// `AF_INET` and `AF_INET6`.
 const INTERNET: [u16; 2] = [2, 10];
 
-/// Whether a connection is a client's to a front end: who serves it only passes requests on.
+/// Whether a connection is a client's to a front end. The process that serves it only passes requests on.
 pub(in crate::machine) fn is_in_front(wire: &Wire, number: u32) -> bool {
     wire.connections.get(number).is_some_and(|connection| connection.origin.side == Side::Front)
 }
@@ -34,7 +33,7 @@ pub(in crate::machine) const fn is_interim(active: &Active, moved: u64) -> bool 
     !active.response.has_begun && active.request.http.bytes_out == 0 && moved == CONTINUE_BYTES
 }
 
-/// A call of a thread on a descriptor that is no client's. Returns requests that are whole by it.
+/// A call of a thread on a descriptor that is no client's. Returns the requests that it completes.
 pub(in crate::machine) fn call(
     world: &World,
     (wire, join): (&mut Wire, &mut Join),
@@ -87,8 +86,8 @@ pub(in crate::machine) fn call(
     Ready::new()
 }
 
-/// The front end is about to send a request to the server over a connection on which another was answered: that one is over,
-/// also where its answer's end was not seen. Returns the number of its connection.
+/// The front end is about to send a request to the server over a connection on which another request was answered. That other request is over, even if the end
+/// of its answer was not seen. Returns the number of its connection.
 pub(in crate::machine) fn uses_again(
     wire: &Wire,
     join: &Join,
@@ -114,7 +113,7 @@ fn passes_on(wire: &mut Wire, outer: Option<(u32, u64)>, identity: u64) {
     }
 }
 
-/// What a connect to the server behind met, in words.
+/// Why a connect to the server behind failed, in words.
 const fn connect_failed(family: u16, error: i64) -> Option<&'static str> {
     Some(match (family, error) {
         (AF_UNIX, EAGAIN) => {
@@ -145,7 +144,7 @@ fn begin_trail(wire: &mut Wire, outer: Option<(u32, u64)>) {
     }
 }
 
-/// What a connection of the server's shows of which it is, as a request on it ends.
+/// What identifies a connection of the server, as a request on it ends.
 pub(in crate::machine) fn evidence(connection: &Connection, active: &Active) -> Evidence {
     let request = &active.request;
     Evidence {
@@ -161,7 +160,7 @@ pub(in crate::machine) fn evidence(connection: &Connection, active: &Active) -> 
     }
 }
 
-/// The server has read of its newest request: who asked for it gives it its name, where its own head has none.
+/// The server has read from its newest request. If the request's own head has no name, the front end's request names it.
 pub(in crate::machine) fn name(wire: &mut Wire, join: &mut Join, number: u32) {
     let Some(connection) = wire.connections.get(number) else { return };
     let Side::Inner { private: true } = connection.origin.side else { return };
@@ -179,18 +178,18 @@ pub(in crate::machine) fn name(wire: &mut Wire, join: &mut Join, number: u32) {
     }
 }
 
-/// What a request that is over on a connection between a front end and the server makes whole.
+/// What is completed by the end of a request on a connection between a front end and the server.
 #[derive(Debug, Default)]
 pub(in crate::machine) struct Joined {
     /// Requests that are whole.
     pub ready: Ready,
-    /// The request came from a client that went round the front end: it has its number still to be given.
+    /// The request came from a client that bypassed the front end. It still has to get its number.
     pub own: Option<Box<Request>>,
-    /// The front end's connection whose response is over by this.
+    /// The front end's connection whose response ends with this.
     pub settled: Option<u32>,
 }
 
-/// A half of a request is over, or a request of a client that went round the front end.
+/// A half of a request is over, or a request of a client that bypassed the front end.
 pub(in crate::machine) fn finished(
     wire: &Wire,
     join: &mut Join,
@@ -215,7 +214,7 @@ pub(in crate::machine) fn finished(
     joined
 }
 
-/// The server is done with a request of the front end's: so is a front end whose loop has left it after the last piece.
+/// The server is done with a request of the front end. A front end whose loop left the request after the last piece is done too.
 fn is_settled(wire: &Wire, join: &Join, (number, id): (u32, u64)) -> bool {
     let front = wire.connections.get(number).and_then(|connection| connection.requests.front());
     let is_left = front
@@ -228,7 +227,7 @@ fn is_settled(wire: &Wire, join: &Join, (number, id): (u32, u64)) -> bool {
 pub fn report(world: &World, join: &Join) -> FrontEnd {
     let mut tgids: Vec<Tid> = match &join.topology {
         Topology::FrontEnds(these) => these.iter().copied().collect(),
-        // Apache's children before mod_wsgi's daemons.
+        // Apache's children in front of mod_wsgi's daemons.
         Topology::PrivateOverUnix => {
             let roles = recognise(&world.processes.seen, &world.processes.listeners).roles;
             roles.into_iter().filter(|(_, role)| *role == Role::FrontEnd).map(|(tgid, _)| tgid).collect()
@@ -252,7 +251,7 @@ pub fn report(world: &World, join: &Join) -> FrontEnd {
     }
 }
 
-/// Time goes on, or (`None`) the window has ended: halves that wait too long are let go. Returns the requests that are whole by that.
+/// Time has advanced, or (`None`) the window has ended. Halves that waited too long wait no more. Returns the requests that this completes.
 pub fn expire(join: &mut Join, now_ns: Option<u64>) -> Ready {
     if !join.topology.has_front_end() {
         return Ready::new();

@@ -1,10 +1,9 @@
-//! Which request of a front end is which of the server's behind it: pairs the two ends of their connections.
+//! Which request of a front end is which of the server behind it. Pairs the two ends of their connections.
 //!
-//! In: connects, writes, reads and closes of a front end's threads on sockets to the server behind; what the server's
-//! side shows of the connections it accepts. Out: pairs, and requests whose halves are both there. The evidence is the
-//! connection itself (the port of TCP, the socket of UNIX), where both sides know it. Else it is exact where nobody else did
-//! the same at the same moment: the server's handshake was done within the connect, its first byte arrived within the
-//! write. Where more than one end fits, the oldest is taken and counted as ambiguous.
+//! In: connects, writes, reads and closes of a front end's threads on sockets to the server behind; what the server's side shows of the connections it accepts.
+//! Out: pairs, and requests with both halves. The evidence is the connection itself (the port of TCP, the socket of UNIX), if both sides know it. Otherwise
+//! evidence is exact if nobody else did the same at the same moment: the server's handshake ended within the connect, and its first byte arrived within the
+//! write. If more than one end fits, the oldest is taken and counted as ambiguous.
 
 mod fit;
 
@@ -18,25 +17,25 @@ use crate::machine::join::compose::{Inner, compose, of_front_end};
 use crate::machine::wire::trail::Trail;
 use crate::model::request::Request;
 
-/// What mod_wsgi's daemon says before it calls the application, `Status: 200 Continue` and an empty line: the request's
-/// body may come (mod_wsgi 4 to 6, `wsgi_execute_script`).
+/// Length of what mod_wsgi's daemon sends before it calls the application: `Status: 200 Continue` and an empty line. The request's body may come then (mod_wsgi
+/// 4 to 6, `wsgi_execute_script`).
 pub(in crate::machine) const CONTINUE_BYTES: u64 = 24;
 /// Ends of connections followed at once.
 const MAX_ENDS: usize = 65_536;
-/// Requests of the server's that wait for their other half.
+/// Requests of the server that wait for their other half.
 const MAX_ORPHANS: usize = 1024;
-/// Errors of the server's own that are remembered until somebody asks.
+/// The server's own errors that are kept until asked for.
 const MAX_ERRORS: usize = 4096;
 /// How long a half waits for the other after its own end.
 const PATIENCE_NS: u64 = 1_000_000_000;
 
-/// From here on a status may be the front end's word for what it met at the server.
+/// From this status on, an answer may be the front end's own report of what it met at the server.
 const LOWEST_ERROR: u16 = 500;
 
 /// A request of the front end: number of its connection, and its own.
 pub type Outer = (u32, u64);
 
-/// What pairing met with.
+/// Results of pairing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Requests of a front end joined with the server's.
@@ -47,33 +46,31 @@ pub struct Counts {
     pub unpaired: u64,
 }
 
-/// Where requests of a front end that were joined with one of the server's each spent their time; the three add up to their
-/// length.
+/// Where requests of a front end spent their time, if each was joined with one of the server's. The three add up to their length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Crossed {
     /// Requests.
     pub requests: u64,
     /// In the front end, its accept queue and its client's stalls included.
     pub front_end_ns: u64,
-    /// Between: from its first write to the first byte at the server's socket, and from the server's last write to its
-    /// last read.
+    /// Between both: from the front end's first write to the server socket's first byte, and from the server's last write to the front end's last read.
     pub between_ns: u64,
     /// In the server, from the first byte at its socket to its last write.
     pub server_ns: u64,
 }
 
-/// The server's side of a connection, as far as it shows which it is.
+/// The server's side of a connection, as far as it identifies the connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence {
     /// Dense number of the connection.
     pub connection: u64,
-    /// It was open before we looked.
+    /// It was open before tracing began.
     pub seeded: bool,
     /// It is a UNIX socket.
     pub is_unix: bool,
     /// Port of the server's listener.
     pub port: u16,
-    /// What tells it from others, as the other end knows it; 0: not known.
+    /// What distinguishes it from others, as the other end knows it; 0: not known.
     pub identity: u64,
     /// End of the handshake; 0: not seen.
     pub established_ns: u64,
@@ -90,7 +87,7 @@ pub struct Evidence {
 pub struct Peer {
     /// Port; `None`: a UNIX socket.
     pub port: Option<u16>,
-    /// What tells the connection from others; 0: not known.
+    /// What distinguishes the connection from others; 0: not known.
     pub identity: u64,
 }
 
@@ -100,27 +97,27 @@ struct End {
     is_unix: bool,
     port: u16,
     identity: u64,
-    /// Entry and exit; `None`: before we looked.
+    /// Entry and exit; `None`: before tracing began.
     connect_ns: Option<(u64, u64)>,
     first_write_ns: Option<(u64, u64)>,
     /// Requests sent to the server that it has not answered, oldest first.
     unanswered: VecDeque<Outer>,
-    /// The last of those that were sent.
+    /// The last request that was sent.
     asked: Option<Outer>,
-    /// The server has said something since the last write.
+    /// The server has sent something since the last write.
     turned: bool,
     paired: bool,
     closed_ns: Option<u64>,
 }
 
 impl End {
-    /// Entry of the connect; 0: before we looked.
+    /// Entry of the connect; 0: before tracing began.
     fn began_ns(&self) -> u64 {
         self.connect_ns.map_or(0, |(enter_ns, _)| enter_ns)
     }
 }
 
-/// A request of the front end that has turned to the server behind.
+/// A request of the front end that uses the server behind.
 #[derive(Clone, Debug, Default)]
 struct AwaitsInner {
     unanswered: u32,
@@ -134,7 +131,7 @@ struct AwaitsInner {
     held: Option<Box<(Request, Trail)>>,
 }
 
-/// Requests that are over, both halves.
+/// Requests of which both halves are over.
 pub type Ready = Vec<Request>;
 
 /// What became of a request of the server's.
@@ -162,21 +159,20 @@ pub struct Links {
     orphans: Vec<(Evidence, Box<Request>)>,
     /// Ports that the server behind listens on.
     pub ports: FxHashSet<u16>,
-    /// What pairing met with.
+    /// Results of pairing.
     pub counts: Counts,
     /// Where the requests that were joined spent their time.
     pub crossed: Crossed,
     /// Ends and halves that found no place.
     pub evicted: u64,
-    /// Requests of the front end that got an error which the server itself had answered with, since that was last asked.
+    /// Requests of the front end with an error that was the server's own answer, since they were last taken.
     errors: Vec<u64>,
     /// The request of the front end that was joined last with one of the server's.
     settled: Option<Outer>,
 }
 
 impl Links {
-    /// A thread of the front end connected for the request `outer`, between these two times. Says whether the request
-    /// now has a half behind.
+    /// A thread of the front end connected for the request `outer`, between these two times. Returns whether the request now has a half at the server.
     pub fn connect(
         &mut self,
         descriptor: (Tid, i32),
@@ -230,8 +226,8 @@ impl Links {
         true
     }
 
-    /// A thread of the front end wrote to a socket that it connected, for the request `outer` as far as is known. `peer`
-    /// tells where to, if the connect was not seen.
+    /// A thread of the front end wrote to a socket that it had connected, for the request `outer` if that is known. `peer` says where to, if the connect was
+    /// not seen.
     pub fn wrote(
         &mut self,
         descriptor: (Tid, i32),
@@ -248,7 +244,7 @@ impl Links {
         };
         let Some(end) = number.and_then(|number| self.ends.get_mut(&number)) else { return false };
         end.first_write_ns.get_or_insert(write_ns);
-        // A request that goes on after an interim answer is the same; on a kept connection the next is another.
+        // A request that continues after an interim answer is the same one. On a kept connection the next request is another.
         let is_new = end.unanswered.is_empty() || end.turned && end.unanswered.back().copied() != outer;
         let is_sent = match (outer, number) {
             (Some(outer), Some(number)) if is_new => self.send(number, outer),
@@ -273,15 +269,14 @@ impl Links {
         }
     }
 
-    /// The request of the front end's that was sent last over this connection, if the server has answered since.
+    /// The front end's request that was sent last over this connection, if the server has answered since.
     #[must_use]
     pub fn answered_on(&self, descriptor: (Tid, i32)) -> Option<Outer> {
         let end = self.ends.get(self.of_descriptor.get(&descriptor)?)?;
         end.asked.filter(|_| end.turned)
     }
 
-    /// Whether a request of the front end's has nothing to come from the server any more. Where the server's answer ends with
-    /// its connection, that end is still to come.
+    /// Whether the server has nothing left to send for a request of the front end. If the answer ends with its connection, that end is still to come.
     #[must_use]
     pub fn has_all(&self, request: u64) -> bool {
         self.waiting.get(&request).is_none_or(|waiting| {
@@ -292,7 +287,7 @@ impl Links {
         })
     }
 
-    /// The front end closed the socket. What it never sent anything for has no half behind.
+    /// The front end closed the socket. A request for which it never sent anything has no half at the server.
     pub fn close(&mut self, descriptor: (Tid, i32), at_ns: u64) {
         let Some(number) = self.of_descriptor.remove(&descriptor) else { return };
         let Some(end) = self.ends.get_mut(&number) else { return };
@@ -323,13 +318,13 @@ impl Links {
         }
     }
 
-    /// The front end's request behind a connection of the server's, if that can be told by now beyond doubt.
+    /// The front end's request behind a connection of the server, if that is certain by now.
     pub fn outer_of(&mut self, evidence: &Evidence) -> Option<Outer> {
         let number = self.pair(evidence, false)?;
         self.ends.get(&number)?.unanswered.front().copied()
     }
 
-    /// The end of this connection. `at_last`: nothing more is to be waited for.
+    /// The end of this connection. `at_last`: it does not wait for more evidence.
     fn pair(&mut self, evidence: &Evidence, at_last: bool) -> Option<u64> {
         if let Some(number) = self.of_connection.get(&evidence.connection) {
             return Some(*number);
@@ -356,7 +351,7 @@ impl Links {
             ([first, rest @ ..], _, _) => (*first, !rest.is_empty()),
             ([], [only], []) => (*only, false),
             ([], [], [first, ..]) => (*first, true),
-            // A write is still under way: which is told by it.
+            // A write is still under way: it will show which.
             _ => return None,
         };
         self.take(chosen, evidence.connection);
@@ -364,8 +359,7 @@ impl Links {
         Some(chosen)
     }
 
-    /// The end that is this very connection. Ports and addresses are given out again and again: it is the last that began
-    /// before the server had it.
+    /// The end that is this very connection. Ports and addresses are reused, so it is the last end that began before the server had the connection.
     fn same(&self, evidence: &Evidence) -> Option<u64> {
         if evidence.identity == 0 {
             return None;
@@ -461,7 +455,7 @@ impl Links {
     }
 
     fn release(&mut self, outer: u64) -> Option<Request> {
-        // Not over yet on the front end's side: it comes by itself.
+        // Not over yet on the front end's side: `outer_done` will release it.
         self.waiting.get(&outer)?.held.as_ref()?;
         let waiting = self.waiting.remove(&outer)?;
         let (request, trail) = *waiting.held?;
@@ -480,8 +474,8 @@ impl Links {
     ) -> Request {
         self.counts.unpaired = self.counts.unpaired.saturating_add(u64::from(missing));
         self.counts.joined = self.counts.joined.saturating_add(u64::from(!inners.is_empty()));
-        // mod_wsgi's daemon, whose protocol has no status that is seen, says more than that of what the application answered;
-        // it says no more where it refuses a request itself, and the front end answers for it.
+        // The protocol of mod_wsgi's daemon shows no status. If the application answered, the daemon sends more than the interim answer. If the daemon refuses
+        // a request itself, it sends no more, and the front end answers for it.
         let answers = |inner: &Inner| match inner.status {
             0 => inner.bytes_out > CONTINUE_BYTES,
             status => status == request.http.status,
@@ -495,18 +489,17 @@ impl Links {
         request
     }
 
-    /// The request of the front end that was joined last, since this was last asked: the front end may have been done with it
-    /// before the server's side was known to be.
+    /// The front end's request that was joined last since the previous call. The front end may have been done with it before the server's side was known to be.
     pub const fn take_settled(&mut self) -> Option<Outer> {
         self.settled.take()
     }
 
-    /// Requests whose error was the server's own answer, since this was last asked.
+    /// Requests whose error was the server's own answer, since the previous call.
     pub fn take_errors(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.errors)
     }
 
-    /// The front end has finished a request: whole, if the server has too.
+    /// The front end has finished a request. Returns it if the server has finished too.
     pub fn outer_done(&mut self, mut request: Request, trail: Option<Trail>) -> Option<Request> {
         let (Some(trail), Some(waiting)) = (trail, self.waiting.get_mut(&request.id)) else {
             request.phases = of_front_end(&request.phases);
@@ -517,7 +510,7 @@ impl Links {
         if waiting.unanswered == 0 { self.release(outer) } else { None }
     }
 
-    /// What has waited too long at `now_ns` waits no more.
+    /// What has waited too long by `now_ns` waits no more.
     pub fn expire(&mut self, now_ns: u64) -> Ready {
         let late = |end_ns: u64| end_ns.saturating_add(PATIENCE_NS) < now_ns;
         let mut outers: Vec<u64> = self

@@ -8,7 +8,7 @@ use crate::machine::join::topology::Topology;
 /// Halves of requests that cross processes.
 #[derive(Clone, Debug, Default)]
 pub struct Join {
-    /// Who stands before whom.
+    /// Who stands in front of whom.
     pub topology: Topology,
     /// More is known of the processes than `topology` says.
     pub topology_is_old: bool,

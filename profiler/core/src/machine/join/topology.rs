@@ -1,4 +1,4 @@
-//! Who stands before whom in the target.
+//! Who stands in front of whom in the target.
 //!
 //! In: which processes are front ends, births. Out: what stands at the ends of a connection.
 
@@ -11,7 +11,7 @@ use crate::machine::world::living::Living;
 /// `AF_UNIX`, include/linux/socket.h.
 pub const AF_UNIX: u16 = 1;
 
-/// Who stands before whom in the target.
+/// Who stands in front of whom in the target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Topology {
     /// Nobody: each connection is a client's.

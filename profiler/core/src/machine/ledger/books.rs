@@ -1,7 +1,7 @@
-//! What the ledger works on, and what it tells.
+//! What the ledger works on, and what it reports.
 //!
-//! In: the stages before it, lent by the driver. Out: [`Told`], in the order in which it came about, for the stages after it: the ledger itself
-//! knows neither the front ends' other halves nor the report.
+//! In: the stages before it, lent by the driver. Out: [`Told`], in the order in which it came about, for the stages after it. The ledger itself knows neither
+//! the front ends' other halves nor the report.
 
 use crate::event::Tid;
 use crate::machine::join::link::Evidence;
@@ -53,7 +53,7 @@ pub(in crate::machine) struct Books<'a> {
     pub time: &'a mut Time,
     /// Halves of requests: whose a connection of the server's is.
     pub join: &'a mut Join,
-    /// What has been settled and not been told on.
+    /// What has been settled and not been passed on.
     pub told: &'a mut Vec<Told>,
     /// What found no place.
     pub evicted: &'a mut u64,
@@ -103,7 +103,7 @@ impl Desk {
         Books { world, wire, runtime, time, join, told, evicted, window_start_ns, watch_start_ns }
     }
 
-    /// What it has told so far, in words: each is told once.
+    /// What it has reported so far, in words. Each entry comes once.
     pub(super) fn take_told(&mut self) -> Vec<String> {
         let words = |told: Told| match told {
             Told::Began => "began".to_owned(),

@@ -5,7 +5,7 @@
 
 use crate::machine::join::front;
 use crate::machine::ledger::books::{Books, Told};
-use crate::machine::ledger::{finish, slots, strand, turn};
+use crate::machine::ledger::{finish, slots, turn, unattributed};
 use crate::machine::runtime::job;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::At;
@@ -38,9 +38,9 @@ pub(in crate::machine) fn read(
 ) {
     let (number, slice, exit_ns) = at;
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
-    // After the server has ended its direction whatever still comes is drained and dropped: no request.
+    // The server has ended its direction. Whatever still comes is drained and dropped, and is no request.
     if connection.shut {
-        // Where a request ends that is encrypted is not known: what it is the verdict asks by its time.
+        // Where an encrypted request ends is not known. The verdict judges these bytes by their time.
         if connection.inbound.is_encrypted() || !connection.inbound.in_message() {
             let signs = &mut connection.signs;
             signs.discarded_bytes = signs.discarded_bytes.saturating_add(bytes.moved);
@@ -79,7 +79,7 @@ pub(in crate::machine) fn read(
         let Some(active) = connection.requests.back_mut() else { continue };
         active.request.http.bytes_in = active.request.http.bytes_in.saturating_add(step.bytes);
         note_framing(&mut active.request.http.framing, &step);
-        // The connection was open before us and its first bytes are no head: the request's beginning was not seen.
+        // The connection was open before us, and its first bytes are no head. The request's beginning was not seen.
         active.request.seen.truncated |= step.mid_message;
         active.request.times.start_is_arrival &= !step.mid_message;
         if let Some(head) = step.head {
@@ -119,7 +119,7 @@ pub(in crate::machine) fn write(
     }
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
     if connection.requests.is_empty() && connection.finished > 0 && !status_line {
-        // What follows a finished response without a status line is no answer to anything: a body sent to HEAD.
+        // Bytes after a finished response, without a status line, answer nothing. An example is a body sent to HEAD.
         return;
     }
     if connection.requests.is_empty() {
@@ -167,7 +167,7 @@ fn answers_encrypted(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>, mov
     !is_no_answer
 }
 
-/// A part of a response. `advanced`: the request that has had the thread's time up to this write.
+/// A part of a response. `advanced`: the request that has received the thread's time up to this write.
 fn answer(
     books: &mut Books<'_>,
     thread: &mut Thread,
@@ -222,8 +222,8 @@ fn answer(
     }
 }
 
-/// A thread was writing to a client when it was first seen, until the end of `at`: a request that began before us, and
-/// of whose response only this is known.
+/// A thread was already writing to a client when it was first seen, until the end of `at`. The request began before us, and only this much of its response is
+/// known.
 pub(in crate::machine) fn write_within(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>) {
     let (number, _, _) = at;
     if books.wire.connections.get(number).is_none_or(|connection| !connection.requests.is_empty()) {
@@ -262,7 +262,7 @@ fn begin(books: &mut Books<'_>, thread: &Thread, at: At<'_>, arrival_ns: u64, un
         books.told.push(Told::Began);
     }
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
-    // Where the read itself waited, the bytes came at its wake-up; else they were there when it was entered.
+    // Where the read itself waited, the bytes came at its wake-up. Otherwise they were there when it was entered.
     let waited = slice.inside.blocked_ns > 0;
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
     let read_at_ns = if waited { exit_ns.saturating_sub(awake_ns) } else { slice.enter_ns };
@@ -273,7 +273,7 @@ fn begin(books: &mut Books<'_>, thread: &Thread, at: At<'_>, arrival_ns: u64, un
     } else if arrival_ns > 0 {
         (arrival_ns.min(exit_ns), true)
     } else if arrival_measured && connection.last_read_ns > 0 && !waited {
-        // The kernel saw no arrival since the last read: the bytes were there by then.
+        // The kernel saw no arrival since the last read, so the bytes were there by then.
         (connection.last_read_ns, true)
     } else {
         (read_at_ns, false)
@@ -318,7 +318,7 @@ pub(in crate::machine) fn advance(books: &mut Books<'_>, thread: &mut Thread, at
     }
     turn::confirm(books.view(), thread, tid, (number, id));
     if thread.is_loop() && thread.serving != Some((number, id)) {
-        strand::claim(books, thread, slice, (number, id));
+        unattributed::claim(books, thread, slice, (number, id));
     }
     let own_start_ns = job::take_start_ns(thread, slice);
     let own_start_ns = if thread.is_loop() && thread.serving != Some((number, id)) {

@@ -1,6 +1,6 @@
-//! Requests leave: their thread turns to something else, their response is over, their connection is gone.
+//! Requests leave: their thread serves something else, their response is over, or their connection is gone.
 //!
-//! In: a thread that turns away, ends of responses and of connections. Out: requests that are finished, or left.
+//! In: a thread that leaves its request, ends of responses and of connections. Out: requests that are finished, or left.
 
 use crate::event::Tid;
 use crate::machine::join::front;
@@ -13,14 +13,13 @@ use crate::machine::wire::ending::{Ended, How};
 use crate::machine::wire::origin::Side;
 use crate::phase::{Phase, Phases};
 
-/// A thread leaves the request it serves: one with an open end is over, any other goes on without an owner, with the
-/// thread's time up to `until_ns`.
+/// A thread leaves the request it serves. A request with an open end is over. Any other continues without an owner, with the thread's time up to `until_ns`.
 pub(in crate::machine) fn leave(books: &mut Books<'_>, thread: &mut Thread, tid: Tid, until_ns: u64) {
     let Some((number, id)) = thread.serving.take() else { return };
     let runs_loop = runs_loop(books.view(), thread);
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
     let Some(index) = connection.requests.iter().position(|active| active.request.id == id) else { return };
-    // A loop turns to others between any two pieces of a response, which it passes on or makes itself.
+    // A loop may serve other requests between any two pieces of a response, whether it passes them on or makes them itself.
     let is_front = connection.origin.side == Side::Front;
     let passes_on = thread.is_loop() && is_front && !books.join.links.has_all(id);
     let open_end = connection.outbound.until_turn() && !passes_on;
@@ -61,7 +60,7 @@ pub(in crate::machine) fn leave(books: &mut Books<'_>, thread: &mut Thread, tid:
     finish_front(books, number);
 }
 
-/// The response under way, if its end is open, is over: the server turned to something else.
+/// The response under way is over if its end is open: the server began something else.
 pub(in crate::machine) fn shut(books: &mut Books<'_>, number: u32) {
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
     if connection.outbound.until_turn()
@@ -72,12 +71,12 @@ pub(in crate::machine) fn shut(books: &mut Books<'_>, number: u32) {
     }
 }
 
-/// The oldest request of a connection is finished: it ended where its time is explained to.
+/// The oldest request of a connection is finished. It ended at the point up to which its time is explained.
 pub(in crate::machine) fn finish_front(books: &mut Books<'_>, number: u32) {
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
     let Some(mut active) = connection.requests.pop_front() else { return };
     if active.response.may_have_ended {
-        // It did not go on: what its thread did after the last piece was for nobody.
+        // It was not resumed. What its thread did after the last piece was for no request.
         active.parting = None;
     }
     active.part();
@@ -111,7 +110,7 @@ pub(in crate::machine) fn end_connection(books: &mut Books<'_>, number: u32, how
         let Some(connection) = books.wire.connections.get_mut(number) else { return };
         let Some(active) = connection.requests.front_mut() else { break };
         if !active.response.has_begun {
-            // Read and never answered: whether it waited for a thread or was dropped, nobody can tell.
+            // It was read and never answered. Nobody can tell whether it waited for a thread or was dropped.
             active.pass(at_ns, Phase::Unexplained);
         }
         finish_front(books, number);
@@ -164,10 +163,10 @@ mod tests {
         let shuts: Act = |books| shut(books, 0);
         let cases: &[(&[Asked], Act, &[&str])] = &[
             (&[(100, true)], finishes, &["request 1 until 150: cpu 50"]),
-            // The one behind it goes on.
+            // The one behind it continues.
             (&[(100, true), (120, false)], finishes, &["request 1 until 150: cpu 50"]),
             (&[], finishes, &[]),
-            // An answer whose length is known is not over because its thread turns away.
+            // An answer of known length is not over because its thread leaves.
             (&[(100, true)], shuts, &[]),
             (&[], closes, &["connection 0 ended at 400"]),
             (&[(100, true)], closes, &["request 1 until 150: cpu 50", "connection 0 ended at 400"]),

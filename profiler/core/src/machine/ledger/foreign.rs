@@ -1,22 +1,22 @@
 //! Calls of a loop's thread that are on no client's connection: for which request they are.
 //!
-//! In: calls on back ends, on wake-up descriptors, on files. Out: the request whose they are goes on, or a strand does.
+//! In: calls on back ends, on wake-up descriptors, on files. Out: the request that made the call resumes, or unattributed work does.
 
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
 use crate::machine::ledger::books::Books;
 use crate::machine::ledger::turn::{self, asked_alone, is_owner_runnable};
-use crate::machine::ledger::{exchange, finish, strand};
+use crate::machine::ledger::{exchange, finish, unattributed};
 use crate::machine::runtime::asker::{self, Asker};
-use crate::machine::runtime::strands::BackEnd;
 use crate::machine::runtime::task;
 use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::unattributed::BackEnd;
 use crate::machine::wire::request::Wants;
 use crate::machine::world::descriptor::EPOLL_CTL_DEL;
 use crate::machine::world::errno::{EAGAIN, EINPROGRESS};
 
-/// A call of a loop's thread that tells of no request by itself: whatever it is, its task runs. Of one that waits for its client or a back end the read tells
-/// more.
+/// A call of a loop's thread that by itself points to no request. Whatever the call is, its task runs. If the request waits for its client or a back end, the
+/// read says more.
 fn runs(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slice, u64)) {
     let Some((number, id)) = task::at_work(books.view(), thread, slice.tid) else { return };
     let active = books.wire.connections.get(number).and_then(|connection| connection.requests.front());
@@ -27,8 +27,7 @@ fn runs(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slice, u
     }
 }
 
-/// A call of a loop's thread on a descriptor that is no client's. Returns the request that the thread turns to by it, if
-/// there is one.
+/// A call of a loop's thread on a descriptor that is no client's. The request that makes it becomes the one that the thread serves, if there is one.
 pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let tgid = slice.tgid;
     let Some(event_loop) = thread.serving_loop() else { return };
@@ -37,7 +36,7 @@ pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, sl
             // Accepting is the loop's own work.
             event_loop.touched_ns = exit_ns;
             event_loop.has_heard(None);
-            strand::leave(thread, slice.enter_ns, books.window_start_ns);
+            unattributed::leave(thread, slice.enter_ns, books.window_start_ns);
             finish::leave(books, thread, slice.tid, slice.enter_ns);
             return;
         }
@@ -49,7 +48,7 @@ pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, sl
             event_loop.woken();
             return;
         }
-        // Whoever has its back end's answer and takes it off the loop's list runs; before that it is the loop's own doing.
+        // Whoever has its back end's answer and takes the descriptor off the loop's list runs. Before the answer, the loop does that itself.
         Call::EpollControl { fd, operation: EPOLL_CTL_DEL, .. }
             if is_owner_runnable(books.view(), event_loop, tgid, fd) =>
         {
@@ -63,7 +62,7 @@ pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, sl
     let Some(descriptor) =
         books.world.descriptors.get(tgid, fd).filter(|known| known.class != DescriptorClass::Other)
     else {
-        // Whoever waited for that may go on.
+        // Whoever waited for that may resume.
         if reads {
             event_loop.has_read_answer(slice.enter_ns, None);
             event_loop.runs(None, slice.enter_ns, false);
@@ -84,7 +83,7 @@ pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, sl
     back_end(books, thread, (slice, exit_ns), (fd, descriptor.opened_ns));
 }
 
-/// A call on a back end's descriptor: whoever asks there goes on.
+/// A call on a back end's descriptor: whoever asks there resumes.
 fn back_end(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slice, u64), back_end: BackEnd) {
     let tgid = slice.tgid;
     let fd = back_end.0;
@@ -92,7 +91,7 @@ fn back_end(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slic
     let told = task::at_work(books.view(), thread, slice.tid);
     let known = descriptor.owner.filter(|key| books.wire.connections.is_live(*key));
     let owner = told.or_else(|| known.filter(|key| !task::is_another_s(books.view(), thread, slice, *key)));
-    if owner.is_none() && strand::resume(books, thread, (slice, exit_ns), back_end) {
+    if owner.is_none() && unattributed::resume(books, thread, (slice, exit_ns), back_end) {
         return;
     }
     let asker = match owner {
@@ -114,12 +113,12 @@ fn back_end(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slic
             }
             key
         }
-        Asker::Strand => return strand::open_further(books, thread, (slice, exit_ns), back_end),
+        Asker::Unattributed => return unattributed::open_further(books, thread, (slice, exit_ns), back_end),
         Asker::OneOf(keys) => {
-            return strand::open(books, thread, (slice, exit_ns), back_end, &keys);
+            return unattributed::open(books, thread, (slice, exit_ns), back_end, &keys);
         }
         Asker::Nobody => {
-            strand::leave(thread, slice.enter_ns, books.window_start_ns);
+            unattributed::leave(thread, slice.enter_ns, books.window_start_ns);
             finish::leave(books, thread, slice.tid, slice.enter_ns);
             let Some(event_loop) = thread.serving_loop() else { return };
             event_loop.touched_ns = exit_ns;

@@ -1,7 +1,7 @@
-//! Because of whom threads and requests waited for the interpreter lock, by what each thread was about just then.
+//! Because of whom threads and requests waited for the interpreter lock, by what each thread was serving just then.
 //!
-//! In: parts of waits, each with the thread that held the lock when it began. Out: shares of the thread that waited, settled on what it serves; the
-//! holders of a request.
+//! In: parts of waits, each with the thread that held the lock when it began. Out: shares of the thread that waited, settled on what it serves; the holders of
+//! a request.
 
 use crate::event::{Slice, Tid};
 use crate::machine::lock::gil::Locks;
@@ -70,15 +70,15 @@ fn number_of(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid) -> u32 {
     number
 }
 
-/// A slice of a thread begins to be taken: if others have waited for the lock that it may hold, notes what it is to them, as
-/// the slice may end that. Where nobody waits this costs nothing.
+/// A slice of a thread is about to be processed. If others have waited for the lock that it may hold, this notes what it is to them, as the slice may end that.
+/// Where nobody waits, this costs nothing.
 pub fn note(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid) {
     if thread.serving.is_some() && parties.locks.is_contended(thread.tgid) {
         number_of(parties, thread, tid);
     }
 }
 
-/// The slice has been taken: it may have ended what the thread was about `before`.
+/// The slice has been processed. It may have ended what the thread served `before`.
 pub fn turned(thread: &mut Thread, before: Option<(u32, u64)>, exit_ns: u64) {
     if before.is_some()
         && thread.serving != before
@@ -89,8 +89,8 @@ pub fn turned(thread: &mut Thread, before: Option<(u32, u64)>, exit_ns: u64) {
     }
 }
 
-/// A slice that ended at `exit_ns` is the next part of a thread's waiting, `wait_ns` long. Returns who had the lock, and for the
-/// timeline where both were.
+/// A slice that ended at `exit_ns` is the next part of a thread's waiting, `wait_ns` long. Returns who had the lock. For the timeline it also returns where
+/// both were.
 pub fn held(
     parties: &mut Parties<'_>,
     thread: &mut Thread,
@@ -115,7 +115,7 @@ pub fn held(
     Because { by, sites }
 }
 
-/// The lock passed to another while a thread slept for it: who had it at the end, if that one slept for it too, and when it was
+/// The lock passed to another thread while this one slept for it. Returns who had it at the end, if that thread slept for it too, and when that thread was
 /// woken to take it.
 fn passed_on(
     parties: &mut Parties<'_>,
@@ -131,7 +131,7 @@ fn passed_on(
     Some((since_ns, holder(parties, thread, slice, last)))
 }
 
-/// The last part went on for `tail_ns` after its sleep.
+/// The last part continued for `tail_ns` after its sleep.
 pub fn went_on(thread: &mut Thread, tail_ns: u64) {
     if tail_ns > 0 {
         let by = thread.gil.held_by;
@@ -141,12 +141,12 @@ pub fn went_on(thread: &mut Thread, tail_ns: u64) {
 
 /// The thread `tid`, which had the lock while a thread's call waited for it.
 fn holder(parties: &mut Parties<'_>, thread: &Thread, slice: &Slice, tid: Tid) -> HeldBy {
-    // Who finds itself as the last holder let the lock go; who took it since is not known.
+    // A thread that finds itself as the last holder had released the lock. Who took it since is not known.
     if tid == 0 || tid == slice.tid {
         return HeldBy::UNKNOWN;
     }
     if let Some(mut other) = parties.threads.take(tid) {
-        // A number of another process: what the interpreter says of the thread is not so.
+        // The number belongs to another process: what the interpreter says of the thread is wrong.
         let own = other.tgid == thread.tgid;
         let before = other.gil.party_before.filter(|(_, until_ns)| *until_ns > slice.enter_ns);
         let party = match before {
@@ -193,7 +193,7 @@ pub fn holders(world: &World, locks: &Locks, held: &Held) -> Vec<Holder> {
     holders
 }
 
-/// The waits of a request for the lock, one by one; `None`: there are none, or nobody asked.
+/// The waits of a request for the lock, one by one. `None`: there are none, or nobody asked.
 #[must_use]
 pub fn waits(world: &World, locks: &Locks, held: &Held) -> Option<Box<GilWaits>> {
     if held.waits.is_empty() {

@@ -1,4 +1,4 @@
-//! Threads turn out to be slots, and wait for their turn.
+//! Threads prove to be slots, and wait for their turn to accept.
 //!
 //! In: reads and writes of threads on connections, waits before they accept. Out: slots; time that was a wait for work.
 
@@ -14,9 +14,8 @@ use crate::machine::wire::connection::Connection;
 use crate::machine::world::classify::Touch;
 use crate::machine::world::waiter::lock_of;
 
-/// A thread that accepts for itself slept right before it goes to the listener, in a lock that it shares with other processes:
-/// it waited for its turn, and so for work. What is left of the gap begins where that ended. Where no call comes after it, the
-/// window's end found it there.
+/// A thread that accepts for itself slept right before it goes to the listener, in a lock that it shares with other processes. It waited for its turn, and so
+/// for work. What is left of the gap begins where that sleep ended. Where no call comes after it, the window's end found the thread there.
 pub(in crate::machine) fn waited_for_its_turn(
     (time, window_start_ns): (&mut Time, u64),
     thread: &mut Thread,
@@ -44,8 +43,8 @@ pub(in crate::machine) fn waited_for_its_turn(
     thread.job.engaged = None;
 }
 
-/// A thread that waits for this one client, for a request's bytes, is a slot. One that only takes what is there may be a
-/// loop that hands requests over: it is a slot when it answers.
+/// A thread that waits for this one client's request bytes is a slot. A thread that only takes what is there may be a loop that offloads requests. It is a slot
+/// once it answers.
 pub(in crate::machine) fn make_slot_of_reader(
     books: &mut Books<'_>,
     thread: &mut Thread,
@@ -59,7 +58,7 @@ pub(in crate::machine) fn make_slot_of_reader(
     }
 }
 
-/// Who begins the answer to a request has worked on it; if another thread read it, that one hands over its jobs.
+/// Whoever begins the answer to a request has worked on it. If another thread read the request, that thread hands over its jobs.
 pub(in crate::machine) fn make_slot_of_answerer(
     books: &mut Books<'_>,
     thread: &mut Thread,
@@ -68,7 +67,7 @@ pub(in crate::machine) fn make_slot_of_answerer(
 ) {
     let front = books.wire.connections.get(number).and_then(|connection| connection.requests.front());
     let Some(active) = front.filter(|active| !active.response.has_begun) else { return };
-    // Where that one has been in the same wait ever since, it is not known yet to have left the request.
+    // If the reader has been in the same wait ever since, it is not yet known to have left the request.
     let reader = active.left_by.or(active.owner).filter(|reader| *reader != tid);
     thread.job.fed_by = reader.or(thread.job.fed_by);
     if let Some(reader) = reader.and_then(|reader| books.runtime.threads.get_mut(reader)) {

@@ -1,8 +1,8 @@
 //! An event loop turns from one request to another.
 //!
-//! In: the calls of a thread that waits for listeners. Out: which request its time belongs to, as far as descriptors tell:
-//! the one whose connection or back end it touched last, from that touch on; what a parked request waited for. Where
-//! two requests may have run between two touches, that time is explained for neither.
+//! In: the calls of a thread that waits for listeners. Out: which request its time belongs to, as far as descriptors show; what a parked request waited for.
+//! The time belongs to the request whose connection or back end it touched last, from that touch on. Where two requests may have run between two touches, that
+//! time is explained for neither.
 
 mod stream;
 mod turning;
@@ -36,7 +36,7 @@ const fn is_look(slice: &Slice) -> bool {
     }
 }
 
-/// The thread waits for listeners and whatever else is ready. What it was about before must have been left.
+/// The thread waits for listeners and whatever else is ready. It must have left what it served before.
 pub(in crate::machine) fn wait(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     books.runtime.tasks.looks(slice.tid);
     let Some(event_loop) = thread.event_loop.as_deref_mut().filter(|_| is_look(slice)) else { return };
@@ -50,7 +50,7 @@ pub(in crate::machine) fn wait(books: &mut Books<'_>, thread: &mut Thread, slice
     }
 }
 
-/// The thread is about to wait: what it waits for may show that it runs a loop.
+/// The thread is about to wait. What it waits for may show that it runs a loop.
 pub(in crate::machine) fn recognise(view: View<'_>, thread: &mut Thread, slice: &Slice) {
     if !is_look(slice) {
         return;
@@ -67,7 +67,7 @@ pub(in crate::machine) fn recognise(view: View<'_>, thread: &mut Thread, slice: 
             .any(|fd| view.world.descriptors.class(slice.tgid, fd) == Some(DescriptorClass::Client)),
         _ => false,
     };
-    // Nothing but a loop on gevent waits in epoll for a listener, and for nothing else, on the thread that reads requests.
+    // On the thread that reads requests, only a loop on gevent waits in epoll for a listener and for nothing else.
     let goes_round = view.runtime.tasks.goes_round(slice.tid);
     let loaded = view.world.processes.loop_kind(slice.tgid);
     let is_alone = loaded.is_alone() && matches!(slice.call, Call::EpollWait { .. });
@@ -79,10 +79,10 @@ pub(in crate::machine) fn recognise(view: View<'_>, thread: &mut Thread, slice: 
     }
     event_loop.is_hub &= !serves_several(false);
     if event_loop.is_hub && !may_be_hub && !goes_round {
-        // Other threads of its process read requests as well, or it is always in one greenlet: it is one of a pool.
+        // Other threads of its process read requests as well, or it is always in one greenlet. So it is a thread of a pool.
         (event_loop.confirmed, event_loop.is_hub) = (false, false);
     }
-    // So do others while all their clients have sent more than one request at once.
+    // Other threads wait like that too, while all their clients have sent more than one request at once.
     if !event_loop.confirmed && reads && serves_several(may_be_hub || goes_round) {
         begin(view, event_loop, slice.tid);
         event_loop.is_hub = !serves_several(false);
@@ -109,13 +109,13 @@ pub(in crate::machine) fn took(
     }
 }
 
-/// The turn ends with a wait and nobody was touched since its beginning: where just one request may have run meanwhile,
-/// its time goes to it.
+/// The iteration ends with a wait, and no request was touched since its beginning. If just one request may have run meanwhile, the iteration's time is
+/// attributed to it.
 pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) {
-    if thread.serving.is_some() || !Rule::AloneInTurn.holds() {
+    if thread.serving.is_some() || !Rule::AloneInIteration.holds() {
         return;
     }
-    // Where other threads answer, what it does without touching anybody tells nothing of what they do for whom it has left.
+    // Where other threads answer, an iteration without a touch says nothing of what they do for the requests that the loop has left.
     if books
         .runtime
         .pools
@@ -129,29 +129,31 @@ pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, 
         return;
     };
     event_loop.resumed_first();
-    // A request whose thread is not known yet waits for that, whatever the loop does.
+    // A request whose thread is not known yet waits for that thread, whatever the loop does.
     if handoff::has_open_threads(books.view(), slice.tgid) {
         return;
     }
     let Some((number, id)) = running(books.view(), event_loop, None) else { return };
     // What was asked meanwhile may be its own.
-    let may_be_strand = event_loop.strands.may_be(id);
+    let may_be_unattributed = event_loop.unattributed.may_be(id);
     let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
         return;
     };
-    if active.request.id != id || active.wants != Wants::Unknown || may_be_strand {
+    if active.request.id != id || active.wants != Wants::Unknown || may_be_unattributed {
         return;
     }
     active.part();
     if active.cursor_ns > from_ns {
         return;
     }
-    let turn_start_ns = event_loop.looks.turn_start_ns();
-    if let Some((since_ns, until_ns)) = event_loop.unseen_turn(active) {
+    let iteration_start_ns = event_loop.looks.iteration_start_ns();
+    if let Some((since_ns, until_ns)) = event_loop.unseen_iteration(active) {
         active.pass(since_ns, Phase::LoopWait);
         active.pass(until_ns, Phase::Unexplained);
     }
-    for (until_ns, phase) in event_loop.explain(false, active.cursor_ns, turn_start_ns, Wants::Unknown, 0) {
+    for (until_ns, phase) in
+        event_loop.explain(false, active.cursor_ns, iteration_start_ns, Wants::Unknown, 0)
+    {
         active.pass(until_ns, phase);
     }
     // It may have begun before the loop took connections on its list.
@@ -170,7 +172,8 @@ pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, 
     }
 }
 
-/// Up to when the request that the thread is about surely had the loop; from there on another may have had it, and it is explained for neither.
+/// Up to this moment the request that the thread serves surely had the loop. From there on another request may have had it, and the time is explained for
+/// neither.
 pub(in crate::machine) fn leaves_at(view: View<'_>, thread: &Thread, slice: &Slice) -> u64 {
     let touched_ns = thread.event_loop.as_deref().map_or(0, |event_loop| event_loop.touched_ns);
     if thread.serving.is_some() && touched_ns > 0 && others_may_run(view, thread, thread.serving) {
@@ -180,7 +183,7 @@ pub(in crate::machine) fn leaves_at(view: View<'_>, thread: &Thread, slice: &Sli
     }
 }
 
-/// A call on a client's connection has ended. `own`: by it the loop took a connection without a request on its list.
+/// A call on a client's connection has ended. `own`: by this call the loop took a connection without a request on its list.
 pub(in crate::machine) fn touched(thread: &mut Thread, exit_ns: u64, own: bool) {
     if let Some(event_loop) = thread.event_loop.as_deref_mut() {
         if own && event_loop.defers() && event_loop.untouched_since_ns().is_some() {
@@ -190,8 +193,8 @@ pub(in crate::machine) fn touched(thread: &mut Thread, exit_ns: u64, own: bool) 
     }
 }
 
-/// A connection is read by another task than that of the request on it, which is whole and not answered yet: that nothing more came says nothing of what
-/// the request waits for. `Some`: so it is, and whether the request may wait for something by now.
+/// The request on a connection is complete and not answered yet, and a task other than its own reads the connection. So a read that finds nothing says nothing
+/// of what the request waits for. `Some`: this is the case; the value says whether the request may wait for something by now.
 pub(in crate::machine) fn read_beside(view: View<'_>, thread: &Thread, number: u32) -> Option<bool> {
     let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed)?;
     let connection = view.wire.connections.get(number)?;
@@ -200,10 +203,10 @@ pub(in crate::machine) fn read_beside(view: View<'_>, thread: &Thread, number: u
         && Rule::ReadBeside.holds()
         && !connection.inbound.surely_owes();
     let id = active.request.id;
-    has_reader.then(|| event_loop.strands.may_be(id) || !may_run(view, (number, id)))
+    has_reader.then(|| event_loop.unattributed.may_be(id) || !may_run(view, (number, id)))
 }
 
-/// A client's descriptor had nothing to read, or took nothing: the request on it waits for its client.
+/// A client's descriptor had nothing to read, or accepted nothing. The request on it waits for its client.
 pub(in crate::machine) fn would_block(books: &mut Books<'_>, thread: &mut Thread, number: u32, wants: Wants) {
     // Where others write, the loop sends what they could not.
     if (wants == Wants::ClientWrite || thread.serving_loop().is_some())
@@ -213,8 +216,8 @@ pub(in crate::machine) fn would_block(books: &mut Books<'_>, thread: &mut Thread
     }
 }
 
-/// A loop has read what surely is only a part of a request, and less than it had room for: it waits for its client to send the rest, until it does
-/// something for the request without that.
+/// A loop has read less than it had room for, and surely only a part of a request. It waits for its client to send the rest. That holds until the loop does
+/// something for the request without the rest.
 pub(in crate::machine) fn has_read(books: &mut Books<'_>, thread: &Thread, number: u32, slice: &Slice) {
     let Call::Read { asked_bytes, .. } = slice.call else { return };
     let has_taken_all = u64::try_from(slice.result).is_ok_and(|moved| moved < asked_bytes);
@@ -228,8 +231,8 @@ pub(in crate::machine) fn has_read(books: &mut Books<'_>, thread: &Thread, numbe
     }
 }
 
-/// A loop registers a client's connection: from now on it waits until the client takes more, or no longer. What is being
-/// answered then waits for its client.
+/// A loop changes the registration of a client's connection. From now on it waits until the client takes more, or stops waiting for that. A response under way
+/// then waits for its client.
 pub(in crate::machine) fn register(
     books: &mut Books<'_>,
     thread: &Thread,
@@ -252,7 +255,7 @@ pub(in crate::machine) fn register(
     }
 }
 
-/// Whether a thread that turns from one unfinished request to another runs a loop: nothing else does that.
+/// Checks whether a thread leaves one unfinished request for another. Only a thread that runs a loop does that.
 pub(in crate::machine) fn confirm(view: View<'_>, thread: &mut Thread, tid: Tid, key: RequestKey) {
     let unfinished = thread.serving.is_some_and(|other| other != key && is_unanswered(view, other));
     if let Some(event_loop) = thread.event_loop.as_deref_mut()
@@ -263,7 +266,7 @@ pub(in crate::machine) fn confirm(view: View<'_>, thread: &mut Thread, tid: Tid,
     }
 }
 
-/// From now on a thread is known to run a loop: what it has left so far may go on.
+/// From now on a thread is known to run a loop. The requests that it has left so far may resume.
 fn begin(view: View<'_>, event_loop: &mut EventLoop, tid: Tid) {
     (event_loop.confirmed, event_loop.is_hub) = (true, false);
     let left = view.wire.connections.numbers().filter_map(|number| {

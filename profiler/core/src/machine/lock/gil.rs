@@ -1,8 +1,8 @@
-//! Waits for the interpreter lock, told by system calls alone.
+//! Waits for the interpreter lock, recognised by their system calls.
 //!
-//! In: where the locks are (facts), slices in the order of their thread. Out: what part of a wait a slice is, and
-//! episodes: all sleeps of one attempt to take the lock. The lock is a `struct _gil_runtime_state`: a flag under a mutex
-//! and a condition variable, at the same distances from each other in CPython 3.8 to 3.15 on `x86_64` with glibc.
+//! In: where the locks are (facts), the slices of each thread in order. Out: what part of a wait a slice is, and episodes. An episode is all sleeps of one
+//! attempt to take the lock. The lock is a `struct _gil_runtime_state`: a flag under a mutex and a condition variable. Their distances from each other are the
+//! same in CPython 3.8 to 3.15 on `x86_64` with glibc.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -25,15 +25,15 @@ pub use episode::Episode;
 use episode::On;
 pub use part::{Followed, Part};
 
-/// Where the condition variable of takers begins, from the lock's address.
+/// Offset of the takers' condition variable from the lock's address.
 const COND: u64 = 32;
-/// Where the mutex begins.
+/// Offset of the mutex.
 const MUTEX: u64 = 80;
-/// Where the condition variable of a forced switch begins: only who has dropped the lock waits there.
+/// Offset of the condition variable of a forced switch. Only a thread that has dropped the lock waits there.
 const SWITCH_COND: u64 = 120;
-/// Where its mutex begins, which who takes the lock needs for a moment too.
+/// Offset of its mutex. A thread that takes the lock needs it for a moment too.
 const SWITCH_MUTEX: u64 = 168;
-/// Length of the whole.
+/// Length of the structure.
 const LENGTH: u64 = 208;
 /// `FUTEX_CMD_MASK` without the private and clock flags, include/uapi/linux/futex.h.
 const COMMAND: u32 = 127;
@@ -45,16 +45,16 @@ const FUTEX_WAIT_BITSET: u32 = 9;
 const MAX_PROCESSES: usize = 4096;
 /// Locks of one process.
 const MAX_LOCKS: usize = 64;
-/// Threads whose waits are added up one by one.
+/// Threads whose waits are summed separately.
 const MAX_WAITERS: usize = 16_384;
 /// Threads that the report lists.
 const MAX_LISTED: usize = 32;
 
-/// Why nothing is told with `--gil=off`.
+/// Why nothing is reported with `--gil=off`.
 const OFF: &str =
     "it was switched off (--gil=off); waits for the GIL, if there is one, are part of lock_wait";
 
-/// Whether a futex wait this far from a lock's address is one of a thread that wants to take the lock.
+/// Whether a futex wait at this distance from a lock's address is a wait to take the lock.
 #[must_use]
 pub const fn is_take_wait(distance: u64, operation: u32) -> bool {
     match operation & COMMAND {
@@ -64,7 +64,7 @@ pub const fn is_take_wait(distance: u64, operation: u32) -> bool {
     }
 }
 
-/// Why no wait for the lock can be told in processes with these interpreters; `None`: in one at least it can.
+/// Why no wait for the lock can be measured in processes with these interpreters; `None`: in at least one process it can.
 pub fn not_measured<'a>(seen: impl Iterator<Item = &'a InterpreterSeen>) -> Option<String> {
     const IN_LOCK_WAIT: &str = "; waits for the GIL, if there is one, are part of lock_wait";
     let (mut refused, mut free_threaded, mut without, mut not_started) = (None, false, false, false);
@@ -89,20 +89,20 @@ pub fn not_measured<'a>(seen: impl Iterator<Item = &'a InterpreterSeen>) -> Opti
     })
 }
 
-/// A thread's waiting for a lock, as of its last slice.
+/// How a thread waits for a lock, as of its last slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// The attempt that it is in, or was in.
     pub episode: Option<Episode>,
-    /// It was made to give the lock up, and has done nothing else since.
+    /// It was forced to give the lock up, and has done nothing else since.
     pub gave_up: bool,
 }
 
-/// All locks known, and who waited for them.
+/// All known locks, and who waited for them.
 #[derive(Clone, Debug, Default)]
 pub struct Locks {
     seen: FxHashMap<Tid, InterpreterSeen>,
-    /// By process in another PID namespace: its threads by the numbers that they have there.
+    /// For each process in another PID namespace: its threads, by their numbers there.
     numbers: FxHashMap<Tid, FxHashMap<Tid, Tid>>,
     waits: Latency,
     run_queue_ns: u64,
@@ -112,7 +112,7 @@ pub struct Locks {
     measures: FxHashMap<(Tid, u64), Measure>,
     /// Processes with a measure.
     contended: FxHashSet<Tid>,
-    /// By thread, ended ones too: the lock that it slept for last, and when it was awake again.
+    /// By thread, also ended ones: the lock that it last slept for, and when it was awake again.
     slept: FxHashMap<Tid, (u64, u64)>,
     /// How waits are seen.
     pub method: Seen,
@@ -135,7 +135,7 @@ impl Locks {
         self.seen.insert(seen.tgid, seen);
     }
 
-    /// What the threads of a process in another PID namespace call themselves.
+    /// Takes the numbers that the threads of a process have in their own PID namespace.
     pub fn number(&mut self, seen: &ThreadNumbers) {
         if self.numbers.len() >= MAX_PROCESSES && !self.numbers.contains_key(&seen.tgid) {
             self.evicted = self.evicted.saturating_add(1);
@@ -144,7 +144,7 @@ impl Locks {
         self.numbers.insert(seen.tgid, seen.numbers.iter().take(MAX_WAITERS).copied().collect());
     }
 
-    /// The thread of a process that its interpreter calls by this number; 0: not known.
+    /// The thread of a process to which its interpreter gives this number; 0: not known.
     #[must_use]
     pub fn thread(&self, tgid: Tid, number: Tid) -> Tid {
         match self.seen.get(&tgid) {
@@ -155,7 +155,7 @@ impl Locks {
         }
     }
 
-    /// A process forked: until it is looked at, the child's locks are where the parent's are.
+    /// A process forked. Until the child is read, its locks are taken to be where the parent's are.
     pub fn fork(&mut self, parent: Tid, child: Tid) {
         if parent != child
             && let Some(seen) = self.seen.get(&parent)
@@ -171,7 +171,7 @@ impl Locks {
         self.samples.exec(tgid);
     }
 
-    /// Takes the next slice of a thread, which ended at `exit_ns`, with the thread's wait so far.
+    /// Takes a thread's next slice, which ended at `exit_ns`, and the thread's wait so far.
     pub fn follow(
         &mut self,
         waiting: &mut Waiting,
@@ -198,7 +198,7 @@ impl Locks {
         let Some((lock, on)) = found else { return Followed { part: Part::None, tail_ns, ended } };
         let forced = gave_up || self.was_made_to_give_up(slice, &lock);
         if on != On::Take {
-            // Who waits for the next holder had been asked, whether that was seen or not.
+            // A thread that waits for the next holder had been asked, whether that was seen or not.
             waiting.gave_up = forced || on == On::Handover;
             return Followed { part: Part::Handover, tail_ns, ended };
         }
@@ -216,14 +216,14 @@ impl Locks {
 
     fn slept(&mut self, tid: Tid, lock: u64, exit_ns: u64) {
         if self.slept.len() >= MAX_WAITERS && !self.slept.contains_key(&tid) {
-            // Of threads that have ended, most likely; only what is slept at this moment needs them.
+            // Most likely of threads that have ended. Only sleeps at this moment need them.
             self.slept.clear();
         }
         self.slept.insert(tid, (lock, exit_ns));
     }
 
-    /// When this thread was awake to take the lock that another waits for in the call of `slice`, if it has slept for that since the
-    /// call began. Where it was the last to have the lock at the call's end, it had it from then on.
+    /// When this thread was awake to take the lock that another waits for in the call of `slice`. `None`: it has not slept for that lock since the call began.
+    /// If this thread was the last to have the lock at the call's end, it had it from that time on.
     #[must_use]
     pub fn took_in(&self, tid: Tid, slice: &Slice) -> Option<u64> {
         let Call::FutexWait { address, .. } = slice.call else { return None };
@@ -231,7 +231,7 @@ impl Locks {
         (address.wrapping_sub(lock) < LENGTH && awake_ns > slice.enter_ns).then_some(awake_ns)
     }
 
-    /// Takes a sleep of an attempt into the sums of its lock, if it is in the window.
+    /// Adds a sleep of an attempt to the sums of its lock, if it is in the window.
     fn measure_sleep(
         &mut self,
         episode: &mut Episode,
@@ -251,8 +251,8 @@ impl Locks {
         Some(measure)
     }
 
-    /// Whether a thread that makes a call on the lock's memory had to give the lock up before it: another had waited for a
-    /// whole switch interval, found it the holder still, and so asked for it, while it ran without a call that blocks.
+    /// Whether a thread that makes a call on the lock's memory was forced to give the lock up before that call. Another thread had waited for a whole switch
+    /// interval, found this one still the holder, and asked it for the lock. Meanwhile this one made no call that blocks.
     fn was_made_to_give_up(&self, slice: &Slice, lock: &InterpreterLock) -> bool {
         if !matches!(slice.in_gap.blocked_call, NO_CALL | PAGE_FAULT) {
             return false;
@@ -276,7 +276,7 @@ impl Locks {
         Some(self.measures.entry(key).or_insert_with(|| Measure::new(episode.tgid, &episode.lock)))
     }
 
-    /// A thread's wait is over. What lies before the window does not count. Returns it where each is asked for (`--stacks`).
+    /// A thread's wait is over. What lies before the window does not count. Returns the wait if each one is asked for (`--stacks`).
     pub fn end(&mut self, tid: Tid, episode: Option<Episode>, window_start_ns: u64) -> Option<Box<Wait>> {
         let episode = episode?;
         let wait_ns = episode.end_ns.saturating_sub(episode.start_ns.max(window_start_ns));
@@ -286,7 +286,7 @@ impl Locks {
         self.samples.attempt_ended((episode.tgid, tid), episode.span(), wait_ns)
     }
 
-    /// Takes a wait, of which `wait_ns` are in the window, into the sums.
+    /// Adds a wait, of which `wait_ns` are in the window, to the sums.
     fn count(&mut self, tid: Tid, episode: &Episode, wait_ns: u64) {
         self.waits.record(wait_ns);
         let run_queue_ns = episode.run_queue_ns.min(wait_ns);
@@ -310,7 +310,7 @@ impl Locks {
         waiter.longest_ns = waiter.longest_ns.max(wait_ns);
     }
 
-    /// The next window begins: sums start at zero; where the locks are stays, but for processes that have ended.
+    /// The next window begins: sums start at zero. Where the locks are stays known, except for processes that have ended.
     pub fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
         let mut seen = std::mem::take(&mut self.seen);
         seen.retain(|tgid, _| !has_ended(*tgid));
@@ -333,10 +333,10 @@ impl Locks {
         self.slept.retain(|tid, _| living.thread(*tid));
     }
 
-    /// Why no wait can be told; `None`: it can.
+    /// Why no wait can be measured; `None`: waits can.
     #[must_use]
     pub fn not_measured(&self) -> Option<String> {
-        // Of several reasons the same one is given however the table is laid out.
+        // Of several reasons, always the same one is given, whatever the table's order.
         if self.method.is_off() {
             return Some(OFF.to_owned());
         }
@@ -400,7 +400,7 @@ impl Locks {
         self.lock_of(slice).is_some_and(|(_, on)| on == On::Take)
     }
 
-    /// The lock on whose memory the call of a slice waits, if it does, and on what of it.
+    /// The lock on whose memory the call of a slice waits, and on which part of it; `None`: on none.
     fn lock_of(&self, slice: &Slice) -> Option<(InterpreterLock, On)> {
         let Call::FutexWait { address, operation, .. } = slice.call else { return None };
         let locks = &self.seen.get(&slice.tgid)?.locks;
@@ -415,23 +415,23 @@ impl Locks {
             };
             Some((*lock, on))
         });
-        // A C library may have its futex elsewhere: then a probe has told.
+        // A C library may have its futex elsewhere. Then a probe identified the wait.
         let told = || slice.lock.take_lead_ns.and_then(|_| locks.iter().find(|lock| lock.interpreter == 0));
         on_memory.or_else(|| told().map(|lock| (*lock, On::Take)))
     }
 }
 
-/// Whether a wait to take a lock is on its condition variable, not only on its mutex: glibc waits there with a bitset, musl on the stack of the
-/// thread that waits (src/thread/pthread_cond_timedwait.c).
+/// Whether a wait to take a lock is on its condition variable, not only on its mutex. glibc waits there with a bitset. musl waits on the stack of the waiting
+/// thread (src/thread/pthread_cond_timedwait.c).
 const fn on_condition(slice: &Slice, lock: &InterpreterLock) -> bool {
     let Call::FutexWait { address, operation, .. } = slice.call else { return false };
     operation & COMMAND == FUTEX_WAIT_BITSET || address.wrapping_sub(lock.address) >= LENGTH
 }
 
-/// Whether a thread ran for a switch interval before this: others ask for the lock only after an interval in which they did
-/// not get it. For where it is not known whom they ask.
+/// Whether a thread ran for a switch interval before this. Others ask for the lock only after an interval in which they did not get it. For use where it is not
+/// known whom they ask.
 const fn had_it_for_an_interval(slice: &Slice, lock: &InterpreterLock) -> bool {
-    // Nine tenths: the one that asks has slept for a little less than the holder has run.
+    // Nine tenths: the thread that asks has slept for a little less than the holder has run.
     slice.gap.total_ns() >= lock.interval_us.saturating_mul(900)
 }
 

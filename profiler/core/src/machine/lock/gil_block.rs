@@ -1,7 +1,7 @@
-//! Where in Python threads stood that waited long for an interpreter lock.
+//! Where in Python threads were that waited long for an interpreter lock.
 //!
-//! In: the waiters' own frames (read once in an attempt, at a call of it that comes late), ends of attempts, what threads serve.
-//! Out: waiting time by waiter and place. The frames belong to the attempt that the entry of their call is in.
+//! In: the waiters' own frames (read once in an attempt, at one of its late calls), ends of attempts, what threads serve. Out: waiting time by waiter and
+//! place. Frames belong to the attempt that contains the entry of their call.
 
 use profiler_common::record::frames::LONG_NS;
 use rustc_hash::FxHashMap;
@@ -11,9 +11,9 @@ use crate::event::{Slice, Tid};
 use crate::model::gil::Party;
 use crate::model::gil_place::{Block, Blocked, Spot};
 
-/// Attempts of one thread that have ended, of which it is not known yet for what it made them.
+/// Ended attempts kept of one thread, until it is known what the thread served.
 const MAX_ENDED: usize = 64;
-/// Number of the party that is not known.
+/// Number of the unknown party.
 const UNKNOWN: u32 = 0;
 
 /// Attempts of one waiter in one place.
@@ -32,7 +32,7 @@ impl Sum {
     }
 }
 
-/// Waiters' frames, and what was waited there.
+/// Waiters' frames, and the time waited there.
 #[derive(Clone, Debug, Default)]
 pub struct Blocks {
     /// By thread: the entry of the call at which its frames were read, and the stack.
@@ -48,7 +48,7 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// A thread that has waited for long by `enter_ns` found itself there (a stack without frames: it found nothing).
+    /// A thread that has waited for long by `enter_ns` read its own frames. A stack without frames: it found none.
     pub(in crate::machine) fn sample(&mut self, tid: Tid, enter_ns: u64, stack: Stack) {
         self.samples = self.samples.saturating_add(1);
         if self.pending.len() >= MAX_PENDING && !self.pending.contains_key(&tid) {
@@ -58,13 +58,13 @@ impl Blocks {
         self.pending.insert(tid, (enter_ns, stack));
     }
 
-    /// What a thread found at the call of this slice.
+    /// The stack that a thread read at the call of this slice.
     pub(in crate::machine) fn sampled_at(&self, slice: &Slice) -> Option<&Stack> {
         let (enter_ns, stack) = self.pending.get(&slice.tid)?;
         (*enter_ns == slice.enter_ns && stack.0 == slice.tgid).then_some(stack)
     }
 
-    /// An attempt of a thread of process `tgid` has ended, of which `wait_ns` are in the window. Returns where it stood.
+    /// An attempt of a thread of process `tgid` has ended; `wait_ns` of it are in the window. Returns where the thread was.
     pub(in crate::machine) fn attempt_ended(
         &mut self,
         tgid: Tid,
@@ -95,13 +95,13 @@ impl Blocks {
         Some(stack)
     }
 
-    /// Whether attempts of the thread have ended for which it was not asked yet what it serves.
+    /// Whether the thread has ended attempts that are not settled yet.
     #[must_use]
     pub fn has_ended(&self, tid: Tid) -> bool {
         !self.ended.is_empty() && self.ended.contains_key(&tid)
     }
 
-    /// What the thread has waited was for the party of this number.
+    /// Attributes what the thread has waited to the party of this number.
     pub fn settle(&mut self, tid: Tid, waiter: u32) {
         for (stack, wait_ns) in self.ended.remove(&tid).unwrap_or_default() {
             let key = (waiter, stack);
@@ -119,7 +119,7 @@ impl Blocks {
         self.settle(tid, UNKNOWN);
     }
 
-    /// The next window begins: sums start at zero, attempts under way go on.
+    /// The next window begins: sums start at zero, attempts under way continue.
     pub(in crate::machine) fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
         let (mut pending, mut ended) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.ended));
         pending.retain(|_, (_, (tgid, _))| !has_ended(*tgid));
@@ -127,7 +127,7 @@ impl Blocks {
         *self = Self { pending, ended, ..Self::default() };
     }
 
-    /// The blocks of the window; `name` says what a stack's place is, `party` whom a number means.
+    /// The blocks of the window; `name` gives the place of a stack, `party` the party of a number.
     pub(in crate::machine) fn finish<'a>(
         mut self,
         name: impl Fn(&Stack) -> Option<Named<'a>>,
@@ -255,7 +255,7 @@ mod tests {
         samples.blocks.attempt_ended(1, 2, (6 * MS, 20 * MS), 14 * MS);
         samples.sample(own(2, &[32]), 35 * MS);
         samples.blocks.attempt_ended(9, 2, (30 * MS, 40 * MS), 10 * MS);
-        // Short, as nearly all are; then one of a thread that runs another interpreter, and one of a function without a name.
+        // First a short wait, as nearly all are. Then a thread that runs another interpreter, and a function without a name.
         samples.blocks.attempt_ended(1, 2, (50 * MS, 51 * MS), MS);
         samples.sample(own(3, &[]), 65 * MS);
         samples.blocks.attempt_ended(1, 3, (60 * MS, 70 * MS), 10 * MS);

@@ -1,7 +1,7 @@
 //! Who made whom wait for the interpreter lock.
 //!
-//! In: shares of waits, each with its holder (`gil_party`). Out: sums by waiter and holder, where a party is the endpoint that a thread serves just
-//! then, or the thread itself while it serves none; and the same by threads.
+//! In: shares of waits, each with its holder (`gil_party`). Out: sums by waiter and holder, by party and by thread. A party is the endpoint that a thread
+//! serves just then, or the thread itself while it serves none.
 
 use rustc_hash::FxHashMap;
 
@@ -10,16 +10,16 @@ use crate::machine::lock::gil_held::Share;
 use crate::machine::lock::gil_stack::cut;
 use crate::model::gil::{Edge, Holder, Party, ThreadEdge};
 
-/// Parties distinguished; further ones are not known.
+/// Parties distinguished; further ones count as unknown.
 const MAX_PARTIES: usize = 2048;
-/// Windows after which a party that nobody asked for is forgotten: longer than requests last.
+/// Windows after which an unused party is forgotten: longer than requests last.
 const KEPT_WINDOWS: u32 = 3;
 /// Pairs distinguished.
 const MAX_PAIRS: usize = 8192;
 /// Pairs that the report lists.
 const MAX_LISTED: usize = 50;
 
-/// Number of the party that is not known.
+/// Number of the unknown party.
 pub(in crate::machine) const UNKNOWN: u32 = 0;
 
 /// Sums of one pair.
@@ -41,7 +41,7 @@ impl Sum {
 /// Sums by waiter and holder.
 #[derive(Clone, Debug, Default)]
 pub struct Edges {
-    /// By number: the party, and the window in which it was last asked for.
+    /// By number: the party, and the window in which it was last used.
     parties: FxHashMap<u32, (Party, u32)>,
     numbers: FxHashMap<Party, u32>,
     last_number: u32,
@@ -95,7 +95,7 @@ impl Edges {
         self.threads.entry(if full { (0, 0, 0) } else { pair }).or_default().add(share);
     }
 
-    /// Whom a number means; `name` gives the names of threads.
+    /// The party of a number; `name` gives the names of threads.
     pub(in crate::machine) fn party(&self, number: u32, name: impl Fn(Tid) -> String) -> Party {
         match self.parties.get(&number).map(|(party, _)| party) {
             Some(Party::Thread { tgid, tid, .. }) => {
@@ -144,7 +144,7 @@ fn costliest<K: Copy + Ord>(sums: &FxHashMap<K, Sum>) -> (Vec<(K, Sum)>, u64) {
     (all, rest_ns)
 }
 
-/// Makes the holders of a request add up to its wait: what is missing is not known.
+/// Makes the holders of a request add up to its wait. The missing rest goes to an unknown holder.
 pub fn complete(holders: &mut Vec<Holder>, gil_wait_ns: u64) {
     let known_ns = holders.iter().fold(0u64, |sum, holder| sum.saturating_add(holder.wait_ns));
     if known_ns > gil_wait_ns {

@@ -1,7 +1,6 @@
 //! Waiting for the interpreter lock, split by who had it.
 //!
-//! In: parts of waits, each with its holder. Out: sums by holder, of one thread or one request; bounded, and what finds no
-//! place is not known.
+//! In: parts of waits, each with its holder. Out: sums by holder, of one thread or one request. They are bounded; what exceeds the bound counts as unknown.
 
 use super::gil_holder::HeldBy;
 use super::gil_waits::Waits;
@@ -18,11 +17,11 @@ pub struct Share {
     pub wait_ns: u64,
     /// Stretches of waiting that it consists of.
     pub waits: u64,
-    /// The part of it in which the holder had been asked to give the lock up, for longer than the switch interval.
+    /// The part of it in which the holder kept the lock although asked to give it up, where that took longer than the switch interval.
     pub not_honoured_ns: u64,
 }
 
-/// Adds a stretch of waiting to the shares of a thread; beyond the bound it goes to the last of them, as not known.
+/// Adds a stretch of waiting to the shares of a thread. Beyond the bound it goes to the last share, whose holder then counts as unknown.
 pub fn add_share(shares: &mut Vec<Share>, share: Share) {
     let full = shares.len() >= MAX_HOLDERS;
     let place = shares.iter().position(|known| known.by == share.by);
@@ -47,11 +46,11 @@ pub fn add_share(shares: &mut Vec<Share>, share: Share) {
     }
 }
 
-/// Time in the phase `gil_wait`, by holder, and the waits one by one. What is not in here is not known.
+/// Time in the phase `gil_wait`, by holder, and the waits one by one. The holder of any other such time is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     by: Vec<(HeldBy, u64)>,
-    /// The waits, where each is asked for.
+    /// The waits, if each one is asked for.
     pub waits: Waits,
 }
 

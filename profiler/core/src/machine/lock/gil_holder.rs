@@ -7,7 +7,7 @@ use crate::event::Tid;
 /// Who had the lock: the number of a party, and the thread; zeroes: not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HeldBy {
-    /// Number of what the thread was to others just then.
+    /// Number of the party that the thread was just then.
     pub party: u32,
     /// The thread.
     pub tid: Tid,
@@ -23,12 +23,12 @@ impl HeldBy {
 pub struct Holders {
     /// As it began.
     pub first: HeldBy,
-    /// The lock passed to another meanwhile: from when on that one had it.
+    /// The lock passed to another meanwhile: since when, and to whom.
     pub then: Option<(u64, HeldBy)>,
 }
 
 impl Holders {
-    /// It is no wait for the lock, or nobody is known.
+    /// It is no wait for the lock, or no holder is known.
     pub const NONE: Self = Self { first: HeldBy::UNKNOWN, then: None };
 
     /// As it ended.

@@ -1,7 +1,7 @@
-//! What one interpreter lock went through: how threads came to wait for it, were passed over, and asked in vain.
+//! What happened at one interpreter lock: how threads came to wait for it, were passed over, and asked for it without success.
 //!
-//! In: the sleeps of attempts to take the lock, in the order in which they end. Out: [`Lock`]. An attempt's own part, which
-//! decides what a sleep means, travels with its thread.
+//! In: the sleeps of attempts to take the lock, in the order in which they end. Out: [`Lock`]. An attempt's own state decides what a sleep means, and travels
+//! with its thread.
 
 use std::collections::VecDeque;
 
@@ -12,11 +12,11 @@ use crate::fact::InterpreterLock;
 use crate::machine::world::errno::{EAGAIN, ETIMEDOUT};
 use crate::model::gil::{Convoy, DEPTHS, Lock};
 
-/// Stretches kept apart for the union of waits; older ones are settled.
+/// Separate stretches kept for the union of waits; older ones are settled.
 const MAX_STRETCHES: usize = 256;
-/// Holders that were asked to give the lock up, of which the last time is kept.
+/// Holders for which the last request to give the lock up is kept.
 const MAX_ASKED: usize = 1024;
-/// What a woken thread returns with.
+/// Result of a sleep that a wakeup ended.
 const WOKEN: i64 = 0;
 
 /// One sleep of an attempt.
@@ -31,7 +31,7 @@ pub struct Sleep {
 }
 
 impl Sleep {
-    /// The sleep that a slice is. `on_condition`: not only for the lock's mutex.
+    /// The sleep of a slice. `on_condition`: it was not only for the lock's mutex.
     #[must_use]
     pub fn of(slice: &Slice, exit_ns: u64, on_condition: bool) -> Self {
         let holder =
@@ -49,21 +49,21 @@ impl Sleep {
 /// What an attempt has met so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attempt {
-    /// The last sleep ended by a wake-up.
+    /// The last sleep ended by a wakeup.
     woken: bool,
-    /// Wake-ups after which another had the lock.
+    /// Wakeups after which another thread had the lock.
     missed: u32,
     /// When the first of them was.
     missed_since_ns: u64,
     /// The holder that was asked to give the lock up, and when.
     asked: Option<((Tid, u32), u64)>,
-    /// For how long that one is known to have kept it since.
+    /// For how long that holder is known to have kept it since.
     kept_ns: u64,
 }
 
 impl Attempt {
-    /// The next sleep. Returns the time that this adds to a request to give the lock up that is not honoured: more than
-    /// `interval_ns` after it the lock had not changed hands.
+    /// The next sleep. Returns the time that it adds to a request to give the lock up that is not honoured. Not honoured: `interval_ns` or more after the
+    /// request, the lock had not changed hands.
     fn sleep(&mut self, sleep: &Sleep, interval_ns: u64) -> u64 {
         if sleep.on_condition && std::mem::take(&mut self.woken) {
             if self.missed == 0 {
@@ -74,7 +74,7 @@ impl Attempt {
         let mut added_ns = 0;
         match (self.asked, sleep.holder) {
             (Some((asked, since_ns)), Some(holder)) if asked == holder => {
-                // Who is woken after having asked for so long is woken by the release.
+                // A thread that is woken after asking for so long is woken by the release.
                 let woken = sleep.on_condition && sleep.result == WOKEN && self.kept_ns > 0;
                 let until_ns = if woken { sleep.end_ns } else { sleep.start_ns };
                 let kept_ns = until_ns.saturating_sub(since_ns);
@@ -97,13 +97,13 @@ impl Attempt {
     }
 }
 
-/// When a holder was asked to give the lock up, the last time that it had it.
+/// When a holder was asked to give the lock up, the last time that it held the lock.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     /// How often the lock had changed hands.
     switches: u32,
     first_ns: u64,
-    /// Who was asleep when it gave the lock up asks in vain, and later.
+    /// A thread that was asleep at the release asks later, without success.
     last_ns: u64,
 }
 
@@ -111,7 +111,7 @@ struct Asked {
 #[derive(Clone, Debug, Default)]
 pub struct Measure {
     sums: Lock,
-    /// Stretches in which somebody waited, apart and in order.
+    /// Stretches in which somebody waited, disjoint and in order.
     stretches: VecDeque<(u64, u64)>,
     settled_until_ns: u64,
     /// When a thread that had the lock was asked to give it up.
@@ -127,14 +127,14 @@ impl Measure {
         Self { sums, ..Self::default() }
     }
 
-    /// An attempt begins. `forced`: its thread had to give the lock up before, and did not do so by itself.
+    /// An attempt begins. `forced`: its thread was forced to give the lock up before, and did not do so voluntarily.
     pub const fn begin(&mut self, forced: bool) {
         let count = if forced { &mut self.sums.after_forced } else { &mut self.sums.after_voluntary };
         *count = count.saturating_add(1);
     }
 
-    /// The next sleep of an attempt. Somebody waited from `waited_from_ns` on. Returns by how much longer a request to give
-    /// the lock up was not honoured.
+    /// The next sleep of an attempt. Somebody waited from `waited_from_ns` on. Returns by how much it extended a request to give the lock up that was not
+    /// honoured.
     pub fn sleep(&mut self, attempt: &mut Attempt, sleep: &Sleep, waited_from_ns: u64) -> u64 {
         self.cover(waited_from_ns, sleep.end_ns);
         let interval_ns = self.sums.interval_us.saturating_mul(1000);
@@ -151,11 +151,11 @@ impl Measure {
         added_ns
     }
 
-    /// Who sleeps for a whole interval asks the holder to give the lock up.
+    /// A thread that sleeps for a whole interval asks the holder to give the lock up.
     fn ask(&mut self, sleep: &Sleep) {
         let Some((holder, switches)) = sleep.holder else { return };
         if self.asked.len() >= MAX_ASKED && !self.asked.contains_key(&holder) {
-            // Of threads that have ended, most likely; who is asked gives the lock up soon after, or is asked again.
+            // Most likely of threads that have ended. A holder that is asked gives the lock up soon after, or is asked again.
             self.asked.clear();
         }
         let (first_ns, last_ns) = (sleep.end_ns, sleep.end_ns);
@@ -196,7 +196,7 @@ impl Measure {
         }
     }
 
-    /// Somebody waited from `start_ns` to `end_ns`, which is not before what was given earlier.
+    /// Somebody waited from `start_ns` to `end_ns`. Ends come in ascending order.
     fn cover(&mut self, start_ns: u64, end_ns: u64) {
         let mut start_ns = start_ns.max(self.settled_until_ns);
         let mut end_ns = end_ns.max(start_ns);
@@ -227,7 +227,7 @@ impl Measure {
     }
 }
 
-/// Which band of mod_wsgi-telemetry's a wait falls in: how many switch intervals it took, as 0.8 to 1.8 counts for one.
+/// The band of mod_wsgi-telemetry that a wait falls in: how many switch intervals it took. 0.8 to 1.8 counts as one.
 fn cycles(wait_ns: u64, interval_ns: u64) -> usize {
     if interval_ns == 0 {
         return 0;
@@ -236,10 +236,9 @@ fn cycles(wait_ns: u64, interval_ns: u64) -> usize {
     usize::try_from((fifths + 1) / 5).unwrap_or(usize::MAX).min(4)
 }
 
-/// The coefficient by the definition of mod_wsgi-telemetry 1.1: of waits that take `k` switch intervals there are
-/// `(1 - q)^k q`, and `q` comes from the slope of the logarithms of the bands 1 to 3, weighted by their counts (of the bands 2
-/// to 4 where there are fewer of 1 than of 2). Nothing where there are fewer than 100 waits in them, or they do not fall
-/// like that (R² below one half).
+/// The coefficient as mod_wsgi-telemetry 1.1 defines it: the share of waits that take `k` switch intervals is `(1 - q)^k q`. `q` comes from the slope of the
+/// logarithms of the bands 1 to 3, weighted by their counts. The bands 2 to 4 are used where band 1 has fewer waits than band 2, or the bands 1 to 3 give
+/// nothing. `None` where the bands have fewer than 100 waits, or do not fall like that (R² below one half).
 fn convoy(bands: &[u64; 5]) -> Option<Convoy> {
     const ENOUGH: u64 = 100;
     const MIN_R2: f64 = 0.5;

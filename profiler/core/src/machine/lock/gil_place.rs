@@ -1,7 +1,7 @@
-//! Where in Python the holder of an interpreter lock was while others waited; what frames are of.
+//! Where in Python the holder of an interpreter lock was while others waited; which code the frames are of.
 //!
-//! In: samples of the holder's frames, what the frames are of (facts), parts of waits. Out: waiting time by place. A sample is
-//! taken as a wait's call begins and belongs to the slice that has the same entry.
+//! In: samples of the holder's frames, the code of those frames (facts), parts of waits. Out: waiting time by place. A sample is taken as a wait's call begins.
+//! It belongs to the slice with the same entry.
 
 use rustc_hash::FxHashMap;
 
@@ -19,7 +19,7 @@ use crate::model::gil_waits::{Site, Sites};
 const MAX_SPOTS: usize = 65_536;
 /// An instruction of a process: addresses of code object and instruction.
 type Instruction = (Tid, u64, u64);
-/// What instructions are of, by how many others had been there before.
+/// The code of instructions, by how many others had the same place before.
 type Spots = FxHashMap<(Instruction, u32), Spot>;
 
 /// Waits.
@@ -36,34 +36,34 @@ impl Sum {
     }
 }
 
-/// Samples and what was waited.
+/// Samples, and the time waited.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
     /// Samples are taken.
     pub wanted: bool,
     spots: Spots,
-    /// Instructions in the place of others: how many those are.
+    /// Instructions at the place of earlier ones: how many those were.
     replaced: FxHashMap<Instruction, u32>,
     /// By thread: the entry of the call that its last sample was taken at, and the stack.
     pending: FxHashMap<Tid, (u64, Stack)>,
     sums: FxHashMap<Stack, Sum>,
-    /// By thread: what the sleeps of the attempt that it is in have found.
+    /// By thread: what the sleeps of its present attempt have found.
     under_way: FxHashMap<Tid, Parts>,
-    /// By thread: who had taken the lock in the middle of its last sleep, and how long it slept on. Where that one is the thread's
-    /// next look tells, if the attempt goes on.
+    /// By thread: who took the lock in the middle of its last sleep, and how long it slept on. If the attempt continues, the thread's next sample shows where
+    /// that holder is.
     unseen: FxHashMap<Tid, (HeldBy, u64)>,
     unknown_ns: u64,
     samples: u64,
     unstable: u64,
     unreadable: u64,
-    /// Where who waited stood.
+    /// Where the waiters were.
     pub blocks: Blocks,
     /// Entries that found no place.
     pub evicted: u64,
 }
 
 impl Samples {
-    /// What an instruction is of.
+    /// Names an instruction's place.
     pub fn see(&mut self, seen: FrameSeen) {
         let place = (seen.tgid, seen.code, seen.instruction);
         let spot = Spot { file: seen.file, function: seen.function, line: seen.line };
@@ -83,12 +83,12 @@ impl Samples {
         self.spots.insert((place, before), spot);
     }
 
-    /// How many others had been there before what is known of an instruction.
+    /// How many others had the place of this instruction before.
     fn before(&self, place: Instruction) -> u32 {
         if self.replaced.is_empty() { 0 } else { self.replaced.get(&place).copied().unwrap_or(0) }
     }
 
-    /// A thread begins a call that waits, and found the holder, or itself, there at `enter_ns`.
+    /// A thread begins a call that waits. At `enter_ns` it read the frames of the holder, or its own.
     pub fn sample(&mut self, found: Frames, enter_ns: u64) {
         let at = |(code, at)| (code, at, self.before((found.tgid, code, at)));
         let stack: Stack = (found.tgid, found.frames.iter().copied().map(at).collect());
@@ -112,14 +112,13 @@ impl Samples {
         self.pending.insert(found.tid, (enter_ns, stack));
     }
 
-    /// The call of `slice` was a part of its thread's waiting, `wait_ns` long, because of `by`. Returns the names of where both were,
-    /// if they are asked for.
+    /// The call of `slice` was `wait_ns` of its thread's waiting, because of `by`. With `named`, returns the names of where both were.
     pub fn waited(&mut self, slice: &Slice, wait_ns: u64, by: HeldBy, named: bool) -> Option<Box<Sites>> {
         if !self.wanted {
             return None;
         }
         let is_of_it = |(enter_ns, (tgid, _)): &(u64, Stack)| {
-            // Who finds itself had let the lock go: what it sampled is its own frames.
+            // A thread that finds itself as holder had released the lock: the sample is its own frames.
             by != HeldBy::UNKNOWN && *enter_ns == slice.enter_ns && *tgid == slice.tgid
         };
         let found = self.pending.remove(&slice.tid).filter(is_of_it).map(|(_, stack)| stack);
@@ -137,7 +136,7 @@ impl Samples {
         sites.filter(|sites| *sites != Sites::default()).map(Box::new)
     }
 
-    /// The last `wait_ns` of that call another had the lock, of which there is no sample yet.
+    /// In the last `wait_ns` of that call another thread had the lock. There is no sample of it yet.
     pub fn waited_unseen(&mut self, tid: Tid, by: HeldBy, wait_ns: u64) {
         if !self.wanted {
             return;
@@ -150,7 +149,7 @@ impl Samples {
         }
     }
 
-    /// No look tells where that one was.
+    /// No sample shows where that holder was.
     fn stays_unseen(&mut self, tid: Tid) {
         if let Some((by, wait_ns)) = self.unseen.remove(&tid) {
             self.note(tid, by, None, wait_ns);
@@ -158,7 +157,7 @@ impl Samples {
         }
     }
 
-    /// What a part of the attempt has found that a thread is in.
+    /// Notes what a part of a thread's present attempt has found.
     fn note(&mut self, tid: Tid, by: HeldBy, found: Option<Stack>, wait_ns: u64) {
         if self.under_way.len() < MAX_PENDING || self.under_way.contains_key(&tid) {
             self.under_way.entry(tid).or_default().add(by, found, wait_ns);
@@ -167,7 +166,7 @@ impl Samples {
         }
     }
 
-    /// An attempt of a thread of process `tgid` has ended, of which `wait_ns` are in the window.
+    /// An attempt of a thread of process `tgid` has ended; `wait_ns` of it are in the window.
     pub(in crate::machine) fn attempt_ended(
         &mut self,
         (tgid, tid): (Tid, Tid),
@@ -189,7 +188,7 @@ impl Samples {
         Some(Site { at: at.clone(), called_from: called_from.cloned() })
     }
 
-    /// So much was waited because of what was found there.
+    /// Adds waiting to the stack that was found.
     fn add(&mut self, found: Option<Stack>, sum: Sum) {
         let Some(stack) = found else {
             self.unknown_ns = self.unknown_ns.saturating_add(sum.wait_ns);
@@ -217,9 +216,9 @@ impl Samples {
         self.replaced.retain(|(of, ..), _| *of != tgid);
     }
 
-    /// The next window begins: sums start at zero; names stay, but for those of processes that have ended.
+    /// The next window begins: sums start at zero. Names stay, except those of processes that have ended.
     pub fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
-        // Its sums had what was not seen until now as not known.
+        // The window that ends has counted these times as unknown.
         for (tid, (by, wait_ns)) in std::mem::take(&mut self.unseen) {
             self.note(tid, by, None, wait_ns);
         }
@@ -234,7 +233,7 @@ impl Samples {
         *self = Self { wanted: self.wanted, spots, replaced, pending, blocks, under_way, ..Self::default() };
     }
 
-    /// The places of the window; `None`: nobody asked for them. `party` says whom a number means (`gil_edge`).
+    /// The places of the window; `None`: nobody asked for them. `party` gives the party of a number (`gil_edge`).
     #[must_use]
     pub fn finish(self, party: impl Fn(u32) -> Party) -> Option<Places> {
         if !self.wanted && self.samples == 0 {
@@ -275,7 +274,7 @@ fn named<'a>(spots: &'a Spots, (tgid, stack): &Stack) -> Option<Named<'a>> {
     Some((at, called_from(at, known.get(1..).unwrap_or_default())))
 }
 
-/// Of a library's function: where the application called it, as far out as was read; of the application's own: its caller.
+/// For a library's function: where the application called it, within the frames that were read. For the application's own: its caller.
 fn called_from<'a>(at: &Spot, callers: &[Option<&'a Spot>]) -> Option<&'a Spot> {
     if at.is_library() {
         return callers.iter().flatten().find(|spot| !spot.is_library()).copied();
@@ -340,7 +339,7 @@ mod tests {
     #[test]
     fn waiting_without_a_sample_of_its_own_is_not_known_and_nothing_is_lost() {
         let mut samples = samples();
-        // Of another call, of one that was folded; then none at all; then one that cannot be used; then one without a name.
+        // A sample of another call, which was folded. Then none at all, then one that cannot be used, then one without a name.
         samples.sample(found(&[48]), 100);
         samples.waited(&wait(101), 1, OTHER, false);
         samples.waited(&wait(200), 10, OTHER, false);
@@ -385,7 +384,7 @@ mod tests {
             assert_eq!((waited.by.tid, waited.held_ns), if next == taker { (7, 450) } else { (7, 400) });
             assert_eq!(told(samples), expected);
         }
-        // It had the lock after that sleep, or has ended: what it waits for next is another attempt.
+        // It had the lock after that sleep, or has ended. Its next wait is another attempt.
         let mut samples = slept();
         let waited = samples.attempt_ended((1, 1), (100, 600), 500).expect("wanted");
         assert_eq!((waited.by.tid, waited.held_ns, waited.found), (7, 400, None));

@@ -1,7 +1,7 @@
 //! Waits for an interpreter lock one by one, until it is known for which request they were.
 //!
-//! In: the sleeps of each attempt to take the lock with what was found of its holder, ends of attempts (`--stacks`), the time that
-//! requests take of their threads. Out: of each stretch of time the longest waits; the others are counted.
+//! In: the sleeps of each attempt to take the lock, with what was found of its holder; ends of attempts (`--stacks`); the time that requests take of their
+//! threads. Out: the longest waits of each stretch of time. The others are only counted.
 
 use std::cmp::Reverse;
 
@@ -9,7 +9,7 @@ use super::gil_holder::HeldBy;
 use super::gil_stack::Stack;
 use crate::model::gil_waits::MAX_LISTED;
 
-/// Holders and places distinguished in one attempt; time beyond that is nobody's.
+/// Holders and places distinguished in one attempt; time beyond that is attributed to nobody.
 const MAX_PARTS: usize = 16;
 
 /// Sleeps of one attempt that found the same holder in the same place.
@@ -20,7 +20,7 @@ struct Part {
     wait_ns: u64,
 }
 
-/// An attempt that goes on.
+/// An attempt under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::machine) struct Parts(Vec<Part>);
 
@@ -34,7 +34,7 @@ impl Parts {
         }
     }
 
-    /// The attempt has ended, and its thread stood there.
+    /// The attempt has ended; its thread was at `stood`.
     pub(in crate::machine) fn end(self, (start_ns, end_ns): (u64, u64), stood: Option<Stack>) -> Wait {
         let mut holders: Vec<(HeldBy, u64)> = Vec::new();
         for part in &self.0 {
@@ -55,13 +55,13 @@ impl Parts {
 /// One attempt that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// From when to when.
+    /// Start and end.
     pub(in crate::machine) start_ns: u64,
     pub(in crate::machine) end_ns: u64,
     /// Who had the lock for the longest part of it, and how long that was.
     pub(in crate::machine) by: HeldBy,
     pub(in crate::machine) held_ns: u64,
-    /// Where that one was found for the longest part of that, and how long that was.
+    /// Where that holder was found for longest, and how long that was.
     pub(in crate::machine) found: Option<(Stack, u64)>,
     /// Where the waiter stood.
     pub(in crate::machine) stood: Option<Stack>,
@@ -146,8 +146,8 @@ impl Waits {
         self.others.add(other.others);
     }
 
-    /// Takes what ended at `until_ns` or before; of that, what lies from `from_ns` on. Those that are only counted are taken where
-    /// all of them surely lie there.
+    /// Takes the waits that ended at `until_ns` or before, and of these the part from `from_ns` on. Waits that are only counted are taken if all of them surely
+    /// lie there.
     pub fn take(&mut self, from_ns: u64, until_ns: u64) -> Self {
         if self.is_empty() {
             return Self::default();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is taken in whichever steps: nothing counts twice, nothing is longer than its time, the longest are the longest.
+        /// In whatever steps waits are taken: none counts twice, none is longer than its time, and the longest are kept.
         #[test]
         fn waits_are_taken_once_and_never_more_than_there_were(
             lengths in prop::collection::vec((1_u64..50, 1_u64..100), 0..40),

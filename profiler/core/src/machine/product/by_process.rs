@@ -89,7 +89,7 @@ impl ByProcess {
     }
 }
 
-/// Whether a request waited for somebody to take it up: one whose bytes come on a connection that a thread already holds does not.
+/// Whether a request waited for somebody to take it up. If a thread already held its connection, it did not.
 #[must_use]
 pub fn had_to_wait(request: &Request) -> bool {
     [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait].iter().any(|phase| request.phases.get(*phase) > 0)

@@ -1,9 +1,8 @@
 //! Why connections were not served: each that ends gets one verdict.
 //!
-//! In: ends of connections and processes, evidence of the kernel, failing accepts, losses. Out: [`Dropped`]. The last sign may
-//! come after the end (the reset of a client that had left takes a round trip), so a verdict waits for a second. Where records
-//! were lost while the connection's last request was at hand, what is missing may be what would have explained its end: then it
-//! is undecided, unless it was seen to be served.
+//! In: ends of connections and processes, evidence of the kernel, failing accepts, losses. Out: [`Dropped`]. The last sign may come after the end: the reset
+//! of a client that had left takes a round trip. So a verdict waits for a second. If records were lost during the connection's last request, they may have
+//! explained its end. Then it is undecided, unless it was seen to be served.
 
 mod accept;
 mod process;
@@ -31,7 +30,7 @@ use crate::timeline::Entry;
 
 /// How long after its end a connection's signs are waited for.
 const GRACE_NS: u64 = 1_000_000_000;
-/// Connections that wait for their verdict at once; beyond it the oldest gets it at once.
+/// Connections that wait for their verdict together; beyond it the oldest gets it at once.
 const MAX_ENDED: usize = 65_536;
 /// Connections of which something is known before they are accepted.
 const MAX_WAITING: usize = 65_536;
@@ -51,9 +50,9 @@ struct Unaccepted {
 pub struct Drops {
     /// What ended before is no part of any window.
     from_ns: u64,
-    /// Of each socket's address its generation, and where its connection stands.
+    /// By a socket's address: its generation, and where its connection stands.
     sockets: FxHashMap<u64, (u32, Standing)>,
-    /// Of the ports of those that are gone.
+    /// The same by ports, of those that are gone.
     ports: FxHashMap<(u16, u16), Standing>,
     waiting: FxHashMap<(u64, u32), Unaccepted>,
     gone: Gone,
@@ -65,7 +64,7 @@ pub struct Drops {
     pub lost: Lost,
     /// Name of the kind of server.
     kind: &'static str,
-    /// When the client came of the connection that was made last, of those of which that is known.
+    /// The latest moment at which a client is known to have connected.
     came_ns: u64,
     /// When the first client left before it was served, in this window.
     left_ns: Option<u64>,
@@ -103,7 +102,7 @@ impl Drops {
         self.from_ns = at_ns;
     }
 
-    /// A connection becomes known under `number`: the signs that there are of it so far.
+    /// A connection becomes known under `number`. Returns its signs so far.
     pub(in crate::machine) fn opened(&mut self, opened: &Opened, number: u32) -> Signs {
         let mut signs = Signs::of(opened);
         self.came_ns = self.came_ns.max(opened.established_ns);
@@ -137,8 +136,7 @@ impl Drops {
         self.processes.born(tgid, parent);
     }
 
-    /// A process ends with this exit code. Its connections end after this; `held` are the requests at hand on them, and for how many
-    /// nanoseconds each has run.
+    /// A process ends with this exit code; its connections end after this. `held`: the requests at hand on them, and for how many nanoseconds each has run.
     pub fn process_ends(&mut self, tgid: Tid, code: i64, at_ns: u64, held: &[(Asked, u64)]) {
         self.processes.ends(tgid, code, at_ns, held, self.from_ns);
     }
@@ -164,7 +162,7 @@ impl Drops {
         self.accepts.serves(tgid);
     }
 
-    /// The kernel tells something. Returns the number of the open connection that it is about, if it is about one.
+    /// The kernel reports something. Returns the number of the open connection that it is about, if there is one.
     pub fn evidence(
         &mut self,
         evidence: &Evidence,
@@ -198,7 +196,7 @@ impl Drops {
         if let Some(number) = place.as_open() {
             return Some((number, *evidence));
         }
-        // Another socket, the client's own of a later connection for one, can lie where the closed one lay.
+        // Another socket can lie where the closed one lay: for one, the client's own of a later connection.
         let ends_match = |ended: &&mut Ended| match (ended.signs.ports.1, evidence.peer_port) {
             (0, _) | (_, 0) => true,
             (known, seen) => known == seen,
@@ -282,12 +280,12 @@ impl Drops {
         }
     }
 
-    /// Requests of the front end that got an error which the server itself had answered with.
+    /// Requests of the front end that got an error which was the server's own answer.
     pub(in crate::machine) fn errors_of_server(&mut self, requests: Vec<u64>) {
         self.inside.passed_on(requests);
     }
 
-    /// Time goes on.
+    /// Time has passed.
     pub fn expire(&mut self, now_ns: u64, sink: &mut dyn FnMut(Entry)) {
         while let Some(ended_ns) = self.gone.oldest_ns()
             && ended_ns.saturating_add(GRACE_NS) <= now_ns
@@ -349,7 +347,7 @@ impl Drops {
         }
     }
 
-    /// A connection ended at `at_ns`, and of what became of it too much is missing.
+    /// A connection ended at `at_ns`, and too much is missing to say what became of it.
     const fn leave_undecided(&mut self, at_ns: u64) {
         if at_ns >= self.from_ns {
             self.counted.undecided = self.counted.undecided.saturating_add(1);
@@ -421,7 +419,7 @@ impl Drops {
         self.evicted = 0;
     }
 
-    /// Forgets processes that have ended, but for those of connections that still wait for their verdicts.
+    /// Forgets processes that have ended, except those whose connections still wait for their verdicts.
     pub(in crate::machine) fn retain(&mut self, living: &Living) {
         let judged: FxHashSet<Tid> =
             self.gone.iter().map(|ended| ended.tgid).chain(self.inside.tgids()).collect();

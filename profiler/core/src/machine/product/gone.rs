@@ -1,13 +1,13 @@
 //! Connections that are gone and wait for their verdicts.
 //!
-//! In: connections as they end. Out: each by its number while it waits, and the oldest first. Its memory follows what waits
-//! at a time: nothing is left of what has gone.
+//! In: connections as they end. Out: each by its number while it waits, and the oldest first. Memory is used only for what waits at a time: nothing is left
+//! of what is gone.
 
 use std::collections::VecDeque;
 
 use crate::machine::wire::ending::Ended;
 
-/// Where a socket's connection stands, in as few bytes as there are: tens of thousands are kept.
+/// Where a socket's connection stands, in as few bytes as possible: tens of thousands are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::machine) struct Standing(u32);
 
@@ -30,12 +30,12 @@ impl Standing {
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Gone {
     waiting: VecDeque<Box<Ended>>,
-    /// Number of the oldest. Numbers begin again after 2³¹, of which far fewer wait at a time.
+    /// Number of the oldest. Numbers begin again after 2³¹; far fewer wait at a time.
     first: u32,
 }
 
 impl Gone {
-    /// Keeps one; where it stands from now on.
+    /// Keeps one. Returns where it stands from now on.
     pub(in crate::machine) fn push(&mut self, ended: Box<Ended>) -> Standing {
         let place = self.place(self.waiting.len());
         self.waiting.push_back(ended);
@@ -56,7 +56,7 @@ impl Gone {
         self.waiting.front().map(|ended| ended.at_ns)
     }
 
-    /// Lets the oldest go, with where it stood.
+    /// Removes the oldest. Returns it with where it stood.
     pub(in crate::machine) fn pop(&mut self) -> Option<(Standing, Box<Ended>)> {
         let ended = self.waiting.pop_front()?;
         let place = self.place(0);

@@ -1,7 +1,7 @@
 //! Connections behind a front end that ended before their request was answered: why the front end answered with an error
 //! of its own.
 //!
-//! In: ends of connections between a front end and the server. Out: the one that an error of the front end's stands for.
+//! In: ends of connections between a front end and the server. Out: the one that caused an error of the front end's own.
 
 use std::collections::VecDeque;
 
@@ -40,7 +40,7 @@ impl Inside {
         self.kept.iter().map(|ended| ended.tgid)
     }
 
-    /// Requests of the front end got an error which the server itself had answered with.
+    /// Requests of the front end got an error which was the server's own answer.
     pub(in crate::machine) fn passed_on(&mut self, requests: Vec<u64>) {
         self.passed_on.extend(requests);
         let too_many = self.passed_on.len().saturating_sub(MAX_KEPT);
@@ -52,8 +52,8 @@ impl Inside {
         ERRORS.contains(&answered.status) && self.passed_on.contains(&answered.request)
     }
 
-    /// The end of the connection on which the front end passed this client's last request on: the one it made or used for it,
-    /// where that is known; else one whose request began while the front end had this one.
+    /// The end of the connection on which the front end passed on this client's last request. It is the one that the front end made or used for it, where
+    /// known. Else it is one whose request began while the front end had this one.
     pub(in crate::machine) fn behind(&mut self, answered: &Answered, signs: &Signs) -> Option<Ended> {
         if !ERRORS.contains(&answered.status) {
             return None;

@@ -10,14 +10,14 @@ use crate::machine::wire::signs::Answered;
 use crate::model::dropped::Cause;
 use crate::server::{Answer, kind_named};
 
-/// Idle for so long, a connection was kept: no server keeps them for less than a second, and what ends with its answer is closed with it.
+/// A connection idle for this long was kept: no server keeps one for less than a second. One that ends with its answer is closed with it.
 const KEPT_MIN_NS: u64 = 500_000_000;
 
 /// What is known beside the connection itself.
 pub(in crate::machine) struct Scene<'a> {
     /// How its process ended, if it did.
     pub end: Option<(Cause, &'a str)>,
-    /// The server told the process to abort while the connection was at its last request: by what this is known.
+    /// The server told the process to abort during the connection's last request. Says how this is known.
     pub aborted: Option<String>,
     /// With which error accept failed while the connection waited for it, if it did.
     pub accept_failed: Option<&'static str>,
@@ -60,7 +60,7 @@ pub(in crate::machine) fn judge(ended: &Ended, scene: &Scene<'_>) -> Verdict {
     if let Some(answered) = &signs.answered {
         return answer(ended, answered, scene);
     }
-    // Nothing was read to any end.
+    // No request is open or answered.
     let unread = signs.reset_sent.is_some();
     if signs.turned_away && !signs.has_read && ended.how == How::Closed {
         return dropped(
@@ -93,7 +93,7 @@ pub(in crate::machine) fn judge(ended: &Ended, scene: &Scene<'_>) -> Verdict {
 fn unfinished(ended: &Ended, request: &Unfinished, scene: &Scene<'_>) -> Verdict {
     let signs = &ended.signs;
     if request.responding {
-        // A server on a loop closes without another word where it meets the client's end.
+        // A server on an event loop closes without another word when it meets the client's FIN.
         let client_ended = request.is_cut && signs.client_ended_ns >= request.first_write_ns.max(1);
         let broken = signs.failed.is_some() || signs.reset_received.is_some() || client_ended;
         if broken {
@@ -145,13 +145,13 @@ fn unfinished(ended: &Ended, request: &Unfinished, scene: &Scene<'_>) -> Verdict
 /// The last request was answered to its end.
 fn answer(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
     let signs = &ended.signs;
-    // A FIN of the server's own is one byte that may be on its way, its farewell in TLS are some more.
+    // A FIN of the server's own is one byte that may be on its way. Its farewell in TLS is some more.
     let own_bytes = match (ended.is_encrypted, signs.reset_received) {
         (true, _) => FAREWELL_MAX_BYTES,
         (false, Some((at_ns, _))) => u32::from(at_ns > ended.at_ns),
         (false, None) => 0,
     };
-    // What could not be written to a client that had gone after its answer.
+    // The failed write was a farewell: the client had gone after its answer.
     let was_farewell = ended.is_encrypted && signs.client_ended_ns >= answered.end_ns;
     let never_came = signs.reset_received.is_some_and(|(_, bytes)| bytes > own_bytes)
         || signs.failed.is_some_and(|failed| failed.writing && !was_farewell);
@@ -224,8 +224,8 @@ fn more_came(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
     dropped(Cause::KeepAliveRace, evidence)
 }
 
-/// The same of a connection whose server does the TLS itself: what came may be the client's farewell (close_notify) or the rest of
-/// the answered request. It is neither where it is longer than the one, and came to a connection that was kept.
+/// The same of a connection whose server does the TLS itself. What came may be the client's farewell (close_notify) or the rest of the answered request. It
+/// is neither if it is longer than a farewell and came to a connection that was kept.
 fn more_came_encrypted(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
     let signs = &ended.signs;
     let closed_ns = if signs.shut_ns > 0 { signs.shut_ns.min(ended.at_ns) } else { ended.at_ns };
@@ -252,7 +252,7 @@ fn more_came_encrypted(ended: &Ended, answered: &Answered, scene: &Scene<'_>) ->
 fn client_left(ended: &Ended, first_write_ns: u64, scene: &Scene<'_>) -> Option<Verdict> {
     let signs = &ended.signs;
     let gone_ns = signs.client_gone_ns();
-    // Whatever the kernel did to the connection after the server's end is no deed of the client.
+    // What the kernel does to the connection after the server's end is not the client's doing.
     if gone_ns == 0 || gone_ns > ended.at_ns && first_write_ns == 0 {
         return None;
     }

@@ -9,7 +9,7 @@ use crate::machine::product::by_process::ByProcess;
 use crate::machine::product::dropped::Drops;
 use crate::machine::product::summary::Summary;
 
-/// What will be told.
+/// What will be reported.
 #[derive(Clone, Debug, Default)]
 pub struct Product {
     /// Finished requests.

@@ -35,7 +35,7 @@ impl Summary {
         self.requests.peak_in_flight = self.requests.peak_in_flight.max(self.in_flight);
     }
 
-    /// The next window begins: what is in flight goes on.
+    /// The next window begins: what is in flight stays.
     pub fn roll(&mut self) {
         let in_flight = self.in_flight;
         let requests = Requests { peak_in_flight: in_flight, ..Requests::default() };
@@ -58,7 +58,7 @@ impl Summary {
         self.requests.helper_wait_ns = self.requests.helper_wait_ns.saturating_add(wait_ns);
     }
 
-    /// Something happened so many times that should not.
+    /// Something that should not happen did, so many times.
     pub fn impossible(&mut self, name: &'static str, times: u64) {
         if times > 0 {
             let count = self.impossible.entry(name).or_default();

@@ -1,7 +1,7 @@
-//! Who asks a back end that nobody is known to use.
+//! Who asks a back end that no request is known to use.
 //!
-//! In: a call by which an event loop's thread opens, connects or writes to it; who may be running then. Out: whose it is (`Asker`), where just one
-//! can have made that call; otherwise all who may have.
+//! In: a call by which an event loop's thread opens, connects or writes to it; which requests may be running then. Out: whose call it is (`Asker`), where just
+//! one request can have made it; otherwise all that may have.
 
 use crate::event::{Call, Slice};
 use crate::loop_kind::Threads;
@@ -22,15 +22,15 @@ pub(in crate::machine) enum Asker {
     Known(RequestKey),
     /// This one, as nobody else is known who waits for nothing known.
     Likely(RequestKey),
-    /// The strand that the thread is about.
-    Strand,
+    /// The unattributed work that the thread serves.
+    Unattributed,
     /// One of these.
     OneOf(Vec<RequestKey>),
     /// No request.
     Nobody,
 }
 
-/// A call moved bytes: where a back end answers by it, that counts for the request that the thread serves. A loop's thread may be at any.
+/// A call moved bytes. If a back end answers by it, that counts for the request that the thread serves. A loop's thread may serve any request.
 pub(in crate::machine) fn count(state: &mut Hand<'_>, thread: &Thread, slice: &Slice) {
     let Some(port) = state.world.descriptors.answered(slice) else { return };
     let Some((number, id)) = thread.serving.filter(|_| !thread.is_loop()) else { return };
@@ -41,7 +41,7 @@ pub(in crate::machine) fn count(state: &mut Hand<'_>, thread: &Thread, slice: &S
     }
 }
 
-/// Who made this call on a back end that is of no known request, and of no strand.
+/// Who made this call on a back end that belongs to no known request and to no unattributed work.
 pub(in crate::machine) fn find(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let asker = by_order(state, thread, slice);
     let is_known = state.runtime.tasks.of(slice.tid).is_some();
@@ -55,12 +55,12 @@ pub(in crate::machine) fn find(state: View<'_>, thread: &Thread, slice: &Slice) 
     match &asker {
         Asker::Known(key) | Asker::Likely(key) => push_all(&mut found, core::iter::once(*key)),
         Asker::OneOf(keys) => push_all(&mut found, keys.iter().copied()),
-        Asker::Strand | Asker::Nobody => {}
+        Asker::Unattributed | Asker::Nobody => {}
     }
     if found.len() > 1 { Asker::OneOf(found) } else { asker }
 }
 
-/// The same, as far as the loop's order tells.
+/// The same, as far as the loop's order shows.
 fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let Some(event_loop) = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed) else {
         return Asker::Nobody;
@@ -74,31 +74,31 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let done = if is_new { handoff::next_done(state, tgid, event_loop.looks.recent_ns()) } else { None };
     let given = is_helped && handoff::has_given(state, tgid, slice.enter_ns, event_loop.looks.recent_ns());
     let go_on = |key: RequestKey| given || event_loop.may_resume(left_ns(state, key));
-    let fits = |key: &RequestKey| !event_loop.strands.is_waiting(*key);
+    let fits = |key: &RequestKey| !event_loop.unattributed.is_waiting(*key);
     let mut found = Vec::new();
     push_all(&mut found, candidates(state, event_loop, thread.serving, go_on).filter(fits));
     if is_helped {
-        // A thread's results come without a sign where the loop is busy, but not before it has looked, and not in the order in which
-        // the threads told of them.
-        let looked_ns = event_loop.looks.turn_start_ns();
+        // Where the loop is busy, a thread's results come without a sign. They never come before the loop has looked, and not in the order in which the threads
+        // reported them.
+        let looked_ns = event_loop.looks.iteration_start_ns();
         let is_back = |key: &RequestKey| handed_to(state, *key).is_some_and(|to| to.begin_ns <= looked_ns);
         let handed = event_loop.left.parked.iter().copied().filter(is_back);
         push_all(&mut found, handed.chain(done).filter(fits));
     }
     if let Some(key) = done.filter(|_| !is_helped && Rule::DoneFirst.holds()) {
-        // Its thread has just told; whoever else may run may have opened it as well.
+        // Its thread has just reported. Any other request that may run may have opened it as well.
         if found.iter().all(|other| *other == key) {
             return Asker::Known(key);
         }
         push_all(&mut found, core::iter::once(key).filter(fits));
     }
-    let runs_strand = event_loop.strands.current_runs();
-    if runs_strand && is_new && found.is_empty() {
-        return Asker::Strand;
+    let runs_unattributed = event_loop.unattributed.current_runs();
+    if runs_unattributed && is_new && found.is_empty() {
+        return Asker::Unattributed;
     }
     let are_told = !found.is_empty();
-    if runs_strand || found.is_empty() && is_new {
-        // gevent ends a round of turns after some milliseconds, and goes on with what was left some rounds later.
+    if runs_unattributed || found.is_empty() && is_new {
+        // gevent ends a round of callbacks after some milliseconds, and resumes what was left some rounds later.
         let parked = event_loop.left.parked.iter().copied().filter(|key| may_run(state, *key));
         push_all(&mut found, parked.filter(fits));
     }
@@ -132,7 +132,7 @@ fn push_all(list: &mut Vec<RequestKey>, keys: impl Iterator<Item = RequestKey>) 
     }
 }
 
-/// The thread of the pool that was woken for a request that waits for nothing else.
+/// The thread of the pool that was woken for a request, if the request waits for nothing else.
 pub(in crate::machine) fn handed_to(state: View<'_>, key: RequestKey) -> Option<HandedTo> {
     let active = state.wire.connections.active(key)?;
     active.handed_to.filter(|_| active.wants == Wants::Unknown)

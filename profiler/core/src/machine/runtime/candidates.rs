@@ -1,4 +1,4 @@
-//! Requests that a loop may go on with, without a sign of their own.
+//! Requests that a loop may resume without a sign of their own.
 //!
 //! In: what a loop has left, and what that waits for. Out: who may be running.
 
@@ -9,12 +9,12 @@ use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{RequestKey, Wants};
 use crate::phase::Phases;
 
-/// Whether a thread that serves clients runs a loop, as far as can be told before it has looked: nothing else does in a process on gevent.
+/// Whether a thread that serves clients runs a loop, as far as that is known before it has looked. In a process on gevent, every such thread does.
 pub(in crate::machine) fn runs_loop(state: View<'_>, thread: &Thread) -> bool {
     thread.is_loop() || state.world.processes.loop_kind(thread.tgid).is_alone()
 }
 
-/// The thread left a request that is not finished: it may go on with it later in the same round of turns.
+/// The thread left a request that is not finished. It may resume it in this iteration or the next.
 pub(in crate::machine) fn left(state: View<'_>, thread: &mut Thread, key: RequestKey, phases: &Phases) {
     let active = state
         .wire
@@ -36,8 +36,7 @@ pub(in crate::machine) fn left(state: View<'_>, thread: &mut Thread, key: Reques
     }
 }
 
-/// Whether a request that the loop was about may have gone on: it said of nothing that it waits for it, and nobody knows of it before its head
-/// is whole.
+/// Whether a request that the loop served may have resumed. It may if nothing shows that it waits. Before its head is complete, no code knows of it.
 pub(in crate::machine) fn may_run(state: View<'_>, key: RequestKey) -> bool {
     let Some(connection) = state.wire.connections.get(key.0) else { return false };
     let is_in_head = connection.requests.len() == 1 && connection.inbound.in_head();
@@ -47,15 +46,15 @@ pub(in crate::machine) fn may_run(state: View<'_>, key: RequestKey) -> bool {
     })
 }
 
-/// Who may be running without a sign of its own: the one touched last; those that the loop left in this round of turns;
-/// those of the parked that `go_on`. One may be named twice.
+/// Requests that may be running without a sign of their own. These are the one touched last, those that the loop left in the iteration before, and the parked
+/// ones that `go_on`. One may be named twice.
 pub(in crate::machine) fn candidates<'a>(
     state: View<'a>,
     event_loop: &'a EventLoop,
     current: Option<RequestKey>,
     go_on: impl Fn(RequestKey) -> bool + 'a,
 ) -> impl Iterator<Item = RequestKey> + 'a {
-    // What a turn made ready goes on in the next one, whoever goes on before it.
+    // What an iteration made ready resumes in the next one, whoever resumes before it.
     let may_go_on = current.is_none() || event_loop.is_fresh() || event_loop.passes_on();
     let left = event_loop.left.before.iter().filter(move |_| may_go_on);
     let parked = event_loop.left.parked.iter().filter(move |key| go_on(**key));
@@ -63,7 +62,7 @@ pub(in crate::machine) fn candidates<'a>(
     current.into_iter().chain(others).filter(move |key| may_run(state, *key))
 }
 
-/// Whether another request than this one may have run since anything was touched: where a turn has no order, any that may go on can have.
+/// Whether a request other than this one may have run since anything was touched. Where an iteration has no order, any request that may resume can have run.
 pub(in crate::machine) fn others_may_run(state: View<'_>, thread: &Thread, key: Option<RequestKey>) -> bool {
     let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed);
     event_loop.filter(|event_loop| event_loop.resumes_at_once()).is_some_and(|event_loop| {

@@ -1,7 +1,7 @@
-//! One event loop: its waits, its turns between them, and what a request that was parked there waited for.
+//! One event loop: its waits, the iterations between them, and what a request that was parked there waited for.
 //!
-//! In: the waits of a thread that waits for a listener; what its requests took of each turn; arrivals. Out: the phases of
-//! a parked request ([`EventLoop::explain`]), the lag of what was ready, and who kept the loop busy.
+//! In: the waits of a thread that waits for a listener; what its requests took of each iteration; arrivals. Out: the phases of a parked request
+//! ([`EventLoop::explain`]), the lag of what was ready, and who kept the loop busy.
 
 mod held;
 mod left;
@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 
 use crate::event::Slice;
 use crate::loop_kind::{LoopKind, Shown};
-use crate::machine::runtime::strands::Strands;
 use crate::machine::runtime::tasks::Tasks;
+use crate::machine::runtime::unattributed::Unattributed;
 use crate::machine::wire::request::{Active, LastChunks, RequestKey, Wants};
 use crate::model::event_loop::EventLoop as Report;
 use crate::phase::{Phase, Phases};
@@ -25,44 +25,44 @@ pub(in crate::machine) use left::{Left, MAX_LEFT, MAX_PARKED};
 pub use looks::Looks;
 use resume::{Clues, Resumed};
 
-/// Turns from what makes a request go on to its going on: the loop passes it from one callback to the next.
-const RESUMING_TURNS: usize = 1;
+/// Iterations from the cause of a resume to the resume itself: the loop passes the request from one callback to the next.
+const RESUMING_ITERATIONS: usize = 1;
 
 /// The loop of one thread.
 #[derive(Clone, Debug, Default)]
 pub struct EventLoop {
-    /// It serves several connections at once: it reads requests, and clients are among what it waits for, or it has
-    /// left one request unfinished for another.
+    /// It serves several connections at once. Either it reads requests and clients are among what it waits for, or it has left one request unfinished for
+    /// another.
     pub confirmed: bool,
     /// Whose it may be, by what its process has loaded.
     pub(in crate::machine) loaded: &'static LoopKind,
-    /// Whose it is, as far as its calls have shown: what it does that others do not.
+    /// Which kind it is, as far as its calls have shown: by what it does that other kinds do not.
     pub(in crate::machine) kind: &'static LoopKind,
     /// What its calls have shown of that.
     shown: Shown,
-    /// Nothing but that tells that it is one.
+    /// Only that shows that it is a loop.
     pub is_hub: bool,
     /// There was no room for the pool of its process.
     pub lacks_pool: bool,
     /// How it writes last chunks.
     pub last_chunks: LastChunks,
-    /// Up to here the present turn is known to be somebody's: the end of the last call on a connection, on a back end or
-    /// on a listener; before the first of them the start of the turn.
+    /// Up to here the present iteration is attributed. This is the end of the last call on a connection, a back end or a listener. Before the first such call,
+    /// it is the start of the iteration.
     pub touched_ns: u64,
-    /// Up to here nobody's descriptor was touched in the present turn, but connections without a request were taken on its list: the end of the
-    /// last such call.
+    /// Up to here the present iteration touched no request's descriptor, but took connections without a request on its list. This is the end of the last such
+    /// call.
     pub own_until_ns: u64,
     /// Requests that it has left unfinished.
     pub(in crate::machine) left: Left,
     /// Work for one of several requests.
-    pub strands: Strands,
+    pub unattributed: Unattributed,
     /// Which Python task works for which request.
     pub tasks: Tasks,
-    /// Back ends of which only order told whose they are.
+    /// Back ends whose owner only order showed.
     likely: VecDeque<i32>,
     /// When it looked for what is ready.
     pub looks: Looks,
-    /// What may have let a request go on.
+    /// What may have resumed a request.
     clues: Clues,
     held: Held,
 }
@@ -72,23 +72,24 @@ impl EventLoop {
     pub fn wait(&mut self, slice: &Slice, exit_ns: u64, window_start_ns: u64) {
         let last = self.looks.last;
         if last.exit_ns > 0 {
-            self.end_turn(slice.enter_ns, slice.sequence.wrapping_sub(last.sequence), window_start_ns);
+            self.end_iteration(slice.enter_ns, slice.sequence.wrapping_sub(last.sequence), window_start_ns);
         }
         let slept = self.looks.look(slice, exit_ns);
-        self.left.next_turn(slept);
-        self.clues.next_turn(slice, &self.looks);
+        self.left.next_iteration(slept);
+        self.clues.next_iteration(slice, &self.looks);
         self.touched_ns = exit_ns;
         self.held.waited(slice.enter_ns, exit_ns, window_start_ns);
     }
 
-    fn end_turn(&mut self, end_ns: u64, calls: u32, window_start_ns: u64) {
-        let holder = self.held.end_turn(self.looks.last.exit_ns, end_ns, window_start_ns);
-        self.looks.end_turn(end_ns, calls, holder);
+    fn end_iteration(&mut self, end_ns: u64, calls: u32, window_start_ns: u64) {
+        let holder = self.held.end_iteration(self.looks.last.exit_ns, end_ns, window_start_ns);
+        self.looks.end_iteration(end_ns, calls, holder);
     }
 
-    /// When a thread told the loop that with which a request goes on now, `until_ns` at the latest: as a rule not before the first of these moments, and
-    /// surely not after the second. Where the loop goes on one turn after what a thread told (asyncio, trio), it was in the turn before,
-    /// which ended with the loop's last look. The loop takes what is ready once it has the interpreter lock again, and so maybe later than its look before that ended.
+    /// When a thread reported to the loop what a request resumes with now, `until_ns` at the latest. As a rule that was not before the first of these moments,
+    /// and surely not after the second. On asyncio and trio, the loop resumes a request one iteration after a thread's report. There the report came in the
+    /// iteration before, which ended with the loop's last look. The loop takes what is ready once it has the interpreter lock again. That may be later than the
+    /// end of its look before.
     #[must_use]
     pub fn told_between(&self, until_ns: u64) -> (u64, u64) {
         let (from_ns, surely_ns) = if self.passes_on() {
@@ -99,52 +100,52 @@ impl EventLoop {
         (from_ns.min(until_ns), surely_ns.min(until_ns))
     }
 
-    /// The loop reads what another thread (or a callback of its own) wrote to wake it.
+    /// The loop reads what another thread, or a callback of its own, wrote to wake it.
     pub const fn woken(&mut self) {
         self.clues.order.looks_after();
         self.clues.woken_ns = Some(self.looks.last.woken_ns);
     }
 
-    /// Nothing was touched in the present turn.
+    /// Nothing was touched in the present iteration.
     #[must_use]
     pub const fn is_fresh(&self) -> bool {
         self.touched_ns == self.looks.last.exit_ns
     }
 
-    /// A request had this of the present turn. `name` gives its method and path.
+    /// A request had this part of the present iteration. `name` gives its method and path.
     pub fn share<'a>(&mut self, request: u64, phases: &Phases, name: impl FnOnce() -> (&'a str, &'a str)) {
         self.held.share(request, phases, name);
     }
 
-    /// A request's first bytes came at `arrival_ns` and are read by a call that was entered at `read_ns`.
+    /// A request's first bytes came at `arrival_ns`. The call that reads them was entered at `read_ns`.
     pub fn arrived(&mut self, arrival_ns: u64, read_ns: u64, window_start_ns: u64) {
         if arrival_ns >= window_start_ns {
             self.held.arrived(arrival_ns, read_ns, &self.looks);
         }
     }
 
-    /// Since when nothing was touched in the present turn, but by the loop's own calls before.
+    /// Since when nothing was touched in the present iteration, apart from the loop's own calls before.
     #[must_use]
     pub fn untouched_since_ns(&self) -> Option<u64> {
         (self.is_fresh() || self.touched_ns == self.own_until_ns).then_some(self.touched_ns)
     }
 
-    /// The turn before the present one, where the request surely ran in it unseen, as far as it is known: begin and end. A loop that goes on with
-    /// everything one turn after its cause goes on there with what it read in the turn before, and does not sleep in between.
+    /// The iteration before the present one, if the request surely ran in it unseen: begin and end. Some loops resume everything one iteration after its cause.
+    /// Such a loop resumes there what it read in the iteration before that, and does not sleep in between.
     #[must_use]
-    pub(in crate::machine) fn unseen_turn(&self, active: &Active) -> Option<(u64, u64)> {
+    pub(in crate::machine) fn unseen_iteration(&self, active: &Active) -> Option<(u64, u64)> {
         let read_ns = active.request.times.service_start_ns.filter(|read_ns| *read_ns > active.ran_ns)?;
-        let is_its = Rule::UnseenTurn.holds()
+        let is_its = Rule::UnseenIteration.holds()
             && self.passes_on()
             && !active.response.has_begun
-            && self.looks.was_two_turns_ago(read_ns)
+            && self.looks.was_two_iterations_ago(read_ns)
             && self.looks.slept_until_ns <= read_ns;
         is_its.then_some((self.looks.before_ns, self.looks.last.enter_ns))
     }
 
-    /// What a request waited for that the loop left at `from_ns` and turned to again at `until_ns`: the ends of its
-    /// stretches with their phases, in order. `arrival_ns`: when that came which it goes on with (its client's bytes, its
-    /// back end's answer or connection), where that is known. `asked`: it may have asked a back end meanwhile.
+    /// What a request waited for between `from_ns`, when the loop left it, and `until_ns`, when the loop turned to it again. Returns the ends of its stretches
+    /// with their phases, in order. `arrival_ns`: when the cause of its resume came, where that is known: its client's bytes, its back end's answer or its back
+    /// end's connection. `asked`: it may have asked a back end meanwhile.
     #[must_use]
     pub fn explain(
         &self,
@@ -180,7 +181,7 @@ impl EventLoop {
             return [(from_ns, waited), (ready_ns, waited), (until_ns, Phase::LoopWait)];
         }
         if self.looks.last.exit_ns <= from_ns {
-            // The loop has not looked since: it went on without having waited.
+            // The loop has not looked since: it resumed the request without having waited.
             return ready_only;
         }
         let (surely_ns, ready_ns) = self.looks.found_ready_ns();
@@ -189,42 +190,42 @@ impl EventLoop {
         [(surely_ns, waited), (ready_ns, Phase::Unexplained), (until_ns, Phase::LoopWait)]
     }
 
-    /// A request, read at `read_ns`, or what may be one, does something at `at_ns`; `writes`: it answers its client or asks
-    /// somebody.
+    /// A request, read at `read_ns`, or what may be one, does something at `at_ns`. `writes`: it answers its client or asks a back end.
     pub fn runs(&mut self, read_ns: Option<u64>, at_ns: u64, writes: bool) {
         self.clues.ran_ns = at_ns;
         if let Some(read_ns) = read_ns.filter(|_| writes) {
-            let turn_start_ns = self.looks.turn_start_ns();
-            self.shown.is_prompt |= read_ns >= turn_start_ns;
-            self.shown.has_deferred |= read_ns < turn_start_ns && read_ns >= self.looks.turns_ago_ns(0);
+            let iteration_start_ns = self.looks.iteration_start_ns();
+            self.shown.is_prompt |= read_ns >= iteration_start_ns;
+            self.shown.has_deferred |=
+                read_ns < iteration_start_ns && read_ns >= self.looks.iterations_ago_ns(0);
             self.kind = self.loaded.shown(self.shown);
         }
     }
 
-    /// The loop looks, in a process that may run loops of this kind. `is_one_shot`: it waits for its listener by a registration that is good for one event.
+    /// The loop looks, in a process that may run loops of this kind. `is_one_shot`: its registration for its listener is good for one event only.
     pub(in crate::machine) fn may_be_of(&mut self, loaded: &'static LoopKind, is_one_shot: bool) {
         self.loaded = loaded;
         self.shown.is_one_shot |= is_one_shot;
         self.kind = loaded.shown(self.shown);
     }
 
-    /// Whether a request that is parked may have gone on just now for a reason that shows: a timer, or a wake-up.
+    /// Whether a parked request may have resumed just now for a visible reason: a timer, or a wake-up.
     #[must_use]
     pub fn resumes_parked(&self) -> bool {
-        let recent_ns = self.looks.turns_ago_ns(RESUMING_TURNS);
+        let recent_ns = self.looks.iterations_ago_ns(RESUMING_ITERATIONS);
         let at_ns = self.clues.timer_ns.max(self.clues.woken_ns).max(self.nearly_due_ns());
         at_ns.is_some_and(|at_ns| at_ns >= recent_ns)
     }
 
-    /// A strand was found to be this request's.
-    pub fn found_strand(&mut self, key: RequestKey, by_order: bool, at_ns: u64) {
+    /// Unattributed work was found to be this request's.
+    pub fn found_unattributed(&mut self, key: RequestKey, by_order: bool, at_ns: u64) {
         let report = &mut self.held.report;
         report.paired_by_order = report.paired_by_order.saturating_add(u64::from(by_order));
         self.left.comes_back(key);
         self.left.turns_to(key, at_ns);
     }
 
-    /// A back end was attributed to a request that is no more than likely its own.
+    /// A back end was attributed to a request that only likely owns it.
     pub fn paired_as_likely(&mut self, fd: i32) {
         self.held.report.paired_by_order = self.held.report.paired_by_order.saturating_add(1);
         if self.likely.len() >= MAX_LEFT {
@@ -245,7 +246,7 @@ impl EventLoop {
             self.held.report.paired_by_order.saturating_add(u64::from(by_order));
     }
 
-    /// Whether it is not order alone that told whose back end this is.
+    /// Whether more than order shows whose back end this is.
     #[must_use]
     pub fn is_sure(&self, fd: i32) -> bool {
         !self.likely.contains(&fd)
@@ -255,23 +256,23 @@ impl EventLoop {
     pub fn roll(&mut self) {
         self.held.roll();
         self.lacks_pool = false;
-        self.strands.take_unknown(false);
+        self.unattributed.take_unknown(false);
         self.looks.forget_holders();
     }
 
-    /// The loop of thread `tid` at the end of the window; `None`: it was none.
+    /// The loop of thread `tid` at the end of the window. `None`: the thread ran no loop.
     #[must_use]
     pub fn finish(mut self, tgid: u32, tid: u32, end_ns: u64, window_start_ns: u64) -> Option<Report> {
         if !self.confirmed {
             return None;
         }
-        let start_ns = self.looks.turn_start_ns();
+        let start_ns = self.looks.iteration_start_ns();
         if end_ns > start_ns && start_ns > 0 {
-            self.end_turn(end_ns, 0, window_start_ns);
+            self.end_iteration(end_ns, 0, window_start_ns);
         }
         let mut report = self.held.finish();
         (report.tgid, report.tid) = (tgid, tid);
-        report.back_ends_unknown = self.strands.take_unknown(true);
+        report.back_ends_unknown = self.unattributed.take_unknown(true);
         Some(report)
     }
 }

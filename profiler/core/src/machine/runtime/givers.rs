@@ -1,13 +1,13 @@
-//! Whether the Python task that gives a thread a job is the one that goes on with its result.
+//! Whether the Python task that gives a thread a job is the one that resumes with its result.
 //!
-//! In: tasks whose jobs have a result, tasks in which requests go on. Out: whether tasks tell whose a job is: they do where the task waits for the thread
-//! and answers (Starlette, asgiref); not where other tasks send what threads give (a2wsgi).
+//! In: tasks whose jobs have a result, tasks in which requests resume. Out: whether tasks show whose a job is. They do where the task waits for the thread and
+//! answers (Starlette, asgiref). They do not where other tasks send what threads give (a2wsgi).
 
 use std::collections::VecDeque;
 
 /// Results remembered.
 const MAX_RESULTS: usize = 256;
-/// Before so many results were gone on with nothing is told.
+/// Nothing is concluded before so many results were used.
 const MIN_FOUND: u64 = 3;
 
 /// What became of results.
@@ -15,13 +15,13 @@ const MIN_FOUND: u64 = 3;
 pub struct Givers {
     /// The task that gave the job, and when its last result was there.
     results: VecDeque<(u64, u64)>,
-    /// Results with which the task that gave the job went on; and with which it was not seen to.
+    /// Results with which the task that gave the job resumed; and those with which it was not seen to.
     found: u64,
     missed: u64,
 }
 
 impl Givers {
-    /// A thread has a result at this moment, of a job that this task gave it.
+    /// A thread has a result at this moment, for a job that this task gave it.
     pub(super) fn has_result(&mut self, task: Option<u64>, at_ns: u64) {
         let Some(task) = task else { return };
         if let Some((_, last_ns)) = self.results.iter_mut().find(|(known, _)| *known == task) {
@@ -35,7 +35,7 @@ impl Givers {
         self.results.push_back((task, at_ns));
     }
 
-    /// A request goes on in this task. What was there before `recent_ns` has been gone on with.
+    /// A request resumes in this task. Results from before `recent_ns` have been used.
     pub(super) fn resumed(&mut self, task: Option<u64>, recent_ns: u64) {
         let before = self.results.len();
         self.results.retain(|(_, at_ns)| *at_ns >= recent_ns);
@@ -46,7 +46,7 @@ impl Givers {
         }
     }
 
-    /// Whether they go on themselves, as a rule.
+    /// Whether tasks resume with their own results, as a rule.
     pub(super) const fn resume_themselves(&self) -> bool {
         self.found >= MIN_FOUND && self.found > self.missed
     }

@@ -1,6 +1,6 @@
 //! How a thread of a loop's pool was given its job.
 //!
-//! In: wake-ups of the loop, timers, tasks. Out: what the request waited for that handed the job over, until a thread began with it.
+//! In: wake-ups of the loop, timers, tasks. Out: what the initiator, the request that handed the job over, waited for until a thread began with it.
 
 use crate::phase::Phase;
 
@@ -12,20 +12,20 @@ pub(super) const MAX_JOBS: usize = 256;
 pub struct Handed {
     /// The loop woke it then; 0: another did.
     pub woken_ns: u64,
-    /// A timer came due in the turn in which it was woken.
+    /// A timer came due in the iteration in which it was woken.
     pub due_ns: Option<u64>,
     /// The Python task that woke it.
     pub task: Option<u64>,
 }
 
 impl Handed {
-    /// Whether this task handed it over, which was another one's address until the given moment.
+    /// Whether this task handed it over. Until the given moment the task's address was another task's.
     pub(in crate::machine) fn is_by(&self, (task, until_ns): (u64, u64)) -> bool {
         self.task == Some(task) && self.woken_ns > until_ns
     }
 
-    /// What a request waited for that handed a job over, until a thread began with it: ends of stretches with their phases.
-    /// `unknown`: where nothing tells what it waited for until the thread was woken.
+    /// What the initiator waited for until a thread began with the job: ends of stretches with their phases. `unknown`: the phase where nothing shows what it
+    /// waited for until the thread was woken.
     pub(in crate::machine) fn before(
         &self,
         begin_ns: u64,

@@ -1,13 +1,12 @@
-//! Requests that an event loop hands over to a thread of a pool that never touches their connection: a2wsgi, Twisted's
-//! WSGI resource, an ASGI framework's plain functions.
+//! Requests that an event loop offloads to a thread of a pool that never touches their connection. Examples are a2wsgi, Twisted's WSGI resource, and an ASGI
+//! framework's plain functions.
 //!
-//! In: what threads of a process with a loop do between their waits, and their writes to the loop's wake-up descriptor
-//! (*notes*); the loop's going on with a request. Out: the thread's time as part of the request it worked for.
+//! In: what threads of a process with a loop do between their waits; their writes to the loop's wake-up descriptor (*notes*); the loop's resuming of a request.
+//! Out: the thread's time as part of its initiator, the request it worked for.
 //!
-//! A thread that wrote a note has done something for a request. When the loop, having read the note, goes on with a request
-//! of which nothing else says what it waited for, that was it. A thread is woken by the loop for the request that the loop
-//! touched last; where that does not decide between several, the order of the notes does, and is counted. A thread that the
-//! loop made for a request (`own_thread`) works for that one until it is over.
+//! A thread that wrote a note has done something for a request. The loop, having read the note, resumes a request for which nothing else shows what it waited
+//! for. Then that request is the initiator. The loop wakes a thread for the request that it touched last. Where that does not decide between several, the order
+//! of the notes does, and is counted. A thread that the loop made for a request (`own_thread`) works for that one until it is over.
 
 mod by_task;
 mod collect;
@@ -39,8 +38,8 @@ const MAX_GIVEN: usize = 64;
 const LONGEST_JOB_NS: u64 = 1_000_000_000;
 
 impl Handed {
-    /// What a request waited for until a thread began with its job at `begin_ns`: for the thread since that was woken, before that for what
-    /// is not known, unless this is its first. Where tasks tell whose jobs are (`do_tell`), an earlier one may not have been found.
+    /// What the initiator waited for until a thread began with its job at `begin_ns`. Since the thread was woken, it waited for the thread. Before that, what
+    /// it waited for is not known, unless this is its first job. Where tasks show whose jobs are (`do_tell`), an earlier job may not have been found.
     fn pass_before(&self, active: &mut Active, begin_ns: u64, do_tell: bool) {
         let may_be_later = active.pooled || do_tell && self.task.is_some();
         let unknown = if may_be_later { Phase::Unexplained } else { Phase::PoolWait };
@@ -51,15 +50,14 @@ impl Handed {
     }
 }
 
-/// Whether any request may have handed a job over that is not gone on with, as far as is known. A thread that takes one job after the other
-/// is not woken for each.
+/// Whether any request may have offloaded a job and not resumed since, as far as is known. A thread that takes one job after the other is not woken for each.
 pub(in crate::machine) fn has_given(state: View<'_>, tgid: Tid, now_ns: u64, recent_ns: u64) -> bool {
     let Some(pool) = state.runtime.pools.get(tgid) else { return false };
     let is_recent = |handed: &Handed| handed.woken_ns.saturating_add(LONGEST_JOB_NS) > now_ns;
     pool.given.back().is_some_and(is_recent) || pool.jobs.iter().any(|job| job.is_free(recent_ns))
 }
 
-/// One of those goes on: how its job was handed over, as far as that is the same for all of them.
+/// One of those requests resumes. Returns how its job was handed over, as far as that is the same for all of them.
 pub(in crate::machine) fn take_given(
     state: &mut Hand<'_>,
     tgid: Tid,
@@ -81,14 +79,14 @@ pub(in crate::machine) fn is_worked_for(state: View<'_>, tgid: Tid, key: Request
     state.runtime.pools.get(tgid).is_some_and(|pool| pool.working.iter().any(|(_, known)| *known == key))
 }
 
-/// Whether a thread of a process works for one of several requests, and which is not known yet. gevent's threads only resolve
-/// names, which says nothing of what its requests do meanwhile.
+/// Whether a thread of a process works for one of several requests, and it is not known yet for which. gevent's threads only resolve names, which says nothing
+/// of what its requests do meanwhile.
 pub(in crate::machine) fn has_open_threads(state: View<'_>, tgid: Tid) -> bool {
     state.world.processes.loop_kind(tgid).threads != Threads::Help
         && state.runtime.pools.get(tgid).is_some_and(|pool| !pool.open.is_empty() || pool.own.has_open())
 }
 
-/// Whether a wait that a thread's own calls do not show to be one for work ended by the loop's hand.
+/// Whether the loop ended a wait that the thread's own calls do not show to be a wait for work.
 pub(in crate::machine) fn is_woken_by_loop(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     matches!(slice.call, Call::FutexWait { .. })
         && slice.woken.by_tid != 0
@@ -98,7 +96,7 @@ pub(in crate::machine) fn is_woken_by_loop(state: View<'_>, thread: &Thread, sli
         })
 }
 
-/// A thread that is no loop's waited in what may be a queue of jobs.
+/// A thread that runs no loop waited in what may be a queue of jobs.
 pub(in crate::machine) fn waited(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let Call::FutexWait { address, .. } = slice.call else { return };
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid) else { return };
@@ -109,7 +107,7 @@ pub(in crate::machine) fn waited(state: &mut Hand<'_>, thread: &mut Thread, slic
     if slice.tid == pool.loop_tid || slice.woken.by_tid != pool.loop_tid {
         return;
     }
-    // At the same time at the same address: the same lock, not one that took the place of another.
+    // Two threads wait at the same address at the same time. So it is the same lock, not one that took the place of another.
     let other = pool
         .addresses
         .iter()
@@ -135,8 +133,8 @@ pub(in crate::machine) fn is_at_queue(state: View<'_>, thread: &Thread, slice: &
     thread.slot.is_none() && queue == Some(address)
 }
 
-/// Whether a wait of a pool's thread that could be one for work is one within its work: it is not at the queue of jobs, or,
-/// where that is not known, neither the loop nor another thread of the pool ended it.
+/// Whether a wait of a pool's thread that could be one for work lies within its work. It does if it is not at the queue of jobs. Where that is not known, it
+/// does if neither the loop nor another thread of the pool ended it.
 pub(in crate::machine) fn is_within_job(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     let Some(pool) = state.runtime.pools.get(slice.tgid) else { return false };
     let gives_work = |tid: Tid| {
@@ -152,7 +150,7 @@ pub(in crate::machine) fn is_within_job(state: View<'_>, thread: &Thread, slice:
     thread.pooled.is_pooled && thread.slot.is_none() && is_within
 }
 
-/// The request for which the oldest job was done that the loop has not gone on with, where its thread was woken for it.
+/// The initiator of the oldest finished job that the loop has not handled, where its thread was woken for it.
 pub(in crate::machine) fn next_done(state: View<'_>, tgid: Tid, recent_ns: u64) -> Option<RequestKey> {
     let pool = state.runtime.pools.get(tgid)?;
     let job = pool.jobs.iter().find(|job| job.key.is_none() && job.noted_ns >= recent_ns)?;
@@ -175,15 +173,15 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid) else { return };
     pool.working.retain(|(tid, _)| *tid != slice.tid);
     let (loop_tid, has_queue) = (pool.loop_tid, thread.pooled.at_queue);
-    // Its sleep ended with the wake-up; what is left of the call is the queue for a CPU and the way out.
+    // Its sleep ended with the wake-up. The rest of the call is the queue for a CPU and the way out.
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
     let queued_ns = exit_ns.saturating_sub(awake_ns);
-    // Its CPU may have heard of that later, and how much of the call's CPU time was before the sleep is not known.
+    // Its CPU may have noticed the wake-up later. How much of the call's CPU time came before the sleep is not known.
     let woken_ns = if slice.woken.at_ns > 0 { slice.woken.at_ns } else { queued_ns };
     thread.pooled.handed = Handed::default();
     let found = if slice.woken.by_tid == loop_tid {
         let event_loop = state.runtime.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_ref());
-        let due_ns = event_loop.and_then(|event_loop| event_loop.timer_of_turn(woken_ns));
+        let due_ns = event_loop.and_then(|event_loop| event_loop.timer_of_iteration(woken_ns));
         let task = state.runtime.tasks.that_woke(loop_tid, woken_ns, slice.woken.at_ns > 0);
         thread.pooled.handed = Handed { woken_ns, due_ns, task };
         if let Some(key) = by_task::key(state.view(), slice.tgid, loop_tid, task) {
@@ -218,7 +216,7 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     }
     thread.pooled.woken_for = found.map(|(key, _)| key);
     thread.pooled.woken_by_order = by_order;
-    // A pool that waits with a limit may tell the loop nothing when it is done: whom it works for stays unknown.
+    // A thread of a pool that waits with a timeout may report nothing to the loop when it is done. Then its initiator stays unknown.
     let key =
         thread.pooled.woken_for.filter(|_| !matches!(slice.call, Call::FutexWait { has_timeout: true, .. }));
     let active = key.and_then(|(number, _)| state.wire.connections.get_mut(number)?.requests.front_mut());
@@ -229,9 +227,8 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     }
 }
 
-/// For whom the loop woke a thread, and whether only their order tells which of several: for the request that it
-/// had touched last in that turn; where it had touched none, or jobs stand in one queue, for the first of those that it had left
-/// and that no thread has taken.
+/// For which request the loop woke a thread, and whether only order decides between several. It is the request that the loop had touched last in that
+/// iteration. If it had touched none, or jobs stand in one queue, it is the first that it had left and that no thread has taken.
 fn woken_for(
     state: View<'_>,
     tgid: Tid,
@@ -244,13 +241,13 @@ fn woken_for(
     }
     let event_loop = state.runtime.threads.get(loop_tid)?.event_loop.as_ref()?;
     let touched = event_loop.left.touched_at(woken_ns);
-    // On uvloop all that is ready is read first, and only then who was read for goes on.
+    // On uvloop all that is ready is read first. Only then do the requests resume for which it was read.
     if let Some((touched_ns, key)) = touched
         && !has_queue
         && Rule::WokenForTouched.holds()
         && event_loop.kind.threads == Threads::Work
         && event_loop.resumes_one_alone()
-        && touched_ns >= event_loop.looks.turn_start_at(woken_ns)
+        && touched_ns >= event_loop.looks.iteration_start_at(woken_ns)
     {
         return Some((key, false));
     }
@@ -264,7 +261,7 @@ fn woken_for(
         };
         front.is_some_and(untaken) && !is_worked_for(state, tgid, *key)
     };
-    // Who runs is not parked yet.
+    // A request that runs is not parked yet.
     let runs_unparked = event_loop.kind.threads != Threads::Work;
     let running = touched.filter(|key| runs_unparked && is_free(key));
     let mut free = event_loop.left.parked.iter().copied().filter(is_free).chain(running);
@@ -273,14 +270,14 @@ fn woken_for(
     if !Rule::WokenForFirst.holds() {
         return None;
     }
-    // Any greenlet may have given it a job, in any order; so may any task of uvloop's that goes on.
+    // Any greenlet may have given it a job, in any order. So may any of uvloop's tasks that resumes.
     if by_order && runs_unparked {
         return None;
     }
     first.or(touched.filter(is_free)).map(|key| (key, by_order))
 }
 
-/// The thread that was woken for a request and still is about it: it has written no note since. `task`: the Python task in which the request goes on.
+/// The thread that was woken for a request and still works for it: it has written no note since. `task`: the Python task in which the request resumes.
 pub(in crate::machine) fn at_work(
     state: View<'_>,
     tgid: Tid,
@@ -300,7 +297,7 @@ pub(in crate::machine) fn at_work(
     (thread.pooled.woken_for == Some(key)).then_some(handed_to)
 }
 
-/// A thread writes to a descriptor by which the loop is woken: what it did so far was for a request.
+/// A thread writes to a descriptor by which the loop is woken. What it did so far was for a request.
 pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let Call::Write { fd } = slice.call else { return };
     if slice.result <= 0 || state.world.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
@@ -323,10 +320,10 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
     let begin_ns = thread.pending.start_ns().unwrap_or_else(|| slice.gap_start_ns());
     let woken_for = thread.pooled.woken_for.take();
     let key = thread.pooled.works_for.filter(is_live);
-    // Woken for a request that is over, or since not woken for another: what it still had to tidy up.
+    // It was woken for a request that is over, or has not been woken for another since. So it still had something to tidy up.
     let tidies_up = match (&thread.pooled.works_for, &woken_for) {
-        // At the queue of jobs it took a job, whatever the loop had touched when it woke it; so it did where that was only the first
-        // in order of several.
+        // At the queue of jobs it took a job, whatever the loop had touched when it woke it. The same holds where that request was only the first in order of
+        // several.
         (None, Some(key)) if (thread.pooled.at_queue || thread.pooled.woken_by_order) && !is_live(key) => {
             false
         }
@@ -334,7 +331,7 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
         (Some(_), None) => thread.pooled.at_queue,
         (None, None) => false,
     };
-    // A job that it took without having to wait for one: who tidies up asks nobody.
+    // A job that it took without having to wait for one. A thread that tidies up asks no back end.
     let is_next =
         thread.pending.has_worked_and_waited() && thread.pooled.works_for.is_some() && woken_for.is_none();
     if key.is_none() && is_next {

@@ -1,11 +1,10 @@
-//! The threads that a thread has started in the job that it is at, and its waits for them.
+//! The threads that a thread has started in its present job, and its waits for them.
 //!
-//! In: threads as they are made, waits with who ended them. Out: the sum of these waits, once the job is over. Threads that were there before
-//! belong to a pool.
+//! In: threads as they are made, waits with who ended them. Out: the sum of these waits, once the job is over. Threads that were there before belong to a pool.
 
 use crate::event::Tid;
 
-/// Helpers of one job that are remembered. Whoever starts more is taken to wait for locks.
+/// Helpers of one job that are remembered. A thread that starts more is taken to wait for locks.
 const MAX_HELPERS: usize = 64;
 
 /// The helpers of one thread.
@@ -30,7 +29,7 @@ impl Helpers {
         }
     }
 
-    /// Its job is over. Returns for how long it waited for its helpers, in nanoseconds.
+    /// Its job is over. Returns how long it waited for its helpers, in nanoseconds.
     pub fn end(&mut self) -> u64 {
         self.tids.clear();
         std::mem::take(&mut self.waited_ns)

@@ -1,12 +1,13 @@
-//! Time of requests that a thread spent for them and of which its account is told later.
+//! Time that a thread spent for a request and whose account comes later.
 //!
-//! In: a stretch in which a thread of a loop's pool worked for a request, while the slice that has this time is not over; that slice's pieces, once it is.
-//! Out: what the thread surely did in the stretch.
+//! In: a stretch in which a thread of a loop's pool worked for a request, while the slice that has this time is not over; that slice's pieces, once it is. Out:
+//! what the thread surely did in the stretch.
 //!
-//! A thread hands its result to the loop, gives the interpreter lock up, and only then makes the call by which it wakes the loop: where the loop waits for
-//! that lock, it answers the request before that call begins. Such a request waits here for the account, for 100 ms of the stream's time at most. Where in
-//! the stretch the thread handed its result over is not known. What it waits for after that (a CPU, a lock) is nobody's, so such waits are never told;
-//! what it runs until that call is next to nothing.
+//! A thread hands its result to the loop and releases the interpreter lock. Only then does it make the call by which it wakes the loop. If the loop waits for
+//! that lock, it answers the request before that call begins. Such a request waits here for the account, for at most 100 ms of the stream's time.
+//!
+//! Where in the stretch the thread handed its result over is not known. What the thread waits for after that (a CPU, a lock) belongs to no request, so such
+//! waits are never reported. What it runs until that call is next to nothing.
 
 use crate::event::Tid;
 use crate::machine::time::piece::Piece;
@@ -14,7 +15,7 @@ use crate::machine::wire::request::RequestKey;
 use crate::model::request::Request;
 use crate::phase::Phases;
 
-/// Stretches, and requests that are over, kept at once; what has no room stays unexplained.
+/// Stretches, and finished requests, kept at once. What has no room stays unexplained.
 const MAX_KEPT: usize = 256;
 /// A request that has been over for longer is complete without the account.
 const LONGEST_NS: u64 = 100_000_000;
@@ -46,7 +47,7 @@ impl Late {
         self.owed.is_empty() && self.requests.is_empty()
     }
 
-    /// A stretch whose account is to come. Whether it is kept: it is not where it is empty, or there is no room.
+    /// A stretch whose account is to come. Returns whether it is kept. It is not where it is empty, or there is no room.
     pub fn owe(&mut self, part: Owed) -> bool {
         let is_kept = self.owed.len() < MAX_KEPT && part.from_ns < part.until_ns;
         if is_kept {
@@ -55,13 +56,13 @@ impl Late {
         is_kept
     }
 
-    /// Whether some of a request's time is to be told.
+    /// Whether the account of some of a request's time is still to come.
     #[must_use]
     pub fn is_owed(&self, request: u64) -> bool {
         self.owed.iter().any(|part| part.key.1 == request)
     }
 
-    /// A request is over of which some time is to be told. Comes back where there is no room.
+    /// A request is over, and the account of some of its time is still to come. Comes back where there is no room.
     pub fn wait(&mut self, request: Box<Request>) -> Option<Box<Request>> {
         if self.requests.len() >= MAX_KEPT {
             return Some(request);
@@ -70,7 +71,7 @@ impl Late {
         None
     }
 
-    /// These pieces of a thread are known now, up to `end_ns`: what their thread surely did in the stretches, by request.
+    /// These pieces of a thread are known now, up to `end_ns`. Returns what the thread surely did in the stretches, by request.
     pub fn arrive(&mut self, tid: Tid, pieces: [Option<Piece>; 2], end_ns: u64) -> Vec<(RequestKey, Phases)> {
         let mut told = Vec::new();
         self.owed.retain_mut(|part| {
@@ -93,7 +94,7 @@ impl Late {
         self.requests.iter_mut().find(|request| request.id == id)
     }
 
-    /// The requests that are over and wait for nothing any more, or have waited for too long at `now_ns`.
+    /// The finished requests that wait for nothing any more, or have waited for too long at `now_ns`.
     pub fn take_complete(&mut self, now_ns: u64) -> Vec<Request> {
         let owed = &self.owed;
         let is_complete = |request: &Request| {
@@ -110,7 +111,7 @@ impl Late {
         self.forget(ended)
     }
 
-    /// Nothing more is told of these requests.
+    /// Nothing more comes for these requests.
     fn forget(&mut self, requests: Vec<Request>) -> Vec<Request> {
         self.owed.retain(|part| !requests.iter().any(|request| request.id == part.key.1));
         requests
@@ -201,7 +202,7 @@ mod tests {
         let mut late = Late::default();
         assert!(late.owe(part(5, 2, 1000, 1800)));
         let told = late.arrive(2, [Some(piece), None], 2000);
-        // The other 200 ns may have been CPU, or run queue; and what it waited for may have been after its result.
+        // The other 200 ns may have been CPU, or run queue. What it waited for may have come after its result.
         let known: Vec<_> = told.iter().flat_map(|(_, known)| known.iter()).collect();
         assert_eq!(known, [(Phase::Cpu, 500)]);
     }

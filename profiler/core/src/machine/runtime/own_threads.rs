@@ -1,6 +1,6 @@
 //! What is known of the threads that a loop made, each for one request.
 //!
-//! In: what they tell the loop, what the loop goes on with. Out: their requests.
+//! In: what they report to the loop, what the loop resumes. Out: their requests.
 
 use std::collections::VecDeque;
 
@@ -14,8 +14,7 @@ use crate::machine::wire::request::RequestKey;
 #[derive(Clone, Debug, Default)]
 pub struct OwnThreads {
     pub(super) made: FxHashMap<Tid, Made>,
-    /// Requests whose thread told that it is done, and with which the loop has not been seen to go on; `None`: one that is not
-    /// known.
+    /// Requests whose thread reported that it is done, and that the loop has not been seen to resume. `None`: a request that is not known.
     pub(super) told: VecDeque<(Option<RequestKey>, u64)>,
     /// Threads that ended with their request, and that were kept for others.
     pub(super) ended: u64,
@@ -27,7 +26,7 @@ pub struct OwnThreads {
 pub(super) struct Made {
     /// `None`: one of several.
     pub(super) key: Option<RequestKey>,
-    /// When its request last went on, as far as is known: read, told by the thread, touched by the loop.
+    /// When its request last resumed, as far as is known: read, reported by the thread, or touched by the loop.
     pub(super) known_ns: u64,
     /// When it last got something to do.
     pub(super) begun_ns: u64,
@@ -43,7 +42,7 @@ impl OwnThreads {
         self.made.contains_key(&tid)
     }
 
-    /// Whether it is not known of one of these threads which request it is for.
+    /// Whether the request of one of these threads is not known.
     pub(super) fn has_open(&self) -> bool {
         self.made.values().any(|made| made.key.is_none())
     }
@@ -53,13 +52,12 @@ impl OwnThreads {
         self.made.get(&tid)?.key
     }
 
-    /// Until when the thread's request waited for anything but the loop, before the thread's present job; `None`: it is no
-    /// thread of one request.
+    /// Until when the thread's request waited for anything but the loop, before the thread's present job. `None`: it is no thread of one request.
     pub(super) fn ready_ns(&self, tid: Tid) -> Option<u64> {
         self.made.get(&tid).map(|made| made.ready_ns)
     }
 
-    /// A thread tells the loop that it is done with something.
+    /// A thread reports to the loop that it is done with something.
     pub(super) fn tells(&mut self, tid: Tid, at_ns: u64) {
         let Some(made) = self.made.get_mut(&tid) else { return };
         made.known_ns = made.known_ns.max(at_ns);
@@ -69,7 +67,7 @@ impl OwnThreads {
         self.told.push_back((made.key, at_ns));
     }
 
-    /// The loop went on with a request: what had told before it has been gone on with as well.
+    /// The loop resumed a request. It has handled whatever reported before that one as well.
     pub(super) fn went_on(&mut self, key: RequestKey, at_ns: u64) {
         if let Some(index) = self.told.iter().rposition(|(told, _)| *told == Some(key)) {
             self.told.drain(..=index);

@@ -1,4 +1,4 @@
-//! The pool of threads behind one event loop: which works for which request, what is done and not gone on with.
+//! The pool of threads behind one event loop: which thread works for which request, and which jobs are done but not handled by the loop.
 //!
 //! In: nothing by itself; `handoff` changes it. Out: its tables, each bounded there.
 
@@ -21,17 +21,17 @@ pub struct Job {
     pub(super) begin_ns: u64,
     /// The request that the loop had touched last when it woke the thread.
     pub(super) woken_for: Option<RequestKey>,
-    /// Which request that was, only the order of several told.
+    /// Only the order of several showed which request that was.
     pub(super) by_order: bool,
     /// The request that it is known to be of.
     pub(super) key: Option<RequestKey>,
-    /// The loop made its thread for that request: nobody else keeps it waiting, and from this moment on it waited for the loop
-    /// to give the thread this job.
+    /// The loop made its thread for that request, so nothing else keeps the thread waiting. From this moment on the request waited for the loop to give the
+    /// thread this job.
     pub(super) ready_ns: Option<u64>,
     /// Its last note.
     pub(super) noted_ns: u64,
     pub(super) pieces: Pending,
-    /// When the loop woke the thread, and when the timer came due that may have made its request go on.
+    /// When the loop woke the thread, and when the timer came due that may have resumed its initiator.
     pub(super) handed: Handed,
 }
 
@@ -52,16 +52,16 @@ pub struct Pool {
     pub(super) jobs: VecDeque<Job>,
     /// Which thread works for which request.
     pub(super) working: Vec<(Tid, RequestKey)>,
-    /// Where threads were seen to wait, until two were at the same address: that is the queue of jobs. (Not all pools have
-    /// one: where each thread waits at an address of its own, waits within a job look like waits for one.)
+    /// Where threads were seen to wait, until two were at the same address: that is the queue of jobs. Not all pools have one. Where each thread waits at an
+    /// address of its own, waits within a job look like waits for one.
     pub(super) addresses: VecDeque<(u64, Tid, u64)>,
     pub(super) queue: Option<u64>,
-    /// Threads that got a job of which it is not known whose it is, or told by order alone.
+    /// Threads with a job whose initiator is not known, or is known by order alone.
     pub(super) open: FxHashSet<Tid>,
     pub(super) own: OwnThreads,
-    /// Jobs that the loop gave for one of several, the last ones that may not have been gone on with.
+    /// Jobs that the loop gave for one of several requests: the last ones that may not have been handled.
     pub(super) given: VecDeque<Handed>,
-    /// Threads that a known Python task gave a job of which they have not told yet: which, and when they began.
+    /// Threads that a known Python task gave a job, and that have not reported it yet: which, and when they began.
     pub(super) at_work: Vec<(Tid, u64, u64)>,
     pub(super) givers: Givers,
 }

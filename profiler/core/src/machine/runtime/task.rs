@@ -1,7 +1,6 @@
 //! Which Python task makes the calls of an event loop's thread, and for which request it works.
 //!
-//! In: the tasks that the kernel side read as calls began; calls of which something else tells whose they are. Out: the request that the present
-//! task works for.
+//! In: the tasks that the kernel side read as calls began; calls whose request something else shows. Out: the request that the present task works for.
 //!
 //! What is known of tasks is in [`tasks`](crate::machine::runtime::tasks).
 
@@ -14,23 +13,24 @@ use crate::machine::wire::request::RequestKey;
 /// Requests among which a task's is looked for.
 const MAX_OPEN: usize = 128;
 
-/// The request that the task works for that makes the thread's calls, as far as is known.
+/// The request for which the task works that makes the thread's calls, as far as is known.
 pub(in crate::machine) fn at_work(state: View<'_>, thread: &Thread, tid: Tid) -> Option<RequestKey> {
     let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed)?;
     let (number, id) = event_loop.tasks.key(state.runtime.tasks.of(tid)?)?;
     let active = state.wire.connections.get(number)?.requests.front()?;
-    // The task of one that may have ended may be another by now: it answers, and that tells. A greenlet that serves another one has read that.
+    // The request may have ended, so the address may be another task's by now. That task answers, and so shows its request. A greenlet that serves another
+    // request has read that one first.
     let is_known = !active.response.may_have_ended || event_loop.kind.has_greenlets();
     (active.request.id == id && is_known).then_some((number, id))
 }
 
-/// A request was advanced by a call of a loop's thread. On its client's connection, that tells whose the task is: a greenlet's calls are all its own; on
-/// asyncio what is read is read in a context of the transport's, and so is written what the client did not take at once; else the task writes.
+/// A call of a loop's thread advanced a request. On the client's connection, that shows whose the task is. All calls of a greenlet are for its own request. On
+/// asyncio the transport reads in a context of its own. It also writes there what the client did not take at once. All else is written by the task.
 pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number: u32, slice: &Slice) {
     let Some(task) = state.runtime.tasks.last(slice.tid) else { return };
     let (Call::Read { fd, .. } | Call::Write { fd }) = slice.call else { return };
     let is_read = matches!(slice.call, Call::Read { .. });
-    // It looks for what is ready, or it had no tasks; whether it is a loop may be known later.
+    // The loop looks for what is ready, or it had no tasks. Whether it is a loop may be known later.
     let event_loop = thread.event_loop.get_or_insert_default();
     let has_greenlets = state.world.processes.loop_kind(slice.tgid).has_greenlets();
     let connections = &state.wire.connections;
@@ -62,8 +62,8 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number
     }
 }
 
-/// Requests that the present task of a loop's thread may work for, if it is of none that surely is not over: those left of which no task is known, and the
-/// one whose it was last.
+/// Requests that the present task of a loop's thread may work for, unless it belongs to one that is surely not over. These are the requests left whose task is
+/// not known, and the one that last owned the task.
 pub(in crate::machine) fn may_work_for(state: View<'_>, thread: &Thread, tid: Tid) -> Vec<RequestKey> {
     let Some(event_loop) = thread.event_loop.as_deref() else { return Vec::new() };
     let task = state.runtime.tasks.of(tid);
@@ -80,7 +80,7 @@ pub(in crate::machine) fn may_work_for(state: View<'_>, thread: &Thread, tid: Ti
     found
 }
 
-/// Whether a call of the present task can be another request's than this one, whose own task is known: of some request none is known.
+/// Whether a call of the present task can be for another request than this one, whose own task is known. It can if some request has no known task.
 pub(in crate::machine) fn is_another_s(
     state: View<'_>,
     thread: &Thread,

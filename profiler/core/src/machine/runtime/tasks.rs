@@ -1,9 +1,9 @@
-//! Which Python task each thread is at, and for which requests the tasks of a loop work.
+//! Which Python task each thread runs, and for which requests the tasks of a loop work.
 //!
-//! In: the tasks that the kernel side read as calls began; what is known of whose they are. Out: the present task of a thread, the request of a task.
+//! In: the tasks that the kernel side read as calls began; what is known of their requests. Out: the present task of a thread, the request of a task.
 //!
-//! A task is a greenlet, or an asyncio task, known by an address ([`TaskSeen`]). Once it has ended another one may have that address: so what is known of
-//! one holds as long as the request is not over, and until the same address is seen at work for another.
+//! A task is a greenlet, or an asyncio task, known by an address ([`TaskSeen`]). Once it has ended, another one may have that address. So what is known of a
+//! task holds while its request is in flight. It ends once the same address is seen at work for another request.
 
 use std::collections::VecDeque;
 
@@ -20,7 +20,7 @@ const MAX_TASKS: usize = 4096;
 /// Switches of one thread that are remembered.
 const MAX_SWITCHES: usize = 64;
 
-/// Where the kernel program did not note when a wake-up was begun, it is known by when the woken thread's CPU heard of it: up to so long after.
+/// The kernel program may not have noted when a wake-up began. Then only the moment is known at which the woken thread's CPU noticed it: up to so long after.
 const WAKING_NS: u64 = 200_000;
 
 /// The tasks that each thread is at, and was lately.
@@ -66,7 +66,7 @@ impl Running {
         true
     }
 
-    /// The loop looks for what is ready: the task in which it does is its own.
+    /// The loop looks for what is ready. The task in which it does is its own.
     pub fn looks(&mut self, tid: Tid) {
         if let Some(switches) = self.0.get_mut(&tid) {
             switches.of_loop = switches.list.back().map_or(0, |(_, task)| *task);
@@ -74,7 +74,7 @@ impl Running {
         }
     }
 
-    /// The task that the thread is at; `None`: that is not known, or tells nothing.
+    /// The task that the thread runs. `None`: that is not known, or shows nothing.
     #[must_use]
     pub fn of(&self, tid: Tid) -> Option<u64> {
         self.0.get(&tid).filter(|switches| !switches.are_mute)?.last()
@@ -87,21 +87,21 @@ impl Running {
         }
     }
 
-    /// Whether the thread goes from the task in which it looks to others and back, as loops do; one that is in the same task whatever it
-    /// does only has a library loaded.
+    /// Whether the thread switches from the task in which it looks to others and back, as loops do. A thread that is always in the same task only has a library
+    /// loaded.
     #[must_use]
     pub fn goes_round(&self, tid: Tid) -> bool {
         self.0.get(&tid).is_some_and(|switches| switches.goes_round)
     }
 
-    /// Whether the thread's tasks are told.
+    /// Whether the thread's tasks are known.
     #[must_use]
     pub fn follows(&self, tid: Tid) -> bool {
         self.0.contains_key(&tid)
     }
 
-    /// The task that woke another thread: at this very moment (`is_exact`), or the woken thread has known of it since, and the loop may have looked
-    /// meanwhile.
+    /// The task that woke another thread. With `is_exact`, it did so at this very moment. Otherwise the woken thread knew of it only later, and the loop may
+    /// have looked meanwhile.
     #[must_use]
     pub fn that_woke(&self, tid: Tid, at_ns: u64, is_exact: bool) -> Option<u64> {
         let switches = self.0.get(&tid).filter(|switches| !switches.are_mute)?;
@@ -116,12 +116,12 @@ impl Running {
             .filter(|task| *task != 0)
     }
 
-    /// The task that the thread is at, whether it tells of a request or not.
+    /// The task that the thread runs, whether it shows a request or not.
     pub(in crate::machine) fn last(&self, tid: Tid) -> Option<u64> {
         self.0.get(&tid).and_then(Switches::last)
     }
 
-    /// The thread has ended, or records of it are lost: what it is at is not known until it turns to another task.
+    /// The thread has ended, or records of it are lost. Its task is not known until it switches to another one.
     pub fn forget(&mut self, tid: Tid) {
         self.0.remove(&tid);
     }
@@ -133,33 +133,33 @@ impl Switches {
     }
 }
 
-/// For which requests the tasks of one loop work, and when they were last seen to.
+/// For which requests the tasks of one loop work, and when each was last seen at work.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     of: FxHashMap<u64, (RequestKey, u64)>,
-    /// How often a request was written to by the task that had done so before.
+    /// How often a request was written to by the same task as before.
     by_one: u64,
-    /// How often it was by another, or by one that had just been at work for a request that is not over.
+    /// How often it was written to by another task, or by one that had just been at work for an in-flight request.
     by_several: u64,
 }
 
-/// Writes of a request by its one task for each that is not, at least.
+/// A request has one task if at least so many writes by that task come to each write by another.
 const ONE_TO_SEVERAL: u64 = 8;
 
 impl Tasks {
-    /// Whether a request has one task, as far as was seen. (Where each piece is sent in a task of its own, what comes next has its address.)
+    /// Whether a request has one task, as far as was seen. (Where each piece is sent in a task of its own, the next task has its address.)
     #[must_use]
     pub const fn are_of_one_request(&self) -> bool {
         self.by_one >= self.by_several.saturating_mul(ONE_TO_SEVERAL)
     }
 
-    /// A request was written to, by the task that had done so before (`by_one`) or not.
+    /// A request was written to, by the same task as before (`by_one`) or by another.
     pub(in crate::machine) const fn wrote(&mut self, by_one: bool) {
         let count = if by_one { &mut self.by_one } else { &mut self.by_several };
         *count = count.saturating_add(1);
     }
 
-    /// A task is at work for a request at this moment. `is_live` tells which requests are not over.
+    /// A task is at work for a request at this moment. `is_live` says which requests are in flight.
     pub fn works_for(
         &mut self,
         task: u64,
@@ -176,13 +176,13 @@ impl Tasks {
         self.of.insert(task, (key, at_ns));
     }
 
-    /// The request that a task was last at work for. It may be over: then the task may be another one by now.
+    /// The request that a task was last at work for. It may be over; then the address may be another task's by now.
     #[must_use]
     pub fn key(&self, task: u64) -> Option<RequestKey> {
         self.of.get(&task).map(|(key, _)| *key)
     }
 
-    /// What happened up to then was of another task at the same address; 0: none is known.
+    /// Up to this moment the address was another task's. 0: none is known.
     #[must_use]
     pub fn another_until_ns(&self, task: u64) -> u64 {
         self.of.get(&task).map_or(0, |(_, at_ns)| *at_ns)

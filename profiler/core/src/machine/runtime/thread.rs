@@ -42,7 +42,7 @@ pub struct Thread {
     pub job: Job,
     /// Its work as a thread of a loop's pool.
     pub pooled: Pooled,
-    /// Its last call closed a file: the kernel lets go of that on the thread's way out of the call.
+    /// Its last call closed a file. The kernel releases the file on the thread's way out of the call.
     pub has_closed_file: bool,
     /// The threads that it has started in its job.
     pub helpers: Helpers,
@@ -59,7 +59,7 @@ pub struct Signs {
     pub accepts: bool,
     /// It reads requests.
     pub reads: bool,
-    /// It has left a request unanswered for something else: a loop that hands requests over, or serves many.
+    /// It has left a request unanswered for something else. So it is a loop that offloads requests, or that serves many.
     pub hands_over: bool,
     /// It only passes requests on to the server behind, and is no slot.
     pub in_front: bool,
@@ -68,15 +68,13 @@ pub struct Signs {
 /// The work of a thread on the connection that it touched last.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Job {
-    /// Where its work on the connection that it is engaged with began: the end of its last wait for work, or where it
-    /// turned to that connection.
+    /// Where its work on the connection that it is engaged with began. This is the end of its last wait for work, or its first touch of that connection.
     pub work_start_ns: Option<u64>,
     /// The connection that it touched last, since its last wait for work.
     pub engaged: Option<u32>,
-    /// When it was last known to be about a connection: the exit of its last call on one, and of the call after it by
-    /// which it told another thread so.
+    /// When it last surely worked on a connection. This is the exit of its last call on one, or of the call after it that signalled another thread.
     pub touched_ns: u64,
-    /// It has told another thread since.
+    /// It has signalled another thread since.
     pub has_told: bool,
     /// The thread that hands it jobs.
     pub fed_by: Option<Tid>,
@@ -87,13 +85,13 @@ pub struct Job {
 pub struct Pooled {
     /// It has worked for a loop, as a thread of its pool.
     pub is_pooled: bool,
-    /// It waits for its jobs at the queue of its pool; one that never did has its own.
+    /// It waits for its jobs at the queue of its pool. A thread that never did has its own.
     pub at_queue: bool,
     /// The request that a loop had touched last when it woke this thread.
     pub woken_for: Option<RequestKey>,
     /// How it was given its job.
     pub handed: Handed,
-    /// That was told by order alone: several could have been it.
+    /// Only order showed that: it could have been one of several.
     pub woken_by_order: bool,
     /// When its last wait for a job ended.
     pub begun_ns: u64,
@@ -110,9 +108,9 @@ pub struct GilWaits {
     pub held: Vec<Share>,
     /// Who had the lock in the last part of that.
     pub held_by: HeldBy,
-    /// Number of the party that it is while it serves this request, once somebody asked.
+    /// Its party number while it serves this request, once that was asked for.
     pub party: Option<(RequestKey, u32)>,
-    /// The party that it was before it turned to what it does now, and until when.
+    /// The party that it was before what it does now, and until when.
     pub party_before: Option<(u32, u64)>,
 }
 
@@ -127,12 +125,12 @@ pub struct Totals {
     pub requests: u64,
     /// Time by what held it beside requests (for threads that are no slots).
     pub holding_ns: [u64; Holding::COUNT],
-    /// End of what was last attributed to something beside requests: what a request claims before it counts there alone.
+    /// End of what was last attributed to something beside requests. If a request claims time from before it, that time counts there alone.
     pub drained_until_ns: u64,
 }
 
 impl Thread {
-    /// The loop that it runs, if it is known to serve several connections at once.
+    /// The loop that it runs, if the loop is known to serve several connections at once.
     pub fn serving_loop(&mut self) -> Option<&mut EventLoop> {
         self.event_loop.as_deref_mut().filter(|event_loop| event_loop.confirmed)
     }
@@ -142,8 +140,8 @@ impl Thread {
         self.event_loop.as_ref().is_some_and(|event_loop| event_loop.confirmed)
     }
 
-    /// Its time between its last call and this one. Where that one closed a file, the kernel let go of it on the way out. `closes_file`: so
-    /// does this one.
+    /// Its time between its last call and this one. If the last call closed a file, the kernel released it on the way out. `closes_file`: this call closes one
+    /// too.
     pub fn gap(&mut self, slice: &Slice, closes_file: bool) -> Piece {
         let gap = Piece::gap(slice);
         if std::mem::replace(&mut self.has_closed_file, closes_file) {
@@ -159,16 +157,15 @@ impl Thread {
         Time { tgid: *tgid, tid, since_ns: *since_ns, pending, holding_ns: &mut totals.holding_ns }
     }
 
-    /// It becomes a slot: it reads requests. Where a server makes a thread for each connection, one that comes after another has
-    /// ended is the same unit of concurrency.
+    /// It becomes a slot: it reads requests. Where a server makes a thread for each connection, a thread that comes after another has ended is the same unit of
+    /// concurrency.
     pub fn make_slot(&mut self, time: &mut TimeState) {
         if self.slot.is_none() && !self.signs.in_front {
             self.slot = Some(time.take_slot(self.tgid, self.since_ns));
         }
     }
 
-    /// It ended, or the window did, in the middle of its first request; a thread that hands requests over may only have
-    /// read one.
+    /// It ended, or the window did, in the middle of its first request. A thread that offloads requests may only have read one.
     pub fn make_slot_in_flight(&mut self, time: &mut TimeState) {
         if self.serving.is_some() && !self.signs.hands_over {
             self.make_slot(time);
@@ -191,8 +188,8 @@ impl Thread {
         let counts_from_ns = window_start_ns.max(self.totals.drained_until_ns);
         let before_ns = counts_from_ns.saturating_sub(start_ns).min(phases.total_ns());
         let own_ns = phases.total_ns().saturating_sub(read_ns).saturating_sub(write_ns);
-        // A request that began before the window, or claims what the thread was known to do beside requests (on a loop: all from where it
-        // was last seen): what lies before is taken off its own part first.
+        // The request began before the window, or claims what the thread was known to do beside requests. On a loop, it claims everything since it was last
+        // seen. What lies before is first taken off its own part.
         let own_before_ns = before_ns.min(own_ns);
         let stall_before_ns = before_ns - own_before_ns;
         let read_before_ns = stall_before_ns.min(read_ns);

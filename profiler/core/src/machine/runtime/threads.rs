@@ -1,7 +1,7 @@
 //! The live threads, by number.
 //!
-//! In: threads that begin and end. Out: each of them, also to be taken out while its slice is looked at: its place stays, so
-//! that it costs two look-ups, and none of the table's own work.
+//! In: threads that begin and end. Out: each of them. One can also be taken out while its slice is processed. Its place stays, so that this costs two look-ups,
+//! and no work of the table itself.
 
 use rustc_hash::FxHashMap;
 

@@ -1,7 +1,7 @@
 //! How many slots were busy when each request arrived.
 //!
-//! In: the number of busy slots as it becomes certain, and arrivals, which are learned of when the request ends: before or after
-//! that moment has been settled. Out: arrivals by the number of slots busy then.
+//! In: the number of busy slots as it becomes certain; arrivals, known when the request ends, before or after their moment has been settled. Out: arrivals
+//! by the number of slots busy then.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -65,7 +65,7 @@ impl Arrivals {
         self.changes.push_back((time_ns, level));
     }
 
-    /// The window is over: what arrived at its very end arrived now.
+    /// The window is over: what arrived at its very end counts now.
     pub fn finish(&mut self, level: u32) {
         self.pass(u64::MAX, level);
     }

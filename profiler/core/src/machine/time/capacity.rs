@@ -1,5 +1,5 @@
-//! Waits behind a full worker: connections that a process accepted while all of its slots were busy, and that stayed there
-//! although another process at the same listener had a free one.
+//! Waits behind a full worker. A process accepted a connection while all of its slots were busy. The connection stayed there although another process at the
+//! same listener had a free slot.
 //!
 //! In: busy stretches of slots, who accepts from which listener, waits of connections' first requests. Out: [`BesideFree`] by
 //! listener. Whether a slot was busy is certain only when its thread's next call has ended: a wait is kept until then.
@@ -12,13 +12,13 @@ use crate::event::Tid;
 use crate::machine::world::living::Living;
 use crate::model::beside_free::BesideFree;
 
-/// What is shorter is the hand-over from one thread to another.
+/// A shorter wait is the hand-over from one thread to another.
 pub const SHORTEST_NS: u64 = 1_000_000;
 /// Processes whose busy slots are kept.
 const MAX_PROCESSES: usize = 256;
 /// Changes of the number of busy slots that are kept of each; beyond it the oldest are forgotten.
 const MAX_CHANGES: usize = 4096;
-/// Waits that are not decided yet; beyond it the oldest is decided by what is known.
+/// Waits that are not decided yet. Beyond it the oldest counts as undecided, some with what is known.
 const MAX_WAITS: usize = 16_384;
 /// Listeners, and processes at each, that are kept.
 const MAX_LISTENERS: usize = 1024;
@@ -43,9 +43,9 @@ struct Undecided {
     inode: u64,
     until_ns: u64,
     full_ns: u64,
-    /// What no process is known to have been free in.
+    /// When no process is known to have been free.
     rest: Vec<Span>,
-    /// Processes that may have been.
+    /// Processes that may have been free.
     others: Vec<Tid>,
 }
 
@@ -136,7 +136,7 @@ impl Curve {
     }
 }
 
-/// What of `spans` is not in `parts`, which lie in them, both ascending.
+/// The rest of `spans` without `parts`, which lie in them. Both ascend.
 fn without(spans: &[Span], parts: &[Span]) -> Vec<Span> {
     let mut left = Vec::new();
     for &(from_ns, to_ns) in spans {
@@ -225,7 +225,7 @@ impl Capacity {
         self.fresh.push_back(wait);
     }
 
-    /// Decides what can be decided: all is known of a process up to `certain_ns` of it.
+    /// Decides what can be decided. Of each process all is known up to its `certain_ns`.
     pub fn look(&mut self, certain_ns: impl Fn(Tid) -> u64) {
         if self.fresh.is_empty() && self.undecided.is_empty() {
             return;
@@ -266,7 +266,7 @@ impl Capacity {
         }
     }
 
-    /// Takes off what the processes of which all is known were free in.
+    /// Takes off the time in which a process was free, of those of which all is known.
     fn ask(&self, curves: &mut FxHashMap<Tid, Curve>, one: &mut Undecided, certain_ns: &impl Fn(Tid) -> u64) {
         let (known, unknown) = one.others.iter().partition(|tgid| certain_ns(**tgid) >= one.until_ns);
         let known: Vec<Tid> = known;
@@ -322,7 +322,7 @@ impl Capacity {
         Some(self.found.entry(inode).or_default())
     }
 
-    /// The next window begins: what was not decided yet has been in the account of the one before.
+    /// The next window begins. What was not decided yet has been in the account of the one before.
     pub fn roll(&mut self) {
         self.found.clear();
         self.fresh.clear();

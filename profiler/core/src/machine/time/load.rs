@@ -1,11 +1,11 @@
 //! The time in which a server had something to do.
 //!
-//! In: when each request began and ended, in the order of their ends. Out: the sum of the stretches with requests, short pauses
-//! between them included: a window that is longer than its load says little of what the load met.
+//! In: when each request began and ended, in the order of their ends. Out: the sum of the stretches with requests, with the short pauses between them. A
+//! window that is longer than its load says little of what the load met.
 
 use std::collections::VecDeque;
 
-/// A pause that is no longer belongs to the load: servers that are asked now and then have some work all the time.
+/// A pause up to this long belongs to the load: a server that is asked now and then has some work all the time.
 const PAUSE_NS: u64 = 1_000_000_000;
 /// Stretches kept apart; beyond it the oldest can grow no more.
 const MAX_STRETCHES: usize = 1024;
@@ -15,15 +15,15 @@ const MAX_STRETCHES: usize = 1024;
 pub struct Load {
     /// From, to: apart and in order.
     stretches: VecDeque<(u64, u64)>,
-    /// Of those that are not kept any more.
-    settled: Option<(u64, u64)>,
+    /// Sum of those not kept any more.
+    settled_ns: u64,
 }
 
 impl Load {
     /// There was a request.
     pub fn add(&mut self, start_ns: u64, end_ns: u64) {
         let (mut start_ns, mut end_ns) = (start_ns, end_ns.max(start_ns));
-        // It lies behind all that it does not touch.
+        // What begins more than a pause after it stays apart.
         let before =
             self.stretches.partition_point(|(from_ns, _)| *from_ns <= end_ns.saturating_add(PAUSE_NS));
         let mut later = self.stretches.split_off(before);
@@ -39,21 +39,19 @@ impl Load {
         if self.stretches.len() > MAX_STRETCHES
             && let Some(oldest) = self.stretches.pop_front()
         {
-            let (from_ns, sum_ns) = self.settled.unwrap_or((oldest.0, 0));
-            self.settled = Some((from_ns, sum_ns.saturating_add(oldest.1.saturating_sub(oldest.0))));
+            self.settled_ns = self.settled_ns.saturating_add(oldest.1.saturating_sub(oldest.0));
         }
     }
 
-    /// The sum of them within a window; a pause as short as those between them may stand at its ends, too.
+    /// The sum of them within a window. Pauses as short as those between them count at its ends, too.
     #[must_use]
     pub fn within(&self, start_ns: u64, end_ns: u64) -> u64 {
-        let settled_ns = self.settled.map_or(0, |(_, sum_ns)| sum_ns);
         let part = |(from_ns, to_ns): &(u64, u64)| {
             let from_ns = if *from_ns <= start_ns.saturating_add(PAUSE_NS) { start_ns } else { *from_ns };
             let to_ns = if to_ns.saturating_add(PAUSE_NS) >= end_ns { end_ns } else { *to_ns };
             to_ns.min(end_ns).saturating_sub(from_ns.max(start_ns))
         };
-        let sum_ns = self.stretches.iter().fold(settled_ns, |sum, one| sum.saturating_add(part(one)));
+        let sum_ns = self.stretches.iter().fold(self.settled_ns, |sum, one| sum.saturating_add(part(one)));
         sum_ns.min(end_ns.saturating_sub(start_ns))
     }
 }

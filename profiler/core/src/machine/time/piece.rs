@@ -39,7 +39,7 @@ pub struct Piece {
     pub cpu: Phase,
     /// Phase of its sleep beside page faults.
     pub blocked: Phase,
-    /// It is a wait for the client to send: what follows the arrival is the wake-up.
+    /// It is a wait for the client to send: what follows the arrival is the wakeup.
     pub waits_for_client: bool,
     /// What holds the slot meanwhile if no request does; `None`: the slot is free.
     pub holding: Option<Holding>,
@@ -55,7 +55,7 @@ impl Piece {
         let decided_ns = slice.gap.blocked_ns.saturating_sub(undecided_ns);
         let fault_ns = slice.in_gap.fault_ns.min(decided_ns);
         let other_sleep = decided_ns > fault_ns;
-        // How much of that was in page faults is not known beside what is undecided.
+        // Beside undecided sleep it is not known how much of that was in page faults.
         let mixed = slice.flags & FLAG_GAP_BLOCKED_MIXED != 0 || undecided_ns > 0;
         let blocked = match slice.in_gap.blocked_call {
             NO_CALL | PAGE_FAULT if other_sleep => Phase::Unexplained,
@@ -77,8 +77,8 @@ impl Piece {
         }
     }
 
-    /// What follows the close of a file: a sleep on the way out of that call is the file system's (`__fput` runs as the thread's own work, after the call's
-    /// end: fs/file_table.c).
+    /// The gap after the close of a file. A sleep on the way out of that call is the file system's: `__fput` runs as the thread's own work, after the call's
+    /// end (fs/file_table.c).
     #[must_use]
     pub const fn after_close_of_file(mut self, slice: &Slice) -> Self {
         let is_known = slice.flags & FLAG_GAP_BLOCKED_MIXED == 0 && self.undecided_ns == 0;
@@ -138,8 +138,7 @@ impl Piece {
             && self.fault_ns.saturating_add(self.undecided_ns) <= blocked_ns
     }
 
-    /// The part of it from `from_ns` on, its account no longer than it is; `None`: there is none, or it ends before it
-    /// begins.
+    /// The part from `from_ns` on, with an account no longer than itself. `None`: there is none, or it ends before it begins.
     fn sound(mut self, from_ns: u64) -> Option<Self> {
         self.start_ns = self.start_ns.max(from_ns);
         let length_ns = self.end_ns.checked_sub(self.start_ns)?;
@@ -157,8 +156,8 @@ impl Piece {
         phases
     }
 
-    /// What the thread surely did in a part of it, or waited for at its own request, whatever came in which order: what the rest cannot hold.
-    /// Waits for a CPU or a lock are left out, and so is what is not known.
+    /// What the thread surely did in a part of it, or waited for at its own request. That is what the rest cannot hold, in whatever order things came. Waits
+    /// for a CPU, a lock or a thread are left out, and so is what is not known.
     #[must_use]
     pub fn surely_done_within(&self, from_ns: u64, until_ns: u64) -> Phases {
         let mut phases = Phases::default();
@@ -191,12 +190,12 @@ impl Piece {
         } else if run_queue_ns == 0 && blocked_ns == 0 {
             [part_ns, 0, 0, 0]
         } else if self.waits_for_client || blocked_ns > 0 && self.cpu != Phase::Cpu {
-            // Only a part counts. A wait ends with its wake-up: sleep, then run queue, then CPU.
+            // Only a part counts. A wait ends with its wakeup: sleep, then run queue, then CPU.
             let run_queue_ns = run_queue_ns.min(part_ns);
             let cpu_ns = cpu_ns.min(part_ns - run_queue_ns);
             let rest_ns =
                 part_ns.saturating_sub(run_queue_ns).saturating_sub(cpu_ns).saturating_sub(self.undecided_ns);
-            // What is left of a wait for the client after its bytes arrived is the wake-up itself.
+            // What is left of a wait for the client after its bytes arrived is the wakeup itself.
             if self.waits_for_client {
                 [cpu_ns + rest_ns, run_queue_ns, 0, 0]
             } else {
@@ -208,7 +207,7 @@ impl Piece {
             [cpu_ns, run_queue_ns, self.fault_ns, sleep_ns]
                 .map(|ns| part_ns.saturating_sub(length_ns.saturating_sub(ns)))
         };
-        // The account of a slice adds up by law 1, but for what is undecided; were it not to, the difference is shown.
+        // By law 1 the account of a slice adds up, except for what is undecided. If it does not, the difference is shown.
         let known_ns = own_ns.iter().fold(0u64, |sum, ns| sum.saturating_add(*ns));
         let [cpu_ns, run_queue_ns, fault_ns, sleep_ns] = own_ns;
         phases.add(self.cpu, cpu_ns);
@@ -250,7 +249,7 @@ impl Part {
     pub fn apply(self, meaning: Meaning, mut gap: Piece) -> (Meaning, Piece) {
         match self {
             Self::None => return (meaning, gap),
-            // Without a limit of time, as waits for work are; it is none.
+            // It has no timeout, like a wait for work; it is none.
             Self::Handover => {
                 return (Meaning { idle: Idle::No, state: ThreadState::LockWait, ..meaning }, gap);
             }
@@ -262,7 +261,7 @@ impl Part {
     }
 }
 
-/// What a thread has of time, for a request to take.
+/// The time of a thread, for a request to take.
 #[derive(Debug)]
 pub struct Time<'a> {
     /// Its process.
@@ -292,8 +291,8 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Adds the next piece; beyond the bound the oldest one is added up with those before it. Time goes on from piece to
-    /// piece: what lies before the end of the last one is cut off and counted.
+    /// Adds the next piece. Beyond the bound the oldest one is added up with those before it. Each piece follows the one before: what lies before the end of
+    /// the last one is cut off and counted.
     pub fn push(&mut self, mut piece: Piece) {
         let from_ns = self.end_ns();
         if !piece.is_sound(from_ns) {
@@ -332,7 +331,7 @@ impl Pending {
         self.pieces.back().map_or(self.folded_until_ns, |piece| piece.end_ns)
     }
 
-    /// Pieces since the last call of this that could not be as they were told.
+    /// Pieces since the last call of this that could not be true as reported.
     pub const fn take_impossible(&mut self) -> u64 {
         std::mem::replace(&mut self.impossible, 0)
     }
@@ -343,7 +342,7 @@ impl Pending {
         self.pieces.front().map(|piece| piece.start_ns)
     }
 
-    /// Whether the thread has asked somebody and waited, or slept, in it.
+    /// Whether in it the thread slept on purpose, or waited for a back end or a file.
     #[must_use]
     pub fn has_worked_and_waited(&self) -> bool {
         self.pieces.iter().any(|piece| {
@@ -352,9 +351,8 @@ impl Pending {
         })
     }
 
-    /// Gives all time from `from_ns` on to the caller: phases that add up to the time from `from_ns` to the end of
-    /// the last piece (zero if that is earlier). `each` gets every piece with the point from which on it was taken;
-    /// who had the interpreter lock meanwhile is added to `held`.
+    /// Gives all time from `from_ns` on to the caller. The phases add up to the time from `from_ns` to the end of the last piece (zero if that is earlier).
+    /// `each` gets every piece with the point from which it was taken. Who had the interpreter lock meanwhile is added to `held`.
     pub fn take_from(&mut self, from_ns: u64, held: &mut Held, mut each: impl FnMut(&Piece, u64)) -> Phases {
         let mut phases = Phases::default();
         let end_ns = self.end_ns();

@@ -24,7 +24,7 @@ pub struct Continuity {
     pub hole: Option<(u64, u64)>,
     /// Its accounts do not add up.
     pub broken: bool,
-    /// Sleep of which some part was run queue.
+    /// Sleep that may have been run queue or CPU.
     pub undecided_ns: u64,
 }
 

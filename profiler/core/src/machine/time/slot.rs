@@ -31,7 +31,7 @@ pub struct Busy {
     /// Time spent at each number of busy slots.
     at_level_ns: Vec<u64>,
     arrivals: Arrivals,
-    /// Edges that had to be settled before they were certain.
+    /// How often edges had to be settled before they were certain.
     pub forced: u64,
 }
 

@@ -30,7 +30,7 @@ pub struct Time {
     pub conservation: Conservation,
     /// Threads took over from others that had ended.
     pub slots_come_and_go: bool,
-    /// The part before the window of slices that were open when it began: number of the slice, and its account so far.
+    /// Slices that were open when the window began: number, and account up to then.
     pub carried: FxHashMap<Tid, (u32, Account)>,
     /// Slices missing from the sequences.
     pub sequence_holes: u64,
@@ -65,8 +65,7 @@ impl Default for Time {
 }
 
 impl Time {
-    /// The number of a slot for a thread of a process that began at `since_ns`: that of one whose thread had ended by then, or a
-    /// new one.
+    /// The number of a slot for a thread of a process. The thread began at `since_ns`: it takes a slot whose thread had ended by then, or a new one.
     pub fn take_slot(&mut self, tgid: Tid, since_ns: u64) -> u32 {
         let ended = &self.ended_slots;
         let vacant = self.vacant_slots.get_mut(&tgid).and_then(|vacant| {

@@ -29,9 +29,9 @@ pub struct Connection {
     pub origin: Origin,
     /// Exit of the last read that moved bytes.
     pub last_read_ns: u64,
-    /// When a thread last changed its registration with an event loop: where the loop hands it over.
+    /// When a thread that is no slot last took it off an epoll instance: where the loop hands it over.
     pub dispatched_ns: u64,
-    /// It is registered with an event loop for the moment in which its client takes more.
+    /// It is registered with an event loop that waits until its client takes more.
     pub awaits_writable: bool,
     /// Framing of what the client sends.
     pub inbound: Inbound,
@@ -68,8 +68,8 @@ impl Connection {
         self.requests.front().is_some_and(|front| !front.response.has_begun && front.owner == Some(tid))
     }
 
-    /// The server ends the connection whose oldest request's response ends with it: the front end before it waits for that. Says
-    /// whether the thread has worked on that request up to here.
+    /// The server ends a connection for whose end the front end waits: its oldest request's response ends with it. Returns whether the thread has worked on
+    /// that request up to here.
     pub(in crate::machine) fn works_to_the_end(&mut self, tid: Tid) -> bool {
         let is_open = matches!(self.origin.side, Side::Inner { .. }) && self.outbound.until_turn();
         let front = self.requests.front_mut().filter(|front| is_open && front.response.has_begun);
@@ -79,8 +79,8 @@ impl Connection {
         })
     }
 
-    /// Whether a response that a loop has left in the middle goes on, beyond doubt: it ends with its connection; or it is sent in chunks, did go on after
-    /// a pause, and the loop was never seen to write a last chunk that cannot be told.
+    /// Whether a response that a loop has left in the middle surely continues. Either it ends with its connection, or it is sent in chunks and did continue
+    /// after a pause. For chunks, the loop was never seen to join the last one with other bytes.
     pub(in crate::machine) fn surely_goes_on(&self, active: &Active) -> bool {
         let outbound = &self.outbound;
         let is_told = || {
@@ -158,7 +158,7 @@ impl Connections {
         Some(index)
     }
 
-    /// Counts a connection that is followed elsewhere (light mode); its dense number.
+    /// Counts a connection that is followed elsewhere (light mode). Returns its dense number.
     pub const fn count_one(&mut self) -> u64 {
         let id = self.seen;
         self.seen = self.seen.saturating_add(1);
@@ -228,7 +228,7 @@ impl Connections {
         self.table.get_mut(index as usize)?.as_mut()
     }
 
-    /// Forgets a connection; its dense number.
+    /// Forgets a connection. Returns its dense number.
     pub fn close(&mut self, index: u32) -> Option<u64> {
         let entry = self.table.get_mut(index as usize)?;
         let id = entry.as_ref()?.id;

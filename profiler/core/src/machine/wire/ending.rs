@@ -71,8 +71,8 @@ impl Ended {
         let open_end = connection.outbound.until_turn();
         let is_cut = connection.lacks_its_end();
         let count = connection.requests.len();
-        // A response whose end nobody announced is over where the connection is, unless its process died in it. Of one that is encrypted
-        // nobody can tell.
+        // A response whose end nobody announced is over with its connection, unless its process died in it. An encrypted one counts as over: nobody can
+        // know.
         let is_whole = how == How::Closed && !is_cut || connection.outbound.is_encrypted();
         let over = |active: &&Active| active.response.has_begun && open_end && is_whole;
         let front = connection.requests.front();

@@ -1,8 +1,7 @@
-//! Limits of HTTP/1.x messages on one connection, by RFC 9112, from captured heads and byte counts.
+//! Boundaries of HTTP/1.x messages on one connection, by RFC 9112, from captured heads and byte counts.
 //!
-//! In: for each read or write the number of bytes it moved and how many of them were captured. Out: [`Step`]s: which
-//! message the bytes belong to, its head once that is whole, whether the message is complete. Bodies are only
-//! counted, never seen. What cannot be framed so is marked inferred.
+//! In: for each read or write the number of bytes it moved and how many of them were captured. Out: [`Step`]s: which message the bytes belong to, its head
+//! once that is whole, whether the message is complete. Bodies are only counted, never seen. What cannot be framed this way is marked inferred.
 
 mod encrypted;
 mod inbound;
@@ -40,7 +39,7 @@ pub struct Step<H> {
     pub head: Option<H>,
     /// The message is complete.
     pub complete: bool,
-    /// Its limits are inferred.
+    /// Its boundaries are inferred.
     pub inferred: bool,
     /// It is not HTTP, or encrypted.
     pub not_http: bool,
@@ -65,7 +64,7 @@ impl<H> Step<H> {
     }
 }
 
-/// Lays `total_bytes`, the first of them captured, to messages: `next` takes what is left and says what it took of it.
+/// Attributes `total_bytes`, the first of them captured, to messages. `next` takes what is left and says what it took of it.
 fn lay<H>(
     total_bytes: u64,
     mut captured: &[u8],
@@ -87,7 +86,7 @@ fn lay<H>(
     steps
 }
 
-/// Adds captured bytes to a head that is being put together, up to its bound; says how much of it was there before.
+/// Adds captured bytes to a head that is being put together, up to its bound. Returns how much of it was there before.
 fn gather(buffer: &mut Vec<u8>, captured: &[u8]) -> usize {
     let before = buffer.len();
     let room = MAX_HEAD_BYTES.saturating_sub(before);
@@ -96,7 +95,7 @@ fn gather(buffer: &mut Vec<u8>, captured: &[u8]) -> usize {
 }
 
 impl Body {
-    /// Takes of `rest` bytes what belongs to the body; says how many and whether it is complete.
+    /// Takes the body's part of `rest` bytes. Says how many these are and whether it is complete.
     fn take<H>(&mut self, rest: u64) -> Step<H> {
         match self {
             Self::Sized(owed) => {
@@ -116,7 +115,7 @@ struct Framing {
     length: Option<u64>,
     /// There is a `Transfer-Encoding`, which overrides it (RFC 9112 section 6.3).
     chunked: bool,
-    /// A `Content-Length` is no number, or there are two that differ: where the body ends cannot be told.
+    /// A `Content-Length` is no number, or there are two that differ: where the body ends is not known.
     contradicts: bool,
 }
 

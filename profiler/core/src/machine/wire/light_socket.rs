@@ -46,7 +46,7 @@ pub(in crate::machine) enum For {
     Nothing,
     /// A request.
     Request,
-    /// A request, and what stands before it is none: when the request itself arrived is not known.
+    /// A request after bytes of no request: when the request itself arrived is not known.
     RequestBehind,
 }
 
@@ -84,8 +84,8 @@ impl Socket {
         }
     }
 
-    /// `bytes` were sent; `same_turn`: by a thread that has not slept since it moved something before. Says whether they
-    /// are of TLS alone: a handshake, tickets, a farewell.
+    /// `bytes` were sent. `same_turn`: by a thread that has not slept since it moved something before. Says whether they are of TLS alone: a handshake,
+    /// tickets, a farewell.
     pub(in crate::machine) fn sends_no_answer(&mut self, bytes: u64, same_turn: bool) -> bool {
         let answered = self.is_answered();
         let is_open = self.active.is_some();

@@ -1,6 +1,6 @@
 //! How a connection came about.
 //!
-//! In: what accept, or the look at what was open, told of it. Out: what stands at its ends, and what tells it from others.
+//! In: what accept, or the look at what was open, showed of it. Out: what stands at its ends, and what distinguishes it from others.
 
 /// What stands at the two ends of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

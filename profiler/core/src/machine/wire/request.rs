@@ -29,8 +29,8 @@ pub struct Active {
     pub owner: Option<Tid>,
     /// The thread that worked on it last and turned to something else in the middle.
     pub left_by: Option<Tid>,
-    /// What the thread that left it did on its way to something else: up to when, and the phases. Part of the request,
-    /// unless another thread takes it over: then it waited for that one since it was read.
+    /// What the thread that left it did on its way to something else: up to when, and the phases. Part of the request, unless another thread takes it over.
+    /// Then it waited for that thread since it was read.
     pub parting: Option<(u64, Phases, Held)>,
     /// A thread of the loop's pool was woken for it since the loop left it.
     pub handed_to: Option<HandedTo>,
@@ -38,9 +38,9 @@ pub struct Active {
     pub pooled: bool,
     /// What it waits for where an event loop has left it.
     pub wants: Wants,
-    /// The Python task that does something for it other than to read it, where that is known.
+    /// The Python task that works for it other than by reading it, where known.
     pub task: Option<u64>,
-    /// When an event loop last went on with it, other than by reading: a thread's job that began before is not what it waits for.
+    /// When an event loop last resumed it, other than by reading. It does not wait for a thread's job that began before.
     pub ran_ns: u64,
     /// Until then it waited behind the request before it on its connection, with which it was read.
     pub behind_until_ns: u64,
@@ -61,9 +61,9 @@ pub struct Response {
     pub has_begun: bool,
     /// It ended with the connection.
     pub ends_with_connection: bool,
-    /// An event loop left it in the middle, with an open end: that was all, or it goes on.
+    /// An event loop left it in the middle, with an open end: it is over, or it continues.
     pub may_have_ended: bool,
-    /// It did go on after such a pause.
+    /// It did continue after such a pause.
     pub has_gone_on: bool,
     /// How the loop that left it writes last chunks.
     pub last_chunks: LastChunks,
@@ -71,10 +71,10 @@ pub struct Response {
     pub to_head: bool,
 }
 
-/// What a request that its thread has left waits for, as far as its last call told.
+/// What a request that its thread has left waits for, as far as its last call showed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wants {
-    /// It did not tell.
+    /// That is not known.
     #[default]
     Unknown,
     /// More bytes from its client.
@@ -105,7 +105,7 @@ pub type RequestKey = (u32, u64);
 pub struct HandedTo {
     /// The thread.
     pub tid: Tid,
-    /// When it went on.
+    /// When it resumed.
     pub begin_ns: u64,
     /// It was attributed to this request by order alone, as the first of several.
     pub by_order: bool,
@@ -124,11 +124,11 @@ pub struct Beginning {
     pub start_ns: u64,
     /// `start_ns` is the arrival.
     pub start_is_arrival: bool,
-    /// When accept returned the connection, if that was after `start_ns` this much was spent in the accept queue.
+    /// When accept returned the connection. If that was after `start_ns`, the time between was spent in the accept queue.
     pub accepted_ns: Option<u64>,
     /// The beginning was not seen.
     pub truncated: bool,
-    /// When an event loop last handed the connection over; after `start_ns` it was the loop that kept it waiting.
+    /// When an event loop last handed the connection over. If that was after `start_ns`, the loop kept it waiting.
     pub dispatched_ns: u64,
 }
 
@@ -204,7 +204,7 @@ impl Active {
         active
     }
 
-    /// It waited for somebody to serve it; first requests alone matter, others are bound to their connection's process.
+    /// It waited for somebody to serve it. Only first requests matter: others are bound to their connection's process.
     fn has_waited(&mut self, from_ns: u64, to_ns: u64) {
         if self.response.has_begun || self.request.index_on_connection > 0 {
             return;
@@ -216,9 +216,9 @@ impl Active {
         }
     }
 
-    /// A thread's last piece moved bytes of this request: its time since the cursor is this request's. `own_start_ns`
-    /// is where the thread's own work on it began at the earliest; what held the thread before that, from
-    /// `window_start_ns` on, is added to the thread's sums. Returns what was taken of the thread's time.
+    /// A thread's last piece moved bytes of this request: its time since the cursor is this request's. `own_start_ns`: where the thread's own work on it
+    /// began at the earliest. What held the thread before that, from `window_start_ns` on, is added to the thread's sums. Returns what was taken of the
+    /// thread's time.
     pub fn advance(&mut self, time: Time<'_>, own_start_ns: u64, window_start_ns: u64) -> Taken {
         let Time { tgid, tid, since_ns, pending, holding_ns } = time;
         if self.left_by == Some(tid) {
@@ -229,9 +229,8 @@ impl Active {
         let own_start_ns = own_start_ns.max(self.behind_until_ns);
         let mut from_ns = self.cursor_ns;
         if !was_owner && own_start_ns > self.cursor_ns {
-            // Nobody worked on it: before its service it waited for a thread. One that left it and comes back to it
-            // runs an event loop: what the request waited for meanwhile only the loop knows. And who worked on one whose
-            // beginning was not seen may have slept since before the window.
+            // Nobody worked on it: before its service it waited for a thread. A thread that left it and comes back runs an event loop: only the loop knows
+            // what the request waited for meanwhile. Whoever worked on a request whose beginning was not seen may have slept since before the window.
             let before = self.request.times.service_start_ns.is_none() || !self.response.has_begun;
             let waits = before && self.left_by != Some(tid) && !self.request.seen.truncated;
             let phase = if waits { Phase::PoolWait } else { Phase::Unexplained };
@@ -263,13 +262,13 @@ impl Active {
         Taken { from_ns, phases }
     }
 
-    /// A thread leaves it. `open_end`: that may be the end of its response, once that has begun; `last_chunks`: how its loop writes these.
+    /// A thread leaves it. `open_end`: if its response has begun, that may be the end of it. `last_chunks`: how its loop writes these.
     pub fn pauses(&mut self, open_end: bool, last_chunks: LastChunks) {
         self.response.may_have_ended = self.response.has_begun && open_end;
         self.response.last_chunks = last_chunks;
     }
 
-    /// What the thread that left it did last was for it: it goes on.
+    /// What the thread that left it did last was for it: it continues.
     pub fn part(&mut self) {
         self.response.has_gone_on |= std::mem::take(&mut self.response.may_have_ended);
         if let Some((until_ns, phases, held)) = self.parting.take() {
@@ -288,7 +287,7 @@ impl Active {
         self.stretch(tgid, tid, from_ns, self.cursor_ns);
     }
 
-    /// What begins where its own account ends turns out to be its own: an account that was kept without knowing whose it is.
+    /// Adds an account that was kept without knowing whose it is, and that begins where its own ends.
     pub fn join(&mut self, other: Self) {
         self.spend(self.cursor_ns, other.cursor_ns, &other.request.phases);
         self.held.add_all(&other.held);
@@ -337,8 +336,7 @@ impl Active {
         }
     }
 
-    /// Phase of time at the end of the window in which nobody worked on it: a wait for a thread, unless one was there before, or may
-    /// have been.
+    /// Phase of its time at the window's end when nobody worked on it. It waits for a thread, unless one was there before, or may have been.
     #[must_use]
     pub const fn unattended(&self) -> Phase {
         let nobody = self.owner.is_none() && self.left_by.is_none() && !self.request.seen.truncated;

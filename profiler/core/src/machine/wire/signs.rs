@@ -48,7 +48,7 @@ pub(in crate::machine) struct Signs {
     pub socket: (u64, u32),
     /// Local port and the peer's; 0 for UNIX sockets.
     pub ports: (u16, u16),
-    /// The client ended its direction; 0: it did not, before the server.
+    /// When the client ended its direction; 0: not before the server did.
     pub client_ended_ns: u64,
     /// The client reset it: when, and how many bytes were on their way to it.
     pub reset_received: Option<(u64, u32)>,
@@ -56,7 +56,7 @@ pub(in crate::machine) struct Signs {
     pub reset_sent: Option<(u64, u32)>,
     /// The first call that failed because the client had gone.
     pub failed: Option<Failed>,
-    /// The server ended its direction before it closed the connection; 0: it did not.
+    /// When the server ended its direction before it closed the connection; 0: it did not.
     pub shut_ns: u64,
     /// Something was read.
     pub has_read: bool,
@@ -64,9 +64,9 @@ pub(in crate::machine) struct Signs {
     pub discarded_bytes: u64,
     /// It was accepted only to be closed, as there was no descriptor left.
     pub turned_away: bool,
-    /// What the front end met as it connected to the server behind it, where it failed.
+    /// What the front end met when it failed to connect to the server behind it.
     pub behind_failed: Option<&'static str>,
-    /// The front end's last connection to the server behind it for this client, as in [`Ended::identity`]; 0: not known.
+    /// The front end's last connection to the server behind it for this client, as in `Origin::identity`; 0: not known.
     pub behind: u64,
     /// What the head of the response under way said.
     pub head: (bool, bool),
@@ -89,7 +89,7 @@ impl Signs {
         Self { socket: opened.socket, ports: (opened.local_port, opened.peer_port), ..Self::default() }
     }
 
-    /// The kernel tells something.
+    /// The kernel reports something.
     pub(in crate::machine) fn take(&mut self, evidence: &ConnectionEvidence, at_ns: u64) {
         match evidence.sign {
             Sign::ClientEnded if self.client_ended_ns == 0 => self.client_ended_ns = at_ns,
@@ -123,7 +123,7 @@ impl Signs {
 
     /// A response was written to its end.
     pub(in crate::machine) fn answers(&mut self, request: &Request) {
-        // On a connection that is kept, the memory of the names before.
+        // On a kept connection, the memory of the names before is used again.
         let mut names = self.answered.take().map(|before| before.names).unwrap_or_default();
         names.clear();
         names.reserve_exact(request.http.method.len() + request.http.path.len());

@@ -5,7 +5,7 @@
 use crate::machine::wire::connection::Connections;
 use crate::machine::wire::origin::Side;
 
-/// Requests of the server's behind a front end are numbered apart: those that reports show are dense.
+/// Requests of the server's behind a front end are numbered apart, so that those that reports show are dense.
 const INNER: u64 = 1 << 63;
 
 /// Connections of clients.

@@ -34,7 +34,7 @@ pub enum Touch {
 pub enum Idle {
     /// It is not.
     No,
-    /// It is, unless its thread is serving a request: the call's own descriptors do not tell.
+    /// It is, unless its thread is serving a request: the call's own descriptors do not decide it.
     UnlessServing,
     /// It is, whatever the thread did before: it waits for a listener.
     Always,
@@ -69,8 +69,7 @@ const fn waits_for_work(idle: Idle, blocked: Phase) -> Meaning {
 
 const IDLE: Meaning = waits_for_work(Idle::Always, Phase::Unexplained);
 
-/// Meaning of a call. `head_complete` tells, for a client's descriptor, whether the head of the request that is
-/// being received there has been read.
+/// Meaning of a call. `head_complete` says, for a client's descriptor, whether the head of the request received there has been read.
 #[must_use]
 pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn(i32) -> bool) -> Meaning {
     use ThreadState as State;
@@ -115,7 +114,7 @@ pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn
             state: State::LockWait,
         },
         Call::Connect { .. } => meaning(Phase::Cpu, Phase::BackendWait, State::BackendWait),
-        // Close frees the number before it returns: another thread may have it by then. What a client had is no request's any more.
+        // Close frees the number before it returns: another thread may have it by then. A client's former descriptor belongs to no request any more.
         Call::Close { fd } if !descriptors.had(tgid, fd, slice.enter_ns) => {
             let class = descriptors.class_at(tgid, fd, slice.enter_ns);
             on_descriptor(class.filter(|class| !matches!(class, DescriptorClass::Client)))
@@ -154,10 +153,10 @@ fn epoll(interest: &Interest, head_complete: impl Fn(i32) -> bool) -> Meaning {
     }
 }
 
-/// Whether a futex wait may be a wait in a queue: glibc's semaphores and condition variables wait with a bitset and,
-/// without a limit, for ever (nptl/futex-internal.c). A mutex waits without a bitset (nptl/lowlevellock.c), one that
-/// lends its priority in the kernel's own way: uWSGI's workers and mod_wsgi's threads queue before the listener in them. The interpreter lock's waits have a timeout
-/// (Python/ceval_gil.c) or are known by their address.
+/// Whether a futex wait may be a wait in a queue. glibc's semaphores and condition variables wait with a bitset and, without a timeout, for ever
+/// (nptl/futex-internal.c). A mutex waits without a bitset (nptl/lowlevellock.c). A mutex with priority inheritance waits in the kernel's own way. uWSGI's
+/// workers and mod_wsgi's threads queue in mutexes before the listener. The interpreter lock's waits have a timeout (Python/ceval_gil.c) or are known by their
+/// address.
 const fn is_queue_wait(operation: u32, has_timeout: bool) -> bool {
     const FUTEX_WAIT_BITSET: u32 = 9;
     !has_timeout && (operation & FUTEX_COMMAND == FUTEX_WAIT_BITSET || is_mutex(operation))
@@ -173,7 +172,7 @@ pub(in crate::machine) const fn is_mutex(operation: u32) -> bool {
     matches!(operation & FUTEX_COMMAND, FUTEX_WAIT | FUTEX_LOCK_PI)
 }
 
-/// A wait for several descriptors: the set's first word where it is known (select), else nothing (poll).
+/// A wait for several descriptors. `low_fds` is the set's first word where it is known (select), else 0 (poll).
 fn poll_set(descriptors: &Descriptors, tgid: u32, low_fds: u64) -> Meaning {
     let mut backends_only = low_fds != 0;
     for fd in (0..64).filter(|bit| low_fds & (1 << bit) != 0) {

@@ -19,9 +19,9 @@ const MAX_INTEREST: usize = 4096;
 pub(in crate::machine) const EPOLL_CTL_ADD: u32 = 1;
 /// `EPOLL_CTL_DEL`, include/uapi/linux/eventpoll.h.
 pub(in crate::machine) const EPOLL_CTL_DEL: u32 = 2;
-/// The kernel forgets to wait for a descriptor once it has told of it.
+/// The kernel stops waiting for a descriptor once it has reported an event of it.
 pub(in crate::machine) const EPOLLONESHOT: u32 = 1 << 30;
-/// `EPOLLEXCLUSIVE`, `EPOLLONESHOT` and `EPOLLET`, which change whom an event wakes; all others are not kept.
+/// `EPOLLEXCLUSIVE`, `EPOLLONESHOT` and `EPOLLET`, which change which thread an event wakes. No other bits are kept.
 const WAYS: u32 = 1 << 28 | 1 << 30 | 1 << 31;
 
 /// One descriptor.
@@ -29,11 +29,11 @@ const WAYS: u32 = 1 << 28 | 1 << 30 | 1 << 31;
 pub struct Descriptor {
     /// What it is.
     pub class: DescriptorClass,
-    /// When it came to be, as far as known.
+    /// When it was created, as far as known.
     pub opened_ns: u64,
     /// Descriptors in its interest list (epoll only).
     pub interest: Vec<i32>,
-    /// `EPOLL…` bits of those of them for which they are known.
+    /// `EPOLL…` bits of those descriptors for which they are known.
     pub ways: Vec<(i32, u32)>,
     /// Another process has inherited it (epoll only).
     pub shared: bool,
@@ -43,7 +43,7 @@ pub struct Descriptor {
     pub owner: Option<(u32, u64)>,
     /// Something was sent to it, and nothing was read since (back ends only).
     pub is_asked: bool,
-    /// What tells its connection from others, as in `Call::Connect` (back ends only); 0: not known.
+    /// What distinguishes its connection from others, as in `Call::Connect` (back ends only); 0: not known.
     pub identity: u64,
 }
 
@@ -68,7 +68,7 @@ impl Descriptor {
 pub struct Interest {
     /// A listener is in the list.
     pub listener: bool,
-    /// By a registration that is good for one event (`EPOLLONESHOT`).
+    /// A listener is registered for one event only (`EPOLLONESHOT`).
     pub is_one_shot: bool,
     /// Number of client connections in the list.
     pub clients: usize,
@@ -84,7 +84,7 @@ pub struct Interest {
 #[derive(Clone, Debug, Default)]
 pub struct Descriptors {
     processes: FxHashMap<Tid, Vec<Option<Descriptor>>>,
-    /// What last had a number when another came to have it, and from when to when: a close that freed it may not have returned yet.
+    /// What last had a descriptor number that another took over, and from when to when. The close that freed it may not have returned yet.
     replaced: FxHashMap<Tid, FxHashMap<i32, (DescriptorClass, Range<u64>)>>,
     /// Descriptors that were beyond the bound.
     pub evicted: u64,
@@ -97,7 +97,7 @@ impl Descriptors {
         self.processes.get(&tgid)?.get(usize::try_from(fd).ok()?)?.as_ref()
     }
 
-    /// Class of a descriptor; `Other` if it is not known.
+    /// Class of a descriptor; `None` if it is not known.
     #[must_use]
     pub fn class(&self, tgid: Tid, fd: i32) -> Option<DescriptorClass> {
         self.get(tgid, fd).map(|descriptor| descriptor.class)
@@ -151,21 +151,21 @@ impl Descriptors {
         }
     }
 
-    /// Several processes have this instance.
+    /// Several processes share this instance.
     pub fn share(&mut self, tgid: Tid, epoll_fd: i32) {
         if let Some(descriptor) = self.get_mut(tgid, epoll_fd) {
             descriptor.shared = true;
         }
     }
 
-    /// Says what tells the connection behind a descriptor from others.
+    /// Sets what distinguishes the connection behind a descriptor from others.
     pub fn identify(&mut self, tgid: Tid, fd: i32, identity: u64) {
         if let Some(descriptor) = self.get_mut(tgid, fd) {
             descriptor.identity = identity;
         }
     }
 
-    /// Changes the class of a known descriptor.
+    /// Changes the class of a descriptor, or enters it.
     pub fn reclass(&mut self, tgid: Tid, fd: i32, class: DescriptorClass) {
         if let Some(descriptor) = self.get_mut(tgid, fd) {
             descriptor.class = class;
@@ -174,13 +174,13 @@ impl Descriptors {
         }
     }
 
-    /// Whether what has this number had it at that moment.
+    /// Whether this number's descriptor existed at that moment.
     #[must_use]
     pub fn had(&self, tgid: Tid, fd: i32, at_ns: u64) -> bool {
         self.get(tgid, fd).is_some_and(|descriptor| descriptor.opened_ns <= at_ns)
     }
 
-    /// Class of what had this number at that moment; `None` where that is not known (any more).
+    /// Class of the descriptor that had this number at that moment; `None`: not known, or no longer.
     #[must_use]
     pub fn class_at(&self, tgid: Tid, fd: i32, at_ns: u64) -> Option<DescriptorClass> {
         let now = self.get(tgid, fd).filter(|descriptor| descriptor.opened_ns <= at_ns);
@@ -191,8 +191,7 @@ impl Descriptors {
         now.map(|descriptor| descriptor.class).or_else(before)
     }
 
-    /// Removes a descriptor that was there when the close was entered. One that was opened later has only inherited
-    /// the number: close frees it before it returns.
+    /// Removes a descriptor that existed when the close was entered. One opened later only reuses the number: close frees the number before it returns.
     pub fn close(&mut self, tgid: Tid, fd: i32, close_enter_ns: u64) -> Option<Descriptor> {
         let slot = self.processes.get_mut(&tgid)?.get_mut(usize::try_from(fd).ok()?)?;
         if slot.as_ref().is_some_and(|descriptor| descriptor.opened_ns > close_enter_ns) {
@@ -227,7 +226,7 @@ impl Descriptors {
         table.into_iter().flatten().filter_map(|descriptor| descriptor.connection).collect()
     }
 
-    /// Forgets processes that have ended: of one, something may have been told after its end.
+    /// Forgets processes that have ended. Facts about one may have arrived after its end.
     pub fn retain(&mut self, living: &Living) {
         self.processes.retain(|tgid, _| living.process(*tgid));
         self.replaced.retain(|tgid, _| living.process(*tgid));
@@ -264,7 +263,7 @@ impl Descriptors {
         found
     }
 
-    /// A call moved bytes: whether a back end has answered by it, and its port (0: none).
+    /// A call moved bytes. Returns the port of the back end that answered by it (0: none); `None`: no answer.
     pub fn answered(&mut self, slice: &Slice) -> Option<u16> {
         let (Call::Read { fd, .. } | Call::Write { fd }) = slice.call else { return None };
         let descriptor = self.get_mut(slice.tgid, fd).filter(|_| slice.result > 0)?;
@@ -277,7 +276,7 @@ impl Descriptors {
         (was_asked && !descriptor.is_asked).then_some(port)
     }
 
-    /// Follows the calls that make, copy and change descriptors (not accept and not close: connections do).
+    /// Follows the calls that make, copy and change descriptors (not accept and close: connections follow those).
     pub fn follow(&mut self, slice: &Slice, exit_ns: u64) {
         let tgid = slice.tgid;
         if slice.result < 0 && !matches!(slice.call, Call::Connect { .. }) {

@@ -12,9 +12,9 @@ pub const EAGAIN: i64 = -11;
 pub const EPIPE: i64 = -32;
 /// The peer reset the connection.
 pub const ECONNRESET: i64 = -104;
-/// The time set for it has passed; of a connection: the peer no longer acknowledges anything.
+/// The timeout has expired; of a connection: the peer no longer acknowledges anything.
 pub const ETIMEDOUT: i64 = -110;
 /// Nobody listens there.
 pub const ECONNREFUSED: i64 = -111;
-/// A connect goes on without its thread.
+/// A connect continues without its thread.
 pub const EINPROGRESS: i64 = -115;

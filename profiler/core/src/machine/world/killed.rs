@@ -1,4 +1,4 @@
-//! Why processes of the target ended: by whose signal, for what.
+//! Why processes of the target ended, and by whose signal.
 //!
 //! In: signals as they are sent, the kernel's choice of a victim, exit codes. Out: a [`Cause`] and what shows it.
 
@@ -11,7 +11,7 @@ use crate::model::dropped::Cause;
 
 /// Processes whose signals are kept at once.
 const MAX_PROCESSES: usize = 4096;
-/// Signals kept of each, the newest.
+/// Newest signals kept of each.
 const MAX_SIGNALS: usize = 16;
 
 const SIGHUP: u32 = 1;
@@ -44,7 +44,7 @@ impl Signals {
         sent.push_back((at_ns, signal.clone()));
     }
 
-    /// The kernel chose a process to die.
+    /// The kernel chose a process to kill.
     pub(in crate::machine) fn choose(&mut self, tgid: Tid, at_ns: u64) {
         if self.victims.len() < MAX_PROCESSES {
             self.victims.insert(tgid, at_ns);
@@ -53,19 +53,19 @@ impl Signals {
         }
     }
 
-    /// Forgets what was sent to processes that are no more.
+    /// Forgets what was sent to processes that no longer exist.
     pub(in crate::machine) fn retain(&mut self, stays: impl Fn(Tid) -> bool) {
         self.sent.retain(|tgid, _| stays(*tgid));
         self.victims.retain(|tgid, _| stays(*tgid));
     }
 
-    /// A process of this number is born: what was sent to one before it is none of its business.
+    /// A process with this number is born. Signals sent to an earlier process of that number do not concern it.
     pub(in crate::machine) fn born(&mut self, tgid: Tid) {
         self.sent.remove(&tgid);
         self.victims.remove(&tgid);
     }
 
-    /// The parent told the process to abort, between the two moments: how servers end a worker that takes too long.
+    /// The parent sent the process SIGABRT between the two moments. Servers end a worker that takes too long like this.
     pub(in crate::machine) fn aborted(
         &self,
         tgid: Tid,
@@ -83,7 +83,7 @@ impl Signals {
         sent.iter().find(is_it).map(|(_, signal)| said(signal))
     }
 
-    /// The process told itself to stop: when first, and by what this is known.
+    /// The process sent itself a signal to stop: when first, and what shows it.
     pub(in crate::machine) fn ended_itself(&self, tgid: Tid) -> Option<(u64, String)> {
         let is_it = |(_, signal): &&(u64, Signal)| signal.sender_tgid == tgid && stops(signal.number);
         let (at_ns, signal) = self.sent.get(&tgid)?.iter().find(is_it)?;

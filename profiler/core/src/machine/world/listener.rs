@@ -1,7 +1,7 @@
 //! Listeners: how long connections waited before anybody accepted them, and what their arrival set in motion.
 //!
-//! In: connections, waits and accepts, the kernel side's cumulative counts. Out: waits and vain returns by process and
-//! descriptor, counts of the window by inode.
+//! In: connections, waits and accepts, the kernel side's cumulative counts. Out: waits and returns without a connection, by process and descriptor; counts of
+//! the window by inode.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -26,7 +26,7 @@ pub struct Listeners {
     empty: FxHashMap<(Tid, i32), EmptyReturns>,
     loops: FxHashMap<Tid, Loop>,
     counts: FxHashMap<u64, Count>,
-    /// Those that the kernel side counted for when it was read last.
+    /// Listeners in the last counts of the kernel side.
     told: FxHashSet<u64>,
 }
 
@@ -42,7 +42,7 @@ pub struct EmptyReturns {
 /// Where a thread is in its accept loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loop {
-    /// This wait has returned, nothing was accepted yet.
+    /// This wait has returned, and nothing was accepted yet.
     Returned(Call),
     /// The first accept found nothing.
     FoundNothing((Tid, i32)),
@@ -57,7 +57,7 @@ struct Count {
 }
 
 impl Listeners {
-    /// A connection was accepted at `time_ns`. One whose handshake was not seen says nothing.
+    /// A connection was accepted at `time_ns`. One whose handshake was not seen is not counted.
     pub fn accepted(&mut self, opened: &Connection, time_ns: u64, in_window: bool) {
         if !in_window || opened.established_ns == 0 {
             return;
@@ -69,8 +69,8 @@ impl Listeners {
         }
     }
 
-    /// The thread was found inside this call. A wait that began before anybody looked leaves no slice; if it returned for
-    /// nothing, or by timeout, is not distinguished then: one doubt for each thread at most.
+    /// The thread was found inside this call. A wait that began before tracing leaves no slice. Whether it returned for nothing or by timeout is not
+    /// distinguished. This leaves at most one doubtful return for each thread.
     pub fn found_inside(&mut self, slice: &Slice) {
         let waits = matches!(slice.call, Call::Poll { is_sleep: false, .. } | Call::EpollWait { .. });
         if waits && self.loops.len() < MAX_THREADS {
@@ -139,11 +139,11 @@ impl Listeners {
         }
     }
 
-    /// The next window begins: what was counted up to now is no part of it; where threads are in their loops stays.
+    /// The next window begins. What was counted up to now is no part of it. The threads' places in their loops stay.
     pub fn roll(&mut self, living: &Living) {
         self.waits.clear();
         self.empty.clear();
-        // One that the kernel side still counts for will be known by then: it may have been made a moment ago.
+        // The kernel side still counts for some that are not known yet: they may have been made a moment ago.
         let told = &self.told;
         self.counts.retain(|inode, _| living.listener(*inode) || told.contains(inode));
         for count in self.counts.values_mut() {
@@ -157,7 +157,7 @@ impl Listeners {
         self.waits.get(&(tgid, fd))
     }
 
-    /// Waits of the process that returned for nothing, by its descriptor.
+    /// Waits of the process for this descriptor that returned for nothing.
     #[must_use]
     pub fn empty_returns(&self, tgid: Tid, fd: i32) -> EmptyReturns {
         self.empty.get(&(tgid, fd)).copied().unwrap_or_default()
@@ -171,7 +171,7 @@ impl Listeners {
     }
 }
 
-/// Whether the wait can have been for this descriptor: one for a client alone, say, can not.
+/// Whether the wait can have been for this descriptor. A wait for one client alone, for example, cannot.
 fn may_wait_for(wait: Call, fd: i32) -> bool {
     match wait {
         Call::Poll { only_fd: Some(only), .. } => only == fd,

@@ -1,10 +1,9 @@
-//! What is forgotten when a window has been taken: everything of a process that has ended, and of a listener that nobody holds.
+//! What is forgotten once a window has been taken: everything of ended processes, and of listeners that nobody holds.
 //!
-//! In: the processes and listeners that are still known as the next window begins. Out: for every table whose entries belong to a
-//! process, a thread or a listener, whether one stays. A worker that is replaced must leave nothing behind, or a run of days grows.
+//! In: the processes and listeners still known as the next window begins. Out: whether an entry of a process, a thread or a listener stays in its table. A
+//! replaced worker must leave nothing behind, or memory grows over a run of days.
 //!
-//! What still waits for its verdict is the one exception: how a process ended is kept until the last connection that it left has
-//! been judged (`dropped`).
+//! There is one exception. How a process ended is kept until the last connection that it left has been judged (`dropped`).
 
 use rustc_hash::FxHashSet;
 
@@ -20,7 +19,7 @@ pub struct Living {
 }
 
 impl Living {
-    /// Of these; to be called when `processes` has let go of what has ended. `threads`: the live ones, and the processes that have some.
+    /// Of these. To be called once `processes` has forgotten what has ended. `threads`: the live ones. `with_threads`: the processes that have some.
     #[must_use]
     pub fn of(
         processes: &Processes,

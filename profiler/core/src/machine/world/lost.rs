@@ -1,7 +1,7 @@
-//! When records were lost: what was seen of a connection at such a time may lack what would explain its end.
+//! When records were lost. What was seen of a connection at such a time may lack the explanation of its end.
 //!
-//! In: cumulative counters of the kernel side, holes in the sequences of slices. Out: whether anything was lost between two
-//! moments. The kernel side counts without a clock, so what it lost lies somewhere between two of its readings.
+//! In: cumulative counters of the kernel side, holes in the sequences of slices. Out: whether anything was lost between two moments. The kernel side counts
+//! without a clock, so a loss lies somewhere between two readings.
 
 use std::collections::VecDeque;
 
@@ -11,13 +11,13 @@ use profiler_common::loss::{
 
 use crate::fact::Counters;
 
-/// Stretches kept apart; beyond it the two oldest become one.
+/// Stretches kept; beyond this number the two oldest become one.
 const MAX_SPANS: usize = 256;
 /// Losses that hide nothing of what becomes of a connection.
 const HARMLESS: [u32; 3] = [RING_FULL_WAKE, RING_FULL_FRAMES, RING_FULL_TASK];
-/// Losses that go on: a thread that is not followed now is not followed later.
+/// Losses that last: a thread that is not followed now is not followed later.
 const LASTING: [u32; 2] = [THREAD_TABLE_FULL, FORK_UNADOPTED];
-/// Programs without which times are less exact, and nothing else: a run of theirs that the kernel skipped hides no event.
+/// Programs that only make times more exact. If the kernel skipped a run of one, no event is hidden.
 const TIMES_ONLY: &[&str] = &[
     "sched_switch",
     "sched_wakeup",
@@ -36,16 +36,16 @@ const TIMES_ONLY: &[&str] = &[
 /// When records were lost.
 #[derive(Clone, Debug, Default)]
 pub struct Lost {
-    /// Ascending, apart from one another; both ends are included.
+    /// Ascending and disjoint; both ends are included.
     spans: VecDeque<(u64, u64)>,
-    /// Since then something goes on being lost.
+    /// Since when a lasting loss hides events.
     lasting_since_ns: Option<u64>,
-    /// Last reading of the counters: what they said was lost for good, and lastingly, and when.
+    /// Last reading of the counters: passing losses, lasting losses, and its time.
     last: Option<(u64, u64, u64)>,
 }
 
 impl Lost {
-    /// A reading of the counters at `at_ns`; `unread` records were received and could not be used so far.
+    /// A reading of the counters at `at_ns`. So far `unread` records were received but could not be used.
     pub fn count(&mut self, counters: &Counters, unread: u64, at_ns: u64) {
         let named = |numbers: &[u32], name: &str| {
             numbers.iter().any(|number| LOSS_NAMES.get(*number as usize).is_some_and(|known| *known == name))
@@ -75,7 +75,7 @@ impl Lost {
     pub fn between(&mut self, mut from_ns: u64, to_ns: u64) {
         let mut to_ns = to_ns.max(from_ns);
         let mut place = self.spans.len();
-        // Most losses are the newest: from the end.
+        // Most losses are the newest: search from the end.
         while let Some((before_from_ns, before_to_ns)) =
             place.checked_sub(1).and_then(|at| self.spans.get(at))
         {
@@ -104,7 +104,7 @@ impl Lost {
             || self.spans.iter().rev().any(|(begin_ns, end_ns)| *begin_ns <= to_ns && from_ns <= *end_ns)
     }
 
-    /// Whether it is known by now what was lost up to `at_ns`; also where nobody counts.
+    /// Whether the losses up to `at_ns` are known by now. True also where nobody counts.
     #[must_use]
     pub fn is_known(&self, at_ns: u64) -> bool {
         self.last.is_none_or(|(_, _, read_ns)| read_ns >= at_ns)

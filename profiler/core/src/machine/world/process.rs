@@ -1,4 +1,4 @@
-//! Processes of the target: which there are, what they are called, when they ended.
+//! Processes of the target: which exist, their names, when they ended.
 //!
 //! In: facts about processes and listeners, lifecycle events. Out: names and parents for the timeline and the
 //! snapshot, and the facts from which the server is recognised.
@@ -11,7 +11,7 @@ use crate::loop_kind::{Loaded, LoopKind};
 
 /// Processes and threads remembered at once.
 const MAX_ENTRIES: usize = 65_536;
-/// How long facts about a process can come after its end: they are read of many at once, and told one after the other.
+/// How long after its end facts about a process can arrive. They are read for many processes at once, and reported one by one.
 const LATE_NS: u64 = 10_000_000_000;
 
 /// Inodes from here on stand for listeners of which only the call that made them is known.
@@ -20,7 +20,7 @@ const UNKNOWN_INODE: u64 = 1 << 63;
 /// All processes seen in the window.
 #[derive(Clone, Debug, Default)]
 pub struct Processes {
-    /// What was seen of each, first sight first.
+    /// What was seen of each, in order of first sight.
     pub seen: Vec<ProcessSeen>,
     /// Listeners, one entry per process and descriptor.
     pub listeners: Vec<ListenerSeen>,
@@ -28,17 +28,17 @@ pub struct Processes {
     pub names: FxHashMap<Tid, String>,
     /// Processes that ended in the window, with the kernel's exit code.
     pub ended: FxHashMap<Tid, i64>,
-    /// Processes that have runtimes of event loops loaded.
+    /// Event-loop runtimes that processes have loaded.
     loaded: FxHashMap<Tid, Loaded>,
-    /// The first thread that read a request, of each of these in which nothing else serves (gevent); `None`: another one did, too.
+    /// For each of these in which nothing else serves (gevent): the first thread that read a request. `None`: another thread did, too.
     readers: FxHashMap<Tid, Option<Tid>>,
-    /// Processes that ended before the window, a while ago at most: what is told of them late is told of nobody.
+    /// Processes that ended shortly before the window. Facts that arrive late about them belong to nobody.
     gone: FxHashMap<Tid, u64>,
     /// Threads that ended in the window.
     ended_threads: FxHashSet<Tid>,
     /// Entries that found no place.
     pub evicted: u64,
-    /// Listeners so far of which only the call that made them was known.
+    /// Number of listeners so far of which only the call that made them was known.
     unknown: u64,
 }
 
@@ -62,14 +62,14 @@ impl Processes {
         }
     }
 
-    /// Whether a process has ended and was forgotten: what is told of it only now would be kept for ever.
+    /// Whether a process has ended and was forgotten. Facts that arrive about it only now would be kept for ever.
     #[must_use]
     pub fn is_gone(&self, tgid: Tid) -> bool {
         self.gone.contains_key(&tgid)
     }
 
-    /// What kind of loop a process may run, by what it has loaded; gevent's where one thread alone reads requests. What is loaded says nothing of
-    /// what threads do: those of a pool take requests each for itself, whatever the application imports.
+    /// What kind of loop a process may run, by what it has loaded. gevent's counts only where a single thread reads requests. What is loaded does not show what
+    /// threads do: a pool's threads each take requests for themselves, whatever the application imports.
     #[must_use]
     pub fn loop_kind(&self, tgid: Tid) -> &'static LoopKind {
         self.loaded(tgid).first(self.readers.get(&tgid) == Some(&None))
@@ -98,7 +98,7 @@ impl Processes {
         }
     }
 
-    /// Whether a process has a loop loaded that uses io_uring for other things than what requests wait for.
+    /// Whether a process has loaded a loop that uses io_uring for things that requests do not wait for.
     #[must_use]
     pub fn has_rings_of_loop(&self, tgid: Tid) -> bool {
         self.loaded(tgid).have_rings()
@@ -120,7 +120,7 @@ impl Processes {
         self.listeners.iter().find(|seen| (seen.tgid, seen.fd) == (tgid, fd))
     }
 
-    /// A call has made a listener; which one it is will be told.
+    /// A call has made a listener; which one it is becomes known later.
     pub fn listen_unknown(&mut self, tgid: Tid, fd: i32) {
         self.unknown = self.unknown.saturating_add(1);
         let address = "(not known)".to_owned();
@@ -133,7 +133,7 @@ impl Processes {
         });
     }
 
-    /// What this descriptor is has become known: all copies of it are the same. Whether nothing was known before.
+    /// It has become known what this descriptor is. All its copies are the same listener. Returns whether nothing was known before.
     pub fn identify(&mut self, seen: &ListenerSeen) -> bool {
         let Some(unknown) = self.listener(seen.tgid, seen.fd).map(|known| known.inode) else { return false };
         if unknown < UNKNOWN_INODE {
@@ -145,8 +145,8 @@ impl Processes {
         true
     }
 
-    /// Keeps what is known of a listener under a number that no descriptor has (below 0), and says which; its descriptor may
-    /// mean another one from now on. `None`: there is none, or no place.
+    /// Keeps what is known of a listener under a number that no descriptor has (below 0), and returns that number. The descriptor may mean another listener
+    /// from now on. `None`: there is no listener, or no room.
     pub fn set_aside(&mut self, tgid: Tid, fd: i32) -> Option<i32> {
         let seen = self.listener(tgid, fd)?.clone();
         let same = |other: &&ListenerSeen| {
@@ -227,8 +227,7 @@ impl Processes {
         None
     }
 
-    /// The next window begins at `time_ns`: what has ended is forgotten, but for the parents of what lives: by them a server is
-    /// recognised.
+    /// The next window begins at `time_ns`. Ended processes are forgotten, except the parents of living ones: by them a server is recognised.
     pub fn roll(&mut self, time_ns: u64) {
         let mut ended = std::mem::take(&mut self.ended);
         let parents: FxHashSet<Tid> =
@@ -243,7 +242,7 @@ impl Processes {
         let known: FxHashSet<Tid> = self.seen.iter().map(|process| process.tgid).collect();
         self.loaded.retain(|tgid, _| known.contains(tgid));
         self.readers.retain(|tgid, _| known.contains(tgid));
-        // What was closed has been in the window that ends.
+        // Closed listeners were part of the window that ends.
         self.listeners.retain(|listener| !gone.contains_key(&listener.tgid) && listener.fd >= 0);
         for tid in std::mem::take(&mut self.ended_threads) {
             if !known.contains(&tid) {

@@ -1,11 +1,10 @@
 //! Accept queues over time: depth, time full, refusals, and how many waited when each connection came.
 //!
-//! In: readings of the queues, accepted connections, in order. Out: a [`Queue`] for each listener of the window, and
-//! what its namespace counted.
+//! In: readings of the queues, accepted connections, in order. Out: a [`Queue`] for each listener of the window, and the counts of each network namespace.
 //!
-//! A queue is served first come, first served: what waited when a connection came is what was accepted after that moment
-//! and up to its own accept. So no reading is needed for it, and none is missed. An accept is known to have ended some microseconds
-//! after it took its connection, so one on its way out may count as waiting; but never more than the queue has room for.
+//! A queue is served first come, first served. The connections that waited when another came are those accepted after that moment and up to its own accept. So
+//! no reading is needed, and none is missed. An accept ends some microseconds after it took its connection, so a connection on its way out may count as
+//! waiting. The count never exceeds the room of the queue.
 
 use std::collections::VecDeque;
 
@@ -19,7 +18,7 @@ use crate::model::queue::{Delays, Network, Queue};
 
 /// Listeners whose queues are kept: as many as the kernel side has.
 const MAX_QUEUES: usize = 1024;
-/// Accepts remembered for each; a connection that more than so many others followed counts as so many.
+/// Accepts remembered of each listener: no more than these can count as waiting when a connection came.
 pub const MAX_ACCEPTS: usize = 16_384;
 const NS_PER_MS: u64 = 1_000_000;
 /// Network namespaces whose counts are kept.
@@ -29,11 +28,11 @@ const MAX_NETWORKS: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub struct Queues {
     queues: FxHashMap<u64, Watched>,
-    /// Why the last reading has not all of them.
+    /// Why the last reading lacks some of them.
     not_read: Option<String>,
     /// Listeners of the last reading.
     read: FxHashSet<u64>,
-    /// Those that the kernel side counted for when it was read last.
+    /// Listeners in the last counts of the kernel side.
     counted_for: FxHashSet<u64>,
     /// First and last counts of each namespace.
     networks: Vec<(NetworkCounters, NetworkCounters)>,
@@ -42,7 +41,7 @@ pub struct Queues {
 /// What the kernel side could see of full queues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// Clients that TCP listeners refused, and how long that kept them.
+    /// Clients that TCP listeners refused, and how long that delayed them.
     pub delays: bool,
     /// Clients that found a UNIX listener's queue full.
     pub full_unix_queues: bool,
@@ -55,7 +54,7 @@ struct Watched {
     /// Refusals before the window; `None`: the listener was made in it.
     refused_before: Option<u32>,
     window: Queue,
-    /// Refusals by the kernel side: before the window (all zero for a listener made in it), and last.
+    /// Refusals that the kernel side counted: before the window (all zero for a listener made in it), and last.
     refusals: (Refusals, Refusals),
     /// Delays of clients whose connections were accepted in the window.
     delay: Latency,
@@ -99,7 +98,7 @@ impl Queues {
         }
     }
 
-    /// Whether the listener holds connections back until their first data come.
+    /// Whether the listener holds connections back until their first data arrive.
     #[must_use]
     pub fn is_deferred(&self, inode: u64) -> bool {
         self.queues.get(&inode).is_some_and(|watched| watched.refusals.1.is_deferred)
@@ -176,8 +175,8 @@ impl Queues {
             .map(|refused| u64::from(refused.wrapping_sub(watched.refused_before.unwrap_or_default())));
         let (before, now) = &watched.refusals;
         let counted = now.since(before);
-        // The kernel's count for a listener that defers accept has every acknowledgement in it that came without data, which is
-        // no refusal: those that our own programs counted are, or what is left without them, no more than overflowed.
+        // For a listener that defers accept, the kernel also counts every acknowledgement without data, which is no refusal. Refusals are those that our own
+        // programs counted. Otherwise they are the kernel's count without these, and no more than overflowed.
         let refused = match refused {
             Some(_) if now.is_deferred && measured.delays => {
                 Some(counted.at_begin.saturating_add(counted.at_end))
@@ -188,7 +187,7 @@ impl Queues {
                 let overflows = self.counted(|counters| counters.listen_overflows);
                 Some(refused.saturating_sub(on_purpose).min(overflows))
             }
-            // Only of UNIX listeners the kernel counts nothing.
+            // Only for UNIX listeners does the kernel count nothing.
             None => measured.full_unix_queues.then_some(counted.at_begin),
             refused => refused,
         };
@@ -201,7 +200,7 @@ impl Queues {
         Some(Queue { limit: last.limit, depth: last.depth, refused, delays, ..watched.window })
     }
 
-    /// What these listeners keep unseen, as their queues could not be read; `None`: nothing was in the way.
+    /// What is not seen of these listeners, as their queues could not be read; `None`: nothing prevented it.
     #[must_use]
     pub fn blind_spot<'a>(&self, unread: impl Iterator<Item = &'a str>) -> Option<String> {
         let reason = self.not_read.as_ref()?;
@@ -233,14 +232,14 @@ impl Queues {
 }
 
 impl Watched {
-    /// How many connections the queue can have held: one more than its limit (`sk_acceptq_is_full`, include/net/sock.h), or what was
-    /// read where that is more, as after a second `listen`.
+    /// How many connections the queue can have held: one more than its limit (`sk_acceptq_is_full`, include/net/sock.h). If a reading was deeper, as after a
+    /// second `listen`, that depth counts.
     fn room(&self) -> u32 {
         let read = |(last, _): &(AcceptQueue, u64)| last.limit.saturating_add(1).max(last.depth);
         self.last.as_ref().map_or(u32::MAX, read).max(self.window.over_time.max())
     }
 
-    /// The last reading has stood until `time_ns`.
+    /// The last reading was valid until `time_ns`.
     fn settle(&mut self, time_ns: u64, in_window: bool) {
         let Some((last, since_ns)) = &mut self.last else { return };
         let stood_ns = time_ns.saturating_sub(*since_ns);

@@ -8,7 +8,7 @@ use crate::event::Tid;
 use crate::machine::world::descriptor::Descriptors;
 use crate::machine::world::process::Processes;
 
-/// What there is, as far as it is known.
+/// What exists, as far as it is known.
 #[derive(Clone, Debug, Default)]
 pub struct World {
     /// Descriptors of all processes.
@@ -23,7 +23,7 @@ pub struct World {
     pub wall_clock_offset_ns: Option<i64>,
     /// How workers wait for a listener, as seen last: in epoll, or in select or poll.
     pub listener_in_epoll: Option<bool>,
-    /// Reads and writes that went to descriptors of which nobody saw where they came from.
+    /// Reads and writes on descriptors whose origin was not seen.
     pub foreign_descriptor_calls: u64,
     /// Somebody in the target uses io_uring: what goes through it is not seen.
     pub uses_io_uring: bool,

@@ -1,8 +1,8 @@
 //! Who waits for which listener, and how.
 //!
-//! In: calls that slept, what threads are in the middle of at both ends of the window, descriptors. Out: [`Found`] of a
-//! listener. A wait says only where; what a descriptor is, and what an epoll instance waits for, is asked at the first waits there,
-//! as a thread may make an instance for each, and again at the end, when more is known.
+//! In: calls that slept, the calls that threads are inside at both ends of the window, descriptors. Out: [`Found`] of each listener. A wait shows only its
+//! place. The first waits look up what the descriptor is, and what an epoll instance waits for: a thread may make an instance for each wait. The end looks it
+//! up again, when more is known.
 
 use crate::event::{Call, Slice, Tid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,17 +15,16 @@ use rustc_hash::FxHashMap;
 
 /// Threads whose waits are kept.
 const MAX_THREADS: usize = 16_384;
-/// Places in which one thread waits that are kept.
+/// Places kept in which one thread waits.
 const MAX_PLACES: usize = 8;
-/// Waits in one place at which it is asked for which listener they are.
+/// Waits in one place that look up their listener.
 const MAX_LOOKS: u8 = 2;
 /// Listeners kept of one thread.
 const MAX_WAYS: usize = 16;
-/// Instances in one another: the kernel allows five.
+/// Depth of nested epoll instances: the kernel allows five.
 const MAX_DEPTH: usize = 5;
 /// include/uapi/linux/eventpoll.h.
 const EPOLLEXCLUSIVE: u32 = 1 << 28;
-/// See [`EPOLLEXCLUSIVE`].
 /// See [`EPOLLEXCLUSIVE`].
 const EPOLLET: u32 = 1 << 31;
 
@@ -33,8 +32,7 @@ const EPOLLET: u32 = 1 << 31;
 #[derive(Clone, Debug, Default)]
 pub struct ListenerWaits {
     threads: FxHashMap<Tid, Thread>,
-    /// Places in which a thread was seen to wait for the first time: process, place, since when; and the listeners that were
-    /// found there at once.
+    /// Places in which a thread was first seen to wait: process, place, since when. `found`: the listeners that were found there at once.
     fresh: Vec<(Tid, WaitedIn, u64)>,
     found: Vec<(Tid, u64, u64)>,
 }
@@ -43,7 +41,7 @@ pub struct ListenerWaits {
 #[derive(Clone, Debug, Default)]
 struct Thread {
     tgid: Tid,
-    /// Places, and at how many waits it was asked what they are.
+    /// Places, and how many waits looked up what they are.
     places: Vec<(WaitedIn, u8)>,
     /// What was found there.
     ways: Vec<(u64, How)>,
@@ -53,9 +51,9 @@ struct Thread {
     lock: Option<(Lock, u64)>,
     /// The call before was a sleep for this lock.
     came_from: Option<(Lock, u64)>,
-    /// Since that sleep it has made an instance, to wait in it.
+    /// Since that sleep it has made an epoll instance, to wait in it.
     prepares: bool,
-    /// It waited for several descriptors that were not read: the next accept says for which.
+    /// It waited for several descriptors that were not read. The next accept shows for which one.
     polled: bool,
 }
 
@@ -69,22 +67,22 @@ pub struct Found {
 }
 
 impl Thread {
-    /// The lock that most of its waits come out of.
+    /// The lock that at least half of its waits come out of.
     fn usual_lock(&self) -> Option<(Lock, u64)> {
         self.lock.filter(|_| self.locked > 0 && self.locked.saturating_mul(2) >= self.waits)
     }
 
-    /// For which listeners it has waited, and how.
+    /// The listeners that it has waited for, and how.
     fn ways(&self, world: &World) -> Vec<(u64, How)> {
         let mut ways: Vec<(u64, How)> = Vec::new();
         for (place, _) in &self.places {
             ways.extend(listeners_at(world, self.tgid, *place));
         }
-        // What stands at the end is what is known best; of an instance that is gone by then, what was found at the time.
+        // The state at the end is known best. For an instance that is gone by then, what was found at the time counts.
         let gone = self.ways.iter().filter(|(inode, _)| !ways.iter().any(|(known, _)| known == inode));
         let gone: Vec<(u64, How)> = gone.copied().collect();
         ways.extend(gone);
-        // Who waits for it elsewhere slept in accept for the socket's lock, not for a connection.
+        // A thread that waits for it elsewhere slept in accept for the socket's lock, not for a connection.
         let elsewhere: Vec<u64> =
             ways.iter().filter(|(_, how)| *how != How::Accept).map(|(inode, _)| *inode).collect();
         ways.retain(|(inode, how)| *how != How::Accept || !elsewhere.contains(inode));
@@ -113,7 +111,7 @@ impl ListenerWaits {
                     thread.prepares = false;
                 }
             }
-            // mod_wsgi's threads make an instance for each wait.
+            // mod_wsgi's threads make an epoll instance for each wait.
             Call::Make { class: DescriptorClass::Epoll } => {
                 if let Some(thread) = self.threads.get_mut(&slice.tid) {
                     thread.prepares = true;
@@ -195,7 +193,7 @@ impl ListenerWaits {
         }
     }
 
-    /// Tells who waits for which listener since when, as far as it was not told before.
+    /// Reports who waits for which listener since when, as far as it was not reported before.
     pub fn acceptors(&mut self, world: &World, mut accepts: impl FnMut(u64, Tid, u64)) {
         for (tgid, inode, since_ns) in std::mem::take(&mut self.found) {
             accepts(inode, tgid, since_ns);
@@ -217,25 +215,25 @@ impl ListenerWaits {
         self.threads.clear();
     }
 
-    /// Who waits for each listener, by inode; `open`: what every thread is in the middle of at the end.
+    /// Who waits for each listener, by inode; `open`: the call that every thread is inside at the end.
     #[must_use]
     pub fn finish(&self, world: &World, open: &[Slice]) -> FxHashMap<u64, Found> {
         let mut found: BTreeMap<(u64, How), BTreeSet<(Tid, Tid)>> = BTreeMap::new();
         let ways_of: BTreeMap<Tid, Vec<(u64, How)>> =
             self.threads.iter().map(|(tid, thread)| (*tid, thread.ways(world))).collect();
-        // Locks that let their holder wait, by what and where it is, with the listener behind.
+        // Locks whose holder waits, by kind and address, with the listeners behind them.
         let mut behind: BTreeMap<(Lock, u64), BTreeSet<u64>> = BTreeMap::new();
         for (tid, ways) in &ways_of {
             if let Some(lock) = self.threads.get(tid).and_then(Thread::usual_lock) {
                 behind.entry(lock).or_default().extend(ways.iter().map(|(inode, _)| inode));
             }
         }
-        // Who waits with nothing in between, by listener.
+        // Threads that wait without a lock in between, by listener.
         let mut free: BTreeMap<u64, BTreeSet<Tid>> = BTreeMap::new();
         for (tid, ways) in &ways_of {
             let Some(thread) = self.threads.get(tid) else { continue };
             for &(inode, how) in ways {
-                // One that came out of a lock of which others have shown what it is for, however seldom it had to wait there.
+                // A thread that came out of a lock is behind it if others show what the lock is for, however seldom it slept there.
                 let is_behind =
                     |lock: &(Lock, u64)| behind.get(lock).is_some_and(|those| those.contains(&inode));
                 let how = match thread.lock.filter(is_behind) {
@@ -248,7 +246,7 @@ impl ListenerWaits {
                 found.entry((inode, how)).or_default().insert((thread.tgid, *tid));
             }
         }
-        // A lock has one holder: the only one who was never seen to wait for it is who always got it at once.
+        // A lock has one holder. The only thread never seen to wait for the lock is the one that always got it at once.
         for (lock, inodes) in &behind {
             for inode in inodes {
                 let Some(tid) = free.get(inode).filter(|those| those.len() == 1).and_then(BTreeSet::first)
@@ -264,7 +262,7 @@ impl ListenerWaits {
             }
         }
         found.retain(|_, threads| !threads.is_empty());
-        // Who has not moved all the while sits in a lock of which others have shown what it is for.
+        // A thread that has not moved all the while sits in a lock. Others have shown what that lock is for.
         for slice in open.iter().filter(|slice| !self.threads.contains_key(&slice.tid)) {
             let lock = match slice.call {
                 Call::FutexWait { address, .. } => Some((Lock::Futex, address)),
@@ -290,12 +288,12 @@ impl ListenerWaits {
     }
 }
 
-/// The lock for which the thread slept right before the call, where that is a call that is not observed.
+/// The lock for which the thread slept right before the call, in a call that is not observed.
 fn lock_of_gap(slice: &Slice) -> Option<(Lock, u64)> {
     lock_of(slice.in_gap.blocked_call)
 }
 
-/// The lock that a call which is not observed may wait for.
+/// The lock that an unobserved call may wait for.
 pub(in crate::machine) const fn lock_of(system_call: i32) -> Option<(Lock, u64)> {
     // By the numbers of x86_64.
     match system_call {
@@ -351,7 +349,7 @@ mod tests {
 
     const INODE: u64 = 77;
 
-    /// Process 1 and its children hold a listener at 3; 1 has an instance at 4 with it.
+    /// Processes 1 to 4 hold a listener at 3; each has an epoll instance at 4 with it.
     fn state(events: u32) -> World {
         let mut state = World::default();
         for tgid in 1..=4 {
@@ -393,7 +391,7 @@ mod tests {
         waits.slice(&slice(1, EPOLL, 1), &state, |_| false);
         waits.slice(&slice(2, ACCEPT, 1), &state, |_| false);
         waits.slice(&slice(3, SELECT, 1), &state, |_| false);
-        // What it polled was not read: accept tells. A look that does not sleep is no wait.
+        // What it polled was not read: accept shows it. A look that does not sleep is no wait.
         waits.slice(&slice(4, POLL, 1), &state, |_| false);
         waits.slice(&slice(4, ACCEPT, 0), &state, |_| false);
         let expected = [("in accept", 1), ("in poll or select", 2), ("in epoll, exclusive", 1)];
@@ -453,7 +451,7 @@ mod tests {
         }
         let told = [("in epoll".to_owned(), 1), ("in epoll, exclusive".to_owned(), 1)];
         assert_eq!(rows(&waits, &state, &[]), told);
-        // One that is there at the end is told as it is then.
+        // One that exists at the end is reported as it is then.
         waits.slice(&slice(2, EPOLL, 1), &state, |_| false);
         state.descriptors.share(2, 4);
         let told = rows(&waits, &state, &[]);
@@ -475,7 +473,7 @@ mod tests {
             }
             waits.slice(&slice(tid, EPOLL, 1), &state, |_| false);
         }
-        // Most often it came in at once; the lock is the others'.
+        // Most often it got in at once; the others show the lock.
         for _ in 0..10 {
             waits.slice(&slice(2, EPOLL, 1), &state, |_| false);
         }

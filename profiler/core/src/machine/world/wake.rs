@@ -1,7 +1,7 @@
 //! What became of the threads that connections woke.
 //!
-//! In: wake-ups, and the calls that the woken make next. Out: [`Woken`] by the listener's inode, and entries of the
-//! timeline. A thread that slept again is done; one whose call returned has until its next sleep to accept.
+//! In: wakeups, and the next calls of the woken threads. Out: [`Woken`] by the listener's inode, and entries of the timeline. A thread that slept again is
+//! done. A thread whose call returned has until its next sleep to accept.
 
 use rustc_hash::FxHashMap;
 
@@ -12,10 +12,10 @@ use crate::timeline::Entry;
 
 /// Listeners whose woken threads are counted: as many as the kernel side knows.
 const MAX_LISTENERS: usize = 1024;
-/// Threads that have returned and not called accept yet.
+/// Threads that have returned and have not called accept yet.
 const MAX_PENDING: usize = 16_384;
 
-/// What is known of the window's wake-ups.
+/// What is known of the window's wakeups.
 #[derive(Clone, Debug, Default)]
 pub struct Wakes {
     listeners: FxHashMap<u64, Woken>,
@@ -23,9 +23,9 @@ pub struct Wakes {
 }
 
 impl Wakes {
-    /// A wake-up ended at `time_ns`.
+    /// A wakeup ended at `time_ns`.
     pub fn wake(&mut self, wake: &Wake, time_ns: u64, in_window: bool, sink: &mut dyn FnMut(Entry)) {
-        // Its wait returned before, and it has slept since.
+        // Its earlier wait returned, and it has slept since.
         self.end(wake.tid, Outcome::DidNotAccept, in_window, sink);
         if wake.slept_again {
             self.add(wake, time_ns, Outcome::SleptAgain, in_window, sink);
@@ -43,7 +43,7 @@ impl Wakes {
         }
         match slice.call {
             Call::Accept { .. } => self.end(slice.tid, of_accept(slice.result), in_window, sink),
-            // The wait itself, which returned by the wake-up, is told by its time.
+            // The wait that this wakeup ended is recognised by its time.
             Call::Poll { .. } | Call::EpollWait { .. } if slice.call_switches > 0 => {
                 let is_later = self
                     .returned
@@ -62,7 +62,7 @@ impl Wakes {
         self.returned.remove(&tid);
     }
 
-    /// The next window begins; who has returned and not called accept yet stays.
+    /// The next window begins. Threads that have returned and not called accept yet stay.
     pub fn roll(&mut self) {
         self.listeners.clear();
     }
@@ -106,7 +106,7 @@ impl Wakes {
             woken.losers = woken.losers.plus(wake.since);
             woken.losers_switches = woken.losers_switches.saturating_add(u64::from(wake.switches));
         } else if wake.switches == 1 {
-            // It got its CPU once and kept it: what it did not run, it waited before.
+            // It got its CPU once and kept it. All time that it did not run, it waited before that.
             let until_end_ns = end_ns.saturating_sub(wake.woken_ns);
             woken.until_running.record(until_end_ns.saturating_sub(wake.since.cpu_ns));
         }
@@ -170,7 +170,7 @@ mod tests {
         let counts = (woken.accepted, woken.slept_again, woken.found_nothing, woken.did_not_accept);
         assert_eq!((counts, woken.in_vain()), ((1, 1, 1, 1), 3));
         assert_eq!((woken.losers.cpu_ns, woken.losers.run_queue_ns, woken.losers_switches), (90, 600, 3));
-        // 500 ns from wake-up to the wait's return, 30 of them on the CPU.
+        // 500 ns from wakeup to the wait's return, 30 of them on the CPU.
         assert_eq!((woken.until_running.count(), woken.until_running.sum_ns()), (1, 470));
         assert_eq!(entries.len(), 4);
     }

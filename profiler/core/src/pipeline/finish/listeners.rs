@@ -21,7 +21,7 @@ pub(super) fn told(state: &State, counted: &Listeners) -> Vec<Listener> {
         let place = match list.iter_mut().find(same) {
             Some(known) => known,
             None => {
-                // Announcements to UNIX listeners are seen by the hook that arrivals are seen by.
+                // The hook that sees arrivals also sees announcements to UNIX listeners.
                 let is_seen = state.world.arrival_measured || seen.family != "unix";
                 let wakes = counted.wakes(seen.inode).filter(|_| is_seen);
                 list.push(Listener { seen: seen.clone(), wakes, is_closed: true, ..Listener::default() });
@@ -48,12 +48,12 @@ pub(super) fn told(state: &State, counted: &Listeners) -> Vec<Listener> {
             place.accept_wait.merge(waits);
         }
     }
-    // One of which nothing became known and from which nothing came is no news.
+    // A listener of which nothing is known and from which nothing came is not reported.
     list.retain(|listener| !listener.seen.family.is_empty() || listener.accepted > 0);
     list
 }
 
-/// Who holds it beside the target. One that was born into the target since is none.
+/// Who holds it beside the target. A process that was born into the target since then does not count.
 pub(super) fn held_by_others(
     listener: &Listener,
     state: &State,
@@ -64,7 +64,7 @@ pub(super) fn held_by_others(
     of_it.filter(|holder| !is_own(holder.tgid)).map(|holder| (holder.tgid, holder.comm.clone())).collect()
 }
 
-/// How many others have the same address, of those that are open.
+/// Counts, for each open listener, the other open ones with the same address.
 pub(super) fn count_siblings(listeners: &mut [Listener]) {
     let open = listeners.iter().filter(|listener| !listener.is_closed);
     let addresses: Vec<_> = open.map(|listener| listener.seen.address.clone()).collect();

@@ -8,10 +8,10 @@ mod asyncio;
 mod gevent;
 mod handed;
 mod own_thread;
-mod strands;
 mod streams;
 mod tasks;
 mod trio;
+mod unattributed;
 
 const EPOLL: i32 = 5;
 const BACKEND: i32 = 20;
@@ -157,7 +157,7 @@ fn a_back_end_that_nobody_seems_to_open_is_laid_to_the_one_that_was_left_and_wai
     assert_eq!(snapshot.event_loops[0].paired_by_order, 1);
 }
 
-/// A loop with two clients that it has served once, each in the turn after the one in which it was read.
+/// A loop with two clients that it has served once, each in the iteration after the one in which it was read.
 fn loop_that_defers() -> Script {
     let mut script = Script::new(1).watch(LISTENER).look(-1, 1, (0, 0, 100));
     for fd in [9, 10] {
@@ -170,10 +170,10 @@ fn loop_that_defers() -> Script {
 
 /// ```text
 /// loop: read 9, python 5, look, python 30, (look, read 10, look, python 500, write 10) four times; the last time: look, read 10, look, write 10, python 40, write 9
-///       `ran`: without that last time, so that the other one was answered in the turn before
+///       `ran`: without that last time, so that the other one was answered in the iteration before
 /// ```
 #[test]
-fn a_timer_that_no_time_out_told_of_is_told_by_a_turn_in_which_nobody_ran_before_the_request_went_on() {
+fn a_timer_that_no_timeout_told_of_is_told_by_an_iteration_in_which_nobody_ran_before_the_request_went_on() {
     for ran in [false, true] {
         let script = loop_that_defers();
         let first = script.now_ns;

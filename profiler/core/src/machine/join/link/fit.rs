@@ -1,4 +1,4 @@
-//! Whether a front end's end of a connection is the server's, by what both sides saw of it.
+//! Whether a front end's end and a server's end belong to the same connection, by what both sides saw of it.
 //!
 //! In: an end, and what the server's side shows. Out: how well they fit.
 
@@ -41,7 +41,7 @@ pub(super) fn fit(end: &End, evidence: &Evidence) -> Fit {
         (None, _) if end.closed_ns.is_some() => Fit::No,
         (None, _) => Fit::Unwritten,
         (Some((enter_ns, _)), Some(arrival_ns)) if enter_ns > arrival_ns => Fit::No,
-        // Bytes reach a UNIX socket within the write, or it is another's; on TCP the kernel may put it off.
+        // On a UNIX socket the bytes arrive within the write, or the connection is another. On TCP the kernel may delay them.
         (Some(write_ns), Some(arrival_ns)) if evidence.is_unix && !within(write_ns, arrival_ns) => Fit::No,
         (Some(write_ns), Some(arrival_ns)) if is_exact && within(write_ns, arrival_ns) => Fit::Exact,
         (Some(_), None) if is_exact && evidence.established_ns > 0 => Fit::Exact,

@@ -82,7 +82,7 @@ fn two_at_the_same_time_are_told_apart_by_the_write_that_the_first_byte_came_wit
     connected(&mut links, 5, 1, (10, 20), Some((30, 60)));
     connected(&mut links, 6, 2, (12, 22), Some((50, 80)));
     assert!(hold(&mut links, 1, 200).is_none() && hold(&mut links, 2, 200).is_none());
-    // Accepted in the other order than connected: the bytes say whose it is.
+    // Accepted in the other order than connected: the bytes show whose it is.
     assert_eq!(done(&mut links, &unix(1, 90, 70)), [2]);
     assert_eq!(done(&mut links, &unix(2, 91, 40)), [1]);
     assert_eq!(links.counts, Counts { joined: 2, ambiguous: 0, unpaired: 0 });
@@ -142,7 +142,7 @@ fn kept_connection_carries_one_request_after_the_other() {
 #[test]
 fn connection_that_both_sides_know_is_paired_whatever_the_order_in_time_suggests() {
     let mut links = Links { ports: [8000].into_iter().collect(), ..Links::default() };
-    // The handshake of a listener that waits for data is done with the first byte, long after the connect.
+    // The handshake of a listener that waits for data ends with the first byte, long after the connect.
     for (fd, port, outer, at_ns) in [(5, 40_001, 1, 10), (6, 40_002, 2, 12)] {
         let peer = Peer { port: Some(8000), identity: port };
         assert!(links.connect((10, fd), peer, (at_ns, at_ns + 5), Some((0, outer))));
@@ -206,7 +206,7 @@ fn half_whose_other_never_comes_is_let_go_and_counted() {
 #[test]
 fn an_error_is_the_server_s_own_where_it_gave_the_answer_that_the_front_end_passed_on() {
     let mut links = Links::default();
-    // Bytes of the server's answer, its status (0: its protocol does not tell), and what the client was told.
+    // Bytes of the server's answer, its status (0: its protocol shows none), and the status that the client got.
     let cases = [
         (1, (300, 0, 504), true),
         (2, (23, 0, 504), false),

@@ -1,6 +1,6 @@
-//! The loop turns to a request: whom it leaves, and what the request waited for until then.
+//! The loop turns to a request: which request it leaves, and what the new one waited for until then.
 //!
-//! In: a call for a request that is not the one that the loop was about. Out: the one it leaves has its time up to there, this one's wait is
+//! In: a call for a request other than the one that the loop served. Out: the request that it leaves has its time up to there; the wait of the new one is
 //! explained.
 
 use super::who::{By, by, goes_straight_on, is_private};
@@ -8,7 +8,7 @@ use crate::event::{Call, Slice};
 use crate::loop_kind::Threads;
 use crate::machine::ledger::books::Books;
 use crate::machine::ledger::finish::leave;
-use crate::machine::ledger::strand;
+use crate::machine::ledger::unattributed;
 use crate::machine::runtime::candidates::{may_run, others_may_run};
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::handed::Handed;
@@ -21,10 +21,10 @@ use crate::machine::wire::origin::Side;
 use crate::machine::wire::request::{Active, HandedTo, RequestKey, Wants};
 use crate::phase::Phase;
 
-/// A turn to a request.
+/// How the loop turns to a request.
 struct Turning {
     by: By,
-    /// Nothing was touched before it in this turn of the loop.
+    /// Nothing was touched before it in this iteration of the loop.
     is_first: bool,
     /// Since when it is not known for whom the loop ran.
     free_from_ns: u64,
@@ -38,20 +38,20 @@ struct Turning {
 
 /// What threads beside the loop did for a request since it was left.
 struct Back {
-    /// Their notes that were taken for it.
+    /// Their notes that were attributed to it.
     collected: Collected,
-    /// The one that has handed back what it did without a note.
+    /// The thread that has handed back its result without a note.
     handed_back: Option<HandedTo>,
     /// How that one was given its job.
     handed: Handed,
-    /// That one, if this very task woke it: what it did last may be told later.
+    /// The same thread, if this very task woke it. The account of what it did last may come later.
     owed_by: Option<HandedTo>,
-    /// What happened before was gone on with.
+    /// The loop has handled what happened before this moment.
     recent_ns: u64,
 }
 
-/// A request that is not the one that the thread is about is touched: the one it leaves gets its time up to there, this
-/// one's wait is explained. Returns where this one's own time begins.
+/// A call touches a request other than the one that the thread serves. The one that it leaves gets its time up to there; the wait of the new one is explained.
+/// Returns where the new one's own time begins.
 pub(in crate::machine) fn turn_to(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>, id: u64) -> u64 {
     let (number, slice, _) = at;
     let key = (number, id);
@@ -81,7 +81,7 @@ fn is_its_own(view: View<'_>, thread: &Thread, (slice, by): (&Slice, By), key: R
     }
 }
 
-/// How the loop comes to the request, and where that one's own time begins; `None`: the thread runs no loop.
+/// How the loop comes to the request, and where the request's own time begins. `None`: the thread runs no loop.
 fn turning(
     view: View<'_>,
     thread: &mut Thread,
@@ -109,7 +109,7 @@ fn turning(
         By::Readiness { .. } => {}
         By::Running { .. } => {
             let may_be_another = may_others
-                || event_loop.strands.current_runs()
+                || event_loop.unattributed.current_runs()
                 || left_behind.is_some_and(|left| may_run(view, left));
             if may_be_another {
                 turning.is_doubtful = true;
@@ -124,7 +124,7 @@ fn turning(
 /// Whoever the loop was about until now gets its time.
 fn leave_behind(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, turning: &Turning) {
     let left_ns = if turning.is_doubtful { turning.free_from_ns } else { turning.own_start_ns };
-    strand::leave(thread, left_ns, books.window_start_ns);
+    unattributed::leave(thread, left_ns, books.window_start_ns);
     leave(books, thread, slice.tid, left_ns);
     if turning.is_doubtful
         && let Some((other, _)) = turning.left_behind
@@ -135,7 +135,7 @@ fn leave_behind(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, turni
     }
 }
 
-/// Threads of the pool may have worked for it meanwhile: where they did, it then waited for the loop.
+/// Threads of the pool may have worked for it meanwhile. If they did, it then waited for the loop.
 fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, key: RequestKey, by: By) -> Back {
     let threads = thread.serving_loop().map(|event_loop| event_loop.kind.threads);
     let recent_ns = thread.serving_loop().map(|event_loop| event_loop.looks.recent_ns()).unwrap_or_default();
@@ -153,8 +153,8 @@ fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, key: R
         );
         at_work = handoff::at_work(books.view(), slice.tgid, key, task);
     }
-    // The thread has handed back what it did, without a note; maybe after another job of this request. Where only their order told whose thread
-    // it is, that one goes on before it has told of its job speaks against it.
+    // The thread has handed back its result without a note, maybe after another job of this request. Where only their order shows whose thread it is, a resume
+    // before the thread's note is evidence against that.
     let left = books.wire.connections.active(key).map(|active| (active.wants, active.cursor_ns));
     let handed_back = at_work.zip(left).filter(|(by, (wants, cursor_ns))| {
         let is_later = by.begin_ns > *cursor_ns;
@@ -162,7 +162,7 @@ fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, key: R
         is_only || collected != Collected::Nothing && is_later
     });
     let handed_back = handed_back.map(|(handed_to, _)| handed_to);
-    // Elsewhere another thread may have taken the job than the one that was woken for it.
+    // On other loops, another thread may have taken the job than the one that was woken for it.
     let is_sure = threads == Some(Threads::WorkUnordered)
         || task.is_some() && books.runtime.pools.tasks_tell(slice.tgid);
     let surely_back = handed_back.filter(|_| is_sure);
@@ -207,7 +207,7 @@ fn explain(
             active.pass(handed_to.begin_ns.min(own_start_ns), Phase::LoopWait);
             owed = owe(active, key, back.owed_by, event_loop.told_between(own_start_ns));
         } else {
-            // The loop has gone on since with whatever told it so: then it was something else that the request waited for.
+            // The loop has handled that note since. So the request waited for something else.
             active.pass(back.recent_ns.min(own_start_ns), Phase::Unexplained);
         }
         active.pass(own_start_ns, Phase::LoopWait);
@@ -245,7 +245,7 @@ fn explain_by_looks(
     let (By::Readiness { arrival_ns, .. } | By::Running { made_ns: arrival_ns, .. }) = by;
     let mut wants = active.wants;
     if wants == Wants::ClientRead && by.is_running() {
-        // It goes on without what its client may still send.
+        // It resumes without what its client may still send.
         wants = Wants::Unknown;
     }
     let wants = match (wants, by) {
@@ -263,7 +263,7 @@ fn explain_by_looks(
     let known_until_ns = if turning.is_doubtful { turning.free_from_ns } else { turning.own_start_ns };
     if wants == Wants::Unknown
         && by.is_running()
-        && let Some((from_ns, until_ns)) = event_loop.unseen_turn(active)
+        && let Some((from_ns, until_ns)) = event_loop.unseen_iteration(active)
     {
         active.pass(from_ns.min(known_until_ns), Phase::LoopWait);
         active.pass(until_ns.min(known_until_ns), Phase::Unexplained);
@@ -275,8 +275,8 @@ fn explain_by_looks(
     active.pass(turning.own_start_ns, Phase::Unexplained);
 }
 
-/// What its thread did last for a request is not seen yet: what is to be told later. It told its result at the second of these moments at the latest, and as
-/// a rule not before the first.
+/// What its thread did last for a request is not seen yet. Returns the stretch that the thread's account explains later. The thread reported its result at the
+/// second of these moments at the latest, and as a rule not before the first.
 fn owe(
     active: &mut Active,
     key: RequestKey,
@@ -290,13 +290,13 @@ fn owe(
     by.map(|HandedTo { tid, .. }| Owed { key, tid, from_ns, until_ns })
 }
 
-/// Whether a request that goes on, in this Python task, may have asked a back end since it was left, of which it is not known that it did.
+/// Whether a request that resumes, in this Python task, may have asked a back end since it was left, in unattributed work.
 fn has_asked(view: View<'_>, thread: &Thread, key: RequestKey, task: Option<u64>) -> bool {
     let active = view.wire.connections.active(key);
     let active = active.filter(|active| matches!(active.wants, Wants::Unknown | Wants::ClientRead));
     let event_loop = thread.event_loop.as_deref();
     let is_open = |key| task.is_some() && view.wire.connections.is_open(key);
-    active
-        .zip(event_loop)
-        .is_some_and(|(active, event_loop)| event_loop.strands.may_have_been(key, active.cursor_ns, is_open))
+    active.zip(event_loop).is_some_and(|(active, event_loop)| {
+        event_loop.unattributed.may_have_been(key, active.cursor_ns, is_open)
+    })
 }

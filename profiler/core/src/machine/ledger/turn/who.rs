@@ -1,7 +1,7 @@
-//! Who may be running on an event loop, as far as its calls tell, and by what it goes on.
+//! Which requests may be running on an event loop, as far as its calls show, and what resumes them.
 //!
-//! In: calls of a loop's thread, what is known of requests and descriptors. Out: requests that may run, in the order in which the
-//! loop goes on with them; what a call says of the one that makes it.
+//! In: calls of a loop's thread, what is known of requests and descriptors. Out: requests that may run, in the order in which the loop resumes them; what a
+//! call says of the request that makes it.
 
 use crate::event::{Call, Slice};
 use crate::machine::runtime::candidates::may_run;
@@ -14,7 +14,7 @@ use crate::rule::Rule;
 /// How the loop came to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
-    /// Something that it waited for is ready, and is read: whatever ran before was not its.
+    /// Something that it waited for is ready, and is read. Whatever ran before did not belong to it.
     Readiness {
         /// When it came; 0: not known.
         arrival_ns: u64,
@@ -23,8 +23,7 @@ pub(super) enum By {
     },
     /// It writes, or closes: what ran before may have been its.
     Running {
-        /// When the connection to a back end was made that it waited for, and goes on with; 0: it goes on with something
-        /// else, or that is not known.
+        /// When the connection to a back end was made that it waited for, and by which it resumes. 0: it resumes by something else, or that is not known.
         made_ns: u64,
         /// The back end's descriptor that it uses.
         back_end: Option<i32>,
@@ -37,8 +36,8 @@ impl By {
     }
 }
 
-/// Whether a request goes on by what it got in the turn before, or by a connection that was made: no thread can have let it go on. On asyncio a
-/// thread's note lets a request go on no sooner than in the turn after the one in which the loop goes on with the note.
+/// Whether a request resumes by what it got in the iteration before, or by a connection that was made. Then no thread can have resumed it. On asyncio a
+/// thread's note resumes a request one iteration after the loop handles the note, at the earliest.
 pub(super) fn goes_straight_on(view: View<'_>, thread: &Thread, key: RequestKey, by: By) -> bool {
     let Some(active) = view.wire.connections.active(key).filter(|active| active.left_by.is_some()) else {
         return false;
@@ -47,11 +46,11 @@ pub(super) fn goes_straight_on(view: View<'_>, thread: &Thread, key: RequestKey,
     thread.event_loop.as_ref().is_some_and(|event_loop| {
         Rule::StraightOn.holds()
             && event_loop.passes_on()
-            && (is_made || event_loop.looks.was_in_turn_before(active.cursor_ns))
+            && (is_made || event_loop.looks.was_in_iteration_before(active.cursor_ns))
     })
 }
 
-/// Whether a back end's descriptor is of a request, or of a strand, that goes on without waiting for anything that is known.
+/// Whether a back end's descriptor belongs to a request, or to unattributed work, that is not known to wait for anything.
 pub(in crate::machine) fn is_owner_runnable(
     view: View<'_>,
     event_loop: &EventLoop,
@@ -61,7 +60,7 @@ pub(in crate::machine) fn is_owner_runnable(
     let Some(descriptor) = view.world.descriptors.get(tgid, fd) else { return false };
     match descriptor.owner {
         Some(key) => may_run(view, key),
-        None => event_loop.strands.is_runnable((fd, descriptor.opened_ns)),
+        None => event_loop.unattributed.is_runnable((fd, descriptor.opened_ns)),
     }
 }
 
@@ -81,7 +80,7 @@ pub(super) fn is_private(
     is_sure && known.zip(read_ns).is_some_and(|(known, read_ns)| known.opened_ns > read_ns)
 }
 
-/// The request that alone goes on by an answer of a back end: it waits for that, and nobody else has used the connection.
+/// The only request that an answer of a back end resumes: it waits for that answer, and no other request has used the connection.
 pub(in crate::machine) fn asked_alone(view: View<'_>, thread: &Thread, tgid: u32, fd: i32) -> Option<u64> {
     let (number, id) = view.world.descriptors.get(tgid, fd)?.owner?;
     let active = view.wire.connections.get(number)?.requests.front()?;

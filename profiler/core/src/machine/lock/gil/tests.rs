@@ -37,7 +37,7 @@ impl Script {
         self.told((0, None), gap_cpu_us, call, blocked_us, run_queue_us).part
     }
 
-    /// The same with what the kernel side tells: flags, and the time since the attempt began.
+    /// The same with what the kernel side reports: flags, and the time since the attempt began.
     fn told(
         &mut self,
         (flags, take_lead_ns): (u32, Option<u64>),
@@ -62,7 +62,7 @@ impl Script {
         self.locks.follow(&mut self.waiting, &slice, self.now_ns, self.window_start_ns)
     }
 
-    /// A wait of which the kernel side says that it takes the lock.
+    /// A wait that the kernel side reports as one to take the lock.
     fn told_wait(&mut self, flags: u32, lead_ns: u64, gap_cpu_us: u64) -> Followed {
         let (address, operation) = WAIT;
         let call = Call::FutexWait { address, operation, has_timeout: true };
@@ -138,7 +138,7 @@ fn a_wait_begins_at_the_probe_and_ends_with_the_last_call_of_the_attempt() {
 fn two_waits_never_overlap_whatever_the_probes_say() {
     let mut script = Script::new();
     script.told_wait(0, 0, 900);
-    // The probe's time lies before the end of the wait before, and the tail reaches into this one.
+    // The probe's time lies before the end of the previous wait, and the tail reaches into this one.
     let next = script.told_wait(FLAG_TAKE_OVER | tail(48 * US), 500 * US, 50);
     assert_eq!(next.tail_ns, 48 * US);
     script.told_wait(FLAG_TAKE_OVER | tail(90 * US), 0, 50);
@@ -276,7 +276,7 @@ impl Threads {
         self.told((tid, gap_cpu_us), call, slept, holder, (0, None))
     }
 
-    /// The same as musl has it, where a probe has told that it is one.
+    /// The same on musl, where a probe identified it as a wait for the lock.
     fn wait_on_stack(&mut self, tid: Tid, gap_cpu_us: u64, slept: (u64, i64), holder: Tid) -> Part {
         let call = Call::FutexWait { address: 0x7fff_0000, operation: 128, has_timeout: true };
         self.told((tid, gap_cpu_us), call, slept, holder, (FLAG_TAKE_FOLLOWED, Some(0)))
@@ -339,7 +339,7 @@ fn a_release_is_forced_where_another_had_asked_for_the_lock_and_nothing_else_was
     threads.wait_on_stack(3, 5010, (100, 0), 2);
     assert_eq!(threads.releases(), (1, 1), "asked, on musl");
 
-    // A third one, asleep when the lock was given up, asks in vain.
+    // A third thread, asleep when the lock was given up, asks too late.
     let mut threads = asked();
     threads.wait(4, 5005, TIMED_OUT, 3);
     threads.wait(3, 5010, (9000, 0), 2);
@@ -384,8 +384,8 @@ fn who_takes_the_lock_may_wait_for_the_mutex_of_a_forced_switch_as_well() {
 }
 
 proptest! {
-    /// Whatever order futex events come in: nothing panics, each wait lies within its thread's time, the waits of a
-    /// thread do not overlap, and a second run gives the same.
+    /// In whatever order futex events come: nothing panics, and each wait lies within its thread's time. The waits of a thread do not overlap, and a second run
+    /// gives the same.
     #[test]
     fn any_order_of_futex_events_gives_waits_that_fit_into_the_thread_s_time(
         events in prop::collection::vec((0u64..200, 0u64..240, any::<u32>(), 0u64..6000, 0u64..50, any::<bool>()), 0..200),

@@ -83,7 +83,7 @@ fn the_convoy_coefficient_is_that_of_mod_wsgi_telemetry() {
 }
 
 proptest! {
-    /// The union of stretches is that of a simple count, however they overlap.
+    /// The union of stretches equals a simple count, however they overlap.
     #[test]
     fn time_in_which_somebody_waited_is_counted_once(
         stretches in prop::collection::vec((0u64..50, 0u64..30), 1..100),
@@ -99,7 +99,7 @@ proptest! {
         prop_assert_eq!(measure.finish().held_at_least_ns, whole as u64);
     }
 
-    /// Whatever sleeps come: never more is kept than was slept, nothing is missed that did not wake.
+    /// Whatever sleeps come: no more time is kept than was slept, and only a woken thread can miss the lock.
     #[test]
     fn any_sleeps_give_sums_that_fit(
         sleeps in prop::collection::vec((0u64..20, prop::sample::select(vec![0i64, -110, -11, -4]), 0u32..3, 0u32..3), 0..200),

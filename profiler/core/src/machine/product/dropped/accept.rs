@@ -27,7 +27,7 @@ const FAILURES: &[(i64, &str)] = &[
 /// Accepts that failed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Accepts {
-    /// For (process, listener) what ran out, until the process has taken all that waited there.
+    /// What ran out, by process and listener, until the process has taken all that waited there.
     failing: FxHashMap<(Tid, i32), &'static str>,
     failures: BTreeMap<(Tid, &'static str), AcceptFailure>,
     /// Processes whose last accept failed: when, and with what.
@@ -100,13 +100,13 @@ impl Accepts {
         }
     }
 
-    /// A connection was accepted. Whether the process turns clients away at this listener.
+    /// A connection was accepted. Returns whether the process turns clients away at this listener.
     pub(super) fn accepted(&mut self, tgid: Tid, listener_fd: i32) -> bool {
         self.begins_again(tgid);
         self.failing.contains_key(&(tgid, listener_fd))
     }
 
-    /// The process accepts, or its number is another's now.
+    /// The process accepts again, or its number is now another's.
     pub(super) fn begins_again(&mut self, tgid: Tid) {
         if !self.stopped.is_empty() {
             self.stopped.remove(&tgid);

@@ -1,4 +1,4 @@
-//! Why processes ended, and what they were about.
+//! Why processes ended, and what they worked on.
 //!
 //! In: births and ends of processes with their exit codes and the requests at hand. Out: each end with its cause.
 
@@ -64,8 +64,8 @@ impl Processes {
         self.ends.get(&tgid)
     }
 
-    /// A process ends with this exit code: why. Its connections end after this; `held` are the requests at hand on them, and for how
-    /// many nanoseconds each has run. What ends before `from_ns` is no part of any window.
+    /// A process ends with this exit code: finds out why. Its connections end after this. `held`: the requests at hand on them, and for how many nanoseconds
+    /// each has run. What ends before `from_ns` is in no window.
     pub(super) fn ends(&mut self, tgid: Tid, code: i64, at_ns: u64, held: &[(Asked, u64)], from_ns: u64) {
         let (mut cause, mut evidence) = self.signals.why(tgid, self.parent(tgid), code);
         if cause == Cause::WorkerExited

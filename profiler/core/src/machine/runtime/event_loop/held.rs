@@ -1,6 +1,6 @@
 //! Who kept a loop busy, and whom that made wait.
 //!
-//! In: what each request had of the present turn, ends of turns, arrivals. Out: the loop's figures.
+//! In: what each request had of the present iteration, ends of iterations, arrivals. Out: the loop's figures.
 
 use rustc_hash::FxHashMap;
 
@@ -9,14 +9,14 @@ use crate::model::event_loop::{EventLoop as Report, Holder, LONG_HOLD_NS, LongHo
 use crate::model::path_shape::path_shape;
 use crate::phase::{Phase, Phases};
 
-/// Requests distinguished in one turn.
+/// Requests distinguished in one iteration.
 const MAX_SHARES: usize = 64;
 /// Endpoints distinguished.
 const MAX_HOLDERS: usize = 200;
-/// Below this length nobody is named for a turn.
+/// Below this length no request is named for an iteration.
 const NAMED_NS: u64 = 1_000_000;
 
-/// What one request had of the present turn.
+/// What one request had of the present iteration.
 #[derive(Clone, Debug)]
 struct Share {
     request: u64,
@@ -40,7 +40,7 @@ impl Held {
         self.report.waiting_ns = self.report.waiting_ns.saturating_add(waited_ns);
     }
 
-    /// A request had this of the present turn. `name` gives its method and path.
+    /// A request had this part of the present iteration. `name` gives its method and path.
     pub(super) fn share<'a>(
         &mut self,
         request: u64,
@@ -63,8 +63,8 @@ impl Held {
         }
     }
 
-    /// The present turn is over: who had the largest part of it, and whether that was a long one.
-    pub(super) fn end_turn(
+    /// The present iteration is over. Returns who had the largest part of it, and whether that part was a long one.
+    pub(super) fn end_iteration(
         &mut self,
         start_ns: u64,
         end_ns: u64,
@@ -125,16 +125,16 @@ impl Held {
         Some((index, long))
     }
 
-    /// A request's first bytes came at `arrival_ns` and are read by a call that was entered at `read_ns`: how long they
-    /// lay there until the loop looked for what is ready.
+    /// A request's first bytes came at `arrival_ns`. The call that reads them was entered at `read_ns`. Records how long they lay there until the loop looked
+    /// for what is ready.
     pub(super) fn arrived(&mut self, arrival_ns: u64, read_ns: u64, looks: &Looks) {
         if arrival_ns >= looks.last.exit_ns {
             // Read without another look.
             self.report.lag.record(read_ns.saturating_sub(arrival_ns));
             return;
         }
-        let turn = match looks.turn_at(arrival_ns) {
-            Ok(Some(turn)) => turn,
+        let iteration = match looks.iteration_at(arrival_ns) {
+            Ok(Some(iteration)) => iteration,
             // It came while the loop waited.
             Ok(None) => return self.report.lag.record(0),
             Err(Forgotten) => {
@@ -142,9 +142,9 @@ impl Held {
                 return;
             }
         };
-        let lag_ns = turn.end_ns.saturating_sub(arrival_ns);
+        let lag_ns = iteration.end_ns.saturating_sub(arrival_ns);
         self.report.lag.record(lag_ns);
-        let Some((index, long)) = turn.holder else { return };
+        let Some((index, long)) = iteration.holder else { return };
         let Some(holder) = self.report.holders.get_mut(index) else { return };
         holder.waited = holder.waited.saturating_add(1);
         holder.waited_ns = holder.waited_ns.saturating_add(lag_ns);

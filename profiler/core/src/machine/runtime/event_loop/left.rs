@@ -1,6 +1,6 @@
-//! Requests that a loop has left unfinished, and when it turned to which.
+//! Requests that a loop has left unfinished, and when it turned to each.
 //!
-//! In: whom the loop leaves, to whom it turns. Out: who may go on, and whom it was about at a moment.
+//! In: which request the loop leaves, and to which it turns. Out: which requests may resume, and which one it served at a moment.
 
 use std::collections::VecDeque;
 
@@ -8,32 +8,32 @@ use crate::machine::wire::request::RequestKey;
 
 /// Requests left, and back-end descriptors touched, since the last sleep that are remembered.
 pub(in crate::machine) const MAX_LEFT: usize = 64;
-/// Requests that are parked, remembered.
+/// Parked requests that are remembered.
 pub(in crate::machine) const MAX_PARKED: usize = 256;
 
 /// Those of one loop.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Left {
-    /// Left in the turn before: they may go on in this one.
+    /// Left in the iteration before: they may resume in this one.
     pub(in crate::machine) before: Vec<RequestKey>,
-    /// Left in this turn, for the next one.
+    /// Left in this iteration, for the next one.
     pub(in crate::machine) now: Vec<RequestKey>,
-    /// Those of which it is not known what they wait for, and not turned to since.
+    /// Requests for which it is not known what they wait for, and to which the loop has not turned since.
     pub(in crate::machine) parked: Vec<RequestKey>,
-    /// When it turned to which request, the last times.
+    /// When it last turned to which request.
     touches: VecDeque<(u64, RequestKey)>,
 }
 
 impl Left {
-    /// The next turn begins. After a sleep nobody goes on without a reason.
-    pub(super) fn next_turn(&mut self, slept: bool) {
+    /// The next iteration begins. After a sleep no request resumes without a reason.
+    pub(super) fn next_iteration(&mut self, slept: bool) {
         if slept {
             self.now.clear();
         }
         self.before = std::mem::take(&mut self.now);
     }
 
-    /// The loop goes on with a request.
+    /// The loop resumes a request.
     pub(in crate::machine) fn comes_back(&mut self, key: RequestKey) {
         for left in [&mut self.before, &mut self.now, &mut self.parked] {
             left.retain(|left| *left != key);
@@ -48,13 +48,13 @@ impl Left {
         self.touches.push_back((at_ns, key));
     }
 
-    /// The request that it had turned to last at this moment, and when that was.
+    /// The request to which it had last turned at this moment, and when.
     #[must_use]
     pub(in crate::machine) fn touched_at(&self, at_ns: u64) -> Option<(u64, RequestKey)> {
         self.touches.iter().rev().find(|(touched_ns, _)| *touched_ns <= at_ns).copied()
     }
 
-    /// When it last turned to one; 0: it never has.
+    /// When it last turned to a request. 0: it never has.
     pub(super) fn turned_ns(&self) -> u64 {
         self.touches.back().map_or(0, |(at_ns, _)| *at_ns)
     }
@@ -65,10 +65,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_was_left_may_go_on_a_turn_later_unless_the_loop_slept() {
+    fn who_was_left_may_go_on_an_iteration_later_unless_the_loop_slept() {
         for (slept, before) in [(false, vec![(1, 7)]), (true, Vec::new())] {
             let mut left = Left { now: vec![(1, 7)], ..Left::default() };
-            left.next_turn(slept);
+            left.next_iteration(slept);
             assert_eq!((left.before, left.now), (before, Vec::new()), "{slept}");
         }
     }

@@ -1,4 +1,4 @@
-//! When a loop looked for what is ready, and its turns between these looks.
+//! When a loop looked for what is ready, and the iterations between these looks. A look is a poll: `epoll_wait` or `poll`.
 //!
 //! In: the loop's waits, in order. Out: the moments between which something must have happened.
 
@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 
 use crate::event::Slice;
 
-/// Turns remembered: an arrival is placed in one of them.
-const MAX_TURNS: usize = 512;
-/// Sleeps remembered: a thread that was woken tells of it when its call has returned.
+/// Iterations remembered: an arrival is placed in one of them.
+const MAX_ITERATIONS: usize = 512;
+/// Sleeps remembered: a thread that was woken reports it once its call has returned.
 const MAX_SLEEPS: usize = 16;
-/// Turns from a thread's result to the loop's going on with it, where results go through queues of their own.
-pub(super) const COLLECTING_TURNS: usize = 5;
+/// Iterations from a thread's result to the resume by it, where results go through queues of their own.
+pub(super) const COLLECTING_ITERATIONS: usize = 5;
 
 /// A wait of the loop.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,14 +34,14 @@ impl Look {
     }
 }
 
-/// One turn: from a wait's return to the next wait.
+/// One iteration: from a wait's return to the next wait.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Turn {
+pub(super) struct Iteration {
     pub(super) start_ns: u64,
     pub(super) end_ns: u64,
     /// Calls that the thread made in it.
     pub(super) calls: u32,
-    /// Who had the largest part of it: its place among the holders, and whether that part was a long one.
+    /// Who had the largest part of it, as an index into the holders, and whether that part was a long one.
     pub(super) holder: Option<(usize, bool)>,
 }
 
@@ -55,7 +55,7 @@ pub struct Looks {
     pub(super) slept_until_ns: u64,
     /// Entry and exit of the last waits that slept.
     sleeps: VecDeque<(u64, u64)>,
-    turns: VecDeque<Turn>,
+    iterations: VecDeque<Iteration>,
 }
 
 impl Looks {
@@ -73,43 +73,43 @@ impl Looks {
         self.last.slept
     }
 
-    /// The present turn is over.
-    pub(super) fn end_turn(&mut self, end_ns: u64, calls: u32, holder: Option<(usize, bool)>) {
-        if self.turns.len() >= MAX_TURNS {
-            self.turns.pop_front();
+    /// The present iteration is over.
+    pub(super) fn end_iteration(&mut self, end_ns: u64, calls: u32, holder: Option<(usize, bool)>) {
+        if self.iterations.len() >= MAX_ITERATIONS {
+            self.iterations.pop_front();
         }
-        self.turns.push_back(Turn { start_ns: self.last.exit_ns, end_ns, calls, holder });
+        self.iterations.push_back(Iteration { start_ns: self.last.exit_ns, end_ns, calls, holder });
     }
 
-    /// The turn before the present one.
-    pub(super) fn turn_before(&self) -> Option<&Turn> {
-        self.turns.back()
+    /// The iteration before the present one.
+    pub(super) fn iteration_before(&self) -> Option<&Iteration> {
+        self.iterations.back()
     }
 
-    /// The turn of a moment before the present one; `None`: the loop waited. `Err`: that is not remembered.
-    pub(super) fn turn_at(&self, at_ns: u64) -> Result<Option<&Turn>, Forgotten> {
-        let after = self.turns.partition_point(|turn| turn.end_ns <= at_ns);
-        if after == 0 && self.turns.len() >= MAX_TURNS {
+    /// The iteration, before the present one, that contains this moment. `None`: the loop waited. `Err`: that is not remembered.
+    pub(super) fn iteration_at(&self, at_ns: u64) -> Result<Option<&Iteration>, Forgotten> {
+        let after = self.iterations.partition_point(|iteration| iteration.end_ns <= at_ns);
+        if after == 0 && self.iterations.len() >= MAX_ITERATIONS {
             return Err(Forgotten);
         }
-        Ok(self.turns.get(after).filter(|turn| turn.start_ns <= at_ns))
+        Ok(self.iterations.get(after).filter(|iteration| iteration.start_ns <= at_ns))
     }
 
-    /// Nobody is known any more to have had a turn.
+    /// Forgets who held each iteration.
     pub(super) fn forget_holders(&mut self) {
-        for turn in &mut self.turns {
-            turn.holder = None;
+        for iteration in &mut self.iterations {
+            iteration.holder = None;
         }
     }
 
-    /// When the loop found what it goes on with since its last look.
+    /// When the loop found what it has handled since its last look.
     #[must_use]
     pub const fn found_ns(&self) -> u64 {
         if self.last.slept { self.last.woken_ns } else { self.last.exit_ns }
     }
 
-    /// Between which two moments what the loop's last look found became ready: its wake-up, where it slept; else some
-    /// moment between its last two looks.
+    /// Between which two moments the findings of the loop's last look became ready. Where it slept, that is its wake-up. Otherwise it is some moment between
+    /// its last two looks.
     #[must_use]
     pub const fn found_ready_ns(&self) -> (u64, u64) {
         if self.last.slept {
@@ -119,49 +119,53 @@ impl Looks {
         }
     }
 
-    /// Where the present turn began.
+    /// Where the present iteration began.
     #[must_use]
-    pub const fn turn_start_ns(&self) -> u64 {
+    pub const fn iteration_start_ns(&self) -> u64 {
         self.last.exit_ns
     }
 
-    /// Where the turn of this moment began; 0: that is not remembered.
+    /// Where the iteration of this moment began. 0: that is not remembered.
     #[must_use]
-    pub fn turn_start_at(&self, at_ns: u64) -> u64 {
+    pub fn iteration_start_at(&self, at_ns: u64) -> u64 {
         if self.last.exit_ns <= at_ns {
             return self.last.exit_ns;
         }
-        self.turns.iter().rev().find(|turn| turn.start_ns <= at_ns).map_or(0, |turn| turn.start_ns)
+        self.iterations
+            .iter()
+            .rev()
+            .find(|iteration| iteration.start_ns <= at_ns)
+            .map_or(0, |iteration| iteration.start_ns)
     }
 
-    /// Whether this moment was in the turn before the present one, or is in this.
+    /// Whether this moment was in the iteration before the present one, or is in the present one.
     #[must_use]
-    pub const fn was_in_turn_before(&self, at_ns: u64) -> bool {
+    pub const fn was_in_iteration_before(&self, at_ns: u64) -> bool {
         at_ns >= self.before_ns
     }
 
-    /// Whether this moment was in the turn before the last one that has ended.
+    /// Whether this moment was in the iteration before the last one that has ended.
     #[must_use]
-    pub fn was_two_turns_ago(&self, at_ns: u64) -> bool {
-        let (before_ns, after_ns) = (self.turns_ago_ns(1), self.turns_ago_ns(0));
+    pub fn was_two_iterations_ago(&self, at_ns: u64) -> bool {
+        let (before_ns, after_ns) = (self.iterations_ago_ns(1), self.iterations_ago_ns(0));
         before_ns > 0 && (before_ns..after_ns).contains(&at_ns)
     }
 
-    /// The last wait before this moment in which it slept: entry and exit; 0: none is remembered.
+    /// The last wait before this moment in which it slept: entry and exit. 0: none is remembered.
     #[must_use]
     pub fn slept_before(&self, at_ns: u64) -> (u64, u64) {
         self.sleeps.iter().rev().find(|(enter_ns, _)| *enter_ns < at_ns).copied().unwrap_or_default()
     }
 
-    /// What happened before this moment has been gone on with.
+    /// The loop has handled everything that happened before this moment.
     #[must_use]
     pub fn recent_ns(&self) -> u64 {
-        self.turns_ago_ns(COLLECTING_TURNS)
+        self.iterations_ago_ns(COLLECTING_ITERATIONS)
     }
 
-    /// Where the turn began that was so many before the last one that has ended; 0: that is not remembered.
-    pub(super) fn turns_ago_ns(&self, turns: usize) -> u64 {
-        self.turns.iter().rev().nth(turns).map_or(0, |turn| turn.start_ns)
+    /// Where an iteration began, counted back from the last one that has ended. 0: that is not remembered.
+    pub(super) fn iterations_ago_ns(&self, iterations: usize) -> u64 {
+        self.iterations.iter().rev().nth(iterations).map_or(0, |iteration| iteration.start_ns)
     }
 }
 
@@ -180,7 +184,7 @@ mod tests {
         let mut looks = Looks::default();
         for (enter_ns, exit_ns, blocked_ns) in waits {
             if looks.last.exit_ns > 0 {
-                looks.end_turn(*enter_ns, 0, None);
+                looks.end_iteration(*enter_ns, 0, None);
             }
             let cpu_ns = exit_ns - enter_ns - blocked_ns;
             let inside = Account { cpu_ns, blocked_ns: *blocked_ns, ..Account::default() };
@@ -202,15 +206,18 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_placed_in_the_turn_in_which_they_were() {
+    fn moments_are_placed_in_the_iteration_in_which_they_were() {
         let looks = looks(&[(100, 200, 90), (300, 310, 0), (400, 500, 50)]);
-        for (at_ns, start_ns, is_turn) in
+        for (at_ns, start_ns, is_iteration) in
             [(250, 200, true), (305, 200, false), (399, 310, true), (450, 310, false), (600, 500, false)]
         {
-            assert_eq!(looks.turn_start_at(at_ns), start_ns, "{at_ns}");
-            assert_eq!(looks.turn_at(at_ns).is_ok_and(|turn| turn.is_some()), is_turn, "{at_ns}");
+            assert_eq!(looks.iteration_start_at(at_ns), start_ns, "{at_ns}");
+            assert_eq!(looks.iteration_at(at_ns).is_ok_and(|found| found.is_some()), is_iteration, "{at_ns}");
         }
         assert_eq!((looks.slept_before(450), looks.slept_before(350)), ((400, 500), (100, 200)));
-        assert_eq!((looks.turns_ago_ns(0), looks.turns_ago_ns(1), looks.turns_ago_ns(2)), (310, 200, 0));
+        assert_eq!(
+            (looks.iterations_ago_ns(0), looks.iterations_ago_ns(1), looks.iterations_ago_ns(2)),
+            (310, 200, 0)
+        );
     }
 }

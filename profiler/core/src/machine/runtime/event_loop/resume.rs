@@ -1,30 +1,30 @@
-//! What makes a request go on that an event loop has left and that said of nothing that it waits for it: timers, wake-ups.
+//! What resumes a request that an event loop has left and that is not known to wait for anything: timers, wake-ups.
 //!
-//! In: the timeouts of the loop's waits; who goes on after which of them, and after whom. Out: what it waited for, and
-//! until when. Where the calls do not tell, that is `unexplained`.
+//! In: the timeouts of the loop's waits; which request resumes after which of them, and after which request. Out: what it waited for, and until when. Where the
+//! calls do not show that, it is `unexplained`.
 
-use super::looks::{COLLECTING_TURNS, Looks};
+use super::looks::{COLLECTING_ITERATIONS, Looks};
 use super::order::Order;
-use super::{EventLoop, RESUMING_TURNS};
+use super::{EventLoop, RESUMING_ITERATIONS};
 use crate::event::{Call, Slice};
 use crate::loop_kind::Resumes;
 use crate::phase::Phase;
 use crate::rule::Rule;
 
-/// Timeouts of waits are whole milliseconds, rounded up: the timer behind one is due by less than this before its end.
+/// Timeouts of waits are whole milliseconds, rounded up. The timer behind one is due less than this before its end.
 const TIMEOUT_UNIT_NS: u64 = 1_000_000;
-/// gevent leaves what its greenlets made ready for one another to the next turn only where that has taken longer than Python's
-/// switch interval, and looks at its clock after so many of them (`_run_callbacks` in `gevent/_ffi/loop.py`).
+/// gevent leaves to the next iteration what its greenlets made ready for one another, but only where that has taken longer than Python's switch interval. It
+/// looks at its clock after so many of them (`_run_callbacks` in `gevent/_ffi/loop.py`).
 const GEVENT_INTERVAL_NS: u64 = 5_000_000;
-/// See [`GEVENT_INTERVAL_NS`]. Who goes on makes a call, at least.
+/// See [`GEVENT_INTERVAL_NS`]. A greenlet that resumes makes at least one call.
 const GEVENT_CALLBACKS: u32 = 50;
 
-/// Turns from what may let others go on to the first call of whom it let, where each passes its turn on between two calls (trio): it runs on,
-/// lets another go on, and that one shows it.
-const LETTING_TURNS: usize = 3;
+/// Iterations from a possible cause to the first call of the task that it resumed, where each task yields between two calls (trio). The first task runs on,
+/// resumes another, and that one shows it.
+const LETTING_ITERATIONS: usize = 3;
 
-/// What made a request go on that said of nothing that it waits for it: it slept in this phase until `asleep_ns` at least,
-/// and was ready at `ready_ns` at the latest.
+/// What resumed a request that was not known to wait for anything. It slept in this phase until `asleep_ns` at least, and was ready at `ready_ns` at the
+/// latest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Resumed {
     pub(super) phase: Phase,
@@ -32,47 +32,47 @@ pub(super) struct Resumed {
     pub(super) ready_ns: u64,
 }
 
-/// What may have let a request go on.
+/// What may have resumed a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clues {
-    /// When the next timer is due, as the last wait's timeout told.
+    /// When the next timer is due, by the last wait's timeout.
     due_ns: Option<u64>,
     /// When the timer was due that came due last.
     pub(super) timer_ns: Option<u64>,
-    /// When a wait with another timeout than 0 last began, and until when no timer was due that was set by then.
+    /// When a wait with a timeout other than 0 last began, and until when no timer that was set by then was due.
     undue: (u64, u64),
-    /// On gevent: a timer let the request go on that did so first in the present turn; nothing was accepted or read since.
+    /// On gevent: a timer resumed the request that resumed first in the present iteration. Nothing was accepted or read since.
     first: Option<Resumed>,
-    /// In the present turn a connection was accepted, or something that came was read.
+    /// In the present iteration a connection was accepted, or something that came was read.
     has_got: bool,
-    /// The first answer of a back end in the present turn; 0: there was none.
+    /// The first answer of a back end in the present iteration. 0: there was none.
     first_answer_ns: u64,
     /// When a request last got what it waited for: from a back end, or because its client takes more.
     answered_ns: u64,
-    /// When a back end's answer was read last, and when before the present turn.
+    /// When a back end's answer was last read, and when before the present iteration.
     answer_read_ns: u64,
     answer_read_before_ns: u64,
-    /// Who goes on in which order, on loops that go on with everything one turn after its cause.
+    /// Which request resumes in which order, on loops that resume everything one iteration after its cause.
     pub(super) order: Order,
     /// When the wake-up came that another thread sent, and that was read last.
     pub(super) woken_ns: Option<u64>,
-    /// When a request (or what may be one) last did something, and when it had before the present turn.
+    /// When a request (or what may be one) last did something, and when it last had before the present iteration.
     pub(super) ran_ns: u64,
     ran_before_ns: u64,
 }
 
 impl Clues {
     /// The loop has looked for what is ready, by this call.
-    pub(super) fn next_turn(&mut self, slice: &Slice, looks: &Looks) {
+    pub(super) fn next_iteration(&mut self, slice: &Slice, looks: &Looks) {
         self.timers(slice, looks);
         self.first = None;
-        self.order.next_turn();
+        self.order.next_iteration();
         (self.ran_before_ns, self.answer_read_before_ns) = (self.ran_ns, self.answer_read_ns);
         self.has_got = false;
         self.first_answer_ns = 0;
     }
 
-    /// A wait's timeout is when the next timer is due: one that passed while the loop was busy, or ended its sleep.
+    /// A wait's timeout shows when the next timer is due: a timer that came due while the loop was busy, or that ended its sleep.
     fn timers(&mut self, slice: &Slice, looks: &Looks) {
         let timeout_ms = match slice.call {
             Call::EpollWait { timeout_ms, .. } => timeout_ms,
@@ -91,7 +91,7 @@ impl Clues {
             Ok(0) => {}
             Ok(_) if looks.last.slept && slice.result == 0 => self.due_ns = Some(looks.last.woken_ns),
             Ok(timeout_ms) => {
-                // One that came due while the loop was busy has been told by then.
+                // A timer that came due while the loop was busy is known by then.
                 self.note_timer(slice.enter_ns);
                 self.due_ns = Some(slice.enter_ns.saturating_add(timeout_ms.saturating_mul(1_000_000)));
             }
@@ -111,8 +111,8 @@ impl Clues {
 }
 
 impl EventLoop {
-    /// When a timer may have come due of which it is only known that it is due within the next millisecond, or was: the loop
-    /// has just looked, and its clock is finer than the timeouts of its waits.
+    /// When a timer may have come due that is only known to be due within the next millisecond, or to have just been. The loop has just looked, and its clock
+    /// is finer than the timeouts of its waits.
     pub(super) fn nearly_due_ns(&self) -> Option<u64> {
         let is_near = self
             .clues
@@ -121,8 +121,8 @@ impl EventLoop {
         (Rule::NearlyDue.holds() && is_near).then(|| self.looks.found_ns())
     }
 
-    /// Whether a request that the loop left at `left_ns` may have gone on in the present turn: by a timer, by another thread's wake-up, or as
-    /// another let it.
+    /// Whether a request that the loop left at `left_ns` may have resumed in the present iteration. A timer, another thread's wake-up or another request may
+    /// have resumed it.
     #[must_use]
     pub fn may_resume(&self, left_ns: u64) -> bool {
         let (told_ns, undue_ns) = self.clues.undue;
@@ -137,15 +137,15 @@ impl EventLoop {
                 self.resumes_parked()
                     || left_ns < self.looks.last.exit_ns && !is_undue(self.looks.last.exit_ns)
             }
-            // There who was let go on shows it a turn later.
+            // There a request that was resumed shows it one iteration later.
             (false, _) => {
                 self.resumes_parked() || left_ns < self.looks.before_ns && !is_undue(self.looks.before_ns)
             }
         }
     }
 
-    /// Whether those that go on in the present turn do so by themselves, as far as is known. On gevent all timers are over when it goes on
-    /// with what was ready.
+    /// Whether requests that resume in the present iteration do so independently of one another, as far as is known. On gevent all timers are over when the
+    /// loop handles what was ready.
     #[must_use]
     pub fn resumes_one_alone(&self) -> bool {
         let is_timer = self.is_timer_told() || self.looks.last.exit_ns >= self.clues.undue.1;
@@ -153,7 +153,7 @@ impl EventLoop {
             && !(self.runs_timers_first() && if self.clues.has_got { self.may_let() } else { is_timer })
     }
 
-    /// On gevent: who had got its answer, before the request was turned to that runs now, may have let others go on.
+    /// On gevent: a request that got its answer before the loop turned to the present one may have resumed others.
     fn may_let(&self) -> bool {
         let turned_ns = self.left.turned_ns();
         self.clues.first_answer_ns > 0 && self.clues.first_answer_ns < turned_ns
@@ -164,24 +164,25 @@ impl EventLoop {
             || self.nearly_due_ns().is_some()
     }
 
-    /// Whether a timer came due for the turn before the present one; `None`: no look told.
+    /// Whether a timer came due for the iteration before the present one. `None`: no look showed that.
     #[must_use]
-    pub fn timer_for_turn_before(&self) -> Option<bool> {
+    pub fn timer_for_iteration_before(&self) -> Option<bool> {
         let (told_ns, undue_ns) = self.clues.undue;
-        let is_told = told_ns > 0 && told_ns >= self.looks.turns_ago_ns(1) && told_ns <= self.looks.before_ns;
+        let is_told =
+            told_ns > 0 && told_ns >= self.looks.iterations_ago_ns(1) && told_ns <= self.looks.before_ns;
         is_told.then_some(self.looks.before_ns >= undue_ns)
     }
 
-    /// When the timer came due that let those go on that did so at this moment, if that was in the present turn and nobody else
-    /// can have: nobody had got an answer by then.
+    /// When the timer came due that resumed the requests that resumed at this moment. `Some` only if it was in the present iteration and nothing else can have:
+    /// no request had got an answer by then.
     #[must_use]
-    pub fn timer_of_turn(&self, at_ns: u64) -> Option<u64> {
+    pub fn timer_of_iteration(&self, at_ns: u64) -> Option<u64> {
         let is_alone = self.clues.first_answer_ns == 0 && at_ns >= self.looks.last.exit_ns;
         let due_ns = self.clues.timer_ns.filter(|due_ns| *due_ns > self.looks.before_ns);
         due_ns.or_else(|| self.nearly_due_ns()).filter(|_| is_alone)
     }
 
-    /// What made a request go on that the loop left at `from_ns`.
+    /// What resumed a request that the loop left at `from_ns`.
     pub(super) fn resumed_by(&self, asked: bool, from_ns: u64) -> Resumed {
         let found_ns = self.looks.found_ns().max(from_ns);
         let unknown = Resumed { phase: Phase::Unexplained, asleep_ns: found_ns, ready_ns: found_ns };
@@ -189,9 +190,10 @@ impl EventLoop {
             let is_told = Rule::TimerAtOnce.holds() && !asked;
             return self.own_timer(from_ns).filter(|_| is_told).unwrap_or(unknown);
         }
-        // On gevent timers run before what was ready is gone on with; after that a request goes on because another let it. On asyncio
-        // who has an answer goes on a turn later, and whom it lets go another turn later.
-        let (ran_since_ns, answered_since_ns) = (self.looks.turns_ago_ns(0), self.looks.turns_ago_ns(1));
+        // On gevent timers run before the loop handles what was ready. After that a request resumes because another one resumed it. On asyncio a request with
+        // an answer resumes one iteration later. A request that it resumes in turn takes another iteration.
+        let (ran_since_ns, answered_since_ns) =
+            (self.looks.iterations_ago_ns(0), self.looks.iterations_ago_ns(1));
         let may_be_let = self.runs_timers_first() && self.clues.answered_ns >= self.looks.last.exit_ns
             || self.defers()
                 && from_ns < ran_since_ns
@@ -205,26 +207,26 @@ impl EventLoop {
         told.unwrap_or(unknown)
     }
 
-    /// A timer that came due, or another thread's wake-up, in the last turns.
+    /// A timer that came due, or another thread's wake-up, in the last iterations.
     fn timer_or_wake(&self, from_ns: u64) -> Option<Resumed> {
-        let since = |turns: usize| from_ns.saturating_add(1).max(self.looks.turns_ago_ns(turns));
-        let timer_ns = self.clues.timer_ns.filter(|at_ns| *at_ns >= since(RESUMING_TURNS));
+        let since = |count: usize| from_ns.saturating_add(1).max(self.looks.iterations_ago_ns(count));
+        let timer_ns = self.clues.timer_ns.filter(|at_ns| *at_ns >= since(RESUMING_ITERATIONS));
         let timer_ns = timer_ns.or_else(|| self.nearly_due_ns().filter(|at_ns| *at_ns > from_ns));
-        let collecting_turns = if self.defers() { RESUMING_TURNS } else { COLLECTING_TURNS };
-        let woken_ns = self.clues.woken_ns.filter(|at_ns| *at_ns >= since(collecting_turns));
+        let collecting_iterations = if self.defers() { RESUMING_ITERATIONS } else { COLLECTING_ITERATIONS };
+        let woken_ns = self.clues.woken_ns.filter(|at_ns| *at_ns >= since(collecting_iterations));
         match (timer_ns, woken_ns) {
-            (Some(timer_ns), woken_ns) if woken_ns.is_none_or(|at_ns| at_ns < since(RESUMING_TURNS)) => {
+            (Some(timer_ns), woken_ns) if woken_ns.is_none_or(|at_ns| at_ns < since(RESUMING_ITERATIONS)) => {
                 Some(Resumed::at(Phase::Sleep, timer_ns))
             }
-            // What the other thread did until then is not known to be a wait for a lock: it may have worked for the request.
+            // The other thread may have worked for the request until then. So that time is not known to be a wait for a lock.
             (None, Some(woken_ns)) => Some(Resumed::at(Phase::Unexplained, woken_ns)),
             _ => None,
         }
     }
 
-    /// The timer that let a request go on, where only a timer can have; more exactly where one is `known`.
+    /// The timer that resumed a request, where only a timer can have. It is more exact where one is `known`.
     fn timer_by_order(&self, known: Option<Resumed>) -> Option<Resumed> {
-        let (cause_ns, before_ns) = (self.looks.turns_ago_ns(0), self.looks.turns_ago_ns(1));
+        let (cause_ns, before_ns) = (self.looks.iterations_ago_ns(0), self.looks.iterations_ago_ns(1));
         if !Rule::AfterThoseRead.holds() || !self.defers() || !self.clues.order.is_timer() || before_ns == 0 {
             return None;
         }
@@ -233,57 +235,57 @@ impl EventLoop {
         Some(known.unwrap_or(Resumed { phase: Phase::Sleep, asleep_ns: before_ns, ready_ns: cause_ns }))
     }
 
-    /// The loop goes on with everything one turn after its cause, as asyncio does.
+    /// The loop resumes everything one iteration after its cause, as asyncio does.
     pub fn defers(&self) -> bool {
-        self.kind.resumes == Resumes::NextTurn
+        self.kind.resumes == Resumes::NextIteration
     }
 
-    /// Whom others let go on does so in the next turn.
+    /// A request that another one resumes does so in the next iteration.
     pub(in crate::machine) fn passes_on(&self) -> bool {
-        matches!(self.kind.resumes, Resumes::NextTurn | Resumes::OwnAtOnce)
+        matches!(self.kind.resumes, Resumes::NextIteration | Resumes::OwnAtOnce)
     }
 
-    /// Who waited for a timer or for its own descriptor goes on in the turn that found it, in no order, as on trio.
+    /// Whoever waited for a timer or for its own descriptor resumes in the iteration that found it, in no order, as on trio.
     pub(in crate::machine) fn resumes_at_once(&self) -> bool {
         self.kind.resumes == Resumes::OwnAtOnce
     }
 
-    /// The timer that let a request go on, where it does so in the turn that found the timer due, and shows it by the next one. `None`: it may have been
-    /// let by another that has got an answer since, or by a thread.
+    /// The timer that resumed a request, on loops where it does so in the iteration that found it due. The request shows that by the next iteration. `None`: a
+    /// thread may have resumed it, or another request that has got an answer since.
     fn own_timer(&self, from_ns: u64) -> Option<Resumed> {
-        let since_ns = self.looks.turns_ago_ns(RESUMING_TURNS).max(from_ns.saturating_add(1));
+        let since_ns = self.looks.iterations_ago_ns(RESUMING_ITERATIONS).max(from_ns.saturating_add(1));
         let timer_ns = self.clues.timer_ns.filter(|at_ns| *at_ns >= since_ns);
         let timer_ns = timer_ns.or_else(|| self.nearly_due_ns().filter(|at_ns| *at_ns > from_ns))?;
-        let let_ns = self.looks.turns_ago_ns(LETTING_TURNS).max(from_ns);
+        let let_ns = self.looks.iterations_ago_ns(LETTING_ITERATIONS).max(from_ns);
         let last_ns = self.clues.woken_ns.unwrap_or(0).max(self.clues.answer_read_ns);
         if last_ns > let_ns {
             return None;
         }
-        // It ran in the turn that found the timer, and nobody sees which part of that was its own.
+        // It ran in the iteration that found the timer. Nothing shows which part of that iteration was its own.
         let is_before = timer_ns < self.looks.before_ns;
         let ready_ns = if is_before { self.looks.last.enter_ns } else { self.looks.found_ns() };
         let ready_ns = ready_ns.max(timer_ns);
         self.not_before(Resumed { phase: Phase::Sleep, asleep_ns: timer_ns, ready_ns }, from_ns)
     }
 
-    /// The loop runs timers as soon as it has looked, and who has got what it waited for lets others go on in the same turn, as on gevent.
+    /// The loop runs timers as soon as it has looked. Whoever has got what it waited for resumes others in the same iteration, as on gevent.
     pub(in crate::machine) fn runs_timers_first(&self) -> bool {
         self.kind.resumes == Resumes::TimersFirst
     }
 
-    /// Where all that makes somebody go on takes a turn to do so, what it was came in the turn before. If nobody did anything in
-    /// that, nobody of this thread made it go on; had another thread, its wake-up would have been read: it was a timer.
+    /// Where every cause takes one iteration to resume a request, the cause came in the iteration before. If no request did anything in that one, nothing on
+    /// this thread resumed it. If another thread had, its wake-up would have been read. So it was a timer.
     fn timer_before(&self, from_ns: u64) -> Option<Resumed> {
-        let (cause_ns, before_ns) = (self.looks.turns_ago_ns(0), self.looks.turns_ago_ns(1));
+        let (cause_ns, before_ns) = (self.looks.iterations_ago_ns(0), self.looks.iterations_ago_ns(1));
         let is_quiet = self.clues.ran_before_ns < cause_ns;
         let is_woken = self.clues.woken_ns.is_some_and(|at_ns| at_ns >= from_ns.max(before_ns));
         let is_timer =
-            Rule::QuietTurnBefore.holds() && self.defers() && is_quiet && !is_woken && before_ns > 0;
+            Rule::QuietIterationBefore.holds() && self.defers() && is_quiet && !is_woken && before_ns > 0;
         is_timer.then_some(Resumed { phase: Phase::Sleep, asleep_ns: before_ns, ready_ns: cause_ns })
     }
 
-    /// A timer that the loop knew when it waited after the request was left cannot have come due before that wait said so; `None`: so it
-    /// was none.
+    /// A wait after the request was left says when the next timer known to the loop is due. Such a timer cannot have come due earlier. `None`: so it was no
+    /// timer.
     fn not_before(&self, resumed: Resumed, from_ns: u64) -> Option<Resumed> {
         let (told_ns, undue_ns) = self.clues.undue;
         if resumed.phase != Phase::Sleep || told_ns < from_ns {
@@ -293,23 +295,24 @@ impl EventLoop {
         (undue_ns <= resumed.ready_ns).then_some(Resumed { asleep_ns, ..resumed })
     }
 
-    /// A request goes on first of all in the present turn, before anything was accepted or read: on gevent by a timer, unless another
-    /// thread's wake-up was read. Its loop runs timers as soon as it has looked (with libuv, after what was ready); what
-    /// greenlets made ready for one another runs before it looks, unless that takes too long.
+    /// A request resumes first of all in the present iteration, before anything was accepted or read. On gevent a timer did that, unless another thread's
+    /// wake-up was read. Its loop runs timers as soon as it has looked (with libuv, after what was ready). What greenlets made ready for one another runs
+    /// before it looks, unless that takes too long.
     pub fn resumed_first(&mut self) {
-        let is_all = self.looks.turn_before().is_some_and(|turn| {
-            turn.end_ns.saturating_sub(turn.start_ns) < GEVENT_INTERVAL_NS || turn.calls < GEVENT_CALLBACKS
+        let is_all = self.looks.iteration_before().is_some_and(|iteration| {
+            iteration.end_ns.saturating_sub(iteration.start_ns) < GEVENT_INTERVAL_NS
+                || iteration.calls < GEVENT_CALLBACKS
         });
         let is_told = self.clues.woken_ns.is_some_and(|at_ns| at_ns >= self.looks.last.woken_ns)
             || self.clues.timer_ns.is_some_and(|at_ns| at_ns > self.looks.before_ns);
-        let may_be = Rule::FirstInTurn.holds() && self.runs_timers_first();
+        let may_be = Rule::FirstInIteration.holds() && self.runs_timers_first();
         if may_be && is_all && !is_told && self.clues.ran_ns < self.looks.last.exit_ns {
             let (asleep_ns, ready_ns) = (self.looks.before_ns, self.looks.found_ns());
             self.clues.first = Some(Resumed { phase: Phase::Sleep, asleep_ns, ready_ns });
         }
     }
 
-    /// A connection was accepted, or a client's bytes were read: of this request whose head was whole at `read_ns`.
+    /// A connection was accepted, or a client's bytes were read. `request`: the one they belong to, and when its head was complete.
     pub fn has_heard(&mut self, request: Option<(u64, Option<u64>)>) {
         self.clues.first = None;
         self.clues.has_got = true;
@@ -321,7 +324,7 @@ impl EventLoop {
         }
     }
 
-    /// A request has got at `at_ns` what it waited for: it may let others go on.
+    /// A request has got at `at_ns` what it waited for: it may resume others.
     pub const fn has_answer(&mut self, at_ns: u64) {
         self.clues.answered_ns = at_ns;
         if self.clues.first_answer_ns == 0 {
@@ -331,7 +334,7 @@ impl EventLoop {
         self.clues.has_got = true;
     }
 
-    /// A back end's answer was read, or what else may let anybody go on; `only`: it lets nobody but this request.
+    /// A back end's answer was read, or something else that may resume any request. `only`: it resumes no request but this one.
     pub fn has_read_answer(&mut self, at_ns: u64, only: Option<u64>) {
         self.has_answer(at_ns);
         self.clues.answer_read_ns = at_ns;

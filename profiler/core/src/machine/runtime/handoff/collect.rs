@@ -1,6 +1,6 @@
-//! A loop goes on with a request: which of the jobs that threads did was the request's.
+//! A loop resumes a request: which of the threads' jobs were the request's.
 //!
-//! In: the jobs of a pool, a request that goes on, the task in which it does. Out: the job's time as part of the request, and how sure that is.
+//! In: the jobs of a pool, a request that resumes, the task in which it does. Out: the job's time as part of the request, and how sure that is.
 
 use super::own_thread;
 use crate::event::Tid;
@@ -12,23 +12,23 @@ use crate::machine::wire::request::RequestKey;
 use crate::phase::Phase;
 use crate::rule::Rule;
 
-/// What the loop's going on with a request brought.
+/// What resuming a request brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::machine) enum Collected {
     /// Nobody worked for it.
     Nothing,
     /// A thread of the pool did.
     Known,
-    /// One of several threads did; which of them, the order of their notes told.
+    /// One of several threads did. The order of their notes decided which.
     ByOrder,
 }
 
-/// The loop goes on with a request: jobs that were done for it become part of it.
+/// The loop resumes a request: jobs that were done for it become part of it.
 ///
-/// A job whose last note the loop read before `recent_ns` was for nobody: the loop has gone on since.
+/// A job whose last note the loop read before `recent_ns` was for no request: the loop has handled that note since.
 ///
-/// Where threads only help (`is_helped`: gevent) any greenlet gives jobs in any order: what is not known to be of a request is not its own there. `task`: the Python task in which the
-/// request goes on; what that handed over is its own, and of several what another one did is not.
+/// Where threads only help (`is_helped`: gevent), any greenlet gives jobs, in any order. There a request gets only the jobs that are known to be its own.
+/// `task`: the Python task in which the request resumes. What that task handed over is its own. Of several jobs, those of another task are not.
 pub(in crate::machine) fn collect(
     state: &mut Hand<'_>,
     tgid: Tid,
@@ -67,7 +67,7 @@ pub(in crate::machine) fn collect(
         may_be_any_s: !is_helped && !active.pooled,
     };
     if !pool.jobs.iter().any(|job| job.key == Some(key)) {
-        // A thread that has worked for it goes on to do so until it is over, or until it has given a piece of the response; else it just has not
+        // A thread that has worked for a request continues until the request is over, or until it has given a piece of the response. Otherwise it just has not
         // noted anything since. Its task may have given another job.
         let works_on = active.pooled && !(active.response.has_begun && goes_on);
         if works_on && !pool.jobs.iter().any(|job| wanted.is_told(job)) {
@@ -98,14 +98,14 @@ pub(in crate::machine) fn collect(
     if by_order { Collected::ByOrder } else { Collected::Known }
 }
 
-/// A request that goes on, and wants the job that was done for it.
+/// A request that resumes, and wants the job that was done for it.
 struct Wanted {
     key: RequestKey,
     /// When it was read.
     read_ns: u64,
     /// Since when its job may have been given.
     given_ns: u64,
-    /// The Python task in which it goes on.
+    /// The Python task in which it resumes.
     task: Option<u64>,
     /// A job of which nothing is known may be its own.
     may_be_any_s: bool,
@@ -130,8 +130,8 @@ impl Wanted {
         self.fits(job) && (self.task.is_none() || job.handed.task.is_none())
     }
 
-    /// Whether the job's thread was woken for it. Whom a thread was woken for by order alone says less than when it told: the loop goes on in
-    /// the order of the notes.
+    /// Whether the job's thread was woken for it. An attribution by order alone at the wake-up says less than the order of the notes: the loop resumes in that
+    /// order.
     fn is_own(&self, job: &Job) -> bool {
         self.may_be(job) && job.woken_for == Some(self.key) && !job.by_order
     }
@@ -140,8 +140,8 @@ impl Wanted {
         self.may_be(job) && self.may_be_any_s && (job.woken_for.is_none() || job.by_order)
     }
 
-    /// Gives it its job, and those that its task handed over one after the other. Returns whether it is one of several, told by the order of
-    /// their notes alone; `None`: there is none.
+    /// Gives it its job, and the jobs that its task handed over one after the other. Returns whether it is one of several, found by the order of their notes
+    /// alone. `None`: there is none.
     fn give(&self, pool: &mut Pool, threads: &mut Threads) -> Option<bool> {
         let count = pool.jobs.iter().filter(|job| self.fits(job)).count();
         let own = pool.jobs.iter().filter(|job| self.is_own(job)).count();

@@ -1,13 +1,12 @@
-//! Threads that an event loop makes for one request: asgiref gives each request a pool of one thread for its synchronous
-//! parts (Django's views under an ASGI server), which goes when the request has gone.
+//! Threads that an event loop makes for one request. asgiref gives each request a pool of one thread for its synchronous parts (Django's views under an ASGI
+//! server). That thread ends when its request is over.
 //!
-//! In: births of threads by the loop's hand, their waits for the next part of the work, the loop's going on with requests.
-//! Out: for which request each such thread works, as soon as that is known; since when it waited for the loop to give it more.
+//! In: threads made by the loop, their waits for the next part of the work, the loop's resuming of requests. Out: for which request each such thread works, as
+//! soon as that is known; since when it waited for the loop to give it more.
 //!
-//! Such a thread is made by a request that goes on: one that was read, or whose thread told that it is done, since the loop
-//! last slept, for a loop that sleeps has nothing left to go on with. Where there are several it is left open, until the loop
-//! answers a request: that is the one whose thread told first of those that are open (a loop goes on in order). Where such
-//! threads are kept for later requests, they are a pool like any other.
+//! A request that resumes makes such a thread. Since the loop last slept, it was read, or its thread reported that it is done: a loop that sleeps has nothing
+//! left to resume. Where there are several such requests, the initiator is left open until the loop answers a request. Then the answered request is that of the
+//! open thread that reported first, as a loop resumes in order. Where such threads are kept for later requests, they are a pool like any other.
 
 use crate::event::{Slice, Tid};
 use crate::loop_kind::Threads;
@@ -21,10 +20,10 @@ use crate::machine::wire::request::{HandedTo, RequestKey};
 
 /// Threads of one process that are remembered.
 const MAX_MADE: usize = 4096;
-/// Jobs that such a thread may get after its request is over: what it tidies up. One that gets more is kept for others.
+/// Jobs that such a thread may get after its request is over, for tidying up. A thread that gets more is kept for others.
 const TIDYING_JOBS: u32 = 2;
 
-/// A thread was made by another one of its process; where that is the loop's, for a request.
+/// A thread was made by another one of its process. Where that is the loop's thread, it was made for a request.
 pub fn made(state: &mut Hand<'_>, tgid: Tid, (maker, child): (Tid, Tid), at_ns: u64) {
     let Some(pool) =
         state.runtime.pools.get(tgid).filter(|pool| pool.loop_tid == maker && !pool.own.are_kept())
@@ -48,7 +47,7 @@ pub fn made(state: &mut Hand<'_>, tgid: Tid, (maker, child): (Tid, Tid), at_ns: 
     }
 }
 
-/// The only request with which the loop may be going on at this moment, other than one that was touched.
+/// The only request that the loop may be resuming at this moment, apart from one that was touched.
 fn only_resuming(state: View<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<RequestKey> {
     let event_loop = state.runtime.threads.get(pool.loop_tid)?.event_loop.as_ref()?;
     let since_ns = event_loop.looks.slept_before(at_ns).0.max(event_loop.looks.recent_ns());
@@ -70,7 +69,7 @@ fn only_resuming(state: View<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<
     candidates.all(|key| key == Some(first)).then_some(first)
 }
 
-/// The loop has woken a thread that it made: it goes on for its request. Says whether it does.
+/// The loop has woken a thread that it made, and the thread resumes work for its request. Returns whether it does.
 pub(super) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> bool {
     let Some(pool) = state.runtime.pools.get(slice.tgid) else { return false };
     let Some(mut made) = pool.own.made.get(&slice.tid).copied() else { return false };
@@ -111,7 +110,7 @@ pub(super) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, ex
     true
 }
 
-/// A thread that the loop made waits for more to do: what it did so far was for its request, whether it has told or not.
+/// A thread that the loop made waits for more to do. What it did so far was for its request, whether it has reported or not.
 pub(in crate::machine) fn done(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice) {
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.own.has(slice.tid)) else {
         return;
@@ -144,8 +143,8 @@ pub(in crate::machine) fn done(state: &mut Hand<'_>, thread: &mut Thread, slice:
     });
 }
 
-/// The loop answers a request, and nobody who is known to work for it has told anything since `since_ns`: of the threads of
-/// which it is not known for whom they were made, the one that told first did. Says whether there was one, and only one.
+/// The loop answers a request, and no thread that is known to work for it has reported anything since `since_ns`. Of the threads whose initiators are not
+/// known, the one that reported first worked for it. Returns that thread, and whether it was the only one.
 pub(super) fn claim(pool: &mut Pool, key: RequestKey, since_ns: u64) -> Option<(Tid, bool)> {
     if pool.jobs.iter().any(|job| job.key == Some(key) && job.noted_ns >= since_ns) {
         return None;
@@ -169,8 +168,8 @@ pub(super) fn claim(pool: &mut Pool, key: RequestKey, since_ns: u64) -> Option<(
     Some((tid, is_only))
 }
 
-/// The loop goes on with a request before the thread that it made for it has told that it is done: the interpreter lock went to
-/// the loop in between, or the loop had been told by another one and looks at all of them. What it did counts as far as it is known.
+/// The loop resumes a request before the thread that it made for it has reported that it is done. Either the interpreter lock went to the loop in between, or
+/// another thread had reported and the loop looks at all of them. What the thread did counts as far as it is known.
 pub(super) fn in_flight(pool: &mut Pool, threads: &mut threads::Threads, key: RequestKey, at_ns: u64) {
     let own = pool.own.made.iter().filter(|(_, made)| made.key == Some(key));
     let Some((tid, made)) = own.max_by_key(|(tid, made)| (made.begun_ns, **tid)) else { return };
@@ -190,7 +189,7 @@ pub(super) fn in_flight(pool: &mut Pool, threads: &mut threads::Threads, key: Re
     });
 }
 
-/// A thread has ended. One that was made for a request lives as long: what it did and nobody claimed was for none.
+/// A thread has ended. One that was made for a request lives as long as the request. What it did and no request claimed was for none.
 pub fn ended(state: &mut Hand<'_>, tgid: Tid, tid: Tid) {
     let Some(pool) = state.runtime.pools.get_mut(tgid) else { return };
     pool.working.retain(|(worker, _)| *worker != tid);

@@ -1,15 +1,15 @@
-//! Jobs of which the loop has got the result before a note of the thread is seen.
+//! Jobs whose result the loop has before a note of the thread is seen.
 //!
-//! In: a request that goes on, the thread that was woken for it. Out: what is seen of the thread until now, as part of the request. A thread
-//! has written no note yet where it was interrupted before that (the interpreter lock went to the loop), and writes none where libuv has one
-//! pending (`uv_async_send`), as under uvloop.
+//! In: a request that resumes, the thread that was woken for it. Out: what is seen of the thread until now, as part of the request. A thread has written no
+//! note yet where it was interrupted before that: the interpreter lock went to the loop. It writes none where libuv has one pending (`uv_async_send`), as under
+//! uvloop.
 
 use crate::event::Tid;
 use crate::machine::runtime::state::Hand;
 use crate::machine::wire::request::{HandedTo, RequestKey};
 
-/// The loop goes on with a request whose thread has handed back what it did and of whose note nothing is seen: what is seen of the thread until
-/// now was for that request.
+/// The loop resumes a request whose thread has handed back its result, and no note of the thread is seen. What is seen of the thread until now was for that
+/// request.
 pub(in crate::machine) fn take_back(state: &mut Hand<'_>, tgid: Tid, key: RequestKey, handed_to: HandedTo) {
     let Some(thread) = state.runtime.threads.get_mut(handed_to.tid) else { return };
     let Some(active) = state.wire.connections.active_mut(key) else { return };

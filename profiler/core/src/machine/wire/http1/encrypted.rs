@@ -1,30 +1,29 @@
-//! What a client sends on a connection whose server does the TLS itself: which of it is handshake, and which requests.
+//! What a client sends on a connection whose server does the TLS itself: which part is the handshake, and which is requests.
 //!
-//! In: bytes read from the client, of which the headers of records are known (`redact`). Out: [`Step`]s as of any requests, without
-//! heads; bytes of no request have [`Step::outside`]. A request is the application data that the client sends after the server's; more
-//! is not known of it. What the client sends encrypted to end the handshake looks like application data in TLS 1.3, but for its
-//! place and its length.
+//! In: bytes read from the client, of which the headers of records are known (`redact`). Out: [`Step`]s as of any requests, without heads; bytes of no
+//! request have [`Step::outside`]. A request is the application data that the client sends after the server's. More is not known of it. In TLS 1.3 the
+//! encrypted end of the client's handshake looks like application data. Only its place and its length distinguish it.
 
 use super::request_head::RequestHead;
 use super::{Step, lay};
 use crate::tls::{Content, Header, Next, Partial};
 
-/// Most bytes of an encrypted Finished up to TLS 1.2: CBC with SHA-384 has 96. What is longer in its place is a ClientHello, said
-/// again after a HelloRetryRequest (RFC 8446 appendix D.4); no ClientHello of TLS 1.3 is as short.
+/// Most bytes of an encrypted Finished up to TLS 1.2: CBC with SHA-384 has 96. A longer record in its place is a ClientHello, sent again after a
+/// HelloRetryRequest (RFC 8446 appendix D.4). No ClientHello of TLS 1.3 is that short.
 const FINISHED_MAX_BYTES: u16 = 128;
 /// Bytes of the client's Finished in TLS 1.3: 4, a hash of 32 or 48, the type, a tag of 8 or 16 (RFC 8446 sections 4.4.4, 5.2).
 const FINISHED_BYTES: [u16; 3] = [45, 53, 69];
-/// Bytes of the client's Finished up to TLS 1.2, of records that are not padded more than they must: 16, and what ChaCha20 or CCM-8, AES-GCM,
-/// and CBC with its hashes add.
+/// Bytes of the client's Finished up to TLS 1.2, in records with no more padding than they need. They are 16, and what ChaCha20 or CCM-8, AES-GCM, and CBC
+/// with its hashes add.
 const OLDER_FINISHED_BYTES: [u16; 6] = [32, 40, 64, 68, 80, 96];
 /// Bytes of an alert in TLS 1.3: 2, the type, a tag of 8 or 16. No request begins with two bytes.
 const ALERT_BYTES: [u16; 2] = [11, 19];
 /// Bytes of `100 Continue` with its empty line as one record: 25, a header of 5, and what AES-GCM or ChaCha20 add in TLS 1.3
 /// (17) and 1.2 (24, 16). No response is that short.
 const INTERIM_BYTES: [u64; 3] = [47, 54, 46];
-/// Bytes of a farewell (close_notify) as one record: 2, a header of 5, and the same.
+/// Bytes of a farewell (close_notify) as one record: 2, a header of 5, and the same additions.
 const FAREWELL_BYTES: [u64; 3] = [24, 31, 23];
-/// Most bytes of one, with the ciphers of TLS 1.2 that are no AEAD, and of the FIN behind it.
+/// Most bytes of a farewell with the ciphers of TLS 1.2 that are no AEAD, and of the FIN behind it.
 pub const FAREWELL_MAX_BYTES: u32 = 86;
 
 /// How far the handshake is.
@@ -32,9 +31,9 @@ pub const FAREWELL_MAX_BYTES: u32 = 86;
 enum Stage {
     /// Nothing of the client's is encrypted yet.
     Plain,
-    /// It is from now on: its Finished is to come.
+    /// Encrypted from now on: its Finished is to come.
     Changed,
-    /// Encrypted messages of its handshake came (a certificate), and no Finished that can be told; whether the server has written since.
+    /// Encrypted messages of its handshake came (a certificate), and no Finished that is recognized. `answered`: the server has written since.
     Ending { answered: bool },
     /// Application data are requests.
     Done,
@@ -63,15 +62,15 @@ pub(super) struct Encrypted {
     open: bool,
     /// Its first record is whole.
     has_record: bool,
-    /// The end of the handshake of TLS 1.3 was in what was read last: the server may write its tickets before anything else.
+    /// The last read held the end of the handshake of TLS 1.3: the server may write its tickets before anything else.
     before_tickets: bool,
-    /// The client has sent an alert: it may be its farewell.
+    /// The client has sent an alert, which may be its farewell.
     has_alerted: bool,
-    /// Bytes of its Finished, in the latest TLS or an older one, where they tell how much longer than what it holds a record is.
+    /// What the length of its Finished shows, in the latest TLS or an older one: how much longer a record is than what it holds.
     finished: Option<Finished>,
 }
 
-/// What the client's Finished tells of its records.
+/// What the client's Finished shows of its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Finished {
     /// TLS 1.3: bytes that a record adds behind its header.
@@ -97,8 +96,8 @@ impl Encrypted {
         }
     }
 
-    /// Most bytes that the client sends without a request: a `KeyUpdate` and its farewell (older TLS has no such message); `None`: its
-    /// cipher is not known, or it pads its records.
+    /// Most bytes that the client sends without a request: a `KeyUpdate` (older TLS has no such message) and its farewell. `None`: its cipher is not known,
+    /// or it pads its records.
     pub(super) fn quiet_bytes(&self) -> Option<u32> {
         /// Bytes of a `KeyUpdate` and of a `close_notify`.
         const MESSAGES: u32 = 5 + 2;
@@ -124,8 +123,8 @@ impl Encrypted {
         self.open && !self.lost && self.owner == Owner::Request && self.owed_bytes > 0
     }
 
-    /// The server wrote `bytes`, the first since the request began; `same_turn`: its thread has waited for nothing since it read that.
-    /// Says whether they are no answer: tickets for later connections, or `100 Continue`.
+    /// The server wrote `bytes`, the first since the request began. `same_turn`: its thread has waited for nothing since it read the request. Says whether
+    /// they are no answer: tickets for later connections, or `100 Continue`.
     pub(super) fn is_no_answer(&mut self, bytes: u64, same_turn: bool) -> bool {
         let tickets = std::mem::take(&mut self.before_tickets) && same_turn;
         tickets || INTERIM_BYTES.contains(&bytes)
@@ -191,13 +190,13 @@ impl Encrypted {
                 }
             }
         }
-        // The header goes on in the next read, or was not captured.
+        // The header continues in the next read, or was not captured.
         self.lost = bytes < rest;
         if self.lost { self.take_lost(rest, captured) } else { Step { bytes, ..step(false, false) } }
     }
 
-    /// Bytes of which no record is known. They are a request's where one is being received; else, of all that nobody captured, that
-    /// of a new one.
+    /// Bytes of unknown records. They belong to the request that is being received. If there is none, the handshake is over and nothing was captured, they
+    /// begin a new one.
     fn take_lost(&mut self, rest: u64, captured: &[u8]) -> Step<RequestHead> {
         let begins = !self.open && self.stage == Stage::Done && captured.is_empty();
         self.open |= begins;
@@ -229,7 +228,7 @@ impl Encrypted {
                 self.has_alerted = true;
                 false
             }
-            // A certificate that is sent in one record with what follows it, and answered.
+            // The certificate came in one record with what follows it, and was answered.
             (Stage::Ending { answered: true }, Content::ApplicationData) => {
                 self.stage = Stage::Done;
                 true
@@ -250,7 +249,7 @@ impl Encrypted {
             }
             (Stage::Changed, Content::Handshake) if payload_bytes <= FINISHED_MAX_BYTES => {
                 self.stage = Stage::Done;
-                // Of 2 bytes where it has 16: an AEAD adds as much to both, CBC rounds up.
+                // An alert has 2 bytes where a Finished has 16. An AEAD adds as much to both, CBC rounds up.
                 let alert_bytes = payload_bytes.saturating_sub(16 - 2);
                 let is_told = OLDER_FINISHED_BYTES.contains(&payload_bytes);
                 self.finished = is_told.then_some(Finished::Older { alert_bytes });
@@ -261,7 +260,7 @@ impl Encrypted {
     }
 }
 
-/// A step that begins a request, or is of one, or of none.
+/// A step that begins a request, belongs to one, or to none.
 fn step(begins: bool, is_request: bool) -> Step<RequestHead> {
     Step { not_http: is_request, outside: !is_request, ..Step::new(begins) }
 }

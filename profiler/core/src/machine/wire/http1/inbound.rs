@@ -51,7 +51,7 @@ impl Inbound {
         }
     }
 
-    /// Whether a head has begun and more of it must come: no application knows of that request. Not known of what is encrypted.
+    /// Whether a head has begun and more of it must come: no application knows of that request yet. Not known of encrypted bytes.
     #[must_use]
     pub const fn in_head(&self) -> bool {
         self.encrypted.is_none() && matches!(self.state, State::Head)
@@ -87,8 +87,8 @@ impl Inbound {
         self.encrypted.as_ref()?.quiet_bytes()
     }
 
-    /// The server wrote `bytes` in TLS. `same_turn`: its thread has waited for nothing since it read the request that is being
-    /// received, or, of one that is `answered`, since it wrote to it. Says whether they are no answer.
+    /// The server wrote `bytes` in TLS. `same_turn`: its thread has waited for nothing since it read the request that is being received. Of a request that
+    /// is `answered`: since it wrote to it. Says whether they are no answer.
     pub fn is_no_answer(&mut self, bytes: u64, answered: bool, same_turn: bool) -> bool {
         let Some(encrypted) = &mut self.encrypted else { return false };
         encrypted.answered();

@@ -48,7 +48,7 @@ enum OpenEnd {
     /// Nothing; the protocol may be another by now.
     #[default]
     Unknown,
-    /// Its last chunk; `is_last`: what was written last is as long as that, and as no other chunk.
+    /// Its last chunk. `is_last`: the last write is as long as that chunk, and as no other.
     Chunk { is_last: bool },
     /// The end of the connection.
     Connection,
@@ -66,8 +66,8 @@ impl Outbound {
         matches!(self.state, State::Body(Body::UntilTurn))
     }
 
-    /// Whether the response under way has such an end, and nothing that was written looks like it. Of servers that write the last chunk
-    /// together with bytes before it the end is not seen.
+    /// Whether the response under way has such an end, and nothing written looks like it. The end is not seen if the server writes the last chunk together
+    /// with bytes before it.
     #[must_use]
     pub const fn may_have_more(&self) -> bool {
         let is_open = match self.open_end {
@@ -90,7 +90,7 @@ impl Outbound {
         self.until_turn() && matches!(self.open_end, OpenEnd::Connection)
     }
 
-    /// Whether the response under way is encrypted: nothing that is written tells of its end.
+    /// Whether the response under way is encrypted: nothing that is written shows its end.
     #[must_use]
     pub const fn is_encrypted(&self) -> bool {
         self.until_turn() && matches!(self.open_end, OpenEnd::Encrypted)
@@ -138,8 +138,7 @@ impl Outbound {
         self.buffer.clear();
     }
 
-    /// Takes `total_bytes` written at once, of which the first `captured.len()` are known. `to_head` tells whether
-    /// the request being answered is a HEAD request.
+    /// Takes `total_bytes` written at once, of which the first `captured.len()` are known. `to_head`: the request being answered is a HEAD request.
     pub fn push(
         &mut self,
         total_bytes: u64,

@@ -54,7 +54,7 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     }
 }
 
-/// A length in two bytes, low one first, and so many bytes; what follows them.
+/// Reads a length in two bytes, low one first, and so many bytes. Returns them and the rest.
 fn counted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let ([low, high], after) = bytes.split_first_chunk()?;
     after.split_at_checked(usize::from(u16::from_le_bytes([*low, *high])))
@@ -85,7 +85,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// The target as the client sent it, as in HTTP; where the front end does not name it, the path that it made of it.
+    /// The head. Its path is the target as the client sent it, as in HTTP. If the front end does not name that, it is the path that it made of it.
     fn head(&self) -> Option<RequestHead> {
         let path = [self.target, self.path].into_iter().flatten().find(|path| path.starts_with(b"/"))?;
         let method = self.method?.to_owned();

@@ -43,7 +43,7 @@ impl RequestHead {
     /// What is known of a head that is longer than these bytes; `None`: not even its first line is whole.
     #[cold]
     pub(super) fn of_cut_off(bytes: &[u8]) -> Option<Self> {
-        // Headers that were read before the end was met stay only in places that were there before.
+        // Headers read before the end was met stay only in places that were there before.
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         let _ = request.parse(bytes);

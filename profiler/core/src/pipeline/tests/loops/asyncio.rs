@@ -1,11 +1,11 @@
 //! Loops of asyncio: what the order in which they go on with requests shows.
 //!
-//! In: scripts of a loop's thread that answers nothing in the turn in which it was read. Out: assertions. Times are in microseconds in the scripts.
+//! In: scripts of a loop's thread that answers nothing in the iteration in which it was read. Out: assertions. Times are in microseconds in the scripts.
 
 use super::*;
 use ProcessSeen;
 
-/// What happens in the turn before the request goes on, and in which order they go on.
+/// What happens in the iteration before the request resumes, and in which order they resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Case {
     /// The other one's head is read last; then that one goes on first.
@@ -27,7 +27,7 @@ fn of(requests: &[Request], start_ns: u64) -> &Request {
 ///       python 40, write 9
 /// ```
 #[test]
-fn who_goes_on_after_one_that_was_read_in_the_turn_before_was_let_by_a_timer() {
+fn who_goes_on_after_one_that_was_read_in_the_iteration_before_was_let_by_a_timer() {
     for case in [Case::After, Case::Before, Case::AfterAnAnswer, Case::OnUvloop] {
         let mut script = loop_that_defers();
         if case == Case::OnUvloop {
@@ -68,7 +68,7 @@ fn who_goes_on_after_one_that_was_read_in_the_turn_before_was_let_by_a_timer() {
         assert_eq!(us(slept, Phase::Cpu), 5 + 30 + 40, "{case:?}: {slept:?}");
         if case == Case::After {
             assert_eq!(us(slept, Phase::Sleep), (before_ns - left_ns) / US, "{slept:?}");
-            // When the timer came due within that turn is not known.
+            // When the timer came due within that iteration is not known.
             assert_eq!(us(slept, Phase::Unexplained), (cause_ns - before_ns) / US);
             assert!(us(slept, Phase::LoopWait) > 500);
         } else {

@@ -76,7 +76,7 @@ fn who_goes_on_first_after_a_look_slept_on_gevent_and_nobody_knows_elsewhere() {
         let (requests, _) = requests_of(script);
         let slept = of(&requests, first);
         if on_gevent {
-            // When the timer came due within the last turn is not known.
+            // When the timer came due within the last iteration is not known.
             assert_eq!(us(slept, Phase::Sleep), (before_ns - left_ns) / US);
             assert_eq!(us(slept, Phase::Unexplained), (found_ns - before_ns) / US);
             assert_eq!(us(slept, Phase::Cpu), 30 + 40);

@@ -226,7 +226,7 @@ fn a_request_that_goes_on_before_the_thread_has_told_of_its_job_was_not_the_one_
     let [.., slept, pooled] = outcome.requests.as_slice() else { panic!("{:?}", outcome.requests) };
     assert_eq!(us(slept, Phase::Sleep), 1 + 10 + 1 + 50 + 20_000, "{:?}", slept.phases);
     assert_eq!(us(slept, Phase::PoolWait) + us(slept, Phase::LockWait), 0, "{:?}", slept.phases);
-    // As long as it is not known which of the two waits for the thread, the turn after the look is nobody's.
+    // As long as it is not known which of the two waits for the thread, the iteration after the look is nobody's.
     assert_eq!(us(pooled, Phase::Sleep), 30_000, "{:?}", pooled.phases);
     assert_eq!(outcome.snapshot.event_loops[0].pooled, 1);
 }

@@ -3,7 +3,7 @@
 //! In: scripts of a loop's thread and of the tasks that it is at. Out: assertions. Times are in microseconds in the scripts.
 
 use super::handed::{NOTES, thread_of};
-use super::strands::{OTHER_BACKEND, last_two};
+use super::unattributed::{OTHER_BACKEND, last_two};
 use super::*;
 use crate::event::TaskSeen;
 use crate::phase::Phases;
@@ -162,7 +162,7 @@ fn what_a_thread_still_did_as_its_request_went_on_is_told_once_it_comes_up_to_wh
     let outcome = run(vec![script.hub(-1, 0, 100), pool], end_us);
     let request = outcome.requests.iter().find(|request| request.times.start_ns == came).unwrap();
     assert_eq!(us(request, Phase::Cpu), 300 + 1 + 1 + 20, "{:?}", request.phases);
-    // In the turn in which 10 was answered the thread told its result, nobody knows when; and no call shows who ran before it had its job.
+    // In the iteration in which 10 was answered the thread told its result, nobody knows when; and no call shows who ran before it had its job.
     assert_eq!(us(request, Phase::Unexplained), 100 + 10 + 50, "{:?}", request.phases);
     assert_eq!(outcome.requests.iter().filter(|request| request.times.start_ns == came).count(), 1);
     assert_eq!(request.phases.total_ns(), request.total_ns());

@@ -1,4 +1,4 @@
-//! Loops of trio: a task waits by registrations that are good for one event, and each turn runs its tasks in an order drawn by lot.
+//! Loops of trio: a task waits by registrations that are good for one event, and each iteration runs its tasks in an order drawn by lot.
 //!
 //! In: scripts of a loop's thread. Out: assertions. Times are in microseconds in the scripts.
 
@@ -39,7 +39,7 @@ fn of(requests: &[Request], start_ns: u64) -> &Request {
 enum While {
     /// Its timer comes due.
     Timer,
-    /// A timer comes due, in the turn in which an answer is read that may let anybody go on.
+    /// A timer comes due, in the iteration in which an answer is read that may resume any request.
     TimerAndAnswer,
     /// The same, and it is a thread's wake-up.
     TimerAndThread,
@@ -88,7 +88,7 @@ fn a_timer_is_told_where_nobody_else_can_have_let_the_request_go_on() {
 /// loop: read 9, look, python 30, (look, read 10, look, python 500, write 10) twice; the last time then: read 11, look, write 11, write 9
 /// ```
 #[test]
-fn who_goes_on_after_another_in_a_turn_says_nothing() {
+fn who_goes_on_after_another_in_an_iteration_says_nothing() {
     let script = trio();
     let arrival = script.now_ns;
     let script = script.accept(11, (1, 0, 0)).once(LISTENER).read(11, GET, arrival, (1, 0, 0));

@@ -1,18 +1,18 @@
-//! Work of an event loop for a request of which is not known at once which it is: a *strand*.
+//! Unattributed work: what an event loop does for a request that is not known at once.
 //!
-//! In: back ends' sockets that any of several requests may have opened, and what the loop's thread does with them; requests that go on. Out: each
-//! strand's account, joined to its request once something tells whose it is. Where nothing does it is nobody's, and counted.
+//! In: back ends' sockets that any of several requests may have opened, what the loop's thread does with them, requests that resume. Out: the account of each
+//! such work, joined to its request once something shows whose it is. Where nothing does, it belongs to no request, and is counted.
 //!
-//! What tells: its request goes on right after the strand, without a look of the loop in between (greenlets); at once in the turn
-//! in which the strand's task went on after its answer (tasks); or all others are excluded, as they went on while the strand waited for
-//! its back end.
+//! Three things show whose it is. With greenlets, its request resumes right after the work, without a look of the loop in between. With tasks, its request
+//! resumes in the very iteration in which the work's task resumed after its answer. Or all other requests are excluded, as they resumed while the work waited
+//! for its back end.
 
 use crate::event::{Call, Slice};
 use crate::machine::ledger::books::Books;
 use crate::machine::ledger::finish;
 use crate::machine::runtime::candidates::{may_run, others_may_run};
-use crate::machine::runtime::strands::{BackEnd, Candidate, Others, Strand};
 use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::unattributed::{BackEnd, Candidate, Others, UnattributedWork};
 use crate::machine::runtime::{asker, handoff};
 use crate::machine::wire::request::{Active, Beginning, RequestKey, Wants};
 use crate::machine::world::errno::{EAGAIN, EINPROGRESS};
@@ -22,7 +22,7 @@ use crate::rule::Rule;
 /// Back ends that one of them opened.
 const MAX_BACK_ENDS: usize = 16;
 
-/// The thread turns to a strand: whomever it was about it leaves. Returns where the strand's own time begins.
+/// The thread turns to unattributed work, and leaves whatever it served. Returns where the work's own time begins.
 fn turn_to(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -> u64 {
     let is_readiness = matches!(slice.call, Call::Read { .. });
     let other = thread.serving;
@@ -31,7 +31,7 @@ fn turn_to(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -> u64 {
     let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
     let is_first = event_loop.is_fresh();
     let may_other = other.is_some_and(|key| may_run(books.view(), key))
-        || event_loop.strands.current_runs()
+        || event_loop.unattributed.current_runs()
         || may_others;
     let doubtful = may_other && !is_readiness;
     let is_later = is_readiness && !is_first;
@@ -76,10 +76,10 @@ pub(in crate::machine) fn open(
         let before = match given {
             Some(handed) => handed.before(own_start_ns, Phase::Unexplained, Phase::Unexplained),
             None => {
-                // Whose the task is it was no other strand's: its own goes on with this one.
+                // The request whose task it is owns no other such work: its own resumes with this one.
                 let asked = task.is_none()
                     && event_loop
-                        .strands
+                        .unattributed
                         .may_have_been(*key, from_ns, |key| books.wire.connections.is_open(key));
                 event_loop.explain(asked, from_ns, own_start_ns, Wants::Unknown, 0)
             }
@@ -98,11 +98,11 @@ pub(in crate::machine) fn open(
         dispatched_ns: 0,
     };
     let account = Active::new(&beginning, slice.tgid, slice.tid);
-    let strands = &mut event_loop.strands;
-    strands.make_room(|key| connections.active(key).is_some());
-    let number = strands.count;
-    strands.count = number.saturating_add(1);
-    strands.list.push(Strand {
+    let unattributed = &mut event_loop.unattributed;
+    unattributed.make_room(|key| connections.active(key).is_some());
+    let number = unattributed.count;
+    unattributed.count = number.saturating_add(1);
+    unattributed.list.push(UnattributedWork {
         number,
         account,
         begun_ns: own_start_ns,
@@ -112,12 +112,12 @@ pub(in crate::machine) fn open(
         answered_ns: 0,
         touched_ns: 0,
         has_asked: false,
-        of_turn: (0, Phases::default()),
+        of_iteration: (0, Phases::default()),
     });
     touch(books, thread, (slice, exit_ns), number, own_start_ns);
 }
 
-/// The strand that the thread is about opens a further back end: nothing came in between.
+/// The unattributed work that the thread serves opens a further back end. Nothing came in between.
 pub(in crate::machine) fn open_further(
     books: &mut Books<'_>,
     thread: &mut Thread,
@@ -125,16 +125,16 @@ pub(in crate::machine) fn open_further(
     back_end: BackEnd,
 ) {
     let Some(event_loop) = thread.serving_loop() else { return };
-    let Some(number) = event_loop.strands.current else { return };
-    if let Some(strand) = event_loop.strands.list.iter_mut().find(|strand| strand.number == number)
-        && strand.back_ends.len() < MAX_BACK_ENDS
+    let Some(number) = event_loop.unattributed.current else { return };
+    if let Some(work) = event_loop.unattributed.list.iter_mut().find(|work| work.number == number)
+        && work.back_ends.len() < MAX_BACK_ENDS
     {
-        strand.back_ends.push(back_end);
+        work.back_ends.push(back_end);
     }
     touch(books, thread, (slice, exit_ns), number, slice.gap_start_ns());
 }
 
-/// A call on a back end that is a strand's; whether it is one.
+/// A call on a back end that belongs to unattributed work. Returns whether it does.
 pub(in crate::machine) fn resume(
     books: &mut Books<'_>,
     thread: &mut Thread,
@@ -143,35 +143,35 @@ pub(in crate::machine) fn resume(
 ) -> bool {
     let task = books.runtime.tasks.of(slice.tid);
     let Some(event_loop) = thread.serving_loop() else { return false };
-    let strands = &mut event_loop.strands;
-    let is_task_s = |strand: &&mut Strand| task.is_some() && strand.task == task;
-    let of_task = strands.list.iter_mut().find(is_task_s);
+    let unattributed = &mut event_loop.unattributed;
+    let is_task_s = |work: &&mut UnattributedWork| task.is_some() && work.task == task;
+    let of_task = unattributed.list.iter_mut().find(is_task_s);
     let is_of_task = of_task.is_some();
-    let Some(strand) = (match of_task {
-        Some(strand) => Some(strand),
-        None => strands.list.iter_mut().find(|strand| strand.back_ends.contains(&back_end)),
+    let Some(work) = (match of_task {
+        Some(work) => Some(work),
+        None => unattributed.list.iter_mut().find(|work| work.back_ends.contains(&back_end)),
     }) else {
         return false;
     };
-    if !strand.back_ends.contains(&back_end) && strand.back_ends.len() < MAX_BACK_ENDS {
-        strand.back_ends.push(back_end);
+    if !work.back_ends.contains(&back_end) && work.back_ends.len() < MAX_BACK_ENDS {
+        work.back_ends.push(back_end);
     }
-    let number = strand.number;
-    if strands.current == Some(number) {
+    let number = work.number;
+    if unattributed.current == Some(number) {
         touch(books, thread, (slice, exit_ns), number, slice.gap_start_ns());
         return true;
     }
-    if strand.has_asked && !is_of_task && matches!(slice.call, Call::Write { .. }) {
+    if work.has_asked && !is_of_task && matches!(slice.call, Call::Write { .. }) {
         // Another question before the answer: several share this connection.
         if let Some(event_loop) = thread.serving_loop() {
-            event_loop.strands.forget(number);
+            event_loop.unattributed.forget(number);
         }
         return false;
     }
     let own_start_ns = turn_to(books, thread, slice);
     let Some(event_loop) = thread.serving_loop() else { return true };
-    let Some(mut strand) = event_loop.strands.take(number) else { return true };
-    let account = &mut strand.account;
+    let Some(mut work) = event_loop.unattributed.take(number) else { return true };
+    let account = &mut work.account;
     let arrival_ns = slice.back_end_ready_ns;
     let is_answer = matches!(slice.call, Call::Read { .. }) || arrival_ns > 0;
     let wants = if is_answer { Wants::Backend } else { account.wants };
@@ -179,12 +179,12 @@ pub(in crate::machine) fn resume(
         account.pass(until_ns, phase);
     }
     account.pass(own_start_ns, Phase::Unexplained);
-    event_loop.strands.list.push(strand);
+    event_loop.unattributed.list.push(work);
     touch(books, thread, (slice, exit_ns), number, own_start_ns);
     true
 }
 
-/// A strand takes the thread's time up to the end of this call.
+/// Unattributed work takes the thread's time up to the end of this call.
 fn touch(
     books: &mut Books<'_>,
     thread: &mut Thread,
@@ -192,42 +192,42 @@ fn touch(
     number: u64,
     own_start_ns: u64,
 ) {
-    let Some(mut strand) = thread.serving_loop().and_then(|event_loop| event_loop.strands.take(number))
+    let Some(mut work) = thread.serving_loop().and_then(|event_loop| event_loop.unattributed.take(number))
     else {
         return;
     };
-    let taken = strand.account.advance(thread.time(slice.tid), own_start_ns, books.window_start_ns);
+    let taken = work.account.advance(thread.time(slice.tid), own_start_ns, books.window_start_ns);
     thread.hold_for_request(books.window_start_ns, taken.from_ns, &taken.phases);
-    strand.touched_ns = exit_ns;
+    work.touched_ns = exit_ns;
     let moved = slice.result > 0;
     let asks = matches!(slice.call, Call::Write { .. }) && moved;
     let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
-    strand.account.wants = if waits { Wants::Backend } else { Wants::Unknown };
+    work.account.wants = if waits { Wants::Backend } else { Wants::Unknown };
     if matches!(slice.call, Call::Read { .. }) && moved {
-        strand.answered_ns = exit_ns;
+        work.answered_ns = exit_ns;
     } else if waits {
-        strand.answered_ns = 0;
+        work.answered_ns = 0;
     }
-    strand.has_asked = asks || strand.has_asked && slice.result <= 0;
+    work.has_asked = asks || work.has_asked && slice.result <= 0;
     let Some(event_loop) = thread.serving_loop() else { return };
-    strand.had(event_loop.looks.turn_start_ns(), &taken.phases);
+    work.had(event_loop.looks.iteration_start_ns(), &taken.phases);
     event_loop.touched_ns = exit_ns;
     if !matches!(slice.call, Call::Read { .. }) {
         event_loop.runs(None, slice.enter_ns, false);
     }
-    event_loop.strands.current = Some(number);
-    event_loop.strands.list.push(strand);
+    event_loop.unattributed.current = Some(number);
+    event_loop.unattributed.list.push(work);
 }
 
-/// The thread turns from its strand to something else, or waits.
+/// The thread leaves its unattributed work for something else, or waits.
 pub(in crate::machine) fn leave(thread: &mut Thread, until_ns: u64, window_start_ns: u64) {
     let Some(event_loop) = thread.event_loop.as_deref_mut() else { return };
-    let Some(mut strand) =
-        event_loop.strands.current.take().and_then(|number| event_loop.strands.take(number))
+    let Some(mut work) =
+        event_loop.unattributed.current.take().and_then(|number| event_loop.unattributed.take(number))
     else {
         return;
     };
-    let account = &mut strand.account;
+    let account = &mut work.account;
     account.owner = None;
     let from_ns = account.cursor_ns;
     let mut phases = Phases::default();
@@ -237,92 +237,100 @@ pub(in crate::machine) fn leave(thread: &mut Thread, until_ns: u64, window_start
         account.spend(from_ns, left_ns, &phases);
         account.cursor_ns = left_ns;
     }
-    strand.had(event_loop.looks.turn_start_ns(), &phases);
-    event_loop.strands.list.push(strand);
+    work.had(event_loop.looks.iteration_start_ns(), &phases);
+    event_loop.unattributed.list.push(work);
     thread.hold_for_request(window_start_ns, from_ns, &phases);
 }
 
-/// A request goes on by this call: strands that turn out to be its own become part of it.
+/// A request resumes by this call. Unattributed work that proves to be its own becomes part of it.
 pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, key: RequestKey) {
     let runs = !matches!(slice.call, Call::Read { .. });
     let task = books.runtime.tasks.of(slice.tid);
     let has_no_task = |key: RequestKey| books.wire.connections.is_open(key);
     let Some(event_loop) = thread.serving_loop() else { return };
-    if event_loop.strands.list.is_empty() {
+    if event_loop.unattributed.list.is_empty() {
         return;
     }
-    let others =
-        Others { let_at_once: event_loop.runs_timers_first(), by_timer: event_loop.timer_for_turn_before() };
+    let others = Others {
+        let_at_once: event_loop.runs_timers_first(),
+        by_timer: event_loop.timer_for_iteration_before(),
+    };
     let has_greenlets = event_loop.kind.has_greenlets();
-    let strands = &event_loop.strands;
-    let followed = strands.followed_by(key, others).filter(|_| runs && !event_loop.resumes_at_once());
-    let of_task = strands.of_task(task, key).filter(|_| runs || has_greenlets).map(|strand| strand.number);
-    // Another task's: order tells only where no request is left whose task that may be.
+    let unattributed = &event_loop.unattributed;
+    let followed = unattributed.followed_by(key, others).filter(|_| runs && !event_loop.resumes_at_once());
+    let of_task = unattributed.of_task(task, key).filter(|_| runs || has_greenlets).map(|work| work.number);
+    // The work of another task: order decides only where no request is left that may own that task.
     let followed = followed.filter(|(number, _)| {
-        of_task == Some(*number) || strands.may_be_guessed(*number, task, key, has_no_task)
+        of_task == Some(*number) || unattributed.may_be_guessed(*number, task, key, has_no_task)
     });
     // First those that can be nobody else's, in the order of time.
-    let is_sole = |strand: &&Strand| {
-        Rule::SoleCandidate.holds() && strand.candidates.len() == 1 && strand.claimant(key).is_some()
+    let is_sole = |work: &&UnattributedWork| {
+        Rule::SoleCandidate.holds() && work.candidates.len() == 1 && work.claimant(key).is_some()
     };
     let mut own: Vec<(u64, u64)> =
-        strands.list.iter().filter(is_sole).map(|strand| (strand.begun_ns, strand.number)).collect();
+        unattributed.list.iter().filter(is_sole).map(|work| (work.begun_ns, work.number)).collect();
     let told = [followed.map(|(number, _)| number), of_task];
-    let is_told = |strand: &&Strand| told.contains(&Some(strand.number));
-    own.extend(strands.list.iter().filter(is_told).map(|strand| (strand.begun_ns, strand.number)));
+    let is_told = |work: &&UnattributedWork| told.contains(&Some(work.number));
+    own.extend(unattributed.list.iter().filter(is_told).map(|work| (work.begun_ns, work.number)));
     own.sort_unstable();
     own.dedup();
-    let current = strands.current;
+    let current = unattributed.current;
     for (_, number) in own {
-        let strand = thread.serving_loop().and_then(|event_loop| event_loop.strands.take(number));
-        let Some(strand) = strand else { continue };
+        let work = thread.serving_loop().and_then(|event_loop| event_loop.unattributed.take(number));
+        let Some(work) = work else { continue };
         let is_current = current == Some(number);
-        let (begun_ns, until_ns, of_turn) = (strand.begun_ns, strand.account.cursor_ns, strand.of_turn);
-        let is_joined = join(books, slice, key, strand, is_current);
+        let (begun_ns, until_ns, of_iteration) = (work.begun_ns, work.account.cursor_ns, work.of_iteration);
+        let is_joined = join(books, slice, key, work, is_current);
         let Some(event_loop) = thread.serving_loop() else { return };
         if !is_joined {
-            event_loop.strands.forget(number);
+            event_loop.unattributed.forget(number);
             continue;
         }
-        event_loop.strands.excludes(key, begun_ns, until_ns);
+        event_loop.unattributed.excludes(key, begun_ns, until_ns);
         let by_order = of_task != Some(number)
             && followed.is_some_and(|(followed, by_order)| by_order && followed == number);
-        event_loop.found_strand(key, by_order, slice.enter_ns);
-        if of_turn.0 == event_loop.looks.turn_start_ns()
+        event_loop.found_unattributed(key, by_order, slice.enter_ns);
+        if of_iteration.0 == event_loop.looks.iteration_start_ns()
             && let Some(active) = books.wire.connections.get(key.0).and_then(|c| c.requests.front())
         {
             let request = &active.request;
-            event_loop.share(key.1, &of_turn.1, || (&request.http.method, &request.http.path));
+            event_loop.share(key.1, &of_iteration.1, || (&request.http.method, &request.http.path));
         }
         if is_current {
-            event_loop.strands.current = None;
+            event_loop.unattributed.current = None;
             thread.serving = Some(key);
         }
     }
     if let Some(event_loop) = thread.serving_loop() {
-        event_loop.strands.passes(key, runs);
+        event_loop.unattributed.passes(key, runs);
     }
 }
 
-/// A strand becomes part of its request; `false`: the request's account goes beyond its beginning already.
-fn join(books: &mut Books<'_>, slice: &Slice, key: RequestKey, strand: Strand, is_current: bool) -> bool {
-    let candidate = strand.candidates.iter().find(|candidate| candidate.key == key);
+/// Unattributed work becomes part of its request. `false`: the request's account already extends beyond the beginning of the work.
+fn join(
+    books: &mut Books<'_>,
+    slice: &Slice,
+    key: RequestKey,
+    work: UnattributedWork,
+    is_current: bool,
+) -> bool {
+    let candidate = work.candidates.iter().find(|candidate| candidate.key == key);
     let Some(before) = candidate.map(|candidate| candidate.before) else { return false };
     let active = books.wire.connections.get_mut(key.0).and_then(|connection| connection.requests.front_mut());
     let Some(active) = active.filter(|active| active.request.id == key.1) else { return false };
     active.part();
-    if strand.begun_ns < active.cursor_ns {
+    if work.begun_ns < active.cursor_ns {
         return false;
     }
     for (until_ns, phase) in before {
         active.pass(until_ns, phase);
     }
-    active.pass(strand.begun_ns, Phase::Unexplained);
-    active.wants = strand.account.wants;
-    active.join(strand.account);
+    active.pass(work.begun_ns, Phase::Unexplained);
+    active.wants = work.account.wants;
+    active.join(work.account);
     active.owner = is_current.then_some(slice.tid);
     active.left_by = (!is_current).then_some(slice.tid);
-    for (fd, opened_ns) in strand.back_ends {
+    for (fd, opened_ns) in work.back_ends {
         let is_it =
             books.world.descriptors.get(slice.tgid, fd).is_some_and(|found| found.opened_ns == opened_ns);
         if is_it {

@@ -47,14 +47,14 @@ impl Mapped {
     }
 
     /// Its name without directories.
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::fact) fn name(&self) -> &str {
         let path = self.path.strip_suffix(" (deleted)").unwrap_or(&self.path);
         path.rsplit('/').next().unwrap_or_default()
     }
 }
 
 /// The files that a process maps, each once.
-pub(super) fn mapped_files(proc: &Proc, tgid: u32) -> Result<Vec<Mapped>, FactError> {
+pub(in crate::fact) fn mapped_files(proc: &Proc, tgid: u32) -> Result<Vec<Mapped>, FactError> {
     let path = proc.of(tgid, "maps");
     let mut files: Vec<Mapped> = Vec::new();
     let mut last = (String::new(), 0);
@@ -74,7 +74,7 @@ pub(super) fn mapped_files(proc: &Proc, tgid: u32) -> Result<Vec<Mapped>, FactEr
 }
 
 /// One line of `maps`; `None` for what is not a mapped file.
-pub(super) fn parse(line: &str) -> Option<Mapped> {
+pub(in crate::fact) fn parse(line: &str) -> Option<Mapped> {
     let mut rest = line;
     let mut field = || {
         let (first, after) = rest.trim_start_matches(' ').split_once(' ')?;
@@ -94,7 +94,7 @@ pub(super) fn parse(line: &str) -> Option<Mapped> {
 }
 
 /// Opens the very file that is mapped; `None` if it is no regular file or may not be opened.
-pub(super) fn open(proc: &Proc, tgid: u32, mapped: &Mapped) -> Option<File> {
+pub(in crate::fact) fn open(proc: &Proc, tgid: u32, mapped: &Mapped) -> Option<File> {
     let map_file = proc.of(tgid, &format!("map_files/{:x}-{:x}", mapped.start, mapped.end));
     // Only an administrator may follow the first; the others must turn out to be the same file.
     let inside = mapped.path.trim_start_matches('/');
