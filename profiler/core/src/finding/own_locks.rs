@@ -60,10 +60,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         return undecided(reason, "See on the timeline what the slowest requests wait for.", evidence);
     }
     if basis.not_measured(Phase::GilWait).is_some() && serves_in_parallel(basis) {
-        let reason = format!(
-            "waits for locks are {} of service time, and may be for the GIL",
-            percent(share)
-        );
+        let reason =
+            format!("waits for locks are {} of service time, and may be for the GIL", percent(share));
         let next_step = "Compare with fewer threads per process: if throughput stays, it was the GIL.";
         return undecided(reason, next_step, evidence);
     }
@@ -156,11 +154,7 @@ mod tests {
 
     #[test]
     fn locks_that_may_be_the_gil_are_undecided() {
-        scene()
-            .process(8, SECOND, 0)
-            .not_measured(Phase::GilWait)
-            .judge("own-locks")
-            .assert_undecided("GIL");
+        scene().process(8, SECOND, 0).not_measured(Phase::GilWait).judge("own-locks").assert_undecided("GIL");
     }
 
     #[test]
