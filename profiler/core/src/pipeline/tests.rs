@@ -22,6 +22,7 @@ mod gil_waits;
 mod helpers;
 mod hostile;
 mod loops;
+mod losses;
 mod pools;
 mod windows;
 
@@ -495,53 +496,6 @@ fn a_call_that_was_entered_after_the_end_of_the_window_is_no_part_of_it() {
         assert_eq!(us(request, Phase::Sleep), 1000_u64.saturating_sub(enter_us));
         assert_eq!(outcome.snapshot.slots.busy_ns() / US, 990);
     }
-}
-
-#[test]
-fn a_lost_slice_leaves_a_hole_that_is_shown_as_unexplained() {
-    let script = Script::new(1).select((0, 0, 10)).accept(9, (0, 0, 0));
-    let arrival = script.now_ns;
-    let mut script = script.read(9, GET, arrival, (5, 0, 0));
-    script = script.call(Call::Sleep, 0, (0, 0, 700), 0);
-    script.events.pop();
-    let script = script.cpu(10).write_head(9, OK5, (5, 0, 0)).write(9, 5, (5, 0, 0));
-    let outcome = run(vec![script], 1000);
-    let request = &outcome.requests[0];
-    assert_eq!(us(request, Phase::Unexplained), 700);
-    assert!(request.seen.lossy);
-    assert_eq!(outcome.snapshot.coverage.losses.sequence_holes, 1);
-}
-
-#[test]
-fn a_wake_up_that_was_missed_is_a_doubt_and_no_loss() {
-    let mut script = Script::new(1).cpu(1).job_wait((1, 0, 0));
-    let lost = vec![("wake_missed".to_owned(), 3)];
-    let counters = Fact::Counters(Counters { lost, ..Counters::default() });
-    script.events.push(Event { time_ns: script.now_ns, body: Body::Fact(Box::new(counters)) });
-    let losses = run(vec![script], 10).snapshot.coverage.losses;
-    assert_eq!(losses.undecided_waits, 3);
-    assert!(!losses.any());
-}
-
-#[test]
-fn calls_on_descriptors_from_nowhere_are_a_blind_spot() {
-    let read = Call::Read { fd: 40, asked_bytes: 10, arrival_ns: 0 };
-    let outcome = run(vec![Script::new(1).call(read, 10, (1, 0, 0), 0)], 10);
-    assert_eq!(outcome.snapshot.coverage.blind_spots.len(), 1);
-    let known = Script::new(1).call(Call::Make { class: DescriptorClass::File }, 40, (1, 0, 0), 0);
-    assert!(run(vec![known.call(read, 10, (1, 0, 0), 0)], 10).snapshot.coverage.blind_spots.is_empty());
-}
-
-#[test]
-fn io_uring_is_reported_as_a_blind_spot() {
-    let mut script = Script::new(1).call(Call::Other, 5, (1, 0, 0), 0);
-    if let Some(Body::Slice(slice)) = script.events.last_mut().map(|event| &mut event.body) {
-        slice.system_call = profiler_common::system_call::IO_URING_SETUP;
-    }
-    assert_eq!(run(vec![script], 10).snapshot.coverage.blind_spots.len(), 1);
-    assert!(
-        run(vec![Script::new(1).cpu(1).job_wait((1, 0, 0))], 10).snapshot.coverage.blind_spots.is_empty()
-    );
 }
 
 fn any_call() -> impl Strategy<Value = (Call, i64)> {

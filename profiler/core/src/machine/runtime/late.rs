@@ -1,7 +1,7 @@
 //! Time that a thread spent for a request and whose account comes later.
 //!
-//! In: a stretch in which a thread of a loop's pool worked for a request, while the slice that has this time is not over; that slice's pieces, once it is. Out:
-//! what the thread surely did in the stretch.
+//! In: a stretch in which a thread of a loop's pool worked for a request, while the slice that has this time is not over; that slice's pieces, once it is.
+//! Out: what the thread surely did in the stretch.
 //!
 //! A thread hands its result to the loop and releases the interpreter lock. Only then does it make the call by which it wakes the loop. If the loop waits for
 //! that lock, it answers the request before that call begins. Such a request waits here for the account, for at most 100 ms of the stream's time.
