@@ -95,7 +95,19 @@ impl Told {
         if let Some(witnessed) = self.witnessed {
             assert_eq!(*woken, witnessed, "{what}: woken, by us and by the kernel's tracer");
         }
-        assert_eq!(accepted + in_vain, *woken, "{what}: {accepted} accepted, {in_vain} woken for nothing");
+        // What became of each, and what was lost: without that nobody can say later why they differ.
+        let account = || {
+            let of = |index| self.traced.value(&format!("/listeners/{index}")).map(ToString::to_string);
+            let listeners: Vec<String> = (0..self.listeners).filter_map(|index| of(index).ok()).collect();
+            let losses = self.traced.value("/losses").map(ToString::to_string).unwrap_or_default();
+            format!("{}\n{losses}", listeners.join("\n"))
+        };
+        assert_eq!(
+            accepted + in_vain,
+            *woken,
+            "{what}: {accepted} accepted, {in_vain} woken for nothing\n{}",
+            account()
+        );
     }
 }
 
