@@ -56,8 +56,8 @@ pub const PRIVILEGES: [Privilege; 4] = [
     },
     Privilege {
         name: "CAP_SYS_ADMIN",
-        allows: "the run time of the kernel programs, and limits of servers in other mount namespaces",
-        without: "the report does not say what it cost the kernel",
+        allows: "the run time of the kernel programs, and accept queues in other network namespaces (containers)",
+        without: "the report does not say what it cost the kernel, nor how full such queues were",
         bit: CAP_SYS_ADMIN,
     },
 ];

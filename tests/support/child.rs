@@ -153,7 +153,7 @@ pub fn until_each<T>(
             return Ok(value);
         }
         if start.elapsed() > limit {
-            bail!("waited {} s in vain for {what}", limit.as_secs());
+            bail!("waited {} s for {what}", limit.as_secs());
         }
         std::thread::sleep(pause);
     }

@@ -8,6 +8,7 @@ mod chores;
 mod circles;
 mod guide;
 mod places;
+mod quotes;
 mod shape;
 mod siblings;
 mod source;
@@ -49,12 +50,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 10] = [
+    let tests: [Test; 11] = [
         shape::offences,
         arrows::offences,
         circles::offences,
         siblings::offences,
         places::offences,
+        quotes::offences,
         catalogue::offences,
         chores::offences,
         guide::offences,

@@ -91,7 +91,7 @@ pub struct Finding {
     pub count: u64,
     /// Ids of exemplar requests.
     pub exemplars: Vec<u64>,
-    /// The setting to turn for this server, or the next step; empty where there is none.
+    /// The setting to change for this server, or the next step; empty where there is none.
     pub advice: String,
 }
 
@@ -250,7 +250,7 @@ fn loss_remark(lost_ratio: f64) -> String {
     }
 }
 
-/// The step that the numbers themselves suggest, and the setting to turn for this server.
+/// The step that the numbers themselves suggest, and the setting to change for this server.
 fn advice(rule: &Rule, basis: &Basis<'_>, next_step: Option<NextStep>) -> String {
     let server = &basis.snapshot.server;
     let site = Site::of(basis.snapshot);

@@ -91,7 +91,7 @@ pub trait ServerKind: Sync {
     /// contradicts are replaced, both with origin `Inferred`.
     fn refine(&self, server: &Server, observed: &Observed) -> Server;
 
-    /// The setting to turn for a finding, with its present value, or the next step; `None`: nothing to turn. It names no option
+    /// The setting to change for a finding, with its present value, or the next step; `None`: nothing to change. It names no option
     /// that does nothing, or harm, at this site.
     fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<String>;
 

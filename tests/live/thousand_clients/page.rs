@@ -66,7 +66,7 @@ fn words(saw: &str) -> String {
         "reset_within" => "a reset in the answer",
         "closed" => "closed without a byte",
         "cut" => "an answer cut short",
-        "waited" => "waited in vain",
+        "waited" => "waited for nothing",
         "waited_within" => "waited in the answer",
         status => return format!("status {status}"),
     }

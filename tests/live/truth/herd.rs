@@ -133,7 +133,7 @@ impl Told {
 fn exact(recipe: &dyn Recipe, announced: Announced, (connections, each): (u64, u64)) -> anyhow::Result<Told> {
     let told = one_at_a_time(recipe, announced, (connections, each))?;
     eprintln!(
-        "{}: {} connections woke {} (witness: {:?}), {} accepted, {} in vain",
+        "{}: {} connections woke {} (witness: {:?}), {} accepted, {} for nothing",
         recipe.about(),
         told.connections,
         told.woken,

@@ -1,15 +1,18 @@
 //! Words that the project no longer uses where people read: each has a plain one.
 //!
-//! In: comments, and the prose of the guide. Out: offences. What programs print is not looked at, nor the changelog's past.
+//! In: Rust sources (comments, and what programs print), and the prose of the guide. Out: offences. The changelog's past is not looked at.
 
 use super::{File, Offence};
 
 /// The old word and the plain one. In two parts, so that this file does not offend.
-const WORDS: [(&str, &str, &str); 4] = [
+const WORDS: [(&str, &str, &str); 7] = [
     ("a", "new", "again"),
     ("laid", " to", "attributed to"),
     ("told", " apart", "distinguished"),
     ("time", "-out", "timeout"),
+    ("in", " vain", "for nothing, or wasted"),
+    ("setting to", " turn", "setting to change"),
+    ("per", " cent", "percent"),
 ];
 
 /// Every line with an old word.
@@ -28,7 +31,7 @@ fn of_file(file: &File) -> Vec<Offence> {
         let text = line.trim_start();
         let is_fence = text.starts_with("```");
         in_block ^= is_guide && is_fence;
-        if in_block || is_rust && !text.starts_with("//") {
+        if in_block {
             continue;
         }
         for (first, last, plain) in WORDS {
@@ -44,7 +47,7 @@ fn of_file(file: &File) -> Vec<Offence> {
 /// Whether a text has these letters as whole words.
 fn has_word(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| {
-        let is_letter = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
+        let is_letter = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
         !is_letter(text.get(..at).and_then(|before| before.chars().next_back()))
             && !is_letter(text.get(at + word.len()..).and_then(|after| after.chars().next()))
     })
@@ -63,7 +66,8 @@ mod tests {
         let old = ["a", "new"].concat();
         for (path, text, count) in [
             ("a.rs", format!("/// It starts {old}."), 1),
-            ("a.rs", format!("let {old} = 1;"), 0),
+            ("a.rs", format!("println!(\"It starts {old}.\");"), 1),
+            ("a.rs", format!("let is_{old} = 1;"), 0),
             ("a.rs", "// manewver".to_owned(), 0),
             ("docs/a.md", format!("It starts {old}.\n```\nstarts {old}\n```\n"), 1),
             ("CHANGELOG.md", format!("It starts {old}."), 0),

@@ -40,7 +40,7 @@ pub enum NextStep {
     Before(String),
     /// It is all there is to do.
     Instead(String),
-    /// These numbers are a case of their own, with its own setting to turn.
+    /// These numbers are a case of their own, with its own setting to change.
     For {
         /// Name of the case; the server is asked for the advice on `rule/case`.
         case: &'static str,

@@ -8,7 +8,7 @@ use crate::model::CgroupWindow;
 use crate::model::slot::Holding;
 use crate::phase::Phase;
 
-/// What holds slots, so far as the setting to turn depends on it.
+/// What holds slots, so far as the setting to change depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// Requests that compute.

@@ -1,7 +1,7 @@
 //! Finding `herd`: each new connection wakes several workers or threads, and all but one find nothing.
 //!
 //! In: what arrivals set in motion, by listener; CPU time of the processes. Out: a verdict whose cost is the CPU time of
-//! those woken in vain. Under saturation a herd disappears (nobody is asleep), so it says at what load it looked.
+//! those woken for nothing. Under saturation a herd disappears (nobody is asleep), so it says at what load it looked.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, factor, percent, ratio};

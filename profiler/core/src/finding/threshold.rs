@@ -6,7 +6,7 @@
 /// What a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// A share, 0 to 1; printed in per cent.
+    /// A share, 0 to 1; printed in percent.
     Ratio,
     /// Seconds.
     Seconds,

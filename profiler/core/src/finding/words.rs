@@ -32,7 +32,7 @@ fn seconds(duration_ns: u64) -> String {
     }
 }
 
-/// A share, in per cent: whole ones from ten on.
+/// A share, in percent: whole ones from ten on.
 pub(super) fn percent(ratio: f64) -> String {
     let value = ratio * 100.0;
     if value > 0.0 && value < 0.1 {

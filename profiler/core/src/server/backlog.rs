@@ -1,4 +1,4 @@
-//! What to turn where an accept queue is too short.
+//! What to change where an accept queue is too short.
 //!
 //! In: the server, its site, which kind of socket was full. Out: the option with its present value, and what bounds it.
 
@@ -25,7 +25,7 @@ impl Backlog {
     }
 }
 
-/// What to turn; `None`: this kind of server has no option for this kind of socket.
+/// What to change; `None`: this kind of server has no option for this kind of socket.
 #[must_use]
 pub fn advice(kind: &dyn ServerKind, server: &Server, site: &Site, is_unix: bool) -> Option<String> {
     let Backlog { option, setting, refuses_more } = kind.backlog(is_unix)?;

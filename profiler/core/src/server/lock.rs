@@ -1,4 +1,4 @@
-//! What to turn for the findings about the interpreter lock, in a server that has processes and threads to turn.
+//! What to change for the findings about the interpreter lock, in a server that has processes and threads to change.
 //!
 //! In: the finding, the server's options with their present values. Out: one or two sentences.
 

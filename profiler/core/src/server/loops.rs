@@ -47,7 +47,7 @@ pub(super) fn roles_below(top: Option<u32>, processes: &[ProcessSeen]) -> Vec<(u
 }
 
 impl Loops<'_> {
-    /// What to turn for a finding.
+    /// What to change for a finding.
     pub(super) fn advice(&self, finding_id: &str) -> Option<String> {
         let Self { server, more_processes, more_threads, unblock, offload } = self;
         let text = match finding_id {

@@ -43,7 +43,7 @@ pub(super) fn refine(server: &Server, observed: &Observed) -> Server {
 }
 
 impl Pool {
-    /// What to turn for a finding.
+    /// What to change for a finding.
     pub(super) fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
         let Self { server: name, threads, clients_hold_threads } = *self;
         let threads = option(server, threads, "threads");

@@ -66,7 +66,7 @@ fn draw(
     html.raw("</svg>");
 }
 
-/// A bar of counts: what of them was used, what was in vain.
+/// A bar of counts: what of them was used, what was wasted.
 pub(super) fn counted(html: &mut Html, parts: &[Part], whole: u64) {
     let words: Vec<String> =
         parts.iter().map(|part| format!("{} {}", unit::count(part.duration_ns), part.name)).collect();

@@ -1,4 +1,4 @@
-//! What to turn in mod_wsgi for each finding, with the present value.
+//! What to change in mod_wsgi for each finding, with the present value.
 //!
 //! In: id of a finding, the server. Out: one or two sentences. Options are named as `WSGIDaemonProcess` and
 //! Apache have them, with mod_wsgi-express's beside them.

@@ -1,4 +1,4 @@
-//! What to turn in uWSGI for each finding, with the present value.
+//! What to change in uWSGI for each finding, with the present value.
 //!
 //! In: id of a finding, the server. Out: one or two sentences. Options are named as on the command line.
 
