@@ -47,7 +47,8 @@ fn of_file(file: &File) -> Vec<Offence> {
 /// Whether a text has these letters as whole words.
 fn has_word(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| {
-        let is_letter = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
+        let is_letter =
+            |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
         !is_letter(text.get(..at).and_then(|before| before.chars().next_back()))
             && !is_letter(text.get(at + word.len()..).and_then(|after| after.chars().next()))
     })
