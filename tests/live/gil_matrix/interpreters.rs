@@ -40,6 +40,14 @@ impl Interpreter {
             .unwrap_or(0)
     }
 
+    /// Whether it has `ctypes`, by which some of the applications here keep the lock in C, or look at their own state. Says so where it has not.
+    pub(crate) fn has_ctypes(&self) -> bool {
+        if self.is_musl() {
+            eprintln!("{}: left out, as it has no ctypes: libffi has no headers for musl here", self.name);
+        }
+        !self.is_musl()
+    }
+
     /// Whether its C library is musl. It lacks modules that need other libraries then (`ssl`, which gunicorn imports).
     pub(crate) fn is_musl(&self) -> bool {
         self.is(MUSL)

@@ -136,7 +136,9 @@ fn thread_that_waits_long_is_found_in_the_line_where_it_stands_on_every_interpre
     let (_, line) = lines.next().context("no such line")?;
     anyhow::ensure!(lines.next().is_none(), "several such lines");
     let found = interpreters::found();
-    let known = |of: &&Interpreter| !of.is("free-threaded") && KNOWN.iter().any(|known| of.is(known));
+    let known = |of: &&Interpreter| {
+        !of.is("free-threaded") && KNOWN.iter().any(|known| of.is(known)) && of.has_ctypes()
+    };
     found.iter().filter(known).try_for_each(|interpreter| stands(interpreter, line))
 }
 

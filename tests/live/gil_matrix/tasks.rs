@@ -6,7 +6,7 @@ use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::task_names::{Told, Work, compare};
 
-use crate::interpreters;
+use crate::interpreters::{self, Interpreter};
 
 #[test]
 #[ignore = "make gil-matrix: needs the interpreters"]
@@ -14,7 +14,7 @@ fn every_call_is_its_tasks_on_every_interpreter() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
     let mut wrong = Vec::new();
-    for interpreter in interpreters::found() {
+    for interpreter in interpreters::found().into_iter().filter(Interpreter::has_ctypes) {
         for kind in ["asyncio", "threads"] {
             // Stacks of frames that can be told from one another are there from 3.11 on.
             if kind == "threads" && ["3.8", "3.9", "3.10"].iter().any(|old| interpreter.is(old)) {
