@@ -218,6 +218,10 @@ impl Links {
         if end.unanswered.back() == Some(&outer) && !end.turned {
             return false;
         }
+        if self.waiting.len() >= MAX_ENDS && !self.waiting.contains_key(&outer.1) {
+            self.evicted = self.evicted.saturating_add(1);
+            return false;
+        }
         end.turned = false;
         end.unanswered.push_back(outer);
         end.asked = Some(outer);
@@ -501,13 +505,17 @@ impl Links {
 
     /// The front end has finished a request. Returns it if the server has finished too.
     pub fn outer_done(&mut self, mut request: Request, trail: Option<Trail>) -> Option<Request> {
-        let (Some(trail), Some(waiting)) = (trail, self.waiting.get_mut(&request.id)) else {
-            request.phases = of_front_end(&request.phases);
-            return Some(request);
-        };
         let outer = request.id;
-        waiting.held = Some(Box::new((request, trail)));
-        if waiting.unanswered == 0 { self.release(outer) } else { None }
+        if let Some(trail) = trail
+            && let Some(waiting) = self.waiting.get_mut(&outer)
+        {
+            waiting.held = Some(Box::new((request, trail)));
+            return if waiting.unanswered == 0 { self.release(outer) } else { None };
+        }
+        // Without a trail nothing can be put together, whatever the server still does for it.
+        self.waiting.remove(&outer);
+        request.phases = of_front_end(&request.phases);
+        Some(request)
     }
 
     /// What has waited too long by `now_ns` waits no more.

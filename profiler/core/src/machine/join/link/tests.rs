@@ -1,4 +1,6 @@
 //! Pairing: by exact evidence, by order, not at all.
+//!
+//! In: what a front end and its server did. Out: assertions on what was joined.
 
 use super::*;
 use crate::model::request::{Framing, Http, OnGil, Seen, Times};
@@ -229,4 +231,27 @@ fn an_error_is_the_server_s_own_where_it_gave_the_answer_that_the_front_end_pass
         links.inner_done(&unix(number, at_ns + 15, at_ns + 25), Box::new(inner), false);
         assert_eq!(links.take_errors(), if is_own { vec![number] } else { vec![] }, "{number}");
     }
+}
+
+#[test]
+fn a_request_of_the_front_end_that_ends_without_a_trail_leaves_nothing_behind() {
+    let mut links = Links::default();
+    connected(&mut links, 7, 1, (100, 110), Some((120, 130)));
+    connected(&mut links, 8, 2, (100, 110), Some((120, 130)));
+    assert!(links.outer_done(request(1, 90, 500), None).is_some());
+    assert_eq!(links.waiting.keys().collect::<Vec<_>>(), [&2], "the other one still waits");
+}
+
+#[test]
+fn requests_that_wait_for_their_other_half_are_bounded_and_counted() {
+    let mut links = Links::default();
+    connected(&mut links, 7, 0, (100, 110), None);
+    let outer_of = |number: u64| Some((0, number));
+    for number in 1..MAX_ENDS as u64 {
+        links.read((10, 7), 1, 200);
+        assert!(links.wrote((10, 7), Peer::default(), (210, 220), outer_of(number)));
+    }
+    links.read((10, 7), 1, 200);
+    assert!(!links.wrote((10, 7), Peer::default(), (210, 220), outer_of(MAX_ENDS as u64)));
+    assert_eq!((links.waiting.len(), links.evicted), (MAX_ENDS, 1));
 }
