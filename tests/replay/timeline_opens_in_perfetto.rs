@@ -5,8 +5,7 @@
 //! there, each test is noted as skipped, or fails where skips are forbidden.
 
 #![allow(clippy::expect_used, reason = "the helpers belong to tests: what fails in them fails the test")]
-use profiler_core::model::request::{Framing, Http, OnGil, Request, Seen, Stretch, Times};
-use profiler_core::model::request_start::RequestStart;
+use profiler_core::model::request::{Http, OnGil, Request, Seen, Stretch, Times};
 use profiler_core::phase::{Phase, Phases};
 use profiler_core::timeline::{Entry, ThreadState};
 use serde_json::{Value, json};
@@ -55,15 +54,13 @@ fn request(id: u64, path: &str, start_ns: u64, end_ns: u64) -> Request {
         http: Http {
             method: "GET".to_owned(),
             path: path.to_owned(),
-            trace_context: None,
-            request_start: RequestStart::Unknown,
             status: 200,
             bytes_in: 80,
             bytes_out: 900,
-            framing: Framing::Exact,
+            ..Http::default()
         },
-        gil: OnGil { holders: Vec::new(), waits: None },
-        seen: Seen { open: false, truncated: false, lossy: false },
+        gil: OnGil::default(),
+        seen: Seen::default(),
     }
 }
 

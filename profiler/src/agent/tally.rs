@@ -108,7 +108,7 @@ pub fn label(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use profiler_core::model::request::{Framing, Http, OnGil, Seen, Times};
+    use profiler_core::model::request::{Http, OnGil, Seen, Times};
 
     use super::*;
 
@@ -123,25 +123,17 @@ mod tests {
             phases: Phases::default(),
             stretches: Vec::new(),
             round_trips: profiler_core::model::round_trips::RoundTrips::default(),
-            times: Times {
-                start_ns: 1,
-                start_is_arrival: true,
-                service_start_ns: None,
-                first_write_ns: None,
-                end_ns: 2,
-            },
+            times: Times { start_ns: 1, start_is_arrival: true, end_ns: 2, ..Times::default() },
             http: Http {
                 method: method.to_owned(),
                 path: path.to_owned(),
                 status,
                 bytes_in: 1,
                 bytes_out: 2,
-                framing: Framing::Exact,
-                trace_context: None,
-                request_start: RequestStart::Unknown,
+                ..Http::default()
             },
-            gil: OnGil { holders: Vec::new(), waits: None },
-            seen: Seen { open: false, truncated: false, lossy: false },
+            gil: OnGil::default(),
+            seen: Seen::default(),
         }
     }
 

@@ -390,15 +390,13 @@ fn slowest(pool_wait_ns: u64) -> Vec<Request> {
             http: Http {
                 method: "GET".to_owned(),
                 path: path.to_owned(),
-                trace_context: None,
-                request_start: RequestStart::Unknown,
                 status: 200,
                 bytes_in: 190,
                 bytes_out: 16_000_000,
-                framing: Framing::Exact,
+                ..Http::default()
             },
-            gil: OnGil { holders: Vec::new(), waits: None },
-            seen: Seen { open: false, truncated: false, lossy: false },
+            gil: OnGil::default(),
+            seen: Seen::default(),
         }
     };
     let mut upload = make(211, "/upload", (Phase::ClientReadStall, 215 * MS), 7 * MS);

@@ -165,8 +165,8 @@ impl Collector {
 
 #[cfg(test)]
 mod tests {
-    use profiler_core::model::request::{Framing, Http, OnGil, Seen, Stretch, Times};
-    use profiler_core::model::request_start::RequestStart;
+    use profiler_core::model::request::{Http, OnGil, Seen, Stretch, Times};
+
     use profiler_core::phase::Phases;
     use profiler_core::timeline::ThreadState;
 
@@ -195,15 +195,11 @@ mod tests {
             http: Http {
                 method: "GET".to_owned(),
                 path: "/users/42".to_owned(),
-                trace_context: None,
-                request_start: RequestStart::Unknown,
                 status: 200,
-                bytes_in: 0,
-                bytes_out: 0,
-                framing: Framing::Exact,
+                ..Http::default()
             },
-            gil: OnGil { holders: Vec::new(), waits: None },
-            seen: Seen { open: false, truncated: false, lossy: false },
+            gil: OnGil::default(),
+            seen: Seen::default(),
         })
     }
 

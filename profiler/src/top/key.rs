@@ -174,8 +174,8 @@ fn request(look: &mut Look, shown: &Shown, id: u64) {
 #[cfg(test)]
 mod tests {
     use profiler_core::model::now::RequestNow;
-    use profiler_core::model::request::{Framing, Http, OnGil, Request, Seen, Times};
-    use profiler_core::model::request_start::RequestStart;
+    use profiler_core::model::request::{Http, OnGil, Request, Seen, Times};
+
     use profiler_core::phase::Phases;
 
     use super::*;
@@ -195,25 +195,10 @@ mod tests {
             phases: Phases::default(),
             stretches: Vec::new(),
             round_trips: profiler_core::model::round_trips::RoundTrips::default(),
-            times: Times {
-                start_ns: 0,
-                start_is_arrival: true,
-                service_start_ns: None,
-                first_write_ns: None,
-                end_ns: 1_000_000 * (100 - id),
-            },
-            http: Http {
-                method: "GET".to_owned(),
-                path: format!("/{id}"),
-                trace_context: None,
-                request_start: RequestStart::Unknown,
-                status: 200,
-                bytes_in: 0,
-                bytes_out: 0,
-                framing: Framing::Exact,
-            },
-            gil: OnGil { holders: Vec::new(), waits: None },
-            seen: Seen { open: false, truncated: false, lossy: false },
+            times: Times { start_is_arrival: true, end_ns: 1_000_000 * (100 - id), ..Times::default() },
+            http: Http { method: "GET".to_owned(), path: format!("/{id}"), status: 200, ..Http::default() },
+            gil: OnGil::default(),
+            seen: Seen::default(),
         }
     }
 

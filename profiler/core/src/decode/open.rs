@@ -42,6 +42,6 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
             switches: call::lock_switches(system_call, &open.arguments),
             take_lead_ns: None,
         },
-        woken: Woken { by_tid: 0, at_ns: 0 },
+        woken: Woken::default(),
     }
 }

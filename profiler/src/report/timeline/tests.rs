@@ -6,7 +6,6 @@ use profiler_core::model::request::{Framing, Http, OnGil, Seen, Stretch, Times};
 use std::collections::{HashMap, HashSet};
 
 use profiler_core::model::gil_waits::Sites;
-use profiler_core::model::request_start::RequestStart;
 use profiler_core::phase::{Phase, Phases};
 use profiler_core::timeline::ThreadState;
 use proptest::prelude::*;
@@ -46,15 +45,13 @@ fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
         http: Http {
             method: "GET".to_owned(),
             path: "/sleep".to_owned(),
-            trace_context: None,
-            request_start: RequestStart::Unknown,
             status: 200,
             bytes_in: 80,
             bytes_out: 1_200,
-            framing: Framing::Exact,
+            ..Http::default()
         },
-        gil: OnGil { holders: Vec::new(), waits: None },
-        seen: Seen { open: false, truncated: false, lossy: false },
+        gil: OnGil::default(),
+        seen: Seen::default(),
     }
 }
 

@@ -10,7 +10,6 @@ use crate::machine::driver::state::State;
 use crate::machine::time::piece::Piece;
 use crate::machine::wire::light_socket::{Active, For, Socket};
 use crate::model::request::{Framing, Http, OnGil, Request, Seen, Stretch, Times};
-use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
 use crate::timeline::Entry;
 use profiler_common::record::slice::{FLAG_WAKE_MISSED, NO_CALL, Undecided};
@@ -175,21 +174,12 @@ fn begin(
                 start_ns,
                 start_is_arrival: is_arrival,
                 service_start_ns: (!truncated).then_some(time_ns),
-                first_write_ns: None,
                 end_ns: time_ns,
+                ..Times::default()
             },
-            http: Http {
-                method: String::new(),
-                path: String::new(),
-                trace_context: None,
-                request_start: RequestStart::Unknown,
-                status: 0,
-                bytes_in: 0,
-                bytes_out: 0,
-                framing: Framing::Inferred,
-            },
-            gil: OnGil { holders: Vec::new(), waits: None },
-            seen: Seen { open: false, truncated, lossy: false },
+            http: Http { framing: Framing::Inferred, ..Http::default() },
+            gil: OnGil::default(),
+            seen: Seen { truncated, ..Seen::default() },
         },
         covered_ns: time_ns,
         is_responding: false,
@@ -255,8 +245,8 @@ fn slice_of(light: &Light, time_ns: u64) -> Slice {
             folded_calls: 0,
             switches: light.switches,
         },
-        lock: LockSeen { holder_tid: 0, last_holder_tid: 0, switches: None, take_lead_ns: None },
-        woken: Woken { by_tid: 0, at_ns: 0 },
+        lock: LockSeen::default(),
+        woken: Woken::default(),
     }
 }
 

@@ -187,7 +187,7 @@ fn inside(inner: &Inner, phases: &mut Phases, stalls: &mut (u64, u64)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::request::{Framing, Http, OnGil, Seen, Times};
+    use crate::model::request::{Http, OnGil, Seen, Times};
     use proptest::prelude::*;
 
     fn request(start_ns: u64, end_ns: u64) -> Request {
@@ -201,25 +201,10 @@ mod tests {
             phases: Phases::default(),
             stretches: Vec::new(),
             round_trips: RoundTrips::default(),
-            times: Times {
-                start_ns,
-                start_is_arrival: true,
-                service_start_ns: None,
-                first_write_ns: None,
-                end_ns,
-            },
-            http: Http {
-                method: "GET".into(),
-                path: "/".into(),
-                trace_context: None,
-                request_start: RequestStart::Unknown,
-                status: 200,
-                bytes_in: 0,
-                bytes_out: 0,
-                framing: Framing::Exact,
-            },
-            gil: OnGil { holders: Vec::new(), waits: None },
-            seen: Seen { open: false, truncated: false, lossy: false },
+            times: Times { start_ns, start_is_arrival: true, end_ns, ..Times::default() },
+            http: Http { method: "GET".into(), path: "/".into(), status: 200, ..Http::default() },
+            gil: OnGil::default(),
+            seen: Seen::default(),
         }
     }
 

@@ -9,8 +9,7 @@ use crate::machine::lock::gil_held::Held;
 use crate::machine::time::capacity::{SHORTEST_NS, Span};
 use crate::machine::time::piece::{Pending, Time, hold};
 use crate::machine::wire::trail::{Trail, minus};
-use crate::model::request::{Framing, Http, OnGil, Request, Seen, Stretch, Times};
-use crate::model::request_start::RequestStart;
+use crate::model::request::{Http, OnGil, Request, Seen, Stretch, Times};
 use crate::phase::{Phase, Phases};
 
 /// Stretches kept for a request; further ones are joined into the last.
@@ -164,22 +163,12 @@ impl Active {
             times: Times {
                 start_ns,
                 start_is_arrival: beginning.start_is_arrival,
-                service_start_ns: None,
-                first_write_ns: None,
                 end_ns: start_ns,
+                ..Times::default()
             },
-            http: Http {
-                method: String::new(),
-                path: String::new(),
-                trace_context: None,
-                request_start: RequestStart::Unknown,
-                status: 0,
-                bytes_in: 0,
-                bytes_out: 0,
-                framing: Framing::Exact,
-            },
-            gil: OnGil { holders: Vec::new(), waits: None },
-            seen: Seen { open: false, truncated: beginning.truncated, lossy: false },
+            http: Http::default(),
+            gil: OnGil::default(),
+            seen: Seen { truncated: beginning.truncated, ..Seen::default() },
         };
         let mut active = Self {
             request: Box::new(request),

@@ -4,7 +4,6 @@
 
 use super::*;
 use crate::model::request::{Framing, Http, OnGil, Seen, Times};
-use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
 
 fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
@@ -20,25 +19,10 @@ fn request(id: u64, start_ns: u64, end_ns: u64) -> Request {
         phases,
         stretches: Vec::new(),
         round_trips: crate::model::round_trips::RoundTrips::default(),
-        times: Times {
-            start_ns,
-            start_is_arrival: true,
-            service_start_ns: None,
-            first_write_ns: None,
-            end_ns,
-        },
-        http: Http {
-            method: String::new(),
-            path: String::new(),
-            trace_context: None,
-            request_start: RequestStart::Unknown,
-            status: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-            framing: Framing::NotHttp,
-        },
-        gil: OnGil { holders: Vec::new(), waits: None },
-        seen: Seen { open: false, truncated: false, lossy: false },
+        times: Times { start_ns, start_is_arrival: true, end_ns, ..Times::default() },
+        http: Http { framing: Framing::NotHttp, ..Http::default() },
+        gil: OnGil::default(),
+        seen: Seen::default(),
     }
 }
 
