@@ -94,11 +94,11 @@ pub struct ThreadAccount {
     /// Listener (address of its `struct sock`) whose connection woke the thread in the current call; 0: none. This and
     /// the next three are written by the waker, outside the lock, while the thread sleeps.
     pub cause_listener: u64,
-    /// `cpu_ns` at that wake-up.
+    /// `cpu_ns` at that wakeup.
     pub cause_cpu_ns: u64,
-    /// `run_queue_ns` at that wake-up.
+    /// `run_queue_ns` at that wakeup.
     pub cause_run_queue_ns: u64,
-    /// `switches` at that wake-up.
+    /// `switches` at that wakeup.
     pub cause_switches: u32,
     /// Low half of the address of the interpreter lock that the thread waited to take in its last slice; 0: it did not,
     /// or the attempt is known to be over.

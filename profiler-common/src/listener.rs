@@ -19,9 +19,9 @@ pub struct ListenerCount {
     pub woken: u64,
     /// Of those woken: went back to sleep inside the same call, without returning to user space.
     pub slept_again: u64,
-    /// On-CPU time of the latter between wake-up and sleep.
+    /// On-CPU time of the latter between wakeup and sleep.
     pub slept_again_cpu_ns: u64,
-    /// Run-queue time of the latter between wake-up and sleep.
+    /// Run-queue time of the latter between wakeup and sleep.
     pub slept_again_run_queue_ns: u64,
 }
 

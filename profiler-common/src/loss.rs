@@ -14,7 +14,7 @@ pub const RING_FULL_CONNECTION: u32 = 3;
 pub const THREAD_TABLE_FULL: u32 = 4;
 /// A socket's or descriptor's state could not be stored.
 pub const SOCKET_TABLE_FULL: u32 = 5;
-/// A thread was switched in while its account said "blocked": its wake-up was not seen, that wait is undecided.
+/// A thread was switched in while its account said "blocked": its wakeup was not seen, that wait is undecided.
 pub const WAKE_MISSED: u32 = 6;
 /// The bytes of a head could not be read from the target's memory.
 pub const HEAD_UNREADABLE: u32 = 7;

@@ -210,7 +210,7 @@ pub fn switch_out(account: &mut ThreadAccount, now_ns: u64, blocks: bool, regist
 #[inline(always)]
 pub fn switch_in(account: &mut ThreadAccount, now_ns: u64) {
     if account.state == BLOCKED {
-        // Its wake-up was not: the whole wait stays "asleep".
+        // Its wakeup was not: the whole wait stays "asleep".
         end_was_not_seen(account, now_ns);
     }
     settle(account, now_ns);

@@ -1,6 +1,6 @@
 //! What a connection to a traced listener wakes.
 //!
-//! In: announcements to sockets, wake-ups, threads that go to sleep or return. Out: `LISTENERS`, wake records. The kernel wakes the waiters of a
+//! In: announcements to sockets, wakeups, threads that go to sleep or return. Out: `LISTENERS`, wake records. The kernel wakes the waiters of a
 //! socket on the CPU that announced the connection, before anything else happens there: so the last announcement on this
 //! CPU is the cause, until another socket is told something or the CPU goes to another thread.
 
@@ -102,7 +102,7 @@ pub fn wakes(account: Account) {
         if before_ns > LONGEST_NS {
             return;
         }
-        // A wake-up through a futex is some thread's doing, not a socket's.
+        // A wakeup through a futex is some thread's doing, not a socket's.
         match kind((*account).system_call as u32) {
             Some(Kind::Accept | Kind::Poll | Kind::Select | Kind::EpollWait) => {}
             _ => return,
@@ -115,7 +115,7 @@ pub fn wakes(account: Account) {
         }
         let Some(count) = LISTENERS.get_ptr_mut(&listener) else { return };
         add(&raw mut (*count).woken, 1);
-        // Awake from the wake-up before, and about to sleep: this one keeps it from that.
+        // Awake from the wakeup before, and about to sleep: this one keeps it from that.
         if (&raw const (*account).cause_listener).read_volatile() == listener {
             add(&raw mut (*count).slept_again, 1);
         }
@@ -143,7 +143,7 @@ pub fn sleeps(account: Account) {
     // SAFETY: an element of ACCOUNTS; the thread's own CPU is the only one that takes these fields back.
     unsafe {
         let listener = (&raw const (*account).cause_listener).read_volatile();
-        // Woken before it was asleep: the switch that is seen now came before the wake-up.
+        // Woken before it was asleep: the switch that is seen now came before the wakeup.
         if listener == 0 || (*account).switches == (*account).cause_switches {
             return;
         }
@@ -159,7 +159,7 @@ pub fn sleeps(account: Account) {
 }
 
 /// A thread enters a run queue. One that was woken while it was still awake never left its CPU: the next sleep is one
-/// after that wake-up, although nothing was switched in between. Seen rarely, on a busy machine: the thread is
+/// after that wakeup, although nothing was switched in between. Seen rarely, on a busy machine: the thread is
 /// interrupted between its last look at the listener and its sleep.
 #[inline(always)]
 pub fn enqueued(account: Account) {

@@ -314,7 +314,7 @@ pub fn connection(writer: Writer, of: &Connection, who: (u32, u32), time_ns: u64
     room.commit(LENGTH, loss::EMITTED_CONNECTION as usize);
 }
 
-/// Emits what came at `time_ns` of the wake-up that `account` remembers; the account is settled up to there. From
+/// Emits what came at `time_ns` of the wakeup that `account` remembers; the account is settled up to there. From
 /// `sched_switch` and the exit of calls only: neither comes in the middle of another record.
 #[inline(always)]
 pub fn wake(account: *mut ThreadAccount, listener_inode: u64, outcome: u32, result: i32, time_ns: u64) {

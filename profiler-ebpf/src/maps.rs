@@ -151,7 +151,7 @@ pub struct Cpu {
     pub current: u32,
     /// Keeps the alignment; always 0.
     pub reserved: u32,
-    /// What may be behind the wake-ups that this CPU does next: the listener of a traced process to which a connection
+    /// What may be behind the wakeups that this CPU does next: the listener of a traced process to which a connection
     /// was just announced; 0: something else happened since.
     pub listener: u64,
     /// When that was.

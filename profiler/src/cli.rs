@@ -224,6 +224,9 @@ pub struct Output {
     /// Colours in the text report
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub color: Color,
+    /// In the text report also what each verdict was judged by, with its limits
+    #[arg(long, short)]
+    pub verbose: bool,
 }
 
 /// Trace and report.

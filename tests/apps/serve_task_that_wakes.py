@@ -2,7 +2,7 @@
 
 In: host and port. Out: answers until it is ended.
 
-The wake-up comes from the loop's own thread (`call_soon_threadsafe`), as from servers that run an application in a thread if they can and in the
+The wakeup comes from the loop's own thread (`call_soon_threadsafe`), as from servers that run an application in a thread if they can and in the
 loop if they must.
 """
 

@@ -308,7 +308,7 @@ impl Run {
     }
 
     fn losses(&self) -> anyhow::Result<()> {
-        // Below Linux 6.2 a wake-up can be missed; it is counted, and no record is lost by it.
+        // Below Linux 6.2 a wakeup can be missed; it is counted, and no record is lost by it.
         let lost: Vec<_> = self.lost.iter().filter(|(cause, _)| cause != "wake_missed").collect();
         ensure!(lost.is_empty(), "{lost:?}");
         ensure!(self.emitted == self.received, "{} sent, {} received", self.emitted, self.received);

@@ -14,7 +14,7 @@ use crate::tracer::Tracer;
 /// Room for the events of each CPU.
 const BUFFER_KIB: &str = "8192";
 
-/// An instance of the tracer that records each wake-up of some threads.
+/// An instance of the tracer that records each wakeup of some threads.
 #[derive(Debug)]
 pub struct Scheduler {
     tracer: Tracer,
@@ -23,13 +23,13 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Records wake-ups of all threads of these processes from now on.
+    /// Records wakeups of all threads of these processes from now on.
     ///
     /// # Errors
     ///
     /// Where the tracer refuses.
     pub fn start(pids: &[u32]) -> anyhow::Result<Self> {
-        let tracer = Tracer::make("wake-ups")?;
+        let tracer = Tracer::make("wakeups")?;
         // SAFETY: no preconditions.
         let client = format!("-{}", unsafe { libc::gettid() });
         let made = Self { tracer, client };
@@ -47,7 +47,7 @@ impl Scheduler {
         Ok(made)
     }
 
-    /// From here on wake-ups count.
+    /// From here on wakeups count.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Scheduler {
         self.tracer.mark("end")
     }
 
-    /// Wake-ups between marks by what the network did, on whatever CPU it was at it.
+    /// Wakeups between marks by what the network did, on whatever CPU it was at it.
     ///
     /// # Errors
     ///

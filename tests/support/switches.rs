@@ -2,7 +2,7 @@
 //! accounts. It knows nothing of wsgi-trace.
 //!
 //! In: nothing. Out: times by thread, and how much more CPU time the kernel's account gives them than its switches show. The
-//! kernel does not read its clock at a switch that a wake-up has asked for, but takes the clock of the wake-up
+//! kernel does not read its clock at a switch that a wakeup has asked for, but takes the clock of the wakeup
 //! (`rq_clock_skip_update`, kernel/sched/core.c): from there on the time is the woken thread's, also while its CPU has yet to
 //! be interrupted. Where it does read it, that is as `__schedule` begins, before the next thread is picked: about 1 µs before the
 //! switch that the tracer shows, and `rcu_note_context_switch` comes just before it. What a hypervisor took (`steal`) is in no CPU
@@ -49,15 +49,15 @@ pub struct Switches(Tracer);
 pub struct Times {
     /// Between a switch to it and the next one away.
     pub cpu_ns: u64,
-    /// Between a wake-up, or a switch away while it could run on, and the next switch to it.
+    /// Between a wakeup, or a switch away while it could run on, and the next switch to it.
     pub run_queue_ns: u64,
-    /// Between a switch away where it could not run on, and its wake-up: the end of that, or where that is not shown its begin.
+    /// Between a switch away where it could not run on, and its wakeup: the end of that, or where that is not shown its begin.
     pub asleep_ns: u64,
     /// What the kernel's own account added to its CPU time within the stretches of `cpu_ns`.
     pub counted_cpu_ns: u64,
     /// By how much this is more (or less) for the clock's sake: each stretch within what that can have shown at its ends.
     pub clock_ns: i64,
-    /// Between the decision to wake it and the end of its wake-up: its waits by the kernel's account begin within. Waits that begin
+    /// Between the decision to wake it and the end of its wakeup: its waits by the kernel's account begin within. Waits that begin
     /// after a stretch whose beginning is not shown do between the clock that the kernel can have taken and the switch.
     pub waking_ns: u64,
     /// Between the clock that the kernel can have taken and the switch away, where it falls asleep: its CPU time by the kernel's
@@ -221,9 +221,9 @@ struct Seen {
 struct Cpu {
     /// The scheduler began.
     begun_us: Option<u64>,
-    /// Somebody had asked for the switch before it did, which may have been a wake-up.
+    /// Somebody had asked for the switch before it did, which may have been a wakeup.
     is_asked_for: bool,
-    /// A wake-up to it was decided.
+    /// A wakeup to it was decided.
     woken_us: Option<u64>,
 }
 
@@ -322,7 +322,7 @@ impl Thread {
         self.moved_us = None;
     }
 
-    /// It is awake by now. If it still slept, the end of its wake-up is not shown.
+    /// It is awake by now. If it still slept, the end of its wakeup is not shown.
     fn was_woken_before(&mut self, now_us: u64, from_us: u64) {
         let woken_us = self.woken_since_us.filter(|woken_us| Some(*woken_us) >= self.sleeps_since_us);
         self.slept_until(woken_us.unwrap_or(now_us), from_us);
@@ -414,7 +414,7 @@ mod tests {
             cpu_ns: 70_000,
             run_queue_ns: 70_000,
             counted_cpu_ns: 85_000,
-            // Its wake-up was decided 36 µs before.
+            // Its wakeup was decided 36 µs before.
             clock_ns: 15_000,
             waking_ns: 6_000,
             asleep_ns: 0,
@@ -442,7 +442,7 @@ mod tests {
         assert_eq!(later.get(&7).map(|times| (times.moved_asleep_ns, times.cpu_ns)), Some((300_000, 0)));
         let nine = Times {
             cpu_ns: 40_000,
-            // Its wake-up is not shown.
+            // Its wakeup is not shown.
             asleep_ns: 70_000,
             // Nothing was counted: more than the clock's, so a hypervisor took it.
             clock_ns: -3_000,

@@ -87,7 +87,7 @@ pub fn compare(mut command: Command, work: Work) -> anyhow::Result<Told> {
         (records.calls(SENDTO).count() >= calls && records.calls(RECVFROM).count() >= calls).then_some(())
     })?;
     let lost = trace.source.counters().lost;
-    // A wake-up that was not seen is no record that was lost.
+    // A wakeup that was not seen is no record that was lost.
     ensure!(lost.iter().all(|(name, _)| name == "wake_missed"), "lost: {lost:?}");
     Ok(judge(&trace.records, &notes, kind != "threads"))
 }

@@ -42,7 +42,7 @@ impl Judged {
     /// The report in plain text, 100 columns wide.
     #[must_use]
     pub fn text(&self) -> String {
-        render(&self.snapshot, &self.findings, Style { colour: false, charset: Charset::Unicode })
+        render(&self.snapshot, &self.findings, Style::plain(Charset::Unicode))
     }
 
     /// Compares with what the scenario calls for.

@@ -20,6 +20,7 @@ mod packages;
 mod page;
 mod pins;
 mod record;
+mod reference;
 mod rules;
 mod screenshots;
 mod soak;
@@ -44,6 +45,7 @@ const USAGE: &str = "cargo xtask CHORE
   bench     what it costs, beside empty programs and other tools; parts as arguments, --quick for a short look
   check-bench  the instructions of the hot path against their baseline
   book      the guide as a book, its links checked
+  json-reference  the page of JSON's keys, made from the schema
   dist      the static program, a wheel and a .deb, under target/dist
   dist-test the same, each installed into a clean place and run
   live      every live test, the long ones too, on a machine that does nothing else
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         "check-bench" => bench::check(),
         "book" => book::run(),
         "check" => check::run(),
+        "json-reference" => reference::run(),
         "compare" => compare::run(&rest),
         "tidy" => tidy::run(),
         "demo" => demo::run(),

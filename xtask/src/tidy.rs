@@ -9,6 +9,7 @@ mod circles;
 mod guide;
 mod places;
 mod quotes;
+mod reference;
 mod shape;
 mod siblings;
 mod source;
@@ -50,13 +51,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 11] = [
+    let tests: [Test; 12] = [
         shape::offences,
         arrows::offences,
         circles::offences,
         siblings::offences,
         places::offences,
         quotes::offences,
+        reference::offences,
         catalogue::offences,
         chores::offences,
         guide::offences,

@@ -18,7 +18,7 @@ pub const FLAG_STATUS_LINE: u32 = 2;
 pub const FLAG_BACK_END: u32 = 2;
 /// [`SliceRecord::flags`]: the descriptor is a connection that a traced listener accepted.
 pub const FLAG_CLIENT: u32 = 4;
-/// [`SliceRecord::flags`]: a wake-up inside this slice, or a switch to the thread, was not seen: some of what is blocked by this
+/// [`SliceRecord::flags`]: a wakeup inside this slice, or a switch to the thread, was not seen: some of what is blocked by this
 /// account may have been run queue, or time on a CPU. How much at most: [`Undecided`].
 pub const FLAG_WAKE_MISSED: u32 = 8;
 

@@ -13,7 +13,7 @@ pub const SLEPT_AGAIN: u32 = 1;
 /// [`WakeRecord::outcome`]: the call returned.
 pub const RETURNED: u32 = 2;
 
-/// One wake-up; the header names the thread that was woken, and the moment at which it slept again or returned.
+/// One wakeup; the header names the thread that was woken, and the moment at which it slept again or returned.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
@@ -28,11 +28,11 @@ pub struct WakeRecord {
     pub woken_ns: u64,
     /// End of the connection's handshake (with deferred accept: its first data); 0 where it was not seen (UNIX).
     pub established_ns: u64,
-    /// On-CPU time from the wake-up to the end.
+    /// On-CPU time from the wakeup to the end.
     pub cpu_ns: u64,
-    /// Run-queue time from the wake-up to the end.
+    /// Run-queue time from the wakeup to the end.
     pub run_queue_ns: u64,
-    /// Switch-ins from the wake-up to the end; 0: the thread was not asleep yet.
+    /// Switch-ins from the wakeup to the end; 0: the thread was not asleep yet.
     pub switches: u32,
     /// [`SLEPT_AGAIN`] or [`RETURNED`].
     pub outcome: u32,

@@ -1,6 +1,6 @@
 //! Socket hooks: when a connection to a traced listener is there, and when bytes reach it.
 //!
-//! In: `inet_sock_set_state`, `sk_data_ready` (from Linux 6.3). Out: `SOCKETS`, and the cause of the next wake-ups.
+//! In: `inet_sock_set_state`, `sk_data_ready` (from Linux 6.3). Out: `SOCKETS`, and the cause of the next wakeups.
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;

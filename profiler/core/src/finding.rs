@@ -14,6 +14,7 @@ mod clients_leave;
 mod cpu_bound;
 mod cpu_throttled;
 mod descriptor_limit;
+pub mod follows;
 mod full;
 mod full_beside_free;
 mod gil;
@@ -47,6 +48,8 @@ use crate::fact::Attached;
 use crate::model::Snapshot;
 use crate::server::{self, site::Site};
 use basis::{Basis, NextStep, Outcome, Undecided};
+use follows::Follows;
+pub use sums::is_request_time;
 pub use threshold::Thresholds;
 
 /// A rule's answer.
@@ -93,6 +96,10 @@ pub struct Finding {
     pub exemplars: Vec<u64>,
     /// The setting to change for this server, or the next step; empty where there is none.
     pub advice: String,
+    /// The finding that is its cause; `None`: no measured time says that there is one.
+    pub follows: Option<Follows>,
+    /// The finding whose advice comes first: this one's would change the same setting the other way, or only points there.
+    pub yields_to: Option<&'static str>,
 }
 
 /// Longest sentence of a finding, its period included.
@@ -175,6 +182,7 @@ pub fn evaluate(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
         }
     }
     agree::reconcile(&mut findings);
+    follows::find(&basis, &mut findings);
     findings.append(&mut summaries);
     // The sort is stable: equals stay in the order of the catalogue.
     findings.sort_by_key(|finding| match finding.answer {
@@ -226,7 +234,19 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
             } else {
                 (Answer::Absent, 0, String::new())
             };
-            Finding { id, answer, sentence, cost_ns, evidence, count, exemplars: verdict.exemplars, advice }
+            let exemplars = verdict.exemplars;
+            Finding {
+                id,
+                answer,
+                sentence,
+                cost_ns,
+                evidence,
+                count,
+                exemplars,
+                advice,
+                follows: None,
+                yields_to: None,
+            }
         }
         Err(undecided) => Finding {
             id,
@@ -237,6 +257,8 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
             count,
             exemplars: Vec::new(),
             advice: undecided.next_step.to_owned(),
+            follows: None,
+            yields_to: None,
         },
     }
 }
@@ -257,7 +279,7 @@ fn advice(rule: &Rule, basis: &Basis<'_>, next_step: Option<NextStep>) -> String
     let kind = server::kind_named(&server.name);
     let setting = || kind.advice(rule.id, server, &site).unwrap_or_else(|| rule.advice.to_owned());
     match next_step {
-        Some(NextStep::Before(step)) => format!("{step} {}", setting()),
+        Some(NextStep::After(step)) => format!("{} {step}", setting()),
         Some(NextStep::For { case, otherwise }) => {
             let case = format!("{}/{case}", rule.id);
             kind.advice(&case, server, &site).unwrap_or_else(|| otherwise.to_owned())

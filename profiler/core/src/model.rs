@@ -304,7 +304,7 @@ impl Listener {
         Some(wakes.woken as f64 / wakes.arrivals as f64)
     }
 
-    /// Wake-ups that found nothing: in the kernel, or back in user space.
+    /// Wakeups that found nothing: in the kernel, or back in user space.
     #[must_use]
     pub fn woken_in_vain(&self) -> u64 {
         self.wakes.map_or(0, |wakes| wakes.slept_again).saturating_add(self.empty_returns)
@@ -369,7 +369,7 @@ pub struct CgroupWindow {
 pub struct Losses {
     /// Kernel-side counters at the end.
     pub kernel: Counters,
-    /// Waits whose end was not seen, a wake-up or the switch to the thread: how much of each was sleep, run queue, or CPU
+    /// Waits whose end was not seen, a wakeup or the switch to the thread: how much of each was sleep, run queue, or CPU
     /// time after all is undecided. Nothing is lost by them, so they do not make a report incomplete.
     pub undecided_waits: u64,
     /// Records that could not be decoded.
@@ -416,7 +416,7 @@ pub struct Conservation {
     pub run_queue_ns: u64,
     /// The same by `schedstat`.
     pub kernel_run_queue_ns: u64,
-    /// Time off the CPU by our account of which some part was something else: a wake-up or a switch was not seen.
+    /// Time off the CPU by our account of which some part was something else: a wakeup or a switch was not seen.
     pub undecided_ns: u64,
     /// CPU time that a hypervisor took meanwhile: `schedstat` may count that much less CPU than we do.
     pub stolen_ns: u64,

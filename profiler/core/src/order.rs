@@ -37,9 +37,11 @@ pub struct Order {
     hold_back_ns: u64,
     max_held: usize,
     newest_ns: u64,
-    /// Time of the last event that became ready.
+    /// What is not later than this is ready: the hold-back before the newest time.
+    until_ns: u64,
+    /// Time of the last event that was found to be ready.
     ready_ns: u64,
-    /// How many at the front of `queue` are ready.
+    /// How many at the front of `queue` were found to be ready. What time made ready since then is found when it matters.
     ready: usize,
     /// Sorted by time. Small elements: an insertion moves 16 bytes an event, not a whole event.
     queue: VecDeque<Queued>,
@@ -70,6 +72,7 @@ impl Order {
             hold_back_ns,
             max_held,
             newest_ns: 0,
+            until_ns: 0,
             ready_ns: 0,
             ready: 0,
             queue: VecDeque::new(),
@@ -83,7 +86,7 @@ impl Order {
     #[inline]
     pub fn push(&mut self, event: Event) {
         let time_ns = event.time_ns;
-        if time_ns < self.ready_ns {
+        if time_ns < self.until_ns.max(self.ready_ns) && self.is_late(time_ns) {
             self.counts.late_events = self.counts.late_events.saturating_add(1);
             return;
         }
@@ -96,6 +99,13 @@ impl Order {
             *place = Some(event);
         }
         self.line_up(Queued { time_ns, arrival });
+    }
+
+    /// Whether something later is ready already.
+    #[cold]
+    fn is_late(&mut self, time_ns: u64) -> bool {
+        self.find_ready();
+        time_ns < self.ready_ns
     }
 
     /// Moves the held events together, in the order of time. An event that waits while others pass it leaves holes behind it.
@@ -116,15 +126,30 @@ impl Order {
             Some(last) if last.time_ns > time_ns => self.insert(place),
             _ => self.queue.push_back(place),
         }
-        self.newest_ns = self.newest_ns.max(time_ns);
-        let until_ns = self.newest_ns.saturating_sub(self.hold_back_ns);
-        while let Some(next) = self.queue.get(self.ready) {
-            if next.time_ns > until_ns || self.hold_back_ns > self.newest_ns {
-                break;
-            }
+        if time_ns > self.newest_ns {
+            self.newest_ns = time_ns;
+            self.until_ns = time_ns.saturating_sub(self.hold_back_ns);
+        }
+        if self.queue.len() > self.max_held {
+            self.force();
+        }
+    }
+
+    /// Finds what time has made ready.
+    fn find_ready(&mut self) {
+        if self.hold_back_ns > self.newest_ns {
+            return;
+        }
+        while let Some(next) = self.queue.get(self.ready).filter(|next| next.time_ns <= self.until_ns) {
             self.ready_ns = next.time_ns;
             self.ready = self.ready.saturating_add(1);
         }
+    }
+
+    /// Makes the next event ready where too many wait.
+    #[cold]
+    fn force(&mut self) {
+        self.find_ready();
         if self.queue.len().saturating_sub(self.ready) > self.max_held
             && let Some(next) = self.queue.get(self.ready)
         {
@@ -136,6 +161,7 @@ impl Order {
 
     /// Hands over what is ready, in order. Each event stays where it lies, to be taken or only looked at.
     pub fn release(&mut self, each: &mut impl FnMut(&mut Option<Event>)) {
+        self.find_ready();
         for _ in 0..std::mem::take(&mut self.ready) {
             let Some(Queued { arrival, .. }) = self.queue.pop_front() else { return };
             if let Some(kept) = self.store.get_mut(arrival) {
@@ -163,6 +189,7 @@ impl Order {
 
     /// Forgets what is not ready and later than `until_ns`, without counting it: for a look at a run as if it ended there.
     pub fn cut(&mut self, until_ns: u64) {
+        self.find_ready();
         let keep = self.queue.partition_point(|place| place.time_ns <= until_ns).max(self.ready);
         let cut: Vec<u64> = self.queue.drain(keep..).map(|place| place.arrival).collect();
         for arrival in cut {
@@ -172,6 +199,7 @@ impl Order {
         }
         self.store.shrink();
         self.newest_ns = self.newest_ns.min(until_ns.max(self.ready_ns));
+        self.until_ns = self.newest_ns.saturating_sub(self.hold_back_ns);
     }
 
     /// What the sorting cost so far.

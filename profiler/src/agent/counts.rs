@@ -197,7 +197,7 @@ impl Counts {
     fn losses(&mut self, snapshot: &Snapshot) {
         let losses = &snapshot.coverage.losses;
         self.set(Id::Received, "", snapshot.coverage.conservation.received);
-        // All causes from the beginning: a series that is not there does not go up. A wake-up missed is a doubt, no loss.
+        // All causes from the beginning: a series that is not there does not go up. A wakeup missed is a doubt, no loss.
         for (_, cause) in (0..).zip(LOSS_NAMES).filter(|(number, _)| *number != WAKE_MISSED) {
             self.set(Id::Lost, cause, 0);
         }

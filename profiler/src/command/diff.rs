@@ -23,7 +23,7 @@ pub fn run(options: &Diff) -> Result<(), Failure> {
     let said = match options.format {
         PlainFormat::Text => {
             let colour = options.color.enabled(std::io::stdout().is_terminal());
-            text::render(&difference, [&names[0], &names[1]], Style { colour, charset: charset() })
+            text::render(&difference, [&names[0], &names[1]], Style { colour, ..Style::plain(charset()) })
         }
         PlainFormat::Json => {
             let mut bytes = Vec::new();

@@ -87,6 +87,8 @@ mod tests {
             count: 0,
             exemplars: Vec::new(),
             advice: String::new(),
+            follows: None,
+            yields_to: None,
         }
     }
 

@@ -8,7 +8,7 @@ use profiler_core::stream::Item;
 /// Tag of a raw kernel record.
 pub(super) const TAG_KERNEL: u8 = 1;
 /// Bytes before those of an item: its tag and its length.
-const HEAD_BYTES: usize = 5;
+pub(super) const HEAD_BYTES: usize = 5;
 /// Tag of a fact as JSON.
 pub(super) const TAG_FACT: u8 = 2;
 
@@ -24,20 +24,11 @@ pub(super) fn put_fact(payload: &mut Vec<u8>, json: &[u8]) {
 
 /// Appends an item.
 pub(super) fn put(payload: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
-    put_parts(payload, tag, bytes, &[]);
-}
-
-/// Appends an item that lies in two parts.
-pub(super) fn put_parts(payload: &mut Vec<u8>, tag: u8, bytes: &[u8], more: &[u8]) {
     // Callers refuse items beyond MAX_ITEM_BYTES, so the length always fits.
-    let length = u32::try_from(bytes.len() + more.len()).unwrap_or(u32::MAX);
-    let [a, b, c, d] = length.to_le_bytes();
-    payload.reserve(HEAD_BYTES + bytes.len() + more.len());
+    let [a, b, c, d] = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
+    payload.reserve(HEAD_BYTES + bytes.len());
     payload.extend_from_slice(&[tag, a, b, c, d]);
     payload.extend_from_slice(bytes);
-    if !more.is_empty() {
-        payload.extend_from_slice(more);
-    }
 }
 
 /// What came out of a payload.
@@ -63,14 +54,19 @@ pub(super) fn take<'payload>(payload: &mut &'payload [u8]) -> Option<Taken<'payl
     let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
     let Some((bytes, after)) = after.split_at_checked(length) else { return Some(Taken::Broken) };
     *payload = after;
-    Some(match *tag {
+    Some(read(*tag, bytes))
+}
+
+/// Reads an item of which tag and bytes are known.
+pub(super) fn read(tag: u8, bytes: &[u8]) -> Taken<'_> {
+    match tag {
         TAG_KERNEL => Taken::Item(Item::Kernel(bytes)),
         TAG_FACT => match serde_json::from_slice::<FactRecord>(bytes) {
             Ok(fact) => Taken::Item(Item::Fact(Box::new(fact))),
             Err(_) => Taken::Unreadable,
         },
         _ => Taken::Unreadable,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -5,14 +5,17 @@
 //!
 //! Every field of a kernel record has a stream of its own, in which the difference to what was expected stands as a
 //! zigzag varint (`field.rs` says what is expected). A stream of a field in which everything was as expected is left out.
-//! The lengths of all streams come first, then the streams.
+//! The lengths of all streams come first, then the streams. `unpack.rs` is the way back.
 
 mod field;
+mod unpack;
 
 use rustc_hash::FxHashMap;
 
 use self::field::{DISTINCTION, Expect, Field, MAX_FIELDS, SHAPES, Shape, TGID, TID, TIME, slice};
-use super::item::{TAG_KERNEL, put, put_parts};
+use super::item::TAG_KERNEL;
+
+pub(super) use unpack::Unpacker;
 
 /// Streams beside those of the fields: tags of the items, contexts, lengths, bytes.
 const OTHER_STREAMS: usize = 4;
@@ -25,9 +28,6 @@ const STREAMS: usize = OTHER_STREAMS + SHAPES.len() * MAX_FIELDS;
 /// In the stream of tags: the tag of an item that is kept as it is, or this plus the index of its shape.
 const FIRST_SHAPE: u8 = 128;
 
-/// Seven bits a byte.
-const MAX_VARINT_BYTES: usize = 10;
-
 /// Values of a record's fields, in packing order.
 type Values = [u64; MAX_FIELDS];
 
@@ -38,7 +38,14 @@ struct Thread {
     sequence: u64,
 }
 
-/// What both sides know of the records so far.
+impl Thread {
+    /// After a slice with these values.
+    fn after(values: &Values) -> Self {
+        Self { exit_ns: value(values, TIME), sequence: value(values, slice::SEQUENCE) }
+    }
+}
+
+/// What is known of the records so far.
 #[derive(Debug, Default)]
 struct State {
     last_ns: u64,
@@ -83,8 +90,7 @@ impl State {
         }
         // The slices' shape is the first.
         if index == 0 {
-            let thread = Thread { exit_ns: value(values, TIME), sequence: value(values, slice::SEQUENCE) };
-            self.threads.insert(who(values), thread);
+            self.threads.insert(who(values), Thread::after(values));
         }
     }
 
@@ -179,173 +185,6 @@ fn pack_record(streams: &mut [Vec<u8>], state: &mut State, index: usize, shape: 
     state.remember(index, context, &values);
 }
 
-/// Unpacks a frame into `payload`, in place of what was there; `None` where it was not made by [`pack`], or would be larger
-/// than `most_bytes`.
-pub(super) fn unpack(packed: &[u8], payload: &mut Vec<u8>, most_bytes: usize) -> Option<()> {
-    payload.clear();
-    let mut rest = packed;
-    let mut lengths = [0_usize; STREAMS];
-    for length in &mut lengths {
-        *length = usize::try_from(take_varint(&mut rest)?).ok()?;
-    }
-    let mut streams: Vec<&[u8]> = Vec::with_capacity(STREAMS);
-    for length in lengths {
-        let (stream, after) = rest.split_at_checked(length)?;
-        streams.push(stream);
-        rest = after;
-    }
-    let mut unpacker = Unpacker::new(&streams);
-    while unpacker.next(payload)? {
-        if payload.len() > most_bytes {
-            return None;
-        }
-    }
-    Some(())
-}
-
-/// A frame that is being unpacked. The same expectations as in [`State`], without a look-up for each field: what a context
-/// needs is kept with it, what a field needs with that.
-struct Unpacker<'bytes> {
-    tags: &'bytes [u8],
-    places: &'bytes [u8],
-    lengths: &'bytes [u8],
-    bytes: &'bytes [u8],
-    last_ns: u64,
-    contexts: Vec<Context>,
-    threads: Vec<Thread>,
-    thread_places: FxHashMap<u64, usize>,
-    /// Of each shape the fields that are not always as in the record before.
-    varying: Vec<Vec<Varying<'bytes>>>,
-}
-
-/// The last record of a context.
-struct Context {
-    shape: usize,
-    /// Place of its thread.
-    thread: usize,
-    values: Values,
-    record: Vec<u8>,
-}
-
-/// A field that has a stream, or an expectation that moves.
-struct Varying<'bytes> {
-    place: usize,
-    field: Field,
-    mask: u64,
-    /// What is left of its stream; `None`: everything was as expected.
-    stream: Option<&'bytes [u8]>,
-}
-
-impl<'bytes> Unpacker<'bytes> {
-    fn new(streams: &[&'bytes [u8]]) -> Self {
-        let stream = |number: usize| streams.get(number).copied().unwrap_or_default();
-        let varying = SHAPES.iter().enumerate().map(|(index, shape)| {
-            let fields = shape.fields.iter().enumerate().map(|(place, field)| {
-                let stream = Some(stream(stream_of(index, place))).filter(|stream| !stream.is_empty());
-                Varying { place, field: *field, mask: mask(field.bytes), stream }
-            });
-            let moves = |of: &Varying<'_>| !matches!(of.field.expect, Expect::Context | Expect::Same);
-            fields.filter(|of| of.stream.is_some() || moves(of)).collect()
-        });
-        Self {
-            tags: stream(TAGS),
-            places: stream(CONTEXTS),
-            lengths: stream(LENGTHS),
-            bytes: stream(BYTES),
-            last_ns: 0,
-            contexts: Vec::new(),
-            threads: Vec::new(),
-            thread_places: FxHashMap::default(),
-            varying: varying.collect(),
-        }
-    }
-
-    /// Appends the next item; `Some(false)` at the end.
-    fn next(&mut self, payload: &mut Vec<u8>) -> Option<bool> {
-        let Some((tag, tags)) = self.tags.split_first() else { return Some(false) };
-        self.tags = tags;
-        let length = usize::try_from(take_varint(&mut self.lengths)?).ok()?;
-        let bytes = self.bytes.split_off(..length)?;
-        if *tag < FIRST_SHAPE {
-            put(payload, *tag, bytes);
-        } else {
-            let context = self.record(usize::from(*tag - FIRST_SHAPE), length as u64)?;
-            put_parts(payload, TAG_KERNEL, &self.contexts.get(context)?.record, bytes);
-        }
-        Some(true)
-    }
-
-    /// Unpacks the fixed part of a record into its context, and returns that.
-    fn record(&mut self, index: usize, tail_bytes: u64) -> Option<usize> {
-        let shape = SHAPES.get(index)?;
-        let Some(place) = take_varint(&mut self.places)?.checked_sub(1) else {
-            return self.begin(index, shape);
-        };
-        let place = usize::try_from(place).ok()?;
-        let context = self.contexts.get_mut(place).filter(|context| context.shape == index)?;
-        let thread = self.threads.get_mut(context.thread)?;
-        let values = &mut context.values;
-        let before_ns = value(values, TIME);
-        for Varying { place, field, mask, stream } in self.varying.get_mut(index)? {
-            let difference = match stream {
-                Some(stream) => unzigzag(take_varint(stream)?),
-                None => 0,
-            };
-            // Most are as in the record before, and stand there already.
-            if difference == 0 && field.expect == Expect::Same {
-                continue;
-            }
-            let same = value(values, *place);
-            let sum = |places: &[usize]| {
-                places.iter().fold(0_u64, |sum, place| sum.wrapping_add(value(values, *place)))
-            };
-            let expected = match field.expect {
-                Expect::Context | Expect::Same => same,
-                Expect::Kind => u64::from(shape.kind),
-                Expect::Length => (shape.bytes as u64).wrapping_add(tail_bytes),
-                Expect::Tail => tail_bytes,
-                Expect::RecordBefore => self.last_ns,
-                Expect::Time => value(values, TIME),
-                Expect::PerhapsTime if was_time(before_ns, same) => value(values, TIME),
-                Expect::PerhapsTime => same,
-                Expect::Sequence => thread.sequence.wrapping_add(1),
-                Expect::Enter => value(values, TIME).wrapping_sub(sum(&slice::CALL)),
-                Expect::Gap => {
-                    value(values, slice::ENTER).wrapping_sub(thread.exit_ns).wrapping_sub(sum(&slice::GAP))
-                }
-            };
-            let number = expected.wrapping_add(difference) & *mask;
-            if number != same {
-                *values.get_mut(*place)? = number;
-                write_field(&mut context.record, field, number)?;
-            }
-        }
-        self.last_ns = value(values, TIME);
-        if index == 0 {
-            *thread = Thread { exit_ns: value(values, TIME), sequence: value(values, slice::SEQUENCE) };
-        }
-        Some(place)
-    }
-
-    /// Begins a context with its first record.
-    fn begin(&mut self, index: usize, shape: &Shape) -> Option<usize> {
-        let record = self.bytes.split_off(..shape.bytes)?;
-        let values = read_fields(shape, record);
-        let next = self.threads.len();
-        let thread = *self.thread_places.entry(who(&values)).or_insert(next);
-        if thread == next {
-            self.threads.push(Thread::default());
-        }
-        self.last_ns = value(&values, TIME);
-        if index == 0 {
-            let of = self.threads.get_mut(thread)?;
-            *of = Thread { exit_ns: value(&values, TIME), sequence: value(&values, slice::SEQUENCE) };
-        }
-        self.contexts.push(Context { shape: index, thread, values, record: record.to_vec() });
-        Some(self.contexts.len() - 1)
-    }
-}
-
 /// Within a minute of its record: a point in time, not another number.
 const fn was_time(record_ns: u64, number: u64) -> bool {
     record_ns.abs_diff(number) < 60_000_000_000
@@ -384,17 +223,6 @@ fn read_field(record: &[u8], field: &Field) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-fn write_field(record: &mut [u8], field: &Field, number: u64) -> Option<()> {
-    let place = record.get_mut(field.offset..)?;
-    // Of a width that the compiler knows: one store, not a copy of so many bytes.
-    match (field.bytes, number.to_le_bytes()) {
-        (2, [a, b, ..]) => *place.first_chunk_mut()? = [a, b],
-        (4, [a, b, c, d, ..]) => *place.first_chunk_mut()? = [a, b, c, d],
-        (_, bytes) => *place.first_chunk_mut()? = bytes,
-    }
-    Some(())
-}
-
 const fn mask(bytes: usize) -> u64 {
     u64::MAX >> (64 - 8 * bytes)
 }
@@ -406,10 +234,6 @@ const fn zigzag(difference: u64, bytes: usize) -> u64 {
     (signed << 1 ^ signed >> 63).cast_unsigned()
 }
 
-const fn unzigzag(number: u64) -> u64 {
-    (number >> 1) ^ (number & 1).wrapping_neg()
-}
-
 /// Seven bits a byte, lowest first; the eighth says that more follow.
 fn varint(stream: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
@@ -417,46 +241,6 @@ fn varint(stream: &mut Vec<u8>, mut number: u64) {
         number >>= 7;
     }
     stream.push(number.to_le_bytes()[0]);
-}
-
-#[inline]
-fn take_varint(stream: &mut &[u8]) -> Option<u64> {
-    // Most are one byte long.
-    if let Some((byte, rest)) = stream.split_first()
-        && *byte < 0x80
-    {
-        *stream = rest;
-        return Some(u64::from(*byte));
-    }
-    take_long_varint(stream)
-}
-
-/// The lower seven bits of each byte, put together.
-const fn sevens(bytes: u64) -> u64 {
-    let twice = (bytes & 0x007f_007f_007f_007f) | (bytes & 0x7f00_7f00_7f00_7f00) >> 1;
-    let four_times = (twice & 0x0000_3fff_0000_3fff) | (twice & 0x3fff_0000_3fff_0000) >> 2;
-    (four_times & 0x0fff_ffff) | (four_times & 0x0fff_ffff_0000_0000) >> 4
-}
-
-fn take_long_varint(stream: &mut &[u8]) -> Option<u64> {
-    // Of the others, nearly all end within eight bytes, and have as many behind them: those are taken together.
-    if let Some(bytes) = stream.first_chunk::<8>() {
-        let word = u64::from_le_bytes(*bytes);
-        let ends = !word & 0x8080_8080_8080_8080;
-        if ends != 0 {
-            *stream = stream.get(ends.trailing_zeros() as usize / 8 + 1..)?;
-            return Some(sevens(word & (ends ^ (ends - 1))));
-        }
-    }
-    let mut number = 0;
-    for (place, byte) in stream.iter().take(MAX_VARINT_BYTES).enumerate() {
-        number |= u64::from(byte & 0x7f) << (7 * place);
-        if *byte < 0x80 {
-            *stream = stream.get(place + 1..)?;
-            return Some(number);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

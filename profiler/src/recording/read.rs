@@ -5,17 +5,19 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use profiler_core::fact::FactRecord;
 use profiler_core::stream::Item;
 
 use super::compat::{FORMAT_VERSION, Verdict, judge};
 use super::format::{
     FILE_HEADER_BYTES, FRAME_PACKED, FRAME_TRAILER, FileHeader, MAGIC, MAX_EXPANSION, MAX_RAW_BYTES, Parsed,
 };
-use super::item::{self, Taken};
-use super::pack::unpack;
+use super::item::{self, HEAD_BYTES, Taken};
+use super::pack::Unpacker;
 use super::scan::Scanner;
 use super::write::Totals;
 
@@ -111,12 +113,16 @@ impl ReadSummary {
 pub struct Recording<R = File> {
     scanner: Scanner<R>,
     tool_version: String,
-    /// The frame that is being taken apart.
+    /// Items one behind the other: a frame that is not packed, or one item that lies in two parts.
     payload: Vec<u8>,
     /// How much of it was taken.
     taken_bytes: usize,
-    /// A frame as it was packed; kept for its memory.
+    /// The frame as it is in the file.
     packed: Vec<u8>,
+    /// Takes that apart.
+    unpacker: Unpacker,
+    /// How many bytes of items that frame may still hold.
+    left_bytes: usize,
     /// Bytes of items in all frames so far.
     unpacked_bytes: u64,
     /// Items of that frame not yet taken.
@@ -181,6 +187,8 @@ impl<R: Read> Recording<R> {
             payload: Vec::new(),
             taken_bytes: 0,
             packed: Vec::new(),
+            unpacker: Unpacker::default(),
+            left_bytes: 0,
             unpacked_bytes: 0,
             payload_items: 0,
             trailer: None,
@@ -215,26 +223,19 @@ impl<R: Read> Recording<R> {
     /// The next item, where it lies; `None` at the end. For whoever is done with one before it takes the next: the iterator
     /// copies each.
     pub fn next_item(&mut self) -> Option<Item<&[u8]>> {
-        let record = loop {
-            let mut rest = self.payload.get(self.taken_bytes..).unwrap_or_default();
-            let taken = item::take(&mut rest);
-            self.taken_bytes = self.payload.len().saturating_sub(rest.len());
-            match taken {
-                Some(Taken::Item(item)) => {
+        let place = loop {
+            let found = if self.unpacker.is_at_end() { self.take_plain() } else { Some(self.take_packed()) };
+            match found {
+                Some(Found::Item(place)) => {
                     self.payload_items = self.payload_items.saturating_sub(1);
                     self.items = self.items.saturating_add(1);
-                    match item {
-                        Item::Kernel(bytes) => {
-                            break self.taken_bytes.saturating_sub(bytes.len())..self.taken_bytes;
-                        }
-                        Item::Fact(fact) => return Some(Item::Fact(fact)),
-                    }
+                    break place;
                 }
-                Some(Taken::Unreadable) => {
+                Some(Found::Unreadable) => {
                     self.payload_items = self.payload_items.saturating_sub(1);
                     self.unreadable_items = self.unreadable_items.saturating_add(1);
                 }
-                Some(Taken::Broken) => {
+                Some(Found::Broken) => {
                     let lost = u64::from(self.payload_items.max(1));
                     self.unreadable_items = self.unreadable_items.saturating_add(lost);
                 }
@@ -245,7 +246,48 @@ impl<R: Read> Recording<R> {
                 }
             }
         };
-        self.payload.get(record).map(Item::Kernel)
+        Some(match place {
+            Place::Fixed(place) => Item::Kernel(self.unpacker.fixed(place)),
+            Place::Payload(range) => Item::Kernel(self.payload.get(range)?),
+            Place::Frame(range) => Item::Kernel(self.packed.get(range)?),
+            Place::Fact(fact) => Item::Fact(fact),
+        })
+    }
+
+    /// Takes the next item of what lies one behind the other; `None` at its end.
+    fn take_plain(&mut self) -> Option<Found> {
+        let mut rest = self.payload.get(self.taken_bytes..).unwrap_or_default();
+        let taken = item::take(&mut rest);
+        self.taken_bytes = self.payload.len().saturating_sub(rest.len());
+        let end = self.taken_bytes;
+        Some(Found::of(taken?, |bytes| Place::Payload(end.saturating_sub(bytes.len())..end)))
+    }
+
+    /// Takes the next item of a packed frame that is not at its end.
+    fn take_packed(&mut self) -> Found {
+        let Some(item) = self.unpacker.next(&self.packed) else { return self.give_up() };
+        let length_bytes = item.length_bytes(&self.unpacker).saturating_add(HEAD_BYTES);
+        let Some(left_bytes) = self.left_bytes.checked_sub(length_bytes) else { return self.give_up() };
+        self.left_bytes = left_bytes;
+        self.unpacked_bytes = self.unpacked_bytes.saturating_add(length_bytes as u64);
+        let bytes = self.packed.get(item.bytes.clone()).unwrap_or_default();
+        match item.fixed {
+            None => Found::of(item::read(item.tag, bytes), |_| Place::Frame(item.bytes)),
+            Some(place) if bytes.is_empty() => Found::Item(Place::Fixed(place)),
+            Some(place) => {
+                self.payload.clear();
+                self.payload.extend_from_slice(self.unpacker.fixed(place));
+                self.payload.extend_from_slice(bytes);
+                self.taken_bytes = self.payload.len();
+                Found::Item(Place::Payload(0..self.taken_bytes))
+            }
+        }
+    }
+
+    /// Nothing that follows in the frame can be taken: it cannot be distinguished, or would be too much.
+    fn give_up(&mut self) -> Found {
+        self.unpacker = Unpacker::default();
+        Found::Broken
     }
 
     /// What the frame that was just read may hold.
@@ -266,16 +308,51 @@ impl<R: Read> Recording<R> {
         }
         self.frames = self.frames.saturating_add(1);
         self.payload_items = frame.items;
-        let most_bytes = self.most_bytes();
         if frame.kind != FRAME_PACKED {
             std::mem::swap(&mut self.payload, &mut self.packed);
-        } else if unpack(&self.packed, &mut self.payload, most_bytes).is_none() {
-            self.payload.clear();
+            self.unpacked_bytes = self.unpacked_bytes.saturating_add(self.payload.len() as u64);
+        } else if let Some(unpacker) = Unpacker::new(&self.packed) {
+            self.left_bytes = self.most_bytes();
+            self.unpacker = unpacker;
+        } else {
             let lost = u64::from(frame.items.max(1));
             self.unreadable_items = self.unreadable_items.saturating_add(lost);
         }
-        self.unpacked_bytes = self.unpacked_bytes.saturating_add(self.payload.len() as u64);
         true
+    }
+}
+
+/// Where an item lies that was found.
+#[derive(Debug)]
+enum Place {
+    /// A kernel record that is nothing but its fixed part.
+    Fixed(usize),
+    /// A kernel record in what lies one behind the other.
+    Payload(Range<usize>),
+    /// A kernel record in the frame.
+    Frame(Range<usize>),
+    /// Nowhere any more: a fact.
+    Fact(Box<FactRecord>),
+}
+
+/// What was found in a frame.
+#[derive(Debug)]
+enum Found {
+    Item(Place),
+    /// One item that cannot be read; the next one can be tried.
+    Unreadable,
+    /// Nothing that follows can be distinguished.
+    Broken,
+}
+
+impl Found {
+    fn of<'bytes>(taken: Taken<'bytes>, place: impl FnOnce(&'bytes [u8]) -> Place) -> Self {
+        match taken {
+            Taken::Item(Item::Kernel(bytes)) => Self::Item(place(bytes)),
+            Taken::Item(Item::Fact(fact)) => Self::Item(Place::Fact(fact)),
+            Taken::Unreadable => Self::Unreadable,
+            Taken::Broken => Self::Broken,
+        }
     }
 }
 

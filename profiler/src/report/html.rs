@@ -88,12 +88,12 @@ pub fn render<'a>(
 /// Where the contents lead, in the order of the page.
 const CONTENTS: [(&str, &str); 15] = [
     ("#findings", "Findings"),
+    ("#endpoints", "Endpoints"),
+    ("#slowest", "Slowest"),
     ("#time", "Time"),
     ("#slots", "Slots"),
     ("#timeline", "Timeline"),
     ("#latency", "Latency"),
-    ("#endpoints", "Endpoints"),
-    ("#slowest", "Slowest"),
     ("#gil", "GIL"),
     ("#listeners", "Listeners"),
     ("#dropped", "Dropped"),
@@ -105,7 +105,7 @@ const CONTENTS: [(&str, &str); 15] = [
 ];
 
 fn page(snapshot: &Snapshot, findings: &[Finding], requests: &Collected) -> String {
-    let words = Page::new(Style { colour: false, charset: Charset::Unicode });
+    let words = Page::new(Style::plain(Charset::Unicode));
     let mut html = Html::default();
     html.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     html.raw("<meta http-equiv=\"Content-Security-Policy\"");
@@ -118,21 +118,21 @@ fn page(snapshot: &Snapshot, findings: &[Finding], requests: &Collected) -> Stri
         .raw(STYLE)
         .raw("</style>\n</head>\n");
     html.raw("<body id=\"top\">\n<a class=\"skip\" href=\"#findings\">To the findings</a>\n");
-    head::section(&mut html, &words, snapshot);
+    head::section(&mut html, &words, snapshot, findings);
     html.raw("<nav aria-label=\"Sections\"><ul>");
     for (target, name) in CONTENTS {
         html.raw("<li><a href=\"").raw(target).raw("\">").raw(name).raw("</a></li>");
     }
     html.raw("</ul></nav>\n<main>\n");
     findings::section(&mut html, snapshot, findings);
+    requests::endpoints(&mut html, snapshot);
+    requests::slowest(&mut html, snapshot);
     phases::section(&mut html, snapshot);
     slots::section(&mut html, snapshot);
     front_end::section(&mut html, snapshot);
     event_loops::section(&mut html, snapshot);
     requests.section(&mut html, snapshot);
     requests::latency(&mut html, snapshot);
-    requests::endpoints(&mut html, snapshot);
-    requests::slowest(&mut html, snapshot);
     gil::section(&mut html, &words, snapshot);
     inventory::listeners(&mut html, snapshot);
     dropped::section(&mut html, snapshot);

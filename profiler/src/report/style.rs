@@ -13,13 +13,15 @@ pub struct Style {
     pub colour: bool,
     /// Characters that may be used.
     pub charset: Charset,
+    /// The reader also wants what a verdict was judged by: each limit that was passed, and by how much.
+    pub verbose: bool,
 }
 
 impl Style {
     /// Without colour.
     #[must_use]
     pub const fn plain(charset: Charset) -> Self {
-        Self { colour: false, charset }
+        Self { colour: false, charset, verbose: false }
     }
 
     /// `text` as it looks in `role`; widths must be reckoned before.

@@ -5,7 +5,8 @@
 use std::cmp::Reverse;
 
 use profiler_core::fact::Attached;
-use profiler_core::finding::{Answer, Finding};
+use profiler_core::finding::follows::by_cause;
+use profiler_core::finding::{Answer, Finding, RULES, is_request_time};
 use profiler_core::model::capacity::Doing;
 use profiler_core::model::request::Request;
 use profiler_core::model::{Endpoint, Snapshot};
@@ -55,6 +56,73 @@ pub(crate) fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
         (group, Reverse(finding.cost_ns))
     });
     ordered
+}
+
+/// What a report begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Headline {
+    /// Something is wrong: the cause, and what to change, each as the start of a sentence without its end.
+    Wrong { id: &'static str, cause: String, change: String },
+    /// Nothing is.
+    Healthy(String),
+    /// There was no request.
+    NoTraffic(String),
+    /// Nothing was found, and that is not certain.
+    Unsure(String),
+}
+
+/// The cause of what costs most, and the first thing to do about it.
+pub(crate) fn headline(snapshot: &Snapshot, findings: &[Finding]) -> Headline {
+    let ranked = by_cause(findings);
+    let Some(costliest) = ranked.first().map(|ranked| ranked.finding) else {
+        return nothing_wrong(snapshot, findings);
+    };
+    // Where its advice yields to another's, that is where to begin.
+    let before = ranked.iter().map(|ranked| ranked.finding);
+    let first = before.into_iter().find(|other| costliest.yields_to == Some(other.id)).unwrap_or(costliest);
+    let title = RULES.iter().find(|rule| rule.id == first.id).map_or(first.id, |rule| rule.title);
+    let share = ratio(first.cost_ns, snapshot.requests.phases.total_ns())
+        .filter(|share| is_request_time(first.id) && (WORTH_SAYING..=1.0).contains(share));
+    let share = share.map(|share| format!(", {:.0} % of request time", share * 100.0));
+    let cause = format!("{}{}", capital(title), share.unwrap_or_default());
+    Headline::Wrong { id: first.id, cause, change: first_sentence(&first.advice).to_owned() }
+}
+
+/// Share of all request time from which a headline says it.
+const WORTH_SAYING: f64 = 0.01;
+
+/// What there is to say where no rule found anything.
+fn nothing_wrong(snapshot: &Snapshot, findings: &[Finding]) -> Headline {
+    let requests = &snapshot.requests;
+    if requests.completed == 0 && requests.open == 0 {
+        let text = "No request was seen in the window: nothing can be said. Is this the right process, and is there traffic? A \
+                    longer --duration may help.";
+        return Headline::NoTraffic(text.to_owned());
+    }
+    let healthy = findings.iter().find(|finding| finding.id == HEALTHY);
+    match healthy.map(|finding| (&finding.answer, finding)) {
+        Some((Answer::Present, finding)) => Headline::Healthy(finding.sentence.clone()),
+        Some((Answer::Undecided { reason }, _)) => {
+            Headline::Unsure(format!("Nothing wrong found, but that is not certain: {reason}."))
+        }
+        _ => Headline::Unsure("Nothing wrong found by the rules that were run.".to_owned()),
+    }
+}
+
+/// Without its end.
+fn first_sentence(text: &str) -> &str {
+    text.split(". ").next().unwrap_or_default().trim_end_matches('.')
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// Where a finding comes from, in words; `None`: it stands by itself.
+pub(crate) fn follows(finding: &Finding) -> Option<String> {
+    let follows = finding.follows?;
+    Some(format!("{:.0} % of it from {}", follows.share * 100.0, follows.from))
 }
 
 /// Endpoints by the time spent in them, longest first.
@@ -194,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_finding_that_says_healthy_is_one_of_the_rules() {
-        assert!(profiler_core::finding::RULES.iter().any(|rule| rule.id == HEALTHY));
+        assert!(RULES.iter().any(|rule| rule.id == HEALTHY));
     }
 
     #[test]

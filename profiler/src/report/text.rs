@@ -41,6 +41,7 @@ use profiler_core::model::Snapshot;
 use super::form::{Form, FormKind};
 use super::output::Lazy;
 use super::style::Style;
+use super::summary;
 use page::Page;
 pub use page::WIDTH;
 
@@ -68,16 +69,17 @@ impl Form for TextForm {
 pub fn render(snapshot: &Snapshot, findings: &[Finding], style: Style) -> String {
     let mut page = Page::new(style);
     losses::warning(&mut page, snapshot);
+    findings::headline(&mut page, &summary::headline(snapshot, findings));
     header::section(&mut page, snapshot);
-    findings::section(&mut page, snapshot, findings);
+    findings::section(&mut page, findings);
+    endpoints::section(&mut page, snapshot);
+    slowest::section(&mut page, snapshot);
     phases::section(&mut page, snapshot);
     slots::section(&mut page, snapshot);
     capacity::section(&mut page, snapshot);
     front_end::section(&mut page, snapshot);
     event_loops::section(&mut page, snapshot);
     gil::section(&mut page, snapshot);
-    endpoints::section(&mut page, snapshot);
-    slowest::section(&mut page, snapshot);
     listeners::section(&mut page, snapshot);
     woken::table(&mut page, snapshot);
     waiting::entries(&mut page, snapshot);

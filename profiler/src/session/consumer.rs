@@ -61,7 +61,8 @@ impl Consumer {
     pub fn open(output: &Output) -> Result<Self, SessionError> {
         let writer = Lazy::new(Destination::open(output.output.as_deref())?);
         let is_terminal = output.output.is_none() && io::stdout().is_terminal();
-        let style = Style { colour: output.color.enabled(is_terminal), charset: charset() };
+        let colour = output.color.enabled(is_terminal);
+        let style = Style { colour, charset: charset(), verbose: output.verbose };
         let form = (output.format.open)(writer, style);
         Ok(Self { form: Some(form), path: output.output.clone(), wanted: true, ..Self::nothing() })
     }

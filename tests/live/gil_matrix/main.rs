@@ -23,6 +23,7 @@ use wsgi_trace_tests::gil_episodes::{Wait, waits_of};
 use wsgi_trace_tests::gil_witness::{Attempt, HeldUp, Witness};
 use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::replayed::Replayed;
+use wsgi_trace_tests::steal::Stretch;
 use wsgi_trace_tests::{require_bpf, stops};
 
 use interpreters::Interpreter;
@@ -41,7 +42,30 @@ const RING: (&str, &str) = ("--ring-bytes", "134217728");
 const WANTED: [&str; 10] =
     ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15", "free-threaded", "musl"];
 
-/// One line of the table.
+/// Share of the CPUs from which what a hypervisor took may be what makes a line not as the page has it: the page allows half a percent of the waits.
+const DISTURBED_RATIO: f64 = 0.005;
+/// How often a line is measured at most.
+const MOST_TIMES: u32 = 3;
+
+/// One line of the table, and what of it is not as the page has it. Where a hypervisor took the CPUs meanwhile, that is measured again: nobody tells of its
+/// stops, and they come in bursts.
+fn judged(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Result<(Comparison, Vec<String>)> {
+    let mut times = 1;
+    loop {
+        let stretch = Stretch::begin();
+        let of = measure(interpreter, kind, way)?;
+        let broken = claims::broken(&of, kind, interpreter.is_musl());
+        let (_, stolen_ratio) = stretch.stolen();
+        if broken.is_empty() || stolen_ratio < DISTURBED_RATIO || times >= MOST_TIMES {
+            return Ok((of, broken));
+        }
+        let percent = stolen_ratio * 100.0;
+        eprintln!("Measured again, for {percent:.1} % of the CPUs were stolen: {}", broken.join("; "));
+        times += 1;
+    }
+}
+
+/// Measures it once.
 fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Result<Comparison> {
     let server = Server::start(interpreter, kind)?;
     let image = server.image()?;
@@ -169,9 +193,8 @@ fn waits_are_those_of_the_function_that_takes_the_lock() -> anyhow::Result<()> {
             for way in ways.split(',') {
                 let _alone = exclusive()?;
                 let words: Vec<&str> = way.split(' ').collect();
-                let text = match measure(interpreter, kind, &words) {
-                    Ok(of) => {
-                        let broken = claims::broken(&of, kind, interpreter.is_musl());
+                let text = match judged(interpreter, kind, &words) {
+                    Ok((of, broken)) => {
                         if !broken.is_empty() {
                             let line = format!("{}, {}, {way}", interpreter.name, kind.name());
                             wrong.push(format!("{line}: {}", broken.join("; ")));
@@ -241,7 +264,7 @@ fn what(line: &str) -> (&str, &str, &str) {
 }
 
 #[test]
-fn lines_taken_anew_are_put_in_their_places_and_the_others_stay() {
+fn lines_measured_again_are_put_in_their_places_and_the_others_stay() {
     let of = |cells: &str, waits: u32| format!("| {cells} | {waits} |");
     let (first, second) = (of("3.9.1 (here) | uWSGI | auto", 1), of("3.10.2 (here) | Waitress | auto", 2));
     let table = format!("{HEAD}\n{first}\n{second}\n");

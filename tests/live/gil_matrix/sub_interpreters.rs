@@ -169,7 +169,7 @@ fn usable() -> Vec<Interpreter> {
 }
 
 #[test]
-fn each_interpreters_waits_are_laid_to_the_holder_of_its_own_lock_also_where_it_came_later()
+fn each_interpreters_waits_are_attributed_to_the_holder_of_its_own_lock_also_where_it_came_later()
 -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let Some(newest) = usable().pop() else {
@@ -181,7 +181,7 @@ fn each_interpreters_waits_are_laid_to_the_holder_of_its_own_lock_also_where_it_
 
 #[test]
 #[ignore = "make gil-matrix: needs the interpreters"]
-fn on_every_interpreter_waits_are_laid_to_the_holder_of_its_own_lock() -> anyhow::Result<()> {
+fn on_every_interpreter_waits_are_attributed_to_the_holder_of_its_own_lock() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     usable().iter().try_for_each(own_locks)
 }

@@ -263,7 +263,7 @@ fn shown(window: &Window) -> anyhow::Result<(Times, u64)> {
 
 /// Our accounts are the kernel's, but for what its tracer shows of the clock that the kernel takes: where its CPU time has for that
 /// more than the times of its own switches, a wait for a CPU has less, or the other way round. A wait begins there somewhat
-/// before the wake-up is told, after it was decided, or in its sleep where the balancing of load moves it; and it ends before the
+/// before the wakeup is told, after it was decided, or in its sleep where the balancing of load moves it; and it ends before the
 /// switch is told, by as much as the CPU time of who fell asleep does.
 fn accounts_agree(window: &Window) -> anyhow::Result<()> {
     let law = |name: &str| window.traced.number(&format!("/losses/conservation/{name}"));
@@ -273,7 +273,7 @@ fn accounts_agree(window: &Window) -> anyhow::Result<()> {
     // What a hypervisor takes is in `counted_ns` and no wait.
     let doubt_ns = law("stolen_ns")? + undecided_ns;
     eprintln!(
-        "  counted {:+.2} ms, by the clock {:+.2} ms; {:.2} ms of wake-ups, {:.2} ms of falling asleep, {:.2} ms of switches not shown, {:.1} ms moved asleep, {:.1} ms stolen or undecided",
+        "  counted {:+.2} ms, by the clock {:+.2} ms; {:.2} ms of wakeups, {:.2} ms of falling asleep, {:.2} ms of switches not shown, {:.1} ms moved asleep, {:.1} ms stolen or undecided",
         counted_ns as f64 / 1e6,
         shown.clock_ns as f64 / 1e6,
         shown.waking_ns as f64 / 1e6,

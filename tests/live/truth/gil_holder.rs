@@ -84,7 +84,7 @@ fn a_request_that_keeps_the_lock_is_named_by_those_that_wait_and_the_time_is_the
         let ours_ns: u64 = by_hold.map(|holder| holder.wait_ns).sum();
         let theirs_ns = hold.until_ns.unwrap_or(wanted_ns) - wanted_ns;
         let without_cpu_ns = witness.run_queue_ns + hold.run_queue_ns;
-        // A kernel that runs no program while a thread that it protects has the CPU shows no wake-up by what interrupts that.
+        // A kernel that runs no program while a thread that it protects has the CPU shows no wakeup by what interrupts that.
         // Otherwise only the request's beginning may be unexplained: it may have come while a thread ran and stood in the run
         // queue, in an order that its account does not have. The application was not called yet then.
         let unexplained_ns = ours.phase_ns("unexplained");
@@ -216,7 +216,7 @@ fn threads_that_compute_give_the_lock_up_when_asked() -> anyhow::Result<()> {
         let (by_holder, handover_ns) = told.asleep(waiter.tid, waiter.start_ns, waiter.end_ns);
         let because_of_other_ns = by_holder.get(&holder.tid).copied().unwrap_or(0);
         let for_lock_ns: u64 = by_holder.values().sum();
-        // A kernel that runs no program while a thread that it protects has the CPU shows no wake-up by what interrupts that.
+        // A kernel that runs no program while a thread that it protects has the CPU shows no wakeup by what interrupts that.
         let undecided_ns = told.undecided_ns(waiter.tid, waiter.start_ns, waiter.end_ns);
         let theirs_ns = sum(&times, &[waiter.tid]).asleep_ns;
         eprintln!(

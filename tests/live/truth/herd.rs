@@ -1,4 +1,4 @@
-//! What connections wake: counted against the kernel's own record of every wake-up.
+//! What connections wake: counted against the kernel's own record of every wakeup.
 //!
 //! In: servers whose workers wait for their listener in different ways. Out: verdicts. The witness is an instance of the
 //! kernel's tracer that records each `sched_waking` of the server's threads; it counts between "the client connects" and
@@ -91,23 +91,29 @@ impl Told {
     /// What holds whatever the server: the witness's figure is ours, and everybody who was woken is accounted for.
     fn assert_exact(&self, what: &str) {
         let Self { connections, arrivals, woken, accepted, in_vain, .. } = self;
-        assert_eq!(arrivals, connections, "{what}: arrivals");
+        assert_eq!(arrivals, connections, "{what}: arrivals\n{}", self.account());
         if let Some(witnessed) = self.witnessed {
-            assert_eq!(*woken, witnessed, "{what}: woken, by us and by the kernel's tracer");
+            assert_eq!(
+                *woken,
+                witnessed,
+                "{what}: woken, by us and by the kernel's tracer\n{}",
+                self.account()
+            );
         }
-        // What became of each, and what was lost: without that nobody can say later why they differ.
-        let account = || {
-            let of = |index| self.traced.value(&format!("/listeners/{index}")).map(ToString::to_string);
-            let listeners: Vec<String> = (0..self.listeners).filter_map(|index| of(index).ok()).collect();
-            let losses = self.traced.value("/losses").map(ToString::to_string).unwrap_or_default();
-            format!("{}\n{losses}", listeners.join("\n"))
-        };
         assert_eq!(
             accepted + in_vain,
             *woken,
             "{what}: {accepted} accepted, {in_vain} woken for nothing\n{}",
-            account()
+            self.account()
         );
+    }
+
+    /// What became of each, and what was lost: without that nobody can say later why they differ.
+    fn account(&self) -> String {
+        let of = |index| self.traced.value(&format!("/listeners/{index}")).map(ToString::to_string);
+        let listeners: Vec<String> = (0..self.listeners).filter_map(|index| of(index).ok()).collect();
+        let value = |key| self.traced.value(key).map(ToString::to_string).unwrap_or_default();
+        format!("{}\n{}\n{}", listeners.join("\n"), value("/processes"), value("/losses"))
     }
 }
 
@@ -178,7 +184,7 @@ macro_rules! exact {
                 let _turn = shared()?;
                 let told = exact(&$recipe, Announced::$announced, (60, $woken))?;
                 assert_eq!((told.woken, told.accepted), (60 * $woken, 60));
-                assert_eq!(told.waiters()?, $waiters);
+                assert_eq!(told.waiters()?, $waiters, "{}", told.account());
                 Ok(())
             }
         )*
@@ -216,7 +222,7 @@ exact! {
 }
 
 /// Of several threads that wait in one instance the connection wakes one, which wakes the next as it leaves: that is no
-/// wake-up by the connection, and the next may be first to accept.
+/// wakeup by the connection, and the next may be first to accept.
 #[test]
 #[ignore = "make live: the same as above for another server, a few seconds"]
 fn epoll_shared_after_fork_wakes_one() -> anyhow::Result<()> {

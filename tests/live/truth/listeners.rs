@@ -67,7 +67,7 @@ fn nothing_is_missing(traced: &Traced, requests: usize) -> anyhow::Result<()> {
 }
 
 #[test]
-fn listener_that_is_opened_anew_or_copied_keeps_its_own_counts() -> anyhow::Result<()> {
+fn listener_that_is_opened_again_or_copied_keeps_its_own_counts() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
     let server = Server::start(&Listeners { shared: false })?;

@@ -31,12 +31,12 @@ fn every_call_is_its_tasks(python: impl Fn() -> Command, kind: &'static str) -> 
 }
 
 #[test]
-fn every_call_of_a_coroutine_is_told_to_be_its_tasks() -> anyhow::Result<()> {
+fn every_call_of_a_coroutine_is_attributed_to_its_task() -> anyhow::Result<()> {
     every_call_is_its_tasks(|| Command::new("python3"), "asyncio")
 }
 
 #[test]
-fn every_call_of_a_greenlet_is_told_to_be_its_own_however_deep_it_is() -> anyhow::Result<()> {
+fn every_call_of_a_greenlet_is_attributed_to_it_however_deep_it_is() -> anyhow::Result<()> {
     every_call_is_its_tasks(|| Command::new(Place::servers_program("python")), "gevent")
 }
 

@@ -108,7 +108,7 @@ fn report(snapshot: &Snapshot) {
         assert!(slot.busy_ns() <= slot.length_ns(), "{slot:?}");
     }
     let findings = evaluate(snapshot, &Thresholds::default());
-    let said = text::render(snapshot, &findings, Style { colour: true, charset: Charset::Ascii });
+    let said = text::render(snapshot, &findings, Style { colour: true, ..Style::plain(Charset::Ascii) });
     let is_harmless = |c: char| c == '\n' || c == '\u{1b}' || c.is_ascii_graphic() || c == ' ';
     assert!(said.chars().all(is_harmless), "hostile text reached the terminal: {said:?}");
     let document = json::render(snapshot, &findings).unwrap_or_default();

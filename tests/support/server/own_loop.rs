@@ -9,7 +9,7 @@ use super::{Clients, Place, Recipe};
 /// One of them.
 #[derive(Clone, Copy, Debug)]
 pub enum OwnLoop {
-    /// asyncio: the application runs within its request's task, which then wakes the loop by its own wake-up descriptor.
+    /// asyncio: the application runs within its request's task, which then wakes the loop by its own wakeup descriptor.
     TaskThatWakes,
     /// epoll: the application runs between the read and the write of its connection, while others may be ready too.
     ByReadiness,

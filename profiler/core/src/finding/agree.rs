@@ -56,6 +56,7 @@ pub(super) fn reconcile(findings: &mut [Finding]) {
         };
         if let Some(by) = against(&finding.advice) {
             finding.advice = without(&finding.advice, by, |clause| against(clause).is_some());
+            finding.yields_to = Some(by);
         }
         said.extend(moves(&finding.advice).into_iter().map(|one| (one, finding.id)));
     }
@@ -169,6 +170,8 @@ mod tests {
             count: 0,
             exemplars: Vec::new(),
             advice: advice.to_owned(),
+            follows: None,
+            yields_to: None,
         }
     }
 

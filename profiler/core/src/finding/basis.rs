@@ -36,8 +36,8 @@ pub struct Verdict {
 /// How a step that the numbers suggest goes with the advice for the server.
 #[derive(Clone, Debug)]
 pub enum NextStep {
-    /// It comes first.
-    Before(String),
+    /// It is worth knowing beside that.
+    After(String),
     /// It is all there is to do.
     Instead(String),
     /// These numbers are a case of their own, with its own setting to change.

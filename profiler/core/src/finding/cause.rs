@@ -32,17 +32,35 @@ pub(super) struct Holder {
     pub(super) share: f64,
     /// What follows from it.
     pub(super) cause: Cause,
+    /// The findings that say why, the most particular first.
+    pub(super) findings: Findings,
 }
+
+/// Ids of findings.
+type Findings = &'static [&'static str];
+
+/// Why requests compute, and more of them could not compute at once.
+const WHY_COMPUTING: Findings = &["cpu-bound"];
+
+/// Why they wait for the GIL.
+const WHY_ON_GIL: Findings =
+    &["gil-not-released", "gil-starvation", "gil-convoy", "gil-threads", "gil-contention"];
+
+/// Why they compute one at a time.
+const WHY_BY_TURNS: Findings =
+    &["gil-not-released", "gil-starvation", "gil-convoy", "gil-threads", "gil-contention", "cpu-bound"];
 
 /// What holds the largest part of busy slot-time: requests by what they mostly do, clients that stall, connections
 /// without a request, or the server's own work.
 pub(super) fn holder(basis: &Basis<'_>) -> Holder {
     let of_busy = |held_ns: u64| ratio(held_ns, basis.busy_ns());
-    let group = |kinds: &[(Holding, &'static str)], together: &'static str, cause: Cause| {
-        let sum_ns = kinds.iter().fold(0u64, |sum, (kind, _)| sum.saturating_add(basis.held_ns(*kind)));
-        let alone = kinds.iter().find(|(kind, _)| ratio(basis.held_ns(*kind), sum_ns) >= NEARLY_ALL);
-        Holder { words: alone.map_or(together, |(_, words)| *words), share: of_busy(sum_ns), cause }
-    };
+    let group =
+        |kinds: &[(Holding, &'static str)], together: &'static str, cause: Cause, findings: Findings| {
+            let sum_ns = kinds.iter().fold(0u64, |sum, (kind, _)| sum.saturating_add(basis.held_ns(*kind)));
+            let alone = kinds.iter().find(|(kind, _)| ratio(basis.held_ns(*kind), sum_ns) >= NEARLY_ALL);
+            let words = alone.map_or(together, |(_, words)| *words);
+            Holder { words, share: of_busy(sum_ns), cause, findings }
+        };
     let sending = (Holding::ClientReadStall, "clients that send slowly");
     let reading = (Holding::ClientWriteStall, "clients that read slowly");
     let silent = (Holding::FirstByte, "silent connections");
@@ -50,13 +68,13 @@ pub(super) fn holder(basis: &Basis<'_>) -> Holder {
     let lingering = (Holding::Linger, "clients that do not close");
     let groups = [
         requests(basis, of_busy(basis.held_ns(Holding::Request))),
-        group(&[sending, reading], "slow clients", Cause::Clients),
-        group(&[silent, kept, lingering], "idle connections", Cause::Connections),
+        group(&[sending, reading], "slow clients", Cause::Clients, &["slow-clients"]),
+        group(&[silent, kept, lingering], "idle connections", Cause::Connections, &["idle-connections"]),
         between_requests(basis, of_busy(basis.held_ns(Holding::Housekeeping))),
     ];
     // Of equals the last wins, and requests come first; so look from the end.
     let largest = groups.into_iter().rev().max_by(|one, other| one.share.total_cmp(&other.share));
-    largest.unwrap_or(Holder { words: "requests being served", share: 0.0, cause: Cause::Waiting })
+    largest.unwrap_or(Holder { words: BEING_SERVED, share: 0.0, cause: Cause::Waiting, findings: &[] })
 }
 
 /// What is held between requests: threads that do the server's own work, or wait for the interpreter lock to do it. What they
@@ -66,9 +84,9 @@ fn between_requests(basis: &Basis<'_>, share: f64) -> Holder {
     let waited_ns = basis.snapshot.gil.waits.sum_ns().saturating_sub(in_requests_ns);
     if share > 0.0 && ratio(waited_ns, basis.held_ns(Holding::Housekeeping)) >= MOSTLY {
         let words = "threads that wait for the GIL between requests";
-        return Holder { words, share, cause: Cause::Computing };
+        return Holder { words, share, cause: Cause::Computing, findings: WHY_ON_GIL };
     }
-    Holder { words: "the server's own work", share, cause: Cause::Housekeeping }
+    Holder { words: "the server's own work", share, cause: Cause::Housekeeping, findings: &[] }
 }
 
 /// Share from which one thing is what a time is mostly spent on.
@@ -100,14 +118,17 @@ pub(super) fn waited_behind_ns(basis: &Basis<'_>, held_ns: u64) -> u64 {
     (line_ns(basis) as f64 * share) as u64
 }
 
-/// What requests do while they hold a slot: the kinds of time, with the phases of each.
-const DOINGS: [(&[Phase], &str, Cause); 6] = [
-    (&[Phase::Cpu, Phase::RunQueue], "requests that compute", Cause::Computing),
-    (&[Phase::LockWait, Phase::GilWait], "requests that wait for locks", Cause::Waiting),
-    (&[Phase::BackendWait], "requests that wait for a back end", Cause::Waiting),
-    (&[Phase::Sleep], "requests that sleep", Cause::Waiting),
-    (&[Phase::FileWait, Phase::FaultWait], "requests that wait for files or memory", Cause::Waiting),
-    (&[Phase::ReadBody, Phase::Write, Phase::Unexplained], "requests being served", Cause::Waiting),
+/// What requests do of which nothing more is known.
+const BEING_SERVED: &str = "requests being served";
+
+/// What requests do while they hold a slot: the kinds of time, with the phases of each, and the findings that say why.
+const DOINGS: [(&[Phase], &str, Cause, Findings); 6] = [
+    (&[Phase::Cpu, Phase::RunQueue], "requests that compute", Cause::Computing, WHY_COMPUTING),
+    (&[Phase::LockWait, Phase::GilWait], "requests that wait for locks", Cause::Waiting, &["own-locks"]),
+    (&[Phase::BackendWait], "requests that wait for a back end", Cause::Waiting, &["back-end"]),
+    (&[Phase::Sleep], "requests that sleep", Cause::Waiting, &[]),
+    (&[Phase::FileWait, Phase::FaultWait], "requests that wait for files or memory", Cause::Waiting, &[]),
+    (&[Phase::ReadBody, Phase::Write, Phase::Unexplained], BEING_SERVED, Cause::Waiting, &[]),
 ];
 
 /// What slow clients took of the time in which requests were served.
@@ -125,8 +146,8 @@ fn requests(basis: &Basis<'_>, share_of_busy: f64) -> Holder {
     let phases = basis.phases();
     let clients = sum(phases, &[Phase::ClientReadStall, Phase::ClientWriteStall]);
     let doing = DOINGS.iter().rev().max_by_key(|(kinds, ..)| sum(phases, kinds));
-    let Some((kinds, words, cause)) = doing else {
-        return Holder { words: "requests being served", share: share_of_busy, cause: Cause::Waiting };
+    let Some((kinds, words, cause, findings)) = doing else {
+        return Holder { words: BEING_SERVED, share: share_of_busy, cause: Cause::Waiting, findings: &[] };
     };
     // Slot-time held by requests leaves out what their clients stalled.
     let of_requests = ratio(sum(phases, kinds), served_ns(phases).saturating_sub(clients));
@@ -135,9 +156,12 @@ fn requests(basis: &Basis<'_>, share_of_busy: f64) -> Holder {
         Some(_) => interpreter_full(basis),
     };
     let by_turns = *words == "requests that wait for locks" && mostly_gil;
-    let (words, cause) =
-        if by_turns { ("requests that compute one at a time", Cause::Computing) } else { (*words, *cause) };
-    Holder { words, share: (of_requests * share_of_busy).min(1.0), cause }
+    let (words, cause, findings) = if by_turns {
+        ("requests that compute one at a time", Cause::Computing, WHY_BY_TURNS)
+    } else {
+        (*words, *cause, *findings)
+    };
+    Holder { words, share: (of_requests * share_of_busy).min(1.0), cause, findings }
 }
 
 /// What keeps Python from the CPU.

@@ -219,7 +219,7 @@ fn python_is_the_work(basis: &Basis<'_>, wanted: &Wanted) -> (String, Option<Nex
     let next_step = (hidden && wanted.turns_ns == 0).then(|| {
         format!("Waiting for the GIL is not measured; {} of lock waits may contain it.", duration(lock_ns))
     });
-    (sentence, next_step.map(NextStep::Before))
+    (sentence, next_step.map(NextStep::After))
 }
 
 #[cfg(test)]
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_queue_is_told_apart_as_too_few_cores() {
+    fn a_long_run_queue_is_distinguished_as_too_few_cores() {
         let finding = scene()
             .phase(Phase::Cpu, 6 * SECOND)
             .phase(Phase::RunQueue, 4 * SECOND)

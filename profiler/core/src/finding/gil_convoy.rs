@@ -1,6 +1,6 @@
 //! Finding `gil-convoy`: threads that are woken for the interpreter lock find it taken again, and wait once more.
 //!
-//! In: wake-ups by releases, and how many came too late. Out: a verdict whose cost is the time waited after the first of them.
+//! In: wakeups by releases, and how many came too late. Out: a verdict whose cost is the time waited after the first of them.
 
 use super::basis::{Basis, Outcome, Verdict, decides, explains};
 use super::words::{count, percent, ratio, request_seconds};

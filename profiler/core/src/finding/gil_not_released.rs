@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_kept_when_asked_for_is_laid_to_code_that_does_not_release_it() {
+    fn a_lock_that_is_kept_when_asked_for_is_attributed_to_code_that_does_not_release_it() {
         let finding = scene(4 * SECOND).judge("gil-not-released");
         finding.assert_present();
         assert_eq!(finding.cost_ns, 4 * SECOND);

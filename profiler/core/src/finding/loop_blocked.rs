@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn long_computing_is_told_apart_from_a_blocking_call() {
+    fn long_computing_is_distinguished_from_a_blocking_call() {
         let finding = scene(80 * MILLISECOND, 60, Phase::Cpu).judge("loop-blocked");
         finding.assert_present();
         assert!(finding.sentence.contains("(computing, 4 times)"), "{}", finding.sentence);

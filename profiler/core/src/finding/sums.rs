@@ -52,6 +52,28 @@ pub(super) fn whole_ns(id: &str, basis: &Basis<'_>) -> Option<u64> {
     })
 }
 
+/// Whether what a finding costs is a part of the time of requests: of other costs (slot-time without a request, CPU time of the herd, waits of
+/// clients who were never served) it is not.
+#[must_use]
+pub fn is_request_time(id: &str) -> bool {
+    const PARTS: [&str; 13] = [
+        "slots-exhausted",
+        "imbalance",
+        "full-beside-free",
+        "back-end",
+        "own-locks",
+        "gil-contention",
+        "cpu-bound",
+        "cpu-throttled",
+        "loop-saturated",
+        "loop-blocked",
+        "short-behind-long",
+        "slow-clients",
+        "accept-queue",
+    ];
+    PARTS.contains(&id)
+}
+
 /// The verdict, if its numbers can be true together.
 pub(super) fn possible(id: &str, basis: &Basis<'_>, mut verdict: Verdict) -> Result<Verdict, Undecided> {
     let beyond = verdict.evidence.iter().find(|one| is_share(one.name) && one.value > TOLERANCE);

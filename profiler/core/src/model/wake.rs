@@ -1,6 +1,6 @@
 //! What became of the threads that connections woke.
 //!
-//! In: wake-ups whose outcome is known. Out: [`Woken`], for each listener.
+//! In: wakeups whose outcome is known. Out: [`Woken`], for each listener.
 
 use crate::fact::Account;
 use crate::model::latency::Latency;
@@ -31,7 +31,7 @@ impl Outcome {
     }
 }
 
-/// Threads woken by connections to one listener whose outcome became known in the window. Wake-ups that are open at its end
+/// Threads woken by connections to one listener whose outcome became known in the window. Wakeups that are open at its end
 /// are in none of the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Woken {
@@ -43,11 +43,11 @@ pub struct Woken {
     pub found_nothing: u64,
     /// They slept again without accept, or accept failed.
     pub did_not_accept: u64,
-    /// Time of all but the first, from wake-up to sleep or to the wait's return.
+    /// Time of all but the first, from wakeup to sleep or to the wait's return.
     pub losers: Account,
     /// Their context switches: each time one of them got a CPU.
     pub losers_switches: u64,
-    /// From wake-up to running, of those that accepted. One that was not asleep yet, or lost its CPU on the way, is left out.
+    /// From wakeup to running, of those that accepted. One that was not asleep yet, or lost its CPU on the way, is left out.
     pub until_running: Latency,
 }
 

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn scripts_modules_and_executables_are_told_apart_from_their_interpreter() {
+    fn scripts_modules_and_executables_are_distinguished_from_their_interpreter() {
         let of = |line: &str| {
             let words = words(line);
             program(&words).map(|found| (found.name.to_owned(), found.is_module, found.arguments.len()))

@@ -21,7 +21,7 @@ fn class_of(fd: i32, listening: &Listening) -> DescriptorClass {
 }
 
 #[test]
-fn both_ends_of_a_tcp_connection_are_told_apart_by_the_listener_s_port() {
+fn both_ends_of_a_tcp_connection_are_distinguished_by_the_listener_s_port() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let listener = TcpListener::bind(address).expect("bind");
         let to = listener.local_addr().expect("address");

@@ -223,7 +223,7 @@ fn a_ring_of_interpreters_comes_to_an_end() {
 }
 
 #[test]
-fn lines_of_maps_are_told_apart() {
+fn lines_of_maps_are_distinguished() {
     let line = "55d0c0a00000-55d0c0c00000 r--p 00001000 fe:01 123 /usr/lib/lib python3.11.so.1.0 (deleted)";
     let file = mapping::parse(line).expect("a file");
     assert_eq!((file.start, file.end, file.offset), (0x55d0_c0a0_0000, 0x55d0_c0c0_0000, 0x1000));

@@ -1,42 +1,50 @@
-//! Verdicts: worst first, then what is undecided and why, then what is ruled out.
+//! Verdicts: the headline; causes first, with what follows from them; then what is undecided and why, then what is ruled out.
 //!
-//! In: findings and the snapshot they are about. Out: a section.
+//! In: findings and the snapshot they are about. Out: the first line of the page, a section.
 
+use profiler_core::finding::follows::{Ranked, by_cause};
 use profiler_core::finding::{Answer, Finding};
 use profiler_core::model::Snapshot;
 
 use super::markup::Html;
 use super::table::{self, Column};
 use crate::report::escape::Charset;
-use crate::report::summary;
+use crate::report::summary::{self, Headline};
 use crate::report::text::unit;
 
 pub(super) fn section(html: &mut Html, snapshot: &Snapshot, findings: &[Finding]) {
+    // Places are those of the JSON report.
     let ordered = summary::worst_first(findings);
     let of = |wanted: fn(&Answer) -> bool| {
         let rules = ordered.iter().copied().enumerate().filter(|(_, finding)| finding.id != summary::HEALTHY);
         rules.filter(|(_, finding)| wanted(&finding.answer)).collect::<Vec<(usize, &Finding)>>()
     };
-    let present = of(|answer| *answer == Answer::Present);
+    let present = by_cause(findings);
     let undecided = of(|answer| matches!(answer, Answer::Undecided { .. }));
     let absent = of(|answer| *answer == Answer::Absent);
     let note =
         format!("{} present, {} undecided, {} ruled out", present.len(), undecided.len(), absent.len());
     html.section("findings", "Findings", &note);
-    if present.is_empty() {
-        let healthy = ordered.iter().find(|finding| finding.id == summary::HEALTHY);
-        nothing_found(html, snapshot, healthy.copied());
-    }
-    for (index, finding) in &present {
-        html.raw("<article class=\"finding\">");
+    for Ranked { finding, depth } in present {
+        let index = ordered.iter().position(|other| other.id == finding.id).unwrap_or_default();
+        html.raw(if depth == 0 {
+            "<article class=\"finding\""
+        } else {
+            "<article class=\"finding follows\""
+        });
+        html.attribute("id", &format!("finding-{}", finding.id)).raw(">");
         html.raw("<h3>").text(finding.id).raw(" <span class=\"cost\">cost ");
-        html.text(&unit::request_seconds(finding.cost_ns)).raw(" request-seconds</span></h3>");
+        html.text(&unit::request_seconds(finding.cost_ns)).raw(" request-seconds");
+        if let Some(cause) = summary::follows(finding).filter(|_| depth > 0) {
+            html.raw(", ").text(&cause);
+        }
+        html.raw("</span></h3>");
         html.element("p", &finding.sentence);
         if !finding.advice.is_empty() {
             html.raw("<p class=\"advice\"><strong>What to do:</strong> ").text(&finding.advice).raw("</p>");
         }
         exemplars(html, snapshot, finding);
-        evidence(html, *index, finding);
+        evidence(html, index, finding);
         html.raw("</article>");
     }
     for (index, finding) in &undecided {
@@ -61,24 +69,22 @@ pub(super) fn section(html: &mut Html, snapshot: &Snapshot, findings: &[Finding]
     html.end_section();
 }
 
-fn nothing_found(html: &mut Html, snapshot: &Snapshot, healthy: Option<&Finding>) {
-    let requests = &snapshot.requests;
-    if requests.completed == 0 && requests.open == 0 {
-        html.raw("<p class=\"doubt\">No request was seen in the window: nothing can be said. Is this the right process, ");
-        html.raw("and is there traffic? A longer --duration may help.</p>");
-        return;
-    }
-    match healthy.map(|finding| (&finding.answer, finding)) {
-        Some((Answer::Present, finding)) => {
-            html.raw("<p class=\"good\">").text(&finding.sentence).raw("</p>");
+/// The first line of the page: the cause and what to change, or that nothing is wrong.
+pub(super) fn headline(html: &mut Html, snapshot: &Snapshot, findings: &[Finding]) {
+    match summary::headline(snapshot, findings) {
+        Headline::Wrong { id, cause, change } => {
+            html.raw("<p class=\"verdict bad\"><a").attribute("href", &format!("#finding-{id}")).raw(">");
+            html.text(&cause).raw("</a>");
+            if !change.is_empty() {
+                html.raw(" → ").text(&change);
+            }
+            html.raw(".</p>");
         }
-        Some((Answer::Undecided { reason }, _)) => {
-            html.raw("<p class=\"doubt\">Nothing wrong found, but that is not certain: ")
-                .text(reason)
-                .raw(".</p>");
+        Headline::Healthy(text) => {
+            html.raw("<p class=\"verdict good\">").text(&text).raw("</p>");
         }
-        Some((Answer::Absent, _)) | None => {
-            html.raw("<p class=\"doubt\">Nothing wrong found by the rules that were run.</p>");
+        Headline::NoTraffic(text) | Headline::Unsure(text) => {
+            html.raw("<p class=\"verdict doubt\">").text(&text).raw("</p>");
         }
     }
 }

@@ -1,9 +1,11 @@
-//! The top of the page: which server, how busy, how slow, and whether the report is whole.
+//! The top of the page: which server, what is wrong, how busy, how slow, and whether the report is whole.
 //!
-//! In: a snapshot. Out: heading, banner, a few large numbers, contents.
+//! In: a snapshot, its findings. Out: heading, banner, a few large numbers, contents.
 
+use profiler_core::finding::Finding;
 use profiler_core::model::Snapshot;
 
+use super::findings::headline;
 use super::markup::Html;
 use crate::report::escape::Charset;
 use crate::report::summary;
@@ -16,12 +18,13 @@ pub(super) fn title(page: &Page, snapshot: &Snapshot) -> String {
     format!("{} - wsgi-trace", server.split(page.dot()).next().unwrap_or_default())
 }
 
-pub(super) fn section(html: &mut Html, page: &Page, snapshot: &Snapshot) {
+pub(super) fn section(html: &mut Html, page: &Page, snapshot: &Snapshot, findings: &[Finding]) {
     html.raw("<header>").element("h1", &header::server(page, snapshot));
     if let Some(what) = losses::what_is_missing(snapshot) {
         html.raw("<p class=\"incomplete\" role=\"alert\"><strong>INCOMPLETE</strong> ").text(&what);
         html.raw(": figures may be too small. See <a href=\"#losses\">Losses</a>.</p>");
     }
+    headline(html, snapshot, findings);
     for line in [header::settings(page, snapshot), header::watched(page, snapshot)] {
         html.element("p", &line);
     }

@@ -18,6 +18,13 @@ pub(super) struct Finding<'a> {
     count: u64,
     exemplars: &'a [u64],
     advice: &'a str,
+    follows: Option<Follows>,
+}
+
+#[derive(Serialize)]
+struct Follows {
+    from: &'static str,
+    share_ratio: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -49,6 +56,9 @@ impl<'a> Finding<'a> {
             count: finding.count,
             exemplars: &finding.exemplars,
             advice: &finding.advice,
+            follows: finding
+                .follows
+                .map(|follows| Follows { from: follows.from, share_ratio: rounded(follows.share) }),
         }
     }
 }

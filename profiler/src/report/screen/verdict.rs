@@ -1,27 +1,30 @@
-//! The verdict: the first finding, in words that a tired person gets.
+//! The verdict: the cause of what costs most, in words that a tired person gets.
 //!
 //! In: the findings of the window. Out: a few lines.
 
-use profiler_core::finding::{Answer, Finding};
+use profiler_core::finding::follows::by_cause;
 use ratatui::text::{Line, Span};
 
 use super::model::Shown;
 use super::paint::{Paint, Role};
 use crate::report::escape::columns;
-use crate::report::summary;
+use crate::report::summary::{self, Headline};
 use crate::report::text::page::wrap;
 
 /// Longest sentence shown.
 const LONGEST: usize = 1_000;
 
-/// At most `rows` lines, advice included.
+/// At most `rows` lines: the cause with its numbers, what to change, then what follows from it or stands beside it.
 pub(super) fn lines(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec<Line<'static>> {
-    let ordered = summary::worst_first(&shown.findings);
-    let wrong = |finding: &&&Finding| finding.id != summary::HEALTHY && finding.answer == Answer::Present;
-    let mut present = ordered.iter().filter(wrong);
-    let Some(first) = present.next() else { return nothing_wrong(shown, paint, width, rows) };
-    let others: Vec<&str> = present.map(|finding| finding.id).collect();
-    let label = format!(" {} ", first.id);
+    let headline = summary::headline(&shown.snapshot, &shown.findings);
+    let Headline::Wrong { id, .. } = headline else { return nothing_wrong(headline, paint, width, rows) };
+    let ranked = by_cause(&shown.findings);
+    let Some(first) = ranked.iter().map(|ranked| ranked.finding).find(|finding| finding.id == id) else {
+        return Vec::new();
+    };
+    let others: Vec<&str> =
+        ranked.iter().map(|ranked| ranked.finding.id).filter(|other| *other != id).collect();
+    let label = format!(" {id} ");
     let mut advice = Vec::new();
     if !first.advice.is_empty() && rows > 2 {
         let arrow = paint.glyph("→ ", "> ");
@@ -39,21 +42,15 @@ pub(super) fn lines(shown: &Shown, paint: Paint, width: usize, rows: usize) -> V
     lines
 }
 
-/// What there is to say when no rule found anything.
-fn nothing_wrong(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec<Line<'static>> {
-    let requests = &shown.snapshot.requests;
-    let healthy = shown.findings.iter().find(|finding| finding.id == summary::HEALTHY);
-    let (label, role, text) = match healthy.map(|finding| (&finding.answer, finding)) {
-        _ if requests.completed == 0 && requests.open == 0 => {
-            ("no traffic", Role::Doubt, "No request was seen in this window: nothing can be said.".to_owned())
-        }
-        Some((Answer::Present, finding)) => ("healthy", Role::Good, finding.sentence.clone()),
-        Some((Answer::Undecided { reason }, _)) => {
-            ("nothing found", Role::Doubt, format!("Nothing wrong found, but that is not certain: {reason}."))
-        }
-        _ => ("nothing found", Role::Doubt, "Nothing wrong found by the rules that were run.".to_owned()),
+/// What there is to say where no rule found anything.
+fn nothing_wrong(headline: Headline, paint: Paint, width: usize, rows: usize) -> Vec<Line<'static>> {
+    let (label, role, text) = match headline {
+        Headline::Healthy(text) => (" healthy ", Role::Good, text),
+        Headline::NoTraffic(text) => (" no traffic ", Role::Doubt, text),
+        Headline::Unsure(text) => (" nothing found ", Role::Doubt, text),
+        Headline::Wrong { .. } => return Vec::new(),
     };
-    paragraph(paint, (&format!(" {label} "), role), (&text, Role::Plain), width, rows)
+    paragraph(paint, (label, role), (&text, Role::Plain), width, rows)
 }
 
 /// A label and a text wrapped beside it, cut with an ellipsis at `rows` lines.

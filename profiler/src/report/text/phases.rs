@@ -80,7 +80,7 @@ pub(in crate::report) const fn meaning(phase: Phase) -> &'static str {
     match phase {
         Phase::AcceptQueue => "in the listener's accept queue",
         Phase::PoolWait => "waiting for a free thread",
-        Phase::LoopWait => "event loop busy elsewhere",
+        Phase::LoopWait => "loop or accepting thread busy",
         Phase::ReadHead => "reading the head",
         Phase::ReadBody => "reading the body",
         Phase::ClientReadStall => "client slow to send",

@@ -141,7 +141,7 @@ fn a_window_without_requests_is_not_called_healthy() {
 #[test]
 fn colour_changes_nothing_but_colour() {
     for fixture in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
-        let coloured = text(&fixture, Style { colour: true, charset: Charset::Unicode });
+        let coloured = text(&fixture, Style { colour: true, ..Style::plain(Charset::Unicode) });
         let mut stripped = String::new();
         let mut rest = coloured.as_str();
         while let Some((before, after)) = rest.split_once("\u{1b}[") {

@@ -1,6 +1,6 @@
 //! How a connection's arrival shows: a point on its listener's track, and an arrow to each thread that it woke.
 //!
-//! In: one wake-up. Out: the point, and an interval beside the thread, from its wake-up until it slept again or returned;
+//! In: one wakeup. Out: the point, and an interval beside the thread, from its wakeup until it slept again or returned;
 //! its name tells winner and losers apart.
 
 use std::io::Write;

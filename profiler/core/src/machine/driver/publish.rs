@@ -72,14 +72,14 @@ impl State {
         }
     }
 
-    fn finished(&mut self, mut finished: Box<Finished>, sink: &mut dyn FnMut(Entry)) {
+    fn finished(&mut self, mut finished: Finished, sink: &mut dyn FnMut(Entry)) {
         let active = &mut finished.active;
         active.request.gil.holders = gil_party::holders(&self.world, &self.gil, &active.held);
         active.request.gil.waits = gil_party::waits(&self.world, &self.gil, &active.held);
         if finished.side == Side::Whole {
             return self.complete(finished.active.request, sink);
         }
-        let Finished { side, evidence, active } = *finished;
+        let Finished { side, evidence, active } = finished;
         let Joined { ready, own, settled } =
             front::finished(&self.wire, &mut self.join, side, evidence, active);
         self.complete_all(ready, sink);

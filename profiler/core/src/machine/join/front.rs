@@ -195,9 +195,9 @@ pub(in crate::machine) fn finished(
     join: &mut Join,
     side: Side,
     evidence: Evidence,
-    active: Active,
+    active: Box<Active>,
 ) -> Joined {
-    let Active { request, trail, .. } = active;
+    let Active { request, trail, .. } = *active;
     let mut joined = Joined::default();
     let Side::Inner { private } = side else {
         joined.ready.extend(join.links.outer_done(*request, trail));

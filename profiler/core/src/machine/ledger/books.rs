@@ -22,7 +22,7 @@ pub(in crate::machine) struct Finished {
     /// Which connection it is, for a front end's half of the request.
     pub evidence: Evidence,
     /// The request, with all that was known of it.
-    pub active: Active,
+    pub active: Box<Active>,
 }
 
 /// Something that the ledger has settled.
@@ -33,7 +33,7 @@ pub(in crate::machine) enum Told {
     /// A process has read of a client for the first time on a connection.
     Reads(Tid),
     /// A request is over.
-    Finished(Box<Finished>),
+    Finished(Finished),
     /// A connection is gone.
     Ended(Box<Ended>),
     /// Something happened that should not.

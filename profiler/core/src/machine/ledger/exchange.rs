@@ -3,6 +3,8 @@
 //! In: reads and writes that moved bytes, ends of connections. Out: requests in their connection's queue, and finished
 //! ones.
 
+use smallvec::smallvec;
+
 use crate::machine::join::front;
 use crate::machine::ledger::books::{Books, Told};
 use crate::machine::ledger::{finish, slots, turn, unattributed};
@@ -130,7 +132,7 @@ pub(in crate::machine) fn write(
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
     let to_head = connection.requests.front().is_some_and(|active| active.response.to_head);
     let steps = if is_encrypted {
-        vec![connection.outbound.push_encrypted(bytes.moved)]
+        smallvec![connection.outbound.push_encrypted(bytes.moved)]
     } else {
         connection.outbound.push(bytes.moved, bytes.captured, status_line, to_head)
     };
@@ -262,7 +264,7 @@ fn begin(books: &mut Books<'_>, thread: &Thread, at: At<'_>, arrival_ns: u64, un
         books.told.push(Told::Began);
     }
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
-    // Where the read itself waited, the bytes came at its wake-up. Otherwise they were there when it was entered.
+    // Where the read itself waited, the bytes came at its wakeup. Otherwise they were there when it was entered.
     let waited = slice.inside.blocked_ns > 0;
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
     let read_at_ns = if waited { exit_ns.saturating_sub(awake_ns) } else { slice.enter_ns };
@@ -299,7 +301,7 @@ fn begin(books: &mut Books<'_>, thread: &Thread, at: At<'_>, arrival_ns: u64, un
         // Hardly any connection has more at once.
         connection.requests.reserve_exact(1);
     }
-    connection.requests.push_back(active);
+    connection.requests.push_back(Box::new(active));
     connection.begun = connection.begun.saturating_add(1);
 }
 

@@ -99,7 +99,7 @@ pub(in crate::machine) fn finish_front(books: &mut Books<'_>, number: u32) {
     {
         thread.serving = None;
     }
-    books.told.push(Told::Finished(Box::new(Finished { side, evidence, active })));
+    books.told.push(Told::Finished(Finished { side, evidence, active }));
 }
 
 /// A connection is gone at `at_ns`; what is left on it ends with it.
@@ -149,7 +149,7 @@ mod tests {
             active.response.has_begun = has_begun;
             active.pass(start_ns + 50, Phase::Cpu);
             if let Some(connection) = desk.wire.connections.get_mut(0) {
-                connection.requests.push_back(active);
+                connection.requests.push_back(Box::new(active));
             }
         }
         desk

@@ -1,6 +1,6 @@
 //! Calls of a loop's thread that are on no client's connection: for which request they are.
 //!
-//! In: calls on back ends, on wake-up descriptors, on files. Out: the request that made the call resumes, or unattributed work does.
+//! In: calls on back ends, on wakeup descriptors, on files. Out: the request that made the call resumes, or unattributed work does.
 
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;

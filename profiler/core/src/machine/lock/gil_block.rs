@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn attempt_is_laid_to_the_place_where_its_thread_stood_and_to_what_it_served() {
+    fn attempt_is_attributed_to_the_place_where_its_thread_stood_and_to_what_it_served() {
         let mut samples = samples();
         for (start_ns, wait_ns) in [(100, 30 * MS), (100 * MS, 8 * MS)] {
             samples.sample(own(2, &[16, 32]), start_ns + 5 * MS);

@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn next_window_starts_anew_and_keeps_names() {
+    fn next_window_starts_at_zero_and_keeps_names() {
         let mut samples = samples();
         samples.sample(found(&[48]), 100);
         samples.waited(&wait(100), 5, OTHER, false);

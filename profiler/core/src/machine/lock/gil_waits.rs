@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_attempt_in_more_places_than_are_told_apart_nothing_is_said_too_much() {
+    fn of_an_attempt_in_more_places_than_are_distinguished_nothing_is_said_too_much() {
         let mut parts = Parts::default();
         for code in 0..100 {
             parts.add(by(7), Some(stack(code * 16)), 5);

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_found_where_it_stands_until_it_is_let_go_also_as_numbers_begin_anew() {
+    fn each_is_found_where_it_stands_until_it_is_let_go_also_as_numbers_begin_again() {
         let mut gone = Gone { first: GONE - 2, ..Gone::default() };
         let places: Vec<Standing> = (0..4).map(|id| gone.push(ended(id))).collect();
         assert_eq!(gone.get_mut(Standing::open(0)).map(|ended| ended.id), None);

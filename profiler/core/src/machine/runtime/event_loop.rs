@@ -209,7 +209,7 @@ impl EventLoop {
         self.kind = loaded.shown(self.shown);
     }
 
-    /// Whether a parked request may have resumed just now for a visible reason: a timer, or a wake-up.
+    /// Whether a parked request may have resumed just now for a visible reason: a timer, or a wakeup.
     #[must_use]
     pub fn resumes_parked(&self) -> bool {
         let recent_ns = self.looks.iterations_ago_ns(RESUMING_ITERATIONS);

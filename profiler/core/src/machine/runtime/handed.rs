@@ -1,6 +1,6 @@
 //! How a thread of a loop's pool was given its job.
 //!
-//! In: wake-ups of the loop, timers, tasks. Out: what the initiator, the request that handed the job over, waited for until a thread began with it.
+//! In: wakeups of the loop, timers, tasks. Out: what the initiator, the request that handed the job over, waited for until a thread began with it.
 
 use crate::phase::Phase;
 

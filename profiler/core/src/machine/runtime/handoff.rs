@@ -1,7 +1,7 @@
 //! Requests that an event loop offloads to a thread of a pool that never touches their connection. Examples are a2wsgi, Twisted's WSGI resource, and an ASGI
 //! framework's plain functions.
 //!
-//! In: what threads of a process with a loop do between their waits; their writes to the loop's wake-up descriptor (*notes*); the loop's resuming of a request.
+//! In: what threads of a process with a loop do between their waits; their writes to the loop's wakeup descriptor (*notes*); the loop's resuming of a request.
 //! Out: the thread's time as part of its initiator, the request it worked for.
 //!
 //! A thread that wrote a note has done something for a request. The loop, having read the note, resumes a request for which nothing else shows what it waited
@@ -173,10 +173,10 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid) else { return };
     pool.working.retain(|(tid, _)| *tid != slice.tid);
     let (loop_tid, has_queue) = (pool.loop_tid, thread.pooled.at_queue);
-    // Its sleep ended with the wake-up. The rest of the call is the queue for a CPU and the way out.
+    // Its sleep ended with the wakeup. The rest of the call is the queue for a CPU and the way out.
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
     let queued_ns = exit_ns.saturating_sub(awake_ns);
-    // Its CPU may have noticed the wake-up later. How much of the call's CPU time came before the sleep is not known.
+    // Its CPU may have noticed the wakeup later. How much of the call's CPU time came before the sleep is not known.
     let woken_ns = if slice.woken.at_ns > 0 { slice.woken.at_ns } else { queued_ns };
     thread.pooled.handed = Handed::default();
     let found = if slice.woken.by_tid == loop_tid {
@@ -254,6 +254,7 @@ fn woken_for(
     let touched = touched.map(|(_, key)| key);
     let is_free = |key: &RequestKey| {
         let front = state.wire.connections.get(key.0).and_then(|connection| connection.requests.front());
+        let front = front.map(Box::as_ref);
         let untaken = |active: &Active| {
             active.request.id == key.1
                 && active.handed_to.is_none()

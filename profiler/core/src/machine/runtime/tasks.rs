@@ -20,7 +20,7 @@ const MAX_TASKS: usize = 4096;
 /// Switches of one thread that are remembered.
 const MAX_SWITCHES: usize = 64;
 
-/// The kernel program may not have noted when a wake-up began. Then only the moment is known at which the woken thread's CPU noticed it: up to so long after.
+/// The kernel program may not have noted when a wakeup began. Then only the moment is known at which the woken thread's CPU noticed it: up to so long after.
 const WAKING_NS: u64 = 200_000;
 
 /// The tasks that each thread is at, and was lately.

@@ -23,6 +23,14 @@ impl Load {
     /// There was a request.
     pub fn add(&mut self, start_ns: u64, end_ns: u64) {
         let (mut start_ns, mut end_ns) = (start_ns, end_ns.max(start_ns));
+        // Most belong to the last stretch.
+        if let Some((from_ns, to_ns)) = self.stretches.back_mut()
+            && *from_ns <= start_ns
+            && start_ns <= to_ns.saturating_add(PAUSE_NS)
+        {
+            *to_ns = end_ns.max(*to_ns);
+            return;
+        }
         // What begins more than a pause after it stays apart.
         let before =
             self.stretches.partition_point(|(from_ns, _)| *from_ns <= end_ns.saturating_add(PAUSE_NS));

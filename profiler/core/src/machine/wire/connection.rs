@@ -38,7 +38,7 @@ pub struct Connection {
     /// Framing of what it gets.
     pub outbound: Outbound,
     /// Requests begun and not finished, oldest first.
-    pub requests: VecDeque<Active>,
+    pub requests: VecDeque<Box<Active>>,
     /// Requests begun so far.
     pub begun: u32,
     /// Requests finished so far.
@@ -102,7 +102,7 @@ impl Connection {
         outbound.may_have_more()
             && !outbound.ends_with_connection()
             && !outbound.is_encrypted()
-            && self.requests.front().is_some_and(is_told)
+            && self.requests.front().map(Box::as_ref).is_some_and(is_told)
     }
 }
 
@@ -197,12 +197,12 @@ impl Connections {
     /// The request of this id, if it is the one that its connection is about.
     #[must_use]
     pub fn active(&self, (index, id): RequestKey) -> Option<&Active> {
-        self.get(index)?.requests.front().filter(|active| active.request.id == id)
+        self.get(index)?.requests.front().map(Box::as_ref).filter(|active| active.request.id == id)
     }
 
     /// The same, to be changed.
     pub fn active_mut(&mut self, (index, id): RequestKey) -> Option<&mut Active> {
-        self.get_mut(index)?.requests.front_mut().filter(|active| active.request.id == id)
+        self.get_mut(index)?.requests.front_mut().map(Box::as_mut).filter(|active| active.request.id == id)
     }
 
     /// Method and path of a request that is not finished.

@@ -75,13 +75,14 @@ impl Ended {
         // know.
         let is_whole = how == How::Closed && !is_cut || connection.outbound.is_encrypted();
         let over = |active: &&Active| active.response.has_begun && open_end && is_whole;
-        let front = connection.requests.front();
+        let front = connection.requests.front().map(Box::as_ref);
         let mut signs = std::mem::take(&mut connection.signs);
         if let Some(active) = front.filter(over) {
             signs.answers(&active.request);
         }
         let unfinished = front.filter(|active| !over(active) || count > 1).map(|active| {
-            let active = if over(&active) { connection.requests.get(1).unwrap_or(active) } else { active };
+            let active =
+                if over(&active) { connection.requests.get(1).map_or(active, Box::as_ref) } else { active };
             Box::new(Unfinished {
                 asked: asked(&active.request),
                 start_ns: active.request.times.start_ns,

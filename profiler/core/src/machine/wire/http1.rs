@@ -14,6 +14,10 @@ pub use inbound::Inbound;
 pub use outbound::{Outbound, ResponseHead};
 pub use request_head::RequestHead;
 
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
 /// Longest head that is put together; the kernel captures no more.
 const MAX_HEAD_BYTES: usize = profiler_common::limits::MAX_REQUEST_HEAD_BYTES as usize;
 /// Header lines that are looked at.
@@ -49,6 +53,9 @@ pub struct Step<H> {
     pub mid_message: bool,
 }
 
+/// What the bytes of one read or write are, in their order: nearly always of one message.
+pub type Steps<H> = SmallVec<[Step<H>; 1]>;
+
 impl<H> Step<H> {
     const fn new(begins: bool) -> Self {
         Self {
@@ -65,12 +72,8 @@ impl<H> Step<H> {
 }
 
 /// Attributes `total_bytes`, the first of them captured, to messages. `next` takes what is left and says what it took of it.
-fn lay<H>(
-    total_bytes: u64,
-    mut captured: &[u8],
-    mut next: impl FnMut(u64, &[u8]) -> Step<H>,
-) -> Vec<Step<H>> {
-    let mut steps = Vec::new();
+fn lay<H>(total_bytes: u64, mut captured: &[u8], mut next: impl FnMut(u64, &[u8]) -> Step<H>) -> Steps<H> {
+    let mut steps = Steps::new();
     let mut rest = total_bytes;
     while rest > 0 {
         let step = next(rest, captured);
@@ -86,12 +89,15 @@ fn lay<H>(
     steps
 }
 
-/// Adds captured bytes to a head that is being put together, up to its bound. Returns how much of it was there before.
-fn gather(buffer: &mut Vec<u8>, captured: &[u8]) -> usize {
-    let before = buffer.len();
-    let room = MAX_HEAD_BYTES.saturating_sub(before);
-    buffer.extend_from_slice(captured.get(..room.min(captured.len())).unwrap_or_default());
-    before
+/// A head as far as it is known, up to its bound: what came of it before, and the captured bytes. Most come in one piece, and are read where they lie.
+fn gather(mut before: Vec<u8>, captured: &[u8]) -> Cow<'_, [u8]> {
+    let room = MAX_HEAD_BYTES.saturating_sub(before.len());
+    let captured = captured.get(..room.min(captured.len())).unwrap_or_default();
+    if before.is_empty() {
+        return Cow::Borrowed(captured);
+    }
+    before.extend_from_slice(captured);
+    Cow::Owned(before)
 }
 
 impl Body {

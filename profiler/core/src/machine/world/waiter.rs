@@ -19,6 +19,8 @@ const MAX_THREADS: usize = 16_384;
 const MAX_PLACES: usize = 8;
 /// Waits in one place that look up their listener.
 const MAX_LOOKS: u8 = 2;
+/// Locks kept of one thread: a server has one or two around its accept.
+const MAX_LOCKS: usize = 8;
 /// Listeners kept of one thread.
 const MAX_WAYS: usize = 16;
 /// Depth of nested epoll instances: the kernel allows five.
@@ -45,10 +47,11 @@ struct Thread {
     places: Vec<(WaitedIn, u8)>,
     /// What was found there.
     ways: Vec<(u64, How)>,
-    /// Waits that may have been for a listener, and those of them right after a lock.
+    /// Waits that may have been for a listener.
     waits: u64,
+    /// Those of them that came right after a lock; and by lock, as far as there is room.
     locked: u64,
-    lock: Option<(Lock, u64)>,
+    locks: Vec<((Lock, u64), u64)>,
     /// The call before was a sleep for this lock.
     came_from: Option<(Lock, u64)>,
     /// Since that sleep it has made an epoll instance, to wait in it.
@@ -67,9 +70,22 @@ pub struct Found {
 }
 
 impl Thread {
-    /// The lock that at least half of its waits come out of.
+    /// A wait came right after this lock. Beyond the bound it takes the place of one that was met once.
+    fn came_out_of(&mut self, lock: (Lock, u64)) {
+        self.locked = self.locked.saturating_add(1);
+        if let Some((_, waits)) = self.locks.iter_mut().find(|(known, _)| *known == lock) {
+            *waits = waits.saturating_add(1);
+        } else if self.locks.len() < MAX_LOCKS {
+            self.locks.push((lock, 1));
+        } else if let Some(once) = self.locks.iter_mut().find(|(_, waits)| *waits == 1) {
+            *once = (lock, 1);
+        }
+    }
+
+    /// Where at least half of its waits come out of a lock: the one that most come out of, of equals the last.
     fn usual_lock(&self) -> Option<(Lock, u64)> {
-        self.lock.filter(|_| self.locked > 0 && self.locked.saturating_mul(2) >= self.waits)
+        let is_usual = self.locked > 0 && self.locked.saturating_mul(2) >= self.waits;
+        self.locks.iter().filter(|_| is_usual).max_by_key(|(_, waits)| *waits).map(|(lock, _)| *lock)
     }
 
     /// The listeners that it has waited for, and how.
@@ -167,8 +183,7 @@ impl ListenerWaits {
         if place.is_some() {
             thread.waits = thread.waits.saturating_add(1);
             if let Some(lock) = lock {
-                thread.locked = thread.locked.saturating_add(1);
-                thread.lock = Some(lock);
+                thread.came_out_of(lock);
             }
         }
         let Some(place) = place else { return };
@@ -236,7 +251,7 @@ impl ListenerWaits {
                 // A thread that came out of a lock is behind it if others show what the lock is for, however seldom it slept there.
                 let is_behind =
                     |lock: &(Lock, u64)| behind.get(lock).is_some_and(|those| those.contains(&inode));
-                let how = match thread.lock.filter(is_behind) {
+                let how = match thread.locks.iter().map(|(lock, _)| *lock).find(is_behind) {
                     Some(lock) => How::Lock(lock.0),
                     None => {
                         free.entry(inode).or_default().insert(*tid);
@@ -385,7 +400,7 @@ mod tests {
     const POLL: Call = Call::Poll { only_fd: None, low_fds: 0, for_write: false, is_sleep: false };
 
     #[test]
-    fn each_way_to_wait_is_told_apart() {
+    fn each_way_to_wait_is_distinguished() {
         let state = state(EPOLLEXCLUSIVE);
         let mut waits = ListenerWaits::default();
         waits.slice(&slice(1, EPOLL, 1), &state, |_| false);
@@ -436,6 +451,24 @@ mod tests {
         let mut waits = ListenerWaits::default();
         waits.slice(&flock, &state, |_| false);
         assert_eq!(rows(&waits, &state, &[]), [("behind a lock (flock)".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_lock_that_a_thread_comes_out_of_once_is_not_the_one_that_it_waits_behind() {
+        let state = state(0);
+        let other = Call::FutexWait { address: 0x9000, operation: 0, has_timeout: false };
+        let mut waits = ListenerWaits::default();
+        // Two threads take turns behind one lock; in the end each comes out of a lock of its own.
+        for lock in [LOCK, LOCK, LOCK, other] {
+            for who in [1, 2] {
+                waits.slice(&slice(who, lock, 1), &state, |_| false);
+                waits.slice(&slice(who, EPOLL, 1), &state, |_| false);
+            }
+        }
+        let behind = |threads: u32| [("behind a lock (futex)".to_owned(), threads)];
+        // Those that sit in the lock are behind it, and one that sits in the other is not.
+        assert_eq!(rows(&waits, &state, &[slice(3, LOCK, 1), slice(4, LOCK, 1)]), behind(4));
+        assert_eq!(rows(&waits, &state, &[slice(3, other, 1)]), behind(2));
     }
 
     #[test]

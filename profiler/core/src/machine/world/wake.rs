@@ -150,7 +150,7 @@ mod tests {
     const WAIT: Call = Call::EpollWait { epoll_fd: 4, timeout_ms: -1 };
 
     #[test]
-    fn winner_and_losers_of_one_connection_are_told_apart() {
+    fn winner_and_losers_of_one_connection_are_distinguished() {
         let mut wakes = Wakes::default();
         let mut entries = Vec::new();
         let sink: &mut dyn FnMut(Entry) = &mut |entry| entries.push(entry);

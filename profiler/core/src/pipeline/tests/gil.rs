@@ -45,7 +45,7 @@ pub(super) fn because_of(mut script: Script, holder_tid: u32) -> Script {
 /// thread 3: serves /a:     accept, wait (held by 2), wait (held by 7, which serves nothing), recv, send
 /// ```
 #[test]
-fn a_wait_is_laid_to_the_request_that_held_the_lock_also_before_the_waiter_read_its_own() {
+fn a_wait_is_attributed_to_the_request_that_held_the_lock_also_before_the_waiter_read_its_own() {
     const SLOW: &[u8] = b"GET /slow HTTP/1.1\r\n\r\n";
     let holder = Script::new(2).accept(8, (1, 0, 0));
     let arrival = holder.now_ns;
@@ -82,7 +82,7 @@ fn a_wait_is_laid_to_the_request_that_held_the_lock_also_before_the_waiter_read_
 /// thread 3:              wait (held by 2, which serves /first then) ┘
 /// ```
 #[test]
-fn a_wait_is_laid_to_what_the_holder_served_when_the_wait_began() {
+fn a_wait_is_attributed_to_what_the_holder_served_when_the_wait_began() {
     const FIRST: &[u8] = b"GET /first HTTP/1.1\r\n\r\n";
     const SECOND: &[u8] = b"GET /second HTTP/1.1\r\n\r\n";
     let holder = Script::new(2).accept(8, (1, 0, 0));
@@ -112,7 +112,7 @@ fn a_wait_is_laid_to_what_the_holder_served_when_the_wait_began() {
 /// thread 3: serves /a:  wait (found 7 with the lock) ……………………… finds 2 with it
 /// ```
 #[test]
-fn a_wait_in_which_the_lock_passes_to_another_waiter_is_laid_to_each_for_as_long_as_it_had_it() {
+fn a_wait_in_which_the_lock_passes_to_another_waiter_is_attributed_to_each_for_as_long_as_it_had_it() {
     for (woken_after_us, last_holder_tid, expected) in [
         // Thread 2 was awake before thread 7 had the lock, or never slept for it; then nothing tells when it took it.
         (25, 2, &[(2, 5006, 4976), (7, 25, 25)][..]),

@@ -129,7 +129,7 @@ fn a_thread_that_waits_for_a_listener_and_a_back_end_runs_a_loop_although_it_nev
 ///       send, look 20000, recv, write 9
 /// ```
 #[test]
-fn a_back_end_that_nobody_seems_to_open_is_laid_to_the_one_that_was_left_and_waits_for_nothing_known() {
+fn a_back_end_that_nobody_seems_to_open_is_attributed_to_the_one_that_was_left_and_waits_for_nothing_known() {
     let mut script = loop_of_two();
     let first = script.now_ns;
     script = script.read(9, GET, first, (1, 0, 0)).cpu(5);

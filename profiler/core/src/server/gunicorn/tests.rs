@@ -27,7 +27,7 @@ fn origin_of(server: &Server, name: &str) -> Option<Origin> {
 }
 
 #[test]
-fn master_and_workers_are_told_apart_without_process_titles() {
+fn master_and_workers_are_distinguished_without_process_titles() {
     let mut all = prefork("/v/bin/python3 /v/bin/gunicorn -w 2 --threads 4 app:app", 2);
     all.push(process(20, 11, "/v/bin/python3 /v/bin/gunicorn -w 2 --threads 4 app:app"));
     all.push(process(21, 12, "ffmpeg -i x"));

@@ -27,7 +27,7 @@ fn listener(tgid: u32, family: &str, address: &str) -> ListenerSeen {
 const EXPRESS: &str = "apache2 (mod_wsgi-express)";
 
 #[test]
-fn daemon_mode_is_parent_front_end_and_daemons_told_apart_by_the_title() {
+fn daemon_mode_is_parent_front_end_and_daemons_distinguished_by_the_title() {
     let all = [
         with(apache(10, 1, EXPRESS), &[("processes", "2"), ("threads", "5"), ("max_request_workers", "20")]),
         apache(11, 10, "(wsgi:h:80:0)  "),

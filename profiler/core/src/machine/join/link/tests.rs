@@ -63,7 +63,7 @@ fn hold(links: &mut Links, outer: u64, end_ns: u64) -> Option<Request> {
 }
 
 #[test]
-fn two_at_the_same_time_are_told_apart_by_the_write_that_the_first_byte_came_with() {
+fn two_at_the_same_time_are_distinguished_by_the_write_that_the_first_byte_came_with() {
     let mut links = Links::default();
     connected(&mut links, 5, 1, (10, 20), Some((30, 60)));
     connected(&mut links, 6, 2, (12, 22), Some((50, 80)));

@@ -108,7 +108,7 @@ impl Looks {
         if self.last.slept { self.last.woken_ns } else { self.last.exit_ns }
     }
 
-    /// Between which two moments the findings of the loop's last look became ready. Where it slept, that is its wake-up. Otherwise it is some moment between
+    /// Between which two moments the findings of the loop's last look became ready. Where it slept, that is its wakeup. Otherwise it is some moment between
     /// its last two looks.
     #[must_use]
     pub const fn found_ready_ns(&self) -> (u64, u64) {

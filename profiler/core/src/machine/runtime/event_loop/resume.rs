@@ -1,4 +1,4 @@
-//! What resumes a request that an event loop has left and that is not known to wait for anything: timers, wake-ups.
+//! What resumes a request that an event loop has left and that is not known to wait for anything: timers, wakeups.
 //!
 //! In: the timeouts of the loop's waits; which request resumes after which of them, and after which request. Out: what it waited for, and until when. Where the
 //! calls do not show that, it is `unexplained`.
@@ -54,7 +54,7 @@ pub(super) struct Clues {
     answer_read_before_ns: u64,
     /// Which request resumes in which order, on loops that resume everything one iteration after its cause.
     pub(super) order: Order,
-    /// When the wake-up came that another thread sent, and that was read last.
+    /// When the wakeup came that another thread sent, and that was read last.
     pub(super) woken_ns: Option<u64>,
     /// When a request (or what may be one) last did something, and when it last had before the present iteration.
     pub(super) ran_ns: u64,
@@ -121,7 +121,7 @@ impl EventLoop {
         (Rule::NearlyDue.holds() && is_near).then(|| self.looks.found_ns())
     }
 
-    /// Whether a request that the loop left at `left_ns` may have resumed in the present iteration. A timer, another thread's wake-up or another request may
+    /// Whether a request that the loop left at `left_ns` may have resumed in the present iteration. A timer, another thread's wakeup or another request may
     /// have resumed it.
     #[must_use]
     pub fn may_resume(&self, left_ns: u64) -> bool {
@@ -207,7 +207,7 @@ impl EventLoop {
         told.unwrap_or(unknown)
     }
 
-    /// A timer that came due, or another thread's wake-up, in the last iterations.
+    /// A timer that came due, or another thread's wakeup, in the last iterations.
     fn timer_or_wake(&self, from_ns: u64) -> Option<Resumed> {
         let since = |count: usize| from_ns.saturating_add(1).max(self.looks.iterations_ago_ns(count));
         let timer_ns = self.clues.timer_ns.filter(|at_ns| *at_ns >= since(RESUMING_ITERATIONS));
@@ -274,7 +274,7 @@ impl EventLoop {
     }
 
     /// Where every cause takes one iteration to resume a request, the cause came in the iteration before. If no request did anything in that one, nothing on
-    /// this thread resumed it. If another thread had, its wake-up would have been read. So it was a timer.
+    /// this thread resumed it. If another thread had, its wakeup would have been read. So it was a timer.
     fn timer_before(&self, from_ns: u64) -> Option<Resumed> {
         let (cause_ns, before_ns) = (self.looks.iterations_ago_ns(0), self.looks.iterations_ago_ns(1));
         let is_quiet = self.clues.ran_before_ns < cause_ns;
@@ -296,7 +296,7 @@ impl EventLoop {
     }
 
     /// A request resumes first of all in the present iteration, before anything was accepted or read. On gevent a timer did that, unless another thread's
-    /// wake-up was read. Its loop runs timers as soon as it has looked (with libuv, after what was ready). What greenlets made ready for one another runs
+    /// wakeup was read. Its loop runs timers as soon as it has looked (with libuv, after what was ready). What greenlets made ready for one another runs
     /// before it looks, unless that takes too long.
     pub fn resumed_first(&mut self) {
         let is_all = self.looks.iteration_before().is_some_and(|iteration| {

@@ -130,7 +130,7 @@ impl Wanted {
         self.fits(job) && (self.task.is_none() || job.handed.task.is_none())
     }
 
-    /// Whether the job's thread was woken for it. An attribution by order alone at the wake-up says less than the order of the notes: the loop resumes in that
+    /// Whether the job's thread was woken for it. An attribution by order alone at the wakeup says less than the order of the notes: the loop resumes in that
     /// order.
     fn is_own(&self, job: &Job) -> bool {
         self.may_be(job) && job.woken_for == Some(self.key) && !job.by_order

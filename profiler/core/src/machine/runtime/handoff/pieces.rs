@@ -1,6 +1,6 @@
 //! Threads of a pool that give the loop a response piece by piece.
 //!
-//! In: the wake-ups of threads that have worked for a request. Out: whether they resume work for the same request.
+//! In: the wakeups of threads that have worked for a request. Out: whether they resume work for the same request.
 
 use crate::event::Slice;
 use crate::machine::runtime::state::View;

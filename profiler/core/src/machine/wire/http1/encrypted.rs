@@ -5,7 +5,7 @@
 //! encrypted end of the client's handshake looks like application data. Only its place and its length distinguish it.
 
 use super::request_head::RequestHead;
-use super::{Step, lay};
+use super::{Step, Steps, lay};
 use crate::tls::{Content, Header, Next, Partial};
 
 /// Most bytes of an encrypted Finished up to TLS 1.2: CBC with SHA-384 has 96. A longer record in its place is a ClientHello, sent again after a
@@ -148,7 +148,7 @@ impl Encrypted {
         total_bytes: u64,
         captured: &[u8],
         after_response: bool,
-    ) -> Vec<Step<RequestHead>> {
+    ) -> Steps<RequestHead> {
         if after_response {
             self.open = false;
             self.resume(captured);

@@ -2,12 +2,13 @@
 //!
 //! In: bytes read from the client, the captured ones first. Out: a [`Step`] per request that they touch.
 
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use super::encrypted::Encrypted;
 use super::packet::{self, Parsed};
 use super::request_head::RequestHead;
-use super::{Body, Framing, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, gather, lay};
+use super::{Body, Framing, MAX_HEAD_BYTES, MAX_HEADERS, Step, Steps, framing, gather, lay};
 use crate::redact::FILLER;
 use crate::tls;
 
@@ -100,12 +101,7 @@ impl Inbound {
 
     /// Takes `total_bytes` read at once, of which the first `captured.len()` are known. `after_response`: the
     /// response to the last request has begun, so a message without a known size is over.
-    pub fn push(
-        &mut self,
-        total_bytes: u64,
-        captured: &[u8],
-        after_response: bool,
-    ) -> Vec<Step<RequestHead>> {
+    pub fn push(&mut self, total_bytes: u64, captured: &[u8], after_response: bool) -> Steps<RequestHead> {
         if after_response && matches!(self.state, State::Opaque | State::Body(Body::UntilTurn)) {
             self.state = State::Idle;
         }
@@ -130,24 +126,25 @@ impl Inbound {
 
     fn take_head(&mut self, rest: u64, captured: &[u8]) -> Step<RequestHead> {
         let mut step = Step::new(matches!(self.state, State::Idle));
-        let before = gather(&mut self.buffer, captured);
-        if self.buffer.first() == Some(&0) {
-            self.take_packet(&mut step, before, rest, captured.len() as u64 >= rest);
+        let kept = std::mem::take(&mut self.buffer);
+        let before = kept.len();
+        let known = gather(kept, captured);
+        if known.first() == Some(&0) {
+            self.take_packet(&mut step, (before, known), rest, captured.len() as u64 >= rest);
             return step;
         }
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut []);
         // Redaction keeps a known method: what begins without one is another protocol.
-        let parsed = match self.buffer.first() {
+        let parsed = match known.first() {
             Some(&FILLER) => Err(httparse::Error::Token),
-            _ => request.parse_with_uninit_headers(&self.buffer, &mut headers),
+            _ => request.parse_with_uninit_headers(&known, &mut headers),
         };
         match parsed {
             Ok(httparse::Status::Complete(head_bytes)) => {
                 let Framing { length, chunked, contradicts } = framing(request.headers);
                 step.head = Some(RequestHead::of(&request));
                 step.bytes = u64::try_from(head_bytes.saturating_sub(before)).unwrap_or(0).min(rest);
-                self.buffer.clear();
                 self.uncertain = false;
                 let is_unframed = chunked || contradicts;
                 self.state = match (is_unframed, length) {
@@ -159,14 +156,15 @@ impl Inbound {
                 step.inferred = is_unframed;
             }
             Ok(httparse::Status::Partial)
-                if captured.len() as u64 >= rest && self.buffer.len() < MAX_HEAD_BYTES =>
+                if captured.len() as u64 >= rest && known.len() < MAX_HEAD_BYTES =>
             {
                 self.state = State::Head;
+                self.buffer = known.into_owned();
                 step.bytes = rest;
             }
             // Longer than what is captured: it is HTTP, but where its head ends is not known. Its first line is.
             Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-                step.head = RequestHead::of_cut_off(&self.buffer);
+                step.head = RequestHead::of_cut_off(&known);
                 self.opaque(&mut step, rest);
                 step.inferred = true;
             }
@@ -181,13 +179,18 @@ impl Inbound {
         step
     }
 
-    /// The same in the uwsgi protocol. `all`: everything of this read is captured.
-    fn take_packet(&mut self, step: &mut Step<RequestHead>, before: usize, rest: u64, all: bool) {
-        match packet::parse(&self.buffer) {
+    /// The same in the uwsgi protocol, of which this much was there before, and this is known. `all`: everything of this read is captured.
+    fn take_packet(
+        &mut self,
+        step: &mut Step<RequestHead>,
+        (before, known): (usize, Cow<'_, [u8]>),
+        rest: u64,
+        all: bool,
+    ) {
+        match packet::parse(&known) {
             Parsed::Whole(head, head_bytes, length) => {
                 step.head = Some(head);
                 step.bytes = u64::try_from(head_bytes.saturating_sub(before)).unwrap_or(0).min(rest);
-                self.buffer.clear();
                 self.uncertain = false;
                 self.state = match length {
                     Some(owed) if owed > 0 => State::Body(Body::Sized(owed)),
@@ -195,8 +198,9 @@ impl Inbound {
                 };
                 step.complete = matches!(self.state, State::Idle);
             }
-            Parsed::Partial(_) if all && self.buffer.len() < MAX_HEAD_BYTES => {
+            Parsed::Partial(_) if all && known.len() < MAX_HEAD_BYTES => {
                 self.state = State::Head;
+                self.buffer = known.into_owned();
                 step.bytes = rest;
             }
             Parsed::Partial(head) => {
@@ -216,7 +220,6 @@ impl Inbound {
 
     fn opaque(&mut self, step: &mut Step<RequestHead>, rest: u64) {
         self.state = State::Opaque;
-        self.buffer.clear();
         step.bytes = rest;
     }
 }
@@ -226,7 +229,7 @@ mod tests {
     use super::*;
     use crate::model::trace_context::TraceContext;
 
-    fn whole(inbound: &mut Inbound, bytes: &[u8], after_response: bool) -> Vec<Step<RequestHead>> {
+    fn whole(inbound: &mut Inbound, bytes: &[u8], after_response: bool) -> Steps<RequestHead> {
         inbound.push(bytes.len() as u64, bytes, after_response)
     }
 

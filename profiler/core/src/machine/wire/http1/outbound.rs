@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 
 use httparse::ParserConfig;
 
-use super::{Body, Framing, MAX_HEAD_BYTES, MAX_HEADERS, Step, framing, gather, lay};
+use super::{Body, Framing, MAX_HEAD_BYTES, MAX_HEADERS, Step, Steps, framing, gather, lay};
 use crate::redact::FILLER;
 
 /// A response's head.
@@ -145,7 +145,7 @@ impl Outbound {
         captured: &[u8],
         status_line: bool,
         to_head: bool,
-    ) -> Vec<Step<ResponseHead>> {
+    ) -> Steps<ResponseHead> {
         let turns = status_line && self.until_turn();
         if turns {
             self.turn();
@@ -172,15 +172,17 @@ impl Outbound {
 
     fn take_head(&mut self, rest: u64, captured: &[u8], to_head: bool) -> Step<ResponseHead> {
         let mut step = Step::new(matches!(self.state, State::Idle));
-        let before = gather(&mut self.buffer, captured);
+        let kept = std::mem::take(&mut self.buffer);
+        let before = kept.len();
+        let known = gather(kept, captured);
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut []);
         // Redaction keeps `HTTP/`: what begins without it is no head.
-        let parsed = match self.buffer.first() {
+        let parsed = match known.first() {
             Some(&FILLER) => Err(httparse::Error::Token),
             _ => ParserConfig::default().parse_response_with_uninit_headers(
                 &mut response,
-                &self.buffer,
+                &known,
                 &mut headers,
             ),
         };
@@ -206,7 +208,6 @@ impl Outbound {
                     // A body that must not be there, sent all the same.
                     step.bytes = rest;
                 }
-                self.buffer.clear();
                 self.open_end = match (chunked, status) {
                     (true, _) => OpenEnd::Chunk { is_last: false },
                     (false, 101) => OpenEnd::Unknown,
@@ -220,17 +221,15 @@ impl Outbound {
                 step.complete = matches!(self.state, State::Idle) && !interim;
             }
             Ok(httparse::Status::Partial)
-                if captured.len() as u64 >= rest
-                    && !captured.is_empty()
-                    && self.buffer.len() < MAX_HEAD_BYTES =>
+                if captured.len() as u64 >= rest && !captured.is_empty() && known.len() < MAX_HEAD_BYTES =>
             {
                 self.state = State::Head;
+                self.buffer = known.into_owned();
                 step.bytes = rest;
             }
             _ => {
                 self.state = State::Body(Body::UntilTurn);
                 self.open_end = OpenEnd::Unknown;
-                self.buffer.clear();
                 step.bytes = rest;
                 step.inferred = true;
             }

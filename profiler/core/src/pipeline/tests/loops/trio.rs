@@ -41,7 +41,7 @@ enum While {
     Timer,
     /// A timer comes due, in the iteration in which an answer is read that may resume any request.
     TimerAndAnswer,
-    /// The same, and it is a thread's wake-up.
+    /// The same, and it is a thread's wakeup.
     TimerAndThread,
     /// Something is ready that is no request's.
     Other,

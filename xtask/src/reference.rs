@@ -1,0 +1,166 @@
+//! `json-reference`: the keys of the JSON report as a page of the guide.
+//!
+//! In: `docs/report.schema.json`. Out: `docs/json-reference.md`, a table for each part of a report, keys in the order of the alphabet; `tidy` says when it is not
+//! up to date.
+
+use std::fmt::Write as _;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::command;
+
+/// The contract.
+pub(crate) const SCHEMA: &str = "docs/report.schema.json";
+/// The page.
+pub(crate) const PAGE: &str = "docs/json-reference.md";
+
+const INTRODUCTION: &str = "# JSON, key by key
+
+Every key of `wsgi-trace --format json`, with its type. [Worked examples](json.md) show how to ask for them, and
+[how to read the report](reading-the-report.md#json) says what the units in the names mean. The contract is
+[report.schema.json](report.schema.json); `cargo xtask json-reference` makes this page from it.
+
+Keys stand in the order of the alphabet. `[]` stands for every element of an array, `*` for every key of an object
+whose keys are names. A key may be `null` only where its type says so.
+
+<!-- Below: generated from report.schema.json. -->
+";
+
+/// Writes the page.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let root = command::root();
+    let schema = std::fs::read_to_string(root.join(SCHEMA)).context(SCHEMA)?;
+    std::fs::write(root.join(PAGE), page(&schema)?).context(PAGE)?;
+    println!("{PAGE}");
+    Ok(())
+}
+
+/// The page for this schema.
+pub(crate) fn page(schema: &str) -> anyhow::Result<String> {
+    let schema: Value = serde_json::from_str(schema).context(SCHEMA)?;
+    let mut page = INTRODUCTION.to_owned();
+    for (title, node) in members(&schema, "properties") {
+        section(&mut page, title, node);
+    }
+    page.push_str("\n## Shapes that occur in several places\n");
+    for (title, node) in members(&schema, "$defs") {
+        section(&mut page, title, node);
+    }
+    Ok(page)
+}
+
+/// The entries of an object within a schema, by name.
+fn members<'a>(node: &'a Value, key: &str) -> impl Iterator<Item = (&'a str, &'a Value)> {
+    node.get(key).and_then(Value::as_object).into_iter().flatten().map(|(name, node)| (name.as_str(), node))
+}
+
+fn section(page: &mut String, title: &str, node: &Value) {
+    let _ = writeln!(page, "\n### {title}\n\n{} {}.", description(node), capital(&type_of(node)));
+    let mut rows = Vec::new();
+    below(node, "", &mut rows);
+    if rows.is_empty() {
+        return;
+    }
+    page.push_str("\n| Key | Type | What it is |\n|---|---|---|\n");
+    for (key, node) in rows {
+        let _ = writeln!(page, "| `{key}` | {} | {} |", type_of(node), description(node).replace('|', "\\|"));
+    }
+}
+
+/// Every key below a node, with its path.
+fn below<'a>(node: &'a Value, path: &str, rows: &mut Vec<(String, &'a Value)>) {
+    for (name, child) in members(node, "properties") {
+        let key = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        rows.push((key.clone(), child));
+        below(child, &key, rows);
+    }
+    if let Some(items) = node.get("items") {
+        below(items, &format!("{path}[]"), rows);
+    }
+    if let Some(any) = node.get("additionalProperties").filter(|any| any.is_object()) {
+        let key = if path.is_empty() { "*".to_owned() } else { format!("{path}.*") };
+        rows.push((key.clone(), any));
+        below(any, &key, rows);
+    }
+    for choice in node.get("oneOf").and_then(Value::as_array).into_iter().flatten() {
+        below(choice, path, rows);
+    }
+}
+
+fn description(node: &Value) -> String {
+    node.get("description").and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// A type in words: `integer or null`, `array of string`, a link where the shape has a section of its own.
+fn type_of(node: &Value) -> String {
+    if let Some(name) =
+        node.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix("#/$defs/"))
+    {
+        return format!("[{name}](#{name})");
+    }
+    if let Some(choices) = node.get("oneOf").and_then(Value::as_array) {
+        return joined(choices.iter().map(type_of).collect());
+    }
+    if let Some(values) = node.get("enum").and_then(Value::as_array) {
+        return joined(values.iter().map(|value| format!("`{}`", plain(value))).collect());
+    }
+    if let Some(value) = node.get("const") {
+        return format!("`{}`", plain(value));
+    }
+    let names = match node.get("type") {
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        Some(Value::String(name)) => vec![name.as_str()],
+        _ => Vec::new(),
+    };
+    let word = |name: &str| match (name, node.get("items")) {
+        ("array", Some(items)) => format!("array of {}", type_of(items)),
+        _ => name.to_owned(),
+    };
+    joined(names.into_iter().map(word).collect())
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn joined(mut words: Vec<String>) -> String {
+    words.dedup();
+    words.join(" or ")
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_key_has_its_path_its_type_and_its_sentence() {
+        let schema = r##"{
+            "properties": {"window": {"description": "The window.", "type": "object", "properties": {
+                "start_ns": {"description": "Its start.", "type": ["integer", "null"]},
+                "ends": {"description": "Why it ended.", "enum": ["done", "killed"]},
+                "slots": {"description": "Slots.", "type": "array", "items": {"type": "object", "properties": {
+                    "id": {"description": "Its number.", "type": "integer"}}}},
+                "wait": {"description": "Waits.", "oneOf": [{"$ref": "#/$defs/latency"}, {"type": "null"}]}
+            }}},
+            "$defs": {"latency": {"description": "Durations.", "type": "object"}}
+        }"##;
+        let page = page(schema).unwrap();
+        for row in [
+            "### window\n\nThe window. Object.\n",
+            "| `start_ns` | integer or null | Its start. |",
+            "| `ends` | `done` or `killed` | Why it ended. |",
+            "| `slots` | array of object | Slots. |",
+            "| `slots[].id` | integer | Its number. |",
+            "| `wait` | [latency](#latency) or null | Waits. |",
+            "### latency\n\nDurations. Object.\n",
+        ] {
+            assert!(page.contains(row), "{row}\n{page}");
+        }
+    }
+}
