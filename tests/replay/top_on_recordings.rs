@@ -64,10 +64,13 @@ fn what_is_shown_at_the_end_is_the_report_of_the_recording() {
     }
 }
 
-/// The finding that this one comes from in the end.
+/// The finding that this one comes from in the end, or whose advice comes before that one's.
 fn cause<'a>(findings: &'a [Finding], id: &'a str) -> &'a str {
-    let from = findings.iter().find(|finding| finding.id == id).and_then(|finding| finding.follows);
-    from.map_or(id, |follows| cause(findings, follows.from))
+    let Some(finding) = findings.iter().find(|finding| finding.id == id) else { return id };
+    match finding.follows {
+        Some(follows) => cause(findings, follows.from),
+        None => finding.yields_to.unwrap_or(id),
+    }
 }
 
 #[test]

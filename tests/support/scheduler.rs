@@ -14,6 +14,15 @@ use crate::tracer::Tracer;
 /// Room for the events of each CPU.
 const BUFFER_KIB: &str = "8192";
 
+/// How often threads were woken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// By what the network did.
+    pub by_network: u64,
+    /// By an interrupt: a timeout of their own. Who is awake then is not woken by a connection that comes meanwhile.
+    pub by_timers: u64,
+}
+
 /// An instance of the tracer that records each wakeup of some threads.
 #[derive(Debug)]
 pub struct Scheduler {
@@ -65,16 +74,16 @@ impl Scheduler {
         self.tracer.mark("end")
     }
 
-    /// Wakeups between marks by what the network did, on whatever CPU it was at it.
+    /// Wakeups between marks, on whatever CPU.
     ///
     /// # Errors
     ///
     /// Where events were lost or cannot be read.
-    pub fn woken(&self) -> anyhow::Result<u64> {
+    pub fn woken(&self) -> anyhow::Result<Woken> {
         let text = self.tracer.end()?.context("the tracer lost events")?;
         let mut counts = false;
         let mut at_the_network: BTreeSet<&str> = BTreeSet::new();
-        let mut woken = 0;
+        let mut woken = Woken::default();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let event = Event::of(line)?;
             match event.name {
@@ -82,12 +91,15 @@ impl Scheduler {
                 "softirq_entry" => drop(at_the_network.insert(event.cpu)),
                 "softirq_exit" => drop(at_the_network.remove(event.cpu)),
                 "sched_waking" if counts => {
-                    woken += u64::from(match event.context {
-                        's' => at_the_network.contains(event.cpu),
+                    let (by_network, by_timers) = match event.context {
+                        's' => (at_the_network.contains(event.cpu), false),
                         // No interrupt.
-                        '.' | 'b' => event.task.ends_with(&self.client),
-                        _ => false,
-                    });
+                        '.' | 'b' => (event.task.ends_with(&self.client), false),
+                        'h' | 'H' => (false, true),
+                        _ => (false, false),
+                    };
+                    woken.by_network += u64::from(by_network);
+                    woken.by_timers += u64::from(by_timers);
                 }
                 _ => {}
             }

@@ -142,9 +142,14 @@ impl<'a> Forest<'a> {
     pub fn tree(&self, tgid: u32) -> Result<Tree, FactError> {
         let process = self.identities.get(&tgid).ok_or(FactError::NoSuchProcess { pid: tgid })?;
         let root = self.root(process);
+        Ok(Tree { root, tgids: self.with_descendants(root) })
+    }
+
+    /// A process and all beneath it, from the top.
+    fn with_descendants(&self, top: u32) -> Vec<u32> {
         let mut tgids = Vec::new();
-        let mut seen = HashSet::from([root]);
-        let mut waiting = VecDeque::from([root]);
+        let mut seen = HashSet::from([top]);
+        let mut waiting = VecDeque::from([top]);
         while let Some(next) = waiting.pop_front() {
             tgids.push(next);
             for child in self.children.get(&next).into_iter().flatten() {
@@ -153,7 +158,7 @@ impl<'a> Forest<'a> {
                 }
             }
         }
-        Ok(Tree { root, tgids })
+        tgids
     }
 
     /// Topmost processes of the servers in a tree that are not the tree itself: beneath what only starts others,
@@ -196,8 +201,9 @@ impl<'a> Forest<'a> {
     /// The topmost process of the server.
     fn root(&self, process: &Identity) -> u32 {
         let mut top = process;
-        // A helper that an application started runs another program than the server: look for a server above it.
-        if !self.serves(process)
+        // A helper that an application started runs another program than the server: look for a server above it. A process whose children listen is no
+        // helper, but their master: whatever listens above it is something else.
+        if !self.serves_or_leads(process)
             && let Some(server) = self.ancestors(process).find(|ancestor| self.serves(ancestor))
         {
             top = server;
@@ -211,6 +217,13 @@ impl<'a> Forest<'a> {
     /// Whether a process shows by itself that it serves.
     fn serves(&self, process: &Identity) -> bool {
         is_gunicorn(process) || !self.listening_inodes(process.tgid).is_empty()
+    }
+
+    /// Whether it does, or a process beneath it: each worker may have a listener of its own (`SO_REUSEPORT`).
+    fn serves_or_leads(&self, process: &Identity) -> bool {
+        let mut all =
+            self.with_descendants(process.tgid).into_iter().filter_map(|tgid| self.identities.get(&tgid));
+        all.any(|one| self.serves(one))
     }
 
     fn parent(&self, process: &Identity) -> Option<&Identity> {

@@ -102,6 +102,19 @@ fn a_supervisor_or_another_python_program_above_is_not_the_server() {
     assert_eq!(process_tree(&proc, 61).expect("tree").tgids, [61, 100, 101]);
 }
 
+/// What started it listens as well, for something else; each worker has a listener of its own.
+#[test]
+fn a_master_whose_workers_alone_listen_is_the_server_and_not_what_listens_above_it() {
+    let (_directory, proc) = host(&[
+        Made { inodes: &[3000], executable: "/usr/bin/deployer", ..made(60, 1, "deployer") },
+        made(100, 60, "python server.py --reuse-port"),
+        Made { inodes: &[4001], ..made(101, 100, "python server.py --reuse-port") },
+        Made { inodes: &[4002], ..made(102, 100, "python server.py --reuse-port") },
+        Made { inodes: &[5000], ..made(200, 60, "python other.py") },
+    ]);
+    assert_eq!(process_tree(&proc, 100).expect("tree"), Tree { root: 100, tgids: vec![100, 101, 102] });
+}
+
 #[test]
 fn two_gunicorns_of_one_supervisor_are_two_servers() {
     let (_directory, proc) = host(&[

@@ -92,6 +92,8 @@ struct Steady {
 struct Moving {
     place: usize,
     field: Field,
+    /// As wide as the field.
+    mask: u64,
     /// `None`: everything was as expected.
     stream: Option<Stream>,
 }
@@ -163,7 +165,7 @@ impl Unpacker {
                 steady.change(context, frame)?;
             }
         }
-        for Moving { place, field, stream } in &mut fields.moving {
+        for Moving { place, field, mask, stream } in &mut fields.moving {
             let difference = match stream {
                 Some(stream) => unzigzag(stream.take(frame)?),
                 None => 0,
@@ -188,7 +190,10 @@ impl Unpacker {
                     value(values, slice::ENTER).wrapping_sub(thread.exit_ns).wrapping_sub(sum(&slice::GAP))
                 }
             };
-            context.set(*place, *field, expected.wrapping_add(difference))?;
+            let number = expected.wrapping_add(difference) & *mask;
+            if number != same {
+                context.set(*place, *field, number)?;
+            }
         }
         self.last_ns = value(&context.values, TIME);
         if index == 0 {
@@ -227,7 +232,9 @@ impl Fields {
                 }
                 // The first record of a context has the kind of its shape already, but for hostile frames: theirs keep what they say.
                 (Expect::Context | Expect::Same | Expect::Kind, None) => {}
-                (_, stream) => fields.moving.push(Moving { place, field: *field, stream }),
+                (_, stream) => {
+                    fields.moving.push(Moving { place, field: *field, mask: mask(field.bytes), stream });
+                }
             }
         }
         fields
@@ -240,7 +247,7 @@ impl Steady {
         let difference = unzigzag(self.stream.take(frame)?);
         if difference != 0 {
             let same = value(&context.values, self.place);
-            context.set(self.place, self.field, same.wrapping_add(difference))?;
+            context.set(self.place, self.field, same.wrapping_add(difference) & mask(self.field.bytes))?;
         }
         let rest = frame.get(self.stream.at..self.stream.end)?;
         self.stays = rest.iter().take_while(|byte| **byte == 0).count();
@@ -250,10 +257,10 @@ impl Steady {
 }
 
 impl Context {
-    /// Sets a field, as wide as it is, to a number.
+    /// Sets a field to a number that is no wider.
     #[inline]
     fn set(&mut self, place: usize, field: Field, number: u64) -> Option<()> {
-        *self.values.get_mut(place)? = number & mask(field.bytes);
+        *self.values.get_mut(place)? = number;
         let place = self.record.get_mut(field.offset..)?;
         // Of a width that the compiler knows: one store, not a copy of so many bytes.
         match (field.bytes, number.to_le_bytes()) {
