@@ -35,12 +35,14 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let switches = listener.woken.as_ref().map_or(0, |woken| woken.losers_switches);
     let share = ratio(cpu_ns, server_cpu_ns(basis));
     let of_one_cpu = ratio(cpu_ns, basis.window_ns());
+    let rate = per_second(listener.woken_in_vain(), basis.window_ns());
     let busy = ratio(basis.busy_ns(), basis.capacity_ns()).min(1.0);
     let evidence = vec![
         decides("connections_count", arrivals as f64, needed),
         decides("woken_per_connection", woken, limits.woken_min_count),
         decides("in_vain_of_server_cpu_ratio", share, limits.in_vain_server_min_ratio),
         decides("in_vain_of_one_cpu_ratio", of_one_cpu, limits.in_vain_one_cpu_min_ratio),
+        decides("woken_in_vain_per_second", rate, limits.in_vain_min_rate),
         explains("woken_in_vain_count", listener.woken_in_vain() as f64),
         explains("in_vain_cpu_seconds", cpu_ns as f64 / 1e9),
         explains("in_vain_switches_count", switches as f64),
@@ -68,7 +70,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         let sentence = format!("{each}: no thundering herd");
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
-    let matters = share >= limits.in_vain_server_min_ratio && of_one_cpu >= limits.in_vain_one_cpu_min_ratio;
+    let matters = share >= limits.in_vain_server_min_ratio
+        && of_one_cpu >= limits.in_vain_one_cpu_min_ratio
+        && rate >= limits.in_vain_min_rate;
     let took = format!("{} of the server's CPU time", percent(share));
     if !matters {
         let sentence = format!("{each}; wasted wakeups took {took}, too little to matter");
@@ -140,6 +144,14 @@ mod tests {
         let finding = scene(1_000, 1_000, 0, 0).judge("herd");
         finding.assert_absent();
         assert!(finding.sentence.ends_with("no thundering herd."), "{}", finding.sentence);
+    }
+
+    /// Two workers, and fourteen connections a second on a machine that takes half a millisecond for each wasted wakeup.
+    #[test]
+    fn a_few_wasted_wakeups_that_a_slow_machine_makes_costly_are_no_finding() {
+        let finding = scene(140, 280, 140, 70 * MILLISECOND).judge("herd");
+        finding.assert_absent();
+        assert!(finding.sentence.contains("too little to matter"), "{}", finding.sentence);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub enum Unit {
     Times,
     /// Request-seconds for each second of the window: how many requests, on average, were in it at any moment.
     RequestSecondsPerSecond,
+    /// Wakeups for each second of the window.
+    WakeupsPerSecond,
 }
 
 impl Unit {
@@ -43,6 +45,7 @@ impl Unit {
             Self::Threads => format!("{} threads", trimmed(value)),
             Self::Times => format!("{} times", trimmed(value)),
             Self::RequestSecondsPerSecond => format!("{} request-seconds per second", trimmed(value)),
+            Self::WakeupsPerSecond => format!("{} wakeups per second", trimmed(value)),
         }
     }
 }
@@ -235,6 +238,8 @@ thresholds! {
         "Less than a fiftieth of the server's CPU time is not worth another setting.";
     in_vain_one_cpu_min_ratio: Ratio = 0.005, &["herd"],
         "Less than a two-hundredth of one CPU is not worth another setting, whatever share of an idle server it is.";
+    in_vain_min_rate: WakeupsPerSecond = 50.0, &["herd"],
+        "Fewer wasted wakeups are no load on any machine: a slow one only takes longer for each.";
     refused_min_count: Attempts = 10.0, &["backlog-too-small"],
         "Fewer are one short burst, such as a restart makes.";
     queue_full_min_ratio: Ratio = 0.01, &["backlog-too-small"],
