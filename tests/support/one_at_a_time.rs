@@ -189,14 +189,28 @@ impl OneAtATime {
         Ok(value.parse()?)
     }
 
+    fn ss(&self) -> anyhow::Result<String> {
+        let output = self.beside("ss").args(["-lntmH", &format!("sport = :{}", self.port)]).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// How many connections wait in the listener's queue, as `ss` says.
+    ///
+    /// # Errors
+    ///
+    /// Where it says nothing of the kind.
+    pub fn queued_by_ss(&self) -> anyhow::Result<u64> {
+        let text = self.ss()?;
+        Ok(text.split_ascii_whitespace().nth(1).context("no queue")?.parse()?)
+    }
+
     /// What `ss` says that the listener has dropped.
     ///
     /// # Errors
     ///
     /// Where it says nothing of the kind.
     pub fn dropped_by_ss(&self) -> anyhow::Result<u64> {
-        let output = self.beside("ss").args(["-lntmH", &format!("sport = :{}", self.port)]).output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let text = self.ss()?;
         let memory =
             text.split_once("skmem:(").and_then(|(_, rest)| rest.split_once(')')).context("no skmem")?.0;
         let dropped = memory.split(',').find_map(|field| field.strip_prefix('d')).context("no drops")?;

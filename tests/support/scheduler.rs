@@ -15,12 +15,14 @@ use crate::tracer::Tracer;
 const BUFFER_KIB: &str = "8192";
 
 /// How often threads were woken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Woken {
     /// By what the network did.
     pub by_network: u64,
     /// By an interrupt: a timeout of their own. Who is awake then is not woken by a connection that comes meanwhile.
     pub by_timers: u64,
+    /// The tracer's lines of each stretch between marks in which the network woke one thread more than once.
+    pub more_than_once: Vec<String>,
 }
 
 /// An instance of the tracer that records each wakeup of some threads.
@@ -84,10 +86,14 @@ impl Scheduler {
         let mut counts = false;
         let mut at_the_network: BTreeSet<&str> = BTreeSet::new();
         let mut woken = Woken::default();
+        let mut stretch = Stretch::default();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let event = Event::of(line)?;
             match event.name {
-                "tracing_mark_write" => counts = event.text == "begin",
+                "tracing_mark_write" => {
+                    counts = event.text == "begin";
+                    woken.more_than_once.extend(std::mem::take(&mut stretch).more_than_once());
+                }
                 "softirq_entry" => drop(at_the_network.insert(event.cpu)),
                 "softirq_exit" => drop(at_the_network.remove(event.cpu)),
                 "sched_waking" if counts => {
@@ -100,11 +106,31 @@ impl Scheduler {
                     };
                     woken.by_network += u64::from(by_network);
                     woken.by_timers += u64::from(by_timers);
+                    if by_network {
+                        stretch.woken.push(event.woken().to_owned());
+                    }
+                    stretch.lines.push(line.to_owned());
                 }
                 _ => {}
             }
         }
         Ok(woken)
+    }
+}
+
+/// What happened between two marks.
+#[derive(Debug, Default)]
+struct Stretch {
+    /// Threads that the network woke.
+    woken: Vec<String>,
+    lines: Vec<String>,
+}
+
+impl Stretch {
+    /// Its lines, where a thread was woken more than once.
+    fn more_than_once(self) -> Vec<String> {
+        let distinct: BTreeSet<&String> = self.woken.iter().collect();
+        if distinct.len() == self.woken.len() { Vec::new() } else { self.lines }
     }
 }
 
@@ -130,6 +156,12 @@ impl<'a> Event<'a> {
             Some(Self { task: task.trim_end(), cpu, context, name: name.trim(), text: text.trim() })
         };
         parse().with_context(|| format!("not an event: {line}"))
+    }
+
+    /// Thread that is woken: `comm=NAME pid=TID prio=…`, of which NAME may hold anything.
+    fn woken(&self) -> &'a str {
+        let tid = self.text.rsplit_once(" pid=").and_then(|(_, rest)| rest.split_ascii_whitespace().next());
+        tid.unwrap_or(self.text)
     }
 }
 

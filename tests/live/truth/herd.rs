@@ -33,6 +33,8 @@ struct Told {
     witnessed: Option<u64>,
     /// Threads that a timeout of their own had woken as a connection came, by the tracer.
     by_timers: u64,
+    /// The tracer's lines where the network woke a thread more than once for one connection.
+    more_than_once: Vec<String>,
     traced: Traced,
     arrivals: u64,
     woken: u64,
@@ -76,7 +78,7 @@ fn one_at_a_time(
     rest.until_again(&pids, open)?;
     let woken = scheduler.woken()?;
     let told = told(trace.end()?, connections, Some(woken.by_network))?;
-    Ok(Told { by_timers: woken.by_timers, ..told })
+    Ok(Told { by_timers: woken.by_timers, more_than_once: woken.more_than_once, ..told })
 }
 
 fn told(traced: Traced, connections: u64, witnessed: Option<u64>) -> anyhow::Result<Told> {
@@ -87,7 +89,18 @@ fn told(traced: Traced, connections: u64, witnessed: Option<u64>) -> anyhow::Res
     };
     let [arrivals, woken] = ["wakes/arrivals", "wakes/woken"].map(sum);
     let [accepted, in_vain] = ["woken/accepted", "woken/in_vain"].map(sum);
-    Ok(Told { connections, witnessed, by_timers: 0, arrivals, woken, accepted, in_vain, listeners, traced })
+    Ok(Told {
+        connections,
+        witnessed,
+        by_timers: 0,
+        more_than_once: Vec::new(),
+        arrivals,
+        woken,
+        accepted,
+        in_vain,
+        listeners,
+        traced,
+    })
 }
 
 impl Told {
@@ -128,7 +141,8 @@ impl Told {
         let of = |index| self.traced.value(&format!("/listeners/{index}")).map(ToString::to_string);
         let listeners: Vec<String> = (0..self.listeners).filter_map(|index| of(index).ok()).collect();
         let value = |key| self.traced.value(key).map(ToString::to_string).unwrap_or_default();
-        format!("{}\n{}\n{}", listeners.join("\n"), value("/processes"), value("/losses"))
+        let tracer = self.more_than_once.join("\n");
+        format!("{}\n{}\n{}\n{tracer}", listeners.join("\n"), value("/processes"), value("/losses"))
     }
 }
 
