@@ -32,7 +32,11 @@ pub const MUTEX: u64 = 80;
 /// Its other words are waited on by takers too.
 const GROUP_REFS: Range<u64> = 48..56;
 const SWITCH_COND: u64 = 120;
+const SWITCH_MUTEX: u64 = 168;
 const END: u32 = LOCK_BYTES as u32;
+
+/// Where musl's mutex has the word that is 0 while nobody has it (`_m_lock`, src/internal/pthread_impl.h).
+const MUSL_MUTEX_WORD: u64 = 4;
 
 /// Largest distance of a futex from the stack pointer that is taken for one on the stack: musl waits on those.
 const ON_STACK: u64 = 4096;
@@ -213,8 +217,25 @@ pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
             }
         }
     } else if account.take_flags & FLAG_TAKES_LOCK == 0 {
-        over(account);
+        if is_wake && account.cpu_ns <= AFTER_SLEEP_MAX_CPU_NS && takes_lock_waited_for_on_stack(account) {
+            until(account, now_ns);
+        } else {
+            over(account);
+        }
     }
+}
+
+/// Whether the thread has just taken a lock whose waiters sleep on their own stacks (musl), and has not yet left the function that takes it: it holds the
+/// mutex under which it wakes who gave the lock up by force. Nobody but a thread that takes or gives up the lock needs that mutex.
+#[inline(always)]
+fn takes_lock_waited_for_on_stack(account: &ThreadAccount) -> bool {
+    lock::of(account.tgid, account.arguments[0]).is_some_and(|lock| {
+        lock.is_waited_for_on_stack()
+            && lock.address as u32 == account.take_lock
+            && lock.thread_number_at() != 0
+            && is_holder(lock, account.tid)
+            && user_word(lock.address.wrapping_add(SWITCH_MUTEX + MUSL_MUTEX_WORD)) as u32 != 0
+    })
 }
 
 /// The thread has its CPU back. If it lost it on its way out of a futex call (to the one it woke, most often: its registers
