@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix lab rules thousand-clients soak deploys page nightly screenshots kernels unit book dist dist-test clean
+.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix lab advice rules thousand-clients soak deploys page nightly screenshots kernels unit book dist dist-test clean
 
 help: ## Show this menu
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -44,6 +44,9 @@ live-all: setup ## Trace every server that is named and compare it with its own 
 
 gil-matrix: setup ## Compare waits for the interpreter lock with another program's probes, on every CPython found (quiet machine)
 	@cargo xtask gil-matrix
+
+advice: setup ## Apply advice to real servers, see what becomes of the finding, and write docs/advice.md (five minutes)
+	@cargo xtask advice
 
 lab: setup ## Find what limits each server on each workload, and write docs/lab.md (a quarter of an hour)
 	@cargo xtask lab

@@ -1,21 +1,21 @@
-//! `lab`: what limits each server on each kind of work.
+//! `lab`: what limits each server on each kind of work; `advice`: what becomes of a finding whose advice is applied.
 //!
-//! In: `--debug` for a debug build, and the options of `tests/lab/main.rs`. Out: `docs/lab.{md,json}`, or a part of it under
-//! `target/lab`.
+//! In: `--debug` for a debug build, and the options of `tests/lab/main.rs` or `tests/advice/main.rs`. Out: `docs/lab.{md,json}`, or a part of
+//! it under `target/lab`; `docs/advice.md`.
 
 use std::process::Command;
 
 use crate::command;
 
 /// Both in release, as what users run; the program is named, so that it is not looked for anywhere else.
-pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+pub(crate) fn run(name: &str, arguments: &[String]) -> anyhow::Result<()> {
     let (debug, rest): (Vec<&String>, Vec<&String>) =
         arguments.iter().partition(|argument| *argument == "--debug");
     let (profile, directory) = if debug.is_empty() { ("release", "release") } else { ("dev", "debug") };
-    command::build_with("lab", profile)?;
+    command::build_with(name, profile)?;
     let built = command::root().join("target").join(directory);
-    let mut lab = Command::new(built.join("lab"));
+    let mut program = Command::new(built.join(name));
     command::run(
-        lab.args(rest).env("WSGI_TRACE_BINARY", built.join("wsgi-trace")).current_dir(command::root()),
+        program.args(rest).env("WSGI_TRACE_BINARY", built.join("wsgi-trace")).current_dir(command::root()),
     )
 }

@@ -53,6 +53,7 @@ const USAGE: &str = "cargo xtask CHORE
   thousand-clients  a thousand clients at once at every kind of server, with few descriptors and many; a part of a setup's name as argument
   live-all  every server that is named, traced and compared with its own log; names of tests as arguments
   lab       what limits each server on each workload; --servers, --workloads, --minutes, --list, --debug as arguments
+  advice    advice applied to real servers, and what became of the finding; names of trials, --list, --debug as arguments
   nightly   everything that no change waits for, with a table at the end; names of chores as arguments
   soak      the profiler killed a hundred times under load
   page      the pages of the recordings, in a headless browser
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
         "record" => record::run(&rest),
         "kernels" => kernels::run(&rest),
         "gil-matrix" => live::gil_matrix(&rest),
-        "lab" => lab::run(&rest),
+        "lab" | "advice" => lab::run(&chore, &rest),
         "rules" => rules::run(&rest),
         "live" => live::run(&rest),
         "nightly" => nightly::run(&rest),

@@ -40,12 +40,15 @@ mod words;
 mod worker_timeouts;
 
 #[cfg(test)]
+mod catalogue;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod property;
 
 use crate::fact::Attached;
 use crate::model::Snapshot;
+use crate::server::advice::{Advice, act};
 use crate::server::{self, site::Site};
 use basis::{Basis, NextStep, Outcome, Undecided};
 use follows::Follows;
@@ -94,12 +97,22 @@ pub struct Finding {
     pub count: u64,
     /// Ids of exemplar requests.
     pub exemplars: Vec<u64>,
-    /// The setting to change for this server, or the next step; empty where there is none.
+    /// The setting to change for this server, or the next step: the sentences of `steps`; empty where there is none.
     pub advice: String,
+    /// The same as data: what to do, with the settings that it changes.
+    pub steps: Advice,
     /// The finding that is its cause; `None`: no measured time says that there is one.
     pub follows: Option<Follows>,
     /// The finding whose advice comes first: this one's would change the same setting the other way, or only points there.
     pub yields_to: Option<&'static str>,
+}
+
+impl Finding {
+    /// Gives it this advice.
+    fn advise(&mut self, steps: Advice) {
+        self.advice = steps.to_string();
+        self.steps = steps;
+    }
 }
 
 /// Longest sentence of a finding, its period included.
@@ -131,7 +144,7 @@ pub struct Rule {
     /// Its catalogue page, Markdown.
     pub page: &'static str,
     /// What to do where the server's kind (`server`) has no advice.
-    pub advice: &'static str,
+    pub advice: fn() -> Advice,
     /// Its judgement.
     pub judge: Judge,
 }
@@ -232,7 +245,7 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
             let (answer, cost_ns, advice) = if verdict.present {
                 (Answer::Present, verdict.cost_ns, advice(rule, basis, verdict.next_step))
             } else {
-                (Answer::Absent, 0, String::new())
+                (Answer::Absent, 0, Advice::default())
             };
             let exemplars = verdict.exemplars;
             Finding {
@@ -243,23 +256,31 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
                 evidence,
                 count,
                 exemplars,
-                advice,
+                advice: advice.to_string(),
+                steps: advice,
                 follows: None,
                 yields_to: None,
             }
         }
-        Err(undecided) => Finding {
-            id,
-            sentence: format!("Cannot say whether {}: {}.", rule.question, undecided.reason),
-            answer: Answer::Undecided { reason: undecided.reason },
-            cost_ns: 0,
-            evidence: undecided.evidence,
-            count,
-            exemplars: Vec::new(),
-            advice: undecided.next_step.to_owned(),
-            follows: None,
-            yields_to: None,
-        },
+        Err(undecided) => {
+            let next_step = match undecided.next_step.trim_end_matches('.') {
+                "" => Advice::default(),
+                text => act(text).into(),
+            };
+            Finding {
+                id,
+                sentence: format!("Cannot say whether {}: {}.", rule.question, undecided.reason),
+                answer: Answer::Undecided { reason: undecided.reason },
+                cost_ns: 0,
+                evidence: undecided.evidence,
+                count,
+                exemplars: Vec::new(),
+                advice: next_step.to_string(),
+                steps: next_step,
+                follows: None,
+                yields_to: None,
+            }
+        }
     }
 }
 
@@ -273,16 +294,16 @@ fn loss_remark(lost_ratio: f64) -> String {
 }
 
 /// The step that the numbers themselves suggest, and the setting to change for this server.
-fn advice(rule: &Rule, basis: &Basis<'_>, next_step: Option<NextStep>) -> String {
+fn advice(rule: &Rule, basis: &Basis<'_>, next_step: Option<NextStep>) -> Advice {
     let server = &basis.snapshot.server;
     let site = Site::of(basis.snapshot);
     let kind = server::kind_named(&server.name);
-    let setting = || kind.advice(rule.id, server, &site).unwrap_or_else(|| rule.advice.to_owned());
+    let setting = || kind.advice(rule.id, server, &site).unwrap_or_else(rule.advice);
     match next_step {
-        Some(NextStep::After(step)) => format!("{} {step}", setting()),
+        Some(NextStep::After(step)) => setting().followed_by(step),
         Some(NextStep::For { case, otherwise }) => {
             let case = format!("{}/{case}", rule.id);
-            kind.advice(&case, server, &site).unwrap_or_else(|| otherwise.to_owned())
+            kind.advice(&case, server, &site).unwrap_or_else(otherwise)
         }
         Some(NextStep::Instead(step)) => step,
         None => setting(),

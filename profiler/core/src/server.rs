@@ -4,6 +4,7 @@
 //! snapshot, advice for findings. One kind of server is one [`ServerKind`] in [`KINDS`]; nothing outside this module
 //! asks for a server by name.
 
+pub mod advice;
 pub mod backlog;
 pub mod cheroot;
 mod command_line;
@@ -93,7 +94,7 @@ pub trait ServerKind: Sync {
 
     /// The setting to change for a finding, with its present value, or the next step; `None`: nothing to change. It names no option
     /// that does nothing, or harm, at this site.
-    fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<String>;
+    fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<advice::Advice>;
 
     /// The option that sets how many connections may wait to be accepted, on TCP or UNIX sockets; `None`: not known.
     fn backlog(&self, _is_unix: bool) -> Option<Backlog> {
@@ -352,7 +353,7 @@ mod tests {
                     version: version.map(str::to_owned),
                     ..Server::default()
                 };
-                said.extend(ASKED.iter().filter_map(|id| kind.advice(id, &server, site)));
+                said.extend(ASKED.iter().filter_map(|id| Some(kind.advice(id, &server, site)?.to_string())));
             }
         }
         said

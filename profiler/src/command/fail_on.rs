@@ -75,6 +75,8 @@ fn plain(reason: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use profiler_core::server::advice::Advice;
+
     use super::*;
 
     fn finding(id: &'static str, answer: Answer) -> Finding {
@@ -87,6 +89,7 @@ mod tests {
             count: 0,
             exemplars: Vec::new(),
             advice: String::new(),
+            steps: Advice::default(),
             follows: None,
             yields_to: None,
         }

@@ -11,6 +11,7 @@ use profiler_core::model::capacity::Doing;
 use profiler_core::model::request::Request;
 use profiler_core::model::{Endpoint, Snapshot};
 use profiler_core::phase::{Phase, Phases};
+use profiler_core::server::advice::capital;
 
 /// Why there is no account of the profiler's cost.
 pub(crate) const OVERHEAD_NOT_MEASURED: &str = "the stream holds no account of the profiler's own cost";
@@ -85,7 +86,11 @@ pub(crate) fn headline(snapshot: &Snapshot, findings: &[Finding]) -> Headline {
         .filter(|share| is_request_time(first.id) && (WORTH_SAYING..=1.0).contains(share));
     let share = share.map(|share| format!(", {:.0} % of request time", share * 100.0));
     let cause = format!("{}{}", capital(title), share.unwrap_or_default());
-    Headline::Wrong { id: first.id, cause, change: first_sentence(&first.advice).to_owned() }
+    let change = match first.steps.imperative() {
+        text if text.is_empty() => first_sentence(&first.advice).to_owned(),
+        text => text,
+    };
+    Headline::Wrong { id: first.id, cause, change }
 }
 
 /// Share of all request time from which a headline says it.
@@ -112,11 +117,6 @@ fn nothing_wrong(snapshot: &Snapshot, findings: &[Finding]) -> Headline {
 /// Without its end.
 fn first_sentence(text: &str) -> &str {
     text.split(". ").next().unwrap_or_default().trim_end_matches('.')
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Where a finding comes from, in words; `None`: it stands by itself.

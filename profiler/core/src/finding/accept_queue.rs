@@ -8,6 +8,7 @@ use super::words::{count, duration, percent, ratio, request_seconds};
 use super::{Judge, Rule};
 use crate::model::queue::Queue;
 use crate::phase::Phase;
+use crate::server::advice::{Advice, act, say};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -15,8 +16,11 @@ pub(super) const RULE: Rule = Rule {
     title: "requests wait to be accepted although workers are free",
     question: "requests waited to be accepted although workers were free",
     page: include_str!("../../../../docs/findings/accept-queue.md"),
-    advice: "See on the timeline what the threads that accept did meanwhile. Let them do nothing else, or let more of them \
-             accept. Where each worker has a listener of its own, a busy one keeps its queue while others are idle.",
+    advice: || {
+        Advice::first(act("see on the timeline what the threads that accept did meanwhile"))
+            .then(act("let them do nothing else").or(act("let more of them accept")))
+            .then(say("where each worker has a listener of its own, a busy one keeps its queue while others are idle"))
+    },
     judge: Judge::Measured(judge),
 };
 
@@ -141,7 +145,10 @@ fn standing(basis: &Basis<'_>) -> Option<Verdict> {
     );
     let next_step = Some(NextStep::For {
         case: "standing",
-        otherwise: "See whether the server has a limit of connections, and whether idle kept-alive ones fill it.",
+        otherwise: || {
+            act("see whether the server has a limit of connections, and whether idle kept-alive ones fill it")
+                .into()
+        },
     });
     Some(Verdict { present: true, sentence, cost_ns: free_ns, evidence, next_step, ..Verdict::default() })
 }

@@ -8,6 +8,7 @@ use super::words::{duration, factor, name, percent, ratio, request_seconds};
 use super::{Evidence, Judge, Rule, has_room};
 use crate::model::Endpoint;
 use crate::phase::Phase;
+use crate::server::advice::{Advice, act, say};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -15,7 +16,11 @@ pub(super) const RULE: Rule = Rule {
     title: "most of service time is waiting for a back end",
     question: "the back end takes most of service time",
     page: include_str!("../../../../docs/findings/back-end.md"),
-    advice: "Look at the back end's own slow log, fetch less or in fewer round trips, or cache.",
+    advice: || {
+        act("look at the back end's own slow log")
+            .also(act("fetch less or in fewer round trips, or cache"))
+            .into()
+    },
     judge: Judge::Measured(judge),
 };
 
@@ -78,7 +83,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         // Where most of it is one endpoint's, a faster back end, or more that wait for it at once, would win less than asking once.
         let per_request = ratio(worst.round_trips.total(), worst.count);
         if per_request >= limits.round_trips_min_count && of_it >= MOST {
-            next_step = Some(NextStep::For { case: "often", otherwise: FEWER });
+            next_step = Some(NextStep::For { case: "often", otherwise: fewer });
             let how_often = format!(", which asks {} times in a request, on average", factor(per_request));
             if has_room(&sentence, &how_often) {
                 sentence.push_str(&how_often);
@@ -99,7 +104,7 @@ fn too_often(basis: &Basis<'_>, often: &Often<'_>, evidence: Vec<Evidence>) -> V
         request_seconds(often.waited_ns),
     );
     let exemplars = basis.exemplars(&[Phase::BackendWait]);
-    let next_step = Some(NextStep::For { case: "often", otherwise: FEWER });
+    let next_step = Some(NextStep::For { case: "often", otherwise: fewer });
     Verdict { present: true, sentence, cost_ns: often.waited_ns, evidence, exemplars, next_step }
 }
 
@@ -107,8 +112,12 @@ fn too_often(basis: &Basis<'_>, often: &Often<'_>, evidence: Vec<Evidence>) -> V
 const MOST: f64 = 0.5;
 
 /// What to do where an endpoint asks often.
-const FEWER: &str = "Ask for all of it at once. A query for each row (N+1) becomes one with a join, an IN list or a \
-                     prefetch: select_related and prefetch_related in Django, selectinload in SQLAlchemy.";
+fn fewer() -> Advice {
+    Advice::first(act("ask for all of it at once")).then(say(
+        "a query for each row (N+1) becomes one with a join, an IN list or a prefetch: select_related and prefetch_related in \
+         Django, selectinload in SQLAlchemy",
+    ))
+}
 
 /// The endpoint that waits most of those that ask back ends, by how often they do.
 struct Often<'a> {

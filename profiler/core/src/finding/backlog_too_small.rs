@@ -8,6 +8,7 @@ use super::words::{count, percent, ratio};
 use super::{Judge, NextStep, Rule};
 use crate::model::Listener;
 use crate::model::queue::{Network, Queue};
+use crate::server::advice::{Advice, act, say};
 use crate::server::{backlog, kind_named, site::Site};
 
 /// The rule.
@@ -16,8 +17,14 @@ pub(super) const RULE: Rule = Rule {
     title: "the accept queue is full, and clients must try again to connect",
     question: "clients had to try again to connect",
     page: include_str!("../../../../docs/findings/backlog-too-small.md"),
-    advice: "Raise the backlog that the server asks for in listen, and net.core.somaxconn if that is less. Where slots-exhausted \
-             is present too, more slots come first: a longer queue only bridges bursts.",
+    advice: || {
+        Advice::first(act(
+            "raise the backlog that the server asks for in listen, and net.core.somaxconn if that is less",
+        ))
+        .then(say(
+            "where slots-exhausted is present too, more slots come first: a longer queue only bridges bursts",
+        ))
+    },
     judge: Judge::Measured(judge),
 };
 
@@ -218,7 +225,8 @@ mod tests {
         };
         scene.0.server.settings = vec![setting("2048")];
         let advice = scene.clone().judge(RULE.id).advice;
-        assert!(advice.starts_with("Raise net.core.somaxconn (2) first, which cuts off"), "{advice}");
+        let both = "Raise net.core.somaxconn (now 2) first and raise --backlog (now 2048) after that: ";
+        assert!(advice.starts_with(both), "{advice}");
         scene.0.server.settings = vec![setting("1")];
         assert!(scene.judge(RULE.id).advice.starts_with("Raise --backlog (now 1);"));
     }

@@ -9,6 +9,7 @@ use super::{Evidence, words::ratio};
 use crate::model::Snapshot;
 use crate::model::slot::Holding;
 use crate::phase::{Phase, Phases};
+use crate::server::advice::Advice;
 use crate::server::kind_named;
 
 /// Share of the window from which a load is as long as the window.
@@ -37,15 +38,15 @@ pub struct Verdict {
 #[derive(Clone, Debug)]
 pub enum NextStep {
     /// It is worth knowing beside that.
-    After(String),
+    After(Advice),
     /// It is all there is to do.
-    Instead(String),
+    Instead(Advice),
     /// These numbers are a case of their own, with its own setting to change.
     For {
         /// Name of the case; the server is asked for the advice on `rule/case`.
         case: &'static str,
         /// What to do where the server has no advice on it.
-        otherwise: &'static str,
+        otherwise: fn() -> Advice,
     },
 }
 

@@ -6,6 +6,7 @@ use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, duration, percent, ratio};
 use super::{Judge, Rule};
 use crate::model::dropped::Cause;
+use crate::server::advice::{Advice, act, say};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -13,7 +14,10 @@ pub(super) const RULE: Rule = Rule {
     title: "clients left before they were served",
     question: "clients give up before they are served",
     page: include_str!("../../../../docs/findings/clients-leave.md"),
-    advice: "First do what the other findings say about what requests wait for. Until then a limit in a proxy before the server tells clients sooner.",
+    advice: || {
+        Advice::first(act("first do what the other findings say about what requests wait for"))
+            .then(say("until then a limit in a proxy before the server tells clients sooner"))
+    },
     judge: Judge::Measured(judge),
 };
 

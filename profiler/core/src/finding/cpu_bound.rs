@@ -14,6 +14,7 @@ use super::cause::{
 use super::words::{duration, percent, ratio, request_seconds};
 use super::{Evidence, Judge, Rule, SENTENCE_MAX_CHARS};
 use crate::phase::Phase;
+use crate::server::advice::{Advice, Part, Sizes, act, say};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -21,7 +22,10 @@ pub(super) const RULE: Rule = Rule {
     title: "Python's own CPU time, or a lack of cores, is what takes the time",
     question: "CPU time is what takes the time",
     page: include_str!("../../../../docs/findings/cpu-bound.md"),
-    advice: "Profile the Python code of the slowest endpoints; threads do not speed it up, processes do while cores are free.",
+    advice: || {
+        Advice::first(act("profile the Python code of the slowest endpoints"))
+            .then(say("threads do not speed it up, processes do while cores are free"))
+    },
     judge: Judge::Measured(judge),
 };
 
@@ -177,13 +181,20 @@ fn cores_short(basis: &Basis<'_>, wanted: &Wanted) -> (String, Option<NextStep>)
     let step = if by_others {
         NextStep::For {
             case: "others",
-            otherwise: "More workers or threads would not help. Find out what else uses the cores (top), or what \
-                confines the server to few of them (cpuset, the quota of a virtual machine).",
+            otherwise: || {
+                Advice::first(act("find out what else uses the cores (top)").or(act(
+                    "what confines the server to few of them (cpuset, the quota of a virtual machine)",
+                )))
+                .then(no_more("more workers or threads would not help"))
+            },
         }
     } else {
         NextStep::For {
             case: "cores",
-            otherwise: "More workers or threads would make it worse: give the host more cores.",
+            otherwise: || {
+                Advice::first(act("give the host more cores"))
+                    .then(no_more("more workers or threads would make it worse"))
+            },
         }
     };
     (sentence, Some(step))
@@ -200,7 +211,11 @@ fn taking_turns(basis: &Basis<'_>, wanted: &Wanted) -> (String, Option<NextStep>
     );
     let step = NextStep::For {
         case: "turns",
-        otherwise: "More threads do not help, they wait for the same interpreter: run more processes while cores are free.",
+        otherwise: || {
+            Advice::first(act("run more processes while cores are free").more(Sizes::Processes)).then(
+                say("more threads do not help: they wait for the same interpreter").no_more(Sizes::Threads),
+            )
+        },
     };
     (sentence, Some(step))
 }
@@ -217,9 +232,17 @@ fn python_is_the_work(basis: &Basis<'_>, wanted: &Wanted) -> (String, Option<Nex
     let lock_ns = basis.phases().get(Phase::LockWait);
     let hidden = basis.not_measured(Phase::GilWait).is_some() && serves_in_parallel(basis) && lock_ns > 0;
     let next_step = (hidden && wanted.turns_ns == 0).then(|| {
-        format!("Waiting for the GIL is not measured; {} of lock waits may contain it.", duration(lock_ns))
+        Advice::first(say(format!(
+            "waiting for the GIL is not measured; {} of lock waits may contain it",
+            duration(lock_ns)
+        )))
     });
     (sentence, next_step.map(NextStep::After))
+}
+
+/// A warning of both.
+fn no_more(text: &str) -> Part {
+    say(text).no_more(Sizes::Processes).no_more(Sizes::Threads)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::cause::{
 use super::words::{count, duration, percent, ratio, request_seconds};
 use super::{Judge, Rule};
 use crate::phase::Phase;
+use crate::server::advice::{Sizes, act};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -18,7 +19,13 @@ pub(super) const RULE: Rule = Rule {
     title: "the container's CPU quota stops the server",
     question: "a CPU quota stopped the server",
     page: include_str!("../../../../docs/findings/cpu-throttled.md"),
-    advice: "Raise the CPU limit of the container or cgroup (cpu.max), or run fewer workers and threads within it.",
+    advice: || {
+        act("raise the CPU limit of the container or cgroup (cpu.max)")
+            .or(act("run fewer workers and threads within it")
+                .no_more(Sizes::Processes)
+                .no_more(Sizes::Threads))
+            .into()
+    },
     judge: Judge::Measured(judge),
 };
 

@@ -6,6 +6,7 @@ use super::basis::{Basis, Outcome, Verdict, decides, explains};
 use super::words::count;
 use super::{Judge, Rule};
 use crate::model::dropped::Cause;
+use crate::server::advice::act;
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -13,7 +14,11 @@ pub(super) const RULE: Rule = Rule {
     title: "accept failed: the process had no file descriptor left",
     question: "the server ran out of file descriptors",
     page: include_str!("../../../../docs/findings/descriptor-limit.md"),
-    advice: "Raise the limit of open files for the service (LimitNOFILE= in its systemd unit, ulimit -n), or have fewer connections kept open.",
+    advice: || {
+        act("raise the limit of open files for the service (LimitNOFILE= in its systemd unit, ulimit -n)")
+            .or(act("have fewer connections kept open"))
+            .into()
+    },
     judge: Judge::Measured(judge),
 };
 

@@ -153,6 +153,7 @@ mod tests {
     use crate::finding::fixture::{SECOND, Scene};
     use crate::finding::{Thresholds, evaluate};
     use crate::model::slot::Holding;
+    use crate::server::advice::Advice;
 
     /// Four sync workers that are full for most of ten seconds, and requests that wait.
     fn full() -> Scene {
@@ -237,6 +238,7 @@ mod tests {
             count: 0,
             exemplars: Vec::new(),
             advice: String::new(),
+            steps: Advice::default(),
             follows: from.map(|from| Follows { from, share: 1.0 }),
             yields_to: None,
         }

@@ -11,6 +11,7 @@ use crate::model::Listener;
 use crate::model::beside_free::BesideFree;
 use crate::model::slot::Holding;
 use crate::phase::Phase;
+use crate::server::advice::{Advice, act, say};
 use crate::server::{kind_named, slots_of_one_worker};
 
 /// The rule.
@@ -19,8 +20,10 @@ pub(super) const RULE: Rule = Rule {
     title: "full workers take connections while others are free",
     question: "connections waited in full workers while others were free",
     page: include_str!("../../../../docs/findings/full-beside-free.md"),
-    advice: "Let each worker accept no more connections than it can serve at once. What it leaves in the queue goes to the \
-             first that is free.",
+    advice: || {
+        Advice::first(act("let each worker accept no more connections than it can serve at once"))
+            .then(say("what it leaves in the queue goes to the first that is free"))
+    },
     judge: Judge::Measured(judge),
 };
 

@@ -8,6 +8,7 @@ use super::basis::{Basis, Outcome, Verdict, WAITING, decides, explains, served_n
 use super::words::{duration, percent, ratio, request_seconds};
 use super::{Judge, Rule, gil};
 use crate::phase::Phase;
+use crate::server::advice::{Sizes, act};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -15,7 +16,13 @@ pub(super) const RULE: Rule = Rule {
     title: "requests wait for the GIL",
     question: "requests wait for the GIL",
     page: include_str!("../../../../docs/findings/gil-contention.md"),
-    advice: "Serve with more processes and fewer threads in each: threads of one process share one GIL.",
+    advice: || {
+        act("serve with more processes and fewer threads in each")
+            .more(Sizes::Processes)
+            .no_more(Sizes::Threads)
+            .because("threads of one process share one GIL")
+            .into()
+    },
     judge: Judge::Measured(judge),
 };
 

@@ -6,6 +6,7 @@ use super::basis::{Basis, Outcome, Verdict, decides, explains};
 use super::words::{count, percent, ratio, request_seconds};
 use super::{Judge, Rule, gil};
 use crate::phase::Phase;
+use crate::server::advice::{Sizes, act};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -13,7 +14,12 @@ pub(super) const RULE: Rule = Rule {
     title: "threads woken for the GIL come too late for it",
     question: "threads form a convoy behind the GIL",
     page: include_str!("../../../../docs/findings/gil-convoy.md"),
-    advice: "Use fewer threads in each process: each release wakes one that another then overtakes.",
+    advice: || {
+        act("use fewer threads in each process")
+            .no_more(Sizes::Threads)
+            .because("each release wakes one that another then overtakes")
+            .into()
+    },
     judge: Judge::Measured(judge),
 };
 

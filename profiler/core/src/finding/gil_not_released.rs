@@ -7,6 +7,7 @@ use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, percent, ratio, request_seconds};
 use super::{Judge, Rule, gil};
 use crate::phase::Phase;
+use crate::server::advice::{Advice, act};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -14,8 +15,13 @@ pub(super) const RULE: Rule = Rule {
     title: "code keeps the GIL although others ask for it",
     question: "an extension keeps the GIL although others ask for it",
     page: include_str!("../../../../docs/findings/gil-not-released.md"),
-    advice: "Find the call into C code that takes so long: a regular expression, a parser, a large sort, an extension. \
-             Give it less at once, or run it in another process.",
+    advice: || {
+        Advice::first(
+            act("find the call into C code that takes so long")
+                .because("a regular expression, a parser, a large sort, an extension"),
+        )
+        .then(act("give it less at once").or(act("run it in another process")))
+    },
     judge: Judge::Measured(judge),
 };
 

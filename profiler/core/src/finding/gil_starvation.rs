@@ -7,6 +7,7 @@ use super::words::{percent, ratio, request_seconds};
 use super::{Judge, Rule, gil};
 use crate::model::gil::{Edge, Party};
 use crate::phase::Phase;
+use crate::server::advice::act;
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -14,7 +15,11 @@ pub(super) const RULE: Rule = Rule {
     title: "one endpoint or thread keeps the others from the GIL",
     question: "one endpoint or thread keeps the others from the GIL",
     page: include_str!("../../../../docs/findings/gil-starvation.md"),
-    advice: "Move the work that is named to another process: a task queue, or a server of its own.",
+    advice: || {
+        act("move the work that is named to another process")
+            .because("a task queue, or a server of its own")
+            .into()
+    },
     judge: Judge::Measured(judge),
 };
 

@@ -11,6 +11,7 @@ use super::words::{factor, percent, ratio, request_seconds};
 use super::{Judge, Rule, SENTENCE_MAX_CHARS, gil};
 use crate::model::gil::Lock;
 use crate::phase::Phase;
+use crate::server::advice::{Sizes, act};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -18,7 +19,12 @@ pub(super) const RULE: Rule = Rule {
     title: "more threads want to run Python than one interpreter can run",
     question: "a process has too many threads for its interpreter",
     page: include_str!("../../../../docs/findings/gil-threads.md"),
-    advice: "Use fewer threads in each process, and more processes as far as there are cores.",
+    advice: || {
+        act("use fewer threads in each process")
+            .no_more(Sizes::Threads)
+            .and(act("use more processes as far as there are cores").more(Sizes::Processes))
+            .into()
+    },
     judge: Judge::Measured(judge),
 };
 

@@ -8,6 +8,7 @@ use super::words::{count, factor, percent, ratio};
 use super::{Answer, Evidence, Finding, Judge, Rule};
 use crate::model::dropped::Cause;
 use crate::phase::Phase;
+use crate::server::advice::{Advice, say};
 
 /// Headroom beyond which the number would only pretend to be known.
 const HEADROOM_MAX_TIMES: f64 = 20.0;
@@ -34,7 +35,10 @@ pub(super) const RULE: Rule = Rule {
     title: "nothing wrong found, with the headroom left",
     question: "the server is healthy",
     page: include_str!("../../../../docs/findings/healthy.md"),
-    advice: "Nothing to change. The headroom is an estimate for more requests of the same mix.",
+    advice: || {
+        Advice::first(say("nothing to change"))
+            .then(say("the headroom is an estimate for more requests of the same mix"))
+    },
     judge: Judge::Summary(judge),
 };
 

@@ -7,6 +7,7 @@ use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, factor, percent, ratio};
 use super::{Judge, Rule};
 use crate::model::Listener;
+use crate::server::advice::{Sizes, act};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -14,7 +15,12 @@ pub(super) const RULE: Rule = Rule {
     title: "each connection wakes several workers, and all but one for nothing",
     question: "connections wake more workers than they need",
     page: include_str!("../../../../docs/findings/herd.md"),
-    advice: "Run fewer workers on this listener; where the server can, give each a TCP listener of its own (SO_REUSEPORT).",
+    advice: || {
+        act("run fewer workers on this listener")
+            .no_more(Sizes::Processes)
+            .also(act("where the server can, give each a TCP listener of its own (SO_REUSEPORT)"))
+            .into()
+    },
     judge: Judge::Measured(judge),
 };
 

@@ -9,6 +9,7 @@ use super::words::{duration, percent, ratio, request_seconds};
 use super::{Evidence, Judge, Rule};
 use crate::model::slot::Holding;
 use crate::phase::Phase;
+use crate::server::advice::{Advice, Sizes, act, say};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -16,15 +17,17 @@ pub(super) const RULE: Rule = Rule {
     title: "workers or threads held by connections without a request",
     question: "idle connections held workers",
     page: include_str!("../../../../docs/findings/idle-connections.md"),
-    advice: "Put a proxy in front that keeps idle connections away from the workers.",
+    advice: || act("put a proxy in front that keeps idle connections away from the workers").into(),
     judge: Judge::Measured(judge),
 };
 
 /// When the threads that accept are held, the usual settings, which are about slots, do not help.
 const ACCEPTOR_STEP: NextStep = NextStep::For {
     case: "acceptor",
-    otherwise: "Put a proxy in front that closes finished connections at once; more threads do not help, the one that \
-        accepts is what waits.",
+    otherwise: || {
+        Advice::first(act("put a proxy in front that closes finished connections at once"))
+            .then(say("more threads do not help: the one that accepts is what waits").no_more(Sizes::Threads))
+    },
 };
 
 /// The three kinds, with the words and the evidence of each.

@@ -11,6 +11,7 @@ use super::{Judge, Rule};
 use crate::model::Listener;
 use crate::model::slot::Slot;
 use crate::model::waiter::How;
+use crate::server::advice::act;
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -18,7 +19,11 @@ pub(super) const RULE: Rule = Rule {
     title: "connections wait behind a full worker while another has free slots",
     question: "connections went to full workers while others were free",
     page: include_str!("../../../../docs/findings/imbalance.md"),
-    advice: "Let all workers share one listener (no SO_REUSEPORT), and let each accept no more than it can serve.",
+    advice: || {
+        act("let all workers share one listener (no SO_REUSEPORT)")
+            .and(act("let each accept no more than it can serve"))
+            .into()
+    },
     judge: Judge::Measured(judge),
 };
 

@@ -6,6 +6,7 @@ use super::basis::{Basis, Outcome, Verdict, decides, explains};
 use super::words::{count, percent, ratio};
 use super::{Judge, Rule};
 use crate::model::dropped::Cause;
+use crate::server::advice::act;
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -13,7 +14,10 @@ pub(super) const RULE: Rule = Rule {
     title: "the server closed kept connections as requests arrived",
     question: "the server closes kept connections too early",
     page: include_str!("../../../../docs/findings/keep-alive-race.md"),
-    advice: "Keep idle connections longer in the server than its clients, or the proxy before it, keep them.",
+    advice: || {
+        act("keep idle connections longer in the server than its clients, or the proxy before it, keep them")
+            .into()
+    },
     judge: Judge::Measured(judge),
 };
 

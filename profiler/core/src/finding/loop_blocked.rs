@@ -8,6 +8,7 @@ use super::words::{count, duration, name, percent, ratio, request_seconds};
 use super::{Judge, Rule};
 use crate::model::event_loop::{EventLoop, Holder};
 use crate::phase::Phase;
+use crate::server::advice::{Advice, act};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -15,8 +16,12 @@ pub(super) const RULE: Rule = Rule {
     title: "a request blocked the event loop while others waited",
     question: "a request blocked the event loop",
     page: include_str!("../../../../docs/findings/loop-blocked.md"),
-    advice: "Do not block on the event loop: use the loop's own (asynchronous) calls there, and move computing to a thread \
-             or another process.",
+    advice: || {
+        Advice::first(
+            act("do not block on the event loop").because("use the loop's own (asynchronous) calls there"),
+        )
+        .then(act("move computing to a thread or another process"))
+    },
     judge: Judge::Measured(judge),
 };
 
@@ -85,8 +90,11 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         exemplars: all().filter_map(|(_, holder)| holder.longest_request).take(5).collect(),
         next_step: (computing(worst) >= 0.5).then_some(NextStep::For {
             case: "computing",
-            otherwise: "Move the computation off the event loop: to a thread (it then shares the GIL), a process or a task \
-                        queue.",
+            otherwise: || {
+                act("move the computation off the event loop")
+                    .because("to a thread (it then shares the GIL), a process or a task queue")
+                    .into()
+            },
         }),
     })
 }

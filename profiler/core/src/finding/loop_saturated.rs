@@ -8,6 +8,7 @@ use super::loop_blocked::{busy_share, share_in_words};
 use super::words::{count, duration, request_seconds};
 use super::{Judge, Rule};
 use crate::phase::Phase;
+use crate::server::advice::{Sizes, act};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -15,7 +16,12 @@ pub(super) const RULE: Rule = Rule {
     title: "an event loop has no time left",
     question: "an event loop has no time left",
     page: include_str!("../../../../docs/findings/loop-saturated.md"),
-    advice: "Run more processes while cores are free: an event loop uses one core at most.",
+    advice: || {
+        act("run more processes while cores are free")
+            .more(Sizes::Processes)
+            .because("an event loop uses one core at most")
+            .into()
+    },
     judge: Judge::Measured(judge),
 };
 

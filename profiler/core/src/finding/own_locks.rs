@@ -9,6 +9,7 @@ use super::cause::{serves_in_parallel, waited_behind_ns};
 use super::words::{factor, percent, ratio, request_seconds};
 use super::{Judge, Rule, has_room};
 use crate::phase::Phase;
+use crate::server::advice::{Advice, Sizes, act, say};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -16,9 +17,17 @@ pub(super) const RULE: Rule = Rule {
     title: "requests wait for one another at a lock or a pool of the application",
     question: "requests wait for one another in the application",
     page: include_str!("../../../../docs/findings/own-locks.md"),
-    advice: "Find what they wait for: a pool of connections, or a lock of the application or of a library. Make the pool larger, \
-             as far as the back end bears it, or hold its connections for a shorter time. More threads would not help: they \
-             would wait as well.",
+    advice: || {
+        Advice::first(
+            act("find what they wait for")
+                .because("a pool of connections, or a lock of the application or of a library"),
+        )
+        .then(
+            act("make the pool larger, as far as the back end bears it")
+                .or(act("hold its connections for a shorter time")),
+        )
+        .then(say("more threads would not help: they would wait as well").no_more(Sizes::Threads))
+    },
     judge: Judge::Measured(judge),
 };
 

@@ -185,7 +185,7 @@ proptest! {
             }
             for other in findings.iter().filter(|other| other.answer == Answer::Present) {
                 prop_assert!(
-                    finding.id == other.id || !agree::oppose(&finding.advice, &other.advice),
+                    finding.id == other.id || !agree::oppose(&finding.steps, &other.steps),
                     "{}: {}\n{}: {}", finding.id, finding.advice, other.id, other.advice
                 );
             }
@@ -282,7 +282,8 @@ fn advice_is_the_servers_own_where_its_kind_is_known() {
 #[test]
 fn pages_and_advice_end_as_sentences() {
     for rule in RULES {
-        assert!(rule.advice.ends_with('.'), "{}", rule.id);
+        let advice = (rule.advice)().to_string();
+        assert!(advice.ends_with('.') && advice.starts_with(char::is_uppercase), "{}: {advice}", rule.id);
         assert!(rule.page.ends_with('\n'), "{}", rule.id);
     }
 }

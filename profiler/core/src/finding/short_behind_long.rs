@@ -9,6 +9,7 @@ use super::words::{duration, factor, percent, ratio};
 use super::{Judge, Rule};
 use crate::model::Endpoint;
 use crate::phase::Phase;
+use crate::server::advice::act;
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -16,7 +17,11 @@ pub(super) const RULE: Rule = Rule {
     title: "short requests wait behind long ones",
     question: "short requests wait behind long ones",
     page: include_str!("../../../../docs/findings/short-behind-long.md"),
-    advice: "Give the long endpoint a server (or pool) of its own, or move its work to a background queue.",
+    advice: || {
+        act("give the long endpoint a server (or pool) of its own")
+            .or(act("move its work to a background queue"))
+            .into()
+    },
     judge: Judge::Measured(judge),
 };
 

@@ -12,6 +12,7 @@ use super::words::{count, duration, percent, ratio, request_seconds};
 use super::{Evidence, Judge, Rule};
 use crate::model::slot::{HeatRow, Holding};
 use crate::phase::Phase;
+use crate::server::advice::{Sizes, act, say};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -19,7 +20,7 @@ pub(super) const RULE: Rule = Rule {
     title: "all workers or threads busy while requests wait",
     question: "requests waited for a free worker",
     page: include_str!("../../../../docs/findings/slots-exhausted.md"),
-    advice: "Add workers or threads, or shorten what holds them.",
+    advice: || act("add workers or threads").or(act("shorten what holds them")).into(),
     judge: Judge::Measured(judge),
 };
 
@@ -194,23 +195,38 @@ fn one_worker_step(holder: &Holder) -> NextStep {
         Cause::Connections => CONNECTIONS,
         _ => NextStep::For {
             case: "one-worker",
-            otherwise: "Give each worker more threads, or see to it that connections spread evenly over workers.",
+            otherwise: || {
+                act("give each worker more threads")
+                    .more(Sizes::Threads)
+                    .or(act("see to it that connections spread evenly over workers"))
+                    .into()
+            },
         },
     }
 }
 
 const CLIENTS: NextStep = NextStep::For {
     case: "clients",
-    otherwise: "Put a proxy that buffers requests and responses in front: more slots would only be held as well.",
+    otherwise: || {
+        act("put a proxy that buffers requests and responses in front")
+            .because("more slots would only be held as well")
+            .into()
+    },
 };
 
 const CONNECTIONS: NextStep = NextStep::For {
     case: "connections",
-    otherwise: "Put a proxy in front that keeps idle connections away: more slots would only be held as well.",
+    otherwise: || {
+        act("put a proxy in front that keeps idle connections away")
+            .because("more slots would only be held as well")
+            .into()
+    },
 };
 
-const COMPUTING: NextStep =
-    NextStep::For { case: "computing", otherwise: "Add worker processes while cores are free." };
+const COMPUTING: NextStep = NextStep::For {
+    case: "computing",
+    otherwise: || act("add worker processes while cores are free").into(),
+};
 
 fn step(basis: &Basis<'_>, holder: &Holder) -> Option<NextStep> {
     match (holder.cause, cpu_short(basis)) {
@@ -220,12 +236,18 @@ fn step(basis: &Basis<'_>, holder: &Holder) -> Option<NextStep> {
         (_, CpuShort::No) if matches!(full(basis), Full::Interpreter(_)) => Some(COMPUTING),
         (Cause::Computing, CpuShort::Quota | CpuShort::Cores) => Some(NextStep::For {
             case: "cpu-short",
-            otherwise: "More workers or threads would not help: the CPU is what is short.",
+            otherwise: || {
+                say("more workers or threads would not help: the CPU is what is short")
+                    .no_more(Sizes::Processes)
+                    .no_more(Sizes::Threads)
+                    .into()
+            },
         }),
         (Cause::Computing, CpuShort::No) => Some(COMPUTING),
-        (Cause::Waiting, _) => {
-            Some(NextStep::For { case: "waiting", otherwise: "Add threads or workers, or shorten the wait." })
-        }
+        (Cause::Waiting, _) => Some(NextStep::For {
+            case: "waiting",
+            otherwise: || act("add threads or workers").or(act("shorten the wait")).into(),
+        }),
         (Cause::Housekeeping, _) => None,
     }
 }

@@ -9,6 +9,7 @@ use super::words::{duration, percent, ratio};
 use super::{Judge, Rule};
 use crate::model::slot::Holding;
 use crate::phase::Phase;
+use crate::server::advice::act;
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -16,7 +17,7 @@ pub(super) const RULE: Rule = Rule {
     title: "workers or threads held by clients that send or read slowly",
     question: "slow clients held workers",
     page: include_str!("../../../../docs/findings/slow-clients.md"),
-    advice: "Put a proxy that buffers requests and responses in front of the server.",
+    advice: || act("put a proxy that buffers requests and responses in front of the server").into(),
     judge: Judge::Measured(judge),
 };
 

@@ -6,6 +6,7 @@ use super::basis::{Basis, Outcome, Verdict, decides, explains};
 use super::words::{count, duration, name};
 use super::{Judge, Rule};
 use crate::model::dropped::{Asked, Cause};
+use crate::server::advice::{Advice, act};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -13,7 +14,10 @@ pub(super) const RULE: Rule = Rule {
     title: "the server killed workers that took too long",
     question: "workers are killed for taking too long",
     page: include_str!("../../../../docs/findings/worker-timeouts.md"),
-    advice: "Make that request faster or give it a limit of its own at the back end. Raise the server's timeout only if such long requests are intended.",
+    advice: || {
+        Advice::first(act("make that request faster").or(act("give it a limit of its own at the back end")))
+            .then(act("raise the server's timeout only if such long requests are intended"))
+    },
     judge: Judge::Measured(judge),
 };
 

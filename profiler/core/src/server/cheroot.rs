@@ -4,6 +4,7 @@
 //! In: facts of its process. Out: its settings, its slots (the pool's threads), advice. Read off and run with cheroot 11.1.2
 //! and CherryPy 18.10.0.
 
+use super::advice::{Advice, Scope};
 use super::backlog::Backlog;
 use super::command_line::{Options, Program, Takes, flag, program, read, reported, value};
 use super::pool::{self, Pool};
@@ -120,8 +121,9 @@ impl ServerKind for Cheroot {
         Some(Backlog::cut("--request-queue-size", "request_queue_size"))
     }
 
-    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {
-        Pool { server: "cheroot", threads: "--threads", clients_hold_threads: true }
+    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
+        let scope = Scope::CommandLine;
+        Pool { server: "cheroot", threads: "--threads", scope, clients_hold_threads: true }
             .advice(finding_id, server)
     }
 
@@ -170,11 +172,12 @@ impl ServerKind for CherryPy {
     }
 
     fn backlog(&self, _is_unix: bool) -> Option<Backlog> {
-        Some(Backlog::cut("server.socket_queue_size", "backlog"))
+        Some(Backlog::cut("server.socket_queue_size", "backlog").at(Scope::Program))
     }
 
-    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {
-        Pool { server: "CherryPy", threads: "server.thread_pool", clients_hold_threads: true }
+    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
+        let scope = Scope::Program;
+        Pool { server: "CherryPy", threads: "server.thread_pool", scope, clients_hold_threads: true }
             .advice(finding_id, server)
     }
 
@@ -212,6 +215,10 @@ mod tests {
         assert_eq!(CherryPy.configured_slots(&refined), Some(5));
         assert!(refined.settings.iter().any(|setting| setting.value == "site.conf (not read)"));
         advises_on_every_finding(&CherryPy, &refined);
+        let advice = CherryPy.advice("slots-exhausted/waiting", &refined, &Site::default()).unwrap();
+        assert_eq!(advice.imperative(), "Raise server.thread_pool (seen: 5)");
+        let changes = advice.alternatives().concat();
+        assert!(changes.iter().all(|change| change.setting.scope == Scope::Program));
         assert!(Cheroot.recognise(&[process(7, 1, line)], &[]).is_none());
     }
 }

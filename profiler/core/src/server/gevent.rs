@@ -3,6 +3,7 @@
 //!
 //! In: facts of its process. Out: its role, what its log measures, advice. Read off and run with 26.9.0.
 
+use super::advice::{Advice, Scope, Sizes, act};
 use super::backlog::Backlog;
 use super::loops::{self, Loops};
 use super::site::Site;
@@ -46,17 +47,19 @@ impl ServerKind for Gevent {
     }
 
     fn backlog(&self, _is_unix: bool) -> Option<Backlog> {
-        Some(Backlog::cut("backlog of WSGIServer", "backlog"))
+        Some(Backlog::cut("backlog of WSGIServer", "backlog").at(Scope::Program))
     }
 
-    fn advice(&self, finding_id: &str, _server: &Server, _site: &Site) -> Option<String> {
+    fn advice(&self, finding_id: &str, _server: &Server, _site: &Site) -> Option<Advice> {
         let loops = Loops {
             server: "gevent",
-            more_processes: "run more processes (gunicorn --worker-class gevent --workers N does)".to_owned(),
+            more_processes: act("run more processes (gunicorn --worker-class gevent --workers N does)")
+                .more(Sizes::Processes),
             more_threads: "maxsize of gevent.get_hub().threadpool, 10 unless set",
             unblock: "make it cooperate: patch before it is imported (monkey.patch_all first of all), use a driver written in \
                       Python, or gevent's thread pool (gevent.get_hub().threadpool)",
             offload: "call gevent.sleep(0) within the computation, or move it to another process",
+            offload_because: "",
         };
         loops.advice(finding_id)
     }

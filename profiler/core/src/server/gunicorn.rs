@@ -8,6 +8,7 @@ pub mod arguments;
 mod option;
 mod setting;
 
+use super::advice::Advice;
 use super::backlog::Backlog;
 use super::setting::{put, setting};
 use super::site::Site;
@@ -174,7 +175,7 @@ impl ServerKind for Gunicorn {
         Some(Backlog::cut("--backlog", "backlog"))
     }
 
-    fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<String> {
+    fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<Advice> {
         advice::advice(finding_id, server, site)
     }
 

@@ -2,10 +2,11 @@
 //!
 //! In: facts of its processes. Out: its settings and roles, advice. Read off and run with 0.18.0.
 
+use super::advice::{Advice, Setting, Sizes, raise};
 use super::backlog::Backlog;
 use super::command_line::{Options, Program, Takes, flag, program_of, read, reported, value};
 use super::loops::{self, Loops};
-use super::setting::{given, option, put_seen, resolve, setting};
+use super::setting::{given, put_seen, resolve, setting};
 use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
@@ -130,29 +131,28 @@ impl ServerKind for Hypercorn {
         Some(Backlog::cut("--backlog", "backlog"))
     }
 
-    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {
+    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
         let is_trio = server.worker_class == "trio";
         let (more_threads, unblock, offload) = if is_trio {
             (
                 "total_tokens of trio.to_thread.current_default_thread_limiter(), 40 unless set",
                 "await it instead: a library for trio, or trio.to_thread.run_sync",
-                "move the computation to another process (trio.run_process) or a task queue: a thread shares the GIL with \
-                 the loop",
+                "move the computation to another process (trio.run_process) or a task queue",
             )
         } else {
             (
                 "max_workers of the loop's default executor, four more than the cores and 32 at most unless set",
                 "await it instead: an asynchronous library, or asyncio.to_thread",
-                "move the computation to another process (loop.run_in_executor with a ProcessPoolExecutor) or a task queue: a \
-                 thread shares the GIL with the loop",
+                "move the computation to another process (loop.run_in_executor with a ProcessPoolExecutor) or a task queue",
             )
         };
         let loops = Loops {
             server: "hypercorn",
-            more_processes: format!("raise {}", option(server, "--workers", "workers")),
+            more_processes: raise(&Setting::of(server, "--workers", "workers").sizing(Sizes::Processes)),
             more_threads,
             unblock,
             offload,
+            offload_because: "a thread shares the GIL with the loop",
         };
         loops.advice(finding_id)
     }

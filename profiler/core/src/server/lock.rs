@@ -1,53 +1,67 @@
-//! What to change for the findings about the interpreter lock, in a server that has processes and threads to change.
+//! What to change for the findings about the GIL, in a server that has processes and threads to change.
 //!
-//! In: the finding, the server's options with their present values. Out: one or two sentences.
+//! In: the finding, the server's settings with their present values. Out: advice.
+
+use super::advice::{Advice, Part, Setting, Sizes, act, lower, say};
 
 /// How a server shares work out between interpreters.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Options<'a> {
-    /// What to do for more processes; an imperative without its period.
-    pub(super) more_processes: &'a str,
-    /// The option for threads in each, if there is one to turn.
-    pub(super) threads: Option<&'a str>,
-    /// The option for the switch interval, if there is one.
-    pub(super) switch_interval: Option<&'a str>,
+    /// What to do for more processes.
+    pub(super) more_processes: Part,
+    /// The setting for threads in each, if there is one.
+    pub(super) threads: Option<&'a Setting>,
+    /// The setting for the switch interval, if there is one.
+    pub(super) switch_interval: Option<&'a Setting>,
 }
 
-/// The advice on a finding about the lock; nothing on any other.
-pub(super) fn advice(finding_id: &str, options: &Options<'_>) -> Option<String> {
-    let Options { more_processes, threads, switch_interval } = *options;
-    let lower = threads.map_or_else(String::new, |threads| format!(", and lower {threads}"));
+/// The advice on a finding about the GIL; nothing on any other.
+pub(super) fn advice(finding_id: &str, options: Options<'_>) -> Option<Advice> {
+    let Options { more_processes, threads, switch_interval } = options;
     Some(match finding_id {
-        "gil-starvation" => format!(
-            "Move the work that is named to another process: a task queue, or a server of its own. Until then {more_processes}, so \
-             that it stops fewer requests at once."
-        ),
-        "gil-not-released" => format!(
-            "Find the call into C code that takes so long, and give it less at once or run it in another process; until then \
-             {more_processes}.{}",
-            switch_interval.map_or_else(String::new, |option| {
-                format!(" {option} changes nothing here: this code never checks whether others ask.")
-            })
-        ),
-        "gil-convoy" => format!(
-            "{}{lower}: processes do not share the GIL.{}",
-            capital(more_processes),
-            switch_interval.map_or_else(String::new, |option| {
-                format!(" A shorter {option} lets those that were passed over ask sooner.")
-            })
-        ),
+        "gil-starvation" => Advice::first(
+            act("move the work that is named to another process")
+                .because("a task queue, or a server of its own"),
+        )
+        .then(more_processes.so("so that it stops fewer requests at once").when("Until then")),
+        "gil-not-released" => {
+            let advice = Advice::first(
+                act("find the call into C code that takes so long")
+                    .and(act("give it less at once or run it in another process")),
+            )
+            .then(more_processes.when("Until then"));
+            match switch_interval {
+                Some(interval) => advice.then(say(format!(
+                    "{} changes nothing here: this code never checks whether others ask",
+                    interval.name
+                ))),
+                None => advice,
+            }
+        }
+        "gil-convoy" => {
+            let step = match threads {
+                Some(threads) => more_processes.and(lower(threads)),
+                None => more_processes.into(),
+            };
+            let advice = Advice::first(step.because("processes do not share the GIL"));
+            match switch_interval {
+                Some(interval) => {
+                    advice.then(lower(interval).because("those that were passed over ask sooner then"))
+                }
+                None => advice,
+            }
+        }
         "gil-threads" => match threads {
-            Some(threads) => format!("Lower {threads}, and {more_processes} as far as there are cores."),
-            None => format!(
-                "The application's own threads are too many for one interpreter: use fewer of them; {more_processes} as far as \
-                 there are cores."
-            ),
+            Some(threads) => {
+                Advice::first(lower(threads).and(more_processes.so("as far as there are cores")))
+            }
+            None => Advice::first(
+                act("use fewer of the application's own threads")
+                    .no_more(Sizes::Threads)
+                    .because("they are too many for one interpreter"),
+            )
+            .then(more_processes.so("as far as there are cores")),
         },
         _ => return None,
     })
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

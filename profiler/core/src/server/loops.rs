@@ -2,6 +2,7 @@
 //!
 //! In: how a server is named, how it runs on more cores, how work leaves its loop. Out: roles, advice.
 
+use super::advice::{Advice, Part, Sizes, act, say};
 use super::{Role, lock};
 use crate::fact::ProcessSeen;
 
@@ -10,14 +11,16 @@ use crate::fact::ProcessSeen;
 pub(super) struct Loops<'a> {
     /// Name in sentences.
     pub(super) server: &'a str,
-    /// What to do for more of them; an imperative without its period.
-    pub(super) more_processes: String,
+    /// What to do for more of them.
+    pub(super) more_processes: Part,
     /// Where the number of threads of its pool is set.
     pub(super) more_threads: &'a str,
     /// How to keep a blocking call off the loop; an imperative without its period.
     pub(super) unblock: &'a str,
     /// How to keep computing off the loop; an imperative without its period.
     pub(super) offload: &'a str,
+    /// Why a thread is not enough for that, without its period; empty: nothing to say.
+    pub(super) offload_because: &'a str,
 }
 
 /// The processes that show what they are serve; others were started by them.
@@ -48,58 +51,78 @@ pub(super) fn roles_below(top: Option<u32>, processes: &[ProcessSeen]) -> Vec<(u
 
 impl Loops<'_> {
     /// What to change for a finding.
-    pub(super) fn advice(&self, finding_id: &str) -> Option<String> {
-        let Self { server, more_processes, more_threads, unblock, offload } = self;
-        let text = match finding_id {
-            "loop-blocked" => format!("Find the blocking call of this endpoint and {unblock}."),
-            "loop-blocked/computing" => format!("{}; or {more_processes}.", capital(offload)),
-            "slots-exhausted/pool" => {
-                format!("Give the pool more threads ({more_threads}), shorten what holds them, or {more_processes}.")
+    pub(super) fn advice(&self, finding_id: &str) -> Option<Advice> {
+        let Self { server, more_threads, unblock, offload, offload_because, .. } = *self;
+        let more_processes = self.more_processes.clone();
+        let offload = act(offload);
+        Some(match finding_id {
+            "loop-blocked" => {
+                Advice::first(act(format!("find the blocking call of this endpoint and {unblock}")))
             }
+            "loop-blocked/computing" => Advice::first(offload.or(more_processes).because(offload_because)),
+            "slots-exhausted/pool" => Advice::first(
+                act(format!("give the pool more threads ({more_threads})"))
+                    .more(Sizes::Threads)
+                    .or(act("shorten what holds the pool's threads"))
+                    .or(more_processes),
+            ),
             "loop-saturated"
             | "slots-exhausted"
             | "slots-exhausted/waiting"
             | "slots-exhausted/computing"
-            | "slots-exhausted/one-worker" => {
-                format!("An event loop uses one core at most: {more_processes} while cores are free.")
+            | "slots-exhausted/one-worker" => Advice::first(
+                more_processes.when("While cores are free").because("an event loop uses one core at most"),
+            ),
+            "slow-clients"
+            | "idle-connections"
+            | "slots-exhausted/clients"
+            | "slots-exhausted/connections" => Advice::first(say(format!(
+                "neither slow clients nor idle connections hold anything in {server} but memory"
+            )))
+            .then(say("a reverse proxy that buffers (nginx does by default) keeps them away altogether")),
+            "back-end" => Advice::first(
+                act("speed up the back end's answers")
+                    .or(act("ask it less often"))
+                    .because("the time is lost there"),
+            )
+            .then(say("a timeout on its calls bounds the harm")),
+            "cpu-bound" | "cpu-bound/turns" => Advice::first(
+                act("make the code of the endpoint named faster")
+                    .or(more_processes)
+                    .because("an event loop uses one core at most"),
+            ),
+            "cpu-bound/cores" | "slots-exhausted/cpu-short" => Advice::first(
+                act("give the server more CPU")
+                    .or(act("make the code faster"))
+                    .because("the CPU is what is short"),
+            )
+            .then(say("more processes would not help").no_more(Sizes::Processes)),
+            "cpu-throttled" => Advice::first(act("raise the CPU limit of the server's cgroup (container)")),
+            "gil-contention" => Advice::first(
+                act("move the work of the process's other threads to another process")
+                    .or(more_processes)
+                    .because("those threads take the GIL from the event loop"),
+            ),
+            "short-behind-long" => Advice::first(
+                act(format!("serve the long endpoints from a {server} of their own"))
+                    .or(offload)
+                    .because(offload_because),
+            ),
+            "full-beside-free" => {
+                Advice::first(act("keep what computes or blocks off the event loop")).then(act(format!(
+                    "or put a proxy before {server} that gives each request to the process with least to do \
+                     (least_conn in nginx)"
+                )))
             }
-            "slow-clients" | "idle-connections" | "slots-exhausted/clients" | "slots-exhausted/connections" => format!(
-                "Neither slow clients nor idle connections hold anything in {server} but memory. A reverse proxy that \
-                 buffers (nginx does by default) keeps them away altogether."
-            ),
-            "back-end" => "The time is lost in a back end: speed up its answers, or ask it less often. A timeout on its calls \
-                           bounds the harm."
-                .to_owned(),
-            "cpu-bound" | "cpu-bound/turns" => format!(
-                "Make the code of the endpoint named faster, or {more_processes}: an event loop uses one core at most."
-            ),
-            "cpu-bound/cores" | "slots-exhausted/cpu-short" => {
-                "More processes would not help: the CPU is what is short. Give the server more of it, or make the code faster."
-                    .to_owned()
+            "herd" => {
+                Advice::first(act("run fewer processes that share the listener").no_more(Sizes::Processes))
             }
-            "cpu-throttled" => "Raise the CPU limit of the server's cgroup (container).".to_owned(),
-            "gil-contention" => format!(
-                "Other threads of the process take the GIL from the event loop: move their work to another process; or \
-                 {more_processes}."
-            ),
-            "short-behind-long" => format!("Serve the long endpoints from a {server} of their own, or {offload}."),
-            "full-beside-free" => format!(
-                "Keep what computes or blocks off the event loop. Or put a proxy before {server} that gives each request to the \
-                 process with least to do (least_conn in nginx)."
-            ),
-            "herd" => "Run fewer processes that share the listener.".to_owned(),
             other => {
                 let options = lock::Options { more_processes, threads: None, switch_interval: None };
-                return lock::advice(other, &options);
+                return lock::advice(other, options);
             }
-        };
-        Some(text)
+        })
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 #[cfg(test)]
@@ -110,14 +133,20 @@ mod tests {
     fn advice_for_a_blocked_loop_says_how_this_server_unblocks() {
         let loops = Loops {
             server: "X",
-            more_processes: "run more".to_owned(),
+            more_processes: act("run more").more(Sizes::Processes),
             more_threads: "its setting",
             unblock: "give it to a thread",
             offload: "move the computation",
+            offload_because: "a thread shares the GIL",
         };
-        let text = |id| loops.advice(id).unwrap_or_default();
+        let text = |id| loops.advice(id).unwrap_or_default().to_string();
         assert_eq!(text("loop-blocked"), "Find the blocking call of this endpoint and give it to a thread.");
-        assert_eq!(text("loop-blocked/computing"), "Move the computation; or run more.");
+        assert_eq!(
+            text("loop-blocked/computing"),
+            "Move the computation, or run more: a thread shares the GIL."
+        );
+        let computing = loops.advice("loop-blocked/computing").unwrap_or_default();
+        assert_eq!(computing.imperative(), "Move the computation, or run more");
         assert_eq!(loops.advice("no-such-finding"), None);
     }
 }

@@ -7,6 +7,7 @@
 mod advice;
 pub mod configuration;
 
+use super::advice::{Advice, Scope};
 use super::backlog::Backlog;
 use super::site::Site;
 use super::{
@@ -143,15 +144,16 @@ impl ServerKind for ModWsgi {
     }
 
     fn backlog(&self, is_unix: bool) -> Option<Backlog> {
-        let (option, setting) = if is_unix {
-            ("listen-backlog= of WSGIDaemonProcess, --daemon-backlog of mod_wsgi-express", "daemon_backlog")
+        let backlog = if is_unix {
+            Backlog::cut("listen-backlog= of WSGIDaemonProcess", "daemon_backlog")
+                .or_as("mod_wsgi-express: --daemon-backlog")
         } else {
-            ("ListenBacklog, --server-backlog of mod_wsgi-express", "listen_backlog")
+            Backlog::cut("ListenBacklog", "listen_backlog").or_as("mod_wsgi-express: --server-backlog")
         };
-        Some(Backlog::cut(option, setting))
+        Some(backlog.at(Scope::Directive))
     }
 
-    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {
+    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
         advice::advice(finding_id, server)
     }
 

@@ -2,8 +2,9 @@
 //!
 //! In: a server with `threads`, how its options are named. Out: slots, refinement, advice.
 
+use super::advice::{Advice, Scope, Setting, Sizes, act, lower, raise, say};
 use super::lock;
-use super::setting::{option, put_seen};
+use super::setting::put_seen;
 use super::{Observed, Role};
 use crate::fact::ProcessSeen;
 use crate::model::Server;
@@ -15,6 +16,8 @@ pub(super) struct Pool {
     pub(super) server: &'static str,
     /// The option that sets the number of threads.
     pub(super) threads: &'static str,
+    /// Where that option is set.
+    pub(super) scope: Scope,
     /// A slow client holds a thread: while it sends, while it takes the response, before its first byte.
     pub(super) clients_hold_threads: bool,
 }
@@ -43,71 +46,95 @@ pub(super) fn refine(server: &Server, observed: &Observed) -> Server {
 }
 
 impl Pool {
+    /// The setting of the number of threads.
+    pub(super) fn thread_setting(&self, server: &Server) -> Setting {
+        Setting::of(server, self.threads, "threads").sizing(Sizes::Threads).at(self.scope)
+    }
+
     /// What to change for a finding.
-    pub(super) fn advice(&self, finding_id: &str, server: &Server) -> Option<String> {
-        let Self { server: name, threads, clients_hold_threads } = *self;
-        let threads = option(server, threads, "threads");
-        let another = format!("run a second {name} beside it, behind a proxy that shares the requests out");
-        let proxy = format!(
-            "Put a reverse proxy that buffers requests and responses (nginx does by default) before {name}"
-        );
-        let text = match finding_id {
-            "slots-exhausted" => format!("Raise {threads} where requests wait; where they compute, {another}."),
-            "slots-exhausted/waiting" => {
-                format!("The requests wait rather than compute: raise {threads}, a waiting thread costs little.")
+    pub(super) fn advice(&self, finding_id: &str, server: &Server) -> Option<Advice> {
+        let Self { server: name, clients_hold_threads, .. } = *self;
+        let threads = self.thread_setting(server);
+        let beside = format!("run a second {name} beside it, behind a proxy that shares the requests out");
+        let another = act(beside.as_str()).more(Sizes::Processes);
+        let proxy = act(format!(
+            "put a reverse proxy that buffers requests and responses (nginx does by default) before {name}"
+        ));
+        Some(match finding_id {
+            "slots-exhausted" => {
+                let computing = act(format!("where requests compute, {beside}")).more(Sizes::Processes);
+                Advice::first(raise(&threads).so("where requests wait").also(computing))
             }
-            "slots-exhausted/computing" | "cpu-bound/turns" => format!(
-                "Only one thread of a process runs Python at a time: {another}, or make the code faster. More \
-                 threads do not help."
+            "slots-exhausted/waiting" => Advice::first(
+                raise(&threads)
+                    .because("requests wait rather than compute, and a waiting thread costs little"),
             ),
-            "slots-exhausted/cpu-short" | "cpu-bound/cores" => {
-                "More threads or processes would not help: the CPU is what is short. Give the server more of it, or make the \
-                 code faster."
-                    .to_owned()
-            }
+            "slots-exhausted/computing" | "cpu-bound/turns" => Advice::first(
+                another
+                    .or(act("make the code faster"))
+                    .because("only one thread of a process runs Python at a time"),
+            )
+            .then(say("more threads do not help").no_more(Sizes::Threads)),
+            "slots-exhausted/cpu-short" | "cpu-bound/cores" => Advice::first(
+                act("give the server more CPU")
+                    .or(act("make the code faster"))
+                    .because("the CPU is what is short"),
+            )
+            .then(
+                say("more threads or processes would not help")
+                    .no_more(Sizes::Threads)
+                    .no_more(Sizes::Processes),
+            ),
             "slots-exhausted/clients" => {
-                "More threads would only be held as well: first do what slow-clients advises, a reverse proxy that buffers."
-                    .to_owned()
+                Advice::first(act("first do what slow-clients advises, a reverse proxy that buffers"))
+                    .then(say("more threads would only be held as well").no_more(Sizes::Threads))
             }
-            "slots-exhausted/connections" => {
-                "More threads would only be held as well: first do what idle-connections advises, a reverse proxy that keeps \
-                 such connections away."
-                    .to_owned()
-            }
+            "slots-exhausted/connections" => Advice::first(act(
+                "first do what idle-connections advises, a reverse proxy that keeps such connections away",
+            ))
+            .then(say("more threads would only be held as well").no_more(Sizes::Threads)),
             "slow-clients" if clients_hold_threads => {
-                format!("{proxy}: each slow client holds a thread for as long as it takes. Without one, raise {threads}.")
+                Advice::first(proxy.because("each slow client holds a thread for as long as it takes"))
+                    .then(raise(&threads).when("Without one"))
             }
-            "slow-clients" => format!(
+            "slow-clients" => Advice::first(say(format!(
                 "{name} itself takes requests in and sends responses out in its main thread, so slow clients hold none of \
-                 the pool. The time is the clients' own. {proxy} where it matters all the same."
+                 the pool"
+            )))
+            .then(say("the time is the clients' own"))
+            .then(proxy.when("Where that time matters all the same")),
+            "idle-connections" if clients_hold_threads => Advice::first(act(format!(
+                "put a reverse proxy before {name} that opens a connection only when it has a request to send"
+            )))
+            .then(say("a connection without data holds a thread until its timeout"))
+            .then(raise(&threads).when("Without such a proxy")),
+            "idle-connections" => Advice::first(say(format!("idle connections hold no thread of {name}"))),
+            "back-end" => Advice::first(
+                act("speed up the back end's answers")
+                    .or(act("ask it less often"))
+                    .because("the time is lost there"),
+            )
+            .then(raise(&threads).when("Until then").because("a waiting thread costs little")),
+            "cpu-bound" => Advice::first(
+                act("make the code of the endpoint named faster")
+                    .or(another)
+                    .because("threads share one interpreter"),
             ),
-            "idle-connections" if clients_hold_threads => format!(
-                "Put a reverse proxy before {name} that opens a connection only when it has a request to send. A connection \
-                 without data holds a thread until its timeout. Without such a proxy, raise {threads}."
-            ),
-            "idle-connections" => format!("Idle connections hold no thread of {name}."),
-            "back-end" => format!(
-                "The time is lost in a back end: speed up its answers, or ask it less often. Until then raise {threads}: a \
-                 waiting thread costs little."
-            ),
-            "cpu-bound" => format!(
-                "Make the code of the endpoint named faster, or {another}: threads share one interpreter."
-            ),
-            "gil-contention" => format!(
-                "Lower {threads} and {another}: processes do not share the GIL, threads do. Move long computations out of \
-                 the process."
-            ),
-            "cpu-throttled" => "Raise the CPU limit of the server's cgroup (container).".to_owned(),
-            "short-behind-long" => format!(
-                "Serve the long endpoints from a {name} of their own. If they wait rather than compute, raise {threads}."
-            ),
+            "gil-contention" => Advice::first(
+                lower(&threads).and(another).because("processes do not share the GIL, threads do"),
+            )
+            .then(act("move long computations out of the process")),
+            "cpu-throttled" => Advice::first(act("raise the CPU limit of the server's cgroup (container)")),
+            "short-behind-long" => {
+                Advice::first(act(format!("serve the long endpoints from a {name} of their own")))
+                    .then(raise(&threads).when("If they wait rather than compute"))
+            }
             other => {
                 let options =
-                    lock::Options { more_processes: &another, threads: Some(&threads), switch_interval: None };
-                return lock::advice(other, &options);
+                    lock::Options { more_processes: another, threads: Some(&threads), switch_interval: None };
+                return lock::advice(other, options);
             }
-        };
-        Some(text)
+        })
     }
 }
 
@@ -128,7 +155,11 @@ pub(super) mod tests {
         }
     }
 
-    /// Every finding that asks for something has advice in whole sentences, and health has none.
+    /// Where a server loses nothing, there is nothing to change.
+    const MAY_ASK_NOTHING: [&str; 4] =
+        ["slow-clients", "idle-connections", "slots-exhausted/clients", "slots-exhausted/connections"];
+
+    /// Every finding that asks for something has advice in whole sentences that begins with what to do, and health has none.
     pub(in crate::server) fn advises_on_every_finding(kind: &dyn ServerKind, server: &Server) {
         for id in [
             "slots-exhausted",
@@ -152,7 +183,10 @@ pub(super) mod tests {
             "short-behind-long",
         ] {
             let advice = kind.advice(id, server, &Site::default()).unwrap_or_default();
-            assert!(advice.ends_with('.') && advice.starts_with(char::is_uppercase), "{id}: {advice}");
+            let (text, first) = (advice.to_string(), advice.imperative());
+            assert!(text.ends_with('.') && text.starts_with(char::is_uppercase), "{id}: {text}");
+            let begins_with_it = !first.is_empty() && text.starts_with(&first);
+            assert!(begins_with_it || MAY_ASK_NOTHING.contains(&id), "{id}: {text}");
         }
         assert_eq!(kind.advice("healthy", server, &Site::default()), None);
     }

@@ -1,7 +1,8 @@
 //! Settings of a server with where each is known from: what all kinds of servers share.
 //!
-//! In: what a command line says, documented defaults, behaviour. Out: [`Setting`]s, and options in words for advice.
+//! In: what a command line says, documented defaults, behaviour. Out: [`Setting`]s, and what to do where cores are short.
 
+use super::advice::{self, Step, act, lower};
 use super::command_line::Arguments;
 use crate::model::{Origin, Server, Setting};
 
@@ -16,11 +17,6 @@ pub(super) fn put(settings: &mut Vec<Setting>, new: Setting) {
         Some(present) => *present = new,
         None => settings.push(new),
     }
-}
-
-/// Where a setting is known from.
-pub(super) fn origin_of(server: &Server, name: &str) -> Option<Origin> {
-    server.settings.iter().find(|setting| setting.name == name).map(|setting| setting.origin)
 }
 
 /// The settings that arguments give, and the defaults of the others where they hold: where nothing that was not read
@@ -56,18 +52,13 @@ pub(super) fn put_seen(server: &mut Server, name: &str, seen: u32, contradicts: 
     }
 }
 
-/// An option with its present value, for advice: `--threads (now 4)`. A number that was only counted is `seen`.
-pub(super) fn option(server: &Server, name: &str, setting: &str) -> String {
-    let now = if origin_of(server, setting) == Some(Origin::Inferred) { "seen:" } else { "now" };
-    server.number(setting).map_or_else(|| name.to_owned(), |value| format!("{name} ({now} {value})"))
-}
-
-/// What helps where cores are short: fewer processes too, where there is more than one.
-pub(super) fn more_cpu(server: &Server, option: &str, setting: &str) -> String {
-    if server.number(setting) == Some(1) {
-        return "Give the server more of it, or make the code faster.".to_owned();
+/// What helps where cores are short: fewer processes too, where there is more than one. `name`: that of the number that `setting` sets.
+pub(super) fn more_cpu(server: &Server, setting: &advice::Setting, name: &str) -> Step {
+    let step = act("give the server more CPU").or(act("make the code faster"));
+    if server.number(name) == Some(1) {
+        return step;
     }
-    format!("Give the server more of it, make the code faster, or lower {option} so that fewer compete.")
+    step.or(lower(setting).so("so that fewer compete"))
 }
 
 #[cfg(test)]
@@ -91,6 +82,9 @@ mod tests {
     fn options_are_named_with_what_they_are_now_or_were_seen_to_be() {
         let mut server =
             Server { settings: vec![setting("threads", "4".into(), Origin::Default)], ..Server::default() };
+        let option = |server: &Server, name: &str, setting: &str| {
+            advice::Setting::of(server, name, setting).to_string()
+        };
         assert_eq!(option(&server, "--threads", "threads"), "--threads (now 4)");
         put_seen(&mut server, "threads", 6, |known| known < 6);
         assert_eq!(option(&server, "--threads", "threads"), "--threads (seen: 6)");
@@ -103,7 +97,8 @@ mod tests {
     fn nobody_is_told_to_have_fewer_processes_than_one() {
         let with = |workers: &str| {
             let settings = vec![setting("workers", workers.into(), Origin::Configured)];
-            more_cpu(&Server { settings, ..Server::default() }, "--workers", "workers")
+            let server = Server { settings, ..Server::default() };
+            more_cpu(&server, &advice::Setting::named("--workers"), "workers").to_string()
         };
         assert!(with("2").ends_with("or lower --workers so that fewer compete."));
         assert!(!with("1").contains("lower"));

@@ -11,6 +11,8 @@ use crate::server::Role;
 pub struct Site {
     /// Every socket that it listens on is TCP, and its own: nobody else holds it, as systemd does with one that it passes.
     pub own_tcp: bool,
+    /// Somebody else holds a socket that it listens on, and may have opened it: its queue is as long as that one said.
+    pub is_shared: bool,
     /// `net.core.somaxconn`, the least of the server's network namespaces; `None`: not known.
     pub somaxconn: Option<u32>,
     /// Worker processes at the end of the window.
@@ -34,6 +36,7 @@ impl Site {
         };
         Self {
             own_tcp: !open.is_empty() && open.iter().all(is_own_tcp),
+            is_shared: open.iter().any(|listener| !listener.foreign.is_empty()),
             somaxconn: snapshot.sockets.networks.iter().filter_map(|network| network.somaxconn).min(),
             workers: workers.len() as u64,
         }
@@ -65,6 +68,8 @@ mod tests {
         assert!(!with(&[("unix", false)]).own_tcp);
         assert!(!with(&[("tcp", false), ("unix", false)]).own_tcp);
         assert!(!with(&[("tcp", true)]).own_tcp);
+        assert!(with(&[("tcp", false), ("unix", true)]).is_shared);
+        assert!(!with(&[("tcp", false), ("unix", false)]).is_shared);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! In: facts of its process. Out: its settings and role, advice. Read off and run with 26.10.0.
 
+use super::advice::{Advice, Scope, Sizes, act};
 use super::backlog::Backlog;
 use super::command_line::{Options, Program, Takes, flag, program_of, read, reported, value};
 use super::loops::{self, Loops};
@@ -87,17 +88,20 @@ impl ServerKind for Twisted {
     }
 
     fn backlog(&self, _is_unix: bool) -> Option<Backlog> {
-        Some(Backlog::cut("backlog of the endpoint", "backlog"))
+        Some(Backlog::cut("backlog of the endpoint", "backlog").at(Scope::Program))
     }
 
-    fn advice(&self, finding_id: &str, _server: &Server, _site: &Site) -> Option<String> {
+    fn advice(&self, finding_id: &str, _server: &Server, _site: &Site) -> Option<Advice> {
         let loops = Loops {
             server: "Twisted",
-            more_processes: "run a second Twisted beside it, behind a proxy that shares the requests out"
-                .to_owned(),
+            more_processes: act(
+                "run a second Twisted beside it, behind a proxy that shares the requests out",
+            )
+            .more(Sizes::Processes),
             more_threads: "reactor.suggestThreadPoolSize, 10 unless called",
             unblock: "give it to a thread (deferToThread), or use a client that returns Deferreds",
-            offload: "move the computation to another process: a thread shares the GIL with the reactor",
+            offload: "move the computation to another process",
+            offload_because: "a thread shares the GIL with the reactor",
         };
         loops.advice(finding_id)
     }

@@ -2,6 +2,7 @@
 //!
 //! In: its processes. Out: a [`Server`] without settings, advice without names of settings.
 
+use super::advice::{Advice, Sizes, act, say};
 use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind};
 use crate::fact::{ListenerSeen, ProcessSeen};
@@ -33,27 +34,32 @@ impl ServerKind for Unknown {
         server.clone()
     }
 
-    fn advice(&self, finding_id: &str, _server: &Server, _site: &Site) -> Option<String> {
-        let text = match finding_id {
-            "slots-exhausted" => {
-                "Raise the number of worker processes or threads of this server, or shorten what holds them."
+    fn advice(&self, finding_id: &str, _server: &Server, _site: &Site) -> Option<Advice> {
+        Some(match finding_id {
+            "slots-exhausted" => Advice::first(
+                act("raise the number of worker processes or threads of this server")
+                    .more(Sizes::Processes)
+                    .more(Sizes::Threads)
+                    .or(act("shorten what holds them")),
+            ),
+            "slow-clients" | "idle-connections" => Advice::first(act(
+                "put a reverse proxy that buffers requests and responses (nginx does) before this server",
+            )),
+            "back-end" => Advice::first(act("look at the back ends of the endpoint named"))
+                .then(say("a timeout on its calls bounds the harm")),
+            "cpu-bound" => Advice::first(
+                act("profile the application's Python code")
+                    .or(act("give the server more cores and more processes").more(Sizes::Processes)),
+            ),
+            "cpu-throttled" => Advice::first(
+                act("raise the CPU limit of the server's cgroup (container)")
+                    .or(act("run fewer processes in it").no_more(Sizes::Processes)),
+            ),
+            "short-behind-long" => {
+                Advice::first(act("serve the long endpoints from another instance of the server"))
             }
-            "slow-clients" | "idle-connections" => {
-                "Put a reverse proxy that buffers requests and responses (nginx does) before this server."
-            }
-            "back-end" => {
-                "Look at the back ends of the endpoint named. A timeout on its calls bounds the harm."
-            }
-            "cpu-bound" => {
-                "Profile the application's Python code, or give the server more cores and more processes."
-            }
-            "cpu-throttled" => {
-                "Raise the CPU limit of the server's cgroup (container), or run fewer processes in it."
-            }
-            "short-behind-long" => "Serve the long endpoints from another instance of the server.",
             _ => return None,
-        };
-        Some(text.to_owned())
+        })
     }
 
     fn log_interval(&self, _server: &Server) -> Option<LogInterval> {

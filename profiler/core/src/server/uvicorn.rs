@@ -3,10 +3,11 @@
 //!
 //! In: facts of its processes. Out: its settings and roles, advice. Read off and run with 0.54.0.
 
+use super::advice::{Advice, Setting, Sizes, act, raise, say};
 use super::backlog::Backlog;
 use super::command_line::{Options, Program, Takes, flag, program_of, read, reported, value};
 use super::loops::{self, Loops};
-use super::setting::{given, option, put_seen, resolve, setting};
+use super::setting::{given, put_seen, resolve, setting};
 use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
@@ -141,25 +142,36 @@ impl ServerKind for Uvicorn {
         true
     }
 
-    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {
+    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
         if finding_id == "slots-exhausted/pool-clients" {
             return Some(
-                "Put a proxy that buffers requests and responses in front. In a2wsgi a thread waits for a body that comes \
-                 slowly, and more threads would only be held as well."
-                    .to_owned(),
+                Advice::first(
+                    act("put a proxy that buffers requests and responses in front")
+                        .because("in a2wsgi a thread waits for a body that comes slowly"),
+                )
+                .then(say("more threads would only be held as well").no_more(Sizes::Threads)),
             );
         }
+        let is_wrapped = server.settings.iter().any(|one| one.name == "interface" && one.value == "wsgi");
         let loops = Loops {
             server: "uvicorn",
-            more_processes: format!("raise {}", option(server, "--workers", "workers")),
-            more_threads: "workers= of a2wsgi's WSGIMiddleware, 10 unless given; for plain def endpoints total_tokens of \
-                           anyio.to_thread.current_default_thread_limiter(), 40",
-            unblock: "await it instead: an asynchronous library, or asyncio.to_thread; a framework runs a plain def endpoint in \
-                      a thread by itself",
-            offload: "move the computation to another process (loop.run_in_executor with a ProcessPoolExecutor) or a task \
-                      queue: a thread shares the GIL with the loop",
+            more_processes: raise(&Setting::of(server, "--workers", "workers").sizing(Sizes::Processes)),
+            more_threads: if is_wrapped {
+                "uvicorn makes 10 and has no option for it: wrap the application in a2wsgi's WSGIMiddleware, whose workers= says how \
+                 many, and leave out --interface wsgi"
+            } else {
+                "workers= of a2wsgi's WSGIMiddleware, 10 unless given; for plain def endpoints total_tokens of \
+                 anyio.to_thread.current_default_thread_limiter(), 40"
+            },
+            unblock: "await it instead: an asynchronous library, or asyncio.to_thread",
+            offload: "move the computation to another process (loop.run_in_executor with a ProcessPoolExecutor) or a task queue",
+            offload_because: "a thread shares the GIL with the loop",
         };
-        loops.advice(finding_id)
+        let advice = loops.advice(finding_id)?;
+        if finding_id == "loop-blocked" {
+            return Some(advice.then(say("a framework runs a plain def endpoint in a thread by itself")));
+        }
+        Some(advice)
     }
 
     /// Its access log has no times.
@@ -204,7 +216,19 @@ mod tests {
             Uvicorn
                 .advice("loop-saturated", &found.server, &Site::default())
                 .unwrap()
-                .contains("--workers (now 2)")
+                .to_string()
+                .contains("raise --workers (now 2)")
         );
+    }
+
+    #[test]
+    fn pool_that_uvicorn_makes_itself_has_no_option() {
+        for (line, is_own) in [("uvicorn --interface wsgi a:b", true), ("uvicorn a:b", false)] {
+            let found = Uvicorn.recognise(&[process(7, 1, line)], &[]).expect(line);
+            let advice = Uvicorn.advice("slots-exhausted/pool", &found.server, &Site::default());
+            let text = advice.unwrap_or_default().to_string();
+            assert_eq!(text.contains("leave out --interface wsgi"), is_own, "{line}: {text}");
+            assert!(text.contains("workers="), "{line}: {text}");
+        }
     }
 }

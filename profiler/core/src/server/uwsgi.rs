@@ -7,6 +7,7 @@ mod advice;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use super::advice::Advice;
 use super::backlog::Backlog;
 use super::command_line::{Arguments, Options, Takes, base_name, flag, program, read, reported, value};
 use super::setting::{put_seen, resolve, setting};
@@ -276,10 +277,10 @@ impl ServerKind for Uwsgi {
     }
 
     fn backlog(&self, _is_unix: bool) -> Option<Backlog> {
-        Some(Backlog { option: "--listen", setting: "listen", refuses_more: true })
+        Some(Backlog { refuses_more: true, ..Backlog::cut("--listen", "listen") })
     }
 
-    fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<String> {
+    fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<Advice> {
         advice::advice(finding_id, server, site)
     }
 
@@ -344,7 +345,21 @@ mod tests {
             let processes = prefork(line, 2);
             let recognised = Uwsgi.recognise(&processes, &[listener(11, 80)]).unwrap();
             let said = Uwsgi.advice("keep-alive-race", &recognised.server, &Site::default());
-            assert_eq!(said.is_some_and(|said| said.contains("--http11-socket")), is_told, "{line}");
+            let names_it = said.is_some_and(|said| said.to_string().contains("--http11-socket"));
+            assert_eq!(names_it, is_told, "{line}");
+        }
+    }
+
+    #[test]
+    fn where_workers_are_kept_back_more_of_them_are_kept_running_before_the_limit_is_raised() {
+        let line = "uwsgi --master --http-socket :80 -p 4 --cheaper 1 -w a:b";
+        let server = Uwsgi.recognise(&prefork(line, 1), &[]).unwrap().server;
+        for (workers, expected) in
+            [(1, "Raise --cheaper (now 1), or leave it out"), (4, "Raise --processes (now 4)")]
+        {
+            let site = Site { workers, ..Site::default() };
+            let advice = Uwsgi.advice("slots-exhausted", &server, &site).unwrap();
+            assert_eq!(advice.imperative(), expected);
         }
     }
 

@@ -3,20 +3,22 @@
 //!
 //! In: facts of its process. Out: its settings, its slots (the pool's threads), advice. Read off and run with 3.0.2.
 
+use super::advice::{Advice, Direction, Scope, Setting, Sizes, act, raise};
 use super::backlog::Backlog;
 use super::command_line::{OptionSpec, Options, Program, Takes, program_of, read, reported, value};
 use super::pool::{self, Pool};
-use super::setting::{option, resolve};
+use super::setting::{resolve, setting};
 use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
-use crate::model::{Origin, Server, Setting};
+use crate::model::{Origin, Server};
 
 /// Waitress, started by `waitress-serve` or `python -m waitress`. Inside another program nothing shows it.
 #[derive(Debug)]
 pub struct Waitress;
 
-const POOL: Pool = Pool { server: "Waitress", threads: "--threads", clients_hold_threads: false };
+const POOL: Pool =
+    Pool { server: "Waitress", threads: "--threads", scope: Scope::CommandLine, clients_hold_threads: false };
 
 /// `waitress.adjustments`; every one may be given as `--name` or, where it is a flag, `--no-name`.
 static OPTIONS: Options = &[
@@ -74,8 +76,7 @@ impl ServerKind for Waitress {
         let mut settings = resolve(&arguments, &DEFAULTS, true);
         settings.extend(unknown::bind_setting(listeners));
         if let Some(application) = arguments.positional.first() {
-            let (name, value) = ("wsgi_app".to_owned(), application.clone());
-            settings.push(Setting { name, value, origin: Origin::Configured });
+            settings.push(setting("wsgi_app", application.clone(), Origin::Configured));
         }
         let server = Server {
             name: self.name().to_owned(),
@@ -111,21 +112,26 @@ impl ServerKind for Waitress {
         Some(Backlog::cut("--backlog", "backlog"))
     }
 
-    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<String> {
+    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
         if finding_id == "accept-queue/standing" {
-            let limit = option(server, "--connection-limit", "connection_limit");
-            return Some(format!(
-                "Raise {limit}: Waitress accepts no more connections than that, idle ones counted; or keep idle ones with a \
-                 reverse proxy before it."
+            // select() raises at descriptor 1024, and nothing in Waitress catches that.
+            let limit = Setting::of(server, "--connection-limit", "connection_limit");
+            return Some(Advice::first(
+                raise(&limit)
+                    .so("(beyond 1,000 only with --asyncore-use-poll)")
+                    .or(act("keep idle connections with a reverse proxy before Waitress"))
+                    .because("it accepts no more connections than this limit, idle ones counted"),
             ));
         }
         // --connection-limit is no way: connections that send nothing count too, and could shut all others out.
         if finding_id == "full-beside-free" {
-            return Some(
-                "Give each process a port of its own behind a proxy that knows who is free (least_conn in nginx); or run fewer \
-                 processes with more --threads each."
-                    .to_owned(),
-            );
+            let fewer = act("run fewer processes with more --threads each")
+                .no_more(Sizes::Processes)
+                .with(POOL.thread_setting(server), Direction::Raise);
+            return Some(Advice::first(
+                act("give each process a port of its own behind a proxy that knows who is free (least_conn in nginx)")
+                    .or(fewer),
+            ));
         }
         POOL.advice(finding_id, server)
     }
@@ -138,6 +144,7 @@ impl ServerKind for Waitress {
 
 #[cfg(test)]
 mod tests {
+    use super::super::advice::Move;
     use super::super::pool::tests::{advises_on_every_finding, process};
     use super::*;
 
@@ -157,6 +164,15 @@ mod tests {
     }
 
     #[test]
+    fn fewer_processes_with_more_threads_each_are_data_too() {
+        let advice = Waitress.advice("full-beside-free", &Server::default(), &Site::default()).unwrap();
+        let changes = advice.alternatives().concat();
+        let changes = changes.iter().map(|change| (change.setting.name.as_str(), change.direction));
+        assert_eq!(changes.collect::<Vec<_>>(), [("--threads", Direction::Raise)]);
+        assert!(advice.moves().any(|one| one == Move::down(Sizes::Processes)));
+    }
+
+    #[test]
     fn more_threads_that_serve_than_configured_are_believed_fewer_are_not() {
         let found = Waitress.recognise(&[process(7, 1, "waitress-serve a:b")], &[]).expect("waitress");
         let with = |serving_threads| {
@@ -164,5 +180,14 @@ mod tests {
             Waitress.configured_slots(&Waitress.refine(&found.server, &seen))
         };
         assert_eq!((with(2), with(6)), (Some(4), Some(6)));
+    }
+
+    #[test]
+    fn limit_of_connections_is_not_raised_beyond_what_select_takes() {
+        let found = Waitress.recognise(&[process(7, 1, "waitress-serve a:b")], &[]).expect("waitress");
+        let advice = Waitress.advice("accept-queue/standing", &found.server, &Site::default());
+        let text = advice.unwrap_or_default().to_string();
+        let begins = "Raise --connection-limit (now 100) (beyond 1,000 only with --asyncore-use-poll)";
+        assert!(text.starts_with(begins), "{text}");
     }
 }

@@ -3,6 +3,7 @@
 //! In: a finding of the core. Out: a serialisable view of it.
 
 use profiler_core::finding::{self, Answer};
+use profiler_core::server::advice::{Change, Limit};
 use serde::Serialize;
 
 use super::{rounded, summary};
@@ -18,7 +19,36 @@ pub(super) struct Finding<'a> {
     count: u64,
     exemplars: &'a [u64],
     advice: &'a str,
+    settings: Vec<Setting<'a>>,
+    yields_to: Option<&'static str>,
     follows: Option<Follows>,
+}
+
+#[derive(Serialize)]
+struct Setting<'a> {
+    alternative: usize,
+    option: &'a str,
+    scope: &'static str,
+    also: Option<&'a str>,
+    present: Option<&'a str>,
+    direction: &'static str,
+    proposed: Option<&'a str>,
+    limit: Option<&'static str>,
+}
+
+impl<'a> Setting<'a> {
+    fn new(alternative: usize, change: &'a Change) -> Self {
+        Self {
+            alternative,
+            option: &change.setting.name,
+            scope: change.setting.scope.name(),
+            also: change.setting.also.as_deref(),
+            present: change.setting.present.as_deref(),
+            direction: change.direction.name(),
+            proposed: change.proposed.as_deref(),
+            limit: change.limit.map(Limit::name),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -56,9 +86,19 @@ impl<'a> Finding<'a> {
             count: finding.count,
             exemplars: &finding.exemplars,
             advice: &finding.advice,
+            settings: settings(finding),
+            yields_to: finding.yields_to,
             follows: finding
                 .follows
                 .map(|follows| Follows { from: follows.from, share_ratio: rounded(follows.share) }),
         }
     }
+}
+
+/// The changes of its advice, numbered by which of them belong together, from 1.
+fn settings(finding: &finding::Finding) -> Vec<Setting<'_>> {
+    let numbered = (1..).zip(finding.steps.alternatives());
+    numbered
+        .flat_map(|(number, changes)| changes.into_iter().map(move |change| Setting::new(number, change)))
+        .collect()
 }

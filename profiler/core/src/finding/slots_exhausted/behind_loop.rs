@@ -9,11 +9,16 @@ use crate::finding::cause::{Cause, MOSTLY, client_stall_share, doing};
 use crate::finding::full::{Full, full};
 use crate::finding::words::{count, duration, percent, ratio, request_seconds};
 use crate::phase::Phase;
+use crate::server::advice::{Sizes, act};
 use crate::server::kind_named;
 
 const POOL_CLIENTS: NextStep = NextStep::For {
     case: "pool-clients",
-    otherwise: "Put a proxy that buffers requests and responses in front: more threads would only be held as well.",
+    otherwise: || {
+        act("put a proxy that buffers requests and responses in front")
+            .because("more threads would only be held as well")
+            .into()
+    },
 };
 
 /// A loop has no slots, but the threads that it gives applications to are so many and no more.
@@ -57,7 +62,13 @@ pub(super) fn judge(basis: &Basis<'_>) -> Option<Verdict> {
     } else {
         NextStep::For {
             case: "pool",
-            otherwise: "Raise the number of threads of the pool, shorten what holds them, or run more processes.",
+            otherwise: || {
+                act("raise the number of threads of the pool")
+                    .more(Sizes::Threads)
+                    .or(act("shorten what holds them"))
+                    .or(act("run more processes").more(Sizes::Processes))
+                    .into()
+            },
         }
     };
     Some(present(basis, sentence, waited_ns, evidence, Some(next_step)))

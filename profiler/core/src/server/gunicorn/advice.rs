@@ -1,8 +1,11 @@
 //! What to change in gunicorn for each finding, with the present value.
 //!
-//! In: id of a finding, the server. Out: one or two sentences. Options are named as on the command line.
+//! In: id of a finding, the server. Out: advice. Options are named as on the command line.
 
-use crate::model::{Origin, Server};
+use crate::model::Server;
+use crate::server::advice::{
+    Advice, Direction, Part, Setting, Sizes, Step, act, lower, raise, say, use_option,
+};
 use crate::server::lock;
 use crate::server::setting::more_cpu;
 use crate::server::site::Site;
@@ -20,314 +23,424 @@ enum Concurrency {
     Unknown,
 }
 
-pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<String> {
+/// The settings that make slots.
+struct Slots {
+    workers: Setting,
+    threads: Setting,
+}
+
+pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<Advice> {
     let concurrency = match server.worker_class.as_str() {
         "sync" => Concurrency::Sync,
         "gthread" => Concurrency::Threads,
         "unknown" => Concurrency::Unknown,
         _ => Concurrency::Loop,
     };
-    let workers = option(server, "--workers", "workers");
-    let threads = option(server, "--threads", "threads");
+    let slots = Slots {
+        workers: option(server, "--workers", "workers").sizing(Sizes::Processes),
+        threads: option(server, "--threads", "threads").sizing(Sizes::Threads),
+    };
     if finding_id.starts_with("slots-exhausted") {
-        return exhausted(finding_id, server, concurrency, (&workers, &threads));
+        return exhausted(finding_id, server, concurrency, &slots);
     }
-    match finding_id {
-        "keep-alive-race" => Some(format!(
-            "Raise {} above the time for which clients, or the proxy before it, keep idle connections.",
-            option(server, "--keep-alive", "keepalive")
-        )),
-        "worker-timeouts" => Some(format!(
-            "Make that request faster, or give it a limit of its own at the back end; raise {} only if such long requests \
-             are intended.",
-            option(server, "--timeout", "timeout")
-        )),
-        "idle-connections/acceptor" => Some(format!(
-            "Put a reverse proxy (nginx) before gunicorn, which closes finished connections at once; or raise {workers}. \
-             More threads do not help: the main thread of each worker, which accepts, is what waits (up to 2 s a client)."
-        )),
-        "cpu-bound/turns" => Some(format!(
-            "Raise {workers} up to the number of cores: each has an interpreter of its own. Fewer --threads lose nothing \
-             here, more only wait for the same interpreter."
-        )),
-        "cpu-bound/cores" => Some(format!(
-            "More workers or threads would make it worse: give the host more cores, or lower {workers} towards their \
-             number. Requests are then served one after the other instead of all slowly."
-        )),
-        "slow-clients" => Some(slow_clients(concurrency, &workers)),
-        "idle-connections" => Some(idle_connections(concurrency, server)),
-        "back-end" => Some(back_end(concurrency, &threads)),
-        "cpu-bound" => Some(format!(
-            "Raise {workers} up to the number of cores; more threads do not help while Python code holds the GIL. \
-             With the cores busy, only faster code or more machines help."
-        )),
-        "gil-contention" => Some(match concurrency {
-            Concurrency::Threads | Concurrency::Unknown => format!(
-                "Raise {workers} up to the number of cores and lower {threads}: processes do not share the GIL, \
-                 threads do. Move long computations out of the process."
-            ),
-            // One thread serves: who it waits for is the application's own threads.
-            Concurrency::Sync | Concurrency::Loop => format!(
-                "The application's own threads take the GIL from the one that serves: move their work to another \
-                 process; raising {workers} shares it out."
-            ),
-        }),
-        "cpu-throttled" => Some(format!(
-            "Raise the CPU limit of the server's cgroup (container). If that cannot be, lower {workers}: \
-             fewer processes use up the quota more slowly and stop less often."
-        )),
-        "loop-blocked" => Some(loop_blocked(&server.worker_class)),
-        "loop-blocked/computing" => Some(loop_computing(&server.worker_class, &workers)),
-        "loop-saturated" => {
-            Some(format!("Raise {workers} up to the number of cores: each worker's event loop uses one core at most."))
-        }
-        "short-behind-long" => Some(short_behind_long(concurrency, &workers, &threads)),
-        "imbalance" => Some(
-            "Let all workers share one queue (no --reuse-port): one that is busy then leaves new connections to the others. A \
-             worker of threads or of an event loop takes them all the same: fewer workers with more threads each share better."
-                .to_owned(),
+    Some(match finding_id {
+        // A sync worker closes each connection after its response.
+        "keep-alive-race" if concurrency == Concurrency::Sync => return None,
+        "keep-alive-race" => Advice::first(
+            raise(&option(server, "--keep-alive", "keepalive"))
+                .so("above the time for which clients, or the proxy before it, keep idle connections"),
         ),
-        "full-beside-free" => Some(accepts_without_capacity(concurrency, &workers, &threads)),
-        "herd" => Some(herd(concurrency, server, &workers, site)),
+        "worker-timeouts" => Advice::first(
+            act("make that request faster").or(act("give it a limit of its own at the back end")).also(
+                raise(&option(server, "--timeout", "timeout")).so("only if such long requests are intended"),
+            ),
+        ),
+        "idle-connections/acceptor" => idle_at_acceptor(&slots),
+        "slow-clients" => slow_clients(concurrency, &slots),
+        "idle-connections" => idle_connections(concurrency, server, &slots),
+        "back-end" => back_end(concurrency, &slots),
+        "cpu-bound" => cpu_bound(&slots),
+        "cpu-bound/turns" => cpu_in_turns(&slots),
+        "cpu-bound/cores" => cores_short(&slots),
+        "cpu-throttled" => Advice::first(act("raise the CPU limit of the server's cgroup (container)")).then(
+            lower(&slots.workers)
+                .when("If that cannot be")
+                .because("fewer processes use up the quota more slowly and stop less often"),
+        ),
+        "gil-contention" => gil_contention(concurrency, &slots),
+        "loop-blocked" => loop_blocked(&server.worker_class),
+        "loop-blocked/computing" => loop_computing(&server.worker_class, &slots),
+        "loop-saturated" => Advice::first(
+            raise(&slots.workers).up_to_cores().because("each worker's event loop uses one core at most"),
+        ),
+        "short-behind-long" => short_behind_long(concurrency, &slots),
+        "imbalance" => imbalance(&slots),
+        "full-beside-free" => accepts_without_capacity(concurrency, server, &slots),
+        "herd" => herd(concurrency, server, &slots, site),
         other => {
             let has_threads = matches!(concurrency, Concurrency::Threads | Concurrency::Unknown);
-            let more_processes = format!("raise {workers}");
-            let threads = has_threads.then_some(threads.as_str());
-            lock::advice(other, &lock::Options { more_processes: &more_processes, threads, switch_interval: None })
+            let threads = has_threads.then_some(&slots.threads);
+            let more_processes = raise(&slots.workers);
+            return lock::advice(other, lock::Options { more_processes, threads, switch_interval: None });
         }
-    }
+    })
 }
 
 /// Where slots run out, by what holds them.
-fn exhausted(
-    finding_id: &str,
-    server: &Server,
-    concurrency: Concurrency,
-    (workers, threads): (&str, &str),
-) -> Option<String> {
-    match finding_id {
-        "slots-exhausted" => Some(slots_exhausted(concurrency, workers, threads)),
-        "slots-exhausted/waiting" => Some(slots_waiting(concurrency, workers, threads)),
-        "slots-exhausted/computing" => Some(format!(
-            "Raise {workers} up to the number of cores, or make the code faster; more threads do not help while Python \
-             holds the GIL."
-        )),
-        "slots-exhausted/cpu-short" => Some(format!(
-            "More workers or threads would not help: the CPU is what is short. {}",
-            more_cpu(server, workers, "workers")
-        )),
-        "slots-exhausted/clients" => {
-            Some(
-                "More of them would only be held as well: first do what slow-clients advises, a reverse proxy that buffers."
-                    .to_owned(),
-            )
+fn exhausted(finding_id: &str, server: &Server, concurrency: Concurrency, slots: &Slots) -> Option<Advice> {
+    Some(match finding_id {
+        "slots-exhausted" => slots_exhausted(concurrency, slots),
+        "slots-exhausted/waiting" => slots_waiting(concurrency, slots),
+        "slots-exhausted/computing" => {
+            Advice::first(raise(&slots.workers).up_to_cores().or(act("make the code faster")))
+                .then(say("more threads do not help while Python holds the GIL").no_more(Sizes::Threads))
         }
-        "slots-exhausted/connections" => {
-            Some(
-                "More of them would only be held as well: first do what idle-connections advises, a reverse proxy that \
-                 keeps such connections away."
-                    .to_owned(),
-            )
-        }
-        "slots-exhausted/one-worker" => Some(format!(
-            "Connections stay with the worker that took them. Raise {threads}; or use fewer workers with more threads each."
-        )),
-        _ => None,
+        "slots-exhausted/cpu-short" => Advice::first(more_cpu(server, &slots.workers, "workers")).then(
+            say("more workers or threads would not help")
+                .no_more(Sizes::Processes)
+                .no_more(Sizes::Threads)
+                .because("the CPU is what is short"),
+        ),
+        "slots-exhausted/clients" => Advice::first(
+            act("first do what slow-clients advises, a reverse proxy that buffers")
+                .because("more slots would only be held as well"),
+        ),
+        "slots-exhausted/connections" => Advice::first(
+            act("first do what idle-connections advises, a reverse proxy that keeps such connections away")
+                .because("more slots would only be held as well"),
+        ),
+        "slots-exhausted/one-worker" => Advice::first(
+            raise(&slots.threads)
+                .or(fewer_workers(slots))
+                .because("connections stay with the worker that took them"),
+        ),
+        _ => return None,
+    })
+}
+
+/// The option with its present value. Of threads that were only counted there may be more: they are born when needed.
+fn option(server: &Server, name: &str, setting: &str) -> Setting {
+    let option = Setting::of(server, name, setting);
+    let is_seen = option.is_seen && setting == "threads";
+    Setting { is_seen, ..option }
+}
+
+/// Another kind of worker.
+fn worker_class(class: &str) -> Part {
+    act(format!("use --worker-class {class}")).with_value(Setting::named("--worker-class"), class)
+}
+
+/// Several requests at once in each process.
+fn gthread(slots: &Slots) -> Part {
+    worker_class("gthread").so("with --threads").with(slots.threads.clone(), Direction::Raise)
+}
+
+/// The same slots in fewer processes.
+fn fewer_workers(slots: &Slots) -> Part {
+    act("use fewer workers with more threads each")
+        .with(slots.workers.clone(), Direction::Lower)
+        .with(slots.threads.clone(), Direction::Raise)
+}
+
+/// What more workers would do, where that is not the thing to do first.
+fn raising_workers(slots: &Slots, effect: &str) -> Part {
+    say(format!("raising {} {effect}", slots.workers)).with(slots.workers.clone(), Direction::Raise)
+}
+
+/// The major version, where it is known.
+fn major(server: &Server) -> Option<u32> {
+    server.version.as_deref()?.split('.').next()?.parse().ok()
+}
+
+fn cpu_bound(slots: &Slots) -> Advice {
+    Advice::first(raise(&slots.workers).up_to_cores())
+        .then(say("more threads do not help while Python code holds the GIL").no_more(Sizes::Threads))
+        .then(say("with the cores busy, only faster code or more machines help"))
+}
+
+/// Where threads take turns at one interpreter.
+fn cpu_in_turns(slots: &Slots) -> Advice {
+    Advice::first(raise(&slots.workers).up_to_cores().because("each has an interpreter of its own")).then(
+        say("fewer --threads lose nothing here, more only wait for the same interpreter")
+            .no_more(Sizes::Threads),
+    )
+}
+
+fn cores_short(slots: &Slots) -> Advice {
+    Advice::first(act("give the host more cores").or(lower(&slots.workers).so("towards their number")))
+        .then(say("requests are then served one after the other instead of all slowly"))
+        .then(
+            say("more workers or threads would make it worse")
+                .no_more(Sizes::Processes)
+                .no_more(Sizes::Threads),
+        )
+}
+
+fn gil_contention(concurrency: Concurrency, slots: &Slots) -> Advice {
+    match concurrency {
+        Concurrency::Threads | Concurrency::Unknown => Advice::first(
+            raise(&slots.workers)
+                .up_to_cores()
+                .and(lower(&slots.threads))
+                .because("processes do not share the GIL, threads do"),
+        )
+        .then(act("move long computations out of the process")),
+        // One thread serves: who it waits for is the application's own threads.
+        Concurrency::Sync | Concurrency::Loop => Advice::first(
+            act("move the work of the application's own threads to another process")
+                .because("they take the GIL from the one that serves"),
+        )
+        .then(raising_workers(slots, "shares it out")),
     }
 }
 
 /// Greenlets are switched by their library, where it has patched what blocks; coroutines only where they await.
-fn loop_blocked(worker_class: &str) -> String {
+fn loop_blocked(worker_class: &str) -> Advice {
     let (library, threads) = match worker_class {
         "gevent" | "gevent_pywsgi" => ("gevent", "gevent's thread pool (gevent.get_hub().threadpool)"),
         "eventlet" => ("eventlet", "eventlet's threads (eventlet.tpool.execute)"),
         _ => {
-            return "Find the blocking call of this endpoint, and await an asynchronous one in its place or give it to a thread \
-                    (asyncio.to_thread)."
-                .to_owned();
+            return Advice::first(act("find the blocking call of this endpoint").and(act(
+                "await an asynchronous one in its place or give it to a thread (asyncio.to_thread)",
+            )));
         }
     };
-    format!(
-        "Find the blocking call of this endpoint: a driver in C, or a module imported before {library} patched it. Give it \
-         to {threads}, or serve the endpoint with gthread workers."
-    )
+    let where_it_is = format!("a driver in C, or a module imported before {library} patched it");
+    Advice::first(act("find the blocking call of this endpoint").because(where_it_is))
+        .then(act(format!("give it to {threads}")).or(act("serve the endpoint with gthread workers")))
 }
 
 /// The same where it computes.
-fn loop_computing(worker_class: &str, workers: &str) -> String {
-    let pause = match worker_class {
-        "gevent" | "gevent_pywsgi" => {
-            "Greenlets do not interrupt a computation: call gevent.sleep(0) within it, or move it"
-        }
-        "eventlet" => {
-            "Greenlets do not interrupt a computation: call eventlet.sleep(0) within it, or move it"
-        }
-        _ => "Coroutines do not interrupt a computation: move it",
+fn loop_computing(worker_class: &str, slots: &Slots) -> Advice {
+    let pausing = |pause: &str| {
+        act(format!("call {pause} within the computation"))
+            .or(act("move it to another process"))
+            .because("greenlets do not interrupt a computation")
     };
-    format!("{pause} to another process; raising {workers} spreads it.")
+    let step = match worker_class {
+        "gevent" | "gevent_pywsgi" => pausing("gevent.sleep(0)"),
+        "eventlet" => pausing("eventlet.sleep(0)"),
+        _ => act("move the computation to another process")
+            .because("coroutines do not interrupt a computation"),
+    };
+    Advice::first(step).then(raising_workers(slots, "spreads it"))
 }
 
-/// The option with its present value. Of threads that were only counted there may be more: they are born when needed.
-fn option(server: &Server, name: &str, setting: &str) -> String {
-    let inferred = server.settings.iter().any(|one| one.name == setting && one.origin == Origin::Inferred);
-    let now = if inferred && setting == "threads" { "seen:" } else { "now" };
-    server.number(setting).map_or_else(|| name.to_owned(), |value| format!("{name} ({now} {value})"))
+/// A worker with a listener of its own gets connections while it is busy; one that accepts beside serving takes them.
+fn imbalance(slots: &Slots) -> Advice {
+    Advice::first(
+        act("let all workers share one queue (no --reuse-port)")
+            .with(Setting::named("--reuse-port"), Direction::Remove)
+            .because("one that is busy then leaves new connections to the others"),
+    )
+    .then(
+        fewer_workers(slots)
+            .when("With threads or an event loop")
+            .because("such a worker takes new connections all the same, and fewer share better"),
+    )
 }
 
 /// Only gthread's acceptor and event loops take what nobody is free for. `--worker-connections` is no way to keep them from it:
 /// connections that send nothing count too, and with as many of these as it allows the worker answers nobody (gthread, gevent,
 /// eventlet); the ASGI and tornado workers do not look at it at all.
-fn accepts_without_capacity(concurrency: Concurrency, workers: &str, threads: &str) -> String {
+fn accepts_without_capacity(concurrency: Concurrency, server: &Server, slots: &Slots) -> Advice {
     match concurrency {
-        Concurrency::Threads | Concurrency::Unknown => format!(
-            "A worker takes connections also while all of its threads are busy: use fewer workers with more threads each \
-             ({workers}, {threads}). There is then seldom a full one beside a free one."
+        Concurrency::Threads | Concurrency::Unknown => Advice::first(
+            fewer_workers(slots)
+                .so(format!("({}, {})", slots.workers, slots.threads))
+                .because("a worker takes connections also while all of its threads are busy"),
+        )
+        .then(say("there is then seldom a full one beside a free one")),
+        Concurrency::Loop if has_greenlets(server) => Advice::first(
+            act("take what computes out of the event loop").or(act("serve it with gthread workers")),
         ),
-        Concurrency::Loop => {
-            "Take what computes out of the event loop, or serve it with gthread workers.".to_owned()
+        // gthread calls an application as WSGI: it cannot serve one that is ASGI.
+        Concurrency::Loop => Advice::first(act(
+            "take what computes or blocks off the event loop, to a thread or another process",
+        )),
+        Concurrency::Sync => {
+            Advice::first(act("see on the timeline what the worker did before it served them"))
         }
-        Concurrency::Sync => "See on the timeline what the worker did before it served them.".to_owned(),
     }
 }
 
-fn loops_are_the_limit(workers: &str) -> String {
-    format!("Raise {workers}: the event loop of each process is the limit.")
+fn has_greenlets(server: &Server) -> bool {
+    matches!(server.worker_class.as_str(), "gevent" | "gevent_pywsgi" | "eventlet")
+}
+
+fn loops_are_the_limit(slots: &Slots) -> Advice {
+    Advice::first(raise(&slots.workers).because("the event loop of each process is the limit"))
 }
 
 /// Slots that wait cost little more than memory.
-fn slots_waiting(concurrency: Concurrency, workers: &str, threads: &str) -> String {
+fn slots_waiting(concurrency: Concurrency, slots: &Slots) -> Advice {
     match concurrency {
-        Concurrency::Sync => format!(
-            "The requests wait rather than compute: --worker-class gthread with --threads serves several per process \
-             for little memory. Raising {workers} helps too, at a process each."
+        Concurrency::Sync => Advice::first(gthread(slots).because(
+            "the requests wait rather than compute, and it serves several per process for little memory",
+        ))
+        .then(raising_workers(slots, "helps too, at a process each")),
+        Concurrency::Threads => Advice::first(
+            raise(&slots.threads)
+                .because("the requests wait rather than compute, and a waiting thread costs little"),
         ),
-        Concurrency::Threads => {
-            format!("The requests wait rather than compute: raise {threads}, a waiting thread costs little.")
+        Concurrency::Loop => loops_are_the_limit(slots),
+        Concurrency::Unknown => {
+            Advice::first(raise(&slots.threads).so("with gthread workers").or(raise(&slots.workers)))
         }
-        Concurrency::Loop => loops_are_the_limit(workers),
-        Concurrency::Unknown => format!("Raise {threads} with gthread workers, or {workers}."),
     }
 }
 
-fn slots_exhausted(concurrency: Concurrency, workers: &str, threads: &str) -> String {
+fn slots_exhausted(concurrency: Concurrency, slots: &Slots) -> Advice {
     match concurrency {
-        Concurrency::Sync => format!(
-            "Raise {workers}. Where requests wait rather than compute, --worker-class gthread with --threads \
-             serves several per process for less memory."
+        Concurrency::Sync => Advice::first(raise(&slots.workers)).then(
+            gthread(slots)
+                .when("Where requests wait rather than compute")
+                .because("it serves several per process for less memory"),
         ),
-        Concurrency::Threads => format!(
-            "Raise {threads} where requests wait (back end, sleep, slow clients), {workers} where they compute."
+        Concurrency::Threads => Advice::first(
+            raise(&slots.threads)
+                .so("where requests wait (back end, sleep, slow clients)")
+                .also(raise(&slots.workers).so("where requests compute")),
         ),
-        Concurrency::Loop => loops_are_the_limit(workers),
-        Concurrency::Unknown => format!("Raise {workers}, or {threads} with gthread workers."),
+        Concurrency::Loop => loops_are_the_limit(slots),
+        Concurrency::Unknown => {
+            Advice::first(raise(&slots.workers).or(raise(&slots.threads).so("with gthread workers")))
+        }
     }
 }
 
-fn slow_clients(concurrency: Concurrency, workers: &str) -> String {
-    let proxy =
-        "Put a reverse proxy that buffers requests and responses (nginx does by default) before gunicorn";
+/// How advice begins for those who cannot have the proxy.
+const WITHOUT_PROXY: &str = "Without one";
+
+fn slow_clients(concurrency: Concurrency, slots: &Slots) -> Advice {
+    let proxy = act(
+        "put a reverse proxy that buffers requests and responses (nginx does by default) before gunicorn",
+    );
     match concurrency {
-        Concurrency::Sync => format!(
-            "{proxy}: a sync worker serves one client and waits for it. Without one, use --worker-class gthread \
-             with many --threads, or gevent."
-        ),
-        Concurrency::Threads => format!(
-            "{proxy}: each slow client holds a thread for as long as it takes. Without one, raise --threads, or use \
-             --worker-class gevent."
-        ),
-        Concurrency::Loop => format!("{proxy}; if it has to do without one, raise {workers}."),
-        Concurrency::Unknown => format!("{proxy}: sync and gthread workers wait for each client."),
+        Concurrency::Sync => Advice::first(proxy.because("a sync worker serves one client and waits for it"))
+            .then(
+                worker_class("gthread")
+                    .so("with many --threads")
+                    .with(slots.threads.clone(), Direction::Raise)
+                    .or(worker_class("gevent"))
+                    .when(WITHOUT_PROXY),
+            ),
+        Concurrency::Threads => {
+            Advice::first(proxy.because("each slow client holds a thread for as long as it takes"))
+                .then(raise(&slots.threads).or(worker_class("gevent")).when(WITHOUT_PROXY))
+        }
+        Concurrency::Loop => Advice::first(proxy).then(raise(&slots.workers).when(WITHOUT_PROXY)),
+        Concurrency::Unknown => Advice::first(proxy.because("sync and gthread workers wait for each client")),
     }
+}
+
+/// The main thread of a worker that lingers accepts nothing.
+fn idle_at_acceptor(slots: &Slots) -> Advice {
+    Advice::first(
+        act("put a reverse proxy (nginx) before gunicorn").because("it closes finished connections at once"),
+    )
+    .then(raise(&slots.workers).when(WITHOUT_PROXY))
+    .then(
+        say("more threads do not help")
+            .no_more(Sizes::Threads)
+            .because("the main thread of each worker, which accepts, is what waits (up to 2 s a client)"),
+    )
 }
 
 /// 25 waits for a new connection's first bytes in the pool (up to 5 s); 26 lingers after the response (up to 2 s).
-fn idle_connections(concurrency: Concurrency, server: &Server) -> String {
-    let major = server.version.as_deref().and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+fn idle_connections(concurrency: Concurrency, server: &Server, slots: &Slots) -> Advice {
+    let major = major(server);
     let lingers = major.is_none_or(|major| major >= 26);
     let waits_in_pool = major.is_none_or(|major| major >= 25);
     let version = server.version.as_deref().unwrap_or("from 26");
     let proxy =
-        "Put a reverse proxy before gunicorn that opens a connection only when it has a request to send";
+        act("put a reverse proxy before gunicorn that opens a connection only when it has a request to send");
     match concurrency {
-        Concurrency::Sync if lingers => format!(
-            "{proxy} and closes it after the response. A sync worker waits for the first byte as long as \
-             --timeout allows. After the response, gunicorn {version} waits up to 2 s for the client to close."
+        Concurrency::Sync if lingers => Advice::first(proxy.so("and closes it after the response"))
+            .then(say("a sync worker waits for the first byte as long as --timeout allows"))
+            .then(say(format!(
+                "after the response, gunicorn {version} waits up to 2 s for the client to close"
+            ))),
+        Concurrency::Sync => {
+            Advice::first(proxy.because(
+                "a sync worker waits for the first byte of a connection as long as --timeout allows",
+            ))
+            .then(worker_class("gthread").when("For load balancers that open connections ahead"))
+        }
+        Concurrency::Threads if waits_in_pool => Advice::first(proxy.because(format!(
+            "gunicorn {version} lets a new connection without data hold a thread for up to 5 s"
+        )))
+        .then(raise(&slots.threads).when(WITHOUT_PROXY)),
+        Concurrency::Threads | Concurrency::Loop => Advice::first(
+            lower(&option(server, "--keep-alive", "keepalive"))
+                .so("if the number of idle connections is the trouble")
+                .because("they hold no thread in this kind of worker"),
         ),
-        Concurrency::Sync => format!(
-            "{proxy}: a sync worker waits for the first byte of a connection as long as --timeout allows. \
-             Load balancers that open connections ahead need --worker-class gthread."
-        ),
-        Concurrency::Threads if waits_in_pool => format!(
-            "{proxy}: gunicorn {version} lets a new connection without data hold a thread for up to 5 s. Without \
-             one, raise {}.",
-            option(server, "--threads", "threads")
-        ),
-        Concurrency::Threads | Concurrency::Loop => format!(
-            "Idle connections hold no thread in this kind of worker; lower {} if their number is the trouble.",
-            option(server, "--keep-alive", "keepalive")
-        ),
-        Concurrency::Unknown => format!("{proxy}."),
+        Concurrency::Unknown => Advice::first(proxy),
     }
 }
 
-/// 27 opens a listener for each worker; 23 sets the option on the one listener that all workers inherit.
-fn herd(concurrency: Concurrency, server: &Server, workers: &str, site: &Site) -> String {
-    let major = server.version.as_deref().and_then(|version| version.split('.').next()?.parse::<u32>().ok());
-    let fewer = match concurrency {
-        Concurrency::Threads => format!("lower {workers} and raise --threads"),
-        _ => format!("lower {workers}"),
+/// From 24 on each worker opens a listener of its own; 23 sets the option on the one listener that all workers inherit.
+fn herd(concurrency: Concurrency, server: &Server, slots: &Slots, site: &Site) -> Advice {
+    let in_fewer = |fewer: Part| -> Step {
+        match concurrency {
+            Concurrency::Threads => fewer.and(raise(&slots.threads)),
+            _ => fewer.into(),
+        }
     };
     // UNIX sockets and sockets that were passed: the server does not come up with it, or all workers but one are cut off.
-    let may_split = site.own_tcp && server.number("listen_fds").is_none();
+    let is_passed = server.settings.iter().any(|one| one.name == "bind" && one.value.contains("fd://"));
+    let may_split = site.own_tcp && !is_passed && server.number("listen_fds").is_none();
     if !may_split {
-        return format!("{}.", capital(&fewer));
+        return Advice::first(in_fewer(lower(&slots.workers)));
     }
-    if major.is_some_and(|major| major >= 27) {
-        format!(
-            "Use --reuse-port: each worker then has a listener of its own, and a connection wakes one. A worker that hangs keeps \
-             the connections of its own queue; one that ends loses them. Or {fewer}."
+    if major(server).is_some_and(|major| major >= 24) {
+        // The old listener, which lacks the option, keeps the port until the last who inherited it has ended.
+        return Advice::first(
+            use_option(&Setting::named("--reuse-port"))
+                .so("and restart gunicorn")
+                .because("each worker then has a listener of its own, and a connection wakes one"),
         )
-    } else {
-        let version = server.version.as_deref().unwrap_or("before 27");
-        format!(
-            "Try to {fewer}. With --reuse-port gunicorn 27 gives each worker a listener of its own; gunicorn {version} \
-             shares one all the same."
-        )
+        .then(say("with a mere reload (HUP, USR2) new workers cannot bind"))
+        .then(say("a worker that hangs keeps the connections of its own queue; one that ends loses them"))
+        .then(in_fewer(lower(&slots.workers)).when("Otherwise"));
     }
+    let version = server.version.as_deref().unwrap_or("before 24");
+    let try_fewer = act(format!("try to lower {}", slots.workers));
+    Advice::first(in_fewer(try_fewer.with(slots.workers.clone(), Direction::Lower))).then(say(format!(
+        "with --reuse-port gunicorn gives each worker a listener of its own from 24 on; gunicorn {version} \
+         shares one all the same"
+    )))
 }
 
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-fn back_end(concurrency: Concurrency, threads: &str) -> String {
-    let cause = "The time is lost in a back end: speed up its answers, or ask it less often";
-    match concurrency {
-        Concurrency::Sync => format!(
-            "{cause}. Until then --worker-class gthread with --threads lets other requests run while one waits."
-        ),
-        Concurrency::Threads => {
-            format!("{cause}. Until then raise {threads}: a waiting thread costs little.")
-        }
-        Concurrency::Loop | Concurrency::Unknown => {
-            format!("{cause}. A timeout on its calls bounds the harm.")
-        }
-    }
-}
-
-fn short_behind_long(concurrency: Concurrency, workers: &str, threads: &str) -> String {
-    let apart = "Serve the long endpoints from a gunicorn of their own";
+fn back_end(concurrency: Concurrency, slots: &Slots) -> Advice {
+    let faster = Advice::first(
+        act("speed up the back end's answers").or(act("ask it less often")).because("the time is lost there"),
+    );
     match concurrency {
         Concurrency::Sync => {
-            format!("{apart}, or use --worker-class gthread with --threads; raising {workers} helps less.")
+            faster.then(gthread(slots).when("Until then").because("other requests then run while one waits"))
         }
-        Concurrency::Threads => format!(
-            "{apart}. If the long ones compute, raise {workers} (threads share one GIL); if they wait, raise {threads}."
-        ),
-        Concurrency::Loop => {
-            format!("{apart}, or move their computation off the event loop; raising {workers} helps less.")
+        Concurrency::Threads => {
+            faster.then(raise(&slots.threads).when("Until then").because("a waiting thread costs little"))
         }
-        Concurrency::Unknown => format!("{apart}, or raise {workers}."),
+        Concurrency::Loop | Concurrency::Unknown => {
+            faster.then(say("a timeout on its calls bounds the harm"))
+        }
+    }
+}
+
+fn short_behind_long(concurrency: Concurrency, slots: &Slots) -> Advice {
+    let apart = act("serve the long endpoints from a gunicorn of their own");
+    match concurrency {
+        Concurrency::Sync => {
+            Advice::first(apart.or(gthread(slots))).then(raising_workers(slots, "helps less"))
+        }
+        Concurrency::Threads => Advice::first(apart)
+            .then(raise(&slots.workers).when("If the long ones compute").because("threads share one GIL"))
+            .then(raise(&slots.threads).when("If the long ones wait")),
+        Concurrency::Loop => Advice::first(apart.or(act("move their computation off the event loop")))
+            .then(raising_workers(slots, "helps less")),
+        Concurrency::Unknown => Advice::first(apart.or(raise(&slots.workers))),
     }
 }

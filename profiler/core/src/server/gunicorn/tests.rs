@@ -207,11 +207,30 @@ fn every_finding_has_advice_for_every_worker_class_and_none_is_made_up_for_healt
             "short-behind-long",
         ] {
             let advice = Gunicorn.advice(id, &server, &Site::default()).unwrap_or_default();
-            assert!(advice.ends_with('.'), "{line}: {id}: {advice}");
+            let (text, imperative) = (advice.to_string(), advice.imperative());
+            assert!(text.ends_with('.'), "{line}: {id}: {text}");
+            assert!(!imperative.is_empty() && text.starts_with(&imperative), "{line}: {id}: {text}");
         }
         assert_eq!(Gunicorn.advice("healthy", &server, &Site::default()), None);
         assert_eq!(Gunicorn.advice("no-such-finding", &server, &Site::default()), None);
     }
+}
+
+#[test]
+fn advice_has_what_it_changes_as_data_and_says_of_counted_threads_alone_that_they_were_seen() {
+    let mut server =
+        Gunicorn.recognise(&prefork("gunicorn --threads 4 a:b", 1), &[]).expect("gunicorn").server;
+    put(&mut server.settings, setting("workers", "2".to_owned(), Origin::Inferred));
+    put(&mut server.settings, setting("threads", "6".to_owned(), Origin::Inferred));
+    let advice = Gunicorn.advice("gil-contention", &server, &Site::default()).expect("advice");
+    let changes: Vec<_> = advice
+        .alternatives()
+        .concat()
+        .into_iter()
+        .map(|change| (change.setting.to_string(), change.direction.name()))
+        .collect();
+    let expected = [("--workers (now 2)".to_owned(), "raise"), ("--threads (seen: 6)".to_owned(), "lower")];
+    assert_eq!(changes, expected);
 }
 
 #[test]
@@ -261,5 +280,44 @@ fn advice_on_a_blocked_loop_is_of_the_loop_that_there_is() {
         let advice = |id: &str| Gunicorn.advice(id, &found.server, &Site::default()).unwrap_or_default();
         let both = format!("{} {}", advice("loop-blocked"), advice("loop-blocked/computing"));
         assert!(both.contains(has) && !both.contains(lacks), "{class}: {both}");
+    }
+}
+
+#[test]
+fn listeners_are_split_where_the_version_does_and_the_server_opens_them() {
+    let own = Site { own_tcp: true, ..Site::default() };
+    let herd = |line: &str, version: Option<&str>, site: &Site| {
+        let mut server = Gunicorn.recognise(&prefork(line, 2), &[]).expect("gunicorn").server;
+        server.version = version.map(str::to_owned);
+        Gunicorn.advice("herd", &server, site).unwrap_or_default().to_string()
+    };
+    for (version, begins) in [
+        (Some("27.0.1"), "Use --reuse-port and restart gunicorn:"),
+        (Some("24.0.0"), "Use --reuse-port and restart gunicorn:"),
+        (Some("23.0.0"), "Try to lower --workers"),
+        (None, "Try to lower --workers"),
+    ] {
+        let text = herd("gunicorn a:b", version, &own);
+        assert!(text.starts_with(begins), "{version:?}: {text}");
+    }
+    for (line, site) in [("gunicorn -b fd://3 a:b", own), ("gunicorn a:b", Site::default())] {
+        let text = herd(line, Some("27.0.1"), &site);
+        assert!(text.starts_with("Lower --workers") && !text.contains("--reuse-port"), "{line}: {text}");
+    }
+}
+
+#[test]
+fn options_and_workers_that_cannot_serve_this_class_are_not_named() {
+    for (class, id, never) in [
+        ("sync", "keep-alive-race", "--keep-alive"),
+        ("asgi", "full-beside-free", "gthread"),
+        ("uvicorn.workers.UvicornWorker", "full-beside-free", "gthread"),
+        ("asgi", "full-beside-free", "--worker-connections"),
+    ] {
+        let line = format!("gunicorn -k {class} a:b");
+        let server = Gunicorn.recognise(&prefork(&line, 2), &[]).expect("gunicorn").server;
+        let text = Gunicorn.advice(id, &server, &Site::default()).unwrap_or_default().to_string();
+        assert!(!text.contains(never), "{class}: {id}: {text}");
+        assert!(id == "keep-alive-race" || text.ends_with('.'), "{class}: {id}: {text}");
     }
 }

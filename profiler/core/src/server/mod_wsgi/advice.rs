@@ -1,146 +1,223 @@
 //! What to change in mod_wsgi for each finding, with the present value.
 //!
-//! In: id of a finding, the server. Out: one or two sentences. Options are named as `WSGIDaemonProcess` and
-//! Apache have them, with mod_wsgi-express's beside them.
+//! In: id of a finding, the server. Out: advice. Options are named as `WSGIDaemonProcess` and Apache have them, with
+//! mod_wsgi-express's beside them.
 
 use super::DAEMON;
 use crate::model::Server;
+use crate::server::advice::{Advice, Direction, Part, Scope, Setting, Sizes, act, lower, raise, say};
 use crate::server::lock;
 use crate::server::setting::more_cpu;
 
-pub(super) fn advice(finding_id: &str, server: &Server) -> Option<String> {
-    let text =
+pub(super) fn advice(finding_id: &str, server: &Server) -> Option<Advice> {
+    let advice =
         if server.worker_class == DAEMON { daemon(finding_id, server) } else { embedded(finding_id, server) };
-    text.or_else(|| shared(finding_id))
+    advice.or_else(|| shared(finding_id))
 }
 
-/// What `WSGIDaemonProcess` calls it, with its present value and mod_wsgi-express's option.
-fn option(server: &Server, name: &str, setting: &str) -> String {
-    let now = server.number(setting).map_or_else(String::new, |value| format!("now {value}; "));
-    format!("{name}= ({now}mod_wsgi-express: --{name})")
+/// A parameter of `WSGIDaemonProcess`, with its present value and mod_wsgi-express's option.
+fn parameter(server: &Server, name: &str, setting: &str) -> Setting {
+    Setting::of(server, format!("{name}="), setting)
+        .at(Scope::Directive)
+        .or_as(format!("mod_wsgi-express: --{name}"))
 }
 
-fn daemon(finding_id: &str, server: &Server) -> Option<String> {
-    let processes = option(server, "processes", "processes");
-    let threads = option(server, "threads", "threads");
-    let queue = option(server, "queue-timeout", "queue_timeout");
+fn keep_alive_timeout(server: &Server) -> Setting {
+    Setting::of(server, "KeepAliveTimeout", "keep_alive_timeout")
+        .at(Scope::Directive)
+        .or_as("mod_wsgi-express: --keep-alive-timeout")
+}
+
+/// The long endpoints in processes of their own.
+fn own_group() -> Part {
+    act("serve the long endpoints from a daemon process group of their own (WSGIProcessGroup for their path)")
+        .with(Setting::named("WSGIProcessGroup").at(Scope::Directive), Direction::Set)
+}
+
+/// A warning of more of both.
+fn no_more(text: &str) -> Part {
+    say(text).no_more(Sizes::Processes).no_more(Sizes::Threads)
+}
+
+fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
+    let processes = parameter(server, "processes", "processes").sizing(Sizes::Processes);
+    let threads = parameter(server, "threads", "threads").sizing(Sizes::Threads);
+    if finding_id.starts_with("slots-exhausted") {
+        return daemon_exhausted(finding_id, server, (&processes, &threads));
+    }
     Some(match finding_id {
-        "slots-exhausted" => format!(
-            "Raise {threads} where requests wait (back end, sleep, slow clients), {processes} where they compute. \
-             {queue} bounds how long a request waits for a daemon thread before the client gets a 504."
-        ),
-        "slots-exhausted/waiting" => {
-            format!("The requests wait rather than compute: raise {threads}, a waiting thread costs little.")
-        }
-        "slots-exhausted/computing" => format!(
-            "Raise {processes} up to the number of cores, or make the code faster; more threads do not help while \
-             Python holds the GIL."
-        ),
-        "slots-exhausted/cpu-short" => format!(
-            "More processes or threads would not help: the CPU is what is short. {}",
-            more_cpu(server, &processes, "processes")
-        ),
-        "slots-exhausted/one-worker" => format!(
-            "All daemon processes accept from one socket, and one of them took more than it could serve: use fewer \
-             processes with more threads, or raise {threads}."
-        ),
-        "slow-clients" => format!(
-            "A slow client holds a daemon thread and one of Apache's as well, as Apache passes bodies on as they come. \
-             Put a reverse proxy that buffers requests and responses (nginx does) before Apache, or raise {threads}."
+        "slow-clients" => Advice::first(
+            act("put a reverse proxy that buffers requests and responses (nginx does) before Apache")
+                .or(raise(&threads))
+                .because(
+                    "a slow client holds a daemon thread and one of Apache's as well, as Apache passes bodies on as \
+                     they come",
+                ),
         ),
         "idle-connections" => {
-            "Idle connections hold no daemon thread; where they use up Apache's own threads, lower KeepAliveTimeout \
-             (mod_wsgi-express: --keep-alive-timeout) or raise MaxRequestWorkers (--max-clients)."
-                .to_owned()
+            // Apache's own, which run no Python in this mode: it sizes nothing that other advice is about.
+            let clients = Setting::of(server, "MaxRequestWorkers", "max_request_workers")
+                .at(Scope::Directive)
+                .or_as("mod_wsgi-express: --max-clients");
+            Advice::first(
+                lower(&keep_alive_timeout(server))
+                    .or(raise(&clients))
+                    .when("Where idle connections use up Apache's own threads"),
+            )
+            .then(say("idle connections hold no daemon thread"))
         }
-        "cpu-bound" | "cpu-bound/turns" => format!(
-            "Raise {processes} up to the number of cores: each has an interpreter of its own. More threads only wait for \
-             the same interpreter."
+        "cpu-bound" | "cpu-bound/turns" => Advice::first(
+            raise(&processes).up_to_cores().because("each has an interpreter of its own"),
+        )
+        .then(say("more threads only wait for the same interpreter").no_more(Sizes::Threads)),
+        "cpu-bound/cores" => {
+            Advice::first(act("give the host more cores").or(lower(&processes).so("towards their number")))
+                .then(no_more("more processes or threads would make it worse"))
+        }
+        "gil-contention" => Advice::first(
+            raise(&processes)
+                .up_to_cores()
+                .and(lower(&threads))
+                .because("processes do not share the GIL, threads do"),
+        )
+        .then(say("a shorter switch-interval= only makes threads take turns more often")),
+        "cpu-throttled" => Advice::first(act("raise the CPU limit of the server's cgroup (container)")).then(
+            lower(&processes)
+                .when("If that cannot be")
+                .because("fewer processes use up the quota more slowly"),
         ),
-        "cpu-bound/cores" => format!(
-            "More processes or threads would make it worse: give the host more cores, or lower {processes} towards their \
-             number."
-        ),
-        "gil-contention" => format!(
-            "Raise {processes} up to the number of cores and lower {threads}: processes do not share the GIL, threads do. \
-             A shorter switch-interval= only makes them take turns more often."
-        ),
-        "cpu-throttled" => format!(
-            "Raise the CPU limit of the server's cgroup (container). If that cannot be, lower {processes}: fewer processes \
-             use up the quota more slowly."
-        ),
-        "short-behind-long" => format!(
-            "Serve the long endpoints from a daemon process group of their own (WSGIProcessGroup for their path). If they \
-             compute, raise {processes}; if they wait, raise {threads}."
-        ),
-        "back-end" => format!(
-            "The time is lost in a back end: speed up its answers, or ask it less often. Until then raise {threads}: a \
-             waiting thread costs little."
-        ),
+        "short-behind-long" => Advice::first(own_group())
+            .then(raise(&processes).when("If the long ones compute"))
+            .then(raise(&threads).when("If the long ones wait")),
+        "back-end" => Advice::first(
+            act("speed up the back end's answers")
+                .or(act("ask it less often"))
+                .because("the time is lost there"),
+        )
+        .then(raise(&threads).when("Until then").because("a waiting thread costs little")),
         other => {
-            let more_processes = format!("raise {processes}");
+            // Apache does not start with an option that its mod_wsgi does not know, and 5 does not know this one.
+            let interval = parameter(server, "switch-interval", "switch_interval")
+                .or_as("from mod_wsgi 6 on; mod_wsgi-express: --switch-interval");
             let options = lock::Options {
-                more_processes: &more_processes,
+                more_processes: raise(&processes),
                 threads: Some(&threads),
-                switch_interval: Some("switch-interval= (mod_wsgi-express: --switch-interval)"),
+                switch_interval: Some(&interval),
             };
-            return lock::advice(other, &options);
+            return lock::advice(other, options);
         }
     })
 }
 
-fn embedded(finding_id: &str, server: &Server) -> Option<String> {
-    // In embedded mode mod_wsgi-express makes Apache's limit of them.
-    let clients = server.number("max_request_workers").map_or_else(
-        || "MaxRequestWorkers (mod_wsgi-express: --processes or --threads)".to_owned(),
-        |limit| {
-            format!(
-                "MaxRequestWorkers (now {limit}; mod_wsgi-express: --processes or --threads, their product)"
-            )
-        },
-    );
+/// Where slots of daemon processes run out, by what holds them.
+fn daemon_exhausted(
+    finding_id: &str,
+    server: &Server,
+    (processes, threads): (&Setting, &Setting),
+) -> Option<Advice> {
     Some(match finding_id {
-        "slots-exhausted" | "slots-exhausted/waiting" => {
-            format!("Raise {clients}, or run the application in daemon mode (WSGIDaemonProcess; mod_wsgi-express without --embedded-mode), which sizes Python apart from Apache.")
+        "slots-exhausted" => {
+            let queue = parameter(server, "queue-timeout", "queue_timeout");
+            Advice::first(
+                raise(threads)
+                    .so("where requests wait (back end, sleep, slow clients)")
+                    .also(raise(processes).so("where requests compute")),
+            )
+            .then(say(format!(
+                "a request waits for a daemon thread no longer than {queue}, then the client gets a 504"
+            )))
         }
-        "slots-exhausted/computing" | "cpu-bound" | "cpu-bound/turns" | "gil-contention" | "gil-starvation"
-        | "gil-convoy" | "gil-threads" => {
-            "Use the prefork MPM (a process, and so an interpreter, for each request; mod_wsgi-express: --server-mpm=prefork), or \
-             daemon mode with processes= up to the number of cores."
-                .to_owned()
-        }
-        "slow-clients" => format!(
-            "Every slow client holds one of Apache's workers: put a reverse proxy that buffers requests and responses \
-             (nginx does) before it, or raise {clients}."
+        "slots-exhausted/waiting" => Advice::first(
+            raise(threads).because("requests wait rather than compute, and a waiting thread costs little"),
         ),
-        "idle-connections" => {
-            "A connection kept alive holds a worker in the prefork and worker MPMs: lower KeepAliveTimeout \
-             (mod_wsgi-express: --keep-alive-timeout), or put a reverse proxy in front."
-                .to_owned()
+        "slots-exhausted/computing" => {
+            Advice::first(raise(processes).up_to_cores().or(act("make the code faster")))
+                .then(say("more threads do not help while Python holds the GIL").no_more(Sizes::Threads))
         }
-        "short-behind-long" => {
-            "Serve the long endpoints from a daemon process group of their own (WSGIProcessGroup for their path).".to_owned()
-        }
+        "slots-exhausted/cpu-short" => Advice::first(more_cpu(server, processes, "processes"))
+            .then(no_more("more processes or threads would not help: the CPU is what is short")),
+        "slots-exhausted/one-worker" => Advice::first(
+            act("use fewer processes with more threads")
+                .with(processes.clone(), Direction::Lower)
+                .with(threads.clone(), Direction::Raise)
+                .or(raise(threads))
+                .because(
+                    "all daemon processes accept from one socket, and one of them took more than it could \
+                     serve",
+                ),
+        ),
+        _ => return None,
+    })
+}
+
+fn embedded(finding_id: &str, server: &Server) -> Option<Advice> {
+    // In embedded mode mod_wsgi-express makes Apache's limit of them.
+    let clients = Setting::of(server, "MaxRequestWorkers", "max_request_workers")
+        .at(Scope::Directive)
+        .or_as("mod_wsgi-express: --processes or --threads, their product")
+        .sizing(Sizes::Processes);
+    let daemon = Setting::named("WSGIDaemonProcess")
+        .at(Scope::Directive)
+        .or_as("mod_wsgi-express without --embedded-mode");
+    Some(match finding_id {
+        "slots-exhausted" | "slots-exhausted/waiting" => Advice::first(
+            raise(&clients)
+                .or(act("run the application in daemon mode (WSGIDaemonProcess; mod_wsgi-express without \
+                     --embedded-mode)")
+                .with(daemon, Direction::Set))
+                .because("daemon mode sizes Python apart from Apache"),
+        ),
+        "slots-exhausted/computing"
+        | "cpu-bound"
+        | "cpu-bound/turns"
+        | "gil-contention"
+        | "gil-starvation"
+        | "gil-convoy"
+        | "gil-threads" => Advice::first(
+            act("use the prefork MPM (mod_wsgi-express: --server-mpm=prefork)")
+                .with_value(Setting::named("--server-mpm"), "prefork")
+                .more(Sizes::Processes)
+                .or(act("use daemon mode with processes= up to the number of cores")
+                    .with(daemon, Direction::Set)
+                    .more(Sizes::Processes))
+                .because("prefork has a process, and so an interpreter, for each request"),
+        ),
+        "slow-clients" => Advice::first(
+            act("put a reverse proxy that buffers requests and responses (nginx does) before Apache")
+                .or(raise(&clients))
+                .because("every slow client holds one of Apache's workers"),
+        ),
+        "idle-connections" => Advice::first(
+            lower(&keep_alive_timeout(server))
+                .or(act("put a reverse proxy in front"))
+                .because("a connection kept alive holds a worker in the prefork and worker MPMs"),
+        ),
+        "short-behind-long" => Advice::first(own_group()),
         _ => return None,
     })
 }
 
 /// What is true in every mode.
-fn shared(finding_id: &str) -> Option<String> {
-    let text = match finding_id {
+fn shared(finding_id: &str) -> Option<Advice> {
+    let only_held = no_more("more processes or threads would only be held as well");
+    Some(match finding_id {
         "slots-exhausted/clients" => {
-            "More of them would only be held as well: first do what slow-clients advises, a reverse proxy that buffers."
+            Advice::first(act("first do what slow-clients advises, a reverse proxy that buffers"))
+                .then(only_held)
         }
         "slots-exhausted/connections" => {
-            "More of them would only be held as well: first do what idle-connections advises."
+            Advice::first(act("first do what idle-connections advises")).then(only_held)
         }
-        "back-end" => {
-            "The time is lost in a back end: speed up its answers, or ask it less often. A timeout on its calls bounds the harm."
-        }
-        "cpu-throttled" => {
-            "Raise the CPU limit of the server's cgroup (container), or run fewer processes in it."
-        }
+        "back-end" => Advice::first(
+            act("speed up the back end's answers")
+                .or(act("ask it less often"))
+                .because("the time is lost there"),
+        )
+        .then(say("a timeout on calls to it bounds the harm")),
+        "cpu-throttled" => Advice::first(
+            act("raise the CPU limit of the server's cgroup (container)")
+                .or(act("run fewer processes in it").no_more(Sizes::Processes)),
+        ),
         _ => return None,
-    };
-    Some(text.to_owned())
+    })
 }

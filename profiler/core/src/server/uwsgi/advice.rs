@@ -1,118 +1,256 @@
 //! What to change in uWSGI for each finding, with the present value.
 //!
-//! In: id of a finding, the server. Out: one or two sentences. Options are named as on the command line.
+//! In: id of a finding, the server. Out: advice. Options are named as on the command line.
 
+use super::super::advice::{Advice, Direction, Setting, Sizes, act, lower, raise, say, use_option};
 use super::super::lock;
-use super::super::setting::{more_cpu, option};
+use super::super::setting::more_cpu;
 use super::super::site::Site;
 use crate::model::Server;
 
-pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<String> {
-    let processes = option(server, "--processes", "processes");
-    let threads = option(server, "--threads", "threads");
-    let is_routed = server.settings.iter().any(|setting| setting.name == "http");
-    let proxy = if is_routed {
-        "Put nginx before uWSGI with --socket (uwsgi_pass): unlike the router of --http it takes requests in whole and responses \
-         off at once"
-    } else {
-        "Put a reverse proxy that buffers requests and responses (nginx does by default) before uWSGI"
-    };
-    if finding_id.starts_with("slots-exhausted") {
-        return exhausted(finding_id, server, site, (&processes, &threads));
+/// The settings that make slots.
+struct Slots {
+    processes: Setting,
+    /// How many requests each process serves at once.
+    inside: Setting,
+    /// What serves one of them.
+    noun: &'static str,
+}
+
+impl Slots {
+    fn of(server: &Server) -> Self {
+        // Not threads beside greenlets: uWSGI then has as many cores as threads, and the loop takes some that are not there.
+        let (inside, noun) = match server.worker_class.as_str() {
+            "gevent" => (Setting::of(server, "--gevent", "gevent"), "greenlet"),
+            "async" => (Setting::of(server, "--async", "async"), "core"),
+            _ => (Setting::of(server, "--threads", "threads").sizing(Sizes::Threads), "thread"),
+        };
+        let processes = Setting::of(server, "--processes", "processes").sizing(Sizes::Processes);
+        Self { processes, inside, noun }
     }
-    let text = match finding_id {
-        "slow-clients" => format!(
-            "{proxy}: a worker waits for its client as long as --socket-timeout allows for each piece. Without one, raise \
-             {threads}."
-        ),
-        "idle-connections" => format!(
-            "{proxy}: with --http11-socket a finished connection holds a worker until {} has passed.",
-            option(server, "--socket-timeout", "socket_timeout")
-        ),
-        "back-end" => format!(
-            "The time is lost in a back end: speed up its answers, or ask it less often. Until then raise {threads}: a waiting \
-             thread costs little."
-        ),
-        "cpu-bound" => format!(
-            "Raise {processes} up to the number of cores; more threads do not help while Python code holds the GIL. With the \
-             cores busy, only faster code or more machines help."
-        ),
-        "cpu-bound/turns" => {
-            format!("Raise {processes} up to the number of cores: each has an interpreter of its own. More --threads only wait.")
+
+    /// The setting for threads, where threads serve.
+    fn threads(&self) -> Option<&Setting> {
+        (self.inside.sizes == Some(Sizes::Threads)).then_some(&self.inside)
+    }
+}
+
+pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<Advice> {
+    let slots = Slots::of(server);
+    let Slots { processes, inside, noun } = &slots;
+    if finding_id.starts_with("slots-exhausted") {
+        return exhausted(finding_id, server, site, &slots);
+    }
+    Some(match finding_id {
+        "slow-clients" => {
+            proxy(server, "a worker waits for its client as long as --socket-timeout allows for each piece")
+                .then(raise(inside).when("Without such a proxy"))
         }
-        "cpu-bound/cores" => format!(
-            "More workers or threads would make it worse: give the host more cores, or lower {processes} towards their number."
-        ),
-        "gil-contention" => format!(
-            "Raise {processes} up to the number of cores and lower {threads}: processes do not share the GIL, threads do."
-        ),
-        "cpu-throttled" => format!(
-            "Raise the CPU limit of the server's cgroup (container). If that cannot be, lower {processes}."
-        ),
-        "short-behind-long" => format!(
-            "Serve the long endpoints from a uWSGI of their own. If the long ones compute, raise {processes}; if they wait, \
-             raise {threads}."
-        ),
-        "herd" => {
-            "Use --thunder-lock: one worker then waits for the listener and a connection wakes one (--threads does the same \
-             within a process)."
-                .to_owned()
+        "idle-connections" => {
+            let timeout = Setting::of(server, "--socket-timeout", "socket_timeout");
+            proxy(
+                server,
+                format!("with --http11-socket a finished connection holds a worker until {timeout} has passed"),
+            )
         }
-        "keep-alive-race" if server.settings.iter().any(|setting| setting.name == "http_socket") => {
-            "--http-socket closes every connection after its response and does not say so: a client that keeps connections sends its next \
-             request into the close. Let the proxy before it keep none, or speak uwsgi with it (--socket, uwsgi_pass). --http11-socket keeps \
-             connections, and each then holds a worker."
-                .to_owned()
-        }
+        "back-end" => Advice::first(
+            act("speed up the back end's answers")
+                .or(act("ask it less often"))
+                .because("the time is lost there"),
+        )
+        .then(raise(inside).when("Until then").because(format!("a waiting {noun} costs little"))),
+        "cpu-bound" => Advice::first(raise(processes).up_to_cores())
+            .then(say("more threads do not help while Python code holds the GIL").no_more(Sizes::Threads))
+            .then(say("with the cores busy, only faster code or more machines help")),
+        "cpu-bound/turns" => Advice::first(
+            raise(processes).up_to_cores().because("each has an interpreter of its own"),
+        )
+        .then(say("more --threads only wait").no_more(Sizes::Threads)),
+        "cpu-bound/cores" => Advice::first(
+            act("give the host more cores").or(lower(processes).so("towards their number")),
+        )
+        .then(
+            say("more workers or threads would make it worse")
+                .no_more(Sizes::Processes)
+                .no_more(Sizes::Threads),
+        ),
+        "gil-contention" => gil_contention(&slots),
+        "cpu-throttled" => Advice::first(act("raise the CPU limit of the server's cgroup (container)"))
+            .then(lower(processes).when("If that cannot be")),
+        "short-behind-long" => Advice::first(act("serve the long endpoints from a uWSGI of their own"))
+            .then(raise(processes).when("If the long ones compute"))
+            .then(raise(inside).when("If the long ones wait")),
+        "herd" => Advice::first(use_option(&Setting::named("--thunder-lock")).because(
+            "one worker then waits for the listener and a connection wakes one (--threads does the same within a \
+             process)",
+        )),
+        "keep-alive-race" if has(server, "http_socket") => Advice::first(
+            act("let the proxy before uWSGI keep no connections to it")
+                .or(act("speak uwsgi with it (--socket, uwsgi_pass)")
+                    .with(Setting::named("--socket"), Direction::Set))
+                .because("--http-socket closes every connection after its response and does not say so"),
+        )
+        .then(say("a client that keeps connections sends its next request into the close"))
+        .then(say("with --http11-socket uWSGI keeps connections, and each then holds a worker")),
         other => {
-            let more_processes = format!("raise {processes}");
-            let options =
-                lock::Options { more_processes: &more_processes, threads: Some(&threads), switch_interval: None };
-            return lock::advice(other, &options);
+            let more_processes = raise(processes);
+            let options = lock::Options { more_processes, threads: slots.threads(), switch_interval: None };
+            return lock::advice(other, options);
         }
-    };
-    Some(text)
+    })
+}
+
+/// Whether a setting is known.
+fn has(server: &Server, name: &str) -> bool {
+    server.settings.iter().any(|setting| setting.name == name)
+}
+
+/// A proxy before the workers, and why.
+fn proxy(server: &Server, because: impl Into<String>) -> Advice {
+    if !has(server, "http") {
+        let buffers =
+            "put a reverse proxy that buffers requests and responses (nginx does by default) before uWSGI";
+        return Advice::first(act(buffers).because(because));
+    }
+    let nginx = act("put nginx before uWSGI with --socket (uwsgi_pass)")
+        .with(Setting::named("--socket"), Direction::Set);
+    Advice::first(nginx.because(because))
+        .then(say("unlike the router of --http, nginx takes requests in whole and responses off at once"))
+}
+
+fn gil_contention(slots: &Slots) -> Advice {
+    let processes = &slots.processes;
+    match slots.threads() {
+        Some(threads) => Advice::first(
+            raise(processes)
+                .up_to_cores()
+                .and(lower(threads))
+                .because("processes do not share the GIL, threads do"),
+        ),
+        // One thread serves: who it waits for is the application's own threads.
+        None => Advice::first(
+            act("move the work of the application's own threads to another process")
+                .because("they take the GIL from the event loop"),
+        )
+        .then(say(format!("raising {processes} shares it out")).with(processes.clone(), Direction::Raise)),
+    }
+}
+
+/// Where fewer workers than processes were kept running.
+fn kept_back(server: &Server, site: &Site, processes: &Setting) -> Advice {
+    let fewest = Setting::of(server, "--cheaper", "cheaper").sizing(Sizes::Processes);
+    let without = act("leave it out").with(fewest.clone(), Direction::Remove).more(Sizes::Processes);
+    Advice::first(raise(&fewest).or(without).because(format!(
+        "it is the least number of workers, and only {} of {processes} ran at the end of the window",
+        site.workers
+    )))
+    .then(say("with as many as --processes, uWSGI does not start"))
 }
 
 /// Where slots run out, by what holds them.
-fn exhausted(
-    finding_id: &str,
-    server: &Server,
-    site: &Site,
-    (processes, threads): (&str, &str),
-) -> Option<String> {
+fn exhausted(finding_id: &str, server: &Server, site: &Site, slots: &Slots) -> Option<Advice> {
+    let Slots { processes, inside, noun } = slots;
+    let waiting = raise(inside)
+        .when("Where requests wait rather than compute")
+        .because(format!("{noun}s take less memory than processes"));
     // Who keeps workers back has fewer slots than processes, as long as it does.
-    let all_run = server.number("processes").is_some_and(|all| site.workers >= all);
-    let kept_back = server.number("cheaper").filter(|fewest| *fewest > 0 && !all_run);
-    if let (Some(fewest), "slots-exhausted" | "slots-exhausted/waiting" | "slots-exhausted/computing") =
-        (kept_back, finding_id)
+    let some_run = server.number("processes").is_some_and(|all| (1..all).contains(&site.workers));
+    let keeps_back = server.number("cheaper").is_some_and(|fewest| fewest > 0) && some_run;
+    if keeps_back
+        && matches!(finding_id, "slots-exhausted" | "slots-exhausted/waiting" | "slots-exhausted/computing")
     {
-        return Some(format!(
-            "Raise --cheaper (now {fewest}), the number of workers that uWSGI always keeps, or --cheaper-step: it ran fewer than \
-             {processes} allows. Where requests wait rather than compute, {threads} at less memory."
-        ));
+        return Some(kept_back(server, site, processes).then(waiting));
     }
+    let only_held = say("more workers or threads would only be held as well")
+        .no_more(Sizes::Processes)
+        .no_more(Sizes::Threads);
     Some(match finding_id {
-        "slots-exhausted" => format!("Raise {processes}; where requests wait rather than compute, {threads} at less memory."),
-        "slots-exhausted/waiting" => {
-            format!("The requests wait rather than compute: raise {threads}, a waiting thread costs little.")
-        }
-        "slots-exhausted/computing" => format!(
-            "Raise {processes} up to the number of cores, or make the code faster; more threads do not help while Python \
-             holds the GIL."
+        "slots-exhausted" => Advice::first(raise(processes)).then(waiting),
+        "slots-exhausted/waiting" => Advice::first(
+            raise(inside)
+                .because(format!("requests wait rather than compute, and a waiting {noun} costs little")),
         ),
-        "slots-exhausted/cpu-short" => format!(
-            "More workers or threads would not help: the CPU is what is short. {}",
-            more_cpu(server, processes, "processes")
+        "slots-exhausted/computing" => {
+            Advice::first(raise(processes).up_to_cores().or(act("make the code faster")))
+                .then(say("more threads do not help while Python holds the GIL").no_more(Sizes::Threads))
+        }
+        "slots-exhausted/cpu-short" => Advice::first(more_cpu(server, processes, "processes")).then(
+            say("more workers or threads would not help: the CPU is what is short")
+                .no_more(Sizes::Processes)
+                .no_more(Sizes::Threads),
         ),
         "slots-exhausted/clients" => {
-            "More of them would only be held as well: first do what slow-clients advises, a reverse proxy that buffers.".to_owned()
+            Advice::first(act("first do what slow-clients advises, a reverse proxy that buffers"))
+                .then(only_held)
         }
-        "slots-exhausted/connections" => {
-            "More of them would only be held as well: first do what idle-connections advises, a reverse proxy that keeps such \
-             connections away."
-                .to_owned()
-        }
+        "slots-exhausted/connections" => Advice::first(act(
+            "first do what idle-connections advises, a reverse proxy that keeps such connections away",
+        ))
+        .then(only_held),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Origin;
+    use crate::server::setting::setting;
+
+    fn server(class: &str, settings: &[(&str, &str)]) -> Server {
+        let configured =
+            |(name, value): &(&str, &str)| setting(name, (*value).to_owned(), Origin::Configured);
+        Server {
+            worker_class: class.to_owned(),
+            settings: settings.iter().map(configured).collect(),
+            ..Server::default()
+        }
+    }
+
+    #[test]
+    fn only_where_workers_were_kept_back_is_that_what_to_change() {
+        let settings = [("processes", "4"), ("cheaper", "1"), ("threads", "1")];
+        let kept_back = "Raise --cheaper (now 1), or leave it out: it is the least number of workers, and only 2 of \
+                         --processes (now 4) ran";
+        let all_ran = "Raise --processes (now 4). ";
+        for (workers, begins) in [(2, kept_back), (4, all_ran), (5, all_ran), (0, all_ran)] {
+            let site = Site { workers, ..Site::default() };
+            let advice = advice("slots-exhausted", &server("sync", &settings), &site).unwrap_or_default();
+            let text = advice.to_string();
+            assert!(text.starts_with(begins), "{workers}: {text}");
+            assert_eq!(text.contains("uWSGI does not start"), workers == 2, "{text}");
+            let changes = advice.alternatives().concat();
+            let changes = changes.iter().map(|change| (change.setting.name.as_str(), change.direction));
+            let expected = if workers == 2 {
+                vec![
+                    ("--cheaper", Direction::Raise),
+                    ("--cheaper", Direction::Remove),
+                    ("--threads", Direction::Raise),
+                ]
+            } else {
+                vec![("--processes", Direction::Raise), ("--threads", Direction::Raise)]
+            };
+            assert_eq!(changes.collect::<Vec<_>>(), expected, "{workers}: {text}");
+        }
+    }
+
+    #[test]
+    fn threads_are_not_raised_beside_greenlets() {
+        let raised =
+            ["slots-exhausted", "slots-exhausted/waiting", "slow-clients", "back-end", "short-behind-long"];
+        for class in ["gevent", "async", "threads"] {
+            // The class has the name of the setting.
+            let server = server(class, &[(class, "9")]);
+            let text_on = |id| advice(id, &server, &Site::default()).unwrap_or_default().to_string();
+            for id in raised {
+                let text = text_on(id);
+                assert!(text.contains(&format!("--{class} (now 9)")), "{class}: {id}: {text}");
+                assert_eq!(text.contains("--threads"), class == "threads", "{class}: {id}: {text}");
+            }
+            for id in ["gil-contention", "gil-convoy", "gil-threads"] {
+                let text = text_on(id);
+                assert_eq!(text.contains("ower --threads"), class == "threads", "{class}: {id}: {text}");
+            }
+        }
+    }
 }

@@ -1,0 +1,107 @@
+//! Advice as data: what to do, step by step, with the settings that each step changes; the sentences are made from it.
+//!
+//! In: options of a server with their present values, and what else is to be done, as imperatives. Out: [`Advice`], which reads as sentences
+//! (`Display`) and can be asked what it changes, so that programs can apply it and no two pieces of it change one thing opposite ways.
+
+mod setting;
+mod step;
+
+use std::fmt;
+
+pub use setting::{Change, Direction, Limit, Move, Scope, Setting, Sizes};
+pub use step::{Part, Step, act, lower, raise, say, set, use_option};
+
+/// What to do: the first step first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advice {
+    steps: Vec<Step>,
+}
+
+impl Advice {
+    /// Advice that begins with this step.
+    #[must_use]
+    pub fn first(step: impl Into<Step>) -> Self {
+        Self { steps: vec![step.into()] }
+    }
+
+    /// And goes on with this one: a sentence of its own.
+    #[must_use]
+    pub fn then(mut self, step: impl Into<Step>) -> Self {
+        self.steps.push(step.into());
+        self
+    }
+
+    /// The same with all steps of another piece behind its own.
+    #[must_use]
+    pub fn followed_by(mut self, other: Self) -> Self {
+        self.steps.extend(other.steps);
+        self
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// The settings that it changes, in the order in which it names them: what belongs together in one list, then what there is instead.
+    #[must_use]
+    pub fn alternatives(&self) -> Vec<Vec<&Change>> {
+        self.steps.iter().flat_map(Step::alternatives).collect()
+    }
+
+    /// What it makes more or fewer of, or warns of.
+    pub fn moves(&self) -> impl Iterator<Item = Move> + '_ {
+        self.steps.iter().flat_map(Step::moves)
+    }
+
+    /// What to do first, without its reason: `Raise --threads (now 4)`; empty where no step says what to do.
+    #[must_use]
+    pub fn imperative(&self) -> String {
+        self.steps.iter().map(Step::imperative).find(|text| !text.is_empty()).unwrap_or_default()
+    }
+
+    /// The same without whatever `is_against` something deeper; `None`: nothing that says what to change is left.
+    #[must_use]
+    pub fn without(&self, is_against: impl Fn(Move) -> bool) -> Option<Self> {
+        let kept = |step: &Step| step.without(&is_against);
+        let steps: Vec<Step> = self.steps.iter().filter_map(kept).collect();
+        // Without its first sentence, what is left is an afterthought, unless it says what to change.
+        let begins_as_before = self.steps.first().is_some_and(|first| kept(first).is_some());
+        let still_changes = steps.iter().any(Step::changes_size);
+        (begins_as_before || still_changes).then_some(Self { steps })
+    }
+}
+
+/// Its sentences, each with its full stop.
+impl fmt::Display for Advice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, step) in self.steps.iter().enumerate() {
+            let between = if index > 0 { " " } else { "" };
+            write!(formatter, "{between}{step}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Part> for Advice {
+    fn from(part: Part) -> Self {
+        Self::first(part)
+    }
+}
+
+impl From<Step> for Advice {
+    fn from(step: Step) -> Self {
+        Self::first(step)
+    }
+}
+
+/// A text that begins as a sentence does.
+#[must_use]
+pub fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests;

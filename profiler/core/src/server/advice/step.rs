@@ -1,0 +1,263 @@
+//! One step of advice: what to do, when, and why; a sentence.
+//!
+//! In: imperatives, with the settings that they change. Out: [`Step`], which reads as a sentence and can lose what goes against deeper advice.
+
+use std::fmt;
+
+use super::capital;
+use super::setting::{Change, Direction, Limit, Move, Setting, Sizes};
+
+/// One thing to do: an imperative without its period, or a sentence that only explains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    text: String,
+    changes: Vec<Change>,
+    /// What else it makes more or fewer of, without a setting to name, or warns of.
+    moves: Vec<Move>,
+    is_imperative: bool,
+}
+
+fn changing(verb: &str, setting: &Setting, direction: Direction) -> Part {
+    Part {
+        text: format!("{verb} {setting}"),
+        changes: vec![Change::new(setting.clone(), direction)],
+        moves: Vec::new(),
+        is_imperative: true,
+    }
+}
+
+/// Raise a setting.
+#[must_use]
+pub fn raise(setting: &Setting) -> Part {
+    changing("raise", setting, Direction::Raise)
+}
+
+/// Lower a setting.
+#[must_use]
+pub fn lower(setting: &Setting) -> Part {
+    changing("lower", setting, Direction::Lower)
+}
+
+/// Use an option that is not used.
+#[must_use]
+pub fn use_option(setting: &Setting) -> Part {
+    changing("use", setting, Direction::Set)
+}
+
+/// Set an option to a value: `set --timeout (now 30) to 60`.
+#[must_use]
+pub fn set(setting: &Setting, value: &str) -> Part {
+    let part = changing("set", setting, Direction::Set).so(format!("to {value}"));
+    part.each_change(|change| change.proposed = Some(value.to_owned()))
+}
+
+/// Something to do that is no setting of the server: an imperative without its period, its first letter small.
+#[must_use]
+pub fn act(text: impl Into<String>) -> Part {
+    Part { text: text.into(), changes: Vec::new(), moves: Vec::new(), is_imperative: true }
+}
+
+/// A sentence without its period that says nothing to do.
+#[must_use]
+pub fn say(text: impl Into<String>) -> Part {
+    Part { is_imperative: false, ..act(text) }
+}
+
+impl Part {
+    /// The same with what makes it precise behind it: `raise --workers up to the number of cores`.
+    #[must_use]
+    pub fn so(mut self, more: impl AsRef<str>) -> Self {
+        self.text.push(' ');
+        self.text.push_str(more.as_ref());
+        self
+    }
+
+    /// The same, up to the number of cores and no further.
+    #[must_use]
+    pub fn up_to_cores(self) -> Self {
+        self.so("up to the number of cores").each_change(|change| change.limit = Some(Limit::Cores))
+    }
+
+    fn each_change(mut self, with: impl Fn(&mut Change)) -> Self {
+        self.changes.iter_mut().for_each(with);
+        self
+    }
+
+    /// The same, which makes more of something without a setting that could be named.
+    #[must_use]
+    pub fn more(mut self, what: Sizes) -> Self {
+        self.moves.push(Move::up(what));
+        self
+    }
+
+    /// The same, which makes fewer of something without a setting that could be named, or warns of more.
+    #[must_use]
+    pub fn no_more(mut self, what: Sizes) -> Self {
+        self.moves.push(Move::down(what));
+        self
+    }
+
+    /// The same, in whose text this change is named already.
+    #[must_use]
+    pub fn with(mut self, setting: Setting, direction: Direction) -> Self {
+        self.changes.push(Change::new(setting, direction));
+        self
+    }
+
+    /// The same, in whose text this option is named already with the value to set.
+    #[must_use]
+    pub fn with_value(mut self, setting: Setting, value: &str) -> Self {
+        let proposed = Some(value.to_owned());
+        self.changes.push(Change { proposed, ..Change::new(setting, Direction::Set) });
+        self
+    }
+
+    fn moves(&self) -> impl Iterator<Item = Move> + '_ {
+        self.changes.iter().filter_map(Change::moves).chain(self.moves.iter().copied())
+    }
+}
+
+/// Between parts of which each is needed.
+const AND: &str = " and ";
+
+/// Parts that make one sentence: `WHEN, PART and PART: BECAUSE.`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    when: &'static str,
+    /// Each with what stands before it.
+    parts: Vec<(&'static str, Part)>,
+    because: String,
+}
+
+impl From<Part> for Step {
+    fn from(part: Part) -> Self {
+        Self { when: "", parts: vec![("", part)], because: String::new() }
+    }
+}
+
+impl Part {
+    /// Both, in one sentence.
+    #[must_use]
+    pub fn and(self, other: Self) -> Step {
+        Step::from(self).and(other)
+    }
+
+    /// Either, in one sentence.
+    #[must_use]
+    pub fn or(self, other: Self) -> Step {
+        Step::from(self).or(other)
+    }
+
+    /// One after the other, in one sentence.
+    #[must_use]
+    pub fn also(self, other: Self) -> Step {
+        Step::from(self).also(other)
+    }
+
+    /// A sentence that begins with when it holds: `Until then`.
+    #[must_use]
+    pub fn when(self, when: &'static str) -> Step {
+        Step::from(self).when(when)
+    }
+
+    /// A sentence that ends with its reason.
+    #[must_use]
+    pub fn because(self, reason: impl Into<String>) -> Step {
+        Step::from(self).because(reason)
+    }
+}
+
+impl Step {
+    /// And this, in the same sentence.
+    #[must_use]
+    pub fn and(mut self, other: Part) -> Self {
+        self.parts.push((AND, other));
+        self
+    }
+
+    /// Or this, in the same sentence.
+    #[must_use]
+    pub fn or(mut self, other: Part) -> Self {
+        self.parts.push((", or ", other));
+        self
+    }
+
+    /// And this behind a semicolon, in the same sentence.
+    #[must_use]
+    pub fn also(mut self, other: Part) -> Self {
+        self.parts.push(("; ", other));
+        self
+    }
+
+    /// The same, begun with when it holds: `Until then`.
+    #[must_use]
+    pub const fn when(mut self, when: &'static str) -> Self {
+        self.when = when;
+        self
+    }
+
+    /// The same with its reason behind a colon.
+    #[must_use]
+    pub fn because(mut self, reason: impl Into<String>) -> Self {
+        self.because = reason.into();
+        self
+    }
+
+    /// Its changes; those that belong together, as one does not help without the other, in one list.
+    pub(super) fn alternatives(&self) -> Vec<Vec<&Change>> {
+        let mut all: Vec<Vec<&Change>> = Vec::new();
+        for (before, part) in &self.parts {
+            match all.last_mut() {
+                Some(last) if *before == AND => last.extend(&part.changes),
+                _ => all.push(part.changes.iter().collect()),
+            }
+        }
+        all.retain(|changes| !changes.is_empty());
+        all
+    }
+
+    pub(super) fn moves(&self) -> impl Iterator<Item = Move> + '_ {
+        self.parts.iter().flat_map(|(_, part)| part.moves())
+    }
+
+    /// Whether it says to make more or fewer of something.
+    pub(super) fn changes_size(&self) -> bool {
+        self.parts.iter().any(|(_, part)| part.is_imperative && part.moves().next().is_some())
+    }
+
+    /// What it says to do, without its reason and its period; empty where it only explains.
+    pub(super) fn imperative(&self) -> String {
+        let parts: Vec<&(&str, Part)> = self.parts.iter().filter(|(_, part)| part.is_imperative).collect();
+        self.sentence(&parts)
+    }
+
+    /// The same without its parts of which a move `is_against` something; `None`: nothing of it is left that says what to do.
+    pub(super) fn without(&self, is_against: &impl Fn(Move) -> bool) -> Option<Self> {
+        let parts: Vec<(&'static str, Part)> =
+            self.parts.iter().filter(|(_, part)| !part.moves().any(is_against)).cloned().collect();
+        if parts.len() == self.parts.len() {
+            return Some(self.clone());
+        }
+        // What only explains a part that is gone says nothing by itself.
+        parts.iter().any(|(_, part)| part.is_imperative).then(|| Self { parts, ..self.clone() })
+    }
+
+    fn sentence(&self, parts: &[&(&str, Part)]) -> String {
+        let mut text =
+            if parts.is_empty() || self.when.is_empty() { String::new() } else { format!("{}, ", self.when) };
+        for (index, (before, part)) in parts.iter().enumerate() {
+            text.push_str(if index > 0 { before } else { "" });
+            text.push_str(&part.text);
+        }
+        capital(&text)
+    }
+}
+
+/// Its sentence, with its full stop.
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<&(&str, Part)> = self.parts.iter().collect();
+        let because = if self.because.is_empty() { String::new() } else { format!(": {}", self.because) };
+        write!(formatter, "{}{because}.", self.sentence(&parts))
+    }
+}

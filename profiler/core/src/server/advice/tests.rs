@@ -1,0 +1,90 @@
+//! Advice as sentences, and what is left of it beside deeper advice.
+
+use super::*;
+
+fn workers() -> Setting {
+    Setting::named("--workers").now(2).sizing(Sizes::Processes)
+}
+
+fn threads() -> Setting {
+    Setting::named("--threads").now(8).sizing(Sizes::Threads)
+}
+
+#[test]
+fn a_step_reads_as_a_sentence() {
+    for (advice, expected) in [
+        (
+            Advice::first(
+                raise(&workers())
+                    .so("up to the number of cores")
+                    .and(lower(&threads()))
+                    .because("processes do not share the GIL, threads do"),
+            ),
+            "Raise --workers (now 2) up to the number of cores and lower --threads (now 8): processes do not share the GIL, threads do.",
+        ),
+        (
+            Advice::first(act("speed up its answers").or(act("ask it less often")))
+                .then(raise(&threads()).when("Until then").because("a waiting thread costs little")),
+            "Speed up its answers, or ask it less often. Until then, raise --threads (now 8): a waiting thread costs little.",
+        ),
+        (
+            Advice::first(raise(&workers())).then(say("more threads do not help").no_more(Sizes::Threads)),
+            "Raise --workers (now 2). More threads do not help.",
+        ),
+        (set(&Setting::named("--timeout").now(30), "60").into(), "Set --timeout (now 30) to 60."),
+    ] {
+        assert_eq!(advice.to_string(), expected);
+    }
+}
+
+#[test]
+fn an_option_says_its_present_value_and_its_other_name() {
+    let option = Setting::named("threads=").now(4).or_as("mod_wsgi-express: --threads");
+    assert_eq!(option.to_string(), "threads= (now 4; mod_wsgi-express: --threads)");
+    assert_eq!(Setting { is_seen: true, ..threads() }.to_string(), "--threads (seen: 8)");
+    assert_eq!(Setting::named("--backlog").to_string(), "--backlog");
+}
+
+#[test]
+fn what_is_against_deeper_advice_goes_and_nothing_else() {
+    let fewer_threads = |change: Move| Move::down(Sizes::Threads).opposes(change);
+    let fewer_processes = |change: Move| Move::down(Sizes::Processes).opposes(change);
+    let back_end = Advice::first(act("speed up its answers")).then(raise(&threads()).when("Until then"));
+    assert_eq!(
+        back_end.without(fewer_threads).map(|advice| advice.to_string()).as_deref(),
+        Some("Speed up its answers.")
+    );
+    let convoy =
+        Advice::first(raise(&workers()).and(lower(&threads())).because("processes do not share the GIL"));
+    assert_eq!(
+        convoy.without(fewer_processes).map(|advice| advice.to_string()).as_deref(),
+        Some("Lower --threads (now 8): processes do not share the GIL.")
+    );
+    let exhausted =
+        Advice::first(raise(&workers())).then(say("more threads do not help").no_more(Sizes::Threads));
+    assert_eq!(exhausted.without(fewer_processes), None, "a warning alone is nothing to do");
+    assert_eq!(Advice::first(raise(&workers())).without(fewer_processes), None);
+}
+
+#[test]
+fn settings_that_need_each_other_are_one_alternative() {
+    let advice = Advice::first(raise(&workers()).up_to_cores().and(lower(&threads())))
+        .then(act("make the code faster").or(set(&Setting::named("--timeout"), "60")));
+    let names =
+        |changes: &Vec<&Change>| changes.iter().map(|change| change.setting.name.clone()).collect::<Vec<_>>();
+    let alternatives = advice.alternatives();
+    assert_eq!(
+        alternatives.iter().map(names).collect::<Vec<_>>(),
+        [vec!["--workers", "--threads"], vec!["--timeout"]]
+    );
+    assert_eq!(alternatives[0][0].limit, Some(Limit::Cores));
+    assert_eq!(alternatives[1][0].proposed.as_deref(), Some("60"));
+}
+
+#[test]
+fn the_imperative_comes_without_its_reason() {
+    let advice = Advice::first(say("the requests wait rather than compute"))
+        .then(raise(&threads()).because("a waiting thread costs little"));
+    assert_eq!(advice.imperative(), "Raise --threads (now 8)");
+    assert_eq!(Advice::first(say("idle connections hold no thread")).imperative(), "");
+}

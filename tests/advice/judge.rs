@@ -1,0 +1,160 @@
+//! One trial: the finding before, the advice applied, the finding after.
+//!
+//! In: a trial. Out: [`Judged`].
+
+use crate::trial::Trial;
+use crate::watched::{self, Watched};
+
+/// A cost that has fallen to this share of what it was has fallen as advised.
+const HALF: f64 = 0.5;
+/// What gets worse by less than this is the noise of two short runs.
+const NOISE: f64 = 0.10;
+/// More memory than that is said.
+const MEMORY: f64 = 1.2;
+
+/// What became of a finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is not present any more.
+    Gone,
+    /// What it costs a request is half of what it was, or less.
+    Halved,
+    /// It costs more than half of what it did.
+    Stays,
+    /// Its advice is no setting that a program can change here; why.
+    NotTried(String),
+    /// Something failed.
+    Failed(String),
+}
+
+/// One trial with its outcome.
+#[derive(Clone, Debug)]
+pub(crate) struct Judged {
+    pub(crate) finding: &'static str,
+    pub(crate) before: String,
+    pub(crate) after: String,
+    pub(crate) advice: String,
+    pub(crate) outcome: Outcome,
+    /// Throughput, p99 and cost, before and after.
+    pub(crate) figures: Option<[(f64, f64); 3]>,
+    /// What got worse, each in a few words.
+    pub(crate) worse: Vec<String>,
+    /// What is present now.
+    pub(crate) left: Vec<String>,
+    pub(crate) known: Option<&'static str>,
+}
+
+impl Judged {
+    /// It fails the run.
+    pub(crate) fn is_wrong(&self) -> bool {
+        match self.outcome {
+            Outcome::Gone | Outcome::Halved | Outcome::NotTried(_) => false,
+            Outcome::Stays => self.known.is_none(),
+            Outcome::Failed(_) => true,
+        }
+    }
+
+    /// One line for the reader of the progress.
+    pub(crate) fn line(&self) -> String {
+        let Self { finding, before, after, .. } = self;
+        let worse =
+            if self.worse.is_empty() { String::new() } else { format!("; worse: {}", self.worse.join(", ")) };
+        match &self.outcome {
+            Outcome::Gone => format!("{finding} gone ({before} → {after}){worse}"),
+            Outcome::Halved => format!("{finding} at half of its cost or less ({before} → {after}){worse}"),
+            Outcome::Stays => format!("{finding} STAYS ({before} → {after}){worse}"),
+            Outcome::NotTried(why) => format!("{finding} not tried: {why}"),
+            Outcome::Failed(why) => format!("FAILED: {why}"),
+        }
+    }
+}
+
+/// Runs it.
+pub(crate) fn run(trial: &'static Trial) -> Judged {
+    let setup = trial.setup();
+    let mut judged = Judged {
+        finding: trial.finding,
+        before: setup.title(),
+        after: String::new(),
+        advice: String::new(),
+        outcome: Outcome::Gone,
+        figures: None,
+        worse: Vec::new(),
+        left: Vec::new(),
+        known: trial.known,
+    };
+    judged.outcome = match tried(trial, &mut judged) {
+        Ok(outcome) => outcome,
+        Err(error) => Outcome::Failed(format!("{error:#}")),
+    };
+    judged
+}
+
+fn tried(trial: &Trial, judged: &mut Judged) -> anyhow::Result<Outcome> {
+    let setup = trial.setup();
+    let cores = u32::try_from(std::thread::available_parallelism()?.get()).unwrap_or(u32::MAX);
+    let before = watched::watch(&setup, &trial.work)?;
+    let Some(found) = before.finding(trial.finding).filter(|found| found.is_present()) else {
+        let present = before.present().join(", ");
+        return Ok(Outcome::Failed(format!(
+            "not provoked; present: {}",
+            if present.is_empty() { "nothing" } else { &present }
+        )));
+    };
+    judged.advice.clone_from(&found.advice);
+    // Where its advice yields to another's, that is what a person does first.
+    let advised = found.yields_to.as_deref().and_then(|id| before.finding(id)).unwrap_or(found);
+    let changes = advised.first();
+    if changes.is_empty() {
+        return Ok(Outcome::NotTried("its advice names no setting of the server".to_owned()));
+    }
+    let changed = match setup.with(&changes, cores) {
+        Ok(changed) => changed,
+        Err(why) => return Ok(Outcome::NotTried(why)),
+    };
+    judged.after = changed.title();
+    let after = watched::watch(&changed, &trial.work)?;
+    judged.worse = worse(&before, &after);
+    judged.left = after.present().into_iter().map(str::to_owned).collect();
+    let id = trial.finding;
+    judged.figures = Some([
+        (before.per_second, after.per_second),
+        (before.p99_ns as f64, after.p99_ns as f64),
+        (before.cost_ns(id), after.cost_ns(id)),
+    ]);
+    Ok(outcome(&before, &after, id))
+}
+
+fn outcome(before: &Watched, after: &Watched, id: &str) -> Outcome {
+    match after.finding(id) {
+        Some(found) if found.is_present() => {
+            if after.cost_ns(id) <= before.cost_ns(id) * HALF {
+                Outcome::Halved
+            } else {
+                Outcome::Stays
+            }
+        }
+        _ => Outcome::Gone,
+    }
+}
+
+/// What got worse by more than two short runs differ.
+fn worse(before: &Watched, after: &Watched) -> Vec<String> {
+    let mut worse = Vec::new();
+    if after.failed > before.failed {
+        worse.push(format!("{} requests failed, {} before", after.failed, before.failed));
+    }
+    if after.per_second < before.per_second * (1.0 - NOISE) {
+        worse.push(format!("{:.0} answers a second, {:.0} before", after.per_second, before.per_second));
+    }
+    let (p99_ms, p99_before_ms) = (after.p99_ns as f64 / 1e6, before.p99_ns as f64 / 1e6);
+    if p99_ms > p99_before_ms * (1.0 + NOISE) {
+        worse.push(format!("p99 {p99_ms:.0} ms, {p99_before_ms:.0} ms before"));
+    }
+    if let (Some(now), Some(then)) = (after.proportional_bytes, before.proportional_bytes)
+        && now as f64 > then as f64 * MEMORY
+    {
+        worse.push(format!("memory {:.0} MB, {:.0} MB before", now as f64 / 1e6, then as f64 / 1e6));
+    }
+    worse
+}

@@ -1,0 +1,95 @@
+//! The trials: a server, a load that provokes a finding on it, and what is known of advice that does not help here.
+//!
+//! In: nothing. Out: [`TRIALS`].
+
+use std::time::Duration;
+
+use crate::setup::{Kind, Setup};
+
+/// What clients do, as options of `clients/load.py`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    pub(crate) about: &'static str,
+    pub(crate) clients: &'static [&'static str],
+    pub(crate) routes: &'static str,
+    /// How long clients are at work before the watch begins.
+    pub(crate) run_up: Duration,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trial {
+    /// On the command line.
+    pub(crate) name: &'static str,
+    /// The finding whose advice is applied.
+    pub(crate) finding: &'static str,
+    /// Server, kind of worker, processes, threads.
+    server: (Kind, &'static str, u32, u32),
+    pub(crate) work: Work,
+    /// Why the finding may stay all the same.
+    pub(crate) known: Option<&'static str>,
+}
+
+impl Trial {
+    pub(crate) const fn setup(&self) -> Setup {
+        let (kind, class, processes, threads) = self.server;
+        Setup::new(kind, class, processes, threads)
+    }
+}
+
+const fn work(about: &'static str, clients: &'static [&'static str], routes: &'static str) -> Work {
+    Work { about, clients, routes, run_up: Duration::from_millis(500) }
+}
+
+const LONG: Work =
+    work("8 clients; each request sleeps 300 ms", &["--clients=8", "--keep-alive=20"], "/sleep/300");
+const CPU: Work = work("8 clients; each request computes 5 ms", &["--clients=8", "--keep-alive=20"], "/cpu");
+const BACK_END: Work = work(
+    "8 clients; each request waits 20 ms for a back end",
+    &["--clients=8", "--keep-alive=20"],
+    "/backend",
+);
+const SHORT: Work =
+    work("8 clients, a connection for each request", &["--clients=8", "--think-ms=10"], "/fast");
+
+const fn trial(
+    name: &'static str,
+    finding: &'static str,
+    server: (Kind, &'static str, u32, u32),
+    work: Work,
+) -> Trial {
+    Trial { name, finding, server, work, known: None }
+}
+
+/// All of them, in the order of the table.
+pub(crate) const TRIALS: &[Trial] = &[
+    trial("slots-gthread", "slots-exhausted", (Kind::Gunicorn, "gthread", 1, 4), LONG),
+    trial("slots-sync", "slots-exhausted", (Kind::Gunicorn, "sync", 4, 1), LONG),
+    trial("slots-uwsgi-processes", "slots-exhausted", (Kind::Uwsgi, "", 4, 1), LONG),
+    trial("slots-uwsgi-threads", "slots-exhausted", (Kind::Uwsgi, "", 1, 4), LONG),
+    trial("slots-mod_wsgi", "slots-exhausted", (Kind::ModWsgi, "", 1, 5), LONG),
+    trial("slots-waitress", "slots-exhausted", (Kind::Waitress, "", 1, 4), LONG),
+    trial("slots-cheroot", "slots-exhausted", (Kind::Cheroot, "", 1, 4), LONG),
+    trial("back-end-gthread", "slots-exhausted", (Kind::Gunicorn, "gthread", 1, 4), BACK_END),
+    trial("back-end-uwsgi", "slots-exhausted", (Kind::Uwsgi, "", 1, 4), BACK_END),
+    trial("gil-threads-gthread", "gil-threads", (Kind::Gunicorn, "gthread", 1, 4), CPU),
+    trial("gil-threads-uwsgi", "gil-threads", (Kind::Uwsgi, "", 1, 4), CPU),
+    trial("gil-threads-mod_wsgi", "gil-threads", (Kind::ModWsgi, "", 1, 5), CPU),
+    trial("gil-threads-waitress", "gil-threads", (Kind::Waitress, "", 1, 4), CPU),
+    trial("gil-threads-cheroot", "gil-threads", (Kind::Cheroot, "", 1, 4), CPU),
+    trial("herd-sync", "herd", (Kind::Gunicorn, "sync", 8, 1), SHORT),
+    trial("herd-gthread", "herd", (Kind::Gunicorn, "gthread", 8, 2), SHORT),
+    trial("herd-uwsgi", "herd", (Kind::Uwsgi, "", 8, 1), SHORT),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_trials_are_unique() {
+        for (index, trial) in TRIALS.iter().enumerate() {
+            assert!(TRIALS.iter().skip(index + 1).all(|other| other.name != trial.name), "{}", trial.name);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! One server under one load, watched for a few seconds.
+//!
+//! In: a setup, a load. Out: what the report found, and what the clients saw by their own clocks.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use wsgi_trace_tests::child::until;
+use wsgi_trace_tests::gate;
+use wsgi_trace_tests::load::{Load, SentRequest};
+use wsgi_trace_tests::program::Program;
+use wsgi_trace_tests::server::Server;
+
+use crate::setup::{Change, Setup};
+use crate::trial::Work;
+
+/// How long a server is watched, as `--duration` takes it.
+pub(crate) const WINDOW: &str = "4s";
+/// From the start of wsgi-trace to its report.
+const TRACE_LIMIT: Duration = Duration::from_secs(40);
+/// Clients end by themselves after this time, should nobody end them.
+const CLIENTS_SECONDS: u64 = 60;
+const TURN_LIMIT: Duration = Duration::from_secs(2);
+
+/// What is read of the JSON report.
+#[derive(Debug, Deserialize)]
+struct Report {
+    findings: Vec<Found>,
+    requests: Requests,
+    window: Window,
+    capacity: Capacity,
+}
+
+#[derive(Debug, Deserialize)]
+struct Requests {
+    completed: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Window {
+    start_ns: u64,
+    length_ns: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Capacity {
+    workers: Vec<Worker>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Worker {
+    proportional_bytes: Option<u64>,
+}
+
+/// One finding.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Found {
+    pub(crate) id: String,
+    pub(crate) answer: String,
+    pub(crate) advice: String,
+    pub(crate) cost_request_seconds: Option<f64>,
+    pub(crate) settings: Vec<Change>,
+    pub(crate) yields_to: Option<String>,
+}
+
+impl Found {
+    pub(crate) fn is_present(&self) -> bool {
+        self.answer == "present"
+    }
+
+    /// The settings of its first alternative.
+    pub(crate) fn first(&self) -> Vec<Change> {
+        let first = self.settings.iter().map(|change| change.alternative).min();
+        self.settings.iter().filter(|change| Some(change.alternative) == first).cloned().collect()
+    }
+}
+
+/// What one watch showed.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    findings: Vec<Found>,
+    completed: u64,
+    /// PSS of all workers; `None`: not known of each.
+    pub(crate) proportional_bytes: Option<u64>,
+    /// Answers a second, by the clients.
+    pub(crate) per_second: f64,
+    /// 99 % of the clients' requests took no longer.
+    pub(crate) p99_ns: u64,
+    /// Requests of the clients that got no answer, or 500 and above.
+    pub(crate) failed: usize,
+}
+
+impl Watched {
+    pub(crate) fn finding(&self, id: &str) -> Option<&Found> {
+        self.findings.iter().find(|finding| finding.id == id)
+    }
+
+    /// Ids of what is present, costliest first.
+    pub(crate) fn present(&self) -> Vec<&str> {
+        let present = self.findings.iter().filter(|finding| finding.is_present() && finding.id != "healthy");
+        present.map(|finding| finding.id.as_str()).collect()
+    }
+
+    /// What a finding costs each request, in nanoseconds; 0 where it is not present.
+    pub(crate) fn cost_ns(&self, id: &str) -> f64 {
+        let cost =
+            self.finding(id).filter(|found| found.is_present()).and_then(|found| found.cost_request_seconds);
+        cost.unwrap_or(0.0) * 1e9 / (self.completed.max(1) as f64)
+    }
+}
+
+/// Watches it once.
+pub(crate) fn watch(setup: &Setup, work: &Work) -> anyhow::Result<Watched> {
+    let _turn = gate::exclusive_within(TURN_LIMIT)?;
+    let recipe = setup.recipe();
+    let server = Server::start(recipe.as_ref()).context("the server")?;
+    let (seconds, routes) = (format!("--seconds={CLIENTS_SECONDS}"), format!("--routes={}", work.routes));
+    let mut options = vec![seconds.as_str(), routes.as_str(), "--timeout=10"];
+    options.extend(work.clients);
+    if recipe.clients().keep_alive == "1" {
+        // It closes after each response: a client that does not know would race with that.
+        options.push("--keep-alive=1");
+    }
+    let load = Load::start(server.address(), &options)?;
+    let start = Instant::now();
+    until("the run-up", work.run_up * 2, || Ok((start.elapsed() >= work.run_up).then_some(())))?;
+    let pid = server.pid().to_string();
+    let outcome = Program::run(&["--pid", &pid, "--duration", WINDOW, "--format", "json"], TRACE_LIMIT)?;
+    load.stop_early();
+    let sent = load.finish()?;
+    if !outcome.status.success() {
+        bail!("wsgi-trace: {}: {}", outcome.status, outcome.stderr.lines().last().unwrap_or_default());
+    }
+    let report: Report = serde_json::from_str(&outcome.stdout).context("the report cannot be read")?;
+    // The clients' requests of the same window.
+    let Window { start_ns, length_ns } = report.window;
+    let end_ns = start_ns.saturating_add(length_ns);
+    let in_window: Vec<&SentRequest> =
+        sent.requests.iter().filter(|request| (start_ns..end_ns).contains(&request.sent_ns)).collect();
+    let failed = in_window.iter().filter(|request| request.status.is_none_or(|status| status >= 500)).count();
+    let mut took_ns: Vec<u64> = in_window
+        .iter()
+        .filter(|request| request.status.is_some())
+        .map(|request| request.end_ns.saturating_sub(request.sent_ns))
+        .collect();
+    took_ns.sort_unstable();
+    let p99_ns = took_ns.get(took_ns.len() * 99 / 100).copied().unwrap_or(0);
+    Ok(Watched {
+        findings: report.findings,
+        completed: report.requests.completed,
+        proportional_bytes: report.capacity.workers.iter().map(|worker| worker.proportional_bytes).sum(),
+        per_second: took_ns.len() as f64 * 1e9 / length_ns.max(1) as f64,
+        p99_ns,
+        failed,
+    })
+}
