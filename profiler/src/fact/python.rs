@@ -104,6 +104,7 @@ impl Interpreters {
         // The interpreter's numbers of threads are those of its own PID namespace.
         seen.foreign_numbers = !number::same_namespace(proc, tgid);
         let inner = if seen.foreign_numbers { number::numbers(proc, tgid) } else { Vec::new() };
+        seen.inherited_number = number::of_parent(proc, tgid);
         let foreign = seen.foreign_numbers;
         let outcome = ProcessMemory::open(proc, tgid).map_err(PythonError::from).and_then(|memory| {
             let is_thread = |tid: u32| match foreign {

@@ -25,6 +25,11 @@ pub struct InterpreterSeen {
     /// The numbers are those of another PID namespace; [`ThreadNumbers`] says which threads they are.
     #[serde(default)]
     pub foreign_numbers: bool,
+    /// The number by which its interpreter may still call its main thread: that of the thread that forked the process, in the process's PID namespace.
+    /// In the child CPython notes it again only if it is told of the fork, and not in every version (`PyOS_AfterFork_Child`); uWSGI does not
+    /// tell it. `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherited_number: Option<u32>,
     /// What its tasks are, where it is told which of them a thread works for (`event::TaskSeen`); `None`: it is not.
     #[serde(default)]
     pub tasks: Option<TaskKind>,

@@ -28,6 +28,18 @@ pub(super) fn numbers(proc: &Proc, tgid: u32) -> Vec<(u32, u32)> {
     tids.into_iter().filter_map(|tid| Some((inner(proc, tgid, tid)?, tid))).collect()
 }
 
+/// The number that the parent of a process has in its innermost namespace; where that is not the child's, it says nothing.
+pub(super) fn of_parent(proc: &Proc, tgid: u32) -> Option<u32> {
+    let mut parent = None;
+    read::lines(&proc.of(tgid, "status"), MAX_STATUS_BYTES, |line| {
+        parent = line.strip_prefix("PPid:").and_then(|rest| rest.trim().parse().ok());
+        parent.is_none()
+    })
+    .ok()?;
+    let parent = parent.filter(|parent| *parent > 0)?;
+    inner(proc, parent, parent)
+}
+
 /// The number of a thread in the innermost namespace that it is in.
 fn inner(proc: &Proc, tgid: u32, tid: u32) -> Option<u32> {
     let mut found = None;
@@ -96,5 +108,20 @@ mod tests {
         assert_eq!(again, seen(&[(1, 500), (9, 777)]));
         std::fs::remove_dir_all(root.path().join("500")).expect("removed");
         assert!(numbers.changed(&proc).is_empty());
+    }
+
+    #[test]
+    fn the_parent_s_number_is_the_one_that_it_has_in_its_own_namespace() {
+        let root = tempfile::tempdir().expect("a directory");
+        let status = |path: &str, text: &str| {
+            std::fs::create_dir_all(root.path().join(path)).expect("made");
+            std::fs::write(root.path().join(path).join("status"), text).expect("written");
+        };
+        status("500", "Name:\tuwsgi\nPPid:\t400\nNSpid:\t500\t2\n");
+        status("400/task/400", "Name:\tuwsgi\nPPid:\t9\nNSpid:\t400\t1\n");
+        status("600", "Name:\tinit\nPPid:\t0\n");
+        let proc = Proc::at(root.path());
+        assert_eq!(of_parent(&proc, 500), Some(1));
+        assert_eq!((of_parent(&proc, 600), of_parent(&proc, 700)), (None, None));
     }
 }

@@ -148,6 +148,7 @@ impl Locks {
     #[must_use]
     pub fn thread(&self, tgid: Tid, number: Tid) -> Tid {
         match self.seen.get(&tgid) {
+            Some(seen) if number != 0 && seen.inherited_number == Some(number) => tgid,
             Some(seen) if seen.foreign_numbers => {
                 self.numbers.get(&tgid).and_then(|threads| threads.get(&number)).copied().unwrap_or(0)
             }
@@ -160,7 +161,8 @@ impl Locks {
         if parent != child
             && let Some(seen) = self.seen.get(&parent)
         {
-            self.see(InterpreterSeen { tgid: child, ..seen.clone() });
+            let inherited_number = (!seen.foreign_numbers).then_some(parent);
+            self.see(InterpreterSeen { tgid: child, inherited_number, ..seen.clone() });
         }
     }
 

@@ -327,6 +327,23 @@ fn a_holder_in_another_pid_namespace_is_found_by_the_number_that_it_has_there() 
     assert_eq!(edges, [(4012, 701), (0, 51)]);
 }
 
+#[test]
+fn a_main_thread_that_is_called_by_the_number_of_who_forked_its_process_is_the_holder() {
+    let mut script = because_of(Script::new(3).call(TAKE, 0, (1, 0, 700), 0), 77);
+    let lock = InterpreterLock { address: LOCK, interpreter: 0, interval_us: 5000 };
+    let seen = InterpreterSeen {
+        tgid: 1,
+        locks: vec![lock],
+        inherited_number: Some(77),
+        ..InterpreterSeen::default()
+    };
+    let body = Body::Fact(Box::new(Fact::InterpreterSeen(seen)));
+    script.events.insert(0, Event { time_ns: START, body });
+    let gil = run(vec![script], 2_000).snapshot.gil;
+    let edges: Vec<_> = gil.thread_edges.iter().map(|edge| (edge.holder.0, edge.total_ns / US)).collect();
+    assert_eq!(edges, [(1, 701)]);
+}
+
 /// Six threads, ten thousand waits of one to three sleeps, each with a holder: who made whom wait is what the script says.
 #[test]
 fn ten_thousand_waits_give_the_edges_that_were_put_in_whatever_their_order() {
