@@ -26,6 +26,8 @@ pub const HAS_OTHER_LOCKS: u64 = 1;
 pub const FOREIGN_NUMBERS: u64 = 2;
 /// Its C library has those who wait for a condition variable wait on their own stacks, not on its memory (musl).
 pub const WAITED_FOR_ON_STACK: u64 = 4;
+/// Lowest bit of the number by which its interpreter may still call its main thread; 0 there: none is known.
+pub const INHERITED_NUMBER_SHIFT: u32 = 32;
 
 /// Key of the map `LOCKS` for the block that an address is in. Addresses 1 TiB apart may share a key: what is found has to be
 /// looked at.

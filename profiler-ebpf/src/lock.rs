@@ -2,7 +2,9 @@
 //!
 //! In: what user space told of the process. Out: [`Lock`]. A process with one interpreter, as nearly all are, costs one look-up.
 
-use profiler_common::gil::{FOREIGN_NUMBERS, HAS_OTHER_LOCKS, LOCK_BYTES, WAITED_FOR_ON_STACK, block_key};
+use profiler_common::gil::{
+    FOREIGN_NUMBERS, HAS_OTHER_LOCKS, INHERITED_NUMBER_SHIFT, LOCK_BYTES, WAITED_FOR_ON_STACK, block_key,
+};
 
 use crate::maps::{INTERPRETERS, LOCKS};
 
@@ -70,6 +72,13 @@ impl Lock {
     pub fn has_foreign_numbers(self) -> bool {
         // SAFETY: as above.
         unsafe { (*self.process)[4] & FOREIGN_NUMBERS != 0 }
+    }
+
+    /// The number by which the interpreter may still call the main thread of its process; 0: none is known.
+    #[inline(always)]
+    pub fn inherited_number(self) -> u32 {
+        // SAFETY: as above.
+        (unsafe { (*self.process)[4] } >> INHERITED_NUMBER_SHIFT) as u32
     }
 
     /// Who waits for it does so on its own stack, as musl has it.

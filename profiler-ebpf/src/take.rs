@@ -74,10 +74,10 @@ pub fn futex(
 ) -> u64 {
     let command = arguments[1] & 127;
     // SAFETY: the look-up succeeded; the thread itself runs here.
-    let (tid, mark, begun) = unsafe {
+    let (thread, mark, begun) = unsafe {
         (*account).take_flags &= !(FLAG_TAKES_LOCK | FLAG_GIVES_UP);
         (*account).take_aside = 0;
-        ((*account).tid, (*account).take_mark, (*account).take_begun)
+        (Thread::of(&*account), (*account).take_mark, (*account).take_begun)
     };
     let Some(Wait { lock, now_ns }) = wait else { return extra };
     let place = arguments[0].wrapping_sub(lock.address);
@@ -90,8 +90,8 @@ pub fn futex(
     // Who gives the lock up waits there as well, to signal, under the mutex: the lock is free already then, and nobody has had
     // it since. So does who passes on a signal that was not for it.
     let signals =
-        GROUP_REFS.contains(&place) && command == WAIT && !is_locked(lock) && !another_had(lock, tid);
-    if signals || on_mutex && lock.thread_number_at() != 0 && is_holder(lock, tid) {
+        GROUP_REFS.contains(&place) && command == WAIT && !is_locked(lock) && !another_had(lock, thread);
+    if signals || on_mutex && lock.thread_number_at() != 0 && is_holder(lock, thread) {
         // SAFETY: as above.
         unsafe { (*account).take_flags |= FLAG_GIVES_UP };
         return extra;
@@ -129,28 +129,48 @@ pub fn is_on_stack(account: Account, registers: Registers, address: u64, lock: L
         && address.wrapping_sub(registers::stack(registers)) < ON_STACK
 }
 
+/// A thread, by the kernel's numbers.
+#[derive(Clone, Copy)]
+struct Thread {
+    tid: u32,
+    tgid: u32,
+}
+
+impl Thread {
+    #[inline(always)]
+    fn of(account: &ThreadAccount) -> Self {
+        Self { tid: account.tid, tgid: account.tgid }
+    }
+
+    /// Whether the interpreter means it by this number: its own, or, of a main thread, that of the thread that forked its process.
+    #[inline(always)]
+    fn is_called(self, lock: Lock, number: u32) -> bool {
+        number == self.tid || self.tid == self.tgid && number != 0 && number == lock.inherited_number()
+    }
+}
+
 /// Whether the thread has the lock whose memory `address` is in, as far as that can be read; where it cannot, it is taken to
 /// have it.
 #[inline(always)]
 fn has_lock(account: &ThreadAccount, address: u64) -> bool {
     lock::of(account.tgid, address)
-        .is_none_or(|lock| lock.thread_number_at() == 0 || is_holder(lock, account.tid))
+        .is_none_or(|lock| lock.thread_number_at() == 0 || is_holder(lock, Thread::of(account)))
 }
 
 /// Whether another thread was the last to have the lock; false where that cannot be read or compared.
 #[inline(always)]
-fn another_had(lock: Lock, tid: u32) -> bool {
+fn another_had(lock: Lock, thread: Thread) -> bool {
     if lock.thread_number_at() == 0 || lock.has_foreign_numbers() {
         return false;
     }
     let last = last_holder(lock);
-    last != 0 && last != tid
+    last != 0 && !thread.is_called(lock, last)
 }
 
 /// Whether the thread has the lock. If it waits for the lock's mutex then, it is about to give it up.
 #[inline(always)]
-fn is_holder(lock: Lock, tid: u32) -> bool {
-    last_holder(lock) == tid && is_locked(lock)
+fn is_holder(lock: Lock, thread: Thread) -> bool {
+    thread.is_called(lock, last_holder(lock)) && is_locked(lock)
 }
 
 /// The thread that was the last to take the lock, by its interpreter's number; 0: that cannot be read.
@@ -200,7 +220,7 @@ pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
         let waits_still = is_wake
             && place < MUTEX as u32
             && lock::of(account.tgid, account.arguments[0])
-                .is_some_and(|lock| another_had(lock, account.tid));
+                .is_some_and(|lock| another_had(lock, Thread::of(account)));
         let signals = is_wake && account.arguments[0] as u32 & !7 == account.take_signals;
         let gives_up = account.take_flags & FLAG_GIVES_UP != 0;
         if gives_up || signals && !waits_still {
@@ -233,7 +253,7 @@ fn takes_lock_waited_for_on_stack(account: &ThreadAccount) -> bool {
         lock.is_waited_for_on_stack()
             && lock.address as u32 == account.take_lock
             && lock.thread_number_at() != 0
-            && is_holder(lock, account.tid)
+            && is_holder(lock, Thread::of(account))
             && user_word(lock.address.wrapping_add(SWITCH_MUTEX + MUSL_MUTEX_WORD)) as u32 != 0
     })
 }

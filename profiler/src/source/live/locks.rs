@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use aya::maps::{Array, HashMap, MapData};
 use profiler_common::gil::{
-    FOREIGN_NUMBERS, FrameWay, HAS_OTHER_LOCKS, LOCK_BYTES, TaskWay, WAITED_FOR_ON_STACK, block_key,
+    FOREIGN_NUMBERS, FrameWay, HAS_OTHER_LOCKS, INHERITED_NUMBER_SHIFT, LOCK_BYTES, TaskWay,
+    WAITED_FOR_ON_STACK, block_key,
 };
 
 use crate::fact::python::Looked;
@@ -26,6 +27,8 @@ pub struct FollowedLocks {
     pub thread_number_through: Option<u64>,
     /// The numbers are those of another PID namespace.
     pub foreign_numbers: bool,
+    /// The number by which the interpreter may still call the main thread; `None`: not known.
+    pub inherited_number: Option<u32>,
     /// Who waits for them does so on its own stack.
     pub waited_for_on_stack: bool,
     /// The way to a thread's frames; `None`: they are not read.
@@ -47,6 +50,7 @@ impl FollowedLocks {
             thread_number_at: seen.thread_number_at,
             thread_number_through: seen.thread_number_through,
             foreign_numbers: seen.foreign_numbers,
+            inherited_number: seen.inherited_number,
             waited_for_on_stack: looked.waits_elsewhere,
             frames: frame_way(seen).filter(|_| stacks),
             tasks: task_way(seen),
@@ -96,7 +100,7 @@ impl LockTable {
                 (!blocks.is_empty(), HAS_OTHER_LOCKS),
                 (followed.foreign_numbers, FOREIGN_NUMBERS),
                 (followed.waited_for_on_stack, WAITED_FOR_ON_STACK),
-            ]),
+            ]) | u64::from(followed.inherited_number.unwrap_or(0)) << INHERITED_NUMBER_SHIFT,
             way,
         ];
         if !blocks.is_empty() {
