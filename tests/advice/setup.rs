@@ -154,7 +154,10 @@ mod tests {
         let raised = setup.with(&[change("--workers", "raise"), change("--threads", "lower")], 2);
         assert_eq!(raised, Ok(Setup::new(Kind::Gunicorn, "gthread", 2, 2)));
         let limited = Change { limit: Some("cores".to_owned()), ..change("--workers", "raise") };
-        assert_eq!(setup.with(&[limited.clone()], 2), Ok(Setup::new(Kind::Gunicorn, "gthread", 2, 4)));
+        assert_eq!(
+            setup.with(std::slice::from_ref(&limited), 2),
+            Ok(Setup::new(Kind::Gunicorn, "gthread", 2, 4))
+        );
         assert!(setup.with(&[limited], 1).is_err());
         assert!(setup.with(&[change("--workers", "lower")], 2).is_err());
     }

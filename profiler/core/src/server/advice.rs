@@ -3,6 +3,7 @@
 //! In: options of a server with their present values, and what else is to be done, as imperatives. Out: [`Advice`], which reads as sentences
 //! (`Display`) and can be asked what it changes, so that programs can apply it and no two pieces of it change one thing opposite ways.
 
+pub mod common;
 mod setting;
 mod step;
 

@@ -2,6 +2,7 @@
 //!
 //! In: how a server is named, how it runs on more cores, how work leaves its loop. Out: roles, advice.
 
+use super::advice::common::{faster_back_end, raise_cpu_limit};
 use super::advice::{Advice, Part, Sizes, act, say};
 use super::{Role, lock};
 use crate::fact::ProcessSeen;
@@ -80,12 +81,9 @@ impl Loops<'_> {
                 "neither slow clients nor idle connections hold anything in {server} but memory"
             )))
             .then(say("a reverse proxy that buffers (nginx does by default) keeps them away altogether")),
-            "back-end" => Advice::first(
-                act("speed up the back end's answers")
-                    .or(act("ask it less often"))
-                    .because("the time is lost there"),
-            )
-            .then(say("a timeout on its calls bounds the harm")),
+            "back-end" => {
+                Advice::first(faster_back_end()).then(say("a timeout on its calls bounds the harm"))
+            }
             "cpu-bound" | "cpu-bound/turns" => Advice::first(
                 act("make the code of the endpoint named faster")
                     .or(more_processes)
@@ -97,7 +95,7 @@ impl Loops<'_> {
                     .because("the CPU is what is short"),
             )
             .then(say("more processes would not help").no_more(Sizes::Processes)),
-            "cpu-throttled" => Advice::first(act("raise the CPU limit of the server's cgroup (container)")),
+            "cpu-throttled" => Advice::first(raise_cpu_limit()),
             "gil-contention" => Advice::first(
                 act("move the work of the process's other threads to another process")
                     .or(more_processes)

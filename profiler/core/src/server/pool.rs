@@ -2,6 +2,7 @@
 //!
 //! In: a server with `threads`, how its options are named. Out: slots, refinement, advice.
 
+use super::advice::common::{faster_back_end, raise_cpu_limit};
 use super::advice::{Advice, Scope, Setting, Sizes, act, lower, raise, say};
 use super::lock;
 use super::setting::put_seen;
@@ -57,10 +58,8 @@ impl Pool {
         let threads = self.thread_setting(server);
         let beside = format!("run a second {name} beside it, behind a proxy that shares the requests out");
         let another = act(beside.as_str()).more(Sizes::Processes);
-        let proxy = act(format!(
-            "put a reverse proxy that buffers requests and responses (nginx does by default) before {name}"
-        ));
         Some(match finding_id {
+            "slow-clients" => self.slow_clients(&threads),
             "slots-exhausted" => {
                 let computing = act(format!("where requests compute, {beside}")).more(Sizes::Processes);
                 Advice::first(raise(&threads).so("where requests wait").also(computing))
@@ -93,28 +92,14 @@ impl Pool {
                 "first do what idle-connections advises, a reverse proxy that keeps such connections away",
             ))
             .then(say("more threads would only be held as well").no_more(Sizes::Threads)),
-            "slow-clients" if clients_hold_threads => {
-                Advice::first(proxy.because("each slow client holds a thread for as long as it takes"))
-                    .then(raise(&threads).when("Without one"))
-            }
-            "slow-clients" => Advice::first(say(format!(
-                "{name} itself takes requests in and sends responses out in its main thread, so slow clients hold none of \
-                 the pool"
-            )))
-            .then(say("the time is the clients' own"))
-            .then(proxy.when("Where that time matters all the same")),
             "idle-connections" if clients_hold_threads => Advice::first(act(format!(
                 "put a reverse proxy before {name} that opens a connection only when it has a request to send"
             )))
             .then(say("a connection without data holds a thread until its timeout"))
             .then(raise(&threads).when("Without such a proxy")),
             "idle-connections" => Advice::first(say(format!("idle connections hold no thread of {name}"))),
-            "back-end" => Advice::first(
-                act("speed up the back end's answers")
-                    .or(act("ask it less often"))
-                    .because("the time is lost there"),
-            )
-            .then(raise(&threads).when("Until then").because("a waiting thread costs little")),
+            "back-end" => Advice::first(faster_back_end())
+                .then(raise(&threads).when("Until then").because("a waiting thread costs little")),
             "cpu-bound" => Advice::first(
                 act("make the code of the endpoint named faster")
                     .or(another)
@@ -124,7 +109,7 @@ impl Pool {
                 lower(&threads).and(another).because("processes do not share the GIL, threads do"),
             )
             .then(act("move long computations out of the process")),
-            "cpu-throttled" => Advice::first(act("raise the CPU limit of the server's cgroup (container)")),
+            "cpu-throttled" => Advice::first(raise_cpu_limit()),
             "short-behind-long" => {
                 Advice::first(act(format!("serve the long endpoints from a {name} of their own")))
                     .then(raise(&threads).when("If they wait rather than compute"))
@@ -135,6 +120,22 @@ impl Pool {
                 return lock::advice(other, options);
             }
         })
+    }
+
+    fn slow_clients(&self, threads: &Setting) -> Advice {
+        let name = self.server;
+        let proxy = act(format!(
+            "put a reverse proxy that buffers requests and responses (nginx does by default) before {name}"
+        ));
+        if self.clients_hold_threads {
+            return Advice::first(proxy.because("each slow client holds a thread for as long as it takes"))
+                .then(raise(threads).when("Without one"));
+        }
+        Advice::first(say(format!(
+            "{name} itself takes requests in and sends responses out in its main thread, so slow clients hold none of the pool"
+        )))
+        .then(say("the time is the clients' own"))
+        .then(proxy.when("Where that time matters all the same"))
     }
 }
 

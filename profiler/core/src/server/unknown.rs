@@ -2,6 +2,7 @@
 //!
 //! In: its processes. Out: a [`Server`] without settings, advice without names of settings.
 
+use super::advice::common::raise_cpu_limit;
 use super::advice::{Advice, Sizes, act, say};
 use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind};
@@ -52,8 +53,7 @@ impl ServerKind for Unknown {
                     .or(act("give the server more cores and more processes").more(Sizes::Processes)),
             ),
             "cpu-throttled" => Advice::first(
-                act("raise the CPU limit of the server's cgroup (container)")
-                    .or(act("run fewer processes in it").no_more(Sizes::Processes)),
+                raise_cpu_limit().or(act("run fewer processes in it").no_more(Sizes::Processes)),
             ),
             "short-behind-long" => {
                 Advice::first(act("serve the long endpoints from another instance of the server"))

@@ -3,6 +3,7 @@
 //! In: id of a finding, the server. Out: advice. Options are named as on the command line.
 
 use crate::model::Server;
+use crate::server::advice::common::{faster_back_end, raise_cpu_limit};
 use crate::server::advice::{
     Advice, Direction, Part, Setting, Sizes, Step, act, lower, raise, say, use_option,
 };
@@ -62,7 +63,7 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
         "cpu-bound" => cpu_bound(&slots),
         "cpu-bound/turns" => cpu_in_turns(&slots),
         "cpu-bound/cores" => cores_short(&slots),
-        "cpu-throttled" => Advice::first(act("raise the CPU limit of the server's cgroup (container)")).then(
+        "cpu-throttled" => Advice::first(raise_cpu_limit()).then(
             lower(&slots.workers)
                 .when("If that cannot be")
                 .because("fewer processes use up the quota more slowly and stop less often"),
@@ -414,9 +415,7 @@ fn herd(concurrency: Concurrency, server: &Server, slots: &Slots, site: &Site) -
 }
 
 fn back_end(concurrency: Concurrency, slots: &Slots) -> Advice {
-    let faster = Advice::first(
-        act("speed up the back end's answers").or(act("ask it less often")).because("the time is lost there"),
-    );
+    let faster = Advice::first(faster_back_end());
     match concurrency {
         Concurrency::Sync => {
             faster.then(gthread(slots).when("Until then").because("other requests then run while one waits"))

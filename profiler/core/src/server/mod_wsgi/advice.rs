@@ -5,6 +5,7 @@
 
 use super::DAEMON;
 use crate::model::Server;
+use crate::server::advice::common::{faster_back_end, raise_cpu_limit};
 use crate::server::advice::{Advice, Direction, Part, Scope, Setting, Sizes, act, lower, raise, say};
 use crate::server::lock;
 use crate::server::setting::more_cpu;
@@ -81,7 +82,7 @@ fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
                 .because("processes do not share the GIL, threads do"),
         )
         .then(say("a shorter switch-interval= only makes threads take turns more often")),
-        "cpu-throttled" => Advice::first(act("raise the CPU limit of the server's cgroup (container)")).then(
+        "cpu-throttled" => Advice::first(raise_cpu_limit()).then(
             lower(&processes)
                 .when("If that cannot be")
                 .because("fewer processes use up the quota more slowly"),
@@ -89,11 +90,7 @@ fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
         "short-behind-long" => Advice::first(own_group())
             .then(raise(&processes).when("If the long ones compute"))
             .then(raise(&threads).when("If the long ones wait")),
-        "back-end" => Advice::first(
-            act("speed up the back end's answers")
-                .or(act("ask it less often"))
-                .because("the time is lost there"),
-        )
+        "back-end" => Advice::first(faster_back_end())
         .then(raise(&threads).when("Until then").because("a waiting thread costs little")),
         other => {
             // Apache does not start with an option that its mod_wsgi does not know, and 5 does not know this one.
@@ -208,16 +205,10 @@ fn shared(finding_id: &str) -> Option<Advice> {
         "slots-exhausted/connections" => {
             Advice::first(act("first do what idle-connections advises")).then(only_held)
         }
-        "back-end" => Advice::first(
-            act("speed up the back end's answers")
-                .or(act("ask it less often"))
-                .because("the time is lost there"),
-        )
-        .then(say("a timeout on calls to it bounds the harm")),
-        "cpu-throttled" => Advice::first(
-            act("raise the CPU limit of the server's cgroup (container)")
-                .or(act("run fewer processes in it").no_more(Sizes::Processes)),
-        ),
+        "back-end" => Advice::first(faster_back_end()).then(say("a timeout on calls to it bounds the harm")),
+        "cpu-throttled" => {
+            Advice::first(raise_cpu_limit().or(act("run fewer processes in it").no_more(Sizes::Processes)))
+        }
         _ => return None,
     })
 }

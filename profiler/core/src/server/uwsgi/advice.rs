@@ -2,6 +2,7 @@
 //!
 //! In: id of a finding, the server. Out: advice. Options are named as on the command line.
 
+use super::super::advice::common::{faster_back_end, raise_cpu_limit};
 use super::super::advice::{Advice, Direction, Setting, Sizes, act, lower, raise, say, use_option};
 use super::super::lock;
 use super::super::setting::more_cpu;
@@ -53,11 +54,7 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
                 format!("with --http11-socket a finished connection holds a worker until {timeout} has passed"),
             )
         }
-        "back-end" => Advice::first(
-            act("speed up the back end's answers")
-                .or(act("ask it less often"))
-                .because("the time is lost there"),
-        )
+        "back-end" => Advice::first(faster_back_end())
         .then(raise(inside).when("Until then").because(format!("a waiting {noun} costs little"))),
         "cpu-bound" => Advice::first(raise(processes).up_to_cores())
             .then(say("more threads do not help while Python code holds the GIL").no_more(Sizes::Threads))
@@ -75,7 +72,7 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
                 .no_more(Sizes::Threads),
         ),
         "gil-contention" => gil_contention(&slots),
-        "cpu-throttled" => Advice::first(act("raise the CPU limit of the server's cgroup (container)"))
+        "cpu-throttled" => Advice::first(raise_cpu_limit())
             .then(lower(processes).when("If that cannot be")),
         "short-behind-long" => Advice::first(act("serve the long endpoints from a uWSGI of their own"))
             .then(raise(processes).when("If the long ones compute"))
