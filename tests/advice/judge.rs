@@ -93,7 +93,7 @@ pub(crate) fn run(trial: &'static Trial) -> Judged {
 fn tried(trial: &Trial, judged: &mut Judged) -> anyhow::Result<Outcome> {
     let setup = trial.setup();
     let cores = u32::try_from(std::thread::available_parallelism()?.get()).unwrap_or(u32::MAX);
-    let before = watched::watch(&setup, &trial.work)?;
+    let before = watched::watch(&format!("{}-before", trial.name), &setup, &trial.work)?;
     let Some(found) = before.finding(trial.finding).filter(|found| found.is_present()) else {
         let present = before.present().join(", ");
         return Ok(Outcome::Failed(format!(
@@ -113,8 +113,12 @@ fn tried(trial: &Trial, judged: &mut Judged) -> anyhow::Result<Outcome> {
         Err(why) => return Ok(Outcome::NotTried(why)),
     };
     judged.after = changed.title();
-    let after = watched::watch(&changed, &trial.work)?;
+    let after = watched::watch(&format!("{}-after", trial.name), &changed, &trial.work)?;
     judged.worse = worse(&before, &after);
+    if advised.advice.contains("memory") {
+        // It says so.
+        judged.worse.retain(|one| !one.starts_with("memory"));
+    }
     judged.left = after.present().into_iter().map(str::to_owned).collect();
     let id = trial.finding;
     judged.figures = Some([
@@ -149,7 +153,7 @@ fn worse(before: &Watched, after: &Watched) -> Vec<String> {
     }
     let (p99_ms, p99_before_ms) = (after.p99_ns as f64 / 1e6, before.p99_ns as f64 / 1e6);
     if p99_ms > p99_before_ms * (1.0 + NOISE) {
-        worse.push(format!("p99 {p99_ms:.0} ms, {p99_before_ms:.0} ms before"));
+        worse.push(format!("p99 {p99_ms:.1} ms, {p99_before_ms:.1} ms before"));
     }
     if let (Some(now), Some(then)) = (after.proportional_bytes, before.proportional_bytes)
         && now as f64 > then as f64 * MEMORY

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::Recipe;
 use wsgi_trace_tests::server::cheroot::Cheroot;
+use wsgi_trace_tests::server::gevent::GunicornGevent;
 use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::waitress::Waitress;
@@ -19,6 +20,7 @@ pub(crate) struct Change {
     pub(crate) direction: String,
     pub(crate) proposed: Option<String>,
     pub(crate) limit: Option<String>,
+    pub(crate) needs: Vec<String>,
 }
 
 /// Which server.
@@ -43,7 +45,7 @@ pub(crate) struct Setup {
 }
 
 /// Kinds of gunicorn's workers that advice may name and that are installed.
-const CLASSES: [&str; 2] = ["sync", "gthread"];
+const CLASSES: [&str; 3] = ["sync", "gthread", "gevent"];
 
 impl Setup {
     pub(crate) const fn new(kind: Kind, class: &'static str, processes: u32, threads: u32) -> Self {
@@ -57,6 +59,7 @@ impl Setup {
             Kind::Gunicorn if self.class == "gthread" => {
                 Box::new(Settings::gthread(Version::V27, processes, threads).with(&flags))
             }
+            Kind::Gunicorn if self.class == "gevent" => Box::new(GunicornGevent { workers: processes }),
             Kind::Gunicorn => Box::new(Settings::sync(Version::V27, processes).with(&flags)),
             Kind::Uwsgi => {
                 let flags: Vec<&'static str> =
@@ -90,6 +93,9 @@ impl Setup {
     pub(crate) fn with(&self, changes: &[Change], cores: u32) -> Result<Self, String> {
         let mut new = self.clone();
         for change in changes {
+            if let Some(other) = change.needs.first() {
+                return Err(format!("it needs more than a setting ({other})"));
+            }
             new.apply(change, cores)?;
         }
         if new == *self { Err("it changes nothing here".to_owned()) } else { Ok(new) }
@@ -145,6 +151,7 @@ mod tests {
             direction: direction.to_owned(),
             proposed: None,
             limit: None,
+            needs: Vec::new(),
         }
     }
 
@@ -167,6 +174,8 @@ mod tests {
         let setup = Setup::new(Kind::Waitress, "", 1, 4);
         assert!(setup.with(&[change("net.core.somaxconn", "raise")], 2).is_err());
         assert!(setup.with(&[], 2).is_err());
+        let needs = vec!["run a second server beside it".to_owned()];
+        assert!(setup.with(&[Change { needs, ..change("--threads", "lower") }], 2).is_err());
         let flagged = Setup::new(Kind::Gunicorn, "sync", 4, 1).with(&[change("--reuse-port", "set")], 2);
         assert_eq!(
             flagged.map(|setup| setup.title()),

@@ -49,6 +49,16 @@ const BACK_END: Work = work(
     &["--clients=8", "--keep-alive=20"],
     "/backend",
 );
+const SHORT_LONG: Work = work(
+    "8 clients; of five requests one sleeps 400 ms, four are done at once",
+    &["--clients=8"],
+    "/fast=4,/sleep/400",
+);
+const SLOW: Work = work(
+    "6 clients send 1 kB in 1 s; 2 quick ones beside them",
+    &["--clients=2", "--think-ms=50", "--slow-bodies=6", "--slow-body-bytes=1000"],
+    "/fast",
+);
 const SHORT: Work =
     work("8 clients, a connection for each request", &["--clients=8", "--think-ms=10"], "/fast");
 
@@ -77,6 +87,11 @@ pub(crate) const TRIALS: &[Trial] = &[
     trial("gil-threads-mod_wsgi", "gil-threads", (Kind::ModWsgi, "", 1, 5), CPU),
     trial("gil-threads-waitress", "gil-threads", (Kind::Waitress, "", 1, 4), CPU),
     trial("gil-threads-cheroot", "gil-threads", (Kind::Cheroot, "", 1, 4), CPU),
+    trial("cores-sync", "cpu-bound", (Kind::Gunicorn, "sync", 6, 1), CPU),
+    trial("loop-gevent", "loop-saturated", (Kind::Gunicorn, "gevent", 1, 1), CPU),
+    trial("short-long-sync", "short-behind-long", (Kind::Gunicorn, "sync", 4, 1), SHORT_LONG),
+    trial("short-long-uwsgi", "short-behind-long", (Kind::Uwsgi, "", 1, 4), SHORT_LONG),
+    trial("slow-clients-gthread", "slow-clients", (Kind::Gunicorn, "gthread", 1, 4), SLOW),
     trial("herd-sync", "herd", (Kind::Gunicorn, "sync", 8, 1), SHORT),
     trial("herd-gthread", "herd", (Kind::Gunicorn, "gthread", 8, 2), SHORT),
     trial("herd-uwsgi", "herd", (Kind::Uwsgi, "", 8, 1), SHORT),

@@ -110,8 +110,8 @@ impl Watched {
     }
 }
 
-/// Watches it once.
-pub(crate) fn watch(setup: &Setup, work: &Work) -> anyhow::Result<Watched> {
+/// Watches it once, and keeps its report as `target/advice/NAME.json`.
+pub(crate) fn watch(name: &str, setup: &Setup, work: &Work) -> anyhow::Result<Watched> {
     let _turn = gate::exclusive_within(TURN_LIMIT)?;
     let recipe = setup.recipe();
     let server = Server::start(recipe.as_ref()).context("the server")?;
@@ -132,6 +132,9 @@ pub(crate) fn watch(setup: &Setup, work: &Work) -> anyhow::Result<Watched> {
     if !outcome.status.success() {
         bail!("wsgi-trace: {}: {}", outcome.status, outcome.stderr.lines().last().unwrap_or_default());
     }
+    let reports = wsgi_trace_tests::root().join("target/advice");
+    std::fs::create_dir_all(&reports)?;
+    std::fs::write(reports.join(format!("{name}.json")), &outcome.stdout)?;
     let report: Report = serde_json::from_str(&outcome.stdout).context("the report cannot be read")?;
     // The clients' requests of the same window.
     let Window { start_ns, length_ns } = report.window;

@@ -194,7 +194,7 @@ pub fn evaluate(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
             summaries.push(finding(rule, &basis, judge(&basis, &findings)));
         }
     }
-    agree::reconcile(&mut findings);
+    agree::reconcile(&mut findings, basis::served_ns(basis.phases()));
     follows::find(&basis, &mut findings);
     findings.append(&mut summaries);
     // The sort is stable: equals stay in the order of the catalogue.

@@ -87,10 +87,9 @@ fn flags(text: &str) -> impl Iterator<Item = &str> {
 /// Everything that this piece of advice says exists, as far as it is the server's own.
 fn named(advice: &Advice) -> Vec<String> {
     let own = |scope: Scope| matches!(scope, Scope::CommandLine | Scope::Directive);
-    let all = advice.alternatives();
+    let all = advice.changes();
     let changed = all
-        .iter()
-        .flatten()
+        .into_iter()
         .filter(|change| own(change.setting.scope))
         .map(|change| first_word(&change.setting.name));
     let text = advice.to_string();

@@ -10,7 +10,7 @@ mod step;
 use std::fmt;
 
 pub use setting::{Change, Direction, Limit, Move, Scope, Setting, Sizes};
-pub use step::{Part, Step, act, lower, raise, say, set, use_option};
+pub use step::{Alternative, Part, Step, act, lower, raise, say, set, use_option};
 
 /// What to do: the first step first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,10 +45,16 @@ impl Advice {
         self.steps.is_empty()
     }
 
-    /// The settings that it changes, in the order in which it names them: what belongs together in one list, then what there is instead.
+    /// The same by what belongs together: first what to do first, then what there is instead.
     #[must_use]
-    pub fn alternatives(&self) -> Vec<Vec<&Change>> {
+    pub fn alternatives(&self) -> Vec<Alternative<'_>> {
         self.steps.iter().flat_map(Step::alternatives).collect()
+    }
+
+    /// The settings that it changes, in the order in which it names them.
+    #[must_use]
+    pub fn changes(&self) -> Vec<&Change> {
+        self.steps.iter().flat_map(Step::changes).collect()
     }
 
     /// What it makes more or fewer of, or warns of.

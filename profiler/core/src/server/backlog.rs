@@ -140,10 +140,11 @@ mod tests {
             let advice = advice_on("uwsgi", "listen", now, 128, false);
             let together = advice.alternatives();
             let [changes] = together.as_slice() else { panic!("one thing to do: {together:?}") };
-            let names: Vec<&str> = changes.iter().map(|change| change.setting.name.as_str()).collect();
+            let names: Vec<&str> =
+                changes.changes.iter().map(|change| change.setting.name.as_str()).collect();
             assert_eq!(names, expected);
-            assert!(changes.iter().all(|change| change.direction == Direction::Raise));
-            let kernels = changes.iter().find(|change| change.setting.scope == Scope::Sysctl);
+            assert!(changes.changes.iter().all(|change| change.direction == Direction::Raise));
+            let kernels = changes.changes.iter().find(|change| change.setting.scope == Scope::Sysctl);
             let present = kernels.and_then(|change| change.setting.present.as_deref());
             assert_eq!(present, (expected.len() == 2).then_some("128"));
         }
@@ -170,7 +171,7 @@ mod tests {
             let text = advice.to_string();
             assert!(text.starts_with("Raise the backlog where the socket was opened"), "{name}: {text}");
             assert!(text.contains("may do nothing") && !text.contains("aise --"), "{name}: {text}");
-            let changes = advice.alternatives().concat();
+            let changes = advice.changes();
             let [change] = changes.as_slice() else { panic!("the opener's alone: {changes:?}") };
             let setting = (change.setting.name.as_str(), change.setting.scope, change.direction);
             assert_eq!(setting, ("Backlog=", Scope::Service, Direction::Raise), "{name}");

@@ -217,7 +217,7 @@ mod tests {
         advises_on_every_finding(&CherryPy, &refined);
         let advice = CherryPy.advice("slots-exhausted/waiting", &refined, &Site::default()).unwrap();
         assert_eq!(advice.imperative(), "Raise server.thread_pool (seen: 5)");
-        let changes = advice.alternatives().concat();
+        let changes = advice.changes();
         assert!(changes.iter().all(|change| change.setting.scope == Scope::Program));
         assert!(Cheroot.recognise(&[process(7, 1, line)], &[]).is_none());
     }

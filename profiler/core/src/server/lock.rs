@@ -15,6 +15,9 @@ pub(super) struct Options<'a> {
     pub(super) switch_interval: Option<&'a Setting>,
 }
 
+/// Why processes help, and what they cost.
+const NOT_SHARED: &str = "processes do not share the GIL, but each takes memory of its own";
+
 /// The advice on a finding about the GIL; nothing on any other.
 pub(super) fn advice(finding_id: &str, options: Options<'_>) -> Option<Advice> {
     let Options { more_processes, threads, switch_interval } = options;
@@ -43,7 +46,7 @@ pub(super) fn advice(finding_id: &str, options: Options<'_>) -> Option<Advice> {
                 Some(threads) => more_processes.and(lower(threads)),
                 None => more_processes.into(),
             };
-            let advice = Advice::first(step.because("processes do not share the GIL"));
+            let advice = Advice::first(step.because(NOT_SHARED));
             match switch_interval {
                 Some(interval) => {
                     advice.then(lower(interval).because("those that were passed over ask sooner then"))
@@ -53,14 +56,14 @@ pub(super) fn advice(finding_id: &str, options: Options<'_>) -> Option<Advice> {
         }
         "gil-threads" => match threads {
             Some(threads) => {
-                Advice::first(lower(threads).and(more_processes.so("as far as there are cores")))
+                Advice::first(lower(threads).and(more_processes.as_far_as_cores()).because(NOT_SHARED))
             }
             None => Advice::first(
                 act("use fewer of the application's own threads")
                     .no_more(Sizes::Threads)
                     .because("they are too many for one interpreter"),
             )
-            .then(more_processes.so("as far as there are cores")),
+            .then(more_processes.as_far_as_cores()),
         },
         _ => return None,
     })

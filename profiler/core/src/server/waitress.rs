@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn fewer_processes_with_more_threads_each_are_data_too() {
         let advice = Waitress.advice("full-beside-free", &Server::default(), &Site::default()).unwrap();
-        let changes = advice.alternatives().concat();
+        let changes = advice.changes();
         let changes = changes.iter().map(|change| (change.setting.name.as_str(), change.direction));
         assert_eq!(changes.collect::<Vec<_>>(), [("--threads", Direction::Raise)]);
         assert!(advice.moves().any(|one| one == Move::down(Sizes::Processes)));

@@ -34,12 +34,14 @@ struct Setting<'a> {
     direction: &'static str,
     proposed: Option<&'a str>,
     limit: Option<&'static str>,
+    needs: Vec<&'a str>,
 }
 
 impl<'a> Setting<'a> {
-    fn new(alternative: usize, change: &'a Change) -> Self {
+    fn new(alternative: usize, change: &'a Change, needs: &[&'a str]) -> Self {
         Self {
             alternative,
+            needs: needs.to_vec(),
             option: &change.setting.name,
             scope: change.setting.scope.name(),
             also: change.setting.also.as_deref(),
@@ -97,8 +99,10 @@ impl<'a> Finding<'a> {
 
 /// The changes of its advice, numbered by which of them belong together, from 1.
 fn settings(finding: &finding::Finding) -> Vec<Setting<'_>> {
-    let numbered = (1..).zip(finding.steps.alternatives());
-    numbered
-        .flat_map(|(number, changes)| changes.into_iter().map(move |change| Setting::new(number, change)))
-        .collect()
+    let mut settings = Vec::new();
+    for (number, alternative) in (1..).zip(finding.steps.alternatives()) {
+        let needs = &alternative.needs;
+        settings.extend(alternative.changes.iter().map(|change| Setting::new(number, change, needs)));
+    }
+    settings
 }

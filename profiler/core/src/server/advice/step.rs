@@ -78,6 +78,12 @@ impl Part {
         self.so("up to the number of cores").each_change(|change| change.limit = Some(Limit::Cores))
     }
 
+    /// The same, as far as there are cores.
+    #[must_use]
+    pub fn as_far_as_cores(self) -> Self {
+        self.so("as far as there are cores").each_change(|change| change.limit = Some(Limit::Cores))
+    }
+
     fn each_change(mut self, with: impl Fn(&mut Change)) -> Self {
         self.changes.iter_mut().for_each(with);
         self
@@ -115,6 +121,15 @@ impl Part {
     fn moves(&self) -> impl Iterator<Item = Move> + '_ {
         self.changes.iter().filter_map(Change::moves).chain(self.moves.iter().copied())
     }
+}
+
+/// Settings that belong together, as one does not help without the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alternative<'a> {
+    /// The settings, in the order in which they are named.
+    pub changes: Vec<&'a Change>,
+    /// What else is to be done with them, which is no setting: an imperative each.
+    pub needs: Vec<&'a str>,
 }
 
 /// Between parts of which each is needed.
@@ -203,16 +218,24 @@ impl Step {
         self
     }
 
-    /// Its changes; those that belong together, as one does not help without the other, in one list.
-    pub(super) fn alternatives(&self) -> Vec<Vec<&Change>> {
-        let mut all: Vec<Vec<&Change>> = Vec::new();
+    pub(super) fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.parts.iter().flat_map(|(_, part)| &part.changes)
+    }
+
+    /// What it says to do, one instead of the other.
+    pub(super) fn alternatives(&self) -> Vec<Alternative<'_>> {
+        let mut all: Vec<Alternative<'_>> = Vec::new();
         for (before, part) in &self.parts {
-            match all.last_mut() {
-                Some(last) if *before == AND => last.extend(&part.changes),
-                _ => all.push(part.changes.iter().collect()),
+            if *before != AND || all.is_empty() {
+                all.push(Alternative::default());
+            }
+            let Some(last) = all.last_mut() else { continue };
+            last.changes.extend(&part.changes);
+            if part.changes.is_empty() && part.is_imperative {
+                last.needs.push(&part.text);
             }
         }
-        all.retain(|changes| !changes.is_empty());
+        all.retain(|alternative| !alternative.changes.is_empty());
         all
     }
 

@@ -69,16 +69,17 @@ fn what_is_against_deeper_advice_goes_and_nothing_else() {
 #[test]
 fn settings_that_need_each_other_are_one_alternative() {
     let advice = Advice::first(raise(&workers()).up_to_cores().and(lower(&threads())))
-        .then(act("make the code faster").or(set(&Setting::named("--timeout"), "60")));
+        .then(act("make the code faster").or(set(&Setting::named("--timeout"), "60")))
+        .then(lower(&threads()).and(act("run a second server beside it")));
     let names =
-        |changes: &Vec<&Change>| changes.iter().map(|change| change.setting.name.clone()).collect::<Vec<_>>();
+        |one: &Alternative<'_>| one.changes.iter().map(|change| change.setting.name.clone()).collect();
     let alternatives = advice.alternatives();
-    assert_eq!(
-        alternatives.iter().map(names).collect::<Vec<_>>(),
-        [vec!["--workers", "--threads"], vec!["--timeout"]]
-    );
-    assert_eq!(alternatives[0][0].limit, Some(Limit::Cores));
-    assert_eq!(alternatives[1][0].proposed.as_deref(), Some("60"));
+    let named: Vec<Vec<String>> = alternatives.iter().map(names).collect();
+    assert_eq!(named, [vec!["--workers", "--threads"], vec!["--timeout"], vec!["--threads"]]);
+    assert_eq!(alternatives[0].changes[0].limit, Some(Limit::Cores));
+    assert_eq!(alternatives[1].changes[0].proposed.as_deref(), Some("60"));
+    let needs: Vec<&[&str]> = alternatives.iter().map(|one| one.needs.as_slice()).collect();
+    assert_eq!(needs, [&[][..], &[], &["run a second server beside it"]]);
 }
 
 #[test]

@@ -224,8 +224,7 @@ fn advice_has_what_it_changes_as_data_and_says_of_counted_threads_alone_that_the
     put(&mut server.settings, setting("threads", "6".to_owned(), Origin::Inferred));
     let advice = Gunicorn.advice("gil-contention", &server, &Site::default()).expect("advice");
     let changes: Vec<_> = advice
-        .alternatives()
-        .concat()
+        .changes()
         .into_iter()
         .map(|change| (change.setting.to_string(), change.direction.name()))
         .collect();

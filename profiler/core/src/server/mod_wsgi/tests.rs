@@ -117,7 +117,7 @@ fn what_to_change_is_named_as_apache_and_as_mod_wsgi_express_have_it() {
     let server = Server { worker_class: DAEMON.to_owned(), settings, ..Server::default() };
     let advice = ModWsgi.advice("slots-exhausted/waiting", &server, &Site::default()).expect("advice");
     assert_eq!(advice.imperative(), "Raise threads= (now 5; mod_wsgi-express: --threads)");
-    let changes: Vec<_> = advice.alternatives().into_iter().flatten().collect();
+    let changes: Vec<_> = advice.changes();
     let names: Vec<_> =
         changes.iter().map(|change| (change.setting.name.as_str(), change.setting.scope)).collect();
     assert_eq!(names, [("threads=", Scope::Directive)]);
@@ -138,7 +138,7 @@ fn switch_interval_is_lowered_with_the_version_that_has_it_and_in_daemon_mode_al
         assert_eq!(text.contains(with_version), is_lowered, "{mode}: {id}: {text}");
         // It begins a sentence where it only changes nothing.
         assert_eq!(text.contains("witch-interval"), is_named, "{mode}: {id}: {text}");
-        let changes = advice.alternatives().concat();
+        let changes = advice.changes();
         let is_change = changes.iter().any(|change| change.setting.name == "switch-interval=");
         assert_eq!(is_change, is_lowered, "{mode}: {id}: {text}");
     }

@@ -216,7 +216,7 @@ mod tests {
             let text = advice.to_string();
             assert!(text.starts_with(begins), "{workers}: {text}");
             assert_eq!(text.contains("uWSGI does not start"), workers == 2, "{text}");
-            let changes = advice.alternatives().concat();
+            let changes = advice.changes();
             let changes = changes.iter().map(|change| (change.setting.name.as_str(), change.direction));
             let expected = if workers == 2 {
                 vec![
