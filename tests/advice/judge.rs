@@ -1,4 +1,4 @@
-//! One trial: the finding before, the advice applied, the finding after.
+//! One trial: the finding before, the advice applied, again if the finding is still there, and what became of it.
 //!
 //! In: a trial. Out: [`Judged`].
 
@@ -9,6 +9,8 @@ use crate::watched::{self, Watched};
 const HALF: f64 = 0.5;
 /// What gets worse by less than this is the noise of two short runs.
 const NOISE: f64 = 0.10;
+/// How often advice is followed: raised, looked at, raised again.
+const ROUNDS: usize = 3;
 /// More memory than that is said.
 const MEMORY: f64 = 1.2;
 
@@ -35,6 +37,8 @@ pub(crate) struct Judged {
     pub(crate) after: String,
     pub(crate) advice: String,
     pub(crate) outcome: Outcome,
+    /// How often advice was applied: each time what the report said then.
+    pub(crate) rounds: usize,
     /// Throughput, p99 and cost, before and after.
     pub(crate) figures: Option<[(f64, f64); 3]>,
     /// What got worse, each in a few words.
@@ -78,6 +82,7 @@ pub(crate) fn run(trial: &'static Trial) -> Judged {
         after: String::new(),
         advice: String::new(),
         outcome: Outcome::Gone,
+        rounds: 0,
         figures: None,
         worse: Vec::new(),
         left: Vec::new(),
@@ -91,42 +96,43 @@ pub(crate) fn run(trial: &'static Trial) -> Judged {
 }
 
 fn tried(trial: &Trial, judged: &mut Judged) -> anyhow::Result<Outcome> {
-    let setup = trial.setup();
+    let id = trial.finding;
     let cores = u32::try_from(std::thread::available_parallelism()?.get()).unwrap_or(u32::MAX);
+    let mut setup = trial.setup();
     let before = watched::watch(&format!("{}-before", trial.name), &setup, &trial.work)?;
-    let Some(found) = before.finding(trial.finding).filter(|found| found.is_present()) else {
+    if !before.has(id) {
         let present = before.present().join(", ");
-        return Ok(Outcome::Failed(format!(
-            "not provoked; present: {}",
-            if present.is_empty() { "nothing" } else { &present }
-        )));
-    };
-    judged.advice.clone_from(&found.advice);
-    // Where its advice yields to another's, that is what a person does first.
-    let advised = found.yields_to.as_deref().and_then(|id| before.finding(id)).unwrap_or(found);
-    let changes = advised.first();
-    if changes.is_empty() {
-        return Ok(Outcome::NotTried("its advice names no setting of the server".to_owned()));
+        let present = if present.is_empty() { "nothing" } else { &present };
+        return Ok(Outcome::Failed(format!("not provoked; present: {present}")));
     }
-    let changed = match setup.with(&changes, cores) {
-        Ok(changed) => changed,
-        Err(why) => return Ok(Outcome::NotTried(why)),
-    };
-    judged.after = changed.title();
-    let after = watched::watch(&format!("{}-after", trial.name), &changed, &trial.work)?;
-    judged.worse = worse(&before, &after);
-    if advised.advice.contains("memory") {
+    let mut now = before.clone();
+    while judged.rounds < ROUNDS && now.has(id) {
+        let Some(advised) = now.advised(id) else { break };
+        let advice = advised.advice.clone();
+        let changed = match setup.with(&advised.first(), cores) {
+            Ok(changed) => changed,
+            Err(why) if judged.rounds == 0 => return Ok(Outcome::NotTried(why)),
+            // It has been followed as far as it goes.
+            Err(_) => break,
+        };
+        judged.rounds += 1;
+        let after = watched::watch(&format!("{}-{}", trial.name, judged.rounds), &changed, &trial.work)?;
+        (setup, now) = (changed, after);
+        judged.advice.push_str(&advice);
+    }
+    judged.after = setup.title();
+    judged.worse = worse(&before, &now);
+    if judged.advice.contains("memory") {
         // It says so.
         judged.worse.retain(|one| !one.starts_with("memory"));
     }
-    judged.left = after.present().into_iter().map(str::to_owned).collect();
-    let id = trial.finding;
+    judged.left = now.present().into_iter().map(str::to_owned).collect();
     judged.figures = Some([
-        (before.per_second, after.per_second),
-        (before.p99_ns as f64, after.p99_ns as f64),
-        (before.cost_ns(id), after.cost_ns(id)),
+        (before.per_second, now.per_second),
+        (before.p99_ns as f64, now.p99_ns as f64),
+        (before.cost_ns(id), now.cost_ns(id)),
     ]);
-    Ok(outcome(&before, &after, id))
+    Ok(outcome(&before, &now, id))
 }
 
 fn outcome(before: &Watched, after: &Watched, id: &str) -> Outcome {

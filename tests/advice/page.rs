@@ -22,8 +22,8 @@ pub(crate) fn write(page: &Path, all: &[Judged]) -> anyhow::Result<()> {
 
 fn table(all: &[Judged]) -> String {
     let mut text = String::from(
-        "| finding | server: before → after | outcome | answers/s | p99, ms | cost a request, ms | what got worse | present afterwards |\n\
-         |---|---|---|--:|--:|--:|---|---|\n",
+        "| finding | server: before → after | times | outcome | answers/s | p99, ms | cost a request, ms | what got worse | present afterwards |\n\
+         |---|---|--:|---|--:|--:|--:|---|---|\n",
     );
     for judged in all {
         let pair = |index: usize, unit: f64, digits: usize| {
@@ -42,8 +42,9 @@ fn table(all: &[Judged]) -> String {
         let after = if judged.after.is_empty() { String::new() } else { format!(" → {}", judged.after) };
         let _ = writeln!(
             text,
-            "| [{id}](findings/{id}.md) | {}{after} | {outcome} | {} | {} | {} | {} | {} |",
+            "| [{id}](findings/{id}.md) | {}{after} | {} | {outcome} | {} | {} | {} | {} | {} |",
             judged.before,
+            judged.rounds,
             pair(0, 1.0, 0),
             pair(1, 1e6, 1),
             pair(2, 1e6, 2),

@@ -91,6 +91,9 @@ impl Setup {
 
     /// The same with these changes, which belong together; `Err`: why a program cannot make them.
     pub(crate) fn with(&self, changes: &[Change], cores: u32) -> Result<Self, String> {
+        if changes.is_empty() {
+            return Err("its advice names no setting of the server".to_owned());
+        }
         let mut new = self.clone();
         for change in changes {
             if let Some(other) = change.needs.first() {
@@ -117,10 +120,11 @@ impl Setup {
                 *number = number.saturating_mul(2).min(most);
             }
             (Some(number), "lower") => {
-                if *number <= 1 {
-                    return Err(format!("{option} is 1 already"));
+                let least = if limit.as_deref() == Some("cores") { cores } else { 1 };
+                if *number <= least {
+                    return Err(format!("{option} is {number} already, on {cores} cores"));
                 }
-                *number /= 2;
+                *number = (*number / 2).max(least);
             }
             (None, "set") if option == "--worker-class" => {
                 let class = CLASSES.into_iter().find(|class| proposed.as_deref() == Some(class));

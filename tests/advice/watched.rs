@@ -96,6 +96,16 @@ impl Watched {
         self.findings.iter().find(|finding| finding.id == id)
     }
 
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.finding(id).is_some_and(Found::is_present)
+    }
+
+    /// The finding whose advice a person follows on this one: where it yields to another's, that.
+    pub(crate) fn advised(&self, id: &str) -> Option<&Found> {
+        let found = self.finding(id)?;
+        Some(found.yields_to.as_deref().and_then(|other| self.finding(other)).unwrap_or(found))
+    }
+
     /// Ids of what is present, costliest first.
     pub(crate) fn present(&self) -> Vec<&str> {
         let present = self.findings.iter().filter(|finding| finding.is_present() && finding.id != "healthy");

@@ -182,7 +182,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// How far a setting is worth raising.
+/// How far a setting is worth changing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// To the number of the host's cores.
@@ -208,7 +208,7 @@ pub struct Change {
     pub direction: Direction,
     /// The value to set, where it is known.
     pub proposed: Option<String>,
-    /// How far it is worth raising, where that is known.
+    /// How far it is worth changing, where that is known.
     pub limit: Option<Limit>,
 }
 

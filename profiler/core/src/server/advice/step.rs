@@ -84,6 +84,12 @@ impl Part {
         self.so("as far as there are cores").each_change(|change| change.limit = Some(Limit::Cores))
     }
 
+    /// The same, down to the number of cores, which the sentence has named, and no further.
+    #[must_use]
+    pub fn towards_cores(self) -> Self {
+        self.so("towards their number").each_change(|change| change.limit = Some(Limit::Cores))
+    }
+
     fn each_change(mut self, with: impl Fn(&mut Change)) -> Self {
         self.changes.iter_mut().for_each(with);
         self

@@ -168,7 +168,7 @@ fn cpu_in_turns(slots: &Slots) -> Advice {
 }
 
 fn cores_short(slots: &Slots) -> Advice {
-    Advice::first(act("give the host more cores").or(lower(&slots.workers).so("towards their number")))
+    Advice::first(act("give the host more cores").or(lower(&slots.workers).towards_cores()))
         .then(say("requests are then served one after the other instead of all slowly"))
         .then(
             say("more workers or threads would make it worse")

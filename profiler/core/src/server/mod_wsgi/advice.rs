@@ -72,7 +72,7 @@ fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
         )
         .then(say("more threads only wait for the same interpreter").no_more(Sizes::Threads)),
         "cpu-bound/cores" => {
-            Advice::first(act("give the host more cores").or(lower(&processes).so("towards their number")))
+            Advice::first(act("give the host more cores").or(lower(&processes).towards_cores()))
                 .then(no_more("more processes or threads would make it worse"))
         }
         "gil-contention" => Advice::first(

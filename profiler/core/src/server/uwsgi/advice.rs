@@ -64,7 +64,7 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
         )
         .then(say("more --threads only wait").no_more(Sizes::Threads)),
         "cpu-bound/cores" => Advice::first(
-            act("give the host more cores").or(lower(processes).so("towards their number")),
+            act("give the host more cores").or(lower(processes).towards_cores()),
         )
         .then(
             say("more workers or threads would make it worse")
