@@ -48,7 +48,7 @@ mod property;
 
 use crate::fact::Attached;
 use crate::model::Snapshot;
-use crate::server::advice::{Advice, act};
+use crate::server::advice::{Advice, Change, Move, Sizes, act, say};
 use crate::server::{self, site::Site};
 use basis::{Basis, NextStep, Outcome, Undecided};
 use follows::Follows;
@@ -243,7 +243,8 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
             }
             sentence.push('.');
             let (answer, cost_ns, advice) = if verdict.present {
-                (Answer::Present, verdict.cost_ns, advice(rule, basis, verdict.next_step))
+                let advice = advice(rule, basis, verdict.next_step);
+                (Answer::Present, verdict.cost_ns, with_price(advice, basis.snapshot))
             } else {
                 (Answer::Absent, 0, Advice::default())
             };
@@ -291,6 +292,18 @@ fn loss_remark(lost_ratio: f64) -> String {
     } else {
         " (with an incomplete recording)".to_owned()
     }
+}
+
+/// The same with what a further process takes, where it says to have more of them and that was measured.
+fn with_price(advice: Advice, snapshot: &Snapshot) -> Advice {
+    let more = Move::up(Sizes::Processes);
+    let is_raise = |change: &&Change| change.moves() == Some(more);
+    let workers = || snapshot.capacity.workers.iter();
+    let each_bytes = workers().filter_map(|worker| worker.memory?.proportional_bytes).max();
+    let (Some(bytes), true) = (each_bytes, advice.changes().iter().any(is_raise)) else { return advice };
+    let price = format!("each further process takes some {:.0} MB of memory (PSS)", bytes as f64 / 1e6);
+    // It goes where what it is the price of goes.
+    advice.then(say(price).more(Sizes::Processes))
 }
 
 /// The step that the numbers themselves suggest, and the setting to change for this server.

@@ -79,7 +79,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use crate::fact::memory::ProcessMemory;
     use crate::finding::fixture::{SECOND, Scene};
+    use crate::model::capacity::Worker;
     use crate::model::event_loop::EventLoop;
     use crate::phase::Phase;
 
@@ -106,6 +108,16 @@ mod tests {
              (200 ms each)."
         );
         assert!(finding.advice.contains("--workers"), "{}", finding.advice);
+    }
+
+    #[test]
+    fn advice_for_more_processes_says_what_each_takes_where_that_was_measured() {
+        let mut scene = scene(96 * SECOND / 10, 20 * SECOND);
+        assert!(!scene.clone().judge("loop-saturated").advice.contains("memory"));
+        let memory = ProcessMemory { proportional_bytes: Some(31_400_000), ..ProcessMemory::default() };
+        scene.0.capacity.workers.push(Worker { memory: Some(memory), ..Worker::default() });
+        let advice = scene.judge("loop-saturated").advice;
+        assert!(advice.ends_with("Each further process takes some 31 MB of memory (PSS)."), "{advice}");
     }
 
     #[test]

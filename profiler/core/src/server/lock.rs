@@ -15,8 +15,8 @@ pub(super) struct Options<'a> {
     pub(super) switch_interval: Option<&'a Setting>,
 }
 
-/// Why processes help, and what they cost.
-const NOT_SHARED: &str = "processes do not share the GIL, but each takes memory of its own";
+/// Why processes help.
+const NOT_SHARED: &str = "processes do not share the GIL";
 
 /// The advice on a finding about the GIL; nothing on any other.
 pub(super) fn advice(finding_id: &str, options: Options<'_>) -> Option<Advice> {
