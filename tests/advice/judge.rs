@@ -39,6 +39,8 @@ pub(crate) struct Judged {
     pub(crate) outcome: Outcome,
     /// How often advice was applied: each time what the report said then.
     pub(crate) rounds: usize,
+    /// Which of the things that the advice says to do was done; 1: the first.
+    pub(crate) place: usize,
     /// Throughput, p99 and cost, before and after.
     pub(crate) figures: Option<[(f64, f64); 3]>,
     /// What got worse, each in a few words.
@@ -52,8 +54,8 @@ impl Judged {
     /// It fails the run.
     pub(crate) fn is_wrong(&self) -> bool {
         match self.outcome {
-            Outcome::Gone | Outcome::Halved | Outcome::NotTried(_) => false,
-            Outcome::Stays => self.known.is_none(),
+            Outcome::Gone | Outcome::Halved => false,
+            Outcome::Stays | Outcome::NotTried(_) => self.known.is_none(),
             Outcome::Failed(_) => true,
         }
     }
@@ -83,6 +85,7 @@ pub(crate) fn run(trial: &'static Trial) -> Judged {
         advice: String::new(),
         outcome: Outcome::Gone,
         rounds: 0,
+        place: 1,
         figures: None,
         worse: Vec::new(),
         left: Vec::new(),
@@ -109,43 +112,50 @@ fn tried(trial: &Trial, judged: &mut Judged) -> anyhow::Result<Outcome> {
     while judged.rounds < ROUNDS && now.has(id) {
         let Some(advised) = now.advised(id) else { break };
         let advice = advised.advice.clone();
-        let changed = match setup.with(&advised.first(), cores) {
+        let (place, changes) = advised.first();
+        let changed = match setup.with(&changes, cores) {
             Ok(changed) => changed,
             Err(why) if judged.rounds == 0 => return Ok(Outcome::NotTried(why)),
             // It has been followed as far as it goes.
             Err(_) => break,
         };
         judged.rounds += 1;
+        if place > 1 {
+            judged.place = place;
+        }
         let after = watched::watch(&format!("{}-{}", trial.name, judged.rounds), &changed, &trial.work)?;
         (setup, now) = (changed, after);
         judged.advice.push_str(&advice);
     }
     judged.after = setup.title();
     judged.worse = worse(&before, &now);
-    if judged.advice.contains("memory") {
-        // It says so.
+    if judged.advice.contains("of memory (PSS)") {
+        // It says so, with the number.
         judged.worse.retain(|one| !one.starts_with("memory"));
     }
     judged.left = now.present().into_iter().map(str::to_owned).collect();
     judged.figures = Some([
         (before.per_second, now.per_second),
         (before.p99_ns as f64, now.p99_ns as f64),
-        (before.cost_ns(id), now.cost_ns(id)),
+        (before.cost_rate(id), now.cost_rate(id)),
     ]);
     Ok(outcome(&before, &now, id))
 }
 
-fn outcome(before: &Watched, after: &Watched, id: &str) -> Outcome {
-    match after.finding(id) {
-        Some(found) if found.is_present() => {
-            if after.cost_ns(id) <= before.cost_ns(id) * HALF {
-                Outcome::Halved
-            } else {
-                Outcome::Stays
-            }
-        }
-        _ => Outcome::Gone,
+fn outcome(before: &Watched, now: &Watched, id: &str) -> Outcome {
+    let found = now.finding(id);
+    if found.is_some_and(|found| found.is_present()) {
+        let is_halved = now.cost_rate(id) <= before.cost_rate(id) * HALF;
+        return if is_halved { Outcome::Halved } else { Outcome::Stays };
     }
+    // What cannot be said is not gone, nor is what a server costs that does not serve.
+    if !found.is_some_and(|found| found.answer == "absent") {
+        return Outcome::Failed(format!("{id} is undecided afterwards"));
+    }
+    if now.failed > before.failed || now.per_second < before.per_second * (1.0 - NOISE) {
+        return Outcome::Failed("the server serves less than before".to_owned());
+    }
+    Outcome::Gone
 }
 
 /// What got worse by more than two short runs differ.

@@ -22,7 +22,7 @@ pub(crate) fn write(page: &Path, all: &[Judged]) -> anyhow::Result<()> {
 
 fn table(all: &[Judged]) -> String {
     let mut text = String::from(
-        "| finding | server: before → after | times | outcome | answers/s | p99, ms | cost a request, ms | what got worse | present afterwards |\n\
+        "| finding | server: before → after | times | outcome | answers/s | p99, ms | cost: request-seconds a second | what got worse | present afterwards |\n\
          |---|---|--:|---|--:|--:|--:|---|---|\n",
     );
     for judged in all {
@@ -44,10 +44,14 @@ fn table(all: &[Judged]) -> String {
             text,
             "| [{id}](findings/{id}.md) | {}{after} | {} | {outcome} | {} | {} | {} | {} | {} |",
             judged.before,
-            judged.rounds,
+            if judged.place > 1 {
+                format!("{} (no. {})", judged.rounds, judged.place)
+            } else {
+                judged.rounds.to_string()
+            },
             pair(0, 1.0, 0),
             pair(1, 1e6, 1),
-            pair(2, 1e6, 2),
+            pair(2, 1.0, 2),
             judged.worse.join("; "),
             judged.left.join(", "),
             id = judged.finding,

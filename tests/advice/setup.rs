@@ -20,6 +20,8 @@ pub(crate) struct Change {
     pub(crate) direction: String,
     pub(crate) proposed: Option<String>,
     pub(crate) limit: Option<String>,
+    pub(crate) at_most: Option<u64>,
+    pub(crate) when: Option<String>,
     pub(crate) needs: Vec<String>,
 }
 
@@ -96,7 +98,8 @@ impl Setup {
         }
         let mut new = self.clone();
         for change in changes {
-            if let Some(other) = change.needs.first() {
+            // Every trial starts its server again.
+            if let Some(other) = change.needs.iter().find(|other| !other.starts_with("restart ")) {
                 return Err(format!("it needs more than a setting ({other})"));
             }
             new.apply(change, cores)?;
@@ -105,7 +108,7 @@ impl Setup {
     }
 
     fn apply(&mut self, change: &Change, cores: u32) -> Result<(), String> {
-        let Change { option, direction, proposed, limit, .. } = change;
+        let Change { option, direction, proposed, limit, at_most, .. } = change;
         let number = match option.as_str() {
             "--workers" | "--processes" | "processes=" => Some(&mut self.processes),
             "--threads" | "threads=" => Some(&mut self.threads),
@@ -114,6 +117,7 @@ impl Setup {
         match (number, direction.as_str()) {
             (Some(number), "raise") => {
                 let most = if limit.as_deref() == Some("cores") { cores } else { u32::MAX };
+                let most = most.min(at_most.and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX));
                 if *number >= most {
                     return Err(format!("{option} is {number} already, on {cores} cores"));
                 }
@@ -155,6 +159,8 @@ mod tests {
             direction: direction.to_owned(),
             proposed: None,
             limit: None,
+            at_most: None,
+            when: None,
             needs: Vec::new(),
         }
     }

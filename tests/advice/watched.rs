@@ -27,14 +27,8 @@ const TURN_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Debug, Deserialize)]
 struct Report {
     findings: Vec<Found>,
-    requests: Requests,
     window: Window,
     capacity: Capacity,
-}
-
-#[derive(Debug, Deserialize)]
-struct Requests {
-    completed: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,10 +63,11 @@ impl Found {
         self.answer == "present"
     }
 
-    /// The settings of its first alternative.
-    pub(crate) fn first(&self) -> Vec<Change> {
-        let first = self.settings.iter().map(|change| change.alternative).min();
-        self.settings.iter().filter(|change| Some(change.alternative) == first).cloned().collect()
+    /// The first thing that it says to do which is settings, and holds always: its place in the advice, and the settings.
+    pub(crate) fn first(&self) -> (usize, Vec<Change>) {
+        let always = || self.settings.iter().filter(|change| change.when.is_none());
+        let first = always().map(|change| change.alternative).min().unwrap_or(1);
+        (first, always().filter(|change| change.alternative == first).cloned().collect())
     }
 }
 
@@ -80,7 +75,7 @@ impl Found {
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
     findings: Vec<Found>,
-    completed: u64,
+    window_ns: u64,
     /// PSS of all workers; `None`: not known of each.
     pub(crate) proportional_bytes: Option<u64>,
     /// Answers a second, by the clients.
@@ -112,11 +107,11 @@ impl Watched {
         present.map(|finding| finding.id.as_str()).collect()
     }
 
-    /// What a finding costs each request, in nanoseconds; 0 where it is not present.
-    pub(crate) fn cost_ns(&self, id: &str) -> f64 {
+    /// What a finding costs in each second, in request-seconds; 0 where it is not present.
+    pub(crate) fn cost_rate(&self, id: &str) -> f64 {
         let cost =
             self.finding(id).filter(|found| found.is_present()).and_then(|found| found.cost_request_seconds);
-        cost.unwrap_or(0.0) * 1e9 / (self.completed.max(1) as f64)
+        cost.unwrap_or(0.0) * 1e9 / (self.window_ns.max(1) as f64)
     }
 }
 
@@ -161,7 +156,7 @@ pub(crate) fn watch(name: &str, setup: &Setup, work: &Work) -> anyhow::Result<Wa
     let p99_ns = took_ns.get(took_ns.len() * 99 / 100).copied().unwrap_or(0);
     Ok(Watched {
         findings: report.findings,
-        completed: report.requests.completed,
+        window_ns: length_ns,
         proportional_bytes: report.capacity.workers.iter().map(|worker| worker.proportional_bytes).sum(),
         per_second: took_ns.len() as f64 * 1e9 / length_ns.max(1) as f64,
         p99_ns,

@@ -6,52 +6,58 @@
 use super::{Answer, Finding};
 use crate::server::advice::{Advice, Move, act};
 
-/// What goes first where two disagree; of equals the costlier one.
-fn depth(id: &str) -> u8 {
-    match id {
+/// Share of service time from which waiting for the GIL can be the cause of other findings. With less its advice may make them worse: threads behind a
+/// back end, who also lost 3 % to a GIL convoy, were told to be fewer, and p99 rose by three quarters (`make advice`, back-end-gthread). Where its
+/// advice helped, the GIL took two thirds and more.
+const CAUSE_MIN_RATIO: f64 = 0.25;
+/// The place of findings that are too slight to be a cause.
+const SLIGHT: u8 = 6;
+
+/// What goes first where two disagree; of equals the costlier one. A finding about the GIL comes first where it takes a good part of `served_ns`, the
+/// service time: what takes less cannot be what the others come from.
+fn depth(finding: &Finding, served_ns: u64) -> u8 {
+    match finding.id {
         "cpu-throttled" => 0,
         "cpu-bound" => 1,
-        "gil-contention" | "gil-starvation" | "gil-not-released" | "gil-convoy" | "gil-threads" => 2,
+        id if id.starts_with("gil-") => {
+            let is_slight = (finding.cost_ns as f64) < served_ns as f64 * CAUSE_MIN_RATIO;
+            if is_slight { SLIGHT } else { 2 }
+        }
         "own-locks" => 3,
-        "herd" | "imbalance" | "full-beside-free" => 6,
+        "herd" | "imbalance" | "full-beside-free" => 7,
         "slots-exhausted" => 5,
         _ => 4,
     }
 }
-
-/// Share of service time from which a finding can be the cause of others. What takes less cannot be what they come from, and its advice may make them
-/// worse: threads behind a back end, who also lost 3 % to a GIL convoy, were told to be fewer, and p99 rose by three quarters (`make advice`,
-/// back-end-gthread). Where it helped, the deeper finding took two thirds and more.
-const CAUSE_MIN_RATIO: f64 = 0.25;
 
 /// Takes out of the advice on what is present whatever goes against the advice on what lies deeper, of `served_ns` of service time.
 pub(super) fn reconcile(findings: &mut [Finding], served_ns: u64) {
     let present = |finding: &Finding| finding.answer == Answer::Present;
     let mut order: Vec<usize> = Vec::new();
     order.extend(findings.iter().enumerate().filter(|(_, finding)| present(finding)).map(|(at, _)| at));
-    let is_slight = |finding: &Finding| (finding.cost_ns as f64) < served_ns as f64 * CAUSE_MIN_RATIO;
     order.sort_by_key(|at| {
-        let place =
-            |finding: &Finding| (is_slight(finding), depth(finding.id), std::cmp::Reverse(finding.cost_ns));
+        let place = |finding: &Finding| (depth(finding, served_ns), std::cmp::Reverse(finding.cost_ns));
         findings.get(*at).map(place)
     });
-    let mut said: Vec<(Move, &'static str)> = Vec::new();
+    let mut said: Vec<(Move, (&'static str, u8))> = Vec::new();
     for at in order {
         let Some(finding) = findings.get_mut(at) else { continue };
-        let against = |change: Move| said.iter().find(|(other, _)| other.opposes(change)).map(|(_, id)| *id);
+        let against = |change: Move| said.iter().find(|(other, _)| other.opposes(change)).map(|(_, by)| *by);
         let deepest = finding.steps.moves().find_map(against);
-        if let Some(by) = deepest {
+        let own = depth(finding, served_ns);
+        if let Some((by, its)) = deepest {
             let left = finding.steps.without(|change| against(change).is_some());
-            finding.advise(left.unwrap_or_else(|| deeper(by)));
+            let why = if its < own && own < SLIGHT { "it goes deeper" } else { "it costs more" };
+            finding.advise(left.unwrap_or_else(|| first_do(by, why)));
             finding.yields_to = Some(by);
         }
-        said.extend(finding.steps.moves().map(|one| (one, finding.id)));
+        said.extend(finding.steps.moves().map(|one| (one, (finding.id, own))));
     }
 }
 
 /// What to do where nothing of the advice is left.
-fn deeper(by: &str) -> Advice {
-    act(format!("first do what {by} advises")).because("it goes deeper").into()
+fn first_do(by: &str, why: &str) -> Advice {
+    act(format!("first do what {by} advises")).because(why).into()
 }
 
 /// Whether two pieces of advice change one thing opposite ways.
@@ -127,6 +133,12 @@ mod tests {
         assert_eq!(slight[1].yields_to, Some("slots-exhausted"));
         reconcile(&mut deep, 4);
         assert_eq!(deep[0].yields_to, Some("gil-convoy"));
+        let mut throttled = [
+            finding("gil-contention", 15, raise(&workers()).into()),
+            finding("cpu-throttled", 1, Advice::first(act("raise the limit")).then(lower(&workers()))),
+        ];
+        reconcile(&mut throttled, 16);
+        assert_eq!(throttled[0].advice, "First do what cpu-throttled advises: it goes deeper.");
     }
 
     #[test]

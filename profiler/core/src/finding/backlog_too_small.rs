@@ -225,10 +225,10 @@ mod tests {
         };
         scene.0.server.settings = vec![setting("2048")];
         let advice = scene.clone().judge(RULE.id).advice;
-        let both = "Raise net.core.somaxconn (now 2) first and raise --backlog (now 2048) after that: ";
+        let both = "Raise net.core.somaxconn (now 2) first and raise --backlog (now 2048) after that and restart the server: ";
         assert!(advice.starts_with(both), "{advice}");
         scene.0.server.settings = vec![setting("1")];
-        assert!(scene.judge(RULE.id).advice.starts_with("Raise --backlog (now 1);"));
+        assert!(scene.judge(RULE.id).advice.starts_with("Raise --backlog (now 1) and restart the server;"));
     }
 
     #[test]

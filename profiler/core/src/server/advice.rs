@@ -45,7 +45,7 @@ impl Advice {
         self.steps.is_empty()
     }
 
-    /// The same by what belongs together: first what to do first, then what there is instead.
+    /// What it says to do, in order: what belongs together, then what there is instead. One without a change is no setting.
     #[must_use]
     pub fn alternatives(&self) -> Vec<Alternative<'_>> {
         self.steps.iter().flat_map(Step::alternatives).collect()
@@ -72,7 +72,17 @@ impl Advice {
     #[must_use]
     pub fn without(&self, is_against: impl Fn(Move) -> bool) -> Option<Self> {
         let kept = |step: &Step| step.without(&is_against);
-        let steps: Vec<Step> = self.steps.iter().filter_map(kept).collect();
+        let mut steps: Vec<Step> = Vec::with_capacity(self.steps.len());
+        let mut is_behind_gone = false;
+        for step in &self.steps {
+            // What explains a step that is gone says nothing by itself.
+            is_behind_gone &= !step.says_what_to_do();
+            match kept(step) {
+                Some(step) if !is_behind_gone => steps.push(step),
+                Some(_) => {}
+                None => is_behind_gone |= step.says_what_to_do(),
+            }
+        }
         // Without its first sentence, what is left is an afterthought, unless it says what to change.
         let begins_as_before = self.steps.first().is_some_and(|first| kept(first).is_some());
         let still_changes = steps.iter().any(Step::changes_size);

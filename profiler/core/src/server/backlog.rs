@@ -57,22 +57,25 @@ pub fn advice(kind: &dyn ServerKind, server: &Server, site: &Site, is_unix: bool
     let bound = Setting { present: site.somaxconn.map(|most| most.to_string()), ..bound };
     let now = server.number(backlog.setting);
     let is_at_bound = now.zip(site.somaxconn).is_some_and(|(now, most)| now >= u64::from(most));
-    let both = || raise(&bound).so("first").and(raise(&option).so("after that"));
+    let restart = || act("restart the server");
+    let both = || raise(&bound).so("first").and(raise(&option).so("after that")).and(restart());
     let first: Advice = if site.is_shared {
         opened_elsewhere(&option, &bound)
     } else if backlog.refuses_more && is_at_bound {
         both().because(format!("{} does not start with more than {}", kind.name(), bound.name)).into()
     } else if backlog.refuses_more {
-        raise(&option)
-            .so(format!("at most to {bound}"))
-            .because(format!("{} does not start with more than that", kind.name()))
-            .into()
+        let part = raise(&option).so(format!("at most to {bound}"));
+        let part = match site.somaxconn {
+            Some(most) => part.at_most(u64::from(most)),
+            None => part,
+        };
+        part.and(restart()).because(format!("{} does not start with more than that", kind.name())).into()
     } else if is_at_bound {
         both().because(format!("{} cuts off what is beyond it", bound.name)).into()
     } else {
-        raise(&option).also(say(format!("what is beyond {bound} is cut off"))).into()
+        raise(&option).and(restart()).also(say(format!("what is beyond {bound} is cut off"))).into()
     };
-    Some(first.then(act("restart the server then")).then(say(
+    Some(first.then(say(
         "where slots-exhausted is present too, more slots come first: a longer queue only bridges bursts",
     )))
 }
@@ -110,13 +113,15 @@ mod tests {
         let at_bound = of("uwsgi", "listen", "128", 128, false);
         assert!(
             at_bound.starts_with(
-                "Raise net.core.somaxconn (now 128) first and raise --listen (now 128) after that: "
+                "Raise net.core.somaxconn (now 128) first and raise --listen (now 128) after that and restart the server: "
             ),
             "{at_bound}"
         );
         let below = of("uwsgi", "listen", "100", 4096, false);
         assert!(
-            below.starts_with("Raise --listen (now 100) at most to net.core.somaxconn (now 4096): "),
+            below.starts_with(
+                "Raise --listen (now 100) at most to net.core.somaxconn (now 4096) and restart the server: "
+            ),
             "{below}"
         );
     }
@@ -128,7 +133,7 @@ mod tests {
         let text = of("gunicorn", "backlog", "64", 128, false);
         assert!(
             text.starts_with(
-                "Raise --backlog (now 64); what is beyond net.core.somaxconn (now 128) is cut off. "
+                "Raise --backlog (now 64) and restart the server; what is beyond net.core.somaxconn (now 128) is cut off. "
             ),
             "{text}"
         );

@@ -62,7 +62,7 @@ impl Pool {
             "slow-clients" => self.slow_clients(&threads),
             "slots-exhausted" => {
                 let computing = act(format!("where requests compute, {beside}")).more(Sizes::Processes);
-                Advice::first(raise(&threads).so("where requests wait").also(computing))
+                Advice::first(raise(&threads).only("where requests wait").also(computing))
             }
             "slots-exhausted/waiting" => Advice::first(
                 raise(&threads)

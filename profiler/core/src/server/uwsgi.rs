@@ -355,7 +355,7 @@ mod tests {
         let line = "uwsgi --master --http-socket :80 -p 4 --cheaper 1 -w a:b";
         let server = Uwsgi.recognise(&prefork(line, 1), &[]).unwrap().server;
         for (workers, expected) in
-            [(1, "Raise --cheaper (now 1), or leave it out"), (4, "Raise --processes (now 4)")]
+            [(1, "Raise --cheaper (now 1) to 3 at most, or leave it out"), (4, "Raise --processes (now 4)")]
         {
             let site = Site { workers, ..Site::default() };
             let advice = Uwsgi.advice("slots-exhausted", &server, &site).unwrap();

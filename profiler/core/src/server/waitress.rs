@@ -3,7 +3,7 @@
 //!
 //! In: facts of its process. Out: its settings, its slots (the pool's threads), advice. Read off and run with 3.0.2.
 
-use super::advice::{Advice, Direction, Scope, Setting, Sizes, act, raise};
+use super::advice::{Advice, Scope, Setting, Sizes, act, raise};
 use super::backlog::Backlog;
 use super::command_line::{OptionSpec, Options, Program, Takes, program_of, read, reported, value};
 use super::pool::{self, Pool};
@@ -119,19 +119,19 @@ impl ServerKind for Waitress {
             return Some(Advice::first(
                 raise(&limit)
                     .so("(beyond 1,000 only with --asyncore-use-poll)")
+                    .at_most(1_000)
                     .or(act("keep idle connections with a reverse proxy before Waitress"))
                     .because("it accepts no more connections than this limit, idle ones counted"),
             ));
         }
         // --connection-limit is no way: connections that send nothing count too, and could shut all others out.
         if finding_id == "full-beside-free" {
-            let fewer = act("run fewer processes with more --threads each")
-                .no_more(Sizes::Processes)
-                .with(POOL.thread_setting(server), Direction::Raise);
-            return Some(Advice::first(
-                act("give each process a port of its own behind a proxy that knows who is free (least_conn in nginx)")
-                    .or(fewer),
-            ));
+            let apart = act(
+                "give each process a port of its own behind a proxy that knows who is free (least_conn in nginx)",
+            );
+            let fewer = act("run fewer processes").no_more(Sizes::Processes);
+            let threads = raise(&POOL.thread_setting(server)).so("in each");
+            return Some(Advice::first(apart.or(fewer).and(threads)));
         }
         POOL.advice(finding_id, server)
     }
@@ -168,7 +168,7 @@ mod tests {
         let advice = Waitress.advice("full-beside-free", &Server::default(), &Site::default()).unwrap();
         let changes = advice.changes();
         let changes = changes.iter().map(|change| (change.setting.name.as_str(), change.direction));
-        assert_eq!(changes.collect::<Vec<_>>(), [("--threads", Direction::Raise)]);
+        assert_eq!(changes.collect::<Vec<_>>(), [("--threads", crate::server::advice::Direction::Raise)]);
         assert!(advice.moves().any(|one| one == Move::down(Sizes::Processes)));
     }
 

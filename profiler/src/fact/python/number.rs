@@ -28,7 +28,7 @@ pub(super) fn numbers(proc: &Proc, tgid: u32) -> Vec<(u32, u32)> {
     tids.into_iter().filter_map(|tid| Some((inner(proc, tgid, tid)?, tid))).collect()
 }
 
-/// The number that the parent of a process has in its innermost namespace; where that is not the child's, it says nothing.
+/// The number that the parent of a process has in the namespace of both; `None` where they have different ones.
 pub(super) fn of_parent(proc: &Proc, tgid: u32) -> Option<u32> {
     let mut parent = None;
     read::lines(&proc.of(tgid, "status"), MAX_STATUS_BYTES, |line| {
@@ -37,7 +37,9 @@ pub(super) fn of_parent(proc: &Proc, tgid: u32) -> Option<u32> {
     })
     .ok()?;
     let parent = parent.filter(|parent| *parent > 0)?;
-    inner(proc, parent, parent)
+    let namespace = |process| read::link(&proc.of(process, "ns/pid")).ok();
+    let is_same = namespace(tgid).is_some_and(|own| namespace(parent) == Some(own));
+    if is_same { inner(proc, parent, parent) } else { None }
 }
 
 /// The number of a thread in the innermost namespace that it is in.
@@ -120,7 +122,17 @@ mod tests {
         status("500", "Name:\tuwsgi\nPPid:\t400\nNSpid:\t500\t2\n");
         status("400/task/400", "Name:\tuwsgi\nPPid:\t9\nNSpid:\t400\t1\n");
         status("600", "Name:\tinit\nPPid:\t0\n");
+        let namespace = |process: u32, name: &str| {
+            let directory = root.path().join(format!("{process}/ns"));
+            std::fs::create_dir_all(&directory).expect("made");
+            let _ = std::fs::remove_file(directory.join("pid"));
+            std::os::unix::fs::symlink(name, directory.join("pid")).expect("linked");
+        };
+        namespace(500, "pid:[7]");
+        namespace(400, "pid:[8]");
         let proc = Proc::at(root.path());
+        assert_eq!(of_parent(&proc, 500), None, "the parent's numbers are of another namespace");
+        namespace(400, "pid:[7]");
         assert_eq!(of_parent(&proc, 500), Some(1));
         assert_eq!((of_parent(&proc, 600), of_parent(&proc, 700)), (None, None));
     }

@@ -3,7 +3,7 @@
 //! In: a finding of the core. Out: a serialisable view of it.
 
 use profiler_core::finding::{self, Answer};
-use profiler_core::server::advice::{Change, Limit};
+use profiler_core::server::advice::{Alternative, Change, Limit};
 use serde::Serialize;
 
 use super::{rounded, summary};
@@ -33,15 +33,21 @@ struct Setting<'a> {
     present: Option<&'a str>,
     direction: &'static str,
     proposed: Option<&'a str>,
+    is_seen: bool,
     limit: Option<&'static str>,
+    at_most: Option<u64>,
+    when: Option<&'static str>,
     needs: Vec<&'a str>,
 }
 
 impl<'a> Setting<'a> {
-    fn new(alternative: usize, change: &'a Change, needs: &[&'a str]) -> Self {
+    fn new(number: usize, change: &'a Change, alternative: &Alternative<'a>) -> Self {
         Self {
-            alternative,
-            needs: needs.to_vec(),
+            alternative: number,
+            needs: alternative.needs.clone(),
+            when: Some(alternative.when).filter(|when| !when.is_empty()),
+            is_seen: change.setting.is_seen,
+            at_most: change.at_most,
             option: &change.setting.name,
             scope: change.setting.scope.name(),
             also: change.setting.also.as_deref(),
@@ -97,12 +103,12 @@ impl<'a> Finding<'a> {
     }
 }
 
-/// The changes of its advice, numbered by which of them belong together, from 1.
+/// The changes of its advice, numbered by which of them belong together; 1 is what it says first.
 fn settings(finding: &finding::Finding) -> Vec<Setting<'_>> {
     let mut settings = Vec::new();
     for (number, alternative) in (1..).zip(finding.steps.alternatives()) {
-        let needs = &alternative.needs;
-        settings.extend(alternative.changes.iter().map(|change| Setting::new(number, change, needs)));
+        let new = |change| Setting::new(number, change, &alternative);
+        settings.extend(alternative.changes.iter().copied().map(new));
     }
     settings
 }

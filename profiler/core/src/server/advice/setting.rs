@@ -210,13 +210,15 @@ pub struct Change {
     pub proposed: Option<String>,
     /// How far it is worth changing, where that is known.
     pub limit: Option<Limit>,
+    /// The highest value that the server or the kernel takes, where that is known.
+    pub at_most: Option<u64>,
 }
 
 impl Change {
     /// The change of a setting one way.
     #[must_use]
     pub const fn new(setting: Setting, direction: Direction) -> Self {
-        Self { setting, direction, proposed: None, limit: None }
+        Self { setting, direction, proposed: None, limit: None, at_most: None }
     }
 
     /// What it makes more or fewer of.

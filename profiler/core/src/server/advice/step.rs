@@ -15,6 +15,8 @@ pub struct Part {
     /// What else it makes more or fewer of, without a setting to name, or warns of.
     moves: Vec<Move>,
     is_imperative: bool,
+    /// When it holds, as its text says.
+    condition: &'static str,
 }
 
 fn changing(verb: &str, setting: &Setting, direction: Direction) -> Part {
@@ -23,6 +25,7 @@ fn changing(verb: &str, setting: &Setting, direction: Direction) -> Part {
         changes: vec![Change::new(setting.clone(), direction)],
         moves: Vec::new(),
         is_imperative: true,
+        condition: "",
     }
 }
 
@@ -54,7 +57,7 @@ pub fn set(setting: &Setting, value: &str) -> Part {
 /// Something to do that is no setting of the server: an imperative without its period, its first letter small.
 #[must_use]
 pub fn act(text: impl Into<String>) -> Part {
-    Part { text: text.into(), changes: Vec::new(), moves: Vec::new(), is_imperative: true }
+    Part { text: text.into(), changes: Vec::new(), moves: Vec::new(), is_imperative: true, condition: "" }
 }
 
 /// A sentence without its period that says nothing to do.
@@ -70,6 +73,19 @@ impl Part {
         self.text.push(' ');
         self.text.push_str(more.as_ref());
         self
+    }
+
+    /// The same with when it holds behind it: `raise --timeout only if such long requests are intended`.
+    #[must_use]
+    pub fn only(mut self, condition: &'static str) -> Self {
+        self.condition = condition;
+        self.so(condition)
+    }
+
+    /// The same, no further than to this value, which the sentence names.
+    #[must_use]
+    pub fn at_most(self, value: u64) -> Self {
+        self.each_change(|change| change.at_most = Some(value))
     }
 
     /// The same, up to the number of cores and no further.
@@ -132,6 +148,8 @@ impl Part {
 /// Settings that belong together, as one does not help without the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alternative<'a> {
+    /// When it holds (`Until then`); empty: always.
+    pub when: &'static str,
     /// The settings, in the order in which they are named.
     pub changes: Vec<&'a Change>,
     /// What else is to be done with them, which is no setting: an imperative each.
@@ -228,25 +246,30 @@ impl Step {
         self.parts.iter().flat_map(|(_, part)| &part.changes)
     }
 
-    /// What it says to do, one instead of the other.
+    /// What it says to do, one instead of the other; also what is no setting.
     pub(super) fn alternatives(&self) -> Vec<Alternative<'_>> {
         let mut all: Vec<Alternative<'_>> = Vec::new();
-        for (before, part) in &self.parts {
+        for (before, part) in self.parts.iter().filter(|(_, part)| part.is_imperative) {
             if *before != AND || all.is_empty() {
-                all.push(Alternative::default());
+                let when = if part.condition.is_empty() { self.when } else { part.condition };
+                all.push(Alternative { when, ..Alternative::default() });
             }
             let Some(last) = all.last_mut() else { continue };
             last.changes.extend(&part.changes);
-            if part.changes.is_empty() && part.is_imperative {
+            if part.changes.is_empty() {
                 last.needs.push(&part.text);
             }
         }
-        all.retain(|alternative| !alternative.changes.is_empty());
         all
     }
 
     pub(super) fn moves(&self) -> impl Iterator<Item = Move> + '_ {
         self.parts.iter().flat_map(|(_, part)| part.moves())
+    }
+
+    /// Whether it says what to do, and does not only explain.
+    pub(super) fn says_what_to_do(&self) -> bool {
+        self.parts.iter().any(|(_, part)| part.is_imperative)
     }
 
     /// Whether it says to make more or fewer of something.

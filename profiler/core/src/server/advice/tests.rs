@@ -75,11 +75,38 @@ fn settings_that_need_each_other_are_one_alternative() {
         |one: &Alternative<'_>| one.changes.iter().map(|change| change.setting.name.clone()).collect();
     let alternatives = advice.alternatives();
     let named: Vec<Vec<String>> = alternatives.iter().map(names).collect();
-    assert_eq!(named, [vec!["--workers", "--threads"], vec!["--timeout"], vec!["--threads"]]);
+    assert_eq!(named, [vec!["--workers", "--threads"], vec![], vec!["--timeout"], vec!["--threads"]]);
     assert_eq!(alternatives[0].changes[0].limit, Some(Limit::Cores));
-    assert_eq!(alternatives[1].changes[0].proposed.as_deref(), Some("60"));
+    assert_eq!(alternatives[2].changes[0].proposed.as_deref(), Some("60"));
     let needs: Vec<&[&str]> = alternatives.iter().map(|one| one.needs.as_slice()).collect();
-    assert_eq!(needs, [&[][..], &[], &["run a second server beside it"]]);
+    assert_eq!(needs, [&[][..], &["make the code faster"], &[], &["run a second server beside it"]]);
+}
+
+#[test]
+fn what_holds_only_at_times_says_when() {
+    let timeout = raise(&Setting::named("--timeout")).only("if they are intended");
+    let advice = Advice::first(act("make it faster").also(timeout))
+        .then(raise(&threads()).when("Until then"))
+        .then(raise(&workers()).at_most(9));
+    let when: Vec<&str> = advice.alternatives().iter().map(|one| one.when).collect();
+    assert_eq!(when, ["", "if they are intended", "Until then", ""]);
+    assert_eq!(advice.changes()[2].at_most, Some(9));
+    assert!(
+        advice
+            .to_string()
+            .starts_with("Make it faster; raise --timeout if they are intended. Until then, raise")
+    );
+}
+
+#[test]
+fn what_explains_a_step_that_is_gone_goes_with_it() {
+    let advice = Advice::first(raise(&workers()))
+        .then(say("with as many as cores it does not start"))
+        .then(raise(&threads()).when("Where requests wait"))
+        .then(say("a thread costs little"));
+    let left = advice.without(|change| Move::down(Sizes::Processes).opposes(change));
+    let left = left.map(|advice| advice.to_string());
+    assert_eq!(left.as_deref(), Some("Where requests wait, raise --threads (now 8). A thread costs little."));
 }
 
 #[test]

@@ -53,7 +53,8 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
         ),
         "worker-timeouts" => Advice::first(
             act("make that request faster").or(act("give it a limit of its own at the back end")).also(
-                raise(&option(server, "--timeout", "timeout")).so("only if such long requests are intended"),
+                raise(&option(server, "--timeout", "timeout"))
+                    .only("only if such long requests are intended"),
             ),
         ),
         "idle-connections/acceptor" => idle_at_acceptor(&slots),
@@ -300,8 +301,8 @@ fn slots_exhausted(concurrency: Concurrency, slots: &Slots) -> Advice {
         ),
         Concurrency::Threads => Advice::first(
             raise(&slots.threads)
-                .so("where requests wait (back end, sleep, slow clients)")
-                .also(raise(&slots.workers).so("where requests compute")),
+                .only("where requests wait (back end, sleep, slow clients)")
+                .also(raise(&slots.workers).only("where requests compute")),
         ),
         Concurrency::Loop => loops_are_the_limit(slots),
         Concurrency::Unknown => {
@@ -374,7 +375,7 @@ fn idle_connections(concurrency: Concurrency, server: &Server, slots: &Slots) ->
         .then(raise(&slots.threads).when(WITHOUT_PROXY)),
         Concurrency::Threads | Concurrency::Loop => Advice::first(
             lower(&option(server, "--keep-alive", "keepalive"))
-                .so("if the number of idle connections is the trouble")
+                .only("if the number of idle connections is the trouble")
                 .because("they hold no thread in this kind of worker"),
         ),
         Concurrency::Unknown => Advice::first(proxy),
@@ -399,7 +400,7 @@ fn herd(concurrency: Concurrency, server: &Server, slots: &Slots, site: &Site) -
         // The old listener, which lacks the option, keeps the port until the last who inherited it has ended.
         return Advice::first(
             use_option(&Setting::named("--reuse-port"))
-                .so("and restart gunicorn")
+                .and(act("restart gunicorn"))
                 .because("each worker then has a listener of its own, and a connection wakes one"),
         )
         .then(say("with a mere reload (HUP, USR2) new workers cannot bind"))

@@ -96,10 +96,12 @@ fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
             // Apache does not start with an option that its mod_wsgi does not know, and 5 does not know this one.
             let interval = parameter(server, "switch-interval", "switch_interval")
                 .or_as("from mod_wsgi 6 on; mod_wsgi-express: --switch-interval");
+            let major = server.version.as_deref().and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+            let knows_interval = major.is_some_and(|major| major >= 6);
             let options = lock::Options {
                 more_processes: raise(&processes),
                 threads: Some(&threads),
-                switch_interval: Some(&interval),
+                switch_interval: knows_interval.then_some(&interval),
             };
             return lock::advice(other, options);
         }

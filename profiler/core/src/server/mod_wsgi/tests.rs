@@ -125,13 +125,17 @@ fn what_to_change_is_named_as_apache_and_as_mod_wsgi_express_have_it() {
 
 #[test]
 fn switch_interval_is_lowered_with_the_version_that_has_it_and_in_daemon_mode_alone() {
-    for (mode, id, is_lowered, is_named) in [
-        (DAEMON, "gil-convoy", true, true),
-        (DAEMON, "gil-not-released", false, true),
-        (EMBEDDED, "gil-convoy", false, false),
-        (EMBEDDED, "gil-not-released", false, false),
+    for (mode, version, id, is_lowered, is_named) in [
+        (DAEMON, Some("6.1.1"), "gil-convoy", true, true),
+        (DAEMON, Some("6.1.1"), "gil-not-released", false, true),
+        // Apache does not start with it there, or may not.
+        (DAEMON, Some("5.0.2"), "gil-convoy", false, false),
+        (DAEMON, None, "gil-convoy", false, false),
+        (EMBEDDED, Some("6.1.1"), "gil-convoy", false, false),
+        (EMBEDDED, Some("6.1.1"), "gil-not-released", false, false),
     ] {
-        let server = Server { worker_class: mode.to_owned(), ..Server::default() };
+        let version = version.map(str::to_owned);
+        let server = Server { worker_class: mode.to_owned(), version, ..Server::default() };
         let advice = ModWsgi.advice(id, &server, &Site::default()).unwrap_or_default();
         let text = advice.to_string();
         let with_version = "ower switch-interval= (from mod_wsgi 6 on; mod_wsgi-express: --switch-interval)";

@@ -83,8 +83,7 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
         )),
         "keep-alive-race" if has(server, "http_socket") => Advice::first(
             act("let the proxy before uWSGI keep no connections to it")
-                .or(act("speak uwsgi with it (--socket, uwsgi_pass)")
-                    .with(Setting::named("--socket"), Direction::Set))
+                .or(act("speak uwsgi with it (--socket, uwsgi_pass)"))
                 .because("--http-socket closes every connection after its response and does not say so"),
         )
         .then(say("a client that keeps connections sends its next request into the close"))
@@ -136,12 +135,23 @@ fn gil_contention(slots: &Slots) -> Advice {
 /// Where fewer workers than processes were kept running.
 fn kept_back(server: &Server, site: &Site, processes: &Setting) -> Advice {
     let fewest = Setting::of(server, "--cheaper", "cheaper").sizing(Sizes::Processes);
-    let without = act("leave it out").with(fewest.clone(), Direction::Remove).more(Sizes::Processes);
-    Advice::first(raise(&fewest).or(without).because(format!(
+    let because = format!(
         "it is the least number of workers, and only {} of {processes} ran at the end of the window",
         site.workers
-    )))
-    .then(say("with as many as --processes, uWSGI does not start"))
+    );
+    // With as many as --processes, uWSGI does not start.
+    let most = server.number("processes").unwrap_or(0).saturating_sub(1);
+    let leave_out = |text: String| act(text).with(fewest.clone(), Direction::Remove).more(Sizes::Processes);
+    if server.number("cheaper").is_some_and(|now| now >= most) {
+        return leave_out(format!("leave {fewest} out")).because(because).into();
+    }
+    Advice::first(
+        raise(&fewest)
+            .so(format!("to {most} at most"))
+            .at_most(most)
+            .or(leave_out("leave it out".to_owned()))
+            .because(because),
+    )
 }
 
 /// Where slots run out, by what holds them.
@@ -207,15 +217,14 @@ mod tests {
     #[test]
     fn only_where_workers_were_kept_back_is_that_what_to_change() {
         let settings = [("processes", "4"), ("cheaper", "1"), ("threads", "1")];
-        let kept_back = "Raise --cheaper (now 1), or leave it out: it is the least number of workers, and only 2 of \
-                         --processes (now 4) ran";
+        let kept_back = "Raise --cheaper (now 1) to 3 at most, or leave it out: it is the least number of workers, and \
+                         only 2 of --processes (now 4) ran";
         let all_ran = "Raise --processes (now 4). ";
         for (workers, begins) in [(2, kept_back), (4, all_ran), (5, all_ran), (0, all_ran)] {
             let site = Site { workers, ..Site::default() };
             let advice = advice("slots-exhausted", &server("sync", &settings), &site).unwrap_or_default();
             let text = advice.to_string();
             assert!(text.starts_with(begins), "{workers}: {text}");
-            assert_eq!(text.contains("uWSGI does not start"), workers == 2, "{text}");
             let changes = advice.changes();
             let changes = changes.iter().map(|change| (change.setting.name.as_str(), change.direction));
             let expected = if workers == 2 {
@@ -229,6 +238,20 @@ mod tests {
             };
             assert_eq!(changes.collect::<Vec<_>>(), expected, "{workers}: {text}");
         }
+    }
+
+    #[test]
+    fn as_many_as_uwsgi_starts_with_cannot_be_raised() {
+        let settings = [("processes", "4"), ("cheaper", "3"), ("threads", "1")];
+        let site = Site { workers: 3, ..Site::default() };
+        let advice = advice("slots-exhausted", &server("sync", &settings), &site).unwrap_or_default();
+        assert!(advice.to_string().starts_with("Leave --cheaper (now 3) out: it is the least"), "{advice}");
+        assert!(
+            advice
+                .changes()
+                .iter()
+                .all(|change| change.direction != Direction::Raise || change.setting.name != "--cheaper")
+        );
     }
 
     #[test]
