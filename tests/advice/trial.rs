@@ -65,6 +65,12 @@ const SHORT: Work =
 /// Why the advice of servers with one process cannot be followed by settings.
 const SECOND: &str = "a second server and a proxy are not started here";
 
+/// Why a full loop stays full under clients that do not wait.
+const ASK_AGAIN: &str = "the clients ask again at once, and keep both loops full";
+/// Why one step is not enough, and no other is a setting that always holds.
+const TWO_THREADS: &str =
+    "two threads a worker are too few, and what to do then depends on what the long requests do";
+
 const fn trial(
     name: &'static str,
     finding: &'static str,
@@ -102,10 +108,22 @@ pub(crate) const TRIALS: &[Trial] = &[
         ),
         ..trial("cores-sync", "cpu-bound", (Kind::Gunicorn, "sync", 6, 1), CPU)
     },
-    trial("loop-gevent", "loop-saturated", (Kind::Gunicorn, "gevent", 1, 1), CPU),
-    trial("short-long-sync", "short-behind-long", (Kind::Gunicorn, "sync", 4, 1), SHORT_LONG),
-    trial("short-long-uwsgi", "short-behind-long", (Kind::Uwsgi, "", 1, 4), SHORT_LONG),
-    trial("slow-clients-gthread", "slow-clients", (Kind::Gunicorn, "gthread", 1, 4), SLOW),
+    Trial {
+        known: Some(ASK_AGAIN),
+        ..trial("loop-gevent", "loop-saturated", (Kind::Gunicorn, "gevent", 1, 1), CPU)
+    },
+    Trial {
+        known: Some(TWO_THREADS),
+        ..trial("short-long-sync", "short-behind-long", (Kind::Gunicorn, "sync", 4, 1), SHORT_LONG)
+    },
+    Trial {
+        known: Some(SECOND),
+        ..trial("short-long-uwsgi", "short-behind-long", (Kind::Uwsgi, "", 1, 4), SHORT_LONG)
+    },
+    Trial {
+        known: Some(SECOND),
+        ..trial("slow-clients-gthread", "slow-clients", (Kind::Gunicorn, "gthread", 1, 4), SLOW)
+    },
     trial("herd-sync", "herd", (Kind::Gunicorn, "sync", 8, 1), SHORT),
     trial("herd-gthread", "herd", (Kind::Gunicorn, "gthread", 8, 2), SHORT),
     trial("herd-uwsgi", "herd", (Kind::Uwsgi, "", 8, 1), SHORT),
