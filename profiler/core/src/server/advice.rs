@@ -4,13 +4,15 @@
 //! (`Display`) and can be asked what it changes, so that programs can apply it and no two pieces of it change one thing opposite ways.
 
 pub mod common;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod setting;
 mod step;
 
 use std::fmt;
 
 pub use setting::{Change, Direction, Limit, Move, Scope, Setting, Sizes};
-pub use step::{Alternative, Part, Step, act, lower, raise, say, set, use_option};
+pub use step::{Alternative, Part, Step, act, lower, raise, say, use_option};
 
 /// What to do: the first step first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

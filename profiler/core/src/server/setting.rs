@@ -52,6 +52,11 @@ pub(super) fn put_seen(server: &mut Server, name: &str, seen: u32, contradicts: 
     }
 }
 
+/// The major version, where it is known.
+pub(super) fn major(server: &Server) -> Option<u32> {
+    server.version.as_deref()?.split('.').next()?.parse().ok()
+}
+
 /// What helps where cores are short: fewer processes too, where there is more than one. `name`: that of the number that `setting` sets.
 pub(super) fn more_cpu(server: &Server, setting: &advice::Setting, name: &str) -> Step {
     let step = act("give the server more CPU").or(act("make the code faster"));

@@ -47,13 +47,6 @@ pub fn use_option(setting: &Setting) -> Part {
     changing("use", setting, Direction::Set)
 }
 
-/// Set an option to a value: `set --timeout (now 30) to 60`.
-#[must_use]
-pub fn set(setting: &Setting, value: &str) -> Part {
-    let part = changing("set", setting, Direction::Set).so(format!("to {value}"));
-    part.each_change(|change| change.proposed = Some(value.to_owned()))
-}
-
 /// Something to do that is no setting of the server: an imperative without its period, its first letter small.
 #[must_use]
 pub fn act(text: impl Into<String>) -> Part {

@@ -1,13 +1,11 @@
 //! Advice as sentences, and what is left of it beside deeper advice.
 
+use super::fixture::{threads, workers};
 use super::*;
 
-fn workers() -> Setting {
-    Setting::named("--workers").now(2).sizing(Sizes::Processes)
-}
-
-fn threads() -> Setting {
-    Setting::named("--threads").now(8).sizing(Sizes::Threads)
+/// A value to set.
+fn sixty() -> Part {
+    act("set --timeout (now 30) to 60").with_value(Setting::named("--timeout").now(30), "60")
 }
 
 #[test]
@@ -31,7 +29,7 @@ fn a_step_reads_as_a_sentence() {
             Advice::first(raise(&workers())).then(say("more threads do not help").no_more(Sizes::Threads)),
             "Raise --workers (now 2). More threads do not help.",
         ),
-        (set(&Setting::named("--timeout").now(30), "60").into(), "Set --timeout (now 30) to 60."),
+        (sixty().into(), "Set --timeout (now 30) to 60."),
     ] {
         assert_eq!(advice.to_string(), expected);
     }
@@ -69,7 +67,7 @@ fn what_is_against_deeper_advice_goes_and_nothing_else() {
 #[test]
 fn settings_that_need_each_other_are_one_alternative() {
     let advice = Advice::first(raise(&workers()).up_to_cores().and(lower(&threads())))
-        .then(act("make the code faster").or(set(&Setting::named("--timeout"), "60")))
+        .then(act("make the code faster").or(sixty()))
         .then(lower(&threads()).and(act("run a second server beside it")));
     let names =
         |one: &Alternative<'_>| one.changes.iter().map(|change| change.setting.name.clone()).collect();

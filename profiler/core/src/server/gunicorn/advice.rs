@@ -8,7 +8,7 @@ use crate::server::advice::{
     Advice, Direction, Part, Setting, Sizes, Step, act, lower, raise, say, use_option,
 };
 use crate::server::lock;
-use crate::server::setting::more_cpu;
+use crate::server::setting::{major, more_cpu};
 use crate::server::site::Site;
 
 /// The kinds of worker that call for different advice.
@@ -147,11 +147,6 @@ fn fewer_workers(slots: &Slots) -> Part {
 /// What more workers would do, where that is not the thing to do first.
 fn raising_workers(slots: &Slots, effect: &str) -> Part {
     say(format!("raising {} {effect}", slots.workers)).with(slots.workers.clone(), Direction::Raise)
-}
-
-/// The major version, where it is known.
-fn major(server: &Server) -> Option<u32> {
-    server.version.as_deref()?.split('.').next()?.parse().ok()
 }
 
 fn cpu_bound(slots: &Slots) -> Advice {

@@ -8,7 +8,7 @@ use crate::model::Server;
 use crate::server::advice::common::{faster_back_end, raise_cpu_limit};
 use crate::server::advice::{Advice, Direction, Part, Scope, Setting, Sizes, act, lower, raise, say};
 use crate::server::lock;
-use crate::server::setting::more_cpu;
+use crate::server::setting::{major, more_cpu};
 
 pub(super) fn advice(finding_id: &str, server: &Server) -> Option<Advice> {
     let advice =
@@ -96,8 +96,7 @@ fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
             // Apache does not start with an option that its mod_wsgi does not know, and 5 does not know this one.
             let interval = parameter(server, "switch-interval", "switch_interval")
                 .or_as("from mod_wsgi 6 on; mod_wsgi-express: --switch-interval");
-            let major = server.version.as_deref().and_then(|version| version.split('.').next()?.parse::<u32>().ok());
-            let knows_interval = major.is_some_and(|major| major >= 6);
+            let knows_interval = major(server).is_some_and(|major| major >= 6);
             let options = lock::Options {
                 more_processes: raise(&processes),
                 threads: Some(&threads),
