@@ -277,8 +277,10 @@ impl Machines {
                 state.join.topology.fork(lifecycle.tgid, child_tgid);
                 state.gil.fork(lifecycle.tgid, child_tgid);
                 if child_tgid == lifecycle.tgid {
-                    if let Some(thread) = state.runtime.threads.get_mut(lifecycle.tid) {
-                        thread.helpers.start(child_tid);
+                    if let Some(thread) = state.runtime.threads.get_mut(lifecycle.tid)
+                        && !thread.helpers.start(child_tid)
+                    {
+                        state.evicted = state.evicted.saturating_add(1);
                     }
                     handoff::made(&mut state.hand(), lifecycle.tgid, (lifecycle.tid, child_tid), time_ns);
                 } else {

@@ -126,6 +126,10 @@ impl Machines {
 
     fn losses(&self, counted: counted::Counted) -> Losses {
         let mut losses = losses(&self.state, &counted.received);
+        let (counts, queues) = (&self.listening.counts, &self.listening.queues);
+        for evicted in [self.waits.evicted, self.wakes.evicted, counts.evicted, queues.evicted] {
+            losses.evicted = losses.evicted.saturating_add(evicted);
+        }
         losses.kernel = counted.counters;
         losses.undecided_waits = counted.undecided_waits;
         losses.recording_truncated = self.window.end_reason.is_none();
@@ -283,6 +287,9 @@ fn losses(state: &State, received: &Received) -> Losses {
             .saturating_add(state.gil.samples.blocks.evicted)
             .saturating_add(state.join.links.evicted)
             .saturating_add(state.product.drops.evictions())
+            .saturating_add(state.product.by_process.evicted)
+            .saturating_add(state.time.capacity.evictions())
+            .saturating_add(state.time.heat.evictions())
             .saturating_add(received.order.forced_events)
             .saturating_add(state.time.busy.forced),
         impossible: state

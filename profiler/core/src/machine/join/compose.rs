@@ -12,7 +12,7 @@ use crate::model::request_start::RequestStart;
 use crate::model::round_trips::RoundTrips;
 use crate::phase::{Phase, Phases};
 
-/// Stretches of a request that are kept.
+/// Stretches of a request that are kept. Its phases have all of its time; a stretch only says which thread.
 const MAX_STRETCHES: usize = 32;
 
 /// What the server behind did for a request.

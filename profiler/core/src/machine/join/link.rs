@@ -24,7 +24,7 @@ pub(in crate::machine) const CONTINUE_BYTES: u64 = 24;
 const MAX_ENDS: usize = 65_536;
 /// Requests of the server that wait for their other half.
 const MAX_ORPHANS: usize = 1024;
-/// The server's own errors that are kept until asked for.
+/// The server's own errors that are kept until asked for, which is whenever requests are released.
 const MAX_ERRORS: usize = 4096;
 /// How long a half waits for the other after its own end.
 const PATIENCE_NS: u64 = 1_000_000_000;

@@ -19,7 +19,7 @@ use crate::machine::world::errno::{EAGAIN, EINPROGRESS};
 use crate::phase::{Phase, Phases};
 use crate::rule::Rule;
 
-/// Back ends that one of them opened.
+/// Back ends that one of them opened. A further one is looked at as one of which nothing is known.
 const MAX_BACK_ENDS: usize = 16;
 
 /// The thread turns to unattributed work, and leaves whatever it served. Returns where the work's own time begins.

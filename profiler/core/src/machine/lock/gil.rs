@@ -128,9 +128,10 @@ impl Locks {
     /// The interpreter of a process was looked at.
     pub fn see(&mut self, mut seen: InterpreterSeen) {
         if self.seen.len() >= MAX_PROCESSES && !self.seen.contains_key(&seen.tgid) {
-            self.evicted = self.evicted.saturating_add(1);
+            self.evict(1);
             return;
         }
+        self.evict(seen.locks.len().saturating_sub(MAX_LOCKS));
         seen.locks.truncate(MAX_LOCKS);
         self.seen.insert(seen.tgid, seen);
     }
@@ -138,10 +139,15 @@ impl Locks {
     /// Takes the numbers that the threads of a process have in their own PID namespace.
     pub fn number(&mut self, seen: &ThreadNumbers) {
         if self.numbers.len() >= MAX_PROCESSES && !self.numbers.contains_key(&seen.tgid) {
-            self.evicted = self.evicted.saturating_add(1);
+            self.evict(1);
             return;
         }
+        self.evict(seen.numbers.len().saturating_sub(MAX_WAITERS));
         self.numbers.insert(seen.tgid, seen.numbers.iter().take(MAX_WAITERS).copied().collect());
+    }
+
+    const fn evict(&mut self, count: usize) {
+        self.evicted = self.evicted.saturating_add(count as u64);
     }
 
     /// The thread of a process to which its interpreter gives this number; 0: not known.
@@ -271,7 +277,7 @@ impl Locks {
     fn measure(&mut self, episode: &Episode) -> Option<&mut Measure> {
         let key = (episode.tgid, episode.lock.address);
         if self.measures.len() >= MAX_PROCESSES && !self.measures.contains_key(&key) {
-            self.evicted = self.evicted.saturating_add(1);
+            self.evict(1);
             return None;
         }
         self.contended.insert(episode.tgid);
@@ -302,7 +308,7 @@ impl Locks {
         }
         let who = (episode.tgid, tid);
         if self.waiters.len() >= MAX_WAITERS && !self.waiters.contains_key(&who) {
-            self.evicted = self.evicted.saturating_add(1);
+            self.evict(1);
             return;
         }
         let waiter = self.waiters.entry(who).or_default();

@@ -23,6 +23,8 @@ pub(in crate::machine) const MAX_COUNTED: usize = 65_536;
 pub struct ByProcess {
     phases: FxHashMap<Tid, Phases>,
     memory: FxHashMap<Tid, ProcessMemory>,
+    /// What found no place.
+    pub evicted: u64,
 }
 
 impl ByProcess {
@@ -30,6 +32,8 @@ impl ByProcess {
     pub fn add(&mut self, request: &Request) {
         if self.phases.len() < MAX_COUNTED || self.phases.contains_key(&request.tgid) {
             self.phases.entry(request.tgid).or_default().add_all(&request.phases);
+        } else {
+            self.evicted = self.evicted.saturating_add(1);
         }
     }
 
@@ -37,6 +41,8 @@ impl ByProcess {
     pub fn remember(&mut self, memory: ProcessMemory) {
         if self.memory.len() < MAX_COUNTED || self.memory.contains_key(&memory.tgid) {
             self.memory.insert(memory.tgid, memory);
+        } else {
+            self.evicted = self.evicted.saturating_add(1);
         }
     }
 
@@ -93,4 +99,41 @@ impl ByProcess {
 #[must_use]
 pub fn had_to_wait(request: &Request) -> bool {
     [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait].iter().any(|phase| request.phases.get(*phase) > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::wire::request::{Active, Beginning};
+
+    fn request() -> Request {
+        let beginning = Beginning {
+            id: 1,
+            connection: 0,
+            index: 0,
+            start_ns: 10,
+            start_is_arrival: true,
+            accepted_ns: None,
+            truncated: false,
+            dispatched_ns: 0,
+        };
+        *Active::new(&beginning, 7, 8).request
+    }
+
+    #[test]
+    fn a_process_for_which_there_is_no_room_is_counted() {
+        let mut sums = ByProcess::default();
+        let mut request = request();
+        for tgid in 0..=MAX_COUNTED as u32 {
+            request.tgid = tgid;
+            sums.add(&request);
+        }
+        assert_eq!((sums.phases.len(), sums.evicted), (MAX_COUNTED, 1), "its requests");
+        for tgid in 0..=MAX_COUNTED as u32 {
+            sums.remember(ProcessMemory { tgid, ..ProcessMemory::default() });
+        }
+        assert_eq!((sums.memory.len(), sums.evicted), (MAX_COUNTED, 2), "its memory");
+        sums.roll();
+        assert_eq!(sums.evicted, 0);
+    }
 }

@@ -276,6 +276,7 @@ impl Drops {
         }
         self.expire(now_ns, sink);
         if self.gone.len() > MAX_ENDED {
+            // Its verdict comes early, by what is known of it so far.
             self.decide(sink);
         }
     }

@@ -9,7 +9,7 @@ use crate::event::Tid;
 use crate::machine::wire::ending::Ended;
 use crate::machine::wire::signs::{Answered, Signs};
 
-/// Ends kept, the newest.
+/// Ends kept, the newest. For most nobody ever asks: only a front end that answers soon after does.
 const MAX_KEPT: usize = 4096;
 /// Errors that a front end gives in the server's place (RFC 9110, 15.6; Apache also says 500 where mod_wsgi's daemon died).
 const ERRORS: std::ops::RangeInclusive<u16> = 500..=504;

@@ -12,7 +12,8 @@ use crate::machine::runtime::{handoff, task};
 use crate::machine::wire::request::{HandedTo, RequestKey, Wants};
 use crate::rule::Rule;
 
-/// Requests distinguished.
+/// Requests distinguished. Work of one of more than so many is told by its task, or hardly ever: what stays
+/// unattributed is counted.
 const MAX_CANDIDATES: usize = 128;
 
 /// Who made a call on a back end.

@@ -229,6 +229,7 @@ impl EventLoop {
     pub fn paired_as_likely(&mut self, fd: i32) {
         self.held.report.paired_by_order = self.held.report.paired_by_order.saturating_add(1);
         if self.likely.len() >= MAX_LEFT {
+            // By now its number is another socket's, most likely.
             self.likely.pop_front();
         }
         self.likely.push_back(fd);

@@ -30,9 +30,10 @@ pub(in crate::machine) use own_thread::done;
 pub use own_thread::{ended, made};
 pub(in crate::machine) use unnoted::take_back;
 
-/// Addresses remembered to find the queue of jobs.
+/// Addresses remembered to find the queue of jobs. Only waits that overlap show it: older ones tell nothing.
 const MAX_ADDRESSES: usize = 64;
-/// Jobs given for one of several requests that are remembered.
+/// Jobs given for one of several requests that are remembered. Most older ones are done; the wait of one
+/// that is not stays unexplained.
 const MAX_GIVEN: usize = 64;
 /// A job that was given longer ago is not waited for any more.
 const LONGEST_JOB_NS: u64 = 1_000_000_000;
@@ -203,10 +204,10 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     let by_order = found.is_some_and(|(_, by_order)| by_order);
     if let Some(pool) = state.runtime.pools.get_mut(slice.tgid) {
         pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
-        if let Some(task) = thread.pooled.handed.task
-            && pool.at_work.len() < MAX_JOBS
-        {
-            pool.at_work.push((slice.tid, task, exit_ns));
+        match thread.pooled.handed.task {
+            Some(task) if pool.at_work.len() < MAX_JOBS => pool.at_work.push((slice.tid, task, exit_ns)),
+            Some(_) => *state.evicted = state.evicted.saturating_add(1),
+            None => {}
         }
         if found.is_none() || by_order {
             pool.open.insert(slice.tid);
@@ -367,3 +368,6 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
         handed: thread.pooled.handed,
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,11 +15,13 @@ pub struct Helpers {
 }
 
 impl Helpers {
-    /// The thread starts another.
-    pub fn start(&mut self, tid: Tid) {
-        if self.tids.len() < MAX_HELPERS {
+    /// The thread starts another. `false`: there is no room for it.
+    pub fn start(&mut self, tid: Tid) -> bool {
+        let has_room = self.tids.len() < MAX_HELPERS;
+        if has_room {
             self.tids.push(tid);
         }
+        has_room
     }
 
     /// It has waited for a lock until another thread woke it.
@@ -49,7 +51,7 @@ mod tests {
         helpers.wait(6, 4);
         assert_eq!((helpers.end(), helpers.end()), (34, 0));
         helpers.wait(6, 30);
-        (0..1000).for_each(|tid| helpers.start(tid));
+        assert_eq!((0..1000).filter(|tid| !helpers.start(*tid)).count(), 1000 - MAX_HELPERS);
         helpers.wait(0, 1);
         helpers.wait(999, 1);
         assert_eq!((helpers.end(), helpers.tids.len()), (1, 0));

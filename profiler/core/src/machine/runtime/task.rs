@@ -10,7 +10,7 @@ use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::Connection;
 use crate::machine::wire::request::RequestKey;
 
-/// Requests among which a task's is looked for.
+/// Requests among which a task's is looked for. Among more than so many only its answer shows which it is.
 const MAX_OPEN: usize = 128;
 
 /// The request for which the task works that makes the thread's calls, as far as is known.
@@ -49,7 +49,10 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number
     };
     let tasks = &mut event_loop.tasks;
     let was_another_s = tasks.key(task).is_some_and(|key| key != (number, id) && goes_on(key));
-    tasks.works_for(task, (number, id), slice.enter_ns, is_live);
+    let is_kept = tasks.works_for(task, (number, id), slice.enter_ns, is_live);
+    if !is_kept && before != Some(task) {
+        *state.evicted = state.evicted.saturating_add(1);
+    }
     if was_another_s || before.is_some_and(|before| before != task) {
         tasks.wrote(false);
     } else if before.is_some() {

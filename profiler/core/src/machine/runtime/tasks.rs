@@ -17,7 +17,7 @@ use crate::rule::Rule;
 const MAX_THREADS: usize = 4096;
 /// Tasks of one loop that are followed.
 const MAX_TASKS: usize = 4096;
-/// Switches of one thread that are remembered.
+/// Switches of one thread that are remembered: whom it woke reports that some calls later, not more.
 const MAX_SWITCHES: usize = 64;
 
 /// The kernel program may not have noted when a wakeup began. Then only the moment is known at which the woken thread's CPU noticed it: up to so long after.
@@ -159,21 +159,23 @@ impl Tasks {
         *count = count.saturating_add(1);
     }
 
-    /// A task is at work for a request at this moment. `is_live` says which requests are in flight.
+    /// A task is at work for a request at this moment. `is_live` says which requests are in flight. `false`:
+    /// there are too many tasks of such requests.
     pub fn works_for(
         &mut self,
         task: u64,
         key: RequestKey,
         at_ns: u64,
         is_live: impl Fn(RequestKey) -> bool,
-    ) {
+    ) -> bool {
         if self.of.len() >= MAX_TASKS && !self.of.contains_key(&task) {
             self.of.retain(|_, (key, _)| is_live(*key));
             if self.of.len() >= MAX_TASKS {
-                return;
+                return false;
             }
         }
         self.of.insert(task, (key, at_ns));
+        true
     }
 
     /// The request that a task was last at work for. It may be over; then the address may be another task's by now.
@@ -186,5 +188,23 @@ impl Tasks {
     #[must_use]
     pub fn another_until_ns(&self, task: u64) -> u64 {
         self.of.get(&task).map_or(0, |(_, at_ns)| *at_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_for_which_there_is_no_room_is_said_to_have_none_unless_a_request_is_over() {
+        let mut tasks = Tasks::default();
+        let all = MAX_TASKS as u64;
+        assert!((0..all).all(|task| tasks.works_for(task, (1, task), 5, |_| true)));
+        assert!(!tasks.works_for(all, (1, all), 5, |_| true));
+        assert_eq!(tasks.key(all), None);
+        // Who has a place keeps it, whatever it works for.
+        assert!(tasks.works_for(7, (1, all), 6, |_| true));
+        assert!(tasks.works_for(all, (1, all), 7, |(_, id)| id > 0));
+        assert_eq!((tasks.key(all), tasks.key(0)), (Some((1, all)), None));
     }
 }

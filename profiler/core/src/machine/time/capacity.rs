@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::Tid;
 use crate::machine::world::living::Living;
@@ -16,12 +16,16 @@ use crate::model::beside_free::BesideFree;
 pub const SHORTEST_NS: u64 = 1_000_000;
 /// Processes whose busy slots are kept.
 const MAX_PROCESSES: usize = 256;
-/// Changes of the number of busy slots that are kept of each; beyond it the oldest are forgotten.
+/// Changes of the number of busy slots that are kept of each; beyond it the oldest are forgotten. A wait is
+/// looked at with the next tick: what is forgotten by then came long before it.
 const MAX_CHANGES: usize = 4096;
 /// Waits that are not decided yet. Beyond it the oldest counts as undecided, some with what is known.
 const MAX_WAITS: usize = 16_384;
-/// Listeners, and processes at each, that are kept.
+/// Listeners that are kept.
 const MAX_LISTENERS: usize = 1024;
+/// Processes and listeners without a place of which each counts once. One process takes part in thousands of
+/// waits.
+const MAX_LEFT_OUT: usize = 4096;
 
 /// From, to.
 pub type Span = (u64, u64);
@@ -63,6 +67,17 @@ pub struct Capacity {
     fresh: VecDeque<ArrivalWait>,
     undecided: VecDeque<Undecided>,
     found: FxHashMap<u64, BesideFree>,
+    left_out: FxHashSet<LeftOut>,
+}
+
+/// What found no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum LeftOut {
+    Listener(u64),
+    /// A process at a listener.
+    Acceptor(u64, Tid),
+    /// The slots of a process.
+    Slots(Tid),
 }
 
 /// Busy slots of one process.
@@ -162,11 +177,14 @@ impl Capacity {
     /// A process waits for a listener, or accepts from it, since `since_ns` at least.
     pub fn accepts(&mut self, inode: u64, tgid: Tid, since_ns: u64) {
         if self.acceptors.len() >= MAX_LISTENERS && !self.acceptors.contains_key(&inode) {
-            return;
+            return self.leave_out(LeftOut::Listener(inode));
         }
         let known = self.acceptors.entry(inode).or_default();
-        if known.contains_key(&tgid) || known.len() >= MAX_PROCESSES {
+        if known.contains_key(&tgid) {
             return;
+        }
+        if known.len() >= MAX_PROCESSES {
+            return self.leave_out(LeftOut::Acceptor(inode, tgid));
         }
         known.insert(tgid, since_ns);
         self.shared |= known.len() > 1;
@@ -196,9 +214,25 @@ impl Capacity {
 
     fn slots(&mut self, tgid: Tid) -> Option<&mut Slots> {
         if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&tgid) {
+            // Where no listener has several processes, nobody asks for their slots.
+            if self.shared {
+                self.leave_out(LeftOut::Slots(tgid));
+            }
             return None;
         }
         Some(self.processes.entry(tgid).or_default())
+    }
+
+    fn leave_out(&mut self, what: LeftOut) {
+        if self.left_out.len() < MAX_LEFT_OUT {
+            self.left_out.insert(what);
+        }
+    }
+
+    /// What found no place in this window, each once.
+    #[must_use]
+    pub fn evictions(&self) -> u64 {
+        self.left_out.len() as u64
     }
 
     /// The process has ended.
@@ -316,6 +350,7 @@ impl Capacity {
     }
 
     fn found(&mut self, inode: u64) -> Option<&mut BesideFree> {
+        // Waits come only from listeners that `acceptors` has, and it has no more.
         if self.found.len() >= MAX_LISTENERS && !self.found.contains_key(&inode) {
             return None;
         }
@@ -327,6 +362,7 @@ impl Capacity {
         self.found.clear();
         self.fresh.clear();
         self.undecided.clear();
+        self.left_out.clear();
         let processes = &mut self.processes;
         let is_gone = |tgid: &Tid| processes.get(tgid).is_some_and(|slots| slots.ended_ns.is_some());
         self.acceptors.retain(|_, known| {
@@ -357,133 +393,4 @@ impl Capacity {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const INODE: u64 = 7;
-    const MS: u64 = 1_000_000;
-
-    /// Processes 1 and 2 with two slots each.
-    fn two_workers() -> Capacity {
-        let mut capacity = Capacity { of_one_worker: Some(2), ..Capacity::default() };
-        capacity.accepts(INODE, 1, 0);
-        capacity.accepts(INODE, 2, 0);
-        capacity
-    }
-
-    fn wait(tgid: Tid, from_ms: u64, to_ms: u64) -> ArrivalWait {
-        ArrivalWait { tgid, inode: INODE, spans: vec![(from_ms * MS, to_ms * MS)] }
-    }
-
-    fn busy(capacity: &mut Capacity, tgid: Tid, spans_ms: &[(u64, u64)]) {
-        for (from_ms, to_ms) in spans_ms {
-            capacity.was_busy(tgid, from_ms * MS, to_ms * MS);
-        }
-    }
-
-    fn found(mut capacity: Capacity) -> (u64, u64) {
-        let found = capacity.finish(INODE).unwrap();
-        (found.waits.count(), found.waits.sum_ns() / MS)
-    }
-
-    /// ```text
-    ///  1:  ################          both slots busy from 0 to 100
-    ///  2:  ######----######----      both busy to 30, from 60 to 90
-    ///  wait   ============           10 to 80
-    /// ```
-    #[test]
-    fn wait_counts_for_as_long_as_its_worker_was_full_and_another_was_not() {
-        let mut capacity = two_workers();
-        busy(&mut capacity, 1, &[(0, 50), (50, 100), (0, 100)]);
-        busy(&mut capacity, 2, &[(0, 30), (0, 40), (60, 90), (55, 90)]);
-        capacity.waited(wait(1, 10, 80));
-        assert_eq!(found(capacity), (1, 30));
-    }
-
-    #[test]
-    fn worker_with_a_free_slot_or_alone_at_its_listener_lets_nobody_wait() {
-        let mut capacity = two_workers();
-        busy(&mut capacity, 1, &[(0, 100)]);
-        capacity.waited(wait(1, 10, 80));
-        assert_eq!(found(capacity), (0, 0), "a hand-over takes as long as it takes");
-        let mut alone = Capacity::default();
-        alone.accepts(INODE, 1, 0);
-        busy(&mut alone, 1, &[(0, 100)]);
-        alone.waited(wait(1, 10, 80));
-        assert!(alone.finish(INODE).is_none());
-    }
-
-    #[test]
-    fn several_workers_that_were_free_in_turn_add_up_and_one_that_came_late_counts_from_then() {
-        let mut capacity = Capacity { of_one_worker: Some(1), ..Capacity::default() };
-        for (tgid, since_ms) in [(1, 0), (2, 0), (3, 60)] {
-            capacity.accepts(INODE, tgid, since_ms * MS);
-        }
-        busy(&mut capacity, 1, &[(0, 100)]);
-        busy(&mut capacity, 2, &[(20, 90)]);
-        capacity.waited(wait(1, 10, 70));
-        assert_eq!(found(capacity), (1, 20));
-    }
-
-    #[test]
-    fn wait_is_decided_once_all_is_known_of_those_who_may_have_been_free() {
-        let mut capacity = two_workers();
-        busy(&mut capacity, 1, &[(0, 100), (0, 100)]);
-        capacity.waited(wait(1, 10, 80));
-        capacity.look(|_| 70 * MS);
-        assert_eq!((capacity.fresh.len(), capacity.undecided.len()), (1, 0));
-        capacity.look(|tgid| if tgid == 1 { 80 * MS } else { 70 * MS });
-        assert_eq!((capacity.fresh.len(), capacity.undecided.len()), (0, 1));
-        // What it was busy with becomes known only now.
-        busy(&mut capacity, 2, &[(5, 50), (5, 50)]);
-        capacity.look(|_| 80 * MS);
-        assert!(capacity.undecided.is_empty());
-        assert_eq!(found(capacity), (1, 30));
-    }
-
-    #[test]
-    fn next_window_begins_with_nothing_and_knows_who_is_busy() {
-        let mut capacity = two_workers();
-        busy(&mut capacity, 1, &[(0, 100), (0, 100)]);
-        capacity.waited(wait(1, 10, 80));
-        capacity.roll();
-        assert_eq!(found(capacity.clone()), (0, 0));
-        capacity.waited(wait(1, 70, 90));
-        assert_eq!(found(capacity), (1, 20));
-    }
-
-    #[test]
-    fn process_that_has_ended_is_not_free() {
-        let mut capacity = two_workers();
-        busy(&mut capacity, 1, &[(0, 100), (0, 100)]);
-        busy(&mut capacity, 2, &[(1, 2)]);
-        capacity.ended(2, 20 * MS);
-        capacity.waited(wait(1, 10, 80));
-        assert_eq!(found(capacity), (1, 10));
-    }
-
-    #[test]
-    fn tables_stay_bounded_and_what_is_given_up_is_counted() {
-        let mut capacity = two_workers();
-        for tgid in 0..2 * MAX_PROCESSES as u32 {
-            capacity.was_busy(tgid, 1, 2);
-        }
-        for number in 0..2 * MAX_CHANGES as u64 {
-            capacity.was_busy(1, number * MS, number * MS + 1);
-        }
-        busy(&mut capacity, 1, &[(100_000, 200_000), (100_000, 200_000)]);
-        for number in 0..2 * MAX_WAITS {
-            capacity.waited(wait(1, 100_010, 100_080));
-            if number % 4096 == 0 {
-                capacity.look(|tgid| if tgid == 1 { u64::MAX } else { 0 });
-            }
-        }
-        capacity.look(|tgid| if tgid == 1 { u64::MAX } else { 0 });
-        assert!(capacity.processes.len() <= MAX_PROCESSES);
-        assert!(capacity.processes[&1].changes.len() <= MAX_CHANGES);
-        assert!(capacity.undecided.len() <= MAX_WAITS);
-        let found = capacity.finish(INODE).unwrap();
-        assert_eq!(found.undecided, MAX_WAITS as u64);
-        assert_eq!(found.waits.count(), MAX_WAITS as u64, "those that were kept");
-    }
-}
+mod tests;

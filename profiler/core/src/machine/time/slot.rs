@@ -3,7 +3,7 @@
 //! In: busy stretches of the threads that are slots, as they become certain. Out: the time with all slots busy, the
 //! peak, the curve of busy slots for the timeline, busy time per bucket.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::Tid;
 use crate::machine::time::arrivals::Arrivals;
@@ -19,6 +19,10 @@ const FIRST_BUCKET_NS: u64 = 10_000_000;
 const SHOWN_BUCKETS: usize = 60;
 /// Processes in the heat map.
 const MAX_ROWS: usize = 256;
+/// Processes without a row of which each counts once.
+const MAX_LEFT_OUT: usize = 4096;
+/// Busy slots distinguished: more than threads are followed.
+const MAX_LEVELS: usize = 65_536;
 
 /// The number of busy slots over time.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +95,7 @@ impl Busy {
     fn pass(&mut self, time_ns: u64) {
         self.arrivals.pass(time_ns, self.level());
         let level = usize::try_from(self.busy).unwrap_or(0);
-        if self.settled_ns > 0 && level < 65_536 {
+        if self.settled_ns > 0 && level < MAX_LEVELS {
             if self.at_level_ns.len() <= level {
                 self.at_level_ns.resize(level + 1, 0);
             }
@@ -148,13 +152,25 @@ pub struct Heat {
     start_ns: u64,
     bucket_ns: u64,
     rows: FxHashMap<Tid, Vec<u64>>,
+    left_out: FxHashSet<Tid>,
 }
 
 impl Heat {
     /// A map that starts at `start_ns`.
     #[must_use]
     pub fn new(start_ns: u64) -> Self {
-        Self { start_ns, bucket_ns: FIRST_BUCKET_NS, rows: FxHashMap::default() }
+        Self {
+            start_ns,
+            bucket_ns: FIRST_BUCKET_NS,
+            rows: FxHashMap::default(),
+            left_out: FxHashSet::default(),
+        }
+    }
+
+    /// Processes for which there is no row.
+    #[must_use]
+    pub fn evictions(&self) -> u64 {
+        self.left_out.len() as u64
     }
 
     /// A slot of a process was busy from `start_ns` to `end_ns`.
@@ -165,6 +181,9 @@ impl Heat {
             self.widen();
         }
         if !self.rows.contains_key(&tgid) && self.rows.len() >= MAX_ROWS {
+            if self.left_out.len() < MAX_LEFT_OUT {
+                self.left_out.insert(tgid);
+            }
             return;
         }
         let row = self.rows.entry(tgid).or_default();
@@ -249,5 +268,16 @@ mod tests {
         assert!(rows[0].busy_ns.len() <= SHOWN_BUCKETS);
         assert_eq!(rows[0].busy_ns.iter().sum::<u64>(), sum_ns);
         assert!(rows[0].busy_ns.iter().all(|busy_ns| *busy_ns <= bucket_ns));
+    }
+
+    #[test]
+    fn a_process_for_which_there_is_no_row_is_counted_once() {
+        let mut heat = Heat::new(0);
+        for tgid in 0..=MAX_ROWS as u32 {
+            heat.add(tgid, 10, 20);
+            heat.add(tgid, 30, 40);
+        }
+        assert_eq!(heat.evictions(), 1);
+        assert_eq!(heat.finish(100).1.len(), MAX_ROWS);
     }
 }

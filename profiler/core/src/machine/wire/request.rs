@@ -14,7 +14,7 @@ use crate::phase::{Phase, Phases};
 
 /// Stretches kept for a request; further ones are joined into the last.
 const MAX_STRETCHES: usize = 32;
-/// Waits for somebody to serve it that are kept.
+/// Waits for somebody to serve it that are kept. One that waits again and again waits for its loop.
 const MAX_WAITS: usize = 4;
 
 /// A request that is not finished.

@@ -143,6 +143,7 @@ impl Descriptors {
 
     /// Sets the interest list that `/proc/PID/fdinfo` showed, with the events of each where they are known.
     pub fn set_interest(&mut self, tgid: Tid, epoll_fd: i32, mut interest: Vec<i32>, events: &[u32]) {
+        self.evicted += interest.len().saturating_sub(MAX_INTEREST) as u64;
         interest.truncate(MAX_INTEREST);
         if let Some(descriptor) = self.get_mut(tgid, epoll_fd) {
             let ways = interest.iter().zip(events).filter(|(_, events)| **events & WAYS != 0);
@@ -315,6 +316,7 @@ impl Descriptors {
         let Some(descriptor) = self.get_mut(tgid, epoll_fd) else { return };
         if !descriptor.ways.is_empty() || events & WAYS != 0 {
             descriptor.ways.retain(|(entry, _)| *entry != fd);
+            // There are no more of them than entries of the list, where what finds no place is counted.
             if operation != EPOLL_CTL_DEL && events & WAYS != 0 && descriptor.ways.len() < MAX_INTEREST {
                 descriptor.ways.push((fd, events));
             }
@@ -407,5 +409,15 @@ mod tests {
         table.open(1, -5, DescriptorClass::File, 1);
         assert_eq!(table.evicted, 1);
         assert_eq!(table.class(1, i32::MAX), None);
+    }
+
+    #[test]
+    fn entry_of_an_interest_list_for_which_there_is_no_room_is_counted() {
+        let mut table = Descriptors::default();
+        table.open(1, 5, DescriptorClass::Epoll, 1);
+        table.set_interest(1, 5, (0..=MAX_INTEREST as i32).collect(), &[]);
+        assert_eq!(table.evicted, 1);
+        table.control(1, 5, EPOLL_CTL_ADD, (MAX_INTEREST as i32, 0));
+        assert_eq!(table.evicted, 2);
     }
 }

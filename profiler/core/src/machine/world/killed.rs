@@ -11,7 +11,7 @@ use crate::model::dropped::Cause;
 
 /// Processes whose signals are kept at once.
 const MAX_PROCESSES: usize = 4096;
-/// Newest signals kept of each.
+/// Newest signals kept of each: its end follows the last ones.
 const MAX_SIGNALS: usize = 16;
 
 const SIGHUP: u32 = 1;

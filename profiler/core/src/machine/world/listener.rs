@@ -16,7 +16,7 @@ const MAX_WAITS: usize = 1024;
 /// Listeners whose counts are kept: as many as the kernel side has.
 const MAX_COUNTS: usize = 1024;
 
-/// Threads whose place in the accept loop is kept.
+/// Threads whose place in the accept loop is kept: as many as are followed; others are counted there.
 const MAX_THREADS: usize = 16_384;
 
 /// What is known of the window's listeners.
@@ -28,6 +28,8 @@ pub struct Listeners {
     counts: FxHashMap<u64, Count>,
     /// Listeners in the last counts of the kernel side.
     told: FxHashSet<u64>,
+    /// What found no place.
+    pub evicted: u64,
 }
 
 /// Waits that returned although another thread had taken the connection: the first accept after them found nothing.
@@ -66,6 +68,8 @@ impl Listeners {
         if self.waits.len() < MAX_WAITS || self.waits.contains_key(&key) {
             let waits = self.waits.entry(key).or_default();
             waits.record(time_ns.saturating_sub(opened.established_ns));
+        } else {
+            self.evict();
         }
     }
 
@@ -99,11 +103,16 @@ impl Listeners {
         };
         let is_known = self.empty.len() < MAX_WAITS || self.empty.contains_key(&key);
         let waited = matches!(before, Some(Loop::Returned(wait)) if may_wait_for(wait, key.1));
-        if waited && slice.result == EAGAIN && is_known {
+        if !waited || slice.result != EAGAIN {
+            return;
+        }
+        if is_known {
             let empty = self.empty.entry(key).or_default();
             empty.count = empty.count.saturating_add(1);
             empty.cpu_ns = empty.cpu_ns.saturating_add(slice.gap.cpu_ns).saturating_add(slice.inside.cpu_ns);
             self.loops.insert(slice.tid, Loop::FoundNothing(key));
+        } else {
+            self.evict();
         }
     }
 
@@ -129,6 +138,7 @@ impl Listeners {
         self.told = counts.listeners.iter().take(MAX_COUNTS).map(|wakes| wakes.inode).collect();
         for wakes in &counts.listeners {
             if self.counts.len() >= MAX_COUNTS && !self.counts.contains_key(&wakes.inode) {
+                self.evict();
                 continue;
             }
             let count = self.counts.entry(wakes.inode).or_default();
@@ -143,6 +153,7 @@ impl Listeners {
     pub fn roll(&mut self, living: &Living) {
         self.waits.clear();
         self.empty.clear();
+        self.evicted = 0;
         // The kernel side still counts for some that are not known yet: they may have been made a moment ago.
         let told = &self.told;
         self.counts.retain(|inode, _| living.listener(*inode) || told.contains(inode));
@@ -168,6 +179,10 @@ impl Listeners {
     pub fn wakes(&self, inode: u64) -> Option<ListenerWakes> {
         let count = self.counts.get(&inode)?;
         Some(count.last.since(&count.before))
+    }
+
+    const fn evict(&mut self) {
+        self.evicted = self.evicted.saturating_add(1);
     }
 }
 
@@ -271,6 +286,22 @@ mod tests {
         for tgid in 0..2 * MAX_WAITS as u32 {
             listeners.accepted(&Connection { tgid, ..Connection::accepted(1_000) }, 2_000, true);
         }
-        assert_eq!(listeners.waits.len(), MAX_WAITS);
+        assert_eq!((listeners.waits.len(), listeners.evicted), (MAX_WAITS, MAX_WAITS as u64));
+    }
+
+    #[test]
+    fn what_finds_no_place_is_counted() {
+        let mut listeners = Listeners::default();
+        let poll = Call::EpollWait { epoll_fd: 4, timeout_ms: -1 };
+        for tgid in 0..=MAX_WAITS as u32 {
+            for (call, result) in [(poll, 1), (Call::Accept { listener_fd: 5 }, EAGAIN)] {
+                listeners.slice(&Slice { tgid, result, ..Slice::blank(call) }, true);
+            }
+        }
+        assert_eq!((listeners.empty.len(), listeners.evicted), (MAX_WAITS, 1), "returns for nothing");
+        let wakes = |inode| ListenerWakes { inode, ..ListenerWakes::default() };
+        let all = (0..=MAX_COUNTS as u64).map(wakes).collect();
+        listeners.count(&ListenerCounts { listeners: all }, true);
+        assert_eq!((listeners.counts.len(), listeners.evicted), (MAX_COUNTS, 2), "a listener");
     }
 }

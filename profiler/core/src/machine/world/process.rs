@@ -84,6 +84,7 @@ impl Processes {
         if loaded.is_nothing() {
             self.loaded.remove(&tgid);
         } else if self.loaded.len() < MAX_ENTRIES {
+            // One without room here has none in `seen` either, and is counted there.
             self.loaded.insert(tgid, loaded);
         }
     }
@@ -211,6 +212,7 @@ impl Processes {
             }
             Change::Exit { code } => {
                 if self.ended_threads.len() < MAX_ENTRIES {
+                    // The name of one without room here stays, in a table that counts.
                     self.ended_threads.insert(lifecycle.tid);
                 }
                 if lifecycle.tid == lifecycle.tgid
@@ -233,6 +235,7 @@ impl Processes {
         let parents: FxHashSet<Tid> =
             self.seen.iter().filter(|p| !ended.contains_key(&p.tgid)).map(|p| p.parent_tgid).collect();
         self.gone.retain(|_, since_ns| since_ns.saturating_add(LATE_NS) > time_ns);
+        // No more than `seen` had.
         let forgotten = ended.keys().filter(|tgid| !parents.contains(tgid));
         self.gone.extend(forgotten.take(MAX_ENTRIES).map(|tgid| (*tgid, time_ns)));
         ended.retain(|tgid, _| parents.contains(tgid));
@@ -265,8 +268,29 @@ impl Processes {
     }
 
     fn name(&mut self, tid: Tid, name: &str) {
-        if !name.is_empty() && (self.names.len() < MAX_ENTRIES || self.names.contains_key(&tid)) {
-            self.names.insert(tid, name.to_owned());
+        if name.is_empty() {
+            return;
         }
+        if self.names.len() < MAX_ENTRIES || self.names.contains_key(&tid) {
+            self.names.insert(tid, name.to_owned());
+        } else {
+            self.evicted += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_for_which_there_is_no_room_is_counted() {
+        let mut processes = Processes::default();
+        for tid in 0..=MAX_ENTRIES as u32 {
+            processes.name(tid, "worker");
+        }
+        processes.name(0, "master");
+        assert_eq!((processes.names.len(), processes.evicted), (MAX_ENTRIES, 1));
+        assert_eq!(processes.names[&0], "master");
     }
 }

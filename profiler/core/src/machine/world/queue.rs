@@ -19,6 +19,7 @@ use crate::model::queue::{Delays, Network, Queue};
 /// Listeners whose queues are kept: as many as the kernel side has.
 const MAX_QUEUES: usize = 1024;
 /// Accepts remembered of each listener: no more than these can count as waiting when a connection came.
+/// Hardly any queue is longer.
 pub const MAX_ACCEPTS: usize = 16_384;
 const NS_PER_MS: u64 = 1_000_000;
 /// Network namespaces whose counts are kept.
@@ -36,6 +37,8 @@ pub struct Queues {
     counted_for: FxHashSet<u64>,
     /// First and last counts of each namespace.
     networks: Vec<(NetworkCounters, NetworkCounters)>,
+    /// What found no place.
+    pub evicted: u64,
 }
 
 /// What the kernel side could see of full queues.
@@ -68,7 +71,7 @@ impl Queues {
         self.not_read.clone_from(&reading.not_read);
         self.read = reading.queues.iter().take(MAX_QUEUES).map(|queue| queue.inode).collect();
         for queue in &reading.queues {
-            let Some(watched) = entry(&mut self.queues, queue.inode) else { continue };
+            let Some(watched) = entry(&mut self.queues, &mut self.evicted, queue.inode) else { continue };
             watched.settle(time_ns, in_window);
             watched.last = Some((*queue, time_ns));
             if !in_window {
@@ -90,7 +93,7 @@ impl Queues {
     pub fn count(&mut self, counts: &QueueCounts, in_window: bool) {
         self.counted_for = counts.listeners.iter().take(MAX_QUEUES).map(|refusals| refusals.inode).collect();
         for refusals in &counts.listeners {
-            let Some(watched) = entry(&mut self.queues, refusals.inode) else { continue };
+            let Some(watched) = entry(&mut self.queues, &mut self.evicted, refusals.inode) else { continue };
             watched.refusals.1 = *refusals;
             if !in_window {
                 watched.refusals.0 = *refusals;
@@ -114,13 +117,15 @@ impl Queues {
             }
         } else if self.networks.len() < MAX_NETWORKS {
             self.networks.push((*counters, *counters));
+        } else {
+            self.evicted = self.evicted.saturating_add(1);
         }
     }
 
     /// A connection was accepted at `time_ns`.
     pub fn accepted(&mut self, inode: u64, opened: &Connection, time_ns: u64, in_window: bool) {
         let established_ns = opened.established_ns;
-        let Some(watched) = entry(&mut self.queues, inode) else { return };
+        let Some(watched) = entry(&mut self.queues, &mut self.evicted, inode) else { return };
         if watched.accepts.len() >= MAX_ACCEPTS {
             watched.accepts.pop_front();
         }
@@ -150,6 +155,7 @@ impl Queues {
         let (read, counted) = (&self.read, &self.counted_for);
         let is_told = |inode: &u64| read.contains(inode) || counted.contains(inode);
         self.queues.retain(|inode, _| living.listener(*inode) || is_told(inode));
+        self.evicted = 0;
         for watched in self.queues.values_mut() {
             watched.window = Queue::default();
             watched.delay = Latency::default();
@@ -253,8 +259,14 @@ impl Watched {
     }
 }
 
-fn entry(queues: &mut FxHashMap<u64, Watched>, inode: u64) -> Option<&mut Watched> {
+/// The queue of a listener; `None`: there is no room, which is counted.
+fn entry<'a>(
+    queues: &'a mut FxHashMap<u64, Watched>,
+    evicted: &mut u64,
+    inode: u64,
+) -> Option<&'a mut Watched> {
     if queues.len() >= MAX_QUEUES && !queues.contains_key(&inode) {
+        *evicted = evicted.saturating_add(1);
         return None;
     }
     Some(queues.entry(inode).or_default())
@@ -435,5 +447,6 @@ mod tests {
         assert_eq!(queues.queues.len(), MAX_QUEUES);
         assert_eq!(queues.queues[&1].accepts.len(), MAX_ACCEPTS);
         assert_eq!(queues.networks().len(), MAX_NETWORKS);
+        assert_eq!(queues.evicted, (MAX_QUEUES + MAX_NETWORKS) as u64, "what found no place");
     }
 }

@@ -20,6 +20,8 @@ const MAX_PENDING: usize = 16_384;
 pub struct Wakes {
     listeners: FxHashMap<u64, Woken>,
     returned: FxHashMap<Tid, (Wake, u64)>,
+    /// What found no place.
+    pub evicted: u64,
 }
 
 impl Wakes {
@@ -33,6 +35,8 @@ impl Wakes {
             self.add(wake, time_ns, of_accept(result), in_window, sink);
         } else if self.returned.len() < MAX_PENDING {
             self.returned.insert(wake.tid, (*wake, time_ns));
+        } else {
+            self.evict();
         }
     }
 
@@ -65,6 +69,7 @@ impl Wakes {
     /// The next window begins. Threads that have returned and not called accept yet stay.
     pub fn roll(&mut self) {
         self.listeners.clear();
+        self.evicted = 0;
     }
 
     /// What became of the threads that connections to the listener woke.
@@ -92,7 +97,7 @@ impl Wakes {
         }
         sink(Entry::Wake { wake: *wake, end_ns, outcome });
         if self.listeners.len() >= MAX_LISTENERS && !self.listeners.contains_key(&wake.listener_inode) {
-            return;
+            return self.evict();
         }
         let woken = self.listeners.entry(wake.listener_inode).or_default();
         let count = match outcome {
@@ -110,6 +115,10 @@ impl Wakes {
             let until_end_ns = end_ns.saturating_sub(wake.woken_ns);
             woken.until_running.record(until_end_ns.saturating_sub(wake.since.cpu_ns));
         }
+    }
+
+    const fn evict(&mut self) {
+        self.evicted = self.evicted.saturating_add(1);
     }
 }
 
@@ -211,5 +220,19 @@ mod tests {
             wakes.wake(&slept, 1, true, sink);
         }
         assert!(wakes.returned.len() <= MAX_PENDING && wakes.listeners.len() <= MAX_LISTENERS);
+    }
+
+    #[test]
+    fn what_finds_no_place_is_counted() {
+        let mut wakes = Wakes::default();
+        let sink: &mut dyn FnMut(Entry) = &mut |_| {};
+        for inode in 0..=MAX_LISTENERS as u64 {
+            wakes.wake(&Wake { listener_inode: inode, ..wake(1, true) }, 1, true, sink);
+        }
+        assert_eq!((wakes.listeners.len(), wakes.evicted), (MAX_LISTENERS, 1), "a listener");
+        for tid in 0..=MAX_PENDING as u32 {
+            wakes.wake(&wake(tid, false), 1, true, sink);
+        }
+        assert_eq!((wakes.returned.len(), wakes.evicted), (MAX_PENDING, 2), "a thread");
     }
 }

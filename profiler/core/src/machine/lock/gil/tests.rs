@@ -383,6 +383,18 @@ fn who_takes_the_lock_may_wait_for_the_mutex_of_a_forced_switch_as_well() {
     assert_eq!(threads.call(3, 3, mutex, 20, 0), Part::Handover, "it did not want the lock");
 }
 
+#[test]
+fn locks_and_threads_of_a_process_for_which_there_is_no_room_are_counted() {
+    let mut locks = Locks::default();
+    let lock = InterpreterLock { address: LOCK, interpreter: 0, interval_us: 5000 };
+    let all = vec![lock; MAX_LOCKS + 1];
+    locks.see(InterpreterSeen { tgid: 1, locks: all, ..InterpreterSeen::default() });
+    assert_eq!((locks.seen[&1].locks.len(), locks.evicted), (MAX_LOCKS, 1));
+    let numbers = (1..).map(|number| (number, number)).take(MAX_WAITERS + 1).collect();
+    locks.number(&ThreadNumbers { tgid: 1, numbers });
+    assert_eq!((locks.numbers[&1].len(), locks.evicted), (MAX_WAITERS, 2));
+}
+
 proptest! {
     /// In whatever order futex events come: nothing panics, and each wait lies within its thread's time. The waits of a thread do not overlap, and a second run
     /// gives the same.

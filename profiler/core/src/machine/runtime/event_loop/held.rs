@@ -9,7 +9,7 @@ use crate::model::event_loop::{EventLoop as Report, Holder, LONG_HOLD_NS, LongHo
 use crate::model::path_shape::path_shape;
 use crate::phase::{Phase, Phases};
 
-/// Requests distinguished in one iteration.
+/// Requests distinguished in one iteration. The time of others counts as nobody's.
 const MAX_SHARES: usize = 64;
 /// Endpoints distinguished.
 const MAX_HOLDERS: usize = 200;

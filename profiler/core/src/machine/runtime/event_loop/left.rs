@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 
 use crate::machine::wire::request::RequestKey;
 
-/// Requests left, and back-end descriptors touched, since the last sleep that are remembered.
+/// Requests left, and back-end descriptors touched, since the last sleep that are remembered. Among
+/// more than so many hardly anything is told to be one's alone, and what is not stays unexplained.
 pub(in crate::machine) const MAX_LEFT: usize = 64;
-/// Parked requests that are remembered.
+/// Parked requests that are remembered. See [`MAX_LEFT`].
 pub(in crate::machine) const MAX_PARKED: usize = 256;
 
 /// Those of one loop.

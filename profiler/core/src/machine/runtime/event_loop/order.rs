@@ -9,7 +9,7 @@
 //! A callback of the iteration before makes a task resume. Take a request that resumes after one whose first bytes were read in the iteration before. Its cause
 //! came after that read: another read that the same look found ready, or a timer.
 
-/// Requests distinguished.
+/// Requests distinguished. What resumes after another one stays unexplained.
 const MAX_HEARD: usize = 64;
 
 /// For which requests the loop has read, and which of them have resumed.

@@ -57,7 +57,9 @@ pub(in crate::machine) fn collect(
             thread.pooled.works_for = Some(key);
         }
     }
-    own_thread::in_flight(pool, &mut state.runtime.threads, key, at_ns);
+    if !own_thread::in_flight(pool, &mut state.runtime.threads, key, at_ns) {
+        *state.evicted = state.evicted.saturating_add(1);
+    }
     let wanted = Wanted {
         key,
         read_ns,

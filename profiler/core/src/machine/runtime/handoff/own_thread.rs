@@ -37,6 +37,7 @@ pub fn made(state: &mut Hand<'_>, tgid: Tid, (maker, child): (Tid, Tid), at_ns: 
     let key = only_resuming(state.view(), pool, tgid, at_ns);
     let Some(pool) = state.runtime.pools.get_mut(tgid) else { return };
     if pool.own.made.len() >= MAX_MADE {
+        *state.evicted = state.evicted.saturating_add(1);
         return;
     }
     pool.own.made.insert(child, Made { key, known_ns: at_ns, begun_ns: at_ns, ready_ns: 0, tidied: 0 });
@@ -115,13 +116,17 @@ pub(in crate::machine) fn done(state: &mut Hand<'_>, thread: &mut Thread, slice:
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.own.has(slice.tid)) else {
         return;
     };
-    let (Some(begin_ns), false) = (thread.pending.start_ns(), pool.jobs.len() >= MAX_JOBS) else { return };
+    let Some(begin_ns) = thread.pending.start_ns() else { return };
     let key = pool.own.place_of(slice.tid);
     let is_over = key.is_some_and(|key| {
         let front = state.wire.connections.get(key.0).and_then(|connection| connection.requests.front());
         front.is_none_or(|active| active.request.id != key.1)
     });
     if is_over {
+        return;
+    }
+    if pool.jobs.len() >= MAX_JOBS {
+        *state.evicted = state.evicted.saturating_add(1);
         return;
     }
     thread.pooled.is_pooled = true;
@@ -170,11 +175,20 @@ pub(super) fn claim(pool: &mut Pool, key: RequestKey, since_ns: u64) -> Option<(
 
 /// The loop resumes a request before the thread that it made for it has reported that it is done. Either the interpreter lock went to the loop in between, or
 /// another thread had reported and the loop looks at all of them. What the thread did counts as far as it is known.
-pub(super) fn in_flight(pool: &mut Pool, threads: &mut threads::Threads, key: RequestKey, at_ns: u64) {
+/// `false`: there is no room for it.
+pub(super) fn in_flight(
+    pool: &mut Pool,
+    threads: &mut threads::Threads,
+    key: RequestKey,
+    at_ns: u64,
+) -> bool {
     let own = pool.own.made.iter().filter(|(_, made)| made.key == Some(key));
-    let Some((tid, made)) = own.max_by_key(|(tid, made)| (made.begun_ns, **tid)) else { return };
-    let Some(thread) = threads.get_mut(*tid) else { return };
-    let (Some(begin_ns), false) = (thread.pending.start_ns(), pool.jobs.len() >= MAX_JOBS) else { return };
+    let Some((tid, made)) = own.max_by_key(|(tid, made)| (made.begun_ns, **tid)) else { return true };
+    let Some(thread) = threads.get_mut(*tid) else { return true };
+    let Some(begin_ns) = thread.pending.start_ns() else { return true };
+    if pool.jobs.len() >= MAX_JOBS {
+        return false;
+    }
     thread.pooled.woken_for = None;
     pool.jobs.push_back(Job {
         tid: *tid,
@@ -187,6 +201,7 @@ pub(super) fn in_flight(pool: &mut Pool, threads: &mut threads::Threads, key: Re
         pieces: std::mem::take(&mut thread.pending),
         handed: Handed::default(),
     });
+    true
 }
 
 /// A thread has ended. One that was made for a request lives as long as the request. What it did and no request claimed was for none.
@@ -197,5 +212,60 @@ pub fn ended(state: &mut Hand<'_>, tgid: Tid, tid: Tid) {
     if pool.own.made.remove(&tid).is_some() {
         pool.own.ended = pool.own.ended.saturating_add(1);
         pool.jobs.retain(|job| job.tid != tid || job.key.is_some());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Call;
+    use crate::machine::runtime::state::Runtime;
+    use crate::machine::time::piece::Piece;
+    use crate::machine::wire::state::Wire;
+    use crate::machine::world::state::World;
+
+    const TGID: Tid = 1;
+    const LOOP: Tid = 1;
+
+    #[test]
+    fn a_thread_that_the_loop_made_and_for_which_there_is_no_room_is_counted() {
+        let (mut world, mut wire, mut runtime) = (World::default(), Wire::default(), Runtime::default());
+        let mut evicted = 0;
+        runtime.pools.has_loop(TGID, LOOP);
+        let mut hand =
+            Hand { world: &mut world, wire: &mut wire, runtime: &mut runtime, evicted: &mut evicted };
+        for child in (2..).take(MAX_MADE + 1) {
+            made(&mut hand, TGID, (LOOP, child), 5);
+        }
+        let pool = runtime.pools.get(TGID).unwrap();
+        assert_eq!((pool.own.made.len(), evicted), (MAX_MADE, 1));
+    }
+
+    #[test]
+    fn what_it_did_is_counted_where_there_is_no_room_for_it() {
+        let (mut world, mut wire, mut runtime) = (World::default(), Wire::default(), Runtime::default());
+        let mut evicted = 0;
+        runtime.pools.has_loop(TGID, LOOP);
+        let mut hand =
+            Hand { world: &mut world, wire: &mut wire, runtime: &mut runtime, evicted: &mut evicted };
+        made(&mut hand, TGID, (LOOP, 2), 5);
+        let mut thread = Thread { tgid: TGID, ..Thread::default() };
+        let slice = Slice { tid: 2, enter_ns: 20, ..Slice::blank(Call::Other) };
+        for _ in 0..=MAX_JOBS {
+            thread.pending.push(Piece::unknown(10, 20));
+            done(&mut hand, &mut thread, &slice);
+            thread.pending.drain(|_| {});
+        }
+        assert_eq!((runtime.pools.get(TGID).unwrap().jobs.len(), evicted), (MAX_JOBS, 1));
+        let pool = runtime.pools.get_mut(TGID).unwrap();
+        let key = (0, 7);
+        if let Some(made) = pool.own.made.get_mut(&2) {
+            made.key = Some(key);
+        }
+        thread.pending.push(Piece::unknown(20, 30));
+        runtime.threads.put(2, Box::new(thread));
+        assert!(!in_flight(pool, &mut runtime.threads, key, 40));
+        pool.jobs.pop_front();
+        assert!(in_flight(pool, &mut runtime.threads, key, 40));
     }
 }

@@ -1,0 +1,28 @@
+//! Jobs that a loop gives to more threads than are remembered.
+//!
+//! In: wakeups. Out: assertions.
+
+use super::*;
+use crate::event::{TaskSeen, Woken};
+use crate::machine::runtime::state::Runtime;
+use crate::machine::wire::state::Wire;
+use crate::machine::world::state::World;
+
+#[test]
+fn a_thread_at_work_for_which_there_is_no_room_is_counted() {
+    let (mut world, mut wire, mut runtime) = (World::default(), Wire::default(), Runtime::default());
+    let mut evicted = 0;
+    runtime.pools.has_loop(1, 1);
+    runtime.tasks.switch(&TaskSeen { tgid: 1, tid: 1, task: 9 }, 50);
+    let wait = Call::FutexWait { address: 7, operation: 0, has_timeout: false };
+    for tid in (2..).take(MAX_JOBS + 1) {
+        let slice =
+            Slice { tid, enter_ns: 100, woken: Woken { by_tid: 1, at_ns: 150 }, ..Slice::blank(wait) };
+        let mut hand =
+            Hand { world: &mut world, wire: &mut wire, runtime: &mut runtime, evicted: &mut evicted };
+        begin(&mut hand, &mut Thread::default(), &slice, 200);
+    }
+    let pool = runtime.pools.get(1).unwrap();
+    assert_eq!((pool.at_work.len(), evicted), (MAX_JOBS, 1));
+    assert_eq!(pool.given.len(), MAX_GIVEN, "the last ones");
+}
