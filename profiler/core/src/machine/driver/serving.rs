@@ -11,10 +11,12 @@ use crate::machine::driver::{draw, effect, follow, late, meaning};
 use crate::machine::ledger::gil_party::Because;
 use crate::machine::ledger::{finish, gil_party, slots, turn, unattributed};
 use crate::machine::lock::gil::Part;
+use crate::machine::lock::gil_holder::Holders;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, job};
 use crate::machine::time::piece::Piece;
 use crate::machine::world::classify::{Idle, Meaning};
+use crate::machine::world::state::World;
 use crate::phase::Phase;
 use crate::timeline::{Entry, ThreadState};
 
@@ -59,32 +61,13 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         let state = if idle { ThreadState::Idle } else { meaning.state };
         draw::draw(slice, exit_ns, (state, because), false, sink);
     }
-    state.world.uses_io_uring |=
-        slice.system_call == IO_URING_SETUP && !state.world.processes.has_rings_of_loop(slice.tgid);
-    match slice.call {
-        Call::EpollWait { .. } if meaning.idle == Idle::Always => state.world.listener_in_epoll = Some(true),
-        Call::Poll { .. } if meaning.idle == Idle::Always => state.world.listener_in_epoll = Some(false),
-        _ => {}
-    }
+    note_ways(&mut state.world, slice, &meaning);
     if idle && meaning.idle == Idle::UnlessServing && thread.serving.is_some() {
         waits_after_response(state, &mut thread, (slice, exit_ns), &meaning);
     } else if idle {
         wait_for_work(state, &mut thread, slice, exit_ns, sink);
     } else {
-        let mut piece = Piece::call(slice, exit_ns, &meaning);
-        piece.holding = Some(meaning::holding(state, slice.tgid, &meaning));
-        piece.held_by = held_by;
-        thread.pending.push(piece);
-        if meaning.blocked == Phase::LockWait {
-            let in_window_ns = exit_ns.saturating_sub(state.window_start_ns);
-            thread.helpers.wait(slice.woken.by_tid, slice.inside.blocked_ns.min(in_window_ns));
-        }
-        // A loop that only hands requests over does not wait for what they need.
-        let waits =
-            slice.inside.blocked_ns > 0 && matches!(meaning.blocked, Phase::Sleep | Phase::BackendWait);
-        if waits && thread.serving.is_some() {
-            thread.make_slot(&mut state.time);
-        }
+        works(state, &mut thread, (slice, exit_ns), &meaning, held_by);
     }
     if !idle && part == Part::None && handoff::is_woken_by_loop(state.view(), &thread, slice) {
         handoff::done(&mut state.hand(), &mut thread, slice);
@@ -116,6 +99,41 @@ fn waits_for_lock(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns
         gil_party::settle(&mut state.parties(), thread, slice.tid);
     }
     (followed.part, because)
+}
+
+/// What a call shows of the ways of the server: whether it uses io_uring, and how it waits for its listener.
+fn note_ways(world: &mut World, slice: &Slice, meaning: &Meaning) {
+    world.uses_io_uring |=
+        slice.system_call == IO_URING_SETUP && !world.processes.has_rings_of_loop(slice.tgid);
+    match slice.call {
+        Call::EpollWait { .. } if meaning.idle == Idle::Always => world.listener_in_epoll = Some(true),
+        Call::Poll { .. } if meaning.idle == Idle::Always => world.listener_in_epoll = Some(false),
+        _ => {}
+    }
+}
+
+/// The call is no wait for work: its time is part of what the thread does. `held_by`: who had the interpreter lock
+/// if it was a wait for that.
+fn works(
+    state: &mut State,
+    thread: &mut Thread,
+    (slice, exit_ns): (&Slice, u64),
+    meaning: &Meaning,
+    held_by: Holders,
+) {
+    let mut piece = Piece::call(slice, exit_ns, meaning);
+    piece.holding = Some(meaning::holding(state, slice.tgid, meaning));
+    piece.held_by = held_by;
+    thread.pending.push(piece);
+    if meaning.blocked == Phase::LockWait {
+        let in_window_ns = exit_ns.saturating_sub(state.window_start_ns);
+        thread.helpers.wait(slice.woken.by_tid, slice.inside.blocked_ns.min(in_window_ns));
+    }
+    // A loop that only hands requests over does not wait for what they need.
+    let waits = slice.inside.blocked_ns > 0 && matches!(meaning.blocked, Phase::Sleep | Phase::BackendWait);
+    if waits && thread.serving.is_some() {
+        thread.make_slot(&mut state.time);
+    }
 }
 
 /// A wait after a response with an open end: for the next job, or for the interpreter in the middle of it. What the connection gets next, and from whom,

@@ -33,7 +33,7 @@ pub(in crate::machine) fn leave(books: &mut Books<'_>, thread: &mut Thread, tid:
         && !(active.response.has_begun && open_end && !may_go_on)
     {
         let event_loop = thread.event_loop.as_ref();
-        active.pauses(open_end, event_loop.map(|known| known.last_chunks).unwrap_or_default());
+        active.pauses(open_end, event_loop.map(|known| known.recognition.last_chunks).unwrap_or_default());
         let mut phases = Phases::default();
         let is_own = active.owner == Some(tid);
         if is_own && until_ns > active.cursor_ns {

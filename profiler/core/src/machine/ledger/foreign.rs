@@ -34,7 +34,7 @@ pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, sl
     let fd = match slice.call {
         Call::Accept { .. } => {
             // Accepting is the loop's own work.
-            event_loop.touched_ns = exit_ns;
+            event_loop.touched.until_ns = exit_ns;
             event_loop.has_heard(None);
             unattributed::leave(thread, slice.enter_ns, books.window_start_ns);
             finish::leave(books, thread, slice.tid, slice.enter_ns);
@@ -121,7 +121,7 @@ fn back_end(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slic
             unattributed::leave(thread, slice.enter_ns, books.window_start_ns);
             finish::leave(books, thread, slice.tid, slice.enter_ns);
             let Some(event_loop) = thread.serving_loop() else { return };
-            event_loop.touched_ns = exit_ns;
+            event_loop.touched.until_ns = exit_ns;
             if !matches!(slice.call, Call::Read { .. }) {
                 event_loop.runs(None, slice.enter_ns, false);
             }

@@ -41,7 +41,7 @@ pub(in crate::machine) fn wait(books: &mut Books<'_>, thread: &mut Thread, slice
     books.runtime.tasks.looks(slice.tid);
     let Some(event_loop) = thread.event_loop.as_deref_mut().filter(|_| is_look(slice)) else { return };
     event_loop.wait(slice, exit_ns, books.window_start_ns);
-    if event_loop.confirmed {
+    if event_loop.recognition.confirmed {
         let lacks_pool = !books.runtime.pools.has_loop(slice.tgid, slice.tid);
         let did_lack_it = std::mem::replace(&mut event_loop.lacks_pool, lacks_pool);
         if lacks_pool && !did_lack_it {
@@ -74,18 +74,18 @@ pub(in crate::machine) fn recognise(view: View<'_>, thread: &mut Thread, slice: 
     let may_be_hub = is_alone && (goes_round || !view.runtime.tasks.follows(slice.tid));
     let reads = thread.signs.reads;
     let event_loop = thread.event_loop.get_or_insert_default();
-    if is_alone || !loaded.is_alone() || event_loop.loaded.is(loaded) {
-        event_loop.may_be_of(loaded, interest.is_one_shot);
+    if is_alone || !loaded.is_alone() || event_loop.recognition.loaded.is(loaded) {
+        event_loop.recognition.may_be_of(loaded, interest.is_one_shot);
     }
-    event_loop.is_hub &= !serves_several(false);
-    if event_loop.is_hub && !may_be_hub && !goes_round {
+    event_loop.recognition.is_hub &= !serves_several(false);
+    if event_loop.recognition.is_hub && !may_be_hub && !goes_round {
         // Other threads of its process read requests as well, or it is always in one greenlet. So it is a thread of a pool.
-        (event_loop.confirmed, event_loop.is_hub) = (false, false);
+        (event_loop.recognition.confirmed, event_loop.recognition.is_hub) = (false, false);
     }
     // Other threads wait like that too, while all their clients have sent more than one request at once.
-    if !event_loop.confirmed && reads && serves_several(may_be_hub || goes_round) {
+    if !event_loop.recognition.confirmed && reads && serves_several(may_be_hub || goes_round) {
         begin(view, event_loop, slice.tid);
-        event_loop.is_hub = !serves_several(false);
+        event_loop.recognition.is_hub = !serves_several(false);
     }
 }
 
@@ -175,7 +175,7 @@ pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, 
 /// Up to this moment the request that the thread serves surely had the loop. From there on another request may have had it, and the time is explained for
 /// neither.
 pub(in crate::machine) fn leaves_at(view: View<'_>, thread: &Thread, slice: &Slice) -> u64 {
-    let touched_ns = thread.event_loop.as_deref().map_or(0, |event_loop| event_loop.touched_ns);
+    let touched_ns = thread.event_loop.as_deref().map_or(0, |event_loop| event_loop.touched.until_ns);
     if thread.serving.is_some() && touched_ns > 0 && others_may_run(view, thread, thread.serving) {
         touched_ns.min(slice.enter_ns)
     } else {
@@ -187,19 +187,19 @@ pub(in crate::machine) fn leaves_at(view: View<'_>, thread: &Thread, slice: &Sli
 pub(in crate::machine) fn touched(thread: &mut Thread, exit_ns: u64, own: bool) {
     if let Some(event_loop) = thread.event_loop.as_deref_mut() {
         if own && event_loop.defers() && event_loop.untouched_since_ns().is_some() {
-            event_loop.own_until_ns = exit_ns;
+            event_loop.touched.own_until_ns = exit_ns;
         }
-        event_loop.touched_ns = exit_ns;
+        event_loop.touched.until_ns = exit_ns;
     }
 }
 
 /// The request on a connection is complete and not answered yet, and a task other than its own reads the connection. So a read that finds nothing says nothing
 /// of what the request waits for. `Some`: this is the case; the value says whether the request may wait for something by now.
 pub(in crate::machine) fn read_beside(view: View<'_>, thread: &Thread, number: u32) -> Option<bool> {
-    let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed)?;
+    let event_loop = thread.as_loop()?;
     let connection = view.wire.connections.get(number)?;
     let active = connection.requests.front().filter(|active| !active.response.has_begun)?;
-    let has_reader = event_loop.kind.tasks == Tasks::BesideReader
+    let has_reader = event_loop.kind().tasks == Tasks::BesideReader
         && Rule::ReadBeside.holds()
         && !connection.inbound.surely_owes();
     let id = active.request.id;
@@ -259,7 +259,7 @@ pub(in crate::machine) fn register(
 pub(in crate::machine) fn confirm(view: View<'_>, thread: &mut Thread, tid: Tid, key: RequestKey) {
     let unfinished = thread.serving.is_some_and(|other| other != key && is_unanswered(view, other));
     if let Some(event_loop) = thread.event_loop.as_deref_mut()
-        && !event_loop.confirmed
+        && !event_loop.recognition.confirmed
         && unfinished
     {
         begin(view, event_loop, tid);
@@ -268,7 +268,7 @@ pub(in crate::machine) fn confirm(view: View<'_>, thread: &mut Thread, tid: Tid,
 
 /// From now on a thread is known to run a loop. The requests that it has left so far may resume.
 fn begin(view: View<'_>, event_loop: &mut EventLoop, tid: Tid) {
-    (event_loop.confirmed, event_loop.is_hub) = (true, false);
+    (event_loop.recognition.confirmed, event_loop.recognition.is_hub) = (true, false);
     let left = view.wire.connections.numbers().filter_map(|number| {
         let active = view.wire.connections.get(number)?.requests.front()?;
         let is_left = active.left_by == Some(tid) && active.owner.is_none() && !active.response.has_begun;

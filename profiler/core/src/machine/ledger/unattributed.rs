@@ -28,7 +28,7 @@ fn turn_to(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -> u64 {
     let other = thread.serving;
     let may_others = others_may_run(books.view(), thread, None);
     let Some(event_loop) = thread.serving_loop() else { return slice.enter_ns };
-    let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
+    let free_from_ns = event_loop.touched.until_ns.min(slice.enter_ns);
     let is_first = event_loop.is_fresh();
     let may_other = other.is_some_and(|key| may_run(books.view(), key))
         || event_loop.unattributed.current_runs()
@@ -211,7 +211,7 @@ fn touch(
     work.has_asked = asks || work.has_asked && slice.result <= 0;
     let Some(event_loop) = thread.serving_loop() else { return };
     work.had(event_loop.looks.iteration_start_ns(), &taken.phases);
-    event_loop.touched_ns = exit_ns;
+    event_loop.touched.until_ns = exit_ns;
     if !matches!(slice.call, Call::Read { .. }) {
         event_loop.runs(None, slice.enter_ns, false);
     }
@@ -255,7 +255,7 @@ pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slic
         let_at_once: event_loop.runs_timers_first(),
         by_timer: event_loop.timer_for_iteration_before(),
     };
-    let has_greenlets = event_loop.kind.has_greenlets();
+    let has_greenlets = event_loop.kind().has_greenlets();
     let unattributed = &event_loop.unattributed;
     let followed = unattributed.followed_by(key, others).filter(|_| runs && !event_loop.resumes_at_once());
     let of_task = unattributed.of_task(task, key).filter(|_| runs || has_greenlets).map(|work| work.number);

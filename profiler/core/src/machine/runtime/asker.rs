@@ -47,7 +47,7 @@ pub(in crate::machine) fn find(state: View<'_>, thread: &Thread, slice: &Slice) 
     let asker = by_order(state, thread, slice);
     let is_known = state.runtime.tasks.of(slice.tid).is_some();
     let has_greenlets =
-        thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.kind.has_greenlets());
+        thread.event_loop.as_deref().is_some_and(|event_loop| event_loop.kind().has_greenlets());
     if !is_known || has_greenlets || matches!(asker, Asker::Nobody) {
         return asker;
     }
@@ -63,14 +63,14 @@ pub(in crate::machine) fn find(state: View<'_>, thread: &Thread, slice: &Slice) 
 
 /// The same, as far as the loop's order shows.
 fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
-    let Some(event_loop) = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed) else {
+    let Some(event_loop) = thread.as_loop() else {
         return Asker::Nobody;
     };
     // What reads an answer is somebody's who is known, or nobody's.
     if matches!(slice.call, Call::Read { .. }) {
         return Asker::Nobody;
     }
-    let (tgid, is_helped) = (slice.tgid, event_loop.kind.threads == Threads::Help);
+    let (tgid, is_helped) = (slice.tgid, event_loop.kind().threads == Threads::Help);
     let is_new = matches!(slice.call, Call::Make { .. });
     let done = if is_new { handoff::next_done(state, tgid, event_loop.looks.recent_ns()) } else { None };
     let given = is_helped && handoff::has_given(state, tgid, slice.enter_ns, event_loop.looks.recent_ns());

@@ -64,7 +64,7 @@ pub(in crate::machine) fn candidates<'a>(
 
 /// Whether a request other than this one may have run since anything was touched. Where an iteration has no order, any request that may resume can have run.
 pub(in crate::machine) fn others_may_run(state: View<'_>, thread: &Thread, key: Option<RequestKey>) -> bool {
-    let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed);
+    let event_loop = thread.as_loop();
     event_loop.filter(|event_loop| event_loop.resumes_at_once()).is_some_and(|event_loop| {
         let resumes_parked = event_loop.resumes_parked();
         candidates(state, event_loop, None, |_| resumes_parked).any(|other| Some(other) != key)

@@ -7,15 +7,16 @@ mod held;
 mod left;
 mod looks;
 mod order;
+mod recognition;
 mod resume;
 
 use std::collections::VecDeque;
 
 use crate::event::Slice;
-use crate::loop_kind::{LoopKind, Shown};
+use crate::loop_kind::LoopKind;
 use crate::machine::runtime::tasks::Tasks;
 use crate::machine::runtime::unattributed::Unattributed;
-use crate::machine::wire::request::{Active, LastChunks, RequestKey, Wants};
+use crate::machine::wire::request::{Active, RequestKey, Wants};
 use crate::model::event_loop::EventLoop as Report;
 use crate::phase::{Phase, Phases};
 use crate::rule::Rule;
@@ -23,6 +24,7 @@ use crate::rule::Rule;
 use held::Held;
 pub(in crate::machine) use left::{Left, MAX_LEFT, MAX_PARKED};
 pub use looks::Looks;
+pub(in crate::machine) use recognition::Recognition;
 use resume::{Clues, Resumed};
 
 /// Iterations from the cause of a resume to the resume itself: the loop passes the request from one callback to the next.
@@ -31,27 +33,12 @@ const RESUMING_ITERATIONS: usize = 1;
 /// The loop of one thread.
 #[derive(Clone, Debug, Default)]
 pub struct EventLoop {
-    /// It serves several connections at once. Either it reads requests and clients are among what it waits for, or it has left one request unfinished for
-    /// another.
-    pub confirmed: bool,
-    /// Whose it may be, by what its process has loaded.
-    pub(in crate::machine) loaded: &'static LoopKind,
-    /// Which kind it is, as far as its calls have shown: by what it does that other kinds do not.
-    pub(in crate::machine) kind: &'static LoopKind,
-    /// What its calls have shown of that.
-    shown: Shown,
-    /// Only that shows that it is a loop.
-    pub is_hub: bool,
+    /// Whether it is one, and of which kind.
+    pub(in crate::machine) recognition: Recognition,
     /// There was no room for the pool of its process.
     pub lacks_pool: bool,
-    /// How it writes last chunks.
-    pub last_chunks: LastChunks,
-    /// Up to here the present iteration is attributed. This is the end of the last call on a connection, a back end or a listener. Before the first such call,
-    /// it is the start of the iteration.
-    pub touched_ns: u64,
-    /// Up to here the present iteration touched no request's descriptor, but took connections without a request on its list. This is the end of the last such
-    /// call.
-    pub own_until_ns: u64,
+    /// Up to where the present iteration is attributed.
+    pub(in crate::machine) touched: Touched,
     /// Requests that it has left unfinished.
     pub(in crate::machine) left: Left,
     /// Work for one of several requests.
@@ -67,7 +54,23 @@ pub struct EventLoop {
     held: Held,
 }
 
+/// How far the present iteration is attributed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::machine) struct Touched {
+    /// The end of the last call on a connection, a back end or a listener. Before the first such call, it is the
+    /// start of the iteration.
+    pub(in crate::machine) until_ns: u64,
+    /// Up to here it touched no request's descriptor, but took connections without a request on its list. This is
+    /// the end of the last such call.
+    pub(in crate::machine) own_until_ns: u64,
+}
+
 impl EventLoop {
+    /// Which kind it is, as far as its calls have shown.
+    pub(in crate::machine) const fn kind(&self) -> &'static LoopKind {
+        self.recognition.kind
+    }
+
     /// The loop looks for what is ready.
     pub fn wait(&mut self, slice: &Slice, exit_ns: u64, window_start_ns: u64) {
         let last = self.looks.last;
@@ -77,7 +80,7 @@ impl EventLoop {
         let slept = self.looks.look(slice, exit_ns);
         self.left.next_iteration(slept);
         self.clues.next_iteration(slice, &self.looks);
-        self.touched_ns = exit_ns;
+        self.touched.until_ns = exit_ns;
         self.held.waited(slice.enter_ns, exit_ns, window_start_ns);
     }
 
@@ -109,7 +112,7 @@ impl EventLoop {
     /// Nothing was touched in the present iteration.
     #[must_use]
     pub const fn is_fresh(&self) -> bool {
-        self.touched_ns == self.looks.last.exit_ns
+        self.touched.until_ns == self.looks.last.exit_ns
     }
 
     /// A request had this part of the present iteration. `name` gives its method and path.
@@ -127,7 +130,8 @@ impl EventLoop {
     /// Since when nothing was touched in the present iteration, apart from the loop's own calls before.
     #[must_use]
     pub fn untouched_since_ns(&self) -> Option<u64> {
-        (self.is_fresh() || self.touched_ns == self.own_until_ns).then_some(self.touched_ns)
+        let Touched { until_ns, own_until_ns } = self.touched;
+        (self.is_fresh() || until_ns == own_until_ns).then_some(until_ns)
     }
 
     /// The iteration before the present one, if the request surely ran in it unseen: begin and end. Some loops resume everything one iteration after its cause.
@@ -195,18 +199,9 @@ impl EventLoop {
         self.clues.ran_ns = at_ns;
         if let Some(read_ns) = read_ns.filter(|_| writes) {
             let iteration_start_ns = self.looks.iteration_start_ns();
-            self.shown.is_prompt |= read_ns >= iteration_start_ns;
-            self.shown.has_deferred |=
-                read_ns < iteration_start_ns && read_ns >= self.looks.iterations_ago_ns(0);
-            self.kind = self.loaded.shown(self.shown);
+            let has_deferred = read_ns < iteration_start_ns && read_ns >= self.looks.iterations_ago_ns(0);
+            self.recognition.answers(read_ns >= iteration_start_ns, has_deferred);
         }
-    }
-
-    /// The loop looks, in a process that may run loops of this kind. `is_one_shot`: its registration for its listener is good for one event only.
-    pub(in crate::machine) fn may_be_of(&mut self, loaded: &'static LoopKind, is_one_shot: bool) {
-        self.loaded = loaded;
-        self.shown.is_one_shot |= is_one_shot;
-        self.kind = loaded.shown(self.shown);
     }
 
     /// Whether a parked request may have resumed just now for a visible reason: a timer, or a wakeup.
@@ -264,7 +259,7 @@ impl EventLoop {
     /// The loop of thread `tid` at the end of the window. `None`: the thread ran no loop.
     #[must_use]
     pub fn finish(mut self, tgid: u32, tid: u32, end_ns: u64, window_start_ns: u64) -> Option<Report> {
-        if !self.confirmed {
+        if !self.recognition.confirmed {
             return None;
         }
         let start_ns = self.looks.iteration_start_ns();

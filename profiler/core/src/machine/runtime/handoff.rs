@@ -246,7 +246,7 @@ fn woken_for(
     if let Some((touched_ns, key)) = touched
         && !has_queue
         && Rule::WokenForTouched.holds()
-        && event_loop.kind.threads == Threads::Work
+        && event_loop.kind().threads == Threads::Work
         && event_loop.resumes_one_alone()
         && touched_ns >= event_loop.looks.iteration_start_at(woken_ns)
     {
@@ -264,7 +264,7 @@ fn woken_for(
         front.is_some_and(untaken) && !is_worked_for(state, tgid, *key)
     };
     // A request that runs is not parked yet.
-    let runs_unparked = event_loop.kind.threads != Threads::Work;
+    let runs_unparked = event_loop.kind().threads != Threads::Work;
     let running = touched.filter(|key| runs_unparked && is_free(key));
     let mut free = event_loop.left.parked.iter().copied().filter(is_free).chain(running);
     let first = free.next();

@@ -15,12 +15,12 @@ const MAX_OPEN: usize = 128;
 
 /// The request for which the task works that makes the thread's calls, as far as is known.
 pub(in crate::machine) fn at_work(state: View<'_>, thread: &Thread, tid: Tid) -> Option<RequestKey> {
-    let event_loop = thread.event_loop.as_deref().filter(|event_loop| event_loop.confirmed)?;
+    let event_loop = thread.as_loop()?;
     let (number, id) = event_loop.tasks.key(state.runtime.tasks.of(tid)?)?;
     let active = state.wire.connections.get(number)?.requests.front()?;
     // The request may have ended, so the address may be another task's by now. That task answers, and so shows its request. A greenlet that serves another
     // request has read that one first.
-    let is_known = !active.response.may_have_ended || event_loop.kind.has_greenlets();
+    let is_known = !active.response.may_have_ended || event_loop.kind().has_greenlets();
     (active.request.id == id && is_known).then_some((number, id))
 }
 

@@ -132,12 +132,17 @@ pub struct Totals {
 impl Thread {
     /// The loop that it runs, if the loop is known to serve several connections at once.
     pub fn serving_loop(&mut self) -> Option<&mut EventLoop> {
-        self.event_loop.as_deref_mut().filter(|event_loop| event_loop.confirmed)
+        self.event_loop.as_deref_mut().filter(|event_loop| event_loop.recognition.confirmed)
+    }
+
+    /// The same, to be seen.
+    pub(in crate::machine) fn as_loop(&self) -> Option<&EventLoop> {
+        self.event_loop.as_deref().filter(|event_loop| event_loop.recognition.confirmed)
     }
 
     /// Whether it is the thread of a process's loop.
     pub(in crate::machine) fn is_loop(&self) -> bool {
-        self.event_loop.as_ref().is_some_and(|event_loop| event_loop.confirmed)
+        self.as_loop().is_some()
     }
 
     /// Its time between its last call and this one. If the last call closed a file, the kernel released it on the way out. `closes_file`: this call closes one

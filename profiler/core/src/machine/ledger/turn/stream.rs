@@ -17,16 +17,16 @@ pub(in crate::machine) fn ended_unseen(view: View<'_>, thread: &mut Thread, numb
     if view.wire.connections.get(number).is_some_and(goes_on)
         && let Some(event_loop) = thread.serving_loop()
     {
-        event_loop.last_chunks = LastChunks::Joined;
+        event_loop.recognition.last_chunks = LastChunks::Joined;
     }
 }
 
 /// A loop has written to a client: that may have been a last chunk.
 pub(in crate::machine) fn note_last_chunk(view: View<'_>, thread: &mut Thread, number: u32) {
     if let Some(event_loop) = thread.serving_loop()
-        && event_loop.last_chunks == LastChunks::Unknown
+        && event_loop.recognition.last_chunks == LastChunks::Unknown
         && view.wire.connections.get(number).is_some_and(|connection| connection.outbound.at_last_chunk())
     {
-        event_loop.last_chunks = LastChunks::Apart;
+        event_loop.recognition.last_chunks = LastChunks::Apart;
     }
 }

@@ -94,8 +94,8 @@ fn turning(
     let may_others = others_may_run(view, thread, Some(key));
     let event_loop = thread.serving_loop()?;
     let is_first = event_loop.is_fresh();
-    let free_from_ns = event_loop.touched_ns.min(slice.enter_ns);
-    event_loop.touched_ns = slice.enter_ns;
+    let free_from_ns = event_loop.touched.until_ns.min(slice.enter_ns);
+    event_loop.touched.until_ns = slice.enter_ns;
     match by {
         By::Readiness { back_end: true, .. } => event_loop.has_answer(slice.enter_ns),
         By::Readiness { .. } => event_loop.has_heard(Some((key.1, read_ns))),
@@ -137,7 +137,7 @@ fn leave_behind(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, turni
 
 /// Threads of the pool may have worked for it meanwhile. If they did, it then waited for the loop.
 fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, key: RequestKey, by: By) -> Back {
-    let threads = thread.serving_loop().map(|event_loop| event_loop.kind.threads);
+    let threads = thread.serving_loop().map(|event_loop| event_loop.kind().threads);
     let recent_ns = thread.serving_loop().map(|event_loop| event_loop.looks.recent_ns()).unwrap_or_default();
     let may_be_told = by.is_running() && !goes_straight_on(books.view(), thread, key, by);
     let task = books.runtime.tasks.of(slice.tid);

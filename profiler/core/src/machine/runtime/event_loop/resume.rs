@@ -237,17 +237,17 @@ impl EventLoop {
 
     /// The loop resumes everything one iteration after its cause, as asyncio does.
     pub fn defers(&self) -> bool {
-        self.kind.resumes == Resumes::NextIteration
+        self.kind().resumes == Resumes::NextIteration
     }
 
     /// A request that another one resumes does so in the next iteration.
     pub(in crate::machine) fn passes_on(&self) -> bool {
-        matches!(self.kind.resumes, Resumes::NextIteration | Resumes::OwnAtOnce)
+        matches!(self.kind().resumes, Resumes::NextIteration | Resumes::OwnAtOnce)
     }
 
     /// Whoever waited for a timer or for its own descriptor resumes in the iteration that found it, in no order, as on trio.
     pub(in crate::machine) fn resumes_at_once(&self) -> bool {
-        self.kind.resumes == Resumes::OwnAtOnce
+        self.kind().resumes == Resumes::OwnAtOnce
     }
 
     /// The timer that resumed a request, on loops where it does so in the iteration that found it due. The request shows that by the next iteration. `None`: a
@@ -270,7 +270,7 @@ impl EventLoop {
 
     /// The loop runs timers as soon as it has looked. Whoever has got what it waited for resumes others in the same iteration, as on gevent.
     pub(in crate::machine) fn runs_timers_first(&self) -> bool {
-        self.kind.resumes == Resumes::TimersFirst
+        self.kind().resumes == Resumes::TimersFirst
     }
 
     /// Where every cause takes one iteration to resume a request, the cause came in the iteration before. If no request did anything in that one, nothing on

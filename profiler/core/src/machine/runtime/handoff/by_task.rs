@@ -11,7 +11,7 @@ use crate::phase::Phase;
 pub(super) fn key(state: View<'_>, tgid: Tid, loop_tid: Tid, task: Option<u64>) -> Option<RequestKey> {
     let event_loop = state.runtime.threads.get(loop_tid)?.event_loop.as_ref()?;
     // A greenlet serves its connection. On asyncio the address may be another task's by now, unless tasks wait for their threads.
-    let are_sure = event_loop.kind.has_greenlets() || state.runtime.pools.tasks_tell(tgid);
+    let are_sure = event_loop.kind().has_greenlets() || state.runtime.pools.tasks_tell(tgid);
     let task = task.filter(|_| are_sure)?;
     event_loop.tasks.key(task).filter(|key| state.wire.connections.is_live(*key))
 }
