@@ -9,7 +9,7 @@ use std::path::Path;
 
 use kernel_btf::KernelBtf;
 
-use crate::hook::table::{PROGRAMS, Place};
+use crate::hook::table::{AttachPoint, PROGRAMS};
 use crate::hook::tracefs;
 
 /// Where the kernel publishes its type information.
@@ -137,11 +137,13 @@ impl Capabilities {
         self.missing_helpers = HELPERS.iter().copied().filter(|name| !has(name)).collect();
         for program in PROGRAMS {
             match program.place {
-                Place::Tracepoint(name) if has(&format!("btf_trace_{name}")) => self.tracepoints.push(name),
-                Place::Function(name) if has(name) => self.functions.push(name),
+                AttachPoint::Tracepoint(name) if has(&format!("btf_trace_{name}")) => {
+                    self.tracepoints.push(name)
+                }
+                AttachPoint::Function(name) if has(name) => self.functions.push(name),
                 // The kernel's own name of the helper `bpf_get_func_ret` has no prefix.
-                Place::Return(name) if has(name) && has("get_func_ret") => self.functions.push(name),
-                Place::Iterator(name) if has(&format!("bpf_iter_{name}")) => self.iterators.push(name),
+                AttachPoint::Return(name) if has(name) && has("get_func_ret") => self.functions.push(name),
+                AttachPoint::Iterator(name) if has(&format!("bpf_iter_{name}")) => self.iterators.push(name),
                 _ => {}
             }
         }

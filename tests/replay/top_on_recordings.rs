@@ -12,7 +12,7 @@ use ratatui::layout::Rect;
 use wsgi_trace::report::escape::Charset;
 use wsgi_trace::report::json;
 use wsgi_trace::report::screen::list::ListKind;
-use wsgi_trace::report::screen::look::{Look, Place};
+use wsgi_trace::report::screen::look::{Look, Page};
 use wsgi_trace::report::screen::model::Shown;
 use wsgi_trace::report::screen::paint::Paint;
 use wsgi_trace::report::screen::{MIN_COLUMNS, MIN_ROWS, draw};
@@ -192,7 +192,7 @@ fn the_screens_are_those_that_were_reviewed() {
     look.turn_to(ListKind::Requests);
     assert_screen!("top-gthread-exhausted.end", text(&shown, &look, (120, 40)));
     let slowest = shown.kept.iter().max_by_key(|kept| kept.request.total_ns()).expect("a request");
-    look.enter(Place::Request(std::sync::Arc::clone(slowest)));
+    look.enter(Page::Request(std::sync::Arc::clone(slowest)));
     assert_screen!("top-gthread-exhausted.request", text(&shown, &look, (80, 24)));
     assert_screen!("top-sync-idle.half", text(&half("sync-idle"), &Look::default(), (80, 24)));
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use profiler_core::decode;
 use profiler_core::event::{Body, Slice};
 use profiler_core::fact::Fact;
-use profiler_core::machine::lock::gil::{Locks, Part, Waiting};
+use profiler_core::machine::lock::gil::{AtLock, Locks, Part};
 use wsgi_trace::source::file::FileSource;
 
 /// One wait.
@@ -98,7 +98,7 @@ pub fn waits_of(recording: &Path) -> anyhow::Result<Told> {
     }
     events.sort_by_key(|event| event.time_ns);
     let mut locks = Locks::default();
-    let mut waiting: HashMap<u32, Waiting> = HashMap::new();
+    let mut waiting: HashMap<u32, AtLock> = HashMap::new();
     let mut told = Told::default();
     for event in events {
         match event.body {
@@ -133,7 +133,7 @@ pub fn waits_of(recording: &Path) -> anyhow::Result<Told> {
     Ok(told)
 }
 
-fn open(tid: u32, waiting: &Waiting) -> Option<Wait> {
+fn open(tid: u32, waiting: &AtLock) -> Option<Wait> {
     let episode = waiting.episode.as_ref()?;
     let (start_ns, end_ns) = episode.span();
     Some(Wait { tid, start_ns, end_ns, is_after_forced: episode.is_after_forced() })

@@ -15,7 +15,7 @@ use profiler_common::record::{
     KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
 use wsgi_trace::attach::{Settings, attach};
-use wsgi_trace::hook::table::{PROGRAMS, Place};
+use wsgi_trace::hook::table::{AttachPoint, PROGRAMS};
 use wsgi_trace::source::live::LiveSource;
 use zerocopy::FromBytes as _;
 
@@ -60,7 +60,8 @@ impl KernelTrace {
         let (source, attached) = attach(settings, &mut || vec![pid])?;
         // Not every machine lets functions of its kernel be hooked.
         let is_function = |name: &str| {
-            let is_hook = |place: &Place| matches!(place, Place::Function(_) | Place::Return(_));
+            let is_hook =
+                |place: &AttachPoint| matches!(place, AttachPoint::Function(_) | AttachPoint::Return(_));
             PROGRAMS.iter().any(|known| known.name == name && is_hook(&known.place))
         };
         let missing: Vec<_> =

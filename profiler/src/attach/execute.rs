@@ -20,7 +20,7 @@ use super::plan::{Load, Plan, Settings, plan};
 use super::{AttachError, load, offsets};
 use crate::capability::kernel_btf::KernelBtf;
 use crate::capability::{Capabilities, KERNEL_BTF};
-use crate::hook::table::{Place, ProgramEntry};
+use crate::hook::table::{AttachPoint, ProgramEntry};
 use crate::hook::{Hooks, OBJECT, tracefs};
 use crate::source::live::{LiveError, LiveSource, Size, Targets};
 
@@ -204,7 +204,9 @@ fn load_programs(ebpf: &mut Ebpf, plan: &Plan, btf: &Btf) -> BTreeMap<&'static s
         let mut forbidden: Option<String> = None;
         let load = |(entry, program): (&'static ProgramEntry, &mut Program)| {
             // Asked once: each refusal takes as long as loading would.
-            if let (Place::Function(_) | Place::Return(_), Some(reason)) = (entry.place, &forbidden) {
+            if let (AttachPoint::Function(_) | AttachPoint::Return(_), Some(reason)) =
+                (entry.place, &forbidden)
+            {
                 return (entry.name, Err(reason.clone()));
             }
             let outcome = load_one(program, entry, btf).map_err(|refused| {
@@ -255,25 +257,25 @@ impl Refused {
 fn load_one(program: &mut Program, entry: &ProgramEntry, btf: &Btf) -> Result<(), Refused> {
     let text = |error: ProgramError| Refused::program(error.to_string());
     match entry.place {
-        Place::Tracepoint(name) => {
+        AttachPoint::Tracepoint(name) => {
             let program: &mut BtfTracePoint = program.try_into().map_err(text)?;
             program.load(name, btf).map_err(text)
         }
-        Place::Function(name) => {
+        AttachPoint::Function(name) => {
             let program: &mut FEntry = program.try_into().map_err(text)?;
             program.load(name, btf).map_err(Refused::function)
         }
-        Place::Return(name) => {
+        AttachPoint::Return(name) => {
             let program: &mut FExit = program.try_into().map_err(text)?;
             program.load(name, btf).map_err(Refused::function)
         }
         // Never part of a plan; see `LiveSource::probe`.
-        Place::Interpreter => Err(Refused::program("no place of its own".to_owned())),
-        Place::Iterator(name) => {
+        AttachPoint::Interpreter => Err(Refused::program("no place of its own".to_owned())),
+        AttachPoint::Iterator(name) => {
             let program: &mut Iter = program.try_into().map_err(text)?;
             program.load(name, btf).map_err(text)
         }
-        Place::SystemCalls(_) => {
+        AttachPoint::SystemCalls(_) => {
             let program: &mut TracePoint = program.try_into().map_err(text)?;
             program.load().map_err(text)
         }
@@ -284,23 +286,23 @@ fn attach_one(ebpf: &mut Ebpf, entry: &ProgramEntry) -> Result<(), String> {
     let program = ebpf.program_mut(entry.name).ok_or("not in the object")?;
     let text = |error: ProgramError| error.to_string();
     match entry.place {
-        Place::Tracepoint(_) => {
+        AttachPoint::Tracepoint(_) => {
             let program: &mut BtfTracePoint = program.try_into().map_err(text)?;
             program.attach().map_err(text)?;
         }
-        Place::Function(_) => {
+        AttachPoint::Function(_) => {
             let program: &mut FEntry = program.try_into().map_err(text)?;
             program.attach().map_err(not_hooked)?;
         }
-        Place::Return(_) => {
+        AttachPoint::Return(_) => {
             let program: &mut FExit = program.try_into().map_err(text)?;
             program.attach().map_err(not_hooked)?;
         }
         // Never part of a plan; see `LiveSource::probe`.
-        Place::Interpreter => return Err("no place of its own".to_owned()),
+        AttachPoint::Interpreter => return Err("no place of its own".to_owned()),
         // Attached for a moment each time it is run.
-        Place::Iterator(_) => {}
-        Place::SystemCalls(prefix) => {
+        AttachPoint::Iterator(_) => {}
+        AttachPoint::SystemCalls(prefix) => {
             let program: &mut TracePoint = program.try_into().map_err(text)?;
             tracefs::with_tracefs(|| attach_to_calls(program, prefix))??;
         }

@@ -7,7 +7,7 @@ use profiler_core::fact::MissingProgram;
 use super::AttachError;
 use crate::capability::Capabilities;
 use crate::hook::Hooks;
-use crate::hook::table::{PROGRAMS, Place, ProgramEntry};
+use crate::hook::table::{AttachPoint, PROGRAMS, ProgramEntry};
 
 /// How busy the machine is, over a short sample before the attach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,16 +79,18 @@ pub fn plan(capabilities: &Capabilities, settings: &Settings, load: Load) -> Res
         capabilities.missing_helpers.iter().map(|helper| format!("the helper {helper}")).collect();
     for program in PROGRAMS.iter().filter(|program| program.form.goes_with(hooks)) {
         let (exists, place) = match program.place {
-            Place::Tracepoint(name) => {
+            AttachPoint::Tracepoint(name) => {
                 (capabilities.tracepoints.contains(&name), format!("the tracepoint {name}"))
             }
-            Place::Function(name) | Place::Return(name) => {
+            AttachPoint::Function(name) | AttachPoint::Return(name) => {
                 (capabilities.functions.contains(&name), format!("the function {name}"))
             }
-            Place::Iterator(name) => (capabilities.iterators.contains(&name), format!("the iterator {name}")),
-            Place::SystemCalls(prefix) => (true, format!("tracepoints syscalls:{prefix}…")),
+            AttachPoint::Iterator(name) => {
+                (capabilities.iterators.contains(&name), format!("the iterator {name}"))
+            }
+            AttachPoint::SystemCalls(prefix) => (true, format!("tracepoints syscalls:{prefix}…")),
             // Wanted or not is decided by the interpreters that are found.
-            Place::Interpreter => continue,
+            AttachPoint::Interpreter => continue,
         };
         if exists {
             plan.programs.push(program);
@@ -153,7 +155,7 @@ mod tests {
         let plan = plan(&kernel(|_| true), &Settings::default(), Load::default()).unwrap();
         let names: Vec<_> = plan.programs.iter().map(|program| program.name).collect();
         let elsewhere = |program: &&ProgramEntry| {
-            !program.form.goes_with(Hooks::Btf) || program.place == Place::Interpreter
+            !program.form.goes_with(Hooks::Btf) || program.place == AttachPoint::Interpreter
         };
         assert_eq!(names.len(), PROGRAMS.len() - PROGRAMS.iter().filter(elsewhere).count());
         assert!(plan.missing.is_empty());

@@ -6,7 +6,7 @@ use super::Hooks;
 
 /// Where a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum AttachPoint {
     /// A tracepoint with typed arguments (`tp_btf`).
     Tracepoint(&'static str),
     /// The entry of a kernel function (`fentry`).
@@ -56,7 +56,7 @@ pub struct ProgramEntry {
     /// Name of the function in the object.
     pub name: &'static str,
     /// Where it is attached.
-    pub place: Place,
+    pub place: AttachPoint,
     /// With which form of the system-call hooks.
     pub form: Form,
     /// Nothing works without it.
@@ -69,7 +69,12 @@ pub struct ProgramEntry {
     pub consequence: &'static str,
 }
 
-const fn required(name: &'static str, place: Place, form: Form, question: &'static str) -> ProgramEntry {
+const fn required(
+    name: &'static str,
+    place: AttachPoint,
+    form: Form,
+    question: &'static str,
+) -> ProgramEntry {
     ProgramEntry {
         name,
         place,
@@ -84,7 +89,7 @@ const fn required(name: &'static str, place: Place, form: Form, question: &'stat
 const fn full_queue(name: &'static str) -> ProgramEntry {
     ProgramEntry {
         name,
-        place: Place::Function(name),
+        place: AttachPoint::Function(name),
         form: Form::Calls,
         required: false,
         needs: "a kernel built with function tracing",
@@ -96,7 +101,7 @@ const fn full_queue(name: &'static str) -> ProgramEntry {
 const fn probe(name: &'static str, question: &'static str) -> ProgramEntry {
     ProgramEntry {
         name,
-        place: Place::Interpreter,
+        place: AttachPoint::Interpreter,
         form: Form::Calls,
         required: false,
         needs: "CONFIG_UPROBE_EVENTS",
@@ -110,44 +115,44 @@ const fn probe(name: &'static str, question: &'static str) -> ProgramEntry {
 pub const PROGRAMS: &[ProgramEntry] = &[
     required(
         "sched_process_exit",
-        Place::Tracepoint("sched_process_exit"),
+        AttachPoint::Tracepoint("sched_process_exit"),
         Form::Always,
         "which threads ended, and how",
     ),
     required(
         "sched_process_fork",
-        Place::Tracepoint("sched_process_fork"),
+        AttachPoint::Tracepoint("sched_process_fork"),
         Form::Always,
         "which threads and workers are new",
     ),
     required(
         "sched_process_exec",
-        Place::Tracepoint("sched_process_exec"),
+        AttachPoint::Tracepoint("sched_process_exec"),
         Form::Always,
         "which process became another program",
     ),
     required(
         "sched_switch",
-        Place::Tracepoint("sched_switch"),
+        AttachPoint::Tracepoint("sched_switch"),
         Form::Always,
         "when a thread is on a CPU and when not",
     ),
     required(
         "sched_wakeup",
-        Place::Tracepoint("sched_wakeup"),
+        AttachPoint::Tracepoint("sched_wakeup"),
         Form::Always,
         "how long a thread waits for a CPU",
     ),
-    required("sched_waking", Place::Tracepoint("sched_waking"), Form::Calls, "who woke a thread"),
+    required("sched_waking", AttachPoint::Tracepoint("sched_waking"), Form::Calls, "who woke a thread"),
     required(
         "inet_sock_set_state",
-        Place::Tracepoint("inet_sock_set_state"),
+        AttachPoint::Tracepoint("inet_sock_set_state"),
         Form::Always,
         "when a client's connection was made",
     ),
     ProgramEntry {
         name: "sk_data_ready",
-        place: Place::Tracepoint("sk_data_ready"),
+        place: AttachPoint::Tracepoint("sk_data_ready"),
         form: Form::Always,
         required: false,
         needs: "Linux 6.3",
@@ -159,7 +164,7 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     full_queue("tcp_v6_syn_recv_sock"),
     ProgramEntry {
         name: "unix_find_other",
-        place: Place::Return("unix_find_other"),
+        place: AttachPoint::Return("unix_find_other"),
         form: Form::Calls,
         required: false,
         needs: "Linux 5.17, a kernel built with function tracing",
@@ -168,7 +173,7 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     },
     ProgramEntry {
         name: "tcp_receive_reset",
-        place: Place::Tracepoint("tcp_receive_reset"),
+        place: AttachPoint::Tracepoint("tcp_receive_reset"),
         form: Form::Calls,
         required: false,
         needs: "Linux 4.15 with INET",
@@ -177,7 +182,7 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     },
     ProgramEntry {
         name: "tcp_send_reset",
-        place: Place::Tracepoint("tcp_send_reset"),
+        place: AttachPoint::Tracepoint("tcp_send_reset"),
         form: Form::Calls,
         required: false,
         needs: "Linux 4.15 with INET",
@@ -186,7 +191,7 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     },
     ProgramEntry {
         name: "signal_generate",
-        place: Place::Tracepoint("signal_generate"),
+        place: AttachPoint::Tracepoint("signal_generate"),
         form: Form::Calls,
         required: false,
         needs: "Linux 2.6.32",
@@ -195,40 +200,55 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     },
     ProgramEntry {
         name: "mark_victim",
-        place: Place::Tracepoint("mark_victim"),
+        place: AttachPoint::Tracepoint("mark_victim"),
         form: Form::Calls,
         required: false,
         needs: "Linux 4.14",
         question: "whether a worker was killed because memory ran out",
         consequence: "a worker killed as memory ran out counts as killed by SIGKILL",
     },
-    required("sys_exit", Place::Tracepoint("sys_exit"), Form::Btf, "what a system call did, and how long"),
-    required("sys_enter", Place::Tracepoint("sys_enter"), Form::Btf, "when a system call began"),
+    required(
+        "sys_exit",
+        AttachPoint::Tracepoint("sys_exit"),
+        Form::Btf,
+        "what a system call did, and how long",
+    ),
+    required("sys_enter", AttachPoint::Tracepoint("sys_enter"), Form::Btf, "when a system call began"),
     required(
         "exit_call",
-        Place::SystemCalls("sys_exit_"),
+        AttachPoint::SystemCalls("sys_exit_"),
         Form::Tracepoints,
         "what a system call did, and how long",
     ),
-    required("enter_call", Place::SystemCalls("sys_enter_"), Form::Tracepoints, "when a system call began"),
+    required(
+        "enter_call",
+        AttachPoint::SystemCalls("sys_enter_"),
+        Form::Tracepoints,
+        "when a system call began",
+    ),
     probe("gil_waits", "who is about to wait for the GIL"),
     probe("gil_enters", "when an attempt to take the GIL began"),
     probe("gil_unlocks", "when the GIL was taken"),
     probe("gil_leaves", "when an attempt to take the GIL returned"),
     required(
         "light_received",
-        Place::Tracepoint("sock_recv_length"),
+        AttachPoint::Tracepoint("sock_recv_length"),
         Form::Light,
         "when a thread received a client's bytes",
     ),
     required(
         "light_sent",
-        Place::Tracepoint("sock_send_length"),
+        AttachPoint::Tracepoint("sock_send_length"),
         Form::Light,
         "when a thread sent a client its bytes",
     ),
-    required("iterate_tasks", Place::Iterator("task"), Form::Always, "which threads were there before"),
-    required("iterate_files", Place::Iterator("task_file"), Form::Always, "which sockets were open before"),
+    required("iterate_tasks", AttachPoint::Iterator("task"), Form::Always, "which threads were there before"),
+    required(
+        "iterate_files",
+        AttachPoint::Iterator("task_file"),
+        Form::Always,
+        "which sockets were open before",
+    ),
 ];
 
 #[cfg(test)]
@@ -258,8 +278,9 @@ mod tests {
 
     #[test]
     fn iterators_come_after_every_hook() {
-        let first = PROGRAMS.iter().position(|program| matches!(program.place, Place::Iterator(_))).unwrap();
-        assert!(PROGRAMS[first..].iter().all(|program| matches!(program.place, Place::Iterator(_))));
+        let first =
+            PROGRAMS.iter().position(|program| matches!(program.place, AttachPoint::Iterator(_))).unwrap();
+        assert!(PROGRAMS[first..].iter().all(|program| matches!(program.place, AttachPoint::Iterator(_))));
     }
 
     #[test]

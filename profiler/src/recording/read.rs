@@ -247,10 +247,10 @@ impl<R: Read> Recording<R> {
             }
         };
         Some(match place {
-            Place::Fixed(place) => Item::Kernel(self.unpacker.fixed(place)),
-            Place::Payload(range) => Item::Kernel(self.payload.get(range)?),
-            Place::Frame(range) => Item::Kernel(self.packed.get(range)?),
-            Place::Fact(fact) => Item::Fact(fact),
+            Location::Fixed(place) => Item::Kernel(self.unpacker.fixed(place)),
+            Location::Payload(range) => Item::Kernel(self.payload.get(range)?),
+            Location::Frame(range) => Item::Kernel(self.packed.get(range)?),
+            Location::Fact(fact) => Item::Fact(fact),
         })
     }
 
@@ -260,7 +260,7 @@ impl<R: Read> Recording<R> {
         let taken = item::take(&mut rest);
         self.taken_bytes = self.payload.len().saturating_sub(rest.len());
         let end = self.taken_bytes;
-        Some(Found::of(taken?, |bytes| Place::Payload(end.saturating_sub(bytes.len())..end)))
+        Some(Found::of(taken?, |bytes| Location::Payload(end.saturating_sub(bytes.len())..end)))
     }
 
     /// Takes the next item of a packed frame that is not at its end.
@@ -272,14 +272,14 @@ impl<R: Read> Recording<R> {
         self.unpacked_bytes = self.unpacked_bytes.saturating_add(length_bytes as u64);
         let bytes = self.packed.get(item.bytes.clone()).unwrap_or_default();
         match item.fixed {
-            None => Found::of(item::read(item.tag, bytes), |_| Place::Frame(item.bytes)),
-            Some(place) if bytes.is_empty() => Found::Item(Place::Fixed(place)),
+            None => Found::of(item::read(item.tag, bytes), |_| Location::Frame(item.bytes)),
+            Some(place) if bytes.is_empty() => Found::Item(Location::Fixed(place)),
             Some(place) => {
                 self.payload.clear();
                 self.payload.extend_from_slice(self.unpacker.fixed(place));
                 self.payload.extend_from_slice(bytes);
                 self.taken_bytes = self.payload.len();
-                Found::Item(Place::Payload(0..self.taken_bytes))
+                Found::Item(Location::Payload(0..self.taken_bytes))
             }
         }
     }
@@ -324,7 +324,7 @@ impl<R: Read> Recording<R> {
 
 /// Where an item lies that was found.
 #[derive(Debug)]
-enum Place {
+enum Location {
     /// A kernel record that is nothing but its fixed part.
     Fixed(usize),
     /// A kernel record in what lies one behind the other.
@@ -338,7 +338,7 @@ enum Place {
 /// What was found in a frame.
 #[derive(Debug)]
 enum Found {
-    Item(Place),
+    Item(Location),
     /// One item that cannot be read; the next one can be tried.
     Unreadable,
     /// Nothing that follows can be distinguished.
@@ -346,10 +346,10 @@ enum Found {
 }
 
 impl Found {
-    fn of<'bytes>(taken: Taken<'bytes>, place: impl FnOnce(&'bytes [u8]) -> Place) -> Self {
+    fn of<'bytes>(taken: Taken<'bytes>, place: impl FnOnce(&'bytes [u8]) -> Location) -> Self {
         match taken {
             Taken::Item(Item::Kernel(bytes)) => Self::Item(place(bytes)),
-            Taken::Item(Item::Fact(fact)) => Self::Item(Place::Fact(fact)),
+            Taken::Item(Item::Fact(fact)) => Self::Item(Location::Fact(fact)),
             Taken::Unreadable => Self::Unreadable,
             Taken::Broken => Self::Broken,
         }

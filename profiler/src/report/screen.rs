@@ -30,7 +30,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use super::summary::HEALTHY;
-use look::{Look, Place};
+use look::{Look, Page};
 use model::Shown;
 use paint::{Paint, Role};
 
@@ -47,12 +47,12 @@ pub fn draw(shown: &Shown, look: &Look, paint: Paint, area: Rect, buffer: &mut B
     }
     let width = usize::from(area.width);
     let rows = usize::from(area.height);
-    let lines = match look.place() {
-        Place::Overview => overview::lines(shown, look, paint, width, rows),
-        Place::Endpoint(key) => endpoint::lines(shown, look, key, paint, (width, rows)),
-        Place::Request(kept) => request::lines(shown, look, kept, paint, (width, rows)),
-        Place::Finding { text, .. } => explanation::lines(look, text, paint, (width, rows)),
-        Place::Help => help::lines(look, paint, (width, rows)),
+    let lines = match look.page() {
+        Page::Overview => overview::lines(shown, look, paint, width, rows),
+        Page::Endpoint(key) => endpoint::lines(shown, look, key, paint, (width, rows)),
+        Page::Request(kept) => request::lines(shown, look, kept, paint, (width, rows)),
+        Page::Finding { text, .. } => explanation::lines(look, text, paint, (width, rows)),
+        Page::Help => help::lines(look, paint, (width, rows)),
     };
     for (row, line) in (area.y..area.bottom()).zip(&lines) {
         buffer.set_line(area.x, row, line, area.width);

@@ -18,7 +18,7 @@ const MAX_NAMESPACES: usize = 16;
 const MAX_LISTENERS: usize = 1024;
 
 /// One network namespace of the target.
-struct Place {
+struct TargetNamespace {
     /// A process in it, by whose `/proc` its counters are read.
     pid: u32,
     /// How its sockets are asked for, or why they cannot be.
@@ -50,7 +50,7 @@ struct Listing {
 /// Readers of the queues.
 #[derive(Default)]
 pub(super) struct Queues {
-    places: BTreeMap<Namespace, Place>,
+    namespaces: BTreeMap<Namespace, TargetNamespace>,
     listeners: BTreeMap<u64, Known>,
     /// Listeners that were closed, until that is asked for.
     closed: BTreeSet<u64>,
@@ -65,14 +65,17 @@ impl Queues {
         for &pid in tgids {
             let Some(namespace) = network::namespace(proc, pid) else { continue };
             there.insert(namespace);
-            if let Some(place) = self.places.get_mut(&namespace) {
-                place.pid = pid;
-            } else if self.places.len() < MAX_NAMESPACES {
+            if let Some(known) = self.namespaces.get_mut(&namespace) {
+                known.pid = pid;
+            } else if self.namespaces.len() < MAX_NAMESPACES {
                 let diag = Diag::of(proc, pid).map_err(|error| error.to_string());
-                self.places.insert(namespace, Place { pid, diag, somaxconn: network::somaxconn(proc, pid) });
+                self.namespaces.insert(
+                    namespace,
+                    TargetNamespace { pid, diag, somaxconn: network::somaxconn(proc, pid) },
+                );
             }
         }
-        self.places.retain(|namespace, _| there.contains(namespace));
+        self.namespaces.retain(|namespace, _| there.contains(namespace));
     }
 
     /// A fact goes by: it may be a listener.
@@ -153,9 +156,9 @@ impl Queues {
     fn list(&self) -> Listing {
         let mut listing = Listing::default();
         let families: BTreeSet<Family> = self.listeners.values().map(|known| known.family).collect();
-        for place in self.places.values() {
+        for target in self.namespaces.values() {
             listing.is_any |= !families.is_empty();
-            let diag = match &place.diag {
+            let diag = match &target.diag {
                 Ok(diag) => diag,
                 Err(reason) => {
                     listing.failed.get_or_insert_with(|| reason.clone());
@@ -183,14 +186,14 @@ impl Queues {
     }
 
     fn counters(&self, proc: &Proc) -> BTreeMap<Namespace, NetworkCounters> {
-        let read = |(namespace, place): (&Namespace, &Place)| {
-            let counters = network::counters(proc, place.pid)?;
+        let read = |(namespace, target): (&Namespace, &TargetNamespace)| {
+            let counters = network::counters(proc, target.pid)?;
             Some((
                 *namespace,
-                NetworkCounters { namespace: *namespace, somaxconn: place.somaxconn, ..counters },
+                NetworkCounters { namespace: *namespace, somaxconn: target.somaxconn, ..counters },
             ))
         };
-        self.places.iter().filter_map(read).collect()
+        self.namespaces.iter().filter_map(read).collect()
     }
 }
 

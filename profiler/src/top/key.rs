@@ -10,7 +10,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crate::report::explain::explain;
 use crate::report::screen::help::list_of;
 use crate::report::screen::list::{Key, ListKind};
-use crate::report::screen::look::{Look, Place};
+use crate::report::screen::look::{Look, Page};
 use crate::report::screen::model::Shown;
 use crate::report::screen::paint::Paint;
 use crate::report::screen::rows;
@@ -57,9 +57,9 @@ pub fn press(event: KeyEvent, look: &mut Look, shown: &Shown, paint: Paint) -> O
     }
     match event.code {
         KeyCode::Char('q') => return Some(Command::Quit),
-        KeyCode::Char('?' | 'h') | KeyCode::F(1) => match look.place() {
-            Place::Help => drop(look.back()),
-            _ => look.enter(Place::Help),
+        KeyCode::Char('?' | 'h') | KeyCode::F(1) => match look.page() {
+            Page::Help => drop(look.back()),
+            _ => look.enter(Page::Help),
         },
         KeyCode::Esc | KeyCode::Backspace => {
             if !look.filter.is_empty() && look.shown_list().is_some() {
@@ -89,7 +89,7 @@ pub fn press(event: KeyEvent, look: &mut Look, shown: &Shown, paint: Paint) -> O
         KeyCode::End if look.can_step => return Some(Command::ToEnd),
         KeyCode::Home if look.can_step => return Some(Command::ToStart),
         KeyCode::Char(digit) => {
-            if let (Some(list), Place::Overview) = (list_of(digit), look.place()) {
+            if let (Some(list), Page::Overview) = (list_of(digit), look.page()) {
                 look.turn_to(list);
             }
         }
@@ -112,7 +112,7 @@ fn typed(code: KeyCode, look: &mut Look) {
 }
 
 fn turn(look: &mut Look, by: usize) {
-    if !matches!(look.place(), Place::Overview) {
+    if !matches!(look.page(), Page::Overview) {
         return;
     }
     let next = (look.list as usize + by) % ListKind::ALL.len();
@@ -136,7 +136,7 @@ fn open(look: &mut Look, shown: &Shown, paint: Paint) {
     let Some(table) = rows::table(shown, look, paint, 0) else { return };
     let Some(row) = table.rows.get(table.selected(look)) else { return };
     match &row.key {
-        Key::Endpoint(key) => look.enter(Place::Endpoint(key.clone())),
+        Key::Endpoint(key) => look.enter(Page::Endpoint(key.clone())),
         Key::Request(id) => request(look, shown, *id),
         Key::Thread(tid) => {
             let thread = shown.now.threads.iter().find(|thread| thread.tid == *tid);
@@ -147,7 +147,7 @@ fn open(look: &mut Look, shown: &Shown, paint: Paint) {
         }
         Key::Finding(id) => {
             let text = finding(shown, id);
-            look.enter(Place::Finding { id: (*id).to_owned(), text });
+            look.enter(Page::Finding { id: (*id).to_owned(), text });
         }
         Key::Pair(_) | Key::Listener(_) => {
             look.notice = Some("There is nothing more to see of this row.".to_owned());
@@ -166,7 +166,7 @@ fn finding(shown: &Shown, id: &str) -> String {
 
 fn request(look: &mut Look, shown: &Shown, id: u64) {
     match shown.kept.iter().find(|kept| kept.request.id == id) {
-        Some(kept) => look.enter(Place::Request(Arc::clone(kept))),
+        Some(kept) => look.enter(Page::Request(Arc::clone(kept))),
         None => look.notice = Some("Still in flight: its phases are known when it ends.".to_owned()),
     }
 }
@@ -229,12 +229,12 @@ mod tests {
     fn a_row_is_opened_and_left_again() {
         let (shown, mut look) = (shown(), Look::default());
         press_all("2jj\n", &mut look, &shown);
-        assert!(matches!(look.place(), Place::Request(kept) if kept.request.id == 2), "{:?}", look.place());
+        assert!(matches!(look.page(), Page::Request(kept) if kept.request.id == 2), "{:?}", look.page());
         press_all("\u{1b}", &mut look, &shown);
-        assert!(matches!(look.place(), Place::Overview));
+        assert!(matches!(look.page(), Page::Overview));
         // There is nowhere further to go back to.
         press_all("\u{1b}\u{1b}", &mut look, &shown);
-        assert!(matches!(look.place(), Place::Overview));
+        assert!(matches!(look.page(), Page::Overview));
     }
 
     #[test]
@@ -250,8 +250,8 @@ mod tests {
     #[test]
     fn every_way_out_ends() {
         let (shown, mut look) = (shown(), Look::default());
-        for place in [Place::Help, Place::Overview] {
-            look.enter(place);
+        for page in [Page::Help, Page::Overview] {
+            look.enter(page);
             assert_eq!(press_all("q", &mut look, &shown), Some(Command::Quit));
             let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
             assert_eq!(press(interrupt, &mut look, &shown, PAINT), Some(Command::Quit));
@@ -286,7 +286,7 @@ mod tests {
             responding: false,
         });
         press_all("3\n", &mut look, &shown);
-        assert!(matches!(look.place(), Place::Overview));
+        assert!(matches!(look.page(), Page::Overview));
         assert!(look.notice.as_deref().is_some_and(|text| text.contains("in flight")));
     }
 

@@ -204,7 +204,7 @@ const fn mostly(account: Account) -> Scheduled {
     if account.blocked_ns > account.cpu_ns && account.blocked_ns > account.run_queue_ns {
         Scheduled::Asleep
     } else if account.run_queue_ns > account.cpu_ns {
-        Scheduled::Waiting
+        Scheduled::Runnable
     } else {
         Scheduled::Running
     }

@@ -13,7 +13,7 @@ pub enum Scheduled {
     /// On a CPU.
     Running,
     /// Ready, without a CPU.
-    Waiting,
+    Runnable,
     /// Asleep.
     Asleep,
 }

@@ -189,7 +189,7 @@ impl Machines {
         let limit_of = |tgid: Tid| limits.get(&tgid).copied().flatten();
         let open = state.wire.connections.clients_open();
         let drops = std::mem::take(&mut state.product.drops);
-        let mut dropped = drops.finish(open, state.goes_on, self.window.end_ns, limit_of, sink);
+        let mut dropped = drops.finish(open, state.next_follows, self.window.end_ns, limit_of, sink);
         if self.attached.is_light() {
             // Neither accepts nor closes are seen: nothing can be said of a connection's end.
             return Dropped::not_seen(Attached::LIGHT_SEES_NO_CALLS);

@@ -78,7 +78,7 @@ impl Machines {
         self.windows = taken;
         ending.window.end_ns = time_ns;
         ending.window.end_reason = Some(EndReason::NextWindow);
-        ending.state.goes_on = true;
+        ending.state.next_follows = true;
         let snapshot = ending.finish(&mut |_| {});
         if self.windows.len() >= MAX_WINDOWS {
             self.windows.pop_front();

@@ -35,18 +35,18 @@ pub(super) fn lines(
 /// Lines that were wrapped for another width, put together again: (indent, text).
 fn paragraphs(text: &str) -> Vec<(usize, String)> {
     let mut paragraphs: Vec<(usize, String)> = Vec::new();
-    let mut goes_on = false;
+    let mut continues = false;
     for line in text.lines() {
         let words = line.trim_start();
         let indent = line.len() - words.len();
         match paragraphs.last_mut() {
-            Some((before, paragraph)) if goes_on && *before == indent && !words.is_empty() => {
+            Some((before, paragraph)) if continues && *before == indent && !words.is_empty() => {
                 paragraph.push(' ');
                 paragraph.push_str(words);
             }
             _ => paragraphs.push((indent, words.to_owned())),
         }
-        goes_on = columns(line) > FULL_COLUMNS;
+        continues = columns(line) > FULL_COLUMNS;
     }
     paragraphs
 }

@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::letter;
 use super::list::ListKind;
-use super::look::{Look, Place};
+use super::look::{Look, Page};
 use super::paint::{Paint, Role};
 use super::scrolled;
 
@@ -81,10 +81,10 @@ pub(super) fn keys(look: &Look, paint: Paint, width: usize) -> Line<'static> {
         return line;
     }
     let mut keys: Vec<(&str, &str)> = vec![("q", "quit"), ("?", "help")];
-    match look.place() {
-        Place::Overview => keys.extend([("Tab", "list"), ("Enter", "open")]),
-        Place::Endpoint(_) => keys.extend([("Esc", "back"), ("Enter", "open")]),
-        Place::Request(_) | Place::Finding { .. } | Place::Help => {
+    match look.page() {
+        Page::Overview => keys.extend([("Tab", "list"), ("Enter", "open")]),
+        Page::Endpoint(_) => keys.extend([("Esc", "back"), ("Enter", "open")]),
+        Page::Request(_) | Page::Finding { .. } | Page::Help => {
             keys.extend([("Esc", "back"), ("Down", "scroll")]);
         }
     }

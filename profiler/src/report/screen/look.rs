@@ -12,7 +12,7 @@ const MAX_FILTER_CHARS: usize = 60;
 
 /// Where the reader is.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum Page {
     /// Everything at a glance.
     Overview,
     /// One endpoint and its requests.
@@ -34,7 +34,7 @@ pub enum Place {
 #[derive(Clone, Debug)]
 pub struct Look {
     /// Places gone through, the present one last.
-    pub places: Vec<Place>,
+    pub pages: Vec<Page>,
     /// List at the bottom of the overview.
     pub list: ListKind,
     /// Column by which each list is sorted, by the list's number.
@@ -60,7 +60,7 @@ pub struct Look {
 impl Default for Look {
     fn default() -> Self {
         Self {
-            places: vec![Place::Overview],
+            pages: vec![Page::Overview],
             list: ListKind::Endpoints,
             sort: [0; ListKind::ALL.len()],
             filter: String::new(),
@@ -78,32 +78,32 @@ impl Default for Look {
 impl Look {
     /// Where the reader is.
     #[must_use]
-    pub fn place(&self) -> &Place {
-        self.places.last().unwrap_or(&Place::Overview)
+    pub fn page(&self) -> &Page {
+        self.pages.last().unwrap_or(&Page::Overview)
     }
 
     /// The list that this place shows, if it shows one.
     #[must_use]
     pub fn shown_list(&self) -> Option<ListKind> {
-        match self.place() {
-            Place::Overview => Some(self.list),
-            Place::Endpoint(_) => Some(ListKind::Requests),
-            Place::Request(_) | Place::Finding { .. } | Place::Help => None,
+        match self.page() {
+            Page::Overview => Some(self.list),
+            Page::Endpoint(_) => Some(ListKind::Requests),
+            Page::Request(_) | Page::Finding { .. } | Page::Help => None,
         }
     }
 
     /// Goes to a place.
-    pub fn enter(&mut self, place: Place) {
-        self.places.push(place);
+    pub fn enter(&mut self, page: Page) {
+        self.pages.push(page);
         self.rewind();
     }
 
     /// Goes back; `false`: there is nowhere to go.
     pub fn back(&mut self) -> bool {
-        if self.places.len() < 2 {
+        if self.pages.len() < 2 {
             return false;
         }
-        self.places.pop();
+        self.pages.pop();
         self.rewind();
         true
     }

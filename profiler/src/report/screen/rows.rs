@@ -11,7 +11,7 @@ use profiler_core::phase::Phases;
 
 use super::letter;
 use super::list::{EndpointKey, Key, ListKind};
-use super::look::{Look, Place};
+use super::look::{Look, Page};
 use super::model::{Kept, Shown};
 use super::paint::{Paint, Role};
 use super::table::{Column, Row, Table};
@@ -77,8 +77,8 @@ const FINDINGS: [Column; 4] =
 #[must_use]
 pub fn table(shown: &Shown, look: &Look, paint: Paint, width: usize) -> Option<Table> {
     let kind = look.shown_list()?;
-    let of_endpoint = match look.place() {
-        Place::Endpoint(key) => Some(key),
+    let of_endpoint = match look.page() {
+        Page::Endpoint(key) => Some(key),
         _ => None,
     };
     Some(table_of(shown, look, kind, of_endpoint, paint, width < WIDE))

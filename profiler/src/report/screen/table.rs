@@ -5,7 +5,7 @@
 use ratatui::text::{Line, Span};
 
 use super::list::{Key, ListKind};
-use super::look::{Look, Place};
+use super::look::{Look, Page};
 use super::paint::{Paint, Role};
 use crate::report::escape::columns;
 
@@ -103,7 +103,7 @@ impl Table {
 
     fn tabs(&self, look: &Look, paint: Paint, width: usize, present: usize) -> Line<'static> {
         let mut line = Line::default();
-        if matches!(look.place(), Place::Overview) {
+        if matches!(look.page(), Page::Overview) {
             for (number, kind) in (1..).zip(ListKind::ALL) {
                 let role = if kind == self.kind { Role::Bar } else { Role::Plain };
                 let count = match kind {

@@ -1,4 +1,4 @@
-//! The screen as a whole: every place, size, charset; hostile input; without colour.
+//! The screen as a whole: every page, size, charset; hostile input; without colour.
 
 use std::sync::Arc;
 
@@ -95,8 +95,8 @@ fn text(shown: &Shown, look: &Look, paint: Paint, size: (u16, u16)) -> String {
     text
 }
 
-/// Every place that one can be at.
-fn places(shown: &Shown) -> Vec<Look> {
+/// Every page that one can be at.
+fn pages(shown: &Shown) -> Vec<Look> {
     let mut looks: Vec<Look> = Vec::new();
     for list in ListKind::ALL {
         let mut look = Look::default();
@@ -109,12 +109,12 @@ fn places(shown: &Shown) -> Vec<Look> {
         shape: endpoint.path_shape.clone(),
         status: endpoint.status,
     };
-    let mut of = vec![Place::Endpoint(key), Place::Help];
-    of.push(Place::Finding { id: "herd".to_owned(), text: "What it means\n  a line\n".repeat(30) });
-    of.extend(shown.kept.first().map(|kept| Place::Request(Arc::clone(kept))));
-    for place in of {
+    let mut of = vec![Page::Endpoint(key), Page::Help];
+    of.push(Page::Finding { id: "herd".to_owned(), text: "What it means\n  a line\n".repeat(30) });
+    of.extend(shown.kept.first().map(|kept| Page::Request(Arc::clone(kept))));
+    for page in of {
         let mut look = Look::default();
-        look.enter(place);
+        look.enter(page);
         looks.push(look);
     }
     looks
@@ -162,7 +162,7 @@ fn a_server_of_which_nothing_is_known() {
 fn one_request_over_time() {
     let shown = moment(fixture::exhausted());
     let mut look = Look::default();
-    look.enter(Place::Request(Arc::clone(&shown.kept[0])));
+    look.enter(Page::Request(Arc::clone(&shown.kept[0])));
     assert_screen!("top-request", text(&shown, &look, PLAIN, (80, 24)));
 }
 
@@ -173,7 +173,7 @@ fn a_request_with_a_front_end_s_stamp_says_how_long_it_was_on_its_way() {
         let mut kept = Kept::clone(&shown.kept[0]);
         kept.request.http.request_start = request_start;
         let mut look = Look::default();
-        look.enter(Place::Request(Arc::new(kept)));
+        look.enter(Page::Request(Arc::new(kept)));
         text(&shown, &look, PLAIN, (80, 24))
     };
     let said = of(RequestStart::Passed { before_ns: 12_000_000, unit_ns: 1_000_000 });
@@ -187,7 +187,7 @@ fn a_request_that_waited_for_the_interpreter_lock_says_in_which_lines_it_and_the
     let is_it = |kept: &&Arc<Kept>| kept.request.gil.waits.is_some();
     let kept = shown.kept.iter().find(is_it).expect("one that waited");
     let mut look = Look::default();
-    look.enter(Place::Request(Arc::clone(kept)));
+    look.enter(Page::Request(Arc::clone(kept)));
     let said = text(&shown, &look, PLAIN, (80, 60));
     let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
@@ -213,7 +213,7 @@ fn a_terminal_that_is_too_small_says_which_size_it_needs() {
 fn no_place_and_no_size_fails() {
     for fixture in [fixture::healthy(), fixture::exhausted(), fixture::lossy(), Default::default()] {
         let shown = moment(fixture);
-        for look in places(&shown) {
+        for look in pages(&shown) {
             for size in [(0, 0), (1, 1), (80, 24), (81, 25), (100, 30), (200, 100), (500, 24), (80, 300)] {
                 for charset in [Charset::Unicode, Charset::Ascii] {
                     let text = text(&shown, &look, Paint { colour: true, charset }, size);
@@ -227,7 +227,7 @@ fn no_place_and_no_size_fails() {
 #[test]
 fn the_keys_are_in_the_last_row_of_every_place() {
     let shown = moment(fixture::exhausted());
-    for look in places(&shown) {
+    for look in pages(&shown) {
         for size in [(80, 24), (120, 40)] {
             let text = text(&shown, &look, PLAIN, size);
             assert!(text.lines().last().is_some_and(|line| line.starts_with(" q quit  ? help")), "{text}");
@@ -238,7 +238,7 @@ fn the_keys_are_in_the_last_row_of_every_place() {
 #[test]
 fn without_colour_nothing_is_coloured_and_every_letter_is_still_there() {
     let shown = moment(fixture::exhausted());
-    for look in places(&shown) {
+    for look in pages(&shown) {
         let plain = buffer(&shown, &look, PLAIN, (100, 40));
         let coloured = buffer(&shown, &look, Paint { colour: true, ..PLAIN }, (100, 40));
         for (plain, coloured) in plain.content.iter().zip(&coloured.content) {
@@ -363,7 +363,7 @@ fn hostile_strings_reach_the_screen_only_as_visible_text() {
         request.method.clone_from(&hostile);
         request.path.clone_from(&hostile);
     }
-    let mut looks = places(&shown);
+    let mut looks = pages(&shown);
     looks.push(Look { filter: hostile.clone(), typing: true, ..Look::default() });
     looks.push(Look { notice: Some(hostile.clone()), ..Look::default() });
     let mut seen = 0;

@@ -106,7 +106,7 @@ pub(super) fn totals(account: &ThreadAccount, now_ns: u64) -> Account {
 pub(super) const fn scheduled(account: &ThreadAccount) -> Scheduled {
     match account.state {
         BLOCKED => Scheduled::Asleep,
-        RUNNABLE => Scheduled::Waiting,
+        RUNNABLE => Scheduled::Runnable,
         _ => Scheduled::Running,
     }
 }

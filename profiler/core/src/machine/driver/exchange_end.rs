@@ -48,14 +48,14 @@ pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: 
     let numbers: Vec<u32> = state.wire.connections.numbers().collect();
     for number in numbers {
         loop {
-            let goes_on = state.wire.connections.get(number).is_some_and(|connection| {
+            let continues = state.wire.connections.get(number).is_some_and(|connection| {
                 let front = connection.requests.front();
-                front.is_some_and(|active| connection.surely_goes_on(active))
+                front.is_some_and(|active| connection.surely_continues(active))
             });
             let Some(connection) = state.wire.connections.get_mut(number) else { break };
             let open_end = connection.outbound.until_turn();
             let Some(active) = connection.requests.front_mut() else { break };
-            let over = active.response.has_begun && open_end && !goes_on && !active.request.seen.open;
+            let over = active.response.has_begun && open_end && !continues && !active.request.seen.open;
             if !over {
                 active.pass(end_ns, active.unattended());
                 active.request.seen.open = true;
@@ -98,9 +98,9 @@ fn end_slice(
     state.add_up(&mut thread, slice);
     let slice = &slice.within(thread.row.last_exit_ns, end_ns);
     let meaning = meaning::meaning_of(state, slice);
-    let followed = state.gil.follow(&mut thread.gil.wait, slice, end_ns, state.window_start_ns);
+    let followed = state.gil.follow(&mut thread.gil.at_lock, slice, end_ns, state.window_start_ns);
     let part = followed.part;
-    gil_party::went_on(&mut thread, followed.tail_ns);
+    gil_party::continued(&mut thread, followed.tail_ns);
     if let Some(wait) = followed.ended {
         thread.pending.has_waited(*wait);
     }
@@ -109,7 +109,7 @@ fn end_slice(
         because = gil_party::held(&mut state.parties(), &mut thread, slice, end_ns, wait_ns);
     }
     // An attempt to take the lock that is still open ends here, for what its thread serves now.
-    if let Some(wait) = state.gil.end(tid, thread.gil.wait.episode.take(), state.window_start_ns) {
+    if let Some(wait) = state.gil.end(tid, thread.gil.at_lock.episode.take(), state.window_start_ns) {
         thread.pending.has_waited(*wait);
     }
     gil_party::settle(&mut state.parties(), &mut thread, tid);

@@ -62,7 +62,7 @@ fn thread(state: &State, sight: &Sight) -> ThreadNow {
         };
     let takes_gil = sight.in_call && state.gil.is_wait(slice);
     let (doing, holding) = match sight.scheduled {
-        Scheduled::Waiting => (ThreadState::RunQueue, None),
+        Scheduled::Runnable => (ThreadState::RunQueue, None),
         Scheduled::Running if sight.in_call && meaning.touch.is_some() => (ThreadState::ClientIo, None),
         Scheduled::Running => (ThreadState::Running, None),
         Scheduled::Asleep if !sight.in_call => (asleep_in_gap(slice), None),
@@ -114,7 +114,7 @@ fn requests(state: &State) -> Vec<RequestNow> {
         let open_end = connection.outbound.until_turn();
         // A response whose end nothing marks may be over already.
         let may_be_over = move |active: &Active| {
-            active.response.has_begun && open_end && !connection.surely_goes_on(active)
+            active.response.has_begun && open_end && !connection.surely_continues(active)
         };
         connection.requests.iter().filter(move |active| !may_be_over(active))
     });

@@ -87,8 +87,8 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
 
 /// Which part of the slice was a wait for the interpreter lock, and who had it.
 fn waits_for_lock(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> (Part, Because) {
-    let followed = state.gil.follow(&mut thread.gil.wait, slice, exit_ns, state.window_start_ns);
-    gil_party::went_on(thread, followed.tail_ns);
+    let followed = state.gil.follow(&mut thread.gil.at_lock, slice, exit_ns, state.window_start_ns);
+    gil_party::continued(thread, followed.tail_ns);
     if let Some(wait) = followed.ended {
         thread.pending.has_waited(*wait);
     }

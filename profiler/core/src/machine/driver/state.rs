@@ -57,8 +57,8 @@ pub struct State {
     pub window_start_ns: u64,
     /// Start of the first window: what was seen before it is only context (`u64::MAX` until it is known).
     pub watch_start_ns: u64,
-    /// The window ends because the next begins: what would end with it continues.
-    pub goes_on: bool,
+    /// The window ends because the next one begins: what would end with it continues.
+    pub next_follows: bool,
     /// The timeline wants thread slices.
     pub wants_slices: bool,
     /// What the ledger has settled and nobody has reported yet.
@@ -83,7 +83,7 @@ impl State {
             gil: Locks::default(),
             window_start_ns: u64::MAX,
             watch_start_ns: u64::MAX,
-            goes_on: false,
+            next_follows: false,
             wants_slices,
             told: Vec::new(),
             evicted: 0,
@@ -107,7 +107,7 @@ impl State {
         self.product.summary.end();
         let late = &mut self.runtime.late;
         let complete = late.take_complete(request.times.end_ns);
-        let is_owed = !self.goes_on && late.is_owed(request.id);
+        let is_owed = !self.next_follows && late.is_owed(request.id);
         let request = if is_owed { late.wait(request) } else { Some(request) };
         for request in complete.into_iter().map(Box::new).chain(request) {
             self.count(request, sink);
@@ -116,7 +116,7 @@ impl State {
 
     /// A request's account is whole.
     pub(super) fn count(&mut self, mut request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
-        request.seen.open |= self.goes_on;
+        request.seen.open |= self.next_follows;
         crate::machine::lock::gil_edge::complete(
             &mut request.gil.holders,
             request.phases.get(Phase::GilWait),
@@ -250,7 +250,7 @@ impl State {
     pub fn end_thread(&mut self, tid: Tid, mut thread: Box<Thread>, until_ns: u64) {
         self.runtime.tasks.forget(tid);
         thread.drain(self.window_start_ns);
-        self.gil.end(tid, thread.gil.wait.episode.take(), self.window_start_ns);
+        self.gil.end(tid, thread.gil.at_lock.episode.take(), self.window_start_ns);
         gil_party::settle(&mut self.parties(), &mut thread, tid);
         self.runtime.ended_cpu_ns = self.runtime.ended_cpu_ns.saturating_add(thread.totals.account.cpu_ns);
         let is_loop = self.end_loop(tid, &mut thread, until_ns);

@@ -206,7 +206,7 @@ pub(in crate::machine) fn finished(
     let may_be_own = !private && request.http.framing != Framing::NotHttp;
     match join.links.inner_done(&evidence, request, may_be_own) {
         Half::Joined(ready) => joined.ready = ready,
-        Half::Waits => {}
+        Half::Pending => {}
         Half::Own(request) => joined.own = Some(request),
     }
     let settled = join.links.take_settled();

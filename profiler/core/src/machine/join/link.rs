@@ -140,7 +140,7 @@ pub enum Half {
     /// It belongs to one of the front end's.
     Joined(Ready),
     /// Its other half may still come.
-    Waits,
+    Pending,
     /// It came from somebody else.
     Own(Box<Request>),
 }
@@ -406,7 +406,7 @@ impl Links {
             return Half::Joined(Vec::new());
         }
         self.orphans.push((*evidence, request));
-        Half::Waits
+        Half::Pending
     }
 
     /// Looks again for the other halves of what the server has finished.

@@ -23,14 +23,14 @@ pub(in crate::machine) fn leave(books: &mut Books<'_>, thread: &mut Thread, tid:
     let is_front = connection.origin.side == Side::Front;
     let passes_on = thread.is_loop() && is_front && !books.join.links.has_all(id);
     let open_end = connection.outbound.until_turn() && !passes_on;
-    let may_go_on = open_end && !is_front && connection.outbound.may_have_more() && runs_loop;
+    let may_continue = open_end && !is_front && connection.outbound.may_have_more() && runs_loop;
     if connection.requests.get(index).is_some_and(|active| active.owner.is_some_and(|owner| owner != tid)) {
         // Another thread has taken it over already.
         thread.signs.hands_over = true;
         return;
     }
     if let Some(active) = connection.requests.get_mut(index)
-        && !(active.response.has_begun && open_end && !may_go_on)
+        && !(active.response.has_begun && open_end && !may_continue)
     {
         let event_loop = thread.event_loop.as_ref();
         active.pauses(open_end, event_loop.map(|known| known.recognition.last_chunks).unwrap_or_default());

@@ -103,7 +103,7 @@ pub fn held(
     let later_ns = then.map_or(0, |(since_ns, _)| exit_ns.saturating_sub(since_ns).min(wait_ns));
     let first_ns = wait_ns.saturating_sub(later_ns);
     let sites = parties.locks.samples.waited(slice, first_ns, first, parties.wants_slices);
-    let not_honoured_ns = thread.gil.wait.episode.map_or(0, |episode| episode.not_honoured_ns());
+    let not_honoured_ns = thread.gil.at_lock.episode.map_or(0, |episode| episode.not_honoured_ns());
     let not_honoured_ns = not_honoured_ns.min(first_ns);
     add_share(&mut thread.gil.held, Share { by: first, wait_ns: first_ns, waits: 1, not_honoured_ns });
     if let Some((_, by)) = then {
@@ -132,7 +132,7 @@ fn passed_on(
 }
 
 /// The last part continued for `tail_ns` after its sleep.
-pub fn went_on(thread: &mut Thread, tail_ns: u64) {
+pub fn continued(thread: &mut Thread, tail_ns: u64) {
     if tail_ns > 0 {
         let by = thread.gil.held_by;
         add_share(&mut thread.gil.held, Share { by, wait_ns: tail_ns, waits: 0, not_honoured_ns: 0 });

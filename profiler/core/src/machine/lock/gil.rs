@@ -11,7 +11,7 @@ use crate::fact::{InterpreterLock, InterpreterSeen, ThreadNumbers};
 use crate::machine::lock::gil_edge::Edges;
 use crate::machine::lock::gil_measure::{Measure, Sleep};
 use crate::machine::lock::gil_place::Samples;
-use crate::machine::lock::gil_waits::Wait;
+use crate::machine::lock::gil_waits::EndedAttempt;
 use crate::machine::world::living::Living;
 use crate::model::gil::{Gil, Lock, Waiter};
 use crate::model::gil_method::Seen;
@@ -89,9 +89,9 @@ pub fn not_measured<'a>(seen: impl Iterator<Item = &'a InterpreterSeen>) -> Opti
     })
 }
 
-/// How a thread waits for a lock, as of its last slice.
+/// How a thread stands with a lock, as of its last slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Waiting {
+pub struct AtLock {
     /// The attempt that it is in, or was in.
     pub episode: Option<Episode>,
     /// It was forced to give the lock up, and has done nothing else since.
@@ -182,14 +182,14 @@ impl Locks {
     /// Takes a thread's next slice, which ended at `exit_ns`, and the thread's wait so far.
     pub fn follow(
         &mut self,
-        waiting: &mut Waiting,
+        at_lock: &mut AtLock,
         slice: &Slice,
         exit_ns: u64,
         window_start_ns: u64,
     ) -> Followed {
-        let gave_up = std::mem::take(&mut waiting.gave_up);
+        let gave_up = std::mem::take(&mut at_lock.gave_up);
         let found = self.lock_of(slice);
-        if let (Some((lock, on)), Some(episode)) = (found, &mut waiting.episode)
+        if let (Some((lock, on)), Some(episode)) = (found, &mut at_lock.episode)
             && episode.continues_with(slice, lock, on)
         {
             self.slept(slice.tid, lock.address, exit_ns);
@@ -197,9 +197,9 @@ impl Locks {
             self.measure_sleep(episode, slice, slice.gap_start_ns(), window_start_ns);
             return Followed { part: Part::Again, tail_ns: 0, ended: None };
         }
-        let tail_ns = waiting.episode.as_mut().map_or(0, |episode| episode.went_on(slice, window_start_ns));
-        let ended = if waiting.episode.is_some() {
-            self.end(slice.tid, waiting.episode.take(), window_start_ns)
+        let tail_ns = at_lock.episode.as_mut().map_or(0, |episode| episode.continued(slice, window_start_ns));
+        let ended = if at_lock.episode.is_some() {
+            self.end(slice.tid, at_lock.episode.take(), window_start_ns)
         } else {
             None
         };
@@ -207,7 +207,7 @@ impl Locks {
         let forced = gave_up || self.was_made_to_give_up(slice, &lock);
         if on != On::Take {
             // A thread that waits for the next holder had been asked, whether that was seen or not.
-            waiting.gave_up = forced || on == On::Handover;
+            at_lock.gave_up = forced || on == On::Handover;
             return Followed { part: Part::Handover, tail_ns, ended };
         }
         self.slept(slice.tid, lock.address, exit_ns);
@@ -218,7 +218,7 @@ impl Locks {
         if let Some(measure) = self.measure_sleep(&mut next, slice, start_ns, window_start_ns) {
             measure.begin(forced);
         }
-        waiting.episode = Some(next);
+        at_lock.episode = Some(next);
         Followed { part, tail_ns, ended }
     }
 
@@ -285,7 +285,12 @@ impl Locks {
     }
 
     /// A thread's wait is over. What lies before the window does not count. Returns the wait if each one is asked for (`--stacks`).
-    pub fn end(&mut self, tid: Tid, episode: Option<Episode>, window_start_ns: u64) -> Option<Box<Wait>> {
+    pub fn end(
+        &mut self,
+        tid: Tid,
+        episode: Option<Episode>,
+        window_start_ns: u64,
+    ) -> Option<Box<EndedAttempt>> {
         let episode = episode?;
         let wait_ns = episode.end_ns.saturating_sub(episode.start_ns.max(window_start_ns));
         if episode.end_ns > window_start_ns {

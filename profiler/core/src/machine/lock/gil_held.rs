@@ -3,7 +3,7 @@
 //! In: parts of waits, each with its holder. Out: sums by holder, of one thread or one request. They are bounded; what exceeds the bound counts as unknown.
 
 use super::gil_holder::HeldBy;
-use super::gil_waits::Waits;
+use super::gil_waits::EndedAttempts;
 
 /// Holders distinguished, of one request or of one thread between two other calls.
 const MAX_HOLDERS: usize = 16;
@@ -51,7 +51,7 @@ pub fn add_share(shares: &mut Vec<Share>, share: Share) {
 pub struct Held {
     by: Vec<(HeldBy, u64)>,
     /// The waits, if each one is asked for.
-    pub waits: Waits,
+    pub waits: EndedAttempts,
 }
 
 impl Held {

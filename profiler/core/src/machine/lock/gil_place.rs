@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use super::gil_block::Blocks;
 use super::gil_holder::HeldBy;
 use super::gil_stack::{MAX_LISTED, MAX_PENDING, MAX_STACKS, Named, Stack, cut};
-use super::gil_waits::{Parts, Wait};
+use super::gil_waits::{EndedAttempt, Parts};
 use crate::event::{Frames, Slice, Tid};
 use crate::fact::frame::FrameSeen;
 use crate::model::gil::Party;
@@ -172,7 +172,7 @@ impl Samples {
         (tgid, tid): (Tid, Tid),
         span_ns: (u64, u64),
         wait_ns: u64,
-    ) -> Option<Box<Wait>> {
+    ) -> Option<Box<EndedAttempt>> {
         if !self.wanted {
             return None;
         }

@@ -35,7 +35,11 @@ impl Parts {
     }
 
     /// The attempt has ended; its thread was at `stood`.
-    pub(in crate::machine) fn end(self, (start_ns, end_ns): (u64, u64), stood: Option<Stack>) -> Wait {
+    pub(in crate::machine) fn end(
+        self,
+        (start_ns, end_ns): (u64, u64),
+        stood: Option<Stack>,
+    ) -> EndedAttempt {
         let mut holders: Vec<(HeldBy, u64)> = Vec::new();
         for part in &self.0 {
             match holders.iter_mut().find(|(by, _)| *by == part.by) {
@@ -48,13 +52,13 @@ impl Parts {
         let found = self.0.into_iter().filter(|part| part.by == by);
         let found = found.filter_map(|part| Some((part.found?, part.wait_ns)));
         let found = found.max_by_key(|(_, wait_ns)| *wait_ns);
-        Wait { start_ns, end_ns, by, held_ns, found, stood }
+        EndedAttempt { start_ns, end_ns, by, held_ns, found, stood }
     }
 }
 
 /// One attempt that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wait {
+pub struct EndedAttempt {
     /// Start and end.
     pub(in crate::machine) start_ns: u64,
     pub(in crate::machine) end_ns: u64,
@@ -67,7 +71,7 @@ pub struct Wait {
     pub(in crate::machine) stood: Option<Stack>,
 }
 
-impl Wait {
+impl EndedAttempt {
     /// How long it took, run queue included.
     pub(in crate::machine) const fn length_ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.start_ns)
@@ -109,17 +113,17 @@ impl Others {
     }
 }
 
-/// Waits in a stretch of time.
+/// Those that ended in a stretch of time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Waits {
+pub struct EndedAttempts {
     /// The longest, longest first.
-    longest: Vec<Wait>,
+    longest: Vec<EndedAttempt>,
     others: Others,
 }
 
-impl Waits {
+impl EndedAttempts {
     /// Adds one that has ended.
-    pub fn add(&mut self, wait: Wait) {
+    pub fn add(&mut self, wait: EndedAttempt) {
         let place = self.longest.partition_point(|other| other.length_ns() >= wait.length_ns());
         if place < MAX_LISTED {
             self.longest.insert(place, wait);
@@ -133,8 +137,8 @@ impl Waits {
         }
     }
 
-    fn leave_out(&mut self, wait: &Wait) {
-        let Wait { start_ns, end_ns, .. } = *wait;
+    fn leave_out(&mut self, wait: &EndedAttempt) {
+        let EndedAttempt { start_ns, end_ns, .. } = *wait;
         self.others.add(Others { count: 1, wait_ns: wait.length_ns(), start_ns, end_ns });
     }
 
@@ -156,7 +160,7 @@ impl Waits {
             std::mem::take(&mut self.longest).into_iter().partition(|wait| wait.end_ns <= until_ns);
         self.longest = left;
         let mut within = Self::default();
-        let taken: Vec<Wait> = taken;
+        let taken: Vec<EndedAttempt> = taken;
         for wait in taken.into_iter().filter_map(|wait| wait.from(from_ns)) {
             within.add(wait);
         }
@@ -176,7 +180,7 @@ impl Waits {
     }
 
     /// The longest, longest first.
-    pub(in crate::machine) fn longest(&self) -> impl Iterator<Item = &Wait> {
+    pub(in crate::machine) fn longest(&self) -> impl Iterator<Item = &EndedAttempt> {
         self.longest.iter()
     }
 
@@ -200,7 +204,7 @@ mod tests {
         (1, [(code, code + 8, 0)].into())
     }
 
-    fn wait(start_ns: u64, end_ns: u64) -> Wait {
+    fn wait(start_ns: u64, end_ns: u64) -> EndedAttempt {
         Parts::default().end((start_ns, end_ns), None)
     }
 
@@ -231,7 +235,7 @@ mod tests {
     fn of_a_wait_that_the_request_began_in_only_the_rest_is_its_own() {
         let mut parts = Parts::default();
         parts.add(by(7), Some(stack(16)), 60);
-        let mut waits = Waits::default();
+        let mut waits = EndedAttempts::default();
         waits.add(parts.end((100, 160), None));
         waits.add(wait(20, 90));
         let own = waits.take(120, 200);
@@ -249,7 +253,7 @@ mod tests {
             lengths in prop::collection::vec((1_u64..50, 1_u64..100), 0..40),
             cuts in prop::collection::vec((0_u64..6000, 0_u64..200), 0..6),
         ) {
-            let mut waits = Waits::default();
+            let mut waits = EndedAttempts::default();
             let (mut now_ns, mut lengths_ns) = (0, Vec::new());
             for (gap_ns, length_ns) in lengths {
                 waits.add(wait(now_ns + gap_ns, now_ns + gap_ns + length_ns));
@@ -257,12 +261,12 @@ mod tests {
                 now_ns += gap_ns + length_ns;
             }
             lengths_ns.sort_unstable_by(|a, b| b.cmp(a));
-            let longest: Vec<u64> = waits.longest().map(Wait::length_ns).collect();
+            let longest: Vec<u64> = waits.longest().map(EndedAttempt::length_ns).collect();
             prop_assert_eq!(&longest[..], &lengths_ns[..lengths_ns.len().min(MAX_LISTED)]);
             let (count, others_ns) = waits.others();
             prop_assert_eq!(count as usize + longest.len(), lengths_ns.len());
             prop_assert_eq!(others_ns + longest.iter().sum::<u64>(), lengths_ns.iter().sum::<u64>());
-            let mut taken = Waits::default();
+            let mut taken = EndedAttempts::default();
             let mut cuts = cuts;
             cuts.push((u64::MAX, 0));
             cuts.sort_unstable();
@@ -277,7 +281,7 @@ mod tests {
             }
             prop_assert!(waits.is_empty());
             let (count, others_ns) = taken.others();
-            let kept: Vec<u64> = taken.longest().map(Wait::length_ns).collect();
+            let kept: Vec<u64> = taken.longest().map(EndedAttempt::length_ns).collect();
             prop_assert!(kept.len() <= MAX_LISTED && kept.is_sorted_by(|a, b| a >= b));
             prop_assert!(count as usize + kept.len() <= lengths_ns.len());
             prop_assert!(others_ns + kept.iter().sum::<u64>() <= lengths_ns.iter().sum::<u64>());

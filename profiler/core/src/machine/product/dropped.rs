@@ -429,17 +429,18 @@ impl Drops {
         self.processes.retain(stays);
     }
 
-    /// The window has ended with `open` connections. `goes_on`: another follows, and what waits gets its verdict there.
+    /// The window has ended with `open` connections. `next_follows`: another one begins, and what waits gets its
+    /// verdict there.
     pub fn finish(
         mut self,
         open: u64,
-        goes_on: bool,
+        next_follows: bool,
         now_ns: u64,
         limit: impl Fn(Tid) -> Option<u64>,
         sink: &mut dyn FnMut(Entry),
     ) -> Dropped {
         let mut open = open;
-        if goes_on {
+        if next_follows {
             open = open.saturating_add(self.gone.len() as u64);
         } else {
             self.expire(u64::MAX, sink);

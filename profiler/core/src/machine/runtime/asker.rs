@@ -74,10 +74,10 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let is_new = matches!(slice.call, Call::Make { .. });
     let done = if is_new { handoff::next_done(state, tgid, event_loop.looks.recent_ns()) } else { None };
     let given = is_helped && handoff::has_given(state, tgid, slice.enter_ns, event_loop.looks.recent_ns());
-    let go_on = |key: RequestKey| given || event_loop.may_resume(left_ns(state, key));
+    let may_resume = |key: RequestKey| given || event_loop.may_resume(left_ns(state, key));
     let fits = |key: &RequestKey| !event_loop.unattributed.is_waiting(*key);
     let mut found = Vec::new();
-    push_all(&mut found, candidates(state, event_loop, thread.serving, go_on).filter(fits));
+    push_all(&mut found, candidates(state, event_loop, thread.serving, may_resume).filter(fits));
     if is_helped {
         // Where the loop is busy, a thread's results come without a sign. They never come before the loop has looked, and not in the order in which the threads
         // reported them.

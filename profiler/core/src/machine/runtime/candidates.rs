@@ -47,17 +47,17 @@ pub(in crate::machine) fn may_run(state: View<'_>, key: RequestKey) -> bool {
 }
 
 /// Requests that may be running without a sign of their own. These are the one touched last, those that the loop left in the iteration before, and the parked
-/// ones that `go_on`. One may be named twice.
+/// ones that `may_resume`. One may be named twice.
 pub(in crate::machine) fn candidates<'a>(
     state: View<'a>,
     event_loop: &'a EventLoop,
     current: Option<RequestKey>,
-    go_on: impl Fn(RequestKey) -> bool + 'a,
+    may_resume: impl Fn(RequestKey) -> bool + 'a,
 ) -> impl Iterator<Item = RequestKey> + 'a {
     // What an iteration made ready resumes in the next one, whoever resumes before it.
-    let may_go_on = current.is_none() || event_loop.is_fresh() || event_loop.passes_on();
-    let left = event_loop.left.before.iter().filter(move |_| may_go_on);
-    let parked = event_loop.left.parked.iter().filter(move |key| go_on(**key));
+    let left_resumes = current.is_none() || event_loop.is_fresh() || event_loop.passes_on();
+    let left = event_loop.left.before.iter().filter(move |_| left_resumes);
+    let parked = event_loop.left.parked.iter().filter(move |key| may_resume(**key));
     let others = left.chain(parked).copied();
     current.into_iter().chain(others).filter(move |key| may_run(state, *key))
 }

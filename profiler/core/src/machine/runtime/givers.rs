@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tasks_that_go_on_with_their_results_tell_whose_a_job_is() {
+    fn tasks_that_resume_with_their_results_tell_whose_a_job_is() {
         let mut givers = Givers::default();
         for task in 1..=3 {
             assert!(!givers.resume_themselves());
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn results_that_nobody_goes_on_with_are_bounded_and_count_as_missed() {
+    fn results_that_nobody_resumes_with_are_bounded_and_count_as_missed() {
         let mut givers = Givers::default();
         for task in 0..10_000 {
             givers.has_result(Some(task), 1000);

@@ -186,7 +186,7 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
         let task = state.runtime.tasks.that_woke(loop_tid, woken_ns, slice.woken.at_ns > 0);
         thread.pooled.handed = Handed { woken_ns, due_ns, task };
         if let Some(key) = by_task::key(state.view(), slice.tgid, loop_tid, task) {
-            by_task::has_gone_on(state, key, loop_tid, woken_ns);
+            by_task::has_resumed(state, key, loop_tid, woken_ns);
         }
         woken_for(state.view(), slice.tgid, loop_tid, has_queue, thread.pooled.handed)
     } else {
@@ -345,9 +345,9 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
     }
     let pieces = std::mem::take(&mut thread.pending);
     // The same job, unless it has waited for another one since.
-    let goes_on =
+    let is_same =
         |job: &&mut Job| job.tid == slice.tid && job.key == key && job.noted_ns >= thread.pooled.begun_ns;
-    if let Some(job) = pool.jobs.iter_mut().rev().find(goes_on) {
+    if let Some(job) = pool.jobs.iter_mut().rev().find(is_same) {
         job.pieces.append(pieces);
         job.noted_ns = exit_ns;
         return;

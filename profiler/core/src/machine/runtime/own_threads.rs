@@ -69,7 +69,7 @@ impl OwnThreads {
     }
 
     /// The loop resumed a request. It has handled whatever reported before that one as well.
-    pub(super) fn went_on(&mut self, key: RequestKey, at_ns: u64) {
+    pub(super) fn resumed(&mut self, key: RequestKey, at_ns: u64) {
         if let Some(index) = self.told.iter().rposition(|(told, _)| *told == Some(key)) {
             self.told.drain(..=index);
         }

@@ -44,11 +44,11 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number
     let Some(active) = active_of(number) else { return };
     let (id, before) = (active.request.id, active.task);
     let is_live = |(number, id)| active_of(number).is_some_and(|active| active.request.id == id);
-    let goes_on = |(number, id)| {
+    let surely_lives = |(number, id)| {
         is_live((number, id)) && active_of(number).is_some_and(|active| !active.response.may_have_ended)
     };
     let tasks = &mut event_loop.tasks;
-    let was_another_s = tasks.key(task).is_some_and(|key| key != (number, id) && goes_on(key));
+    let was_another_s = tasks.key(task).is_some_and(|key| key != (number, id) && surely_lives(key));
     let is_kept = tasks.works_for(task, (number, id), slice.enter_ns, is_live);
     if !is_kept && before != Some(task) {
         *state.evicted = state.evicted.saturating_add(1);

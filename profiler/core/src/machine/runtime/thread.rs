@@ -4,7 +4,7 @@
 
 use crate::event::{Slice, Tid};
 use crate::fact::Account;
-use crate::machine::lock::gil::Waiting;
+use crate::machine::lock::gil::AtLock;
 use crate::machine::lock::gil_held::Share;
 use crate::machine::lock::gil_holder::HeldBy;
 use crate::machine::runtime::event_loop::EventLoop;
@@ -46,8 +46,8 @@ pub struct Thread {
     pub has_closed_file: bool,
     /// The threads that it has started in its job.
     pub helpers: Helpers,
-    /// Its waits for the interpreter lock.
-    pub gil: GilWaits,
+    /// Its side of the interpreter lock.
+    pub gil: ThreadGil,
     /// Sums of the window.
     pub totals: Totals,
 }
@@ -99,11 +99,11 @@ pub struct Pooled {
     pub works_for: Option<RequestKey>,
 }
 
-/// The waits of a thread for the interpreter lock.
+/// A thread's side of the interpreter lock.
 #[derive(Clone, Debug, Default)]
-pub struct GilWaits {
-    /// The one that it is in, or was in when its last slice ended.
-    pub wait: Waiting,
+pub struct ThreadGil {
+    /// The wait that it is in, or was in when its last slice ended.
+    pub at_lock: AtLock,
     /// What it waited since its last other call, by holder.
     pub held: Vec<Share>,
     /// Who had the lock in the last part of that.
@@ -241,7 +241,7 @@ impl Thread {
         if let Some(event_loop) = &mut self.event_loop {
             event_loop.roll();
         }
-        if let Some(episode) = &mut self.gil.wait.episode {
+        if let Some(episode) = &mut self.gil.at_lock.episode {
             episode.roll();
         }
     }

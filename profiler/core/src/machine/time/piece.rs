@@ -13,7 +13,7 @@ use crate::fact::Account;
 use crate::machine::lock::gil::Part;
 use crate::machine::lock::gil_held::Held;
 use crate::machine::lock::gil_holder::{HeldBy, Holders};
-use crate::machine::lock::gil_waits::{Wait, Waits};
+use crate::machine::lock::gil_waits::{EndedAttempt, EndedAttempts};
 use crate::machine::world::classify::{Idle, Meaning, gap_sleep_phase};
 use crate::model::slot::Holding;
 use crate::phase::{Phase, Phases};
@@ -287,7 +287,7 @@ pub struct Pending {
     /// Who had the interpreter lock in what is folded.
     folded_held: Held,
     /// Waits for it that have ended, where each is asked for.
-    waits: Waits,
+    waits: EndedAttempts,
 }
 
 impl Pending {
@@ -310,7 +310,7 @@ impl Pending {
     }
 
     /// A wait for the interpreter lock has ended.
-    pub fn has_waited(&mut self, wait: Wait) {
+    pub fn has_waited(&mut self, wait: EndedAttempt) {
         self.waits.add(wait);
     }
 
@@ -406,7 +406,7 @@ impl Pending {
         for piece in self.pieces.drain(..) {
             each(&piece);
         }
-        self.waits = Waits::default();
+        self.waits = EndedAttempts::default();
         self.clear_folded();
     }
 

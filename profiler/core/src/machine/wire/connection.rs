@@ -81,11 +81,11 @@ impl Connection {
 
     /// Whether a response that a loop has left in the middle surely continues. Either it ends with its connection, or it is sent in chunks and did continue
     /// after a pause. For chunks, the loop was never seen to join the last one with other bytes.
-    pub(in crate::machine) fn surely_goes_on(&self, active: &Active) -> bool {
+    pub(in crate::machine) fn surely_continues(&self, active: &Active) -> bool {
         let outbound = &self.outbound;
         let is_told = || {
             outbound.may_have_more()
-                && active.response.has_gone_on
+                && active.response.has_continued
                 && active.response.last_chunks != LastChunks::Joined
         };
         active.response.may_have_ended

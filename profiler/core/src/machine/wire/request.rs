@@ -63,7 +63,7 @@ pub struct Response {
     /// An event loop left it in the middle, with an open end: it is over, or it continues.
     pub may_have_ended: bool,
     /// It did continue after such a pause.
-    pub has_gone_on: bool,
+    pub has_continued: bool,
     /// How the loop that left it writes last chunks.
     pub last_chunks: LastChunks,
     /// The request asked for a head only.
@@ -259,7 +259,7 @@ impl Active {
 
     /// What the thread that left it did last was for it: it continues.
     pub fn part(&mut self) {
-        self.response.has_gone_on |= std::mem::take(&mut self.response.may_have_ended);
+        self.response.has_continued |= std::mem::take(&mut self.response.may_have_ended);
         if let Some((until_ns, phases, held)) = self.parting.take() {
             self.spend(self.cursor_ns, until_ns, &phases);
             self.held.add_all(&held);

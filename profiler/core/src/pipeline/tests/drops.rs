@@ -77,7 +77,7 @@ fn connections_that_a_worker_closes_unread_as_accept_failed_and_it_ends_are_lost
     let reset =
         connection_evidence(Sign::ResetSent, (1, 1), worker.now_ns, |evidence| evidence.unread_bytes = 60);
     worker.events.insert(worker.events.len() - 1, reset);
-    let mut goes_on = worker.events.clone();
+    let mut events = worker.events.clone();
     let (tgid, tid, change) = (1, 1, Change::Exit { code: 255 << 8 });
     let body = Body::Lifecycle(Lifecycle { tgid, tid, comm: String::new(), change });
     worker.events.push(Event { time_ns: worker.now_ns + 10 * US, body });
@@ -85,8 +85,8 @@ fn connections_that_a_worker_closes_unread_as_accept_failed_and_it_ends_are_lost
     assert_eq!((dropped.count(Cause::AcceptFailed), dropped.total()), (1, 1), "{dropped:?}");
     // A worker that accepts again has not given up.
     let again = Script { now_ns: START + 50 * US, ..Script::new(1) }.accept(11, (1, 0, 0));
-    goes_on.extend(again.events);
-    let dropped = run(vec![Script { events: goes_on, ..Script::new(1) }], 1000).snapshot.dropped;
+    events.extend(again.events);
+    let dropped = run(vec![Script { events, ..Script::new(1) }], 1000).snapshot.dropped;
     assert_eq!((dropped.count(Cause::ClosedWithUnreadData), dropped.total()), (1, 1), "{dropped:?}");
 }
 

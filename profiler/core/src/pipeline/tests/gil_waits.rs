@@ -115,7 +115,7 @@ fn a_request_s_waits_say_where_the_holder_was_and_the_long_one_where_it_stood_it
 }
 
 #[test]
-fn a_wait_that_goes_on_as_the_window_ends_is_the_request_s_as_far_as_it_came() {
+fn a_wait_that_continues_as_the_window_ends_is_the_request_s_as_far_as_it_came() {
     let script = Script::new(3).accept(9, (1, 0, 0));
     let arrival = script.now_ns;
     let script = script.read(9, GET, arrival, (5, 0, 0)).cpu(10);

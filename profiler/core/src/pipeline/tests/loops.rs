@@ -173,7 +173,7 @@ fn loop_that_defers() -> Script {
 ///       `ran`: without that last time, so that the other one was answered in the iteration before
 /// ```
 #[test]
-fn a_timer_that_no_timeout_told_of_is_told_by_an_iteration_in_which_nobody_ran_before_the_request_went_on() {
+fn a_timer_that_no_timeout_told_of_is_told_by_an_iteration_in_which_nobody_ran_before_the_request_resumed() {
     for ran in [false, true] {
         let script = loop_that_defers();
         let first = script.now_ns;
@@ -429,7 +429,7 @@ fn a_slow_body_on_a_loop_is_its_client_s_time_whatever_timers_come_due_meanwhile
 /// loop: read 9 (a chunked body: where it ends is not known), socket, connect, look 300, recv, write 9
 /// ```
 #[test]
-fn a_request_whose_body_may_be_whole_goes_on_to_its_back_end() {
+fn a_request_whose_body_may_be_whole_turns_to_its_back_end() {
     const HEAD: &[u8] = b"POST /up HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
     let script = loop_of_two();
     let came = script.now_ns;

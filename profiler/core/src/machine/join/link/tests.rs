@@ -92,7 +92,7 @@ fn server_that_is_done_before_the_write_returned_waits_for_it() {
     connected(&mut links, 6, 2, (11, 21), None);
     let evidence = unix(1, 40, 35);
     assert!(links.outer_of(&evidence).is_none());
-    assert!(matches!(links.inner_done(&evidence, Box::new(request(99, 35, 80)), false), Half::Waits));
+    assert!(matches!(links.inner_done(&evidence, Box::new(request(99, 35, 80)), false), Half::Pending));
     links.wrote((10, 6), Peer::default(), (30, 90), Some((0, 2)));
     assert!(hold(&mut links, 2, 100).is_none());
     let ready: Vec<u64> = links.retry().iter().map(|request| request.id).collect();

@@ -9,12 +9,12 @@ use crate::machine::wire::request::LastChunks;
 
 /// The next request on a connection says that the response under way is over.
 pub(in crate::machine) fn ended_unseen(view: View<'_>, thread: &mut Thread, number: u32) {
-    let goes_on = |connection: &Connection| {
+    let is_left_open = |connection: &Connection| {
         connection.outbound.may_have_more()
             && !connection.outbound.is_encrypted()
             && connection.requests.front().is_some_and(|front| front.response.may_have_ended)
     };
-    if view.wire.connections.get(number).is_some_and(goes_on)
+    if view.wire.connections.get(number).is_some_and(is_left_open)
         && let Some(event_loop) = thread.serving_loop()
     {
         event_loop.recognition.last_chunks = LastChunks::Joined;

@@ -91,7 +91,7 @@ impl Episode {
     }
 
     /// The slice after its last sleep shows how long the attempt continued. Returns the part of that time in the window.
-    pub(super) fn went_on(&mut self, slice: &Slice, window_start_ns: u64) -> u64 {
+    pub(super) fn continued(&mut self, slice: &Slice, window_start_ns: u64) -> u64 {
         let tail_ns = take_tail_ns(slice.flags).min(slice.gap.total_ns());
         if tail_ns == 0 || self.end_ns != slice.gap_start_ns() {
             return 0;

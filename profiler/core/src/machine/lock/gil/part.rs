@@ -4,7 +4,7 @@
 
 use super::episode::begin_ns;
 use crate::event::Slice;
-use crate::machine::lock::gil_waits::Wait;
+use crate::machine::lock::gil_waits::EndedAttempt;
 
 /// What a slice is in its thread's wait, and what it shows of the wait before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Followed {
     /// How long the wait before it continued after its last sleep, within the window.
     pub tail_ns: u64,
     /// That wait, if it ended with this slice and each one is asked for.
-    pub ended: Option<Box<Wait>>,
+    pub ended: Option<Box<EndedAttempt>>,
 }
 
 /// What a slice is in its thread's wait.

@@ -23,14 +23,14 @@ fn locks() -> Locks {
 /// One thread: gap CPU, then a call of so much sleep and so much run queue.
 struct Script {
     locks: Locks,
-    waiting: Waiting,
+    at_lock: AtLock,
     now_ns: u64,
     window_start_ns: u64,
 }
 
 impl Script {
     fn new() -> Self {
-        Self { locks: locks(), waiting: Waiting::default(), now_ns: 1_000_000 * US, window_start_ns: 0 }
+        Self { locks: locks(), at_lock: AtLock::default(), now_ns: 1_000_000 * US, window_start_ns: 0 }
     }
 
     fn step(&mut self, gap_cpu_us: u64, call: Call, blocked_us: u64, run_queue_us: u64) -> Part {
@@ -59,7 +59,7 @@ impl Script {
             lock: LockSeen { take_lead_ns, ..blank(call).lock },
             ..blank(call)
         };
-        self.locks.follow(&mut self.waiting, &slice, self.now_ns, self.window_start_ns)
+        self.locks.follow(&mut self.at_lock, &slice, self.now_ns, self.window_start_ns)
     }
 
     /// A wait that the kernel side reports as one to take the lock.
@@ -75,7 +75,7 @@ impl Script {
     }
 
     fn finish(mut self) -> Gil {
-        let episode = self.waiting.episode.take();
+        let episode = self.at_lock.episode.take();
         self.locks.end(2, episode, self.window_start_ns);
         self.locks.finish(|_| String::new())
     }
@@ -247,7 +247,7 @@ fn the_reason_for_no_measurement_names_what_was_refused_before_what_is_missing()
 /// Several threads and one lock whose holders are known; each thread has its own clock.
 struct Threads {
     locks: Locks,
-    threads: std::collections::BTreeMap<Tid, (Waiting, u64)>,
+    threads: std::collections::BTreeMap<Tid, (AtLock, u64)>,
 }
 
 impl Threads {
@@ -290,7 +290,7 @@ impl Threads {
         holder_tid: Tid,
         (flags, take_lead_ns): (u32, Option<u64>),
     ) -> Part {
-        let (waiting, now_ns) = self.threads.entry(tid).or_default();
+        let (at_lock, now_ns) = self.threads.entry(tid).or_default();
         let gap = Account { cpu_ns: gap_cpu_us * US, ..Account::default() };
         let inside = Account { blocked_ns: asleep_us * US, ..Account::default() };
         let enter_ns = *now_ns + gap.total_ns();
@@ -307,7 +307,7 @@ impl Threads {
             lock: LockSeen { take_lead_ns, holder_tid, switches: lock_switches, ..blank(call).lock },
             ..blank(call)
         };
-        self.locks.follow(waiting, &slice, *now_ns, 0).part
+        self.locks.follow(at_lock, &slice, *now_ns, 0).part
     }
 
     /// Waits so far that came after a forced and after a voluntary release.

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_was_left_may_go_on_an_iteration_later_unless_the_loop_slept() {
+    fn who_was_left_may_resume_an_iteration_later_unless_the_loop_slept() {
         for (slept, before) in [(false, vec![(1, 7)]), (true, Vec::new())] {
             let mut left = Left { now: vec![(1, 7)], ..Left::default() };
             left.next_iteration(slept);

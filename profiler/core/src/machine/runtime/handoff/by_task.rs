@@ -17,7 +17,7 @@ pub(super) fn key(state: View<'_>, tgid: Tid, loop_tid: Tid, task: Option<u64>) 
 }
 
 /// A request that the loop had left has resumed by then, as its task has woken a thread. What it waited for before that is explained now.
-pub(super) fn has_gone_on(state: &mut Hand<'_>, (number, id): RequestKey, loop_tid: Tid, woken_ns: u64) {
+pub(super) fn has_resumed(state: &mut Hand<'_>, (number, id): RequestKey, loop_tid: Tid, woken_ns: u64) {
     let event_loop = state.runtime.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_deref());
     let active =
         state.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());

@@ -37,13 +37,13 @@ pub(in crate::machine) fn collect(
     (is_helped, task): (bool, Option<u64>),
 ) -> Collected {
     let Some(pool) = state.runtime.pools.get_mut(tgid) else { return Collected::Nothing };
-    pool.own.went_on(key, at_ns);
+    pool.own.resumed(key, at_ns);
     pool.givers.resumed(task, recent_ns);
     let task = task.filter(|_| pool.givers.resume_themselves());
     let own = &pool.own;
     pool.jobs.retain(|job| job.noted_ns >= recent_ns || job.key == Some(key) || own.has(job.tid));
     let Some(connection) = state.wire.connections.get_mut(key.0) else { return Collected::Nothing };
-    let goes_on = connection.outbound.may_have_more();
+    let may_have_more = connection.outbound.may_have_more();
     let Some(active) = connection.requests.front_mut() else { return Collected::Nothing };
     let Some(read_ns) = active.request.times.service_start_ns.filter(|_| active.request.id == key.1) else {
         return Collected::Nothing;
@@ -71,7 +71,7 @@ pub(in crate::machine) fn collect(
     if !pool.jobs.iter().any(|job| job.key == Some(key)) {
         // A thread that has worked for a request continues until the request is over, or until it has given a piece of the response. Otherwise it just has not
         // noted anything since. Its task may have given another job.
-        let works_on = active.pooled && !(active.response.has_begun && goes_on);
+        let works_on = active.pooled && !(active.response.has_begun && may_have_more);
         if works_on && !pool.jobs.iter().any(|job| wanted.is_told(job)) {
             return Collected::Nothing;
         }

@@ -42,7 +42,7 @@ pub fn made(state: &mut Hand<'_>, tgid: Tid, (maker, child): (Tid, Tid), at_ns: 
     }
     pool.own.made.insert(child, Made { key, known_ns: at_ns, begun_ns: at_ns, ready_ns: 0, tidied: 0 });
     if let Some(key) = key {
-        pool.own.went_on(key, at_ns);
+        pool.own.resumed(key, at_ns);
         pool.working.retain(|(tid, _)| *tid != child);
         pool.working.push((child, key));
     }
@@ -103,7 +103,7 @@ pub(super) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, ex
     thread.pooled.woken_for = made.key;
     thread.pooled.woken_by_order = false;
     if let Some(key) = made.key {
-        pool.own.went_on(key, exit_ns);
+        pool.own.resumed(key, exit_ns);
     }
     if let Some(active) = active {
         active.handed_to = Some(HandedTo { tid: slice.tid, begin_ns: exit_ns, by_order: false });

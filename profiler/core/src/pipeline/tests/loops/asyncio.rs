@@ -27,7 +27,7 @@ fn of(requests: &[Request], start_ns: u64) -> &Request {
 ///       python 40, write 9
 /// ```
 #[test]
-fn who_goes_on_after_one_that_was_read_in_the_iteration_before_was_let_by_a_timer() {
+fn who_resumes_after_one_that_was_read_in_the_iteration_before_was_let_by_a_timer() {
     for case in [Case::After, Case::Before, Case::AfterAnAnswer, Case::OnUvloop] {
         let mut script = loop_that_defers();
         if case == Case::OnUvloop {
@@ -129,7 +129,7 @@ fn time_between_two_requests_that_may_both_have_run_is_unexplained_in_both() {
 ///       recv, look, epoll_ctl (10 takes its back end off the list), write 10, look, python 40, write 9
 /// ```
 #[test]
-fn who_goes_on_after_another_has_had_its_answer_may_have_been_let_by_that_one_though_a_timer_came_due() {
+fn who_resumes_after_another_has_had_its_answer_may_have_been_let_by_that_one_though_a_timer_came_due() {
     let script = loop_that_defers();
     let other = script.now_ns;
     let script = script.read(10, GET, other, (1, 0, 0)).cpu(4).look(0, 0, (1, 0, 0)).ask(BACKEND);

@@ -57,7 +57,7 @@ fn a_thread_on_gevent_that_reads_requests_and_waits_for_a_listener_runs_a_loop_a
 /// loop: read 9, python 30, read 10, python 500, write 10, look (others may be ready) …, python 40, write 9
 /// ```
 #[test]
-fn who_goes_on_first_after_a_look_slept_on_gevent_and_nobody_knows_elsewhere() {
+fn who_resumes_first_after_a_look_slept_on_gevent_and_nobody_knows_elsewhere() {
     for on_gevent in [true, false] {
         let script = if on_gevent { gevent() } else { loop_of_two() };
         let first = script.now_ns;
@@ -91,7 +91,7 @@ fn who_goes_on_first_after_a_look_slept_on_gevent_and_nobody_knows_elsewhere() {
 ///       write 9
 /// ```
 #[test]
-fn who_goes_on_after_another_got_its_answer_may_have_been_let_by_that_one_and_did_not_sleep_for_sure() {
+fn who_resumes_after_another_got_its_answer_may_have_been_let_by_that_one_and_did_not_sleep_for_sure() {
     for on_gevent in [true, false] {
         let script = if on_gevent { gevent() } else { loop_of_two() };
         let first = script.now_ns;

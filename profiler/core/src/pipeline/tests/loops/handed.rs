@@ -207,7 +207,7 @@ fn what_a_thread_tidies_up_after_its_request_is_not_part_of_its_next_job() {
 /// pool:                   futex ── woken, asleep 30 ms …                               note
 /// ```
 #[test]
-fn a_request_that_goes_on_before_the_thread_has_told_of_its_job_was_not_the_one_that_handed_it_over() {
+fn a_request_that_resumes_before_the_thread_has_told_of_its_job_was_not_the_one_that_handed_it_over() {
     let script = loop_with_notes();
     let loop_tid = script.tid;
     let came = script.now_ns;
@@ -236,7 +236,7 @@ fn a_request_that_goes_on_before_the_thread_has_told_of_its_job_was_not_the_one_
 /// pool:               futex ── woken by the loop, python 200, note
 /// ```
 #[test]
-fn a_request_on_asyncio_that_goes_on_by_its_back_end_s_answer_was_let_go_by_no_thread() {
+fn a_request_on_asyncio_that_resumes_by_its_back_end_s_answer_was_let_go_by_no_thread() {
     let script = loop_that_defers().call(Call::MakePair { fds: [NOTES, NOTES + 1] }, 0, (0, 0, 0), 0).look(
         -1,
         1,

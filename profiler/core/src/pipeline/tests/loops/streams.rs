@@ -198,7 +198,7 @@ fn a_client_that_takes_a_response_in_pieces_slowly_does_not_end_it() {
 /// loop: read 9, write 9 (head), look 20 000, write 9 (a piece), look 20 000 …, and here the window ends
 /// ```
 #[test]
-fn a_response_in_pieces_that_the_window_s_end_meets_is_open_where_it_is_sure_that_it_goes_on() {
+fn a_response_in_pieces_that_the_window_s_end_meets_is_open_where_it_is_sure_that_it_continues() {
     // Of chunks it is, once it has gone on after a pause, unless the loop has written a last chunk that could not be told.
     let first = [(CHUNKED, 0, false), (CHUNKED, 1, true), (UNTIL_CLOSE, 0, true), (UNTIL_CLOSE, 1, true)];
     for (head, pauses, is_open) in first {
@@ -310,7 +310,7 @@ fn listed_after(script: Script) -> Vec<String> {
 }
 
 #[test]
-fn a_response_in_pieces_is_listed_where_it_is_sure_that_it_goes_on() {
+fn a_response_in_pieces_is_listed_where_it_is_sure_that_it_continues() {
     let script = || loop_of_two().read(9, GET, START, (1, 0, 0)).write_head(9, CHUNKED, (5, 0, 0));
     let pause = |script: Script| script.look(20, 0, (0, 0, 20_000));
     assert_eq!(listed_after(pause(script())), [""; 0], "that may have been all");

@@ -36,7 +36,7 @@ fn explained(phases: &Phases) -> u64 {
 ///            hub 2 000 (a timer), 2 writes 10
 /// ```
 #[test]
-fn a_greenlet_s_back_end_is_its_request_s_whoever_else_may_have_gone_on() {
+fn a_greenlet_s_back_end_is_its_request_s_whoever_else_may_have_resumed() {
     let script = gevent::gevent();
     let came = script.now_ns;
     let script = script.task(FIRST).read(9, GET, came, (1, 0, 0)).cpu(30);
@@ -140,7 +140,7 @@ impl Script {
 /// thread:  python 700 …                                                                                                     note
 /// ```
 #[test]
-fn what_a_thread_still_did_as_its_request_went_on_is_told_once_it_comes_up_to_where_it_surely_was_for_that() {
+fn what_a_thread_still_did_as_its_request_resumed_is_told_once_it_comes_up_to_where_it_surely_was_for_that() {
     let pair = Call::MakePair { fds: [NOTES, NOTES + 1] };
     let mut script = loop_that_defers().call(pair, 0, (0, 0, 0), 0).look(-1, 1, (0, 0, 1000));
     let loop_tid = script.tid;

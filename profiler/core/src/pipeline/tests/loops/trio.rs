@@ -51,7 +51,7 @@ enum While {
 /// loop: read 9, look, python 30, look 10 000, … , look, python 40, look, write 9
 /// ```
 #[test]
-fn a_timer_is_told_where_nobody_else_can_have_let_the_request_go_on() {
+fn a_timer_is_told_where_nobody_else_can_have_let_the_request_resume() {
     for (case, slept_us) in
         [(While::Timer, 10_000), (While::TimerAndAnswer, 0), (While::TimerAndThread, 0), (While::Other, 0)]
     {
@@ -88,7 +88,7 @@ fn a_timer_is_told_where_nobody_else_can_have_let_the_request_go_on() {
 /// loop: read 9, look, python 30, (look, read 10, look, python 500, write 10) twice; the last time then: read 11, look, write 11, write 9
 /// ```
 #[test]
-fn who_goes_on_after_another_in_an_iteration_says_nothing() {
+fn who_resumes_after_another_in_an_iteration_says_nothing() {
     let script = trio();
     let arrival = script.now_ns;
     let script = script.accept(11, (1, 0, 0)).once(LISTENER).read(11, GET, arrival, (1, 0, 0));

@@ -43,7 +43,7 @@ pub(super) fn last_two(script: Script) -> (Request, Request, crate::model::event
 ///       look 5 000, recv B, python 20, write 9, look 20 000, recv A, python 20, write 10
 /// ```
 #[test]
-fn a_back_end_is_the_request_s_that_goes_on_right_after_its_answer() {
+fn a_back_end_is_the_request_s_that_resumes_right_after_its_answer() {
     let script = gevent::gevent().read_two().look(10, 0, (1, 0, 10_000)).connect(BACKEND);
     let a_asked = script.now_ns;
     let script =
@@ -86,7 +86,7 @@ fn where_nothing_tells_which_of_two_asked_a_back_end_that_is_neither_s_and_count
 ///       look 2 000 (a timer), write 10
 /// ```
 #[test]
-fn a_back_end_that_all_others_cannot_have_asked_as_they_went_on_meanwhile_is_the_one_s_that_is_left() {
+fn a_back_end_that_all_others_cannot_have_asked_as_they_resumed_meanwhile_is_the_one_s_that_is_left() {
     let script = gevent::gevent().read_two().look(10, 0, (1, 0, 10_000)).connect(BACKEND);
     let script = script.look(-1, 1, (0, 0, 300)).send(BACKEND).look(1, 0, (0, 0, 1000)).respond(9);
     let script = script.look(-1, 1, (0, 0, 4000)).receive(BACKEND).look(2, 0, (0, 0, 2000)).respond(10);
