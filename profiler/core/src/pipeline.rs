@@ -260,7 +260,10 @@ impl Machines {
             }
             Body::Light(light) => light::take(&mut self.state, &light, time_ns, sink),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
-            Body::Evidence(evidence) => evidence::evidence(&mut self.state, &evidence, time_ns, sink),
+            Body::Evidence(evidence) => {
+                let State { product, wire, .. } = &mut self.state;
+                evidence::evidence((product, wire), &evidence, time_ns, sink);
+            }
             Body::Fact(fact) => self.fact(*fact, time_ns, sink),
         }
     }

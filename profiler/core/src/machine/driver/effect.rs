@@ -8,6 +8,7 @@ use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
 use crate::machine::driver::state::State;
 use crate::machine::join::front;
+use crate::machine::ledger::books::Books;
 use crate::machine::ledger::exchange::{self, Bytes};
 use crate::machine::ledger::{finish, foreign, slots, turn};
 use crate::machine::runtime::candidates::runs_loop;
@@ -45,16 +46,18 @@ pub(super) fn effects(
     let Some(number) = state.world.descriptors.connection(slice.tgid, fd) else { return };
     thread.signs.in_front = front::is_in_front(&state.wire, number);
     job::engage(thread, number, slice, touch);
-    slots::make_slot_of_reader(&mut state.books(), thread, number, slice, touch);
-    note_end(state, thread, (number, slice, exit_ns), touch);
+    let at = (number, slice, exit_ns);
+    let books = &mut state.books();
+    slots::make_slot_of_reader(books, thread, number, slice, touch);
+    note_end(books, thread, at, touch);
     match touch {
-        Touch::Read | Touch::Write => moves(state, thread, (number, slice, exit_ns), touch, captured),
-        Touch::Shutdown => shutdown(state, thread, (number, slice, exit_ns)),
-        Touch::Close => close(state, thread, slice, fd, exit_ns),
-        Touch::Register => register(state, thread, (number, slice, exit_ns)),
+        Touch::Read | Touch::Write => moves(books, thread, at, touch, captured),
+        Touch::Shutdown => shutdown(books, thread, at),
+        Touch::Close => close(books, thread, slice, fd, exit_ns),
+        Touch::Register => register(books, thread, at),
         Touch::WaitReadable | Touch::WaitWritable => {}
     }
-    let is_idle = state.wire.connections.get(number).is_none_or(|connection| connection.requests.is_empty());
+    let is_idle = books.wire.connections.get(number).is_none_or(|connection| connection.requests.is_empty());
     let takes = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_ADD, .. });
     turn::touched(thread, exit_ns, takes && is_idle);
     job::touched(thread, exit_ns);
@@ -108,12 +111,14 @@ fn beside_clients(
         Call::CloseRange { first, last } if slice.result >= 0 => {
             let last = i32::try_from(last).unwrap_or(i32::MAX).min(state.world.descriptors.highest(tgid));
             for fd in i32::try_from(first).unwrap_or(i32::MAX)..=last {
-                close(state, thread, slice, fd, exit_ns);
+                close(&mut state.books(), thread, slice, fd, exit_ns);
             }
         }
-        Call::Duplicate { fd } if slice.result >= 0 => duplicate(state, thread, slice, fd, exit_ns),
+        Call::Duplicate { fd } if slice.result >= 0 => {
+            duplicate(&mut state.books(), thread, slice, fd, exit_ns)
+        }
         _ => {
-            replace(state, thread, slice, exit_ns);
+            replace(&mut state.books(), thread, slice, exit_ns);
             state.world.descriptors.follow(slice, exit_ns);
         }
     }
@@ -123,65 +128,65 @@ fn beside_clients(
 }
 
 /// If the client has gone, the thread worked for it up to here, whoever closes the connection.
-fn note_end(state: &mut State, thread: &mut Thread, at: At<'_>, touch: Touch) {
+fn note_end(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>, touch: Touch) {
     let (number, slice, exit_ns) = at;
     if slice.result > 0 || matches!(slice.result, EAGAIN | EINTR) {
         return;
     }
     if slice.result < 0
-        && let Some(connection) = state.wire.connections.get_mut(number)
+        && let Some(connection) = books.wire.connections.get_mut(number)
     {
         connection.signs.called(slice.result, touch == Touch::Write, exit_ns);
     }
-    let connection = state.wire.connections.get(number);
+    let connection = books.wire.connections.get(number);
     if matches!(touch, Touch::Read | Touch::Write)
         && connection.is_some_and(|connection| connection.works_unanswered(slice.tid))
     {
-        exchange::advance(&mut state.books(), thread, at);
+        exchange::advance(books, thread, at);
     }
 }
 
 /// A read from a client, or a write to it.
-fn moves(state: &mut State, thread: &mut Thread, at: At<'_>, touch: Touch, captured: Option<&[u8]>) {
+fn moves(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>, touch: Touch, captured: Option<&[u8]>) {
     let (number, slice, _) = at;
     let moved = u64::try_from(slice.result).unwrap_or(0);
     let bytes = Bytes { moved, captured: captured.unwrap_or_default() };
     match (touch, slice.call) {
         (Touch::Read, Call::Read { arrival_ns, .. }) if moved > 0 => {
-            exchange::read(&mut state.books(), thread, at, arrival_ns, &bytes);
+            exchange::read(books, thread, at, arrival_ns, &bytes);
         }
         (Touch::Read, Call::Read { .. }) if slice.result == EAGAIN => {
-            match turn::read_beside(state.view(), thread, number) {
+            match turn::read_beside(books.view(), thread, number) {
                 // It may be waiting.
                 Some(true) => {}
-                Some(false) => exchange::advance(&mut state.books(), thread, at),
-                None => turn::would_block(&mut state.books(), thread, number, Wants::ClientRead),
+                Some(false) => exchange::advance(books, thread, at),
+                None => turn::would_block(books, thread, number, Wants::ClientRead),
             }
         }
         (Touch::Write, _) if moved > 0 => {
             // Without the other flag the bit means something else.
             let status_line = slice.flags & STATUS_LINE == STATUS_LINE;
-            exchange::write(&mut state.books(), thread, at, status_line, &bytes);
+            exchange::write(books, thread, at, status_line, &bytes);
         }
         (Touch::Write, _) if slice.result == EAGAIN => {
-            turn::would_block(&mut state.books(), thread, number, Wants::ClientWrite);
+            turn::would_block(books, thread, number, Wants::ClientWrite);
         }
         _ => {}
     }
 }
 
 /// The server ends its direction of a connection.
-fn shutdown(state: &mut State, thread: &mut Thread, at: At<'_>) {
+fn shutdown(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>) {
     let (number, slice, exit_ns) = at;
     if !matches!(slice.call, Call::Shutdown { how: 1.., .. }) {
         return;
     }
-    let connection = state.wire.connections.get_mut(number);
+    let connection = books.wire.connections.get_mut(number);
     if connection.is_some_and(|connection| connection.works_to_the_end(slice.tid)) {
-        exchange::advance(&mut state.books(), thread, at);
+        exchange::advance(books, thread, at);
     }
-    finish::shut(&mut state.books(), number);
-    if let Some(connection) = state.wire.connections.get_mut(number) {
+    finish::shut(books, number);
+    if let Some(connection) = books.wire.connections.get_mut(number) {
         connection.shut = true;
         if connection.signs.shut_ns == 0 {
             connection.signs.shut_ns = exit_ns;
@@ -190,78 +195,78 @@ fn shutdown(state: &mut State, thread: &mut Thread, at: At<'_>) {
 }
 
 /// A connection is put on an interest list, or taken off it.
-fn register(state: &mut State, thread: &mut Thread, at: At<'_>) {
+fn register(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>) {
     let (number, slice, exit_ns) = at;
     // A loop also registers a connection in the middle of a response, to learn when its client takes more.
-    if !runs_loop(state.view(), thread) {
-        finish::shut(&mut state.books(), number);
+    if !runs_loop(books.view(), thread) {
+        finish::shut(books, number);
     }
     if let Call::EpollControl { operation, events, .. } = slice.call
         && slice.result >= 0
     {
         let awaits_writable = operation != EPOLL_CTL_DEL && events & EPOLLOUT != 0;
-        turn::register(&mut state.books(), thread, number, awaits_writable);
+        turn::register(books, thread, number, awaits_writable);
     }
     // A loop that takes a connection off its list hands it over; a slot that does so only tidies up.
     let hands_over = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. });
     if hands_over
         && thread.slot.is_none()
-        && let Some(connection) = state.wire.connections.get_mut(number)
+        && let Some(connection) = books.wire.connections.get_mut(number)
     {
         connection.dispatched_ns = exit_ns;
     }
-    state.world.descriptors.follow(slice, exit_ns);
+    books.world.descriptors.follow(slice, exit_ns);
 }
 
 /// A descriptor is copied to another number; what had that number is closed.
-fn duplicate(state: &mut State, thread: &mut Thread, slice: &Slice, fd: i32, exit_ns: u64) {
+fn duplicate(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, fd: i32, exit_ns: u64) {
     let made = i32::try_from(slice.result).unwrap_or(-1);
     if made == fd {
         return;
     }
-    close(state, thread, slice, made, exit_ns);
-    state.world.descriptors.follow(slice, exit_ns);
-    let copied = state.world.descriptors.connection(slice.tgid, made);
-    if let Some(connection) = copied.and_then(|number| state.wire.connections.get_mut(number)) {
+    close(books, thread, slice, made, exit_ns);
+    books.world.descriptors.follow(slice, exit_ns);
+    let copied = books.world.descriptors.connection(slice.tgid, made);
+    if let Some(connection) = copied.and_then(|number| books.wire.connections.get_mut(number)) {
         connection.copies = connection.copies.saturating_add(1);
     }
 }
 
 /// The call made descriptors, so connections that had their numbers are closed. A close on another thread may still be on its way back from the kernel: it
 /// frees the number before it returns.
-fn replace(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+fn replace(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let made = match slice.call {
         Call::Make { .. } => [i32::try_from(slice.result).unwrap_or(-1), -1],
         Call::MakePair { fds } => fds,
         _ => return,
     };
     for fd in made.into_iter().filter(|fd| *fd >= 0 && slice.result >= 0) {
-        if state.world.descriptors.connection(slice.tgid, fd).is_some() {
-            close(state, thread, &Slice { enter_ns: exit_ns, ..*slice }, fd, exit_ns);
+        if books.world.descriptors.connection(slice.tgid, fd).is_some() {
+            close(books, thread, &Slice { enter_ns: exit_ns, ..*slice }, fd, exit_ns);
         }
     }
 }
 
-fn close(state: &mut State, thread: &mut Thread, slice: &Slice, fd: i32, exit_ns: u64) {
-    let Some(descriptor) = state.world.descriptors.close(slice.tgid, fd, slice.enter_ns) else { return };
+fn close(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, fd: i32, exit_ns: u64) {
+    let Some(descriptor) = books.world.descriptors.close(slice.tgid, fd, slice.enter_ns) else { return };
     let Some(number) = descriptor.connection else { return };
     if let Some(connection) =
-        state.wire.connections.get_mut(number).filter(|connection| connection.copies > 0)
+        books.wire.connections.get_mut(number).filter(|connection| connection.copies > 0)
     {
         connection.copies -= 1;
         return;
     }
     // No response was sent, or the front end waits for its end: the server's time up to the close is the request's.
-    if state.wire.connections.get(number).is_some_and(|connection| connection.works_unanswered(slice.tid))
-        || state
+    if books.wire.connections.get(number).is_some_and(|connection| connection.works_unanswered(slice.tid))
+        || books
             .wire
             .connections
             .get_mut(number)
             .is_some_and(|connection| connection.works_to_the_end(slice.tid))
     {
-        exchange::advance(&mut state.books(), thread, (number, slice, exit_ns));
+        exchange::advance(books, thread, (number, slice, exit_ns));
     }
-    finish::end_connection(&mut state.books(), number, How::Closed, exit_ns);
+    finish::end_connection(books, number, How::Closed, exit_ns);
     if thread.serving.is_some_and(|(serving, _)| serving == number) {
         thread.serving = None;
     }

@@ -9,6 +9,7 @@ use crate::machine::driver::{draw, late, meaning};
 use crate::machine::ledger::gil_party::{self, Because};
 use crate::machine::ledger::{exchange, finish, slots, turn};
 use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::threads::Threads;
 use crate::machine::time::piece::Piece;
 use crate::machine::wire::ending::{How, asked};
 use crate::timeline::{Entry, ThreadState};
@@ -74,8 +75,7 @@ pub fn end_window(state: &mut State, open: &[(Slice, bool)], end_ns: u64, sink: 
 }
 
 /// The thread of a slice, made where it is seen for the first time.
-fn take_thread(state: &mut State, slice: &Slice) -> Box<Thread> {
-    let threads = &mut state.runtime.threads;
+fn take_thread(threads: &mut Threads, slice: &Slice) -> Box<Thread> {
     threads.take(slice.tid).unwrap_or_else(|| {
         threads.enter(slice.tid);
         Box::new(Thread { tgid: slice.tgid, since_ns: slice.gap_start_ns(), ..Thread::default() })
@@ -94,10 +94,10 @@ fn end_slice(
         // Its slice came after all, between the look at the thread and the end of the window.
         return;
     }
-    let mut thread = take_thread(state, slice);
+    let mut thread = take_thread(&mut state.runtime.threads, slice);
     state.add_up(&mut thread, slice);
     let slice = &slice.within(thread.row.last_exit_ns, end_ns);
-    let meaning = meaning::meaning_of(state, slice);
+    let meaning = meaning::meaning_of(state.view(), slice);
     let followed = state.gil.follow(&mut thread.gil.at_lock, slice, end_ns, state.window_start_ns);
     let part = followed.part;
     gil_party::continued(&mut thread, followed.tail_ns);
@@ -119,7 +119,7 @@ fn end_slice(
     gap.held_by = held_by;
     slots::waited_for_its_turn((&mut state.time, state.window_start_ns), &mut thread, slice, &mut gap);
     let serving = thread.serving;
-    let idle = meaning::waits_for_work(state, &thread, slice, &meaning);
+    let idle = meaning::waits_for_work(state.view(), &thread, slice, &meaning);
     late::arrive(state, tid, [Some(gap), None], slice.enter_ns, sink);
     if gap.length_ns() > 0 {
         thread.pending.push(gap);
@@ -139,7 +139,7 @@ fn end_slice(
         thread.make_slot_in_flight(&mut state.time);
         if in_call {
             let mut piece = Piece::call(slice, end_ns, &meaning);
-            piece.holding = Some(meaning::holding(state, slice.tgid, &meaning));
+            piece.holding = Some(meaning::holding(state.view(), slice.tgid, &meaning));
             piece.held_by = held_by;
             thread.pending.push(piece);
         }

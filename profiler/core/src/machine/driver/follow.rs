@@ -55,7 +55,7 @@ fn begin_within(
     thread.since_ns = state.watch_start_ns.min(until_ns);
     if meaning.idle == Idle::No && !job::was_for_its_turn(initial.system_call, next) {
         let mut piece = Piece::unknown(thread.since_ns, until_ns);
-        piece.holding = Some(meaning::holding(state, thread.tgid, &meaning));
+        piece.holding = Some(meaning::holding(state.view(), thread.tgid, &meaning));
         thread.pending.push(piece);
         thread.busy_since_ns = Some(thread.since_ns);
         thread.job.work_start_ns = Some(thread.since_ns);

@@ -7,8 +7,10 @@
 use crate::event::{Call, InGap, Light, LightWhat, LockSeen, Slice, Woken};
 use crate::machine::driver::follow;
 use crate::machine::driver::state::State;
+use crate::machine::product::summary::Summary;
 use crate::machine::time::piece::Piece;
 use crate::machine::wire::light_socket::{Active, For, Socket};
+use crate::machine::wire::state::Wire;
 use crate::model::request::{Framing, Http, OnGil, Request, Seen, Stretch, Times};
 use crate::phase::{Phase, Phases};
 use crate::timeline::Entry;
@@ -71,8 +73,9 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
         LightWhat::Sent => {
             if socket.active.is_none() {
                 // Its beginning was before the watch, or is lost.
+                let counts = (&mut state.wire, &mut state.product.summary);
                 socket.active =
-                    Some(begin(state, &mut socket.begun, socket.connection, light, time_ns, true));
+                    Some(begin(counts, &mut socket.begun, socket.connection, light, time_ns, true));
             }
             advance(&mut socket, &slice, time_ns);
             if let Some(active) = &mut socket.active {
@@ -90,7 +93,8 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
             match &mut socket.active {
                 Some(_) => advance(&mut socket, &slice, time_ns),
                 None => {
-                    let active = begin(state, &mut socket.begun, socket.connection, light, time_ns, false);
+                    let counts = (&mut state.wire, &mut state.product.summary);
+                    let active = begin(counts, &mut socket.begun, socket.connection, light, time_ns, false);
                     socket.active = Some(active);
                 }
             }
@@ -143,7 +147,7 @@ fn is_unanswered(socket: &Socket) -> bool {
 }
 
 fn begin(
-    state: &mut State,
+    (wire, summary): (&mut Wire, &mut Summary),
     begun: &mut u32,
     connection: u64,
     light: &Light,
@@ -154,9 +158,9 @@ fn begin(
     let start_ns = if is_arrival { light.arrival_ns } else { time_ns };
     let mut phases = Phases::default();
     phases.add(Phase::PoolWait, time_ns.saturating_sub(start_ns));
-    state.product.summary.begin();
-    let id = state.wire.request_count;
-    state.wire.request_count = state.wire.request_count.saturating_add(1);
+    summary.begin();
+    let id = wire.request_count;
+    wire.request_count = wire.request_count.saturating_add(1);
     let index_on_connection = *begun;
     *begun = begun.saturating_add(1);
     Active {

@@ -3,7 +3,7 @@
 //! In: a slice, what its thread works on, its connection. Out: its meaning, whether it waits for work, what holds the slot meanwhile.
 
 use crate::event::{Call, Slice, Tid};
-use crate::machine::driver::state::State;
+use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, job};
 use crate::machine::world::classify::{Idle, Meaning, Touch, classify};
@@ -12,12 +12,10 @@ use crate::phase::Phase;
 use crate::timeline::ThreadState;
 
 /// What a slice's call means, as its connection stands now.
-pub(in crate::machine) fn meaning_of(state: &State, slice: &Slice) -> Meaning {
-    classify(slice, &state.world.descriptors, |fd| {
-        let number = state.world.descriptors.connection(slice.tgid, fd);
-        number
-            .and_then(|number| state.wire.connections.get(number))
-            .is_some_and(|c| c.inbound.head_complete())
+pub(in crate::machine) fn meaning_of(view: View<'_>, slice: &Slice) -> Meaning {
+    classify(slice, &view.world.descriptors, |fd| {
+        let number = view.world.descriptors.connection(slice.tgid, fd);
+        number.and_then(|number| view.wire.connections.get(number)).is_some_and(|c| c.inbound.head_complete())
     })
 }
 
@@ -28,7 +26,7 @@ pub(super) const fn closes_file(slice: &Slice, meaning: &Meaning) -> bool {
 
 /// Whether a call is a wait for work, given what its thread works on.
 pub(in crate::machine) fn waits_for_work(
-    state: &State,
+    view: View<'_>,
     thread: &Thread,
     slice: &Slice,
     meaning: &Meaning,
@@ -38,18 +36,17 @@ pub(in crate::machine) fn waits_for_work(
         // It is the loop's own wait even where its descriptors do not show all that it waits for.
         Idle::UnlessServing => {
             thread.is_loop() && meaning.blocked == Phase::Unexplained
-                || !is_serving(state, thread)
-                    && (job::is_for_next(state.view(), thread, slice)
-                        || handoff::is_at_queue(state.view(), thread, slice))
+                || !is_serving(view, thread)
+                    && (job::is_for_next(view, thread, slice) || handoff::is_at_queue(view, thread, slice))
         }
         Idle::No => false,
     }
 }
 
 /// Whether a thread is within a request, as far as is known. A request whose response has begun with an open end may be over already.
-pub(in crate::machine) fn is_serving(state: &State, thread: &Thread) -> bool {
+pub(in crate::machine) fn is_serving(view: View<'_>, thread: &Thread) -> bool {
     thread.serving.and_then(|(number, id)| {
-        let connection = state.wire.connections.get(number)?;
+        let connection = view.wire.connections.get(number)?;
         let active = connection.requests.iter().find(|active| active.request.id == id)?;
         let open_end = connection.outbound.until_turn();
         Some(connection.is_private() || !job::may_be_over(thread, active, open_end))
@@ -57,11 +54,11 @@ pub(in crate::machine) fn is_serving(state: &State, thread: &Thread) -> bool {
 }
 
 /// What holds the thread during a call that is not a request's.
-pub(in crate::machine) fn holding(state: &State, tgid: Tid, meaning: &Meaning) -> Holding {
+pub(in crate::machine) fn holding(view: View<'_>, tgid: Tid, meaning: &Meaning) -> Holding {
     let connection = meaning
         .touch
-        .and_then(|(fd, _)| state.world.descriptors.connection(tgid, fd))
-        .and_then(|number| state.wire.connections.get(number));
+        .and_then(|(fd, _)| view.world.descriptors.connection(tgid, fd))
+        .and_then(|number| view.wire.connections.get(number));
     let waits = matches!(
         meaning.touch,
         Some((_, Touch::Read | Touch::Write | Touch::WaitReadable | Touch::WaitWritable))

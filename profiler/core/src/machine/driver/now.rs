@@ -54,10 +54,10 @@ fn thread(state: &State, sight: &Sight) -> ThreadNow {
     let known = state.runtime.threads.get(slice.tid);
     // The machines are exactly as far as this look: their last slice of this thread is the one before it.
     let current = known.filter(|thread| thread.row.sequence.saturating_add(1) == slice.sequence);
-    let meaning = meaning::meaning_of(state, slice);
+    let meaning = meaning::meaning_of(state.view(), slice);
     let idle = sight.in_call
         && match current {
-            Some(thread) => meaning::waits_for_work(state, thread, slice, &meaning),
+            Some(thread) => meaning::waits_for_work(state.view(), thread, slice, &meaning),
             None => meaning.idle != Idle::No,
         };
     let takes_gil = sight.in_call && state.gil.is_wait(slice);
@@ -69,7 +69,7 @@ fn thread(state: &State, sight: &Sight) -> ThreadNow {
         Scheduled::Asleep if takes_gil => (ThreadState::GilWait, None),
         Scheduled::Asleep if idle => (ThreadState::Idle, None),
         Scheduled::Asleep if meaning.touch.is_some() => {
-            (ThreadState::ClientWait, Some(meaning::holding(state, slice.tgid, &meaning)))
+            (ThreadState::ClientWait, Some(meaning::holding(state.view(), slice.tgid, &meaning)))
         }
         Scheduled::Asleep => (meaning.state, None),
     };

@@ -8,13 +8,14 @@ use profiler_common::system_call::IO_URING_SETUP;
 use crate::event::{Call, Slice};
 use crate::machine::driver::state::State;
 use crate::machine::driver::{draw, effect, follow, late, meaning};
-use crate::machine::ledger::gil_party::Because;
+use crate::machine::ledger::gil_party::{Because, Parties};
 use crate::machine::ledger::{finish, gil_party, slots, turn, unattributed};
 use crate::machine::lock::gil::Part;
-use crate::machine::lock::gil_holder::Holders;
+use crate::machine::product::summary::Summary;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, job};
 use crate::machine::time::piece::Piece;
+use crate::machine::time::state::Time;
 use crate::machine::world::classify::{Idle, Meaning};
 use crate::machine::world::state::World;
 use crate::phase::Phase;
@@ -34,10 +35,12 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         slice
     };
 
-    let meaning = meaning::meaning_of(state, slice);
+    let meaning = meaning::meaning_of(state.view(), slice);
     gil_party::note(&mut state.parties(), &mut thread, tid);
     let serving = thread.serving;
-    let (part, because) = waits_for_lock(state, &mut thread, slice, exit_ns);
+    let window_start_ns = state.window_start_ns;
+    let (part, because) =
+        waits_for_lock((&mut state.parties(), window_start_ns), &mut thread, slice, exit_ns);
     let gap = thread.gap(slice, meaning::closes_file(slice, &meaning));
     let (meaning, mut gap) = part.apply(meaning, gap);
     let held_by = because.by;
@@ -48,7 +51,7 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         thread.pending.push(gap);
     }
     job::note_feeder(state.view(), &mut thread, slice);
-    let idle = meaning::waits_for_work(state, &thread, slice, &meaning);
+    let idle = meaning::waits_for_work(state.view(), &thread, slice, &meaning);
     if idle {
         handoff::waited(&mut state.hand(), &mut thread, slice, exit_ns);
     }
@@ -67,7 +70,11 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     } else if idle {
         wait_for_work(state, &mut thread, slice, exit_ns, sink);
     } else {
-        works(state, &mut thread, (slice, exit_ns), &meaning, held_by);
+        let mut piece = Piece::call(slice, exit_ns, &meaning);
+        piece.holding = Some(meaning::holding(state.view(), slice.tgid, &meaning));
+        piece.held_by = held_by;
+        thread.pending.push(piece);
+        works((&mut state.time, window_start_ns), &mut thread, (slice, exit_ns), meaning.blocked);
     }
     if !idle && part == Part::None && handoff::is_woken_by_loop(state.view(), &thread, slice) {
         handoff::done(&mut state.hand(), &mut thread, slice);
@@ -86,17 +93,22 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
 }
 
 /// Which part of the slice was a wait for the interpreter lock, and who had it.
-fn waits_for_lock(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> (Part, Because) {
-    let followed = state.gil.follow(&mut thread.gil.at_lock, slice, exit_ns, state.window_start_ns);
+fn waits_for_lock(
+    (parties, window_start_ns): (&mut Parties<'_>, u64),
+    thread: &mut Thread,
+    slice: &Slice,
+    exit_ns: u64,
+) -> (Part, Because) {
+    let followed = parties.locks.follow(&mut thread.gil.at_lock, slice, exit_ns, window_start_ns);
     gil_party::continued(thread, followed.tail_ns);
     if let Some(wait) = followed.ended {
         thread.pending.has_waited(*wait);
     }
     let mut because = Because::default();
-    if let Some(wait_ns) = followed.part.wait_ns(slice, exit_ns, state.window_start_ns) {
-        because = gil_party::held(&mut state.parties(), thread, slice, exit_ns, wait_ns);
+    if let Some(wait_ns) = followed.part.wait_ns(slice, exit_ns, window_start_ns) {
+        because = gil_party::held(parties, thread, slice, exit_ns, wait_ns);
     } else if thread.serving.is_some() {
-        gil_party::settle(&mut state.parties(), thread, slice.tid);
+        gil_party::settle(parties, thread, slice.tid);
     }
     (followed.part, because)
 }
@@ -112,27 +124,22 @@ fn note_ways(world: &mut World, slice: &Slice, meaning: &Meaning) {
     }
 }
 
-/// The call is no wait for work: its time is part of what the thread does. `held_by`: who had the interpreter lock
-/// if it was a wait for that.
+/// The call is no wait for work. What its thread slept for in it may show that the thread waits for its helpers, or
+/// that it is a slot.
 fn works(
-    state: &mut State,
+    (time, window_start_ns): (&mut Time, u64),
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
-    meaning: &Meaning,
-    held_by: Holders,
+    blocked: Phase,
 ) {
-    let mut piece = Piece::call(slice, exit_ns, meaning);
-    piece.holding = Some(meaning::holding(state, slice.tgid, meaning));
-    piece.held_by = held_by;
-    thread.pending.push(piece);
-    if meaning.blocked == Phase::LockWait {
-        let in_window_ns = exit_ns.saturating_sub(state.window_start_ns);
+    if blocked == Phase::LockWait {
+        let in_window_ns = exit_ns.saturating_sub(window_start_ns);
         thread.helpers.wait(slice.woken.by_tid, slice.inside.blocked_ns.min(in_window_ns));
     }
     // A loop that only hands requests over does not wait for what they need.
-    let waits = slice.inside.blocked_ns > 0 && matches!(meaning.blocked, Phase::Sleep | Phase::BackendWait);
+    let waits = slice.inside.blocked_ns > 0 && matches!(blocked, Phase::Sleep | Phase::BackendWait);
     if waits && thread.serving.is_some() {
-        thread.make_slot(&mut state.time);
+        thread.make_slot(time);
     }
 }
 
@@ -148,7 +155,7 @@ fn waits_after_response(
     piece.holding = None;
     thread.pending.push(piece);
     thread.was_busy(&mut state.time, slice.enter_ns, state.window_start_ns);
-    next_job(state, thread, exit_ns);
+    next_job(&mut state.product.summary, thread, exit_ns);
 }
 
 /// The call waits for work: what came before it is over.
@@ -175,16 +182,16 @@ fn wait_for_work(
     handoff::done(&mut state.hand(), thread, slice);
     thread.drain(state.window_start_ns);
     thread.was_busy(&mut state.time, slice.enter_ns, state.window_start_ns);
-    next_job(state, thread, exit_ns);
+    next_job(&mut state.product.summary, thread, exit_ns);
     turn::wait(&mut state.books(), thread, slice, exit_ns);
     handoff::begin(&mut state.hand(), thread, slice, exit_ns);
 }
 
 /// A job is over; the next one begins.
-fn next_job(state: &mut State, thread: &mut Thread, exit_ns: u64) {
+fn next_job(summary: &mut Summary, thread: &mut Thread, exit_ns: u64) {
     let helper_wait_ns = thread.helpers.end();
     if thread.job.engaged.is_some() {
-        state.product.summary.waited_for_helpers(helper_wait_ns);
+        summary.waited_for_helpers(helper_wait_ns);
     }
     thread.busy_since_ns = Some(exit_ns);
     thread.job.work_start_ns = Some(exit_ns);
