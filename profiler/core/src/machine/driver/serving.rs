@@ -124,8 +124,8 @@ fn note_ways(world: &mut World, slice: &Slice, meaning: &Meaning) {
     }
 }
 
-/// The call is no wait for work. What its thread slept for in it may show that the thread waits for its helpers, or
-/// that it is a slot.
+/// The call is no wait for work. What its thread slept for in it may show that the thread waits for its
+/// helpers, or that it is a slot.
 fn works(
     (time, window_start_ns): (&mut Time, u64),
     thread: &mut Thread,

@@ -429,8 +429,8 @@ impl Drops {
         self.processes.retain(stays);
     }
 
-    /// The window has ended with `open` connections. `next_follows`: another one begins, and what waits gets its
-    /// verdict there.
+    /// The window has ended with `open` connections. `next_follows`: another one begins, and what waits gets
+    /// its verdict there.
     pub fn finish(
         mut self,
         open: u64,

@@ -57,11 +57,11 @@ pub struct EventLoop {
 /// How far the present iteration is attributed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::machine) struct Touched {
-    /// The end of the last call on a connection, a back end or a listener. Before the first such call, it is the
-    /// start of the iteration.
+    /// The end of the last call on a connection, a back end or a listener. Before the first such call, it is
+    /// the start of the iteration.
     pub(in crate::machine) until_ns: u64,
-    /// Up to here it touched no request's descriptor, but took connections without a request on its list. This is
-    /// the end of the last such call.
+    /// Up to here it touched no request's descriptor, but took connections without a request on its list.
+    /// This is the end of the last such call.
     pub(in crate::machine) own_until_ns: u64,
 }
 

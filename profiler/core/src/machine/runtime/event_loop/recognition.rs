@@ -8,8 +8,8 @@ use crate::machine::wire::request::LastChunks;
 /// As what a loop is recognised.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Recognition {
-    /// It serves several connections at once. Either it reads requests and clients are among what it waits for, or it
-    /// has left one request unfinished for another.
+    /// It serves several connections at once. Either it reads requests and clients are among what it waits
+    /// for, or it has left one request unfinished for another.
     pub(in crate::machine) confirmed: bool,
     /// Only that it may be gevent's hub shows that it is a loop.
     pub(in crate::machine) is_hub: bool,
@@ -24,15 +24,16 @@ pub(in crate::machine) struct Recognition {
 }
 
 impl Recognition {
-    /// The loop looks, in a process that may run loops of this kind. `is_one_shot`: its registration for its listener
-    /// is good for one event only.
+    /// The loop looks, in a process that may run loops of this kind. `is_one_shot`: its registration for its
+    /// listener is good for one event only.
     pub(in crate::machine) fn may_be_of(&mut self, loaded: &'static LoopKind, is_one_shot: bool) {
         self.loaded = loaded;
         self.shown.is_one_shot |= is_one_shot;
         self.kind = loaded.shown(self.shown);
     }
 
-    /// A request is answered in the iteration in which it was read (`is_prompt`), or in the next (`has_deferred`).
+    /// A request is answered in the iteration in which it was read (`is_prompt`), or in the next
+    /// (`has_deferred`).
     pub(super) fn answers(&mut self, is_prompt: bool, has_deferred: bool) {
         self.shown.is_prompt |= is_prompt;
         self.shown.has_deferred |= has_deferred;
