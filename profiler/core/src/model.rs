@@ -220,6 +220,8 @@ pub struct Requests {
     pub bytes_out: u64,
     /// Client connections seen.
     pub connections: u64,
+    /// What threads had to do with back ends while it was not known for which request; no round trips.
+    pub unattributed: round_trips::RoundTrips,
     /// The slowest requests, slowest first (bounded).
     pub slowest: Vec<request::Request>,
     /// Time in which there was something to do: stretches with requests, pauses of up to a second between them included; 0: not known.
@@ -245,7 +247,7 @@ pub struct Endpoint {
     pub service: Latency,
     /// Where their time went.
     pub phases: Phases,
-    /// How often they asked back ends; of requests on event loops none are counted.
+    /// What they had to do with back ends; of requests on event loops nothing is counted.
     pub round_trips: round_trips::RoundTrips,
     /// How far means over them can be trusted.
     pub spread: Spread,

@@ -42,7 +42,7 @@ use super::output::Lazy;
 use super::summary;
 
 /// Version of the document: major for breaking changes, minor for additions.
-pub const SCHEMA_VERSION: &str = "1.3";
+pub const SCHEMA_VERSION: &str = "1.4";
 
 /// Reports for programs.
 pub const FORM: FormKind = FormKind {

@@ -153,7 +153,13 @@ pub(super) fn endpoint_name(endpoint: &Endpoint) -> String {
 #[cfg(test)]
 mod tests {
     use crate::finding::fixture::{SECOND, Scene};
+    use crate::model::round_trips::ToPort;
     use crate::phase::Phase;
+
+    /// So many round trips to a port.
+    fn to(port: u16, count: u64) -> ToPort {
+        ToPort { port, count, ..ToPort::default() }
+    }
 
     fn scene() -> Scene {
         Scene::gunicorn("sync", 4, 10 * SECOND).requests(100).phase(Phase::Cpu, 2 * SECOND)
@@ -167,7 +173,7 @@ mod tests {
                 10,
                 &[(Phase::BackendWait, 15 * SECOND / 10), (Phase::Cpu, 15 * SECOND / 10)],
             );
-            scene.0.by_endpoint.list[0].round_trips.add(5432, 10 * trips);
+            scene.0.by_endpoint.list[0].round_trips.add(&to(5432, 10 * trips));
             scene.judge("back-end")
         };
         let finding = with(31);
@@ -204,7 +210,7 @@ mod tests {
                 100,
                 &[(Phase::BackendWait, 8 * SECOND)],
             );
-            scene.0.by_endpoint.list[0].round_trips.add(6379, 100 * trips);
+            scene.0.by_endpoint.list[0].round_trips.add(&to(6379, 100 * trips));
             scene.judge("back-end")
         };
         let finding = with(31);

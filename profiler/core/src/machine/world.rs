@@ -2,6 +2,8 @@
 //!
 //! In: slices and facts. Out: bounded tables of what is known.
 
+pub mod back_end;
+pub mod begun;
 pub mod classify;
 pub mod descriptor;
 pub mod errno;

@@ -122,7 +122,7 @@ pub struct Request {
     pub times: Times,
     /// What was asked and answered.
     pub http: Http,
-    /// How often it asked back ends and got an answer; on an event loop these are not counted.
+    /// What it had to do with back ends; on an event loop nothing is counted.
     pub round_trips: RoundTrips,
     /// Where its time went; adds up to `total_ns`.
     pub phases: Phases,

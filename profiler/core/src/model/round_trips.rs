@@ -1,51 +1,84 @@
-//! How often requests asked back ends and got an answer.
+//! What requests had to do with back ends: how often they asked them, how long they waited for them, which connections they set up.
 //!
-//! In: answers that were read after something was sent, by the peer's port. Out: [`RoundTrips`], of a request, or of all of an endpoint.
+//! In: calls on back ends' sockets, by the peer's port. Out: [`RoundTrips`], of a request, or of all of an endpoint.
 
 /// Ports distinguished.
 const MAX_PORTS: usize = 8;
 
-/// Round trips to back ends, by port.
+/// What there was to do with one port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ToPort {
+    /// The peer's port (0: a UNIX socket, or not known).
+    pub port: u16,
+    /// Round trips: answers that were read after something was sent.
+    pub count: u64,
+    /// Waits on its sockets.
+    pub waited_ns: u64,
+    /// Connections that were set up and used within one request.
+    pub connections: u64,
+    /// The part of the waits until these were ready: for handshakes, for a server that greets first, for PostgreSQL's answer of one byte.
+    pub connecting_ns: u64,
+    /// The part of the waits from then on up to the first answer on each of them: a login, or what was asked for.
+    pub first_answers_ns: u64,
+}
+
+impl ToPort {
+    const fn add(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.waited_ns = self.waited_ns.saturating_add(other.waited_ns);
+        self.connections = self.connections.saturating_add(other.connections);
+        self.connecting_ns = self.connecting_ns.saturating_add(other.connecting_ns);
+        self.first_answers_ns = self.first_answers_ns.saturating_add(other.first_answers_ns);
+    }
+}
+
+/// Round trips to back ends, waits for them and connections to them, by port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoundTrips {
-    /// Port (0: a UNIX socket, or not known) and how many.
-    by_port: Vec<(u16, u64)>,
-    /// To ports beyond the bound.
+    by_port: Vec<ToPort>,
+    /// Round trips to ports beyond the bound.
     others: u64,
 }
 
 impl RoundTrips {
-    /// So many more to this port.
-    pub fn add(&mut self, port: u16, number: u64) {
-        if let Some((_, count)) = self.by_port.iter_mut().find(|(known, _)| *known == port) {
-            *count = count.saturating_add(number);
+    /// So much more to do with this port.
+    pub fn add(&mut self, more: &ToPort) {
+        if let Some(known) = self.by_port.iter_mut().find(|known| known.port == more.port) {
+            known.add(more);
         } else if self.by_port.len() < MAX_PORTS {
-            self.by_port.push((port, number));
+            self.by_port.push(*more);
         } else {
-            self.others = self.others.saturating_add(number);
+            self.others = self.others.saturating_add(more.count);
         }
     }
 
     /// All of another's.
     pub fn add_all(&mut self, other: &Self) {
-        for (port, number) in &other.by_port {
-            self.add(*port, *number);
+        for more in &other.by_port {
+            self.add(more);
         }
         self.others = self.others.saturating_add(other.others);
     }
 
-    /// All of them.
+    /// All round trips.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.by_port.iter().fold(self.others, |sum, (_, number)| sum.saturating_add(*number))
+        self.by_port.iter().fold(self.others, |sum, to| sum.saturating_add(to.count))
     }
 
-    /// By port, most first.
+    /// By port, most round trips first; a port that never answered has none.
     #[must_use]
-    pub fn by_port(&self) -> Vec<(u16, u64)> {
+    pub fn by_port(&self) -> Vec<ToPort> {
         let mut ports = self.by_port.clone();
-        ports.sort_by_key(|(port, number)| (std::cmp::Reverse(*number), *port));
+        ports.sort_by_key(|to| (std::cmp::Reverse(to.count), to.port));
         ports
+    }
+
+    /// What there was to do with this port.
+    #[must_use]
+    pub fn to(&self, port: u16) -> ToPort {
+        let known = self.by_port.iter().find(|known| known.port == port).copied();
+        known.unwrap_or(ToPort { port, ..ToPort::default() })
     }
 }
 
@@ -56,10 +89,32 @@ mod tests {
     #[test]
     fn ports_are_bounded_and_nothing_is_lost_of_the_sum() {
         let mut all = RoundTrips::default();
-        (0..20).for_each(|port| all.add(port, 2));
+        (0..20).for_each(|port| all.add(&ToPort { port, count: 2, ..ToPort::default() }));
         let mut twice = all.clone();
         twice.add_all(&all);
         assert_eq!((all.total(), twice.total()), (40, 80));
         assert_eq!(twice.by_port().len(), MAX_PORTS);
+    }
+
+    #[test]
+    fn what_was_waited_and_set_up_is_added_up_by_port() {
+        let mut all = RoundTrips::default();
+        let first = ToPort {
+            port: 5432,
+            count: 3,
+            waited_ns: 9,
+            connections: 1,
+            connecting_ns: 2,
+            first_answers_ns: 4,
+        };
+        all.add(&first);
+        all.add(&ToPort { port: 53, waited_ns: 7, ..ToPort::default() });
+        all.add(&ToPort { port: 5432, count: 1, waited_ns: 1, ..ToPort::default() });
+        assert_eq!(all.to(5432), ToPort { count: 4, waited_ns: 10, ..first });
+        assert_eq!(
+            (all.to(53).waited_ns, all.to(53).count, all.to(80)),
+            (7, 0, ToPort { port: 80, ..ToPort::default() })
+        );
+        assert_eq!(all.by_port().iter().map(|to| to.port).collect::<Vec<_>>(), [5432, 53]);
     }
 }

@@ -60,7 +60,8 @@ impl Machines {
         let mut event_loops = std::mem::take(&mut self.state.runtime.event_loops);
         event_loops.sort_by_key(|event_loop| (event_loop.tgid, event_loop.tid));
         let window = (self.window.start_ns, self.window.end_ns);
-        let (requests, endpoints) = self.state.product.summary.finish(connections, window);
+        let unattributed = self.state.world.unattributed.told();
+        let (requests, endpoints) = self.state.product.summary.finish(connections, unattributed, window);
         let (endpoints, other_endpoints) = endpoints.finish();
         let coverage = Coverage {
             not_measured: not_measured(

@@ -11,6 +11,7 @@ use crate::model::request::{Framing, Request};
 use crate::model::slot::Holding;
 use crate::phase::Phase;
 
+mod back_ends;
 mod closes;
 mod drops;
 mod encrypted;

@@ -1,8 +1,8 @@
-//! `back_end_round_trips`: how often back ends were asked, of an endpoint or a request.
+//! `back_end_round_trips`: what an endpoint or a request had to do with back ends.
 //!
-//! In: round trips of the core. Out: a serialisable view of them.
+//! In: round trips, waits and connections of the core. Out: a serialisable view of them.
 
-use profiler_core::model::round_trips;
+use profiler_core::model::round_trips::{self, ToPort};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -15,13 +15,33 @@ pub(super) struct RoundTrips {
 struct OfPort {
     port: Option<u16>,
     count: u64,
+    waited_ns: u64,
+    connections: u64,
+    connecting_ns: u64,
+    first_answers_ns: u64,
+}
+
+impl OfPort {
+    fn new(to: &ToPort) -> Self {
+        Self {
+            port: (to.port > 0).then_some(to.port),
+            count: to.count,
+            waited_ns: to.waited_ns,
+            connections: to.connections,
+            connecting_ns: to.connecting_ns,
+            first_answers_ns: to.first_answers_ns,
+        }
+    }
 }
 
 impl RoundTrips {
     /// Nothing where none were seen: on event loops they are not counted.
     pub(super) fn new(trips: &round_trips::RoundTrips) -> Option<Self> {
-        let of_port = |(port, count): (u16, u64)| OfPort { port: (port > 0).then_some(port), count };
         let total = trips.total();
-        (total > 0).then(|| Self { total, by_port: trips.by_port().into_iter().map(of_port).collect() })
+        let has_answered = |to: &&ToPort| to.count > 0;
+        (total > 0).then(|| Self {
+            total,
+            by_port: trips.by_port().iter().filter(has_answered).map(OfPort::new).collect(),
+        })
     }
 }

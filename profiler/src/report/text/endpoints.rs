@@ -77,8 +77,11 @@ fn ports(endpoint: &Endpoint) -> String {
         .round_trips
         .by_port()
         .into_iter()
-        .filter(|(_, number)| number.saturating_mul(10) >= all)
-        .map(|(port, _)| if port == 0 { "a socket without port".to_owned() } else { format!("port {port}") })
+        .filter(|to| to.count.saturating_mul(10) >= all)
+        .map(|to| match to.port {
+            0 => "a socket without port".to_owned(),
+            port => format!("port {port}"),
+        })
         .collect();
     if ports.is_empty() { String::new() } else { format!(" ({})", ports.join(", ")) }
 }

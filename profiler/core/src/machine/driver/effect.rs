@@ -20,6 +20,7 @@ use crate::machine::wire::request::Wants;
 use crate::machine::world::classify::{Meaning, Touch};
 use crate::machine::world::descriptor::{EPOLL_CTL_ADD, EPOLL_CTL_DEL};
 use crate::machine::world::errno::{EAGAIN, EINTR};
+use crate::phase::Phase;
 use crate::timeline::Entry;
 
 /// Flags of a write to a client that begins with a status line.
@@ -39,6 +40,9 @@ pub(super) fn effects(
     let (slice, exit_ns) = at;
     if let Call::Accept { listener_fd } = slice.call {
         accept(state, thread, at, listener_fd);
+    }
+    if meaning.blocked == Phase::BackendWait {
+        asker::wait(&mut state.hand(), thread, slice);
     }
     let Some((fd, touch)) = meaning.touch else {
         return beside_clients(state, thread, at, sink);

@@ -100,6 +100,8 @@ pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>) -> 
         (request.tgid, request.tid) = last.who;
         request.slot = last.slot;
     }
+    // What the front end asked was the server behind it.
+    request.round_trips = RoundTrips::default();
     for inner in taken {
         let front = (request.http.request_start, request.times.start_ns);
         request.http.request_start = RequestStart::of_halves(front, (inner.request_start, inner.start_ns));

@@ -8,6 +8,7 @@ use crate::machine::product::endpoint::Endpoints;
 use crate::machine::time::load::Load;
 use crate::model::Requests;
 use crate::model::request::{Framing, Request};
+use crate::model::round_trips::RoundTrips;
 
 /// Requests kept whole for the report, the slowest.
 const MAX_SLOWEST: usize = 20;
@@ -108,12 +109,18 @@ impl Summary {
         slowest.truncate(MAX_SLOWEST);
     }
 
-    /// The request part of the snapshot of this window, and the endpoints.
+    /// The request part of the snapshot of this window, and the endpoints. `unattributed`: what was done with back ends for nobody who is known.
     #[must_use]
-    pub fn finish(mut self, connections: u64, (start_ns, end_ns): (u64, u64)) -> (Requests, Endpoints) {
+    pub fn finish(
+        mut self,
+        connections: u64,
+        unattributed: RoundTrips,
+        (start_ns, end_ns): (u64, u64),
+    ) -> (Requests, Endpoints) {
         self.requests.load_ns = self.load.within(start_ns, end_ns);
         self.requests.by_status = self.by_status.into_iter().collect();
         self.requests.connections = connections;
+        self.requests.unattributed = unattributed;
         (self.requests, self.endpoints)
     }
 }

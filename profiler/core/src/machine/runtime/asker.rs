@@ -1,7 +1,7 @@
-//! Who asks a back end that no request is known to use.
+//! Who asks a back end: the request that a thread serves, or on an event loop one that is not known to use it.
 //!
-//! In: a call by which an event loop's thread opens, connects or writes to it; which requests may be running then. Out: whose call it is (`Asker`), where just
-//! one request can have made it; otherwise all that may have.
+//! In: calls on back ends' sockets; which requests may be running then. Out: round trips, waits and connections of requests that have a thread; for a loop's
+//! call whose it is (`Asker`), where just one request can have made it, otherwise all that may have.
 
 use crate::event::{Call, Slice};
 use crate::loop_kind::Threads;
@@ -10,6 +10,8 @@ use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, task};
 use crate::machine::wire::request::{HandedTo, RequestKey, Wants};
+use crate::machine::world::errno::EINPROGRESS;
+use crate::model::round_trips::ToPort;
 use crate::rule::Rule;
 
 /// Requests distinguished. Work of one of more than so many is told by its task, or hardly ever: what stays
@@ -31,14 +33,62 @@ pub(in crate::machine) enum Asker {
     Nobody,
 }
 
-/// A call moved bytes. If a back end answers by it, that counts for the request that the thread serves. A loop's thread may serve any request.
+/// The request for which a thread surely calls: that which it serves. A loop's thread may serve any request.
+fn surely_serves(thread: &Thread) -> Option<RequestKey> {
+    thread.serving.filter(|_| !thread.is_loop())
+}
+
+/// A call waited for a back end's socket: that counts for the request that its thread serves.
+pub(in crate::machine) fn wait(state: &mut Hand<'_>, thread: &Thread, slice: &Slice) {
+    let by = surely_serves(thread);
+    let descriptors = &mut state.world.descriptors;
+    if let Call::Connect { fd, .. } = slice.call
+        && (slice.result >= 0 || slice.result == EINPROGRESS)
+    {
+        descriptors.begin(slice.tgid, fd, by);
+    }
+    let waited_ns = slice.inside.blocked_ns.saturating_sub(slice.call_undecided_ns());
+    if waited_ns == 0 {
+        return;
+    }
+    let Some(port) = descriptors.waited(slice, waited_ns) else { return };
+    note(state, thread, by, &ToPort { port, waited_ns, ..ToPort::default() });
+}
+
+/// A call moved bytes. If a back end answers by it, or they are of a connection that has not answered before, that counts for the request that the thread serves.
 pub(in crate::machine) fn count(state: &mut Hand<'_>, thread: &Thread, slice: &Slice) {
-    let Some(port) = state.world.descriptors.answered(slice) else { return };
-    let Some((number, id)) = thread.serving.filter(|_| !thread.is_loop()) else { return };
-    let active =
-        state.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
-    if let Some(active) = active.filter(|active| active.request.id == id) {
-        active.request.round_trips.add(port, 1);
+    let Some(moved) = state.world.descriptors.moved(slice) else { return };
+    let by = surely_serves(thread);
+    // Without a request, nobody is known who asked.
+    let count = u64::from(moved.is_answer && by.is_some());
+    let mut to = ToPort { port: moved.port, count, ..ToPort::default() };
+    if let Some(shown) = moved.shown.filter(|_| !thread.signs.in_front) {
+        if shown.is_first {
+            state.world.unattributed.uses(moved.is_marked);
+        }
+        // One that was begun for another request is kept from request to request.
+        if moved.is_marked && shown.by == by {
+            to.connections = u64::from(shown.is_first);
+            to.connecting_ns = shown.connecting_ns;
+            to.first_answers_ns = shown.first_answer_ns.unwrap_or(0);
+        }
+    }
+    note(state, thread, by, &to);
+}
+
+/// Adds it to the request, where that is known. What a front end has to do with the server behind it is for no back end.
+fn note(state: &mut Hand<'_>, thread: &Thread, by: Option<RequestKey>, more: &ToPort) {
+    if *more == (ToPort { port: more.port, ..ToPort::default() }) {
+        return;
+    }
+    match by {
+        Some(key) => {
+            if let Some(active) = state.wire.connections.active_mut(key) {
+                active.request.round_trips.add(more);
+            }
+        }
+        None if !thread.signs.in_front => state.world.unattributed.add(more),
+        None => {}
     }
 }
 

@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
+use crate::machine::world::begun::Begun;
 use crate::machine::world::living::Living;
 
 /// Descriptors beyond this number are not followed; each is counted.
@@ -43,6 +44,8 @@ pub struct Descriptor {
     pub owner: Option<(u32, u64)>,
     /// Something was sent to it, and nothing was read since (back ends only).
     pub is_asked: bool,
+    /// It was connected and has not given its first answer (back ends only).
+    pub begun: Option<Begun>,
     /// What distinguishes its connection from others, as in `Call::Connect` (back ends only); 0: not known.
     pub identity: u64,
 }
@@ -58,6 +61,7 @@ impl Descriptor {
             connection: None,
             owner: None,
             is_asked: false,
+            begun: None,
             identity: 0,
         }
     }
@@ -264,19 +268,6 @@ impl Descriptors {
         found
     }
 
-    /// A call moved bytes. Returns the port of the back end that answered by it (0: none); `None`: no answer.
-    pub fn answered(&mut self, slice: &Slice) -> Option<u16> {
-        let (Call::Read { fd, .. } | Call::Write { fd }) = slice.call else { return None };
-        let descriptor = self.get_mut(slice.tgid, fd).filter(|_| slice.result > 0)?;
-        let port = match descriptor.class {
-            DescriptorClass::Backend { port } => port,
-            DescriptorClass::Socket => 0,
-            _ => return None,
-        };
-        let was_asked = std::mem::replace(&mut descriptor.is_asked, matches!(slice.call, Call::Write { .. }));
-        (was_asked && !descriptor.is_asked).then_some(port)
-    }
-
     /// Follows the calls that make, copy and change descriptors (not accept and close: connections follow those).
     pub fn follow(&mut self, slice: &Slice, exit_ns: u64) {
         let tgid = slice.tgid;
@@ -294,6 +285,8 @@ impl Descriptors {
             Call::Duplicate { fd } => {
                 if let Some(mut copy) = self.get(tgid, fd).cloned() {
                     copy.opened_ns = exit_ns;
+                    // One connection is counted once.
+                    copy.begun = None;
                     self.insert(tgid, made, copy);
                 }
             }
@@ -332,7 +325,8 @@ impl Descriptors {
         }
     }
 
-    fn get_mut(&mut self, tgid: Tid, fd: i32) -> Option<&mut Descriptor> {
+    /// The descriptor, to be changed.
+    pub(super) fn get_mut(&mut self, tgid: Tid, fd: i32) -> Option<&mut Descriptor> {
         self.processes.get_mut(&tgid)?.get_mut(usize::try_from(fd).ok()?)?.as_mut()
     }
 
