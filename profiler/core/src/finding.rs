@@ -31,6 +31,7 @@ mod keep_alive_race;
 mod loop_blocked;
 mod loop_saturated;
 mod own_locks;
+mod server_errors;
 mod short_behind_long;
 mod slots_exhausted;
 mod slow_clients;
@@ -170,6 +171,7 @@ pub const RULES: &[Rule] = &[
     accept_queue::RULE,
     backlog_too_small::RULE,
     descriptor_limit::RULE,
+    server_errors::RULE,
     worker_timeouts::RULE,
     clients_leave::RULE,
     keep_alive_race::RULE,

@@ -1,4 +1,4 @@
-//! Findings about connections that are not served: clients that leave, descriptors that run out, workers that are killed.
+//! Findings about requests that fail: clients that leave, descriptors that run out, workers that are killed, answers that are errors.
 //!
 //! In: servers whose settings do so, clients that write down what they saw. Out: cases.
 
@@ -11,11 +11,15 @@ use wsgi_trace_tests::server::twisted::Twisted;
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::waitress::Waitress;
 
-use crate::case::{Case, Seen, plan, same};
+use crate::case::{Case, Seen, load, plan, same};
 
 /// Six at a time, each with 0.9 s of patience for a request of 0.4 s; the last waits until the others are forgotten.
 const IMPATIENT: &[&str] = &["--at-once", "6", "--after", "0.9", "leave:/sleep/400:18", "get:/fast"];
 const MANY: &[&str] = &["--at-once", "60", "--timeout", "3", "get:/sleep/700:60"];
+/// Every fifth request meets an exception.
+const SOME_FAIL: &[&[&str]] = &[&["--clients=2", "--think-ms=10", "--routes=/fast=4,/error"]];
+/// Every fifth asks for what is not there.
+const NONE_FAILS: &[&[&str]] = &[&["--clients=2", "--think-ms=10", "--routes=/fast=4,/missing"]];
 /// Takes four seconds where nobody ends it.
 const LONG: &[&str] = &["get:/fast", "get:/sleep/4000"];
 /// Kept connections, asked again when the server closed them, or after three seconds.
@@ -47,6 +51,12 @@ fn raced(seen: &Seen) -> anyhow::Result<()> {
     let clients = seen.plan.iter().flat_map(|plan| &plan.clients);
     let late = clients.filter(|client| client.kind == "late" && client.closed_first).count() as f64;
     same("connections raced", seen.figure("connections_raced_count")?, late)
+}
+
+/// As many errors as clients got.
+fn failed(seen: &Seen) -> anyhow::Result<()> {
+    let failed = seen.sent.iter().filter(|sent| sent.status.is_some_and(|status| status >= 500)).count();
+    same("server errors", seen.figure("server_errors_count")?, failed as f64)
 }
 
 /// As many workers as gunicorn's log names.
@@ -147,6 +157,20 @@ crate::cases! {
         sick: plan(encrypted_cheroot(), LATE_1_2),
         well: plan(encrypted_cheroot(), FAREWELLS_1_2),
         witness: raced,
+    };
+    #[ignore = "make live"]
+    errors_of_an_application_on_gunicorn => Case {
+        finding: "server-errors",
+        sick: load(sync(2), SOME_FAIL),
+        well: load(sync(2), NONE_FAILS),
+        witness: failed,
+    };
+    #[ignore = "make live"]
+    errors_of_an_application_on_waitress => Case {
+        finding: "server-errors",
+        sick: load(Waitress { threads: 4 }, SOME_FAIL),
+        well: load(Waitress { threads: 4 }, NONE_FAILS),
+        witness: failed,
     };
     #[ignore = "make live"]
     a_timeout_of_gunicorn => Case {

@@ -50,8 +50,9 @@ pub(super) fn find(basis: &Basis<'_>, findings: &mut [Finding]) {
             _ => None,
         };
         if id == "clients-leave" {
-            // Its advice is that on what requests wait for.
-            let waits = present.iter().filter(|(other, _)| *other != id && is_request_time(other));
+            // Its advice is that on what requests wait for. What fails waits for nothing by that.
+            let is_wait = |other: &str| other != id && other != "server-errors" && is_request_time(other);
+            let waits = present.iter().filter(|(other, _)| is_wait(other));
             finding.yields_to = waits.max_by_key(|(_, cost_ns)| *cost_ns).map(|(other, _)| *other);
         }
     }

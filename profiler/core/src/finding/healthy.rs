@@ -277,10 +277,21 @@ mod tests {
             scene.0.requests.by_status = vec![(status, number), (200, 1_240 - number)];
             scene.judge("healthy")
         };
-        answered(500, 62).assert_undecided("5 % of the requests (62) were answered with a server error");
-        answered(503, 1_240).assert_undecided("100 % of the requests");
-        answered(500, 61).assert_present();
+        answered(500, 62).assert_absent();
+        answered(503, 1_240).assert_absent();
+        answered(500, 12).assert_present();
         answered(404, 1_240).assert_present();
+    }
+
+    #[test]
+    fn errors_that_are_too_few_for_a_finding_and_many_of_few_requests_are_undecided() {
+        let answered = |number: u64| {
+            let mut scene = scene().requests(40);
+            scene.0.requests.by_status = vec![(500, number), (200, 40 - number)];
+            scene.judge("healthy")
+        };
+        answered(4).assert_undecided("10 % of the requests (4) were answered with a server error");
+        answered(1).assert_present();
     }
 
     #[test]

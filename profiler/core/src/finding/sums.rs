@@ -46,7 +46,9 @@ pub(super) fn whole_ns(id: &str, basis: &Basis<'_>) -> Option<u64> {
         "own-locks" => phases.get(Phase::LockWait).saturating_add(waited_ns(phases)),
         "gil-contention" => phases.get(Phase::GilWait),
         "gil-convoy" => gil_ns,
-        "cpu-bound" | "cpu-throttled" | "loop-saturated" | "short-behind-long" => phases.total_ns(),
+        "cpu-bound" | "cpu-throttled" | "loop-saturated" | "short-behind-long" | "server-errors" => {
+            phases.total_ns()
+        }
         "herd" => cause::server_cpu_ns(basis),
         _ => return None,
     })
@@ -56,7 +58,7 @@ pub(super) fn whole_ns(id: &str, basis: &Basis<'_>) -> Option<u64> {
 /// clients who were never served) it is not.
 #[must_use]
 pub fn is_request_time(id: &str) -> bool {
-    const PARTS: [&str; 13] = [
+    const PARTS: [&str; 14] = [
         "slots-exhausted",
         "imbalance",
         "full-beside-free",
@@ -70,6 +72,7 @@ pub fn is_request_time(id: &str) -> bool {
         "short-behind-long",
         "slow-clients",
         "accept-queue",
+        "server-errors",
     ];
     PARTS.contains(&id)
 }

@@ -128,6 +128,7 @@ const NEED_REQUESTS: &[&str] = &[
     "loop-saturated",
     "imbalance",
     "full-beside-free",
+    "server-errors",
     "healthy",
 ];
 /// Rules that ask whether the CPU is what is short; for `slots-exhausted` the answer changes the advice alone.
@@ -246,6 +247,12 @@ thresholds! {
         "A queue that is full for less is one short burst.";
     accepts_failed_min_count: Connections = 1.0, &["descriptor-limit"],
         "One failing accept is one too many: the next connection waits for a file descriptor that somebody else must give back.";
+    server_errors_min_count: Requests = 5.0, &["server-errors"],
+        "Single errors have reasons of their own, such as one bad input.";
+    server_errors_min_ratio: Ratio = 0.01, &["server-errors"],
+        "One request in a hundred that fails is noticed, and is more than most services allow themselves.";
+    server_errors_endpoint_min_ratio: Ratio = 0.10, &["server-errors"],
+        "An endpoint that fails for every tenth request is broken, however few of all requests it gets.";
     workers_killed_min_count: Processes = 1.0, &["worker-timeouts"],
         "A server that kills its own worker is never well, and every client of that worker has an error.";
     clients_left_min_count: Connections = 5.0, &["clients-leave"],
@@ -258,7 +265,7 @@ thresholds! {
         "Half more than its fair share is more than chance gives one worker of many over a window.";
     failed_max_ratio: Ratio = 0.05, &["healthy"],
         "With a twentieth of requests failing, nobody should be told that all is well, whatever they fail of.";
-    unread_max_ratio: Ratio = 0.50, &["short-behind-long", "healthy"],
+    unread_max_ratio: Ratio = 0.50, &["short-behind-long", "server-errors", "healthy"],
         "Where half of the requests or of their answers cannot be read, most may be errors, or any endpoint's.";
     unclear_max_ratio: Ratio = 0.25, &["healthy"],
         "With a quarter of request time in waits that no finding explains, nobody should be told that all is well.";
