@@ -1,4 +1,5 @@
-"""A small TCP back end on loopback: answers a line holding a number of milliseconds after that time.
+"""A small TCP back end on loopback: answers a line holding a number of milliseconds after that time; with a question mark before the
+number by one byte, as PostgreSQL answers whether it encrypts.
 
 In: `--port` (0: any free one). Out: one line `listening PORT` on standard output, then answers until it is ended.
 """
@@ -10,8 +11,8 @@ import asyncio
 async def answer(reader, writer):
     try:
         while line := await reader.readline():
-            await asyncio.sleep(min(float(line), 60_000.0) / 1000)
-            writer.write(b"done " + line.strip() + b"\n")
+            await asyncio.sleep(min(float(line.lstrip(b"?")), 60_000.0) / 1000)
+            writer.write(b"N" if line.startswith(b"?") else b"done " + line.strip() + b"\n")
             await writer.drain()
     except (ConnectionError, ValueError):
         pass

@@ -18,6 +18,8 @@ The routes of `dropping.py` do not serve their client, those of `streams.py` do 
 
 /truth/sleep/MS/ID  /truth/backend/MS/ID  /truth/lock/MS/ID  /truth/cpu/MS/ID  /truth/file/ID
 /truth/turn/MS/ID  asks the back end, one request at a time: the others wait for its lock
+/truth/own/MS/ID   asks the back end twice, on a connection of its own that takes MS until it is ready
+/truth/kept/MS/ID  the same, on a connection that its thread keeps
 /truth/gil/MS/ID   two threads of their own that compute MS each, each with its witness
 /truth/hold/MS/ID  keeps the interpreter lock for MS in the C library, as soon as a /truth/want is asleep
 /truth/want/MS/ID  sleeps for MS without the lock, and then wants it: what it takes longer is its wait. One for each hold
@@ -51,14 +53,49 @@ def compute(milliseconds):
     return value
 
 
-def ask_backend(milliseconds):
+def connect_backend():
     host, port = os.environ["BACKEND_ADDRESS"].rsplit(":", 1)
-    with socket.create_connection((host, int(port)), timeout=70) as connection:
-        # Without a timeout recv is one blocking call, not poll and recv.
-        connection.settimeout(None)
-        connection.sendall(b"%g\n" % milliseconds)
-        while not connection.recv(4096).endswith(b"\n"):
-            pass
+    connection = socket.create_connection((host, int(port)), timeout=70)
+    # Without a timeout recv is one blocking call, not poll and recv.
+    connection.settimeout(None)
+    return connection
+
+
+def ask(connection, milliseconds):
+    connection.sendall(b"%g\n" % milliseconds)
+    while not connection.recv(4096).endswith(b"\n"):
+        pass
+
+
+def ask_backend(milliseconds):
+    with connect_backend() as connection:
+        ask(connection, milliseconds)
+
+
+def set_up(milliseconds):
+    """A connection of which the back end takes so long to say, by one byte, that it is ready."""
+    connection = connect_backend()
+    connection.sendall(b"?%g\n" % milliseconds)
+    if connection.recv(1) != b"N":
+        raise ConnectionError
+    return connection
+
+
+def ask_on_own_connection(milliseconds):
+    with set_up(milliseconds) as connection:
+        ask(connection, 1)
+        ask(connection, 1)
+
+
+KEPT = threading.local()
+
+
+def ask_on_kept_connection(milliseconds):
+    """The same, on a connection that the thread keeps."""
+    if not hasattr(KEPT, "connection"):
+        KEPT.connection = set_up(milliseconds)
+    ask(KEPT.connection, 1)
+    ask(KEPT.connection, 1)
 
 
 TURN = threading.Lock()
@@ -163,7 +200,7 @@ def call_often(milliseconds):
             compute(0.2)
 
 
-TRUTHS = {"keep": keep, "calls": call_often, "turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
+TRUTHS = {"own": ask_on_own_connection, "kept": ask_on_kept_connection, "keep": keep, "calls": call_often, "turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
 
 
 def truth(kind, milliseconds, unique):

@@ -7,6 +7,7 @@
 mod accept_queue;
 mod agree;
 mod back_end;
+mod back_end_connections;
 mod backlog_too_small;
 pub mod basis;
 mod cause;
@@ -158,6 +159,7 @@ pub const RULES: &[Rule] = &[
     loop_blocked::RULE,
     loop_saturated::RULE,
     back_end::RULE,
+    back_end_connections::RULE,
     own_locks::RULE,
     cpu_bound::RULE,
     cpu_throttled::RULE,

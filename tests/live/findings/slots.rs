@@ -16,6 +16,11 @@ const MIXED: &[&[&str]] = &[&["--clients=8", "--routes=/fast=4,/sleep/400"]];
 const ASKING: &[&[&str]] = &[&["--clients=3", "--think-ms=40", "--routes=/truth/backend/40"]];
 /// The application sleeps as long by itself.
 const NOT_ASKING: &[&[&str]] = &[&["--clients=3", "--think-ms=40", "--routes=/truth/sleep/40"]];
+const CONNECTING: &[&[&str]] = &[&["--clients=3", "--think-ms=10", "--routes=/truth/own/10"]];
+/// The same questions, on connections that threads keep.
+const KEEPING: &[&[&str]] = &[&["--clients=3", "--think-ms=10", "--routes=/truth/kept/10"]];
+/// How long the back end takes until a connection is ready; a clock's tick less.
+const READY_SECONDS: f64 = 0.009;
 const SLOW_UPLOADS: &[&[&str]] =
     &[&["--clients=1", "--think-ms=50", "--slow-bodies=2", "--slow-body-bytes=1000"]];
 /// The same bodies, a thousand times as fast.
@@ -47,6 +52,19 @@ fn asked(seen: &Seen) -> anyhow::Result<()> {
     let asleep_ns: u64 = seen.witnessed()?.iter().map(|(_, line)| line.asleep_ns()).sum();
     let asleep = asleep_ns as f64 / 1e9;
     between("request-seconds of waiting for the back end", seen.cost()?, (asleep * 0.9, asleep * 1.05))
+}
+
+/// Each request set up one connection, and waited for it at least as long as the back end took.
+fn set_up(seen: &Seen) -> anyhow::Result<()> {
+    let witnessed = seen.witnessed()?;
+    let number = witnessed.len() as f64;
+    same("connections", seen.figure("connections_count")?, number)?;
+    let asleep_ns: u64 = witnessed.iter().map(|(_, line)| line.asleep_ns()).sum();
+    between(
+        "request-seconds until they were ready",
+        seen.cost()?,
+        (number * READY_SECONDS, asleep_ns as f64 / 1e9),
+    )
 }
 
 /// Each slow body takes its second, by the client's clock, in which it held a slot.
@@ -146,6 +164,20 @@ crate::cases! {
         sick: load(Uwsgi::new(4, 1), ASKING),
         well: load(Uwsgi::new(4, 1), NOT_ASKING),
         witness: asked,
+    };
+    #[ignore = "make live"]
+    connections_of_gunicorn_to_a_back_end => Case {
+        finding: "back-end-connections",
+        sick: load(gthread(), CONNECTING),
+        well: load(gthread(), KEEPING),
+        witness: set_up,
+    };
+    #[ignore = "make live"]
+    connections_of_cheroot_to_a_back_end => Case {
+        finding: "back-end-connections",
+        sick: load(Cheroot { threads: 4 }, CONNECTING),
+        well: load(Cheroot { threads: 4 }, KEEPING),
+        witness: set_up,
     };
     // The other way round: what is present on the good one is absent on the bad one.
     a_healthy_gunicorn => Case {

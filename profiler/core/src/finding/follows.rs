@@ -47,6 +47,7 @@ pub(super) fn find(basis: &Basis<'_>, findings: &mut [Finding]) {
                 .or_else(|| accounts("gil-starvation", None))
                 .or_else(|| accounts("cpu-bound", Some(held_by_requests_ns(basis)))),
             "loop-saturated" => accounts("loop-blocked", None),
+            "back-end" => accounts("back-end-connections", None),
             _ => None,
         };
         if id == "clients-leave" {
@@ -153,6 +154,7 @@ mod tests {
     use super::*;
     use crate::finding::fixture::{SECOND, Scene};
     use crate::finding::{Thresholds, evaluate};
+    use crate::model::round_trips::ToPort;
     use crate::model::slot::Holding;
     use crate::server::advice::Advice;
 
@@ -227,6 +229,24 @@ mod tests {
         assert_eq!(by_requests, ["cpu-bound", "  gil-contention from cpu-bound, 100 %"]);
         let by_thread = scene(Party::Thread { tgid: 1, tid: 9, comm: "cache".to_owned() });
         assert!(by_thread.iter().all(|line| !line.contains("from cpu-bound")), "{by_thread:?}");
+    }
+
+    #[test]
+    fn waits_for_a_back_end_follow_from_connections_that_take_most_of_them() {
+        let scene = |connecting_ns| {
+            let phases = [(Phase::Cpu, 2 * SECOND), (Phase::BackendWait, 8 * SECOND)];
+            let mut scene =
+                Scene::gunicorn("sync", 4, 10 * SECOND).requests(100).endpoint("/a", 100, &phases);
+            for (phase, duration_ns) in phases {
+                scene = scene.phase(phase, duration_ns);
+            }
+            let to = ToPort { port: 5432, count: 100, connections: 100, connecting_ns, ..ToPort::default() };
+            scene.0.by_endpoint.list[0].round_trips.add(&to);
+            told(&scene)
+        };
+        let most = scene(6 * SECOND);
+        assert_eq!(most, ["back-end-connections", "  back-end from back-end-connections, 75 %"]);
+        assert_eq!(scene(3 * SECOND), ["back-end", "back-end-connections"]);
     }
 
     fn finding(id: &'static str, cost_ns: u64, from: Option<&'static str>) -> Finding {

@@ -7,6 +7,7 @@ use super::fixture::{SECOND, Scene};
 use super::{Answer, Finding, RULES, SENTENCE_MAX_CHARS, Thresholds, agree, evaluate, sums};
 use crate::fact::{CgroupCpu, ListenerWakes};
 use crate::model::event_loop::{EventLoop, Holder, LongHolds};
+use crate::model::round_trips::ToPort;
 use crate::model::slot::{HeatRow, Holding, Slot};
 use crate::model::{CgroupWindow, Endpoint, Listener, Process, Snapshot, Thread};
 use crate::phase::{Phase, Phases};
@@ -34,12 +35,35 @@ fn slot() -> impl Strategy<Value = Slot> {
 }
 
 fn endpoint() -> impl Strategy<Value = Endpoint> {
-    ("[^.]{0,80}", 0..100u64, duration(), phases()).prop_map(|(path_shape, count, service, phases)| {
-        let mut endpoint =
-            Endpoint { method: "DELETE".to_owned(), path_shape, count, phases, ..Endpoint::default() };
+    let status = prop_oneof![Just(200_u16), Just(503)];
+    let strategy = ("[^.]{0,80}", 0..100u64, duration(), phases(), to_port(), status);
+    strategy.prop_map(|(path_shape, count, service, phases, to, status)| {
+        let mut endpoint = Endpoint {
+            method: "DELETE".to_owned(),
+            path_shape,
+            status,
+            count,
+            phases,
+            ..Endpoint::default()
+        };
         endpoint.service.record(service);
+        endpoint.round_trips.add(&to);
         endpoint
     })
+}
+
+fn to_port() -> impl Strategy<Value = ToPort> {
+    let port = prop_oneof![Just(0_u16), Just(53), any::<u16>()];
+    (port, 0..300u64, duration(), 0..300u64, duration(), duration()).prop_map(
+        |(port, count, waited_ns, connections, connecting_ns, first_answers_ns)| ToPort {
+            port,
+            count,
+            waited_ns,
+            connections,
+            connecting_ns,
+            first_answers_ns,
+        },
+    )
 }
 
 fn process() -> impl Strategy<Value = Process> {

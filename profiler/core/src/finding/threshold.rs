@@ -116,6 +116,7 @@ const NEED_REQUESTS: &[&str] = &[
     "slots-exhausted",
     "accept-queue",
     "back-end",
+    "back-end-connections",
     "own-locks",
     "cpu-bound",
     "cpu-throttled",
@@ -153,6 +154,7 @@ const COSTLY: &[&str] = &[
     "loop-blocked",
     "loop-saturated",
     "back-end",
+    "back-end-connections",
     "own-locks",
     "gil-contention",
     "gil-threads",
@@ -194,6 +196,10 @@ thresholds! {
         "Ten questions in a request are seldom ten different ones.";
     round_trips_endpoint_min_ratio: Ratio = 0.30, &["back-end"],
         "Asking once saves most of what asking often takes: a third of an endpoint's time is worth that.";
+    set_up_per_request_min_count: Connections = 0.5, &["back-end-connections"],
+        "A pool connects now and then; a connection for every second request is a habit.";
+    set_up_served_min_ratio: Ratio = 0.10, &["back-end-connections"],
+        "Connections that are kept take room in the back end: a tenth of service time is worth that.";
     locks_served_min_ratio: Ratio = 0.25, &["own-locks"],
         "Locks are waited for now and then; a quarter of service time is a line.";
     gil_served_min_ratio: Ratio = 0.10, &["gil-contention"],
