@@ -1,5 +1,5 @@
 """A small TCP back end on loopback: answers a line holding a number of milliseconds after that time; with a question mark before the
-number by one byte, as PostgreSQL answers whether it encrypts.
+number by one byte, as PostgreSQL answers whether it encrypts. Beside it stands a name server: it answers a datagram with such a number.
 
 In: `--port` (0: any free one). Out: one line `listening PORT` on standard output, then answers until it is ended.
 """
@@ -20,9 +20,33 @@ async def answer(reader, writer):
         writer.close()
 
 
+class Names(asyncio.DatagramProtocol):
+    """Sends each datagram back after the number of milliseconds that it holds."""
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, address):
+        try:
+            seconds = min(float(data), 60_000.0) / 1000
+        except ValueError:
+            return
+        asyncio.get_running_loop().call_later(seconds, self.transport.sendto, data, address)
+
+
+def name_server(port):
+    """Where the name server beside the back end of this port listens: name servers have one port, so it has an address of its own."""
+    return f"127.77.{port >> 8}.{port & 255}", 53
+
+
 async def serve(port):
     server = await asyncio.start_server(answer, "127.0.0.1", port, backlog=512)
-    print("listening", server.sockets[0].getsockname()[1], flush=True)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        await asyncio.get_running_loop().create_datagram_endpoint(Names, local_addr=name_server(port))
+    except OSError:
+        pass  # Low ports are root's, and so are the tests that ask there.
+    print("listening", port, flush=True)
     async with server:
         await server.serve_forever()
 

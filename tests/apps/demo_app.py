@@ -20,6 +20,7 @@ The routes of `dropping.py` do not serve their client, those of `streams.py` do 
 /truth/turn/MS/ID  asks the back end, one request at a time: the others wait for its lock
 /truth/own/MS/ID   asks the back end twice, on a connection of its own that takes MS until it is ready
 /truth/kept/MS/ID  the same, on a connection that its thread keeps
+/truth/lookup/MS/ID  asks a name server that takes MS to answer
 /truth/gil/MS/ID   two threads of their own that compute MS each, each with its witness
 /truth/hold/MS/ID  keeps the interpreter lock for MS in the C library, as soon as a /truth/want is asleep
 /truth/want/MS/ID  sleeps for MS without the lock, and then wants it: what it takes longer is its wait. One for each hold
@@ -96,6 +97,15 @@ def ask_on_kept_connection(milliseconds):
         KEPT.connection = set_up(milliseconds)
     ask(KEPT.connection, 1)
     ask(KEPT.connection, 1)
+
+
+def look_up(milliseconds):
+    """Asks the name server that stands beside the back end, as a resolver does: a datagram there and one back."""
+    port = int(os.environ["BACKEND_ADDRESS"].rsplit(":", 1)[1])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
+        resolver.connect((f"127.77.{port >> 8}.{port & 255}", 53))
+        resolver.send(b"%g" % milliseconds)
+        resolver.recv(512)
 
 
 TURN = threading.Lock()
@@ -200,7 +210,7 @@ def call_often(milliseconds):
             compute(0.2)
 
 
-TRUTHS = {"own": ask_on_own_connection, "kept": ask_on_kept_connection, "keep": keep, "calls": call_often, "turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
+TRUTHS = {"lookup": look_up, "own": ask_on_own_connection, "kept": ask_on_kept_connection, "keep": keep, "calls": call_often, "turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
 
 
 def truth(kind, milliseconds, unique):

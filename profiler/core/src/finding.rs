@@ -31,6 +31,7 @@ mod imbalance;
 mod keep_alive_race;
 mod loop_blocked;
 mod loop_saturated;
+mod name_lookups;
 mod own_locks;
 mod server_errors;
 mod short_behind_long;
@@ -160,6 +161,7 @@ pub const RULES: &[Rule] = &[
     loop_saturated::RULE,
     back_end::RULE,
     back_end_connections::RULE,
+    name_lookups::RULE,
     own_locks::RULE,
     cpu_bound::RULE,
     cpu_throttled::RULE,

@@ -21,6 +21,7 @@ const CONNECTING: &[&[&str]] = &[&["--clients=3", "--think-ms=10", "--routes=/tr
 const KEEPING: &[&[&str]] = &[&["--clients=3", "--think-ms=10", "--routes=/truth/kept/10"]];
 /// How long the back end takes until a connection is ready; a clock's tick less.
 const READY_SECONDS: f64 = 0.009;
+const LOOKING_UP: &[&[&str]] = &[&["--clients=3", "--think-ms=40", "--routes=/truth/lookup/40"]];
 const SLOW_UPLOADS: &[&[&str]] =
     &[&["--clients=1", "--think-ms=50", "--slow-bodies=2", "--slow-body-bytes=1000"]];
 /// The same bodies, a thousand times as fast.
@@ -47,7 +48,7 @@ fn waited(seen: &Seen) -> anyhow::Result<()> {
     between("request-seconds waited", seen.cost()?, (waited * 0.8, waited))
 }
 
-/// Time that requests were asleep in the application is what they waited for the back end.
+/// Time that requests were asleep in the application is what they waited for the back end, or for a name server.
 fn asked(seen: &Seen) -> anyhow::Result<()> {
     let asleep_ns: u64 = seen.witnessed()?.iter().map(|(_, line)| line.asleep_ns()).sum();
     let asleep = asleep_ns as f64 / 1e9;
@@ -178,6 +179,20 @@ crate::cases! {
         sick: load(Cheroot { threads: 4 }, CONNECTING),
         well: load(Cheroot { threads: 4 }, KEEPING),
         witness: set_up,
+    };
+    #[ignore = "make live"]
+    names_that_gunicorn_looks_up => Case {
+        finding: "name-lookups",
+        sick: load(gthread(), LOOKING_UP),
+        well: load(gthread(), ASKING),
+        witness: asked,
+    };
+    #[ignore = "make live"]
+    names_that_uwsgi_looks_up => Case {
+        finding: "name-lookups",
+        sick: load(Uwsgi::new(4, 1), LOOKING_UP),
+        well: load(Uwsgi::new(4, 1), ASKING),
+        witness: asked,
     };
     // The other way round: what is present on the good one is absent on the bad one.
     a_healthy_gunicorn => Case {

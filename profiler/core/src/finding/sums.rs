@@ -42,7 +42,7 @@ pub(super) fn whole_ns(id: &str, basis: &Basis<'_>) -> Option<u64> {
         "slots-exhausted" | "imbalance" => waited_ns(phases),
         // What a loop has accepted waits for that loop.
         "full-beside-free" => waited_ns(phases).saturating_add(phases.get(Phase::LoopWait)),
-        "back-end" | "back-end-connections" => phases.get(Phase::BackendWait),
+        "back-end" | "back-end-connections" | "name-lookups" => phases.get(Phase::BackendWait),
         "own-locks" => phases.get(Phase::LockWait).saturating_add(waited_ns(phases)),
         "gil-contention" => phases.get(Phase::GilWait),
         "gil-convoy" => gil_ns,
@@ -58,12 +58,13 @@ pub(super) fn whole_ns(id: &str, basis: &Basis<'_>) -> Option<u64> {
 /// clients who were never served) it is not.
 #[must_use]
 pub fn is_request_time(id: &str) -> bool {
-    const PARTS: [&str; 15] = [
+    const PARTS: [&str; 16] = [
         "slots-exhausted",
         "imbalance",
         "full-beside-free",
         "back-end",
         "back-end-connections",
+        "name-lookups",
         "own-locks",
         "gil-contention",
         "cpu-bound",

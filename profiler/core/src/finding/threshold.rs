@@ -117,6 +117,7 @@ const NEED_REQUESTS: &[&str] = &[
     "accept-queue",
     "back-end",
     "back-end-connections",
+    "name-lookups",
     "own-locks",
     "cpu-bound",
     "cpu-throttled",
@@ -155,6 +156,7 @@ const COSTLY: &[&str] = &[
     "loop-saturated",
     "back-end",
     "back-end-connections",
+    "name-lookups",
     "own-locks",
     "gil-contention",
     "gil-threads",
@@ -200,6 +202,8 @@ thresholds! {
         "A pool connects now and then; a connection for every second request is a habit.";
     set_up_served_min_ratio: Ratio = 0.10, &["back-end-connections"],
         "Connections that are kept take room in the back end: a tenth of service time is worth that.";
+    lookup_served_min_ratio: Ratio = 0.10, &["name-lookups"],
+        "Names seldom change: a tenth of service time for asking them again and again is lost.";
     locks_served_min_ratio: Ratio = 0.25, &["own-locks"],
         "Locks are waited for now and then; a quarter of service time is a line.";
     gil_served_min_ratio: Ratio = 0.10, &["gil-contention"],
