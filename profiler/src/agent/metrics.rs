@@ -199,9 +199,11 @@ impl Metrics {
         Ok(())
     }
 
-    /// Of the last whole window; before there is one, nothing is said.
+    /// Of the last whole window. Before there is one, and while the target is away, nothing is said: what was so when it went
+    /// would stay so.
     fn findings(&self, out: &mut Out<'_, '_>) -> fmt::Result {
-        let Some(view) = &self.known.last else { return Ok(()) };
+        let is_watched = self.known.state.status == Status::Watching;
+        let Some(view) = self.known.last.as_ref().filter(|_| is_watched) else { return Ok(()) };
         let help = "The finding is present in the last whole window";
         answers(out, "finding_present", help, view, |answer| matches!(answer, Answer::Present))?;
         let help = "The last whole window could not decide on the finding";
