@@ -23,12 +23,13 @@ use super::{free_port, port};
 
 const DASHBOARDS: [&str; 2] = ["raw-requests.json", "waiting.json"];
 
-fn file(name: &str) -> PathBuf {
+/// A file of `dashboards/`.
+pub(super) fn file(name: &str) -> PathBuf {
     wsgi_trace_tests::root().join("dashboards").join(name)
 }
 
 /// Every query of every panel: dashboard, panel, expression.
-fn queries() -> anyhow::Result<Vec<(String, String)>> {
+pub(super) fn queries() -> anyhow::Result<Vec<(String, String)>> {
     let mut queries = Vec::new();
     for name in DASHBOARDS {
         let board: Value = serde_json::from_str(&std::fs::read_to_string(file(name))?)?;
@@ -41,24 +42,6 @@ fn queries() -> anyhow::Result<Vec<(String, String)>> {
         }
     }
     Ok(queries)
-}
-
-#[test]
-fn every_finding_has_an_alert_and_every_metric_of_a_dashboard_is_documented() -> anyhow::Result<()> {
-    let alerts = std::fs::read_to_string(file("alerts.yml"))?;
-    for rule in RULES.iter().filter(|rule| rule.id != "healthy") {
-        let expression = format!("wsgi_trace_finding_present{{finding=\"{}\"}} == 1", rule.id);
-        ensure!(alerts.contains(&expression), "no alert on {}", rule.id);
-    }
-    let guide = std::fs::read_to_string(wsgi_trace_tests::root().join("docs/serve.md"))?;
-    let metrics =
-        queries()?.into_iter().map(|(_, expression)| expression).chain([alerts]).collect::<String>();
-    for part in metrics.split("wsgi_trace_").skip(1) {
-        let end = part.find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
-        let name = part.get(..end.unwrap_or(part.len())).unwrap_or_default().trim_end_matches("_bucket");
-        ensure!(guide.contains(&format!("`{name}`")), "docs/serve.md does not explain {name}");
-    }
-    Ok(())
 }
 
 /// A Prometheus of our own.

@@ -3,6 +3,7 @@
 //! In: gunicorn, clients, the agent. Out: verdicts.
 
 mod access;
+mod alerts;
 mod dashboards;
 mod follow;
 mod numbers;
