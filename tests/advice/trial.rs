@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::setup::{Kind, Setup};
 
-/// What clients do, as options of `clients/load.py`.
+/// What clients do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Work {
     pub(crate) about: &'static str,
-    pub(crate) clients: &'static [&'static str],
-    pub(crate) routes: &'static str,
+    /// Options of `clients/load.py`, one program each.
+    pub(crate) clients: &'static [&'static [&'static str]],
     /// How long clients are at work before the watch begins.
     pub(crate) run_up: Duration,
 }
@@ -37,30 +37,29 @@ impl Trial {
     }
 }
 
-const fn work(about: &'static str, clients: &'static [&'static str], routes: &'static str) -> Work {
-    Work { about, clients, routes, run_up: Duration::from_millis(500) }
+const fn work(about: &'static str, clients: &'static [&'static [&'static str]]) -> Work {
+    Work { about, clients, run_up: Duration::from_millis(500) }
 }
 
-const LONG: Work =
-    work("8 clients; each request sleeps 300 ms", &["--clients=8", "--keep-alive=20"], "/sleep/300");
-const CPU: Work = work("8 clients; each request computes 5 ms", &["--clients=8", "--keep-alive=20"], "/cpu");
+const LONG: Work = work(
+    "8 clients; each request sleeps 300 ms",
+    &[&["--clients=8", "--keep-alive=20", "--routes=/sleep/300"]],
+);
+const CPU: Work =
+    work("8 clients; each request computes 5 ms", &[&["--clients=8", "--keep-alive=20", "--routes=/cpu"]]);
 const BACK_END: Work = work(
     "8 clients; each request waits 20 ms for a back end",
-    &["--clients=8", "--keep-alive=20"],
-    "/backend",
+    &[&["--clients=8", "--keep-alive=20", "--routes=/backend"]],
 );
 const SHORT_LONG: Work = work(
     "8 clients; of five requests one sleeps 400 ms, four are done at once",
-    &["--clients=8"],
-    "/fast=4,/sleep/400",
+    &[&["--clients=8", "--routes=/fast=4,/sleep/400"]],
 );
 const SLOW: Work = work(
     "6 clients send 1 kB in 1 s; 2 quick ones beside them",
-    &["--clients=2", "--think-ms=50", "--slow-bodies=6", "--slow-body-bytes=1000"],
-    "/fast",
+    &[&["--clients=2", "--think-ms=50", "--slow-bodies=6", "--slow-body-bytes=1000"]],
 );
-const SHORT: Work =
-    work("8 clients, a connection for each request", &["--clients=8", "--think-ms=10"], "/fast");
+const SHORT: Work = work("8 clients, a connection for each request", &[&["--clients=8", "--think-ms=10"]]);
 
 /// Why the advice of servers with one process cannot be followed by settings.
 const SECOND: &str = "a second server and a proxy are not started here";

@@ -2,26 +2,15 @@
 //!
 //! In: a setup, a load. Out: what the report found, and what the clients saw by their own clocks.
 
-use std::time::{Duration, Instant};
-
-use anyhow::{Context as _, bail};
 use serde::Deserialize;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate;
-use wsgi_trace_tests::load::{Load, SentRequest};
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::server::Server;
+use wsgi_trace_tests::load::SentRequest;
+use wsgi_trace_tests::watched;
 
 use crate::setup::{Change, Setup};
 use crate::trial::Work;
 
 /// How long a server is watched, as `--duration` takes it.
-pub(crate) const WINDOW: &str = "4s";
-/// From the start of wsgi-trace to its report.
-const TRACE_LIMIT: Duration = Duration::from_secs(40);
-/// Clients end by themselves after this time, should nobody end them.
-const CLIENTS_SECONDS: u64 = 60;
-const TURN_LIMIT: Duration = Duration::from_secs(2);
+const WINDOW: &str = "4s";
 
 /// What is read of the JSON report.
 #[derive(Debug, Deserialize)]
@@ -117,35 +106,16 @@ impl Watched {
 
 /// Watches it once, and keeps its report as `target/advice/NAME.json`.
 pub(crate) fn watch(name: &str, setup: &Setup, work: &Work) -> anyhow::Result<Watched> {
-    let _turn = gate::exclusive_within(TURN_LIMIT)?;
     let recipe = setup.recipe();
-    let server = Server::start(recipe.as_ref()).context("the server")?;
-    let (seconds, routes) = (format!("--seconds={CLIENTS_SECONDS}"), format!("--routes={}", work.routes));
-    let mut options = vec![seconds.as_str(), routes.as_str(), "--timeout=10"];
-    options.extend(work.clients);
-    if recipe.clients().keep_alive == "1" {
-        // It closes after each response: a client that does not know would race with that.
-        options.push("--keep-alive=1");
-    }
-    let load = Load::start(server.address(), &options)?;
-    let start = Instant::now();
-    until("the run-up", work.run_up * 2, || Ok((start.elapsed() >= work.run_up).then_some(())))?;
-    let pid = server.pid().to_string();
-    let outcome = Program::run(&["--pid", &pid, "--duration", WINDOW, "--format", "json"], TRACE_LIMIT)?;
-    load.stop_early();
-    let sent = load.finish()?;
-    if !outcome.status.success() {
-        bail!("wsgi-trace: {}: {}", outcome.status, outcome.stderr.lines().last().unwrap_or_default());
-    }
-    let reports = wsgi_trace_tests::root().join("target/advice");
-    std::fs::create_dir_all(&reports)?;
-    std::fs::write(reports.join(format!("{name}.json")), &outcome.stdout)?;
-    let report: Report = serde_json::from_str(&outcome.stdout).context("the report cannot be read")?;
+    let file = wsgi_trace_tests::root().join("target/advice").join(format!("{name}.json"));
+    let watched = watched::watch((recipe.as_ref(), None), work.clients, (work.run_up, WINDOW), &file)?;
+    let report: Report = watched.report()?;
+    let sent = watched.sent()?;
     // The clients' requests of the same window.
     let Window { start_ns, length_ns } = report.window;
     let end_ns = start_ns.saturating_add(length_ns);
     let in_window: Vec<&SentRequest> =
-        sent.requests.iter().filter(|request| (start_ns..end_ns).contains(&request.sent_ns)).collect();
+        sent.iter().filter(|request| (start_ns..end_ns).contains(&request.sent_ns)).collect();
     let failed = in_window.iter().filter(|request| request.status.is_none_or(|status| status >= 500)).count();
     let mut took_ns: Vec<u64> = in_window
         .iter()

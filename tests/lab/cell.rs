@@ -3,27 +3,15 @@
 //! In: a server and a workload. Out: a [`Cell`], whatever happens: each step has a limit, and a failure is an answer.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate;
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::server::Server;
+use wsgi_trace_tests::watched::watch;
 
 use crate::server::Subject;
 use crate::workload::Workload;
 
 /// How long a server is watched, as `--duration` takes it.
 pub(crate) const WINDOW: &str = "3s";
-/// From the start of wsgi-trace to its report.
-const TRACE_LIMIT: Duration = Duration::from_secs(40);
-/// Clients end by themselves after this time, should nobody end them.
-const CLIENTS_SECONDS: u64 = 60;
-/// How long to wait until live tests beside this run are done.
-const TURN_LIMIT: Duration = Duration::from_secs(2);
 
 /// What kind of answer a cell has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -156,33 +144,14 @@ struct Requests {
 }
 
 fn try_run(subject: &Subject, workload: &Workload, reports: &Path) -> anyhow::Result<Report> {
-    let _turn = gate::exclusive_within(TURN_LIMIT)?;
     let recipe = (subject.recipe)();
-    let server = Server::start(recipe.as_ref()).context("the server")?;
-    let (seconds, routes) =
-        (format!("--seconds={CLIENTS_SECONDS}"), format!("--routes={}", workload.routes_for(subject.kind)));
-    let mut options = vec![seconds.as_str(), routes.as_str(), "--no-requests", "--timeout=10"];
-    options.extend(workload.clients);
-    if recipe.clients().keep_alive == "1" {
-        // It closes after each response: a client that does not know would race with that.
-        options.push("--keep-alive=1");
-    }
-    let mut load = Load::start(server.address(), &options)?;
-    let start = Instant::now();
-    until("the run-up", workload.run_up * 2, || Ok((start.elapsed() >= workload.run_up).then_some(())))?;
-    let pid = server.pid().to_string();
-    let outcome = Program::run(&["--pid", &pid, "--duration", WINDOW, "--format", "json"], TRACE_LIMIT)?;
-    let clients_ended = load.ended()?;
-    load.kill();
-    if !outcome.status.success() {
-        bail!("wsgi-trace: {}: {}", outcome.status, outcome.stderr.lines().last().unwrap_or_default());
-    }
-    if let Some(status) = clients_ended {
-        bail!("the clients ended before the watch did: {status}");
-    }
-    std::fs::create_dir_all(reports)?;
-    std::fs::write(reports.join(format!("{}-{}.json", subject.name, workload.name)), &outcome.stdout)?;
-    serde_json::from_str(&outcome.stdout).context("the report cannot be read")
+    let routes = format!("--routes={}", workload.routes_for(subject.kind));
+    let clients = [&["--no-requests", routes.as_str()][..], workload.clients].concat();
+    let file = reports.join(format!("{}-{}.json", subject.name, workload.name));
+    let watched = watch((recipe.as_ref(), None), &[&clients], (workload.run_up, WINDOW), &file)?;
+    let report = watched.report()?;
+    watched.cut();
+    Ok(report)
 }
 
 fn answer(subject: &Subject, workload: &Workload, report: Report) -> Cell {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use crate::child::until;
+use crate::server::Server;
 
 /// Length of a period.
 const PERIOD_US: u64 = 100_000;
@@ -46,6 +47,19 @@ impl CpuQuota {
             return Ok(group);
         }
         bail!("no cgroup hierarchy with the cpu controller")
+    }
+
+    /// The same with a server's processes in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`] and [`Self::take`].
+    pub fn around(server: &Server, cores: f64) -> anyhow::Result<Self> {
+        let group = Self::new(cores)?;
+        for pid in server.worker_pids().into_iter().chain([server.pid()]) {
+            group.take(pid)?;
+        }
+        Ok(group)
     }
 
     fn make(directory: &Path) -> anyhow::Result<Self> {

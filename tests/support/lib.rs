@@ -47,6 +47,7 @@ pub mod trace;
 pub mod tracer;
 pub mod unix_client;
 pub mod verdict;
+pub mod watched;
 pub mod witness;
 pub mod yardstick;
 

@@ -147,12 +147,7 @@ impl Scenario {
     pub fn start(&self) -> anyhow::Result<Running> {
         let recipe = (self.server)();
         let server = Server::start(recipe.as_ref())?;
-        let quota = self.quota_cores.map(CpuQuota::new).transpose()?;
-        if let Some(quota) = &quota {
-            for pid in server.worker_pids().into_iter().chain([server.pid()]) {
-                quota.take(pid)?;
-            }
-        }
+        let quota = self.quota_cores.map(|cores| CpuQuota::around(&server, cores)).transpose()?;
         let in_front = server.pids().get(1).copied().filter(|_| recipe.traces_front_end());
         let in_front = in_front.map(|pid| format!("--with-front-end={pid}"));
         let options = self.options.iter().map(|&option| option.to_owned()).chain(in_front).collect();

@@ -105,12 +105,7 @@ enum Working {
 impl Side {
     fn watch(&self, finding: &'static str) -> anyhow::Result<Seen> {
         let mut server = Server::start(self.server.as_ref())?;
-        let quota = self.quota_cores.map(CpuQuota::new).transpose()?;
-        if let Some(quota) = &quota {
-            for pid in server.worker_pids().into_iter().chain([server.pid()]) {
-                quota.take(pid)?;
-            }
-        }
+        let quota = self.quota_cores.map(|cores| CpuQuota::around(&server, cores)).transpose()?;
         let before = overflows()?;
         let trace = Trace::start(server.pid())?;
         let (mut sent, mut connections, mut plan) = (Vec::new(), 0, None);
