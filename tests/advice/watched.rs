@@ -69,7 +69,7 @@ pub(crate) struct Watched {
     pub(crate) proportional_bytes: Option<u64>,
     /// Answers a second, by the clients.
     pub(crate) per_second: f64,
-    /// 99 % of the clients' requests took no longer.
+    /// 99 % of the clients' requests took no longer, connecting included; 0: none was answered.
     pub(crate) p99_ns: u64,
     /// Requests of the clients that got no answer, or 500 and above.
     pub(crate) failed: usize,
@@ -120,7 +120,7 @@ pub(crate) fn watch(name: &str, setup: &Setup, work: &Work) -> anyhow::Result<Wa
     let mut took_ns: Vec<u64> = in_window
         .iter()
         .filter(|request| request.status.is_some())
-        .map(|request| request.end_ns.saturating_sub(request.sent_ns))
+        .map(|request| request.end_ns.saturating_sub(request.sent_ns) + request.connect_ns)
         .collect();
     took_ns.sort_unstable();
     let p99_ns = took_ns.get(took_ns.len() * 99 / 100).copied().unwrap_or(0);

@@ -157,7 +157,9 @@ class Load:
             return entry
 
     def connect(self, **keywords):
+        begun_ns = time.monotonic_ns()
         connection = Connection(self.options, **keywords)
+        connection.connect_ns = time.monotonic_ns() - begun_ns
         with self.lock:
             self.connections += 1
         return connection
@@ -178,6 +180,8 @@ def head_of(entry, headers=(), query=""):
 
 def send(connection, entry, data):
     entry["tid"] = threading.get_native_id()
+    # Told of the first request of a connection: the others did not wait for it.
+    entry["connect_ns"], connection.connect_ns = connection.connect_ns, 0
     entry["sent_ns"] = time.monotonic_ns()
     entry["port"] = 0 if connection.options.unix else connection.socket.getsockname()[1]
     connection.socket.sendall(data)

@@ -30,6 +30,9 @@ pub struct SentRequest {
     /// Body bytes of the answer.
     #[serde(default)]
     pub body_bytes: u64,
+    /// How long its client had waited for the connection (0: a kept one, or not told for requests of this kind).
+    #[serde(default)]
+    pub connect_ns: u64,
     /// Before its first byte was sent, `CLOCK_MONOTONIC`.
     #[serde(default)]
     pub sent_ns: u64,
