@@ -6,6 +6,7 @@ followed by any unique id, which is only logged: `/fast/17`.
 
 /fast          a few bytes at once                      /sleep/MS      asyncio.sleep
 /cpu           pure Python, about 5 ms                  /block/MS      time.sleep: blocks the event loop
+/compute/MS    pure Python for so long
 /backend       waits 20 ms for the back end             /pooled        20 ms in a thread of the loop's default pool
 /upload        reads the body                           /download      16 MB in one piece
 /stream        five chunks of unknown total length      /missing 404
@@ -80,8 +81,8 @@ async def respond(path, receive):
     if route == "block":
         time.sleep(milliseconds / 1000)
         return 200, [b"blocked\n"]
-    if route == "cpu":
-        compute(5)
+    if route in ("cpu", "compute"):
+        compute(5 if route == "cpu" else milliseconds)
         return 200, [b"computed\n"]
     if route == "backend":
         await ask_backend(20)
