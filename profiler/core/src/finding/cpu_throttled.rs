@@ -11,7 +11,8 @@ use super::cause::{
 use super::words::{count, duration, percent, ratio, request_seconds};
 use super::{Judge, Rule};
 use crate::phase::Phase;
-use crate::server::advice::{Sizes, act};
+use crate::server::advice::common::cpu_limit;
+use crate::server::advice::{Direction, Sizes, act};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -21,6 +22,7 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../../docs/findings/cpu-throttled.md"),
     advice: || {
         act("raise the CPU limit of the container or cgroup (cpu.max)")
+            .with(cpu_limit(), Direction::Raise)
             .or(act("run fewer workers and threads within it")
                 .no_more(Sizes::Processes)
                 .no_more(Sizes::Threads))

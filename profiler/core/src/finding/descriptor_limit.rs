@@ -6,7 +6,7 @@ use super::basis::{Basis, Outcome, Verdict, decides, explains};
 use super::words::count;
 use super::{Judge, Rule};
 use crate::model::dropped::Cause;
-use crate::server::advice::act;
+use crate::server::advice::{Direction, Scope, Setting, act};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -16,6 +16,7 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../../docs/findings/descriptor-limit.md"),
     advice: || {
         act("raise the limit of open files for the service (LimitNOFILE= in its systemd unit, ulimit -n)")
+            .with(Setting::named("LimitNOFILE=").at(Scope::Service), Direction::Raise)
             .or(act("have fewer connections kept open"))
             .into()
     },

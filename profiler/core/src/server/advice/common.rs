@@ -2,7 +2,7 @@
 //!
 //! In: nothing. Out: steps and parts.
 
-use super::{Part, Step, act};
+use super::{Direction, Part, Scope, Setting, Step, act};
 
 /// Where a back end takes the time.
 #[must_use]
@@ -13,5 +13,11 @@ pub fn faster_back_end() -> Step {
 /// Where a quota of CPU stops the server.
 #[must_use]
 pub fn raise_cpu_limit() -> Part {
-    act("raise the CPU limit of the server's cgroup (container)")
+    act("raise the CPU limit of the server's cgroup (container)").with(cpu_limit(), Direction::Raise)
+}
+
+/// The quota of CPU, as cgroups call it.
+#[must_use]
+pub fn cpu_limit() -> Setting {
+    Setting::named("cpu.max").at(Scope::Service)
 }
