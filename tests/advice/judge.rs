@@ -9,8 +9,6 @@ use crate::watched::{self, Watched};
 const HALF: f64 = 0.5;
 /// What gets worse by less than this is the noise of two short runs.
 const NOISE: f64 = 0.10;
-/// How often advice is followed: raised, looked at, raised again.
-const ROUNDS: usize = 3;
 /// More memory than that is said.
 const MEMORY: f64 = 1.2;
 
@@ -109,10 +107,10 @@ fn tried(trial: &Trial, judged: &mut Judged) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Failed(format!("not provoked; present: {present}")));
     }
     let mut now = before.clone();
-    while judged.rounds < ROUNDS && now.has(id) {
+    while judged.rounds < trial.rounds && now.has(id) {
         let Some(advised) = now.advised(id) else { break };
         let advice = advised.advice.clone();
-        let (place, changes) = advised.first();
+        let (place, changes) = advised.first(trial.holds);
         let changed = match setup.with(&changes, cores) {
             Ok(changed) => changed,
             Err(why) if judged.rounds == 0 => return Ok(Outcome::NotTried(why)),
@@ -145,8 +143,8 @@ fn tried(trial: &Trial, judged: &mut Judged) -> anyhow::Result<Outcome> {
 fn outcome(before: &Watched, now: &Watched, id: &str) -> Outcome {
     let found = now.finding(id);
     if found.is_some_and(|found| found.is_present()) {
-        let is_halved = now.cost_rate(id) <= before.cost_rate(id) * HALF;
-        return if is_halved { Outcome::Halved } else { Outcome::Stays };
+        let cost = before.cost_rate(id);
+        return if cost > 0.0 && now.cost_rate(id) <= cost * HALF { Outcome::Halved } else { Outcome::Stays };
     }
     // What cannot be said is not gone, nor is what a server costs that does not serve.
     if !found.is_some_and(|found| found.answer == "absent") {
@@ -168,7 +166,7 @@ fn worse(before: &Watched, after: &Watched) -> Vec<String> {
         worse.push(format!("{:.0} answers a second, {:.0} before", after.per_second, before.per_second));
     }
     let (p99_ms, p99_before_ms) = (after.p99_ns as f64 / 1e6, before.p99_ns as f64 / 1e6);
-    if p99_ms > p99_before_ms * (1.0 + NOISE) {
+    if before.p99_ns > 0 && p99_ms > p99_before_ms * (1.0 + NOISE) {
         worse.push(format!("p99 {p99_ms:.1} ms, {p99_before_ms:.1} ms before"));
     }
     if let (Some(now), Some(then)) = (after.proportional_bytes, before.proportional_bytes)

@@ -1,7 +1,7 @@
 //! `make advice`: advice is applied, and what became of the finding is looked at.
 //!
 //! In: names of trials (none: all), `--list`; the `wsgi-trace` of this build. Out: a line of progress for each trial, its reports under `target/advice`,
-//! and after a run of all the table in `docs/advice.md`. Each trial provokes a finding, reads the settings to change from the JSON report, starts the server again with the first
+//! and after a run of all the table in `docs/advice.md`, which names every finding. Each trial provokes a finding, reads the settings to change from the JSON report, starts the server again with the first
 //! of them, and watches the same load. A finding that stays, at more than half of its cost, fails the run unless `trial.rs` says why.
 
 mod judge;
@@ -9,6 +9,7 @@ mod page;
 mod setup;
 mod trial;
 mod watched;
+mod work;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,10 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
     }
     if let Some(unknown) = arguments.iter().find(|name| !TRIALS.iter().any(|trial| trial.name == **name)) {
         bail!("there is no trial {unknown:?}\n{USAGE}");
+    }
+    let forgotten = trial::forgotten();
+    if !forgotten.is_empty() {
+        bail!("neither a trial nor a reason why not: {}", forgotten.join(", "));
     }
     if !wsgi_trace_tests::gate::can_bpf() {
         bail!("needs root, or CAP_BPF and CAP_PERFMON");

@@ -1,4 +1,4 @@
-//! A server as it is set up for a trial, and the same with one setting changed.
+//! A server as it is set up for a trial, and the same with settings changed.
 //!
 //! In: settings that advice changes, as the JSON report has them. Out: another setup, or why the change cannot be made by a program.
 
@@ -6,8 +6,11 @@ use serde::Deserialize;
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::Recipe;
 use wsgi_trace_tests::server::cheroot::Cheroot;
+use wsgi_trace_tests::server::few_files::FewFiles;
+use wsgi_trace_tests::server::further::Further;
 use wsgi_trace_tests::server::gevent::GunicornGevent;
 use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
+use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::waitress::Waitress;
 
@@ -18,6 +21,7 @@ pub(crate) struct Change {
     pub(crate) option: String,
     pub(crate) scope: String,
     pub(crate) direction: String,
+    pub(crate) present: Option<String>,
     pub(crate) proposed: Option<String>,
     pub(crate) limit: Option<String>,
     pub(crate) at_most: Option<u64>,
@@ -29,10 +33,40 @@ pub(crate) struct Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Gunicorn,
+    /// Its version 23: it treats idle connections in another way.
+    Gunicorn23,
     Uwsgi,
     ModWsgi,
     Waitress,
     Cheroot,
+    Uvicorn,
+}
+
+impl Kind {
+    const fn version(self) -> Version {
+        match self {
+            Self::Gunicorn23 => Version::V23,
+            _ => Version::V27,
+        }
+    }
+
+    /// Whether any of its options can be given here.
+    const fn takes_flags(self) -> bool {
+        matches!(self, Self::Gunicorn | Self::Gunicorn23 | Self::Uwsgi | Self::Waitress)
+    }
+}
+
+/// Limits of the service, which the server is started under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// CPU quota of its own cgroup, in hundredths of a core.
+    pub(crate) cpu_hundredths: Option<u32>,
+    /// Open files of each process.
+    pub(crate) open_files: Option<u32>,
+}
+
+impl Limits {
+    pub(crate) const NONE: Self = Self { cpu_hundredths: None, open_files: None };
 }
 
 /// How it is started.
@@ -44,6 +78,7 @@ pub(crate) struct Setup {
     processes: u32,
     threads: u32,
     flags: Vec<String>,
+    limits: Limits,
 }
 
 /// Kinds of gunicorn's workers that advice may name and that are installed.
@@ -51,42 +86,80 @@ const CLASSES: [&str; 3] = ["sync", "gthread", "gevent"];
 
 impl Setup {
     pub(crate) const fn new(kind: Kind, class: &'static str, processes: u32, threads: u32) -> Self {
-        Self { kind, class, processes, threads, flags: Vec::new() }
+        Self { kind, class, processes, threads, flags: Vec::new(), limits: Limits::NONE }
+    }
+
+    /// The same with further options, under limits.
+    pub(crate) fn under(mut self, flags: &[&str], limits: Limits) -> Self {
+        self.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        self.limits = limits;
+        self
     }
 
     pub(crate) fn recipe(&self) -> Box<dyn Recipe> {
-        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
-        let (processes, threads) = (self.processes as usize, self.threads as usize);
-        match self.kind {
-            Kind::Gunicorn if self.class == "gthread" => {
-                Box::new(Settings::gthread(Version::V27, processes, threads).with(&flags))
-            }
-            Kind::Gunicorn if self.class == "gevent" => Box::new(GunicornGevent { workers: processes }),
-            Kind::Gunicorn => Box::new(Settings::sync(Version::V27, processes).with(&flags)),
-            Kind::Uwsgi => {
-                let flags: Vec<&'static str> =
-                    self.flags.iter().map(|flag| &*Box::leak(flag.clone().into_boxed_str())).collect();
-                Box::new(Uwsgi::new(self.processes, self.threads).with(Vec::leak(flags)))
-            }
-            Kind::ModWsgi => Box::new(ModWsgi::daemon(self.processes, self.threads)),
-            Kind::Waitress => Box::new(Waitress { threads: self.threads }),
-            Kind::Cheroot => Box::new(Cheroot { threads: self.threads }),
+        let recipe = self.unlimited();
+        match self.limits.open_files {
+            None => recipe,
+            Some(limit) => Box::new(FewFiles { server: Box::leak(recipe), limit: u64::from(limit) }),
         }
     }
 
+    fn unlimited(&self) -> Box<dyn Recipe> {
+        let version = self.kind.version();
+        let (processes, threads, flags) = (self.processes as usize, self.threads as usize, self.flags());
+        match self.kind {
+            Kind::Gunicorn | Kind::Gunicorn23 if self.class == "gthread" => {
+                Box::new(Settings::gthread(version, processes, threads).with(flags))
+            }
+            Kind::Gunicorn | Kind::Gunicorn23 if self.class == "gevent" => {
+                Box::new(GunicornGevent { workers: processes })
+            }
+            Kind::Gunicorn | Kind::Gunicorn23 => Box::new(Settings::sync(version, processes).with(flags)),
+            Kind::Uwsgi => Box::new(Uwsgi::new(self.processes, self.threads).with(flags)),
+            Kind::ModWsgi => Box::new(ModWsgi::daemon(self.processes, self.threads)),
+            Kind::Waitress => {
+                Box::new(Further { server: Waitress { threads: self.threads }, arguments: flags })
+            }
+            Kind::Cheroot => Box::new(Cheroot { threads: self.threads }),
+            Kind::Uvicorn => Box::new(Uvicorn { application: Application::Asgi, workers: processes }),
+        }
+    }
+
+    /// Its options, as recipes take them: for as long as the program runs.
+    fn flags(&self) -> &'static [&'static str] {
+        let flags: Vec<&'static str> =
+            self.flags.iter().map(|flag| &*Box::leak(flag.clone().into_boxed_str())).collect();
+        Vec::leak(flags)
+    }
+
+    /// Its CPU quota, in cores.
+    pub(crate) fn quota_cores(&self) -> Option<f64> {
+        self.limits.cpu_hundredths.map(|hundredths| f64::from(hundredths) / 100.0)
+    }
+
     pub(crate) fn title(&self) -> String {
-        let Self { kind, class, processes, threads, flags } = self;
+        let Self { kind, class, processes, threads, flags, limits } = self;
+        let gunicorn = if *kind == Kind::Gunicorn23 { "gunicorn 23" } else { "gunicorn" };
         let mut title = match kind {
-            Kind::Gunicorn if *class == "gthread" => format!("gunicorn gthread, {processes} × {threads}"),
-            Kind::Gunicorn => format!("gunicorn {class}, {processes} workers"),
+            Kind::Gunicorn | Kind::Gunicorn23 if *class == "gthread" => {
+                format!("{gunicorn} gthread, {processes} × {threads}")
+            }
+            Kind::Gunicorn | Kind::Gunicorn23 => format!("{gunicorn} {class}, {processes} workers"),
             Kind::Uwsgi => format!("uWSGI, {processes} × {threads}"),
             Kind::ModWsgi => format!("mod_wsgi daemon, {processes} × {threads}"),
             Kind::Waitress => format!("Waitress, {threads} threads"),
             Kind::Cheroot => format!("cheroot, {threads} threads"),
+            Kind::Uvicorn => format!("uvicorn, {processes} workers"),
         };
         for flag in flags {
             title.push(' ');
             title.push_str(flag);
+        }
+        if let Some(cores) = self.quota_cores() {
+            title.push_str(&format!(", a quota of {cores} cores"));
+        }
+        if let Some(files) = limits.open_files {
+            title.push_str(&format!(", {files} open files"));
         }
         title
     }
@@ -97,53 +170,91 @@ impl Setup {
             return Err("its advice names no setting of the server".to_owned());
         }
         let mut new = self.clone();
+        let mut why = "it changes nothing here".to_owned();
         for change in changes {
             // Every trial starts its server again.
             if let Some(other) = change.needs.iter().find(|other| !other.starts_with("restart ")) {
                 return Err(format!("it needs more than a setting ({other})"));
             }
-            new.apply(change, cores)?;
+            // One that is at its limit keeps the others from nothing: with as many workers as cores, threads can still be fewer.
+            if let Some(at_limit) = new.apply(change, cores)? {
+                why = at_limit;
+            }
         }
-        if new == *self { Err("it changes nothing here".to_owned()) } else { Ok(new) }
+        if new == *self { Err(why) } else { Ok(new) }
     }
 
-    fn apply(&mut self, change: &Change, cores: u32) -> Result<(), String> {
-        let Change { option, direction, proposed, limit, at_most, .. } = change;
-        let number = match option.as_str() {
-            "--workers" | "--processes" | "processes=" => Some(&mut self.processes),
-            "--threads" | "threads=" => Some(&mut self.threads),
-            _ => None,
-        };
-        match (number, direction.as_str()) {
-            (Some(number), "raise") => {
-                let most = if limit.as_deref() == Some("cores") { cores } else { u32::MAX };
-                let most = most.min(at_most.and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX));
-                if *number >= most {
-                    return Err(format!("{option} is {number} already, on {cores} cores"));
+    /// Makes one change. `Ok(Some(why))`: it has been made as far as it goes. `Err`: why a program cannot make it.
+    fn apply(&mut self, change: &Change, cores: u32) -> Result<Option<String>, String> {
+        let Change { option, direction, proposed, .. } = change;
+        let is_flag = change.scope == "command_line" && self.kind.takes_flags();
+        match (direction.as_str(), self.number(change, is_flag)) {
+            ("raise" | "lower", Some(number)) => {
+                let next = next(number, change, cores);
+                if next == number {
+                    return Ok(Some(format!("{option} is {number} already, on {cores} cores")));
                 }
-                *number = number.saturating_mul(2).min(most);
+                self.put(option, next);
             }
-            (Some(number), "lower") => {
-                let least = if limit.as_deref() == Some("cores") { cores } else { 1 };
-                if *number <= least {
-                    return Err(format!("{option} is {number} already, on {cores} cores"));
-                }
-                *number = (*number / 2).max(least);
-            }
-            (None, "set") if option == "--worker-class" => {
+            ("set", _) if option == "--worker-class" => {
                 let class = CLASSES.into_iter().find(|class| proposed.as_deref() == Some(class));
                 self.class = class.ok_or_else(|| format!("{option} {proposed:?} is not tried here"))?;
             }
-            (None, "set")
-                if change.scope == "command_line" && matches!(self.kind, Kind::Gunicorn | Kind::Uwsgi) =>
-            {
+            ("set", _) if is_flag => {
                 self.flags.push(
                     proposed.as_ref().map_or_else(|| option.clone(), |value| format!("{option}={value}")),
                 );
             }
+            ("remove", _) if is_flag => self.flags.retain(|flag| name_of(flag) != option),
             _ => return Err(format!("{direction} {option}: nobody can do that here")),
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// The present value of what is to be changed, where that is a number.
+    fn number(&self, change: &Change, is_flag: bool) -> Option<u32> {
+        match change.option.as_str() {
+            "--workers" | "--processes" | "processes=" => Some(self.processes),
+            "--threads" | "threads=" => Some(self.threads),
+            "cpu.max" => self.limits.cpu_hundredths,
+            "LimitNOFILE=" => self.limits.open_files,
+            option if is_flag => {
+                let given = self.flags.iter().find_map(|flag| flag.strip_prefix(option)?.strip_prefix('='));
+                given.or(change.present.as_deref())?.parse().ok()
+            }
+            _ => None,
+        }
+    }
+
+    fn put(&mut self, option: &str, number: u32) {
+        match option {
+            "--workers" | "--processes" | "processes=" => self.processes = number,
+            "--threads" | "threads=" => self.threads = number,
+            "cpu.max" => self.limits.cpu_hundredths = Some(number),
+            "LimitNOFILE=" => self.limits.open_files = Some(number),
+            _ => {
+                self.flags.retain(|flag| name_of(flag) != option);
+                self.flags.push(format!("{option}={number}"));
+            }
+        }
+    }
+}
+
+/// `--backlog` of `--backlog=24`.
+fn name_of(flag: &str) -> &str {
+    flag.split('=').next().unwrap_or(flag)
+}
+
+/// The number doubled or halved, no further than the change says.
+fn next(number: u32, change: &Change, cores: u32) -> u32 {
+    let is_by_cores = change.limit.as_deref() == Some("cores");
+    if change.direction == "raise" {
+        let most = if is_by_cores { cores } else { u32::MAX };
+        let at_most = change.at_most.and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX);
+        number.saturating_mul(2).min(most).min(at_most).max(number)
+    } else {
+        let least = if is_by_cores { cores } else { 1 };
+        (number / 2).max(least).min(number)
     }
 }
 
@@ -157,6 +268,7 @@ mod tests {
             option: option.to_owned(),
             scope: "command_line".to_owned(),
             direction: direction.to_owned(),
+            present: None,
             proposed: None,
             limit: None,
             at_most: None,
@@ -177,6 +289,40 @@ mod tests {
         );
         assert!(setup.with(&[limited], 1).is_err());
         assert!(setup.with(&[change("--workers", "lower")], 2).is_err());
+    }
+
+    #[test]
+    fn what_is_at_its_limit_keeps_the_change_beside_it_from_nothing() {
+        let setup = Setup::new(Kind::Gunicorn, "gthread", 2, 2);
+        let more = Change { limit: Some("cores".to_owned()), ..change("--workers", "raise") };
+        let changed = setup.with(&[more.clone(), change("--threads", "lower")], 2);
+        assert_eq!(changed, Ok(Setup::new(Kind::Gunicorn, "gthread", 2, 1)));
+        let again = |setup: Setup| setup.with(&[more, change("--threads", "lower")], 2);
+        assert!(changed.is_ok_and(|setup| again(setup).is_err()));
+    }
+
+    #[test]
+    fn options_and_limits_are_doubled_or_taken_away() {
+        let limits = Limits { cpu_hundredths: Some(60), open_files: Some(40) };
+        let setup = Setup::new(Kind::Gunicorn, "sync", 2, 1).under(&["--backlog=24", "--reuse-port"], limits);
+        let title = |changes: &[Change]| setup.with(changes, 2).map(|setup| setup.title());
+        let of = |text: &str| Ok::<_, String>(format!("gunicorn sync, 2 workers{text}"));
+        assert_eq!(
+            title(&[
+                change("--backlog", "raise"),
+                change("cpu.max", "raise"),
+                change("--reuse-port", "remove")
+            ]),
+            of(" --backlog=48, a quota of 1.2 cores, 40 open files")
+        );
+        // What was not given has the value that the report names.
+        let timeout = Change { present: Some("30".to_owned()), ..change("--timeout", "raise") };
+        assert_eq!(
+            title(&[timeout, change("LimitNOFILE=", "raise")]),
+            of(" --backlog=24 --reuse-port --timeout=60, a quota of 0.6 cores, 80 open files")
+        );
+        let most = Change { at_most: Some(24), ..change("--backlog", "raise") };
+        assert!(setup.with(&[most], 2).is_err());
     }
 
     #[test]

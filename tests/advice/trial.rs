@@ -1,20 +1,11 @@
 //! The trials: a server, a load that provokes a finding on it, and what is known of advice that does not help here.
 //!
-//! In: nothing. Out: [`TRIALS`].
+//! In: nothing. Out: [`TRIALS`], and [`UNTRIED`]: findings without one. The loads are in `work.rs`.
 
-use std::time::Duration;
+use profiler_core::finding::RULES;
 
-use crate::setup::{Kind, Setup};
-
-/// What clients do.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Work {
-    pub(crate) about: &'static str,
-    /// Options of `clients/load.py`, one program each.
-    pub(crate) clients: &'static [&'static [&'static str]],
-    /// How long clients are at work before the watch begins.
-    pub(crate) run_up: Duration,
-}
+use crate::setup::{Kind, Limits, Setup};
+use crate::work::{self, Work};
 
 /// One of them.
 #[derive(Clone, Copy, Debug)]
@@ -25,50 +16,32 @@ pub(crate) struct Trial {
     pub(crate) finding: &'static str,
     /// Server, kind of worker, processes, threads.
     server: (Kind, &'static str, u32, u32),
+    /// Further options of the server.
+    flags: &'static [&'static str],
+    limits: Limits,
     pub(crate) work: Work,
+    /// Conditions of its advice, in the advice's words, that hold under this load: what it says for these is tried first.
+    pub(crate) holds: &'static [&'static str],
+    /// How often advice is followed: raised, looked at, raised again.
+    pub(crate) rounds: usize,
     /// Why the finding may stay all the same.
     pub(crate) known: Option<&'static str>,
 }
 
 impl Trial {
-    pub(crate) const fn setup(&self) -> Setup {
+    pub(crate) fn setup(&self) -> Setup {
         let (kind, class, processes, threads) = self.server;
-        Setup::new(kind, class, processes, threads)
+        Setup::new(kind, class, processes, threads).under(self.flags, self.limits)
     }
 }
 
-const fn work(about: &'static str, clients: &'static [&'static [&'static str]]) -> Work {
-    Work { about, clients, run_up: Duration::from_millis(500) }
-}
-
-const LONG: Work = work(
-    "8 clients; each request sleeps 300 ms",
-    &[&["--clients=8", "--keep-alive=20", "--routes=/sleep/300"]],
-);
-const CPU: Work =
-    work("8 clients; each request computes 5 ms", &[&["--clients=8", "--keep-alive=20", "--routes=/cpu"]]);
-const BACK_END: Work = work(
-    "8 clients; each request waits 20 ms for a back end",
-    &[&["--clients=8", "--keep-alive=20", "--routes=/backend"]],
-);
-const SHORT_LONG: Work = work(
-    "8 clients; of five requests one sleeps 400 ms, four are done at once",
-    &[&["--clients=8", "--routes=/fast=4,/sleep/400"]],
-);
-const SLOW: Work = work(
-    "6 clients send 1 kB in 1 s; 2 quick ones beside them",
-    &[&["--clients=2", "--think-ms=50", "--slow-bodies=6", "--slow-body-bytes=1000"]],
-);
-const SHORT: Work = work("8 clients, a connection for each request", &[&["--clients=8", "--think-ms=10"]]);
-
 /// Why the advice of servers with one process cannot be followed by settings.
 const SECOND: &str = "a second server and a proxy are not started here";
-
 /// Why a full loop stays full under clients that do not wait.
 const ASK_AGAIN: &str = "the clients ask again at once, and keep both loops full";
-/// Why one step is not enough, and no other is a setting that always holds.
-const TWO_THREADS: &str =
-    "two threads a worker are too few, and what to do then depends on what the long requests do";
+/// Why those that hold threads go on to do so.
+const STILL_HELD: &str =
+    "more threads do not shorten what clients hold: these hold as many as before, and nobody waits for one";
 
 const fn trial(
     name: &'static str,
@@ -76,66 +49,227 @@ const fn trial(
     server: (Kind, &'static str, u32, u32),
     work: Work,
 ) -> Trial {
-    Trial { name, finding, server, work, known: None }
+    Trial {
+        name,
+        finding,
+        server,
+        flags: &[],
+        limits: Limits::NONE,
+        work,
+        holds: &[],
+        rounds: 3,
+        known: None,
+    }
 }
 
 /// All of them, in the order of the table.
 pub(crate) const TRIALS: &[Trial] = &[
-    trial("slots-gthread", "slots-exhausted", (Kind::Gunicorn, "gthread", 1, 4), LONG),
-    trial("slots-sync", "slots-exhausted", (Kind::Gunicorn, "sync", 4, 1), LONG),
-    trial("slots-uwsgi-processes", "slots-exhausted", (Kind::Uwsgi, "", 4, 1), LONG),
-    trial("slots-uwsgi-threads", "slots-exhausted", (Kind::Uwsgi, "", 1, 4), LONG),
-    trial("slots-mod_wsgi", "slots-exhausted", (Kind::ModWsgi, "", 1, 5), LONG),
-    trial("slots-waitress", "slots-exhausted", (Kind::Waitress, "", 1, 4), LONG),
-    trial("slots-cheroot", "slots-exhausted", (Kind::Cheroot, "", 1, 4), LONG),
-    trial("back-end-gthread", "slots-exhausted", (Kind::Gunicorn, "gthread", 1, 4), BACK_END),
-    trial("back-end-uwsgi", "slots-exhausted", (Kind::Uwsgi, "", 1, 4), BACK_END),
-    trial("gil-threads-gthread", "gil-threads", (Kind::Gunicorn, "gthread", 1, 4), CPU),
-    trial("gil-threads-uwsgi", "gil-threads", (Kind::Uwsgi, "", 1, 4), CPU),
-    trial("gil-threads-mod_wsgi", "gil-threads", (Kind::ModWsgi, "", 1, 5), CPU),
+    trial("slots-gthread", "slots-exhausted", (Kind::Gunicorn, "gthread", 1, 4), work::LONG),
+    trial("slots-sync", "slots-exhausted", (Kind::Gunicorn, "sync", 4, 1), work::LONG),
+    trial("slots-uwsgi-processes", "slots-exhausted", (Kind::Uwsgi, "", 4, 1), work::LONG),
+    trial("slots-uwsgi-threads", "slots-exhausted", (Kind::Uwsgi, "", 1, 4), work::LONG),
+    trial("slots-mod_wsgi", "slots-exhausted", (Kind::ModWsgi, "", 1, 5), work::LONG),
+    trial("slots-waitress", "slots-exhausted", (Kind::Waitress, "", 1, 4), work::LONG),
+    trial("slots-cheroot", "slots-exhausted", (Kind::Cheroot, "", 1, 4), work::LONG),
+    trial("back-end-gthread", "slots-exhausted", (Kind::Gunicorn, "gthread", 1, 4), work::BACK_END),
+    trial("back-end-uwsgi", "slots-exhausted", (Kind::Uwsgi, "", 1, 4), work::BACK_END),
     Trial {
-        known: Some(SECOND),
-        ..trial("gil-threads-waitress", "gil-threads", (Kind::Waitress, "", 1, 4), CPU)
+        holds: &["Without one"],
+        rounds: 1,
+        known: Some(STILL_HELD),
+        ..trial("slow-clients-gthread", "slow-clients", (Kind::Gunicorn, "gthread", 1, 4), work::SLOW)
     },
     Trial {
-        known: Some(SECOND),
-        ..trial("gil-threads-cheroot", "gil-threads", (Kind::Cheroot, "", 1, 4), CPU)
+        holds: &["For load balancers that open connections ahead"],
+        ..trial("idle-sync-23", "idle-connections", (Kind::Gunicorn23, "sync", 4, 1), work::SILENT)
+    },
+    Trial {
+        holds: &["Without such a proxy"],
+        rounds: 1,
+        known: Some(STILL_HELD),
+        ..trial("idle-cheroot", "idle-connections", (Kind::Cheroot, "", 1, 4), work::SILENT)
+    },
+    trial("loop-blocked-uvicorn", "loop-blocked", (Kind::Uvicorn, "", 1, 1), work::ONE_BLOCKS),
+    Trial {
+        known: Some(ASK_AGAIN),
+        ..trial("loop-gevent", "loop-saturated", (Kind::Gunicorn, "gevent", 1, 1), work::CPU)
     },
     Trial {
         known: Some(
             "the load takes all cores there are, and fewer workers add none: requests wait in line and no longer for a core",
         ),
-        ..trial("cores-sync", "cpu-bound", (Kind::Gunicorn, "sync", 6, 1), CPU)
+        ..trial("cores-sync", "cpu-bound", (Kind::Gunicorn, "sync", 6, 1), work::CPU)
     },
     Trial {
-        known: Some(ASK_AGAIN),
-        ..trial("loop-gevent", "loop-saturated", (Kind::Gunicorn, "gevent", 1, 1), CPU)
+        limits: Limits { cpu_hundredths: Some(60), ..Limits::NONE },
+        ..trial("quota-sync", "cpu-throttled", (Kind::Gunicorn, "sync", 2, 1), work::STEADY)
+    },
+    // As many workers as cores stop for half of each period; one computes as much without a stop.
+    Trial {
+        limits: Limits { cpu_hundredths: Some(100), ..Limits::NONE },
+        holds: &["If that cannot be"],
+        ..trial("quota-kept-sync", "cpu-throttled", (Kind::Gunicorn, "sync", 2, 1), work::CPU)
+    },
+    trial("gil-contention-gthread", "gil-contention", (Kind::Gunicorn, "gthread", 1, 3), work::COMPUTING),
+    Trial {
+        holds: &["Until then"],
+        ..trial(
+            "gil-starvation-gthread",
+            "gil-starvation",
+            (Kind::Gunicorn, "gthread", 1, 4),
+            work::ONE_COMPUTES,
+        )
     },
     Trial {
-        known: Some(TWO_THREADS),
-        ..trial("short-long-sync", "short-behind-long", (Kind::Gunicorn, "sync", 4, 1), SHORT_LONG)
+        holds: &["Until then"],
+        rounds: 2,
+        ..trial("gil-kept-gthread", "gil-not-released", (Kind::Gunicorn, "gthread", 1, 4), work::KEEPING)
+    },
+    trial("gil-convoy-gthread", "gil-convoy", (Kind::Gunicorn, "gthread", 1, 3), work::CALLING),
+    trial("gil-threads-gthread", "gil-threads", (Kind::Gunicorn, "gthread", 1, 4), work::CPU),
+    trial("gil-threads-uwsgi", "gil-threads", (Kind::Uwsgi, "", 1, 4), work::CPU),
+    trial("gil-threads-mod_wsgi", "gil-threads", (Kind::ModWsgi, "", 1, 5), work::CPU),
+    Trial {
+        known: Some(SECOND),
+        ..trial("gil-threads-waitress", "gil-threads", (Kind::Waitress, "", 1, 4), work::CPU)
     },
     Trial {
         known: Some(SECOND),
-        ..trial("short-long-uwsgi", "short-behind-long", (Kind::Uwsgi, "", 1, 4), SHORT_LONG)
+        ..trial("gil-threads-cheroot", "gil-threads", (Kind::Cheroot, "", 1, 4), work::CPU)
     },
     Trial {
-        known: Some(SECOND),
-        ..trial("slow-clients-gthread", "slow-clients", (Kind::Gunicorn, "gthread", 1, 4), SLOW)
+        holds: &["If the long ones wait"],
+        ..trial("short-long-sync", "short-behind-long", (Kind::Gunicorn, "sync", 4, 1), work::SHORT_LONG)
     },
-    trial("herd-sync", "herd", (Kind::Gunicorn, "sync", 8, 1), SHORT),
-    trial("herd-gthread", "herd", (Kind::Gunicorn, "gthread", 8, 2), SHORT),
-    trial("herd-uwsgi", "herd", (Kind::Uwsgi, "", 8, 1), SHORT),
+    Trial {
+        holds: &["If the long ones wait"],
+        ..trial("short-long-uwsgi", "short-behind-long", (Kind::Uwsgi, "", 1, 4), work::SHORT_LONG)
+    },
+    Trial {
+        holds: &["If they wait rather than compute"],
+        ..trial("short-long-waitress", "short-behind-long", (Kind::Waitress, "", 1, 4), work::SHORT_LONG)
+    },
+    trial("herd-sync", "herd", (Kind::Gunicorn, "sync", 8, 1), work::SHORT),
+    trial("herd-gthread", "herd", (Kind::Gunicorn, "gthread", 8, 2), work::SHORT),
+    trial("herd-uwsgi", "herd", (Kind::Uwsgi, "", 8, 1), work::SHORT),
+    // Its own descriptors are counted as well.
+    Trial {
+        flags: &["--connection-limit=10"],
+        ..trial("accept-queue-waitress", "accept-queue", (Kind::Waitress, "", 1, 4), work::KEPT)
+    },
+    Trial {
+        flags: &["--backlog=24"],
+        ..trial("backlog-sync", "backlog-too-small", (Kind::Gunicorn, "sync", 1, 1), work::CROWD)
+    },
+    Trial {
+        flags: &["--listen=24"],
+        ..trial("backlog-uwsgi", "backlog-too-small", (Kind::Uwsgi, "", 1, 1), work::CROWD)
+    },
+    Trial {
+        limits: Limits { open_files: Some(40), ..Limits::NONE },
+        ..trial("files-waitress", "descriptor-limit", (Kind::Waitress, "", 1, 4), work::FIFTY)
+    },
+    Trial {
+        flags: &["--timeout=2"],
+        holds: &["only if such long requests are intended"],
+        ..trial("timeouts-sync", "worker-timeouts", (Kind::Gunicorn, "sync", 4, 1), work::VERY_LONG)
+    },
+    trial("clients-leave-gthread", "clients-leave", (Kind::Gunicorn, "gthread", 1, 2), work::IMPATIENT),
+    // 27 reads on for a while where 23 closes at once.
+    Trial {
+        flags: &["--keep-alive=1"],
+        ..trial("keep-alive-gthread-23", "keep-alive-race", (Kind::Gunicorn23, "gthread", 1, 4), work::LATE)
+    },
+    Trial {
+        flags: &["--reuse-port"],
+        ..trial("imbalance-sync", "imbalance", (Kind::Gunicorn, "sync", 12, 1), work::FIVE)
+    },
+    trial("full-beside-free-gthread", "full-beside-free", (Kind::Gunicorn, "gthread", 2, 2), work::FEW),
 ];
+
+/// Findings without a trial, and why.
+pub(crate) const UNTRIED: &[(&str, &str)] = &[
+    (
+        "back-end",
+        "a faster back end is no setting of a server; the threads that it advises until then are tried for slots-exhausted",
+    ),
+    ("own-locks", "what its advice changes is a lock or a pool of the application"),
+];
+
+/// Findings that have neither a trial nor a reason why not.
+pub(crate) fn forgotten() -> Vec<&'static str> {
+    let is_named = |id: &str| {
+        TRIALS.iter().any(|trial| trial.finding == id) || UNTRIED.iter().any(|(finding, _)| *finding == id)
+    };
+    // That nothing is wrong asks for nothing.
+    RULES.iter().map(|rule| rule.id).filter(|id| *id != "healthy" && !is_named(id)).collect()
+}
 
 #[cfg(test)]
 mod tests {
+    use profiler_core::model::Server;
+    use profiler_core::server::KINDS;
+    use profiler_core::server::advice::{Advice, Alternative};
+    use profiler_core::server::site::Site;
+
     use super::*;
+
+    /// All advice on a finding, of servers of every kind.
+    fn advice_on(id: &str) -> Vec<Advice> {
+        let mut all: Vec<Advice> =
+            RULES.iter().filter(|rule| rule.id == id).map(|rule| (rule.advice)()).collect();
+        for (class, version) in ["sync", "gthread", "threads", "pool"]
+            .into_iter()
+            .flat_map(|class| [(class, "23.0.0"), (class, "27.0.1")])
+        {
+            let (worker_class, version) = (class.to_owned(), Some(version.to_owned()));
+            let server = Server { worker_class, version, ..Server::default() };
+            all.extend(KINDS.iter().filter_map(|kind| kind.advice(id, &server, &Site::default())));
+        }
+        all
+    }
 
     #[test]
     fn names_of_trials_are_unique() {
         for (index, trial) in TRIALS.iter().enumerate() {
             assert!(TRIALS.iter().skip(index + 1).all(|other| other.name != trial.name), "{}", trial.name);
+        }
+    }
+
+    #[test]
+    fn every_finding_has_a_trial_or_a_reason_why_it_has_none() {
+        assert!(forgotten().is_empty(), "{:?}", forgotten());
+        let named = TRIALS.iter().map(|trial| trial.finding).chain(UNTRIED.iter().map(|(id, _)| *id));
+        for id in named {
+            assert!(RULES.iter().any(|rule| rule.id == id), "no rule is called {id}");
+        }
+        for (id, _) in UNTRIED {
+            assert!(
+                TRIALS.iter().all(|trial| trial.finding != *id),
+                "{id} has a trial and a reason for none"
+            );
+        }
+    }
+
+    #[test]
+    fn conditions_that_hold_are_those_of_the_advice() {
+        for trial in TRIALS {
+            let all = advice_on(trial.finding);
+            for condition in trial.holds {
+                let says = |one: &Alternative<'_>| one.when == *condition && !one.changes.is_empty();
+                let known = all.iter().any(|advice| advice.alternatives().iter().any(says));
+                assert!(known, "{}: {condition}", trial.name);
+            }
+        }
+    }
+
+    #[test]
+    fn finding_without_a_trial_names_no_setting_that_always_helps() {
+        for (id, _) in UNTRIED {
+            for advice in advice_on(id) {
+                let always = |one: &Alternative<'_>| one.when.is_empty() && !one.changes.is_empty();
+                assert!(!advice.alternatives().iter().any(always), "{id}: {advice}");
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use wsgi_trace_tests::load::SentRequest;
 use wsgi_trace_tests::watched;
 
 use crate::setup::{Change, Setup};
-use crate::trial::Work;
+use crate::work::Work;
 
 /// How long a server is watched, as `--duration` takes it.
 const WINDOW: &str = "4s";
@@ -52,11 +52,14 @@ impl Found {
         self.answer == "present"
     }
 
-    /// The first thing that it says to do which is settings, and holds always: its place in the advice, and the settings.
-    pub(crate) fn first(&self) -> (usize, Vec<Change>) {
-        let always = || self.settings.iter().filter(|change| change.when.is_none());
-        let first = always().map(|change| change.alternative).min().unwrap_or(1);
-        (first, always().filter(|change| change.alternative == first).cloned().collect())
+    /// The first thing that it says to do which is settings: what is said for a case that `holds` here, or else what holds always.
+    /// Its place in the advice, and the settings.
+    pub(crate) fn first(&self, holds: &[&str]) -> (usize, Vec<Change>) {
+        let applies = |change: &&Change| change.when.as_deref().is_none_or(|when| holds.contains(&when));
+        let all = || self.settings.iter().filter(applies);
+        let first = all().min_by_key(|change| (change.when.is_none(), change.alternative));
+        let place = first.map_or(1, |change| change.alternative);
+        (place, all().filter(|change| change.alternative == place).cloned().collect())
     }
 }
 
@@ -108,7 +111,8 @@ impl Watched {
 pub(crate) fn watch(name: &str, setup: &Setup, work: &Work) -> anyhow::Result<Watched> {
     let recipe = setup.recipe();
     let file = wsgi_trace_tests::root().join("target/advice").join(format!("{name}.json"));
-    let watched = watched::watch((recipe.as_ref(), None), work.clients, (work.run_up, WINDOW), &file)?;
+    let watched =
+        watched::watch((recipe.as_ref(), setup.quota_cores()), work.clients, (work.run_up, WINDOW), &file)?;
     let report: Report = watched.report()?;
     let sent = watched.sent()?;
     // The clients' requests of the same window.
