@@ -242,3 +242,6 @@ impl Connections {
         (0..).zip(&self.table).filter(|(_, entry)| entry.is_some()).map(|(index, _)| index)
     }
 }
+
+#[cfg(test)]
+mod tests;

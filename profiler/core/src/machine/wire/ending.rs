@@ -142,3 +142,119 @@ pub(in crate::machine) fn asked(request: &Request) -> Asked {
         status: request.http.status,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Connection as Opened;
+    use crate::machine::wire::connection::Connections;
+    use crate::machine::wire::request::{Beginning, LastChunks};
+
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const UNTIL_CLOSE: &str = "HTTP/1.1 200 OK\r\n\r\n";
+    const SIZED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
+
+    /// A connection with two requests, the first of which a loop has left in the middle of its response: what was written of it, head and further bytes.
+    fn connection(written: Option<(&str, u64)>) -> Connection {
+        let mut connections = Connections::default();
+        let number = connections.open(&Opened::accepted(5), 10).unwrap();
+        let connection = connections.get_mut(number).unwrap();
+        for id in [1, 2] {
+            connection.requests.push_back(Box::new(Active::new(&Beginning::at(id, id * 100), 1, 1)));
+        }
+        if let Some((head, bytes)) = written {
+            let response = &mut connection.requests[0].response;
+            (response.has_begun, response.may_have_ended) = (true, true);
+            response.last_chunks = LastChunks::Apart;
+            connection.requests[0].request.times.first_write_ns = Some(150);
+            connection.outbound.push(head.len() as u64, head.as_bytes(), true, false);
+            connection.outbound.push(bytes, b"", false, false);
+        }
+        connection.clone()
+    }
+
+    /// The request that was answered, and of the unfinished one: its number, whether it responds, bytes owed, whether in its head, whether it is cut.
+    type Told = (Option<u64>, Option<(u64, bool, Option<u64>, bool, bool)>);
+
+    fn told(ended: &Ended) -> Told {
+        let answered = ended.signs.answered.as_ref().map(|answered| answered.request);
+        let unfinished = ended.unfinished.as_ref().map(|request| {
+            let id = request.asked.request.unwrap();
+            (id, request.responding, request.owed_bytes, request.in_head, request.is_cut)
+        });
+        (answered, unfinished)
+    }
+
+    #[test]
+    fn a_response_whose_end_nobody_announced_is_over_with_its_connection_unless_its_process_died() {
+        use How::{Closed, ProcessGone};
+        for (what, written, how, expected) in [
+            ("nothing is written", None, Closed, (None, Some((1, false, None, false, false)))),
+            ("a part", Some((SIZED, 4)), Closed, (None, Some((1, true, Some(5), false, false)))),
+            ("its head", Some(("HTTP/1.1 200", 0)), Closed, (None, Some((1, true, None, true, false)))),
+            ("until the end", Some((UNTIL_CLOSE, 4)), Closed, (Some(1), None)),
+            ("died", Some((UNTIL_CLOSE, 4)), ProcessGone, (None, Some((1, true, None, false, false)))),
+            ("without last chunk", Some((CHUNKED, 4)), Closed, (None, Some((1, true, None, false, true)))),
+            ("with last chunk", Some((CHUNKED, 5)), Closed, (Some(1), None)),
+            ("died after it", Some((CHUNKED, 5)), ProcessGone, (None, Some((1, true, None, false, false)))),
+        ] {
+            let mut connection = connection(written);
+            connection.requests.truncate(1);
+            assert_eq!(told(&Ended::of(&mut connection, how, 900)), expected, "{what}");
+        }
+        // Of an encrypted response nobody can know more.
+        let mut encrypted = connection(None);
+        encrypted.requests.truncate(1);
+        encrypted.requests[0].response.has_begun = true;
+        let _ = encrypted.outbound.push_encrypted(100);
+        assert_eq!(told(&Ended::of(&mut encrypted, ProcessGone, 900)), (Some(1), None));
+    }
+
+    #[test]
+    fn the_request_behind_one_that_is_over_with_the_connection_is_the_unfinished_one() {
+        let ended = Ended::of(&mut connection(Some((UNTIL_CLOSE, 4))), How::Closed, 900);
+        let expected: Told = (Some(1), Some((2, false, None, false, false)));
+        assert_eq!(told(&ended), expected);
+        let unfinished = ended.unfinished.as_ref().unwrap();
+        assert_eq!((unfinished.start_ns, unfinished.first_write_ns, unfinished.count), (200, 0, 2));
+        assert_eq!(ended.asked().and_then(|asked| asked.request), Some(2));
+        let ended = Ended::of(&mut connection(Some((SIZED, 4))), How::Closed, 900);
+        let unfinished = ended.unfinished.as_ref().unwrap();
+        assert_eq!((unfinished.start_ns, unfinished.first_write_ns, unfinished.count), (100, 150, 2));
+    }
+
+    #[test]
+    fn a_client_waits_since_its_last_request_or_since_its_connection_was_made() {
+        for (what, unfinished_ns, answered_ns, established_ns, accepted_ns, expected) in [
+            ("the first request waited in the accept queue", Some(50), None, 20, Some(30), 20),
+            ("its handshake was not seen", Some(50), None, 0, Some(30), 30),
+            ("neither was its accept", Some(50), None, 0, None, 50),
+            ("it is accepted after its first byte", Some(50), None, 0, Some(70), 50),
+            ("a later request", Some(50), Some(40), 20, Some(30), 50),
+            ("all is answered", None, Some(40), 20, Some(30), 40),
+            ("nothing is asked", None, None, 20, Some(30), 20),
+            ("nothing is known", None, None, 0, None, 0),
+        ] {
+            let mut connection = connection(None);
+            (connection.origin.established_ns, connection.origin.accepted_ns) = (established_ns, accepted_ns);
+            connection.requests.truncate(usize::from(unfinished_ns.is_some()));
+            for active in &mut connection.requests {
+                active.request.times.start_ns = unfinished_ns.unwrap_or(0);
+            }
+            if let Some(start_ns) = answered_ns {
+                connection.signs.answers(&Active::new(&Beginning::at(0, start_ns), 1, 1).request);
+            }
+            assert_eq!(Ended::of(&mut connection, How::Closed, 900).waits_since_ns(), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_connection_without_a_request_at_hand_is_about_its_last_answer() {
+        let mut connection = connection(None);
+        connection.requests.clear();
+        assert_eq!(Ended::of(&mut connection, How::Closed, 900).asked(), None);
+        connection.signs.answers(&Active::new(&Beginning::at(7, 100), 1, 1).request);
+        let ended = Ended::of(&mut connection, How::Closed, 900);
+        assert_eq!(ended.asked().and_then(|asked| asked.request), Some(7));
+    }
+}

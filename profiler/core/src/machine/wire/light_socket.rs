@@ -102,3 +102,77 @@ impl Sockets {
         self.open.len() as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::wire::request::{Active as Begun, Beginning};
+
+    const ALERT: u8 = 21;
+    const HANDSHAKE: u8 = 22;
+    const DATA: u8 = 23;
+
+    /// Records as redaction leaves them: type, and bytes behind the header.
+    fn records(list: &[(u8, u8)]) -> Vec<u8> {
+        let record = |(kind, payload_bytes): &(u8, u8)| {
+            let mut bytes = vec![*kind, 3, 3, 0, *payload_bytes];
+            bytes.resize(5 + usize::from(*payload_bytes), crate::redact::FILLER);
+            bytes
+        };
+        list.iter().flat_map(record).collect()
+    }
+
+    fn receives(socket: &mut Socket, list: &[(u8, u8)]) -> For {
+        let bytes = records(list);
+        socket.receives(bytes.len() as u64, &bytes)
+    }
+
+    fn active(is_responding: bool) -> Active {
+        let request = Begun::new(&Beginning::at(1, 100), 1, 1).request;
+        Active { request: *request, covered_ns: 100, is_responding, owner: 1 }
+    }
+
+    #[test]
+    fn what_is_received_is_for_a_request_unless_it_is_of_tls_alone() {
+        for (what, list, expected) in [
+            ("the handshake of a new connection", &[(HANDSHAKE, 200)][..], For::Nothing),
+            ("data of a connection that was there", &[(DATA, 100)], For::Request),
+            ("a farewell there", &[(ALERT, 19)], For::Nothing),
+            ("data behind an alert", &[(ALERT, 19), (DATA, 100)], For::RequestBehind),
+            ("an alert behind data", &[(DATA, 100), (ALERT, 19)], For::Request),
+        ] {
+            assert_eq!(receives(&mut Socket::new(0, 1), list), expected, "{what}");
+        }
+        let mut plain = Socket::new(0, 1);
+        assert_eq!(plain.receives(20, b"GET / HTTP/1.1\r\n\r\n"), For::Request);
+        assert_eq!(plain.receives(500, b""), For::Request, "a body, of which nothing is captured");
+        assert!(plain.encrypted.is_none());
+    }
+
+    #[test]
+    fn a_connection_stays_encrypted_once_it_is() {
+        let mut socket = Socket::new(0, 1);
+        assert_eq!(receives(&mut socket, &[(HANDSHAKE, 200)]), For::Nothing);
+        // Up to TLS 1.2: the change of ciphers, and the client's Finished behind it.
+        assert_eq!(receives(&mut socket, &[(20, 1), (HANDSHAKE, 40)]), For::Nothing);
+        assert_eq!(receives(&mut socket, &[(DATA, 100)]), For::Request);
+    }
+
+    #[test]
+    fn what_is_sent_is_an_answer_unless_it_is_of_tls_alone() {
+        for (what, active, bytes, same_turn, expected) in [
+            ("nothing was asked", None, 1_000, false, true),
+            ("a response", Some(active(false)), 1_000, true, false),
+            ("100 Continue", Some(active(false)), 47, true, true),
+            ("more of the response", Some(active(true)), 1_000, false, false),
+            ("a farewell after a pause", Some(active(true)), 24, false, true),
+            ("as short a piece at once", Some(active(true)), 24, true, false),
+        ] {
+            let mut socket = Socket::new(0, 1);
+            receives(&mut socket, &[(DATA, 100)]);
+            socket.active = active;
+            assert_eq!(socket.sends_no_answer(bytes, same_turn), expected, "{what}");
+        }
+        assert!(!Socket::new(0, 1).sends_no_answer(24, false), "without TLS all bytes are an answer");
+    }
+}

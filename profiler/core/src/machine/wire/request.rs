@@ -355,3 +355,23 @@ pub struct Taken {
     /// Its phases.
     pub phases: Phases,
 }
+
+#[cfg(test)]
+impl Beginning {
+    /// A request that came at this moment, the first of its connection, for tests.
+    pub(crate) const fn at(id: u64, start_ns: u64) -> Self {
+        Self {
+            id,
+            connection: id,
+            index: 0,
+            start_ns,
+            start_is_arrival: true,
+            accepted_ns: None,
+            truncated: false,
+            dispatched_ns: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -155,3 +155,121 @@ impl Signs {
         .unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::wire::request::{Active, Beginning};
+    use crate::machine::world::errno::EAGAIN;
+
+    fn evidence(sign: Sign, bytes: u32) -> ConnectionEvidence {
+        ConnectionEvidence {
+            sign,
+            socket: (1, 0),
+            is_waiting: false,
+            is_taken: false,
+            only_ports: false,
+            established_ns: 0,
+            unread_bytes: bytes,
+            unacknowledged_bytes: bytes + 1,
+            local_port: 8000,
+            peer_port: 40_000,
+        }
+    }
+
+    fn request(method: &str, path: &str, first_write_ns: Option<u64>) -> Request {
+        let mut request = Active::new(&Beginning::at(5, 100), 1, 1).request;
+        (request.http.method, request.http.path) = (method.to_owned(), path.to_owned());
+        (request.times.first_write_ns, request.times.end_ns, request.http.status) =
+            (first_write_ns, 300, 201);
+        request
+    }
+
+    #[test]
+    fn the_first_sign_of_each_kind_counts() {
+        for (sign, client_ended_ns, received, sent) in [
+            (Sign::ClientEnded, 10, None, None),
+            (Sign::ResetReceived, 0, Some((10, 4)), None),
+            (Sign::ResetSent, 0, None, Some((10, 3))),
+        ] {
+            let mut signs = Signs::default();
+            signs.take(&evidence(sign, 3), 10);
+            signs.take(&evidence(sign, 8), 20);
+            let told = (signs.client_ended_ns, signs.reset_received, signs.reset_sent);
+            assert_eq!(told, (client_ended_ns, received, sent), "{sign:?}");
+        }
+    }
+
+    #[test]
+    fn only_errors_of_a_client_that_is_gone_are_its_sign() {
+        for (what, calls, expected) in [
+            ("bytes moved", &[(5, true)][..], None),
+            ("nothing more came", &[(0, false)], None),
+            ("nothing is there now", &[(EAGAIN, false)], None),
+            ("reset", &[(ECONNRESET, false)], Some(("ECONNRESET", false, 10))),
+            ("nobody reads", &[(EPIPE, true)], Some(("EPIPE", true, 10))),
+            ("no answer from its host", &[(ETIMEDOUT, false)], Some(("ETIMEDOUT", false, 10))),
+            ("the first one counts", &[(EPIPE, true), (ECONNRESET, false)], Some(("EPIPE", true, 10))),
+            ("what moved before does not", &[(5, false), (EPIPE, true)], Some(("EPIPE", true, 20))),
+        ] {
+            let mut signs = Signs::default();
+            for (at_ns, (result, writing)) in (1..).map(|turn| turn * 10).zip(calls) {
+                signs.called(*result, *writing, at_ns);
+            }
+            let failed = signs.failed.map(|failed| (failed.error, failed.writing, failed.at_ns));
+            assert_eq!(failed, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_client_is_gone_since_the_first_of_its_signs() {
+        let failed = |at_ns| Some(Failed { at_ns, error: "EPIPE", writing: true });
+        for (what, client_ended_ns, reset_received, failed, expected) in [
+            ("it is there", 0, None, None, 0),
+            ("it ended", 7, None, None, 7),
+            ("it reset", 0, Some((8, 0)), None, 8),
+            ("a call failed", 0, None, failed(9), 9),
+            ("it ended first", 7, Some((8, 0)), failed(9), 7),
+            ("it reset first", 9, Some((7, 0)), failed(8), 7),
+            ("a call failed first", 9, Some((8, 0)), failed(7), 7),
+        ] {
+            let signs = Signs { client_ended_ns, reset_received, failed, ..Signs::default() };
+            assert_eq!(signs.client_gone_ns(), expected, "{what}");
+        }
+        let closed_by_server = Signs { reset_sent: Some((5, 1)), shut_ns: 4, ..Signs::default() };
+        assert_eq!(closed_by_server.client_gone_ns(), 0, "that was the server");
+    }
+
+    #[test]
+    fn what_an_interim_head_says_is_not_of_the_response() {
+        let head = |interim| ResponseHead { status: 200, interim, closes: true, connection_first: true };
+        let mut signs = Signs::default();
+        signs.responds(head(true));
+        assert_eq!(signs.head, (false, false));
+        signs.responds(head(false));
+        signs.answers(&request("GET", "/", Some(200)));
+        assert_eq!(
+            signs.answered.map(|answered| (answered.closes, answered.connection_first)),
+            Some((true, true))
+        );
+    }
+
+    #[test]
+    fn the_last_answer_is_remembered_with_its_own_names() {
+        let mut signs = Signs::default();
+        for (method, path, first_write_ns, expected_ns) in [
+            ("OPTIONS", "/long/path", Some(200), 200),
+            ("GET", "/", None, 300),
+            ("", "", Some(200), 200),
+            ("POST", "/größe", Some(200), 200),
+        ] {
+            signs.answers(&request(method, path, first_write_ns));
+            let answered = signs.answered.as_ref().unwrap();
+            let asked =
+                Asked { request: Some(5), method: method.to_owned(), path: path.to_owned(), status: 201 };
+            assert_eq!(answered.asked(), asked);
+            let times = (answered.start_ns, answered.first_write_ns, answered.end_ns);
+            assert_eq!(times, (100, expected_ns, 300), "{method} {path}");
+        }
+    }
+}

@@ -31,3 +31,23 @@ impl Wire {
         if is_inner { INNER | before.saturating_add(1) } else { before }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_clients_requests_are_dense_whatever_comes_between_them_behind_a_front_end() {
+        let mut wire = Wire::default();
+        for (side, expected) in [
+            (Side::Whole, 0),
+            (Side::Front, 1),
+            (Side::Inner { private: false }, INNER | 1),
+            (Side::Inner { private: true }, INNER | 2),
+            (Side::Whole, 2),
+        ] {
+            assert_eq!(wire.next_request(side), expected, "{side:?}");
+        }
+        assert_eq!((wire.request_count, wire.inner_count), (3, 2));
+    }
+}

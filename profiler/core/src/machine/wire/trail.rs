@@ -74,3 +74,55 @@ pub fn minus(all: &Phases, part: &Phases) -> Phases {
     }
     left
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(all: &[(Phase, u64)]) -> Phases {
+        let mut phases = Phases::default();
+        all.iter().for_each(|(phase, duration_ns)| phases.add(*phase, *duration_ns));
+        phases
+    }
+
+    #[test]
+    fn what_is_left_of_an_account_is_never_below_zero_and_of_its_own_phases() {
+        for (what, all, part, left) in [
+            ("nothing of nothing", &[][..], &[][..], &[][..]),
+            ("nothing is taken", &[(Phase::Cpu, 10)], &[], &[(Phase::Cpu, 10)]),
+            ("all is taken", &[(Phase::Cpu, 10)], &[(Phase::Cpu, 10)], &[]),
+            ("a part is taken", &[(Phase::Cpu, 10)], &[(Phase::Cpu, 3)], &[(Phase::Cpu, 7)]),
+            ("more than there is", &[(Phase::Cpu, 10)], &[(Phase::Cpu, 11)], &[]),
+            ("of another phase", &[(Phase::Cpu, 10)], &[(Phase::Sleep, 3)], &[(Phase::Cpu, 10)]),
+        ] {
+            assert_eq!(minus(&of(all), &of(part)), of(left), "{what}");
+        }
+    }
+
+    #[test]
+    fn an_empty_stretch_is_no_piece() {
+        let mut trail = Trail::new(Phases::default(), 10);
+        trail.push(10, 10, &of(&[]));
+        trail.push(10, 9, &of(&[]));
+        assert!(trail.pieces.is_empty());
+        trail.push(10, 11, &of(&[(Phase::ClientReadStall, 1)]));
+        let piece = Piece { start_ns: 10, end_ns: 11, read_stall_ns: 1, ..Piece::default() };
+        assert_eq!(trail.pieces, [piece]);
+    }
+
+    #[test]
+    fn pieces_that_become_one_keep_their_stretch_and_all_that_the_client_did() {
+        let mut trail = Trail::default();
+        let stalls =
+            of(&[(Phase::ClientReadStall, 1), (Phase::ClientWriteStall, 2), (Phase::Unexplained, 3)]);
+        let count = MAX_PIECES as u64 + 1;
+        (0..count).for_each(|at| trail.push(at * 10, at * 10 + 10, &stalls));
+        assert_eq!(trail.pieces.len(), MAX_PIECES / 2 + 1);
+        assert!(trail.pieces.windows(2).all(|two| two[0].end_ns == two[1].start_ns));
+        let ends = trail.pieces.first().zip(trail.pieces.last());
+        assert_eq!(ends.map(|(first, last)| (first.start_ns, last.end_ns)), Some((0, count * 10)));
+        let sums = trail.pieces.iter().copied().reduce(|one, other| join(&[one, other]));
+        let sums = sums.map(|all| (all.read_stall_ns, all.write_stall_ns, all.unexplained_ns));
+        assert_eq!(sums, Some((count, count * 2, count * 3)));
+    }
+}

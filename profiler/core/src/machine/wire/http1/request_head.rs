@@ -61,3 +61,99 @@ pub(super) fn path_of(target: &str) -> String {
     };
     path.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::request_start::Stamp;
+
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn head(first_line: &str, headers: &[&str]) -> RequestHead {
+        let text = format!("{first_line} HTTP/1.1\r\n{}\r\n\r\n", headers.join("\r\n"));
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        assert!(request.parse(text.as_bytes()).is_ok(), "{text}");
+        RequestHead::of(&request)
+    }
+
+    #[test]
+    fn the_path_of_a_target_has_neither_query_nor_host() {
+        for (target, path) in [
+            ("/", "/"),
+            ("/a/b", "/a/b"),
+            ("/a?b", "/a"),
+            ("/a?b#c", "/a"),
+            ("/a#b?c", "/a"),
+            ("/?/x", "/"),
+            ("//a", "//a"),
+            ("xxxxxxxxxxxxxx/a/b?c", "/a/b"),
+            ("xxxxxxxx:443", "xxxxxxxx:443"),
+            ("*", "*"),
+            ("?a", ""),
+            ("", ""),
+        ] {
+            assert_eq!(path_of(target), path, "{target}");
+        }
+    }
+
+    #[test]
+    fn only_a_request_by_the_method_head_is_answered_without_a_body() {
+        for (first_line, method, path, is_head) in [
+            ("HEAD /a", "HEAD", "/a", true),
+            ("GET /head", "GET", "/head", false),
+            ("head /a", "head", "/a", false),
+            ("HEADER /a", "HEADER", "/a", false),
+        ] {
+            let head = head(first_line, &["Host: a"]);
+            assert_eq!((head.method.as_str(), head.path.as_str(), head.is_head), (method, path, is_head));
+        }
+    }
+
+    #[test]
+    fn a_stamp_is_believed_where_there_is_one_and_it_is_a_moment() {
+        let stamp = Said::At(Stamp { wall_ns: 1_700_000_000_123_000_000, unit_ns: 1_000_000 });
+        let (one, other) = ("X-Request-Start: t=1700000000.123", "x-request-start: 1700000001.123");
+        for (what, headers, expected) in [
+            ("none", &["Host: a"][..], Said::Nothing),
+            ("one", &["Host: a", one], stamp),
+            ("another header", &["X-Request-Started: t=1700000000.123"], Said::Nothing),
+            ("no moment", &["X-Request-Start: now"], Said::NotATime),
+            ("two", &[one, other], Said::NotATime),
+            ("the same twice", &[one, one], Said::NotATime),
+        ] {
+            assert_eq!(head("GET /", headers).request_start, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_request_belongs_to_the_trace_that_its_first_such_header_names() {
+        let named = format!("TraceParent: {TRACE}");
+        let (named, none) = (named.as_str(), "traceparent: 00-1-2-3");
+        for (what, headers, is_known) in [
+            ("none", &["Host: a"][..], false),
+            ("one", &["Host: a", named], true),
+            ("no trace", &[none], false),
+            ("the second is none", &[named, none], true),
+            ("the first is none", &[none, named], false),
+        ] {
+            let expected = TraceContext::parse(TRACE.as_bytes()).filter(|_| is_known);
+            assert_eq!(head("GET /", headers).trace_context, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn of_a_head_that_is_cut_off_its_first_line_is_known_once_that_is_whole() {
+        for (bytes, path) in [
+            ("", None),
+            ("GET /a", None),
+            ("GET /a HTTP/1", None),
+            ("GET /a?b HTTP/1.1\r\n", Some("/a")),
+            ("GET /a HTTP/1.1\r\nHost: a\r\nCoo", Some("/a")),
+            ("no head at all", None),
+        ] {
+            let head = RequestHead::of_cut_off(bytes.as_bytes());
+            assert_eq!(head.as_ref().map(|head| head.path.as_str()), path, "{bytes}");
+        }
+    }
+}
