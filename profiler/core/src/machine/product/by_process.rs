@@ -105,25 +105,125 @@ pub fn had_to_wait(request: &Request) -> bool {
 mod tests {
     use super::*;
     use crate::machine::wire::request::{Active, Beginning};
+    use crate::model::Thread;
+    use crate::model::slot::{Holding, Slot};
 
-    fn request() -> Request {
-        let beginning = Beginning {
-            id: 1,
-            connection: 0,
-            index: 0,
-            start_ns: 10,
-            start_is_arrival: true,
-            accepted_ns: None,
-            truncated: false,
-            dispatched_ns: 0,
-        };
-        *Active::new(&beginning, 7, 8).request
+    fn request(tgid: Tid, phase: Phase, duration_ns: u64) -> Request {
+        let mut request = Active::new(&Beginning::at(1, 100), tgid, tgid).request;
+        request.phases.add(phase, duration_ns);
+        *request
+    }
+
+    fn process(tgid: Tid, role: &str, requests: u64) -> Process {
+        let threads =
+            vec![Thread { cpu_ns: 3, ..Thread::default() }, Thread { cpu_ns: 4, ..Thread::default() }];
+        Process { tgid, role: role.to_owned(), requests, threads, ..Process::default() }
+    }
+
+    fn slot(tgid: Tid, busy_ns: u64) -> Slot {
+        let mut holding_ns = [0; Holding::COUNT];
+        holding_ns[Holding::Request as usize] = busy_ns;
+        Slot { id: 0, tgid, tid: tgid, since_ns: 0, until_ns: 100, holding_ns, requests: 0, is_loop: false }
+    }
+
+    fn finish(by_process: &ByProcess, slots: &Slots, processes: &[Process]) -> Capacity {
+        by_process.finish(slots, processes, (&Busy::default(), &FxHashMap::default()), true)
+    }
+
+    #[test]
+    fn a_row_has_who_served_and_who_has_slots() {
+        for (what, role, requests, phases, has_slot, expected) in [
+            ("it served", "worker", 2, true, false, true),
+            ("it has a slot and served nothing", "worker", 0, false, true, true),
+            ("it did neither", "worker", 0, true, false, false),
+            ("its requests have no account", "worker", 2, false, false, false),
+            ("it stands in front", "front_end", 2, true, false, false),
+            ("it stands in front and has a slot", "front_end", 2, true, true, true),
+        ] {
+            let mut by_process = ByProcess::default();
+            if phases {
+                by_process.add(&request(7, Phase::Cpu, 10));
+            }
+            let observed = if has_slot { vec![slot(7, 30)] } else { Vec::new() };
+            let slots = Slots { observed, ..Slots::default() };
+            let capacity = finish(&by_process, &slots, &[process(7, role, requests)]);
+            assert_eq!(
+                capacity.workers.first().map(|row| (row.tgid, row.cpu_ns)),
+                expected.then_some((7, 7)),
+                "{what}"
+            );
+        }
+    }
+
+    #[test]
+    fn sums_are_those_of_the_process_and_rows_stand_in_the_order_of_their_numbers() {
+        let mut by_process = ByProcess::default();
+        for (tgid, phase, duration_ns) in [(9, Phase::Cpu, 10), (7, Phase::Sleep, 20), (9, Phase::Cpu, 30)] {
+            by_process.add(&request(tgid, phase, duration_ns));
+        }
+        let memory = |tgid, resident_bytes| ProcessMemory { tgid, resident_bytes, proportional_bytes: None };
+        [memory(9, 1), memory(9, 2)].into_iter().for_each(|reading| by_process.remember(reading));
+        let slots = Slots { observed: vec![slot(9, 30), slot(7, 1), slot(9, 40)], ..Slots::default() };
+        let processes = [process(9, "worker", 2), process(7, "worker", 1)];
+        let capacity = finish(&by_process, &slots, &processes);
+        let rows = capacity.workers.iter();
+        let told: Vec<_> =
+            rows.map(|row| (row.tgid, row.requests, row.seen, row.slots, row.busy_ns)).collect();
+        assert_eq!(told, [(7, 1, 1, 1, 1), (9, 2, 2, 2, 70)]);
+        let [first, second] = [0, 1].map(|place| capacity.workers[place]);
+        assert_eq!((first.phases.get(Phase::Sleep), second.phases.get(Phase::Cpu)), (20, 40));
+        assert_eq!((first.memory, second.memory), (None, Some(memory(9, 2))), "as it was read last");
+        by_process.roll();
+        let row = finish(&by_process, &slots, &processes).workers[1];
+        assert_eq!((row.phases, row.memory), (Phases::default(), None));
+    }
+
+    #[test]
+    fn the_slots_of_a_process_are_those_of_its_settings_where_the_heat_map_has_them() {
+        let heat = HeatRow { tgid: 7, slots: 4, exhausted_ns: 55, ..HeatRow::default() };
+        let slots = Slots { observed: vec![slot(7, 1), slot(8, 1)], heat: vec![heat], ..Slots::default() };
+        let capacity = finish(&ByProcess::default(), &slots, &[]);
+        let told: Vec<_> =
+            capacity.workers.iter().map(|row| (row.tgid, row.slots, row.exhausted_ns)).collect();
+        assert_eq!(told, [(7, 4, 55), (8, 1, 0)]);
+    }
+
+    #[test]
+    fn arrivals_are_full_where_all_slots_were_busy() {
+        let mut busy = Busy::default();
+        busy.start(0);
+        busy.add(0, 100);
+        busy.add(0, 100);
+        busy.arrive(50);
+        busy.settle(200, |_, _| {});
+        busy.finish();
+        for (configured, measured, expected) in [
+            (Some(2), true, (Some(1), 1)),
+            (Some(3), true, (Some(0), 1)),
+            (Some(2), false, (None, 1)),
+            (Some(0), true, (Some(0), 1)),
+        ] {
+            let slots = Slots { configured, observed: vec![slot(7, 1), slot(7, 1)], ..Slots::default() };
+            let of_each: FxHashMap<Tid, Busy> = std::iter::once((7, busy.clone())).collect();
+            let capacity = ByProcess::default().finish(&slots, &[], (&busy, &of_each), measured);
+            let own = capacity.workers[0].arrived_full;
+            assert_eq!((capacity.arrived_full, own), expected, "{configured:?} {measured}");
+        }
+    }
+
+    #[test]
+    fn who_waited_for_a_thread_or_a_loop_had_to_wait_and_nobody_else() {
+        for phase in Phase::ALL {
+            let waits = matches!(phase, Phase::AcceptQueue | Phase::PoolWait | Phase::LoopWait);
+            assert_eq!(had_to_wait(&request(7, phase, 1)), waits, "{phase:?}");
+            assert!(!had_to_wait(&request(7, phase, 0)), "{phase:?}");
+        }
     }
 
     #[test]
     fn a_process_for_which_there_is_no_room_is_counted() {
         let mut sums = ByProcess::default();
-        let mut request = request();
+        let mut request = request(0, Phase::Cpu, 10);
         for tgid in 0..=MAX_COUNTED as u32 {
             request.tgid = tgid;
             sums.add(&request);

@@ -467,3 +467,6 @@ impl Drops {
         self.evicted.saturating_add(self.accepts.evicted).saturating_add(self.processes.evictions())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,3 +68,105 @@ impl Inside {
         self.kept.remove(place)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Connection as Opened;
+    use crate::machine::wire::connection::Connections;
+    use crate::machine::wire::ending::How;
+    use crate::machine::wire::request::{Active, Beginning};
+
+    /// The end of a connection to the server behind, with a request that began then, by the process of that number.
+    fn ended(identity: u64, start_ns: u64, responding: bool) -> Ended {
+        let mut connections = Connections::default();
+        let number = connections.open(&Opened::accepted(5), 10).unwrap();
+        let connection = connections.get_mut(number).unwrap();
+        let mut active = Active::new(&Beginning::at(identity, start_ns), 1, 1);
+        active.response.has_begun = responding;
+        connection.requests.push_back(Box::new(active));
+        connection.origin.identity = identity;
+        Ended::of(connection, How::Closed, 900)
+    }
+
+    /// What the front end answered to a request from 100 to 200.
+    fn answered(id: u64, status: u16) -> Answered {
+        let mut request = Active::new(&Beginning::at(id, 100), 1, 1).request;
+        (request.times.end_ns, request.http.status) = (200, status);
+        let mut signs = Signs::default();
+        signs.answers(&request);
+        signs.answered.unwrap()
+    }
+
+    #[test]
+    fn an_error_of_the_front_ends_is_by_the_connection_that_it_used_for_it() {
+        for (what, status, behind, identity, start_ns, is_it) in [
+            ("the one that it used", 502, 7, 7, 150, true),
+            ("another one", 502, 7, 8, 150, false),
+            ("the front end's is not known", 502, 0, 8, 150, true),
+            ("the server's is not known", 502, 7, 0, 150, true),
+            ("its request came with the client's", 502, 7, 7, 100, true),
+            ("its request came with the answer", 502, 7, 7, 200, true),
+            ("its request came before", 502, 7, 7, 99, false),
+            ("its request came after", 502, 7, 7, 201, false),
+            ("the lowest error", 500, 7, 7, 150, true),
+            ("the highest error", 504, 7, 7, 150, true),
+            ("an error of the client's", 499, 7, 7, 150, false),
+            ("an error of another kind", 505, 7, 7, 150, false),
+        ] {
+            let mut inside = Inside::default();
+            inside.ended(ended(identity, start_ns, false));
+            let signs = Signs { behind, ..Signs::default() };
+            let found = inside.behind(&answered(1, status), &signs);
+            assert_eq!(found.map(|ended| ended.origin.identity), is_it.then_some(identity), "{what}");
+            assert_eq!(
+                inside.behind(&answered(1, status), &signs).map(|ended| ended.id),
+                None,
+                "{what}: once"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_of_several_connections_that_fit_is_the_one() {
+        let mut inside = Inside::default();
+        [(8, 150), (7, 150), (7, 160)].into_iter().for_each(|(identity, start_ns)| {
+            inside.ended(ended(identity, start_ns, false));
+        });
+        let signs = Signs { behind: 7, ..Signs::default() };
+        let start_ns = |ended: Option<Ended>| ended?.unfinished.map(|request| request.start_ns);
+        assert_eq!(start_ns(inside.behind(&answered(1, 502), &signs)), Some(150));
+        assert_eq!(start_ns(inside.behind(&answered(1, 502), &signs)), Some(160));
+        assert_eq!(inside.tgids().count(), 1, "the other one's");
+    }
+
+    #[test]
+    fn a_connection_whose_response_had_begun_or_that_was_idle_caused_no_error() {
+        let mut inside = Inside::default();
+        inside.ended(ended(7, 150, true));
+        inside.ended(Ended { unfinished: None, ..ended(7, 150, false) });
+        assert_eq!(inside.tgids().count(), 0);
+    }
+
+    #[test]
+    fn the_newest_are_kept() {
+        let mut inside = Inside::default();
+        (0..MAX_KEPT as u64 + 2).for_each(|identity| inside.ended(ended(identity, 150, false)));
+        assert_eq!(inside.kept.len(), MAX_KEPT);
+        assert_eq!(inside.kept.front().map(|ended| ended.origin.identity), Some(2));
+        inside.passed_on((0..MAX_KEPT as u64).collect());
+        inside.passed_on(vec![9_000, 9_001]);
+        assert_eq!(inside.passed_on.len(), MAX_KEPT);
+        let was_passed_on = |id| inside.was_passed_on(&answered(id, 502));
+        assert_eq!([1, 2, 9_001].map(was_passed_on), [false, true, true]);
+    }
+
+    #[test]
+    fn only_errors_are_passed_on() {
+        let mut inside = Inside::default();
+        inside.passed_on(vec![1]);
+        for (id, status, expected) in [(1, 500, true), (1, 504, true), (1, 200, false), (2, 500, false)] {
+            assert_eq!(inside.was_passed_on(&answered(id, status)), expected, "{id} {status}");
+        }
+    }
+}

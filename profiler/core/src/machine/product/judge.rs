@@ -306,3 +306,6 @@ fn unread_bytes(ended: &Ended) -> String {
         _ => "more came from the client after the close: the kernel reset the connection".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,3 +124,109 @@ impl Summary {
         (self.requests, self.endpoints)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::wire::request::{Active, Beginning};
+    use crate::phase::Phase;
+
+    /// A request from 100 on whose time went to this phase.
+    fn request(id: u64, total_ns: u64) -> Request {
+        let mut request = Active::new(&Beginning::at(id, 100), 1, 1).request;
+        request.times.end_ns = 100 + total_ns;
+        request.phases.add(Phase::Cpu, total_ns);
+        *request
+    }
+
+    fn requests(summary: &Summary) -> Requests {
+        summary.clone().finish(0, (0, 1_000)).0
+    }
+
+    #[test]
+    fn what_is_in_flight_at_once_counts_from_window_to_window() {
+        let mut summary = Summary::default();
+        (0..3).for_each(|_| summary.begin());
+        summary.end();
+        summary.begin();
+        assert_eq!((summary.in_flight, requests(&summary).peak_in_flight), (3, 3));
+        summary.end();
+        summary.add(&request(1, 10));
+        summary.roll();
+        assert_eq!((summary.in_flight, requests(&summary).peak_in_flight, summary.completed()), (2, 2, 0));
+        (0..3).for_each(|_| summary.end());
+        summary.begin();
+        assert_eq!(
+            (summary.in_flight, requests(&summary).peak_in_flight),
+            (1, 2),
+            "it never falls below none"
+        );
+    }
+
+    #[test]
+    fn an_open_request_has_phases_and_neither_a_length_nor_a_status() {
+        let mut summary = Summary::default();
+        let (mut open, mut cut) = (request(1, 10), request(2, 20));
+        open.seen.open = true;
+        (cut.seen.truncated, cut.http.status) = (true, 200);
+        let mut whole = request(3, 40);
+        (whole.http.status, whole.times.service_start_ns) = (200, Some(110));
+        [&open, &cut, &whole].into_iter().for_each(|request| summary.add(request));
+        let told = requests(&summary);
+        assert_eq!((told.open, told.completed, told.truncated), (1, 2, 1));
+        assert_eq!(told.phases.get(Phase::Cpu), 70, "of all of them");
+        assert_eq!(told.by_status, [(200, 2)]);
+        assert_eq!(
+            (told.total.count(), told.total.sum_ns()),
+            (1, 40),
+            "the beginning of the other was not seen"
+        );
+        assert_eq!((told.service.count(), told.service.sum_ns()), (1, 30));
+    }
+
+    #[test]
+    fn what_is_not_framed_exactly_is_counted_by_its_kind() {
+        let mut summary = Summary::default();
+        for framing in [Framing::Exact, Framing::Inferred, Framing::Inferred, Framing::NotHttp] {
+            let mut one = request(1, 10);
+            (one.http.framing, one.http.bytes_in, one.http.bytes_out) = (framing, 3, 5);
+            summary.add(&one);
+        }
+        let told = requests(&summary);
+        assert_eq!((told.inferred_framing, told.not_http), (2, 1));
+        assert_eq!((told.bytes_in, told.bytes_out), (12, 20));
+    }
+
+    #[test]
+    fn phases_that_do_not_add_up_are_counted() {
+        let mut summary = Summary::default();
+        for (unaccounted_ns, broken) in [(0, 0), (1, 1), (0, 1)] {
+            let mut one = request(1, 10);
+            one.phases.add(Phase::Sleep, unaccounted_ns);
+            summary.add(&one);
+            assert_eq!(summary.broken, broken);
+        }
+    }
+
+    #[test]
+    fn the_slowest_are_kept_the_slowest_first_and_of_equals_the_first() {
+        let mut summary = Summary::default();
+        for (id, total_ns) in (0..30).zip([5, 9, 7].into_iter().cycle()) {
+            summary.add(&request(id, total_ns));
+        }
+        let slowest = requests(&summary).slowest;
+        assert_eq!(slowest.len(), MAX_SLOWEST);
+        let told: Vec<(u64, u64)> = slowest.iter().map(|one| (one.total_ns(), one.id)).collect();
+        let nines = (0..10).map(|turn| (9, turn * 3 + 1));
+        assert_eq!(told, nines.chain((0..10).map(|turn| (7, turn * 3 + 2))).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_should_be_impossible_is_counted_by_name_and_only_where_it_occurred() {
+        let mut summary = Summary::default();
+        for (name, times) in [("one", 2), ("none", 0), ("one", 3)] {
+            summary.impossible(name, times);
+        }
+        assert_eq!(summary.impossible.into_iter().collect::<Vec<_>>(), [("one", 5)]);
+    }
+}

@@ -149,3 +149,158 @@ impl Accepts {
         self.evicted = self.evicted.saturating_add(1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Call;
+
+    const EMFILE: i64 = -24;
+    const ENOMEM: i64 = -12;
+
+    /// What happens then.
+    type Then = fn(&mut Accepts);
+
+    /// An accept of this process at its listener fails like this.
+    fn fail(accepts: &mut Accepts, (tgid, listener_fd): (Tid, i32), result: i64, at_ns: u64) {
+        let slice = Slice { tgid, result, ..Slice::blank(Call::Accept { listener_fd }) };
+        accepts.failed(&slice, listener_fd, at_ns, || at_ns / 10);
+    }
+
+    #[test]
+    fn only_an_accept_for_which_something_ran_out_has_failed() {
+        for (result, expected) in [
+            (EMFILE, Some("EMFILE")),
+            (-23, Some("ENFILE")),
+            (ENOMEM, Some("ENOMEM")),
+            (-105, Some("ENOBUFS")),
+            (-103, Some("ECONNABORTED")),
+            (-71, Some("EPROTO")),
+            (EAGAIN, None),
+            (-4, None),
+            (0, None),
+            (9, None),
+        ] {
+            let mut accepts = Accepts::default();
+            fail(&mut accepts, (7, 3), result, 100);
+            assert_eq!(accepts.failed_between(100, 100), expected, "{result}");
+            assert_eq!(accepts.stopped(7, 100), expected, "{result}");
+            assert_eq!(accepts.accepted(7, 3), expected.is_some(), "{result}");
+        }
+    }
+
+    #[test]
+    fn an_accept_failed_while_a_connection_waited_if_both_overlap() {
+        let mut accepts = Accepts::default();
+        [100, 200].into_iter().for_each(|at_ns| fail(&mut accepts, (7, 3), EMFILE, at_ns));
+        for (from_ns, to_ns, expected) in [
+            (0, 99, None),
+            (0, 100, Some("EMFILE")),
+            (150, 160, Some("EMFILE")),
+            (200, 300, Some("EMFILE")),
+            (201, 300, None),
+        ] {
+            assert_eq!(accepts.failed_between(from_ns, to_ns), expected, "{from_ns} {to_ns}");
+        }
+    }
+
+    #[test]
+    fn a_process_turns_clients_away_until_it_reads_one_or_has_taken_all_that_waited() {
+        let cases: [(&str, Then, bool); 7] = [
+            ("it goes on", |_| {}, true),
+            ("it has taken all", |accepts| fail(accepts, (7, 3), EAGAIN, 200), false),
+            ("another listener has none left", |accepts| fail(accepts, (7, 4), EAGAIN, 200), true),
+            ("another process has taken all", |accepts| fail(accepts, (8, 3), EAGAIN, 200), true),
+            ("it reads from a connection", |accepts| accepts.serves(7), false),
+            ("another process reads", |accepts| accepts.serves(8), true),
+            ("it has ended", |accepts| accepts.retain(|tgid| tgid != 7), false),
+        ];
+        for (what, then, expected) in cases {
+            let mut accepts = Accepts::default();
+            fail(&mut accepts, (7, 3), EMFILE, 100);
+            then(&mut accepts);
+            assert_eq!(accepts.accepted(7, 3), expected, "{what}");
+            assert!(!accepts.accepted(7, 4), "{what}: at another listener it never did");
+        }
+    }
+
+    #[test]
+    fn a_process_gave_up_since_its_first_failure_unless_it_accepts_again() {
+        let mut accepts = Accepts::default();
+        fail(&mut accepts, (7, 3), EMFILE, 100);
+        fail(&mut accepts, (7, 3), ENOMEM, 200);
+        assert_eq!(
+            [99, 100, 300].map(|until_ns| accepts.stopped(7, until_ns)),
+            [None, Some("EMFILE"), Some("EMFILE")]
+        );
+        assert_eq!(accepts.stopped(8, 300), None);
+        accepts.accepted(7, 4);
+        assert_eq!(accepts.stopped(7, 300), None);
+        fail(&mut accepts, (7, 3), ENOMEM, 400);
+        assert_eq!(accepts.stopped(7, 500), Some("ENOMEM"));
+        // The number is another process's now.
+        accepts.begins_again(7);
+        assert_eq!(accepts.stopped(7, 500), None);
+    }
+
+    #[test]
+    fn failures_are_counted_by_process_and_error_and_a_window_begins_without() {
+        let mut accepts = Accepts::default();
+        for (tgid, result, at_ns) in [(8, EMFILE, 100), (7, EMFILE, 110), (7, ENOMEM, 120), (7, EMFILE, 130)]
+        {
+            fail(&mut accepts, (tgid, 3), result, at_ns);
+        }
+        let told: Vec<_> = accepts.clone().finish(|_| None).iter().map(counted).collect();
+        let expected =
+            [(7, "EMFILE", 2, 110, 130, 11), (7, "ENOMEM", 1, 120, 120, 12), (8, "EMFILE", 1, 100, 100, 10)];
+        assert_eq!(told, expected);
+        accepts.roll();
+        assert!(accepts.failed_between(0, u64::MAX).is_none());
+        assert_eq!(accepts.stopped(8, 200), Some("EMFILE"), "it has not accepted since");
+        assert!(accepts.finish(|_| None).is_empty());
+    }
+
+    fn counted(failure: &AcceptFailure) -> (Tid, &'static str, u64, u64, u64, u64) {
+        let AcceptFailure { tgid, error, count, first_ns, last_ns, clients, .. } = *failure;
+        (tgid, error, count, first_ns, last_ns, clients)
+    }
+
+    #[test]
+    fn all_descriptors_below_the_limit_were_in_use_where_none_was_left() {
+        for (what, result, readings, expected) in [
+            ("nobody looked", EMFILE, &[][..], (None, Some(64))),
+            ("a look found fewer", EMFILE, &[(7, 90, 100)], (Some(100), Some(100))),
+            ("a look found more", EMFILE, &[(7, 101, 100)], (Some(101), Some(100))),
+            ("something else ran out", ENOMEM, &[(7, 90, 100)], (Some(90), Some(100))),
+            (
+                "most of them count, and the newest limit",
+                ENOMEM,
+                &[(7, 90, 100), (7, 80, 120)],
+                (Some(90), Some(120)),
+            ),
+            ("another process was looked at", EMFILE, &[(8, 90, 100)], (None, Some(64))),
+        ] {
+            let mut accepts = Accepts::default();
+            fail(&mut accepts, (7, 3), result, 100);
+            for (tgid, open, limit) in readings {
+                accepts.open_files(OpenFiles { tgid: *tgid, open: *open, limit: *limit });
+            }
+            let told = accepts.finish(|_| Some(64));
+            let told = told.first().map(|failure| (failure.open_files, failure.open_files_limit));
+            assert_eq!(told, Some(expected), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_finds_no_place_is_counted_and_what_is_known_still_changes() {
+        let mut accepts = Accepts::default();
+        let count = Tid::try_from(MAX_FAILURES).unwrap();
+        (1..=count).for_each(|tgid| fail(&mut accepts, (tgid, 3), EMFILE, 100));
+        assert_eq!(accepts.evicted, 0);
+        fail(&mut accepts, (count + 1, 3), EMFILE, 100);
+        assert_eq!(accepts.evicted, 3, "in each of three tables");
+        fail(&mut accepts, (1, 3), EMFILE, 200);
+        assert_eq!(accepts.evicted, 3);
+        assert_eq!(accepts.failed_between(150, 200), Some("EMFILE"));
+    }
+}

@@ -125,3 +125,113 @@ impl Processes {
         self.evicted.saturating_add(self.signals.evicted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Signal;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn asked(path: &str) -> Asked {
+        Asked { path: path.to_owned(), ..Asked::default() }
+    }
+
+    /// A worker of process 1.
+    fn worker() -> Processes {
+        let mut processes = Processes::default();
+        processes.born(7, 1);
+        processes
+    }
+
+    fn signal(processes: &mut Processes, number: u32, sender_tgid: Tid, at_ns: u64) {
+        let signal = Signal { tgid: 7, number, by_kernel: false, sender_tgid, sender_comm: "x".to_owned() };
+        processes.signals.send(&signal, at_ns);
+    }
+
+    #[test]
+    fn the_end_of_a_process_is_told_where_it_cost_a_request_or_was_forced() {
+        let none: &[u64] = &[];
+        for (what, code, held, at_ns, expected) in [
+            ("it exited with nothing at hand", 0, none, 500, None),
+            ("it exited with requests at hand", 0, &[3, 9, 5], 500, Some((Cause::WorkerExited, 3, 9))),
+            ("it was killed with nothing at hand", 9, none, 500, None),
+            ("it was killed with a request at hand", 9, &[3], 500, Some((Cause::WorkerKilled, 1, 3))),
+            ("it crashed with nothing at hand", 11, none, 500, Some((Cause::WorkerCrashed, 0, 0))),
+            ("it crashed as the window began", 11, none, 100, Some((Cause::WorkerCrashed, 0, 0))),
+            ("it crashed before the window", 11, &[3], 99, None),
+        ] {
+            let mut processes = worker();
+            let held: Vec<(Asked, u64)> =
+                held.iter().map(|ran_ns| (asked(&format!("/{ran_ns}")), *ran_ns)).collect();
+            processes.ends(7, code, at_ns, &held, 100);
+            let told = processes.worker_ends.first();
+            assert_eq!(told.map(|end| (end.cause, end.connections, end.ran_ns)), expected, "{what}");
+            let path = told.and_then(|end| end.asked.as_ref()).map(|asked| asked.path.clone());
+            let longest =
+                expected.filter(|(_, count, _)| *count > 0).map(|(.., ran_ns)| format!("/{ran_ns}"));
+            assert_eq!(path, longest, "{what}");
+            assert!(processes.end(7).is_some(), "{what}: connections that end after it ask for it");
+        }
+    }
+
+    #[test]
+    fn a_process_that_ends_itself_because_its_requests_took_too_long_timed_out() {
+        const SIGINT: u32 = 2;
+        let limit = OwnLimit { option: "request-timeout", limit_ns: 10 * SECOND, threads: 2 };
+        for (what, own_limit, sender, held, cause) in [
+            ("on average beyond it", Some(limit), Some(7), &[12, 12][..], Cause::WorkerTimeout),
+            // It sent itself the signal a second before its end.
+            ("just at it", Some(limit), Some(7), &[11, 11], Cause::WorkerTimeout),
+            ("short of it", Some(limit), Some(7), &[11, 10], Cause::WorkerExited),
+            ("one thread of two was idle", Some(limit), Some(7), &[12], Cause::WorkerExited),
+            ("there is no limit", None, Some(7), &[12, 12], Cause::WorkerExited),
+            ("somebody else told it to stop", Some(limit), Some(99), &[12, 12], Cause::WorkerKilled),
+            ("nobody did", Some(limit), None, &[12, 12], Cause::WorkerExited),
+        ] {
+            let mut processes = worker();
+            processes.own_limit = own_limit;
+            if let Some(sender) = sender {
+                signal(&mut processes, SIGINT, sender, 99 * SECOND);
+            }
+            let held: Vec<(Asked, u64)> = held.iter().map(|ran| (asked("/"), ran * SECOND)).collect();
+            processes.ends(7, 0, 100 * SECOND, &held, 0);
+            assert_eq!(processes.end(7).map(|end| end.cause), Some(cause), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_a_process_is_not_of_the_next_one_with_its_number() {
+        const SIGABRT: u32 = 6;
+        let mut processes = worker();
+        signal(&mut processes, SIGABRT, 1, 50);
+        processes.ends(7, 6, 100, &[], 0);
+        assert_eq!(processes.end(7).map(|end| end.cause), Some(Cause::WorkerTimeout));
+        processes.born(7, 2);
+        assert!(processes.end(7).is_none());
+        assert_eq!(processes.parent(7), 2);
+        processes.ends(7, 0, 200, &[], 0);
+        assert_eq!(processes.end(7).map(|end| end.cause), Some(Cause::WorkerExited), "it got no signal");
+    }
+
+    #[test]
+    fn the_parent_is_the_one_that_was_seen_last_and_0_where_nobody_was() {
+        let mut processes = worker();
+        processes.seen(7, 3);
+        assert_eq!((processes.parent(7), processes.parent(8)), (3, 0));
+        processes.retain(|tgid| tgid != 7);
+        assert_eq!(processes.parent(7), 0);
+    }
+
+    #[test]
+    fn ends_beyond_the_bound_are_counted_and_the_next_window_begins_without() {
+        let mut processes = Processes::default();
+        for tgid in 1..=100 {
+            processes.ends(tgid, 11, 500, &[], 0);
+        }
+        assert_eq!((processes.worker_ends.len(), processes.evictions()), (MAX_WORKER_ENDS, 36));
+        processes.roll();
+        assert_eq!((processes.worker_ends.len(), processes.evictions()), (0, 0));
+        assert!(processes.end(100).is_some(), "how it ended may still be asked for");
+    }
+}
