@@ -157,3 +157,132 @@ pub fn complete(holders: &mut Vec<Holder>, gil_wait_ns: u64) {
         holders.push(Holder { party: Party::Unknown, tid: 0, wait_ns: gil_wait_ns - known_ns });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::lock::gil_holder::HeldBy;
+
+    fn endpoint(name: &str) -> Party {
+        Party::Endpoint(name.to_owned())
+    }
+
+    fn share(party: u32, tid: Tid, wait_ns: u64) -> Share {
+        Share { by: HeldBy { party, tid }, wait_ns, waits: 1, not_honoured_ns: 2 }
+    }
+
+    fn name(tid: Tid) -> String {
+        format!("thread {tid}")
+    }
+
+    #[test]
+    fn each_party_has_a_number_of_its_own_and_the_unknown_one_has_that_of_nobody_else() {
+        let mut edges = Edges::default();
+        let thread = Party::Thread { tgid: 1, tid: 5, comm: String::new() };
+        for (party, number) in [
+            (endpoint("GET /a"), 1),
+            (endpoint("GET /b"), 2),
+            (thread.clone(), 3),
+            (endpoint("GET /a"), 1),
+            (Party::Unknown, UNKNOWN),
+            (thread, 3),
+        ] {
+            assert_eq!(edges.number(party.clone()), number, "{party:?}");
+        }
+        let named = Party::Thread { tgid: 1, tid: 5, comm: "thread 5".to_owned() };
+        let told = [1, 3, UNKNOWN, 9].map(|number| edges.party(number, name));
+        assert_eq!(told, [endpoint("GET /a"), named, Party::Unknown, Party::Unknown]);
+    }
+
+    #[test]
+    fn a_party_is_forgotten_once_nobody_has_used_it_for_some_windows_and_its_number_is_not_given_again() {
+        let mut edges = Edges::default();
+        let (unused, used) = (edges.number(endpoint("unused")), edges.number(endpoint("used")));
+        for window in 1..=KEPT_WINDOWS + 1 {
+            assert_eq!(edges.party(unused, name), endpoint("unused"), "{window}");
+            edges.roll();
+            edges.use_again(used);
+        }
+        assert_eq!((edges.party(unused, name), edges.party(used, name)), (Party::Unknown, endpoint("used")));
+        assert_eq!((edges.number(endpoint("used")), edges.number(endpoint("unused"))), (used, 3));
+    }
+
+    #[test]
+    fn beyond_the_bound_a_party_is_unknown_and_those_that_are_known_stay() {
+        let mut edges = Edges::default();
+        for number in 1..=MAX_PARTIES {
+            assert_eq!(edges.number(endpoint(&number.to_string())) as usize, number);
+        }
+        assert_eq!((edges.number(endpoint("more")), edges.number(endpoint("7"))), (UNKNOWN, 7));
+    }
+
+    #[test]
+    fn waits_are_summed_by_waiter_and_holder_in_that_order() {
+        let mut edges = Edges::default();
+        let [first, second] = ["first", "second"].map(|one| edges.number(endpoint(one)));
+        edges.add(first, (1, 10), &share(second, 20, 30));
+        edges.add(first, (1, 10), &share(second, 20, 40));
+        edges.add(second, (1, 20), &share(first, 10, 50));
+        edges.add(second, (1, 20), &share(UNKNOWN, 0, 50));
+        let (listed, rest_ns) = edges.finish(name);
+        let told: Vec<_> =
+            listed.into_iter().map(|edge| (edge.waiter, edge.holder, edge.total_ns, edge.waits)).collect();
+        let (first, second) = (endpoint("first"), endpoint("second"));
+        let expected = [
+            (first.clone(), second.clone(), 70, 2),
+            (second.clone(), Party::Unknown, 50, 1),
+            (second, first, 50, 1),
+        ];
+        assert_eq!((told.as_slice(), rest_ns), (&expected[..], 0));
+        let (listed, _) = edges.finish_threads(name);
+        let told: Vec<_> =
+            listed.iter().map(|edge| (edge.waiter.0, edge.holder.1.as_str(), edge.total_ns)).collect();
+        assert_eq!(told, [(10, "thread 20", 70), (20, "", 50), (20, "thread 10", 50)]);
+        edges.roll();
+        assert!(edges.finish(name).0.is_empty() && edges.finish_threads(name).0.is_empty());
+    }
+
+    #[test]
+    fn the_costliest_are_listed_and_what_the_others_cost_is_said() {
+        let mut edges = Edges::default();
+        let count = MAX_LISTED as u64 + 2;
+        (1..=count).for_each(|tid| edges.add(1, (1, 1), &share(2, tid as Tid, tid)));
+        let (threads, rest_ns) = edges.finish_threads(name);
+        assert_eq!((threads.len(), threads[0].total_ns, rest_ns), (MAX_LISTED, count, 1 + 2));
+    }
+
+    #[test]
+    fn pairs_beyond_the_bound_count_for_unknown_ones_and_nothing_is_lost() {
+        let mut edges = Edges::default();
+        let pairs = u32::try_from(MAX_PAIRS).unwrap();
+        (1..=pairs + 3).for_each(|number| edges.add(number, (1, number), &share(1, 1, 10)));
+        edges.add(1, (1, 1), &share(1, 1, 5));
+        let told = |sum: Option<&Sum>| sum.map(|sum| (sum.wait_ns, sum.waits, sum.not_honoured_ns));
+        assert_eq!(told(edges.sums.get(&(UNKNOWN, UNKNOWN))), Some((30, 3, 6)));
+        assert_eq!(told(edges.sums.get(&(1, 1))), Some((15, 2, 4)), "what is known still counts for itself");
+        assert_eq!(told(edges.threads.get(&(0, 0, 0))), Some((30, 3, 6)));
+    }
+
+    #[test]
+    fn holders_of_a_request_add_up_to_its_wait() {
+        for (what, known, wait_ns, expected) in [
+            ("it did not wait", &[][..], 0, &[][..]),
+            ("nobody is known", &[], 10, &[(0, 10)]),
+            ("a part is known", &[(1, 4)], 10, &[(1, 4), (0, 6)]),
+            ("all is known, the longest comes first", &[(1, 4), (2, 6)], 10, &[(2, 6), (1, 4)]),
+            ("of equals the lower number", &[(2, 5), (1, 5)], 10, &[(1, 5), (2, 5)]),
+            ("the unknown rest comes last", &[(1, 1)], 10, &[(1, 1), (0, 9)]),
+            ("more is known than it waited", &[(1, 4), (2, 7)], 10, &[(0, 10)]),
+            ("the same of a request without a wait", &[(1, 4)], 0, &[]),
+        ] {
+            let holder =
+                |(tid, wait_ns): &(u32, u64)| Holder { party: endpoint("a"), tid: *tid, wait_ns: *wait_ns };
+            let mut holders: Vec<Holder> = known.iter().map(holder).collect();
+            complete(&mut holders, wait_ns);
+            let told: Vec<_> = holders.iter().map(|holder| (holder.tid, holder.wait_ns)).collect();
+            assert_eq!(told, expected, "{what}");
+            let is_right = |holder: &Holder| (holder.tid == 0) == (holder.party == Party::Unknown);
+            assert!(holders.iter().all(is_right), "{what}");
+        }
+    }
+}

@@ -272,3 +272,6 @@ impl EventLoop {
         Some(report)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,3 +141,133 @@ pub(super) const fn begin_ns(slice: &Slice) -> u64 {
         slice.enter_ns
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::record::slice::TAIL_SHIFT;
+
+    use super::*;
+    use crate::event::Call;
+    use crate::fact::Account;
+
+    const LOCK: InterpreterLock = InterpreterLock { address: 0x1000, interpreter: 0, interval_us: 5000 };
+    /// The unit of a tail in flags.
+    const TAIL_UNIT_NS: u64 = 16;
+
+    const fn tail(units: u32) -> u32 {
+        units << TAIL_SHIFT
+    }
+
+    /// A sleep for the lock that is entered at `enter_ns`, after a gap with this account.
+    fn sleep(enter_ns: u64, gap: Account, flags: u32) -> Slice {
+        let inside = Account { run_queue_ns: 20, blocked_ns: 80, ..Account::default() };
+        Slice { enter_ns, gap, inside, flags, ..Slice::blank(Call::Other) }
+    }
+
+    fn cpu(cpu_ns: u64) -> Account {
+        Account { cpu_ns, ..Account::default() }
+    }
+
+    /// An attempt whose first sleep ends at 1000.
+    fn episode(flags: u32) -> Episode {
+        Episode::begin(&sleep(900, cpu(100), flags), 1_000, LOCK)
+    }
+
+    #[test]
+    fn an_attempt_begins_where_the_probe_saw_it_but_not_before_the_gap_and_the_attempt_before() {
+        for (what, lead_ns, tail_units, expected) in [
+            ("nothing saw it", None, 0, 1_000),
+            ("it began with the call", Some(0), 0, 1_000),
+            ("it began in the gap", Some(300), 0, 700),
+            ("it began with the gap", Some(400), 0, 600),
+            ("it cannot have begun before the gap", Some(500), 0, 600),
+            ("nor before all time", Some(5_000), 0, 600),
+            ("it began after the tail of the attempt before", Some(239), 10, 761),
+            ("it began with the end of that tail", Some(240), 10, 760),
+            ("it cannot have begun in that tail", Some(300), 10, 760),
+            ("that tail fills the gap", Some(300), 25, 1_000),
+            ("that tail is longer than the gap", Some(300), 26, 1_000),
+        ] {
+            let mut slice = sleep(1_000, cpu(400), tail(tail_units));
+            slice.lock.take_lead_ns = lead_ns;
+            assert_eq!(begin_ns(&slice), expected, "{what}");
+            assert_eq!(Episode::begin(&slice, 1_100, LOCK).span(), (expected, 1_100), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_sleep_goes_on_with_an_attempt_only_after_a_look_at_the_flag() {
+        const FOLLOWED: u32 = FLAG_TAKE_FOLLOWED;
+        let (short, long) = (LOOP_MAX_CPU_NS, FOLLOWED_LOOP_MAX_CPU_NS);
+        for (what, flags, on, gap_cpu_ns, expected) in [
+            ("at once", 0, On::Take, 0, true),
+            ("after a look", 0, On::Take, short, true),
+            ("after more than a look", 0, On::Take, short + 1, false),
+            ("where each call is seen", FOLLOWED, On::Take, long, true),
+            ("it had the lock for so long", FOLLOWED, On::Take, long + 1, false),
+            ("inside the condition variable", FOLLOWED, On::Inner, short, true),
+            ("the same after more than a look", FOLLOWED, On::Inner, short + 1, false),
+            ("on the mutex of a switch", FOLLOWED, On::Switch, short, true),
+            ("the same after more than that", FOLLOWED, On::Switch, short + 1, false),
+            ("to give the lock up", FOLLOWED, On::GivesUp, 0, false),
+            ("until another has taken it", FOLLOWED, On::Handover, 0, false),
+        ] {
+            let next = sleep(1_000 + gap_cpu_ns, cpu(gap_cpu_ns), 0);
+            assert_eq!(episode(flags).continues_with(&next, LOCK, on), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_sleep_of_another_lock_or_process_or_after_something_else_is_another_attempt() {
+        let base = sleep(1_010, cpu(10), 0);
+        let other = InterpreterLock { address: 0x2000, ..LOCK };
+        let blocked = |call| {
+            let mut slice = base;
+            slice.in_gap.blocked_call = call;
+            slice
+        };
+        for (what, next, lock, expected) in [
+            ("the next sleep", base, LOCK, true),
+            ("another lock", base, other, false),
+            ("another process", Slice { tgid: 2, ..base }, LOCK, false),
+            ("a slice is missing between them", Slice { enter_ns: 1_011, ..base }, LOCK, false),
+            ("a page of memory was missing", blocked(PAGE_FAULT), LOCK, true),
+            ("it slept in a call", blocked(35), LOCK, false),
+            ("it had the lock", Slice { flags: FLAG_TAKE_OVER, ..base }, LOCK, false),
+        ] {
+            assert_eq!(episode(0).continues_with(&next, lock, On::Take), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_further_sleep_adds_its_gap() {
+        let mut episode = episode(FLAG_TAKE_FOLLOWED);
+        assert_eq!((episode.span(), episode.sleeps, episode.run_queue_ns), ((900, 1_000), 1, 20));
+        let gap = Account { run_queue_ns: 7, ..cpu(3) };
+        episode.sleep_again(&sleep(1_010, gap, 0), 1_110);
+        assert_eq!((episode.span(), episode.sleeps, episode.run_queue_ns), ((900, 1_110), 2, 47));
+        assert!(!episode.is_followed, "calls after this sleep are not looked at");
+        episode.roll();
+        assert_eq!((episode.span(), episode.sleeps, episode.run_queue_ns), ((900, 1_110), 0, 0));
+    }
+
+    #[test]
+    fn an_attempt_goes_on_after_its_last_sleep_for_as_long_as_the_next_slice_says() {
+        let gap = Account { run_queue_ns: 300, ..cpu(100) };
+        let tail_ns = 10 * TAIL_UNIT_NS;
+        for (what, units, gap_start_ns, window_start_ns, (added_ns, end_ns, run_queue_ns)) in [
+            ("not at all", 0, 1_000, 0, (0, 1_000, 20)),
+            ("for a part of the gap", 10, 1_000, 0, (tail_ns, 1_000 + tail_ns, 20 + tail_ns)),
+            ("no longer than the gap", 50, 1_000, 0, (400, 1_400, 320)),
+            ("a slice is missing between them", 10, 1_001, 0, (0, 1_000, 20)),
+            ("the window begins with its end", 10, 1_000, 1_000, (tail_ns, 1_000 + tail_ns, 20 + tail_ns)),
+            ("the window begins within it", 10, 1_000, 1_100, (tail_ns - 100, 1_000 + tail_ns, 20 + tail_ns)),
+            ("the window begins after it", 10, 1_000, 2_000, (0, 1_000 + tail_ns, 20 + tail_ns)),
+        ] {
+            let mut episode = episode(0);
+            let next = sleep(gap_start_ns + gap.total_ns(), gap, tail(units));
+            assert_eq!(episode.went_on(&next, window_start_ns), added_ns, "{what}");
+            assert_eq!((episode.end_ns, episode.run_queue_ns), (end_ns, run_queue_ns), "{what}");
+        }
+    }
+}

@@ -43,3 +43,32 @@ impl Part {
         if exit_ns > start_ns { Some(exit_ns - start_ns) } else { None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Call;
+    use crate::fact::Account;
+
+    #[test]
+    fn a_wait_is_the_call_and_where_it_goes_on_the_gap_before_it_within_the_window() {
+        // A gap from 600 to 1000, of which the probe saw the last 100 as a part of the attempt.
+        let gap = Account { cpu_ns: 400, ..Account::default() };
+        let mut slice = Slice { enter_ns: 1_000, gap, ..Slice::blank(Call::Other) };
+        slice.lock.take_lead_ns = Some(100);
+        for (what, part, exit_ns, window_start_ns, expected) in [
+            ("no wait", Part::None, 1_200, 0, None),
+            ("a wait to give it up", Part::Handover, 1_200, 0, None),
+            ("the first sleep", Part::First, 1_200, 0, Some(300)),
+            ("a further one", Part::Again, 1_200, 0, Some(600)),
+            ("the window begins before it", Part::First, 1_200, 900, Some(300)),
+            ("the window begins within it", Part::First, 1_200, 901, Some(299)),
+            ("the window begins within the gap", Part::Again, 1_200, 700, Some(500)),
+            ("the window begins with its end", Part::Again, 1_200, 1_200, None),
+            ("the window begins after it", Part::Again, 1_200, 1_300, None),
+            ("it ends as it begins", Part::First, 900, 0, None),
+        ] {
+            assert_eq!(part.wait_ns(&slice, exit_ns, window_start_ns), expected, "{what}");
+        }
+    }
+}

@@ -174,3 +174,184 @@ impl Held {
         self.report
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Call, Slice};
+    use crate::fact::Account;
+
+    const MS: u64 = 1_000_000;
+
+    fn cpu(cpu_ns: u64) -> Phases {
+        let mut phases = Phases::default();
+        phases.add(Phase::Cpu, cpu_ns);
+        phases
+    }
+
+    /// A request of that number had so much of the iteration.
+    fn share(held: &mut Held, request: u64, cpu_ns: u64) {
+        let path = format!("/p{request}x");
+        held.share(request, &cpu(cpu_ns), || ("GET", path.as_str()));
+    }
+
+    /// Path, time held and longest of each holder.
+    fn holders(report: &Report) -> Vec<(&str, u64, Option<u64>)> {
+        report.holders.iter().map(|one| (one.path_shape.as_str(), one.held_ns, one.longest_request)).collect()
+    }
+
+    #[test]
+    fn an_iteration_was_held_by_the_request_with_the_largest_part_unless_the_rest_is_larger() {
+        for (what, shares, length_ns, expected, is_long) in [
+            ("one request", &[(1, 8 * MS)][..], 10 * MS, Some(("/p1x", 8 * MS, Some(1))), false),
+            ("as much as the rest", &[(1, 5 * MS)], 10 * MS, Some(("/p1x", 5 * MS, Some(1))), false),
+            ("less than the rest", &[(1, 5 * MS - 1)], 10 * MS, Some(("", 5 * MS + 1, None)), false),
+            (
+                "the larger of two",
+                &[(1, 3 * MS), (2, 4 * MS)],
+                10 * MS,
+                Some(("/p2x", 4 * MS, Some(2))),
+                false,
+            ),
+            (
+                "in two parts",
+                &[(1, MS / 2), (2, MS), (1, MS)],
+                3 * MS,
+                Some(("/p1x", 3 * MS / 2, Some(1))),
+                false,
+            ),
+            ("long", &[(1, LONG_HOLD_NS)], LONG_HOLD_NS, Some(("/p1x", LONG_HOLD_NS, Some(1))), true),
+            (
+                "nearly long",
+                &[(1, LONG_HOLD_NS - 1)],
+                LONG_HOLD_NS,
+                Some(("/p1x", LONG_HOLD_NS - 1, Some(1))),
+                false,
+            ),
+            ("by nobody known", &[], LONG_HOLD_NS, Some(("", LONG_HOLD_NS, None)), true),
+            ("too short to be named", &[(1, MS - 1)], MS - 1, None, false),
+            ("many short ones", &[(1, MS - 1), (2, MS - 1)], 2 * MS, Some(("", 2, None)), false),
+            ("by nobody, and short", &[], MS - 1, None, false),
+        ] {
+            let mut held = Held::default();
+            shares.iter().for_each(|(request, cpu_ns)| share(&mut held, *request, *cpu_ns));
+            let told = held.end_iteration(100 * MS, 100 * MS + length_ns, 0);
+            assert_eq!(told, expected.map(|_| (0, is_long)), "{what}");
+            assert_eq!(holders(&held.report), Vec::from_iter(expected), "{what}");
+            assert_eq!((held.report.busy_ns, held.report.longest_turn_ns), (length_ns, length_ns), "{what}");
+            assert_eq!(
+                held.report.holders.iter().filter(|one| one.long.count > 0).count(),
+                usize::from(is_long),
+                "{what}"
+            );
+            assert!(held.shares.is_empty(), "{what}: the next iteration begins without");
+        }
+    }
+
+    #[test]
+    fn what_lies_before_the_window_is_no_part_of_it() {
+        for (what, (start, end), waited, expected) in [
+            ("before it", (10, 20), (20, 30), (0, 0, 0)),
+            ("up to its begin", (90, 100), (100, 110), (0, 10, 1)),
+            ("over its begin", (90, 105), (95, 110), (5, 10, 0)),
+            ("within it", (100, 105), (105, 110), (5, 5, 1)),
+        ] {
+            let mut held = Held::default();
+            held.end_iteration(start * MS, end * MS, 100 * MS);
+            held.waited(waited.0 * MS, waited.1 * MS, 100 * MS);
+            let Report { busy_ns, waiting_ns, turns, .. } = held.report;
+            assert_eq!((busy_ns / MS, waiting_ns / MS, turns), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_holder_has_its_longest_hold_and_those_that_are_long_apart() {
+        let mut held = Held::default();
+        for (request, cpu_ns) in [(11, 12 * MS), (22, 30 * MS), (33, 2 * MS), (44, 30 * MS)] {
+            held.share(request, &cpu(cpu_ns), || ("GET", "/same"));
+            held.end_iteration(0, cpu_ns, 0);
+        }
+        let Holder { turns, held_ns, longest_ns, longest_request, ref long, .. } = held.report.holders[0];
+        assert_eq!((turns, held_ns, longest_ns, longest_request), (4, 74 * MS, 30 * MS, Some(22)));
+        assert_eq!((long.count, long.held_ns, long.phases), (3, 72 * MS, cpu(72 * MS)));
+    }
+
+    #[test]
+    fn endpoints_and_requests_beyond_the_bounds_count_for_nobody() {
+        let mut held = Held::default();
+        for number in 0..=MAX_HOLDERS {
+            share(&mut held, number as u64, 2 * MS);
+            assert_eq!(held.end_iteration(0, 2 * MS, 0), Some((number, false)));
+        }
+        assert_eq!(holders(&held.report).last(), Some(&("", 2 * MS, Some(MAX_HOLDERS as u64))));
+        let mut held = Held::default();
+        (0..=MAX_SHARES as u64).for_each(|request| share(&mut held, request, MS));
+        assert_eq!(held.shares.len(), MAX_SHARES);
+    }
+
+    /// Waits until 200 and 310 ms, with an iteration in between that is held for long by the first holder, and one up to 400.
+    fn looks() -> Looks {
+        let mut looks = Looks::default();
+        for (enter, exit, holder) in
+            [(100, 200, None), (300, 310, Some((0, true))), (400, 410, Some((1, false)))]
+        {
+            if looks.last.exit_ns > 0 {
+                looks.end_iteration(enter * MS, 0, holder);
+            }
+            let inside = Account { cpu_ns: (exit - enter) * MS, ..Account::default() };
+            looks.look(&Slice { enter_ns: enter * MS, inside, ..Slice::blank(Call::Other) }, exit * MS);
+        }
+        looks
+    }
+
+    #[test]
+    fn an_arrival_waits_for_the_end_of_its_iteration_because_of_whoever_held_it() {
+        for (what, arrival, lag, of_first, of_second) in [
+            ("as the first iteration begins", 200, 100, (1, 100, 1), (0, 0, 0)),
+            ("at its end", 300, 0, (0, 0, 0), (0, 0, 0)),
+            ("within it", 250, 50, (1, 50, 1), (0, 0, 0)),
+            ("within the second, which is not long", 390, 10, (0, 0, 0), (1, 10, 0)),
+            ("while the loop waited", 305, 0, (0, 0, 0), (0, 0, 0)),
+            ("before it ever did", 50, 0, (0, 0, 0), (0, 0, 0)),
+            ("since its last look", 411, 9, (0, 0, 0), (0, 0, 0)),
+            ("with that look", 410, 10, (0, 0, 0), (0, 0, 0)),
+        ] {
+            let mut held = Held::default();
+            held.report.holders = vec![Holder::default(); 2];
+            held.arrived(arrival * MS, 420 * MS, &looks());
+            assert_eq!((held.report.lag.count(), held.report.lag.sum_ns()), (1, lag * MS), "{what}");
+            let told = |holder: &Holder| (holder.waited, holder.waited_ns / MS, holder.long.waited);
+            let told: Vec<_> = held.report.holders.iter().map(told).collect();
+            assert_eq!(told, [of_first, of_second], "{what}");
+        }
+    }
+
+    #[test]
+    fn an_arrival_before_all_that_is_remembered_has_no_lag() {
+        let mut looks = Looks::default();
+        for turn in 0..1000 {
+            looks.end_iteration((turn * 10 + 5) * MS, 0, None);
+            looks.look(
+                &Slice { enter_ns: (turn * 10 + 5) * MS, ..Slice::blank(Call::Other) },
+                (turn * 10 + 10) * MS,
+            );
+        }
+        let mut held = Held::default();
+        held.arrived(MS, 10_001 * MS, &looks);
+        assert_eq!((held.report.lag_unknown, held.report.lag.count()), (1, 0));
+    }
+
+    #[test]
+    fn who_made_others_wait_longest_comes_first() {
+        let holder = |path: &str, long_ns, waited_ns, held_ns| {
+            let long = LongHolds { waited_ns: long_ns, ..LongHolds::default() };
+            Holder { path_shape: path.to_owned(), waited_ns, held_ns, long, ..Holder::default() }
+        };
+        let mut held = Held::default();
+        held.report.holders =
+            vec![holder("/d", 0, 5, 9), holder("/b", 0, 9, 1), holder("/c", 0, 5, 9), holder("/a", 1, 1, 0)];
+        let report = held.finish();
+        let paths: Vec<&str> = report.holders.iter().map(|holder| holder.path_shape.as_str()).collect();
+        assert_eq!(paths, ["/a", "/b", "/c", "/d"]);
+    }
+}

@@ -60,3 +60,65 @@ impl Order {
         self.is_past && !self.has_read
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What happens on the loop.
+    #[derive(Clone, Copy)]
+    enum Step {
+        Next,
+        LooksAfter,
+        HearsOf(u64),
+        MayLetAny,
+        Ran(u64),
+    }
+
+    use Step::{HearsOf, LooksAfter, MayLetAny, Next, Ran};
+
+    fn take(order: &mut Order, step: Step) {
+        match step {
+            Next => order.next_iteration(),
+            LooksAfter => order.looks_after(),
+            HearsOf(request) => order.hears(request),
+            MayLetAny => order.may_let_any(),
+            Ran(request) => order.ran(request),
+        }
+    }
+
+    #[test]
+    fn a_timer_resumed_who_comes_after_those_read_before_and_before_anything_is_read_now() {
+        for (what, steps, expected) in [
+            ("nothing happened", &[][..], false),
+            ("one was read in the iteration before", &[HearsOf(1), Next, Ran(1)], true),
+            ("another one resumes", &[HearsOf(1), Next, Ran(2)], false),
+            ("of two the second resumes", &[HearsOf(1), HearsOf(2), Next, Ran(2)], true),
+            ("others resume after it", &[HearsOf(1), Next, Ran(1), Ran(3)], true),
+            ("it was read in this iteration", &[HearsOf(1), Ran(1)], false),
+            ("it was read two iterations ago", &[HearsOf(1), Next, Next, Ran(1)], false),
+            ("it resumed in the iteration before", &[HearsOf(1), Next, Ran(1), Next], false),
+            ("the loop handles what is ready before it", &[HearsOf(1), Next, LooksAfter, Ran(1)], false),
+            ("the loop handles what is ready after it", &[HearsOf(1), Next, Ran(1), LooksAfter], false),
+            ("a head is read after it", &[HearsOf(1), Next, Ran(1), HearsOf(2)], false),
+            ("an answer is read after it", &[HearsOf(1), Next, Ran(1), MayLetAny], false),
+            ("an answer was read after its head", &[HearsOf(1), MayLetAny, Next, Ran(1)], false),
+            ("an answer was read before its head", &[MayLetAny, HearsOf(1), Next, Ran(1)], true),
+        ] {
+            let mut order = Order::default();
+            steps.iter().for_each(|step| take(&mut order, *step));
+            assert_eq!(order.is_timer(), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn of_more_requests_than_the_bound_those_read_first_are_known() {
+        for (request, expected) in [(0, true), (MAX_HEARD as u64 - 1, true), (MAX_HEARD as u64, false)] {
+            let mut order = Order::default();
+            (0..=MAX_HEARD as u64).for_each(|heard| order.hears(heard));
+            order.next_iteration();
+            order.ran(request);
+            assert_eq!(order.is_timer(), expected, "{request}");
+        }
+    }
+}
