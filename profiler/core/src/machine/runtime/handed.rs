@@ -38,3 +38,37 @@ impl Handed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_handed_a_job_over_if_its_address_was_its_own_by_then() {
+        for (what, task, until_ns, expected) in [
+            ("its own", 5, 99, true),
+            ("another task", 6, 99, false),
+            ("the address was another's until then", 5, 100, false),
+            ("the address was another's afterwards", 5, 101, false),
+        ] {
+            let handed = Handed { woken_ns: 100, due_ns: None, task: Some(5) };
+            assert_eq!(handed.is_by((task, until_ns)), expected, "{what}");
+        }
+        assert!(!Handed { woken_ns: 100, ..Handed::default() }.is_by((0, 0)), "no task is known");
+    }
+
+    #[test]
+    fn who_hands_a_job_over_slept_until_its_timer_and_then_waited_for_the_loop_and_the_thread() {
+        let nothing = [(100, Phase::BackendWait), (100, Phase::BackendWait), (150, Phase::PoolWait)];
+        let timer = |due_ns| [(due_ns, Phase::Sleep), (100, Phase::LoopWait), (150, Phase::PoolWait)];
+        for (what, due_ns, expected) in [
+            ("no timer is known", None, nothing),
+            ("a timer", Some(40), timer(40)),
+            ("it came due as the thread was woken", Some(100), timer(100)),
+            ("it came due later", Some(101), nothing),
+        ] {
+            let handed = Handed { woken_ns: 100, due_ns, task: None };
+            assert_eq!(handed.before(150, Phase::PoolWait, Phase::BackendWait), expected, "{what}");
+        }
+    }
+}

@@ -95,3 +95,178 @@ pub(in crate::machine) const fn tell(thread: &mut Thread, exit_ns: u64) {
         thread.job.touched_ns = exit_ns;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Woken;
+    use crate::fact::Account;
+    use crate::machine::runtime::state::Runtime;
+    use crate::machine::wire::request::Beginning;
+    use crate::machine::wire::state::Wire;
+    use crate::machine::world::state::World;
+
+    const FEEDER: u32 = 5;
+    const OTHER: u32 = 6;
+    /// `FUTEX_WAIT_BITSET`: a condition variable.
+    const IN_QUEUE: u32 = 9;
+    const IN_MUTEX: u32 = 0;
+
+    fn wait(operation: u32, by_tid: u32) -> Slice {
+        let call = Call::FutexWait { address: 0x10, operation, has_timeout: false };
+        Slice { tid: 7, woken: Woken { by_tid, at_ns: 0 }, ..Slice::blank(call) }
+    }
+
+    /// A call at 1000, after a gap since 900.
+    fn call(call: Call) -> Slice {
+        let gap = Account { cpu_ns: 100, ..Account::default() };
+        Slice { enter_ns: 1_000, gap, ..Slice::blank(call) }
+    }
+
+    #[test]
+    fn a_wait_in_a_lock_is_for_the_next_job_where_its_feeder_or_nobody_known_ends_it() {
+        for (what, fed_by, operation, by_tid, expected) in [
+            ("nobody feeds it", None, IN_QUEUE, OTHER, true),
+            ("its feeder woke it", Some(FEEDER), IN_QUEUE, FEEDER, true),
+            ("nobody was seen to", Some(FEEDER), IN_QUEUE, 0, true),
+            ("somebody else did", Some(FEEDER), IN_QUEUE, OTHER, false),
+            ("in a mutex nobody queues for jobs", None, IN_MUTEX, OTHER, false),
+        ] {
+            let (world, wire, runtime) = (World::default(), Wire::default(), Runtime::default());
+            let view = View { world: &world, wire: &wire, runtime: &runtime };
+            let mut thread = Thread::default();
+            thread.job.fed_by = fed_by;
+            assert_eq!(is_for_next(view, &thread, &wait(operation, by_tid)), expected, "{what}");
+            thread.signs.accepts = true;
+            let accepts = expected || operation == IN_MUTEX;
+            assert_eq!(is_for_next(view, &thread, &wait(operation, by_tid)), accepts, "{what}, it accepts");
+            let sleep = Slice::blank(Call::Sleep);
+            assert_eq!(is_for_next(view, &thread, &sleep), fed_by.is_none(), "{what}: in no lock");
+        }
+    }
+
+    #[test]
+    fn where_threads_answer_what_the_loop_reads_the_loop_feeds_them() {
+        let (world, wire, mut runtime) = (World::default(), Wire::default(), Runtime::default());
+        assert!(runtime.pools.has_loop(1, FEEDER));
+        for (what, answers_elsewhere, tid, by_tid, expected) in [
+            ("the loop woke it", true, 7, FEEDER, true),
+            ("another thread did", true, 7, OTHER, false),
+            ("it is the loop itself", true, FEEDER, OTHER, true),
+            ("the loop answers", false, 7, OTHER, true),
+        ] {
+            runtime.pools.get_mut(1).unwrap().answers_elsewhere = answers_elsewhere;
+            let view = View { world: &world, wire: &wire, runtime: &runtime };
+            let slice = Slice { tid, ..wait(IN_QUEUE, by_tid) };
+            assert_eq!(is_for_next(view, &Thread::default(), &slice), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_thread_is_fed_by_who_hands_over_and_ends_its_wait() {
+        for (what, slice, hands_over, tgid, expected) in [
+            ("the one that hands over", wait(IN_QUEUE, FEEDER), true, 1, Some(FEEDER)),
+            ("one that does not", wait(IN_QUEUE, FEEDER), false, 1, None),
+            ("one of another process", wait(IN_QUEUE, FEEDER), true, 2, None),
+            ("one that is not known", wait(IN_QUEUE, OTHER), true, 1, None),
+            (
+                "it did not wait",
+                Slice { woken: Woken { by_tid: FEEDER, at_ns: 0 }, ..call(Call::Sleep) },
+                true,
+                1,
+                None,
+            ),
+        ] {
+            let (world, wire, mut runtime) = (World::default(), Wire::default(), Runtime::default());
+            let mut feeder = Thread { tgid, ..Thread::default() };
+            feeder.signs.hands_over = hands_over;
+            runtime.threads.put(FEEDER, Box::new(feeder));
+            let mut thread = Thread { tgid: 1, ..Thread::default() };
+            note_feeder(View { world: &world, wire: &wire, runtime: &runtime }, &mut thread, &slice);
+            assert_eq!(thread.job.fed_by, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_response_may_be_over_for_its_thread_where_its_end_is_open_or_its_feeder_sends_the_rest() {
+        for (what, has_begun, open_end, fed_by, wants, expected) in [
+            ("its end is open", true, true, None, Wants::Unknown, true),
+            ("it has not begun", false, true, Some(FEEDER), Wants::ClientWrite, false),
+            ("its end is known", true, false, None, Wants::ClientWrite, false),
+            ("the feeder sends the rest", true, false, Some(FEEDER), Wants::ClientWrite, true),
+            ("the client takes all", true, false, Some(FEEDER), Wants::Unknown, false),
+        ] {
+            let mut thread = Thread::default();
+            thread.job.fed_by = fed_by;
+            let mut active = Active::new(&Beginning::at(1, 100), 1, 7);
+            (active.response.has_begun, active.wants) = (has_begun, wants);
+            assert_eq!(may_be_over(&thread, &active, open_end), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_turns_to_another_connection_without_a_wait_begins_there() {
+        let (read, write) = (Call::Read { fd: 9, asked_bytes: 1, arrival_ns: 0 }, Call::Write { fd: 9 });
+        for (what, engaged, touched_ns, made, touch, expected) in [
+            ("it was at none", None, 800, read, Touch::Read, None),
+            ("it stays at the same", Some(3), 800, read, Touch::Read, None),
+            ("it reads from another", Some(4), 800, read, Touch::Read, Some(900)),
+            ("it writes to another", Some(4), 800, write, Touch::Write, Some(800)),
+            ("it touched one in the gap", Some(4), 950, write, Touch::Write, Some(900)),
+            ("it touched none before", Some(4), 0, write, Touch::Write, Some(900)),
+        ] {
+            let mut thread = Thread::default();
+            (thread.job.engaged, thread.job.touched_ns) = (engaged, touched_ns);
+            engage(&mut thread, 3, &call(made), touch);
+            assert_eq!((thread.job.engaged, thread.job.work_start_ns), (Some(3), expected), "{what}");
+        }
+    }
+
+    #[test]
+    fn the_work_of_a_thread_begins_with_its_job_or_with_the_end_of_the_one_before() {
+        let transfer = Call::Transfer { from_fd: 3, to_fd: 9 };
+        for (what, work_start_ns, touched_ns, made, expected) in [
+            ("its wait ended then", Some(700), 800, Call::Write { fd: 9 }, 700),
+            ("it writes after another job", None, 800, Call::Write { fd: 9 }, 800),
+            ("it sends a file after another job", None, 800, transfer, 800),
+            ("it does anything else after another job", None, 800, Call::Sleep, 900),
+            ("it had no job before", None, 0, Call::Write { fd: 9 }, 900),
+        ] {
+            let mut thread = Thread::default();
+            (thread.job.work_start_ns, thread.job.touched_ns) = (work_start_ns, touched_ns);
+            assert_eq!(take_start_ns(&mut thread, &call(made)), expected, "{what}");
+            assert_eq!(thread.job.work_start_ns, None, "{what}: it holds for one request");
+        }
+    }
+
+    #[test]
+    fn the_first_signal_after_a_connection_ends_the_work_there() {
+        let mut thread = Thread::default();
+        touched(&mut thread, 100);
+        for (at_ns, expected) in [(200, 200), (300, 200)] {
+            tell(&mut thread, at_ns);
+            assert_eq!(thread.job.touched_ns, expected);
+        }
+        touched(&mut thread, 400);
+        tell(&mut thread, 500);
+        assert_eq!(thread.job.touched_ns, 500);
+    }
+
+    #[test]
+    fn a_wait_in_a_lock_of_processes_was_for_its_turn_where_the_thread_then_goes_to_a_listener() {
+        let poll = Call::Poll { only_fd: Some(3), low_fds: 0, for_write: false, is_sleep: false };
+        const FLOCK: u32 = 73;
+        for (what, system_call, next, expected) in [
+            ("it accepts", FLOCK, Call::Accept { listener_fd: 3 }, true),
+            ("it waits for the listener", FLOCK, Call::EpollWait { epoll_fd: 4, timeout_ms: -1 }, true),
+            ("it waits by poll", FLOCK, poll, true),
+            ("it makes what it waits with", FLOCK, Call::Make { class: DescriptorClass::Epoll }, true),
+            ("it makes something else", FLOCK, Call::Make { class: DescriptorClass::Listener }, false),
+            ("it reads", FLOCK, Call::Read { fd: 9, asked_bytes: 1, arrival_ns: 0 }, false),
+            ("it was in no lock", 0, Call::Accept { listener_fd: 3 }, false),
+            ("it was in no call", u32::MAX, Call::Accept { listener_fd: 3 }, false),
+        ] {
+            assert_eq!(was_for_its_turn(system_call, &call(next)), expected, "{what}");
+        }
+    }
+}

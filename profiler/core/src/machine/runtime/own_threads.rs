@@ -83,3 +83,84 @@ impl OwnThreads {
         self.kept > self.ended
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: RequestKey = (1, 10);
+    const SECOND: RequestKey = (2, 20);
+
+    /// Two threads of the first request, one of the second, and one of one of several.
+    fn made() -> OwnThreads {
+        let mut own = OwnThreads::default();
+        for (tid, key) in [(5_u32, Some(FIRST)), (6, Some(FIRST)), (7, Some(SECOND)), (8, None)] {
+            let made = Made { key, known_ns: 100, begun_ns: 0, ready_ns: u64::from(tid), tidied: 0 };
+            own.made.insert(tid, made);
+        }
+        own
+    }
+
+    fn known_ns(own: &OwnThreads) -> [u64; 4] {
+        [5_u32, 6, 7, 8].map(|tid| own.made[&tid].known_ns)
+    }
+
+    #[test]
+    fn a_thread_is_of_the_request_for_which_it_was_made() {
+        let mut own = made();
+        for (tid, is_own, key, ready_ns) in [
+            (5, true, Some(FIRST), Some(5)),
+            (7, true, Some(SECOND), Some(7)),
+            (8, true, None, Some(8)),
+            (9, false, None, None),
+        ] {
+            let told = (own.has(tid), own.place_of(tid), own.ready_ns(tid));
+            assert_eq!(told, (is_own, key, ready_ns), "{tid}");
+        }
+        assert!(own.has_open());
+        own.made.remove(&8);
+        assert!(!own.has_open());
+    }
+
+    #[test]
+    fn a_report_and_a_resume_tell_when_a_request_was_last_known_to_resume() {
+        let mut own = made();
+        own.tells(5, 200);
+        own.tells(5, 150);
+        own.tells(9, 300);
+        assert_eq!(known_ns(&own), [200, 100, 100, 100]);
+        own.went_on(FIRST, 180);
+        assert_eq!(known_ns(&own), [200, 180, 100, 100]);
+    }
+
+    #[test]
+    fn a_loop_that_resumes_a_request_has_handled_all_that_was_reported_before() {
+        for (what, key, left) in [
+            ("the first of two reports is handled with the second", FIRST, &[(7, 400), (8, 500)][..]),
+            ("reports of others before it as well", SECOND, &[(8, 500)]),
+            ("a request without a report", (3, 30), &[(5, 100), (7, 200), (5, 300), (7, 400), (8, 500)]),
+        ] {
+            let mut own = made();
+            for (tid, at_ns) in [(5, 100), (7, 200), (5, 300), (7, 400), (8, 500)] {
+                own.tells(tid, at_ns);
+            }
+            own.went_on(key, 600);
+            let expected: Vec<_> = left.iter().map(|(tid, at_ns)| (own.place_of(*tid), *at_ns)).collect();
+            assert_eq!(own.told, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_last_reports_are_remembered() {
+        let mut own = made();
+        (1..=MAX_JOBS as u64 + 1).for_each(|at_ns| own.tells(5, at_ns));
+        assert_eq!((own.told.len(), own.told.front()), (MAX_JOBS, Some(&(Some(FIRST), 2))));
+    }
+
+    #[test]
+    fn threads_are_kept_where_more_stay_than_end() {
+        for (kept, ended, expected) in [(0, 0, false), (1, 1, false), (2, 1, true)] {
+            assert_eq!(OwnThreads { kept, ended, ..OwnThreads::default() }.are_kept(), expected);
+        }
+    }
+}

@@ -207,4 +207,131 @@ mod tests {
         assert!(tasks.works_for(all, (1, all), 7, |(_, id)| id > 0));
         assert_eq!((tasks.key(all), tasks.key(0)), (Some((1, all)), None));
     }
+
+    const TID: Tid = 7;
+
+    /// What a thread does.
+    #[derive(Clone, Copy)]
+    enum Step {
+        /// It is at this task from now on.
+        To(u64),
+        Looks,
+    }
+
+    use Step::{Looks, To};
+
+    fn to(running: &mut Running, task: u64, at_ns: u64) {
+        assert!(running.switch(&TaskSeen { tgid: 1, tid: TID, task }, at_ns));
+    }
+
+    #[test]
+    fn a_loop_goes_round_from_the_task_in_which_it_looks_to_another_and_back() {
+        for (what, steps, expected) in [
+            ("there and back", &[To(1), Looks, To(2), To(1)][..], true),
+            ("over another", &[To(1), Looks, To(2), To(3), To(1)], true),
+            ("it is away", &[To(1), Looks, To(2)], false),
+            ("always the same", &[To(1), Looks, To(1)], false),
+            ("it looks in each", &[To(1), Looks, To(2), Looks, To(1)], false),
+            ("it has never looked", &[To(2), To(1)], false),
+            ("it looked in one that is not known", &[To(0), Looks, To(2), To(0)], false),
+            ("an unknown one on the way back", &[To(1), Looks, To(2), To(0), To(1)], true),
+            ("an unknown one alone", &[To(1), Looks, To(0), To(1)], false),
+        ] {
+            let mut running = Running::default();
+            for (step, at_ns) in steps.iter().zip(1..) {
+                match step {
+                    To(task) => to(&mut running, *task, at_ns),
+                    Looks => running.looks(TID),
+                }
+            }
+            assert_eq!(running.goes_round(TID), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_present_task_is_known_until_the_thread_is_at_none_and_told_unless_it_shows_nothing() {
+        let mut running = Running::default();
+        assert_eq!((running.of(TID), running.last(TID), running.follows(TID)), (None, None, false));
+        to(&mut running, 5, 10);
+        assert_eq!((running.of(TID), running.last(TID), running.follows(TID)), (Some(5), Some(5), true));
+        running.tell(TID, false);
+        assert_eq!((running.of(TID), running.last(TID)), (None, Some(5)));
+        assert_eq!(running.that_woke(TID, 10, true), None);
+        running.tell(TID, true);
+        to(&mut running, 0, 20);
+        assert_eq!((running.of(TID), running.last(TID)), (None, None));
+        to(&mut running, 6, 30);
+        running.forget(TID);
+        assert_eq!((running.of(TID), running.follows(TID)), (None, false));
+    }
+
+    #[test]
+    fn a_thread_was_woken_by_the_task_of_that_moment_or_by_the_one_before_where_the_loop_may_have_looked_since()
+     {
+        const LOOK_NS: u64 = 1_000_000;
+        let mut running = Running::default();
+        for (task, at_ns) in [(0, 50), (5, 100), (9, LOOK_NS)] {
+            to(&mut running, task, at_ns);
+        }
+        running.looks(TID);
+        for (what, at_ns, is_exact, expected) in [
+            ("before all that is known", 49, true, None),
+            ("at no task", 50, true, None),
+            ("as the task began", 100, true, Some(5)),
+            ("as it ended", LOOK_NS - 1, true, Some(5)),
+            ("as the loop began to look", LOOK_NS, true, Some(9)),
+            ("the loop has just begun to look", LOOK_NS + WAKING_NS - 1, false, Some(5)),
+            ("it did so before", LOOK_NS + WAKING_NS, false, Some(9)),
+            ("another task has just begun", 100, false, Some(5)),
+        ] {
+            assert_eq!(running.that_woke(TID, at_ns, is_exact), expected, "{what}");
+        }
+        assert_eq!(running.that_woke(TID + 1, LOOK_NS, true), None, "another thread");
+    }
+
+    #[test]
+    fn the_last_switches_are_remembered_and_no_more_threads_than_the_bound() {
+        let mut running = Running::default();
+        (1..=MAX_SWITCHES as u64 + 1).for_each(|task| to(&mut running, task, task * 10));
+        assert_eq!((running.that_woke(TID, 10, true), running.that_woke(TID, 20, true)), (None, Some(2)));
+        let mut running = Running::default();
+        let count = Tid::try_from(MAX_THREADS).unwrap();
+        let mut switch = |tid| running.switch(&TaskSeen { tgid: 1, tid, task: 5 }, 10);
+        assert!((1..=count).all(&mut switch));
+        assert!(!switch(count + 1) && switch(count));
+    }
+
+    #[test]
+    fn a_request_has_one_task_where_nearly_all_its_writes_are_by_one() {
+        for (by_one, by_several, expected) in
+            [(0, 0, true), (0, 1, false), (7, 1, false), (8, 1, true), (15, 2, false), (16, 2, true)]
+        {
+            let mut tasks = Tasks::default();
+            (0..by_one).for_each(|_| tasks.wrote(true));
+            (0..by_several).for_each(|_| tasks.wrote(false));
+            assert_eq!(tasks.are_of_one_request(), expected, "{by_one} {by_several}");
+        }
+    }
+
+    #[test]
+    fn a_task_works_for_the_request_that_it_was_last_seen_at() {
+        let mut tasks = Tasks::default();
+        assert_eq!((tasks.key(5), tasks.another_until_ns(5)), (None, 0));
+        tasks.works_for(5, (1, 10), 100, |_| true);
+        tasks.works_for(5, (2, 20), 200, |_| true);
+        assert_eq!((tasks.key(5), tasks.another_until_ns(5)), (Some((2, 20)), 200));
+    }
+
+    #[test]
+    fn tasks_of_requests_that_are_over_make_room() {
+        let mut tasks = Tasks::default();
+        let count = MAX_TASKS as u64;
+        (0..count).for_each(|task| tasks.works_for(task, (1, task), 100, |_| true));
+        tasks.works_for(count, (1, count), 100, |_| true);
+        assert_eq!((tasks.of.len(), tasks.key(count)), (MAX_TASKS, None), "all are at work");
+        tasks.works_for(1, (1, 7), 200, |_| true);
+        assert_eq!(tasks.key(1), Some((1, 7)), "one that is known changes its request");
+        tasks.works_for(count, (1, count), 100, |(_, id)| id >= count - 2);
+        assert_eq!((tasks.of.len(), tasks.key(count)), (3, Some((1, count))));
+    }
 }

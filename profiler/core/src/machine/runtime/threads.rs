@@ -95,3 +95,40 @@ impl Threads {
         self.0.keys().copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_is_taken_out_keeps_its_place_and_what_it_serves_meanwhile() {
+        let mut threads = Threads::default();
+        threads.enter(7);
+        assert!(threads.take(7).is_none() && threads.get(7).is_none(), "it is still made");
+        threads.put(7, Box::default());
+        threads.has_served(7);
+        let thread = threads.take(7).unwrap();
+        assert_eq!((threads.len(), threads.values().count(), threads.get(7).is_none()), (1, 0, true));
+        threads.has_served(7);
+        threads.has_served(7);
+        threads.put(7, thread);
+        assert_eq!(threads.get(7).map(|thread| thread.totals.requests), Some(3));
+        let thread = threads.take(7).unwrap();
+        threads.put(7, thread);
+        assert_eq!(threads.get(7).map(|thread| thread.totals.requests), Some(3), "they count once");
+    }
+
+    #[test]
+    fn the_next_thread_of_a_number_has_served_nothing() {
+        let mut threads = Threads::default();
+        threads.put(7, Box::default());
+        threads.take(7);
+        threads.has_served(7);
+        assert!(threads.remove(7).is_none(), "it is taken out");
+        threads.has_served(7);
+        threads.enter(7);
+        threads.put(7, Box::default());
+        assert_eq!(threads.get(7).map(|thread| thread.totals.requests), Some(0));
+        assert!(threads.remove(7).is_some() && threads.is_empty());
+    }
+}

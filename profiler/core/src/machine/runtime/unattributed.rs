@@ -228,3 +228,6 @@ impl Unattributed {
             .map(|work| (work.number, others.by_timer != Some(false)))
     }
 }
+
+#[cfg(test)]
+mod tests;
