@@ -280,17 +280,4 @@ impl Processes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_for_which_there_is_no_room_is_counted() {
-        let mut processes = Processes::default();
-        for tid in 0..=MAX_ENTRIES as u32 {
-            processes.name(tid, "worker");
-        }
-        processes.name(0, "master");
-        assert_eq!((processes.names.len(), processes.evicted), (MAX_ENTRIES, 1));
-        assert_eq!(processes.names[&0], "master");
-    }
-}
+mod tests;

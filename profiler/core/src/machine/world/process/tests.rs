@@ -1,0 +1,204 @@
+//! Which processes there are, what each has loaded, and which listeners it holds, as they come and go and numbers are given again.
+//!
+//! In: births, ends, sights of processes and listeners. Out: assertions.
+
+use super::*;
+
+const MASTER: Tid = 1;
+const WORKER: Tid = 7;
+const GEVENT: &str = "_gevent_c_hub_local.cpython-311-x86_64-linux-gnu.so";
+const UVLOOP: &str = "loop.cpython-311-x86_64-linux-gnu.so";
+
+fn life(processes: &mut Processes, (tgid, tid): (Tid, Tid), change: Change) -> Option<Tid> {
+    processes.change(&Lifecycle { tgid, tid, change, comm: format!("thread {tid}") })
+}
+
+fn fork(processes: &mut Processes, parent: Tid, child: Tid) -> Option<Tid> {
+    life(processes, (parent, parent), Change::Fork { child_tgid: child, child_tid: child })
+}
+
+fn exit(processes: &mut Processes, tgid: Tid) {
+    life(processes, (tgid, tgid), Change::Exit { code: 9 });
+}
+
+fn seen(tgid: Tid, files: &[&str]) -> ProcessSeen {
+    ProcessSeen {
+        tgid,
+        parent_tgid: MASTER,
+        comm: "gunicorn".to_owned(),
+        mapped_files: files.iter().map(|name| (*name).to_owned()).collect(),
+        ..ProcessSeen::default()
+    }
+}
+
+fn listener(tgid: Tid, fd: i32, inode: u64) -> ListenerSeen {
+    ListenerSeen { tgid, fd, inode, address: format!("127.0.0.1:{inode}"), ..ListenerSeen::default() }
+}
+
+/// A master that listens at descriptor 3, and has a worker.
+fn server() -> Processes {
+    let mut processes = Processes::default();
+    processes.see(&ProcessSeen { executable: "/python".to_owned(), ..seen(MASTER, &[UVLOOP]) });
+    processes.listen(&listener(MASTER, 3, 50));
+    assert_eq!(fork(&mut processes, MASTER, WORKER), Some(WORKER));
+    processes
+}
+
+fn tgids(processes: &Processes) -> Vec<Tid> {
+    processes.seen.iter().map(|known| known.tgid).collect()
+}
+
+/// The descriptors and inodes of a process's listeners.
+fn listeners(processes: &Processes, tgid: Tid) -> Vec<(i32, u64)> {
+    let own = processes.listeners.iter().filter(|seen| seen.tgid == tgid);
+    own.map(|seen| (seen.fd, seen.inode)).collect()
+}
+
+#[test]
+fn a_child_is_what_its_parent_is_but_for_its_number_and_its_name() {
+    let mut processes = server();
+    processes.listen(&listener(MASTER, -2, 40));
+    assert_eq!(fork(&mut processes, MASTER, 8), Some(8));
+    let child = processes.seen.iter().find(|known| known.tgid == 8).unwrap();
+    assert_eq!((child.parent_tgid, child.executable.as_str()), (MASTER, "/python"));
+    assert_eq!(child.threads, [(8, "thread 1".to_owned())]);
+    assert_eq!(processes.loop_kind(8).name, "uvloop");
+    assert_eq!(listeners(&processes, 8), [(3, 50)], "not the one that is closed");
+    assert_eq!(fork(&mut processes, MASTER, 8), None, "it is known");
+}
+
+#[test]
+fn a_thread_is_no_process() {
+    let mut processes = server();
+    let change = Change::Fork { child_tgid: WORKER, child_tid: 70 };
+    assert_eq!(life(&mut processes, (WORKER, WORKER), change), None);
+    assert_eq!(tgids(&processes), [MASTER, WORKER]);
+    assert!(processes.names.contains_key(&70));
+    life(&mut processes, (WORKER, 70), Change::Exit { code: 0 });
+    assert!(processes.ended.is_empty(), "its process lives");
+    processes.roll(100);
+    assert!(processes.names.contains_key(&WORKER) && !processes.names.contains_key(&70));
+}
+
+#[test]
+fn a_second_sight_of_a_process_replaces_the_first() {
+    let mut processes = server();
+    let threads = vec![(WORKER, "main".to_owned()), (70, "pool".to_owned())];
+    processes.see(&ProcessSeen { threads, ..seen(WORKER, &[]) });
+    assert_eq!(tgids(&processes), [MASTER, WORKER]);
+    assert_eq!(processes.loop_kind(WORKER).name, "unknown", "uvloop is no longer loaded");
+    assert_eq!(processes.names.get(&70).map(String::as_str), Some("pool"));
+}
+
+#[test]
+fn what_has_ended_is_forgotten_with_its_window_unless_its_children_live() {
+    let mut processes = server();
+    fork(&mut processes, WORKER, 8);
+    exit(&mut processes, WORKER);
+    exit(&mut processes, 9);
+    assert_eq!(processes.ended.get(&9), None, "it was never seen");
+    processes.roll(100);
+    assert_eq!((tgids(&processes), processes.is_gone(WORKER)), (vec![MASTER, WORKER, 8], false));
+    exit(&mut processes, 8);
+    processes.roll(200);
+    assert_eq!(tgids(&processes), [MASTER], "with its last child the parent goes, too");
+    assert!(listeners(&processes, 8).is_empty() && processes.ended.is_empty());
+}
+
+#[test]
+fn facts_about_a_process_that_is_gone_come_late_for_some_seconds() {
+    for (what, rolled_ns, expected) in [
+        ("at once", 100, true),
+        ("just in time", 100 + LATE_NS - 1, true),
+        ("too late", 100 + LATE_NS, false),
+    ] {
+        let mut processes = server();
+        exit(&mut processes, WORKER);
+        assert!(!processes.is_gone(WORKER), "{what}: its window is not over");
+        processes.roll(100);
+        processes.roll(rolled_ns);
+        assert_eq!(processes.is_gone(WORKER), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_process_is_not_gone_whose_number_is_given_again() {
+    let cases: [(&str, Change); 3] = [
+        ("born", Change::Fork { child_tgid: WORKER, child_tid: WORKER }),
+        ("executed", Change::Exec),
+        ("adopted", Change::Adopted),
+    ];
+    for (what, change) in cases {
+        let mut processes = server();
+        exit(&mut processes, WORKER);
+        processes.roll(100);
+        let who = if matches!(change, Change::Fork { .. }) { MASTER } else { WORKER };
+        life(&mut processes, (who, who), change);
+        assert!(!processes.is_gone(WORKER), "{what}");
+    }
+}
+
+#[test]
+fn gevent_is_the_loop_of_a_process_in_which_a_single_thread_reads() {
+    for (what, files, readers, expected) in [
+        ("nobody read yet", &[GEVENT][..], &[][..], "gevent"),
+        ("one thread reads", &[GEVENT], &[70, 70], "gevent"),
+        ("two threads read", &[GEVENT], &[70, 71], "unknown"),
+        ("the first one again", &[GEVENT], &[70, 71, 70], "unknown"),
+        ("two threads read, and there is uvloop", &[GEVENT, UVLOOP], &[70, 71], "uvloop"),
+        ("two threads read beside uvloop", &[UVLOOP], &[70, 71], "uvloop"),
+    ] {
+        let mut processes = Processes::default();
+        processes.see(&seen(WORKER, files));
+        readers.iter().for_each(|tid| processes.reads(WORKER, *tid));
+        assert_eq!(processes.loop_kind(WORKER).name, expected, "{what}");
+    }
+    let mut processes = Processes::default();
+    for files in [&[][..], &[GEVENT], &[]] {
+        processes.see(&seen(WORKER, files));
+        processes.reads(WORKER, 70);
+        processes.reads(WORKER, 71);
+    }
+    processes.see(&seen(WORKER, &[GEVENT]));
+    assert_eq!(processes.loop_kind(WORKER).name, "gevent", "who read while it was not loaded says nothing");
+}
+
+#[test]
+fn a_listener_that_is_set_aside_has_a_number_that_no_descriptor_has() {
+    let mut processes = server();
+    processes.listen(&listener(MASTER, 4, 51));
+    assert_eq!(processes.set_aside(MASTER, 9), None, "there is none");
+    assert_eq!([3, 4, 3].map(|fd| processes.set_aside(MASTER, fd)), [Some(-2), Some(-3), Some(-2)]);
+    assert_eq!(processes.set_aside(WORKER, 3), Some(-2), "each process has its own");
+    processes.no_longer(MASTER, 3);
+    assert_eq!(listeners(&processes, MASTER), [(4, 51), (-2, 50), (-3, 51)]);
+    assert!(!processes.holds(MASTER, 50) && processes.holds(MASTER, 51) && processes.holds(WORKER, 50));
+    processes.roll(100);
+    assert_eq!(listeners(&processes, MASTER), [(4, 51)], "it was part of the window that ends");
+}
+
+#[test]
+fn a_listener_of_which_only_the_call_is_known_is_identified_with_all_its_copies() {
+    let mut processes = server();
+    processes.listen_unknown(WORKER, 5);
+    processes.listen_unknown(WORKER, 6);
+    let copy = ListenerSeen { fd: 9, ..processes.listener(WORKER, 5).unwrap().clone() };
+    processes.listen(&copy);
+    assert_eq!(processes.listener_inode(WORKER, 5), None);
+    assert!(!processes.identify(&listener(WORKER, 8, 60)), "there is none");
+    assert!(!processes.identify(&listener(WORKER, 3, 60)), "that one is known");
+    assert!(processes.identify(&listener(WORKER, 5, 60)));
+    let inodes = [3, 5, 6, 9].map(|fd| processes.listener_inode(WORKER, fd));
+    assert_eq!(inodes, [Some(50), Some(60), None, Some(60)]);
+}
+
+#[test]
+fn a_name_for_which_there_is_no_room_is_counted() {
+    let mut processes = Processes::default();
+    for tid in 0..=MAX_ENTRIES as u32 {
+        processes.name(tid, "worker");
+    }
+    processes.name(0, "master");
+    assert_eq!((processes.names.len(), processes.evicted), (MAX_ENTRIES, 1));
+    assert_eq!(processes.names[&0], "master");
+}
