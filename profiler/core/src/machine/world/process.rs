@@ -191,6 +191,9 @@ impl Processes {
                 self.gone.remove(&child_tgid);
                 self.ended_threads.remove(&child_tid);
                 self.name(child_tid, &lifecycle.comm);
+                if child_tgid == child_tid && self.ended.remove(&child_tgid).is_some() {
+                    self.number_is_given_again(child_tgid);
+                }
                 if child_tgid == child_tid && !self.seen.iter().any(|known| known.tgid == child_tgid) {
                     let parent = self.seen.iter().find(|known| known.tgid == lifecycle.tgid).cloned();
                     let child = ProcessSeen {
@@ -253,6 +256,19 @@ impl Processes {
             }
         }
         self.evicted = 0;
+    }
+
+    /// Nothing that is known of a process that has ended is true of the next one with its number. Its listeners stay part of the window, as closed ones.
+    fn number_is_given_again(&mut self, tgid: Tid) {
+        self.seen.retain(|known| known.tgid != tgid);
+        self.loaded.remove(&tgid);
+        self.readers.remove(&tgid);
+        let held = self.listeners.iter().filter(|seen| seen.tgid == tgid && seen.fd >= 0);
+        let held: Vec<i32> = held.map(|seen| seen.fd).collect();
+        for fd in held {
+            self.set_aside(tgid, fd);
+            self.no_longer(tgid, fd);
+        }
     }
 
     fn inherit_listeners(&mut self, parent: Tid, child: Tid) {

@@ -139,6 +139,24 @@ fn a_process_is_not_gone_whose_number_is_given_again() {
 }
 
 #[test]
+fn a_process_that_gets_the_number_of_one_that_ended_in_the_same_window_is_another() {
+    let mut processes = server();
+    processes.see(&seen(WORKER, &[GEVENT]));
+    processes.listen(&listener(WORKER, 5, 60));
+    processes.reads(WORKER, 70);
+    processes.reads(WORKER, 71);
+    exit(&mut processes, WORKER);
+    assert_eq!(fork(&mut processes, MASTER, WORKER), Some(WORKER), "it is born");
+    assert_eq!((tgids(&processes), processes.ended.len()), (vec![MASTER, WORKER], 0));
+    assert_eq!(processes.loop_kind(WORKER).name, "uvloop", "as its parent");
+    assert!(processes.holds(WORKER, 50) && !processes.holds(WORKER, 60), "it inherits, and nothing else");
+    assert!(processes.listeners.iter().any(|seen| (seen.tgid, seen.inode) == (WORKER, 60) && seen.fd < 0));
+    processes.roll(100);
+    assert_eq!((tgids(&processes), processes.is_gone(WORKER)), (vec![MASTER, WORKER], false));
+    assert_eq!(listeners(&processes, WORKER), [(3, 50)]);
+}
+
+#[test]
 fn gevent_is_the_loop_of_a_process_in_which_a_single_thread_reads() {
     for (what, files, readers, expected) in [
         ("nobody read yet", &[GEVENT][..], &[][..], "gevent"),
