@@ -266,7 +266,11 @@ fn event(seen: &mut Seen, line: &str, window_us: &Range<u64>) -> Option<()> {
         return Some(());
     }
     let from_us = window_us.start;
-    threads.entry(current).or_default().shown_since_us.get_or_insert(now_us);
+    let thread = threads.entry(current).or_default();
+    if thread.shown_since_us.is_none() {
+        thread.shown_since_us = Some(now_us);
+        thread.was_woken_before(now_us, from_us);
+    }
     match name {
         RETURNS => {}
         "sched_switch" => {
@@ -289,7 +293,7 @@ fn event(seen: &mut Seen, line: &str, window_us: &Range<u64>) -> Option<()> {
             threads.entry(thread).or_default().counted_ns += u64::from(runtime_ns);
         }
         "sched_migrate_task" => threads.entry(after(text, " pid=")?).or_default().is_moved(now_us),
-        "sched_waking" => threads.entry(after(text, " pid=")?).or_default().woken_since_us = Some(now_us),
+        "sched_waking" => threads.entry(after(text, " pid=")?).or_default().is_being_woken(now_us, from_us),
         "sched_wakeup_new" => {
             // Another thread may have had this number.
             let thread = threads.entry(after(text, " pid=")?).or_default();
@@ -322,16 +326,27 @@ impl Thread {
         self.moved_us = None;
     }
 
-    /// It is awake by now. If it still slept, the end of its wakeup is not shown.
+    /// It is awake by now. If it still slept, the end of its wakeup is not shown. Who decided to wake it before it had left its CPU
+    /// waits for that (`ttwu_queue_wakelist`, `smp_cond_load_acquire` in kernel/sched/core.c): then it did not sleep at all.
     fn was_woken_before(&mut self, now_us: u64, from_us: u64) {
-        let woken_us = self.woken_since_us.filter(|woken_us| Some(*woken_us) >= self.sleeps_since_us);
-        self.slept_until(woken_us.unwrap_or(now_us), from_us);
+        if let Some(sleeps_us) = self.sleeps_since_us {
+            let woken_us = self.woken_since_us.take();
+            self.slept_until(woken_us.map_or(now_us, |woken_us| woken_us.max(sleeps_us)), from_us);
+        }
     }
 
     fn slept_until(&mut self, until_us: u64, from_us: u64) {
         if let Some(since_us) = self.sleeps_since_us.take().filter(|since_us| *since_us >= from_us) {
             self.times.asleep_ns += until_us.saturating_sub(since_us) * 1000;
         }
+    }
+
+    /// Nobody wakes a thread twice in one sleep (`ttwu_state_match`, kernel/sched/core.c): whoever is being woken again has been awake.
+    fn is_being_woken(&mut self, now_us: u64, from_us: u64) {
+        if self.woken_since_us.is_some() {
+            self.was_woken_before(now_us, from_us);
+        }
+        self.woken_since_us = Some(now_us);
     }
 
     fn is_woken(&mut self, now_us: u64, from_us: u64) {
@@ -465,5 +480,21 @@ mod tests {
         let times = times(text, &(0..u64::MAX)).expect("events");
         let five = Times { waking_ns: 5_000, unseen_ns: 21_000, ..Times::default() };
         assert_eq!(times.get(&5), Some(&five));
+    }
+
+    #[test]
+    fn who_is_woken_while_it_leaves_its_cpu_does_not_sleep_until_its_next_event() {
+        // The end of its wakeup is not shown, nor the switch to it: the idle thread of its CPU did both. It computed for 10 ms.
+        let text = "\
+            e-5 [000] d..1. 5.000090: rcu_utilization: End context switch\n\
+            f-6 [001] d..2. 5.000098: sched_waking: comm=e pid=5 prio=120 target_cpu=000\n\
+            e-5 [000] d..2. 5.000100: sched_switch: prev_comm=e prev_pid=5 prev_prio=120 prev_state=S ==> next_comm=swapper/0 next_pid=0 next_prio=120\n\
+            f-6 [001] d..2. 5.010050: sched_waking: comm=e pid=5 prio=120 target_cpu=000\n\
+            f-6 [001] d..2. 5.010052: sched_wakeup: comm=e pid=5 prio=120 target_cpu=000\n\
+            e-5 [000] d..1. 5.010098: rcu_utilization: End context switch\n\
+            e-5 [000] d..2. 5.010099: sched_stat_runtime: comm=e pid=5 runtime=9990000 [ns]\n\
+            e-5 [000] d..2. 5.010100: sched_switch: prev_comm=e prev_pid=5 prev_prio=120 prev_state=R ==> next_comm=swapper/0 next_pid=0 next_prio=120\n";
+        let times = times(text, &(0..u64::MAX)).expect("events");
+        assert_eq!(times.get(&5).map(|times| times.asleep_ns), Some(0));
     }
 }
