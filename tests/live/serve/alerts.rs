@@ -23,11 +23,18 @@ use super::dashboards::{file, queries};
 
 /// What names of metrics begin with.
 const PREFIX: &str = "wsgi_trace_";
+/// The tests of alerts: those over minutes, and those over days, which are evaluated less often.
+const TESTS: [&str; 2] = ["alerts.test.yml", "alerts.days.test.yml"];
 /// Where `runbook_url` leads, until somebody puts the address of their own copy there.
 const GUIDE: &str = "https://wsgi-trace.example/guide/";
 
 fn read(name: &str) -> anyhow::Result<String> {
     std::fs::read_to_string(file(name)).with_context(|| name.to_owned())
+}
+
+/// All tests of alerts.
+fn tests() -> anyhow::Result<String> {
+    TESTS.into_iter().map(read).collect()
 }
 
 fn page(path: &str) -> anyhow::Result<String> {
@@ -124,7 +131,8 @@ fn anchor(heading: &str) -> String {
 
 #[test]
 fn alerts_fire_in_incidents_and_neither_on_an_ordinary_day_nor_for_one_bad_minute() -> anyhow::Result<()> {
-    for (what, name) in [("check", "alerts.yml"), ("test", "alerts.test.yml")] {
+    let tests = TESTS.map(|name| ("test", name));
+    for (what, name) in [("check", "alerts.yml")].into_iter().chain(tests) {
         let Ok(outcome) = Command::new("promtool").args([what, "rules"]).arg(file(name)).output() else {
             missing("promtool");
             return Ok(());
@@ -137,7 +145,7 @@ fn alerts_fire_in_incidents_and_neither_on_an_ordinary_day_nor_for_one_bad_minut
 
 #[test]
 fn every_alert_fires_in_a_test_and_says_how_urgent_it_is_and_where_to_read_on() -> anyhow::Result<()> {
-    let (rules, tests, guide) = (read("alerts.yml")?, read("alerts.test.yml")?, page("dashboards.md")?);
+    let (rules, tests, guide) = (read("alerts.yml")?, tests()?, page("dashboards.md")?);
     for (name, alert) in alerts(&rules) {
         ensure!(tests.contains(&format!("labels: '{{alertname=\"{name}\"}}'")), "{name} fires in no test");
         ensure!(guide.contains(&format!("`{name}`")), "docs/dashboards.md does not explain {name}");
@@ -194,7 +202,7 @@ fn every_metric_of_a_dashboard_or_an_alert_is_exported_and_documented() -> anyho
 
 #[test]
 fn series_of_the_tests_of_alerts_are_those_that_the_agent_exports() -> anyhow::Result<()> {
-    let (said, tests) = (exposition(&board())?, read("alerts.test.yml")?);
+    let (said, tests) = (exposition(&board())?, tests()?);
     let exported = exported(&said);
     let mut seen = 0;
     for (name, labels) in series(&tests) {
