@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn requests(summary: &Summary) -> Requests {
-        summary.clone().finish(0, (0, 1_000)).0
+        summary.clone().finish(0, RoundTrips::default(), (0, 1_000)).0
     }
 
     #[test]

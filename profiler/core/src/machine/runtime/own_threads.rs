@@ -129,7 +129,7 @@ mod tests {
         own.tells(5, 150);
         own.tells(9, 300);
         assert_eq!(known_ns(&own), [200, 100, 100, 100]);
-        own.went_on(FIRST, 180);
+        own.resumed(FIRST, 180);
         assert_eq!(known_ns(&own), [200, 180, 100, 100]);
     }
 
@@ -144,7 +144,7 @@ mod tests {
             for (tid, at_ns) in [(5, 100), (7, 200), (5, 300), (7, 400), (8, 500)] {
                 own.tells(tid, at_ns);
             }
-            own.went_on(key, 600);
+            own.resumed(key, 600);
             let expected: Vec<_> = left.iter().map(|(tid, at_ns)| (own.place_of(*tid), *at_ns)).collect();
             assert_eq!(own.told, expected, "{what}");
         }

@@ -326,7 +326,7 @@ mod tests {
     fn tasks_of_requests_that_are_over_make_room() {
         let mut tasks = Tasks::default();
         let count = MAX_TASKS as u64;
-        (0..count).for_each(|task| tasks.works_for(task, (1, task), 100, |_| true));
+        assert!((0..count).all(|task| tasks.works_for(task, (1, task), 100, |_| true)));
         tasks.works_for(count, (1, count), 100, |_| true);
         assert_eq!((tasks.of.len(), tasks.key(count)), (MAX_TASKS, None), "all are at work");
         tasks.works_for(1, (1, 7), 200, |_| true);

@@ -182,7 +182,7 @@ mod tests {
         (request.http.method, request.http.path) = (method.to_owned(), path.to_owned());
         (request.times.first_write_ns, request.times.end_ns, request.http.status) =
             (first_write_ns, 300, 201);
-        request
+        *request
     }
 
     #[test]

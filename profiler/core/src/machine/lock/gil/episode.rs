@@ -266,7 +266,7 @@ mod tests {
         ] {
             let mut episode = episode(0);
             let next = sleep(gap_start_ns + gap.total_ns(), gap, tail(units));
-            assert_eq!(episode.went_on(&next, window_start_ns), added_ns, "{what}");
+            assert_eq!(episode.continued(&next, window_start_ns), added_ns, "{what}");
             assert_eq!((episode.end_ns, episode.run_queue_ns), (end_ns, run_queue_ns), "{what}");
         }
     }

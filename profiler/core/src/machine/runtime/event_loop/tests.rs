@@ -62,13 +62,13 @@ fn asyncio() -> EventLoop {
 
 fn gevent() -> EventLoop {
     let mut event_loop = EventLoop::default();
-    event_loop.may_be_of(&GEVENT, false);
+    event_loop.recognition.may_be_of(&GEVENT, false);
     begun(event_loop)
 }
 
 fn trio() -> EventLoop {
     let mut event_loop = EventLoop::default();
-    event_loop.may_be_of(&UNKNOWN, true);
+    event_loop.recognition.may_be_of(&UNKNOWN, true);
     begun(event_loop)
 }
 

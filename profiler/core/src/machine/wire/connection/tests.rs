@@ -179,9 +179,9 @@ fn whether_a_response_that_a_loop_has_left_goes_on_is_only_said_where_it_shows()
         let mut connections = responding(head, bytes);
         let connection = connections.get_mut(0).unwrap();
         let response = &mut connection.requests[0].response;
-        (response.may_have_ended, response.has_gone_on) = (left, has_gone_on);
+        (response.may_have_ended, response.has_continued) = (left, has_gone_on);
         response.last_chunks = last_chunks;
-        let told = (connection.surely_goes_on(&connection.requests[0]), connection.lacks_its_end());
+        let told = (connection.surely_continues(&connection.requests[0]), connection.lacks_its_end());
         assert_eq!(told, (goes_on, lacks_its_end), "{what}");
     }
 }

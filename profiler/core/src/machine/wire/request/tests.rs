@@ -215,7 +215,7 @@ fn what_the_thread_that_left_it_did_last_is_its_own_unless_another_takes_it_over
     let mut passed = parted();
     passed.pass(150, Phase::LoopWait);
     assert_eq!(passed.request.phases, of(&[(Phase::Cpu, 30), (Phase::LoopWait, 20)]));
-    assert_eq!((passed.cursor_ns, passed.response.has_gone_on), (150, true));
+    assert_eq!((passed.cursor_ns, passed.response.has_continued), (150, true));
     let mut back = parted();
     advance(&mut back, &[(130, 200)], 100, 0);
     assert_eq!((back.request.phases, back.cursor_ns), (of(&[(Phase::Cpu, 100)]), 200));
@@ -223,7 +223,7 @@ fn what_the_thread_that_left_it_did_last_is_its_own_unless_another_takes_it_over
     taken_over.left_by = Some(OTHER);
     advance(&mut taken_over, &[(140, 200)], 140, 0);
     assert_eq!(taken_over.request.phases, of(&[(Phase::PoolWait, 40), (Phase::Cpu, 60)]));
-    assert!(taken_over.parting.is_none() && !taken_over.response.has_gone_on);
+    assert!(taken_over.parting.is_none() && !taken_over.response.has_continued);
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn a_response_may_have_ended_only_where_it_has_begun_and_its_end_is_open() {
         let told = (active.response.may_have_ended, active.response.last_chunks);
         assert_eq!(told, (expected, LastChunks::Apart), "{has_begun} {open_end}");
         active.part();
-        let told = (active.response.may_have_ended, active.response.has_gone_on);
+        let told = (active.response.may_have_ended, active.response.has_continued);
         assert_eq!(told, (false, expected), "{has_begun} {open_end}");
     }
 }
