@@ -260,3 +260,76 @@ pub fn expire(join: &mut Join, now_ns: Option<u64>) -> Ready {
     ready.extend(join.links.expire(now_ns.unwrap_or(u64::MAX)));
     ready
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Connection as Opened;
+    use crate::machine::wire::request::Beginning;
+
+    #[test]
+    fn an_interim_answer_comes_before_all_others_and_has_its_length() {
+        for (what, has_begun, bytes_out, moved, expected) in [
+            ("it is one", false, 0, CONTINUE_BYTES, true),
+            ("it is longer", false, 0, CONTINUE_BYTES + 1, false),
+            ("something was written before", false, 1, CONTINUE_BYTES, false),
+            ("the response has begun", true, 0, CONTINUE_BYTES, false),
+        ] {
+            let mut active = Active::new(&Beginning::at(1, 100), 1, 1);
+            (active.response.has_begun, active.request.http.bytes_out) = (has_begun, bytes_out);
+            assert_eq!(is_interim(&active, moved), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_a_front_end_met_is_said_where_the_error_tells_it() {
+        for (family, error, expected) in [
+            (AF_UNIX, EAGAIN, Some("EAGAIN")),
+            (2, EAGAIN, None),
+            (AF_UNIX, ECONNREFUSED, Some("ECONNREFUSED")),
+            (2, ECONNREFUSED, Some("ECONNREFUSED")),
+            (10, ECONNREFUSED, Some("ECONNREFUSED")),
+            (AF_UNIX, ENOENT, Some("ENOENT")),
+            (2, ENOENT, None),
+            (2, -110, None),
+        ] {
+            let told = connect_failed(family, error);
+            assert_eq!(told.is_some(), expected.is_some(), "{family} {error}");
+            assert!(told.zip(expected).is_none_or(|(told, name)| told.contains(name)), "{family} {error}");
+        }
+    }
+
+    /// A thread that serves the request of connection 0, which is of this side. The server behind listens at port 9000.
+    fn serves(side: Side) -> (World, Wire, Join, Thread) {
+        let mut wire = Wire::default();
+        let number = wire.connections.open(&Opened::accepted(5), 10).unwrap();
+        let connection = wire.connections.get_mut(number).unwrap();
+        connection.origin.side = side;
+        connection.requests.push_back(Box::new(Active::new(&Beginning::at(1, 100), 1, 1)));
+        let thread = Thread { tgid: 1, serving: Some((number, 1)), ..Thread::default() };
+        let mut join = Join::default();
+        join.links.ports.insert(9000);
+        (World::default(), wire, join, thread)
+    }
+
+    #[test]
+    fn a_front_end_keeps_its_account_piece_by_piece_from_where_it_turns_to_the_server() {
+        let connect = |family| Call::Connect { fd: 12, port: 9000, family, identity: 77 };
+        for (what, side, call_made, result, is_kept, behind, has_failed) in [
+            ("it connects", Side::Front, connect(2), 0, true, 77, false),
+            ("its connect goes on", Side::Front, connect(10), EINPROGRESS, true, 77, false),
+            ("by a UNIX socket", Side::Front, connect(AF_UNIX), 0, true, 77, false),
+            ("to something else", Side::Front, connect(16), 0, false, 0, false),
+            ("its connect failed", Side::Front, connect(2), ECONNREFUSED, false, 0, true),
+            ("there is no front end", Side::Whole, connect(2), 0, false, 0, false),
+        ] {
+            let (world, mut wire, mut join, thread) = serves(side);
+            let slice = Slice { result, enter_ns: 120, ..Slice::blank(call_made) };
+            assert!(call(&world, (&mut wire, &mut join), &thread, &slice, 130).is_empty(), "{what}");
+            let connection = wire.connections.get(0).unwrap();
+            assert_eq!(connection.requests[0].trail.is_some(), is_kept, "{what}");
+            let told = (connection.signs.behind, connection.signs.behind_failed.is_some());
+            assert_eq!(told, (behind, has_failed), "{what}");
+        }
+    }
+}

@@ -56,3 +56,45 @@ impl Topology {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::world::process::Processes;
+
+    fn front_ends(tgids: &[Tid]) -> Topology {
+        Topology::FrontEnds(tgids.iter().copied().collect())
+    }
+
+    #[test]
+    fn what_stands_at_the_ends_of_a_connection_is_told_by_who_accepts_it_or_by_its_family() {
+        let (private, inner) = (Side::Inner { private: true }, Side::Inner { private: false });
+        for (what, topology, tgid, family, expected) in [
+            ("nobody stands in front", Topology::Flat, 7, AF_UNIX, Side::Whole),
+            ("Apache accepts", Topology::PrivateOverUnix, 7, 2, Side::Front),
+            ("a daemon accepts", Topology::PrivateOverUnix, 7, AF_UNIX, private),
+            ("a front end accepts", front_ends(&[6, 7]), 7, 2, Side::Front),
+            ("a front end accepts at a UNIX socket", front_ends(&[7]), 7, AF_UNIX, Side::Front),
+            ("the server behind accepts", front_ends(&[6]), 7, 2, inner),
+        ] {
+            let opened = Opened { tgid, family, ..Opened::accepted(5) };
+            assert_eq!(topology.side(&opened), expected, "{what}");
+            assert_eq!(topology.has_front_end(), expected != Side::Whole, "{what}");
+        }
+    }
+
+    #[test]
+    fn children_of_front_ends_are_front_ends_until_they_end() {
+        let mut topology = front_ends(&[6]);
+        topology.fork(6, 7);
+        topology.fork(8, 9);
+        assert_eq!(topology, front_ends(&[6, 7]));
+        let living = Living::of(&Processes::default(), std::iter::once(6).collect(), std::iter::once(7));
+        topology.retain(&living);
+        assert_eq!(topology, front_ends(&[7]));
+        let mut private = Topology::PrivateOverUnix;
+        private.fork(6, 7);
+        private.retain(&living);
+        assert_eq!(private, Topology::PrivateOverUnix);
+    }
+}

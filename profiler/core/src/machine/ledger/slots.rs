@@ -79,3 +79,78 @@ pub(in crate::machine) fn make_slot_of_answerer(
     }
     thread.make_slot(books.time);
 }
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::record::slice::Undecided;
+
+    use super::*;
+    use crate::event::Call;
+    use crate::fact::Account;
+
+    const FLOCK: i32 = 73;
+
+    /// An accept at 200, after a gap since 100 in which the thread slept for 60 ns in a lock.
+    fn accept() -> Slice {
+        let gap = Account { cpu_ns: 40, blocked_ns: 60, ..Account::default() };
+        let mut slice = Slice { enter_ns: 200, gap, ..Slice::blank(Call::Accept { listener_fd: 3 }) };
+        slice.in_gap.blocked_call = FLOCK;
+        slice
+    }
+
+    /// A thread that accepts, and is engaged with a connection.
+    fn acceptor() -> Thread {
+        let mut thread = Thread::default();
+        thread.signs.accepts = true;
+        thread.job.engaged = Some(4);
+        thread
+    }
+
+    type SetUp = fn(&mut Slice, &mut Thread);
+    /// What it is, what is particular, and from where on the gap is the thread's own, with how much sleep. `None`: all of it is.
+    type Case = (&'static str, SetUp, Option<(u64, u64)>);
+
+    #[test]
+    fn who_slept_in_a_lock_on_its_way_to_the_listener_waited_for_its_turn() {
+        let turn = Some((160, 0));
+        let cases: [Case; 11] = [
+            ("it did", |_, _| {}, turn),
+            (
+                "the window's end found it there",
+                |slice, _| (slice.call, slice.system_call) = (Call::Other, u32::MAX),
+                turn,
+            ),
+            ("a part of it was missing memory", |slice, _| slice.in_gap.fault_ns = 20, Some((140, 20))),
+            ("all of it was", |slice, _| slice.in_gap.fault_ns = 60, None),
+            ("it goes elsewhere", |slice, _| slice.call = Call::Sleep, None),
+            ("it accepts nothing", |_, thread| thread.signs.accepts = false, None),
+            ("it serves a request", |_, thread| thread.serving = Some((4, 1)), None),
+            ("it slept in several calls", |slice, _| slice.flags = FLAG_GAP_BLOCKED_MIXED, None),
+            ("it may have had a CPU", |slice, _| slice.undecided = Undecided::new(0, 16, 0), None),
+            ("it slept in another call", |slice, _| slice.in_gap.blocked_call = 35, None),
+            ("it did not sleep", |slice, _| slice.gap = Account { cpu_ns: 100, ..Account::default() }, None),
+        ];
+        for (what, set_up, expected) in cases {
+            let (mut slice, mut thread) = (accept(), acceptor());
+            set_up(&mut slice, &mut thread);
+            let before = Piece::gap(&slice);
+            let mut gap = before;
+            waited_for_its_turn((&mut Time::default(), 0), &mut thread, &slice, &mut gap);
+            let Some((start_ns, blocked_ns)) = expected else {
+                assert_eq!((gap, thread.job.work_start_ns), (before, None), "{what}");
+                continue;
+            };
+            assert_eq!(
+                (gap.start_ns, gap.end_ns, gap.account.blocked_ns),
+                (start_ns, 200, blocked_ns),
+                "{what}"
+            );
+            assert_eq!(
+                (thread.busy_since_ns, thread.job.work_start_ns),
+                (Some(start_ns), Some(start_ns)),
+                "{what}"
+            );
+            assert_eq!(thread.job.engaged, None, "{what}");
+        }
+    }
+}

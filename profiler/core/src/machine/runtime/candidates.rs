@@ -82,3 +82,171 @@ pub(in crate::machine) fn running(
     let first = candidates.next()?;
     candidates.all(|key| key == first).then_some(first)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Call, Connection as Opened, Slice};
+    use crate::fact::Account;
+    use crate::machine::runtime::state::Runtime;
+    use crate::machine::wire::connection::Connection;
+    use crate::machine::wire::request::{Active, Beginning, HandedTo};
+    use crate::machine::wire::state::Wire;
+    use crate::machine::world::state::World;
+
+    const FIRST: RequestKey = (0, 10);
+    const SECOND: RequestKey = (1, 20);
+
+    /// Three stages, with two connections that have a request each.
+    #[derive(Default)]
+    struct Stages {
+        world: World,
+        wire: Wire,
+        runtime: Runtime,
+    }
+
+    impl Stages {
+        fn new() -> Self {
+            let mut stages = Self::default();
+            for (number, id) in [FIRST, SECOND] {
+                assert_eq!(stages.wire.connections.open(&Opened::accepted(5), 10), Some(number));
+                stages.begin(number, id);
+            }
+            stages
+        }
+
+        fn begin(&mut self, number: u32, id: u64) {
+            let active = Box::new(Active::new(&Beginning::at(id, 100), 1, 1));
+            self.connection(number).requests.push_back(active);
+        }
+
+        fn connection(&mut self, number: u32) -> &mut Connection {
+            self.wire.connections.get_mut(number).unwrap()
+        }
+
+        fn view(&self) -> View<'_> {
+            View { world: &self.world, wire: &self.wire, runtime: &self.runtime }
+        }
+    }
+
+    type SetUp = fn(&mut Stages);
+
+    fn read(stages: &mut Stages, bytes: &[u8]) {
+        stages.connection(0).inbound.push(bytes.len() as u64, bytes, false);
+    }
+
+    #[test]
+    fn a_request_may_run_where_nothing_shows_that_it_waits() {
+        let cases: [(&str, SetUp, bool); 9] = [
+            ("nothing is known of it", |_| {}, true),
+            ("its head is being read", |stages| read(stages, b"GET / HT"), false),
+            ("its body is", |stages| read(stages, b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n"), true),
+            (
+                "the head behind it is being read",
+                |stages| {
+                    stages.begin(0, 11);
+                    read(stages, b"GET / HT");
+                },
+                true,
+            ),
+            (
+                "it waits for a back end",
+                |stages| stages.connection(0).requests[0].wants = Wants::Backend,
+                false,
+            ),
+            (
+                "a thread was woken for it",
+                |stages| {
+                    let handed_to = HandedTo { tid: 6, begin_ns: 100, by_order: false };
+                    stages.connection(0).requests[0].handed_to = Some(handed_to);
+                },
+                false,
+            ),
+            ("a thread works for it", |stages| work(stages, FIRST), false),
+            ("a thread works for another", |stages| work(stages, SECOND), true),
+            ("it is over", |stages| drop(stages.connection(0).requests.pop_front()), false),
+        ];
+        for (what, set_up, expected) in cases {
+            let mut stages = Stages::new();
+            set_up(&mut stages);
+            assert_eq!(may_run(stages.view(), FIRST), expected, "{what}");
+        }
+    }
+
+    /// A thread of the pool works for a request.
+    fn work(stages: &mut Stages, key: RequestKey) {
+        assert!(stages.runtime.pools.has_loop(1, 5));
+        stages.runtime.pools.get_mut(1).unwrap().working.push((6, key));
+    }
+
+    /// The loop looks from `enter_ns` on for 10 ns.
+    fn look(thread: &mut Thread, enter_ns: u64, slept: bool) {
+        let (cpu_ns, blocked_ns) = if slept { (1, 9) } else { (10, 0) };
+        let inside = Account { cpu_ns, blocked_ns, ..Account::default() };
+        let call = Call::EpollWait { epoll_fd: 4, timeout_ms: -1 };
+        let slice = Slice { enter_ns, inside, ..Slice::blank(call) };
+        if let Some(event_loop) = &mut thread.event_loop {
+            event_loop.wait(&slice, enter_ns + 10, 0);
+        }
+    }
+
+    /// The thread of a loop that looked at 200.
+    fn thread() -> Thread {
+        let mut event_loop = EventLoop::default();
+        event_loop.confirmed = true;
+        let mut thread = Thread { tgid: 1, event_loop: Some(Box::new(event_loop)), ..Thread::default() };
+        look(&mut thread, 200, true);
+        thread
+    }
+
+    #[test]
+    fn a_request_that_was_left_may_run_in_the_next_iteration_and_after_a_sleep_only_with_a_reason() {
+        let mut stages = Stages::new();
+        for (what, slept, goes_on, expected) in [
+            ("the next iteration", false, false, &[FIRST][..]),
+            ("after a sleep", true, false, &[]),
+            ("after a sleep, with a reason", true, true, &[FIRST]),
+        ] {
+            let mut thread = thread();
+            left(stages.view(), &mut thread, FIRST, &Phases::default());
+            look(&mut thread, 300, slept);
+            let event_loop = thread.event_loop.as_deref().unwrap();
+            let found: Vec<RequestKey> =
+                candidates(stages.view(), event_loop, None, |_| goes_on).take(1).collect();
+            assert_eq!(found, expected, "{what}");
+        }
+        for (what, wants, may_have_ended) in
+            [("it waits for its client", Wants::ClientWrite, false), ("it may be over", Wants::Unknown, true)]
+        {
+            let active = &mut stages.connection(0).requests[0];
+            (active.wants, active.response.may_have_ended) = (wants, may_have_ended);
+            let mut thread = thread();
+            left(stages.view(), &mut thread, FIRST, &Phases::default());
+            stages.connection(0).requests[0].wants = Wants::Unknown;
+            look(&mut thread, 300, false);
+            let event_loop = thread.event_loop.as_deref().unwrap();
+            assert_eq!(candidates(stages.view(), event_loop, None, |_| true).count(), 0, "{what}");
+        }
+    }
+
+    #[test]
+    fn only_one_runs_where_just_one_may() {
+        let stages = Stages::new();
+        for (what, all, current, touched_ns, expected) in [
+            ("nobody was left", &[][..], None, 310, None),
+            ("one was left", &[FIRST], None, 310, Some(FIRST)),
+            ("two were left", &[FIRST, SECOND], None, 310, None),
+            ("the present one alone", &[], Some(SECOND), 310, Some(SECOND)),
+            ("the present one and another", &[FIRST], Some(SECOND), 310, None),
+            ("the present one was left, too", &[SECOND], Some(SECOND), 310, Some(SECOND)),
+            ("the loop is at the present one", &[FIRST], Some(SECOND), 311, Some(SECOND)),
+        ] {
+            let mut thread = thread();
+            all.iter().for_each(|key| left(stages.view(), &mut thread, *key, &Phases::default()));
+            look(&mut thread, 300, false);
+            let event_loop = thread.event_loop.as_deref_mut().unwrap();
+            event_loop.touched_ns = touched_ns;
+            assert_eq!(running(stages.view(), event_loop, current), expected, "{what}");
+        }
+    }
+}

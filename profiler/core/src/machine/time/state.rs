@@ -102,3 +102,73 @@ impl Time {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process 7 whose slots' threads ended at these times.
+    fn vacant(until_ns: &[u64]) -> Time {
+        let mut time = Time::default();
+        for until_ns in until_ns {
+            let id = time.take_slot(7, 0);
+            let slot = Slot {
+                id,
+                tgid: 7,
+                tid: 70,
+                since_ns: 0,
+                until_ns: *until_ns,
+                holding_ns: Default::default(),
+                requests: 0,
+                is_loop: false,
+            };
+            time.ended_slots.insert(id, slot);
+        }
+        let vacant = time.ended_slots.keys().copied().collect();
+        time.vacant_slots.insert(7, vacant);
+        time
+    }
+
+    #[test]
+    fn a_thread_takes_over_the_slot_of_one_of_its_process_that_had_ended_by_then() {
+        for (what, until_ns, tgid, since_ns, expected) in [
+            ("none is vacant", &[][..], 7, 100, (0, false)),
+            ("it had ended", &[99], 7, 100, (0, true)),
+            ("it ended as the thread began", &[100], 7, 100, (0, true)),
+            ("it ended later", &[101], 7, 100, (1, false)),
+            ("one of two had ended", &[101, 99], 7, 100, (1, true)),
+            ("it was another process's", &[99], 8, 100, (1, false)),
+        ] {
+            let mut time = vacant(until_ns);
+            let told = (time.take_slot(tgid, since_ns), time.slots_come_and_go);
+            assert_eq!(told, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_slot_is_taken_over_once() {
+        let mut time = vacant(&[50]);
+        assert_eq!([time.take_slot(7, 100), time.take_slot(7, 100), time.take_slot(7, 100)], [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_busy_stretch_counts_within_the_window_for_all_and_for_its_process() {
+        for (what, span, expected_ns) in [
+            ("before the window", (10, 90), 0),
+            ("up to its begin", (10, 100), 0),
+            ("over its begin", (10, 130), 30),
+            ("within it", (110, 130), 20),
+            ("of no length", (110, 110), 0),
+        ] {
+            let mut time = Time::default();
+            time.busy.start(100);
+            time.was_busy(7, span, 100);
+            time.was_busy(8, (150, 160), 100);
+            let of_its_own = time.busy_of(7, 100);
+            of_its_own.settle(200, |_, _| {});
+            assert_eq!(of_its_own.at_least_ns(1), expected_ns, "{what}");
+            time.busy.settle(200, |_, _| {});
+            assert_eq!(time.busy.at_least_ns(1), expected_ns + 10, "{what}");
+        }
+    }
+}

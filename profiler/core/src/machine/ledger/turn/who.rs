@@ -100,3 +100,101 @@ pub(super) fn by(view: View<'_>, slice: &Slice, number: u32) -> By {
         _ => By::Running { made_ns: 0, back_end: None },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Connection as Opened;
+    use crate::fact::DescriptorClass;
+    use crate::machine::runtime::state::Runtime;
+    use crate::machine::wire::request::{Active, Beginning};
+    use crate::machine::wire::state::Wire;
+    use crate::machine::world::state::World;
+
+    /// Of the client, of another client, of a back end, of one that is not known.
+    const CLIENT: i32 = 9;
+    const OTHER: i32 = 10;
+    const BACK_END: i32 = 12;
+    const KEY: RequestKey = (0, 5);
+
+    /// A request of connection 0, read at 110, and a back end's descriptor that was opened then.
+    fn stages(opened_ns: u64, owner: Option<RequestKey>) -> (World, Wire, Runtime) {
+        let (mut world, mut wire) = (World::default(), Wire::default());
+        for (fd, number) in [(CLIENT, 0), (OTHER, 1)] {
+            assert_eq!(wire.connections.open(&Opened::accepted(5), 10), Some(number));
+            world.descriptors.open_client(1, fd, 10, number);
+        }
+        let mut active = Active::new(&Beginning::at(KEY.1, 100), 1, 1);
+        active.request.times.service_start_ns = Some(110);
+        wire.connections.get_mut(0).unwrap().requests.push_back(Box::new(active));
+        world.descriptors.open(1, BACK_END, DescriptorClass::Backend { port: 5432 }, opened_ns);
+        world.descriptors.own(1, BACK_END, owner);
+        (world, wire, Runtime::default())
+    }
+
+    fn slice(call: Call) -> Slice {
+        Slice { back_end_ready_ns: 60, ..Slice::blank(call) }
+    }
+
+    #[test]
+    fn a_read_shows_what_was_ready_and_all_else_that_the_request_runs() {
+        let (world, wire, runtime) = stages(50, None);
+        let view = View { world: &world, wire: &wire, runtime: &runtime };
+        let read = |fd| Call::Read { fd, asked_bytes: 1, arrival_ns: 40 };
+        let control = |fd| Call::EpollControl { epoll_fd: 4, operation: 1, fd, events: 1 };
+        let connect = |fd| Call::Connect { fd, port: 5432, family: 2, identity: 0 };
+        let running = |made_ns, back_end| By::Running { made_ns, back_end };
+        for (what, call, expected) in [
+            ("its client's bytes", read(CLIENT), By::Readiness { arrival_ns: 40, back_end: false }),
+            ("its back end's answer", read(BACK_END), By::Readiness { arrival_ns: 60, back_end: true }),
+            ("it answers", Call::Write { fd: CLIENT }, running(0, None)),
+            ("it asks", Call::Write { fd: BACK_END }, running(60, Some(BACK_END))),
+            ("it connects", connect(BACK_END), running(60, Some(BACK_END))),
+            ("it registers its client", control(CLIENT), running(0, None)),
+            ("it registers its back end", control(BACK_END), running(0, Some(BACK_END))),
+            ("it closes its back end", Call::Close { fd: BACK_END }, running(0, None)),
+        ] {
+            let told = by(view, &slice(call), 0);
+            assert_eq!(told, expected, "{what}");
+            assert_eq!(told.is_running(), !matches!(call, Call::Read { .. }), "{what}");
+        }
+    }
+
+    #[test]
+    fn an_answer_resumes_one_request_alone_where_that_made_the_connection_and_waits_for_it() {
+        for (what, opened_ns, owner, wants, likely, expected) in [
+            ("it made it and waits", 111, Some(KEY), Wants::Backend, false, Some(5)),
+            ("the connection was there as it was read", 110, Some(KEY), Wants::Backend, false, None),
+            ("it waits for nothing known", 111, Some(KEY), Wants::Unknown, false, None),
+            ("nobody owns it", 111, None, Wants::Backend, false, None),
+            ("a request before owned it", 111, Some((0, 4)), Wants::Backend, false, None),
+            ("only order shows whose it is", 111, Some(KEY), Wants::Backend, true, None),
+        ] {
+            let (world, mut wire, runtime) = stages(opened_ns, owner);
+            wire.connections.get_mut(0).unwrap().requests[0].wants = wants;
+            let mut event_loop = EventLoop::default();
+            if likely {
+                event_loop.paired_as_likely(BACK_END);
+            }
+            let thread = Thread { event_loop: Some(Box::new(event_loop)), ..Thread::default() };
+            let view = View { world: &world, wire: &wire, runtime: &runtime };
+            assert_eq!(asked_alone(view, &thread, 1, BACK_END), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_back_ends_owner_may_run_where_it_waits_for_nothing_known() {
+        for (what, owner, wants, fd, expected) in [
+            ("it may", Some(KEY), Wants::Unknown, BACK_END, true),
+            ("it waits", Some(KEY), Wants::Backend, BACK_END, false),
+            ("it is over", Some((0, 4)), Wants::Unknown, BACK_END, false),
+            ("nobody owns it", None, Wants::Unknown, BACK_END, false),
+            ("there is no such descriptor", Some(KEY), Wants::Unknown, BACK_END + 1, false),
+        ] {
+            let (world, mut wire, runtime) = stages(111, owner);
+            wire.connections.get_mut(0).unwrap().requests[0].wants = wants;
+            let view = View { world: &world, wire: &wire, runtime: &runtime };
+            assert_eq!(is_owner_runnable(view, &EventLoop::default(), 1, fd), expected, "{what}");
+        }
+    }
+}
