@@ -287,7 +287,11 @@ fn whether_a_timer_came_due_for_the_iteration_before_is_known_by_the_timeout_bef
             },
             None,
         ),
-        ("it only looked, and the wait before that had no timer", |event_loop| look(event_loop, 500), Some(false)),
+        (
+            "it only looked, and the wait before that had no timer",
+            |event_loop| look(event_loop, 500),
+            Some(false),
+        ),
     ];
     for (what, then, expected) in cases {
         let mut event_loop = untold();

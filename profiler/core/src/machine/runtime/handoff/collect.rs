@@ -174,3 +174,6 @@ impl Wanted {
         Some(!is_told && (own > 1 || own == 0 && count > 1))
     }
 }
+
+#[cfg(test)]
+mod tests;

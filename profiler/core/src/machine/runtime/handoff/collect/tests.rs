@@ -1,0 +1,217 @@
+//! Which job of a pool's threads was that of a request which resumes.
+//!
+//! In: jobs, a request, the task in which it resumes. Out: assertions on what it gets.
+
+use super::*;
+use crate::event::Connection as Opened;
+use crate::fact::Account;
+use crate::machine::runtime::handed::Handed;
+use crate::machine::runtime::state::Runtime;
+use crate::machine::time::piece::{Pending, Piece};
+use crate::machine::wire::request::{Active, Beginning};
+use crate::machine::wire::state::Wire;
+use crate::machine::world::state::World;
+use crate::phase::Phases;
+
+const KEY: RequestKey = (0, 10);
+const OTHER: RequestKey = (1, 20);
+const TASK: Option<u64> = Some(5);
+
+/// Jobs of process 1, whose loop is thread 5, and a request that came at 90 and was read at 100.
+#[derive(Default)]
+struct Stages {
+    world: World,
+    wire: Wire,
+    runtime: Runtime,
+    evicted: u64,
+}
+
+impl Stages {
+    fn new(jobs: Vec<Job>) -> Self {
+        let mut stages = Self::default();
+        assert_eq!(stages.wire.connections.open(&Opened::accepted(5), 10), Some(KEY.0));
+        let mut active = Active::new(&Beginning::at(KEY.1, 90), 1, 1);
+        active.request.times.service_start_ns = Some(100);
+        stages.wire.connections.get_mut(KEY.0).unwrap().requests.push_back(Box::new(active));
+        assert!(stages.runtime.pools.has_loop(1, 5));
+        stages.pool().jobs = jobs.into();
+        stages
+    }
+
+    fn pool(&mut self) -> &mut Pool {
+        self.runtime.pools.get_mut(1).unwrap()
+    }
+
+    fn active(&mut self) -> &mut Active {
+        self.wire.connections.active_mut(KEY).unwrap()
+    }
+
+    /// The request resumes; what was noted before `recent_ns` is handled.
+    fn resume(&mut self, recent_ns: u64, is_helped: bool, task: Option<u64>) -> Collected {
+        let Self { world, wire, runtime, evicted } = self;
+        collect(&mut Hand { world, wire, runtime, evicted }, 1, KEY, (recent_ns, 900), (is_helped, task))
+    }
+}
+
+/// A thread's job, all of it on a CPU.
+fn job(tid: Tid, begin_ns: u64, noted_ns: u64) -> Job {
+    let account = Account { cpu_ns: noted_ns - begin_ns, ..Account::default() };
+    let mut pieces = Pending::default();
+    pieces.push(Piece { account, cpu: Phase::Cpu, ..Piece::unknown(begin_ns, noted_ns) });
+    Job {
+        tid,
+        begin_ns,
+        woken_for: None,
+        by_order: false,
+        key: None,
+        ready_ns: None,
+        noted_ns,
+        pieces,
+        handed: Handed::default(),
+    }
+}
+
+/// The same, given by that task.
+fn by_task(task: u64, job: Job) -> Job {
+    Job { handed: Handed { task: Some(task), ..Handed::default() }, ..job }
+}
+
+fn of(all: &[(Phase, u64)]) -> Phases {
+    let mut phases = Phases::default();
+    all.iter().for_each(|(phase, duration_ns)| phases.add(*phase, *duration_ns));
+    phases
+}
+
+#[test]
+fn a_request_that_resumes_had_the_job_that_was_done_while_it_waited() {
+    let first = || job(6, 200, 300);
+    let second = || job(7, 310, 360);
+    let woken_for = |key, job| Job { woken_for: Some(key), ..job };
+    let by_order = |job| Job { by_order: true, ..job };
+    let open = |job| Job { ready_ns: Some(0), ..job };
+    for (what, jobs, is_helped, expected, cpu_ns) in [
+        ("nobody did anything", vec![], false, Collected::Nothing, 0),
+        ("one job", vec![first()], false, Collected::Known, 100),
+        ("it was noted as the request was read", vec![job(6, 50, 100)], false, Collected::Nothing, 0),
+        ("it began before the request was read", vec![job(6, 99, 300)], false, Collected::Nothing, 0),
+        ("it began as the request was read", vec![job(6, 100, 300)], false, Collected::Known, 200),
+        ("the first of two", vec![first(), second()], false, Collected::ByOrder, 100),
+        ("its own of two", vec![first(), woken_for(KEY, second())], false, Collected::Known, 50),
+        (
+            "the first of two of its own",
+            vec![woken_for(KEY, first()), woken_for(KEY, second())],
+            false,
+            Collected::ByOrder,
+            100,
+        ),
+        ("another's", vec![woken_for(OTHER, first())], false, Collected::Nothing, 0),
+        ("another's by order alone", vec![by_order(woken_for(OTHER, first()))], false, Collected::Known, 100),
+        ("its own by order alone", vec![by_order(woken_for(KEY, first()))], false, Collected::Known, 100),
+        (
+            "it is known to be another's",
+            vec![Job { key: Some(OTHER), ..first() }],
+            false,
+            Collected::Nothing,
+            0,
+        ),
+        ("of a thread of one request, which is not known", vec![open(first())], false, Collected::Known, 100),
+        ("of one of two such threads", vec![open(first()), open(second())], false, Collected::ByOrder, 100),
+        ("threads only help", vec![first()], true, Collected::Nothing, 0),
+        ("threads only help, and it is its own", vec![woken_for(KEY, first())], true, Collected::Known, 100),
+    ] {
+        let mut stages = Stages::new(jobs);
+        assert_eq!(stages.resume(0, is_helped, None), expected, "{what}");
+        assert_eq!(stages.active().request.phases.get(Phase::Cpu), cpu_ns, "{what}");
+        let is_found = expected != Collected::Nothing;
+        assert_eq!(stages.active().pooled, is_found, "{what}");
+        assert!(stages.pool().jobs.iter().all(|job| job.key != Some(KEY)), "{what}: it is taken once");
+    }
+}
+
+#[test]
+fn a_task_resumes_with_what_it_handed_over_and_with_nothing_of_another_task() {
+    for (what, jobs, task, expected, cpu_ns) in [
+        ("its own", vec![job(6, 200, 300), by_task(5, job(7, 310, 360))], TASK, Collected::Known, 50),
+        (
+            "its own, one after the other",
+            vec![by_task(5, job(6, 200, 300)), by_task(5, job(7, 310, 360))],
+            TASK,
+            Collected::Known,
+            150,
+        ),
+        ("another task's", vec![by_task(6, job(6, 200, 300))], TASK, Collected::Nothing, 0),
+        ("nobody known gave it", vec![job(6, 200, 300)], TASK, Collected::Known, 100),
+        ("no task resumes it", vec![by_task(6, job(6, 200, 300))], None, Collected::Known, 100),
+    ] {
+        let mut stages = Stages::new(jobs);
+        // Tasks were seen to resume with their own results.
+        for other in 100..110 {
+            stages.pool().givers.has_result(Some(other), 50);
+            stages.pool().givers.resumed(Some(other), 0);
+        }
+        assert_eq!(stages.resume(0, false, task), expected, "{what}");
+        assert_eq!(stages.active().request.phases.get(Phase::Cpu), cpu_ns, "{what}");
+    }
+}
+
+#[test]
+fn what_the_loop_has_handled_since_was_for_no_request_unless_it_is_known_to_be() {
+    for (what, key, recent_ns, expected) in [
+        ("noted since", None, 300, Collected::Known),
+        ("noted before", None, 301, Collected::Nothing),
+        ("noted before, and its own", Some(KEY), 301, Collected::Known),
+    ] {
+        let mut stages = Stages::new(vec![Job { key, ..job(6, 200, 300) }]);
+        assert_eq!(stages.resume(recent_ns, false, None), expected, "{what}");
+        assert!(stages.pool().jobs.is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn before_a_job_its_request_waited_for_a_thread_or_for_the_loop_that_gives_it_to_its_own_one() {
+    for (what, ready_ns, pooled, expected) in [
+        ("for a thread", None, false, &[(Phase::PoolWait, 110), (Phase::Cpu, 100)][..]),
+        ("that is not known of a later job", None, true, &[(Phase::Unexplained, 110), (Phase::Cpu, 100)]),
+        (
+            "for the loop",
+            Some(150),
+            false,
+            &[(Phase::Unexplained, 60), (Phase::LoopWait, 50), (Phase::Cpu, 100)],
+        ),
+        (
+            "its thread began before it was ready",
+            Some(250),
+            false,
+            &[(Phase::Unexplained, 110), (Phase::Cpu, 100)],
+        ),
+    ] {
+        let mut stages = Stages::new(vec![Job { key: Some(KEY), ready_ns, ..job(6, 200, 300) }]);
+        stages.active().pooled = pooled;
+        assert_eq!(stages.resume(0, false, None), Collected::Known, "{what}");
+        assert_eq!(
+            (stages.active().request.phases, stages.active().cursor_ns),
+            (of(expected), 300),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn a_thread_goes_on_for_its_request_unless_it_is_at_another_tasks_job_by_now() {
+    for (what, begun_ns, task, expected) in [
+        ("it is still at it", 300, Some(8), Some(KEY)),
+        ("it has begun another task's job since", 301, Some(8), None),
+        ("who gave it that is not known", 301, None, Some(KEY)),
+    ] {
+        let mut stages = Stages::new(vec![job(6, 200, 300)]);
+        let mut thread = Thread::default();
+        thread.pooled.begun_ns = begun_ns;
+        thread.pooled.handed.task = task;
+        stages.runtime.threads.put(6, Box::new(thread));
+        stages.pool().working.push((6, OTHER));
+        assert_eq!(stages.resume(0, false, None), Collected::Known, "{what}");
+        let works_for = stages.runtime.threads.get(6).and_then(|thread| thread.pooled.works_for);
+        assert_eq!(works_for, expected, "{what}");
+        assert_eq!(stages.pool().working, [(6, expected.unwrap_or(OTHER))], "{what}");
+    }
+}
