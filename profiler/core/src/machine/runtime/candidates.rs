@@ -193,7 +193,7 @@ mod tests {
     /// The thread of a loop that looked at 200.
     fn thread() -> Thread {
         let mut event_loop = EventLoop::default();
-        event_loop.confirmed = true;
+        event_loop.recognition.confirmed = true;
         let mut thread = Thread { tgid: 1, event_loop: Some(Box::new(event_loop)), ..Thread::default() };
         look(&mut thread, 200, true);
         thread
@@ -245,7 +245,7 @@ mod tests {
             all.iter().for_each(|key| left(stages.view(), &mut thread, *key, &Phases::default()));
             look(&mut thread, 300, false);
             let event_loop = thread.event_loop.as_deref_mut().unwrap();
-            event_loop.touched_ns = touched_ns;
+            event_loop.touched.until_ns = touched_ns;
             assert_eq!(running(stages.view(), event_loop, current), expected, "{what}");
         }
     }
