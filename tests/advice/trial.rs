@@ -123,6 +123,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     Trial {
         holds: &["Until then"],
         rounds: 2,
+        known: Some("the code keeps the GIL in each process, and the clients ask again at once: an answer loses less than half"),
         ..trial("gil-kept-gthread", "gil-not-released", (Kind::Gunicorn, "gthread", 1, 4), work::KEEPING)
     },
     trial("gil-convoy-gthread", "gil-convoy", (Kind::Gunicorn, "gthread", 1, 3), work::CALLING),
@@ -193,7 +194,18 @@ pub(crate) const UNTRIED: &[(&str, &str)] = &[
         "back-end",
         "a faster back end is no setting of a server; the threads that it advises until then are tried for slots-exhausted",
     ),
+    (
+        "back-end-connections",
+        "what its advice changes is how the application connects; the finding's live test has the same application with \
+         connections that it keeps, and finds nothing",
+    ),
+    (
+        "name-lookups",
+        "what its advice changes is how the application connects, or the host's resolver; nothing is found where the \
+         application keeps its connections",
+    ),
     ("own-locks", "what its advice changes is a lock or a pool of the application"),
+    ("server-errors", "its advice is where to look: what these requests raise is the application's"),
 ];
 
 /// Findings that have neither a trial nor a reason why not.
