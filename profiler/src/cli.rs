@@ -53,7 +53,7 @@ fn top_help() -> String {
          Keys: q quit, ? help, Tab list, Enter look into a row, Esc back, s sort, / filter, p pause, r new window, w write;\n\
          on a recording Space plays and stops, n steps a second, + and - change the pace, End and Home.\n\n\
          Needs a terminal of {columns} columns and {rows} rows. Nothing is left behind but the file of --report. q, Ctrl-C, SIGTERM\n\
-         and a mistake of ours all give the terminal back; SIGKILL cannot: type reset then."
+         and an internal error all give the terminal back; SIGKILL cannot: type reset then."
     )
 }
 
@@ -106,10 +106,12 @@ pub enum Command {
     Serve(Serve),
     /// Say what changed between two runs: recordings, or reports in JSON; needs no privileges
     #[command(after_help = "Examples:\n  wsgi-trace diff before.wtrace after.wtrace\n  \
-        wsgi-trace diff monday.json tuesday.json --format json")]
+        wsgi-trace diff monday.json tuesday.json --format json\n\n\
+        Each difference of means has an interval. In 95 of 100 comparisons, the intervals of a table hold the true changes.\n\
+        They are Welch's, from the means of 16 to 32 batches of requests in the order in which they ended.")]
     Diff(Diff),
     /// List the WSGI servers that run on this machine
-    #[command(after_help = "Without root, only what /proc shows of other users' processes is told.")]
+    #[command(after_help = "Without root, it shows only what /proc says of other users' processes.")]
     List(List),
     /// Say what this kernel and this target allow, and what each missing part costs the report
     #[command(after_help = "Examples:\n  sudo wsgi-trace doctor\n  sudo wsgi-trace doctor --pid 4242")]

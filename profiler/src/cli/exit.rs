@@ -8,7 +8,7 @@
 pub enum ExitCode {
     /// Done; whatever was found is in the report.
     Ok = 0,
-    /// The command line makes no sense.
+    /// The command line is not valid.
     Usage = 2,
     /// No such process, nothing listens on the port, or no server has that name.
     TargetNotFound = 3,
@@ -24,7 +24,7 @@ pub enum ExitCode {
     RecordingUnreadable = 8,
     /// A finding that `--fail-on` names is present.
     FindingPresent = 9,
-    /// A mistake of wsgi-trace itself.
+    /// An internal error.
     Internal = 10,
 }
 
@@ -54,7 +54,7 @@ impl ExitCode {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Ok => "done; without --fail-on, findings do not change the exit code",
-            Self::Usage => "the command line makes no sense",
+            Self::Usage => "the command line is not valid",
             Self::TargetNotFound => "no such process, nothing listens on the port, no server of that name",
             Self::NotPermitted => "not enough privilege; wsgi-trace doctor says what is missing",
             Self::KernelUnsuitable => "the kernel lacks what tracing needs; wsgi-trace doctor says what",
@@ -64,7 +64,7 @@ impl ExitCode {
             }
             Self::RecordingUnreadable => "not a recording, an empty one, or one made by a newer version",
             Self::FindingPresent => "a finding that --fail-on names is present; the report is written",
-            Self::Internal => "a mistake of wsgi-trace itself: please report it",
+            Self::Internal => "an internal error of wsgi-trace: please report it",
         }
     }
 

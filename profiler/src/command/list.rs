@@ -151,7 +151,7 @@ fn text(rows: &[Row], hidden: bool, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{}", line.trim())?;
     }
     if hidden {
-        writeln!(out, "Some processes may not be looked at by this user: as root, more is told.")?;
+        writeln!(out, "This user may not look at some processes: run it as root to see more.")?;
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ pub fn render(difference: &Difference, names: [&str; 2], style: Style) -> String
     endpoints(&mut out, difference, style);
     findings(&mut out, difference, style);
     out += "\nIntervals are meant for all rows of a table together; medians and p99 come without one.\n";
-    out += "How they are made: docs/diff.md\n";
+    out += "How they are made: wsgi-trace diff --help\n";
     match charset {
         Charset::Unicode => out,
         Charset::Ascii => out.replace('µ', "u").replace('→', "->").replace('…', "to"),

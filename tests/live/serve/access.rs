@@ -1,4 +1,4 @@
-//! Who gets an answer, and how a mistake of the command line is told.
+//! Who gets an answer, and how an error of the command line is shown.
 //!
 //! In: agents without a target. Out: verdicts.
 

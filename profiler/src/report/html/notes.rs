@@ -10,7 +10,7 @@ use crate::report::summary;
 use crate::report::text::{cost, losses, unit, unseen};
 
 pub(super) fn unseen(html: &mut Html, snapshot: &Snapshot) {
-    html.section("unseen", "Not seen", "So that nobody takes silence for health.");
+    html.section("unseen", "Not seen", "Silence about these does not mean health.");
     html.entries(&unseen::entries(snapshot));
     html.end_section();
 }
