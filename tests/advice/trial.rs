@@ -123,7 +123,9 @@ pub(crate) const TRIALS: &[Trial] = &[
     Trial {
         holds: &["Until then"],
         rounds: 2,
-        known: Some("the code keeps the GIL in each process, and the clients ask again at once: an answer loses less than half"),
+        known: Some(
+            "the code keeps the GIL in each process, and the clients ask again at once: an answer loses less than half",
+        ),
         ..trial("gil-kept-gthread", "gil-not-released", (Kind::Gunicorn, "gthread", 1, 4), work::KEEPING)
     },
     trial("gil-convoy-gthread", "gil-convoy", (Kind::Gunicorn, "gthread", 1, 3), work::CALLING),
