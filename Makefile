@@ -45,7 +45,7 @@ live-all: setup ## Trace every server that is named and compare it with its own 
 gil-matrix: setup ## Compare waits for the interpreter lock with another program's probes, on every CPython found (quiet machine)
 	@cargo xtask gil-matrix
 
-advice: setup ## Apply advice to real servers, see what becomes of the finding, and write docs/advice.md (a quarter of an hour)
+advice: setup ## Apply advice to real servers, see what becomes of the finding, and write docs/advice.md (nine minutes)
 	@cargo xtask advice
 
 lab: setup ## Find what limits each server on each workload, and write docs/lab.md (a quarter of an hour)

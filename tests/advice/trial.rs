@@ -203,8 +203,8 @@ pub(crate) const UNTRIED: &[(&str, &str)] = &[
     ),
     (
         "name-lookups",
-        "what its advice changes is how the application connects, or the host's resolver; nothing is found where the \
-         application keeps its connections",
+        "what its advice changes is how the application connects, or the host's resolver; the \
+         finding's live test has the same waits for a back end that needs no name, and finds nothing",
     ),
     ("own-locks", "what its advice changes is a lock or a pool of the application"),
     ("server-errors", "its advice is where to look: what these requests raise is the application's"),
