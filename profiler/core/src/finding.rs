@@ -126,6 +126,13 @@ fn has_room(sentence: &str, more: &str) -> bool {
     sentence.chars().count() + more.chars().count() < SENTENCE_MAX_CHARS
 }
 
+/// The same sentence with more words, where it may be so much longer.
+fn add_where_room(sentence: &mut String, more: &str) {
+    if has_room(sentence, more) {
+        sentence.push_str(more);
+    }
+}
+
 /// How a rule judges.
 #[derive(Clone, Copy, Debug)]
 pub enum Judge {
@@ -243,8 +250,8 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
                 let remark = loss_remark(lost);
                 let worth_saying = lost == 0.0 || lost >= basis.thresholds.lost_said_min_ratio;
                 // Where there is no room, the evidence and the top of the report say it.
-                if worth_saying && has_room(&sentence, &remark) {
-                    sentence.push_str(&remark);
+                if worth_saying {
+                    add_where_room(&mut sentence, &remark);
                 }
             }
             sentence.push('.');

@@ -5,7 +5,7 @@
 
 use super::basis::{Basis, NextStep, Outcome, Verdict, decides, explains, served_ns};
 use super::words::{duration, factor, name, percent, ratio, request_seconds};
-use super::{Evidence, Judge, Rule, has_room};
+use super::{Evidence, Judge, Rule, add_where_room};
 use crate::model::Endpoint;
 use crate::phase::Phase;
 use crate::server::advice::{Advice, act, say};
@@ -78,16 +78,14 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     if let Some(worst) = endpoints.iter().max_by_key(|endpoint| endpoint.phases.get(Phase::BackendWait)) {
         let of_it = ratio(worst.phases.get(Phase::BackendWait), cost_ns);
         if of_it > 0.0 {
-            sentence.push_str(&format!(", {} of it in {}", percent(of_it), endpoint_name(worst)));
+            sentence.push_str(&of_it_in(of_it, worst));
         }
         // Where most of it is one endpoint's, a faster back end, or more that wait for it at once, would win less than asking once.
         let per_request = ratio(worst.round_trips.total(), worst.count);
         if per_request >= limits.round_trips_min_count && of_it >= MOST {
             next_step = Some(NextStep::For { case: "often", otherwise: fewer });
             let how_often = format!(", which asks {} times in a request, on average", factor(per_request));
-            if has_room(&sentence, &how_often) {
-                sentence.push_str(&how_often);
-            }
+            add_where_room(&mut sentence, &how_often);
         }
     }
     let exemplars = basis.exemplars(&[Phase::BackendWait]);
@@ -140,6 +138,11 @@ fn most_round_trips<'a>(basis: &Basis<'a>) -> Option<Often<'a>> {
     let many = all().filter(|often| often.per_request >= limits.round_trips_min_count);
     many.max_by_key(|often| often.waited_ns)
         .or_else(|| all().max_by(|a, b| a.per_request.total_cmp(&b.per_request)))
+}
+
+/// The part of what a sentence speaks of that is an endpoint's.
+pub(super) fn of_it_in(part: f64, endpoint: &Endpoint) -> String {
+    format!(", {} of it in {}", percent(part), endpoint_name(endpoint))
 }
 
 /// Method and path of an endpoint, bounded and harmless.

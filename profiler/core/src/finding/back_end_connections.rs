@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use super::back_end::endpoint_name;
+use super::back_end::of_it_in;
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, served_ns};
 use super::threshold::Thresholds;
 use super::words::{count, percent, ratio, request_seconds};
-use super::{Evidence, Judge, Rule, has_room};
+use super::{Evidence, Judge, Rule, add_where_room};
 use crate::model::Endpoint;
 use crate::model::round_trips::ToPort;
 use crate::phase::Phase;
@@ -80,6 +80,16 @@ impl Sum<'_> {
 
     fn per_request(&self) -> f64 {
         ratio(self.connections, self.requests)
+    }
+
+    fn sentence(&self) -> String {
+        format!(
+            "{} connections to {} were set up for {} requests, which waited {} of their service time until they were ready",
+            count(self.connections),
+            peer(self.port),
+            count(self.requests),
+            percent(self.share()),
+        )
     }
 
     fn evidence(&self, basis: &Basis<'_>) -> Vec<Evidence> {
@@ -173,14 +183,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     if let Some(sum) = largest(often(), surely_ns) {
         basis.require_explained("connections to be ready", sum.set_up_ns, limits.set_up_served_min_ratio)?;
-        let sentence = format!(
-            "{} connections to {} were set up for {} requests, which waited {} of their service time until they were ready",
-            count(sum.connections),
-            peer(sum.port),
-            count(sum.requests),
-            percent(sum.share()),
-        );
-        return Ok(Verdict { sentence, evidence: sum.evidence(basis), ..Verdict::default() });
+        return Ok(Verdict { sentence: sum.sentence(), evidence: sum.evidence(basis), ..Verdict::default() });
     }
     let sentence = "Requests did not set up connections to back ends of their own".to_owned();
     let evidence = largest(uses.iter(), surely_ns).unwrap_or_default().evidence(basis);
@@ -188,20 +191,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
 }
 
 fn present(basis: &Basis<'_>, sum: &Sum<'_>) -> Verdict {
-    let mut sentence = format!(
-        "{} connections to {} were set up for {} requests, which waited {} of their service time until they were ready ({})",
-        count(sum.connections),
-        peer(sum.port),
-        count(sum.requests),
-        percent(sum.share()),
-        request_seconds(sum.set_up_ns),
-    );
+    let mut sentence = format!("{} ({})", sum.sentence(), request_seconds(sum.set_up_ns));
     if let Some((endpoint, its_ns)) = sum.most {
-        let whose =
-            format!(", {} of it in {}", percent(ratio(its_ns, sum.set_up_ns)), endpoint_name(endpoint));
-        if has_room(&sentence, &whose) {
-            sentence.push_str(&whose);
-        }
+        add_where_room(&mut sentence, &of_it_in(ratio(its_ns, sum.set_up_ns), endpoint));
     }
     let exemplars = basis.exemplars(&[Phase::BackendWait]);
     let evidence = sum.evidence(basis);

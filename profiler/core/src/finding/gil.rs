@@ -3,8 +3,8 @@
 //! In: a [`Basis`]. Out: gates, names of parties, sums over locks.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict};
-use super::has_room;
 use super::words::{self, percent, ratio};
+use super::{add_where_room, has_room};
 use crate::model::gil::{Edge, Gil, Lock, Party};
 use crate::model::gil_place::Spot;
 use crate::phase::Phase;
@@ -123,9 +123,7 @@ pub(super) fn add_block(sentence: &mut String, gil: &Gil) {
         spot(block.applications()),
         words::duration(block.longest_ns)
     );
-    if has_room(sentence, &words) {
-        sentence.push_str(&words);
-    }
+    add_where_room(sentence, &words);
 }
 
 /// A line as a sentence names it. Hostile input, bounded.

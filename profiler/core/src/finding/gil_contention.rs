@@ -3,7 +3,7 @@
 //! In: phases of requests and of endpoints, waits for the lock. Out: a verdict whose cost is the time waited; absent, it
 //! is the answer "the GIL is not the problem".
 
-use super::back_end::endpoint_name;
+use super::back_end::of_it_in;
 use super::basis::{Basis, Outcome, Verdict, WAITING, decides, explains, served_ns};
 use super::words::{duration, percent, ratio, request_seconds};
 use super::{Judge, Rule, gil};
@@ -66,7 +66,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     if let Some(worst) = endpoints.iter().max_by_key(|endpoint| endpoint.phases.get(Phase::GilWait)) {
         let of_it = ratio(worst.phases.get(Phase::GilWait), cost_ns);
         if of_it > 0.0 {
-            sentence.push_str(&format!(", {} of it in {}", percent(of_it), endpoint_name(worst)));
+            sentence.push_str(&of_it_in(of_it, worst));
         }
     }
     gil::add_place(&mut sentence, seen);

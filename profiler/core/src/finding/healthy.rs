@@ -4,6 +4,7 @@
 //! takes further requests to look like these, and nothing else to want the slots and cores.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, sum, waited_ns};
+use super::server_errors::is_error;
 use super::words::{count, factor, percent, ratio};
 use super::{Answer, Evidence, Finding, Judge, Rule};
 use crate::model::dropped::Cause;
@@ -142,7 +143,7 @@ fn fits(headroom: f64) -> String {
 /// What fails for no reason that a rule knows: answers that are server errors, connections that the server left without one.
 fn failures(basis: &Basis<'_>, evidence: &mut Vec<Evidence>) -> Result<(), Undecided> {
     let (requests, dropped) = (&basis.snapshot.requests, &basis.snapshot.dropped);
-    let of_server = requests.by_status.iter().filter(|(status, _)| (500..600).contains(status));
+    let of_server = requests.by_status.iter().filter(|(status, _)| is_error(*status));
     let errors = of_server.fold(0_u64, |sum, (_, number)| sum.saturating_add(*number));
     let unserved = UNSERVED.iter().fold(0_u64, |sum, cause| sum.saturating_add(dropped.count(*cause)));
     let shares = [ratio(errors, basis.request_count()), ratio(unserved, dropped.ended())];

@@ -2,10 +2,10 @@
 //!
 //! In: waits on sockets to port 53, by endpoint. Out: a verdict whose cost is these waits of the endpoints that lose a considerable part of their time to them.
 
-use super::back_end::endpoint_name;
+use super::back_end::of_it_in;
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, served_ns};
 use super::words::{count, percent, ratio, request_seconds};
-use super::{Evidence, Judge, Rule, has_room};
+use super::{Evidence, Judge, Rule, add_where_room};
 use crate::model::Endpoint;
 use crate::phase::Phase;
 use crate::server::advice::{Advice, act, say};
@@ -133,11 +133,7 @@ fn present(basis: &Basis<'_>, sum: &Sum<'_>) -> Verdict {
         request_seconds(sum.waited_ns),
     );
     if let Some(most) = sum.most {
-        let of_it = ratio(waited_ns(most), sum.waited_ns);
-        let whose = format!(", {} of it in {}", percent(of_it), endpoint_name(most));
-        if has_room(&sentence, &whose) {
-            sentence.push_str(&whose);
-        }
+        add_where_room(&mut sentence, &of_it_in(ratio(waited_ns(most), sum.waited_ns), most));
     }
     let exemplars = basis.exemplars(&[Phase::BackendWait]);
     let (evidence, cost_ns) = (sum.evidence(basis), sum.waited_ns);

@@ -7,7 +7,7 @@ use super::back_end::endpoint_name;
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, served_ns};
 use super::cause::{serves_in_parallel, waited_behind_ns};
 use super::words::{factor, percent, ratio, request_seconds};
-use super::{Judge, Rule, has_room};
+use super::{Judge, Rule, add_where_room};
 use crate::phase::Phase;
 use crate::server::advice::{Advice, Sizes, act, say};
 
@@ -86,8 +86,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     if let Some(worst) = endpoints.iter().max_by_key(|endpoint| endpoint.phases.get(Phase::LockWait)) {
         let of_it = ratio(worst.phases.get(Phase::LockWait), lock_ns);
         let whose = format!("; {} of it in {}", percent(of_it), endpoint_name(worst));
-        if of_it > 0.0 && has_room(&sentence, &whose) {
-            sentence.push_str(&whose);
+        if of_it > 0.0 {
+            add_where_room(&mut sentence, &whose);
         }
     }
     let exemplars = basis.exemplars(&[Phase::LockWait]);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::back_end::endpoint_name;
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, served_ns};
 use super::words::{count, percent, ratio};
-use super::{Judge, Rule, has_room};
+use super::{Judge, Rule, add_where_room};
 use crate::model::Endpoint;
 use crate::server::advice::{Advice, act, say};
 
@@ -45,7 +45,7 @@ impl Answered<'_> {
 }
 
 /// Whether a status says that the server failed (RFC 9110, section 15.6).
-fn is_error(status: u16) -> bool {
+pub(super) fn is_error(status: u16) -> bool {
     (500..600).contains(&status)
 }
 
@@ -118,9 +118,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             count(named.errors),
             percent(named.share())
         );
-        if has_room(&sentence, &where_they_are) {
-            sentence.push_str(&where_they_are);
-        }
+        add_where_room(&mut sentence, &where_they_are);
     }
     let failed = basis.snapshot.by_endpoint.list.iter().filter(|endpoint| is_error(endpoint.status));
     let cost_ns = failed.fold(0_u64, |sum, endpoint| sum.saturating_add(served_ns(&endpoint.phases)));

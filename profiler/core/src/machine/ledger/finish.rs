@@ -135,16 +135,7 @@ mod tests {
         let number = desk.wire.connections.open(&Connection::accepted(0), 10);
         assert_eq!(number, Some(0));
         for (id, (start_ns, has_begun)) in (1..).zip(requests.iter().copied()) {
-            let beginning = Beginning {
-                id,
-                connection: 0,
-                index: 0,
-                start_ns,
-                start_is_arrival: true,
-                accepted_ns: None,
-                truncated: false,
-                dispatched_ns: 0,
-            };
+            let beginning = Beginning { connection: 0, ..Beginning::at(id, start_ns) };
             let mut active = Active::new(&beginning, 7, 8);
             active.response.has_begun = has_begun;
             active.pass(start_ns + 50, Phase::Cpu);

@@ -95,16 +95,7 @@ mod tests {
     }
 
     fn request(path: &str) -> Request {
-        let beginning = crate::machine::wire::request::Beginning {
-            id: 1,
-            connection: 1,
-            index: 0,
-            start_ns: 5,
-            start_is_arrival: true,
-            accepted_ns: None,
-            truncated: false,
-            dispatched_ns: 0,
-        };
+        let beginning = crate::machine::wire::request::Beginning::at(1, 5);
         let mut request = crate::machine::wire::request::Active::new(&beginning, 1, 1).request;
         request.http.path = path.to_owned();
         *request

@@ -131,16 +131,7 @@ mod tests {
     use crate::phase::Phase;
 
     fn request(id: u64, end_ns: u64) -> Box<Request> {
-        let beginning = Beginning {
-            id,
-            connection: 1,
-            index: 0,
-            start_ns: 0,
-            start_is_arrival: true,
-            accepted_ns: None,
-            truncated: false,
-            dispatched_ns: 0,
-        };
+        let beginning = Beginning { connection: 1, ..Beginning::at(id, 0) };
         let mut request = Active::new(&beginning, 1, 2).request;
         request.times.end_ns = end_ns;
         request

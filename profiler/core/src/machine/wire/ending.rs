@@ -144,6 +144,25 @@ pub(in crate::machine) fn asked(request: &Request) -> Asked {
 }
 
 #[cfg(test)]
+impl Ended {
+    /// For tests: a connection made at 10, accepted at 20 and closed by its thread. Something was read, but no whole head.
+    pub(in crate::machine) fn in_head(id: u64, at_ns: u64) -> Self {
+        Self {
+            at_ns,
+            how: How::Closed,
+            id,
+            tgid: 7,
+            origin: Origin { accepted_ns: Some(20), established_ns: 10, ..Origin::default() },
+            in_request: false,
+            is_encrypted: false,
+            quiet_bytes: None,
+            unfinished: None,
+            signs: Signs { has_read: true, ..Signs::default() },
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::Connection as Opened;

@@ -4,8 +4,7 @@
 
 use super::*;
 use crate::event::Call;
-use crate::machine::wire::ending::{How, Unfinished};
-use crate::machine::wire::origin::Origin;
+use crate::machine::wire::ending::Unfinished;
 use crate::machine::wire::request::{Active, Beginning};
 
 const SECOND: u64 = 1_000_000_000;
@@ -26,18 +25,9 @@ fn started(from_ns: u64) -> Drops {
 
 /// A connection made at 10, accepted at 20 and closed by its thread in the middle of a head.
 fn ended(id: u64, at_ns: u64) -> Ended {
-    Ended {
-        at_ns,
-        how: How::Closed,
-        id,
-        tgid: 7,
-        origin: Origin { accepted_ns: Some(20), established_ns: 10, ..Origin::default() },
-        in_request: false,
-        is_encrypted: false,
-        quiet_bytes: None,
-        unfinished: None,
-        signs: Signs { socket: (id, 0), has_read: true, ..Signs::default() },
-    }
+    let mut ended = Ended::in_head(id, at_ns);
+    ended.signs.socket = (id, 0);
+    ended
 }
 
 /// The same with a request that came at 100 and was answered from 200 to 300.

@@ -5,9 +5,8 @@
 mod answers;
 
 use super::*;
-use crate::machine::wire::origin::Origin;
 use crate::machine::wire::request::{Active, Beginning};
-use crate::machine::wire::signs::{Failed, Signs};
+use crate::machine::wire::signs::Failed;
 use crate::model::dropped::Asked;
 
 /// What it is, what is known of it beside the base, and the verdict.
@@ -15,18 +14,7 @@ type Case = (&'static str, fn(&mut Ended, &mut Scene<'static>), &'static str);
 
 /// A connection made at 10, accepted at 20 and closed by its thread at 1000. Something was read, but no whole head.
 fn in_head() -> Ended {
-    Ended {
-        at_ns: 1_000,
-        how: How::Closed,
-        id: 1,
-        tgid: 7,
-        origin: Origin { accepted_ns: Some(20), established_ns: 10, ..Origin::default() },
-        in_request: false,
-        is_encrypted: false,
-        quiet_bytes: None,
-        unfinished: None,
-        signs: Signs { has_read: true, ..Signs::default() },
-    }
+    Ended::in_head(1, 1_000)
 }
 
 /// The same with a request that came at 100, and no response.
