@@ -10,22 +10,24 @@
 
 mod by_task;
 mod collect;
+mod note;
 mod own_thread;
 mod pieces;
+mod reply;
 mod unnoted;
+mod woken_for;
 
 use crate::event::{Call, Slice, Tid};
-use crate::fact::DescriptorClass;
 use crate::loop_kind::Threads;
 use crate::machine::runtime::handed::{Handed, MAX_JOBS};
-use crate::machine::runtime::pool::Job;
 use crate::machine::runtime::state::{Hand, View};
-use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::thread::{Report, Thread};
 use crate::machine::wire::request::{Active, HandedTo, RequestKey};
 use crate::phase::Phase;
 use crate::rule::Rule;
 
 pub(in crate::machine) use collect::{Collected, collect};
+pub(in crate::machine) use note::note;
 pub(in crate::machine) use own_thread::done;
 pub use own_thread::{ended, made};
 pub(in crate::machine) use unnoted::take_back;
@@ -167,6 +169,19 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     if slice.woken.by_tid == pool.loop_tid && own_thread::begin(state, thread, slice, exit_ns) {
         return;
     }
+    // Its sleep ended with the wakeup. The rest of the call is the queue for a CPU and the way out.
+    let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
+    let queued_ns = exit_ns.saturating_sub(awake_ns);
+    // Its CPU may have noticed the wakeup later. How much of the call's CPU time came before the sleep is not known.
+    let woken_ns = if slice.woken.at_ns > 0 { slice.woken.at_ns } else { queued_ns };
+    if reply::is_taken(state.view(), thread, slice, woken_ns) {
+        if let Some(pool) = state.runtime.pools.get_mut(slice.tgid) {
+            pool.takes_reports = true;
+        }
+        return;
+    }
+    reply::give_back(state, thread, slice);
+    thread.pooled.report = Report::default();
     if pieces::is_same_response(state.view(), thread, slice) {
         return;
     }
@@ -174,11 +189,6 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid) else { return };
     pool.working.retain(|(tid, _)| *tid != slice.tid);
     let (loop_tid, has_queue) = (pool.loop_tid, thread.pooled.at_queue);
-    // Its sleep ended with the wakeup. The rest of the call is the queue for a CPU and the way out.
-    let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
-    let queued_ns = exit_ns.saturating_sub(awake_ns);
-    // Its CPU may have noticed the wakeup later. How much of the call's CPU time came before the sleep is not known.
-    let woken_ns = if slice.woken.at_ns > 0 { slice.woken.at_ns } else { queued_ns };
     thread.pooled.handed = Handed::default();
     let found = if slice.woken.by_tid == loop_tid {
         let event_loop = state.runtime.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_ref());
@@ -188,7 +198,7 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
         if let Some(key) = by_task::key(state.view(), slice.tgid, loop_tid, task) {
             by_task::has_resumed(state, key, loop_tid, woken_ns);
         }
-        woken_for(state.view(), slice.tgid, loop_tid, has_queue, thread.pooled.handed)
+        woken_for::woken_for(state.view(), slice.tgid, loop_tid, has_queue, thread.pooled.handed)
     } else {
         None
     };
@@ -228,57 +238,6 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     }
 }
 
-/// For which request the loop woke a thread, and whether only order decides between several. It is the request that the loop had touched last in that
-/// iteration. If it had touched none, or jobs stand in one queue, it is the first that it had left and that no thread has taken.
-fn woken_for(
-    state: View<'_>,
-    tgid: Tid,
-    loop_tid: Tid,
-    has_queue: bool,
-    Handed { woken_ns, task, .. }: Handed,
-) -> Option<(RequestKey, bool)> {
-    if let Some(key) = by_task::key(state, tgid, loop_tid, task) {
-        return Some((key, false));
-    }
-    let event_loop = state.runtime.threads.get(loop_tid)?.event_loop.as_ref()?;
-    let touched = event_loop.left.touched_at(woken_ns);
-    // On uvloop all that is ready is read first. Only then do the requests resume for which it was read.
-    if let Some((touched_ns, key)) = touched
-        && !has_queue
-        && Rule::WokenForTouched.holds()
-        && event_loop.kind().threads == Threads::Work
-        && event_loop.resumes_one_alone()
-        && touched_ns >= event_loop.looks.iteration_start_at(woken_ns)
-    {
-        return Some((key, false));
-    }
-    let touched = touched.map(|(_, key)| key);
-    let is_free = |key: &RequestKey| {
-        let front = state.wire.connections.get(key.0).and_then(|connection| connection.requests.front());
-        let front = front.map(Box::as_ref);
-        let untaken = |active: &Active| {
-            active.request.id == key.1
-                && active.handed_to.is_none()
-                && active.request.times.service_start_ns.is_some_and(|read_ns| read_ns <= woken_ns)
-        };
-        front.is_some_and(untaken) && !is_worked_for(state, tgid, *key)
-    };
-    // A request that runs is not parked yet.
-    let runs_unparked = event_loop.kind().threads != Threads::Work;
-    let running = touched.filter(|key| runs_unparked && is_free(key));
-    let mut free = event_loop.left.parked.iter().copied().filter(is_free).chain(running);
-    let first = free.next();
-    let by_order = free.any(|other| Some(other) != first);
-    if !Rule::WokenForFirst.holds() {
-        return None;
-    }
-    // Any greenlet may have given it a job, in any order. So may any of uvloop's tasks that resumes.
-    if by_order && runs_unparked {
-        return None;
-    }
-    first.or(touched.filter(is_free)).map(|key| (key, by_order))
-}
-
 /// The thread that was woken for a request and still works for it: it has written no note since. `task`: the Python task in which the request resumes.
 pub(in crate::machine) fn at_work(
     state: View<'_>,
@@ -297,76 +256,6 @@ pub(in crate::machine) fn at_work(
     let handed_to = active.handed_to?;
     let thread = state.runtime.threads.get(handed_to.tid)?;
     (thread.pooled.woken_for == Some(key)).then_some(handed_to)
-}
-
-/// A thread writes to a descriptor by which the loop is woken. What it did so far was for a request.
-pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
-    let Call::Write { fd } = slice.call else { return };
-    if slice.result <= 0 || state.world.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
-        return;
-    }
-    let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
-        return;
-    };
-    let is_live = |key: &RequestKey| {
-        let front = state.wire.connections.get(key.0).and_then(|connection| connection.requests.front());
-        front.is_some_and(|active| active.request.id == key.1)
-    };
-    thread.pooled.is_pooled = true;
-    pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
-    pool.givers.has_result(thread.pooled.handed.task, exit_ns);
-    pool.own.tells(slice.tid, slice.enter_ns);
-    thread.pooled.works_for = pool.own.place_of(slice.tid).or(thread.pooled.works_for);
-    let ready_ns = pool.own.ready_ns(slice.tid);
-    // What came before its last wait for work is gone.
-    let begin_ns = thread.pending.start_ns().unwrap_or_else(|| slice.gap_start_ns());
-    let woken_for = thread.pooled.woken_for.take();
-    let key = thread.pooled.works_for.filter(is_live);
-    // It was woken for a request that is over, or has not been woken for another since. So it still had something to tidy up.
-    let tidies_up = match (&thread.pooled.works_for, &woken_for) {
-        // At the queue of jobs it took a job, whatever the loop had touched when it woke it. The same holds where that request was only the first in order of
-        // several.
-        (None, Some(key)) if (thread.pooled.at_queue || thread.pooled.woken_by_order) && !is_live(key) => {
-            false
-        }
-        (_, Some(key)) => !is_live(key),
-        (Some(_), None) => thread.pooled.at_queue,
-        (None, None) => false,
-    };
-    // A job that it took without having to wait for one. A thread that tidies up asks no back end.
-    let is_next =
-        thread.pending.has_worked_and_waited() && thread.pooled.works_for.is_some() && woken_for.is_none();
-    if key.is_none() && is_next {
-        thread.pooled.works_for = None;
-        pool.working.retain(|(tid, _)| *tid != slice.tid);
-    } else if key.is_none() && tidies_up {
-        drop(std::mem::take(&mut thread.pending));
-        return;
-    }
-    let pieces = std::mem::take(&mut thread.pending);
-    // The same job, unless it has waited for another one since.
-    let is_same =
-        |job: &&mut Job| job.tid == slice.tid && job.key == key && job.noted_ns >= thread.pooled.begun_ns;
-    if let Some(job) = pool.jobs.iter_mut().rev().find(is_same) {
-        job.pieces.append(pieces);
-        job.noted_ns = exit_ns;
-        return;
-    }
-    if pool.jobs.len() >= MAX_JOBS {
-        pool.jobs.pop_front();
-        *state.evicted = state.evicted.saturating_add(1);
-    }
-    pool.jobs.push_back(Job {
-        tid: slice.tid,
-        begin_ns,
-        woken_for,
-        by_order: thread.pooled.woken_by_order,
-        key,
-        ready_ns,
-        noted_ns: exit_ns,
-        pieces,
-        handed: thread.pooled.handed,
-    });
 }
 
 #[cfg(test)]

@@ -64,6 +64,8 @@ pub struct Pool {
     /// Threads that a known Python task gave a job, and that have not reported it yet: which, and when they began.
     pub(super) at_work: Vec<(Tid, u64, u64)>,
     pub(super) givers: Givers,
+    /// Its threads wait for the loop to take what they report, and then go on.
+    pub(super) takes_reports: bool,
 }
 
 impl Pool {
@@ -82,6 +84,7 @@ impl Pool {
             given: VecDeque::new(),
             at_work: Vec::new(),
             givers: Givers::default(),
+            takes_reports: false,
         }
     }
 }

@@ -8,6 +8,7 @@ mod asyncio;
 mod gevent;
 mod handed;
 mod own_thread;
+mod replies;
 mod streams;
 mod tasks;
 mod trio;

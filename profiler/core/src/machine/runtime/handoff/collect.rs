@@ -55,6 +55,7 @@ pub(in crate::machine) fn collect(
         by_order = !is_only;
         if let Some(thread) = state.runtime.threads.get_mut(tid) {
             thread.pooled.works_for = Some(key);
+            thread.pooled.report.resumed_ns = at_ns;
         }
     }
     if !own_thread::in_flight(pool, &mut state.runtime.threads, key, at_ns) {
@@ -62,6 +63,7 @@ pub(in crate::machine) fn collect(
     }
     let wanted = Wanted {
         key,
+        at_ns,
         read_ns,
         given_ns: read_ns.max(active.ran_ns),
         task,
@@ -103,6 +105,8 @@ pub(in crate::machine) fn collect(
 /// A request that resumes, and wants the job that was done for it.
 struct Wanted {
     key: RequestKey,
+    /// When it resumes.
+    at_ns: u64,
     /// When it was read.
     read_ns: u64,
     /// Since when its job may have been given.
@@ -163,6 +167,7 @@ impl Wanted {
             thread.pooled.begun_ns <= noted_ns || handed.task.is_none() || handed.task == by_task
         };
         if let Some(thread) = threads.get_mut(tid).filter(is_at_it) {
+            thread.pooled.report.resumed_ns = self.at_ns;
             thread.pooled.works_for = Some(self.key);
             pool.working.retain(|(worker, _)| *worker != tid);
             pool.working.push((tid, self.key));

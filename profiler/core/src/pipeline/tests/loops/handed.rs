@@ -31,7 +31,7 @@ impl Script {
     }
 
     /// The same at a lock of its own, not at that of a queue which several share.
-    fn woken_at(self, address: u64, loop_tid: u32, handed_ns: u64) -> Self {
+    pub(super) fn woken_at(self, address: u64, loop_tid: u32, handed_ns: u64) -> Self {
         let mut script = self.woken_by(loop_tid, handed_ns);
         if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
             slice.call = Call::FutexWait { address, operation: 393, has_timeout: false };

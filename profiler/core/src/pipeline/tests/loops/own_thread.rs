@@ -18,7 +18,7 @@ impl Script {
         (self, child)
     }
 
-    fn asleep(self, us: u64) -> Self {
+    pub(super) fn asleep(self, us: u64) -> Self {
         self.call(Call::Sleep, 0, (0, 0, us), 0)
     }
 
