@@ -202,9 +202,6 @@ fn more_came(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
             None => Verdict::Served,
         };
     }
-    if signs.client_ended_ns > 0 && signs.reset_sent.is_none() && signs.discarded_bytes == 0 {
-        return Verdict::Served;
-    }
     if let Some(verdict) = process_gone(ended, scene) {
         return verdict;
     }

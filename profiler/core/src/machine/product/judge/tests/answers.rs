@@ -43,6 +43,16 @@ fn what_came_behind_an_answer_is_a_race_on_a_kept_connection_and_thrown_away_on_
         ("on a kept connection", |ended, _| ended.signs.reset_sent = Some((1_001, 5)), "keep_alive_race"),
         ("read and thrown away there", |ended, _| ended.signs.discarded_bytes = 5, "keep_alive_race"),
         (
+            "the client then closed",
+            |ended, _| (ended.signs.discarded_bytes, ended.signs.client_ended_ns) = (5, 990),
+            "keep_alive_race",
+        ),
+        (
+            "the client had closed behind it",
+            |ended, _| (ended.signs.reset_sent, ended.signs.client_ended_ns) = (Some((1_001, 5)), 990),
+            "keep_alive_race",
+        ),
+        (
             "behind an answer that ended the connection",
             |ended, _| (ended.signs.reset_sent, last(ended).closes) = (Some((1_001, 5)), true),
             "pipelined_discarded",
