@@ -46,10 +46,10 @@ impl Signals {
 
     /// The kernel chose a process to kill.
     pub(in crate::machine) fn choose(&mut self, tgid: Tid, at_ns: u64) {
-        if self.victims.len() < MAX_PROCESSES {
-            self.victims.insert(tgid, at_ns);
-        } else {
+        if self.victims.len() >= MAX_PROCESSES && !self.victims.contains_key(&tgid) {
             self.evicted = self.evicted.saturating_add(1);
+        } else {
+            self.victims.insert(tgid, at_ns);
         }
     }
 
@@ -203,5 +203,27 @@ mod tests {
         let mut signals = sent(&[(9, 99, true)]);
         signals.choose(7, 5);
         assert_eq!(signals.why(7, MASTER, 9).0, Cause::WorkerOutOfMemory);
+    }
+
+    #[test]
+    fn a_process_for_which_there_is_no_room_is_counted_and_one_that_has_a_place_keeps_it() {
+        let count = Tid::try_from(MAX_PROCESSES).unwrap();
+        let signal = |tgid| Signal {
+            tgid,
+            number: SIGTERM,
+            by_kernel: false,
+            sender_tgid: 3,
+            sender_comm: String::new(),
+        };
+        let send: fn(&mut Signals, &Signal) = |signals, signal| signals.send(signal, 5);
+        let choose: fn(&mut Signals, &Signal) = |signals, signal| signals.choose(signal.tgid, 5);
+        for (what, put) in [("a signal", send), ("a victim", choose)] {
+            let mut signals = Signals::default();
+            for (tgid, evicted) in (1..=count).map(|tgid| (tgid, 0)).chain([(7, 0), (count + 1, 1), (7, 1)]) {
+                put(&mut signals, &signal(tgid));
+                assert_eq!(signals.evicted, evicted, "{what} for {tgid}");
+            }
+            assert_eq!(signals.sent.len() + signals.victims.len(), MAX_PROCESSES, "{what}");
+        }
     }
 }

@@ -49,16 +49,17 @@ impl Processes {
             self.name(*tid, name);
         }
         self.name(process.tgid, &process.comm);
-        self.note_loaded(process.tgid, process);
-        if !self.loaded(process.tgid).first(false).is_alone() {
-            self.readers.remove(&process.tgid);
-        }
         if let Some(known) = self.seen.iter_mut().find(|known| known.tgid == process.tgid) {
             *known = process.clone();
         } else if self.seen.len() < MAX_ENTRIES {
             self.seen.push(process.clone());
         } else {
             self.evicted += 1;
+            return;
+        }
+        self.note_loaded(process.tgid, process);
+        if !self.loaded(process.tgid).first(false).is_alone() {
+            self.readers.remove(&process.tgid);
         }
     }
 
@@ -79,12 +80,12 @@ impl Processes {
         self.loaded.get(&tgid).copied().unwrap_or_default()
     }
 
+    /// What a process has loaded that is in `seen`: there are no more than that has.
     fn note_loaded(&mut self, tgid: Tid, process: &ProcessSeen) {
         let loaded = Loaded::of(process);
         if loaded.is_nothing() {
             self.loaded.remove(&tgid);
-        } else if self.loaded.len() < MAX_ENTRIES {
-            // One without room here has none in `seen` either, and is counted there.
+        } else {
             self.loaded.insert(tgid, loaded);
         }
     }

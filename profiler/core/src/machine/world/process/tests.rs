@@ -211,6 +211,25 @@ fn a_listener_of_which_only_the_call_is_known_is_identified_with_all_its_copies(
 }
 
 #[test]
+fn what_a_process_has_loaded_is_kept_up_to_date_however_many_there_are() {
+    let mut processes = Processes::default();
+    let count = MAX_ENTRIES as u32;
+    (1..=count).for_each(|tgid| processes.seen.push(seen(tgid, &[])));
+    (1..=count).for_each(|tgid| processes.note_loaded(tgid, &seen(tgid, &[UVLOOP])));
+    for (what, tgid, files, expected, evicted) in [
+        ("one that is known", 7, &[GEVENT][..], "gevent", 0),
+        ("it is seen again", 7, &[UVLOOP], "uvloop", 0),
+        ("it has nothing loaded any more", 7, &[], "unknown", 0),
+        ("it loads again", 7, &[GEVENT], "gevent", 0),
+        ("one for which there is no room", count + 1, &[GEVENT], "unknown", 1),
+    ] {
+        processes.see(&seen(tgid, files));
+        assert_eq!((processes.loop_kind(tgid).name, processes.evicted), (expected, evicted), "{what}");
+    }
+    assert_eq!((processes.seen.len(), processes.loaded.len()), (MAX_ENTRIES, MAX_ENTRIES));
+}
+
+#[test]
 fn a_name_for_which_there_is_no_room_is_counted() {
     let mut processes = Processes::default();
     for tid in 0..=MAX_ENTRIES as u32 {
