@@ -162,11 +162,15 @@ impl Locks {
         }
     }
 
-    /// A process forked. Until the child is read, its locks are taken to be where the parent's are.
+    /// A process forked. Until the child is read, its locks are taken to be where the parent's are. What was known of an earlier process with its number is
+    /// void.
     pub fn fork(&mut self, parent: Tid, child: Tid) {
-        if parent != child
-            && let Some(seen) = self.seen.get(&parent)
-        {
+        if parent == child {
+            return;
+        }
+        self.seen.remove(&child);
+        self.numbers.remove(&child);
+        if let Some(seen) = self.seen.get(&parent) {
             let inherited_number = (!seen.foreign_numbers).then_some(parent);
             self.see(InterpreterSeen { tgid: child, inherited_number, ..seen.clone() });
         }

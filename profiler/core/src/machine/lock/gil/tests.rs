@@ -209,6 +209,37 @@ fn a_forked_worker_waits_at_its_parents_address_until_it_executes_something_else
     assert!(script.locks.lock_of(&slice(1)).is_some());
 }
 
+#[test]
+fn a_process_that_gets_the_number_of_another_has_its_parents_locks_and_nothing_of_that_one() {
+    let lock = |address| InterpreterLock { address, interpreter: 0, interval_us: 5000 };
+    let waits_at = |locks: &Locks, tgid, address| {
+        let call = Call::FutexWait { address: address + 72, operation: WAIT.1, has_timeout: true };
+        locks.is_wait(&Slice { tgid, ..blank(call) })
+    };
+    const BEFORE: u64 = 0x20_0000;
+    // The parent, and whether the child then waits at the parent's lock and at that of the process before it.
+    for (what, parent, expected) in [
+        ("its parent is Python", 1, (true, false)),
+        ("its parent is not", 2, (false, false)),
+        ("a thread of its own is made", 5, (false, true)),
+    ] {
+        let mut locks = locks();
+        let foreign_numbers = true;
+        locks.see(InterpreterSeen {
+            tgid: 5,
+            locks: vec![lock(BEFORE)],
+            foreign_numbers,
+            ..InterpreterSeen::default()
+        });
+        locks.number(&ThreadNumbers { tgid: 5, numbers: vec![(3, 70)] });
+        locks.fork(parent, 5);
+        assert_eq!((waits_at(&locks, 5, LOCK), waits_at(&locks, 5, BEFORE)), expected, "{what}");
+        let is_before = parent == 5;
+        assert_eq!(locks.thread(5, 3), if is_before { 70 } else { 3 }, "{what}");
+        assert!(waits_at(&locks, 1, LOCK), "{what}: the parent keeps its own");
+    }
+}
+
 fn blank(call: Call) -> Slice {
     Slice { tid: 2, system_call: 202, ..Slice::blank(call) }
 }
