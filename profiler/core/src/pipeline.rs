@@ -362,11 +362,10 @@ impl Machines {
                 self.state.initial.insert(open.tid, found);
             }
             Fact::OpenSlice(open) => self.readings.open.push(open.as_of(time_ns)),
-            Fact::ThreadTotals(totals) => {
-                if self.readings.totals.len() < MAX_TOTALS {
-                    self.readings.totals.push(totals);
-                }
+            Fact::ThreadTotals(_) if self.readings.totals.len() >= MAX_TOTALS => {
+                self.state.evicted = self.state.evicted.saturating_add(1);
             }
+            Fact::ThreadTotals(totals) => self.readings.totals.push(totals),
             Fact::Overhead(overhead) => self.readings.overhead = Some(overhead),
             Fact::WindowRolled => self.roll(time_ns, sink),
             Fact::WindowEnded { reason } => {

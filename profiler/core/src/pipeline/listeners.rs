@@ -131,7 +131,10 @@ impl Machines {
     }
 
     fn ask(&mut self, tgid: Tid, fd: i32) {
-        if self.listening.asked.len() < MAX_ASKED && self.listening.asked.insert((tgid, fd)) {
+        let asked = &mut self.listening.asked;
+        if asked.len() >= MAX_ASKED && !asked.contains(&(tgid, fd)) {
+            self.state.evicted = self.state.evicted.saturating_add(1);
+        } else if asked.insert((tgid, fd)) {
             self.listening.unread.insert(tgid);
         }
     }
@@ -146,10 +149,13 @@ impl Machines {
             }
         }
         self.listening.counts.set_aside((tgid, fd), (tgid, aside));
+        let renewed = &mut self.listening.renewed;
         if ends {
             self.state.world.processes.no_longer(tgid, fd);
-        } else if self.listening.renewed.len() < MAX_ASKED {
-            self.listening.renewed.insert((tgid, fd));
+        } else if renewed.len() < MAX_ASKED || renewed.contains(&(tgid, fd)) {
+            renewed.insert((tgid, fd));
+        } else {
+            self.state.evicted = self.state.evicted.saturating_add(1);
         }
     }
 }
@@ -264,6 +270,27 @@ mod tests {
         let told: Vec<_> =
             snapshot.sockets.listeners.iter().map(|one| (one.seen.address.as_str(), one.accepted)).collect();
         assert_eq!(told, [("", 0), ("(not known)", 3)]);
+    }
+
+    #[test]
+    fn listeners_that_nobody_is_asked_about_for_want_of_room_are_counted() {
+        let mut machines = machines();
+        let count = i32::try_from(MAX_ASKED).unwrap();
+        for (fd, evicted) in (0..count).map(|fd| (fd, 0)).chain([(7, 0), (count, 1)]) {
+            machines.ask(1, fd);
+            assert_eq!(machines.state.evicted, evicted, "asked about {fd}");
+        }
+        let mut machines = self::machines();
+        machines.listening.renewed.extend((0..count).map(|fd| (2, fd)));
+        for (what, evicted) in [("it listens again", 1), ("once more", 2)] {
+            call(&mut machines, Call::Listen { fd: 3, backlog: 9 }, 0);
+            assert_eq!(machines.state.evicted, evicted, "{what}");
+        }
+        machines.listening.renewed.remove(&(2, 0));
+        for what in ["there is room", "it has its place"] {
+            call(&mut machines, Call::Listen { fd: 3, backlog: 9 }, 0);
+            assert_eq!(machines.state.evicted, 2, "{what}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! In: scripts with holes, doubts and calls from nowhere. Out: assertions on losses and blind spots.
 
 use super::*;
+use crate::fact::ThreadTotals;
 
 #[test]
 fn a_lost_slice_leaves_a_hole_that_is_shown_as_unexplained() {
@@ -28,6 +29,19 @@ fn a_wake_up_that_was_missed_is_a_doubt_and_no_loss() {
     let losses = run(vec![script], 10).snapshot.coverage.losses;
     assert_eq!(losses.undecided_waits, 3);
     assert!(!losses.any());
+}
+
+#[test]
+fn threads_that_are_not_compared_with_the_kernel_for_want_of_room_are_counted() {
+    for (what, count, evicted) in [("all have room", MAX_TOTALS, 0), ("two have none", MAX_TOTALS + 2, 2)] {
+        let mut script = Script::new(1).cpu(1).job_wait((1, 0, 0));
+        let totals = || Fact::ThreadTotals(ThreadTotals { until_ns: 1, ..ThreadTotals::default() });
+        let event = |fact| Event { time_ns: START, body: Body::Fact(Box::new(fact)) };
+        script.events.extend((0..count).map(|_| event(totals())));
+        let coverage = run(vec![script], 10).snapshot.coverage;
+        assert_eq!(coverage.losses.evicted, evicted, "{what}");
+        assert_eq!(coverage.conservation.threads_compared, MAX_TOTALS as u64, "{what}");
+    }
 }
 
 #[test]
