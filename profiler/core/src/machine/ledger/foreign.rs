@@ -108,14 +108,14 @@ fn back_end(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slic
             key
         }
         Asker::Likely(key) => {
-            if let Some(event_loop) = thread.serving_loop() {
-                event_loop.paired_as_likely(fd);
+            if thread.serving_loop().is_some_and(|event_loop| !event_loop.paired_as_likely(fd)) {
+                books.evict();
             }
             key
         }
         Asker::Unattributed => return unattributed::open_further(books, thread, (slice, exit_ns), back_end),
-        Asker::OneOf(keys) => {
-            return unattributed::open(books, thread, (slice, exit_ns), back_end, &keys);
+        Asker::OneOf(candidates) => {
+            return unattributed::open(books, thread, (slice, exit_ns), back_end, &candidates);
         }
         Asker::Nobody => {
             unattributed::leave(thread, slice.enter_ns, books.window_start_ns);

@@ -16,8 +16,8 @@ use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::loop_kind::Tasks;
 use crate::machine::ledger::books::Books;
-use crate::machine::runtime::candidates::{may_run, others_may_run, running};
-use crate::machine::runtime::event_loop::{EventLoop, MAX_PARKED};
+use crate::machine::runtime::candidates::{left_by, may_run, others_may_run, running};
+use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::handoff;
 use crate::machine::runtime::state::View;
 use crate::machine::runtime::task;
@@ -269,13 +269,8 @@ pub(in crate::machine) fn confirm(view: View<'_>, thread: &mut Thread, tid: Tid,
 /// From now on a thread is known to run a loop. The requests that it has left so far may resume.
 fn begin(view: View<'_>, event_loop: &mut EventLoop, tid: Tid) {
     (event_loop.recognition.confirmed, event_loop.recognition.is_hub) = (true, false);
-    let left = view.wire.connections.numbers().filter_map(|number| {
-        let active = view.wire.connections.get(number)?.requests.front()?;
-        let is_left = active.left_by == Some(tid) && active.owner.is_none() && !active.response.has_begun;
-        (is_left && active.wants == Wants::Unknown).then_some((number, active.request.id))
-    });
-    event_loop.left.parked.clear();
-    event_loop.left.parked.extend(left.take(MAX_PARKED));
+    let left = left_by(view, tid, |active| !active.response.has_begun);
+    event_loop.left.park_all(left.map(|(_, key)| key));
 }
 
 fn is_unanswered(view: View<'_>, (number, id): RequestKey) -> bool {

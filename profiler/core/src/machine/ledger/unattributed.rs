@@ -10,7 +10,7 @@
 use crate::event::{Call, Slice};
 use crate::machine::ledger::books::Books;
 use crate::machine::ledger::finish;
-use crate::machine::runtime::candidates::{may_run, others_may_run};
+use crate::machine::runtime::candidates::{Candidates, left_ns, may_run, others_may_run};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::unattributed::{BackEnd, Candidate, Others, UnattributedWork};
 use crate::machine::runtime::{asker, handoff};
@@ -56,23 +56,23 @@ pub(in crate::machine) fn open(
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
     back_end: BackEnd,
-    candidates: &[RequestKey],
+    all: &Candidates,
 ) {
     let own_start_ns = turn_to(books, thread, slice);
     let task = books.runtime.tasks.of(slice.tid);
     let Some(event_loop) = thread.serving_loop() else { return };
     let of_task = task.map(|task| (task, event_loop.tasks.another_until_ns(task)));
     // Where a job of one of them is known it may be that one.
-    let is_given = !candidates.iter().any(|key| asker::handed_to(books.view(), *key).is_some());
+    let is_given = !all.keys.iter().any(|key| asker::handed_to(books.view(), *key).is_some());
     let given = if is_given {
         handoff::take_given(&mut books.hand(), slice.tgid, slice.enter_ns, of_task)
     } else {
         None
     };
     let connections = &books.wire.connections;
-    let candidates = candidates.iter().filter_map(|key| {
+    let candidates = all.keys.iter().filter_map(|key| {
         let active = connections.active(*key)?;
-        let from_ns = active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns);
+        let from_ns = left_ns(active);
         let before = match given {
             Some(handed) => handed.before(own_start_ns, Phase::Unexplained, Phase::Unexplained),
             None => {
@@ -109,11 +109,15 @@ pub(in crate::machine) fn open(
         task,
         back_ends: vec![back_end],
         candidates,
+        has_more: all.has_more,
         answered_ns: 0,
         touched_ns: 0,
         has_asked: false,
         of_iteration: (0, Phases::default()),
     });
+    if all.has_more && all.is_full() {
+        books.evict();
+    }
     touch(books, thread, (slice, exit_ns), number, own_start_ns);
 }
 
@@ -265,7 +269,7 @@ pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slic
     });
     // First those that can be nobody else's, in the order of time.
     let is_sole = |work: &&UnattributedWork| {
-        Rule::SoleCandidate.holds() && work.candidates.len() == 1 && work.claimant(key).is_some()
+        Rule::SoleCandidate.holds() && work.is_ones() && work.claimant(key).is_some()
     };
     let mut own: Vec<(u64, u64)> =
         unattributed.list.iter().filter(is_sole).map(|work| (work.begun_ns, work.number)).collect();

@@ -5,7 +5,7 @@
 
 use crate::event::{Call, Slice};
 use crate::loop_kind::Threads;
-use crate::machine::runtime::candidates::{candidates, may_run};
+use crate::machine::runtime::candidates::{Candidates, candidates, has_more, left_ns, may_run};
 use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, task};
@@ -13,10 +13,6 @@ use crate::machine::wire::request::{HandedTo, RequestKey, Wants};
 use crate::machine::world::errno::EINPROGRESS;
 use crate::model::round_trips::ToPort;
 use crate::rule::Rule;
-
-/// Requests distinguished. Work of one of more than so many is told by its task, or hardly ever: what stays
-/// unattributed is counted.
-const MAX_CANDIDATES: usize = 128;
 
 /// Who made a call on a back end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +24,7 @@ pub(in crate::machine) enum Asker {
     /// The unattributed work that the thread serves.
     Unattributed,
     /// One of these.
-    OneOf(Vec<RequestKey>),
+    OneOf(Candidates),
     /// No request.
     Nobody,
 }
@@ -104,11 +100,19 @@ pub(in crate::machine) fn find(state: View<'_>, thread: &Thread, slice: &Slice) 
     // Order may be wrong, and the task will tell: as soon as it answers.
     let mut found = task::may_work_for(state, thread, slice.tid);
     match &asker {
-        Asker::Known(key) | Asker::Likely(key) => push_all(&mut found, core::iter::once(*key)),
-        Asker::OneOf(keys) => push_all(&mut found, keys.iter().copied()),
+        Asker::Known(key) | Asker::Likely(key) => found.push_all(core::iter::once(*key)),
+        Asker::OneOf(ordered) => {
+            found.push_all(ordered.keys.iter().copied());
+            found.has_more |= ordered.has_more;
+        }
         Asker::Unattributed | Asker::Nobody => {}
     }
-    if found.len() > 1 { Asker::OneOf(found) } else { asker }
+    match found.keys.len() {
+        0 if found.has_more => Asker::Nobody,
+        1 if found.has_more => Asker::OneOf(found),
+        0 | 1 => asker,
+        _ => Asker::OneOf(found),
+    }
 }
 
 /// The same, as far as the loop's order shows.
@@ -124,62 +128,49 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let is_new = matches!(slice.call, Call::Make { .. });
     let done = if is_new { handoff::next_done(state, tgid, event_loop.looks.recent_ns()) } else { None };
     let given = is_helped && handoff::has_given(state, tgid, slice.enter_ns, event_loop.looks.recent_ns());
-    let may_resume = |key: RequestKey| given || event_loop.may_resume(left_ns(state, key));
+    let left_ns = |key: RequestKey| state.wire.connections.active(key).map_or(0, left_ns);
+    let may_resume = |key: RequestKey| given || event_loop.may_resume(left_ns(key));
     let fits = |key: &RequestKey| !event_loop.unattributed.is_waiting(*key);
-    let mut found = Vec::new();
-    push_all(&mut found, candidates(state, event_loop, thread.serving, may_resume).filter(fits));
+    let has_more = has_more(event_loop, thread.serving, given || event_loop.may_resume_any());
+    let mut found = Candidates { has_more, ..Candidates::default() };
+    found.push_all(candidates(state, event_loop, thread.serving, may_resume).filter(fits));
     if is_helped {
         // Where the loop is busy, a thread's results come without a sign. They never come before the loop has looked, and not in the order in which the threads
         // reported them.
         let looked_ns = event_loop.looks.iteration_start_ns();
         let is_back = |key: &RequestKey| handed_to(state, *key).is_some_and(|to| to.begin_ns <= looked_ns);
         let handed = event_loop.left.parked.iter().copied().filter(is_back);
-        push_all(&mut found, handed.chain(done).filter(fits));
+        found.push_all(handed.chain(done).filter(fits));
+        found.has_more |= event_loop.left.has_more_parked();
     }
     if let Some(key) = done.filter(|_| !is_helped && Rule::DoneFirst.holds()) {
         // Its thread has just reported. Any other request that may run may have opened it as well.
-        if found.iter().all(|other| *other == key) {
+        if !found.has_more && found.keys.iter().all(|other| *other == key) {
             return Asker::Known(key);
         }
-        push_all(&mut found, core::iter::once(key).filter(fits));
+        found.push_all(core::iter::once(key).filter(fits));
     }
     let runs_unattributed = event_loop.unattributed.current_runs();
-    if runs_unattributed && is_new && found.is_empty() {
+    if runs_unattributed && is_new && found.is_none() {
         return Asker::Unattributed;
     }
-    let are_told = !found.is_empty();
-    if runs_unattributed || found.is_empty() && is_new {
+    let are_told = !found.keys.is_empty();
+    if runs_unattributed || found.keys.is_empty() && is_new {
         // gevent ends a round of callbacks after some milliseconds, and resumes what was left some rounds later.
         let parked = event_loop.left.parked.iter().copied().filter(|key| may_run(state, *key));
-        push_all(&mut found, parked.filter(fits));
+        found.push_all(parked.filter(fits));
+        found.has_more |= event_loop.left.has_more_parked();
     }
     let is_told = are_told
         && (event_loop.resumes_parked()
             || candidates(state, event_loop, thread.serving, |_| false).next().is_some());
-    match found.as_slice() {
+    match found.keys.as_slice() {
         [] => Asker::Nobody,
+        _ if found.has_more => Asker::OneOf(found),
         [_] if is_new && !is_told && !Rule::OnlyOneKnown.holds() => Asker::Nobody,
         [key] if is_new && !is_told => Asker::Likely(*key),
         [key] => Asker::Known(*key),
         _ => Asker::OneOf(found),
-    }
-}
-
-/// When the loop left a request.
-fn left_ns(state: View<'_>, key: RequestKey) -> u64 {
-    state
-        .wire
-        .connections
-        .active(key)
-        .map_or(0, |active| active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns))
-}
-
-/// Adds those that are not in the list yet.
-fn push_all(list: &mut Vec<RequestKey>, keys: impl Iterator<Item = RequestKey>) {
-    for key in keys {
-        if !list.contains(&key) && list.len() < MAX_CANDIDATES {
-            list.push(key);
-        }
     }
 }
 
@@ -188,3 +179,6 @@ pub(in crate::machine) fn handed_to(state: View<'_>, key: RequestKey) -> Option<
     let active = state.wire.connections.active(key)?;
     active.handed_to.filter(|_| active.wants == Wants::Unknown)
 }
+
+#[cfg(test)]
+mod tests;

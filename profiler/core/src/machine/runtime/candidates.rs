@@ -2,38 +2,101 @@
 //!
 //! In: what a loop has left, and what that waits for. Out: who may be running.
 
-use crate::machine::runtime::event_loop::{EventLoop, MAX_LEFT, MAX_PARKED};
+use crate::event::Tid;
+use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::handoff;
 use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;
-use crate::machine::wire::request::{RequestKey, Wants};
+use crate::machine::wire::request::{Active, RequestKey, Wants};
 use crate::phase::Phases;
+
+/// Requests distinguished. Work of one of more than so many is told by its task, or hardly ever: what stays unattributed is counted.
+const MAX_CANDIDATES: usize = 128;
+
+/// Requests of which one did something.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::machine) struct Candidates {
+    /// Each of them once.
+    pub(in crate::machine) keys: Vec<RequestKey>,
+    /// It may have been another one, for which there was no room.
+    pub(in crate::machine) has_more: bool,
+}
+
+impl Candidates {
+    /// Adds those that are not among them yet.
+    pub(in crate::machine) fn push_all(&mut self, keys: impl Iterator<Item = RequestKey>) {
+        for key in keys {
+            if self.keys.contains(&key) {
+                continue;
+            }
+            if self.keys.len() < MAX_CANDIDATES {
+                self.keys.push(key);
+            } else {
+                self.has_more = true;
+            }
+        }
+    }
+
+    /// Nobody may have done it.
+    pub(in crate::machine) const fn is_none(&self) -> bool {
+        self.keys.is_empty() && !self.has_more
+    }
+
+    /// There is no room for more of them.
+    pub(in crate::machine) const fn is_full(&self) -> bool {
+        self.keys.len() >= MAX_CANDIDATES
+    }
+}
 
 /// Whether a thread that serves clients runs a loop, as far as that is known before it has looked. In a process on gevent, every such thread does.
 pub(in crate::machine) fn runs_loop(state: View<'_>, thread: &Thread) -> bool {
     thread.is_loop() || state.world.processes.loop_kind(thread.tgid).is_alone()
 }
 
-/// The thread left a request that is not finished. It may resume it in this iteration or the next.
-pub(in crate::machine) fn left(state: View<'_>, thread: &mut Thread, key: RequestKey, phases: &Phases) {
+/// The thread left a request that is not finished. It may resume it in this iteration or the next. `false`: there is no room to remember that.
+pub(in crate::machine) fn left(
+    state: View<'_>,
+    thread: &mut Thread,
+    key: RequestKey,
+    phases: &Phases,
+) -> bool {
     let active = state
         .wire
         .connections
         .get(key.0)
         .and_then(|connection| connection.requests.iter().find(|active| active.request.id == key.1));
-    let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) else { return };
+    let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) else { return true };
     event_loop.share(key.1, phases, || (&active.request.http.method, &active.request.http.path));
-    if active.wants == Wants::Unknown && !active.response.may_have_ended {
-        if event_loop.left.now.len() < MAX_LEFT {
-            event_loop.left.now.push(key);
-        }
-        if event_loop.left.parked.len() >= MAX_PARKED {
-            event_loop.left.parked.retain(|key| state.wire.connections.is_live(*key));
-        }
-        if event_loop.left.parked.len() < MAX_PARKED {
-            event_loop.left.parked.push(key);
-        }
+    if active.wants != Wants::Unknown || active.response.may_have_ended {
+        return true;
     }
+    if event_loop.left.has_room_again()
+        && let Some(tid) = active.owner
+    {
+        let mut all: Vec<(u64, RequestKey)> =
+            left_by(state, tid, |active| !active.response.may_have_ended).collect();
+        all.sort_unstable();
+        event_loop.left.park_all(all.into_iter().map(|(_, key)| key));
+    }
+    event_loop.left.leaves(key, |key| state.wire.connections.is_live(*key))
+}
+
+/// The requests that this thread has left and of which it is not known what they wait for, each with the time when it was left.
+pub(in crate::machine) fn left_by<'a>(
+    state: View<'a>,
+    tid: Tid,
+    is_wanted: impl Fn(&Active) -> bool + 'a,
+) -> impl Iterator<Item = (u64, RequestKey)> + 'a {
+    state.wire.connections.numbers().filter_map(move |number| {
+        let active = state.wire.connections.get(number)?.requests.front()?;
+        let is_left = active.left_by == Some(tid) && active.owner.is_none() && is_wanted(active);
+        (is_left && active.wants == Wants::Unknown).then(|| (left_ns(active), (number, active.request.id)))
+    })
+}
+
+/// When a loop left a request.
+pub(in crate::machine) fn left_ns(active: &Active) -> u64 {
+    active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns)
 }
 
 /// Whether a request that the loop served may have resumed. It may if nothing shows that it waits. Before its head is complete, no code knows of it.
@@ -54,12 +117,26 @@ pub(in crate::machine) fn candidates<'a>(
     current: Option<RequestKey>,
     may_resume: impl Fn(RequestKey) -> bool + 'a,
 ) -> impl Iterator<Item = RequestKey> + 'a {
-    // What an iteration made ready resumes in the next one, whoever resumes before it.
-    let left_resumes = current.is_none() || event_loop.is_fresh() || event_loop.passes_on();
+    let left_resumes = left_resumes(event_loop, current);
     let left = event_loop.left.before.iter().filter(move |_| left_resumes);
     let parked = event_loop.left.parked.iter().filter(move |key| may_resume(**key));
     let others = left.chain(parked).copied();
     current.into_iter().chain(others).filter(move |key| may_run(state, *key))
+}
+
+/// What an iteration made ready resumes in the next one, whoever resumes before it.
+fn left_resumes(event_loop: &EventLoop, current: Option<RequestKey>) -> bool {
+    current.is_none() || event_loop.is_fresh() || event_loop.passes_on()
+}
+
+/// Whether others may be running than those that [`candidates`] names: there was no room to remember all. `resumes_parked`: parked ones may resume.
+pub(in crate::machine) fn has_more(
+    event_loop: &EventLoop,
+    current: Option<RequestKey>,
+    resumes_parked: bool,
+) -> bool {
+    let left = &event_loop.left;
+    left.has_more_before() && left_resumes(event_loop, current) || left.has_more_parked() && resumes_parked
 }
 
 /// Whether a request other than this one may have run since anything was touched. Where an iteration has no order, any request that may resume can have run.
@@ -67,17 +144,21 @@ pub(in crate::machine) fn others_may_run(state: View<'_>, thread: &Thread, key: 
     let event_loop = thread.as_loop();
     event_loop.filter(|event_loop| event_loop.resumes_at_once()).is_some_and(|event_loop| {
         let resumes_parked = event_loop.resumes_parked();
-        candidates(state, event_loop, None, |_| resumes_parked).any(|other| Some(other) != key)
+        has_more(event_loop, None, resumes_parked)
+            || candidates(state, event_loop, None, |_| resumes_parked).any(|other| Some(other) != key)
     })
 }
 
-/// The only one of them; `None`: there is none, or several.
+/// The only one of them; `None`: there is none, or several, or there may be more than are remembered.
 pub(in crate::machine) fn running(
     state: View<'_>,
     event_loop: &EventLoop,
     current: Option<RequestKey>,
 ) -> Option<RequestKey> {
     let resumes_parked = event_loop.resumes_parked();
+    if has_more(event_loop, current, resumes_parked) {
+        return None;
+    }
     let mut candidates = candidates(state, event_loop, current, |_| resumes_parked);
     let first = candidates.next()?;
     candidates.all(|key| key == first).then_some(first)
@@ -90,7 +171,7 @@ mod tests {
     use crate::fact::Account;
     use crate::machine::runtime::state::Runtime;
     use crate::machine::wire::connection::Connection;
-    use crate::machine::wire::request::{Active, Beginning, HandedTo};
+    use crate::machine::wire::request::{Beginning, HandedTo};
     use crate::machine::wire::state::Wire;
     use crate::machine::world::state::World;
 
@@ -242,11 +323,89 @@ mod tests {
             ("the loop is at the present one", &[FIRST], Some(SECOND), 311, Some(SECOND)),
         ] {
             let mut thread = thread();
-            all.iter().for_each(|key| left(stages.view(), &mut thread, *key, &Phases::default()));
+            for key in all {
+                left(stages.view(), &mut thread, *key, &Phases::default());
+            }
             look(&mut thread, 300, false);
             let event_loop = thread.event_loop.as_deref_mut().unwrap();
             event_loop.touched.until_ns = touched_ns;
             assert_eq!(running(stages.view(), event_loop, current), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_the_only_one_where_more_may_run_than_are_remembered() {
+        // So many are left in one iteration, after which the loop sleeps or not and is woken or not. All but the first then come back.
+        for (what, count, slept, is_woken, expected) in [
+            ("all are remembered", 64, false, false, Some((0, 10))),
+            ("one is not", 65, false, false, None),
+            ("who was left before the sleep does not resume", 65, true, false, None),
+            ("all are parked, and may resume", 256, true, true, Some((0, 10))),
+            ("one is not, and may resume", 257, true, true, None),
+        ] {
+            let mut stages = Stages::default();
+            for id in 0..count {
+                let number = stages.wire.connections.open(&Opened::accepted(5), 10).unwrap();
+                stages.begin(number, 10 + id);
+            }
+            let mut thread = thread();
+            for (number, id) in (0..).zip(10..10 + count) {
+                left(stages.view(), &mut thread, (number, id), &Phases::default());
+            }
+            look(&mut thread, 300, slept);
+            let event_loop = thread.event_loop.as_deref_mut().unwrap();
+            if is_woken {
+                event_loop.woken();
+            }
+            (1..).zip(11..10 + count).for_each(|key| event_loop.left.comes_back(key));
+            assert_eq!(running(stages.view(), event_loop, None), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn requests_that_had_no_room_are_looked_for_again_once_there_is_some() {
+        let mut stages = Stages::default();
+        let count = 258;
+        for id in 0..count {
+            let number = stages.wire.connections.open(&Opened::accepted(5), 10).unwrap();
+            stages.begin(number, 10 + id);
+        }
+        let mut thread = thread();
+        for (number, id) in (0..).zip(10..10 + count) {
+            let active = &mut stages.connection(number).requests[0];
+            active.owner = Some(1);
+            let has_room = left(stages.view(), &mut thread, (number, id), &Phases::default());
+            assert_eq!(has_room, id < 10 + 64, "{id}");
+            let active = &mut stages.connection(number).requests[0];
+            (active.owner, active.left_by) = (None, Some(1));
+        }
+        // All come back but two: one of those that are remembered, and one of those that are not.
+        for (number, id) in (1..).zip(11..10 + count - 1) {
+            thread.event_loop.as_deref_mut().unwrap().left.comes_back((number, id));
+            stages.connection(number).requests[0].left_by = None;
+        }
+        look(&mut thread, 300, true);
+        stages.connection(1).requests[0].owner = Some(1);
+        assert!(left(stages.view(), &mut thread, (1, 11), &Phases::default()));
+        let left = &thread.event_loop.as_deref().unwrap().left;
+        assert_eq!(left.parked, [(0, 10), (257, 267), (1, 11)]);
+        assert!(!left.has_more_parked());
+    }
+
+    #[test]
+    fn of_several_requests_each_is_named_once_and_it_is_known_that_there_are_more() {
+        let max = MAX_CANDIDATES as u64;
+        for (what, ids, count, has_more) in [
+            ("none", vec![], 0, false),
+            ("one twice", vec![5, 5], 1, false),
+            ("as many as have room", (0..max).collect(), max, false),
+            ("these and one of them again", (0..max).chain([3]).collect(), max, false),
+            ("one more", (0..=max).collect(), max, true),
+        ] {
+            let mut several = Candidates::default();
+            several.push_all(ids.into_iter().map(|id| (0, id)));
+            assert_eq!((several.keys.len() as u64, several.has_more), (count, has_more), "{what}");
+            assert_eq!((several.is_none(), several.is_full()), (count == 0, count == max), "{what}");
         }
     }
 }

@@ -10,7 +10,7 @@ mod order;
 mod recognition;
 mod resume;
 
-use std::collections::VecDeque;
+use rustc_hash::FxHashSet;
 
 use crate::event::Slice;
 use crate::loop_kind::LoopKind;
@@ -22,11 +22,13 @@ use crate::phase::{Phase, Phases};
 use crate::rule::Rule;
 
 use held::Held;
-pub(in crate::machine) use left::{Left, MAX_LEFT, MAX_PARKED};
+pub(in crate::machine) use left::Left;
 pub use looks::Looks;
 pub(in crate::machine) use recognition::Recognition;
 use resume::{Clues, Resumed};
 
+/// Back ends remembered whose owner only order showed. Where there were more, no owner is sure.
+const MAX_LIKELY: usize = 1024;
 /// Iterations from the cause of a resume to the resume itself: the loop passes the request from one callback to the next.
 const RESUMING_ITERATIONS: usize = 1;
 
@@ -46,7 +48,9 @@ pub struct EventLoop {
     /// Which Python task works for which request.
     pub tasks: Tasks,
     /// Back ends whose owner only order showed.
-    likely: VecDeque<i32>,
+    likely: FxHashSet<i32>,
+    /// There was no room for one of them.
+    has_more_likely: bool,
     /// When it looked for what is ready.
     pub looks: Looks,
     /// What may have resumed a request.
@@ -220,19 +224,20 @@ impl EventLoop {
         self.left.turns_to(key, at_ns);
     }
 
-    /// A back end was attributed to a request that only likely owns it.
-    pub fn paired_as_likely(&mut self, fd: i32) {
+    /// A back end was attributed to a request that only likely owns it. `false`: there is no room to remember that.
+    pub fn paired_as_likely(&mut self, fd: i32) -> bool {
         self.held.report.paired_by_order = self.held.report.paired_by_order.saturating_add(1);
-        if self.likely.len() >= MAX_LEFT {
-            // By now its number is another socket's, most likely.
-            self.likely.pop_front();
+        let has_room = self.likely.len() < MAX_LIKELY || self.likely.contains(&fd);
+        if has_room {
+            self.likely.insert(fd);
         }
-        self.likely.push_back(fd);
+        self.has_more_likely |= !has_room;
+        has_room
     }
 
     /// It is known whose back end this is.
     pub fn paired_surely(&mut self, fd: i32) {
-        self.likely.retain(|likely| *likely != fd);
+        self.likely.remove(&fd);
     }
 
     /// A thread of the pool was found to have worked for a request.
@@ -245,7 +250,7 @@ impl EventLoop {
     /// Whether more than order shows whose back end this is.
     #[must_use]
     pub fn is_sure(&self, fd: i32) -> bool {
-        !self.likely.contains(&fd)
+        !self.has_more_likely && !self.likely.contains(&fd)
     }
 
     /// The next window begins: sums start at zero, what the loop is about stays.

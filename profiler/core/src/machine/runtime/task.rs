@@ -5,13 +5,11 @@
 //! What is known of tasks is in [`tasks`](crate::machine::runtime::tasks).
 
 use crate::event::{Call, Slice, Tid};
+use crate::machine::runtime::candidates::Candidates;
 use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::Connection;
 use crate::machine::wire::request::RequestKey;
-
-/// Requests among which a task's is looked for. Among more than so many only its answer shows which it is.
-const MAX_OPEN: usize = 128;
 
 /// The request for which the task works that makes the thread's calls, as far as is known.
 pub(in crate::machine) fn at_work(state: View<'_>, thread: &Thread, tid: Tid) -> Option<RequestKey> {
@@ -66,9 +64,9 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number
 }
 
 /// Requests that the present task of a loop's thread may work for, unless it belongs to one that is surely not over. These are the requests left whose task is
-/// not known, and the one that last owned the task.
-pub(in crate::machine) fn may_work_for(state: View<'_>, thread: &Thread, tid: Tid) -> Vec<RequestKey> {
-    let Some(event_loop) = thread.event_loop.as_deref() else { return Vec::new() };
+/// not known, and the one that last owned the task, by their numbers. Among more than have room only its answer shows which it is.
+pub(in crate::machine) fn may_work_for(state: View<'_>, thread: &Thread, tid: Tid) -> Candidates {
+    let Some(event_loop) = thread.event_loop.as_deref() else { return Candidates::default() };
     let task = state.runtime.tasks.of(tid);
     let is_open = |key: &RequestKey| {
         let active = state.wire.connections.active(*key);
@@ -77,9 +75,10 @@ pub(in crate::machine) fn may_work_for(state: View<'_>, thread: &Thread, tid: Ti
     let last = task.and_then(|task| event_loop.tasks.key(task));
     let left = thread.serving.iter().chain(&event_loop.left.before).chain(&event_loop.left.now);
     let left = left.chain(&event_loop.left.parked).chain(&last);
-    let mut found: Vec<RequestKey> = left.copied().filter(is_open).take(MAX_OPEN).collect();
-    found.sort_unstable_by_key(|(_, id)| *id);
-    found.dedup();
+    let mut left: Vec<RequestKey> = left.copied().filter(is_open).collect();
+    left.sort_unstable_by_key(|(_, id)| *id);
+    let mut found = Candidates { has_more: event_loop.left.has_more(), ..Candidates::default() };
+    found.push_all(left.into_iter());
     found
 }
 
@@ -94,5 +93,5 @@ pub(in crate::machine) fn is_another_s(
     let reads = matches!(slice.call, Call::Read { .. });
     !reads
         && own.zip(state.runtime.tasks.of(slice.tid)).is_some_and(|(own, task)| own != task)
-        && !may_work_for(state, thread, slice.tid).is_empty()
+        && !may_work_for(state, thread, slice.tid).is_none()
 }

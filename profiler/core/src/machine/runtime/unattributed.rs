@@ -34,6 +34,8 @@ pub(in crate::machine) struct UnattributedWork {
     pub(in crate::machine) back_ends: Vec<BackEnd>,
     /// All but those that cannot have been it.
     pub(in crate::machine) candidates: Vec<Candidate>,
+    /// It may be that of another request, for which there was no room.
+    pub(in crate::machine) has_more: bool,
     /// When it last read something. 0: it has asked since, or tried to read more.
     pub(in crate::machine) answered_ns: u64,
     /// When it did something last.
@@ -70,6 +72,11 @@ impl UnattributedWork {
         self.account.wants == Wants::Unknown
     }
 
+    /// Just one request may own it.
+    pub(in crate::machine) const fn is_ones(&self) -> bool {
+        self.candidates.len() == 1 && !self.has_more
+    }
+
     fn may_be(&self, request: u64) -> bool {
         self.candidates.iter().any(|candidate| candidate.key.1 == request)
     }
@@ -77,7 +84,8 @@ impl UnattributedWork {
     /// Whether it may belong to this request, which resumes by another task. It belongs to another request if the task may be that request's own.
     fn may_be_of(&self, key: RequestKey, is_open: impl Fn(RequestKey) -> bool) -> bool {
         let is_other = |candidate: &Candidate| candidate.key != key && is_open(candidate.key);
-        self.may_be(key.1) && (self.task.is_none() || !self.candidates.iter().any(is_other))
+        let may_be_other_s = || self.has_more || self.candidates.iter().any(is_other);
+        self.may_be(key.1) && (self.task.is_none() || !may_be_other_s())
     }
 
     /// It had these phases of an iteration.
@@ -111,9 +119,7 @@ impl Unattributed {
     /// Whether a request is known to wait for a back end, as it alone can have asked it.
     #[must_use]
     pub fn is_waiting(&self, key: RequestKey) -> bool {
-        self.list
-            .iter()
-            .any(|work| !work.runs() && work.candidates.len() == 1 && work.claimant(key).is_some())
+        self.list.iter().any(|work| !work.runs() && work.is_ones() && work.claimant(key).is_some())
     }
 
     /// Whether the unattributed work that uses this back end, if any does, waits for nothing.
@@ -175,7 +181,14 @@ impl Unattributed {
                 candidate.has_passed = true;
             }
         }
-        // Nobody's: what a request did not ask for.
+        self.forget_nobody_s();
+    }
+
+    /// Nobody's is what no request asked for. If there was no room for all that may own it, it belongs to one of those: nothing will tell to which.
+    fn forget_nobody_s(&mut self) {
+        let is_lost = |work: &&UnattributedWork| work.candidates.is_empty() && work.has_more;
+        let lost = self.list.iter().filter(is_lost).count() as u64;
+        self.unknown = self.unknown.saturating_add(lost);
         self.list.retain(|work| !work.candidates.is_empty());
     }
 
@@ -189,7 +202,7 @@ impl Unattributed {
                 work.candidates.retain(|candidate| candidate.key != key);
             }
         }
-        self.list.retain(|work| !work.candidates.is_empty());
+        self.forget_nobody_s();
     }
 
     /// What this task did that makes a call of this request, if it is not known to be the request's yet.

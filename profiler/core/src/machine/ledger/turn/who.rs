@@ -174,7 +174,7 @@ mod tests {
             wire.connections.get_mut(0).unwrap().requests[0].wants = wants;
             let mut event_loop = EventLoop::default();
             if likely {
-                event_loop.paired_as_likely(BACK_END);
+                assert!(event_loop.paired_as_likely(BACK_END));
             }
             let thread = Thread { event_loop: Some(Box::new(event_loop)), ..Thread::default() };
             let view = View { world: &world, wire: &wire, runtime: &runtime };

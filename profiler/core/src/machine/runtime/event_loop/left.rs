@@ -6,11 +6,14 @@ use std::collections::VecDeque;
 
 use crate::machine::wire::request::RequestKey;
 
-/// Requests left, and back-end descriptors touched, since the last sleep that are remembered. Among
-/// more than so many hardly anything is told to be one's alone, and what is not stays unexplained.
-pub(in crate::machine) const MAX_LEFT: usize = 64;
+/// Requests left in one iteration that are remembered. Where there were more, nothing is told to be one's alone: what is not told otherwise stays unexplained.
+const MAX_LEFT: usize = 64;
 /// Parked requests that are remembered. See [`MAX_LEFT`].
-pub(in crate::machine) const MAX_PARKED: usize = 256;
+const MAX_PARKED: usize = 256;
+/// Parked requests are looked for again where some had no room, and so few are left.
+const FEW_PARKED: usize = MAX_PARKED / 2;
+/// Requests to which the loop turned that are remembered.
+const MAX_TOUCHES: usize = 64;
 
 /// Those of one loop.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +24,18 @@ pub(in crate::machine) struct Left {
     pub(in crate::machine) now: Vec<RequestKey>,
     /// Requests for which it is not known what they wait for, and to which the loop has not turned since.
     pub(in crate::machine) parked: Vec<RequestKey>,
+    /// There were more of them than had room, list by list.
+    more: More,
     /// When it last turned to which request.
     touches: VecDeque<(u64, RequestKey)>,
+}
+
+/// Which lists had no room for all.
+#[derive(Clone, Copy, Debug, Default)]
+struct More {
+    before: bool,
+    now: bool,
+    parked: bool,
 }
 
 impl Left {
@@ -30,8 +43,56 @@ impl Left {
     pub(super) fn next_iteration(&mut self, slept: bool) {
         if slept {
             self.now.clear();
+            self.more.now = false;
         }
         self.before = std::mem::take(&mut self.now);
+        self.more.before = std::mem::take(&mut self.more.now);
+    }
+
+    /// The loop leaves a request, of which it is not known what it waits for. `false`: there is no room to remember it.
+    pub(in crate::machine) fn leaves(
+        &mut self,
+        key: RequestKey,
+        is_live: impl Fn(&RequestKey) -> bool,
+    ) -> bool {
+        if self.parked.len() >= MAX_PARKED {
+            self.parked.retain(is_live);
+        }
+        let is_now = push(&mut self.now, key, MAX_LEFT);
+        let is_parked = push(&mut self.parked, key, MAX_PARKED);
+        self.more.now |= !is_now;
+        self.more.parked |= !is_parked;
+        is_now && is_parked
+    }
+
+    /// Some parked requests had no room, and by now there is some.
+    pub(in crate::machine) const fn has_room_again(&self) -> bool {
+        self.more.parked && self.parked.len() <= FEW_PARKED
+    }
+
+    /// These are all parked requests. `false`: there is no room to remember them all.
+    pub(in crate::machine) fn park_all(&mut self, keys: impl Iterator<Item = RequestKey>) -> bool {
+        self.parked.clear();
+        let mut keys = keys.fuse();
+        self.parked.extend(keys.by_ref().take(MAX_PARKED));
+        self.more.parked = keys.next().is_some();
+        !self.more.parked
+    }
+
+    /// More were left than are remembered.
+    pub(in crate::machine) const fn has_more(&self) -> bool {
+        let More { before, now, parked } = self.more;
+        before || now || parked
+    }
+
+    /// More were left in the iteration before than are remembered.
+    pub(in crate::machine) const fn has_more_before(&self) -> bool {
+        self.more.before
+    }
+
+    /// More are parked than are remembered.
+    pub(in crate::machine) const fn has_more_parked(&self) -> bool {
+        self.more.parked
     }
 
     /// The loop resumes a request.
@@ -43,7 +104,7 @@ impl Left {
 
     /// The loop turns to a request.
     pub(in crate::machine) fn turns_to(&mut self, key: RequestKey, at_ns: u64) {
-        if self.touches.len() >= MAX_LEFT {
+        if self.touches.len() >= MAX_TOUCHES {
             self.touches.pop_front();
         }
         self.touches.push_back((at_ns, key));
@@ -61,9 +122,124 @@ impl Left {
     }
 }
 
+/// Adds one, if there is room.
+fn push(list: &mut Vec<RequestKey>, key: RequestKey, max: usize) -> bool {
+    let has_room = list.len() < max;
+    if has_room {
+        list.push(key);
+    }
+    has_room
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_there_were_more_than_had_room_is_known_as_long_as_it_matters() {
+        const NOW: usize = MAX_LEFT;
+        const ALL: usize = MAX_PARKED;
+        // How many are left, in iterations of so many, and what then happens. Whether there are more of the iteration before, and parked ones.
+        type Then = fn(&mut Left);
+        let next: Then = |left| left.next_iteration(false);
+        let sleeps: Then = |left| left.next_iteration(true);
+        let cases: &[(&str, usize, usize, Then, (bool, bool))] = &[
+            ("one", 1, NOW, next, (false, false)),
+            ("all have room", NOW, NOW, next, (false, false)),
+            ("one too many in an iteration", NOW + 1, NOW + 1, next, (true, false)),
+            ("the iteration is not over", NOW + 1, NOW + 1, |_| {}, (false, false)),
+            ("the loop sleeps", NOW + 1, NOW + 1, sleeps, (false, false)),
+            (
+                "two iterations later",
+                NOW + 1,
+                NOW + 1,
+                |left| (0..2).for_each(|_| left.next_iteration(false)),
+                (false, false),
+            ),
+            (
+                "those that are remembered have come back",
+                NOW + 1,
+                NOW + 1,
+                |left| {
+                    left.next_iteration(false);
+                    (0..NOW as u64).for_each(|id| left.comes_back((0, id)));
+                },
+                (true, false),
+            ),
+            ("all are parked", ALL, NOW, sleeps, (false, false)),
+            ("one too many is parked", ALL + 1, NOW, sleeps, (false, true)),
+            (
+                "those that are remembered have come back, and one did not",
+                ALL + 1,
+                NOW,
+                |left| {
+                    left.next_iteration(true);
+                    (0..ALL as u64).for_each(|id| left.comes_back((0, id)));
+                },
+                (false, true),
+            ),
+            (
+                "all were looked for, and have room",
+                ALL + 1,
+                NOW,
+                |left| {
+                    left.next_iteration(true);
+                    assert!(left.park_all([(0, 1), (0, 2)].into_iter()));
+                },
+                (false, false),
+            ),
+            (
+                "all were looked for, and have none",
+                ALL + 1,
+                NOW,
+                |left| {
+                    left.next_iteration(true);
+                    assert!(!left.park_all((0..=ALL as u64).map(|id| (0, id))));
+                },
+                (false, true),
+            ),
+        ];
+        for (what, count, of_iteration, then, expected) in cases {
+            let mut left = Left::default();
+            let mut without_room = 0;
+            for id in 0..*count {
+                if id > 0 && id % of_iteration == 0 {
+                    left.next_iteration(true);
+                }
+                without_room += usize::from(!left.leaves((0, id as u64), |_| true));
+            }
+            assert_eq!(without_room, usize::from(!matches!(*count, 1 | NOW | ALL)), "{what}: it is told");
+            then(&mut left);
+            assert_eq!((left.has_more_before(), left.has_more_parked()), *expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn parked_requests_are_looked_for_again_once_there_is_much_room() {
+        for (what, count, come_back, expected) in [
+            ("all had room", MAX_PARKED, MAX_PARKED, false),
+            ("there is little room", MAX_PARKED + 1, FEW_PARKED - 1, false),
+            ("there is much", MAX_PARKED + 1, FEW_PARKED, true),
+        ] {
+            let mut left = Left::default();
+            for id in 0..count as u64 {
+                left.leaves((0, id), |_| true);
+            }
+            (0..come_back as u64).for_each(|id| left.comes_back((0, id)));
+            assert_eq!(left.has_room_again(), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn requests_that_are_over_make_room_for_one_that_is_left() {
+        let mut left = Left::default();
+        for id in 0..MAX_PARKED as u64 {
+            left.leaves((0, id), |_| true);
+        }
+        left.next_iteration(true);
+        assert!(left.leaves((1, 7), |(_, id)| *id > 0));
+        assert_eq!((left.parked.len(), left.parked.contains(&(1, 7))), (MAX_PARKED, true));
+    }
 
     #[test]
     fn who_was_left_may_resume_an_iteration_later_unless_the_loop_slept() {

@@ -144,6 +144,15 @@ impl EventLoop {
         }
     }
 
+    /// The same of a request of which it is not known when the loop left it.
+    #[must_use]
+    pub fn may_resume_any(&self) -> bool {
+        let is_at_once = self.runs_timers_first() || self.resumes_at_once();
+        let last_ns =
+            if is_at_once { self.looks.last.enter_ns } else { self.looks.before_ns.saturating_sub(1) };
+        self.may_resume(0) || self.may_resume(last_ns)
+    }
+
     /// Whether requests that resume in the present iteration do so independently of one another, as far as is known. On gevent all timers are over when the
     /// loop handles what was ready.
     #[must_use]

@@ -39,3 +39,6 @@ pub(super) fn has_resumed(state: &mut Hand<'_>, (number, id): RequestKey, loop_t
         active.pass(until_ns, phase);
     }
 }
+
+#[cfg(test)]
+mod tests;

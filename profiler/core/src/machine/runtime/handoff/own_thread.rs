@@ -65,6 +65,9 @@ fn only_resuming(state: View<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<
     let touched = touched.filter(|key| was_read(&key));
     let told = pool.own.told.iter().filter(|(_, told_ns)| *told_ns >= since_ns).map(|(key, _)| *key);
     let read = event_loop.left.parked.iter().filter(was_read).map(|key| Some(*key));
+    if event_loop.left.has_more_parked() {
+        return None;
+    }
     let mut candidates = told.chain(read).chain(touched.map(Some));
     let first = candidates.next()??;
     candidates.all(|key| key == Some(first)).then_some(first)
@@ -216,56 +219,4 @@ pub fn ended(state: &mut Hand<'_>, tgid: Tid, tid: Tid) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::Call;
-    use crate::machine::runtime::state::Runtime;
-    use crate::machine::time::piece::Piece;
-    use crate::machine::wire::state::Wire;
-    use crate::machine::world::state::World;
-
-    const TGID: Tid = 1;
-    const LOOP: Tid = 1;
-
-    #[test]
-    fn a_thread_that_the_loop_made_and_for_which_there_is_no_room_is_counted() {
-        let (mut world, mut wire, mut runtime) = (World::default(), Wire::default(), Runtime::default());
-        let mut evicted = 0;
-        runtime.pools.has_loop(TGID, LOOP);
-        let mut hand =
-            Hand { world: &mut world, wire: &mut wire, runtime: &mut runtime, evicted: &mut evicted };
-        for child in (2..).take(MAX_MADE + 1) {
-            made(&mut hand, TGID, (LOOP, child), 5);
-        }
-        let pool = runtime.pools.get(TGID).unwrap();
-        assert_eq!((pool.own.made.len(), evicted), (MAX_MADE, 1));
-    }
-
-    #[test]
-    fn what_it_did_is_counted_where_there_is_no_room_for_it() {
-        let (mut world, mut wire, mut runtime) = (World::default(), Wire::default(), Runtime::default());
-        let mut evicted = 0;
-        runtime.pools.has_loop(TGID, LOOP);
-        let mut hand =
-            Hand { world: &mut world, wire: &mut wire, runtime: &mut runtime, evicted: &mut evicted };
-        made(&mut hand, TGID, (LOOP, 2), 5);
-        let mut thread = Thread { tgid: TGID, ..Thread::default() };
-        let slice = Slice { tid: 2, enter_ns: 20, ..Slice::blank(Call::Other) };
-        for _ in 0..=MAX_JOBS {
-            thread.pending.push(Piece::unknown(10, 20));
-            done(&mut hand, &mut thread, &slice);
-            thread.pending.drain(|_| {});
-        }
-        assert_eq!((runtime.pools.get(TGID).unwrap().jobs.len(), evicted), (MAX_JOBS, 1));
-        let pool = runtime.pools.get_mut(TGID).unwrap();
-        let key = (0, 7);
-        if let Some(made) = pool.own.made.get_mut(&2) {
-            made.key = Some(key);
-        }
-        thread.pending.push(Piece::unknown(20, 30));
-        runtime.threads.put(2, Box::new(thread));
-        assert!(!in_flight(pool, &mut runtime.threads, key, 40));
-        pool.jobs.pop_front();
-        assert!(in_flight(pool, &mut runtime.threads, key, 40));
-    }
-}
+mod tests;

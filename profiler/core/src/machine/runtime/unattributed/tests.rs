@@ -27,6 +27,7 @@ fn work(number: u64, wants: Wants, candidates: &[u64]) -> UnattributedWork {
         task: None,
         back_ends: vec![(9, 50)],
         candidates: candidates.iter().map(candidate).collect(),
+        has_more: false,
         answered_ns: 0,
         touched_ns: BEGUN_NS,
         has_asked: false,
@@ -60,6 +61,54 @@ fn a_request_may_have_done_what_began_later_and_runs_unless_its_task_may_be_anot
         let unattributed = of(vec![UnattributedWork { task, ..work(5, wants, all) }]);
         let told = unattributed.may_have_been(key(1), from_ns, |other| other == key(open));
         assert_eq!(told, expected, "{what}");
+    }
+}
+
+/// What it is, what is changed of work that may be that of request 1 alone, and what is asked of it.
+type OfMore = (&'static str, fn(&mut UnattributedWork), fn(&mut Unattributed) -> bool);
+
+#[test]
+fn work_of_one_of_more_requests_than_have_room_is_nobody_s_alone() {
+    let cases: &[OfMore] = &[
+        (
+            "its only candidate waits",
+            |work| work.account.wants = Wants::Backend,
+            |all| all.is_waiting(key(1)),
+        ),
+        ("its only candidate owns it", |_| {}, |all| all.list.iter().all(UnattributedWork::is_ones)),
+        (
+            "its task may be its candidate's",
+            |work| work.task = Some(7),
+            |all| all.may_be_guessed(5, Some(8), key(1), |_| false),
+        ),
+        (
+            "its candidate may have been it",
+            |work| work.task = Some(7),
+            |all| all.may_have_been(key(1), 99, |_| false),
+        ),
+        (
+            "nothing of it is lost without its candidate",
+            |work| work.account.wants = Wants::Backend,
+            |all| {
+                all.passes(key(1), true);
+                all.take_unknown(true) == 0
+            },
+        ),
+        (
+            "nothing of it is lost where its candidate did something else",
+            |work| work.account.wants = Wants::Backend,
+            |all| {
+                all.excludes(key(1), 50, 300);
+                all.take_unknown(true) == 0
+            },
+        ),
+    ];
+    for (what, set_up, ask) in cases {
+        for has_more in [false, true] {
+            let mut one = UnattributedWork { has_more, ..work(5, Wants::Unknown, &[1]) };
+            set_up(&mut one);
+            assert_eq!(ask(&mut of(vec![one])), !has_more, "{what}, others: {has_more}");
+        }
     }
 }
 

@@ -1,0 +1,154 @@
+//! Whose the task is that woke a thread, and what its request waited for until then.
+//!
+//! In: tasks that are known to work for requests, looks of the loop. Out: assertions on the request and its phases.
+
+use super::*;
+use crate::event::{Call, Connection as Opened, Slice};
+use crate::fact::Account;
+use crate::loop_kind::gevent::GEVENT;
+use crate::machine::runtime::event_loop::EventLoop;
+use crate::machine::runtime::state::Runtime;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::wire::request::{Active, Beginning};
+use crate::machine::wire::state::Wire;
+use crate::machine::world::state::World;
+use crate::phase::Phases;
+
+const LOOP: Tid = 1;
+const KEY: RequestKey = (0, 10);
+
+struct Stages {
+    world: World,
+    wire: Wire,
+    runtime: Runtime,
+    evicted: u64,
+}
+
+/// A loop that slept until 200 and from 300 to 400. Its request came at 90, ran, and was left at 250; task 5 works for it.
+fn stages() -> Stages {
+    let (world, mut wire, mut runtime) = (World::default(), Wire::default(), Runtime::default());
+    assert_eq!(wire.connections.open(&Opened::accepted(5), 10), Some(KEY.0));
+    let mut active = Active::new(&Beginning::at(KEY.1, 90), 1, LOOP);
+    active.pass(250, Phase::Cpu);
+    wire.connections.get_mut(KEY.0).unwrap().requests.push_back(Box::new(active));
+    assert!(runtime.pools.has_loop(1, LOOP));
+    let mut event_loop = EventLoop::default();
+    event_loop.recognition.confirmed = true;
+    assert!(event_loop.tasks.works_for(5, KEY, 100, |_| true));
+    for (enter_ns, exit_ns) in [(100, 200), (300, 400)] {
+        let inside = Account { blocked_ns: exit_ns - enter_ns, ..Account::default() };
+        let call = Call::EpollWait { epoll_fd: 4, timeout_ms: -1 };
+        event_loop.wait(&Slice { enter_ns, inside, ..Slice::blank(call) }, exit_ns, 0);
+    }
+    let thread = Thread { tgid: 1, event_loop: Some(Box::new(event_loop)), ..Thread::default() };
+    runtime.threads.put(LOOP, Box::new(thread));
+    Stages { world, wire, runtime, evicted: 0 }
+}
+
+impl Stages {
+    fn event_loop(&mut self) -> &mut EventLoop {
+        self.runtime.threads.get_mut(LOOP).unwrap().event_loop.as_deref_mut().unwrap()
+    }
+
+    fn active(&mut self) -> &mut Active {
+        self.wire.connections.active_mut(KEY).unwrap()
+    }
+
+    /// Tasks were seen to resume with the results of their own threads.
+    fn tasks_tell(&mut self) {
+        let givers = &mut self.runtime.pools.get_mut(1).unwrap().givers;
+        for task in 100..110 {
+            givers.has_result(Some(task), 50);
+            givers.resumed(Some(task), 0);
+        }
+    }
+}
+
+type Then = fn(&mut Stages);
+
+#[test]
+fn a_task_tells_whose_a_thread_is_where_it_is_surely_that_of_one_request() {
+    let cases: &[(&str, Then, Option<u64>, Option<RequestKey>)] = &[
+        ("tasks wait for their threads", Stages::tasks_tell, Some(5), Some(KEY)),
+        ("that is not known", |_| {}, Some(5), None),
+        (
+            "they are greenlets",
+            |stages| stages.event_loop().recognition.may_be_of(&GEVENT, false),
+            Some(5),
+            Some(KEY),
+        ),
+        ("no task is known", Stages::tasks_tell, None, None),
+        ("another task", Stages::tasks_tell, Some(6), None),
+        (
+            "its request is over",
+            |stages| {
+                stages.tasks_tell();
+                stages.wire.connections.get_mut(KEY.0).unwrap().requests.clear();
+            },
+            Some(5),
+            None,
+        ),
+        (
+            "the loop has ended",
+            |stages| {
+                stages.tasks_tell();
+                stages.runtime.threads.remove(LOOP);
+            },
+            Some(5),
+            None,
+        ),
+    ];
+    for (what, then, task, expected) in cases {
+        let mut stages = stages();
+        then(&mut stages);
+        let Stages { world, wire, runtime, .. } = &stages;
+        assert_eq!(key(View { world, wire, runtime }, 1, LOOP, *task), *expected, "{what}");
+    }
+}
+
+#[test]
+fn a_request_whose_task_wakes_a_thread_has_resumed_by_then() {
+    // What happened since it was left, when its task woke the thread, and what it waited for until then.
+    let cases: &[(&str, Then, u64, &[(Phase, u64)])] = &[
+        ("in this iteration", |_| {}, 420, &[(Phase::Unexplained, 150), (Phase::LoopWait, 20)]),
+        (
+            "as its loop was woken by a timer",
+            |stages| {
+                let inside = Account { blocked_ns: 9_000_000, ..Account::default() };
+                let call = Call::EpollWait { epoll_fd: 4, timeout_ms: 9 };
+                let slice = Slice { enter_ns: 500, inside, ..Slice::blank(call) };
+                stages.event_loop().wait(&slice, 9_000_500, 0);
+            },
+            9_000_520,
+            &[(Phase::Sleep, 9_000_250), (Phase::LoopWait, 20)],
+        ),
+        ("before it was left", |_| {}, 240, &[]),
+        ("in the iteration in which it was left", |_| {}, 260, &[]),
+        (
+            "the loop has looked since",
+            |stages| {
+                let call = Call::EpollWait { epoll_fd: 4, timeout_ms: 0 };
+                stages.event_loop().wait(&Slice { enter_ns: 430, ..Slice::blank(call) }, 430, 0);
+            },
+            420,
+            &[(Phase::Unexplained, 170)],
+        ),
+        ("a thread works on it", |stages| stages.active().owner = Some(LOOP), 420, &[]),
+        ("it waits for a back end", |stages| stages.active().wants = Wants::Backend, 420, &[]),
+        ("the loop has ended", |stages| drop(stages.runtime.threads.remove(LOOP)), 420, &[]),
+    ];
+    for (what, then, woken_ns, expected) in cases {
+        let mut stages = stages();
+        then(&mut stages);
+        let Stages { world, wire, runtime, evicted } = &mut stages;
+        has_resumed(&mut Hand { world, wire, runtime, evicted }, KEY, LOOP, *woken_ns);
+        let mut phases = Phases::default();
+        phases.add(Phase::Cpu, 160);
+        expected.iter().for_each(|(phase, length_ns)| phases.add(*phase, *length_ns));
+        assert_eq!(stages.active().request.phases, phases, "{what}");
+    }
+    let mut stages = stages();
+    let Stages { world, wire, runtime, evicted } = &mut stages;
+    has_resumed(&mut Hand { world, wire, runtime, evicted }, (KEY.0, 11), LOOP, 420);
+    assert_eq!(stages.active().cursor_ns, 250, "another request of the connection");
+}
