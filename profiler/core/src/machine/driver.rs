@@ -16,3 +16,6 @@ pub mod roll;
 pub mod serving;
 pub mod state;
 pub mod topology;
+
+#[cfg(test)]
+mod tests;

@@ -10,3 +10,6 @@ pub mod gil_party;
 pub(super) mod slots;
 pub(super) mod turn;
 pub mod unattributed;
+
+#[cfg(test)]
+mod tests;

@@ -85,13 +85,13 @@ impl Books<'_> {
 #[cfg(test)]
 #[derive(Debug, Default)]
 pub(in crate::machine) struct Desk {
-    world: World,
+    pub world: World,
     pub wire: Wire,
-    runtime: Runtime,
-    time: Time,
-    join: Join,
+    pub runtime: Runtime,
+    pub time: Time,
+    pub join: Join,
     told: Vec<Told>,
-    evicted: u64,
+    pub evicted: u64,
 }
 
 #[cfg(test)]

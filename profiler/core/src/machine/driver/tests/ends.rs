@@ -1,0 +1,110 @@
+//! Ends that are not a response.
+//!
+//! In: processes that end, descriptors whose numbers are given again, the end of the window. Out: assertions on the requests.
+
+use super::*;
+use crate::machine::driver::exchange_end::{end_predecessor, end_process, end_window};
+
+/// What became of a request: where it ended, its phases, and whether it is open.
+type Told = (u64, Vec<(&'static str, u64)>, bool);
+
+#[test]
+fn a_request_under_way_at_the_end_of_the_window_is_open_unless_its_answer_may_be_over() {
+    let waits: SetUp = |run| {
+        run.ask(0, 1, 100);
+    };
+    // What happened before the window ends at 300, and what is told of the request.
+    let cases: &[(&str, SetUp, Told)] = &[
+        ("nobody has read it", waits, (300, vec![("pool_wait", 200)], true)),
+        (
+            "a loop has left it",
+            |run| run.ask(0, 1, 100).left_by = Some(1),
+            (300, vec![("unexplained", 200)], true),
+        ),
+        (
+            "its beginning was not seen",
+            |run| run.ask(0, 1, 100).request.seen.truncated = true,
+            (300, vec![("unexplained", 200)], true),
+        ),
+        (
+            "nobody knows where its answer ends",
+            |run| {
+                run.reads_request();
+                run.moves(Call::Write { fd: CLIENT }, (130, 150, 160), CHUNKED);
+            },
+            (160, vec![("cpu", 20), ("read_head", 10), ("write", 10)], false),
+        ),
+        (
+            "its answer is not whole",
+            |run| {
+                run.reads_request();
+                run.moves(Call::Write { fd: CLIENT }, (130, 150, 160), &OK5[..OK5.len() - 1]);
+            },
+            (300, vec![("cpu", 20), ("read_head", 10), ("unexplained", 140), ("write", 10)], true),
+        ),
+    ];
+    for (what, set_up, expected) in cases {
+        let mut run = Run::new(1);
+        set_up(&mut run);
+        let Run { state, entries, .. } = &mut run;
+        end_window(state, &[], 300, &mut |entry| entries.push(entry));
+        assert_eq!(run.requests(), [expected.clone()], "{what}");
+        assert_eq!(run.state.runtime.threads.len(), 0, "{what}: threads end with it");
+    }
+}
+
+#[test]
+fn the_call_under_way_at_the_end_of_the_window_is_part_of_what_its_thread_serves() {
+    // What the thread is in the middle of since 150, after a request that was read at 130; and what that has.
+    let sleep = Call::Sleep;
+    for (what, call, system_call, sequence, expected) in [
+        ("a sleep", sleep, 35, 2, vec![("cpu", 20), ("read_head", 10), ("sleep", 150)]),
+        ("no call", Call::Other, u32::MAX, 2, vec![("cpu", 170), ("read_head", 10)]),
+        ("its slice has come after all", sleep, 35, 1, vec![("read_head", 10), ("unexplained", 170)]),
+    ] {
+        let mut run = Run::new(1);
+        run.reads_request();
+        let enter_ns = if system_call == u32::MAX { 300 } else { 150 };
+        let gap = Account { cpu_ns: enter_ns - 130, ..Account::default() };
+        let inside = Account { blocked_ns: 300 - enter_ns, ..Account::default() };
+        let open = Slice { enter_ns, gap, inside, sequence, system_call, ..Slice::blank(call) };
+        let Run { state, entries, .. } = &mut run;
+        end_window(state, &[(open, false)], 300, &mut |entry| entries.push(entry));
+        assert_eq!(run.requests(), [(300, expected, true)], "{what}");
+    }
+}
+
+#[test]
+fn what_a_process_was_about_ends_with_it() {
+    let ends: SetUp = |run| {
+        let Run { state, entries, .. } = run;
+        end_process(state, 1, 9, 300, &mut |entry| entries.push(entry));
+    };
+    let given_again: SetUp = |run| {
+        let Run { state, entries, .. } = run;
+        end_predecessor(state, 1, CLIENT, 300, &mut |entry| entries.push(entry));
+    };
+    let another: SetUp = |run| {
+        let Run { state, entries, .. } = run;
+        end_process(state, 2, 9, 300, &mut |entry| entries.push(entry));
+    };
+    for (what, end, is_over) in [
+        ("the process", ends, true),
+        ("its descriptor", given_again, true),
+        ("another process", another, false),
+    ] {
+        let mut run = Run::new(1);
+        run.reads_request();
+        assert!(run.state.runtime.pools.has_loop(1, 1));
+        end(&mut run);
+        let told = (300, vec![("read_head", 10), ("unexplained", 170)], false);
+        assert_eq!(run.requests(), if is_over { vec![told] } else { vec![] }, "{what}");
+        assert_eq!(run.state.wire.connections.get(0).is_none(), is_over, "{what}");
+        let key: RequestKey = (0, 0);
+        assert_eq!(run.thread().serving, (!is_over).then_some(key), "{what}");
+    }
+    let mut run = Run::new(1);
+    assert!(run.state.runtime.pools.has_loop(1, 1));
+    ends(&mut run);
+    assert!(run.state.runtime.pools.get(1).is_none(), "its pool goes with it");
+}

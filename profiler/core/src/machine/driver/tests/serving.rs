@@ -1,0 +1,141 @@
+//! The order in which all that happens to a slice.
+//!
+//! In: waits and work of a thread. Out: assertions on when it is busy, on its slot, and on what is over.
+
+use super::*;
+use crate::machine::runtime::event_loop::EventLoop;
+use profiler_common::system_call::IO_URING_SETUP;
+
+const WAIT: Call = Call::FutexWait { address: 16, operation: 9, has_timeout: false };
+const SELECT: Call = Call::Poll { only_fd: Some(LISTENER), low_fds: 0, for_write: false, is_sleep: false };
+
+/// The call sleeps.
+fn asleep(call: Call, times: Times, by_tid: Tid) -> Slice {
+    let mut slice = slice(call, times, 0);
+    slice.inside = Account { blocked_ns: times.2 - times.1, ..Account::default() };
+    slice.woken.by_tid = by_tid;
+    slice
+}
+
+#[test]
+fn a_wait_for_work_ends_a_job_and_another_wait_is_part_of_it() {
+    // What happened up to 160, the wait from 180 to 250, when the next job begins, and the requests that are over.
+    let answered: SetUp = |run| {
+        run.reads_request();
+        run.moves(Call::Write { fd: CLIENT }, (130, 150, 160), OK5);
+    };
+    let chunked: SetUp = |run| {
+        run.reads_request();
+        run.moves(Call::Write { fd: CLIENT }, (130, 150, 160), CHUNKED);
+    };
+    let unanswered: SetUp = |run| {
+        run.reads_request();
+        run.call(Call::Other, (130, 150, 160), 0);
+    };
+    for (what, set_up, wait, work_start_ns, over) in [
+        ("for a connection", answered, SELECT, Some(250), 1),
+        ("for a job", answered, WAIT, Some(250), 1),
+        ("for a lock within a request", unanswered, WAIT, None, 0),
+        ("for a connection, within a request", unanswered, SELECT, Some(250), 0),
+        ("for a connection, after an answer without a known end", chunked, SELECT, Some(250), 1),
+        // It may be the interpreter's in the middle of the answer.
+        ("for a job, after an answer without a known end", chunked, WAIT, Some(250), 0),
+        ("a sleep", answered, Call::Sleep, None, 1),
+    ] {
+        let mut run = Run::new(1);
+        let set_up: SetUp = set_up;
+        set_up(&mut run);
+        run.take(&asleep(wait, (160, 180, 250), 0), 250);
+        assert_eq!(run.thread().job.work_start_ns, work_start_ns, "{what}");
+        assert_eq!(run.requests().len(), over, "{what}");
+        let busy_ns = run.thread().busy_since_ns;
+        assert_eq!(busy_ns, Some(work_start_ns.unwrap_or(100)), "{what}");
+        let slept = run.thread().pending.start_ns().is_some();
+        assert_eq!(
+            slept,
+            work_start_ns.is_none() || over == 0 && wait == WAIT,
+            "{what}: what it did is kept"
+        );
+    }
+}
+
+#[test]
+fn a_thread_that_sleeps_for_a_request_is_a_slot() {
+    for (what, has_read, call, expected) in [
+        ("it sleeps", true, Call::Sleep, true),
+        ("it waits for a back end", true, Call::Connect { fd: 30, port: 5432, family: 2, identity: 0 }, true),
+        ("it waits for a lock", true, WAIT, false),
+        ("it sleeps for nobody", false, Call::Sleep, false),
+    ] {
+        let mut run = Run::new(1);
+        if has_read {
+            run.reads_request();
+        }
+        run.take(&asleep(call, (130, 150, 250), 0), 250);
+        assert_eq!(run.thread().slot.is_some(), expected, "{what}");
+    }
+}
+
+/// How long threads have waited for those that they made.
+fn waited_ns(run: &Run) -> u64 {
+    let summary = run.state.product.summary.clone();
+    summary.finish(0, Default::default(), (0, 1000)).0.helper_wait_ns
+}
+
+#[test]
+fn waits_for_threads_of_its_own_are_told_when_a_job_is_over() {
+    for (what, helper, waker, blocked, expected) in [
+        ("its own ended the wait", Some(5), 5, WAIT, 100),
+        ("another did", Some(5), 6, WAIT, 0),
+        ("it has none", None, 5, WAIT, 0),
+        ("it slept for something else", Some(5), 5, Call::Sleep, 0),
+    ] {
+        let mut run = Run::new(1);
+        run.reads_request();
+        if let Some(tid) = helper {
+            assert!(run.thread().helpers.start(tid));
+        }
+        run.take(&asleep(blocked, (130, 150, 250), waker), 250);
+        assert_eq!(waited_ns(&run), 0, "{what}: the job is not over");
+        run.take(&asleep(SELECT, (250, 260, 300), 0), 300);
+        assert_eq!(waited_ns(&run), expected, "{what}");
+    }
+}
+
+#[test]
+fn how_a_server_waits_for_its_listener_is_noted() {
+    let in_epoll: SetUp = |run| run.state.world.descriptors.set_interest(1, EPOLL, vec![LISTENER], &[]);
+    let nothing: SetUp = |_| {};
+    let look = Call::EpollWait { epoll_fd: EPOLL, timeout_ms: -1 };
+    for (what, set_up, call, number, expected) in [
+        ("in epoll", in_epoll, look, 232, (Some(true), false)),
+        ("in epoll, for something else", nothing, look, 232, (None, false)),
+        ("in poll", nothing, SELECT, 7, (Some(false), false)),
+        ("it makes a ring", nothing, Call::Other, IO_URING_SETUP, (None, true)),
+    ] {
+        let mut run = Run::new(0);
+        let set_up: SetUp = set_up;
+        set_up(&mut run);
+        let slice = Slice { system_call: number, ..asleep(call, (100, 120, 130), 0) };
+        run.take(&slice, 130);
+        assert_eq!((run.state.world.listener_in_epoll, run.state.world.uses_io_uring), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_loop_that_looks_leaves_its_request_without_an_end() {
+    let mut run = Run::new(2);
+    run.state.world.descriptors.set_interest(1, EPOLL, vec![LISTENER, CLIENT, CLIENT + 1], &[]);
+    let look = Call::EpollWait { epoll_fd: EPOLL, timeout_ms: -1 };
+    run.reads_request();
+    run.moves(Call::Write { fd: CLIENT }, (130, 150, 160), CHUNKED);
+    run.take(&asleep(look, (160, 180, 250), 0), 250);
+    assert!(run.thread().is_loop(), "it waits for clients beside its listener");
+    assert_eq!((run.requests().len(), run.thread().serving), (0, None), "its answer may go on");
+    assert!(run.connection(0).requests[0].response.may_have_ended);
+    let of_thread = |run: &mut Run| run.thread().event_loop.as_deref().map(EventLoop::is_fresh);
+    assert_eq!(of_thread(&mut run), Some(true));
+    run.moves(read_of(CLIENT), (250, 260, 270), GET);
+    assert_eq!(run.requests().len(), 1, "the next request says that it is over");
+    assert_eq!(of_thread(&mut run), Some(false));
+}

@@ -1,0 +1,156 @@
+//! The time of a thread as the time of requests: what begins, advances, is left and finishes.
+//!
+//! In: calls of thread 1 of process 1 on its clients' connections and on a back end. Out: assertions on requests, and on what is told.
+
+mod exchange;
+mod foreign;
+mod gil_party;
+mod leave;
+mod turn;
+mod unattributed;
+
+use crate::event::{Call, Connection as Opened, Slice, Tid};
+use crate::fact::{Account, DescriptorClass};
+use crate::machine::ledger::books::Desk;
+use crate::machine::ledger::exchange::{Bytes, read, write};
+use crate::machine::runtime::event_loop::EventLoop;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::time::piece::Piece;
+use crate::machine::wire::connection::Connection;
+use crate::machine::wire::request::{Active, Beginning, RequestKey, Wants};
+use crate::phase::Phase;
+
+const GET: &[u8] = b"GET /a HTTP/1.1\r\n\r\n";
+const OK5: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12345";
+const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+/// The first client's descriptor; the next ones have the numbers behind it.
+const CLIENT: i32 = 9;
+const BACK_END: i32 = 20;
+const EAGAIN: i64 = -11;
+const EINPROGRESS: i64 = -115;
+
+/// When a gap began, when the call was entered, and when it was left.
+type Times = (u64, u64, u64);
+
+/// The desk, and the thread whose calls come.
+struct Scene {
+    desk: Desk,
+    thread: Thread,
+}
+
+/// A call after a gap, all of it on a CPU.
+fn slice(call: Call, (gap_ns, enter_ns, exit_ns): Times, result: i64) -> Slice {
+    let cpu = |cpu_ns| Account { cpu_ns, ..Account::default() };
+    let (gap, inside) = (cpu(enter_ns - gap_ns), cpu(exit_ns - enter_ns));
+    Slice { enter_ns, gap, inside, result, ..Slice::blank(call) }
+}
+
+const fn read_of(fd: i32) -> Call {
+    Call::Read { fd, asked_bytes: 8192, arrival_ns: 0 }
+}
+
+impl Scene {
+    /// A thread with so many clients.
+    fn new(clients: u32) -> Self {
+        let (mut desk, thread) = (Desk::default(), Thread { tgid: 1, ..Thread::default() });
+        for (number, fd) in (0..clients).zip(CLIENT..) {
+            assert_eq!(desk.wire.connections.open(&Opened::accepted(5), 10), Some(number));
+            desk.world.descriptors.open_client(1, fd, 10, number);
+        }
+        desk.world.arrival_measured = true;
+        Self { desk, thread }
+    }
+
+    /// The same, and the thread runs a loop that slept from 50 to 100.
+    fn of_loop(clients: u32) -> Self {
+        let mut scene = Self::new(clients);
+        scene.thread.signs.reads = true;
+        let mut event_loop = EventLoop::default();
+        event_loop.recognition.confirmed = true;
+        scene.thread.event_loop = Some(Box::new(event_loop));
+        assert!(scene.desk.runtime.pools.has_loop(1, 1));
+        scene.sleep(50, 100);
+        scene
+    }
+
+    fn event_loop(&mut self) -> &mut EventLoop {
+        self.thread.event_loop.as_deref_mut().unwrap()
+    }
+
+    /// The loop sleeps, and turns to nothing it was about.
+    fn sleep(&mut self, enter_ns: u64, exit_ns: u64) {
+        let inside = Account { cpu_ns: 1, blocked_ns: exit_ns - enter_ns - 1, ..Account::default() };
+        let call = Call::EpollWait { epoll_fd: 4, timeout_ms: -1 };
+        let slice = Slice { enter_ns, inside, ..Slice::blank(call) };
+        self.event_loop().wait(&slice, exit_ns, 0);
+    }
+
+    /// The loop looks, and finds something.
+    fn look(&mut self, at_ns: u64) {
+        let call = Call::EpollWait { epoll_fd: 4, timeout_ms: 0 };
+        self.event_loop().wait(&Slice { enter_ns: at_ns, result: 1, ..Slice::blank(call) }, at_ns, 0);
+    }
+
+    /// A request that came at this time, whose head was read at once.
+    fn ask(&mut self, number: u32, id: u64, start_ns: u64) -> &mut Active {
+        let mut active = Active::new(&Beginning { index: 1, ..Beginning::at(id, start_ns) }, 1, 1);
+        active.request.times.service_start_ns = Some(start_ns);
+        self.connection(number).requests.push_back(Box::new(active));
+        self.connection(number).begun += 1;
+        self.connection(number).requests.back_mut().unwrap()
+    }
+
+    fn connection(&mut self, number: u32) -> &mut Connection {
+        self.desk.wire.connections.get_mut(number).unwrap()
+    }
+
+    fn active(&mut self, (number, id): RequestKey) -> &mut Active {
+        self.desk.wire.connections.active_mut((number, id)).unwrap()
+    }
+
+    /// The time of a slice is the thread's now.
+    fn takes(&mut self, slice: &Slice, exit_ns: u64) {
+        self.thread.pending.push(Piece::gap(slice));
+        let account = slice.inside;
+        let piece = Piece { account, cpu: Phase::Cpu, ..Piece::unknown(slice.enter_ns, exit_ns) };
+        self.thread.pending.push(piece);
+    }
+
+    /// The thread reads these bytes from a client, of which the first came at this time (0: not known).
+    fn reads(&mut self, number: u32, times: Times, arrival_ns: u64, bytes: &[u8]) {
+        let moved = bytes.len() as u64;
+        let slice = slice(read_of(CLIENT + number as i32), times, moved as i64);
+        self.takes(&slice, times.2);
+        let at = (number, &slice, times.2);
+        read(&mut self.desk.books(), &mut self.thread, at, arrival_ns, &Bytes { moved, captured: bytes });
+    }
+
+    /// It writes these bytes to a client.
+    fn writes(&mut self, number: u32, times: Times, bytes: &[u8]) {
+        let moved = bytes.len() as u64;
+        let slice = slice(Call::Write { fd: CLIENT + number as i32 }, times, moved as i64);
+        self.takes(&slice, times.2);
+        let (at, is_status) = ((number, &slice, times.2), bytes.starts_with(b"HTTP/"));
+        let bytes = Bytes { moved, captured: bytes };
+        write(&mut self.desk.books(), &mut self.thread, at, is_status, &bytes);
+    }
+
+    /// A socket to a back end, of this request.
+    fn back_end(&mut self, opened_ns: u64, owner: Option<RequestKey>) {
+        let descriptors = &mut self.desk.world.descriptors;
+        descriptors.open(1, BACK_END, DescriptorClass::Backend { port: 5432 }, opened_ns);
+        descriptors.own(1, BACK_END, owner);
+    }
+
+    fn told(&mut self) -> Vec<String> {
+        self.desk.take_told()
+    }
+}
+
+/// The parts of a request's time, by name, without those that are empty.
+fn phases(active: &Active) -> Vec<(&'static str, u64)> {
+    let mut parts: Vec<_> =
+        active.request.phases.iter().map(|(phase, length_ns)| (phase.name(), length_ns)).collect();
+    parts.sort_unstable();
+    parts
+}
