@@ -73,7 +73,7 @@ fn a_wait_is_for_work_unless_the_thread_is_within_a_request() {
         (
             "its request is over",
             |run, thread| {
-                unanswered_of(run, thread);
+                serve(run, thread, b"");
                 run.connection(0).requests.clear();
             },
             Idle::UnlessServing,
@@ -113,10 +113,6 @@ fn a_wait_is_for_work_unless_the_thread_is_within_a_request() {
         assert_eq!(is_serving(run.state.view(), &thread), serves, "{what}");
         assert_eq!(waits_for_work(run.state.view(), &thread, &slice, &meaning), expected, "{what}");
     }
-}
-
-fn unanswered_of(run: &mut Run, thread: &mut Thread) {
-    serve(run, thread, b"");
 }
 
 #[test]
