@@ -217,14 +217,21 @@ fn a_process_that_gets_the_number_of_another_has_its_parents_locks_and_nothing_o
         locks.is_wait(&Slice { tgid, ..blank(call) })
     };
     const BEFORE: u64 = 0x20_0000;
-    // The parent, and whether the child then waits at the parent's lock and at that of the process before it.
-    for (what, parent, expected) in [
-        ("its parent is Python", 1, (true, false)),
-        ("its parent is not", 2, (false, false)),
-        ("a thread of its own is made", 5, (false, true)),
+    // The parent, whether the child then waits at the parent's lock and at that of the process before it, and which thread has the number 3 there.
+    for (what, parent, expected, thread) in [
+        ("its parent is Python", 1, (true, false), 3),
+        ("its parent is not", 2, (false, false), 3),
+        ("its parent is in another PID namespace", 3, (true, false), 0),
+        ("a thread of its own is made", 5, (false, true), 70),
     ] {
         let mut locks = locks();
         let foreign_numbers = true;
+        locks.see(InterpreterSeen {
+            tgid: 3,
+            locks: vec![lock(LOCK)],
+            foreign_numbers,
+            ..InterpreterSeen::default()
+        });
         locks.see(InterpreterSeen {
             tgid: 5,
             locks: vec![lock(BEFORE)],
@@ -234,8 +241,7 @@ fn a_process_that_gets_the_number_of_another_has_its_parents_locks_and_nothing_o
         locks.number(&ThreadNumbers { tgid: 5, numbers: vec![(3, 70)] });
         locks.fork(parent, 5);
         assert_eq!((waits_at(&locks, 5, LOCK), waits_at(&locks, 5, BEFORE)), expected, "{what}");
-        let is_before = parent == 5;
-        assert_eq!(locks.thread(5, 3), if is_before { 70 } else { 3 }, "{what}");
+        assert_eq!(locks.thread(5, 3), thread, "{what}");
         assert!(waits_at(&locks, 1, LOCK), "{what}: the parent keeps its own");
     }
 }
