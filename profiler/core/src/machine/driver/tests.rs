@@ -8,6 +8,7 @@ mod follow;
 mod meaning;
 mod moment;
 mod serving;
+mod state;
 
 use crate::event::{Call, Connection as Opened, Head, Slice, Tid};
 use crate::fact::{Account, DescriptorClass};

@@ -7,7 +7,11 @@ use crate::machine::runtime::event_loop::EventLoop;
 use profiler_common::system_call::IO_URING_SETUP;
 
 const WAIT: Call = Call::FutexWait { address: 16, operation: 9, has_timeout: false };
-const SELECT: Call = Call::Poll { only_fd: Some(LISTENER), low_fds: 0, for_write: false, is_sleep: false };
+const SELECT: Call = poll_of(LISTENER);
+
+const fn poll_of(fd: i32) -> Call {
+    Call::Poll { only_fd: Some(fd), low_fds: 0, for_write: false, is_sleep: false }
+}
 
 /// The call sleeps.
 fn asleep(call: Call, times: Times, by_tid: Tid) -> Slice {
@@ -111,6 +115,7 @@ fn how_a_server_waits_for_its_listener_is_noted() {
         ("in epoll", in_epoll, look, 232, (Some(true), false)),
         ("in epoll, for something else", nothing, look, 232, (None, false)),
         ("in poll", nothing, SELECT, 7, (Some(false), false)),
+        ("in poll, for something else", nothing, poll_of(WAKEUP), 7, (None, false)),
         ("it makes a ring", nothing, Call::Other, IO_URING_SETUP, (None, true)),
     ] {
         let mut run = Run::new(0);

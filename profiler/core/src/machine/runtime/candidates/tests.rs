@@ -5,6 +5,7 @@
 use super::*;
 use crate::event::{Call, Connection as Opened, Slice};
 use crate::fact::Account;
+use crate::loop_kind::unknown::UNKNOWN;
 use crate::machine::runtime::state::Runtime;
 use crate::machine::wire::connection::Connection;
 use crate::machine::wire::request::{Beginning, HandedTo};
@@ -217,10 +218,12 @@ fn requests_that_had_no_room_are_looked_for_again_once_there_is_some() {
         stages.connection(number).requests[0].left_by = None;
     }
     look(&mut thread, 300, true);
+    // The second of them was left before the first.
+    stages.connection(0).requests[0].cursor_ns = 150;
     stages.connection(1).requests[0].owner = Some(1);
     assert!(left(stages.view(), &mut thread, (1, 11), &Phases::default()));
     let left = &thread.event_loop.as_deref().unwrap().left;
-    assert_eq!(left.parked, [(0, 10), (257, 267), (1, 11)]);
+    assert_eq!(left.parked, [(257, 267), (0, 10), (1, 11)]);
     assert!(!left.has_more_parked());
 }
 
@@ -238,5 +241,35 @@ fn of_several_requests_each_is_named_once_and_it_is_known_that_there_are_more() 
         several.push_all(ids.into_iter().map(|id| (0, id)));
         assert_eq!((several.keys.len() as u64, several.has_more), (count, has_more), "{what}");
         assert_eq!((several.is_none(), several.is_full()), (count == 0, count == max), "{what}");
+    }
+}
+
+#[test]
+fn where_an_iteration_has_no_order_any_other_request_may_have_run_that_may_resume() {
+    // How many the loop left in the iteration before, how many of these have come back, and whether another than the last may have run.
+    for (what, is_trio, count, come_back, expected) in [
+        ("nobody else was left", true, 0, 0, false),
+        ("another was", true, 1, 0, true),
+        ("it has come back", true, 1, 1, false),
+        ("all of many have", true, 64, 64, false),
+        ("one of many is not remembered", true, 65, 65, true),
+        ("there is an order", false, 1, 0, false),
+        ("there is an order, and one is not remembered", false, 65, 65, false),
+    ] {
+        let mut stages = Stages::default();
+        for id in 0..100 {
+            let number = stages.wire.connections.open(&Opened::accepted(5), 10).unwrap();
+            stages.begin(number, 10 + id);
+        }
+        let mut thread = thread();
+        thread.event_loop.as_deref_mut().unwrap().recognition.may_be_of(&UNKNOWN, is_trio);
+        for (number, id) in (0..).zip(10..10 + count) {
+            left(stages.view(), &mut thread, (number, id), &Phases::default());
+        }
+        look(&mut thread, 300, false);
+        for key in (0..).zip(10..10 + come_back) {
+            thread.event_loop.as_deref_mut().unwrap().left.comes_back(key);
+        }
+        assert_eq!(others_may_run(stages.view(), &thread, Some((99, 109))), expected, "{what}");
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! In: wakeups. Out: assertions.
 
+mod room;
+
 use super::*;
 use crate::event::{TaskSeen, Woken};
 use crate::machine::runtime::state::Runtime;
