@@ -43,6 +43,9 @@ struct Run {
 
 type SetUp = fn(&mut Run);
 
+/// What became of a request: where it ended, its phases, and whether it is open.
+type Told = (u64, Vec<(&'static str, u64)>, bool);
+
 /// A call after a gap, all of it on a CPU.
 fn slice(call: Call, (gap_ns, enter_ns, exit_ns): Times, result: i64) -> Slice {
     let cpu = |cpu_ns| Account { cpu_ns, ..Account::default() };
@@ -116,7 +119,7 @@ impl Run {
     }
 
     /// The requests that are over: where they ended, with their phases by name, and whether they were open.
-    fn requests(&self) -> Vec<(u64, Vec<(&'static str, u64)>, bool)> {
+    fn requests(&self) -> Vec<Told> {
         let of = self.entries.iter().filter_map(|entry| match entry {
             Entry::Request(request) => {
                 let mut parts: Vec<_> =

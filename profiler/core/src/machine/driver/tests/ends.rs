@@ -5,9 +5,6 @@
 use super::*;
 use crate::machine::driver::exchange_end::{end_predecessor, end_process, end_window};
 
-/// What became of a request: where it ended, its phases, and whether it is open.
-type Told = (u64, Vec<(&'static str, u64)>, bool);
-
 #[test]
 fn a_request_under_way_at_the_end_of_the_window_is_open_unless_its_answer_may_be_over() {
     let waits: SetUp = |run| {

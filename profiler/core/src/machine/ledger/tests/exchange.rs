@@ -86,6 +86,9 @@ fn what_comes_after_the_server_has_ended_its_direction_is_no_request() {
     }
 }
 
+/// What is written, call by call.
+type Written<'a> = Vec<&'a [u8]>;
+
 #[test]
 fn a_response_answers_the_oldest_request_and_ends_where_its_head_says() {
     let (head, body) = OK5.split_at(OK5.len() - 5);
@@ -93,7 +96,7 @@ fn a_response_answers_the_oldest_request_and_ends_where_its_head_says() {
     let interim = b"HTTP/1.1 100 Continue\r\n\r\n".as_slice();
     let first = "request 1 until 160: cpu 60";
     // How many requests were read at 130, what is written from 150 to 160 and from 180 to 190, and what is told.
-    let cases: &[(&str, u32, Vec<&[u8]>, &[&str])] = &[
+    let cases: &[(&str, u32, Written<'_>, &[&str])] = &[
         ("all at once", 1, vec![OK5], &[first]),
         ("its head, and then its body", 1, vec![head, body], &["request 1 until 190: cpu 90"]),
         ("its head alone", 1, vec![head], &[]),
@@ -209,9 +212,8 @@ fn a_thread_that_turns_to_another_request_leaves_the_one_that_it_served() {
         let call = slice(read_of(CLIENT), (100, 120, 130), 1);
         scene.takes(&call, 130);
         advance(&mut scene.desk.books(), &mut scene.thread, (0, &call, 130));
-        match response {
-            Some(bytes) => scene.writes(0, (130, 150, 160), bytes),
-            None => {}
+        if let Some(bytes) = response {
+            scene.writes(0, (130, 150, 160), bytes);
         }
         let call = slice(read_of(CLIENT + 1), (160, 180, 190), 1);
         scene.takes(&call, 190);

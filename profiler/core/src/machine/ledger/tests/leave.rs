@@ -20,12 +20,13 @@ enum Left {
 use Left::{Anothers, Over, Parting};
 
 type SetUp = fn(&mut Scene);
+type Case = (&'static str, bool, &'static [u8], SetUp, Left, bool);
 
 #[test]
 fn a_request_that_is_left_goes_on_unless_its_answer_has_begun_and_may_be_over() {
     let sized = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n";
     // What happened, whether the thread runs a loop, what became of the request that it leaves at 160, and whether it hands requests over.
-    let cases: &[(&str, bool, &[u8], SetUp, Left, bool)] = &[
+    let cases: &[Case] = &[
         ("it was not answered", false, b"", |_| {}, Parting(30), true),
         ("it was not, on a loop", true, b"", |_| {}, Parting(30), true),
         ("its answer is not whole", false, sized, |_| {}, Parting(0), false),

@@ -17,6 +17,10 @@ const EPOLL: i32 = 4;
 const LISTENER: i32 = 3;
 
 type SetUp = fn(&mut Scene);
+/// Whether it is a loop, and only as it may be gevent's hub.
+type Told = (bool, bool);
+/// Phases by name, and how long they were.
+type Parts = &'static [(&'static str, u64)];
 
 /// A thread that has read, with two clients, a listener, an epoll instance and a back end.
 fn reader() -> Scene {
@@ -44,7 +48,7 @@ fn a_thread_runs_a_loop_where_it_waits_for_clients_beside_its_listener() {
     };
     // What it waits for, what else is known, by which call; whether it then is a loop, and only as it may be gevent's hub.
     let nothing: SetUp = |_| {};
-    let cases: &[(&str, &[i32], SetUp, Call, (bool, bool))] = &[
+    let cases: &[(&str, &[i32], SetUp, Call, Told)] = &[
         ("its listener and a client", &[LISTENER, CLIENT], nothing, LOOK, (true, false)),
         ("its listener and a back end", &[LISTENER, BACK_END], nothing, LOOK, (true, false)),
         ("its listener alone", &[LISTENER], nothing, LOOK, (false, false)),
@@ -216,9 +220,8 @@ fn turning() -> Scene {
 fn time_between_two_touches_is_one_requests_only_where_just_one_can_have_run() {
     let reads = read_of(CLIENT + 1);
     let writes = Call::Write { fd: CLIENT + 1 };
-    let first_of = |own: &[(&'static str, u64)]| own.to_vec();
     // What is different, by which call from 150 to 160 the loop turns to the second, and what both then have.
-    let cases: &[(&str, SetUp, Call, &[(&str, u64)], &[(&str, u64)])] = &[
+    let cases: &[(&str, SetUp, Call, Parts, Parts)] = &[
         (
             "what it reads was ready: the first one ran until then",
             |_| {},
@@ -266,8 +269,8 @@ fn time_between_two_touches_is_one_requests_only_where_just_one_can_have_run() {
         advance(&mut scene.desk.books(), &mut scene.thread, (1, &call, 160));
         assert_eq!(scene.thread.serving, Some((1, 2)), "{what}");
         scene.active((0, 1)).part();
-        assert_eq!(phases(scene.active((0, 1))), first_of(first), "{what}: the first");
-        assert_eq!(phases(scene.active((1, 2))), first_of(second), "{what}: the second");
+        assert_eq!(phases(scene.active((0, 1))), *first, "{what}: the first");
+        assert_eq!(phases(scene.active((1, 2))), *second, "{what}: the second");
         assert_eq!(scene.active((1, 2)).wants, Wants::Unknown, "{what}");
     }
 }

@@ -65,6 +65,8 @@ impl Stages {
 }
 
 type Then = fn(&mut Stages);
+/// Phases of a request, and how long they were.
+type Parts = &'static [(Phase, u64)];
 
 #[test]
 fn a_task_tells_whose_a_thread_is_where_it_is_surely_that_of_one_request() {
@@ -109,7 +111,7 @@ fn a_task_tells_whose_a_thread_is_where_it_is_surely_that_of_one_request() {
 #[test]
 fn a_request_whose_task_wakes_a_thread_has_resumed_by_then() {
     // What happened since it was left, when its task woke the thread, and what it waited for until then.
-    let cases: &[(&str, Then, u64, &[(Phase, u64)])] = &[
+    let cases: &[(&str, Then, u64, Parts)] = &[
         ("in this iteration", |_| {}, 420, &[(Phase::Unexplained, 150), (Phase::LoopWait, 20)]),
         (
             "as its loop was woken by a timer",

@@ -85,6 +85,7 @@ impl Stages {
 }
 
 type SetUp = fn(Stages) -> Stages;
+type Then = fn(&mut Stages);
 
 #[test]
 fn a_loop_makes_a_thread_for_the_only_request_that_it_may_be_resuming() {
@@ -215,7 +216,7 @@ fn woken(enter_ns: u64, exit_ns: u64) -> Slice {
 #[test]
 fn a_thread_made_for_a_request_goes_on_for_it_until_it_is_kept_for_others() {
     // Whose the thread is, what happened since it was made, whether it resumes work for its request, and how long that waited for nothing but the loop.
-    let cases: &[(&str, Option<RequestKey>, fn(&mut Stages), bool, u64)] = &[
+    let cases: &[(&str, Option<RequestKey>, Then, bool, u64)] = &[
         ("its request is not over", Some(FIRST), |_| {}, true, 0),
         ("the loop has slept since", Some(FIRST), |stages| stages.sleep(300, 380), true, 380),
         ("it is one of several", None, |_| {}, true, 0),
