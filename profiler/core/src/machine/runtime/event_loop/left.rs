@@ -116,6 +116,12 @@ impl Left {
         self.touches.iter().rev().find(|(touched_ns, _)| *touched_ns <= at_ns).copied()
     }
 
+    /// Whether it is forgotten to which request it had turned at this moment: it has turned to too many since.
+    pub(in crate::machine) fn has_forgotten(&self, at_ns: u64) -> bool {
+        self.touches.len() >= MAX_TOUCHES
+            && self.touches.front().is_some_and(|(first_ns, _)| at_ns < *first_ns)
+    }
+
     /// When it last turned to a request. 0: it never has.
     pub(super) fn turned_ns(&self) -> u64 {
         self.touches.back().map_or(0, |(at_ns, _)| *at_ns)
@@ -260,5 +266,22 @@ mod tests {
         assert_eq!(left.touched_at(995), Some((990, (0, 99))));
         assert_eq!(left.touched_at(300), None);
         assert_eq!(left.turned_ns(), 1000);
+    }
+
+    #[test]
+    fn what_it_turned_to_before_all_that_is_remembered_is_forgotten() {
+        const MAX: u64 = MAX_TOUCHES as u64;
+        for (what, count, at_ns, expected) in [
+            ("it never turned to any", 0, 5, false),
+            ("before the first of all", MAX - 1, 5, false),
+            ("before the first of those that are remembered", MAX, 5, true),
+            ("at that one", MAX, 10, false),
+            ("at one that is forgotten", MAX + 1, 10, true),
+            ("at the first after that", MAX + 1, 20, false),
+        ] {
+            let mut left = Left::default();
+            (1..=count).for_each(|id| left.turns_to((0, id), id * 10));
+            assert_eq!(left.has_forgotten(at_ns), expected, "{what}");
+        }
     }
 }

@@ -65,7 +65,7 @@ fn only_resuming(state: View<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<
     let touched = touched.filter(|key| was_read(&key));
     let told = pool.own.told.iter().filter(|(_, told_ns)| *told_ns >= since_ns).map(|(key, _)| *key);
     let read = event_loop.left.parked.iter().filter(was_read).map(|key| Some(*key));
-    if event_loop.left.has_more_parked() {
+    if event_loop.left.has_more_parked() || event_loop.left.has_forgotten(at_ns) {
         return None;
     }
     let mut candidates = told.chain(read).chain(touched.map(Some));

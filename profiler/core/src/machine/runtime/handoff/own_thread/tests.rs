@@ -168,6 +168,14 @@ fn a_loop_makes_a_thread_for_the_only_request_that_it_may_be_resuming() {
             Some(None),
         ),
         (
+            "it has turned to too many since",
+            |mut stages| {
+                (260..330).for_each(|at_ns| stages.event_loop().left.turns_to(SECOND, at_ns));
+                stages.park(&[FIRST])
+            },
+            Some(None),
+        ),
+        (
             "its threads are kept for later requests",
             |mut stages| {
                 stages.pool().own.kept = 1;

@@ -17,14 +17,18 @@ const SECOND: RequestKey = (1, 20);
 #[test]
 fn a_thread_is_surely_woken_for_the_only_request_that_was_left_unless_more_were_than_are_remembered() {
     let many = [FIRST; 300];
-    for (what, kind, parked, expected) in [
-        ("one was left", &UNKNOWN, &[FIRST][..], Some((FIRST, false))),
-        ("two were", &UNKNOWN, &[FIRST, SECOND], Some((FIRST, true))),
-        ("there are more than are remembered", &UNKNOWN, &many, Some((FIRST, true))),
-        ("none was", &UNKNOWN, &[], None),
-        ("one was left, on uvloop", &UVLOOP, &[FIRST], Some((FIRST, false))),
-        ("two were, on uvloop", &UVLOOP, &[FIRST, SECOND], None),
-        ("there are more, on uvloop", &UVLOOP, &many, None),
+    // Which were left, and to how many the loop has turned since.
+    for (what, kind, parked, turns, expected) in [
+        ("one was left", &UNKNOWN, &[FIRST][..], 0, Some((FIRST, false))),
+        ("two were", &UNKNOWN, &[FIRST, SECOND], 0, Some((FIRST, true))),
+        ("there are more than are remembered", &UNKNOWN, &many, 0, Some((FIRST, true))),
+        ("none was", &UNKNOWN, &[], 0, None),
+        ("it has turned to others since", &UNKNOWN, &[FIRST], 63, Some((FIRST, false))),
+        ("it has turned to too many since", &UNKNOWN, &[FIRST], 64, Some((FIRST, true))),
+        ("one was left, on uvloop", &UVLOOP, &[FIRST], 0, Some((FIRST, false))),
+        ("two were, on uvloop", &UVLOOP, &[FIRST, SECOND], 0, None),
+        ("there are more, on uvloop", &UVLOOP, &many, 0, None),
+        ("it has turned to too many since, on uvloop", &UVLOOP, &[FIRST], 64, None),
     ] {
         let kind: &'static LoopKind = kind;
         let (mut world, mut wire, mut runtime) = (World::default(), Wire::default(), Runtime::default());
@@ -39,6 +43,7 @@ fn a_thread_is_surely_woken_for_the_only_request_that_was_left_unless_more_were_
         event_loop.recognition.confirmed = true;
         event_loop.recognition.may_be_of(kind, false);
         event_loop.left.park_all(parked.iter().copied());
+        (0..turns).for_each(|turn| event_loop.left.turns_to(SECOND, 255 + turn));
         let thread = Thread { tgid: 1, event_loop: Some(Box::new(event_loop)), ..Thread::default() };
         runtime.threads.put(LOOP, Box::new(thread));
         let mut thread = Thread { tgid: 1, ..Thread::default() };
