@@ -9,6 +9,7 @@ mod meaning;
 mod moment;
 mod serving;
 mod state;
+mod topology;
 
 use crate::event::{Call, Connection as Opened, Head, Slice, Tid};
 use crate::fact::{Account, DescriptorClass};

@@ -6,6 +6,7 @@ mod exchange;
 mod foreign;
 mod gil_party;
 mod leave;
+mod slots;
 mod turn;
 mod unattributed;
 

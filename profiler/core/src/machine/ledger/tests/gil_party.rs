@@ -158,3 +158,28 @@ fn what_a_thread_was_until_its_slice_ended_is_kept_for_those_that_wait_for_it() 
         assert_eq!(gil.scene.thread.gil.party_before.map(|(_, until_ns)| until_ns), expected, "{what}");
     }
 }
+
+#[test]
+fn a_wait_in_which_the_lock_passed_to_a_thread_that_slept_for_it_too_is_of_both() {
+    // Until when the other thread slept for the lock, who had it at the beginning and at the end; because of whom, for how long.
+    for (what, awake_ns, first, last, expected) in [
+        ("it passed to the other", Some(120), 6, OTHER, vec![("GET /b", 30), ("thread 6", 20)]),
+        ("it had passed before", Some(100), 6, OTHER, vec![("thread 6", 50)]),
+        ("it has never slept for it", None, 6, OTHER, vec![("thread 6", 50)]),
+        ("it woke after that", Some(150), 6, OTHER, vec![("thread 6", 50)]),
+        ("the same had it all the time", Some(120), OTHER, OTHER, vec![("GET /b", 50)]),
+        ("the waiter had it last", Some(120), 6, 1, vec![("thread 6", 50)]),
+    ] {
+        let mut gil = Gil::new();
+        if let Some(awake_ns) = awake_ns {
+            let call = Call::FutexWait { address: LOCK + 72, operation: 137, has_timeout: true };
+            let slept = Slice { tid: OTHER, ..slice(call, (90, 95, awake_ns), 0) };
+            gil.locks.follow(&mut Default::default(), &slept, awake_ns, 0);
+        }
+        gil.waits(first, last);
+        let told: Vec<(String, u64)> =
+            gil.edges().into_iter().map(|(_, by, wait_ns)| (by, wait_ns)).collect();
+        let expected: Vec<(String, u64)> = expected.iter().map(|(by, ns)| ((*by).to_owned(), *ns)).collect();
+        assert_eq!(told, expected, "{what}");
+    }
+}
