@@ -54,12 +54,29 @@ fn a_wait_for_work_ends_a_job_and_another_wait_is_part_of_it() {
         assert_eq!(run.requests().len(), over, "{what}");
         let busy_ns = run.thread().busy_since_ns;
         assert_eq!(busy_ns, Some(work_start_ns.unwrap_or(100)), "{what}");
+        let engaged = run.thread().job.engaged;
+        assert_eq!(engaged, if work_start_ns.is_some() { None } else { Some(0) }, "{what}");
         let slept = run.thread().pending.start_ns().is_some();
         assert_eq!(
             slept,
             work_start_ns.is_none() || over == 0 && wait == WAIT,
             "{what}: what it did is kept"
         );
+    }
+}
+
+#[test]
+fn a_slot_is_busy_from_one_wait_for_work_to_the_next() {
+    for (what, slot, expected) in [("a slot", Some(0), 80 + 30), ("none", None, 0)] {
+        let mut run = Run::new(1);
+        run.call(Call::Other, (100, 120, 130), 0);
+        run.thread().slot = slot;
+        run.take(&asleep(SELECT, (130, 180, 250), 0), 250);
+        run.call(Call::Other, (250, 260, 270), 0);
+        run.take(&asleep(SELECT, (270, 280, 400), 0), 400);
+        let Run { state, entries, .. } = &mut run;
+        state.settle(Some(400), &mut |entry| entries.push(entry));
+        assert_eq!(run.state.time.busy.at_least_ns(1), expected, "{what}");
     }
 }
 

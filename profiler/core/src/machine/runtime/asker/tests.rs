@@ -173,6 +173,16 @@ fn nobody_opens_a_back_end_for_sure_where_more_may_run_than_are_remembered() {
     ] {
         assert_eq!(left_but_one(count, slept, is_woken).find(call), expected, "{what}");
     }
+    // The loop is about the first of so many that are parked, which may resume or not.
+    for (what, count, is_woken, expected) in [
+        ("more are parked than are remembered, and none may resume", 257, false, Asker::Known(key(0))),
+        ("all are remembered, and may resume", 256, true, Asker::Known(key(0))),
+        ("more are parked, and may resume", 257, true, alone),
+    ] {
+        let mut stages = left_but_one(count, true, is_woken);
+        stages.thread.serving = Some(key(0));
+        assert_eq!(stages.find(OPENS), expected, "{what}");
+    }
     let mut stages = Stages::new(200).left(64, true);
     (64..200).for_each(|number| stages.event_loop().left.parked.push(key(number)));
     let Asker::OneOf(found) = stages.find(OPENS) else { panic!("one of many") };
