@@ -65,6 +65,7 @@ impl Late {
     /// A request is over, and the account of some of its time is still to come. Comes back where there is no room.
     pub fn wait(&mut self, request: Box<Request>) -> Option<Box<Request>> {
         if self.requests.len() >= MAX_KEPT {
+            self.owed.retain(|part| part.key.1 != request.id);
             return Some(request);
         }
         self.requests.push(*request);
@@ -182,6 +183,18 @@ mod tests {
         assert!(late.process_ends(9).is_empty());
         assert_eq!(late.process_ends(1).len(), MAX_KEPT);
         assert!(late.is_empty() && late.take_all().is_empty());
+    }
+
+    #[test]
+    fn a_request_that_comes_back_for_want_of_room_leaves_room_for_the_stretch_of_another() {
+        let mut late = Late::default();
+        for id in 0..MAX_KEPT as u64 {
+            assert!(late.owe(part(id, 2, 100, 200)));
+            assert!(late.wait(request(1000 + id, 500)).is_none());
+        }
+        assert!(!late.owe(part(900, 2, 100, 200)));
+        assert!(late.wait(request(7, 500)).is_some());
+        assert!(!late.is_owed(7) && late.owe(part(900, 2, 100, 200)), "nobody asks for its account any more");
     }
 
     #[test]
