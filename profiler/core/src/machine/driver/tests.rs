@@ -5,6 +5,7 @@
 mod effect;
 mod ends;
 mod follow;
+mod late;
 mod meaning;
 mod moment;
 mod serving;
