@@ -21,6 +21,8 @@ The routes of `dropping.py` do not serve their client, those of `streams.py` do 
 /truth/own/MS/ID   asks the back end twice, on a connection of its own that takes MS until it is ready
 /truth/kept/MS/ID  the same, on a connection that its thread keeps
 /truth/lookup/MS/ID  asks a name server that takes MS to answer
+/truth/oneasks/MS/ID  asks the back end: MS in the worker with the lowest PID, a quarter of it in the others
+/truth/onesleeps/MS/ID  the same, asleep
 /truth/gil/MS/ID   two threads of their own that compute MS each, each with its witness
 /truth/hold/MS/ID  keeps the interpreter lock for MS in the C library, as soon as a /truth/want is asleep
 /truth/want/MS/ID  sleeps for MS without the lock, and then wants it: what it takes longer is its wait. One for each hold
@@ -29,6 +31,7 @@ The routes of `dropping.py` do not serve their client, those of `streams.py` do 
 """
 
 import ctypes
+import functools
 import json
 import os
 import socket
@@ -106,6 +109,21 @@ def look_up(milliseconds):
         resolver.connect((f"127.77.{port >> 8}.{port & 255}", 53))
         resolver.send(b"%g" % milliseconds)
         resolver.recv(512)
+
+
+@functools.cache
+def is_odd_one():
+    """Whether this is the worker with the lowest PID. All have loaded their application before a client comes."""
+    with open(os.environ["READY_FILE"], encoding="ascii") as file:
+        return os.getpid() == min(map(int, file))
+
+
+def one_asks(milliseconds):
+    ask_backend(milliseconds if is_odd_one() else milliseconds / 4)
+
+
+def one_sleeps(milliseconds):
+    sleep(milliseconds if is_odd_one() else milliseconds / 4)
 
 
 TURN = threading.Lock()
@@ -210,7 +228,7 @@ def call_often(milliseconds):
             compute(0.2)
 
 
-TRUTHS = {"lookup": look_up, "own": ask_on_own_connection, "kept": ask_on_kept_connection, "keep": keep, "calls": call_often, "turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
+TRUTHS = {"oneasks": one_asks, "onesleeps": one_sleeps, "lookup": look_up, "own": ask_on_own_connection, "kept": ask_on_kept_connection, "keep": keep, "calls": call_often, "turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
 
 
 def truth(kind, milliseconds, unique):

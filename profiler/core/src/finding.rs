@@ -27,6 +27,7 @@ mod gil_threads;
 mod healthy;
 mod herd;
 mod idle_connections;
+mod ill_worker;
 mod imbalance;
 mod keep_alive_race;
 mod loop_blocked;
@@ -188,6 +189,7 @@ pub const RULES: &[Rule] = &[
     keep_alive_race::RULE,
     imbalance::RULE,
     full_beside_free::RULE,
+    ill_worker::RULE,
     healthy::RULE,
 ];
 

@@ -4,6 +4,7 @@
 //! beside the timeline. Nothing here is serialised as it stands: `report` has its own types.
 
 pub mod beside_free;
+pub mod by_worker;
 pub mod capacity;
 pub mod dropped;
 pub mod event_loop;
@@ -14,6 +15,7 @@ pub mod gil_party;
 pub mod gil_place;
 pub mod gil_waits;
 pub mod latency;
+pub mod lengths;
 pub mod now;
 pub mod path_shape;
 pub mod queue;
@@ -249,6 +251,8 @@ pub struct Endpoint {
     pub phases: Phases,
     /// What they had to do with back ends; of requests on event loops nothing is counted.
     pub round_trips: round_trips::RoundTrips,
+    /// The same for each process that served them.
+    pub by_worker: by_worker::ByWorker,
     /// How far means over them can be trusted.
     pub spread: Spread,
     /// Bytes received.

@@ -3,6 +3,7 @@
 //! In: a [`Snapshot`] and its findings. Out: bytes that `docs/report.schema.json` describes; the same input gives the
 //! same bytes. Within a major version keys are added, never changed or removed. Units stand in the keys.
 
+mod by_worker;
 mod capacity;
 mod context;
 mod dropped;
@@ -42,7 +43,7 @@ use super::output::Lazy;
 use super::summary;
 
 /// Version of the document: major for breaking changes, minor for additions.
-pub const SCHEMA_VERSION: &str = "1.4";
+pub const SCHEMA_VERSION: &str = "1.5";
 
 /// Reports for programs.
 pub const FORM: FormKind = FormKind {

@@ -184,6 +184,11 @@ impl Seen {
         row.and_then(|row| row["value"].as_f64()).with_context(|| format!("no figure {name}"))
     }
 
+    /// What the finding says.
+    pub(crate) fn sentence(&self) -> anyhow::Result<&str> {
+        self.it()?.get("sentence").and_then(Value::as_str).context("no sentence")
+    }
+
     /// What the finding costs, in request-seconds.
     pub(crate) fn cost(&self) -> anyhow::Result<f64> {
         self.it()?.get("cost_request_seconds").and_then(Value::as_f64).context("no cost")

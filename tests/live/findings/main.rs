@@ -11,6 +11,7 @@ mod locks;
 mod loops;
 mod queues;
 mod slots;
+mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,8 +43,16 @@ macro_rules! cases {
 use cases;
 
 fn all() -> impl Iterator<Item = Case> {
-    let families =
-        [cpu::CASES, dropped::CASES, gil::CASES, locks::CASES, loops::CASES, queues::CASES, slots::CASES];
+    let families = [
+        cpu::CASES,
+        dropped::CASES,
+        gil::CASES,
+        locks::CASES,
+        loops::CASES,
+        queues::CASES,
+        slots::CASES,
+        workers::CASES,
+    ];
     families.into_iter().flatten().map(|case| case())
 }
 

@@ -90,6 +90,14 @@ impl Scene {
         self
     }
 
+    /// One process served whatever was served.
+    pub(super) fn served_by_one(mut self) -> Self {
+        let mut endpoint = Endpoint::default();
+        endpoint.by_worker.add(1, &Phases::default());
+        self.0.by_endpoint.list.push(endpoint);
+        self
+    }
+
     /// A process whose threads each served a request; the first has all the CPU time.
     pub(super) fn process(mut self, threads: u32, cpu_ns: u64, run_queue_ns: u64) -> Self {
         let mut process = Process { requests: u64::from(threads), ..Process::default() };

@@ -220,6 +220,7 @@ mod tests {
     fn scene() -> Scene {
         Scene::gunicorn("sync", 4, 10 * SECOND)
             .requests(1_240)
+            .served_by_one()
             .phase(Phase::Cpu, 2 * SECOND)
             .holding_request(4 * SECOND)
             .process(1, 2 * SECOND, 0)

@@ -46,9 +46,8 @@ pub(super) fn whole_ns(id: &str, basis: &Basis<'_>) -> Option<u64> {
         "own-locks" => phases.get(Phase::LockWait).saturating_add(waited_ns(phases)),
         "gil-contention" => phases.get(Phase::GilWait),
         "gil-convoy" => gil_ns,
-        "cpu-bound" | "cpu-throttled" | "loop-saturated" | "short-behind-long" | "server-errors" => {
-            phases.total_ns()
-        }
+        "cpu-bound" | "cpu-throttled" | "loop-saturated" | "short-behind-long" | "server-errors"
+        | "ill-worker" => phases.total_ns(),
         "herd" => cause::server_cpu_ns(basis),
         _ => return None,
     })
@@ -58,7 +57,7 @@ pub(super) fn whole_ns(id: &str, basis: &Basis<'_>) -> Option<u64> {
 /// clients who were never served) it is not.
 #[must_use]
 pub fn is_request_time(id: &str) -> bool {
-    const PARTS: [&str; 16] = [
+    const PARTS: [&str; 17] = [
         "slots-exhausted",
         "imbalance",
         "full-beside-free",
@@ -75,6 +74,7 @@ pub fn is_request_time(id: &str) -> bool {
         "slow-clients",
         "accept-queue",
         "server-errors",
+        "ill-worker",
     ];
     PARTS.contains(&id)
 }

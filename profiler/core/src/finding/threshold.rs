@@ -130,6 +130,7 @@ const NEED_REQUESTS: &[&str] = &[
     "loop-saturated",
     "imbalance",
     "full-beside-free",
+    "ill-worker",
     "server-errors",
     "healthy",
 ];
@@ -166,6 +167,7 @@ const COSTLY: &[&str] = &[
     "gil-convoy",
     "imbalance",
     "full-beside-free",
+    "ill-worker",
     "healthy",
 ];
 
@@ -271,8 +273,14 @@ thresholds! {
         "People close pages and health checks do not wait; one in a hundred is more than that.";
     raced_min_count: Connections = 1.0, &["keep-alive-race"],
         "Each is a request that failed for no reason of its own.";
-    uneven_min_times: Times = 1.5, &["imbalance"],
+    uneven_min_times: Times = 1.5, &["imbalance", "ill-worker"],
         "Half more than its fair share is more than chance gives one worker of many over a window.";
+    ill_worker_min_times: Times = 2.0, &["ill-worker"],
+        "Workers of one server run the same code: twice as long for the same endpoints is no chance.";
+    compared_min_count: Requests = 20.0, &["ill-worker"],
+        "With fewer on either side, a few unusual ones make the difference.";
+    compared_min_ratio: Ratio = 0.50, &["ill-worker"],
+        "Where less than half of service time can be compared, the rest may be what is different.";
     failed_max_ratio: Ratio = 0.05, &["healthy"],
         "With a twentieth of requests failing, nobody should be told that all is well, whatever they fail of.";
     unread_max_ratio: Ratio = 0.50, &["short-behind-long", "server-errors", "healthy"],

@@ -5,6 +5,7 @@
 use profiler_core::model::{self, Snapshot};
 use serde::Serialize;
 
+use super::by_worker::ByWorker;
 use super::latency::Latency;
 use super::phases::{PhaseTimes, Unmeasured};
 use super::round_trips::RoundTrips;
@@ -27,6 +28,7 @@ pub(super) struct Endpoint<'a> {
     standard_error: StandardError<'a>,
     phases: PhaseTimes<'a>,
     back_end_round_trips: Option<RoundTrips>,
+    by_worker: ByWorker,
 }
 
 /// All endpoints, and what lies beyond the bound of their number as one more that says `other`.
@@ -54,5 +56,6 @@ fn view(endpoint: &model::Endpoint, other: bool, window_ns: u64, unmeasured: Unm
         standard_error: StandardError::new(&endpoint.spread),
         phases: PhaseTimes::new(&endpoint.phases, unmeasured),
         back_end_round_trips: RoundTrips::new(&endpoint.round_trips),
+        by_worker: ByWorker::new(&endpoint.by_worker),
     }
 }

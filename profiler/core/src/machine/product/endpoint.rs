@@ -35,6 +35,7 @@ impl Endpoints {
         endpoint.bytes_in = endpoint.bytes_in.saturating_add(request.http.bytes_in);
         endpoint.bytes_out = endpoint.bytes_out.saturating_add(request.http.bytes_out);
         if !request.seen.truncated {
+            endpoint.by_worker.add(request.tgid, &request.phases);
             endpoint.total.record(request.total_ns());
             if let Some(service_ns) = request.service_ns() {
                 endpoint.service.record(service_ns);
@@ -92,6 +93,19 @@ mod tests {
         let (known, other) = endpoints.finish();
         assert_eq!(known.len(), MAX_ENDPOINTS);
         assert_eq!(other.map(|endpoint| endpoint.count), Some(800));
+    }
+
+    #[test]
+    fn requests_count_for_the_process_that_served_them_if_their_beginning_was_seen() {
+        let mut endpoints = Endpoints::default();
+        for (tgid, truncated) in [(7, false), (8, false), (7, true), (7, false)] {
+            let mut request = request("/orders");
+            (request.tgid, request.seen.truncated) = (tgid, truncated);
+            endpoints.add(&request);
+        }
+        let (known, _) = endpoints.finish();
+        let told: Vec<_> = known[0].by_worker.list.iter().map(|worker| (worker.tgid, worker.count)).collect();
+        assert_eq!((known[0].count, told), (4, vec![(7, 2), (8, 1)]));
     }
 
     fn request(path: &str) -> Request {
