@@ -202,6 +202,11 @@ pub(crate) const UNTRIED: &[(&str, &str)] = &[
          connections that it keeps, and finds nothing",
     ),
     (
+        "back-end-slower",
+        "its advice is where to look: what changed is at the back end; the finding's live test has one that takes as long \
+         from the beginning, and finds nothing",
+    ),
+    (
         "name-lookups",
         "what its advice changes is how the application connects, or the host's resolver; the \
          finding's live test has the same waits for a back end that needs no name, and finds nothing",

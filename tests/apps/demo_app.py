@@ -21,6 +21,7 @@ The routes of `dropping.py` do not serve their client, those of `streams.py` do 
 /truth/own/MS/ID   asks the back end twice, on a connection of its own that takes MS until it is ready
 /truth/kept/MS/ID  the same, on a connection that its thread keeps
 /truth/lookup/MS/ID  asks a name server that takes MS to answer
+/truth/slowing/MS/ID  asks the back end, which takes MS for the first 150 such questions and four times as long from then on
 /truth/oneasks/MS/ID  asks the back end: MS in the worker with the lowest PID, a quarter of it in the others
 /truth/onesleeps/MS/ID  the same, asleep
 /truth/gil/MS/ID   two threads of their own that compute MS each, each with its witness
@@ -65,8 +66,8 @@ def connect_backend():
     return connection
 
 
-def ask(connection, milliseconds):
-    connection.sendall(b"%g\n" % milliseconds)
+def ask(connection, milliseconds, mark=b""):
+    connection.sendall(b"%b%g\n" % (mark, milliseconds))
     while not connection.recv(4096).endswith(b"\n"):
         pass
 
@@ -74,6 +75,12 @@ def ask(connection, milliseconds):
 def ask_backend(milliseconds):
     with connect_backend() as connection:
         ask(connection, milliseconds)
+
+
+def ask_slowing_backend(milliseconds):
+    """The back end takes four times as long from a certain question on."""
+    with connect_backend() as connection:
+        ask(connection, milliseconds, b"+")
 
 
 def set_up(milliseconds):
@@ -228,7 +235,7 @@ def call_often(milliseconds):
             compute(0.2)
 
 
-TRUTHS = {"oneasks": one_asks, "onesleeps": one_sleeps, "lookup": look_up, "own": ask_on_own_connection, "kept": ask_on_kept_connection, "keep": keep, "calls": call_often, "turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
+TRUTHS = {"slowing": ask_slowing_backend, "oneasks": one_asks, "onesleeps": one_sleeps, "lookup": look_up, "own": ask_on_own_connection, "kept": ask_on_kept_connection, "keep": keep, "calls": call_often, "turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
 
 
 def truth(kind, milliseconds, unique):

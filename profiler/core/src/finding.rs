@@ -8,6 +8,7 @@ mod accept_queue;
 mod agree;
 mod back_end;
 mod back_end_connections;
+mod back_end_slower;
 mod backlog_too_small;
 pub mod basis;
 mod cause;
@@ -169,6 +170,7 @@ pub const RULES: &[Rule] = &[
     loop_saturated::RULE,
     back_end::RULE,
     back_end_connections::RULE,
+    back_end_slower::RULE,
     name_lookups::RULE,
     own_locks::RULE,
     cpu_bound::RULE,

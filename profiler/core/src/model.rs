@@ -17,6 +17,7 @@ pub mod gil_waits;
 pub mod latency;
 pub mod lengths;
 pub mod now;
+pub mod over_time;
 pub mod path_shape;
 pub mod queue;
 pub mod request;
@@ -251,7 +252,9 @@ pub struct Endpoint {
     pub phases: Phases,
     /// What they had to do with back ends; of requests on event loops nothing is counted.
     pub round_trips: round_trips::RoundTrips,
-    /// The same for each process that served them.
+    /// Their waits for back ends, by when they ended.
+    pub waits: over_time::OverTime,
+    /// How long each process that served them took.
     pub by_worker: by_worker::ByWorker,
     /// How far means over them can be trusted.
     pub spread: Spread,

@@ -4,6 +4,7 @@
 //! runs a few that are cheap, `make live` all. A rule without a case on two servers fails, unless [`ONE_SERVER`] says why.
 
 mod case;
+mod changes;
 mod cpu;
 mod dropped;
 mod gil;
@@ -44,6 +45,7 @@ use cases;
 
 fn all() -> impl Iterator<Item = Case> {
     let families = [
+        changes::CASES,
         cpu::CASES,
         dropped::CASES,
         gil::CASES,

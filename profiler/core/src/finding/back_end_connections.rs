@@ -201,7 +201,7 @@ fn present(basis: &Basis<'_>, sum: &Sum<'_>) -> Verdict {
 }
 
 /// Whom a port is of.
-fn peer(port: u16) -> String {
+pub(super) fn peer(port: u16) -> String {
     if port == 0 { "a UNIX socket".to_owned() } else { format!("port {port}") }
 }
 

@@ -47,7 +47,9 @@ pub(super) fn find(basis: &Basis<'_>, findings: &mut [Finding]) {
                 .or_else(|| accounts("gil-starvation", None))
                 .or_else(|| accounts("cpu-bound", Some(held_by_requests_ns(basis)))),
             "loop-saturated" => accounts("loop-blocked", None),
-            "back-end" => accounts("name-lookups", None).or_else(|| accounts("back-end-connections", None)),
+            "back-end" => accounts("name-lookups", None)
+                .or_else(|| accounts("back-end-connections", None))
+                .or_else(|| accounts("back-end-slower", None)),
             _ => None,
         };
         if id == "clients-leave" {

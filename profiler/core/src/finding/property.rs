@@ -48,6 +48,10 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
         };
         endpoint.service.record(service);
         endpoint.round_trips.add(&to);
+        for moment in 0..count {
+            endpoint.waits.add(service.saturating_mul(moment), &to);
+            endpoint.by_worker.add(u32::from(moment % 3 == 0), &phases);
+        }
         endpoint
     })
 }

@@ -42,7 +42,9 @@ pub(super) fn whole_ns(id: &str, basis: &Basis<'_>) -> Option<u64> {
         "slots-exhausted" | "imbalance" => waited_ns(phases),
         // What a loop has accepted waits for that loop.
         "full-beside-free" => waited_ns(phases).saturating_add(phases.get(Phase::LoopWait)),
-        "back-end" | "back-end-connections" | "name-lookups" => phases.get(Phase::BackendWait),
+        "back-end" | "back-end-connections" | "back-end-slower" | "name-lookups" => {
+            phases.get(Phase::BackendWait)
+        }
         "own-locks" => phases.get(Phase::LockWait).saturating_add(waited_ns(phases)),
         "gil-contention" => phases.get(Phase::GilWait),
         "gil-convoy" => gil_ns,
@@ -57,12 +59,13 @@ pub(super) fn whole_ns(id: &str, basis: &Basis<'_>) -> Option<u64> {
 /// clients who were never served) it is not.
 #[must_use]
 pub fn is_request_time(id: &str) -> bool {
-    const PARTS: [&str; 17] = [
+    const PARTS: [&str; 18] = [
         "slots-exhausted",
         "imbalance",
         "full-beside-free",
         "back-end",
         "back-end-connections",
+        "back-end-slower",
         "name-lookups",
         "own-locks",
         "gil-contention",

@@ -117,6 +117,7 @@ const NEED_REQUESTS: &[&str] = &[
     "accept-queue",
     "back-end",
     "back-end-connections",
+    "back-end-slower",
     "name-lookups",
     "own-locks",
     "cpu-bound",
@@ -157,6 +158,7 @@ const COSTLY: &[&str] = &[
     "loop-saturated",
     "back-end",
     "back-end-connections",
+    "back-end-slower",
     "name-lookups",
     "own-locks",
     "gil-contention",
@@ -204,6 +206,8 @@ thresholds! {
         "A pool connects now and then; a connection for every second request is a habit.";
     set_up_served_min_ratio: Ratio = 0.10, &["back-end-connections"],
         "Connections that are kept take room in the back end: a tenth of service time is worth that.";
+    slower_min_times: Times = 2.0, &["back-end-slower"],
+        "Back ends vary from moment to moment; twice as long for the same endpoint, and still so at the end, is a change.";
     lookup_served_min_ratio: Ratio = 0.10, &["name-lookups"],
         "Names seldom change: a tenth of service time for asking them again and again is lost.";
     locks_served_min_ratio: Ratio = 0.25, &["own-locks"],
@@ -277,10 +281,10 @@ thresholds! {
         "Half more than its fair share is more than chance gives one worker of many over a window.";
     ill_worker_min_times: Times = 2.0, &["ill-worker"],
         "Workers of one server run the same code: twice as long for the same endpoints is no chance.";
-    compared_min_count: Requests = 20.0, &["ill-worker"],
+    compared_min_count: Requests = 20.0, &["back-end-slower", "ill-worker"],
         "With fewer on either side, a few unusual ones make the difference.";
-    compared_min_ratio: Ratio = 0.50, &["ill-worker"],
-        "Where less than half of service time can be compared, the rest may be what is different.";
+    compared_min_ratio: Ratio = 0.50, &["back-end-slower", "ill-worker"],
+        "Where less than half of the time can be compared, the rest may be what is different.";
     failed_max_ratio: Ratio = 0.05, &["healthy"],
         "With a twentieth of requests failing, nobody should be told that all is well, whatever they fail of.";
     unread_max_ratio: Ratio = 0.50, &["short-behind-long", "server-errors", "healthy"],

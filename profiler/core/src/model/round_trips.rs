@@ -74,6 +74,11 @@ impl RoundTrips {
         ports
     }
 
+    /// By port, in the order in which they were asked first.
+    pub fn ports(&self) -> impl Iterator<Item = &ToPort> {
+        self.by_port.iter()
+    }
+
     /// What there was to do with this port.
     #[must_use]
     pub fn to(&self, port: u16) -> ToPort {

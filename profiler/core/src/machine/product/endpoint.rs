@@ -36,6 +36,9 @@ impl Endpoints {
         endpoint.bytes_out = endpoint.bytes_out.saturating_add(request.http.bytes_out);
         if !request.seen.truncated {
             endpoint.by_worker.add(request.tgid, &request.phases);
+            for to in request.round_trips.ports() {
+                endpoint.waits.add(request.times.end_ns, to);
+            }
             endpoint.total.record(request.total_ns());
             if let Some(service_ns) = request.service_ns() {
                 endpoint.service.record(service_ns);

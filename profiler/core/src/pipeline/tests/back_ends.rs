@@ -66,7 +66,10 @@ fn a_connection_that_a_request_sets_up_is_its_own_with_its_waits_and_its_first_a
     };
     assert_eq!(outcome.requests[0].round_trips.to(5432), expected);
     assert_eq!(outcome.requests[0].phases.get(Phase::BackendWait), expected.waited_ns);
-    assert_eq!(outcome.snapshot.by_endpoint.list[0].round_trips.to(5432), expected);
+    let endpoint = &outcome.snapshot.by_endpoint.list[0];
+    assert_eq!(endpoint.round_trips.to(5432), expected);
+    let over_time = endpoint.waits.list[0].total();
+    assert_eq!((over_time.requests, over_time.round_trips, over_time.waited_ns), (1, 3, 4200 * US));
     assert_eq!(outcome.snapshot.requests.unattributed, RoundTrips::default());
 }
 

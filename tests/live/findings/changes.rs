@@ -1,0 +1,72 @@
+//! Findings about what changes within the window.
+//!
+//! In: servers whose back end becomes slower, and servers whose back end stays as it is. Out: cases.
+
+use anyhow::{Context as _, ensure};
+use wsgi_trace_tests::gunicorn::{Settings, Version};
+use wsgi_trace_tests::server::uwsgi::Uwsgi;
+use wsgi_trace_tests::witness::Witness;
+
+use crate::case::{Case, Seen, between, load};
+
+/// 150 questions take 10 ms each, the others 40.
+const SLOWING: &[&[&str]] = &[&["--clients=3", "--think-ms=10", "--routes=/truth/slowing/10"]];
+/// Some questions of the same endpoint take four times as long as others, from the beginning to the end.
+const LONG_AND_SHORT: &[&[&str]] =
+    &[&["--clients=3", "--think-ms=10", "--routes=/truth/backend/10=2,/truth/backend/40=1"]];
+/// Each takes as long as those at the end.
+const SLOW: &[&[&str]] = &[&["--clients=3", "--think-ms=10", "--routes=/truth/backend/40"]];
+
+/// Questions that the back end answers quickly: `QUICK` of `apps/backend.py`.
+const QUICK: usize = 150;
+/// How exactly a moment is known, in seconds: a window of three seconds and what is around it has stretches of 134 ms.
+const STRETCH_SECONDS: f64 = 0.3;
+
+fn gthread() -> Settings {
+    Settings::gthread(Version::V27, 2, 4)
+}
+
+fn mean_asleep_ns(of: &[&Witness]) -> f64 {
+    let all_ns: u64 = of.iter().map(|line| line.asleep_ns()).sum();
+    all_ns as f64 / of.len().max(1) as f64
+}
+
+/// From the question on from which the application was asleep for longer, by its own clocks, waits are longer by as much as it was asleep.
+fn slower_since(seen: &Seen) -> anyhow::Result<()> {
+    let mut lines: Vec<_> = seen.witnessed()?.into_iter().map(|(_, line)| line).collect();
+    lines.sort_by_key(|line| line.start_ns);
+    let is_slow = |asleep_ns: u64| asleep_ns > 25_000_000;
+    let (slow, quick): (Vec<&Witness>, Vec<&Witness>) =
+        lines.iter().partition(|line| is_slow(line.asleep_ns()));
+    ensure!(slow.len() >= 40, "only {} slow answers", slow.len());
+    // Which of some questions at once is the last quick one is the back end's to say.
+    ensure!(quick.len().abs_diff(QUICK) <= 5, "{} quick answers", quick.len());
+    let longer = (mean_asleep_ns(&slow) - mean_asleep_ns(&quick)) * slow.len() as f64 / 1e9;
+    between("request-seconds longer", seen.cost()?, (longer * 0.85, longer * 1.1))?;
+
+    let window_ns = seen.traced.number("/window/start_ns")?;
+    let first_ns = slow.first().context("no slow answer")?.end_ns;
+    let since = first_ns.saturating_sub(window_ns) as f64 / 1e9;
+    let bounds = (since - STRETCH_SECONDS, since + STRETCH_SECONDS);
+    between("seconds until it began", seen.figure("since_seconds")?, bounds)?;
+    let number = slow.len() as f64;
+    between("requests after", seen.figure("after_requests_count")?, (number * 0.75, number * 1.3))?;
+    between("times as long", seen.figure("after_of_before_times")?, (2.8, 4.4))
+}
+
+crate::cases! {
+    #[ignore = "make live"]
+    a_back_end_of_gunicorn_that_becomes_slower => Case {
+        finding: "back-end-slower",
+        sick: load(gthread(), SLOWING),
+        well: load(gthread(), LONG_AND_SHORT),
+        witness: slower_since,
+    };
+    #[ignore = "make live"]
+    a_back_end_of_uwsgi_that_becomes_slower => Case {
+        finding: "back-end-slower",
+        sick: load(Uwsgi::new(4, 1), SLOWING),
+        well: load(Uwsgi::new(4, 1), SLOW),
+        witness: slower_since,
+    };
+}
