@@ -43,6 +43,7 @@ mod sums;
 pub mod threshold;
 mod words;
 mod worker_timeouts;
+mod workers_replaced;
 
 #[cfg(test)]
 mod catalogue;
@@ -192,6 +193,7 @@ pub const RULES: &[Rule] = &[
     imbalance::RULE,
     full_beside_free::RULE,
     ill_worker::RULE,
+    workers_replaced::RULE,
     healthy::RULE,
 ];
 

@@ -16,6 +16,7 @@ pub mod gil_place;
 pub mod gil_waits;
 pub mod latency;
 pub mod lengths;
+pub mod life;
 pub mod now;
 pub mod over_time;
 pub mod path_shape;

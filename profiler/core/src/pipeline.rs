@@ -273,6 +273,7 @@ impl Machines {
         if let Some(tgid) = state.world.processes.change(lifecycle) {
             sink(Entry::Process { tgid, name: lifecycle.comm.clone() });
         }
+        state.product.lives.change(lifecycle, time_ns);
         let name = lifecycle.comm.clone();
         match lifecycle.change {
             Change::Fork { child_tgid, child_tid } => {

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use wsgi_trace_tests::cgroup::CpuQuota;
+use wsgi_trace_tests::child::until;
 use wsgi_trace_tests::dropping::{self, Clients};
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::load::{Load, SentRequest};
@@ -21,6 +23,10 @@ use wsgi_trace_tests::witness::Witness;
 const SECONDS: &str = "--seconds=3";
 /// The same.
 pub(crate) const LOAD_SECONDS: f64 = 3.0;
+/// Requests that are served before anything becomes of the workers.
+const SERVED_FIRST: usize = 100;
+/// How long it may take until others have taken their place.
+const WORKERS_LIMIT: Duration = Duration::from_secs(30);
 
 /// What clients do while the server is watched.
 pub(crate) enum Work {
@@ -38,6 +44,19 @@ pub(crate) struct Side {
     pub(crate) work: Work,
     /// CPU quota of the server, in cores.
     pub(crate) quota_cores: Option<f64>,
+    /// What becomes of its workers meanwhile.
+    pub(crate) workers: Workers,
+}
+
+/// What becomes of a server's workers while its clients are at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Workers {
+    /// They stay.
+    Stay,
+    /// The server is told to reload (SIGHUP).
+    Reloaded,
+    /// One of them is told to end (SIGTERM), and the server begins another.
+    OneEnds,
 }
 
 /// A finding on one kind of server.
@@ -54,12 +73,12 @@ pub(crate) struct Case {
 
 /// One program of clients.
 pub(crate) fn load(server: impl Recipe + 'static, work: &'static [&'static [&'static str]]) -> Side {
-    Side { server: Box::new(server), work: Work::Load(work), quota_cores: None }
+    Side { server: Box::new(server), work: Work::Load(work), quota_cores: None, workers: Workers::Stay }
 }
 
 /// Clients that may not be served.
 pub(crate) fn plan(server: impl Recipe + 'static, work: &'static [&'static str]) -> Side {
-    Side { server: Box::new(server), work: Work::Plan(work), quota_cores: None }
+    Side { server: Box::new(server), work: Work::Plan(work), quota_cores: None, workers: Workers::Stay }
 }
 
 /// What all saw of one side.
@@ -77,6 +96,8 @@ pub(crate) struct Seen {
     pub(crate) overflows: u64,
     /// How long its quota stopped the server, as the kernel counts it, in seconds.
     pub(crate) throttled: Option<f64>,
+    /// The workers that it had before its clients came.
+    pub(crate) workers_before: Vec<u32>,
     /// The server, ended.
     pub(crate) server: Server,
 }
@@ -108,9 +129,11 @@ impl Side {
         let quota = self.quota_cores.map(|cores| CpuQuota::around(&server, cores)).transpose()?;
         let before = overflows()?;
         let trace = Trace::start(server.pid())?;
+        let workers_before = server.worker_pids();
         let (mut sent, mut connections, mut plan) = (Vec::new(), 0, None);
         match self.start(&server)? {
             Working::Load(loads) => {
+                self.replace_workers(&server, &workers_before)?;
                 for load in loads {
                     let of_load = load.finish()?;
                     connections += of_load.counts.connections;
@@ -123,9 +146,36 @@ impl Side {
         let overflows = overflows()?.saturating_sub(before);
         let throttled = quota.as_ref().map(CpuQuota::throttled_seconds).transpose()?;
         server.stop();
-        let seen = Seen { finding, traced, sent, connections, plan, overflows, throttled, server };
+        let seen =
+            Seen { finding, traced, sent, connections, plan, overflows, throttled, workers_before, server };
         eprintln!("{}: {}", self.server.about(), seen.told()?);
         Ok(seen)
+    }
+
+    /// Lets happen to the workers what is to happen, once they have served some requests, and waits until it has.
+    fn replace_workers(&self, server: &Server, before: &[u32]) -> anyhow::Result<()> {
+        if self.workers == Workers::Stay {
+            return Ok(());
+        }
+        until("the first requests", WORKERS_LIMIT, || {
+            Ok((server.witness()?.len() >= SERVED_FIRST).then_some(()))
+        })?;
+        let ends = match self.workers {
+            Workers::OneEnds => before.get(..1).context("there is no worker")?,
+            _ => before,
+        };
+        if self.workers == Workers::OneEnds {
+            let pid = libc::pid_t::try_from(*ends.first().context("there is no worker")?)?;
+            // SAFETY: `kill` takes no pointers. The number is that of a child of a server that this test has started.
+            ensure!(unsafe { libc::kill(pid, libc::SIGTERM) } == 0, "worker {pid} hears nothing");
+        } else {
+            server.signal(libc::SIGHUP);
+        }
+        until("other workers", WORKERS_LIMIT, || {
+            let now = server.worker_pids();
+            let are_gone = !now.iter().any(|pid| ends.contains(pid));
+            Ok((are_gone && now.len() == before.len()).then_some(()))
+        })
     }
 
     fn start(&self, server: &Server) -> anyhow::Result<Working> {

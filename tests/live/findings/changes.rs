@@ -1,13 +1,13 @@
 //! Findings about what changes within the window.
 //!
-//! In: servers whose back end becomes slower, and servers whose back end stays as it is. Out: cases.
+//! In: servers whose back end becomes slower, or whose workers are all replaced, and servers of which neither is so. Out: cases.
 
 use anyhow::{Context as _, ensure};
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::witness::Witness;
 
-use crate::case::{Case, Seen, between, load};
+use crate::case::{Case, Seen, Side, Workers, between, load, same};
 
 /// 150 questions take 10 ms each, the others 40.
 const SLOWING: &[&[&str]] = &[&["--clients=3", "--think-ms=10", "--routes=/truth/slowing/10"]];
@@ -21,6 +21,18 @@ const SLOW: &[&[&str]] = &[&["--clients=3", "--think-ms=10", "--routes=/truth/ba
 const QUICK: usize = 150;
 /// How exactly a moment is known, in seconds: a window of three seconds and what is around it has stretches of 134 ms.
 const STRETCH_SECONDS: f64 = 0.3;
+
+/// Long enough for others to take the workers' place and to serve some of them.
+const FOR_LONG: &[&[&str]] = &[&["--clients=3", "--think-ms=10", "--seconds=8", "--routes=/truth/sleep/10"]];
+
+fn sync() -> Settings {
+    Settings::sync(Version::V27, 2)
+}
+
+/// Before it executes itself anew it closes every number that a descriptor could have: some ten thousand calls, else.
+fn uwsgi() -> Uwsgi {
+    Uwsgi::new(2, 1).with(&["--max-fd=256"])
+}
 
 fn gthread() -> Settings {
     Settings::gthread(Version::V27, 2, 4)
@@ -54,7 +66,52 @@ fn slower_since(seen: &Seen) -> anyhow::Result<()> {
     between("times as long", seen.figure("after_of_before_times")?, (2.8, 4.4))
 }
 
+/// Requests count for the side of the worker that the application says it was.
+fn parted_by_worker(seen: &Seen) -> anyhow::Result<()> {
+    let is_old = |pid: u32| seen.workers_before.contains(&pid);
+    let witnessed = seen.witnessed()?;
+    let (old, new): (Vec<_>, Vec<_>) =
+        witnessed.iter().map(|(_, line)| line).partition(|line| is_old(line.pid));
+    ensure!(old.len().min(new.len()) > 50, "{} requests before, {} after", old.len(), new.len());
+    same("requests before", seen.figure("requests_before_count")?, old.len() as f64)?;
+    same("requests after", seen.figure("requests_after_count")?, new.len() as f64)?;
+    same("workers before", seen.figure("workers_before_count")?, seen.workers_before.len() as f64)?;
+
+    // Each slept for 10 ms, and a little more was done for it.
+    between("median before", seen.figure("median_before_seconds")?, (0.009, 0.030))?;
+    between("median after", seen.figure("median_after_seconds")?, (0.009, 0.030))?;
+
+    // The new ones begin after most of what the old ones did, and before all of what they do themselves.
+    let window_ns = seen.traced.number("/window/start_ns")?;
+    let seconds = |time_ns: u64| time_ns.saturating_sub(window_ns) as f64 / 1e9;
+    let fiftieth = old.iter().map(|line| line.start_ns).nth(50).context("no request before")?;
+    let first_new = new.iter().map(|line| line.start_ns).min().context("no request after")?;
+    between(
+        "seconds until the first was replaced",
+        seen.figure("since_seconds")?,
+        (seconds(fiftieth), seconds(first_new)),
+    )
+}
+
+fn with(workers: Workers, side: Side) -> Side {
+    Side { workers, ..side }
+}
+
 crate::cases! {
+    #[ignore = "make live"]
+    workers_of_gunicorn_that_are_all_replaced => Case {
+        finding: "workers-replaced",
+        sick: with(Workers::Reloaded, load(sync(), FOR_LONG)),
+        well: with(Workers::OneEnds, load(sync(), FOR_LONG)),
+        witness: parted_by_worker,
+    };
+    #[ignore = "make live"]
+    workers_of_uwsgi_that_are_all_replaced => Case {
+        finding: "workers-replaced",
+        sick: with(Workers::Reloaded, load(uwsgi(), FOR_LONG)),
+        well: load(uwsgi(), FOR_LONG),
+        witness: parted_by_worker,
+    };
     #[ignore = "make live"]
     a_back_end_of_gunicorn_that_becomes_slower => Case {
         finding: "back-end-slower",

@@ -281,10 +281,12 @@ thresholds! {
         "Half more than its fair share is more than chance gives one worker of many over a window.";
     ill_worker_min_times: Times = 2.0, &["ill-worker"],
         "Workers of one server run the same code: twice as long for the same endpoints is no chance.";
-    compared_min_count: Requests = 20.0, &["back-end-slower", "ill-worker"],
+    compared_min_count: Requests = 20.0, &["back-end-slower", "ill-worker", "workers-replaced"],
         "With fewer on either side, a few unusual ones make the difference.";
     compared_min_ratio: Ratio = 0.50, &["back-end-slower", "ill-worker"],
         "Where less than half of the time can be compared, the rest may be what is different.";
+    replaced_max_seconds: Seconds = 30.0, &["workers-replaced"],
+        "A reload begins all workers within seconds; those that end after a number of requests are replaced over longer.";
     failed_max_ratio: Ratio = 0.05, &["healthy"],
         "With a twentieth of requests failing, nobody should be told that all is well, whatever they fail of.";
     unread_max_ratio: Ratio = 0.50, &["short-behind-long", "server-errors", "healthy"],

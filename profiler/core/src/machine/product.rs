@@ -8,5 +8,6 @@ pub mod endpoint;
 pub(super) mod gone;
 pub(super) mod inside;
 pub(super) mod judge;
+pub mod lives;
 pub mod state;
 pub mod summary;

@@ -3,6 +3,7 @@
 //! In: slots, requests and memory by process. Out: [`Capacity`].
 
 use crate::fact::memory::ProcessMemory;
+use crate::model::life::Life;
 use crate::phase::{Phase, Phases};
 
 /// Capacity of the server and of each worker process.
@@ -15,6 +16,8 @@ pub struct Capacity {
     pub arrivals_unplaced: u64,
     /// Processes that had slots or served requests, by number.
     pub workers: Vec<Worker>,
+    /// When each of them came and went.
+    pub lives: Vec<Life>,
 }
 
 /// One worker process.

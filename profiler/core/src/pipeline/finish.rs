@@ -49,12 +49,14 @@ impl Machines {
         let blind_spots = self.blind_spots(impossible, &listeners);
         let dropped = self.dropped(&listeners, sink);
         let slots = self.slots(recognised.kind, &server);
-        let capacity = self.state.product.by_process.finish(
+        let mut capacity = self.state.product.by_process.finish(
             &slots,
             &processes,
             (&self.state.time.busy, &self.state.time.busy_of),
             self.attached.arrival_measured && !is_light,
         );
+        capacity.lives =
+            std::mem::take(&mut self.state.product.lives).finish(&processes, self.window.start_ns);
         let gil = self.gil(&processes);
         let connections = self.state.wire.connections.seen_in_window();
         let mut event_loops = std::mem::take(&mut self.state.runtime.event_loops);
@@ -289,6 +291,7 @@ fn losses(state: &State, received: &Received) -> Losses {
             .saturating_add(state.join.links.evicted)
             .saturating_add(state.product.drops.evictions())
             .saturating_add(state.product.by_process.evicted)
+            .saturating_add(state.product.lives.evicted)
             .saturating_add(state.time.capacity.evictions())
             .saturating_add(state.time.heat.evictions())
             .saturating_add(received.order.forced_events)

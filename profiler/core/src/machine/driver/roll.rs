@@ -53,6 +53,7 @@ impl State {
         self.world.accepts.clear();
         self.product.served.clear();
         self.product.by_process.roll();
+        self.product.lives.roll();
         self.time.sequence_holes = 0;
         self.evicted = 0;
         self.join.links.roll();

@@ -130,6 +130,7 @@ impl State {
             } else {
                 self.evicted = self.evicted.saturating_add(1);
             }
+            self.product.lives.add(&request);
             self.runtime.threads.has_served(request.tid);
         }
         self.product.by_process.add(&request);

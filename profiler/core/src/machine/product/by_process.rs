@@ -91,6 +91,7 @@ impl ByProcess {
             arrived_full: arrival_measured.then_some(arrived),
             arrivals_unplaced: all.arrivals_unplaced(),
             workers: rows.into_values().collect(),
+            lives: Vec::new(),
         }
     }
 }

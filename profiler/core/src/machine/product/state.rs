@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use crate::event::Tid;
 use crate::machine::product::by_process::ByProcess;
 use crate::machine::product::dropped::Drops;
+use crate::machine::product::lives::Lives;
 use crate::machine::product::summary::Summary;
 
 /// What will be reported.
@@ -18,6 +19,8 @@ pub struct Product {
     pub served: FxHashMap<Tid, u64>,
     /// What they did, and the memory of each process.
     pub by_process: ByProcess,
+    /// Workers that come and go.
+    pub lives: Lives,
     /// What became of connections.
     pub drops: Drops,
 }

@@ -16,6 +16,7 @@ use crate::fact::{
     ProcessSeen, ThreadNumbers,
 };
 use crate::machine::world::queue::MAX_ACCEPTS;
+use crate::model::life::Life;
 
 const MASTER: u32 = 1;
 const EPOLL: i32 = 5;
@@ -233,6 +234,14 @@ fn held_after(windows: &[u64]) -> Vec<BTreeMap<String, usize>> {
         if rolls {
             let window = pipeline.take_window().expect("a window");
             assert!(window.requests.completed > 0, "nothing was served");
+            let came_and_went = |life: &&Life| {
+                life.requests > 0 && life.born_ns.zip(life.ended_ns).is_some_and(|(born, ended)| born < ended)
+            };
+            assert!(
+                window.capacity.lives.iter().any(|life| came_and_went(&life)),
+                "{:?}",
+                window.capacity.lives
+            );
             rolled += 1;
             if windows.contains(&rolled) {
                 found.push(held(&pipeline.machines));

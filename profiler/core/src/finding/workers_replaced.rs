@@ -1,0 +1,268 @@
+//! Finding `workers-replaced`: within the window all workers ended and others took their place, as a deploy does. Figures of the window mix both.
+//!
+//! In: lives of workers, each with what its requests took. Out: a verdict that says when, and what requests took before and after. It costs nothing by itself.
+
+use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
+use super::words::{count, duration};
+use super::{Evidence, Judge, Rule, add_where_room};
+use crate::model::lengths::Lengths;
+use crate::model::life::Life;
+use crate::server::advice::{Advice, act, say};
+
+/// The rule.
+pub(super) const RULE: Rule = Rule {
+    id: "workers-replaced",
+    title: "all workers were replaced within the window, as by a deploy",
+    question: "all workers were replaced at once",
+    page: include_str!("../../../../docs/findings/workers-replaced.md"),
+    advice: || {
+        Advice::first(
+            act("compare a report from before with one from after (wsgi-trace diff)")
+                .because("the figures of this window mix both"),
+        )
+        .then(say("where requests take longer or fail since then, undo the deploy first"))
+    },
+    judge: Judge::Measured(judge),
+};
+
+/// Requests of all workers that were there as the window began, or of all that came.
+#[derive(Default)]
+struct Side {
+    workers: u64,
+    requests: u64,
+    errors: u64,
+    total: Lengths,
+}
+
+impl Side {
+    fn of(lives: &[&Life]) -> Self {
+        let mut side = Self::default();
+        for life in lives {
+            side.workers = side.workers.saturating_add(1);
+            side.requests = side.requests.saturating_add(life.requests);
+            side.errors = side.errors.saturating_add(life.errors);
+            side.total.merge(&life.total);
+        }
+        side
+    }
+
+    fn sentence(&self) -> String {
+        format!(
+            "{} requests, median {}, p99 {}, {} errors",
+            count(self.requests),
+            duration(self.total.quantile_ns(0.5)),
+            duration(self.total.quantile_ns(0.99)),
+            count(self.errors)
+        )
+    }
+
+    fn evidence(&self, names: [&'static str; 5]) -> [Evidence; 5] {
+        let [workers, requests, errors, median, p99] = names;
+        let seconds = |quantile: f64| self.total.quantile_ns(quantile) as f64 / 1e9;
+        [
+            explains(workers, self.workers as f64),
+            explains(requests, self.requests as f64),
+            explains(errors, self.errors as f64),
+            explains(median, seconds(0.5)),
+            explains(p99, seconds(0.99)),
+        ]
+    }
+}
+
+fn judge(basis: &Basis<'_>) -> Outcome {
+    basis.require_window()?;
+    let limits = basis.thresholds;
+    let window = basis.snapshot.window;
+    let lives = &basis.snapshot.capacity.lives;
+    let (before, born): (Vec<&Life>, Vec<&Life>) = lives.iter().partition(|life| life.born_ns.is_none());
+    let after: Vec<&Life> = born.into_iter().filter(|life| life.requests > 0).collect();
+    let ends: Vec<u64> = before.iter().filter_map(|life| life.ended_ns).collect();
+    if ends.len() < before.len() || before.is_empty() || after.is_empty() {
+        let sentence = match (before.len(), ends.len()) {
+            (0, _) => "No worker was there from the beginning of the window".to_owned(),
+            (_, 0) => "No worker was replaced within the window".to_owned(),
+            (all, ended) if ended < all => {
+                format!("{ended} of {all} workers ended within the window, not all")
+            }
+            _ => "All workers ended, and no other served in their place".to_owned(),
+        };
+        let evidence = vec![
+            explains("workers_before_count", before.len() as f64),
+            explains("workers_ended_count", ends.len() as f64),
+        ];
+        return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    }
+    let births: Vec<u64> = after.iter().filter_map(|life| life.born_ns).collect();
+    let extent = |moments: &[u64]| {
+        let (first, last) = (moments.iter().min().copied(), moments.iter().max().copied());
+        (first.unwrap_or(window.start_ns), last.unwrap_or(window.end_ns))
+    };
+    let (first_ns, last_ns) = extent(&births);
+    let births_seconds = last_ns.saturating_sub(first_ns) as f64 / 1e9;
+    let decisive = decides("births_seconds", births_seconds, limits.replaced_max_seconds);
+    // A master that loads the application again ends none of the workers that it has just begun.
+    let ended_again = after.iter().filter(|life| life.ended_ns.is_some()).count();
+    if births_seconds > limits.replaced_max_seconds || ended_again > 0 {
+        return Err(Undecided {
+            reason: format!(
+                "workers were replaced one after the other ({} began within {}): by a deploy that goes from one to the next, or as \
+                 each ends after a number of requests (max_requests)",
+                count(after.len() as u64),
+                duration(last_ns.saturating_sub(first_ns)),
+            ),
+            next_step: "See the log of the server for a reload.",
+            evidence: vec![decisive, explains("workers_ended_again_count", ended_again as f64)],
+        });
+    }
+    let all = [births, ends].concat();
+    let since = |time_ns: u64| time_ns.saturating_sub(window.start_ns);
+    let (began_ns, over_ns) = extent(&all);
+    let (old, new) = (Side::of(&before), Side::of(&after));
+    let who = match old.workers {
+        1 => "The only worker was".to_owned(),
+        workers => format!("All {} workers were", count(workers)),
+    };
+    let mut sentence = format!(
+        "{who} replaced between {} and {} of the window",
+        duration(since(began_ns)),
+        duration(since(over_ns))
+    );
+    let compared = if (old.requests.min(new.requests) as f64) < limits.compared_min_count {
+        "; too few requests on one side to compare them".to_owned()
+    } else {
+        format!("; before: {}; after: {}", old.sentence(), new.sentence())
+    };
+    add_where_room(&mut sentence, &compared);
+    let mut evidence = vec![
+        decisive,
+        explains("since_seconds", since(began_ns) as f64 / 1e9),
+        explains("until_seconds", since(over_ns) as f64 / 1e9),
+    ];
+    evidence.extend(old.evidence([
+        "workers_before_count",
+        "requests_before_count",
+        "errors_before_count",
+        "median_before_seconds",
+        "p99_before_seconds",
+    ]));
+    evidence.extend(new.evidence([
+        "workers_after_count",
+        "requests_after_count",
+        "errors_after_count",
+        "median_after_seconds",
+        "p99_after_seconds",
+    ]));
+    Ok(Verdict { present: true, sentence, evidence, ..Verdict::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::finding::Finding;
+    use crate::finding::fixture::{MILLISECOND, SECOND, Scene};
+    use crate::model::life::Life;
+
+    /// A worker from second to second of the window, with so many requests of so many milliseconds, every tenth an error from 100 ms on.
+    fn life(tgid: u32, born: Option<u64>, ended: Option<u64>, requests: u64, each_ms: u64) -> Life {
+        let mut life = Life { tgid, requests, ..Life::default() };
+        // The window begins at the first second.
+        life.born_ns = born.map(|second| (1 + second) * SECOND);
+        life.ended_ns = ended.map(|second| (1 + second) * SECOND);
+        life.errors = if each_ms >= 100 { requests / 10 } else { 0 };
+        (0..requests).for_each(|_| life.total.record(each_ms * MILLISECOND));
+        life
+    }
+
+    fn judge(lives: &[Life]) -> Finding {
+        let mut scene = Scene::gunicorn("sync", 2, 120 * SECOND);
+        scene.0.capacity.lives = lives.to_vec();
+        scene.judge("workers-replaced")
+    }
+
+    #[test]
+    fn all_workers_replaced_are_present_with_when_and_what_requests_took_before_and_after() {
+        let finding = judge(&[
+            life(1, None, Some(41), 300, 20),
+            life(2, None, Some(43), 310, 20),
+            life(3, Some(40), None, 200, 100),
+            life(4, Some(41), None, 220, 100),
+        ]);
+        finding.assert_present();
+        assert_eq!(finding.cost_ns, 0);
+        let start =
+            "All 2 workers were replaced between 40 s and 43 s of the window; before: 610 requests, median ";
+        assert!(finding.sentence.starts_with(start), "{}", finding.sentence);
+        assert!(
+            finding.sentence.contains(", 0 errors; after: 420 requests, median "),
+            "{}",
+            finding.sentence
+        );
+        assert!(finding.sentence.ends_with(", 42 errors."), "{}", finding.sentence);
+        let figure = |name: &str| finding.evidence.iter().find(|one| one.name == name).unwrap().value;
+        assert!((figure("median_before_seconds") - 0.02).abs() < 0.002);
+        assert!((figure("median_after_seconds") - 0.1).abs() < 0.01);
+        assert_eq!((figure("since_seconds"), figure("until_seconds")), (40.0, 43.0));
+    }
+
+    #[test]
+    fn the_only_worker_is_enough_and_few_requests_are_not_compared() {
+        let finding = judge(&[life(1, None, Some(50), 300, 20), life(2, Some(49), None, 19, 20)]);
+        finding.assert_present();
+        assert_eq!(
+            finding.sentence,
+            "The only worker was replaced between 49 s and 50 s of the window; too few requests on one side to compare them."
+        );
+    }
+
+    #[test]
+    fn whoever_stays_or_has_no_successor_was_not_replaced() {
+        for (lives, expected) in [
+            (vec![], "No worker was there from the beginning of the window."),
+            (vec![life(2, Some(3), None, 9, 20)], "No worker was there from the beginning of the window."),
+            (vec![life(1, None, None, 300, 20)], "No worker was replaced within the window."),
+            (
+                vec![
+                    life(1, None, Some(5), 30, 20),
+                    life(2, None, None, 30, 20),
+                    life(3, Some(6), None, 9, 20),
+                ],
+                "1 of 2 workers ended within the window, not all.",
+            ),
+            (
+                vec![life(1, None, Some(5), 30, 20), life(2, Some(6), None, 0, 20)],
+                "All workers ended, and no other served in their place.",
+            ),
+        ] {
+            let finding = judge(&lives);
+            finding.assert_absent();
+            assert_eq!(finding.sentence, expected);
+        }
+    }
+
+    #[test]
+    fn workers_that_are_replaced_one_after_the_other_may_be_so_for_another_reason() {
+        let of = |second: u64| {
+            judge(&[
+                life(1, None, Some(20), 30, 20),
+                life(2, None, Some(second), 30, 20),
+                life(3, Some(20), None, 30, 20),
+                life(4, Some(second), None, 30, 20),
+            ])
+        };
+        of(50).assert_present();
+        of(51).assert_undecided("one after the other (2 began within 31 s)");
+        let again = [
+            life(1, None, Some(5), 30, 20),
+            life(2, Some(5), Some(9), 30, 20),
+            life(3, Some(9), None, 30, 20),
+        ];
+        judge(&again).assert_undecided("one after the other (2 began within 4 s)");
+    }
+
+    #[test]
+    fn a_server_with_new_workers_is_as_healthy_as_before() {
+        let mut scene = Scene::gunicorn("sync", 2, 120 * SECOND).requests(600).served_by_one();
+        scene.0.capacity.lives = vec![life(1, None, Some(50), 300, 20), life(2, Some(49), None, 300, 20)];
+        scene.clone().judge("workers-replaced").assert_present();
+        scene.judge("healthy").assert_present();
+    }
+}
