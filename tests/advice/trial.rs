@@ -214,7 +214,10 @@ pub(crate) const UNTRIED: &[(&str, &str)] = &[
     ("own-locks", "what its advice changes is a lock or a pool of the application"),
     ("server-errors", "its advice is where to look: what these requests raise is the application's"),
     ("ill-worker", "its advice is where to look: no setting makes one worker differ from the others"),
-    ("workers-replaced", "it says what happened, and its advice is to compare before and after: there is nothing to set"),
+    (
+        "workers-replaced",
+        "it says what happened, and its advice is to compare before and after: there is nothing to set",
+    ),
 ];
 
 /// Findings that have neither a trial nor a reason why not.

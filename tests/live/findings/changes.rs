@@ -29,7 +29,7 @@ fn sync() -> Settings {
     Settings::sync(Version::V27, 2)
 }
 
-/// Before it executes itself anew it closes every number that a descriptor could have: some ten thousand calls, else.
+/// Before it executes itself again it closes every number that a descriptor could have: some ten thousand calls, else.
 fn uwsgi() -> Uwsgi {
     Uwsgi::new(2, 1).with(&["--max-fd=256"])
 }

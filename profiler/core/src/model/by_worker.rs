@@ -5,7 +5,7 @@
 use crate::model::lengths::Lengths;
 use crate::phase::{Phase, Phases};
 
-/// Processes told apart at one endpoint; what others serve is counted.
+/// Processes distinguished at one endpoint; what others serve is counted.
 pub const MAX_WORKERS: usize = 64;
 
 /// Whether a phase depends on the process that serves: it is neither before service nor the client's.
