@@ -136,6 +136,12 @@ fn add_where_room(sentence: &mut String, more: &str) {
     }
 }
 
+/// Whether a finding says what is worth knowing and is nothing wrong: it costs nothing, and `healthy` may be present beside it.
+#[must_use]
+pub fn is_notice(id: &str) -> bool {
+    id == workers_replaced::RULE.id
+}
+
 /// How a rule judges.
 #[derive(Clone, Copy, Debug)]
 pub enum Judge {

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
-use profiler_core::finding::RULES;
+use profiler_core::finding::{RULES, is_notice};
 
 use crate::report::summary::HEALTHY;
 
@@ -40,11 +40,12 @@ pub enum Selector {
 }
 
 impl Selector {
-    /// Whether it is about the finding with this id. `healthy` is none of [`Selector::Any`]: it says that nothing is wrong.
+    /// Whether it is about the finding with this id. `healthy` is none of [`Selector::Any`], nor is what is merely worth knowing: both say of nothing
+    /// that it is wrong.
     #[must_use]
     pub fn covers(self, id: &str) -> bool {
         match self {
-            Self::Any => id != HEALTHY,
+            Self::Any => id != HEALTHY && !is_notice(id),
             Self::One(wanted) => wanted == id,
         }
     }

@@ -111,6 +111,9 @@ mod tests {
     fn any_is_whatever_is_wrong_so_a_healthy_server_does_not_fail() {
         let healthy = [finding("healthy", Answer::Present), finding("herd", Answer::Absent)];
         assert_eq!(judge(&[Selector::Any], &healthy), Verdict::default());
+        let new_workers = [finding("workers-replaced", Answer::Present)];
+        assert_eq!(judge(&[Selector::Any], &new_workers), Verdict::default());
+        assert!(!judge(&[Selector::One("workers-replaced")], &new_workers).present.is_empty());
         assert!(!judge(&[Selector::Any], &[finding("herd", Answer::Present)]).present.is_empty());
     }
 

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 
 use profiler_core::fact::Attached;
 use profiler_core::finding::follows::by_cause;
-use profiler_core::finding::{Answer, Finding, RULES, is_request_time};
+use profiler_core::finding::{Answer, Finding, RULES, is_notice, is_request_time};
 use profiler_core::model::capacity::Doing;
 use profiler_core::model::request::Request;
 use profiler_core::model::{Endpoint, Snapshot};
@@ -75,12 +75,12 @@ pub(crate) enum Headline {
 /// The cause of what costs most, and the first thing to do about it.
 pub(crate) fn headline(snapshot: &Snapshot, findings: &[Finding]) -> Headline {
     let ranked = by_cause(findings);
-    let Some(costliest) = ranked.first().map(|ranked| ranked.finding) else {
+    let wrong = || ranked.iter().map(|ranked| ranked.finding).filter(|finding| !is_notice(finding.id));
+    let Some(costliest) = wrong().next() else {
         return nothing_wrong(snapshot, findings);
     };
     // Where its advice yields to another's, that is where to begin.
-    let before = ranked.iter().map(|ranked| ranked.finding);
-    let first = before.into_iter().find(|other| costliest.yields_to == Some(other.id)).unwrap_or(costliest);
+    let first = wrong().find(|other| costliest.yields_to == Some(other.id)).unwrap_or(costliest);
     let title = RULES.iter().find(|rule| rule.id == first.id).map_or(first.id, |rule| rule.title);
     let share = ratio(first.cost_ns, snapshot.requests.phases.total_ns())
         .filter(|share| is_request_time(first.id) && (WORTH_SAYING..=1.0).contains(share));
@@ -250,7 +250,19 @@ pub(crate) fn cost(snapshot: &Snapshot) -> Option<Cost> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::fixture;
     use profiler_core::fact::Overhead;
+
+    #[test]
+    fn what_is_worth_knowing_and_nothing_wrong_changes_no_headline() {
+        let (snapshot, mut findings) = fixture::healthy();
+        let before = headline(&snapshot, &findings);
+        assert!(matches!(before, Headline::Healthy(_)), "{before:?}");
+        let healthy = findings.iter().find(|finding| finding.id == HEALTHY).unwrap();
+        let notice = Finding { id: "workers-replaced", ..healthy.clone() };
+        findings.push(notice);
+        assert_eq!(headline(&snapshot, &findings), before);
+    }
 
     #[test]
     fn kernel_exit_codes_are_taken_apart() {

@@ -6,7 +6,7 @@
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, sum, waited_ns};
 use super::server_errors::is_error;
 use super::words::{count, factor, percent, ratio};
-use super::{Answer, Evidence, Finding, Judge, Rule, workers_replaced};
+use super::{Answer, Evidence, Finding, Judge, Rule, is_notice};
 use crate::model::dropped::Cause;
 use crate::phase::Phase;
 use crate::server::advice::{Advice, say};
@@ -53,8 +53,7 @@ struct Use {
 }
 
 fn judge(basis: &Basis<'_>, others: &[Finding]) -> Outcome {
-    // New workers are nothing wrong.
-    let is_wrong = |f: &&Finding| f.answer == Answer::Present && f.id != workers_replaced::RULE.id;
+    let is_wrong = |f: &&Finding| f.answer == Answer::Present && !is_notice(f.id);
     let present: Vec<&str> = others.iter().filter(is_wrong).map(|finding| finding.id).collect();
     let number = basis.request_count();
     let needed = basis.thresholds.requests_min_count;
