@@ -305,8 +305,8 @@ fn unsure(basis: &Basis<'_>, worst: &Beside<'_>) -> Undecided {
     let tgid = worst.tgid;
     let (reason, next_step) = if worst.is_crowded && for_one_another_ns > unexplained_ns {
         let reason = format!(
-            "process {tgid} took {times} times as long as the others for the same endpoints, but it also had more requests at once, \
-             and {} of the difference is waiting that requests of one process cause one another",
+            "process {tgid} took {times} times as long as the others, but also had more requests at once, and {} of the difference is \
+             their waiting for one another",
             percent(ratio(for_one_another_ns, more_ns).min(1.0))
         );
         (reason, "Compare its threads and its connections with those of another worker.")

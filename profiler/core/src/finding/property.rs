@@ -7,6 +7,7 @@ use super::fixture::{SECOND, Scene};
 use super::{Answer, Finding, RULES, SENTENCE_MAX_CHARS, Thresholds, agree, evaluate, sums};
 use crate::fact::{CgroupCpu, ListenerWakes};
 use crate::model::event_loop::{EventLoop, Holder, LongHolds};
+use crate::model::life::Life;
 use crate::model::round_trips::ToPort;
 use crate::model::slot::{HeatRow, Holding, Slot};
 use crate::model::{CgroupWindow, Endpoint, Listener, Process, Snapshot, Thread};
@@ -79,6 +80,18 @@ fn process() -> impl Strategy<Value = Process> {
             .collect(),
         ..Process::default()
     })
+}
+
+fn life() -> impl Strategy<Value = Life> {
+    let moment = || proptest::option::of(duration());
+    (any::<u32>(), moment(), moment(), 0..50u64, duration()).prop_map(
+        |(tgid, born_ns, ended_ns, requests, each_ns)| {
+            let mut life =
+                Life { tgid, born_ns, ended_ns, requests, errors: requests / 3, ..Life::default() };
+            (0..requests).for_each(|_| life.total.record(each_ns));
+            life
+        },
+    )
 }
 
 fn listener() -> impl Strategy<Value = Listener> {
@@ -159,6 +172,7 @@ prop_compose! {
         cpu_count in any::<u32>(),
         heat in proptest::collection::vec((any::<u32>(), 0..9u32, duration()), 0..4),
         peak_in_flight in any::<u32>(),
+        lives in proptest::collection::vec(life(), 0..4),
     ) -> Snapshot {
         let mut scene = Scene::empty(window_ns).requests(completed).service(service).exhausted(exhausted_ns);
         if let Some((lost, received)) = lost {
@@ -181,6 +195,7 @@ prop_compose! {
         snapshot.server.name = server;
         snapshot.session.cpu_count = cpu_count;
         snapshot.requests.peak_in_flight = peak_in_flight;
+        snapshot.capacity.lives = lives;
         snapshot.slots.heat = heat
             .into_iter()
             .map(|(tgid, slots, exhausted_ns)| HeatRow { tgid, slots, busy_ns: Vec::new(), exhausted_ns })

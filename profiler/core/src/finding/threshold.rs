@@ -285,6 +285,8 @@ thresholds! {
         "With fewer on either side, a few unusual ones make the difference.";
     compared_min_ratio: Ratio = 0.50, &["back-end-slower", "ill-worker"],
         "Where less than half of the time can be compared, the rest may be what is different.";
+    workers_replaced_min_count: Processes = 1.0, &["workers-replaced"],
+        "Where there is one worker, one that is replaced is all of them.";
     replaced_max_seconds: Seconds = 30.0, &["workers-replaced"],
         "A reload begins all workers within seconds; those that end after a number of requests are replaced over longer.";
     failed_max_ratio: Ratio = 0.05, &["healthy"],

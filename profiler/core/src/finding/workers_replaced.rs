@@ -56,11 +56,9 @@ impl Side {
         )
     }
 
-    fn evidence(&self, names: [&'static str; 5]) -> [Evidence; 5] {
-        let [workers, requests, errors, median, p99] = names;
+    fn evidence(&self, [requests, errors, median, p99]: [&'static str; 4]) -> [Evidence; 4] {
         let seconds = |quantile: f64| self.total.quantile_ns(quantile) as f64 / 1e9;
         [
-            explains(workers, self.workers as f64),
             explains(requests, self.requests as f64),
             explains(errors, self.errors as f64),
             explains(median, seconds(0.5)),
@@ -69,16 +67,30 @@ impl Side {
     }
 }
 
+/// The first and the last of some moments.
+fn extent(moments_ns: &[u64]) -> (u64, u64) {
+    let (first, last) = (moments_ns.iter().min(), moments_ns.iter().max());
+    (first.copied().unwrap_or(0), last.copied().unwrap_or(0))
+}
+
 fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
     let limits = basis.thresholds;
-    let window = basis.snapshot.window;
     let lives = &basis.snapshot.capacity.lives;
     let (before, born): (Vec<&Life>, Vec<&Life>) = lives.iter().partition(|life| life.born_ns.is_none());
     let after: Vec<&Life> = born.into_iter().filter(|life| life.requests > 0).collect();
-    let ends: Vec<u64> = before.iter().filter_map(|life| life.ended_ns).collect();
-    if ends.len() < before.len() || before.is_empty() || after.is_empty() {
-        let sentence = match (before.len(), ends.len()) {
+    let ends_ns: Vec<u64> = before.iter().filter_map(|life| life.ended_ns).collect();
+    let births_ns: Vec<u64> = after.iter().filter_map(|life| life.born_ns).collect();
+    let (first_ns, last_ns) = extent(&births_ns);
+    let births_for_ns = last_ns.saturating_sub(first_ns);
+    let replaced = if after.is_empty() { 0 } else { ends_ns.len() };
+    let evidence = vec![
+        decides("workers_replaced_count", replaced as f64, limits.workers_replaced_min_count),
+        explains("workers_before_count", before.len() as f64),
+        explains("births_seconds", births_for_ns as f64 / 1e9),
+    ];
+    if ends_ns.len() < before.len() || before.is_empty() || after.is_empty() {
+        let sentence = match (before.len(), ends_ns.len()) {
             (0, _) => "No worker was there from the beginning of the window".to_owned(),
             (_, 0) => "No worker was replaced within the window".to_owned(),
             (all, ended) if ended < all => {
@@ -86,73 +98,64 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             }
             _ => "All workers ended, and no other served in their place".to_owned(),
         };
-        let evidence = vec![
-            explains("workers_before_count", before.len() as f64),
-            explains("workers_ended_count", ends.len() as f64),
-        ];
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
-    let births: Vec<u64> = after.iter().filter_map(|life| life.born_ns).collect();
-    let extent = |moments: &[u64]| {
-        let (first, last) = (moments.iter().min().copied(), moments.iter().max().copied());
-        (first.unwrap_or(window.start_ns), last.unwrap_or(window.end_ns))
-    };
-    let (first_ns, last_ns) = extent(&births);
-    let births_seconds = last_ns.saturating_sub(first_ns) as f64 / 1e9;
-    let decisive = decides("births_seconds", births_seconds, limits.replaced_max_seconds);
-    // A master that loads the application again ends none of the workers that it has just begun.
-    let ended_again = after.iter().filter(|life| life.ended_ns.is_some()).count();
-    if births_seconds > limits.replaced_max_seconds || ended_again > 0 {
+    // A reload ends none of the workers that it has just begun.
+    let ended_again = after.iter().any(|life| life.ended_ns.is_some());
+    if ended_again || births_for_ns as f64 / 1e9 > limits.replaced_max_seconds {
         return Err(Undecided {
             reason: format!(
-                "workers were replaced one after the other ({} began within {}): by a deploy that goes from one to the next, or as \
-                 each ends after a number of requests (max_requests)",
+                "they were replaced one after the other ({} began within {}), by a deploy or after a number of requests each \
+                 (max_requests)",
                 count(after.len() as u64),
-                duration(last_ns.saturating_sub(first_ns)),
+                duration(births_for_ns),
             ),
             next_step: "See the log of the server for a reload.",
-            evidence: vec![decisive, explains("workers_ended_again_count", ended_again as f64)],
+            evidence,
         });
     }
-    let all = [births, ends].concat();
-    let since = |time_ns: u64| time_ns.saturating_sub(window.start_ns);
-    let (began_ns, over_ns) = extent(&all);
-    let (old, new) = (Side::of(&before), Side::of(&after));
+    let moments = extent(&[births_ns, ends_ns].concat());
+    Ok(present(basis, (&Side::of(&before), &Side::of(&after)), moments, evidence))
+}
+
+fn present(
+    basis: &Basis<'_>,
+    (old, new): (&Side, &Side),
+    (began_ns, over_ns): (u64, u64),
+    mut evidence: Vec<Evidence>,
+) -> Verdict {
+    let since_ns = |time_ns: u64| time_ns.saturating_sub(basis.snapshot.window.start_ns);
     let who = match old.workers {
         1 => "The only worker was".to_owned(),
         workers => format!("All {} workers were", count(workers)),
     };
     let mut sentence = format!(
         "{who} replaced between {} and {} of the window",
-        duration(since(began_ns)),
-        duration(since(over_ns))
+        duration(since_ns(began_ns)),
+        duration(since_ns(over_ns))
     );
-    let compared = if (old.requests.min(new.requests) as f64) < limits.compared_min_count {
+    let compared = if (old.requests.min(new.requests) as f64) < basis.thresholds.compared_min_count {
         "; too few requests on one side to compare them".to_owned()
     } else {
         format!("; before: {}; after: {}", old.sentence(), new.sentence())
     };
     add_where_room(&mut sentence, &compared);
-    let mut evidence = vec![
-        decisive,
-        explains("since_seconds", since(began_ns) as f64 / 1e9),
-        explains("until_seconds", since(over_ns) as f64 / 1e9),
-    ];
+    evidence.push(explains("since_seconds", since_ns(began_ns) as f64 / 1e9));
+    evidence.push(explains("until_seconds", since_ns(over_ns) as f64 / 1e9));
     evidence.extend(old.evidence([
-        "workers_before_count",
         "requests_before_count",
         "errors_before_count",
         "median_before_seconds",
         "p99_before_seconds",
     ]));
+    evidence.push(explains("workers_after_count", new.workers as f64));
     evidence.extend(new.evidence([
-        "workers_after_count",
         "requests_after_count",
         "errors_after_count",
         "median_after_seconds",
         "p99_after_seconds",
     ]));
-    Ok(Verdict { present: true, sentence, evidence, ..Verdict::default() })
+    Verdict { present: true, sentence, evidence, ..Verdict::default() }
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ fn waits_that_requests_of_one_process_cause_one_another_say_nothing_of_a_worker_
         if is_its_own {
             finding.assert_present();
         } else {
-            finding.assert_undecided("had more requests at once");
+            finding.assert_undecided("also had more requests at once");
         }
     }
 }
