@@ -41,7 +41,9 @@ pub(super) fn woken_for(
     let running = touched.filter(|key| runs_unparked && is_free(key));
     let mut free = event_loop.left.parked.iter().copied().filter(is_free).chain(running);
     let first = free.next();
-    let by_order = free.any(|other| Some(other) != first)
+    let has_more = event_loop.left.has_more_parked() || event_loop.left.has_forgotten(woken_ns);
+    let by_order = has_more
+        || free.any(|other| Some(other) != first)
         || first.is_some_and(|key| may_be_of_another(state, &event_loop.left.parked, key));
     if !Rule::WokenForFirst.holds() {
         return None;
